@@ -1,0 +1,45 @@
+# make venv | test | lint | demo | clean. ARGS="..." goes to pytest (test) or to sigbit (demo).
+# Nothing has to be installed first but Python >= 3.11, g++, make and perl.
+
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+STAMP := .venv/.stamp
+
+.DEFAULT_GOAL := help
+.PHONY: help venv test demo lint clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /  make \1	/'
+
+venv: $(STAMP) ## create or update .venv from requirements.lock
+
+$(STAMP): requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "error: '$(PYTHON)' not found: install Python >= 3.11, or name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: Python >= 3.11 is needed, '$(PYTHON)' is $$($(PYTHON) -V 2>&1): name another: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "error: '$(PYTHON)' cannot create virtual environments: install its venv module, e.g. 'apt install python3-venv'" >&2; exit 1; }
+	@for tool in g++ make perl; do command -v $$tool >/dev/null || { \
+	  echo "error: '$$tool' not found; Verilator models are compiled with g++, make and perl: e.g. 'apt install g++ make perl'" >&2; exit 1; }; done
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+lint: $(STAMP) ## ruff, mypy and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint ## lint, then every test
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+demo: $(STAMP) ## train, quantize, compile and run handwritten digits through the RTL
+	@mkdir -p build
+	$(BIN)/sigbit demo --json build/demo.json --report build/demo.html $(ARGS)
+
+clean: ## remove builds and caches; keep .venv
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find hw sw sim boards tests -name __pycache__ -type d -prune -exec rm -rf {} +

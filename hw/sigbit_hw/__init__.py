@@ -1,0 +1,1 @@
+"""The sigbit accelerator: the hardware contract (`arch`) and the Amaranth gateware built on it."""

@@ -1,0 +1,1 @@
+"""sigbit: train low-bit networks in PyTorch and compile them for the sigbit accelerator."""
