@@ -1,0 +1,86 @@
+"""Memory images: how codes and parameters lie in bytes, the same in DRAM, on the bus and in the buffers.
+
+Lane i of a word occupies bits ``[i * width, (i + 1) * width)``, little-endian.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.numerics import BIAS_BITS, MANTISSA_BITS, SHIFT_MAX, TABLE_ENTRIES
+
+Bytes = NDArray[np.uint8]
+ITEM_BYTES = 8
+"""Bytes of one channel's parameters and of one table entry."""
+TABLE_BYTES = TABLE_ENTRIES * ITEM_BYTES
+
+
+def pack_lanes(codes: ArrayLike, bits: int) -> Bytes:
+    """Codes ``[words, lanes]`` of ``bits`` bits as bytes ``[words, lanes * bits / 8]``."""
+    codes = np.asarray(codes, np.uint8)
+    planes = (codes[..., None] >> np.arange(bits, dtype=np.uint8)) & 1
+    return np.packbits(planes.reshape(*codes.shape[:-1], -1), axis=-1, bitorder="little")
+
+
+def unpack_lanes(data: ArrayLike, bits: int) -> Bytes:
+    """Inverse of :func:`pack_lanes`."""
+    planes = np.unpackbits(np.asarray(data, np.uint8), axis=-1, bitorder="little")
+    planes = planes.reshape(*planes.shape[:-1], -1, bits)
+    return (planes << np.arange(bits, dtype=np.uint8)).sum(-1, dtype=np.uint8)
+
+
+def pack_weights(codes: ArrayLike, config: ArchConfig) -> Bytes:
+    """Weight codes ``[words, oc_lanes, ic_lanes]`` as bytes; lane ``oc * ic_lanes + ic``."""
+    codes = np.asarray(codes, np.uint8)
+    return pack_lanes(codes.reshape(len(codes), -1), config.weight_format.bits).ravel()
+
+
+def unpack_weights(data: Bytes, config: ArchConfig) -> Bytes:
+    """Inverse of :func:`pack_weights`."""
+    codes = unpack_lanes(data.reshape(-1, config.weight_word_bytes), config.weight_format.bits)
+    return codes.reshape(-1, config.oc_lanes, config.ic_lanes)
+
+
+def pack_slots(codes: ArrayLike, config: ArchConfig) -> Bytes:
+    """Activation codes ``[slots, ic_lanes]`` as bytes."""
+    return pack_lanes(codes, config.act_format.bits).ravel()
+
+
+def unpack_slots(data: Bytes, config: ArchConfig) -> Bytes:
+    """Inverse of :func:`pack_slots`."""
+    return unpack_lanes(data.reshape(-1, config.slot_bytes), config.act_format.bits)
+
+
+def pack_params(bias: ArrayLike, mantissa: ArrayLike, shift: ArrayLike) -> Bytes:
+    """Per-channel parameters as 8-byte items: bias in bits 0 to 31, mantissa from bit 32, shift from bit 36."""
+    bias, mantissa, shift = (np.asarray(a, np.int64) for a in (bias, mantissa, shift))
+    half = 1 << (BIAS_BITS - 1)
+    for name, value, low, high in (("bias", bias, -half, half - 1), ("shift", shift, 0, SHIFT_MAX),
+                                   ("mantissa", mantissa, 0, (1 << MANTISSA_BITS) - 1)):
+        if value.size and (value.min() < low or value.max() > high):
+            raise ValueError(f"{name} must be in [{low}, {high}], not [{value.min()}, {value.max()}]")
+    item = (bias & ((1 << BIAS_BITS) - 1)) | mantissa << BIAS_BITS | shift << (BIAS_BITS + MANTISSA_BITS)
+    return item.astype("<u8").view(np.uint8)
+
+
+def unpack_params(data: Bytes) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """(bias, mantissa, shift) of :func:`pack_params`'s bytes."""
+    item = np.ascontiguousarray(data).view("<u8").astype(np.int64)
+    half = np.int64(1) << (BIAS_BITS - 1)
+    bias = ((item & ((1 << BIAS_BITS) - 1)) ^ half) - half
+    return (bias, item >> BIAS_BITS & ((1 << MANTISSA_BITS) - 1), item >> (BIAS_BITS + MANTISSA_BITS) & SHIFT_MAX)
+
+
+def pack_table(codes: ArrayLike) -> Bytes:
+    """Activation tables, codes ``[tables, 256]`` (index ``y & 255``), as 8-byte items."""
+    return np.asarray(codes, np.uint8).astype("<u8").ravel().view(np.uint8)
+
+
+def unpack_table(data: Bytes) -> Bytes:
+    """Inverse of :func:`pack_table`: ``[tables, 256]``."""
+    return np.ascontiguousarray(data).reshape(-1, ITEM_BYTES)[:, 0].reshape(-1, TABLE_ENTRIES)
+
+
+def beats(size: int, config: ArchConfig) -> int:
+    """Bus beats that ``size`` bytes fill."""
+    return -(-size // config.bus_bytes)

@@ -1,0 +1,239 @@
+"""The integer graph: an exact description of a quantized network, and its evaluation (the golden model).
+
+Tensors hold *stored* integers, sums of ``planes`` native activation digits; ``real = scale * (stored + zero)``.
+A convolution accumulates any number of sources (dense or depthwise), so a residual addition is one more source
+with a 1x1 depthwise kernel, an average pooling a depthwise kernel of ones, a linear layer a kernel of its
+input's size. Padding stands for the real value 0, hence for the stored integer ``-zero``.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sigbit_hw.arch import numerics
+from sigbit_hw.arch.formats import EsbFormat, TermGrid
+
+Ints = NDArray[np.int64]
+
+
+class GraphError(Exception):
+    """A graph is malformed; the message names the node."""
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """Shape ``(channels, height, width)``, digits and real meaning of a tensor."""
+
+    shape: tuple[int, int, int]
+    planes: int
+    scale: float
+    zero: int = 0
+
+
+@dataclass(frozen=True)
+class Input:
+    """A network input; stored integers are clipped to [low, high]."""
+
+    name: str
+    type: TensorType
+    low: int
+    high: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """One operand of a convolution: ``weights`` ``[oc, ic / groups, kh, kw]`` are integers of the weight grid of ``terms`` terms.
+
+    ``groups`` is 1 (dense) or the number of channels (depthwise). ``padding`` is (top, left, bottom, right).
+    """
+
+    tensor: str
+    weights: Ints
+    terms: int = 1
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    groups: int = 1
+
+
+@dataclass(frozen=True)
+class Conv:
+    """``out = table[requantize(sum of convolutions, bias, mantissa, shift) & 255]``.
+
+    ``table`` holds 256 stored integers of the output type; ``bias`` (int32) already includes the terms that the zeros
+    of the sources cause.
+    """
+
+    name: str
+    sources: tuple[Source, ...]
+    bias: Ints
+    mantissa: Ints
+    shift: Ints
+    table: Ints
+    type: TensorType
+    kind: str = "conv"
+    location: str = ""
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    """Maximum over windows; padding never wins. Type but for the shape as the input's, one plane."""
+
+    name: str
+    tensor: str
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int, int, int]
+    type: TensorType
+    kind: str = "maxpool"
+    location: str = ""
+
+
+Node = Input | Conv | MaxPool
+
+
+@dataclass(frozen=True)
+class IntegerGraph:
+    """Nodes in topological order, with the native formats they are meant for."""
+
+    name: str
+    weight_format: EsbFormat
+    act_format: EsbFormat
+    radix_bits: int
+    nodes: tuple[Node, ...]
+    outputs: tuple[str, ...]
+    _by_name: dict[str, Node] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_name", {n.name: n for n in self.nodes})
+        verify(self)
+
+    def __getitem__(self, name: str) -> Node:
+        return self._by_name[name]
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """The network inputs."""
+        return tuple(n for n in self.nodes if isinstance(n, Input))
+
+    def weight_grid(self, terms: int) -> TermGrid:
+        """Weight values of ``terms`` terms."""
+        return TermGrid(self.weight_format, self.radix_bits, terms)
+
+    def act_grid(self, planes: int) -> TermGrid:
+        """Stored values of ``planes`` digits."""
+        return TermGrid(self.act_format, self.radix_bits, planes)
+
+    def evaluate(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Stored integers of every tensor: int64 ``[batch, C, H, W]`` by node name, from those of the inputs."""
+        values: dict[str, Tensor] = {}
+        for node in self.nodes:
+            if isinstance(node, Input):
+                values[node.name] = inputs[node.name].to(torch.int64)
+            elif isinstance(node, Conv):
+                values[node.name] = self._conv(node, values)
+            else:
+                x = _pad(values[node.tensor], node.padding, self.act_format.min).double()
+                values[node.name] = F.max_pool2d(x, node.kernel, node.stride).to(torch.int64)
+        return values
+
+    def accumulate(self, node: Conv, values: dict[str, Tensor]) -> Tensor:
+        """The accumulators of ``node``, without bias: int64 ``[batch, oc, H, W]``, exact."""
+        total: Tensor | None = None
+        for source in node.sources:
+            zero = self[source.tensor].type.zero
+            x = _pad(values[source.tensor], source.padding, -zero).double()
+            weights = torch.from_numpy(source.weights).double()
+            part = F.conv2d(x, weights, stride=source.stride, groups=source.groups).round().to(torch.int64)
+            total = part if total is None else total + part
+        assert total is not None
+        return total
+
+    def _conv(self, node: Conv, values: dict[str, Tensor]) -> Tensor:
+        acc = self.accumulate(node, values).numpy()
+        params = (a[:, None, None] for a in (node.bias, node.mantissa, node.shift))
+        y = numerics.requantize(acc, *params)
+        return torch.from_numpy(node.table[y & (numerics.TABLE_ENTRIES - 1)])
+
+
+def _pad(x: Tensor, padding: tuple[int, int, int, int], value: int) -> Tensor:
+    top, left, bottom, right = padding
+    return F.pad(x, (left, right, top, bottom), value=value)
+
+
+def window(size: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int],
+           padding: tuple[int, int, int, int]) -> tuple[int, int]:
+    """Output height and width of a sliding window."""
+    top, left, bottom, right = padding
+    return ((size[0] + top + bottom - kernel[0]) // stride[0] + 1, (size[1] + left + right - kernel[1]) // stride[1] + 1)
+
+
+def macs(graph: IntegerGraph, node: Node) -> int:
+    """Native multiply-accumulates of a node: products times term pairs."""
+    if not isinstance(node, Conv):
+        return 0
+    _, h, w = node.type.shape
+    return sum(s.weights.size * h * w * s.terms * graph[s.tensor].type.planes for s in node.sources)
+
+
+def verify(graph: IntegerGraph) -> None:
+    """Raise :class:`GraphError` unless every node is well formed and every value lies on its grid."""
+    seen: dict[str, Node] = {}
+
+    def need(condition: bool, node: Node, message: str) -> None:
+        if not condition:
+            raise GraphError(f"{node.name}: {message}")
+
+    for node in graph.nodes:
+        need(node.name not in seen, node, "a second node of this name")
+        need(1 <= node.type.planes <= 3, node, f"planes must be in [1, 3], not {node.type.planes}")
+        need(np.isfinite(node.type.scale) and node.type.scale > 0, node, f"scale must be positive, not {node.type.scale}")
+        for tensor in _tensors(node):
+            need(tensor in seen, node, f"reads {tensor!r}, which is not an earlier node")
+            need(-seen[tensor].type.zero in graph.act_grid(seen[tensor].type.planes).values, node,
+                 f"the zero of {tensor!r} is not a stored value")
+        if isinstance(node, Conv):
+            channels, height, width = node.type.shape
+            for name in ("bias", "mantissa", "shift"):
+                need(getattr(node, name).shape == (channels,), node, f"{name} must have shape [{channels}]")
+            need(node.table.shape == (numerics.TABLE_ENTRIES,), node, "table must have 256 entries")
+            need(bool(np.isin(node.table, graph.act_grid(node.type.planes).values).all()), node,
+                 f"table holds values that {node.type.planes} planes cannot store")
+            need(bool(((node.mantissa >= 8) & (node.mantissa <= 15)).all()), node, "mantissa must be in [8, 15]")
+            need(bool(((node.shift >= 0) & (node.shift <= numerics.SHIFT_MAX)).all()), node, "shift must be in [0, 31]")
+            need(bool((np.abs(node.bias) < 1 << 31).all()), node, "bias must fit 32 bits")
+            need(len(node.sources) > 0, node, "a convolution needs a source")
+            for s in node.sources:
+                c, h, w = seen[s.tensor].type.shape
+                need(s.groups in (1, c), node, f"groups must be 1 or {c}, not {s.groups}")
+                need(s.weights.shape[:2] == (channels, c // s.groups), node,
+                     f"weights {list(s.weights.shape)} do not fit {c} input and {channels} output channels")
+                need(s.groups == 1 or channels == c, node, "a depthwise source needs as many output as input channels")
+                got = window((h, w), s.weights.shape[2:], s.stride, s.padding)
+                need(got == (height, width), node, f"source {s.tensor!r} gives {got}, not {(height, width)}")
+                need(bool(np.isin(s.weights, graph.weight_grid(s.terms).values).all()), node,
+                     f"weights lie outside the grid of {s.terms} terms")
+        elif isinstance(node, MaxPool):
+            c, h, w = seen[node.tensor].type.shape
+            got = (c, *window((h, w), node.kernel, node.stride, node.padding))
+            need(got == node.type.shape, node, f"gives {got}, not {node.type.shape}")
+            need(node.type.planes == 1 and seen[node.tensor].type.planes == 1, node, "max pooling needs one plane")
+        else:
+            values = graph.act_grid(node.type.planes).values
+            need(bool(np.isin(np.arange(node.low, node.high + 1), values).all()), node,
+                 f"[{node.low}, {node.high}] is not contained in the values of {node.type.planes} planes")
+        seen[node.name] = node
+    for name in graph.outputs:
+        if name not in seen:
+            raise GraphError(f"output {name!r} is not a node")
+
+
+def _tensors(node: Node) -> Iterator[str]:
+    if isinstance(node, Conv):
+        yield from (s.tensor for s in node.sources)
+    elif isinstance(node, MaxPool):
+        yield node.tensor
