@@ -1,4 +1,5 @@
-"""Signatures between the blocks of the accelerator, from the point of view of the side that drives ``Out``."""
+"""Signatures between the blocks of the accelerator, from the point of view of the side that drives
+``Out``."""
 
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out, Signature
@@ -11,22 +12,28 @@ from sigbit_hw.arch.numerics import TABLE_ENTRIES
 
 INDEX_BITS = 24
 """Width of an instruction's index in its program."""
+
 ENGINES = len(isa.Engine)
 
 INSTRUCTION = data.StructLayout({"word": isa.WORD_BITS, "index": INDEX_BITS})
 """An instruction whose tokens have been taken, and its index."""
+
 InstructionStream = stream.Signature(INSTRUCTION)
 
 
 def instruction_layout(opcode: isa.Opcode) -> data.StructLayout:
-    """Bit layout of an instruction, generated from ``isa.LAYOUTS``: a view for ``word[:layout.size]``."""
+    """Bit layout of an instruction, generated from ``isa.LAYOUTS``: a view for
+    ``word[:layout.size]``."""
     from amaranth.hdl import signed, unsigned
-    return data.StructLayout({f.name: signed(f.width) if f.signed else unsigned(f.width)
-                              for f in isa.fields_of(opcode)})
+
+    return data.StructLayout(
+        {f.name: signed(f.width) if f.signed else unsigned(f.width) for f in isa.fields_of(opcode)}
+    )
 
 
 class Retire(Signature):
-    """``valid`` for one cycle when a signalling instruction has finished, in order, with its ``signal`` mask."""
+    """``valid`` for one cycle when a signalling instruction has finished, in order, with its
+    ``signal`` mask."""
 
     def __init__(self) -> None:
         super().__init__({"valid": Out(1), "signal": Out(ENGINES), "index": Out(INDEX_BITS)})
@@ -48,54 +55,64 @@ class ActWrite(Signature):
 
 
 class ActRead(Signature):
-    """Slot reads: a stream of slot numbers; ``data`` with ``valid`` follows each, in order, without back-pressure."""
+    """Slot reads: a stream of slot numbers; ``data`` with ``valid`` follows each, in order, without
+    back-pressure."""
 
     def __init__(self, config: ArchConfig) -> None:
-        super().__init__({
-            "request": Out(stream.Signature(ceil_log2(config.act_slots))),
-            "valid": In(1),
-            "data": In(config.slot_bits),
-        })
+        super().__init__(
+            {
+                "request": Out(stream.Signature(ceil_log2(config.act_slots))),
+                "valid": In(1),
+                "data": In(config.slot_bits),
+            }
+        )
 
 
 class WeightWrite(Signature):
     """One bus beat into part ``part`` of weight word ``word``; always accepted."""
 
     def __init__(self, config: ArchConfig) -> None:
-        super().__init__({
-            "valid": Out(1),
-            "word": Out(ceil_log2(config.weight_words)),
-            "part": Out(ceil_log2(config.weight_word_bits // config.bus_bits)),
-            "data": Out(config.bus_bits),
-        })
+        super().__init__(
+            {
+                "valid": Out(1),
+                "word": Out(ceil_log2(config.weight_words)),
+                "part": Out(ceil_log2(config.weight_word_bits // config.bus_bits)),
+                "data": Out(config.bus_bits),
+            }
+        )
 
 
 class ParamWrite(Signature):
     """The 8-byte parameter item of ``lane`` in ``group``; always accepted."""
 
     def __init__(self, config: ArchConfig) -> None:
-        super().__init__({
-            "valid": Out(1),
-            "group": Out(ceil_log2(config.param_groups)),
-            "lane": Out(ceil_log2(config.post_lanes)),
-            "item": Out(8 * ITEM_BYTES),
-        })
+        super().__init__(
+            {
+                "valid": Out(1),
+                "group": Out(ceil_log2(config.param_groups)),
+                "lane": Out(ceil_log2(config.post_lanes)),
+                "item": Out(8 * ITEM_BYTES),
+            }
+        )
 
 
 class TableWrite(Signature):
     """Entry ``entry`` of ``table``; always accepted."""
 
     def __init__(self, config: ArchConfig) -> None:
-        super().__init__({
-            "valid": Out(1),
-            "table": Out(ceil_log2(config.tables)),
-            "entry": Out(ceil_log2(TABLE_ENTRIES)),
-            "code": Out(config.act_format.bits),
-        })
+        super().__init__(
+            {
+                "valid": Out(1),
+                "table": Out(ceil_log2(config.tables)),
+                "entry": Out(ceil_log2(TABLE_ENTRIES)),
+                "code": Out(config.act_format.bits),
+            }
+        )
 
 
 class ActTrace(Signature):
-    """What is written into the activation memory this cycle, bank by bank, whoever writes it: for checkers."""
+    """What is written into the activation memory this cycle, bank by bank, whoever writes it: for
+    checkers."""
 
     def __init__(self, config: ArchConfig) -> None:
         bank = {

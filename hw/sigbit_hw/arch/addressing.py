@@ -1,7 +1,8 @@
-"""Which slots an ``EXEC`` reads and writes: the address arithmetic of ``SEG`` and ``OUT``, as arrays.
+"""Which slots an ``EXEC`` reads and writes: the address arithmetic of ``SEG`` and ``OUT``, as
+arrays.
 
-The interpreter, the compiler's hazard check and the testbenches use these functions; the gateware walks
-the same sequences one block a time.
+The interpreter, the compiler's hazard check and the testbenches use these functions; the gateware
+walks the same sequences one block a time.
 """
 
 import numpy as np
@@ -14,7 +15,8 @@ Ints = NDArray[np.int64]
 
 
 def _walk(steps: Ints) -> Ints:
-    """Positions visited from 0 on, ``steps[i]`` being added before position i (``steps[0]`` is ignored)."""
+    """Positions visited from 0 on, ``steps[i]`` being added before position i (``steps[0]`` is
+    ignored)."""
     steps = steps.astype(np.int64).copy()
     steps[0] = 0
     return np.cumsum(steps)
@@ -42,13 +44,20 @@ def read_slots(segment: Instr, execute: Instr, config: ArchConfig) -> Ints:
     taps = np.full((segment.n_ky, segment.n_kx, segment.n_ic), segment.d_ic)
     taps[:, :, 0] = segment.d_kx
     taps[:, 0, 0] = segment.d_ky
-    return bases[:, :, :, None, None] + _walk(taps.ravel())[:, None] + lane_offset[None, None, :, None, :]
+    return (
+        bases[:, :, :, None, None]
+        + _walk(taps.ravel())[:, None]
+        + lane_offset[None, None, :, None, :]
+    )
 
 
 def pixel_offsets(out: Instr, execute: Instr) -> Ints:
-    """Offsets from ``out.base`` of the output pixels, plane 0, channel slot 0: shape ``[n_rows, run]``."""
+    """Offsets from ``out.base`` of the output pixels, plane 0, channel slot 0: shape ``[n_rows,
+    run]``."""
     column = np.arange(execute.run) % execute.wrap
-    steps = np.where(column == 0, out.d_line, np.where(column % out.phases == 0, out.d_col, out.d_pix))
+    steps = np.where(
+        column == 0, out.d_line, np.where(column % out.phases == 0, out.d_col, out.d_pix)
+    )
     steps = np.tile(steps, (execute.n_rows, 1))
     steps[:, 0] = out.d_row
     return _walk(steps.ravel()).reshape(steps.shape)
@@ -61,14 +70,16 @@ def channel_slots(out: Instr, execute: Instr, config: ArchConfig) -> int:
 
 
 def write_slots(out: Instr, execute: Instr, config: ArchConfig) -> Ints:
-    """Slots that a draining ``execute`` writes: shape ``[n_planes, channel slots, n_rows * run]``."""
+    """Slots that a draining ``execute`` writes: shape ``[n_planes, channel slots, n_rows *
+    run]``."""
     plane = np.arange(out.n_planes)[:, None, None] * out.d_plane
     channel = np.arange(channel_slots(out, execute, config))[:, None] * out.d_slot
     return out.base + plane + channel + pixel_offsets(out, execute).ravel()
 
 
 def block_slots(instr: Instr, start: int) -> Ints:
-    """Slots of a ``LOAD``, ``FILL`` or ``STORE`` from ``start`` on, in memory order: shape ``[n2 * n1 * n0]``."""
+    """Slots of a ``LOAD``, ``FILL`` or ``STORE`` from ``start`` on, in memory order: shape ``[n2 *
+    n1 * n0]``."""
     plane = np.arange(instr.n2)[:, None, None] * instr.d2
     run = np.arange(instr.n1)[:, None] * instr.d1
     return (start + plane + run + np.arange(instr.n0)).ravel()

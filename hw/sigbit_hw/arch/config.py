@@ -1,9 +1,10 @@
-"""ArchConfig: every parameter of one accelerator, validated, with the widths that follow from it."""
+"""ArchConfig: every parameter of one accelerator, validated, with the widths that follow from
+it."""
 
 import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from sigbit_hw.arch.formats import EsbFormat, TermGrid
@@ -17,9 +18,9 @@ def _is_power_of_two(n: int) -> bool:
 class ArchConfig:
     """One accelerator.
 
-    Each cycle the array multiplies ``pixels`` x ``ic_lanes`` activations with ``oc_lanes`` x ``ic_lanes``
-    weights into ``pixels`` x ``oc_lanes`` stationary accumulators. The activation memory is a flat array of
-    *slots*; a slot holds one pixel of ``ic_lanes`` channels; slot s lies in bank ``s % pixels``.
+    Each cycle the array multiplies ``pixels`` x ``ic_lanes`` activations with ``oc_lanes`` x
+    ``ic_lanes`` weights into ``pixels`` x ``oc_lanes`` stationary accumulators. The activation
+    memory is a flat array of *slots*; a slot holds one pixel of ``ic_lanes`` channels; slot s lies in bank ``s % pixels``.
 
     Parameters
     ----------
@@ -30,13 +31,15 @@ class ArchConfig:
     pixels, oc_lanes, ic_lanes : int
         Array shape, powers of two; ``oc_lanes`` is a multiple of ``ic_lanes``.
     post_lanes : int
-        Requantizers, ``ic_lanes`` times a power of two, at most ``oc_lanes`` and ``pixels * ic_lanes``.
+        Requantizers, ``ic_lanes`` times a power of two, at most ``oc_lanes`` and
+        ``pixels * ic_lanes``.
     acc_bits : int
         Accumulator width, 16 to 32.
     term_radix_bits : int
         Left shift of the accumulators between digit weights of multi-term layers.
     act_slots, weight_words, param_groups, tables : int
-        Depths, powers of two: activation slots, words of ``oc_lanes * ic_lanes`` weights, groups of ``post_lanes``
+        Depths, powers of two: activation slots, words of ``oc_lanes * ic_lanes`` weights, groups of
+        ``post_lanes``
         post-processing parameters, activation tables of 256 entries.
     segments : int
         Entries of the segment table.
@@ -70,8 +73,20 @@ class ArchConfig:
     outstanding_reads: int = 8
 
     def __post_init__(self) -> None:
-        for name in ("pixels", "oc_lanes", "ic_lanes", "post_lanes", "act_slots", "weight_words", "param_groups",
-                     "tables", "segments", "queue_depth", "burst_beats", "outstanding_reads"):
+        for name in (
+            "pixels",
+            "oc_lanes",
+            "ic_lanes",
+            "post_lanes",
+            "act_slots",
+            "weight_words",
+            "param_groups",
+            "tables",
+            "segments",
+            "queue_depth",
+            "burst_beats",
+            "outstanding_reads",
+        ):
             value = getattr(self, name)
             if not isinstance(value, int) or not _is_power_of_two(value):
                 raise ValueError(f"{name} must be a power of two, not {value!r}")
@@ -80,11 +95,17 @@ class ArchConfig:
         if not self.weight_format.signed:
             raise ValueError(f"weight_format must be signed, not {self.weight_format}")
         if self.oc_lanes % self.ic_lanes:
-            raise ValueError(f"oc_lanes must be a multiple of ic_lanes ({self.ic_lanes}), not {self.oc_lanes}")
-        if self.post_lanes % self.ic_lanes or self.post_lanes > min(self.oc_lanes, self.pixels * self.ic_lanes):
-            raise ValueError(f"post_lanes must be a multiple of ic_lanes ({self.ic_lanes}), at most oc_lanes "
-                             f"({self.oc_lanes}) and pixels * ic_lanes ({self.pixels * self.ic_lanes}), "
-                             f"not {self.post_lanes}")
+            raise ValueError(
+                f"oc_lanes must be a multiple of ic_lanes ({self.ic_lanes}), not {self.oc_lanes}"
+            )
+        if self.post_lanes % self.ic_lanes or self.post_lanes > min(
+            self.oc_lanes, self.pixels * self.ic_lanes
+        ):
+            raise ValueError(
+                f"post_lanes must be a multiple of ic_lanes ({self.ic_lanes}), at most oc_lanes "
+                f"({self.oc_lanes}) and pixels * ic_lanes ({self.pixels * self.ic_lanes}), "
+                f"not {self.post_lanes}"
+            )
         if not 16 <= self.acc_bits <= 32:
             raise ValueError(f"acc_bits must be in [16, 32], not {self.acc_bits}")
         if not 1 <= self.term_radix_bits <= 7:
@@ -92,11 +113,15 @@ class ArchConfig:
         if self.bus_bits not in (64, 128, 256, 512):
             raise ValueError(f"bus_bits must be 64, 128, 256 or 512, not {self.bus_bits!r}")
         if self.weight_word_bits % self.bus_bits:
-            raise ValueError(f"a weight word ({self.oc_lanes} * {self.ic_lanes} * {self.weight_format.bits} = "
-                             f"{self.weight_word_bits} bits) must be a multiple of bus_bits ({self.bus_bits})")
+            raise ValueError(
+                f"a weight word ({self.oc_lanes} * {self.ic_lanes} * {self.weight_format.bits} = "
+                f"{self.weight_word_bits} bits) must be a multiple of bus_bits ({self.bus_bits})"
+            )
         if self.slot_bits % 8:
-            raise ValueError(f"a slot ({self.ic_lanes} * {self.act_format.bits} = {self.slot_bits} bits) must be "
-                             "whole bytes")
+            raise ValueError(
+                f"a slot ({self.ic_lanes} * {self.act_format.bits} = {self.slot_bits} bits) "
+                "must be whole bytes"
+            )
         if not self.slot_bits <= self.bus_bits:
             raise ValueError(f"a slot ({self.slot_bits} bits) must fit bus_bits ({self.bus_bits})")
         if not _is_power_of_two(self.slot_bits):
@@ -106,13 +131,18 @@ class ArchConfig:
         if not self.tables <= 16:
             raise ValueError(f"tables must be at most 16, not {self.tables}")
         if self.act_slots > 1 << 20 or self.act_slots < 4 * self.pixels:
-            raise ValueError(f"act_slots must be in [{4 * self.pixels}, {1 << 20}], not {self.act_slots}")
+            raise ValueError(
+                f"act_slots must be in [{4 * self.pixels}, {1 << 20}], not {self.act_slots}"
+            )
         if self.weight_words > 1 << 16:
             raise ValueError(f"weight_words must be at most {1 << 16}, not {self.weight_words}")
         if self.param_groups > 1 << 12:
             raise ValueError(f"param_groups must be at most {1 << 12}, not {self.param_groups}")
         if not 1 <= self.burst_beats <= 256 or self.burst_beats * self.bus_bits // 8 > 4096:
-            raise ValueError(f"a burst of {self.burst_beats} beats of {self.bus_bits} bits must fit 256 beats and 4 KiB")
+            raise ValueError(
+                f"a burst of {self.burst_beats} beats of {self.bus_bits} bits must fit 256 beats "
+                "and 4 KiB"
+            )
 
     @property
     def macs(self) -> int:
@@ -183,13 +213,16 @@ class ArchConfig:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "ArchConfig":
-        """The ArchConfig of :meth:`to_json`'s result; ``ValueError`` names missing, unknown and wrong fields."""
+        """The ArchConfig of :meth:`to_json`'s result; ``ValueError`` names missing, unknown and
+        wrong fields."""
         if not isinstance(value, dict):
             raise ValueError(f"an ArchConfig must be a JSON object, not {type(value).__name__}")
         known = {f.name for f in fields(cls)}
         required = {f.name for f in fields(cls) if f.default is f.default_factory}
         if unknown := set(value) - known:
-            raise ValueError(f"unknown ArchConfig fields {sorted(unknown)}; known are {sorted(known)}")
+            raise ValueError(
+                f"unknown ArchConfig fields {sorted(unknown)}; known are {sorted(known)}"
+            )
         if missing := required - set(value):
             raise ValueError(f"missing ArchConfig fields {sorted(missing)}")
         value = dict(value)
@@ -197,7 +230,9 @@ class ArchConfig:
             try:
                 value[name] = EsbFormat(**value[name])
             except TypeError as error:
-                raise ValueError(f"{name} must have bits, frac and signed, not {value[name]!r}") from error
+                raise ValueError(
+                    f"{name} must have bits, frac and signed, not {value[name]!r}"
+                ) from error
         return cls(**value)
 
     @cached_property
@@ -207,19 +242,76 @@ class ArchConfig:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-_ESB4 = {"weight_format": EsbFormat(4, 1), "act_format": EsbFormat(4, 2), "term_radix_bits": 3}
+_esb4 = partial(
+    ArchConfig,
+    weight_format=EsbFormat(4, 1),
+    act_format=EsbFormat(4, 2),
+    term_radix_bits=3,
+    acc_bits=24,
+    tables=8,
+)
 
-PRESETS: dict[str, ArchConfig] = {c.name: c for c in (
-    ArchConfig(name="nano", **_ESB4, pixels=2, oc_lanes=4, ic_lanes=4, post_lanes=4, acc_bits=24, act_slots=4096,
-               weight_words=1024, param_groups=128, tables=8, bus_bits=64, queue_depth=4, outstanding_reads=4),
-    ArchConfig(name="micro", **_ESB4, pixels=4, oc_lanes=8, ic_lanes=8, post_lanes=8, acc_bits=24, act_slots=8192,
-               weight_words=1024, param_groups=128, tables=8, bus_bits=64),
-    ArchConfig(name="ecp5", **_ESB4, pixels=4, oc_lanes=16, ic_lanes=8, post_lanes=8, acc_bits=24, act_slots=16384,
-               weight_words=1024, param_groups=256, tables=8, bus_bits=64),
-    ArchConfig(name="mid", **_ESB4, pixels=4, oc_lanes=16, ic_lanes=16, post_lanes=16, acc_bits=24, act_slots=131072,
-               weight_words=2048, param_groups=512, tables=8, bus_bits=128),
-    ArchConfig(name="zcu102", **_ESB4, pixels=4, oc_lanes=64, ic_lanes=16, post_lanes=64, acc_bits=24,
-               act_slots=131072, weight_words=1024, param_groups=256, tables=8, bus_bits=128,
-               outstanding_reads=16),
-)}
+PRESETS: dict[str, ArchConfig] = {
+    c.name: c
+    for c in (
+        _esb4(
+            name="nano",
+            pixels=2,
+            oc_lanes=4,
+            ic_lanes=4,
+            post_lanes=4,
+            act_slots=4096,
+            weight_words=1024,
+            param_groups=128,
+            bus_bits=64,
+            queue_depth=4,
+            outstanding_reads=4,
+        ),
+        _esb4(
+            name="micro",
+            pixels=4,
+            oc_lanes=8,
+            ic_lanes=8,
+            post_lanes=8,
+            act_slots=8192,
+            weight_words=1024,
+            param_groups=128,
+            bus_bits=64,
+        ),
+        _esb4(
+            name="ecp5",
+            pixels=4,
+            oc_lanes=16,
+            ic_lanes=8,
+            post_lanes=8,
+            act_slots=16384,
+            weight_words=1024,
+            param_groups=256,
+            bus_bits=64,
+        ),
+        _esb4(
+            name="mid",
+            pixels=4,
+            oc_lanes=16,
+            ic_lanes=16,
+            post_lanes=16,
+            act_slots=131072,
+            weight_words=2048,
+            param_groups=512,
+            bus_bits=128,
+        ),
+        _esb4(
+            name="zcu102",
+            pixels=4,
+            oc_lanes=64,
+            ic_lanes=16,
+            post_lanes=64,
+            act_slots=131072,
+            weight_words=1024,
+            param_groups=256,
+            bus_bits=128,
+            outstanding_reads=16,
+        ),
+    )
+}
 """The shipped accelerators by name: 32, 256, 512, 1,024 and 4,096 multiply-accumulates a cycle."""

@@ -1,14 +1,14 @@
 """Elastic-significant-bit (ESB) number formats and sums of native terms.
 
-Every value in sigbit is an integer in units of the least significant bit (LSB) of its grid; the real
-value is ``scale * integer``, with ``scale = alpha * 2**-frac`` in the notation of the ESB paper
-(Gong et al., arXiv 2109.03513). One tie rule holds everywhere in the project: nearest value, ties away
-from zero, saturating.
+Every value in sigbit is an integer in units of the least significant bit (LSB) of its grid; the
+real value is ``scale * integer``, with ``scale = alpha * 2**-frac`` in the notation of the ESB paper
+(Gong et al., arXiv 2109.03513). One tie rule holds everywhere in the project: nearest value, ties
+away from zero, saturating.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,16 +19,19 @@ Ints = NDArray[np.int64]
 def check_finite(x: NDArray[np.float64], what: str) -> None:
     """Raise ``ValueError`` if ``x`` holds NaN or infinity."""
     if not np.isfinite(x).all():
-        raise ValueError(f"{what} must be finite, but {int((~np.isfinite(x)).sum())} of {x.size} values are not")
+        raise ValueError(
+            f"{what} must be finite, but {int((~np.isfinite(x)).sum())} of {x.size} values are not"
+        )
 
 
 @dataclass(frozen=True)
 class EsbFormat:
-    """ESB(b, k): a sign (if ``signed``), e exponent bits and ``frac`` = k fraction bits in ``bits`` = b bits.
+    """ESB(b, k): a sign (if ``signed``), e exponent and ``frac`` = k fraction bits in b ``bits``.
 
-    ``mag = E ? (2**k + M) << (E - 1) : M``; the magnitude field ``{E, M}`` read as an unsigned integer is
-    monotone in the magnitude, so it is also the index into :attr:`magnitudes`. e = 1 is fixed point, k = 0
-    powers of two, (2, 0) ternary. The sign is the top bit; minus zero decodes to 0 and is never produced.
+    ``mag = E ? (2**k + M) << (E - 1) : M``; the magnitude field ``{E, M}`` read as an unsigned
+    integer is monotone in the magnitude, so it is also the index into :attr:`magnitudes`. e = 1 is
+    fixed point, k = 0 powers of two, (2, 0) ternary. The sign is the top bit; minus zero decodes to
+    0 and is never produced.
 
     Parameters
     ----------
@@ -48,8 +51,10 @@ class EsbFormat:
         if not 2 <= self.bits <= 8:
             raise ValueError(f"bits must be in [2, 8], not {self.bits!r}")
         if not 0 <= self.frac <= self.bits - 1 - self.signed:
-            raise ValueError(f"frac must be in [0, {self.bits - 1 - self.signed}] for "
-                             f"{self.bits} {'signed' if self.signed else 'unsigned'} bits, not {self.frac!r}")
+            raise ValueError(
+                f"frac must be in [0, {self.bits - 1 - self.signed}] for "
+                f"{self.bits} {'signed' if self.signed else 'unsigned'} bits, not {self.frac!r}"
+            )
 
     @property
     def exponent_bits(self) -> int:
@@ -66,7 +71,9 @@ class EsbFormat:
         """All magnitudes in LSBs, ascending; the index is the ``{E, M}`` field."""
         k = self.frac
         fields = range(1 << self.magnitude_bits)
-        return tuple(((1 << k) + (f & ((1 << k) - 1))) << ((f >> k) - 1) if f >> k else f for f in fields)
+        return tuple(
+            ((1 << k) + (f & ((1 << k) - 1))) << ((f >> k) - 1) if f >> k else f for f in fields
+        )
 
     @property
     def max(self) -> int:
@@ -86,26 +93,34 @@ class EsbFormat:
     @cached_property
     def values(self) -> tuple[int, ...]:
         """All distinct values in LSBs, ascending."""
-        return tuple(sorted({s * m for m in self.magnitudes for s in ((1, -1) if self.signed else (1,))}))
+        return tuple(
+            sorted({s * m for m in self.magnitudes for s in ((1, -1) if self.signed else (1,))})
+        )
 
     @cached_property
     def _code_values(self) -> NDArray[np.int64] | NDArray[np.float64]:
         dtype = np.int64 if self.max < 1 << 62 else np.float64
-        mags = np.array([float(m) for m in self.magnitudes]) if dtype is np.float64 else \
-            np.array(self.magnitudes, np.int64)
+        mags = (
+            np.array([float(m) for m in self.magnitudes])
+            if dtype is np.float64
+            else np.array(self.magnitudes, np.int64)
+        )
         return np.concatenate([mags, -mags]) if self.signed else mags
 
     @cached_property
     def thresholds(self) -> NDArray[np.float64]:
-        """Decision levels between neighbouring magnitudes, LSBs: shape ``[len(magnitudes) - 1]``, exact."""
+        """Decision levels between neighbouring magnitudes, LSBs, exact: shape ``[magnitudes - 1]``."""
         mags = [float(m) for m in self.magnitudes]
-        return np.array([(a + b) / 2 for a, b in zip(mags, mags[1:], strict=False)])
+        return np.array([(a + b) / 2 for a, b in pairwise(mags)])
 
     def decode(self, codes: ArrayLike) -> NDArray[np.int64] | NDArray[np.float64]:
-        """Values in LSBs of ``codes``, same shape; int64, or exact float64 where the range exceeds 62 bits."""
+        """Values in LSBs of ``codes``, same shape; int64, or exact float64 where the range exceeds
+        62 bits."""
         codes = np.asarray(codes)
         if codes.size and (codes.min() < 0 or codes.max() >= 1 << self.bits):
-            raise ValueError(f"codes must be in [0, {(1 << self.bits) - 1}], not [{codes.min()}, {codes.max()}]")
+            raise ValueError(
+                f"codes must be in [0, {(1 << self.bits) - 1}], not [{codes.min()}, {codes.max()}]"
+            )
         return self._code_values[codes.astype(np.int64)]
 
     def quantize(self, x: ArrayLike) -> NDArray[np.uint8]:
@@ -121,7 +136,8 @@ class EsbFormat:
         return field | (((x < 0) & (field > 0)).astype(np.uint8) << np.uint8(self.bits - 1))
 
     def encode(self, values: ArrayLike) -> NDArray[np.uint8]:
-        """Codes of ``values`` (LSBs), which must lie on the grid exactly; ``ValueError`` otherwise."""
+        """Codes of ``values`` (LSBs), which must lie on the grid exactly; ``ValueError``
+        otherwise."""
         values = np.asarray(values)
         codes = self.quantize(values)
         wrong = self.decode(codes) != values
@@ -137,9 +153,9 @@ class EsbFormat:
 class TermGrid:
     """Sums of ``terms`` native values, digit t weighted by ``2**(radix_bits * t)``.
 
-    One term is the native grid itself. The array computes a layer with T_w by T_a terms in T_w * T_a
-    passes over the same accumulators, most significant digits first, shifting the accumulators left by
-    ``radix_bits`` between digit weights.
+    One term is the native grid itself. The array computes a layer with T_w by T_a terms in T_w *
+    T_a passes over the same accumulators, most significant digits first, shifting the accumulators
+    left by ``radix_bits`` between digit weights.
     """
 
     native: EsbFormat
@@ -152,7 +168,8 @@ class TermGrid:
 
     @cached_property
     def _digits_of(self) -> dict[int, tuple[int, ...]]:
-        """value -> digits (least significant first); the least sum of magnitudes, then the smallest digits."""
+        """Value -> digits (least significant first); the least sum of magnitudes, then the smallest
+        digits."""
         best: dict[int, tuple[int, ...]] = {}
         for digits in product(self.native.values, repeat=self.terms):
             value = sum(d << (self.radix_bits * t) for t, d in enumerate(digits))
@@ -179,7 +196,8 @@ class TermGrid:
         return self.native.encode(np.array([self._digits_of[int(v)] for v in self.values]).T)
 
     def quantize(self, x: ArrayLike) -> Ints:
-        """Nearest values (LSBs) to ``x``; ties away from zero; saturating; ``ValueError`` on NaN or infinity."""
+        """Nearest values (LSBs) to ``x``; ties away from zero; saturating; ``ValueError`` on NaN or
+        infinity."""
         x = np.asarray(x, np.float64)
         check_finite(x, "x")
         magnitudes = self.values[self.values >= 0]
@@ -188,13 +206,16 @@ class TermGrid:
         return np.where(x < 0, -nearest if self.native.signed else 0, nearest)
 
     def encode(self, values: ArrayLike) -> NDArray[np.uint8]:
-        """Native codes of on-grid ``values``, shape ``[terms, *values.shape]``, term 0 least significant."""
+        """Native codes of on-grid ``values``, shape ``[terms, *values.shape]``, term 0 least
+        significant."""
         values = np.asarray(values, np.int64)
         index = np.searchsorted(self.values, values).clip(0, len(self.values) - 1)
         wrong = self.values[index] != values
         if wrong.any():
-            raise ValueError(f"{values[wrong].flat[0]} is not a sum of {self.terms} terms of {self.native} "
-                             f"at radix 2**{self.radix_bits}")
+            raise ValueError(
+                f"{values[wrong].flat[0]} is not a sum of {self.terms} terms of {self.native} "
+                f"at radix 2**{self.radix_bits}"
+            )
         return self._codes[:, index]
 
     def decode(self, codes: ArrayLike) -> Ints:

@@ -1,4 +1,5 @@
-"""Memory images: how codes and parameters lie in bytes, the same in DRAM, on the bus and in the buffers.
+"""Memory images: how codes and parameters lie in bytes, the same in DRAM, on the bus and in the
+buffers.
 
 Lane i of a word occupies bits ``[i * width, (i + 1) * width)``, little-endian.
 """
@@ -12,6 +13,7 @@ from sigbit_hw.arch.numerics import BIAS_BITS, MANTISSA_BITS, SHIFT_MAX, TABLE_E
 Bytes = NDArray[np.uint8]
 ITEM_BYTES = 8
 """Bytes of one channel's parameters and of one table entry."""
+
 TABLE_BYTES = TABLE_ENTRIES * ITEM_BYTES
 
 
@@ -52,14 +54,24 @@ def unpack_slots(data: Bytes, config: ArchConfig) -> Bytes:
 
 
 def pack_params(bias: ArrayLike, mantissa: ArrayLike, shift: ArrayLike) -> Bytes:
-    """Per-channel parameters as 8-byte items: bias in bits 0 to 31, mantissa from bit 32, shift from bit 36."""
+    """Per-channel parameters as 8-byte items: bias in bits 0 to 31, mantissa from bit 32, shift
+    from bit 36."""
     bias, mantissa, shift = (np.asarray(a, np.int64) for a in (bias, mantissa, shift))
     half = 1 << (BIAS_BITS - 1)
-    for name, value, low, high in (("bias", bias, -half, half - 1), ("shift", shift, 0, SHIFT_MAX),
-                                   ("mantissa", mantissa, 0, (1 << MANTISSA_BITS) - 1)):
+    for name, value, low, high in (
+        ("bias", bias, -half, half - 1),
+        ("shift", shift, 0, SHIFT_MAX),
+        ("mantissa", mantissa, 0, (1 << MANTISSA_BITS) - 1),
+    ):
         if value.size and (value.min() < low or value.max() > high):
-            raise ValueError(f"{name} must be in [{low}, {high}], not [{value.min()}, {value.max()}]")
-    item = (bias & ((1 << BIAS_BITS) - 1)) | mantissa << BIAS_BITS | shift << (BIAS_BITS + MANTISSA_BITS)
+            raise ValueError(
+                f"{name} must be in [{low}, {high}], not [{value.min()}, {value.max()}]"
+            )
+    item = (
+        (bias & ((1 << BIAS_BITS) - 1))
+        | mantissa << BIAS_BITS
+        | shift << (BIAS_BITS + MANTISSA_BITS)
+    )
     return item.astype("<u8").view(np.uint8)
 
 
@@ -68,7 +80,11 @@ def unpack_params(data: Bytes) -> tuple[NDArray[np.int64], NDArray[np.int64], ND
     item = np.ascontiguousarray(data).view("<u8").astype(np.int64)
     half = np.int64(1) << (BIAS_BITS - 1)
     bias = ((item & ((1 << BIAS_BITS) - 1)) ^ half) - half
-    return (bias, item >> BIAS_BITS & ((1 << MANTISSA_BITS) - 1), item >> (BIAS_BITS + MANTISSA_BITS) & SHIFT_MAX)
+    return (
+        bias,
+        item >> BIAS_BITS & ((1 << MANTISSA_BITS) - 1),
+        item >> (BIAS_BITS + MANTISSA_BITS) & SHIFT_MAX,
+    )
 
 
 def pack_table(codes: ArrayLike) -> Bytes:

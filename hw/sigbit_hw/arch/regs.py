@@ -1,17 +1,19 @@
-"""The register map (AXI4-Lite, 32-bit registers) and the error causes: the gateware, the drivers and the
-documentation are generated from these tables."""
+"""The register map (AXI4-Lite, 32-bit registers) and the error causes: the gateware, the drivers
+and the documentation are generated from these tables."""
 
 from dataclasses import dataclass
 from enum import Enum, IntEnum, unique
 
 MAGIC = 0x53494742
 """The value of ``MAGIC``: "SIGB"."""
+
 VERSION = 1
 """Version of the register map and of the instruction set."""
 
 
 class Access(Enum):
-    """What software can do with a register: read; read and write; write a pulse; read, and write 1 to clear."""
+    """What software can do with a register: read; read and write; write a pulse; read, and write 1
+    to clear."""
 
     RO = "read-only"
     RW = "read-write"
@@ -68,7 +70,10 @@ COUNTERS = (
     ("LOAD_WAIT", "cycles the LOAD engine had an instruction but not its tokens"),
     ("COMPUTE_BUSY", "cycles the array was fed operands"),
     ("COMPUTE_WAIT", "cycles the COMPUTE engine had an instruction but not its tokens"),
-    ("COMPUTE_STALL", "cycles the COMPUTE engine had its tokens and fed nothing: drain, sync, set-up"),
+    (
+        "COMPUTE_STALL",
+        "cycles the COMPUTE engine had its tokens and fed nothing: drain, sync, set-up",
+    ),
     ("STORE_BUSY", "cycles the STORE engine had an instruction and its tokens"),
     ("STORE_WAIT", "cycles the STORE engine had an instruction but not its tokens"),
     ("RETIRED", "instructions finished, all engines"),
@@ -82,15 +87,27 @@ def _registers() -> tuple[Register, ...]:
         ("VERSION", Access.RO, "version of this map"),
         ("DIGEST_LO", Access.RO, "first 4 bytes of the ArchConfig digest (big-endian, as printed)"),
         ("DIGEST_HI", Access.RO, "next 4 bytes of the ArchConfig digest"),
-        ("CONTROL", Access.PULSE, "bit 0 start (ignored unless idle and without error), bit 1 soft reset"),
+        (
+            "CONTROL",
+            Access.PULSE,
+            "bit 0 start (ignored unless idle and without error), bit 1 soft reset",
+        ),
         ("STATUS", Access.RO, "bit 0 busy, 1 done, 2 error, 3 bus idle (no transfer outstanding)"),
         ("IRQ_ENABLE", Access.RW, "bit 0 done, 1 error"),
-        ("IRQ_STATUS", Access.W1C, "bit 0 done, 1 error; the interrupt line is the OR of enabled bits"),
+        (
+            "IRQ_STATUS",
+            Access.W1C,
+            "bit 0 done, 1 error; the interrupt line is the OR of enabled bits",
+        ),
         ("CAUSE", Access.RO, "Cause of the error"),
         ("CAUSE_INDEX", Access.RO, "index of the instruction that failed"),
         ("MEM_BASE_LO", Access.RW, "bus address of the DMA window, a multiple of 4096, low word"),
         ("MEM_BASE_HI", Access.RW, "high word"),
-        ("MEM_SIZE", Access.RW, "bytes of the DMA window; all instruction addresses are offsets into it"),
+        (
+            "MEM_SIZE",
+            Access.RW,
+            "bytes of the DMA window; all instruction addresses are offsets into it",
+        ),
         ("WRITE_LO", Access.RW, "first offset that STORE may write"),
         ("WRITE_HI", Access.RW, "offset after the last that STORE may write"),
         ("PROGRAM_OFFSET", Access.RW, "offset of the first instruction, a multiple of 64"),
@@ -104,7 +121,9 @@ def _registers() -> tuple[Register, ...]:
 REGISTERS = _registers()
 OFFSET = {r.name: r.offset for r in REGISTERS}
 """Byte offset by register name."""
+
 ADDRESS_BITS = 8
 """Width of the AXI4-Lite byte address."""
+
 RW_RESET = {"WATCHDOG": 1 << 20}
 """Reset values of read-write registers that are not 0."""

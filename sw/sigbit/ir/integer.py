@@ -1,9 +1,9 @@
-"""The integer graph: an exact description of a quantized network, and its evaluation (the golden model).
+"""The integer graph: an exact description of a quantized network, and the golden model.
 
-Tensors hold *stored* integers, sums of ``planes`` native activation digits; ``real = scale * (stored + zero)``.
-A convolution accumulates any number of sources (dense or depthwise), so a residual addition is one more source
-with a 1x1 depthwise kernel, an average pooling a depthwise kernel of ones, a linear layer a kernel of its
-input's size. Padding stands for the real value 0, hence for the stored integer ``-zero``.
+Tensors hold *stored* integers, sums of ``planes`` native activation digits; ``real = scale *
+(stored + zero)``. A convolution accumulates any number of sources (dense or depthwise), so a
+residual addition is one more source with a 1x1 depthwise kernel, an average pooling a depthwise
+kernel of ones, a linear layer a kernel of its input's size. Padding stands for the real value 0, hence for the stored integer ``-zero``.
 """
 
 from collections.abc import Iterator
@@ -47,9 +47,11 @@ class Input:
 
 @dataclass(frozen=True)
 class Source:
-    """One operand of a convolution: ``weights`` ``[oc, ic / groups, kh, kw]`` are integers of the weight grid of ``terms`` terms.
+    """One operand of a convolution: ``weights`` ``[oc, ic / groups, kh, kw]`` are integers of the
+    weight grid of ``terms`` terms.
 
-    ``groups`` is 1 (dense) or the number of channels (depthwise). ``padding`` is (top, left, bottom, right).
+    ``groups`` is 1 (dense) or the number of channels (depthwise). ``padding`` is (top, left,
+    bottom, right).
     """
 
     tensor: str
@@ -64,8 +66,8 @@ class Source:
 class Conv:
     """``out = table[requantize(sum of convolutions, bias, mantissa, shift) & 255]``.
 
-    ``table`` holds 256 stored integers of the output type; ``bias`` (int32) already includes the terms that the zeros
-    of the sources cause.
+    ``table`` holds 256 stored integers of the output type; ``bias`` (int32) already includes the
+    terms that the zeros of the sources cause.
     """
 
     name: str
@@ -81,7 +83,10 @@ class Conv:
 
 @dataclass(frozen=True)
 class MaxPool:
-    """Maximum over windows; padding never wins. Type but for the shape as the input's, one plane."""
+    """Maximum over windows; padding never wins.
+
+    Type but for the shape as the input's, one plane.
+    """
 
     name: str
     tensor: str
@@ -129,7 +134,8 @@ class IntegerGraph:
         return TermGrid(self.act_format, self.radix_bits, planes)
 
     def evaluate(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Stored integers of every tensor: int64 ``[batch, C, H, W]`` by node name, from those of the inputs."""
+        """Stored integers of every tensor: int64 ``[batch, C, H, W]`` by node name, from those of
+        the inputs."""
         values: dict[str, Tensor] = {}
         for node in self.nodes:
             if isinstance(node, Input):
@@ -148,7 +154,11 @@ class IntegerGraph:
             zero = self[source.tensor].type.zero
             x = _pad(values[source.tensor], source.padding, -zero).double()
             weights = torch.from_numpy(source.weights).double()
-            part = F.conv2d(x, weights, stride=source.stride, groups=source.groups).round().to(torch.int64)
+            part = (
+                F.conv2d(x, weights, stride=source.stride, groups=source.groups)
+                .round()
+                .to(torch.int64)
+            )
             total = part if total is None else total + part
         assert total is not None
         return total
@@ -165,11 +175,18 @@ def _pad(x: Tensor, padding: tuple[int, int, int, int], value: int) -> Tensor:
     return F.pad(x, (left, right, top, bottom), value=value)
 
 
-def window(size: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int],
-           padding: tuple[int, int, int, int]) -> tuple[int, int]:
+def window(
+    size: tuple[int, int],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int, int, int],
+) -> tuple[int, int]:
     """Output height and width of a sliding window."""
     top, left, bottom, right = padding
-    return ((size[0] + top + bottom - kernel[0]) // stride[0] + 1, (size[1] + left + right - kernel[1]) // stride[1] + 1)
+    return (
+        (size[0] + top + bottom - kernel[0]) // stride[0] + 1,
+        (size[1] + left + right - kernel[1]) // stride[1] + 1,
+    )
 
 
 def macs(graph: IntegerGraph, node: Node) -> int:
@@ -181,7 +198,8 @@ def macs(graph: IntegerGraph, node: Node) -> int:
 
 
 def verify(graph: IntegerGraph) -> None:
-    """Raise :class:`GraphError` unless every node is well formed and every value lies on its grid."""
+    """Raise :class:`GraphError` unless every node is well formed and every value lies on its
+    grid."""
     seen: dict[str, Node] = {}
 
     def need(condition: bool, node: Node, message: str) -> None:
@@ -191,41 +209,85 @@ def verify(graph: IntegerGraph) -> None:
     for node in graph.nodes:
         need(node.name not in seen, node, "a second node of this name")
         need(1 <= node.type.planes <= 3, node, f"planes must be in [1, 3], not {node.type.planes}")
-        need(np.isfinite(node.type.scale) and node.type.scale > 0, node, f"scale must be positive, not {node.type.scale}")
+        need(
+            np.isfinite(node.type.scale) and node.type.scale > 0,
+            node,
+            f"scale must be positive, not {node.type.scale}",
+        )
         for tensor in _tensors(node):
             need(tensor in seen, node, f"reads {tensor!r}, which is not an earlier node")
-            need(-seen[tensor].type.zero in graph.act_grid(seen[tensor].type.planes).values, node,
-                 f"the zero of {tensor!r} is not a stored value")
+            need(
+                -seen[tensor].type.zero in graph.act_grid(seen[tensor].type.planes).values,
+                node,
+                f"the zero of {tensor!r} is not a stored value",
+            )
         if isinstance(node, Conv):
             channels, height, width = node.type.shape
             for name in ("bias", "mantissa", "shift"):
-                need(getattr(node, name).shape == (channels,), node, f"{name} must have shape [{channels}]")
+                need(
+                    getattr(node, name).shape == (channels,),
+                    node,
+                    f"{name} must have shape [{channels}]",
+                )
             need(node.table.shape == (numerics.TABLE_ENTRIES,), node, "table must have 256 entries")
-            need(bool(np.isin(node.table, graph.act_grid(node.type.planes).values).all()), node,
-                 f"table holds values that {node.type.planes} planes cannot store")
-            need(bool(((node.mantissa >= 8) & (node.mantissa <= 15)).all()), node, "mantissa must be in [8, 15]")
-            need(bool(((node.shift >= 0) & (node.shift <= numerics.SHIFT_MAX)).all()), node, "shift must be in [0, 31]")
+            need(
+                bool(np.isin(node.table, graph.act_grid(node.type.planes).values).all()),
+                node,
+                f"table holds values that {node.type.planes} planes cannot store",
+            )
+            need(
+                bool(((node.mantissa >= 8) & (node.mantissa <= 15)).all()),
+                node,
+                "mantissa must be in [8, 15]",
+            )
+            need(
+                bool(((node.shift >= 0) & (node.shift <= numerics.SHIFT_MAX)).all()),
+                node,
+                "shift must be in [0, 31]",
+            )
             need(bool((np.abs(node.bias) < 1 << 31).all()), node, "bias must fit 32 bits")
             need(len(node.sources) > 0, node, "a convolution needs a source")
             for s in node.sources:
                 c, h, w = seen[s.tensor].type.shape
                 need(s.groups in (1, c), node, f"groups must be 1 or {c}, not {s.groups}")
-                need(s.weights.shape[:2] == (channels, c // s.groups), node,
-                     f"weights {list(s.weights.shape)} do not fit {c} input and {channels} output channels")
-                need(s.groups == 1 or channels == c, node, "a depthwise source needs as many output as input channels")
+                need(
+                    s.weights.shape[:2] == (channels, c // s.groups),
+                    node,
+                    f"weights {list(s.weights.shape)} do not fit {c} input and {channels} output "
+                    "channels",
+                )
+                need(
+                    s.groups == 1 or channels == c,
+                    node,
+                    "a depthwise source needs as many output as input channels",
+                )
                 got = window((h, w), s.weights.shape[2:], s.stride, s.padding)
-                need(got == (height, width), node, f"source {s.tensor!r} gives {got}, not {(height, width)}")
-                need(bool(np.isin(s.weights, graph.weight_grid(s.terms).values).all()), node,
-                     f"weights lie outside the grid of {s.terms} terms")
+                need(
+                    got == (height, width),
+                    node,
+                    f"source {s.tensor!r} gives {got}, not {(height, width)}",
+                )
+                need(
+                    bool(np.isin(s.weights, graph.weight_grid(s.terms).values).all()),
+                    node,
+                    f"weights lie outside the grid of {s.terms} terms",
+                )
         elif isinstance(node, MaxPool):
             c, h, w = seen[node.tensor].type.shape
-            got = (c, *window((h, w), node.kernel, node.stride, node.padding))
-            need(got == node.type.shape, node, f"gives {got}, not {node.type.shape}")
-            need(node.type.planes == 1 and seen[node.tensor].type.planes == 1, node, "max pooling needs one plane")
+            shape = (c, *window((h, w), node.kernel, node.stride, node.padding))
+            need(shape == node.type.shape, node, f"gives {shape}, not {node.type.shape}")
+            need(
+                node.type.planes == 1 and seen[node.tensor].type.planes == 1,
+                node,
+                "max pooling needs one plane",
+            )
         else:
             values = graph.act_grid(node.type.planes).values
-            need(bool(np.isin(np.arange(node.low, node.high + 1), values).all()), node,
-                 f"[{node.low}, {node.high}] is not contained in the values of {node.type.planes} planes")
+            need(
+                bool(np.isin(np.arange(node.low, node.high + 1), values).all()),
+                node,
+                f"[{node.low}, {node.high}] is not within the values of {node.type.planes} planes",
+            )
         seen[node.name] = node
     for name in graph.outputs:
         if name not in seen:
