@@ -20,7 +20,8 @@ class ArchConfig:
 
     Each cycle the array multiplies ``pixels`` x ``ic_lanes`` activations with ``oc_lanes`` x
     ``ic_lanes`` weights into ``pixels`` x ``oc_lanes`` stationary accumulators. The activation
-    memory is a flat array of *slots*; a slot holds one pixel of ``ic_lanes`` channels; slot s lies in bank ``s % pixels``.
+    memory is a flat array of *slots*; a slot holds one pixel of ``ic_lanes`` channels; slot s
+    lies in bank ``s % pixels``.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Elastic-significant-bit (ESB) number formats and sums of native terms.
 
 Every value in sigbit is an integer in units of the least significant bit (LSB) of its grid; the
-real value is ``scale * integer``, with ``scale = alpha * 2**-frac`` in the notation of the ESB paper
-(Gong et al., arXiv 2109.03513). One tie rule holds everywhere in the project: nearest value, ties
+real value is ``scale * integer``, with ``scale = alpha * 2**-frac`` in the notation of the ESB
+paper (Gong et al., arXiv 2109.03513). One tie rule holds everywhere in the project: nearest value, ties
 away from zero, saturating.
 """
 
@@ -109,7 +109,7 @@ class EsbFormat:
 
     @cached_property
     def thresholds(self) -> NDArray[np.float64]:
-        """Decision levels between neighbouring magnitudes, LSBs, exact: shape ``[magnitudes - 1]``."""
+        """Decision levels between neighbouring magnitudes in LSBs, exact."""
         mags = [float(m) for m in self.magnitudes]
         return np.array([(a + b) / 2 for a, b in pairwise(mags)])
 

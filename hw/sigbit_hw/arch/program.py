@@ -1,7 +1,7 @@
 """The Program container: one file with everything a device needs to run a network.
 
-A safetensors file: arrays ``instructions`` (bytes), ``image`` (constant bytes of the DMA window) and
-optional test vectors ``vector.*``; its metadata hold one JSON document under ``sigbit`` and a
+A safetensors file: arrays ``instructions`` (bytes), ``image`` (constant bytes of the DMA window)
+and optional test vectors ``vector.*``; its metadata hold one JSON document under ``sigbit`` and a
 SHA-256 over the content.
 """
 
@@ -250,7 +250,12 @@ class Program:
             raise ProgramError(
                 f"{path}: ArchConfig does not match its digest: compile it again with this sigbit"
             )
-        kinds: dict[str, type] = dict(inputs=Port, outputs=Port, layers=LayerInfo, execs=ExecInfo)
+        kinds: dict[str, type] = {
+            "inputs": Port,
+            "outputs": Port,
+            "layers": LayerInfo,
+            "execs": ExecInfo,
+        }
         for name, kind in kinds.items():
             document[name] = tuple(
                 kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in item.items()})

@@ -3,7 +3,8 @@
 Tensors hold *stored* integers, sums of ``planes`` native activation digits; ``real = scale *
 (stored + zero)``. A convolution accumulates any number of sources (dense or depthwise), so a
 residual addition is one more source with a 1x1 depthwise kernel, an average pooling a depthwise
-kernel of ones, a linear layer a kernel of its input's size. Padding stands for the real value 0, hence for the stored integer ``-zero``.
+kernel of ones, a linear layer a kernel of its input's size. Padding stands for the real
+value 0, hence for the stored integer ``-zero``.
 """
 
 from collections.abc import Iterator
