@@ -2,8 +2,8 @@
 
 Every value in sigbit is an integer in units of the least significant bit (LSB) of its grid; the
 real value is ``scale * integer``, with ``scale = alpha * 2**-frac`` in the notation of the ESB
-paper (Gong et al., arXiv 2109.03513). One tie rule holds everywhere in the project: nearest value, ties
-away from zero, saturating.
+paper (Gong et al., arXiv 2109.03513). One tie rule holds everywhere in the project: nearest value,
+ties away from zero, saturating.
 """
 
 from dataclasses import dataclass
