@@ -27,28 +27,42 @@ def blocks_of_run(execute: Instr, config: ArchConfig) -> int:
     return -(-execute.run // config.pixels)
 
 
+def block_bases(segment: Instr, execute: Instr, config: ArchConfig) -> Ints:
+    """Slot of lane 0 at the first step of every block: shape ``[n_ocb, n_rows, blocks]``."""
+    blocks = blocks_of_run(execute, config)
+    column = np.arange(blocks) * config.pixels % execute.wrap
+    crosses = np.concatenate([[False], column[:-1] + config.pixels >= execute.wrap])
+    steps = np.where(crosses, segment.d_wrap, config.pixels)
+    steps = np.tile(steps, (execute.n_ocb, execute.n_rows, 1))
+    steps[:, :, 0] = segment.d_row
+    steps[:, 0, 0] = segment.d_ocb
+    return segment.base + _walk(steps.ravel()).reshape(steps.shape)
+
+
+def tap_offsets(segment: Instr) -> Ints:
+    """Slots from a block's base to lane 0 of its steps: shape ``[n_ky * n_kx * n_ic]``."""
+    taps = np.full((segment.n_ky, segment.n_kx, segment.n_ic), segment.d_ic)
+    taps[:, :, 0] = segment.d_kx
+    taps[:, 0, 0] = segment.d_ky
+    return _walk(taps.ravel())
+
+
+def lane_offsets(segment: Instr, execute: Instr, config: ArchConfig) -> Ints:
+    """Slots from lane 0 to every lane of a run's blocks: shape ``[blocks, pixels]``."""
+    lane = np.arange(config.pixels)
+    column = np.arange(blocks_of_run(execute, config)) * config.pixels % execute.wrap
+    crosses = column[:, None] + lane >= execute.wrap
+    return lane + crosses * (segment.d_wrap - config.pixels)
+
+
 def read_slots(segment: Instr, execute: Instr, config: ArchConfig) -> Ints:
     """Slots that ``segment`` reads: shape ``[n_ocb, n_rows, blocks, n_ky * n_kx * n_ic, pixels]``.
 
     Entries of lanes past the end of a run are meaningless (they may lie outside the memory).
     """
-    lanes, blocks = config.pixels, blocks_of_run(execute, config)
-    column = np.arange(blocks) * lanes % execute.wrap
-    crosses = np.concatenate([[False], column[:-1] + lanes >= execute.wrap])
-    steps = np.tile(np.where(crosses, segment.d_wrap, lanes), (execute.n_ocb, execute.n_rows, 1))
-    steps[:, :, 0] = segment.d_row
-    steps[:, 0, 0] = segment.d_ocb
-    bases = segment.base + _walk(steps.ravel()).reshape(steps.shape)
-    lane = np.arange(lanes)
-    lane_offset = lane + (column[:, None] + lane >= execute.wrap) * (segment.d_wrap - lanes)
-    taps = np.full((segment.n_ky, segment.n_kx, segment.n_ic), segment.d_ic)
-    taps[:, :, 0] = segment.d_kx
-    taps[:, 0, 0] = segment.d_ky
-    return (
-        bases[:, :, :, None, None]
-        + _walk(taps.ravel())[:, None]
-        + lane_offset[None, None, :, None, :]
-    )
+    bases = block_bases(segment, execute, config)[:, :, :, None, None]
+    lanes = lane_offsets(segment, execute, config)[:, None]
+    return bases + tap_offsets(segment)[:, None] + lanes
 
 
 def pixel_offsets(out: Instr, execute: Instr) -> Ints:
