@@ -1,0 +1,40 @@
+"""The page around the sections: one HTML file without external resources."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from sigbit.report.components import environment
+
+
+@dataclass(frozen=True)
+class Section:
+    """A titled part of a page; ``lead`` is one paragraph of plain text under the title."""
+
+    title: str
+    body: Markup
+    lead: str = ""
+
+    @property
+    def anchor(self) -> str:
+        """The fragment identifier."""
+        return "-".join("".join(c if c.isalnum() else " " for c in self.title.lower()).split())
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The first thing a reader sees: did it pass, and what was checked."""
+
+    passed: bool
+    text: str
+
+
+def render(
+    title: str, subtitle: str, verdict: Verdict, sections: Sequence[Section], footer: str
+) -> str:
+    """The whole HTML document."""
+    return environment().get_template("page.html.j2").render(
+        title=title, subtitle=subtitle, verdict=verdict, sections=sections, footer=footer
+    )
+

@@ -1,0 +1,197 @@
+"""The sections of a report: data in, :class:`~sigbit.report.page.Section` out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from sigbit.report import charts
+from sigbit.report.components import (
+    Card,
+    Column,
+    badge,
+    bar,
+    cards,
+    code,
+    figure,
+    legend,
+    picture,
+    table,
+    tiles,
+)
+from sigbit.report.figures import SERIES
+from sigbit.report.metrics import LayerCycles
+from sigbit.report.page import Section
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One line of the layer table."""
+
+    name: str
+    kind: str
+    shape: tuple[int, int, int]
+    macs: int
+    codes: int
+    mismatches: int
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A classified image: grey pixels ``[H, W]`` uint8, what it is, what the device said."""
+
+    pixels: NDArray[np.uint8]
+    label: int
+    prediction: int
+
+
+def headline(items: Sequence[Card]) -> Section:
+    """The numbers that a reader looks for first."""
+    return Section("Summary", cards(items))
+
+
+def accuracy(shares: Mapping[str, float], images: int) -> Section:
+    """Accuracies of the same images through the stages of the flow."""
+    floor = min(0.9, np.floor(10 * min(shares.values())) / 10)
+    return Section(
+        "Accuracy",
+        figure(charts.accuracy(shares, float(floor))),
+        f"Share of the {images} test images that are classified correctly.",
+    )
+
+
+def utilization(rows: Sequence[LayerCycles], config_macs: int) -> Section:
+    """How busy the multipliers are in every layer of one image."""
+    columns = [
+        Column("layer"),
+        Column("ideal cycles", number=True),
+        Column("fed cycles", number=True),
+        Column("cycles", number=True),
+        Column("utilization", number=True),
+        Column("share fed", number=True),
+    ]
+    return Section(
+        "Utilization",
+        table(
+            columns,
+            [
+                (
+                    row.name,
+                    f"{row.ideal:,.0f}",
+                    f"{row.fed:,}",
+                    f"{row.cycles:,}",
+                    bar(row.utilization),
+                    bar(row.share_fed, "good"),
+                )
+                for row in rows
+            ],
+        ),
+        "Ideal cycles are the layer's multiply-accumulates divided by the array's "
+        f"{config_macs:,}; cycles are those in which the layer's EXEC instructions ran. Fed are the "
+        "cycles in which the array took operands: the gap to ideal are lanes that a layer's channels "
+        "or columns leave empty, the gap to the cycles is waiting for the drain, set-up and tokens.",
+    )
+
+
+def timeline(
+    spans: Sequence[charts.Span],
+    engines: Sequence[str],
+    layers: Sequence[str],
+    windows: Sequence[tuple[str, int, int]],
+) -> Section:
+    """The engines over one image: a chart for each window (caption, first cycle, last cycle)."""
+    keys = [(f"series-{i % SERIES}", name) for i, name in enumerate(layers)]
+    if any(span.layer < 0 for span in spans):
+        keys.append(("muted", "no layer"))
+    drawn = Markup("").join(
+        figure(charts.timeline(spans, engines, (low, high)), caption)
+        for caption, low, high in windows
+    )
+    return Section(
+        "Timeline",
+        legend(keys) + drawn,
+        "What the three engines do while one image passes: every bar is an instruction, from the "
+        "cycle it took its tokens to the cycle it finished, coloured by the layer it belongs to.",
+    )
+
+
+def weights(layers: Sequence[charts.WeightHistogram], lead: str) -> Section:
+    """Grids over the weights of every layer."""
+    return Section("Weights", figure(charts.weight_histograms(layers)), lead)
+
+
+def stored_values(
+    layers: Sequence[tuple[str, NDArray[np.int64], NDArray[np.int64]]], lead: str
+) -> Section:
+    """How often each stored value occurs in every layer: (name, values, counts)."""
+    return Section("Activations", figure(charts.code_histograms(layers)), lead)
+
+
+def samples(wrong: Sequence[Sample], right: Sequence[Sample], images: int) -> Section:
+    """Classified images, the wrong ones first."""
+
+    def grid(items: Sequence[Sample]) -> Markup:
+        return tiles(
+            (
+                picture(s.pixels, f"an image of {s.label}"),
+                f"says {s.prediction}",
+                "" if s.prediction == s.label else f"is {s.label}",
+                "good" if s.prediction == s.label else "bad",
+            )
+            for s in items
+        )
+
+    parts = [
+        Markup("<h3>{}</h3>").format(title) + grid(items)
+        for title, items in (("Wrong", wrong), ("Right", right))
+        if items
+    ]
+    return Section(
+        "Samples",
+        Markup("").join(parts),
+        f"Predictions of the deployed network: some of the {images} test images.",
+    )
+
+
+def layers(rows: Sequence[LayerRow]) -> Section:
+    """What was computed and compared, layer by layer."""
+    columns = [
+        Column("layer"),
+        Column("kind"),
+        Column("shape"),
+        Column("native MACs", number=True),
+        Column("codes compared", number=True),
+        Column("mismatches", number=True),
+        Column("source", code=True),
+    ]
+    return Section(
+        "Layers",
+        table(
+            columns,
+            [
+                (
+                    r.name,
+                    r.kind,
+                    " × ".join(map(str, r.shape)),
+                    f"{r.macs:,}",
+                    f"{r.codes:,}",
+                    badge(f"{r.mismatches:,}", "bad" if r.mismatches or not r.codes else "good"),
+                    r.source,
+                )
+                for r in rows
+            ],
+        ),
+        "Every stored integer of every layer and image is compared with the integer model. Native "
+        "MACs are one image's multiply-accumulates times the layer's pairs of terms.",
+    )
+
+
+def provenance(facts: Mapping[str, str], command: str) -> Section:
+    """What exactly was run, and how to run it again."""
+    body = table(
+        [Column("what"), Column("value", code=True)], [(k, v) for k, v in facts.items()]
+    )
+    return Section("Reproduce", code(command) + body)
