@@ -88,7 +88,7 @@ def weight_histograms(layers: Sequence[WeightHistogram]) -> Markup:
         share = np.full(layer.weights.size, 100 / max(layer.weights.size, 1))
         bins = np.linspace(-limit, limit, 72)
         clipped = layer.weights.ravel().clip(-limit, limit)
-        axes.hist(clipped, bins, weights=share, color=series(0), alpha=0.85)
+        axes.hist(clipped, bins.tolist(), weights=share, color=series(0), alpha=0.85)
         if len(layer.grid) <= 64:
             for value in layer.grid:
                 axes.axvline(float(value), color=colour("bad"), linewidth=0.7, zorder=3)

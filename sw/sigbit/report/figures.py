@@ -7,6 +7,7 @@ one drawing is readable in light and dark and on paper.
 import io
 import re
 import zlib
+from typing import Any
 
 from markupsafe import Markup
 from matplotlib import rc_context
@@ -22,7 +23,7 @@ _PLACEHOLDER = {name: f"#0101{i:02x}" for i, name in enumerate(_NAMES)} | {
 }
 _VARIABLE = {placeholder: f"var(--{name})" for name, placeholder in _PLACEHOLDER.items()}
 
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "sigbit",
     "font.size": 9,

@@ -90,9 +90,10 @@ def utilization(rows: Sequence[LayerCycles], config_macs: int) -> Section:
             ],
         ),
         "Ideal cycles are the layer's multiply-accumulates divided by the array's "
-        f"{config_macs:,}; cycles are those in which the layer's EXEC instructions ran. Fed are the "
-        "cycles in which the array took operands: the gap to ideal are lanes that a layer's channels "
-        "or columns leave empty, the gap to the cycles is waiting for the drain, set-up and tokens.",
+        f"{config_macs:,}; cycles are those in which the layer's EXEC instructions ran. Fed are "
+        "the cycles in which the array took operands: the gap to ideal are lanes that a layer's "
+        "channels or columns leave empty, the gap to the cycles is waiting for the drain, set-up "
+        "and tokens.",
     )
 
 
