@@ -1,0 +1,29 @@
+"""Devices that run a Program, and what a caller needs around them: sessions, layers, comparison."""
+
+from sigbit.runtime.compare import Mismatch, compare
+from sigbit.runtime.device import (
+    Device,
+    DeviceError,
+    Event,
+    RunResult,
+    check_stored,
+    unpack_outputs,
+    window_of,
+)
+from sigbit.runtime.layers import LayerCollector
+from sigbit.runtime.session import Session, stored_inputs
+
+__all__ = [
+    "Device",
+    "DeviceError",
+    "Event",
+    "LayerCollector",
+    "Mismatch",
+    "RunResult",
+    "Session",
+    "check_stored",
+    "compare",
+    "stored_inputs",
+    "unpack_outputs",
+    "window_of",
+]

@@ -1,0 +1,133 @@
+"""The Device protocol: what interpreter, simulators and boards have in common."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sigbit_hw.arch import isa
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.program import Program, ProgramError
+from sigbit_hw.arch.regs import CAUSE_DOC, Cause
+
+Ints = NDArray[np.int64]
+Inputs = Ints | Mapping[str, Ints]
+"""Stored integers ``[N, C, H, W]``: of the only input, or of every input by port name."""
+
+
+class DeviceError(Exception):
+    """The accelerator stopped with ``cause`` at instruction ``index``; the message names the instruction."""
+
+    def __init__(self, cause: Cause, index: int, program: Program | None = None) -> None:
+        self.cause = cause
+        self.index = index
+        where = f"instruction {index}"
+        if program is not None:
+            where = f"{program.name}: {where}{_describe(program, index)}"
+        super().__init__(f"{where}: {cause.name}: {CAUSE_DOC[cause]}")
+
+
+def _describe(program: Program, index: int) -> str:
+    """Listing line and layer of an instruction, as far as it can be decoded."""
+    word = program.instructions[index * isa.WORD_BYTES:(index + 1) * isa.WORD_BYTES]
+    if word.size < isa.WORD_BYTES:
+        return " (past the end of the program)"
+    try:
+        instr = isa.decode(int.from_bytes(word.tobytes(), "little"))
+    except ValueError as error:
+        return f" ({error})"
+    layer = f" of layer {program.layers[instr.tag].name!r}" if instr.tag < len(program.layers) else ""
+    return f" ({' '.join(isa.listing([instr]).split()[1:])}){layer}"
+
+
+@dataclass(frozen=True)
+class Event:
+    """One instruction on an engine: from cycle ``start`` to the cycle before ``end``."""
+
+    engine: isa.Engine
+    index: int
+    start: int
+    end: int
+
+
+@dataclass
+class RunResult:
+    """What a device gives back for N images.
+
+    ``outputs`` and ``layers`` hold stored integers ``[N, C, H, W]`` by name; ``layers`` is empty unless asked for.
+    ``cycles`` ``[N]`` is ``None`` and ``counters`` empty where the device does not count; ``timeline`` is that of the
+    first image and may be empty.
+    """
+
+    outputs: dict[str, Ints]
+    layers: dict[str, Ints] = field(default_factory=dict)
+    cycles: Ints | None = None
+    counters: list[dict[str, int]] = field(default_factory=list)
+    timeline: list[Event] = field(default_factory=list)
+
+
+class Device(Protocol):
+    """Something that runs Programs compiled for its ``config``."""
+
+    @property
+    def name(self) -> str:
+        """What the command line calls this device."""
+
+    @property
+    def config(self) -> ArchConfig:
+        """The accelerator it is."""
+
+    def run(self, program: Program, inputs: Inputs, *, layers: bool = False,
+            on_image: Callable[[int], None] | None = None) -> RunResult:
+        """Run every image; ``on_image(i)`` is called when image i is done.
+
+        Raises :class:`ProgramError` for a Program or inputs that do not fit, :class:`DeviceError` when the
+        accelerator stops with an error.
+        """
+
+
+def check_stored(program: Program, inputs: Inputs) -> dict[str, Ints]:
+    """``inputs`` by port name as int64 ``[N, C, H, W]``; :class:`ProgramError` if a shape, type or value is wrong."""
+    if not isinstance(inputs, Mapping):
+        if len(program.inputs) != 1:
+            raise ProgramError(f"{program.name} has the inputs {[p.name for p in program.inputs]}: "
+                               "give a dict of arrays by name")
+        inputs = {program.inputs[0].name: inputs}
+    wanted = {port.name for port in program.inputs}
+    if set(inputs) != wanted:
+        raise ProgramError(f"{program.name} needs the inputs {sorted(wanted)}, not {sorted(inputs)}")
+    stored = {}
+    for port in program.inputs:
+        array = np.asarray(inputs[port.name])
+        if array.dtype.kind not in "iu":
+            raise ProgramError(f"{port.name}: stored integers must have an integer type, not {array.dtype}")
+        if array.ndim != 4 or array.shape[1:] != tuple(port.shape) or not len(array):
+            raise ProgramError(f"{port.name} must have shape [N, {', '.join(map(str, port.shape))}] with N >= 1, "
+                               f"not {list(array.shape)}")
+        array = array.astype(np.int64)
+        if array.min() < port.low or array.max() > port.high:
+            raise ProgramError(f"{port.name}: stored integers must be in [{port.low}, {port.high}], "
+                               f"not [{array.min()}, {array.max()}]")
+        stored[port.name] = array
+    if len({len(array) for array in stored.values()}) > 1:
+        raise ProgramError(f"all inputs must have the same number of images, not "
+                           f"{ {name: len(array) for name, array in stored.items()} }")
+    return stored
+
+
+def window_of(program: Program, stored: Mapping[str, Ints], image: int) -> NDArray[np.uint8]:
+    """The DMA window before a run: program, constants and the inputs of one image, the rest 0."""
+    memory = program.memory()
+    for port in program.inputs:
+        data = port.pack(stored[port.name][image], program.config)
+        memory[port.offset:port.offset + data.size] = data
+    return memory
+
+
+def unpack_outputs(program: Program, memory: NDArray[np.uint8]) -> dict[str, Ints]:
+    """Stored integers ``[C, H, W]`` of every output in the DMA window after a run."""
+    config = program.config
+    return {port.name: port.unpack(memory[port.offset:port.offset + port.bytes(config)], config)
+            for port in program.outputs}
