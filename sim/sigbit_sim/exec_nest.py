@@ -1,0 +1,199 @@
+"""The arithmetic of ``EXEC``: gather, multiply-accumulate or maximum, requantize, look up."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sigbit_hw.arch import addressing, numerics
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.formats import EsbFormat
+from sigbit_hw.arch.isa import Instr, Mode
+
+Ints = NDArray[np.int64]
+Codes = NDArray[np.uint8]
+
+Table = NDArray[Any]
+"""Values by code: float32, float64 or int64."""
+
+CHUNK_VALUES = 1 << 23
+"""Operands gathered at once: bounds the memory that a layer needs."""
+
+
+class Misuse(Exception):
+    """An instruction does what no compiler may emit; the message says what."""
+
+
+def need(condition: bool, message: str) -> None:
+    """Raise :class:`Misuse` unless ``condition``."""
+    if not condition:
+        raise Misuse(message)
+
+
+@dataclass(frozen=True)
+class Nest:
+    """An ``EXEC`` with the segments it takes, checked.
+
+    Blocks are numbered ``row * blocks_of_run + block``; all arrays of lanes are
+    ``[blocks, pixels, …]``.
+    """
+
+    execute: Instr
+    segments: tuple[Instr, ...]
+    config: ArchConfig
+
+    def __post_init__(self) -> None:
+        e, lanes = self.execute, self.config.pixels
+        need(e.wrap >= lanes, f"wrap must be at least pixels ({lanes}), not {e.wrap}")
+        for s in self.segments:
+            need(s.d_wrap % lanes == 0,
+                 f"segment {s.index}: d_wrap must be a multiple of pixels={lanes}, not {s.d_wrap}")
+        need((bool(e.drain) and not e.keep) or e.n_ocb * self.blocks == 1,
+             "an EXEC that keeps its accumulators or does not drain must have one block only")
+
+    @property
+    def channels(self) -> int:
+        """Channels of the result, whole blocks."""
+        lanes = self.config.oc_lanes if self.execute.mode == Mode.MAC else self.config.ic_lanes
+        return self.execute.n_ocb * lanes
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of an output-channel block."""
+        return self.execute.n_rows * addressing.blocks_of_run(self.execute, self.config)
+
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """Lanes within their run: shape ``[blocks, pixels]``."""
+        pixel = np.arange(addressing.blocks_of_run(self.execute, self.config) * self.config.pixels)
+        return np.tile((pixel < self.execute.run).reshape(-1, self.config.pixels),
+                       (self.execute.n_rows, 1))
+
+    @property
+    def steps(self) -> int:
+        """Steps of a block: weight words of an output-channel block."""
+        return sum(s.n_ky * s.n_kx * s.n_ic for s in self.segments)
+
+    def bases(self, segment: Instr) -> Ints:
+        """Slots of every lane at a block's first step: shape ``[n_ocb, blocks, pixels]``."""
+        bases = addressing.block_bases(segment, self.execute, self.config)
+        lanes = addressing.lane_offsets(segment, self.execute, self.config)
+        slots = bases[..., None] + lanes
+        return slots.reshape(self.execute.n_ocb, self.blocks, self.config.pixels)
+
+
+class Operands:
+    """Reads of the activation memory, checked lane by lane.
+
+    ``written`` ``[slots]`` tells which slots have ever been written; reading another one is
+    a :class:`Misuse`. ``None`` switches this check off.
+    """
+
+    def __init__(self, acts: Codes, written: NDArray[np.bool_] | None) -> None:
+        self._acts = acts
+        self._written = written
+
+    def gather(self, slots: Ints, valid: NDArray[np.bool_], table: Table) -> Table:
+        """``table[code]`` of every lane of ``slots``: shape ``[*slots.shape, ic_lanes]``.
+
+        Lanes that are not ``valid`` read slot 0.
+        """
+        slots = np.where(valid, slots, 0)
+        outside = (slots < 0) | (slots >= len(self._acts))
+        if outside.any():
+            raise Misuse(f"reads slot {slots[outside][0]} of {len(self._acts)}")
+        if self._written is not None:
+            unknown = ~self._written[slots] & valid
+            if unknown.any():
+                raise Misuse(f"reads slot {slots[unknown][0]}, which was never written")
+        return table[self._acts[slots]]
+
+
+def modular_values(fmt: EsbFormat, bits: int) -> Ints:
+    """Values of all codes modulo ``2**bits``, as two's-complement numbers."""
+    half = 1 << (bits - 1)
+    values = [*fmt.magnitudes, *(-m for m in fmt.magnitudes if fmt.signed)]
+    return np.array([(v + half) % (1 << bits) - half for v in values], np.int64)
+
+
+def accumulate(nest: Nest, operands: Operands, weights: Codes, acc: Ints) -> Ints:
+    """Accumulators ``[blocks, pixels, channels]`` of a MAC nest, ``acc`` before the first step.
+
+    ``weights`` ``[n_ocb, steps, oc_lanes, ic_lanes]`` are the codes of the words in the order of
+    execution. The result is exact modulo ``2**acc_bits``.
+    """
+    c = nest.config
+    first = 0
+    for segment in nest.segments:
+        steps = segment.n_ky * segment.n_kx * segment.n_ic
+        if segment.shift:
+            acc = numerics.wrap(acc << c.term_radix_bits, c.acc_bits)
+        words = weights[:, first:first + steps]
+        acc = numerics.wrap(acc + _segment_sum(nest, segment, operands, words), c.acc_bits)
+        first += steps
+    return acc
+
+
+def _segment_sum(nest: Nest, segment: Instr, operands: Operands, words: Codes) -> Ints:
+    """What one segment adds: ``[blocks, pixels, n_ocb * oc_lanes]``, modulo ``2**64`` at least."""
+    c = nest.config
+    n_ocb, steps = words.shape[:2]
+    depth = steps * c.ic_lanes
+    w_table, x_table = _value_tables(c, depth)
+    matrix = w_table[words].transpose(1, 3, 0, 2).reshape(depth, n_ocb, c.oc_lanes)
+    bases, taps, valid = nest.bases(segment), addressing.tap_offsets(segment), nest.valid
+    shared = bool((bases == bases[:1]).all())
+    total = np.empty((nest.blocks, c.pixels, n_ocb, c.oc_lanes), np.int64)
+    count = max(1, CHUNK_VALUES // (c.pixels * depth))
+    for group in (slice(None),) if shared else (slice(o, o + 1) for o in range(n_ocb)):
+        columns = matrix[:, group].reshape(depth, -1)
+        base = bases[group.start or 0]
+        for start in range(0, nest.blocks, count):
+            part = slice(start, start + count)
+            slots = base[part, :, None] + taps
+            x = operands.gather(slots, valid[part, :, None], x_table)
+            y = x.reshape(-1, depth) @ columns
+            total[part, :, group] = y.reshape(*x.shape[:2], -1, c.oc_lanes)
+    return total.reshape(nest.blocks, c.pixels, -1)
+
+
+def _value_tables(config: ArchConfig, depth: int) -> tuple[Table, Table]:
+    """Values by code of weights and activations, in the fastest type in which ``depth`` products
+    add up exactly: float32 or float64 (BLAS), else int64 modulo ``2**acc_bits``."""
+    bound = depth * numerics.product_bound(config.weight_format, config.act_format)
+    dtype = np.float32 if bound <= 1 << 24 else np.float64 if bound <= 1 << 53 else np.int64
+    bits = config.acc_bits if dtype is np.int64 else 63
+    formats = (config.weight_format, config.act_format)
+    weight, act = (modular_values(fmt, bits).astype(dtype) for fmt in formats)
+    return weight, act
+
+
+def maximum(nest: Nest, operands: Operands, best: Ints) -> Ints:
+    """Largest order keys ``[blocks, pixels, channels]`` of a MAX nest, ``best`` before its first
+    step; a cleared one is 0."""
+    c, e = nest.config, nest.execute
+    keys = numerics.order_key(np.arange(1 << c.act_format.bits), c.act_format)
+    best = best.reshape(nest.blocks, c.pixels, e.n_ocb, c.ic_lanes).transpose(2, 0, 1, 3)
+    for segment in nest.segments:
+        bases = nest.bases(segment)
+        for tap in addressing.tap_offsets(segment):
+            best = np.maximum(best, operands.gather(bases + tap, nest.valid, keys))
+    return best.transpose(1, 2, 0, 3).reshape(nest.blocks, c.pixels, -1)
+
+
+def table_index(nest: Nest, acc: Ints, params: Ints) -> Ints:
+    """Index into the activation tables of accumulators or order keys ``[..., channels]``.
+
+    ``params`` ``[3, channels]`` are bias, mantissa and shift, used by MAC; the sum of accumulator
+    and bias counts modulo ``2**acc_bits``.
+    """
+    c = nest.config
+    if nest.execute.mode == Mode.MAX:
+        codes = np.arange(1 << c.act_format.bits)
+        code_of = np.empty_like(codes)
+        code_of[numerics.order_key(codes, c.act_format)] = codes
+        return code_of[acc]
+    bias, mantissa, shift = params
+    total = numerics.wrap(acc + bias, c.acc_bits)
+    return numerics.requantize(total, 0, mantissa, shift) & (numerics.TABLE_ENTRIES - 1)
