@@ -74,6 +74,11 @@ class ArchConfig:
     outstanding_reads: int = 8
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise ValueError(f"name must be a text, not {self.name!r}")
+        for name in ("acc_bits", "term_radix_bits", "bus_bits"):
+            if type(getattr(self, name)) is not int:
+                raise ValueError(f"{name} must be an integer, not {getattr(self, name)!r}")
         for name in (
             "pixels",
             "oc_lanes",
@@ -89,7 +94,7 @@ class ArchConfig:
             "outstanding_reads",
         ):
             value = getattr(self, name)
-            if not isinstance(value, int) or not _is_power_of_two(value):
+            if type(value) is not int or not _is_power_of_two(value):
                 raise ValueError(f"{name} must be a power of two, not {value!r}")
         if self.pixels < 2:
             raise ValueError(f"pixels must be at least 2, not {self.pixels}")
