@@ -1,0 +1,5 @@
+"""``python -m sigbit.cli``."""
+
+from sigbit.cli import main
+
+main()

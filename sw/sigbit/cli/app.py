@@ -1,0 +1,19 @@
+"""The command tree: names and options only; the work is in a module for each command."""
+
+import typer
+
+from sigbit.cli import arch, compiling, demo, inspecting, running
+
+app = typer.Typer(
+    name="sigbit",
+    help="Low-bit neural networks on FPGA accelerators, from PyTorch to bit-exact RTL.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo")(demo.demo)
+app.command("compile")(compiling.compile_model)
+app.command("inspect")(inspecting.inspect)
+app.command("run")(running.run)
+app.add_typer(arch.app, name="arch")

@@ -1,0 +1,191 @@
+"""``sigbit demo``: handwritten digits from training to the accelerator, every code compared."""
+
+import shlex
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sigbit.cli.arch import load_arch
+from sigbit.cli.devices import DeviceName, open_device
+from sigbit.cli.errors import CheckFailed, UserError
+from sigbit.cli.files import target, write_json, write_text
+from sigbit.cli.options import Arch, Json, Latency
+from sigbit.cli.output import progress, say, show_facts, show_table
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from sigbit.demo.checking import DeviceCheck
+    from sigbit.demo.outcome import Outcome
+    from sigbit.runtime import Device
+    from sigbit_hw.arch.config import ArchConfig
+
+
+def demo(
+    arch: Arch = "micro",
+    images: Annotated[
+        int | None,
+        typer.Option(min=1, help="Test images to run; the whole test split if not given."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the weights and of the training.")] = 0,
+    device: Annotated[
+        DeviceName, typer.Option(help="rtl: interpreter and RTL; interp: the interpreter alone.")
+    ] = DeviceName.RTL,
+    latency: Latency = 40,
+    json: Json = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", callback=target, help="Write a report.")
+    ] = None,
+) -> None:
+    """Train, quantize, compile and run handwritten digits; compare every code of every layer.
+
+    Exits with 1 if any code or any prediction differs.
+    """
+    config = load_arch(arch)
+    outcome = _run(config, images, seed, device, latency)
+    _summary(outcome)
+    write_json(json, outcome.to_json())
+    if report is not None:
+        from importlib.metadata import version
+
+        from sigbit.demo.report import document
+
+        words = ["sigbit", "demo", "--arch", arch, "--images", str(outcome.images)]
+        words += ["--seed", str(seed), "--device", str(device), "--latency", str(latency)]
+        words += ["--report", str(report)]
+        write_text(report, document(outcome, shlex.join(words), version("sigbit")))
+        say(f"wrote {report}")
+    if not outcome.passed:
+        raise CheckFailed(
+            f"{outcome.mismatches:,} codes differ; predictions "
+            f"{'are equal' if outcome.predictions_equal else 'differ'}"
+        )
+
+
+class _Clock:
+    """Seconds by step."""
+
+    def __init__(self) -> None:
+        self.start = time.perf_counter()
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Measure the block as step ``name``."""
+        begin = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - begin
+
+    def stop(self) -> dict[str, float]:
+        """All steps, and the ``total`` since the clock was made."""
+        return self.seconds | {"total": time.perf_counter() - self.start}
+
+
+def _run(
+    config: "ArchConfig", images: int | None, seed: int, device: DeviceName, latency: int
+) -> "Outcome":
+    """The whole flow. The RTL is built while the network trains, and runs beside the interpreter."""
+    clock = _Clock()
+    from sigbit.demo.training import load_digits
+
+    digits = load_digits()
+    count = len(digits.test_labels) if images is None else images
+    if count > len(digits.test_labels):
+        raise UserError(
+            f"--images must be in [1, {len(digits.test_labels)}], the test split, not {images}"
+        )
+    with ThreadPoolExecutor(1) as background, progress() as bar:
+        rtl: Future[Device] | None = None
+        if device is DeviceName.RTL:
+            rtl = background.submit(open_device, DeviceName.RTL, config, latency)
+        from sigbit.compiler import compile_graph
+        from sigbit.demo.checking import golden_layers, predictions
+        from sigbit.demo.outcome import Outcome
+        from sigbit.demo.training import train
+
+        with clock.step("training"):
+            task = bar.add_task("training", total=None)
+            trained = train(
+                digits,
+                config,
+                seed,
+                lambda text, done, total: bar.update(
+                    task, description=text, completed=done, total=total
+                ),
+            )
+        with clock.step("compiling"):
+            program = compile_graph(trained.graph, config)
+        with clock.step("integer model"):
+            golden = golden_layers(trained.graph, trained.stored[:count])
+        checks = {}
+        with clock.step("devices"):
+            jobs: dict[str, Future[DeviceCheck]] = {}
+            if rtl is not None:
+                note = bar.add_task("rtl: building the simulator", total=count)
+                opened = rtl.result()
+                bar.update(note, description="rtl: running")
+                jobs["rtl"] = background.submit(
+                    _check, opened, program, trained.graph, golden, bar, note
+                )
+            note = bar.add_task("interp: running", total=count)
+            interp = open_device(DeviceName.INTERP, config, latency)
+            checks["interp"] = _check(interp, program, trained.graph, golden, bar, note)
+            checks |= {name: job.result() for name, job in jobs.items()}
+        options = {"seed": seed, "images": count, "latency": latency}
+        predicted = predictions(trained.graph, golden)
+        return Outcome(trained, program, checks, predicted, options, clock.stop())
+
+
+def _check(device, program, graph, golden, bar: "Progress", note) -> "DeviceCheck":
+    from sigbit.demo.checking import check_device
+
+    return check_device(device, program, graph, golden, lambda _: bar.advance(note))
+
+
+def _summary(outcome: "Outcome") -> None:
+    use = outcome.utilization
+    cycles = {row.name: row for row in use.layers} if use else {}
+    columns = ["layer", "kind", "shape", "codes compared", "mismatches"]
+    if use:
+        columns += ["cycles", "utilization", "busy"]
+    rows = []
+    for info in outcome.program.layers:
+        mine = [c for d in outcome.checks.values() for c in d.layers if c.layer == info.name]
+        row = [
+            info.name,
+            info.kind,
+            "×".join(map(str, info.shape)),
+            f"{sum(c.codes for c in mine):,}",
+            f"{sum(c.mismatches for c in mine):,}",
+        ]
+        if spent := cycles.get(info.name):
+            row += [f"{spent.cycles:,}", f"{spent.utilization:.1%}", f"{spent.share_fed:.1%}"]
+        rows.append(row + [""] * (len(columns) - len(row)))
+    show_table("Layers", columns, rows, "   >>>>>")
+    shares = outcome.accuracies
+    config = outcome.program.config
+    facts: list[tuple[str, object]] = [
+        ("accelerator", f"{config.name}: {config.macs:,} multiply-accumulates a cycle"),
+        ("images", f"{outcome.images} on {' and '.join(outcome.checks)}"),
+        ("accuracy", ", ".join(f"{name} {share:.2%}" for name, share in shares.items())),
+        ("predictions", "equal, image by image" if outcome.predictions_equal else "DIFFER"),
+        ("mismatching codes", f"{outcome.mismatches:,} of {_codes(outcome):,}"),
+    ]
+    if use and outcome.cycles_per_image is not None:
+        facts += [
+            ("cycles an image", f"{outcome.cycles_per_image:,.0f}"),
+            ("utilization", f"{use.total.utilization:.1%} of the array between first and last EXEC"),
+            ("array busy", f"{use.busy_full:.1%} of the cycles of layers that fill its lanes"),
+        ]
+    parts = ", ".join(f"{k} {v:.0f}" for k, v in outcome.seconds.items() if k != "total")
+    facts.append(("seconds", f"{outcome.seconds['total']:.0f} ({parts})"))
+    show_facts("Result", facts)
+
+
+def _codes(outcome: "Outcome") -> int:
+    return sum(check.codes for check in outcome.checks.values())

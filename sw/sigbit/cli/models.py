@@ -1,0 +1,135 @@
+"""What ``sigbit compile`` accepts as a model: an exported file or a Python object."""
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from sigbit.cli.errors import UserError
+
+if TYPE_CHECKING:
+    from sigbit.ir.integer import IntegerGraph
+
+QUANTIZE = (
+    "it is a float model: quantize it first, for instance\n"
+    "  prepared = sigbit.quant.prepare(model, sigbit.quant.QuantSpec(), example_inputs)\n"
+    "  ...train or calibrate prepared...\n"
+    "  integer = sigbit.quant.convert(prepared)\n"
+    "and give `file.py:integer` to sigbit compile"
+)
+
+
+def load_model(name: str) -> "IntegerGraph":
+    """The integer graph that ``name`` stands for: ``MODEL.pt2`` or ``module.or/path.py:attribute``."""
+    if name.endswith(".pt2"):
+        return _from_exported(Path(name))
+    where, colon, attribute = name.rpartition(":")
+    if not colon or not where or not attribute:
+        raise UserError(
+            f"no model {name!r}: give MODEL.pt2, or module:attribute or path/to/file.py:attribute "
+            "that is an integer model or a function that returns one"
+        )
+    value = _attribute(_module(where), attribute, name)
+    return _graph_of(value, name)
+
+
+def _from_exported(path: Path) -> "IntegerGraph":
+    import torch
+
+    from sigbit.frontend import graph_from_exported
+
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        exported = torch.export.load(path)
+    except Exception as error:  # a damaged archive raises whatever its reader trips over
+        raise UserError(
+            f"{path} is not a model that torch.export.save wrote ({_first_line(error)}); "
+            f"this is torch {torch.__version__}"
+        ) from error
+    from sigbit.quant import integer_graph_from_exported
+
+    graph = integer_graph_from_exported(exported)
+    if graph is not None:
+        return graph
+    graph_from_exported(exported, path.stem)  # names what is unsupported, if anything is
+    raise UserError(f"{path}: {QUANTIZE}")
+
+
+def _module(where: str) -> ModuleType:
+    if not where.endswith(".py"):
+        sys.path.insert(0, str(Path.cwd()))
+        try:
+            return importlib.import_module(where)
+        except ModuleNotFoundError as error:
+            if error.name is not None and f"{where}.".startswith(f"{error.name}."):
+                raise UserError(
+                    f"no module {where!r} (looked in {Path.cwd()} and the installed packages); "
+                    "for a file write path/to/file.py:attribute"
+                ) from error
+            raise UserError(f"importing {where} failed: {_first_line(error)}") from error
+        except Exception as error:
+            raise UserError(f"importing {where} failed: {_first_line(error)}") from error
+    path = Path(where)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    sys.path.insert(0, str(path.resolve().parent))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"{path} cannot be imported as Python")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UserError(f"running {path} failed: {_first_line(error)}") from error
+    return module
+
+
+def _attribute(module: ModuleType, attribute: str, name: str) -> Any:
+    value: Any = module
+    for part in attribute.split("."):
+        if not hasattr(value, part):
+            public = [n for n in vars(module) if not n.startswith("_")]
+            raise UserError(
+                f"{name}: there is no {attribute!r}; it has {', '.join(public) or 'nothing'}"
+            )
+        value = getattr(value, part)
+    return value
+
+
+def _graph_of(value: Any, name: str) -> "IntegerGraph":
+    from torch import nn
+    from torch.export import ExportedProgram
+
+    from sigbit.ir.integer import IntegerGraph
+    from sigbit.quant import IntegerModel, PreparedModel, convert, integer_graph_from_exported
+
+    if callable(value) and (isinstance(value, type) or not isinstance(value, nn.Module)):
+        try:
+            value = value()
+        except Exception as error:
+            raise UserError(f"calling {name} failed: {_first_line(error)}") from error
+    if isinstance(value, PreparedModel):
+        value = convert(value)
+    if isinstance(value, IntegerModel):
+        return value.graph
+    if isinstance(value, IntegerGraph):
+        return value
+    if isinstance(value, ExportedProgram):
+        graph = integer_graph_from_exported(value)
+        if graph is not None:
+            return graph
+    if isinstance(value, nn.Module | ExportedProgram):
+        raise UserError(f"{name}: {QUANTIZE}")
+    raise UserError(
+        f"{name} must be an IntegerModel, PreparedModel or IntegerGraph, or a function without "
+        f"arguments that returns one, not {type(value).__name__}"
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__

@@ -1,0 +1,20 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sigbit.cli.files import target
+
+Json = Annotated[
+    Path | None,
+    typer.Option("--json", metavar="FILE", help="Also write the figures as JSON.", callback=target),
+]
+Arch = Annotated[
+    str,
+    typer.Option("--arch", metavar="PRESET|FILE", help="Accelerator: a preset or a JSON file."),
+]
+Latency = Annotated[
+    int, typer.Option(min=0, max=10_000, help="Memory latency of the RTL's simulated bus, cycles.")
+]

@@ -1,0 +1,80 @@
+"""What people see: tables on stdout, progress on stderr."""
+
+import os
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+PIPED_WIDTH = 160
+"""Columns of text that goes to a file or a pipe, unless COLUMNS says otherwise."""
+
+
+def console(stderr: bool = False) -> Console:
+    """A console on the present stdout or stderr."""
+    probe = Console(stderr=stderr)
+    if probe.is_terminal or "COLUMNS" in os.environ:
+        return probe
+    return Console(stderr=stderr, width=PIPED_WIDTH)
+
+
+def show_table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], numbers: str = ""
+) -> None:
+    """Print a table; ``numbers`` has a character a column, ``>`` where it is aligned right."""
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=None, header_style="dim"
+    )
+    for column, side in zip(columns, numbers.ljust(len(columns)), strict=True):
+        table.add_column(column, justify="right" if side == ">" else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    console().print(table)
+
+
+def show_facts(title: str, facts: Iterable[tuple[str, object]]) -> None:
+    """Print names and values."""
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=None, show_header=False
+    )
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for name, value in facts:
+        table.add_row(name, Text(str(value)))
+    console().print(table)
+
+
+def say(text: str, style: str = "") -> None:
+    """Print a line on stdout."""
+    console().print(Text(text, style=style), soft_wrap=True)
+
+
+def progress() -> Progress:
+    """A progress display on stderr; it vanishes when the work is done, and is silent in pipes."""
+    error = console(stderr=True)
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=error,
+        transient=True,
+        disable=not error.is_terminal,
+    )
+
+
+def size(count: int) -> str:
+    """Bytes for people."""
+    if count < 1024:
+        return f"{count} B"
+    return f"{count / 1024:,.1f} KiB" if count < 1 << 20 else f"{count / (1 << 20):,.2f} MiB"

@@ -1,0 +1,104 @@
+"""Starting up: quick, helpful, and without a traceback for mistakes."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from sigbit.cli import errors
+from sigbit.cli.errors import CheckFailed, UserError, explain, given, invoke
+
+
+def _python(code: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, **env},
+    )
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from sigbit.cli.errors import invoke; assert invoke(['--help']) == 0\n"
+        "heavy = {'torch', 'matplotlib', 'amaranth', 'sklearn', 'jinja2', 'sigbit_sim'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    done = _python(code)
+    assert done.returncode == 0, done.stderr
+    assert "demo" in done.stdout
+
+
+def test_help_is_quick():
+    start = time.perf_counter()
+    assert _python("from sigbit.cli import main; main()").returncode == 2  # no arguments: help
+    assert time.perf_counter() - start < 5
+
+
+@pytest.mark.parametrize("command", ["demo", "compile", "inspect", "run", "arch"])
+def test_help_of_every_command(sigbit, command):
+    answer = sigbit(command, "--help")
+    assert answer.code == 0
+    assert answer.out.strip()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["arch", "nonsense"],
+        ["run"],
+        ["inspect", "a", "b"],
+        ["demo", "--images", "0"],
+        ["demo", "--images", "many"],
+        ["demo", "--device", "fpga"],
+        ["run", "a", "b", "--latency", "-1"],
+    ],
+)
+def test_usage_errors(sigbit, arguments):
+    answer = sigbit(*arguments)
+    assert answer.code == 2
+    assert "Traceback" not in answer.err
+    assert "Error" in answer.err
+
+
+def test_exit_codes():
+    assert explain(UserError("x")) == ("error: x", 2)
+    assert explain(CheckFailed("x")) == ("failed: x", 1)
+    assert explain(FileNotFoundError(2, "No such file", "a.npy")) == ("error: a.npy: No such file", 2)
+    assert explain(ValueError("a bug of ours")) is None
+
+
+def test_every_exception_for_users_exists():
+    import importlib
+
+    for module, name in errors._FOR_USERS:
+        assert issubclass(getattr(importlib.import_module(module), name), Exception)
+
+
+def test_given_names_the_value():
+    with pytest.raises(UserError, match="--arch: pixels must be 4"), given("--arch"):
+        raise ValueError("pixels must be 4")
+
+
+def test_interrupt(monkeypatch, capsys):
+    from sigbit.cli import app
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(app, "app", interrupted)
+    assert invoke([]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    code = "from sigbit.cli.errors import invoke; invoke(['inspect', 'absent.sigbit'])"
+    assert "Traceback" not in _python(code).stderr
+    shown = _python(code, SIGBIT_DEBUG="1").stderr
+    assert "Traceback" in shown
+    assert "absent.sigbit: no such file" in shown
