@@ -302,6 +302,8 @@ class Instr:
             raise ValueError(f"{opcode.name} must not exchange tokens with its own engine")
         if opcode not in SIGNALLING and full["signal"]:
             raise ValueError(f"{opcode.name} must not signal; let the EXEC do it")
+        if opcode not in ENGINE_OF and full["wait"]:
+            raise ValueError(f"{opcode.name} must not wait for tokens; it waits until all is idle")
         object.__setattr__(self, "opcode", opcode)
         object.__setattr__(self, "values", MappingProxyType(full))
 
