@@ -1,0 +1,191 @@
+"""The bus shell: what stands between the engines, which may be reset at any time, and the AXI4 master port, which
+must keep every promise made on it."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.ports import BUS_ADDRESS_BITS, axi_master
+
+BURST = data.StructLayout({"address": BUS_ADDRESS_BITS, "length": 8})
+"""One INCR burst of full-width beats: bus address and AxLEN (beats less one); must not cross 4 KiB."""
+RESP_SLVERR, RESP_DECERR = 2, 3
+WRITES_MAX = 15
+"""Write bursts that may await their response."""
+_INCR = 1
+_CACHE = 0b0011  # normal memory, bufferable, not cached
+
+
+def read_beat(config: ArchConfig) -> data.StructLayout:
+    """A read beat: data, response code, last of its burst."""
+    return data.StructLayout({"data": config.bus_bits, "resp": 2, "last": 1})
+
+
+def write_beat(config: ArchConfig) -> data.StructLayout:
+    """A write beat: data and byte strobes."""
+    return data.StructLayout({"data": config.bus_bits, "strobe": config.bus_bytes})
+
+
+class BusRead(wiring.Signature):
+    """Read bursts and their beats, in order."""
+
+    def __init__(self, config: ArchConfig) -> None:
+        super().__init__({
+            "burst": Out(stream.Signature(BURST)),
+            "beat": In(stream.Signature(read_beat(config))),
+        })
+
+
+class BusWrite(wiring.Signature):
+    """Write bursts, their beats in the same order, and one response a burst (``valid`` for one cycle)."""
+
+    def __init__(self, config: ArchConfig) -> None:
+        super().__init__({
+            "burst": Out(stream.Signature(BURST)),
+            "beat": Out(stream.Signature(write_beat(config))),
+            "done": In(1),
+            "resp": In(2),
+        })
+
+
+class Skid(wiring.Component):
+    """A stream register whose ready is a register too: full throughput, latency one cycle.
+
+    Members
+    -------
+    i : In(stream), o : Out(stream)
+    """
+
+    def __init__(self, shape: data.StructLayout) -> None:
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        spare = Signal.like(self.i.payload, reset_less=True)
+        spare_valid = Signal()
+        m.d.comb += self.i.ready.eq(~spare_valid)
+        with m.If(~self.o.valid | self.o.ready):
+            m.d.sync += [
+                self.o.valid.eq(self.i.valid | spare_valid),
+                self.o.payload.eq(Mux(spare_valid, spare, self.i.payload)),
+                spare_valid.eq(0),
+            ]
+        with m.Elif(self.i.valid & self.i.ready):
+            m.d.sync += [spare.eq(self.i.payload), spare_valid.eq(1)]
+        return m
+
+
+class AxiShell(wiring.Component):
+    """AXI4 master port with a plug that can be pulled.
+
+    While ``enable`` is high, bursts and beats pass through, one register each way (two for read data). When it
+    falls, whatever the engines do: addresses that were accepted stay valid until the bus takes them, beats that
+    accepted write bursts still need are supplied with strobes 0, late read data and responses are swallowed. ``idle``
+    says that nothing is outstanding. All outputs to the bus are registers, but RREADY's source is one too.
+
+    Members
+    -------
+    read : In(BusRead), write : In(BusWrite)
+        The engines' side. A write burst is accepted when all beats of the one before are; WLAST is made here.
+    enable : In(1), idle : Out(1)
+    progress : Out(1)
+        Some channel transferred in the last cycle.
+    ar…, r…, aw…, w…, b… : as in ``ports.axi_master``
+    """
+
+    def __init__(self, config: ArchConfig) -> None:
+        self.config = config
+        super().__init__({
+            **axi_master(config.bus_bits),
+            "read": In(BusRead(config)),
+            "write": In(BusWrite(config)),
+            "enable": In(1),
+            "idle": Out(1),
+            "progress": Out(1),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        size = exact_log2(self.config.bus_bytes)
+        for burst, cache, beat_size in ((self.arburst, self.arcache, self.arsize),
+                                        (self.awburst, self.awcache, self.awsize)):
+            m.d.comb += [burst.eq(_INCR), cache.eq(_CACHE), beat_size.eq(size)]
+        reads = self._read_channels(m)
+        writes = self._write_channels(m)
+        m.d.comb += self.idle.eq((reads == 0) & (writes == 0))
+        m.d.sync += self.progress.eq(Cat(
+            self.arvalid & self.arready, self.rvalid & self.rready, self.awvalid & self.awready,
+            self.wvalid & self.wready, self.bvalid,
+        ).any())
+        return m
+
+    def _read_channels(self, m: Module) -> Signal:
+        """Address register and read data; returns the number of bursts not yet passed on."""
+        burst, beat = self.read.burst, self.read.beat
+        m.submodules.skid = skid = Skid(read_beat(self.config))
+        reads = Signal(range(self.config.outstanding_reads + 1))
+        m.d.comb += [
+            burst.ready.eq(self.enable & (~self.arvalid | self.arready)),
+            skid.i.valid.eq(self.rvalid),
+            skid.i.p.data.eq(self.rdata),
+            skid.i.p.resp.eq(self.rresp),
+            skid.i.p.last.eq(self.rlast),
+            self.rready.eq(skid.i.ready),
+            beat.valid.eq(self.enable & skid.o.valid),
+            beat.payload.eq(skid.o.payload),
+            skid.o.ready.eq(~self.enable | beat.ready),
+        ]
+        opened = burst.valid & burst.ready
+        closed = skid.o.valid & skid.o.ready & skid.o.p.last
+        m.d.sync += reads.eq(reads + opened - closed)
+        with m.If(opened):
+            m.d.sync += [
+                self.arvalid.eq(1),
+                self.araddr.eq(burst.p.address),
+                self.arlen.eq(burst.p.length),
+            ]
+        with m.Elif(self.arready):
+            m.d.sync += self.arvalid.eq(0)
+        return reads
+
+    def _write_channels(self, m: Module) -> Signal:
+        """Address and data registers, responses; returns the number of bursts without response."""
+        burst, beat = self.write.burst, self.write.beat
+        writes = Signal(range(WRITES_MAX + 1))
+        owing = Signal()
+        left = Signal(8, reset_less=True)
+        free = ~self.wvalid | self.wready
+        m.d.comb += [
+            burst.ready.eq(self.enable & ~owing & (~self.awvalid | self.awready)
+                           & (writes != WRITES_MAX)),
+            beat.ready.eq(self.enable & owing & free),
+            self.bready.eq(1),
+        ]
+        opened = burst.valid & burst.ready
+        m.d.sync += [
+            writes.eq(writes + opened - self.bvalid),
+            self.write.done.eq(self.enable & self.bvalid),
+            self.write.resp.eq(self.bresp),
+        ]
+        with m.If(opened):
+            m.d.sync += [
+                self.awvalid.eq(1),
+                self.awaddr.eq(burst.p.address),
+                self.awlen.eq(burst.p.length),
+                owing.eq(1),
+                left.eq(burst.p.length),
+            ]
+        with m.Elif(self.awready):
+            m.d.sync += self.awvalid.eq(0)
+        with m.If(free):
+            m.d.sync += [
+                self.wvalid.eq(owing & (beat.valid | ~self.enable)),
+                self.wdata.eq(beat.p.data),
+                self.wstrb.eq(Mux(self.enable, beat.p.strobe, 0)),
+                self.wlast.eq(left == 0),
+            ]
+            with m.If(owing & (beat.valid | ~self.enable)):
+                m.d.sync += [left.eq(left - 1), owing.eq(left != 0)]
+        return writes

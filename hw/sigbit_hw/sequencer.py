@@ -1,0 +1,289 @@
+"""The sequencer: dispatches checked instructions in order to the engines' queues, and keeps the tokens."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from sigbit_hw.arch import isa
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.isa import Engine
+from sigbit_hw.arch.regs import Cause
+from sigbit_hw.decode import DECODED
+from sigbit_hw.interfaces import (
+    ENGINES,
+    INDEX_BITS,
+    Error,
+    InstructionStream,
+    Retire,
+    instruction_layout,
+)
+from sigbit_hw.ports import ENGINE_NAMES
+from sigbit_hw.queue import Queue
+
+IN_FLIGHT = 8
+"""Signalling instructions that an engine may have taken in and not finished."""
+SETTLE = 8
+"""Cycles without any change after which the machine is taken to stand still."""
+_HEADER = data.StructLayout({f.name: f.width for f in isa.HEADER})
+
+
+def _queue_bits(engine: Engine) -> int:
+    """Bits of a word that the engine's instructions use."""
+    return max(instruction_layout(op).size for op, e in isa.ENGINE_OF.items() if e is engine)
+
+
+class Event(wiring.Signature):
+    """Something happened to the instruction of that index, in this cycle."""
+
+    def __init__(self) -> None:
+        super().__init__({"valid": Out(1), "index": Out(INDEX_BITS)})
+
+
+class EngineQueue(wiring.Component):
+    """One engine's queue: instructions wait at its head for their tokens; those in the engine are remembered.
+
+    Members
+    -------
+    i : In(stream of {word, index}), o : Out(InstructionStream)
+        An instruction leaves when every engine in its wait mask has a token for it.
+    tokens : In(3), take : Out(3)
+        Which engines have a token for this one; the tokens taken in this cycle.
+    retired : In(1)
+        The oldest signalling instruction in the engine has finished.
+    start : Out(Event)
+        A signalling instruction enters the engine.
+    waiting : Out(1)
+        The head lacks a token.
+    executing : Out(1)
+        Signalling instructions are in the engine.
+    empty : Out(1)
+    oldest : Out(Event)
+        ``valid`` while there is an unfinished instruction in engine or queue; the oldest one's index.
+    """
+
+    def __init__(self, config: ArchConfig, engine: Engine) -> None:
+        self.config, self.engine = config, engine
+        self._shape = data.StructLayout({"word": _queue_bits(engine), "index": INDEX_BITS})
+        super().__init__({
+            "i": In(stream.Signature(self._shape)),
+            "o": Out(InstructionStream),
+            "tokens": In(ENGINES),
+            "take": Out(ENGINES),
+            "retired": In(1),
+            "start": Out(Event()),
+            "waiting": Out(1),
+            "executing": Out(1),
+            "empty": Out(1),
+            "oldest": Out(Event()),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.queue = queue = Queue(self._shape, self.config.queue_depth)
+        m.submodules.inside = inside = Queue(INDEX_BITS, IN_FLIGHT)
+        wiring.connect(m, wiring.flipped(self.i), queue.i)
+        head = queue.o
+        header = data.View(_HEADER, head.p.word[:_HEADER.size])
+        tracked = Signal()  # opcodes that retire; the others finish at once
+        granted = Signal()
+        signalling = [op for op in isa.SIGNALLING if isa.ENGINE_OF[op] is self.engine]
+        enters = self.o.valid & self.o.ready
+        in_flight = Signal(range(IN_FLIGHT + 1))
+        m.d.comb += [
+            tracked.eq(Cat(header.opcode == op for op in sorted(signalling)).any()),
+            granted.eq((header.wait & ~self.tokens) == 0),
+            self.o.p.word.eq(head.p.word),
+            self.o.p.index.eq(head.p.index),
+            self.o.valid.eq(head.valid & granted & (in_flight != IN_FLIGHT)),
+            head.ready.eq(enters),
+            self.take.eq(Mux(enters, header.wait, 0)),
+            self.start.valid.eq(enters & tracked),
+            self.start.index.eq(head.p.index),
+            inside.i.valid.eq(self.start.valid),
+            inside.i.payload.eq(head.p.index),
+            inside.o.ready.eq(self.retired),
+            self.waiting.eq(head.valid & ~granted),
+            self.executing.eq(in_flight != 0),
+            self.oldest.index.eq(Mux(inside.o.valid, inside.o.payload, head.p.index)),
+            self.oldest.valid.eq(inside.o.valid | head.valid),
+        ]
+        queued = Signal(range(self.config.queue_depth + 1))
+        m.d.sync += [
+            in_flight.eq(in_flight + self.start.valid - self.retired),
+            queued.eq(queued + (self.i.valid & self.i.ready) - enters),
+        ]
+        m.d.comb += self.empty.eq(queued == 0)
+        return m
+
+
+class Tokens(wiring.Component):
+    """The token counters of every ordered pair of engines.
+
+    Members
+    -------
+    retire_{engine} : In(Retire), take_{engine} : In(3)
+        Tokens given and taken in this cycle.
+    tokens_{engine} : Out(3)
+        Engines that have a token for this one.
+    error : Out(Error)
+        TOKEN_OVERFLOW, with the index of the instruction that gave one too many.
+    """
+
+    def __init__(self) -> None:
+        super().__init__({
+            **{f"retire_{e}": In(Retire()) for e in ENGINE_NAMES},
+            **{f"take_{e}": In(ENGINES) for e in ENGINE_NAMES},
+            **{f"tokens_{e}": Out(ENGINES) for e in ENGINE_NAMES},
+            "error": Out(Error()),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.d.comb += self.error.cause.eq(Cause.TOKEN_OVERFLOW)
+        for g, giver in enumerate(ENGINE_NAMES):
+            retire = getattr(self, f"retire_{giver}")
+            overflows = Signal(ENGINES, name=f"overflows_{giver}")
+            for t, taker in enumerate(ENGINE_NAMES):
+                if g == t:
+                    continue
+                count = Signal(range(isa.TOKEN_MAX + 1), name=f"{giver}_to_{taker}")
+                give = retire.valid & retire.signal[t]
+                take = getattr(self, f"take_{taker}")[g]
+                m.d.sync += count.eq(count + give - take)
+                m.d.comb += [
+                    getattr(self, f"tokens_{taker}")[g].eq(count != 0),
+                    overflows[t].eq(give & ~take & (count == isa.TOKEN_MAX)),
+                ]
+            with m.If(overflows.any()):
+                m.d.comb += [self.error.valid.eq(1), self.error.index.eq(retire.index)]
+        return m
+
+
+class Sequencer(wiring.Component):
+    """Dispatch, queues, tokens, end of program.
+
+    Members
+    -------
+    i : In(stream of DECODED)
+    fetch_index : In(24), fetch_quiet : In(1)
+        Index of the instruction being fetched; no instruction reads outstanding.
+    stop : Out(1)
+        ``HALT`` has been reached: fetch no further.
+    o_{engine} : Out(InstructionStream), retire_{engine} : In(Retire), start_{engine} : Out(Event)
+    compute_busy : In(1)
+        The COMPUTE engine has work, ``SEG`` and ``OUT`` included.
+    waiting : Out(3), executing : Out(3)
+        By engine: the queue's head lacks a token; instructions are in the engine.
+    oldest : Out(24)
+        Index of the oldest unfinished instruction, three cycles late.
+    done : Out(1)
+        ``HALT``, and everything before it has finished.
+    error : Out(Error)
+        ILLEGAL, TOKEN_OVERFLOW, TOKEN_UNDERFLOW.
+    """
+
+    def __init__(self, config: ArchConfig) -> None:
+        self.config = config
+        super().__init__({
+            "i": In(stream.Signature(DECODED)),
+            "fetch_index": In(INDEX_BITS),
+            "fetch_quiet": In(1),
+            "stop": Out(1),
+            **{f"o_{e}": Out(InstructionStream) for e in ENGINE_NAMES},
+            **{f"retire_{e}": In(Retire()) for e in ENGINE_NAMES},
+            **{f"start_{e}": Out(Event()) for e in ENGINE_NAMES},
+            "compute_busy": In(1),
+            "waiting": Out(ENGINES),
+            "executing": Out(ENGINES),
+            "oldest": Out(INDEX_BITS),
+            "done": Out(1),
+            "error": Out(Error()),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.tokens = tokens = Tokens()
+        queues = {}
+        for engine, name in zip(Engine, ENGINE_NAMES, strict=True):
+            queue = queues[engine] = EngineQueue(self.config, engine)
+            m.submodules[f"queue_{name}"] = queue
+            retire = getattr(self, f"retire_{name}")
+            wiring.connect(m, wiring.flipped(getattr(self, f"o_{name}")), queue.o)
+            wiring.connect(m, wiring.flipped(getattr(self, f"start_{name}")), queue.start)
+            wiring.connect(m, wiring.flipped(retire), getattr(tokens, f"retire_{name}"))
+            m.d.comb += [
+                queue.tokens.eq(getattr(tokens, f"tokens_{name}")),
+                getattr(tokens, f"take_{name}").eq(queue.take),
+                queue.retired.eq(retire.valid),
+                self.waiting[engine].eq(queue.waiting),
+                self.executing[engine].eq(queue.executing),
+                queue.i.valid.eq(self.i.valid & self.i.p.legal & self.i.p.engine[engine]),
+                queue.i.p.word.eq(self.i.p.word),
+                queue.i.p.index.eq(self.i.p.index),
+            ]
+        ready = Cat(queue.i.ready for queue in queues.values())
+        halted = Signal()
+        m.d.comb += [
+            halted.eq(self.i.valid & self.i.p.legal & self.i.p.halt),
+            self.stop.eq(halted),
+            self.i.ready.eq(self.i.p.legal & (self.i.p.engine & ready).any()),
+        ]
+        self._find_oldest(m, queues)
+        self._conclude(m, queues, tokens, halted)
+        return m
+
+    def _find_oldest(self, m: Module, queues: dict[Engine, EngineQueue]) -> None:
+        """The least index of three candidates, or else the index being fetched, one comparison a stage."""
+        stage = None
+        for engine, queue in queues.items():
+            found = Signal(name=f"found_{engine.name.lower()}")
+            index = Signal(INDEX_BITS, name=f"index_{engine.name.lower()}", reset_less=True)
+            event = queue.oldest
+            if stage is None:
+                m.d.sync += [found.eq(event.valid), index.eq(event.index)]
+            else:
+                mine = event.valid & (~stage[0] | (event.index < stage[1]))
+                m.d.sync += [
+                    found.eq(event.valid | stage[0]),
+                    index.eq(Mux(mine, event.index, stage[1])),
+                ]
+            stage = found, index
+        m.d.comb += self.oldest.eq(Mux(stage[0], stage[1], self.fetch_index))
+
+    def _conclude(self, m: Module, queues: dict[Engine, EngineQueue], tokens: Tokens,
+                  halted: Signal) -> None:
+        """Done, or an error of instruction or tokens.
+
+        The machine stands still when nothing is in an engine, every queue's head, if there is one, lacks a token,
+        and dispatch cannot go on. That is the end if no head is left, else a token that never comes.
+        """
+        still = Signal()
+        settled = Signal(range(SETTLE + 1))
+        at_rest = Cat(queue.empty | queue.waiting for queue in queues.values()).all()
+        blocked = halted | (self.i.valid & self.i.p.legal & ~self.i.ready)
+        m.d.comb += still.eq(at_rest & blocked & ~self.executing.any() & ~self.compute_busy)
+        with m.If(~still):
+            m.d.sync += settled.eq(0)
+        with m.Elif(settled != SETTLE):
+            m.d.sync += settled.eq(settled + 1)
+        standstill = settled == SETTLE
+        m.d.comb += self.done.eq(standstill & ~self.waiting.any() & halted & self.fetch_quiet)
+
+        with m.If(tokens.error.valid):
+            m.d.comb += [
+                self.error.valid.eq(1),
+                self.error.cause.eq(tokens.error.cause),
+                self.error.index.eq(tokens.error.index),
+            ]
+        with m.Elif(self.i.valid & ~self.i.p.legal):
+            m.d.comb += [
+                self.error.valid.eq(1),
+                self.error.cause.eq(Cause.ILLEGAL),
+                self.error.index.eq(self.i.p.index),
+            ]
+        with m.Elif(standstill & self.waiting.any()):
+            m.d.comb += [
+                self.error.valid.eq(1),
+                self.error.cause.eq(Cause.TOKEN_UNDERFLOW),
+                self.error.index.eq(self.oldest),
+            ]
