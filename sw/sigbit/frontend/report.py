@@ -1,0 +1,26 @@
+"""The refusal of a model: one row for every node that cannot be compiled."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class UnsupportedNode:
+    """One node: its operation, the user's source line, why it is refused and what would work."""
+
+    name: str
+    op: str
+    location: str
+    reason: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.location or self.name}: {self.op}: {self.reason}; {self.remedy}"
+
+
+class UnsupportedModel(Exception):
+    """The model holds nodes that cannot be compiled; :attr:`rows` names every one of them."""
+
+    def __init__(self, model: str, rows: tuple[UnsupportedNode, ...]) -> None:
+        self.model, self.rows = model, rows
+        count = f"{len(rows)} unsupported node{'s' if len(rows) != 1 else ''}"
+        super().__init__("\n  ".join([f"{model}: {count}", *map(str, rows)]))

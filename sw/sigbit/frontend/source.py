@@ -1,0 +1,45 @@
+"""Where in the user's files a node of an exported graph was written."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch.fx import Node
+
+_FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
+_TORCH = str(Path(torch.__file__).parent)
+
+
+def location(node: Node) -> str:
+    """``file.py:line (module.path)`` of the innermost frame outside torch; empty where it is
+    unknown.
+    """
+    frames = [
+        m
+        for m in _FRAME.finditer(node.meta.get("stack_trace") or "")
+        if not m["file"].startswith(_TORCH)
+    ]
+    where = f"{Path(frames[-1]['file']).name}:{frames[-1]['line']}" if frames else ""
+    modules = [path for path, _ in _stack(node).values() if path]
+    return (
+        f"{where} ({modules[-1]})"
+        if where and modules
+        else where or (modules[-1] if modules else "")
+    )
+
+
+def module_name(node: Node) -> str:
+    """A readable name for the result of a node: ``layer1.0.conv1`` of a torch module, else
+    ``layer1.0.add``.
+    """
+    stack = list(_stack(node).values())
+    path, kind = stack[-1] if stack else ("", "")
+    if path and str(kind).startswith("torch.nn."):
+        return path
+    target = str(node.target).removeprefix("aten.").split(".")[0].strip("_")
+    return f"{path}.{target}" if path else target
+
+
+def _stack(node: Node) -> Mapping[str, tuple[str, str]]:
+    return node.meta.get("nn_module_stack") or {}

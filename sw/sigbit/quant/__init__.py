@@ -1,0 +1,23 @@
+"""Quantization: exact low-bit arithmetic in PyTorch, training through it, and conversion to the
+integer graph.
+
+``prepare`` turns a plain model into a trainable one whose forward pass is the accelerator's
+arithmetic; ``convert`` turns that into an :class:`~sigbit.quant.integer_model.IntegerModel`, with
+the same result on every layer.
+"""
+
+from sigbit.quant.convert import convert
+from sigbit.quant.errors import QuantizationError
+from sigbit.quant.integer_model import IntegerModel, integer_graph_from_exported
+from sigbit.quant.prepare import PreparedModel, prepare
+from sigbit.quant.spec import QuantSpec
+
+__all__ = [
+    "IntegerModel",
+    "PreparedModel",
+    "QuantSpec",
+    "QuantizationError",
+    "convert",
+    "integer_graph_from_exported",
+    "prepare",
+]

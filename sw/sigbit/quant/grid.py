@@ -1,0 +1,146 @@
+"""Level tables and the pure verbs on them: quantize, dequantize, fake-quantize, with
+straight-through gradients.
+
+A grid is a set of integers (units: LSB); a tensor is ``scale * integer``. Nearest value, ties away
+from zero, saturating, as in ``sigbit_hw.arch.formats``, whose results these functions reproduce
+exactly. Scales are scalars (per tensor) or ``[C]`` (per channel, along dimension 0).
+
+>>> grid = LevelGrid((0, 1, 2, 3, 4, 6, 8, 12), signed=True)   # ESB(4, 1)
+>>> quantize(torch.tensor([0.49, -2.5, 99.0]), torch.tensor(0.5), grid)
+tensor([ 1., -6., 12.])
+"""
+
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sigbit_hw.arch.formats import EsbFormat, TermGrid
+
+
+@dataclass(frozen=True)
+class LevelGrid:
+    """All values a quantized tensor can take: ``magnitudes`` (ascending, from 0 on) and, if
+    ``signed``, their negatives.
+    """
+
+    magnitudes: tuple[int, ...]
+    signed: bool
+
+    def __post_init__(self) -> None:
+        if self.magnitudes[:1] != (0,) or list(self.magnitudes) != sorted(set(self.magnitudes)):
+            raise ValueError(f"magnitudes must ascend from 0, not {self.magnitudes}")
+
+    @classmethod
+    def of(cls, source: EsbFormat | TermGrid) -> "LevelGrid":
+        """The grid of a native format or of a sum of native terms."""
+        signed = source.signed if isinstance(source, EsbFormat) else source.native.signed
+        return cls(tuple(int(v) for v in source.values if v >= 0), signed)
+
+    @classmethod
+    def uniform(cls, low: int, high: int) -> "LevelGrid":
+        """``0 … high``, or ``-high … high`` where ``low`` is negative (the grid is symmetric)."""
+        return cls(tuple(range(high + 1)), low < 0)
+
+    @property
+    def max(self) -> int:
+        """Largest value."""
+        return self.magnitudes[-1]
+
+    @property
+    def min(self) -> int:
+        """Smallest value."""
+        return -self.max if self.signed else 0
+
+    @cached_property
+    def is_uniform(self) -> bool:
+        """Whether every integer between ``min`` and ``max`` is a value."""
+        return len(self.magnitudes) == self.max + 1
+
+
+@cache
+def _tables(grid: LevelGrid, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """(thresholds, magnitudes) of a grid."""
+    magnitudes = torch.tensor(grid.magnitudes, dtype=torch.float64)
+    thresholds = (magnitudes[1:] + magnitudes[:-1]) / 2
+    return thresholds.to(device, dtype), magnitudes.to(device, dtype)
+
+
+def per_channel(scale: Tensor, x: Tensor) -> Tensor:
+    """``scale`` (scalar or ``[C]``) as a tensor that broadcasts along dimension 0 of ``x``."""
+    return scale if scale.dim() == 0 else scale.view(-1, *[1] * (x.dim() - 1))
+
+
+def round_to_grid(v: Tensor, grid: LevelGrid) -> Tensor:
+    """Nearest grid values of ``v`` (LSBs); ties away from zero; saturating. NaN is not allowed
+    (unchecked).
+    """
+    if grid.is_uniform:
+        low, high = grid.min, grid.max
+        if not grid.signed:
+            return (v + 0.5).floor_().clamp_(low, high)
+        return (v.abs() + 0.5).floor_().clamp_(max=high).copysign_(v).add_(0.0)
+    thresholds, magnitudes = _tables(grid, v.dtype, v.device)
+    nearest = magnitudes[torch.bucketize(v.abs(), thresholds, right=True)]
+    if grid.signed:
+        return nearest.copysign_(v).add_(0.0)
+    return nearest.masked_fill_(v < 0, 0.0)
+
+
+def quantize(x: Tensor, scale: Tensor, grid: LevelGrid) -> Tensor:
+    """Integers (in the dtype of ``x``) nearest to ``x / scale``; no gradient."""
+    with torch.no_grad():
+        return round_to_grid(x / per_channel(scale, x), grid)
+
+
+def dequantize(q: Tensor, scale: Tensor) -> Tensor:
+    """Real values of integers."""
+    return q * per_channel(scale, q)
+
+
+class _Quantize(torch.autograd.Function):
+    """Integers of ``x``; gradients of the real value ``scale * integer``, straight through inside
+    the grid's range.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, grid: LevelGrid) -> Tensor:
+        wide = per_channel(scale, x)
+        v = x / wide
+        q = round_to_grid(v, grid)
+        ctx.grid = grid
+        ctx.save_for_backward(v, q, scale)
+        return q
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        v, q, scale = ctx.saved_tensors
+        wide = per_channel(scale, v)
+        real = grads[0] / wide
+        inside = torch.ops.aten.hardtanh_backward(real, v, ctx.grid.min, ctx.grid.max)
+        grad_scale = None
+        if ctx.needs_input_grad[1]:
+            full = real * q - inside * v
+            grad_scale = full.sum() if scale.dim() == 0 else full.flatten(1).sum(1)
+        return inside if ctx.needs_input_grad[0] else None, grad_scale, None
+
+
+def quantize_ste(x: Tensor, scale: Tensor, grid: LevelGrid) -> Tensor:
+    """:func:`quantize` with gradients (LSQ, arXiv 1902.08153), to be used as ``scale.detach() *
+    result``.
+
+    With n = result, v = x / scale: d(scale n)/dx = 1 inside [min, max], else 0; d(scale n)/dscale =
+    n - v inside, n outside. The incoming gradient is that of the integer n; dividing it by
+    ``scale`` gives the one of the real value.
+    """
+    result: Tensor = _Quantize.apply(x, scale, grid)
+    return result
+
+
+def fake_quantize(x: Tensor, scale: Tensor, grid: LevelGrid) -> Tensor:
+    """``dequantize(quantize(x))`` with straight-through gradients to ``x`` and LSQ gradients to
+    ``scale``.
+    """
+    return dequantize(quantize_ste(x, scale, grid), scale.detach())

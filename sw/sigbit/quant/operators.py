@@ -1,0 +1,136 @@
+"""The ``sigbit`` operator library: the integer graph's nodes as PyTorch operators, with shapes for
+tracing.
+
+Tensors are stored integers, int64. Arguments that do not enter the result (names, types, terms) are
+there so that a saved program says all about its graph.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sigbit_hw.arch import numerics
+
+Sizes = list[int]
+
+
+@torch.library.custom_op("sigbit::quantize", mutates_args=())
+def quantize(
+    x: Tensor,
+    shape: Sizes,
+    scale: float,
+    zero: int,
+    low: int,
+    high: int,
+    planes: int,
+    name: str,
+    graph: str,
+    formats: Sizes,
+) -> Tensor:
+    """Stored integers of a real input: nearest to ``x / scale - zero``, ties away from zero,
+    clipped; in float64.
+    """
+    v = x.double() / scale - zero
+    if not bool(torch.isfinite(v).all()):
+        raise ValueError(f"input {name!r} holds NaN or infinity")
+    return (
+        torch.copysign((v.abs() + 0.5).floor(), v)
+        .clamp(low, high)
+        .to(torch.int64)
+        .reshape(-1, *shape)
+    )
+
+
+@quantize.register_fake
+def _(x: Tensor, shape: Sizes, *unused: object) -> Tensor:
+    return x.new_empty((x.shape[0], *shape), dtype=torch.int64)
+
+
+@torch.library.custom_op("sigbit::conv", mutates_args=())
+def conv(
+    xs: list[Tensor],
+    weights: list[Tensor],
+    bias: Tensor,
+    mantissa: Tensor,
+    shift: Tensor,
+    table: Tensor,
+    geometry: Sizes,
+    zeros: Sizes,
+    shape: Sizes,
+    planes: int,
+    scale: float,
+    zero: int,
+    name: str,
+    kind: str,
+    location: str,
+) -> Tensor:
+    """``table[requantize(sum of convolutions) & 255]``; ``geometry`` holds (terms, stride, padding,
+    groups) a source.
+    """
+    total: Tensor | None = None
+    for i, (x, w) in enumerate(zip(xs, weights, strict=True)):
+        _, stride_y, stride_x, top, left, bottom, right, groups = geometry[8 * i : 8 * i + 8]
+        padded = F.pad(x, (left, right, top, bottom), value=-zeros[i]).double()
+        part = (
+            F.conv2d(padded, w.double(), stride=(stride_y, stride_x), groups=groups).round().long()
+        )
+        total = part if total is None else total + part
+    assert total is not None
+    parameters = (p.cpu().numpy()[:, None, None] for p in (bias, mantissa, shift))
+    y = torch.from_numpy(numerics.requantize(total.cpu().numpy(), *parameters)).to(total.device)
+    return table[y & (numerics.TABLE_ENTRIES - 1)]
+
+
+@conv.register_fake
+def _(
+    xs: list[Tensor],
+    weights: list[Tensor],
+    bias: Tensor,
+    mantissa: Tensor,
+    shift: Tensor,
+    table: Tensor,
+    geometry: Sizes,
+    zeros: Sizes,
+    shape: Sizes,
+    *unused: object,
+) -> Tensor:
+    return xs[0].new_empty((xs[0].shape[0], *shape))
+
+
+@torch.library.custom_op("sigbit::max_pool", mutates_args=())
+def max_pool(
+    x: Tensor,
+    kernel: Sizes,
+    stride: Sizes,
+    padding: Sizes,
+    shape: Sizes,
+    lowest: int,
+    planes: int,
+    scale: float,
+    zero: int,
+    name: str,
+    kind: str,
+    location: str,
+) -> Tensor:
+    """Window maxima of stored integers; padding holds the lowest value."""
+    top, left, bottom, right = padding
+    padded = F.pad(x, (left, right, top, bottom), value=lowest).double()
+    return F.max_pool2d(padded, kernel, stride).long()
+
+
+@max_pool.register_fake
+def _(
+    x: Tensor, kernel: Sizes, stride: Sizes, padding: Sizes, shape: Sizes, *unused: object
+) -> Tensor:
+    return x.new_empty((x.shape[0], *shape))
+
+
+@torch.library.custom_op("sigbit::dequantize", mutates_args=())
+def dequantize(x: Tensor, scale: float, zero: int, like: Tensor) -> Tensor:
+    """``scale * (x + zero)`` in the dtype of ``like``."""
+    return (x + zero).to(like.dtype) * torch.tensor(scale, dtype=like.dtype)
+
+
+@dequantize.register_fake
+def _(x: Tensor, scale: float, zero: int, like: Tensor) -> Tensor:
+    return torch.empty_like(x, dtype=like.dtype)
