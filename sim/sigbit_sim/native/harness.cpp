@@ -1,0 +1,201 @@
+// The Verilated accelerator with its memory, as a shared library with a C interface.
+//
+// `ports.h` is generated from the ArchConfig: sizes, and access to ports whose number or width
+// depends on it. A cycle: drive the inputs, settle with the clock low, sample the outputs, clock
+// edge. Functions prefixed `sb_` are called from `model.py`, which holds the matching declarations.
+
+#include <memory>
+
+#include "Vsigbit.h"
+#include "verilated.h"
+
+#include "axi_memory.h"
+#include "trace.h"
+
+#include "ports.h"
+
+namespace sigbit {
+
+using Memory = AxiMemory<BUS_BYTES, BURST_BEATS, OUTSTANDING_READS>;
+
+enum Stop { BUDGET, IRQ, IDLE, ASSERTION };
+
+struct State {
+    uint64_t cycle, idle, reads, writes;
+    uint32_t started[ENGINES], retired[ENGINES];
+};
+
+class Harness {
+public:
+    Harness() {
+        context_.fatalOnError(false);
+        top_ = std::make_unique<Vsigbit>(&context_);
+        top_->rst = 1;
+        for (int i = 0; i < 4; ++i) step();
+        top_->rst = 0;
+        step();
+    }
+
+    ~Harness() { top_->final(); }
+
+    void step() {
+        drive();
+        top_->clk = 0;
+        top_->eval();
+        sample();
+        const uint32_t traced = observe();
+        top_->clk = 1;
+        top_->eval();
+        if (memory.clock(master_, cycle_) | traced) progress_ = cycle_;
+        ++cycle_;
+    }
+
+    // A register access; the response, or -1 when the slave does not answer.
+    int write(uint32_t address, uint32_t value, uint32_t strobe) {
+        top_->s_axil_awaddr = address, top_->s_axil_wdata = value, top_->s_axil_wstrb = strobe;
+        top_->s_axil_awvalid = top_->s_axil_wvalid = top_->s_axil_bready = 1;
+        for (int n = 0; n < REGISTER_CYCLES; ++n) {
+            step();
+            if (lite_.awready) top_->s_axil_awvalid = 0;
+            if (lite_.wready) top_->s_axil_wvalid = 0;
+            if (lite_.bvalid) return top_->s_axil_bready = 0, lite_.bresp;
+        }
+        return -1;
+    }
+
+    int read(uint32_t address, uint32_t* value) {
+        top_->s_axil_araddr = address;
+        top_->s_axil_arvalid = top_->s_axil_rready = 1;
+        for (int n = 0; n < REGISTER_CYCLES; ++n) {
+            step();
+            if (lite_.arready) top_->s_axil_arvalid = 0;
+            if (lite_.rvalid) return top_->s_axil_rready = 0, *value = lite_.rdata, lite_.rresp;
+        }
+        return -1;
+    }
+
+    Stop run(uint64_t cycles, uint64_t idle_limit) {
+        for (; cycles; --cycles) {
+            if (irq_) return IRQ;
+            if (cycle_ - progress_ > idle_limit) return IDLE;
+            if (context_.gotFinish()) return ASSERTION;
+            step();
+        }
+        return irq_ ? IRQ : BUDGET;
+    }
+
+    void begin(bool log) {
+        progress_ = cycle_;
+        trace.begin(cycle_, log);
+    }
+
+    State state() const {
+        State s{cycle_, cycle_ - progress_, memory.reads_outstanding(), memory.writes_outstanding(), {}, {}};
+        for (int e = 0; e < ENGINES; ++e) s.started[e] = trace.started(e), s.retired[e] = trace.retired(e);
+        return s;
+    }
+
+    Memory memory;
+    Trace<SLOT_BYTES> trace{ACT_SLOTS};
+
+private:
+    static constexpr int REGISTER_CYCLES = 1000;
+
+    void drive() {
+        const auto& p = memory.pins();
+        top_->m_axi_arready = p.arready, top_->m_axi_awready = p.awready, top_->m_axi_wready = p.wready;
+        top_->m_axi_rvalid = p.rvalid, top_->m_axi_rlast = p.rlast;
+        top_->m_axi_rresp = p.rresp, top_->m_axi_rid = p.rid;
+        if (p.rvalid) std::memcpy(bytes(top_->m_axi_rdata), p.rdata, BUS_BYTES);
+        top_->m_axi_bvalid = p.bvalid, top_->m_axi_bresp = p.bresp, top_->m_axi_bid = p.bid;
+    }
+
+    void sample() {
+        const Vsigbit& t = *top_;
+        master_.ar = {bool(t.m_axi_arvalid), t.m_axi_araddr, t.m_axi_arlen, t.m_axi_arsize, t.m_axi_arburst,
+                      t.m_axi_arid};
+        master_.aw = {bool(t.m_axi_awvalid), t.m_axi_awaddr, t.m_axi_awlen, t.m_axi_awsize, t.m_axi_awburst,
+                      t.m_axi_awid};
+        master_.rready = t.m_axi_rready, master_.bready = t.m_axi_bready;
+        master_.wvalid = t.m_axi_wvalid;
+        if (t.m_axi_wvalid) {
+            std::memcpy(master_.w.data, bytes(t.m_axi_wdata), BUS_BYTES);
+            master_.w.strobe = t.m_axi_wstrb, master_.w.last = t.m_axi_wlast;
+        }
+        lite_ = {bool(t.s_axil_awready), bool(t.s_axil_wready), bool(t.s_axil_bvalid), bool(t.s_axil_arready),
+                 bool(t.s_axil_rvalid), t.s_axil_bresp, t.s_axil_rresp, t.s_axil_rdata};
+        irq_ = t.irq;
+    }
+
+    // Follow the trace ports; non-zero if anything happened. Writes come before retirements.
+    uint32_t observe() {
+        const Vsigbit& t = *top_;
+        uint32_t seen = 0;
+        written_banks(t, [&](int bank, uint64_t word, const void* data) {
+            seen = 1;
+            trace.write(word * PIXELS + bank, data);
+        });
+        if (t.trace_start_load) seen = 1, trace.start(LOAD, t.trace_start_load_index, cycle_);
+        if (t.trace_start_compute) seen = 1, trace.start(COMPUTE, t.trace_start_compute_index, cycle_);
+        if (t.trace_start_store) seen = 1, trace.start(STORE, t.trace_start_store_index, cycle_);
+        if (t.trace_feeding) seen = 1, trace.feed(cycle_);
+        if (t.trace_retire_load) seen = 1, trace.retire(LOAD, t.trace_retire_load_index, cycle_);
+        if (t.trace_retire_compute) seen = 1, trace.retire(COMPUTE, t.trace_retire_compute_index, cycle_);
+        if (t.trace_retire_store) seen = 1, trace.retire(STORE, t.trace_retire_store_index, cycle_);
+        return seen;
+    }
+
+    struct Lite {
+        bool awready, wready, bvalid, arready, rvalid;
+        uint8_t bresp, rresp;
+        uint32_t rdata;
+    };
+
+    VerilatedContext context_;
+    std::unique_ptr<Vsigbit> top_;
+    MasterPins<BUS_BYTES> master_{};
+    Lite lite_{};
+    bool irq_ = false;
+    uint64_t cycle_ = 0, progress_ = 0;
+};
+
+} // namespace sigbit
+
+using sigbit::Harness;
+
+extern "C" {
+
+Harness* sb_new() { return new Harness; }
+void sb_free(Harness* h) { delete h; }
+
+void sb_memory(Harness* h, uint8_t* data, uint64_t base, uint64_t size) { h->memory.connect(data, base, size); }
+void sb_timing(Harness* h, const sigbit::Timing* timing) { h->memory.timing(*timing); }
+void sb_hang(Harness* h, uint32_t channels) { h->memory.hang(channels); }
+void sb_fault(Harness* h, int write, uint64_t first, uint64_t last, int response) {
+    h->memory.fault({bool(write), first, last, uint8_t(response)});
+}
+void sb_clear_faults(Harness* h) { h->memory.clear_faults(); }
+uint64_t sb_violations(Harness* h) { return h->memory.violations().size(); }
+const char* sb_violation(Harness* h, uint64_t i) { return h->memory.violations()[i].c_str(); }
+void sb_clear_violations(Harness* h) { h->memory.clear_violations(); }
+
+int sb_write(Harness* h, uint32_t address, uint32_t value, uint32_t strobe) {
+    return h->write(address, value, strobe);
+}
+int sb_read(Harness* h, uint32_t address, uint32_t* value) { return h->read(address, value); }
+int sb_run(Harness* h, uint64_t cycles, uint64_t idle_limit) { return h->run(cycles, idle_limit); }
+void sb_state(Harness* h, sigbit::State* state) { *state = h->state(); }
+
+void sb_watch(Harness* h, const sigbit::Watch* watch) { h->trace.watch(*watch); }
+void sb_begin(Harness* h, int log) { h->begin(log); }
+uint64_t sb_origin(Harness* h) { return h->trace.origin(); }
+uint64_t sb_events(Harness* h, const sigbit::Event** events) {
+    return *events = h->trace.events().data(), h->trace.events().size();
+}
+uint64_t sb_feeds(Harness* h, const sigbit::Feed** feeds) {
+    return *feeds = h->trace.feeds().data(), h->trace.feeds().size();
+}
+uint64_t sb_shadow(Harness* h, const uint8_t** data) {
+    return *data = h->trace.shadow().data(), h->trace.shadow().size();
+}
+}

@@ -1,0 +1,254 @@
+"""The native harness in Python: one accelerator in reset state, its memory and its trace.
+
+Calls return to Python only at the end of a slice of cycles; the memory is a NumPy array that both
+sides see.
+"""
+
+import ctypes
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.isa import Engine
+
+_NONE = 0xFFFFFFFF
+_STALL_UNIT = 1 << 16
+
+
+class Stop(IntEnum):
+    """Why a slice ended."""
+
+    BUDGET = 0
+    IRQ = 1
+    IDLE = 2
+    ASSERTION = 3
+
+
+class Response(IntEnum):
+    """AXI responses other than OKAY."""
+
+    SLVERR = 2
+    DECERR = 3
+
+
+class Hang(IntFlag):
+    """Channels on which the memory stops: it accepts no addresses or data, gives no answers."""
+
+    NONE = 0
+    AR = 1 << 0
+    R = 1 << 1
+    AW = 1 << 2
+    W = 1 << 3
+    B = 1 << 4
+
+
+class ModelError(Exception):
+    """The model cannot go on: the register interface is silent or an assertion of the gateware failed."""
+
+
+class _Timing(ctypes.Structure):
+    _fields_ = [("latency", ctypes.c_uint32), ("beats", ctypes.c_uint32), ("cycles", ctypes.c_uint32),
+                ("stall", ctypes.c_uint32), ("seed", ctypes.c_uint64)]
+
+
+class _State(ctypes.Structure):
+    _fields_ = [("cycle", ctypes.c_uint64), ("idle", ctypes.c_uint64), ("reads", ctypes.c_uint64),
+                ("writes", ctypes.c_uint64), ("started", ctypes.c_uint32 * 3), ("retired", ctypes.c_uint32 * 3)]
+
+
+class _Watch(ctypes.Structure):
+    _fields_ = [("count", ctypes.c_uint32), ("execs", ctypes.c_void_p), ("offsets", ctypes.c_void_p),
+                ("slots", ctypes.c_void_p), ("data", ctypes.c_void_p), ("taken", ctypes.c_void_p)]
+
+
+_EVENT = np.dtype([("cycle", "u8"), ("index", "u4"), ("engine", "u2"), ("retired", "u2")])
+_FEED = np.dtype([("first", "u8"), ("last", "u8"), ("count", "u8")])
+
+
+@dataclass(frozen=True)
+class State:
+    """Where the accelerator stands: by engine, the index of the last instruction started and retired."""
+
+    cycle: int
+    idle: int
+    reads: int
+    writes: int
+    started: dict[Engine, int | None]
+    retired: dict[Engine, int | None]
+
+
+def _load(path: Path) -> ctypes.CDLL:
+    lib = ctypes.CDLL(str(path))
+    handle, u32, u64, i32 = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64, ctypes.c_int
+    pointer = ctypes.POINTER(ctypes.c_void_p)
+    signatures = {
+        "sb_new": (handle,), "sb_free": (None, handle),
+        "sb_memory": (None, handle, ctypes.c_void_p, u64, u64),
+        "sb_timing": (None, handle, ctypes.POINTER(_Timing)), "sb_hang": (None, handle, u32),
+        "sb_fault": (None, handle, i32, u64, u64, i32), "sb_clear_faults": (None, handle),
+        "sb_violations": (u64, handle), "sb_violation": (ctypes.c_char_p, handle, u64),
+        "sb_clear_violations": (None, handle),
+        "sb_write": (i32, handle, u32, u32, u32), "sb_read": (i32, handle, u32, ctypes.POINTER(u32)),
+        "sb_run": (i32, handle, u64, u64), "sb_state": (None, handle, ctypes.POINTER(_State)),
+        "sb_watch": (None, handle, ctypes.POINTER(_Watch)), "sb_begin": (None, handle, i32),
+        "sb_events": (u64, handle, pointer), "sb_feeds": (u64, handle, pointer),
+        "sb_shadow": (u64, handle, pointer),
+    }
+    for name, (result, *arguments) in signatures.items():
+        function = getattr(lib, name)
+        function.restype, function.argtypes = result, arguments
+    return lib
+
+
+class Model:
+    """One accelerator out of reset, behind a memory of ``size`` bytes at bus address ``base``.
+
+    `latency` is in cycles from the acceptance of a burst to its first data (or of the last write
+    data to the response), `bandwidth` in data beats a cycle for each direction (at most 1), `stall`
+    the chance that a channel pauses in a cycle.
+    """
+
+    def __init__(self, path: Path, config: ArchConfig) -> None:
+        self.config = config
+        self._lib = _load(path)
+        self._handle = self._lib.sb_new()
+        self._keep: tuple[object, ...] = ()
+        self._memory = np.zeros(0, np.uint8)
+
+    def close(self) -> None:
+        """Free the model; nothing else may be called after it."""
+        if self._handle:
+            self._lib.sb_free(self._handle)
+            self._handle = None
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None):
+            self.close()
+
+    def connect(self, memory: NDArray[np.uint8], base: int) -> None:
+        """Make `memory` what the bus sees from address `base` on; it is shared, not copied."""
+        if not memory.flags.c_contiguous or memory.dtype != np.uint8:
+            raise ValueError("memory must be a contiguous array of bytes")
+        self._memory = memory
+        self._lib.sb_memory(self._handle, memory.ctypes.data, base, memory.size)
+
+    def timing(self, latency: int = 40, bandwidth: Fraction | float = 1, stall: float = 0.0,
+               seed: int = 0) -> None:
+        """Set the memory's speed."""
+        rate = Fraction(bandwidth).limit_denominator(1000)
+        if latency < 1:
+            raise ValueError(f"latency must be at least 1 cycle, not {latency}")
+        if not 0 < rate <= 1:
+            raise ValueError(f"bandwidth must be in (0, 1] beats a cycle, not {bandwidth}")
+        if not 0 <= stall < 1:
+            raise ValueError(f"stall must be a probability in [0, 1), not {stall}")
+        timing = _Timing(latency, rate.numerator, rate.denominator, round(stall * _STALL_UNIT), seed)
+        self._lib.sb_timing(self._handle, ctypes.byref(timing))
+
+    def fault(self, first: int, last: int, response: Response, *, write: bool) -> None:
+        """Answer reads (or writes) of bus addresses `first` to `last` with `response`."""
+        self._lib.sb_fault(self._handle, write, first, last, response)
+
+    def clear_faults(self) -> None:
+        """Forget all faults."""
+        self._lib.sb_clear_faults(self._handle)
+
+    def hang(self, channels: Hang) -> None:
+        """Stop these channels of the memory, let the others go on."""
+        self._lib.sb_hang(self._handle, channels)
+
+    @property
+    def violations(self) -> list[str]:
+        """Breaches of the AXI protocol by the accelerator so far."""
+        count = self._lib.sb_violations(self._handle)
+        return [self._lib.sb_violation(self._handle, i).decode() for i in range(count)]
+
+    def write(self, offset: int, value: int, strobe: int = 15) -> None:
+        """Write a register."""
+        self._answered("write", offset, self._lib.sb_write(self._handle, offset, value, strobe))
+
+    def read(self, offset: int) -> int:
+        """Read a register."""
+        value = ctypes.c_uint32()
+        self._answered("read", offset, self._lib.sb_read(self._handle, offset, ctypes.byref(value)))
+        return value.value
+
+    @staticmethod
+    def _answered(what: str, offset: int, response: int) -> None:
+        if response < 0:
+            raise ModelError(f"{what} of the register at 0x{offset:02x}: no answer in 1000 cycles")
+        if response:
+            raise ModelError(f"{what} of the register at 0x{offset:02x}: response {response}")
+
+    def run(self, cycles: int, idle_limit: int) -> Stop:
+        """Clock until the interrupt, at most `cycles`, and while anything moved in the last `idle_limit`."""
+        return Stop(self._lib.sb_run(self._handle, cycles, idle_limit))
+
+    def state(self) -> State:
+        """Where the accelerator stands now."""
+        raw = _State()
+        self._lib.sb_state(self._handle, ctypes.byref(raw))
+        started, retired = ({e: None if row[e] == _NONE else int(row[e]) for e in Engine}
+                            for row in (raw.started, raw.retired))
+        return State(raw.cycle, raw.idle, raw.reads, raw.writes, started, retired)
+
+    def watch(self, slots: Mapping[int, NDArray[np.int64]]) -> "Watch":
+        """Copy the slots of ``slots[index]`` whenever the instruction ``index`` retires; replaces the last watch."""
+        watch = Watch(slots, self.config)
+        execs, offsets, flat = watch.arrays
+        raw = _Watch(len(execs), execs.ctypes.data, offsets.ctypes.data, flat.ctypes.data,
+                     watch.data.ctypes.data, watch.taken.ctypes.data)
+        self._lib.sb_watch(self._handle, ctypes.byref(raw))
+        self._keep = (watch,)
+        return watch
+
+    def begin(self, *, log: bool) -> None:
+        """Start a new run of the trace: cycles count from here, `log` keeps the events."""
+        self._lib.sb_begin(self._handle, log)
+
+    def events(self) -> NDArray[np.void]:
+        """Starts and retirements of the run: fields cycle, index, engine, retired."""
+        return self._records("sb_events", _EVENT)
+
+    def feeds(self) -> NDArray[np.void]:
+        """By instruction index: first and last cycle in which the array was fed, and how many."""
+        return self._records("sb_feeds", _FEED)
+
+    def slots(self) -> NDArray[np.uint8]:
+        """The activation memory as the trace saw it: bytes ``[slots, slot_bytes]``."""
+        return self._records("sb_shadow", np.dtype("u1")).reshape(-1, self.config.slot_bytes)
+
+    def _records(self, name: str, dtype: np.dtype) -> NDArray[np.void]:
+        pointer = ctypes.c_void_p()
+        count = getattr(self._lib, name)(self._handle, ctypes.byref(pointer))
+        data = ctypes.string_at(pointer, count * dtype.itemsize) if count else b""
+        return np.frombuffer(data, dtype)
+
+
+class Watch:
+    """Copies of slots at the retirement of instructions; filled by the harness."""
+
+    def __init__(self, slots: Mapping[int, NDArray[np.int64]], config: ArchConfig) -> None:
+        self._shapes = {index: s.shape for index, s in slots.items()}
+        self._number = {index: k for k, index in enumerate(slots)}
+        sizes = [s.size for s in slots.values()]
+        flat = np.concatenate([s.ravel() for s in slots.values()] or [np.zeros(0)]).astype(np.uint32)
+        if flat.size and flat.max() >= config.act_slots:
+            raise ValueError(f"slot {flat.max()} lies outside the activation memory of {config.act_slots}")
+        self.arrays = (np.array(list(slots), np.uint32), np.cumsum([0, *sizes]).astype(np.uint64), flat)
+        self.data = np.zeros((flat.size, config.slot_bytes), np.uint8)
+        self.taken = np.zeros(len(sizes), np.uint8)
+
+    def bytes_of(self, index: int) -> NDArray[np.uint8] | None:
+        """Bytes ``[*shape of the slots, slot_bytes]`` at instruction `index`'s retirement; None if it has not."""
+        k = self._number[index]
+        if not self.taken[k]:
+            return None
+        first, last = (int(self.arrays[1][k + i]) for i in (0, 1))
+        return self.data[first:last].reshape(*self._shapes[index], -1)
