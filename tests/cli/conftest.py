@@ -37,7 +37,7 @@ def sigbit(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
 
 @pytest.fixture
 def refused(sigbit) -> Callable[..., str]:
-    """As ``sigbit``, for a user's mistake: exit code 2 and one line on stderr, which is returned."""
+    """As ``sigbit``, for a user's mistake: exit code 2 and one line on stderr: its text."""
 
     def call(*arguments: str | Path) -> str:
         answer = sigbit(*arguments)

@@ -69,7 +69,8 @@ def test_usage_errors(sigbit, arguments):
 def test_exit_codes():
     assert explain(UserError("x")) == ("error: x", 2)
     assert explain(CheckFailed("x")) == ("failed: x", 1)
-    assert explain(FileNotFoundError(2, "No such file", "a.npy")) == ("error: a.npy: No such file", 2)
+    absent = FileNotFoundError(2, "No such file", "a.npy")
+    assert explain(absent) == ("error: a.npy: No such file", 2)
     assert explain(ValueError("a bug of ours")) is None
 
 

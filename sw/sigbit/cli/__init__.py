@@ -7,7 +7,7 @@ import sys
 
 
 def main() -> None:
-    """Entry point of the ``sigbit`` command; exits 0, 1 (a check failed) or 2 (a user's mistake)."""
+    """Entry point of the ``sigbit`` command; exits 0, 1 (check failed) or 2 (user's mistake)."""
     from sigbit.cli.errors import invoke
 
     sys.exit(invoke(sys.argv[1:]))

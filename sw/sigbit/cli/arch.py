@@ -55,7 +55,7 @@ def list_presets(json: Json = None) -> None:
     """List the presets."""
     from sigbit_hw.arch.config import PRESETS
 
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": c.name,
             "macs": c.macs,
@@ -73,11 +73,8 @@ def list_presets(json: Json = None) -> None:
     ]
     show_table(
         "Accelerators",
-        ["name", "MACs", "pixels", "oc", "ic", "post", "weights", "acts", "bus", "memory", "digest"],
-        [
-            [*list(row.values())[:9], size(int(row["memory_bytes"])), str(row["digest"])[:16]]
-            for row in rows
-        ],
+        ["name", "MACs", "pixels", "oc", "ic", "post", "weights", "acts", "bus", "size", "digest"],
+        [[*list(r.values())[:9], size(r["memory_bytes"]), r["digest"][:16]] for r in rows],
         " >>>>>  >>",
     )
     write_json(json, {"presets": rows})
@@ -137,7 +134,8 @@ def show(name: Name, json: Json = None) -> None:
 def verilog(
     name: Name,
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FILE.v", callback=target, help="Verilog file.")
+        Path,
+        typer.Option("-o", "--output", metavar="FILE.v", callback=target, help="Verilog file."),
     ],
     json: Json = None,
 ) -> None:

@@ -18,12 +18,16 @@ from sigbit.cli.options import Arch, Json, Latency
 from sigbit.cli.output import progress, say, show_facts, show_table
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    import numpy as np
+    from numpy.typing import NDArray
+    from rich.progress import Progress, TaskID
 
     from sigbit.demo.checking import DeviceCheck
     from sigbit.demo.outcome import Outcome
+    from sigbit.ir.integer import IntegerGraph
     from sigbit.runtime import Device
     from sigbit_hw.arch.config import ArchConfig
+    from sigbit_hw.arch.program import Program
 
 
 def demo(
@@ -89,7 +93,7 @@ class _Clock:
 def _run(
     config: "ArchConfig", images: int | None, seed: int, device: DeviceName, latency: int
 ) -> "Outcome":
-    """The whole flow. The RTL is built while the network trains, and runs beside the interpreter."""
+    """The whole flow; the RTL is built while the network trains and runs beside the interpreter."""
     clock = _Clock()
     from sigbit.demo.training import load_digits
 
@@ -141,7 +145,14 @@ def _run(
         return Outcome(trained, program, checks, predicted, options, clock.stop())
 
 
-def _check(device, program, graph, golden, bar: "Progress", note) -> "DeviceCheck":
+def _check(
+    device: "Device",
+    program: "Program",
+    graph: "IntegerGraph",
+    golden: "dict[str, NDArray[np.int64]]",
+    bar: "Progress",
+    note: "TaskID",
+) -> "DeviceCheck":
     from sigbit.demo.checking import check_device
 
     return check_device(device, program, graph, golden, lambda _: bar.advance(note))
@@ -179,7 +190,7 @@ def _summary(outcome: "Outcome") -> None:
     if use and outcome.cycles_per_image is not None:
         facts += [
             ("cycles an image", f"{outcome.cycles_per_image:,.0f}"),
-            ("utilization", f"{use.total.utilization:.1%} of the array between first and last EXEC"),
+            ("utilization", f"{use.total.utilization:.1%} between first and last EXEC"),
             ("array busy", f"{use.busy_full:.1%} of the cycles of layers that fill its lanes"),
         ]
     parts = ", ".join(f"{k} {v:.0f}" for k, v in outcome.seconds.items() if k != "total")

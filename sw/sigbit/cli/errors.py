@@ -61,7 +61,8 @@ def _unsupported(error: BaseException) -> str:
     if not rows:
         return ""
     nodes = (
-        f"  {r.location or r.name}: {r.op}\n    why: {r.reason}\n    instead: {r.remedy}" for r in rows
+        f"  {r.location or r.name}: {r.op}\n    why: {r.reason}\n    instead: {r.remedy}"
+        for r in rows
     )
     plural = "s" if len(rows) > 1 else ""
     return "\n".join([f"{len(rows)} unsupported node{plural}; nothing was written", *nodes])

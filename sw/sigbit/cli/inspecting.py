@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sigbit.cli.errors import given
 from sigbit.cli.files import write_json
 from sigbit.cli.options import Json
 from sigbit.cli.output import show_facts, show_table, size
+from sigbit.cli.programs import load_program
 
 if TYPE_CHECKING:
     from sigbit_hw.arch.program import Program
@@ -24,11 +24,8 @@ def inspect(
     json: Json = None,
 ) -> None:
     """Show a Program's layers, memory map and instructions."""
-    from sigbit_hw.arch.program import Program
-
-    net = Program.load(program)
-    with given(str(program)):
-        counts = Counter(instr.opcode.name for instr in net.listing)
+    net = load_program(program)
+    counts = Counter(instr.opcode.name for instr in net.listing)
     show_facts(
         f"Program {net.name}",
         [

@@ -13,16 +13,14 @@ if TYPE_CHECKING:
     from sigbit.ir.integer import IntegerGraph
 
 QUANTIZE = (
-    "it is a float model: quantize it first, for instance\n"
-    "  prepared = sigbit.quant.prepare(model, sigbit.quant.QuantSpec(), example_inputs)\n"
-    "  ...train or calibrate prepared...\n"
-    "  integer = sigbit.quant.convert(prepared)\n"
-    "and give `file.py:integer` to sigbit compile"
+    "it is a float model: quantize it first. With `from sigbit.quant import QuantSpec, convert, "
+    "prepare`: `prepared = prepare(model, QuantSpec(), example_inputs)`, train `prepared`, "
+    "`integer = convert(prepared)`, then give file.py:integer"
 )
 
 
 def load_model(name: str) -> "IntegerGraph":
-    """The integer graph that ``name`` stands for: ``MODEL.pt2`` or ``module.or/path.py:attribute``."""
+    """The integer graph of ``name``: ``MODEL.pt2`` or ``module.or/path.py:attribute``."""
     if name.endswith(".pt2"):
         return _from_exported(Path(name))
     where, colon, attribute = name.rpartition(":")
@@ -39,6 +37,7 @@ def _from_exported(path: Path) -> "IntegerGraph":
     import torch
 
     from sigbit.frontend import graph_from_exported
+    from sigbit.quant import QuantizationError, integer_graph_from_exported  # registers operators
 
     if not path.is_file():
         raise UserError(f"{path}: no such file")
@@ -49,13 +48,11 @@ def _from_exported(path: Path) -> "IntegerGraph":
             f"{path} is not a model that torch.export.save wrote ({_first_line(error)}); "
             f"this is torch {torch.__version__}"
         ) from error
-    from sigbit.quant import integer_graph_from_exported
-
-    graph = integer_graph_from_exported(exported)
-    if graph is not None:
-        return graph
-    graph_from_exported(exported, path.stem)  # names what is unsupported, if anything is
-    raise UserError(f"{path}: {QUANTIZE}")
+    try:
+        return integer_graph_from_exported(exported)
+    except QuantizationError as error:
+        graph_from_exported(exported, path.stem)  # names what is unsupported, if anything is
+        raise UserError(f"{path}: {QUANTIZE}") from error
 
 
 def _module(where: str) -> ModuleType:
@@ -105,7 +102,13 @@ def _graph_of(value: Any, name: str) -> "IntegerGraph":
     from torch.export import ExportedProgram
 
     from sigbit.ir.integer import IntegerGraph
-    from sigbit.quant import IntegerModel, PreparedModel, convert, integer_graph_from_exported
+    from sigbit.quant import (
+        IntegerModel,
+        PreparedModel,
+        QuantizationError,
+        convert,
+        integer_graph_from_exported,
+    )
 
     if callable(value) and (isinstance(value, type) or not isinstance(value, nn.Module)):
         try:
@@ -119,10 +122,11 @@ def _graph_of(value: Any, name: str) -> "IntegerGraph":
     if isinstance(value, IntegerGraph):
         return value
     if isinstance(value, ExportedProgram):
-        graph = integer_graph_from_exported(value)
-        if graph is not None:
-            return graph
-    if isinstance(value, nn.Module | ExportedProgram):
+        try:
+            return integer_graph_from_exported(value)
+        except QuantizationError as error:
+            raise UserError(f"{name}: {QUANTIZE}") from error
+    if isinstance(value, nn.Module):
         raise UserError(f"{name}: {QUANTIZE}")
     raise UserError(
         f"{name} must be an IntegerModel, PreparedModel or IntegerGraph, or a function without "

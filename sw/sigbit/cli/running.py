@@ -13,6 +13,7 @@ from sigbit.cli.errors import CheckFailed, UserError
 from sigbit.cli.files import target, write_array, write_json
 from sigbit.cli.options import Json, Latency
 from sigbit.cli.output import progress, say, show_facts, show_table
+from sigbit.cli.programs import load_program
 
 if TYPE_CHECKING:
     from sigbit.runtime import Mismatch, RunResult
@@ -50,9 +51,8 @@ def run(
 ) -> None:
     """Run a Program on the interpreter or on the RTL."""
     from sigbit.runtime import stored_inputs
-    from sigbit_hw.arch.program import Program
 
-    net = Program.load(program)
+    net = load_program(program)
     stored = stored_inputs(net, read_arrays(inputs))
     if output is not None and len(net.outputs) != 1:
         raise UserError(
@@ -126,8 +126,8 @@ def _check(
     }
     for what, bad in found.items():
         codes = rtl.layers if what.startswith("layers") else rtl.outputs
-        total = sum(a.size for a in codes.values())
-        say(f"{what}: {total:,} codes in {len(codes)} tensors, {sum(m.count for m in bad):,} differ")
+        total, wrong = sum(a.size for a in codes.values()), sum(m.count for m in bad)
+        say(f"{what}: {total:,} codes in {len(codes)} tensors, {wrong:,} differ")
     return found
 
 

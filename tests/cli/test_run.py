@@ -1,0 +1,132 @@
+"""``sigbit run``: results, checks, and every way to give it the wrong input."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sigbit_hw.arch.config import PRESETS
+from sigbit_sim.interp import Interp
+from sigbit_sim.random_program import random_inputs, random_program
+
+
+@pytest.fixture
+def net(rng, tmp_path):
+    """A random Program for ``nano`` with two images in stored integers, and their files."""
+    program = random_program(PRESETS["nano"], rng, execs=3)
+    stored = random_inputs(program, rng, 2)
+    (port,) = program.inputs
+    files = tmp_path / "net.sigbit", tmp_path / "x.npy"
+    program.save(files[0])
+    np.save(files[1], port.dequantize(stored[port.name]))
+    return program, stored, *files
+
+
+def test_interp(sigbit, net, tmp_path):
+    program, stored, file, x = net
+    answer = sigbit("run", file, x, "--layers", tmp_path / "l", "--json", tmp_path / "r.json")
+    assert answer.code == 0, answer
+    want = Interp(program.config).run(program, stored, layers=True)
+    assert want.layers
+    for name, values in want.layers.items():
+        got = np.load(tmp_path / "l" / f"{name}.npy")
+        assert got.dtype.kind == "i"
+        assert (got == values).all()
+    document = json.loads((tmp_path / "r.json").read_text())
+    assert document["images"] == 2
+    assert document["program_digest"] == program.digest
+    for port in program.outputs:
+        wanted = port.dequantize(want.outputs[port.name])
+        assert (np.array(document["outputs"][port.name]) == wanted).all()
+
+
+def test_output_file(sigbit, refused, program_file, net, tmp_path):
+    x = tmp_path / "one.npy"
+    np.save(x, np.zeros((4, 4, 4), np.float32))
+    answer = sigbit("run", program_file, x, "-o", tmp_path / "y.npy")
+    assert answer.code == 0
+    assert np.load(tmp_path / "y.npy").shape == (1, 4, 4, 4)
+    assert "2 outputs and -o writes one" in refused(
+        "run", net[2], net[3], "-o", tmp_path / "z.npy"
+    )
+    assert not (tmp_path / "z.npy").exists()
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((4, 4)), "must have shape"),
+        (np.zeros((4, 4, 5)), "must have shape"),
+        (np.zeros((0, 4, 4, 4)), "N >= 1"),
+        (np.full((4, 4, 4), np.nan), "must be finite, but 64 of 64"),
+        (np.full((4, 4, 4), -np.inf), "must be finite"),
+        (np.zeros((4, 4, 4), bool), "not bool"),
+        (np.zeros((4, 4, 4), complex), "not complex128"),
+        (np.full((4, 4, 4), "a"), "not <U1"),
+        (np.full((4, 4, 4), 8), "must be in [-7, 7]"),
+    ],
+)
+def test_wrong_arrays(refused, program_file, tmp_path, array, message):
+    np.save(tmp_path / "x.npy", array)
+    error = refused("run", program_file, tmp_path / "x.npy", "-o", tmp_path / "y.npy")
+    assert message in error
+    assert not (tmp_path / "y.npy").exists()
+
+
+def test_wrong_files(refused, program_file, tmp_path):
+    x = tmp_path / "x.npy"
+    assert "No such file" in refused("run", program_file, x)
+    x.write_text("1, 2, 3")
+    assert "write one with numpy.save" in refused("run", program_file, x)
+    np.save(x, np.zeros((4, 4, 4)))
+    x.write_bytes(x.read_bytes()[:-1])
+    assert "write one with numpy.save" in refused("run", program_file, x)
+    np.save(x, np.array([{}]), allow_pickle=True)
+    assert "write one with numpy.save" in refused("run", program_file, x)
+    x.write_bytes(b"")
+    assert "write one with numpy.save" in refused("run", program_file, x)
+    np.savez(tmp_path / "x.npz", wrong=np.zeros((4, 4, 4)))
+    assert "'wrong'" in refused("run", program_file, tmp_path / "x.npz")
+    np.save(x, np.zeros((4, 4, 4)))
+    assert "no such file" in refused("run", tmp_path / "no.sigbit", x)
+    assert "is a file" in refused("run", program_file, x, "--layers", x)
+
+
+@pytest.mark.sim
+def test_check(sigbit, net, tmp_path):
+    *_, file, x = net
+    answer = sigbit("run", file, x, "--check", "--device", "rtl", "--json", tmp_path / "r.json")
+    assert answer.code == 0, answer
+    assert " 0 differ" in answer.out
+    document = json.loads((tmp_path / "r.json").read_text())
+    assert document["mismatches"] == 0
+    assert len(document["cycles"]) == 2
+    assert all(c > 0 for c in document["cycles"])
+
+
+def test_check_finds_a_difference(sigbit, net, monkeypatch, tmp_path):
+    from sigbit.cli import running
+    from sigbit.cli.devices import DeviceName
+
+    *_, file, x = net
+
+    class Broken(Interp):
+        """One code of the last layer of image 1 is wrong."""
+
+        name = "rtl"
+
+        def run(self, *arguments, **options):
+            result = super().run(*arguments, **options)
+            result.layers[sorted(result.layers)[-1]][1].flat[0] ^= 1
+            return result
+
+    def opened(name: DeviceName, config, latency: int):
+        return Broken(config) if name is DeviceName.RTL else Interp(config)
+
+    monkeypatch.setattr(running, "open_device", opened)
+    answer = sigbit("run", file, x, "--check", "--json", tmp_path / "r.json")
+    assert answer.code == 1, answer
+    assert answer.err.startswith("failed: 1 codes differ")
+    assert "first at [1, 0, 0, 0]" in answer.out
+    assert json.loads(Path(tmp_path / "r.json").read_text())["mismatches"] == 1
