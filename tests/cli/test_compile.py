@@ -59,7 +59,7 @@ def test_every_kind_of_object_gives_the_same_program(sigbit, models, tmp_path):
     digests = set()
     for name in ("integer", "prepared", "graph", "make", "Holder.inner"):
         answer = sigbit(
-            "compile", f"my_nets.py:{name}", "--arch", "nano", "-o", "net.sigbit", "--json", "c.json"
+            "compile", f"my_nets.py:{name}", "--arch=nano", "-o", "net.sigbit", "--json=c.json"
         )
         assert answer.code == 0, answer
         program = Program.load(tmp_path / "net.sigbit")

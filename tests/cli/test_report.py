@@ -1,0 +1,140 @@
+"""The report: self-contained, escaped, reproducible; and the utilization it shows."""
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from sigbit.report import charts, sections
+from sigbit.report.components import Card, Column, table
+from sigbit.report.metrics import LayerCycles, exec_steps, layer_cycles
+from sigbit.report.page import Verdict, render
+from sigbit_hw.arch import isa
+from sigbit_hw.arch.config import PRESETS
+
+
+def _page(seed: int, name: str = "conv & <b>") -> str:
+    rng = np.random.default_rng(seed)
+    spans = [charts.Span("LOAD", 0, 40, -1), charts.Span("COMPUTE", 30, 90, 0)]
+    pixels = rng.integers(0, 256, (8, 8)).astype(np.uint8)
+    grid = np.array([-4, -2, -1, 0, 1, 2, 4])
+    parts = [
+        sections.headline([Card("images", "3", tone="good")]),
+        sections.accuracy({"float": 0.99, "deployed": 0.5}, 3),
+        sections.utilization([LayerCycles(name, 10, 20, 60)], 32),
+        sections.timeline(spans, ["LOAD", "COMPUTE", "STORE"], [name], [("all", 0, 90)]),
+        sections.weights([charts.WeightHistogram(name, rng.normal(0, 2, 99), grid)], "lead"),
+        sections.stored_values([(name, np.arange(200), np.arange(200))] * 2, "lead"),
+        sections.samples([sections.Sample(pixels, 1, 7)], [sections.Sample(pixels, 2, 2)], 3),
+        sections.layers([sections.LayerRow(name, "conv", (1, 2, 3), 4, 5, 0, "a.py:1")]),
+        sections.provenance({"digest": "00"}, "sigbit demo --seed 1"),
+    ]
+    return render("Title", "subtitle", Verdict(True, "all equal"), parts, "footer")
+
+
+class _Checker(HTMLParser):
+    """Collects tags that stay open, and everything a browser would fetch."""
+
+    VOID = {"meta", "img", "br", "link"}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.fetched: list[str] = []
+        self.anchors: set[str] = set()
+        self.targets: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in self.VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.anchors.add(value or "")
+            if name in ("href", "xlink:href", "src") and value is not None:
+                (self.targets if value.startswith("#") else self.fetched).append(value)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_page_is_well_formed_and_self_contained():
+    page = _page(0)
+    checker = _Checker()
+    checker.feed(page)
+    assert checker.open == []
+    assert all(url.startswith("data:image/png;base64,") for url in checker.fetched)
+    assert len(checker.fetched) == 2
+    assert len(checker.targets) > 9
+    assert {t.removeprefix("#") for t in checker.targets} <= checker.anchors
+    assert "<script" not in page
+    assert "@import" not in page
+    assert not re.findall(r"url\((?!#)", page)
+
+
+def test_every_colour_is_themed():
+    page = _page(0)
+    defined = set(re.findall(r"(--[a-z0-9-]+):", page))
+    assert set(re.findall(r"var\((--[a-z0-9-]+)\)", page)) <= defined
+    assert "#0101" not in page  # no placeholder is left
+    assert "#0102" not in page
+    assert "var(--series-0)" in page
+
+
+def test_names_are_escaped():
+    page = _page(0)
+    assert "<b>" not in page.replace("<b>PASS</b>", "").replace("<b>says", "")
+    assert "conv &amp; &lt;b&gt;" in page
+    assert "&lt;i&gt;" in table([Column("a")], [["<i>"]])
+
+
+def test_reproducible():
+    assert _page(1) == _page(1)
+    assert _page(1) != _page(2)
+
+
+def test_failure_is_visible():
+    page = render("T", "", Verdict(False, "3 differ"), [], "")
+    assert "<b>FAIL</b> 3 differ" in page
+    row = sections.LayerRow("a", "conv", (1, 1, 1), 1, 0, 0)  # nothing was compared
+    assert "badge bad" in sections.layers([row]).body
+
+
+def test_exec_steps(program):
+    # 2 row runs of 7 pixels: 4 blocks of 2 pixels each, 2 steps a block
+    assert exec_steps(program.listing, program.config) == {2: 2 * 4 * 2}
+
+
+def test_layer_cycles(program):
+    rows, total = layer_cycles(program, {2: (100, 140)})
+    assert rows == [LayerCycles("conv", 256 / PRESETS["nano"].macs, 16, 40)]
+    assert rows[0].utilization == 8 / 40
+    assert rows[0].share_fed == total.share_fed == 16 / 40
+
+
+def test_overlapping_execs_are_counted_once(program):
+    from dataclasses import replace
+
+    from sigbit_hw.arch.program import ExecInfo, LayerInfo
+
+    seg, out, execute, halt = program.listing
+    two = replace(
+        program,
+        instructions=isa.pack([seg, out, execute, out, execute, halt]),
+        layers=(*program.layers, LayerInfo("next", "conv", (4, 4, 4), 1, 0.5, 0, 512)),
+        execs=(*program.execs, ExecInfo(4, "next", 0, 0)),
+    )
+    rows, total = layer_cycles(two, {2: (0, 30), 4: (20, 50)})
+    assert [(r.name, r.cycles, r.fed) for r in rows] == [("conv", 20, 16), ("next", 30, 16)]
+    assert (total.cycles, total.fed, total.ideal) == (50, 32, 8 + 16)
+
+
+def test_layers_without_cycles():
+    assert LayerCycles("a", 0, 0, 0).utilization == 0
+    with pytest.raises(KeyError):
+        exec_steps([isa.Instr(isa.Opcode.EXEC, n_seg=1, run=4, wrap=4)], PRESETS["nano"])
