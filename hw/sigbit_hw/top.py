@@ -25,10 +25,17 @@ class Accelerator(wiring.Component):
 
     The engines, fetch and sequencer are held in reset while the machine does not run; register file, control and
     bus shell are not.
+
+    Parameters
+    ----------
+    config : ArchConfig
+    compute : Component, optional
+        Takes the place of ``ComputeEngine(config)``: for testbenches of everything around it.
     """
 
-    def __init__(self, config: ArchConfig) -> None:
+    def __init__(self, config: ArchConfig, compute: wiring.Component | None = None) -> None:
         self.config = config
+        self.compute = ComputeEngine(config) if compute is None else compute
         super().__init__(ports.accelerator(config))
 
     def elaborate(self, platform: object) -> Module:
@@ -40,7 +47,7 @@ class Accelerator(wiring.Component):
         m.submodules.csr = csr = Csr(config)
         m.submodules.shell = shell = AxiShell(config)
         fetch, decode, sequencer = Fetch(config), Decode(), Sequencer(config)
-        load, store, compute = LoadEngine(config), StoreEngine(config), ComputeEngine(config)
+        load, store, compute = LoadEngine(config), StoreEngine(config), self.compute
         reader = ReadDma(config)
         m.submodules.fetch = reset(fetch)
         m.submodules.decode = reset(decode)

@@ -1,0 +1,1 @@
+"""Bus models and doubles for testbenches."""

@@ -1,0 +1,174 @@
+"""A memory behind an AXI4 slave port, for Amaranth's simulator, that checks the protocol as it goes."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+OKAY, SLVERR, DECERR = 0, 2, 3
+_PAYLOADS = {
+    "ar": ("addr", "len", "size", "burst", "cache", "prot", "id"),
+    "aw": ("addr", "len", "size", "burst", "cache", "prot", "id"),
+    "w": ("data", "strb", "last"),
+}
+
+
+@dataclass
+class _Burst:
+    address: int
+    beats: int
+    due: int
+
+
+@dataclass
+class AxiMemory:
+    """Serves an object with the signals ``{prefix}araddr`` … in order, with random latency and stalls.
+
+    Parameters
+    ----------
+    port : Any
+        Component whose attributes are the master's signals.
+    data : NDArray[np.uint8]
+        The memory's bytes; they begin at bus address ``base``.
+    rng : np.random.Generator
+    latency : tuple[int, int]
+        Least and largest number of cycles from address to first data or from last data to response.
+    stall : float
+        Probability that a channel pauses in a cycle.
+    faults : dict[int, int]
+        Response code by address of the beat; anything outside the memory answers DECERR.
+    hung : bool
+        While set, nothing is accepted and nothing answered.
+    """
+
+    port: Any
+    data: NDArray[np.uint8]
+    rng: np.random.Generator
+    base: int = 0
+    prefix: str = "m_axi_"
+    latency: tuple[int, int] = (1, 1)
+    stall: float = 0.0
+    faults: dict[int, int] = field(default_factory=dict)
+    hung: bool = False
+    read_bursts: list[tuple[int, int]] = field(default_factory=list)
+    write_bursts: list[tuple[int, int]] = field(default_factory=list)
+    strobed: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        names = [f"{channel}{name}" for channel, payload in _PAYLOADS.items()
+                 for name in (*payload, "valid")]
+        names += ["rready", "bready", "arready", "awready", "wready", "rvalid", "bvalid", "rlast"]
+        self._signals = {name: getattr(self.port, self.prefix + name) for name in names}
+        self._bytes = len(self._get("wstrb"))
+        self._reads: deque[_Burst] = deque()
+        self._writes: deque[_Burst] = deque()
+        self._responses: deque[tuple[int, int]] = deque()
+        self._before: dict[str, tuple[int, ...]] = {}
+        self._cycle = 0
+        self._read_beat = self._write_beat = 0
+        self._write_resp = OKAY
+
+    def _get(self, name: str) -> Any:
+        return getattr(self.port, self.prefix + name)
+
+    @property
+    def busy(self) -> bool:
+        """Bursts are open."""
+        return bool(self._reads or self._writes or self._responses)
+
+    async def run(self, ctx: Any) -> None:
+        """Background testbench."""
+        names = list(self._signals)
+        ticks = ctx.tick().sample(*self._signals.values())
+        async for _, reset, *values in ticks:
+            assert not reset
+            self._cycle += 1
+            seen = dict(zip(names, values, strict=True))
+            self._check_stable(seen)
+            self._accept(seen)
+            self._drive(ctx, seen)
+
+    def _check_stable(self, seen: dict[str, int]) -> None:
+        for channel, payload in _PAYLOADS.items():
+            now = tuple(seen[channel + name] for name in payload)
+            if channel in self._before:
+                assert seen[f"{channel}valid"], f"{channel}valid fell without {channel}ready"
+                assert now == self._before[channel], f"{channel} changed while it waited"
+                del self._before[channel]
+            if seen[f"{channel}valid"] and not seen[f"{channel}ready"]:
+                self._before[channel] = now
+
+    def _burst(self, seen: dict[str, int], channel: str) -> _Burst:
+        address, beats = seen[f"{channel}addr"], seen[f"{channel}len"] + 1
+        assert 1 << seen[f"{channel}size"] == self._bytes, "bursts must be of full beats"
+        assert seen[f"{channel}burst"] == 1, "bursts must be INCR"
+        assert address % self._bytes == 0, f"burst at {address:#x} is misaligned"
+        assert address // 4096 == (address + beats * self._bytes - 1) // 4096, (
+            f"burst of {beats} beats at {address:#x} crosses 4 KiB")
+        return _Burst(address, beats, self._cycle + int(self.rng.integers(*self.latency, endpoint=True)))
+
+    def _accept(self, seen: dict[str, int]) -> None:
+        if seen["arvalid"] and seen["arready"]:
+            self._reads.append(self._burst(seen, "ar"))
+            self.read_bursts.append((self._reads[-1].address, self._reads[-1].beats))
+        if seen["rvalid"] and seen["rready"]:
+            self._read_beat += 1
+            if self._read_beat == self._reads[0].beats:
+                self._reads.popleft()
+                self._read_beat = 0
+        if seen["awvalid"] and seen["awready"]:
+            self._writes.append(self._burst(seen, "aw"))
+            self.write_bursts.append((self._writes[-1].address, self._writes[-1].beats))
+        if seen["bvalid"] and seen["bready"]:
+            self._responses.popleft()
+        if seen["wvalid"] and seen["wready"]:
+            self._write(seen)
+
+    def _write(self, seen: dict[str, int]) -> None:
+        burst = self._writes[0]
+        address = burst.address + self._write_beat * self._bytes
+        self._write_resp = self._write_resp or self._fault(address)
+        for k in range(self._bytes):
+            if seen["wstrb"] >> k & 1:
+                self.strobed.append(address + k - self.base)
+                if not self._fault(address):
+                    self.data[address + k - self.base] = seen["wdata"] >> (8 * k) & 0xff
+        self._write_beat += 1
+        assert seen["wlast"] == (self._write_beat == burst.beats), "wlast is not on the last beat"
+        if seen["wlast"]:
+            self._writes.popleft()
+            due = self._cycle + int(self.rng.integers(*self.latency, endpoint=True))
+            self._responses.append((due, self._write_resp))
+            self._write_beat, self._write_resp = 0, OKAY
+
+    def _fault(self, address: int) -> int:
+        inside = 0 <= address - self.base <= len(self.data) - self._bytes
+        return self.faults.get(address, OKAY) if inside else DECERR
+
+    def _drive(self, ctx: Any, seen: dict[str, int]) -> None:
+        """The slave's outputs of the next cycle; VALID stays until READY."""
+        go = [not self.hung and self.rng.random() >= self.stall for _ in range(5)]
+        ctx.set(self._get("arready"), go[0])
+        ctx.set(self._get("awready"), go[1])
+        # Data is taken only for bursts whose address is known, which keeps this model simple.
+        ctx.set(self._get("wready"), go[2] and bool(self._writes))
+        if not (seen["rvalid"] and not seen["rready"]):
+            valid = go[3] and bool(self._reads) and self._reads[0].due <= self._cycle
+            ctx.set(self._get("rvalid"), valid)
+            if valid:
+                burst = self._reads[0]
+                address = burst.address + self._read_beat * self._bytes
+                offset = address - self.base
+                resp = self._fault(address)
+                value = 0 if resp else int.from_bytes(
+                    self.data[offset:offset + self._bytes].tobytes(), "little")
+                ctx.set(self._get("rdata"), value)
+                ctx.set(self._get("rresp"), resp)
+                ctx.set(self._get("rlast"), self._read_beat == burst.beats - 1)
+        if not (seen["bvalid"] and not seen["bready"]):
+            valid = go[4] and bool(self._responses) and self._responses[0][0] <= self._cycle
+            ctx.set(self._get("bvalid"), valid)
+            if valid:
+                ctx.set(self._get("bresp"), self._responses[0][1])
