@@ -1,0 +1,219 @@
+"""The nest walker: an ``EXEC`` as one step a cycle, with the increments of all read addresses."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from sigbit_hw.arch import isa
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.array import CONTROL
+
+_WIDTHS = {opcode: {f.name: f.width for f in isa.LAYOUTS[opcode]} for opcode in isa.LAYOUTS}
+_DELTAS = ("d_ic", "d_kx", "d_ky", "d_wrap", "d_row", "d_ocb")
+DRAIN_BITS = 16
+"""Width of a block's drain time in cycles."""
+
+
+def segment_layout(config: ArchConfig) -> data.StructLayout:
+    """A segment as the table holds it: addresses modulo the size of the activation memory."""
+    slot_bits, widths = ceil_log2(config.act_slots), _WIDTHS[isa.Opcode.SEG]
+    return data.StructLayout(
+        {"shift": 1, "base": slot_bits}
+        | {name: widths[name] for name in ("n_ic", "n_kx", "n_ky")}
+        | {name: slot_bits for name in _DELTAS})
+
+
+def nest_layout(config: ArchConfig) -> data.StructLayout:
+    """What the walker needs of an ``EXEC``, and the cycles that the drain of one of its blocks takes."""
+    widths = _WIDTHS[isa.Opcode.EXEC]
+    names = ("mode", "keep", "drain", "n_seg", "n_ocb", "n_rows", "run", "wrap")
+    return data.StructLayout(
+        {name: widths[name] for name in names}
+        | {"weights": ceil_log2(config.weight_words), "drain_cycles": DRAIN_BITS})
+
+
+def step_layout(config: ArchConfig) -> data.StructLayout:
+    """One step. The first slot of ``segment``'s block is ``base`` if ``fresh``, else where the segment stands;
+    the segment moves on by ``advance`` from there. Other steps than the ``first`` of a segment add ``step``.
+    Lanes in ``wrapped`` read ``wrap_words`` words further."""
+    slot_bits = ceil_log2(config.act_slots)
+    return data.StructLayout({
+        "segment": ceil_log2(config.segments),
+        "first": 1,
+        "fresh": 1,
+        "base": slot_bits,
+        "advance": slot_bits,
+        "step": slot_bits,
+        "wrapped": config.pixels,
+        "wrap_words": slot_bits - ceil_log2(config.pixels),
+        "weight": ceil_log2(config.weight_words),
+        "control": CONTROL,
+    })
+
+
+class NestWalker(wiring.Component):
+    """Segment table and loop counters: ``for ocb: for row: for block: for segment: for ky: for kx: for ic``.
+
+    The last step of a draining block waits until the drain time of the draining block before has passed
+    since the last step of that one.
+
+    Members
+    -------
+    ``segment : In``
+        ``valid``, ``index``, ``entry``: a write into the segment table; only while not ``busy``.
+    ``i : In(stream(nest_layout))``
+        The next EXEC; accepted while not ``busy``. Its first step is issued in the next cycle.
+    ``busy : Out(1)``, ``feeding : Out(1)``
+        An EXEC is under way; a step is issued in this cycle.
+    ``valid : Out(1)``, ``step : Out(step_layout)``
+        The step issued one cycle ago.
+
+    One step a cycle, without gaps between segments, blocks, rows and output-channel blocks.
+    """
+
+    latency = 1
+
+    def __init__(self, config: ArchConfig) -> None:
+        self.config = config
+        super().__init__({
+            "segment": In(wiring.Signature({
+                "valid": Out(1),
+                "index": Out(ceil_log2(config.segments)),
+                "entry": Out(segment_layout(config)),
+            })),
+            "i": In(stream.Signature(nest_layout(config))),
+            "busy": Out(1),
+            "feeding": Out(1),
+            "valid": Out(1),
+            "step": Out(step_layout(config)),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config = self.config
+        pixels, lane_bits = config.pixels, ceil_log2(config.pixels)
+        entry, nest = segment_layout(config), Signal(nest_layout(config))
+        start = self.i.valid & self.i.ready
+
+        # The entry of the segment under way is in a register; the one after it is looked up meanwhile.
+        m.submodules.segments = segments = memory.Memory(
+            shape=entry.size, depth=config.segments, init=[])
+        writer, reader = segments.write_port(), segments.read_port(domain="comb")
+        now, now_last = Signal(entry), Signal()
+        index, after = Signal(reader.addr.shape()), Signal(reader.addr.shape())
+        n_seg = Mux(self.busy, nest.n_seg, self.i.p.n_seg)
+        after_last = Signal()
+        m.d.comb += [
+            writer.addr.eq(self.segment.index),
+            writer.data.eq(self.segment.entry),
+            writer.en.eq(self.segment.valid),
+            reader.addr.eq(after),
+            after_last.eq(after + 1 == n_seg),
+            self.i.ready.eq(~self.busy),
+        ]
+
+        # Loops within a block, counted from 1.
+        ic, kx, ky = (Signal(now[f"n_{loop}"].shape(), name=f"at_{loop}", init=1)
+                      for loop in ("ic", "kx", "ky"))
+        arrival = Signal(data.StructLayout({"kx": 1, "ky": 1}))
+        seg_first, block_first, fresh = Signal(), Signal(), Signal()
+        ic_last, kx_last, ky_last, seg_last, block_last = (
+            Signal(name=f"{loop}_last") for loop in ("ic", "kx", "ky", "seg", "block"))
+        m.d.comb += [
+            ic_last.eq(ic == now.n_ic),
+            kx_last.eq(kx == now.n_kx),
+            ky_last.eq(ky == now.n_ky),
+            seg_last.eq(ic_last & kx_last & ky_last),
+            block_last.eq(seg_last & now_last),
+        ]
+
+        # Loops over blocks: pixels left of the run and of the image line, this block's included.
+        left, room = Signal(nest.run.shape()), Signal(nest.wrap.shape())
+        row, ocb = Signal(nest.n_rows.shape()), Signal(nest.n_ocb.shape())
+        run_last, row_last, ocb_last, crosses = (
+            Signal(name=name) for name in ("run_last", "row_last", "ocb_last", "crosses"))
+        m.d.comb += [
+            run_last.eq(left <= pixels),
+            row_last.eq(row == nest.n_rows),
+            ocb_last.eq(ocb == nest.n_ocb),
+            crosses.eq(room <= pixels),
+        ]
+
+        # Spacing of the ends of draining blocks.
+        open_, closed_for = Signal(init=1), Signal(DRAIN_BITS)
+        m.d.comb += self.feeding.eq(self.busy & (~block_last | ~nest.drain | open_))
+        with m.If(self.feeding & block_last & nest.drain):
+            m.d.sync += [open_.eq(nest.drain_cycles == 1), closed_for.eq(nest.drain_cycles - 1)]
+        with m.Elif(~open_):
+            m.d.sync += [open_.eq(closed_for == 1), closed_for.eq(closed_for - 1)]
+
+        # Weights: one word a step, each block of an output-channel block from the same word on.
+        word, ocb_word = (Signal(nest.weights.shape(), name=name) for name in ("word", "ocb_word"))
+
+        with m.If(self.feeding):
+            m.d.sync += [
+                seg_first.eq(seg_last),
+                block_first.eq(block_last),
+                ic.eq(Mux(ic_last, 1, ic + 1)),
+                word.eq(Mux(block_last & ~(run_last & row_last), ocb_word, word + 1)),
+                arrival.kx.eq(ic_last),
+                arrival.ky.eq(ic_last & kx_last),
+            ]
+            with m.If(ic_last):
+                m.d.sync += kx.eq(Mux(kx_last, 1, kx + 1))
+            with m.If(ic_last & kx_last):
+                m.d.sync += ky.eq(Mux(ky_last, 1, ky + 1))
+            with m.If(block_last):
+                m.d.sync += [
+                    fresh.eq(0),
+                    left.eq(Mux(run_last, nest.run, left - pixels)),
+                    room.eq(Mux(run_last, nest.wrap,
+                                Mux(crosses, room + nest.wrap - pixels, room - pixels))),
+                ]
+                with m.If(run_last):
+                    m.d.sync += row.eq(Mux(row_last, 1, row + 1))
+                    with m.If(row_last):
+                        m.d.sync += [ocb.eq(ocb + 1), ocb_word.eq(word + 1)]
+                        with m.If(ocb_last):
+                            m.d.sync += self.busy.eq(0)
+        with m.If(start | (self.feeding & seg_last)):
+            m.d.sync += [
+                now.eq(reader.data),
+                now_last.eq(after_last),
+                index.eq(after),
+                after.eq(Mux(after_last, 0, after + 1)),
+            ]
+        end = block_last & run_last & row_last & ocb_last
+        with m.If(self.feeding & end):
+            m.d.sync += after.eq(0)
+        with m.If(start):
+            m.d.sync += [
+                self.busy.eq(1),
+                nest.eq(self.i.p),
+                seg_first.eq(1), block_first.eq(1), fresh.eq(1),
+                left.eq(self.i.p.run), room.eq(self.i.p.wrap), row.eq(1), ocb.eq(1),
+                word.eq(self.i.p.weights), ocb_word.eq(self.i.p.weights),
+            ]
+
+        step = self.step
+        m.d.sync += [
+            self.valid.eq(self.feeding),
+            step.segment.eq(index),
+            step.first.eq(seg_first),
+            step.fresh.eq(fresh),
+            step.base.eq(now.base),
+            step.advance.eq(Mux(run_last, Mux(row_last, now.d_ocb, now.d_row),
+                                Mux(crosses, now.d_wrap, pixels))),
+            step.step.eq(Mux(arrival.ky, now.d_ky, Mux(arrival.kx, now.d_kx, now.d_ic))),
+            step.wrapped.eq(Cat(room <= p for p in range(pixels))),
+            step.wrap_words.eq(now.d_wrap[lane_bits:] - 1),
+            step.weight.eq(word),
+            step.control.pool.eq(nest.mode),
+            step.control.clear.eq(block_first & ~(nest.keep & fresh)),
+            step.control.shift.eq(seg_first & now.shift),
+            step.control.last.eq(block_last),
+            step.control.drain.eq(nest.drain),
+            step.control.end.eq(end),
+        ]
+        return m

@@ -1,0 +1,96 @@
+"""The array: ``pixels * oc_lanes`` dot products with their accumulators, and the running maxima."""
+
+from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.mac import DotProduct
+from sigbit_hw.pipeline import add_with_carry, delay
+from sigbit_hw.pool import RunningMax
+
+CONTROL = data.StructLayout({
+    "pool": 1,
+    "clear": 1,
+    "shift": 1,
+    "last": 1,
+    "drain": 1,
+    "end": 1,
+})
+"""What a step does: ``pool`` for ``Mode.MAX``; ``clear`` the accumulators, or ``shift`` them left, before it; it
+is the ``last`` of its block, which is to ``drain``; it is the ``end`` of its EXEC."""
+
+
+class MacArray(wiring.Component):
+    """Accumulators of ``pixels * oc_lanes`` outputs, maxima of ``pixels * ic_lanes`` channels.
+
+    A step makes ``acc = (clear ? 0 : shift ? acc << term_radix_bits : acc) + weights . acts`` in
+    ``acc_bits`` of two's complement (it wraps), or, for ``pool``, ``max = clear ? acts : max(max, acts)``.
+
+    Members
+    -------
+    ``valid : In(1)``, ``control : In(CONTROL)``
+        A step in this cycle.
+    ``acts : In(slot_bits).array(pixels)``, ``weights : In(weight_word_bits)``
+        Its operands: pixel p's slot; the weights of lane ``oc * ic_lanes + ic``.
+    ``acc : Out(signed(acc_bits)).array(pixels, oc_lanes)``, ``maxima : Out(slot_bits).array(pixels)``
+        Results, :attr:`latency` cycles after the step.
+    ``done : Out(1)``, ``done_control : Out(CONTROL)``
+        The step of :attr:`latency` cycles ago: its result is on ``acc`` or ``maxima`` in this cycle only.
+
+    One step a cycle, with any gaps.
+    """
+
+    def __init__(self, config: ArchConfig) -> None:
+        self.config = config
+        self.dots = [[DotProduct(config.weight_format, config.act_format, config.ic_lanes)
+                      for _ in range(config.oc_lanes)] for _ in range(config.pixels)]
+        self.pools = [RunningMax(config.act_format, config.ic_lanes) for _ in range(config.pixels)]
+        super().__init__({
+            "valid": In(1),
+            "control": In(CONTROL),
+            "acts": In(config.slot_bits).array(config.pixels),
+            "weights": In(config.weight_word_bits),
+            "acc": Out(signed(config.acc_bits)).array(config.pixels, config.oc_lanes),
+            "maxima": Out(config.slot_bits).array(config.pixels),
+            "done": Out(1),
+            "done_control": Out(CONTROL),
+        })
+
+    @property
+    def latency(self) -> int:
+        """Cycles from a step to its result: the dot product and the accumulator."""
+        return self.dots[0][0].latency + 1
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config, wait = self.config, self.latency - 1
+        valid = delay(m, self.valid, wait, "valid", reset=True)
+        control = delay(m, self.control, wait, "control")
+        lane_bits = config.ic_lanes * config.weight_format.bits
+        for p in range(config.pixels):
+            m.submodules[f"pool_{p}"] = pool = self.pools[p]
+            m.d.comb += [
+                pool.acts.eq(delay(m, self.acts[p], wait, f"acts_{p}")),
+                pool.enable.eq(valid & control.pool),
+                pool.clear.eq(control.clear),
+                self.maxima[p].eq(pool.codes),
+            ]
+            for n in range(config.oc_lanes):
+                m.submodules[f"dot_{p}_{n}"] = dot = self.dots[p][n]
+                acc = Signal(signed(config.acc_bits), name=f"acc_{p}_{n}", reset_less=True)
+                held = Mux(control.clear, 0,
+                           Mux(control.shift, acc << config.term_radix_bits, acc))
+                total = add_with_carry(held[:config.acc_bits], dot.dot, dot.carry)
+                m.d.comb += [
+                    dot.acts.eq(self.acts[p]),
+                    dot.weights.eq(self.weights.word_select(n, lane_bits)),
+                    self.acc[p][n].eq(acc),
+                ]
+                with m.If(valid & ~control.pool):
+                    m.d.sync += acc.eq(total)
+        m.d.comb += [
+            self.done.eq(delay(m, valid, 1, "done", reset=True)),
+            self.done_control.eq(delay(m, control, 1, "done_control")),
+        ]
+        return m

@@ -1,0 +1,233 @@
+"""The memories of the compute engine: activations, weights, parameters, activation tables."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out, Signature
+from amaranth.utils import ceil_log2
+
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.numerics import BIAS_BITS, MANTISSA_BITS, PRE_BITS, TABLE_ENTRIES
+from sigbit_hw.interfaces import (
+    ActRead,
+    ActTrace,
+    ActWrite,
+    ParamWrite,
+    TableWrite,
+    WeightWrite,
+)
+from sigbit_hw.pipeline import delay
+from sigbit_hw.requant import SHIFT_BITS, param_layout
+
+
+class BankWrite(Signature):
+    """A write into one bank of the activation memory; always accepted."""
+
+    def __init__(self, config: ArchConfig) -> None:
+        super().__init__({
+            "valid": Out(1),
+            "word": Out(ceil_log2(config.act_slots // config.pixels)),
+            "data": Out(config.slot_bits),
+        })
+
+
+class ActMemory(wiring.Component):
+    """Activation memory: ``pixels`` banks of slots, slot s in bank ``s % pixels``, word ``s // pixels``.
+
+    Each bank has two ports. Port A serves the operands. Port B serves, in this order, the drain, slot
+    writes (LOAD, FILL) and slot reads (STORE); banks are arbitrated one by one.
+
+    Members
+    -------
+    ``words : In(word).array(pixels)``, ``slots : Out(slot_bits).array(pixels)``
+        Port A: slots of the words addressed 2 cycles ago, bank by bank.
+    ``drain : In(BankWrite).array(pixels)``
+        The drain's writes.
+    ``write : In(ActWrite)``, ``read : In(ActRead)``
+        Ready while port B of the addressed bank is free; read data come 3 cycles after the request.
+    ``trace : Out(ActTrace)``
+        All writes, in the cycle in which they take place.
+
+    A read of a word that is written in the same cycle gives the old slot.
+    """
+
+    read_latency = 2
+
+    def __init__(self, config: ArchConfig) -> None:
+        self.config = config
+        self.banks = [memory.MemoryData(shape=config.slot_bits, init=[],
+                                        depth=config.act_slots // config.pixels)
+                      for _ in range(config.pixels)]
+        super().__init__({
+            "words": In(ceil_log2(config.act_slots // config.pixels)).array(config.pixels),
+            "slots": Out(config.slot_bits).array(config.pixels),
+            "drain": In(BankWrite(config)).array(config.pixels),
+            "write": In(ActWrite(config)),
+            "read": In(ActRead(config)),
+            "trace": Out(ActTrace(config)),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        bank_bits = ceil_log2(self.config.pixels)
+        write, request = self.write.stream, self.read.request
+        drained = Cat(port.valid for port in self.drain)
+        write_bank, read_bank = write.p.slot[:bank_bits], request.p[:bank_bits]
+        m.d.comb += [
+            write.ready.eq(~drained.bit_select(write_bank, 1)),
+            request.ready.eq(~drained.bit_select(read_bank, 1)
+                             & ~(write.valid & (write_bank == read_bank))),
+        ]
+        stored = []
+        for b, init in enumerate(self.banks):
+            m.submodules[f"bank_{b}"] = bank = memory.Memory(init)
+            port_a, port_b, writer = bank.read_port(), bank.read_port(), bank.write_port()
+            drain, trace = self.drain[b], getattr(self.trace, f"bank_{b}")
+            loads = Signal(name=f"loads_{b}")
+            reads = Signal(name=f"reads_{b}")
+            word_b = Signal(len(drain.word), name=f"word_b_{b}")
+            m.d.comb += [
+                port_a.addr.eq(self.words[b]),
+                loads.eq(write.valid & (write_bank == b) & ~drain.valid),
+                reads.eq(request.valid & (read_bank == b) & ~drain.valid & ~loads),
+                word_b.eq(Mux(drain.valid, drain.word,
+                              Mux(loads, write.p.slot[bank_bits:], request.p[bank_bits:]))),
+                writer.addr.eq(word_b),
+                writer.data.eq(Mux(drain.valid, drain.data, write.p.data)),
+                writer.en.eq(drain.valid | loads),
+                port_b.addr.eq(word_b),
+                port_b.en.eq(reads),
+                trace.valid.eq(writer.en),
+                trace.word.eq(writer.addr),
+                trace.data.eq(writer.data),
+            ]
+            m.d.comb += self.slots[b].eq(delay(m, port_a.data, 1, f"slot_a_{b}"))
+            stored.append(delay(m, port_b.data, 1, f"slot_b_{b}"))
+        bank_2 = delay(m, read_bank, 2, "read_bank")
+        m.d.comb += self.read.valid.eq(
+            delay(m, request.valid & request.ready, 3, "read_valid", reset=True))
+        with m.Switch(bank_2):
+            for b, slot in enumerate(stored):
+                with m.Case(b):
+                    m.d.sync += self.read.data.eq(slot)
+        return m
+
+
+class WeightMemory(wiring.Component):
+    """Weight memory, built of memories as wide as the bus.
+
+    Members
+    -------
+    ``write : In(WeightWrite)``
+        One bus beat a cycle.
+    ``word : In(word)``, ``weights : Out(weight_word_bits)``
+        The word addressed :attr:`read_latency` cycles ago; the last register is for the fan-out to all
+        pixels.
+    """
+
+    read_latency = 3
+
+    def __init__(self, config: ArchConfig) -> None:
+        self.config = config
+        self.parts = [memory.MemoryData(shape=config.bus_bits, depth=config.weight_words, init=[])
+                      for _ in range(config.weight_word_bits // config.bus_bits)]
+        super().__init__({
+            "write": In(WeightWrite(config)),
+            "word": In(ceil_log2(config.weight_words)),
+            "weights": Out(config.weight_word_bits),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        for k, init in enumerate(self.parts):
+            m.submodules[f"part_{k}"] = part = memory.Memory(init)
+            writer, reader = part.write_port(), part.read_port()
+            m.d.comb += [
+                writer.addr.eq(self.write.word),
+                writer.data.eq(self.write.data),
+                writer.en.eq(self.write.valid & (self.write.part == k)),
+                reader.addr.eq(self.word),
+                self.weights.word_select(k, len(reader.data)).eq(
+                    delay(m, reader.data, self.read_latency - 1, f"part_{k}")),
+            ]
+        return m
+
+
+class ParamMemory(wiring.Component):
+    """Parameter memory: for each of ``post_lanes`` lanes the bits of an item that the requantizer uses.
+
+    Members
+    -------
+    ``write : In(ParamWrite)``
+        One item a cycle.
+    ``group : In(group)``, ``params : Out(param_layout).array(post_lanes)``
+        The group addressed 2 cycles ago.
+    """
+
+    read_latency = 2
+
+    def __init__(self, config: ArchConfig) -> None:
+        self.config = config
+        layout = param_layout(config.acc_bits)
+        self.lanes = [memory.MemoryData(shape=layout.size, depth=config.param_groups, init=[])
+                      for _ in range(config.post_lanes)]
+        super().__init__({
+            "write": In(ParamWrite(config)),
+            "group": In(ceil_log2(config.param_groups)),
+            "params": Out(layout).array(config.post_lanes),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        item = Cat(self.write.item[:self.config.acc_bits],
+                   self.write.item[BIAS_BITS:BIAS_BITS + MANTISSA_BITS + SHIFT_BITS])
+        for k, init in enumerate(self.lanes):
+            m.submodules[f"lane_{k}"] = lane = memory.Memory(init)
+            writer, reader = lane.write_port(), lane.read_port()
+            m.d.comb += [
+                writer.addr.eq(self.write.group),
+                writer.data.eq(item),
+                writer.en.eq(self.write.valid & (self.write.lane == k)),
+                reader.addr.eq(self.group),
+                self.params[k].as_value().eq(delay(m, reader.data, 1, f"param_{k}")),
+            ]
+        return m
+
+
+class TableMemory(wiring.Component):
+    """Activation tables, a copy for each of ``post_lanes`` lanes.
+
+    Members
+    -------
+    ``write : In(TableWrite)``
+        One entry a cycle, into all copies.
+    ``table : In(table)``, ``index : In(8).array(post_lanes)``, ``codes : Out(bits).array(post_lanes)``
+        Each lane's entry addressed 2 cycles ago.
+    """
+
+    read_latency = 2
+
+    def __init__(self, config: ArchConfig) -> None:
+        self.config = config
+        bits = config.act_format.bits
+        self.lanes = [memory.MemoryData(shape=bits, depth=config.tables * TABLE_ENTRIES, init=[])
+                      for _ in range(config.post_lanes)]
+        super().__init__({
+            "write": In(TableWrite(config)),
+            "table": In(ceil_log2(config.tables)),
+            "index": In(PRE_BITS).array(config.post_lanes),
+            "codes": Out(bits).array(config.post_lanes),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        for k, init in enumerate(self.lanes):
+            m.submodules[f"lane_{k}"] = lane = memory.Memory(init)
+            writer, reader = lane.write_port(), lane.read_port()
+            m.d.comb += [
+                writer.addr.eq(Cat(self.write.entry, self.write.table)),
+                writer.data.eq(self.write.code),
+                writer.en.eq(self.write.valid),
+                reader.addr.eq(Cat(self.index[k], self.table)),
+                self.codes[k].eq(delay(m, reader.data, 1, f"code_{k}")),
+            ]
+        return m

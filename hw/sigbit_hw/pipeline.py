@@ -1,0 +1,27 @@
+"""Registers in a row: how the pipelines of the compute engine keep their signals aligned."""
+
+from typing import Any
+
+from amaranth.hdl import Cat, Const, Module, Signal, Value
+
+
+def delay(m: Module, value: Any, cycles: int, name: str, *, reset: bool = False) -> Any:
+    """``value`` as it was ``cycles`` clock cycles ago, of the same shape.
+
+    ``reset`` clears the registers at reset: for bits that have an effect on their own. Data that only
+    mean something beside such a bit go without, so that synthesis can use shift registers.
+    """
+    for k in range(cycles):
+        register = Signal(value.shape(), name=f"{name}_d{k + 1}", reset_less=not reset)
+        m.d.sync += register.eq(value)
+        value = register
+    return value
+
+
+def add_with_carry(a: Value, b: Value, carry: Value) -> Value:
+    """``a + b + carry`` for signed ``a``, ``b`` and one bit ``carry``, written as one carry chain.
+
+    Synthesis tools build a sum of three operands with two adders; one adder that is a bit longer,
+    whose lowest position makes the carry, needs a single further cell.
+    """
+    return (Cat(Const(1, 1), a).as_signed() + Cat(carry, b).as_signed()) >> 1
