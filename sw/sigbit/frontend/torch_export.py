@@ -44,7 +44,7 @@ def import_model(
                     "torch.export",
                     "",
                     f"the model cannot be exported ({type(error).__name__}: {reason})",
-                    "forward must be free of data-dependent control flow; see torch.export's documentation",
+                    "write forward without data-dependent control flow (see torch.export)",
                 ),
             ),
         ) from error

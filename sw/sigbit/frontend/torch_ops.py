@@ -377,5 +377,8 @@ _REMEDIES = {
 def unknown(op: str) -> tuple[str, str]:
     """Reason and remedy for an operation without a translator."""
     name = op.removeprefix("aten.").split(".")[0].strip("_")
-    supported = "Conv2d, Linear, BatchNorm, ReLU, ReLU6, add, MaxPool2d, AvgPool2d, global average pooling, flatten"
+    supported = (
+        "Conv2d, Linear, BatchNorm, ReLU, ReLU6, add, MaxPool2d, AvgPool2d, global average "
+        "pooling, flatten"
+    )
     return "not supported on this accelerator", _REMEDIES.get(name, f"supported are {supported}")

@@ -244,7 +244,8 @@ def verify(graph: FloatGraph) -> None:
         operands = {Placeholder: 0, Add: 2}.get(type(node), 1)
         if len(node.inputs) != operands:
             raise GraphError(
-                f"{node.name}: {type(node).__name__} has {operands} operands, not {len(node.inputs)}"
+                f"{node.name}: {type(node).__name__} has {operands} operands, "
+                f"not {len(node.inputs)}"
             )
         for tensor in node.inputs:
             if tensor not in seen:
@@ -254,7 +255,8 @@ def verify(graph: FloatGraph) -> None:
                 raise GraphError(f"{node.name}: parameter {parameter!r} does not exist")
         if len(node.shape) not in (1, 3) or min(node.shape) < 1:
             raise GraphError(
-                f"{node.name}: shape must be (channels, height, width) or (features,), not {node.shape}"
+                f"{node.name}: shape must be (channels, height, width) or (features,), "
+                f"not {node.shape}"
             )
         if not isinstance(node, Placeholder):
             expected = _expected_shape(graph, node, [seen[t].shape for t in node.inputs])

@@ -40,7 +40,7 @@ def integer_graph(prepared: PreparedModel) -> IntegerGraph:
         module = prepared.quant_module(p.name)
         grid = module.grid
         if isinstance(module, QuantInput):
-            scales[p.name] = torch.tensor(module.scale, dtype=torch.float64)
+            scales[p.name] = module.scale.double()
             nodes.append(
                 Input(p.name, _type(p.shape, grid, scales[p.name]), module.low, module.high)
             )
@@ -62,8 +62,7 @@ def integer_graph(prepared: PreparedModel) -> IntegerGraph:
             with torch.no_grad():
                 deployed = module.deploy([scales[s.tensor] for s in module.plan.sources])
             scales[p.name] = deployed.out_scale
-            grids = tuple(prepared.quant_module(s.tensor).grid for s in module.plan.sources)
-            nodes.append(_conv(module, deployed, grids))
+            nodes.append(_conv(module, deployed))
     outputs = tuple(tensor for tensor, _ in plan.outputs)
     return IntegerGraph(
         prepared.graph_name,
@@ -83,13 +82,13 @@ def _ints(x: Tensor) -> Ints:
     return x.detach().cpu().double().numpy().astype(np.int64)
 
 
-def _conv(layer: QuantLayer, deployed: Deployed, grids: tuple[ActGrid, ...]) -> Conv:
+def _conv(layer: QuantLayer, deployed: Deployed) -> Conv:
     """The integer node of a layer; the biases take over what the zeros of its sources add."""
     plan, r = layer.plan, deployed.requantization
     sources, bias = [], _ints(r.bias)
     low, high = bias.copy(), bias.copy()
     for source, terms, weights, grid in zip(
-        plan.sources, layer.terms, map(_ints, deployed.weights), grids, strict=True
+        plan.sources, layer.terms, map(_ints, deployed.weights), layer.in_grids, strict=True
     ):
         groups = 1 if source.dense else len(weights)
         sources.append(Source(source.tensor, weights, terms, source.stride, source.padding, groups))
@@ -124,6 +123,6 @@ def _check_bits(layer: QuantLayer, bias: Ints, low: Ints, high: Ints) -> None:
         if most[worst] >= limit or least[worst] < -limit:
             raise QuantizationError(
                 f"{layer.plan.name} ({layer.plan.location}): {what} of channel {worst} can reach "
-                f"[{least[worst]}, {most[worst]}], which does not fit {bits} bits; use wider accumulators, "
-                "fewer terms or fewer input channels"
+                f"[{least[worst]}, {most[worst]}], which does not fit {bits} bits; use wider "
+                "accumulators, fewer terms or fewer input channels"
             )

@@ -69,6 +69,16 @@ class LayerPlan:
     kind: str
     location: str
 
+    @property
+    def averages(self) -> bool:
+        """Whether the layer only averages (or copies) one tensor, so that its weights are ones."""
+        return (
+            len(self.sources) == 1
+            and not self.sources[0].dense
+            and not self.sources[0].norms
+            and not self.biases
+        )
+
 
 @dataclass(frozen=True)
 class MaxPoolPlan:

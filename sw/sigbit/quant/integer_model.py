@@ -148,8 +148,8 @@ def integer_graph_from_exported(exported: ExportedProgram) -> IntegerGraph:
     calls = [n for n in exported.graph.nodes if n.op == "call_function"]
     if not any(n.target is torch.ops.sigbit.quantize.default for n in calls):
         raise QuantizationError(
-            "the exported program is a float model: quantize it first with sigbit.quant.prepare and "
-            "convert, then export the integer model"
+            "the exported program is a float model: quantize it first with sigbit.quant.prepare "
+            "and convert, then export the integer model"
         )
     tensors = {**exported.state_dict, **exported.constants}
     signature = exported.graph_signature

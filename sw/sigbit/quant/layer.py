@@ -28,8 +28,10 @@ from sigbit.quant.spec import ActGrid, QuantSpec
 
 _MARGIN = 17 / 16
 """Snapping a scale may lower it by up to 1/16."""
-_SCALE_ROOM, _BIAS_ROOM = 10, 3
-"""Bits of the accumulator left for what a step of y, and a bias, may weigh in accumulator steps."""
+_SCALE_ROOM = 10
+"""One step of y is worth at most ``2**(acc_bits - 10)`` accumulator steps."""
+_HEADROOM = 1.25
+"""By how much integers may exceed the real values that they stand for: rounding and snapping."""
 
 
 @dataclass(frozen=True)
@@ -66,19 +68,14 @@ class QuantLayer(nn.Module):
         spec: QuantSpec,
         parameters_of: Mapping[str, Tensor],
         channels: tuple[int, ...],
+        in_grids: tuple[ActGrid, ...],
         terms: tuple[int, ...],
         grid: ActGrid,
     ) -> None:
         super().__init__()
         self.plan, self.spec, self.grid = plan, spec, grid
-        self.channels, self.terms = channels, terms
+        self.channels, self.in_grids, self.terms = channels, in_grids, terms
         self._values = parameters_of
-        self.averages = (
-            len(plan.sources) == 1
-            and not plan.sources[0].dense
-            and not plan.biases
-            and not plan.sources[0].norms
-        )
         self.weight_quantizer: Quantizer | None = None
         if plan.sources[0].dense:
             rule = scale_rule(spec.weight_scale)
@@ -86,7 +83,7 @@ class QuantLayer(nn.Module):
                 spec.weight_grid(terms[0]), rule, plan.shape[0] if spec.per_channel else None
             )
         output = scale_rule(spec.act_scale)
-        self.out_quantizer = Quantizer(grid.levels, scale_rule("mse") if self.averages else output)
+        self.out_quantizer = Quantizer(grid.levels, scale_rule("mse") if plan.averages else output)
 
     def _factor(self, norms: tuple[BatchNorm, ...]) -> Tensor | None:
         """The product of the batch norms' factors, ``[C]``."""
@@ -145,11 +142,13 @@ class QuantLayer(nn.Module):
     def _step_floor(
         self, weights: tuple[Tensor, ...], scales: list[Tensor], bias: Tensor, y_scale: Tensor
     ) -> Tensor:
-        """The least accumulator step at which further sources and the bias fit their integers."""
-        floors = [
-            (y_scale * 2.0 ** -(self.spec.acc_bits - _SCALE_ROOM)).expand_as(bias),
-            bias.detach().abs() * 2.0 ** -(self.spec.acc_bits - _BIAS_ROOM),
-        ]
+        """The least accumulator step at which further sources fit their grids, and the accumulator
+        fits its bits."""
+        floors = [(y_scale * 2.0 ** -(self.spec.acc_bits - _SCALE_ROOM)).expand_as(bias)]
+        reach = bias.detach().abs()
+        for w, s, g in zip(weights, scales, self.in_grids, strict=True):
+            reach = reach + w.detach().double().abs().sum((1, 2, 3)) * s * max(g.high, -g.low)
+        floors.append(reach * (_HEADROOM * 2.0 ** (1 - self.spec.acc_bits)))
         start = 1 if self.weight_quantizer is not None else 0
         for w, s, t in list(zip(weights, scales, self.terms, strict=True))[start:]:
             floors.append(
@@ -168,7 +167,7 @@ class QuantLayer(nn.Module):
         weights, bias = self.real_weights(), self.real_bias()
         out_scale = self.out_quantizer.scale()
         y_scale = out_scale.detach() * 2.0**-self.grid.pre_shift
-        if self.averages:
+        if self.plan.averages:
             step = (scales[0] * self.plan.sources[0].constant).expand_as(bias)
         else:
             wanted = self._wanted_step(weights, scales)
@@ -176,7 +175,7 @@ class QuantLayer(nn.Module):
             step = torch.maximum(wanted, floor)
         mantissa, shift = snap_scale(step / y_scale)
         ratio = scale_value(mantissa, shift)
-        if self.averages:  # the weights are ones, so it is the output's scale that moves
+        if self.plan.averages:  # the weights are ones, so it is the output's scale that moves
             y_scale = step[0].detach() / ratio[0]
             out_scale = y_scale * 2.0**self.grid.pre_shift
         else:
@@ -194,7 +193,7 @@ class QuantLayer(nn.Module):
     def _integer_weights(
         self, index: int, weight: Tensor, step: Tensor, in_scale: Tensor
     ) -> Tensor:
-        if self.averages:
+        if self.plan.averages:
             return torch.ones_like(weight)
         if index == 0 and self.weight_quantizer is not None:
             return self.weight_quantizer.quantize(weight, step / in_scale)

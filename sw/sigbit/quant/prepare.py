@@ -22,6 +22,8 @@ class QuantInput(nn.Module):
     float64.
     """
 
+    scale: Tensor
+
     def __init__(self, plan: InputPlan, spec: QuantSpec, low: float, high: float) -> None:
         super().__init__()
         self.plan = plan
@@ -34,19 +36,17 @@ class QuantInput(nn.Module):
             raise QuantizationError(
                 f"input {plan.name!r} is 0 on the whole calibration batch; give an input_range"
             )
-        self.scale = reach / self.high
+        self.register_buffer("scale", torch.tensor(reach / self.high, dtype=torch.float64))
 
     def forward(self, x: Tensor) -> Levels:
         """Levels of real inputs; no gradient flows to the input."""
         with torch.no_grad():
-            v = x.double() / self.scale
+            v = x.double() / self.scale.double()
             stored = (
                 torch.copysign((v.abs() + 0.5).floor_(), v).clamp_(self.low, self.high).add_(0.0)
             )
             stored = stored.view(x.shape[0], *self.plan.shape)
-        return Levels(
-            stored.to(x.dtype), torch.tensor(self.scale, dtype=torch.float64, device=x.device)
-        )
+        return Levels(stored.to(x.dtype), self.scale.double())
 
 
 class QuantMaxPool(nn.Module):
@@ -111,12 +111,12 @@ class PreparedModel(nn.Module):
         if isinstance(p, MaxPoolPlan):
             return QuantMaxPool(p, modules[self._index[p.tensor]].grid)
         channels = tuple(self.shape_of(s.tensor)[0] for s in p.sources)
+        in_grids = tuple(modules[self._index[s.tensor]].grid for s in p.sources)
         wide = not self.plan.readers(p.name) or (
             self.spec.wide_head and self._feeds_head_only(p.name)
         )
-        return QuantLayer(
-            p, self.spec, values, channels, self._terms(p), act_grid(self.spec, p.nonnegative, wide)
-        )
+        grid = act_grid(self.spec, p.nonnegative, wide)
+        return QuantLayer(p, self.spec, values, channels, in_grids, self._terms(p), grid)
 
     def shape_of(self, tensor: str) -> tuple[int, int, int]:
         """(channels, height, width) of a tensor."""
@@ -133,6 +133,8 @@ class PreparedModel(nn.Module):
 
     def _terms(self, p: LayerPlan) -> tuple[int, ...]:
         """Weight terms of each source."""
+        if p.averages:
+            return (1,)
         inputs = {i.name for i in self.plan.layers if isinstance(i, InputPlan)}
         edge = self._is_head(p) or bool(inputs & set(tensors_of(p)))
         terms = []
@@ -141,13 +143,7 @@ class PreparedModel(nn.Module):
                 terms.append(self.spec.residual_terms)
             else:
                 terms.append(self.spec.first_last_terms if edge else 1)
-        lone_average = (
-            len(p.sources) == 1
-            and not p.sources[0].dense
-            and not p.biases
-            and not p.sources[0].norms
-        )
-        return (1,) if lone_average else tuple(terms)
+        return tuple(terms)
 
     def quant_module(self, tensor: str) -> QuantModule:
         """The module that produces ``tensor``."""

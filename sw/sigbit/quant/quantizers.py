@@ -13,7 +13,7 @@ from sigbit.quant.grid import LevelGrid, quantize_ste
 from sigbit.quant.scales import ScaleRule
 
 
-def scale_gradient(scale: Tensor, factor: float) -> Tensor:
+def scale_gradient(scale: Tensor, factor: Tensor) -> Tensor:
     """``scale`` itself, with its gradient multiplied by ``factor``."""
     return scale.detach() + (scale - scale.detach()) * factor
 
@@ -32,11 +32,14 @@ class Quantizer(nn.Module):
         Number of scales along dimension 0; None for one scale.
     """
 
+    log_scale: Tensor
+    gradient_factor: Tensor
+
     def __init__(self, grid: LevelGrid, rule: ScaleRule, channels: int | None = None) -> None:
         super().__init__()
         self.grid, self.rule, self.channels = grid, rule, channels
         start = torch.ones(() if channels is None else (channels,), dtype=torch.float64)
-        self._gradient_factor = 1.0
+        self.register_buffer("gradient_factor", torch.ones((), dtype=torch.float64))
         if rule.learned:
             self.log_scale = nn.Parameter(start.log2())
         else:
@@ -56,14 +59,14 @@ class Quantizer(nn.Module):
             scale[scale > 0].min() if bool((scale > 0).any()) else torch.ones_like(scale).max()
         )
         self.log_scale.copy_(torch.where(scale > 0, scale, smallest).log2())
-        self._gradient_factor = 1 / math.sqrt(values * self.grid.max)
+        self.gradient_factor.fill_(1 / math.sqrt(values * self.grid.max))
 
     def scale(self, x: Tensor | None = None) -> Tensor:
         """The scale (float64): of the tensor ``x`` if the rule tracks, else the stored one."""
         if self.rule.tracks and x is not None:
             return self.choose(x)
-        scale = torch.exp2(self.log_scale)
-        return scale_gradient(scale, self._gradient_factor) if self.rule.learned else scale
+        scale = torch.exp2(self.log_scale.double())
+        return scale_gradient(scale, self.gradient_factor) if self.rule.learned else scale
 
     def quantize(self, x: Tensor, scale: Tensor) -> Tensor:
         """Integers of ``x`` with straight-through gradients to ``x`` and ``scale``."""

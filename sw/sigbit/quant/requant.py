@@ -7,6 +7,7 @@ arithmetic; tests compare with ``==``.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -29,10 +30,12 @@ _DROP = MANTISSA_BITS - 1 + GUARD_BITS
 
 def power_of_two(exponent: Tensor) -> Tensor:
     """``2**exponent`` (float64), exact, for whole exponents in [-64, 64]."""
-    return _POWERS.to(exponent.device)[exponent.long() + 64]
+    return _powers(exponent.device)[exponent.long() + 64]
 
 
-_POWERS = torch.tensor([2.0**e for e in range(-64, 65)], dtype=torch.float64)
+@cache
+def _powers(device: torch.device) -> Tensor:
+    return torch.tensor([2.0**e for e in range(-64, 65)], dtype=torch.float64, device=device)
 
 
 def snap_scale(scale: Tensor) -> tuple[Tensor, Tensor]:
