@@ -1,0 +1,90 @@
+"""Trained weights from files: everything fits, or nothing is changed."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from sigbit.zoo.errors import ZooError
+
+_SHOWN = 4
+"""Tensors that an error names."""
+
+
+def load_checkpoint(model: nn.Module, path: str | Path) -> None:
+    """Load the weights in ``path`` into ``model``.
+
+    Parameters
+    ----------
+    model : nn.Module
+        A network of the zoo, or any other.
+    path : str or Path
+        A safetensors file, or a PyTorch file (.pt, .pth, .th) of tensors only; keys may stand in a
+        "state_dict" and begin with "module.", as training scripts leave them.
+
+    Every parameter and buffer must be there in its shape, finite, and nothing else; the counters
+    ``num_batches_tracked``, which no network computes with, may be absent. :class:`ZooError` with
+    all differences otherwise, and ``model`` is unchanged.
+    """
+    path = Path(path)
+    tensors = _read(path)
+    rename = getattr(model, "checkpoint_key", None)
+    if rename is not None:
+        tensors = {rename(key): value for key, value in tensors.items()}
+    problems = _differences(model.state_dict(), tensors)
+    if problems:
+        raise ZooError(
+            f"{path} does not fit {type(model).__name__}:\n  "
+            + "\n  ".join(problems)
+            + "\nBuild the network with the options it was trained with."
+        )
+    model.load_state_dict(tensors)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise ZooError(f"there is no file {path}")
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise ZooError(f"{path} is not a safetensors file: {error}") from error
+    if path.suffix not in (".pt", ".pth", ".th"):
+        raise ZooError(f"{path} must end in .safetensors, .pt, .pth or .th")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise ZooError(f"{path} is not a PyTorch file of tensors only: {error}") from error
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
+        raise ZooError(f"{path} holds no state_dict: a mapping of names to tensors")
+    return {str(key).removeprefix("module."): value for key, value in content.items()}
+
+
+def _differences(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
+    missing = [k for k in wanted if k not in found and not k.endswith(".num_batches_tracked")]
+    unknown = [k for k in found if k not in wanted]
+    shared = [k for k in wanted if k in found]
+    shapes = [
+        f"{k} is {list(found[k].shape)}, must be {list(wanted[k].shape)}"
+        for k in shared
+        if found[k].shape != wanted[k].shape
+    ]
+    infinite = [k for k in shared if not bool(torch.isfinite(found[k]).all())]
+    groups = (
+        ("missing", missing),
+        ("not in the network", unknown),
+        ("other shape", shapes),
+        ("not finite", infinite),
+    )
+    return [f"{title}: {_list(items)}" for title, items in groups if items]
+
+
+def _list(items: list[str]) -> str:
+    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
+    return ", ".join(items[:_SHOWN]) + more
