@@ -66,9 +66,8 @@ class Nest:
     @property
     def valid(self) -> NDArray[np.bool_]:
         """Lanes within their run: shape ``[blocks, pixels]``."""
-        pixel = np.arange(addressing.blocks_of_run(self.execute, self.config) * self.config.pixels)
-        return np.tile((pixel < self.execute.run).reshape(-1, self.config.pixels),
-                       (self.execute.n_rows, 1))
+        lanes = addressing.valid_lanes(self.execute, self.config)
+        return np.tile(lanes, (self.execute.n_rows, 1))
 
     @property
     def steps(self) -> int:

@@ -261,7 +261,7 @@ class _Machine:
         operands = Operands(self.acts, self.written[LoadKind.ACTS] if self.strict else None)
         start = self._start(nest)
         if instr.mode == Mode.MAC:
-            words = instr.weights + np.arange(instr.n_ocb * nest.steps)
+            words: Ints = instr.weights + np.arange(instr.n_ocb * nest.steps)
             words = self._known(LoadKind.WEIGHTS, words).reshape(instr.n_ocb, nest.steps)
             acc = accumulate(nest, operands, self.weights[words], start)
         else:

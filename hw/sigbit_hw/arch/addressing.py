@@ -27,6 +27,12 @@ def blocks_of_run(execute: Instr, config: ArchConfig) -> int:
     return -(-execute.run // config.pixels)
 
 
+def valid_lanes(execute: Instr, config: ArchConfig) -> NDArray[np.bool_]:
+    """Lanes that lie within a row run: shape ``[blocks, pixels]``."""
+    pixel = np.arange(blocks_of_run(execute, config) * config.pixels)
+    return (pixel < execute.run).reshape(-1, config.pixels)
+
+
 def block_bases(segment: Instr, execute: Instr, config: ArchConfig) -> Ints:
     """Slot of lane 0 at the first step of every block: shape ``[n_ocb, n_rows, blocks]``."""
     blocks = blocks_of_run(execute, config)
