@@ -1,0 +1,156 @@
+"""Trains the digits network, first in floating point, then quantized."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sigbit.data import Split
+from sigbit.ir.integer import IntegerGraph
+from sigbit.quant import PreparedModel, QuantSpec, convert, prepare
+from sigbit.zoo import DigitsResNet
+from sigbit_hw.arch.config import ArchConfig
+
+Ints = NDArray[np.int64]
+
+FLOAT_EPOCHS, QUANTIZED_EPOCHS = 30, 12
+BATCH = 64
+FLOAT_RATE, QUANTIZED_RATE = 4e-3, 1e-3
+"""Peak learning rates of Adam; both follow one cycle of warm-up and cosine decay."""
+CALIBRATION_IMAGES = 512
+SHIFT = 1
+"""Training images are moved by up to this many pixels."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with a text, the epochs done and their number."""
+
+
+@dataclass(frozen=True)
+class LayerWeights:
+    """Trained weights of one layer in units of their channel's scale, before rounding, and the values
+    that they are rounded to."""
+
+    name: str
+    lsbs: NDArray[np.float64]
+    grid: Ints
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained and converted network, with what it says of the test split.
+
+    Parameters
+    ----------
+    graph : IntegerGraph
+        The network in integers.
+    labels : array
+        What the test images are, ``[N]``.
+    stored : array
+        The test images as the accelerator's stored integers, ``[N, 1, 8, 8]``.
+    pictures : array
+        The test images for people, uint8 ``[N, 8, 8]``.
+    float_predictions, quantized_predictions : array
+        Classes that the float network and the trained quantized network say, ``[N]``.
+    weights : tuple of LayerWeights
+        Weights of the layers that have some.
+    """
+
+    graph: IntegerGraph
+    labels: Ints
+    stored: Ints
+    pictures: NDArray[np.uint8]
+    float_predictions: Ints
+    quantized_predictions: Ints
+    weights: tuple[LayerWeights, ...]
+
+
+def train(digits: Split, config: ArchConfig, seed: int, progress: Progress) -> Trained:
+    """Train on ``digits`` for the formats of ``config``; the same ``seed`` gives the same network.
+
+    Weights are 4-bit ESB codes per output channel (8 bits in the first and last layer), activations
+    4-bit, the input 8-bit; scales are learned while the quantized network trains.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = DigitsResNet()
+        _fit(model, digits, FLOAT_EPOCHS, FLOAT_RATE, "training, float", progress)
+        model.eval()
+        float_predictions = _predict(model, digits.test_x)
+        spec = QuantSpec.from_arch(
+            config, input_range=digits.input_range, weight_scale="learned", act_scale="learned"
+        )
+        sample = digits.train_x[:CALIBRATION_IMAGES]
+        prepared = prepare(model, spec, (sample,))
+        _fit(prepared, digits, QUANTIZED_EPOCHS, QUANTIZED_RATE, "training, quantized", progress)
+    prepared.double().eval()  # float64: every accumulator is exact, as in the integer model
+    test = digits.test_x.double()
+    integer = convert(prepared)
+    (port,) = integer.graph.inputs
+    return Trained(
+        graph=integer.graph,
+        labels=digits.test_y.numpy(),
+        stored=integer.stored(test)[port.name].numpy(),
+        pictures=(255 * digits.test_x[:, 0]).round().to(torch.uint8).numpy(),
+        float_predictions=float_predictions,
+        quantized_predictions=_predict(prepared, test),
+        weights=tuple(_weights(prepared, integer.graph)),
+    )
+
+
+def _fit(
+    model: nn.Module, digits: Split, epochs: int, rate: float, text: str, progress: Progress
+) -> None:
+    batches = len(digits.train_x) // BATCH
+    optimizer = torch.optim.Adam(model.parameters(), lr=rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, epochs * batches)
+    model.train()
+    for epoch in range(epochs):
+        progress(text, epoch, epochs)
+        order = torch.randperm(len(digits.train_x))[: batches * BATCH]
+        for chosen in order.view(batches, BATCH):
+            loss = F.cross_entropy(model(_moved(digits.train_x[chosen])), digits.train_y[chosen])
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    progress(text, epochs, epochs)
+
+
+def _moved(x: Tensor) -> Tensor:
+    """Images moved by up to :data:`SHIFT` pixels each way, the same for the whole batch."""
+    dy, dx = torch.randint(0, 2 * SHIFT + 1, (2,)).tolist()
+    height, width = x.shape[-2:]
+    return F.pad(x, [SHIFT] * 4)[..., dy : dy + height, dx : dx + width]
+
+
+def _predict(model: nn.Module, x: Tensor) -> Ints:
+    with torch.no_grad():
+        classes: Ints = model(x).flatten(1).argmax(1).numpy()
+    return classes
+
+
+def _weights(prepared: PreparedModel, graph: IntegerGraph) -> list[LayerWeights]:
+    """The weights of every dense layer, in the order of the network."""
+    from sigbit.quant.layer import QuantLayer
+
+    rows = []
+    for plan in prepared.plan.layers:
+        layer = prepared.quant_module(plan.name)
+        if not isinstance(layer, QuantLayer) or layer.weight_quantizer is None:
+            continue
+        scales = [
+            torch.tensor(graph[s.tensor].type.scale, dtype=torch.float64)
+            for s in layer.plan.sources
+        ]
+        with torch.no_grad():
+            weight = layer.real_weights()[0]
+            scale = layer.deploy(scales).step / scales[0]
+            lsbs = (weight / scale.view(-1, 1, 1, 1)).double().numpy()
+        grid = layer.spec.weight_grid(layer.terms[0])
+        negative = [-m for m in grid.magnitudes[:0:-1]] if grid.signed else []
+        rows.append(LayerWeights(plan.name, lsbs, np.array([*negative, *grid.magnitudes])))
+    return rows
