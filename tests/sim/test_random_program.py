@@ -1,0 +1,86 @@
+"""Random programs are legal: strict, free of races, and busy."""
+
+from collections import Counter, deque
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sigbit_hw.arch import isa
+from sigbit_hw.arch.config import PRESETS
+from sigbit_hw.arch.isa import Engine, Instr, Opcode
+from sigbit_hw.arch.program import Program
+from sigbit_sim.interp import Interp
+from sigbit_sim.random_program import random_inputs, random_program
+
+
+def shuffled(program: Program, rng: np.random.Generator) -> Program:
+    """The program in another order that engines running concurrently could give."""
+    queues = {e: deque(i for i in program.listing if isa.ENGINE_OF.get(i.opcode) == e)
+              for e in Engine}
+    tokens: Counter[tuple[Engine, Engine]] = Counter()
+    order: list[Instr] = []
+    while any(queues.values()):
+        ready = [e for e, queue in queues.items() if queue and all(
+            tokens[giver, e] for giver in Engine if queue[0].wait >> giver & 1)]
+        assert ready, "deadlock"
+        engine = Engine(rng.choice(ready))
+        instr = queues[engine].popleft()
+        for other in Engine:
+            tokens[other, engine] -= instr.wait >> other & 1
+            tokens[engine, other] += instr.signal >> other & 1
+        order.append(instr)
+    assert not +tokens, "tokens left over"
+    return replace(program, instructions=isa.pack([*order, Instr(Opcode.HALT)]), execs=())
+
+
+@pytest.mark.parametrize("preset", ["nano", "micro", "zcu102"])
+def test_any_order_the_tokens_allow_gives_the_same_outputs(preset, rng):
+    config = PRESETS[preset]
+    device = Interp(config, strict=True)
+    reordered = 0
+    for _ in range(12):
+        program = random_program(config, rng)
+        inputs = random_inputs(program, rng)
+        expected = device.run(program, inputs).outputs
+        for _ in range(3):
+            other = shuffled(program, rng)
+            got = device.run(other, inputs).outputs
+            for name, value in expected.items():
+                np.testing.assert_array_equal(got[name], value)
+            reordered += other.listing != program.listing
+    assert reordered > 20
+
+
+def test_programs_cover_the_instruction_set(rng):
+    seen: Counter[str] = Counter()
+    for _ in range(10):
+        program = random_program(PRESETS["nano"], rng)
+        for instr in program.listing:
+            seen[instr.opcode.name] += 1
+            for name in ("wait", "signal", "mode", "keep", "sync", "shift", "kind"):
+                seen[name] += instr.values.get(name, 0) != 0
+            seen["no drain"] += instr.values.get("drain", 1) == 0
+    assert all(seen[name] >= 3 for name in (
+        *(o.name for o in Opcode), "wait", "signal", "mode", "keep", "sync", "shift", "kind",
+        "no drain")), seen
+
+
+def test_results_are_spread(rng):
+    """A device that computes nothing must not agree by chance: layers hold many values."""
+    program = random_program(PRESETS["nano"], rng, execs=8)
+    layers = Interp(program.config).run(program, random_inputs(program, rng), layers=True).layers
+    assert len(layers) >= 8
+    assert sum(len(np.unique(v)) > 4 for v in layers.values()) > len(layers) // 2
+
+
+def test_same_seed_same_program():
+    first, second = (random_program(PRESETS["nano"], np.random.default_rng(5)) for _ in range(2))
+    assert first.digest == second.digest
+
+
+def test_arguments_are_checked(rng):
+    with pytest.raises(ValueError, match="execs must be in"):
+        random_program(PRESETS["nano"], rng, execs=0)
+    with pytest.raises(ValueError, match="area must be in"):
+        random_program(PRESETS["nano"], rng, area=4)
