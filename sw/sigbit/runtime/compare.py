@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 @dataclass(frozen=True)
 class Mismatch:
-    """``count`` of ``total`` elements of a layer differ, first at ``index``: ``got`` instead of ``expected``."""
+    """``count`` of ``total`` elements of a layer differ, first at ``index``."""
 
     layer: str
     count: int
@@ -24,18 +24,21 @@ class Mismatch:
 
 
 def compare(expected: Mapping[str, ArrayLike], got: Mapping[str, ArrayLike]) -> list[Mismatch]:
-    """Differences of every layer in ``got`` from the one of that name in ``expected``, in the order of ``got``.
+    """Differences of every layer in ``got`` from the one of that name in ``expected``, in the order
+    of ``got``.
 
-    ``expected`` may hold more tensors, such as the network's inputs. ``ValueError`` if there is nothing to compare, a
-    layer is unknown or has another shape: a comparison that checked less than asked must not pass.
+    ``expected`` may hold more tensors, such as the network's inputs. ``ValueError`` if there is
+    nothing to compare, a layer is unknown or has another shape: a comparison that checked less
+    than asked must not pass.
     """
     mismatches, total = [], 0
     for name, value in got.items():
         if name not in expected:
-            raise ValueError(f"layer {name!r} has no expected values; those known are {sorted(expected)}")
+            raise ValueError(f"layer {name!r} has no expected values; there are {sorted(expected)}")
         want, have = np.asarray(expected[name]), np.asarray(value)
         if want.shape != have.shape:
-            raise ValueError(f"layer {name!r} has shape {list(have.shape)}, expected {list(want.shape)}")
+            raise ValueError(f"layer {name!r} must have shape {list(want.shape)}, "
+                             f"not {list(have.shape)}")
         total += have.size
         wrong = want != have
         if wrong.any():

@@ -18,7 +18,7 @@ Inputs = Ints | Mapping[str, Ints]
 
 
 class DeviceError(Exception):
-    """The accelerator stopped with ``cause`` at instruction ``index``; the message names the instruction."""
+    """The accelerator stopped with ``cause`` at instruction ``index``, which the message names."""
 
     def __init__(self, cause: Cause, index: int, program: Program | None = None) -> None:
         self.cause = cause
@@ -38,8 +38,9 @@ def _describe(program: Program, index: int) -> str:
         instr = isa.decode(int.from_bytes(word.tobytes(), "little"))
     except ValueError as error:
         return f" ({error})"
-    layer = f" of layer {program.layers[instr.tag].name!r}" if instr.tag < len(program.layers) else ""
-    return f" ({' '.join(isa.listing([instr]).split()[1:])}){layer}"
+    text = " ".join(isa.listing([instr]).split()[1:])
+    known = instr.tag < len(program.layers)
+    return f" ({text})" + (f" of layer {program.layers[instr.tag].name!r}" if known else "")
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,9 @@ class Event:
 class RunResult:
     """What a device gives back for N images.
 
-    ``outputs`` and ``layers`` hold stored integers ``[N, C, H, W]`` by name; ``layers`` is empty unless asked for.
-    ``cycles`` ``[N]`` is ``None`` and ``counters`` empty where the device does not count; ``timeline`` is that of the
-    first image and may be empty.
+    ``outputs`` and ``layers`` hold stored integers ``[N, C, H, W]`` by name; ``layers`` is empty
+    unless asked for. ``cycles`` ``[N]`` is ``None`` and ``counters`` empty where the device does
+    not count; ``timeline`` is that of the first image and may be empty.
     """
 
     outputs: dict[str, Ints]
@@ -83,13 +84,14 @@ class Device(Protocol):
             on_image: Callable[[int], None] | None = None) -> RunResult:
         """Run every image; ``on_image(i)`` is called when image i is done.
 
-        Raises :class:`ProgramError` for a Program or inputs that do not fit, :class:`DeviceError` when the
-        accelerator stops with an error.
+        Raises :class:`ProgramError` for a Program or inputs that do not fit, :class:`DeviceError`
+        when the accelerator stops with an error.
         """
 
 
 def check_stored(program: Program, inputs: Inputs) -> dict[str, Ints]:
-    """``inputs`` by port name as int64 ``[N, C, H, W]``; :class:`ProgramError` if a shape, type or value is wrong."""
+    """``inputs`` by port name as int64 ``[N, C, H, W]``; :class:`ProgramError` if a shape, type or
+    value is wrong."""
     if not isinstance(inputs, Mapping):
         if len(program.inputs) != 1:
             raise ProgramError(f"{program.name} has the inputs {[p.name for p in program.inputs]}: "
@@ -97,19 +99,21 @@ def check_stored(program: Program, inputs: Inputs) -> dict[str, Ints]:
         inputs = {program.inputs[0].name: inputs}
     wanted = {port.name for port in program.inputs}
     if set(inputs) != wanted:
-        raise ProgramError(f"{program.name} needs the inputs {sorted(wanted)}, not {sorted(inputs)}")
+        raise ProgramError(f"{program.name} needs the inputs {sorted(wanted)}, "
+                           f"not {sorted(inputs)}")
     stored = {}
     for port in program.inputs:
         array = np.asarray(inputs[port.name])
         if array.dtype.kind not in "iu":
-            raise ProgramError(f"{port.name}: stored integers must have an integer type, not {array.dtype}")
+            raise ProgramError(f"{port.name}: stored integers must have an integer type, "
+                               f"not {array.dtype}")
         if array.ndim != 4 or array.shape[1:] != tuple(port.shape) or not len(array):
-            raise ProgramError(f"{port.name} must have shape [N, {', '.join(map(str, port.shape))}] with N >= 1, "
-                               f"not {list(array.shape)}")
+            raise ProgramError(f"{port.name} must have shape [N, {', '.join(map(str, port.shape))}] "
+                               f"with N >= 1, not {list(array.shape)}")
         array = array.astype(np.int64)
         if array.min() < port.low or array.max() > port.high:
-            raise ProgramError(f"{port.name}: stored integers must be in [{port.low}, {port.high}], "
-                               f"not [{array.min()}, {array.max()}]")
+            raise ProgramError(f"{port.name}: stored integers must be in "
+                               f"[{port.low}, {port.high}], not [{array.min()}, {array.max()}]")
         stored[port.name] = array
     if len({len(array) for array in stored.values()}) > 1:
         raise ProgramError(f"all inputs must have the same number of images, not "

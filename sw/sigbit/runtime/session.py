@@ -15,9 +15,10 @@ Ints = NDArray[np.int64]
 def stored_inputs(program: Program, inputs: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, Ints]:
     """Stored integers ``[N, C, H, W]`` of users' arrays, by port name.
 
-    Floating-point arrays are real values: they are quantized by ``Port.quantize`` (nearest, clipped; NaN and infinity are
-    errors). Integer arrays are values in units of the port's scale, such as the bytes of an image:
-    ``stored = value - zero``, which must lie in the port's range. An array ``[C, H, W]`` is one image.
+    Floating-point arrays are real values: they are quantized by ``Port.quantize`` (nearest,
+    clipped; NaN and infinity are errors). Integer arrays are values in units of the port's scale,
+    such as the bytes of an image: ``stored = value - zero``, which must lie in the port's range.
+    An array ``[C, H, W]`` is one image.
     """
     if not isinstance(inputs, Mapping):
         if len(program.inputs) != 1:
@@ -26,7 +27,8 @@ def stored_inputs(program: Program, inputs: ArrayLike | Mapping[str, ArrayLike])
         inputs = {program.inputs[0].name: inputs}
     ports = {port.name: port for port in program.inputs}
     if unknown := set(inputs) - set(ports):
-        raise ProgramError(f"{program.name} has no inputs {sorted(unknown)}; it has {sorted(ports)}")
+        raise ProgramError(f"{program.name} has no inputs {sorted(unknown)}; "
+                           f"it has {sorted(ports)}")
     return check_stored(program, {name: _stored(ports[name], x) for name, x in inputs.items()})
 
 
@@ -37,17 +39,18 @@ def _stored(port: Port, x: ArrayLike) -> Ints:
     if array.dtype.kind == "f":
         return port.quantize(array)
     if array.dtype.kind not in "iu":
-        raise ProgramError(f"{port.name} must be an array of floating-point numbers or integers, not {array.dtype}")
+        raise ProgramError(f"{port.name} must hold floating-point numbers or integers, "
+                           f"not {array.dtype}")
     value = array.astype(np.int64)
     low, high = port.low + port.zero, port.high + port.zero
     if value.size and (value.min() < low or value.max() > high):
-        raise ProgramError(f"{port.name}: integers must be in [{low}, {high}] (units of the input's scale "
-                           f"{port.scale:g}), not [{value.min()}, {value.max()}]")
+        raise ProgramError(f"{port.name}: integers must be in [{low}, {high}] (units of the "
+                           f"input's scale {port.scale:g}), not [{value.min()}, {value.max()}]")
     return value - port.zero
 
 
 class Session:
-    """A Program bound to a device; :class:`ProgramError` if it was compiled for another accelerator."""
+    """A Program bound to a device; :class:`ProgramError` if it was compiled for another one."""
 
     def __init__(self, program: Program | str | Path, device: Device) -> None:
         self.program = program if isinstance(program, Program) else Program.load(program)
