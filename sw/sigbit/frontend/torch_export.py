@@ -4,7 +4,6 @@ reported.
 
 import operator
 import warnings
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -80,7 +79,6 @@ class _Importer:
         self._tensor_of: dict[FxNode, str] = {}
         self._nodes: list[Node] = []
         self._rows: list[UnsupportedNode] = []
-        self._opaque: set[FxNode] = set()
 
     def run(self) -> FloatGraph:
         """The graph, or :class:`UnsupportedModel`."""
@@ -107,7 +105,14 @@ class _Importer:
     def _refuse(self, node: FxNode, reason: str, remedy: str) -> None:
         op = str(node.target) if node.op == "call_function" else node.op
         self._rows.append(UnsupportedNode(node.name, op, location(node), reason, remedy))
-        self._opaque.add(node)
+        self._stand_in(node)
+
+    def _stand_in(self, node: FxNode) -> None:
+        """A node for a refused result, so that the nodes that read it are examined as well."""
+        value = node.meta.get("val")
+        if isinstance(value, Tensor):
+            shape = tuple(int(s) for s in value.shape[1:])
+            self._add(node, Node(name=self._unique(node.name), shape=shape))
 
     def _placeholder(self, node: FxNode) -> None:
         if (target := self._target_of.get(node.name)) is not None:
@@ -134,17 +139,12 @@ class _Importer:
         self._tensor_of[node] = translated.name
 
     def _call(self, node: FxNode) -> None:
-        tensors = [a for a in node.all_input_nodes if a not in self._parameter_of]
-        if any(
-            a in self._opaque for a in tensors
-        ):  # its operand has its own row; check what can be checked
-            self._opaque.add(node)
-            if node.target is not operator.getitem and node.target not in torch_ops.TRANSLATORS:
-                self._refuse(node, *torch_ops.unknown(str(node.target)))
-            return
         if node.target is operator.getitem:
-            source: Any = node.args[0]
-            if node.args[1] == 0:
+            source, index = node.args
+            assert isinstance(source, FxNode)
+            if source not in self._tensor_of:
+                self._stand_in(node)
+            elif index == 0:
                 self._tensor_of[node] = self._tensor_of[source]
             else:
                 self._refuse(node, "a second result of an operation", "use the first result only")
@@ -189,7 +189,7 @@ class _Importer:
         for result in self._exported.graph.output_node().args[0]:
             if isinstance(result, FxNode) and result in self._tensor_of:
                 names.append(self._tensor_of[result])
-            elif not isinstance(result, FxNode) or result not in self._opaque:
+            else:
                 self._rows.append(
                     UnsupportedNode(
                         "output",

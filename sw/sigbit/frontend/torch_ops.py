@@ -300,6 +300,10 @@ def _reshape(t: Translation) -> Result:
         len(shape) == 3 and shape[1:] == (1, 1) and new[1:] in (shape, shape[:1])
     ):
         return tensor if new[1:] == shape else [floating.Flatten(**t.base(tensor))]
+    if shape[1:] == (1, 1) and all(
+        u.target in TRANSLATORS and TRANSLATORS[u.target] is _reshape for u in t.node.users
+    ):
+        return tensor  # on the way from [batch, features, 1, 1] to [batch, features]
     if len(new) != 2:
         raise Refusal(
             f"a reshape to {list(new)} is not supported", "reshape to [batch, features] only"

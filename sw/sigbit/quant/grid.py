@@ -78,10 +78,10 @@ def round_to_grid(v: Tensor, grid: LevelGrid) -> Tensor:
     (unchecked).
     """
     if grid.is_uniform:
-        low, high = grid.min, grid.max
-        if not grid.signed:
-            return (v + 0.5).floor_().clamp_(low, high)
-        return (v.abs() + 0.5).floor_().clamp_(max=high).copysign_(v).add_(0.0)
+        magnitude = v.abs() if grid.signed else v.clamp(min=0)
+        whole = magnitude.floor()
+        whole.add_(magnitude.sub_(whole) >= 0.5).clamp_(max=grid.max)  # v + 0.5 would round itself
+        return whole.copysign_(v).add_(0.0) if grid.signed else whole
     thresholds, magnitudes = _tables(grid, v.dtype, v.device)
     nearest = magnitudes[torch.bucketize(v.abs(), thresholds, right=True)]
     if grid.signed:

@@ -1,0 +1,183 @@
+"""Import through torch.export: the graph computes what the model computes, or a report names every obstacle."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sigbit.frontend import UnsupportedModel, import_model
+from sigbit.ir.floating import BatchNorm, Conv2d, Flatten
+
+
+class Everything(nn.Module):
+    """Every supported operation at least once, in-place ones and dropout among them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 5, 2, 2), nn.BatchNorm2d(8), nn.ReLU6())
+        self.same = nn.Conv2d(8, 8, (2, 4), padding="same", bias=False)
+        self.tail = nn.Sequential(
+            nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8, affine=False), nn.ReLU(inplace=True)
+        )
+        self.pool, self.mean = nn.MaxPool2d(3, 2, 1), nn.AvgPool2d(2, padding=1)
+        self.hidden, self.norm, self.drop = nn.Linear(8 * 4, 6), nn.BatchNorm1d(6), nn.Dropout(0.5)
+        self.out = nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x = self.stem(x)
+        y = x + self.same(x)
+        F.relu_(y)
+        y = y + x  # reads the value after the in-place ReLU
+        z = self.mean(self.pool(self.tail(y)))
+        v = torch.relu(self.norm(self.hidden(self.drop(torch.flatten(z, 1)))))
+        w = y.mean((2, 3)) + y.mean((-1, -2), keepdim=True).view(len(y), -1)
+        return (
+            self.out(v),
+            w,
+            F.adaptive_avg_pool2d(torch.clamp(y, min=0), 1).squeeze(-1).squeeze(-1),
+        )
+
+
+def randomized(model: nn.Module) -> nn.Module:
+    for module in model.modules():
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            module.running_mean.uniform_(-0.5, 0.5)
+            module.running_var.uniform_(0.5, 2)
+    return model
+
+
+def test_computes_what_the_model_computes(seed: int) -> None:
+    torch.manual_seed(seed)
+    model = randomized(Everything()).double()
+    model.tail.train()
+    x = torch.randn(3, 3, 16, 16, dtype=torch.float64)
+    state = {k: v.clone() for k, v in model.state_dict().items()}
+    graph = import_model(model, (x,))
+    assert model.training, "import must leave the model's mode alone"
+    assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
+    values = graph.evaluate({graph.inputs[0].name: x})
+    expected = model.eval()(x)
+    assert len(graph.outputs) == len(expected) == 3
+    for name, want in zip(graph.outputs, expected, strict=True):
+        torch.testing.assert_close(values[name], want, rtol=1e-12, atol=1e-12)
+
+
+def test_names_and_locations_are_the_users() -> None:
+    graph = import_model(Everything(), (torch.randn(2, 3, 16, 16),))
+    assert isinstance(graph["stem.0"], Conv2d)
+    assert isinstance(graph["norm"], BatchNorm)
+    assert any(isinstance(n, Flatten) for n in graph.nodes)
+    line = 1 + next(
+        i
+        for i, text in enumerate(Path(__file__).read_text().splitlines())
+        if "self.same(x)" in text
+    )
+    assert graph["same"].location == f"test_import.py:{line} (same)"
+
+
+class Bad(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.grouped = nn.Conv2d(4, 4, 3, padding=1, groups=2)
+        self.dilated = nn.Conv2d(4, 4, 3, padding=2, dilation=2)
+        self.big = nn.Conv2d(4, 4, 13, padding=6)
+        self.strided = nn.Conv2d(4, 4, 3, stride=3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = self.grouped(x)
+        b = torch.sigmoid(x)
+        c = self.dilated(x) * 2
+        d = self.big(x) + 1.0
+        e = F.avg_pool2d(x, 3, padding=1, count_include_pad=False)
+        f = F.hardtanh(x, -1, 1)
+        g = F.max_pool2d(x, 3, ceil_mode=True)
+        h = torch.cat([x, x], 1)
+        return self.strided(a + b + c + d), e, f, g, h, x.mean(1)
+
+
+def test_one_report_names_every_obstacle() -> None:
+    with pytest.raises(UnsupportedModel) as caught:
+        import_model(Bad(), (torch.randn(2, 4, 16, 16),))
+    source, start = inspect.getsourcelines(Bad)
+    expected = {
+        "grouped": "groups=2",
+        "sigmoid": "not supported",
+        "dilated": "dilation",
+        "* 2": "not supported",
+        "big": "13",
+        "count_include_pad": "count_include_pad",
+        "hardtanh": "clip",
+        "ceil_mode": "ceil_mode",
+        "cat": "not supported",
+        "mean(1)": "mean over dimensions",
+    }
+    rows = caught.value.rows
+    for text, reason in expected.items():
+        line = start + next(
+            i for i, code in enumerate(source) if text in code and "nn." not in code
+        )
+        found = [
+            r
+            for r in rows
+            if r.location.startswith(f"test_import.py:{line}") and reason in r.reason
+        ]
+        assert found, f"no row for line {line} ({text}): {reason}"
+        assert all(r.op.startswith("aten.") and r.remedy for r in found)
+    assert str(caught.value).startswith(f"Bad: {len(rows)} unsupported nodes\n")
+
+
+class Branching(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x if x.sum() > 0 else -x
+
+
+def test_nodes_behind_a_refused_one_are_examined_too() -> None:
+    model = nn.Sequential(
+        nn.Conv2d(4, 4, 3), nn.GroupNorm(2, 4), nn.Conv2d(4, 4, 3, groups=4), nn.Tanh()
+    )
+    with pytest.raises(UnsupportedModel) as caught:
+        import_model(model, (torch.randn(2, 4, 8, 8),))
+    assert [r.op for r in caught.value.rows] == [
+        "aten.group_norm.default",
+        "aten.conv2d.default",
+        "aten.tanh.default",
+    ]
+    assert [r.location.split("(")[1] for r in caught.value.rows] == ["1)", "2)", "3)"]
+
+
+def test_a_model_that_cannot_be_exported_is_one_clear_error() -> None:
+    with pytest.raises(
+        UnsupportedModel, match="Branching: 1 unsupported node\n.*cannot be exported"
+    ):
+        import_model(Branching(), (torch.randn(2, 4),))
+
+
+class Constant(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("one", torch.ones(1, 4, 8, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x + self.one)
+
+
+class Mixing(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x.view(1, -1))
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (Constant(), "constant, not a computed tensor"),
+        (Mixing(), "mixes the samples"),
+        (nn.Sequential(nn.BatchNorm2d(4, track_running_stats=False)), "running statistics"),
+        (nn.Sequential(nn.Flatten(), nn.Unflatten(1, (16, 4, 4))), "reshape"),
+    ],
+)
+def test_refusals(model: nn.Module, message: str) -> None:
+    with pytest.raises(UnsupportedModel, match=message):
+        import_model(model, (torch.randn(2, 4, 8, 8),))

@@ -1,0 +1,141 @@
+"""Requantization in floats equals the integer arithmetic of sigbit_hw.arch; its gradient is straight-through."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sigbit.quant.requant import (
+    Requantization,
+    level_table,
+    power_of_two,
+    rounding,
+    scale_value,
+    snap_scale,
+    table_of,
+)
+from sigbit.quant.spec import ActGrid, QuantSpec, act_grid
+from sigbit_hw.arch import numerics
+from sigbit_hw.arch.formats import EsbFormat
+
+SPECS = {
+    "esb42": QuantSpec(),
+    "esb41": QuantSpec(act_format=EsbFormat(4, 1)),
+    "esb85": QuantSpec(act_format=EsbFormat(8, 5)),
+    "ternary": QuantSpec(act_format=EsbFormat(2, 0)),
+    "unsigned": QuantSpec(act_format=EsbFormat(4, 3, False)),
+}
+GRIDS = {
+    f"{name}-{sign}": act_grid(spec, sign == "positive", False)
+    for name, spec in SPECS.items()
+    for sign in ("positive", "signed")
+    if sign == "positive" or spec.act_format.signed
+}
+GRIDS |= {
+    "byte-positive": act_grid(QuantSpec(), True, True),
+    "byte-signed": act_grid(QuantSpec(), False, True),
+}
+
+
+@given(st.lists(st.floats(1e-12, 1e3), min_size=1, max_size=20))
+def test_snapping_is_the_contracts(scales: list[float]) -> None:
+    mantissa, shift = numerics.snap_scale(scales)
+    got = snap_scale(torch.tensor(scales, dtype=torch.float64))
+    assert np.array_equal(got[0].numpy(), mantissa)
+    assert np.array_equal(got[1].numpy(), shift)
+    assert np.array_equal(scale_value(*got).numpy(), numerics.scale_value(mantissa, shift))
+
+
+def test_powers_of_two_are_exact() -> None:
+    e = torch.arange(-64, 65)
+    assert power_of_two(e).tolist() == [2.0**i for i in range(-64, 65)]
+    assert rounding(torch.tensor([0.0, 3.0, 4.0, 10.0])).tolist() == [0, 0, 1, 64]
+
+
+def requantization(grid: ActGrid, limit: float | None, rng: np.random.Generator) -> Requantization:
+    c = 24
+    shift = torch.from_numpy(rng.integers(0, 15, c)).double()
+    bias = torch.from_numpy(rng.integers(-(1 << 16), 1 << 16, c)).double()
+    return Requantization(
+        bias, torch.from_numpy(rng.integers(8, 16, c)).double(), shift, grid, limit
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("limit", [None, 3.4])
+@pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
+def test_levels_are_those_of_the_hardware(
+    grid: ActGrid, limit: float | None, dtype: torch.dtype, rng: np.random.Generator
+) -> None:
+    r = requantization(grid, limit, rng)
+    spread = 2.0 ** (r.shift.numpy() + 8)
+    acc = (
+        np.round(rng.uniform(-1, 1, (4, 40, 40, 24)) * spread).transpose(0, 3, 1, 2)
+        - r.bias.numpy()[:, None, None]
+    )
+    acc[0, :, 0, 0] = (1 << 23) - 1 - np.abs(r.bias.numpy())
+    acc[0, :, 0, 1] = -acc[0, :, 0, 0]
+    one = torch.ones((), dtype=torch.float64)
+    got = r(torch.from_numpy(acc).to(dtype), r.bias, torch.ones(24).double(), one)
+    columns = (a.numpy().astype(np.int64)[:, None, None] for a in (r.bias, r.mantissa, r.shift))
+    y = numerics.requantize(acc.astype(np.int64), *columns)
+    assert np.array_equal(got.long().numpy(), table_of(grid, limit).numpy()[y & 255] + grid.zero)
+    assert len(np.unique(y)) == 256, "every pre-activation occurs"
+
+
+@pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
+def test_table_is_the_nearest_level(grid: ActGrid) -> None:
+    table = level_table(grid, None)
+    y = torch.arange(-128, 128).double() + grid.offset
+    levels = torch.tensor(
+        [s * m for m in grid.levels.magnitudes for s in (1, -1) if s == 1 or grid.levels.signed]
+    )
+    if not grid.wide:
+        best = (y[:, None] * 2.0**-grid.pre_shift - levels).abs().amin(1)
+        assert torch.equal((y * 2.0**-grid.pre_shift - table).abs(), best)
+        if grid.pre_shift >= 0:
+            assert set(table.tolist()) == set(levels.double().tolist()), "every level is reached"
+    else:
+        assert torch.equal(table, y)
+
+
+@pytest.mark.parametrize("limit", [None, 3.4])
+@pytest.mark.parametrize("name", ["esb42-positive", "esb41-signed", "byte-signed", "byte-positive"])
+def test_gradient_is_straight_through(
+    name: str, limit: float | None, rng: np.random.Generator
+) -> None:
+    grid = GRIDS[name]
+    r = requantization(grid, limit, rng)
+    ratio = scale_value(r.mantissa, r.shift)
+    out_scale = torch.tensor(0.37, dtype=torch.float64, requires_grad=True)
+    step = ratio * out_scale.detach() * 2.0**-grid.pre_shift
+    bias = ((r.bias - rounding(r.shift) + grid.offset / ratio) * step).requires_grad_()
+    acc = torch.from_numpy(
+        np.round(rng.uniform(-1, 1, (2, 24, 6, 6)) * 2.0 ** (r.shift.numpy()[:, None, None] + 8))
+    )
+    acc = (acc - r.bias.view(-1, 1, 1)).requires_grad_()
+    upstream = torch.from_numpy(rng.normal(size=acc.shape))
+    levels = r(acc, bias, step, out_scale)
+    (levels * upstream).sum().backward()
+    v = ((acc * step.view(-1, 1, 1) + bias.view(-1, 1, 1)) / out_scale).detach()
+    high = grid.high if limit is None else float(level_table(grid, limit).max())
+    edge = (
+        ((v - grid.low).abs() < 0.02)
+        | ((v - high).abs() < 0.02)
+        | ((v - 256 + grid.offset).abs() < 2)
+    )
+    inside = ((v > grid.low) & (v < high)).double()
+    gain = (step / out_scale.detach()).view(-1, 1, 1)
+    keep = ~edge
+    assert torch.allclose(acc.grad[keep], (upstream * inside * gain)[keep], rtol=1e-12, atol=0)
+    assert int(keep.sum()) > keep.numel() * 0.8
+    if not bool(edge.any()):
+        assert torch.allclose(bias.grad, (upstream * inside).sum((0, 2, 3)) / out_scale.detach())
+    expected = (upstream * (levels.detach() - v * inside)).sum() / out_scale.detach()
+    tolerance = (
+        float(edge.sum()) * 4 * max(abs(grid.low), grid.high) / 0.37
+        + 0.1 * acc.numel() ** 0.5 / 0.37
+        + 1e-9
+    )
+    assert abs(float(out_scale.grad - expected)) < tolerance
