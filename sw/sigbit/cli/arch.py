@@ -143,9 +143,9 @@ def verilog(
     import hashlib
 
     config = load_arch(name)
-    from sigbit_sim.verilog import verilog_of
+    from sigbit_sim.native.build import cached_verilog
 
-    text = verilog_of(config)
+    text = cached_verilog(config)
     write_text(output, text)
     digest = hashlib.sha256(text.encode()).hexdigest()
     lines = text.count("\n")

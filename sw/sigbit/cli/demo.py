@@ -95,7 +95,7 @@ def _run(
 ) -> "Outcome":
     """The whole flow; the RTL is built while the network trains and runs beside the interpreter."""
     clock = _Clock()
-    from sigbit.demo.training import load_digits
+    from sigbit.data import load_digits
 
     digits = load_digits()
     count = len(digits.test_labels) if images is None else images
@@ -110,11 +110,11 @@ def _run(
         from sigbit.compiler import compile_graph
         from sigbit.demo.checking import golden_layers, predictions
         from sigbit.demo.outcome import Outcome
-        from sigbit.demo.training import train
+        from sigbit.demo.training import train_digits
 
         with clock.step("training"):
             task = bar.add_task("training", total=None)
-            trained = train(
+            trained = train_digits(
                 digits,
                 config,
                 seed,

@@ -25,6 +25,8 @@ def open_device(name: DeviceName, config: "ArchConfig", latency: int) -> "Device
         from sigbit_sim.interp import Interp
 
         return Interp(config)
+    from sigbit_sim.native.build import library
     from sigbit_sim.rtl import RtlDevice
 
+    library(config)  # built now, not at the first run
     return RtlDevice(config, latency=latency)

@@ -1,32 +1,29 @@
 """Trains the digits network, first in floating point, then quantized."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sigbit.data import Split
 from sigbit.ir.integer import IntegerGraph
 from sigbit.quant import PreparedModel, QuantSpec, convert, prepare
+from sigbit.quant.layer import QuantLayer
+from sigbit.quant.training import TrainConfig, predict, train
 from sigbit.zoo import DigitsResNet
 from sigbit_hw.arch.config import ArchConfig
 
 Ints = NDArray[np.int64]
 
-FLOAT_EPOCHS, QUANTIZED_EPOCHS = 30, 12
-BATCH = 64
-FLOAT_RATE, QUANTIZED_RATE = 4e-3, 1e-3
-"""Peak learning rates of Adam; both follow one cycle of warm-up and cosine decay."""
+FLOAT = TrainConfig(epochs=12, lr=4e-3)
+QUANTIZED = TrainConfig(epochs=8, lr=2e-3)
 CALIBRATION_IMAGES = 512
-SHIFT = 1
-"""Training images are moved by up to this many pixels."""
 
 Progress = Callable[[str, int, int], None]
-"""Called with a text, the epochs done and their number."""
+"""Called with a text, the steps done and their number."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ class Trained:
     weights: tuple[LayerWeights, ...]
 
 
-def train(digits: Split, config: ArchConfig, seed: int, progress: Progress) -> Trained:
+def train_digits(digits: Split, config: ArchConfig, seed: int, progress: Progress) -> Trained:
     """Train on ``digits`` for the formats of ``config``; the same ``seed`` gives the same network.
 
     Weights are 4-bit ESB codes per output channel (8 bits in the first and last layer), activations
@@ -77,16 +74,15 @@ def train(digits: Split, config: ArchConfig, seed: int, progress: Progress) -> T
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = DigitsResNet()
-        _fit(model, digits, FLOAT_EPOCHS, FLOAT_RATE, "training, float", progress)
-        model.eval()
+        _fit(model, digits, replace(FLOAT, seed=seed), "training, float", progress)
         float_predictions = _predict(model, digits.test_x)
         spec = QuantSpec.from_arch(
             config, input_range=digits.input_range, weight_scale="learned", act_scale="learned"
         )
         sample = digits.train_x[:CALIBRATION_IMAGES]
         prepared = prepare(model, spec, (sample,))
-        _fit(prepared, digits, QUANTIZED_EPOCHS, QUANTIZED_RATE, "training, quantized", progress)
-    prepared.double().eval()  # float64: every accumulator is exact, as in the integer model
+        _fit(prepared, digits, replace(QUANTIZED, seed=seed), "training, quantized", progress)
+    prepared.double()  # float64: every accumulator is exact, as in the integer model
     test = digits.test_x.double()
     integer = convert(prepared)
     (port,) = integer.graph.inputs
@@ -102,41 +98,24 @@ def train(digits: Split, config: ArchConfig, seed: int, progress: Progress) -> T
 
 
 def _fit(
-    model: nn.Module, digits: Split, epochs: int, rate: float, text: str, progress: Progress
+    model: nn.Module, digits: Split, schedule: TrainConfig, text: str, progress: Progress
 ) -> None:
-    batches = len(digits.train_x) // BATCH
-    optimizer = torch.optim.Adam(model.parameters(), lr=rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, epochs * batches)
-    model.train()
-    for epoch in range(epochs):
-        progress(text, epoch, epochs)
-        order = torch.randperm(len(digits.train_x))[: batches * BATCH]
-        for chosen in order.view(batches, BATCH):
-            loss = F.cross_entropy(model(_moved(digits.train_x[chosen])), digits.train_y[chosen])
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-    progress(text, epochs, epochs)
-
-
-def _moved(x: Tensor) -> Tensor:
-    """Images moved by up to :data:`SHIFT` pixels each way, the same for the whole batch."""
-    dy, dx = torch.randint(0, 2 * SHIFT + 1, (2,)).tolist()
-    height, width = x.shape[-2:]
-    return F.pad(x, [SHIFT] * 4)[..., dy : dy + height, dx : dx + width]
+    train(
+        model,
+        digits.train_x,
+        digits.train_y,
+        schedule,
+        lambda state: progress(text, state.step, state.steps),
+    )
 
 
 def _predict(model: nn.Module, x: Tensor) -> Ints:
-    with torch.no_grad():
-        classes: Ints = model(x).flatten(1).argmax(1).numpy()
+    classes: Ints = predict(model, x).flatten(1).argmax(1).numpy()
     return classes
 
 
 def _weights(prepared: PreparedModel, graph: IntegerGraph) -> list[LayerWeights]:
     """The weights of every dense layer, in the order of the network."""
-    from sigbit.quant.layer import QuantLayer
-
     rows = []
     for plan in prepared.plan.layers:
         layer = prepared.quant_module(plan.name)
