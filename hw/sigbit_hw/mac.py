@@ -55,10 +55,6 @@ class DotProduct(wiring.Component):
     """
 
     def __init__(self, weight_format: EsbFormat, act_format: EsbFormat, ic_lanes: int) -> None:
-        if not weight_format.signed:
-            raise ValueError(f"weight_format must be signed, not {weight_format}")
-        if ic_lanes < 1 or ic_lanes & (ic_lanes - 1):
-            raise ValueError(f"ic_lanes must be a power of two, not {ic_lanes!r}")
         self.weight_format, self.act_format, self.ic_lanes = weight_format, act_format, ic_lanes
         super().__init__({
             "weights": In(ic_lanes * weight_format.bits),
