@@ -108,8 +108,9 @@ def check_stored(program: Program, inputs: Inputs) -> dict[str, Ints]:
             raise ProgramError(f"{port.name}: stored integers must have an integer type, "
                                f"not {array.dtype}")
         if array.ndim != 4 or array.shape[1:] != tuple(port.shape) or not len(array):
-            raise ProgramError(f"{port.name} must have shape [N, {', '.join(map(str, port.shape))}] "
-                               f"with N >= 1, not {list(array.shape)}")
+            shape = ", ".join(map(str, port.shape))
+            raise ProgramError(f"{port.name} must have shape [N, {shape}] with N >= 1, "
+                               f"not {list(array.shape)}")
         array = array.astype(np.int64)
         if array.min() < port.low or array.max() > port.high:
             raise ProgramError(f"{port.name}: stored integers must be in "

@@ -14,7 +14,8 @@ class LayerCollector:
     """Assembles the layers of one image from the codes that draining EXECs leave in their slots.
 
     A layer's stored integers can be collected right after the EXEC has written them, whatever
-    happens to the slots later: ask :meth:`slots_of` where they lie, read the codes, :meth:`add` them.
+    happens to the slots later: ask :meth:`slots_of` where they lie, read the codes, give them to
+    :meth:`add`.
     """
 
     def __init__(self, program: Program) -> None:
