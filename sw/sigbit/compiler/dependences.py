@@ -1,0 +1,181 @@
+"""Pass: tokens and sync, so that engines running at once do what the program order says.
+
+Every pair of conflicting accesses of different engines needs a token from the earlier to the later
+one, counted by a counter for each ordered pair of engines. Of the tokens an instruction would need
+from an engine, the latest implies the others, and tokens that an earlier instruction of the same engine has
+awaited imply older ones; what remains gives each signal one wait, in the same order.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sigbit.compiler.access import Access, Memory, Thread, accesses, depth
+from sigbit.compiler.errors import CompileError, require
+from sigbit.compiler.schedule import Scheduled
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.isa import ENGINE_OF, TOKEN_MAX, Engine, Instr, Opcode
+
+Ints = NDArray[np.int64]
+Edges = dict[tuple[Engine, Engine], dict[int, int]]
+"""By (giver, taker): index of the latest instruction needed, by index of the one that needs it."""
+Pairs = list[tuple[int, int]]
+
+PIPELINE = 2
+"""Instructions of an engine that may have left its queue without having started."""
+
+ENGINES = {
+    Thread.LOAD: Engine.LOAD,
+    Thread.ISSUE: Engine.COMPUTE,
+    Thread.DRAIN: Engine.COMPUTE,
+    Thread.STORE: Engine.STORE,
+}
+
+
+@dataclass
+class _History:
+    """Who last wrote and read the entries of one memory: instruction indices by thread, -1 for
+    nobody."""
+
+    writer: Ints
+    reader: Ints
+
+    def conflicts(self, access: Access, memory: Memory) -> list[tuple[Thread, int]]:
+        """Latest earlier instruction of every thread that ``access`` conflicts with."""
+        found = []
+        for thread in Thread:
+            latest = -1
+            for entries, tables in (
+                (access.reads.get(memory), (self.writer,)),
+                (access.writes.get(memory), (self.writer, self.reader)),
+            ):
+                if entries is not None:
+                    latest = max(latest, *(int(t[thread, entries].max()) for t in tables))
+            if latest >= 0:
+                found.append((thread, latest))
+        return found
+
+    def record(self, access: Access, memory: Memory) -> None:
+        """Remember ``access``."""
+        if memory in access.reads:
+            self.reader[access.thread, access.reads[memory]] = access.index
+        if memory in access.writes:
+            self.writer[access.thread, access.writes[memory]] = access.index
+
+
+def synchronize(scheduled: Scheduled, config: ArchConfig) -> Scheduled:
+    """``scheduled`` with the ``wait``, ``signal`` and ``sync`` fields set."""
+    program = [step.instr for step in scheduled.steps]
+    edges, syncs = _conflicts(program, config)
+    tokens = _within_counters(edges, program, config)
+    wait, signal = [0] * len(program), [0] * len(program)
+    for (giver, taker), pairs in tokens.items():
+        for a, b in pairs:
+            signal[a] |= 1 << taker
+            wait[b] |= 1 << giver
+    steps = []
+    for i, step in enumerate(scheduled.steps):
+        fields = {"wait": wait[i], "signal": signal[i]} | ({"sync": 1} if i in syncs else {})
+        steps.append(replace(step, instr=step.instr.replace(**fields)))
+    return replace(scheduled, steps=tuple(steps))
+
+
+def _conflicts(program: list[Instr], config: ArchConfig) -> tuple[Edges, set[int]]:
+    """Edges between engines, and the EXECs that must wait for earlier ones to drain."""
+    histories = {
+        m: _History(*(np.full((len(Thread), depth(m, config)), -1) for _ in range(2)))
+        for m in Memory
+    }
+    edges: Edges = {}
+    syncs: set[int] = set()
+    synced = -1
+    for access in accesses(program, config):
+        taker = ENGINES[access.thread]
+        for memory in access.reads.keys() | access.writes.keys():
+            for thread, index in histories[memory].conflicts(access, memory):
+                giver = ENGINES[thread]
+                if giver != taker:
+                    needs = edges.setdefault((giver, taker), {})
+                    needs[access.index] = max(needs.get(access.index, -1), index)
+                elif (thread, access.thread) == (Thread.DRAIN, Thread.ISSUE) and index >= synced:
+                    syncs.add(access.index)
+                    synced = access.index
+        for memory in access.reads.keys() | access.writes.keys():
+            histories[memory].record(access, memory)
+    return edges, syncs
+
+
+def _reduced(needs: dict[int, int]) -> Pairs:
+    """The edges that do not follow from earlier ones: givers and takers both ascend strictly."""
+    pairs: Pairs = []
+    for taker in sorted(needs):
+        if not pairs or needs[taker] > pairs[-1][0]:
+            pairs.append((needs[taker], taker))
+    return pairs
+
+
+def _within_counters(
+    edges: Edges, program: list[Instr], config: ArchConfig
+) -> dict[tuple[Engine, Engine], Pairs]:
+    """Reduced edges, made stricter where a counter could overflow.
+
+    Two neighbours (a, b), (c, d) with c before b in program order become the one edge (c, b). Where
+    there are no such neighbours, the giver first waits for the taker.
+    """
+    edges = {key: dict(needs) for key, needs in edges.items()}
+    for _ in range(len(program) + 1):
+        tokens = {key: _reduced(needs) for key, needs in edges.items()}
+        for (giver, taker), pairs in tokens.items():
+            back = _merge(pairs, program, taker, config)
+            if back is not None:
+                b, a = back
+                needs = edges.setdefault((taker, giver), {})
+                needs[a] = max(needs.get(a, -1), b)
+                edges[giver, taker] = {t: g for g, t in pairs}
+                break
+        else:
+            return tokens
+    raise CompileError("token counters overflow in every order of execution")
+
+
+def _merge(
+    pairs: Pairs, program: list[Instr], taker: Engine, config: ArchConfig
+) -> tuple[int, int] | None:
+    """Merge ``pairs`` in place until the counter cannot overflow; an edge (taker, giver) to add where
+    that is not enough."""
+    position = np.cumsum([_engine(i) == taker for i in program])
+    m = first = 0
+    while m < len(pairs):
+        at = pairs[m][0]
+        while position[at] - position[pairs[first][1]] >= config.queue_depth + PIPELINE:
+            first += 1
+        if m + 1 - first <= TOKEN_MAX:
+            m += 1
+            continue
+        for k in range(first, m):
+            if pairs[k + 1][0] < pairs[k][1]:
+                pairs[k : k + 2] = [(pairs[k + 1][0], pairs[k][1])]
+                m -= 1
+                break
+        else:
+            return pairs[first][1], at
+    return None
+
+
+def _engine(instr: Instr) -> Engine | None:
+    return ENGINE_OF.get(Opcode(instr.opcode))
+
+
+def verify_synchronized(after: Scheduled, before: Scheduled) -> None:
+    """Nothing but tokens and ``sync`` has changed, and there are as many waits as signals."""
+    balance = np.zeros((len(Engine), len(Engine)), np.int64)
+    for step, old in zip(after.steps, before.steps, strict=True):
+        instr = step.instr
+        plain = {"wait": 0, "signal": 0} | ({"sync": 0} if instr.opcode == Opcode.EXEC else {})
+        require(replace(step, instr=instr.replace(**plain)) == old, "an instruction was changed")
+        engine = ENGINE_OF[Opcode(instr.opcode)]
+        for other in Engine:
+            balance[engine, other] += instr.signal >> other & 1
+            balance[other, engine] -= instr.wait >> other & 1
+    require(not balance.any(), "there are not as many waits as signals")

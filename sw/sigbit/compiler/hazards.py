@@ -1,0 +1,170 @@
+"""The last verifier: a proof that the engines of a finished Program cannot disturb each other.
+
+It reads only the Program. Vector clocks over the four activities (load, issue, drain, store) grow along
+program order within an activity, from an EXEC's issue to its drain, along ``sync`` and along
+tokens. Two conflicting accesses are safe if the clock of the later one contains the earlier one.
+"""
+
+from bisect import bisect_left
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sigbit.compiler.access import Access, Memory, Thread, accesses, depth
+from sigbit.compiler.errors import require
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.isa import ENGINE_OF, TOKEN_MAX, Engine, Instr, Opcode, listing
+from sigbit_hw.arch.program import Program
+
+Ints = NDArray[np.int64]
+
+PIPELINE = 2
+"""Instructions that may have left an engine's queue without having taken their tokens."""
+
+
+def verify_hazards(program: Program) -> None:
+    """Raise :class:`~sigbit.compiler.errors.VerifyError` unless every pair of conflicting accesses is
+    ordered, everything read was written, and no token counter can under- or overflow."""
+    code = program.listing
+    require(bool(code) and code[-1].opcode == Opcode.HALT, "the program does not end with HALT")
+    require(all(i.opcode != Opcode.HALT for i in code[:-1]), "HALT comes before the end")
+    _verify_window(program)
+    _verify_counters(code, program.config)
+    _Race(program).verify()
+
+
+class _Race:
+    """Vector clocks of the activities, and the last accesses to every entry of every memory."""
+
+    def __init__(self, program: Program) -> None:
+        self.code, self.config = program.listing, program.config
+        self.clocks = np.zeros((len(Thread), len(Thread)), np.int64)
+        self.tokens: dict[tuple[int, int], deque[Ints]] = {
+            (a, b): deque() for a in Engine for b in Engine
+        }
+        shape = len(Thread)
+        self.written = {m: np.zeros((shape, depth(m, self.config)), np.int64) for m in Memory}
+        self.read = {m: np.zeros((shape, depth(m, self.config)), np.int64) for m in Memory}
+
+    def verify(self) -> None:
+        """Walk the program once."""
+        done = 0
+        for access in accesses(self.code, self.config):
+            self._take(range(done, access.index + (access.thread != Thread.DRAIN)))
+            done = access.index + 1
+            self._begin(access)
+            self._check(access)
+            instr = self.code[access.index]
+            if access.thread != Thread.ISSUE or not instr.drain:
+                self._give(access)
+        for (giver, taker), left in self.tokens.items():
+            require(not left, f"{len(left)} tokens from {Engine(giver).name} to "
+                              f"{Engine(taker).name} are never taken")
+
+    def _take(self, indices: range) -> None:
+        """Join the clocks of the tokens that instructions wait for."""
+        for index in indices:
+            instr = self.code[index]
+            engine = ENGINE_OF[Opcode(instr.opcode)]
+            thread = {Engine.LOAD: Thread.LOAD, Engine.COMPUTE: Thread.ISSUE,
+                      Engine.STORE: Thread.STORE}[engine]
+            for giver in Engine:
+                if instr.wait >> giver & 1:
+                    queue = self.tokens[giver, engine]
+                    require(bool(queue), f"{self._name(index)} waits for a token that no earlier "
+                                         "instruction gives")
+                    self._join(thread, queue.popleft())
+
+    def _join(self, thread: Thread, clock: Ints) -> None:
+        self.clocks[thread] = np.maximum(self.clocks[thread], clock)
+
+    def _begin(self, access: Access) -> None:
+        """Order the activity behind what it follows, and count it."""
+        if access.thread == Thread.DRAIN:
+            self._join(Thread.DRAIN, self.clocks[Thread.ISSUE])
+        elif access.thread == Thread.ISSUE and self.code[access.index].sync:
+            self._join(Thread.ISSUE, self.clocks[Thread.DRAIN])
+        self.clocks[access.thread, access.thread] += 1
+
+    def _check(self, access: Access) -> None:
+        clock = self.clocks[access.thread][:, None].copy()
+        now = clock[access.thread, 0]
+        if access.thread == Thread.DRAIN:
+            clock[Thread.ISSUE] -= 1 # an EXEC drains while its own later blocks still read
+        for memory, entries in access.reads.items():
+            written = self.written[memory][:, entries]
+            self._require(bool((written.max(0) > 0).all()), access, memory, "never written")
+            self._require(bool((written <= clock).all()), access, memory, "written at the same time")
+            self.read[memory][access.thread, entries] = now
+        for memory, entries in access.writes.items():
+            for what, table in (("written", self.written), ("read", self.read)):
+                earlier = table[memory][:, entries]
+                self._require(bool((earlier <= clock).all()), access, memory,
+                              f"{what} at the same time")
+            self.written[memory][access.thread, entries] = now
+
+    def _give(self, access: Access) -> None:
+        instr = self.code[access.index]
+        thread = Thread.DRAIN if access.thread == Thread.ISSUE else access.thread
+        if access.thread == Thread.ISSUE:
+            self._join(Thread.DRAIN, self.clocks[Thread.ISSUE])
+        engine = ENGINE_OF[Opcode(instr.opcode)]
+        for taker in Engine:
+            if instr.signal >> taker & 1:
+                self.tokens[engine, taker].append(self.clocks[thread].copy())
+
+    def _require(self, condition: bool, access: Access, memory: Memory, why: str) -> None:
+        require(condition, f"{self._name(access.index)}: its {access.thread.name.lower()} uses "
+                           f"{memory.name} that may be {why}" if not condition else "")
+
+    def _name(self, index: int) -> str:
+        return f"instruction {index} ({listing([self.code[index]])[8:]})"
+
+
+def _verify_window(program: Program) -> None:
+    """What STORE writes, LOAD never reads, and no byte is written twice."""
+    beat = program.config.bus_bytes
+    spans = [
+        (i.address, i.address + i.beats * beat, i.opcode == Opcode.STORE, index)
+        for index, i in enumerate(program.listing)
+        if i.opcode in (Opcode.LOAD, Opcode.STORE)
+    ]
+    spans.sort()
+    reach, write_reach = 0, 0
+    for start, end, writes, index in spans:
+        clash = start < (reach if writes else write_reach)
+        require(not clash, f"instruction {index} shares bytes of the DMA window with a STORE")
+        reach = max(reach, end)
+        write_reach = max(write_reach, end) if writes else write_reach
+
+
+def _verify_counters(code: list[Instr], config: ArchConfig) -> None:
+    """No token counter can exceed its maximum, one after another or at once.
+
+    Dispatch is in order and queues are bounded: when an instruction runs, those of another engine
+    that lie further back than its queue is deep have taken their tokens; so have those whose
+    answering token it has taken itself.
+    """
+    engines = [ENGINE_OF.get(Opcode(i.opcode)) for i in code]
+    for giver in Engine:
+        for taker in Engine:
+            given, own, known = 0, 0, 0
+            takes: list[int] = []
+            answers: deque[int] = deque()
+            for index, instr in enumerate(code):
+                if engines[index] == taker:
+                    if instr.wait >> giver & 1:
+                        takes.append(own)
+                    if instr.signal >> giver & 1:
+                        answers.append(len(takes))
+                    own += 1
+                elif engines[index] == giver:
+                    if instr.wait >> taker & 1 and answers:
+                        known = answers.popleft()
+                    given += instr.signal >> taker & 1
+                    sure = bisect_left(takes, own - config.queue_depth - PIPELINE)
+                    pending = given - max(sure, known)
+                    require(pending <= TOKEN_MAX,
+                            f"instruction {index}: up to {pending} tokens from {giver.name} to "
+                            f"{taker.name} may be pending, but a counter holds {TOKEN_MAX}")

@@ -1,0 +1,104 @@
+"""The compiler: one list of passes, each followed by the verifier of its level."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from sigbit.compiler.dependences import synchronize, verify_synchronized
+from sigbit.compiler.emit import emit, verify_program
+from sigbit.compiler.errors import VerifyError
+from sigbit.compiler.hazards import verify_hazards
+from sigbit.compiler.layout import lay_out, verify_layout
+from sigbit.compiler.legalize import legalize
+from sigbit.compiler.memory import place, verify_placed
+from sigbit.compiler.network import Network, verify_network
+from sigbit.compiler.schedule import schedule, verify_schedule
+from sigbit.compiler.separate import separate, verify_separated
+from sigbit.compiler.stage import stage, verify_staged
+from sigbit.compiler.tiles import tile
+from sigbit.compiler.tiles_verifier import verify_tiled
+from sigbit.ir.integer import IntegerGraph
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.program import Program
+
+Progress = Callable[[str, int, int], None]
+"""Called before every pass with its name, its number from 0 on and the number of passes."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every pass may look at besides the level before."""
+
+    graph: IntegerGraph
+    config: ArchConfig
+    name: str
+    vectors: Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """``run(level, context)`` gives the next level; ``verify(after, before, context)`` raises
+    VerifyError if it is wrong."""
+
+    name: str
+    run: Callable[[Any, Context], Any]
+    verify: Callable[[Any, Any, Context], None]
+
+
+def _verify_separated(after: Network, before: Network, context: Context) -> None:
+    verify_network(after)
+    verify_separated(after)
+
+
+def _verify_emitted(after: Program, before: Any, context: Context) -> None:
+    verify_program(after, before)
+    verify_hazards(after)
+
+
+PASSES = (
+    Pass("legalize", lambda g, c: legalize(g, c.config), lambda a, b, c: verify_network(a)),
+    Pass("separate", lambda n, c: separate(n, c.config), _verify_separated),
+    Pass("layout", lambda n, c: lay_out(n, c.config), lambda a, b, c: verify_layout(a, c.config)),
+    Pass("memory", lambda n, c: place(n, c.config), lambda a, b, c: verify_placed(a, c.config)),
+    Pass("tiles", lambda n, c: tile(n, c.config), lambda a, b, c: verify_tiled(a, c.config)),
+    Pass("stage", lambda n, c: stage(n, c.config), lambda a, b, c: verify_staged(a, c.config)),
+    Pass("schedule", lambda n, c: schedule(n, c.config), lambda a, b, c: verify_schedule(a, b)),
+    Pass("dependences", lambda n, c: synchronize(n, c.config),
+         lambda a, b, c: verify_synchronized(a, b)),
+    Pass("emit", lambda n, c: emit(n, c.graph, c.config, c.name, c.vectors), _verify_emitted),
+)
+"""All passes in order."""
+
+
+def compile_graph(
+    graph: IntegerGraph,
+    config: ArchConfig,
+    *,
+    name: str | None = None,
+    vectors: Mapping[str, NDArray[Any]] | None = None,
+    progress: Progress | None = None,
+) -> Program:
+    """The Program that evaluates ``graph`` on an accelerator; the same arguments give the same bytes.
+
+    ``vectors`` are test vectors to keep in the Program; ``name`` is the graph's if not given.
+    Raises :class:`~sigbit.compiler.errors.CompileError` where the graph does not fit the accelerator; the message names the layer, the
+    reason and what would work.
+    """
+    context = Context(graph, config, name or graph.name, vectors or {})
+    level: Any = graph
+    for number, step in enumerate(PASSES):
+        if progress:
+            progress(step.name, number, len(PASSES))
+        after = step.run(level, context)
+        try:
+            step.verify(after, level, context)
+        except VerifyError as error:
+            raise VerifyError(
+                f"{context.name}: pass {step.name!r} of the compiler produced something wrong, "
+                f"please report it: {error}"
+            ) from None
+        level = after
+    program: Program = level
+    return program
