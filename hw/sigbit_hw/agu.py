@@ -21,11 +21,11 @@ def segment_layout(config: ArchConfig) -> data.StructLayout:
     return data.StructLayout(
         {"shift": 1, "base": slot_bits}
         | {name: widths[name] for name in ("n_ic", "n_kx", "n_ky")}
-        | {name: slot_bits for name in _DELTAS})
+        | dict.fromkeys(_DELTAS, slot_bits))
 
 
 def nest_layout(config: ArchConfig) -> data.StructLayout:
-    """What the walker needs of an ``EXEC``, and the cycles that the drain of one of its blocks takes."""
+    """What the walker needs of an ``EXEC``, and the cycles that a block's drain takes."""
     widths = _WIDTHS[isa.Opcode.EXEC]
     names = ("mode", "keep", "drain", "n_seg", "n_ocb", "n_rows", "run", "wrap")
     return data.StructLayout(
@@ -34,9 +34,9 @@ def nest_layout(config: ArchConfig) -> data.StructLayout:
 
 
 def step_layout(config: ArchConfig) -> data.StructLayout:
-    """One step. The first slot of ``segment``'s block is ``base`` if ``fresh``, else where the segment stands;
-    the segment moves on by ``advance`` from there. Other steps than the ``first`` of a segment add ``step``.
-    Lanes in ``wrapped`` read ``wrap_words`` words further."""
+    """One step. The first slot of ``segment``'s block is ``base`` if ``fresh``, else where the
+    segment stands; the segment moves on by ``advance`` from there. Other steps than the ``first``
+    of a segment add ``step``. Lanes in ``wrapped`` read ``wrap_words`` words further."""
     slot_bits = ceil_log2(config.act_slots)
     return data.StructLayout({
         "segment": ceil_log2(config.segments),
@@ -53,10 +53,10 @@ def step_layout(config: ArchConfig) -> data.StructLayout:
 
 
 class NestWalker(wiring.Component):
-    """Segment table and loop counters: ``for ocb: for row: for block: for segment: for ky: for kx: for ic``.
+    """The loops of an ``EXEC``: ocb, row, block, segment, ky, kx, ic, from the outermost on.
 
-    The last step of a draining block waits until the drain time of the draining block before has passed
-    since the last step of that one.
+    The last step of a draining block waits until the drain time of the draining block before has
+    passed since the last step of that one.
 
     Members
     -------
@@ -96,7 +96,7 @@ class NestWalker(wiring.Component):
         entry, nest = segment_layout(config), Signal(nest_layout(config))
         start = self.i.valid & self.i.ready
 
-        # The entry of the segment under way is in a register; the one after it is looked up meanwhile.
+        # The segment under way is in a register; the one after it is looked up meanwhile.
         m.submodules.segments = segments = memory.Memory(
             shape=entry.size, depth=config.segments, init=[])
         writer, reader = segments.write_port(), segments.read_port(domain="comb")

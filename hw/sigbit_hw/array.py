@@ -17,15 +17,15 @@ CONTROL = data.StructLayout({
     "drain": 1,
     "end": 1,
 })
-"""What a step does: ``pool`` for ``Mode.MAX``; ``clear`` the accumulators, or ``shift`` them left, before it; it
-is the ``last`` of its block, which is to ``drain``; it is the ``end`` of its EXEC."""
+"""What a step does: ``pool`` for ``Mode.MAX``; ``clear`` the accumulators, or ``shift`` them left,
+before it; it is the ``last`` of its block, which is to ``drain``; it is the ``end`` of its EXEC."""
 
 
 class MacArray(wiring.Component):
     """Accumulators of ``pixels * oc_lanes`` outputs, maxima of ``pixels * ic_lanes`` channels.
 
     A step makes ``acc = (clear ? 0 : shift ? acc << term_radix_bits : acc) + weights . acts`` in
-    ``acc_bits`` of two's complement (it wraps), or, for ``pool``, ``max = clear ? acts : max(max, acts)``.
+    ``acc_bits`` of two's complement (it wraps); for ``pool``, the largest ``acts`` since ``clear``.
 
     Members
     -------
@@ -33,10 +33,11 @@ class MacArray(wiring.Component):
         A step in this cycle.
     ``acts : In(slot_bits).array(pixels)``, ``weights : In(weight_word_bits)``
         Its operands: pixel p's slot; the weights of lane ``oc * ic_lanes + ic``.
-    ``acc : Out(signed(acc_bits)).array(pixels, oc_lanes)``, ``maxima : Out(slot_bits).array(pixels)``
+    ``acc : Out(signed(acc_bits)).array(pixels, oc_lanes)``
+    ``maxima : Out(slot_bits).array(pixels)``
         Results, :attr:`latency` cycles after the step.
     ``done : Out(1)``, ``done_control : Out(CONTROL)``
-        The step of :attr:`latency` cycles ago: its result is on ``acc`` or ``maxima`` in this cycle only.
+        The step of :attr:`latency` cycles ago, whose result is there in this cycle only.
 
     One step a cycle, with any gaps.
     """

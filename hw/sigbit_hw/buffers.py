@@ -31,10 +31,10 @@ class BankWrite(Signature):
 
 
 class ActMemory(wiring.Component):
-    """Activation memory: ``pixels`` banks of slots, slot s in bank ``s % pixels``, word ``s // pixels``.
+    """Activation memory: slot s is in bank ``s % pixels``, word ``s // pixels``.
 
-    Each bank has two ports. Port A serves the operands. Port B serves, in this order, the drain, slot
-    writes (LOAD, FILL) and slot reads (STORE); banks are arbitrated one by one.
+    Each bank has two ports. Port A serves the operands. Port B serves, in this order, the drain,
+    slot writes (LOAD, FILL) and slot reads (STORE); banks are arbitrated one by one.
 
     Members
     -------
@@ -120,8 +120,8 @@ class WeightMemory(wiring.Component):
     ``write : In(WeightWrite)``
         One bus beat a cycle.
     ``word : In(word)``, ``weights : Out(weight_word_bits)``
-        The word addressed :attr:`read_latency` cycles ago; the last register is for the fan-out to all
-        pixels.
+        The word addressed :attr:`read_latency` cycles ago; the last register is for the fan-out to
+        all pixels.
     """
 
     read_latency = 3
@@ -153,7 +153,7 @@ class WeightMemory(wiring.Component):
 
 
 class ParamMemory(wiring.Component):
-    """Parameter memory: for each of ``post_lanes`` lanes the bits of an item that the requantizer uses.
+    """Parameter memory, the bits of an item that the requantizer uses, in ``post_lanes`` lanes.
 
     Members
     -------
@@ -200,7 +200,8 @@ class TableMemory(wiring.Component):
     -------
     ``write : In(TableWrite)``
         One entry a cycle, into all copies.
-    ``table : In(table)``, ``index : In(8).array(post_lanes)``, ``codes : Out(bits).array(post_lanes)``
+    ``table : In(table)``, ``index : In(8).array(post_lanes)``
+    ``codes : Out(bits).array(post_lanes)``
         Each lane's entry addressed 2 cycles ago.
     """
 

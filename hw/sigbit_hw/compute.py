@@ -1,4 +1,4 @@
-"""The compute engine: ``SEG``, ``OUT`` and ``EXEC`` on the array, from activation memory to activation memory."""
+"""The compute engine: executes ``SEG``, ``OUT`` and ``EXEC``."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, wiring
@@ -42,8 +42,8 @@ class ComputeEngine(wiring.Component):
     ``setup_retired : Out(1)``
         A SEG or OUT was executed in this cycle.
     ``retire : Out(Retire)``
-        An EXEC has written its last outputs (or, if it does not drain, its last step has left the array),
-        in order.
+        An EXEC has written its last outputs, or its last step has left the array if it does not
+        drain. In order.
     ``act_write : In(ActWrite)``, ``act_read : In(ActRead)``
         Slot writes of LOAD and FILL, slot reads of STORE, between the drain's writes.
     ``weight_write``, ``param_write``, ``table_write``
@@ -51,13 +51,16 @@ class ComputeEngine(wiring.Component):
     ``trace : Out(ActTrace)``
         All writes into the activation memory.
     ``busy, feeding, stalled : Out(1)``
-        Any EXEC not retired; a step is issued in this cycle; none is, although an instruction is at hand.
+        Any EXEC not retired; a step is issued in this cycle; none is, although there is an
+        instruction.
 
-    Timing: an EXEC accepted in cycle t begins in cycle t + 1, or, with ``sync``, in the first cycle from then
-    on in which all earlier EXECs have retired; one cycle later it issues its first step, and from then on
-    one a cycle, but the last steps of draining blocks at least the drain time of the earlier one apart. It
-    retires :attr:`result_latency` cycles after its last step if it does not drain, else
-    :attr:`drain_latency` plus the drain time of its last block, less one.
+    Timing: an EXEC accepted in cycle t begins in cycle t + 1, or later: with ``sync``, when all
+    earlier EXECs have retired in earlier cycles; else when fewer than :data:`EXECS_IN_FLIGHT` are
+    left. One cycle later it issues its first step, and from then on one a cycle, but the last steps
+    of draining blocks at least the drain time of the earlier one apart. It retires
+    :attr:`result_latency` cycles after its last step if it does not drain, else
+    :attr:`drain_latency` plus the drain time of its last block, less one; at the earliest one
+    cycle after the EXEC before.
     """
 
     def __init__(self, config: ArchConfig) -> None:
@@ -139,7 +142,7 @@ class ComputeEngine(wiring.Component):
             m.d.sync += [
                 waiting.eq(1), execute.eq(views[isa.Opcode.EXEC]), index.eq(self.i.p.index)]
 
-        # EXECs on their way: those that drain queue for the drain, all of them for their retirement.
+        # EXECs on their way queue for the drain, if they drain, and for retirement.
         m.submodules.drains = drains = Queue(drain_layout(self.config), EXECS_IN_FLIGHT)
         m.submodules.retirements = retirements = Queue(_RETIREMENT, EXECS_IN_FLIGHT)
         connect(m, drains.o, drain.i)

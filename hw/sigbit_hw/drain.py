@@ -15,16 +15,16 @@ from sigbit_hw.requant import Requantizer
 
 
 class Drain(wiring.Component):
-    """Copies the results of a block, post-processes ``post_lanes`` of them a cycle and writes their codes.
+    """Copies a block's results, post-processes ``post_lanes`` of them a cycle, writes their codes.
 
-    For each result: accumulator -> requantizer -> activation table; a maximum goes to the table as it is.
+    An accumulator goes through requantizer and activation table; a maximum to the table as it is.
 
     Members
     -------
     ``i : In(stream(drain_layout))``
         The EXECs that drain, in order.
     ``start : In(1)``
-        ``acc`` and ``maxima`` hold a block's results in this cycle. At least the block's drain time apart.
+        ``acc`` and ``maxima`` hold a block's results. At least the block's drain time apart.
     ``acc : In(signed(acc_bits)).array(pixels, oc_lanes)``, ``maxima : In(slot_bits).array(pixels)``
         Results.
     ``writes : Out(BankWrite).array(pixels)``

@@ -1,4 +1,4 @@
-"""The drain's order: which accumulators are post-processed in a cycle, and which slots that writes."""
+"""The drain's order: what is post-processed in a cycle, and which slots that writes."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
@@ -14,7 +14,7 @@ _EXEC = {f.name: f.width for f in isa.LAYOUTS[isa.Opcode.EXEC]}
 
 
 def drain_layout(config: ArchConfig) -> data.StructLayout:
-    """What the drain of an ``EXEC`` needs of it and of its ``OUT``; slots modulo the memory's size."""
+    """What the drain needs of an ``EXEC`` and its ``OUT``; slots modulo the memory's size."""
     slots = {"base", "d_slot", "d_pix", "d_col", "d_line", "d_row", "d_plane"}
     sizes = {"param": ceil_log2(config.param_groups), "table": ceil_log2(config.tables)}
     return data.StructLayout(
@@ -24,10 +24,10 @@ def drain_layout(config: ArchConfig) -> data.StructLayout:
 
 
 def move_layout(config: ArchConfig) -> data.StructLayout:
-    """One cycle of the drain, for the addresses: ``write`` the channel slots of a mask at the pixel's slot plus
-    ``offset`` and multiples of ``d_slot``. Then the pixel's slot moves on by ``advance``; or, if ``again``,
-    back to the block's first; or, if ``restart``, to ``base``. After a ``block_end`` the next block begins
-    there. ``end``: the last cycle of an EXEC."""
+    """One cycle of the drain, for the addresses: ``write`` the channel slots of a mask at the
+    pixel's slot plus ``offset`` and multiples of ``d_slot``. Then the pixel's slot moves on by
+    ``advance``; or, if ``again``, back to the block's first; or, if ``restart``, to ``base``. After
+    a ``block_end`` the next block begins there. ``end``: the last cycle of an EXEC."""
     slot = ceil_log2(config.act_slots)
     return data.StructLayout({
         "write": config.drain_slots, "offset": slot, "d_slot": slot, "advance": slot, "base": slot,
@@ -89,20 +89,20 @@ class OutputSlots(wiring.Component):
 
 
 class DrainWalker(wiring.Component):
-    """``for ocb: for row: for block: for plane: for pixel: for parameter group``, one group a cycle.
+    """The loops of a drain: ocb, row, block, plane, pixel, and one parameter group a cycle.
 
     Members
     -------
     ``i : In(stream(drain_layout))``
         The EXECs that drain, in order; each must have been accepted before its first ``start``.
     ``start : In(1)``
-        The next cycle is the first of the next block's drain. At least the block's drain time apart.
+        The next cycle is the first of a block's drain. At least the block's drain time apart.
     ``active : Out(1)``, ``entry : Out``, ``pool : Out(1)``, ``param : Out``, ``table : Out``
-        In a cycle of the drain: ``pixel * groups_per_block + group`` (for ``pool`` there is one group),
-        parameter group, activation table.
+        In a cycle of the drain: ``pixel * groups_per_block + group`` (for ``pool`` there is one
+        group), parameter group, activation table.
     ``move : Out(move_layout)``
-        What the cycle before writes: nothing for pixels past the run and channel slots from ``n_slots``
-        on.
+        What the cycle before writes: nothing for pixels past the run and channel slots from
+        ``n_slots`` on.
     """
 
     latency = 1
@@ -149,8 +149,8 @@ class DrainWalker(wiring.Component):
         with m.If(block_end):
             m.d.sync += plane.eq(1)
 
-        # Pixels left of the run and of the line, this one included, and its column phase, from 1. Every
-        # plane begins again with the block's first pixel.
+        # Pixels left of the run and of the line, this one included, and its column phase, from 1.
+        # Every plane begins again with the block's first pixel.
         place = data.StructLayout({
             "left": job.run.shape(), "room": job.wrap.shape(), "phase": job.phases.shape()})
         here, after, block = (Signal(place, name=name) for name in ("here", "after", "block"))
@@ -193,8 +193,8 @@ class DrainWalker(wiring.Component):
         with m.If(ocb_end):
             m.d.sync += [row.eq(1), ocb.eq(ocb + 1)]
 
-        # Channels: distance from channel slot 0, channel slots left, parameter group; and the same of
-        # the output-channel block's first group.
+        # Channels: distance from channel slot 0, channel slots left, parameter group; and the same
+        # of the output-channel block's first group.
         channels = data.StructLayout({
             "offset": len(job.d_slot), "left": len(job.n_slots), "param": len(job.param)})
         channel, channel_after, channel_first = (

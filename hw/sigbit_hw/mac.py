@@ -1,4 +1,4 @@
-"""The dot product of ESB codes: the leaf of the array, where nearly all of the accelerator's LUTs are."""
+"""The dot product of ESB codes: the leaf of the array, where most of the LUTs are."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from sigbit_hw.arch.formats import EsbFormat
 from sigbit_hw.pipeline import add_with_carry
 
 TABLE_INPUT_BITS = 8
-"""Magnitude bits of both factors together up to which a product is a truth table (6: one LUT6 a bit)."""
+"""Magnitude bits of both factors together up to which a product is a truth table."""
 
 
 def truth_table(index: Value, function: Callable[[int], int], width: int) -> Value:
@@ -31,10 +31,10 @@ def significand(field: Value, fmt: EsbFormat) -> tuple[Value, Value]:
 class DotProduct(wiring.Component):
     """Sum over ``ic_lanes`` of weight times activation, in units of both formats' LSBs.
 
-    Products are magnitudes (by truth table where that is small, else product of the significands and
-    shift) with a sign. A negative product enters the adder tree as one's complement; the missing +1
-    of each is the carry-in of an adder above it. One is left over: it is the output ``carry``, for the
-    carry-in of the accumulator.
+    Products are magnitudes (by truth table where that is small, else product of the significands
+    and shift) with a sign. A negative product enters the adder tree as one's complement; the
+    missing +1 of each is the carry-in of an adder above it. One is left over: it is the output
+    ``carry``, for the carry-in of the accumulator.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class DotProduct(wiring.Component):
         Codes, lane 0 in the low bits.
     ``dot : Out(signed(n))``, ``carry : Out(1)``
         ``dot + carry`` is the dot product of ``latency`` cycles ago. The sum over k lanes lies in
-        [-k M - 1, k M], M the largest product: every node of the tree has exactly the bits for that.
+        [-k M - 1, k M], M the largest product: nodes of the tree have exactly the bits for that.
 
     One dot product a cycle. Nothing is rounded.
     """
@@ -71,7 +71,7 @@ class DotProduct(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Cycles from codes to dot product: the product (1 or 2), then one for each level of the tree."""
+        """Cycles from codes to dot product: 1 or 2 for the product, 1 for a level of the tree."""
         return (1 if self.by_table else 2) + self.ic_lanes.bit_length() - 1
 
     def compute(self, weights: ArrayLike, acts: ArrayLike) -> NDArray[np.int64]:
@@ -103,7 +103,8 @@ class DotProduct(wiring.Component):
         wf, af = self.weight_format, self.act_format
         nodes: list[tuple[Value, Value]] = []
         for lane in range(self.ic_lanes):
-            weight, act = self.weights.word_select(lane, wf.bits), self.acts.word_select(lane, af.bits)
+            weight = self.weights.word_select(lane, wf.bits)
+            act = self.acts.word_select(lane, af.bits)
             product = self._magnitude(
                 m, weight[:wf.magnitude_bits], act[:af.magnitude_bits], lane)
             negative: Value = weight[-1] ^ act[-1] if af.signed else weight[-1]

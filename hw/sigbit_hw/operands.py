@@ -15,9 +15,9 @@ from sigbit_hw.pipeline import delay
 class OperandFetch(wiring.Component):
     """Walks every segment's slots, addresses the banks, rotates what they give to the lanes.
 
-    Lane p of a step at slot F reads slot F + p: bank ``(F + p) % pixels``, word ``(F + p) // pixels``, and
-    ``wrap_words`` words further if it is wrapped. So bank b serves lane ``(b - F) % pixels``, and its word
-    is ``F // pixels``, one more if ``b < F % pixels``.
+    Lane p of a step at slot F reads slot F + p, and ``wrap_words`` words further if it is wrapped.
+    So bank b serves lane ``(b - F) % pixels``; its word is ``F // pixels``, or the next if
+    ``b < F % pixels``.
 
     Members
     -------
@@ -98,7 +98,8 @@ class OperandFetch(wiring.Component):
                     m.d.sync += [lane.eq(self.slots[(r + p) % pixels])
                                  for p, lane in enumerate(self.acts)]
         m.d.comb += [
-            self.weight.eq(delay(m, step.weight, self.latency - WeightMemory.read_latency, "weight")),
+            self.weight.eq(delay(
+                m, step.weight, self.latency - WeightMemory.read_latency, "weight")),
             self.fed.eq(delay(m, self.valid, self.latency, "fed", reset=True)),
             self.control.eq(delay(m, step.control, self.latency, "control")),
         ]

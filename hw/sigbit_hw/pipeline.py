@@ -8,8 +8,8 @@ from amaranth.hdl import Cat, Const, Module, Signal, Value
 def delay(m: Module, value: Any, cycles: int, name: str, *, reset: bool = False) -> Any:
     """``value`` as it was ``cycles`` clock cycles ago, of the same shape.
 
-    ``reset`` clears the registers at reset: for bits that have an effect on their own. Data that only
-    mean something beside such a bit go without, so that synthesis can use shift registers.
+    ``reset`` clears the registers at reset: for bits that have an effect on their own. Data that
+    only mean something beside such a bit go without, so that synthesis can use shift registers.
     """
     for k in range(cycles):
         register = Signal(value.shape(), name=f"{name}_d{k + 1}", reset_less=not reset)

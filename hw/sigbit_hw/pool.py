@@ -43,8 +43,8 @@ class RunningMax(wiring.Component):
     ``enable, clear : In(1)``
         Take ``acts`` into account in this cycle; forget what came before it.
     ``codes : Out(lanes * bits)``
-        The maxima, one cycle after the last ``enable``. Of two codes of equal value that with the larger
-        order key is kept.
+        The maxima, one cycle after the last ``enable``. Of two codes of equal value that with the
+        larger order key is kept.
 
     One slot a cycle.
     """

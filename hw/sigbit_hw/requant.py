@@ -29,7 +29,7 @@ def saturated(value: Value, bits: int) -> Value:
 
 
 class Requantizer(wiring.Component):
-    """One post-processing lane: ``sat8(round_half_up(sat12(floor((acc + bias) 8 / 2^shift)) m / 64))``.
+    """One post-processing lane: :func:`sigbit_hw.arch.numerics.requantize`.
 
     Parameters
     ----------
@@ -43,8 +43,8 @@ class Requantizer(wiring.Component):
     ``y : Out(signed(8))``
         Pre-activation, :attr:`latency` cycles later.
 
-    One result a cycle. The shifter works in two steps, by multiples of 8 and by 0 to 7, with a saturation
-    to 12 + 7 bits between them: what it cuts off would saturate in the end as well.
+    One result a cycle. The shifter works in two steps, by multiples of 8 and by 0 to 7, with a
+    saturation to 12 + 7 bits between them: what it cuts off would saturate in the end as well.
     """
 
     latency = 9

@@ -1,21 +1,24 @@
 """The compute engine against addressing and numerics: codes, cycles, retirement, trace."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from amaranth.back import rtlil
-from sigbit_sim.bench.compute import Contents, cycles, results, run
 
 from sigbit_hw.arch import addressing
 from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.formats import EsbFormat
 from sigbit_hw.arch.isa import Instr, Mode, Opcode
 from sigbit_hw.compute import ComputeEngine
+from sigbit_sim.bench.compute import Contents, cycles, results, run
 
 
 def config(name, pixels, oc, ic, post, act=None, **more):
-    fields = {"weight_format": EsbFormat(4, 1), "act_format": act or EsbFormat(4, 2),
-              "acc_bits": 20, "term_radix_bits": 3, "act_slots": 512, "weight_words": 64,
-              "param_groups": 16, "tables": 4, "bus_bits": 64}
+    fields: dict[str, Any] = {
+        "weight_format": EsbFormat(4, 1), "act_format": act or EsbFormat(4, 2),
+        "acc_bits": 20, "term_radix_bits": 3, "act_slots": 512, "weight_words": 64,
+        "param_groups": 16, "tables": 4, "bus_bits": 64}
     return ArchConfig(name=name, pixels=pixels, oc_lanes=oc, ic_lanes=ic, post_lanes=post,
                       **(fields | more))
 
@@ -30,7 +33,8 @@ CONFIGS = {c.name: c for c in (
 
 
 class Programs:
-    """Random legal programs. EXECs read the lower half of the memory and write the third quarter."""
+    """Random legal programs. EXECs read the lower half of the memory and write the third
+    quarter."""
 
     def __init__(self, config, rng):
         self.config, self.rng = config, rng
@@ -53,7 +57,7 @@ class Programs:
                 d_wrap=c.pixels * int(rng.integers(-3, 6)), **d)
             slots = addressing.read_slots(segment, execute, c)
             slots = slots.swapaxes(3, 4).reshape(*slots.shape[:2], len(pixel), -1)[:, :, pixel]
-            if 0 <= slots.min() and slots.max() < self.half:
+            if slots.min() >= 0 and slots.max() < self.half:
                 return segment
         raise AssertionError("no legal segment found")
 
@@ -144,6 +148,56 @@ def test_random_programs(name, case, rng):
         assert (result.acts[quarter:] != contents.acts[quarter:]).any()
     else:
         assert (result.acts[quarter:] == contents.acts[quarter:]).all()
+
+
+def execute(**fields):
+    return Instr(Opcode.EXEC, **({"drain": 1} | fields))
+
+
+def check_all(config, program, rng, **traffic):
+    contents = Contents.random(config, rng)
+    result = check(config, program, contents, rng, **traffic)
+    expected = results(program, contents, config)
+    assert (result.acts == expected).all()
+    assert (expected != contents.acts).any()
+    return result
+
+
+def test_sync_reads_what_was_written(rng):
+    """Each EXEC reads the outputs of the one before, which are written in the last cycles."""
+    config = CONFIGS["plain"]
+    wrap = {"run": 8, "wrap": 8}
+    program = []
+    for k in range(4):
+        program += [
+            Instr(Opcode.SEG, base=16 * k, n_ic=1),
+            Instr(Opcode.OUT, base=16 * (k + 1), d_slot=1, n_slots=1, d_pix=1, d_col=1, param=k),
+            execute(sync=1, **wrap),
+        ]
+    check_all(config, program, rng)
+
+
+def test_single_step_segments_in_single_step_blocks(rng):
+    """As many segments as there are, a step each; then one segment of one step in many blocks."""
+    config = CONFIGS["slow-drain"]
+    segments = [
+        Instr(Opcode.SEG, index=k, base=9 * k, shift=k % 3 == 2, d_wrap=2, d_row=5, d_ocb=-7)
+        for k in range(config.segments)]
+    out = Instr(Opcode.OUT, base=300, d_slot=1, n_slots=8, d_pix=9, d_col=9, d_line=9, d_row=9)
+    program = [*segments, out, execute(n_seg=config.segments, n_ocb=2, n_rows=2, run=3, wrap=9),
+               execute(run=12, wrap=4)]
+    check_all(config, program, rng)
+
+
+def test_no_more_in_flight_than_there_is_room_for(rng):
+    config = CONFIGS["plain"]
+    program = [Instr(Opcode.SEG, base=40, n_ic=1),
+               Instr(Opcode.OUT, base=100, d_slot=1, d_pix=1, d_col=1)]
+    program += [execute(drain=0, keep=int(k > 0), run=2, wrap=2, weights=k) for k in range(9)]
+    program += [execute(keep=1, run=2, wrap=2, weights=11)]
+    result = check_all(config, program, rng)
+    waits = np.diff(result.accepted[2:])
+    assert waits.max() > waits.min()
 
 
 def test_preset_elaborates():

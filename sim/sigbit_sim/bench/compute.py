@@ -13,7 +13,7 @@ from sigbit_hw.compute import EXECS_IN_FLIGHT, ComputeEngine
 
 @dataclass
 class Contents:
-    """What the memories hold: codes [slots, lanes], [words, oc, ic]; params [3, channels]; tables."""
+    """Codes of slots and lanes; of words, oc and ic lanes; params [3, channels]; tables."""
 
     acts: np.ndarray
     weights: np.ndarray
@@ -65,7 +65,7 @@ def results(program: list[Instr], contents: Contents, config: ArchConfig) -> np.
 
 def _accumulate(execute, segments, acts, contents, config, kept):
     """Results ``[ocb, row, block, pixel, lane]``: accumulators, or order keys."""
-    word, start = execute.weights, 0
+    start = 0
     steps = sum(s.n_ic * s.n_kx * s.n_ky for s in (segments[i] for i in range(execute.n_seg)))
     words = (execute.weights + np.arange(execute.n_ocb * steps)).reshape(execute.n_ocb, steps)
     total = kept if execute.keep else None
@@ -86,7 +86,6 @@ def _accumulate(execute, segments, acts, contents, config, kept):
             total = total << config.term_radix_bits
         total = numerics.wrap(total + products, config.acc_bits)
         start += count
-    assert word >= 0
     return total
 
 
@@ -113,13 +112,15 @@ def _drain(execute, out, total, acts, contents, config):
 
 def cycles(program: list[Instr], accepted: list[int], dut: ComputeEngine):
     """The cycle model: (cycles that feed a step, cycles of the EXECs' retirement)."""
-    config, segments, out = dut.config, {}, None
-    fed, retired, closed_until = [], [], 0
+    config, segments, planes = dut.config, {}, 0
+    fed: list[int] = []
+    retired: list[int] = []
+    drain = closed_until = 0
     for instr, at in zip(program, accepted, strict=True):
         if instr.opcode == Opcode.SEG:
             segments[instr.index] = instr
         elif instr.opcode == Opcode.OUT:
-            out = instr
+            planes = instr.n_planes
         else:
             begin = at + 1
             if instr.sync and retired:
@@ -132,8 +133,8 @@ def cycles(program: list[Instr], accepted: list[int], dut: ComputeEngine):
             for _ in range(instr.n_ocb * instr.n_rows * addressing.blocks_of_run(instr, config)):
                 last = now + steps - 1
                 if instr.drain:
-                    drain = config.drain_cycles(out.n_planes) if instr.mode == Mode.MAC \
-                        else config.pixels * out.n_planes
+                    drain = config.drain_cycles(planes) if instr.mode == Mode.MAC \
+                        else config.pixels * planes
                     last = max(last, closed_until)
                     closed_until = last + drain
                 fed += [*range(now, now + steps - 1), last]
@@ -198,8 +199,10 @@ def run(config: ArchConfig, program: list[Instr], contents: Contents,
         for slot, value in enumerate(memory):
             ctx.set(dut.acts.banks[slot % pixels][slot // pixels], value)
         await fill(ctx, dut, contents)
-        sent, expected_reads, offered_load, offered_read, now = 0, [], False, False, 0
-        offered = False
+        sent = now = read = 0
+        load = (0, 0)
+        offered = offered_load = offered_read = False
+        expected_reads: list[int] = []
         while len(result.retired) < executes or expected_reads:
             assert now < limit, f"still running after {limit} cycles"
             running = len(result.retired) < executes
@@ -226,7 +229,6 @@ def run(config: ArchConfig, program: list[Instr], contents: Contents,
             if offered_read and ctx.get(dut.act_read.request.ready):
                 expected_reads.append(memory[read])
                 offered_read = False
-            before = list(memory)
             for b in range(pixels):
                 trace = getattr(dut.trace, f"bank_{b}")
                 if ctx.get(trace.valid):
@@ -234,7 +236,6 @@ def run(config: ArchConfig, program: list[Instr], contents: Contents,
                     result.written += 1
             if offered_load and ctx.get(dut.act_write.stream.ready):
                 assert memory[load[0]] == load[1]
-                before[load[0]] = load[1]
                 offered_load = False
             if offered and ctx.get(dut.i.ready):
                 result.accepted.append(now)
