@@ -56,8 +56,7 @@ def _split(text: str) -> list[_Module]:
         match = re.search(r"^module \\(\S+)\n", part, re.M)
         assert match is not None
         ports = {}
-        for port in re.finditer(r"^  wire width \d+ (?:signed )?(?:input|output|inout) (\d+)  ?(\S+)$", part,
-                                re.M):
+        for port in re.finditer(r"^  wire width \d+ \w+put (\d+) +(?:signed )?(\S+)$", part, re.M):
             if _ANONYMOUS.fullmatch(port[2]):
                 ports[port[2]] = f"\\port_{port[1]}"
         body = part[:match.start()] + "module \\\n" + part[match.end():]

@@ -1,0 +1,199 @@
+"""LOAD, FILL and STORE through the whole memory side, against an AXI memory that checks the protocol."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sigbit_hw.arch import images, regs
+from sigbit_hw.arch.addressing import block_slots
+from sigbit_hw.arch.config import PRESETS, ArchConfig
+from sigbit_hw.arch.isa import Instr, LoadKind, Opcode
+from sigbit_hw.arch.numerics import TABLE_ENTRIES
+from sigbit_sim.bench.machine import BASE, Machine
+
+PROGRAM = 0xe000
+CONFIGS = {
+    "nano": PRESETS["nano"],
+    "zcu102": replace(PRESETS["zcu102"], act_slots=4096),
+    "bus256": replace(PRESETS["mid"], act_slots=4096, bus_bits=256, burst_beats=4),
+    "bus512": replace(PRESETS["mid"], act_slots=4096, bus_bits=512, outstanding_reads=2),
+    "long_bursts": replace(PRESETS["nano"], burst_beats=256, outstanding_reads=1),
+}
+
+
+def block(rng: np.random.Generator, slots: int) -> dict[str, int]:
+    """A random block whose slots are distinct, positive and below ``slots``."""
+    n0, n1, n2 = (int(rng.integers(1, limit)) for limit in (30, 5, 4))
+    d1 = n0 + int(rng.integers(0, 9))
+    d2 = n1 * d1 + int(rng.integers(0, 9))
+    if rng.random() < 0.3:
+        d1 = -d1
+    reach = (n2 - 1) * d2 + (n1 - 1) * abs(d1) + n0
+    low = (n1 - 1) * -d1 if d1 < 0 else 0
+    return {"n0": n0, "n1": n1, "n2": n2, "d1": d1, "d2": d2,
+            "start": low + int(rng.integers(0, slots - reach - low))}
+
+
+class Model:
+    """What the memories hold after the instructions so far."""
+
+    def __init__(self, config: ArchConfig, memory: np.ndarray) -> None:
+        self.config, self.memory = config, memory.copy()
+        self.slots: dict[int, int] = {}
+        self.weights: dict[int, bytes] = {}
+        self.params: dict[int, bytes] = {}
+        self.tables: dict[int, int] = {}
+
+    def run(self, instr: Instr) -> None:
+        config, memory = self.config, self.memory
+        if instr.opcode == Opcode.FILL:
+            bits = config.act_format.bits
+            slot = sum((instr.code & (1 << bits) - 1) << (bits * k) for k in range(config.ic_lanes))
+            self.slots.update(dict.fromkeys(block_slots(instr, instr.dst).tolist(), slot))
+            return
+        item = {LoadKind.WEIGHTS: config.weight_word_bytes, LoadKind.ACTS: config.slot_bytes,
+                LoadKind.PARAMS: 8 * config.post_lanes, LoadKind.TABLE: images.TABLE_BYTES}
+        if instr.opcode == Opcode.STORE:
+            for k, slot in enumerate(block_slots(instr, instr.src).tolist()):
+                at = instr.address + k * config.slot_bytes
+                value = self.slots.get(slot, 0).to_bytes(config.slot_bytes, "little")
+                memory[at:at + config.slot_bytes] = np.frombuffer(value, np.uint8)
+            return
+        size = item[LoadKind(instr.kind)]
+        for k, target in enumerate(block_slots(instr, instr.dst).tolist()):
+            data = memory[instr.address + k * size:instr.address + (k + 1) * size].tobytes()
+            if instr.kind == LoadKind.ACTS:
+                self.slots[target] = int.from_bytes(data, "little")
+            elif instr.kind == LoadKind.WEIGHTS:
+                self.weights[target] = data
+            elif instr.kind == LoadKind.PARAMS:
+                for lane in range(config.post_lanes):
+                    self.params[target * config.post_lanes + lane] = data[8 * lane:8 * lane + 8]
+            else:
+                codes = images.unpack_table(np.frombuffer(data, np.uint8))[0]
+                mask = (1 << config.act_format.bits) - 1
+                for entry in range(TABLE_ENTRIES):
+                    self.tables[target * TABLE_ENTRIES + entry] = int(codes[entry]) & mask
+
+
+def random_program(rng: np.random.Generator, config: ArchConfig, length: int) -> list[Instr]:
+    """LOADs and FILLs of all kinds and STOREs into the second half of the window, one after another by tokens."""
+
+    def address(size: int, low: int, high: int) -> int:
+        return int(rng.integers(low, high - size)) // config.bus_bytes * config.bus_bytes
+
+    program: list[Instr] = []
+    for _ in range(length):
+        kind = rng.choice(["acts", "weights", "params", "table", "fill", "store"],
+                          p=[0.3, 0.15, 0.1, 0.05, 0.15, 0.25])
+        b = block(rng, config.act_slots)
+        start = b.pop("start")
+        wait = {"wait": 0}
+        if program:
+            before = 2 if program[-1].opcode == Opcode.STORE else 0
+            mine = 2 if kind == "store" else 0
+            if before != mine:
+                program[-1] = program[-1].replace(signal=1 << mine)
+                wait = {"wait": 1 << before}
+        if kind == "fill":
+            program.append(Instr(Opcode.FILL, code=int(rng.integers(256)), dst=start, **b, **wait))
+            continue
+        if kind in ("acts", "store"):
+            size = b["n0"] * b["n1"] * b["n2"] * config.slot_bytes
+        else:
+            items = {"weights": (config.weight_words, config.weight_word_bytes),
+                     "params": (config.param_groups, 8 * config.post_lanes),
+                     "table": (config.tables, images.TABLE_BYTES)}[str(kind)]
+            n0 = int(rng.integers(1, 4))
+            b = {"n0": n0}
+            start = int(rng.integers(0, items[0] - n0))
+            size = n0 * items[1]
+        beats = images.beats(size, config)
+        if kind == "store":
+            program.append(Instr(Opcode.STORE, address=address(size, 0x8000, PROGRAM), src=start,
+                                 beats=beats, **b, **wait))
+        else:
+            name = {"acts": LoadKind.ACTS, "weights": LoadKind.WEIGHTS, "params": LoadKind.PARAMS,
+                    "table": LoadKind.TABLE}[str(kind)]
+            program.append(Instr(Opcode.LOAD, kind=name, address=address(size + 64, 0, PROGRAM),
+                                 dst=start, beats=beats, **b, **wait))
+    return [*program, Instr(Opcode.HALT)]
+
+
+def compare(machine: Machine, ctx: Any, model: Model) -> None:
+    compute = machine.compute
+    assert model.slots
+    assert {s: ctx.get(compute.acts[s]) for s in model.slots} == model.slots
+    for word, value in model.weights.items():
+        parts = [ctx.get(compute.weights[word * compute.parts + k]) for k in range(compute.parts)]
+        size = machine.config.bus_bytes
+        assert b"".join(part.to_bytes(size, "little") for part in parts) == value
+    for item, value in model.params.items():
+        assert ctx.get(compute.params[item]).to_bytes(8, "little") == value
+    assert {e: ctx.get(compute.tables[e]) for e in model.tables} == model.tables
+    assert (machine.window == model.memory).all()
+    assert (machine.store[:machine.margin] == 0xa5).all()
+    assert (machine.store[-machine.margin:] == 0xa5).all()
+
+
+@pytest.mark.parametrize(("latency", "stall"), [((1, 1), 0.0), ((5, 60), 0.4)])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_random_programs(name: str, latency: tuple[int, int], stall: float,
+                         rng: np.random.Generator) -> None:
+    config = CONFIGS[name]
+    program = random_program(rng, config, 20)
+    memory = rng.integers(0, 256, 1 << 16).astype(np.uint8)
+    machine = Machine(config, memory, rng, latency=latency, stall=stall)
+
+    async def test(ctx: Any) -> None:
+        result = await machine.run(ctx, program, offset=PROGRAM, WRITE_LO=0x8000, WRITE_HI=PROGRAM)
+        assert result == (regs.STATUS_DONE, 0, 0)
+        model = Model(config, machine.window)
+        # The window already holds the stores: take everything but them from the original.
+        model.memory[:PROGRAM] = memory[:PROGRAM]
+        for instr in program[:-1]:
+            model.run(instr)
+        compare(machine, ctx, model)
+        assert await machine.read(ctx, "RETIRED") == len(program) - 1
+        stored = sum(i.n0 * i.n1 * i.n2 for i in program if i.opcode == Opcode.STORE)
+        assert len(machine.bus.strobed) == stored * config.slot_bytes
+        longest = max(beats for _, beats in machine.bus.read_bursts)
+        assert longest <= config.burst_beats
+        assert not machine.bus.busy
+
+    machine.simulate(test, limit=100_000)
+
+
+def test_store_keeps_the_bytes_after_an_unaligned_tail(rng: np.random.Generator) -> None:
+    config = PRESETS["nano"]
+    machine = Machine(config, np.zeros(1 << 13, np.uint8), rng)
+    program = [
+        Instr(Opcode.FILL, code=5, dst=0, n0=5, signal=4),
+        Instr(Opcode.STORE, address=0xff8, beats=2, src=0, n0=5, wait=1),
+        Instr(Opcode.HALT),
+    ]
+
+    async def test(ctx: Any) -> None:
+        assert await machine.run(ctx, program) == (regs.STATUS_DONE, 0, 0)
+        assert (machine.window[0xff8:0x1002] == 0x55).all()
+        assert (machine.window[0x1002:] == 0).all()
+        assert machine.bus.write_bursts == [(BASE + 0xff8, 1), (BASE + 0x1000, 1)]
+
+    machine.simulate(test)
+
+
+def test_consecutive_loads_keep_the_bus_busy(rng: np.random.Generator) -> None:
+    """With 40 cycles of latency, ten LOADs of weights take little more than one beat a cycle."""
+    config = replace(PRESETS["nano"], outstanding_reads=8)
+    machine = Machine(config, rng.integers(0, 256, 1 << 16).astype(np.uint8), rng, latency=(40, 40))
+    beats = 100
+    loads = [Instr(Opcode.LOAD, kind=LoadKind.WEIGHTS, address=0x1000 + 0x400 * k, dst=k * beats, n0=beats,
+                   beats=beats) for k in range(10)]
+
+    async def test(ctx: Any) -> None:
+        assert (await machine.run(ctx, [*loads, Instr(Opcode.HALT)]))[0] == regs.STATUS_DONE
+        assert await machine.read(ctx, "LOAD_BUSY") < 1.15 * beats * len(loads) + 60
+
+    machine.simulate(test)
