@@ -98,11 +98,10 @@ def _run(
     from sigbit.data import load_digits
 
     digits = load_digits()
-    count = len(digits.test_labels) if images is None else images
-    if count > len(digits.test_labels):
-        raise UserError(
-            f"--images must be in [1, {len(digits.test_labels)}], the test split, not {images}"
-        )
+    most = len(digits.test_y)
+    count = most if images is None else images
+    if count > most:
+        raise UserError(f"--images must be in [1, {most}], the test split, not {images}")
     with ThreadPoolExecutor(1) as background, progress() as bar:
         rtl: Future[Device] | None = None
         if device is DeviceName.RTL:

@@ -34,7 +34,7 @@ def show_table(
     table = Table(
         title=title, title_justify="left", title_style="bold", box=None, header_style="dim"
     )
-    for column, side in zip(columns, numbers.ljust(len(columns)), strict=True):
+    for column, side in zip(columns, numbers.ljust(len(columns)), strict=False):
         table.add_column(column, justify="right" if side == ">" else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))

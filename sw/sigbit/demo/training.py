@@ -28,8 +28,8 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class LayerWeights:
-    """Trained weights of one layer in units of their channel's scale, before rounding, and the values
-    that they are rounded to."""
+    """Trained weights of one layer in units of their channel's scale, before rounding, and the
+    values that they are rounded to."""
 
     name: str
     lsbs: NDArray[np.float64]
