@@ -32,16 +32,26 @@ class Builder:
         self.nodes.append(Input(f"in{len(self.nodes)}", kind, low, grid.contiguous))
         return self.nodes[-1].name
 
-    def source(self, tensor: str, oc: int, kernel: tuple[int, int], *, terms: int = 1,
-               stride: tuple[int, int] = (1, 1), padding: tuple[int, int, int, int] = (0, 0, 0, 0),
-               depthwise: bool = False, ones: bool = False) -> Source:
+    def source(
+        self,
+        tensor: str,
+        oc: int,
+        kernel: tuple[int, int],
+        *,
+        terms: int = 1,
+        stride: tuple[int, int] = (1, 1),
+        padding: tuple[int, int, int, int] = (0, 0, 0, 0),
+        depthwise: bool = False,
+        ones: bool = False,
+    ) -> Source:
         """An operand with random weights, sparse where many would overflow the accumulator."""
         c = self.type_of(tensor).shape[0]
         shape = (oc, 1 if depthwise else c, *kernel)
         values = self.config.weight_grid(terms).values
         weights = self.rng.choice(values, shape)
         budget = (1 << (self.config.acc_bits - 4)) // int(
-            np.abs(self.config.act_grid(self.type_of(tensor).planes).values).max())
+            np.abs(self.config.act_grid(self.type_of(tensor).planes).values).max()
+        )
         keep = min(1.0, budget / max(1, int(np.abs(weights).reshape(oc, -1).sum(1).max())))
         weights = np.where(self.rng.random(shape) < keep * 0.8, weights, 0)
         if ones:
@@ -66,31 +76,54 @@ class Builder:
         table = np.roll(table, -128)
         kind = TensorType((oc, h, w), planes, 0.25, self.zero(planes))
         name = f"conv{len(self.nodes)}"
-        self.nodes.append(Conv(
-            name, tuple(sources), self.rng.integers(-40, 40, oc), self.rng.integers(8, 16, oc),
-            shift, table, kind, location=f"model.py:{len(self.nodes)}"))
+        self.nodes.append(
+            Conv(
+                name,
+                tuple(sources),
+                self.rng.integers(-40, 40, oc),
+                self.rng.integers(8, 16, oc),
+                shift,
+                table,
+                kind,
+                location=f"model.py:{len(self.nodes)}",
+            )
+        )
         return name
 
-    def pool(self, tensor: str, kernel: tuple[int, int], stride: tuple[int, int],
-             padding: tuple[int, int, int, int] = (0, 0, 0, 0)) -> str:
+    def pool(
+        self,
+        tensor: str,
+        kernel: tuple[int, int],
+        stride: tuple[int, int],
+        padding: tuple[int, int, int, int] = (0, 0, 0, 0),
+    ) -> str:
         """A maximum pooling of a tensor of one digit."""
         kind = self.type_of(tensor)
         h, w = window(kind.shape[1:], kernel, stride, padding)
         name = f"pool{len(self.nodes)}"
-        self.nodes.append(MaxPool(name, tensor, kernel, stride, padding, TensorType(
-            (kind.shape[0], h, w), 1, kind.scale, kind.zero)))
+        self.nodes.append(
+            MaxPool(
+                name,
+                tensor,
+                kernel,
+                stride,
+                padding,
+                TensorType((kind.shape[0], h, w), 1, kind.scale, kind.zero),
+            )
+        )
         return name
 
     def graph(self, *outputs: str) -> IntegerGraph:
         """The graph of all nodes."""
         c = self.config
-        return IntegerGraph("net", c.weight_format, c.act_format, c.term_radix_bits,
-                            tuple(self.nodes), outputs)
+        return IntegerGraph(
+            "net", c.weight_format, c.act_format, c.term_radix_bits, tuple(self.nodes), outputs
+        )
 
 
 def random_graph(rng: np.random.Generator, config: ArchConfig, layers: int = 5) -> IntegerGraph:
-    """A small network: convolutions with kernels to 11x11, strides to 4, any padding, one to three terms
-    and digits, depthwise, residual and pooling operands, a linear tail."""
+    """A small network: convolutions with kernels to 11x11, strides to 4, any padding, one to three
+    terms and digits, depthwise, residual and pooling operands, a linear tail."""
     b = Builder(rng, config)
     size = int(rng.integers(1, 15)), int(rng.integers(1, 15))
     last = b.input((int(rng.integers(1, 12)), *size), int(rng.integers(1, 4)))
@@ -100,8 +133,14 @@ def random_graph(rng: np.random.Generator, config: ArchConfig, layers: int = 5) 
         tensors.append(last)
     if rng.random() < 0.4:
         _, h, w = b.type_of(last).shape
-        last = b.conv([b.source(last, int(rng.integers(1, 20)), (h, w), terms=2)
-                       if h * w <= 31 and h < 31 and w < 31 else b.source(last, 3, (1, 1))], 3)
+        last = b.conv(
+            [
+                b.source(last, int(rng.integers(1, 20)), (h, w), terms=2)
+                if h * w <= 31 and h < 31 and w < 31
+                else b.source(last, 3, (1, 1))
+            ],
+            3,
+        )
         tensors.append(last)
     extra = {str(rng.choice(tensors))} if rng.random() < 0.3 else set()
     return b.graph(last, *(extra - {last}))
@@ -122,16 +161,26 @@ def _layer(b: Builder, tensor: str) -> str:
     planes = int(rng.choice([1, 1, 2, 3]))
     terms = int(rng.integers(1, 4))
     if kind in ("depthwise", "average"):
-        source = b.source(tensor, c, kernel, terms=1 if kind == "average" else terms,
-                          stride=stride, padding=padding, depthwise=c > 1, ones=kind == "average")
+        source = b.source(
+            tensor,
+            c,
+            kernel,
+            terms=1 if kind == "average" else terms,
+            stride=stride,
+            padding=padding,
+            depthwise=c > 1,
+            ones=kind == "average",
+        )
         return b.conv([source], planes)
     if kind == "residual":
         odd = tuple(k | 1 for k in kernel)
         half = (odd[0] // 2, odd[1] // 2) * 2
-        sources = [b.source(tensor, c, odd, padding=half, stride=stride),
-                   b.source(tensor, c, (1, 1), terms=min(terms, 2), stride=stride,
-                            depthwise=c > 1)]
+        sources = [
+            b.source(tensor, c, odd, padding=half, stride=stride),
+            b.source(tensor, c, (1, 1), terms=min(terms, 2), stride=stride, depthwise=c > 1),
+        ]
         return b.conv(sources, planes)
     oc = int(rng.integers(1, 18))
-    return b.conv([b.source(tensor, oc, kernel, terms=terms, stride=stride, padding=padding)],
-                  planes)
+    return b.conv(
+        [b.source(tensor, oc, kernel, terms=terms, stride=stride, padding=padding)], planes
+    )

@@ -16,8 +16,8 @@ Ints = NDArray[np.int64]
 
 
 class Thread(IntEnum):
-    """Activities that are each in order: an EXEC first issues its steps, then drains, while the next
-    one issues already."""
+    """Activities that are each in order: an EXEC first issues its steps, then drains, while the
+    next one issues already."""
 
     LOAD = 0
     ISSUE = 1

@@ -2,8 +2,8 @@
 
 Every pair of conflicting accesses of different engines needs a token from the earlier to the later
 one, counted by a counter for each ordered pair of engines. Of the tokens an instruction would need
-from an engine, the latest implies the others, and tokens that an earlier instruction of the same engine has
-awaited imply older ones; what remains gives each signal one wait, in the same order.
+from an engine, the latest implies the others, and tokens that an earlier instruction of the same
+engine has awaited imply older ones; what remains gives each signal one wait, in the same order.
 """
 
 from dataclasses import dataclass, replace
@@ -142,8 +142,8 @@ def _within_counters(
 def _merge(
     pairs: Pairs, program: list[Instr], taker: Engine, config: ArchConfig
 ) -> tuple[int, int] | None:
-    """Merge ``pairs`` in place until the counter cannot overflow; an edge (taker, giver) to add where
-    that is not enough."""
+    """Merge ``pairs`` in place until the counter cannot overflow; an edge (taker, giver) to add
+    where that is not enough."""
     position = np.cumsum([_engine(i) == taker for i in program])
     m = first = 0
     while m < len(pairs):

@@ -1,9 +1,9 @@
 """Pass: the memory map of the DMA window and the Program container."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from sigbit.compiler.errors import CompileError, require
@@ -39,7 +39,8 @@ def emit(
         raise CompileError(f"{name}: needs a DMA window of {end} bytes; at most 4 GiB works")
     program = [
         step.instr.replace(address=step.instr.address + offsets[step.region])
-        if step.region else step.instr
+        if step.region
+        else step.instr
         for step in scheduled.steps
     ]
     low = min(offsets[output_region(p.name)] for p in outputs)
@@ -65,21 +66,25 @@ def verify_program(program: Program, scheduled: Scheduled) -> None:
     every layer's elements are listed exactly once."""
     config = program.config
     ports = [(p.offset, p.offset + p.bytes(config)) for p in (*program.inputs, *program.outputs)]
-    regions = sorted([
-        (program.program_offset, program.program_offset + program.instructions.size),
-        (program.image_offset, program.image_offset + program.image.size),
-        *ports,
-    ])
-    for (_, end), (start, _) in zip(regions, regions[1:], strict=False):
+    regions = sorted(
+        [
+            (program.program_offset, program.program_offset + program.instructions.size),
+            (program.image_offset, program.image_offset + program.image.size),
+            *ports,
+        ]
+    )
+    for (_, end), (start, _) in itertools.pairwise(regions):
         require(end <= start, f"regions of the DMA window overlap at byte {start}")
     require(regions[-1][1] <= program.memory_bytes, "a region ends outside the DMA window")
     low, high = program.write_window
-    stores = ports[len(program.inputs):]
-    require(low <= min(a for a, _ in stores) and max(b for _, b in stores) <= high <= regions[-1][1],
-            "the write window is not that of the outputs")
+    stores = ports[len(program.inputs) :]
+    wanted = min(start for start, _ in stores), max(end for _, end in stores)
+    require((low, high) == wanted, "the write window is not that of the outputs")
     require(all(b <= low for a, b in regions if (a, b) not in stores), "constants may be written")
-    sources = [(program.image_offset, program.image_offset + program.image.size),
-               *ports[: len(program.inputs)]]
+    sources = [
+        (program.image_offset, program.image_offset + program.image.size),
+        *ports[: len(program.inputs)],
+    ]
     for index, instr in enumerate(program.listing):
         if instr.opcode in (Opcode.LOAD, Opcode.STORE):
             end = instr.address + instr.beats * config.bus_bytes
@@ -110,8 +115,17 @@ def _port(
 ) -> Port:
     value, kind = scheduled.placed.network.values[name], graph[name].type
     phases = value.phases if region == name else 1
-    return Port(name, value.shape, 0, value.planes, phases, float(kind.scale), int(kind.zero),
-                value.low, value.high)
+    return Port(
+        name,
+        value.shape,
+        0,
+        value.planes,
+        phases,
+        float(kind.scale),
+        int(kind.zero),
+        value.low,
+        value.high,
+    )
 
 
 def _moved(port: Port, offset: int) -> Port:
@@ -123,9 +137,18 @@ def _layers(scheduled: Scheduled, graph: IntegerGraph) -> tuple[LayerInfo, ...]:
     for op in scheduled.placed.network.ops:
         if op.node is not None:
             kind = op.node.type
-            layers.append(LayerInfo(op.name, op.node.kind, kind.shape, kind.planes,
-                                    float(kind.scale), int(kind.zero), int(macs(graph, op.node)),
-                                    op.node.location))
+            layers.append(
+                LayerInfo(
+                    op.name,
+                    op.node.kind,
+                    kind.shape,
+                    kind.planes,
+                    float(kind.scale),
+                    int(kind.zero),
+                    int(macs(graph, op.node)),
+                    op.node.location,
+                )
+            )
     return tuple(layers)
 
 

@@ -20,8 +20,16 @@ def halo_fills(placed: Placed, name: str, config: ArchConfig) -> list[Instr]:
     else:
         groups = [(plane, 1, code) for plane, code in enumerate(codes)]
     return [
-        Instr(Opcode.FILL, code=code, dst=placed.bases[name] + first * layout.plane_step + start,
-              n0=n0, n1=n1, d1=d1, n2=count * layout.slots, d2=layout.slot_step)
+        Instr(
+            Opcode.FILL,
+            code=code,
+            dst=placed.bases[name] + first * layout.plane_step + start,
+            n0=n0,
+            n1=n1,
+            d1=d1,
+            n2=count * layout.slots,
+            d2=layout.slot_step,
+        )
         for first, count, code in groups
         for start, n0, n1, d1 in _runs(layout)
     ]

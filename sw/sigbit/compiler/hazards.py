@@ -1,7 +1,7 @@
 """The last verifier: a proof that the engines of a finished Program cannot disturb each other.
 
-It reads only the Program. Vector clocks over the four activities (load, issue, drain, store) grow along
-program order within an activity, from an EXEC's issue to its drain, along ``sync`` and along
+It reads only the Program. Vector clocks over the four activities (load, issue, drain, store) grow
+along program order within an activity, from an EXEC's issue to its drain, along ``sync`` and along
 tokens. Two conflicting accesses are safe if the clock of the later one contains the earlier one.
 """
 
@@ -24,8 +24,8 @@ PIPELINE = 2
 
 
 def verify_hazards(program: Program) -> None:
-    """Raise :class:`~sigbit.compiler.errors.VerifyError` unless every pair of conflicting accesses is
-    ordered, everything read was written, and no token counter can under- or overflow."""
+    """Raise :class:`~sigbit.compiler.errors.VerifyError` unless every pair of conflicting accesses
+    is ordered, everything read was written, and no token counter can under- or overflow."""
     code = program.listing
     require(bool(code) and code[-1].opcode == Opcode.HALT, "the program does not end with HALT")
     require(all(i.opcode != Opcode.HALT for i in code[:-1]), "HALT comes before the end")
@@ -59,21 +59,29 @@ class _Race:
             if access.thread != Thread.ISSUE or not instr.drain:
                 self._give(access)
         for (giver, taker), left in self.tokens.items():
-            require(not left, f"{len(left)} tokens from {Engine(giver).name} to "
-                              f"{Engine(taker).name} are never taken")
+            require(
+                not left,
+                f"{len(left)} tokens from {Engine(giver).name} to "
+                f"{Engine(taker).name} are never taken",
+            )
 
     def _take(self, indices: range) -> None:
         """Join the clocks of the tokens that instructions wait for."""
         for index in indices:
             instr = self.code[index]
             engine = ENGINE_OF[Opcode(instr.opcode)]
-            thread = {Engine.LOAD: Thread.LOAD, Engine.COMPUTE: Thread.ISSUE,
-                      Engine.STORE: Thread.STORE}[engine]
+            thread = {
+                Engine.LOAD: Thread.LOAD,
+                Engine.COMPUTE: Thread.ISSUE,
+                Engine.STORE: Thread.STORE,
+            }[engine]
             for giver in Engine:
                 if instr.wait >> giver & 1:
                     queue = self.tokens[giver, engine]
-                    require(bool(queue), f"{self._name(index)} waits for a token that no earlier "
-                                         "instruction gives")
+                    require(
+                        bool(queue),
+                        f"{self._name(index)} waits for a token that no earlier instruction gives",
+                    )
                     self._join(thread, queue.popleft())
 
     def _join(self, thread: Thread, clock: Ints) -> None:
@@ -91,17 +99,20 @@ class _Race:
         clock = self.clocks[access.thread][:, None].copy()
         now = clock[access.thread, 0]
         if access.thread == Thread.DRAIN:
-            clock[Thread.ISSUE] -= 1 # an EXEC drains while its own later blocks still read
+            clock[Thread.ISSUE] -= 1  # an EXEC drains while its own later blocks still read
         for memory, entries in access.reads.items():
             written = self.written[memory][:, entries]
             self._require(bool((written.max(0) > 0).all()), access, memory, "never written")
-            self._require(bool((written <= clock).all()), access, memory, "written at the same time")
+            self._require(
+                bool((written <= clock).all()), access, memory, "written at the same time"
+            )
             self.read[memory][access.thread, entries] = now
         for memory, entries in access.writes.items():
             for what, table in (("written", self.written), ("read", self.read)):
                 earlier = table[memory][:, entries]
-                self._require(bool((earlier <= clock).all()), access, memory,
-                              f"{what} at the same time")
+                self._require(
+                    bool((earlier <= clock).all()), access, memory, f"{what} at the same time"
+                )
             self.written[memory][access.thread, entries] = now
 
     def _give(self, access: Access) -> None:
@@ -115,8 +126,13 @@ class _Race:
                 self.tokens[engine, taker].append(self.clocks[thread].copy())
 
     def _require(self, condition: bool, access: Access, memory: Memory, why: str) -> None:
-        require(condition, f"{self._name(access.index)}: its {access.thread.name.lower()} uses "
-                           f"{memory.name} that may be {why}" if not condition else "")
+        require(
+            condition,
+            f"{self._name(access.index)}: its {access.thread.name.lower()} uses "
+            f"{memory.name} that may be {why}"
+            if not condition
+            else "",
+        )
 
     def _name(self, index: int) -> str:
         return f"instruction {index} ({listing([self.code[index]])[8:]})"
@@ -165,6 +181,8 @@ def _verify_counters(code: list[Instr], config: ArchConfig) -> None:
                     given += instr.signal >> taker & 1
                     sure = bisect_left(takes, own - config.queue_depth - PIPELINE)
                     pending = given - max(sure, known)
-                    require(pending <= TOKEN_MAX,
-                            f"instruction {index}: up to {pending} tokens from {giver.name} to "
-                            f"{taker.name} may be pending, but a counter holds {TOKEN_MAX}")
+                    require(
+                        pending <= TOKEN_MAX,
+                        f"instruction {index}: up to {pending} tokens from {giver.name} to "
+                        f"{taker.name} may be pending, but a counter holds {TOKEN_MAX}",
+                    )

@@ -1,9 +1,9 @@
 """Pass: where the elements of every value lie relative to its first slot.
 
-Element (digit, channel slot, line y, column x) lies at ``digit * plane + slot * slot_step +
-(x % phases) * phase_step + (y + top) * pitch + x // phases + left``; the halo is physical. Lanes of the
-array run across image lines if, for every operand, ``stride_y * pitch`` is congruent to the output
-width modulo ``pixels``; the pitch is chosen for that.
+Element (digit, channel slot, line y, column x) lies at ``digit * plane_step + slot * slot_step +
+(x % phases) * phase_step + (y + top) * pitch + x // phases + left``; the halo is physical. Lanes of
+the array run across image lines if, for every operand, ``stride_y * pitch`` is congruent to the
+output width modulo ``pixels``; the pitch is chosen for that.
 """
 
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Layout:
-    """The slots of a value: ``top`` and ``bottom`` halo lines, ``left`` halo columns of every phase,
-    ``pitch`` slots from line to line."""
+    """The slots of a value: ``top`` and ``bottom`` halo lines, ``left`` halo columns of every
+    phase, ``pitch`` slots from line to line."""
 
     planes: int
     slots: int

@@ -34,8 +34,12 @@ def legalize(graph: IntegerGraph, config: ArchConfig) -> Network:
             ops.append(op)
         elif isinstance(node, MaxPool):
             halo = config.act_format.min
-            padded = _padded(Operand(node.tensor, node.kernel, node.stride, node.padding),
-                             node.type.shape, graph[node.tensor].type.shape, halo)
+            padded = _padded(
+                Operand(node.tensor, node.kernel, node.stride, node.padding),
+                node.type.shape,
+                graph[node.tensor].type.shape,
+                halo,
+            )
             ops.append(Op(node.name, "max", (padded,), node.name, node))
     inputs = tuple(node.name for node in graph.inputs)
     return Network(graph.name, values, tuple(ops), inputs, tuple(dict.fromkeys(graph.outputs)))

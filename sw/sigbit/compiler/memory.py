@@ -48,7 +48,7 @@ def verify_placed(placed: Placed, config: ArchConfig) -> None:
     names = sorted(layouts)
     for i, a in enumerate(names):
         end = bases[a] + layouts[a].size
-        require(0 <= bases[a] and end <= config.act_slots, f"{a} lies outside the memory")
+        require(bases[a] >= 0 and end <= config.act_slots, f"{a} lies outside the memory")
         for b in names[i + 1 :]:
             together = born[a] <= last[b] and born[b] <= last[a]
             apart = end <= bases[b] or bases[b] + layouts[b].size <= bases[a]

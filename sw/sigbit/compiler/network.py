@@ -1,8 +1,8 @@
 """First level: the operations that the array executes, on named values.
 
-An operation reads sliding windows of values and writes one value. It is one of: a multiply-accumulate
-(``conv``) over any number of operands, a running maximum (``max``), or a ``copy`` of a value into
-another layout.
+An operation reads sliding windows of values and writes one value. It is one of: a
+multiply-accumulate (``conv``) over any number of operands, a running maximum (``max``), or a
+``copy`` of a value into another layout.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,8 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor of stored integers in [low, high]; padding around it holds ``halo`` (None: unread)."""
+    """A tensor of stored integers in [low, high]; padding around it holds ``halo`` (None:
+    unread)."""
 
     name: str
     tensor: str
@@ -34,8 +35,8 @@ class Value:
 @dataclass(frozen=True)
 class Operand:
     """Windows of a value, ``padding`` being (top, left, bottom, right) and ``halo`` the stored
-    integer it needs there (None: no padding is read). ``weights`` ``[oc, ic / groups, kh, kw]`` have
-    ``terms`` terms; maxima and copies have none."""
+    integer it needs there (None: no padding is read). ``weights`` ``[oc, ic / groups, kh, kw]``
+    have ``terms`` terms; maxima and copies have none."""
 
     value: str
     kernel: tuple[int, int]
@@ -101,7 +102,7 @@ class Network:
     @cached_property
     def defined(self) -> dict[str, int]:
         """By value: index of the operation that writes it, -1 for inputs."""
-        return {name: -1 for name in self.inputs} | {op.result: i for i, op in enumerate(self.ops)}
+        return dict.fromkeys(self.inputs, -1) | {op.result: i for i, op in enumerate(self.ops)}
 
     @cached_property
     def last_use(self) -> dict[str, int]:

@@ -65,8 +65,11 @@ PASSES = (
     Pass("tiles", lambda n, c: tile(n, c.config), lambda a, b, c: verify_tiled(a, c.config)),
     Pass("stage", lambda n, c: stage(n, c.config), lambda a, b, c: verify_staged(a, c.config)),
     Pass("schedule", lambda n, c: schedule(n, c.config), lambda a, b, c: verify_schedule(a, b)),
-    Pass("dependences", lambda n, c: synchronize(n, c.config),
-         lambda a, b, c: verify_synchronized(a, b)),
+    Pass(
+        "dependences",
+        lambda n, c: synchronize(n, c.config),
+        lambda a, b, c: verify_synchronized(a, b),
+    ),
     Pass("emit", lambda n, c: emit(n, c.graph, c.config, c.name, c.vectors), _verify_emitted),
 )
 """All passes in order."""
@@ -80,11 +83,12 @@ def compile_graph(
     vectors: Mapping[str, NDArray[Any]] | None = None,
     progress: Progress | None = None,
 ) -> Program:
-    """The Program that evaluates ``graph`` on an accelerator; the same arguments give the same bytes.
+    """The Program that evaluates ``graph`` on an accelerator; the same arguments give the same
+    bytes.
 
     ``vectors`` are test vectors to keep in the Program; ``name`` is the graph's if not given.
-    Raises :class:`~sigbit.compiler.errors.CompileError` where the graph does not fit the accelerator; the message names the layer, the
-    reason and what would work.
+    Raises :class:`~sigbit.compiler.errors.CompileError` where the graph does not fit the
+    accelerator; the message names the layer, the reason and what would work.
     """
     context = Context(graph, config, name or graph.name, vectors or {})
     level: Any = graph

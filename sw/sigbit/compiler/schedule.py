@@ -18,8 +18,8 @@ from sigbit_hw.arch.isa import Instr, Opcode
 
 @dataclass(frozen=True)
 class Step:
-    """One instruction; addresses of LOAD and STORE count from the start of ``region``. ``tile`` is the
-    index of an EXEC's tile, else -1."""
+    """One instruction; addresses of LOAD and STORE count from the start of ``region``. ``tile`` is
+    the index of an EXEC's tile, else -1."""
 
     instr: Instr
     region: str = ""
@@ -95,8 +95,8 @@ def _store(placed: Placed, name: str, config: ArchConfig) -> Instr:
 
 
 def verify_schedule(scheduled: Scheduled, staged: Staged) -> None:
-    """Every fetch and tile appears once, in order; a tile's fetches come before it, and a fetch after
-    the tiles whose memory it takes; every output is stored after its last tile."""
+    """Every fetch and tile appears once, in order; a tile's fetches come before it, and a fetch
+    after the tiles whose memory it takes; every output is stored after its last tile."""
     fetches, tiles = iter(staged.fetches), 0
     fetched = []
     stored = set()
@@ -104,15 +104,18 @@ def verify_schedule(scheduled: Scheduled, staged: Staged) -> None:
         opcode = step.instr.opcode
         if opcode in (Opcode.LOAD, Opcode.FILL):
             item = next(fetches, None)
-            require(item is not None and item.instr.replace(tag=step.instr.tag) == step.instr,
-                    "fetches are out of order")
+            require(
+                item is not None and item.instr.replace(tag=step.instr.tag) == step.instr,
+                "fetches are out of order",
+            )
             assert item is not None
             require(item.after < tiles, f"a fetch comes before tile {item.after} has run")
             fetched.append(item)
         elif opcode == Opcode.EXEC:
             require(step.tile == tiles, f"tile {step.tile} comes where {tiles} should")
             missing = sum(f.need <= tiles for f in staged.fetches) - sum(
-                f.need <= tiles for f in fetched)
+                f.need <= tiles for f in fetched
+            )
             require(missing == 0, f"tile {tiles} runs before {missing} of its fetches")
             tiles += 1
         elif opcode == Opcode.STORE:

@@ -6,6 +6,7 @@ from sigbit.compiler.memory import Placed
 from sigbit.compiler.network import Op
 from sigbit_hw.arch.config import ArchConfig
 
+
 @dataclass(frozen=True)
 class Segment:
     """Part of a reduction: digit ``term`` of the weights times digit ``plane`` of the value, kernel
@@ -45,14 +46,13 @@ def reduction(op: Op, placed: Placed, config: ArchConfig) -> list[Segment]:
                     columns = len(range(column, operand.kernel[1], layout.phases))
                     rows = operand.kernel[0]
                     found.append(
-                        Segment(index, term, plane, 0, rows, column, columns, 0, slots,
-                                layout.phases)
+                        Segment(
+                            index, term, plane, 0, rows, column, columns, 0, slots, layout.phases
+                        )
                     )
     found.sort(key=lambda s: -(s.term + s.plane))
     weights = [s.term + s.plane for s in found]
-    return [
-        replace(s, shift=i > 0 and weights[i] != weights[i - 1]) for i, s in enumerate(found)
-    ]
+    return [replace(s, shift=i > 0 and weights[i] != weights[i - 1]) for i, s in enumerate(found)]
 
 
 def cut(segments: list[Segment], words: int, count: int) -> list[list[Segment]]:
@@ -80,8 +80,11 @@ def _pieces(segment: Segment, words: int) -> list[Segment]:
     elif segment.columns > 1:
         columns = max(1, words // segment.slots)
         parts = [
-            replace(segment, column=segment.column + c * segment.phases,
-                    columns=min(columns, segment.columns - c))
+            replace(
+                segment,
+                column=segment.column + c * segment.phases,
+                columns=min(columns, segment.columns - c),
+            )
             for c in range(0, segment.columns, columns)
         ]
     else:

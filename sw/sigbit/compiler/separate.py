@@ -1,8 +1,8 @@
 """Pass: every value gets one layout that all its consumers can read, by copies where they differ.
 
 Consumers disagree when one strides over columns and another does not (column phases), or when one
-pads with zeros and another with the least code (maxima). Lanes copy columns in order, so the value that
-is copied from has one phase.
+pads with zeros and another with the least code (maxima). Lanes copy columns in order, so the value
+that is copied from has one phase.
 """
 
 from dataclasses import replace
@@ -36,14 +36,17 @@ def separate(network: Network, config: ArchConfig) -> Network:
                 if target not in values:
                     source = network.values[operand.value]
                     values[target] = replace(source, name=target, phases=need[0], halo=need[1])
-                    ops.append(Op(f"copy {target}", "copy", (Operand(source.name, (1, 1)),), target))
+                    ops.append(
+                        Op(f"copy {target}", "copy", (Operand(source.name, (1, 1)),), target)
+                    )
             operands.append(replace(operand, value=target))
         ops.append(replace(op, operands=tuple(operands)))
     return replace(network, values=values, ops=tuple(ops))
 
 
 def verify_separated(network: Network) -> None:
-    """Every reader of a value finds the phases and the halo it needs; stored values have one phase."""
+    """Every reader of a value finds the phases and the halo it needs; stored values have one
+    phase."""
     for name, value in network.values.items():
         for index, operand in network.uses[name]:
             phases, halo = _need(network, network.ops[index], operand)

@@ -1,4 +1,4 @@
-"""Pass: what has to be fetched for every tile, and where it lies on chip and among the constants."""
+"""Pass: what to fetch for every tile, and where it lies on chip and among the constants."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -85,8 +85,11 @@ def stage(tiled: Tiled, config: ArchConfig) -> Staged:
     for index, tile in enumerate(tiled.tiles):
         fetches += [f for f in operands if f.need == index]
         places = {}
-        data = {LoadKind.WEIGHTS: tile.weights, LoadKind.PARAMS: tile.params,
-                LoadKind.TABLE: tile.tables}
+        data = {
+            LoadKind.WEIGHTS: tile.weights,
+            LoadKind.PARAMS: tile.params,
+            LoadKind.TABLE: tile.tables,
+        }
         for kind, (ring, item, depth) in memories.items():
             size = data[kind].size // item
             if not size:
@@ -99,11 +102,18 @@ def stage(tiled: Tiled, config: ArchConfig) -> Staged:
             key, offset = constants.add(data[kind])
             places[kind], fresh, after = ring.place(key, size, index)
             if fresh:
-                load = Instr(Opcode.LOAD, kind=kind, address=offset, dst=places[kind], n0=size,
-                             beats=images.beats(data[kind].size, config))
+                load = Instr(
+                    Opcode.LOAD,
+                    kind=kind,
+                    address=offset,
+                    dst=places[kind],
+                    n0=size,
+                    beats=images.beats(data[kind].size, config),
+                )
                 fetches.append(Fetch(load, index, after, CONSTANTS))
-        out = tile.out and tile.out.replace(param=places.get(LoadKind.PARAMS, 0),
-                                            table=places[LoadKind.TABLE])
+        out = tile.out and tile.out.replace(
+            param=places.get(LoadKind.PARAMS, 0), table=places[LoadKind.TABLE]
+        )
         execute = tile.execute.replace(weights=places.get(LoadKind.WEIGHTS, 0))
         tiles.append(replace(tile, out=out, execute=execute))
     fetches += [f for f in operands if f.need == len(tiles)]
@@ -170,10 +180,16 @@ def _input_load(placed: Placed, name: str, config: ArchConfig) -> Instr:
 
 def verify_staged(staged: Staged, config: ArchConfig) -> None:
     """Fetched in order of need, each tile finds its constants on chip at the addresses it uses."""
-    depths = {LoadKind.WEIGHTS: config.weight_words, LoadKind.PARAMS: config.param_groups,
-              LoadKind.TABLE: config.tables}
-    items = {LoadKind.WEIGHTS: config.weight_word_bytes, LoadKind.TABLE: images.TABLE_BYTES,
-             LoadKind.PARAMS: config.post_lanes * images.ITEM_BYTES}
+    depths = {
+        LoadKind.WEIGHTS: config.weight_words,
+        LoadKind.PARAMS: config.param_groups,
+        LoadKind.TABLE: config.tables,
+    }
+    items = {
+        LoadKind.WEIGHTS: config.weight_word_bytes,
+        LoadKind.TABLE: images.TABLE_BYTES,
+        LoadKind.PARAMS: config.post_lanes * images.ITEM_BYTES,
+    }
     memory = {kind: np.zeros((depths[kind], items[kind]), np.uint8) for kind in depths}
     fetches = list(staged.fetches)
     for index, tile in enumerate(staged.tiles):
@@ -195,5 +211,7 @@ def verify_staged(staged: Staged, config: ArchConfig) -> None:
             count = data.size // items[kind]
             held = memory[kind][start : start + count].ravel()
             require(np.array_equal(held, data), f"tile {index} finds wrong {kind.name}")
-    require(all(a.need <= b.need for a, b in zip(staged.fetches, staged.fetches[1:], strict=False)),
-            "fetches are not in order of need")
+    require(
+        all(a.need <= b.need for a, b in zip(staged.fetches, staged.fetches[1:], strict=False)),
+        "fetches are not in order of need",
+    )

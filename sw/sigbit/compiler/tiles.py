@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sigbit.compiler.errors import CompileError, require
+from sigbit.compiler.errors import CompileError
 from sigbit.compiler.memory import Placed
 from sigbit.compiler.network import Op
 from sigbit.compiler.segments import Segment, cut, reduction
 from sigbit.compiler.walk import Walk, single_blocks, walk_of
 from sigbit.compiler.weights import WeightWords
 from sigbit.ir.integer import Conv
-from sigbit_hw.arch import addressing, images
+from sigbit_hw.arch import images
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Instr, Mode, Opcode
 from sigbit_hw.arch.numerics import TABLE_ENTRIES
@@ -25,8 +25,12 @@ CHUNKS = 4
 
 @dataclass(frozen=True)
 class Tile:
-    """One EXEC. Constants are bytes to be in on-chip memory when it runs; ``out`` and ``execute`` get
-    their addresses in the next pass. ``channel`` and ``pixel`` are the first it writes."""
+    """One EXEC of operation ``op``: the parts of its reduction, each a SEG.
+
+    ``weights``, ``params`` and ``tables`` are bytes to be in on-chip memory when it runs; ``out``
+    and ``execute`` get their addresses in the next pass. ``channel`` and ``pixel`` are the first it
+    writes.
+    """
 
     op: int
     parts: tuple[Segment, ...]
@@ -106,8 +110,12 @@ class _Tiler:
                 f"{self.op.where}: an output-channel block has {c.groups_per_block} parameter "
                 f"groups, but {c.name} holds {c.param_groups}: use larger param_groups"
             )
-        count = max(1, min(c.weight_words // CHUNKS // steps,
-                           max(1, c.param_groups // 2) // c.groups_per_block))
+        count = max(
+            1,
+            min(
+                c.weight_words // CHUNKS // steps, max(1, c.param_groups // 2) // c.groups_per_block
+            ),
+        )
         blocks = self._blocks()
         whole = blocks
         if any(o.depthwise for o in self.op.operands) and self.result.slots % c.slots_per_block:
@@ -121,18 +129,36 @@ class _Tiler:
         left = self.result.slots - first * c.slots_per_block
         return [
             Segment(**{**vars(s), "slots": min(s.slots, left)})
-            if self.op.operands[s.operand].depthwise else s
+            if self.op.operands[s.operand].depthwise
+            else s
             for s in segments
         ]
 
-    def _tile(self, walk: Walk, first: int, count: int, segments: list[Segment], *,
-              keep: bool = False, drain: bool = True) -> Tile:
+    def _tile(
+        self,
+        walk: Walk,
+        first: int,
+        count: int,
+        segments: list[Segment],
+        *,
+        keep: bool = False,
+        drain: bool = True,
+    ) -> Tile:
         c, node = self.config, self.op.node
         assert isinstance(node, Conv)
         slot = first * c.slots_per_block
         out = self._out(walk, slot, self.result.slots - slot, self.result.planes)
-        execute = Instr(Opcode.EXEC, mode=Mode.MAC, keep=keep, drain=drain, n_seg=len(segments),
-                        n_ocb=count, n_rows=walk.rows, run=walk.run, wrap=walk.wrap)
+        execute = Instr(
+            Opcode.EXEC,
+            mode=Mode.MAC,
+            keep=keep,
+            drain=drain,
+            n_seg=len(segments),
+            n_ocb=count,
+            n_rows=walk.rows,
+            run=walk.run,
+            wrap=walk.wrap,
+        )
         channels = slice(first * c.oc_lanes, (first + count) * c.oc_lanes)
         pad = (0, max(0, channels.stop - len(node.bias)))
         params = (np.pad(a[channels], pad) for a in (node.bias, node.mantissa, node.shift))
@@ -161,14 +187,34 @@ class _Tiler:
                 f"{self.op.where}: {len(self.whole)} column phases need as many segments, but "
                 f"{c.name} has {c.segments}: use a smaller stride"
             )
-        execute = Instr(Opcode.EXEC, mode=Mode.MAX, drain=1, n_seg=len(self.whole), n_ocb=slots,
-                        n_rows=walk.rows, run=walk.run, wrap=walk.wrap)
+        execute = Instr(
+            Opcode.EXEC,
+            mode=Mode.MAX,
+            drain=1,
+            n_seg=len(self.whole),
+            n_ocb=slots,
+            n_rows=walk.rows,
+            run=walk.run,
+            wrap=walk.wrap,
+        )
         segments = tuple(self._segment(i, s, walk, 0) for i, s in enumerate(self.whole))
         identity = np.arange(TABLE_ENTRIES) % (1 << c.act_format.bits)
         none = np.zeros(0, np.uint8)
         out = self._out(walk, 0, slots, 1)
-        return [Tile(self.index, tuple(self.whole), segments, out, execute, none, none, images.pack_table(identity),
-                     0, 0)]
+        return [
+            Tile(
+                self.index,
+                tuple(self.whole),
+                segments,
+                out,
+                execute,
+                none,
+                none,
+                images.pack_table(identity),
+                0,
+                0,
+            )
+        ]
 
     def _out(self, walk: Walk, slot: int, n_slots: int, planes: int) -> Instr:
         return Instr(

@@ -1,5 +1,7 @@
 """Verifier of the tiles: every address against the element that it stands for."""
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -93,5 +95,5 @@ def _verify_taps(group: list[Tile], op: Op, placed: Placed, config: ArchConfig) 
         require(right, f"{op.name}: steps are not the windows of {operand.value}")
     weights = [p.term + p.plane for p, _ in steps]
     shifts = [s.shift for _, s in steps]
-    falls = [a - b for a, b in zip(weights, weights[1:], strict=False)]
+    falls = [a - b for a, b in itertools.pairwise(weights)]
     require(shifts == [0, *falls] and weights[-1] == 0, f"{op.name}: digits are out of order")

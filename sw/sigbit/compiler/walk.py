@@ -16,8 +16,8 @@ MAX_MERGED = next(f.max for f in LAYOUTS[Opcode.OUT] if f.name == "phases")
 class Walk:
     """Output pixels in order of execution: ``rows`` runs of ``run`` pixels from (``y``, ``x``) on.
 
-    ``lines``: a run is the whole image, its blocks continue across image lines. ``merged``: so short
-    lines that a block spans several; they follow each other without a gap in the operands.
+    ``lines``: a run is the whole image, its blocks continue across image lines. ``merged``: so
+    short lines that a block spans several; they follow each other without a gap in the operands.
     """
 
     rows: int

@@ -14,10 +14,11 @@ Codes = NDArray[np.uint8]
 
 
 class WeightWords:
-    """Codes of all operands of ``op``, arranged by output-channel block, kernel position, channel slot.
+    """Codes of all operands of ``op``, arranged by output-channel block, kernel position, channel
+    slot.
 
-    Lanes past the last channel hold the code of 0. A depthwise kernel becomes diagonal words, one for
-    each channel slot of the block.
+    Lanes past the last channel hold the code of 0. A depthwise kernel becomes diagonal words, one
+    for each channel slot of the block.
     """
 
     def __init__(self, op: Op, config: ArchConfig) -> None:
@@ -51,13 +52,17 @@ class WeightWords:
         return full.transpose(0, 1, 5, 6, 3, 2, 4)
 
     def image(self, segments: list[Segment], first: int, count: int) -> Codes:
-        """Bytes of the words of ``segments`` for output-channel blocks ``[first, first + count)``."""
+        """Bytes of the words of ``segments`` for output-channel blocks ``[first, first +
+        count)``."""
         c = self._config
         parts = []
         for s in segments:
             columns = slice(s.column, s.column + (s.columns - 1) * s.phases + 1, s.phases)
             part = self._arrays[s.operand][
-                s.term, first : first + count, s.row : s.row + s.rows, columns,
+                s.term,
+                first : first + count,
+                s.row : s.row + s.rows,
+                columns,
                 s.slot : s.slot + s.slots,
             ]
             parts.append(part.reshape(count, s.steps, c.oc_lanes, c.ic_lanes))
