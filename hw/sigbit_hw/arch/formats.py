@@ -142,7 +142,7 @@ class EsbFormat:
         codes = self.quantize(values)
         wrong = self.decode(codes) != values
         if wrong.any():
-            raise ValueError(f"{values[wrong].flat[0]!r} is not a value of {self}")
+            raise ValueError(f"{values[wrong].flat[0]} is not a value of {self}")
         return codes
 
     def __str__(self) -> str:

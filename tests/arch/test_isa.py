@@ -1,0 +1,126 @@
+"""Encoding, decoding and assembling of instructions."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sigbit_hw.arch import isa
+from sigbit_hw.arch.isa import Instr, Opcode
+
+LEGAL_TOKENS = {o: [m for m in range(8) if not m >> isa.ENGINE_OF[o] & 1] if o in isa.ENGINE_OF
+                else [0] for o in Opcode}
+
+
+@st.composite
+def instructions(draw):
+    opcode = draw(st.sampled_from(list(Opcode)))
+    values = {f.name: draw(st.integers(f.min, f.max)) for f in isa.fields_of(opcode)[1:]}
+    values["wait"] = draw(st.sampled_from(LEGAL_TOKENS[opcode]))
+    values["signal"] = draw(st.sampled_from(LEGAL_TOKENS[opcode])) \
+        if opcode in isa.SIGNALLING else 0
+    return Instr(opcode, **values)
+
+
+@given(instructions())
+def test_decode_inverts_encode(instr):
+    word = instr.encode()
+    assert 0 <= word < 1 << isa.WORD_BITS
+    assert isa.decode(word) == instr
+
+
+@given(st.lists(instructions(), max_size=8))
+def test_bytes_and_listing_round_trip(program):
+    data = isa.pack(program)
+    assert data.size == len(program) * isa.WORD_BYTES
+    assert isa.unpack(data) == program
+    assert isa.assemble(isa.listing(program)) == program
+
+
+@given(instructions(), st.data())
+def test_each_field_has_its_own_bits(instr, data):
+    """Changing one field changes just the bits that its place in the layout gives it."""
+    start = 0
+    fields = isa.fields_of(instr.opcode)
+    target = data.draw(st.sampled_from([f.name for f in fields if f.name not in
+                                        ("opcode", "wait", "signal")]))
+    for field in fields:
+        if field.name == target:
+            value = data.draw(st.integers(field.min, field.max))
+            changed = instr.replace(**{target: value}).encode()
+            mask = ((1 << field.width) - 1) << start
+            assert changed & ~mask == instr.encode() & ~mask
+            assert (changed & mask) >> start == value % (1 << field.width)
+        start += field.width
+
+
+@pytest.mark.parametrize("opcode", list(Opcode))
+def test_layouts_fit_and_names_are_unique(opcode):
+    fields = isa.fields_of(opcode)
+    assert sum(f.width for f in fields) <= isa.WORD_BITS
+    assert len({f.name for f in fields}) == len(fields)
+
+
+@pytest.mark.parametrize("opcode", list(Opcode))
+def test_every_field_refuses_what_it_cannot_hold(opcode):
+    for field in isa.fields_of(opcode)[1:]:
+        for value in (field.min - 1, field.max + 1):
+            with pytest.raises(ValueError, match=rf"{opcode.name}.{field.name} must be in"):
+                Instr(opcode, **{field.name: value})
+
+
+def test_decode_refuses_illegal_words():
+    with pytest.raises(ValueError, match="illegal opcode 0"):
+        isa.decode(0)
+    for opcode in range(len(Opcode) + 1, 16):
+        with pytest.raises(ValueError, match=f"illegal opcode {opcode}"):
+            isa.decode(opcode)
+    word = Instr(Opcode.EXEC).encode()
+    with pytest.raises(ValueError, match="beyond its last field"):
+        isa.decode(word | 1 << 255)
+    zero_run = Instr(Opcode.EXEC, run=1).encode()
+    run_at = sum(f.width for f in isa.fields_of(Opcode.EXEC)[:[
+        f.name for f in isa.fields_of(Opcode.EXEC)].index("run")])
+    with pytest.raises(ValueError, match=r"EXEC.run must be in \[1,"):
+        isa.decode(zero_run & ~(1 << run_at))
+
+
+def test_tokens_have_rules():
+    for opcode, engine in isa.ENGINE_OF.items():
+        with pytest.raises(ValueError, match="its own engine"):
+            Instr(opcode, wait=1 << engine)
+    for opcode in (Opcode.SEG, Opcode.OUT):
+        with pytest.raises(ValueError, match="must not signal"):
+            Instr(opcode, signal=1)
+    with pytest.raises(ValueError, match="must not signal"):
+        Instr(Opcode.HALT, signal=1)
+    with pytest.raises(ValueError, match="must not wait"):
+        Instr(Opcode.HALT, wait=1)
+
+
+def test_instruction_interface():
+    instr = Instr(Opcode.FILL, n0=3)
+    assert (instr.n0, instr.n1, instr.d1) == (3, 1, 0)
+    assert instr == Instr(Opcode.FILL, n0=3)
+    assert len({instr, Instr(Opcode.FILL, n0=3), instr.replace(n0=4)}) == 2
+    with pytest.raises(AttributeError):
+        _ = instr.run
+    with pytest.raises(ValueError, match=r"FILL has no field \['run'\]"):
+        Instr(Opcode.FILL, run=1)
+
+
+def test_unpack_names_the_instruction():
+    data = isa.pack([Instr(Opcode.HALT)] * 3).copy()
+    data[isa.WORD_BYTES] = 0
+    with pytest.raises(ValueError, match="instruction 1: illegal opcode 0"):
+        isa.unpack(data)
+    with pytest.raises(ValueError, match="multiple of 32 bytes"):
+        isa.unpack(np.zeros(33, np.uint8))
+
+
+def test_assembler_skips_comments_and_names_lines():
+    program = isa.assemble("# a program\n\n  0  FILL n0=0x10 signal=COMPUTE+STORE # fill\nHALT\n")
+    assert program == [Instr(Opcode.FILL, n0=16, signal=6), Instr(Opcode.HALT)]
+    for text in ("JUMP", "FILL n0=x", "FILL q=1", "LOAD kind=ROM", "FILL signal=NOBODY"):
+        with pytest.raises(ValueError, match=r"line 2: cannot assemble"):
+            isa.assemble("HALT\n" + text)
