@@ -1,6 +1,19 @@
-"""Data sets as tensors, with fixed splits."""
+"""Data sets: by name with :func:`load` as arrays, and the bundled digits as tensors."""
 
+from sigbit.data.dataset import Dataset, EncodedImages
 from sigbit.data.digits import load_digits
+from sigbit.data.errors import DataError
+from sigbit.data.registry import Source, load, names, source
 from sigbit.data.split import Split
 
-__all__ = ["Split", "load_digits"]
+__all__ = [
+    "DataError",
+    "Dataset",
+    "EncodedImages",
+    "Source",
+    "Split",
+    "load",
+    "load_digits",
+    "names",
+    "source",
+]

@@ -79,7 +79,7 @@ _BYTES = ImagePreprocessing((32, 32), (0.0,) * 3, (1.0,) * 3, scale=1.0)
 _DIGITS = ImagePreprocessing((8, 8), (0.0,), (1.0,), scale=1 / 16)
 _MEMBRANE = ImagePreprocessing((256, 256), (0.5,), (0.5,), resize=256)
 _KEYWORDS = FeaturePreprocessing((1, 49, 10), scale=0.5847029, offset=-83 * 0.5847029)
-_SPOKEN = FeaturePreprocessing((50, 20), scale=0.25, offset=1.0)
+_SPOKEN = FeaturePreprocessing((50, 20), scale=0.186, offset=1.78)  # mean 0, deviation 1
 
 _ENTRIES = (
     Entry("alexnet", AlexNet, imagenet(), "imagenet", "AlexNet, torchvision's keys"),

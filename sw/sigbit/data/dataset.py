@@ -1,0 +1,140 @@
+"""One split of a data set: inputs as bytes or features, labels, class names."""
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from sigbit.data.errors import DataError
+
+Bytes = NDArray[np.uint8]
+
+
+class EncodedImages:
+    """Image files (JPEG, PNG, ...) that are decoded when they are read, to RGB bytes.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Names of the files, for errors.
+    read : callable
+        Content of file i.
+    side : int or None
+        The largest centred square is scaled to this side (bilinear). None: images keep their size.
+
+    ``images[3]`` is one image ``[H, W, 3]``, ``images[10:20]`` and ``images[[1, 5]]`` are arrays
+    ``[N, H, W, 3]``, which need images of one size. :class:`DataError` for a file that is no image.
+    """
+
+    def __init__(
+        self, names: Sequence[str], read: Callable[[int], bytes], side: int | None = None
+    ) -> None:
+        self._names, self._read, self._side = names, read, side
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @overload
+    def __getitem__(self, index: int) -> Bytes: ...
+    @overload
+    def __getitem__(self, index: slice | Sequence[int] | NDArray[np.integer]) -> Bytes: ...
+    def __getitem__(self, index: Any) -> Bytes:
+        if isinstance(index, int | np.integer):
+            return self._decode(range(len(self))[index])
+        return _stack([self._decode(int(i)) for i in np.arange(len(self))[index]])
+
+    def __iter__(self) -> Iterator[Bytes]:
+        return (self._decode(i) for i in range(len(self)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self[:], dtype=dtype)
+
+    def _decode(self, index: int) -> Bytes:
+        try:
+            with Image.open(io.BytesIO(self._read(index))) as image:
+                picture = image.convert("RGB")
+        except (UnidentifiedImageError, OSError) as error:
+            raise DataError(f"{self._names[index]} is not a readable image: {error}") from error
+        if self._side is not None:
+            square = min(picture.size)
+            left, top = (picture.width - square) // 2, (picture.height - square) // 2
+            picture = picture.resize(
+                (self._side, self._side),
+                Image.Resampling.BILINEAR,
+                box=(left, top, left + square, top + square),
+            )
+        return np.array(picture)
+
+
+def _stack(images: list[Bytes]) -> Bytes:
+    sizes = {image.shape[:2] for image in images}
+    if len(sizes) > 1:
+        some = ", ".join(f"{height}x{width}" for height, width in sorted(sizes)[:3])
+        raise DataError(
+            f"images of {len(sizes)} sizes ({some}, ...) are no array: read them one by one, or "
+            "load the data set with a side to scale them to"
+        )
+    return np.stack(images) if images else np.zeros((0, 0, 0, 3), np.uint8)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One split of a data set.
+
+    Parameters
+    ----------
+    name : str
+        As it is written in figures.
+    split : str
+        Which part: "train", "test", ...
+    inputs : array or EncodedImages
+        Images as bytes ``[N, H, W]`` or ``[N, H, W, 3]``, or features ``[N, ...]``.
+    labels : array
+        Classes ``[N]`` as int64, or of every pixel ``[N, H, W]`` as bytes.
+    classes : tuple of str
+        Names of the classes.
+
+    Raises
+    ------
+    DataError
+        Inputs and labels differ in number, there are none, or a label is no class.
+    """
+
+    name: str
+    split: str
+    inputs: NDArray[Any] | EncodedImages
+    labels: NDArray[Any]
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        where = f"{self.name} ({self.split})"
+        if len(self.inputs) != len(self.labels):
+            raise DataError(f"{where}: {len(self.inputs)} inputs but {len(self.labels)} labels")
+        if not len(self.labels):
+            raise DataError(f"{where} is empty")
+        low, high = int(self.labels.min()), int(self.labels.max())
+        if low < 0 or high >= len(self.classes):
+            raise DataError(
+                f"{where}: labels must be in [0, {len(self.classes) - 1}], not [{low}, {high}]"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: Sequence[int] | slice | NDArray[np.integer]) -> "Dataset":
+        """The examples ``indices``, read into memory."""
+        return Dataset(
+            self.name, self.split, self.inputs[indices], self.labels[indices], self.classes
+        )
+
+    def batches(self, size: int) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+        """Inputs and labels of ``size`` examples at a time, in order; the last may be fewer."""
+        if size < 1:
+            raise ValueError(f"size must be at least 1, not {size}")
+        for start in range(0, len(self), size):
+            part = slice(start, start + size)
+            yield self.inputs[part], self.labels[part]

@@ -1,0 +1,5 @@
+"""The package's exception."""
+
+
+class DataError(Exception):
+    """A data set is missing or damaged; the message is for the user."""

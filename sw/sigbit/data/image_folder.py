@@ -1,0 +1,34 @@
+"""Images in folders named after their classes."""
+
+from pathlib import Path
+
+import numpy as np
+
+from sigbit.data.dataset import Dataset, EncodedImages
+from sigbit.data.errors import DataError
+from sigbit.data.files import Files
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
+
+
+def load_image_folder(files: Files, split: str, side: int | None = None) -> Dataset:
+    """``SPLIT/CLASS/IMAGE`` for any number of classes, which are numbered in order of their names.
+
+    ``side`` scales the images to squares of that many pixels, which :meth:`Dataset.batches` needs
+    where they differ in size. A split has the classes of its own folders.
+    """
+    root = files.require(split)
+    classes = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    if not classes:
+        raise DataError(f"{root} must hold a folder for every class")
+    paths: list[Path] = []
+    labels: list[int] = []
+    for number, name in enumerate(classes):
+        found = sorted(p for p in (root / name).rglob("*") if p.suffix.lower() in SUFFIXES)
+        if not found:
+            raise DataError(f"{root / name} holds no image ({', '.join(SUFFIXES)})")
+        paths += found
+        labels += [number] * len(found)
+    images = EncodedImages([str(path) for path in paths], lambda i: paths[i].read_bytes(), side)
+    title = root.resolve().parent.name
+    return Dataset(title, split, images, np.array(labels, np.int64), tuple(classes))
