@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Signal, Value
+from amaranth.hdl import Cat, Module, Signal, Value
 
 
 def delay(m: Module, value: Any, cycles: int, name: str, *, reset: bool = False) -> Any:
@@ -22,6 +22,6 @@ def add_with_carry(a: Value, b: Value, carry: Value) -> Value:
     """``a + b + carry`` for signed ``a``, ``b`` and one bit ``carry``, written as one carry chain.
 
     Synthesis tools build a sum of three operands with two adders; one adder that is a bit longer,
-    whose lowest position makes the carry, needs a single further cell.
+    whose lowest position makes the carry, does it too.
     """
-    return (Cat(Const(1, 1), a).as_signed() + Cat(carry, b).as_signed()) >> 1
+    return (Cat(carry, a).as_signed() + Cat(carry, b).as_signed()) >> 1
