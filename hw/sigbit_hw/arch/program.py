@@ -198,7 +198,7 @@ class Program:
 
     def save(self, path: str | Path) -> None:
         """Write the file atomically: a temporary file in the same folder is renamed over
-        ``path``."""
+        ``path``. Equal Programs give equal bytes."""
         path = Path(path)
         arrays = {
             "instructions": self.instructions,
@@ -207,15 +207,20 @@ class Program:
         }
         document = json.dumps(self._document(), sort_keys=True)
         data = save(arrays, {"sigbit": document, "sha256": _digest(document, arrays)})
+        temporary = None
         try:
             with tempfile.NamedTemporaryFile(
                 dir=path.parent, prefix=path.name, suffix=".tmp", delete=False
             ) as file:
-                file.write(data)
-            os.chmod(file.name, 0o644)
-            os.replace(file.name, path)
+                temporary = Path(file.name)
+                file.write(_sorted_header(data))
+            temporary.chmod(0o644)
+            os.replace(temporary, path)
         except OSError as error:
             raise ProgramError(f"cannot write {path}: {error.strerror}") from None
+        finally:
+            if temporary:
+                temporary.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | Path) -> "Program":
@@ -282,6 +287,15 @@ class Program:
             **{f"vector.{k}": v for k, v in self.vectors.items()},
         }
         return _digest(json.dumps(self._document(), sort_keys=True), arrays)
+
+
+def _sorted_header(data: bytes) -> bytes:
+    """A safetensors file with the keys of its header sorted, which the library leaves in a random
+    order."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[end:]
 
 
 def _digest(document: str, arrays: Mapping[str, NDArray[Any]]) -> str:
