@@ -1,0 +1,112 @@
+"""ArchConfig: what it accepts, what it derives, what identifies it."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import fields, replace
+
+import pytest
+
+from sigbit_hw.arch.config import PRESETS, ArchConfig
+from sigbit_hw.arch.formats import EsbFormat
+
+NANO = PRESETS["nano"]
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"pixels": 3}, "pixels must be a power of two, not 3"),
+    ({"ic_lanes": 0}, "ic_lanes must be a power of two, not 0"),
+    ({"act_slots": 4096.0}, "act_slots must be a power of two, not 4096.0"),
+    ({"pixels": 1}, "pixels must be at least 2, not 1"),
+    ({"weight_format": EsbFormat(4, 1, signed=False)}, "weight_format must be signed"),
+    ({"oc_lanes": 2}, r"oc_lanes must be a multiple of ic_lanes \(4\), not 2"),
+    ({"post_lanes": 2}, r"post_lanes must be a multiple of ic_lanes \(4\).*not 2"),
+    ({"post_lanes": 8}, r"at most oc_lanes \(4\).*not 8"),
+    ({"acc_bits": 15}, r"acc_bits must be in \[16, 32\], not 15"),
+    ({"term_radix_bits": 0}, r"term_radix_bits must be in \[1, 7\], not 0"),
+    ({"bus_bits": 32}, "bus_bits must be 64, 128, 256 or 512, not 32"),
+    ({"bus_bits": 128}, r"a weight word .*64 bits.* must be a multiple of bus_bits"),
+    ({"act_format": EsbFormat(3, 1)}, r"a slot \(4 \* 3 = 12 bits\) must be whole bytes"),
+    ({"segments": 32}, "segments must be at most 16, not 32"),
+    ({"tables": 32}, "tables must be at most 16, not 32"),
+    ({"act_slots": 4}, r"act_slots must be in \[8, 1048576\], not 4"),
+    ({"weight_words": 1 << 17}, "weight_words must be at most 65536"),
+    ({"param_groups": 1 << 13}, "param_groups must be at most 4096"),
+    ({"burst_beats": 512}, "a burst of 512 beats of 64 bits must fit 256 beats and 4 KiB"),
+])
+def test_validation_names_field_and_limit(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(NANO, **change)
+
+
+@pytest.mark.parametrize("config", PRESETS.values(), ids=list(PRESETS))
+def test_json_round_trip(config):
+    again = ArchConfig.from_json(json.loads(json.dumps(config.to_json())))
+    assert again == config
+    assert again.digest == config.digest
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda v: v.pop("pixels"), r"missing ArchConfig fields \['pixels'\]"),
+    (lambda v: v.update(lanes=4), r"unknown ArchConfig fields \['lanes'\]; known are"),
+    (lambda v: v.update(act_format={"bits": 4}), "act_format must have bits, frac and signed"),
+    (lambda v: v.update(pixels=3), "pixels must be a power of two"),
+])
+def test_json_errors(change, message):
+    value = NANO.to_json()
+    change(value)
+    with pytest.raises(ValueError, match=message):
+        ArchConfig.from_json(value)
+
+
+def test_json_must_be_an_object():
+    with pytest.raises(ValueError, match="must be a JSON object, not list"):
+        ArchConfig.from_json([])
+
+
+def test_digest_depends_on_every_field_but_the_name():
+    base = replace(PRESETS["zcu102"], bus_bits=256, burst_beats=8, segments=8, post_lanes=32)
+    digests = {base.digest}
+    special = {"weight_format": EsbFormat(4, 2), "act_format": EsbFormat(4, 1), "acc_bits": 25,
+               "term_radix_bits": 2, "bus_bits": 128, "name": "other"}
+    for field in fields(ArchConfig):
+        value = special.get(field.name) or getattr(base, field.name) * 2
+        changed = replace(base, **{field.name: value})
+        assert changed != base
+        if field.name == "name":
+            assert changed.digest == base.digest
+        else:
+            digests.add(changed.digest)
+    assert len(digests) == len(fields(ArchConfig))
+
+
+def test_digest_is_the_same_in_another_process():
+    script = "from sigbit_hw.arch.config import PRESETS; print(PRESETS['nano'].digest)"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": "7"}
+    got = subprocess.run([sys.executable, "-c", script], env=environment, check=True,
+                         capture_output=True, text=True).stdout.strip()
+    assert got == NANO.digest
+    assert len(got) == 64
+
+
+@pytest.mark.parametrize(("preset", "macs"), [
+    ("nano", 32), ("micro", 256), ("ecp5", 512), ("mid", 1024), ("zcu102", 4096)])
+def test_presets(preset, macs):
+    config = PRESETS[preset]
+    assert config.name == preset
+    assert config.macs == macs == config.pixels * config.oc_lanes * config.ic_lanes
+
+
+@pytest.mark.parametrize("config", PRESETS.values(), ids=list(PRESETS))
+def test_derived_widths(config):
+    largest = config.ic_lanes * config.weight_format.max * config.act_format.max
+    half = 1 << (config.dot_bits - 1)
+    assert -half <= -largest
+    assert largest <= half - 1
+    assert largest > half // 2 - 1
+    assert config.slots_per_block * config.ic_lanes == config.oc_lanes
+    assert config.groups_per_block * config.post_lanes == config.oc_lanes
+    assert config.drain_slots * config.ic_lanes == config.post_lanes
+    per_plane = config.pixels * config.oc_lanes // config.post_lanes
+    assert config.drain_cycles(3) == 3 * per_plane

@@ -1,0 +1,195 @@
+"""The Program container: exact, checked, atomic."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from sigbit_hw.arch import isa
+from sigbit_hw.arch.config import PRESETS
+from sigbit_hw.arch.isa import Instr, Opcode
+from sigbit_hw.arch.program import ExecInfo, LayerInfo, Port, Program, ProgramError
+
+NANO = PRESETS["nano"]
+
+
+@pytest.fixture
+def program(rng) -> Program:
+    code = [Instr(Opcode.FILL, n0=4), Instr(Opcode.EXEC, n_seg=1), Instr(Opcode.HALT)]
+    return Program(
+        name="small", config=NANO, instructions=isa.pack(code),
+        image=rng.integers(0, 256, 200, dtype=np.uint8), image_offset=4096, program_offset=8192,
+        memory_bytes=12288, write_window=(1024, 2048),
+        inputs=(Port("x", (3, 5, 7), 0, 2, 2, 0.125, 3, -20, 40),),
+        outputs=(Port("y", (9, 1, 1), 1024, 1, 1, 1.5, 0, -7, 7),),
+        layers=(LayerInfo("conv", "conv", (9, 1, 1), 1, 1.5, 0, 945, "model.py:3"),),
+        execs=(ExecInfo(1, "conv", 0, 0),),
+        vectors={"x": rng.integers(-7, 8, (2, 3, 5, 7)), "y": np.zeros((2, 9, 1, 1), np.int8)})
+
+
+@pytest.fixture
+def file(program, tmp_path) -> Path:
+    program.save(tmp_path / "net.sigbit")
+    return tmp_path / "net.sigbit"
+
+
+def test_load_inverts_save(program, file):
+    got = Program.load(file)
+    for name in ("name", "config", "image_offset", "program_offset", "memory_bytes",
+                 "write_window", "inputs", "outputs", "layers", "execs", "digest", "listing"):
+        assert getattr(got, name) == getattr(program, name), name
+    assert (got.instructions == program.instructions).all()
+    assert (got.image == program.image).all()
+    assert set(got.vectors) == set(program.vectors)
+    for name, value in program.vectors.items():
+        assert got.vectors[name].dtype == value.dtype
+        assert (got.vectors[name] == value).all()
+
+
+def test_files_are_byte_identical(program, file, tmp_path):
+    program.save(tmp_path / "again")
+    Program.load(file).save(tmp_path / "third")
+    assert (tmp_path / "again").read_bytes() == file.read_bytes()
+    assert (tmp_path / "third").read_bytes() == file.read_bytes()
+
+
+def test_any_truncation_is_refused(file, rng):
+    data = file.read_bytes()
+    lengths = {0, 1, 8, 100, len(data) - 1, *rng.integers(0, len(data), 60).tolist()}
+    for length in lengths:
+        file.write_bytes(data[:length])
+        with pytest.raises(ProgramError, match=r"net\.sigbit"):
+            Program.load(file)
+    file.write_bytes(data + b"\0")
+    with pytest.raises(ProgramError):
+        Program.load(file)
+
+
+def test_any_flipped_bit_is_refused(file, rng):
+    """Flips in lengths, header, names, JSON, hash and arrays; a flip must not go unnoticed."""
+    data = file.read_bytes()
+    header = 8 + int.from_bytes(data[:8], "little")
+    positions = {*range(64), *rng.integers(0, 8 * header, 400).tolist(),
+                 *rng.integers(8 * header, 8 * len(data), 200).tolist()}
+    for position in positions:
+        damaged = bytearray(data)
+        damaged[position // 8] ^= 1 << position % 8
+        file.write_bytes(damaged)
+        with pytest.raises(ProgramError):
+            Program.load(file)
+
+
+def test_other_files_are_refused(tmp_path):
+    with pytest.raises(ProgramError, match="no such file"):
+        Program.load(tmp_path / "absent")
+    with pytest.raises(ProgramError, match="not a Program file"):
+        Program.load(tmp_path)
+    path = tmp_path / "weights.safetensors"
+    save_file({"w": np.zeros(3)}, path)
+    with pytest.raises(ProgramError, match="not a sigbit Program"):
+        Program.load(path)
+
+
+def test_another_format_version_is_refused(program, file, monkeypatch):
+    monkeypatch.setattr("sigbit_hw.arch.program.FORMAT_VERSION", 99)
+    program.save(file)
+    monkeypatch.undo()
+    with pytest.raises(ProgramError, match="format version 99, this sigbit reads 1"):
+        Program.load(file)
+
+
+def test_another_accelerator_is_refused(program):
+    program.require(replace(NANO, name="renamed"))
+    with pytest.raises(ProgramError, match=r"compiled for nano .* the device is micro"):
+        program.require(PRESETS["micro"])
+
+
+def test_failed_save_leaves_nothing(program, file, tmp_path):
+    with pytest.raises(ProgramError, match="cannot write"):
+        program.save(tmp_path / "absent" / "net.sigbit")
+    folder = tmp_path / "taken"
+    folder.mkdir()
+    (folder / "net.sigbit").mkdir()
+    with pytest.raises(ProgramError, match="cannot write"):
+        program.save(folder / "net.sigbit")
+    assert [p.name for p in folder.iterdir()] == ["net.sigbit"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["net.sigbit", "taken"]
+
+
+def test_interrupted_save_keeps_the_old_file(program, file, monkeypatch):
+    before = file.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(ProgramError, match="No space left on device"):
+        replace(program, name="other").save(file)
+    assert file.read_bytes() == before
+    assert [p.name for p in file.parent.iterdir()] == [file.name]
+
+
+def test_save_replaces(program, file):
+    replace(program, name="other").save(file)
+    assert Program.load(file).name == "other"
+    assert shutil.os.stat(file).st_mode & 0o777 == 0o644
+
+
+def test_memory(program):
+    memory = program.memory()
+    assert memory.size == program.memory_bytes
+    end = program.program_offset + program.instructions.size
+    assert (memory[program.program_offset:end] == program.instructions).all()
+    assert (memory[4096:4296] == program.image).all()
+    memory[4096:4296] = memory[program.program_offset:end] = 0
+    assert not memory.any()
+
+
+def test_file_is_plain_safetensors(file):
+    arrays = load_file(file)
+    assert {"instructions", "image", "vector.x", "vector.y"} == set(arrays)
+    header = int.from_bytes(file.read_bytes()[:8], "little")
+    metadata = json.loads(file.read_bytes()[8:8 + header])["__metadata__"]
+    assert json.loads(metadata["sigbit"])["config_digest"] == NANO.digest
+
+
+def literal_slot(port: Port, plane: int, c: int, y: int, x: int) -> tuple[int, int]:
+    """(slot, lane) of an element, from the order in the docstring of Port."""
+    _, blocks, phases, h, columns = port.slots(NANO)
+    slot = plane * blocks + c // NANO.ic_lanes
+    slot = slot * phases + x % phases
+    slot = slot * h + y
+    return slot * columns + x // phases, c % NANO.ic_lanes
+
+
+@pytest.mark.parametrize("phases", [1, 2, 3])
+@pytest.mark.parametrize("planes", [1, 2])
+def test_port_layout(planes, phases, rng):
+    grid = NANO.act_grid(planes)
+    low, high = int(grid.values[0]), int(grid.values[-1])
+    port = Port("x", (6, 3, 5), 0, planes, phases, 0.5, 2, low, high)
+    stored = rng.choice(grid.values, port.shape)
+    data = port.pack(stored, NANO)
+    assert data.size == port.bytes(NANO)
+    assert data.size % NANO.bus_bytes == 0
+    assert (port.unpack(data, NANO) == stored).all()
+    codes = grid.encode(stored)
+    for plane, c, y, x in np.ndindex(codes.shape):
+        slot, lane = literal_slot(port, plane, c, y, x)
+        byte = data[slot * NANO.slot_bytes + lane // 2]
+        assert byte >> 4 * (lane % 2) & 15 == codes[plane, c, y, x]
+
+
+def test_port_quantizes_and_dequantizes():
+    port = Port("x", (1, 1, 4), 0, 1, 1, 0.5, 2, -7, 7)
+    got = port.quantize([[[-99.0, 0.25, 0.75, 99.0]]])
+    assert got.ravel().tolist() == [-7, -2, -1, 7]
+    assert port.dequantize(got).ravel().tolist() == [-2.5, 0.0, 0.5, 4.5]
+    with pytest.raises(ProgramError, match=r"x must have shape \[..., 1, 1, 4\], not \[4\]"):
+        port.quantize(np.zeros(4))
+    with pytest.raises(ProgramError, match="x must be finite"):
+        port.quantize([[[0, 0, np.nan, 0]]])
