@@ -1,5 +1,5 @@
-"""The bus shell: what stands between the engines, which may be reset at any time, and the AXI4 master port, which
-must keep every promise made on it."""
+"""The bus shell: what stands between the engines, which may be reset at any time, and the AXI4
+master port, which must keep every promise made on it."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
@@ -10,7 +10,8 @@ from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.ports import BUS_ADDRESS_BITS, axi_master
 
 BURST = data.StructLayout({"address": BUS_ADDRESS_BITS, "length": 8})
-"""One INCR burst of full-width beats: bus address and AxLEN (beats less one); must not cross 4 KiB."""
+"""One INCR burst of full-width beats: bus address and AxLEN (beats less one); must not cross 4
+KiB."""
 RESP_SLVERR, RESP_DECERR = 2, 3
 WRITES_MAX = 15
 """Write bursts that may await their response."""
@@ -39,7 +40,8 @@ class BusRead(wiring.Signature):
 
 
 class BusWrite(wiring.Signature):
-    """Write bursts, their beats in the same order, and one response a burst (``valid`` for one cycle)."""
+    """Write bursts, their beats in the same order, and one response a burst (``valid`` for one
+    cycle)."""
 
     def __init__(self, config: ArchConfig) -> None:
         super().__init__({
@@ -80,15 +82,17 @@ class Skid(wiring.Component):
 class AxiShell(wiring.Component):
     """AXI4 master port with a plug that can be pulled.
 
-    While ``enable`` is high, bursts and beats pass through, one register each way (two for read data). When it
-    falls, whatever the engines do: addresses that were accepted stay valid until the bus takes them, beats that
-    accepted write bursts still need are supplied with strobes 0, late read data and responses are swallowed. ``idle``
-    says that nothing is outstanding. All outputs to the bus are registers, but RREADY's source is one too.
+    While ``enable`` is high, bursts and beats pass through, one register each way (two for read
+    data). When it falls, whatever the engines do: addresses that were accepted stay valid until
+    the bus takes them, beats that accepted write bursts still need are supplied with strobes 0,
+    late read data and responses are swallowed. ``idle`` says that nothing is outstanding. All
+    outputs to the bus are registers, but RREADY's source is one too.
 
     Members
     -------
     read : In(BusRead), write : In(BusWrite)
-        The engines' side. A write burst is accepted when all beats of the one before are; WLAST is made here.
+        The engines' side. A write burst is accepted when all beats of the one before are; WLAST is
+        made here.
     enable : In(1), idle : Out(1)
     progress : Out(1)
         Some channel transferred in the last cycle.

@@ -16,8 +16,9 @@ _INDEX_BITS = regs.ADDRESS_BITS - 2
 class Csr(wiring.Component):
     """Registers behind AXI4-Lite; one write and one read at a time.
 
-    Byte strobes are honoured. Unmapped addresses read 0, writes to them and to read-only registers do nothing; the
-    response is always OKAY. A write takes effect three cycles after address and data have both been offered.
+    Byte strobes are honoured. Unmapped addresses read 0, writes to them and to read-only registers
+    do nothing; the response is always OKAY. A write takes effect three cycles after address and
+    data have both been offered.
 
     Members
     -------
@@ -25,7 +26,8 @@ class Csr(wiring.Component):
     {register} : Out(32)
         Value of a read-write register; for a pulse register, the ones being written, for one cycle.
     {register} : In(32)
-        Value of a read-only register (but for the constants); for a write-1-to-clear register, the bits to set.
+        Value of a read-only register (but for the constants); for a write-1-to-clear register, the
+        bits to set.
     clear : In(1)
         Clears the write-1-to-clear registers.
     irq : Out(1)

@@ -1,4 +1,5 @@
-"""Legality of instructions, generated from the tables of ``arch.isa``: the gateware's ``isa.decode``."""
+"""Legality of instructions, generated from the tables of ``arch.isa``: the gateware's
+``isa.decode``."""
 
 from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import data, stream, wiring
@@ -35,7 +36,8 @@ def violations(opcode: Opcode, word: Value) -> Value:
 
 
 class Decode(wiring.Component):
-    """Checks one instruction in two cycles. A program's last instruction is legal only if it is ``HALT``.
+    """Checks one instruction in two cycles. A program's last instruction is legal only if it is
+    ``HALT``.
 
     Members
     -------

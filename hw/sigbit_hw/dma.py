@@ -1,7 +1,8 @@
-"""DMA: window checks, requests split into AXI bursts, two readers on one read port, write completion.
+"""DMA: window checks, requests split into AXI bursts, two readers on one read port, write
+completion.
 
-Requests are offsets into the DMA window, in whole bus beats. Bursts never cross a boundary of ``burst_beats`` beats,
-hence never one of 4 KiB.
+Requests are offsets into the DMA window, in whole bus beats. Bursts never cross a boundary of
+``burst_beats`` beats, hence never one of 4 KiB.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal
@@ -19,7 +20,8 @@ BEATS_BITS = 24
 """Width of a request's number of beats."""
 PAGE_BITS = 12
 REQUEST = data.StructLayout({"offset": isa.ADDRESS_BITS, "beats": BEATS_BITS})
-"""A transfer: byte offset into the window, a multiple of the bus width, and bus beats, at least 1."""
+"""A transfer: byte offset into the window, a multiple of the bus width, and bus beats, at least
+1."""
 
 
 class Window(wiring.Signature):
@@ -148,8 +150,9 @@ class BurstSplitter(wiring.Component):
 class ReadDma(wiring.Component):
     """Two readers on one bus port. ``fetch`` goes first; beats return in order of the bursts.
 
-    A reader that does not take its beats holds up the other, so ``fetch`` must only request what it has room for,
-    and ``load`` must take its beats without waiting for anything that needs a fetch.
+    A reader that does not take its beats holds up the other, so ``fetch`` must only request what
+    it has room for, and ``load`` must take its beats without waiting for anything that needs a
+    fetch.
 
     Members
     -------
@@ -173,7 +176,8 @@ class ReadDma(wiring.Component):
         m = Module()
         m.submodules.fetch = fetch = BurstSplitter(self.config)
         m.submodules.load = load = BurstSplitter(self.config)
-        m.submodules.owners = owners = SyncFIFOBuffered(width=1, depth=self.config.outstanding_reads)
+        depth = self.config.outstanding_reads
+        m.submodules.owners = owners = SyncFIFOBuffered(width=1, depth=depth)
         for splitter, client in ((fetch, self.fetch), (load, self.load)):
             wiring.connect(m, wiring.flipped(client.request), splitter.i)
             m.d.comb += splitter.base.eq(self.base)

@@ -1,7 +1,8 @@
-"""Emits the accelerator as RTLIL or Verilog: the same text for the same configuration, on any machine.
+"""Emits the accelerator as RTLIL or Verilog: the same text for the same configuration, on any
+machine.
 
-Structurally identical modules are emitted once and instantiated many times: the array consists of many equal dot
-products, and simulators and synthesizers pay for each module they see.
+Structurally identical modules are emitted once and instantiated many times: the array consists of
+many equal dot products, and simulators and synthesizers pay for each module they see.
 """
 
 import hashlib
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from amaranth.back import rtlil as amaranth_rtlil
@@ -42,7 +44,8 @@ class EmitError(Exception):
 
 @dataclass
 class _Module:
-    """One RTLIL module: its name, its text with the name cut out, its anonymous ports' new names."""
+    """One RTLIL module: its name, its text with the name cut out, its anonymous ports' new
+    names."""
 
     name: str
     text: str
@@ -50,7 +53,8 @@ class _Module:
 
 
 def _split(text: str) -> list[_Module]:
-    """The modules of an RTLIL text, with ports that Amaranth named by net numbers renamed by position."""
+    """The modules of an RTLIL text, with ports that Amaranth named by net numbers renamed by
+    position."""
     modules = []
     for part in text.split(_HEAD)[1:]:
         match = re.search(r"^module \\(\S+)\n", part, re.M)
@@ -64,8 +68,13 @@ def _split(text: str) -> list[_Module]:
     return modules
 
 
+def _renamed(names: dict[str, str], match: re.Match[str]) -> str:
+    return names.get(match[0], match[0])
+
+
 def deduplicate(text: str) -> str:
-    """RTLIL with one module for each structure, named after the first that has it, dots replaced by underscores.
+    """RTLIL with one module for each structure, named after the first that has it, dots replaced
+    by underscores.
 
     Parameters
     ----------
@@ -89,13 +98,13 @@ def deduplicate(text: str) -> str:
     names: dict[str, str] = {}
     for module in reversed(modules):
         body = _CELL.sub(child, module.text)
-        body = _ANONYMOUS.sub(lambda m, ports=module.ports: ports.get(m[0], m[0]), body)
+        body = _ANONYMOUS.sub(partial(_renamed, module.ports), body)
         digest = hashlib.sha256(body.encode()).hexdigest()
         structure[module.name] = digest
         bodies[digest] = body
         names[digest] = module.name.replace(".", "_")
     if len(set(names.values())) != len(names):
-        raise EmitError("two modules differ only in dots and underscores of their names: rename one")
+        raise EmitError("names of two modules differ only in dots and underscores: rename one")
 
     emitted = []
     for digest in dict.fromkeys(structure[module.name] for module in modules):

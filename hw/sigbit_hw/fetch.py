@@ -37,8 +37,8 @@ class Fetch(wiring.Component):
     index : Out(24)
         Index of the instruction being assembled.
     error : Out(Error)
-        ILLEGAL: no instructions, more than an index can count, or a misaligned offset; WINDOW: the program (in
-        whole bus beats) leaves the window; read errors.
+        ILLEGAL: no instructions, more than an index can count, or a misaligned offset; WINDOW: the
+        program (in whole bus beats) leaves the window; read errors.
     """
 
     def __init__(self, config: ArchConfig) -> None:

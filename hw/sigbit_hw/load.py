@@ -1,7 +1,7 @@
 """The LOAD engine: DMA into weights, activation slots, parameters and tables; ``FILL``.
 
-A front end checks instructions and requests their data, up to :data:`AHEAD` instructions before a back end moves
-the data; so the bus stays busy from one instruction to the next.
+A front end checks instructions and requests their data, up to :data:`AHEAD` instructions before a
+back end moves the data; so the bus stays busy from one instruction to the next.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal
@@ -130,15 +130,16 @@ class LoadFront(wiring.Component):
 
 
 class LoadBack(wiring.Component):
-    """Moves beats to where they belong: one beat of weights, one slot, one parameter or table item a cycle.
+    """Moves beats to where they belong: one beat of weights, one slot, one parameter or table item
+    a cycle.
 
     Members
     -------
     i : In(stream of COMMAND), beat : In(stream)
     act_write, weight_write, param_write, table_write : Out
     retire : Out(Retire)
-        In the cycle in which the last write to weights, parameters or tables appears, or after the one in which
-        the last slot was accepted.
+        In the cycle in which the last write to weights, parameters or tables appears, or after the
+        one in which the last slot was accepted.
     error : Out(Error)
         Read errors; ILLEGAL if ``beats`` is not what the items fill.
     """
@@ -283,7 +284,8 @@ class LoadBack(wiring.Component):
 
 
 class LoadEngine(wiring.Component):
-    """``LOAD`` and ``FILL``: members as in :class:`LoadFront` and :class:`LoadBack`, ``read`` to the DMA."""
+    """``LOAD`` and ``FILL``: members as in :class:`LoadFront` and :class:`LoadBack`, ``read`` to
+    the DMA."""
 
     def __init__(self, config: ArchConfig) -> None:
         self.config = config

@@ -1,7 +1,9 @@
-"""The ports of the accelerator: AXI4-Lite slave, AXI4 master, interrupt and trace outputs, by their flat names.
+"""The ports of the accelerator: AXI4-Lite slave, AXI4 master, interrupt and trace outputs, by
+their flat names.
 
-Names follow the vendors' conventions (``s_axil_awaddr``, ``m_axi_rdata`` …), so that Vivado and cocotbext-axi
-recognize the interfaces. ``clk`` and ``rst`` (active high, synchronous) are added by the emitter.
+Names follow the vendors' conventions (``s_axil_awaddr``, ``m_axi_rdata`` …), so that Vivado and
+cocotbext-axi recognize the interfaces. ``clk`` and ``rst`` (active high, synchronous) are added by
+the emitter.
 """
 
 from amaranth.lib.wiring import In, Member, Out
@@ -45,10 +47,10 @@ def axi_master(bus_bits: int) -> dict[str, Member]:
 def trace(config: ArchConfig) -> dict[str, Member]:
     """What checkers watch.
 
-    ``trace_act_{b}_*``: the write into bank b of the activation memory. ``trace_start_{engine}``: in this
-    cycle the instruction of that index enters its engine, its tokens taken. ``trace_retire_{engine}``: the
-    instruction of that index has finished (``SEG`` and ``OUT`` do not appear). ``trace_feeding``: the array
-    is fed operands.
+    ``trace_act_{b}_*``: the write into bank b of the activation memory. ``trace_start_{engine}``:
+    in this cycle the instruction of that index enters its engine, its tokens taken.
+    ``trace_retire_{engine}``: the instruction of that index has finished (``SEG`` and ``OUT`` do
+    not appear). ``trace_feeding``: the array is fed operands.
     """
     members: dict[str, Member] = {}
     for bank in range(config.pixels):

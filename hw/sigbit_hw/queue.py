@@ -9,8 +9,8 @@ from amaranth.lib.wiring import In, Out
 class Queue(wiring.Component):
     """A stream through a memory of ``depth`` entries with a registered output.
 
-    The same as ``SyncFIFOBuffered``, but its streams have the payload's shape. Latency two cycles, throughput
-    one entry a cycle (half of that with ``depth`` 1 or 2).
+    The same as ``SyncFIFOBuffered``, but its streams have the payload's shape. Latency two cycles,
+    throughput one entry a cycle (half of that with ``depth`` 1 or 2).
 
     Members
     -------

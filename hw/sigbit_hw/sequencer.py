@@ -1,6 +1,7 @@
-"""The sequencer: dispatches checked instructions in order to the engines' queues, and keeps the tokens."""
+"""The sequencer: dispatches checked instructions in order to the engines' queues, and keeps the
+tokens."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -40,7 +41,8 @@ class Event(wiring.Signature):
 
 
 class EngineQueue(wiring.Component):
-    """One engine's queue: instructions wait at its head for their tokens; those in the engine are remembered.
+    """One engine's queue: instructions wait at its head for their tokens; those in the engine are
+    remembered.
 
     Members
     -------
@@ -58,7 +60,8 @@ class EngineQueue(wiring.Component):
         Signalling instructions are in the engine.
     empty : Out(1)
     oldest : Out(Event)
-        ``valid`` while there is an unfinished instruction in engine or queue; the oldest one's index.
+        ``valid`` while there is an unfinished instruction in engine or queue; the oldest one's
+        index.
     """
 
     def __init__(self, config: ArchConfig, engine: Engine) -> None:
@@ -233,29 +236,28 @@ class Sequencer(wiring.Component):
         return m
 
     def _find_oldest(self, m: Module, queues: dict[Engine, EngineQueue]) -> None:
-        """The least index of three candidates, or else the index being fetched, one comparison a stage."""
-        stage = None
+        """The least index of the engines' oldest, or else the one being fetched; one comparison a
+        stage."""
+        best_found, best = Const(0), Const(0, INDEX_BITS)
         for engine, queue in queues.items():
             found = Signal(name=f"found_{engine.name.lower()}")
             index = Signal(INDEX_BITS, name=f"index_{engine.name.lower()}", reset_less=True)
             event = queue.oldest
-            if stage is None:
-                m.d.sync += [found.eq(event.valid), index.eq(event.index)]
-            else:
-                mine = event.valid & (~stage[0] | (event.index < stage[1]))
-                m.d.sync += [
-                    found.eq(event.valid | stage[0]),
-                    index.eq(Mux(mine, event.index, stage[1])),
-                ]
-            stage = found, index
-        m.d.comb += self.oldest.eq(Mux(stage[0], stage[1], self.fetch_index))
+            mine = event.valid & (~best_found | (event.index < best))
+            m.d.sync += [
+                found.eq(event.valid | best_found),
+                index.eq(Mux(mine, event.index, best)),
+            ]
+            best_found, best = found, index
+        m.d.comb += self.oldest.eq(Mux(best_found, best, self.fetch_index))
 
     def _conclude(self, m: Module, queues: dict[Engine, EngineQueue], tokens: Tokens,
                   halted: Signal) -> None:
         """Done, or an error of instruction or tokens.
 
-        The machine stands still when nothing is in an engine, every queue's head, if there is one, lacks a token,
-        and dispatch cannot go on. That is the end if no head is left, else a token that never comes.
+        The machine stands still when nothing is in an engine, every queue's head, if there is one,
+        lacks a token, and dispatch cannot go on. That is the end if no head is left, else a token
+        that never comes.
         """
         still = Signal()
         settled = Signal(range(SETTLE + 1))

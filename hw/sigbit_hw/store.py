@@ -133,8 +133,8 @@ class StoreEngine(wiring.Component):
     act_read : Out(ActRead), bus : Out(BusWrite)
     retire : Out(Retire)
     error : Out(Error)
-        ILLEGAL: misaligned address, or ``beats`` is not what the slots fill; WINDOW: outside what may be
-        written, nothing is requested then; write errors.
+        ILLEGAL: misaligned address, or ``beats`` is not what the slots fill; WINDOW: outside what
+        may be written, nothing is requested then; write errors.
     """
 
     def __init__(self, config: ArchConfig) -> None:

@@ -23,8 +23,8 @@ from sigbit_hw.store import StoreEngine
 class Accelerator(wiring.Component):
     """One accelerator with the flat ports of ``ports.accelerator``.
 
-    The engines, fetch and sequencer are held in reset while the machine does not run; register file, control and
-    bus shell are not.
+    The engines, fetch and sequencer are held in reset while the machine does not run; register
+    file, control and bus shell are not.
 
     Parameters
     ----------

@@ -1,4 +1,5 @@
-"""Every error cause: raised with its index, the machine stopped cleanly, recovered by soft reset."""
+"""Every error cause: raised with its index, the machine stopped cleanly, recovered by soft
+reset."""
 
 from collections.abc import Callable
 from typing import Any
@@ -39,7 +40,8 @@ def machine(rng: np.random.Generator) -> Machine:
 
 
 async def recover(machine: Machine, ctx: Any) -> None:
-    """Start is refused until a soft reset; then a good program runs, and the registers have kept their values."""
+    """Start is refused until a soft reset; then a good program runs, and the registers have kept
+    their values."""
     await machine.write(ctx, "CONTROL", regs.CONTROL_START)
     assert await machine.read(ctx, "STATUS") & ~regs.STATUS_BUS_IDLE == regs.STATUS_ERROR
     assert await machine.read(ctx, "IRQ_STATUS") == regs.IRQ_ERROR
@@ -122,13 +124,15 @@ def test_window(machine: Machine, program: list[Instr], index: int,
 
 
 @pytest.mark.parametrize(("resp", "read", "write"), [
-    (SLVERR, Cause.READ_SLVERR, Cause.WRITE_SLVERR), (DECERR, Cause.READ_DECERR, Cause.WRITE_DECERR)])
+    (SLVERR, Cause.READ_SLVERR, Cause.WRITE_SLVERR),
+    (DECERR, Cause.READ_DECERR, Cause.WRITE_DECERR),
+])
 @pytest.mark.parametrize("where", ["fetch", "load", "store"])
 def test_bus_errors(machine: Machine, where: str, resp: int, read: Cause, write: Cause) -> None:
     program = [LOAD.replace(address=0x2000), *GOOD]
     address = {"fetch": 2 * isa.WORD_BYTES + 8, "load": 0x1040, "store": 0x6078}[where]
     machine.bus.faults[BASE + address] = resp
-    expect(machine, program, write if where == "store" else read, {"fetch": 2, "load": 1, "store": 2}[where])
+    expect(machine, program, write if where == "store" else read, 1 if where == "load" else 2)
 
 
 def test_token_underflow(machine: Machine) -> None:
@@ -148,7 +152,8 @@ def test_token_overflow(machine: Machine) -> None:
 
 @pytest.mark.parametrize("where", ["fetch", "load", "store"])
 def test_watchdog_and_hung_bus(machine: Machine, where: str) -> None:
-    """The bus stops in the middle; it is reported as not idle until it answers; then the machine recovers."""
+    """The bus stops in the middle; it is reported as not idle until it answers; then the machine
+    recovers."""
     async def test(ctx: Any) -> None:
         machine.bus.hung = where == "fetch"
         await machine.start(ctx, GOOD, WATCHDOG=200)
@@ -168,7 +173,7 @@ def test_watchdog_and_hung_bus(machine: Machine, where: str) -> None:
         while not await machine.read(ctx, "STATUS") & regs.STATUS_BUS_IDLE:
             pass
         assert not machine.bus.busy
-        # One beat may have waited on the bus with its strobes; the rest of the burst came with none.
+        # One beat may have waited on the bus with its strobes; the others came with none.
         assert len(machine.bus.strobed) <= strobed + CONFIG.bus_bytes
         assert await machine.run(ctx, GOOD) == (regs.STATUS_DONE, 0, 0)
         assert (machine.window[0x6000:0x6080] == machine.window[0x1000:0x1080]).all()

@@ -1,4 +1,5 @@
-"""A memory behind an AXI4 slave port, for Amaranth's simulator, that checks the protocol as it goes."""
+"""A memory behind an AXI4 slave port, for Amaranth's simulator, that checks the protocol as it
+goes."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -24,7 +25,8 @@ class _Burst:
 
 @dataclass
 class AxiMemory:
-    """Serves an object with the signals ``{prefix}araddr`` … in order, with random latency and stalls.
+    """Serves an object with the signals ``{prefix}araddr`` … in order, with random latency and
+    stalls.
 
     Parameters
     ----------
@@ -107,7 +109,10 @@ class AxiMemory:
         assert address % self._bytes == 0, f"burst at {address:#x} is misaligned"
         assert address // 4096 == (address + beats * self._bytes - 1) // 4096, (
             f"burst of {beats} beats at {address:#x} crosses 4 KiB")
-        return _Burst(address, beats, self._cycle + int(self.rng.integers(*self.latency, endpoint=True)))
+        return _Burst(address, beats, self._due())
+
+    def _due(self) -> int:
+        return self._cycle + int(self.rng.integers(*self.latency, endpoint=True))
 
     def _accept(self, seen: dict[str, int]) -> None:
         if seen["arvalid"] and seen["arready"]:
@@ -139,8 +144,7 @@ class AxiMemory:
         assert seen["wlast"] == (self._write_beat == burst.beats), "wlast is not on the last beat"
         if seen["wlast"]:
             self._writes.popleft()
-            due = self._cycle + int(self.rng.integers(*self.latency, endpoint=True))
-            self._responses.append((due, self._write_resp))
+            self._responses.append((self._due(), self._write_resp))
             self._write_beat, self._write_resp = 0, OKAY
 
     def _fault(self, address: int) -> int:

@@ -1,4 +1,5 @@
-"""Stands in for the compute engine where memory and control are tested: memories without arithmetic."""
+"""Stands in for the compute engine where memory and control are tested: memories without
+arithmetic."""
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib import data, memory, wiring
@@ -23,10 +24,12 @@ READ_LATENCY = 3
 
 
 class ComputeDouble(wiring.Component):
-    """The ports of ``ComputeEngine``; an ``EXEC`` takes ``run`` cycles in which the array counts as fed.
+    """The ports of ``ComputeEngine``; an ``EXEC`` takes ``run`` cycles in which the array counts
+    as fed.
 
-    ``stall_write`` and ``stall_read`` (undriven signals, for the testbench) hold up the slot streams. The memories'
-    contents are ``acts``, ``weights`` (parts of a word are consecutive), ``params`` and ``tables``.
+    ``stall_write`` and ``stall_read`` (undriven signals, for the testbench) hold up the slot
+    streams. The memories' contents are ``acts``, ``weights`` (parts of a word are consecutive),
+    ``params`` and ``tables``.
     """
 
     def __init__(self, config: ArchConfig) -> None:

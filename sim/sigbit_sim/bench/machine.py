@@ -1,4 +1,5 @@
-"""The accelerator around a compute double, on Amaranth's simulator, driven through its register file."""
+"""The accelerator around a compute double, on Amaranth's simulator, driven through its register
+file."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -112,7 +113,8 @@ class Machine:
             "MEM_BASE_LO": BASE & 0xffff_ffff, "MEM_BASE_HI": BASE >> 32,
             "MEM_SIZE": self.window.size, "WRITE_LO": 0, "WRITE_HI": self.window.size,
             "PROGRAM_OFFSET": offset, "PROGRAM_COUNT": code.size // isa.WORD_BYTES,
-            "WATCHDOG": 5000, "IRQ_ENABLE": regs.IRQ_DONE | regs.IRQ_ERROR, **registers,
+            "WATCHDOG": 5000, "IRQ_ENABLE": regs.IRQ_DONE | regs.IRQ_ERROR,
+            "IRQ_STATUS": regs.IRQ_DONE | regs.IRQ_ERROR, **registers,
         }
         for name, value in values.items():
             await self.write(ctx, name, value)

@@ -1,0 +1,247 @@
+"""Decode against ``isa.decode``; dispatch, queues and tokens; the register file."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from amaranth.sim import Simulator
+
+from sigbit_hw.arch import isa, regs
+from sigbit_hw.arch.config import PRESETS
+from sigbit_hw.arch.isa import Engine, Instr, Opcode
+from sigbit_hw.arch.regs import Cause
+from sigbit_hw.decode import Decode
+from sigbit_sim.bench.machine import Machine
+
+CONFIG = PRESETS["nano"]
+HALT = Instr(Opcode.HALT)
+
+
+def random_word(rng: np.random.Generator) -> int:
+    """Legal words, words that break one rule, and noise."""
+    opcode = list(Opcode)[rng.integers(len(Opcode))]
+    fields = isa.fields_of(opcode)
+    size = sum(f.width for f in fields)
+    word = int.from_bytes(rng.bytes(isa.WORD_BYTES), "little") & (1 << size) - 1
+    word = word & ~0x3ff | opcode
+    if opcode in isa.ENGINE_OF:
+        others = 7 & ~(1 << isa.ENGINE_OF[opcode])
+        word |= (int(rng.integers(8)) & others) << 4
+        if opcode in isa.SIGNALLING:
+            word |= (int(rng.integers(8)) & others) << 7
+    if rng.random() < 0.5:
+        fault = rng.integers(5)
+        position = np.cumsum([0] + [f.width for f in fields])
+        if fault == 0 and size < isa.WORD_BITS:
+            word |= 1 << int(rng.integers(size, isa.WORD_BITS))
+        elif fault == 1:
+            word ^= 1 << int(rng.integers(10))
+        elif fault == 2:
+            word = word & ~15 | int(rng.integers(16))
+        elif bounded := [k for k, f in enumerate(fields) if f.least is not None]:
+            k = int(rng.choice(bounded))
+            word &= ~(((1 << fields[k].width) - 1) << int(position[k]))
+    return word
+
+
+def legal(word: int, last: bool) -> bool:
+    try:
+        instr = isa.decode(word)
+    except ValueError:
+        return False
+    return instr.opcode == Opcode.HALT or not last
+
+
+def test_decode_agrees_with_isa(rng: np.random.Generator) -> None:
+    words = [(random_word(rng), bool(rng.random() < 0.2)) for _ in range(1500)]
+    verdicts = [legal(*word) for word in words]
+    assert 200 < sum(verdicts) < 1300
+    dut = Decode()
+    seen = []
+
+    async def feed(ctx: Any) -> None:
+        for index, (word, last) in enumerate(words):
+            ctx.set(dut.i.payload, {"word": word, "index": index, "last": last})
+            ctx.set(dut.i.valid, 1)
+            await ctx.tick().until(dut.i.ready)
+            ctx.set(dut.i.valid, 0)
+            await ctx.tick().repeat(int(rng.integers(0, 2)) + 1)
+
+    async def drain(ctx: Any) -> None:
+        while len(seen) < len(words):
+            ctx.set(dut.o.ready, 1)
+            (item,) = await ctx.tick().sample(dut.o.payload).until(dut.o.valid)
+            seen.append((item.word, item.index, item.engine, item.halt, item.legal))
+            ctx.set(dut.o.ready, 0)
+            await ctx.tick().repeat(int(rng.integers(0, 3)) + 1)
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(feed, background=True)
+    simulator.add_testbench(drain)
+    simulator.run()
+    assert [s[4] for s in seen] == verdicts
+    assert [s[0] for s in seen] == [word for word, _ in words]
+    assert [s[1] for s in seen] == list(range(len(words)))
+    for word, _, engine, halt, ok in seen:
+        opcode = word & 15
+        if ok:
+            assert halt == (opcode == Opcode.HALT)
+            assert engine == (0 if halt else 1 << isa.ENGINE_OF[Opcode(opcode)])
+
+
+def machine_of(rng: np.random.Generator) -> Machine:
+    return Machine(CONFIG, np.zeros(1 << 15, np.uint8), rng, latency=(1, 20), stall=0.1)
+
+
+def random_program(rng: np.random.Generator, length: int) -> list[Instr]:
+    """FILL, SEG, EXEC and STORE with random tokens that are given before they are taken."""
+    body = {
+        Engine.LOAD: [Instr(Opcode.FILL, dst=8, n0=3)],
+        Engine.COMPUTE: [Instr(Opcode.SEG), Instr(Opcode.EXEC, run=7), Instr(Opcode.EXEC, run=40)],
+        Engine.STORE: [Instr(Opcode.STORE, address=0x4000, src=0, n0=8, beats=2)],
+    }
+    given = {(g, t): 0 for g in Engine for t in Engine}
+    program = []
+    for _ in range(length):
+        engine = list(Engine)[rng.integers(3)]
+        choices = body[engine]
+        instr = choices[rng.integers(len(choices))]
+        wait = sum(1 << g for g in Engine if given[g, engine] and rng.random() < 0.7)
+        for g in Engine:
+            given[g, engine] -= wait >> g & 1
+        signal = 0
+        if instr.opcode in isa.SIGNALLING:
+            targets = [t for t in Engine if t != engine and given[engine, t] < isa.TOKEN_MAX - 1]
+            signal = sum(1 << t for t in targets if rng.random() < 0.4)
+            for t in Engine:
+                given[engine, t] += signal >> t & 1
+        program.append(instr.replace(wait=wait, signal=signal))
+    return [*program, HALT]
+
+
+@pytest.mark.parametrize("case", range(4))
+def test_tokens_order_engines(case: int, rng: np.random.Generator) -> None:
+    """Engines start and finish in program order, and never before the giver of each token has
+    finished."""
+    program = random_program(rng, 60)
+    machine = machine_of(rng)
+
+    async def test(ctx: Any) -> None:
+        assert await machine.run(ctx, program) == (regs.STATUS_DONE, 0, 0)
+        assert await machine.read(ctx, "RETIRED") == len(program) - 1
+
+    machine.simulate(test)
+    starts = {index: cycle for cycle, event, _, index in machine.events if event == "start"}
+    retires = {index: cycle for cycle, event, _, index in machine.events if event == "retire"}
+    tracked = [i for i, instr in enumerate(program) if instr.opcode in isa.SIGNALLING]
+    assert sorted(starts) == sorted(retires) == tracked
+    given: dict[tuple[Engine, Engine], list[int]] = {(g, t): [] for g in Engine for t in Engine}
+    edges = 0
+    after: dict[Engine, int] = dict.fromkeys(Engine, 0)
+    for index, instr in enumerate(program[:-1]):
+        engine = isa.ENGINE_OF[instr.opcode]
+        for giver in Engine:
+            if instr.wait >> giver & 1:
+                # A SEG's start is not traced; what follows it in its engine starts later still.
+                after[engine] = max(after[engine], retires[given[giver, engine].pop(0)])
+                edges += 1
+        if index in starts:
+            assert starts[index] > after[engine]
+            for taker in Engine:
+                if instr.signal >> taker & 1:
+                    given[engine, taker].append(index)
+    for engine in Engine:
+        order = [i for i in tracked if isa.ENGINE_OF[program[i].opcode] == engine]
+        for times in (starts, retires):
+            assert [times[i] for i in order] == sorted(times[i] for i in order)
+    assert edges > 5
+
+
+def test_tokens_fill_to_the_brim(rng: np.random.Generator) -> None:
+    """A counter holds TOKEN_MAX while the taker is busy with something long, and nothing is left
+    over."""
+    fills = [Instr(Opcode.FILL, n0=2, signal=2)] * isa.TOKEN_MAX
+    takers = [Instr(Opcode.EXEC, run=2, wait=1)] * isa.TOKEN_MAX
+    program = [Instr(Opcode.EXEC, run=600), *fills, *takers, HALT]
+    machine = machine_of(rng)
+
+    async def test(ctx: Any) -> None:
+        assert await machine.run(ctx, program) == (regs.STATUS_DONE, 0, 0)
+        result = await machine.run(ctx, [*program[:-1], takers[0], HALT])
+        assert result == (regs.STATUS_ERROR, Cause.TOKEN_UNDERFLOW, len(program) - 1)
+
+    machine.simulate(test)
+
+
+def test_early_halt_ignores_what_was_prefetched(rng: np.random.Generator) -> None:
+    machine = machine_of(rng)
+
+    async def test(ctx: Any) -> None:
+        code = isa.pack([Instr(Opcode.FILL), HALT] + [Instr(Opcode.FILL)] * 40 + [HALT])
+        assert await machine.run(ctx, code) == (regs.STATUS_DONE, 0, 0)
+        assert await machine.read(ctx, "STATUS") & regs.STATUS_BUS_IDLE
+        assert await machine.read(ctx, "RETIRED") == 1
+
+    machine.simulate(test)
+
+
+def test_registers(rng: np.random.Generator) -> None:
+    machine = machine_of(rng)
+    read, write = machine.read, machine.write
+
+    async def test(ctx: Any) -> None:
+        assert await read(ctx, "MAGIC") == regs.MAGIC
+        assert await read(ctx, "VERSION") == regs.VERSION
+        digest = f"{await read(ctx, 'DIGEST_LO'):08x}{await read(ctx, 'DIGEST_HI'):08x}"
+        assert digest == CONFIG.digest[:16]
+        model = {r.name: regs.RW_RESET.get(r.name, 0) for r in regs.REGISTERS
+                 if r.access is regs.Access.RW}
+        assert model
+        for name, value in model.items():
+            assert await read(ctx, name) == value
+        for _ in range(40):
+            name = str(rng.choice(list(model)))
+            value, strobe = int(rng.integers(1 << 32)), int(rng.integers(16))
+            mask = sum(0xff << 8 * k for k in range(4) if strobe >> k & 1)
+            await write(ctx, name, value, strobe)
+            model[name] = model[name] & ~mask | value & mask
+        for name, value in model.items():
+            assert await read(ctx, name) == value
+        for register in regs.REGISTERS:
+            if register.access is regs.Access.RO:
+                before = await read(ctx, register.name)
+                await write(ctx, register.name, 0xffff_ffff)
+                assert await read(ctx, register.name) == before
+        for offset in range(regs.REGISTERS[-1].offset + 4, 1 << regs.ADDRESS_BITS, 4):
+            await write(ctx, offset, 0xffff_ffff)
+            assert await read(ctx, offset) == 0
+        assert await read(ctx, "CONTROL") == 0
+        await write(ctx, "CONTROL", regs.CONTROL_START, strobe=14)
+        assert await read(ctx, "STATUS") == regs.STATUS_BUS_IDLE
+        assert {n: await read(ctx, n) for n in model} == model
+
+    machine.simulate(test)
+
+
+def test_interrupt(rng: np.random.Generator) -> None:
+    machine = machine_of(rng)
+
+    async def test(ctx: Any) -> None:
+        await machine.start(ctx, [Instr(Opcode.FILL), HALT], IRQ_ENABLE=regs.IRQ_ERROR)
+        while not await machine.read(ctx, "STATUS") & regs.STATUS_DONE:
+            pass
+        assert await machine.read(ctx, "IRQ_STATUS") == regs.IRQ_DONE
+        assert ctx.get(machine.dut.irq) == 0
+        await machine.write(ctx, "IRQ_ENABLE", regs.IRQ_DONE)
+        await ctx.tick().repeat(2)
+        assert ctx.get(machine.dut.irq) == 1
+        await machine.write(ctx, "IRQ_STATUS", regs.IRQ_ERROR)
+        await ctx.tick().repeat(2)
+        assert ctx.get(machine.dut.irq) == 1
+        await machine.write(ctx, "IRQ_STATUS", regs.IRQ_DONE)
+        await ctx.tick().repeat(2)
+        assert ctx.get(machine.dut.irq) == 0
+        assert await machine.read(ctx, "IRQ_STATUS") == 0
+
+    machine.simulate(test)
