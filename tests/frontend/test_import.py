@@ -1,4 +1,4 @@
-"""Import through torch.export: the graph computes what the model computes, or a report names every obstacle."""
+"""Import through torch.export: the model's own function, or a report."""
 
 import inspect
 from pathlib import Path
@@ -145,12 +145,31 @@ def test_nodes_behind_a_refused_one_are_examined_too() -> None:
         "aten.conv2d.default",
         "aten.tanh.default",
     ]
+    assert [r.location for r in caught.value.rows] == ["module 1", "module 2", "module 3"]
+
+
+class Branching(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x if x.sum() > 0 else -x
+
+
+def test_nodes_behind_a_refused_one_are_examined_too() -> None:
+    model = nn.Sequential(
+        nn.Conv2d(4, 4, 3), nn.GroupNorm(2, 4), nn.Conv2d(4, 4, 3, groups=4), nn.Tanh()
+    )
+    with pytest.raises(UnsupportedModel) as caught:
+        import_model(model, (torch.randn(2, 4, 8, 8),))
+    assert [r.op for r in caught.value.rows] == [
+        "aten.group_norm.default",
+        "aten.conv2d.default",
+        "aten.tanh.default",
+    ]
     assert [r.location.split("(")[1] for r in caught.value.rows] == ["1)", "2)", "3)"]
 
 
 def test_a_model_that_cannot_be_exported_is_one_clear_error() -> None:
     with pytest.raises(
-        UnsupportedModel, match="Branching: 1 unsupported node\n.*cannot be exported"
+        UnsupportedModel, match=r"Branching: 1 unsupported node\n.*cannot be exported"
     ):
         import_model(Branching(), (torch.randn(2, 4),))
 

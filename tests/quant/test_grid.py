@@ -1,4 +1,4 @@
-"""Grids in torch equal those of sigbit_hw.arch, ties included; gradients equal their closed forms."""
+"""Grids in torch equal those of sigbit_hw.arch, ties included; gradients are exact."""
 
 import numpy as np
 import pytest

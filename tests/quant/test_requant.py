@@ -1,4 +1,4 @@
-"""Requantization in floats equals the integer arithmetic of sigbit_hw.arch; its gradient is straight-through."""
+"""Requantization in floats equals the contract's integers; straight-through gradients."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Scale rules: the Gaussian constants are those of the literature, the search is never worse, tails included."""
+"""Scale rules: published Gaussian constants, and a search that is never worse."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from sigbit.quant.scales import (
 )
 from sigbit_hw.arch.formats import EsbFormat
 
-# (b, k): alpha* and the mean squared error there, both for N(0, 1); scale of one LSB = alpha * 2**-k
+# (b, k): alpha* and its mean squared error for N(0, 1); the scale of one LSB is alpha * 2**-k
 PUBLISHED = {
     (2, 0): (1.2240, 0.19017),
     (3, 0): (0.5181, 0.04756),
@@ -101,6 +101,6 @@ def test_channels_are_searched_one_by_one(rng: np.random.Generator) -> None:
 
 def test_unknown_rule_is_named() -> None:
     with pytest.raises(
-        QuantizationError, match=r"must be one of \['dda', 'learned', 'mse'\], not 'magic'"
+        QuantizationError, match=r"must be one of \['dda', 'learned', 'mse', 'range'\], not 'magic'"
     ):
         scale_rule("magic")

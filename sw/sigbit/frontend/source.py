@@ -22,11 +22,9 @@ def location(node: Node) -> str:
     ]
     where = f"{Path(frames[-1]['file']).name}:{frames[-1]['line']}" if frames else ""
     modules = [path for path, _ in _stack(node).values() if path]
-    return (
-        f"{where} ({modules[-1]})"
-        if where and modules
-        else where or (modules[-1] if modules else "")
-    )
+    if not modules:
+        return where
+    return f"{where} ({modules[-1]})" if where else f"module {modules[-1]}"
 
 
 def module_name(node: Node) -> str:

@@ -23,7 +23,7 @@ from sigbit.quant.fusion import LayerPlan, SourcePlan
 from sigbit.quant.grid import quantize_ste
 from sigbit.quant.quantizers import Quantizer
 from sigbit.quant.requant import Requantization, rounding, scale_value, snap_scale
-from sigbit.quant.scales import scale_rule
+from sigbit.quant.scales import OUTPUT_RULE, ScaleRule, scale_rule
 from sigbit.quant.spec import ActGrid, QuantSpec
 
 _MARGIN = 17 / 16
@@ -71,9 +71,10 @@ class QuantLayer(nn.Module):
         in_grids: tuple[ActGrid, ...],
         terms: tuple[int, ...],
         grid: ActGrid,
+        is_output: bool,
     ) -> None:
         super().__init__()
-        self.plan, self.spec, self.grid = plan, spec, grid
+        self.plan, self.spec, self.grid, self.is_output = plan, spec, grid, is_output
         self.channels, self.in_grids, self.terms = channels, in_grids, terms
         self._values = parameters_of
         self.weight_quantizer: Quantizer | None = None
@@ -82,8 +83,12 @@ class QuantLayer(nn.Module):
             self.weight_quantizer = Quantizer(
                 spec.weight_grid(terms[0]), rule, plan.shape[0] if spec.per_channel else None
             )
-        output = scale_rule(spec.act_scale)
-        self.out_quantizer = Quantizer(grid.levels, scale_rule("mse") if plan.averages else output)
+        self.out_quantizer = Quantizer(grid.levels, self._out_rule())
+
+    def _out_rule(self) -> ScaleRule:
+        if self.plan.averages:
+            return scale_rule("mse")
+        return OUTPUT_RULE if self.is_output else scale_rule(self.spec.act_scale)
 
     def _factor(self, norms: tuple[BatchNorm, ...]) -> Tensor | None:
         """The product of the batch norms' factors, ``[C]``."""
@@ -186,7 +191,12 @@ class QuantLayer(nn.Module):
         )
         steps = bias.detach() / step.detach() - self.grid.offset / ratio + rounding(shift)
         requantization = Requantization(
-            (steps + 0.5).floor(), mantissa, shift, self.grid, self._limit(out_scale)
+            (steps + 0.5).floor(),
+            mantissa,
+            shift,
+            self.grid,
+            self._limit(out_scale),
+            self.is_output,
         )
         return Deployed(integers, requantization, bias, step.detach(), out_scale)
 

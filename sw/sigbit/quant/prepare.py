@@ -12,7 +12,6 @@ from sigbit.quant.errors import QuantizationError
 from sigbit.quant.fusion import InputPlan, LayerPlan, MaxPoolPlan, NetworkPlan, fuse, tensors_of
 from sigbit.quant.grid import LevelGrid
 from sigbit.quant.layer import Levels, QuantLayer
-from sigbit.quant.scales import range_scale
 from sigbit.quant.spec import BYTE, ActGrid, QuantSpec, act_grid
 from sigbit_hw.arch.numerics import Y_MAX, Y_MIN
 
@@ -112,11 +111,10 @@ class PreparedModel(nn.Module):
             return QuantMaxPool(p, modules[self._index[p.tensor]].grid)
         channels = tuple(self.shape_of(s.tensor)[0] for s in p.sources)
         in_grids = tuple(modules[self._index[s.tensor]].grid for s in p.sources)
-        wide = not self.plan.readers(p.name) or (
-            self.spec.wide_head and self._feeds_head_only(p.name)
-        )
+        is_output = not self.plan.readers(p.name)
+        wide = is_output or (self.spec.wide_head and self._feeds_head_only(p.name))
         grid = act_grid(self.spec, p.nonnegative, wide)
-        return QuantLayer(p, self.spec, values, channels, in_grids, self._terms(p), grid)
+        return QuantLayer(p, self.spec, values, channels, in_grids, self._terms(p), grid, is_output)
 
     def shape_of(self, tensor: str) -> tuple[int, int, int]:
         """(channels, height, width) of a tensor."""
@@ -271,8 +269,6 @@ def _calibrate(prepared: PreparedModel, values: dict[str, Tensor]) -> None:
                 "give a larger one, or remove the layer"
             )
         module.out_quantizer.initialize(x, x[0].numel())
-        if not prepared.plan.readers(p.name):  # an output: nothing is cut off
-            module.out_quantizer.log_scale.copy_(range_scale(x, module.grid.levels).log2())
 
 
 def _reference(p: LayerPlan, values: dict[str, Tensor]) -> Tensor:

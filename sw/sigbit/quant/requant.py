@@ -91,7 +91,7 @@ def highest_level(grid: ActGrid, limit: float | None) -> int:
 class Requantization:
     """One layer's parameters, a channel each (float64): integer ``bias`` (accumulator of levels,
     not of stored integers), ``mantissa``, ``shift``; the output's grid and the activation's
-    clip.
+    clip; ``open`` for the network's outputs, whose gradient must lead back from saturation.
     """
 
     bias: Tensor
@@ -99,6 +99,7 @@ class Requantization:
     shift: Tensor
     grid: ActGrid
     limit: float | None
+    open: bool = False
 
     @property
     def gain(self) -> Tensor:
@@ -137,6 +138,7 @@ class _Requantize(torch.autograd.Function):
         inverse = power_of_two(GUARD_BITS - r.shift)
         t = torch.addcmul(_column(r.bias * inverse, acc), acc, _column(inverse, acc)).floor_()
         ctx.low, ctx.high = grid.low, highest_level(grid, r.limit)
+        ctx.open = r.open
         if grid.levels.is_uniform and (j == 0 or (grid.low == 0 and j > 0)):
             half = 2.0 ** (j - 1) if j > 0 else 0.0
             ctx.centre = 0.5 + (2.0 ** -(j + 1) if j > 0 else 0.0)
@@ -159,9 +161,11 @@ class _Requantize(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         u, levels, scale, out_scale = ctx.saved_tensors
-        inside = torch.ops.aten.hardtanh_backward(
-            grads[0], u, ctx.low + ctx.centre, ctx.high + ctx.centre
-        )
+        if ctx.open:
+            inside = grads[0]
+        else:
+            low, high = ctx.low + ctx.centre, ctx.high + ctx.centre
+            inside = torch.ops.aten.hardtanh_backward(grads[0], u, low, high)
         grad_acc = inside * ctx.gain
         grad_bias = grad_out = None
         if ctx.needs_input_grad[1]:

@@ -136,9 +136,14 @@ SCALE_RULES = {
         ScaleRule("dda", dda_scale, tracks=True),
         ScaleRule("mse", mse_scale),
         ScaleRule("learned", mse_scale, learned=True),
+        ScaleRule("range", range_scale),
     )
 }
 """The rules by name."""
+
+
+OUTPUT_RULE = ScaleRule("output", lambda x, grid, channels: range_scale(x, grid, channels) * 1.25)
+"""The rule of network outputs: a quarter more than the calibration's range, since training moves it."""
 
 
 def scale_rule(name: str) -> ScaleRule:

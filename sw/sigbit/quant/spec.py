@@ -1,7 +1,7 @@
 """QuantSpec: what a network is quantized to."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 from sigbit.quant.errors import QuantizationError
 from sigbit.quant.grid import LevelGrid
@@ -38,7 +38,7 @@ class QuantSpec:
         Real values of the network's inputs; taken from the calibration batch if absent. The stored
         integers are 0 … 255 for a range from 0 on, else -128 … 127.
     weight_scale, act_scale : str
-        Scale rules ("dda", "mse", "learned") of weights, per output channel if ``per_channel``, and
+        Scale rules ("dda", "mse", "learned", "range") of weights, per output channel if ``per_channel``, and
         of activations.
     """
 
@@ -84,11 +84,11 @@ class QuantSpec:
 
     def weight_grid(self, terms: int) -> LevelGrid:
         """Levels of weights of ``terms`` terms."""
-        return LevelGrid.of(TermGrid(self.weight_format, self.radix_bits, terms))
+        return _levels(self.weight_format, self.radix_bits, terms)
 
     def weight_contiguous(self, terms: int) -> int:
         """Largest n such that all integers in [-n, n] are weights of ``terms`` terms."""
-        return TermGrid(self.weight_format, self.radix_bits, terms).contiguous
+        return _contiguous(self.weight_format, self.radix_bits, terms)
 
     @cached_property
     def byte_planes(self) -> int:
@@ -96,12 +96,22 @@ class QuantSpec:
         unsigned).
         """
         for planes in (1, 2, 3):
-            if TermGrid(self.act_format, self.radix_bits, planes).contiguous >= BYTE:
+            if _contiguous(self.act_format, self.radix_bits, planes) >= BYTE:
                 return planes
         raise QuantizationError(
             f"8-bit tensors are not possible: three digits of {self.act_format} at radix "
             f"2**{self.radix_bits} do not hold every integer up to {BYTE}"
         )
+
+
+@cache
+def _levels(native: EsbFormat, radix_bits: int, terms: int) -> LevelGrid:
+    return LevelGrid.of(TermGrid(native, radix_bits, terms))
+
+
+@cache
+def _contiguous(native: EsbFormat, radix_bits: int, terms: int) -> int:
+    return TermGrid(native, radix_bits, terms).contiguous
 
 
 @dataclass(frozen=True)
