@@ -25,7 +25,7 @@ def _page(seed: int, name: str = "conv & <b>") -> str:
         sections.utilization([LayerCycles(name, 10, 20, 60)], 32),
         sections.timeline(spans, ["LOAD", "COMPUTE", "STORE"], [name], [("all", 0, 90)]),
         sections.weights([charts.WeightHistogram(name, rng.normal(0, 2, 99), grid)], "lead"),
-        sections.stored_values([(name, np.arange(200), np.arange(200))] * 2, "lead"),
+        sections.activations([(name, np.arange(200), np.arange(200))] * 2, "lead"),
         sections.samples([sections.Sample(pixels, 1, 7)], [sections.Sample(pixels, 2, 2)], 3),
         sections.layers([sections.LayerRow(name, "conv", (1, 2, 3), 4, 5, 0, "a.py:1")]),
         sections.provenance({"digest": "00"}, "sigbit demo --seed 1"),

@@ -18,16 +18,12 @@ from sigbit.cli.options import Arch, Json, Latency
 from sigbit.cli.output import progress, say, show_facts, show_table
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from rich.progress import Progress, TaskID
+    from rich.console import Console
 
     from sigbit.demo.checking import DeviceCheck
     from sigbit.demo.outcome import Outcome
-    from sigbit.ir.integer import IntegerGraph
     from sigbit.runtime import Device
     from sigbit_hw.arch.config import ArchConfig
-    from sigbit_hw.arch.program import Program
 
 
 def demo(
@@ -72,29 +68,30 @@ def demo(
 
 
 class _Clock:
-    """Seconds by step."""
+    """Seconds by step; tells each step when it is over."""
 
-    def __init__(self) -> None:
-        self.start = time.perf_counter()
-        self.seconds: dict[str, float] = {}
+    def __init__(self, tell: "Console") -> None:
+        self._tell = tell
+        self._start = time.perf_counter()
+        self._seconds: dict[str, float] = {}
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Measure the block as step ``name``."""
         begin = time.perf_counter()
         yield
-        self.seconds[name] = time.perf_counter() - begin
+        self._seconds[name] = time.perf_counter() - begin
+        self._tell.print(f"{name}: {self._seconds[name]:.1f} s", style="dim", highlight=False)
 
     def stop(self) -> dict[str, float]:
         """All steps, and the ``total`` since the clock was made."""
-        return self.seconds | {"total": time.perf_counter() - self.start}
+        return self._seconds | {"total": time.perf_counter() - self._start}
 
 
 def _run(
     config: "ArchConfig", images: int | None, seed: int, device: DeviceName, latency: int
 ) -> "Outcome":
     """The whole flow; the RTL is built while the network trains and runs beside the interpreter."""
-    clock = _Clock()
     from sigbit.data import load_digits
 
     digits = load_digits()
@@ -103,58 +100,42 @@ def _run(
     if count > most:
         raise UserError(f"--images must be in [1, {most}], the test split, not {images}")
     with ThreadPoolExecutor(1) as background, progress() as bar:
+        clock = _Clock(bar.console)
         rtl: Future[Device] | None = None
         if device is DeviceName.RTL:
             rtl = background.submit(open_device, DeviceName.RTL, config, latency)
+            building = bar.add_task("rtl: building the simulator, if not built before", total=None)
+            rtl.add_done_callback(lambda _: bar.remove_task(building))
         from sigbit.compiler import compile_graph
-        from sigbit.demo.checking import golden_layers, predictions
+        from sigbit.demo.checking import check_device, golden_layers, predictions
         from sigbit.demo.outcome import Outcome
         from sigbit.demo.training import train_digits
 
+        task = bar.add_task("training", total=None)
+
+        def trained_to(text: str, done: int, total: int) -> None:
+            bar.update(task, description=text, completed=done, total=total)
+            if rtl is not None and rtl.done():
+                rtl.result()  # raises at once what keeps the RTL from being built
+
+        def check(what: "Device") -> "DeviceCheck":
+            note = bar.add_task(f"{what.name}: running", total=count)
+            return check_device(what, program, graph, golden, lambda _: bar.advance(note))
+
         with clock.step("training"):
-            task = bar.add_task("training", total=None)
-            trained = train_digits(
-                digits,
-                config,
-                seed,
-                lambda text, done, total: bar.update(
-                    task, description=text, completed=done, total=total
-                ),
-            )
+            trained = train_digits(digits, config, seed, trained_to)
+            graph = trained.graph
         with clock.step("compiling"):
-            program = compile_graph(trained.graph, config)
+            program = compile_graph(graph, config)
         with clock.step("integer model"):
-            golden = golden_layers(trained.graph, trained.stored[:count])
-        checks = {}
+            golden = golden_layers(graph, trained.stored[:count])
         with clock.step("devices"):
-            jobs: dict[str, Future[DeviceCheck]] = {}
-            if rtl is not None:
-                note = bar.add_task("rtl: building the simulator", total=count)
-                opened = rtl.result()
-                bar.update(note, description="rtl: running")
-                jobs["rtl"] = background.submit(
-                    _check, opened, program, trained.graph, golden, bar, note
-                )
-            note = bar.add_task("interp: running", total=count)
-            interp = open_device(DeviceName.INTERP, config, latency)
-            checks["interp"] = _check(interp, program, trained.graph, golden, bar, note)
-            checks |= {name: job.result() for name, job in jobs.items()}
+            jobs = [] if rtl is None else [background.submit(check, rtl.result())]
+            checks = {"interp": check(open_device(DeviceName.INTERP, config, latency))}
+            checks |= {"rtl": job.result() for job in jobs}
         options = {"seed": seed, "images": count, "latency": latency}
-        predicted = predictions(trained.graph, golden)
+        predicted = predictions(graph, golden)
         return Outcome(trained, program, checks, predicted, options, clock.stop())
-
-
-def _check(
-    device: "Device",
-    program: "Program",
-    graph: "IntegerGraph",
-    golden: "dict[str, NDArray[np.int64]]",
-    bar: "Progress",
-    note: "TaskID",
-) -> "DeviceCheck":
-    from sigbit.demo.checking import check_device
-
-    return check_device(device, program, graph, golden, lambda _: bar.advance(note))
 
 
 def _summary(outcome: "Outcome") -> None:

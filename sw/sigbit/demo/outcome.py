@@ -137,6 +137,7 @@ class Outcome:
             "utilization": use and use.total.utilization,
             "busy": use and use.total.share_fed,
             "busy_full_layers": use and use.busy_full,
+            "utilization_by_layer": use and {row.name: row.utilization for row in use.layers},
             "seconds": self.seconds["total"],
             "seconds_by_step": dict(self.seconds),
             "arch": self.program.config.name,

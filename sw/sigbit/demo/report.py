@@ -11,7 +11,7 @@ from sigbit.report.page import Section, Verdict, render
 from sigbit.report.sections import LayerRow, Sample
 from sigbit_hw.arch.isa import Engine
 
-RIGHT_SAMPLES, WRONG_SAMPLES = 20, 10
+RIGHT_SAMPLES, WRONG_SAMPLES = 18, 9
 
 
 def document(outcome: Outcome, command: str, version: str) -> str:
@@ -94,7 +94,8 @@ def _cycles(outcome: Outcome) -> list[Section]:
         spans.append(charts.Span(Engine(event.engine).name, event.start, event.end, layer))
     end = max(span.stop for span in spans)
     windows = [("One image, from start to done.", 0, end)]
-    windows += [(f"The first {end // 4:,} cycles: loads run ahead of the layer.", 0, end // 4)]
+    middle = "The middle third: the next layers' weights load while one computes."
+    windows += [(middle, end // 3, 2 * end // 3)]
     return [
         sections.utilization([*use.layers, use.total], outcome.program.config.macs),
         sections.timeline(spans, [e.name for e in Engine], names, windows),
@@ -108,8 +109,9 @@ def _weights(outcome: Outcome) -> Section:
             for layer in outcome.trained.weights
         ],
         "The trained weights of each layer before rounding, in units of their channel's scale, and "
-        "the values that an ESB weight can take (red): dense where weights are many, exponentially "
-        "sparse in the tails. Layers of two terms, the first and the last, have 8-bit grids.",
+        "the values that they are rounded to (red). The ESB grid is dense where weights are many "
+        "and exponentially sparse in the tails. Weights of the first and the last layer are sums "
+        "of two ESB terms.",
     )
 
 
@@ -126,11 +128,11 @@ def _activations(outcome: Outcome) -> Section:
             full = np.zeros(len(grid), np.int64)
             full[np.searchsorted(grid, values)] = counts
             values, counts = grid, full
-        rows.append((info.name, values.astype(np.int64), counts.astype(np.int64)))
-    return sections.stored_values(
+        rows.append((info.name, values + info.zero, counts.astype(np.int64)))
+    return sections.activations(
         rows,
-        f"How often each stored integer occurs in a layer's output, over all {outcome.images} "
-        "images, as the device wrote them.",
+        "How often each value occurs in a layer's output, in units of its scale, over all "
+        f"{outcome.images} images, as the device wrote them.",
     )
 
 

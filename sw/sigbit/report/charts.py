@@ -40,13 +40,20 @@ def accuracy(shares: Mapping[str, float], floor: float) -> Markup:
     """Horizontal bars of accuracies in [0, 1]; the axis starts at ``floor`` so that differences
     show."""
     figure, (axes,) = subplots(1, 1, WIDTH, 0.45 + 0.34 * len(shares))
+    left = 100 * floor
     for row, share in enumerate(shares.values()):
-        axes.barh(row, share - floor, left=floor, height=0.62, color=series(row))
-        axes.text(share, row, f" {100 * share:.2f} %", va="center")
+        axes.barh(row, 100 * share - left, left=left, height=0.62, color=series(row))
+        axes.annotate(
+            f"{100 * share:.2f} %",
+            (100 * share, row),
+            (5, 0),
+            textcoords="offset points",
+            va="center",
+        )
     axes.set_yticks(range(len(shares)), list(shares), color=colour("ink"))
     axes.invert_yaxis()
-    axes.set_xlim(floor, 1 + 0.09 * (1 - floor))
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:.0%}"))
+    axes.set_xlim(left, 100 + 0.09 * (100 - left))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:.0f} %"))
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.tick_params(left=False)
     return svg(figure, "accuracy")
@@ -89,19 +96,18 @@ def weight_histograms(layers: Sequence[WeightHistogram]) -> Markup:
         bins = np.linspace(-limit, limit, 72)
         clipped = layer.weights.ravel().clip(-limit, limit)
         axes.hist(clipped, bins.tolist(), weights=share, color=series(0), alpha=0.85)
-        if len(layer.grid) <= 64:
-            for value in layer.grid:
-                axes.axvline(float(value), color=colour("bad"), linewidth=0.7, zorder=3)
+        width = 0.7 if len(layer.grid) <= 64 else 0.25
+        for value in layer.grid:
+            axes.axvline(float(value), color=colour("bad"), linewidth=width, zorder=3)
         axes.set_xlim(-limit, limit)
-        many = "" if len(layer.grid) <= 64 else " (too fine to draw)"
-        axes.set_title(f"{layer.name} · {len(layer.grid)} values{many}", loc="left")
+        axes.set_title(f"{layer.name} · {len(layer.grid)} values", loc="left")
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:.0f} %"))
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     return svg(figure, "weight histograms")
 
 
 def code_histograms(layers: Sequence[tuple[str, NDArray[np.int64], NDArray[np.int64]]]) -> Markup:
-    """How often each stored value occurs: (name, values, counts) of each layer."""
+    """How often each value occurs: (name, values, counts) of each layer."""
     figure, panels = _panels(len(layers))
     for axes, (name, values, counts) in zip(panels, layers, strict=False):
         share = 100 * counts / max(int(counts.sum()), 1)
@@ -115,7 +121,7 @@ def code_histograms(layers: Sequence[tuple[str, NDArray[np.int64], NDArray[np.in
         axes.set_title(name, loc="left")
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:.0f} %"))
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-    return svg(figure, "histograms of stored values")
+    return svg(figure, "histograms of activations")
 
 
 def _panels(count: int) -> tuple[Figure, list[Axes]]:

@@ -71,7 +71,7 @@ def utilization(rows: Sequence[LayerCycles], config_macs: int) -> Section:
         Column("fed cycles", number=True),
         Column("cycles", number=True),
         Column("utilization", number=True),
-        Column("share fed", number=True),
+        Column("busy", number=True),
     ]
     return Section(
         "Utilization",
@@ -89,11 +89,11 @@ def utilization(rows: Sequence[LayerCycles], config_macs: int) -> Section:
                 for row in rows
             ],
         ),
-        "Ideal cycles are the layer's multiply-accumulates divided by the array's "
-        f"{config_macs:,}; cycles are those in which the layer's EXEC instructions ran. Fed are "
-        "the cycles in which the array took operands: the gap to ideal are lanes that a layer's "
-        "channels or columns leave empty, the gap to the cycles is waiting for the drain, set-up "
-        "and tokens.",
+        "Cycles are those in which the layer's EXEC instructions ran. Utilization is the share "
+        f"that {config_macs:,} multiply-accumulates a cycle would need for the layer (ideal); busy "
+        "is the share in which the array took operands (fed). From ideal to fed lie the lanes that "
+        "a layer's channels or columns leave empty, from fed to all cycles the waiting for the "
+        "drain, set-up and tokens.",
     )
 
 
@@ -124,10 +124,10 @@ def weights(layers: Sequence[charts.WeightHistogram], lead: str) -> Section:
     return Section("Weights", figure(charts.weight_histograms(layers)), lead)
 
 
-def stored_values(
+def activations(
     layers: Sequence[tuple[str, NDArray[np.int64], NDArray[np.int64]]], lead: str
 ) -> Section:
-    """How often each stored value occurs in every layer: (name, values, counts)."""
+    """How often each value occurs in every layer: (name, values, counts)."""
     return Section("Activations", figure(charts.code_histograms(layers)), lead)
 
 
