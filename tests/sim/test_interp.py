@@ -1,0 +1,346 @@
+"""The interpreter against a scalar machine, and its errors."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sigbit.runtime import DeviceError, window_of
+from sigbit_hw.arch import addressing, images, isa
+from sigbit_hw.arch.config import PRESETS, ArchConfig
+from sigbit_hw.arch.formats import EsbFormat
+from sigbit_hw.arch.isa import Engine, Instr, LoadKind, Mode, Opcode
+from sigbit_hw.arch.numerics import requantize, wrap
+from sigbit_hw.arch.program import Program, ProgramError
+from sigbit_hw.arch.regs import Cause
+from sigbit_sim import exec_nest
+from sigbit_sim.interp import Interp
+from sigbit_sim.random_program import random_inputs, random_program
+
+NANO = PRESETS["nano"]
+
+
+class ScalarMachine:
+    """The ISA one step, one lane and one channel at a time, in Python integers."""
+
+    def __init__(self, program: Program, memory: np.ndarray) -> None:
+        self.program, self.memory, self.c = program, memory, program.config
+        self.stores: dict[LoadKind, dict[int, np.ndarray]] = {kind: {} for kind in LoadKind}
+        self.segments: dict[int, Instr] = {}
+        self.acc: dict[tuple[int, int], int] = {}
+        self.written: list[tuple[int, dict[int, list[int]]]] = []
+
+    def run(self) -> None:
+        for index, i in enumerate(self.program.listing):
+            if i.opcode == Opcode.LOAD:
+                self.load(i)
+            elif i.opcode == Opcode.FILL:
+                for slot in addressing.block_slots(i, i.dst).tolist():
+                    self.stores[LoadKind.ACTS][slot] = np.full(self.c.ic_lanes, i.code)
+            elif i.opcode == Opcode.STORE:
+                slots = addressing.block_slots(i, i.src).tolist()
+                data = images.pack_slots([self.stores[LoadKind.ACTS][s] for s in slots], self.c)
+                self.memory[i.address:i.address + data.size] = data
+            elif i.opcode == Opcode.SEG:
+                self.segments[i.index] = i
+            elif i.opcode == Opcode.OUT:
+                self.out = i
+            elif i.opcode == Opcode.EXEC:
+                self.execute(index, i)
+
+    def load(self, i: Instr) -> None:
+        data = self.memory[i.address:i.address + i.beats * self.c.bus_bytes]
+        entries = addressing.block_slots(i, i.dst).tolist()
+        for n, entry in enumerate(entries):
+            kind = LoadKind(i.kind)
+            size = {LoadKind.WEIGHTS: self.c.weight_word_bytes, LoadKind.ACTS: self.c.slot_bytes,
+                    LoadKind.PARAMS: 8 * self.c.post_lanes, LoadKind.TABLE: 2048}[kind]
+            item = data[n * size:(n + 1) * size]
+            self.stores[kind][entry] = {
+                LoadKind.WEIGHTS: lambda d: images.unpack_weights(d, self.c)[0],
+                LoadKind.ACTS: lambda d: images.unpack_slots(d, self.c)[0],
+                LoadKind.PARAMS: lambda d: np.array(images.unpack_params(d)),
+                LoadKind.TABLE: lambda d: images.unpack_table(d)[0]}[kind](item)
+
+    def execute(self, index: int, e: Instr) -> None:
+        c = self.c
+        segments = [self.segments[n] for n in range(e.n_seg)]
+        reads = [addressing.read_slots(s, e, c) for s in segments]
+        result: dict[tuple[int, int], dict[int, int]] = {}
+        blocks = addressing.blocks_of_run(e, c)
+        lanes = c.oc_lanes if e.mode == Mode.MAC else c.ic_lanes
+        word = e.weights
+        for ocb in range(e.n_ocb):
+            first_word = word
+            for row, block in np.ndindex(e.n_rows, blocks):
+                word = first_word
+                if not e.keep:
+                    self.acc = {}
+                for segment, slots in zip(segments, reads, strict=True):
+                    if segment.shift and e.mode == Mode.MAC:
+                        self.acc = {k: int(wrap(v << c.term_radix_bits, c.acc_bits))
+                                    for k, v in self.acc.items()}
+                    for step in slots[ocb, row, block]:
+                        for lane, slot in enumerate(step.tolist()):
+                            if block * c.pixels + lane < e.run:
+                                self.step(e.mode, lane, self.stores[LoadKind.ACTS][slot], word)
+                        word += 1
+                for lane in range(min(c.pixels, e.run - block * c.pixels)):
+                    pixel = row * e.run + block * c.pixels + lane
+                    for channel in range(lanes):
+                        result.setdefault((ocb * lanes + channel, pixel), {})[0] = \
+                            self.acc[lane, channel]
+        if e.drain:
+            self.drain(index, e, {k: v[0] for k, v in result.items()})
+
+    def step(self, mode: int, lane: int, codes: np.ndarray, word: int) -> None:
+        c = self.c
+        values = [int(v) for v in c.act_format.decode(codes)]
+        if mode == Mode.MAX:
+            for channel, code in enumerate(codes.tolist()):
+                old = self.acc.get((lane, channel))
+                if old is None or self.beats(code, old):
+                    self.acc[lane, channel] = code
+            return
+        weights = c.weight_format.decode(self.stores[LoadKind.WEIGHTS][word])
+        for channel in range(c.oc_lanes):
+            dot = sum(int(w) * v for w, v in zip(weights[channel], values, strict=True))
+            total = self.acc.get((lane, channel), 0) + dot
+            self.acc[lane, channel] = int(wrap(total, c.acc_bits))
+
+    def beats(self, code: int, old: int) -> bool:
+        """Larger value; zero beats minus zero."""
+        value, other = (int(self.c.act_format.decode(x)) for x in (code, old))
+        return value > other or (value == other and code < old)
+
+    def drain(self, index: int, e: Instr, acc: dict[tuple[int, int], int]) -> None:
+        c, out = self.c, self.out
+        slots = addressing.write_slots(out, e, c)
+        wrote: dict[int, list[int]] = {}
+        for plane, slot, pixel in np.ndindex(slots.shape):
+            table = self.stores[LoadKind.TABLE][out.table + plane]
+            codes = []
+            for lane in range(c.ic_lanes):
+                channel = slot * c.ic_lanes + lane
+                entry = acc[channel, pixel]
+                if e.mode == Mode.MAC:
+                    group = self.stores[LoadKind.PARAMS][out.param + channel // c.post_lanes]
+                    bias, mantissa, shift = (int(v) for v in group[:, channel % c.post_lanes])
+                    entry = int(requantize(entry, bias, mantissa, shift)) & 255
+                codes.append(int(table[entry]))
+            wrote[int(slots[plane, slot, pixel])] = codes
+        self.stores[LoadKind.ACTS] |= {slot: np.array(codes) for slot, codes in wrote.items()}
+        self.written.append((index, wrote))
+
+
+@pytest.mark.parametrize(("preset", "area"), [("nano", 256), ("micro", 256)])
+def test_every_write_back_is_that_of_the_scalar_machine(preset, area, rng):
+    config = PRESETS[preset]
+    compared = 0
+    for _ in range(4 if preset == "nano" else 1):
+        program = random_program(config, rng, execs=3, area=area)
+        inputs = random_inputs(program, rng)
+        got: list[tuple[int, dict[int, list[int]]]] = []
+
+        def record(index: int, slots: np.ndarray, codes: np.ndarray, got: list = got) -> None:
+            rows = codes.reshape(slots.size, -1).tolist()
+            got.append((index, dict(zip(slots.ravel().tolist(), rows, strict=True))))
+
+        outputs = Interp(config, strict=True, on_exec=record).run(program, inputs).outputs
+        scalar = ScalarMachine(program, window_of(program, inputs, 0))
+        scalar.run()
+        assert got == scalar.written
+        for port in program.outputs:
+            data = scalar.memory[port.offset:port.offset + port.bytes(config)]
+            assert (port.unpack(data, config) == outputs[port.name][0]).all()
+        compared += sum(len(wrote) for _, wrote in got)
+    assert compared > 50
+
+
+FORMATS = [(EsbFormat(4, 1), EsbFormat(4, 2)), (EsbFormat(8, 4), EsbFormat(8, 4)),
+           (EsbFormat(8, 2), EsbFormat(8, 2)), (EsbFormat(8, 0), EsbFormat(8, 0))]
+
+
+@pytest.mark.parametrize("formats", FORMATS, ids=lambda f: f"{f[0]}x{f[1]}")
+def test_sums_are_exact_modulo_the_accumulator(formats, rng, monkeypatch):
+    """Single, double and integer arithmetic, in chunks, against Python integers."""
+    monkeypatch.setattr(exec_nest, "CHUNK_VALUES", 64)
+    weight, act = formats
+    config = ArchConfig("wide", weight, act, pixels=2, oc_lanes=8, ic_lanes=8, post_lanes=8,
+                        acc_bits=32, term_radix_bits=3, act_slots=64, weight_words=64,
+                        param_groups=8, tables=8, bus_bits=64)
+    segment = Instr(Opcode.SEG, n_ic=2, n_kx=3, d_ic=3, d_kx=2)
+    shifted = segment.replace(index=1, shift=1, base=2, d_ocb=1)
+    execute = Instr(Opcode.EXEC, drain=1, n_seg=2, n_ocb=2, n_rows=2, run=5, wrap=5)
+    nest = exec_nest.Nest(execute, (segment, shifted), config)
+    acts = rng.integers(0, 1 << config.act_format.bits, (64, config.ic_lanes), dtype=np.uint8)
+    words = rng.integers(0, 1 << config.weight_format.bits,
+                         (2, 12, config.oc_lanes, config.ic_lanes), dtype=np.uint8)
+    start = np.zeros((nest.blocks, config.pixels, nest.channels), np.int64)
+    got = exec_nest.accumulate(nest, exec_nest.Operands(acts, None), words, start)
+
+    def exact(fmt: EsbFormat, codes: np.ndarray) -> np.ndarray:
+        mags = np.array([*fmt.magnitudes, *(-m for m in fmt.magnitudes)], object)
+        return mags[codes]
+
+    x, w = exact(config.act_format, acts), exact(config.weight_format, words)
+    slots = [addressing.read_slots(s, execute, config) for s in (segment, shifted)]
+    for block, lane in np.argwhere(nest.valid):
+        row, column = divmod(int(block), addressing.blocks_of_run(execute, config))
+        for ocb in range(2):
+            high, low = (sum(w[ocb, 6 * s + n] @ x[slots[s][ocb, row, column, n, lane]]
+                             for n in range(6)) for s in (0, 1))
+            half = 1 << 31
+            expected = [((int(h) * 8 + int(v)) + half) % (1 << 32) - half
+                        for h, v in zip(high, low, strict=True)]
+            channels = slice(ocb * config.oc_lanes, (ocb + 1) * config.oc_lanes)
+            assert got[block, lane, channels].tolist() == expected
+
+
+def small(rng: np.random.Generator, code: list[Instr]) -> Program:
+    """A program of these instructions, with a window of 16 KiB of random constants."""
+    base = random_program(NANO, rng)
+    image = rng.integers(0, 256, 4096, dtype=np.uint8)
+    return replace(base, instructions=isa.pack([*code, Instr(Opcode.HALT)]), image=image,
+                   image_offset=4096, program_offset=8192, memory_bytes=16384,
+                   inputs=(replace(base.inputs[0], offset=0),), execs=(), layers=(),
+                   outputs=(), write_window=(12288, 12800))
+
+
+def run(program: Program, **options: bool) -> None:
+    inputs = random_inputs(program, np.random.default_rng(0))
+    Interp(program.config, **options).run(program, inputs)
+
+
+def load(**fields: int) -> Instr:
+    return Instr(Opcode.LOAD, **{"kind": LoadKind.ACTS, "address": 4096, "n0": 4} | fields)
+
+
+STOPS = [
+    (Cause.WINDOW, 0, [load(address=16384)]),
+    (Cause.WINDOW, 0, [load(address=16376, n0=8, beats=2)]),
+    (Cause.WINDOW, 1, [load(), Instr(Opcode.STORE, address=12280, n0=4)]),
+    (Cause.WINDOW, 1, [load(n0=8, beats=2),
+                       Instr(Opcode.STORE, address=12792, n0=8, beats=2)]),
+    (Cause.ILLEGAL, 0, [load(address=4100)]),
+    (Cause.TOKEN_UNDERFLOW, 1, [load(), load(wait=1 << Engine.COMPUTE)]),
+    (Cause.TOKEN_UNDERFLOW, 2, [load(signal=1 << Engine.COMPUTE), Instr(Opcode.SEG, wait=1),
+                                Instr(Opcode.SEG, wait=1)]),
+    (Cause.TOKEN_UNDERFLOW, 1, [load(signal=1 << Engine.STORE), Instr(Opcode.SEG, wait=1)]),
+    (Cause.TOKEN_OVERFLOW, 15, [load(signal=1 << Engine.STORE)] * 16),
+]
+
+
+@pytest.mark.parametrize(("cause", "index", "code"), STOPS)
+def test_hardware_errors(cause, index, code, rng):
+    with pytest.raises(DeviceError) as error:
+        run(small(rng, code))
+    assert (error.value.cause, error.value.index) == (cause, index)
+
+
+def test_tokens_up_to_the_limit_are_legal(rng):
+    run(small(rng, [load(signal=1 << Engine.COMPUTE)] * 15
+              + [Instr(Opcode.SEG, wait=1 << Engine.LOAD)] * 15))
+
+
+@pytest.mark.parametrize("word", [b"\0" * 32, b"\x08" + b"\0" * 31, b"\x06" + b"\xff" * 31])
+def test_illegal_instructions_stop_when_reached(word, rng):
+    program = small(rng, [load(), load()])
+    instructions = program.instructions.copy()
+    instructions[32:64] = np.frombuffer(word, np.uint8)
+    with pytest.raises(DeviceError, match=r"instruction 1 .*ILLEGAL") as error:
+        run(replace(program, instructions=instructions))
+    assert (error.value.cause, error.value.index) == (Cause.ILLEGAL, 1)
+
+
+def test_a_program_must_halt(rng):
+    program = small(rng, [load()])
+    with pytest.raises(DeviceError, match=r"past the end") as error:
+        run(replace(program, instructions=program.instructions[:32]))
+    assert error.value.cause == Cause.ILLEGAL
+
+
+FILL = Instr(Opcode.FILL, n0=64)
+SEG = Instr(Opcode.SEG)
+OUT = Instr(Opcode.OUT, base=512, d_slot=1)
+EXEC = Instr(Opcode.EXEC, drain=1, wrap=2)
+MISUSES = [
+    ("uses entry .4096. of ACTS, which has 4096", [Instr(Opcode.FILL, dst=4095, n0=2)]),
+    ("uses entry .-1. of ACTS", [Instr(Opcode.FILL, n1=2, d1=-1)]),
+    ("uses entry .128. of PARAMS",
+     [load(kind=LoadKind.PARAMS, dst=128, n0=1, beats=4)]),
+    ("fills with code 16, which exceeds 4 bits", [Instr(Opcode.FILL, code=16)]),
+    ("moves 8 bytes, which fill 1 beats, not 2", [load(beats=2)]),
+    ("n1 and n2 must be 1", [load(kind=LoadKind.PARAMS, n0=1, n1=2, beats=8)]),
+    (r"takes segments \[1\], which no SEG has written", [SEG, EXEC.replace(n_seg=2)]),
+    ("wrap must be at least pixels", [SEG, OUT, EXEC.replace(wrap=1)]),
+    ("d_wrap must be a multiple of pixels=2, not 3", [SEG.replace(d_wrap=3), OUT, EXEC]),
+    ("drains, but no OUT", [FILL, SEG, EXEC]),
+    ("reads slot 4096 of 4096", [SEG.replace(base=4095), OUT, EXEC.replace(run=2)]),
+    ("uses entry .1024. of WEIGHTS",
+     [SEG.replace(n_ic=2), OUT, EXEC.replace(weights=1023)]),
+    ("uses entry .8. of TABLE", [SEG, OUT.replace(table=7, n_planes=2), EXEC]),
+    ("uses entry .-1. of ACTS", [SEG, OUT.replace(base=0, n_planes=2, d_plane=-1), EXEC]),
+    ("must have one block only", [SEG, OUT, EXEC.replace(drain=0, n_rows=2)]),
+    ("must have one block only", [SEG, OUT, EXEC.replace(keep=1, run=3)]),
+    ("keeps accumulators, but the EXEC before", [SEG, OUT, EXEC.replace(keep=1)]),
+    ("keeps accumulators, but the EXEC before",
+     [SEG, OUT, EXEC, EXEC.replace(keep=1, mode=Mode.MAX)]),
+    ("keeps accumulators, but the EXEC before",
+     [SEG, OUT, EXEC, EXEC.replace(keep=1, run=2)]),
+]
+
+
+@pytest.mark.parametrize(("message", "code"), MISUSES)
+def test_misuse_names_the_instruction(message, code, rng):
+    with pytest.raises(ProgramError, match=rf"instruction {len(code) - 1} \({code[-1].opcode.name}"
+                                           rf".*{message}"):
+        run(small(rng, code))
+
+
+def test_even_slot_distance_is_refused_where_banks_would_collide(rng):
+    config = PRESETS["zcu102"]
+    program = random_program(config, rng, area=1024)
+    code = [SEG, OUT.replace(d_slot=2, n_slots=4), EXEC.replace(wrap=4), Instr(Opcode.HALT)]
+    with pytest.raises(ProgramError, match=r"OUT\.d_slot=2, which must be odd"):
+        run(replace(program, instructions=isa.pack(code), execs=()))
+
+
+UNKNOWN = [
+    ("reads slot 0, which was never written", [SEG, OUT, EXEC.replace(mode=Mode.MAX)]),
+    ("reads slot 64, which was never written",
+     [FILL, SEG.replace(base=63), OUT, EXEC.replace(mode=Mode.MAX, run=2)]),
+    ("reads entry .0. of WEIGHTS, which was never written", [FILL, SEG, OUT, EXEC]),
+    ("reads entry .0. of PARAMS, which was never written",
+     [FILL, load(kind=LoadKind.WEIGHTS, n0=1), SEG, OUT, EXEC]),
+    ("reads entry .0. of TABLE, which was never written",
+     [FILL, SEG, OUT, EXEC.replace(mode=Mode.MAX)]),
+    ("reads entry .0. of ACTS, which was never written",
+     [Instr(Opcode.STORE, address=12288, n0=4)]),
+]
+
+
+@pytest.mark.parametrize(("message", "code"), UNKNOWN)
+def test_strict_refuses_what_was_never_written(message, code, rng):
+    program = small(rng, code)
+    run(program)
+    with pytest.raises(ProgramError, match=message):
+        run(program, strict=True)
+
+
+def test_lanes_past_the_run_may_read_anything(rng):
+    """The second lane of the only block lies outside the memory."""
+    run(small(rng, [SEG.replace(base=4095), OUT, EXEC.replace(run=1)]))
+
+
+def test_images_are_independent(rng):
+    program = random_program(NANO, rng)
+    inputs = random_inputs(program, rng, 3)["x"]
+    device = Interp(NANO)
+    together = device.run(program, inputs, layers=True)
+    for image in range(3):
+        alone = device.run(program, inputs[image:image + 1], layers=True)
+        for name, value in together.layers.items():
+            assert (alone.layers[name][0] == value[image]).all()
+    assert together.layers
+    assert together.cycles is None
