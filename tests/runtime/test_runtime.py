@@ -150,6 +150,9 @@ class TestLayers:
             LayerCollector(replace(program, execs=(ExecInfo(0, name, 0, 0),)))
         with pytest.raises(ValueError, match=r"no instructions \[99999\]"):
             LayerCollector(replace(program, execs=(ExecInfo(99999, name, 0, 0),)))
+        illegal = np.zeros_like(program.instructions)
+        with pytest.raises(ProgramError, match="random: instruction 0: illegal opcode 0"):
+            LayerCollector(replace(program, instructions=illegal))
 
 
 class TestCompare:

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from sigbit_hw.arch import addressing
 from sigbit_hw.arch.isa import Instr, Opcode
-from sigbit_hw.arch.program import Program
+from sigbit_hw.arch.program import Program, ProgramError
 
 Ints = NDArray[np.int64]
 
@@ -15,7 +15,7 @@ class LayerCollector:
 
     A layer's stored integers can be collected right after the EXEC has written them, whatever
     happens to the slots later: ask :meth:`slots_of` where they lie, read the codes, give them to
-    :meth:`add`.
+    :meth:`add`. :class:`ProgramError` if the program holds an illegal instruction.
     """
 
     def __init__(self, program: Program) -> None:
@@ -24,8 +24,12 @@ class LayerCollector:
         self._shapes = {layer.name: layer.shape for layer in program.layers}
         self._grids = {layer.name: self._config.act_grid(layer.planes) for layer in program.layers}
         self._instrs: dict[int, tuple[Instr, Instr]] = {}
+        try:
+            listing = program.listing
+        except ValueError as error:
+            raise ProgramError(f"{program.name}: {error}") from None
         out: Instr | None = None
-        for index, instr in enumerate(program.listing):
+        for index, instr in enumerate(listing):
             if instr.opcode == Opcode.OUT:
                 out = instr
             elif index in self._info:
