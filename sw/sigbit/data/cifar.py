@@ -45,8 +45,8 @@ def _read(
 ) -> list[dict[bytes, Any]]:
     """The pickles ``names``, from the unpacked ``folder`` or else from the archive."""
     unpacked = files.find(folder)
-    if unpacked is None and files.find(names[0]) is not None:
-        unpacked = files.require(names[0]).parent
+    if unpacked is None and (meta := files.find(names[-1])) is not None:
+        unpacked = meta.parent
     if unpacked is None:
         return _read_archive(files.fetch(remote, folder), folder, names)
     batches = []

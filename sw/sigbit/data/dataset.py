@@ -62,11 +62,8 @@ class EncodedImages:
         if self._side is not None:
             square = min(picture.size)
             left, top = (picture.width - square) // 2, (picture.height - square) // 2
-            picture = picture.resize(
-                (self._side, self._side),
-                Image.Resampling.BILINEAR,
-                box=(left, top, left + square, top + square),
-            )
+            picture = picture.crop((left, top, left + square, top + square))
+            picture = picture.resize((self._side, self._side), Image.Resampling.BILINEAR)
         return np.array(picture)
 
 

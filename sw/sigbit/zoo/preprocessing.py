@@ -70,8 +70,8 @@ def _resized(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     square = min(height, width)
     top, left = (height - square) // 2, (width - square) // 2
     picture = Image.fromarray(image[:, :, 0] if channels == 1 else image)
-    box = (left, top, left + square, top + square)
-    picture = picture.resize((side, side), Image.Resampling.BILINEAR, box=box)
+    picture = picture.crop((left, top, left + square, top + square))
+    picture = picture.resize((side, side), Image.Resampling.BILINEAR)
     return np.asarray(picture).reshape(side, side, channels)
 
 
