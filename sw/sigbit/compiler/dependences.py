@@ -6,7 +6,9 @@ from an engine, the latest implies the others, and tokens that an earlier instru
 engine has awaited imply older ones; what remains gives each signal one wait, in the same order.
 """
 
+from bisect import bisect_right
 from dataclasses import dataclass, replace
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,7 +129,7 @@ def _within_counters(
     for _ in range(len(program) + 1):
         tokens = {key: _reduced(needs) for key, needs in edges.items()}
         for (giver, taker), pairs in tokens.items():
-            back = _merge(pairs, program, taker, config)
+            back = _merge(pairs, tokens.get((taker, giver), []), program, taker, config)
             if back is not None:
                 b, a = back
                 needs = edges.setdefault((taker, giver), {})
@@ -140,15 +142,24 @@ def _within_counters(
 
 
 def _merge(
-    pairs: Pairs, program: list[Instr], taker: Engine, config: ArchConfig
+    pairs: Pairs, answers: Pairs, program: list[Instr], taker: Engine, config: ArchConfig
 ) -> tuple[int, int] | None:
     """Merge ``pairs`` in place until the counter cannot overflow; an edge (taker, giver) to add
-    where that is not enough."""
+    where that is not enough.
+
+    A token has certainly been taken when its taker lies further back than the taker's queue is
+    deep, or when the giver has awaited a later one of the taker's tokens, ``answers``.
+    """
     position = np.cumsum([_engine(i) == taker for i in program])
     m = first = 0
     while m < len(pairs):
         at = pairs[m][0]
-        while position[at] - position[pairs[first][1]] >= config.queue_depth + PIPELINE:
+        answer = bisect_right(answers, at, key=itemgetter(1)) - 1
+        known = answers[answer][0] if answer >= 0 else -1
+        while (
+            pairs[first][1] <= known
+            or position[at] - position[pairs[first][1]] >= config.queue_depth + PIPELINE
+        ):
             first += 1
         if m + 1 - first <= TOKEN_MAX:
             m += 1
@@ -159,7 +170,7 @@ def _merge(
                 m -= 1
                 break
         else:
-            return pairs[first][1], at
+            return pairs[(first + m) // 2][1], at
     return None
 
 
