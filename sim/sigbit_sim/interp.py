@@ -146,8 +146,7 @@ class _Machine:
                 raise ProgramError(f"{self.program.name}: instruction {self.index} "
                                    f"({isa.listing([item])[8:]}) {error}") from None
             self._give(item)
-        self.index = len(code)
-        self._stop(Cause.ILLEGAL)
+        raise ProgramError(f"{self.program.name}: the last instruction must be HALT")
 
     def _decoded(self) -> list[Instr | str]:
         """Instructions, or why they are illegal."""
@@ -185,12 +184,12 @@ class _Machine:
     def _window(self, instr: Instr, size: int, low: int, high: int) -> slice:
         """Bytes ``size`` from the instruction's address on; its beats must lie in [low, high)."""
         c = self.config
-        need(instr.beats == images.beats(size, c),
-             f"moves {size} bytes, which fill {images.beats(size, c)} beats, not {instr.beats}")
         if instr.address % c.bus_bytes:
             self._stop(Cause.ILLEGAL)
         if instr.address < low or instr.address + instr.beats * c.bus_bytes > high:
             self._stop(Cause.WINDOW)
+        if instr.beats != images.beats(size, c):
+            self._stop(Cause.ILLEGAL)
         return slice(instr.address, instr.address + size)
 
     def _items(self, kind: LoadKind, items: Ints) -> Ints:

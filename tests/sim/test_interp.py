@@ -223,6 +223,8 @@ STOPS = [
     (Cause.WINDOW, 1, [load(n0=8, beats=2),
                        Instr(Opcode.STORE, address=12792, n0=8, beats=2)]),
     (Cause.ILLEGAL, 0, [load(address=4100)]),
+    (Cause.ILLEGAL, 0, [load(beats=2)]),
+    (Cause.ILLEGAL, 1, [load(n0=8, beats=2), Instr(Opcode.STORE, address=12288, n0=8)]),
     (Cause.TOKEN_UNDERFLOW, 1, [load(), load(wait=1 << Engine.COMPUTE)]),
     (Cause.TOKEN_UNDERFLOW, 2, [load(signal=1 << Engine.COMPUTE), Instr(Opcode.SEG, wait=1),
                                 Instr(Opcode.SEG, wait=1)]),
@@ -255,9 +257,8 @@ def test_illegal_instructions_stop_when_reached(word, rng):
 
 def test_a_program_must_halt(rng):
     program = small(rng, [load()])
-    with pytest.raises(DeviceError, match=r"past the end") as error:
+    with pytest.raises(ProgramError, match="the last instruction must be HALT"):
         run(replace(program, instructions=program.instructions[:32]))
-    assert error.value.cause == Cause.ILLEGAL
 
 
 FILL = Instr(Opcode.FILL, n0=64)
@@ -270,7 +271,6 @@ MISUSES = [
     ("uses entry .128. of PARAMS",
      [load(kind=LoadKind.PARAMS, dst=128, n0=1, beats=4)]),
     ("fills with code 16, which exceeds 4 bits", [Instr(Opcode.FILL, code=16)]),
-    ("moves 8 bytes, which fill 1 beats, not 2", [load(beats=2)]),
     ("n1 and n2 must be 1", [load(kind=LoadKind.PARAMS, n0=1, n1=2, beats=8)]),
     (r"takes segments \[1\], which no SEG has written", [SEG, EXEC.replace(n_seg=2)]),
     ("wrap must be at least pixels", [SEG, OUT, EXEC.replace(wrap=1)]),
