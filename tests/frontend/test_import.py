@@ -129,11 +129,6 @@ def test_one_report_names_every_obstacle() -> None:
     assert str(caught.value).startswith(f"Bad: {len(rows)} unsupported nodes\n")
 
 
-class Branching(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return x if x.sum() > 0 else -x
-
-
 def test_nodes_behind_a_refused_one_are_examined_too() -> None:
     model = nn.Sequential(
         nn.Conv2d(4, 4, 3), nn.GroupNorm(2, 4), nn.Conv2d(4, 4, 3, groups=4), nn.Tanh()
@@ -151,20 +146,6 @@ def test_nodes_behind_a_refused_one_are_examined_too() -> None:
 class Branching(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x if x.sum() > 0 else -x
-
-
-def test_nodes_behind_a_refused_one_are_examined_too() -> None:
-    model = nn.Sequential(
-        nn.Conv2d(4, 4, 3), nn.GroupNorm(2, 4), nn.Conv2d(4, 4, 3, groups=4), nn.Tanh()
-    )
-    with pytest.raises(UnsupportedModel) as caught:
-        import_model(model, (torch.randn(2, 4, 8, 8),))
-    assert [r.op for r in caught.value.rows] == [
-        "aten.group_norm.default",
-        "aten.conv2d.default",
-        "aten.tanh.default",
-    ]
-    assert [r.location.split("(")[1] for r in caught.value.rows] == ["1)", "2)", "3)"]
 
 
 def test_a_model_that_cannot_be_exported_is_one_clear_error() -> None:

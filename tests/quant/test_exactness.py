@@ -30,7 +30,7 @@ class Classic(nn.Module):
 
 
 class Odd(nn.Module):
-    """Plain sums, batch norm on a tensor, linear bottlenecks, average pooling, two outputs, a shared layer."""
+    """Plain sums, batch norm on a tensor, linear bottlenecks, averages, outputs, a shared layer."""
 
     def __init__(self) -> None:
         super().__init__()

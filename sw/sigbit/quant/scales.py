@@ -143,7 +143,7 @@ SCALE_RULES = {
 
 
 OUTPUT_RULE = ScaleRule("output", lambda x, grid, channels: range_scale(x, grid, channels) * 1.25)
-"""The rule of network outputs: a quarter more than the calibration's range, since training moves it."""
+"""The rule of network outputs: a quarter above the calibration's range, as training moves it."""
 
 
 def scale_rule(name: str) -> ScaleRule:

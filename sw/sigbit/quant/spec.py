@@ -38,8 +38,8 @@ class QuantSpec:
         Real values of the network's inputs; taken from the calibration batch if absent. The stored
         integers are 0 … 255 for a range from 0 on, else -128 … 127.
     weight_scale, act_scale : str
-        Scale rules ("dda", "mse", "learned", "range") of weights, per output channel if ``per_channel``, and
-        of activations.
+        Scale rules ("dda", "mse", "learned", "range") of weights, per output channel if
+        ``per_channel``, and of activations.
     """
 
     weight_format: EsbFormat = _WEIGHTS
