@@ -96,6 +96,7 @@ class RtlDevice:
         self._verilog = verilog
         self._asserts = asserts
         self._model: Model | None = None
+        self._stopped = False
 
     @property
     def model(self) -> Model:
@@ -159,7 +160,14 @@ class RtlDevice:
                                    f"not 0x{value:08x}")
 
     def _set_up(self, program: Program, memory: NDArray[np.uint8]) -> None:
-        """Connect the DMA window and write every register that describes the program."""
+        """Connect the DMA window and write every register that describes the program.
+
+        After an error the hardware is reset first; where its bus does not become idle, a new model
+        takes its place.
+        """
+        if self._stopped and not self.soft_reset():
+            self._model = None
+        self._stopped = False
         self.model.connect(memory, BASE)
         low, high = program.write_window
         for name, value in (("MEM_BASE_LO", BASE & 0xFFFFFFFF), ("MEM_BASE_HI", BASE >> 32),
@@ -201,12 +209,11 @@ class RtlDevice:
 
     @contextmanager
     def _recovering(self) -> Iterator[None]:
-        """Leave the hardware ready for the next run: soft reset, or else a new model."""
+        """Remember that the hardware must be reset; drop the model if its state is unknown."""
         try:
             yield
         except DeviceError:
-            if not self.soft_reset():
-                self._model = None
+            self._stopped = True
             raise
         except BaseException:
             self._model = None
@@ -226,7 +233,7 @@ class RtlDevice:
 
     def _activity(self, program: Program) -> str:
         """What each engine was doing, for people."""
-        state, listing = self.model.state(), program.listing
+        state = self.model.state()
         parts = []
         for engine in Engine:
             started, retired = state.started[engine], state.retired[engine]
@@ -235,7 +242,8 @@ class RtlDevice:
             elif started == retired:
                 doing = f"finished instruction {started}"
             else:
-                doing = f"at instruction {started} ({isa.listing([listing[started]]).split()[1]})"
+                name = isa.Opcode(program.instructions[started * isa.WORD_BYTES] & 15).name
+                doing = f"at instruction {started} ({name})"
             parts.append(f"{engine.name} {doing}")
         return (f"{'; '.join(parts)}; {state.reads} reads and {state.writes} writes outstanding, "
                 f"nothing moved for {state.idle} cycles")

@@ -1,0 +1,198 @@
+"""The RTL device against the interpreter, and the errors it reports, in the native harness."""
+
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from sigbit.runtime import DeviceError, RunResult, compare
+from sigbit_hw.arch import addressing, isa, regs
+from sigbit_hw.arch.config import PRESETS, ArchConfig
+from sigbit_hw.arch.isa import Engine, Opcode
+from sigbit_hw.arch.program import Program, ProgramError
+from sigbit_hw.arch.regs import OFFSET, Cause
+from sigbit_sim.bench.faults import (
+    END,
+    OUTPUT,
+    FaultCase,
+    copy_code,
+    copy_program,
+    fault_cases,
+)
+from sigbit_sim.interp import Interp
+from sigbit_sim.native.build import cached_verilog
+from sigbit_sim.native.model import Hang, Response
+from sigbit_sim.random_program import random_inputs, random_program
+from sigbit_sim.rtl import BASE, HangError, RtlDevice
+
+pytestmark = pytest.mark.sim
+
+NANO = PRESETS["nano"]
+WIDE = replace(NANO, name="wide", oc_lanes=8, post_lanes=8, bus_bits=128, burst_beats=4,
+               outstanding_reads=2)
+"""Two slots drained a cycle, a bus of 128 bits, short bursts."""
+MEMORIES = {
+    "default": {},
+    "fast": {"latency": 1},
+    "slow": {"latency": 90, "bandwidth": Fraction(1, 3)},
+    "stalling": {"latency": 17, "stalls": 0.4},
+}
+
+
+def run_both(device: RtlDevice, program: Program, rng: np.random.Generator,
+             images: int = 2) -> RunResult:
+    """Run random images on `device` and the interpreter; all codes must be equal."""
+    inputs = random_inputs(program, rng, images)
+    expected = Interp(program.config).run(program, inputs, layers=True)
+    got = device.run(program, inputs, layers=True)
+    assert len(got.layers) == len(program.execs) > 0
+    assert got.layers.keys() == expected.layers.keys()
+    assert got.outputs.keys() == expected.outputs.keys()
+    assert not compare({**expected.layers, **expected.outputs}, {**got.layers, **got.outputs})
+    return got
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+@pytest.mark.parametrize("config", [NANO, WIDE], ids=lambda c: c.name)
+def test_random_programs(config: ArchConfig, memory: str, rng: np.random.Generator,
+                         seed: int) -> None:
+    device = RtlDevice(config, seed=seed, max_cycles=200_000, **MEMORIES[memory])
+    for _ in range(10):
+        run_both(device, random_program(config, rng), rng)
+
+
+def test_equal_images_take_equal_cycles(rng: np.random.Generator) -> None:
+    program = random_program(NANO, rng)
+    inputs = {name: np.repeat(x, 3, axis=0) for name, x in random_inputs(program, rng).items()}
+    seen: list[int] = []
+    got = RtlDevice(NANO).run(program, inputs, on_image=seen.append)
+    assert seen == [0, 1, 2]
+    assert got.cycles is not None
+    assert len(set(got.cycles.tolist())) == 1
+    assert got.counters == [got.counters[0]] * 3
+    assert set(got.counters[0]) == {name for name, _ in regs.COUNTERS}
+    assert got.counters[0]["RETIRED"] == len(program.listing) - 1
+
+
+def test_latency_and_bandwidth_cost_cycles(rng: np.random.Generator) -> None:
+    program = random_program(NANO, rng)
+    inputs = random_inputs(program, rng)
+
+    def cycles(**memory: float) -> int:
+        result = RtlDevice(NANO, **memory).run(program, inputs)  # type: ignore[arg-type]
+        assert result.cycles is not None
+        return int(result.cycles[0])
+
+    assert cycles(latency=1) < cycles(latency=40) < cycles(latency=200)
+    assert cycles() < cycles(bandwidth=0.5) < cycles(bandwidth=0.1)
+
+
+def test_timeline_and_feeding(rng: np.random.Generator) -> None:
+    program = random_program(NANO, rng)
+    device = RtlDevice(NANO)
+    result = device.run(program, random_inputs(program, rng))
+    tracked = {i: instr for i, instr in enumerate(program.listing)
+               if instr.opcode in isa.SIGNALLING}
+    assert {event.index: event.engine for event in result.timeline} == {
+        i: isa.ENGINE_OF[instr.opcode] for i, instr in tracked.items()}
+    assert result.cycles is not None
+    for engine in Engine:
+        events = [event for event in result.timeline if event.engine == engine]
+        assert [event.index for event in events] == sorted(event.index for event in events)
+        assert all(0 <= event.start < event.end <= result.cycles[0] + 8 for event in events)
+    segments: dict[int, isa.Instr] = {}
+    steps = {}
+    for index, instr in enumerate(program.listing):
+        if instr.opcode == Opcode.SEG:
+            segments[instr.index] = instr
+        elif instr.opcode == Opcode.EXEC:
+            taps = sum(s.n_ky * s.n_kx * s.n_ic for s in map(segments.get, range(instr.n_seg)) if s)
+            blocks = addressing.blocks_of_run(instr, NANO)
+            steps[index] = instr.n_ocb * instr.n_rows * blocks * taps
+    assert {index: feed.count for index, feed in device.feeds.items()} == steps
+    assert result.counters[0]["COMPUTE_BUSY"] == sum(steps.values())
+    assert all(feed.count <= feed.last - feed.first + 1 for feed in device.feeds.values())
+
+
+def provoke(device: RtlDevice, case: FaultCase) -> DeviceError:
+    """Run `case` and return the error; the bus is in order afterwards."""
+    model = device.model
+    for fault in case.faults:
+        model.fault(BASE + fault.first, BASE + fault.last, Response(fault.response),
+                    write=fault.write)
+    model.hang(Hang(sum(Hang[channel] for channel in case.hang)))
+    inputs = np.ones((1, *case.program.inputs[0].shape), np.int64)
+    with pytest.raises(DeviceError) as error:
+        device.run(case.program, inputs)
+    assert not isinstance(error.value, HangError)
+    assert device.model is model
+    model.clear_faults()
+    model.hang(Hang.NONE)
+    return error.value
+
+
+CASES = [case.name for case in fault_cases(NANO)]
+
+
+@pytest.mark.parametrize("stalls", [None, 0.3])
+@pytest.mark.parametrize("name", CASES)
+def test_errors(name: str, stalls: float | None, rng: np.random.Generator, seed: int) -> None:
+    case = next(c for c in fault_cases(NANO) if c.name == name)
+    device = RtlDevice(NANO, stalls=stalls, seed=seed, watchdog=2000, max_cycles=100_000)
+    error = provoke(device, case)
+    assert (error.cause, error.index) == (case.cause, case.index)
+    assert case.cause.name in str(error)
+    run_both(device, random_program(NANO, rng), rng, images=1)
+    assert device.model.violations == []
+
+
+def test_every_cause_is_provoked() -> None:
+    assert {case.cause for case in fault_cases(NANO)} == set(Cause) - {Cause.NONE}
+
+
+def test_nothing_outside_the_write_window_is_written() -> None:
+    program = copy_program(NANO)
+    device = RtlDevice(NANO)
+    inputs = np.ones((1, *program.inputs[0].shape), np.int64)
+    memory = np.full(END, 0xA5, np.uint8)
+    model = device.model
+    result = device.run(program, inputs)
+    np.testing.assert_array_equal(result.outputs["output"], inputs)
+    memory[:program.instructions.size] = program.instructions
+    model.connect(memory, BASE)
+    before = memory.copy()
+    model.write(OFFSET["CONTROL"], regs.CONTROL_START)
+    model.run(10_000, 5_000)
+    size = program.outputs[0].bytes(NANO)
+    changed = np.flatnonzero(memory != before)
+    assert changed.size == 0 or OUTPUT <= changed.min() <= changed.max() < OUTPUT + size
+
+
+def test_hang_without_watchdog_says_what_engines_do() -> None:
+    program = copy_program(NANO)
+    device = RtlDevice(NANO, watchdog=1000, max_cycles=500)
+    device.model.hang(Hang.B)
+    with pytest.raises(HangError, match=r"not done after 500 cycles; LOAD finished instruction 1; "
+                                        r"COMPUTE never started; STORE at instruction 2 \(STORE\)"):
+        device.run(program, np.zeros((1, *program.inputs[0].shape), np.int64))
+
+
+def test_program_for_another_accelerator_is_refused() -> None:
+    device = RtlDevice(replace(NANO, tables=4))
+    with pytest.raises(ProgramError, match="compiled for nano"):
+        device.run(copy_program(NANO), np.zeros((1, NANO.ic_lanes, 1, 24), np.int64))
+
+
+def test_wrong_hardware_is_refused() -> None:
+    device = RtlDevice(replace(NANO, tables=4), verilog=cached_verilog(NANO))
+    with pytest.raises(ProgramError, match="DIGEST_LO is"):
+        device.run(copy_program(device.config), np.zeros((1, NANO.ic_lanes, 1, 24), np.int64))
+
+
+def test_copy_code_is_what_the_interpreter_runs(rng: np.random.Generator) -> None:
+    program = copy_program(WIDE, copy_code(WIDE))
+    inputs = random_inputs(program, rng, 2)
+    expected = Interp(WIDE).run(program, inputs).outputs["output"]
+    np.testing.assert_array_equal(expected, inputs["input"])
+    np.testing.assert_array_equal(RtlDevice(WIDE).run(program, inputs).outputs["output"], expected)
