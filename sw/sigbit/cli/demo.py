@@ -130,9 +130,10 @@ def _run(
         with clock.step("integer model"):
             golden = golden_layers(graph, trained.stored[:count])
         with clock.step("devices"):
-            jobs = [] if rtl is None else [background.submit(check, rtl.result())]
+            job = None if rtl is None else background.submit(check, rtl.result())
             checks = {"interp": check(open_device(DeviceName.INTERP, config, latency))}
-            checks |= {"rtl": job.result() for job in jobs}
+            if job is not None:
+                checks["rtl"] = job.result()
         options = {"seed": seed, "images": count, "latency": latency}
         predicted = predictions(graph, golden)
         return Outcome(trained, program, checks, predicted, options, clock.stop())
