@@ -162,4 +162,5 @@ class Fetch(wiring.Component):
                     self.error.cause.eq(Mux(beat.p.resp[0], Cause.READ_DECERR,
                                             Cause.READ_SLVERR)),
                 ]
-        m.d.comb += self.error.index.eq(self.index)
+        # A beat that is taken while a word leaves belongs to the next instruction.
+        m.d.comb += self.error.index.eq(self.index + (self.o.valid & self.o.ready))
