@@ -161,9 +161,11 @@ FORMATS = [(EsbFormat(4, 1), EsbFormat(4, 2)), (EsbFormat(8, 4), EsbFormat(8, 4)
            (EsbFormat(8, 2), EsbFormat(8, 2)), (EsbFormat(8, 0), EsbFormat(8, 0))]
 
 
+@pytest.mark.parametrize("extreme", [False, True])
 @pytest.mark.parametrize("formats", FORMATS, ids=lambda f: f"{f[0]}x{f[1]}")
-def test_sums_are_exact_modulo_the_accumulator(formats, rng, monkeypatch):
-    """Single, double and integer arithmetic, in chunks, against Python integers."""
+def test_sums_are_exact_modulo_the_accumulator(formats, extreme, rng, monkeypatch):
+    """Single, double and integer arithmetic, in chunks, against Python integers; of random codes,
+    and of the largest values with a few ones among them."""
     monkeypatch.setattr(exec_nest, "CHUNK_VALUES", 64)
     weight, act = formats
     config = ArchConfig("wide", weight, act, pixels=2, oc_lanes=8, ic_lanes=8, post_lanes=8,
@@ -173,9 +175,14 @@ def test_sums_are_exact_modulo_the_accumulator(formats, rng, monkeypatch):
     shifted = segment.replace(index=1, shift=1, base=2, d_ocb=1)
     execute = Instr(Opcode.EXEC, drain=1, n_seg=2, n_ocb=2, n_rows=2, run=5, wrap=5)
     nest = exec_nest.Nest(execute, (segment, shifted), config)
-    acts = rng.integers(0, 1 << config.act_format.bits, (64, config.ic_lanes), dtype=np.uint8)
-    words = rng.integers(0, 1 << config.weight_format.bits,
-                         (2, 12, config.oc_lanes, config.ic_lanes), dtype=np.uint8)
+
+    def draw(fmt: EsbFormat, *shape: int) -> np.ndarray:
+        if extreme:
+            return np.where(rng.random(shape) < 0.9, len(fmt.magnitudes) - 1, 1).astype(np.uint8)
+        return rng.integers(0, 1 << fmt.bits, shape, dtype=np.uint8)
+
+    acts = draw(act, 64, config.ic_lanes)
+    words = draw(weight, 2, 12, config.oc_lanes, config.ic_lanes)
     start = np.zeros((nest.blocks, config.pixels, nest.channels), np.int64)
     got = exec_nest.accumulate(nest, exec_nest.Operands(acts, None), words, start)
 
@@ -183,7 +190,7 @@ def test_sums_are_exact_modulo_the_accumulator(formats, rng, monkeypatch):
         mags = np.array([*fmt.magnitudes, *(-m for m in fmt.magnitudes)], object)
         return mags[codes]
 
-    x, w = exact(config.act_format, acts), exact(config.weight_format, words)
+    x, w = exact(act, acts), exact(weight, words)
     slots = [addressing.read_slots(s, execute, config) for s in (segment, shifted)]
     for block, lane in np.argwhere(nest.valid):
         row, column = divmod(int(block), addressing.blocks_of_run(execute, config))
