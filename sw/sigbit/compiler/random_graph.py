@@ -1,4 +1,4 @@
-"""Random integer graphs for the compiler's tests."""
+"""Random integer graphs, to test compilers and devices with."""
 
 import numpy as np
 
@@ -149,12 +149,10 @@ def random_graph(rng: np.random.Generator, config: ArchConfig, layers: int = 5) 
 def _layer(b: Builder, tensor: str) -> str:
     rng = b.rng
     c, h, w = b.type_of(tensor).shape
-    kernel = tuple(int(min(rng.choice([1, 2, 3, 3, 5, 11]), n + 3)) for n in (h, w))
-    stride = tuple(int(rng.choice([1, 1, 2, 2, 3, 4])) for _ in range(2))
-    padding = tuple(
-        int(rng.integers(0, k)) + max(0, (k - n) if side >= 2 else 0)
-        for side, (k, n) in enumerate([(kernel[0], h), (kernel[1], w)] * 2)
-    )
+    kernel = _extent(rng, h), _extent(rng, w)
+    stride = int(rng.choice([1, 1, 2, 2, 3, 4])), int(rng.choice([1, 1, 2, 2, 3, 4]))
+    top, left, bottom, right = (int(rng.integers(0, k)) for k in kernel * 2)
+    padding = (top, left, bottom + max(0, kernel[0] - h), right + max(0, kernel[1] - w))
     kind = rng.choice(["conv", "conv", "residual", "depthwise", "average", "max"])
     if kind == "max" and b.type_of(tensor).planes == 1:
         return b.pool(tensor, kernel, stride, padding)
@@ -173,8 +171,8 @@ def _layer(b: Builder, tensor: str) -> str:
         )
         return b.conv([source], planes)
     if kind == "residual":
-        odd = tuple(k | 1 for k in kernel)
-        half = (odd[0] // 2, odd[1] // 2) * 2
+        odd = kernel[0] | 1, kernel[1] | 1
+        half = (odd[0] // 2, odd[1] // 2, odd[0] // 2, odd[1] // 2)
         sources = [
             b.source(tensor, c, odd, padding=half, stride=stride),
             b.source(tensor, c, (1, 1), terms=min(terms, 2), stride=stride, depthwise=c > 1),
@@ -184,3 +182,8 @@ def _layer(b: Builder, tensor: str) -> str:
     return b.conv(
         [b.source(tensor, oc, kernel, terms=terms, stride=stride, padding=padding)], planes
     )
+
+
+def _extent(rng: np.random.Generator, size: int) -> int:
+    """Kernel rows or columns for an image of ``size``."""
+    return int(min(rng.choice([1, 2, 3, 3, 5, 11]), size + 3))
