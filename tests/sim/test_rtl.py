@@ -21,7 +21,7 @@ from sigbit_sim.bench.faults import (
     fault_cases,
 )
 from sigbit_sim.interp import Interp
-from sigbit_sim.native.build import cached_verilog
+from sigbit_sim.native.build import library
 from sigbit_sim.native.model import Hang, Response
 from sigbit_sim.random_program import random_inputs, random_program
 from sigbit_sim.rtl import BASE, HangError, RtlDevice
@@ -184,8 +184,9 @@ def test_program_for_another_accelerator_is_refused() -> None:
         device.run(copy_program(NANO), np.zeros((1, NANO.ic_lanes, 1, 24), np.int64))
 
 
-def test_wrong_hardware_is_refused() -> None:
-    device = RtlDevice(replace(NANO, tables=4), verilog=cached_verilog(NANO))
+def test_wrong_hardware_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = RtlDevice(replace(NANO, tables=4))
+    monkeypatch.setattr("sigbit_sim.rtl.library", lambda *_, **__: library(NANO))
     with pytest.raises(ProgramError, match="DIGEST_LO is"):
         device.run(copy_program(device.config), np.zeros((1, NANO.ic_lanes, 1, 24), np.int64))
 

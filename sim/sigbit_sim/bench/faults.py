@@ -103,7 +103,7 @@ def _program_cases(config: ArchConfig) -> list[FaultCase]:
         FaultCase("blank_instruction", copy_program(config, words=blank), Cause.ILLEGAL, 2),
         raw("unknown_opcode", 1, 0, 0x0F),
         raw("spare_bits", 3, isa.WORD_BYTES - 1, 0x80),
-        case("no_halt", Cause.ILLEGAL, 3, good[:3]),
+        case("no_halt", Cause.ILLEGAL, 2, good[:3]),
         case("read_past_window", Cause.WINDOW, 1, [fill, past, store, halt]),
         case("read_far_away", Cause.WINDOW, 1, [fill, load.replace(address=0xFFFFFF00), halt]),
         case("write_below_window", Cause.WINDOW, 2, [fill, load, below, halt]),
