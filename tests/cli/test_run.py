@@ -98,11 +98,50 @@ def test_check(sigbit, net, tmp_path):
     *_, file, x = net
     answer = sigbit("run", file, x, "--check", "--device", "rtl", "--json", tmp_path / "r.json")
     assert answer.code == 0, answer
-    assert " 0 differ" in answer.out
+    assert answer.out.count(" 0 differ") == 2
     document = json.loads((tmp_path / "r.json").read_text())
     assert document["mismatches"] == 0
     assert len(document["cycles"]) == 2
     assert all(c > 0 for c in document["cycles"])
+
+
+@pytest.fixture
+def compiled(sigbit, tmp_path, monkeypatch):
+    """A compiled network with test vectors, and an input."""
+    monkeypatch.chdir(tmp_path)
+    Path("net.py").write_text(
+        "import torch\nfrom torch import nn\nfrom sigbit.quant import QuantSpec, prepare\n"
+        "torch.manual_seed(0)\n"
+        "model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))\n"
+        "net = prepare(model.eval(), QuantSpec(), (torch.rand(16, 1, 6, 6),))\n"
+    )
+    np.save("x.npy", np.random.default_rng(0).random((2, 1, 6, 6)).astype(np.float32))
+    answer = sigbit(
+        "compile", "net.py:net", "--arch", "nano", "--vectors", "3", "-o", "net.sigbit"
+    )
+    assert answer.code == 0, answer
+    return tmp_path / "net.sigbit"
+
+
+@pytest.mark.sim
+def test_vectors(sigbit, compiled):
+    from dataclasses import replace
+
+    from sigbit_hw.arch.program import Program
+
+    answer = sigbit("run", compiled, "x.npy", "--check")
+    assert answer.code == 0, answer
+    codes = 3 * (4 * 4 * 4 + 3)
+    for device in ("interp", "rtl"):
+        assert f"test vectors, {device}: {codes} codes compared, 0 differ" in answer.out
+    program = Program.load(compiled)
+    vectors = {name: array.copy() for name, array in program.vectors.items()}
+    layer = max(name for name in vectors if name.startswith("layer."))
+    vectors[layer][1].flat[0] += 1
+    replace(program, vectors=vectors).save("wrong.sigbit")
+    answer = sigbit("run", "wrong.sigbit", "x.npy", "--check")
+    assert answer.code == 1
+    assert answer.err == "failed: 2 codes differ: test vectors, interp, test vectors, rtl\n"
 
 
 def test_check_finds_a_difference(sigbit, net, monkeypatch, tmp_path):

@@ -11,6 +11,7 @@ from sigbit.cli.files import target, write_json
 from sigbit.cli.models import load_model
 from sigbit.cli.options import Arch, Json
 from sigbit.cli.output import progress, say, size
+from sigbit.cli.vectors import make_vectors
 
 
 def compile_model(
@@ -28,6 +29,10 @@ def compile_model(
         ),
     ],
     arch: Arch = "micro",
+    vectors: Annotated[
+        int,
+        typer.Option(min=0, max=1000, help="Random test images to keep, with all layers' codes."),
+    ] = 0,
     json: Json = None,
 ) -> None:
     """Compile a quantized model for an accelerator."""
@@ -39,7 +44,8 @@ def compile_model(
 
         graph = load_model(model)
         bar.update(task, completed=1, description=f"compiling {graph.name} for {config.name}")
-        program = compile_graph(graph, config)
+        kept = make_vectors(graph, vectors) if vectors else {}
+        program = compile_graph(graph, config, vectors=kept)
     program.save(output)
     seconds = time.perf_counter() - start
     count = len(program.listing)

@@ -15,7 +15,7 @@ from sigbit.cli.devices import DeviceName, open_device
 from sigbit.cli.errors import CheckFailed, UserError
 from sigbit.cli.files import target, write_json, write_text
 from sigbit.cli.options import Arch, Json, Latency
-from sigbit.cli.output import progress, say, show_facts, show_table
+from sigbit.cli.output import progress, say, show_facts, show_table, ticking
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -120,7 +120,7 @@ def _run(
 
         def check(what: "Device") -> "DeviceCheck":
             note = bar.add_task(f"{what.name}: running", total=count)
-            return check_device(what, program, graph, golden, lambda _: bar.advance(note))
+            return check_device(what, program, graph, golden, ticking(bar, note))
 
         with clock.step("training"):
             trained = train_digits(digits, config, seed, trained_to)

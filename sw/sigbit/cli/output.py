@@ -1,7 +1,7 @@
 """What people see: tables on stdout, progress on stderr."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from rich.console import Console
 from rich.progress import (
@@ -9,6 +9,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
 )
@@ -71,6 +72,11 @@ def progress() -> Progress:
         transient=True,
         disable=not error.is_terminal,
     )
+
+
+def ticking(bar: Progress, task: TaskID) -> Callable[[int], None]:
+    """A callback that advances ``task`` by one, whatever it is called with."""
+    return lambda _: bar.advance(task)
 
 
 def size(count: int) -> str:

@@ -12,8 +12,9 @@ from sigbit.cli.devices import DeviceName, open_device
 from sigbit.cli.errors import CheckFailed, UserError
 from sigbit.cli.files import target, write_array, write_json
 from sigbit.cli.options import Json, Latency
-from sigbit.cli.output import progress, say, show_facts, show_table
+from sigbit.cli.output import progress, say, show_facts, show_table, ticking
 from sigbit.cli.programs import load_program
+from sigbit.cli.vectors import check_vectors
 
 if TYPE_CHECKING:
     from sigbit.runtime import Mismatch, RunResult
@@ -60,15 +61,28 @@ def run(
         )
     if layers is not None and layers.exists() and not layers.is_dir():
         raise UserError(f"--layers: {layers} is a file: give a folder")
-    names = list(DeviceName) if check else [device]
     start = time.perf_counter()
-    results = {
-        name: _run_on(name, net, stored, latency, bool(check or layers)) for name in names
-    }
+    results: dict[DeviceName, RunResult] = {}
+    found: dict[str, list[Mismatch]] = {}
+    for name in list(DeviceName) if check else [device]:
+        with progress() as bar:
+            task = bar.add_task(f"{name}: preparing", total=len(next(iter(stored.values()))))
+            opened = open_device(name, net.config, latency)
+            bar.update(task, description=f"{name}: running {net.name}")
+            results[name] = opened.run(
+                net,
+                stored,
+                layers=bool(check or layers),
+                on_image=ticking(bar, task),
+            )
+            if check and net.vectors:
+                bar.update(task, description=f"{name}: test vectors")
+                _note(found, f"test vectors, {name}", *check_vectors(net, opened))
+    if check:
+        _compare(found, results)
     seconds = time.perf_counter() - start
     result = results[device]
     _show_outputs(net, result)
-    found = _check(net, stored, results) if check else {}
     if layers is not None:
         _write_layers(layers, result.layers)
     if output is not None:
@@ -102,33 +116,26 @@ def run(
         )
 
 
-def _run_on(
-    name: DeviceName, net: "Program", stored: dict[str, Ints], latency: int, layers: bool
-) -> "RunResult":
-    images = len(next(iter(stored.values())))
-    with progress() as bar:
-        task = bar.add_task(f"{name}: preparing", total=images)
-        device = open_device(name, net.config, latency)
-        bar.update(task, description=f"{name}: running {net.name}")
-        return device.run(net, stored, layers=layers, on_image=lambda _: bar.advance(task))
+def _note(
+    found: dict[str, list["Mismatch"]], what: str, codes: int, bad: list["Mismatch"]
+) -> None:
+    """Tell and keep what one comparison of ``codes`` codes found."""
+    say(f"{what}: {codes:,} codes compared, {sum(m.count for m in bad):,} differ")
+    found[what] = bad
 
 
-def _check(
-    net: "Program", stored: dict[str, Ints], results: dict[DeviceName, "RunResult"]
-) -> dict[str, list["Mismatch"]]:
-    """What was compared, with what differed in it."""
+def _compare(
+    found: dict[str, list["Mismatch"]], results: dict[DeviceName, "RunResult"]
+) -> None:
+    """Compare layers and outputs of both devices."""
     from sigbit.runtime import compare
 
     interp, rtl = results[DeviceName.INTERP], results[DeviceName.RTL]
-    found = {
-        "layers, rtl against interp": compare(interp.layers, rtl.layers),
-        "outputs, rtl against interp": compare(interp.outputs, rtl.outputs),
-    }
-    for what, bad in found.items():
-        codes = rtl.layers if what.startswith("layers") else rtl.outputs
-        total, wrong = sum(a.size for a in codes.values()), sum(m.count for m in bad)
-        say(f"{what}: {total:,} codes in {len(codes)} tensors, {wrong:,} differ")
-    return found
+    for what, want, got in (
+        ("layers, rtl against interp", interp.layers, rtl.layers),
+        ("outputs, rtl against interp", interp.outputs, rtl.outputs),
+    ):
+        _note(found, what, sum(a.size for a in got.values()), compare(want, got))
 
 
 def _show_outputs(net: "Program", result: "RunResult") -> None:
