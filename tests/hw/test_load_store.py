@@ -199,3 +199,24 @@ def test_consecutive_loads_keep_the_bus_busy(rng: np.random.Generator) -> None:
         assert await machine.read(ctx, "LOAD_BUSY") < 1.15 * beats * len(loads) + 60
 
     machine.simulate(test)
+
+
+def test_store_waits_for_a_bus_that_pauses(rng: np.random.Generator) -> None:
+    """Reads of slots stop when the beats do not leave: nothing is lost in between."""
+    config = PRESETS["nano"]
+    machine = Machine(config, rng.integers(0, 256, 1 << 14).astype(np.uint8), rng)
+    program = [
+        Instr(Opcode.LOAD, kind=LoadKind.ACTS, address=0x1000, n0=400, beats=100, signal=4),
+        Instr(Opcode.STORE, address=0x2000, n0=400, beats=100, wait=1),
+        Instr(Opcode.HALT),
+    ]
+
+    async def test(ctx: Any) -> None:
+        await machine.start(ctx, program)
+        while not ctx.get(machine.dut.irq):
+            machine.bus.hung = not machine.bus.hung
+            await ctx.tick().repeat(50)
+        assert await machine.finish(ctx) == (regs.STATUS_DONE, 0, 0)
+        assert (machine.window[0x2000:0x2320] == machine.window[0x1000:0x1320]).all()
+
+    machine.simulate(test)

@@ -1,0 +1,65 @@
+"""The bus shell keeps the promises of an engine that is gone."""
+
+from typing import Any
+
+import numpy as np
+from amaranth.sim import Simulator
+
+from sigbit_hw.arch.config import PRESETS
+from sigbit_hw.axi import AxiShell
+from sigbit_sim.bench.axi_memory import AxiMemory
+
+CONFIG = PRESETS["nano"]
+
+
+def test_pulled_plug(rng: np.random.Generator) -> None:
+    """Bursts are accepted; ``enable`` falls while the engines' side goes on offering beats and
+    takes none: the remaining beats carry no strobes, the read data is swallowed, and only then is
+    the shell idle."""
+    shell = AxiShell(CONFIG)
+    memory = np.zeros(1 << 14, np.uint8)
+    bus = AxiMemory(shell, memory, rng, prefix="", latency=(3, 20), stall=0.3)
+    cut = []
+
+    async def test(ctx: Any) -> None:
+        for case in range(20):
+            before = len(bus.strobed)
+            ctx.set(shell.enable, 1)
+            ctx.set(shell.read.beat.ready, int(rng.integers(2)))
+            ctx.set(shell.write.beat.valid, 1)
+            ctx.set(shell.write.beat.payload, {"data": 0x0123456789abcdef, "strobe": 0xff})
+            for channel in (shell.read, shell.write):
+                ctx.set(channel.burst.payload, {"address": 0x100 * case, "length": 15})
+                ctx.set(channel.burst.valid, 1)
+                await ctx.tick().until(channel.burst.ready)
+                ctx.set(channel.burst.valid, 0)
+            assert not ctx.get(shell.idle)
+            sent = 0
+            for _ in range(int(rng.integers(0, 20))):
+                *_, ready = await ctx.tick().sample(shell.write.beat.ready)
+                sent += ready
+            ctx.set(shell.enable, 0)
+            ctx.set(shell.read.beat.ready, 0)
+            await ctx.tick().until(shell.idle)
+            assert not bus.busy
+            strobed = len(bus.strobed) - before
+            assert strobed == sent * CONFIG.bus_bytes
+            cut.append(sent)
+            await ctx.tick().repeat(3)
+            assert ctx.get(shell.idle)
+
+    async def watch(ctx: Any) -> None:
+        cycles = 0
+        async for _ in ctx.tick():
+            cycles += 1
+            assert cycles < 10_000, "the shell never became idle"
+
+    simulator = Simulator(shell)
+    simulator.add_clock(1e-8)
+    for process in (bus.run, watch):
+        simulator.add_testbench(process, background=True)
+    simulator.add_testbench(test)
+    simulator.run()
+    assert len(set(cut)) > 3
+    assert max(cut) > 0
+    assert min(cut) < 16
