@@ -44,35 +44,28 @@ def convolution(
     inputs: int,
     outputs: int,
     kernel: int | tuple[int, int],
-    stride: int | tuple[int, int] = 1,
+    stride: int = 1,
     *,
     groups: int = 1,
     padding: Padding = "symmetric",
 ) -> nn.Conv2d:
-    """A convolution without bias; for ``same`` it has no padding and :func:`same_pad` goes before
-    it.
+    """A convolution without bias, for :func:`convolve` with the same ``padding``.
 
-    At stride 1 with odd kernels both paddings are the same and the convolution does them itself.
+    At stride 1 with an odd kernel both paddings are the same and the convolution does them itself;
+    otherwise it has no padding for ``same``.
     """
     kernel_y, kernel_x = kernel if isinstance(kernel, tuple) else (kernel, kernel)
     sides = (0, 0) if padding == "same" else ((kernel_y - 1) // 2, (kernel_x - 1) // 2)
-    if padding == "same" and stride in (1, (1, 1)) and kernel_y % 2 and kernel_x % 2:
+    if padding == "same" and stride == 1 and kernel_y % 2 and kernel_x % 2:
         sides = (kernel_y // 2, kernel_x // 2)
     return nn.Conv2d(
         inputs, outputs, (kernel_y, kernel_x), stride, sides, groups=groups, bias=False
     )
 
 
-def pads_itself(module: nn.Conv2d) -> bool:
-    """Whether ``module`` needs no :func:`same_pad` before it."""
-    return module.padding != (0, 0) or module.kernel_size == (1, 1)
-
-
 def convolve(x: Tensor, module: nn.Conv2d, padding: Padding) -> Tensor:
-    """``module(x)``, after :func:`same_pad` where ``padding`` is ``same`` and the module does not
-    pad.
-    """
-    if padding == "same" and not pads_itself(module):
+    """``module(x)`` for a module of :func:`convolution` with the same ``padding``."""
+    if padding == "same" and module.padding == (0, 0):
         x = same_pad(x, module)
     return module(x)
 
@@ -96,20 +89,19 @@ class ConvNorm(nn.Sequential):
             nn.BatchNorm2d(outputs),
         ]
         super().__init__(*layers, *([activation()] if activation else []))
-        self._same = padding == "same"
+        self._padding = padding
 
     def forward(self, x: Tensor) -> Tensor:
-        first = self[0]
+        first, *others = self
         assert isinstance(first, nn.Conv2d)
-        if self._same and not pads_itself(first):
-            x = same_pad(x, first)
-        return super().forward(x)
+        x = convolve(x, first, self._padding)
+        for module in others:
+            x = module(x)
+        return x
 
 
 def initialize(network: nn.Module) -> None:
-    """Draw the weights of all convolutions from He's normal distribution (fan out), zero their
-    biases.
-    """
+    """He's normal distribution (fan out) for the weights of all convolutions, zero biases."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
