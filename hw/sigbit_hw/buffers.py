@@ -87,8 +87,8 @@ class ActMemory(wiring.Component):
             word_b = Signal(len(drain.word), name=f"word_b_{b}")
             m.d.comb += [
                 port_a.addr.eq(self.words[b]),
-                loads.eq(write.valid & (write_bank == b) & ~drain.valid),
-                reads.eq(request.valid & (read_bank == b) & ~drain.valid & ~loads),
+                loads.eq(write.valid & (write_bank == b)),
+                reads.eq(request.valid & request.ready & (read_bank == b)),
                 word_b.eq(Mux(drain.valid, drain.word,
                               Mux(loads, write.p.slot[bank_bits:], request.p[bank_bits:]))),
                 writer.addr.eq(word_b),

@@ -170,14 +170,18 @@ class DrainWalker(wiring.Component):
                 after.phase.eq(Mux(line_end | phase_end, 1, here.phase + 1)),
             ]
         first = Signal(place)
-        m.d.comb += [first.left.eq(job.run), first.room.eq(job.wrap), first.phase.eq(1)]
+        m.d.comb += [
+            first.left.eq(Mux(load, self.i.p.run, job.run)),
+            first.room.eq(Mux(load, self.i.p.wrap, job.wrap)),
+            first.phase.eq(1),
+        ]
         with m.If(pixel_end):
             m.d.sync += here.eq(after)
         with m.If(plane_end & ~block_end):
             m.d.sync += here.eq(block)
         with m.If(block_end):
             m.d.sync += block.eq(after)
-        with m.If(row_end):
+        with m.If(load | row_end):
             m.d.sync += [here.eq(first), block.eq(first)]
 
         # Loops over blocks.
@@ -222,19 +226,20 @@ class DrainWalker(wiring.Component):
                 self.table.eq(Mux(block_end, job.table, self.table + 1)),
             ]
 
+        # The next EXEC, if there is one.
         with m.If(job_end):
             m.d.sync += held.eq(0)
         with m.If(load):
-            first_channel = Signal(channels)
-            m.d.comb += [first_channel.left.eq(self.i.p.n_slots),
-                         first_channel.param.eq(self.i.p.param)]
-            begin = [place_.eq(value) for there in (here, block) for place_, value in (
-                (there.left, self.i.p.run), (there.room, self.i.p.wrap), (there.phase, 1))]
             m.d.sync += [
-                held.eq(1), job.eq(self.i.p), *begin, row.eq(1), ocb.eq(1),
-                channel.eq(first_channel), channel_first.eq(first_channel),
+                held.eq(1), job.eq(self.i.p), row.eq(1), ocb.eq(1),
                 self.table.eq(self.i.p.table),
             ]
+            for there in (channel, channel_first):
+                m.d.sync += [
+                    there.offset.eq(0),
+                    there.left.eq(self.i.p.n_slots),
+                    there.param.eq(self.i.p.param),
+                ]
 
         move = self.move
         m.d.sync += [
