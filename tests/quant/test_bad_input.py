@@ -49,6 +49,8 @@ def test_calibration_must_be_finite_and_alive() -> None:
         QuantizationError, match="is 0 on the whole calibration batch; give an input_range"
     ):
         prepare(net(), QuantSpec(), (X,), (torch.zeros_like(X),))
+    with pytest.raises(QuantizationError, match="calibration must be a tuple of 1 batches"):
+        prepare(net(), QuantSpec(), (X,), (X, X))
     model = net()
     model[1].bias.data.fill_(-100)
     with pytest.raises(QuantizationError, match="is 0 on the whole calibration batch of 4 samples"):

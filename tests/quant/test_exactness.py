@@ -216,3 +216,13 @@ def test_gradients_are_those_of_the_float_model_at_eight_bits(seed: int) -> None
         cosine = F.cosine_similarity(parameter.grad.flatten(), got[key].grad.flatten(), dim=0)
         assert float(cosine) > 0.9, name
         assert 0.8 < float(got[key].grad.norm() / parameter.grad.norm()) < 1.25, name
+
+
+def test_networks_without_parameters(seed: int) -> None:
+    torch.manual_seed(seed)
+    x = torch.rand(4, 2, 8, 8)
+    prepared = prepare(nn.Sequential(nn.AvgPool2d(2), nn.MaxPool2d(2)), QuantSpec(), (x,))
+    integer = convert(prepared)
+    stored = integer.stored(x)
+    assert all(torch.equal(v, stored[k]) for k, v in prepared.stored(x).items())
+    assert float((integer(x) - F.max_pool2d(F.avg_pool2d(x, 2), 2)).abs().max()) < 0.1

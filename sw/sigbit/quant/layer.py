@@ -110,16 +110,18 @@ class QuantLayer(nn.Module):
         if source.weight is not None:
             weight = self._values[source.weight].view(self.plan.shape[0], channels, *source.kernel)
         else:
-            like = self._values[next(iter(self._values))]
             weight = torch.full(
-                (channels, 1, *source.kernel), source.constant, dtype=like.dtype, device=like.device
+                (channels, 1, *source.kernel),
+                source.constant,
+                dtype=torch.float64,
+                device=self.out_quantizer.log_scale.device,
             )
         return weight if factor is None else weight * factor.view(-1, 1, 1, 1)
 
     def real_bias(self) -> Tensor:
         """Bias ``[oc]`` (float64) with batch norms folded in."""
-        like = self._values[next(iter(self._values))]
-        total = torch.zeros(self.plan.shape[0], dtype=torch.float64, device=like.device)
+        device = self.out_quantizer.log_scale.device
+        total = torch.zeros(self.plan.shape[0], dtype=torch.float64, device=device)
         for bias in self.plan.biases:
             if isinstance(bias.term, str):
                 value = self._values[bias.term]
@@ -148,7 +150,8 @@ class QuantLayer(nn.Module):
         self, weights: tuple[Tensor, ...], scales: list[Tensor], bias: Tensor, y_scale: Tensor
     ) -> Tensor:
         """The least accumulator step at which further sources fit their grids, and the accumulator
-        fits its bits."""
+        fits its bits.
+        """
         floors = [(y_scale * 2.0 ** -(self.spec.acc_bits - _SCALE_ROOM)).expand_as(bias)]
         reach = bias.detach().abs()
         for w, s, g in zip(weights, scales, self.in_grids, strict=True):
@@ -229,6 +232,7 @@ class QuantLayer(nn.Module):
 
 def accumulate(acc: Tensor | None, x: Tensor, weight: Tensor, source: SourcePlan) -> Tensor:
     """``acc`` plus one source's convolution."""
+    weight = weight.to(x.dtype)
     if not source.dense and source.kernel == (1, 1) and source.stride == (1, 1):
         scaled = weight.view(-1, 1, 1)
         return x * scaled if acc is None else torch.addcmul(acc, x, scaled)

@@ -226,6 +226,11 @@ def prepare(
     plan = fuse(graph)
     _check_parameters(graph)
     calibration = example_inputs if calibration is None else calibration
+    if len(calibration) != len(graph.inputs):
+        raise QuantizationError(
+            f"calibration must be a tuple of {len(graph.inputs)} batches, one an input, "
+            f"not {len(calibration)}"
+        )
     with torch.no_grad():
         values = graph.evaluate(dict(zip((i.name for i in graph.inputs), calibration, strict=True)))
         ranges = {}
