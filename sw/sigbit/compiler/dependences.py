@@ -59,11 +59,13 @@ class _History:
         return found
 
     def record(self, access: Access, memory: Memory) -> None:
-        """Remember ``access``."""
+        """Remember ``access``. Whoever comes after a write comes after all that it comes after."""
         if memory in access.reads:
             self.reader[access.thread, access.reads[memory]] = access.index
         if memory in access.writes:
-            self.writer[access.thread, access.writes[memory]] = access.index
+            entries = access.writes[memory]
+            self.writer[:, entries] = self.reader[:, entries] = -1
+            self.writer[access.thread, entries] = access.index
 
 
 def synchronize(scheduled: Scheduled, config: ArchConfig) -> Scheduled:

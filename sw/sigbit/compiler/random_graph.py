@@ -70,7 +70,7 @@ class Builder:
             * int(np.abs(self.config.act_grid(self.type_of(s.tensor).planes).values).max())
             for s in sources
         )
-        shift = np.ceil(np.log2(np.maximum(bound / 512, 1))).astype(np.int64).clip(0, 31)
+        shift = np.ceil(np.log2(np.maximum(np.asarray(bound) / 512, 1))).astype(np.int64)
         values = self.config.act_grid(planes).values
         table = np.sort(self.rng.choice(values, 256))
         table = np.roll(table, -128)
@@ -80,8 +80,8 @@ class Builder:
             Conv(
                 name,
                 tuple(sources),
-                self.rng.integers(-40, 40, oc),
-                self.rng.integers(8, 16, oc),
+                np.asarray(self.rng.integers(-40, 40, oc)),
+                np.asarray(self.rng.integers(8, 16, oc)),
                 shift,
                 table,
                 kind,

@@ -1,0 +1,337 @@
+"""Planted faults: every pass is made to do something wrong, and a verifier or the comparison with
+the integer model must notice.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from sigbit.compiler import VerifyError, compile_graph, pipeline
+from sigbit.compiler.emit import Program
+from sigbit.compiler.hazards import verify_hazards
+from sigbit.compiler.layout import Laid
+from sigbit.compiler.memory import Placed
+from sigbit.compiler.network import Network
+from sigbit.compiler.random_graph import Builder
+from sigbit.compiler.schedule import Scheduled
+from sigbit.compiler.stage import Staged
+from sigbit.compiler.tiles import Tiled
+from sigbit.ir.integer import IntegerGraph
+from sigbit_hw.arch import isa
+from sigbit_hw.arch.config import PRESETS
+from sigbit_hw.arch.isa import ENGINE_OF, Engine, Instr, LoadKind, Opcode
+from sigbit_sim.interp import Interp
+
+CONFIG = replace(PRESETS["nano"], name="small nano", weight_words=128, param_groups=8, tables=4)
+
+
+@pytest.fixture(scope="module")
+def graph() -> IntegerGraph:
+    """Strides, phases, padding, residual and depthwise operands, several digits, a maximum."""
+    b = Builder(np.random.default_rng(11), CONFIG)
+    same = (1, 1, 1, 1)
+    x = b.conv([b.source(b.input((1, 8, 8), 2), 8, (3, 3), padding=same, terms=2)])
+    y = b.conv([b.source(x, 8, (3, 3), padding=same)])
+    x = b.conv([b.source(y, 8, (3, 3), padding=same), b.source(x, 8, (1, 1), depthwise=True)])
+    x = b.pool(x, (3, 3), (1, 1), same)
+    x = b.conv([b.source(x, 12, (3, 3), padding=same, stride=(2, 2))], 2)
+    return b.graph(b.conv([b.source(x, 10, (4, 4), terms=2)], 3), x)
+
+
+@pytest.fixture(scope="module")
+def program(graph: IntegerGraph) -> Program:
+    return compile_graph(graph, CONFIG)
+
+
+def right(program: Program, graph: IntegerGraph) -> bool:
+    """Whether every layer's codes are those of the integer model."""
+    rng = np.random.default_rng(5)
+    stored = {n.name: rng.integers(n.low, n.high + 1, (1, *n.type.shape)) for n in graph.inputs}
+    result = Interp(CONFIG).run(program, stored, layers=True)
+    golden = graph.evaluate({k: torch.from_numpy(v) for k, v in stored.items()})
+    got = [*result.layers.items(), *result.outputs.items()]
+    return all((value == golden[name].numpy()).all() for name, value in got)
+
+
+def test_without_a_fault(program: Program, graph: IntegerGraph) -> None:
+    assert right(program, graph)
+
+
+def _ops(n: Network, index: int, **changes: Any) -> Network:
+    ops = list(n.ops)
+    ops[index] = replace(ops[index], **changes)
+    return replace(n, ops=tuple(ops))
+
+
+def _operand(n: Network, index: int, **changes: Any) -> Network:
+    first, *rest = n.ops[index].operands
+    return _ops(n, index, operands=(replace(first, **changes), *rest))
+
+
+def _values(n: Network, **changes: Any) -> Network:
+    return replace(n, values={k: replace(v, **changes) for k, v in n.values.items()})
+
+
+def _layouts(laid: Laid, **changes: Any) -> Laid:
+    return replace(laid, layouts={k: replace(v, **changes) for k, v in laid.layouts.items()})
+
+
+def _tile(t: Tiled | Staged, index: int, change: Callable[[Any], dict[str, Any]]) -> Any:
+    tiles = list(t.tiles)
+    tiles[index] = replace(tiles[index], **change(tiles[index]))
+    return replace(t, tiles=tuple(tiles))
+
+
+def _seg(t: Tiled, index: int, **changes: int) -> Tiled:
+    def change(tile: Any) -> dict[str, Any]:
+        first, *rest = tile.segments
+        plus = {k: getattr(first, k) + v for k, v in changes.items()}
+        return {"segments": (first.replace(**plus), *rest)}
+
+    return _tile(t, index, change)
+
+
+def _wide(t: Tiled) -> int:
+    """A tile of several output-channel blocks."""
+    return next(i for i, tile in enumerate(t.tiles) if tile.execute.n_ocb > 1)
+
+
+def _out(t: Tiled, index: int, **changes: int) -> Tiled:
+    return _tile(
+        t,
+        index,
+        lambda tile: {
+            "out": tile.out.replace(**{k: getattr(tile.out, k) + v for k, v in changes.items()})
+        },
+    )
+
+
+def _fetches(s: Staged, kind: LoadKind | None, **changes: int) -> Staged:
+    """The last fetch of a kind (None: FILL) with fields added to."""
+    fetches = list(s.fetches)
+    index = max(
+        i
+        for i, f in enumerate(fetches)
+        if (
+            f.instr.opcode == Opcode.FILL
+            if kind is None
+            else f.instr.opcode == Opcode.LOAD and f.instr.kind == kind
+        )
+    )
+    instr = fetches[index].instr
+    plus = {k: getattr(instr, k) + v for k, v in changes.items()}
+    fetches[index] = replace(fetches[index], instr=instr.replace(**plus))
+    return replace(s, fetches=tuple(fetches))
+
+
+def _steps(s: Scheduled, order: Callable[[list[Any]], list[Any]]) -> Scheduled:
+    return replace(s, steps=tuple(order(list(s.steps))))
+
+
+def _first(steps: list[Any], *opcodes: Opcode) -> int:
+    return next(i for i, s in enumerate(steps) if s.instr.opcode in opcodes)
+
+
+def _move_exec_first(steps: list[Any]) -> list[Any]:
+    steps.insert(0, steps.pop(_first(steps, Opcode.EXEC)))
+    return steps
+
+
+def _without(opcode: Opcode) -> Callable[[list[Any]], list[Any]]:
+    def order(steps: list[Any]) -> list[Any]:
+        del steps[_first(steps, opcode)]
+        return steps
+
+    return order
+
+
+def _clear(field: str) -> Callable[[Scheduled], Scheduled]:
+    """No instruction has ``field``."""
+
+    def change(s: Scheduled) -> Scheduled:
+        steps = [
+            replace(t, instr=t.instr.replace(**{field: 0})) if field in t.instr.values else t
+            for t in s.steps
+        ]
+        return replace(s, steps=tuple(steps))
+
+    return change
+
+
+def _no_tokens(s: Scheduled) -> Scheduled:
+    return _clear("wait")(_clear("signal")(s))
+
+
+def _instruction(p: Program, opcode: Opcode, **changes: int) -> Program:
+    """The last instruction of an opcode with fields added to."""
+    code = p.listing
+    index = max(i for i, instr in enumerate(code) if instr.opcode == opcode)
+    plus = {k: getattr(code[index], k) + v for k, v in changes.items()}
+    code = [*code[:index], code[index].replace(**plus), *code[index + 1 :]]
+    return replace(p, instructions=isa.pack(code))
+
+
+FAULTS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "wrong weights": (
+        "legalize",
+        lambda n: _operand(n, 1, weights=n.ops[1].operands[0].weights[:, :, ::-1]),
+    ),
+    "operand lost": ("legalize", lambda n: _ops(n, 2, operands=n.ops[2].operands[:1])),
+    "wrong padding value": (
+        "legalize",
+        lambda n: _operand(n, 1, halo=7 if n.ops[1].operands[0].halo != 7 else 6),
+    ),
+    "operations swapped": ("legalize", lambda n: replace(n, ops=(n.ops[1], n.ops[0], *n.ops[2:]))),
+    "window shifted": ("legalize", lambda n: _operand(n, 1, padding=(0, 1, 2, 1))),
+    "no column phases": ("separate", lambda n: _values(n, phases=1)),
+    "no padding": ("separate", lambda n: _values(n, halo=None)),
+    "lines overlap": ("layout", lambda n: _layouts(n, pitch=3)),
+    "no halo lines": ("layout", lambda n: _layouts(n, top=0)),
+    "no halo columns": ("layout", lambda n: _layouts(n, left=0)),
+    "even steps": ("layout", lambda n: _layouts(n, dense=True)),
+    "all at the same place": (
+        "memory",
+        lambda p: Placed(p.network, p.layouts, dict.fromkeys(p.bases, 0)),
+    ),
+    "outside the memory": (
+        "memory",
+        lambda p: Placed(
+            p.network, p.layouts, {k: v + CONFIG.act_slots for k, v in p.bases.items()}
+        ),
+    ),
+    "tile lost": ("tiles", lambda t: replace(t, tiles=t.tiles[:-1])),
+    "read base": ("tiles", lambda t: _seg(t, 1, base=1)),
+    "kernel row step": ("tiles", lambda t: _seg(t, 1, d_ky=1)),
+    "line step": ("tiles", lambda t: _seg(t, 1, d_wrap=CONFIG.pixels)),
+    "block step": ("tiles", lambda t: _seg(t, _wide(t), d_ocb=1)),
+    "digit shift": ("tiles", lambda t: _seg(t, 0, shift=1)),
+    "write base": ("tiles", lambda t: _out(t, 1, base=1)),
+    "write line step": ("tiles", lambda t: _out(t, 1, d_line=1)),
+    "one plane more": ("tiles", lambda t: _out(t, 1, n_planes=1)),
+    "weights garbled": ("tiles", lambda t: _tile(t, 1, lambda x: {"weights": x.weights ^ 1})),
+    "weights lost": ("tiles", lambda t: _tile(t, 1, lambda x: {"weights": x.weights[:-8]})),
+    "parameters of others": (
+        "tiles",
+        lambda t: _tile(t, 1, lambda x: {"params": t.tiles[2].params}),
+    ),
+    "weight address": ("stage", lambda s: _fetches(s, LoadKind.WEIGHTS, dst=1)),
+    "weight source": ("stage", lambda s: _fetches(s, LoadKind.WEIGHTS, address=-8)),
+    "parameter address": ("stage", lambda s: _fetches(s, LoadKind.PARAMS, dst=1)),
+    "table address": ("stage", lambda s: _fetches(s, LoadKind.TABLE, dst=1)),
+    "fill code": ("stage", lambda s: _fetches(s, None, code=1)),
+    "fill place": ("stage", lambda s: _fetches(s, None, dst=-1)),
+    "fetch lost": ("stage", lambda s: replace(s, fetches=s.fetches[1:])),
+    "exec before its fetches": ("schedule", lambda s: _steps(s, _move_exec_first)),
+    "load lost": ("schedule", lambda s: _steps(s, _without(Opcode.LOAD))),
+    "store lost": ("schedule", lambda s: _steps(s, _without(Opcode.STORE))),
+    "exec lost": ("schedule", lambda s: _steps(s, _without(Opcode.EXEC))),
+    "no tokens": ("dependences", _no_tokens),
+    "no waits": ("dependences", _clear("wait")),
+    "no sync": ("dependences", _clear("sync")),
+    "instruction changed": ("dependences", _clear("weights")),
+    "store address": ("emit", lambda p: _instruction(p, Opcode.STORE, address=64)),
+    "load address": ("emit", lambda p: _instruction(p, Opcode.LOAD, address=-(1 << 11))),
+    "open window": ("emit", lambda p: replace(p, write_window=(0, p.memory_bytes))),
+    "outputs swapped": (
+        "emit",
+        lambda p: replace(
+            p,
+            outputs=(
+                replace(p.outputs[0], offset=p.outputs[1].offset),
+                replace(p.outputs[1], offset=p.outputs[0].offset),
+            ),
+        ),
+    ),
+    "no halt": ("emit", lambda p: replace(p, instructions=p.instructions[: -isa.WORD_BYTES])),
+}
+
+
+def test_every_pass_has_faults() -> None:
+    assert {name for name, _ in FAULTS.values()} == {p.name for p in pipeline.PASSES}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_fault(fault: str, graph: IntegerGraph, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, change = FAULTS[fault]
+    passes = tuple(
+        replace(p, run=lambda level, context, run=p.run: change(run(level, context)))
+        if p.name == name
+        else p
+        for p in pipeline.PASSES
+    )
+    monkeypatch.setattr(pipeline, "PASSES", passes)
+    try:
+        program = compile_graph(graph, CONFIG)
+    except VerifyError as error:
+        found = str(error)
+    else:
+        found = "" if right(program, graph) else "codes differ"
+    assert found
+
+
+def _without_token(code: list[Instr], giver: Engine, taker: Engine, number: int) -> list[Instr]:
+    """``code`` without one signal and its wait."""
+    code = list(code)
+    for engine, field, other in ((giver, "signal", taker), (taker, "wait", giver)):
+        users = [
+            i
+            for i, instr in enumerate(code)
+            if ENGINE_OF.get(instr.opcode) == engine and getattr(instr, field) >> other & 1
+        ]
+        index = users[number]
+        mask = getattr(code[index], field) ^ 1 << other
+        code[index] = code[index].replace(**{field: mask})
+    return code
+
+
+def _tokens(program: Program) -> list[tuple[Engine, Engine, int]]:
+    found = []
+    for giver in Engine:
+        for taker in Engine:
+            count = sum(
+                instr.wait >> giver & 1
+                for instr in program.listing
+                if ENGINE_OF.get(instr.opcode) == taker
+            )
+            found += [(giver, taker, i) for i in range(count)]
+    return found
+
+
+def test_every_token_is_needed(program: Program) -> None:
+    """Without any one signal and its wait the program is unsafe, and the verifier says so."""
+    verify_hazards(program)
+    tokens = _tokens(program)
+    missed = []
+    for giver, taker, number in tokens:
+        code = _without_token(program.listing, giver, taker, number)
+        try:
+            verify_hazards(replace(program, instructions=isa.pack(code)))
+        except VerifyError:
+            continue
+        missed.append((giver, taker, number))
+    assert len(tokens) > 10
+    assert not missed
+
+
+def test_every_sync_is_needed(program: Program) -> None:
+    syncs = [i for i, instr in enumerate(program.listing) if "sync" in instr.values and instr.sync]
+    assert syncs
+    for index in syncs:
+        code = list(program.listing)
+        code[index] = code[index].replace(sync=0)
+        with pytest.raises(VerifyError, match="written at the same time"):
+            verify_hazards(replace(program, instructions=isa.pack(code)))
+
+
+def test_token_counters(program: Program) -> None:
+    """Signals without waits overflow a counter, or are left over at the end."""
+    code = [
+        i.replace(signal=i.signal | 1 << Engine.STORE) if i.opcode == Opcode.EXEC else i
+        for i in program.listing
+    ]
+    with pytest.raises(VerifyError, match="tokens from COMPUTE to STORE"):
+        verify_hazards(replace(program, instructions=isa.pack(code)))
