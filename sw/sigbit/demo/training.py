@@ -12,7 +12,7 @@ from sigbit.data import Split
 from sigbit.ir.integer import IntegerGraph
 from sigbit.quant import PreparedModel, QuantSpec, convert, prepare
 from sigbit.quant.layer import QuantLayer
-from sigbit.quant.training import TrainConfig, predict, train
+from sigbit.quant.training import TrainConfig, predict, reproducible, train
 from sigbit.zoo import DigitsResNet
 from sigbit_hw.arch.config import ArchConfig
 
@@ -71,7 +71,7 @@ def train_digits(digits: Split, config: ArchConfig, seed: int, progress: Progres
     Weights are 4-bit ESB codes per output channel (8 bits in the first and last layer), activations
     4-bit, the input 8-bit; scales are learned while the quantized network trains.
     """
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), reproducible():
         torch.manual_seed(seed)
         model = DigitsResNet()
         _fit(model, digits, replace(FLOAT, seed=seed), "training, float", progress)
@@ -82,19 +82,19 @@ def train_digits(digits: Split, config: ArchConfig, seed: int, progress: Progres
         sample = digits.train_x[:CALIBRATION_IMAGES]
         prepared = prepare(model, spec, (sample,))
         _fit(prepared, digits, replace(QUANTIZED, seed=seed), "training, quantized", progress)
-    prepared.double()  # float64: every accumulator is exact, as in the integer model
-    test = digits.test_x.double()
-    integer = convert(prepared)
-    (port,) = integer.graph.inputs
-    return Trained(
-        graph=integer.graph,
-        labels=digits.test_y.numpy(),
-        stored=integer.stored(test)[port.name].numpy(),
-        pictures=(255 * digits.test_x[:, 0]).round().to(torch.uint8).numpy(),
-        float_predictions=float_predictions,
-        quantized_predictions=_predict(prepared, test),
-        weights=tuple(_weights(prepared, integer.graph)),
-    )
+        prepared.double()  # float64: every accumulator is exact, as in the integer model
+        test = digits.test_x.double()
+        integer = convert(prepared)
+        (port,) = integer.graph.inputs
+        return Trained(
+            graph=integer.graph,
+            labels=digits.test_y.numpy(),
+            stored=integer.stored(test)[port.name].numpy(),
+            pictures=(255 * digits.test_x[:, 0]).round().to(torch.uint8).numpy(),
+            float_predictions=float_predictions,
+            quantized_predictions=_predict(prepared, test),
+            weights=tuple(_weights(prepared, integer.graph)),
+        )
 
 
 def _fit(
