@@ -210,7 +210,7 @@ class LoadBack(wiring.Component):
         with m.Elif(step):
             m.d.sync += [
                 word.eq(Mux(acts, word >> config.slot_bits, word >> _ITEM_BITS)),
-                full.eq(~final & ~unit_last),
+                full.eq(~unit_last),
                 units_left.eq(units_left - 1),
             ]
 

@@ -1,5 +1,6 @@
 """Decode against ``isa.decode``; dispatch, queues and tokens; the register file."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from amaranth.sim import Simulator
 
 from sigbit_hw.arch import isa, regs
 from sigbit_hw.arch.config import PRESETS
-from sigbit_hw.arch.isa import Engine, Instr, Opcode
+from sigbit_hw.arch.isa import Engine, Instr, LoadKind, Opcode
 from sigbit_hw.arch.regs import Cause
 from sigbit_hw.decode import Decode
 from sigbit_sim.bench.machine import Machine
@@ -174,14 +175,33 @@ def test_tokens_fill_to_the_brim(rng: np.random.Generator) -> None:
     machine.simulate(test)
 
 
-def test_early_halt_ignores_what_was_prefetched(rng: np.random.Generator) -> None:
-    machine = machine_of(rng)
+@pytest.mark.parametrize("bus_bits", [64, 512])
+def test_early_halt_ignores_what_was_prefetched(bus_bits: int, rng: np.random.Generator) -> None:
+    config = replace(PRESETS["mid"], act_slots=4096, bus_bits=bus_bits)
+    machine = Machine(config, np.zeros(1 << 13, np.uint8), rng)
 
     async def test(ctx: Any) -> None:
         code = isa.pack([Instr(Opcode.FILL), HALT] + [Instr(Opcode.FILL)] * 40 + [HALT])
         assert await machine.run(ctx, code) == (regs.STATUS_DONE, 0, 0)
         assert await machine.read(ctx, "STATUS") & regs.STATUS_BUS_IDLE
         assert await machine.read(ctx, "RETIRED") == 1
+
+    machine.simulate(test)
+
+
+def test_prefetch_never_holds_up_loads(rng: np.random.Generator) -> None:
+    """More instructions than queue and prefetch buffer hold wait for a LOAD whose data come behind
+    them."""
+    program = [
+        Instr(Opcode.LOAD, kind=LoadKind.ACTS, address=0x4000, n0=400, beats=100, signal=2),
+        Instr(Opcode.EXEC, run=4, wait=1),
+        *[Instr(Opcode.EXEC, run=4)] * 100,
+        HALT,
+    ]
+    machine = machine_of(rng)
+
+    async def test(ctx: Any) -> None:
+        assert await machine.run(ctx, program) == (regs.STATUS_DONE, 0, 0)
 
     machine.simulate(test)
 
