@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sigbit.cli.arch import load_arch
-from sigbit.cli.devices import DeviceName, open_device
+from sigbit.cli.devices import DeviceName, open_device, preparing
 from sigbit.cli.errors import CheckFailed, UserError
 from sigbit.cli.files import target, write_json, write_text
 from sigbit.cli.options import Arch, Json, Latency
@@ -104,7 +104,7 @@ def _run(
         rtl: Future[Device] | None = None
         if device is DeviceName.RTL:
             rtl = background.submit(open_device, DeviceName.RTL, config, latency)
-            building = bar.add_task("rtl: building the simulator, if not built before", total=None)
+            building = bar.add_task(preparing(device), total=None)
             rtl.add_done_callback(lambda _: bar.remove_task(building))
         from sigbit.compiler import compile_graph
         from sigbit.demo.checking import check_device, golden_layers, predictions

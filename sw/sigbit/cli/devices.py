@@ -16,6 +16,12 @@ class DeviceName(StrEnum):
     RTL = "rtl"
 
 
+def preparing(name: DeviceName) -> str:
+    """What :func:`open_device` is busy with, for a progress display."""
+    doing = "building the simulator, if not built before"
+    return f"{name}: {doing if name is DeviceName.RTL else 'preparing'}"
+
+
 def open_device(name: DeviceName, config: "ArchConfig", latency: int) -> "Device":
     """The device ``name`` of accelerator ``config``; ``latency`` is the cycles of the RTL's memory.
 

@@ -8,7 +8,7 @@ import numpy as np
 import typer
 
 from sigbit.cli.arrays import read_arrays
-from sigbit.cli.devices import DeviceName, open_device
+from sigbit.cli.devices import DeviceName, open_device, preparing
 from sigbit.cli.errors import CheckFailed, UserError
 from sigbit.cli.files import target, write_array, write_json
 from sigbit.cli.options import Json, Latency
@@ -66,7 +66,7 @@ def run(
     found: dict[str, list[Mismatch]] = {}
     for name in list(DeviceName) if check else [device]:
         with progress() as bar:
-            task = bar.add_task(f"{name}: preparing", total=len(next(iter(stored.values()))))
+            task = bar.add_task(preparing(name), total=len(next(iter(stored.values()))))
             opened = open_device(name, net.config, latency)
             bar.update(task, description=f"{name}: running {net.name}")
             results[name] = opened.run(

@@ -96,9 +96,11 @@ def weight_histograms(layers: Sequence[WeightHistogram]) -> Markup:
         bins = np.linspace(-limit, limit, 72)
         clipped = layer.weights.ravel().clip(-limit, limit)
         axes.hist(clipped, bins.tolist(), weights=share, color=series(0), alpha=0.85)
-        width = 0.7 if len(layer.grid) <= 64 else 0.25
+        width, alpha = (0.7, 1.0) if len(layer.grid) <= 64 else (0.25, 0.35)
         for value in layer.grid:
-            axes.axvline(float(value), color=colour("bad"), linewidth=width, zorder=3)
+            axes.axvline(
+                float(value), color=colour("bad"), linewidth=width, alpha=alpha, zorder=3
+            )
         axes.set_xlim(-limit, limit)
         axes.set_title(f"{layer.name} · {len(layer.grid)} values", loc="left")
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:.0f} %"))
