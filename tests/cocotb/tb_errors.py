@@ -48,7 +48,7 @@ async def provoke(bench: Bench, case: FaultCase) -> None:
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 @cocotb.parametrize(name=NAMES)
 async def error(dut: Any, name: str) -> None:
-    """The error of that name, on a calm bus and on a stalling one."""
+    """The error of that name, on a bus without pauses."""
     bench = Bench(dut)
     await bench.start()
     case = next(case for case in fault_cases(bench.config) if case.name == name)

@@ -9,7 +9,7 @@ from sigbit_sim.random_program import random_inputs, random_program
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-@cocotb.parametrize(("stall", "delay"), [(0.0, 0), (0.3, 0), (0.1, 60), (0.6, 10)])
+@cocotb.parametrize((("stall", "delay"), [(0.0, 0), (0.3, 0), (0.1, 60), (0.6, 10)]))
 async def random_programs(dut: Any, stall: float, delay: int) -> None:
     """Every write-back and every output, with pauses and delays on all channels."""
     bench = Bench(dut, stall=stall, delay=delay)
