@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sigbit_hw.arch import numerics
-from sigbit_hw.arch.formats import EsbFormat
+from sigbit_hw.arch.formats import EsbFormat, round_half_away
 
 accumulators = st.integers(-(1 << 31), (1 << 31) - 1)
 
@@ -100,3 +100,10 @@ def test_product_bound():
     weights, acts = EsbFormat(4, 1), EsbFormat(4, 2)
     products = np.outer(weights.values, acts.values)
     assert numerics.product_bound(weights, acts) == np.abs(products).max()
+
+
+def test_round_half_away_is_exact_next_to_a_half() -> None:
+    below = np.nextafter(0.5, 0.0)
+    x = np.array([below, -below, 0.5, -0.5, 1.5, -2.5, 2.0**53 - 1, 0.0])
+    expected = [0, 0, 1, -1, 2, -3, 2.0**53 - 1, 0]
+    assert round_half_away(x).tolist() == expected

@@ -24,6 +24,12 @@ def check_finite(x: NDArray[np.float64], what: str) -> None:
         )
 
 
+def round_half_away(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Nearest integers, ties away from zero, exactly: ``x + 0.5`` would round below 0.5 itself."""
+    whole = np.trunc(x)
+    return whole + np.copysign(np.abs(x - whole) >= 0.5, x)
+
+
 @dataclass(frozen=True)
 class EsbFormat:
     """ESB(b, k): a sign (if ``signed``), e exponent and ``frac`` = k fraction bits in b ``bits``.

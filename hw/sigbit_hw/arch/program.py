@@ -22,7 +22,7 @@ from safetensors.numpy import save
 
 from sigbit_hw.arch import images, isa
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.formats import check_finite
+from sigbit_hw.arch.formats import check_finite, round_half_away
 
 FORMAT_VERSION = 1
 
@@ -76,11 +76,7 @@ class Port:
         except ValueError as error:
             raise ProgramError(str(error)) from None
         scaled = x / self.scale - self.zero
-        return (
-            (np.sign(scaled) * np.floor(np.abs(scaled) + 0.5))
-            .clip(self.low, self.high)
-            .astype(np.int64)
-        )
+        return round_half_away(scaled).clip(self.low, self.high).astype(np.int64)
 
     def dequantize(self, stored: ArrayLike) -> NDArray[np.float64]:
         """Real values of stored integers."""

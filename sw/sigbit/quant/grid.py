@@ -73,15 +73,18 @@ def per_channel(scale: Tensor, x: Tensor) -> Tensor:
     return scale if scale.dim() == 0 else scale.view(-1, *[1] * (x.dim() - 1))
 
 
+def round_half_away(v: Tensor) -> Tensor:
+    """Nearest integers, ties away from zero, exactly: ``v + 0.5`` would round below 0.5 itself."""
+    whole = v.trunc()
+    return whole.add_(((v - whole).abs_() >= 0.5).to(v.dtype).copysign_(v))
+
+
 def round_to_grid(v: Tensor, grid: LevelGrid) -> Tensor:
     """Nearest grid values of ``v`` (LSBs); ties away from zero; saturating. NaN is not allowed
     (unchecked).
     """
     if grid.is_uniform:
-        magnitude = v.abs() if grid.signed else v.clamp(min=0)
-        whole = magnitude.floor()
-        whole.add_(magnitude.sub_(whole) >= 0.5).clamp_(max=grid.max)  # v + 0.5 would round itself
-        return whole.copysign_(v).add_(0.0) if grid.signed else whole
+        return round_half_away(v).clamp_(grid.min, grid.max).add_(0.0)
     thresholds, magnitudes = _tables(grid, v.dtype, v.device)
     nearest = magnitudes[torch.bucketize(v.abs(), thresholds, right=True)]
     if grid.signed:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sigbit.quant.grid import round_half_away
 from sigbit_hw.arch import numerics
 
 Sizes = list[int]
@@ -33,12 +34,8 @@ def quantize(
     v = x.double() / scale - zero
     if not bool(torch.isfinite(v).all()):
         raise ValueError(f"input {name!r} holds NaN or infinity")
-    return (
-        torch.copysign((v.abs() + 0.5).floor(), v)
-        .clamp(low, high)
-        .to(torch.int64)
-        .reshape(-1, *shape)
-    )
+    stored = round_half_away(v).clamp_(low, high)
+    return stored.to(torch.int64).reshape(-1, *shape)
 
 
 @quantize.register_fake

@@ -10,7 +10,7 @@ from sigbit.frontend import import_model
 from sigbit.ir.floating import BatchNorm, FloatGraph, pad
 from sigbit.quant.errors import QuantizationError
 from sigbit.quant.fusion import InputPlan, LayerPlan, MaxPoolPlan, NetworkPlan, fuse, tensors_of
-from sigbit.quant.grid import LevelGrid
+from sigbit.quant.grid import LevelGrid, round_half_away
 from sigbit.quant.layer import Levels, QuantLayer
 from sigbit.quant.spec import BYTE, ActGrid, QuantSpec, act_grid
 from sigbit_hw.arch.numerics import Y_MAX, Y_MIN
@@ -41,9 +41,7 @@ class QuantInput(nn.Module):
         """Levels of real inputs; no gradient flows to the input."""
         with torch.no_grad():
             v = x.double() / self.scale.double()
-            stored = (
-                torch.copysign((v.abs() + 0.5).floor_(), v).clamp_(self.low, self.high).add_(0.0)
-            )
+            stored = round_half_away(v).clamp_(self.low, self.high).add_(0.0)
             stored = stored.view(x.shape[0], *self.plan.shape)
         return Levels(stored.to(x.dtype), self.scale.double())
 
