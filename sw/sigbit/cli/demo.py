@@ -32,7 +32,9 @@ def demo(
         int | None,
         typer.Option(min=1, help="Test images to run; the whole test split if not given."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the weights and of the training.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=(1 << 32) - 1, help="Of the weights and of the training.")
+    ] = 0,
     device: Annotated[
         DeviceName, typer.Option(help="rtl: interpreter and RTL; interp: the interpreter alone.")
     ] = DeviceName.RTL,
@@ -68,11 +70,10 @@ def demo(
 
 
 class _Clock:
-    """Seconds by step; tells each step when it is over."""
+    """Seconds by step and since ``start``; tells each step when it is over."""
 
-    def __init__(self, tell: "Console") -> None:
-        self._tell = tell
-        self._start = time.perf_counter()
+    def __init__(self, start: float, tell: "Console") -> None:
+        self._start, self._tell = start, tell
         self._seconds: dict[str, float] = {}
 
     @contextmanager
@@ -84,7 +85,7 @@ class _Clock:
         self._tell.print(f"{name}: {self._seconds[name]:.1f} s", style="dim", highlight=False)
 
     def stop(self) -> dict[str, float]:
-        """All steps, and the ``total`` since the clock was made."""
+        """All steps, and the ``total`` since the start."""
         return self._seconds | {"total": time.perf_counter() - self._start}
 
 
@@ -92,6 +93,7 @@ def _run(
     config: "ArchConfig", images: int | None, seed: int, device: DeviceName, latency: int
 ) -> "Outcome":
     """The whole flow; the RTL is built while the network trains and runs beside the interpreter."""
+    start = time.perf_counter()
     from sigbit.data import load_digits
 
     digits = load_digits()
@@ -100,7 +102,7 @@ def _run(
     if count > most:
         raise UserError(f"--images must be in [1, {most}], the test split, not {images}")
     with ThreadPoolExecutor(1) as background, progress() as bar:
-        clock = _Clock(bar.console)
+        clock = _Clock(start, bar.console)
         rtl: Future[Device] | None = None
         if device is DeviceName.RTL:
             rtl = background.submit(open_device, DeviceName.RTL, config, latency)
