@@ -1,4 +1,9 @@
-"""Pass: first slots of all values, such that values alive at the same time never overlap."""
+"""Pass: first slots of all values, such that values alive at the same time never overlap.
+
+Memory rests between uses as long as there is room for that: a halo is filled, and an input loaded,
+only after the last reader of what lay there before, and whatever the LOAD engine has to wait for
+holds up every load behind it.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,14 +23,19 @@ class Placed:
     bases: dict[str, int]
 
 
+RESTS = (1 << 30, 16, 8, 4, 2, 1)
+"""Operations for which memory rests between two values, the best first."""
+
+
 def place(laid: Laid, config: ArchConfig) -> Placed:
-    """First fit, in the order of definition or else the largest first; :class:`CompileError` if the
-    activation memory is too small."""
+    """First fit with the longest rest that the activation memory allows; without any, in the order
+    of definition or else the largest first; :class:`CompileError` if even that is too much."""
     network, layouts = laid.network, laid.layouts
     born, last = network.defined, network.last_use
     by_time = sorted(layouts, key=lambda n: (born[n], n))
     by_size = sorted(layouts, key=lambda n: (-layouts[n].size, born[n], n))
-    plans = [_first_fit(order, laid) for order in (by_time, by_size)]
+    plans = [_first_fit(by_time, laid, rest) for rest in RESTS]
+    plans += [_first_fit(order, laid) for order in (by_time, by_size)]
     for bases in plans:
         if all(bases[n] + layouts[n].size <= config.act_slots for n in bases):
             return Placed(network, layouts, bases)
@@ -61,15 +71,16 @@ def _live(laid: Laid, index: int) -> int:
     return sum(v.size for n, v in laid.layouts.items() if born[n] <= index <= last[n])
 
 
-def _first_fit(order: Sequence[str], laid: Laid) -> dict[str, int]:
-    """Lowest first slots that keep clear of everything placed before and alive at the same time."""
+def _first_fit(order: Sequence[str], laid: Laid, rest: int = 0) -> dict[str, int]:
+    """Lowest first slots that keep clear of everything placed before and alive at the same time, or
+    less than ``rest`` operations apart."""
     born, last, layouts = laid.network.defined, laid.network.last_use, laid.layouts
     bases: dict[str, int] = {}
     for name in order:
         others = sorted(
             (bases[n], bases[n] + layouts[n].size)
             for n in bases
-            if born[n] <= last[name] and born[name] <= last[n]
+            if born[n] <= last[name] + rest and born[name] <= last[n] + rest
         )
         base = 0
         for start, end in others:
