@@ -9,7 +9,7 @@ import pytest
 
 from sigbit_hw import ports
 from sigbit_hw.arch.config import PRESETS
-from sigbit_hw.emit import NAME, deduplicate, rtlil, verilog
+from sigbit_hw.emit import NAME, compact, deduplicate, rtlil, verilog
 
 NANO = PRESETS["nano"]
 
@@ -86,3 +86,16 @@ def test_verilog() -> None:
     assert NANO.digest in text
     for word in ("/work", "/home", "/tmp", "site-packages", ".py"):
         assert word not in text
+
+
+def test_equal_initial_words_become_a_loop() -> None:
+    words = "".join(f"    {{name}}[{i}] = 4'h{{value}};\n" for i in range(3))
+    block = "  initial begin\n" + words + "  end\n"
+    equal, escaped = block.format(name="mem", value=0), block.format(name="\\a.b ", value=7)
+    loop = ("  initial begin : initial_{label}\n    integer i;\n"
+            "    for (i = 0; i < 3; i = i + 1)\n      {name}[i] = 4'h{value};\n  end\n")
+    assert compact(equal) == loop.format(label="mem", name="mem", value=0)
+    assert compact(escaped) == loop.format(label="a_b", name="\\a.b ", value=7)
+    for kept in (equal.replace("mem[1] = 4'h0", "mem[1] = 4'h1"),
+                 equal.replace("mem[1] = 4'h0", "mem[3] = 4'h0")):
+        assert compact(kept) == kept
