@@ -2,7 +2,7 @@
 
 import typer
 
-from sigbit.cli import arch, compiling, demo, inspecting, running
+from sigbit.cli import arch, compiling, demo, inspecting, running, synth
 
 app = typer.Typer(
     name="sigbit",
@@ -16,4 +16,5 @@ app.command("demo")(demo.demo)
 app.command("compile")(compiling.compile_model)
 app.command("inspect")(inspecting.inspect)
 app.command("run")(running.run)
+app.command("synth")(synth.synth)
 app.add_typer(arch.app, name="arch")
