@@ -21,6 +21,7 @@ from sigbit.runtime import (
 )
 from sigbit.runtime.device import Inputs
 from sigbit_hw.arch import addressing, images, isa
+from sigbit_hw.arch.assembler import listing
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Instr, LoadKind, Mode, Opcode
 from sigbit_hw.arch.numerics import TABLE_ENTRIES
@@ -144,7 +145,7 @@ class _Machine:
                 actions[item.opcode](item)
             except Misuse as error:
                 raise ProgramError(f"{self.program.name}: instruction {self.index} "
-                                   f"({isa.listing([item])[8:]}) {error}") from None
+                                   f"({listing([item])[8:]}) {error}") from None
             self._give(item)
         raise ProgramError(f"{self.program.name}: the last instruction must be HALT")
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sigbit_hw.arch import isa
+from sigbit_hw.arch import assembler, isa
 from sigbit_hw.arch.isa import Instr, Opcode
 
 LEGAL_TOKENS = {o: [m for m in range(8) if not m >> isa.ENGINE_OF[o] & 1] if o in isa.ENGINE_OF
@@ -34,7 +34,7 @@ def test_bytes_and_listing_round_trip(program):
     data = isa.pack(program)
     assert data.size == len(program) * isa.WORD_BYTES
     assert isa.unpack(data) == program
-    assert isa.assemble(isa.listing(program)) == program
+    assert assembler.assemble(assembler.listing(program)) == program
 
 
 @given(instructions(), st.data())
@@ -119,8 +119,9 @@ def test_unpack_names_the_instruction():
 
 
 def test_assembler_skips_comments_and_names_lines():
-    program = isa.assemble("# a program\n\n  0  FILL n0=0x10 signal=COMPUTE+STORE # fill\nHALT\n")
+    text = "# a program\n\n  0  FILL n0=0x10 signal=COMPUTE+STORE # fill\nHALT\n"
+    program = assembler.assemble(text)
     assert program == [Instr(Opcode.FILL, n0=16, signal=6), Instr(Opcode.HALT)]
     for text in ("JUMP", "FILL n0=x", "FILL q=1", "LOAD kind=ROM", "FILL signal=NOBODY"):
         with pytest.raises(ValueError, match=r"line 2: cannot assemble"):
-            isa.assemble("HALT\n" + text)
+            assembler.assemble("HALT\n" + text)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from sigbit_hw.arch import isa
+from sigbit_hw.arch import assembler
 
 
 def test_inspect(sigbit, program, program_file, tmp_path):
@@ -25,7 +25,7 @@ def test_inspect(sigbit, program, program_file, tmp_path):
 def test_listing_assembles_again(sigbit, program, program_file):
     answer = sigbit("inspect", program_file, "--listing")
     lines = [line for line in answer.out.splitlines() if line[:6].strip().isdigit()]
-    assert isa.assemble("\n".join(lines)) == program.listing
+    assert assembler.assemble("\n".join(lines)) == program.listing
     assert "# conv" in answer.out
 
 

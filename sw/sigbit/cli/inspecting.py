@@ -114,7 +114,7 @@ def _memory_map(net: "Program") -> Iterator[tuple[int, int, str]]:
 
 def _print_listing(net: "Program") -> None:
     """The listing, with a comment line where another layer begins: it assembles again."""
-    from sigbit_hw.arch.isa import listing
+    from sigbit_hw.arch.assembler import listing
 
     current = None
     for instr, line in zip(net.listing, listing(net.listing).splitlines(), strict=True):

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from sigbit.compiler.access import Access, Memory, Thread, accesses, depth
 from sigbit.compiler.errors import require
+from sigbit_hw.arch.assembler import listing
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import ENGINE_OF, TOKEN_MAX, Engine, Instr, Opcode, listing
+from sigbit_hw.arch.isa import ENGINE_OF, TOKEN_MAX, Engine, Instr, Opcode
 from sigbit_hw.arch.program import Program
 
 Ints = NDArray[np.int64]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigbit_hw.arch import isa
+from sigbit_hw.arch.assembler import listing
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.program import Program, ProgramError
 from sigbit_hw.arch.regs import CAUSE_DOC, Cause
@@ -38,7 +39,7 @@ def _describe(program: Program, index: int) -> str:
         instr = isa.decode(int.from_bytes(word.tobytes(), "little"))
     except ValueError as error:
         return f" ({error})"
-    text = " ".join(isa.listing([instr]).split()[1:])
+    text = " ".join(listing([instr]).split()[1:])
     known = instr.tag < len(program.layers)
     return f" ({text})" + (f" of layer {program.layers[instr.tag].name!r}" if known else "")
 
