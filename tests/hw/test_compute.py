@@ -181,11 +181,11 @@ def test_single_step_segments_in_single_step_blocks(rng):
     """As many segments as there are, a step each; then one segment of one step in many blocks."""
     config = CONFIGS["slow-drain"]
     segments = [
-        Instr(Opcode.SEG, index=k, base=9 * k, shift=k % 3 == 2, d_wrap=2, d_row=5, d_ocb=-7)
+        Instr(Opcode.SEG, index=k, base=9 * k, shift=k % 3 == 2, d_wrap=6, d_row=5, d_ocb=-7)
         for k in range(config.segments)]
     out = Instr(Opcode.OUT, base=300, d_slot=1, n_slots=8, d_pix=9, d_col=9, d_line=9, d_row=9)
     program = [*segments, out, execute(n_seg=config.segments, n_ocb=2, n_rows=2, run=3, wrap=9),
-               execute(run=12, wrap=4)]
+               execute(run=12, wrap=5)]
     check_all(config, program, rng)
 
 

@@ -7,8 +7,11 @@ from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.formats import EsbFormat
 from sigbit_hw.arch.images import pack_lanes
+from sigbit_hw.arch.numerics import wrap
+from sigbit_hw.array import MacArray
 from sigbit_hw.mac import DotProduct
 from sigbit_hw.pool import RunningMax
 from sigbit_hw.requant import Requantizer
@@ -63,10 +66,72 @@ def test_dot_product(weight, act, signed, lanes, seed):
     assert rtl_dot(dut, weights, acts) == dut.compute(weights, acts).tolist()
 
 
+@pytest.mark.parametrize(("weight", "act", "signed", "lanes"), [
+    ((4, 1), (4, 2), True, 8), ((6, 2), (5, 1), True, 4), ((5, 3), (6, 2), False, 2)])
+def test_dot_product_by_lanes(weight, act, signed, lanes, rng):
+    """Products by table and by significand, many of them negative."""
+    dut = DotProduct(EsbFormat(*weight), EsbFormat(*act, signed), lanes)
+    weights = rng.integers(0, 1 << dut.weight_format.bits, (100, lanes))
+    acts = rng.integers(0, 1 << dut.act_format.bits, (100, lanes))
+    assert rtl_dot(dut, weights, acts) == dut.compute(weights, acts).tolist()
+
+
 def test_dot_product_every_code():
     dut = DotProduct(EsbFormat(4, 1), EsbFormat(4, 2), 1)
     weights, acts = (a.reshape(-1, 1) for a in np.meshgrid(np.arange(16), np.arange(16)))
     assert rtl_dot(dut, weights, acts) == dut.compute(weights, acts).tolist()
+
+
+def test_array(rng):
+    """Steps with gaps; sums and maxima are kept apart, whatever comes in between."""
+    config = ArchConfig(
+        name="array", weight_format=EsbFormat(4, 1), act_format=EsbFormat(4, 2), pixels=2,
+        oc_lanes=4, ic_lanes=4, post_lanes=4, acc_bits=16, term_radix_bits=3, act_slots=64,
+        weight_words=64, param_groups=4, tables=2, bus_bits=64)
+    dut, steps = MacArray(config), 300
+    acts = rng.integers(0, 16, (steps, 2, 4))
+    weights = rng.integers(0, 16, (steps, 4, 4))
+    control = {name: rng.random(steps) < p for name, p in (
+        ("pool", 0.3), ("clear", 0.2), ("shift", 0.3), ("last", 0.2), ("drain", 0.5), ("end", 0.2))}
+    valid = rng.random(steps) < 0.8
+    for k, pool in enumerate((False, True)):
+        valid[k] = control["clear"][k] = True
+        control["pool"][k] = pool
+
+    def flags(k):
+        return {name: int(values[k]) for name, values in control.items()}
+
+    def drive(ctx, k):
+        ctx.set(dut.valid, int(valid[k]))
+        ctx.set(dut.control, flags(k))
+        ctx.set(dut.weights, word(weights[k].ravel(), 4))
+        for p in range(2):
+            ctx.set(dut.acts[p], word(acts[k, p], 4))
+
+    def collect(ctx):
+        done = ctx.get(dut.done_control)
+        return (ctx.get(dut.done), {name: done[name] for name in control},
+                [[ctx.get(dut.acc[p][n]) for n in range(4)] for p in range(2)],
+                [ctx.get(dut.maxima[p]) for p in range(2)])
+
+    results = pipeline(dut, drive, steps, collect)
+    dots = dut.dots[0][0].compute(weights[:, None], acts[:, :, None])
+    acc = np.zeros((2, 4), np.int64)
+    seen: list[np.ndarray] = []
+    for k, (done, done_control, sums, maxima) in enumerate(results):
+        assert done == valid[k]
+        if not valid[k]:
+            continue
+        assert done_control == flags(k)
+        if control["pool"][k]:
+            seen = [acts[k]] if control["clear"][k] else [*seen, acts[k]]
+        else:
+            held = 0 if control["clear"][k] else acc << 3 * int(control["shift"][k])
+            acc = wrap(held + dots[k], config.acc_bits)
+        assert sums == acc.tolist()
+        if seen:
+            assert maxima == [
+                word(dut.pools[p].compute([step[p] for step in seen]), 4) for p in range(2)]
 
 
 @pytest.mark.parametrize("acc_bits", [16, 20, 24, 32])
@@ -83,6 +148,10 @@ def test_requantizer(acc_bits, rng):
     mantissa = rng.integers(0, 16, n)
     shift = np.where(rng.random(n) < 0.5, rng.integers(0, 32, n),
                      np.clip(acc_bits - size - 5 + rng.integers(-3, 4, n), 0, 31))
+    for k in range(64):  # near the ends of y's range, at every shift
+        limit = (int(rng.integers(500, 1100)) << k // 2) >> 3
+        acc[k + 4], bias[k + 4] = min(limit, half - 1) * (-1) ** k, 0
+        mantissa[k + 4], shift[k + 4] = rng.integers(8, 16), k // 2
     acc[-1], bias[-1], mantissa[-1], shift[-1] = 4, 0, 8, 0  # a tie, rounded up
 
     def drive(ctx, k):

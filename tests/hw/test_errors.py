@@ -127,10 +127,11 @@ def test_window(machine: Machine, program: list[Instr], index: int,
     (SLVERR, Cause.READ_SLVERR, Cause.WRITE_SLVERR),
     (DECERR, Cause.READ_DECERR, Cause.WRITE_DECERR),
 ])
-@pytest.mark.parametrize("where", ["fetch", "load", "store"])
+@pytest.mark.parametrize("where", ["fetch", "fetch_first", "load", "store"])
 def test_bus_errors(machine: Machine, where: str, resp: int, read: Cause, write: Cause) -> None:
     program = [LOAD.replace(address=0x2000), *GOOD]
-    address = {"fetch": 2 * isa.WORD_BYTES + 8, "load": 0x1040, "store": 0x6078}[where]
+    address = {"fetch": 2 * isa.WORD_BYTES + 8, "fetch_first": 2 * isa.WORD_BYTES,
+               "load": 0x1040, "store": 0x6078}[where]
     machine.bus.faults[BASE + address] = resp
     expect(machine, program, write if where == "store" else read, 1 if where == "load" else 2)
 

@@ -21,6 +21,7 @@ CONFIGS = {
     "bus256": replace(PRESETS["mid"], act_slots=4096, bus_bits=256, burst_beats=4),
     "bus512": replace(PRESETS["mid"], act_slots=4096, bus_bits=512, outstanding_reads=2),
     "long_bursts": replace(PRESETS["nano"], burst_beats=256, outstanding_reads=1),
+    "bus128": replace(PRESETS["micro"], bus_bits=128),
 }
 
 

@@ -1,0 +1,222 @@
+"""Planted faults: each is one edit of the gateware, and the tests named with it must fail.
+
+The tests run in a session of pytest inside this one, with the seeds that they always have; without
+a fault the same tests must pass there.
+"""
+
+import gc
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from sigbit_sim.bench.mutation import planted
+
+ROOT = Path(__file__).resolve().parents[2]
+DOT, ARRAY = "datapath::test_dot_product_every_code", "datapath::test_array"
+TABLES = "datapath::test_dot_product_by_lanes[weight0-act0-True-8]"
+SIGNIFICANDS = "datapath::test_dot_product_by_lanes[weight1-act1-True-4]"
+REQUANT = "datapath::test_requantizer[20]"
+MAX = "datapath::test_running_max[fmt0]"
+COMPUTE = "compute::test_random_programs[plain-0]"
+TRAFFIC = "compute::test_random_programs[plain-1]"
+PARTS, GROUPS = "buffers::test_parts_of_weights", "compute::test_random_programs[groups-0]"
+SINGLE = "compute::test_single_step_segments_in_single_step_blocks"
+SYNC = "compute::test_sync_reads_what_was_written"
+FLIGHT = "compute::test_no_more_in_flight_than_there_is_room_for"
+BURSTS, WALK = "dma::test_bursts[64-16]", "dma::test_walk"
+WINDOW = "dma::test_window_check[True]"
+PLUG = "axi::test_pulled_plug"
+BUS128 = "load_store::test_random_programs[bus128-latency6-0.3]"
+NANO = "load_store::test_random_programs[nano-latency1-0.3]"
+PARTIAL = "load_store::test_store_keeps_the_bytes_after_an_unaligned_tail"
+PAUSE = "load_store::test_store_waits_for_a_bus_that_pauses"
+DECODE, TOKENS = "sequencer::test_decode_agrees_with_isa", "sequencer::test_tokens_order_engines[1]"
+BRIM = "sequencer::test_tokens_fill_to_the_brim"
+REGISTERS, INTERRUPT = "sequencer::test_registers", "sequencer::test_interrupt"
+WRITE_ERROR = "errors::test_bus_errors[store-2-3-5]"
+FETCH_ERROR = "errors::test_bus_errors[fetch_first-2-3-5]"
+UNDERFLOW = "errors::test_token_underflow"
+ERRORS, SET_WINS = "control::test_first_error_counts", "control::test_setting_wins_over_clearing"
+WATCHDOG, NO_WATCHDOG = "control::test_watchdog[20]", "control::test_watchdog[0]"
+
+FAULTS: list[tuple[str, str, str, str, str]] = [
+    # mac
+    ("mac", "signs_or", "weight[-1] ^ act[-1] if", "weight[-1] | act[-1] if", DOT),
+    ("mac", "table_entry", "[function(i) for i", "[function(i) + (i == 37) for i", DOT),
+    ("mac", "carry_twice", "add_with_carry(a, b, pending_a)", "add_with_carry(a, b, pending_b)",
+     TABLES),
+    ("mac", "exponent_off_by_one", "exponent.any(), exponent - 1, 0)",
+     "exponent.any(), exponent, 0)", SIGNIFICANDS),
+    ("mac", "shift_of_one_factor", "shift.eq(we + ae)", "shift.eq(we | ae)", SIGNIFICANDS),
+    # array
+    ("array", "shift_before_clear", "Mux(control.clear, 0,",
+     "Mux(control.clear & ~control.shift, 0,", ARRAY),
+    ("array", "shift_too_short", "acc << config.term_radix_bits, acc",
+     "acc << (config.term_radix_bits - 1), acc", ARRAY),
+    ("array", "pool_clobbers", "m.If(valid & ~control.pool)", "m.If(valid)", ARRAY),
+    # requant
+    ("requant", "rounding_bit", "half.eq(product[_DROP_BITS - 1])",
+     "half.eq(product[_DROP_BITS - 2])", REQUANT),
+    ("requant", "no_rounding", "half.eq(product[_DROP_BITS - 1])", "half.eq(0)", REQUANT),
+    ("requant", "limit", "limit = (1 << (bits - 1)) - 1", "limit = (1 << (bits - 1)) - 2", REQUANT),
+    ("requant", "first_saturation_too_narrow", "(1 << _FINE_BITS) - 1)\n",
+     "(1 << _FINE_BITS) - 3)\n", REQUANT),
+    ("requant", "wraps", "scaled.eq(saturated(fine, numerics.SCALED_BITS))", "scaled.eq(fine)",
+     REQUANT),
+    ("requant", "guard_bit_lost", "fine.eq(limited >> shifts[3][:_FINE_BITS])",
+     "fine.eq(limited >> shifts[3][:_FINE_BITS] & ~1)", REQUANT),
+    ("requant", "mantissa_of_the_next", "mantissa = mantissas[5]", "mantissa = mantissas[4]",
+     REQUANT),
+    # buffers
+    ("buffers", "bank_of_the_next_read", 'delay(m, read_bank, 2, "read_bank")',
+     'delay(m, read_bank, 1, "read_bank")', TRAFFIC),
+    ("buffers", "read_beside_write", "& ~(write.valid & (write_bank == read_bank))", "", TRAFFIC),
+    ("buffers", "write_beside_drain", "write.ready.eq(~drained.bit_select(write_bank, 1))",
+     "write.ready.eq(1)", TRAFFIC),
+    ("buffers", "write_data_before_drain", "Mux(drain.valid, drain.data, write.p.data)",
+     "Mux(loads, write.p.data, drain.data)", TRAFFIC),
+    ("buffers", "weight_mask", "& (self.write.part == k)", "", PARTS),
+    ("buffers", "param_mask", "& (self.write.lane == k)", "", COMPUTE),
+    ("buffers", "table_bank", "reader.addr.eq(Cat(self.index[k], self.table))",
+     "reader.addr.eq(self.index[k])", COMPUTE),
+    # agu and operands
+    ("agu", "wrap_early", "crosses.eq(room <= pixels)", "crosses.eq(room <= pixels + 1)", SINGLE),
+    ("agu", "lane_wrap_late", "Cat(room <= p for p in range(pixels))",
+     "Cat(room < p for p in range(pixels))", SINGLE),
+    ("agu", "no_d_ocb", "Mux(row_last, now.d_ocb, now.d_row)", "now.d_row", SINGLE),
+    ("agu", "weights_rewound", "block_last & ~(run_last & row_last)", "block_last", SINGLE),
+    ("agu", "block_ends_too_close", "open_.eq(closed_for == 1)",
+     "open_.eq(closed_for <= 2)", SINGLE),
+    ("agu", "keep_forgotten", "block_first & ~(nest.keep & fresh)", "block_first", FLIGHT),
+    ("operands", "next_word", "Cat(b < rotation for", "Cat(b <= rotation for", COMPUTE),
+    ("operands", "wrap_by_bank", "wrapped.bit_select((b - rotation)[:lane_bits], 1)",
+     "wrapped.bit_select(b, 1)", COMPUTE),
+    ("operands", "segment_stands_still", "writer.data.eq(start + step.advance)",
+     "writer.data.eq(start)", COMPUTE),
+    # compute and drain
+    ("compute", "no_sync", "in_flight == 0, in_flight", "1, in_flight", SYNC),
+    ("compute", "no_room", "in_flight != EXECS_IN_FLIGHT)", "1)", FLIGHT),
+    ("drain", "group_order", "self.acc[p][g * config.post_lanes + j]",
+     "self.acc[p][j * config.groups_per_block + g]", GROUPS),
+    ("drain", "table_early", 'delay(m, walker.table, index_time, "table")',
+     'delay(m, walker.table, index_time - 1, "table")', COMPUTE),
+    ("drain_walker", "phase_step", "Mux(line_end | phase_end, 1, here.phase + 1)",
+     "Mux(phase_end, 1, here.phase + 1)", COMPUTE),
+    ("drain_walker", "line_end", "Mux(line_end, job.wrap, here.room - 1)", "here.room - 1",
+     COMPUTE),
+    ("drain_walker", "row_end", "row_end.eq(block_end & ~here.left[1:].any())",
+     "row_end.eq(block_end & (here.left == 0))", COMPUTE),
+    # pool
+    ("pool", "order_key", "Cat(magnitude ^ sign.replicate(len(magnitude)), ~sign)",
+     "Cat(magnitude, ~sign)", MAX),
+    ("pool", "minimum", "key > best", "key < best", MAX),
+    ("pool", "no_clear", "Mux(self.clear | (key > best)", "Mux((key > best)", MAX),
+    # dma and axi
+    ("dma", "crosses_4_kib", "to_boundary.eq(limit - address[:low_bits])", "to_boundary.eq(limit)",
+     BURSTS),
+    ("dma", "burst_length", "self.o.p.length.eq(count - 1)", "self.o.p.length.eq(count)", BURSTS),
+    ("dma", "window_end", "outside = end > self.window.size", "outside = end >= self.window.size",
+     WINDOW),
+    ("dma", "window_wraps", "end = Signal(len(self.offset) + 1", "end = Signal(len(self.offset)",
+     WINDOW),
+    ("dma", "write_window", "(self.offset < self.window.write_lo)",
+     "(self.offset <= self.window.write_lo)", WINDOW),
+    ("dma", "responses_ignored", "splitter.i.ready & (pending == 0)", "splitter.i.ready",
+     WRITE_ERROR),
+    ("axi", "strobes_after_the_end", "Mux(self.enable, beat.p.strobe, 0)", "beat.p.strobe", PLUG),
+    ("axi", "last_beat", "self.wlast.eq(left == 0)", "self.wlast.eq(left == 1)", PLUG),
+    # load, store and walker
+    ("load", "wide_units", "Mux(acts, word >> config.slot_bits, word >> _ITEM_BITS)",
+     "word >> config.slot_bits", BUS128),
+    ("load", "leftover_counted", "unit_last.eq(units_left == 0)", "unit_last.eq(units_left == 1)",
+     NANO),
+    ("load", "item_steps", "Mux(sub_last, sub_limit, sub_left - 1)", "sub_left - 1", NANO),
+    ("load", "short_unnoticed", "failed | short | long", "failed | long",
+     "errors::test_illegal_uses[program2-1]"),
+    ("store", "last_strobes", "Cat(bit.replicate(self.config.slot_bytes) for bit in have)", "~0",
+     PARTIAL),
+    ("store", "leftover_slots", "before = Mux(free, 0, have)", "before = have", NANO),
+    ("store", "no_credit", "request.valid.eq(active & (credit != 0))", "request.valid.eq(active)",
+     PAUSE),
+    ("walker", "plane_lost", "Mux(~c1.last, run, plane)", "run", WALK),
+    # fetch, decode and sequencer
+    ("fetch", "blames_the_one_before", "self.index + (self.o.valid & self.o.ready))",
+     "self.index - (self.o.valid & self.o.ready))", FETCH_ERROR),
+    ("decode", "no_halt_at_the_end", "~flags[code].any() & ends", "~flags[code].any()", DECODE),
+    ("decode", "least_value", "view[field.name] < field.least", "view[field.name] > ~field.least",
+     DECODE),
+    ("decode", "waits_for_itself", '(view["wait"] & own)', '(view["wait"] & 0)', DECODE),
+    ("sequencer", "tokens_kept", "count.eq(count + give - take)", "count.eq(count + give)", BRIM),
+    ("sequencer", "one_token_is_enough", "granted.eq((header.wait & ~self.tokens) == 0)",
+     "granted.eq((header.wait & self.tokens).any() | ~header.wait.any())", TOKENS),
+    ("sequencer", "counter_too_small", "(count == isa.TOKEN_MAX)", "(count == isa.TOKEN_MAX - 1)",
+     BRIM),
+    ("sequencer", "halts_early", "standstill & ~self.waiting.any() & halted", "halted", TOKENS),
+    ("sequencer", "blames_the_fetched", "self.error.index.eq(self.oldest)",
+     "self.error.index.eq(self.fetch_index)", UNDERFLOW),
+    # control and register file
+    ("control", "start_in_error", "& ~self.running & ~error", "& ~self.running", ERRORS),
+    ("control", "cause_stays", "self.cause.eq(Cause.NONE), self.cause_index.eq(0),", "",
+     ERRORS),
+    ("control", "first_cause", "for source in reversed(sources)", "for source in sources",
+     ERRORS),
+    ("control", "watchdog_sleeps", "hung.eq((idle == self.watchdog)",
+     "hung.eq((idle == self.watchdog << 8)", WATCHDOG),
+    ("control", "watchdog_zero", " & (self.watchdog != 0)", "", NO_WATCHDOG),
+    ("csr", "clears_all", "(held & ~(write_data & bits)) | port", "(held & ~bits) | port",
+     INTERRUPT),
+    ("csr", "set_loses", "(held & ~(write_data & bits)) | port",
+     "(held | port) & ~(write_data & bits)", SET_WINS),
+    ("csr", "strobes", "bits.eq(Cat(strobe.replicate(8) for strobe in self.wstrb))",
+     "bits.eq(~0)", REGISTERS),
+    ("csr", "masked_interrupt", '(status["IRQ_STATUS"] & self.irq_enable).any()',
+     'status["IRQ_STATUS"].any()', INTERRUPT),
+]
+
+
+@dataclass
+class Outcome:
+    """Plugin that keeps what the tests of a session ended with."""
+
+    passed: int = 0
+    failures: list[BaseException] = field(default_factory=list)
+
+    def pytest_runtest_makereport(self, call: pytest.CallInfo) -> None:
+        if call.when == "call":
+            if call.excinfo is None:
+                self.passed += 1
+            else:
+                self.failures.append(call.excinfo.value)
+
+
+def outcome_of(test: str) -> Outcome:
+    """Runs ``{module}::{test}`` of ``tests/hw``."""
+    module, name = test.split("::")
+    path = ROOT / "tests" / "hw" / f"test_{module}.py"
+    outcome = Outcome()
+    status = pytest.main(
+        [f"{path}::{name}", f"--rootdir={ROOT}", f"--config-file={ROOT / 'pyproject.toml'}", "-q",
+         "--tb=no", "--capture=no", "-p", "no:cacheprovider", "-p", "no:faulthandler",
+         "-p", "no:unraisableexception", "-p", "no:xdist"], plugins=[outcome])
+    gc.collect()  # what a failing test abandoned, simulated processes above all, ends here
+    assert status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED), f"no test {test}"
+    return outcome
+
+
+@pytest.mark.parametrize("test", sorted({fault[-1] for fault in FAULTS}))
+def test_without_a_fault(test: str) -> None:
+    outcome = outcome_of(test)
+    assert outcome.failures == []
+    assert outcome.passed == 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(("module", "old", "new", "test"), [
+    pytest.param(module, old, new, test, id=f"{module}-{name}")
+    for module, name, old, new, test in FAULTS])
+def test_a_fault_is_found(module: str, old: str, new: str, test: str) -> None:
+    with planted(f"sigbit_hw.{module}", old, new):
+        outcome = outcome_of(test)
+    assert outcome.passed == 0, f"{test} does not notice"
+    assert [type(failure) for failure in outcome.failures] == [AssertionError]
