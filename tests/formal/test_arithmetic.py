@@ -1,0 +1,212 @@
+"""The arithmetic of the datapath equals integer arithmetic, for all inputs in all cycles."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from amaranth.hdl import Array, Assert, Const, Module, Mux, Signal, Value, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In
+
+from sigbit_hw import mac, pool, requant
+from sigbit_hw.arch import numerics
+from sigbit_hw.arch.formats import EsbFormat
+from sigbit_hw.mac import DotProduct
+from sigbit_hw.pipeline import delay
+from sigbit_hw.pool import RunningMax
+from sigbit_hw.requant import Requantizer, param_layout
+from sigbit_sim.formal import PropertyError, bmc, prove, registers
+
+S41, S42, S20 = EsbFormat(4, 1), EsbFormat(4, 2), EsbFormat(2, 0)
+U42, S62, S52 = EsbFormat(4, 2, signed=False), EsbFormat(6, 2), EsbFormat(5, 2)
+
+
+def decoded(code: Value, fmt: EsbFormat) -> Value:
+    """The value of a code in LSBs."""
+    values = [int(v) for v in fmt.decode(range(1 << fmt.bits))]
+    return Array(Const(v, signed(fmt.product_bits + 1)) for v in values)[code]
+
+
+def clipped(value: Value, low: int, high: int) -> Value:
+    return Mux(value < low, low, Mux(value > high, high, value))
+
+
+class ScalingIsExact(wiring.Component):
+    """The requantizer's register ``scaled`` is the shifted and saturated sum of the inputs five
+    cycles ago, in integers wide enough for everything, if the sum fits the accumulator."""
+
+    depth = 5
+
+    def __init__(self, acc_bits: int) -> None:
+        self.dut = Requantizer(acc_bits)
+        super().__init__({"acc": In(signed(acc_bits)), "param": In(param_layout(acc_bits))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.dut, inside = registers(self.dut)
+        m.d.comb += [self.dut.acc.eq(self.acc), self.dut.param.eq(self.param)]
+        acc = delay(m, self.acc, self.depth, "acc")
+        bias = delay(m, self.param.bias, self.depth, "bias")
+        shift = delay(m, self.param.shift, self.depth, "shift")
+        total = Signal(signed(self.dut.acc_bits + 1))
+        fits = total == total[:self.dut.acc_bits].as_signed()
+        limit = 1 << (numerics.SCALED_BITS - 1)
+        expected = clipped((total << numerics.GUARD_BITS) >> shift, -limit, limit - 1)
+        m.d.comb += [total.eq(acc + bias), Assert(~fits | (inside["scaled"] == expected))]
+        return m
+
+
+class RoundingIsExact(wiring.Component):
+    """``y`` is the rounded and saturated product of ``scaled`` four cycles ago and the mantissa
+    that came in with it."""
+
+    depth = Requantizer.latency - ScalingIsExact.depth
+
+    def __init__(self, acc_bits: int) -> None:
+        self.dut = Requantizer(acc_bits)
+        super().__init__({"acc": In(signed(acc_bits)), "param": In(param_layout(acc_bits))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.dut, inside = registers(self.dut)
+        m.d.comb += [self.dut.acc.eq(self.acc), self.dut.param.eq(self.param)]
+        scaled = delay(m, inside["scaled"], self.depth, "scaled")
+        mantissa = delay(m, self.param.mantissa, Requantizer.latency, "mantissa")
+        drop = numerics.MANTISSA_BITS - 1 + numerics.GUARD_BITS
+        rounded = (scaled * mantissa + (1 << (drop - 1))) >> drop
+        m.d.comb += Assert(self.dut.y == clipped(rounded, numerics.Y_MIN, numerics.Y_MAX))
+        return m
+
+
+class DotIsExact(wiring.Component):
+    """``dot + carry`` is the sum of the products of the decoded codes ``latency`` cycles ago."""
+
+    def __init__(self, weights: EsbFormat, acts: EsbFormat, lanes: int) -> None:
+        self.dut = DotProduct(weights, acts, lanes)
+        super().__init__({"weights": In(lanes * weights.bits), "acts": In(lanes * acts.bits)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.dut = dut = self.dut
+        m.d.comb += [dut.weights.eq(self.weights), dut.acts.eq(self.acts)]
+        weights = delay(m, self.weights, dut.latency, "weights")
+        acts = delay(m, self.acts, dut.latency, "acts")
+        wf, af = dut.weight_format, dut.act_format
+        products = [decoded(weights.word_select(lane, wf.bits), wf)
+                    * decoded(acts.word_select(lane, af.bits), af) for lane in range(dut.ic_lanes)]
+        m.d.comb += Assert(dut.dot + dut.carry == sum(products, Const(0)))
+        return m
+
+
+class OrderIsTrue(wiring.Component):
+    """Keys of any two codes compare as their values do, minus zero and zero excepted, and give the
+    codes back; minus zero's key is below that of zero."""
+
+    def __init__(self, fmt: EsbFormat) -> None:
+        self.fmt = fmt
+        super().__init__({"a": In(fmt.bits), "b": In(fmt.bits)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        key_a, key_b = (Signal(self.fmt.bits, name=name) for name in ("key_a", "key_b"))
+        a, b = decoded(self.a, self.fmt), decoded(self.b, self.fmt)
+        m.d.comb += [
+            key_a.eq(pool.key_of(self.a, self.fmt)),
+            key_b.eq(pool.key_of(self.b, self.fmt)),
+            Assert((key_a > key_b) == ((a > b) | ((a == b) & (self.a < self.b)))),
+            Assert((key_a == key_b) == (self.a == self.b)),
+            Assert(pool.code_of(key_a, self.fmt) == self.a),
+        ]
+        return m
+
+
+class MaximumIsTrue(wiring.Component):
+    """Since the first ``clear``, ``codes`` has the largest value enabled since the last one."""
+
+    def __init__(self, fmt: EsbFormat) -> None:
+        self.dut = RunningMax(fmt, 1)
+        super().__init__({"acts": In(fmt.bits), "enable": In(1), "clear": In(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.dut = dut = self.dut
+        fmt = dut.act_format
+        best = Signal(signed(fmt.product_bits + 1))
+        cleared = Signal()
+        value = decoded(self.acts, fmt)
+        m.d.comb += [
+            dut.acts.eq(self.acts), dut.enable.eq(self.enable), dut.clear.eq(self.clear),
+            Assert(~cleared | (decoded(dut.codes, fmt) == best)),
+        ]
+        with m.If(self.enable):
+            m.d.sync += cleared.eq(cleared | self.clear)
+            m.d.sync += best.eq(Mux(self.clear | (value > best), value, best))
+        return m
+
+
+@pytest.mark.parametrize("lemma", [ScalingIsExact, RoundingIsExact])
+def test_requantizer(lemma: Callable[[int], wiring.Component], tmp_path: Path) -> None:
+    """24 bits, unbounded: every accumulator, bias, mantissa and shift, new ones in each cycle. The
+    two lemmas together are ``numerics.requantize``."""
+    assert prove(lemma(24), Requantizer.latency, tmp_path).unbounded
+
+
+def wrapping(value: Value, bits: int) -> Value:
+    return value[:bits].as_signed()
+
+
+@pytest.mark.parametrize("lemma", [ScalingIsExact, RoundingIsExact])
+def test_requantizer_without_saturation(lemma: Callable[[int], wiring.Component], tmp_path: Path,
+                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control: a requantizer that wraps is refuted."""
+    monkeypatch.setattr(requant, "saturated", wrapping)
+    with pytest.raises(PropertyError, match="fails within"):
+        bmc(lemma(24), Requantizer.latency + 1, tmp_path)
+
+
+@pytest.mark.parametrize(("weights", "acts", "lanes"), [
+    (S41, S42, 1), (S41, S42, 2), (S20, S20, 1), (S20, S20, 2), (S41, U42, 1), (S62, S52, 1),
+], ids=str)
+def test_dot_product(weights: EsbFormat, acts: EsbFormat, lanes: int, tmp_path: Path) -> None:
+    """Unbounded: all codes, minus zero included; the last format's product is no truth table."""
+    design = DotIsExact(weights, acts, lanes)
+    assert design.dut.by_table == (weights is not S62)
+    assert prove(design, design.dut.latency, tmp_path).unbounded
+
+
+def test_dot_product_without_carry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control: a tree that forgets the +1 of a negative product is refuted."""
+    monkeypatch.setattr(mac, "add_with_carry", lambda a, b, carry: a + b)
+    with pytest.raises(PropertyError, match="fails within"):
+        bmc(DotIsExact(S41, S42, 2), 3, tmp_path)
+
+
+def test_dot_product_of_wrong_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control: one wrong entry of the truth tables, of the largest product, is refuted."""
+    right = mac.truth_table
+    monkeypatch.setattr(mac, "truth_table", lambda index, function, width: right(
+        index, lambda i: function(i) ^ (i == (1 << len(index)) - 1), width))
+    with pytest.raises(PropertyError, match="fails within"):
+        bmc(DotIsExact(S41, S42, 1), 2, tmp_path)
+
+
+@pytest.mark.parametrize("fmt", [S20, S41, S42, U42, S62, EsbFormat(8, 4)], ids=str)
+def test_order_key(fmt: EsbFormat, tmp_path: Path) -> None:
+    """All pairs of codes."""
+    bmc(OrderIsTrue(fmt), 1, tmp_path)
+
+
+@pytest.mark.parametrize("fmt", [S41, U42], ids=str)
+def test_running_maximum(fmt: EsbFormat, tmp_path: Path) -> None:
+    """Unbounded: any codes, enabled and cleared at any time."""
+    assert prove(MaximumIsTrue(fmt), 2, tmp_path).unbounded
+
+
+def test_codes_as_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control: comparing codes themselves is refuted for a signed format."""
+    monkeypatch.setattr(pool, "key_of", lambda code, fmt: code)
+    monkeypatch.setattr(pool, "code_of", lambda key, fmt: key)
+    with pytest.raises(PropertyError, match="fails within"):
+        bmc(OrderIsTrue(S41), 1, tmp_path)
+    with pytest.raises(PropertyError, match="fails within"):
+        bmc(MaximumIsTrue(S41), 3, tmp_path)
