@@ -1,0 +1,49 @@
+"""Memory plans: values alive together never overlap; constants lie where they are used."""
+
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sigbit.compiler.layout import lay_out
+from sigbit.compiler.legalize import legalize
+from sigbit.compiler.memory import place
+from sigbit.compiler.random_graph import random_graph
+from sigbit.compiler.ring import Ring
+from sigbit.compiler.separate import separate
+from sigbit_hw.arch.config import PRESETS
+
+CONFIG = replace(PRESETS["nano"], name="big nano", act_slots=16384)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(seed=st.integers(0, 1 << 16))
+def test_live_values_never_overlap(seed: int) -> None:
+    graph = random_graph(np.random.default_rng(seed), CONFIG, 6)
+    placed = place(lay_out(separate(legalize(graph, CONFIG), CONFIG), CONFIG), CONFIG)
+    network = placed.network
+    owner: dict[int, str] = {}
+    for index in range(-1, len(network.ops)):
+        owner = {s: n for s, n in owner.items() if network.last_use[n] >= index}
+        for name in [n for n, born in network.defined.items() if born == index]:
+            slots = range(placed.bases[name], placed.bases[name] + placed.layouts[name].size)
+            assert slots.stop <= CONFIG.act_slots
+            assert not owner.keys() & set(slots), name
+            owner |= dict.fromkeys(slots, name)
+
+
+@given(sizes=st.lists(st.tuples(st.integers(0, 6), st.integers(1, 8)), min_size=1, max_size=60))
+def test_ring(sizes: list[tuple[int, int]]) -> None:
+    """Every piece lies inside, holds its own data when used, and waits for earlier tiles only."""
+    ring, held = Ring(16), [b""] * 16
+    for user, (name, size) in enumerate(sizes):
+        key = f"{name} {size}".encode()
+        start, fresh, after = ring.place(key, size, user)
+        part = range(start, start + size)
+        assert part.stop <= 16
+        assert after < user
+        if fresh:
+            for i in part:
+                held[i] = key
+        assert all(held[i] == key for i in part)
