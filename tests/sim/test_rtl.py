@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ from sigbit_hw.arch.program import Program, ProgramError
 from sigbit_hw.arch.regs import OFFSET, Cause
 from sigbit_sim.bench.faults import (
     END,
+    INPUT,
     OUTPUT,
+    PIXELS,
     FaultCase,
     copy_code,
     copy_program,
@@ -22,7 +25,8 @@ from sigbit_sim.bench.faults import (
 )
 from sigbit_sim.interp import Interp
 from sigbit_sim.native.build import library
-from sigbit_sim.native.model import Hang, Response
+from sigbit_sim.native.cache import cached_verilog
+from sigbit_sim.native.model import Hang, ModelError, Response, Stop
 from sigbit_sim.random_program import random_inputs, random_program
 from sigbit_sim.rtl import BASE, HangError, RtlDevice
 
@@ -32,7 +36,7 @@ NANO = PRESETS["nano"]
 WIDE = replace(NANO, name="wide", oc_lanes=8, post_lanes=8, bus_bits=128, burst_beats=4,
                outstanding_reads=2)
 """Two slots drained a cycle, a bus of 128 bits, short bursts."""
-MEMORIES = {
+MEMORIES: dict[str, dict[str, Any]] = {
     "default": {},
     "fast": {"latency": 1},
     "slow": {"latency": 90, "bandwidth": Fraction(1, 3)},
@@ -79,8 +83,8 @@ def test_latency_and_bandwidth_cost_cycles(rng: np.random.Generator) -> None:
     program = random_program(NANO, rng)
     inputs = random_inputs(program, rng)
 
-    def cycles(**memory: float) -> int:
-        result = RtlDevice(NANO, **memory).run(program, inputs)  # type: ignore[arg-type]
+    def cycles(**memory: Any) -> int:
+        result = RtlDevice(NANO, **memory).run(program, inputs)
         assert result.cycles is not None
         return int(result.cycles[0])
 
@@ -151,22 +155,21 @@ def test_every_cause_is_provoked() -> None:
     assert {case.cause for case in fault_cases(NANO)} == set(Cause) - {Cause.NONE}
 
 
-def test_nothing_outside_the_write_window_is_written() -> None:
+def test_only_the_output_is_written(rng: np.random.Generator) -> None:
     program = copy_program(NANO)
     device = RtlDevice(NANO)
-    inputs = np.ones((1, *program.inputs[0].shape), np.int64)
-    memory = np.full(END, 0xA5, np.uint8)
-    model = device.model
+    inputs = random_inputs(program, rng)
     result = device.run(program, inputs)
-    np.testing.assert_array_equal(result.outputs["output"], inputs)
+    np.testing.assert_array_equal(result.outputs["output"], inputs["input"])
+    memory = rng.integers(0, 256, END, np.uint8)
     memory[:program.instructions.size] = program.instructions
-    model.connect(memory, BASE)
     before = memory.copy()
-    model.write(OFFSET["CONTROL"], regs.CONTROL_START)
-    model.run(10_000, 5_000)
-    size = program.outputs[0].bytes(NANO)
-    changed = np.flatnonzero(memory != before)
-    assert changed.size == 0 or OUTPUT <= changed.min() <= changed.max() < OUTPUT + size
+    device.model.connect(memory, BASE)
+    device.model.write(OFFSET["CONTROL"], regs.CONTROL_START)
+    assert device.model.run(10_000, 5_000) == Stop.IRQ
+    size = PIXELS * NANO.slot_bytes
+    before[OUTPUT:OUTPUT + size] = before[INPUT:INPUT + size]
+    np.testing.assert_array_equal(memory, before)
 
 
 def test_hang_without_watchdog_says_what_engines_do() -> None:
@@ -189,6 +192,17 @@ def test_wrong_hardware_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sigbit_sim.rtl.library", lambda *_, **__: library(NANO))
     with pytest.raises(ProgramError, match="DIGEST_LO is"):
         device.run(copy_program(device.config), np.zeros((1, NANO.ic_lanes, 1, 24), np.int64))
+
+
+def test_breaches_of_axi_are_seen() -> None:
+    """A planted fault: bursts announce half the transfer size."""
+    verilog = cached_verilog(NANO)
+    faulty = verilog.replace("assign m_axi_arsize = 3'h3;", "assign m_axi_arsize = 3'h2;")
+    assert faulty != verilog
+    device = RtlDevice(NANO, verilog=faulty)
+    program = copy_program(NANO)
+    with pytest.raises(ModelError, match=r"breaches of AXI, first: .* AR: size 2 on a 8-byte bus"):
+        device.run(program, np.zeros((1, *program.inputs[0].shape), np.int64))
 
 
 def test_copy_code_is_what_the_interpreter_runs(rng: np.random.Generator) -> None:

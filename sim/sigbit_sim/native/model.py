@@ -111,11 +111,13 @@ def _load(path: Path) -> ctypes.CDLL:
 
 
 class Model:
-    """One accelerator out of reset, behind a memory of ``size`` bytes at bus address ``base``.
+    """One accelerator out of reset; ``connect`` gives it a memory before it may use its bus.
 
-    `latency` is in cycles from the acceptance of a burst to its first data (or of the last write
-    data to the response), `bandwidth` in data beats a cycle for each direction (at most 1), `stall`
-    the chance that a channel pauses in a cycle.
+    Parameters
+    ----------
+    path : Path
+        The harness's library, built for `config`.
+    config : ArchConfig
     """
 
     def __init__(self, path: Path, config: ArchConfig) -> None:
@@ -144,7 +146,12 @@ class Model:
 
     def timing(self, latency: int = 40, bandwidth: Fraction | float = 1, stall: float = 0.0,
                seed: int = 0) -> None:
-        """Set the memory's speed."""
+        """Set the memory's speed.
+
+        `latency` is in cycles from the acceptance of a read burst to its first data, and from the
+        last write data of a burst to its response; `bandwidth` in data beats a cycle in each
+        direction, at most 1; `stall` is the chance that a channel pauses in a cycle.
+        """
         rate = Fraction(bandwidth).limit_denominator(1000)
         if latency < 1:
             raise ValueError(f"latency must be at least 1 cycle, not {latency}")
