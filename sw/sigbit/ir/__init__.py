@@ -1,1 +1,3 @@
-"""Graph representations: the float graph that importers produce and the integer graph that runs on the accelerator."""
+"""Graph representations: the float graph that importers produce and the integer graph that runs on
+the accelerator.
+"""
