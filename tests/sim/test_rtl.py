@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from sigbit.runtime import DeviceError, RunResult, compare
 from sigbit_hw.arch import addressing, isa, regs
@@ -23,6 +24,7 @@ from sigbit_sim.bench.faults import (
     copy_program,
     fault_cases,
 )
+from sigbit_sim.bench.networks import random_network
 from sigbit_sim.interp import Interp
 from sigbit_sim.native.build import library
 from sigbit_sim.native.cache import cached_verilog
@@ -64,6 +66,21 @@ def test_random_programs(config: ArchConfig, memory: str, rng: np.random.Generat
     device = RtlDevice(config, seed=seed, max_cycles=200_000, **MEMORIES[memory])
     for _ in range(10):
         run_both(device, random_program(config, rng), rng)
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+@pytest.mark.parametrize("config", [NANO, WIDE], ids=lambda c: c.name)
+def test_networks(config: ArchConfig, memory: str, rng: np.random.Generator, seed: int) -> None:
+    """Every layer of compiled networks is the integer model's."""
+    device = RtlDevice(config, seed=seed, **MEMORIES[memory])
+    for layers in (1, 2, 4):
+        graph, program = random_network(rng, config, layers)
+        inputs = {n.name: rng.integers(n.low, n.high + 1, (2, *n.type.shape)) for n in graph.inputs}
+        golden = graph.evaluate({name: torch.from_numpy(x) for name, x in inputs.items()})
+        got = device.run(program, inputs, layers=True)
+        assert set(got.layers) == {n.name for n in graph.nodes} - set(inputs)
+        assert set(got.outputs) == set(graph.outputs)
+        assert not compare(golden, {**got.layers, **got.outputs})
 
 
 def test_equal_images_take_equal_cycles(rng: np.random.Generator) -> None:

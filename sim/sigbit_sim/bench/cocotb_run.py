@@ -31,9 +31,10 @@ def config_of_run() -> ArchConfig:
 
 
 def run_cocotb(config: ArchConfig, module: Path, folder: Path, seed: int) -> int:
-    """Run the cocotb tests of the file `module` in `folder`; return how many passed.
+    """Run the cocotb tests of the file `module` with `folder` as working directory.
 
-    Fails if a test fails or there is none. Raises ToolchainError without a simulator.
+    Returns how many passed. Fails if a test fails or there is none. Raises ToolchainError without
+    a simulator.
     """
     with pytest.MonkeyPatch.context() as patch:
         for name, value in verilator_env().items():

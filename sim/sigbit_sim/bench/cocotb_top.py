@@ -11,7 +11,7 @@ from cocotb.triggers import ClockCycles, RisingEdge, with_timeout
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster
 from numpy.typing import NDArray
 
-from sigbit.runtime import unpack_outputs, window_of
+from sigbit.runtime import LayerCollector, unpack_outputs, window_of
 from sigbit_hw.arch import images, isa, regs
 from sigbit_hw.arch.isa import Engine
 from sigbit_hw.arch.program import Program
@@ -68,6 +68,7 @@ class Bench:
         self.scoreboard = Scoreboard()
         self._random = random.Random(seed)
         self._stall, self._delay = stall, delay
+        self._collector: LayerCollector | None = None
         self._shadow = np.zeros((self.config.act_slots, self.config.ic_lanes), np.uint8)
 
     async def start(self) -> None:
@@ -126,6 +127,12 @@ class Bench:
         await self.write("IRQ_STATUS", pending)
         return pending
 
+    async def layers(self, program: Program, inputs: dict[str, Ints]) -> dict[str, Ints]:
+        """Run a network, checked; return every layer's stored integers ``[C, H, W]``."""
+        self._collector = LayerCollector(program)
+        await self.run_checked(program, inputs)
+        return self._collector.layers()
+
     async def run_checked(self, program: Program, inputs: dict[str, Ints]) -> None:
         """Run a legal program; every write-back and output must be the interpreter's."""
         expected = Interp(self.config, on_exec=self.scoreboard.expect).run(program, inputs)
@@ -166,4 +173,8 @@ class Bench:
                     self._shadow[slot] = images.unpack_lanes(np.frombuffer(raw, np.uint8),
                                                              config.act_format.bits)
             if retire.value:
-                self.scoreboard.retired(index.value.to_unsigned(), self._shadow)
+                number = index.value.to_unsigned()
+                self.scoreboard.retired(number, self._shadow)
+                if self._collector and number in self._collector.execs:
+                    slots = self._collector.slots_of(number)
+                    self._collector.add(number, self._shadow[slots])
