@@ -30,7 +30,7 @@ def real(tmp_path_factory) -> tuple[dict, str, str]:
         [sys.executable, "-m", "sigbit.cli", "demo", "--arch", "nano", "--images", str(IMAGES),
          "--seed", "3", "--json", "out.json", "--report", "out.html"],
         cwd=folder, capture_output=True, text=True, check=False, timeout=600,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "80"},
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert sorted(p.name for p in folder.iterdir()) == ["out.html", "out.json"]

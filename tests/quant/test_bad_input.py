@@ -25,6 +25,15 @@ def equal(prepared: PreparedModel, x: Tensor) -> bool:
     return all(torch.equal(a[k], b[k]) for k in a)
 
 
+def test_a_single_input_needs_no_tuple() -> None:
+    torch.manual_seed(0)
+    model = net()
+    alone, tuples = prepare(model, QuantSpec(), X, X), prepare(model, QuantSpec(), (X,), (X,))
+    a, b = alone.stored(X), tuples.stored(X)
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("name", ["0.weight", "0.bias", "1.running_var"])
 def test_parameters_must_be_finite(name: str, value: float) -> None:

@@ -144,9 +144,9 @@ def _run(
 def _summary(outcome: "Outcome") -> None:
     use = outcome.utilization
     cycles = {row.name: row for row in use.layers} if use else {}
-    columns = ["layer", "kind", "shape", "codes compared", "mismatches"]
+    columns = ["layer", "kind", "shape", "codes", "differ"]
     if use:
-        columns += ["cycles", "utilization", "busy"]
+        columns += ["cycles", "used", "busy"]
     rows = []
     for info in outcome.program.layers:
         mine = [c for d in outcome.checks.values() for c in d.layers if c.layer == info.name]

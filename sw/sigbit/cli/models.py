@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from sigbit.cli.errors import UserError
+from sigbit.cli.errors import UserError, explain
 
 if TYPE_CHECKING:
     from sigbit.ir.integer import IntegerGraph
@@ -81,6 +81,8 @@ def _module(where: str) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
+        if explain(error):
+            raise
         raise UserError(f"running {path} failed: {_first_line(error)}") from error
     return module
 

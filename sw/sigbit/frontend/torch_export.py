@@ -17,13 +17,21 @@ from sigbit.frontend.torch_ops import Refusal, Translation
 from sigbit.ir.floating import FloatGraph, Node, Placeholder, parameter_names
 from sigbit.ir.integer import GraphError
 
+Batches = Tensor | tuple[Tensor, ...]
+"""Batches ``[batch, C, H, W]``, one for each input of a model, or the only one."""
+
+
+def as_tuple(batches: Batches) -> tuple[Tensor, ...]:
+    """The batches as a tuple."""
+    return (batches,) if isinstance(batches, Tensor) else tuple(batches)
+
 
 def import_model(
-    model: nn.Module, example_inputs: tuple[Tensor, ...], name: str | None = None
+    model: nn.Module, example_inputs: Batches, name: str | None = None
 ) -> FloatGraph:
     """The float graph of ``model`` in evaluation mode; the model is left as it was.
 
-    ``example_inputs`` are batches ``[batch, C, H, W]``. Raises :class:`UnsupportedModel` with one
+    Raises :class:`UnsupportedModel` with one
     row for every node that cannot be compiled, before any other work.
     """
     name = name or type(model).__name__
@@ -32,7 +40,7 @@ def import_model(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch.export warns about its own internals
-            exported = torch.export.export(model, tuple(example_inputs))
+            exported = torch.export.export(model, as_tuple(example_inputs))
     except Exception as error:
         reason = str(error).strip().split("\n")[0]
         raise UnsupportedModel(

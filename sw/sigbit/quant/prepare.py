@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sigbit.frontend import import_model
+from sigbit.frontend import Batches, as_tuple, import_model
 from sigbit.ir.floating import BatchNorm, FloatGraph, pad
 from sigbit.quant.errors import QuantizationError
 from sigbit.quant.fusion import InputPlan, LayerPlan, MaxPoolPlan, NetworkPlan, fuse, tensors_of
@@ -209,8 +209,8 @@ def attribute_name(parameter: str) -> str:
 def prepare(
     model: nn.Module,
     spec: QuantSpec,
-    example_inputs: tuple[Tensor, ...],
-    calibration: tuple[Tensor, ...] | None = None,
+    example_inputs: Batches,
+    calibration: Batches | None = None,
 ) -> PreparedModel:
     """A trainable quantized copy of ``model``, with scales chosen on ``calibration``
     (``example_inputs`` if absent).
@@ -223,14 +223,14 @@ def prepare(
     graph = import_model(model, example_inputs)
     plan = fuse(graph)
     _check_parameters(graph)
-    calibration = example_inputs if calibration is None else calibration
-    if len(calibration) != len(graph.inputs):
+    batches = as_tuple(example_inputs if calibration is None else calibration)
+    if len(batches) != len(graph.inputs):
         raise QuantizationError(
             f"calibration must be a tuple of {len(graph.inputs)} batches, one an input, "
-            f"not {len(calibration)}"
+            f"not {len(batches)}"
         )
     with torch.no_grad():
-        values = graph.evaluate(dict(zip((i.name for i in graph.inputs), calibration, strict=True)))
+        values = graph.evaluate(dict(zip((i.name for i in graph.inputs), batches, strict=True)))
         ranges = {}
         for node in graph.inputs:
             x = values[node.name]
