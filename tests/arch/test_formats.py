@@ -108,7 +108,7 @@ def test_published_magnitudes(bits, frac, magnitudes):
     (5, 3, 4), (6, 2, 9), (6, 3, 6), (8, 4, 11), (8, 5, 8), (8, 6, 7)])
 def test_published_widths(bits, frac, width):
     fmt = EsbFormat(bits, frac)
-    assert fmt.product_bits == width
+    assert fmt.range_bits == width
     assert fmt.max == 2**width - 2**(width - 1 - frac)
 
 

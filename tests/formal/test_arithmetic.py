@@ -24,7 +24,7 @@ U42, S62, S52 = EsbFormat(4, 2, signed=False), EsbFormat(6, 2), EsbFormat(5, 2)
 def decoded(code: Value, fmt: EsbFormat) -> Value:
     """The value of a code in LSBs."""
     values = [int(v) for v in fmt.decode(range(1 << fmt.bits))]
-    return Array(Const(v, signed(fmt.product_bits + 1)) for v in values)[code]
+    return Array(Const(v, signed(fmt.range_bits + 1)) for v in values)[code]
 
 
 def clipped(value: Value, low: int, high: int) -> Value:
@@ -131,7 +131,7 @@ class MaximumIsTrue(wiring.Component):
         m = Module()
         m.submodules.dut = dut = self.dut
         fmt = dut.act_format
-        best = Signal(signed(fmt.product_bits + 1))
+        best = Signal(signed(fmt.range_bits + 1))
         cleared = Signal()
         value = decoded(self.acts, fmt)
         m.d.comb += [

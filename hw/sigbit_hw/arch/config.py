@@ -8,6 +8,7 @@ from functools import cached_property, partial
 from typing import Any
 
 from sigbit_hw.arch.formats import EsbFormat, TermGrid
+from sigbit_hw.arch.numerics import product_bound
 
 
 def _is_power_of_two(n: int) -> bool:
@@ -202,7 +203,7 @@ class ArchConfig:
     @cached_property
     def dot_bits(self) -> int:
         """Width of one ``ic_lanes``-long dot product, two's complement."""
-        bound = self.ic_lanes * self.weight_format.max * self.act_format.max
+        bound = self.ic_lanes * product_bound(self.weight_format, self.act_format)
         return bound.bit_length() + 1
 
     def weight_grid(self, terms: int) -> TermGrid:

@@ -92,8 +92,8 @@ class EsbFormat:
         return -self.max if self.signed else 0
 
     @property
-    def product_bits(self) -> int:
-        """Bits of the largest magnitude."""
+    def range_bits(self) -> int:
+        """Width of a magnitude as an integer: bits of the largest one."""
         return self.max.bit_length()
 
     @cached_property

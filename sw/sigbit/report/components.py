@@ -75,11 +75,6 @@ def code(text: str) -> Markup:
     return _render("code", text)
 
 
-def folded(summary: str, body: Markup) -> Markup:
-    """A part that opens on a click."""
-    return _render("folded", summary, body)
-
-
 def badge(text: str, tone: str) -> Markup:
     """A short coloured word inside a line or a table cell."""
     return _render("badge", text, tone)
