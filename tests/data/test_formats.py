@@ -75,6 +75,7 @@ def test_idx_unpacked_in_its_own_folder(tmp_path, rng):
         (gzip.compress(idx(np.zeros(3, np.uint8))), "must have 3 dimensions, not 1"),
         (gzip.compress(idx(np.zeros((2, 28, 28), np.uint8))), "2 inputs but 3 labels"),
     ],
+    ids=["not_gzip", "cut", "kind", "header", "short", "one_dimension", "labels"],
 )
 def test_damaged_idx(content, message, digits_folder):
     folder, _ = digits_folder
