@@ -14,8 +14,10 @@ from torch import nn
 from sigbit.data import load_digits
 from sigbit.demo import training
 from sigbit.demo.checking import check_device, golden_layers, predictions
+from sigbit.demo.outcome import Utilization
 from sigbit.demo.training import LayerWeights, Trained
 from sigbit.quant import QuantSpec, convert, prepare
+from sigbit.report.metrics import LayerCycles
 from sigbit_hw.arch.config import PRESETS
 from sigbit_sim.interp import Interp
 
@@ -184,3 +186,11 @@ def test_a_device_that_computes_less_is_refused(quick):
 
 def test_too_many_images(refused):
     assert "--images must be in [1, 360]" in refused("demo", "--images", "361")
+
+
+def test_busy_counts_full_layers_only() -> None:
+    rows = (LayerCycles("a", 50, 60, 100), LayerCycles("b", 90, 90, 100))
+    total = LayerCycles("total", 140, 150, 250)
+    assert Utilization(rows, total, ("b",)).busy_full == 0.9
+    assert Utilization(rows, total, ("a", "b")).busy_full == 0.75
+    assert Utilization(rows, total, ()).busy_full is None

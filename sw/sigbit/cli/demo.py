@@ -174,7 +174,12 @@ def _summary(outcome: "Outcome") -> None:
         facts += [
             ("cycles an image", f"{outcome.cycles_per_image:,.0f}"),
             ("utilization", f"{use.total.utilization:.1%} between first and last EXEC"),
-            ("array busy", f"{use.busy_full:.1%} of the cycles of layers that fill its lanes"),
+            (
+                "array busy",
+                "no layer fills its lanes"
+                if use.busy_full is None
+                else f"{use.busy_full:.1%} of the cycles of layers that fill its lanes",
+            ),
         ]
     parts = ", ".join(f"{k} {v:.0f}" for k, v in outcome.seconds.items() if k != "total")
     facts.append(("seconds", f"{outcome.seconds['total']:.0f} ({parts})"))

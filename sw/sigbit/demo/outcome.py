@@ -37,11 +37,12 @@ class Utilization:
     full: tuple[str, ...]
 
     @property
-    def busy_full(self) -> float:
-        """Share of the cycles of the ``full`` layers in which the array took operands."""
+    def busy_full(self) -> float | None:
+        """Share of the cycles of the ``full`` layers in which the array took operands; None if
+        there is no such layer."""
         rows = [row for row in self.layers if row.name in self.full]
         cycles = sum(row.cycles for row in rows)
-        return sum(row.fed for row in rows) / cycles if cycles else 0.0
+        return sum(row.fed for row in rows) / cycles if cycles else None
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,9 @@ def _cards(outcome: Outcome) -> list[Card]:
     if use is not None and outcome.cycles_per_image is not None:
         cards += [
             Card("Cycles an image", f"{outcome.cycles_per_image:,.0f}"),
-            Card(
+            Card("Array busy", "–", "no layer's channels fill it")
+            if use.busy_full is None
+            else Card(
                 "Array busy",
                 f"{100 * use.busy_full:.1f} %",
                 "of the cycles of layers whose channels fill it",
