@@ -90,7 +90,7 @@ class ParamWrite(Signature):
             {
                 "valid": Out(1),
                 "group": Out(ceil_log2(config.param_groups)),
-                "lane": Out(ceil_log2(config.post_lanes)),
+                "lane": Out(ceil_log2(config.param_lanes)),
                 "item": Out(8 * ITEM_BYTES),
             }
         )

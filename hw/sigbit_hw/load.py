@@ -169,7 +169,7 @@ class LoadBack(wiring.Component):
         # Steps of one item less one, and units of one beat less one, by kind.
         subs = {
             LoadKind.WEIGHTS: config.weight_word_bits // config.bus_bits - 1, LoadKind.ACTS: 0,
-            LoadKind.PARAMS: config.post_lanes - 1, LoadKind.TABLE: TABLE_ENTRIES - 1,
+            LoadKind.PARAMS: config.param_lanes - 1, LoadKind.TABLE: TABLE_ENTRIES - 1,
         }
         units = {
             LoadKind.WEIGHTS: 0, LoadKind.ACTS: config.bus_bits // config.slot_bits - 1,

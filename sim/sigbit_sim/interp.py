@@ -119,7 +119,7 @@ class _Machine:
         self.on_exec = on_exec
         self.weights = np.zeros((c.weight_words, c.oc_lanes, c.ic_lanes), np.uint8)
         self.acts = np.zeros((c.act_slots, c.ic_lanes), np.uint8)
-        self.params = np.zeros((3, c.param_groups, c.post_lanes), np.int64)
+        self.params = np.zeros((3, c.param_groups, c.param_lanes), np.int64)
         self.tables = np.zeros((c.tables, TABLE_ENTRIES), np.uint8)
         self.written = {kind: np.zeros(size, bool) for kind, size in (
             (LoadKind.WEIGHTS, c.weight_words), (LoadKind.ACTS, c.act_slots),
@@ -214,7 +214,7 @@ class _Machine:
         if kind != LoadKind.ACTS:
             need(instr.n1 == instr.n2 == 1, "n1 and n2 must be 1 unless slots are loaded")
         item_bytes = {LoadKind.WEIGHTS: c.weight_word_bytes, LoadKind.ACTS: c.slot_bytes,
-                      LoadKind.PARAMS: c.post_lanes * images.ITEM_BYTES,
+                      LoadKind.PARAMS: c.param_lanes * images.ITEM_BYTES,
                       LoadKind.TABLE: images.TABLE_BYTES}[kind]
         items = self._items(kind, addressing.block_slots(instr, instr.dst))
         data = self.memory[self._window(instr, items.size * item_bytes, 0, len(self.memory))]
@@ -224,7 +224,7 @@ class _Machine:
             self.acts[items] = images.unpack_slots(data, c)
         elif kind == LoadKind.PARAMS:
             for target, values in zip(self.params, images.unpack_params(data), strict=True):
-                target[items] = values.reshape(-1, c.post_lanes)
+                target[items] = values.reshape(-1, c.param_lanes)
         else:
             self.tables[items] = images.unpack_table(data) & ((1 << c.act_format.bits) - 1)
         self.written[kind][items] = True
@@ -292,7 +292,7 @@ class _Machine:
         channels = count * c.ic_lanes
         params: Ints = np.zeros((3, channels), np.int64)
         if nest.execute.mode == Mode.MAC:
-            groups = out.param + np.arange(-(-channels // c.post_lanes))
+            groups = out.param + np.arange(-(-channels // c.param_lanes))
             params = self.params[:, self._known(LoadKind.PARAMS, groups)].reshape(3, -1)
         index = table_index(nest, acc[:, :channels], params[:, :channels])
         tables = self._known(LoadKind.TABLE, out.table + np.arange(out.n_planes))

@@ -329,8 +329,8 @@ class _Builder:
         """Load the parameters of an EXEC, most of them such that results are spread."""
         rng, c = self.rng, self.config
         channels = addressing.channel_slots(out, execute, c) * c.ic_lanes
-        groups = -(-channels // c.post_lanes)
-        shape = (groups * c.post_lanes,)
+        groups = -(-channels // c.param_lanes)
+        shape = (groups * c.param_lanes,)
         spread = np.sqrt(steps * c.ic_lanes) * c.weight_format.max * c.act_format.max / 4
         near = max(0, int(np.log2(spread)) - 6)
         shift = np.where(rng.random(shape) < 0.8, near + rng.integers(0, 4, shape),

@@ -56,7 +56,7 @@ class Model:
             self.slots.update(dict.fromkeys(block_slots(instr, instr.dst).tolist(), slot))
             return
         item = {LoadKind.WEIGHTS: config.weight_word_bytes, LoadKind.ACTS: config.slot_bytes,
-                LoadKind.PARAMS: 8 * config.post_lanes, LoadKind.TABLE: images.TABLE_BYTES}
+                LoadKind.PARAMS: 8 * config.param_lanes, LoadKind.TABLE: images.TABLE_BYTES}
         if instr.opcode == Opcode.STORE:
             for k, slot in enumerate(block_slots(instr, instr.src).tolist()):
                 at = instr.address + k * config.slot_bytes
@@ -71,8 +71,8 @@ class Model:
             elif instr.kind == LoadKind.WEIGHTS:
                 self.weights[target] = data
             elif instr.kind == LoadKind.PARAMS:
-                for lane in range(config.post_lanes):
-                    self.params[target * config.post_lanes + lane] = data[8 * lane:8 * lane + 8]
+                for lane in range(config.param_lanes):
+                    self.params[target * config.param_lanes + lane] = data[8 * lane:8 * lane + 8]
             else:
                 codes = images.unpack_table(np.frombuffer(data, np.uint8))[0]
                 mask = (1 << config.act_format.bits) - 1
@@ -107,7 +107,7 @@ def random_program(rng: np.random.Generator, config: ArchConfig, length: int) ->
             size = b["n0"] * b["n1"] * b["n2"] * config.slot_bytes
         else:
             items = {"weights": (config.weight_words, config.weight_word_bytes),
-                     "params": (config.param_groups, 8 * config.post_lanes),
+                     "params": (config.param_groups, 8 * config.param_lanes),
                      "table": (config.tables, images.TABLE_BYTES)}[str(kind)]
             n0 = int(rng.integers(1, 4))
             b = {"n0": n0}

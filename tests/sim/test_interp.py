@@ -54,7 +54,7 @@ class ScalarMachine:
         for n, entry in enumerate(entries):
             kind = LoadKind(i.kind)
             size = {LoadKind.WEIGHTS: self.c.weight_word_bytes, LoadKind.ACTS: self.c.slot_bytes,
-                    LoadKind.PARAMS: 8 * self.c.post_lanes, LoadKind.TABLE: 2048}[kind]
+                    LoadKind.PARAMS: 8 * self.c.param_lanes, LoadKind.TABLE: 2048}[kind]
             item = data[n * size:(n + 1) * size]
             self.stores[kind][entry] = {
                 LoadKind.WEIGHTS: lambda d: images.unpack_weights(d, self.c)[0],
@@ -124,8 +124,8 @@ class ScalarMachine:
                 channel = slot * c.ic_lanes + lane
                 entry = acc[channel, pixel]
                 if e.mode == Mode.MAC:
-                    group = self.stores[LoadKind.PARAMS][out.param + channel // c.post_lanes]
-                    bias, mantissa, shift = (int(v) for v in group[:, channel % c.post_lanes])
+                    group = self.stores[LoadKind.PARAMS][out.param + channel // c.param_lanes]
+                    bias, mantissa, shift = (int(v) for v in group[:, channel % c.param_lanes])
                     entry = int(requantize(entry, bias, mantissa, shift)) & 255
                 codes.append(int(table[entry]))
             wrote[int(slots[plane, slot, pixel])] = codes

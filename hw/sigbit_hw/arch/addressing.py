@@ -33,12 +33,17 @@ def valid_lanes(execute: Instr, config: ArchConfig) -> NDArray[np.bool_]:
     return (pixel < execute.run).reshape(-1, config.pixels)
 
 
+def line_ends(execute: Instr, config: ArchConfig) -> Ints:
+    """Output lines that end in a run before every lane of its blocks, and, last, before the next
+    block: shape ``[blocks, pixels + 1]``, counted from the block's first pixel."""
+    first = np.arange(blocks_of_run(execute, config))[:, None] * config.pixels % execute.wrap
+    return (first + np.arange(config.pixels + 1)) // execute.wrap
+
+
 def block_bases(segment: Instr, execute: Instr, config: ArchConfig) -> Ints:
     """Slot of lane 0 at the first step of every block: shape ``[n_ocb, n_rows, blocks]``."""
-    blocks = blocks_of_run(execute, config)
-    column = np.arange(blocks) * config.pixels % execute.wrap
-    crosses = np.concatenate([[False], column[:-1] + config.pixels >= execute.wrap])
-    steps = np.where(crosses, segment.d_wrap, config.pixels)
+    ends = line_ends(execute, config)[:-1, -1] - config.pixels // execute.wrap
+    steps = np.concatenate([[0], segment.d_block + ends * segment.gap])
     steps = np.tile(steps, (execute.n_ocb, execute.n_rows, 1))
     steps[:, :, 0] = segment.d_row
     steps[:, 0, 0] = segment.d_ocb
@@ -55,10 +60,8 @@ def tap_offsets(segment: Instr) -> Ints:
 
 def lane_offsets(segment: Instr, execute: Instr, config: ArchConfig) -> Ints:
     """Slots from lane 0 to every lane of a run's blocks: shape ``[blocks, pixels]``."""
-    lane = np.arange(config.pixels)
-    column = np.arange(blocks_of_run(execute, config)) * config.pixels % execute.wrap
-    crosses = column[:, None] + lane >= execute.wrap
-    return lane + crosses * (segment.d_wrap - config.pixels)
+    ends = line_ends(execute, config)[:, :-1]
+    return np.arange(config.pixels) + ends * segment.gap
 
 
 def read_slots(segment: Instr, execute: Instr, config: ArchConfig) -> Ints:
@@ -103,3 +106,18 @@ def block_slots(instr: Instr, start: int) -> Ints:
     plane = np.arange(instr.n2)[:, None, None] * instr.d2
     run = np.arange(instr.n1)[:, None] * instr.d1
     return (start + plane + run + np.arange(instr.n0)).ravel()
+
+
+def bank_conflicts(out: Instr, execute: Instr, config: ArchConfig) -> int:
+    """Cycles of the drain in which two of the slots written lie in one bank: a legal program has
+    none."""
+    pixel = pixel_offsets(out, execute)
+    pad = -execute.run % config.drain_pixels
+    inside = np.pad(np.ones(execute.run, bool), (0, pad)).reshape(-1, config.drain_pixels)
+    pixel = np.pad(pixel, ((0, 0), (0, pad))).reshape(execute.n_rows, *inside.shape)
+    slots = 1 if execute.mode == Mode.MAX else min(config.drain_slots, out.n_slots)
+    places = pixel[..., None] + np.arange(slots) * out.d_slot
+    banks = np.where(inside[..., None], places % config.pixels, -1)
+    banks = np.sort(banks.reshape(*pixel.shape[:2], -1))
+    same = (banks[..., 1:] == banks[..., :-1]) & (banks[..., 1:] >= 0)
+    return int(same.any(-1).sum())

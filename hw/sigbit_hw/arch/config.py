@@ -33,26 +33,29 @@ class ArchConfig:
     pixels, oc_lanes, ic_lanes : int
         Array shape, powers of two; ``oc_lanes`` is a multiple of ``ic_lanes``.
     post_lanes : int
-        Requantizers, ``ic_lanes`` times a power of two, at most ``oc_lanes`` and
-        ``pixels * ic_lanes``.
+        Requantizers. Up to ``oc_lanes`` (and ``pixels * ic_lanes``): a multiple of ``ic_lanes``,
+        one pixel a cycle. Above: ``oc_lanes`` times the pixels a cycle, for ``oc_lanes`` equal to
+        ``ic_lanes``.
     acc_bits : int
         Accumulator width, 16 to 32.
     term_radix_bits : int
         Left shift of the accumulators between digit weights of multi-term layers.
     act_slots, weight_words, param_groups, tables : int
         Depths, powers of two: activation slots, words of ``oc_lanes * ic_lanes`` weights, groups of
-        ``post_lanes``
-        post-processing parameters, activation tables of 256 entries.
+        :attr:`param_lanes` post-processing parameters, activation tables of 256 entries.
     segments : int
         Entries of the segment table.
     queue_depth : int
         Instructions each engine's queue holds.
     bus_bits : int
-        Width of the AXI4 data bus: 64, 128, 256 or 512.
+        Bits of a beat, over all ports together: 64, 128, 256 or 512.
     burst_beats : int
         Longest AXI burst, a power of two up to 256.
     outstanding_reads : int
-        Read bursts in flight.
+        Read bursts in flight on each port.
+    ports : int
+        AXI4 master ports: 1, 2 or 4 of ``bus_bits / ports`` (at least 64) each. Port i carries part
+        i of every beat.
     """
 
     name: str
@@ -73,6 +76,7 @@ class ArchConfig:
     bus_bits: int = 128
     burst_beats: int = 16
     outstanding_reads: int = 8
+    ports: int = 1
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
@@ -93,6 +97,7 @@ class ArchConfig:
             "queue_depth",
             "burst_beats",
             "outstanding_reads",
+            "ports",
         ):
             value = getattr(self, name)
             if type(value) is not int or not _is_power_of_two(value):
@@ -105,13 +110,15 @@ class ArchConfig:
             raise ValueError(
                 f"oc_lanes must be a multiple of ic_lanes ({self.ic_lanes}), not {self.oc_lanes}"
             )
-        if self.post_lanes % self.ic_lanes or self.post_lanes > min(
-            self.oc_lanes, self.pixels * self.ic_lanes
-        ):
+        if self.post_lanes % self.ic_lanes or self.post_lanes > self.pixels * self.ic_lanes:
             raise ValueError(
-                f"post_lanes must be a multiple of ic_lanes ({self.ic_lanes}), at most oc_lanes "
-                f"({self.oc_lanes}) and pixels * ic_lanes ({self.pixels * self.ic_lanes}), "
-                f"not {self.post_lanes}"
+                f"post_lanes must be a multiple of ic_lanes ({self.ic_lanes}), at most pixels * "
+                f"ic_lanes ({self.pixels * self.ic_lanes}), not {self.post_lanes}"
+            )
+        if self.post_lanes > self.oc_lanes != self.ic_lanes:
+            raise ValueError(
+                f"post_lanes must be at most oc_lanes ({self.oc_lanes}) unless oc_lanes equals "
+                f"ic_lanes ({self.ic_lanes}), not {self.post_lanes}"
             )
         if not 16 <= self.acc_bits <= 32:
             raise ValueError(f"acc_bits must be in [16, 32], not {self.acc_bits}")
@@ -119,6 +126,11 @@ class ArchConfig:
             raise ValueError(f"term_radix_bits must be in [1, 7], not {self.term_radix_bits}")
         if self.bus_bits not in (64, 128, 256, 512):
             raise ValueError(f"bus_bits must be 64, 128, 256 or 512, not {self.bus_bits!r}")
+        if self.ports > 4 or self.bus_bits < 64 * self.ports:
+            raise ValueError(
+                f"ports must be 1, 2 or 4, of at least 64 bits each: {self.ports} ports cannot "
+                f"share {self.bus_bits} bits"
+            )
         if self.weight_word_bits % self.bus_bits:
             raise ValueError(
                 f"a weight word ({self.oc_lanes} * {self.ic_lanes} * {self.weight_format.bits} = "
@@ -145,10 +157,10 @@ class ArchConfig:
             raise ValueError(f"weight_words must be at most {1 << 16}, not {self.weight_words}")
         if self.param_groups > 1 << 12:
             raise ValueError(f"param_groups must be at most {1 << 12}, not {self.param_groups}")
-        if not 1 <= self.burst_beats <= 256 or self.burst_beats * self.bus_bits // 8 > 4096:
+        if not 1 <= self.burst_beats <= 256 or self.burst_beats * self.port_bytes > 4096:
             raise ValueError(
-                f"a burst of {self.burst_beats} beats of {self.bus_bits} bits must fit 256 beats "
-                "and 4 KiB"
+                f"a burst of {self.burst_beats} beats of {8 * self.port_bytes} bits must fit 256 "
+                "beats and 4 KiB"
             )
 
     @property
@@ -172,6 +184,11 @@ class ArchConfig:
         return self.bus_bits // 8
 
     @property
+    def port_bytes(self) -> int:
+        """Bytes of a beat that one port carries."""
+        return self.bus_bytes // self.ports
+
+    @property
     def slot_bytes(self) -> int:
         """Bytes of one activation slot in memory."""
         return self.slot_bits // 8
@@ -188,17 +205,27 @@ class ArchConfig:
 
     @property
     def drain_slots(self) -> int:
-        """Slots written a cycle by the drain: ``post_lanes / ic_lanes``."""
-        return self.post_lanes // self.ic_lanes
+        """Channel slots that the drain writes a cycle, of every pixel."""
+        return self.param_lanes // self.ic_lanes
+
+    @property
+    def drain_pixels(self) -> int:
+        """Pixels that the drain writes a cycle."""
+        return self.post_lanes // self.param_lanes
+
+    @property
+    def param_lanes(self) -> int:
+        """Channels of a parameter group: those post-processed in a cycle."""
+        return min(self.post_lanes, self.oc_lanes)
 
     @property
     def groups_per_block(self) -> int:
-        """Parameter groups of one output block: ``oc_lanes / post_lanes``."""
-        return self.oc_lanes // self.post_lanes
+        """Parameter groups of one output block: ``oc_lanes / param_lanes``."""
+        return self.oc_lanes // self.param_lanes
 
     def drain_cycles(self, planes: int) -> int:
         """Cycles to drain one block of accumulators into ``planes`` output planes."""
-        return self.pixels * self.groups_per_block * planes
+        return self.pixels // self.drain_pixels * self.groups_per_block * planes
 
     @cached_property
     def dot_bits(self) -> int:
@@ -308,17 +335,30 @@ PRESETS: dict[str, ArchConfig] = {
             bus_bits=128,
         ),
         _esb4(
-            name="zcu102",
-            pixels=4,
-            oc_lanes=64,
-            ic_lanes=16,
-            post_lanes=64,
-            act_slots=131072,
-            weight_words=1024,
-            param_groups=256,
+            name="mobile",
+            pixels=16,
+            oc_lanes=8,
+            ic_lanes=8,
+            post_lanes=32,
+            act_slots=262144,
+            weight_words=8192,
+            param_groups=1024,
             bus_bits=128,
+        ),
+        _esb4(
+            name="zcu102",
+            pixels=32,
+            oc_lanes=16,
+            ic_lanes=16,
+            post_lanes=256,
+            act_slots=262144,
+            weight_words=4096,
+            param_groups=512,
+            bus_bits=512,
+            ports=4,
             outstanding_reads=16,
         ),
     )
 }
-"""The shipped accelerators by name: 32, 256, 512, 1,024 and 4,096 multiply-accumulates a cycle."""
+"""The shipped accelerators by name: 32, 256, 512, 1,024, 1,024 and 8,192 multiply-accumulates a
+cycle. ``mid`` is for dense networks, ``mobile`` for depthwise-separable ones."""

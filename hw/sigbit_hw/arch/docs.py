@@ -36,8 +36,15 @@ def _fields(fields: Sequence[Field], start: int) -> str:
     rows = []
     for f in fields:
         sign = " signed" if f.signed else ""
-        rows.append((f"`{f.name}`", f"{start + f.width - 1}:{start}", f"{f.width}{sign}",
-                     f"{f.min} … {f.max}", f.doc))
+        rows.append(
+            (
+                f"`{f.name}`",
+                f"{start + f.width - 1}:{start}",
+                f"{f.width}{sign}",
+                f"{f.min} … {f.max}",
+                f.doc,
+            )
+        )
         start += f.width
     return _table(("field", "bits", "width", "values", "meaning"), rows)
 
@@ -45,25 +52,59 @@ def _fields(fields: Sequence[Field], start: int) -> str:
 def render() -> str:
     """The page."""
     header = sum(f.width for f in isa.HEADER)
-    parts = [_INTRODUCTION, _table(("opcode", "mnemonic", "engine", "bits used"), (
-        (int(o), f"`{o.name}`", isa.ENGINE_OF[o].name if o in isa.ENGINE_OF else "sequencer",
-         sum(f.width for f in isa.fields_of(o))) for o in Opcode))]
+    parts = [
+        _INTRODUCTION,
+        _table(
+            ("opcode", "mnemonic", "engine", "bits used"),
+            (
+                (
+                    int(o),
+                    f"`{o.name}`",
+                    isa.ENGINE_OF[o].name if o in isa.ENGINE_OF else "sequencer",
+                    sum(f.width for f in isa.fields_of(o)),
+                )
+                for o in Opcode
+            ),
+        ),
+    ]
     parts += ["### Header of every instruction\n", _fields(isa.HEADER, 0)]
     for opcode in Opcode:
         if isa.LAYOUTS[opcode]:
             parts += [f"### {opcode.name}\n", _fields(isa.LAYOUTS[opcode], header)]
-    for title, enum in (("Engines (bits of `wait` and `signal`)", Engine),
-                        ("`LOAD.kind`", LoadKind), ("`EXEC.mode`", Mode)):
+    for title, enum in (
+        ("Engines (bits of `wait` and `signal`)", Engine),
+        ("`LOAD.kind`", LoadKind),
+        ("`EXEC.mode`", Mode),
+    ):
         parts += [f"### {title}\n", _table(("value", "name"), ((int(e), e.name) for e in enum))]
-    parts += ["## Registers\n", "32-bit registers, AXI4-Lite.\n",
-              _table(("offset", "name", "access", "reset", "meaning"), (
-                  (f"0x{r.offset:02x}", f"`{r.name}`", r.access.value,
-                   regs.RW_RESET.get(r.name, 0) if r.access is regs.Access.RW else "", r.doc)
-                  for r in regs.REGISTERS))]
-    parts += ["## Error causes\n", _table(("value", "name", "meaning"), (
-        (int(c), f"`{c.name}`", regs.CAUSE_DOC[c]) for c in regs.Cause))]
-    parts += ["## Counters\n", _table(("name", "counts"), (
-        (f"`{name}`", doc) for name, doc in regs.COUNTERS))]
+    parts += [
+        "## Registers\n",
+        "32-bit registers, AXI4-Lite.\n",
+        _table(
+            ("offset", "name", "access", "reset", "meaning"),
+            (
+                (
+                    f"0x{r.offset:02x}",
+                    f"`{r.name}`",
+                    r.access.value,
+                    regs.RW_RESET.get(r.name, 0) if r.access is regs.Access.RW else "",
+                    r.doc,
+                )
+                for r in regs.REGISTERS
+            ),
+        ),
+    ]
+    parts += [
+        "## Error causes\n",
+        _table(
+            ("value", "name", "meaning"),
+            ((int(c), f"`{c.name}`", regs.CAUSE_DOC[c]) for c in regs.Cause),
+        ),
+    ]
+    parts += [
+        "## Counters\n",
+        _table(("name", "counts"), ((f"`{name}`", doc) for name, doc in regs.COUNTERS)),
+    ]
     return "\n".join(parts)
 
 

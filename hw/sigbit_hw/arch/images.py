@@ -100,3 +100,14 @@ def unpack_table(data: Bytes) -> Bytes:
 def beats(size: int, config: ArchConfig) -> int:
     """Bus beats that ``size`` bytes fill."""
     return -(-size // config.bus_bytes)
+
+
+def split_ports(data: Bytes, config: ArchConfig) -> list[Bytes]:
+    """Bytes of the DMA window, whole beats, as each port's memory holds them."""
+    parts = data.reshape(-1, config.ports, config.port_bytes)
+    return [np.ascontiguousarray(parts[:, i]).ravel() for i in range(config.ports)]
+
+
+def join_ports(parts: list[Bytes], config: ArchConfig) -> Bytes:
+    """Inverse of :func:`split_ports`."""
+    return np.stack([p.reshape(-1, config.port_bytes) for p in parts], axis=1).ravel()

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 
 WORD_BITS = 256
 WORD_BYTES = WORD_BITS // 8
+WRAP_MIN = 4
+"""Least output pixels of a line in a run of several lines (`EXEC.wrap`)."""
 TOKEN_MAX = 15
 """A token counter holds at most this many; one more is the error ``TOKEN_OVERFLOW``."""
 
@@ -180,9 +182,14 @@ LAYOUTS = MappingProxyType(
             ),
             _step("d_ky", "slots added when the outer loop steps (from the last inner position)"),
             _step(
-                "d_wrap",
-                "slots from a block's base to the next's when it begins on the next image line; "
-                "lanes past the line's end read d_wrap - pixels further; a multiple of pixels",
+                "gap",
+                "slots skipped where an output line ends: a lane past k line ends reads k * gap "
+                "further; a multiple of pixels",
+            ),
+            _step(
+                "d_block",
+                "slots from a block's base to the next's in a run if pixels // wrap output lines "
+                "end in the block; one line end more adds gap",
             ),
             _step("d_row", "slots from the last block's base of a row to the first's of the next"),
             _step(
@@ -236,9 +243,15 @@ LAYOUTS = MappingProxyType(
             Field(
                 "wrap",
                 SLOT_BITS,
-                "output pixels of an image line, at least `pixels`; a line break inside a run "
-                "falls after every `wrap` pixels",
+                "output pixels of a line, at least WRAP_MIN and at least `pixels` if that is less; "
+                "a line ends inside a run after every `wrap` pixels",
                 least=1,
+            ),
+            Field("block_step", SLOT_BITS, "pixels % wrap: columns from a block to the next"),
+            Field(
+                "group_step",
+                SLOT_BITS,
+                "drain_pixels % wrap: columns from a cycle of the drain to the next",
             ),
             Field(
                 "weights",

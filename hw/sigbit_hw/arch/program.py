@@ -24,7 +24,7 @@ from sigbit_hw.arch import images, isa
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.formats import check_finite, round_half_away
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 class ProgramError(Exception):
@@ -32,12 +32,62 @@ class ProgramError(Exception):
 
 
 @dataclass(frozen=True)
+class Fold:
+    """Sliding windows laid out as channels, so that a layer of few channels fills the lanes.
+
+    Pixel (y, x) of the folded tensor holds, as channel ``(ky * kernel[1] + kx) * C + c``, channel c
+    of pixel ``(y * stride[0] + ky * dilation[0] - top, x * stride[1] + kx * dilation[1] - left)``,
+    or the real value 0 outside the image. ``padding`` is (top, left, bottom, right).
+    """
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int, int, int]
+    dilation: tuple[int, int] = (1, 1)
+
+    def shape(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        """The folded shape of ``(C, H, W)``."""
+        c, *size = shape
+        height, width = (
+            (n + p + q - (k - 1) * d - 1) // s + 1
+            for n, p, q, k, s, d in zip(
+                size,
+                self.padding[:2],
+                self.padding[2:],
+                self.kernel,
+                self.stride,
+                self.dilation,
+                strict=True,
+            )
+        )
+        return c * self.kernel[0] * self.kernel[1], height, width
+
+    def apply(self, x: NDArray[Any], padding_value: int) -> NDArray[Any]:
+        """``x`` ``[C, H, W]`` folded."""
+        _, height, width = self.shape((x.shape[0], x.shape[1], x.shape[2]))
+        top, left, bottom, right = self.padding
+        x = np.pad(x, ((0, 0), (top, bottom), (left, right)), constant_values=padding_value)
+        taps = [
+            x[
+                :,
+                ky * self.dilation[0] :: self.stride[0],
+                kx * self.dilation[1] :: self.stride[1],
+            ][:, :height, :width]
+            for ky in range(self.kernel[0])
+            for kx in range(self.kernel[1])
+        ]
+        return np.concatenate(taps)
+
+
+@dataclass(frozen=True)
 class Port:
     """A tensor in the DMA window: the network's input or an output.
 
     ``real value = scale * (stored + zero)``. The bytes at ``offset`` are slots in the order
-    ``[plane][channel slot][column phase][row][column // phases]``, dense; a slot holds ``ic_lanes``
+    ``[row][plane][channel slot][column phase][column // phases]``, dense; a slot holds ``ic_lanes``
     channels of one pixel, digit ``plane`` of the stored integer in the native activation format.
+    With ``fold`` they hold the folded tensor (inputs only). A Program of several images has them
+    one behind the other.
     """
 
     name: str
@@ -49,11 +99,17 @@ class Port:
     zero: int
     low: int
     high: int
+    fold: Fold | None = None
+
+    @property
+    def packed_shape(self) -> tuple[int, int, int]:
+        """Shape as it lies in memory."""
+        return self.fold.shape(self.shape) if self.fold else self.shape
 
     def slots(self, config: ArchConfig) -> tuple[int, int, int, int, int]:
-        """Extents ``(planes, channel slots, phases, rows, columns of a phase)``."""
-        c, h, w = self.shape
-        return self.planes, -(-c // config.ic_lanes), self.phases, h, -(-w // self.phases)
+        """Extents ``(rows, planes, channel slots, phases, columns of a phase)``."""
+        c, h, w = self.packed_shape
+        return h, self.planes, -(-c // config.ic_lanes), self.phases, -(-w // self.phases)
 
     def bytes(self, config: ArchConfig) -> int:
         """Size in bytes, padded to whole beats."""
@@ -85,26 +141,26 @@ class Port:
     def pack(self, stored: ArrayLike, config: ArchConfig) -> NDArray[np.uint8]:
         """Bytes of stored integers ``[C, H, W]``, padded with zero values to whole slots, phases
         and beats."""
-        planes, blocks, phases, h, columns = self.slots(config)
-        c, _, w = self.shape
+        h, planes, blocks, phases, columns = self.slots(config)
+        c, _, w = self.packed_shape
         full = np.zeros((blocks * config.ic_lanes, h, phases * columns), np.int64)
-        full[:c, :, :w] = np.asarray(stored, np.int64)
+        stored = np.asarray(stored, np.int64)
+        full[:c, :, :w] = self.fold.apply(stored, -self.zero) if self.fold else stored
         codes = config.act_grid(planes).encode(full)
         codes = codes.reshape(planes, blocks, config.ic_lanes, h, columns, phases)
         data = images.pack_slots(
-            codes.transpose(0, 1, 5, 3, 4, 2).reshape(-1, config.ic_lanes), config
+            codes.transpose(3, 0, 1, 5, 4, 2).reshape(-1, config.ic_lanes), config
         )
         return np.pad(data, (0, self.bytes(config) - data.size))
 
     def unpack(self, data: NDArray[np.uint8], config: ArchConfig) -> NDArray[np.int64]:
-        """Stored integers ``[C, H, W]`` of :meth:`pack`'s bytes."""
-        planes, blocks, phases, h, columns = self.slots(config)
-        c, _, w = self.shape
+        """Stored integers ``[C, H, W]`` (folded: :attr:`packed_shape`) of :meth:`pack`'s bytes."""
+        h, planes, blocks, phases, columns = self.slots(config)
+        c, _, w = self.packed_shape
         used = planes * blocks * phases * h * columns * config.slot_bytes
         codes = images.unpack_slots(data[:used], config)
-        codes = codes.reshape(planes, blocks, phases, h, columns, config.ic_lanes).transpose(
-            0, 1, 5, 3, 4, 2
-        )
+        codes = codes.reshape(h, planes, blocks, phases, columns, config.ic_lanes)
+        codes = codes.transpose(1, 2, 5, 0, 4, 3)
         codes = codes.reshape(planes, blocks * config.ic_lanes, h, columns * phases)[:, :c, :, :w]
         return config.act_grid(planes).decode(codes)
 
@@ -126,19 +182,26 @@ class LayerInfo:
 
 @dataclass(frozen=True)
 class ExecInfo:
-    """The part of a layer's output that the ``EXEC`` at ``index`` writes: pixels from ``pixel`` on
-    (row-major), channels from ``channel`` on."""
+    """The part of a layer's output that the ``EXEC`` at ``index`` writes, for one image: channels
+    from ``channel`` on; of the pixels, in this order, ``rows`` lines of ``columns``, from (``y``,
+    ``x``) on, ``step`` = (dy, dx) apart."""
 
     index: int
     layer: str
-    pixel: int
     channel: int
+    y: int
+    x: int
+    rows: int
+    columns: int
+    step: tuple[int, int] = (1, 1)
+    image: int = 0
 
 
 @dataclass(frozen=True)
 class Program:
     """A compiled network.
 
+    A run takes ``images`` images: image i of a port lies i times the port's size after its offset.
     Immutable; :meth:`save` and :meth:`load` are exact inverses.
     """
 
@@ -154,6 +217,7 @@ class Program:
     outputs: tuple[Port, ...]
     layers: tuple[LayerInfo, ...]
     execs: tuple[ExecInfo, ...]
+    images: int = 1
     vectors: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @cached_property
@@ -258,10 +322,7 @@ class Program:
             "execs": ExecInfo,
         }
         for name, kind in kinds.items():
-            document[name] = tuple(
-                kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in item.items()})
-                for item in document[name]
-            )
+            document[name] = tuple(_restore(kind, item) for item in document[name])
         document["write_window"] = tuple(document["write_window"])
         vectors = {
             k.removeprefix("vector."): v for k, v in arrays.items() if k.startswith("vector.")
@@ -283,6 +344,14 @@ class Program:
             **{f"vector.{k}": v for k, v in self.vectors.items()},
         }
         return _digest(json.dumps(self._document(), sort_keys=True), arrays)
+
+
+def _restore(kind: type, item: dict[str, Any]) -> Any:
+    """The dataclass that ``asdict`` made ``item`` of, tuples and folds again what they were."""
+    item = {k: tuple(v) if isinstance(v, list) else v for k, v in item.items()}
+    if item.get("fold"):
+        item["fold"] = _restore(Fold, item["fold"])
+    return kind(**item)
 
 
 def _sorted_header(data: bytes) -> bytes:

@@ -7,7 +7,10 @@ from enum import Enum, IntEnum, unique
 MAGIC = 0x53494742
 """The value of ``MAGIC``: "SIGB"."""
 
-VERSION = 1
+PORTS_MAX = 4
+"""Most AXI4 master ports; the bases of absent ones are ignored."""
+
+VERSION = 2
 """Version of the register map and of the instruction set."""
 
 
@@ -101,12 +104,28 @@ def _registers() -> tuple[Register, ...]:
         ),
         ("CAUSE", Access.RO, "Cause of the error"),
         ("CAUSE_INDEX", Access.RO, "index of the instruction that failed"),
-        ("MEM_BASE_LO", Access.RW, "bus address of the DMA window, a multiple of 4096, low word"),
-        ("MEM_BASE_HI", Access.RW, "high word"),
+        *(
+            row
+            for port in range(PORTS_MAX)
+            for row in (
+                (
+                    f"MEM_BASE{port}_LO",
+                    Access.RW,
+                    (
+                        f"bus address of port {port}'s part of the DMA window, a multiple of 4096, "
+                        "low word"
+                    ),
+                ),
+                (f"MEM_BASE{port}_HI", Access.RW, "high word"),
+            )
+        ),
         (
             "MEM_SIZE",
             Access.RW,
-            "bytes of the DMA window; all instruction addresses are offsets into it",
+            (
+                "bytes of the DMA window, all ports together; instruction addresses are offsets "
+                "into it"
+            ),
         ),
         ("WRITE_LO", Access.RW, "first offset that STORE may write"),
         ("WRITE_HI", Access.RW, "offset after the last that STORE may write"),

@@ -22,7 +22,7 @@ class Contents:
 
     @classmethod
     def random(cls, config: ArchConfig, rng: np.random.Generator) -> "Contents":
-        channels = config.param_groups * config.post_lanes
+        channels = config.param_groups * config.param_lanes
         shape = (config.weight_words, config.oc_lanes, config.ic_lanes)
         act_codes = 1 << config.act_format.bits
         return cls(
@@ -100,7 +100,7 @@ def _drain(execute, out, total, acts, contents, config):
         keys = numerics.order_key(codes, config.act_format)
         index = np.argsort(keys)[pixel_major]
     else:
-        first = out.param * config.post_lanes
+        first = out.param * config.param_lanes
         bias, mantissa, shift = contents.params[:, first:first + pixel_major.shape[1]]
         biased = numerics.wrap(pixel_major + bias, config.acc_bits)
         index = numerics.requantize(biased, 0, mantissa, shift) & (numerics.TABLE_ENTRIES - 1)
@@ -163,7 +163,7 @@ async def fill(ctx, dut: ComputeEngine, contents: Contents) -> None:
             await ctx.tick()
     ctx.set(dut.weight_write.valid, 0)
     for k, (bias, mantissa, shift) in enumerate(contents.params.T.tolist()):
-        group, lane = divmod(k, config.post_lanes)
+        group, lane = divmod(k, config.param_lanes)
         ctx.set(dut.param_write.group, group)
         ctx.set(dut.param_write.lane, lane)
         ctx.set(dut.param_write.item, (bias & 0xFFFF_FFFF) | mantissa << 32 | shift << 36)

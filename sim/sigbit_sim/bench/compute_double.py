@@ -38,7 +38,7 @@ class ComputeDouble(wiring.Component):
         self.acts = memory.MemoryData(shape=config.slot_bits, depth=config.act_slots, init=[])
         self.weights = memory.MemoryData(shape=config.bus_bits,
                                          depth=config.weight_words * self.parts, init=[])
-        self.params = memory.MemoryData(shape=64, depth=config.param_groups * config.post_lanes,
+        self.params = memory.MemoryData(shape=64, depth=config.param_groups * config.param_lanes,
                                         init=[])
         self.tables = memory.MemoryData(shape=config.act_format.bits,
                                         depth=config.tables * TABLE_ENTRIES, init=[])
@@ -121,7 +121,7 @@ class ComputeDouble(wiring.Component):
         for mem, source, address, value in (
             (weights, self.weight_write,
              self.weight_write.word * self.parts + self.weight_write.part, self.weight_write.data),
-            (params, self.param_write, self.param_write.group * self.config.post_lanes
+            (params, self.param_write, self.param_write.group * self.config.param_lanes
              + self.param_write.lane, self.param_write.item),
             (tables, self.table_write, self.table_write.table * TABLE_ENTRIES
              + self.table_write.entry, self.table_write.code),

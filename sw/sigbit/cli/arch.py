@@ -45,7 +45,7 @@ def memories(config: "ArchConfig") -> dict[str, tuple[int, int]]:
     return {
         "activations": (config.act_slots, config.slot_bits),
         "weights": (config.weight_words, config.weight_word_bits),
-        "parameters": (config.param_groups, config.post_lanes * 8 * ITEM_BYTES),
+        "parameters": (config.param_groups, config.param_lanes * 8 * ITEM_BYTES),
         "tables": (config.tables * TABLE_ENTRIES, config.act_format.bits),
     }
 

@@ -1,26 +1,59 @@
 """First level: the operations that the array executes, on named values.
 
-An operation reads sliding windows of values and writes one value. It is one of: a
-multiply-accumulate (``conv``) over any number of operands, a running maximum (``max``), or a
-``copy`` of a value into another layout.
+A *value* is a tensor, or some rows or joined channels of one, in the activation memory. An *operation*
+reads sliding windows of values and writes a lattice of pixels and a range of channels of one value. It
+is one of: a multiply-accumulate (``conv``) over any number of operands, a running maximum (``max``), or
+a ``copy`` into another layout. Values come from, and go to, tensors in the DMA window row by row.
+
+Splits, concatenations, time steps and bands of rows are ranges of values, hence free; the phases of a
+transposed convolution or an upsampling are operations that write every second pixel.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sigbit.compiler.errors import require
-from sigbit.ir.integer import Conv, MaxPool, window
+from sigbit.ir.integer import Conv, MaxPool
+from sigbit_hw.arch.program import Fold
 
 Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
+class MemoryTensor:
+    """A tensor in the DMA window, in the byte order of ``Port``: an input, an output, or a spilled
+    value, for image number ``image``. ``shape`` is the folded one if there is a ``fold``."""
+
+    name: str
+    kind: Literal["input", "output", "spill"]
+    tensor: str
+    image: int
+    shape: tuple[int, int, int]
+    planes: int
+    phases: int = 1
+    fold: Fold | None = None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Row r of a value is row ``first + r`` of the memory tensor ``memory``. ``first`` rows must be
+    whole bus beats."""
+
+    memory: str
+    first: int = 0
+
+
+@dataclass(frozen=True)
 class Value:
-    """A tensor of stored integers in [low, high]; padding around it holds ``halo`` (None:
-    unread)."""
+    """Stored integers in [low, high]; padding around them holds ``halo`` (None: unread).
+
+    ``load``: where they come from if no operation writes them; ``store``: where they go after the last
+    operation that writes them.
+    """
 
     name: str
     tensor: str
@@ -30,48 +63,82 @@ class Value:
     high: int
     halo: int | None = None
     phases: int = 1
+    load: Rows | None = None
+    store: Rows | None = None
+
+
+@dataclass(frozen=True)
+class Region:
+    """Pixels that an operation writes: ``rows`` x ``columns`` of them from (``y``, ``x``) on, ``step`` =
+    (dy, dx) apart."""
+
+    y: int
+    x: int
+    rows: int
+    columns: int
+    step: tuple[int, int] = (1, 1)
 
 
 @dataclass(frozen=True)
 class Operand:
-    """Windows of a value, ``padding`` being (top, left, bottom, right) and ``halo`` the stored
-    integer it needs there (None: no padding is read). ``weights`` ``[oc, ic / groups, kh, kw]``
-    have ``terms`` terms; maxima and copies have none."""
+    """Windows of ``channels`` channels of a value, from channel ``channel`` on (a multiple of ic_lanes).
+
+    The window of the region's pixel (i, j) begins at row ``i * stride[0] - padding[0]`` and column ``j *
+    stride[1] - padding[1]`` of the value (negative padding: further in), its taps ``dilation`` apart.
+    ``halo`` is the stored integer needed outside the value (None: nothing outside is read).
+    ``weights`` ``[oc, channels / groups, kh, kw]`` have ``terms`` terms; maxima and copies have none.
+    """
 
     value: str
     kernel: tuple[int, int]
+    channels: int
+    channel: int = 0
     stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
     weights: Ints | None = None
     terms: int = 1
-    depthwise: bool = False
+    groups: int = 1
     halo: int | None = None
 
-    def reach(self, out: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
-        """Lines and columns read outside an image of ``size`` (top, left, bottom, right) to produce
-        ``out`` = (height, width)."""
-        below, right = (
-            max(0, (n - 1) * s + k - p - length)
-            for n, s, k, p, length in zip(
-                out, self.stride, self.kernel, self.padding[:2], size, strict=True
-            )
-        )
-        return self.padding[0], self.padding[1], below, right
+    def span(self, axis: int, count: int) -> tuple[int, int]:
+        """First and last row (``axis`` 0) or column (1) read for ``count`` output pixels."""
+        first = -self.padding[axis]
+        reach = (count - 1) * self.stride[axis] + (self.kernel[axis] - 1) * self.dilation[axis]
+        return first, first + reach
 
-    def phases(self, out_width: int) -> int | None:
-        """Column phases its value must be stored in; None if any will do."""
-        return self.stride[1] if out_width > 1 else None
+    def phases(self, columns: int) -> int | None:
+        """Column phases its value must be stored in, for regions of ``columns`` columns; None if any
+        will do."""
+        return self.stride[1] if columns > 1 else None
 
 
 @dataclass(frozen=True)
 class Op:
-    """One operation; ``node`` is the layer it comes from, None for a copy."""
+    """One operation on image ``image``; it writes ``channels`` channels from ``channel`` on (a multiple
+    of ic_lanes) of the pixels in ``region`` of ``result``.
+
+    ``node`` is the layer it comes from, None for a copy. The first of its channels is channel
+    ``node_channel`` of the layer, and pixel (i, j) of the region is pixel ``(node_region.y + i *
+    node_region.step[0], …)`` of the layer's output, which differs from ``region`` where ``result`` holds
+    some rows only. Bias, mantissa, shift and operands' weights are those of these channels alone.
+    """
 
     name: str
-    kind: str
+    kind: Literal["conv", "max", "copy"]
     operands: tuple[Operand, ...]
     result: str
+    region: Region
+    channels: int
+    channel: int = 0
     node: Conv | MaxPool | None = None
+    node_region: Region | None = None
+    node_channel: int = 0
+    bias: Ints | None = None
+    mantissa: Ints | None = None
+    shift: Ints | None = None
+    table: Ints | None = None
+    image: int = 0
 
     @property
     def where(self) -> str:
@@ -82,13 +149,16 @@ class Op:
 
 @dataclass(frozen=True)
 class Network:
-    """Operations in order of execution; ``inputs`` and ``outputs`` are names of values."""
+    """Operations in order of execution, values by name, tensors in the DMA window by name.
+
+    ``images`` is the number of images that a run takes.
+    """
 
     name: str
     values: dict[str, Value]
     ops: tuple[Op, ...]
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
+    memory: dict[str, MemoryTensor]
+    images: int = 1
 
     @cached_property
     def uses(self) -> dict[str, list[tuple[int, Operand]]]:
@@ -100,40 +170,81 @@ class Network:
         return uses
 
     @cached_property
-    def defined(self) -> dict[str, int]:
-        """By value: index of the operation that writes it, -1 for inputs."""
-        return dict.fromkeys(self.inputs, -1) | {op.result: i for i, op in enumerate(self.ops)}
+    def writers(self) -> dict[str, list[int]]:
+        """By value: indices of the operations that write it, ascending."""
+        writers: dict[str, list[int]] = {name: [] for name in self.values}
+        for index, op in enumerate(self.ops):
+            writers[op.result].append(index)
+        return writers
 
     @cached_property
-    def last_use(self) -> dict[str, int]:
-        """By value: index of the operation after which its memory may be reused; outputs stay one
-        operation longer, while they are stored."""
-        last = {
-            name: max([self.defined[name], *(i for i, _ in uses)])
-            for name, uses in self.uses.items()
-        }
-        return {n: i + (n in self.outputs) for n, i in last.items()}
+    def life(self) -> dict[str, tuple[int, int]]:
+        """By value: indices of the first and last operation that touch it; values that are stored
+        live one operation longer, those that are loaded and never read begin at -1."""
+        life = {}
+        for name, value in self.values.items():
+            touched = [*self.writers[name], *(i for i, _ in self.uses[name])] or [-1]
+            life[name] = min(touched), max(touched) + (value.store is not None)
+        return life
 
 
 def verify_network(network: Network) -> None:
-    """Operations are in order, every value is written once, and shapes fit."""
-    seen = set(network.inputs)
+    """Operations read what was written before, windows and channels fit their values, and every
+    element of a value that is not loaded is written exactly once."""
+    written = {
+        name: np.zeros(value.shape, np.uint8)
+        for name, value in network.values.items()
+        if value.load is None
+    }
     for op in network.ops:
-        result = network.values[op.result]
-        require(op.result not in seen, f"{op.name} writes {op.result} a second time")
+        value = network.values[op.result]
+        require(value.load is None, f"{op.name} writes {op.result}, which is loaded")
         require(bool(op.operands), f"{op.name} reads nothing")
         require(op.kind == "conv" or len(op.operands) == 1, f"{op.name} reads several values")
         for operand in op.operands:
-            require(operand.value in seen, f"{op.name} reads {operand.value} before it is written")
-            value = network.values[operand.value]
-            got = window(value.shape[1:], operand.kernel, operand.stride, operand.padding)
-            require(got == result.shape[1:], f"{op.name}: windows of {operand.value} give {got}")
-            require((operand.weights is not None) == (op.kind == "conv"), f"{op.name}: weights")
-            if operand.weights is not None:
-                need = (result.shape[0], 1 if operand.depthwise else value.shape[0])
-                require(operand.weights.shape == (*need, *operand.kernel), f"{op.name}: weights")
-            elif op.kind == "copy":
-                require(value.planes == result.planes, f"{op.name} changes the digits")
-        seen.add(op.result)
-    for name in network.outputs:
-        require(name in seen, f"output {name} is never written")
+            _verify_operand(network, op, operand, written)
+        r = op.region
+        inside = (
+            op.channel + op.channels <= value.shape[0]
+            and r.y + (r.rows - 1) * r.step[0] < value.shape[1]
+            and r.x + (r.columns - 1) * r.step[1] < value.shape[2]
+        )
+        require(inside, f"{op.name} writes outside {op.result}")
+        written[op.result][
+            op.channel : op.channel + op.channels,
+            r.y : r.y + (r.rows - 1) * r.step[0] + 1 : r.step[0],
+            r.x : r.x + (r.columns - 1) * r.step[1] + 1 : r.step[1],
+        ] += 1
+    for name, count in written.items():
+        require(bool((count == 1).all()), f"elements of {name} are not written exactly once")
+    stored = {v.store.memory for v in network.values.values() if v.store}
+    for name, tensor in network.memory.items():
+        require(tensor.kind == "input" or name in stored, f"{name} is never stored")
+
+
+def _verify_operand(
+    network: Network, op: Op, operand: Operand, written: dict[str, NDArray[np.uint8]]
+) -> None:
+    value = network.values[operand.value]
+    who = f"{op.name} reads {operand.value}"
+    require(operand.channel + operand.channels <= value.shape[0], f"{who} past its channels")
+    spans = [operand.span(a, n) for a, n in enumerate((op.region.rows, op.region.columns))]
+    outside = any(
+        first < 0 or last >= size
+        for (first, last), size in zip(spans, value.shape[1:], strict=True)
+    )
+    require(not outside or operand.halo is not None, f"{who} outside, where nothing is")
+    if operand.value in written:
+        (top, bottom), (left, right) = spans
+        part = written[operand.value][
+            operand.channel : operand.channel + operand.channels,
+            max(top, 0) : bottom + 1,
+            max(left, 0) : right + 1,
+        ]
+        require(bool(part.all()), f"{who} before it is written")
+    require((operand.weights is not None) == (op.kind == "conv"), f"{who}: weights")
+    if operand.weights is not None:
+        need = (op.channels, operand.channels // operand.groups, *operand.kernel)
+        require(operand.weights.shape == need, f"{who}: weights {operand.weights.shape}")
+    elif op.kind == "copy":
+        require(value.planes == network.values[op.result].planes, f"{op.name} changes the digits")

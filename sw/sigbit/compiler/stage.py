@@ -76,7 +76,7 @@ def stage(tiled: Tiled, config: ArchConfig) -> Staged:
         kind: (Ring(depth), item, depth)
         for kind, item, depth in (
             (LoadKind.WEIGHTS, config.weight_word_bytes, config.weight_words),
-            (LoadKind.PARAMS, config.post_lanes * images.ITEM_BYTES, config.param_groups),
+            (LoadKind.PARAMS, config.param_lanes * images.ITEM_BYTES, config.param_groups),
             (LoadKind.TABLE, images.TABLE_BYTES, config.tables),
         )
     }
@@ -188,7 +188,7 @@ def verify_staged(staged: Staged, config: ArchConfig) -> None:
     items = {
         LoadKind.WEIGHTS: config.weight_word_bytes,
         LoadKind.TABLE: images.TABLE_BYTES,
-        LoadKind.PARAMS: config.post_lanes * images.ITEM_BYTES,
+        LoadKind.PARAMS: config.param_lanes * images.ITEM_BYTES,
     }
     memory = {kind: np.zeros((depths[kind], items[kind]), np.uint8) for kind in depths}
     fetches = list(staged.fetches)

@@ -1,12 +1,14 @@
 """The float graph: a network as importers produce it, before quantization, and its evaluation.
 
-Shapes are those of one sample: ``(channels, height, width)`` or, after flattening, ``(features,)``.
+Shapes are those of one sample: ``(channels, height, width)`` of an image, ``(features,)`` of a
+vector, ``(steps, features)`` of a sequence.
 Parameters are held by name in :attr:`FloatGraph.parameters`; nodes refer to them, so that sharing
 survives.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
@@ -14,10 +16,9 @@ from torch import Tensor
 
 from sigbit.ir.integer import GraphError, window
 
-MAX_CONV_KERNEL = 11
-"""Largest height and width of a convolution kernel."""
 MAX_WINDOW = 31
-"""Largest height and width of a pooling window, and of a linear layer's input before flattening."""
+"""Largest height and width of a kernel or pooling window, and of a linear layer's input before
+flattening."""
 
 Padding = tuple[int, int, int, int]
 """(top, left, bottom, right)."""
@@ -42,12 +43,28 @@ class Placeholder(Node):
 
 @dataclass(frozen=True, kw_only=True)
 class Conv2d(Node):
-    """Dense convolution by the parameter ``weight`` ``[out, in, kh, kw]``, padded with 0."""
+    """Convolution by the parameter ``weight`` ``[out, in / groups, kh, kw]``, padded with 0."""
 
     weight: str
     bias: str | None
     stride: tuple[int, int]
     padding: Padding
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvTranspose2d(Node):
+    """Transposed convolution by ``weight`` ``[in, out / groups, kh, kw]``: pixel (y, x) adds its
+    kernel from (y * stride - top, x * stride - left) on; ``crop`` (top, left, bottom, right) is cut
+    off the full result, negative where zeros are appended."""
+
+    weight: str
+    bias: str | None
+    stride: tuple[int, int]
+    crop: Padding
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +94,55 @@ class Relu(Node):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Unary(Node):
+    """``UNARY[function](x, *parameters)`` element by element."""
+
+    function: str
+    parameters: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Add(Node):
     """Sum of two tensors of one shape."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Multiply(Node):
+    """Product, element by element, of two tensors of one shape, or of an image and a
+    ``(channels, 1, 1)`` tensor."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Concat(Node):
+    """Tensors one behind the other along channels or features."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Channels(Node):
+    """Channels (or features) ``index`` of a tensor, in this order: split, slice, shuffle."""
+
+    index: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pad(Node):
+    """A border of zeros around an image, negative where it is cut off."""
+
+    padding: Padding
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upsample(Node):
+    """Every pixel repeated ``factor`` = (lines, columns) times: nearest neighbour."""
+
+    factor: tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Select(Node):
+    """Step ``step`` of a sequence, as a vector."""
+
+    step: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,16 +156,36 @@ class MaxPool2d(Node):
 
 @dataclass(frozen=True, kw_only=True)
 class AvgPool2d(Node):
-    """Mean over windows, padding counted as zeros."""
+    """Sum over windows of a zero-padded image, divided by ``divisor``."""
 
     kernel: tuple[int, int]
     stride: tuple[int, int]
     padding: Padding
+    divisor: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Flatten(Node):
     """``(channels, height, width)`` as a vector in that order."""
+
+
+UNARY: Mapping[str, Callable[..., Tensor]] = MappingProxyType(
+    {
+        "clamp": torch.clamp,
+        "elu": F.elu,
+        "gelu": F.gelu,
+        "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+        "hardsigmoid": F.hardsigmoid,
+        "hardswish": F.hardswish,
+        "leaky_relu": F.leaky_relu,
+        "neg": torch.neg,
+        "sigmoid": torch.sigmoid,
+        "silu": F.silu,
+        "softplus": F.softplus,
+        "tanh": torch.tanh,
+    }
+)
+"""The functions of :class:`Unary`; parameters are those of torch, in its order."""
 
 
 @dataclass(frozen=True)
@@ -147,8 +231,29 @@ class FloatGraph:
         match node:
             case Conv2d():
                 return F.conv2d(
-                    pad(x[0], node.padding), p[node.weight], _get(p, node.bias), node.stride
+                    pad(x[0], node.padding),
+                    p[node.weight],
+                    _get(p, node.bias),
+                    node.stride,
+                    0,
+                    node.dilation,
+                    node.groups,
                 )
+            case ConvTranspose2d():
+                full = F.conv_transpose2d(
+                    x[0],
+                    p[node.weight],
+                    None,
+                    node.stride,
+                    0,
+                    0,
+                    node.groups,
+                    node.dilation,
+                )
+                top, left, bottom, right = node.crop
+                y = pad(full, (-top, -left, -bottom, -right))
+                bias = _get(p, node.bias)
+                return y if bias is None else y + bias[:, None, None]
             case Linear():
                 return F.linear(x[0], p[node.weight], _get(p, node.bias))
             case BatchNorm():
@@ -162,12 +267,28 @@ class FloatGraph:
                 )
             case Relu():
                 return x[0].clamp(0, node.limit)
+            case Unary():
+                return UNARY[node.function](x[0], *node.parameters)
             case Add():
                 return x[0] + x[1]
+            case Multiply():
+                return x[0] * x[1]
+            case Concat():
+                return torch.cat(x, dim=1)
+            case Channels():
+                return x[0][:, list(node.index)]
+            case Pad():
+                return pad(x[0], node.padding)
+            case Upsample():
+                vertical, horizontal = node.factor
+                return x[0].repeat_interleave(vertical, 2).repeat_interleave(horizontal, 3)
+            case Select():
+                return x[0][:, node.step]
             case MaxPool2d():
                 return F.max_pool2d(pad(x[0], node.padding, -torch.inf), node.kernel, node.stride)
             case AvgPool2d():
-                return F.avg_pool2d(pad(x[0], node.padding), node.kernel, node.stride)
+                x0 = pad(x[0], node.padding)
+                return F.avg_pool2d(x0, node.kernel, node.stride, divisor_override=node.divisor)
             case Flatten():
                 return x[0].flatten(1)
         raise GraphError(f"{node.name}: no evaluation of {type(node).__name__}")
@@ -201,15 +322,39 @@ def _expected_shape(
     }
     shape = shapes[0]
     match node:
-        case Conv2d() | MaxPool2d() | AvgPool2d() if len(shape) != 3:
+        case Conv2d() | ConvTranspose2d() | MaxPool2d() | AvgPool2d() | Pad() | Upsample() if (
+            len(shape) != 3
+        ):
             return f"needs a (channels, height, width) input, not {shape}"
         case Conv2d():
-            out, channels, kh, kw = parameter["weight"]
-            if channels != shape[0]:
+            out, channels, *kernel = parameter["weight"]
+            if channels * node.groups != shape[0] or out % node.groups:
+                return (
+                    f"weights for {node.groups} groups of {channels} channels cannot read "
+                    f"{shape[0]} channels"
+                )
+            return (
+                out,
+                *window(shape[1:], tuple(kernel), node.stride, node.padding, node.dilation),
+            )
+        case ConvTranspose2d():
+            channels, out, *kernel = parameter["weight"]
+            if channels != shape[0] or channels % node.groups:
                 return f"weights for {channels} channels cannot read {shape[0]} channels"
-            return (out, *window((shape[1], shape[2]), (kh, kw), node.stride, node.padding))
+            full = (
+                (n - 1) * s + (k - 1) * d + 1
+                for n, s, k, d in zip(shape[1:], node.stride, kernel, node.dilation, strict=True)
+            )
+            height, width = full
+            top, left, bottom, right = node.crop
+            return (out * node.groups, height - top - bottom, width - left - right)
+        case Pad():
+            top, left, bottom, right = node.padding
+            return (shape[0], shape[1] + top + bottom, shape[2] + left + right)
+        case Upsample():
+            return (shape[0], shape[1] * node.factor[0], shape[2] * node.factor[1])
         case MaxPool2d() | AvgPool2d():
-            return (shape[0], *window((shape[1], shape[2]), node.kernel, node.stride, node.padding))
+            return (shape[0], *window(shape[1:], node.kernel, node.stride, node.padding))
         case Linear():
             out, features = parameter["weight"]
             return (
@@ -226,6 +371,24 @@ def _expected_shape(
                 if shapes[0] == shapes[1]
                 else f"operands {shapes[0]} and {shapes[1]} differ in shape"
             )
+        case Multiply():
+            small = (shape[0], 1, 1)
+            fits = shapes[0] == shapes[1] or (len(shape) == 3 and shapes[1] == small)
+            return shape if fits else f"operands {shapes[0]} and {shapes[1]} do not fit together"
+        case Concat():
+            if len({s[1:] for s in shapes}) != 1:
+                return f"operands {shapes} differ in more than their channels"
+            return (sum(s[0] for s in shapes), *shape[1:])
+        case Channels():
+            if not all(0 <= i < shape[0] for i in node.index):
+                return f"channels {node.index} do not exist among {shape[0]}"
+            return (len(node.index), *shape[1:])
+        case Select():
+            if len(shape) != 2 or not 0 <= node.step < shape[0]:
+                return f"step {node.step} of {shape} does not exist"
+            return shape[1:]
+        case Unary():
+            return shape if node.function in UNARY else f"unknown function {node.function!r}"
         case Flatten():
             return (int(torch.Size(shape).numel()),)
         case Relu():
@@ -241,8 +404,10 @@ def verify(graph: FloatGraph) -> None:
     for node in graph.nodes:
         if node.name in seen:
             raise GraphError(f"{node.name}: a second node of this name")
-        operands = {Placeholder: 0, Add: 2}.get(type(node), 1)
-        if len(node.inputs) != operands:
+        operands = {Placeholder: 0, Add: 2, Multiply: 2, Concat: len(node.inputs)}.get(
+            type(node), 1
+        )
+        if len(node.inputs) != operands or (isinstance(node, Concat) and not operands):
             raise GraphError(
                 f"{node.name}: {type(node).__name__} has {operands} operands, "
                 f"not {len(node.inputs)}"
@@ -253,10 +418,10 @@ def verify(graph: FloatGraph) -> None:
         for parameter in parameter_names(node):
             if parameter not in graph.parameters:
                 raise GraphError(f"{node.name}: parameter {parameter!r} does not exist")
-        if len(node.shape) not in (1, 3) or min(node.shape) < 1:
+        if not 1 <= len(node.shape) <= 3 or min(node.shape) < 1:
             raise GraphError(
-                f"{node.name}: shape must be (channels, height, width) or (features,), "
-                f"not {node.shape}"
+                f"{node.name}: shape must be (channels, height, width), (features,) or "
+                f"(steps, features), not {node.shape}"
             )
         if not isinstance(node, Placeholder):
             expected = _expected_shape(graph, node, [seen[t].shape for t in node.inputs])

@@ -3,11 +3,13 @@
 Tensors hold *stored* integers, sums of ``planes`` native activation digits; ``real = scale *
 (stored + zero)``. A convolution accumulates any number of sources (dense or depthwise), so a
 residual addition is one more source with a 1x1 depthwise kernel, an average pooling a depthwise
-kernel of ones, a linear layer a kernel of its input's size. Padding stands for the real
-value 0, hence for the stored integer ``-zero``.
+kernel of ones, a linear layer a kernel of its input's size, a transposed convolution and a nearest
+upsampling a convolution of the input with zeros between its pixels. Padding and those zeros stand
+for the real value 0, hence for the stored integer ``-zero``. :class:`Gather` moves channels.
 """
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -51,8 +53,9 @@ class Source:
     """One operand of a convolution: ``weights`` ``[oc, ic / groups, kh, kw]`` are integers of the
     weight grid of ``terms`` terms.
 
-    ``groups`` is 1 (dense) or the number of channels (depthwise). ``padding`` is (top, left,
-    bottom, right).
+    Between neighbouring pixels of the tensor lie ``upsampling - 1`` zeros; around that comes
+    ``padding`` (top, left, bottom, right), negative where it crops; over that the kernel slides,
+    its taps ``dilation`` apart. ``upsampling`` needs a stride of 1.
     """
 
     tensor: str
@@ -61,6 +64,14 @@ class Source:
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
     groups: int = 1
+    dilation: tuple[int, int] = (1, 1)
+    upsampling: tuple[int, int] = (1, 1)
+
+    def window(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Output height and width for an input of ``size``."""
+        spread = tuple((n - 1) * u + 1 for n, u in zip(size, self.upsampling, strict=True))
+        kernel = self.weights.shape[2:]
+        return window(spread, kernel, self.stride, self.padding, self.dilation)
 
 
 @dataclass(frozen=True)
@@ -99,7 +110,20 @@ class MaxPool:
     location: str = ""
 
 
-Node = Input | Conv | MaxPool
+@dataclass(frozen=True)
+class Gather:
+    """Channels of one or more tensors of equal size, scale, zero and planes: concatenation, split,
+    shuffle. Row i of ``channels`` ``[C, 2]`` names tensor and channel that become channel i."""
+
+    name: str
+    tensors: tuple[str, ...]
+    channels: Ints
+    type: TensorType
+    kind: str = "gather"
+    location: str = ""
+
+
+Node = Input | Conv | MaxPool | Gather
 
 
 @dataclass(frozen=True)
@@ -143,6 +167,8 @@ class IntegerGraph:
                 values[node.name] = inputs[node.name].to(torch.int64)
             elif isinstance(node, Conv):
                 values[node.name] = self._conv(node, values)
+            elif isinstance(node, Gather):
+                values[node.name] = gather([values[t] for t in node.tensors], node.channels)
             else:
                 x = _pad(values[node.tensor], node.padding, self.act_format.min).double()
                 values[node.name] = F.max_pool2d(x, node.kernel, node.stride).to(torch.int64)
@@ -150,19 +176,11 @@ class IntegerGraph:
 
     def accumulate(self, node: Conv, values: dict[str, Tensor]) -> Tensor:
         """The accumulators of ``node``, without bias: int64 ``[batch, oc, H, W]``, exact."""
-        total: Tensor | None = None
-        for source in node.sources:
-            zero = self[source.tensor].type.zero
-            x = _pad(values[source.tensor], source.padding, -zero).double()
-            weights = torch.from_numpy(source.weights).double()
-            part = (
-                F.conv2d(x, weights, stride=source.stride, groups=source.groups)
-                .round()
-                .to(torch.int64)
-            )
-            total = part if total is None else total + part
-        assert total is not None
-        return total
+        parts = (
+            convolve(values[s.tensor], s, self[s.tensor].type.zero, torch.from_numpy(s.weights))
+            for s in node.sources
+        )
+        return functools.reduce(torch.add, parts)
 
     def _conv(self, node: Conv, values: dict[str, Tensor]) -> Tensor:
         acc = self.accumulate(node, values).numpy()
@@ -171,31 +189,76 @@ class IntegerGraph:
         return torch.from_numpy(node.table[y & (numerics.TABLE_ENTRIES - 1)])
 
 
+def convolve(x: Tensor, source: Source, zero: int, weights: Tensor) -> Tensor:
+    """The sums that ``source`` with these ``weights`` adds for stored integers ``x`` ``[batch, C,
+    H, W]`` of a tensor with ``zero``: int64, exact."""
+    peak = float(x.abs().max()) if x.numel() else 0.0
+    bound = max(peak, abs(zero)) * float(weights.abs().flatten(1).sum(1).max())
+    dtype = torch.float32 if bound < 1 << 24 else torch.float64
+    spread = _spread(x.to(dtype), source.upsampling, -zero)
+    padded = _pad(spread, source.padding, -zero)
+    sums = F.conv2d(
+        padded,
+        weights.to(dtype),
+        stride=source.stride,
+        dilation=source.dilation,
+        groups=source.groups,
+    )
+    return sums.round().to(torch.int64)
+
+
+def gather(tensors: Sequence[Tensor], channels: Ints) -> Tensor:
+    """``channels`` (rows: tensor, channel) of ``tensors`` ``[batch, C, H, W]``."""
+    starts = np.cumsum([0, *(t.shape[1] for t in tensors[:-1])])
+    index = torch.from_numpy(starts[channels[:, 0]] + channels[:, 1])
+    return torch.cat(list(tensors), dim=1)[:, index]
+
+
+def _spread(x: Tensor, upsampling: tuple[int, int], value: int) -> Tensor:
+    """``x`` ``[..., H, W]`` with ``upsampling - 1`` times ``value`` between neighbours."""
+    if upsampling == (1, 1):
+        return x
+    height, width = ((n - 1) * u + 1 for n, u in zip(x.shape[-2:], upsampling, strict=True))
+    spread = x.new_full((*x.shape[:-2], height, width), value)
+    spread[..., :: upsampling[0], :: upsampling[1]] = x
+    return spread
+
+
 def _pad(x: Tensor, padding: tuple[int, int, int, int], value: int) -> Tensor:
     top, left, bottom, right = padding
     return F.pad(x, (left, right, top, bottom), value=value)
 
 
 def window(
-    size: tuple[int, int],
-    kernel: tuple[int, int],
+    size: tuple[int, ...],
+    kernel: tuple[int, ...],
     stride: tuple[int, int],
     padding: tuple[int, int, int, int],
+    dilation: tuple[int, int] = (1, 1),
 ) -> tuple[int, int]:
     """Output height and width of a sliding window."""
     top, left, bottom, right = padding
     return (
-        (size[0] + top + bottom - kernel[0]) // stride[0] + 1,
-        (size[1] + left + right - kernel[1]) // stride[1] + 1,
+        (size[0] + top + bottom - (kernel[0] - 1) * dilation[0] - 1) // stride[0] + 1,
+        (size[1] + left + right - (kernel[1] - 1) * dilation[1] - 1) // stride[1] + 1,
     )
 
 
 def macs(graph: IntegerGraph, node: Node) -> int:
-    """Native multiply-accumulates of a node: products times term pairs."""
+    """Native multiply-accumulates of a node: products times term pairs; those with the zeros of
+    ``upsampling`` do not count."""
     if not isinstance(node, Conv):
         return 0
     _, h, w = node.type.shape
-    return sum(s.weights.size * h * w * s.terms * graph[s.tensor].type.planes for s in node.sources)
+    return sum(
+        s.weights.size
+        * h
+        * w
+        * s.terms
+        * graph[s.tensor].type.planes
+        // (s.upsampling[0] * s.upsampling[1])
+        for s in node.sources
+    )
 
 
 def verify(graph: IntegerGraph) -> None:
@@ -215,7 +278,7 @@ def verify(graph: IntegerGraph) -> None:
             node,
             f"scale must be positive, not {node.type.scale}",
         )
-        for tensor in _tensors(node):
+        for tensor in tensors_of(node):
             need(tensor in seen, node, f"reads {tensor!r}, which is not an earlier node")
             need(
                 -seen[tensor].type.zero in graph.act_grid(seen[tensor].type.planes).values,
@@ -250,19 +313,23 @@ def verify(graph: IntegerGraph) -> None:
             need(len(node.sources) > 0, node, "a convolution needs a source")
             for s in node.sources:
                 c, h, w = seen[s.tensor].type.shape
-                need(s.groups in (1, c), node, f"groups must be 1 or {c}, not {s.groups}")
+                need(
+                    s.groups > 0 and c % s.groups == 0 and channels % s.groups == 0,
+                    node,
+                    f"groups must divide {c} input and {channels} output channels, not {s.groups}",
+                )
+                need(
+                    s.upsampling == (1, 1) or s.stride == (1, 1),
+                    node,
+                    f"upsampling {s.upsampling} needs a stride of 1, not {s.stride}",
+                )
                 need(
                     s.weights.shape[:2] == (channels, c // s.groups),
                     node,
                     f"weights {list(s.weights.shape)} do not fit {c} input and {channels} output "
                     "channels",
                 )
-                need(
-                    s.groups == 1 or channels == c,
-                    node,
-                    "a depthwise source needs as many output as input channels",
-                )
-                got = window((h, w), s.weights.shape[2:], s.stride, s.padding)
+                got = s.window((h, w))
                 need(
                     got == (height, width),
                     node,
@@ -282,6 +349,23 @@ def verify(graph: IntegerGraph) -> None:
                 node,
                 "max pooling needs one plane",
             )
+        elif isinstance(node, Gather):
+            types = [seen[t].type for t in node.tensors]
+            same = {(t.shape[1:], t.planes, t.scale, t.zero) for t in (*types, node.type)}
+            need(len(same) == 1, node, f"tensors differ in size, planes, scale or zero: {same}")
+            need(
+                node.channels.shape == (node.type.shape[0], 2),
+                node,
+                f"channels must have shape [{node.type.shape[0]}, 2]",
+            )
+            need(
+                all(
+                    0 <= t < len(types) and 0 <= c < types[t].shape[0]
+                    for t, c in node.channels.tolist()
+                ),
+                node,
+                "channels name what its tensors do not have",
+            )
         else:
             values = graph.act_grid(node.type.planes).values
             need(
@@ -295,8 +379,11 @@ def verify(graph: IntegerGraph) -> None:
             raise GraphError(f"output {name!r} is not a node")
 
 
-def _tensors(node: Node) -> Iterator[str]:
+def tensors_of(node: Node) -> Iterator[str]:
+    """Names of the tensors that a node reads."""
     if isinstance(node, Conv):
         yield from (s.tensor for s in node.sources)
     elif isinstance(node, MaxPool):
         yield node.tensor
+    elif isinstance(node, Gather):
+        yield from node.tensors
