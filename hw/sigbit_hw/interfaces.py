@@ -46,12 +46,29 @@ class Error(Signature):
         super().__init__({"valid": Out(1), "cause": Out(4), "index": Out(INDEX_BITS)})
 
 
+def slots_per_write(config: ArchConfig) -> int:
+    """Most slots that an :class:`ActWrite` transfer carries: those of a bus beat, a slot a bank."""
+    return min(config.pixels, config.bus_bits // config.slot_bits)
+
+
 class ActWrite(Signature):
-    """Slot writes into the activation memory: a stream, held up while the drain uses the port."""
+    """Writes of consecutive slots into the activation memory, held up while the drain uses a port.
+
+    A transfer writes the first ``count`` (at least 1) of ``data`` to ``slot``, ``slot + 1``, …, all
+    of them in one later cycle. ``busy``: an earlier transfer has not been written before this
+    cycle; once it is low, every earlier transfer can be read.
+    """
 
     def __init__(self, config: ArchConfig) -> None:
-        payload = data.StructLayout({"slot": ceil_log2(config.act_slots), "data": config.slot_bits})
-        super().__init__({"stream": Out(stream.Signature(payload))})
+        slots = slots_per_write(config)
+        payload = data.StructLayout(
+            {
+                "slot": ceil_log2(config.act_slots),
+                "count": range(slots + 1),
+                "data": data.ArrayLayout(config.slot_bits, slots),
+            }
+        )
+        super().__init__({"stream": Out(stream.Signature(payload)), "busy": In(1)})
 
 
 class ActRead(Signature):
