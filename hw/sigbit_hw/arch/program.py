@@ -182,9 +182,10 @@ class LayerInfo:
 
 @dataclass(frozen=True)
 class ExecInfo:
-    """The part of a layer's output that the ``EXEC`` at ``index`` writes, for one image: channels
-    from ``channel`` on; of the pixels, in this order, ``rows`` lines of ``columns``, from (``y``,
-    ``x``) on, ``step`` = (dy, dx) apart."""
+    """The part of a layer's output that the ``EXEC`` at ``index`` writes, for one image:
+    ``channels`` channels from ``channel`` on (None: as many as it writes, up to the layer's last);
+    of the pixels, in this order, ``rows`` lines of ``columns``, from (``y``, ``x``) on, ``step`` =
+    (dy, dx) apart."""
 
     index: int
     layer: str
@@ -195,6 +196,7 @@ class ExecInfo:
     columns: int
     step: tuple[int, int] = (1, 1)
     image: int = 0
+    channels: int | None = None
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,10 @@ class Mismatch:
     got: int
 
     def __str__(self) -> str:
-        return (f"{self.layer}: {self.count} of {self.total} differ, first at {list(self.index)}: "
-                f"{self.got} instead of {self.expected}")
+        return (
+            f"{self.layer}: {self.count} of {self.total} differ, first at {list(self.index)}: "
+            f"{self.got} instead of {self.expected}"
+        )
 
 
 def compare(expected: Mapping[str, ArrayLike], got: Mapping[str, ArrayLike]) -> list[Mismatch]:
@@ -37,14 +39,18 @@ def compare(expected: Mapping[str, ArrayLike], got: Mapping[str, ArrayLike]) -> 
             raise ValueError(f"layer {name!r} has no expected values; there are {sorted(expected)}")
         want, have = np.asarray(expected[name]), np.asarray(value)
         if want.shape != have.shape:
-            raise ValueError(f"layer {name!r} must have shape {list(want.shape)}, "
-                             f"not {list(have.shape)}")
+            raise ValueError(
+                f"layer {name!r} must have shape {list(want.shape)}, not {list(have.shape)}"
+            )
         total += have.size
         wrong = want != have
         if wrong.any():
             index = tuple(int(i) for i in np.argwhere(wrong)[0])
-            mismatches.append(Mismatch(name, int(wrong.sum()), have.size, index,
-                                       int(want[index]), int(have[index])))
+            mismatches.append(
+                Mismatch(
+                    name, int(wrong.sum()), have.size, index, int(want[index]), int(have[index])
+                )
+            )
     if not total:
         raise ValueError("nothing to compare: no layer has an element")
     return mismatches

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.assembler import listing
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.program import Program, ProgramError
+from sigbit_hw.arch.program import Port, Program, ProgramError
 from sigbit_hw.arch.regs import CAUSE_DOC, Cause
 
 Ints = NDArray[np.int64]
@@ -32,7 +32,7 @@ class DeviceError(Exception):
 
 def _describe(program: Program, index: int) -> str:
     """Listing line and layer of an instruction, as far as it can be decoded."""
-    word = program.instructions[index * isa.WORD_BYTES:(index + 1) * isa.WORD_BYTES]
+    word = program.instructions[index * isa.WORD_BYTES : (index + 1) * isa.WORD_BYTES]
     if word.size < isa.WORD_BYTES:
         return " (past the end of the program)"
     try:
@@ -56,11 +56,11 @@ class Event:
 
 @dataclass
 class RunResult:
-    """What a device gives back for N images.
+    """What a device gives back for N images, in runs of ``Program.images``.
 
     ``outputs`` and ``layers`` hold stored integers ``[N, C, H, W]`` by name; ``layers`` is empty
-    unless asked for. ``cycles`` ``[N]`` is ``None`` and ``counters`` empty where the device does
-    not count; ``timeline`` is that of the first image and may be empty.
+    unless asked for. ``cycles`` ``[runs]`` is ``None`` and ``counters`` empty where the device does
+    not count; ``timeline`` is that of the first run and may be empty.
     """
 
     outputs: dict[str, Ints]
@@ -81,9 +81,16 @@ class Device(Protocol):
     def config(self) -> ArchConfig:
         """The accelerator it is."""
 
-    def run(self, program: Program, inputs: Inputs, *, layers: bool = False,
-            on_image: Callable[[int], None] | None = None) -> RunResult:
-        """Run every image; ``on_image(i)`` is called when image i is done.
+    def run(
+        self,
+        program: Program,
+        inputs: Inputs,
+        *,
+        layers: bool = False,
+        on_image: Callable[[int], None] | None = None,
+    ) -> RunResult:
+        """Run all images, whose number is a multiple of ``program.images``; ``on_image(i)`` is
+        called when image i is done.
 
         Raises :class:`ProgramError` for a Program or inputs that do not fit, :class:`DeviceError`
         when the accelerator stops with an error.
@@ -91,49 +98,82 @@ class Device(Protocol):
 
 
 def check_stored(program: Program, inputs: Inputs) -> dict[str, Ints]:
-    """``inputs`` by port name as int64 ``[N, C, H, W]``; :class:`ProgramError` if a shape, type or
-    value is wrong."""
+    """``inputs`` by port name as int64 ``[N, C, H, W]``; :class:`ProgramError` if a shape, type,
+    value or the number of images is wrong."""
     if not isinstance(inputs, Mapping):
-        if len(program.inputs) != 1:
-            raise ProgramError(f"{program.name} has the inputs {[p.name for p in program.inputs]}: "
-                               "give a dict of arrays by name")
-        inputs = {program.inputs[0].name: inputs}
+        inputs = {only_input(program).name: inputs}
     wanted = {port.name for port in program.inputs}
     if set(inputs) != wanted:
-        raise ProgramError(f"{program.name} needs the inputs {sorted(wanted)}, "
-                           f"not {sorted(inputs)}")
-    stored = {}
-    for port in program.inputs:
-        array = np.asarray(inputs[port.name])
-        if array.dtype.kind not in "iu":
-            raise ProgramError(f"{port.name}: stored integers must have an integer type, "
-                               f"not {array.dtype}")
-        if array.ndim != 4 or array.shape[1:] != tuple(port.shape) or not len(array):
-            shape = ", ".join(map(str, port.shape))
-            raise ProgramError(f"{port.name} must have shape [N, {shape}] with N >= 1, "
-                               f"not {list(array.shape)}")
-        array = array.astype(np.int64)
-        if array.min() < port.low or array.max() > port.high:
-            raise ProgramError(f"{port.name}: stored integers must be in "
-                               f"[{port.low}, {port.high}], not [{array.min()}, {array.max()}]")
-        stored[port.name] = array
-    if len({len(array) for array in stored.values()}) > 1:
-        raise ProgramError(f"all inputs must have the same number of images, not "
-                           f"{ {name: len(array) for name, array in stored.items()} }")
+        raise ProgramError(
+            f"{program.name} needs the inputs {sorted(wanted)}, not {sorted(inputs)}"
+        )
+    stored = {port.name: _checked(port, inputs[port.name]) for port in program.inputs}
+    counts = {name: len(array) for name, array in stored.items()}
+    if len(set(counts.values())) > 1:
+        raise ProgramError(f"all inputs must have the same number of images, not {counts}")
+    for name, count in counts.items():
+        if count % program.images:
+            raise ProgramError(
+                f"{name}: {program.name} takes {program.images} images a run: their number must "
+                f"be a multiple of that, not {count}; Session.run takes any number"
+            )
     return stored
 
 
-def window_of(program: Program, stored: Mapping[str, Ints], image: int) -> NDArray[np.uint8]:
-    """The DMA window before a run: program, constants and the inputs of one image, the rest 0."""
+def only_input(program: Program) -> Port:
+    """The input port; :class:`ProgramError` if there are several."""
+    if len(program.inputs) != 1:
+        raise ProgramError(
+            f"{program.name} has the inputs {[p.name for p in program.inputs]}: "
+            "give a dict of arrays by name"
+        )
+    return program.inputs[0]
+
+
+def _checked(port: Port, array: Ints) -> Ints:
+    array = np.asarray(array)
+    if array.dtype.kind not in "iu":
+        raise ProgramError(
+            f"{port.name}: stored integers must have an integer type, not {array.dtype}"
+        )
+    if array.ndim != 4 or array.shape[1:] != tuple(port.shape) or not len(array):
+        shape = ", ".join(map(str, port.shape))
+        raise ProgramError(
+            f"{port.name} must have shape [N, {shape}] with N >= 1, not {list(array.shape)}"
+        )
+    array = array.astype(np.int64)
+    if array.min() < port.low or array.max() > port.high:
+        raise ProgramError(
+            f"{port.name}: stored integers must be in [{port.low}, {port.high}], "
+            f"not [{array.min()}, {array.max()}]"
+        )
+    return array
+
+
+def window_of(program: Program, stored: Mapping[str, Ints], run: int) -> NDArray[np.uint8]:
+    """The DMA window before run number ``run``: program, constants and the inputs of
+    ``program.images`` images from ``run * program.images`` on, the rest 0."""
     memory = program.memory()
+    first = run * program.images
     for port in program.inputs:
-        data = port.pack(stored[port.name][image], program.config)
-        memory[port.offset:port.offset + data.size] = data
+        for image, part in enumerate(port_parts(program, port)):
+            memory[part] = port.pack(stored[port.name][first + image], program.config)
     return memory
 
 
 def unpack_outputs(program: Program, memory: NDArray[np.uint8]) -> dict[str, Ints]:
-    """Stored integers ``[C, H, W]`` of every output in the DMA window after a run."""
-    config = program.config
-    return {port.name: port.unpack(memory[port.offset:port.offset + port.bytes(config)], config)
-            for port in program.outputs}
+    """Stored integers ``[program.images, C, H, W]`` of every output in the DMA window after a
+    run."""
+    return {
+        port.name: np.stack(
+            [port.unpack(memory[part], program.config) for part in port_parts(program, port)]
+        )
+        for port in program.outputs
+    }
+
+
+def port_parts(program: Program, port: Port) -> list[slice]:
+    """Where every image of a port lies in the DMA window."""
+    size = port.bytes(program.config)
+    starts = [port.offset + image * size for image in range(program.images)]
+    return [slice(start, start + size) for start in starts]

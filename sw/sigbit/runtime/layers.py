@@ -11,7 +11,7 @@ Ints = NDArray[np.int64]
 
 
 class LayerCollector:
-    """Assembles the layers of one image from the codes that draining EXECs leave in their slots.
+    """Assembles the layers of one run from the codes that draining EXECs leave in their slots.
 
     A layer's stored integers can be collected right after the EXEC has written them, whatever
     happens to the slots later: ask :meth:`slots_of` where they lie, read the codes, give them to
@@ -22,7 +22,9 @@ class LayerCollector:
         self._config = program.config
         self._info = {info.index: info for info in program.execs}
         self._shapes = {layer.name: layer.shape for layer in program.layers}
-        self._grids = {layer.name: self._config.act_grid(layer.planes) for layer in program.layers}
+        self._images = program.images
+        codes = np.arange(1 << self._config.act_format.bits)
+        self._digits = np.asarray(self._config.act_format.decode(codes), np.int32)
         self._instrs: dict[int, tuple[Instr, Instr]] = {}
         try:
             listing = program.listing
@@ -34,13 +36,16 @@ class LayerCollector:
                 out = instr
             elif index in self._info:
                 if instr.opcode != Opcode.EXEC or not instr.drain or out is None:
-                    raise ValueError(f"instruction {index} is listed as writing layer "
-                                     f"{self._info[index].layer!r}, but is not a draining EXEC "
-                                     "after an OUT")
+                    raise ValueError(
+                        f"instruction {index} is listed as writing layer "
+                        f"{self._info[index].layer!r}, but is not a draining EXEC "
+                        "after an OUT"
+                    )
                 self._instrs[index] = (out, instr)
         if missing := set(self._info) - set(self._instrs):
-            raise ValueError(f"the program has no instructions {sorted(missing)}, "
-                             "which should write layers")
+            raise ValueError(
+                f"the program has no instructions {sorted(missing)}, which should write layers"
+            )
         self.clear()
 
     @property
@@ -53,10 +58,11 @@ class LayerCollector:
         return addressing.write_slots(*self._instrs[index], self._config)
 
     def clear(self) -> None:
-        """Forget everything added: the next image begins."""
+        """Forget everything added: the next run begins."""
         names = sorted({info.layer for info in self._info.values()})
-        self._values = {name: np.zeros(self._shapes[name], np.int64) for name in names}
-        self._written = {name: np.zeros(self._shapes[name], np.int64) for name in names}
+        shapes = {name: (self._images, *self._shapes[name]) for name in names}
+        self._values = {name: np.zeros(shape, np.int32) for name, shape in shapes.items()}
+        self._written = {name: np.zeros(shape, np.uint8) for name, shape in shapes.items()}
 
     def add(self, index: int, codes: NDArray[np.uint8]) -> None:
         """Take the codes that the slots of ``slots_of(index)`` hold, shape
@@ -66,22 +72,45 @@ class LayerCollector:
         if info is None:
             return
         channels, height, width = self._shapes[info.layer]
-        stored = self._grids[info.layer].decode(codes)
+        stored = self._decode(codes)
         slots, pixels, lanes = stored.shape
-        stored = stored.transpose(0, 2, 1).reshape(slots * lanes, pixels)[:channels - info.channel]
-        if info.pixel + pixels > height * width:
-            raise ValueError(f"instruction {index} writes pixels {info.pixel} to "
-                             f"{info.pixel + pixels - 1} of layer {info.layer!r}, which has "
-                             f"{height * width}")
-        part = np.s_[info.channel:info.channel + len(stored), info.pixel:info.pixel + pixels]
-        self._values[info.layer].reshape(channels, -1)[part] = stored
-        self._written[info.layer].reshape(channels, -1)[part] += 1
+        y, x = (
+            slice(first, first + (count - 1) * step + 1, step)
+            for first, count, step in (
+                (info.y, info.rows, info.step[0]),
+                (info.x, info.columns, info.step[1]),
+            )
+        )
+        if pixels != info.rows * info.columns or y.stop > height or x.stop > width:
+            raise ValueError(
+                f"instruction {index} writes {pixels} pixels as {info.rows} x {info.columns} of "
+                f"layer {info.layer!r} up to ({y.stop}, {x.stop}), which has {height} x {width}"
+            )
+        last = channels if info.channels is None else info.channel + info.channels
+        count = min(slots * lanes, last - info.channel)
+        if info.channel + count > channels:
+            raise ValueError(
+                f"instruction {index} writes channels up to {info.channel + count} of layer "
+                f"{info.layer!r}, which has {channels}"
+            )
+        stored = stored.transpose(0, 2, 1).reshape(slots * lanes, info.rows, info.columns)
+        part = np.s_[info.image, info.channel : info.channel + count, y, x]
+        self._values[info.layer][part] = stored[:count]
+        self._written[info.layer][part] += 1
 
     def layers(self) -> dict[str, Ints]:
-        """Stored integers ``[C, H, W]`` by layer; ``ValueError`` unless every element was added
-        exactly once."""
+        """Stored integers ``[images, C, H, W]`` by layer; ``ValueError`` unless every element was
+        added exactly once."""
         for name, written in self._written.items():
             if wrong := np.count_nonzero(written != 1):
-                raise ValueError(f"layer {name!r}: {wrong} of {written.size} elements were not "
-                                 "written exactly once")
-        return {name: values.copy() for name, values in self._values.items()}
+                raise ValueError(
+                    f"layer {name!r}: {wrong} of {written.size} elements were not "
+                    "written exactly once"
+                )
+        return {name: values.astype(np.int64) for name, values in self._values.items()}
+
+    def _decode(self, codes: NDArray[np.uint8]) -> NDArray[np.int32]:
+        """Stored integers of codes ``[planes, ...]``."""
+        radix = self._config.term_radix_bits
+        digits = self._digits[codes]
+        return np.sum([d << (radix * plane) for plane, d in enumerate(digits)], axis=0)

@@ -1,12 +1,13 @@
 """A Program on a device, fed with users' arrays."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sigbit.runtime.device import Device, RunResult, check_stored
+from sigbit.runtime.device import Device, RunResult, check_stored, only_input
 from sigbit_hw.arch.program import Port, Program, ProgramError
 
 Ints = NDArray[np.int64]
@@ -21,15 +22,15 @@ def stored_inputs(program: Program, inputs: ArrayLike | Mapping[str, ArrayLike])
     An array ``[C, H, W]`` is one image.
     """
     if not isinstance(inputs, Mapping):
-        if len(program.inputs) != 1:
-            raise ProgramError(f"{program.name} has the inputs {[p.name for p in program.inputs]}: "
-                               "give a dict of arrays by name")
-        inputs = {program.inputs[0].name: inputs}
+        inputs = {only_input(program).name: inputs}
     ports = {port.name: port for port in program.inputs}
     if unknown := set(inputs) - set(ports):
-        raise ProgramError(f"{program.name} has no inputs {sorted(unknown)}; "
-                           f"it has {sorted(ports)}")
-    return check_stored(program, {name: _stored(ports[name], x) for name, x in inputs.items()})
+        raise ProgramError(
+            f"{program.name} has no inputs {sorted(unknown)}; it has {sorted(ports)}"
+        )
+    return check_stored(
+        replace(program, images=1), {name: _stored(ports[name], x) for name, x in inputs.items()}
+    )
 
 
 def _stored(port: Port, x: ArrayLike) -> Ints:
@@ -39,13 +40,16 @@ def _stored(port: Port, x: ArrayLike) -> Ints:
     if array.dtype.kind == "f":
         return port.quantize(array)
     if array.dtype.kind not in "iu":
-        raise ProgramError(f"{port.name} must hold floating-point numbers or integers, "
-                           f"not {array.dtype}")
+        raise ProgramError(
+            f"{port.name} must hold floating-point numbers or integers, not {array.dtype}"
+        )
     value = array.astype(np.int64)
     low, high = port.low + port.zero, port.high + port.zero
     if value.size and (value.min() < low or value.max() > high):
-        raise ProgramError(f"{port.name}: integers must be in [{low}, {high}] (units of the "
-                           f"input's scale {port.scale:g}), not [{value.min()}, {value.max()}]")
+        raise ProgramError(
+            f"{port.name}: integers must be in [{low}, {high}] (units of the "
+            f"input's scale {port.scale:g}), not [{value.min()}, {value.max()}]"
+        )
     return value - port.zero
 
 
@@ -57,8 +61,27 @@ class Session:
         self.device = device
         self.program.require(device.config)
 
-    def run(self, inputs: ArrayLike | Mapping[str, ArrayLike], *, layers: bool = False,
-            on_image: Callable[[int], None] | None = None) -> RunResult:
-        """Convert ``inputs`` as :func:`stored_inputs` does and run them."""
-        return self.device.run(self.program, stored_inputs(self.program, inputs), layers=layers,
-                               on_image=on_image)
+    def run(
+        self,
+        inputs: ArrayLike | Mapping[str, ArrayLike],
+        *,
+        layers: bool = False,
+        on_image: Callable[[int], None] | None = None,
+    ) -> RunResult:
+        """Convert ``inputs`` as :func:`stored_inputs` does and run them, any number of images: the
+        last one is repeated until the last run is full."""
+        stored = stored_inputs(self.program, inputs)
+        count = len(next(iter(stored.values())))
+        missing = -count % self.program.images
+
+        def done(image: int) -> None:
+            if on_image and image < count:
+                on_image(image)
+
+        full = {n: np.pad(x, ((0, missing), *[(0, 0)] * 3), "edge") for n, x in stored.items()}
+        result = self.device.run(self.program, full, layers=layers, on_image=done)
+        return replace(
+            result,
+            outputs={name: value[:count] for name, value in result.outputs.items()},
+            layers={name: value[:count] for name, value in result.layers.items()},
+        )
