@@ -19,6 +19,18 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--hours``: how long the campaign of random networks runs; 0 is its short form."""
+    parser.addoption("--hours", type=float, default=0.0,
+                     help="draw random networks (tests/e2e) for this long")
+
+
+@pytest.fixture
+def hours(request: pytest.FixtureRequest) -> float:
+    """How long the campaign of random networks runs; 0: the short form."""
+    return float(request.config.getoption("--hours"))
+
+
 def pytest_report_header() -> str:
     """Name the seed, so that a failure can be repeated."""
     return f"SIGBIT_SEED={os.environ.get('SIGBIT_SEED', '0')}"
