@@ -1,6 +1,7 @@
 """The arithmetic of ``EXEC``: gather, multiply-accumulate or maximum, requantize, look up."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from sigbit_hw.arch import addressing, numerics
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.formats import EsbFormat
-from sigbit_hw.arch.isa import Instr, Mode
+from sigbit_hw.arch.isa import WRAP_MIN, Instr, Mode, Opcode
 
 Ints = NDArray[np.int64]
 Codes = NDArray[np.uint8]
@@ -31,6 +32,23 @@ def need(condition: bool, message: str) -> None:
         raise Misuse(message)
 
 
+@lru_cache(maxsize=1 << 12)
+def bank_conflicts(out: Instr, execute: Instr, config: ArchConfig) -> int:
+    """``addressing.bank_conflicts``, counted in one row and remembered."""
+    return addressing.bank_conflicts(out, execute, config)
+
+
+def need_banks(out: Instr, execute: Instr, config: ArchConfig) -> None:
+    """Raise :class:`Misuse` where two slots that a cycle of the drain writes lie in one bank."""
+    shape = Instr(Opcode.EXEC, mode=execute.mode, run=execute.run, wrap=execute.wrap)
+    steps = {name: out.values[name] for name in ("d_slot", "d_pix", "d_col", "d_line")}
+    place = Instr(Opcode.OUT, n_slots=out.n_slots, phases=out.phases, **steps)
+    need(not bank_conflicts(place, shape, config),
+         f"writes two slots of one bank in a cycle of the drain, which writes {config.drain_pixels} "
+         f"pixels of {config.drain_slots} channel slots, with {steps}, phases={out.phases}, "
+         f"wrap={execute.wrap}")
+
+
 @dataclass(frozen=True)
 class Nest:
     """An ``EXEC`` with the segments it takes, checked.
@@ -45,10 +63,15 @@ class Nest:
 
     def __post_init__(self) -> None:
         e, lanes = self.execute, self.config.pixels
-        need(e.wrap >= lanes, f"wrap must be at least pixels ({lanes}), not {e.wrap}")
+        least = min(WRAP_MIN, lanes)
+        need(e.run <= e.wrap or e.wrap >= least,
+             f"lines that end inside a run must have at least {least} pixels, not wrap={e.wrap}")
+        for name, value in addressing.column_steps(e.wrap, self.config).items():
+            need(e.values[name] == value, f"{name} must be {value} for wrap={e.wrap}, "
+                                          f"not {e.values[name]}")
         for s in self.segments:
-            need(s.d_wrap % lanes == 0,
-                 f"segment {s.index}: d_wrap must be a multiple of pixels={lanes}, not {s.d_wrap}")
+            need(s.gap % lanes == 0,
+                 f"segment {s.index}: gap must be a multiple of pixels={lanes}, not {s.gap}")
         need((bool(e.drain) and not e.keep) or e.n_ocb * self.blocks == 1,
              "an EXEC that keeps its accumulators or does not drain must have one block only")
 

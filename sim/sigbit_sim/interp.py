@@ -1,7 +1,7 @@
 """The interpreter: the executable definition of the instruction set.
 
-Instructions run one after another in program order, images one after another, each from a machine
-whose memories are blank. Arithmetic and addresses come from ``sigbit_hw.arch``.
+Instructions run one after another in program order; runs of ``Program.images`` images one after
+another, each from a machine whose memories are blank. Arithmetic and addresses come from ``sigbit_hw.arch``.
 """
 
 from collections.abc import Callable
@@ -34,6 +34,7 @@ from sigbit_sim.exec_nest import (
     accumulate,
     maximum,
     need,
+    need_banks,
     table_index,
 )
 
@@ -76,8 +77,8 @@ class Interp:
         collector = LayerCollector(program) if layers else None
         outputs: dict[str, list[Ints]] = {port.name: [] for port in program.outputs}
         collected: dict[str, list[Ints]] = {}
-        for image in range(len(next(iter(stored.values())))):
-            memory = window_of(program, stored, image)
+        for run in range(len(next(iter(stored.values()))) // program.images):
+            memory = window_of(program, stored, run)
             if collector:
                 collector.clear()
             _Machine(program, memory, self._strict, self._hooks(collector)).run()
@@ -85,10 +86,11 @@ class Interp:
                 outputs[name].append(value)
             for name, value in collector.layers().items() if collector else ():
                 collected.setdefault(name, []).append(value)
-            if on_image:
-                on_image(image)
-        return RunResult(outputs={name: np.stack(v) for name, v in outputs.items()},
-                         layers={name: np.stack(v) for name, v in collected.items()})
+            for image in range(run * program.images, (run + 1) * program.images):
+                if on_image:
+                    on_image(image)
+        return RunResult(outputs={name: np.concatenate(v) for name, v in outputs.items()},
+                         layers={name: np.concatenate(v) for name, v in collected.items()})
 
     def _hooks(self, collector: LayerCollector | None) -> ExecHook:
         def hook(index: int, slots: Ints, codes: Codes) -> None:
@@ -109,7 +111,7 @@ class _Kept:
 
 
 class _Machine:
-    """The state of the accelerator while it runs one image."""
+    """The state of the accelerator during one run."""
 
     def __init__(self, program: Program, memory: Codes, strict: bool, on_exec: ExecHook) -> None:
         c = self.config = program.config
@@ -287,8 +289,7 @@ class _Machine:
         if out is None:
             raise Misuse("drains, but no OUT came before it")
         count = addressing.channel_slots(out, nest.execute, c)
-        need(bool(out.d_slot % 2) or count == 1 or c.drain_slots == 1,
-             f"drains into OUT.d_slot={out.d_slot}, which must be odd")
+        need_banks(out, nest.execute, c)
         channels = count * c.ic_lanes
         params: Ints = np.zeros((3, channels), np.int64)
         if nest.execute.mode == Mode.MAC:

@@ -271,7 +271,8 @@ class _Builder:
               writes_at: int) -> None:
         rng, c, half = self.rng, self.config, self.area // 2
         shape = Instr(Opcode.EXEC, mode=mode, keep=int(keep), drain=int(drain), n_ocb=sizes.n_ocb,
-                      n_rows=sizes.n_rows, run=sizes.run, wrap=sizes.wrap)
+                      n_rows=sizes.n_rows, run=sizes.run, wrap=sizes.wrap,
+                      **addressing.column_steps(sizes.wrap, c))
         segments: list[Instr] = []
         words = MAX_WORDS // sizes.n_ocb
         for index in range(int(rng.integers(1, min(c.segments, 4) + 1))):
@@ -349,6 +350,6 @@ class _Builder:
         channels = int(self.rng.integers((slots - 1) * c.ic_lanes + 1, slots * c.ic_lanes + 1))
         name = f"exec{len(self.layers)}"
         shape = channels, execute.n_rows, execute.run
-        self.infos.append(ExecInfo(len(self.code), name, 0, 0))
+        self.infos.append(ExecInfo(len(self.code), name, 0, 0, 0, execute.n_rows, execute.run))
         self.layers.append(LayerInfo(name, Mode(execute.mode).name.lower(), shape, out.n_planes,
                                      1.0, 0, 0))

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from sigbit_hw.arch import addressing
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import Instr, Mode, Opcode
+from sigbit_hw.arch.isa import WRAP_MIN, Instr, Mode, Opcode
 
 Ints = NDArray[np.int64]
 
@@ -31,12 +31,20 @@ def random_sizes(rng: np.random.Generator, config: ArchConfig, mode: Mode, *, on
         n_ocb = 1 if one_block else int(rng.integers(1, 4))
         n_rows = 1 if one_block else int(rng.integers(1, 5))
         run = int(rng.integers(1, config.pixels + 1 if one_block else 6 * config.pixels))
-        wrap = int(rng.integers(config.pixels, max(run, config.pixels) + 3))
+        wrap = random_wrap(rng, config, run)
         slots = n_ocb * (config.slots_per_block if mode == Mode.MAC else 1)
         n_slots = int(rng.integers(1, slots + 2))
         n_planes = int(rng.integers(1, 4))
         if n_planes * min(slots, n_slots) * n_rows * run * 2 <= limit:
             return Sizes(n_ocb, n_rows, run, wrap, n_slots, n_planes)
+
+
+def random_wrap(rng: np.random.Generator, config: ArchConfig, run: int) -> int:
+    """Pixels of a line, for a ``run``: often so few that several lines end in a block."""
+    least = min(WRAP_MIN, config.pixels)
+    if run < least and rng.random() < 0.5:
+        return run
+    return int(rng.integers(least, (config.pixels if rng.random() < 0.5 else run + 3) + least))
 
 
 def random_block(rng: np.random.Generator, count: int, origin: int,
@@ -67,16 +75,15 @@ def random_segment(rng: np.random.Generator, config: ArchConfig, execute: Instr,
                    origin: int, size: int, words: int) -> Instr:
     """A segment of at most ``words`` steps; its valid lanes read in [origin, origin + size)."""
     lanes = config.pixels
-    scale = 24
+    scale = max(24, lanes)
     while True:
         n_ic, n_kx, n_ky = (int(n) for n in rng.integers(1, 4, 3))
         if n_ic * n_kx * n_ky > words:
             continue
         steps = {name: int(rng.integers(-scale, scale + 1))
-                 for name in ("d_ic", "d_kx", "d_ky", "d_row", "d_ocb")}
+                 for name in ("d_ic", "d_kx", "d_ky", "d_block", "d_row", "d_ocb")}
         segment = Instr(Opcode.SEG, index=index, shift=int(rng.integers(2)), n_ic=n_ic, n_kx=n_kx,
-                        n_ky=n_ky, d_wrap=lanes * int(rng.integers(-scale, scale + 1) // lanes),
-                        **steps)
+                        n_ky=n_ky, gap=lanes * int(rng.integers(-scale, scale + lanes) // lanes), **steps)
         slots = valid_reads(segment, execute, config)
         span = int(slots.max() - slots.min()) + 1
         if span <= size:
@@ -88,10 +95,20 @@ def random_segment(rng: np.random.Generator, config: ArchConfig, execute: Instr,
 
 def random_out(rng: np.random.Generator, config: ArchConfig, execute: Instr, sizes: Sizes,
                origin: int, size: int) -> Instr:
-    """An output descriptor for ``execute`` that writes different slots in [origin, origin + size).
+    """An output descriptor for ``execute`` that writes different slots in [origin, origin + size),
+    in each cycle of the drain in different banks.
 
     The dimensions of the output are nested in random order with random gaps.
     """
+    while True:
+        out = _nested_out(rng, config, execute, sizes, origin, size)
+        if out is not None and not addressing.bank_conflicts(out, execute, config):
+            return out
+
+
+def _nested_out(rng: np.random.Generator, config: ArchConfig, execute: Instr, sizes: Sizes,
+                origin: int, size: int) -> Instr | None:
+    """One of :func:`random_out`, or None if it is too large; its banks may collide."""
     phases = int(rng.integers(1, 4))
     instr = Instr(Opcode.OUT, n_slots=sizes.n_slots, n_planes=sizes.n_planes, phases=phases)
     width = min(execute.run, execute.wrap)
@@ -100,11 +117,11 @@ def random_out(rng: np.random.Generator, config: ArchConfig, execute: Instr, siz
                "phase": min(phases, width), "column": -(-width // phases)}
     reach, stride = 1, {}
     for name in rng.permutation(list(extents)).tolist():
-        step = reach + int(rng.random() < 0.2)
+        step = reach + int(rng.random() < 0.2) * int(rng.integers(1, 4))
         stride[name] = step + (name == "slot" and step % 2 == 0)
         reach += stride[name] * (extents[name] - 1)
     if reach > size:
-        return random_out(rng, config, execute, sizes, origin, size)
+        return None
     d_col = stride["column"] - (phases - 1) * stride["phase"]
 
     def last(column: int) -> int:

@@ -33,6 +33,11 @@ def valid_lanes(execute: Instr, config: ArchConfig) -> NDArray[np.bool_]:
     return (pixel < execute.run).reshape(-1, config.pixels)
 
 
+def column_steps(wrap: int, config: ArchConfig) -> dict[str, int]:
+    """The fields of an ``EXEC`` that follow from ``wrap``."""
+    return {"block_step": config.pixels % wrap, "group_step": config.drain_pixels % wrap}
+
+
 def line_ends(execute: Instr, config: ArchConfig) -> Ints:
     """Output lines that end in a run before every lane of its blocks, and, last, before the next
     block: shape ``[blocks, pixels + 1]``, counted from the block's first pixel."""
@@ -111,13 +116,13 @@ def block_slots(instr: Instr, start: int) -> Ints:
 def bank_conflicts(out: Instr, execute: Instr, config: ArchConfig) -> int:
     """Cycles of the drain in which two of the slots written lie in one bank: a legal program has
     none."""
-    pixel = pixel_offsets(out, execute)
+    pixel = pixel_offsets(out, execute)[0]  # relative to each other, those of every row
     pad = -execute.run % config.drain_pixels
     inside = np.pad(np.ones(execute.run, bool), (0, pad)).reshape(-1, config.drain_pixels)
-    pixel = np.pad(pixel, ((0, 0), (0, pad))).reshape(execute.n_rows, *inside.shape)
+    pixel = np.pad(pixel, (0, pad)).reshape(inside.shape)
     slots = 1 if execute.mode == Mode.MAX else min(config.drain_slots, out.n_slots)
     places = pixel[..., None] + np.arange(slots) * out.d_slot
     banks = np.where(inside[..., None], places % config.pixels, -1)
-    banks = np.sort(banks.reshape(*pixel.shape[:2], -1))
-    same = (banks[..., 1:] == banks[..., :-1]) & (banks[..., 1:] >= 0)
-    return int(same.any(-1).sum())
+    banks = np.sort(banks.reshape(len(pixel), -1))
+    same = (banks[:, 1:] == banks[:, :-1]) & (banks[:, 1:] >= 0)
+    return execute.n_rows * int(same.any(-1).sum())
