@@ -1,6 +1,6 @@
 """The nest walker: an ``EXEC`` as one step a cycle, with the increments of all read addresses."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -10,7 +10,7 @@ from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.array import CONTROL
 
 _WIDTHS = {opcode: {f.name: f.width for f in isa.LAYOUTS[opcode]} for opcode in isa.LAYOUTS}
-_DELTAS = ("d_ic", "d_kx", "d_ky", "d_wrap", "d_row", "d_ocb")
+_DELTAS = ("d_ic", "d_kx", "d_ky", "gap", "d_block", "d_row", "d_ocb")
 DRAIN_BITS = 16
 """Width of a block's drain time in cycles."""
 
@@ -27,7 +27,7 @@ def segment_layout(config: ArchConfig) -> data.StructLayout:
 def nest_layout(config: ArchConfig) -> data.StructLayout:
     """What the walker needs of an ``EXEC``, and the cycles that a block's drain takes."""
     widths = _WIDTHS[isa.Opcode.EXEC]
-    names = ("mode", "keep", "drain", "n_seg", "n_ocb", "n_rows", "run", "wrap")
+    names = ("mode", "keep", "drain", "n_seg", "n_ocb", "n_rows", "run", "wrap", "block_step")
     return data.StructLayout(
         {name: widths[name] for name in names}
         | {"weights": ceil_log2(config.weight_words), "drain_cycles": DRAIN_BITS})
@@ -36,8 +36,10 @@ def nest_layout(config: ArchConfig) -> data.StructLayout:
 def step_layout(config: ArchConfig) -> data.StructLayout:
     """One step. The first slot of ``segment``'s block is ``base`` if ``fresh``, else where the
     segment stands; the segment moves on by ``advance`` from there. Other steps than the ``first``
-    of a segment add ``step``. Lanes in ``wrapped`` read ``wrap_words`` words further."""
-    slot_bits = ceil_log2(config.act_slots)
+    of a segment add ``step``. An output line ends before lane ``room`` and after every ``line``
+    lanes more (``pixels`` stands for anything longer); a lane reads ``gap_words`` words further for
+    each that has ended."""
+    slot_bits, lane_bits = ceil_log2(config.act_slots), ceil_log2(config.pixels)
     return data.StructLayout({
         "segment": ceil_log2(config.segments),
         "first": 1,
@@ -45,8 +47,9 @@ def step_layout(config: ArchConfig) -> data.StructLayout:
         "base": slot_bits,
         "advance": slot_bits,
         "step": slot_bits,
-        "wrapped": config.pixels,
-        "wrap_words": slot_bits - ceil_log2(config.pixels),
+        "room": lane_bits + 1,
+        "line": lane_bits + 1,
+        "gap_words": slot_bits - lane_bits,
         "weight": ceil_log2(config.weight_words),
         "control": CONTROL,
     })
@@ -101,9 +104,10 @@ class NestWalker(wiring.Component):
             shape=entry.size, depth=config.segments, init=[])
         writer, reader = segments.write_port(), segments.read_port(domain="comb")
         now, now_last = Signal(entry), Signal()
+        skip = Signal(now.d_block.shape())  # to the next block, with one line end more
         index, after = Signal(reader.addr.shape()), Signal(reader.addr.shape())
         n_seg = Mux(self.busy, nest.n_seg, self.i.p.n_seg)
-        after_last = Signal()
+        after_last, found = Signal(), entry(reader.data)
         m.d.comb += [
             writer.addr.eq(self.segment.index),
             writer.data.eq(self.segment.entry),
@@ -128,8 +132,11 @@ class NestWalker(wiring.Component):
             block_last.eq(seg_last & now_last),
         ]
 
-        # Loops over blocks: pixels left of the run and of the image line, this block's included.
-        left, room = Signal(nest.run.shape()), Signal(nest.wrap.shape())
+        # Loops over blocks: pixels left of the run and of the output line, this block's included.
+        # From a block to the next, pixels // wrap lines end, and one more where the line has no
+        # room left for block_step columns.
+        left = Signal(nest.run.shape())
+        room, refill = (Signal(nest.wrap.shape(), name=name) for name in ("room", "refill"))
         row, ocb = Signal(nest.n_rows.shape()), Signal(nest.n_ocb.shape())
         run_last, row_last, ocb_last, crosses = (
             Signal(name=name) for name in ("run_last", "row_last", "ocb_last", "crosses"))
@@ -137,7 +144,7 @@ class NestWalker(wiring.Component):
             run_last.eq(left <= pixels),
             row_last.eq(row == nest.n_rows),
             ocb_last.eq(ocb == nest.n_ocb),
-            crosses.eq(room <= pixels),
+            crosses.eq(room <= nest.block_step),
         ]
 
         # Spacing of the ends of draining blocks.
@@ -169,7 +176,7 @@ class NestWalker(wiring.Component):
                     fresh.eq(0),
                     left.eq(Mux(run_last, nest.run, left - pixels)),
                     room.eq(Mux(run_last, nest.wrap,
-                                Mux(crosses, room + nest.wrap - pixels, room - pixels))),
+                                Mux(crosses, room + refill, room - nest.block_step))),
                 ]
                 with m.If(run_last):
                     m.d.sync += row.eq(Mux(row_last, 1, row + 1))
@@ -179,7 +186,8 @@ class NestWalker(wiring.Component):
                             m.d.sync += self.busy.eq(0)
         with m.If(start | (self.feeding & seg_last)):
             m.d.sync += [
-                now.eq(reader.data),
+                now.eq(found),
+                skip.eq(found.d_block + found.gap),
                 now_last.eq(after_last),
                 index.eq(after),
                 after.eq(Mux(after_last, 0, after + 1)),
@@ -192,7 +200,8 @@ class NestWalker(wiring.Component):
                 self.busy.eq(1),
                 nest.eq(self.i.p),
                 seg_first.eq(1), block_first.eq(1), fresh.eq(1),
-                left.eq(self.i.p.run), room.eq(self.i.p.wrap), row.eq(1), ocb.eq(1),
+                left.eq(self.i.p.run), row.eq(1), ocb.eq(1),
+                room.eq(self.i.p.wrap), refill.eq(self.i.p.wrap - self.i.p.block_step),
                 word.eq(self.i.p.weights), ocb_word.eq(self.i.p.weights),
             ]
 
@@ -204,10 +213,11 @@ class NestWalker(wiring.Component):
             step.fresh.eq(fresh),
             step.base.eq(now.base),
             step.advance.eq(Mux(run_last, Mux(row_last, now.d_ocb, now.d_row),
-                                Mux(crosses, now.d_wrap, pixels))),
+                                Mux(crosses, skip, now.d_block))),
             step.step.eq(Mux(arrival.ky, now.d_ky, Mux(arrival.kx, now.d_kx, now.d_ic))),
-            step.wrapped.eq(Cat(room <= p for p in range(pixels))),
-            step.wrap_words.eq(now.d_wrap[lane_bits:] - 1),
+            step.room.eq(Mux(room[lane_bits:].any(), pixels, room)),
+            step.line.eq(Mux(nest.wrap[lane_bits:].any(), pixels, nest.wrap)),
+            step.gap_words.eq(now.gap[lane_bits:]),
             step.weight.eq(word),
             step.control.pool.eq(nest.mode),
             step.control.clear.eq(block_first & ~(nest.keep & fresh)),

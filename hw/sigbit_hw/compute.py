@@ -3,6 +3,7 @@
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.utils import ceil_log2
 
 from sigbit_hw.agu import NestWalker
 from sigbit_hw.arch import isa
@@ -123,8 +124,9 @@ class ComputeEngine(wiring.Component):
         # EXEC: begins when all it has to wait for is done.
         waiting, begin = Signal(), Signal()
         in_flight = Signal(range(EXECS_IN_FLIGHT + 1))
-        wave = (self.config.pixels * self.config.groups_per_block).bit_length() - 1
-        pool_wave = self.config.pixels.bit_length() - 1
+        config = self.config
+        pool_wave = ceil_log2(config.pixels // config.drain_pixels)
+        wave = pool_wave + ceil_log2(config.groups_per_block)
         m.d.comb += [
             begin.eq(waiting & Mux(
                 execute.sync, in_flight == 0, in_flight != EXECS_IN_FLIGHT)),
@@ -143,7 +145,7 @@ class ComputeEngine(wiring.Component):
                 waiting.eq(1), execute.eq(views[isa.Opcode.EXEC]), index.eq(self.i.p.index)]
 
         # EXECs on their way queue for the drain, if they drain, and for retirement.
-        m.submodules.drains = drains = Queue(drain_layout(self.config), EXECS_IN_FLIGHT)
+        m.submodules.drains = drains = Queue(drain_layout(config), EXECS_IN_FLIGHT)
         m.submodules.retirements = retirements = Queue(_RETIREMENT, EXECS_IN_FLIGHT)
         connect(m, drains.o, drain.i)
         finished, drained, left = retirements.o, Signal.like(in_flight), Signal.like(in_flight)

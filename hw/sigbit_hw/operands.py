@@ -1,23 +1,42 @@
 """Operand fetch: from steps to bank addresses, and from banks to lanes."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from math import gcd
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from sigbit_hw.agu import step_layout
 from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.isa import WRAP_MIN
 from sigbit_hw.array import CONTROL
 from sigbit_hw.buffers import ActMemory, WeightMemory
 from sigbit_hw.pipeline import delay
 
 
+def most_line_ends(pixels: int) -> int:
+    """Most output lines that can end before the last lane of a block."""
+    def ends(wrap: int) -> int:
+        return (wrap - gcd(wrap, pixels) + pixels - 1) // wrap  # with the first lane farthest right
+    return max(map(ends, range(min(WRAP_MIN, pixels), pixels + 2)))
+
+
+def number_of(flags: list[Value]) -> Value:
+    """How many of ``flags`` are set, if none of them follows one that is not."""
+    if not flags:
+        return Const(0, 0)
+    half = 1 << (len(flags).bit_length() - 1)
+    most = flags[half - 1]
+    return Cat(Mux(most, number_of(flags[half:]), number_of(flags[:half - 1])), most)
+
+
 class OperandFetch(wiring.Component):
     """Walks every segment's slots, addresses the banks, rotates what they give to the lanes.
 
-    Lane p of a step at slot F reads slot F + p, and ``wrap_words`` words further if it is wrapped.
-    So bank b serves lane ``(b - F) % pixels``; its word is ``F // pixels``, or the next if
-    ``b < F % pixels``.
+    Lane p of a step at slot F reads slot F + p, and ``gap_words`` words further for each output
+    line that has ended before it. So bank b serves lane ``(b - F) % pixels``; its word is
+    ``F // pixels``, or the next if ``b < F % pixels``, and the gaps.
 
     Members
     -------
@@ -33,7 +52,7 @@ class OperandFetch(wiring.Component):
     One step a cycle.
     """
 
-    address_cycles = 3
+    address_cycles = 4
     latency = address_cycles + ActMemory.read_latency + 1
 
     def __init__(self, config: ArchConfig) -> None:
@@ -70,28 +89,39 @@ class OperandFetch(wiring.Component):
         ]
         with m.If(self.valid):
             m.d.sync += slot.eq(Mux(step.first, start, slot + step.step))
-        wrapped = delay(m, step.wrapped, 1, "wrapped")
-        wrap_words = delay(m, step.wrap_words, 1, "wrap_words")
+        # Beside it, the lanes before which lines end, and the words that 1, 2, … gaps are.
+        most = most_line_ends(pixels)
+        ends = [delay(m, step.room + j * step.line, 1, f"end_{j}") for j in range(most)]
+        gaps = [delay(m, (k * step.gap_words)[:len(step.gap_words)], 1, f"gaps_{k}")
+                for k in range(1, most + 1)]
 
-        # Cycle 2: its word, the same with wrap, and for every bank whether its lane is wrapped.
+        # Cycle 2: lanes counted from bank 0 on, so that the banks below the rotation come after
+        # all others; the word of lane 0 after so many gaps.
         rotation, word = slot[:lane_bits], slot[lane_bits:]
-        plain, further = (Signal(word.shape(), name=name, reset_less=True)
-                          for name in ("plain", "further"))
-        bank_wrapped, bank_next = (Signal(pixels, name=name, reset_less=True)
-                                   for name in ("bank_wrapped", "bank_next"))
-        m.d.sync += [
-            plain.eq(word),
-            further.eq(word + wrap_words),
-            bank_wrapped.eq(Cat(wrapped.bit_select((b - rotation)[:lane_bits], 1)
-                                for b in range(pixels))),
-            bank_next.eq(Cat(b < rotation for b in range(pixels))),
-        ]
+        ends = [delay(m, rotation + end, 1, f"bank_end_{j}") for j, end in enumerate(ends)]
+        words = [delay(m, value[:len(word)], 1, f"word_after_{k}")
+                 for k, value in enumerate([word, *(word + gap for gap in gaps)])]
+        first_bank = delay(m, rotation, 1, "first_bank")
 
-        # Cycle 3: every bank's word. Then the memory; then lane p takes bank (slot + p) % pixels.
-        last_rotation = delay(m, rotation, 2 + ActMemory.read_latency, "rotation")
+        # Cycle 3: the number of lines that have ended before the lane of each bank.
+        words = [delay(m, value, 1, f"choice_{k}") for k, value in enumerate(words)]
+        counts, next_word = [], []
         for b in range(pixels):
-            m.d.sync += self.words[b].eq(
-                Mux(bank_wrapped[b], further, plain) + bank_next[b])
+            below = first_bank > b
+            passed = [(end[lane_bits:] < below)
+                      | ((end[lane_bits:] == below) & (end[:lane_bits] <= b)) for end in ends]
+            counts.append(delay(m, number_of(passed), 1, f"count_{b}"))
+            next_word.append(delay(m, below, 1, f"next_{b}"))
+
+        # Cycle 4: every bank's word. Then the memory; then lane p takes bank (slot + p) % pixels.
+        for b in range(pixels):
+            chosen = Signal(word.shape(), name=f"chosen_{b}")
+            with m.Switch(counts[b]):
+                for k, value in enumerate(words):
+                    with m.Case(k):
+                        m.d.comb += chosen.eq(value)
+            m.d.sync += self.words[b].eq(chosen + next_word[b])
+        last_rotation = delay(m, rotation, 3 + ActMemory.read_latency, "rotation")
         with m.Switch(last_rotation):
             for r in range(pixels):
                 with m.Case(r):

@@ -34,7 +34,7 @@ def need(condition: bool, message: str) -> None:
 
 @lru_cache(maxsize=1 << 12)
 def bank_conflicts(out: Instr, execute: Instr, config: ArchConfig) -> int:
-    """``addressing.bank_conflicts``, counted in one row and remembered."""
+    """``addressing.bank_conflicts``, remembered."""
     return addressing.bank_conflicts(out, execute, config)
 
 
@@ -44,8 +44,8 @@ def need_banks(out: Instr, execute: Instr, config: ArchConfig) -> None:
     steps = {name: out.values[name] for name in ("d_slot", "d_pix", "d_col", "d_line")}
     place = Instr(Opcode.OUT, n_slots=out.n_slots, phases=out.phases, **steps)
     need(not bank_conflicts(place, shape, config),
-         f"writes two slots of one bank in a cycle of the drain, which writes {config.drain_pixels} "
-         f"pixels of {config.drain_slots} channel slots, with {steps}, phases={out.phases}, "
+         f"writes two slots of one bank in a cycle of the drain ({config.drain_pixels} pixels of "
+         f"{config.drain_slots} channel slots) with {steps}, phases={out.phases}, "
          f"wrap={execute.wrap}")
 
 

@@ -1,7 +1,8 @@
 """The interpreter: the executable definition of the instruction set.
 
 Instructions run one after another in program order; runs of ``Program.images`` images one after
-another, each from a machine whose memories are blank. Arithmetic and addresses come from ``sigbit_hw.arch``.
+another, each from a machine whose memories are blank. Arithmetic and addresses come from
+``sigbit_hw.arch``.
 """
 
 from collections.abc import Callable

@@ -83,7 +83,8 @@ def random_segment(rng: np.random.Generator, config: ArchConfig, execute: Instr,
         steps = {name: int(rng.integers(-scale, scale + 1))
                  for name in ("d_ic", "d_kx", "d_ky", "d_block", "d_row", "d_ocb")}
         segment = Instr(Opcode.SEG, index=index, shift=int(rng.integers(2)), n_ic=n_ic, n_kx=n_kx,
-                        n_ky=n_ky, gap=lanes * int(rng.integers(-scale, scale + lanes) // lanes), **steps)
+                        n_ky=n_ky, gap=lanes * int(rng.integers(-scale, scale + lanes) // lanes),
+                        **steps)
         slots = valid_reads(segment, execute, config)
         span = int(slots.max() - slots.min()) + 1
         if span <= size:

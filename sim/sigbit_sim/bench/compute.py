@@ -9,6 +9,7 @@ from sigbit_hw.arch import addressing, numerics
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Instr, Mode, Opcode
 from sigbit_hw.compute import EXECS_IN_FLIGHT, ComputeEngine
+from sigbit_hw.interfaces import slots_per_write
 
 
 @dataclass
@@ -134,7 +135,7 @@ def cycles(program: list[Instr], accepted: list[int], dut: ComputeEngine):
                 last = now + steps - 1
                 if instr.drain:
                     drain = config.drain_cycles(planes) if instr.mode == Mode.MAC \
-                        else config.pixels * planes
+                        else config.pixels // config.drain_pixels * planes
                     last = max(last, closed_until)
                     closed_until = last + drain
                 fed += [*range(now, now + steps - 1), last]
@@ -185,9 +186,9 @@ def run(config: ArchConfig, program: list[Instr], contents: Contents,
         limit: int = 6000) -> tuple[Result, ComputeEngine]:
     """Run ``program``; instructions are offered after random ``gaps``.
 
-    ``loads``: slots that random slot writes go to meanwhile, beside slot reads of all slots; both
-    are held up at random. Every write is followed on the trace, every slot read is compared with
-    what the trace says that the memory holds.
+    ``loads``: consecutive slots that random slot writes go to meanwhile, beside slot reads of all
+    slots; both are held up at random. Every write is followed on the trace, every slot read is
+    compared with what the trace says that the memory holds.
     """
     dut = ComputeEngine(config)
     bits, pixels = config.act_format.bits, config.pixels
@@ -200,10 +201,11 @@ def run(config: ArchConfig, program: list[Instr], contents: Contents,
             ctx.set(dut.acts.banks[slot % pixels][slot // pixels], value)
         await fill(ctx, dut, contents)
         sent = now = read = 0
-        load = (0, 0)
+        load: dict[int, int] = {}
+        loading: dict[int, int] = {}
         offered = offered_load = offered_read = False
         expected_reads: list[int] = []
-        while len(result.retired) < executes or expected_reads:
+        while len(result.retired) < executes or expected_reads or loading:
             assert now < limit, f"still running after {limit} cycles"
             running = len(result.retired) < executes
             if not offered and sent < len(program) and rng.random() >= gaps:
@@ -213,9 +215,15 @@ def run(config: ArchConfig, program: list[Instr], contents: Contents,
             ctx.set(dut.i.valid, int(offered))
             if loads and running and not offered_load and rng.random() < 0.6:
                 offered_load = True
-                load = (int(rng.choice(loads)), int(rng.integers(0, 1 << config.slot_bits)))
-                ctx.set(dut.act_write.stream.payload.slot, load[0])
-                ctx.set(dut.act_write.stream.payload.data, load[1])
+                payload = dut.act_write.stream.payload
+                count = int(rng.integers(1, slots_per_write(config) + 1))
+                first = int(rng.choice(loads[:len(loads) - count + 1]))
+                load = {first + k: word_of(rng.integers(0, 1 << bits, config.ic_lanes), bits)
+                        for k in range(count)}
+                ctx.set(payload.slot, first)
+                ctx.set(payload.count, count)
+                for k, value in enumerate(load.values()):
+                    ctx.set(payload.data[k], value)
             ctx.set(dut.act_write.stream.valid, int(offered_load))
             if loads and running and not offered_read and rng.random() < 0.6:
                 offered_read = True
@@ -229,13 +237,16 @@ def run(config: ArchConfig, program: list[Instr], contents: Contents,
             if offered_read and ctx.get(dut.act_read.request.ready):
                 expected_reads.append(memory[read])
                 offered_read = False
+            if not ctx.get(dut.act_write.busy):
+                assert all(memory[slot] == value for slot, value in loading.items())
+                loading.clear()
             for b in range(pixels):
                 trace = getattr(dut.trace, f"bank_{b}")
                 if ctx.get(trace.valid):
                     memory[ctx.get(trace.word) * pixels + b] = ctx.get(trace.data)
                     result.written += 1
             if offered_load and ctx.get(dut.act_write.stream.ready):
-                assert memory[load[0]] == load[1]
+                loading |= load
                 offered_load = False
             if offered and ctx.get(dut.i.ready):
                 result.accepted.append(now)

@@ -18,6 +18,7 @@ from sigbit_hw.interfaces import (
     TableWrite,
     WeightWrite,
     instruction_layout,
+    slots_per_write,
 )
 
 READ_LATENCY = 3
@@ -27,9 +28,9 @@ class ComputeDouble(wiring.Component):
     """The ports of ``ComputeEngine``; an ``EXEC`` takes ``run`` cycles in which the array counts
     as fed.
 
-    ``stall_write`` and ``stall_read`` (undriven signals, for the testbench) hold up the slot
-    streams. The memories' contents are ``acts``, ``weights`` (parts of a word are consecutive),
-    ``params`` and ``tables``.
+    ``stall_write`` and ``stall_read`` (undriven signals, for the testbench) hold up slot writes,
+    accepted ones too, and slot reads. The memories' contents are ``acts``, ``weights`` (parts of a
+    word are consecutive), ``params`` and ``tables``.
     """
 
     def __init__(self, config: ArchConfig) -> None:
@@ -92,14 +93,21 @@ class ComputeDouble(wiring.Component):
         m.submodules.weights = weights = memory.Memory(self.weights)
         m.submodules.params = params = memory.Memory(self.params)
         m.submodules.tables = tables = memory.Memory(self.tables)
-        write, read = acts.write_port(), acts.read_port()
         slots, request = self.act_write.stream, self.act_read.request
-        valid = Signal(READ_LATENCY)
+        writes = [acts.write_port() for _ in range(slots_per_write(self.config))]
+        read = acts.read_port()
+        held, held_valid, valid = Signal.like(slots.p), Signal(), Signal(READ_LATENCY)
+        for k, write in enumerate(writes):
+            m.d.comb += [
+                write.en.eq(held_valid & ~self.stall_write & (held.count > k)),
+                write.addr.eq(held.slot + k),
+                write.data.eq(held.data[k]),
+            ]
+        with m.If(slots.ready):
+            m.d.sync += [held_valid.eq(slots.valid), held.eq(slots.p)]
         m.d.comb += [
-            slots.ready.eq(~self.stall_write),
-            write.en.eq(slots.valid & slots.ready),
-            write.addr.eq(slots.p.slot),
-            write.data.eq(slots.p.data),
+            self.act_write.busy.eq(held_valid),
+            slots.ready.eq(~held_valid | ~self.stall_write),
             request.ready.eq(~self.stall_read),
             read.addr.eq(request.payload),
             self.act_read.valid.eq(valid[-1]),
@@ -113,11 +121,13 @@ class ComputeDouble(wiring.Component):
         m.d.sync += valid.eq((valid << 1) | (request.valid & request.ready))
         for b in range(self.config.pixels):
             bank = getattr(self.trace, f"bank_{b}")
-            m.d.comb += [
-                bank.valid.eq(write.en & (write.addr % self.config.pixels == b)),
-                bank.word.eq(write.addr // self.config.pixels),
-                bank.data.eq(write.data),
-            ]
+            for write in writes:
+                with m.If(write.en & (write.addr % self.config.pixels == b)):
+                    m.d.comb += [
+                        bank.valid.eq(1),
+                        bank.word.eq(write.addr // self.config.pixels),
+                        bank.data.eq(write.data),
+                    ]
         for mem, source, address, value in (
             (weights, self.weight_write,
              self.weight_write.word * self.parts + self.weight_write.part, self.weight_write.data),
