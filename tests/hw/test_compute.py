@@ -12,6 +12,7 @@ from sigbit_hw.arch.formats import EsbFormat
 from sigbit_hw.arch.isa import Instr, Mode, Opcode
 from sigbit_hw.compute import ComputeEngine
 from sigbit_sim.bench.compute import Contents, cycles, results, run
+from sigbit_sim.random_shapes import random_out, random_segment, random_sizes
 
 
 def config(name, pixels, oc, ic, post, act=None, **more):
@@ -29,6 +30,12 @@ CONFIGS = {c.name: c for c in (
     config("slow-drain", 2, 8, 2, 2, EsbFormat(4, 2, signed=False), acc_bits=24),
     config("wide-drain", 4, 8, 2, 8),
     config("pixels", 4, 4, 4, 4, segments=8),
+    config("two-pixels", 8, 4, 4, 8),
+    config("four-pixels", 16, 4, 4, 16, act_slots=1024),
+)}
+LINES = {c.name: c for c in (
+    config("cube", 8, 8, 8, 32, act_slots=1024),
+    config("long", 16, 4, 4, 8, act_slots=1024),
 )}
 
 
@@ -39,84 +46,33 @@ class Programs:
     def __init__(self, config, rng):
         self.config, self.rng = config, rng
         self.half = config.act_slots // 2
-        self.used: set[int] = set()
 
-    def below(self, n):
-        return int(self.rng.integers(1, n + 1))
-
-    def segment(self, index, execute):
-        """A SEG whose lanes within the run read slots of the lower half."""
+    def group(self, count):
+        """``count`` EXECs, each with its SEGs, and an OUT; all but the first go on with the
+        accumulators of the one before, the last one drains."""
         c, rng = self.config, self.rng
-        pixel = np.arange(addressing.blocks_of_run(execute, c) * c.pixels) < execute.run
-        for _ in range(1000):
-            d = {f"d_{n}": int(rng.integers(-9, 20)) for n in ("ic", "kx", "ky", "row", "ocb")}
-            segment = Instr(
-                Opcode.SEG, index=index, shift=int(rng.random() < 0.4),
-                base=int(rng.integers(0, self.half)),
-                n_ic=self.below(3), n_kx=self.below(2), n_ky=self.below(2),
-                d_wrap=c.pixels * int(rng.integers(-3, 6)), **d)
-            slots = addressing.read_slots(segment, execute, c)
-            slots = slots.swapaxes(3, 4).reshape(*slots.shape[:2], len(pixel), -1)[:, :, pixel]
-            if slots.min() >= 0 and slots.max() < self.half:
-                return segment
-        raise AssertionError("no legal segment found")
-
-    def out(self, execute, low, high):
-        """An OUT whose slots differ and lie in [low, high)."""
-        rng, c = self.rng, self.config
-        produced = execute.n_ocb * (c.slots_per_block if execute.mode == Mode.MAC else 1)
-        planes, tables = self.below(min(3, c.tables)), c.tables
-        for _ in range(1000):
-            out = Instr(
-                Opcode.OUT, base=int(rng.integers(low, high)),
-                d_slot=2 * int(rng.integers(-20, 30)) + 1,
-                n_slots=max(1, produced + int(rng.integers(-2, 2))), phases=self.below(3),
-                d_pix=int(rng.integers(-5, 20)), d_col=int(rng.integers(-5, 6)),
-                d_line=int(rng.integers(-3, 9)), d_row=int(rng.integers(-3, 20)),
-                n_planes=planes, d_plane=int(rng.integers(-60, 60)),
-                param=int(rng.integers(0, c.param_groups - execute.n_ocb * c.groups_per_block)),
-                table=int(rng.integers(0, tables - planes + 1)))
-            slots = addressing.write_slots(out, execute, c)
-            unique = set(slots.ravel().tolist())
-            if low <= slots.min() and slots.max() < high and len(unique) == slots.size \
-                    and not unique & self.used:
-                self.used |= unique
-                return out
-        return None
-
-    def execute(self, *, mode=None, single=False, **more):
-        c = self.config
-        sizes = {"run": self.below(c.pixels)} if single else {
-            "n_ocb": self.below(2), "n_rows": self.below(3), "run": self.below(9)}
-        if mode is None:
-            mode = Mode.MAX if self.rng.random() < 0.3 else Mode.MAC
-        return Instr(Opcode.EXEC, mode=int(mode), n_seg=self.below(3),
-                     wrap=c.pixels - 1 + self.below(5),
-                     weights=int(self.rng.integers(0, 16)), sync=int(self.rng.random() < 0.3),
-                     signal=int(self.rng.choice([0, 1, 4, 5])), **(sizes | {"drain": 1} | more))
+        mode = Mode.MAX if rng.random() < 0.3 else Mode.MAC
+        sizes = random_sizes(rng, c, mode, one_block=count > 1, limit=self.half // 2)
+        code = []
+        for k in range(count):
+            execute = Instr(
+                Opcode.EXEC, mode=mode, keep=int(k > 0), drain=int(k == count - 1),
+                sync=int(rng.random() < 0.3), n_seg=int(rng.integers(1, 4)), n_ocb=sizes.n_ocb,
+                n_rows=sizes.n_rows, run=sizes.run, wrap=sizes.wrap,
+                weights=int(rng.integers(0, 16)), signal=int(rng.choice([0, 1, 4, 5])),
+                **addressing.column_steps(sizes.wrap, c))
+            setup = [random_segment(rng, c, execute, index, 0, self.half, 12)
+                     for index in range(execute.n_seg)]
+            if k == 0:
+                setup.append(random_out(rng, c, execute, sizes, self.half, self.half // 2))
+            rng.shuffle(setup)
+            code += [*setup, execute]
+        return code
 
     def program(self, count):
-        """``count`` EXECs, some of them in pairs that share their accumulators."""
-        low, high = self.half, self.half + self.half // 2
-        program = []
-        while count:
-            if self.rng.random() < 0.3:
-                mode = Mode.MAX if self.rng.random() < 0.5 else Mode.MAC
-                first = self.execute(mode=mode, single=True, drain=0)
-                pair = [first, self.execute(mode=mode, single=True, keep=1, run=first.run)]
-            else:
-                pair = [self.execute()]
-            out = self.out(pair[-1], low, high)
-            if out is None:
-                self.used.clear()
-                continue
-            for k, execute in enumerate(pair):
-                setup = [self.segment(i, execute) for i in range(execute.n_seg)]
-                setup += [out] if k == 0 else []
-                self.rng.shuffle(setup)
-                program += [*setup, execute]
-            count -= 1
-        return program
+        """``count`` EXECs that drain, some of them after one that does not."""
+        groups = [self.group(1 + int(self.rng.random() < 0.3)) for _ in range(count)]
+        return [instr for group in groups for instr in group]
 
 
 def check(config, program, contents, rng, **traffic):
@@ -150,8 +106,9 @@ def test_random_programs(name, case, rng):
         assert (result.acts[quarter:] == contents.acts[quarter:]).all()
 
 
-def execute(**fields):
-    return Instr(Opcode.EXEC, **({"drain": 1} | fields))
+def execute(config, wrap, **fields):
+    steps = addressing.column_steps(wrap, config)
+    return Instr(Opcode.EXEC, **({"drain": 1, "wrap": wrap} | steps | fields))
 
 
 def check_all(config, program, rng, **traffic):
@@ -166,13 +123,12 @@ def check_all(config, program, rng, **traffic):
 def test_sync_reads_what_was_written(rng):
     """Each EXEC reads the outputs of the one before, which are written in the last cycles."""
     config = CONFIGS["plain"]
-    wrap = {"run": 8, "wrap": 8}
     program = []
     for k in range(4):
         program += [
             Instr(Opcode.SEG, base=16 * k, n_ic=1),
             Instr(Opcode.OUT, base=16 * (k + 1), d_slot=1, n_slots=1, d_pix=1, d_col=1, param=k),
-            execute(sync=1, **wrap),
+            execute(config, 8, sync=1, run=8),
         ]
     check_all(config, program, rng)
 
@@ -181,11 +137,13 @@ def test_single_step_segments_in_single_step_blocks(rng):
     """As many segments as there are, a step each; then one segment of one step in many blocks."""
     config = CONFIGS["slow-drain"]
     segments = [
-        Instr(Opcode.SEG, index=k, base=9 * k, shift=k % 3 == 2, d_wrap=6, d_row=5, d_ocb=-7)
+        Instr(Opcode.SEG, index=k, base=9 * k, shift=k % 3 == 2, gap=4, d_block=2, d_row=5,
+              d_ocb=-7)
         for k in range(config.segments)]
     out = Instr(Opcode.OUT, base=300, d_slot=1, n_slots=8, d_pix=9, d_col=9, d_line=9, d_row=9)
-    program = [*segments, out, execute(n_seg=config.segments, n_ocb=2, n_rows=2, run=3, wrap=9),
-               execute(run=12, wrap=5)]
+    program = [*segments, out,
+               execute(config, 9, n_seg=config.segments, n_ocb=2, n_rows=2, run=3),
+               execute(config, 5, run=12)]
     check_all(config, program, rng)
 
 
@@ -193,11 +151,37 @@ def test_no_more_in_flight_than_there_is_room_for(rng):
     config = CONFIGS["plain"]
     program = [Instr(Opcode.SEG, base=40, n_ic=1),
                Instr(Opcode.OUT, base=100, d_slot=1, d_pix=1, d_col=1)]
-    program += [execute(drain=0, keep=int(k > 0), run=2, wrap=2, weights=k) for k in range(9)]
-    program += [execute(keep=1, run=2, wrap=2, weights=11)]
+    program += [execute(config, 2, drain=0, keep=int(k > 0), run=2, weights=k) for k in range(9)]
+    program += [execute(config, 2, keep=1, run=2, weights=11)]
     result = check_all(config, program, rng)
     waits = np.diff(result.accepted[2:])
     assert waits.max() > waits.min()
+
+
+@pytest.mark.parametrize("wrap", [4, 5, 7, 14])
+@pytest.mark.parametrize("name", LINES)
+def test_lines(name, wrap, rng):
+    """A 3x3 convolution and a 2x2 maximum of an image with a halo, all lines in one run; the next
+    EXEC reads what this one has written."""
+    config, lines = LINES[name], 4 if wrap < 14 else 3
+    pitch = -(-(wrap + 2 - wrap % config.pixels) // config.pixels) * config.pixels
+    pitch += wrap % config.pixels  # so that gap is a multiple of pixels
+    gap, passed = pitch - wrap, config.pixels // wrap
+    step = {"d_kx": 1, "gap": gap, "d_block": config.pixels + passed * gap}
+    first = config.act_slots // 2
+    run = {"run": lines * wrap}
+    place = {"d_slot": 1, "d_pix": 1, "d_col": 1, "d_line": 1}
+    program = [
+        Instr(Opcode.SEG, base=3, n_kx=3, n_ky=3, d_ky=pitch - 2, **step),
+        Instr(Opcode.OUT, base=first, **place),
+        execute(config, wrap, **run),
+        Instr(Opcode.SEG, base=first - 2, n_kx=2, n_ky=2, d_ky=wrap - 1,
+              d_block=config.pixels, gap=0, d_kx=1),
+        Instr(Opcode.OUT, base=first + 5 * lines * wrap, n_planes=2, d_plane=lines * wrap, **place),
+        execute(config, wrap, mode=Mode.MAX, sync=1, **run),
+    ]
+    assert not addressing.bank_conflicts(program[1], program[2], config)
+    check_all(config, program, rng)
 
 
 def test_preset_elaborates():

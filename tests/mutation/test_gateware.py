@@ -22,6 +22,7 @@ COMPUTE = "compute::test_random_programs[plain-0]"
 TRAFFIC = "compute::test_random_programs[plain-1]"
 PARTS, GROUPS = "buffers::test_parts_of_weights", "compute::test_random_programs[groups-0]"
 SINGLE = "compute::test_single_step_segments_in_single_step_blocks"
+LANES = "operands::test_lanes[16]"
 SYNC = "compute::test_sync_reads_what_was_written"
 FLIGHT = "compute::test_no_more_in_flight_than_there_is_room_for"
 BURSTS, WALK = "dma::test_bursts[64-16]", "dma::test_walk"
@@ -81,17 +82,22 @@ FAULTS: list[tuple[str, str, str, str, str]] = [
     ("buffers", "table_bank", "reader.addr.eq(Cat(self.index[k], self.table))",
      "reader.addr.eq(self.index[k])", COMPUTE),
     # agu and operands
-    ("agu", "wrap_early", "crosses.eq(room <= pixels)", "crosses.eq(room <= pixels + 1)", SINGLE),
-    ("agu", "lane_wrap_late", "Cat(room <= p for p in range(pixels))",
-     "Cat(room < p for p in range(pixels))", SINGLE),
+    ("agu", "line_end_late", "crosses.eq(room <= nest.block_step)",
+     "crosses.eq(room < nest.block_step)", LANES),
+    ("agu", "refill", "room + refill", "room + nest.wrap", LANES),
+    ("agu", "no_gap", "skip.eq(found.d_block + found.gap)", "skip.eq(found.d_block)", LANES),
+    ("agu", "room_of_a_block", "Mux(room[lane_bits:].any(), pixels, room)", "room", SINGLE),
     ("agu", "no_d_ocb", "Mux(row_last, now.d_ocb, now.d_row)", "now.d_row", SINGLE),
     ("agu", "weights_rewound", "block_last & ~(run_last & row_last)", "block_last", SINGLE),
     ("agu", "block_ends_too_close", "open_.eq(closed_for == 1)",
      "open_.eq(closed_for <= 2)", SINGLE),
     ("agu", "keep_forgotten", "block_first & ~(nest.keep & fresh)", "block_first", FLIGHT),
-    ("operands", "next_word", "Cat(b < rotation for", "Cat(b <= rotation for", COMPUTE),
-    ("operands", "wrap_by_bank", "wrapped.bit_select((b - rotation)[:lane_bits], 1)",
-     "wrapped.bit_select(b, 1)", COMPUTE),
+    ("operands", "next_word", "below = first_bank > b", "below = first_bank >= b", COMPUTE),
+    ("operands", "lane_late", "(end[:lane_bits] <= b)", "(end[:lane_bits] < b)", LANES),
+    ("operands", "ends_by_lane", "rotation + end", "end", LANES),
+    ("operands", "one_end", "most = most_line_ends(pixels)", "most = 1", LANES),
+    ("operands", "second_line", "step.room + j * step.line", "step.room + 2 * j * step.line",
+     LANES),
     ("operands", "segment_stands_still", "writer.data.eq(start + step.advance)",
      "writer.data.eq(start)", COMPUTE),
     # compute and drain
