@@ -1,25 +1,29 @@
 """Address arithmetic against loops that add one increment after the other, as the field
 descriptions of the ISA say."""
 
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from sigbit_hw.arch import addressing
 from sigbit_hw.arch.config import PRESETS, ArchConfig
-from sigbit_hw.arch.isa import Instr, Mode, Opcode
+from sigbit_hw.arch.isa import WRAP_MIN, Instr, Mode, Opcode
 
 
 def random_exec(rng: np.random.Generator, config: ArchConfig) -> Instr:
+    least = min(WRAP_MIN, config.pixels)
+    wrap = int(rng.integers(least, least + (3 if rng.random() < 0.5 else 2 * config.pixels)))
     return Instr(Opcode.EXEC, n_ocb=int(rng.integers(1, 4)), n_rows=int(rng.integers(1, 4)),
-                 run=int(rng.integers(1, 6 * config.pixels)), mode=int(rng.integers(2)),
-                 wrap=config.pixels + int(rng.integers(0, 2 * config.pixels)))
+                 run=int(rng.integers(1, 6 * config.pixels)), mode=int(rng.integers(2)), wrap=wrap,
+                 **addressing.column_steps(wrap, config))
 
 
 def random_segment(rng: np.random.Generator) -> Instr:
     steps = {n: int(rng.integers(-99, 100))
-             for n in ("d_ic", "d_kx", "d_ky", "d_wrap", "d_row", "d_ocb")}
+             for n in ("d_ic", "d_kx", "d_ky", "gap", "d_block", "d_row", "d_ocb")}
     sizes = {n: int(rng.integers(1, 4)) for n in ("n_ic", "n_kx", "n_ky")}
     return Instr(Opcode.SEG, base=int(rng.integers(1 << 16)), **steps, **sizes)
 
@@ -30,19 +34,15 @@ def literal_reads(seg: Instr, execute: Instr, lanes: int) -> Iterator[int | None
     for ocb in range(execute.n_ocb):
         for row in range(execute.n_rows):
             blocks = -(-execute.run // lanes)
-            column = 0
             for block in range(blocks):
                 if block > 0:
-                    column += lanes
-                    next_line = column >= execute.wrap
-                    base += seg.d_wrap if next_line else lanes
-                    column %= execute.wrap
+                    ends = sum(p % execute.wrap == 0
+                               for p in range((block - 1) * lanes + 1, block * lanes + 1))
+                    base += seg.d_block + (ends - lanes // execute.wrap) * seg.gap
                 elif row > 0:
                     base += seg.d_row
                 elif ocb > 0:
                     base += seg.d_ocb
-                if block == 0:
-                    column = 0
                 slot = base
                 for ky in range(seg.n_ky):
                     for kx in range(seg.n_kx):
@@ -53,14 +53,15 @@ def literal_reads(seg: Instr, execute: Instr, lanes: int) -> Iterator[int | None
                                 slot += seg.d_kx
                             elif ky > 0:
                                 slot += seg.d_ky
+                            further = 0
                             for lane in range(lanes):
-                                crossed = column + lane >= execute.wrap
-                                further = seg.d_wrap - lanes if crossed else 0
-                                inside = block * lanes + lane < execute.run
-                                yield slot + lane + further if inside else None
+                                pixel = block * lanes + lane
+                                if lane > 0 and pixel % execute.wrap == 0:
+                                    further += seg.gap
+                                yield slot + lane + further if pixel < execute.run else None
 
 
-@pytest.mark.parametrize("preset", ["nano", "zcu102"])
+@pytest.mark.parametrize("preset", ["nano", "mobile", "zcu102"])
 def test_reads(preset, rng):
     config = PRESETS[preset]
     compared = 0
@@ -97,6 +98,84 @@ def literal_writes(out: Instr, execute: Instr) -> Iterator[int]:
                 slot += out.d_pix
                 column, phase = column + 1, phase + 1
             yield slot
+
+
+@pytest.mark.parametrize(("width", "kernel", "dilation"), [(4, 3, 1), (5, 3, 2), (7, 1, 1),
+                                                           (14, 3, 1), (40, 5, 1)])
+@pytest.mark.parametrize("preset", ["nano", "mobile", "zcu102"])
+def test_a_convolution_reads_its_pixels(preset, width, kernel, dilation):
+    """All lines in one run: lane by lane the pixels (y + ky, x + kx) of an image whose lines have
+    halos and lie ``width`` modulo ``pixels`` apart."""
+    config, height = PRESETS[preset], 5
+    halo = dilation * (kernel - 1)
+    pitch = width + -(-halo // config.pixels) * config.pixels
+    gap = pitch - width
+    execute = Instr(Opcode.EXEC, wrap=width, run=height * width,
+                    **addressing.column_steps(width, config))
+    segment = Instr(Opcode.SEG, base=9, n_kx=kernel, n_ky=kernel, d_kx=dilation,
+                    d_ky=dilation * pitch - halo, gap=gap,
+                    d_block=config.pixels + config.pixels // width * gap)
+    slots = np.moveaxis(addressing.read_slots(segment, execute, config)[0, 0], 1, 2)
+    slots = slots[addressing.valid_lanes(execute, config)]
+    assert slots.shape == (height * width, kernel * kernel)
+    for pixel, taps in enumerate(slots.tolist()):
+        y, x = divmod(pixel, width)
+        assert taps == [9 + (y + dilation * ky) * pitch + x + dilation * kx
+                        for ky in range(kernel) for kx in range(kernel)]
+
+
+def test_line_ends(rng):
+    for pixels in (2, 4, 8, 16, 32):
+        config = replace(PRESETS["nano"], pixels=pixels)
+        for _ in range(20):
+            execute = random_exec(rng, config)
+            got = addressing.line_ends(execute, config)
+            for block, lane in np.ndindex(got.shape):
+                first = block * pixels
+                assert got[block, lane] == sum(
+                    p % execute.wrap == 0 for p in range(first + 1, first + lane + 1))
+
+
+def literal_conflicts(out: Instr, execute: Instr, config: ArchConfig) -> int:
+    """Cycles of the drain with two writes in one bank, of plane 0 and the first channel group."""
+    lines = np.array(list(literal_writes(out, execute))).reshape(execute.n_rows, -1).tolist()
+    slots = 1 if execute.mode == Mode.MAX else min(out.n_slots, config.drain_slots)
+    count = 0
+    for line in lines:
+        for first in range(0, execute.run, config.drain_pixels):
+            banks = Counter((slot + j * out.d_slot) % config.pixels
+                            for slot in line[first:first + config.drain_pixels]
+                            for j in range(slots))
+            count += max(banks.values()) > 1
+    return count
+
+
+@pytest.mark.parametrize("preset", ["nano", "ecp5", "mobile", "zcu102"])
+def test_bank_conflicts(preset, rng):
+    config = PRESETS[preset]
+    seen = set()
+    for _ in range(60):
+        execute = random_exec(rng, config)
+        near = 3 if rng.random() < 0.7 else 40
+        steps = {n: int(rng.integers(1, near)) for n in ("d_pix", "d_col", "d_line", "d_slot")}
+        out = Instr(Opcode.OUT, base=int(rng.integers(1 << 10)), phases=int(rng.integers(1, 3)),
+                    n_slots=int(rng.integers(1, 5)), d_row=int(rng.integers(-9, 99)), **steps)
+        expected = literal_conflicts(out, execute, config)
+        assert addressing.bank_conflicts(out, execute, config) == expected
+        seen.add(expected > 0)
+    assert seen == {False} if config.post_lanes == config.ic_lanes else {False, True}
+
+
+def test_conflicts_of_channel_slots():
+    config = replace(PRESETS["ecp5"], post_lanes=16)
+    assert (config.drain_pixels, config.drain_slots) == (1, 2)
+    execute = Instr(Opcode.EXEC, run=9, wrap=9, n_rows=3)
+    for distance in range(1, 9):
+        out = Instr(Opcode.OUT, d_slot=distance, n_slots=2, d_pix=1, d_col=1)
+        conflicts = addressing.bank_conflicts(out, execute, config)
+        assert conflicts == (0 if distance % 4 else 27)
+        assert not addressing.bank_conflicts(out.replace(n_slots=1), execute, config)
+        assert not addressing.bank_conflicts(out, execute.replace(mode=Mode.MAX), config)
 
 
 @pytest.mark.parametrize("preset", ["nano", "zcu102"])
