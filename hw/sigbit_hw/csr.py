@@ -13,12 +13,19 @@ _WORD_BYTES = 4
 _INDEX_BITS = regs.ADDRESS_BITS - 2
 
 
+def registers(config: ArchConfig) -> tuple[regs.Register, ...]:
+    """The registers that an accelerator has: all but the bases of absent bus ports."""
+    absent = {f"MEM_BASE{port}_{half}" for port in range(config.ports, regs.PORTS_MAX)
+              for half in ("LO", "HI")}
+    return tuple(r for r in regs.REGISTERS if r.name not in absent)
+
+
 class Csr(wiring.Component):
     """Registers behind AXI4-Lite; one write and one read at a time.
 
-    Byte strobes are honoured. Unmapped addresses read 0, writes to them and to read-only registers
-    do nothing; the response is always OKAY. A write takes effect three cycles after address and
-    data have both been offered.
+    Byte strobes are honoured. Unmapped addresses and the bases of absent bus ports read 0, writes
+    to them and to read-only registers do nothing; the response is always OKAY. A write takes effect
+    three cycles after address and data have both been offered.
 
     Members
     -------
@@ -34,6 +41,7 @@ class Csr(wiring.Component):
     """
 
     def __init__(self, config: ArchConfig) -> None:
+        self.registers = registers(config)
         self.constants = {
             "MAGIC": regs.MAGIC,
             "VERSION": regs.VERSION,
@@ -45,7 +53,7 @@ class Csr(wiring.Component):
             **axi_lite_slave(),
             **{r.name.lower(): (Out(32, init=regs.RW_RESET.get(r.name, 0)) if r.access in outputs
                                 else In(32))
-               for r in regs.REGISTERS if r.name not in self.constants},
+               for r in self.registers if r.name not in self.constants},
             "clear": In(1),
             "irq": Out(1),
         })
@@ -53,9 +61,9 @@ class Csr(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         status = {r.name: Signal(32, name=f"{r.name.lower()}_held")
-                  for r in regs.REGISTERS if r.access is Access.W1C}
+                  for r in self.registers if r.access is Access.W1C}
         write_index, write_bits, write_data = self._write_channels(m)
-        for register in regs.REGISTERS:
+        for register in self.registers:
             if register.name in self.constants or register.access is Access.RO:
                 continue
             mine = write_index == register.offset // _WORD_BYTES
@@ -99,7 +107,7 @@ class Csr(wiring.Component):
         pending = Signal()
         value = Signal(32)
         with m.Switch(index):
-            for register in regs.REGISTERS:
+            for register in self.registers:
                 with m.Case(register.offset // _WORD_BYTES):
                     if register.name in self.constants:
                         m.d.comb += value.eq(self.constants[register.name])

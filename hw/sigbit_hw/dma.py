@@ -2,10 +2,10 @@
 completion.
 
 Requests are offsets into the DMA window, in whole bus beats. Bursts never cross a boundary of
-``burst_beats`` beats, hence never one of 4 KiB.
+``burst_beats`` beats, hence never one of 4 KiB on any port.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
@@ -13,12 +13,10 @@ from amaranth.utils import exact_log2
 
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.axi import BURST, WRITES_MAX, BusRead, BusWrite, write_beat
-from sigbit_hw.ports import BUS_ADDRESS_BITS
+from sigbit_hw.axi import WRITES_MAX, BusRead, BusWrite, burst_layout, write_beat
 
 BEATS_BITS = 24
 """Width of a request's number of beats."""
-PAGE_BITS = 12
 REQUEST = data.StructLayout({"offset": isa.ADDRESS_BITS, "beats": BEATS_BITS})
 """A transfer: byte offset into the window, a multiple of the bus width, and bus beats, at least
 1."""
@@ -29,7 +27,6 @@ class Window(wiring.Signature):
 
     def __init__(self) -> None:
         super().__init__({
-            "base": Out(BUS_ADDRESS_BITS - PAGE_BITS),
             "size": Out(32),
             "write_lo": Out(32),
             "write_hi": Out(32),
@@ -96,16 +93,19 @@ class BurstSplitter(wiring.Component):
 
     Members
     -------
-    i : In(stream of REQUEST), base : In(28)
-    o : Out(stream of BURST)
+    i : In(stream of REQUEST)
+    o : Out(stream of ``burst_layout``)
+
+    Timing: of a request accepted in cycle t the first burst is offered from t + 2 on; two cycles
+    after a burst is taken the next is offered; the next request is accepted from the cycle on after
+    the last burst is taken.
     """
 
     def __init__(self, config: ArchConfig) -> None:
         self.config = config
         super().__init__({
             "i": In(stream.Signature(REQUEST)),
-            "base": In(BUS_ADDRESS_BITS - PAGE_BITS),
-            "o": Out(stream.Signature(BURST)),
+            "o": Out(stream.Signature(burst_layout(self.config))),
         })
 
     def elaborate(self, platform: object) -> Module:
@@ -113,23 +113,20 @@ class BurstSplitter(wiring.Component):
         size = exact_log2(self.config.bus_bytes)
         limit = self.config.burst_beats
         low_bits = exact_log2(limit)
-        address = Signal(BUS_ADDRESS_BITS - size, reset_less=True)  # in beats
+        beat = Signal(isa.ADDRESS_BITS - size, reset_less=True)  # next
         left = Signal(BEATS_BITS, reset_less=True)
         count = Signal(range(limit + 1), reset_less=True)
         last = Signal(reset_less=True)
         to_boundary = Signal(range(limit + 1))
         m.d.comb += [
-            to_boundary.eq(limit - address[:low_bits]),
-            self.o.p.address.eq(address << size),
+            to_boundary.eq(limit - beat[:low_bits]),
+            self.o.p.beat.eq(beat),
             self.o.p.length.eq(count - 1),
         ]
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.i.ready.eq(1)
-                m.d.sync += [
-                    address.eq(((self.base << PAGE_BITS) + self.i.p.offset) >> size),
-                    left.eq(self.i.p.beats),
-                ]
+                m.d.sync += [beat.eq(self.i.p.offset >> size), left.eq(self.i.p.beats)]
                 with m.If(self.i.valid):
                     m.next = "SPLIT"
             with m.State("SPLIT"):
@@ -139,7 +136,7 @@ class BurstSplitter(wiring.Component):
             with m.State("ISSUE"):
                 m.d.comb += self.o.valid.eq(1)
                 with m.If(self.o.ready):
-                    m.d.sync += [address.eq(address + count), left.eq(left - count)]
+                    m.d.sync += [beat.eq(beat + count), left.eq(left - count)]
                     with m.If(last):
                         m.next = "IDLE"
                     with m.Else():
@@ -159,8 +156,10 @@ class ReadDma(wiring.Component):
     fetch, load : In(ReadClient)
     bus : Out(BusRead)
         At most ``outstanding_reads`` bursts at a time.
-    base : In(28)
-        Bus address of the window in pages of 4 KiB.
+
+    Timing: a burst that a splitter offers is offered to the bus in the same cycle, unless
+    ``outstanding_reads`` are on their way, or the other reader's is: fetch goes first where both
+    begin, and what has been offered stays until it is taken. Beats pass in no time.
     """
 
     def __init__(self, config: ArchConfig) -> None:
@@ -169,7 +168,6 @@ class ReadDma(wiring.Component):
             "fetch": In(ReadClient(config)),
             "load": In(ReadClient(config)),
             "bus": Out(BusRead(config)),
-            "base": In(BUS_ADDRESS_BITS - PAGE_BITS),
         })
 
     def elaborate(self, platform: object) -> Module:
@@ -180,7 +178,6 @@ class ReadDma(wiring.Component):
         m.submodules.owners = owners = SyncFIFOBuffered(width=1, depth=depth)
         for splitter, client in ((fetch, self.fetch), (load, self.load)):
             wiring.connect(m, wiring.flipped(client.request), splitter.i)
-            m.d.comb += splitter.base.eq(self.base)
 
         chosen = Signal()  # 1: load; held while a burst waits for the bus
         holding = Signal()
@@ -221,11 +218,13 @@ class WriteDma(wiring.Component):
     beat : In(stream)
         The beats of all requests, in order.
     bus : Out(BusWrite)
-    base : In(28)
     idle : Out(1)
         Every burst of every request accepted so far has its response.
     failed : Out(1), resp : Out(2)
         A response other than OKAY, for one cycle.
+
+    Timing: bursts and beats pass in no time; ``idle`` in the cycle after ``bus.done`` of the last
+    burst.
     """
 
     def __init__(self, config: ArchConfig) -> None:
@@ -234,7 +233,6 @@ class WriteDma(wiring.Component):
             "request": In(stream.Signature(REQUEST)),
             "beat": In(stream.Signature(write_beat(config))),
             "bus": Out(BusWrite(config)),
-            "base": In(BUS_ADDRESS_BITS - PAGE_BITS),
             "idle": Out(1),
             "failed": Out(1),
             "resp": Out(2),
@@ -251,9 +249,8 @@ class WriteDma(wiring.Component):
         opened = splitter.o.valid & splitter.o.ready
         m.d.sync += pending.eq(pending + opened - self.bus.done)
         m.d.comb += [
-            splitter.base.eq(self.base),
             self.idle.eq(splitter.i.ready & (pending == 0)),
             self.resp.eq(self.bus.resp),
-            self.failed.eq(self.bus.done & Cat(self.bus.resp)[1]),
+            self.failed.eq(self.bus.resp[1]),
         ]
         return m

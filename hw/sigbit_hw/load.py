@@ -4,7 +4,7 @@ A front end checks instructions and requests their data, up to :data:`AHEAD` ins
 back end moves the data; so the bus stays busy from one instruction to the next.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -26,6 +26,7 @@ from sigbit_hw.interfaces import (
     TableWrite,
     WeightWrite,
     instruction_layout,
+    slots_per_write,
 )
 from sigbit_hw.queue import Queue
 from sigbit_hw.walker import BLOCK, BlockWalker
@@ -59,6 +60,9 @@ class LoadFront(wiring.Component):
         One for each instruction, transferred together with its request.
     error : Out(Error)
         ILLEGAL: misaligned address; WINDOW: outside the window. Nothing is requested then.
+
+    Timing: an instruction taken in cycle t is passed on, with its request, in t + 3 (``FILL``: in
+    t + 2) or when there is room; the next one is taken one cycle later.
     """
 
     def __init__(self, config: ArchConfig) -> None:
@@ -130,18 +134,25 @@ class LoadFront(wiring.Component):
 
 
 class LoadBack(wiring.Component):
-    """Moves beats to where they belong: one beat of weights, one slot, one parameter or table item
-    a cycle.
+    """Moves beats to where they belong: in a cycle one beat of weights, up to
+    :func:`slots_per_write` slots that follow each other in one beat and one run (``FILL``: in one
+    run), one parameter or table item.
 
     Members
     -------
     i : In(stream of COMMAND), beat : In(stream)
     act_write, weight_write, param_write, table_write : Out
     retire : Out(Retire)
-        In the cycle in which the last write to weights, parameters or tables appears, or after the
-        one in which the last slot was accepted.
+        In the cycle in which the last write to weights, parameters or tables appears; in the first
+        cycle after the last transfer of slots in which ``act_write.busy`` is low.
     error : Out(Error)
         Read errors; ILLEGAL if ``beats`` is not what the items fill.
+
+    Timing: with a command accepted in cycle t, ``FILL`` moves its first slots in t + 2. The first
+    beat is taken in t + 2 or when it comes, and what it holds is moved from the next cycle on: one
+    move a cycle, but slots wait for ``act_write`` and the first move for the retirement before.
+    Another beat is taken in the cycle of the last move out of the one before, or later. The next
+    command is accepted in the cycle after the last move.
     """
 
     def __init__(self, config: ArchConfig) -> None:
@@ -160,24 +171,25 @@ class LoadBack(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self.config
-        m.submodules.walker = walker = BlockWalker()
+        width = slots_per_write(config)
+        m.submodules.walker = walker = BlockWalker(width)
         command = Signal(COMMAND, reset_less=True)
         active = Signal()
         fill = command.fill
         acts = command.kind == LoadKind.ACTS
 
-        # Steps of one item less one, and units of one beat less one, by kind.
+        # Steps of one item less one, and units of one beat, by kind.
         subs = {
             LoadKind.WEIGHTS: config.weight_word_bits // config.bus_bits - 1, LoadKind.ACTS: 0,
             LoadKind.PARAMS: config.param_lanes - 1, LoadKind.TABLE: TABLE_ENTRIES - 1,
         }
         units = {
-            LoadKind.WEIGHTS: 0, LoadKind.ACTS: config.bus_bits // config.slot_bits - 1,
-            LoadKind.PARAMS: config.bus_bits // _ITEM_BITS - 1,
-            LoadKind.TABLE: config.bus_bits // _ITEM_BITS - 1,
+            LoadKind.WEIGHTS: 1, LoadKind.ACTS: config.bus_bits // config.slot_bits,
+            LoadKind.PARAMS: config.bus_bits // _ITEM_BITS,
+            LoadKind.TABLE: config.bus_bits // _ITEM_BITS,
         }
         sub_limit = Signal(_SUB_BITS, reset_less=True)
-        unit_limit = Signal(range(max(*units.values(), 1) + 1), reset_less=True)
+        unit_limit = Signal(range(max(units.values()) + 1), reset_less=True)
 
         with m.If(~active):
             m.d.comb += self.i.ready.eq(1)
@@ -190,15 +202,20 @@ class LoadBack(wiring.Component):
         starting = Signal()
         m.d.sync += starting.eq(self.i.valid & self.i.ready)
 
-        # Beat register: its lowest unit is next.
+        # Beat register: its lowest units are next, `count` of them if they are slots.
         word = Signal(config.bus_bits, reset_less=True)
         full = Signal()
         units_left = Signal.like(unit_limit)
         beats_left = Signal(BEATS_BITS, reset_less=True)
         no_beats = Signal(reset_less=True)
         step, final, unit_last = Signal(), Signal(), Signal()
+        count = Signal(range(width + 1))
+        rest = Signal(config.bus_bits)  # of the beat, after this step
+        in_beat = Mux(fill | (units_left > walker.room), walker.room, units_left)
         m.d.comb += [
-            unit_last.eq(units_left == 0),
+            count.eq(Mux(acts, in_beat, 1)),
+            unit_last.eq(units_left == count),
+            rest.eq(word >> _ITEM_BITS),
             self.beat.ready.eq(active & ~starting & ~fill & ~final & ~no_beats
                                & (~full | (step & unit_last))),
         ]
@@ -209,16 +226,23 @@ class LoadBack(wiring.Component):
             ]
         with m.Elif(step):
             m.d.sync += [
-                word.eq(Mux(acts, word >> config.slot_bits, word >> _ITEM_BITS)),
+                word.eq(rest),
                 full.eq(~unit_last),
-                units_left.eq(units_left - 1),
+                units_left.eq(units_left - count),
             ]
+        with m.If(acts):
+            with m.Switch(count):
+                for k in range(1, width + 1):
+                    with m.Case(k):
+                        m.d.comb += rest.eq(word >> (k * config.slot_bits))
 
         # Item counters: `sub` counts the steps of one item.
         sub, sub_left = Signal(_SUB_BITS, reset_less=True), Signal(_SUB_BITS, reset_less=True)
         sub_last = Signal(reset_less=True)
-        go = active & ~starting
+        settling = Signal()  # the last transfer has been made, its instruction not retired
+        go = active & ~starting & ~settling
         m.d.comb += [
+            walker.count.eq(count),
             walker.block.eq(command.block),
             walker.restart.eq(starting),
             walker.step.eq(step & sub_last),
@@ -239,12 +263,19 @@ class LoadBack(wiring.Component):
         with m.If(final):
             m.d.sync += active.eq(0)
 
-        self._write(m, command, go & full, walker.slot, sub, word, go & (fill | full))
-        m.d.sync += [
-            self.retire.valid.eq(final),
-            self.retire.signal.eq(command.signal),
-            self.retire.index.eq(command.index),
-        ]
+        self._write_slots(m, command, go & (fill | full), walker.slot, count, word)
+        self._write_items(m, command, go & full, walker.slot, sub, word)
+        of_slots = Signal()
+        m.d.comb += self.retire.valid.eq(settling & ~(of_slots & self.act_write.busy))
+        with m.If(final):
+            m.d.sync += [
+                settling.eq(1),
+                of_slots.eq(acts),
+                self.retire.signal.eq(command.signal),
+                self.retire.index.eq(command.index),
+            ]
+        with m.Elif(self.retire.valid):
+            m.d.sync += settling.eq(0)
         failed = self.beat.valid & self.beat.ready & self.beat.p.resp[1]
         short = go & ~fill & no_beats & ~full
         long = final & ~fill & ~no_beats
@@ -256,17 +287,25 @@ class LoadBack(wiring.Component):
         ]
         return m
 
-    def _write(self, m: Module, command: data.View, full: Signal, item: Signal, sub: Signal,
-               word: Signal, slot_valid: Signal) -> None:
-        """Drives the four destinations from the current item, its step and the beat register."""
-        config = self.config
-        acts, weights = self.act_write.stream, self.weight_write
-        code = command.code[:config.act_format.bits]
+    def _write_slots(self, m: Module, command: data.View, valid: Value, slot: Signal,
+                     count: Signal, word: Signal) -> None:
+        """``count`` slots from ``slot`` on: the lowest of the beat register, or the constant."""
+        config, stream = self.config, self.act_write.stream
+        filling = command.code[:config.act_format.bits].replicate(config.ic_lanes)
         m.d.comb += [
-            acts.valid.eq(slot_valid & (command.kind == LoadKind.ACTS)),
-            acts.p.slot.eq(item),
-            acts.p.data.eq(Mux(command.fill, Cat(*[code] * config.ic_lanes), word)),
+            stream.valid.eq(valid & (command.kind == LoadKind.ACTS)),
+            stream.p.slot.eq(slot),
+            stream.p.count.eq(count),
+            *(stream.p.data[k].eq(Mux(command.fill, filling,
+                                      word.word_select(k, config.slot_bits)))
+              for k in range(slots_per_write(config))),
         ]
+
+    def _write_items(self, m: Module, command: data.View, full: Value, item: Signal, sub: Signal,
+                     word: Signal) -> None:
+        """Step ``sub`` of a weight word, parameter group or table: the lowest unit of the beat
+        register."""
+        weights = self.weight_write
         m.d.sync += [
             weights.valid.eq(full & (command.kind == LoadKind.WEIGHTS)),
             weights.word.eq(item),
@@ -285,7 +324,10 @@ class LoadBack(wiring.Component):
 
 class LoadEngine(wiring.Component):
     """``LOAD`` and ``FILL``: members as in :class:`LoadFront` and :class:`LoadBack`, ``read`` to
-    the DMA."""
+    the DMA.
+
+    Timing: a command passes from front to back in two cycles.
+    """
 
     def __init__(self, config: ArchConfig) -> None:
         self.config = config

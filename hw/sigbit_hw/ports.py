@@ -1,4 +1,4 @@
-"""The ports of the accelerator: AXI4-Lite slave, AXI4 master, interrupt and trace outputs, by
+"""The ports of the accelerator: AXI4-Lite slave, AXI4 masters, interrupt and trace outputs, by
 their flat names.
 
 Names follow the vendors' conventions (``s_axil_awaddr``, ``m_axi_rdata`` …), so that Vivado and
@@ -14,7 +14,7 @@ from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.interfaces import INDEX_BITS
 
 BUS_ADDRESS_BITS = 40
-"""Width of an address on the AXI4 master."""
+"""Width of an address on an AXI4 master."""
 ENGINE_NAMES = tuple(engine.name.lower() for engine in isa.Engine)
 
 
@@ -44,6 +44,13 @@ def axi_master(bus_bits: int) -> dict[str, Member]:
     }
 
 
+def axi_prefixes(config: ArchConfig) -> tuple[str, ...]:
+    """Prefix of every AXI4 master's signals: ``m_axi_``, or ``m_axi0_``, ``m_axi1_``, …"""
+    if config.ports == 1:
+        return ("m_axi_",)
+    return tuple(f"m_axi{port}_" for port in range(config.ports))
+
+
 def trace(config: ArchConfig) -> dict[str, Member]:
     """What checkers watch.
 
@@ -69,7 +76,8 @@ def accelerator(config: ArchConfig) -> dict[str, Member]:
     """Every port of the accelerator but ``clk`` and ``rst``."""
     return {
         **{f"s_axil_{name}": member for name, member in axi_lite_slave().items()},
-        **{f"m_axi_{name}": member for name, member in axi_master(config.bus_bits).items()},
+        **{f"{prefix}{name}": member for prefix in axi_prefixes(config)
+           for name, member in axi_master(8 * config.port_bytes).items()},
         "irq": Out(1),
         **trace(config),
     }

@@ -172,7 +172,6 @@ class StoreEngine(wiring.Component):
         m.d.comb += [
             check.offset.eq(store.address),
             check.beats.eq(store.beats),
-            dma.base.eq(self.window.base),
             dma.request.p.offset.eq(store.address),
             dma.request.p.beats.eq(store.beats),
             reader.block.start.eq(store.src),

@@ -8,13 +8,14 @@ from sigbit_hw import ports
 from sigbit_hw.arch import regs
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.regs import Access
-from sigbit_hw.axi import AxiShell
+from sigbit_hw.axi import PAGE_BITS, AxiShell
 from sigbit_hw.compute import ComputeEngine
 from sigbit_hw.control import Control
 from sigbit_hw.csr import Csr
 from sigbit_hw.decode import Decode
-from sigbit_hw.dma import PAGE_BITS, ReadDma, Window
+from sigbit_hw.dma import ReadDma, Window
 from sigbit_hw.fetch import Fetch
+from sigbit_hw.join import PortJoin
 from sigbit_hw.load import LoadEngine
 from sigbit_hw.sequencer import Sequencer
 from sigbit_hw.store import StoreEngine
@@ -24,7 +25,7 @@ class Accelerator(wiring.Component):
     """One accelerator with the flat ports of ``ports.accelerator``.
 
     The engines, fetch and sequencer are held in reset while the machine does not run; register
-    file, control and bus shell are not.
+    file, control and bus shells are not.
 
     Parameters
     ----------
@@ -45,7 +46,6 @@ class Accelerator(wiring.Component):
         reset = ResetInserter(~control.running)
         m.submodules.control = control
         m.submodules.csr = csr = Csr(config)
-        m.submodules.shell = shell = AxiShell(config)
         fetch, decode, sequencer = Fetch(config), Decode(), Sequencer(config)
         load, store, compute = LoadEngine(config), StoreEngine(config), self.compute
         reader = ReadDma(config)
@@ -58,14 +58,11 @@ class Accelerator(wiring.Component):
         m.submodules.compute = reset(compute)
 
         self._wire_ports(m, csr, "s_axil_")
-        self._wire_ports(m, shell, "m_axi_")
         window = Window().create()
         m.d.comb += [
-            window.base.eq(Cat(csr.mem_base_lo, csr.mem_base_hi)[PAGE_BITS:]),
             window.size.eq(csr.mem_size),
             window.write_lo.eq(csr.write_lo),
             window.write_hi.eq(csr.write_hi),
-            reader.base.eq(window.base),
             fetch.offset.eq(csr.program_offset),
             fetch.count.eq(csr.program_count),
         ]
@@ -74,15 +71,19 @@ class Accelerator(wiring.Component):
                          for name in Window().members]
 
         # Bus
-        m.d.comb += [
-            shell.enable.eq(control.running),
-            control.bus_idle.eq(shell.idle),
-            control.bus_progress.eq(shell.progress),
-        ]
+        shells = self._shells(m, csr, control)
         wiring.connect(m, fetch.read, reader.fetch)
         wiring.connect(m, load.read, reader.load)
-        wiring.connect(m, reader.bus, shell.read)
-        wiring.connect(m, store.bus, shell.write)
+        if config.ports == 1:
+            bus = shells[0]
+        else:
+            bus = join = PortJoin(config)
+            m.submodules.join = reset(join)
+            for shell, read, write in zip(shells, join.port_reads, join.port_writes, strict=True):
+                wiring.connect(m, read, shell.read)
+                wiring.connect(m, write, shell.write)
+        wiring.connect(m, reader.bus, bus.read)
+        wiring.connect(m, store.bus, bus.write)
 
         # Instructions
         wiring.connect(m, fetch.o, decode.i)
@@ -143,6 +144,22 @@ class Accelerator(wiring.Component):
                 inner = getattr(block, name.removeprefix(prefix))
                 outer = getattr(self, name)
                 m.d.comb += inner.eq(outer) if member.flow is In else outer.eq(inner)
+
+    def _shells(self, m: Module, csr: Csr, control: Control) -> list[AxiShell]:
+        """A bus shell for each port. The bus is idle when all are, and progresses if one does."""
+        shells = []
+        for k, prefix in enumerate(ports.axi_prefixes(self.config)):
+            shell = AxiShell(self.config)
+            m.submodules[f"shell_{k}"] = shell
+            self._wire_ports(m, shell, prefix)
+            base = Cat(getattr(csr, f"mem_base{k}_lo"), getattr(csr, f"mem_base{k}_hi"))
+            m.d.comb += [shell.base.eq(base[PAGE_BITS:]), shell.enable.eq(control.running)]
+            shells.append(shell)
+        m.d.comb += [
+            control.bus_idle.eq(Cat(shell.idle for shell in shells).all()),
+            control.bus_progress.eq(Cat(shell.progress for shell in shells).any()),
+        ]
+        return shells
 
     def _wire_control(self, m: Module, control: Control, csr: Csr) -> None:
         """Connects the register file to control and counters."""

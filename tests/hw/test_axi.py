@@ -6,10 +6,11 @@ import numpy as np
 from amaranth.sim import Simulator
 
 from sigbit_hw.arch.config import PRESETS
-from sigbit_hw.axi import AxiShell
+from sigbit_hw.axi import PAGE_BITS, AxiShell
 from sigbit_sim.bench.axi_memory import AxiMemory
 
 CONFIG = PRESETS["nano"]
+BASE = 0xf_edcb_a000
 
 
 def test_pulled_plug(rng: np.random.Generator) -> None:
@@ -18,10 +19,11 @@ def test_pulled_plug(rng: np.random.Generator) -> None:
     the shell idle."""
     shell = AxiShell(CONFIG)
     memory = np.zeros(1 << 14, np.uint8)
-    bus = AxiMemory(shell, memory, rng, prefix="", latency=(3, 20), stall=0.3)
+    bus = AxiMemory(shell, memory.reshape(-1, CONFIG.bus_bytes), rng, base=BASE, prefix="", latency=(3, 20), stall=0.3)
     cut = []
 
     async def test(ctx: Any) -> None:
+        ctx.set(shell.base, BASE >> PAGE_BITS)
         for case in range(20):
             before = len(bus.strobed)
             ctx.set(shell.enable, 1)
@@ -29,7 +31,7 @@ def test_pulled_plug(rng: np.random.Generator) -> None:
             ctx.set(shell.write.beat.valid, 1)
             ctx.set(shell.write.beat.payload, {"data": 0x0123456789abcdef, "strobe": 0xff})
             for channel in (shell.read, shell.write):
-                ctx.set(channel.burst.payload, {"address": 0x100 * case, "length": 15})
+                ctx.set(channel.burst.payload, {"beat": 0x20 * case, "length": 15})
                 ctx.set(channel.burst.valid, 1)
                 await ctx.tick().until(channel.burst.ready)
                 ctx.set(channel.burst.valid, 0)

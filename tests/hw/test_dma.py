@@ -10,7 +10,7 @@ from amaranth.sim import Simulator
 from sigbit_hw.arch.addressing import block_slots
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.isa import SLOT_BITS, Instr, Opcode
-from sigbit_hw.dma import PAGE_BITS, BurstSplitter, WindowCheck
+from sigbit_hw.dma import BurstSplitter, WindowCheck
 from sigbit_hw.walker import BLOCK, BlockWalker
 
 
@@ -23,17 +23,17 @@ def simulate(dut: Any, *benches: Any) -> None:
     simulator.run()
 
 
-@pytest.mark.parametrize(("bus_bits", "burst_beats"), [(64, 16), (64, 1), (128, 256), (512, 64)])
-def test_bursts(bus_bits: int, burst_beats: int, rng: np.random.Generator) -> None:
-    config = replace(PRESETS["mid"], bus_bits=bus_bits, burst_beats=burst_beats)
-    size, base = bus_bits // 8, 0xfedcba9
+@pytest.mark.parametrize(("bus_bits", "burst_beats", "ports"), [
+    (64, 16, 1), (64, 1, 1), (128, 256, 1), (512, 64, 1), (512, 256, 4), (128, 256, 2)])
+def test_bursts(bus_bits: int, burst_beats: int, ports: int, rng: np.random.Generator) -> None:
+    config = replace(PRESETS["mid"], bus_bits=bus_bits, burst_beats=burst_beats, ports=ports)
+    size, part = bus_bits // 8, config.port_bytes
     beats = [1, burst_beats, burst_beats + 1, *(int(b) for b in rng.integers(1, 200, 8))]
     requests = [(int(rng.integers(0, 1 << 20)) * size, n) for n in beats]
     dut = BurstSplitter(config)
     bursts: list[tuple[int, int]] = []
 
     async def feed(ctx: Any) -> None:
-        ctx.set(dut.base, base)
         for offset, count in requests:
             ctx.set(dut.i.payload, {"offset": offset, "beats": count})
             ctx.set(dut.i.valid, 1)
@@ -42,16 +42,16 @@ def test_bursts(bus_bits: int, burst_beats: int, rng: np.random.Generator) -> No
 
     async def check(ctx: Any) -> None:
         for offset, count in requests:
-            at = (base << PAGE_BITS) + offset
+            at = offset // size
             while count:
                 ctx.set(dut.o.ready, 1)
                 (burst,) = await ctx.tick().sample(dut.o.payload).until(dut.o.valid)
                 n = burst.length + 1
-                assert burst.address == at
+                assert burst.beat == at
                 assert n <= min(count, burst_beats)
-                assert at // 4096 == (at + n * size - 1) // 4096
+                assert at * part // 4096 == ((at + n) * part - 1) // 4096
                 bursts.append((at, n))
-                at, count = at + n * size, count - n
+                at, count = at + n, count - n
                 ctx.set(dut.o.ready, 0)
                 await ctx.tick().repeat(int(rng.integers(0, 3)) + 1)
 
@@ -94,12 +94,14 @@ def test_window_check(writes: bool, rng: np.random.Generator) -> None:
     assert verdicts == {False, True}
 
 
-def test_walk(rng: np.random.Generator) -> None:
-    dut = BlockWalker()
+@pytest.mark.parametrize("width", [1, 2, 8])
+def test_walk(width: int, rng: np.random.Generator) -> None:
+    dut = BlockWalker(width)
 
     async def check(ctx: Any) -> None:
         for _ in range(30):
-            n = {name: int(rng.integers(1, 6)) for name in ("n0", "n1", "n2")}
+            n = {name: int(rng.integers(1, limit))
+                 for name, limit in (("n0", 5 + 2 * width), ("n1", 6), ("n2", 6))}
             d = {name: int(rng.integers(-500, 500)) for name in ("d1", "d2")}
             start = int(rng.integers(0, 1 << SLOT_BITS))
             slots = block_slots(Instr(Opcode.FILL, **n, **d), start) % (1 << SLOT_BITS)
@@ -107,10 +109,15 @@ def test_walk(rng: np.random.Generator) -> None:
             ctx.set(dut.restart, 1)
             await ctx.tick()
             ctx.set(dut.restart, 0)
-            for k, slot in enumerate(slots.tolist()):
+            k = 0
+            while k < len(slots):
                 await ctx.tick().repeat(int(rng.integers(0, 2)) + 1)
-                assert ctx.get(dut.slot) == slot
-                assert ctx.get(dut.last) == (k == len(slots) - 1)
+                assert ctx.get(dut.slot) == slots[k]
+                assert ctx.get(dut.room) == min(width, n["n0"] - k % n["n0"])
+                count = int(rng.integers(1, ctx.get(dut.room), endpoint=True))
+                ctx.set(dut.count, count)
+                k += count
+                assert ctx.get(dut.last) == (k == len(slots))
                 ctx.set(dut.step, 1)
                 await ctx.tick()
                 ctx.set(dut.step, 0)

@@ -22,6 +22,8 @@ CONFIGS = {
     "bus512": replace(PRESETS["mid"], act_slots=4096, bus_bits=512, outstanding_reads=2),
     "long_bursts": replace(PRESETS["nano"], burst_beats=256, outstanding_reads=1),
     "bus128": replace(PRESETS["micro"], bus_bits=128),
+    "ports2": replace(PRESETS["nano"], bus_bits=128, oc_lanes=8, ports=2),
+    "ports4": replace(PRESETS["mid"], act_slots=4096, bus_bits=256, ports=4, burst_beats=2),
 }
 
 
@@ -149,6 +151,9 @@ def test_random_programs(name: str, latency: tuple[int, int], stall: float,
     program = random_program(rng, config, 14)
     memory = rng.integers(0, 256, 1 << 16).astype(np.uint8)
     machine = Machine(config, memory, rng, latency=latency, stall=stall)
+    for bus in machine.buses[1:]:
+        bus.latency = (1, int(rng.integers(1, 100)))
+        bus.stall = float(rng.random() * 0.7)
 
     async def test(ctx: Any) -> None:
         result = await machine.run(ctx, program, offset=PROGRAM, WRITE_LO=0x8000, WRITE_HI=PROGRAM)
@@ -161,10 +166,10 @@ def test_random_programs(name: str, latency: tuple[int, int], stall: float,
         compare(machine, ctx, model)
         assert await machine.read(ctx, "RETIRED") == len(program) - 1
         stored = sum(i.n0 * i.n1 * i.n2 for i in program if i.opcode == Opcode.STORE)
-        assert len(machine.bus.strobed) == stored * config.slot_bytes
-        longest = max(beats for _, beats in machine.bus.read_bursts)
+        assert sum(len(bus.strobed) for bus in machine.buses) == stored * config.slot_bytes
+        longest = max(beats for bus in machine.buses for _, beats in bus.read_bursts)
         assert longest <= config.burst_beats
-        assert not machine.bus.busy
+        assert not any(bus.busy for bus in machine.buses)
 
     machine.simulate(test, limit=100_000)
 

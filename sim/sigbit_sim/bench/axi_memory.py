@@ -1,5 +1,7 @@
 """A memory behind an AXI4 slave port, for Amaranth's simulator, that checks the protocol as it
-goes."""
+goes.
+
+Writes take effect as late as AXI allows: with the handshake of their response."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -33,7 +35,7 @@ class AxiMemory:
     port : Any
         Component whose attributes are the master's signals.
     data : NDArray[np.uint8]
-        The memory's bytes; they begin at bus address ``base``.
+        The memory ``[beats, bytes of a beat]``, it may be a view; it begins at bus address ``base``.
     rng : np.random.Generator
     latency : tuple[int, int]
         Least and largest number of cycles from address to first data or from last data to response.
@@ -43,6 +45,9 @@ class AxiMemory:
         Response code by address of the beat; anything outside the memory answers DECERR.
     hung : bool
         While set, nothing is accepted and nothing answered.
+    turn : list[AxiMemory], optional
+        All ports of an interconnect that has one burst open at a time; the first in the list goes
+        on as long as it has bursts, then the next one does.
     """
 
     port: Any
@@ -54,6 +59,7 @@ class AxiMemory:
     stall: float = 0.0
     faults: dict[int, int] = field(default_factory=dict)
     hung: bool = False
+    turn: "list[AxiMemory] | None" = None
     read_bursts: list[tuple[int, int]] = field(default_factory=list)
     write_bursts: list[tuple[int, int]] = field(default_factory=list)
     strobed: list[int] = field(default_factory=list)
@@ -66,7 +72,8 @@ class AxiMemory:
         self._bytes = len(self._get("wstrb"))
         self._reads: deque[_Burst] = deque()
         self._writes: deque[_Burst] = deque()
-        self._responses: deque[tuple[int, int]] = deque()
+        self._written: list[tuple[int, int, int]] = []
+        self._responses: deque[tuple[int, int, list[tuple[int, int, int]]]] = deque()
         self._before: dict[str, tuple[int, ...]] = {}
         self._cycle = 0
         self._read_beat = self._write_beat = 0
@@ -127,7 +134,9 @@ class AxiMemory:
             self._writes.append(self._burst(seen, "aw"))
             self.write_bursts.append((self._writes[-1].address, self._writes[-1].beats))
         if seen["bvalid"] and seen["bready"]:
-            self._responses.popleft()
+            *_, written = self._responses.popleft()
+            for row, column, value in written:
+                self.data[row, column] = value
         if seen["wvalid"] and seen["wready"]:
             self._write(seen)
 
@@ -135,25 +144,33 @@ class AxiMemory:
         burst = self._writes[0]
         address = burst.address + self._write_beat * self._bytes
         self._write_resp = self._write_resp or self._fault(address)
+        row = (address - self.base) // self._bytes
         for k in range(self._bytes):
             if seen["wstrb"] >> k & 1:
                 self.strobed.append(address + k - self.base)
                 if not self._fault(address):
-                    self.data[address + k - self.base] = seen["wdata"] >> (8 * k) & 0xff
+                    self._written.append((row, k, seen["wdata"] >> (8 * k) & 0xff))
         self._write_beat += 1
         assert seen["wlast"] == (self._write_beat == burst.beats), "wlast is not on the last beat"
         if seen["wlast"]:
             self._writes.popleft()
-            self._responses.append((self._due(), self._write_resp))
-            self._write_beat, self._write_resp = 0, OKAY
+            self._responses.append((self._due(), self._write_resp, self._written))
+            self._write_beat, self._write_resp, self._written = 0, OKAY, []
 
     def _fault(self, address: int) -> int:
-        inside = 0 <= address - self.base <= len(self.data) - self._bytes
+        inside = 0 <= address - self.base < self.data.size
         return self.faults.get(address, OKAY) if inside else DECERR
 
     def _drive(self, ctx: Any, seen: dict[str, int]) -> None:
         """The slave's outputs of the next cycle; VALID stays until READY."""
         go = [not self.hung and self.rng.random() >= self.stall for _ in range(5)]
+        if self.turn:
+            mine = self.turn[0] is self and not self.busy
+            if mine and (seen["arready"] or seen["awready"]):
+                mine = False
+                self.turn.append(self.turn.pop(0))
+            go[0] &= mine
+            go[1] &= mine and not go[0]
         ctx.set(self._get("arready"), go[0])
         ctx.set(self._get("awready"), go[1])
         # Data is taken only for bursts whose address is known, which keeps this model simple.
@@ -164,10 +181,9 @@ class AxiMemory:
             if valid:
                 burst = self._reads[0]
                 address = burst.address + self._read_beat * self._bytes
-                offset = address - self.base
                 resp = self._fault(address)
                 value = 0 if resp else int.from_bytes(
-                    self.data[offset:offset + self._bytes].tobytes(), "little")
+                    self.data[(address - self.base) // self._bytes].tobytes(), "little")
                 ctx.set(self._get("rdata"), value)
                 ctx.set(self._get("rresp"), resp)
                 ctx.set(self._get("rlast"), self._read_beat == burst.beats - 1)

@@ -9,21 +9,24 @@ import numpy as np
 from amaranth.sim import Simulator
 from numpy.typing import NDArray
 
+from sigbit_hw import ports
 from sigbit_hw.arch import isa, regs
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.top import Accelerator
 from sigbit_sim.bench.axi_memory import AxiMemory
 from sigbit_sim.bench.compute_double import ComputeDouble
 
-BASE = 0x12_3456_7000
-"""Bus address of the DMA window: not 0, more than 32 bits."""
+BASES = (0x12_3456_7000, 0x5_0000_0000, 0xff_fff0_0000, 0x1000)
+"""Bus addresses of the ports' parts of the DMA window: up to the highest."""
+BASE = BASES[0]
 
 
 @dataclass
 class Machine:
-    """One accelerator with its memory.
+    """One accelerator with its memories, one a port.
 
-    ``memory`` is the DMA window; the bus sees ``margin`` guard bytes on both sides of it.
+    ``memory`` is the DMA window; the bus sees ``margin`` guard bytes on both sides of it, all ports
+    together. ``window`` is what the memories hold, as the program sees it.
     """
 
     config: ArchConfig
@@ -40,8 +43,16 @@ class Machine:
         self.store = np.full(self.memory.size + 2 * self.margin, 0xa5, np.uint8)
         self.window = self.store[self.margin:self.margin + self.memory.size]
         self.window[:] = self.memory
-        self.bus = AxiMemory(self.dut, self.store, self.rng, base=BASE - self.margin,
-                             latency=self.latency, stall=self.stall)
+        parts = self.store.reshape(-1, self.config.ports, self.config.port_bytes)
+        self.buses = [
+            AxiMemory(self.dut, parts[:, k], self.rng, prefix=prefix, latency=self.latency,
+                      base=BASES[k] - self.margin // self.config.ports, stall=self.stall)
+            for k, prefix in enumerate(ports.axi_prefixes(self.config))]
+
+    @property
+    def bus(self) -> AxiMemory:
+        """The first port's memory."""
+        return self.buses[0]
 
     def simulate(self, test: Callable[[Any], Awaitable[None]], limit: int = 50_000) -> None:
         """Runs ``test(ctx)``; fails if it takes more than ``limit`` cycles."""
@@ -60,7 +71,7 @@ class Machine:
                 ctx.set(self.compute.stall_write, self.rng.random() < self.stall)
                 ctx.set(self.compute.stall_read, self.rng.random() < self.stall)
 
-        for process in (self.bus.run, stall, self._trace, watch):
+        for process in (*(bus.run for bus in self.buses), stall, self._trace, watch):
             simulator.add_testbench(process, background=True)
         simulator.add_testbench(test)
         simulator.run()
@@ -110,7 +121,8 @@ class Machine:
         code = isa.pack(program) if isinstance(program, list) else program
         self.window[offset:offset + code.size] = code
         values = {
-            "MEM_BASE_LO": BASE & 0xffff_ffff, "MEM_BASE_HI": BASE >> 32,
+            **{f"MEM_BASE{k}_{half}": BASES[k] >> shift & 0xffff_ffff
+               for k in range(self.config.ports) for half, shift in (("LO", 0), ("HI", 32))},
             "MEM_SIZE": self.window.size, "WRITE_LO": 0, "WRITE_HI": self.window.size,
             "PROGRAM_OFFSET": offset, "PROGRAM_COUNT": code.size // isa.WORD_BYTES,
             "WATCHDOG": 5000, "IRQ_ENABLE": regs.IRQ_DONE | regs.IRQ_ERROR,
