@@ -22,7 +22,12 @@ NANO = PRESETS["nano"]
     ({"weight_format": EsbFormat(4, 1, signed=False)}, "weight_format must be signed"),
     ({"oc_lanes": 2}, r"oc_lanes must be a multiple of ic_lanes \(4\), not 2"),
     ({"post_lanes": 2}, r"post_lanes must be a multiple of ic_lanes \(4\).*not 2"),
-    ({"post_lanes": 8}, r"at most oc_lanes \(4\).*not 8"),
+    ({"post_lanes": 16}, r"post_lanes .* at most pixels \* ic_lanes \(8\), not 16"),
+    ({"post_lanes": 16, "oc_lanes": 8, "pixels": 4},
+     r"at most oc_lanes \(8\) unless oc_lanes equals ic_lanes \(4\), not 16"),
+    ({"ports": 3}, "ports must be a power of two, not 3"),
+    ({"ports": 2}, r"ports must be 1, 2 or 4, .* 2 ports cannot share 64 bits"),
+    ({"ports": 8, "bus_bits": 512}, r"ports must be 1, 2 or 4, .* 8 ports"),
     ({"acc_bits": 15}, r"acc_bits must be in \[16, 32\], not 15"),
     ({"term_radix_bits": 0}, r"term_radix_bits must be in \[1, 7\], not 0"),
     ({"bus_bits": 32}, "bus_bits must be 64, 128, 256 or 512, not 32"),
@@ -66,10 +71,12 @@ def test_json_must_be_an_object():
 
 
 def test_digest_depends_on_every_field_but_the_name():
-    base = replace(PRESETS["zcu102"], bus_bits=256, burst_beats=8, segments=8, post_lanes=32)
+    base = replace(PRESETS["zcu102"], bus_bits=256, burst_beats=8, segments=8, oc_lanes=32,
+                   post_lanes=32, ports=2)
     digests = {base.digest}
     special = {"weight_format": EsbFormat(4, 2), "act_format": EsbFormat(4, 1), "acc_bits": 25,
-               "term_radix_bits": 2, "bus_bits": 128, "name": "other"}
+               "term_radix_bits": 2, "bus_bits": 128, "ports": 1, "post_lanes": 16,
+               "name": "other"}
     for field in fields(ArchConfig):
         value = special.get(field.name) or getattr(base, field.name) * 2
         changed = replace(base, **{field.name: value})
@@ -91,7 +98,8 @@ def test_digest_is_the_same_in_another_process():
 
 
 @pytest.mark.parametrize(("preset", "macs"), [
-    ("nano", 32), ("micro", 256), ("ecp5", 512), ("mid", 1024), ("zcu102", 4096)])
+    ("nano", 32), ("micro", 256), ("ecp5", 512), ("mid", 1024), ("mobile", 1024),
+    ("zcu102", 8192)])
 def test_presets(preset, macs):
     config = PRESETS[preset]
     assert config.name == preset
@@ -106,7 +114,9 @@ def test_derived_widths(config):
     assert largest <= half - 1
     assert largest > half // 2 - 1
     assert config.slots_per_block * config.ic_lanes == config.oc_lanes
-    assert config.groups_per_block * config.post_lanes == config.oc_lanes
-    assert config.drain_slots * config.ic_lanes == config.post_lanes
+    assert config.groups_per_block * config.param_lanes == config.oc_lanes
+    assert config.drain_slots * config.drain_pixels * config.ic_lanes == config.post_lanes
+    assert config.drain_slots * config.drain_pixels <= config.pixels
     per_plane = config.pixels * config.oc_lanes // config.post_lanes
     assert config.drain_cycles(3) == 3 * per_plane
+    assert config.ports * config.port_bytes == config.bus_bytes

@@ -1,5 +1,7 @@
 """Codes and parameters as bytes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -58,6 +60,19 @@ def test_tables(rng):
     assert data.size == 3 * images.TABLE_BYTES
     assert (images.unpack_table(data) == tables).all()
     assert data[8 * 5] == tables[0, 5]
+
+
+@pytest.mark.parametrize("ports", [1, 2, 4])
+def test_ports_carry_parts_of_every_beat(ports, rng):
+    config = replace(PRESETS["zcu102"], bus_bits=256, ports=ports)
+    data = rng.integers(0, 256, 7 * 32, dtype=np.uint8)
+    parts = images.split_ports(data, config)
+    assert [p.size for p in parts] == [data.size // ports] * ports
+    width = 32 // ports
+    for address, byte in enumerate(data):
+        beat, place = divmod(address, 32)
+        assert parts[place // width][beat * width + place % width] == byte
+    assert (images.join_ports(parts, config) == data).all()
 
 
 def test_beats():

@@ -12,7 +12,15 @@ from safetensors.numpy import load_file, save_file
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.isa import Instr, Opcode
-from sigbit_hw.arch.program import ExecInfo, LayerInfo, Port, Program, ProgramError
+from sigbit_hw.arch.program import (
+    FORMAT_VERSION,
+    ExecInfo,
+    Fold,
+    LayerInfo,
+    Port,
+    Program,
+    ProgramError,
+)
 
 NANO = PRESETS["nano"]
 
@@ -24,10 +32,12 @@ def program(rng) -> Program:
         name="small", config=NANO, instructions=isa.pack(code),
         image=rng.integers(0, 256, 200, dtype=np.uint8), image_offset=4096, program_offset=8192,
         memory_bytes=12288, write_window=(1024, 2048),
-        inputs=(Port("x", (3, 5, 7), 0, 2, 2, 0.125, 3, -20, 40),),
+        inputs=(Port("x", (3, 5, 7), 0, 2, 2, 0.125, 3, -20, 40),
+                Port("f", (3, 9, 9), 512, 1, 1, 0.5, 0, -7, 7,
+                     Fold((3, 2), (2, 2), (1, 0, 1, 1)))),
         outputs=(Port("y", (9, 1, 1), 1024, 1, 1, 1.5, 0, -7, 7),),
         layers=(LayerInfo("conv", "conv", (9, 1, 1), 1, 1.5, 0, 945, "model.py:3"),),
-        execs=(ExecInfo(1, "conv", 0, 0),),
+        execs=(ExecInfo(1, "conv", 4, 0, 1, 2, 3, (2, 2), 1),), images=2,
         vectors={"x": rng.integers(-7, 8, (2, 3, 5, 7)), "y": np.zeros((2, 9, 1, 1), np.int8)})
 
 
@@ -40,7 +50,8 @@ def file(program, tmp_path) -> Path:
 def test_load_inverts_save(program, file):
     got = Program.load(file)
     for name in ("name", "config", "image_offset", "program_offset", "memory_bytes",
-                 "write_window", "inputs", "outputs", "layers", "execs", "digest", "listing"):
+                 "write_window", "inputs", "outputs", "layers", "execs", "images", "digest",
+                 "listing"):
         assert getattr(got, name) == getattr(program, name), name
     assert (got.instructions == program.instructions).all()
     assert (got.image == program.image).all()
@@ -98,7 +109,8 @@ def test_another_format_version_is_refused(program, file, monkeypatch):
     monkeypatch.setattr("sigbit_hw.arch.program.FORMAT_VERSION", 99)
     program.save(file)
     monkeypatch.undo()
-    with pytest.raises(ProgramError, match="format version 99, this sigbit reads 1"):
+    message = f"format version 99, this sigbit reads {FORMAT_VERSION}"
+    with pytest.raises(ProgramError, match=message):
         Program.load(file)
 
 
@@ -159,10 +171,10 @@ def test_file_is_plain_safetensors(file):
 
 def literal_slot(port: Port, plane: int, c: int, y: int, x: int) -> tuple[int, int]:
     """(slot, lane) of an element, from the order in the docstring of Port."""
-    _, blocks, phases, h, columns = port.slots(NANO)
-    slot = plane * blocks + c // NANO.ic_lanes
+    _, planes, blocks, phases, columns = port.slots(NANO)
+    slot = y * planes + plane
+    slot = slot * blocks + c // NANO.ic_lanes
     slot = slot * phases + x % phases
-    slot = slot * h + y
     return slot * columns + x // phases, c % NANO.ic_lanes
 
 
@@ -182,6 +194,48 @@ def test_port_layout(planes, phases, rng):
         slot, lane = literal_slot(port, plane, c, y, x)
         byte = data[slot * NANO.slot_bytes + lane // 2]
         assert byte >> 4 * (lane % 2) & 15 == codes[plane, c, y, x]
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding", "dilation"), [
+    ((3, 3), (2, 2), (1, 1, 1, 1), (1, 1)), ((2, 3), (1, 2), (0, 2, 1, 0), (2, 1)),
+    ((7, 7), (2, 2), (3, 3, 3, 3), (1, 1)), ((1, 1), (3, 2), (0, 0, 0, 0), (1, 1))])
+def test_folds_are_windows(kernel, stride, padding, dilation, rng):
+    fold = Fold(kernel, stride, padding, dilation)
+    image = rng.integers(-7, 8, (3, 9, 10))
+    top, left = padding[:2]
+    got = fold.apply(image, -5)
+    assert got.shape == fold.shape((3, 9, 10))
+    for channel, y, x in np.ndindex(got.shape):
+        tap, c = divmod(channel, 3)
+        ky, kx = divmod(tap, kernel[1])
+        row = y * stride[0] + ky * dilation[0] - top
+        column = x * stride[1] + kx * dilation[1] - left
+        inside = 0 <= row < 9 and 0 <= column < 10
+        assert got[channel, y, x] == (image[c, row, column] if inside else -5)
+    height, width = got.shape[1:]  # one more window would not fit
+    assert height * stride[0] + dilation[0] * (kernel[0] - 1) >= 9 + top + padding[2]
+    assert width * stride[1] + dilation[1] * (kernel[1] - 1) >= 10 + left + padding[3]
+
+
+def test_a_folded_port_holds_the_folded_tensor(rng):
+    fold = Fold((3, 3), (2, 2), (1, 1, 1, 1))
+    port = Port("x", (3, 8, 8), 0, 2, 1, 0.5, 2, -20, 20, fold)
+    plain = Port("x", port.packed_shape, 0, 2, 1, 0.5, 2, -20, 20)
+    assert port.packed_shape == (27, 4, 4)
+    stored = rng.integers(-20, 21, port.shape)
+    data = port.pack(stored, NANO)
+    assert port.bytes(NANO) == data.size == plain.bytes(NANO)
+    assert (data == plain.pack(fold.apply(stored, -2), NANO)).all()
+    assert (port.unpack(data, NANO) == fold.apply(stored, -2)).all()
+
+
+def test_rows_of_a_port_are_consecutive(rng):
+    """Without padding to a beat, the bytes of a band of rows are those of a port of just these."""
+    port = Port("x", (8, 6, 4), 0, 2, 2, 1.0, 0, -7, 7)
+    stored = rng.integers(-7, 8, port.shape)
+    rows = port.bytes(NANO) // 6
+    band = replace(port, shape=(8, 2, 4)).pack(stored[:, 3:5], NANO)
+    assert (port.pack(stored, NANO)[3 * rows:5 * rows] == band).all()
 
 
 def test_port_quantizes_and_dequantizes():
