@@ -2,7 +2,7 @@
 
 import typer
 
-from sigbit.cli import arch, compiling, demo, inspecting, running, synth
+from sigbit.cli import arch, bench, compiling, demo, inspecting, running, synth
 
 app = typer.Typer(
     name="sigbit",
@@ -18,3 +18,4 @@ app.command("inspect")(inspecting.inspect)
 app.command("run")(running.run)
 app.command("synth")(synth.synth)
 app.add_typer(arch.app, name="arch")
+app.add_typer(bench.app, name="bench")

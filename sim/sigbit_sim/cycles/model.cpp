@@ -1,0 +1,699 @@
+// The cycle model: the accelerator's control, register by register, without data.
+//
+// Every block below states what the gateware's block of that name does in a cycle: `settle` works out the
+// signals between the blocks from their registers, `tick` is the clock edge. What COMPUTE does follows in
+// closed form from the instruction when it begins.
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <vector>
+
+namespace sigbit {
+
+// One instruction; fields that its opcode lacks are 0.
+struct Instr {
+    int64_t opcode, wait, signal;
+    int64_t kind, address, beats, n0, n1, n2, d1, d2, slot;         // LOAD, FILL, STORE
+    int64_t index, n_ic, n_kx, n_ky;                                // SEG
+    int64_t base, d_slot, n_slots, phases, d_pix, d_col, d_line, d_row, n_planes, d_plane; // OUT
+    int64_t mode, drain, sync, n_seg, n_ocb, n_rows, run, wrap;     // EXEC
+};
+
+struct Config {
+    int64_t pixels, drain_pixels, drain_slots, groups, slots_per_block, act_slots;
+    int64_t bus_bytes, ports, slots_per_write, burst_beats, outstanding_reads, queue_depth;
+    int64_t steps[4], units[4]; // LOAD: moves of an item, what a beat holds, by kind
+    int64_t result_latency, drain_latency;
+    int64_t latency, beats, cycles; // the memory's timing
+};
+
+struct Event { // of an instruction: when it entered its engine, and when it retired
+    int64_t start, retire;
+};
+
+enum Opcode { HALT = 1, LOAD, FILL, SEG, OUT, EXEC, STORE };
+enum Engine { E_LOAD, E_COMPUTE, E_STORE, ENGINES };
+enum Kind { WEIGHTS, ACTS, PARAMS, TABLE };
+
+constexpr int IN_FLIGHT = 8, SETTLE = 8, EXECS_IN_FLIGHT = 4, AHEAD_BURSTS = 4, LOAD_AHEAD = 4;
+constexpr int READ_AHEAD = 16, READ_LATENCY = 3, WRITES_MAX = 15, CHECK_LATENCY = 2;
+
+// SyncFIFOBuffered: `depth` entries, the oldest of them in the output register.
+template <typename T> struct Fifo {
+    int depth, inner = 0;
+    bool valid = false;
+    std::deque<T> items;
+    explicit Fifo(int depth) : depth(depth) {}
+    bool ready() const { return inner != depth - 1; }
+    const T& front() const { return items.front(); }
+    void tick(bool write, const T& item, bool read) {
+        const bool in = write && ready(), moves = inner && (!valid || read);
+        if (valid && read) items.pop_front();
+        if (in) items.push_back(item);
+        inner += in - moves;
+        if (moves) valid = true;
+        else if (read) valid = false;
+    }
+};
+
+struct Skid {
+    bool valid = false, spare = false;
+    bool last = false, spare_last = false;
+    bool ready() const { return !spare; }
+    void tick(bool in, bool in_last, bool out_ready) {
+        if (!valid || out_ready) {
+            valid = in || spare;
+            last = spare ? spare_last : in_last;
+            spare = false;
+        } else if (in && ready()) {
+            spare = true, spare_last = in_last;
+        }
+    }
+};
+
+struct Splitter {
+    enum { IDLE, SPLIT, ISSUE } state = IDLE;
+    int64_t address = 0, left = 0, count = 0, limit;
+    bool last = false;
+    explicit Splitter(int64_t limit) : limit(limit) {}
+    bool ready() const { return state == IDLE; }
+    bool valid() const { return state == ISSUE; }
+    void tick(bool request, int64_t at, int64_t beats, bool out_ready) {
+        switch (state) {
+        case IDLE:
+            if (request) address = at, left = beats, state = SPLIT;
+            break;
+        case SPLIT: {
+            const int64_t boundary = limit - address % limit;
+            last = left <= boundary, count = last ? left : boundary;
+            state = ISSUE;
+            break;
+        }
+        case ISSUE:
+            if (out_ready) address += count, left -= count, state = last ? IDLE : SPLIT;
+        }
+    }
+};
+
+// The slots of a block: for n2: for n1: for n0.
+struct Walker {
+    int64_t slot = 0, run = 0, plane = 0, i0 = 0, i1 = 0, i2 = 0;
+    const Instr* block = nullptr;
+    void restart(const Instr& b) { block = &b, slot = run = plane = b.slot, i0 = i1 = i2 = 0; }
+    int64_t left() const { return block->n0 - i0; } // slots of the run from here on
+    bool last(int64_t count = 1) const {
+        return i0 + count == block->n0 && i1 + 1 == block->n1 && i2 + 1 == block->n2;
+    }
+    void step(int64_t count = 1) {
+        if (i0 + count < block->n0) {
+            i0 += count, slot += count;
+        } else if (i0 = 0; i1 + 1 < block->n1) {
+            ++i1, slot = run += block->d1;
+        } else {
+            i1 = 0, ++i2, slot = run = plane += block->d2;
+        }
+    }
+};
+
+// COMPUTE. An EXEC's steps, drains and retirement are known when it begins.
+class Compute {
+public:
+    explicit Compute(const Config& c) : c_(c) {}
+
+    bool ready(int64_t now) const { return !waiting_ && now > busy_until_; }
+    bool busy() const { return waiting_ || in_flight_; }
+    int64_t begun() const { return begun_; }
+
+    // The EXEC whose turn it is begins in this cycle, if it may.
+    void begin(int64_t now) {
+        if (waiting_ && (exec_.sync ? in_flight_ == 0 : in_flight_ != EXECS_IN_FLIGHT)) run(now), begins_ = true;
+    }
+    bool retires(int64_t now) const { return !retirements_.empty() && retirements_.front() == now; }
+
+    void accept(const Instr& i) {
+        if (i.opcode == SEG) steps_[i.index] = i.n_ic * i.n_kx * i.n_ky;
+        else if (i.opcode == OUT) out_ = i;
+        else exec_ = i, accepted_ = true;
+    }
+    void tick(int64_t now) {
+        in_flight_ += begins_;
+        if (retires(now)) retirements_.pop_front(), --in_flight_;
+        if (begins_) waiting_ = false;
+        if (accepted_) waiting_ = true;
+        begins_ = accepted_ = false;
+        while (!drains_.empty() && now + 1 >= drains_.front().end()) drains_.pop_front();
+    }
+
+    // Whether the drain writes into `bank` in this cycle.
+    bool drains_into(int64_t bank, int64_t now) const {
+        if (drains_.empty() || now < drains_.front().first) return false;
+        const Drains& d = drains_.front();
+        const int64_t block = std::upper_bound(d.starts.begin(), d.starts.end(), now) - d.starts.begin() - 1;
+        const int64_t at = now - d.starts[block];
+        if (at >= d.duration) return false;
+        return d.writes(c_, block, at, bank);
+    }
+
+private:
+    struct Drains {
+        Instr exec, out;
+        int64_t first, duration;
+        std::vector<int64_t> starts; // of every block: the cycle of its first writes
+        int64_t end() const { return starts.back() + duration; }
+
+        bool writes(const Config& c, int64_t block, int64_t at, int64_t bank) const {
+            const int64_t blocks = (exec.run + c.pixels - 1) / c.pixels;
+            const int64_t groups = exec.mode ? 1 : c.groups, slots = exec.mode ? 1 : c.drain_slots;
+            const int64_t ocb = block / (blocks * exec.n_rows), row = block / blocks % exec.n_rows;
+            const int64_t group = at % groups, step = at / groups % (c.pixels / c.drain_pixels);
+            const int64_t plane = at / groups / (c.pixels / c.drain_pixels);
+            const int64_t first = ocb * (exec.mode ? 1 : c.slots_per_block) + group * slots;
+            for (int64_t p = 0; p < c.drain_pixels; ++p) {
+                const int64_t pixel = block % blocks * c.pixels + step * c.drain_pixels + p;
+                if (pixel >= exec.run) break;
+                for (int64_t s = first; s < std::min(first + slots, out.n_slots); ++s) {
+                    const int64_t slot = out.base + plane * out.d_plane + s * out.d_slot +
+                                         row * (offset(exec.run - 1) + out.d_row) + offset(pixel);
+                    if (((slot - bank) & (c.pixels - 1)) == 0) return true;
+                }
+            }
+            return false;
+        }
+        int64_t column(int64_t x) const {
+            return x / out.phases * ((out.phases - 1) * out.d_pix + out.d_col) + x % out.phases * out.d_pix;
+        }
+        int64_t offset(int64_t pixel) const { // from the run's first pixel
+            return pixel / exec.wrap * (column(exec.wrap - 1) + out.d_line) + column(pixel % exec.wrap);
+        }
+    };
+
+    void run(int64_t now) {
+        int64_t steps = 0;
+        for (int64_t i = 0; i < exec_.n_seg; ++i) steps += steps_[i];
+        const int64_t blocks = exec_.n_ocb * exec_.n_rows * ((exec_.run + c_.pixels - 1) / c_.pixels);
+        const int64_t wave = c_.pixels / c_.drain_pixels * (exec_.mode ? 1 : c_.groups);
+        const int64_t duration = exec_.drain ? wave * out_.n_planes : 0;
+        int64_t last = now;
+        if (exec_.drain) {
+            Drains d{exec_, out_, 0, duration, {}};
+            d.starts.reserve(blocks);
+            for (int64_t b = 0; b < blocks; ++b) {
+                last = std::max(last + steps, open_);
+                open_ = last + duration;
+                d.starts.push_back(last + c_.drain_latency - 1);
+            }
+            d.first = d.starts.front();
+            drains_.push_back(std::move(d));
+        } else {
+            last += steps * blocks;
+        }
+        begun_ = now + 1, busy_until_ = last;
+        retired_ = std::max(retired_ + 1, last + (exec_.drain ? c_.drain_latency + duration - 1 : c_.result_latency));
+        retirements_.push_back(retired_);
+    }
+
+    const Config& c_;
+    std::array<int64_t, 16> steps_{};
+    Instr exec_{}, out_{};
+    bool waiting_ = false, begins_ = false, accepted_ = false;
+    int in_flight_ = 0;
+    int64_t busy_until_ = -1, begun_ = 0, open_ = 0, retired_ = -1;
+    std::deque<int64_t> retirements_;
+    std::deque<Drains> drains_;
+};
+
+// The memory behind AXI, as `native/axi_memory.h` times it without stalls.
+class Memory {
+public:
+    explicit Memory(const Config& c) : c_(c), read_credit_(most()), write_credit_(most()) {}
+    bool arready = true, awready = true, wready = true, rvalid = false, rlast = false, bvalid = false;
+
+    void tick(int64_t now, bool ar, int64_t ar_beats, bool aw, int64_t aw_beats, bool w, bool rready) {
+        if (ar) reads_.push_back({ar_beats, now + c_.latency});
+        if (aw) writes_.push_back(aw_beats);
+        if (w) ++beats_;
+        if (rvalid && rready) rvalid = false;
+        bvalid = false;
+        while (!writes_.empty() && beats_) {
+            --beats_;
+            if (--writes_.front() == 0) answers_.push_back(now + c_.latency), writes_.pop_front();
+        }
+        read_credit_ = std::min(read_credit_ + c_.beats, most());
+        write_credit_ = std::min(write_credit_ + c_.beats, most());
+        arready = int64_t(reads_.size()) < c_.outstanding_reads;
+        awready = writes_.size() < MAX_WRITES;
+        wready = beats_ < MAX_WRITE_BEATS && take(write_credit_);
+        if (!rvalid && !reads_.empty() && reads_.front().ready <= now + 1 && take(read_credit_)) {
+            rvalid = true, rlast = --reads_.front().beats == 0;
+            if (rlast) reads_.pop_front();
+        }
+        if (!answers_.empty() && answers_.front() <= now + 1) bvalid = true, answers_.pop_front();
+    }
+
+private:
+    struct Read {
+        int64_t beats, ready;
+    };
+    static constexpr size_t MAX_WRITES = 8, MAX_WRITE_BEATS = 16;
+    int64_t most() const { return c_.beats + c_.cycles - 1; }
+    bool take(int64_t& credit) { return credit >= c_.cycles ? credit -= c_.cycles, true : false; }
+
+    const Config& c_;
+    int64_t read_credit_, write_credit_;
+    std::deque<Read> reads_;
+    std::deque<int64_t> writes_, answers_;
+    size_t beats_ = 0;
+};
+
+// Instruction fetch: requests, the prefetch buffer, beats to words.
+struct Fetch {
+    enum { START, CHECK, CHUNK, REQUEST } state = START;
+    int64_t total, chunk_max, room, parts, words, count;
+    int64_t wait = 0, left = 0, offset = 0, chunk = 0, credit, index = 0, part = 0, words_left = 0;
+    bool valid = false; // of the word
+    Fifo<char> buffer;
+
+    Fetch(const Config& c, int64_t count, int64_t offset)
+        : chunk_max(c.burst_beats), room(AHEAD_BURSTS * c.burst_beats),
+          parts(std::max<int64_t>(32 / c.bus_bytes, 1)), words(std::max<int64_t>(c.bus_bytes / 32, 1)),
+          count(count), offset(offset / c.bus_bytes), credit(room), buffer(int(room)) {
+        total = (count * 32 + c.bus_bytes - 1) / c.bus_bytes;
+    }
+    bool request() const { return state == REQUEST; }
+    bool quiet() const { return credit == room; }
+
+    void tick(bool granted, bool beat, bool word_taken, bool stop) {
+        const bool free = !valid || (word_taken && words_left == 0);
+        const bool popped = buffer.valid && (free || stop);
+        const bool takes = buffer.valid && free && !stop;
+        if (word_taken) {
+            ++index;
+            if (words_left) --words_left;
+            else valid = false;
+        }
+        if (takes) {
+            valid = part == parts - 1;
+            part = (part + 1) % parts;
+            words_left = words - 1;
+        }
+        buffer.tick(beat, 0, popped);
+        const int64_t spent = granted ? chunk : 0;
+        const bool room_for_one = credit >= chunk_max;
+        credit += popped - spent;
+        switch (state) {
+        case START: wait = CHECK_LATENCY, state = CHECK; break;
+        case CHECK:
+            left = total;
+            if (wait-- == 0) state = CHUNK;
+            break;
+        case CHUNK:
+            if (chunk = std::min(left, chunk_max); left && room_for_one && !stop) state = REQUEST;
+            break;
+        case REQUEST:
+            if (granted) left -= chunk, offset += chunk, state = CHUNK;
+        }
+    }
+};
+
+// Decoding: an instruction in two cycles.
+struct Decode {
+    bool deciding = false, valid = false;
+    int64_t index = 0;
+    bool takes(bool word, bool out_ready) const { return deciding && word && (!valid || out_ready); }
+    void tick(bool word, int64_t word_index, bool out_ready) {
+        const bool taken = takes(word, out_ready);
+        if (out_ready) valid = false;
+        if (taken) valid = true, index = word_index, deciding = false;
+        else if (!deciding && word) deciding = true;
+    }
+};
+
+// LOAD's front end, and STORE's first steps: an instruction is checked, then requested.
+struct Front {
+    enum { IDLE, CHECK, ISSUE, MOVE, FINISH } state = IDLE;
+    int64_t index = 0, wait = 0;
+    void take(int64_t i) { index = i, wait = CHECK_LATENCY - 1, state = CHECK; }
+    void check(bool skip) {
+        if (skip || wait == 0) state = ISSUE;
+        --wait;
+    }
+};
+
+// LOAD's back end: beats to the memories.
+struct Back {
+    const Config& c;
+    const Instr* command = nullptr;
+    bool active = false, starting = false, full = false, settling = false, of_slots = false;
+    int64_t index = 0, retiring = 0, units = 0, sub = 0, beats = 0;
+    Walker walker;
+
+    explicit Back(const Config& c) : c(c) {}
+    bool fill() const { return command->opcode == FILL; }
+    bool acts() const { return fill() || command->kind == ACTS; }
+    int kind() const { return fill() ? int(ACTS) : int(command->kind); }
+    bool moves() const { return active && !starting && !settling && (fill() || full); }
+    bool offers() const { return moves() && acts(); }
+    int64_t count() const {
+        if (!acts()) return 1;
+        const int64_t room = std::min(walker.left(), c.slots_per_write);
+        return fill() ? room : std::min(room, units);
+    }
+    bool sub_last() const { return sub + 1 == c.steps[kind()]; }
+    bool final(bool step) const { return step && sub_last() && walker.last(count()); }
+    bool beat_ready(bool step) const {
+        return active && !starting && !fill() && !final(step) && beats && (!full || (step && units == count()));
+    }
+    bool retires(bool busy) const { return settling && !(of_slots && busy); }
+
+    void tick(bool step, bool beat, bool retired, bool given, const Instr* next, int64_t next_index) {
+        const bool ends = active && final(step), begins = starting;
+        const int64_t moved = active ? count() : 0;
+        if (beat) full = true, units = c.units[kind()], --beats;
+        else if (step) units -= moved, full = units != 0;
+        if (step) {
+            if (sub_last()) walker.step(moved), sub = 0;
+            else ++sub;
+        }
+        if (begins) walker.restart(*command), sub = 0, full = false, beats = command->beats;
+        starting = given;
+        if (ends) active = false, settling = true, of_slots = acts(), retiring = index;
+        else if (retired) settling = false;
+        if (given) active = true, command = next, index = next_index;
+    }
+};
+
+// Slot writes on their way: written when the drain leaves their banks alone.
+struct SlotWrites {
+    const Config& c;
+    int64_t first = 0, count = 0;
+    bool busy() const { return count; }
+    bool holds(int64_t bank) const { return ((bank - first) & (c.pixels - 1)) < count; }
+    bool blocked(const Compute& compute, int64_t now) const {
+        for (int64_t i = 0; i < count; ++i)
+            if (compute.drains_into((first + i) & (c.pixels - 1), now)) return true;
+        return false;
+    }
+};
+
+// STORE's slots: read ahead, packed into beats.
+struct Packer {
+    const Config& c;
+    Walker walker;
+    bool active = false, complete = false, last = false, one_left = false;
+    int64_t credit = READ_AHEAD, have = 0, beats = 0;
+    Fifo<char> slots{READ_AHEAD};
+    Fifo<char> lasts{READ_AHEAD};
+    std::deque<int64_t> arriving; // cycles in which slots come out of the memory
+
+    explicit Packer(const Config& c) : c(c) {}
+};
+
+class Machine {
+public:
+    Machine(const Config& c, const Instr* program, int64_t count, int64_t offset, Event* events)
+        : c_(c), program_(program), events_(events), memory_(c), fetch_(c, count, offset),
+          queues_{Queue(c), Queue(c), Queue(c)}, compute_(c), fetch_split_(c.burst_beats),
+          load_split_(c.burst_beats), store_split_(c.burst_beats), owners_(int(c.outstanding_reads)),
+          joined_reads_(int(c.outstanding_reads * c.burst_beats)), joined_bursts_(4),
+          joined_beats_(int(2 * c.burst_beats)), back_(c), writes_{c}, packer_(c) {}
+
+    // Cycles from start to done; -1 if it takes more than `limit`.
+    int64_t run(int64_t limit) {
+        for (now_ = 0; now_ < limit; ++now_)
+            if (cycle()) return now_ + 1;
+        return -1;
+    }
+
+private:
+    struct Queue {
+        Fifo<int64_t> fifo;
+        int64_t queued = 0;
+        int in_flight = 0;
+        std::deque<int64_t> inside;
+        explicit Queue(const Config& c) : fifo(int(c.queue_depth)) {}
+    };
+
+    const Instr& at(int64_t index) const { return program_[index]; }
+    bool granted(int engine) const {
+        const int64_t wait = at(queues_[engine].fifo.front()).wait;
+        for (int giver = 0; giver < ENGINES; ++giver)
+            if (wait >> giver & 1 && !tokens_[giver][engine]) return false;
+        return true;
+    }
+    bool tracked(const Instr& i) const { return i.opcode != SEG && i.opcode != OUT; }
+
+    // One cycle; true in the one in which the program is done.
+    bool cycle() {
+        // COMPUTE
+        compute_.begin(now_);
+
+        // Read channel, from the memory to the readers.
+        const bool joined_ready = joined_reads_.ready();
+        const bool beat_valid = c_.ports > 1 ? joined_reads_.valid : skid_.valid;
+        const bool beat_last = c_.ports > 1 ? joined_reads_.valid && joined_reads_.front() : skid_.last;
+        const bool blocked = writes_.blocked(compute_, now_);
+        const bool load_step = back_.moves() && (!back_.acts() || !blocked);
+        const bool slots_offered = back_.offers();
+        const int64_t offered_first = slots_offered ? back_.walker.slot : 0;
+        const int64_t offered_count = slots_offered ? back_.count() : 0;
+        const bool halted = decode_.valid && at(decode_.index).opcode == HALT;
+        const int engine = decode_.valid && !halted ? engine_of(at(decode_.index)) : -1;
+        const bool dispatched = engine >= 0 && queues_[engine].fifo.ready();
+        const bool word = fetch_.valid, word_taken = decode_.takes(word, dispatched);
+        const int64_t word_index = fetch_.index, dispatched_index = decode_.index;
+        const bool owned = owners_.valid, owner_load = owned && owners_.front();
+        const bool load_ready = owned && owner_load && back_.beat_ready(load_step);
+        const bool fetch_ready = owned && !owner_load && fetch_.buffer.ready();
+        const bool beat_taken = beat_valid && (load_ready || fetch_ready);
+
+        // Queues' heads into their engines.
+        const bool load_idle = load_.state == Front::IDLE, store_idle = store_.state == Front::IDLE;
+        const bool engine_ready[ENGINES] = {load_idle, compute_.ready(now_), store_idle};
+        bool enters[ENGINES], waiting[ENGINES], empty[ENGINES];
+        for (int e = 0; e < ENGINES; ++e) {
+            Queue& q = queues_[e];
+            const bool head = q.fifo.valid, may = head && granted(e);
+            waiting[e] = head && !may;
+            empty[e] = q.queued == 0;
+            enters[e] = may && q.in_flight != IN_FLIGHT && engine_ready[e];
+        }
+
+        // Retirements.
+        const bool store_finishes = store_.state == Front::FINISH && store_split_.ready() && pending_ == 0;
+        const bool retires[ENGINES] = {back_.retires(writes_.busy()), compute_.retires(now_), store_finishes};
+
+        // End of program.
+        bool at_rest = true, executing = false, any_waiting = false;
+        for (int e = 0; e < ENGINES; ++e) {
+            at_rest &= empty[e] || waiting[e];
+            executing |= queues_[e].in_flight != 0;
+            any_waiting |= waiting[e];
+        }
+        const bool dispatch_blocked = halted || (decode_.valid && !dispatched);
+        const bool still = at_rest && dispatch_blocked && !executing && !compute_.busy();
+        const bool done = settled_ == SETTLE && !any_waiting && halted && fetch_.quiet();
+
+        // Requests and bursts.
+        const bool fetch_request = fetch_.request() && fetch_split_.ready();
+        const bool load_is_fill = load_.state != Front::IDLE && at(load_.index).opcode == FILL;
+        const bool issues = load_.state == Front::ISSUE && ahead_.ready() && (load_is_fill || load_split_.ready());
+        const bool load_request = issues && !load_is_fill;
+        const bool chosen = holding_ ? held_ : !fetch_split_.valid();
+        const bool read_free = !arvalid_ || memory_.arready;
+        const bool read_burst = (fetch_split_.valid() || load_split_.valid()) && owners_.ready();
+        const bool read_goes = read_burst && read_free;
+        const int64_t read_beats = chosen ? load_split_.count : fetch_split_.count;
+
+        const bool store_issues = store_.state == Front::ISSUE && store_split_.ready();
+        const bool slot_valid = packer_.slots.valid && packer_.lasts.valid;
+        const bool write_free = !wvalid_ || memory_.wready;
+        bool burst_taken, beat_moves, port_burst, port_beat;
+        int64_t port_length;
+        const bool beat_offered = packer_.complete;
+        if (c_.ports > 1) {
+            burst_taken = store_split_.valid() && !filling_ && joined_pending_ != WRITES_MAX;
+            beat_moves = beat_offered && filling_ && joined_bursts_.ready() && joined_beats_.ready();
+            port_burst = joined_bursts_.valid && !owing_ && (!awvalid_ || memory_.awready) && writes_open_ != WRITES_MAX;
+            port_length = joined_bursts_.valid ? joined_bursts_.front() : 0;
+            port_beat = joined_beats_.valid && owing_ && write_free;
+        } else {
+            burst_taken = port_burst = store_split_.valid() && !owing_ && (!awvalid_ || memory_.awready) && writes_open_ != WRITES_MAX;
+            port_length = store_split_.count;
+            beat_moves = port_beat = beat_offered && owing_ && write_free;
+        }
+        const bool slot_taken = slot_valid && (!packer_.complete || beat_moves);
+        bool slot_read = packer_.active && packer_.credit;
+        if (slot_read) {
+            const int64_t bank = packer_.walker.slot & (c_.pixels - 1);
+            slot_read = !writes_.holds(bank) && !compute_.drains_into(bank, now_);
+        }
+        const bool slot_arrives = !packer_.arriving.empty() && packer_.arriving.front() == now_;
+        const bool port_done = done_, joined_done = answered_ != 0;
+        const bool write_done = c_.ports > 1 ? joined_done : port_done;
+
+        // Clock edge: memory and its channels.
+        const bool b = memory_.bvalid;
+        const bool skid_ready = skid_.ready();
+        const bool w_taken = wvalid_ && memory_.wready;
+        const bool aw_taken = awvalid_ && memory_.awready, ar_taken = arvalid_ && memory_.arready;
+        const bool r_valid = memory_.rvalid, r_last = memory_.rlast;
+        memory_.tick(now_, ar_taken, arbeats_, aw_taken, awbeats_, w_taken, skid_ready);
+        const bool skid_leaves = c_.ports > 1 ? joined_ready : beat_taken;
+        if (c_.ports > 1) joined_reads_.tick(skid_.valid, skid_.last, beat_taken);
+        skid_.tick(r_valid, r_last, skid_leaves);
+        if (read_goes) arvalid_ = true, arbeats_ = read_beats;
+        else if (ar_taken) arvalid_ = false;
+        owners_.tick(read_goes, chosen, beat_taken && beat_last);
+        holding_ = read_burst && !read_free, held_ = chosen;
+
+        fetch_split_.tick(fetch_request, fetch_.offset, fetch_.chunk, read_goes && !chosen);
+        load_split_.tick(load_request, load_request ? at(load_.index).address / c_.bus_bytes : 0,
+                         load_request ? at(load_.index).beats : 0, read_goes && chosen);
+        fetch_.tick(fetch_request, beat_taken && !owner_load, word_taken, halted);
+        decode_.tick(word, word_index, dispatched);
+
+        // Writes.
+        writes_open_ += port_burst - b;
+        done_ = b;
+        pending_ += burst_taken - write_done;
+        if (c_.ports > 1) {
+            answered_ += port_done - joined_done;
+            joined_pending_ += burst_taken - joined_done;
+            const bool last_beat = left_joined_ == 0;
+            joined_bursts_.tick(beat_moves && last_beat, joined_length_, port_burst);
+            joined_beats_.tick(beat_moves, 0, port_beat);
+            if (burst_taken) joined_length_ = store_split_.count, left_joined_ = store_split_.count - 1, filling_ = true;
+            else if (beat_moves) filling_ = !last_beat, --left_joined_;
+        }
+        const bool was_owing = owing_;
+        if (port_burst) awvalid_ = true, awbeats_ = port_length, owing_ = true;
+        else if (aw_taken) awvalid_ = false;
+        if (write_free) wvalid_ = was_owing && port_beat;
+        if (port_beat) owing_ = --left_ != 0;
+        if (port_burst) left_ = port_length;
+        store_split_.tick(store_issues, store_issues ? at(store_.index).address / c_.bus_bytes : 0,
+                          store_issues ? at(store_.index).beats : 0, burst_taken);
+
+        // STORE.
+        Packer& p = packer_;
+        p.slots.tick(slot_arrives, 0, slot_taken);
+        if (slot_arrives) p.arriving.pop_front();
+        const bool taken_last = slot_taken && p.lasts.front();
+        p.lasts.tick(slot_read, slot_read && p.walker.last(), slot_taken);
+        p.credit += slot_taken - slot_read;
+        if (slot_read) {
+            p.arriving.push_back(now_ + READ_LATENCY);
+            if (p.walker.last()) p.active = false;
+            else p.walker.step();
+        }
+        const int64_t per_beat = c_.units[ACTS];
+        if (slot_taken) {
+            p.have = (p.complete ? 0 : p.have) + 1;
+            p.complete = taken_last || p.have == per_beat;
+        } else if (p.complete && beat_moves) {
+            p.complete = false, p.have = 0;
+        }
+        const bool store_moved_last = beat_moves && p.beats == 1;
+        if (beat_moves) --p.beats;
+        switch (store_.state) {
+        case Front::IDLE:
+            if (enters[E_STORE]) store_.take(queues_[E_STORE].fifo.front());
+            break;
+        case Front::CHECK:
+            p.beats = at(store_.index).beats;
+            store_.check(false);
+            break;
+        case Front::ISSUE:
+            if (store_issues) store_.state = Front::MOVE, p.walker.restart(at(store_.index)), p.active = true;
+            break;
+        case Front::MOVE:
+            if (store_moved_last) store_.state = Front::FINISH;
+            break;
+        case Front::FINISH:
+            if (store_finishes) store_.state = Front::IDLE;
+        }
+
+        // LOAD.
+        if (!blocked) writes_.first = offered_first, writes_.count = offered_count;
+        const bool given = ahead_.valid && !back_.active;
+        const int64_t given_index = given ? ahead_.front() : 0;
+        back_.tick(load_step, beat_taken && owner_load, retires[E_LOAD], given, given ? &at(given_index) : nullptr,
+                   given_index);
+        ahead_.tick(issues, load_.index, given);
+        switch (load_.state) {
+        case Front::IDLE:
+            if (enters[E_LOAD]) load_.take(queues_[E_LOAD].fifo.front());
+            break;
+        case Front::CHECK: load_.check(load_is_fill); break;
+        default:
+            if (issues) load_.state = Front::IDLE;
+        }
+
+        // COMPUTE, tokens, queues.
+        if (enters[E_COMPUTE]) compute_.accept(at(queues_[E_COMPUTE].fifo.front()));
+        compute_.tick(now_);
+        for (int e = 0; e < ENGINES; ++e) {
+            Queue& q = queues_[e];
+            int64_t start = -1;
+            if (enters[e]) {
+                const Instr& i = at(q.fifo.front());
+                for (int g = 0; g < ENGINES; ++g) tokens_[g][e] -= i.wait >> g & 1;
+                if (tracked(i)) start = q.fifo.front(), events_[start].start = now_;
+            }
+            if (retires[e]) {
+                events_[q.inside.front()].retire = now_;
+                const int64_t signal = at(q.inside.front()).signal;
+                for (int t = 0; t < ENGINES; ++t) tokens_[e][t] += signal >> t & 1;
+                q.inside.pop_front();
+            }
+            q.in_flight += (start >= 0) - retires[e];
+            if (start >= 0) q.inside.push_back(start);
+            const bool in = dispatched && engine == e;
+            q.queued += in - enters[e];
+            q.fifo.tick(in, dispatched_index, enters[e]);
+        }
+        settled_ = still ? std::min(settled_ + 1, SETTLE) : 0;
+        return done;
+    }
+
+    static int engine_of(const Instr& i) {
+        return i.opcode == LOAD || i.opcode == FILL ? E_LOAD : i.opcode == STORE ? E_STORE : E_COMPUTE;
+    }
+
+    const Config& c_;
+    const Instr* program_;
+    Event* events_;
+    int64_t now_ = 0;
+    Memory memory_;
+    Fetch fetch_;
+    Decode decode_;
+    std::array<Queue, ENGINES> queues_;
+    int tokens_[ENGINES][ENGINES] = {};
+    Compute compute_;
+    Splitter fetch_split_, load_split_, store_split_;
+    Fifo<char> owners_;
+    bool holding_ = false, held_ = false, arvalid_ = false;
+    int64_t arbeats_ = 0;
+    Skid skid_;
+    Fifo<char> joined_reads_;
+    bool awvalid_ = false, wvalid_ = false, owing_ = false, done_ = false, filling_ = false;
+    int64_t awbeats_ = 0, left_ = 0, writes_open_ = 0, pending_ = 0;
+    Fifo<int64_t> joined_bursts_;
+    Fifo<char> joined_beats_;
+    int64_t joined_length_ = 0, left_joined_ = 0, joined_pending_ = 0, answered_ = 0;
+    Front load_, store_;
+    Fifo<int64_t> ahead_{LOAD_AHEAD};
+    Back back_;
+    SlotWrites writes_;
+    Packer packer_;
+    int settled_ = 0;
+};
+
+} // namespace sigbit
+
+extern "C" int64_t sb_cycles(const sigbit::Config* config, const sigbit::Instr* program, int64_t count,
+                             int64_t offset, int64_t limit, sigbit::Event* events) {
+    return sigbit::Machine(*config, program, count, offset, events).run(limit);
+}

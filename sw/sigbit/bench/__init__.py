@@ -1,0 +1,1 @@
+"""Benchmarks whose rows are the figures of the documentation."""

@@ -1,0 +1,119 @@
+"""The networks of ``sigbit bench nets``: size, accelerator, weights and data of every row."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from sigbit import zoo
+from sigbit.data import Dataset, load
+
+CALIBRATION = 32
+"""Inputs that the quantizer sees; none of them counts for accuracy."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network on one accelerator.
+
+    Parameters
+    ----------
+    net : str
+        Name in the zoo, at its full input size.
+    preset : str
+        Accelerator whose shape suits the network.
+    dataset, split : str
+        Where its inputs come from; "" where there are none, then they are seeded random numbers.
+    checkpoint : str
+        File in the folder ``checkpoints``; "" for seeded random weights.
+    """
+
+    net: str
+    preset: str
+    dataset: str = ""
+    split: str = "val"
+    checkpoint: str = ""
+
+    @property
+    def weights(self) -> str:
+        """ "real" or "random"."""
+        return "real" if self.checkpoint else "random"
+
+
+CASES = (
+    Case("alexnet", "mid", "imagenet"),
+    Case("vgg11", "mid", "imagenet"),
+    Case("resnet18", "mid", "imagenet"),
+    Case("resnet50", "mid", "imagenet"),
+    Case("densenet121", "mid", "imagenet"),
+    Case("squeezenet1_0_caffe", "mid", "imagenet", checkpoint="squeezenet1_0.safetensors"),
+    Case("mobilenet_v1", "mobile", "imagenet"),
+    Case(
+        "mobilenet_v1_050_160", "mobile", "imagenet", checkpoint="mobilenet_v1_050_160.safetensors"
+    ),
+    Case("mobilenet_v2_tf", "mobile", "imagenet", checkpoint="mobilenet_v2.safetensors"),
+    Case("resnet20", "mobile", "cifar10-jpeg", "test", "resnet20_cifar10.safetensors"),
+    Case("resnet8", "mobile", "cifar10-jpeg", "test", "mlperf_tiny_resnet8.safetensors"),
+    Case("cifarnet", "mid", "cifar10-jpeg", "test"),
+    Case("svhnnet", "mid"),
+    Case("ds_cnn", "mobile", "keywords", "test", "mlperf_tiny_dscnn_kws.safetensors"),
+    Case("unet", "mid", "membrane", "test"),
+    Case("unet_nearest", "mid", "membrane", "test"),
+    Case("lstm", "mid", "spoken-digits", "test"),
+    Case("gru", "mid", "spoken-digits", "test"),
+)
+"""Networks that run through the RTL."""
+
+MODELLED = tuple(
+    Case(c.net, "zcu102", c.dataset, c.split, c.checkpoint)
+    for c in CASES
+    if c.net
+    in (
+        "resnet18",
+        "resnet50",
+        "mobilenet_v1",
+        "mobilenet_v2_tf",
+        "vgg11",
+        "alexnet",
+        "squeezenet1_0_caffe",
+        "densenet121",
+    )
+)
+"""Networks whose frames a second on the large accelerator the cycle model gives."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """A network in evaluation mode with its inputs: float32 ``[N, ...]``, and their labels."""
+
+    model: nn.Module
+    calibration: NDArray[np.float32]
+    inputs: NDArray[np.float32]
+    labels: NDArray[np.int64] | None
+    dataset: str
+
+
+def material(case: Case, folder: Path | None, images: int) -> Material:
+    """Weights and ``images`` inputs of ``case``; what is real comes from ``folder``."""
+    torch.manual_seed(0)
+    entry = zoo.entry(case.net)
+    model = zoo.build(case.net).eval()
+    if case.checkpoint:
+        zoo.load_checkpoint(model, (folder or Path()) / "checkpoints" / case.checkpoint)
+    if not case.dataset:
+        shape = (CALIBRATION + images, *entry.input_shape)
+        inputs = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+        return Material(model, inputs[images:], inputs[:images], None, "random")
+    data = load(case.dataset, case.split, folder)
+    order = np.random.default_rng(0).permutation(len(data))
+    seen = min(CALIBRATION, len(data) // 2)
+    first, last = data.take(order[: len(data) - seen][:images]), data.take(order[-seen:])
+    labels = first.labels.astype(np.int64) if case.checkpoint else None
+    return Material(model, _prepare(entry, last), _prepare(entry, first), labels, data.name)
+
+
+def _prepare(entry: zoo.Entry, data: Dataset) -> NDArray[np.float32]:
+    return entry.preprocessing(data.inputs)

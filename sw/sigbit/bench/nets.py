@@ -1,0 +1,230 @@
+"""One row of ``sigbit bench nets``: a network quantized, compiled, run and compared."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sigbit.bench.cases import Case, Material, material
+from sigbit.compiler import compile_graph
+from sigbit.ir.integer import IntegerGraph, macs
+from sigbit.quant import IntegerModel, QuantSpec, convert, post_training
+from sigbit.runtime import Device, compare
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.program import Program
+
+Ints = NDArray[np.int64]
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, the steps done and their number."""
+
+CLOCK = 200e6
+"""Hertz at which frames a second are stated."""
+BATCH = 8
+"""Images that the integer model evaluates at a time."""
+
+
+class Simulators(Protocol):
+    """What a row needs from the simulators, which this package does not import."""
+
+    def devices(self, config: ArchConfig) -> list[Device]:
+        """Interpreter and RTL of an accelerator."""
+
+    def cycles(self, program: Program) -> int:
+        """Cycles of a run that the cycle model predicts."""
+
+    def netlist(self, config: ArchConfig) -> str:
+        """SHA-256 of the accelerator's Verilog."""
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A network ready to compile, and how well it does."""
+
+    graph: IntegerGraph
+    stored: Ints
+    accuracy: dict[str, float | int | None]
+
+
+def quantized(case: Case, config: ArchConfig, found: Material, progress: Progress) -> Quantized:
+    """Post-training quantization of ``found`` to the accelerator's formats, first and last layers
+    at 8 bits, and the accuracy of both models where there are labels."""
+    spec = QuantSpec.from_arch(config)
+    calibration = torch.from_numpy(found.calibration)
+    progress("quantizing", 0, 1)
+    prepared = post_training(found.model, calibration, spec)
+    deployed = convert(prepared)
+    (port,) = deployed.graph.inputs
+    with torch.no_grad():
+        stored = deployed.levels(torch.from_numpy(found.inputs[:1]))[port.name].numpy()
+    accuracy = _accuracy(found, deployed, progress)
+    return Quantized(deployed.graph, stored, accuracy)
+
+
+def _accuracy(
+    found: Material, deployed: IntegerModel, progress: Progress
+) -> dict[str, float | int | None]:
+    if found.labels is None:
+        return {
+            "accuracy_float": None,
+            "accuracy_deployed": None,
+            "agreement": None,
+            "accuracy_images": 0,
+        }
+    right = {"float": 0, "deployed": 0}
+    agree, count = 0, len(found.labels)
+    for start in range(0, count, BATCH):
+        progress("accuracy", start, count)
+        x = torch.from_numpy(found.inputs[start : start + BATCH])
+        wanted = found.labels[start : start + BATCH]
+        with torch.no_grad():
+            classes = {
+                "float": found.model(x).flatten(1).argmax(1).numpy(),
+                "deployed": deployed(x).flatten(1).argmax(1).numpy(),
+            }
+        for name, got in classes.items():
+            right[name] += int((got == wanted).sum())
+        agree += int((classes["float"] == classes["deployed"]).sum())
+    return {
+        "accuracy_float": right["float"] / count,
+        "accuracy_deployed": right["deployed"] / count,
+        "agreement": agree / count,
+        "accuracy_images": count,
+    }
+
+
+def ideal_cycles(graph: IntegerGraph, config: ArchConfig) -> int:
+    """Cycles of all multiplications, terms counted, if the array were always full."""
+    return -(-sum(macs(graph, node) for node in graph.nodes) // config.macs)
+
+
+def run_case(
+    case: Case,
+    config: ArchConfig,
+    folder: Path | None,
+    images: int,
+    simulators: Simulators,
+    progress: Progress,
+) -> dict[str, Any]:
+    """The row of ``case``: one image through interpreter and RTL, every layer compared with the
+    integer model; on the large accelerator the cycle model alone, for one image and for eight."""
+    found = material(case, folder, images)
+    network = quantized(case, config, found, progress)
+    progress("compiling", 0, 1)
+    start = time.perf_counter()
+    program = compile_graph(network.graph, config, name=case.net)
+    compile_seconds = time.perf_counter() - start
+    ideal, model_cycles = ideal_cycles(network.graph, config), simulators.cycles(program)
+    row = {
+        "net": case.net,
+        "input": list(network.stored.shape[1:]),
+        "preset": config.name,
+        "arch_digest": config.digest,
+        "shape": [config.pixels, config.oc_lanes, config.ic_lanes, config.post_lanes],
+        "macs": config.macs,
+        "ideal_cycles": ideal,
+        "model_cycles": model_cycles,
+        "compile_seconds": compile_seconds,
+        "instructions": len(program.listing),
+        "images": 1,
+        "dataset": found.dataset,
+        "weights": case.weights,
+        "program_sha256": program.digest,
+        "netlist_sha256": simulators.netlist(config),
+        **network.accuracy,
+    }
+    return row | _on_devices(program, network, ideal, simulators, progress)
+
+
+def _on_devices(
+    program: Program, network: Quantized, ideal: int, simulators: Simulators, progress: Progress
+) -> dict[str, Any]:
+    (port,) = network.graph.inputs
+    progress("integer model", 0, 1)
+    with torch.no_grad():
+        values = network.graph.evaluate({port.name: torch.from_numpy(network.stored)})
+    golden = {name: value.numpy() for name, value in values.items()}
+    found: dict[str, Any] = {"mismatches": 0, "codes_compared": 0}
+    for device in simulators.devices(program.config):
+        progress(f"running on {device.name}", 0, 1)
+        start = time.perf_counter()
+        result = device.run(program, network.stored, layers=True)
+        seconds = time.perf_counter() - start
+        _compare(golden, program, result.layers, result.outputs, found)
+        found["layers_compared"] = len(result.layers)
+        found[f"{device.name}_seconds"] = seconds
+        if result.cycles is not None:
+            cycles = int(result.cycles[0])
+            found |= {
+                "cycles": cycles,
+                "utilization": ideal / cycles,
+                "frames_per_second": CLOCK / cycles,
+                "counters": result.counters[0],
+            }
+    return found
+
+
+def _compare(
+    golden: Mapping[str, Ints],
+    program: Program,
+    layers: Mapping[str, Ints],
+    outputs: Mapping[str, Ints],
+    found: dict[str, Any],
+) -> None:
+    wanted = {layer.name for layer in program.layers}
+    if set(layers) != wanted or set(outputs) != {p.name for p in program.outputs}:
+        raise ValueError(f"{sorted(wanted ^ set(layers))} of {program.name} were not compared")
+    for got in (layers, outputs):
+        found["mismatches"] += sum(m.count for m in compare(golden, got))
+        found["codes_compared"] += sum(v.size for v in got.values())
+
+
+def model_case(
+    case: Case, config: ArchConfig, folder: Path | None, simulators: Simulators, progress: Progress
+) -> list[dict[str, Any]]:
+    """Rows of ``case`` from the cycle model alone: batches of 1 and 8, the first layer's weights at
+    8 bits and at the native format."""
+    rows = []
+    found = material(case, folder, 1)
+    for terms in (2, 1):
+        spec = QuantSpec.from_arch(config, first_terms=terms)
+        progress(f"quantizing, {terms} terms in the first layer", 0, 1)
+        graph = convert(post_training(found.model, torch.from_numpy(found.calibration), spec)).graph
+        for images in (1, BATCH):
+            progress(f"compiling for {images} images", 0, 1)
+            start = time.perf_counter()
+            program = compile_graph(graph, config, name=case.net, images=images)
+            seconds = time.perf_counter() - start
+            cycles = simulators.cycles(program)
+            ideal = images * ideal_cycles(graph, config)
+            rows.append(
+                {
+                    "net": case.net,
+                    "input": list(graph.inputs[0].type.shape),
+                    "preset": config.name,
+                    "arch_digest": config.digest,
+                    "shape": [config.pixels, config.oc_lanes, config.ic_lanes, config.post_lanes],
+                    "macs": config.macs,
+                    "first_layer_terms": terms,
+                    "ideal_cycles": ideal,
+                    "cycles": None,
+                    "model_cycles": cycles,
+                    "utilization": ideal / cycles,
+                    "frames_per_second": images * CLOCK / cycles,
+                    "images": images,
+                    "mismatches": None,
+                    "layers_compared": 0,
+                    "rtl_seconds": None,
+                    "compile_seconds": seconds,
+                    "weights": case.weights,
+                    "accuracy_float": None,
+                    "accuracy_deployed": None,
+                    "netlist_sha256": simulators.netlist(config),
+                    "program_sha256": program.digest,
+                }
+            )
+    return rows

@@ -1,0 +1,203 @@
+"""``sigbit bench``: the figures of the documentation, row by row."""
+
+import hashlib
+import json as json_module
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sigbit.cli.arch import load_arch
+from sigbit.cli.errors import CheckFailed, UserError
+from sigbit.cli.files import read_json, target, write_json, write_text
+from sigbit.cli.options import Json, Latency
+from sigbit.cli.output import progress, say, show_table
+
+if TYPE_CHECKING:
+    from sigbit.bench.cases import Case
+    from sigbit.runtime import Device
+    from sigbit_hw.arch.config import ArchConfig
+    from sigbit_hw.arch.program import Program
+
+app = typer.Typer(
+    help="Measure networks and accelerators; the figures of the documentation.",
+    no_args_is_help=True,
+)
+
+COLUMNS = (
+    "network",
+    "input",
+    "accelerator",
+    "weights",
+    "cycles",
+    "model - RTL",
+    "array busy",
+    "frames/s at 200 MHz",
+    "codes compared",
+    "differ",
+    "top-1 float",
+    "top-1 deployed",
+)
+Row = dict[str, Any]
+
+
+@app.callback()
+def bench() -> None:
+    """Measure networks and accelerators."""
+
+
+@app.command("nets")
+def nets(
+    json: Json = None,
+    only: Annotated[
+        str | None, typer.Option(metavar="NET", help="Only networks whose names contain this.")
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Run on this accelerator instead.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", exists=True, file_okay=False, help="Folder of data sets and checkpoints."
+        ),
+    ] = None,
+    images: Annotated[
+        int, typer.Option(min=1, help="Images for the accuracy of networks with trained weights.")
+    ] = 200,
+    modelled: Annotated[
+        bool, typer.Option(help="Also the rows of the large accelerator, by the cycle model.")
+    ] = True,
+    markdown: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write the table as Markdown.", callback=target),
+    ] = None,
+    latency: Latency = 40,
+) -> None:
+    """Run whole networks at full size through interpreter and RTL, every layer compared.
+
+    Rows are written as they finish; a FILE that exists keeps its other rows.
+    """
+    from sigbit.bench.cases import CASES, MODELLED
+    from sigbit.bench.nets import model_case, run_case
+
+    simulators = _Simulators(latency)
+    jobs: list[tuple[Case, Callable[[Any], list[Row]]]] = []
+    for case in CASES:
+        config = load_arch(preset or case.preset)
+        jobs.append(
+            (case, lambda tell, c=case, a=config: [run_case(c, a, data, images, simulators, tell)])
+        )
+    if modelled and preset is None:
+        jobs += [
+            (case, lambda tell, c=case: model_case(c, load_arch(c.preset), data, simulators, tell))
+            for case in MODELLED
+        ]
+    jobs = [job for job in jobs if only is None or only in job[0].net]
+    if not jobs:
+        raise UserError(
+            f"no network's name contains {only!r}; there are "
+            f"{', '.join(sorted({c.net for c in CASES}))}"
+        )
+    rows = _read(json)
+    for case, job in jobs:
+        with progress() as bar:
+            task = bar.add_task(case.net, total=None)
+            fresh = job(
+                lambda what, done, total, t=task, b=bar, n=case.net: b.update(
+                    t, description=f"{n}: {what}", completed=done, total=total
+                )
+            )
+        rows = _merged(rows, fresh)
+        write_json(json, {"rows": rows})
+        for row in fresh:
+            say(
+                f"{row['net']} on {row['preset']}: {row['cycles'] or row['model_cycles']:,} cycles,"
+                f" array busy {row['utilization']:.1%}, {row['mismatches'] or 0} codes differ"
+            )
+    show_table("Whole networks", COLUMNS, [_cells(row) for row in rows], "    >>>>>>>>")
+    if markdown is not None:
+        write_text(markdown, _markdown(rows))
+    if wrong := [row["net"] for row in rows if row["mismatches"]]:
+        raise CheckFailed(f"codes differ in {', '.join(wrong)}")
+
+
+class _Simulators:
+    """The simulators as the benchmark wants them; devices are kept for the next row."""
+
+    def __init__(self, latency: int) -> None:
+        self._latency = latency
+        self._devices: dict[str, list[Device]] = {}
+
+    def devices(self, config: "ArchConfig") -> "list[Device]":
+        """Interpreter and RTL."""
+        from sigbit.cli.devices import DeviceName, open_device
+
+        if config.digest not in self._devices:
+            self._devices[config.digest] = [
+                open_device(name, config, self._latency) for name in DeviceName
+            ]
+        return self._devices[config.digest]
+
+    def cycles(self, program: "Program") -> int:
+        """Cycles that the cycle model predicts."""
+        from sigbit_sim.cycles import predict
+
+        return predict(program, latency=self._latency).cycles
+
+    def netlist(self, config: "ArchConfig") -> str:
+        """SHA-256 of the Verilog."""
+        from sigbit_sim.native.cache import cached_verilog
+
+        return hashlib.sha256(cached_verilog(config).encode()).hexdigest()
+
+
+def _read(path: Path | None) -> list[Row]:
+    """The rows of an earlier run."""
+    if path is None or not path.exists():
+        return []
+    document = read_json(path)
+    rows = document.get("rows") if isinstance(document, dict) else None
+    if not isinstance(rows, list) or not all(isinstance(r, dict) and "net" in r for r in rows):
+        raise UserError(f"{path} holds no rows of this benchmark: give another FILE")
+    return rows
+
+
+def _merged(rows: list[Row], fresh: list[Row]) -> list[Row]:
+    """``rows`` with ``fresh`` ones in the place of those of the same configuration."""
+    merged = {_key(row): row for row in rows} | {_key(row): row for row in fresh}
+    return list(merged.values())
+
+
+def _key(row: Row) -> str:
+    names = ("net", "preset", "images", "first_layer_terms")
+    return json_module.dumps([row.get(name) for name in names])
+
+
+def _cells(row: Row) -> list[str]:
+    error = "" if row["cycles"] is None else str(row["model_cycles"] - row["cycles"])
+    batch = "" if row["images"] == 1 else f", batch {row['images']}"
+    terms = row.get("first_layer_terms")
+    first = f", first layer {4 * terms}-bit" if terms else ""
+    return [
+        row["net"] + batch + first,
+        "x".join(map(str, row["input"])),
+        f"{row['preset']} {tuple(row['shape'])}",
+        row["weights"],
+        f"{row['cycles'] or row['model_cycles']:,}",
+        error,
+        f"{row['utilization']:.1%}",
+        f"{row['frames_per_second']:,.0f}",
+        f"{row.get('codes_compared', 0):,}",
+        "" if row["mismatches"] is None else f"{row['mismatches']:,}",
+        *(
+            "" if row[k] is None else f"{row[k]:.1%}"
+            for k in ("accuracy_float", "accuracy_deployed")
+        ),
+    ]
+
+
+def _markdown(rows: list[Row]) -> str:
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+    lines += ["| " + " | ".join(_cells(row)) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
