@@ -195,7 +195,7 @@ def convolve(x: Tensor, source: Source, zero: int, weights: Tensor) -> Tensor:
     peak = float(x.abs().max()) if x.numel() else 0.0
     bound = max(peak, abs(zero)) * float(weights.abs().flatten(1).sum(1).max())
     dtype = torch.float32 if bound < 1 << 24 else torch.float64
-    spread = _spread(x.to(dtype), source.upsampling, -zero)
+    spread = spread(x.to(dtype), source.upsampling, -zero)
     padded = _pad(spread, source.padding, -zero)
     sums = F.conv2d(
         padded,
@@ -214,7 +214,7 @@ def gather(tensors: Sequence[Tensor], channels: Ints) -> Tensor:
     return torch.cat(list(tensors), dim=1)[:, index]
 
 
-def _spread(x: Tensor, upsampling: tuple[int, int], value: int) -> Tensor:
+def spread(x: Tensor, upsampling: tuple[int, int], value: int) -> Tensor:
     """``x`` ``[..., H, W]`` with ``upsampling - 1`` times ``value`` between neighbours."""
     if upsampling == (1, 1):
         return x
