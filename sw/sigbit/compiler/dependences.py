@@ -7,19 +7,18 @@ engine has awaited imply older ones; what remains gives each signal one wait, in
 """
 
 from bisect import bisect_right
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sigbit.compiler.access import Access, Memory, Thread, accesses, depth
+from sigbit.compiler.access import READERS, WRITERS, Entries, Memory, Thread, accesses, depths
 from sigbit.compiler.errors import CompileError, require
 from sigbit.compiler.schedule import Scheduled
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import ENGINE_OF, TOKEN_MAX, Engine, Instr, Opcode
 
-Ints = NDArray[np.int64]
 Edges = dict[tuple[Engine, Engine], dict[int, int]]
 """By (giver, taker): index of the latest instruction needed, by index of the one that needs it."""
 Pairs = list[tuple[int, int]]
@@ -35,43 +34,44 @@ ENGINES = {
 }
 
 
-@dataclass
 class _History:
-    """Who last wrote and read the entries of one memory: instruction indices by thread, -1 for
-    nobody."""
+    """Who last wrote and read the entries of one memory: instruction indices, -1 for nobody."""
 
-    writer: Ints
-    reader: Ints
+    def __init__(self, memory: Memory, depth: int) -> None:
+        self._writer = {t: np.full(depth, -1, np.int32) for t in WRITERS[memory]}
+        self._reader = {t: np.full(depth, -1, np.int32) for t in READERS[memory]}
 
-    def conflicts(self, access: Access, memory: Memory) -> list[tuple[Thread, int]]:
-        """Latest earlier instruction of every thread that ``access`` conflicts with."""
-        found = []
-        for thread in Thread:
-            latest = -1
-            for entries, tables in (
-                (access.reads.get(memory), (self.writer,)),
-                (access.writes.get(memory), (self.writer, self.reader)),
-            ):
-                if entries is not None:
-                    latest = max(latest, *(int(t[thread, entries].max()) for t in tables))
-            if latest >= 0:
-                found.append((thread, latest))
-        return found
+    def written(self, thread: Thread, entries: Entries) -> dict[Thread, int]:
+        """Latest writer of ``entries``, by its thread if that is another one than ``thread``."""
+        return _latest(self._writer, thread, entries)
 
-    def record(self, access: Access, memory: Memory) -> None:
-        """Remember ``access``. Whoever comes after a write comes after all that it comes after."""
-        if memory in access.reads:
-            self.reader[access.thread, access.reads[memory]] = access.index
-        if memory in access.writes:
-            entries = access.writes[memory]
-            self.writer[:, entries] = self.reader[:, entries] = -1
-            self.writer[access.thread, entries] = access.index
+    def touched(self, thread: Thread, entries: Entries) -> dict[Thread, int]:
+        """Latest writer or reader of ``entries``, as :meth:`written`."""
+        return _latest(self._writer, thread, entries) | _latest(self._reader, thread, entries)
+
+    def read(self, thread: Thread, index: int, entries: Entries) -> None:
+        """Remember that ``index`` reads ``entries``."""
+        self._reader[thread][entries] = index
+
+    def write(self, thread: Thread, index: int, entries: Entries) -> None:
+        """Remember a write: whoever comes after it comes after all that it comes after."""
+        for table in (*self._writer.values(), *self._reader.values()):
+            table[entries] = -1
+        self._writer[thread][entries] = index
+
+
+def _latest(
+    tables: dict[Thread, NDArray[np.int32]], thread: Thread, entries: Entries
+) -> dict[Thread, int]:
+    found = {t: int(table[entries].max()) for t, table in tables.items() if t != thread}
+    return {t: index for t, index in found.items() if index >= 0}
 
 
 def synchronize(scheduled: Scheduled, config: ArchConfig) -> Scheduled:
     """``scheduled`` with the ``wait``, ``signal`` and ``sync`` fields set."""
-    program = [step.instr for step in scheduled.steps]
-    edges, syncs = _conflicts(program, config)
+    window = scheduled.window(config)
+    program = [window.place(step.instr, step.region) for step in scheduled.steps]
+    edges, syncs = _conflicts(program, config, window.end)
     tokens = _within_counters(edges, program, config)
     wait, signal = [0] * len(program), [0] * len(program)
     for (giver, taker), pairs in tokens.items():
@@ -81,32 +81,36 @@ def synchronize(scheduled: Scheduled, config: ArchConfig) -> Scheduled:
     steps = []
     for i, step in enumerate(scheduled.steps):
         fields = {"wait": wait[i], "signal": signal[i]} | ({"sync": 1} if i in syncs else {})
-        steps.append(replace(step, instr=step.instr.replace(**fields)))
+        changed = any(fields.values())
+        steps.append(replace(step, instr=step.instr.replace(**fields)) if changed else step)
     return replace(scheduled, steps=tuple(steps))
 
 
-def _conflicts(program: list[Instr], config: ArchConfig) -> tuple[Edges, set[int]]:
+def _conflicts(
+    program: list[Instr], config: ArchConfig, window_bytes: int
+) -> tuple[Edges, set[int]]:
     """Edges between engines, and the EXECs that must wait for earlier ones to drain."""
-    histories = {
-        m: _History(*(np.full((len(Thread), depth(m, config)), -1) for _ in range(2)))
-        for m in Memory
-    }
+    sizes = depths(config, window_bytes)
+    histories = {memory: _History(memory, size) for memory, size in sizes.items()}
     edges: Edges = {}
     syncs: set[int] = set()
     synced = -1
-    for access in accesses(program, config):
-        taker = ENGINES[access.thread]
-        for memory in access.reads.keys() | access.writes.keys():
-            for thread, index in histories[memory].conflicts(access, memory):
-                giver = ENGINES[thread]
-                if giver != taker:
-                    needs = edges.setdefault((giver, taker), {})
-                    needs[access.index] = max(needs.get(access.index, -1), index)
-                elif (thread, access.thread) == (Thread.DRAIN, Thread.ISSUE) and index >= synced:
-                    syncs.add(access.index)
-                    synced = access.index
-        for memory in access.reads.keys() | access.writes.keys():
-            histories[memory].record(access, memory)
+    for access in accesses(program, config, window_bytes):
+        taker, index = ENGINES[access.thread], access.index
+        found = [histories[m].written(access.thread, e) for m, e in access.reads.items()]
+        found += [histories[m].touched(access.thread, e) for m, e in access.writes.items()]
+        for thread, latest in (pair for each in found for pair in each.items()):
+            giver = ENGINES[thread]
+            if giver != taker:
+                needs = edges.setdefault((giver, taker), {})
+                needs[index] = max(needs.get(index, -1), latest)
+            elif thread == Thread.DRAIN and access.thread == Thread.ISSUE and latest >= synced:
+                syncs.add(index)
+                synced = index
+        for memory, entries in access.reads.items():
+            histories[memory].read(access.thread, index, entries)
+        for memory, entries in access.writes.items():
+            histories[memory].write(access.thread, index, entries)
     return edges, syncs
 
 
@@ -128,10 +132,12 @@ def _within_counters(
     there are no such neighbours, the giver first waits for the taker.
     """
     edges = {key: dict(needs) for key, needs in edges.items()}
+    positions = {e: np.cumsum([ENGINE_OF[Opcode(i.opcode)] == e for i in program]) for e in Engine}
     for _ in range(len(program) + 1):
         tokens = {key: _reduced(needs) for key, needs in edges.items()}
         for (giver, taker), pairs in tokens.items():
-            back = _merge(pairs, tokens.get((taker, giver), []), program, taker, config)
+            answers = tokens.get((taker, giver), [])
+            back = _merge(pairs, answers, positions[taker], config)
             if back is not None:
                 b, a = back
                 needs = edges.setdefault((taker, giver), {})
@@ -144,15 +150,15 @@ def _within_counters(
 
 
 def _merge(
-    pairs: Pairs, answers: Pairs, program: list[Instr], taker: Engine, config: ArchConfig
+    pairs: Pairs, answers: Pairs, position: NDArray[np.int64], config: ArchConfig
 ) -> tuple[int, int] | None:
     """Merge ``pairs`` in place until the counter cannot overflow; an edge (taker, giver) to add
     where that is not enough.
 
     A token has certainly been taken when its taker lies further back than the taker's queue is
-    deep, or when the giver has awaited a later one of the taker's tokens, ``answers``.
+    deep, or when the giver has awaited a later one of the taker's tokens, ``answers``; ``position``
+    counts the taker's instructions.
     """
-    position = np.cumsum([_engine(i) == taker for i in program])
     m = first = 0
     while m < len(pairs):
         at = pairs[m][0]
@@ -174,10 +180,6 @@ def _merge(
         else:
             return pairs[(first + m) // 2][1], at
     return None
-
-
-def _engine(instr: Instr) -> Engine | None:
-    return ENGINE_OF.get(Opcode(instr.opcode))
 
 
 def verify_synchronized(after: Scheduled, before: Scheduled) -> None:

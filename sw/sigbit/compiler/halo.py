@@ -9,12 +9,15 @@ from sigbit_hw.arch.isa import Instr, Opcode
 def halo_fills(placed: Placed, name: str, config: ArchConfig) -> list[Instr]:
     """FILLs of everything between the image's lines, before and after them; none without a halo.
 
-    Digits with the same code share instructions, because planes lie evenly.
+    What is stored has no unset slots where the width is no multiple of the phases, either. Digits
+    with the same code share instructions, because planes lie evenly.
     """
     value, layout = placed.network.values[name], placed.layouts[name]
-    if value.halo is None:
+    uneven = value.store is not None and layout.width % layout.phases > 0
+    if value.halo is None and not uneven:
         return []
-    codes = [int(code) for code in config.act_grid(value.planes).encode([value.halo])[:, 0]]
+    halo = value.halo or 0
+    codes = [int(code) for code in config.act_grid(value.planes).encode([halo])[:, 0]]
     if len(set(codes)) == 1:
         groups = [(0, value.planes, codes[0])]
     else:
@@ -38,6 +41,7 @@ def halo_fills(placed: Placed, name: str, config: ArchConfig) -> list[Instr]:
 def _runs(layout: Layout) -> list[tuple[int, int, int, int]]:
     """(first slot, length, runs, distance) of the halo of one channel slot."""
     runs = []
+    lines = (layout.top + layout.height + layout.bottom) * layout.pitch
     for phase in range(layout.phases):
         columns = layout.columns(phase)
         start = phase * layout.phase_step
@@ -46,6 +50,6 @@ def _runs(layout: Layout) -> list[tuple[int, int, int, int]]:
         runs += [
             (start, image - start, 1, 0),
             (image + columns, layout.pitch - columns, layout.height - 1, layout.pitch),
-            (end, start + layout.phase_step - end, 1, 0),
+            (end, start + lines - end, 1, 0),
         ]
     return [run for run in runs if run[1] and run[2]]

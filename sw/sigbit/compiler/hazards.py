@@ -11,7 +11,16 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from sigbit.compiler.access import Access, Memory, Thread, accesses, depth
+from sigbit.compiler.access import (
+    READERS,
+    WRITERS,
+    Access,
+    Entries,
+    Memory,
+    Thread,
+    accesses,
+    depths,
+)
 from sigbit.compiler.errors import require
 from sigbit_hw.arch.assembler import listing
 from sigbit_hw.arch.config import ArchConfig
@@ -35,23 +44,36 @@ def verify_hazards(program: Program) -> None:
     _Race(program).verify()
 
 
+_Clocks = dict[Thread, NDArray[np.int32]]
+"""By activity: its count at its last access to every entry of a memory, 0 for none."""
+
+
+def _clocks(threads: tuple[Thread, ...], depth: int) -> _Clocks:
+    return {thread: np.zeros(depth, np.int32) for thread in threads}
+
+
 class _Race:
     """Vector clocks of the activities, and the last accesses to every entry of every memory."""
 
     def __init__(self, program: Program) -> None:
         self.code, self.config = program.listing, program.config
+        self.bytes = program.memory_bytes
         self.clocks = np.zeros((len(Thread), len(Thread)), np.int64)
         self.tokens: dict[tuple[int, int], deque[Ints]] = {
             (a, b): deque() for a in Engine for b in Engine
         }
-        shape = len(Thread)
-        self.written = {m: np.zeros((shape, depth(m, self.config)), np.int64) for m in Memory}
-        self.read = {m: np.zeros((shape, depth(m, self.config)), np.int64) for m in Memory}
+        sizes = depths(self.config, program.memory_bytes)
+        self.written = {m: _clocks(WRITERS[m], size) for m, size in sizes.items()}
+        self.read = {m: _clocks(READERS[m], size) for m, size in sizes.items()}
+        self.known = {m: np.zeros(size, bool) for m, size in sizes.items()}
+        low, high = (bound // self.config.bus_bytes for bound in program.write_window)
+        self.known[Memory.WINDOW][:low] = True
+        self.known[Memory.WINDOW][high:] = True
 
     def verify(self) -> None:
         """Walk the program once."""
         done = 0
-        for access in accesses(self.code, self.config):
+        for access in accesses(self.code, self.config, self.bytes):
             self._take(range(done, access.index + (access.thread != Thread.DRAIN)))
             done = access.index + 1
             self._begin(access)
@@ -97,24 +119,34 @@ class _Race:
         self.clocks[access.thread, access.thread] += 1
 
     def _check(self, access: Access) -> None:
-        clock = self.clocks[access.thread][:, None].copy()
-        now = clock[access.thread, 0]
+        clock = self.clocks[access.thread].copy()
+        now = int(clock[access.thread])
         if access.thread == Thread.DRAIN:
             clock[Thread.ISSUE] -= 1  # an EXEC drains while its own later blocks still read
         for memory, entries in access.reads.items():
-            written = self.written[memory][:, entries]
-            self._require(bool((written.max(0) > 0).all()), access, memory, "never written")
-            self._require(
-                bool((written <= clock).all()), access, memory, "written at the same time"
-            )
-            self.read[memory][access.thread, entries] = now
+            self._require(bool(self.known[memory][entries].all()), access, memory, "never written")
+            self._order(access, memory, entries, self.written[memory], clock, "written")
+            self.read[memory][access.thread][entries] = now
         for memory, entries in access.writes.items():
-            for what, table in (("written", self.written), ("read", self.read)):
-                earlier = table[memory][:, entries]
-                self._require(
-                    bool((earlier <= clock).all()), access, memory, f"{what} at the same time"
-                )
-            self.written[memory][access.thread, entries] = now
+            self._order(access, memory, entries, self.written[memory], clock, "written")
+            self._order(access, memory, entries, self.read[memory], clock, "read")
+            self.written[memory][access.thread][entries] = now
+            self.known[memory][entries] = True
+
+    def _order(
+        self,
+        access: Access,
+        memory: Memory,
+        entries: Entries,
+        tables: _Clocks,
+        clock: Ints,
+        what: str,
+    ) -> None:
+        """Every earlier access of other activities to ``entries`` is in ``clock``."""
+        for thread, table in tables.items():
+            if thread != access.thread and self.clocks[thread, thread] > clock[thread]:
+                before = bool((table[entries] <= clock[thread]).all())
+                self._require(before, access, memory, f"{what} at the same time")
 
     def _give(self, access: Access) -> None:
         instr = self.code[access.index]
@@ -140,20 +172,22 @@ class _Race:
 
 
 def _verify_window(program: Program) -> None:
-    """What STORE writes, LOAD never reads, and no byte is written twice."""
-    beat = program.config.bus_bytes
-    spans = [
-        (i.address, i.address + i.beats * beat, i.opcode == Opcode.STORE, index)
-        for index, i in enumerate(program.listing)
-        if i.opcode in (Opcode.LOAD, Opcode.STORE)
+    """STORE writes inside the write window only, where neither program nor constants nor inputs
+    are."""
+    low, high = program.write_window
+    for index, instr in enumerate(program.listing):
+        if instr.opcode == Opcode.STORE:
+            end = instr.address + instr.beats * program.config.bus_bytes
+            inside = low <= instr.address and end <= high
+            require(inside, f"instruction {index} stores outside the write window")
+    fixed = [
+        (program.program_offset, program.instructions.size),
+        (program.image_offset, program.image.size),
+        *((p.offset, p.bytes(program.config) * program.images) for p in program.inputs),
     ]
-    spans.sort()
-    reach, write_reach = 0, 0
-    for start, end, writes, index in spans:
-        clash = start < (reach if writes else write_reach)
-        require(not clash, f"instruction {index} shares bytes of the DMA window with a STORE")
-        reach = max(reach, end)
-        write_reach = max(write_reach, end) if writes else write_reach
+    for start, size in fixed:
+        apart = not size or start + size <= low or high <= start
+        require(apart, f"STORE may write what must not change at byte {start}")
 
 
 def _verify_counters(code: list[Instr], config: ArchConfig) -> None:

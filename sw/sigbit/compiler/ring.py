@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
-class Entry:
+@dataclass
+class _Entry:
     """``size`` items from ``start`` on hold the constants called ``key``; tile ``user`` reads them
     last."""
 
@@ -20,18 +20,21 @@ class Ring:
     def __init__(self, size: int) -> None:
         self._size = size
         self._head = 0
-        self._entries: list[Entry] = []
+        self._entries: dict[bytes, _Entry] = {}
 
     def place(self, key: bytes, size: int, user: int) -> tuple[int, bool, int]:
         """Place ``size`` items for tile ``user``: (first item, whether they must be loaded, last
         tile that used this part before or -1)."""
-        for i, entry in enumerate(self._entries):
-            if entry.key == key:
-                self._entries[i] = Entry(key, entry.start, size, user)
-                return entry.start, False, -1
+        held = self._entries.get(key)
+        if held:
+            held.user = user
+            return held.start, False, -1
         start = self._head if self._head + size <= self._size else 0
-        evicted = [e for e in self._entries if e.start < start + size and start < e.start + e.size]
-        self._entries = [e for e in self._entries if e not in evicted]
-        self._entries.append(Entry(key, start, size, user))
+        evicted = [
+            e for e in self._entries.values() if e.start < start + size and start < e.start + e.size
+        ]
+        for entry in evicted:
+            del self._entries[entry.key]
+        self._entries[key] = _Entry(key, start, size, user)
         self._head = start + size
         return start, True, max((e.user for e in evicted), default=-1)

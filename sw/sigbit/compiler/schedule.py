@@ -1,29 +1,45 @@
 """Pass: the program order of all instructions.
 
-Dispatch is in order and queues are short, so the order decides how far loads run ahead. Before
-a tile's compute instructions come the fetches it needs and as many later ones as the LOAD
-queue holds, unless one would block on a tile that is still to run or has only just begun.
+Dispatch is in order over all engines and queues are short, so the order decides how far loads run
+ahead. Loads are put in the order in which a rough model of the machine would start them: what is
+needed first goes first, but nothing that has to wait holds up what could be done meanwhile. Then
+each goes into the program where the LOAD queue has room for it: earlier it would hold up the
+compute instructions behind it, later the LOAD engine might run dry. A store follows the tile that
+completes its value.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
 
 from sigbit.compiler.errors import require
 from sigbit.compiler.memory import Placed
-from sigbit.compiler.stage import Bytes, Fetch, Staged
+from sigbit.compiler.moves import Fetch
+from sigbit.compiler.stage import Bytes, Staged
 from sigbit.compiler.tiles import Tile
-from sigbit_hw.arch import images
+from sigbit.compiler.window import WindowMap, window_map
+from sigbit_hw.arch import addressing
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import Instr, Opcode
+from sigbit_hw.arch.isa import Instr, Mode, Opcode
+
+LATENCY = 64
+"""Cycles, roughly, from a memory's answer, or from dispatch, until the next engine starts."""
+
+WINDOW = 64
+"""Fetches among which the next one is chosen."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One instruction; addresses of LOAD and STORE count from the start of ``region``. ``tile`` is
-    the index of an EXEC's tile, else -1."""
+    """One instruction; addresses of LOAD and STORE count from the start of ``region``. ``tile``,
+    ``fetch`` and ``store`` are the indices of what it is, else -1."""
 
     instr: Instr
     region: str = ""
     tile: int = -1
+    fetch: int = -1
+    store: int = -1
 
 
 @dataclass(frozen=True)
@@ -35,91 +51,187 @@ class Scheduled:
     steps: tuple[Step, ...]
     constants: Bytes
 
+    def window(self, config: ArchConfig) -> WindowMap:
+        """Where everything lies in the DMA window."""
+        return window_map(self.placed.network, len(self.steps) + 1, self.constants.size, config)
+
 
 def schedule(staged: Staged, config: ArchConfig) -> Scheduled:
     """Interleave fetches, tiles and stores."""
-    network = staged.placed.network
-    ahead = max(1, config.queue_depth - 1)
     steps: list[Step] = []
-    waiting = list(staged.fetches)
-
-    def fetch() -> None:
-        item: Fetch = waiting.pop(0)
-        tag = staged.tiles[item.need].op if item.need < len(staged.tiles) else 0
-        steps.append(Step(item.instr.replace(tag=tag), item.region))
-        if item.region in network.inputs and item.region in network.outputs:
-            store(item.region, tag)
-
-    def store(name: str, tag: int) -> None:
-        instr = _store(staged.placed, name, config).replace(tag=tag)
-        steps.append(Step(instr, output_region(name)))
-
-    for index, tile in enumerate(staged.tiles):
-        while waiting and waiting[0].need <= index:
-            fetch()
-        early = 0
-        while waiting and early < ahead and waiting[0].after + 2 <= index:
-            fetch()
-            early += 1
-        compute = [*tile.segments, *([tile.out] if tile.out else []), tile.execute]
-        steps += [Step(i.replace(tag=tile.op)) for i in compute[:-1]]
-        steps.append(Step(compute[-1].replace(tag=tile.op), tile=index))
-        result = network.ops[tile.op].result
-        done = index + 1 == len(staged.tiles) or staged.tiles[index + 1].op != tile.op
-        if done and result in network.outputs:
-            store(result, tile.op)
-    while waiting:
-        fetch()
+    plan = _Plan(staged, config)
+    fetches = iter(plan.positions)
+    fetch, position = next(fetches, (-1, 0))
+    stores = 0
+    for index in range(len(staged.tiles) + 1):
+        while fetch >= 0 and position <= index:
+            item = staged.fetches[fetch]
+            tag = staged.tiles[item.need].op if item.need < len(staged.tiles) else 0
+            steps.append(Step(item.instr.replace(tag=tag), item.region, fetch=fetch))
+            fetch, position = next(fetches, (-1, 0))
+        if index < len(staged.tiles):
+            tile = staged.tiles[index]
+            *first, last = [*tile.segments, *([tile.out] if tile.out else []), tile.execute]
+            steps += [Step(i.replace(tag=tile.op)) for i in first]
+            steps.append(Step(last.replace(tag=tile.op), tile=index))
+        while stores < len(staged.stores) and staged.stores[stores].after <= index:
+            store = staged.stores[stores]
+            tag = staged.tiles[min(index, len(staged.tiles) - 1)].op if staged.tiles else 0
+            steps.append(Step(store.instr.replace(tag=tag), store.region, store=stores))
+            stores += 1
     return Scheduled(staged.placed, staged.tiles, tuple(steps), staged.constants)
 
 
-def output_region(name: str) -> str:
-    """Region of the DMA window that an output is stored to."""
-    return f"output {name}"
+class _Plan:
+    """A run of the staged program on a rough model: engines are busy as long as their data take and
+    wait for nothing but each other's results."""
+
+    def __init__(self, staged: Staged, config: ArchConfig) -> None:
+        self._staged, self._config = staged, config
+        self._begin: list[int] = []
+        self._finish: list[int] = []
+        self._stored: list[int] = []
+        self._cycles = [_move_cycles(f.instr, config) for f in staged.fetches]
+        self._array = self._writer = self._loader = 0
+        self._order: list[int] = []
+        self._started: list[int] = []
+        self._run()
+
+    @cached_property
+    def positions(self) -> list[tuple[int, int]]:
+        """Fetches in order, each with the tile before which it comes."""
+        queue = max(1, self._config.queue_depth - 1)
+        tiles = np.array([begin - LATENCY for begin in self._begin], np.int64)
+        free = [0] * queue + self._started
+        wanted = np.searchsorted(tiles, np.array(free[: len(self._order)], np.int64)).tolist()
+        found = []
+        limit = len(tiles)
+        for fetch, position in zip(reversed(self._order), reversed(wanted), strict=True):
+            item = self._staged.fetches[fetch]
+            limit = min(limit, item.need)
+            found.append((fetch, max(min(position, limit), self._earliest(item))))
+        return found[::-1]
+
+    def _earliest(self, item: Fetch) -> int:
+        """The first tile before which a fetch may come."""
+        last = self._staged.stores[item.stores - 1].after if item.stores else -1
+        return max(item.after, last) + 1
+
+    def _run(self) -> None:
+        waiting = list(range(len(self._staged.fetches)))
+        ready = 0
+        while True:
+            urgent = self._staged.fetches[waiting[0]].need if waiting else len(self._staged.tiles)
+            self._compute(urgent, ready)
+            if not waiting:
+                break
+            fetch = waiting.pop(self._choice(waiting))
+            item = self._staged.fetches[fetch]
+            start = max(self._loader, self._possible(item))
+            self._loader = start + self._cycles[fetch]
+            self._order.append(fetch)
+            self._started.append(start)
+            ready = self._loader + LATENCY
+
+    def _compute(self, count: int, ready: int) -> None:
+        """Let the tiles before ``count`` run, and what is stored after them."""
+        stores = self._staged.stores
+        while len(self._begin) < count:
+            index = len(self._begin)
+            begin = max(self._array, ready)
+            self._array = begin + _tile_cycles(self._staged.tiles[index], self._config)
+            self._begin.append(begin)
+            self._finish.append(self._array)
+            while len(self._stored) < len(stores) and stores[len(self._stored)].after <= index:
+                cycles = _move_cycles(stores[len(self._stored)].instr, self._config)
+                self._writer = max(self._writer, self._array + LATENCY) + cycles
+                self._stored.append(self._writer)
+
+    def _possible(self, item: Fetch) -> int:
+        """When a fetch could start, were the LOAD engine free."""
+        tile = self._finish[item.after] if item.after >= 0 else 0
+        return max(tile, self._stored[item.stores - 1] if item.stores else 0)
+
+    def _choice(self, waiting: list[int]) -> int:
+        """Which of the ``waiting`` fetches comes next: the first one, or while that cannot start,
+        the first that is over before it can."""
+        urgent = self._possible(self._staged.fetches[waiting[0]])
+        if urgent > self._loader:
+            passed: set[str] = set()
+            for place, fetch in enumerate(waiting[:WINDOW]):
+                item = self._staged.fetches[fetch]
+                if self._earliest(item) <= len(self._begin) and item.value not in passed:
+                    start = max(self._loader, self._possible(item))
+                    if start + self._cycles[fetch] <= urgent:
+                        return place
+                if item.value:
+                    passed.add(item.value)
+        return 0
 
 
-def _store(placed: Placed, name: str, config: ArchConfig) -> Instr:
-    """The STORE of a whole output, without its halo."""
-    layout = placed.layouts[name]
-    slots = layout.planes * layout.slots * layout.height * layout.width
-    return Instr(
-        Opcode.STORE,
-        beats=images.beats(slots * config.slot_bytes, config),
-        src=placed.bases[name] + layout.at(0, 0, 0, 0),
-        n0=layout.width,
-        n1=layout.height,
-        n2=layout.planes * layout.slots,
-        d1=layout.pitch,
-        d2=layout.slot_step,
-    )
+def _tile_cycles(tile: Tile, config: ArchConfig) -> int:
+    """Cycles of the array: a block takes its steps, or the drain of the block before it."""
+    execute = tile.execute
+    blocks = execute.n_ocb * execute.n_rows * addressing.blocks_of_run(execute, config)
+    steps = sum(s.n_ic * s.n_kx * s.n_ky for s in tile.segments)
+    drain = 0
+    if tile.out and execute.mode == Mode.MAC:
+        drain = config.drain_cycles(tile.out.n_planes)
+    elif tile.out:
+        drain = config.pixels * tile.out.n_planes
+    return blocks * max(steps, drain)
+
+
+def _move_cycles(instr: Instr, config: ArchConfig) -> int:
+    """Cycles of a LOAD, FILL or STORE: beats, or runs of slots where those are shorter."""
+    slots = config.bus_bytes // config.slot_bytes
+    runs = instr.n1 * instr.n2 * -(-instr.n0 // slots)
+    if instr.opcode == Opcode.FILL:
+        return runs
+    moves = instr.opcode == Opcode.STORE or instr.n1 * instr.n2 > 1
+    return max(instr.beats, runs) if moves else instr.beats
 
 
 def verify_schedule(scheduled: Scheduled, staged: Staged) -> None:
-    """Every fetch and tile appears once, in order; a tile's fetches come before it, and a fetch
-    after the tiles whose memory it takes; every output is stored after its last tile."""
-    fetches, tiles = iter(staged.fetches), 0
-    fetched = []
-    stored = set()
+    """Every fetch, tile and store appears once; a tile's fetches come before it, and a fetch after
+    the tiles and stores whose memory it takes; a store comes right after its tile."""
+    tiles = stores = 0
+    fetched = np.zeros(len(staged.fetches), bool)
+    needs = np.array([f.need for f in staged.fetches], np.int64)
+    own: list[Instr] = []
     for step in scheduled.steps:
-        opcode = step.instr.opcode
-        if opcode in (Opcode.LOAD, Opcode.FILL):
-            item = next(fetches, None)
+        tag = step.instr.tag
+        if step.fetch >= 0:
+            item = staged.fetches[step.fetch]
             require(
-                item is not None and item.instr.replace(tag=step.instr.tag) == step.instr,
-                "fetches are out of order",
+                not fetched[step.fetch]
+                and (item.instr.replace(tag=tag), item.region) == (step.instr, step.region),
+                f"fetch {step.fetch} is not what it was",
             )
-            assert item is not None
             require(item.after < tiles, f"a fetch comes before tile {item.after} has run")
-            fetched.append(item)
-        elif opcode == Opcode.EXEC:
+            require(item.stores <= stores, f"a fetch comes before store {item.stores - 1}")
+            fetched[step.fetch] = True
+        elif step.tile >= 0:
             require(step.tile == tiles, f"tile {step.tile} comes where {tiles} should")
-            missing = sum(f.need <= tiles for f in staged.fetches) - sum(
-                f.need <= tiles for f in fetched
-            )
+            missing = int((~fetched[: np.searchsorted(needs, tiles, "right")]).sum())
             require(missing == 0, f"tile {tiles} runs before {missing} of its fetches")
+            late = stores < len(staged.stores) and staged.stores[stores].after < tiles
+            require(not late, f"tile {tiles} runs before store {stores}")
+            tile = staged.tiles[tiles]
+            wanted = [*tile.segments, *([tile.out] if tile.out else []), tile.execute]
+            right = [i.replace(tag=tile.op) for i in wanted] == [*own, step.instr]
+            require(right, f"tile {tiles} is not what it was")
+            own = []
             tiles += 1
-        elif opcode == Opcode.STORE:
-            stored.add(step.region)
-    require(next(fetches, None) is None and tiles == len(staged.tiles), "the schedule has holes")
-    wanted = {output_region(name) for name in staged.placed.network.outputs}
-    require(stored == wanted, f"outputs {sorted(wanted - stored)} are never stored")
+        elif step.store >= 0:
+            require(step.store == stores, f"store {step.store} comes where {stores} should")
+            store = staged.stores[stores]
+            right = (store.instr.replace(tag=tag), store.region) == (step.instr, step.region)
+            require(right, f"store {stores} is not what it was")
+            early = store.after >= tiles and tiles < len(staged.tiles)
+            require(not early, f"store {stores} comes before its tile")
+            stores += 1
+        else:
+            own.append(step.instr)
+    whole = bool(fetched.all()) and tiles == len(staged.tiles) and stores == len(staged.stores)
+    require(whole and not own, "fetches, tiles or stores were lost")

@@ -1,61 +1,54 @@
-"""Pass: what to fetch for every tile, and where it lies on chip and among the constants."""
+"""Pass: what to fetch for every tile and to store after it, and where constants lie on chip and in
+memory."""
 
 import hashlib
+import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sigbit.compiler.errors import CompileError, require
-from sigbit.compiler.halo import halo_fills
 from sigbit.compiler.memory import Placed
+from sigbit.compiler.moves import Fetch, Store, list_moves
 from sigbit.compiler.ring import Ring
 from sigbit.compiler.tiles import Tile, Tiled
+from sigbit.compiler.window import CONSTANTS
 from sigbit_hw.arch import images
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Instr, LoadKind, Opcode
 
 Bytes = NDArray[np.uint8]
 
-CONSTANTS = "constants"
-"""Name of the region of the DMA window that holds weights, parameters and tables."""
-
-
-@dataclass(frozen=True)
-class Fetch:
-    """A LOAD or FILL that tile ``need`` waits for and that must come after tile ``after``.
-
-    ``region`` of the DMA window (CONSTANTS or an input's name): the address counts from its start.
-    """
-
-    instr: Instr
-    need: int
-    after: int
-    region: str = ""
-
 
 @dataclass(frozen=True)
 class Staged:
-    """Tiles with on-chip addresses, fetches in the order of need, and the constants' bytes."""
+    """Tiles with on-chip addresses, fetches in the order of need, stores in the order of ``after``,
+    and the constants' bytes."""
 
     placed: Placed
     tiles: tuple[Tile, ...]
     fetches: tuple[Fetch, ...]
+    stores: tuple[Store, ...]
     constants: Bytes
 
 
 class _Constants:
-    """Bytes of the constants region; equal pieces are kept once."""
+    """Bytes of the constants region; equal pieces are kept once. Pieces stay alive elsewhere: the
+    same array is hashed only once."""
 
     def __init__(self, align: int) -> None:
         self._align = align
+        self._keys: dict[int, bytes] = {}
         self._offsets: dict[bytes, int] = {}
         self._pieces: list[Bytes] = []
         self._size = 0
 
     def add(self, data: Bytes) -> tuple[bytes, int]:
         """(digest, offset) of ``data``."""
-        key = hashlib.sha256(data.tobytes()).digest()
+        if id(data) not in self._keys:
+            self._keys[id(data)] = hashlib.sha256(data.tobytes()).digest()
+        key = self._keys[id(data)]
         if key not in self._offsets:
             self._offsets[key] = self._size
             padded = np.pad(data, (0, -data.size % self._align))
@@ -69,38 +62,34 @@ class _Constants:
 
 
 def stage(tiled: Tiled, config: ArchConfig) -> Staged:
-    """Give weights, parameters and tables their places on chip, in rings, and list all fetches."""
-    placed = tiled.placed
+    """Give weights, parameters and tables their places on chip, in rings, and list everything that
+    moves between the memories."""
+    tiles, fetches, constants = _stage_constants(tiled, config)
+    stores, moves = list_moves(tiled, config)
+    fetches = sorted([*moves, *fetches], key=lambda fetch: fetch.need)
+    return Staged(tiled.placed, tuple(tiles), tuple(fetches), tuple(stores), constants)
+
+
+def _stage_constants(tiled: Tiled, config: ArchConfig) -> tuple[list[Tile], list[Fetch], Bytes]:
+    """Tiles with addresses, loads of constants in the order of need, the constants' bytes."""
+    items, depths = _items(config), _depths(config)
     constants = _Constants(config.bus_bytes)
-    memories = {
-        kind: (Ring(depth), item, depth)
-        for kind, item, depth in (
-            (LoadKind.WEIGHTS, config.weight_word_bytes, config.weight_words),
-            (LoadKind.PARAMS, config.param_lanes * images.ITEM_BYTES, config.param_groups),
-            (LoadKind.TABLE, images.TABLE_BYTES, config.tables),
-        )
-    }
-    operands = _operand_fetches(tiled, config)
+    rings = {kind: Ring(depth) for kind, depth in depths.items()}
     tiles, fetches = [], []
     for index, tile in enumerate(tiled.tiles):
-        fetches += [f for f in operands if f.need == index]
         places = {}
-        data = {
-            LoadKind.WEIGHTS: tile.weights,
-            LoadKind.PARAMS: tile.params,
-            LoadKind.TABLE: tile.tables,
-        }
-        for kind, (ring, item, depth) in memories.items():
-            size = data[kind].size // item
+        for kind, data in _constants_of(tile).items():
+            size = data.size // items[kind]
             if not size:
                 continue
-            if size > depth:
+            if size > depths[kind]:
                 raise CompileError(
-                    f"{placed.network.ops[tile.op].where}: needs {size} entries of "
-                    f"{kind.name.lower()} at once, but {config.name} has {depth}: use a larger one"
+                    f"{tiled.placed.network.ops[tile.op].where}: needs {size} entries of "
+                    f"{kind.name.lower()} at once, but {config.name} has {depths[kind]}: use a "
+                    "larger one"
                 )
-            key, offset = constants.add(data[kind])
-            places[kind], fresh, after = ring.place(key, size, index)
+            key, offset = constants.add(data)
+            places[kind], fresh, after = rings[kind].place(key, size, index)
             if fresh:
                 load = Instr(
                     Opcode.LOAD,
@@ -108,7 +97,7 @@ def stage(tiled: Tiled, config: ArchConfig) -> Staged:
                     address=offset,
                     dst=places[kind],
                     n0=size,
-                    beats=images.beats(data[kind].size, config),
+                    beats=images.beats(data.size, config),
                 )
                 fetches.append(Fetch(load, index, after, CONSTANTS))
         out = tile.out and tile.out.replace(
@@ -116,102 +105,68 @@ def stage(tiled: Tiled, config: ArchConfig) -> Staged:
         )
         execute = tile.execute.replace(weights=places.get(LoadKind.WEIGHTS, 0))
         tiles.append(replace(tile, out=out, execute=execute))
-    fetches += [f for f in operands if f.need == len(tiles)]
-    return Staged(placed, tuple(tiles), tuple(fetches), constants.image())
+    return tiles, fetches, constants.image()
 
 
-def _operand_fetches(tiled: Tiled, config: ArchConfig) -> list[Fetch]:
-    """Loads of the inputs and fills of all halos."""
-    placed, network = tiled.placed, tiled.placed.network
-    first, last = _tile_ranges(tiled)
-    fetches = []
-    for name in network.values:
-        users = [first[i] for i, _ in network.uses[name]]
-        need = min(users, default=len(tiled.tiles))
-        after = max((last[i] for i in _before(placed, name)), default=-1)
-        if name in network.inputs and (users or name in network.outputs):
-            fetches.append(Fetch(_input_load(placed, name, config), need, after, name))
-        if users:
-            fetches += [Fetch(fill, need, after) for fill in halo_fills(placed, name, config)]
-    return fetches
+def _constants_of(tile: Tile) -> dict[LoadKind, Bytes]:
+    return {
+        LoadKind.WEIGHTS: tile.weights,
+        LoadKind.PARAMS: tile.params,
+        LoadKind.TABLE: tile.tables,
+    }
 
 
-def _tile_ranges(tiled: Tiled) -> tuple[dict[int, int], dict[int, int]]:
-    """First and last tile of every operation."""
-    first: dict[int, int] = {}
-    last: dict[int, int] = {}
-    for index, tile in enumerate(tiled.tiles):
-        first.setdefault(tile.op, index)
-        last[tile.op] = index
-    return first, last
+def _items(config: ArchConfig) -> dict[LoadKind, int]:
+    """Bytes of one entry."""
+    return {
+        LoadKind.WEIGHTS: config.weight_word_bytes,
+        LoadKind.PARAMS: config.param_lanes * images.ITEM_BYTES,
+        LoadKind.TABLE: images.TABLE_BYTES,
+    }
 
 
-def _before(placed: Placed, name: str) -> list[int]:
-    """Operations that used the slots of a value before it was written."""
-    network = placed.network
-    start, end = placed.bases[name], placed.bases[name] + placed.layouts[name].size
-    found = []
-    for other, layout in placed.layouts.items():
-        base = placed.bases[other]
-        users = [network.defined[other], *(i for i, _ in network.uses[other])]
-        if base < end and start < base + layout.size and max(users) < network.defined[name]:
-            found += [i for i in users if i >= 0]
-    return found
-
-
-def _input_load(placed: Placed, name: str, config: ArchConfig) -> Instr:
-    """The LOAD of a whole input: planes, channel slots and column phases lie evenly."""
-    layout = placed.layouts[name]
-    columns = layout.columns(0)
-    planes = layout.planes * layout.slots * layout.phases
-    slots = planes * layout.height * columns
-    return Instr(
-        Opcode.LOAD,
-        kind=LoadKind.ACTS,
-        beats=images.beats(slots * config.slot_bytes, config),
-        dst=placed.bases[name] + layout.at(0, 0, 0, 0),
-        n0=columns,
-        n1=layout.height,
-        n2=planes,
-        d1=layout.pitch,
-        d2=layout.phase_step,
-    )
-
-
-def verify_staged(staged: Staged, config: ArchConfig) -> None:
-    """Fetched in order of need, each tile finds its constants on chip at the addresses it uses."""
-    depths = {
+def _depths(config: ArchConfig) -> dict[LoadKind, int]:
+    return {
         LoadKind.WEIGHTS: config.weight_words,
         LoadKind.PARAMS: config.param_groups,
         LoadKind.TABLE: config.tables,
     }
-    items = {
-        LoadKind.WEIGHTS: config.weight_word_bytes,
-        LoadKind.TABLE: images.TABLE_BYTES,
-        LoadKind.PARAMS: config.param_lanes * images.ITEM_BYTES,
-    }
+
+
+def verify_staged(staged: Staged, config: ArchConfig) -> None:
+    """Fetched in order of need, each tile finds its constants on chip at the addresses it uses;
+    fetches can come after what they have to wait for; every row that is stored or loaded is."""
+    depths, items = _depths(config), _items(config)
     memory = {kind: np.zeros((depths[kind], items[kind]), np.uint8) for kind in depths}
     fetches = list(staged.fetches)
+    ordered = all(a.need <= b.need for a, b in itertools.pairwise(fetches))
+    require(ordered, "fetches are not in order of need")
+    done = 0
     for index, tile in enumerate(staged.tiles):
-        while fetches and fetches[0].need <= index:
-            fetch = fetches.pop(0)
+        while done < len(fetches) and fetches[done].need <= index:
+            fetch = fetches[done]
             i = fetch.instr
-            require(fetch.after < index, f"a fetch for tile {index} must wait for {fetch.after}")
+            done += 1
+            late = max([fetch.after, *(s.after for s in staged.stores[: fetch.stores])])
+            require(late < index, f"a fetch for tile {index} must wait for {late}")
             if fetch.region == CONSTANTS:
                 kind = LoadKind(i.kind)
                 require(i.dst + i.n0 <= depths[kind], f"tile {index}: {kind.name} out of range")
                 data = staged.constants[i.address : i.address + i.n0 * items[kind]]
                 memory[kind][i.dst : i.dst + i.n0] = data.reshape(i.n0, -1)
         out = tile.out
-        for kind, start, data in (
-            (LoadKind.WEIGHTS, tile.execute.weights, tile.weights),
-            (LoadKind.PARAMS, out.param if out else 0, tile.params),
-            (LoadKind.TABLE, out.table if out else 0, tile.tables),
-        ):
+        starts = {
+            LoadKind.WEIGHTS: tile.execute.weights,
+            LoadKind.PARAMS: out.param if out else 0,
+            LoadKind.TABLE: out.table if out else 0,
+        }
+        for kind, data in _constants_of(tile).items():
             count = data.size // items[kind]
-            held = memory[kind][start : start + count].ravel()
+            held = memory[kind][starts[kind] : starts[kind] + count].ravel()
             require(np.array_equal(held, data), f"tile {index} finds wrong {kind.name}")
-    require(
-        all(a.need <= b.need for a, b in zip(staged.fetches, staged.fetches[1:], strict=False)),
-        "fetches are not in order of need",
-    )
+    values = staged.placed.network.values.values()
+    loads = sorted((v.load.memory, v.load.first) for v in values if v.load)
+    found = sorted(f.region for f in fetches if f.region not in ("", CONSTANTS))
+    require(found == [region for region, _ in loads], "not every value is loaded once")
+    stores = sorted(v.store.memory for v in values if v.store)
+    require(sorted(s.region for s in staged.stores) == stores, "not every value is stored once")

@@ -1,0 +1,76 @@
+"""The memory map of the DMA window.
+
+Regions in order: program, constants, inputs, spilled values, outputs. The images of an input or an
+output follow each other; STORE may write from the first spilled value on.
+"""
+
+from dataclasses import dataclass
+
+from sigbit.compiler.network import MemoryTensor, Network
+from sigbit_hw.arch import images, isa
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.isa import Instr
+
+ALIGN = 64
+"""Regions of the DMA window start at multiples of this many bytes: the widest beat."""
+
+CONSTANTS = "(constants)"
+"""Name of the region that holds weights, parameters and tables."""
+
+PROGRAM = "(program)"
+"""Name of the region that holds the instructions."""
+
+
+@dataclass(frozen=True)
+class WindowMap:
+    """Offset of every region by name, the range that STORE may write, and the size of all."""
+
+    offsets: dict[str, int]
+    write: tuple[int, int]
+    end: int
+
+    def place(self, instr: Instr, region: str) -> Instr:
+        """``instr`` with its address in ``region``, if it has one, counted from the window's
+        start."""
+        if not region:
+            return instr
+        return instr.replace(address=instr.address + self.offsets[region])
+
+
+def window_map(
+    network: Network, instructions: int, constants: int, config: ArchConfig
+) -> WindowMap:
+    """Where everything lies, for a number of instructions and of bytes of constants."""
+    sizes = {PROGRAM: instructions * isa.WORD_BYTES, CONSTANTS: constants}
+    tensors = in_order(network)
+    sizes |= {tensor.name: tensor_bytes(tensor, config) for tensor in tensors}
+    starts = {CONSTANTS, PROGRAM} | {t.name for t in tensors if not t.image or t.kind == "spill"}
+    offsets, end = {}, 0
+    for name, size in sizes.items():
+        offsets[name] = -(-end // ALIGN) * ALIGN if name in starts else end
+        end = offsets[name] + size
+    written = [offsets[t.name] for t in tensors if t.kind != "input"]
+    return WindowMap(offsets, (min(written, default=end), end), end)
+
+
+def in_order(network: Network) -> list[MemoryTensor]:
+    """Tensors in the DMA window as they lie there."""
+    kinds = ("input", "spill", "output")
+    ports: dict[tuple[int, str], list[MemoryTensor]] = {}
+    for tensor in network.memory.values():
+        ports.setdefault((kinds.index(tensor.kind), tensor.tensor), []).append(tensor)
+    groups = sorted(ports.items(), key=lambda item: item[0][0])
+    return [t for _, group in groups for t in sorted(group, key=lambda t: t.image)]
+
+
+def row_bytes(tensor: MemoryTensor, config: ArchConfig) -> int:
+    """Bytes of a row: all planes, channel slots and column phases."""
+    channels, _, width = tensor.shape
+    columns = -(-width // tensor.phases) * tensor.phases
+    slots = tensor.planes * -(-channels // config.ic_lanes) * columns
+    return slots * config.slot_bytes
+
+
+def tensor_bytes(tensor: MemoryTensor, config: ArchConfig) -> int:
+    """Size of a tensor, padded to whole beats: ``Port.bytes``."""
+    return images.beats(tensor.shape[1] * row_bytes(tensor, config), config) * config.bus_bytes
