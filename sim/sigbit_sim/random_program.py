@@ -1,8 +1,9 @@
 """Legal random programs at the level of instructions: what the devices are compared with.
 
 A program loads random weights, parameters, tables and activations, runs random ``EXEC`` of both
-modes, moves slots between the memories, and stores outputs. Every read hits memory written before,
-tokens follow from what instructions read and write, and no accumulator overflows.
+modes, moves slots between the memories, there and back too, and stores outputs. Every read hits
+memory written before, tokens follow from what instructions read and write, and no accumulator
+overflows.
 """
 
 from dataclasses import dataclass, field
@@ -29,14 +30,19 @@ Bytes = NDArray[np.uint8]
 PAGE = 4096
 MAX_WORDS = 64
 """Weight words of one EXEC at most."""
+SPILL_BEATS = 32
+"""Memory, in bus beats, for slots that are stored and loaded again."""
 
 
 def random_program(config: ArchConfig, rng: np.random.Generator, *, execs: int = 6,
-                   area: int = 512) -> Program:
-    """A random legal program with ``execs`` groups of ``EXEC`` that works on ``area`` slots.
+                   area: int | None = None) -> Program:
+    """A random legal program with ``execs`` groups of ``EXEC`` that works on ``area`` slots (by
+    default 512, or 64 a bank if that is more).
 
     Each draining ``EXEC`` is a layer of its own. One input, two outputs.
     """
+    if area is None:
+        area = max(512, 64 * config.pixels)
     if not 1 <= execs <= isa.TOKEN_MAX - 3:
         raise ValueError(f"execs must be in [1, {isa.TOKEN_MAX - 3}], not {execs}")
     if not 64 * config.pixels <= area <= config.act_slots:
@@ -121,6 +127,8 @@ class _Builder:
                         config.act_format.min, config.act_format.max)
             self.outputs.append(port)
             offset += port.bytes(config)
+        self.spill_offset = offset
+        offset += SPILL_BEATS * config.bus_bytes
         self.window = (self.outputs[0].offset, offset)
         self.image_offset = self._page(offset)
 
@@ -230,7 +238,7 @@ class _Builder:
 
     def _move_in(self, count: int) -> None:
         """Overwrite some slots: constants, a fill, or what has been stored."""
-        choice = self.rng.integers(3)
+        choice = self.rng.integers(4)
         port = self.outputs[int(self.rng.integers(2))]
         stored = port.offset // self.config.bus_bytes in self.deps.written.get("DRAM", {})
         start, block = random_block(self.rng, count, self.origin, self.area)
@@ -238,11 +246,33 @@ class _Builder:
             self._fill(Instr(Opcode.FILL, dst=start, **block))
         elif choice == 1 and stored:
             self._load_port(port)
+        elif choice == 2:
+            self._spill(count)
         else:
             address, beats = self._blob(self._slot_bytes(count))
             instr = Instr(Opcode.LOAD, kind=LoadKind.ACTS, address=address, beats=beats, dst=start,
                           **block)
             self._emit(instr, {}, {"ACTS": addressing.block_slots(instr, start)})
+
+    def _spill(self, count: int) -> None:
+        """Store ``count`` random slots; load some of them, or more from an earlier time."""
+        rng, c = self.rng, self.config
+        beats = images.beats(count * c.slot_bytes, c)
+        at = int(rng.integers(0, SPILL_BEATS - beats + 1))
+        address = self.spill_offset + at * c.bus_bytes
+        start, block = random_block(rng, count, self.origin, self.area)
+        instr = Instr(Opcode.STORE, address=address, beats=beats, src=start, **block)
+        self._emit(instr, {"ACTS": addressing.block_slots(instr, start)},
+                   {"DRAM": self._dram(address, beats)})
+        skipped = int(rng.integers(0, beats))
+        beats -= skipped
+        address += skipped * c.bus_bytes
+        count = beats * c.bus_bytes // c.slot_bytes
+        start, block = random_block(rng, count, self.origin, self.area)
+        instr = Instr(Opcode.LOAD, kind=LoadKind.ACTS, address=address, beats=beats, dst=start,
+                      **block)
+        self._emit(instr, {"DRAM": self._dram(address, beats)},
+                   {"ACTS": addressing.block_slots(instr, start)})
 
     def _store(self, port: Port) -> None:
         """Store a random block of slots as a port's bytes."""

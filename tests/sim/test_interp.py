@@ -11,7 +11,7 @@ from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.formats import EsbFormat
 from sigbit_hw.arch.isa import Engine, Instr, LoadKind, Mode, Opcode
 from sigbit_hw.arch.numerics import requantize, wrap
-from sigbit_hw.arch.program import Program, ProgramError
+from sigbit_hw.arch.program import Port, Program, ProgramError
 from sigbit_hw.arch.regs import Cause
 from sigbit_sim import exec_nest
 from sigbit_sim.interp import Interp
@@ -173,7 +173,8 @@ def test_sums_are_exact_modulo_the_accumulator(formats, extreme, rng, monkeypatc
                         param_groups=8, tables=8, bus_bits=64)
     segment = Instr(Opcode.SEG, n_ic=2, n_kx=3, d_ic=3, d_kx=2)
     shifted = segment.replace(index=1, shift=1, base=2, d_ocb=1)
-    execute = Instr(Opcode.EXEC, drain=1, n_seg=2, n_ocb=2, n_rows=2, run=5, wrap=5)
+    execute = Instr(Opcode.EXEC, drain=1, n_seg=2, n_ocb=2, n_rows=2, run=5, wrap=5, block_step=2,
+                    group_step=1)
     nest = exec_nest.Nest(execute, (segment, shifted), config)
 
     def draw(fmt: EsbFormat, *shape: int) -> np.ndarray:
@@ -271,7 +272,7 @@ def test_a_program_must_halt(rng):
 FILL = Instr(Opcode.FILL, n0=64)
 SEG = Instr(Opcode.SEG)
 OUT = Instr(Opcode.OUT, base=512, d_slot=1)
-EXEC = Instr(Opcode.EXEC, drain=1, wrap=2)
+EXEC = Instr(Opcode.EXEC, drain=1, wrap=2, group_step=1)
 MISUSES = [
     ("uses entry .4096. of ACTS, which has 4096", [Instr(Opcode.FILL, dst=4095, n0=2)]),
     ("uses entry .-1. of ACTS", [Instr(Opcode.FILL, n1=2, d1=-1)]),
@@ -280,8 +281,12 @@ MISUSES = [
     ("fills with code 16, which exceeds 4 bits", [Instr(Opcode.FILL, code=16)]),
     ("n1 and n2 must be 1", [load(kind=LoadKind.PARAMS, n0=1, n1=2, beats=8)]),
     (r"takes segments \[1\], which no SEG has written", [SEG, EXEC.replace(n_seg=2)]),
-    ("wrap must be at least pixels", [SEG, OUT, EXEC.replace(wrap=1)]),
-    ("d_wrap must be a multiple of pixels=2, not 3", [SEG.replace(d_wrap=3), OUT, EXEC]),
+    ("lines that end inside a run must have at least 2 pixels, not wrap=1",
+     [SEG, OUT, EXEC.replace(wrap=1, run=2)]),
+    ("block_step must be 2 for wrap=3, not 0", [SEG, OUT, EXEC.replace(wrap=3, group_step=1)]),
+    ("group_step must be 1 for wrap=3, not 0",
+     [SEG, OUT, EXEC.replace(wrap=3, block_step=2, group_step=0)]),
+    ("gap must be a multiple of pixels=2, not 3", [SEG.replace(gap=3), OUT, EXEC]),
     ("drains, but no OUT", [FILL, SEG, EXEC]),
     ("reads slot 4096 of 4096", [SEG.replace(base=4095), OUT, EXEC.replace(run=2)]),
     ("uses entry .1024. of WEIGHTS",
@@ -305,12 +310,55 @@ def test_misuse_names_the_instruction(message, code, rng):
         run(small(rng, code))
 
 
-def test_even_slot_distance_is_refused_where_banks_would_collide(rng):
-    config = PRESETS["zcu102"]
-    program = random_program(config, rng, area=1024)
-    code = [SEG, OUT.replace(d_slot=2, n_slots=4), EXEC.replace(wrap=4), Instr(Opcode.HALT)]
-    with pytest.raises(ProgramError, match=r"OUT\.d_slot=2, which must be odd"):
-        run(replace(program, instructions=isa.pack(code), execs=()))
+@pytest.mark.parametrize(("preset", "post_lanes", "out", "run_length"), [
+    ("ecp5", 16, {"d_slot": 4, "n_slots": 2}, 1),
+    ("mobile", 32, {"d_pix": 16}, 2),
+    ("mobile", 32, {"d_line": 16}, 6),
+    ("zcu102", 256, {"d_line": 28}, 8)])
+def test_two_writes_in_one_bank_are_refused(preset, post_lanes, out, run_length, rng):
+    config = replace(PRESETS[preset], post_lanes=post_lanes)
+    program = random_program(config, rng, area=2048)
+    wrap = max(4, run_length - 1)
+    execute = EXEC.replace(wrap=wrap, run=run_length, **addressing.column_steps(wrap, config))
+    for steps, legal in (({}, True), (out, False)):
+        code = [SEG, OUT.replace(phases=2, **({"d_pix": 1, "d_col": 1, "d_line": 1} | steps)),
+                execute, Instr(Opcode.HALT)]
+        bad = replace(program, instructions=isa.pack(code), execs=())
+        if legal:
+            run(bad)
+        else:
+            with pytest.raises(ProgramError, match="two slots of one bank in a cycle of the drain"):
+                run(bad)
+
+
+def test_images_of_a_run_lie_one_behind_the_other(rng):
+    """A batch of two: image 0 is copied to image 1 of the output and the other way round."""
+    port = Port("x", (4, 3, 2), 0, 1, 1, 1.0, 0, -7, 7)
+    size = port.bytes(NANO)
+    slots, beats = size // NANO.slot_bytes, size // NANO.bus_bytes
+    code = [instr for image in range(2) for instr in (
+        Instr(Opcode.LOAD, kind=LoadKind.ACTS, address=image * size, beats=beats, n0=slots,
+              signal=1 << Engine.STORE),
+        Instr(Opcode.STORE, address=4096 + (1 - image) * size, beats=beats, n0=slots,
+              wait=1 << Engine.LOAD))]
+    program = replace(small(rng, code), inputs=(port,), outputs=(replace(port, offset=4096),),
+                      write_window=(4096, 4096 + 2 * size), images=2)
+    inputs = random_inputs(program, rng, 4)["x"]
+    seen: list[int] = []
+    got = Interp(NANO).run(program, inputs, on_image=seen.append).outputs["x"]
+    assert (got == inputs[[1, 0, 3, 2]]).all()
+    assert seen == [0, 1, 2, 3]
+
+
+def test_what_is_stored_can_be_loaded(rng):
+    """Spilled slots: stored, overwritten on chip, loaded again, the first two of them only."""
+    code = [load(dst=8), Instr(Opcode.STORE, address=12288, src=8, n0=4, beats=1),
+            FILL, Instr(Opcode.LOAD, kind=LoadKind.ACTS, address=12288, dst=16, n0=4, beats=1),
+            Instr(Opcode.STORE, address=12296, src=16, n0=2, beats=1)]
+    port = Port("y", (4, 1, 2), 12296, 1, 1, 1.0, 0, -7, 7)
+    program = replace(small(rng, code), outputs=(port,))
+    got = Interp(NANO).run(program, random_inputs(program, rng)).outputs["y"][0]
+    assert (got == port.unpack(program.image[:port.bytes(NANO)], NANO)).all()
 
 
 UNKNOWN = [

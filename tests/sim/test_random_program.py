@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sigbit_hw.arch import isa
+from sigbit_hw.arch import addressing, isa
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.isa import Engine, Instr, Opcode
 from sigbit_hw.arch.program import Program
@@ -34,7 +34,7 @@ def shuffled(program: Program, rng: np.random.Generator) -> Program:
     return replace(program, instructions=isa.pack([*order, Instr(Opcode.HALT)]), execs=())
 
 
-@pytest.mark.parametrize("preset", ["nano", "micro", "zcu102"])
+@pytest.mark.parametrize("preset", ["nano", "micro", "mobile", "zcu102"])
 def test_any_order_the_tokens_allow_gives_the_same_outputs(preset, rng):
     config = PRESETS[preset]
     device = Interp(config, strict=True)
@@ -56,22 +56,44 @@ def test_programs_cover_the_instruction_set(rng):
     seen: Counter[str] = Counter()
     for _ in range(10):
         program = random_program(PRESETS["nano"], rng)
+        stored: set[int] = set()
         for instr in program.listing:
+            if instr.opcode == Opcode.STORE:
+                stored |= {instr.address}
+            seen["spill"] += instr.opcode == Opcode.LOAD and instr.address in stored
             seen[instr.opcode.name] += 1
             for name in ("wait", "signal", "mode", "keep", "sync", "shift", "kind"):
                 seen[name] += instr.values.get(name, 0) != 0
             seen["no drain"] += instr.values.get("drain", 1) == 0
     assert all(seen[name] >= 3 for name in (
         *(o.name for o in Opcode), "wait", "signal", "mode", "keep", "sync", "shift", "kind",
-        "no drain")), seen
+        "no drain", "spill")), seen
+
+
+@pytest.mark.parametrize("preset", ["mobile", "zcu102"])
+def test_programs_cover_lines_within_blocks(preset, rng):
+    """Draining EXECs with no, one and several line ends in a block, and blocks of several
+    pixels a cycle."""
+    config = PRESETS[preset]
+    ends: Counter[int] = Counter()
+    for _ in range(8):
+        for instr in random_program(config, rng).listing:
+            if instr.opcode == Opcode.EXEC and instr.drain and instr.run > 1:
+                lanes = addressing.valid_lanes(instr, config)
+                ends[min(2, addressing.line_ends(instr, config)[:, :-1][lanes].max())] += 1
+    assert config.drain_pixels > 1
+    assert all(ends[k] >= 3 for k in range(3)), ends
 
 
 def test_results_are_spread(rng):
     """A device that computes nothing must not agree by chance: layers hold many values."""
-    program = random_program(PRESETS["nano"], rng, execs=8)
-    layers = Interp(program.config).run(program, random_inputs(program, rng), layers=True).layers
-    assert len(layers) >= 8
-    assert sum(len(np.unique(v)) > 4 for v in layers.values()) > len(layers) // 2
+    large = []
+    for _ in range(3):
+        program = random_program(PRESETS["nano"], rng, execs=8)
+        result = Interp(program.config).run(program, random_inputs(program, rng), layers=True)
+        assert len(result.layers) >= 8
+        large += [v for v in result.layers.values() if v.size >= 24]
+    assert sum(len(np.unique(v)) > 4 for v in large) > len(large) // 2 > 3
 
 
 def test_same_seed_same_program():
