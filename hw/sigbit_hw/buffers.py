@@ -14,8 +14,9 @@ from sigbit_hw.interfaces import (
     ParamWrite,
     TableWrite,
     WeightWrite,
+    slots_per_write,
 )
-from sigbit_hw.pipeline import delay
+from sigbit_hw.pipeline import choose, delay
 from sigbit_hw.requant import SHIFT_BITS, param_layout
 
 
@@ -34,7 +35,9 @@ class ActMemory(wiring.Component):
     """Activation memory: slot s is in bank ``s % pixels``, word ``s // pixels``.
 
     Each bank has two ports. Port A serves the operands. Port B serves, in this order, the drain,
-    slot writes (LOAD, FILL) and slot reads (STORE); banks are arbitrated one by one.
+    slot writes (LOAD, FILL) and slot reads (STORE). The slots of a transfer of ``write`` are first
+    rotated to their banks, in a register; they are written together in the next cycle in which the
+    drain uses none of these banks.
 
     Members
     -------
@@ -42,8 +45,10 @@ class ActMemory(wiring.Component):
         Port A: slots of the words addressed 2 cycles ago, bank by bank.
     ``drain : In(BankWrite).array(pixels)``
         The drain's writes.
-    ``write : In(ActWrite)``, ``read : In(ActRead)``
-        Ready while port B of the addressed bank is free; read data come 3 cycles after the request.
+    ``write : In(ActWrite)``
+        Ready unless the transfer before waits for the drain: at best one transfer a cycle.
+    ``read : In(ActRead)``
+        Ready while port B of the addressed bank is free; data come 3 cycles after the request.
     ``trace : Out(ActTrace)``
         All writes, in the cycle in which they take place.
 
@@ -68,32 +73,53 @@ class ActMemory(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        bank_bits = ceil_log2(self.config.pixels)
+        pixels, width = self.config.pixels, slots_per_write(self.config)
+        bank_bits = ceil_log2(pixels)
         write, request = self.write.stream, self.read.request
         drained = Cat(port.valid for port in self.drain)
-        write_bank, read_bank = write.p.slot[:bank_bits], request.p[:bank_bits]
+        first, read_bank = write.p.slot[:bank_bits], request.p[:bank_bits]
+
+        # Slots on their way to their banks; bank b holds slot b % width of the rotated transfer.
+        banks = Signal(pixels)
+        next_word = Signal(pixels, reset_less=True)
+        near, far = (Signal(ceil_log2(self.config.act_slots) - bank_bits, name=name,
+                            reset_less=True) for name in ("near", "far"))
+        rotated = [Signal(self.config.slot_bits, name=f"rotated_{k}", reset_less=True)
+                   for k in range(width)]
+        blocked = Signal()
         m.d.comb += [
-            write.ready.eq(~drained.bit_select(write_bank, 1)),
-            request.ready.eq(~drained.bit_select(read_bank, 1)
-                             & ~(write.valid & (write_bank == read_bank))),
+            blocked.eq((banks & drained).any()),
+            write.ready.eq(~blocked),
+            self.write.busy.eq(banks.any()),
+            request.ready.eq(~(banks | drained).bit_select(read_bank, 1)),
         ]
+        with m.If(~blocked):
+            m.d.sync += [
+                banks.eq(Cat(write.valid & ((b - first)[:bank_bits] < write.p.count)
+                             for b in range(pixels))),
+                next_word.eq(Cat(b < first for b in range(pixels))),
+                near.eq(write.p.slot[bank_bits:]),
+                far.eq(write.p.slot[bank_bits:] + 1),
+                *(slot.eq(choose(first, [write.p.data[(k - r) % width] for r in range(width)]))
+                  for k, slot in enumerate(rotated)),
+            ]
+
         stored = []
         for b, init in enumerate(self.banks):
             m.submodules[f"bank_{b}"] = bank = memory.Memory(init)
             port_a, port_b, writer = bank.read_port(), bank.read_port(), bank.write_port()
             drain, trace = self.drain[b], getattr(self.trace, f"bank_{b}")
-            loads = Signal(name=f"loads_{b}")
             reads = Signal(name=f"reads_{b}")
             word_b = Signal(len(drain.word), name=f"word_b_{b}")
             m.d.comb += [
                 port_a.addr.eq(self.words[b]),
-                loads.eq(write.valid & (write_bank == b)),
                 reads.eq(request.valid & request.ready & (read_bank == b)),
                 word_b.eq(Mux(drain.valid, drain.word,
-                              Mux(loads, write.p.slot[bank_bits:], request.p[bank_bits:]))),
+                              Mux(banks[b], Mux(next_word[b], far, near),
+                                  request.p[bank_bits:]))),
                 writer.addr.eq(word_b),
-                writer.data.eq(Mux(drain.valid, drain.data, write.p.data)),
-                writer.en.eq(drain.valid | loads),
+                writer.data.eq(Mux(drain.valid, drain.data, rotated[b % width])),
+                writer.en.eq(drain.valid | (banks[b] & ~blocked)),
                 port_b.addr.eq(word_b),
                 port_b.en.eq(reads),
                 trace.valid.eq(writer.en),
@@ -153,13 +179,13 @@ class WeightMemory(wiring.Component):
 
 
 class ParamMemory(wiring.Component):
-    """Parameter memory, the bits of an item that the requantizer uses, in ``post_lanes`` lanes.
+    """Parameter memory, the bits of an item that the requantizer uses, in ``param_lanes`` lanes.
 
     Members
     -------
     ``write : In(ParamWrite)``
         One item a cycle.
-    ``group : In(group)``, ``params : Out(param_layout).array(post_lanes)``
+    ``group : In(group)``, ``params : Out(param_layout).array(param_lanes)``
         The group addressed 2 cycles ago.
     """
 
@@ -169,11 +195,11 @@ class ParamMemory(wiring.Component):
         self.config = config
         layout = param_layout(config.acc_bits)
         self.lanes = [memory.MemoryData(shape=layout.size, depth=config.param_groups, init=[])
-                      for _ in range(config.post_lanes)]
+                      for _ in range(config.param_lanes)]
         super().__init__({
             "write": In(ParamWrite(config)),
             "group": In(ceil_log2(config.param_groups)),
-            "params": Out(layout).array(config.post_lanes),
+            "params": Out(layout).array(config.param_lanes),
         })
 
     def elaborate(self, platform: object) -> Module:

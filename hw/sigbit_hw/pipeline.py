@@ -1,8 +1,10 @@
-"""Registers in a row: how the pipelines of the compute engine keep their signals aligned."""
+"""Registers in a row, which keep the pipelines of the compute engine aligned, and idioms for
+what lies between them."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 
 
 def delay(m: Module, value: Any, cycles: int, name: str, *, reset: bool = False) -> Any:
@@ -25,3 +27,12 @@ def add_with_carry(a: Value, b: Value, carry: Value) -> Value:
     whose lowest position makes the carry, does it too.
     """
     return (Cat(carry, a).as_signed() + Cat(carry, b).as_signed()) >> 1
+
+
+def choose(index: Value, values: Sequence[Value]) -> Value:
+    """``values[index]`` of a power of two of values, as a tree of two-way multiplexers."""
+    values = list(values)
+    for k in range(len(values).bit_length() - 1):
+        values = [Mux(index[k], odd, even)
+                  for even, odd in zip(values[::2], values[1::2], strict=True)]
+    return values[0]
