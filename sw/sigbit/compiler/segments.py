@@ -1,17 +1,23 @@
 """How an operation becomes segments of the reduction: term pairs, column phases, Horner's order."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from sigbit.compiler.memory import Placed
+from sigbit.compiler.layout import Layout
 from sigbit.compiler.network import Op
-from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.isa import LAYOUTS, Opcode
+
+LIMITS = {f.name: f.max for f in LAYOUTS[Opcode.SEG] if f.name in ("n_ic", "n_kx", "n_ky")}
+"""Most steps of the loops of a segment."""
 
 
 @dataclass(frozen=True)
 class Segment:
     """Part of a reduction: digit ``term`` of the weights times digit ``plane`` of the value, kernel
-    rows ``[row, row + rows)``, kernel columns ``column + i * phases`` (i < columns), channel slots
-    ``[slot, slot + slots)`` of a block. ``shift``: the accumulators shift left before it."""
+    rows ``[row, row + rows)``, kernel columns ``column + i * spacing`` (i < columns), channel slots
+    ``[slot, slot + slots)`` of those that an output block reads. ``shift``: the accumulators shift
+    left before it."""
 
     operand: int
     term: int
@@ -22,7 +28,7 @@ class Segment:
     columns: int
     slot: int
     slots: int
-    phases: int
+    spacing: int
     shift: bool = False
 
     @property
@@ -31,66 +37,79 @@ class Segment:
         return self.rows * self.columns * self.slots
 
 
-def reduction(op: Op, placed: Placed, config: ArchConfig) -> list[Segment]:
-    """Segments of ``op`` in descending order of digit weight, for a whole output-channel block."""
+def reduction(
+    op: Op, layouts: Mapping[str, Layout], counts: tuple[int, ...]
+) -> tuple[Segment, ...]:
+    """Segments of ``op`` in descending order of digit weight, for an output block that reads
+    ``counts`` channel slots of its operands.
+
+    Kernel columns in the same column phase are one segment; they lie evenly.
+    """
     found = []
-    for index, operand in enumerate(op.operands):
-        layout = placed.layouts[operand.value]
-        digits = 1 if op.kind == "copy" else layout.planes
-        slots = layout.slots if op.kind == "conv" else 1
-        if operand.depthwise:
-            slots = config.slots_per_block
+    for index, (operand, slots) in enumerate(zip(op.operands, counts, strict=True)):
+        layout = layouts[operand.value]
+        planes = 1 if op.kind == "copy" else layout.planes
+        spacing = layout.phases // math.gcd(layout.phases, operand.dilation[1])
+        rows, columns = operand.kernel
         for term in range(operand.terms):
-            for plane in range(digits):
-                for column in range(min(layout.phases, operand.kernel[1])):
-                    columns = len(range(column, operand.kernel[1], layout.phases))
-                    rows = operand.kernel[0]
+            for plane in range(planes):
+                for column in range(min(spacing, columns)):
+                    count = len(range(column, columns, spacing))
                     found.append(
-                        Segment(
-                            index, term, plane, 0, rows, column, columns, 0, slots, layout.phases
-                        )
+                        Segment(index, term, plane, 0, rows, column, count, 0, slots, spacing)
                     )
     found.sort(key=lambda s: -(s.term + s.plane))
     weights = [s.term + s.plane for s in found]
-    return [replace(s, shift=i > 0 and weights[i] != weights[i - 1]) for i, s in enumerate(found)]
+    return tuple(
+        replace(s, shift=i > 0 and weights[i] != weights[i - 1]) for i, s in enumerate(found)
+    )
 
 
-def cut(segments: list[Segment], words: int, count: int) -> list[list[Segment]]:
-    """``segments`` in groups of at most ``words`` steps and ``count`` segments; those that are too
-    long are cut along rows, then columns, then channel slots."""
+def fits_loops(segments: tuple[Segment, ...]) -> bool:
+    """Whether the loops of all segments fit their fields."""
+    return all(
+        s.slots <= LIMITS["n_ic"] and s.columns <= LIMITS["n_kx"] and s.rows <= LIMITS["n_ky"]
+        for s in segments
+    )
+
+
+def cut(segments: tuple[Segment, ...], words: int, count: int) -> list[tuple[Segment, ...]]:
+    """``segments`` in groups of at most ``words`` steps and ``count`` segments, as few as a greedy
+    cut gives; those that are too long are cut along rows, then columns, then channel slots."""
     groups: list[list[Segment]] = [[]]
     for segment in (piece for s in segments for piece in _pieces(s, words)):
         used = sum(s.steps for s in groups[-1])
         if groups[-1] and (used + segment.steps > words or len(groups[-1]) == count):
             groups.append([])
         groups[-1].append(segment)
-    return groups
+    return [tuple(group) for group in groups]
 
 
 def _pieces(segment: Segment, words: int) -> list[Segment]:
-    """``segment`` as segments of at most ``words`` steps."""
-    if segment.steps <= words:
-        return [segment]
-    if segment.rows > 1:
-        rows = max(1, words // (segment.columns * segment.slots))
+    """``segment`` as segments of at most ``words`` steps whose loops fit their fields."""
+    slots = min(segment.slots, LIMITS["n_ic"], words)
+    columns = min(segment.columns, LIMITS["n_kx"], max(1, words // segment.slots))
+    rows = min(segment.rows, LIMITS["n_ky"], max(1, words // (segment.columns * segment.slots)))
+    if rows < segment.rows:
         parts = [
             replace(segment, row=segment.row + r, rows=min(rows, segment.rows - r))
             for r in range(0, segment.rows, rows)
         ]
-    elif segment.columns > 1:
-        columns = max(1, words // segment.slots)
+    elif columns < segment.columns:
         parts = [
             replace(
                 segment,
-                column=segment.column + c * segment.phases,
+                column=segment.column + c * segment.spacing,
                 columns=min(columns, segment.columns - c),
             )
             for c in range(0, segment.columns, columns)
         ]
-    else:
+    elif slots < segment.slots:
         parts = [
-            replace(segment, slot=segment.slot + i, slots=min(words, segment.slots - i))
-            for i in range(0, segment.slots, words)
+            replace(segment, slot=segment.slot + i, slots=min(slots, segment.slots - i))
+            for i in range(0, segment.slots, slots)
         ]
+    else:
+        return [segment]
     parts = [replace(p, shift=segment.shift and i == 0) for i, p in enumerate(parts)]
     return [piece for part in parts for piece in _pieces(part, words)]

@@ -1,81 +1,157 @@
 """How the output pixels of an operation are cut into row runs and blocks, and the address steps."""
 
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from sigbit.compiler.layout import Layout, continues
-from sigbit.compiler.memory import Placed
-from sigbit.compiler.network import Op
-from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import LAYOUTS, Opcode
+import numpy as np
+from numpy.typing import NDArray
 
-MAX_MERGED = next(f.max for f in LAYOUTS[Opcode.OUT] if f.name == "phases")
-"""Longest line that a merged walk can step over."""
+from sigbit.compiler.layout import Layout, clear, clear_lines, gap, runs_on
+from sigbit.compiler.network import Op, Region
+from sigbit_hw.arch import addressing
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.isa import LAYOUTS, WRAP_MIN, Opcode
+
+Ints = NDArray[np.int64]
+
+MAX_PHASES = next(f.max for f in LAYOUTS[Opcode.OUT] if f.name == "phases")
+"""Most column phases that OUT steps through."""
 
 
 @dataclass(frozen=True)
 class Walk:
-    """Output pixels in order of execution: ``rows`` runs of ``run`` pixels from (``y``, ``x``) on.
+    """``rows`` lines of ``columns`` pixels of an operation's region, from its line ``y`` and column
+    ``x`` on, in order of execution.
 
-    ``lines``: a run is the whole image, its blocks continue across image lines. ``merged``: so
-    short lines that a block spans several; they follow each other without a gap in the operands.
+    ``whole``: all of them are one row run, else every line is one. ``flat``: a run without line
+    ends, because lines follow each other without a gap in all operands and evenly in the result.
     """
 
+    y: int
+    x: int
     rows: int
-    run: int
-    wrap: int
-    width: int
-    y: int = 0
-    x: int = 0
-    lines: bool = False
-    merged: bool = False
+    columns: int
+    whole: bool = False
+    flat: bool = False
 
-    def out_fields(self, layout: Layout) -> dict[str, int]:
-        """Fields of OUT that step through the pixels of ``layout``."""
-        line = layout.at(0, 0, 1, 0) - layout.at(0, 0, 0, self.width - 1)
-        if self.merged:
-            return {"phases": self.width, "d_pix": 1, "d_col": line, "d_line": line, "d_row": line}
-        last = layout.at(0, 0, 0, layout.phases - 1)
+    @property
+    def n_rows(self) -> int:
+        """Row runs."""
+        return 1 if self.whole else self.rows
+
+    @property
+    def run(self) -> int:
+        """Output pixels of a row run."""
+        return self.rows * self.columns // self.n_rows
+
+    def blocks(self, config: ArchConfig) -> int:
+        """Blocks of a row run."""
+        return -(-self.run // config.pixels)
+
+    def part(self, region: Region) -> Region:
+        """The pixels of ``region`` that this walk visits."""
+        (dy, dx), y, x = region.step, region.y, region.x
+        return Region(y + self.y * dy, x + self.x * dx, self.rows, self.columns, region.step)
+
+    def exec_fields(self, config: ArchConfig) -> dict[str, int]:
+        """Fields of EXEC that count pixels."""
+        several = self.whole and not self.flat
+        wrap = self.columns if several else self.blocks(config) * config.pixels
+        fields = {"n_rows": self.n_rows, "run": self.run, "wrap": wrap}
+        return fields | addressing.column_steps(wrap, config)
+
+    def segment_fields(self, jump: int, follow: int, config: ArchConfig) -> dict[str, int]:
+        """Fields of SEG that step from block to block, for an operand whose lines are ``jump``
+        slots apart and whose output blocks are ``follow`` slots apart."""
+        pixels = config.pixels
+        last = (self.blocks(config) - 1) * pixels
+        if self.flat or not self.whole:
+            return {
+                "gap": 0,
+                "d_block": pixels,
+                "d_row": jump - last,
+                "d_ocb": follow - (self.n_rows - 1) * jump - last,
+            }
+        skip = jump - self.columns
         return {
-            "phases": layout.phases,
-            "d_pix": layout.phase_step,
-            "d_col": layout.at(0, 0, 0, layout.phases) - last,
-            "d_line": line,
-            "d_row": line,
+            "gap": skip,
+            "d_block": pixels + pixels // self.columns * skip,
+            "d_row": 0,
+            "d_ocb": follow - last - last // self.columns * skip,
         }
 
-    def last_block(self, jump: int, pixels: int) -> int:
-        """Slots from the first block's base to the last one's, ``jump`` slots apart lines."""
-        blocks = -(-self.run // pixels)
-        if self.merged or not self.lines:
-            return (self.rows - 1) * jump + (blocks - 1) * pixels
-        line, column = divmod((blocks - 1) * pixels, self.width)
-        return line * jump + column
+    def out_fields(self, layout: Layout, region: Region) -> dict[str, int]:
+        """Fields of OUT that step through the pixels of ``region`` in ``layout``."""
+        part = self.part(region)
+        lines = layout.pixels(part, None if self.flat else 2)
+        line = lines.ravel() if self.flat else lines[0]
+        steps = _line_steps(line, _period(layout, region))
+        assert steps is not None
+        turn = 0 if self.flat or self.rows == 1 else int(lines[1, 0] - lines[0, -1])
+        return steps | {"d_line": turn, "d_row": turn}
 
 
-def walk_of(op: Op, placed: Placed, config: ArchConfig) -> Walk:
-    """The walk with the fullest blocks that the layouts of ``op`` allow."""
-    _, height, width = placed.network.values[op.result].shape
-    layout = placed.layouts[op.result]
-    pixels = config.pixels
-    fits = height > 1 and all(
-        continues(operand.stride[0], placed.layouts[operand.value].pitch, width, config)
-        for operand in op.operands
-    )
-    if fits and width >= pixels:
-        return Walk(1, height * width, width, width, lines=True)
-    if fits and layout.phases == 1 and width <= MAX_MERGED:
-        run = height * width
-        return Walk(1, run, -(-run // pixels) * pixels, width, lines=True, merged=True)
-    return Walk(height, width, -(-width // pixels) * pixels, width)
+def walks_of(op: Op, layouts: Mapping[str, Layout], config: ArchConfig) -> list[Walk]:
+    """The region of ``op`` in the fewest blocks that the layouts of its values allow."""
+    region, layout = op.region, layouts[op.result]
+    rows, columns = region.rows, region.columns
+    line = layout.pixels(region, 1)[0]
+    period = _period(layout, region)
+    gaps = [gap(operand, layouts[operand.value], columns) for operand in op.operands]
+    if (
+        rows > 1
+        and _line_steps(line, period)
+        and all(runs_on(g, rows, columns, config) for g in gaps)
+    ):
+        if columns >= min(WRAP_MIN, config.pixels) and clear_lines(layout, region, config):
+            return [Walk(0, 0, rows, columns, whole=True)]
+        if not any(gaps):
+            every = layout.pixels(region).ravel()
+            if _line_steps(every, period) and clear(every, config):
+                return [Walk(0, 0, rows, columns, whole=True, flat=True)]
+    return [Walk(0, x, rows, count) for x, count in _pieces(line, period, config)]
 
 
-def single_blocks(op: Op, placed: Placed, config: ArchConfig) -> list[Walk]:
-    """The output pixels in runs of one block each."""
-    _, height, width = placed.network.values[op.result].shape
-    phases, pixels = placed.layouts[op.result].phases, config.pixels
-    step = pixels // phases * phases if phases <= pixels else pixels if phases % pixels == 0 else 1
-    return [
-        Walk(1, min(step, width - x), pixels, width, y, x)
-        for y in range(height)
-        for x in range(0, width, step)
-    ]
+def single_blocks(op: Op, layouts: Mapping[str, Layout], config: ArchConfig) -> Iterator[Walk]:
+    """The region of ``op`` in runs of one block each."""
+    walks = walks_of(op, layouts, config)
+    if len(walks) == 1 and walks[0].n_rows * walks[0].blocks(config) == 1:
+        yield walks[0]
+        return
+    layout = layouts[op.result]
+    line, period = layout.pixels(op.region, 1)[0], _period(layout, op.region)
+    for y in range(op.region.rows):
+        for start in range(0, op.region.columns, config.pixels):
+            for x, count in _pieces(line[start : start + config.pixels], period, config):
+                yield Walk(y, start + x, 1, count)
+
+
+def _period(layout: Layout, region: Region) -> int:
+    """Pixels of a region's line after which its column phases repeat."""
+    return layout.phases // math.gcd(layout.phases, region.step[1])
+
+
+def _line_steps(places: Ints, period: int) -> dict[str, int] | None:
+    """The fields of OUT that visit ``places``, whose phases repeat after ``period``; None if there
+    are none."""
+    steps = np.diff(places)
+    for phases in {1, period}:
+        turns = np.arange(1, places.size) % phases == 0
+        within, across = np.unique(steps[~turns]), np.unique(steps[turns])
+        if phases <= MAX_PHASES and within.size <= 1 and across.size <= 1:
+            d_pix, d_col = (int(d[0]) if d.size else 0 for d in (within, across))
+            return {"phases": phases, "d_pix": d_pix, "d_col": d_col}
+    return None
+
+
+def _pieces(line: Ints, period: int, config: ArchConfig) -> Iterator[tuple[int, int]]:
+    """(first column, columns) of the longest pieces of a line that OUT can step through and whose
+    drain groups lie in different banks."""
+    x = 0
+    while x < line.size:
+        count = line.size - x
+        while not (_line_steps(line[x : x + count], period) and clear(line[x : x + count], config)):
+            count = min(-(-count // 2), count - 1)
+        yield x, count
+        x += count

@@ -1,10 +1,11 @@
-"""Weight words of an operation: codes in the order in which the array reads them."""
+"""Weight words of operations: codes in the order in which the array reads them."""
 
-from functools import cached_property
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sigbit.compiler.groups import Blocks
 from sigbit.compiler.network import Op, Operand
 from sigbit.compiler.segments import Segment
 from sigbit_hw.arch import images
@@ -14,57 +15,83 @@ Codes = NDArray[np.uint8]
 
 
 class WeightWords:
-    """Codes of all operands of ``op``, arranged by output-channel block, kernel position, channel
-    slot.
+    """Bytes of the weight words of operations; equal requests give the same array.
 
-    Lanes past the last channel hold the code of 0. A depthwise kernel becomes diagonal words, one
-    for each channel slot of the block.
+    Operations share words if they share the arrays of their weights, as bands and images of a layer
+    do. Lanes past the last channel, and inputs of other groups, hold the code of 0.
     """
 
-    def __init__(self, op: Op, config: ArchConfig) -> None:
-        self._op = op
+    def __init__(self, config: ArchConfig) -> None:
         self._config = config
+        self._images: dict[tuple[object, ...], Codes] = {}
+        self._owners: dict[int, object] = {}
+        self._tables: dict[int, tuple[int, Codes]] = {}
 
-    @cached_property
-    def _arrays(self) -> list[Codes]:
-        return [self._arrange(operand) for operand in self._op.operands]
+    def image(self, op: Op, segments: tuple[Segment, ...], blocks: Blocks) -> Codes:
+        """Bytes of the words of ``segments`` for all ``blocks``."""
+        # Owners stay alive here, so that their ids stay theirs.
+        self._owners |= {id(o.weights): o.weights for o in op.operands}
+        parts = tuple(
+            (
+                id(op.operands[s.operand].weights),
+                replace(s, operand=0, plane=0, shift=False),
+            )
+            for s in segments
+        )
+        groups = tuple((o.channels, o.groups) for o in op.operands)
+        key = (parts, groups, op.channels, blocks)
+        if key not in self._images:
+            self._images[key] = self._build(op, segments, blocks)
+        return self._images[key]
 
-    def _arrange(self, operand: Operand) -> Codes:
-        """Codes ``[terms, blocks, kh, kw, slots, oc_lanes, ic_lanes]``."""
+    def _code_table(self, terms: int) -> tuple[int, Codes]:
+        """(least value, codes by ``[term, value - least value]``) of weights of ``terms`` terms."""
+        if terms in self._tables:
+            return self._tables[terms]
+        grid = self._config.weight_grid(terms)
+        low = int(grid.values[0])
+        codes = np.zeros((terms, int(grid.values[-1]) - low + 1), np.uint8)
+        codes[:, grid.values - low] = grid.encode(grid.values)
+        self._tables[terms] = low, codes
+        return low, codes
+
+    def _build(self, op: Op, segments: tuple[Segment, ...], blocks: Blocks) -> Codes:
+        c = self._config
+        steps = sum(s.steps for s in segments)
+        words = np.empty((blocks.count, steps, c.oc_lanes, c.ic_lanes), np.uint8)
+        used = sorted({s.operand for s in segments})
+        for index in range(blocks.count):
+            part = blocks.part(index, 1)
+            values = {i: self._values(op, op.operands[i], part, i) for i in used}
+            at = 0
+            for s in segments:
+                low, codes = self._code_table(op.operands[s.operand].terms)
+                rows, columns, slots = _taps(s)
+                taps = values[s.operand][rows, columns, slots] - low
+                words[index, at : at + s.steps] = codes[s.term][taps].reshape(
+                    s.steps, c.oc_lanes, c.ic_lanes
+                )
+                at += s.steps
+        return images.pack_weights(words.reshape(-1, c.oc_lanes, c.ic_lanes), c)
+
+    def _values(self, op: Op, operand: Operand, block: Blocks, index: int) -> NDArray[np.int64]:
+        """Weights of one output block ``[kh, kw, slots, oc_lanes, ic_lanes]``."""
         c = self._config
         assert operand.weights is not None
-        codes = c.weight_grid(operand.terms).encode(operand.weights)
-        terms, oc, ic, kh, kw = codes.shape
-        blocks = -(-oc // c.oc_lanes)
-        full = np.zeros((terms, blocks * c.oc_lanes, ic, kh, kw), np.uint8)
-        full[:, :oc] = codes
-        if operand.depthwise:
-            spread = np.zeros(
-                (terms, blocks, c.slots_per_block, c.ic_lanes, c.oc_lanes, kh, kw), np.uint8
-            )
-            lane = np.arange(c.oc_lanes)
-            taps = full.reshape(terms, blocks, c.oc_lanes, kh, kw)
-            spread[:, :, lane // c.ic_lanes, lane % c.ic_lanes, lane] = taps
-            return spread.transpose(0, 1, 5, 6, 2, 4, 3)
-        slots = -(-ic // c.ic_lanes)
-        full = np.pad(full, ((0, 0), (0, 0), (0, slots * c.ic_lanes - ic), (0, 0), (0, 0)))
-        full = full.reshape(terms, blocks, c.oc_lanes, slots, c.ic_lanes, kh, kw)
-        return full.transpose(0, 1, 5, 6, 3, 2, 4)
+        first = block.first * c.oc_lanes
+        weights = operand.weights[first : first + c.oc_lanes]
+        outputs, inputs, kh, kw = weights.shape
+        slots = block.counts[index]
+        full = np.zeros((kh, kw, c.oc_lanes, slots * c.ic_lanes), np.int64)
+        group = (first + np.arange(outputs)) // (op.channels // operand.groups)
+        start = group * inputs - block.slots[index] * c.ic_lanes
+        lanes = start[:, None] + np.arange(inputs)
+        full[:, :, np.arange(outputs)[:, None], lanes] = weights.transpose(2, 3, 0, 1)
+        full = full.reshape(kh, kw, c.oc_lanes, slots, c.ic_lanes)
+        return full.transpose(0, 1, 3, 2, 4)
 
-    def image(self, segments: list[Segment], first: int, count: int) -> Codes:
-        """Bytes of the words of ``segments`` for output-channel blocks ``[first, first +
-        count)``."""
-        c = self._config
-        parts = []
-        for s in segments:
-            columns = slice(s.column, s.column + (s.columns - 1) * s.phases + 1, s.phases)
-            part = self._arrays[s.operand][
-                s.term,
-                first : first + count,
-                s.row : s.row + s.rows,
-                columns,
-                s.slot : s.slot + s.slots,
-            ]
-            parts.append(part.reshape(count, s.steps, c.oc_lanes, c.ic_lanes))
-        words = np.concatenate(parts, axis=1).reshape(-1, c.oc_lanes, c.ic_lanes)
-        return images.pack_weights(words, c)
+
+def _taps(s: Segment) -> tuple[slice, slice, slice]:
+    """Kernel rows, kernel columns and channel slots of a segment."""
+    columns = slice(s.column, s.column + (s.columns - 1) * s.spacing + 1, s.spacing)
+    return slice(s.row, s.row + s.rows), columns, slice(s.slot, s.slot + s.slots)

@@ -1,0 +1,59 @@
+"""What operations and tiles cost: the cycle rule of an EXEC, and bus cycles of its constants.
+
+Compute cycles are exact for an EXEC that neither waits for tokens nor for ``sync``
+(``docs/architecture.md``, "Timing, exactly"): every block takes its steps, one a cycle, and ends no
+sooner after the draining block before than that one takes to drain.
+"""
+
+from sigbit.compiler.groups import input_slots, out_blocks
+from sigbit.compiler.network import Network, Op
+from sigbit_hw.arch import addressing
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.isa import Instr, Mode
+
+
+def block_steps(op: Op, network: Network, config: ArchConfig) -> int:
+    """Steps of an output block of ``op``: of the one that reads most."""
+    total = 0
+    for operand in op.operands:
+        taps = operand.kernel[0] * operand.kernel[1]
+        if op.kind != "conv":
+            total += taps
+            continue
+        blocks = range(1 if operand.groups == 1 else out_blocks(op, config))
+        slots = max(input_slots(op, operand, b, config)[1] for b in blocks)
+        total += taps * slots * operand.terms * network.values[operand.value].planes
+    return total
+
+
+def drain_cycles(op: Op, network: Network, config: ArchConfig) -> int:
+    """Cycles to drain a block of ``op``."""
+    if op.kind == "conv":
+        return config.drain_cycles(network.values[op.result].planes)
+    return config.pixels // config.drain_pixels
+
+
+def op_cycles(op: Op, network: Network, pixel_blocks: int, config: ArchConfig) -> int:
+    """Compute cycles of ``op`` if its pixels fill ``pixel_blocks`` blocks."""
+    planes = network.values[op.result].planes if op.kind == "copy" else 1
+    cycles = max(block_steps(op, network, config), drain_cycles(op, network, config))
+    return pixel_blocks * out_blocks(op, config) * planes * cycles
+
+
+def issue_cycles(
+    execute: Instr, segments: tuple[Instr, ...], planes: int, config: ArchConfig
+) -> int:
+    """Cycles from the first step of an EXEC to its last, both counted, if no block that drains
+    comes shortly before."""
+    steps = sum(s.n_ic * s.n_kx * s.n_ky for s in segments)
+    blocks = execute.n_ocb * execute.n_rows * addressing.blocks_of_run(execute, config)
+    if not execute.drain:
+        return blocks * steps
+    mac = execute.mode == Mode.MAC
+    drain = config.drain_cycles(planes) if mac else config.pixels // config.drain_pixels * planes
+    return steps + (blocks - 1) * max(steps, drain)
+
+
+def load_cycles(size: int, config: ArchConfig) -> int:
+    """Bus cycles, one beat each, of a LOAD of ``size`` bytes; latency not counted."""
+    return -(-size // config.bus_bytes)
