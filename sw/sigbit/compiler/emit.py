@@ -15,7 +15,7 @@ from sigbit.compiler.window import CONSTANTS, PROGRAM, WindowMap
 from sigbit.ir.integer import Conv, Input, IntegerGraph, MaxPool, macs
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import Instr, Mode, Opcode
+from sigbit_hw.arch.isa import Instr, Opcode
 from sigbit_hw.arch.program import ExecInfo, LayerInfo, Port, Program
 
 
@@ -55,7 +55,7 @@ def emit(
         inputs=inputs,
         outputs=outputs,
         layers=_layers(graph),
-        execs=_execs(scheduled, config),
+        execs=_execs(scheduled),
         images=network.images,
         vectors=dict(vectors),
     )
@@ -102,21 +102,20 @@ def _layers(graph: IntegerGraph) -> tuple[LayerInfo, ...]:
     )
 
 
-def _execs(scheduled: Scheduled, config: ArchConfig) -> tuple[ExecInfo, ...]:
+def _execs(scheduled: Scheduled) -> tuple[ExecInfo, ...]:
     found = []
     for index, step in enumerate(scheduled.steps):
         if step.tile >= 0 and step.instr.drain:
-            info = _info(index, scheduled.tiles[step.tile], scheduled, config)
+            info = _info(index, scheduled.tiles[step.tile], scheduled)
             found += [info] if info else []
     return tuple(found)
 
 
-def _info(index: int, tile: Tile, scheduled: Scheduled, config: ArchConfig) -> ExecInfo | None:
+def _info(index: int, tile: Tile, scheduled: Scheduled) -> ExecInfo | None:
     """The part of a layer that a tile writes; None for copies."""
     op, region = scheduled.placed.network.ops[tile.op], tile.node_region
-    if op.node is None or region is None:
+    if op.node is None:
         return None
-    lanes = config.oc_lanes if tile.execute.mode == Mode.MAC else config.ic_lanes
     return ExecInfo(
         index,
         op.node.name,
@@ -127,7 +126,7 @@ def _info(index: int, tile: Tile, scheduled: Scheduled, config: ArchConfig) -> E
         region.columns,
         region.step,
         op.image,
-        min(tile.execute.n_ocb * lanes, op.node_channel + op.channels - tile.node_channel),
+        tile.node_channels,
     )
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from sigbit.compiler.dependences import synchronize, verify_synchronized
 from sigbit.compiler.emit import emit, verify_program
-from sigbit.compiler.errors import VerifyError
+from sigbit.compiler.errors import CompileError, VerifyError
 from sigbit.compiler.hazards import verify_hazards
 from sigbit.compiler.layout import lay_out, verify_layout
 from sigbit.compiler.legalize import legalize
@@ -34,6 +34,7 @@ class Context:
     graph: IntegerGraph
     config: ArchConfig
     name: str
+    images: int
     vectors: Mapping[str, NDArray[Any]]
 
 
@@ -58,7 +59,9 @@ def _verify_emitted(after: Program, before: Any, context: Context) -> None:
 
 
 PASSES = (
-    Pass("legalize", lambda g, c: legalize(g, c.config), lambda a, b, c: verify_network(a)),
+    Pass(
+        "legalize", lambda g, c: legalize(g, c.config, c.images), lambda a, b, c: verify_network(a)
+    ),
     Pass("separate", lambda n, c: separate(n, c.config), _verify_separated),
     Pass("layout", lambda n, c: lay_out(n, c.config), lambda a, b, c: verify_layout(a, c.config)),
     Pass("memory", lambda n, c: place(n, c.config), lambda a, b, c: verify_placed(a, c.config)),
@@ -79,18 +82,21 @@ def compile_graph(
     graph: IntegerGraph,
     config: ArchConfig,
     *,
+    images: int = 1,
     name: str | None = None,
     vectors: Mapping[str, NDArray[Any]] | None = None,
     progress: Progress | None = None,
 ) -> Program:
-    """The Program that evaluates ``graph`` on an accelerator; the same arguments give the same
-    bytes.
+    """The Program that evaluates ``graph`` on an accelerator, for ``images`` images a run; the same
+    arguments give the same bytes.
 
     ``vectors`` are test vectors to keep in the Program; ``name`` is the graph's if not given.
     Raises :class:`~sigbit.compiler.errors.CompileError` where the graph does not fit the
     accelerator; the message names the layer, the reason and what would work.
     """
-    context = Context(graph, config, name or graph.name, vectors or {})
+    if images < 1:
+        raise CompileError(f"images must be at least 1, not {images}")
+    context = Context(graph, config, name or graph.name, images, vectors or {})
     level: Any = graph
     for number, step in enumerate(PASSES):
         if progress:

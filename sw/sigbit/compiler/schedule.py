@@ -13,15 +13,15 @@ from functools import cached_property
 
 import numpy as np
 
+from sigbit.compiler.cost import issue_cycles
 from sigbit.compiler.errors import require
 from sigbit.compiler.memory import Placed
 from sigbit.compiler.moves import Fetch
 from sigbit.compiler.stage import Bytes, Staged
 from sigbit.compiler.tiles import Tile
 from sigbit.compiler.window import WindowMap, window_map
-from sigbit_hw.arch import addressing
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import Instr, Mode, Opcode
+from sigbit_hw.arch.isa import Instr, Opcode
 
 LATENCY = 64
 """Cycles, roughly, from a memory's answer, or from dispatch, until the next engine starts."""
@@ -170,16 +170,9 @@ class _Plan:
 
 
 def _tile_cycles(tile: Tile, config: ArchConfig) -> int:
-    """Cycles of the array: a block takes its steps, or the drain of the block before it."""
-    execute = tile.execute
-    blocks = execute.n_ocb * execute.n_rows * addressing.blocks_of_run(execute, config)
-    steps = sum(s.n_ic * s.n_kx * s.n_ky for s in tile.segments)
-    drain = 0
-    if tile.out and execute.mode == Mode.MAC:
-        drain = config.drain_cycles(tile.out.n_planes)
-    elif tile.out:
-        drain = config.pixels * tile.out.n_planes
-    return blocks * max(steps, drain)
+    """Cycles of the array."""
+    planes = tile.out.n_planes if tile.out else 1
+    return issue_cycles(tile.execute, tile.segments, planes, config)
 
 
 def _move_cycles(instr: Instr, config: ArchConfig) -> int:
