@@ -59,7 +59,7 @@ def test_programs_cover_the_instruction_set(rng):
         stored: set[int] = set()
         for instr in program.listing:
             if instr.opcode == Opcode.STORE:
-                stored |= {instr.address}
+                stored |= {instr.address + program.config.bus_bytes * k for k in range(instr.beats)}
             seen["spill"] += instr.opcode == Opcode.LOAD and instr.address in stored
             seen[instr.opcode.name] += 1
             for name in ("wait", "signal", "mode", "keep", "sync", "shift", "kind"):
