@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from sigbit.compiler import compile_graph
+from sigbit.compiler.random_graph import Builder
 from sigbit.runtime import (
     DeviceError,
     LayerCollector,
@@ -16,8 +18,9 @@ from sigbit.runtime import (
     unpack_outputs,
     window_of,
 )
+from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import PRESETS
-from sigbit_hw.arch.isa import Opcode
+from sigbit_hw.arch.isa import Instr, Opcode
 from sigbit_hw.arch.program import ExecInfo, Port, Program, ProgramError
 from sigbit_hw.arch.regs import Cause
 from sigbit_sim.interp import Interp
@@ -29,6 +32,13 @@ NANO = PRESETS["nano"]
 @pytest.fixture
 def program(rng) -> Program:
     return random_program(NANO, rng)
+
+
+def batch_program(rng: np.random.Generator) -> Program:
+    """A compiled network that takes two images a run."""
+    b = Builder(rng, NANO)
+    x = b.input((3, 4, 4), 1)
+    return compile_graph(b.graph(b.conv([b.source(x, 5, (3, 3))])), NANO, images=2)
 
 
 def with_input(program: Program, **changes: object) -> Program:
@@ -100,6 +110,21 @@ class TestSession:
         assert compare(expected.layers, got.layers) == []
         assert done == [0, 1]
 
+    def test_fills_the_last_run(self, rng):
+        """Three images on a Program of two a run: four are run, three come back."""
+        pair = batch_program(rng)
+        inputs = random_inputs(pair, rng, 4)
+        device = Interp(NANO)
+        everything = device.run(pair, inputs, layers=True)
+        done: list[int] = []
+        stored = {name: x[:3] + pair.inputs[0].zero for name, x in inputs.items()}
+        got = Session(pair, device).run(stored, layers=True, on_image=done.append)
+        for part, whole in ((got.outputs, everything.outputs), (got.layers, everything.layers)):
+            assert compare({name: x[:3] for name, x in whole.items()}, part) == []
+        assert done == [0, 1, 2]
+        with pytest.raises(ProgramError, match="takes 2 images a run.*not 3"):
+            device.run(pair, {name: x[:3] for name, x in inputs.items()})
+
     def test_refuses_another_accelerator(self, program):
         with pytest.raises(ProgramError, match="compiled for nano"):
             Session(program, Interp(PRESETS["micro"]))
@@ -109,47 +134,63 @@ class TestSession:
 
 class TestLayers:
     def test_parts_of_a_layer_come_together(self, program, rng):
-        """A layer written in quarters, by pixels and by channels, from the same EXEC."""
-        index = program.execs[0].index
-        collector = LayerCollector(program)
-        slots = collector.slots_of(index)
-        planes, count, pixels = slots.shape
-        layer = replace(program.layers[0], shape=(2 * count * NANO.ic_lanes, 2, pixels))
-        parts = [(p, c) for p in (0, pixels) for c in (0, count * NANO.ic_lanes)]
-        codes = rng.integers(0, 16, (4, planes, count, pixels, NANO.ic_lanes))
-        expected = np.zeros(layer.shape, np.int64)
+        """Two images of a layer in parts: half of the channels, every second pixel."""
+        planes, count, pixels = LayerCollector(program).slots_of(program.execs[0].index).shape
+        code = program.listing[: program.execs[0].index + 1]
+        out = next(i for i in reversed(code) if i.opcode == Opcode.OUT)
+        repeated = isa.pack([*[out, code[-1]] * 16, Instr(Opcode.HALT)])
+        channels = count * NANO.ic_lanes
+        layer = replace(program.layers[0], shape=(2 * channels - 1, 2, 2 * pixels))
         grid = NANO.act_grid(planes)
-        merged = {}
-        for (pixel, channel), code in zip(parts, codes, strict=True):
-            info = ExecInfo(index, layer.name, pixel, channel)
-            one = LayerCollector(replace(program, layers=(layer,), execs=(info,)))
-            one.add(index, code)
-            with pytest.raises(ValueError, match="were not written exactly once"):
-                one.layers()
-            merged[pixel, channel] = info
-            for plane, slot, p, lane in np.ndindex(code.shape):
-                value = int(np.asarray(grid.native.decode(code))[plane, slot, p, lane])
-                row, column = divmod(pixel + p, pixels)
-                expected[channel + slot * NANO.ic_lanes + lane, row, column] += \
-                    value << (NANO.term_radix_bits * plane)
-        draining = [i for i, instr in enumerate(program.listing)
-                    if instr.opcode == Opcode.EXEC and instr.drain]
-        infos = tuple(replace(info, index=i)
-                      for i, info in zip(draining, merged.values(), strict=False))
-        collector = LayerCollector(replace(program, layers=(layer,), execs=infos))
+        expected = np.full((2, *layer.shape), 99)
+        infos, codes = [], []
+        for image, first, x, y in np.ndindex(2, 2, 2, 2):
+            width = channels - first
+            info = ExecInfo(
+                2 * len(infos) + 1, layer.name, first * channels, y, x, 1, pixels, (1, 2), image, width
+            )
+            code = rng.integers(0, 16, (planes, count, pixels, NANO.ic_lanes)).astype(np.uint8)
+            infos.append(info)
+            codes.append(code)
+            for slot, pixel, lane in np.ndindex(code.shape[1:]):
+                channel = slot * NANO.ic_lanes + lane
+                if channel < width:
+                    value = grid.decode(code[:, slot, pixel, lane])
+                    expected[image, first * channels + channel, y, x + 2 * pixel] = value
+        assert (expected != 99).all()
+        collector = LayerCollector(replace(
+            program, layers=(layer,), images=2, instructions=repeated, execs=tuple(infos)))
         for info, code in zip(infos, codes, strict=True):
+            with pytest.raises(ValueError, match="were not written exactly once"):
+                collector.layers()
             collector.add(info.index, code)
         assert (collector.layers()[layer.name] == expected).all()
+        collector.add(infos[0].index, codes[0])
+        with pytest.raises(ValueError, match="were not written exactly once"):
+            collector.layers()
         collector.clear()
         with pytest.raises(ValueError, match="were not written exactly once"):
             collector.layers()
 
+    def test_parts_outside_a_layer_are_refused(self, program):
+        info = program.execs[0]
+        planes, count, pixels = LayerCollector(program).slots_of(info.index).shape
+        codes = np.zeros((planes, count, pixels, NANO.ic_lanes), np.uint8)
+        for wrong, message in [
+            (replace(info, y=info.y + program.layers[0].shape[1]), "which has"),
+            (replace(info, columns=info.columns + 1), "pixels as"),
+            (replace(info, channel=1, channels=program.layers[0].shape[0]), "writes channels up"),
+        ]:
+            collector = LayerCollector(replace(program, execs=(wrong,)))
+            with pytest.raises(ValueError, match=message):
+                collector.add(info.index, codes)
+
     def test_bad_lists_of_execs_are_refused(self, program):
         name = program.layers[0].name
         with pytest.raises(ValueError, match="not a draining EXEC"):
-            LayerCollector(replace(program, execs=(ExecInfo(0, name, 0, 0),)))
+            LayerCollector(replace(program, execs=(ExecInfo(0, name, 0, 0, 0, 1, 1),)))
         with pytest.raises(ValueError, match=r"no instructions \[99999\]"):
-            LayerCollector(replace(program, execs=(ExecInfo(99999, name, 0, 0),)))
+            LayerCollector(replace(program, execs=(ExecInfo(99999, name, 0, 0, 0, 1, 1),)))
         illegal = np.zeros_like(program.instructions)
         with pytest.raises(ProgramError, match="random: instruction 0: illegal opcode 0"):
             LayerCollector(replace(program, instructions=illegal))
