@@ -182,10 +182,10 @@ class LayerInfo:
 
 @dataclass(frozen=True)
 class ExecInfo:
-    """The part of a layer's output that the ``EXEC`` at ``index`` writes, for one image:
-    ``channels`` channels from ``channel`` on (None: as many as it writes, up to the layer's last);
-    of the pixels, in this order, ``rows`` lines of ``columns``, from (``y``, ``x``) on, ``step`` =
-    (dy, dx) apart."""
+    """The part of a layer's output that the ``EXEC`` at ``index`` writes: ``channels`` channels from
+    ``channel`` on (None: as many as it writes, up to the layer's last); of the pixels, in this
+    order, ``rows`` lines of ``columns``, from (``y``, ``x``) on, ``step`` = (dy, dx) apart. In
+    every line the columns of ``images`` images, from ``image`` on, follow each other."""
 
     index: int
     layer: str
@@ -197,6 +197,7 @@ class ExecInfo:
     step: tuple[int, int] = (1, 1)
     image: int = 0
     channels: int | None = None
+    images: int = 1
 
 
 @dataclass(frozen=True)

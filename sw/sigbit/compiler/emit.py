@@ -112,21 +112,24 @@ def _execs(scheduled: Scheduled) -> tuple[ExecInfo, ...]:
 
 
 def _info(index: int, tile: Tile, scheduled: Scheduled) -> ExecInfo | None:
-    """The part of a layer that a tile writes; None for copies."""
+    """The part of a layer that a tile writes; None for copies. Images side by side are columns of
+    one pixel."""
     op, region = scheduled.placed.network.ops[tile.op], tile.node_region
     if op.node is None:
         return None
+    several = op.images > 1
     return ExecInfo(
         index,
         op.node.name,
         tile.node_channel,
         region.y,
-        region.x,
+        0 if several else region.x,
         region.rows,
-        region.columns,
+        1 if several else region.columns,
         region.step,
-        op.image,
+        op.image + (tile.walk.x if several else 0),
         tile.node_channels,
+        tile.walk.columns if several else 1,
     )
 
 
@@ -214,7 +217,7 @@ def _verify_execs(program: Program) -> None:
                 last <= layer.shape[0] and y.stop <= layer.shape[1] and x.stop <= layer.shape[2]
             )
             require(inside, f"instruction {info.index} writes outside layer {layer.name}")
-            written[info.image, info.channel : last, y, x] += 1
+            written[info.image : info.image + info.images, info.channel : last, y, x] += 1
         require(
             bool((written == 1).all()),
             f"elements of layer {layer.name} are not listed exactly once",

@@ -81,9 +81,9 @@ class LayerCollector:
                 (info.x, info.columns, info.step[1]),
             )
         )
-        if pixels != info.rows * info.columns or y.stop > height or x.stop > width:
+        if pixels != info.rows * info.columns * info.images or y.stop > height or x.stop > width:
             raise ValueError(
-                f"instruction {index} writes {pixels} pixels as {info.rows} x {info.columns} of "
+                f"instruction {index} writes {pixels} pixels as {info.rows} x {info.columns} of {info.images} images of "
                 f"layer {info.layer!r} up to ({y.stop}, {x.stop}), which has {height} x {width}"
             )
         last = channels if info.channels is None else info.channel + info.channels
@@ -93,9 +93,12 @@ class LayerCollector:
                 f"instruction {index} writes channels up to {info.channel + count} of layer "
                 f"{info.layer!r}, which has {channels}"
             )
-        stored = stored.transpose(0, 2, 1).reshape(slots * lanes, info.rows, info.columns)
-        part = np.s_[info.image, info.channel : info.channel + count, y, x]
-        self._values[info.layer][part] = stored[:count]
+        shape = info.rows, info.images, info.columns, slots, lanes
+        stored = stored.transpose(1, 0, 2).reshape(shape).transpose(1, 3, 4, 0, 2)
+        stored = stored.reshape(info.images, slots * lanes, info.rows, info.columns)
+        images = slice(info.image, info.image + info.images)
+        part = np.s_[images, info.channel : info.channel + count, y, x]
+        self._values[info.layer][part] = stored[:, :count]
         self._written[info.layer][part] += 1
 
     def layers(self) -> dict[str, Ints]:
