@@ -84,7 +84,8 @@ class LayerCollector:
         if pixels != info.rows * info.columns * info.images or y.stop > height or x.stop > width:
             raise ValueError(
                 f"instruction {index} writes {pixels} pixels as {info.rows} x {info.columns} of "
-                f"{info.images} images of layer {info.layer!r} up to ({y.stop}, {x.stop}), which has {height} x {width}"
+                f"{info.images} images of layer {info.layer!r} up to ({y.stop}, {x.stop}), "
+                f"which has {height} x {width}"
             )
         last = channels if info.channels is None else info.channel + info.channels
         count = min(slots * lanes, last - info.channel)
