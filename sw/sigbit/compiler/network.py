@@ -122,6 +122,8 @@ class Op:
     ``node_channel`` of the layer, and pixel (i, j) of the region is pixel ``(node_region.y + i *
     node_region.step[0], …)`` of the layer's output, which differs from ``region`` where ``result`` holds
     some rows only. Bias, mantissa, shift and operands' weights are those of these channels alone.
+    With ``images`` above 1 the region's columns are not the layer's but those of as many images side by
+    side, from ``image`` on, and ``node_region`` is that of one image.
     """
 
     name: str
@@ -139,6 +141,7 @@ class Op:
     shift: Ints | None = None
     table: Ints | None = None
     image: int = 0
+    images: int = 1
 
     @property
     def where(self) -> str:

@@ -7,19 +7,18 @@ that is copied from has one phase.
 
 from dataclasses import replace
 
+from sigbit.compiler.batch import MAX_PHASES
 from sigbit.compiler.errors import CompileError, require
-from sigbit.compiler.network import Network, Op, Operand, Value
+from sigbit.compiler.network import Network, Op, Operand, Region, Value
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import LAYOUTS, Opcode
 
 Need = tuple[int, int | None]
 """What a consumer asks for: (column phases, halo)."""
 
-MAX_PHASES = next(f.max for f in LAYOUTS[Opcode.OUT] if f.name == "phases")
-
 
 def separate(network: Network, config: ArchConfig) -> Network:
-    """``network`` with copies such that all readers of a value agree on its phases and halo."""
+    """``network`` with copies such that all readers of a value agree on its phases and halo; inputs
+    lie in memory in the phases of their value."""
     needs = {name: _needs(network, name) for name in network.values}
     values: dict[str, Value] = {}
     for name, value in network.values.items():
@@ -29,36 +28,56 @@ def separate(network: Network, config: ArchConfig) -> Network:
     for op in network.ops:
         operands = []
         for operand in op.operands:
-            need = _serve(_need(network, op, operand), needs[operand.value])
-            target = operand.value
+            need = _serve(_need(op, operand), needs[operand.value])
             if need != _own(needs[operand.value]):
-                target = f"{operand.value}%{need[0]}" + ("" if need[1] is None else f"%{need[1]}")
-                if target not in values:
-                    source = network.values[operand.value]
-                    values[target] = replace(source, name=target, phases=need[0], halo=need[1])
-                    ops.append(
-                        Op(f"copy {target}", "copy", (Operand(source.name, (1, 1)),), target)
-                    )
-            operands.append(replace(operand, value=target))
+                operand = _copied(operand, need, network.values[operand.value], values, ops)
+            operands.append(operand)
         ops.append(replace(op, operands=tuple(operands)))
-    return replace(network, values=values, ops=tuple(ops))
+    memory = dict(network.memory)
+    for value in values.values():
+        if value.load:
+            tensor = memory[value.load.memory]
+            memory[tensor.name] = replace(tensor, phases=value.phases)
+    return replace(network, values=values, ops=tuple(ops), memory=memory)
+
+
+def _copied(
+    operand: Operand, need: Need, value: Value, values: dict[str, Value], ops: list[Op]
+) -> Operand:
+    """``operand`` on a copy of the channels that it reads; the copy is made where it is new."""
+    phases, halo = need
+    last = operand.channel + operand.channels
+    target = f"{value.name}[{operand.channel}:{last}]%{phases}" + f"%{halo}" * (halo is not None)
+    if target not in values:
+        shape = (operand.channels, *value.shape[1:])
+        values[target] = replace(
+            value, name=target, shape=shape, phases=phases, halo=halo, load=None, store=None
+        )
+        source = Operand(value.name, (1, 1), operand.channels, operand.channel)
+        region = Region(0, 0, *value.shape[1:])
+        ops.append(Op(f"copy {target}", "copy", (source,), target, region, operand.channels))
+    return replace(operand, value=target, channel=0)
 
 
 def verify_separated(network: Network) -> None:
-    """Every reader of a value finds the phases and the halo it needs; stored values have one
-    phase."""
+    """Every reader of a value finds the phases and the halo it needs; values lie in memory in their
+    phases, outputs in one."""
     for name, value in network.values.items():
         for index, operand in network.uses[name]:
-            phases, halo = _need(network, network.ops[index], operand)
+            phases, halo = _need(network.ops[index], operand)
             who = f"{network.ops[index].name} reads {name}"
             require(phases in (None, value.phases), f"{who} in {phases} phases, not {value.phases}")
             require(halo in (None, value.halo), f"{who} with halo {halo}, not {value.halo}")
-        require(name not in network.outputs or value.phases == 1, f"output {name} has phases")
+        for rows in (value.load, value.store):
+            if rows:
+                found = network.memory[rows.memory].phases
+                require(found == value.phases, f"{name} has {value.phases} phases, not {found}")
+    for tensor in network.memory.values():
+        require(tensor.kind != "output" or tensor.phases == 1, f"{tensor.name} has phases")
 
 
-def _need(network: Network, op: Op, operand: Operand) -> tuple[int | None, int | None]:
-    width = network.values[op.result].shape[2]
-    phases = operand.phases(width)
+def _need(op: Op, operand: Operand) -> tuple[int | None, int | None]:
+    phases = operand.phases(op.region.columns)
     if phases is not None and phases > MAX_PHASES:
         raise CompileError(
             f"{op.where}: a stride of {phases} columns is too large; at most {MAX_PHASES} works"
@@ -68,8 +87,8 @@ def _need(network: Network, op: Op, operand: Operand) -> tuple[int | None, int |
 
 def _needs(network: Network, name: str) -> list[Need]:
     """Distinct needs of a value's consumers, those that do not care merged into others."""
-    asked = [_need(network, network.ops[i], operand) for i, operand in network.uses[name]]
-    if name in network.outputs:
+    asked = [_need(network.ops[i], operand) for i, operand in network.uses[name]]
+    if network.values[name].store:
         asked.append((1, None))
     phases = sorted({p for p, _ in asked if p is not None}) or [1]
     needs: list[Need] = []

@@ -1,0 +1,56 @@
+"""Inputs of few channels: the host lays their windows out as channels, so that they fill the lanes."""
+
+from dataclasses import replace
+
+from sigbit.ir.integer import Conv, Input, IntegerGraph, Source, tensors_of
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.program import Fold
+
+
+def choose_folds(graph: IntegerGraph, config: ArchConfig) -> dict[str, Fold]:
+    """By input: the fold that saves most steps a pixel, the smaller tensor among equals; inputs that
+    gain nothing, or have several readers, are missing."""
+    folds = {}
+    for node in graph.inputs:
+        readers = [n for n in graph.nodes if node.name in tensors_of(n)]
+        if node.name in graph.outputs or len(readers) != 1 or not isinstance(readers[0], Conv):
+            continue
+        sources = [s for s in readers[0].sources if s.tensor == node.name]
+        if len(sources) == 1 and sources[0].groups == 1 and sources[0].upsampling == (1, 1):
+            fold = _best(node, sources[0], config)
+            if fold:
+                folds[node.name] = fold
+    return folds
+
+
+def folded(source: Source, fold: Fold) -> Source:
+    """``source`` as it reads the folded tensor: the folded taps of a kernel are channels."""
+    oc, c, kh, kw = source.weights.shape
+    rows, columns = (f == k for f, k in zip(fold.kernel, (kh, kw), strict=True))
+    taps = source.weights.transpose(0, 2, 3, 1)
+    if rows:
+        weights = taps.reshape(oc, kh * kw * c, 1, 1)
+        return replace(source, weights=weights, stride=(1, 1), padding=(0,) * 4, dilation=(1, 1))
+    assert columns
+    top, _, bottom, _ = source.padding
+    return replace(
+        source,
+        weights=taps.reshape(oc, kh, kw * c).transpose(0, 2, 1)[..., None],
+        stride=(source.stride[0], 1),
+        padding=(top, 0, bottom, 0),
+        dilation=(source.dilation[0], 1),
+    )
+
+
+def _best(node: Input, source: Source, config: ArchConfig) -> Fold | None:
+    c, kh, kw = node.type.shape[0], *source.weights.shape[2:]
+    top, left, bottom, right = source.padding
+    options: list[tuple[int, int, Fold | None]] = [(kh * kw * -(-c // config.ic_lanes), 0, None)]
+    lines = Fold((1, kw), (1, source.stride[1]), (0, left, 0, right), (1, source.dilation[1]))
+    whole = Fold((kh, kw), source.stride, source.padding, source.dilation)
+    for fold, height in ((lines, kh), (whole, 1)):
+        if min(fold.padding) >= 0:
+            channels, *size = fold.shape(node.type.shape)
+            slots = -(-channels // config.ic_lanes)
+            options.append((height * slots, size[0] * size[1] * slots, fold))
+    return min(options, key=lambda option: option[:2])[2]
