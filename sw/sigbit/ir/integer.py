@@ -195,8 +195,8 @@ def convolve(x: Tensor, source: Source, zero: int, weights: Tensor) -> Tensor:
     peak = float(x.abs().max()) if x.numel() else 0.0
     bound = max(peak, abs(zero)) * float(weights.abs().flatten(1).sum(1).max())
     dtype = torch.float32 if bound < 1 << 24 else torch.float64
-    spread = spread(x.to(dtype), source.upsampling, -zero)
-    padded = _pad(spread, source.padding, -zero)
+    sparse = spread(x.to(dtype), source.upsampling, -zero)
+    padded = _pad(sparse, source.padding, -zero)
     sums = F.conv2d(
         padded,
         weights.to(dtype),
