@@ -4,10 +4,11 @@ The driver uses the register map only, as one for a board does; layers, timeline
 from the trace ports.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,15 +28,18 @@ from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Engine
 from sigbit_hw.arch.program import Program, ProgramError
 from sigbit_hw.arch.regs import OFFSET, Cause
+from sigbit_sim.checkpoint import Checkpoint, Feed, Results
 from sigbit_sim.native.build import library
+from sigbit_sim.native.cache import key_of
 from sigbit_sim.native.model import Model, ModelError, Stop, Watch
+from sigbit_sim.progress import Meter, Progress
 
 Ints = NDArray[np.int64]
 
-BASE = 0x12_4000_0000
-"""Bus address of the DMA window: both words of MEM_BASE are in use."""
+BASES = (0x12_4000_0000, 0x3_0000_0000, 0xff_0000_0000, 0x8000_0000)
+"""Bus addresses of the ports' parts of the DMA window: both words of MEM_BASE are in use."""
 SLICE = 1 << 16
-"""Cycles between two looks at Ctrl-C."""
+"""Cycles between two looks at Ctrl-C, and between two reports of progress."""
 RESET_CYCLES = 1 << 14
 """Cycles granted to the bus to become idle after a soft reset, besides the memory's latency."""
 
@@ -49,15 +53,6 @@ class HangError(DeviceError):
         self.index = index
 
 
-@dataclass(frozen=True)
-class Feed:
-    """Cycles of the first image in which an EXEC fed the array: first, last, and how many."""
-
-    first: int
-    last: int
-    count: int
-
-
 class RtlDevice:
     """The gateware, simulated.
 
@@ -69,17 +64,23 @@ class RtlDevice:
         Cycles from an accepted read burst to its first data, and from a burst's last write data to
         its response.
     bandwidth : float
-        Data beats a cycle in each direction, at most 1.
+        Data beats a cycle in each direction of every port, at most 1.
     stalls : float, optional
         Chance that a bus channel pauses in a cycle, drawn from ``seed``.
     watchdog : int
         Cycles without progress after which the accelerator reports WATCHDOG, besides the latency.
     max_cycles : int, optional
-        Longest run of one image.
+        Longest run.
     verilog : str, optional
         Verilog to simulate instead of the gateware's (tests of planted faults).
     asserts : bool
         Keep the gateware's assertions; slower.
+    progress : Callable, optional
+        Called with a :class:`Progress` every :data:`SLICE` cycles.
+    checkpoint : Path, optional
+        A file in which the simulation is kept every ``checkpoint_seconds`` and at Ctrl-C. The same
+        call of :meth:`run` then goes on from it, with the same result as without a break; at the
+        end the file is deleted. :class:`CheckpointError` if it belongs to something else.
     """
 
     name = "rtl"
@@ -87,9 +88,13 @@ class RtlDevice:
     def __init__(self, config: ArchConfig, *, latency: int = 40, bandwidth: Fraction | float = 1,
                  stalls: float | None = None, seed: int = 0, watchdog: int = 1 << 14,
                  max_cycles: int | None = None, verilog: str | None = None,
-                 asserts: bool = False) -> None:
+                 asserts: bool = False, progress: Callable[[Progress], None] | None = None,
+                 checkpoint: Path | None = None, checkpoint_seconds: float = 60) -> None:
         self.config = config
         self.feeds: dict[int, Feed] = {}
+        self._progress = progress
+        self._checkpoint = checkpoint
+        self._checkpoint_seconds = checkpoint_seconds
         self._timing = (latency, bandwidth, stalls or 0.0, seed)
         self._watchdog = watchdog + 4 * latency
         self._max_cycles = max_cycles
@@ -102,49 +107,72 @@ class RtlDevice:
     def model(self) -> Model:
         """The native model, built and out of reset."""
         if self._model is None:
-            path = library(self.config, self._verilog, asserts=self._asserts)
-            self._model = Model(path, self.config)
+            self._library = library(self.config, self._verilog, asserts=self._asserts)
+            self._model = Model(self._library, self.config)
             self._model.timing(*self._timing)
             self._identify(self._model)
         return self._model
 
     def run(self, program: Program, inputs: Inputs, *, layers: bool = False,
             on_image: Callable[[int], None] | None = None) -> RunResult:
-        """Run every image; see :class:`sigbit.runtime.Device`.
+        """Run all images, ``program.images`` at a time; see :class:`sigbit.runtime.Device`.
 
-        Each image starts from a fresh DMA window; the memories on chip keep what they held. The
-        timeline and :attr:`feeds` are those of the first image. :class:`HangError` if the
+        Each run starts from fresh DMA windows; the memories on chip keep what they held. The
+        timeline and :attr:`feeds` are those of the first run. :class:`HangError` if the
         accelerator makes no progress or exceeds ``max_cycles``; :class:`ModelError` if it breaks
         the AXI protocol.
         """
         program.require(self.config)
         stored = check_stored(program, inputs)
+        runs = len(next(iter(stored.values()))) // program.images
         collector = LayerCollector(program) if layers else None
-        outputs: dict[str, list[Ints]] = {port.name: [] for port in program.outputs}
-        collected: dict[str, list[Ints]] = {}
-        counters: list[dict[str, int]] = []
-        timeline: list[Event] = []
-        memory = np.zeros(program.memory_bytes, np.uint8)
+        meter = Meter(program, runs, self._progress) if self._progress else None
         with self._recovering():
-            self._set_up(program, memory)
+            self._renew()
             watch = self.model.watch({i: collector.slots_of(i) for i in collector.execs}
                                      if collector else {})
-            for image in range(len(next(iter(stored.values())))):
-                memory[:] = window_of(program, stored, image)
-                self._run_image(program, log=image == 0)
-                if image == 0:
-                    timeline = self._timeline(program)
-                counters.append({name: self.model.read(OFFSET[name]) for name, _ in regs.COUNTERS})
+            beats = images.beats(program.memory_bytes, self.config)
+            parts = [np.zeros(beats * self.config.port_bytes, np.uint8)
+                     for _ in range(self.config.ports)]
+            self.model.connect(parts, BASES[:len(parts)])
+            checkpoint = self._checkpoint_of(program, stored, layers)
+            found = checkpoint.restore(self.model) if checkpoint else None
+            results, spent = found or (Results(), 0)
+            if not found:
+                self._set_up(program)
+            for run in range(len(results.counters), runs):
+                if not found:
+                    window = window_of(program, stored, run)
+                    window = np.pad(window, (0, beats * self.config.bus_bytes - window.size))
+                    for part, data in zip(parts, images.split_ports(window, self.config),
+                                          strict=True):
+                        part[:] = data
+                    self.model.begin(log=run == 0)
+                    self.model.write(OFFSET["CONTROL"], regs.CONTROL_START)
+                    spent = 0
+                found = None
+                self._finish(program, run, spent, meter, checkpoint, results)
+                if run == 0:
+                    results.timeline = self._timeline()
+                    results.feeds = self._feeds()
+                results.counters.append({name: self.model.read(OFFSET[name])
+                                         for name, _ in regs.COUNTERS})
+                memory = images.join_ports(parts, self.config)[:program.memory_bytes]
                 for name, value in unpack_outputs(program, memory).items():
-                    outputs[name].append(value)
+                    results.outputs.setdefault(name, []).append(value)
                 for name, value in self._layers(collector, watch).items() if collector else ():
-                    collected.setdefault(name, []).append(value)
-                if on_image:
-                    on_image(image)
-        return RunResult(outputs={name: np.stack(v) for name, v in outputs.items()},
-                         layers={name: np.stack(v) for name, v in collected.items()},
-                         cycles=np.array([c["CYCLES"] for c in counters], np.int64),
-                         counters=counters, timeline=timeline)
+                    results.layers.setdefault(name, []).append(value)
+                for image in range(run * program.images, (run + 1) * program.images):
+                    if on_image:
+                        on_image(image)
+            if checkpoint:
+                checkpoint.delete()
+        self.feeds = results.feeds
+        return RunResult(
+            outputs={name: np.concatenate(v) for name, v in results.outputs.items()},
+            layers={name: np.concatenate(v) for name, v in results.layers.items()},
+            cycles=np.array([c["CYCLES"] for c in results.counters], np.int64),
+            counters=results.counters, timeline=results.timeline)
 
     # Driver
 
@@ -159,37 +187,62 @@ class RtlDevice:
                                    f"({self.config.digest[:16]}): {name} is 0x{got:08x}, "
                                    f"not 0x{value:08x}")
 
-    def _set_up(self, program: Program, memory: NDArray[np.uint8]) -> None:
-        """Connect the DMA window and write every register that describes the program.
-
-        After an error the hardware is reset first; where its bus does not become idle, a new model
-        takes its place.
-        """
-        if self._stopped and not self.soft_reset():
+    def _renew(self) -> None:
+        """After an error, reset the hardware; where its bus does not become idle, a new model takes
+        its place. One that goes on from a checkpoint is always new."""
+        if (self._stopped and not self.soft_reset()) or self._checkpoint:
             self._model = None
         self._stopped = False
-        self.model.connect(memory, BASE)
+
+    def _set_up(self, program: Program) -> None:
+        """Write every register that describes the program."""
+        bases = [(f"MEM_BASE{port}_{half}", BASES[port] >> shift & 0xFFFFFFFF)
+                 for port in range(self.config.ports) for half, shift in (("LO", 0), ("HI", 32))]
         low, high = program.write_window
-        for name, value in (("MEM_BASE_LO", BASE & 0xFFFFFFFF), ("MEM_BASE_HI", BASE >> 32),
-                            ("MEM_SIZE", memory.size), ("WRITE_LO", low), ("WRITE_HI", high),
+        for name, value in (*bases, ("MEM_SIZE", program.memory_bytes),
+                            ("WRITE_LO", low), ("WRITE_HI", high),
                             ("PROGRAM_OFFSET", program.program_offset),
                             ("PROGRAM_COUNT", program.instructions.size // isa.WORD_BYTES),
                             ("WATCHDOG", self._watchdog),
                             ("IRQ_ENABLE", regs.IRQ_DONE | regs.IRQ_ERROR)):
             self.model.write(OFFSET[name], value)
 
-    def _run_image(self, program: Program, *, log: bool) -> None:
-        """Start, wait for the interrupt, acknowledge it; raise what went wrong."""
+    def _checkpoint_of(self, program: Program, stored: dict[str, Ints],
+                       layers: bool) -> Checkpoint | None:
+        """The checkpoint of this simulation, if one is wanted."""
+        if self._checkpoint is None:
+            return None
+        data = [text for name, x in sorted(stored.items())
+                for text in (name, repr(x.shape), x.tobytes().hex())]
+        key = key_of(program.digest, self._library.parent.name, repr(self._timing),
+                     repr((self._watchdog, layers)), *data)
+        return Checkpoint(self._checkpoint, key)
+
+    def _finish(self, program: Program, run: int, spent: int, meter: Meter | None,
+                checkpoint: Checkpoint | None, results: Results) -> None:
+        """Wait for the interrupt, acknowledge it; raise what went wrong. ``spent``: cycles of the
+        run before."""
         model = self.model
-        model.begin(log=log)
-        model.write(OFFSET["CONTROL"], regs.CONTROL_START)
-        budget = self._max_cycles
+        saved = time.monotonic()
+        budget = None if self._max_cycles is None else self._max_cycles - spent
         while True:
             cycles = SLICE if budget is None else min(SLICE, budget)
-            stop = model.run(cycles, 2 * self._watchdog)
+            try:
+                stop = model.run(cycles, 2 * self._watchdog)
+                spent += cycles
+                if meter:
+                    state = model.state()
+                    meter.update(run, spent, state.finished, state.fed)
+            except KeyboardInterrupt:
+                if checkpoint:
+                    checkpoint.save(model, results, spent=spent)
+                raise
             budget = None if budget is None else budget - cycles
             if stop == Stop.IRQ:
                 break
+            if checkpoint and time.monotonic() - saved >= self._checkpoint_seconds:
+                checkpoint.save(model, results, spent=spent)
+                saved = time.monotonic()
             if stop == Stop.ASSERTION:
                 raise ModelError(f"{program.name}: an assertion of the gateware failed "
                                  f"(its text is on standard output); {self._activity(program)}")
@@ -257,8 +310,8 @@ class RtlDevice:
             collector.add(index, images.unpack_lanes(data, self.config.act_format.bits))
         return collector.layers()
 
-    def _timeline(self, program: Program) -> list[Event]:
-        """Instructions that both started and retired, by engine and start; sets ``feeds``."""
+    def _timeline(self) -> list[Event]:
+        """Instructions that both started and retired, by engine and start."""
         starts: dict[tuple[int, int], int] = {}
         events = []
         for cycle, index, engine, retired in self.model.events().tolist():
@@ -266,6 +319,8 @@ class RtlDevice:
                 starts[engine, index] = cycle
             elif (engine, index) in starts:
                 events.append(Event(Engine(engine), index, starts[engine, index], cycle + 1))
-        feeds = self.model.feeds()
-        self.feeds = {int(i): Feed(*feeds[i].tolist()) for i in np.flatnonzero(feeds["count"])}
         return sorted(events, key=lambda event: (event.engine, event.start))
+
+    def _feeds(self) -> dict[int, Feed]:
+        feeds = self.model.feeds()
+        return {int(i): Feed(*feeds[i].tolist()) for i in np.flatnonzero(feeds["count"])}

@@ -19,7 +19,8 @@ def test_pulled_plug(rng: np.random.Generator) -> None:
     the shell idle."""
     shell = AxiShell(CONFIG)
     memory = np.zeros(1 << 14, np.uint8)
-    bus = AxiMemory(shell, memory.reshape(-1, CONFIG.bus_bytes), rng, base=BASE, prefix="", latency=(3, 20), stall=0.3)
+    bus = AxiMemory(shell, memory.reshape(-1, CONFIG.bus_bytes), rng, base=BASE, prefix="",
+                    latency=(3, 20), stall=0.3)
     cut = []
 
     async def test(ctx: Any) -> None:

@@ -30,7 +30,9 @@ from sigbit_sim.native.build import library
 from sigbit_sim.native.cache import cached_verilog
 from sigbit_sim.native.model import Hang, ModelError, Response, Stop
 from sigbit_sim.random_program import random_inputs, random_program
-from sigbit_sim.rtl import BASE, HangError, RtlDevice
+from sigbit_sim.checkpoint import CheckpointError
+from sigbit_sim.progress import Progress, array_steps
+from sigbit_sim.rtl import BASES, HangError, RtlDevice
 
 pytestmark = pytest.mark.sim
 
@@ -136,20 +138,21 @@ def test_timeline_and_feeding(rng: np.random.Generator) -> None:
     assert all(feed.count <= feed.last - feed.first + 1 for feed in device.feeds.values())
 
 
-def provoke(device: RtlDevice, case: FaultCase) -> DeviceError:
-    """Run `case` and return the error; the bus is in order afterwards."""
+def provoke(device: RtlDevice, case: FaultCase, port: int = 0) -> DeviceError:
+    """Run `case`, with its faults on `port`, and return the error; the bus is in order
+    afterwards."""
     model = device.model
     for fault in case.faults:
-        model.fault(BASE + fault.first, BASE + fault.last, Response(fault.response),
-                    write=fault.write)
-    model.hang(Hang(sum(Hang[channel] for channel in case.hang)))
+        first, last = (BASES[port] + at // device.config.ports for at in (fault.first, fault.last))
+        model.fault(first, last, Response(fault.response), write=fault.write, port=port)
+    model.hang(Hang(sum(Hang[channel] for channel in case.hang)), port=port)
     inputs = np.ones((1, *case.program.inputs[0].shape), np.int64)
     with pytest.raises(DeviceError) as error:
         device.run(case.program, inputs)
     assert not isinstance(error.value, HangError)
     assert device.model is model
     model.clear_faults()
-    model.hang(Hang.NONE)
+    model.hang(Hang.NONE, port=port)
     return error.value
 
 
@@ -181,7 +184,7 @@ def test_only_the_output_is_written(rng: np.random.Generator) -> None:
     memory = rng.integers(0, 256, END, np.uint8)
     memory[:program.instructions.size] = program.instructions
     before = memory.copy()
-    device.model.connect(memory, BASE)
+    device.model.connect([memory], BASES[:1])
     device.model.write(OFFSET["CONTROL"], regs.CONTROL_START)
     assert device.model.run(10_000, 5_000) == Stop.IRQ
     size = PIXELS * NANO.slot_bytes

@@ -35,7 +35,7 @@ class AxiMemory:
     port : Any
         Component whose attributes are the master's signals.
     data : NDArray[np.uint8]
-        The memory ``[beats, bytes of a beat]``, it may be a view; it begins at bus address ``base``.
+        The memory ``[beats, bytes of a beat]``, maybe a view; it begins at bus address ``base``.
     rng : np.random.Generator
     latency : tuple[int, int]
         Least and largest number of cycles from address to first data or from last data to response.

@@ -2,6 +2,7 @@
 //
 // The model is clocked once a cycle with what the master drove in that cycle (`clock`); what it
 // drives itself (`pins`) changes only between cycles, so there is no path through it within one.
+// Writes take effect as late as AXI allows: with the handshake of their response.
 
 #pragma once
 
@@ -91,6 +92,13 @@ public:
     using Master = MasterPins<BYTES>;
     using Pins = MemoryPins<BYTES>;
 
+    // Everything but the memory's place, for a checkpoint.
+    template <typename Archive> void state(Archive& archive) {
+        archive(pins_, last_, ar_waits_, aw_waits_, w_waits_, reads_, writes_, beats_, written_, answers_,
+                answer_, read_rate_, write_rate_, timing_, random_, faults_, hang_, now_);
+        archive.bytes(data_, size_);
+    }
+
     void connect(uint8_t* data, uint64_t base, uint64_t size) {
         data_ = data, base_ = base, size_ = size;
     }
@@ -117,7 +125,7 @@ public:
         if (m.aw.valid && pins_.awready) moved = true, accept_write(m.aw);
         if (m.wvalid && pins_.wready) moved = true, beats_.push_back(m.w);
         if (pins_.rvalid && m.rready) moved = true, pins_.rvalid = false;
-        if (pins_.bvalid && m.bready) moved = true, pins_.bvalid = false;
+        if (pins_.bvalid && m.bready) moved = true, pins_.bvalid = false, store(answer_.beats);
         last_ = m;
         ar_waits_ = m.ar.valid && !pins_.arready;
         aw_waits_ = m.aw.valid && !pins_.awready;
@@ -136,12 +144,18 @@ private:
     };
     struct Write {
         uint64_t address;
-        unsigned beats;
+        unsigned beats, taken;
         uint8_t id, response;
+    };
+    struct Written {
+        uint64_t address;
+        bool okay;
+        Beat<BYTES> beat;
     };
     struct Answer {
         uint8_t response, id;
         uint64_t ready;
+        unsigned beats;
     };
     static constexpr size_t MAX_WRITES = 8, MAX_WRITE_BEATS = 16;
 
@@ -179,32 +193,37 @@ private:
 
     void accept_write(const Address& a) {
         check_burst("AW", a);
-        writes_.push_back({a.address, a.len + 1u, a.id, OKAY});
+        writes_.push_back({a.address, a.len + 1u, 0, a.id, OKAY});
     }
 
-    // Write the beats that have both address and data.
+    // Take the beats that have both address and data; a burst that is complete is answered.
     void commit() {
         while (!writes_.empty() && !beats_.empty()) {
             Write& write = writes_.front();
             const Beat<BYTES>& beat = beats_.front();
             const uint8_t response = response_at(true, write.address);
             if (response > write.response) write.response = response;
-            if (response == OKAY) store(write.address, beat);
-            write.address += BYTES, --write.beats;
+            written_.push_back({write.address, response == OKAY, beat});
+            write.address += BYTES, --write.beats, ++write.taken;
             if (beat.last != (write.beats == 0)) violation("W: WLAST is %d with %u beats to go", beat.last,
                                                            write.beats);
             beats_.pop_front();
             if (write.beats == 0) {
-                answers_.push_back({write.response, write.id, now_ + timing_.latency});
+                answers_.push_back({write.response, write.id, now_ + timing_.latency, write.taken});
                 writes_.pop_front();
             }
         }
     }
 
-    void store(uint64_t address, const Beat<BYTES>& beat) {
-        uint8_t* to = data_ + (address - base_);
-        for (int i = 0; i < BYTES; ++i)
-            if (beat.strobe >> i & 1) to[i] = beat.data[i];
+    // Write the oldest beats.
+    void store(unsigned beats) {
+        for (; beats; --beats, written_.pop_front()) {
+            const Written& written = written_.front();
+            if (!written.okay) continue;
+            uint8_t* to = data_ + (written.address - base_);
+            for (int i = 0; i < BYTES; ++i)
+                if (written.beat.strobe >> i & 1) to[i] = written.beat.data[i];
+        }
     }
 
     uint8_t response_at(bool write, uint64_t address) const {
@@ -233,8 +252,8 @@ private:
             if (pins_.rlast) reads_.pop_front();
         }
         if (!pins_.bvalid && free(B) && !answers_.empty() && answers_.front().ready <= now_ + 1) {
-            pins_.bvalid = true;
-            pins_.bresp = answers_.front().response, pins_.bid = answers_.front().id;
+            answer_ = answers_.front();
+            pins_.bvalid = true, pins_.bresp = answer_.response, pins_.bid = answer_.id;
             answers_.pop_front();
         }
     }
@@ -248,7 +267,9 @@ private:
     std::deque<Read> reads_;
     std::deque<Write> writes_;
     std::deque<Beat<BYTES>> beats_;
+    std::deque<Written> written_;
     std::deque<Answer> answers_;
+    Answer answer_{}; // the one on the pins
     Bandwidth read_rate_, write_rate_;
     Timing timing_{40, 1, 1, 0, 0};
     Random random_{0};

@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.ports import axi_prefixes
 from sigbit_sim.native.cache import cached_folder, cached_verilog, key_of
 from sigbit_sim.toolchain import (
     ToolchainError,
@@ -22,7 +23,7 @@ from sigbit_sim.toolchain import (
 )
 
 _SOURCES = Path(__file__).parent
-_CPP = ("harness.cpp", "axi_memory.h", "trace.h")
+_CPP = ("harness.cpp", "archive.h", "axi_memory.h", "trace.h")
 _LIBRARY = "libsigbit.so"
 _TOP = "sigbit_accelerator"
 
@@ -65,7 +66,8 @@ def _build(config: ArchConfig, verilog: str, asserts: bool, into: Path) -> None:
         _call([str(verilator.command), "--cc", "--build", "-j", str(os.cpu_count() or 1),
                "--top-module", _TOP, "--prefix", "Vsigbit", "--Mdir", "obj", "-Wno-fatal",
                "-Wno-lint", "-O3", "--x-assign", "fast", "--x-initial", "fast",
-               "--assert" if asserts else "--no-assert", "--no-timing",
+               "--assert" if asserts else "--no-assert", "--no-timing", "--savable",
+               "--output-split", "5000", "--output-split-cfuncs", "2000",
                "-CFLAGS", "-fPIC -march=native",
                "-MAKEFLAGS", "OPT_FAST=-O2 OPT_SLOW=-O0", "top.v"],
               work, env)
@@ -94,13 +96,16 @@ def ports_header(config: ArchConfig) -> str:
         f"    if (t.trace_act_{bank}_valid)\n"
         f"        f({bank}, t.trace_act_{bank}_word, bytes(t.trace_act_{bank}_data));"
         for bank in range(config.pixels))
+    drives = "\n".join(f"    case {port}: SIGBIT_DRIVE({prefix}); break;"
+                       for port, prefix in enumerate(axi_prefixes(config)))
+    samples = drives.replace("DRIVE", "SAMPLE")
     return f"""// Generated from the ArchConfig {config.name!r}, {config.digest}.
 #pragma once
 
 namespace sigbit {{
 
-constexpr int BUS_BYTES = {config.bus_bytes}, SLOT_BYTES = {config.slot_bytes};
-constexpr int PIXELS = {config.pixels};
+constexpr int PORTS = {config.ports}, PORT_BYTES = {config.port_bytes};
+constexpr int SLOT_BYTES = {config.slot_bytes}, PIXELS = {config.pixels};
 constexpr int BURST_BEATS = {config.burst_beats}, OUTSTANDING_READS = {config.outstanding_reads};
 constexpr size_t ACT_SLOTS = {config.act_slots};
 
@@ -112,6 +117,35 @@ template <std::size_t N> const EData* bytes(const VlWide<N>& port) {{ return por
 // Call f(bank, word, data) for every bank of the activation memory that is written.
 template <typename F> void written_banks(const Vsigbit& t, F f) {{
 {banks}
+}}
+
+#define SIGBIT_DRIVE(P)                                                              \\
+    t.P##arready = p.arready, t.P##awready = p.awready, t.P##wready = p.wready,      \\
+    t.P##rvalid = p.rvalid, t.P##rlast = p.rlast, t.P##rresp = p.rresp,              \\
+    t.P##rid = p.rid, t.P##bvalid = p.bvalid, t.P##bresp = p.bresp, t.P##bid = p.bid; \\
+    if (p.rvalid) std::memcpy(bytes(t.P##rdata), p.rdata, PORT_BYTES)
+
+#define SIGBIT_SAMPLE(P)                                                             \\
+    m.ar = {{bool(t.P##arvalid), t.P##araddr, t.P##arlen, t.P##arsize, t.P##arburst, t.P##arid}}; \\
+    m.aw = {{bool(t.P##awvalid), t.P##awaddr, t.P##awlen, t.P##awsize, t.P##awburst, t.P##awid}}; \\
+    m.rready = t.P##rready, m.bready = t.P##bready, m.wvalid = t.P##wvalid;          \\
+    if (t.P##wvalid) {{                                                              \\
+        std::memcpy(m.w.data, bytes(t.P##wdata), PORT_BYTES);                        \\
+        m.w.strobe = t.P##wstrb, m.w.last = t.P##wlast;                              \\
+    }}
+
+// Put what a memory drives on the port.
+inline void drive_port(Vsigbit& t, int port, const MemoryPins<PORT_BYTES>& p) {{
+    switch (port) {{
+{drives}
+    }}
+}}
+
+// Read what the accelerator drives on the port.
+inline void sample_port(const Vsigbit& t, int port, MasterPins<PORT_BYTES>& m) {{
+    switch (port) {{
+{samples}
+    }}
 }}
 
 }} // namespace sigbit

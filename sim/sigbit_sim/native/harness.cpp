@@ -4,11 +4,13 @@
 // depends on it. A cycle: drive the inputs, settle with the clock low, sample the outputs, clock
 // edge. Functions prefixed `sb_` are called from `model.py`, which holds the matching declarations.
 
+#include <array>
 #include <memory>
 
 #include "Vsigbit.h"
 #include "verilated.h"
 
+#include "archive.h"
 #include "axi_memory.h"
 #include "trace.h"
 
@@ -16,12 +18,12 @@
 
 namespace sigbit {
 
-using Memory = AxiMemory<BUS_BYTES, BURST_BEATS, OUTSTANDING_READS>;
+using Memory = AxiMemory<PORT_BYTES, BURST_BEATS, OUTSTANDING_READS>;
 
 enum Stop { BUDGET, IRQ, IDLE, ASSERTION };
 
 struct State {
-    uint64_t cycle, idle, reads, writes;
+    uint64_t cycle, idle, reads, writes, finished, fed; // the last two: of this run
     uint32_t started[ENGINES], retired[ENGINES];
 };
 
@@ -46,7 +48,9 @@ public:
         const uint32_t traced = observe();
         top_->clk = 1;
         top_->eval();
-        if (memory.clock(master_, cycle_) | traced) progress_ = cycle_;
+        bool moved = traced;
+        for (int port = 0; port < PORTS; ++port) moved |= memories[port].clock(masters_[port], cycle_);
+        if (moved) progress_ = cycle_;
         ++cycle_;
     }
 
@@ -90,38 +94,54 @@ public:
     }
 
     State state() const {
-        State s{cycle_, cycle_ - progress_, memory.reads_outstanding(), memory.writes_outstanding(), {}, {}};
+        State s{cycle_, cycle_ - progress_, 0, 0, trace.finished(), trace.fed(), {}, {}};
+        for (const Memory& memory : memories)
+            s.reads += memory.reads_outstanding(), s.writes += memory.writes_outstanding();
         for (int e = 0; e < ENGINES; ++e) s.started[e] = trace.started(e), s.retired[e] = trace.retired(e);
         return s;
     }
 
-    Memory memory;
+    bool save(const char* path) {
+        VerilatedSave file;
+        file.open(path);
+        if (!file.isOpen()) return false;
+        file << *top_;
+        Save archive(file);
+        state(archive);
+        file.close();
+        return true;
+    }
+
+    bool restore(const char* path) {
+        VerilatedRestore file;
+        file.open(path);
+        if (!file.isOpen()) return false;
+        file >> *top_;
+        Restore archive(file);
+        state(archive);
+        file.close();
+        return true;
+    }
+
+    std::array<Memory, PORTS> memories;
     Trace<SLOT_BYTES> trace{ACT_SLOTS};
 
 private:
     static constexpr int REGISTER_CYCLES = 1000;
 
+    template <typename A> void state(A& archive) {
+        archive(masters_, lite_, irq_, cycle_, progress_);
+        trace.state(archive);
+        for (Memory& memory : memories) memory.state(archive);
+    }
+
     void drive() {
-        const auto& p = memory.pins();
-        top_->m_axi_arready = p.arready, top_->m_axi_awready = p.awready, top_->m_axi_wready = p.wready;
-        top_->m_axi_rvalid = p.rvalid, top_->m_axi_rlast = p.rlast;
-        top_->m_axi_rresp = p.rresp, top_->m_axi_rid = p.rid;
-        if (p.rvalid) std::memcpy(bytes(top_->m_axi_rdata), p.rdata, BUS_BYTES);
-        top_->m_axi_bvalid = p.bvalid, top_->m_axi_bresp = p.bresp, top_->m_axi_bid = p.bid;
+        for (int port = 0; port < PORTS; ++port) drive_port(*top_, port, memories[port].pins());
     }
 
     void sample() {
         const Vsigbit& t = *top_;
-        master_.ar = {bool(t.m_axi_arvalid), t.m_axi_araddr, t.m_axi_arlen, t.m_axi_arsize, t.m_axi_arburst,
-                      t.m_axi_arid};
-        master_.aw = {bool(t.m_axi_awvalid), t.m_axi_awaddr, t.m_axi_awlen, t.m_axi_awsize, t.m_axi_awburst,
-                      t.m_axi_awid};
-        master_.rready = t.m_axi_rready, master_.bready = t.m_axi_bready;
-        master_.wvalid = t.m_axi_wvalid;
-        if (t.m_axi_wvalid) {
-            std::memcpy(master_.w.data, bytes(t.m_axi_wdata), BUS_BYTES);
-            master_.w.strobe = t.m_axi_wstrb, master_.w.last = t.m_axi_wlast;
-        }
+        for (int port = 0; port < PORTS; ++port) sample_port(t, port, masters_[port]);
         lite_ = {bool(t.s_axil_awready), bool(t.s_axil_wready), bool(t.s_axil_bvalid), bool(t.s_axil_arready),
                  bool(t.s_axil_rvalid), t.s_axil_bresp, t.s_axil_rresp, t.s_axil_rdata};
         irq_ = t.irq;
@@ -153,7 +173,7 @@ private:
 
     VerilatedContext context_;
     std::unique_ptr<Vsigbit> top_;
-    MasterPins<BUS_BYTES> master_{};
+    std::array<MasterPins<PORT_BYTES>, PORTS> masters_{};
     Lite lite_{};
     bool irq_ = false;
     uint64_t cycle_ = 0, progress_ = 0;
@@ -168,16 +188,19 @@ extern "C" {
 Harness* sb_new() { return new Harness; }
 void sb_free(Harness* h) { delete h; }
 
-void sb_memory(Harness* h, uint8_t* data, uint64_t base, uint64_t size) { h->memory.connect(data, base, size); }
-void sb_timing(Harness* h, const sigbit::Timing* timing) { h->memory.timing(*timing); }
-void sb_hang(Harness* h, uint32_t channels) { h->memory.hang(channels); }
-void sb_fault(Harness* h, int write, uint64_t first, uint64_t last, int response) {
-    h->memory.fault({bool(write), first, last, uint8_t(response)});
+void sb_memory(Harness* h, int port, uint8_t* data, uint64_t base, uint64_t size) {
+    h->memories[port].connect(data, base, size);
 }
-void sb_clear_faults(Harness* h) { h->memory.clear_faults(); }
-uint64_t sb_violations(Harness* h) { return h->memory.violations().size(); }
-const char* sb_violation(Harness* h, uint64_t i) { return h->memory.violations()[i].c_str(); }
-void sb_clear_violations(Harness* h) { h->memory.clear_violations(); }
+void sb_timing(Harness* h, int port, const sigbit::Timing* timing) { h->memories[port].timing(*timing); }
+void sb_hang(Harness* h, int port, uint32_t channels) { h->memories[port].hang(channels); }
+void sb_fault(Harness* h, int port, int write, uint64_t first, uint64_t last, int response) {
+    h->memories[port].fault({bool(write), first, last, uint8_t(response)});
+}
+void sb_clear_faults(Harness* h, int port) { h->memories[port].clear_faults(); }
+uint64_t sb_violations(Harness* h, int port) { return h->memories[port].violations().size(); }
+const char* sb_violation(Harness* h, int port, uint64_t i) { return h->memories[port].violations()[i].c_str(); }
+int sb_save(Harness* h, const char* path) { return h->save(path); }
+int sb_restore(Harness* h, const char* path) { return h->restore(path); }
 
 int sb_write(Harness* h, uint32_t address, uint32_t value, uint32_t strobe) {
     return h->write(address, value, strobe);
@@ -188,7 +211,6 @@ void sb_state(Harness* h, sigbit::State* state) { *state = h->state(); }
 
 void sb_watch(Harness* h, const sigbit::Watch* watch) { h->trace.watch(*watch); }
 void sb_begin(Harness* h, int log) { h->begin(log); }
-uint64_t sb_origin(Harness* h) { return h->trace.origin(); }
 uint64_t sb_events(Harness* h, const sigbit::Event** events) {
     return *events = h->trace.events().data(), h->trace.events().size();
 }

@@ -1,11 +1,11 @@
-"""The native harness in Python: one accelerator in reset state, its memory and its trace.
+"""The native harness in Python: one accelerator in reset state, its memories and its trace.
 
-Calls return to Python only at the end of a slice of cycles; the memory is a NumPy array that both
-sides see.
+Calls return to Python only at the end of a slice of cycles; the memories, one a port, are NumPy
+arrays that both sides see.
 """
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from fractions import Fraction
@@ -60,7 +60,8 @@ class _Timing(ctypes.Structure):
 
 class _State(ctypes.Structure):
     _fields_ = [("cycle", ctypes.c_uint64), ("idle", ctypes.c_uint64), ("reads", ctypes.c_uint64),
-                ("writes", ctypes.c_uint64), ("started", ctypes.c_uint32 * 3),
+                ("writes", ctypes.c_uint64), ("finished", ctypes.c_uint64),
+                ("fed", ctypes.c_uint64), ("started", ctypes.c_uint32 * 3),
                 ("retired", ctypes.c_uint32 * 3)]
 
 
@@ -76,12 +77,18 @@ _FEED = np.dtype([("first", "u8"), ("last", "u8"), ("count", "u8")])
 
 @dataclass(frozen=True)
 class State:
-    """Where the accelerator stands; by engine, the last instruction started and retired."""
+    """Where the accelerator stands; by engine, the last instruction started and retired.
+
+    ``finished`` counts the instructions retired in this run (all but ``SEG`` and ``OUT``), ``fed``
+    the cycles in which the array was fed.
+    """
 
     cycle: int
     idle: int
     reads: int
     writes: int
+    finished: int
+    fed: int
     started: dict[Engine, int | None]
     retired: dict[Engine, int | None]
 
@@ -92,11 +99,13 @@ def _load(path: Path) -> ctypes.CDLL:
     pointer = ctypes.POINTER(ctypes.c_void_p)
     signatures = {
         "sb_new": (handle,), "sb_free": (None, handle),
-        "sb_memory": (None, handle, ctypes.c_void_p, u64, u64),
-        "sb_timing": (None, handle, ctypes.POINTER(_Timing)), "sb_hang": (None, handle, u32),
-        "sb_fault": (None, handle, i32, u64, u64, i32), "sb_clear_faults": (None, handle),
-        "sb_violations": (u64, handle), "sb_violation": (ctypes.c_char_p, handle, u64),
-        "sb_clear_violations": (None, handle),
+        "sb_memory": (None, handle, i32, ctypes.c_void_p, u64, u64),
+        "sb_timing": (None, handle, i32, ctypes.POINTER(_Timing)),
+        "sb_hang": (None, handle, i32, u32),
+        "sb_fault": (None, handle, i32, i32, u64, u64, i32),
+        "sb_clear_faults": (None, handle, i32),
+        "sb_violations": (u64, handle, i32), "sb_violation": (ctypes.c_char_p, handle, i32, u64),
+        "sb_save": (i32, handle, ctypes.c_char_p), "sb_restore": (i32, handle, ctypes.c_char_p),
         "sb_write": (i32, handle, u32, u32, u32),
         "sb_read": (i32, handle, u32, ctypes.POINTER(u32)),
         "sb_run": (i32, handle, u64, u64), "sb_state": (None, handle, ctypes.POINTER(_State)),
@@ -111,7 +120,7 @@ def _load(path: Path) -> ctypes.CDLL:
 
 
 class Model:
-    """One accelerator out of reset; ``connect`` gives it a memory before it may use its bus.
+    """One accelerator out of reset; ``connect`` gives it memories before it may use its bus.
 
     Parameters
     ----------
@@ -125,7 +134,7 @@ class Model:
         self._lib = _load(path)
         self._handle = self._lib.sb_new()
         self._keep: tuple[object, ...] = ()
-        self._memory = np.zeros(0, np.uint8)
+        self._memories: tuple[NDArray[np.uint8], ...] = ()
 
     def close(self) -> None:
         """Free the model; nothing else may be called after it."""
@@ -137,16 +146,25 @@ class Model:
         if getattr(self, "_handle", None):
             self.close()
 
-    def connect(self, memory: NDArray[np.uint8], base: int) -> None:
-        """Make `memory` what the bus sees from address `base` on; it is shared, not copied."""
-        if not memory.flags.c_contiguous or memory.dtype != np.uint8:
-            raise ValueError("memory must be a contiguous array of bytes")
-        self._memory = memory
-        self._lib.sb_memory(self._handle, memory.ctypes.data, base, memory.size)
+    def connect(self, memories: Sequence[NDArray[np.uint8]], bases: Sequence[int]) -> None:
+        """Make ``memories[i]`` what port i sees from address ``bases[i]`` on; they are shared, not
+        copied."""
+        for port, (memory, base) in enumerate(zip(memories, bases, strict=True)):
+            if not memory.flags.c_contiguous or memory.dtype != np.uint8:
+                raise ValueError("a memory must be a contiguous array of bytes")
+            self._lib.sb_memory(self._handle, self._port(port), memory.ctypes.data, base,
+                                memory.size)
+        self._memories = tuple(memories)
+
+    def _port(self, port: int) -> int:
+        if not 0 <= port < self.config.ports:
+            raise ValueError(f"{self.config.name} has {self.config.ports} ports, there is no port "
+                             f"{port}")
+        return port
 
     def timing(self, latency: int = 40, bandwidth: Fraction | float = 1, stall: float = 0.0,
-               seed: int = 0) -> None:
-        """Set the memory's speed.
+               seed: int = 0, *, port: int | None = None) -> None:
+        """Set the speed of a port's memory, or of all of them; every port draws its own pauses.
 
         `latency` is in cycles from the acceptance of a read burst to its first data, and from the
         last write data of a burst to its response; `bandwidth` in data beats a cycle in each
@@ -159,27 +177,43 @@ class Model:
             raise ValueError(f"bandwidth must be in (0, 1] beats a cycle, not {bandwidth}")
         if not 0 <= stall < 1:
             raise ValueError(f"stall must be a probability in [0, 1), not {stall}")
-        timing = _Timing(latency, rate.numerator, rate.denominator, round(stall * _STALL_UNIT),
-                         seed)
-        self._lib.sb_timing(self._handle, ctypes.byref(timing))
+        for k in range(self.config.ports) if port is None else (self._port(port),):
+            timing = _Timing(latency, rate.numerator, rate.denominator,
+                             round(stall * _STALL_UNIT), seed + (k << 32))
+            self._lib.sb_timing(self._handle, k, ctypes.byref(timing))
 
-    def fault(self, first: int, last: int, response: Response, *, write: bool) -> None:
-        """Answer reads (or writes) of bus addresses `first` to `last` with `response`."""
-        self._lib.sb_fault(self._handle, write, first, last, response)
+    def fault(self, first: int, last: int, response: Response, *, write: bool,
+              port: int = 0) -> None:
+        """Answer a port's reads (or writes) of bus addresses `first` to `last` with `response`."""
+        self._lib.sb_fault(self._handle, self._port(port), write, first, last, response)
 
     def clear_faults(self) -> None:
         """Forget all faults."""
-        self._lib.sb_clear_faults(self._handle)
+        for port in range(self.config.ports):
+            self._lib.sb_clear_faults(self._handle, port)
 
-    def hang(self, channels: Hang) -> None:
-        """Stop these channels of the memory, let the others go on."""
-        self._lib.sb_hang(self._handle, channels)
+    def hang(self, channels: Hang, *, port: int = 0) -> None:
+        """Stop these channels of a port's memory, let the others go on."""
+        self._lib.sb_hang(self._handle, self._port(port), channels)
 
     @property
     def violations(self) -> list[str]:
-        """Breaches of the AXI protocol by the accelerator so far."""
-        count = self._lib.sb_violations(self._handle)
-        return [self._lib.sb_violation(self._handle, i).decode() for i in range(count)]
+        """Breaches of the AXI protocol by the accelerator so far, port by port."""
+        lib, handle = self._lib, self._handle
+        return [lib.sb_violation(handle, port, i).decode() for port in range(self.config.ports)
+                for i in range(lib.sb_violations(handle, port))]
+
+    def save(self, path: Path) -> None:
+        """Write everything that the simulation is into a file: accelerator, memories, trace, what
+        the watch has copied."""
+        if not self._lib.sb_save(self._handle, str(path).encode()):
+            raise OSError(f"cannot write {path}")
+
+    def restore(self, path: Path) -> None:
+        """Go on from :meth:`save`'s file, in a model of the same library with memories of the same
+        sizes connected and the same watch set."""
+        if not self._lib.sb_restore(self._handle, str(path).encode()):
+            raise OSError(f"cannot read {path}")
 
     def write(self, offset: int, value: int, strobe: int = 15) -> None:
         """Write a register."""
@@ -208,7 +242,8 @@ class Model:
         self._lib.sb_state(self._handle, ctypes.byref(raw))
         started, retired = ({e: None if row[e] == _NONE else int(row[e]) for e in Engine}
                             for row in (raw.started, raw.retired))
-        return State(raw.cycle, raw.idle, raw.reads, raw.writes, started, retired)
+        return State(raw.cycle, raw.idle, raw.reads, raw.writes, raw.finished, raw.fed, started,
+                     retired)
 
     def watch(self, slots: Mapping[int, NDArray[np.int64]]) -> "Watch":
         """Copy ``slots[index]`` when instruction ``index`` retires; replaces the last watch."""

@@ -36,6 +36,15 @@ template <int SLOT_BYTES> class Trace {
 public:
     explicit Trace(size_t slots) : shadow_(slots * SLOT_BYTES) {}
 
+    // Everything but the watch itself, for a checkpoint; the same watch must be set.
+    template <typename Archive> void state(Archive& archive) {
+        archive(shadow_, events_, feeds_, started_, retired_, origin_, finished_, fed_, log_);
+        if (watch_.taken) {
+            archive.bytes(watch_.data, watch_.offsets[watch_.count] * SLOT_BYTES);
+            archive.bytes(watch_.taken, watch_.count);
+        }
+    }
+
     void watch(const Watch& watch) {
         watch_ = watch;
         watch_of_.clear();
@@ -47,7 +56,7 @@ public:
 
     // Forget the last run; cycles count from `now` on. `log` keeps the events of the run.
     void begin(uint64_t now, bool log) {
-        origin_ = now, log_ = log;
+        origin_ = now, log_ = log, finished_ = fed_ = 0;
         events_.clear();
         feeds_.clear();
         for (auto& index : started_) index = NONE;
@@ -65,13 +74,14 @@ public:
     }
 
     void retire(Engine engine, uint32_t index, uint64_t now) {
-        retired_[engine] = index;
+        retired_[engine] = index, ++finished_;
         if (log_) events_.push_back({now - origin_, index, uint16_t(engine), 1});
         if (engine == COMPUTE && index < watch_of_.size() && watch_of_[index] != NONE)
             snapshot(watch_of_[index]);
     }
 
     void feed(uint64_t now) {
+        ++fed_;
         const uint32_t index = started_[COMPUTE];
         if (index == NONE) return;
         if (feeds_.size() <= index) feeds_.resize(index + 1);
@@ -80,7 +90,8 @@ public:
         feed.last = now - origin_;
     }
 
-    uint64_t origin() const { return origin_; }
+    uint64_t finished() const { return finished_; }
+    uint64_t fed() const { return fed_; }
     const std::vector<Event>& events() const { return events_; }
     const std::vector<Feed>& feeds() const { return feeds_; }
     const std::vector<uint8_t>& shadow() const { return shadow_; }
@@ -104,7 +115,7 @@ private:
     std::vector<Event> events_;
     std::vector<Feed> feeds_;
     uint32_t started_[ENGINES] = {NONE, NONE, NONE}, retired_[ENGINES] = {NONE, NONE, NONE};
-    uint64_t origin_ = 0;
+    uint64_t origin_ = 0, finished_ = 0, fed_ = 0; // instructions retired, cycles fed in this run
     bool log_ = false;
 };
 
