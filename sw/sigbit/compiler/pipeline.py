@@ -67,7 +67,11 @@ PASSES = (
     Pass("memory", lambda n, c: place(n, c.config), lambda a, b, c: verify_placed(a, c.config)),
     Pass("tiles", lambda n, c: tile(n, c.config), lambda a, b, c: verify_tiled(a, c.config)),
     Pass("stage", lambda n, c: stage(n, c.config), lambda a, b, c: verify_staged(a, c.config)),
-    Pass("schedule", lambda n, c: schedule(n, c.config), lambda a, b, c: verify_schedule(a, b)),
+    Pass(
+        "schedule",
+        lambda n, c: schedule(n, c.config),
+        lambda a, b, c: verify_schedule(a, b, c.config),
+    ),
     Pass(
         "dependences",
         lambda n, c: synchronize(n, c.config),

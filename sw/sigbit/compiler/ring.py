@@ -1,40 +1,30 @@
 """Allocation in a memory that is filled round and round, in the order of use."""
 
-from dataclasses import dataclass
-
-
-@dataclass
-class _Entry:
-    """``size`` items from ``start`` on hold the constants called ``key``; tile ``user`` reads them
-    last."""
-
-    key: bytes
-    start: int
-    size: int
-    user: int
+import numpy as np
 
 
 class Ring:
     """Places constants one behind the other, from the start again when the end is reached."""
 
     def __init__(self, size: int) -> None:
-        self._size = size
         self._head = 0
-        self._entries: dict[bytes, _Entry] = {}
+        self._users = np.full(size, -1, np.int64)
+        self._places: dict[bytes, slice] = {}
 
     def place(self, key: bytes, size: int, user: int) -> tuple[int, bool, int]:
-        """Place ``size`` items for tile ``user``: (first item, whether they must be loaded, last
-        tile that used this part before or -1)."""
-        held = self._entries.get(key)
-        if held:
-            held.user = user
-            return held.start, False, -1
-        start = self._head if self._head + size <= self._size else 0
-        evicted = [
-            e for e in self._entries.values() if e.start < start + size and start < e.start + e.size
-        ]
-        for entry in evicted:
-            del self._entries[entry.key]
-        self._entries[key] = _Entry(key, start, size, user)
-        self._head = start + size
-        return start, True, max((e.user for e in evicted), default=-1)
+        """Place ``size`` items called ``key`` for tile ``user``: (first item, whether they must be
+        loaded, last tile that used any of these items before or -1)."""
+        place = self._places.get(key)
+        if place:
+            self._users[place] = user
+            return place.start, False, -1
+        start = self._head if self._head + size <= self._users.size else 0
+        end = start + size
+        for other, taken in list(self._places.items()):
+            if taken.start < end and start < taken.stop:
+                del self._places[other]
+        after = int(self._users[start:end].max())
+        self._places[key] = slice(start, end)
+        self._users[start:end] = user
+        self._head = end
+        return start, True, after

@@ -17,7 +17,7 @@ from sigbit.compiler.cost import issue_cycles
 from sigbit.compiler.errors import require
 from sigbit.compiler.memory import Placed
 from sigbit.compiler.moves import Fetch
-from sigbit.compiler.stage import Bytes, Staged
+from sigbit.compiler.stage import Bytes, Staged, verify_constants
 from sigbit.compiler.tiles import Tile
 from sigbit.compiler.window import WindowMap, window_map
 from sigbit_hw.arch.config import ArchConfig
@@ -185,9 +185,10 @@ def _move_cycles(instr: Instr, config: ArchConfig) -> int:
     return max(instr.beats, runs) if moves else instr.beats
 
 
-def verify_schedule(scheduled: Scheduled, staged: Staged) -> None:
-    """Every fetch, tile and store appears once; a tile's fetches come before it, and a fetch after
-    the tiles and stores whose memory it takes; a store comes right after its tile."""
+def verify_schedule(scheduled: Scheduled, staged: Staged, config: ArchConfig) -> None:
+    """Every fetch, tile and store appears once; a tile's fetches come before it, its constants are
+    on chip, and a fetch comes after the tiles and stores whose memory it takes; a store comes right
+    after its tile."""
     tiles = stores = 0
     fetched = np.zeros(len(staged.fetches), bool)
     needs = np.array([f.need for f in staged.fetches], np.int64)
@@ -228,3 +229,6 @@ def verify_schedule(scheduled: Scheduled, staged: Staged) -> None:
             own.append(step.instr)
     whole = bool(fetched.all()) and tiles == len(staged.tiles) and stores == len(staged.stores)
     require(whole and not own, "fetches, tiles or stores were lost")
+    fetch_or_tile = [s for s in scheduled.steps if s.fetch >= 0 or s.tile >= 0]
+    events = [staged.fetches[s.fetch] if s.fetch >= 0 else s.tile for s in fetch_or_tile]
+    verify_constants(staged, events, config)

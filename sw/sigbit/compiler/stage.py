@@ -2,7 +2,8 @@
 memory."""
 
 import hashlib
-import itertools
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -135,38 +136,45 @@ def _depths(config: ArchConfig) -> dict[LoadKind, int]:
 
 def verify_staged(staged: Staged, config: ArchConfig) -> None:
     """Fetched in order of need, each tile finds its constants on chip at the addresses it uses;
-    fetches can come after what they have to wait for; every row that is stored or loaded is."""
+    fetches can come after what they have to wait for; every value is loaded and stored once."""
+    fetches, needs = staged.fetches, [f.need for f in staged.fetches]
+    require(needs == sorted(needs), "fetches are not in order of need")
+    for fetch in fetches:
+        late = max([fetch.after, *(s.after for s in staged.stores[: fetch.stores][-1:])])
+        require(late < max(fetch.need, 1), f"a fetch for tile {fetch.need} must wait for {late}")
+    events: list[Fetch | int] = []
+    for tile in range(len(staged.tiles)):
+        events += fetches[bisect_left(needs, tile) : bisect_right(needs, tile)]
+        events.append(tile)
+    verify_constants(staged, events, config)
+    values = staged.placed.network.values.values()
+    loads = sorted(v.load.memory for v in values if v.load)
+    found = sorted(f.region for f in fetches if f.region not in ("", CONSTANTS))
+    require(found == loads, "not every value is loaded once")
+    stores = sorted(v.store.memory for v in values if v.store)
+    require(sorted(s.region for s in staged.stores) == stores, "not every value is stored once")
+
+
+def verify_constants(staged: Staged, events: Iterable[Fetch | int], config: ArchConfig) -> None:
+    """With fetches and tiles (their indices) in the order of ``events``, each tile finds its
+    constants on chip at the addresses it uses."""
     depths, items = _depths(config), _items(config)
     memory = {kind: np.zeros((depths[kind], items[kind]), np.uint8) for kind in depths}
-    fetches = list(staged.fetches)
-    ordered = all(a.need <= b.need for a, b in itertools.pairwise(fetches))
-    require(ordered, "fetches are not in order of need")
-    done = 0
-    for index, tile in enumerate(staged.tiles):
-        while done < len(fetches) and fetches[done].need <= index:
-            fetch = fetches[done]
-            i = fetch.instr
-            done += 1
-            late = max([fetch.after, *(s.after for s in staged.stores[: fetch.stores])])
-            require(late < index, f"a fetch for tile {index} must wait for {late}")
-            if fetch.region == CONSTANTS:
-                kind = LoadKind(i.kind)
-                require(i.dst + i.n0 <= depths[kind], f"tile {index}: {kind.name} out of range")
+    for event in events:
+        if isinstance(event, Fetch):
+            if event.region == CONSTANTS:
+                i, kind = event.instr, LoadKind(event.instr.kind)
+                require(i.dst + i.n0 <= depths[kind], f"{kind.name} out of range")
                 data = staged.constants[i.address : i.address + i.n0 * items[kind]]
                 memory[kind][i.dst : i.dst + i.n0] = data.reshape(i.n0, -1)
-        out = tile.out
+            continue
+        tile = staged.tiles[event]
         starts = {
             LoadKind.WEIGHTS: tile.execute.weights,
-            LoadKind.PARAMS: out.param if out else 0,
-            LoadKind.TABLE: out.table if out else 0,
+            LoadKind.PARAMS: tile.out.param if tile.out else 0,
+            LoadKind.TABLE: tile.out.table if tile.out else 0,
         }
         for kind, data in _constants_of(tile).items():
             count = data.size // items[kind]
             held = memory[kind][starts[kind] : starts[kind] + count].ravel()
-            require(np.array_equal(held, data), f"tile {index} finds wrong {kind.name}")
-    values = staged.placed.network.values.values()
-    loads = sorted((v.load.memory, v.load.first) for v in values if v.load)
-    found = sorted(f.region for f in fetches if f.region not in ("", CONSTANTS))
-    require(found == [region for region, _ in loads], "not every value is loaded once")
-    stores = sorted(v.store.memory for v in values if v.store)
-    require(sorted(s.region for s in staged.stores) == stores, "not every value is stored once")
+            require(np.array_equal(held, data), f"tile {event} finds wrong {kind.name}")
