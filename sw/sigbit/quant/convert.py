@@ -5,12 +5,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sigbit.ir.integer import Conv, Input, IntegerGraph, MaxPool, Node, Source, TensorType
+from sigbit.ir.integer import Conv, Gather, Input, IntegerGraph, MaxPool, Node, Source, TensorType
 from sigbit.quant.errors import QuantizationError
 from sigbit.quant.integer_model import IntegerModel
 from sigbit.quant.layer import Deployed, QuantLayer
-from sigbit.quant.prepare import PreparedModel, QuantInput, QuantMaxPool
-from sigbit.quant.requant import table_of
+from sigbit.quant.modules import QuantGather, QuantInput, QuantMaxPool
+from sigbit.quant.moves import QuantMove, QuantSquare
+from sigbit.quant.plans import Shape, tensors_of
+from sigbit.quant.prepare import PreparedModel
 from sigbit.quant.spec import ActGrid
 
 Ints = NDArray[np.int64]
@@ -27,7 +29,7 @@ def convert(prepared: PreparedModel) -> IntegerModel:
 
 
 def integer_graph(prepared: PreparedModel) -> IntegerGraph:
-    """The integer graph of ``prepared``."""
+    """The integer graph of ``prepared``; equal weights are one array."""
     for name, value in prepared.named_parameters():
         if not bool(torch.isfinite(value).all()):
             raise QuantizationError(
@@ -36,33 +38,31 @@ def integer_graph(prepared: PreparedModel) -> IntegerGraph:
     spec, plan = prepared.spec, prepared.plan
     nodes: list[Node] = []
     scales: dict[str, Tensor] = {}
+    arrays: dict[object, Ints] = {}
     for p in plan.layers:
         module = prepared.quant_module(p.name)
         grid = module.grid
+        in_scales = [scales[t] for t in tensors_of(p)]
         if isinstance(module, QuantInput):
-            scales[p.name] = module.scale.double()
-            nodes.append(
-                Input(p.name, _type(p.shape, grid, scales[p.name]), module.low, module.high)
-            )
+            scale = module.scale.double()
+            nodes.append(Input(p.name, _type(p.shape, grid, scale), module.low, module.high))
         elif isinstance(module, QuantMaxPool):
-            plan_ = module.plan
-            scales[p.name] = scales[plan_.tensor]
+            q, scale = module.plan, in_scales[0]
+            kind = _type(p.shape, grid, scale)
             nodes.append(
-                MaxPool(
-                    p.name,
-                    plan_.tensor,
-                    plan_.kernel,
-                    plan_.stride,
-                    plan_.padding,
-                    _type(p.shape, grid, scales[p.name]),
-                    location=plan_.location,
-                )
+                MaxPool(p.name, q.tensor, q.kernel, q.stride, q.padding, kind, location=q.location)
             )
+        elif isinstance(module, QuantGather):
+            g, scale = module.plan, in_scales[0]
+            channels = np.array(g.channels, np.int64)
+            kind = _type(p.shape, grid, scale)
+            nodes.append(Gather(p.name, g.tensors, channels, kind, location=g.location))
         else:
             with torch.no_grad():
-                deployed = module.deploy([scales[s.tensor] for s in module.plan.sources])
-            scales[p.name] = deployed.out_scale
-            nodes.append(_conv(module, deployed))
+                deployed = module.deploy(in_scales)
+            scale = deployed.out_scale
+            nodes.append(_conv(module, deployed, spec.acc_bits, arrays))
+        scales[p.name] = scale
     outputs = tuple(tensor for tensor, _ in plan.outputs)
     return IntegerGraph(
         prepared.graph_name,
@@ -74,7 +74,7 @@ def integer_graph(prepared: PreparedModel) -> IntegerGraph:
     )
 
 
-def _type(shape: tuple[int, int, int], grid: ActGrid, scale: Tensor) -> TensorType:
+def _type(shape: Shape, grid: ActGrid, scale: Tensor) -> TensorType:
     return TensorType(shape, grid.planes, float(scale), grid.zero)
 
 
@@ -82,16 +82,32 @@ def _ints(x: Tensor) -> Ints:
     return x.detach().cpu().double().numpy().astype(np.int64)
 
 
-def _conv(layer: QuantLayer, deployed: Deployed) -> Conv:
-    """The integer node of a layer; the biases take over what the zeros of its sources add."""
-    plan, r = layer.plan, deployed.requantization
-    sources, bias = [], _ints(r.bias)
+def _conv(
+    layer: QuantLayer | QuantMove | QuantSquare,
+    deployed: Deployed,
+    acc_bits: int,
+    arrays: dict[object, Ints],
+) -> Conv:
+    """The integer node of a sum; the biases take over what the zeros of its sources add."""
+    plan = layer.plan
+    sources, bias = [], _ints(deployed.bias)
     low, high = bias.copy(), bias.copy()
     for source, terms, weights, grid in zip(
-        plan.sources, layer.terms, map(_ints, deployed.weights), layer.in_grids, strict=True
+        layer.sources, layer.terms, map(_ints, deployed.weights), layer.in_grids, strict=True
     ):
-        groups = 1 if source.dense else len(weights)
-        sources.append(Source(source.tensor, weights, terms, source.stride, source.padding, groups))
+        weights = arrays.setdefault((weights.shape, weights.tobytes()), weights)
+        sources.append(
+            Source(
+                source.tensor,
+                weights,
+                terms,
+                source.stride,
+                source.padding,
+                source.groups,
+                source.dilation,
+                source.upsampling,
+            )
+        )
         bias = bias + grid.zero * weights.sum((1, 2, 3))
         positive, negative = (
             weights.clip(*limits).sum((1, 2, 3)) for limits in ((0, None), (None, 0))
@@ -100,29 +116,28 @@ def _conv(layer: QuantLayer, deployed: Deployed) -> Conv:
             low + positive * grid.low + negative * grid.high,
             high + positive * grid.high + negative * grid.low,
         )
-    _check_bits(layer, bias, low, high)
+    _check_bits(f"{plan.name} ({plan.location})", acc_bits, bias, low, high)
     return Conv(
         plan.name,
         tuple(sources),
         bias,
-        _ints(r.mantissa),
-        _ints(r.shift),
-        table_of(r.grid, r.limit).numpy(),
+        _ints(deployed.mantissa),
+        _ints(deployed.shift),
+        deployed.table.cpu().numpy(),
         _type(plan.shape, layer.grid, deployed.out_scale),
         plan.kind,
         plan.location,
     )
 
 
-def _check_bits(layer: QuantLayer, bias: Ints, low: Ints, high: Ints) -> None:
-    """Raise unless bias and every possible accumulator fit ``acc_bits``."""
-    bits = layer.spec.acc_bits
+def _check_bits(where: str, bits: int, bias: Ints, low: Ints, high: Ints) -> None:
+    """Raise unless bias and every possible accumulator fit ``bits`` bits."""
     limit = 1 << (bits - 1)
     for what, least, most in (("bias", bias, bias), ("accumulator", low, high)):
         worst = int(np.maximum(most, -least - 1).argmax())
         if most[worst] >= limit or least[worst] < -limit:
             raise QuantizationError(
-                f"{layer.plan.name} ({layer.plan.location}): {what} of channel {worst} can reach "
+                f"{where}: {what} of channel {worst} can reach "
                 f"[{least[worst]}, {most[worst]}], which does not fit {bits} bits; use wider "
                 "accumulators, fewer terms or fewer input channels"
             )

@@ -1,133 +1,63 @@
-"""From the float graph to layers: which nodes one accumulation and one table can do together.
+"""From the float graph to plans: which nodes one accumulation and one table can do together.
 
-A *linear expression* is a sum of convolutions, pooled averages and plain tensors, with batch norms
-in between; a layer is such an expression, followed by at most one ReLU. An expression ends where
-its value is needed as a tensor: at an activation, a pooling maximum, an output, or at the second
-reader.
+A *linear expression* is a sum of convolutions, pooled averages, products and plain tensors, with
+batch norms in between; a layer is such an expression, followed by at most one activation function.
+An expression ends where its value is needed as a tensor: at an activation, a pooling maximum, an
+output, or at the second reader. Borders, crops and steps of a sequence are read through a source's
+padding.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+
+import torch
 
 from sigbit.frontend.report import UnsupportedModel, UnsupportedNode
 from sigbit.ir.floating import (
+    MAX_WINDOW,
+    UNARY,
     Add,
     AvgPool2d,
     BatchNorm,
+    Channels,
+    Concat,
     Conv2d,
+    ConvTranspose2d,
     Flatten,
     FloatGraph,
     Linear,
     MaxPool2d,
+    Multiply,
     Node,
+    Pad,
     Padding,
     Placeholder,
     Relu,
+    Select,
+    Unary,
+    Upsample,
+)
+from sigbit.quant.plans import (
+    NO_PADDING,
+    BiasPlan,
+    GatherPlan,
+    InputPlan,
+    LayerPlan,
+    MaxPoolPlan,
+    MovePlan,
+    NetworkPlan,
+    Plan,
+    Shape,
+    SourcePlan,
+    SquarePlan,
 )
 
-
-@dataclass(frozen=True)
-class SourcePlan:
-    """One operand: ``tensor`` convolved with the parameter ``weight`` (dense), or a depthwise
-    window of ``constant``; then the batch norms ``norms`` in order."""
-
-    tensor: str
-    weight: str | None
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: Padding
-    constant: float = 1.0
-    norms: tuple[BatchNorm, ...] = ()
-
-    @property
-    def dense(self) -> bool:
-        """Whether the weights are a trained kernel over all channels."""
-        return self.weight is not None
-
-
-@dataclass(frozen=True)
-class BiasPlan:
-    """An addend a channel: a bias parameter, or the offset of a batch norm; then the batch norms
-    ``norms`` in order.
-    """
-
-    term: str | BatchNorm
-    norms: tuple[BatchNorm, ...] = ()
-
-
-@dataclass(frozen=True)
-class LayerPlan:
-    """``activation(sum of sources + biases)`` as tensor ``name`` of ``shape`` (channels, height,
-    width).
-    """
-
-    name: str
-    shape: tuple[int, int, int]
-    sources: tuple[SourcePlan, ...]
-    biases: tuple[BiasPlan, ...]
-    activation: Relu | None
-    nonnegative: bool
-    kind: str
-    location: str
-
-    @property
-    def averages(self) -> bool:
-        """Whether the layer only averages (or copies) one tensor, so that its weights are ones."""
-        return (
-            len(self.sources) == 1
-            and not self.sources[0].dense
-            and not self.sources[0].norms
-            and not self.biases
-        )
-
-
-@dataclass(frozen=True)
-class MaxPoolPlan:
-    """Maximum over windows of ``tensor``."""
-
-    name: str
-    shape: tuple[int, int, int]
-    tensor: str
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: Padding
-    nonnegative: bool
-    location: str
-
-
-@dataclass(frozen=True)
-class InputPlan:
-    """A network input."""
-
-    name: str
-    shape: tuple[int, int, int]
-
-
-Plan = InputPlan | LayerPlan | MaxPoolPlan
-
-
-@dataclass(frozen=True)
-class NetworkPlan:
-    """Layers in order, and for every output of the float graph its tensor and its shape for the
-    user.
-    """
-
-    layers: tuple[Plan, ...]
-    outputs: tuple[tuple[str, tuple[int, ...]], ...]
-
-    def readers(self, tensor: str) -> tuple[Plan, ...]:
-        """The layers that read ``tensor``."""
-        return tuple(p for p in self.layers if tensor in tensors_of(p))
-
-
-def tensors_of(plan: Plan) -> tuple[str, ...]:
-    """Tensors that a layer reads."""
-    if isinstance(plan, LayerPlan):
-        return tuple(s.tensor for s in plan.sources)
-    return (plan.tensor,) if isinstance(plan, MaxPoolPlan) else ()
+_SMALL_NEGATIVE = 0.5
+"""Functions that never go further below 0 get the grid with few negative levels."""
 
 
 def fuse(graph: FloatGraph) -> NetworkPlan:
-    """The layers of ``graph``; :class:`UnsupportedModel` for what has no layer."""
+    """The plans of ``graph``; :class:`UnsupportedModel` for what has none."""
     return _Fuser(graph).run()
 
 
@@ -135,11 +65,27 @@ def fuse(graph: FloatGraph) -> NetworkPlan:
 class _Expression:
     sources: tuple[SourcePlan, ...]
     biases: tuple[BiasPlan, ...] = ()
+    product: bool = False
 
     def normalized(self, norm: BatchNorm) -> "_Expression":
         return _Expression(
             tuple(replace(s, norms=(*s.norms, norm)) for s in self.sources),
             (*(replace(b, norms=(*b.norms, norm)) for b in self.biases), BiasPlan(norm)),
+        )
+
+    def negated(self) -> "_Expression":
+        return _Expression(
+            tuple(replace(s, scale=-s.scale) for s in self.sources),
+            tuple(replace(b, scale=-b.scale) for b in self.biases),
+        )
+
+    def rows(self, index: tuple[int, ...]) -> "_Expression":
+        def chosen(rows: tuple[int, ...] | None) -> tuple[int, ...]:
+            return index if rows is None else tuple(rows[i] for i in index)
+
+        return _Expression(
+            tuple(replace(s, rows=chosen(s.rows)) for s in self.sources),
+            tuple(replace(b, rows=chosen(b.rows)) for b in self.biases),
         )
 
 
@@ -149,85 +95,192 @@ class _Fuser:
         self._plans: dict[str, Plan] = {}
         self._alias: dict[str, str] = {}
         self._early: dict[str, Relu] = {}
+        self._readers: dict[str, list[Node]] = {n.name: [] for n in graph.nodes}
+        for node in graph.nodes:
+            for tensor in node.inputs:
+                self._readers[tensor].append(node)
 
     def run(self) -> NetworkPlan:
-        self._refuse_unfusable()
+        if rows := tuple(self._unsupported()):
+            raise UnsupportedModel(self._graph.name, rows)
         for node in self._graph.nodes:
             if (
                 isinstance(node, MaxPool2d)
                 and isinstance(reader := self._only_reader(node.name), Relu)
                 and self._only_reader(node.inputs[0]) is node
+                and not isinstance(self._graph[node.inputs[0]], Pad)
             ):
                 self._early[node.inputs[0]] = reader  # max and ReLU commute
         for node in self._graph.nodes:
             if self._is_tensor(node):
                 self._materialize(node)
         outputs = tuple(
-            (self._tensor(name), self._graph[name].shape) for name in self._graph.outputs
+            (self._stored(name), self._graph[name].shape) for name in self._graph.outputs
         )
         return NetworkPlan(tuple(self._plans.values()), outputs)
 
-    def _refuse_unfusable(self) -> None:
-        rows = [
-            UnsupportedNode(
-                n.name,
-                "BatchNorm",
-                n.location,
-                "normalizes each pixel of a flattened image on its own",
-                "normalize before flattening",
-            )
-            for n in self._graph.nodes
-            if isinstance(n, BatchNorm)
-            and len(n.shape) == 1
-            and self._image(n.inputs[0])[1:] != (1, 1)
-        ]
-        rows += [
-            UnsupportedNode(
-                n.name,
-                "output",
-                "",
-                "is the network's input itself",
-                "return what the network computes",
-            )
-            for name in self._graph.outputs
-            if isinstance(n := self._origin(name), Placeholder)
-        ]
-        if rows:
-            raise UnsupportedModel(self._graph.name, tuple(rows))
+    def _unsupported(self) -> Iterator[UnsupportedNode]:
+        for n in self._graph.nodes:
+            flat = len(n.shape) == 1 and bool(n.inputs)
+            images = [self._image(i) for i in n.inputs]
+            if isinstance(n, BatchNorm) and flat and images[0][1:] != (1, 1):
+                yield UnsupportedNode(
+                    n.name,
+                    "BatchNorm",
+                    n.location,
+                    "normalizes each pixel of a flattened image on its own",
+                    "normalize before flattening",
+                )
+            elif isinstance(n, Channels) and flat and images[0][1:] != (1, 1):
+                yield UnsupportedNode(
+                    n.name,
+                    "Channels",
+                    n.location,
+                    "takes single pixels of a flattened image",
+                    "take channels before flattening",
+                )
+            elif isinstance(n, (Add, Multiply, Concat)) and flat:
+                sizes = {i[1:] if isinstance(n, Concat) else i for i in images}
+                if len(sizes) > 1:
+                    yield UnsupportedNode(
+                        n.name,
+                        type(n).__name__,
+                        n.location,
+                        f"joins images of different sizes after flattening: {sorted(sizes)}",
+                        "join them before flattening, or by linear layers",
+                    )
+            elif isinstance(n, (BatchNorm, Concat, Channels)) and len(n.shape) == 2:
+                yield UnsupportedNode(
+                    n.name,
+                    type(n).__name__,
+                    n.location,
+                    "works along the steps of a sequence",
+                    "select the steps first",
+                )
+        for name in self._graph.outputs:
+            if isinstance(n := self._origin(name), Placeholder):
+                yield UnsupportedNode(
+                    n.name,
+                    "output",
+                    "",
+                    "is the network's input itself",
+                    "return what the network computes",
+                )
+            elif len(n.shape) == 2:
+                yield UnsupportedNode(
+                    n.name,
+                    "output",
+                    n.location,
+                    "is a sequence",
+                    "return images or vectors, such as single steps",
+                )
 
     def _origin(self, name: str) -> Node:
         node = self._graph[name]
         return self._origin(node.inputs[0]) if isinstance(node, Flatten) else node
 
-    def _image(self, name: str) -> tuple[int, int, int]:
-        """The shape of a tensor before flattening."""
+    def _image(self, name: str) -> Shape:
+        """The shape of a tensor as it is stored: before flattening, sequences as (features, steps,
+        1)."""
         node = self._graph[name]
         if len(node.shape) == 3:
             return (node.shape[0], node.shape[1], node.shape[2])
-        if isinstance(node, (Placeholder, Linear)):
+        if len(node.shape) == 2:
+            return (node.shape[1], node.shape[0], 1)
+        if isinstance(node, (Placeholder, Linear, Select, Channels)):
             return (node.shape[0], 1, 1)
+        if isinstance(node, Concat):
+            parts = [self._image(i) for i in node.inputs]
+            return (sum(p[0] for p in parts), parts[0][1], parts[0][2])
         return self._image(node.inputs[0])
 
     def _only_reader(self, name: str) -> Node | None:
-        readers = self._graph.consumers(name)
+        readers = self._readers[name]
         if name in self._graph.outputs or len(readers) != 1:
             return None
         return self._only_reader(readers[0].name) if isinstance(readers[0], Flatten) else readers[0]
 
+    def _is_linear(self, node: Node | None) -> bool:
+        """Whether a node continues its operand's expression."""
+        return isinstance(node, (BatchNorm, Add)) or _is_negation(node)
+
     def _is_tensor(self, node: Node) -> bool:
         """Whether the value of ``node`` has to exist as a stored tensor."""
-        if isinstance(node, (Placeholder, MaxPool2d, Relu)):
-            return True
-        if isinstance(node, Flatten):
+        if isinstance(node, (Flatten, Pad, Select)):
             return False
-        return not isinstance(self._only_reader(node.name), (Relu, BatchNorm, Add))
+        if isinstance(node, Channels) and not self._slices(node):
+            return True
+        if isinstance(node, (Placeholder, MaxPool2d, Relu, Concat, Upsample)):
+            return True
+        if isinstance(node, Unary) and not _is_negation(node):
+            return True
+        if self._is_sliced(node):
+            return False
+        reader = self._only_reader(node.name)
+        return not (isinstance(reader, (Relu, Unary)) or self._is_linear(reader))
 
-    def _tensor(self, name: str) -> str:
-        """The stored tensor that holds the value of node ``name``."""
+    def _is_sliced(self, node: Node) -> bool:
+        """Whether only channels of ``node`` are read, each a layer of its own."""
+        readers = self._readers[node.name]
+        return (
+            node.name not in self._graph.outputs
+            and bool(readers)
+            and all(isinstance(r, Channels) for r in readers)
+            and len({i for r in readers if isinstance(r, Channels) for i in r.index})
+            == sum(len(r.index) for r in readers if isinstance(r, Channels))
+            and self._has_rows(node)
+        )
+
+    def _has_rows(self, node: Node) -> bool:
+        """Whether ``node`` sums only dense layers, of which rows can be computed alone."""
+        if isinstance(node, Add):
+            parts = [self._graph[i] for i in node.inputs]
+            return all(self._only_reader(p.name) is node and self._has_rows(p) for p in parts)
+        return isinstance(node, Linear) or (isinstance(node, Conv2d) and node.groups == 1)
+
+    def _slices(self, node: Channels) -> bool:
+        return self._is_sliced(self._graph[node.inputs[0]])
+
+    def _view(self, name: str) -> tuple[str, Padding]:
+        """The stored tensor that holds the value of node ``name``, and the border to read it
+        with."""
         node = self._graph[name]
         if isinstance(node, Flatten):
-            return self._tensor(node.inputs[0])
-        return self._alias.get(name, name)
+            return self._view(node.inputs[0])
+        if isinstance(node, (Pad, Select)):
+            tensor, padding = self._view(node.inputs[0])
+            return tensor, _sum(padding, self._border(node))
+        return self._alias.get(name, name), NO_PADDING
+
+    def _border(self, node: Pad | Select) -> Padding:
+        if isinstance(node, Pad):
+            return node.padding
+        steps = self._graph[node.inputs[0]].shape[0]
+        return (-node.step, 0, node.step + 1 - steps, 0)
+
+    def _stored(self, name: str) -> str:
+        """The stored tensor that holds the value of node ``name``, copied where it is but a view,
+        or a network input."""
+        tensor, padding = self._view(name)
+        plan = self._plans[tensor]
+        if isinstance(plan, InputPlan):
+            copy = f"{tensor}.native"
+            if copy not in self._plans:
+                self._layer(copy, plan.shape, _Expression((self._plain(tensor),)), None, "")
+            tensor = copy
+        if not any(padding):
+            return tensor
+        node = self._origin(name)
+        if node.name not in self._plans:
+            source = replace(self._plain(tensor), padding=padding)
+            self._plans[node.name] = MovePlan(
+                node.name, self._image(node.name), (source,), "copy", node.location
+            )
+        return node.name
+
+    def _plain(self, tensor: str, padding: Padding = NO_PADDING) -> SourcePlan:
+        channels = self._plans[tensor].shape[0]
+        return SourcePlan(tensor=tensor, channels=channels, groups=channels, padding=padding)
 
     def _expression(self, name: str) -> _Expression:
         """The linear expression that node ``name`` computes, down to stored tensors."""
@@ -236,128 +289,252 @@ class _Fuser:
             case Flatten():
                 return self._expression(node.inputs[0])
             case Conv2d():
-                kernel = tuple(self._graph.parameters[node.weight].shape[2:])
-                source = SourcePlan(
-                    self._tensor(node.inputs[0]),
-                    node.weight,
-                    (kernel[0], kernel[1]),
-                    node.stride,
-                    node.padding,
+                tensor, padding = self._view(node.inputs[0])
+                height, width = self._graph.parameters[node.weight].shape[2:]
+                source = replace(
+                    self._plain(tensor),
+                    weight=node.weight,
+                    kernel=(height, width),
+                    stride=node.stride,
+                    padding=_sum(padding, node.padding),
+                    groups=node.groups,
+                    dilation=node.dilation,
                 )
                 return _Expression((source,), _bias(node.bias))
+            case ConvTranspose2d():
+                return self._transposed(node)
             case Linear():
+                tensor, padding = self._view(node.inputs[0])
                 _, height, width = self._image(node.inputs[0])
-                source = SourcePlan(
-                    self._tensor(node.inputs[0]), node.weight, (height, width), (1, 1), (0, 0, 0, 0)
+                source = replace(
+                    self._plain(tensor, padding),
+                    weight=node.weight,
+                    kernel=(height, width),
+                    groups=1,
                 )
                 return _Expression((source,), _bias(node.bias))
             case AvgPool2d():
-                source = SourcePlan(
-                    self._tensor(node.inputs[0]),
-                    None,
-                    node.kernel,
-                    node.stride,
-                    node.padding,
-                    1 / (node.kernel[0] * node.kernel[1]),
+                tensor, padding = self._view(node.inputs[0])
+                source = replace(
+                    self._plain(tensor, _sum(padding, node.padding)),
+                    kernel=node.kernel,
+                    stride=node.stride,
+                    scale=1 / node.divisor,
                 )
                 return _Expression((source,))
             case BatchNorm():
                 return self._operand(node.inputs[0]).normalized(node)
+            case Unary():
+                return self._operand(node.inputs[0]).negated()
+            case Channels():
+                return self._expression(node.inputs[0]).rows(node.index)
             case Add():
                 parts = [self._operand(i) for i in node.inputs]
                 return _Expression(
                     tuple(s for p in parts for s in p.sources),
                     tuple(b for p in parts for b in p.biases),
                 )
+            case Multiply():
+                return self._product(node)
         raise AssertionError(f"{node.name} is not linear")
+
+    def _transposed(self, node: ConvTranspose2d) -> _Expression:
+        tensor, border = self._view(node.inputs[0])
+        height, width = self._graph.parameters[node.weight].shape[2:]
+        reach = ((height - 1) * node.dilation[0], (width - 1) * node.dilation[1])
+        top, left, bottom, right = (
+            r + b * s - c
+            for r, b, s, c in zip(reach * 2, border, node.stride * 2, node.crop, strict=True)
+        )
+        source = replace(
+            self._plain(tensor),
+            weight=node.weight,
+            kernel=(height, width),
+            padding=(top, left, bottom, right),
+            groups=node.groups,
+            dilation=node.dilation,
+            upsampling=node.stride,
+            transposed=True,
+        )
+        return _Expression((source,), _bias(node.bias))
+
+    def _product(self, node: Multiply) -> _Expression:
+        """The difference of two quarter squares."""
+        shape = self._image(node.name)
+        operands = []
+        for name in node.inputs:
+            if self._image(name) == shape:
+                tensor, padding = self._view(name)
+            else:
+                tensor, padding = self._broadcast(self._stored(name), shape, node), NO_PADDING
+            operands.append(self._plain(tensor, padding))
+        halves = []
+        for sign, half in ((1, "sum"), (-1, "difference")):
+            name = f"{node.name}.{half}"
+            if name not in self._plans:
+                self._plans[name] = SquarePlan(name, shape, tuple(operands), sign, node.location)
+            halves.append(replace(self._plain(name), scale=float(sign)))
+        return _Expression(tuple(halves), product=True)
+
+    def _broadcast(self, tensor: str, shape: Shape, node: Node) -> str:
+        """A copy of ``tensor`` (channels, 1, 1) at every pixel of ``shape``, in as many steps as
+        windows need."""
+        height = width = 1
+        for step in range(1, 99):
+            if (height, width) == shape[1:]:
+                break
+            factor = tuple(
+                min(MAX_WINDOW // 4, -(-want // have))
+                for want, have in zip(shape[1:], (height, width), strict=True)
+            )
+            height, width = min(shape[1], height * factor[0]), min(shape[2], width * factor[1])
+            name = f"{node.name}.broadcast{step}"
+            if name not in self._plans:
+                self._repeat(name, tensor, (shape[0], height, width), factor, node.location)
+            tensor = name
+        return tensor
+
+    def _repeat(
+        self, name: str, tensor: str, shape: Shape, factor: tuple[int, ...], location: str
+    ) -> None:
+        """Every pixel of ``tensor`` repeated ``factor`` times, cut to ``shape``."""
+        height, width = self._plans[tensor].shape[1:]
+        source = replace(
+            self._plain(tensor),
+            kernel=(factor[0], factor[1]),
+            upsampling=(factor[0], factor[1]),
+            padding=(
+                factor[0] - 1,
+                factor[1] - 1,
+                factor[0] - 1 - (height * factor[0] - shape[1]),
+                factor[1] - 1 - (width * factor[1] - shape[2]),
+            ),
+        )
+        self._plans[name] = MovePlan(name, shape, (source,), "upsample", location)
 
     def _operand(self, name: str) -> _Expression:
         node = self._origin(name)
-        if self._is_tensor(node):
-            return _Expression(
-                (SourcePlan(self._tensor(node.name), None, (1, 1), (1, 1), (0, 0, 0, 0)),)
-            )
+        if isinstance(node, (Pad, Select)) or self._is_tensor(node):
+            return _Expression((self._plain(*self._view(node.name)),))
         return self._expression(node.name)
 
     def _materialize(self, node: Node) -> None:
         name, shape = node.name, self._image(node.name)
-        if isinstance(node, Placeholder):
-            self._plans[name] = InputPlan(name, shape)
-        elif isinstance(node, MaxPool2d):
-            tensor = self._native(self._tensor(node.inputs[0]), node.location)
-            self._plans[name] = MaxPoolPlan(
-                name,
-                shape,
-                tensor,
-                node.kernel,
-                node.stride,
-                node.padding,
-                self._nonnegative(tensor),
-                node.location,
-            )
-        elif isinstance(node, Relu):
-            operand = self._origin(node.inputs[0])
-            if self._is_tensor(operand) and self._is_noop(node, self._tensor(operand.name)):
-                self._alias[name] = self._tensor(operand.name)
-                return
-            self._layer(name, shape, self._operand(operand.name), node, node.location)
-        else:
-            self._layer(name, shape, self._expression(name), self._early.get(name), node.location)
+        match node:
+            case Placeholder():
+                self._plans[name] = InputPlan(name, shape)
+            case MaxPool2d():
+                self._plans[name] = MaxPoolPlan(
+                    name,
+                    shape,
+                    self._stored(node.inputs[0]),
+                    node.kernel,
+                    node.stride,
+                    node.padding,
+                    node.location,
+                )
+            case Concat() | Channels():
+                self._gather(node, shape)
+            case Upsample():
+                self._repeat(name, self._stored(node.inputs[0]), shape, node.factor, node.location)
+            case Relu() | Unary() if not _is_negation(node):
+                operand = self._origin(node.inputs[0])
+                if isinstance(node, Relu) and self._is_noop(node, operand):
+                    self._alias[name] = self._view(operand.name)[0]
+                else:
+                    self._layer(name, shape, self._operand(operand.name), node, node.location)
+            case _:
+                self._layer(
+                    name, shape, self._expression(name), self._early.get(name), node.location
+                )
 
-    def _is_noop(self, relu: Relu, tensor: str) -> bool:
-        plan = self._plans[tensor]
+    def _gather(self, node: Concat | Channels, shape: Shape) -> None:
+        """Channels of stored tensors; those of gathered ones are taken where they come from."""
+        rows: list[tuple[str, int]] = []
+        for name in node.inputs:
+            plan = self._plans[self._stored(name)]
+            if isinstance(plan, GatherPlan):
+                rows += [(plan.tensors[t], c) for t, c in plan.channels]
+            else:
+                rows += [(plan.name, c) for c in range(plan.shape[0])]
+        if isinstance(node, Channels):
+            rows = [rows[i] for i in node.index]
+        tensors = tuple(dict.fromkeys(t for t, _ in rows))
+        place = {t: i for i, t in enumerate(tensors)}
+        channels = tuple((place[t], c) for t, c in rows)
+        self._plans[node.name] = GatherPlan(node.name, shape, tensors, channels, node.location)
+
+    def _is_noop(self, relu: Relu, operand: Node) -> bool:
+        if not self._is_tensor(operand):
+            return False
+        plan = self._plans[self._view(operand.name)[0]]
         while isinstance(plan, MaxPoolPlan):
             plan = self._plans[plan.tensor]
-        if not isinstance(plan, LayerPlan) or not plan.nonnegative:
+        if not isinstance(plan, LayerPlan) or plan.negative:
             return False
-        limit = plan.activation.limit if plan.activation else None
+        limit = plan.activation.limit if isinstance(plan.activation, Relu) else None
         return relu.limit is None or (limit is not None and limit <= relu.limit)
 
     def _layer(
         self,
         name: str,
-        shape: tuple[int, int, int],
+        shape: Shape,
         expression: _Expression,
-        activation: Relu | None,
+        activation: Relu | Unary | None,
         location: str,
     ) -> None:
-        sources = tuple(sorted(expression.sources, key=lambda s: not s.dense))
-        positive = not expression.biases and all(
-            not s.dense and not s.norms and self._nonnegative(s.tensor) for s in sources
-        )
-        if sources[0].dense:
-            kind = (
-                "conv" if self._graph.parameters[sources[0].weight or ""].dim() == 4 else "linear"
+        sources = tuple(sorted(expression.sources, key=lambda s: not s.trained))
+        if isinstance(activation, Relu):
+            negative = 0.0
+        elif activation is not None:
+            negative = _negative(activation)
+        else:
+            positive = not expression.biases and all(
+                not s.trained and not s.norms and s.scale > 0 and not self._negative(s.tensor)
+                for s in sources
             )
+            negative = 0.0 if positive else 1.0
+        if sources[0].weight is not None:
+            conv = self._graph.parameters[sources[0].weight].dim() == 4
+            kind = "conv" if conv else "linear"
+        elif expression.product:
+            kind = "multiply"
         else:
             kind = "avgpool" if any(s.kernel != (1, 1) for s in sources) else "add"
         self._plans[name] = LayerPlan(
-            name,
-            shape,
-            sources,
-            expression.biases,
-            activation,
-            activation is not None or positive,
-            kind,
-            location,
+            name, shape, sources, expression.biases, activation, negative, kind, location
         )
 
-    def _native(self, tensor: str, location: str) -> str:
-        """``tensor``, or for a network input a copy of it in the native format, which is what
-        maxima are taken of.
-        """
-        plan = self._plans[tensor]
-        if not isinstance(plan, InputPlan):
-            return tensor
-        name = f"{tensor}.native"
-        if name not in self._plans:
-            source = SourcePlan(tensor, None, (1, 1), (1, 1), (0, 0, 0, 0))
-            self._layer(name, plan.shape, _Expression((source,)), None, location)
-        return name
+    def _negative(self, tensor: str) -> float:
+        match plan := self._plans[tensor]:
+            case LayerPlan():
+                return plan.negative
+            case MovePlan():
+                return self._negative(plan.sources[0].tensor)
+            case MaxPoolPlan():
+                return self._negative(plan.tensor)
+            case GatherPlan():
+                return max(self._negative(t) for t in plan.tensors)
+            case SquarePlan():
+                return 0.0
+        return 1.0
 
-    def _nonnegative(self, tensor: str) -> bool:
-        plan = self._plans[tensor]
-        return not isinstance(plan, InputPlan) and plan.nonnegative
+
+def _is_negation(node: Node | None) -> bool:
+    return isinstance(node, Unary) and node.function == "neg"
+
+
+def _negative(node: Unary) -> float:
+    x = torch.linspace(-100, 100, 20001, dtype=torch.float64)
+    y = UNARY[node.function](x, *node.parameters)
+    least = float(y.min())
+    if least >= 0:
+        return 0.0
+    return 1 / 8 if least > -_SMALL_NEGATIVE and float(y.max()) > 10 * -least else 1.0
+
+
+def _sum(a: Padding, b: Padding) -> Padding:
+    return (a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3])
 
 
 def _bias(name: str | None) -> tuple[BiasPlan, ...]:

@@ -23,11 +23,12 @@ from sigbit_hw.arch.formats import EsbFormat, TermGrid
 @dataclass(frozen=True)
 class LevelGrid:
     """All values a quantized tensor can take: ``magnitudes`` (ascending, from 0 on) and, if
-    ``signed``, their negatives.
+    ``signed``, their negatives; or all integers from ``floor`` to the largest magnitude.
     """
 
     magnitudes: tuple[int, ...]
     signed: bool
+    floor: int | None = None
 
     def __post_init__(self) -> None:
         if self.magnitudes[:1] != (0,) or list(self.magnitudes) != sorted(set(self.magnitudes)):
@@ -41,8 +42,9 @@ class LevelGrid:
 
     @classmethod
     def uniform(cls, low: int, high: int) -> "LevelGrid":
-        """``0 … high``, or ``-high … high`` where ``low`` is negative (the grid is symmetric)."""
-        return cls(tuple(range(high + 1)), low < 0)
+        """All integers from ``low`` (at most 0) to ``high``."""
+        plain = low in (0, -high)
+        return cls(tuple(range(high + 1)), low < 0, None if plain else low)
 
     @property
     def max(self) -> int:
@@ -52,6 +54,8 @@ class LevelGrid:
     @property
     def min(self) -> int:
         """Smallest value."""
+        if self.floor is not None:
+            return self.floor
         return -self.max if self.signed else 0
 
     @cached_property

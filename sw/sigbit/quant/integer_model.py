@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import Node as FxNode
 
-from sigbit.ir.integer import Conv, Input, IntegerGraph, MaxPool, Node, Source, TensorType
+from sigbit.ir.integer import Conv, Gather, Input, IntegerGraph, MaxPool, Node, TensorType
 from sigbit.quant import operators
 from sigbit.quant.errors import QuantizationError
 from sigbit_hw.arch.formats import EsbFormat
@@ -39,17 +39,10 @@ class IntegerModel(nn.Module):
         self.output_shapes = tuple(output_shapes or (graph[o].type.shape for o in graph.outputs))
         self._buffers_of: dict[str, list[str]] = {}
         for index, node in enumerate(graph.nodes):
-            if isinstance(node, Conv):
-                arrays = [
-                    node.bias,
-                    node.mantissa,
-                    node.shift,
-                    node.table,
-                    *(s.weights for s in node.sources),
-                ]
-                self._buffers_of[node.name] = [f"node{index}_{i}" for i in range(len(arrays))]
-                for key, array in zip(self._buffers_of[node.name], arrays, strict=True):
-                    self.register_buffer(key, torch.from_numpy(np.ascontiguousarray(array)))
+            arrays = _arrays(node)
+            self._buffers_of[node.name] = [f"node{index}_{i}" for i in range(len(arrays))]
+            for key, array in zip(self._buffers_of[node.name], arrays, strict=True):
+                self.register_buffer(key, torch.from_numpy(np.ascontiguousarray(array)))
 
     def levels(self, *inputs: Tensor) -> dict[str, Tensor]:
         """Stored integers (int64) ``[batch, C, H, W]`` of every tensor by name, from real
@@ -101,10 +94,21 @@ class IntegerModel(nn.Module):
                 node.kind,
                 node.location,
             )
-        bias, mantissa, shift, table, *weights = (
-            getattr(self, key) for key in self._buffers_of[node.name]
-        )
-        geometry = [v for s in node.sources for v in (s.terms, *s.stride, *s.padding, s.groups)]
+        buffers = [getattr(self, key) for key in self._buffers_of[node.name]]
+        if isinstance(node, Gather):
+            return operators.gather(
+                [values[name] for name in node.tensors],
+                buffers[0],
+                list(t.shape),
+                t.planes,
+                t.scale,
+                t.zero,
+                node.name,
+                node.kind,
+                node.location,
+            )
+        bias, mantissa, shift, table, *weights = buffers
+        geometry = [v for s in node.sources for v in operators.describe(s)]
         zeros = [self.graph[s.tensor].type.zero for s in node.sources]
         return operators.conv(
             [values[s.tensor] for s in node.sources],
@@ -141,6 +145,14 @@ class IntegerModel(nn.Module):
         return outputs[0] if len(outputs) == 1 else outputs
 
 
+def _arrays(node: Node) -> list[np.ndarray]:
+    """The arrays of a node, in the order of its operator's arguments."""
+    if isinstance(node, Conv):
+        weights = (s.weights for s in node.sources)
+        return [node.bias, node.mantissa, node.shift, node.table, *weights]
+    return [node.channels] if isinstance(node, Gather) else []
+
+
 def integer_graph_from_exported(exported: ExportedProgram) -> IntegerGraph:
     """The integer graph of an exported :class:`IntegerModel`; :class:`QuantizationError` for any
     other program.
@@ -158,7 +170,7 @@ def integer_graph_from_exported(exported: ExportedProgram) -> IntegerGraph:
         **signature.inputs_to_parameters,
         **signature.inputs_to_lifted_tensor_constants,
     }
-    arrays = {name: tensors[target].detach().cpu().numpy() for name, target in targets.items()}
+    arrays = {name: tensors[target].detach().cpu() for name, target in targets.items()}
     nodes: list[Node] = []
     outputs: list[str] = []
     names: dict[FxNode, str] = {}
@@ -174,6 +186,8 @@ def integer_graph_from_exported(exported: ExportedProgram) -> IntegerGraph:
             nodes.append(_max_pool(arguments, names))
         elif call.target is torch.ops.sigbit.conv.default:
             nodes.append(_conv(arguments, names, arrays))
+        elif call.target is torch.ops.sigbit.gather.default:
+            nodes.append(_gather(arguments, names, arrays))
         elif call.target is torch.ops.sigbit.dequantize.default:
             outputs.append(names[arguments["x"]])
             continue
@@ -217,23 +231,21 @@ def _max_pool(a: dict[str, Any], names: dict[FxNode, str]) -> MaxPool:
     )
 
 
-def _conv(a: dict[str, Any], names: dict[FxNode, str], arrays: dict[str, np.ndarray]) -> Conv:
-    sources = []
-    for i, (x, weights) in enumerate(zip(a["xs"], a["weights"], strict=True)):
-        terms, *stride, top, left, bottom, right, groups = a["geometry"][8 * i : 8 * i + 8]
-        sources.append(
-            Source(
-                names[x],
-                arrays[weights.name],
-                terms,
-                (stride[0], stride[1]),
-                (top, left, bottom, right),
-                groups,
-            )
-        )
+def _gather(a: dict[str, Any], names: dict[FxNode, str], arrays: dict[str, Tensor]) -> Gather:
+    channels = arrays[a["channels"].name].numpy()
+    tensors = tuple(names[x] for x in a["xs"])
+    return Gather(a["name"], tensors, channels, _type(a), a["kind"], a["location"])
+
+
+def _conv(a: dict[str, Any], names: dict[FxNode, str], arrays: dict[str, Tensor]) -> Conv:
+    n = operators.GEOMETRY
+    sources = tuple(
+        operators.source_of(names[x], arrays[w.name], a["geometry"][n * i : n * (i + 1)])
+        for i, (x, w) in enumerate(zip(a["xs"], a["weights"], strict=True))
+    )
     bias, mantissa, shift, table = (
-        arrays[a[key].name] for key in ("bias", "mantissa", "shift", "table")
+        arrays[a[key].name].numpy() for key in ("bias", "mantissa", "shift", "table")
     )
     return Conv(
-        a["name"], tuple(sources), bias, mantissa, shift, table, _type(a), a["kind"], a["location"]
+        a["name"], sources, bias, mantissa, shift, table, _type(a), a["kind"], a["location"]
     )

@@ -18,12 +18,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sigbit.ir.floating import BatchNorm, pad
-from sigbit.quant.fusion import LayerPlan, SourcePlan
+from sigbit.ir.floating import BatchNorm, Relu, Unary, pad
+from sigbit.ir.integer import spread
+from sigbit.quant.function import Preactivation, lookup
 from sigbit.quant.grid import quantize_ste
+from sigbit.quant.plans import LayerPlan, SourcePlan
 from sigbit.quant.quantizers import Quantizer
-from sigbit.quant.requant import Requantization, rounding, scale_value, snap_scale
-from sigbit.quant.scales import OUTPUT_RULE, ScaleRule, scale_rule
+from sigbit.quant.requant import (
+    Requantization,
+    hardware_table,
+    rounding,
+    scale_value,
+    snap_scale,
+    table_of,
+)
 from sigbit.quant.spec import ActGrid, QuantSpec
 
 _MARGIN = 17 / 16
@@ -46,49 +54,72 @@ class Levels:
 
 @dataclass(frozen=True)
 class Deployed:
-    """What a layer computes with: integer weights of each source (in floats), the requantization,
-    real scales.
+    """What the accelerator computes a sum with: integer weights of each source (in floats), a bias
+    for accumulators of levels, mantissa and shift a channel (float64), the table of 256 stored
+    integers, the scale of the result.
+    """
+
+    weights: tuple[Tensor, ...]
+    bias: Tensor
+    mantissa: Tensor
+    shift: Tensor
+    table: Tensor
+    out_scale: Tensor
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """What a layer computes with in training: integer weights, requantization, the real bias and
+    accumulator step for gradients, the scales of y and of the result.
     """
 
     weights: tuple[Tensor, ...]
     requantization: Requantization
     bias: Tensor
     step: Tensor
+    y_scale: Tensor
     out_scale: Tensor
 
 
 class QuantLayer(nn.Module):
-    """One :class:`LayerPlan` with its quantizers; ``parameters_of`` are the float model's, by name,
-    shared between layers.
+    """One :class:`LayerPlan` with its quantizers; ``values`` are the float model's parameters, by
+    name, shared between layers.
+
+    Parameters
+    ----------
+    in_grids : tuple of ActGrid
+        Grids of the sources' tensors.
+    terms : tuple of int
+        Weight terms of the sources.
+    weight_quantizer, out_quantizer : Quantizer
+        Shared where tensors are.
+    preactivation : Preactivation or None
+        The grid of y for activation functions other than ReLU.
+    follows : bool
+        Whether the weights are ones and the result's scale follows from them.
     """
 
     def __init__(
         self,
         plan: LayerPlan,
         spec: QuantSpec,
-        parameters_of: Mapping[str, Tensor],
-        channels: tuple[int, ...],
+        values: Mapping[str, Tensor],
         in_grids: tuple[ActGrid, ...],
         terms: tuple[int, ...],
         grid: ActGrid,
+        *,
+        weight_quantizer: Quantizer | None,
+        out_quantizer: Quantizer,
+        preactivation: Preactivation | None,
+        follows: bool,
         is_output: bool,
     ) -> None:
         super().__init__()
         self.plan, self.spec, self.grid, self.is_output = plan, spec, grid, is_output
-        self.channels, self.in_grids, self.terms = channels, in_grids, terms
-        self._values = parameters_of
-        self.weight_quantizer: Quantizer | None = None
-        if plan.sources[0].dense:
-            rule = scale_rule(spec.weight_scale)
-            self.weight_quantizer = Quantizer(
-                spec.weight_grid(terms[0]), rule, plan.shape[0] if spec.per_channel else None
-            )
-        self.out_quantizer = Quantizer(grid.levels, self._out_rule())
-
-    def _out_rule(self) -> ScaleRule:
-        if self.plan.averages:
-            return scale_rule("mse")
-        return OUTPUT_RULE if self.is_output else scale_rule(self.spec.act_scale)
+        self.sources, self.in_grids, self.terms = plan.sources, in_grids, terms
+        self._values, self.follows = values, follows
+        self.weight_quantizer, self.out_quantizer = weight_quantizer, out_quantizer
+        self.preactivation = preactivation
 
     def _factor(self, norms: tuple[BatchNorm, ...]) -> Tensor | None:
         """The product of the batch norms' factors, ``[C]``."""
@@ -100,19 +131,17 @@ class QuantLayer(nn.Module):
         return factor
 
     def real_weights(self) -> tuple[Tensor, ...]:
-        """Weights ``[oc, ic or 1, kh, kw]`` of each source with batch norms folded in."""
-        return tuple(
-            self._real_weight(s, c) for s, c in zip(self.plan.sources, self.channels, strict=True)
-        )
+        """Weights ``[oc, ic / groups, kh, kw]`` of each source with batch norms folded in."""
+        return tuple(map(self._real_weight, self.plan.sources))
 
-    def _real_weight(self, source: SourcePlan, channels: int) -> Tensor:
+    def _real_weight(self, source: SourcePlan) -> Tensor:
         factor = self._factor(source.norms)
         if source.weight is not None:
-            weight = self._values[source.weight].view(self.plan.shape[0], channels, *source.kernel)
+            weight = kernel(source, self._values[source.weight])
         else:
             weight = torch.full(
-                (channels, 1, *source.kernel),
-                source.constant,
+                (source.channels, 1, *source.kernel),
+                source.scale,
                 dtype=torch.float64,
                 device=self.out_quantizer.log_scale.device,
             )
@@ -125,12 +154,14 @@ class QuantLayer(nn.Module):
         for bias in self.plan.biases:
             if isinstance(bias.term, str):
                 value = self._values[bias.term]
+                value = value if bias.rows is None else value[list(bias.rows)]
             else:
                 factor = self._factor((bias.term,))
                 assert factor is not None
                 value = -self._values[bias.term.mean] * factor
                 value = value if bias.term.bias is None else value + self._values[bias.term.bias]
             factor = self._factor(bias.norms)
+            value = value if bias.scale == 1 else value * bias.scale
             total = total + (value if factor is None else value * factor)
         return total
 
@@ -167,47 +198,50 @@ class QuantLayer(nn.Module):
             )
         return torch.stack(floors).amax(0)
 
-    def deploy(self, in_scales: list[Tensor]) -> Deployed:
+    def arithmetic(self, in_scales: list[Tensor]) -> Arithmetic:
         """Integer weights and requantization for inputs of the given scales (float64, of one level
         each).
         """
         scales = [s.detach() for s in in_scales]
         weights, bias = self.real_weights(), self.real_bias()
         out_scale = self.out_quantizer.scale()
-        y_scale = out_scale.detach() * 2.0**-self.grid.pre_shift
-        if self.plan.averages:
-            step = (scales[0] * self.plan.sources[0].constant).expand_as(bias)
+        pre = self.preactivation
+        y_grid = self.grid if pre is None else pre.grid
+        y_scale = out_scale.detach() * 2.0**-y_grid.pre_shift if pre is None else pre.step
+        if self.follows:
+            step = (scales[0] * abs(self.plan.sources[0].scale)).expand_as(bias)
         else:
             wanted = self._wanted_step(weights, scales)
             floor = self._step_floor(weights, scales, bias, y_scale)
             step = torch.maximum(wanted, floor)
         mantissa, shift = snap_scale(step / y_scale)
         ratio = scale_value(mantissa, shift)
-        if self.plan.averages:  # the weights are ones, so it is the output's scale that moves
+        if self.follows:  # the weights are ones, so it is the scale of y that moves
             y_scale = step[0].detach() / ratio[0]
-            out_scale = y_scale * 2.0**self.grid.pre_shift
+            out_scale = out_scale if pre else y_scale * 2.0**y_grid.pre_shift
         else:
             step = step + (ratio * y_scale - step).detach()
         integers = tuple(
             self._integer_weights(i, w, step, s)
             for i, (w, s) in enumerate(zip(weights, scales, strict=True))
         )
-        steps = bias.detach() / step.detach() - self.grid.offset / ratio + rounding(shift)
+        steps = bias.detach() / step.detach() - y_grid.offset / ratio + rounding(shift)
         requantization = Requantization(
             (steps + 0.5).floor(),
             mantissa,
             shift,
-            self.grid,
+            y_grid,
             self._limit(out_scale),
-            self.is_output,
+            isinstance(self.plan.activation, Relu),
+            self.is_output and pre is None,
         )
-        return Deployed(integers, requantization, bias, step.detach(), out_scale)
+        return Arithmetic(integers, requantization, bias, step.detach(), y_scale, out_scale)
 
     def _integer_weights(
         self, index: int, weight: Tensor, step: Tensor, in_scale: Tensor
     ) -> Tensor:
-        if self.plan.averages:
-            return torch.ones_like(weight)
+        if self.follows:
+            return torch.sign(weight)
         if index == 0 and self.weight_quantizer is not None:
             return self.weight_quantizer.quantize(weight, step / in_scale)
         scale = (step.detach() / in_scale).to(weight.dtype)
@@ -215,34 +249,72 @@ class QuantLayer(nn.Module):
 
     def _limit(self, out_scale: Tensor) -> float | None:
         activation = self.plan.activation
-        if activation is None or activation.limit is None:
+        if not isinstance(activation, Relu) or activation.limit is None:
             return None
         return activation.limit / float(out_scale.detach())
 
-    def forward(self, inputs: list[Levels]) -> Levels:
-        """Output levels; the accumulators are those of the hardware, exactly."""
-        deployed = self.deploy([x.scale for x in inputs])
+    def sums(self, arithmetic: Arithmetic, inputs: list[Levels]) -> Tensor:
+        """The accumulators of the hardware, exactly, before the bias."""
         acc = None
-        for source, weight, x in zip(self.plan.sources, deployed.weights, inputs, strict=True):
+        for source, weight, x in zip(self.sources, arithmetic.weights, inputs, strict=True):
             acc = accumulate(acc, x.levels, weight, source)
         assert acc is not None
-        levels = deployed.requantization(acc, deployed.bias, deployed.step, deployed.out_scale)
-        return Levels(levels, deployed.out_scale)
+        return acc
+
+    def forward(self, inputs: list[Levels]) -> Levels:
+        """Output levels; the accumulators are those of the hardware, exactly."""
+        a = self.arithmetic([x.scale for x in inputs])
+        acc = self.sums(a, inputs)
+        if self.preactivation is None:
+            levels = a.requantization(acc, a.bias, a.step, a.out_scale)
+        else:
+            y = a.requantization(acc, a.bias, a.step, a.y_scale)
+            levels = lookup(
+                y, a.y_scale, a.out_scale, self._function(), self.preactivation, self.grid
+            )
+        return Levels(levels, a.out_scale)
+
+    def _function(self) -> Unary:
+        assert isinstance(self.plan.activation, Unary)
+        return self.plan.activation
+
+    def deploy(self, in_scales: list[Tensor]) -> Deployed:
+        """The same arithmetic as the accelerator is given it."""
+        a = self.arithmetic(in_scales)
+        r, pre = a.requantization, self.preactivation
+        if pre is None:
+            table = table_of(r.grid, r.limit, r.rectified)
+        else:
+            levels = pre.table(self._function(), a.y_scale, a.out_scale, self.grid)
+            table = hardware_table(levels, self.grid.zero)
+        return Deployed(a.weights, r.bias, r.mantissa, r.shift, table, a.out_scale)
+
+
+def kernel(source: SourcePlan, weight: Tensor) -> Tensor:
+    """The parameter ``weight`` as a kernel ``[out, in / groups, kh, kw]``: those of a transposed
+    convolution turned by 180 degrees."""
+    inputs = source.channels // source.groups
+    if source.transposed:
+        grouped = weight.view(source.groups, inputs, -1, *source.kernel)
+        weight = grouped.transpose(1, 2).flatten(0, 1).flip(2, 3)
+    else:
+        weight = weight.view(-1, inputs, *source.kernel)
+    weight = weight if source.rows is None else weight[list(source.rows)]
+    return weight if source.scale == 1 else weight * source.scale
 
 
 def accumulate(acc: Tensor | None, x: Tensor, weight: Tensor, source: SourcePlan) -> Tensor:
     """``acc`` plus one source's convolution."""
     weight = weight.to(x.dtype)
-    if not source.dense and source.kernel == (1, 1) and source.stride == (1, 1):
+    if source.pointwise:
         scaled = weight.view(-1, 1, 1)
         return x * scaled if acc is None else torch.addcmul(acc, x, scaled)
+    x = spread(x, source.upsampling, 0)
     top, left, bottom, right = source.padding
     padding: tuple[int, int] | int = 0
-    if (top, left) == (bottom, right):
+    if (top, left) == (bottom, right) and min(top, left) >= 0:
         padding = (top, left)
     else:
         x = pad(x, source.padding)
-    part = F.conv2d(
-        x, weight, stride=source.stride, padding=padding, groups=1 if source.dense else x.shape[1]
-    )
+    part = F.conv2d(x, weight, None, source.stride, padding, source.dilation, source.groups)
     return part if acc is None else acc + part

@@ -5,14 +5,53 @@ Tensors are stored integers, int64. Arguments that do not enter the result (name
 there so that a saved program says all about its graph.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sigbit.ir.integer import Source, convolve
+from sigbit.ir.integer import gather as gather_channels
 from sigbit.quant.grid import round_half_away
 from sigbit_hw.arch import numerics
 
 Sizes = list[int]
+GEOMETRY = 12
+"""Numbers that describe a source."""
+
+
+def describe(source: Source) -> Sizes:
+    """What :func:`source_of` needs: terms, stride, padding, groups, dilation, upsampling."""
+    return [
+        source.terms,
+        *source.stride,
+        *source.padding,
+        source.groups,
+        *source.dilation,
+        *source.upsampling,
+    ]
+
+
+def source_of(tensor: str, weights: Tensor, numbers: Sequence[int]) -> Source:
+    """The source with these :func:`describe` numbers."""
+    terms, sy, sx, top, left, bottom, right, groups, dy, dx, uy, ux = numbers
+    return Source(
+        tensor,
+        weights.numpy(force=True),
+        terms,
+        (sy, sx),
+        (top, left, bottom, right),
+        groups,
+        (dy, dx),
+        (uy, ux),
+    )
+
+
+def as_image(x: Tensor, shape: Sequence[int]) -> Tensor:
+    """A batch of real inputs as it is stored, ``[batch, *shape]``: a sequence ``[batch, steps,
+    features]`` as (features, steps, 1)."""
+    return (x.transpose(1, 2) if x.dim() == 3 else x).reshape(x.shape[0], *shape)
 
 
 @torch.library.custom_op("sigbit::quantize", mutates_args=())
@@ -35,7 +74,7 @@ def quantize(
     if not bool(torch.isfinite(v).all()):
         raise ValueError(f"input {name!r} holds NaN or infinity")
     stored = round_half_away(v).clamp_(low, high)
-    return stored.to(torch.int64).reshape(-1, *shape)
+    return as_image(stored.to(torch.int64), shape).contiguous()
 
 
 @quantize.register_fake
@@ -61,21 +100,18 @@ def conv(
     kind: str,
     location: str,
 ) -> Tensor:
-    """``table[requantize(sum of convolutions) & 255]``; ``geometry`` holds (terms, stride, padding,
-    groups) a source.
+    """``table[requantize(sum of convolutions) & 255]``; ``geometry`` holds :func:`describe` of
+    every source.
     """
     total: Tensor | None = None
     for i, (x, w) in enumerate(zip(xs, weights, strict=True)):
-        _, stride_y, stride_x, top, left, bottom, right, groups = geometry[8 * i : 8 * i + 8]
-        padded = F.pad(x, (left, right, top, bottom), value=-zeros[i]).double()
-        part = (
-            F.conv2d(padded, w.double(), stride=(stride_y, stride_x), groups=groups).round().long()
-        )
+        source = source_of("", w, geometry[GEOMETRY * i : GEOMETRY * (i + 1)])
+        part = convolve(x, source, zeros[i], w)
         total = part if total is None else total + part
     assert total is not None
-    parameters = (p.cpu().numpy()[:, None, None] for p in (bias, mantissa, shift))
-    y = torch.from_numpy(numerics.requantize(total.cpu().numpy(), *parameters)).to(total.device)
-    return table[y & (numerics.TABLE_ENTRIES - 1)]
+    parameters = (p.numpy(force=True)[:, None, None] for p in (bias, mantissa, shift))
+    y = torch.from_numpy(numerics.requantize(total.numpy(force=True), *parameters))
+    return table[y.to(total.device) & (numerics.TABLE_ENTRIES - 1)]
 
 
 @conv.register_fake
@@ -120,6 +156,27 @@ def _(
     x: Tensor, kernel: Sizes, stride: Sizes, padding: Sizes, shape: Sizes, *unused: object
 ) -> Tensor:
     return x.new_empty((x.shape[0], *shape))
+
+
+@torch.library.custom_op("sigbit::gather", mutates_args=())
+def gather(
+    xs: list[Tensor],
+    channels: Tensor,
+    shape: Sizes,
+    planes: int,
+    scale: float,
+    zero: int,
+    name: str,
+    kind: str,
+    location: str,
+) -> Tensor:
+    """Channels (rows: tensor, channel) of tensors of equal size."""
+    return gather_channels(xs, channels.numpy(force=True))
+
+
+@gather.register_fake
+def _(xs: list[Tensor], channels: Tensor, shape: Sizes, *unused: object) -> Tensor:
+    return xs[0].new_empty((xs[0].shape[0], *shape))
 
 
 @torch.library.custom_op("sigbit::dequantize", mutates_args=())

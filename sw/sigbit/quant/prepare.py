@@ -1,65 +1,34 @@
 """``prepare``: a float model as a trainable model that computes with the accelerator's integers."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sigbit.frontend import Batches, as_tuple, import_model
-from sigbit.ir.floating import BatchNorm, FloatGraph, pad
+from sigbit.ir.floating import BatchNorm, FloatGraph, Relu, Unary
 from sigbit.quant.errors import QuantizationError
-from sigbit.quant.fusion import InputPlan, LayerPlan, MaxPoolPlan, NetworkPlan, fuse, tensors_of
-from sigbit.quant.grid import LevelGrid, round_half_away
+from sigbit.quant.function import Preactivation
+from sigbit.quant.fusion import fuse
 from sigbit.quant.layer import Levels, QuantLayer
-from sigbit.quant.spec import BYTE, ActGrid, QuantSpec, act_grid
-from sigbit_hw.arch.numerics import Y_MAX, Y_MIN
+from sigbit.quant.modules import QuantGather, QuantInput, QuantMaxPool
+from sigbit.quant.moves import QuantMove, QuantSquare
+from sigbit.quant.plans import (
+    GatherPlan,
+    InputPlan,
+    LayerPlan,
+    MaxPoolPlan,
+    MovePlan,
+    NetworkPlan,
+    Plan,
+    tensors_of,
+)
+from sigbit.quant.precision import Precision, lower
+from sigbit.quant.quantizers import Quantizer
+from sigbit.quant.scales import OUTPUT_RULE, ScaleRule, scale_rule
+from sigbit.quant.spec import QuantSpec, act_grid
 
-
-class QuantInput(nn.Module):
-    """A network input on an 8-bit grid: ``stored = clip(round(x / scale), low, high)``, computed in
-    float64.
-    """
-
-    scale: Tensor
-
-    def __init__(self, plan: InputPlan, spec: QuantSpec, low: float, high: float) -> None:
-        super().__init__()
-        self.plan = plan
-        self.low, self.high = (0, BYTE) if low >= 0 else (Y_MIN, Y_MAX)
-        self.grid = ActGrid(
-            LevelGrid.uniform(self.low, self.high), spec.byte_planes, 0, 0, self.low, self.high
-        )
-        reach = max(abs(low), abs(high))
-        if not reach > 0:
-            raise QuantizationError(
-                f"input {plan.name!r} is 0 on the whole calibration batch; give an input_range"
-            )
-        self.register_buffer("scale", torch.tensor(reach / self.high, dtype=torch.float64))
-
-    def forward(self, x: Tensor) -> Levels:
-        """Levels of real inputs; no gradient flows to the input."""
-        with torch.no_grad():
-            v = x.double() / self.scale.double()
-            stored = round_half_away(v).clamp_(self.low, self.high).add_(0.0)
-            stored = stored.view(x.shape[0], *self.plan.shape)
-        return Levels(stored.to(x.dtype), self.scale.double())
-
-
-class QuantMaxPool(nn.Module):
-    """Maximum over windows of levels."""
-
-    def __init__(self, plan: MaxPoolPlan, grid: ActGrid) -> None:
-        super().__init__()
-        self.plan, self.grid = plan, grid
-
-    def forward(self, x: Levels) -> Levels:
-        """The window maxima, on the same grid."""
-        levels = pad(x.levels, self.plan.padding, -torch.inf)
-        return Levels(F.max_pool2d(levels, self.plan.kernel, self.plan.stride), x.scale)
-
-
-QuantModule = QuantInput | QuantLayer | QuantMaxPool
+QuantModule = QuantInput | QuantLayer | QuantMove | QuantSquare | QuantMaxPool | QuantGather
 
 
 class PreparedModel(nn.Module):
@@ -79,7 +48,7 @@ class PreparedModel(nn.Module):
         ranges: dict[str, tuple[float, float]],
     ) -> None:
         super().__init__()
-        self.graph_name, self.plan, self.spec = graph.name, plan, spec
+        self.graph_name, self.spec, self.plan = graph.name, spec, lower(plan, spec)
         statistics = {
             n for node in graph.nodes if isinstance(node, BatchNorm) for n in (node.mean, node.var)
         }
@@ -88,64 +57,86 @@ class PreparedModel(nn.Module):
                 self.register_buffer(attribute_name(name), value.clone())
             else:
                 self.register_parameter(attribute_name(name), nn.Parameter(value.clone()))
-        values = _Values(self, graph.parameters)
-        modules: list[QuantModule] = []
-        self._index: dict[str, int] = {}
-        for p in plan.layers:
-            self._index[p.name] = len(modules)
-            modules.append(self._module(p, modules, values, ranges))
-        self.layers = nn.ModuleList(modules)
+        self._precision = Precision(self.plan, spec)
+        self._values = _Values(self, graph.parameters)
+        self._shapes = {p.name: p.shape for p in self.plan.layers}
+        self._weight_quantizers: dict[object, Quantizer] = {}
+        self._out_quantizers: dict[str, Quantizer] = {}
+        self._preactivations: dict[object, Preactivation] = {}
+        modules: dict[str, QuantModule] = {}
+        for p in self.plan.layers:
+            modules[p.name] = self._module(p, modules, ranges)
+        self._index = {name: i for i, name in enumerate(modules)}
+        self.layers = nn.ModuleList(modules.values())
 
     def _module(
         self,
-        p: InputPlan | LayerPlan | MaxPoolPlan,
-        modules: list[QuantModule],
-        values: "_Values",
+        p: Plan,
+        modules: dict[str, QuantModule],
         ranges: dict[str, tuple[float, float]],
     ) -> QuantModule:
-        if isinstance(p, InputPlan):
-            return QuantInput(p, self.spec, *(self.spec.input_range or ranges[p.name]))
-        if isinstance(p, MaxPoolPlan):
-            return QuantMaxPool(p, modules[self._index[p.tensor]].grid)
-        channels = tuple(self.shape_of(s.tensor)[0] for s in p.sources)
-        in_grids = tuple(modules[self._index[s.tensor]].grid for s in p.sources)
-        is_output = not self.plan.readers(p.name)
-        wide = is_output or (self.spec.wide_head and self._feeds_head_only(p.name))
-        grid = act_grid(self.spec, p.nonnegative, wide)
-        return QuantLayer(p, self.spec, values, channels, in_grids, self._terms(p), grid, is_output)
+        grids = tuple(modules[t].grid for t in tensors_of(p))
+        match p:
+            case InputPlan():
+                return QuantInput(p, self.spec, *(self.spec.input_range or ranges[p.name]))
+            case MaxPoolPlan():
+                return QuantMaxPool(p, grids[0])
+            case GatherPlan():
+                sizes = tuple(self._shapes[t][0] for t in p.tensors)
+                return QuantGather(p, grids[0], sizes)
+            case MovePlan():
+                return QuantMove(p, self.spec, grids)
+            case LayerPlan():
+                return self._layer(p, grids)
+        return QuantSquare(p, self.spec, grids)
 
-    def shape_of(self, tensor: str) -> tuple[int, int, int]:
-        """(channels, height, width) of a tensor."""
-        return next(p.shape for p in self.plan.layers if p.name == tensor)
-
-    def _is_head(self, p: object) -> bool:
-        return isinstance(p, LayerPlan) and p.sources[0].dense and not self.plan.readers(p.name)
-
-    def _feeds_head_only(self, tensor: str) -> bool:
-        return all(
-            self._is_head(r) and isinstance(r, LayerPlan) and r.sources[0].tensor == tensor
-            for r in self.plan.readers(tensor)
+    def _layer(self, p: LayerPlan, grids: tuple[object, ...]) -> QuantLayer:
+        precision, spec = self._precision, self.spec
+        terms = precision.terms(p)
+        root = precision.groups.of(p.name)
+        grid = act_grid(spec, precision.negative(p.name), precision.planes(p.name))
+        is_output = precision.is_output(p.name)
+        follows = p.unit and precision.is_alone(p.name)
+        weight_quantizer = preactivation = None
+        source = p.sources[0]
+        if source.trained:
+            channels = p.shape[0] if spec.per_channel else None
+            key = (source.weight, source.rows, source.norms, terms[0])
+            weight_quantizer = self._weight_quantizers.setdefault(
+                key, Quantizer(spec.weight_grid(terms[0]), scale_rule(spec.weight_scale), channels)
+            )
+        if isinstance(p.activation, Unary):
+            function = (root, p.activation.function, p.activation.parameters, source.weight)
+            preactivation = self._preactivations.setdefault(function, Preactivation())
+        rule = _out_rule(p, spec, follows, is_output)
+        out_quantizer = self._out_quantizers.setdefault(root, Quantizer(grid.levels, rule))
+        return QuantLayer(
+            p,
+            spec,
+            self._values,
+            tuple(grids),
+            terms,
+            grid,
+            weight_quantizer=weight_quantizer,
+            out_quantizer=out_quantizer,
+            preactivation=preactivation,
+            follows=follows,
+            is_output=is_output,
         )
-
-    def _terms(self, p: LayerPlan) -> tuple[int, ...]:
-        """Weight terms of each source."""
-        if p.averages:
-            return (1,)
-        inputs = {i.name for i in self.plan.layers if isinstance(i, InputPlan)}
-        edge = self._is_head(p) or bool(inputs & set(tensors_of(p)))
-        terms = []
-        for i, source in enumerate(p.sources):
-            if i > 0 or not source.dense:
-                terms.append(self.spec.residual_terms)
-            else:
-                terms.append(self.spec.first_last_terms if edge else 1)
-        return tuple(terms)
 
     def quant_module(self, tensor: str) -> QuantModule:
         """The module that produces ``tensor``."""
         module = self.layers[self._index[tensor]]
-        assert isinstance(module, (QuantInput, QuantLayer, QuantMaxPool))
+        assert isinstance(module, QuantModule)
         return module
+
+    def step(self, p: Plan, values: Mapping[str, Levels], given: Mapping[str, Tensor]) -> Levels:
+        """The tensor of one plan, from the tensors before it and the real inputs ``given``."""
+        module = self.quant_module(p.name)
+        if isinstance(module, QuantInput):
+            return module(given[p.name])
+        result: Levels = module([values[t] for t in tensors_of(p)])
+        return result
 
     def levels(self, *inputs: Tensor) -> dict[str, Levels]:
         """Every tensor by name, from real inputs."""
@@ -155,13 +146,7 @@ class PreparedModel(nn.Module):
         given = dict(zip(names, inputs, strict=True))
         values: dict[str, Levels] = {}
         for p in self.plan.layers:
-            module = self.quant_module(p.name)
-            if isinstance(module, QuantInput):
-                values[p.name] = module(given[p.name])
-            elif isinstance(module, QuantMaxPool):
-                values[p.name] = module(values[module.plan.tensor])
-            else:
-                values[p.name] = module([values[t] for t in tensors_of(p)])
+            values[p.name] = self.step(p, values, given)
         return values
 
     def stored(self, *inputs: Tensor) -> dict[str, Tensor]:
@@ -182,6 +167,12 @@ class PreparedModel(nn.Module):
             for t, shape in self.plan.outputs
         )
         return outputs[0] if len(outputs) == 1 else outputs
+
+
+def _out_rule(p: LayerPlan, spec: QuantSpec, follows: bool, is_output: bool) -> ScaleRule:
+    if follows and p.activation is None:
+        return scale_rule("mse")
+    return OUTPUT_RULE if is_output else scale_rule(spec.act_scale)
 
 
 class _Values(Mapping[str, Tensor]):
@@ -207,7 +198,7 @@ def attribute_name(parameter: str) -> str:
 
 
 def prepare(
-    model: nn.Module,
+    model: nn.Module | FloatGraph,
     spec: QuantSpec,
     example_inputs: Batches,
     calibration: Batches | None = None,
@@ -220,31 +211,36 @@ def prepare(
     other work, and :class:`QuantizationError` for parameters or a calibration that cannot be
     quantized.
     """
-    graph = import_model(model, example_inputs)
+    graph = model if isinstance(model, FloatGraph) else import_model(model, example_inputs)
     plan = fuse(graph)
-    _check_parameters(graph)
+    check_parameters(graph)
     batches = as_tuple(example_inputs if calibration is None else calibration)
-    if len(batches) != len(graph.inputs):
-        raise QuantizationError(
-            f"calibration must be a tuple of {len(graph.inputs)} batches, one an input, "
-            f"not {len(batches)}"
-        )
     with torch.no_grad():
-        values = graph.evaluate(dict(zip((i.name for i in graph.inputs), batches, strict=True)))
-        ranges = {}
-        for node in graph.inputs:
-            x = values[node.name]
-            if not bool(torch.isfinite(x).all()):
-                raise QuantizationError(
-                    f"the calibration batch of {node.name!r} holds NaN or infinity"
-                )
-            ranges[node.name] = (float(x.min()), float(x.max()))
+        values = evaluate(graph, batches)
+        ranges = {n.name: _range(n.name, values[n.name]) for n in graph.inputs}
         prepared = PreparedModel(graph, plan, spec, ranges)
         _calibrate(prepared, values)
     return prepared
 
 
-def _check_parameters(graph: FloatGraph) -> None:
+def evaluate(graph: FloatGraph, batches: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    """Every tensor of the float graph for a calibration batch."""
+    if len(batches) != len(graph.inputs):
+        raise QuantizationError(
+            f"calibration must be a tuple of {len(graph.inputs)} batches, one an input, "
+            f"not {len(batches)}"
+        )
+    return graph.evaluate(dict(zip((i.name for i in graph.inputs), batches, strict=True)))
+
+
+def _range(name: str, x: Tensor) -> tuple[float, float]:
+    if not bool(torch.isfinite(x).all()):
+        raise QuantizationError(f"the calibration batch of {name!r} holds NaN or infinity")
+    return (float(x.min()), float(x.max()))
+
+
+def check_parameters(graph: FloatGraph) -> None:
+    """Raise :class:`QuantizationError` unless all parameters are finite floating-point numbers."""
     for name, value in graph.parameters.items():
         if not value.is_floating_point():
             raise QuantizationError(f"parameter {name!r} must be floating point, not {value.dtype}")
@@ -255,28 +251,60 @@ def _check_parameters(graph: FloatGraph) -> None:
 
 
 def _calibrate(prepared: PreparedModel, values: dict[str, Tensor]) -> None:
-    """Set the scales from the float model's tensors."""
+    """Set the scales from the float model's tensors; shared ones from all that share them."""
+    layers: list[QuantLayer] = []
     for p in prepared.plan.layers:
         module = prepared.quant_module(p.name)
-        if not isinstance(module, QuantLayer) or not isinstance(p, LayerPlan):
-            continue
-        if module.weight_quantizer is not None:
-            weight = module.real_weights()[0]
-            module.weight_quantizer.initialize(
-                weight, weight[0].numel() if prepared.spec.per_channel else weight.numel()
-            )
-        x = _reference(p, values)
-        if not bool((x > 0).any() if module.grid.low == 0 else (x != 0).any()):
+        if isinstance(module, QuantLayer):
+            layers.append(module)
+    for group in _groups(layers, lambda m: m.weight_quantizer):
+        first, quantizer = group[0], group[0].weight_quantizer
+        assert quantizer is not None
+        weight = first.real_weights()[0]
+        quantizer.initialize(
+            weight, weight[0].numel() if prepared.spec.per_channel else weight.numel()
+        )
+    for group in _groups(layers, lambda m: m.out_quantizer):
+        tensors = [reference(m.plan, values) for m in group]
+        x = torch.cat([t.reshape(-1) for t in tensors])
+        if not bool((x > 0).any() if group[0].grid.low == 0 else (x != 0).any()):
+            plan = group[0].plan
             raise QuantizationError(
-                f"{p.name} ({p.location}) is 0 on the whole calibration batch of {len(x)} samples: "
-                "give a larger one, or remove the layer"
+                f"{plan.name} ({plan.location}) is 0 on the whole calibration batch of "
+                f"{len(tensors[0])} samples: give a larger one, or remove the layer"
             )
-        module.out_quantizer.initialize(x, x[0].numel())
+        group[0].out_quantizer.initialize(x, tensors[0][0].numel())
+    for group in _groups(layers, lambda m: m.preactivation):
+        first, pre = group[0], group[0].preactivation
+        function = first.plan.activation
+        assert pre is not None
+        assert isinstance(function, Unary)
+        x = torch.cat([preactivation(m.plan, values).reshape(-1) for m in group])
+        scale = first.out_quantizer.scale()
+        pre.initialize(float(x.min()), float(x.max()), function, scale, first.grid)
 
 
-def _reference(p: LayerPlan, values: dict[str, Tensor]) -> Tensor:
+def _groups(
+    layers: list[QuantLayer], shared: Callable[[QuantLayer], nn.Module | None]
+) -> list[list[QuantLayer]]:
+    """The layers by the module that ``shared`` finds in them; without those that have none."""
+    groups: dict[int, list[QuantLayer]] = {}
+    for layer in layers:
+        if (module := shared(layer)) is not None:
+            groups.setdefault(id(module), []).append(layer)
+    return list(groups.values())
+
+
+def reference(p: LayerPlan, values: Mapping[str, Tensor]) -> Tensor:
     """The float value of a layer's tensor."""
     value = values[p.name] if p.name in values else values[p.sources[0].tensor]
-    if p.activation is not None and p.activation.name != p.name:
+    if isinstance(p.activation, Relu) and p.activation.name != p.name:
         value = value.clamp(0, p.activation.limit)
     return value
+
+
+def preactivation(p: LayerPlan, values: Mapping[str, Tensor]) -> Tensor:
+    """The float value of a layer before its activation function."""
+    if p.activation is None or p.activation.name != p.name:
+        return values[p.name] if p.name in values else values[p.sources[0].tensor]
+    return values[p.activation.inputs[0]]

@@ -63,20 +63,16 @@ def rounding(shift: Tensor) -> Tensor:
     return torch.where(shift > GUARD_BITS, power_of_two(shift - GUARD_BITS - 1), 0.0)
 
 
-def level_table(grid: ActGrid, limit: float | None) -> Tensor:
+def level_table(grid: ActGrid, limit: float | None, rectified: bool = False) -> Tensor:
     """Levels (float64) for the 256 pre-activations y = -128 … 127, in that order.
 
     ``limit`` is the upper clip of the activation function in units of the output's scale, if it has
-    one; negative values become 0 where the grid has none.
+    one; negative values become 0 if ``rectified``, or where the grid has none.
     """
-    y = torch.arange(Y_MIN, Y_MAX + 1, dtype=torch.float64) + grid.offset
-    if grid.wide:
-        return (
-            y
-            if limit is None
-            else y.clamp(max=float(round_to_grid(torch.tensor(limit).double(), grid.levels)))
-        )
-    real = y * 2.0**-grid.pre_shift
+    real = (
+        torch.arange(Y_MIN, Y_MAX + 1, dtype=torch.float64) + grid.offset
+    ) * 2.0**-grid.pre_shift
+    real = real.clamp(min=0.0) if rectified else real
     return round_to_grid(real if limit is None else real.clamp(max=limit), grid.levels)
 
 
@@ -90,8 +86,9 @@ def highest_level(grid: ActGrid, limit: float | None) -> int:
 @dataclass(frozen=True)
 class Requantization:
     """One layer's parameters, a channel each (float64): integer ``bias`` (accumulator of levels,
-    not of stored integers), ``mantissa``, ``shift``; the output's grid and the activation's
-    clip; ``open`` for the network's outputs, whose gradient must lead back from saturation.
+    not of stored integers), ``mantissa``, ``shift``; the output's grid and the activation's clips
+    (:func:`level_table`); ``open`` for the network's outputs, whose gradient must lead back from
+    saturation.
     """
 
     bias: Tensor
@@ -99,6 +96,7 @@ class Requantization:
     shift: Tensor
     grid: ActGrid
     limit: float | None
+    rectified: bool = False
     open: bool = False
 
     @property
@@ -137,7 +135,8 @@ class _Requantize(torch.autograd.Function):
         grid, j = r.grid, r.grid.pre_shift
         inverse = power_of_two(GUARD_BITS - r.shift)
         t = torch.addcmul(_column(r.bias * inverse, acc), acc, _column(inverse, acc)).floor_()
-        ctx.low, ctx.high = grid.low, highest_level(grid, r.limit)
+        ctx.low = max(grid.low, 0) if r.rectified else grid.low
+        ctx.high = highest_level(grid, r.limit)
         ctx.open = r.open
         if grid.levels.is_uniform and (j == 0 or (grid.low == 0 and j > 0)):
             half = 2.0 ** (j - 1) if j > 0 else 0.0
@@ -152,7 +151,7 @@ class _Requantize(torch.autograd.Function):
             start = torch.tensor(0.5, dtype=acc.dtype, device=acc.device)
             u = torch.addcmul(start, t, _column(r.mantissa * 2.0**-_DROP, acc))
             index = torch.floor(u).clamp_(Y_MIN, Y_MAX).sub_(Y_MIN).int()
-            levels = level_table(grid, r.limit).to(acc.device, acc.dtype)[index]
+            levels = level_table(grid, r.limit, r.rectified).to(acc.device, acc.dtype)[index]
             u.mul_(2.0**-j)
         ctx.gain = _column(r.gain, acc)
         ctx.save_for_backward(u, levels, scale, out_scale)
@@ -178,6 +177,11 @@ class _Requantize(torch.autograd.Function):
         return grad_acc, grad_bias, grad_out, None, None
 
 
-def table_of(grid: ActGrid, limit: float | None) -> Tensor:
-    """The hardware's table: 256 stored integers (int64), indexed by ``y & 255``."""
-    return (level_table(grid, limit) - grid.zero).long().roll(TABLE_ENTRIES // 2)
+def hardware_table(levels: Tensor, zero: int) -> Tensor:
+    """The 256 stored integers (int64), indexed by ``y & 255``, of levels in the order of y."""
+    return (levels - zero).long().roll(TABLE_ENTRIES // 2)
+
+
+def table_of(grid: ActGrid, limit: float | None, rectified: bool = False) -> Tensor:
+    """The hardware's table of :func:`level_table`."""
+    return hardware_table(level_table(grid, limit, rectified), grid.zero)

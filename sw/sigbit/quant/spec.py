@@ -1,7 +1,9 @@
 """QuantSpec: what a network is quantized to."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache, cached_property
+from types import MappingProxyType
 
 from sigbit.quant.errors import QuantizationError
 from sigbit.quant.grid import LevelGrid
@@ -17,7 +19,10 @@ _WEIGHTS, _ACTIVATIONS = EsbFormat(4, 1), EsbFormat(4, 2)
 
 @dataclass(frozen=True)
 class QuantSpec:
-    """Formats, terms and scale rules; :meth:`from_arch` fits them to an accelerator.
+    """Formats, digits and scale rules; :meth:`from_arch` fits them to an accelerator.
+
+    With the default formats a weight of one term is a 4-bit ESB value, of two terms about 8 bits;
+    an activation of one plane has 15 levels, of two planes 127, of three planes 8 bits.
 
     Parameters
     ----------
@@ -27,13 +32,20 @@ class QuantSpec:
         Bits between the digit weights of tensors and weights of several terms.
     acc_bits : int
         Width of the accumulators, which no layer may overflow.
+    weight_terms : int
+        Terms of the weights of ordinary layers.
+    act_planes : int
+        Planes of ordinary activations.
     first_last_terms : int
-        Terms of the weights of layers that read an input or produce an output (2: about 8 bits).
-    residual_terms : int
-        Terms of the weights of every further source that is added into a layer's accumulators.
+        Least number of terms of the weights of layers that read an input or produce an output.
+    residual_terms : int, optional
+        Terms of the weights of every further source that is added into a layer's accumulators; if
+        absent, one more than the layer's own, up to three.
     wide_head : bool
-        Give the tensors that only layers producing an output read 8 bits instead of the native
-        format.
+        Give the tensors that only layers producing an output read 8 bits instead of ``act_planes``.
+    bits : mapping of str to (int, int)
+        Weight terms and activation planes of single layers, by the name of their tensor in the
+        prepared model; tensors that must share a grid take the most planes among them.
     input_range : (float, float), optional
         Real values of the network's inputs; taken from the calibration batch if absent. The stored
         integers are 0 … 255 for a range from 0 on, else -128 … 127.
@@ -46,9 +58,12 @@ class QuantSpec:
     act_format: EsbFormat = _ACTIVATIONS
     radix_bits: int = 3
     acc_bits: int = 24
+    weight_terms: int = 1
+    act_planes: int = 1
     first_last_terms: int = 2
-    residual_terms: int = 2
+    residual_terms: int | None = None
     wide_head: bool = True
+    bits: Mapping[str, tuple[int, int]] = field(default_factory=lambda: MappingProxyType({}))
     input_range: tuple[float, float] | None = None
     weight_scale: str = "dda"
     act_scale: str = "mse"
@@ -57,9 +72,16 @@ class QuantSpec:
     def __post_init__(self) -> None:
         if not self.weight_format.signed:
             raise QuantizationError(f"weight_format must be signed, not {self.weight_format}")
-        for name in ("first_last_terms", "residual_terms"):
-            if not 1 <= getattr(self, name) <= 3:
-                raise QuantizationError(f"{name} must be in [1, 3], not {getattr(self, name)!r}")
+        for name in ("weight_terms", "act_planes", "first_last_terms", "residual_terms"):
+            value = getattr(self, name)
+            if value not in (1, 2, 3) and (name, value) != ("residual_terms", None):
+                raise QuantizationError(f"{name} must be in [1, 3], not {value!r}")
+        for name, pair in self.bits.items():
+            if len(pair) != 2 or not all(n in (1, 2, 3) for n in pair):
+                raise QuantizationError(
+                    f"bits of {name!r} must be (weight terms, activation planes), each in [1, 3], "
+                    f"not {pair!r}"
+                )
         if not 16 <= self.acc_bits <= 32:
             raise QuantizationError(f"acc_bits must be in [16, 32], not {self.acc_bits!r}")
         if self.input_range is not None and not self.input_range[0] < self.input_range[1]:
@@ -86,9 +108,18 @@ class QuantSpec:
         """Levels of weights of ``terms`` terms."""
         return _levels(self.weight_format, self.radix_bits, terms)
 
+    def extra_terms(self, terms: int) -> int:
+        """Terms of further sources of a layer whose weights have ``terms`` terms."""
+        return min(3, terms + 1) if self.residual_terms is None else self.residual_terms
+
     def weight_contiguous(self, terms: int) -> int:
         """Largest n such that all integers in [-n, n] are weights of ``terms`` terms."""
         return _contiguous(self.weight_format, self.radix_bits, terms)
+
+    def act_contiguous(self, planes: int) -> int:
+        """Largest n such that all integers in [-n, n] ([0, n] if unsigned) fit ``planes``
+        planes."""
+        return _contiguous(self.act_format, self.radix_bits, planes)
 
     @cached_property
     def byte_planes(self) -> int:
@@ -96,7 +127,7 @@ class QuantSpec:
         unsigned).
         """
         for planes in (1, 2, 3):
-            if _contiguous(self.act_format, self.radix_bits, planes) >= BYTE:
+            if self.act_contiguous(planes) >= BYTE:
                 return planes
         raise QuantizationError(
             f"8-bit tensors are not possible: three digits of {self.act_format} at radix "
@@ -116,52 +147,59 @@ def _contiguous(native: EsbFormat, radix_bits: int, terms: int) -> int:
 
 @dataclass(frozen=True)
 class ActGrid:
-    """How a tensor is stored: ``level = stored + zero``; ``planes`` digits; ``pre_shift`` (j)
-    relates the levels to the 8-bit pre-activation: one level is ``2**j`` steps of y, counted from
-    ``-offset``.
+    """How a tensor is stored: ``level = stored + zero``; ``planes`` digits; ``pre_shift`` (j) and
+    ``offset`` relate the levels to the 8-bit pre-activation: ``y = 2**j * level - offset``.
     """
 
     levels: LevelGrid
     planes: int
     zero: int
     pre_shift: int
-    low: int
-    high: int
+    offset: int
 
     @property
-    def offset(self) -> int:
-        """128 where negative values are cut off anyway, so that y serves the positive ones with all
-        its range.
-        """
-        return -Y_MIN if self.low == 0 else 0
+    def low(self) -> int:
+        """Smallest level."""
+        return self.levels.min
 
     @property
-    def wide(self) -> bool:
-        """Whether the tensor stores y itself."""
-        return self.planes > 1
+    def high(self) -> int:
+        """Largest level."""
+        return self.levels.max
 
 
-def act_grid(spec: QuantSpec, nonnegative: bool, wide: bool) -> ActGrid:
-    """The grid of a tensor: native, or 8 bits (y itself) if ``wide``."""
-    if wide:
-        low, high = (0, BYTE) if nonnegative else (Y_MIN, Y_MAX)
-        if low < 0 and not spec.act_format.signed:
-            raise QuantizationError(
-                f"a tensor with negative values needs a signed act_format, not {spec.act_format}"
-            )
-        return ActGrid(LevelGrid.uniform(low, high), spec.byte_planes, 0, 0, low, high)
+def act_grid(spec: QuantSpec, negative: float, planes: int) -> ActGrid:
+    """The grid of a tensor with ``planes`` digits whose negative values reach ``negative`` (0, 1/8
+    or 1) times as far as its positive ones."""
     native = LevelGrid.of(spec.act_format)
-    if nonnegative and native.signed and native.is_uniform:
-        zero, levels = native.max, LevelGrid.uniform(0, 2 * native.max)
-    elif nonnegative:
-        zero, levels = 0, LevelGrid(native.magnitudes, False)
-    elif native.signed:
-        zero, levels = 0, native
-    else:
+    if negative and not native.signed:
         raise QuantizationError(
             f"a tensor with negative values needs a signed act_format, not {spec.act_format}"
         )
-    room, j = (BYTE if nonnegative else Y_MAX), 16
-    while (levels.max + 0.5) * 2.0**j > room:
+    if planes == 1 and not native.is_uniform:
+        levels = native if negative or not native.signed else LevelGrid(native.magnitudes, False)
+        if not negative:
+            return _grid(LevelGrid(native.magnitudes, False), 1, 0, -Y_MIN)
+        return _grid(levels, 1, 0, 0)
+    reach = spec.act_contiguous(planes)
+    total = min(BYTE, 2 * reach if native.signed else reach)
+    if negative == 1:
+        levels = LevelGrid.uniform(max(-reach, Y_MIN), min(reach, Y_MAX))
+    else:
+        low = -int(total * negative)
+        levels = LevelGrid.uniform(low, low + total)
+    zero = max(0, levels.max - reach)
+    return _grid(levels, planes, zero, 0 if negative == 1 else -Y_MIN)
+
+
+def _grid(levels: LevelGrid, planes: int, zero: int, offset: int) -> ActGrid:
+    """The grid with as many steps of y a level as the 256 values of y have room for."""
+    if levels.max - levels.min >= BYTE:
+        return ActGrid(levels, planes, zero, 0, 0 if offset == 0 else levels.min - Y_MIN)
+    skewed = offset != 0 and levels.min < 0
+    room, j = (Y_MAX if offset == 0 else BYTE), 16
+    while (levels.max + 0.5 + skewed * (0.5 - levels.min)) * 2.0**j > room:
         j -= 1
-    return ActGrid(levels, 1, zero, j, levels.min, levels.max)
+    if skewed:
+        offset += levels.min * 2**j - 2**j // 2
+    return ActGrid(levels, planes, zero, j, offset)

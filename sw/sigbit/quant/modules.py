@@ -1,0 +1,73 @@
+"""Modules without weights: network inputs, maxima, gathered channels."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sigbit.ir.floating import pad
+from sigbit.quant.errors import QuantizationError
+from sigbit.quant.grid import LevelGrid, round_half_away
+from sigbit.quant.layer import Levels
+from sigbit.quant.operators import as_image
+from sigbit.quant.plans import GatherPlan, InputPlan, MaxPoolPlan
+from sigbit.quant.spec import BYTE, ActGrid, QuantSpec
+from sigbit_hw.arch.numerics import Y_MAX, Y_MIN
+
+
+class QuantInput(nn.Module):
+    """A network input on an 8-bit grid: ``stored = clip(round(x / scale), low, high)``, computed in
+    float64.
+    """
+
+    scale: Tensor
+
+    def __init__(self, plan: InputPlan, spec: QuantSpec, low: float, high: float) -> None:
+        super().__init__()
+        self.plan = plan
+        self.low, self.high = (0, BYTE) if low >= 0 else (Y_MIN, Y_MAX)
+        self.grid = ActGrid(LevelGrid.uniform(self.low, self.high), spec.byte_planes, 0, 0, 0)
+        reach = max(abs(low), abs(high))
+        if not reach > 0:
+            raise QuantizationError(
+                f"input {plan.name!r} is 0 on the whole calibration batch; give an input_range"
+            )
+        self.register_buffer("scale", torch.tensor(reach / self.high, dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Levels:
+        """Levels of real inputs; no gradient flows to the input."""
+        with torch.no_grad():
+            v = as_image(x, self.plan.shape).double() / self.scale.double()
+            stored = round_half_away(v).clamp_(self.low, self.high).add_(0.0)
+        return Levels(stored.to(x.dtype), self.scale.double())
+
+
+class QuantMaxPool(nn.Module):
+    """Maximum over windows of levels."""
+
+    def __init__(self, plan: MaxPoolPlan, grid: ActGrid) -> None:
+        super().__init__()
+        self.plan, self.grid = plan, grid
+
+    def forward(self, inputs: list[Levels]) -> Levels:
+        """The window maxima, on the same grid."""
+        levels = pad(inputs[0].levels, self.plan.padding, -torch.inf)
+        pooled = F.max_pool2d(levels, self.plan.kernel, self.plan.stride)
+        return Levels(pooled, inputs[0].scale)
+
+
+class QuantGather(nn.Module):
+    """Channels of tensors on one grid."""
+
+    index: Tensor
+
+    def __init__(self, plan: GatherPlan, grid: ActGrid, sizes: tuple[int, ...]) -> None:
+        super().__init__()
+        self.plan, self.grid = plan, grid
+        starts = [sum(sizes[:i]) for i in range(len(sizes))]
+        index = torch.tensor([starts[t] + c for t, c in plan.channels])
+        self.register_buffer("index", index, persistent=False)
+
+    def forward(self, inputs: list[Levels]) -> Levels:
+        """The channels, in order."""
+        joined = torch.cat([x.levels for x in inputs], dim=1)
+        return Levels(joined[:, self.index], inputs[0].scale)

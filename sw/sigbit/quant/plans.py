@@ -1,0 +1,198 @@
+"""Plans: what every tensor of a quantized network is computed from, before any number is chosen."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sigbit.ir.floating import BatchNorm, Padding, Relu, Unary
+
+Pair = tuple[int, int]
+Shape = tuple[int, int, int]
+NO_PADDING: Padding = (0, 0, 0, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourcePlan:
+    """One operand of a sum: ``tensor`` convolved with ``scale`` times the parameter ``weight``, or
+    with a depthwise window of ``scale`` everywhere; then the batch norms ``norms`` in order.
+
+    Geometry is that of :class:`~sigbit.ir.integer.Source`. ``transposed`` weights are those of a
+    transposed convolution; ``rows`` are the output channels used, all if None.
+    """
+
+    tensor: str
+    channels: int
+    kernel: Pair = (1, 1)
+    weight: str | None = None
+    scale: float = 1.0
+    stride: Pair = (1, 1)
+    padding: Padding = NO_PADDING
+    groups: int = 1
+    dilation: Pair = (1, 1)
+    upsampling: Pair = (1, 1)
+    transposed: bool = False
+    rows: tuple[int, ...] | None = None
+    norms: tuple[BatchNorm, ...] = ()
+
+    @property
+    def trained(self) -> bool:
+        """Whether the weights are a parameter of the model."""
+        return self.weight is not None
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether it is the tensor itself, a factor a channel at most."""
+        return (
+            not self.trained
+            and self.kernel == self.stride == self.upsampling == (1, 1)
+            and not any(self.padding)
+        )
+
+
+@dataclass(frozen=True)
+class BiasPlan:
+    """An addend a channel: ``scale`` times a bias parameter (its entries ``rows``), or the offset
+    of a batch norm; then the batch norms ``norms`` in order.
+    """
+
+    term: str | BatchNorm
+    norms: tuple[BatchNorm, ...] = ()
+    scale: float = 1.0
+    rows: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class InputPlan:
+    """A network input."""
+
+    name: str
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """``activation(sum of sources + biases)`` as tensor ``name`` of ``shape`` (channels, height,
+    width).
+
+    ``negative`` is how far values reach below 0, relative to the positive ones: 0, 1, or 1/8 for
+    activation functions with a small negative part.
+    """
+
+    name: str
+    shape: Shape
+    sources: tuple[SourcePlan, ...]
+    biases: tuple[BiasPlan, ...]
+    activation: Relu | Unary | None
+    negative: float
+    kind: str
+    location: str
+
+    @property
+    def unit(self) -> bool:
+        """Whether it only averages (or copies) one tensor, or is one product, so that its weights
+        are ones."""
+        return (
+            (len(self.sources) == 1 or self.kind == "multiply")
+            and not self.biases
+            and not any(s.trained or s.norms for s in self.sources)
+        )
+
+    @property
+    def weightless(self) -> bool:
+        """Whether no parameter of the model enters."""
+        return not self.biases and not any(s.trained or s.norms for s in self.sources)
+
+
+@dataclass(frozen=True)
+class MovePlan:
+    """Levels added exactly, on the grid of ``sources[0].tensor``: scales of the sources are 1 or
+    -1, and no sum is larger than that grid allows. ``rectified``: negative sums become 0, on the
+    grid of positive values."""
+
+    name: str
+    shape: Shape
+    sources: tuple[SourcePlan, ...]
+    kind: str
+    location: str
+    rectified: bool = False
+
+
+@dataclass(frozen=True)
+class SquarePlan:
+    """A quarter of the square of ``sources[0] + sign * sources[1]``, element by element: half of a
+    product, ``x y = ((x + y)**2 - (x - y)**2) / 4``."""
+
+    name: str
+    shape: Shape
+    sources: tuple[SourcePlan, ...]
+    sign: int
+    location: str
+    kind: str = "square"
+
+
+@dataclass(frozen=True)
+class MaxPoolPlan:
+    """Maximum over windows of ``tensor``, on its grid."""
+
+    name: str
+    shape: Shape
+    tensor: str
+    kernel: Pair
+    stride: Pair
+    padding: Padding
+    location: str
+
+
+@dataclass(frozen=True)
+class GatherPlan:
+    """Channels of ``tensors`` that share one grid: ``channels`` are (tensor, channel)."""
+
+    name: str
+    shape: Shape
+    tensors: tuple[str, ...]
+    channels: tuple[Pair, ...]
+    location: str
+
+
+SumPlan = LayerPlan | MovePlan | SquarePlan
+Plan = InputPlan | SumPlan | MaxPoolPlan | GatherPlan
+
+
+@dataclass(frozen=True)
+class NetworkPlan:
+    """Plans in order, and for every output of the float graph its tensor and its shape for the
+    user.
+    """
+
+    layers: tuple[Plan, ...]
+    outputs: tuple[tuple[str, tuple[int, ...]], ...]
+
+    def readers(self, tensor: str) -> tuple[Plan, ...]:
+        """The plans that read ``tensor``."""
+        return tuple(p for p in self.layers if tensor in tensors_of(p))
+
+    def is_output(self, tensor: str) -> bool:
+        """Whether ``tensor`` is an output of the network."""
+        return any(name == tensor for name, _ in self.outputs)
+
+
+def tensors_of(plan: Plan) -> tuple[str, ...]:
+    """Tensors that a plan reads, one entry a use."""
+    match plan:
+        case LayerPlan() | MovePlan() | SquarePlan():
+            return tuple(s.tensor for s in plan.sources)
+        case MaxPoolPlan():
+            return (plan.tensor,)
+        case GatherPlan():
+            return plan.tensors
+    return ()
+
+
+def inherited(plan: Plan) -> Iterator[str]:
+    """Tensors whose grid and scale are those of the plan's own tensor."""
+    match plan:
+        case MovePlan() if not plan.rectified:
+            yield plan.sources[0].tensor
+        case MaxPoolPlan():
+            yield plan.tensor
+        case GatherPlan():
+            yield from plan.tensors
