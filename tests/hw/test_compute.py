@@ -87,12 +87,13 @@ def check(config, program, contents, rng, **traffic):
     return result
 
 
-@pytest.mark.parametrize("case", range(3))
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize(("name", "case"), [
+    pytest.param(name, case, id=f"{name}-{case}") for name, config in CONFIGS.items()
+    for case in range(2 if config.drain_pixels > 1 else 3)])
 def test_random_programs(name, case, rng):
     config = CONFIGS[name]
     contents = Contents.random(config, rng)
-    program = Programs(config, rng).program(5)
+    program = Programs(config, rng).program(3 if config.drain_pixels > 1 else 5)
     quarter = config.act_slots * 3 // 4
     loads = list(range(quarter, config.act_slots)) if case else None
     result = check(config, program, contents, rng, gaps=0.3 * case, loads=loads)
@@ -100,7 +101,7 @@ def test_random_programs(name, case, rng):
     assert (result.acts[:quarter] == expected[:quarter]).all()
     assert (expected[:quarter] != contents.acts[:quarter]).any()
     if loads:
-        assert result.stored > 50
+        assert result.stored > 20
         assert (result.acts[quarter:] != contents.acts[quarter:]).any()
     else:
         assert (result.acts[quarter:] == contents.acts[quarter:]).all()
@@ -158,8 +159,8 @@ def test_no_more_in_flight_than_there_is_room_for(rng):
     assert waits.max() > waits.min()
 
 
-@pytest.mark.parametrize("wrap", [4, 5, 7, 14])
-@pytest.mark.parametrize("name", LINES)
+@pytest.mark.parametrize(("name", "wrap"), [
+    ("cube", 5), ("long", 4), ("long", 5), ("long", 7), ("long", 14)])
 def test_lines(name, wrap, rng):
     """A 3x3 convolution and a 2x2 maximum of an image with a halo, all lines in one run; the next
     EXEC reads what this one has written."""
@@ -185,5 +186,4 @@ def test_lines(name, wrap, rng):
 
 
 def test_preset_elaborates():
-    for name in ("nano", "micro"):
-        assert "module \\top" in rtlil.convert(ComputeEngine(PRESETS[name]))
+    assert "module \\top" in rtlil.convert(ComputeEngine(PRESETS["nano"]))

@@ -133,11 +133,11 @@ class ScalarMachine:
         self.written.append((index, wrote))
 
 
-@pytest.mark.parametrize(("preset", "area"), [("nano", 256), ("micro", 256)])
+@pytest.mark.parametrize(("preset", "area"), [("nano", 256), ("micro", 256), ("mobile", 1024)])
 def test_every_write_back_is_that_of_the_scalar_machine(preset, area, rng):
     config = PRESETS[preset]
     compared = 0
-    for _ in range(4 if preset == "nano" else 1):
+    for _ in range({"nano": 4, "micro": 3, "mobile": 1}[preset]):
         program = random_program(config, rng, execs=3, area=area)
         inputs = random_inputs(program, rng)
         got: list[tuple[int, dict[int, list[int]]]] = []
