@@ -130,6 +130,10 @@ class PreparedModel(nn.Module):
         assert isinstance(module, QuantModule)
         return module
 
+    def parameter_of(self, name: str) -> Tensor:
+        """The model's own copy of the float model's parameter ``name``."""
+        return self._values[name]
+
     def step(self, p: Plan, values: Mapping[str, Levels], given: Mapping[str, Tensor]) -> Levels:
         """The tensor of one plan, from the tensors before it and the real inputs ``given``."""
         module = self.quant_module(p.name)

@@ -17,6 +17,9 @@ from torch import Tensor
 from sigbit.quant.errors import QuantizationError
 from sigbit.quant.grid import LevelGrid, quantize
 
+BINS, MAX_EXACT = 1 << 12, 1 << 14
+"""Intervals of the histogram that stands for a tensor of more than ``MAX_EXACT`` values."""
+
 MAX_SAMPLES = 1 << 17
 """A search looks at no more values than this a tensor, or a channel, evenly spread over it."""
 
@@ -89,11 +92,28 @@ def dda_scale(x: Tensor, grid: LevelGrid, channels: bool = False) -> Tensor:
     return _shaped(power.sqrt() * gaussian_scale(grid), channels)
 
 
+def histogram(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Means and counts ``[1, BINS]`` (float64) of the values of ``x`` in equal intervals around
+    0."""
+    flat = x.detach().reshape(-1)
+    top = float(flat.abs().max())
+    if not top > 0:
+        return torch.zeros(1, 1, dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64)
+    index = ((flat / top + 1) * (BINS / 2)).long().clamp_(0, BINS - 1)
+    counts = torch.bincount(index, minlength=BINS).double()
+    sums = torch.bincount(index, flat.double(), minlength=BINS)
+    return (sums / counts.clamp(min=1))[None], counts[None]
+
+
 def mse_scale(x: Tensor, grid: LevelGrid, channels: bool = False) -> Tensor:
     """The scale (float64) with the least squared error on ``x`` itself, by a search over clipping
-    points.
+    points; on its histogram where ``x`` has many values a scale.
     """
-    rows = _rows(x, channels)
+    if channels or x.numel() <= MAX_EXACT:
+        rows = _rows(x, channels)
+        weights = torch.ones(1, 1, dtype=torch.float64, device=x.device)
+    else:
+        rows, weights = histogram(x)
     top = (rows.abs() if grid.signed else rows).amax(1).clamp(min=0)
     best = top / grid.max
     least = torch.full_like(best, torch.inf)
@@ -102,7 +122,8 @@ def mse_scale(x: Tensor, grid: LevelGrid, channels: bool = False) -> Tensor:
         for exponent in exponents.tolist():
             scale = centre * 2.0**exponent
             safe = torch.where(scale > 0, scale, 1.0)
-            error = (rows - quantize(rows, safe, grid) * safe[:, None]).square_().mean(1)
+            error = (rows - quantize(rows, safe, grid) * safe[:, None]).square_()
+            error = error.mul_(weights).mean(1)
             better = error < least
             best, least = torch.where(better, scale, best), torch.where(better, error, least)
     return _shaped(best, channels)
