@@ -140,6 +140,7 @@ def check(network: Network, graph: IntegerGraph, config: ArchConfig, seed: int) 
     stored = set()
     for name, tensor in network.memory.items():
         if tensor.kind == "output":
+            count += state.memory[name].size
             assert (state.memory[name] == golden[tensor.tensor][tensor.image].numpy()).all(), name
             stored.add((tensor.tensor, tensor.image))
     assert stored == {(t, i) for t in graph.outputs for i in range(network.images)}

@@ -13,7 +13,7 @@ from sigbit.compiler.separate import separate, verify_separated
 from sigbit.ir.integer import Conv, Gather, Input, IntegerGraph, MaxPool, Node, Source, TensorType
 from sigbit.ir.integer import window
 from sigbit_hw.arch.config import PRESETS, ArchConfig
-from tests.compiler.networks import check
+from compiler.networks import check
 
 NANO = PRESETS["nano"]
 

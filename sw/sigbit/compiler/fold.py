@@ -26,12 +26,11 @@ def choose_folds(graph: IntegerGraph, config: ArchConfig) -> dict[str, Fold]:
 def folded(source: Source, fold: Fold) -> Source:
     """``source`` as it reads the folded tensor: the folded taps of a kernel are channels."""
     oc, c, kh, kw = source.weights.shape
-    rows, columns = (f == k for f, k in zip(fold.kernel, (kh, kw), strict=True))
     taps = source.weights.transpose(0, 2, 3, 1)
-    if rows:
+    if fold == _whole(source):
         weights = taps.reshape(oc, kh * kw * c, 1, 1)
         return replace(source, weights=weights, stride=(1, 1), padding=(0,) * 4, dilation=(1, 1))
-    assert columns
+    assert fold == _lines(source)
     top, _, bottom, _ = source.padding
     return replace(
         source,
@@ -44,13 +43,23 @@ def folded(source: Source, fold: Fold) -> Source:
 
 def _best(node: Input, source: Source, config: ArchConfig) -> Fold | None:
     c, kh, kw = node.type.shape[0], *source.weights.shape[2:]
-    top, left, bottom, right = source.padding
     options: list[tuple[int, int, Fold | None]] = [(kh * kw * -(-c // config.ic_lanes), 0, None)]
-    lines = Fold((1, kw), (1, source.stride[1]), (0, left, 0, right), (1, source.dilation[1]))
-    whole = Fold((kh, kw), source.stride, source.padding, source.dilation)
-    for fold, height in ((lines, kh), (whole, 1)):
+    for fold, height in ((_lines(source), kh), (_whole(source), 1)):
         if min(fold.padding) >= 0:
             channels, *size = fold.shape(node.type.shape)
             slots = -(-channels // config.ic_lanes)
             options.append((height * slots, size[0] * size[1] * slots, fold))
     return min(options, key=lambda option: option[:2])[2]
+
+
+def _lines(source: Source) -> Fold:
+    """Windows of one line each."""
+    _, left, _, right = source.padding
+    width = source.weights.shape[3]
+    return Fold((1, width), (1, source.stride[1]), (0, left, 0, right), (1, source.dilation[1]))
+
+
+def _whole(source: Source) -> Fold:
+    """Whole windows."""
+    kernel = source.weights.shape[2], source.weights.shape[3]
+    return Fold(kernel, source.stride, source.padding, source.dilation)

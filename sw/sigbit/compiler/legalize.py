@@ -125,7 +125,8 @@ class _Legalizer:
                 padding=(node.padding[0], node.padding[1]),
                 halo=self.config.act_format.min,
             )
-            self._result(Op(node.name, "max", (operand,), "", self._region(node), 0, node=node), node.name, images)
+            op = Op(node.name, "max", (operand,), "", self._region(node), 0, node=node)
+            self._result(op, node.name, images)
         else:
             for clone in self.joins.clones.get(node.name, ()):
                 self._copy(clone.name, clone.source, images)
@@ -151,17 +152,19 @@ class _Legalizer:
 
     def _output(self, node: Node, image: int) -> None:
         """Store a tensor, from a value of its own if it is not all that its value holds."""
-        memory = f"output {self._name(node.name, image)}"
+        suffix = f"@{image}" if self.images > 1 else ""
+        memory = f"output {node.name}{suffix}"
         kind = node.type
         self.memory[memory] = MemoryTensor(
             memory, "output", node.name, image, kind.shape, kind.planes
         )
         base, _ = self.joins.place(node.name)
         name = self._name(base, image)
-        if self.values[name].shape != kind.shape or isinstance(self.graph[base], Input):
-            name = self._name(f"{node.name}>", image)
+        value = self.values[name]
+        if value.shape != kind.shape or value.load or value.store:
+            name = f"{node.name}>{suffix}"
             self.values[name] = replace(
-                self.kinds[base], name=name, tensor=node.name, shape=kind.shape
+                self.kinds[base], name=name, tensor=node.name, shape=kind.shape, store=None
             )
             operand = self._images((self._whole(node.name),), image)
             self.ops.append(
