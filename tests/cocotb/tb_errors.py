@@ -15,9 +15,11 @@ NAMES = [case.name for case in fault_cases(PRESETS["nano"])]
 
 
 async def provoke(bench: Bench, case: FaultCase) -> None:
-    """Run `case` until it reports its error, recover, and run a good program."""
-    bench.memory.faults = case.faults
-    bench.memory.hang(case.hang)
+    """Run `case`, with its faults on some port, until it reports its error, recover, and run a good
+    program."""
+    memory = bench.memories[bench.rng.integers(bench.config.ports)]
+    memory.faults = tuple(fault.on_port(bench.config) for fault in case.faults)
+    memory.hang(case.hang)
     await bench.load(case.program, random_inputs(case.program, bench.rng), watchdog=400)
     await bench.begin()
     assert await bench.interrupt() == regs.IRQ_ERROR
@@ -32,11 +34,11 @@ async def provoke(bench: Bench, case: FaultCase) -> None:
     assert await bench.read("CYCLES") == cycles
     assert Cause(await bench.read("CAUSE")) is case.cause
 
-    bench.memory.faults = ()
+    memory.faults = ()
     if case.hang:
         await bench.write("CONTROL", regs.CONTROL_SOFT_RESET)
         assert not await bench.read("STATUS") & regs.STATUS_BUS_IDLE
-        bench.memory.hang(())
+        memory.hang(())
     await bench.soft_reset()
     assert await bench.read("STATUS") == regs.STATUS_BUS_IDLE
     assert await bench.read("CAUSE") == Cause.NONE

@@ -7,7 +7,9 @@ import numpy as np
 from cocotb.triggers import ClockCycles
 
 from sigbit_hw.arch import regs
-from sigbit_hw.arch.regs import REGISTERS, Access
+from sigbit_hw.arch.regs import Access
+from sigbit_hw.csr import registers
+from sigbit_sim.bench.cocotb_run import config_of_run
 from sigbit_sim.bench.cocotb_top import Bench
 from sigbit_sim.bench.faults import copy_program
 from sigbit_sim.random_program import random_inputs
@@ -17,9 +19,12 @@ BOTH = regs.IRQ_DONE | regs.IRQ_ERROR
 STALLS = [0.0, 0.4]
 
 
+PRESENT = registers(config_of_run())
+
+
 def of(access: Access) -> list[str]:
     """Names of the registers with this access."""
-    names = [r.name for r in REGISTERS if r.access is access]
+    names = [r.name for r in PRESENT if r.access is access]
     assert names
     return names
 
@@ -88,7 +93,7 @@ async def soft_reset_keeps_registers(dut: Any) -> None:
 async def unmapped(dut: Any) -> None:
     """Addresses without a register read 0 and can be written."""
     bench = await started(dut, 0.2)
-    holes = sorted(set(range(0, 1 << regs.ADDRESS_BITS, 4)) - {r.offset for r in REGISTERS})
+    holes = sorted(set(range(0, 1 << regs.ADDRESS_BITS, 4)) - {r.offset for r in PRESENT})
     assert holes
     for offset in holes:
         await bench.write(offset, ONES)
@@ -107,12 +112,12 @@ async def pulse(dut: Any, stall: float) -> None:
     for first in (1, 2, 3):
         await bench.write_bytes("CONTROL", first, b"\xff")
         assert await bench.read("STATUS") == regs.STATUS_BUS_IDLE
-    bench.memory.hang(("R",))
+    bench.memories[0].hang(("R",))
     await bench.begin()
     assert await bench.read("CONTROL") == 0
     assert await bench.read("STATUS") & regs.STATUS_BUSY
     await bench.begin()
-    bench.memory.hang(())
+    bench.memories[0].hang(())
     assert await bench.interrupt() == regs.IRQ_DONE
     assert await bench.read("STATUS") == regs.STATUS_DONE | regs.STATUS_BUS_IDLE
     assert await bench.read("RETIRED") == len(program.listing) - 1
@@ -153,4 +158,4 @@ async def interrupt(dut: Any, stall: float) -> None:
     await bench.write("IRQ_STATUS", regs.IRQ_DONE)
     assert not await line()
     assert await bench.read("IRQ_STATUS") == 0
-    assert np.any(np.frombuffer(bytes(bench.memory.data), np.uint8))
+    assert np.any(np.frombuffer(bytes(bench.memories[0].data), np.uint8))

@@ -7,32 +7,36 @@ import numpy as np
 import pytest
 import torch
 
-from sigbit_hw.arch.config import PRESETS
+from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_sim.bench.cocotb_run import run_cocotb
 from sigbit_sim.bench.networks import random_network
 from sigbit_sim.toolchain import ToolchainError
 
 HERE = Path(__file__).parent
+NANO = PRESETS["nano"]
+TWO = replace(NANO, name="two_ports", oc_lanes=8, bus_bits=128, ports=2)
 
 pytestmark = pytest.mark.sim
 
 
-@pytest.mark.parametrize("module", ["registers", "programs", "errors"])
-def test_top(module: str, tmp_path: Path, seed: int) -> None:
-    assert run_cocotb(PRESETS["nano"], HERE / f"tb_{module}.py", tmp_path, seed) > 0
+@pytest.mark.parametrize(("config", "module"), [
+    (NANO, "registers"), (NANO, "programs"), (NANO, "errors"), (TWO, "programs"), (TWO, "errors")],
+    ids=lambda value: value if isinstance(value, str) else value.name)
+def test_top(config: ArchConfig, module: str, tmp_path: Path, seed: int) -> None:
+    assert run_cocotb(config, HERE / f"tb_{module}.py", tmp_path, seed) > 0
 
 
 def test_networks(tmp_path: Path, seed: int, rng: np.random.Generator) -> None:
     for number in range(3):
-        graph, program = random_network(rng, PRESETS["nano"], 3)
+        graph, program = random_network(rng, NANO, 3)
         inputs = {n.name: rng.integers(n.low, n.high + 1, (1, *n.type.shape)) for n in graph.inputs}
         tensors = graph.evaluate({name: torch.from_numpy(x) for name, x in inputs.items()})
         vectors = inputs | {n.name: tensors[n.name].numpy() for n in graph.nodes}
         replace(program, vectors=vectors).save(tmp_path / f"{number}.sigbit")
-    assert run_cocotb(PRESETS["nano"], HERE / "tb_networks.py", tmp_path, seed) > 0
+    assert run_cocotb(NANO, HERE / "tb_networks.py", tmp_path, seed) > 0
 
 
 def test_a_missing_simulator_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ToolchainError, match="not found on PATH"):
-        run_cocotb(PRESETS["nano"], HERE / "tb_registers.py", tmp_path, 0)
+        run_cocotb(NANO, HERE / "tb_registers.py", tmp_path, 0)

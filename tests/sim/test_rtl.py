@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,13 +26,13 @@ from sigbit_sim.bench.faults import (
     fault_cases,
 )
 from sigbit_sim.bench.networks import random_network
+from sigbit_sim.checkpoint import CheckpointError
 from sigbit_sim.interp import Interp
 from sigbit_sim.native.build import library
 from sigbit_sim.native.cache import cached_verilog
 from sigbit_sim.native.model import Hang, ModelError, Response, Stop
-from sigbit_sim.random_program import random_inputs, random_program
-from sigbit_sim.checkpoint import CheckpointError
 from sigbit_sim.progress import Progress, array_steps
+from sigbit_sim.random_program import random_inputs, random_program
 from sigbit_sim.rtl import BASES, HangError, RtlDevice
 
 pytestmark = pytest.mark.sim
@@ -40,6 +41,8 @@ NANO = PRESETS["nano"]
 WIDE = replace(NANO, name="wide", oc_lanes=8, post_lanes=8, bus_bits=128, burst_beats=4,
                outstanding_reads=2)
 """Two slots drained a cycle, a bus of 128 bits, short bursts."""
+TWO = replace(NANO, name="two_ports", oc_lanes=8, bus_bits=128, ports=2)
+FOUR = replace(NANO, name="four_ports", oc_lanes=16, bus_bits=256, ports=4, burst_beats=4)
 MEMORIES: dict[str, dict[str, Any]] = {
     "default": {},
     "fast": {"latency": 1},
@@ -83,6 +86,85 @@ def test_networks(config: ArchConfig, memory: str, rng: np.random.Generator, see
         assert set(got.layers) == {n.name for n in graph.nodes} - set(inputs)
         assert set(got.outputs) == set(graph.outputs)
         assert not compare(golden, {**got.layers, **got.outputs})
+
+
+@pytest.mark.parametrize("config", [TWO, FOUR], ids=lambda c: c.name)
+def test_ports(config: ArchConfig, rng: np.random.Generator, seed: int) -> None:
+    """Random programs with memories of different speeds on the ports."""
+    for round_ in range(4):
+        device = RtlDevice(config, latency=100, max_cycles=400_000)
+        for port in range(config.ports):
+            device.model.timing(int(rng.integers(1, 100)), Fraction(int(rng.integers(2, 9)), 8),
+                                float(rng.random() * 0.5), seed + round_, port=port)
+        for _ in range(3):
+            run_both(device, random_program(config, rng), rng, images=1)
+
+
+@pytest.mark.parametrize("port", range(FOUR.ports))
+def test_errors_on_one_port(port: int, rng: np.random.Generator, seed: int) -> None:
+    device = RtlDevice(FOUR, stalls=0.2, seed=seed, watchdog=2000, max_cycles=100_000)
+    cases = [case for case in fault_cases(FOUR) if case.faults or case.hang]
+    assert len(cases) > 8
+    for case in cases:
+        error = provoke(device, case, port)
+        assert (error.cause, error.index) == (case.cause, case.index), case.name
+        assert device.soft_reset()
+    run_both(device, random_program(FOUR, rng), rng, images=1)
+    assert device.model.violations == []
+
+
+def test_a_checkpoint_changes_nothing(tmp_path: Path, rng: np.random.Generator) -> None:
+    """Stopped in every slice of a run of several images and gone on with, each time by a new
+    device: outputs, layers, counters, timeline and feeding are those of a run without a break."""
+    program = random_program(TWO, rng)
+    inputs = random_inputs(program, rng, 2)
+    memory: dict[str, Any] = {"latency": 30, "stalls": 0.3, "seed": 5}
+    plain = RtlDevice(TWO, **memory)
+    expected = plain.run(program, inputs, layers=True)
+    assert expected.cycles is not None
+    file, breaks = tmp_path / "checkpoint", 0
+    step = int(expected.cycles[0]) // 3
+
+    def interrupt(progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sigbit_sim.rtl.SLICE", step)
+        device = RtlDevice(TWO, checkpoint=file, progress=interrupt, **memory)
+        for _ in range(6):
+            with pytest.raises(KeyboardInterrupt):
+                device.run(program, inputs, layers=True)
+            assert file.exists()
+            breaks += 1
+            device = RtlDevice(TWO, checkpoint=file, progress=interrupt, **memory)
+        with pytest.raises(CheckpointError, match="belongs to another"):
+            RtlDevice(TWO, checkpoint=file, **memory).run(program, inputs)
+        device = RtlDevice(TWO, checkpoint=file, **memory)
+        got = device.run(program, inputs, layers=True)
+    assert not file.exists()
+    assert breaks == 6
+    assert not compare({**expected.layers, **expected.outputs}, {**got.layers, **got.outputs})
+    assert (got.cycles == expected.cycles).all()
+    assert got.counters == expected.counters
+    assert got.timeline == expected.timeline
+    assert device.feeds == plain.feeds
+
+
+def test_progress(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sigbit_sim.rtl.SLICE", 500)
+    program = random_program(NANO, rng)
+    seen: list[Progress] = []
+    result = RtlDevice(NANO, progress=seen.append).run(program, random_inputs(program, rng, 2))
+    assert result.cycles is not None
+    assert [p.run for p in seen] == sorted(p.run for p in seen)
+    for run in (0, 1):
+        own = [p for p in seen if p.run == run]
+        assert len(own) == -(-(int(result.cycles[run]) + 10) // 500)
+        assert [p.retired for p in own] == sorted(p.retired for p in own)
+        assert own[-1].retired == own[-1].instructions > 0
+    assert seen[-1].remaining == 0
+    assert "run 2 of 2" in str(seen[-1])
+    assert array_steps(program) == result.counters[0]["COMPUTE_BUSY"]
 
 
 def test_equal_images_take_equal_cycles(rng: np.random.Generator) -> None:

@@ -22,7 +22,7 @@ class CocotbMemory:
     Parameters
     ----------
     dut : Any
-        Simulator handle with the ports ``m_axi_*`` and ``clk``.
+        Simulator handle with the port ``{prefix}_*`` and ``clk``.
     generator : random.Random
         Source of all randomness.
     stall : float
@@ -31,8 +31,8 @@ class CocotbMemory:
         Most cycles that one of eight beats is held back besides.
     """
 
-    def __init__(self, dut: Any, base: int, generator: random.Random, *, stall: float = 0.0,
-                 delay: int = 0) -> None:
+    def __init__(self, dut: Any, prefix: str, base: int, generator: random.Random, *,
+                 stall: float = 0.0, delay: int = 0) -> None:
         self.base = base
         self.data = bytearray()
         self.faults: tuple[BusFault, ...] = ()
@@ -40,7 +40,7 @@ class CocotbMemory:
         self._clock = dut.clk
         self._random = generator
         self._stall, self._delay = stall, delay
-        bus = AxiBus.from_prefix(dut, "m_axi")
+        bus = AxiBus.from_prefix(dut, prefix)
         self._read = _Reader(self, bus.read, dut.clk)
         self._write = _Writer(self, bus.write, dut.clk)
         self._channels = {"AR": self._read.ar_channel, "R": self._read.r_channel,

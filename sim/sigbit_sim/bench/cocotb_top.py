@@ -12,6 +12,7 @@ from cocotbext.axi import AxiLiteBus, AxiLiteMaster
 from numpy.typing import NDArray
 
 from sigbit.runtime import LayerCollector, unpack_outputs, window_of
+from sigbit_hw import ports
 from sigbit_hw.arch import images, isa, regs
 from sigbit_hw.arch.isa import Engine
 from sigbit_hw.arch.program import Program
@@ -20,7 +21,8 @@ from sigbit_sim.bench.cocotb_memory import CocotbMemory, pauses
 from sigbit_sim.bench.cocotb_run import config_of_run
 from sigbit_sim.interp import Interp
 
-BASE = 0x12_4000_0000
+BASES = (0x12_4000_0000, 0x3_0000_0000, 0xff_0000_0000, 0x8000_0000)
+"""Bus addresses of the ports' parts of the DMA window."""
 PERIOD_NS = 10
 LIMIT_US = 2000
 """Longest wait for an interrupt."""
@@ -55,9 +57,9 @@ class Scoreboard:
 
 
 class Bench:
-    """One accelerator with clock, register master and memory.
+    """One accelerator with clock, register master and a memory for each port.
 
-    ``stall`` and ``delay`` are those of the memory; the register bus pauses as often.
+    ``stall`` and ``delay`` are those of the memories; the register bus pauses as often.
     """
 
     def __init__(self, dut: Any, *, stall: float = 0.0, delay: int = 0) -> None:
@@ -76,7 +78,10 @@ class Bench:
         dut = self.dut
         Clock(dut.clk, PERIOD_NS, unit="ns").start()
         dut.rst.value = 1
-        self.memory = CocotbMemory(dut, BASE, self._random, stall=self._stall, delay=self._delay)
+        self.memories = [
+            CocotbMemory(dut, prefix.removesuffix("_"), BASES[port], self._random,
+                         stall=self._stall, delay=self._delay)
+            for port, prefix in enumerate(ports.axi_prefixes(self.config))]
         self.registers = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axil"), dut.clk)
         if self._stall:
             write, read = self.registers.write_if, self.registers.read_if
@@ -106,14 +111,25 @@ class Bench:
     async def load(self, program: Program, inputs: dict[str, Ints], *, irq: int = 3,
                    watchdog: int = 5000) -> None:
         """Place program and inputs in memory and write the registers that describe them."""
-        self.memory.data = bytearray(window_of(program, inputs, 0).tobytes())
+        window = window_of(program, inputs, 0)
+        window = np.pad(window, (0, -window.size % self.config.bus_bytes))
+        for memory, data in zip(self.memories, images.split_ports(window, self.config),
+                                strict=True):
+            memory.data = bytearray(data.tobytes())
+        bases = [(f"MEM_BASE{port}_{half}", BASES[port] >> shift & 0xFFFFFFFF)
+                 for port in range(self.config.ports) for half, shift in (("LO", 0), ("HI", 32))]
         low, high = program.write_window
-        for name, value in (("MEM_BASE_LO", BASE & 0xFFFFFFFF), ("MEM_BASE_HI", BASE >> 32),
+        for name, value in (*bases,
                             ("MEM_SIZE", program.memory_bytes), ("WRITE_LO", low),
                             ("WRITE_HI", high), ("PROGRAM_OFFSET", program.program_offset),
                             ("PROGRAM_COUNT", program.instructions.size // isa.WORD_BYTES),
                             ("WATCHDOG", watchdog), ("IRQ_ENABLE", irq)):
             await self.write(name, value)
+
+    def window(self, program: Program) -> NDArray[np.uint8]:
+        """The DMA window as the memories hold it now."""
+        parts = [np.frombuffer(bytes(memory.data), np.uint8) for memory in self.memories]
+        return images.join_ports(parts, self.config)[:program.memory_bytes]
 
     async def begin(self) -> None:
         """Write the start bit."""
@@ -128,7 +144,7 @@ class Bench:
         return pending
 
     async def layers(self, program: Program, inputs: dict[str, Ints]) -> dict[str, Ints]:
-        """Run a network, checked; return every layer's stored integers ``[C, H, W]``."""
+        """Run a network, checked; return every layer's stored integers ``[N, C, H, W]``."""
         self._collector = LayerCollector(program)
         await self.run_checked(program, inputs)
         return self._collector.layers()
@@ -140,14 +156,14 @@ class Bench:
         await self.load(program, inputs)
         await self.begin()
         assert await self.interrupt() == regs.IRQ_DONE
-        got = unpack_outputs(program, np.frombuffer(bytes(self.memory.data), np.uint8))
+        got = unpack_outputs(program, self.window(program))
         assert got.keys() == expected.outputs.keys()
         for name, value in got.items():
-            np.testing.assert_array_equal(value, expected.outputs[name][0], name)
+            np.testing.assert_array_equal(value, expected.outputs[name], name)
             self.scoreboard.compared += value.size
         assert not self.scoreboard.expected
         assert self.scoreboard.compared > compared
-        assert not self.memory.outside
+        assert not any(memory.outside for memory in self.memories)
 
     async def soft_reset(self) -> None:
         """Reset, and wait until the bus is idle."""

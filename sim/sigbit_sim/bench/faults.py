@@ -5,7 +5,7 @@ case breaks one thing and names the cause and the instruction that must be blame
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,10 @@ class BusFault:
     first: int
     last: int
     response: int
+
+    def on_port(self, config: ArchConfig) -> "BusFault":
+        """The same where one of the ports sees it: in its part of the window."""
+        return replace(self, first=self.first // config.ports, last=self.last // config.ports)
 
 
 @dataclass(frozen=True)
