@@ -44,13 +44,16 @@ def graph() -> IntegerGraph:
 
 @pytest.fixture(scope="module")
 def program(graph: IntegerGraph) -> Program:
-    return compile_graph(graph, CONFIG)
+    return compile_graph(graph, CONFIG, images=2)
 
 
 def right(program: Program, graph: IntegerGraph) -> bool:
     """Whether every layer's codes are those of the integer model."""
     rng = np.random.default_rng(5)
-    stored = {n.name: rng.integers(n.low, n.high + 1, (1, *n.type.shape)) for n in graph.inputs}
+    stored = {
+        n.name: rng.integers(n.low, n.high + 1, (program.images, *n.type.shape))
+        for n in graph.inputs
+    }
     result = Interp(CONFIG).run(program, stored, layers=True)
     golden = graph.evaluate({k: torch.from_numpy(v) for k, v in stored.items()})
     got = [*result.layers.items(), *result.outputs.items()]
@@ -93,6 +96,61 @@ def _seg(t: Tiled, index: int, **changes: int) -> Tiled:
         return {"segments": (first.replace(**plus), *rest)}
 
     return _tile(t, index, change)
+
+
+def _residual(n: Network) -> int:
+    """An operation of two operands."""
+    return next(i for i, op in enumerate(n.ops) if len(op.operands) == 2)
+
+
+def _strided(n: Network) -> int:
+    """An operation with a stride."""
+    return next(i for i, op in enumerate(n.ops) if op.operands[0].stride != (1, 1))
+
+
+def _loads(n: Network, tensor: str) -> Network:
+    """Every load of an input takes another image's."""
+    names = [t.name for t in n.memory.values() if t.tensor == tensor]
+    other = dict(zip(names, names[::-1], strict=True))
+    values = {
+        k: replace(v, load=replace(v.load, memory=other[v.load.memory]))
+        if v.load and v.load.memory in other
+        else v
+        for k, v in n.values.items()
+    }
+    return replace(n, values=values)
+
+
+def _stores(n: Network) -> Network:
+    """Every store of an output goes to another image's."""
+    names = {
+        t.name: next(
+            u.name for u in n.memory.values() if u.tensor == t.tensor and u.image == 1 - t.image
+        )
+        for t in n.memory.values()
+        if t.kind == "output"
+    }
+    values = {
+        k: replace(v, store=replace(v.store, memory=names[v.store.memory]))
+        if v.store and v.store.memory in names
+        else v
+        for k, v in n.values.items()
+    }
+    return replace(n, values=values)
+
+
+def _store(s: Staged, **changes: int) -> Staged:
+    """The last store with fields added to."""
+    *stores, last = s.stores
+    plus = {k: getattr(last.instr, k) + v for k, v in changes.items()}
+    return replace(s, stores=(*stores, replace(last, instr=last.instr.replace(**plus))))
+
+
+def _across(t: Tiled) -> int:
+    """A tile whose blocks run across lines."""
+    return next(
+        i for i, tile in enumerate(t.tiles) if tile.execute.wrap < tile.execute.run and tile.parts
+    )
 
 
 def _wide(t: Tiled) -> int:
@@ -141,6 +199,16 @@ def _move_exec_first(steps: list[Any]) -> list[Any]:
     return steps
 
 
+def _move_store_first(steps: list[Any]) -> list[Any]:
+    steps.insert(0, steps.pop(_first(steps, Opcode.STORE)))
+    return steps
+
+
+def _loads_first(steps: list[Any]) -> list[Any]:
+    """Every fetch at the start: constants overwrite each other before they are used."""
+    return sorted(steps, key=lambda s: s.fetch < 0)
+
+
 def _without(opcode: Opcode) -> Callable[[list[Any]], list[Any]]:
     def order(steps: list[Any]) -> list[Any]:
         del steps[_first(steps, opcode)]
@@ -180,19 +248,43 @@ FAULTS: dict[str, tuple[str, Callable[[Any], Any]]] = {
         "legalize",
         lambda n: _operand(n, 1, weights=n.ops[1].operands[0].weights[:, :, ::-1]),
     ),
-    "operand lost": ("legalize", lambda n: _ops(n, 2, operands=n.ops[2].operands[:1])),
+    "operand lost": (
+        "legalize",
+        lambda n: _ops(n, _residual(n), operands=n.ops[_residual(n)].operands[:1]),
+    ),
     "wrong padding value": (
         "legalize",
         lambda n: _operand(n, 1, halo=7 if n.ops[1].operands[0].halo != 7 else 6),
     ),
-    "operations swapped": ("legalize", lambda n: replace(n, ops=(n.ops[1], n.ops[0], *n.ops[2:]))),
-    "window shifted": ("legalize", lambda n: _operand(n, 1, padding=(0, 1, 2, 1))),
+    "operations swapped": ("legalize", lambda n: replace(n, ops=(*n.ops[1:], n.ops[0]))),
+    "window shifted": ("legalize", lambda n: _operand(n, 1, padding=(0, 1))),
+    "stride lost": ("legalize", lambda n: _operand(n, _strided(n), stride=(1, 1))),
+    "channels of others": (
+        "legalize",
+        lambda n: _operand(n, 1, weights=n.ops[1].operands[0].weights[::-1]),
+    ),
+    "images swapped": (
+        "legalize",
+        lambda n: replace(n, ops=tuple(replace(op, image=1 - op.image) for op in n.ops)),
+    ),
+    "input of the other image": ("legalize", lambda n: _loads(n, "in0")),
+    "output of the other image": ("legalize", lambda n: _stores(n)),
     "no column phases": ("separate", lambda n: _values(n, phases=1)),
     "no padding": ("separate", lambda n: _values(n, halo=None)),
     "lines overlap": ("layout", lambda n: _layouts(n, pitch=3)),
     "no halo lines": ("layout", lambda n: _layouts(n, top=0)),
     "no halo columns": ("layout", lambda n: _layouts(n, left=0)),
-    "even steps": ("layout", lambda n: _layouts(n, dense=True)),
+    "steps too short": ("layout", lambda n: _layouts(n, slot_step=1)),
+    "uneven loads": (
+        "layout",
+        lambda n: replace(
+            n,
+            layouts={
+                k: replace(v, slot_step=v.slot_step + 2 * CONFIG.pixels)
+                for k, v in n.layouts.items()
+            },
+        ),
+    ),
     "all at the same place": (
         "memory",
         lambda p: Placed(p.network, p.layouts, dict.fromkeys(p.bases, 0)),
@@ -206,7 +298,8 @@ FAULTS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "tile lost": ("tiles", lambda t: replace(t, tiles=t.tiles[:-1])),
     "read base": ("tiles", lambda t: _seg(t, 1, base=1)),
     "kernel row step": ("tiles", lambda t: _seg(t, 1, d_ky=1)),
-    "line step": ("tiles", lambda t: _seg(t, 1, d_wrap=CONFIG.pixels)),
+    "line step": ("tiles", lambda t: _seg(t, _across(t), gap=CONFIG.pixels)),
+    "pixel block step": ("tiles", lambda t: _seg(t, 1, d_block=CONFIG.pixels)),
     "block step": ("tiles", lambda t: _seg(t, _wide(t), d_ocb=1)),
     "digit shift": ("tiles", lambda t: _seg(t, 0, shift=1)),
     "write base": ("tiles", lambda t: _out(t, 1, base=1)),
@@ -225,9 +318,19 @@ FAULTS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "fill code": ("stage", lambda s: _fetches(s, None, code=1)),
     "fill place": ("stage", lambda s: _fetches(s, None, dst=-1)),
     "fetch lost": ("stage", lambda s: replace(s, fetches=s.fetches[1:])),
+    "store lost early": ("stage", lambda s: replace(s, stores=s.stores[1:])),
+    "store of other slots": ("stage", lambda s: _store(s, src=1)),
+    "store to others": ("stage", lambda s: _store(s, address=CONFIG.bus_bytes)),
+    "fetches wait for nothing": (
+        "stage",
+        lambda s: replace(s, fetches=tuple(replace(f, after=-1) for f in s.fetches)),
+    ),
     "exec before its fetches": ("schedule", lambda s: _steps(s, _move_exec_first)),
     "load lost": ("schedule", lambda s: _steps(s, _without(Opcode.LOAD))),
     "store lost": ("schedule", lambda s: _steps(s, _without(Opcode.STORE))),
+    "store early": ("schedule", lambda s: _steps(s, _move_store_first)),
+    "segment lost": ("schedule", lambda s: _steps(s, _without(Opcode.SEG))),
+    "loads all first": ("schedule", lambda s: _steps(s, _loads_first)),
     "exec lost": ("schedule", lambda s: _steps(s, _without(Opcode.EXEC))),
     "no tokens": ("dependences", _no_tokens),
     "no waits": ("dependences", _clear("wait")),
@@ -245,6 +348,15 @@ FAULTS: dict[str, tuple[str, Callable[[Any], Any]]] = {
                 replace(p.outputs[1], offset=p.outputs[0].offset),
             ),
         ),
+    ),
+    "layer listed elsewhere": (
+        "emit",
+        lambda p: replace(p, execs=(replace(p.execs[0], channel=1), *p.execs[1:])),
+    ),
+    "exec not listed": ("emit", lambda p: replace(p, execs=p.execs[1:])),
+    "image not listed": (
+        "emit",
+        lambda p: replace(p, execs=tuple(replace(e, image=0) for e in p.execs)),
     ),
     "no halt": ("emit", lambda p: replace(p, instructions=p.instructions[: -isa.WORD_BYTES])),
 }
@@ -265,7 +377,7 @@ def test_fault(fault: str, graph: IntegerGraph, monkeypatch: pytest.MonkeyPatch)
     )
     monkeypatch.setattr(pipeline, "PASSES", passes)
     try:
-        program = compile_graph(graph, CONFIG)
+        program = compile_graph(graph, CONFIG, images=2)
     except VerifyError as error:
         found = str(error)
     else:

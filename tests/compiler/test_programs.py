@@ -102,10 +102,11 @@ def test_reduction_larger_than_the_weight_memory(rng: np.random.Generator) -> No
 
 
 def test_more_segments_than_the_table_holds(rng: np.random.Generator) -> None:
-    b = Builder(rng, NANO)
+    config = CONFIGS["tight"]
+    b = Builder(rng, config)
     x = b.input((3, 7, 7), 3)
     graph = b.graph(b.conv([b.source(x, 5, (2, 2), terms=3, stride=(2, 2))]))
-    program = compile_graph(graph, NANO)
+    program = compile_graph(graph, config)
     assert any(i.keep for i in program.listing if i.opcode == Opcode.EXEC)
     check(program, graph, rng)
 
