@@ -26,7 +26,7 @@ struct Config {
     int64_t bus_bytes, ports, slots_per_write, burst_beats, outstanding_reads, queue_depth;
     int64_t steps[4], units[4]; // LOAD: moves of an item, what a beat holds, by kind
     int64_t result_latency, drain_latency;
-    int64_t latency, beats, cycles; // the memory's timing
+    int64_t latency; // of the memory
 };
 
 struct Event { // of an instruction: when it entered its engine, and when it retired
@@ -224,10 +224,10 @@ private:
     std::deque<Drains> drains_;
 };
 
-// The memory behind AXI, as `native/axi_memory.h` times it without stalls.
+// The memory behind AXI, as `native/axi_memory.h` times it without stalls, a beat a cycle each way.
 class Memory {
 public:
-    explicit Memory(const Config& c) : c_(c), read_credit_(most()), write_credit_(most()) {}
+    explicit Memory(const Config& c) : c_(c) {}
     bool arready = true, awready = true, wready = true, rvalid = false, rlast = false, bvalid = false;
 
     void tick(int64_t now, bool ar, int64_t ar_beats, bool aw, int64_t aw_beats, bool w, bool rready) {
@@ -240,12 +240,10 @@ public:
             --beats_;
             if (--writes_.front() == 0) answers_.push_back(now + c_.latency), writes_.pop_front();
         }
-        read_credit_ = std::min(read_credit_ + c_.beats, most());
-        write_credit_ = std::min(write_credit_ + c_.beats, most());
         arready = int64_t(reads_.size()) < c_.outstanding_reads;
         awready = writes_.size() < MAX_WRITES;
-        wready = beats_ < MAX_WRITE_BEATS && take(write_credit_);
-        if (!rvalid && !reads_.empty() && reads_.front().ready <= now + 1 && take(read_credit_)) {
+        wready = beats_ < MAX_WRITE_BEATS;
+        if (!rvalid && !reads_.empty() && reads_.front().ready <= now + 1) {
             rvalid = true, rlast = --reads_.front().beats == 0;
             if (rlast) reads_.pop_front();
         }
@@ -257,11 +255,8 @@ private:
         int64_t beats, ready;
     };
     static constexpr size_t MAX_WRITES = 8, MAX_WRITE_BEATS = 16;
-    int64_t most() const { return c_.beats + c_.cycles - 1; }
-    bool take(int64_t& credit) { return credit >= c_.cycles ? credit -= c_.cycles, true : false; }
 
     const Config& c_;
-    int64_t read_credit_, write_credit_;
     std::deque<Read> reads_;
     std::deque<int64_t> writes_, answers_;
     size_t beats_ = 0;
@@ -369,7 +364,7 @@ struct Back {
 
     void tick(bool step, bool beat, bool retired, bool given, const Instr* next, int64_t next_index) {
         const bool ends = active && final(step), begins = starting;
-        const int64_t moved = active ? count() : 0;
+        const int64_t moved = step ? count() : 0;
         if (beat) full = true, units = c.units[kind()], --beats;
         else if (step) units -= moved, full = units != 0;
         if (step) {

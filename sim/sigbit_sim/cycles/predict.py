@@ -1,14 +1,16 @@
 """Programs into the compiled model, and its answers."""
 
 import ctypes
+import gc
 import os
 import subprocess
+import warnings
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+from amaranth.hdl import UnusedElaboratable
 from numpy.typing import NDArray
 
 from sigbit_hw.arch import images
@@ -47,14 +49,13 @@ class Prediction:
     retires: NDArray[np.int64]
 
 
-def predict(program: Program, *, latency: int = 40, bandwidth: Fraction | float = 1) -> Prediction:
-    """Cycles of ``program`` on its accelerator with a memory of ``latency`` cycles that moves
-    ``bandwidth`` beats a cycle in each direction; ``ValueError`` if it would never end."""
+def predict(program: Program, *, latency: int = 40) -> Prediction:
+    """Cycles of ``program`` on its accelerator with a memory of ``latency`` cycles that moves one
+    beat a cycle in each direction; ``ValueError`` if it would never end."""
     config = program.config
-    rate = Fraction(bandwidth).limit_denominator(1 << 16)
     code = _rows(program)
     events = np.full((len(code), 2), -1, np.int64)
-    values = [*_config(config), latency, rate.numerator, rate.denominator]
+    values = [*_config(config), latency]
     cycles = _library().sb_cycles(
         _pointer(np.array(values, np.int64)), _pointer(code), len(code), program.program_offset,
         LIMIT, _pointer(events))
@@ -76,22 +77,28 @@ def _rows(program: Program) -> NDArray[np.int64]:
 
 
 def _config(c: ArchConfig) -> list[int]:
-    """The model's Config but for the memory's timing."""
+    """The model's Config but for the memory's latency."""
     item_bits = 8 * images.ITEM_BYTES
     steps = {LoadKind.WEIGHTS: c.weight_word_bits // c.bus_bits, LoadKind.ACTS: 1,
              LoadKind.PARAMS: c.param_lanes, LoadKind.TABLE: TABLE_ENTRIES}
     units = {LoadKind.WEIGHTS: 1, LoadKind.ACTS: c.bus_bits // c.slot_bits,
              LoadKind.PARAMS: c.bus_bits // item_bits, LoadKind.TABLE: c.bus_bits // item_bits}
-    engine = _compute(c)
     return [c.pixels, c.drain_pixels, c.drain_slots, c.groups_per_block, c.slots_per_block,
             c.act_slots, c.bus_bytes, c.ports, slots_per_write(c), c.burst_beats,
             c.outstanding_reads, c.queue_depth, *(steps[k] for k in LoadKind),
-            *(units[k] for k in LoadKind), engine.result_latency, engine.drain_latency]
+            *(units[k] for k in LoadKind), *_latencies(c)]
 
 
 @cache
-def _compute(config: ArchConfig) -> ComputeEngine:
-    return ComputeEngine(config)
+def _latencies(config: ArchConfig) -> tuple[int, int]:
+    """The compute engine's pipeline, as the gateware states it: (result, drain)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnusedElaboratable)
+        engine = ComputeEngine(config)
+        latencies = engine.result_latency, engine.drain_latency
+        del engine
+        gc.collect()
+    return latencies
 
 
 def _pointer(array: NDArray[np.int64]) -> ctypes.c_void_p:
