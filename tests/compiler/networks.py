@@ -71,8 +71,10 @@ def _window(state: Evaluation, op: Op, operand: Operand) -> torch.Tensor:
         rows.clip(0, value.shape[1] - 1),
         columns.clip(0, value.shape[2] - 1),
     )
-    outside = ((rows < 0) | (rows >= value.shape[1]))[:, None] | (columns < 0) | (
-        columns >= value.shape[2]
+    outside = (
+        ((rows < 0) | (rows >= value.shape[1]))[:, None]
+        | (columns < 0)
+        | (columns >= value.shape[2])
     )
     if outside.any():
         assert operand.halo is not None and operand.halo == value.halo

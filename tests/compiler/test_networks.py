@@ -7,6 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sigbit.compiler.bands import band
+from sigbit.compiler.fit import verify_fitted
 from sigbit.compiler.legalize import legalize
 from sigbit.compiler.network import verify_network
 from sigbit.compiler.separate import separate, verify_separated
@@ -77,7 +79,9 @@ class Draw:
     def layer(self, tensor: str) -> str:
         """One random layer on ``tensor``."""
         c, h, w = self.kinds[tensor].shape
-        kind = self.pick("conv", "strided", "sum", "groups", "up", "pool", "split", "cat", "shuffle")
+        kind = self.pick(
+            "conv", "strided", "sum", "groups", "up", "pool", "split", "cat", "shuffle"
+        )
         planes = self.pick(1, 1, 2, 3)
         oc = int(self.pick(3, 4, 8, 12))
         if kind == "pool" and self.kinds[tensor].planes == 1:
@@ -162,3 +166,23 @@ def test_networks_compute_their_graphs(seed: int, layers: int, images: int) -> N
     verify_network(network)
     verify_separated(network)
     assert check(network, graph, NANO, seed) > 0
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    seed=st.integers(0, 1 << 20),
+    layers=st.integers(1, 6),
+    images=st.sampled_from([1, 1, 2]),
+    share=st.integers(0, 10),
+    budget=st.sampled_from([1, 60, 400]),
+)
+def test_any_values_in_bands(seed: int, layers: int, images: int, share: int, budget: int) -> None:
+    graph = draw(seed, layers)
+    network = separate(legalize(graph, NANO, images), NANO)
+    rng = np.random.default_rng(seed)
+    names = {name for name in network.values if rng.random() < share / 10}
+    banded = band(network, names, budget, NANO)
+    verify_network(banded)
+    verify_separated(banded)
+    verify_fitted(banded, NANO)
+    assert check(banded, graph, NANO, seed) > 0

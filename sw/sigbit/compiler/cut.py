@@ -20,8 +20,7 @@ def cut_op(op: Op, rows: Rows) -> Op | None:
         return None
     node = op.node_region and _part(op.node_region, first, end)
     operands = tuple(
-        replace(o, padding=(o.padding[0] - first * o.stride[0], o.padding[1]))
-        for o in op.operands
+        replace(o, padding=(o.padding[0] - first * o.stride[0], o.padding[1])) for o in op.operands
     )
     return replace(op, region=_part(r, first, end), node_region=node, operands=operands)
 

@@ -163,4 +163,3 @@ def _check_absorbable(graph: IntegerGraph, node: Gather, config: ArchConfig) -> 
             f"{node.name}: pieces of {node.type.planes} digits must start at multiples of "
             f"{config.ic_lanes} channels on {config.name}: use fewer bits for this tensor, or pad it"
         )
-

@@ -8,10 +8,15 @@ holds up every load behind it.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sigbit.compiler.errors import CompileError, require
 from sigbit.compiler.layout import Laid, Layout
 from sigbit.compiler.network import Network
 from sigbit_hw.arch.config import ArchConfig
+
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -30,20 +35,16 @@ RESTS = (1 << 30, 16, 8, 4, 2, 1)
 def place(laid: Laid, config: ArchConfig) -> Placed:
     """First fit with the longest rest that the activation memory allows; without any, in the order
     of definition or else the largest first; :class:`CompileError` if even that is too much."""
+    bases = plan(laid, config)
+    if bases is not None:
+        return Placed(laid.network, laid.layouts, bases)
     network, layouts = laid.network, laid.layouts
-    born, last = network.defined, network.last_use
-    by_time = sorted(layouts, key=lambda n: (born[n], n))
-    by_size = sorted(layouts, key=lambda n: (-layouts[n].size, born[n], n))
-    plans = [_first_fit(by_time, laid, rest) for rest in RESTS]
-    plans += [_first_fit(order, laid) for order in (by_time, by_size)]
-    for bases in plans:
-        if all(bases[n] + layouts[n].size <= config.act_slots for n in bases):
-            return Placed(network, layouts, bases)
-    worst = max(range(len(network.ops)), key=lambda i: _live(laid, i), default=-1)
-    alive = [n for n in layouts if born[n] <= worst <= last[n]]
+    slots = live_slots(laid)
+    worst = max(range(len(slots)), key=lambda i: slots[i])
+    alive = [n for n, (born, last) in network.life.items() if born <= worst <= last]
     sizes = ", ".join(f"{n} ({layouts[n].size})" for n in alive)
-    where = network.ops[worst].where if network.ops else network.name
-    needed = min(max(b[n] + layouts[n].size for n in b) for b in plans)
+    where = network.ops[worst].where if worst < len(network.ops) else network.name
+    needed = min(_end(b, laid) for b in (_first_fit(o, laid) for o in _orders(laid)))
     raise CompileError(
         f"{where}: the activation memory of {config.name} has {config.act_slots} slots, but "
         f"{needed} are needed; alive in this layer: {sizes}. Use an accelerator with act_slots >= "
@@ -51,41 +52,76 @@ def place(laid: Laid, config: ArchConfig) -> Placed:
     )
 
 
+def plan(laid: Laid, config: ArchConfig) -> dict[str, int] | None:
+    """First slots of all values, or None if they do not fit."""
+    by_time, by_size = _orders(laid)
+    if max(live_slots(laid)) > config.act_slots:
+        return None
+    for order, rest in (*((by_time, rest) for rest in RESTS), (by_time, 0), (by_size, 0)):
+        bases = _first_fit(order, laid, rest)
+        if _end(bases, laid) <= config.act_slots:
+            return bases
+    return None
+
+
+def live_slots(laid: Laid) -> list[int]:
+    """Slots alive during every operation, and after the last."""
+    change = np.zeros(len(laid.network.ops) + 2, np.int64)
+    for name, (born, last) in laid.network.life.items():
+        change[max(born, 0)] += laid.layouts[name].size
+        change[last + 1] -= laid.layouts[name].size
+    slots: list[int] = np.cumsum(change)[:-1].tolist()
+    return slots
+
+
 def verify_placed(placed: Placed, config: ArchConfig) -> None:
     """All values lie in the memory; those alive together do not overlap."""
-    network, layouts, bases = placed.network, placed.layouts, placed.bases
-    born, last = network.defined, network.last_use
-    names = sorted(layouts)
-    for i, a in enumerate(names):
-        end = bases[a] + layouts[a].size
-        require(bases[a] >= 0 and end <= config.act_slots, f"{a} lies outside the memory")
-        for b in names[i + 1 :]:
-            together = born[a] <= last[b] and born[b] <= last[a]
-            apart = end <= bases[b] or bases[b] + layouts[b].size <= bases[a]
-            require(apart or not together, f"{a} and {b} overlap while both are alive")
+    names = sorted(placed.layouts)
+    first, end, born, last = _extents(names, placed)
+    outside = (first < 0) | (end > config.act_slots)
+    require(not outside.any(), f"{names[int(outside.argmax())]} lies outside the memory")
+    for i, name in enumerate(names):
+        together = (born[i] <= last) & (born <= last[i])
+        overlap = together & (first[i] < end) & (first < end[i])
+        overlap[i] = False
+        other = names[int(overlap.argmax())]
+        require(not overlap.any(), f"{name} and {other} overlap while both are alive")
 
 
-def _live(laid: Laid, index: int) -> int:
-    """Slots alive during an operation."""
-    born, last = laid.network.defined, laid.network.last_use
-    return sum(v.size for n, v in laid.layouts.items() if born[n] <= index <= last[n])
+def _extents(names: Sequence[str], placed: Placed) -> tuple[Ints, Ints, Ints, Ints]:
+    """First slots, ends, first and last operations of values."""
+    life = np.array([placed.network.life[n] for n in names], np.int64).reshape(-1, 2)
+    first = np.array([placed.bases[n] for n in names], np.int64)
+    sizes = np.array([placed.layouts[n].size for n in names], np.int64)
+    return first, first + sizes, life[:, 0], life[:, 1]
+
+
+def _orders(laid: Laid) -> tuple[list[str], list[str]]:
+    """Names by first use, and by size."""
+    life, layouts = laid.network.life, laid.layouts
+    by_time = sorted(layouts, key=lambda n: (life[n][0], n))
+    return by_time, sorted(layouts, key=lambda n: (-layouts[n].size, life[n][0], n))
+
+
+def _end(bases: dict[str, int], laid: Laid) -> int:
+    """Slots that values take in all."""
+    return max((base + laid.layouts[name].size for name, base in bases.items()), default=0)
 
 
 def _first_fit(order: Sequence[str], laid: Laid, rest: int = 0) -> dict[str, int]:
     """Lowest first slots that keep clear of everything placed before and alive at the same time, or
     less than ``rest`` operations apart."""
-    born, last, layouts = laid.network.defined, laid.network.last_use, laid.layouts
-    bases: dict[str, int] = {}
-    for name in order:
-        others = sorted(
-            (bases[n], bases[n] + layouts[n].size)
-            for n in bases
-            if born[n] <= last[name] + rest and born[name] <= last[n] + rest
-        )
+    life = np.array([laid.network.life[n] for n in order], np.int64).reshape(-1, 2)
+    sizes = [laid.layouts[n].size for n in order]
+    starts, ends = np.zeros((2, len(order)), np.int64)
+    for index, (born, last) in enumerate(life.tolist()):
+        near = (life[:index, 0] <= last + rest) & (born <= life[:index, 1] + rest)
+        taken = np.flatnonzero(near)
+        taken = taken[np.argsort(starts[taken], kind="stable")]
         base = 0
-        for start, end in others:
-            if base + layouts[name].size <= start:
+        for start, end in zip(starts[taken].tolist(), ends[taken].tolist(), strict=True):
+            if base + sizes[index] <= start:
                 break
             base = max(base, end)
-        bases[name] = base
-    return bases
+        starts[index], ends[index] = base, base + sizes[index]
+    return dict(zip(order, starts.tolist(), strict=True))

@@ -10,13 +10,13 @@ Part = tuple[str, int, int]
 """Value that holds channels [first, end) of a joined one."""
 
 
-def unjoin(network: Network, names: set[str]) -> Network:
+def unjoin(network: Network, names: set[str]) -> tuple[Network, set[str]]:
     """``network`` with each range of channels of the values ``names`` that operations write as a
-    value of its own; their readers read all parts that they need."""
+    value of its own, and the names of these; their readers read all parts that they need."""
     parts = {name: _parts(network, name) for name in names}
     parts = {name: found for name, found in parts.items() if len(found) > 1}
     if not parts:
-        return network
+        return network, names
     values = {name: value for name, value in network.values.items() if name not in parts}
     for name, found in parts.items():
         value = network.values[name]
@@ -32,7 +32,8 @@ def unjoin(network: Network, names: set[str]) -> Network:
             ops.append(replace(op, operands=tuple(operands)))
         else:
             ops += _split(op, parts.get(op.operands[0].value))
-    return replace(network, values=values, ops=tuple(ops))
+    new = {part for found in parts.values() for part, _, _ in found}
+    return replace(network, values=values, ops=tuple(ops)), names - set(parts) | new
 
 
 def detach(network: Network, names: set[str]) -> Network:
@@ -55,7 +56,8 @@ def detach(network: Network, names: set[str]) -> Network:
 def _parts(network: Network, name: str) -> list[Part]:
     """Ranges of channels that operations write, as parts of the value."""
     ranges = {
-        (op.channel, op.channel + op.channels) for op in (network.ops[i] for i in network.writers[name])
+        (op.channel, op.channel + op.channels)
+        for op in (network.ops[i] for i in network.writers[name])
     }
     return [(f"{name}[{first}:{end}]", first, end) for first, end in sorted(ranges)]
 
