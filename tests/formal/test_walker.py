@@ -16,15 +16,17 @@ from sigbit_sim.formal import PropertyError, bmc, prove, registers
 
 
 class _Walk(wiring.Component):
-    """Restart and steps at any time, the block constant and not empty, no step after the last; the
-    loop indices ``i0``, ``i1``, ``i2`` of where the walker ought to be, once ``started``."""
+    """Restart and steps of any allowed ``count`` at any time, the block constant and not empty, no
+    step after the last; the loop indices ``i0``, ``i1``, ``i2`` of where the walker ought to be,
+    once ``started``."""
 
-    restart: In(1)
-    step: In(1)
+    def __init__(self, width: int = 1) -> None:
+        self.width = width
+        super().__init__({"restart": In(1), "step": In(1), "count": In(range(width + 1))})
 
     def begin(self) -> Module:
         m = Module()
-        self.dut = BlockWalker()
+        self.dut = BlockWalker(self.width)
         m.submodules.dut, self.inside = registers(self.dut)
         self.block = block = Signal(BLOCK)
         self.started = Signal()
@@ -35,15 +37,18 @@ class _Walk(wiring.Component):
             self.dut.block.eq(block),
             self.dut.restart.eq(self.restart),
             self.dut.step.eq(self.step),
+            self.dut.count.eq(self.count),
+            Assume(~self.started | ((self.count != 0) & (self.count <= self.dut.room))),
             Assume((block.n0 != 0) & (block.n1 != 0) & (block.n2 != 0)),
             Assume(~self.step | self.restart | (self.started & ~self.dut.last)),
         ]
-        self.ends0, self.ends1 = self.i0 == block.n0 - 1, self.i1 == block.n1 - 1
+        self.ends0 = self.i0 + self.count == block.n0
+        self.ends1 = self.i1 == block.n1 - 1
         with m.If(self.restart):
             m.d.sync += [self.started.eq(1), self.i0.eq(0), self.i1.eq(0), self.i2.eq(0)]
         with m.Elif(self.step):
             m.d.sync += [
-                self.i0.eq(Mux(self.ends0, 0, self.i0 + 1)),
+                self.i0.eq(Mux(self.ends0, 0, self.i0 + self.count)),
                 self.i1.eq(Mux(self.ends0, Mux(self.ends1, 0, self.i1 + 1), self.i1)),
                 self.i2.eq(self.i2 + (self.ends0 & self.ends1)),
             ]
@@ -51,7 +56,7 @@ class _Walk(wiring.Component):
 
 
 class ShortWalk(_Walk):
-    """Blocks of up to 2 x 2 x 2 slots: the number of steps, multiplied out."""
+    """Blocks of up to 2 x 2 x 2 slots: the number of slots, multiplied out."""
 
     def elaborate(self, platform: object) -> Module:
         m = self.begin()
@@ -60,11 +65,11 @@ class ShortWalk(_Walk):
         with m.If(self.restart):
             m.d.sync += taken.eq(0)
         with m.Elif(self.step):
-            m.d.sync += taken.eq(taken + 1)
+            m.d.sync += taken.eq(taken + self.count)
         n0, n1, n2 = (extent[:2] for extent in (block.n0, block.n1, block.n2))
         m.d.comb += [
             Assume((block.n0 <= 2) & (block.n1 <= 2) & (block.n2 <= 2)),
-            Assert(~self.started | (dut.last == (taken + 1 == n0 * n1 * n2))),
+            Assert(~self.started | (dut.last == (taken + self.count == n0 * n1 * n2))),
         ]
         return m
 
@@ -88,27 +93,31 @@ class AnyWalk(_Walk):
         claims = [
             dut.slot == (run + self.i0)[:isa.SLOT_BITS],
             dut.last == ends,
+            dut.room == Mux(block.n0 - self.i0 < self.width, block.n0 - self.i0, self.width),
             self.inside["run"] == run,
             self.inside["plane"] == plane,
         ]
         for index, extent, name in ((self.i0, block.n0, "n0"), (self.i1, block.n1, "n1"),
                                     (self.i2, block.n2, "n2")):
             left = self.inside[f"{name}_left"]
-            claims += [index < extent, left == extent - index,
-                       self.inside[f"{name}_last"] == (left == 1)]
+            claims += [index < extent, left == extent - index]
+            if self.width == 1 or name != "n0":
+                claims.append(self.inside[f"{name}_last"] == (left == 1))
         m.d.comb += [Assert(~self.started | claim) for claim in claims]
         return m
 
 
-def test_short_walk(tmp_path: Path) -> None:
+@pytest.mark.parametrize("width", [1, 2])
+def test_short_walk(width: int, tmp_path: Path) -> None:
     """9 cycles, which hold a restart and all 8 slots of the largest block; restarts and steps at
     any time."""
-    bmc(ShortWalk(), 9, tmp_path)
+    bmc(ShortWalk(width), 9, tmp_path)
 
 
-def test_any_walk(tmp_path: Path) -> None:
+@pytest.mark.parametrize("width", [1, 2, 8])
+def test_any_walk(width: int, tmp_path: Path) -> None:
     """Unbounded: extents, distances and start over the full widths of the instruction's fields."""
-    assert prove(AnyWalk(), 2, tmp_path).unbounded
+    assert prove(AnyWalk(width), 2, tmp_path).unbounded
 
 
 def test_late_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

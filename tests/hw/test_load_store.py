@@ -12,6 +12,7 @@ from sigbit_hw.arch.addressing import block_slots
 from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.isa import Instr, LoadKind, Opcode
 from sigbit_hw.arch.numerics import TABLE_ENTRIES
+from sigbit_hw.interfaces import slots_per_write
 from sigbit_sim.bench.machine import BASE, Machine
 
 PROGRAM = 0xe000
@@ -205,6 +206,57 @@ def test_consecutive_loads_keep_the_bus_busy(rng: np.random.Generator) -> None:
         assert await machine.read(ctx, "LOAD_BUSY") < 1.15 * beats * len(loads) + 60
 
     machine.simulate(test)
+
+
+@pytest.mark.parametrize("name", ["nano", "ports2"])
+def test_load_after_store(name: str, rng: np.random.Generator) -> None:
+    """A LOAD that waits for a STORE reads what it wrote, although memory takes writes no sooner
+    than it answers them, on one port much later than on the other."""
+    config = CONFIGS[name]
+    machine = Machine(config, rng.integers(0, 256, 1 << 14).astype(np.uint8), rng)
+    machine.buses[-1].latency = (200, 300)
+    beats = 2 * config.burst_beats + 1
+    n0 = beats * config.bus_bits // config.slot_bits
+    program = [
+        Instr(Opcode.LOAD, kind=LoadKind.ACTS, address=0x1000, n0=n0, beats=beats, signal=4),
+        Instr(Opcode.STORE, address=0x2000, n0=n0, beats=beats, wait=1, signal=1),
+        Instr(Opcode.LOAD, kind=LoadKind.ACTS, address=0x2000, n0=n0, beats=beats, dst=n0, wait=4),
+        Instr(Opcode.HALT),
+    ]
+
+    async def test(ctx: Any) -> None:
+        machine.window[0x2000:] = 0
+        assert await machine.run(ctx, program) == (regs.STATUS_DONE, 0, 0)
+        acts = machine.compute.acts
+        first, second = ([ctx.get(acts[base + k]) for k in range(n0)] for base in (0, n0))
+        assert any(first)
+        assert second == first
+
+    machine.simulate(test)
+
+
+@pytest.mark.parametrize("name", ["nano", "zcu102"])
+def test_slots_a_cycle(name: str, rng: np.random.Generator) -> None:
+    """Aligned LOADs take a beat, and FILLs as many slots, in as many cycles as banks and beat
+    demand; runs of one slot take a cycle each."""
+    config = CONFIGS[name]
+    per_beat = config.bus_bits // config.slot_bits
+    width = slots_per_write(config)
+    beats = 100
+    n0 = beats * per_beat
+    load = Instr(Opcode.LOAD, kind=LoadKind.ACTS, address=0x1000, n0=n0, beats=beats)
+    fill = Instr(Opcode.FILL, n0=n0)
+    cycles = []
+
+    async def test(ctx: Any) -> None:
+        for instr in (load, fill, load.replace(n0=1, n1=n0, d1=2)):
+            assert await machine.run(ctx, [instr, Instr(Opcode.HALT)]) == (regs.STATUS_DONE, 0, 0)
+            cycles.append(await machine.read(ctx, "LOAD_BUSY"))
+
+    machine = Machine(config, rng.integers(0, 256, 1 << 15).astype(np.uint8), rng)
+    machine.simulate(test)
+    for taken, least in zip(cycles, (n0 // width, n0 // width, n0), strict=True):
+        assert least <= taken <= least + 40
 
 
 def test_store_waits_for_a_bus_that_pauses(rng: np.random.Generator) -> None:

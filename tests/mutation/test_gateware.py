@@ -21,13 +21,22 @@ MAX = "datapath::test_running_max[fmt0]"
 COMPUTE = "compute::test_random_programs[plain-0]"
 TRAFFIC = "compute::test_random_programs[plain-1]"
 PARTS, GROUPS = "buffers::test_parts_of_weights", "compute::test_random_programs[groups-0]"
+ACTS, WIDE_ACTS = (f"buffers::test_activations[{name}]" for name in ("4x8-64", "8x2-64"))
+SLOTS, GROUP_SLOTS, WIDE_SLOTS = (
+    f"drain::test_slots[{name}]" for name in ("2x4x4-4", "8x4x4-16", "32x4x4-64"))
+CODES, GROUP_CODES, PIXEL_CODES = (
+    f"drain::test_codes[{name}]" for name in ("2x4x4-4", "4x8x2-4", "8x4x4-16"))
 SINGLE = "compute::test_single_step_segments_in_single_step_blocks"
 LANES = "operands::test_lanes[16]"
 SYNC = "compute::test_sync_reads_what_was_written"
 FLIGHT = "compute::test_no_more_in_flight_than_there_is_room_for"
-BURSTS, WALK = "dma::test_bursts[64-16]", "dma::test_walk"
+BURSTS, WALK = "dma::test_bursts[64-16-1]", "dma::test_walk[2]"
 WINDOW = "dma::test_window_check[True]"
 PLUG = "axi::test_pulled_plug"
+APART = "ports::test_no_port_waits_for_another[four]"
+READ_PORTS = "ports::test_error_on_one_port[two-read]"
+STORE_LOAD = "load_store::test_load_after_store[nano]"
+STORE_LOAD_PORTS = "load_store::test_load_after_store[ports2]"
 BUS128 = "load_store::test_random_programs[bus128-latency6-0.3]"
 NANO = "load_store::test_random_programs[nano-latency1-0.3]"
 PARTIAL = "load_store::test_store_keeps_the_bytes_after_an_unaligned_tail"
@@ -71,16 +80,25 @@ FAULTS: list[tuple[str, str, str, str, str]] = [
      REQUANT),
     # buffers
     ("buffers", "bank_of_the_next_read", 'delay(m, read_bank, 2, "read_bank")',
-     'delay(m, read_bank, 1, "read_bank")', TRAFFIC),
-    ("buffers", "read_beside_write", "& ~(write.valid & (write_bank == read_bank))", "", TRAFFIC),
-    ("buffers", "write_beside_drain", "write.ready.eq(~drained.bit_select(write_bank, 1))",
-     "write.ready.eq(1)", TRAFFIC),
-    ("buffers", "write_data_before_drain", "Mux(drain.valid, drain.data, write.p.data)",
-     "Mux(loads, write.p.data, drain.data)", TRAFFIC),
+     'delay(m, read_bank, 1, "read_bank")', ACTS),
+    ("buffers", "read_beside_write", "~(banks | drained).bit_select(read_bank, 1)",
+     "~drained.bit_select(read_bank, 1)", ACTS),
+    ("buffers", "write_beside_drain", "blocked.eq((banks & drained).any())", "blocked.eq(0)",
+     ACTS),
+    ("buffers", "write_data_before_drain", "Mux(drain.valid, drain.data, rotated[b % width])",
+     "Mux(banks[b], rotated[b % width], drain.data)", ACTS),
+    ("buffers", "written_in_parts", "(banks[b] & ~blocked)", "banks[b]", ACTS),
+    ("buffers", "rotated_backwards", "write.p.data[(k - r) % width]",
+     "write.p.data[(k + r) % width]", WIDE_ACTS),
+    ("buffers", "word_before", "Cat(b < first for b", "Cat(b <= first for b", WIDE_ACTS),
+    ("buffers", "one_slot_more", "[:bank_bits] < write.p.count)", "[:bank_bits] <= write.p.count)",
+     WIDE_ACTS),
+    ("buffers", "busy_while_blocked", "self.write.busy.eq(banks.any())",
+     "self.write.busy.eq(blocked)", ACTS),
     ("buffers", "weight_mask", "& (self.write.part == k)", "", PARTS),
-    ("buffers", "param_mask", "& (self.write.lane == k)", "", COMPUTE),
+    ("buffers", "param_mask", "& (self.write.lane == k)", "", CODES),
     ("buffers", "table_bank", "reader.addr.eq(Cat(self.index[k], self.table))",
-     "reader.addr.eq(self.index[k])", COMPUTE),
+     "reader.addr.eq(self.index[k])", CODES),
     # agu and operands
     ("agu", "line_end_late", "crosses.eq(room <= nest.block_step)",
      "crosses.eq(room < nest.block_step)", LANES),
@@ -103,23 +121,45 @@ FAULTS: list[tuple[str, str, str, str, str]] = [
     # compute and drain
     ("compute", "no_sync", "in_flight == 0, in_flight", "1, in_flight", SYNC),
     ("compute", "no_room", "in_flight != EXECS_IN_FLIGHT)", "1)", FLIGHT),
-    ("drain", "group_order", "self.acc[p][g * config.post_lanes + j]",
-     "self.acc[p][j * config.groups_per_block + g]", GROUPS),
+    ("drain", "group_order", "self.acc[p][g * config.param_lanes + j]",
+     "self.acc[p][j * config.groups_per_block + g]", GROUP_CODES),
     ("drain", "table_early", 'delay(m, walker.table, index_time, "table")',
-     'delay(m, walker.table, index_time - 1, "table")', COMPUTE),
-    ("drain_walker", "phase_step", "Mux(line_end | phase_end, 1, here.phase + 1)",
-     "Mux(phase_end, 1, here.phase + 1)", COMPUTE),
-    ("drain_walker", "line_end", "Mux(line_end, job.wrap, here.room - 1)", "here.room - 1",
-     COMPUTE),
-    ("drain_walker", "row_end", "row_end.eq(block_end & ~here.left[1:].any())",
-     "row_end.eq(block_end & (here.left == 0))", COMPUTE),
+     'delay(m, walker.table, index_time - 1, "table")', CODES),
+    ("drain", "pixel_order", "shadows[d::config.drain_pixels]",
+     "shadows[:config.pixels // config.drain_pixels]", PIXEL_CODES),
+    ("drain", "source", "if k >> i & 1)", "if k >> i & 2)", PIXEL_CODES),
+    ("drain", "word_early", 'delay(m, slot[bank_bits:], 2, f"word_{k}")',
+     'delay(m, slot[bank_bits:], 1, f"word_{k}")', CODES),
+    ("drain_slots", "phase_of_a_new_line", "phase.eq(Mux(fresh, begun, held))", "phase.eq(held)",
+     SLOTS),
+    ("drain_slots", "phase_of_the_next_plane", "Mux(again, block, after)", "after", SLOTS),
+    ("drain_slots", "phases_across_line_ends", "(late & late_turns) | (~late & early_turns)",
+     "early_turns", GROUP_SLOTS),
+    ("drain_slots", "phases_of_the_second_line", "(column(c, i % (1 << period_bits)) + 1)",
+     "(c + 1)", WIDE_SLOTS),
+    ("drain_slots", "one_line_end", "int(column(c + 1, period) == 0)", "int(c + 1 == period)",
+     WIDE_SLOTS),
+    ("drain_slots", "sums", "sums[(d >> level << level) - 1]", "sums[d - 1]", GROUP_SLOTS),
+    ("drain_slots", "row_step", "Mux(inside[d + 1], Mux(", "Mux(inside[d], Mux(", SLOTS),
+    ("drain_slots", "plane_before_the_last_step", "Mux(move.restart, move.base, after)", "after",
+     SLOTS),
+    ("drain_walker", "fresh", "after.fresh.eq(ends)", "after.fresh.eq(new_line)", WIDE_SLOTS),
+    ("drain_walker", "line_end", "Mux(new_line, job.refill, -job.group_step)",
+     "Mux(ends, job.refill, -job.group_step)", WIDE_SLOTS),
+    ("drain_walker", "period", "Mux(self.i.p.wrap[count:].any(), 0, self.i.p.wrap)",
+     "self.i.p.wrap", GROUP_SLOTS),
+    ("drain_walker", "row_end", "row_end.eq(block_end & here.final)",
+     "row_end.eq(block_end & (here.left == 0))", SLOTS),
+    ("drain_walker", "final", "after.final.eq(here.left <= 2 * pixels)",
+     "after.final.eq(here.left < 2 * pixels)", SLOTS),
+    ("drain_walker", "pool_slots", "Mux(job.mode, 1, drain_slots)", "drain_slots", GROUP_CODES),
     # pool
     ("pool", "order_key", "Cat(magnitude ^ sign.replicate(len(magnitude)), ~sign)",
      "Cat(magnitude, ~sign)", MAX),
     ("pool", "minimum", "key > best", "key < best", MAX),
     ("pool", "no_clear", "Mux(self.clear | (key > best)", "Mux((key > best)", MAX),
     # dma and axi
-    ("dma", "crosses_4_kib", "to_boundary.eq(limit - address[:low_bits])", "to_boundary.eq(limit)",
+    ("dma", "crosses_4_kib", "to_boundary.eq(limit - beat[:low_bits])", "to_boundary.eq(limit)",
      BURSTS),
     ("dma", "burst_length", "self.o.p.length.eq(count - 1)", "self.o.p.length.eq(count)", BURSTS),
     ("dma", "window_end", "outside = end > self.window.size", "outside = end >= self.window.size",
@@ -130,12 +170,26 @@ FAULTS: list[tuple[str, str, str, str, str]] = [
      "(self.offset <= self.window.write_lo)", WINDOW),
     ("dma", "responses_ignored", "splitter.i.ready & (pending == 0)", "splitter.i.ready",
      WRITE_ERROR),
+    ("dma", "store_retires_early", "splitter.i.ready & (pending == 0)", "splitter.i.ready",
+     STORE_LOAD),
+    ("axi", "no_base", "self.base + offset[PAGE_BITS:]", "offset[PAGE_BITS:]", PLUG),
+    ("join", "announced_before_the_data", "moved & last)", "moved & (left == current.length))",
+     APART),
+    ("join", "too_little_room", "config.outstanding_reads * config.burst_beats",
+     "config.burst_beats", APART),
+    ("join", "done_by_the_first", "Cat(answers).all()", "Cat(answers).any()", STORE_LOAD_PORTS),
+    ("join", "error_of_one_port", "reduce(or_, (part.p.resp for part in parts))",
+     "parts[0].p.resp", READ_PORTS),
     ("axi", "strobes_after_the_end", "Mux(self.enable, beat.p.strobe, 0)", "beat.p.strobe", PLUG),
     ("axi", "last_beat", "self.wlast.eq(left == 0)", "self.wlast.eq(left == 1)", PLUG),
     # load, store and walker
-    ("load", "wide_units", "Mux(acts, word >> config.slot_bits, word >> _ITEM_BITS)",
-     "word >> config.slot_bits", BUS128),
-    ("load", "leftover_counted", "unit_last.eq(units_left == 0)", "unit_last.eq(units_left == 1)",
+    ("load", "wide_units", "rest.eq(word >> _ITEM_BITS)", "rest.eq(word >> config.slot_bits)",
+     BUS128),
+    ("load", "leftover_counted", "unit_last.eq(units_left == count)",
+     "unit_last.eq(units_left == count + 1)", NANO),
+    ("load", "past_the_beat", "Mux(fill | (units_left > walker.room), walker.room, units_left)",
+     "walker.room", NANO),
+    ("load", "retires_before_the_write", "settling & ~(of_slots & self.act_write.busy)", "settling",
      NANO),
     ("load", "item_steps", "Mux(sub_last, sub_limit, sub_left - 1)", "sub_left - 1", NANO),
     ("load", "short_unnoticed", "failed | short | long", "failed | long",
@@ -146,6 +200,7 @@ FAULTS: list[tuple[str, str, str, str, str]] = [
     ("store", "no_credit", "request.valid.eq(active & (credit != 0))", "request.valid.eq(active)",
      PAUSE),
     ("walker", "plane_lost", "Mux(~c1.last, run, plane)", "run", WALK),
+    ("walker", "room_past_the_width", " | (low > self.width)", "", WALK),
     # fetch, decode and sequencer
     ("fetch", "blames_the_one_before", "self.index + (self.o.valid & self.o.ready))",
      "self.index - (self.o.valid & self.o.ready))", FETCH_ERROR),
