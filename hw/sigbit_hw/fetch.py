@@ -39,6 +39,13 @@ class Fetch(wiring.Component):
     error : Out(Error)
         ILLEGAL: no instructions, more than an index can count, or a misaligned offset; WINDOW: the
         program (in whole bus beats) leaves the window; read errors.
+
+    Timing: the first chunk, of ``burst_beats`` beats or what is left, is requested in the fifth
+    cycle after the first out of reset; the next one two cycles after a request was taken, or when
+    the buffer of :data:`AHEAD_BURSTS` chunks has had room for a whole one a cycle before. Beats
+    pass the buffer in two cycles; one is taken from it each cycle, but that after a word's last one
+    only when the word leaves. A word is offered in the cycle after its last beat was taken, a
+    further one of the same beat in the cycle after the one before left.
     """
 
     def __init__(self, config: ArchConfig) -> None:

@@ -32,6 +32,10 @@ class SlotReader(wiring.Component):
         ``start`` begins; the block is stable until the last slot has left.
     act_read : Out(ActRead)
     o : Out(stream of {slot, last})
+
+    Timing: the first slot is requested in the cycle after ``start``, then one a cycle while fewer
+    than :data:`READ_AHEAD` have been requested and not left; a slot is offered two cycles after the
+    memory gave it.
     """
 
     def __init__(self, config: ArchConfig) -> None:
@@ -83,6 +87,9 @@ class BeatPacker(wiring.Component):
     Members
     -------
     i : In(stream of {slot, last}), o : Out(stream of {beat, last})
+
+    Timing: one slot a cycle, none while a complete beat waits; a beat is offered in the cycle after
+    its last slot was taken.
     """
 
     def __init__(self, config: ArchConfig) -> None:
@@ -125,7 +132,8 @@ class BeatPacker(wiring.Component):
 
 
 class StoreEngine(wiring.Component):
-    """``STORE``, one at a time; it retires after the last write response.
+    """``STORE``, one at a time; it retires, and gives its tokens, when every write has been answered
+    by every port: whoever waits for it reads what it wrote.
 
     Members
     -------
@@ -135,6 +143,10 @@ class StoreEngine(wiring.Component):
     error : Out(Error)
         ILLEGAL: misaligned address, or ``beats`` is not what the slots fill; WINDOW: outside what
         may be written, nothing is requested then; write errors.
+
+    Timing: with an instruction taken in cycle t, the write is requested and the slots' reader
+    started in t + 3. It retires in the cycle after the last beat was accepted, or when the DMA is
+    idle; the next instruction is taken one cycle later.
     """
 
     def __init__(self, config: ArchConfig) -> None:
