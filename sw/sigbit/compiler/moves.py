@@ -82,10 +82,11 @@ class _Moves:
                 load = self._move(Opcode.LOAD, name, value.load)
                 region, late = value.load.memory, max(count, written)
                 moves.append(Fetch(load, need, after, region, late, name))
-            if value.store:
-                need = min(need, stores[order[name]][1].after)
-            fills = halo_fills(self._placed, name, self._config)
-            moves += [Fetch(fill, need, after, "", count, name) for fill in fills]
+            needs = [need] if self._network.uses[name] else []
+            needs += [stores[order[name]][1].after] if value.store else []
+            if needs:
+                fills = halo_fills(self._placed, name, self._config)
+                moves += [Fetch(fill, min(needs), after, "", count, name) for fill in fills]
         return [store for _, store in stores], moves
 
     def _stores(self) -> list[tuple[str, Store]]:
