@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sigbit.compiler.dependences import synchronize, verify_synchronized
 from sigbit.compiler.emit import emit, verify_program
 from sigbit.compiler.errors import CompileError, VerifyError
+from sigbit.compiler.fit import fit, verify_fitted
 from sigbit.compiler.hazards import verify_hazards
 from sigbit.compiler.layout import lay_out, verify_layout
 from sigbit.compiler.legalize import legalize
@@ -53,6 +54,11 @@ def _verify_separated(after: Network, before: Network, context: Context) -> None
     verify_separated(after)
 
 
+def _verify_fitted(after: Network, before: Network, context: Context) -> None:
+    _verify_separated(after, before, context)
+    verify_fitted(after, context.config)
+
+
 def _verify_emitted(after: Program, before: Any, context: Context) -> None:
     verify_program(after, before)
     verify_hazards(after)
@@ -63,6 +69,7 @@ PASSES = (
         "legalize", lambda g, c: legalize(g, c.config, c.images), lambda a, b, c: verify_network(a)
     ),
     Pass("separate", lambda n, c: separate(n, c.config), _verify_separated),
+    Pass("fit", lambda n, c: fit(n, c.config), _verify_fitted),
     Pass("layout", lambda n, c: lay_out(n, c.config), lambda a, b, c: verify_layout(a, c.config)),
     Pass("memory", lambda n, c: place(n, c.config), lambda a, b, c: verify_placed(a, c.config)),
     Pass("tiles", lambda n, c: tile(n, c.config), lambda a, b, c: verify_tiled(a, c.config)),
