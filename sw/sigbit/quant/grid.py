@@ -90,7 +90,7 @@ def round_to_grid(v: Tensor, grid: LevelGrid) -> Tensor:
     if grid.is_uniform:
         return round_half_away(v).clamp_(grid.min, grid.max).add_(0.0)
     thresholds, magnitudes = _tables(grid, v.dtype, v.device)
-    nearest = magnitudes[torch.bucketize(v.abs(), thresholds, right=True)]
+    nearest = magnitudes[torch.bucketize(v.abs().contiguous(), thresholds, right=True)]
     if grid.signed:
         return nearest.copysign_(v).add_(0.0)
     return nearest.masked_fill_(v < 0, 0.0)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from sigbit.quant.errors import QuantizationError
 from sigbit.quant.plans import (
+    GatherPlan,
     InputPlan,
     LayerPlan,
     MaxPoolPlan,
@@ -59,6 +60,15 @@ class Precision:
         takes it."""
         return self._negative[self.groups.of(tensor)]
 
+    def reaches_below_zero(self, tensor: str) -> bool:
+        """Whether a tensor itself, not only its grid, can hold negative values."""
+        match p := self._by_name[tensor]:
+            case LayerPlan():
+                return p.negative > 0
+            case MovePlan(rectified=False) | MaxPoolPlan() | GatherPlan():
+                return any(map(self.reaches_below_zero, tensors_of(p)))
+        return isinstance(p, InputPlan)
+
     def is_alone(self, tensor: str) -> bool:
         """Whether no other layer writes on the tensor's grid, so that its scale is free."""
         root = self.groups.of(tensor)
@@ -104,7 +114,7 @@ def lower(plan: NetworkPlan, spec: QuantSpec) -> NetworkPlan:
     layers: list[Plan] = []
     for p in plan.layers:
         if isinstance(p, MaxPoolPlan) and precision.planes(p.name) > 1:
-            if any(p.padding) and precision.negative(p.name):
+            if any(p.padding) and precision.reaches_below_zero(p.tensor):
                 raise QuantizationError(
                     f"{p.name} ({p.location}): a padded maximum of values of both signs needs "
                     "tensors of one plane: put a ReLU before it, or set bits of the layer before it"
