@@ -113,7 +113,8 @@ class OperandFetch(wiring.Component):
             counts.append(delay(m, number_of(passed), 1, f"count_{b}"))
             next_word.append(delay(m, below, 1, f"next_{b}"))
 
-        # Cycle 4: every bank's word. Then the memory; then lane p takes bank (slot + p) % pixels.
+        # Cycle 4: every bank's word. Then the memory; then lane p takes bank (slot + p) % pixels,
+        # in rotations by two bits of the slot each.
         for b in range(pixels):
             chosen = Signal(word.shape(), name=f"chosen_{b}")
             with m.Switch(counts[b]):
@@ -122,11 +123,16 @@ class OperandFetch(wiring.Component):
                         m.d.comb += chosen.eq(value)
             m.d.sync += self.words[b].eq(chosen + next_word[b])
         last_rotation = delay(m, rotation, 3 + ActMemory.read_latency, "rotation")
-        with m.Switch(last_rotation):
-            for r in range(pixels):
-                with m.Case(r):
-                    m.d.sync += [lane.eq(self.slots[(r + p) % pixels])
-                                 for p, lane in enumerate(self.acts)]
+        lanes = list(self.slots)
+        for low in range(0, lane_bits, 2):
+            rotated = [Signal(config.slot_bits, name=f"rotated_{low}_{p}") for p in range(pixels)]
+            with m.Switch(last_rotation[low:low + 2]):
+                for r in range(1 << min(2, lane_bits - low)):
+                    with m.Case(r):
+                        m.d.comb += [lane.eq(lanes[(p + (r << low)) % pixels])
+                                     for p, lane in enumerate(rotated)]
+            lanes = rotated
+        m.d.sync += [act.eq(lane) for act, lane in zip(self.acts, lanes, strict=True)]
         m.d.comb += [
             self.weight.eq(delay(
                 m, step.weight, self.latency - WeightMemory.read_latency, "weight")),

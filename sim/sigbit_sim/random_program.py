@@ -69,19 +69,22 @@ class _Dependencies:
                writes: dict[str, Ints]) -> tuple[dict[Engine, int], int]:
         """Instruction ``index`` reads and writes entries: returns the instructions of other engines
         that it must wait for and no earlier one has waited for, and the last one of its own (-1
-        if none) that wrote what it reads."""
+        if none) that wrote what it reads or overwrites (results are looked at when their
+        instruction retires)."""
         latest = dict.fromkeys(Engine, -1)
 
         def after(other: int) -> None:
             latest[self.engine[other]] = max(latest[self.engine[other]], other)
 
-        own = -1
         self.engine[index] = engine
         for memory, entries in reads.items():
             last = self.written.setdefault(memory, {})
             for entry in entries.tolist():
                 after(last[entry])
-        own = latest[engine]
+        overwritten = [last[entry] for memory, entries in writes.items()
+                       for last in [self.written.setdefault(memory, {})]
+                       for entry in entries.tolist() if entry in last]
+        own = max([latest[engine], *(i for i in overwritten if self.engine[i] == engine)])
         for memory, entries in writes.items():
             last, readers = self.written.setdefault(memory, {}), self.read.setdefault(memory, {})
             for entry in entries.tolist():
