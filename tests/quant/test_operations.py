@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from quant.graphs import GRAPHS, Builder
+from quant.test_export import same
 from sigbit.frontend import UnsupportedModel
 from sigbit.ir.floating import UNARY, FloatGraph
 from sigbit.ir.integer import Conv, Gather, IntegerGraph, MaxPool
@@ -21,8 +23,6 @@ from sigbit.quant import (
     integer_graph_from_exported,
     prepare,
 )
-from quant.graphs import GRAPHS, Builder
-from quant.test_export import same
 
 SPECS = {
     "4 bits": QuantSpec(),

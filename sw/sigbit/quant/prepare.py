@@ -26,7 +26,7 @@ from sigbit.quant.plans import (
 from sigbit.quant.precision import Precision, lower
 from sigbit.quant.quantizers import Quantizer
 from sigbit.quant.scales import OUTPUT_RULE, ScaleRule, scale_rule
-from sigbit.quant.spec import QuantSpec, act_grid
+from sigbit.quant.spec import ActGrid, QuantSpec, act_grid
 
 QuantModule = QuantInput | QuantLayer | QuantMove | QuantSquare | QuantMaxPool | QuantGather
 
@@ -90,7 +90,7 @@ class PreparedModel(nn.Module):
                 return self._layer(p, grids)
         return QuantSquare(p, self.spec, grids)
 
-    def _layer(self, p: LayerPlan, grids: tuple[object, ...]) -> QuantLayer:
+    def _layer(self, p: LayerPlan, grids: tuple[ActGrid, ...]) -> QuantLayer:
         precision, spec = self._precision, self.spec
         terms = precision.terms(p)
         root = precision.groups.of(p.name)
@@ -114,7 +114,7 @@ class PreparedModel(nn.Module):
             p,
             spec,
             self._values,
-            tuple(grids),
+            grids,
             terms,
             grid,
             weight_quantizer=weight_quantizer,
