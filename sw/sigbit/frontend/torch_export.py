@@ -4,21 +4,24 @@ reported.
 
 import operator
 import warnings
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import Node as FxNode
 
-from sigbit.frontend import torch_ops
+from sigbit.frontend import movement, torch_ops
 from sigbit.frontend.report import UnsupportedModel, UnsupportedNode
 from sigbit.frontend.source import location, module_name
-from sigbit.frontend.torch_ops import Refusal, Translation
-from sigbit.ir.floating import FloatGraph, Node, Placeholder, parameter_names
+from sigbit.frontend.translation import Builder, Translation
+from sigbit.frontend.values import Computed, OnHost, Refusal, Steps, Value
+from sigbit.ir.floating import FloatGraph, HostOp, Node, Placeholder, parameter_names
 from sigbit.ir.integer import GraphError
 
 Batches = Tensor | tuple[Tensor, ...]
-"""Batches ``[batch, C, H, W]``, one for each input of a model, or the only one."""
+"""Batches ``[batch, ...]``, one for each input of a model, or the only one."""
 
 
 def as_tuple(batches: Batches) -> tuple[Tensor, ...]:
@@ -26,9 +29,7 @@ def as_tuple(batches: Batches) -> tuple[Tensor, ...]:
     return (batches,) if isinstance(batches, Tensor) else tuple(batches)
 
 
-def import_model(
-    model: nn.Module, example_inputs: Batches, name: str | None = None
-) -> FloatGraph:
+def import_model(model: nn.Module, example_inputs: Batches, name: str | None = None) -> FloatGraph:
     """The float graph of ``model`` in evaluation mode; the model is left as it was.
 
     Raises :class:`UnsupportedModel` with one
@@ -77,16 +78,15 @@ class _Importer:
     def __init__(self, exported: ExportedProgram, name: str) -> None:
         self._exported, self._name = exported, name
         signature = exported.graph_signature
-        self._parameters: dict[str, Tensor] = {}
-        self._parameter_of: dict[FxNode, str] = {}
         self._target_of = {
             **signature.inputs_to_parameters,
             **signature.inputs_to_buffers,
             **signature.inputs_to_lifted_tensor_constants,
         }
-        self._tensor_of: dict[FxNode, str] = {}
-        self._nodes: list[Node] = []
-        self._rows: list[UnsupportedNode] = []
+        self._build = Builder()
+        self._values: dict[FxNode, Value] = {}
+        self._names: dict[FxNode, str] = {}
+        self._rows: dict[FxNode | str, UnsupportedNode] = {}
 
     def run(self) -> FloatGraph:
         """The graph, or :class:`UnsupportedModel`."""
@@ -95,116 +95,133 @@ class _Importer:
                 self._placeholder(node)
             elif node.op == "call_function":
                 self._call(node)
-        outputs = self._outputs()
+        outputs, host = self._outputs()
         if self._rows:
-            raise UnsupportedModel(self._name, tuple(self._rows))
-        used = {p for n in self._nodes for p in parameter_names(n)}
+            raise UnsupportedModel(self._name, tuple(self._rows.values()))
+        nodes = _needed(self._build.nodes, outputs)
+        used = {p for n in nodes for p in parameter_names(n)}
         try:
             return FloatGraph(
                 self._name,
-                tuple(self._nodes),
-                {k: v for k, v in self._parameters.items() if k in used},
+                nodes,
+                {k: v for k, v in self._build.parameters.items() if k in used},
                 outputs,
+                self._build.quantizers,
+                host,
             )
         except GraphError as error:
             row = UnsupportedNode(self._name, "graph", "", str(error), "please report this model")
             raise UnsupportedModel(self._name, (row,)) from error
 
-    def _refuse(self, node: FxNode, reason: str, remedy: str) -> None:
-        op = str(node.target) if node.op == "call_function" else node.op
-        self._rows.append(UnsupportedNode(node.name, op, location(node), reason, remedy))
-        self._stand_in(node)
+    def _refuse(self, node: FxNode, refusal: Refusal) -> None:
+        at = refusal.node or node
+        op = str(at.target) if at.op == "call_function" else at.op
+        row = UnsupportedNode(at.name, op, location(at), refusal.reason, refusal.remedy)
+        self._rows.setdefault(at, row)
+        self._values[node] = self._stand_in(node, node.meta.get("val"))
 
-    def _stand_in(self, node: FxNode) -> None:
-        """A node for a refused result, so that the nodes that read it are examined as well."""
-        value = node.meta.get("val")
-        if isinstance(value, Tensor):
-            shape = tuple(int(s) for s in value.shape[1:])
-            self._add(node, Node(name=self._unique(node.name), shape=shape))
+    def _stand_in(self, node: FxNode, value: Any) -> Value:
+        """A value for a refused result, so that the nodes that read it are examined as well."""
+        if isinstance(value, (list, tuple)):
+            return tuple(self._stand_in(node, v) for v in value)
+        shape = tuple(int(s) for s in value.shape[1:]) if isinstance(value, Tensor) else (1,)
+        name = self._build.unique(node.name)
+        return Computed(self._build.add(Node(name=name, shape=shape)))
 
     def _placeholder(self, node: FxNode) -> None:
         if (target := self._target_of.get(node.name)) is not None:
             tensors = {**self._exported.state_dict, **self._exported.constants}
-            self._parameters[target] = tensors[target].detach().clone()
-            self._parameter_of[node] = target
+            self._values[node] = tensors[target].detach().clone()
+            self._names[node] = target
             return
         value = node.meta["val"]
         if (
             not isinstance(value, Tensor)
-            or value.dim() not in (2, 4)
+            or value.dim() not in (2, 3, 4)
             or not value.is_floating_point()
         ):
+            reason = "an input must be a float tensor [batch, C, H, W], [batch, features] or "
             self._refuse(
                 node,
-                "an input must be a float tensor [batch, C, H, W] or [batch, features]",
-                "give images or feature vectors",
+                Refusal(reason + "[batch, steps, features]", "give images, vectors or sequences"),
             )
             return
-        self._add(node, Placeholder(name=node.name, shape=tuple(int(s) for s in value.shape[1:])))
-
-    def _add(self, node: FxNode, translated: Node) -> None:
-        self._nodes.append(translated)
-        self._tensor_of[node] = translated.name
+        shape = tuple(int(s) for s in value.shape[1:])
+        self._values[node] = Computed(self._build.add(Placeholder(name=node.name, shape=shape)))
 
     def _call(self, node: FxNode) -> None:
+        try:
+            self._values[node] = self._translate(node)
+        except Refusal as refusal:
+            self._refuse(node, refusal)
+
+    def _translate(self, node: FxNode) -> Value:
+        operands = [self._values[a] for a in node.all_input_nodes]
         if node.target is operator.getitem:
             source, index = node.args
             assert isinstance(source, FxNode)
-            if source not in self._tensor_of:
-                self._stand_in(node)
-            elif index == 0:
-                self._tensor_of[node] = self._tensor_of[source]
-            else:
-                self._refuse(node, "a second result of an operation", "use the first result only")
-            return
-        translator = torch_ops.TRANSLATORS.get(node.target)
+            assert isinstance(index, int)
+            several = self._values[source]
+            assert isinstance(several, tuple)
+            if index >= len(several):
+                raise Refusal("a second result of an operation", "use the first result only")
+            return several[index]
+        if all(isinstance(o, Tensor) for o in operands):
+            return self._constant(node)
+        name = torch_ops.op_name(node.target)
+        if name in torch_ops.MOVES:
+            return movement.moved(node, self._values, self._build)
+        translator = torch_ops.TRANSLATORS.get(name)
         if translator is None:
-            self._refuse(node, *torch_ops.unknown(str(node.target)))
-            return
-        try:
-            result = translator(
-                Translation(
-                    node,
-                    self._unique(module_name(node)),
-                    self._operands(node),
-                    self._parameter_of,
-                    self._shape_of,
-                )
+            raise Refusal(*torch_ops.unknown(str(node.target)))
+        return translator(
+            Translation(
+                node,
+                self._build.unique(module_name(node)),
+                location(node),
+                self._values,
+                self._names,
+                self._build,
             )
-        except Refusal as refusal:
-            self._refuse(node, refusal.reason, refusal.remedy)
-            return
-        if isinstance(result, str):
-            self._tensor_of[node] = result
-        else:
-            for translated in result:
-                self._add(node, translated)
+        )
 
-    def _unique(self, name: str) -> str:
-        taken, count = {n.name for n in self._nodes}, 1
-        while (unique := name if count == 1 else f"{name}_{count}") in taken:
-            count += 1
-        return unique
+    def _constant(self, node: FxNode) -> Value:
+        """What is computed from parameters alone."""
+        args, kwargs = movement.replaced(node, lambda n: self._values[n])
+        with torch.no_grad():
+            result = node.target(*args, **kwargs)  # type: ignore[operator]
+        return tuple(result) if isinstance(result, (list, tuple)) else result
 
-    def _operands(self, node: FxNode) -> dict[FxNode, str]:
-        return {a: self._tensor_of[a] for a in node.all_input_nodes if a in self._tensor_of}
-
-    def _shape_of(self, name: str) -> tuple[int, ...]:
-        return next(n.shape for n in reversed(self._nodes) if n.name == name)
-
-    def _outputs(self) -> tuple[str, ...]:
-        names = []
-        for result in self._exported.graph.output_node().args[0]:
-            if isinstance(result, FxNode) and result in self._tensor_of:
-                names.append(self._tensor_of[result])
-            else:
-                self._rows.append(
-                    UnsupportedNode(
-                        "output",
-                        "output",
-                        "",
-                        f"{result} is not a computed tensor",
-                        "return tensors that the network computes",
-                    )
+    def _outputs(self) -> tuple[tuple[str, ...], tuple[HostOp, ...]]:
+        names: list[str] = []
+        host: list[HostOp] = []
+        for position, result in enumerate(self._exported.graph.output_node().args[0]):  # type: ignore[arg-type, union-attr]
+            value = self._values.get(result) if isinstance(result, FxNode) else None
+            if isinstance(value, OnHost):
+                host += (replace(op, output=position) for op in value.functions)
+                value = value.value
+            if not isinstance(value, Computed):
+                reason = (
+                    "the states of all steps are no output"
+                    if isinstance(value, Steps)
+                    else f"{result} is not a computed tensor"
                 )
-        return tuple(names)
+                remedy = "return tensors that the network computes"
+                self._rows[f"output {position}"] = UnsupportedNode(
+                    "output", "output", "", reason, remedy
+                )
+                continue
+            try:
+                names.append(self._build.tensor(value, location(result), torch.float32))
+            except Refusal as refusal:
+                self._refuse(result, refusal)
+        return tuple(names), tuple(host)
+
+
+def _needed(nodes: dict[str, Node], outputs: tuple[str, ...]) -> tuple[Node, ...]:
+    """The nodes that outputs depend on, and all inputs."""
+    needed = set(outputs)
+    for node in reversed(nodes.values()):
+        if node.name in needed:
+            needed.update(node.inputs)
+    return tuple(n for n in nodes.values() if n.name in needed or isinstance(n, Placeholder))

@@ -1,0 +1,81 @@
+"""Operations that only move elements, understood by running them on the elements' indices."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.fx import Node as FxNode
+from torch.fx.node import map_arg
+
+from sigbit.frontend.translation import Builder
+from sigbit.frontend.values import Computed, Refusal, Steps, Value
+
+_MIXED = Refusal("mixes the samples of a batch", "keep the batch dimension as it is")
+
+
+def replaced(
+    node: FxNode, value: Callable[[FxNode], Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Positional and keyword arguments of a node with values in place of nodes."""
+    args = map_arg(node.args, value)
+    return tuple(args), dict(map_arg(node.kwargs, value))  # type: ignore[arg-type]
+
+
+def moved(node: FxNode, values: Mapping[FxNode, Value], build: Builder) -> Value:
+    """The result of a movement: known elements of the operand's source."""
+    source = node.args[0]
+    assert isinstance(source, FxNode)
+    value = values[source]
+    if isinstance(value, Steps):
+        return _of_steps(node, value, source)
+    if not isinstance(value, Computed):
+        raise Refusal("moves what the host computes", "leave softmax and argmax to the end")
+    shape = build.nodes[value.tensor].shape
+    size = int(np.prod(shape))
+    given: Tensor = source.meta["val"]
+    first = np.arange(size).reshape(shape) if value.index is None else value.index
+    batch = torch.arange(given.shape[0], dtype=torch.float64) * size
+    one = torch.from_numpy(first).double()
+    # 0 is a constant, so index i stands as i + 1
+    index = torch.where(one < 0, 0, batch.view(-1, *[1] * one.dim()) + one + 1)
+    args, kwargs = replaced(node, lambda n: index if n is source else values[n])
+    if "dtype" in kwargs:
+        kwargs["dtype"] = torch.float64
+    result = node.target(*args, **kwargs)  # type: ignore[operator]
+    if isinstance(result, (list, tuple)):
+        return tuple(_sample(r, batch, value.tensor, node) for r in result)
+    return _sample(result, batch, value.tensor, node)
+
+
+def _sample(result: Tensor, batch: Tensor, tensor: str, node: FxNode) -> Computed:
+    """The movement of one sample, which must be that of all."""
+    if result.dim() < 1 or result.shape[0] != len(batch):
+        raise _MIXED
+    sample = result[0]
+    if bool((sample != sample.round()).any()) or bool((sample < 0).any()):
+        raise Refusal("a border of values other than 0", "pad with zeros")
+    others = torch.where(sample > 0, sample + batch.view(-1, *[1] * sample.dim()), 0)
+    if not torch.equal(result, others):
+        raise _MIXED
+    return Computed(tensor, sample.long().numpy() - 1, node)
+
+
+def _of_steps(node: FxNode, value: Steps, source: FxNode) -> Value:
+    """Selection among the states of a recurrent layer."""
+    shape = source.meta["val"].shape
+    index = torch.zeros(shape, dtype=torch.float64)
+    steps = torch.arange(len(value.tensors), dtype=torch.float64)
+    index += steps.view([-1 if d == value.dim else 1 for d in range(len(shape))])
+    args, kwargs = replaced(node, lambda n: index)
+    result = node.target(*args, **kwargs)  # type: ignore[operator]
+    batch, features = shape[1 - value.dim], shape[2]
+    if isinstance(result, Tensor):
+        if result.shape == (batch, features) and bool((result == result.flatten()[0]).all()):
+            return Computed(value.tensors[int(result[0, 0])])
+        if result.dim() == 3 and result.shape[1 - value.dim] == batch:
+            chosen = result.select(1 - value.dim, 0)
+            if result.shape[2] == features and bool((chosen == chosen[:, :1]).all()):
+                return Steps(tuple(value.tensors[int(i)] for i in chosen[:, 0]), value.dim)
+    raise Refusal("rearranges the states of a recurrent layer", "select single steps")

@@ -1,0 +1,210 @@
+"""Translation of sums, products and functions of every element."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from sigbit.frontend.translation import Translation
+from sigbit.frontend.values import Computed, OnHost, Refusal, Value
+from sigbit.ir import floating
+from sigbit.ir.floating import HostOp
+
+
+def add(t: Translation) -> Value:
+    """add, sub and rsub, with a factor ``alpha``, of two tensors or a tensor and a constant."""
+    operation = str(t.node.target)
+    factors = [1.0, float(t.argument("alpha"))]
+    if "sub" in operation:
+        factors[1] = -factors[1]
+    if "rsub" in operation:
+        factors = [-1.0, float(t.argument("alpha"))]
+    constants = [t.constant("self"), t.constant("other")]
+    for i, constant in enumerate(constants):
+        if constant is not None:
+            tensor = t.tensor("other" if i == 0 else "self")
+            _same(t, tensor)
+            scale = None if factors[1 - i] == 1 else torch.tensor(factors[1 - i], dtype=t.dtype)
+            return Computed(t.affine(tensor, scale, constant * factors[i]))
+    operands = [
+        _scaled(t, t.tensor(name), factor)
+        for name, factor in zip(("self", "other"), factors, strict=True)
+    ]
+    shapes = [t.shape_of(o) for o in operands]
+    if shapes[0] != shapes[1]:
+        raise Refusal(
+            f"operands {shapes[0]} and {shapes[1]} differ in shape", "add tensors of one shape"
+        )
+    return t.add(floating.Add(**t.base(*operands)))
+
+
+def _same(t: Translation, tensor: str) -> None:
+    if t.shape_of(tensor) != t.shape:
+        raise Refusal("a constant that enlarges the tensor", "use one number, or one a channel")
+
+
+def _scaled(t: Translation, tensor: str, factor: float) -> str:
+    if factor == 1:
+        return tensor
+    if factor == -1:
+        return t.unary(tensor, "neg", part="neg")
+    return t.affine(tensor, torch.tensor(factor, dtype=t.dtype), None, part="scaled")
+
+
+def multiply(t: Translation) -> Value:
+    """mul of two tensors, or of a tensor and a constant."""
+    for constant, other in (("self", "other"), ("other", "self")):
+        if (scale := t.constant(constant)) is not None:
+            tensor = t.tensor(other)
+            _same(t, tensor)
+            return Computed(t.affine(tensor, scale, None))
+    return _multiply(t, t.computed("self"), t.computed("other"))
+
+
+def _multiply(t: Translation, a: Computed, b: Computed) -> Value:
+    first, second = _factor(t, a), _factor(t, b)
+    if len(t.shape_of(second)) == 3 and t.shape_of(second) == t.shape != t.shape_of(first):
+        first, second = second, first
+    shape, other = t.shape_of(first), t.shape_of(second)
+    small = {(shape[0],), (shape[0], 1, 1)}
+    if shape != t.shape or not (other == shape or (len(shape) == 3 and other in small)):
+        raise Refusal(
+            f"operands {shape} and {other} do not fit together",
+            "multiply tensors of one shape, or an image by one number a channel",
+        )
+    return t.add(floating.Multiply(**t.base(first, second)))
+
+
+def _factor(t: Translation, value: Computed) -> str:
+    """A vector that was made (channels, 1, 1) is read as the vector it is."""
+    shape = t.shape_of(value.tensor)
+    if value.index is not None and value.index.shape == (*shape, 1, 1) and len(shape) == 1:
+        value = Computed(value.tensor, value.index.reshape(-1), value.origin)
+    return t.build.tensor(value, t.location, t.dtype)
+
+
+def divide(t: Translation) -> Value:
+    """div by a constant."""
+    divisor = t.constant("other")
+    if divisor is None or t.constant("self") is not None:
+        raise Refusal("a division by a computed tensor", "divide by constants only")
+    return Computed(t.affine(t.tensor("self"), 1 / divisor.to(t.dtype), None))
+
+
+def power(t: Translation) -> Value:
+    """pow with exponent 2."""
+    if t.argument("exponent") != 2:
+        raise Refusal(f"exponent {t.argument('exponent')}", "use squares")
+    return square(t)
+
+
+def square(t: Translation) -> Value:
+    """square."""
+    tensor = t.tensor("self")
+    return t.add(floating.Multiply(**t.base(tensor, tensor)))
+
+
+def relu(t: Translation) -> Value:
+    """relu."""
+    return t.add(floating.Relu(**t.base(t.tensor("self"))))
+
+
+def clip(low: str, high: str) -> Callable[[Translation], Value]:
+    """hardtanh and clamp, by the names of their bounds."""
+
+    def translate(t: Translation) -> Value:
+        bounds = [t.argument(low) if low else None, t.argument(high) if high else None]
+        return clipped(
+            t,
+            -torch.inf if bounds[0] is None else float(bounds[0]),
+            torch.inf if bounds[1] is None else float(bounds[1]),
+        )
+
+    return translate
+
+
+def clipped(t: Translation, low: float, high: float) -> Value:
+    """A clip to [low, high]: a ReLU where it is one."""
+    if low > high:
+        raise Refusal(f"a clip to [{low:g}, {high:g}], which is empty", "exchange the bounds")
+    tensor = t.tensor("self")
+    if low == 0 and high > 0:
+        limit = None if high == torch.inf else high
+        return t.add(floating.Relu(**t.base(tensor), limit=limit))
+    return Computed(t.unary(tensor, "clamp", low, high))
+
+
+def function(name: str, *parameters: str) -> Callable[[Translation], Value]:
+    """A function of :data:`~sigbit.ir.floating.UNARY`, with the names of its parameters."""
+
+    def translate(t: Translation) -> Value:
+        values = (float(t.argument(p)) for p in parameters)
+        return Computed(t.unary(t.tensor("self"), name, *values))
+
+    return translate
+
+
+def gelu(t: Translation) -> Value:
+    """gelu, exact or by tanh."""
+    name = "gelu_tanh" if t.argument("approximate") == "tanh" else "gelu"
+    return Computed(t.unary(t.tensor("self"), name))
+
+
+def elu(t: Translation) -> Value:
+    """elu, and selu, which is exported as an elu with factors."""
+    if t.argument("input_scale") != 1:
+        raise Refusal(f"input_scale={t.argument('input_scale')}", "leave it at 1")
+    name = t.unary(t.tensor("self"), "elu", float(t.argument("alpha")))
+    scale = t.argument("scale")
+    return Computed(
+        name if scale == 1 else t.affine(name, torch.tensor(scale), None, part="scaled")
+    )
+
+
+def prelu(t: Translation) -> Value:
+    """prelu with one slope."""
+    slope = t.constant("weight")
+    if slope is None or slope.numel() != 1:
+        raise Refusal("a slope for every channel", "use num_parameters=1, or LeakyReLU")
+    return Computed(t.unary(t.tensor("self"), "leaky_relu", float(slope)))
+
+
+def concat(t: Translation) -> Value:
+    """cat along channels or features."""
+    values = t.argument("tensors")
+    rank = len(t.shape) + 1
+    if t.argument("dim") % rank != 1 or rank == 3:
+        raise Refusal(
+            f"concatenation along dimension {t.argument('dim')}", "concatenate channels: dim=1"
+        )
+    tensors = [t.build.tensor(t.known(v), t.location, t.dtype) for v in values]
+    return Computed(tensors[0]) if len(tensors) == 1 else t.add(floating.Concat(**t.base(*tensors)))
+
+
+def dropout(t: Translation) -> Value:
+    """dropout that does nothing."""
+    if t.argument("train"):
+        raise Refusal(
+            "dropout that stays active in evaluation mode", "use nn.Dropout, or pass self.training"
+        )
+    return t.computed("input")
+
+
+def on_host(name: str) -> Callable[[Translation], Value]:
+    """softmax and its like: at the end of the network, on the host."""
+
+    def translate(t: Translation) -> Value:
+        value = t.values.get(t.argument("self"))
+        before: tuple[HostOp, ...] = ()
+        if isinstance(value, OnHost):
+            value, before = value.value, value.functions
+        if not isinstance(value, Computed):
+            raise Refusal("of something that is not computed", "return tensors of the network")
+        source: Tensor = t.argument("self").meta["val"]
+        if t.argument("dim") is None or t.argument("dim") % source.dim() != 1:
+            raise Refusal(f"{name} over dimension {t.argument('dim')}", "use dim=1: the channels")
+        if name == "argmax" and t.argument("keepdim"):
+            raise Refusal("argmax with keepdim", "leave keepdim out")
+        return OnHost(value, (*before, HostOp(0, name, t.location)))  # type: ignore[arg-type]
+
+    return translate

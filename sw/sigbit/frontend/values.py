@@ -1,0 +1,48 @@
+"""What the importer knows about the results of an exported graph's operations."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.fx import Node as FxNode
+
+from sigbit.frontend.moves import Index
+from sigbit.ir.floating import HostOp
+
+
+class Refusal(Exception):
+    """An operation cannot be translated: why, and what would work; ``node`` if another one than
+    the one at hand is to blame."""
+
+    def __init__(self, reason: str, remedy: str, node: FxNode | None = None) -> None:
+        self.reason, self.remedy, self.node = reason, remedy, node
+        super().__init__(reason)
+
+
+@dataclass(frozen=True)
+class Computed:
+    """Elements ``index`` (see :mod:`sigbit.frontend.moves`) of a tensor of the float graph; None:
+    the tensor itself. ``origin`` moved them last."""
+
+    tensor: str
+    index: Index | None = None
+    origin: FxNode | None = None
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Vectors stacked along dimension ``dim``: the states of a recurrent layer."""
+
+    tensors: tuple[str, ...]
+    dim: int
+
+
+@dataclass(frozen=True)
+class OnHost:
+    """An output of the accelerator on which the host continues."""
+
+    value: Computed
+    functions: tuple[HostOp, ...]
+
+
+Value = Computed | Steps | OnHost | Tensor | tuple["Value", ...]
+"""A tensor is a constant: a parameter, or what was computed from parameters alone."""

@@ -1,0 +1,130 @@
+"""What the nodes of the float graph compute, with torch; batch norm uses its running statistics."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sigbit.ir.integer import GraphError
+from sigbit.ir.nodes import (
+    Add,
+    AvgPool2d,
+    BatchNorm,
+    Channels,
+    Concat,
+    Conv2d,
+    ConvTranspose2d,
+    Flatten,
+    Linear,
+    MaxPool2d,
+    Multiply,
+    Node,
+    Pad,
+    Padding,
+    Relu,
+    Select,
+    Unary,
+    Upsample,
+)
+
+UNARY: Mapping[str, Callable[..., Tensor]] = MappingProxyType(
+    {
+        "abs": torch.abs,
+        "clamp": torch.clamp,
+        "elu": F.elu,
+        "gelu": F.gelu,
+        "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+        "hardsigmoid": F.hardsigmoid,
+        "hardswish": F.hardswish,
+        "identity": lambda x: x,
+        "leaky_relu": F.leaky_relu,
+        "mish": F.mish,
+        "neg": torch.neg,
+        "selu": F.selu,
+        "sigmoid": torch.sigmoid,
+        "silu": F.silu,
+        "softplus": F.softplus,
+        "tanh": torch.tanh,
+    }
+)
+"""The functions of :class:`Unary`; parameters are those of torch, in its order."""
+
+
+def apply(node: Node, x: list[Tensor], p: Mapping[str, Tensor]) -> Tensor:
+    """The value ``[batch, *shape]`` of ``node`` from those of its operands and the parameters."""
+    match node:
+        case Conv2d():
+            return F.conv2d(
+                pad(x[0], node.padding),
+                p[node.weight],
+                _get(p, node.bias),
+                node.stride,
+                0,
+                node.dilation,
+                node.groups,
+            )
+        case ConvTranspose2d():
+            full = F.conv_transpose2d(
+                x[0],
+                p[node.weight],
+                None,
+                node.stride,
+                0,
+                0,
+                node.groups,
+                node.dilation,
+            )
+            top, left, bottom, right = node.crop
+            y = pad(full, (-top, -left, -bottom, -right))
+            bias = _get(p, node.bias)
+            return y if bias is None else y + bias[:, None, None]
+        case Linear():
+            return F.linear(x[0], p[node.weight], _get(p, node.bias))
+        case BatchNorm():
+            return F.batch_norm(
+                x[0],
+                p[node.mean],
+                p[node.var],
+                _get(p, node.weight),
+                _get(p, node.bias),
+                eps=node.eps,
+            )
+        case Relu():
+            return x[0].clamp(0, node.limit)
+        case Unary():
+            return UNARY[node.function](x[0], *node.parameters)
+        case Add():
+            return x[0] + x[1]
+        case Multiply():
+            return x[0] * (x[1][:, :, None, None] if x[0].dim() - x[1].dim() == 2 else x[1])
+        case Concat():
+            return torch.cat(x, dim=1)
+        case Channels():
+            return x[0][:, list(node.index)]
+        case Pad():
+            return pad(x[0], node.padding)
+        case Upsample():
+            vertical, horizontal = node.factor
+            return x[0].repeat_interleave(vertical, 2).repeat_interleave(horizontal, 3)
+        case Select():
+            return x[0][:, node.step]
+        case MaxPool2d():
+            return F.max_pool2d(pad(x[0], node.padding, -torch.inf), node.kernel, node.stride)
+        case AvgPool2d():
+            x0 = pad(x[0], node.padding)
+            return F.avg_pool2d(x0, node.kernel, node.stride, divisor_override=node.divisor)
+        case Flatten():
+            return x[0].flatten(1)
+    raise GraphError(f"{node.name}: no evaluation of {type(node).__name__}")
+
+
+def _get(parameters: Mapping[str, Tensor], name: str | None) -> Tensor | None:
+    return None if name is None else parameters[name]
+
+
+def pad(x: Tensor, padding: Padding, value: float = 0) -> Tensor:
+    """``x`` ``[..., H, W]`` with a border of ``value``; ``x`` itself where there is none."""
+    top, left, bottom, right = padding
+    return F.pad(x, (left, right, top, bottom), value=value) if any(padding) else x

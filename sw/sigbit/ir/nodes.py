@@ -1,0 +1,167 @@
+"""The nodes of the float graph.
+
+Shapes are those of one sample: ``(channels, height, width)`` of an image, ``(features,)`` of a
+vector, ``(steps, features)`` of a sequence.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+MAX_WINDOW = 31
+"""Largest height and width of a kernel or pooling window, and of a linear layer's input before
+flattening."""
+
+Padding = tuple[int, int, int, int]
+"""(top, left, bottom, right)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """What all nodes have: a name, the names of the tensors read, the shape produced, where the
+    user wrote it.
+    """
+
+    name: str
+    inputs: tuple[str, ...] = ()
+    shape: tuple[int, ...]
+    location: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placeholder(Node):
+    """A network input."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conv2d(Node):
+    """Convolution by the parameter ``weight`` ``[out, in / groups, kh, kw]``, padded with 0."""
+
+    weight: str
+    bias: str | None
+    stride: tuple[int, int]
+    padding: Padding
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvTranspose2d(Node):
+    """Transposed convolution by ``weight`` ``[in, out / groups, kh, kw]``: pixel (y, x) adds its
+    kernel from (y * stride - top, x * stride - left) on; ``crop`` (top, left, bottom, right) is cut
+    off the full result, negative where zeros are appended."""
+
+    weight: str
+    bias: str | None
+    stride: tuple[int, int]
+    crop: Padding
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linear(Node):
+    """Matrix product by the parameter ``weight`` ``[out, in]`` on a vector."""
+
+    weight: str
+    bias: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchNorm(Node):
+    """``(x - mean) / sqrt(var + eps) * weight + bias`` a channel."""
+
+    weight: str | None
+    bias: str | None
+    mean: str
+    var: str
+    eps: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relu(Node):
+    """``min(max(x, 0), limit)``; no limit is a plain ReLU."""
+
+    limit: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unary(Node):
+    """``UNARY[function](x, *parameters)`` element by element."""
+
+    function: str
+    parameters: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Add(Node):
+    """Sum of two tensors of one shape."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Multiply(Node):
+    """Product, element by element, of two tensors of one shape, or of an image and a
+    ``(channels, 1, 1)`` or ``(channels,)`` tensor."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Concat(Node):
+    """Tensors one behind the other along channels or features."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Channels(Node):
+    """Channels (or features) ``index`` of a tensor, in this order: split, slice, shuffle."""
+
+    index: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pad(Node):
+    """A border of zeros around an image, negative where it is cut off."""
+
+    padding: Padding
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upsample(Node):
+    """Every pixel repeated ``factor`` = (lines, columns) times: nearest neighbour."""
+
+    factor: tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Select(Node):
+    """Step ``step`` of a sequence, as a vector."""
+
+    step: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaxPool2d(Node):
+    """Maximum over windows; padding never wins."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: Padding
+
+
+@dataclass(frozen=True, kw_only=True)
+class AvgPool2d(Node):
+    """Sum over windows of a zero-padded image, divided by ``divisor``."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: Padding
+    divisor: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flatten(Node):
+    """``(channels, height, width)`` as a vector in that order."""
+
+
+def parameter_names(node: Node) -> Iterator[str]:
+    """Names of the parameters that a node reads."""
+    for attribute in ("weight", "bias", "mean", "var"):
+        if (name := getattr(node, attribute, None)) is not None:
+            yield name
