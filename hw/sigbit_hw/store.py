@@ -132,8 +132,8 @@ class BeatPacker(wiring.Component):
 
 
 class StoreEngine(wiring.Component):
-    """``STORE``, one at a time; it retires, and gives its tokens, when every port has answered every
-    write: whoever waits for it reads what it wrote.
+    """``STORE``, one at a time; it retires, and gives its tokens, when every port has answered
+    every write: whoever waits for it reads what it wrote.
 
     Members
     -------
