@@ -27,6 +27,8 @@ from sigbit_hw.arch.isa import ENGINE_OF, Engine, Instr, LoadKind, Opcode
 from sigbit_sim.interp import Interp
 
 CONFIG = replace(PRESETS["nano"], name="small nano", weight_words=128, param_groups=8, tables=4)
+TIGHT = replace(CONFIG, name="tight nano", act_slots=512)
+"""Too small for the network, which then goes to memory and back in bands."""
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,7 @@ def right(program: Program, graph: IntegerGraph) -> bool:
         n.name: rng.integers(n.low, n.high + 1, (program.images, *n.type.shape))
         for n in graph.inputs
     }
-    result = Interp(CONFIG).run(program, stored, layers=True)
+    result = Interp(program.config).run(program, stored, layers=True)
     golden = graph.evaluate({k: torch.from_numpy(v) for k, v in stored.items()})
     got = [*result.layers.items(), *result.outputs.items()]
     return all((value == golden[name].numpy()).all() for name, value in got)
@@ -62,6 +64,10 @@ def right(program: Program, graph: IntegerGraph) -> bool:
 
 def test_without_a_fault(program: Program, graph: IntegerGraph) -> None:
     assert right(program, graph)
+    banded = compile_graph(graph, TIGHT, images=2)
+    assert right(banded, graph)
+    stores = [p.opcode for p in banded.listing].count(Opcode.STORE)
+    assert stores > [p.opcode for p in program.listing].count(Opcode.STORE)
 
 
 def _ops(n: Network, index: int, **changes: Any) -> Network:
@@ -96,6 +102,18 @@ def _seg(t: Tiled, index: int, **changes: int) -> Tiled:
         return {"segments": (first.replace(**plus), *rest)}
 
     return _tile(t, index, change)
+
+
+def _spilled(n: Network, move: str, field: str = "", plus: int = 0) -> Network:
+    """The first load from, or store to, a spilled tensor with ``field`` added to, or without it."""
+    name, rows = next(
+        (name, rows)
+        for name, value in n.values.items()
+        for rows in [getattr(value, move)]
+        if rows and n.memory[rows.memory].kind == "spill"
+    )
+    changed = replace(rows, **{field: getattr(rows, field) + plus}) if field else None
+    return replace(n, values=n.values | {name: replace(n.values[name], **{move: changed})})
 
 
 def _residual(n: Network) -> int:
@@ -271,6 +289,16 @@ FAULTS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "output of the other image": ("legalize", lambda n: _stores(n)),
     "no column phases": ("separate", lambda n: _values(n, phases=1)),
     "no padding": ("separate", lambda n: _values(n, halo=None)),
+    "band lost": ("fit", lambda n: replace(n, ops=n.ops[1:])),
+    "band loaded from elsewhere": ("fit", lambda n: _spilled(n, "load", "first", 1)),
+    "band stored elsewhere": ("fit", lambda n: _spilled(n, "store", "first", 1)),
+    "band never stored": ("fit", lambda n: _spilled(n, "store")),
+    "band never loaded": ("fit", lambda n: _spilled(n, "load")),
+    "border rows missing": ("fit", lambda n: _operand(n, -3, padding=(-1, 1))),
+    "band of other rows listed": (
+        "fit",
+        lambda n: _ops(n, 0, node_region=n.ops[1].node_region),
+    ),
     "lines overlap": ("layout", lambda n: _layouts(n, pitch=3)),
     "no halo lines": ("layout", lambda n: _layouts(n, top=0)),
     "no halo columns": ("layout", lambda n: _layouts(n, left=0)),
@@ -377,7 +405,7 @@ def test_fault(fault: str, graph: IntegerGraph, monkeypatch: pytest.MonkeyPatch)
     )
     monkeypatch.setattr(pipeline, "PASSES", passes)
     try:
-        program = compile_graph(graph, CONFIG, images=2)
+        program = compile_graph(graph, TIGHT if name == "fit" else CONFIG, images=2)
     except VerifyError as error:
         found = str(error)
     else:
