@@ -172,7 +172,9 @@ def run(dut: Any, jobs: list[Job], config: ArchConfig, observe: Observer,
         now = offered = free = tail = 0
         todo = [(k, block, pause) for k, job in enumerate(jobs)
                 for block, pause in enumerate(job.pauses)]
+        limit = 500 + sum((job.cycles(config) + 6) * len(job.pauses) for job in jobs)
         while tail < dut.latency + 40:
+            assert now < limit, f"still running after {limit} cycles"
             ctx.set(dut.i.valid, int(offered < len(jobs)))
             if offered < len(jobs):
                 ctx.set(dut.i.payload, fields(jobs[offered], config))
