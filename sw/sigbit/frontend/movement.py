@@ -20,7 +20,7 @@ def replaced(
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Positional and keyword arguments of a node with values in place of nodes."""
     args = map_arg(node.args, value)
-    return tuple(args), dict(map_arg(node.kwargs, value))  # type: ignore[arg-type]
+    return tuple(args), dict(map_arg(node.kwargs, value))
 
 
 def moved(node: FxNode, values: Mapping[FxNode, Value], build: Builder) -> Value:
@@ -32,6 +32,8 @@ def moved(node: FxNode, values: Mapping[FxNode, Value], build: Builder) -> Value
         return _of_steps(node, value, source)
     if not isinstance(value, Computed):
         raise Refusal("moves what the host computes", "leave softmax and argmax to the end")
+    if "pad" in str(node.target) and (_border(node) or 0) != 0:
+        raise Refusal("a border of values other than 0", "pad with zeros")
     shape = build.nodes[value.tensor].shape
     size = int(np.prod(shape))
     given: Tensor = source.meta["val"]
@@ -49,13 +51,19 @@ def moved(node: FxNode, values: Mapping[FxNode, Value], build: Builder) -> Value
     return _sample(result, batch, value.tensor, node)
 
 
+def _border(node: FxNode) -> Any:
+    """The value of a constant border."""
+    if "value" in node.kwargs:
+        return node.kwargs["value"]
+    position = 2 if "constant_pad_nd" in str(node.target) else 3
+    return node.args[position] if len(node.args) > position else None
+
+
 def _sample(result: Tensor, batch: Tensor, tensor: str, node: FxNode) -> Computed:
     """The movement of one sample, which must be that of all."""
     if result.dim() < 1 or result.shape[0] != len(batch):
         raise _MIXED
     sample = result[0]
-    if bool((sample != sample.round()).any()) or bool((sample < 0).any()):
-        raise Refusal("a border of values other than 0", "pad with zeros")
     others = torch.where(sample > 0, sample + batch.view(-1, *[1] * sample.dim()), 0)
     if not torch.equal(result, others):
         raise _MIXED

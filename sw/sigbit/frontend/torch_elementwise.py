@@ -194,10 +194,10 @@ def on_host(name: str) -> Callable[[Translation], Value]:
     """softmax and its like: at the end of the network, on the host."""
 
     def translate(t: Translation) -> Value:
-        value = t.values.get(t.argument("self"))
+        value: Value | None = t.values.get(t.argument("self"))
         before: tuple[HostOp, ...] = ()
         if isinstance(value, OnHost):
-            value, before = value.value, value.functions
+            before, value = value.functions, value.value
         if not isinstance(value, Computed):
             raise Refusal("of something that is not computed", "return tensors of the network")
         source: Tensor = t.argument("self").meta["val"]

@@ -195,7 +195,7 @@ class _Importer:
     def _outputs(self) -> tuple[tuple[str, ...], tuple[HostOp, ...]]:
         names: list[str] = []
         host: list[HostOp] = []
-        for position, result in enumerate(self._exported.graph.output_node().args[0]):  # type: ignore[arg-type, union-attr]
+        for position, result in enumerate(self._exported.graph.output_node().args[0]):
             value = self._values.get(result) if isinstance(result, FxNode) else None
             if isinstance(value, OnHost):
                 host += (replace(op, output=position) for op in value.functions)

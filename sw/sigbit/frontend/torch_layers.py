@@ -117,7 +117,7 @@ def linear(t: Translation) -> Value:
 def matmul(t: Translation) -> Value:
     """matmul and mm: vectors times a constant matrix."""
     first, second = t.node.args[:2]
-    matrix = t.values.get(second) if not isinstance(second, (int, float)) else None  # type: ignore[call-overload, arg-type]
+    matrix = t.values.get(second) if not isinstance(second, (int, float)) else None  # type: ignore[arg-type]
     if not isinstance(matrix, Tensor) or matrix.dim() != 2:
         raise Refusal(
             "a product of two computed matrices", "multiply by a parameter, or use Linear"
