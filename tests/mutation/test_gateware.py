@@ -152,7 +152,8 @@ FAULTS: list[tuple[str, str, str, str, str]] = [
      "row_end.eq(block_end & (here.left == 0))", SLOTS),
     ("drain_walker", "final", "after.final.eq(here.left <= 2 * pixels)",
      "after.final.eq(here.left < 2 * pixels)", SLOTS),
-    ("drain_walker", "pool_slots", "Mux(job.mode, 1, drain_slots)", "drain_slots", GROUP_CODES),
+    ("drain_walker", "pool_slots", "Mux(job.mode, 1, drain_slots)", "drain_slots",
+     "drain::test_slots[4x8x2-4]"),
     # pool
     ("pool", "order_key", "Cat(magnitude ^ sign.replicate(len(magnitude)), ~sign)",
      "Cat(magnitude, ~sign)", MAX),
