@@ -25,8 +25,8 @@ def test_live_values_never_overlap(seed: int) -> None:
     network = placed.network
     owner: dict[int, str] = {}
     for index in range(-1, len(network.ops)):
-        owner = {s: n for s, n in owner.items() if network.last_use[n] >= index}
-        for name in [n for n, born in network.defined.items() if born == index]:
+        owner = {s: n for s, n in owner.items() if network.life[n][1] >= index}
+        for name in [n for n, life in network.life.items() if life[0] == index]:
             slots = range(placed.bases[name], placed.bases[name] + placed.layouts[name].size)
             assert slots.stop <= CONFIG.act_slots
             assert not owner.keys() & set(slots), name
@@ -35,15 +35,18 @@ def test_live_values_never_overlap(seed: int) -> None:
 
 @given(sizes=st.lists(st.tuples(st.integers(0, 6), st.integers(1, 8)), min_size=1, max_size=60))
 def test_ring(sizes: list[tuple[int, int]]) -> None:
-    """Every piece lies inside, holds its own data when used, and waits for earlier tiles only."""
-    ring, held = Ring(16), [b""] * 16
+    """Every piece lies inside and holds its own data when used; what overwrites it waits for its last
+    user, whatever was placed in between."""
+    ring, held, users = Ring(16), [b""] * 16, [-1] * 16
     for user, (name, size) in enumerate(sizes):
         key = f"{name} {size}".encode()
         start, fresh, after = ring.place(key, size, user)
         part = range(start, start + size)
         assert part.stop <= 16
-        assert after < user
         if fresh:
+            assert after == max(users[i] for i in part)
             for i in part:
                 held[i] = key
-        assert all(held[i] == key for i in part)
+        for i in part:
+            assert held[i] == key
+            users[i] = user
