@@ -216,14 +216,21 @@ def prepare(
     quantized.
     """
     graph = model if isinstance(model, FloatGraph) else import_model(model, example_inputs)
-    plan = fuse(graph)
+    fuse(graph)
     check_parameters(graph)
-    batches = as_tuple(example_inputs if calibration is None else calibration)
     with torch.no_grad():
-        values = evaluate(graph, batches)
-        ranges = {n.name: _range(n.name, values[n.name]) for n in graph.inputs}
-        prepared = PreparedModel(graph, plan, spec, ranges)
-        _calibrate(prepared, values)
+        values = evaluate(graph, as_tuple(example_inputs if calibration is None else calibration))
+    return prepare_calibrated(graph, spec, values)
+
+
+@torch.no_grad()
+def prepare_calibrated(
+    graph: FloatGraph, spec: QuantSpec, values: dict[str, Tensor]
+) -> PreparedModel:
+    """:func:`prepare` with the float graph's tensors for a calibration batch."""
+    ranges = {n.name: _range(n.name, values[n.name]) for n in graph.inputs}
+    prepared = PreparedModel(graph, fuse(graph), spec, ranges)
+    _calibrate(prepared, values)
     return prepared
 
 

@@ -20,6 +20,9 @@ from sigbit.quant.grid import LevelGrid, quantize
 BINS, MAX_EXACT = 1 << 12, 1 << 14
 """Intervals of the histogram that stands for a tensor of more than ``MAX_EXACT`` values."""
 
+_MANY_LEVELS = 32
+"""Grids of so many magnitudes clip little, so that their best scale is near the largest value."""
+
 MAX_SAMPLES = 1 << 17
 """A search looks at no more values than this a tensor, or a channel, evenly spread over it."""
 
@@ -117,8 +120,10 @@ def mse_scale(x: Tensor, grid: LevelGrid, channels: bool = False) -> Tensor:
     top = (rows.abs() if grid.signed else rows).amax(1).clamp(min=0)
     best = top / grid.max
     least = torch.full_like(best, torch.inf)
-    for exponents in (torch.linspace(-5.0, 1.0, 61), torch.linspace(-0.1, 0.1, 21)):
-        centre = best if exponents[-1] < 0.5 else top / grid.max
+    least_exponent = -5.0 if len(grid.magnitudes) < _MANY_LEVELS else -2.0
+    coarse = torch.arange(least_exponent, 1.0, 0.2)
+    for exponents in (coarse, torch.linspace(-0.2, 0.2, 21)):
+        centre = top / grid.max if exponents is coarse else best
         for exponent in exponents.tolist():
             scale = centre * 2.0**exponent
             safe = torch.where(scale > 0, scale, 1.0)

@@ -3,27 +3,24 @@ shift back. Layer by layer, so that each one sees the errors that are left befor
 """
 
 from collections import Counter
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from sigbit.ir.floating import FloatGraph
 from sigbit.quant.layer import Levels, QuantLayer
-from sigbit.quant.plans import InputPlan, LayerPlan, Plan, tensors_of
-from sigbit.quant.prepare import PreparedModel, evaluate, preactivation
+from sigbit.quant.plans import LayerPlan, Plan, tensors_of
+from sigbit.quant.prepare import PreparedModel, preactivation
 
 
 @torch.no_grad()
-def correct_biases(prepared: PreparedModel, graph: FloatGraph, batches: tuple[Tensor, ...]) -> None:
+def correct_biases(prepared: PreparedModel, wanted: Mapping[str, Tensor]) -> None:
     """Change the biases of ``prepared`` in place so that the means of all channels before their
-    activation function are those of ``graph`` on ``batches``.
+    activation function are those of the float tensors ``wanted``, computed from the same inputs.
 
     Layers without a bias of their own keep their error: those behind a batch norm that is not
     folded, sums without weights, steps of a recurrence.
     """
-    wanted = evaluate(graph, batches)
-    names = [p.name for p in prepared.plan.layers if isinstance(p, InputPlan)]
-    given = dict(zip(names, batches, strict=True))
     uses = _uses(prepared)
     last = {t: p.name for p in prepared.plan.layers for t in tensors_of(p)}
     values: dict[str, Levels] = {}
@@ -37,7 +34,7 @@ def correct_biases(prepared: PreparedModel, graph: FloatGraph, batches: tuple[Te
             error = _means(preactivation(p, wanted)) - (acc * a.step + a.bias)
             parameter = prepared.parameter_of(bias)
             parameter += error.to(parameter.dtype)
-        values[p.name] = prepared.step(p, values, given)
+        values[p.name] = prepared.step(p, values, wanted)
         for tensor in tensors_of(p):
             if last[tensor] == p.name:
                 values.pop(tensor, None)

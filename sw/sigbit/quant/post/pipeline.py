@@ -10,7 +10,7 @@ from sigbit.ir.floating import FloatGraph
 from sigbit.quant.post.correction import correct_biases
 from sigbit.quant.post.equalization import equalize as equalized
 from sigbit.quant.post.folding import fold_batch_norms
-from sigbit.quant.prepare import PreparedModel, check_parameters, evaluate, prepare
+from sigbit.quant.prepare import PreparedModel, check_parameters, evaluate, prepare_calibrated
 from sigbit.quant.spec import QuantSpec
 
 
@@ -48,7 +48,8 @@ def post_training(
     with torch.no_grad():
         if equalize:
             graph = equalized(graph, evaluate(graph, batches))
-        prepared = prepare(graph, spec, batches)
+        values = evaluate(graph, batches)
+        prepared = prepare_calibrated(graph, spec, values)
         if correct_bias:
-            correct_biases(prepared, graph, batches)
+            correct_biases(prepared, values)
     return prepared.eval()
