@@ -142,13 +142,7 @@ class RtlDevice:
                 self._set_up(program)
             for run in range(len(results.counters), runs):
                 if not found:
-                    window = window_of(program, stored, run)
-                    window = np.pad(window, (0, beats * self.config.bus_bytes - window.size))
-                    for part, data in zip(parts, images.split_ports(window, self.config),
-                                          strict=True):
-                        part[:] = data
-                    self.model.begin(log=run == 0)
-                    self.model.write(OFFSET["CONTROL"], regs.CONTROL_START)
+                    self._start(window_of(program, stored, run), parts, log=run == 0)
                     spent = 0
                 found = None
                 self._finish(program, run, spent, meter, checkpoint, results)
@@ -217,6 +211,16 @@ class RtlDevice:
         key = key_of(program.digest, self._library.parent.name, repr(self._timing),
                      repr((self._watchdog, layers)), *data)
         return Checkpoint(self._checkpoint, key)
+
+    def _start(self, window: NDArray[np.uint8], parts: list[NDArray[np.uint8]], *,
+               log: bool) -> None:
+        """Fill the ports' memories with their parts of the window and start."""
+        config = self.config
+        window = np.pad(window, (0, sum(part.size for part in parts) - window.size))
+        for part, data in zip(parts, images.split_ports(window, config), strict=True):
+            part[:] = data
+        self.model.begin(log=log)
+        self.model.write(OFFSET["CONTROL"], regs.CONTROL_START)
 
     def _finish(self, program: Program, run: int, spent: int, meter: Meter | None,
                 checkpoint: Checkpoint | None, results: Results) -> None:

@@ -214,7 +214,7 @@ def test_load_after_store(name: str, rng: np.random.Generator) -> None:
     than it answers them, on one port much later than on the other."""
     config = CONFIGS[name]
     machine = Machine(config, rng.integers(0, 256, 1 << 14).astype(np.uint8), rng)
-    machine.buses[-1].latency = (200, 300)
+    machine.buses[-1].response = (200, 300)
     beats = 2 * config.burst_beats + 1
     n0 = beats * config.bus_bits // config.slot_bits
     program = [

@@ -100,8 +100,8 @@ def test_one_port_hangs(name: str, rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_no_port_waits_for_another(name: str, rng: np.random.Generator) -> None:
-    """All ports end in an interconnect with one burst open at a time that serves a port as long as
-    it has bursts: what one port has begun must end without the others."""
+    """All ports end in an interconnect that moves data for one port as long as it has bursts open:
+    what one port has begun must end without the others."""
     config = CONFIGS[name]
     machine = machine_of(config, rng, latency=(1, 5), stall=0.1)
     turn = list(machine.buses)

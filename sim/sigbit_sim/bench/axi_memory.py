@@ -38,7 +38,9 @@ class AxiMemory:
         The memory ``[beats, bytes of a beat]``, maybe a view; it begins at bus address ``base``.
     rng : np.random.Generator
     latency : tuple[int, int]
-        Least and largest number of cycles from address to first data or from last data to response.
+        Least and largest number of cycles from address to first data.
+    response : tuple[int, int], optional
+        The same from last data to response, where it differs.
     stall : float
         Probability that a channel pauses in a cycle.
     faults : dict[int, int]
@@ -46,8 +48,8 @@ class AxiMemory:
     hung : bool
         While set, nothing is accepted and nothing answered.
     turn : list[AxiMemory], optional
-        All ports of an interconnect that has one burst open at a time; the first in the list goes
-        on as long as it has bursts, then the next one does.
+        All ports of an interconnect that moves data for one port at a time: the first in the list,
+        as long as it has bursts open, then the next one.
     """
 
     port: Any
@@ -56,6 +58,7 @@ class AxiMemory:
     base: int = 0
     prefix: str = "m_axi_"
     latency: tuple[int, int] = (1, 1)
+    response: tuple[int, int] | None = None
     stall: float = 0.0
     faults: dict[int, int] = field(default_factory=dict)
     hung: bool = False
@@ -116,10 +119,10 @@ class AxiMemory:
         assert address % self._bytes == 0, f"burst at {address:#x} is misaligned"
         assert address // 4096 == (address + beats * self._bytes - 1) // 4096, (
             f"burst of {beats} beats at {address:#x} crosses 4 KiB")
-        return _Burst(address, beats, self._due())
+        return _Burst(address, beats, self._due(self.latency))
 
-    def _due(self) -> int:
-        return self._cycle + int(self.rng.integers(*self.latency, endpoint=True))
+    def _due(self, latency: tuple[int, int]) -> int:
+        return self._cycle + int(self.rng.integers(*latency, endpoint=True))
 
     def _accept(self, seen: dict[str, int]) -> None:
         if seen["arvalid"] and seen["arready"]:
@@ -154,7 +157,8 @@ class AxiMemory:
         assert seen["wlast"] == (self._write_beat == burst.beats), "wlast is not on the last beat"
         if seen["wlast"]:
             self._writes.popleft()
-            self._responses.append((self._due(), self._write_resp, self._written))
+            due = self._due(self.response or self.latency)
+            self._responses.append((due, self._write_resp, self._written))
             self._write_beat, self._write_resp, self._written = 0, OKAY, []
 
     def _fault(self, address: int) -> int:
@@ -165,12 +169,12 @@ class AxiMemory:
         """The slave's outputs of the next cycle; VALID stays until READY."""
         go = [not self.hung and self.rng.random() >= self.stall for _ in range(5)]
         if self.turn:
-            mine = self.turn[0] is self and not self.busy
-            if mine and (seen["arready"] or seen["awready"]):
+            mine = self.turn[0] is self
+            if mine and not self.busy and seen["awready"]:
                 mine = False
                 self.turn.append(self.turn.pop(0))
-            go[0] &= mine
-            go[1] &= mine and not go[0]
+            go[1] &= mine and not self.busy
+            go[3] &= mine
         ctx.set(self._get("arready"), go[0])
         ctx.set(self._get("awready"), go[1])
         # Data is taken only for bursts whose address is known, which keeps this model simple.
