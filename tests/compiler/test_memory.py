@@ -35,8 +35,8 @@ def test_live_values_never_overlap(seed: int) -> None:
 
 @given(sizes=st.lists(st.tuples(st.integers(0, 6), st.integers(1, 8)), min_size=1, max_size=60))
 def test_ring(sizes: list[tuple[int, int]]) -> None:
-    """Every piece lies inside and holds its own data when used; what overwrites it waits for its last
-    user, whatever was placed in between."""
+    """Every piece lies inside and holds its own data when used; what overwrites it waits for its
+    last user, whatever was placed in between."""
     ring, held, users = Ring(16), [b""] * 16, [-1] * 16
     for user, (name, size) in enumerate(sizes):
         key = f"{name} {size}".encode()

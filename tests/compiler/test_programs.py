@@ -111,6 +111,23 @@ def test_more_segments_than_the_table_holds(rng: np.random.Generator) -> None:
     check(program, graph, rng)
 
 
+def test_kernel_longer_than_the_loops(rng: np.random.Generator) -> None:
+    """40 kernel rows are more than a SEG steps through."""
+    b = Builder(rng, NANO)
+    graph = b.graph(b.conv([b.source(b.input((1, 40, 1), 1), 1, (40, 1))]))
+    check(compile_graph(graph, NANO), graph, rng)
+
+
+def test_bands_go_to_memory_and_back(rng: np.random.Generator) -> None:
+    """An activation memory far too small for a residual network, and two images a run."""
+    config = replace(NANO, name="spilling nano", act_slots=256, weight_words=256)
+    graph = residual_network(config, rng)
+    program = compile_graph(graph, config, images=2)
+    low, high = program.write_window
+    assert high - low > sum(2 * port.bytes(config) for port in program.outputs)
+    check(program, graph, rng)
+
+
 def test_blocks_run_across_lines(rng: np.random.Generator) -> None:
     """7x7 and 14x14 images fill all lanes but those of the last block."""
     config = CONFIGS["micro"]
