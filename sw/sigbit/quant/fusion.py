@@ -433,7 +433,7 @@ class _Fuser:
                     node.padding,
                     node.location,
                 )
-            case Concat() | Channels():
+            case Concat() | Channels() if isinstance(node, Concat) or not self._slices(node):
                 self._gather(node, shape)
             case Upsample():
                 self._repeat(name, self._stored(node.inputs[0]), shape, node.factor, node.location)
