@@ -235,6 +235,26 @@ def test_load_after_store(name: str, rng: np.random.Generator) -> None:
     machine.simulate(test)
 
 
+def test_slots_are_written_before_the_retirement(rng: np.random.Generator) -> None:
+    """A STORE that waits for a FILL reads what it filled, however long the memory is busy."""
+    machine = Machine(PRESETS["nano"], np.zeros(1 << 13, np.uint8), rng)
+    program = [
+        Instr(Opcode.FILL, code=5, dst=6, n0=1, signal=4),
+        Instr(Opcode.STORE, address=0x1000, beats=1, src=6, n0=1, wait=1),
+        Instr(Opcode.HALT),
+    ]
+
+    async def test(ctx: Any) -> None:
+        ctx.set(machine.compute.stall_write, 1)
+        await machine.start(ctx, program)
+        await ctx.tick().repeat(200)
+        ctx.set(machine.compute.stall_write, 0)
+        assert await machine.finish(ctx) == (regs.STATUS_DONE, 0, 0)
+        assert (machine.window[0x1000:0x1002] == 0x55).all()
+
+    machine.simulate(test)
+
+
 @pytest.mark.parametrize("name", ["nano", "zcu102"])
 def test_slots_a_cycle(name: str, rng: np.random.Generator) -> None:
     """Aligned LOADs take a beat, and FILLs as many slots, in as many cycles as banks and beat
