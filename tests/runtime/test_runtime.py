@@ -50,8 +50,9 @@ class TestInputs:
         port = program.inputs[0]
         x = rng.normal(0, 2, (3, *port.shape))
         assert (stored_inputs(program, x)["x"] == port.quantize(x)).all()
-        assert (stored_inputs(program, x.astype(np.float32))["x"]
-                == port.quantize(x.astype(np.float32))).all()
+        assert (
+            stored_inputs(program, x.astype(np.float32))["x"] == port.quantize(x.astype(np.float32))
+        ).all()
 
     def test_integers_are_values_in_units_of_the_scale(self, program):
         program = with_input(program, zero=3)
@@ -65,17 +66,20 @@ class TestInputs:
         shape = program.inputs[0].shape
         assert stored_inputs(program, np.zeros(shape))["x"].shape == (1, *shape)
 
-    @pytest.mark.parametrize(("x", "message"), [
-        (lambda s: np.zeros((2, *s[:2], s[2] + 1)), "x must have shape"),
-        (lambda s: np.zeros(s[1:]), "x must have shape"),
-        (lambda s: np.zeros((0, *s)), "N >= 1"),
-        (lambda s: np.full(s, np.nan), "x must be finite"),
-        (lambda s: np.full(s, 1000), r"integers must be in \[-\d+, \d+\].*not \[1000, 1000\]"),
-        (lambda s: np.zeros(s, bool), "floating-point numbers or integers, not bool"),
-        (lambda s: np.zeros(s, complex), "floating-point numbers or integers, not complex128"),
-        (lambda s: {"y": np.zeros(s)}, r"has no inputs \['y'\]; it has \['x'\]"),
-        (lambda s: {}, r"needs the inputs \['x'\], not \[\]"),
-    ])
+    @pytest.mark.parametrize(
+        ("x", "message"),
+        [
+            (lambda s: np.zeros((2, *s[:2], s[2] + 1)), "x must have shape"),
+            (lambda s: np.zeros(s[1:]), "x must have shape"),
+            (lambda s: np.zeros((0, *s)), "N >= 1"),
+            (lambda s: np.full(s, np.nan), "x must be finite"),
+            (lambda s: np.full(s, 1000), r"integers must be in \[-\d+, \d+\].*not \[1000, 1000\]"),
+            (lambda s: np.zeros(s, bool), "floating-point numbers or integers, not bool"),
+            (lambda s: np.zeros(s, complex), "floating-point numbers or integers, not complex128"),
+            (lambda s: {"y": np.zeros(s)}, r"has no inputs \['y'\]; it has \['x'\]"),
+            (lambda s: {}, r"needs the inputs \['x'\], not \[\]"),
+        ],
+    )
     def test_errors(self, program, x, message):
         with pytest.raises(ProgramError, match=message):
             stored_inputs(program, x(program.inputs[0].shape))
@@ -147,7 +151,16 @@ class TestLayers:
         for image, first, x, y in np.ndindex(2, 2, 2, 2):
             width = channels - first
             info = ExecInfo(
-                2 * len(infos) + 1, layer.name, first * channels, y, x, 1, pixels, (1, 2), image, width
+                2 * len(infos) + 1,
+                layer.name,
+                first * channels,
+                y,
+                x,
+                1,
+                pixels,
+                (1, 2),
+                image,
+                width,
             )
             code = rng.integers(0, 16, (planes, count, pixels, NANO.ic_lanes)).astype(np.uint8)
             infos.append(info)
@@ -158,8 +171,9 @@ class TestLayers:
                     value = grid.decode(code[:, slot, pixel, lane])
                     expected[image, first * channels + channel, y, x + 2 * pixel] = value
         assert (expected != 99).all()
-        collector = LayerCollector(replace(
-            program, layers=(layer,), images=2, instructions=repeated, execs=tuple(infos)))
+        collector = LayerCollector(
+            replace(program, layers=(layer,), images=2, instructions=repeated, execs=tuple(infos))
+        )
         for info, code in zip(infos, codes, strict=True):
             with pytest.raises(ValueError, match="were not written exactly once"):
                 collector.layers()
@@ -201,10 +215,12 @@ class TestCompare:
         a = np.arange(24).reshape(2, 3, 4)
         b = a.copy()
         b[1, 0, 2] = b[1, 2, 3] = -1
-        assert compare({"a": a, "b": a}, {"a": a, "b": b}) == \
-            [Mismatch("b", 2, 24, (1, 0, 2), 14, -1)]
+        assert compare({"a": a, "b": a}, {"a": a, "b": b}) == [
+            Mismatch("b", 2, 24, (1, 0, 2), 14, -1)
+        ]
         assert "2 of 24 differ, first at [1, 0, 2]: -1 instead of 14" in str(
-            compare({"b": a}, {"b": b})[0])
+            compare({"b": a}, {"b": b})[0]
+        )
 
     def test_comparing_nothing_is_an_error(self):
         a = np.zeros((1, 2))
@@ -224,14 +240,16 @@ def test_device_error_names_instruction_and_layer(program):
     assert f"of layer {program.layers[0].name!r}: WATCHDOG: no engine" in str(error)
     assert (error.cause, error.index) == (Cause.WATCHDOG, index)
     assert "past the end" in str(DeviceError(Cause.ILLEGAL, 10**6, program))
-    assert str(DeviceError(Cause.WINDOW, 3)) == \
-        "instruction 3: WINDOW: a DMA access outside the window"
+    assert (
+        str(DeviceError(Cause.WINDOW, 3))
+        == "instruction 3: WINDOW: a DMA access outside the window"
+    )
 
 
 def test_window_holds_inputs_and_gives_outputs(program, rng):
     inputs = random_inputs(program, rng, 2)
     memory = window_of(program, inputs, 1)
     port: Port = program.inputs[0]
-    part = memory[port.offset:port.offset + port.bytes(NANO)]
+    part = memory[port.offset : port.offset + port.bytes(NANO)]
     assert (port.unpack(part, NANO) == inputs["x"][1]).all()
     assert set(unpack_outputs(program, memory)) == {"y", "z"}
