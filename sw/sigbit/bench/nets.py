@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from sigbit.bench.cases import Case, Material, material
 from sigbit.compiler import compile_graph
-from sigbit.ir.integer import IntegerGraph, macs
-from sigbit.quant import IntegerModel, QuantSpec, convert, post_training
+from sigbit.ir.integer import Conv, IntegerGraph, macs
+from sigbit.quant import IntegerModel, QuantSpec, convert
+from sigbit.quant.post import post_training
 from sigbit.runtime import Device, compare
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.program import Program
@@ -53,7 +54,7 @@ class Quantized:
 def quantized(case: Case, config: ArchConfig, found: Material, progress: Progress) -> Quantized:
     """Post-training quantization of ``found`` to the accelerator's formats, first and last layers
     at 8 bits, and the accuracy of both models where there are labels."""
-    spec = QuantSpec.from_arch(config)
+    spec = _spec(config)
     calibration = torch.from_numpy(found.calibration)
     progress("quantizing", 0, 1)
     prepared = post_training(found.model, calibration, spec)
@@ -63,6 +64,11 @@ def quantized(case: Case, config: ArchConfig, found: Material, progress: Progres
         stored = deployed.levels(torch.from_numpy(found.inputs[:1]))[port.name].numpy()
     accuracy = _accuracy(found, deployed, progress)
     return Quantized(deployed.graph, stored, accuracy)
+
+
+def _spec(config: ArchConfig, **changes: object) -> QuantSpec:
+    """Native formats, first and last layers at 8 bits, scales of least squared error."""
+    return QuantSpec.from_arch(config, weight_scale="mse", act_scale="mse", **changes)
 
 
 def _accuracy(
@@ -190,10 +196,17 @@ def model_case(
     8 bits and at the native format."""
     rows = []
     found = material(case, folder, 1)
+    first: dict[str, tuple[int, int]] = {}
     for terms in (2, 1):
-        spec = QuantSpec.from_arch(config, first_terms=terms)
         progress(f"quantizing, {terms} terms in the first layer", 0, 1)
+        spec = _spec(config, bits=first)
         graph = convert(post_training(found.model, torch.from_numpy(found.calibration), spec)).graph
+        (port,) = graph.inputs
+        first = {
+            node.name: (1, 1)
+            for node in graph.nodes
+            if isinstance(node, Conv) and port.name in (s.tensor for s in node.sources)
+        }
         for images in (1, BATCH):
             progress(f"compiling for {images} images", 0, 1)
             start = time.perf_counter()
