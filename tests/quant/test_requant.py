@@ -90,7 +90,8 @@ def test_levels_are_those_of_the_hardware(
 def test_table_is_the_nearest_level(grid: ActGrid) -> None:
     table = level_table(grid, None)
     y = torch.arange(-128, 128).double() + grid.offset
-    levels = torch.tensor([v for m in grid.levels.magnitudes for v in {m, -m} if grid.low <= v])
+    values = {v for m in grid.levels.magnitudes for v in (m, -m) if v >= grid.low}
+    levels = torch.tensor(sorted(values | {grid.low}))
     best = (y[:, None] * 2.0**-grid.pre_shift - levels).abs().amin(1)
     assert torch.equal((y * 2.0**-grid.pre_shift - table).abs(), best)
     if grid.pre_shift >= 0 and grid.levels.is_uniform:

@@ -127,7 +127,7 @@ def _weights(prepared: PreparedModel, graph: IntegerGraph) -> list[LayerWeights]
         ]
         with torch.no_grad():
             weight = layer.real_weights()[0]
-            scale = layer.deploy(scales).step / scales[0]
+            scale = layer.arithmetic(scales).step / scales[0]
             lsbs = (weight / scale.view(-1, 1, 1, 1)).double().numpy()
         grid = layer.spec.weight_grid(layer.terms[0])
         negative = [-m for m in grid.magnitudes[:0:-1]] if grid.signed else []
