@@ -3,19 +3,27 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from compiler.networks import check
 from sigbit.compiler.bands import band
 from sigbit.compiler.fit import verify_fitted
 from sigbit.compiler.legalize import legalize
 from sigbit.compiler.network import verify_network
 from sigbit.compiler.separate import separate, verify_separated
-from sigbit.ir.integer import Conv, Gather, Input, IntegerGraph, MaxPool, Node, Source, TensorType
-from sigbit.ir.integer import window
+from sigbit.ir.integer import (
+    Conv,
+    Gather,
+    Input,
+    IntegerGraph,
+    MaxPool,
+    Node,
+    Source,
+    TensorType,
+    window,
+)
 from sigbit_hw.arch.config import PRESETS, ArchConfig
-from compiler.networks import check
 
 NANO = PRESETS["nano"]
 

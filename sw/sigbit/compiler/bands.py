@@ -200,8 +200,9 @@ class _Bander:
             if name in self.fused:
                 cost += self._cost(self.by_result[name], need)
             else:
-                count = need[1] - need[0] + 2
-                cost += count * extent(self.old.values[name], self.config).slots
+                value = self.old.values[name]
+                count = need[1] - need[0] + 2 * (value.halo is not None)
+                cost += count * extent(value, self.config).slots
         return cost
 
     def _bands(self, stage: Stage) -> list[Rows]:

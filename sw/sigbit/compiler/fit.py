@@ -16,22 +16,22 @@ def fit(network: Network, config: ArchConfig) -> Network:
     """``network`` with as few values in bands as it takes to find every value a place; if nothing
     helps, as it is then, for the next passes to refuse."""
     laid = lay_out(network, config)
-    sizes = {name: layout.size for name, layout in laid.layouts.items()}
     limit = config.act_slots // SHARE
+    sizes = {name: layout.size for name, layout in laid.layouts.items()}
     names = {n for n, v in network.values.items() if v.load and sizes[n] > limit}
-    budget = limit
-    if names:
-        laid = lay_out(band(network, names, budget, config), config)
-    while plan(laid, config) is None:
+    budgets = [limit, limit // 2, limit // 4]
+    while True:
+        for budget in budgets:
+            laid = lay_out(band(network, names, budget, config), config)
+            if plan(laid, config) is not None:
+                return laid.network
         victim = _victim(network, laid, names)
         if victim:
             names |= {victim}
-        elif budget > config.pixels:
-            budget //= 2
+        elif budgets[0] <= config.pixels:
+            return laid.network
         else:
-            break
-        laid = lay_out(band(network, names, budget, config), config)
-    return laid.network
+            budgets = [budgets[-1] // 2]
 
 
 def _victim(network: Network, laid: Laid, names: set[str]) -> str | None:
