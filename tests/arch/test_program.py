@@ -50,7 +50,7 @@ def file(program, tmp_path) -> Path:
 def test_load_inverts_save(program, file):
     got = Program.load(file)
     for name in ("name", "config", "image_offset", "program_offset", "memory_bytes",
-                 "write_window", "inputs", "outputs", "layers", "execs", "images", "digest",
+                 "write_window", "inputs", "outputs", "layers", "execs", "images", "host", "digest",
                  "listing"):
         assert getattr(got, name) == getattr(program, name), name
     assert (got.instructions == program.instructions).all()

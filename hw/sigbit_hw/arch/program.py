@@ -201,10 +201,21 @@ class ExecInfo:
 
 
 @dataclass(frozen=True)
+class HostStep:
+    """What the host does with output ``output`` after a run: ``function`` ("argmax", "softmax",
+    "log_softmax") over its channels; ``source`` is where the user wrote it."""
+
+    output: str
+    function: str
+    source: str = ""
+
+
+@dataclass(frozen=True)
 class Program:
     """A compiled network.
 
     A run takes ``images`` images: image i of a port lies i times the port's size after its offset.
+    ``host`` is what remains to be done with the outputs, in this order.
     Immutable; :meth:`save` and :meth:`load` are exact inverses.
     """
 
@@ -221,6 +232,7 @@ class Program:
     layers: tuple[LayerInfo, ...]
     execs: tuple[ExecInfo, ...]
     images: int = 1
+    host: tuple[HostStep, ...] = ()
     vectors: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @cached_property
@@ -251,7 +263,7 @@ class Program:
     def _document(self) -> dict[str, Any]:
         skip = {"config", "instructions", "image", "vectors"}
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in skip}
-        for name in ("inputs", "outputs", "layers", "execs"):
+        for name in ("inputs", "outputs", "layers", "execs", "host"):
             plain[name] = [asdict(item) for item in plain[name]]
         return plain | {
             "format_version": FORMAT_VERSION,
@@ -323,9 +335,10 @@ class Program:
             "outputs": Port,
             "layers": LayerInfo,
             "execs": ExecInfo,
+            "host": HostStep,
         }
         for name, kind in kinds.items():
-            document[name] = tuple(_restore(kind, item) for item in document[name])
+            document[name] = tuple(_restore(kind, item) for item in document.get(name, ()))
         document["write_window"] = tuple(document["write_window"])
         vectors = {
             k.removeprefix("vector."): v for k, v in arrays.items() if k.startswith("vector.")

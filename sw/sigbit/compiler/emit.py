@@ -16,7 +16,7 @@ from sigbit.ir.integer import Conv, Input, IntegerGraph, MaxPool, macs
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Instr, Opcode
-from sigbit_hw.arch.program import ExecInfo, LayerInfo, Port, Program
+from sigbit_hw.arch.program import ExecInfo, HostStep, LayerInfo, Port, Program
 
 
 def emit(
@@ -26,7 +26,8 @@ def emit(
     name: str,
     vectors: Mapping[str, NDArray[Any]],
 ) -> Program:
-    """Instructions with their final addresses, and what describes them."""
+    """Instructions with their final addresses and the layers' numbers as tags (that of no layer for
+    copies), and what describes them."""
     window = scheduled.window(config)
     if window.end >> isa.ADDRESS_BITS:
         raise CompileError(
@@ -34,7 +35,13 @@ def emit(
             "images or a smaller input"
         )
     network = scheduled.placed.network
-    program = [window.place(step.instr, step.region) for step in scheduled.steps]
+    layers = _layers(graph)
+    number = {layer.name: i for i, layer in enumerate(layers)}
+    tags = [number[op.node.name] if op.node else len(layers) for op in network.ops]
+    program = [
+        window.place(step.instr.replace(tag=tags[step.instr.tag]), step.region)
+        for step in scheduled.steps
+    ]
     inputs, outputs = (
         tuple(
             _port(tensor, graph, window)
@@ -54,9 +61,10 @@ def emit(
         write_window=window.write,
         inputs=inputs,
         outputs=outputs,
-        layers=_layers(graph),
+        layers=layers,
         execs=_execs(scheduled),
         images=network.images,
+        host=tuple(HostStep(graph.outputs[h.output], h.function, h.location) for h in graph.host),
         vectors=dict(vectors),
     )
 

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sigbit.ir.annotation import HostOp
 from sigbit_hw.arch import numerics
 from sigbit_hw.arch.formats import EsbFormat, TermGrid
 
@@ -128,7 +129,8 @@ Node = Input | Conv | MaxPool | Gather
 
 @dataclass(frozen=True)
 class IntegerGraph:
-    """Nodes in topological order, with the native formats they are meant for."""
+    """Nodes in topological order, with the native formats they are meant for; ``host`` is what is
+    left to the host after the network, in this order."""
 
     name: str
     weight_format: EsbFormat
@@ -136,6 +138,7 @@ class IntegerGraph:
     radix_bits: int
     nodes: tuple[Node, ...]
     outputs: tuple[str, ...]
+    host: tuple[HostOp, ...] = ()
     _by_name: dict[str, Node] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -377,6 +380,9 @@ def verify(graph: IntegerGraph) -> None:
     for name in graph.outputs:
         if name not in seen:
             raise GraphError(f"output {name!r} is not a node")
+    for op in graph.host:
+        if not 0 <= op.output < len(graph.outputs):
+            raise GraphError(f"host {op.function} of output {op.output}, which does not exist")
 
 
 def tensors_of(node: Node) -> Iterator[str]:

@@ -71,6 +71,7 @@ def integer_graph(prepared: PreparedModel) -> IntegerGraph:
         spec.radix_bits,
         tuple(nodes),
         outputs,
+        prepared.host,
     )
 
 

@@ -5,6 +5,7 @@ about it, so that :func:`integer_graph_from_exported` can rebuild an equal graph
 program.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import Node as FxNode
 
+from sigbit.ir.annotation import HostOp
 from sigbit.ir.integer import Conv, Gather, Input, IntegerGraph, MaxPool, Node, TensorType
 from sigbit.quant import operators
 from sigbit.quant.errors import QuantizationError
@@ -134,13 +136,19 @@ class IntegerModel(nn.Module):
             return self.levels(*inputs)
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Real outputs in the dtype of the first input."""
+        """Real outputs in the dtype of the first input, before the host's part."""
         values = self.levels(*inputs)
         outputs = tuple(
             operators.dequantize(
-                values[name], self.graph[name].type.scale, self.graph[name].type.zero, inputs[0]
+                values[name],
+                self.graph[name].type.scale,
+                self.graph[name].type.zero,
+                inputs[0],
+                json.dumps([(h.function, h.location) for h in self.graph.host if h.output == i]),
             ).reshape(-1, *shape)
-            for name, shape in zip(self.graph.outputs, self.output_shapes, strict=True)
+            for i, (name, shape) in enumerate(
+                zip(self.graph.outputs, self.output_shapes, strict=True)
+            )
         )
         return outputs[0] if len(outputs) == 1 else outputs
 
@@ -173,6 +181,7 @@ def integer_graph_from_exported(exported: ExportedProgram) -> IntegerGraph:
     arrays = {name: tensors[target].detach().cpu() for name, target in targets.items()}
     nodes: list[Node] = []
     outputs: list[str] = []
+    host: list[HostOp] = []
     names: dict[FxNode, str] = {}
     header: tuple[str, list[int]] = ("", [])
     for call in calls:
@@ -189,6 +198,7 @@ def integer_graph_from_exported(exported: ExportedProgram) -> IntegerGraph:
         elif call.target is torch.ops.sigbit.gather.default:
             nodes.append(_gather(arguments, names, arrays))
         elif call.target is torch.ops.sigbit.dequantize.default:
+            host += (HostOp(len(outputs), *part) for part in json.loads(arguments["host"]))
             outputs.append(names[arguments["x"]])
             continue
         else:
@@ -202,6 +212,7 @@ def integer_graph_from_exported(exported: ExportedProgram) -> IntegerGraph:
         f[6],
         tuple(nodes),
         tuple(outputs),
+        tuple(host),
     )
 
 

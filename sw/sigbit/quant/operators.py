@@ -180,11 +180,12 @@ def _(xs: list[Tensor], channels: Tensor, shape: Sizes, *unused: object) -> Tens
 
 
 @torch.library.custom_op("sigbit::dequantize", mutates_args=())
-def dequantize(x: Tensor, scale: float, zero: int, like: Tensor) -> Tensor:
-    """``scale * (x + zero)`` in the dtype of ``like``."""
+def dequantize(x: Tensor, scale: float, zero: int, like: Tensor, host: str) -> Tensor:
+    """``scale * (x + zero)`` in the dtype of ``like``; ``host`` is JSON: pairs of a function that is
+    left to the host and where the user wrote it."""
     return (x + zero).to(like.dtype) * torch.tensor(scale, dtype=like.dtype)
 
 
 @dequantize.register_fake
-def _(x: Tensor, scale: float, zero: int, like: Tensor) -> Tensor:
+def _(x: Tensor, scale: float, zero: int, like: Tensor, host: str) -> Tensor:
     return torch.empty_like(x, dtype=like.dtype)

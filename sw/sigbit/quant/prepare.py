@@ -36,8 +36,8 @@ class PreparedModel(nn.Module):
     exactly in float64, and in float32 as long as accumulators stay below 2**24; gradients are
     straight-through.
 
-    Outputs are real tensors of the float model's shapes: one tensor, or a tuple where the float
-    model has several.
+    Outputs are real tensors of the float model's shapes, before the ``host``'s part: one tensor, or
+    a tuple where the float model has several.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class PreparedModel(nn.Module):
     ) -> None:
         super().__init__()
         self.graph_name, self.spec, self.plan = graph.name, spec, lower(plan, spec)
+        self.host = graph.host
         statistics = {
             n for node in graph.nodes if isinstance(node, BatchNorm) for n in (node.mean, node.var)
         }

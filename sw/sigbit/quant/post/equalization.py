@@ -51,7 +51,7 @@ def equalize(graph: FloatGraph, values: Mapping[str, Tensor]) -> FloatGraph:
             change = max(change, float(s.log2().abs().max()))
         if change < _SETTLED:
             break
-    return FloatGraph(graph.name, graph.nodes, parameters, graph.outputs)
+    return FloatGraph(graph.name, graph.nodes, parameters, graph.outputs, host=graph.host)
 
 
 def _pairs(graph: FloatGraph) -> list[_Pair]:

@@ -43,7 +43,7 @@ def fold_batch_norms(graph: FloatGraph) -> FloatGraph:
             nodes.append(node)
     used = {v for n in nodes for v in vars(n).values() if isinstance(v, str)}
     kept = {k: v for k, v in parameters.items() if k in used}
-    return FloatGraph(graph.name, tuple(nodes), kept, graph.outputs)
+    return FloatGraph(graph.name, tuple(nodes), kept, graph.outputs, host=graph.host)
 
 
 def weight_uses(graph: FloatGraph) -> Counter[str]:
