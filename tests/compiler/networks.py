@@ -77,7 +77,8 @@ def _window(state: Evaluation, op: Op, operand: Operand) -> torch.Tensor:
         | (columns >= value.shape[2])
     )
     if outside.any():
-        assert operand.halo is not None and operand.halo == value.halo
+        assert operand.halo is not None
+        assert operand.halo == value.halo
     x = np.where(outside, operand.halo or 0, x[inside])
     assert operand.phases(op.region.columns) in (None, value.phases)
     return torch.from_numpy(x)[None].double()
@@ -115,7 +116,8 @@ def _write(state: Evaluation, op: Op) -> None:
         channels = slice(op.node_channel, op.node_channel + op.channels)
         ys = slice(node.y, node.y + (node.rows - 1) * node.step[0] + 1, node.step[0])
         if op.images > 1:
-            assert node.columns == 1 and r.columns == op.images
+            assert node.columns == 1
+            assert r.columns == op.images
             target = layer[op.image : op.image + op.images, channels, ys, node.x].transpose(1, 2, 0)
             assert (target == UNKNOWN).all()
             layer[op.image : op.image + op.images, channels, ys, node.x] = result.transpose(2, 0, 1)

@@ -3,13 +3,16 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from compiler.networks import check
 from sigbit.compiler.bands import band
-from sigbit.compiler.fit import verify_fitted
+from sigbit.compiler.fit import fit, verify_fitted
+from sigbit.compiler.layout import lay_out
 from sigbit.compiler.legalize import legalize
+from sigbit.compiler.memory import place, verify_placed
 from sigbit.compiler.network import verify_network
 from sigbit.compiler.separate import separate, verify_separated
 from sigbit.ir.integer import (
@@ -194,3 +197,40 @@ def test_any_values_in_bands(seed: int, layers: int, images: int, share: int, bu
     verify_separated(banded)
     verify_fitted(banded, NANO)
     assert check(banded, graph, NANO, seed) > 0
+
+
+def test_convolution_and_pooling_never_leave_the_chip(seed: int) -> None:
+    """What does not fit is computed band by band, just before its pooling."""
+    d = Draw(np.random.default_rng(seed), NANO)
+    x = d.input((3, 32, 32), 3)
+    for channels in (16, 24):
+        x = d.conv(d.source(x, channels, (3, 3), padding=(1, 1, 1, 1)))
+        x = d.pool(x, (2, 2), (2, 2), (0, 0, 0, 0))
+    graph = d.graph(d.conv(d.source(x, 5, (8, 8))))
+    network = fit(separate(legalize(graph, NANO), NANO), NANO)
+    assert not [t for t in network.memory.values() if t.kind == "spill"]
+    assert len(network.ops) > 8
+    place(lay_out(network, NANO), NANO)
+    check(network, graph, NANO, seed)
+
+
+@pytest.mark.parametrize("slots", [512, 1024, 2048])
+def test_spilled_skips(slots: int, seed: int) -> None:
+    """Two joined full-size tensors are too much: parts are spilled and read again in bands."""
+    config = replace(NANO, name="tiny", act_slots=slots)
+    d = Draw(np.random.default_rng(seed), config)
+    same = (1, 1, 1, 1)
+    x = d.conv(d.source(d.input((3, 24, 24), 2), 8, (3, 3), padding=same))
+    y = d.pool(x, (2, 2), (2, 2), (0, 0, 0, 0))
+    y = d.conv(d.source(y, 8, (2, 2), padding=same, upsampling=(2, 2)))
+    kind = replace(d.kinds[y], zero=d.kinds[x].zero)
+    d.nodes[-1], d.kinds[y] = replace(d.nodes[-1], type=kind), kind
+    z = d.gather([y, x], [(i, j) for i in (0, 1) for j in range(8)])
+    graph = d.graph(d.conv(d.source(z, 8, (3, 3), padding=same)))
+    network = fit(separate(legalize(graph, config), config), config)
+    verify_network(network)
+    verify_separated(network)
+    verify_fitted(network, config)
+    assert [t for t in network.memory.values() if t.kind == "spill"]
+    verify_placed(place(lay_out(network, config), config), config)
+    check(network, graph, config, seed)

@@ -1,4 +1,5 @@
-"""Gathers that no operation can compute: the convolutions that read them read the tensors instead."""
+"""Gathers that no operation can compute: the convolutions that read them read the tensors
+instead."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +23,8 @@ def dense(weights: Ints, groups: int) -> Ints:
 def absorbed(
     weights: Ints, groups: int, runs: list[Run], channels: dict[str, int]
 ) -> list[tuple[str, Ints]]:
-    """Dense weights for the tensors of ``runs``, whose channels together are those of ``weights``; a
-    channel that is gathered twice has weights of its own each time."""
+    """Dense weights for the tensors of ``runs``, whose channels together are those of ``weights``;
+    a channel that is gathered twice has weights of its own each time."""
     full = dense(weights, groups)
     found: list[tuple[str, Ints, set[int]]] = []
     at = 0

@@ -1,10 +1,10 @@
 """Values that do not rest on chip are cut into bands of rows.
 
-An input is loaded band by band. Any other value is *spilled*: stored band by band, and loaded again for
-every reader; or *fused* if a single operation reads it through windows that do not overlap: then each of
-its bands is computed just before the band that is made of it (a convolution and its pooling), and never
-leaves the chip. Operations that read or write bands are cut accordingly; a band is the rows that a part
-needs, with real rows at inner borders and a halo at those of the image.
+An input is loaded band by band. Any other value is *spilled*: stored band by band, and loaded again
+for every reader; or *fused* if a single operation reads it through windows that do not overlap:
+then each of its bands is computed just before the band that is made of it (a convolution and its
+pooling), and never leaves the chip. Operations that read or write bands are cut accordingly; a band
+is the rows that a part needs, with real rows at inner borders and a halo at those of the image.
 """
 
 from dataclasses import dataclass, replace
@@ -24,7 +24,8 @@ from sigbit.compiler.spill import detach, unjoin
 from sigbit_hw.arch.config import ArchConfig
 
 FIRST_BAND = 4
-"""The first band of an input is so many times smaller than others, so that the array starts early."""
+"""The first band of an input is so many times smaller than others, so that the array starts
+early."""
 
 
 @dataclass
@@ -36,7 +37,8 @@ class Stage:
 
 
 def band(network: Network, names: set[str], budget: int, config: ArchConfig) -> Network:
-    """``network`` with the values ``names`` in bands; those of one step fill about ``budget`` slots."""
+    """``network`` with the values ``names`` in bands; those of one step fill about ``budget``
+    slots."""
     network, names = unjoin(network, names)
     network = detach(network, names)
     return _Bander(network, names, budget, config).network()
@@ -108,8 +110,8 @@ class _Bander:
         return memory
 
     def _stages(self) -> list[Stage]:
-        """Operations on one value in bands together, where the last of them stands; neighbours of one
-        layer together."""
+        """Operations on one value in bands together, where the last of them stands; neighbours of
+        one layer together."""
         last = {n: self.old.writers[n][-1] for n in self.names if self.old.writers[n]}
         waiting: dict[str, list[Op]] = {}
         stages: list[Stage] = []
@@ -137,8 +139,8 @@ class _Bander:
         return part, replace(value, name=part, shape=shape, load=None, store=None)
 
     def _needs(self, stage: Stage, rows: Rows) -> tuple[list[Op], dict[str, Rows]]:
-        """Parts of a stage's operations that write ``rows``, and the rows of values in bands that they
-        read."""
+        """Parts of a stage's operations that write ``rows``, and the rows of values in bands that
+        they read."""
         pieces = [piece for op in stage.ops if (piece := cut_op(op, rows))]
         needs: dict[str, Rows] = {}
         for piece in pieces:

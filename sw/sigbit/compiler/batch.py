@@ -1,8 +1,9 @@
 """Batches: the order of the images' operations, and values in which images lie side by side.
 
 Layers whose tensors are small run for all images one behind the other, so that weights loaded once
-serve all; before them, one image runs after the other. A small tensor that is only read through windows
-as wide as an image lies side by side with those of the other images, and one operation serves all.
+serve all; before them, one image runs after the other. A small tensor that is only read through
+windows as wide as an image lies side by side with those of the other images, and one operation
+serves all.
 """
 
 from collections.abc import Sequence

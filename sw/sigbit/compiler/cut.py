@@ -11,8 +11,8 @@ Rows = tuple[int, int]
 
 
 def cut_op(op: Op, rows: Rows) -> Op | None:
-    """The part of ``op`` that writes ``rows`` of its result, in the coordinates of the whole result;
-    None if it writes none of them."""
+    """The part of ``op`` that writes ``rows`` of its result, in the coordinates of the whole
+    result; None if it writes none of them."""
     r = op.region
     first = max(0, -(-(rows[0] - r.y) // r.step[0]))
     end = min(r.rows, -(-(rows[1] - r.y) // r.step[0]))
@@ -37,8 +37,8 @@ def rows_read(op: Op, operand: Operand, height: int) -> Rows:
 
 
 def moved_operand(op: Op, operand: Operand, name: str, value: Value, rows: Rows) -> Operand:
-    """``operand`` on the value ``name`` that holds ``rows`` of ``value`` alone; its halo stays where
-    windows reach outside the image."""
+    """``operand`` on the value ``name`` that holds ``rows`` of ``value`` alone; its halo stays
+    where windows reach outside the image."""
     spans = [operand.span(a, n) for a, n in enumerate((op.region.rows, op.region.columns))]
     outside = any(a < 0 or b >= n for (a, b), n in zip(spans, value.shape[1:], strict=True))
     padding = (operand.padding[0] + rows[0], operand.padding[1])

@@ -8,8 +8,8 @@ from sigbit.compiler.network import Network
 from sigbit_hw.arch.config import ArchConfig
 
 SHARE = 8
-"""Bands of one step fill about this part of the activation memory at most, and so do inputs that are
-loaded as a whole."""
+"""Bands of one step fill about this part of the activation memory at most, and so do inputs that
+are loaded as a whole."""
 
 
 def fit(network: Network, config: ArchConfig) -> Network:
@@ -53,8 +53,8 @@ def _victim(network: Network, laid: Laid, names: set[str]) -> str | None:
 
 
 def verify_fitted(network: Network, config: ArchConfig) -> None:
-    """Rows in memory begin at whole beats and lie inside their tensor; every row of a tensor that is
-    stored is stored exactly once, and none is loaded before."""
+    """Rows in memory begin at whole beats and lie inside their tensor; every row of a tensor that
+    is stored is stored exactly once, and none is loaded before."""
     stored: dict[str, list[tuple[int, int, int]]] = {}
     for name, value in network.values.items():
         for rows in (value.load, value.store):
@@ -85,10 +85,10 @@ def verify_fitted(network: Network, config: ArchConfig) -> None:
     for name, value in network.values.items():
         if value.load and network.memory[value.load.memory].kind != "input":
             first, end = value.load.first, value.load.first + value.shape[1]
-            done = [
+            stores = [
                 late
                 for start, count, late in stored[value.load.memory]
                 if start < end and first < start + count
             ]
             early = min((i for i, _ in network.uses[name]), default=-1)
-            require(max(done) < early, f"{name} is loaded before it is stored")
+            require(max(stores) < early, f"{name} is loaded before it is stored")

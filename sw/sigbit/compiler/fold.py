@@ -1,4 +1,5 @@
-"""Inputs of few channels: the host lays their windows out as channels, so that they fill the lanes."""
+"""Inputs of few channels: the host lays their windows out as channels, so that they fill the
+lanes."""
 
 from dataclasses import replace
 
@@ -8,8 +9,8 @@ from sigbit_hw.arch.program import Fold
 
 
 def choose_folds(graph: IntegerGraph, config: ArchConfig) -> dict[str, Fold]:
-    """By input: the fold that saves most steps a pixel, the smaller tensor among equals; inputs that
-    gain nothing, or have several readers, are missing."""
+    """By input: the fold that saves most steps a pixel, the smaller tensor among equals; inputs
+    that gain nothing, or have several readers, are missing."""
     folds = {}
     for node in graph.inputs:
         readers = [n for n in graph.nodes if node.name in tensors_of(n)]

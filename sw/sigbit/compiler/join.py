@@ -1,9 +1,10 @@
 """Gathers: concatenations and splits are ranges of channels of one value, hence free.
 
-Tensors that a concatenation puts side by side are written into one *joined* value, and a split reads a
-part of one, if all pieces begin at multiples of ``ic_lanes`` channels. Growing concatenations (DenseNet)
-extend the value that they begin with. Pieces that cannot move, because they are inputs, parts of others,
-or already joined elsewhere, are copied; what is not aligned is selected by a convolution.
+Tensors that a concatenation puts side by side are written into one *joined* value, and a split
+reads a part of one, if all pieces begin at multiples of ``ic_lanes`` channels. Growing
+concatenations (DenseNet) extend the value that they begin with. Pieces that cannot move, because
+they are inputs, parts of others, or already joined elsewhere, are copied; what is not aligned is
+selected by a convolution.
 """
 
 from dataclasses import dataclass, field
@@ -55,6 +56,14 @@ class Joins:
         before = members[: members.index(run[0])]
         return value, sum(self.channels[m] for m in before) + run[1]
 
+    def resolve(self, tensor: str, channel: int) -> tuple[str, int]:
+        """(member of a value, its channel) that is ``channel`` of a tensor."""
+        for member, first, count in self.runs[tensor]:
+            if channel < count:
+                return member, first + channel
+            channel -= count
+        raise IndexError(f"{tensor} has no channel {channel}")
+
     def total(self, value: str) -> int:
         """Channels of a value."""
         return sum(self.channels[m] for m in self.members[value])
@@ -75,8 +84,8 @@ class Joins:
 
 
 def join(graph: IntegerGraph, config: ArchConfig) -> Joins:
-    """Where the channels of all tensors of ``graph`` lie; :class:`CompileError` for the outputs that no
-    operation can move."""
+    """Where the channels of all tensors of ``graph`` lie; :class:`CompileError` for the outputs
+    that no operation can move."""
     joins = Joins()
     inputs = {n.name for n in graph.inputs}
     for node in graph.nodes:
@@ -104,24 +113,20 @@ def _runs(node: Gather, joins: Joins) -> list[Run]:
     """The channels of ``node`` as runs of tensors that have channels of their own."""
     found: list[Run] = []
     for tensor, channel in node.channels.tolist():
-        at = channel
-        for name, first, count in joins.runs[node.tensors[tensor]]:
-            if at < count:
-                break
-            at -= count
+        name, at = joins.resolve(node.tensors[tensor], channel)
         last = found[-1] if found else ("", 0, 0)
-        if (last[0], last[1] + last[2]) == (name, first + at):
+        if (last[0], last[1] + last[2]) == (name, at):
             found[-1] = (name, last[1], last[2] + 1)
         else:
-            found.append((name, first + at, 1))
+            found.append((name, at, 1))
     return found
 
 
 def _joined(
     name: str, runs: list[Run], joins: Joins, inputs: set[str], config: ArchConfig
 ) -> list[Run]:
-    """``runs`` as a contiguous range: they extend the value that the first of them end, tensors that
-    stand alone move there, others are cloned."""
+    """``runs`` as a contiguous range: they extend the value that the first of them end, tensors
+    that stand alone move there, others are cloned."""
     value, _ = joins.locate(runs[0])
     kept = 0
     for count in range(1, len(runs)):
@@ -161,5 +166,5 @@ def _check_absorbable(graph: IntegerGraph, node: Gather, config: ArchConfig) -> 
     if node.name in graph.outputs or not all(isinstance(n, Conv | Gather) for n in readers):
         raise CompileError(
             f"{node.name}: pieces of {node.type.planes} digits must start at multiples of "
-            f"{config.ic_lanes} channels on {config.name}: use fewer bits for this tensor, or pad it"
+            f"{config.ic_lanes} channels on {config.name}: use fewer bits for it, or pad it"
         )

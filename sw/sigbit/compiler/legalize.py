@@ -23,8 +23,8 @@ Shape = tuple[int, int, int]
 
 
 def legalize(graph: IntegerGraph, config: ArchConfig, images: int = 1) -> Network:
-    """Operations and values of ``graph`` for ``images`` images; :class:`CompileError` if it does not
-    fit the formats of ``config`` or could overflow an accumulator."""
+    """Operations and values of ``graph`` for ``images`` images; :class:`CompileError` if it does
+    not fit the formats of ``config`` or could overflow an accumulator."""
     _check_formats(graph, config)
     if not graph.inputs or not graph.outputs:
         raise CompileError(f"{graph.name}: a network needs at least one input and one output")
@@ -222,17 +222,12 @@ class _Legalizer:
         """Gather channels with weights of 0 and 1, through the identity."""
         channels = node.type.shape[0]
         picks: dict[str, Ints] = {}
-        at = 0
-        for index, channel in node.channels.tolist():
-            for tensor, first, count in self.joins.runs[node.tensors[index]]:
-                if channel < count:
-                    break
-                channel -= count
+        for at, (index, channel) in enumerate(node.channels.tolist()):
+            tensor, source = self.joins.resolve(node.tensors[index], channel)
             pick = picks.setdefault(
                 tensor, np.zeros((channels, self.joins.channels[tensor], 1, 1), np.int64)
             )
-            pick[at, first + channel] = 1
-            at += 1
+            pick[at, source] = 1
         operands = tuple(
             replace(self._run((tensor, 0, weights.shape[1])), weights=weights)
             for tensor, weights in picks.items()
@@ -260,8 +255,8 @@ class _Legalizer:
         self._result(Op(f"copy {name}", "copy", (operand,), "", region, 0), name, images)
 
     def _result(self, op: Op, tensor: str, images: range) -> None:
-        """``op`` as the writer of ``tensor``, for ``images``: one for all where they lie side by side
-        in all its values."""
+        """``op`` as the writer of ``tensor``, for ``images``: one for all where they lie side by
+        side in all its values."""
         base, channel = self.joins.locate((tensor, 0, 0))
         op = replace(
             op,

@@ -1,12 +1,13 @@
 """First level: the operations that the array executes, on named values.
 
-A *value* is a tensor, or some rows or joined channels of one, in the activation memory. An *operation*
-reads sliding windows of values and writes a lattice of pixels and a range of channels of one value. It
-is one of: a multiply-accumulate (``conv``) over any number of operands, a running maximum (``max``), or
-a ``copy`` into another layout. Values come from, and go to, tensors in the DMA window row by row.
+A *value* is a tensor, or some rows or joined channels of one, in the activation memory. An
+*operation* reads sliding windows of values and writes a lattice of pixels and a range of channels
+of one value. It is one of: a multiply-accumulate (``conv``) over any number of operands, a running
+maximum (``max``), or a ``copy`` into another layout. Values come from, and go to, tensors in the
+DMA window row by row.
 
-Splits, concatenations, time steps and bands of rows are ranges of values, hence free; the phases of a
-transposed convolution or an upsampling are operations that write every second pixel.
+Splits, concatenations, time steps and bands of rows are ranges of values, hence free; the phases of
+a transposed convolution or an upsampling are operations that write every second pixel.
 """
 
 from dataclasses import dataclass
@@ -51,8 +52,8 @@ class Rows:
 class Value:
     """Stored integers in [low, high]; padding around them holds ``halo`` (None: unread).
 
-    ``load``: where they come from if no operation writes them; ``store``: where they go after the last
-    operation that writes them.
+    ``load``: where they come from if no operation writes them; ``store``: where they go after the
+    last operation that writes them.
     """
 
     name: str
@@ -69,8 +70,8 @@ class Value:
 
 @dataclass(frozen=True)
 class Region:
-    """Pixels that an operation writes: ``rows`` x ``columns`` of them from (``y``, ``x``) on, ``step`` =
-    (dy, dx) apart."""
+    """Pixels that an operation writes: ``rows`` x ``columns`` of them from (``y``, ``x``) on,
+    ``step`` = (dy, dx) apart."""
 
     y: int
     x: int
@@ -81,12 +82,14 @@ class Region:
 
 @dataclass(frozen=True)
 class Operand:
-    """Windows of ``channels`` channels of a value, from channel ``channel`` on (a multiple of ic_lanes).
+    """Windows of ``channels`` channels of a value, from channel ``channel`` on (a multiple of
+    ic_lanes).
 
-    The window of the region's pixel (i, j) begins at row ``i * stride[0] - padding[0]`` and column ``j *
-    stride[1] - padding[1]`` of the value (negative padding: further in), its taps ``dilation`` apart.
-    ``halo`` is the stored integer needed outside the value (None: nothing outside is read).
-    ``weights`` ``[oc, channels / groups, kh, kw]`` have ``terms`` terms; maxima and copies have none.
+    The window of the region's pixel (i, j) begins at row ``i * stride[0] - padding[0]`` and column
+    ``j * stride[1] - padding[1]`` of the value (negative padding: further in), its taps
+    ``dilation`` apart. ``halo`` is the stored integer needed outside the value (None: nothing
+    outside is read). ``weights`` ``[oc, channels / groups, kh, kw]`` have ``terms`` terms; maxima
+    and copies have none.
     """
 
     value: str
@@ -108,22 +111,22 @@ class Operand:
         return first, first + reach
 
     def phases(self, columns: int) -> int | None:
-        """Column phases its value must be stored in, for regions of ``columns`` columns; None if any
-        will do."""
+        """Column phases its value must be stored in, for regions of ``columns`` columns; None if
+        any will do."""
         return self.stride[1] if columns > 1 else None
 
 
 @dataclass(frozen=True)
 class Op:
-    """One operation on image ``image``; it writes ``channels`` channels from ``channel`` on (a multiple
-    of ic_lanes) of the pixels in ``region`` of ``result``.
+    """One operation on image ``image``; it writes ``channels`` channels from ``channel`` on (a
+    multiple of ic_lanes) of the pixels in ``region`` of ``result``.
 
     ``node`` is the layer it comes from, None for a copy. The first of its channels is channel
     ``node_channel`` of the layer, and pixel (i, j) of the region is pixel ``(node_region.y + i *
-    node_region.step[0], …)`` of the layer's output, which differs from ``region`` where ``result`` holds
-    some rows only. Bias, mantissa, shift and operands' weights are those of these channels alone.
-    With ``images`` above 1 the region's columns are not the layer's but those of as many images side by
-    side, from ``image`` on, and ``node_region`` is that of one image.
+    node_region.step[0], …)`` of the layer's output, which differs from ``region`` where ``result``
+    holds some rows only. Bias, mantissa, shift and operands' weights are those of these channels
+    alone. With ``images`` above 1 the region's columns are not the layer's but those of as many
+    images side by side, from ``image`` on, and ``node_region`` is that of one image.
     """
 
     name: str

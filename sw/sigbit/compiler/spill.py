@@ -1,4 +1,5 @@
-"""Values that are about to be spilled take a form that can be: one range of channels, stored whole."""
+"""Values that are about to be spilled take a form that can be: one range of channels, stored
+whole."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -37,7 +38,8 @@ def unjoin(network: Network, names: set[str]) -> tuple[Network, set[str]]:
 
 
 def detach(network: Network, names: set[str]) -> Network:
-    """``network`` with values ``names`` that are stored as outputs and also read stored from copies."""
+    """``network`` with values ``names`` that are stored as outputs and also read stored from
+    copies."""
     values, ops = dict(network.values), list(network.ops)
     for name in names:
         value = values[name]
@@ -45,10 +47,10 @@ def detach(network: Network, names: set[str]) -> Network:
             copy = f"{name}>"
             values[copy] = replace(value, name=copy, halo=None)
             values[name] = replace(value, store=None)
-            channels, *size = value.shape
+            channels, height, width = value.shape
             last = max(i for i, op in enumerate(ops) if op.result == name)
             source = Operand(name, (1, 1), channels)
-            region = Region(0, 0, *size)
+            region = Region(0, 0, height, width)
             ops.insert(last + 1, Op(f"copy {copy}", "copy", (source,), copy, region, channels))
     return replace(network, values=values, ops=tuple(ops))
 

@@ -1,5 +1,5 @@
-"""Transposed convolutions and upsamplings: one operation for every phase of the output, with the taps
-that meet pixels instead of the zeros between them."""
+"""Transposed convolutions and upsamplings: one operation for every phase of the output, with the
+taps that meet pixels instead of the zeros between them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,8 +16,8 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Taps:
-    """Kernel rows (or columns) ``start + i * step`` of a source that meet pixels in one phase of the
-    output, and the window they form on the tensor itself."""
+    """Kernel rows (or columns) ``start + i * step`` of a source that meet pixels in one phase of
+    the output, and the window they form on the tensor itself."""
 
     start: int
     step: int
