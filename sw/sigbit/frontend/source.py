@@ -1,7 +1,8 @@
-"""Where in the user's files a node of an exported graph was written."""
+"""Where in the user's files a node of a graph was written."""
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,7 +12,27 @@ _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 _TORCH = str(Path(torch.__file__).parent)
 
 
-def location(node: Node) -> str:
+@dataclass(frozen=True)
+class Origin:
+    """What the user knows a node as: a name for its result, its operation, where it is written;
+    importers of files keep it in ``meta["origin"]``."""
+
+    name: str
+    op: str
+    location: str
+
+
+def origin(node: Node) -> Origin:
+    """Where ``node`` comes from."""
+    known = node.meta.get("origin")
+    if isinstance(known, Origin):
+        return known
+    if node.op == "call_function":
+        return Origin(_module_name(node), str(node.target), _location(node))
+    return Origin(node.name, node.op, _location(node))
+
+
+def _location(node: Node) -> str:
     """``file.py:line (module.path)`` of the innermost frame outside torch; empty where it is
     unknown.
     """
@@ -27,7 +48,7 @@ def location(node: Node) -> str:
     return f"{where} ({modules[-1]})" if where else f"module {modules[-1]}"
 
 
-def module_name(node: Node) -> str:
+def _module_name(node: Node) -> str:
     """A readable name for the result of a node: ``layer1.0.conv1`` of a torch module, else
     ``layer1.0.add``.
     """
