@@ -39,8 +39,7 @@ class Stage:
 def band(network: Network, names: set[str], budget: int, config: ArchConfig) -> Network:
     """``network`` with the values ``names`` in bands; those of one step fill about ``budget``
     slots."""
-    network, names = unjoin(network, names)
-    network = detach(network, names)
+    network, names = unjoin(*detach(network, names))
     return _Bander(network, names, budget, config).network()
 
 

@@ -38,8 +38,8 @@ def first_shared(graph: IntegerGraph, config: ArchConfig, images: int) -> int:
 
 
 def side_by_side(graph: IntegerGraph, joins: Joins, shared: Sequence[Node]) -> set[str]:
-    """Values in which the images lie side by side: made by ``shared`` nodes, and only read through
-    windows that are a column of pixels of the result wide and within the image."""
+    """Values in which the images lie side by side: only read by ``shared`` nodes, through windows
+    within the image whose results are a column of pixels."""
     names = {n.name for n in shared}
     names_of = {n.name for n in graph.nodes}
     aliases: dict[str, set[str]] = {v: set() for v in joins.members}
@@ -49,11 +49,18 @@ def side_by_side(graph: IntegerGraph, joins: Joins, shared: Sequence[Node]) -> s
     found = set()
     for value, tensors in aliases.items():
         own = [t for t in joins.members[value] if t in names_of]
-        made = all(t in names and not isinstance(graph[t], Input) for t in own)
         width = next((graph[t].type.shape[2] for t in tensors if t in names_of), MAX_PHASES + 1)
         readers = [n for n in graph.nodes if tensors & set(tensors_of(n))]
-        narrow = all(_narrow(n, tensors, joins) for n in readers)
-        if made and width <= MAX_PHASES and narrow and (readers or width == 1):
+        narrow = all(n.name in names and _narrow(n, tensors, joins) for n in readers)
+        late = all(t in names for t in own)
+        stored = bool(tensors & set(graph.outputs)) and width > 1
+        if (
+            not any(isinstance(graph[t], Input) for t in own)
+            and width <= MAX_PHASES
+            and narrow
+            and (late or (readers and not stored))
+            and (readers or width == 1)
+        ):
             found.add(value)
     return found
 

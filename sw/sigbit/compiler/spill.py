@@ -37,14 +37,15 @@ def unjoin(network: Network, names: set[str]) -> tuple[Network, set[str]]:
     return replace(network, values=values, ops=tuple(ops)), names - set(parts) | new
 
 
-def detach(network: Network, names: set[str]) -> Network:
-    """``network`` with values ``names`` that are stored as outputs and also read stored from
-    copies."""
-    values, ops = dict(network.values), list(network.ops)
-    for name in names:
+def detach(network: Network, names: set[str]) -> tuple[Network, set[str]]:
+    """``network`` with the values ``names`` that are stored as outputs, and also read or written
+    part by part, stored from copies, and the names with those of the copies."""
+    values, ops, copies = dict(network.values), list(network.ops), set()
+    for name in sorted(names):
         value = values[name]
-        if value.store and network.uses[name]:
+        if value.store and (network.uses[name] or len(_parts(network, name)) > 1):
             copy = f"{name}>"
+            copies.add(copy)
             values[copy] = replace(value, name=copy, halo=None)
             values[name] = replace(value, store=None)
             channels, height, width = value.shape
@@ -52,7 +53,7 @@ def detach(network: Network, names: set[str]) -> Network:
             source = Operand(name, (1, 1), channels)
             region = Region(0, 0, height, width)
             ops.insert(last + 1, Op(f"copy {copy}", "copy", (source,), copy, region, channels))
-    return replace(network, values=values, ops=tuple(ops))
+    return replace(network, values=values, ops=tuple(ops)), names | copies
 
 
 def _parts(network: Network, name: str) -> list[Part]:
