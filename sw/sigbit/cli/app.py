@@ -2,7 +2,17 @@
 
 import typer
 
-from sigbit.cli import arch, bench, compiling, demo, inspecting, running, synth
+from sigbit.cli import (
+    arch,
+    bench,
+    checking,
+    compiling,
+    demo,
+    inspecting,
+    quantizing,
+    running,
+    synth,
+)
 
 app = typer.Typer(
     name="sigbit",
@@ -13,6 +23,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("demo")(demo.demo)
+app.command("check")(checking.check)
+app.command("quantize")(quantizing.quantize)
 app.command("compile")(compiling.compile_model)
 app.command("inspect")(inspecting.inspect)
 app.command("run")(running.run)

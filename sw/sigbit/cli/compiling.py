@@ -10,7 +10,8 @@ from sigbit.cli.arch import load_arch
 from sigbit.cli.files import target, write_json
 from sigbit.cli.models import load_model
 from sigbit.cli.options import Arch, Json
-from sigbit.cli.output import progress, say, size
+from sigbit.cli.output import progress
+from sigbit.cli.programs import program_facts, say_program
 from sigbit.cli.vectors import make_vectors
 
 
@@ -33,41 +34,35 @@ def compile_model(
         int,
         typer.Option(min=0, max=1000, help="Random test images to keep, with all layers' codes."),
     ] = 0,
+    images: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Images that the accelerator takes in one run.")
+    ] = 1,
     json: Json = None,
 ) -> None:
-    """Compile a quantized model for an accelerator."""
+    """Compile a quantized model for an accelerator.
+
+    Float models are quantized first: sigbit quantize.
+    """
     config = load_arch(arch)
     start = time.perf_counter()
     with progress() as bar:
-        task = bar.add_task("loading the model", total=2)
+        task = bar.add_task("loading the model", total=None)
         from sigbit.compiler import compile_graph
 
         graph = load_model(model)
-        bar.update(task, completed=1, description=f"compiling {graph.name} for {config.name}")
+
+        def tell(name: str, done: int, total: int) -> None:
+            bar.update(
+                task,
+                description=f"compiling {graph.name} for {config.name}: {name}",
+                completed=done,
+                total=total,
+            )
+
         kept = make_vectors(graph, vectors) if vectors else {}
-        program = compile_graph(graph, config, vectors=kept)
+        program = compile_graph(graph, config, images=images, vectors=kept, progress=tell)
     program.save(output)
     seconds = time.perf_counter() - start
-    count = len(program.listing)
-    macs = sum(r.macs for r in program.layers)
-    say(
-        f"wrote {output}: {len(program.layers)} layers, {macs:,} native MACs, {count:,} "
-        f"instructions, {size(program.image.size)} of constants, for {config.name}"
-    )
-    say(f"digest {program.digest}")
-    write_json(
-        json,
-        {
-            "file": str(output),
-            "name": program.name,
-            "digest": program.digest,
-            "arch": config.name,
-            "arch_digest": config.digest,
-            "layers": len(program.layers),
-            "macs": macs,
-            "instructions": count,
-            "image_bytes": program.image.size,
-            "memory_bytes": program.memory_bytes,
-            "seconds": seconds,
-        },
-    )
+    facts = program_facts(program)
+    say_program(output, facts)
+    write_json(json, {"file": str(output), **facts, "seconds": seconds})

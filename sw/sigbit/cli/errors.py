@@ -18,6 +18,8 @@ _FOR_USERS = (
     ("sigbit.frontend", "UnsupportedModel"),
     ("sigbit.quant", "QuantizationError"),
     ("sigbit.ir.integer", "GraphError"),
+    ("sigbit.zoo", "ZooError"),
+    ("sigbit.data", "DataError"),
     ("sigbit_sim.toolchain", "ToolchainError"),
 )
 """Exceptions whose text is written for users, by module: one that is not loaded was not raised."""

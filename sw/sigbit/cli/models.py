@@ -1,4 +1,4 @@
-"""What ``sigbit compile`` accepts as a model: an exported file or a Python object."""
+"""Integer models that users name: an exported file or a Python object."""
 
 import importlib
 import importlib.util
@@ -10,12 +10,18 @@ from typing import TYPE_CHECKING, Any
 from sigbit.cli.errors import UserError, explain
 
 if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
     from sigbit.ir.integer import IntegerGraph
 
+ZOO = "zoo:"
+"""How the names of networks in :mod:`sigbit.zoo` begin."""
+
 QUANTIZE = (
-    "it is a float model: quantize it first. With `from sigbit.quant import QuantSpec, convert, "
-    "prepare`: `prepared = prepare(model, QuantSpec(), example_inputs)`, train `prepared`, "
-    "`integer = convert(prepared)`, then give file.py:integer"
+    "it is a float model: quantize it first, in one step with `sigbit quantize MODEL --calibrate "
+    "DATA --arch PRESET -o NET.sigbit`; or train it for its few bits: `prepared = "
+    "sigbit.quant.prepare(model, QuantSpec(), example_inputs)`, train `prepared`, `integer = "
+    "sigbit.quant.convert(prepared)`, then give file.py:integer"
 )
 
 
@@ -23,31 +29,55 @@ def load_model(name: str) -> "IntegerGraph":
     """The integer graph of ``name``: ``MODEL.pt2`` or ``module.or/path.py:attribute``."""
     if name.endswith(".pt2"):
         return _from_exported(Path(name))
-    where, colon, attribute = name.rpartition(":")
-    if not colon or not where or not attribute:
+    if name.startswith(ZOO) or name.endswith(".onnx"):
+        raise UserError(f"{name}: {QUANTIZE}")
+    value = python_object(name)
+    if value is None:
         raise UserError(
             f"no model {name!r}: give MODEL.pt2, or module:attribute or path/to/file.py:attribute "
             "that is an integer model or a function that returns one"
         )
-    value = _attribute(_module(where), attribute, name)
     return _graph_of(value, name)
 
 
-def _from_exported(path: Path) -> "IntegerGraph":
+def load_exported(path: Path) -> "ExportedProgram":
+    """What torch.export.save wrote to ``path``."""
     import torch
 
-    from sigbit.frontend import graph_from_exported
-    from sigbit.quant import QuantizationError, integer_graph_from_exported  # registers operators
-
+    importlib.import_module("sigbit.quant.operators")  # registers them
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     try:
-        exported = torch.export.load(path)
+        return torch.export.load(path)
     except Exception as error:  # a damaged archive raises whatever its reader trips over
         raise UserError(
-            f"{path} is not a model that torch.export.save wrote ({_first_line(error)}); "
+            f"{path} is not a model that torch.export.save wrote ({first_line(error)}); "
             f"this is torch {torch.__version__}"
         ) from error
+
+
+def python_object(name: str) -> Any:
+    """The object called ``module:attribute`` or ``path/to/file.py:attribute``, or what it returns
+    if it is a function or class; None if ``name`` is of neither form."""
+    from torch import nn
+
+    where, colon, attribute = name.rpartition(":")
+    if not colon or not where or not attribute:
+        return None
+    value = _attribute(_module(where), attribute, name)
+    if callable(value) and (isinstance(value, type) or not isinstance(value, nn.Module)):
+        try:
+            value = value()
+        except Exception as error:
+            raise UserError(f"calling {name} failed: {first_line(error)}") from error
+    return value
+
+
+def _from_exported(path: Path) -> "IntegerGraph":
+    from sigbit.frontend import graph_from_exported
+    from sigbit.quant import QuantizationError, integer_graph_from_exported
+
+    exported = load_exported(path)
     try:
         return integer_graph_from_exported(exported)
     except QuantizationError as error:
@@ -66,9 +96,9 @@ def _module(where: str) -> ModuleType:
                     f"no module {where!r} (looked in {Path.cwd()} and the installed packages); "
                     "for a file write path/to/file.py:attribute"
                 ) from error
-            raise UserError(f"importing {where} failed: {_first_line(error)}") from error
+            raise UserError(f"importing {where} failed: {first_line(error)}") from error
         except Exception as error:
-            raise UserError(f"importing {where} failed: {_first_line(error)}") from error
+            raise UserError(f"importing {where} failed: {first_line(error)}") from error
     path = Path(where)
     if not path.is_file():
         raise UserError(f"{path}: no such file")
@@ -83,7 +113,7 @@ def _module(where: str) -> ModuleType:
     except Exception as error:
         if explain(error):
             raise
-        raise UserError(f"running {path} failed: {_first_line(error)}") from error
+        raise UserError(f"running {path} failed: {first_line(error)}") from error
     return module
 
 
@@ -112,11 +142,6 @@ def _graph_of(value: Any, name: str) -> "IntegerGraph":
         integer_graph_from_exported,
     )
 
-    if callable(value) and (isinstance(value, type) or not isinstance(value, nn.Module)):
-        try:
-            value = value()
-        except Exception as error:
-            raise UserError(f"calling {name} failed: {_first_line(error)}") from error
     if isinstance(value, PreparedModel):
         value = convert(value)
     if isinstance(value, IntegerModel):
@@ -136,6 +161,7 @@ def _graph_of(value: Any, name: str) -> "IntegerGraph":
     )
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """An exception in one line."""
     text = str(error).strip()
     return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__

@@ -181,8 +181,8 @@ def _(xs: list[Tensor], channels: Tensor, shape: Sizes, *unused: object) -> Tens
 
 @torch.library.custom_op("sigbit::dequantize", mutates_args=())
 def dequantize(x: Tensor, scale: float, zero: int, like: Tensor, host: str) -> Tensor:
-    """``scale * (x + zero)`` in the dtype of ``like``; ``host`` is JSON: pairs of a function that is
-    left to the host and where the user wrote it."""
+    """``scale * (x + zero)`` in the dtype of ``like``; ``host`` is JSON: pairs of a function that
+    is left to the host and where the user wrote it."""
     return (x + zero).to(like.dtype) * torch.tensor(scale, dtype=like.dtype)
 
 

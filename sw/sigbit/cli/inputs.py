@@ -1,0 +1,88 @@
+"""From what users have (images, arrays, data sets) to what networks read."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from sigbit.cli.errors import UserError
+
+if TYPE_CHECKING:
+    from sigbit.zoo import Entry
+
+Floats = NDArray[np.float32]
+Prepare = Callable[[Iterable[NDArray[Any]]], Floats]
+"""From samples as they are stored to a batch of inputs."""
+
+IMAGE_FILES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
+"""Suffixes of image files."""
+
+Mean = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NUMBERS", help="Of each channel of images in [0, 1], such as 0.485,0.456,0.406."
+    ),
+]
+Std = Annotated[str | None, typer.Option(metavar="NUMBERS", help="Standard deviations, as --mean.")]
+
+
+def preparation(
+    entry: "Entry | None", shape: Sequence[int], mean: str | None, std: str | None
+) -> Prepare:
+    """How samples become inputs ``[N, *shape]``: as the zoo's ``entry`` does it; else images of
+    bytes are scaled to [0, 1], resized and normalized, and features are taken as they are."""
+    from sigbit.zoo.preprocessing import FeaturePreprocessing, ImagePreprocessing
+
+    features, images = FeaturePreprocessing(tuple(shape)), None
+    if entry is not None and mean is None and std is None:
+        if isinstance(entry.preprocessing, ImagePreprocessing):
+            images = entry.preprocessing
+        else:
+            features = entry.preprocessing
+    elif len(shape) == 3:
+        channels = shape[0]
+        images = ImagePreprocessing(
+            (shape[1], shape[2]),
+            _numbers("--mean", mean, channels, 0.0),
+            _numbers("--std", std, channels, 1.0),
+        )
+    if images is not None and images.resize is None:
+        images = replace(images, resize=max(images.size))
+
+    def prepare(samples: Iterable[NDArray[Any]]) -> Floats:
+        samples = [np.asarray(s) for s in samples]
+        if images is None or samples[0].dtype != np.uint8:
+            return features(np.stack(samples))
+        return images(_with_channels(sample, len(images.mean)) for sample in samples)
+
+    return prepare
+
+
+def _with_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+    """Grey images of three channels, and colour images in grey, where the network wants that."""
+    from PIL import Image
+
+    have = 1 if image.ndim == 2 else image.shape[2]
+    if have == channels or {have, channels} != {1, 3}:
+        return image
+    return np.asarray(Image.fromarray(image.squeeze()).convert("L" if channels == 1 else "RGB"))
+
+
+def _numbers(option: str, text: str | None, count: int, default: float) -> tuple[float, ...]:
+    if text is None:
+        return (default,) * count
+    try:
+        values = tuple(float(v) for v in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) == 1:
+        values *= count
+    if len(values) != count or not np.isfinite(values).all() or (option == "--std" and 0 in values):
+        raise UserError(
+            f"{option} must be {count} numbers with commas between them, or one, "
+            f"{'none of them 0, ' if option == '--std' else ''}not {text!r}"
+        )
+    return values

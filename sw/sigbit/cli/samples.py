@@ -1,0 +1,146 @@
+"""Inputs to calibrate with and to test with: of a data set by name, or in array files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sigbit.cli.arrays import read_arrays
+from sigbit.cli.errors import UserError
+from sigbit.cli.inputs import Prepare, preparation
+from sigbit.cli.networks import FloatNetwork
+
+if TYPE_CHECKING:
+    from sigbit.data import Dataset
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Batches ``[N, *shape]``, one for each input of the network, and classes if there are any;
+    ``origin`` is for people."""
+
+    inputs: tuple[Floats, ...]
+    labels: NDArray[Any] | None
+    origin: str
+
+    def __len__(self) -> int:
+        return len(self.inputs[0])
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How many samples to take, from where, and how images become inputs."""
+
+    calibration: int
+    test: int
+    folder: Path | None
+    mean: str | None
+    std: str | None
+
+
+def load_samples(name: str, network: FloatNetwork, wanted: Wanted) -> tuple[Samples, Samples]:
+    """Samples to calibrate with and others to test with, both chosen by a fixed seed."""
+    if name.endswith((".npy", ".npz")):
+        return _of_arrays(Path(name), network, wanted)
+    return _of_dataset(name, network, wanted)
+
+
+def _of_dataset(name: str, network: FloatNetwork, wanted: Wanted) -> tuple[Samples, Samples]:
+    from sigbit.data import DataError, load, source
+
+    shapes = [node.shape for node in network.graph.inputs]
+    if len(shapes) != 1:
+        raise UserError(
+            f"{network.graph.name} has {len(shapes)} inputs: give an .npz with an array for each "
+            f"of {', '.join(node.name for node in network.graph.inputs)}"
+        )
+    prepare = preparation(network.entry, shapes[0], wanted.mean, wanted.std)
+    splits = source(name).splits
+    tested = load(name, splits[-1] if "test" not in splits else "test", wanted.folder)
+    seen = tested
+    if "train" in splits:
+        try:
+            seen = load(name, "train", wanted.folder)
+        except DataError:  # a folder with a test split alone will do
+            seen = tested
+    if seen is tested:
+        order = np.random.default_rng(0).permutation(len(tested))
+        first = min(wanted.calibration, max(1, len(tested) // 2))
+        chosen = order[:first], order[first:][: wanted.test]
+    else:
+        chosen = _chosen(len(seen), wanted.calibration), _chosen(len(tested), wanted.test)
+    calibration, test = (
+        _samples(data, indices, prepare, shapes[0], name)
+        for data, indices in zip((seen, tested), chosen, strict=True)
+    )
+    return calibration, test
+
+
+def _chosen(count: int, wanted: int) -> NDArray[np.int64]:
+    return np.random.default_rng(0).permutation(count)[:wanted]
+
+
+def _samples(
+    data: "Dataset", indices: NDArray[np.int64], prepare: Prepare, shape: tuple[int, ...], name: str
+) -> Samples:
+    if not len(indices):
+        raise UserError(f"{name} has too few samples to calibrate and to test: {len(data)}")
+    inputs = prepare(data.inputs[int(i)] for i in indices)
+    if inputs.shape[1:] != tuple(shape):
+        raise UserError(
+            f"samples of {name} are {list(inputs.shape[1:])}, the network reads {list(shape)}"
+        )
+    labels = data.labels[indices].astype(np.int64)
+    return Samples((inputs,), labels, f"{len(indices)} of {data.name}, {data.split}")
+
+
+def _of_arrays(path: Path, network: FloatNetwork, wanted: Wanted) -> tuple[Samples, Samples]:
+    arrays = read_arrays(path)
+    nodes = network.graph.inputs
+    if isinstance(arrays, np.ndarray):
+        arrays = {"x": arrays}
+    labels = arrays.pop("y", None)
+    names = [node.name for node in nodes]
+    if len(nodes) == 1 and len(arrays) == 1:
+        arrays = {names[0]: next(iter(arrays.values()))}
+    if set(arrays) != set(names):
+        raise UserError(
+            f"{path} holds the arrays {', '.join(sorted(arrays)) or 'none'}, the network's inputs "
+            f"are {', '.join(names)}; labels are the array y"
+        )
+    batches = [_batch(path, n.name, arrays[n.name], n.shape) for n in nodes]
+    counts = {len(b) for b in batches} | ({len(labels)} if labels is not None else set())
+    if len(counts) > 1:
+        raise UserError(f"the arrays in {path} hold different numbers of samples: {sorted(counts)}")
+    count = len(batches[0])
+    order = np.random.default_rng(0).permutation(count)
+    parts = order[: wanted.calibration], order[wanted.calibration :][: wanted.test]
+    if not len(parts[1]):
+        parts = (parts[0], parts[0][: wanted.test])
+    others = "others" if count > len(parts[0]) else "the same ones"
+    calibration, test = (
+        Samples(
+            tuple(b[part] for b in batches),
+            None if labels is None else labels[part].astype(np.int64),
+            f"{len(part)} of {count} in {path}, {title}",
+        )
+        for part, title in zip(parts, ("chosen by seed 0", others), strict=True)
+    )
+    return calibration, test
+
+
+def _batch(path: Path, name: str, array: NDArray[Any], shape: tuple[int, ...]) -> Floats:
+    if array.dtype.kind not in "fiu":
+        raise UserError(f"{path}: {name} must hold numbers, not {array.dtype}")
+    if array.shape[1:] != tuple(shape) or not len(array):
+        raise UserError(
+            f"{path}: {name} must have shape [N, {', '.join(map(str, shape))}] with N >= 1, not "
+            f"{list(array.shape)}"
+        )
+    if wrong := int((~np.isfinite(array)).sum()):
+        raise UserError(f"{path}: {name} holds NaN or infinity ({wrong} of {array.size} values)")
+    return array.astype(np.float32)
