@@ -9,7 +9,7 @@ from sigbit.cli.arch import load_arch
 from sigbit.cli.errors import CheckFailed
 from sigbit.cli.files import write_json
 from sigbit.cli.networks import Checkpoint, Model, Shapes, load_network
-from sigbit.cli.options import Json, Latency
+from sigbit.cli.options import CLOCK, Json, Latency
 from sigbit.cli.output import progress, say, show_facts, show_table, size
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ HOW = {
 }
 """How the float graph's operations are carried out: by what, and how."""
 UNARY = ("table", "exact: 256 entries, with the layer before it")
-CLOCK = 200e6
-"""Hertz at which frames a second are stated."""
 
 
 def check(
@@ -100,7 +98,9 @@ def describe(graph: "FloatGraph") -> dict[str, Any]:
         )
         row["count"] += 1
         row["macs"] += macs(graph, node)
-    learned = {getattr(n, a, None) for n in graph.nodes for a in ("weight", "bias")} - {None}
+    learned: set[str] = set()
+    for node in graph.nodes:
+        learned.update(n for a in ("weight", "bias") if (n := getattr(node, a, None)) is not None)
     return {
         "name": graph.name,
         "inputs": [{"name": n.name, "shape": list(n.shape)} for n in graph.inputs],
@@ -215,8 +215,8 @@ def _show(document: dict[str, Any]) -> None:
             ],
         )
     host = ", ".join(dict.fromkeys(h["function"] for h in document["host"]))
-    rest = f"; {host} on the host" if host else "; nothing is left to the host"
-    say(f"supported: every operation runs on the accelerator{rest}")
+    rest = f"but {host}, which the host does" if host else "and nothing is left to the host"
+    say(f"supported: everything runs on the accelerator, {rest}")
 
 
 def _shape(tensor: dict[str, Any]) -> str:

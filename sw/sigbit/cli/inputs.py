@@ -2,16 +2,19 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from sigbit.cli.arrays import read_arrays
 from sigbit.cli.errors import UserError
 
 if TYPE_CHECKING:
     from sigbit.zoo import Entry
+    from sigbit_hw.arch.program import Program
 
 Floats = NDArray[np.float32]
 Prepare = Callable[[Iterable[NDArray[Any]]], Floats]
@@ -59,6 +62,51 @@ def preparation(
         return images(_with_channels(sample, len(images.mean)) for sample in samples)
 
     return prepare
+
+
+def read_inputs(
+    program: "Program", paths: Sequence[Path], mean: str | None, std: str | None
+) -> tuple[Any, list[str]]:
+    """What ``Session.run`` takes, from one array file or any number of image files, and the names
+    of the images."""
+    images = [path for path in paths if path.suffix.lower() in IMAGE_FILES]
+    if len(images) < len(paths):
+        if len(paths) > 1:
+            raise UserError(
+                "give one .npy or .npz file, or image files "
+                f"({', '.join(IMAGE_FILES)}), not both or several arrays"
+            )
+        return read_arrays(paths[0]), []
+    entry = _entry(program)
+    if entry is None and mean is None and std is None:
+        raise UserError(
+            f"{program.name} is no network of the zoo, so that nothing says how images become its "
+            "inputs: give --mean and --std, of each channel of pixels in [0, 1], as in its training"
+        )
+    if len(program.inputs) != 1:
+        raise UserError(f"{program.name} has {len(program.inputs)} inputs: give an .npz file")
+    prepare = preparation(entry, program.inputs[0].shape, mean, std)
+    return prepare(_pixels(path) for path in images), [path.name for path in images]
+
+
+def _entry(program: "Program") -> "Entry | None":
+    """The zoo's network that a Program was made of, by its name and input."""
+    from sigbit import zoo
+
+    if program.name not in zoo.names():
+        return None
+    entry = zoo.entry(program.name)
+    return entry if entry.input_shape == tuple(program.inputs[0].shape) else None
+
+
+def _pixels(path: Path) -> NDArray[np.uint8]:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except UnidentifiedImageError as error:
+        raise UserError(f"{path} is not an image that can be read") from error
 
 
 def _with_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:

@@ -7,6 +7,9 @@ import typer
 
 from sigbit.cli.files import target
 
+CLOCK = 200e6
+"""Hertz at which images a second are stated."""
+
 Json = Annotated[
     Path | None,
     typer.Option("--json", metavar="FILE", help="Also write the figures as JSON.", callback=target),

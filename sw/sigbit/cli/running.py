@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from sigbit.cli.arrays import read_arrays
+from sigbit.cli.answers import read_labels, show_answers
 from sigbit.cli.devices import DeviceName, open_device, preparing
 from sigbit.cli.errors import CheckFailed, UserError
 from sigbit.cli.files import target, write_array, write_json
+from sigbit.cli.inputs import Mean, Std, read_inputs
 from sigbit.cli.options import Json, Latency
-from sigbit.cli.output import progress, say, show_facts, show_table, ticking
+from sigbit.cli.output import progress, say, show_facts, ticking
 from sigbit.cli.programs import load_program
 from sigbit.cli.vectors import check_vectors
 
 if TYPE_CHECKING:
     from sigbit.runtime import Mismatch, RunResult
-    from sigbit_hw.arch.program import Program
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -26,11 +26,12 @@ Ints = np.ndarray[Any, np.dtype[np.int64]]
 def run(
     program: Annotated[Path, typer.Argument(metavar="NET.sigbit", help="A compiled Program.")],
     inputs: Annotated[
-        Path,
+        list[Path],
         typer.Argument(
-            metavar="INPUT.npy",
-            help="[C, H, W] or [N, C, H, W]: floats are real values, integers are in units of the "
-            "input's scale. An .npz with an array for each name if there are several inputs.",
+            metavar="INPUT.npy|IMAGE...",
+            help="Image files; or [C, H, W] or [N, C, H, W]: floats are real values, integers are "
+            "in units of the input's scale. An .npz with an array for each name if there are "
+            "several inputs.",
         ),
     ],
     device: Annotated[DeviceName, typer.Option(help="Where it runs.")] = DeviceName.INTERP,
@@ -44,17 +45,28 @@ def run(
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", metavar="OUT.npy", callback=target, help="Write the real outputs."
+            "-o", "--output", metavar="OUT.npy", callback=target, help="Write the results."
         ),
     ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Names of the classes, one a line.")
+    ] = None,
+    mean: Mean = None,
+    std: Std = None,
     latency: Latency = 40,
     json: Json = None,
 ) -> None:
-    """Run a Program on the interpreter or on the RTL."""
-    from sigbit.runtime import stored_inputs
+    """Run a Program on the interpreter or on the RTL.
+
+    Results are those of the float model: what the Program leaves to the host is done here.
+    """
+    from sigbit.runtime import Session, results, stored_inputs
 
     net = load_program(program)
-    stored = stored_inputs(net, read_arrays(inputs))
+    classes = read_labels(labels)
+    given, titles = read_inputs(net, inputs, mean, std)
+    stored = stored_inputs(net, given)
+    count = len(next(iter(stored.values())))
     if output is not None and len(net.outputs) != 1:
         raise UserError(
             f"{program} has {len(net.outputs)} outputs and -o writes one: use --layers DIR"
@@ -62,15 +74,14 @@ def run(
     if layers is not None and layers.exists() and not layers.is_dir():
         raise UserError(f"--layers: {layers} is a file: give a folder")
     start = time.perf_counter()
-    results: dict[DeviceName, RunResult] = {}
+    runs: dict[DeviceName, RunResult] = {}
     found: dict[str, list[Mismatch]] = {}
     for name in list(DeviceName) if check else [device]:
         with progress() as bar:
-            task = bar.add_task(preparing(name), total=len(next(iter(stored.values()))))
+            task = bar.add_task(preparing(name), total=count)
             opened = open_device(name, net.config, latency)
             bar.update(task, description=f"{name}: running {net.name}")
-            results[name] = opened.run(
-                net,
+            runs[name] = Session(net, opened).run_stored(
                 stored,
                 layers=bool(check or layers),
                 on_image=ticking(bar, task),
@@ -79,15 +90,17 @@ def run(
                 bar.update(task, description=f"{name}: test vectors")
                 _note(found, f"test vectors, {name}", *check_vectors(net, opened))
     if check:
-        _compare(found, results)
+        _compare(found, runs)
     seconds = time.perf_counter() - start
-    result = results[device]
-    _show_outputs(net, result)
+    result = runs[device]
+    real = results(net, result.outputs)
+    _show_counters(result)
+    for output_name, values in real.items():
+        show_answers(output_name, values, titles or [str(i) for i in range(count)], classes)
     if layers is not None:
         _write_layers(layers, result.layers)
     if output is not None:
-        port = net.outputs[0]
-        write_array(output, port.dequantize(result.outputs[port.name]))
+        write_array(output, real[net.outputs[0].name])
     write_json(
         json,
         {
@@ -95,14 +108,13 @@ def run(
             "program_digest": net.digest,
             "arch": net.config.name,
             "device": str(device),
-            "images": len(next(iter(stored.values()))),
+            "images": count,
             "cycles": result.cycles,
             "counters": result.counters,
             "checked": {what: [vars(m) for m in bad] for what, bad in found.items()},
             "mismatches": sum(m.count for bad in found.values() for m in bad),
-            "outputs": {
-                p.name: p.dequantize(result.outputs[p.name]).tolist() for p in net.outputs
-            },
+            "host": [vars(step) for step in net.host],
+            "outputs": {name: values.tolist() for name, values in real.items()},
             "seconds": seconds,
         },
     )
@@ -116,21 +128,17 @@ def run(
         )
 
 
-def _note(
-    found: dict[str, list["Mismatch"]], what: str, codes: int, bad: list["Mismatch"]
-) -> None:
+def _note(found: dict[str, list["Mismatch"]], what: str, codes: int, bad: list["Mismatch"]) -> None:
     """Tell and keep what one comparison of ``codes`` codes found."""
     say(f"{what}: {codes:,} codes compared, {sum(m.count for m in bad):,} differ")
     found[what] = bad
 
 
-def _compare(
-    found: dict[str, list["Mismatch"]], results: dict[DeviceName, "RunResult"]
-) -> None:
+def _compare(found: dict[str, list["Mismatch"]], runs: dict[DeviceName, "RunResult"]) -> None:
     """Compare layers and outputs of both devices."""
     from sigbit.runtime import compare
 
-    interp, rtl = results[DeviceName.INTERP], results[DeviceName.RTL]
+    interp, rtl = runs[DeviceName.INTERP], runs[DeviceName.RTL]
     for what, want, got in (
         ("layers, rtl against interp", interp.layers, rtl.layers),
         ("outputs, rtl against interp", interp.outputs, rtl.outputs),
@@ -138,31 +146,12 @@ def _compare(
         _note(found, what, sum(a.size for a in got.values()), compare(want, got))
 
 
-def _show_outputs(net: "Program", result: "RunResult") -> None:
+def _show_counters(result: "RunResult") -> None:
     if result.cycles is not None:
-        facts: list[tuple[str, object]] = [("cycles an image", f"{result.cycles.mean():,.0f}")]
+        facts: list[tuple[str, object]] = [("cycles a run", f"{result.cycles.mean():,.0f}")]
         if result.counters:
             facts += [(k, f"{v:,}") for k, v in result.counters[0].items()]
-        show_facts("Counters of the first image", facts)
-    for port in net.outputs:
-        stored = result.outputs[port.name]
-        flat = port.dequantize(stored).reshape(len(stored), -1)
-        shown = flat[:8]
-        show_table(
-            f"Output {port.name} {list(stored.shape)}",
-            ["image", "largest at", "real values"],
-            [
-                (i, int(row.argmax()), " ".join(f"{v:.4g}" for v in row[:16]) + _more(row, 16))
-                for i, row in enumerate(shown)
-            ],
-            ">>",
-        )
-        if len(flat) > len(shown):
-            say(f"{len(flat) - len(shown)} more images: -o OUT.npy writes all of them")
-
-
-def _more(row: Ints, shown: int) -> str:
-    return f" … {row.size - shown} more" if row.size > shown else ""
+        show_facts("Counters of the first run", facts)
 
 
 def _write_layers(folder: Path, layers: dict[str, Ints]) -> None:

@@ -39,12 +39,12 @@ def make_vectors(graph: "IntegerGraph", images: int) -> dict[str, Codes]:
 def check_vectors(program: "Program", device: "Device") -> tuple[int, list["Mismatch"]]:
     """Codes compared, and the layers in which ``device`` differs from the Program's test vectors;
     0 codes if it has none."""
-    from sigbit.runtime import compare
+    from sigbit.runtime import Session, compare
 
     inputs = _named(program, _INPUT)
     if not inputs:
         return 0, []
-    got = device.run(program, inputs, layers=True).layers
+    got = Session(program, device).run_stored(inputs, layers=True).layers
     return sum(a.size for a in got.values()), compare(_named(program, _LAYER), got)
 
 

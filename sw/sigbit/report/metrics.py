@@ -1,12 +1,16 @@
-"""How busy the array was: from a Program and the cycles in which its instructions ran."""
+"""How busy the array was, and what it waited for: from a Program and the cycles in which its
+instructions ran."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sigbit_hw.arch.addressing import blocks_of_run
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import Instr, Opcode
+from sigbit_hw.arch.isa import Instr, Mode, Opcode
 from sigbit_hw.arch.program import Program
+
+COPIES = "(copies)"
+"""Name of what the array does for no layer: tensors brought into another layout."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,17 @@ class LayerCycles:
         return self.fed / self.cycles if self.cycles else 0.0
 
 
+def exec_layers(program: Program) -> dict[int, str]:
+    """The layer of every ``EXEC`` by instruction index, :data:`COPIES` for those of none."""
+    listed = {info.index: info.layer for info in program.execs}
+    tagged = dict(enumerate(info.name for info in program.layers))
+    return {
+        index: listed.get(index) or tagged.get(instr.tag, COPIES)
+        for index, instr in enumerate(program.listing)
+        if instr.opcode == Opcode.EXEC
+    }
+
+
 def exec_steps(listing: list[Instr], config: ArchConfig) -> dict[int, int]:
     """Cycles that each ``EXEC`` feeds the array, by instruction index: blocks times steps of its
     segments."""
@@ -54,6 +69,80 @@ def exec_steps(listing: list[Instr], config: ArchConfig) -> dict[int, int]:
     return steps
 
 
+@dataclass(frozen=True)
+class LayerTime:
+    """Where the cycles of one layer of a run go; those of all layers follow each other.
+
+    Parameters
+    ----------
+    ideal : float
+        Cycles if every multiplier worked in every one of them.
+    fed : int
+        Cycles in which the array took operands.
+    drain : int
+        Cycles in which it waited for the drain of the block before.
+    wait : int
+        All others: loads, stores, tokens, the pipeline.
+    """
+
+    name: str
+    ideal: float
+    fed: int
+    drain: int
+    wait: int
+
+    @property
+    def cycles(self) -> int:
+        """All cycles."""
+        return self.fed + self.drain + self.wait
+
+    @property
+    def bound(self) -> str:
+        """What most cycles go to: "compute", "drain" or "loads"."""
+        parts = {"compute": self.fed, "drain": self.drain, "loads": self.wait}
+        return max(parts, key=lambda name: parts[name])
+
+
+def layer_times(program: Program, retires: Sequence[int]) -> list[LayerTime]:
+    """Every computed layer and, as :data:`COPIES`, what belongs to none.
+
+    ``retires`` holds the cycle in which each ``EXEC`` retires, by instruction index. The time since
+    the ``EXEC`` before belongs to its layer, so that the sum of all is the last retirement.
+    """
+    config = program.config
+    fed_by = exec_steps(program.listing, config)
+    names, layer_of = [*(info.name for info in program.layers), COPIES], exec_layers(program)
+    fed, drain, spent = (dict.fromkeys(names, 0) for _ in range(3))
+    planes, last = 0, 0
+    for index, instr in enumerate(program.listing):
+        if instr.opcode == Opcode.OUT:
+            planes = instr.n_planes
+        if instr.opcode != Opcode.EXEC:
+            continue
+        name = layer_of[index]
+        blocks = instr.n_ocb * instr.n_rows * blocks_of_run(instr, config)
+        least = blocks * _drain(instr, planes, config) if instr.drain else 0
+        fed[name] += fed_by[index]
+        drain[name] += max(0, least - fed_by[index])
+        spent[name] += int(retires[index]) - last
+        last = int(retires[index])
+    ideal = {info.name: info.macs * program.images / config.macs for info in program.layers}
+    times = []
+    for name in names:
+        waited = max(0, min(drain[name], spent[name] - fed[name]))
+        wait = max(0, spent[name] - fed[name] - waited)
+        if spent[name]:
+            times.append(LayerTime(name, ideal.get(name, 0.0), fed[name], waited, wait))
+    return times
+
+
+def _drain(execute: Instr, planes: int, config: ArchConfig) -> int:
+    """Cycles in which a block of ``execute`` drains."""
+    if execute.mode == Mode.MAX:
+        return config.pixels * planes
+    return config.drain_cycles(planes)
+
+
 def layer_cycles(
     program: Program, execs: Mapping[int, tuple[int, int]]
 ) -> tuple[list[LayerCycles], LayerCycles]:
@@ -64,7 +153,7 @@ def layer_cycles(
     counts the cycles from the first start to the last stop, waiting between layers included.
     """
     fed_by = exec_steps(program.listing, program.config)
-    layer_of = {info.index: info.layer for info in program.execs}
+    layer_of = exec_layers(program)
     fed: dict[str, int] = {}
     cycles: dict[str, int] = {}
     ordered = sorted(execs.items(), key=lambda item: item[1])

@@ -10,6 +10,7 @@ from sigbit.runtime.device import (
     unpack_outputs,
     window_of,
 )
+from sigbit.runtime.host import results
 from sigbit.runtime.layers import LayerCollector
 from sigbit.runtime.session import Session, stored_inputs
 
@@ -23,6 +24,7 @@ __all__ = [
     "Session",
     "check_stored",
     "compare",
+    "results",
     "stored_inputs",
     "unpack_outputs",
     "window_of",

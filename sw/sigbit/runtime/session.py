@@ -71,6 +71,16 @@ class Session:
         """Convert ``inputs`` as :func:`stored_inputs` does and run them, any number of images: the
         last one is repeated until the last run is full."""
         stored = stored_inputs(self.program, inputs)
+        return self.run_stored(stored, layers=layers, on_image=on_image)
+
+    def run_stored(
+        self,
+        stored: Mapping[str, Ints],
+        *,
+        layers: bool = False,
+        on_image: Callable[[int], None] | None = None,
+    ) -> RunResult:
+        """:meth:`run` for stored integers ``[N, C, H, W]`` by port name."""
         count = len(next(iter(stored.values())))
         missing = -count % self.program.images
 

@@ -1,0 +1,72 @@
+"""What a network said, for people: the highest classes, or the values themselves."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sigbit.cli.errors import UserError
+from sigbit.cli.output import say, show_table
+
+SHOWN = 8
+"""Inputs in a table."""
+_VALUES = 16
+_TOP = 5
+
+
+def read_labels(path: Path | None) -> list[str]:
+    """Names of the classes, one a line; WordNet's numbers in front of them are left out."""
+    if path is None:
+        return []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text: give a file with a class a line") from error
+    labels = [re.sub(r"^n\d{8}\s+", "", line).strip() for line in lines if line.strip()]
+    if not labels:
+        raise UserError(f"{path} names no classes: one a line is expected")
+    return labels
+
+
+def show_answers(
+    name: str, values: NDArray[Any], titles: Sequence[str], labels: Sequence[str]
+) -> None:
+    """Print results ``[N, ...]`` of output ``name``: classes where there is one number a class."""
+    flat = values.reshape(len(values), -1)
+    shown = flat[:SHOWN]
+    if 1 < flat.shape[1] == values.shape[1]:
+        show_table(
+            f"Output {name}: {flat.shape[1]} classes, the highest first",
+            ["input", "class", "value", "then"],
+            [(titles[i], *_top(row, labels)) for i, row in enumerate(shown)],
+            "  >",
+        )
+    else:
+        show_table(
+            f"Output {name} {list(values.shape)}",
+            ["input", "values"],
+            [(titles[i], _some(row, labels)) for i, row in enumerate(shown)],
+        )
+    if len(flat) > len(shown):
+        say(f"{len(flat) - len(shown)} more: -o OUT.npy writes all of them")
+
+
+def _top(row: NDArray[Any], labels: Sequence[str]) -> tuple[str, str, str]:
+    order = np.argsort(-row, kind="stable")[:_TOP]
+    rest = ", ".join(f"{_label(i, labels)} {row[i]:.4g}" for i in order[1:])
+    return _label(order[0], labels), f"{row[order[0]]:.4g}", rest
+
+
+def _some(row: NDArray[Any], labels: Sequence[str]) -> str:
+    if row.size == 1 and labels:
+        return _label(row[0], labels)
+    more = f" … {row.size - _VALUES} more" if row.size > _VALUES else ""
+    return " ".join(f"{v:.4g}" for v in row[:_VALUES]) + more
+
+
+def _label(number: Any, labels: Sequence[str]) -> str:
+    index = int(number)
+    return labels[index] if 0 <= index < len(labels) else str(index)
