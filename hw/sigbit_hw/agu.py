@@ -21,7 +21,8 @@ def segment_layout(config: ArchConfig) -> data.StructLayout:
     return data.StructLayout(
         {"shift": 1, "base": slot_bits}
         | {name: widths[name] for name in ("n_ic", "n_kx", "n_ky")}
-        | dict.fromkeys(_DELTAS, slot_bits))
+        | dict.fromkeys(_DELTAS, slot_bits)
+        | {"words": ceil_log2(config.weight_words)})
 
 
 def nest_layout(config: ArchConfig) -> data.StructLayout:
@@ -30,7 +31,8 @@ def nest_layout(config: ArchConfig) -> data.StructLayout:
     names = ("mode", "keep", "drain", "n_seg", "n_ocb", "n_rows", "run", "wrap", "block_step")
     return data.StructLayout(
         {name: widths[name] for name in names}
-        | {"weights": ceil_log2(config.weight_words), "drain_cycles": DRAIN_BITS})
+        | dict.fromkeys(("weights", "block_words"), ceil_log2(config.weight_words))
+        | {"drain_cycles": DRAIN_BITS})
 
 
 def step_layout(config: ArchConfig) -> data.StructLayout:
@@ -155,15 +157,17 @@ class NestWalker(wiring.Component):
         with m.Elif(~open_):
             m.d.sync += [open_.eq(closed_for == 1), closed_for.eq(closed_for - 1)]
 
-        # Weights: one word a step, each block of an output-channel block from the same word on.
-        word, ocb_word = (Signal(nest.weights.shape(), name=name) for name in ("word", "ocb_word"))
+        # Weights: one word a step, every segment from its own one of the output-channel block on.
+        word, ocb_word, next_ocb_word = (Signal(nest.weights.shape(), name=name)
+                                         for name in ("word", "ocb_word", "next_ocb_word"))
+        from_word = Mux(block_last & run_last & row_last, next_ocb_word, ocb_word)
 
         with m.If(self.feeding):
             m.d.sync += [
                 seg_first.eq(seg_last),
                 block_first.eq(block_last),
                 ic.eq(Mux(ic_last, 1, ic + 1)),
-                word.eq(Mux(block_last & ~(run_last & row_last), ocb_word, word + 1)),
+                word.eq(Mux(seg_last, from_word + found.words, word + 1)),
                 arrival.kx.eq(ic_last),
                 arrival.ky.eq(ic_last & kx_last),
             ]
@@ -181,7 +185,10 @@ class NestWalker(wiring.Component):
                 with m.If(run_last):
                     m.d.sync += row.eq(Mux(row_last, 1, row + 1))
                     with m.If(row_last):
-                        m.d.sync += [ocb.eq(ocb + 1), ocb_word.eq(word + 1)]
+                        m.d.sync += [
+                            ocb.eq(ocb + 1), ocb_word.eq(next_ocb_word),
+                            next_ocb_word.eq(next_ocb_word + nest.block_words),
+                        ]
                         with m.If(ocb_last):
                             m.d.sync += self.busy.eq(0)
         with m.If(start | (self.feeding & seg_last)):
@@ -202,7 +209,8 @@ class NestWalker(wiring.Component):
                 seg_first.eq(1), block_first.eq(1), fresh.eq(1),
                 left.eq(self.i.p.run), row.eq(1), ocb.eq(1),
                 room.eq(self.i.p.wrap), refill.eq(self.i.p.wrap - self.i.p.block_step),
-                word.eq(self.i.p.weights), ocb_word.eq(self.i.p.weights),
+                word.eq(self.i.p.weights + found.words), ocb_word.eq(self.i.p.weights),
+                next_ocb_word.eq(self.i.p.weights + self.i.p.block_words),
             ]
 
         step = self.step

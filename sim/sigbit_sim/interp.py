@@ -264,8 +264,8 @@ class _Machine:
         operands = Operands(self.acts, self.written[LoadKind.ACTS] if self.strict else None)
         start = self._start(nest)
         if instr.mode == Mode.MAC:
-            words: Ints = instr.weights + np.arange(instr.n_ocb * nest.steps)
-            words = self._known(LoadKind.WEIGHTS, words).reshape(instr.n_ocb, nest.steps)
+            words = addressing.weight_words(instr, nest.segments)
+            words = self._known(LoadKind.WEIGHTS, words.ravel()).reshape(words.shape)
             acc = accumulate(nest, operands, self.weights[words], start)
         else:
             acc = maximum(nest, operands, start)

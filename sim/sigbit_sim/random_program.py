@@ -313,7 +313,7 @@ class _Builder:
                 segment = random_segment(rng, c, shape, index, reads_at, half, words)
                 words -= segment.n_ky * segment.n_kx * segment.n_ic
                 segments.append(segment)
-        steps = sum(s.n_ky * s.n_kx * s.n_ic for s in segments)
+        segments, steps = _with_words(segments, rng)
         segments = self._within_range(segments, keep) if mode == Mode.MAC else segments
         reads = {"ACTS": np.concatenate([valid_reads(s, shape, c) for s in segments])}
         shape = shape.replace(n_seg=len(segments))
@@ -323,7 +323,7 @@ class _Builder:
             codes = rng.integers(0, 1 << c.weight_format.bits, (count, c.oc_lanes, c.ic_lanes))
             self._load(LoadKind.WEIGHTS, first, count, images.pack_weights(codes, c))
             reads["WEIGHTS"] = first + np.arange(count)
-            shape = shape.replace(weights=first)
+            shape = shape.replace(weights=first, block_words=steps)
         out = random_out(rng, c, shape, sizes, writes_at, half)
         writes: dict[str, Ints] = {}
         if drain:
@@ -386,3 +386,17 @@ class _Builder:
         self.infos.append(ExecInfo(len(self.code), name, 0, 0, 0, execute.n_rows, execute.run))
         self.layers.append(LayerInfo(name, Mode(execute.mode).name.lower(), shape, out.n_planes,
                                      1.0, 0, 0))
+
+
+def _with_words(segments: list[Instr], rng: np.random.Generator) -> tuple[list[Instr], int]:
+    """``segments`` with their weight words, one's own or those of one before, and the words of an
+    output-channel block."""
+    placed: list[Instr] = []
+    end = 0
+    for segment in segments:
+        steps = segment.n_ky * segment.n_kx * segment.n_ic
+        shared = end >= steps and rng.random() < 0.3
+        words = int(rng.integers(0, end - steps + 1)) if shared else end
+        end = max(end, words + steps)
+        placed.append(segment.replace(words=words))
+    return placed, end

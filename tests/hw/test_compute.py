@@ -59,10 +59,11 @@ class Programs:
                 Opcode.EXEC, mode=mode, keep=int(k > 0), drain=int(k == count - 1),
                 sync=int(rng.random() < 0.3), n_seg=int(rng.integers(1, 4)), n_ocb=sizes.n_ocb,
                 n_rows=sizes.n_rows, run=sizes.run, wrap=sizes.wrap,
-                weights=int(rng.integers(0, 16)), signal=int(rng.choice([0, 1, 4, 5])),
+                weights=int(rng.integers(0, 16)), block_words=int(rng.integers(0, 24)),
+                signal=int(rng.choice([0, 1, 4, 5])),
                 **addressing.column_steps(sizes.wrap, c))
             setup = [random_segment(rng, c, execute, index, 0, self.half, 12)
-                     for index in range(execute.n_seg)]
+                     .replace(words=int(rng.integers(0, 16))) for index in range(execute.n_seg)]
             if k == 0:
                 setup.append(random_out(rng, c, execute, sizes, self.half, self.half // 2))
             rng.shuffle(setup)

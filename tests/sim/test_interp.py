@@ -69,17 +69,15 @@ class ScalarMachine:
         result: dict[tuple[int, int], dict[int, int]] = {}
         blocks = addressing.blocks_of_run(e, c)
         lanes = c.oc_lanes if e.mode == Mode.MAC else c.ic_lanes
-        word = e.weights
         for ocb in range(e.n_ocb):
-            first_word = word
             for row, block in np.ndindex(e.n_rows, blocks):
-                word = first_word
                 if not e.keep:
                     self.acc = {}
                 for segment, slots in zip(segments, reads, strict=True):
                     if segment.shift and e.mode == Mode.MAC:
                         self.acc = {k: int(wrap(v << c.term_radix_bits, c.acc_bits))
                                     for k, v in self.acc.items()}
+                    word = e.weights + ocb * e.block_words + segment.words
                     for step in slots[ocb, row, block]:
                         for lane, slot in enumerate(step.tolist()):
                             if block * c.pixels + lane < e.run:

@@ -5,6 +5,8 @@ The interpreter, the compiler's hazard check and the testbenches use these funct
 walks the same sequences one block a time.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -77,6 +79,13 @@ def read_slots(segment: Instr, execute: Instr, config: ArchConfig) -> Ints:
     bases = block_bases(segment, execute, config)[:, :, :, None, None]
     lanes = lane_offsets(segment, execute, config)[:, None]
     return bases + tap_offsets(segment)[:, None] + lanes
+
+
+def weight_words(execute: Instr, segments: Sequence[Instr]) -> Ints:
+    """Weight words that the steps of a multiplying ``execute`` read: shape ``[n_ocb, steps]``."""
+    steps = [s.words + np.arange(s.n_ky * s.n_kx * s.n_ic) for s in segments]
+    first = execute.weights + np.arange(execute.n_ocb)[:, None] * execute.block_words
+    return first + np.concatenate(steps)
 
 
 def pixel_offsets(out: Instr, execute: Instr) -> Ints:

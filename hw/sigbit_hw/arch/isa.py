@@ -196,6 +196,12 @@ LAYOUTS = MappingProxyType(
                 "d_ocb",
                 "slots from the last block's base of an output-channel block to the next's first",
             ),
+            Field(
+                "words",
+                16,
+                "weight word of the first step, from the output-channel block's first one on; one "
+                "word a step",
+            ),
         ),
         Opcode.OUT: (
             Field("base", SLOT_BITS, "slot of the first output pixel, first channel slot, plane 0"),
@@ -256,8 +262,13 @@ LAYOUTS = MappingProxyType(
             Field(
                 "weights",
                 16,
-                "first weight word; one word a step, the same words again for every block of an "
-                "output-channel block",
+                "first weight word of the first output-channel block; the same words again for "
+                "every block of its pixels",
+            ),
+            Field(
+                "block_words",
+                16,
+                "weight words from an output-channel block's first to the next's",
             ),
         ),
         Opcode.STORE: (

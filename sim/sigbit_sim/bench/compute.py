@@ -67,8 +67,7 @@ def results(program: list[Instr], contents: Contents, config: ArchConfig) -> np.
 def _accumulate(execute, segments, acts, contents, config, kept):
     """Results ``[ocb, row, block, pixel, lane]``: accumulators, or order keys."""
     start = 0
-    steps = sum(s.n_ic * s.n_kx * s.n_ky for s in (segments[i] for i in range(execute.n_seg)))
-    words = (execute.weights + np.arange(execute.n_ocb * steps)).reshape(execute.n_ocb, steps)
+    words = addressing.weight_words(execute, [segments[i] for i in range(execute.n_seg)])
     total = kept if execute.keep else None
     for i in range(execute.n_seg):
         segment = segments[i]

@@ -161,8 +161,9 @@ class _Walker:
         segments = [self._segments[i] for i in range(execute.n_seg)]
         reads: dict[Memory, Entries] = {Memory.ACTS: self._windows(execute, segments)}
         if execute.mode == Mode.MAC:
-            steps = sum(s.n_ic * s.n_kx * s.n_ky for s in segments)
-            reads |= self._range(Memory.WEIGHTS, execute.weights, steps * execute.n_ocb)
+            words = addressing.weight_words(execute, segments)
+            first, last = int(words.min()), int(words.max())
+            reads |= self._range(Memory.WEIGHTS, first, last + 1 - first)
         return reads
 
     def _drain(self, execute: Instr) -> tuple[dict[Memory, Entries], dict[Memory, Entries]]:

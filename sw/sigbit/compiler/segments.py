@@ -1,7 +1,7 @@
 """How an operation becomes segments of the reduction: term pairs, column phases, Horner's order."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from sigbit.compiler.layout import Layout
@@ -33,7 +33,7 @@ class Segment:
 
     @property
     def steps(self) -> int:
-        """Steps, hence weight words of an output-channel block."""
+        """Steps of an output-channel block, each with its weight word."""
         return self.rows * self.columns * self.slots
 
 
@@ -71,6 +71,20 @@ def fits_loops(segments: tuple[Segment, ...]) -> bool:
         s.slots <= LIMITS["n_ic"] and s.columns <= LIMITS["n_kx"] and s.rows <= LIMITS["n_ky"]
         for s in segments
     )
+
+
+def word_places(segments: Iterable[Segment]) -> tuple[tuple[int, ...], int]:
+    """First weight word of every segment, and the words of an output block: segments that differ
+    only in the digit of the value have the same words."""
+    places: dict[Segment, int] = {}
+    firsts, end = [], 0
+    for segment in segments:
+        weights = replace(segment, plane=0, shift=False)
+        if weights not in places:
+            places[weights] = end
+            end += segment.steps
+        firsts.append(places[weights])
+    return tuple(firsts), end
 
 
 def cut(segments: tuple[Segment, ...], words: int, count: int) -> list[tuple[Segment, ...]]:

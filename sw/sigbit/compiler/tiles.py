@@ -19,7 +19,7 @@ from sigbit.compiler.errors import CompileError
 from sigbit.compiler.groups import Blocks, regular_blocks
 from sigbit.compiler.memory import Placed
 from sigbit.compiler.network import Op, Region
-from sigbit.compiler.segments import Segment, cut, fits_loops, reduction
+from sigbit.compiler.segments import Segment, cut, fits_loops, reduction, word_places
 from sigbit.compiler.walk import Walk, single_blocks, walks_of
 from sigbit.compiler.weights import WeightWords
 from sigbit_hw.arch import images
@@ -181,7 +181,7 @@ class _Tiler:
         for blocks in regular_blocks(self.op, c):
             whole = reduction(self.op, self.layouts, blocks.counts)
             if self._at_once(whole, walks):
-                for part in self._chunks(blocks, sum(s.steps for s in whole)):
+                for part in self._chunks(blocks, word_places(whole)[1]):
                     yield [self._product(walk, part, whole) for walk in walks]
             else:
                 parts = cut(whole, max(1, c.weight_words // CHUNKS), c.segments)
@@ -192,19 +192,20 @@ class _Tiler:
         """Whether the reduction of an output block is one EXEC: it must fit, and leave room for the
         next one's weights unless loading them over and over costs more than waiting for them."""
         c = self.config
-        steps = sum(s.steps for s in segments)
-        if steps > c.weight_words or len(segments) > c.segments or not fits_loops(segments):
+        steps, words = sum(s.steps for s in segments), word_places(segments)[1]
+        if words > c.weight_words or len(segments) > c.segments or not fits_loops(segments):
             return False
         pixel_blocks = sum(walk.n_rows * walk.blocks(c) for walk in walks)
-        load = cost.load_cycles(steps * c.weight_word_bytes, c)
+        load = cost.load_cycles(words * c.weight_word_bytes, c)
         compute = max(steps, cost.drain_cycles(self.op, self.network, c))
         waiting = load + pixel_blocks * compute
-        return steps <= c.weight_words // 2 or waiting <= pixel_blocks * max(load, compute)
+        return words <= c.weight_words // 2 or waiting <= pixel_blocks * max(load, compute)
 
-    def _chunks(self, blocks: Blocks, steps: int) -> Iterator[Blocks]:
-        """``blocks`` in parts of nearly equal size whose constants leave room for the next ones."""
+    def _chunks(self, blocks: Blocks, words: int) -> Iterator[Blocks]:
+        """``blocks`` of ``words`` weight words each, in parts of nearly equal size whose constants
+        leave room for the next ones."""
         c = self.config
-        weights = c.weight_words // CHUNKS // steps
+        weights = c.weight_words // CHUNKS // words
         params = c.param_groups // 2 // c.groups_per_block
         most = max(1, min(weights, params, MAX_BLOCKS))
         ends = np.linspace(0, blocks.count, -(-blocks.count // most) + 1).round().astype(int)
@@ -233,11 +234,13 @@ class _Tiler:
         slots = min(blocks.count * c.slots_per_block, -(-op.channels // c.ic_lanes) - slot)
         planes = self.result.planes
         seg = []
+        firsts, words = word_places(segments)
         for i, s in enumerate(segments):
             layout = self.layouts[op.operands[s.operand].value]
             channel = op.operands[s.operand].channel // c.ic_lanes + blocks.slots[s.operand]
             follow = blocks.steps[s.operand] * layout.slot_step
-            seg.append(self._segment(i, s, walk, channel, follow))
+            instr = self._segment(i, s, walk, channel, follow)
+            seg.append(instr.replace(words=firsts[i]))
         return Tile(
             op=self.index,
             parts=segments,
@@ -245,7 +248,9 @@ class _Tiler:
             walk=walk,
             segments=tuple(seg),
             out=self._out(walk, 0, slot, slots, planes) if drain else None,
-            execute=self._execute(walk, blocks, len(seg), Mode.MAC, keep=keep, drain=drain),
+            execute=self._execute(walk, blocks, len(seg), Mode.MAC, keep=keep, drain=drain).replace(
+                block_words=words
+            ),
             weights=self.constants.weights.image(op, segments, blocks),
             params=self.constants.params(op, blocks) if drain else _NONE,
             tables=self.constants.tables(op, planes) if drain else _NONE,

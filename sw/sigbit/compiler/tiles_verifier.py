@@ -134,8 +134,9 @@ class _Verifier:
         """Every segment begins at its element and steps right."""
         op, e = self.op, t.execute
         mac = op.kind == "conv"
-        steps = sum(s.n_ic * s.n_kx * s.n_ky for s in t.segments)
-        size = steps * e.n_ocb * self.config.weight_word_bytes if mac else 0
+        ends = [s.words + s.n_ic * s.n_kx * s.n_ky for s in t.segments]
+        size = e.block_words * e.n_ocb * self.config.weight_word_bytes
+        require(not mac or max(ends) == e.block_words, f"{op.name}: weights do not fit the steps")
         counts = e.n_ocb == t.blocks.count and e.n_seg == len(t.segments) == len(t.parts)
         require(counts and t.weights.size == size, f"{op.name}: weights do not fit the steps")
         fields = addressing.column_steps(e.wrap, self.config)
@@ -259,14 +260,14 @@ class _Verifier:
         for t in group:
             words = values[images.unpack_weights(t.weights, c)]
             words = words.reshape(blocks.count, -1, c.oc_lanes, c.ic_lanes).swapaxes(0, 1)
-            at = 0
-            for p in t.parts:
-                part = words[at : at + p.steps].reshape(p.rows, p.columns, p.slots, *shape)
+            for p, s in zip(t.parts, t.segments, strict=True):
+                part = words[s.words : s.words + p.steps].reshape(
+                    p.rows, p.columns, p.slots, *shape
+                )
                 rows, columns, slots = _ranges(p)
                 sums[p.operand][p.plane, rows, columns, slots] += part << (
                     c.term_radix_bits * p.term
                 )
-                at += p.steps
         for i, operand in enumerate(op.operands):
             found = sums[i].transpose(0, 4, 5, 3, 6, 1, 2)  # plane, block, lane, slot, lane, ky, kx
             right = all(

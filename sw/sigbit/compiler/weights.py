@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from sigbit.compiler.groups import Blocks
 from sigbit.compiler.network import Op, Operand
-from sigbit.compiler.segments import Segment
+from sigbit.compiler.segments import Segment, word_places
 from sigbit_hw.arch import images
 from sigbit_hw.arch.config import ArchConfig
 
@@ -28,7 +28,7 @@ class WeightWords:
         self._tables: dict[int, tuple[int, Codes]] = {}
 
     def image(self, op: Op, segments: tuple[Segment, ...], blocks: Blocks) -> Codes:
-        """Bytes of the words of ``segments`` for all ``blocks``."""
+        """Bytes of the words of ``segments`` for all ``blocks``, placed by ``word_places``."""
         # Owners stay alive here, so that their ids stay theirs.
         self._owners |= {id(o.weights): o.weights for o in op.operands}
         parts = tuple(
@@ -57,21 +57,20 @@ class WeightWords:
 
     def _build(self, op: Op, segments: tuple[Segment, ...], blocks: Blocks) -> Codes:
         c = self._config
-        steps = sum(s.steps for s in segments)
-        words = np.empty((blocks.count, steps, c.oc_lanes, c.ic_lanes), np.uint8)
+        firsts, count = word_places(segments)
+        words = np.empty((blocks.count, count, c.oc_lanes, c.ic_lanes), np.uint8)
+        distinct = dict(zip(firsts, segments, strict=True))
         used = sorted({s.operand for s in segments})
         for index in range(blocks.count):
             part = blocks.part(index, 1)
             values = {i: self._values(op, op.operands[i], part, i) for i in used}
-            at = 0
-            for s in segments:
+            for at, s in distinct.items():
                 low, codes = self._code_table(op.operands[s.operand].terms)
                 rows, columns, slots = _taps(s)
                 taps = values[s.operand][rows, columns, slots] - low
                 words[index, at : at + s.steps] = codes[s.term][taps].reshape(
                     s.steps, c.oc_lanes, c.ic_lanes
                 )
-                at += s.steps
         return images.pack_weights(words.reshape(-1, c.oc_lanes, c.ic_lanes), c)
 
     def _values(self, op: Op, operand: Operand, block: Blocks, index: int) -> NDArray[np.int64]:
