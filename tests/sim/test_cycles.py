@@ -54,6 +54,8 @@ def test_random_programs(which: str, latency: int, rng: np.random.Generator) -> 
 def test_random_networks(which: str, rng: np.random.Generator) -> None:
     config: ArchConfig = replace(CONFIGS[which], act_slots=8192)
     device = RtlDevice(config)
+    compared = 0
     for _ in range(3):
         _, program = random_network(rng, config, 4)
-        assert check(device, program, rng, 40) > 10
+        compared += check(device, program, rng, 40)
+    assert compared > 30
