@@ -3,6 +3,7 @@
 import operator
 from collections.abc import Mapping
 from dataclasses import replace
+from types import FunctionType, MappingProxyType
 from typing import Any
 
 import torch
@@ -15,7 +16,14 @@ from sigbit.frontend.report import UnsupportedModel, UnsupportedNode
 from sigbit.frontend.source import origin
 from sigbit.frontend.translation import Builder, Translation
 from sigbit.frontend.values import Computed, OnHost, Refusal, Steps, Value
-from sigbit.ir.floating import FloatGraph, HostOp, Node, Placeholder, parameter_names
+from sigbit.ir.floating import (
+    FloatGraph,
+    HostOp,
+    Node,
+    Placeholder,
+    QuantAnnotation,
+    parameter_names,
+)
 from sigbit.ir.integer import GraphError
 
 
@@ -30,12 +38,22 @@ class Importer:
         Name and value of the placeholders that are no network inputs, by their node's name.
     name : str
         The model's.
+    translators : Mapping
+        By the operation's name.
+    quantizers : Mapping
+        Those whose values constants are, by their node's name.
     """
 
     def __init__(
-        self, graph: FxGraph, constants: Mapping[str, tuple[str, Tensor]], name: str
+        self,
+        graph: FxGraph,
+        constants: Mapping[str, tuple[str, Tensor]],
+        name: str,
+        translators: Mapping[str, torch_ops.Translator] = torch_ops.TRANSLATORS,
+        quantizers: Mapping[str, QuantAnnotation] = MappingProxyType({}),
     ) -> None:
         self._graph, self._constants, self._name = graph, constants, name
+        self._translators, self._quantizers = translators, quantizers
         self._build = Builder()
         self._values: dict[FxNode, Value] = {}
         self._names: dict[FxNode, str] = {}
@@ -53,23 +71,32 @@ class Importer:
             raise UnsupportedModel(self._name, tuple(self._rows.values()))
         nodes = _needed(self._build.nodes, outputs)
         used = {p for n in nodes for p in parameter_names(n)}
+        needed = {n.name for n in nodes}
         try:
             return FloatGraph(
                 self._name,
                 nodes,
                 {k: v for k, v in self._build.parameters.items() if k in used},
                 outputs,
-                self._build.quantizers,
+                {k: q for k, q in self._build.quantizers.items() if k in needed},
                 host,
+                self._of_parameters(used),
             )
         except GraphError as error:
             row = UnsupportedNode(self._name, "graph", "", str(error), "please report this model")
             raise UnsupportedModel(self._name, (row,)) from error
 
+    def _of_parameters(self, used: set[str]) -> dict[str, QuantAnnotation]:
+        """The quantizers of the parameters that are constants as they were given."""
+        given = {id(self._constants[n][1]): q for n, q in self._quantizers.items()}
+        values = self._build.parameters
+        return {k: given[id(values[k])] for k in used if id(values[k]) in given}
+
     def _refuse(self, node: FxNode, refusal: Refusal) -> None:
         at = refusal.node or node
         where = origin(at)
-        row = UnsupportedNode(at.name, where.op, where.location, refusal.reason, refusal.remedy)
+        name = where.name if "origin" in at.meta else at.name
+        row = UnsupportedNode(name, where.op, where.location, refusal.reason, refusal.remedy)
         self._rows.setdefault(where if where.location else at, row)
         self._values[node] = self._stand_in(node, node.meta.get("val"))
 
@@ -118,12 +145,13 @@ class Importer:
             if index >= len(several):
                 raise Refusal("a second result of an operation", "use the first result only")
             return several[index]
-        if all(isinstance(o, Tensor) for o in operands):
+        own = isinstance(node.target, FunctionType)
+        if all(isinstance(o, Tensor) for o in operands) and not own:
             return self._constant(node)
         name, where = torch_ops.op_name(node.target), origin(node)
         if name in torch_ops.MOVES:
             return movement.moved(node, self._values, self._build)
-        translator = torch_ops.TRANSLATORS.get(name)
+        translator = self._translators.get(name)
         if translator is None:
             raise Refusal(*torch_ops.unknown(str(node.target)))
         return translator(

@@ -206,22 +206,19 @@ def max_pool(t: Translation) -> Value:
     kernel = pair(t.argument("kernel_size"))
     stride = pair(t.argument("stride") or kernel)
     padding = _border(t, t.shape_of(tensor), kernel, stride)
-    stride = _pool_stride(t, tensor, kernel, stride, padding)
-    pool = t.add(
-        floating.MaxPool2d(
-            **t.base(tensor),
-            kernel=kernel,
-            stride=stride,
-            padding=_fit(t, tensor, kernel, stride, padding),
-        )
-    )
+    pool = fitted_max_pool(t, tensor, kernel, stride, padding)
     return pool if isinstance(t.node.meta["val"], Tensor) else (pool,)
 
 
-def _pool_stride(
+def fitted_max_pool(
     t: Translation, tensor: str, kernel: tuple[int, int], stride: tuple[int, int], padding: Padding
-) -> tuple[int, int]:
-    return check_window(kernel, stride, t.shape[1:])
+) -> Computed:
+    """Maximum over the windows that the result's shape has room for."""
+    stride = check_window(kernel, stride, t.shape[1:])
+    padding = _fit(t, tensor, kernel, stride, padding)
+    return t.add(
+        floating.MaxPool2d(**t.base(tensor), kernel=kernel, stride=stride, padding=padding)
+    )
 
 
 def _fit(
@@ -255,7 +252,7 @@ def avg_pool(t: Translation) -> Value:
             "ceil_mode with windows beyond the border divides by different numbers",
             "use ceil_mode=False, or divisor_override",
         )
-    stride = _pool_stride(t, tensor, kernel, stride, padding)
+    stride = check_window(kernel, stride, t.shape[1:])
     padding = _fit(t, tensor, kernel, stride, padding)
     shape = t.shape
     tensor, padding = _unpadded(t, tensor, padding)

@@ -1,6 +1,7 @@
 """The translator of every ATen operation that is supported."""
 
 from collections.abc import Callable, Mapping
+from types import FunctionType
 from typing import Any
 
 from sigbit.frontend import torch_elementwise as elementwise
@@ -130,7 +131,9 @@ _REMEDIES = {
 
 
 def op_name(target: Any) -> str:
-    """``conv2d`` of ``aten.conv2d.default``."""
+    """``conv2d`` of ``aten.conv2d.default``; a function's name."""
+    if isinstance(target, FunctionType):
+        return target.__name__
     return str(target).removeprefix("aten.").split(".")[0]
 
 

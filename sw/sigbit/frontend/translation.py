@@ -12,7 +12,7 @@ from torch.fx import Node as FxNode
 from sigbit.frontend.moves import Bordered, Chosen, Flattened, Move, Repeated, Step, Strided, moves
 from sigbit.frontend.values import Computed, Refusal, Value
 from sigbit.ir import floating
-from sigbit.ir.floating import Node, QuantAnnotation
+from sigbit.ir.floating import Node, Quantizer
 
 N = TypeVar("N", bound=Node)
 
@@ -23,7 +23,7 @@ class Builder:
 
     nodes: dict[str, Node] = field(default_factory=dict)
     parameters: dict[str, Tensor] = field(default_factory=dict)
-    quantizers: dict[str, QuantAnnotation] = field(default_factory=dict)
+    quantizers: dict[str, Quantizer] = field(default_factory=dict)
     _moved: dict[int, tuple[Computed, str]] = field(default_factory=dict)
 
     def unique(self, name: str) -> str:

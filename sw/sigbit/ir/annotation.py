@@ -52,13 +52,63 @@ class QuantAnnotation:
     def __call__(self, x: Tensor) -> Tensor:
         """The quantized values of ``x`` ``[batch, channels, ...]``."""
         shape = (1, -1, *[1] * (x.dim() - 2))
-        scale, zero = (t.to(x.dtype).view(shape) for t in (self.scale, self.zero_point))
+        return self.apply(x, *(p.view(shape) for p in self.parameters(x.dtype)))
+
+    def parameters(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Scale and zero point."""
+        return self.scale.to(dtype), self.zero_point.to(dtype)
+
+    def apply(self, x: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
+        """The quantized values of ``x``, with which ``scale`` and ``zero`` broadcast."""
         if self.signed and self.bits == 1:
             return torch.where(x >= 0, scale, -scale)
         rounded = _ROUND[self.rounding]
         q = rounded(x / scale + zero) if self.shift_first else rounded(x / scale) + zero
         q = q.clamp(*self.range)
         return (q - zero) * scale
+
+
+@dataclass(frozen=True)
+class FloatAnnotation:
+    """``scale`` times the small floating-point number nearest to ``x / scale``: ``mantissa`` bits
+    after the leading one, the least exponent ``1 - bias`` (numbers below are subnormal), saturating
+    at ``max_value`` and at the largest number of ``exponent`` bits (none of them special).
+    """
+
+    scale: Tensor
+    exponent: float
+    mantissa: float
+    bias: float
+    max_value: float
+    rounding: Rounding = "ROUND"
+
+    @property
+    def largest(self) -> float:
+        """The largest number, in units of the scale."""
+        reach = (2 - 2**-self.mantissa) * 2 ** (2**self.exponent - 1 - self.bias)
+        return float(min(reach, self.max_value))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The quantized values of ``x`` ``[batch, channels, ...]``."""
+        shape = (1, -1, *[1] * (x.dim() - 2))
+        return self.apply(x, *(p.view(shape) for p in self.parameters(x.dtype)))
+
+    def parameters(self, dtype: torch.dtype) -> tuple[Tensor]:
+        """The scale."""
+        return (self.scale.to(dtype),)
+
+    def apply(self, x: Tensor, scale: Tensor) -> Tensor:
+        """The quantized values of ``x``, with which ``scale`` broadcasts."""
+        v = x / scale
+        exponent = torch.frexp(v).exponent - 1
+        exponent = exponent.clamp(min=1 - self.bias).to(v.dtype)
+        step = torch.exp2(exponent - self.mantissa)
+        q = _ROUND[self.rounding](v / step) * step
+        return q.clamp(-self.largest, self.largest) * scale
+
+
+Quantizer = QuantAnnotation | FloatAnnotation
+"""What a quantized model does to a tensor."""
 
 
 @dataclass(frozen=True)

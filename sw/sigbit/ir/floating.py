@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from sigbit.ir.annotation import HostOp, QuantAnnotation
+from sigbit.ir.annotation import FloatAnnotation, HostOp, QuantAnnotation, Quantizer
 from sigbit.ir.evaluation import UNARY, apply, pad
 from sigbit.ir.integer import GraphError
 from sigbit.ir.nodes import (
@@ -48,6 +48,7 @@ __all__ = [
     "Conv2d",
     "ConvTranspose2d",
     "Flatten",
+    "FloatAnnotation",
     "FloatGraph",
     "HostOp",
     "Linear",
@@ -58,6 +59,7 @@ __all__ = [
     "Padding",
     "Placeholder",
     "QuantAnnotation",
+    "Quantizer",
     "Relu",
     "Select",
     "Unary",
@@ -74,14 +76,17 @@ class FloatGraph:
 
     ``quantizers``: by tensor, the quantizer that a quantized model applies to it; its readers see
     the quantized value. ``host``: what is left to the host after the network, in this order.
+    ``parameter_quantizers``: by parameter, the quantizer whose values it has; scale and zero point
+    broadcast with it.
     """
 
     name: str
     nodes: tuple[Node, ...]
     parameters: Mapping[str, Tensor]
     outputs: tuple[str, ...]
-    quantizers: Mapping[str, QuantAnnotation] = field(default_factory=dict)
+    quantizers: Mapping[str, Quantizer] = field(default_factory=dict)
     host: tuple[HostOp, ...] = ()
+    parameter_quantizers: Mapping[str, QuantAnnotation] = field(default_factory=dict)
     _by_name: dict[str, Node] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -164,6 +169,9 @@ def verify(graph: FloatGraph) -> None:
     for name in graph.quantizers:
         if name not in seen:
             raise GraphError(f"quantizer of {name!r}, which is not a node")
+    for name in graph.parameter_quantizers:
+        if name not in graph.parameters:
+            raise GraphError(f"quantizer of {name!r}, which is not a parameter")
     for op in graph.host:
         if not 0 <= op.output < len(graph.outputs):
             raise GraphError(f"host {op.function} of output {op.output}, which does not exist")
