@@ -55,9 +55,18 @@ def program() -> Program:
     """A legal Program of one layer for ``nano``: it passes its input through a 1x1 convolution."""
     config = PRESETS["nano"]
     instructions = [
-        isa.Instr(isa.Opcode.SEG, index=0, base=0, n_ic=2, d_ic=16, d_wrap=8),
+        isa.Instr(isa.Opcode.SEG, index=0, base=0, n_ic=2, d_ic=16, d_block=2),
         isa.Instr(isa.Opcode.OUT, base=64, d_slot=1),
-        isa.Instr(isa.Opcode.EXEC, drain=1, n_seg=1, n_rows=2, run=7, wrap=4),
+        isa.Instr(
+            isa.Opcode.EXEC,
+            drain=1,
+            n_seg=1,
+            n_rows=2,
+            run=8,
+            wrap=4,
+            block_step=2,
+            group_step=1,
+        ),
         isa.Instr(isa.Opcode.HALT),
     ]
     port = {"planes": 1, "phases": 1, "scale": 0.5, "zero": 0, "low": -7, "high": 7}
@@ -73,7 +82,7 @@ def program() -> Program:
         inputs=(Port("x", (4, 4, 4), 512, **port),),
         outputs=(Port("y", (4, 4, 4), 2048, **port),),
         layers=(LayerInfo("conv", "conv", (4, 4, 4), 1, 0.5, 0, 256),),
-        execs=(ExecInfo(2, "conv", 0, 0),),
+        execs=(ExecInfo(2, "conv", 0, 0, 0, 4, 4),),
     )
 
 

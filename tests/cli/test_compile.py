@@ -93,7 +93,10 @@ def test_float_models_are_told_how_to_quantize(refused, models, tmp_path):
     for name in ("float.pt2", "my_nets.py:plain"):
         error = refused("compile", name, "-o", "net.sigbit")
         assert "it is a float model: quantize it first" in error
+        assert "sigbit quantize MODEL --calibrate DATA --arch PRESET -o NET.sigbit" in error
         assert "prepare(model, QuantSpec(), example_inputs)" in error
+    assert "quantize it first" in refused("compile", "zoo:digits", "-o", "net.sigbit")
+    assert "quantize it first" in refused("compile", "net.onnx", "-o", "net.sigbit")
     assert not (tmp_path / "net.sigbit").exists()
 
 

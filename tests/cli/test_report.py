@@ -8,7 +8,13 @@ import pytest
 
 from sigbit.report import charts, sections
 from sigbit.report.components import Card, Column, table
-from sigbit.report.metrics import LayerCycles, exec_steps, layer_cycles
+from sigbit.report.metrics import (
+    COPIES,
+    LayerCycles,
+    exec_steps,
+    layer_cycles,
+    layer_times,
+)
 from sigbit.report.page import Verdict, render
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import PRESETS
@@ -106,7 +112,7 @@ def test_failure_is_visible():
 
 
 def test_exec_steps(program):
-    # 2 row runs of 7 pixels: 4 blocks of 2 pixels each, 2 steps a block
+    # 2 row runs of 8 pixels: 4 blocks of 2 pixels each, 2 steps a block
     assert exec_steps(program.listing, program.config) == {2: 2 * 4 * 2}
 
 
@@ -127,11 +133,38 @@ def test_overlapping_execs_are_counted_once(program):
         program,
         instructions=isa.pack([seg, out, execute, out, execute, halt]),
         layers=(*program.layers, LayerInfo("next", "conv", (4, 4, 4), 1, 0.5, 0, 512)),
-        execs=(*program.execs, ExecInfo(4, "next", 0, 0)),
+        execs=(*program.execs, ExecInfo(4, "next", 0, 0, 0, 4, 4)),
     )
     rows, total = layer_cycles(two, {2: (0, 30), 4: (20, 50)})
     assert [(r.name, r.cycles, r.fed) for r in rows] == [("conv", 20, 16), ("next", 30, 16)]
     assert (total.cycles, total.fed, total.ideal) == (50, 32, 8 + 16)
+
+
+def test_layer_times(program):
+    # 8 blocks of 2 steps that drain in 2 cycles each; all else is waiting
+    retires = [-1, -1, 100, -1]
+    (row,) = layer_times(program, retires)
+    assert (row.name, row.fed, row.drain, row.wait, row.bound) == ("conv", 16, 0, 84, "loads")
+    (row,) = layer_times(program, [-1, -1, 17, -1])
+    assert (row.cycles, row.bound) == (17, "compute")
+
+
+def test_waiting_for_the_drain(program):
+    from dataclasses import replace
+
+    seg, out, execute, halt = program.listing
+    three = isa.pack([seg.replace(n_ic=1), out.replace(n_planes=3), execute, halt])
+    (row,) = layer_times(replace(program, instructions=three), [-1, -1, 50, -1])
+    assert (row.fed, row.drain, row.wait, row.bound) == (8, 40, 2, "drain")
+
+
+def test_copies_belong_to_no_layer(program):
+    from dataclasses import replace
+
+    seg, out, execute, halt = program.listing
+    copied = isa.pack([seg, out, execute, out, execute.replace(tag=1), halt])
+    rows = layer_times(replace(program, instructions=copied), [-1, -1, 30, -1, 50, -1])
+    assert [(r.name, r.cycles) for r in rows] == [("conv", 30), (COPIES, 20)]
 
 
 def test_layers_without_cycles():

@@ -1,0 +1,147 @@
+"""``sigbit check``: what is supported, by what it is carried out, and every refusal at once."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+SOURCE = """
+import torch
+from torch import nn
+
+class Soft(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 6, 3, bias=False), nn.BatchNorm2d(6), nn.SiLU())
+        self.depth = nn.Conv2d(6, 6, 3, groups=6)
+        self.head = nn.Linear(6, 5)
+
+    def forward(self, x):
+        y = self.depth(self.body(x)).mean((2, 3))
+        return self.head(y * y).softmax(1)
+
+class Odd(nn.Module):
+    def forward(self, x):
+        return torch.cumsum(x, 1) + torch.erf(x)
+
+class Two(nn.Module):
+    def forward(self, a, b):
+        return torch.relu(a + b)
+
+number = 7
+
+def broken():
+    raise RuntimeError("no weights here")
+"""
+
+
+@pytest.fixture
+def nets(tmp_path, monkeypatch):
+    """A Python file with networks, in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "soft_nets.py"
+    path.write_text(SOURCE)
+    return path
+
+
+def test_report(sigbit, nets, tmp_path):
+    answer = sigbit("check", "soft_nets.py:Soft", "--input", "3x8x8", "--json", "c.json")
+    assert answer.code == 0, answer
+    assert "softmax" in answer.out
+    document = json.loads((tmp_path / "c.json").read_text())
+    assert document["supported"] is True
+    assert document["unsupported"] == []
+    assert document["inputs"] == [{"name": "x", "shape": [3, 8, 8]}]
+    by = {o["operation"]: (o["count"], o["by"]) for o in document["operations"]}
+    assert by["Conv2d 3x3"] == (1, "array")
+    assert by["Conv2d 3x3, depthwise"] == (1, "array")
+    assert by["silu"] == (1, "table")
+    assert by["Multiply"] == (1, "array, table")
+    (host,) = document["host"]
+    assert host["function"] == "softmax"
+    assert "soft_nets.py" in host["location"]
+    want = 36 * 6 * 27 + 16 * 6 * 9 + 5 * 6
+    assert document["macs"] == want == sum(o["macs"] for o in document["operations"])
+    assert document["parameters"] == 6 * 27 + 12 + 6 * 9 + 6 + 30 + 5
+
+
+def test_all_refusals_at_once(sigbit, nets, tmp_path):
+    answer = sigbit("check", "soft_nets.py:Odd", "--input", "2x4x4", "--json", "c.json")
+    assert answer.code == 1
+    assert answer.err == "failed: soft_nets.py:Odd: 2 operations are not supported\n"
+    document = json.loads((tmp_path / "c.json").read_text())
+    assert document["supported"] is False
+    assert [r["op"] for r in document["unsupported"]] == [
+        "aten.cumsum.default",
+        "aten.erf.default",
+    ]
+    assert all(r["reason"] and r["remedy"] for r in document["unsupported"])
+    assert all("soft_nets.py" in r["location"] for r in document["unsupported"])
+    for word in ("cumsum", "erf", "soft_nets.py"):
+        assert word in answer.out
+
+
+def test_exported(sigbit, tmp_path):
+    path = tmp_path / "net.pt2"
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()).eval()
+    torch.export.save(torch.export.export(model, (torch.rand(1, 1, 6, 6),)), path)
+    answer = sigbit("check", path)
+    assert answer.code == 0, answer
+    assert "Network net" in answer.out
+
+
+def test_zoo_on_an_accelerator(sigbit, tmp_path):
+    answer = sigbit("check", "zoo:digits", "--arch", "nano", "--json", tmp_path / "c.json")
+    assert answer.code == 0, answer
+    document = json.loads((tmp_path / "c.json").read_text())
+    fitted = document["accelerator"]
+    assert fitted["arch"] == "nano"
+    assert 0 < fitted["utilization"] < 1
+    assert f"{fitted['cycles']:,} cycles a frame" in answer.out
+
+
+def test_what_does_not_fit_an_accelerator(sigbit, nets):
+    text = "wide = nn.Sequential(nn.Conv2d(4096, 1, 3))\n"
+    nets.write_text(SOURCE + text)
+    answer = sigbit("check", "soft_nets.py:wide", "--input", "4096x64x64", "--arch", "nano")
+    assert answer.code == 1, answer
+    assert "Not supported" in answer.out
+
+
+def test_several_inputs(sigbit, nets):
+    answer = sigbit("check", "soft_nets.py:Two", "--input", "2x4x4", "--input", "2,4,4")
+    assert answer.code == 0, answer
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nonsense"], "give zoo:NAME, MODEL.pt2, MODEL.onnx"),
+        (["digits"], "write zoo:digits"),
+        (["zoo:nonsense"], "there is no network 'nonsense'"),
+        (["zoo:digits", "--input", "1x8x8"], "leave out --input"),
+        (["zoo:digits", "--checkpoint", "absent.pt"], "absent.pt"),
+        (["absent.pt2"], "absent.pt2: no such file"),
+        (["absent.onnx"], "absent.onnx"),
+        (["net.pt2", "--input", "1x8x8"], "holds its inputs and weights itself"),
+        (["soft_nets.py:Soft"], "give --input SHAPE"),
+        (["soft_nets.py:Soft", "--input", "4x8x8"], "does not take inputs of 4x8x8"),
+        (["soft_nets.py:Soft", "--input", "3xAx8"], "--input must be one to three"),
+        (["soft_nets.py:number"], "must be an nn.Module or an exported program"),
+        (["soft_nets.py:broken"], "failed: RuntimeError: no weights here"),
+        (["soft_nets.py:absent"], "there is no 'absent'"),
+        (["zoo:digits", "--arch", "nonsense"], "no accelerator 'nonsense'"),
+    ],
+)
+def test_mistakes(refused, nets, arguments, message):
+    assert message in refused("check", *arguments)
+
+
+def test_integer_models_are_sent_to_compile(refused, nets):
+    text = (
+        "from sigbit.quant import QuantSpec, prepare\n"
+        "done = prepare(nn.Conv2d(1, 1, 1), QuantSpec(), torch.rand(2, 1, 4, 4))\n"
+    )
+    nets.write_text(SOURCE + text)
+    assert "`sigbit compile soft_nets.py:done" in refused("check", "soft_nets.py:done")
