@@ -1,0 +1,168 @@
+"""``sigbit quantize``: a float network becomes a Program, deterministic, with clear refusals."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from sigbit.cli.models import load_model
+from sigbit_hw.arch.program import Program
+from sigbit_sim.interp import Interp
+
+SOURCE = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.a = nn.Conv2d(2, 4, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(4)
+        self.b = nn.Conv2d(4, 4, 3)
+        self.c = nn.Linear(4, 3)
+
+    def forward(self, x):
+        y = torch.relu(self.b(torch.relu(self.norm(self.a(x)))))
+        return self.c(y.mean((2, 3))).softmax(1)
+
+class Sine(nn.Module):
+    def forward(self, x):
+        return torch.sin(x)
+"""
+NET = ("quantizable.py:Net", "--input", "2x6x6", "--arch", "nano")
+
+
+@pytest.fixture
+def nets(tmp_path, monkeypatch):
+    """A network and inputs for it, in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "quantizable.py").write_text(SOURCE)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((24, 2, 6, 6)).astype(np.float32)
+    np.save("x.npy", x)
+    np.savez("labelled.npz", x=x, y=rng.integers(0, 3, 24))
+    return tmp_path
+
+
+def _quantize(sigbit, output, *arguments, net=NET, data="x.npy"):
+    options = ("--calibrate", data, "--images", "16", "--json", "q.json", "-o", output)
+    return sigbit("quantize", *net, *options, *arguments)
+
+
+def test_program(sigbit, nets):
+    answer = _quantize(sigbit, "net.sigbit")
+    assert answer.code == 0, answer
+    program = Program.load("net.sigbit")
+    document = json.loads((nets / "q.json").read_text())
+    assert document["program"]["digest"] == program.digest
+    assert document["images"] == 8
+    assert 0 <= document["agreement"] <= 1
+    assert document["accuracy_float"] is None
+    assert [(s.function, s.output) for s in program.host] == [("softmax", program.outputs[0].name)]
+    assert "on the host: softmax of c" in answer.out
+    rows = {r["layer"]: r for r in document["layers"]}
+    assert [(r["weight_terms"], r["act_planes"]) for r in rows.values()][:3] == [
+        (None, 3),
+        (2, 1),
+        (1, 1),
+    ]
+    assert all(r["snr_db"] > 5 for r in rows.values())
+
+
+def test_the_same_twice_and_by_way_of_pt2(sigbit, nets):
+    assert _quantize(sigbit, "a.sigbit", "--equalize").code == 0
+    assert _quantize(sigbit, "b.sigbit", "--equalize").code == 0
+    assert (nets / "a.sigbit").read_bytes() == (nets / "b.sigbit").read_bytes()
+    assert _quantize(sigbit, "c.pt2", "--equalize").code == 0
+    assert sigbit("compile", "c.pt2", "--arch", "nano", "-o", "c.sigbit").code == 0
+    assert Program.load("c.sigbit").digest == Program.load("a.sigbit").digest
+    assert _quantize(sigbit, "d.sigbit", "--no-bias-correction").code == 0
+    assert Program.load("d.sigbit").digest != Program.load("a.sigbit").digest
+
+
+def test_integer_model_is_what_runs(sigbit, nets):
+    assert _quantize(sigbit, "net.pt2").code == 0
+    assert _quantize(sigbit, "net.sigbit").code == 0
+    graph, program = load_model("net.pt2"), Program.load("net.sigbit")
+    stored = program.inputs[0].quantize(np.load("x.npy")[:2])
+    want = graph.evaluate({program.inputs[0].name: torch.from_numpy(stored)})
+    got = Interp(program.config).run(program, stored, layers=True).layers
+    assert got
+    assert all((want[name].numpy() == value).all() for name, value in got.items())
+    assert [h.function for h in graph.host] == ["softmax"]
+
+
+def test_bits(sigbit, nets):
+    assert _quantize(sigbit, "net.pt2", "--weights", "esb8", "--acts", "esb8").code == 0
+    eight = json.loads((nets / "q.json").read_text())
+    assert {r["weight_terms"] for r in eight["layers"]} == {None, 2}
+    assert {r["act_planes"] for r in eight["layers"]} == {3}
+    assert _quantize(sigbit, "net.pt2", "--first-last", "4", "--bits", "relu_2=8/7").code == 0
+    mixed = {r["layer"]: r for r in json.loads((nets / "q.json").read_text())["layers"]}
+    assert mixed["relu"]["weight_terms"] == mixed["c"]["weight_terms"] == 1
+    assert (mixed["relu_2"]["weight_terms"], mixed["relu_2"]["act_planes"]) == (2, 2)
+    assert eight["layers"][1]["snr_db"] > mixed["relu"]["snr_db"]
+
+
+def test_labels_and_the_zoo(sigbit, nets):
+    assert _quantize(sigbit, "net.pt2", data="labelled.npz").code == 0
+    assert 0 <= json.loads((nets / "q.json").read_text())["accuracy_quantized"] <= 1
+    answer = _quantize(sigbit, "net.sigbit", "--test", "12", net=("zoo:digits",), data="digits")
+    assert answer.code == 0, answer
+    document = json.loads((nets / "q.json").read_text())
+    assert document["test"].startswith("12 of Digits")
+    assert document["test"].endswith("test")
+    assert document["calibration"].endswith("train")
+    assert document["accuracy_float"] is not None
+
+
+def test_unsupported(sigbit, nets):
+    answer = _quantize(sigbit, "net.sigbit", net=("quantizable.py:Sine", "--input", "2x6x6"))
+    assert answer.code == 2
+    assert "1 unsupported node; nothing was written" in answer.err
+    assert "aten.sin" in answer.err
+    assert not (nets / "net.sigbit").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--weights", "esb5"], "--weights: nano has esb4 or esb8, not 'esb5'"),
+        (["--acts", "int8"], "--acts: nano has esb4 or esb7 or esb8, not 'int8'"),
+        (["--first-last", "5"], "--first-last must be one of 4 or 8 on nano, not 5"),
+        (["--bits", "a"], "--bits must be LAYER=WEIGHTS/ACTS"),
+        (["--bits", "a=3/4"], "--bits a=3/4: nano has weights of 4 or 8"),
+        (["--bits", "absent=8/8"], "bits names 'absent'"),
+        (["--calibrate", "absent.npy"], "No such file"),
+        (["--calibrate", "nonsense"], "there is no data set 'nonsense'"),
+        (["--calibrate", "empty.npy"], "with N >= 1"),
+        (["--calibrate", "nan.npy"], "holds NaN or infinity (72 of 1728 values)"),
+        (["--calibrate", "small.npy"], "must have shape [N, 2, 6, 6]"),
+        (["--calibrate", "words.npy"], "must hold numbers"),
+        (["--calibrate", "zero.npy"], "0 on the whole calibration batch"),
+        (["--calibrate", "uneven.npz"], "different numbers of samples"),
+        (["--calibrate", "digits"], "an image must be [height, width, 2]"),
+        (["-o", "net.txt"], "-o must end in .sigbit"),
+        (["-o", "absent/net.sigbit"], "there is no folder absent"),
+        (["--arch", "nonsense"], "no accelerator 'nonsense'"),
+        (["--checkpoint", "absent.pt"], "absent.pt"),
+    ],
+)
+def test_mistakes(refused, nets, arguments, message):
+    x = np.load("x.npy")
+    wrong = x.copy()
+    wrong[3] = np.nan
+    for name, array in {
+        "empty": x[:0],
+        "nan": wrong,
+        "small": x[:, :, :4],
+        "words": np.full(x.shape, "a"),
+        "zero": 0 * x,
+    }.items():
+        np.save(f"{name}.npy", array)
+    np.savez("uneven.npz", x=x, y=np.zeros(3, np.int64))
+    error = refused("quantize", *NET, "--calibrate", "x.npy", "-o", "net.sigbit", *arguments)
+    assert message in error
+    assert not list(nets.glob("net.*"))
