@@ -28,13 +28,13 @@ class Placed:
     bases: dict[str, int]
 
 
-RESTS = (1 << 30, 16, 8, 4, 2, 1)
-"""Operations for which memory rests between two values, the best first."""
+RESTS = (1 << 30, 16, 8, 4, 2, 1, 0)
+"""Operations for which memory rests before the LOAD engine writes into it, the best first."""
 
 
 def place(laid: Laid, config: ArchConfig) -> Placed:
-    """First fit with the longest rest that the activation memory allows; without any, in the order
-    of definition or else the largest first; :class:`CompileError` if even that is too much."""
+    """First fit in the order of definition, every value with the longest rest that there is room
+    for; else the largest first; :class:`CompileError` if even that is too much."""
     bases = plan(laid, config)
     if bases is not None:
         return Placed(laid.network, laid.layouts, bases)
@@ -44,7 +44,7 @@ def place(laid: Laid, config: ArchConfig) -> Placed:
     alive = [n for n, (born, last) in network.life.items() if born <= worst <= last]
     sizes = ", ".join(f"{n} ({layouts[n].size})" for n in alive)
     where = network.ops[worst].where if worst < len(network.ops) else network.name
-    needed = min(_end(b, laid) for b in (_first_fit(o, laid) for o in _orders(laid)))
+    needed = min(_end(_first_fit(order, laid, 1 << 62), laid) for order in _orders(laid))
     raise CompileError(
         f"{where}: the activation memory of {config.name} has {config.act_slots} slots, but "
         f"{needed} are needed; alive in this layer: {sizes}. Use an accelerator with act_slots >= "
@@ -57,8 +57,8 @@ def plan(laid: Laid, config: ArchConfig) -> dict[str, int] | None:
     by_time, by_size = _orders(laid)
     if max(live_slots(laid)) > config.act_slots:
         return None
-    for order, rest in (*((by_time, rest) for rest in RESTS), (by_time, 0), (by_size, 0)):
-        bases = _first_fit(order, laid, rest)
+    for order, rests in ((by_time, RESTS), (by_time, (0,)), (by_size, (0,))):
+        bases = _first_fit(order, laid, config.act_slots, rests)
         if _end(bases, laid) <= config.act_slots:
             return bases
     return None
@@ -108,20 +108,36 @@ def _end(bases: dict[str, int], laid: Laid) -> int:
     return max((base + laid.layouts[name].size for name, base in bases.items()), default=0)
 
 
-def _first_fit(order: Sequence[str], laid: Laid, rest: int = 0) -> dict[str, int]:
-    """Lowest first slots that keep clear of everything placed before and alive at the same time, or
-    less than ``rest`` operations apart."""
+def _first_fit(
+    order: Sequence[str], laid: Laid, room: int, rests: Sequence[int] = (0,)
+) -> dict[str, int]:
+    """Lowest first slots that keep clear of everything placed before and alive at the same time.
+
+    A value that the LOAD engine writes, or whose halo it fills, also keeps clear of what was last
+    used less than a number of operations before: the first of ``rests`` with which it ends within
+    ``room``.
+    """
     life = np.array([laid.network.life[n] for n in order], np.int64).reshape(-1, 2)
-    sizes = [laid.layouts[n].size for n in order]
     starts, ends = np.zeros((2, len(order)), np.int64)
-    for index, (born, last) in enumerate(life.tolist()):
-        near = (life[:index, 0] <= last + rest) & (born <= life[:index, 1] + rest)
-        taken = np.flatnonzero(near)
-        taken = taken[np.argsort(starts[taken], kind="stable")]
-        base = 0
-        for start, end in zip(starts[taken].tolist(), ends[taken].tolist(), strict=True):
-            if base + sizes[index] <= start:
+    for index, name in enumerate(order):
+        value, size = laid.network.values[name], laid.layouts[name].size
+        born, last = life[index].tolist()
+        loaded = value.load is not None or value.halo is not None
+        for rest in rests if loaded else rests[-1:]:
+            near = (life[:index, 0] <= last) & (born <= life[:index, 1] + rest)
+            base = _lowest(starts[:index][near], ends[:index][near], size)
+            if base + size <= room:
                 break
-            base = max(base, end)
-        starts[index], ends[index] = base, base + sizes[index]
+        starts[index], ends[index] = base, base + size
     return dict(zip(order, starts.tolist(), strict=True))
+
+
+def _lowest(starts: Ints, ends: Ints, size: int) -> int:
+    """Lowest slot from which on ``size`` slots are free of the taken ranges."""
+    order = np.argsort(starts, kind="stable")
+    base = 0
+    for start, end in zip(starts[order].tolist(), ends[order].tolist(), strict=True):
+        if base + size <= start:
+            break
+        base = max(base, end)
+    return base
