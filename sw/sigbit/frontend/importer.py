@@ -175,7 +175,7 @@ class Importer:
     def _outputs(self) -> tuple[tuple[str, ...], tuple[HostOp, ...]]:
         names: list[str] = []
         host: list[HostOp] = []
-        for position, result in enumerate(self._graph.output_node().args[0]):
+        for position, result in enumerate(_results(self._graph)):
             value = self._values.get(result) if isinstance(result, FxNode) else None
             if isinstance(value, OnHost):
                 host += (replace(op, output=position) for op in value.functions)
@@ -196,6 +196,12 @@ class Importer:
             except Refusal as refusal:
                 self._refuse(result, refusal)
         return tuple(names), tuple(host)
+
+
+def _results(graph: FxGraph) -> tuple[Any, ...]:
+    """What a graph returns."""
+    results: Any = graph.output_node().args[0]
+    return tuple(results)
 
 
 def _needed(nodes: dict[str, Node], outputs: tuple[str, ...]) -> tuple[Node, ...]:

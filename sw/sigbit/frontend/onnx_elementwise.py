@@ -26,9 +26,9 @@ def multiply(c: Call) -> Result:
             if (function := _GATES.get(y.target)) is not None and y.args[0] is x:
                 return c.emit(function, x)
             inner = y.args[0] if y.target is aten.tanh.default else None
-            softplus = isinstance(inner, FxNode) and inner.target is aten.softplus.default
-            if softplus and inner.args[0] is x:
-                return c.emit(aten.mish.default, x)
+            match inner:
+                case FxNode(target=aten.softplus.default, args=(source, *_)) if source is x:
+                    return c.emit(aten.mish.default, x)
         return c.emit(aten.mul.Tensor, a, b)
     return c.emit(aten.mul.Tensor, c.operand(0), c.operand(1))
 

@@ -52,25 +52,13 @@ def transposed(c: Call) -> Result:
     else:
         pads = c.get("pads", (0, 0, 0, 0))
         begin, end = list(pads[:2]), list(pads[2:])
+    c.need(min(*begin, *end) >= 0, f"pads {(*begin, *end)}", "use pads >= 0")
     extra = [m + b - e for m, b, e in zip(more, begin, end, strict=True)]
-    c.need(
-        min(begin) >= 0
-        and all(e < max(s, d) for e, s, d in zip(extra, stride, dilation, strict=True)),
-        f"pads {(*begin, *end)} with output_padding {more} enlarge the result",
-        "use pads >= 0 and output_padding below the stride",
-    )
-    y = c.emit(
-        aten.conv_transpose2d.input,
-        x,
-        weight,
-        c.optional(2),
-        stride,
-        begin,
-        [max(e, 0) for e in extra],
-        int(c.get("group", 1)),
-        dilation,
-    )
-    return y if min(extra) >= 0 else _bordered(c, y, (0, 0, min(extra[0], 0), min(extra[1], 0)))
+    direct = all(0 <= e < max(s, d) for e, s, d in zip(extra, stride, dilation, strict=True))
+    sides, rest = (begin, extra) if direct else ([0, 0], list(more))
+    operands = (x, weight, c.optional(2), stride, sides, rest, int(c.get("group", 1)), dilation)
+    y = c.emit(aten.conv_transpose2d.input, *operands)
+    return y if direct else _bordered(c, y, (-begin[0], -begin[1], -end[0], -end[1]))
 
 
 def gemm(c: Call) -> Result:

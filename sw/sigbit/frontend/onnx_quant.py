@@ -64,7 +64,7 @@ def _rounding(c: Call, default: str) -> Rounding:
     mode = str(c.get("rounding_mode", default)).upper()
     for known in ("ROUND", "CEIL", "FLOOR", "ROUND_TO_ZERO"):
         if mode == known:
-            return known  # type: ignore[return-value]
+            return known
     raise Refusal(f"rounding mode {mode!r}", "use ROUND, CEIL, FLOOR or ROUND_TO_ZERO")
 
 

@@ -68,8 +68,8 @@ def _layer(
 
 def _start(c: Call, index: int, shape: tuple[int, ...], batch_first: bool) -> FxNode:
     """An initial state as torch has it."""
-    state = np.zeros(shape, np.asarray(c.array(1)).dtype)
+    state: Array = np.zeros(shape, c.array(1).dtype)
     if c.has(index):
-        given = np.asarray(c.array(index))
-        state = state + (given.swapaxes(0, 1) if batch_first else given)
+        given = c.array(index)
+        state = np.broadcast_to(given.swapaxes(0, 1) if batch_first else given, shape)
     return c.trace.constant(Constant(f"{c.origin.name}.state{index}", state))

@@ -183,7 +183,7 @@ class Call:
             raise Refusal(
                 f"operand {self.node.input[index]!r} has {array.size} values", "use one number"
             )
-        return float(array.reshape(-1)[0])  # type: ignore[arg-type]
+        return float(array.reshape(-1)[0])
 
     def view(self, index: int = 0) -> View:
         """Operand ``index``, which must be a computed tensor."""
