@@ -91,6 +91,31 @@ def test_exported(sigbit, tmp_path):
     assert "Network net" in answer.out
 
 
+def test_onnx(sigbit, tmp_path):
+    from onnx import TensorProto, helper, save
+
+    def tensor(name, *shape):
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+    nodes = [
+        helper.make_node("Relu", ["x"], ["y"]),
+        helper.make_node("Softmax", ["y"], ["z"], axis=1),
+    ]
+    sides = [tensor("x", "N", 4, "H", 8)], [tensor("z", "N", 4, "H", 8)]
+    path = tmp_path / "net.onnx"
+    save(helper.make_model(helper.make_graph(nodes, "net", *sides)), path)
+    answer = sigbit("check", path)
+    assert answer.code == 1
+    assert "dimension 2 ('H') is dynamic" in answer.out
+    answer = sigbit("check", path, "--input", "x=4x8x8", "--json", tmp_path / "c.json")
+    assert answer.code == 0, answer
+    document = json.loads((tmp_path / "c.json").read_text())
+    assert document["inputs"] == [{"name": "x", "shape": [4, 8, 8]}]
+    assert [h["function"] for h in document["host"]] == ["softmax"]
+    path.write_text("nonsense")
+    assert "it is not an ONNX model" in sigbit("check", path).out
+
+
 def test_zoo_on_an_accelerator(sigbit, tmp_path):
     answer = sigbit("check", "zoo:digits", "--arch", "nano", "--json", tmp_path / "c.json")
     assert answer.code == 0, answer
@@ -124,7 +149,8 @@ def test_several_inputs(sigbit, nets):
         (["zoo:digits", "--checkpoint", "absent.pt"], "absent.pt"),
         (["absent.pt2"], "absent.pt2: no such file"),
         (["absent.onnx"], "absent.onnx"),
-        (["net.pt2", "--input", "1x8x8"], "holds its inputs and weights itself"),
+        (["net.pt2", "--input", "1x8x8"], "holds its inputs itself"),
+        (["net.pt2", "--checkpoint", "a.pt"], "holds its weights itself"),
         (["soft_nets.py:Soft"], "give --input SHAPE"),
         (["soft_nets.py:Soft", "--input", "4x8x8"], "does not take inputs of 4x8x8"),
         (["soft_nets.py:Soft", "--input", "3xAx8"], "--input must be one to three"),

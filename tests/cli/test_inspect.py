@@ -22,6 +22,66 @@ def test_inspect(sigbit, program, program_file, tmp_path):
     assert {(0, 128), (1024, 1088), (512, 544), (2048, 2080), (2048, 4096), (0, 4096)} == spans
 
 
+def test_cycles_add_up(sigbit, program, program_file, tmp_path):
+    from sigbit_sim.cycles import predict
+
+    answer = sigbit("inspect", program_file, "--latency", "7", "--json", tmp_path / "i.json")
+    assert answer.code == 0
+    document = json.loads((tmp_path / "i.json").read_text())
+    predicted = predict(program, latency=7)
+    assert document["cycles"] == predicted.cycles
+    (row,) = document["times"]
+    assert row["cycles"] == row["fed"] + row["drain"] + row["wait"] == predicted.retires[2]
+    assert f"{predicted.cycles:,} cycles a run" in answer.out
+    answer = sigbit("inspect", program_file, "--no-cycles", "--json", tmp_path / "i.json")
+    assert "cycles" not in json.loads((tmp_path / "i.json").read_text())
+
+
+def test_traffic_by_kind(program):
+    """A load and a store of each region."""
+    from dataclasses import replace
+
+    from sigbit.cli.traffic import spilled, traffic
+    from sigbit_hw.arch import isa
+
+    def move(opcode, address, **fields):
+        return isa.Instr(opcode, address=address, beats=2, n0=1, n1=1, n2=1, **fields)
+
+    load, store = isa.Opcode.LOAD, isa.Opcode.STORE
+    code = [
+        move(load, 1024, kind=isa.LoadKind.WEIGHTS),
+        move(load, 1024, kind=isa.LoadKind.PARAMS),
+        move(load, 1024, kind=isa.LoadKind.TABLE),
+        move(load, 512, kind=isa.LoadKind.ACTS, tag=1),
+        move(store, 2048),
+        move(load, 2048, kind=isa.LoadKind.ACTS),
+        move(store, 3072),
+        *program.listing,
+    ]
+    port = replace(program.outputs[0], offset=3072)
+    spilling = replace(program, instructions=isa.pack(code), outputs=(port,))
+    assert spilled(spilling) == (2048, 3072)
+    found = traffic(spilling)
+    beats = 2 * program.config.bus_bytes
+    assert found.bytes == {
+        "instructions": 32 * len(code),
+        **dict.fromkeys(
+            (
+                "weights",
+                "parameters",
+                "tables",
+                "inputs",
+                "spilled values, written",
+                "spilled values, read",
+                "outputs",
+            ),
+            beats,
+        ),
+    }
+    assert found.loaded == {0: 4 * beats, 1: beats}
+    assert found.stored == {0: 2 * beats}
+
+
 def test_listing_assembles_again(sigbit, program, program_file):
     answer = sigbit("inspect", program_file, "--listing")
     lines = [line for line in answer.out.splitlines() if line[:6].strip().isdigit()]

@@ -47,9 +47,7 @@ def test_output_file(sigbit, refused, program_file, net, tmp_path):
     answer = sigbit("run", program_file, x, "-o", tmp_path / "y.npy")
     assert answer.code == 0
     assert np.load(tmp_path / "y.npy").shape == (1, 4, 4, 4)
-    assert "2 outputs and -o writes one" in refused(
-        "run", net[2], net[3], "-o", tmp_path / "z.npy"
-    )
+    assert "2 outputs and -o writes one" in refused("run", net[2], net[3], "-o", tmp_path / "z.npy")
     assert not (tmp_path / "z.npy").exists()
 
 
@@ -93,6 +91,95 @@ def test_wrong_files(refused, program_file, tmp_path):
     assert "is a file" in refused("run", program_file, x, "--layers", x)
 
 
+@pytest.fixture
+def classifier(program, tmp_path):
+    """The small Program with a host's part, for ``digits``'s name in the zoo and for another."""
+    from dataclasses import replace
+
+    from sigbit_hw.arch.program import HostStep
+
+    files = {}
+    for function in ("softmax", "argmax", "log_softmax"):
+        files[function] = tmp_path / f"{function}.sigbit"
+        replace(program, host=(HostStep("y", function, "net.py:1"),)).save(files[function])
+    return files
+
+
+def test_the_hosts_part(sigbit, program, classifier, rng, tmp_path):
+    x = rng.normal(size=(2, 4, 4, 4))
+    np.save(tmp_path / "x.npy", x)
+    (port,) = program.inputs
+    stored = Interp(program.config).run(program, port.quantize(x)).outputs["y"]
+    real = program.outputs[0].dequantize(stored)
+    odds = np.exp(real) / np.exp(real).sum(1, keepdims=True)
+    wanted = {"softmax": odds, "log_softmax": np.log(odds), "argmax": real.argmax(1)}
+    for function, want in wanted.items():
+        out = tmp_path / f"{function}.npy"
+        answer = sigbit("run", classifier[function], tmp_path / "x.npy", "-o", out)
+        assert answer.code == 0, answer
+        assert np.allclose(np.load(out), want, rtol=1e-12, atol=0)
+
+
+def test_images(sigbit, refused, program_file, tmp_path):
+    from PIL import Image
+
+    pixels = np.random.default_rng(1).integers(0, 256, (4, 4, 3)).astype(np.uint8)
+    image = tmp_path / "a.png"
+    Image.fromarray(pixels).save(image)
+    assert "give --mean and --std" in refused("run", program_file, image)
+    assert "an image must be [height, width, 4]" in refused(
+        "run", program_file, image, "--mean", "0", "--std", "1"
+    )
+    assert "--std must be 4 numbers" in refused("run", program_file, image, "--std", "1,2")
+    assert "none of them 0" in refused("run", program_file, image, "--std", "0")
+    np.save(tmp_path / "x.npy", np.zeros((4, 4, 4)))
+    assert "not both" in refused("run", program_file, image, tmp_path / "x.npy")
+    image.write_text("no image")
+    assert "not an image" in refused("run", program_file, image, "--mean", "0")
+
+
+def test_images_of_the_zoo(sigbit, refused, tmp_path):
+    from PIL import Image
+
+    from sigbit.data import load
+
+    options = ("--calibrate", "digits", "--test", "8", "--arch", "nano")
+    file = tmp_path / "digits.sigbit"
+    assert sigbit("quantize", "zoo:digits", *options, "-o", file).code == 0
+    data = load("digits", "test")
+    for i in range(2):
+        Image.fromarray(data.inputs[i] * 15).resize((24, 16)).save(tmp_path / f"{i}.png")
+    labels = tmp_path / "labels.txt"
+    labels.write_text("\n".join(f"n{i:08} digit {i}" for i in range(10)))
+    files = (tmp_path / "0.png", tmp_path / "1.png")
+    answer = sigbit("run", file, *files, "--labels", labels, "--json", tmp_path / "r.json")
+    assert answer.code == 0, answer
+    assert "0.png  digit " in answer.out
+    document = json.loads((tmp_path / "r.json").read_text())
+    assert np.array(document["outputs"]["classifier"]).shape == (2, 10, 1, 1)
+    labels.write_text("")
+    assert "names no classes" in refused("run", file, *files, "--labels", labels)
+
+
+def test_batches(sigbit, tmp_path):
+    """Three images through a Program of two a run are those of one by one."""
+    options = ("--calibrate", "digits", "--test", "8", "--arch", "nano")
+    assert sigbit("quantize", "zoo:digits", *options, "-o", tmp_path / "d.pt2").code == 0
+    x = np.random.default_rng(0).random((3, 1, 8, 8)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    outputs = []
+    for images in ("1", "2"):
+        file, out = tmp_path / f"{images}.sigbit", tmp_path / f"{images}.npy"
+        compiled = sigbit(
+            "compile", tmp_path / "d.pt2", "--arch", "nano", "--images", images, "-o", file
+        )
+        assert compiled.code == 0, compiled
+        assert sigbit("run", file, tmp_path / "x.npy", "-o", out).code == 0
+        outputs.append(np.load(out))
+    assert outputs[0].shape == (3, 10, 1, 1)
+    assert (outputs[0] == outputs[1]).all()
+
+
 @pytest.mark.sim
 def test_check(sigbit, net, tmp_path):
     *_, file, x = net
@@ -116,9 +203,7 @@ def compiled(sigbit, tmp_path, monkeypatch):
         "net = prepare(model.eval(), QuantSpec(), (torch.rand(16, 1, 6, 6),))\n"
     )
     np.save("x.npy", np.random.default_rng(0).random((2, 1, 6, 6)).astype(np.float32))
-    answer = sigbit(
-        "compile", "net.py:net", "--arch", "nano", "--vectors", "3", "-o", "net.sigbit"
-    )
+    answer = sigbit("compile", "net.py:net", "--arch", "nano", "--vectors", "3", "-o", "net.sigbit")
     assert answer.code == 0, answer
     return tmp_path / "net.sigbit"
 

@@ -39,7 +39,9 @@ def test_help_is_quick():
     assert time.perf_counter() - start < 5
 
 
-@pytest.mark.parametrize("command", ["demo", "check", "quantize", "compile", "inspect", "run", "arch"])
+@pytest.mark.parametrize(
+    "command", ["demo", "check", "quantize", "compile", "inspect", "run", "arch", "bench", "synth"]
+)
 def test_help_of_every_command(sigbit, command):
     answer = sigbit(command, "--help")
     assert answer.code == 0

@@ -110,6 +110,7 @@ def describe(graph: "FloatGraph") -> dict[str, Any]:
             {"function": h.function, "output": graph.outputs[h.output], "location": h.location}
             for h in graph.host
         ],
+        "quantizers": len(graph.quantizers),
         "macs": sum(row["macs"] for row in operations.values()),
         "parameters": sum(graph.parameters[name].numel() for name in learned),
     }
@@ -182,7 +183,10 @@ def _show(document: dict[str, Any]) -> None:
             ("multiply-accumulates", f"{document['macs']:,} a sample"),
             ("parameters", f"{document['parameters']:,}; {document['weights']}"),
         ]
-        show_facts(f"Network {document['name']}", facts)
+        if document["quantizers"]:
+            facts.append(
+                ("quantizers", f"{document['quantizers']} tensors have one of the model's")
+            )
         rows = [
             (o["operation"], o["count"], f"{o['macs']:,}" if o["macs"] else "", o["by"], o["how"])
             for o in document["operations"]
@@ -191,6 +195,7 @@ def _show(document: dict[str, Any]) -> None:
             (h["function"], 1, "", "host", f"after the accelerator {h['location']}".strip())
             for h in document["host"]
         ]
+        show_facts(f"Network {document['name']}", facts)
         show_table("Operations", ["operation", "count", "MACs", "by", "how"], rows, " >>")
     if refusals := document["unsupported"]:
         show_table(

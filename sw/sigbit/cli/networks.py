@@ -31,7 +31,7 @@ Shapes = Annotated[
         "--input",
         metavar="SHAPE",
         help="Shape of one input without the batch, such as 3x224x224, for Python objects; once "
-        "for each input.",
+        "for each input. For ONNX inputs of open dimensions: NAME=3x224x224.",
     ),
 ]
 Checkpoint = Annotated[
@@ -65,11 +65,9 @@ def load_network(
     if name.startswith(ZOO):
         return _of_zoo(name.removeprefix(ZOO), shapes, checkpoint)
     if name.endswith((".pt2", ".onnx")):
-        if shapes or checkpoint is not None:
-            raise UserError(
-                f"{name} holds its inputs and weights itself: leave out --input and --checkpoint"
-            )
-        return FloatNetwork(_of_file(Path(name)), None, f"those in {name}")
+        if checkpoint is not None:
+            raise UserError(f"{name} holds its weights itself: leave out --checkpoint")
+        return FloatNetwork(_of_file(Path(name), shapes), None, f"those in {name}")
     value = python_object(name)
     if value is None:
         raise UserError(_hint(name))
@@ -101,14 +99,25 @@ def _of_zoo(name: str, shapes: Sequence[str], checkpoint: Path | None) -> FloatN
     return FloatNetwork(graph, entry, _origin(checkpoint, "random, seed 0"))
 
 
-def _of_file(path: Path) -> "FloatGraph":
+def _of_file(path: Path, shapes: Sequence[str]) -> "FloatGraph":
     if path.suffix == ".pt2":
+        if shapes:
+            raise UserError(f"{path} holds its inputs itself: leave out --input")
         return _of_exported(load_exported(path), path.stem, str(path))
     from sigbit.frontend import import_onnx
 
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    return import_onnx(path)
+    given = {}
+    for text in shapes:
+        name, equals, shape = text.rpartition("=")
+        if not equals:
+            raise UserError(
+                f"{path} names its inputs: write --input NAME={text}, and only where its "
+                "dimensions are open"
+            )
+        given[name] = _shape(shape)
+    return import_onnx(path, given)
 
 
 def _of_exported(exported: "ExportedProgram", name: str, where: str) -> "FloatGraph":
