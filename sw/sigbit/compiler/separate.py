@@ -2,7 +2,8 @@
 
 Consumers disagree when one strides over columns and another does not (column phases), or when one
 pads with zeros and another with the least code (maxima). Lanes copy columns in order, so the value
-that is copied from has one phase.
+that is copied from has one phase. Strides that no layout serves well read copies by row
+(``strided``).
 """
 
 from dataclasses import replace
@@ -10,6 +11,7 @@ from dataclasses import replace
 from sigbit.compiler.batch import MAX_PHASES
 from sigbit.compiler.errors import CompileError, require
 from sigbit.compiler.network import Network, Op, Operand, Region, Value
+from sigbit.compiler.strided import split_rows
 from sigbit_hw.arch.config import ArchConfig
 
 Need = tuple[int, int | None]
@@ -19,6 +21,7 @@ Need = tuple[int, int | None]
 def separate(network: Network, config: ArchConfig) -> Network:
     """``network`` with copies such that all readers of a value agree on its phases and halo; inputs
     lie in memory in the phases of their value."""
+    network = split_rows(network, config)
     needs = {name: _needs(network, name) for name in network.values}
     values: dict[str, Value] = {}
     for name, value in network.values.items():

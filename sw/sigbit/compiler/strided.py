@@ -1,0 +1,115 @@
+"""Operands whose row stride keeps lanes from running across lines, on copies of every n-th row.
+
+Blocks run across the lines of an output if ``stride * pitch`` of every operand is congruent to the
+output's width modulo ``pixels``. For a width that the stride and the lanes do not allow (7 columns,
+stride 2) no pitch is. On values that hold the even and the odd rows the stride is 1, and one is.
+"""
+
+import math
+from dataclasses import replace
+
+from sigbit.compiler import cost
+from sigbit.compiler.network import Ints, Network, Op, Operand, Region, Value
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.isa import WRAP_MIN
+
+
+def split_rows(network: Network, config: ArchConfig) -> Network:
+    """``network`` with strided operands on copies by row, where that saves cycles."""
+    work = _Split(network, config)
+    for op in network.ops:
+        work.ops.append(work.rewritten(op) if work.pays(op) else op)
+    return replace(network, values=work.values, ops=tuple(work.ops))
+
+
+class _Split:
+    """The network while operations are rewritten."""
+
+    def __init__(self, network: Network, config: ArchConfig) -> None:
+        self.network, self.config = network, config
+        self.values = dict(network.values)
+        self.ops: list[Op] = []
+        self._weights: dict[tuple[int, int, int], Ints] = {}
+
+    def _stuck(self, op: Op, operand: Operand) -> bool:
+        """Whether no pitch of its value lets the blocks of ``op`` run across lines."""
+        common = math.gcd(operand.stride[0], self.config.pixels)
+        return operand.dilation[0] == 1 and op.region.columns % common != 0
+
+    def pays(self, op: Op) -> bool:
+        """Whether full blocks save more than the copies cost."""
+        rows, columns, pixels = op.region.rows, op.region.columns, self.config.pixels
+        stuck = [o for o in op.operands if self._stuck(op, o)]
+        if op.kind != "conv" or not stuck or rows < 2 or columns < min(WRAP_MIN, pixels):
+            return False
+        saved = rows * -(-columns // pixels) - -(-rows * columns // pixels)
+        copied = {(o.value, o.channel, o.channels) for o in stuck}
+        copies = sum(
+            self.values[name].planes
+            * -(-channels // self.config.ic_lanes)
+            * -(-self.values[name].shape[1] * self.values[name].shape[2] // pixels)
+            * (pixels // self.config.drain_pixels)
+            for name, _, channels in copied
+        )
+        return cost.op_cycles(op, self.network, saved, self.config) > 2 * copies
+
+    def rewritten(self, op: Op) -> Op:
+        """``op`` with operands of row stride 1 in place of those that are stuck."""
+        operands: list[Operand] = []
+        for operand in op.operands:
+            operands += self._by_row(operand) if self._stuck(op, operand) else [operand]
+        return replace(op, operands=tuple(operands))
+
+    def _by_row(self, operand: Operand) -> list[Operand]:
+        """Operands for the kernel rows that fall on the same rows modulo the stride."""
+        stride, top = operand.stride[0], operand.padding[0]
+        found = []
+        for first in range(min(stride, operand.kernel[0])):
+            count = len(range(first, operand.kernel[0], stride))
+            above, phase = divmod(first - top, stride)
+            found.append(
+                replace(
+                    operand,
+                    value=self._copy(operand, stride, phase),
+                    channel=0,
+                    kernel=(count, operand.kernel[1]),
+                    stride=(1, operand.stride[1]),
+                    padding=(-above, operand.padding[1]),
+                    weights=self._rows_of(operand, first, stride),
+                )
+            )
+        return found
+
+    def _rows_of(self, operand: Operand, first: int, stride: int) -> Ints:
+        """Every ``stride``-th kernel row; the same array for the same weights."""
+        assert operand.weights is not None
+        key = (id(operand.weights), first, stride)
+        if key not in self._weights:
+            self._weights[key] = operand.weights[:, :, first::stride]
+        return self._weights[key]
+
+    def _copy(self, operand: Operand, stride: int, phase: int) -> str:
+        """Rows ``phase``, ``phase + stride``, … of what ``operand`` reads; copied where new."""
+        value = self.network.values[operand.value]
+        last = operand.channel + operand.channels
+        target = f"{value.name}[{operand.channel}:{last}] rows {phase}::{stride}"
+        if target not in self.values:
+            rows, columns = len(range(phase, value.shape[1], stride)), value.shape[2]
+            self.values[target] = self._of_rows(value, target, (operand.channels, rows, columns))
+            source = Operand(
+                value.name,
+                (1, 1),
+                operand.channels,
+                operand.channel,
+                stride=(stride, 1),
+                padding=(-phase, 0),
+            )
+            region = Region(0, 0, rows, columns)
+            self.ops.append(
+                Op(f"copy {target}", "copy", (source,), target, region, operand.channels)
+            )
+        return target
+
+    @staticmethod
+    def _of_rows(value: Value, name: str, shape: tuple[int, int, int]) -> Value:
+        return replace(value, name=name, shape=shape, load=None, store=None)
