@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from sigbit.ir.integer import Conv, MaxPool
 from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_sim.bench.cocotb_run import run_cocotb
 from sigbit_sim.bench.networks import random_network
@@ -31,7 +32,8 @@ def test_networks(tmp_path: Path, seed: int, rng: np.random.Generator) -> None:
         graph, program = random_network(rng, NANO, 3)
         inputs = {n.name: rng.integers(n.low, n.high + 1, (1, *n.type.shape)) for n in graph.inputs}
         tensors = graph.evaluate({name: torch.from_numpy(x) for name, x in inputs.items()})
-        vectors = inputs | {n.name: tensors[n.name].numpy() for n in graph.nodes}
+        layers = [n.name for n in graph.nodes if isinstance(n, Conv | MaxPool)]
+        vectors = inputs | {name: tensors[name].numpy() for name in layers}
         replace(program, vectors=vectors).save(tmp_path / f"{number}.sigbit")
     assert run_cocotb(NANO, HERE / "tb_networks.py", tmp_path, seed) > 0
 

@@ -151,9 +151,8 @@ def random_draft(rng: np.random.Generator, config: ArchConfig) -> Draft:
                         if kind == "conv":
                             d.product(result, region, first, count)
                             continue
-                        operand = d.operand(
-                            region, count, plain=True, most=1 if kind == "copy" else 4, planes=planes
-                        )
+                        most = 1 if kind == "copy" else 4
+                        operand = d.operand(region, count, plain=True, most=most, planes=planes)
                         name = f"op{len(d.ops)}"
                         d.ops.append(Op(name, kind, (operand,), result, region, count, first))
     return d
@@ -167,9 +166,9 @@ def evaluate(d: Draft) -> dict[str, Ints]:
         full = values.setdefault(op.result, np.zeros(value.shape, np.int64))
         if op.kind == "conv":
             assert op.table is not None
-            sums = sum(_sums(d, values, op, o) for o in op.operands)
+            sums = np.sum([_sums(d, values, op, o) for o in op.operands], axis=0)
             params = (a[:, None, None] for a in (op.bias, op.mantissa, op.shift) if a is not None)
-            wrapped = numerics.wrap(sums + next(iter([0])), d.config.acc_bits)
+            wrapped = numerics.wrap(sums, d.config.acc_bits)
             found = op.table[numerics.requantize(wrapped, *params) & 255]
         else:
             found = _windows(d, values, op, op.operands[0]).max((3, 4))
@@ -247,7 +246,7 @@ def _run_mac(t: Tile, memory: NDArray[np.uint8], acc: Ints, config: ArchConfig) 
     e = t.execute
     words = images.unpack_weights(t.weights, config)
     weights = np.asarray(config.weight_format.decode(words), np.int64)
-    weights = weights.reshape(e.n_ocb, -1, config.oc_lanes, config.ic_lanes)
+    weights = weights[addressing.weight_words(e, t.segments) - e.weights]
     at = 0
     total = acc if e.keep else np.int64(0)
     for s in t.segments:
@@ -284,7 +283,9 @@ def _run_max(t: Tile, memory: NDArray[np.uint8], config: ArchConfig) -> None:
     _write(t, memory, images.unpack_table(t.tables)[:, best][:, :, None], config)
 
 
-def _write(t: Tile, memory: NDArray[np.uint8], codes: NDArray[np.uint8], config: ArchConfig) -> None:
+def _write(
+    t: Tile, memory: NDArray[np.uint8], codes: NDArray[np.uint8], config: ArchConfig
+) -> None:
     """Codes ``[planes, ocb, slots, rows, blocks, pixels, lanes]`` to their slots."""
     assert t.out is not None
     assert addressing.bank_conflicts(t.out, t.execute, config) == 0

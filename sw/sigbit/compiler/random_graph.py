@@ -2,7 +2,17 @@
 
 import numpy as np
 
-from sigbit.ir.integer import Conv, Input, IntegerGraph, MaxPool, Node, Source, TensorType, window
+from sigbit.ir.integer import (
+    Conv,
+    Gather,
+    Input,
+    IntegerGraph,
+    MaxPool,
+    Node,
+    Source,
+    TensorType,
+    window,
+)
 from sigbit_hw.arch.config import ArchConfig
 
 
@@ -42,11 +52,16 @@ class Builder:
         stride: tuple[int, int] = (1, 1),
         padding: tuple[int, int, int, int] = (0, 0, 0, 0),
         depthwise: bool = False,
+        groups: int = 1,
+        dilation: tuple[int, int] = (1, 1),
+        upsampling: tuple[int, int] = (1, 1),
         ones: bool = False,
     ) -> Source:
-        """An operand with random weights, sparse where many would overflow the accumulator."""
+        """An operand with random weights, sparse where many would overflow the accumulator;
+        ``depthwise``: as many groups as channels."""
         c = self.type_of(tensor).shape[0]
-        shape = (oc, 1 if depthwise else c, *kernel)
+        groups = c if depthwise else groups
+        shape = (oc, c // groups, *kernel)
         values = self.config.weight_grid(terms).values
         weights = self.rng.choice(values, shape)
         budget = (1 << (self.config.acc_bits - 4)) // int(
@@ -56,15 +71,15 @@ class Builder:
         weights = np.where(self.rng.random(shape) < keep * 0.8, weights, 0)
         if ones:
             weights = np.ones(shape, np.int64)
-        groups = c if depthwise else 1
-        return Source(tensor, weights.astype(np.int64), terms, stride, padding, groups)
+        return Source(
+            tensor, weights.astype(np.int64), terms, stride, padding, groups, dilation, upsampling
+        )
 
     def conv(self, sources: list[Source], planes: int = 1) -> str:
         """A convolution; scales spread the accumulators over the table."""
         first = sources[0]
         oc = first.weights.shape[0]
-        size = self.type_of(first.tensor).shape[1:]
-        h, w = window(size, first.weights.shape[2:], first.stride, first.padding)
+        h, w = first.window(self.type_of(first.tensor).shape[1:])
         bound = sum(
             np.abs(s.weights).reshape(oc, -1).sum(1)
             * int(np.abs(self.config.act_grid(self.type_of(s.tensor).planes).values).max())
@@ -113,6 +128,15 @@ class Builder:
         )
         return name
 
+    def gather(self, tensors: list[str], channels: list[tuple[int, int]]) -> str:
+        """``channels`` (tensor, channel) of tensors of one type."""
+        kind = self.type_of(tensors[0])
+        name = f"gather{len(self.nodes)}"
+        shape = (len(channels), *kind.shape[1:])
+        out = TensorType(shape, kind.planes, kind.scale, kind.zero)
+        self.nodes.append(Gather(name, tuple(tensors), np.asarray(channels, np.int64), out))
+        return name
+
     def graph(self, *outputs: str) -> IntegerGraph:
         """The graph of all nodes."""
         c = self.config
@@ -122,8 +146,9 @@ class Builder:
 
 
 def random_graph(rng: np.random.Generator, config: ArchConfig, layers: int = 5) -> IntegerGraph:
-    """A small network: convolutions with kernels to 11x11, strides to 4, any padding, one to three
-    terms and digits, depthwise, residual and pooling operands, a linear tail."""
+    """A small network: convolutions dense, grouped and depthwise, with kernels to 11x11, strides to
+    4, dilation, any padding, zeros between pixels, one to three terms and digits; residual and
+    pooling operands, maxima, gathers, a linear tail."""
     b = Builder(rng, config)
     size = int(rng.integers(1, 15)), int(rng.integers(1, 15))
     last = b.input((int(rng.integers(1, 12)), *size), int(rng.integers(1, 4)))
@@ -143,33 +168,35 @@ def random_graph(rng: np.random.Generator, config: ArchConfig, layers: int = 5) 
         )
         tensors.append(last)
     extra = {str(rng.choice(tensors))} if rng.random() < 0.3 else set()
-    return b.graph(last, *(extra - {last}))
+    return b.graph(last, *sorted(extra - {last}))
 
 
 def _layer(b: Builder, tensor: str) -> str:
     rng = b.rng
     c, h, w = b.type_of(tensor).shape
+    kind = rng.choice(
+        [
+            "conv",
+            "conv",
+            "grouped",
+            "residual",
+            "depthwise",
+            "average",
+            "upsampled",
+            "gather",
+            "max",
+        ]
+    )
+    if kind == "gather" and b.type_of(tensor).planes == 1:
+        return _gather(b, tensor)
+    if kind == "upsampled":
+        return _upsampled(b, tensor)
     kernel = _extent(rng, h), _extent(rng, w)
     stride = int(rng.choice([1, 1, 2, 2, 3, 4])), int(rng.choice([1, 1, 2, 2, 3, 4]))
-    top, left, bottom, right = (int(rng.integers(0, k)) for k in kernel * 2)
-    padding = (top, left, bottom + max(0, kernel[0] - h), right + max(0, kernel[1] - w))
-    kind = rng.choice(["conv", "conv", "residual", "depthwise", "average", "max"])
     if kind == "max" and b.type_of(tensor).planes == 1:
-        return b.pool(tensor, kernel, stride, padding)
+        return b.pool(tensor, kernel, stride, _padding(rng, (h, w), kernel, least=0))
     planes = int(rng.choice([1, 1, 2, 3]))
     terms = int(rng.integers(1, 4))
-    if kind in ("depthwise", "average"):
-        source = b.source(
-            tensor,
-            c,
-            kernel,
-            terms=1 if kind == "average" else terms,
-            stride=stride,
-            padding=padding,
-            depthwise=c > 1,
-            ones=kind == "average",
-        )
-        return b.conv([source], planes)
     if kind == "residual":
         odd = kernel[0] | 1, kernel[1] | 1
         half = (odd[0] // 2, odd[1] // 2, odd[0] // 2, odd[1] // 2)
@@ -178,10 +205,89 @@ def _layer(b: Builder, tensor: str) -> str:
             b.source(tensor, c, (1, 1), terms=min(terms, 2), stride=stride, depthwise=c > 1),
         ]
         return b.conv(sources, planes)
-    oc = int(rng.integers(1, 18))
-    return b.conv(
-        [b.source(tensor, oc, kernel, terms=terms, stride=stride, padding=padding)], planes
+    dilation = int(rng.choice([1, 1, 2, 3])), int(rng.choice([1, 1, 2, 3]))
+    reach = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
+    padding = _padding(rng, (h, w), reach, least=-1)
+    groups = int(rng.choice([g for g in range(1, c + 1) if c % g == 0])) if kind == "grouped" else 1
+    alone = kind in ("depthwise", "average")
+    oc = c * int(rng.integers(1, 3)) if alone else groups * int(rng.integers(1, 18 // groups + 2))
+    average = kind == "average"
+    source = b.source(
+        tensor,
+        oc,
+        kernel,
+        terms=1 if average else terms,
+        stride=stride,
+        padding=padding,
+        depthwise=alone,
+        groups=groups,
+        dilation=dilation,
+        ones=average,
     )
+    return b.conv([source], planes)
+
+
+def _gather(b: Builder, tensor: str) -> str:
+    """A concatenation, a split at any channel, or a shuffle, of one digit: more must be aligned."""
+    rng, c = b.rng, b.type_of(tensor).shape[0]
+    kind = rng.choice(["concat", "split", "shuffle"])
+    if kind == "split":
+        first = int(rng.integers(0, c))
+        return b.gather([tensor], [(0, i) for i in range(first, c)])
+    if kind == "shuffle":
+        return b.gather([tensor], [(0, int(i)) for i in rng.permutation(c)])
+    same = [
+        n.name
+        for n in b.nodes
+        if (n.type.shape[1:], n.type.planes, n.type.scale, n.type.zero)
+        == (
+            b.type_of(tensor).shape[1:],
+            b.type_of(tensor).planes,
+            b.type_of(tensor).scale,
+            b.type_of(tensor).zero,
+        )
+    ]
+    other = str(rng.choice(same))
+    sizes = c, b.type_of(other).shape[0]
+    return b.gather([tensor, other], [(t, i) for t, n in enumerate(sizes) for i in range(n)])
+
+
+def _upsampled(b: Builder, tensor: str) -> str:
+    """A transposed convolution or a nearest upsampling."""
+    rng = b.rng
+    _, h, w = b.type_of(tensor).shape
+    factors = int(rng.integers(1, 4)), int(rng.integers(1, 4))
+    if rng.random() < 0.5:
+        top, left = factors[0] - 1, factors[1] - 1
+        c = b.type_of(tensor).shape[0]
+        source = b.source(
+            tensor,
+            c,
+            factors,
+            padding=(top, left, top, left),
+            depthwise=True,
+            upsampling=factors,
+            ones=True,
+        )
+        return b.conv([source])
+    kernel = int(rng.integers(1, 5)), int(rng.integers(1, 5))
+    spread = (h - 1) * factors[0] + 1, (w - 1) * factors[1] + 1
+    padding = _padding(rng, spread, kernel, least=0)
+    oc = int(rng.integers(1, 12))
+    return b.conv([b.source(tensor, oc, kernel, padding=padding, upsampling=factors)])
+
+
+def _padding(
+    rng: np.random.Generator, size: tuple[int, int], reach: tuple[int, ...], least: int
+) -> tuple[int, int, int, int]:
+    """Padding (top, left, bottom, right) of at least ``least``, such that a window fits and has an
+    element inside."""
+    first = [int(rng.integers(least if n > 1 else 0, r)) for n, r in zip(size, reach, strict=True)]
+    last = [
+        max(int(rng.integers(least if n > 1 else 0, r)), r - n - p)
+        for n, r, p in zip(size, reach, first, strict=True)
+    ]
+    return first[0], first[1], last[0], last[1]
 
 
 def _extent(rng: np.random.Generator, size: int) -> int:
