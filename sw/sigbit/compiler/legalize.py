@@ -200,7 +200,9 @@ class _Legalizer:
             self._result(op, node.name, images)
 
     def _sources(self, source: Source) -> list[tuple[Source, Operand]]:
-        """The tensors that ``source`` reads, as operands still to be given windows."""
+        """The tensors that ``source`` reads, as operands still to be given windows; with no more
+        terms than its weights need (those of an average are ones)."""
+        source = replace(source, terms=self._terms(source))
         if source.tensor in self.folds:
             source = folded(source, self.folds[source.tensor])
             whole = self._whole(source.tensor)
@@ -217,6 +219,13 @@ class _Legalizer:
             )
             for tensor, weights in pieces
         ]
+
+    def _terms(self, source: Source) -> int:
+        """The fewest terms that hold all weights."""
+        fewer = range(1, source.terms)
+        grids = ((t, self.config.weight_grid(t).values) for t in fewer)
+        fits = (t for t, values in grids if bool(np.isin(source.weights, values).all()))
+        return next(fits, source.terms)
 
     def _select(self, node: Gather, images: range) -> None:
         """Gather channels with weights of 0 and 1, through the identity."""
