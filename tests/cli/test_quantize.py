@@ -118,6 +118,28 @@ def test_labels_and_the_zoo(sigbit, nets):
     assert document["accuracy_float"] is not None
 
 
+def test_a_folder_of_images(sigbit, nets):
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for name, count in (("cat", 6), ("dog", 6), ("owl", 6)):
+        (nets / "photos" / "val" / name).mkdir(parents=True)
+        for i in range(count):
+            size = (8 + i, 9, 3)
+            image = Image.fromarray(rng.integers(0, 256, size).astype(np.uint8))
+            image.save(nets / "photos" / "val" / name / f"{i}.png")
+    text = SOURCE.replace("nn.Conv2d(2, 4", "nn.Conv2d(3, 4")
+    (nets / "quantizable_photos.py").write_text(text)
+    net = ("quantizable_photos.py:Net", "--input", "3x6x6", "--arch", "nano")
+    options = ("--data", "photos", "--mean", "0.5", "--std", "0.5,0.5,0.25")
+    answer = _quantize(sigbit, "net.sigbit", *options, net=net, data="image-folder")
+    assert answer.code == 0, answer
+    document = json.loads((nets / "q.json").read_text())
+    assert document["calibration"] == "9 of photos, val"
+    assert document["images"] == 9
+    assert document["accuracy_float"] is not None
+
+
 def test_unsupported(sigbit, nets):
     answer = _quantize(sigbit, "net.sigbit", net=("quantizable.py:Sine", "--input", "2x6x6"))
     assert answer.code == 2

@@ -47,7 +47,7 @@ def inspect(
     passes, tiles = _segments(net), Counter(info.layer for info in net.execs)
     show_table(
         "Layers",
-        ["layer", "kind", "shape", "planes", "segments", "tiles", "native MACs", "scale", "source"],
+        ["layer", "kind", "shape", "planes", "segments", "tiles", "native MACs", "source"],
         [
             (
                 r.name,
@@ -57,8 +57,7 @@ def inspect(
                 passes.get(r.name, 0),
                 tiles[r.name],
                 f"{r.macs:,}",
-                f"{r.scale:.6g}",
-                r.source,
+                r.source.partition(" ")[0],
             )
             for r in net.layers
         ],

@@ -43,9 +43,9 @@ def quantize(
         typer.Option(
             "-o",
             "--output",
-            metavar="NET.sigbit|NET.pt2",
+            metavar="FILE",
             callback=target,
-            help="The Program, or the integer model (torch.export), to write.",
+            help="What to write: NET.sigbit, a Program, or NET.pt2, an integer model.",
         ),
     ],
     calibrate: Annotated[

@@ -13,7 +13,7 @@ from sigbit.cli.inputs import Prepare, preparation
 from sigbit.cli.networks import FloatNetwork
 
 if TYPE_CHECKING:
-    from sigbit.data import Dataset
+    from sigbit.data import Dataset, Source
 
 Floats = NDArray[np.float32]
 
@@ -50,7 +50,7 @@ def load_samples(name: str, network: FloatNetwork, wanted: Wanted) -> tuple[Samp
 
 
 def _of_dataset(name: str, network: FloatNetwork, wanted: Wanted) -> tuple[Samples, Samples]:
-    from sigbit.data import DataError, load, source
+    from sigbit.data import source
 
     shapes = [node.shape for node in network.graph.inputs]
     if len(shapes) != 1:
@@ -59,15 +59,12 @@ def _of_dataset(name: str, network: FloatNetwork, wanted: Wanted) -> tuple[Sampl
             f"of {', '.join(node.name for node in network.graph.inputs)}"
         )
     prepare = preparation(network.entry, shapes[0], wanted.mean, wanted.std)
-    splits = source(name).splits
-    tested = load(name, splits[-1] if "test" not in splits else "test", wanted.folder)
+    found = source(name)
+    tested = _loaded(found, [s for s in ("test", "val", "train") if s in found.splits], wanted)
     seen = tested
-    if "train" in splits:
-        try:
-            seen = load(name, "train", wanted.folder)
-        except DataError:  # a folder with a test split alone will do
-            seen = tested
-    if seen is tested:
+    if "train" in found.splits and tested.split != "train":
+        seen = _loaded(found, ["train", tested.split], wanted)
+    if seen.split == tested.split:
         order = np.random.default_rng(0).permutation(len(tested))
         first = min(wanted.calibration, max(1, len(tested) // 2))
         chosen = order[:first], order[first:][: wanted.test]
@@ -78,6 +75,18 @@ def _of_dataset(name: str, network: FloatNetwork, wanted: Wanted) -> tuple[Sampl
         for data, indices in zip((seen, tested), chosen, strict=True)
     )
     return calibration, test
+
+
+def _loaded(found: "Source", splits: list[str], wanted: Wanted) -> "Dataset":
+    """The first of ``splits`` that is there; in a folder of the user's some may be missing."""
+    from sigbit.data import DataError, load
+
+    for split in splits[:-1] if found.origin == "folder" else ():
+        try:
+            return load(found.name, split, wanted.folder)
+        except DataError:
+            continue
+    return load(found.name, splits[-1 if found.origin == "folder" else 0], wanted.folder)
 
 
 def _chosen(count: int, wanted: int) -> NDArray[np.int64]:
