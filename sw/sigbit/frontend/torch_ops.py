@@ -139,7 +139,8 @@ def op_name(target: Any) -> str:
 
 def unknown(op: str) -> tuple[str, str]:
     """Reason and remedy for an operation without a translator."""
-    supported = ", ".join(sorted(k for k in TRANSLATORS if not k.startswith("_")))
+    refused = {k for k, t in TRANSLATORS.items() if t is layers.unsupported_convolution}
+    supported = ", ".join(sorted(k for k in set(TRANSLATORS) - refused if not k.startswith("_")))
     return (
         "not supported on this accelerator",
         _REMEDIES.get(op_name(op), f"supported are {supported}, and rearrangements"),
