@@ -73,7 +73,7 @@ def inspect(
         "  >",
     )
     show_table(
-        "Traffic between memory and chip in one run",
+        "Traffic of one run",
         ["what", "transfers", "size"],
         [(kind, f"{moved.transfers[kind]:,}", size(n)) for kind, n in moved.bytes.items()],
         " >>",
