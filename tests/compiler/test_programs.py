@@ -9,12 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sigbit.compiler import compile_graph
-from sigbit.compiler.random_graph import Builder, random_graph
+from sigbit.compiler.random_graph import Builder
 from sigbit.ir.integer import Conv, IntegerGraph, MaxPool
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.isa import Opcode
 from sigbit_hw.arch.program import Program
+from sigbit_sim.bench.networks import random_network
 from sigbit_sim.interp import Interp
 
 NANO = PRESETS["nano"]
@@ -55,8 +56,7 @@ def check(program: Program, graph: IntegerGraph, rng: np.random.Generator) -> in
 @given(seed=st.integers(0, 1 << 16), layers=st.integers(1, 5))
 def test_random_networks(which: str, seed: int, layers: int) -> None:
     rng = np.random.default_rng(seed)
-    graph = random_graph(rng, CONFIGS[which], layers)
-    program = compile_graph(graph, CONFIGS[which])
+    graph, program = random_network(rng, CONFIGS[which], layers)
     assert check(program, graph, rng) > 0
 
 
