@@ -192,14 +192,15 @@ def _compare(
 def model_case(
     case: Case, config: ArchConfig, folder: Path | None, simulators: Simulators, progress: Progress
 ) -> list[dict[str, Any]]:
-    """Rows of ``case`` from the cycle model alone: batches of 1 and 8, the first layer's weights at
-    8 bits and at the native format."""
+    """Rows of ``case`` from the cycle model alone: batches of 1 and 8; first and last layer with
+    weights and activations of 8 bits, and with 8 bits on one side only, the input's and the
+    classifier's weights."""
     rows = []
     found = material(case, folder, 1)
     first: dict[str, tuple[int, int]] = {}
     for terms in (2, 1):
         progress(f"quantizing, {terms} terms in the first layer", 0, 1)
-        spec = _spec(config, bits=first)
+        spec = _spec(config, bits=first, wide_head=terms == 2)
         graph = convert(post_training(found.model, torch.from_numpy(found.calibration), spec)).graph
         (port,) = graph.inputs
         first = {
