@@ -8,6 +8,7 @@ from sigbit.cli import (
     checking,
     compiling,
     demo,
+    exporting,
     inspecting,
     quantizing,
     running,
@@ -26,6 +27,7 @@ app.command("demo")(demo.demo)
 app.command("check")(checking.check)
 app.command("quantize")(quantizing.quantize)
 app.command("compile")(compiling.compile_model)
+app.command("export")(exporting.export)
 app.command("inspect")(inspecting.inspect)
 app.command("run")(running.run)
 app.command("synth")(synth.synth)

@@ -15,6 +15,7 @@ _FOR_USERS = (
     ("sigbit_hw.arch.program", "ProgramError"),
     ("sigbit.runtime", "DeviceError"),
     ("sigbit.compiler", "CompileError"),
+    ("sigbit.export", "ExportError"),
     ("sigbit.frontend", "UnsupportedModel"),
     ("sigbit.quant", "QuantizationError"),
     ("sigbit.ir.integer", "GraphError"),

@@ -1,0 +1,201 @@
+"""The integer bundle: everything about an integer graph in JSON and .npy files, with golden values.
+
+``bundle.json`` names, for every node, its operands, shapes, geometry and the files of its arrays,
+and says in words how to compute it; ``golden/`` holds the stored integers of every tensor for a few
+inputs. Nothing of this software is needed to check them.
+"""
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sigbit.export.files import ExportError, write_folder, write_zip
+from sigbit.ir.integer import Conv, Gather, Input, IntegerGraph, MaxPool, Node, TensorType
+from sigbit_hw.arch import numerics
+from sigbit_hw.arch.formats import EsbFormat
+
+VERSION = 1
+"""Of the layout of ``bundle.json``."""
+
+MARKER = "bundle.json"
+
+RULES = {
+    "tensor": "arrays [batch, channels, height, width] of stored integers; "
+    "real value = scale * (stored + zero)",
+    "input": "stored = clip(round(real / scale - zero), low, high), rounded to nearest, ties away "
+    "from zero",
+    "conv": "acc = sum over sources of a convolution (cross-correlation, no kernel flip) of stored "
+    "integers with integer weights [out channels, in channels / groups, kernel height, kernel "
+    "width]; before it, upsampling (u, v) puts u - 1 lines and v - 1 columns between neighbouring "
+    "pixels, and padding (top, left, bottom, right) goes around the result, negative: lines and "
+    "columns are cut off; all these positions hold the stored integer -zero of the source's "
+    "tensor, which stands for the real value 0",
+    "requantize": f"a = floor((acc + bias) * 8 / 2**shift), clipped to "
+    f"[{-(1 << numerics.SCALED_BITS - 1)}, {(1 << numerics.SCALED_BITS - 1) - 1}]; "
+    f"y = floor((a * mantissa + 32) / 64), clipped to [{numerics.Y_MIN}, {numerics.Y_MAX}]; "
+    "stored = table[y mod 256]; bias, mantissa and shift are per output channel",
+    "maxpool": "maximum over windows of stored integers; padding (top, left, bottom, right) holds "
+    "padding_value, negative padding cuts off",
+    "host": "functions over the channels of the real outputs, in this order, left to the host",
+    "gather": "channel i of the result is channel channels[i][1] of tensor number channels[i][0]",
+}
+
+
+def export_bundle(
+    graph: IntegerGraph,
+    path: str | Path,
+    vectors: int | Mapping[str, NDArray[np.integer[Any]]] = 2,
+) -> None:
+    """Write the bundle of ``graph``: a zip file if ``path`` ends in .zip, else a folder. It appears
+    whole or not at all; another bundle of that name is replaced.
+
+    ``vectors`` are stored integers ``[batch, C, H, W]`` for every input, or a number of random ones
+    (the same every time).
+    """
+    path = Path(path)
+    files = bundle_files(graph, vectors)
+    if path.suffix == ".zip":
+        if path.is_dir():
+            raise ExportError(f"{path} is a folder: give the name of a file")
+        write_zip(path, files)
+    else:
+        write_folder(path, files, MARKER)
+
+
+def bundle_files(
+    graph: IntegerGraph, vectors: int | Mapping[str, NDArray[np.integer[Any]]] = 2
+) -> dict[str, bytes]:
+    """The files of the bundle by their paths in it."""
+    arrays: dict[str, NDArray[Any]] = {}
+    nodes = [_described(graph, i, n, arrays) for i, n in enumerate(graph.nodes)]
+    golden = {}
+    for i, (name, value) in enumerate(_golden(graph, vectors).items()):
+        golden[name] = f"golden/{i:04d}.npy"
+        arrays[golden[name]] = _smallest(value)
+    document = {
+        "version": VERSION,
+        "name": graph.name,
+        "weight_format": _format(graph.weight_format),
+        "activation_format": _format(graph.act_format),
+        "radix_bits": graph.radix_bits,
+        "rules": RULES,
+        "nodes": nodes,
+        "outputs": list(graph.outputs),
+        "host": [{"output": op.output, "function": op.function} for op in graph.host],
+        "golden": golden,
+    }
+    text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+    return {MARKER: text.encode(), **{name: _npy(a) for name, a in arrays.items()}}
+
+
+def _golden(
+    graph: IntegerGraph, vectors: int | Mapping[str, NDArray[np.integer[Any]]]
+) -> dict[str, NDArray[np.int64]]:
+    if isinstance(vectors, int):
+        rng = np.random.default_rng(0)
+        vectors = {
+            n.name: rng.integers(n.low, n.high + 1, (vectors, *n.type.shape)) for n in graph.inputs
+        }
+    for node in graph.inputs:
+        given = vectors.get(node.name)
+        if given is None or given.shape[1:] != node.type.shape:
+            shape = None if given is None else list(given.shape)
+            raise ExportError(
+                f"vectors of input {node.name!r} must be [batch, {list(node.type.shape)}], "
+                f"not {shape}"
+            )
+        if given.size and (given.min() < node.low or given.max() > node.high):
+            raise ExportError(
+                f"vectors of input {node.name!r} must lie in [{node.low}, {node.high}]"
+            )
+    with torch.no_grad():
+        values = graph.evaluate({k: torch.from_numpy(np.asarray(v)) for k, v in vectors.items()})
+    return {name: value.numpy() for name, value in values.items()}
+
+
+def _described(
+    graph: IntegerGraph, index: int, node: Node, arrays: dict[str, NDArray[Any]]
+) -> dict[str, Any]:
+    """The JSON of one node; its arrays go to ``arrays``."""
+
+    def array(what: str, value: NDArray[Any]) -> str:
+        file = f"arrays/{index:04d}.{what}.npy"
+        arrays[file] = _smallest(value)
+        return file
+
+    common = {"name": node.name, "type": _type(node.type)}
+    match node:
+        case Input():
+            return common | {"op": "input", "low": node.low, "high": node.high}
+        case MaxPool():
+            return common | {
+                "op": "maxpool",
+                "tensor": node.tensor,
+                "kernel": node.kernel,
+                "stride": node.stride,
+                "padding": node.padding,
+                "padding_value": graph.act_format.min,
+                "location": node.location,
+            }
+        case Gather():
+            return common | {
+                "op": "gather",
+                "tensors": node.tensors,
+                "channels": array("channels", node.channels),
+                "location": node.location,
+            }
+        case Conv():
+            sources = [
+                {
+                    "tensor": s.tensor,
+                    "zero": graph[s.tensor].type.zero,
+                    "weights": array(f"weights{i}", s.weights),
+                    "weight_shape": s.weights.shape,
+                    "weight_terms": s.terms,
+                    "stride": s.stride,
+                    "padding": s.padding,
+                    "groups": s.groups,
+                    "dilation": s.dilation,
+                    "upsampling": s.upsampling,
+                }
+                for i, s in enumerate(node.sources)
+            ]
+            return common | {
+                "op": "conv",
+                "kind": node.kind,
+                "sources": sources,
+                **{k: array(k, getattr(node, k)) for k in ("bias", "mantissa", "shift", "table")},
+                "location": node.location,
+            }
+
+
+def _type(kind: TensorType) -> dict[str, Any]:
+    return {"shape": kind.shape, "planes": kind.planes, "scale": kind.scale, "zero": kind.zero}
+
+
+def _format(native: EsbFormat) -> dict[str, Any]:
+    return {
+        "bits": native.bits,
+        "frac": native.frac,
+        "signed": native.signed,
+        "values": [int(v) for v in native.values],
+    }
+
+
+def _smallest(value: NDArray[Any]) -> NDArray[Any]:
+    """Integers in the smallest signed type that holds them."""
+    largest = int(np.abs(value).max(initial=0))
+    dtype = next(t for t in (np.int8, np.int16, np.int32, np.int64) if largest <= np.iinfo(t).max)
+    return np.ascontiguousarray(value, dtype)
+
+
+def _npy(value: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, value, allow_pickle=False)
+    return buffer.getvalue()

@@ -1,0 +1,97 @@
+"""The exported ONNX model, run by ONNX's own reference, gives the integer model's values."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx.reference import ReferenceEvaluator
+
+from sigbit.compiler.random_graph import Builder, random_graph
+from sigbit.export import export_qonnx, onnx_model
+from sigbit.ir.integer import Conv, Gather, IntegerGraph, MaxPool
+from sigbit.quant import QuantSpec, convert, prepare
+from sigbit.zoo import DigitsResNet
+from sigbit_hw.arch.config import PRESETS
+
+CONFIG = PRESETS["nano"]
+
+
+def compare(graph: IntegerGraph, batch: int = 2) -> None:
+    """Every tensor of every layer, ==."""
+    rng = np.random.default_rng(3)
+    stored = {n.name: rng.integers(n.low, n.high + 1, (batch, *n.type.shape)) for n in graph.inputs}
+    wanted = graph.evaluate({k: torch.from_numpy(v) for k, v in stored.items()})
+    model = onnx_model(graph, layers=True)
+    names = [o.name for o in model.graph.output]
+    feeds = {k: v.astype(np.float32) for k, v in stored.items()}
+    got = dict(zip(names, ReferenceEvaluator(model).run(None, feeds), strict=True))
+    assert set(graph.outputs) <= set(got) | set(stored)
+    layers = [n.name for n in graph.nodes if n.name not in stored]
+    assert layers
+    for name in layers:
+        assert got[name].dtype == np.float32
+        assert np.array_equal(got[name], wanted[name].numpy()), name
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_graphs(seed: int) -> None:
+    compare(random_graph(np.random.default_rng(seed), CONFIG, layers=5))
+
+
+def every_feature() -> IntegerGraph:
+    b = Builder(np.random.default_rng(5), CONFIG)
+    x = b.input((4, 7, 6), 2)
+    b.input((3, 5, 5), 1)
+    first = b.conv(
+        [
+            b.source(x, 6, (3, 2), terms=2, stride=(2, 1), padding=(1, -1, 2, 2), groups=2),
+            b.source(x, 6, (2, 3), stride=(2, 1), padding=(1, 1, 1, 1), dilation=(2, 1)),
+        ]
+    )
+    pool = b.pool(first, (3, 2), (1, 2), (3, 0, -1, 1))
+    up = b.conv([b.source(pool, 4, (3, 3), padding=(2, -1, 1, 2), upsampling=(2, 3))], 3)
+    wide = b.conv([b.source(up, 8, (1, 1), terms=3)])
+    mixed = b.gather([wide, wide], [(1, 3), (0, 0), (0, 3), (1, 7)])
+    return b.graph(mixed, x)
+
+
+def test_every_feature() -> None:
+    graph = every_feature()
+    kinds = {type(n) for n in graph.nodes}
+    assert {Conv, MaxPool, Gather} <= kinds
+    compare(graph)
+
+
+def test_large_sums_take_float64() -> None:
+    b = Builder(np.random.default_rng(6), CONFIG)
+    x = b.input((64, 6, 6), 3)
+    source = b.source(x, 4, (5, 5), terms=3)
+    largest = max(CONFIG.weight_grid(3).values)
+    rows = np.where(np.random.default_rng(0).random(source.weights.shape) < 0.5, largest, -1)
+    graph = b.graph(b.conv([replace(source, weights=rows)]))
+    kinds = {t.data_type for t in onnx_model(graph).graph.initializer}
+    compare(graph)
+    assert onnx.TensorProto.DOUBLE in kinds
+
+
+def test_network() -> None:
+    torch.manual_seed(0)
+    x = torch.rand(4, 1, 8, 8)
+    compare(convert(prepare(DigitsResNet(), QuantSpec(), x)).graph)
+
+
+def test_file_tells_scales(tmp_path: Path) -> None:
+    graph = every_feature()
+    export_qonnx(graph, tmp_path / "net.onnx")
+    model = onnx.load(tmp_path / "net.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    told = json.loads({p.key: p.value for p in model.metadata_props}["sigbit"])
+    for node in graph.nodes:
+        assert told["tensors"][node.name]["scale"] == node.type.scale
+        assert told["tensors"][node.name]["zero"] == node.type.zero
+    assert {n.domain for n in model.graph.node} == {""}
+    assert [p.name for p in tmp_path.iterdir()] == ["net.onnx"]
