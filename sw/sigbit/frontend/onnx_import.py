@@ -25,6 +25,7 @@ from sigbit.frontend.onnx_trace import (
     View,
     attributes_of,
     refused,
+    transpose,
 )
 from sigbit.frontend.report import UnsupportedModel, UnsupportedNode
 from sigbit.frontend.source import Origin
@@ -164,6 +165,14 @@ class _OnnxImporter:
     def _results(self, call: Call, operands: list[OnnxValue | None]) -> list[OnnxValue]:
         node = call.node
         if node.op_type not in QONNX and all(isinstance(o, Constant) for o in operands):
+            first = operands[0] if operands else None
+            if (
+                node.op_type == "Transpose"
+                and isinstance(first, Constant)
+                and first.array.ndim == 2
+            ):
+                turned = call.get("perm", [1, 0]) == [1, 0]
+                return [transpose(node.output[0], first) if turned else first]
             results = self._folded(call)
             if node.op_type == "DequantizeLinear":
                 return [quant.dequantized(call, results[0])]

@@ -238,12 +238,7 @@ class Call:
         """The constant matrix that is operand ``index``, transposed."""
         value = self.value(index)
         assert isinstance(value, Constant)
-        quantizer = value.quantizer
-        if quantizer is not None and quantizer.scale.numel() > 1:
-            quantizer = replace(
-                quantizer, scale=quantizer.scale.T, zero_point=quantizer.zero_point.T
-            )
-        constant = Constant(f"{value.name}.T", np.ascontiguousarray(value.array.T), quantizer)
+        constant = transpose(f"{value.name}.T", value)
         return self.trace.constant(constant)
 
     def shape(self, index: int = 0) -> tuple[int, ...]:
@@ -269,6 +264,19 @@ class Call:
         rank = len(self.shape(0)) if rank is None else rank
         self.need(-rank <= value < rank, f"axis {value} of a tensor with {rank}", "mend the axis")
         return value % rank
+
+
+def transpose(name: str, matrix: Constant) -> Constant:
+    """The transposed matrix, with its quantizer."""
+
+    def turned(value: Tensor) -> Tensor:
+        return value if value.numel() == 1 else torch.atleast_2d(value).mT
+
+    quantizer = matrix.quantizer
+    if quantizer is not None:
+        scale, zero = turned(quantizer.scale), turned(quantizer.zero_point)
+        quantizer = replace(quantizer, scale=scale, zero_point=zero)
+    return Constant(name, np.ascontiguousarray(matrix.array.T), quantizer)
 
 
 def attributes_of(node: NodeProto) -> dict[str, Any]:
