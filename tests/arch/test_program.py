@@ -16,6 +16,7 @@ from sigbit_hw.arch.program import (
     FORMAT_VERSION,
     ExecInfo,
     Fold,
+    HostStep,
     LayerInfo,
     Port,
     Program,
@@ -38,6 +39,7 @@ def program(rng) -> Program:
         outputs=(Port("y", (9, 1, 1), 1024, 1, 1, 1.5, 0, -7, 7),),
         layers=(LayerInfo("conv", "conv", (9, 1, 1), 1, 1.5, 0, 945, "model.py:3"),),
         execs=(ExecInfo(1, "conv", 4, 0, 1, 2, 3, (2, 2), 1),), images=2,
+        host=(HostStep("y", "softmax", "model.py:9"),),
         vectors={"x": rng.integers(-7, 8, (2, 3, 5, 7)), "y": np.zeros((2, 9, 1, 1), np.int8)})
 
 

@@ -229,6 +229,18 @@ def test_vectors(sigbit, compiled):
     assert answer.err == "failed: 2 codes differ: test vectors, interp, test vectors, rtl\n"
 
 
+@pytest.mark.sim
+def test_vectors_of_batches(sigbit, compiled):
+    options = ("--arch", "nano", "--vectors", "3", "--images", "2")
+    answer = sigbit("compile", "net.py:net", *options, "-o", "two.sigbit")
+    assert answer.code == 0, answer
+    assert "2 images a run" in answer.out
+    answer = sigbit("run", "two.sigbit", "x.npy", "--check")
+    assert answer.code == 0, answer
+    codes = 3 * (4 * 4 * 4 + 3)
+    assert f"test vectors, rtl: {codes} codes compared, 0 differ" in answer.out
+
+
 def test_check_finds_a_difference(sigbit, net, monkeypatch, tmp_path):
     from sigbit.cli import running
     from sigbit.cli.devices import DeviceName
