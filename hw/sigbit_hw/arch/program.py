@@ -182,8 +182,8 @@ class LayerInfo:
 
 @dataclass(frozen=True)
 class ExecInfo:
-    """The part of a layer's output that the ``EXEC`` at ``index`` writes: ``channels`` channels from
-    ``channel`` on (None: as many as it writes, up to the layer's last); of the pixels, in this
+    """The part of a layer's output that the ``EXEC`` at ``index`` writes: ``channels`` channels
+    from ``channel`` on (None: as many as it writes, up to the layer's last); of the pixels, in this
     order, ``rows`` lines of ``columns``, from (``y``, ``x``) on, ``step`` = (dy, dx) apart. In
     every line the columns of ``images`` images, from ``image`` on, follow each other."""
 

@@ -118,7 +118,8 @@ class Trace:
     def emit(self, origin: Origin, target: Callable[..., Any], *args: Any, **kwargs: Any) -> FxNode:
         """One ATen operation, or function that the importer knows; :class:`Refusal` where its
         operands do not fit."""
-        given, named = (map_arg(a, lambda n: n.meta["val"]) for a in (args, kwargs))
+        given: Any = map_arg(args, lambda n: n.meta["val"])
+        named: Any = map_arg(kwargs, lambda n: n.meta["val"])
         try:
             value = target(*given, **named)
         except (RuntimeError, ValueError, IndexError, TypeError) as error:

@@ -91,12 +91,12 @@ class FeaturePreprocessing:
     scale: float = 1.0
     offset: float = 0.0
 
-    def __call__(self, features: NDArray[np.generic]) -> Floats:
+    def __call__(self, features: Iterable[NDArray[np.generic]]) -> Floats:
         """Numbers ``[N, ...]`` to float32 ``[N, *shape]``."""
-        features = np.asarray(features)
-        if features[0].size != int(np.prod(self.shape)):
-            raise ZooError(f"features must fill {list(self.shape)}, not {list(features.shape[1:])}")
-        real = features.astype(np.float32) * np.float32(self.scale) + np.float32(self.offset)
+        batch = np.stack([np.asarray(feature) for feature in features])
+        if batch[0].size != int(np.prod(self.shape)):
+            raise ZooError(f"features must fill {list(self.shape)}, not {list(batch.shape[1:])}")
+        real = batch.astype(np.float32) * np.float32(self.scale) + np.float32(self.offset)
         return real.reshape(-1, *self.shape)
 
 
