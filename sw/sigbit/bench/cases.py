@@ -116,4 +116,4 @@ def material(case: Case, folder: Path | None, images: int) -> Material:
 
 
 def _prepare(entry: zoo.Entry, data: Dataset) -> NDArray[np.float32]:
-    return entry.preprocessing(data.inputs)
+    return entry.preprocessing(np.asarray(data.inputs))

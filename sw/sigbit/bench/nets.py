@@ -29,14 +29,26 @@ BATCH = 8
 """Images that the integer model evaluates at a time."""
 
 
+class Prediction(Protocol):
+    """Cycles of a run, and by instruction the cycle in which it retires."""
+
+    @property
+    def cycles(self) -> int:
+        """Of the whole run."""
+
+    @property
+    def retires(self) -> Ints:
+        """By instruction, -1 for those that do not retire."""
+
+
 class Simulators(Protocol):
     """What a row needs from the simulators, which this package does not import."""
 
     def devices(self, config: ArchConfig) -> list[Device]:
         """Interpreter and RTL of an accelerator."""
 
-    def cycles(self, program: Program) -> int:
-        """Cycles of a run that the cycle model predicts."""
+    def predict(self, program: Program) -> Prediction:
+        """What the cycle model says of a run."""
 
     def netlist(self, config: ArchConfig) -> str:
         """SHA-256 of the accelerator's Verilog."""
@@ -108,6 +120,15 @@ def ideal_cycles(graph: IntegerGraph, config: ArchConfig) -> int:
     return -(-sum(macs(graph, node) for node in graph.nodes) // config.macs)
 
 
+def _spatial_utilization(program: Program, model: Prediction) -> float:
+    """Ideal over total cycles up to the last layer whose output is larger than one pixel: without
+    the linear layers at the end."""
+    spatial = {x.name for x in program.layers if x.shape[1:] != (1, 1)}
+    ends = [int(model.retires[e.index]) for e in program.execs if e.layer in spatial]
+    ideal = sum(x.macs for x in program.layers if x.name in spatial) / program.config.macs
+    return ideal / (max(ends) + 1) if ends else 0.0
+
+
 def run_case(
     case: Case,
     config: ArchConfig,
@@ -124,7 +145,7 @@ def run_case(
     start = time.perf_counter()
     program = compile_graph(network.graph, config, name=case.net)
     compile_seconds = time.perf_counter() - start
-    ideal, model_cycles = ideal_cycles(network.graph, config), simulators.cycles(program)
+    ideal, model = ideal_cycles(network.graph, config), simulators.predict(program)
     row = {
         "net": case.net,
         "input": list(network.stored.shape[1:]),
@@ -133,7 +154,8 @@ def run_case(
         "shape": [config.pixels, config.oc_lanes, config.ic_lanes, config.post_lanes],
         "macs": config.macs,
         "ideal_cycles": ideal,
-        "model_cycles": model_cycles,
+        "model_cycles": model.cycles,
+        "utilization_images": _spatial_utilization(program, model),
         "compile_seconds": compile_seconds,
         "instructions": len(program.listing),
         "images": 1,
@@ -213,7 +235,7 @@ def model_case(
             start = time.perf_counter()
             program = compile_graph(graph, config, name=case.net, images=images)
             seconds = time.perf_counter() - start
-            cycles = simulators.cycles(program)
+            cycles = simulators.predict(program).cycles
             ideal = images * ideal_cycles(graph, config)
             rows.append(
                 {

@@ -15,7 +15,9 @@ from sigbit.cli.options import Json, Latency
 from sigbit.cli.output import progress, say, show_table
 
 if TYPE_CHECKING:
-    from sigbit.bench.cases import Case
+    from rich.progress import Progress
+
+    from sigbit.bench.nets import Prediction
     from sigbit.runtime import Device
     from sigbit_hw.arch.config import ArchConfig
     from sigbit_hw.arch.program import Program
@@ -33,6 +35,7 @@ COLUMNS = (
     "cycles",
     "model - RTL",
     "array busy",
+    "without linear layers",
     "frames/s at 200 MHz",
     "codes compared",
     "differ",
@@ -82,32 +85,22 @@ def nets(
     from sigbit.bench.nets import model_case, run_case
 
     simulators = _Simulators(latency)
-    jobs: list[tuple[Case, Callable[[Any], list[Row]]]] = []
-    for case in CASES:
-        config = load_arch(preset or case.preset)
-        jobs.append(
-            (case, lambda tell, c=case, a=config: [run_case(c, a, data, images, simulators, tell)])
-        )
-    if modelled and preset is None:
-        jobs += [
-            (case, lambda tell, c=case: model_case(c, load_arch(c.preset), data, simulators, tell))
-            for case in MODELLED
-        ]
-    jobs = [job for job in jobs if only is None or only in job[0].net]
-    if not jobs:
+    cases = [*CASES, *(MODELLED if modelled and preset is None else ())]
+    chosen = [case for case in cases if only is None or only in case.net]
+    if not chosen:
         raise UserError(
             f"no network's name contains {only!r}; there are "
             f"{', '.join(sorted({c.net for c in CASES}))}"
         )
     rows = _read(json)
-    for case, job in jobs:
+    for case in chosen:
+        config = load_arch(preset or case.preset)
         with progress() as bar:
-            task = bar.add_task(case.net, total=None)
-            fresh = job(
-                lambda what, done, total, t=task, b=bar, n=case.net: b.update(
-                    t, description=f"{n}: {what}", completed=done, total=total
-                )
-            )
+            tell = _telling(bar, case.net)
+            if case in MODELLED:
+                fresh = model_case(case, config, data, simulators, tell)
+            else:
+                fresh = [run_case(case, config, data, images, simulators, tell)]
         rows = _merged(rows, fresh)
         write_json(json, {"rows": rows})
         for row in fresh:
@@ -120,6 +113,16 @@ def nets(
         write_text(markdown, _markdown(rows))
     if wrong := [row["net"] for row in rows if row["mismatches"]]:
         raise CheckFailed(f"codes differ in {', '.join(wrong)}")
+
+
+def _telling(bar: "Progress", net: str) -> Callable[[str, int, int], None]:
+    """A callback that shows what is being done, the steps done and their number."""
+    task = bar.add_task(net, total=None)
+
+    def tell(what: str, done: int, total: int) -> None:
+        bar.update(task, description=f"{net}: {what}", completed=done, total=total)
+
+    return tell
 
 
 class _Simulators:
@@ -139,11 +142,11 @@ class _Simulators:
             ]
         return self._devices[config.digest]
 
-    def cycles(self, program: "Program") -> int:
-        """Cycles that the cycle model predicts."""
+    def predict(self, program: "Program") -> "Prediction":
+        """What the cycle model says."""
         from sigbit_sim.cycles import predict
 
-        return predict(program, latency=self._latency).cycles
+        return predict(program, latency=self._latency)
 
     def netlist(self, config: "ArchConfig") -> str:
         """SHA-256 of the Verilog."""
@@ -187,6 +190,7 @@ def _cells(row: Row) -> list[str]:
         f"{row['cycles'] or row['model_cycles']:,}",
         error,
         f"{row['utilization']:.1%}",
+        f"{row['utilization_images']:.1%}" if row.get("utilization_images") else "",
         f"{row['frames_per_second']:,.0f}",
         f"{row.get('codes_compared', 0):,}",
         "" if row["mismatches"] is None else f"{row['mismatches']:,}",
