@@ -10,7 +10,7 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
 from sigbit.frontend import UnsupportedModel, import_onnx
-from sigbit.ir.floating import Conv2d, Linear, QuantAnnotation, Unary
+from sigbit.ir.floating import Conv2d, Linear, QuantAnnotation, Relu, Unary
 
 Array = NDArray[np.generic]
 QONNX = "qonnx.custom_op.general"
@@ -249,3 +249,16 @@ def test_two_quantizers_of_one_kind_are_one() -> None:
     proto = model(nodes, {"s": number(0.5), "z": number(0), "b": number(2)})
     check(proto)
     assert not [n for n in import_onnx(proto).nodes if isinstance(n, Unary)]
+
+
+def test_a_quantizer_without_negative_values_is_a_relu() -> None:
+    nodes = [
+        N("Conv", ["x", "w"], ["c"], name="conv"),
+        N("QuantizeLinear", ["c", "s", "z"], ["q"]),
+        N("DequantizeLinear", ["q", "s", "z"], ["y"], name="dq"),
+    ]
+    proto = model(nodes, {"w": f32(3, 4, 3, 3), "s": number(0.1), "z": np.uint8(0)})
+    check(proto)
+    graph = import_onnx(proto)
+    assert isinstance(graph["dq"], Relu)
+    assert set(graph.quantizers) == {"dq"}

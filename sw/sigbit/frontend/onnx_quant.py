@@ -16,6 +16,7 @@ from torch.fx import Node as FxNode
 from sigbit.frontend.onnx_trace import Array, Call, Constant, OnnxValue, Quantized, View, aten
 from sigbit.frontend.translation import Translation
 from sigbit.frontend.values import Computed, Refusal, Value
+from sigbit.ir import floating
 from sigbit.ir.annotation import FloatAnnotation, QuantAnnotation, Quantizer, Rounding
 
 _WIDE = 32
@@ -28,7 +29,8 @@ def annotate(x: Tensor, quantizer: Quantizer) -> Tensor:
 
 
 def annotated(t: Translation) -> Value:
-    """The tensor with its quantizer; a copy of it where others read it unquantized."""
+    """The tensor with its quantizer; a copy of it where others read it unquantized, a ReLU of it
+    where the quantizer has no negative values."""
     source, quantizer = t.node.args[0], t.node.args[1]
     assert isinstance(source, FxNode)
     assert isinstance(quantizer, (QuantAnnotation, FloatAnnotation))
@@ -37,12 +39,34 @@ def annotated(t: Translation) -> Value:
     others = [u for u in source.users if u is not t.node and not _same(u, quantizer)]
     own = value.index is None or tensor != value.tensor
     known = t.build.quantizers.get(tensor)
+    if known is None and _rectifies(quantizer) and isinstance(t.build.nodes[tensor], _SIGNED):
+        tensor = t.build.add(floating.Relu(**t.base(tensor)))
+        t.build.quantizers[tensor] = quantizer
+        return Computed(tensor)
     if others or not own or (known is not None and known is not quantizer):
         if known is not None and not others and _equal(known, quantizer):
             return Computed(tensor)
         tensor = t.unary(tensor, "identity")
     t.build.quantizers[tensor] = quantizer
     return Computed(tensor)
+
+
+_SIGNED = (
+    floating.Add,
+    floating.BatchNorm,
+    floating.Conv2d,
+    floating.ConvTranspose2d,
+    floating.Linear,
+    floating.Multiply,
+)
+"""Results that may be negative, behind which quantizers of positive values stand for a ReLU."""
+
+
+def _rectifies(quantizer: Quantizer) -> bool:
+    """Whether nothing below 0 is left, so that the quantizer is a ReLU as well."""
+    if not isinstance(quantizer, QuantAnnotation) or quantizer.zero_point.numel() > 1:
+        return False
+    return quantizer.range[0] == float(quantizer.zero_point)
 
 
 def _same(user: FxNode, quantizer: Quantizer) -> bool:

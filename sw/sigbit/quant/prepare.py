@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from sigbit.frontend import Batches, as_tuple, import_model
+from sigbit.ir.annotation import Quantizer as Quantization
 from sigbit.ir.floating import BatchNorm, FloatGraph, Relu, Unary
+from sigbit.quant.annotated import annotated_scale, by_tensor
 from sigbit.quant.errors import QuantizationError
 from sigbit.quant.function import Preactivation
 from sigbit.quant.fusion import fuse
@@ -231,7 +233,7 @@ def prepare_calibrated(
     """:func:`prepare` with the float graph's tensors for a calibration batch."""
     ranges = {n.name: _range(n.name, values[n.name]) for n in graph.inputs}
     prepared = PreparedModel(graph, fuse(graph), spec, ranges)
-    _calibrate(prepared, values)
+    _calibrate(prepared, values, by_tensor(graph))
     return prepared
 
 
@@ -262,11 +264,17 @@ def check_parameters(graph: FloatGraph) -> None:
             )
 
 
-def _calibrate(prepared: PreparedModel, values: dict[str, Tensor]) -> None:
-    """Set the scales from the float model's tensors; shared ones from all that share them."""
+def _calibrate(
+    prepared: PreparedModel, values: dict[str, Tensor], quantizers: Mapping[str, Quantization]
+) -> None:
+    """Set the scales from the float model's tensors, shared ones from all that share them; those
+    of ``quantizers`` where the grid can express them."""
     layers: list[QuantLayer] = []
     for p in prepared.plan.layers:
         module = prepared.quant_module(p.name)
+        if isinstance(module, QuantInput):
+            scale = annotated_scale(quantizers.get(p.name), module.grid.levels)
+            module.scale.copy_(module.scale if scale is None else scale)
         if isinstance(module, QuantLayer):
             layers.append(module)
     for group in _groups(layers, lambda m: m.weight_quantizer):
@@ -286,6 +294,9 @@ def _calibrate(prepared: PreparedModel, values: dict[str, Tensor]) -> None:
                 f"{len(tensors[0])} samples: give a larger one, or remove the layer"
             )
         group[0].out_quantizer.initialize(x, tensors[0][0].numel())
+        found = [annotated_scale(quantizers.get(m.plan.name), m.grid.levels) for m in group]
+        if found[0] is not None and all(s is not None and s == found[0] for s in found):
+            group[0].out_quantizer.log_scale.copy_(found[0].log2())
     for group in _groups(layers, lambda m: m.preactivation):
         first, pre = group[0], group[0].preactivation
         function = first.plan.activation

@@ -32,6 +32,7 @@ def fold_batch_norms(graph: FloatGraph) -> FloatGraph:
             and len(readers) == 1
             and isinstance(readers[0], BatchNorm)
             and node.name not in graph.outputs
+            and node.name not in graph.quantizers
         ):
             norms[node.name] = readers[0]
     gone = {norm.name for norm in norms.values()}
@@ -43,7 +44,9 @@ def fold_batch_norms(graph: FloatGraph) -> FloatGraph:
             nodes.append(node)
     used = {v for n in nodes for v in vars(n).values() if isinstance(v, str)}
     kept = {k: v for k, v in parameters.items() if k in used}
-    return FloatGraph(graph.name, tuple(nodes), kept, graph.outputs, host=graph.host)
+    there = {n.name for n in nodes}
+    quantizers = {k: q for k, q in graph.quantizers.items() if k in there}
+    return FloatGraph(graph.name, tuple(nodes), kept, graph.outputs, quantizers, graph.host)
 
 
 def weight_uses(graph: FloatGraph) -> Counter[str]:
