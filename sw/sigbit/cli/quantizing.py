@@ -116,7 +116,7 @@ def quantize(
         "formats": {"weights": weights, "acts": acts, "first_last": first_last, "bits": bits or []},
         "equalize": equalize,
         "bias_correction": bias_correction,
-        "replaced_quantizers": len(network.graph.quantizers),
+        "quantizers": len(network.graph.quantizers),
         "calibration": calibration.origin,
         "test": tested.origin,
         **figures,
@@ -202,8 +202,8 @@ def _show(document: dict[str, Any], config: "ArchConfig") -> None:
         "   >>>>",
     )
     facts = [("weights", document["weights"])]
-    if document["replaced_quantizers"]:
-        facts.append(("the model's quantizers", f"{document['replaced_quantizers']}, all replaced"))
+    if document["quantizers"]:
+        facts.append(("quantizers in the model", document["quantizers"]))
     facts += [
         ("calibrated on", document["calibration"]),
         ("tested on", document["test"]),
