@@ -136,15 +136,18 @@ def test_sync_reads_what_was_written(rng):
 
 
 def test_single_step_segments_in_single_step_blocks(rng):
-    """As many segments as there are, a step each; then one segment of one step in many blocks."""
+    """As many segments as there are, a step each, in any order of weight words; then one segment
+    of one step in many blocks."""
     config = CONFIGS["slow-drain"]
     segments = [
         Instr(Opcode.SEG, index=k, base=9 * k, shift=k % 3 == 2, gap=4, d_block=2, d_row=5,
-              d_ocb=-7)
+              d_ocb=-7, words=(5 * k + 3) % config.segments)
         for k in range(config.segments)]
-    out = Instr(Opcode.OUT, base=300, d_slot=1, n_slots=8, d_pix=9, d_col=9, d_line=9, d_row=9)
+    out = Instr(Opcode.OUT, base=300, d_slot=1, n_slots=12, d_pix=13, d_col=13, d_line=13,
+                d_row=13)
     program = [*segments, out,
-               execute(config, 9, n_seg=config.segments, n_ocb=2, n_rows=2, run=3),
+               execute(config, 9, n_seg=config.segments, n_ocb=3, n_rows=2, run=3,
+                       block_words=config.segments + 1),
                execute(config, 5, run=12)]
     check_all(config, program, rng)
 
