@@ -65,3 +65,19 @@ def test_calibration_sees_quantized_values() -> None:
 )
 def test_what_a_grid_has(quantizer: QuantAnnotation | None, grid: LevelGrid, fits: bool) -> None:
     assert (annotated_scale(quantizer, grid) is not None) == fits
+
+
+def test_weights_keep_their_integers() -> None:
+    torch.manual_seed(1)
+    scale = torch.tensor([0.5, 0.25, 0.125, 1.0]).double().view(4, 1, 1, 1)
+    levels = torch.randint(-4, 5, (4, 8, 3, 3)).double()
+    plain = network(x=annotation(1 / 64, 8, True))
+    quantizer = QuantAnnotation(scale, torch.zeros(1), 4, True)
+    weights = {**plain.parameters, "v": (levels * scale).float()}
+    graph = replace(plain, parameters=weights, parameter_quantizers={"v": quantizer})
+    x = torch.randn(8, 3, 6, 6)
+    prepared = post_training(graph, x, replace(QuantSpec(), bits={"y": (1, 3)}), correct_bias=False)
+    layer = prepared.quant_module("y")
+    assert torch.equal(layer.weight_quantizer.scale(layer.real_weights()[0]), scale.reshape(-1))
+    source = next(n for n in convert(prepared).graph.nodes if n.name == "y").sources[0]
+    assert (torch.from_numpy(source.weights).sign() == levels.sign()).all()

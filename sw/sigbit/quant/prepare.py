@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from sigbit.frontend import Batches, as_tuple, import_model
 from sigbit.ir.annotation import Quantizer as Quantization
 from sigbit.ir.floating import BatchNorm, FloatGraph, Relu, Unary
-from sigbit.quant.annotated import annotated_scale, by_tensor
+from sigbit.quant.annotated import annotated_scale, by_tensor, weight_scale
 from sigbit.quant.errors import QuantizationError
 from sigbit.quant.function import Preactivation
 from sigbit.quant.fusion import fuse
@@ -234,6 +234,7 @@ def prepare_calibrated(
     ranges = {n.name: _range(n.name, values[n.name]) for n in graph.inputs}
     prepared = PreparedModel(graph, fuse(graph), spec, ranges)
     _calibrate(prepared, values, by_tensor(graph))
+    _give_weight_scales(prepared, graph)
     return prepared
 
 
@@ -296,7 +297,7 @@ def _calibrate(
         group[0].out_quantizer.initialize(x, tensors[0][0].numel())
         found = [annotated_scale(quantizers.get(m.plan.name), m.grid.levels) for m in group]
         if found[0] is not None and all(s is not None and s == found[0] for s in found):
-            group[0].out_quantizer.log_scale.copy_(found[0].log2())
+            group[0].out_quantizer.give(found[0])
     for group in _groups(layers, lambda m: m.preactivation):
         first, pre = group[0], group[0].preactivation
         function = first.plan.activation
@@ -305,6 +306,21 @@ def _calibrate(
         x = torch.cat([preactivation(m.plan, values).reshape(-1) for m in group])
         scale = first.out_quantizer.scale()
         pre.initialize(float(x.min()), float(x.max()), function, scale, first.grid)
+
+
+def _give_weight_scales(prepared: PreparedModel, graph: FloatGraph) -> None:
+    """Scales that weights were quantized with; where batch norms scale weights there are none."""
+    for p in prepared.plan.layers:
+        module = prepared.quant_module(p.name)
+        quantizer = module.weight_quantizer if isinstance(module, QuantLayer) else None
+        source = module.plan.sources[0] if isinstance(module, QuantLayer) else None
+        if quantizer is None or source is None or source.weight is None:
+            continue
+        plain = not (source.norms or source.transposed or source.rows) and source.scale == 1
+        found = graph.parameter_quantizers.get(source.weight) if plain else None
+        scale = weight_scale(found, graph.parameters[source.weight], quantizer.grid)
+        if scale is not None and (quantizer.channels or bool((scale == scale[0]).all())):
+            quantizer.give(scale if quantizer.channels else scale[0])
 
 
 def _groups(

@@ -5,6 +5,7 @@ quantizes with the moved one; a new method is a new subclass.
 """
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +61,12 @@ class Quantizer(nn.Module):
         )
         self.log_scale.copy_(torch.where(scale > 0, scale, smallest).log2())
         self.gradient_factor.fill_(1 / math.sqrt(values * self.grid.max))
+
+    @torch.no_grad()
+    def give(self, scale: Tensor) -> None:
+        """Take ``scale``, whatever the tensor."""
+        self.log_scale.copy_(scale.log2())
+        self.rule = replace(self.rule, tracks=False)
 
     def scale(self, x: Tensor | None = None) -> Tensor:
         """The scale (float64): of the tensor ``x`` if the rule tracks, else the stored one."""

@@ -13,6 +13,7 @@ from sigbit.ir.floating import (
     FloatGraph,
     Linear,
     Node,
+    QuantAnnotation,
 )
 
 Weighted = Conv2d | ConvTranspose2d | Linear
@@ -23,6 +24,7 @@ def fold_batch_norms(graph: FloatGraph) -> FloatGraph:
     every layer whose weight is used once. Other batch norms stay."""
     uses = weight_uses(graph)
     parameters = dict(graph.parameters)
+    quantized = dict(graph.parameter_quantizers)
     norms: dict[str, BatchNorm] = {}
     for node in graph.nodes:
         readers = graph.consumers(node.name)
@@ -39,14 +41,20 @@ def fold_batch_norms(graph: FloatGraph) -> FloatGraph:
     nodes: list[Node] = []
     for node in graph.nodes:
         if isinstance(node, Weighted) and uses[node.weight] == 1:
-            nodes.append(_folded(node, norms.get(node.name), parameters))
+            folded = _folded(node, norms.get(node.name), parameters)
+            if (found := quantized.get(node.weight)) is not None:
+                quantized[folded.weight] = _scaled(found, node, norms.get(node.name), parameters)
+            nodes.append(folded)
         elif node.name not in gone:
             nodes.append(node)
     used = {v for n in nodes for v in vars(n).values() if isinstance(v, str)}
     kept = {k: v for k, v in parameters.items() if k in used}
     there = {n.name for n in nodes}
     quantizers = {k: q for k, q in graph.quantizers.items() if k in there}
-    return FloatGraph(graph.name, tuple(nodes), kept, graph.outputs, quantizers, graph.host)
+    quantized = {k: q for k, q in quantized.items() if k in kept}
+    return FloatGraph(
+        graph.name, tuple(nodes), kept, graph.outputs, quantizers, graph.host, quantized
+    )
 
 
 def weight_uses(graph: FloatGraph) -> Counter[str]:
@@ -71,6 +79,23 @@ def _folded(node: Weighted, norm: BatchNorm | None, parameters: dict[str, Tensor
     parameters[f"{name}.folded.weight"] = weight
     parameters[f"{name}.folded.bias"] = bias
     return replace(node, name=name, weight=f"{name}.folded.weight", bias=f"{name}.folded.bias")
+
+
+def _scaled(
+    quantizer: QuantAnnotation,
+    node: Weighted,
+    norm: BatchNorm | None,
+    parameters: dict[str, Tensor],
+) -> QuantAnnotation:
+    """The quantizer of the weight with ``norm`` folded in."""
+    if norm is None:
+        return quantizer
+    weight = parameters[node.weight]
+    factor = torch.rsqrt(parameters[norm.var].double() + norm.eps)
+    factor = factor if norm.weight is None else factor * parameters[norm.weight]
+    scale = quantizer.scale
+    wide = scale if scale.numel() > 1 else scale.reshape([1] * weight.dim())
+    return replace(quantizer, scale=wide * _along_outputs(node, factor, weight).double())
 
 
 def _along_outputs(node: Weighted, factor: Tensor, weight: Tensor) -> Tensor:
