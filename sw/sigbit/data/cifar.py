@@ -12,12 +12,22 @@ from sigbit.data.errors import DataError
 from sigbit.data.files import Files, Remote
 
 _URL = "https://www.cs.toronto.edu/~kriz/"
-_TEN = Remote("cifar-10-python.tar.gz", _URL + "cifar-10-python.tar.gz",
-              "md5:c58f30108f718f92721af3b95e74349a")
-_HUNDRED = Remote("cifar-100-python.tar.gz", _URL + "cifar-100-python.tar.gz",
-                  "md5:eb9058c3a382ffc7106e4002c42a8d85")
-_ARRAY_PARTS = {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode"),
-                ("numpy._core.multiarray", "_reconstruct")}
+_TEN = Remote(
+    "cifar-10-python.tar.gz",
+    _URL + "cifar-10-python.tar.gz",
+    "md5:c58f30108f718f92721af3b95e74349a",
+)
+_HUNDRED = Remote(
+    "cifar-100-python.tar.gz",
+    _URL + "cifar-100-python.tar.gz",
+    "md5:eb9058c3a382ffc7106e4002c42a8d85",
+)
+_ARRAY_PARTS = {
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("_codecs", "encode"),
+    ("numpy._core.multiarray", "_reconstruct"),
+}
 
 
 class _ArrayUnpickler(pickle.Unpickler):
@@ -75,8 +85,13 @@ def _read_archive(path: Path, folder: str, names: tuple[str, ...]) -> list[dict[
     return [found[name] for name in names]
 
 
-def _dataset(title: str, split: str, batches: list[dict[bytes, Any]], labels: bytes,
-             classes: list[bytes | str]) -> Dataset:
+def _dataset(
+    title: str,
+    split: str,
+    batches: list[dict[bytes, Any]],
+    labels: bytes,
+    classes: list[bytes | str],
+) -> Dataset:
     try:
         rows = np.concatenate([np.asarray(batch[b"data"], np.uint8) for batch in batches])
         numbers = np.concatenate([np.asarray(batch[labels], np.int64) for batch in batches])

@@ -132,8 +132,12 @@ class _Bar:
     total = 0
 
     def __init__(self, title: str) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(),
-                   TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TimeRemainingColumn(),
+        )
         self._progress = Progress(*columns, transient=True)
         self._task = self._progress.add_task(title, total=None)
         self._progress.start()

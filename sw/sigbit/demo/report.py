@@ -145,9 +145,7 @@ def _samples(outcome: Outcome) -> Section:
     right = np.flatnonzero(labels == says)[:RIGHT_SAMPLES]
 
     def take(indices: Sequence[int]) -> list[Sample]:
-        return [
-            Sample(outcome.trained.pictures[i], int(labels[i]), int(says[i])) for i in indices
-        ]
+        return [Sample(outcome.trained.pictures[i], int(labels[i]), int(says[i])) for i in indices]
 
     return sections.samples(take(wrong.tolist()), take(right.tolist()), outcome.images)
 

@@ -59,9 +59,7 @@ def accuracy(shares: Mapping[str, float], floor: float) -> Markup:
     return svg(figure, "accuracy")
 
 
-def timeline(
-    spans: Sequence[Span], engines: Sequence[str], window: tuple[int, int]
-) -> Markup:
+def timeline(spans: Sequence[Span], engines: Sequence[str], window: tuple[int, int]) -> Markup:
     """A Gantt chart: a lane for each engine, a bar for each instruction, coloured by layer, in the
     cycles of ``window``."""
     low, high = window
@@ -98,9 +96,7 @@ def weight_histograms(layers: Sequence[WeightHistogram]) -> Markup:
         axes.hist(clipped, bins.tolist(), weights=share, color=series(0), alpha=0.85)
         width, alpha = (0.7, 1.0) if len(layer.grid) <= 64 else (0.25, 0.35)
         for value in layer.grid:
-            axes.axvline(
-                float(value), color=colour("bad"), linewidth=width, alpha=alpha, zorder=3
-            )
+            axes.axvline(float(value), color=colour("bad"), linewidth=width, alpha=alpha, zorder=3)
         axes.set_xlim(-limit, limit)
         axes.set_title(f"{layer.name} · {len(layer.grid)} values", loc="left")
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:.0f} %"))

@@ -57,9 +57,7 @@ def series(index: int) -> str:
     return _PLACEHOLDER[f"series-{index % SERIES}"]
 
 
-def subplots(
-    rows: int, columns: int, width: float, height: float
-) -> tuple[Figure, list[Axes]]:
+def subplots(rows: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
     """A themed figure of ``width`` x ``height`` inches and its axes, row by row."""
     with rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")

@@ -34,7 +34,8 @@ def render(
     title: str, subtitle: str, verdict: Verdict, sections: Sequence[Section], footer: str
 ) -> str:
     """The whole HTML document."""
-    return environment().get_template("page.html.j2").render(
-        title=title, subtitle=subtitle, verdict=verdict, sections=sections, footer=footer
+    return (
+        environment()
+        .get_template("page.html.j2")
+        .render(title=title, subtitle=subtitle, verdict=verdict, sections=sections, footer=footer)
     )
-

@@ -192,7 +192,5 @@ def layers(rows: Sequence[LayerRow]) -> Section:
 
 def provenance(facts: Mapping[str, str], command: str) -> Section:
     """What exactly was run, and how to run it again."""
-    body = table(
-        [Column("what"), Column("value", code=True)], [(k, v) for k, v in facts.items()]
-    )
+    body = table([Column("what"), Column("value", code=True)], [(k, v) for k, v in facts.items()])
     return Section("Reproduce", code(command) + body)
