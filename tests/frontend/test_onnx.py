@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from sigbit.frontend import UnsupportedModel, import_onnx
-from sigbit.ir.floating import BatchNorm, Unary
+from sigbit.ir.floating import BatchNorm, Conv2d, Unary
 
 Array = NDArray[np.generic]
 Case = tuple[Sequence[onnx.NodeProto], dict[str, Array], tuple[int, ...]]
@@ -350,3 +350,14 @@ def test_files(tmp_path: Path) -> None:
         import_onnx(tmp_path / "bad.onnx")
     with pytest.raises(FileNotFoundError):
         import_onnx(tmp_path / "none.onnx")
+
+
+@pytest.mark.parametrize(
+    ("name", "convolutions"), [("densenet121", 121), ("resnet50", 53), ("squeezenet", 26)]
+)
+def test_published_networks(name: str, convolutions: int) -> None:
+    """Graphs that come with ONNX, at full size, with weights that are all the same."""
+    path = Path(onnx.__file__).parent / f"backend/test/data/light/light_{name}.onnx"
+    graph = import_onnx(path)
+    assert sum(isinstance(n, Conv2d) for n in graph.nodes) == convolutions
+    assert [graph[o].shape[0] for o in graph.outputs] == [1000]

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sigbit.frontend import import_model
+from sigbit.frontend import UnsupportedModel, import_model
 
 Function = Callable[[Tensor], Tensor | tuple[Tensor, ...]]
 
@@ -104,3 +104,16 @@ def test_convolution(groups: int, stride: int, dilation: int, transposed: bool) 
 @pytest.mark.parametrize("padding", ["same", "valid"])
 def test_named_padding(padding: str) -> None:
     check(nn.Conv2d(4, 8, (4, 3), padding=padding, dilation=2), 4, 9, 9)
+
+
+def test_states_are_not_exchanged_with_samples() -> None:
+    class Exchanged(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm = nn.LSTM(5, 6, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.lstm(x)[0].transpose(0, 1)[:, -1]
+
+    with pytest.raises(UnsupportedModel, match="rearranges the states"):
+        import_model(Exchanged(), torch.randn(3, 3, 5))

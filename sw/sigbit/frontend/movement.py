@@ -83,7 +83,8 @@ def _of_steps(node: FxNode, value: Steps, source: FxNode) -> Value:
         if result.shape == (batch, features) and bool((result == result.flatten()[0]).all()):
             return Computed(value.tensors[int(result[0, 0])])
         if result.dim() == 3 and result.shape[1 - value.dim] == batch:
-            chosen = result.select(1 - value.dim, 0)
-            if result.shape[2] == features and bool((chosen == chosen[:, :1]).all()):
+            chosen = result.select(1 - value.dim, 0)[:, :1]
+            whole = bool((result == chosen.unsqueeze(1 - value.dim)).all())
+            if result.shape[2] == features and whole:
                 return Steps(tuple(value.tensors[int(i)] for i in chosen[:, 0]), value.dim)
     raise Refusal("rearranges the states of a recurrent layer", "select single steps")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
+import onnx
 
 from sigbit.frontend.onnx_trace import Call, Constant, OnnxValue, Quantized, View, aten
 from sigbit.frontend.values import Refusal
@@ -185,8 +185,6 @@ def identity(c: Call) -> Result:
 
 def cast(c: Call) -> Result:
     """Cast between float types."""
-    import onnx
-
     floats = ("FLOAT", "FLOAT16", "DOUBLE", "BFLOAT16")
     kind = onnx.TensorProto.DataType.Name(int(c.get("to")))
     c.need(kind in floats, f"a cast of a computed tensor to {kind}", "cast between float types")
@@ -262,4 +260,4 @@ def concat(c: Call) -> Result:
 def shape_of(c: Call) -> Result:
     """Shape, which is known; the batch is the one that stands for all."""
     shape = c.shape()[c.get("start") : c.get("end")]
-    return Constant(f"{c.origin.name}.shape", torch.tensor(shape, dtype=torch.int64).numpy())
+    return Constant(f"{c.origin.name}.shape", np.array(shape, np.int64))
