@@ -7,6 +7,7 @@ from sigbit import data, zoo
 from sigbit.zoo.layers import same_padding
 from sigbit.zoo.mobilenet_v2 import multiple_of_8
 from sigbit.zoo.unet import UNet
+from zoo.small import SMALL
 
 PARAMETERS = {
     "alexnet": 61_100_840,
@@ -28,25 +29,6 @@ PARAMETERS = {
 }
 """As their authors, torchvision or MLPerf Tiny publish them."""
 
-SMALL = {
-    "alexnet": ({"hidden": 16}, (3, 64, 64)),
-    "vgg11": ({"hidden": 16}, (3, 32, 32)),
-    "vgg11_bn": ({"hidden": 16}, (3, 32, 32)),
-    "resnet18": ({"width": 8}, (3, 64, 64)),
-    "resnet34": ({"width": 8}, (3, 64, 64)),
-    "resnet50": ({"width": 8}, (3, 64, 64)),
-    "densenet121": ({"growth": 8, "blocks": (2, 2, 2)}, (3, 64, 64)),
-    "squeezenet1_0": ({"classes": 10}, (3, 64, 64)),
-    "squeezenet1_0_caffe": ({"classes": 10}, (3, 64, 64)),
-    "mobilenet_v1": ({"width": 0.25}, (3, 64, 64)),
-    "mobilenet_v1_050_160": ({"width": 0.25}, (3, 64, 64)),
-    "mobilenet_v2": ({"width": 0.25}, (3, 64, 64)),
-    "mobilenet_v2_tf": ({"width": 0.25}, (3, 64, 64)),
-    "unet": ({"width": 4}, (1, 32, 48)),
-    "unet_nearest": ({"width": 4}, (1, 32, 48)),
-}
-"""Options and input shapes that leave a network's structure and make it quick."""
-
 
 @pytest.mark.parametrize("name", zoo.names())
 def test_full_size(name):
@@ -66,17 +48,12 @@ def test_counts_name_networks():
     assert set(SMALL) <= set(zoo.names())
 
 
-# torch warns that exporting its own LSTM and GRU touches their list of weights.
-@pytest.mark.filterwarnings("ignore:The tensor attributes self.rnn._flat_weights")
 @pytest.mark.parametrize("name", zoo.names())
-def test_exports_and_trains(name, rng):
+def test_trains(name, rng):
+    """Gradients reach every parameter. (tests/frontend exports all networks.)"""
     options, shape = SMALL.get(name, ({}, zoo.entry(name).input_shape))
     network = zoo.build(name, **options).eval()
-    x = torch.randn(2, *shape)
-    exported = torch.export.export(network, (x,))
-    expected = network(x)
-    assert torch.equal(exported.module()(x), expected)
-    expected.square().sum().backward()
+    network(torch.randn(2, *shape)).square().sum().backward()
     assert all(p.grad is not None for p in network.parameters())
 
 
