@@ -109,9 +109,7 @@ def show(name: Name, json: Json = None) -> None:
         "drain_cycles": "to drain a block into one plane",
     }
     show_facts(f"Accelerator {config.name}", [("digest", config.digest), *parameters.items()])
-    show_table(
-        "Derived", ["", "", ""], [(k, v, notes[k]) for k, v in derived.items()], " > "
-    )
+    show_table("Derived", ["", "", ""], [(k, v, notes[k]) for k, v in derived.items()], " > ")
     stores = memories(config)
     show_table(
         "Memories on the chip",
