@@ -1,1 +1,1 @@
-"""FPGA targets of the sigbit accelerator: board files, synthesis reports and drivers."""
+"""FPGA targets of the sigbit accelerator: synthesis and its reports."""

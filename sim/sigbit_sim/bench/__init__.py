@@ -1,1 +1,1 @@
-"""Bus models and doubles for testbenches."""
+"""For testbenches: bus models, doubles of blocks, planted faults, random networks."""

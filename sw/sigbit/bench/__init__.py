@@ -1,1 +1,1 @@
-"""Benchmarks whose rows are the figures of the documentation."""
+"""Benchmarks whose rows are figures of the documentation: whole networks through all devices."""

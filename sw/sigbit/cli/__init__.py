@@ -1,4 +1,4 @@
-"""The command line: ``sigbit demo``, ``compile``, ``inspect``, ``run`` and ``arch``.
+"""The command line: a module for each command of ``sigbit``, listed in ``app``.
 
 Modules import what they need inside their commands, so that ``sigbit --help`` answers at once.
 """

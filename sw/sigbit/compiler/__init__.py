@@ -1,7 +1,8 @@
 """The compiler: integer graphs to Programs.
 
-``IntegerGraph -> Network -> Laid -> Placed -> Tiled -> Staged -> Scheduled -> Program``, see
-:mod:`sigbit.compiler.pipeline`.
+``IntegerGraph -> Network -> Laid -> Placed -> Tiled -> Staged -> Scheduled -> Program``: the passes
+and their verifiers are listed in :mod:`sigbit.compiler.pipeline`, a module for each; the other
+modules are what they decide with.
 """
 
 from sigbit.compiler.errors import CompileError, VerifyError

@@ -1,3 +1,4 @@
-"""Graph representations: the float graph that importers produce and the integer graph that runs on
-the accelerator.
+"""Graph representations: the float graph that importers produce (``floating``, ``nodes``) and the
+integer graph that runs on the accelerator (``integer``). Both can be evaluated; the integer graph
+is the golden model.
 """

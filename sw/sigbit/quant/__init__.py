@@ -3,7 +3,10 @@ integer graph.
 
 ``prepare`` turns a plain model into a trainable one whose forward pass is the accelerator's
 arithmetic; ``convert`` turns that into an :class:`~sigbit.quant.integer_model.IntegerModel`, with
-the same result on every layer.
+the same result on every layer. ``post`` does without training.
+
+``fusion`` makes plans of the float graph (``plans``), ``precision`` and ``sharing`` give them
+digits and common grids; ``layer``, ``moves`` and ``modules`` compute them.
 """
 
 from sigbit.quant.convert import convert
