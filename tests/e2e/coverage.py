@@ -1,24 +1,44 @@
 """What a campaign of random networks has reached: operations and corner bins, counted."""
 
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 
-from sigbit.ir.integer import Conv, Gather, Input, IntegerGraph, MaxPool
-from sigbit_hw.arch.isa import Opcode
-from sigbit_hw.arch.program import Program
+from sigbit.compiler.join import join
+from sigbit.ir.integer import Conv, Gather, Input, IntegerGraph, MaxPool, tensors_of
+from sigbit_hw.arch.isa import ENGINE_OF, Engine, LoadKind, Mode, Opcode
+from sigbit_hw.arch.program import ExecInfo, Program
 
 BINS = (
+    # Graphs
     "op input", "op conv", "op grouped", "op depthwise", "op linear", "op residual",
-    "op transposed", "op upsampling", "op maxpool", "op gather", "input folded", "two inputs",
-    "several outputs", "stride 2", "stride 3", "dilation", "padding", "asymmetric padding", "crop",
-    "kernel above 4", "terms 2", "planes 2", "planes 3", "planes 3 times terms 2",
-    "output saturates high", "output saturates low", "sum is 0", "zero not 0",
+    "op transposed", "op transposed of groups", "op upsampling", "op maxpool", "op gather",
+    "two inputs", "several outputs", "output read again", "three sources", "stride 2", "stride 3",
+    "stride above 3", "dilation", "padding", "asymmetric padding", "crop", "kernel above 4",
+    "weights all 0", "terms 2", "terms 3", "planes 2", "planes 3", "planes 3 times terms 2",
+    "more than 32 channels", "zero not 0",
+    "output saturates high", "output saturates low", "sum is 0",
+    # Where channels lie
+    "gather is a range", "gather copies", "gather selects", "gather of a gather",
+    # The host's part
+    "input folded", "input folded by lines", "fold with padding", "fold with dilation",
+    "input in column phases", "several images",
+    # Walks
     "several line ends in a block", "lines shorter than a block", "run across lines",
-    "rows one by one", "reduction split over EXECs", "spilled", "several images",
-    "column phases", "halo filled", "weights loaded again", "sync", "partial last block",
+    "run without line ends", "rows one by one", "partial last block", "column phases",
+    "maximum over column phases", "copy", "several output blocks", "last slots suppressed",
+    "images side by side", "reduction split over EXECs", "digits share weight words",
+    # Memory
+    "halo filled", "input in bands", "output in bands", "spilled", "fused bands",
+    "part of a beat stored", "weights loaded again", "parameters loaded again",
+    "table loaded again", "weights replaced", "parameters replaced", "table replaced",
+    # Order
+    "sync", "waits for two engines", "signals two engines", "four tokens pending",
 )
 """Every bin that a long campaign must reach."""
+
+RINGS = {LoadKind.WEIGHTS: "weights", LoadKind.PARAMS: "parameters", LoadKind.TABLE: "table"}
 
 
 class Coverage:
@@ -26,6 +46,8 @@ class Coverage:
 
     def __init__(self) -> None:
         self.networks = 0
+        self.refused = 0
+        self.exact_cycles = 0
         self.codes = 0
         self.counts: Counter[str] = Counter()
 
@@ -37,96 +59,213 @@ class Coverage:
     def add(self, graph: IntegerGraph, program: Program, values: dict[str, np.ndarray]) -> None:
         """Count what one network does; ``values`` are the stored integers of all its tensors."""
         self.networks += 1
-        found = set(_of_graph(graph, values)) | set(_of_program(program))
+        found = {*_of_graph(graph, values), *_of_gathers(graph, program), *_of_ports(program),
+                 *_of_execs(graph, program), *_of_moves(program), *_of_tokens(program)}
         assert found <= set(BINS), found - set(BINS)
         self.counts.update(found)
 
     def table(self) -> str:
         """The counts, one bin a line."""
-        lines = [f"{self.networks} networks, {self.codes:,} codes compared"]
+        lines = [(f"{self.networks} networks ({self.exact_cycles} with exact cycles), "
+                  f"{self.refused} refused, {self.codes:,} codes compared")]
         lines += [f"  {self.counts[name]:6d}  {name}" for name in BINS]
         return "\n".join(lines)
 
 
-def _of_graph(graph: IntegerGraph, values: dict[str, np.ndarray]) -> list[str]:
-    found = []
+def _of_graph(graph: IntegerGraph, values: dict[str, np.ndarray]) -> Iterator[str]:
     if len(graph.inputs) > 1:
-        found.append("two inputs")
+        yield "two inputs"
     if len(graph.outputs) > 1:
-        found.append("several outputs")
+        yield "several outputs"
+    if {t for n in graph.nodes for t in tensors_of(n)} & set(graph.outputs):
+        yield "output read again"
     for node in graph.nodes:
         if node.type.zero:
-            found.append("zero not 0")
+            yield "zero not 0"
         if node.type.planes > 1:
-            found.append(f"planes {node.type.planes}")
+            yield f"planes {node.type.planes}"
+        if node.type.shape[0] > 32:
+            yield "more than 32 channels"
         if isinstance(node, Input):
-            found.append("op input")
+            yield "op input"
         elif isinstance(node, MaxPool):
-            found += ["op maxpool", *_padding(node.padding)]
-        elif isinstance(node, Gather):
-            found.append("op gather")
+            yield "op maxpool"
+            yield from _padding(node.padding)
         elif isinstance(node, Conv):
-            found += _of_conv(graph, node)
+            yield from _of_conv(graph, node)
             pre = values[f"{node.name} pre-activation"]
-            found += ["output saturates high"] * bool((pre == 127).any())
-            found += ["output saturates low"] * bool((pre == -128).any())
-            found += ["sum is 0"] * bool((pre == 0).any())
-    return found
+            for name, y in ("output saturates high", 127), ("output saturates low", -128), (
+                    "sum is 0", 0):
+                if (pre == y).any():
+                    yield name
 
 
-def _of_conv(graph: IntegerGraph, node: Conv) -> list[str]:
-    found = ["op residual"] if len(node.sources) > 1 else []
+def _of_conv(graph: IntegerGraph, node: Conv) -> Iterator[str]:
+    if len(node.sources) > 1:
+        yield "op residual"
+    if len(node.sources) > 2:
+        yield "three sources"
     for source in node.sources:
         channels, height, width = graph[source.tensor].type.shape
         kernel = source.weights.shape[2:]
         if source.upsampling != (1, 1):
-            found.append("op transposed" if source.groups == 1 else "op upsampling")
+            yield "op upsampling" if source.groups == channels else "op transposed"
+            if source.groups > 1:
+                yield "op transposed of groups"
         elif source.groups == 1:
             whole = kernel == (height, width) and node.type.shape[1:] == (1, 1)
-            found.append("op linear" if whole else "op conv")
+            yield "op linear" if whole else "op conv"
         else:
-            found.append("op depthwise" if source.groups == channels else "op grouped")
-        found += [f"stride {s}" for s in source.stride if s > 1]
-        found += ["dilation"] * (source.dilation != (1, 1) and max(kernel) > 1)
-        found += ["kernel above 4"] * (max(kernel) > 4)
-        found += ["terms 2"] * (source.terms == 2)
-        wide = graph[source.tensor].type.planes == 3 and source.terms == 2
-        found += ["planes 3 times terms 2"] * wide
-        found += _padding(source.padding)
-    return found
+            yield "op depthwise" if source.groups == channels else "op grouped"
+        for stride in source.stride:
+            if stride > 1:
+                yield f"stride {stride}" if stride < 4 else "stride above 3"
+        if any(d > 1 and k > 1 for d, k in zip(source.dilation, kernel, strict=True)):
+            yield "dilation"
+        if max(kernel) > 4:
+            yield "kernel above 4"
+        if source.terms > 1:
+            yield f"terms {source.terms}"
+        if graph[source.tensor].type.planes == 3 and source.terms == 2:
+            yield "planes 3 times terms 2"
+        if not source.weights.any():
+            yield "weights all 0"
+        yield from _padding(source.padding)
 
 
-def _padding(padding: tuple[int, ...]) -> list[str]:
+def _padding(padding: tuple[int, ...]) -> Iterator[str]:
     top, left, bottom, right = padding
-    found = ["padding"] * (max(padding) > 0)
-    found += ["crop"] * (min(padding) < 0)
-    return found + ["asymmetric padding"] * (top != bottom or left != right)
+    if max(padding) > 0:
+        yield "padding"
+    if min(padding) < 0:
+        yield "crop"
+    if top != bottom or left != right:
+        yield "asymmetric padding"
 
 
-def _of_program(program: Program) -> list[str]:
-    found = ["input folded"] * any(p.fold for p in program.inputs)
-    found += ["several images"] * (program.images > 1)
-    pixels = program.config.pixels
-    stores, loads, weights = set(), set(), Counter[int]()
-    for instr in program.listing:
-        if instr.opcode == Opcode.EXEC:
-            found += ["sync"] * bool(instr.sync)
-            found += ["partial last block"] * bool(instr.run % pixels)
-            found += ["reduction split over EXECs"] * bool(instr.keep)
-            found.append("run across lines" if instr.run > instr.wrap else "rows one by one")
-            if instr.run > instr.wrap:
-                found += ["lines shorter than a block"] * (instr.wrap < pixels)
-                found += ["several line ends in a block"] * (2 * instr.wrap <= pixels)
-        elif instr.opcode == Opcode.FILL:
-            found.append("halo filled")
+def _of_gathers(graph: IntegerGraph, program: Program) -> Iterator[str]:
+    joins = join(graph, program.config)
+    for node in graph.nodes:
+        if isinstance(node, Gather):
+            yield "op gather"
+            if node.name in joins.selected:
+                yield "gather selects"
+            elif node.name not in joins.absorbed:
+                yield "gather copies" if node.name in joins.clones else "gather is a range"
+            if any(isinstance(graph[t], Gather) for t in node.tensors):
+                yield "gather of a gather"
+
+
+def _of_ports(program: Program) -> Iterator[str]:
+    if program.images > 1:
+        yield "several images"
+    for port in program.inputs:
+        if port.phases > 1:
+            yield "input in column phases"
+        if fold := port.fold:
+            lines = fold.kernel[0] == 1 and fold.stride[0] == 1
+            yield "input folded by lines" if lines else "input folded"
+            if any(fold.padding):
+                yield "fold with padding"
+            if any(d > 1 and k > 1 for d, k in zip(fold.dilation, fold.kernel, strict=True)):
+                yield "fold with dilation"
+
+
+def _of_execs(graph: IntegerGraph, program: Program) -> Iterator[str]:
+    config = program.config
+    infos = {info.index: info for info in program.execs}
+    yield from _fused(graph, list(program.execs))
+    segments = {}
+    out = None
+    for index, instr in enumerate(program.listing):
+        if instr.opcode == Opcode.SEG:
+            segments[instr.index] = instr
         elif instr.opcode == Opcode.OUT:
-            found += ["column phases"] * (instr.phases > 1)
-        elif instr.opcode == Opcode.STORE:
-            stores.add(instr.address)
-        elif instr.opcode == Opcode.LOAD and instr.kind == 0:
-            weights[instr.address] += 1
-        elif instr.opcode == Opcode.LOAD and instr.kind == 1:
-            loads.add(instr.address)
+            out = instr
+            if instr.phases > 1:
+                yield "column phases"
+        elif instr.opcode == Opcode.EXEC:
+            lines = instr.run > instr.wrap
+            info = infos.get(index)
+            flat = info is not None and info.rows > 1 and instr.n_rows == 1 and not lines
+            yield "run across lines" if lines else "run without line ends" if flat else (
+                "rows one by one")
+            mac = instr.mode == Mode.MAC
+            slots = instr.n_ocb * (config.slots_per_block if mac else 1)
+            words = [segments[i].words for i in range(instr.n_seg)]
+            reached = {
+                "sync": instr.sync,
+                "partial last block": instr.run % config.pixels,
+                "reduction split over EXECs": instr.keep,
+                "several output blocks": instr.n_ocb > 1,
+                "lines shorter than a block": lines and instr.wrap < config.pixels,
+                "several line ends in a block": lines and 2 * instr.wrap <= config.pixels,
+                "images side by side": info is not None and info.images > 1,
+                "copy": instr.drain and not mac and info is None,
+                "maximum over column phases": not mac and instr.n_seg > 1,
+                "last slots suppressed": out is not None and instr.drain and out.n_slots < slots,
+                "digits share weight words": mac and len(set(words)) < len(words),
+            }
+            yield from (name for name, hit in reached.items() if hit)
+
+
+def _fused(graph: IntegerGraph, infos: list[ExecInfo]) -> Iterator[str]:
+    """A layer goes on after another that reads it has begun, in the same image."""
+    begun: set[tuple[int, str]] = set()
+    readers = {n.name: {m.name for m in graph.nodes if n.name in tensors_of(m)}
+               for n in graph.nodes}
+    for info in infos:
+        if any((info.image, reader) in begun for reader in readers[info.layer]):
+            yield "fused bands"
+        begun.add((info.image, info.layer))
+
+
+def _of_moves(program: Program) -> Iterator[str]:
+    config = program.config
     low, high = program.write_window
-    found += ["spilled"] * any(low <= a < high for a in loads)
-    return found + ["weights loaded again"] * any(n > 1 for n in weights.values())
+    loaded: Counter[tuple[int | str, int]] = Counter()
+    held: dict[tuple[int, int], int] = {}
+    for instr in program.listing:
+        if instr.opcode == Opcode.FILL:
+            yield "halo filled"
+        elif instr.opcode == Opcode.STORE:
+            slots = instr.n0 * instr.n1 * instr.n2
+            if slots * config.slot_bytes % config.bus_bytes:
+                yield "part of a beat stored"
+            loaded["STORE", instr.address] += 1
+        elif instr.opcode == Opcode.LOAD:
+            kind = LoadKind(instr.kind)
+            if kind == LoadKind.ACTS and low <= instr.address < high:
+                yield "spilled"
+            loaded[kind, instr.address] += 1
+            if kind in RINGS:
+                if loaded[kind, instr.address] > 1:
+                    yield f"{RINGS[kind]} loaded again"
+                for entry in range(instr.dst, instr.dst + instr.n0):
+                    if held.get((kind, entry), instr.address) != instr.address:
+                        yield f"{RINGS[kind]} replaced"
+                    held[kind, entry] = instr.address
+    for name, what, ports in (("input in bands", LoadKind.ACTS, program.inputs),
+                              ("output in bands", "STORE", program.outputs)):
+        for port in ports:
+            end = port.offset + port.bytes(config)
+            if sum(k == what and port.offset <= a < end for k, a in loaded) > 1:
+                yield name
+
+
+def _of_tokens(program: Program) -> Iterator[str]:
+    pending: Counter[tuple[int, int]] = Counter()
+    for instr in program.listing:
+        engine = ENGINE_OF.get(Opcode(instr.opcode))
+        if engine is None:
+            continue
+        others = [e for e in Engine if e != engine]
+        if all(instr.wait >> e & 1 for e in others):
+            yield "waits for two engines"
+        if all(instr.signal >> e & 1 for e in others):
+            yield "signals two engines"
+        for other in others:
+            pending[other, engine] -= instr.wait >> other & 1
+            pending[engine, other] += instr.signal >> other & 1
+            if pending[engine, other] >= 4:
+                yield "four tokens pending"

@@ -1,6 +1,7 @@
 """Hypothesis strategies: random legal integer graphs over all operations and corner cases."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from hypothesis import assume
@@ -16,20 +17,26 @@ from sigbit.ir.integer import (
     Node,
     Source,
     TensorType,
+    tensors_of,
     window,
 )
 from sigbit_hw.arch.config import ArchConfig
 
 Ints = NDArray[np.int64]
 Draw = st.DrawFn
+Size = tuple[int, int]
+Padding = tuple[int, int, int, int]
 
-MOST_ELEMENTS = 4096
+MOST_ELEMENTS = 2048
 """Elements of the largest tensor."""
-KINDS = ("conv", "conv", "conv", "depthwise", "grouped", "transposed", "linear", "residual",
-         "maxpool", "concat", "split", "shuffle")
-WEIGHTS = ("random", "sparse", "extreme", "ones", "zeros")
-TABLES = ("random", "staircase", "extreme", "constant")
-SCALES = ("fitting", "saturating", "vanishing", "mixed")
+MOST_PRODUCTS = 1 << 17
+"""Multiply-accumulates of the largest layer, for the sake of time."""
+KINDS = ("conv", "conv", "conv", "wide", "depthwise", "grouped", "transposed", "linear",
+         "residual", "maxpool", "concat", "split", "shuffle")
+WEIGHTS = ("random", "random", "sparse", "extreme", "ones", "zeros")
+TABLES = ("random", "random", "staircase", "extreme", "constant")
+SCALES = ("fitting", "fitting", "saturating", "vanishing", "mixed")
+LONG_STRIDES = (4, 5, 7, 15)
 
 
 @dataclass
@@ -41,11 +48,14 @@ class _Graph:
     rng: np.random.Generator
     nodes: list[Node] = field(default_factory=list)
 
-    def pick(self, *choices: object) -> object:
+    def pick(self, *choices: Any) -> Any:
         return self.draw(st.sampled_from(choices))
 
     def number(self, low: int, high: int) -> int:
         return self.draw(st.integers(low, high))
+
+    def flag(self) -> bool:
+        return self.draw(st.booleans())
 
     def name(self) -> str:
         return f"t{len(self.nodes)}"
@@ -54,17 +64,28 @@ class _Graph:
         """One of the tensors so far, the latest the likeliest."""
         return self.nodes[-1 - min(self.number(0, 3), len(self.nodes) - 1)]
 
+    def channels(self) -> int:
+        """Output channels: often few, at times several blocks of the array."""
+        return self.number(1, int(self.pick(4, 10, 40)))
+
+    def planes(self) -> int:
+        return int(self.pick(1, 1, 1, 2, 3))
+
     def zero(self, planes: int) -> int:
         values = self.config.act_grid(planes).values
         return -int(self.pick(0, int(values[0]), int(self.rng.choice(values))))
 
     def input(self) -> None:
+        """An image, a thin one, or a vector; its integers a part of what its digits can hold."""
         planes = self.number(1, 3)
         values = self.config.act_grid(planes).values
         contiguous = int(self.config.act_grid(planes).contiguous)
         low = 0 if values[0] == 0 else -self.number(0, min(contiguous, 127))
         high = self.number(0, min(contiguous, 127))
-        shape = (self.number(1, 9), self.number(1, 14), self.number(1, 14))
+        height, width = self.pick((14, 14), (14, 14), (24, 24), (3, 60), (60, 3), (1, 1))
+        shape = (self.number(1, int(self.pick(3, 9, 40))), self.number(1, height),
+                 self.number(1, width))
+        assume(np.prod(shape) <= MOST_ELEMENTS)
         kind = TensorType(shape, planes, 0.5, self.zero(planes))
         self.nodes.append(Input(self.name(), kind, low, high))
 
@@ -81,23 +102,33 @@ class _Graph:
                 return np.ones(shape, np.int64)
         return np.zeros(shape, np.int64)
 
-    def window(self, size: tuple[int, int], largest: int) -> dict[str, tuple[int, ...]]:
-        """Kernel, stride, dilation and padding whose window fits an image of ``size``."""
+    def stride(self, size: int) -> int:
+        """Mostly short, rarely as long as the array can do, where the image is large enough."""
+        long = [s for s in LONG_STRIDES if s < size]
+        return int(self.pick(1, 1, 2, 3, *long[-1:]))
+
+    def padding(self, low: int, high: Size) -> Padding:
+        """Sides of at least ``low`` and at most ``high`` (vertical, horizontal)."""
+        top, left, bottom, right = (self.number(low, most) for most in high * 2)
+        return top, left, bottom, right
+
+    def window(self, size: Size, largest: int) -> tuple[Size, Size, Padding, Size]:
+        """Kernel, stride, padding and dilation of a window that fits an image of ``size``."""
         kernel = (self.number(1, largest), self.number(1, largest))
-        stride = (self.number(1, 3), self.number(1, 3))
-        dilation = (self.number(1, 2), self.number(1, 2))
-        sides = [self.number(-1, k - 1) for k in kernel * 2]
-        padding = (sides[0], sides[1], sides[2], sides[3])
-        height, width = window(size, kernel, stride, padding, dilation)
+        stride = (self.stride(size[0]), self.stride(size[1]))
+        dilation = (self.number(1, 3), self.number(1, 3))
+        padding = self.padding(-1, (kernel[0], kernel[1]))
         inner = min(size[0] + min(padding[0], 0) + min(padding[2], 0),
                     size[1] + min(padding[1], 0) + min(padding[3], 0))
-        assume(height >= 1 and width >= 1 and inner >= 1)
-        return {"kernel": kernel, "stride": stride, "dilation": dilation, "padding": padding}
+        assume(min(window(size, kernel, stride, padding, dilation)) >= 1 and inner >= 1)
+        return kernel, stride, padding, dilation
 
-    def finish(self, sources: list[Source], channels: int, size: tuple[int, int]) -> None:
+    def finish(self, sources: list[Source], channels: int, size: Size) -> None:
         """A Conv of ``sources``, its scales and table drawn."""
-        assume(channels * size[0] * size[1] <= MOST_ELEMENTS)
-        planes = self.pick(1, 1, 1, 2, 3)
+        pixels = size[0] * size[1]
+        assume(channels * pixels <= MOST_ELEMENTS)
+        assume(sum(s.weights.size for s in sources) * pixels <= MOST_PRODUCTS)
+        planes = self.planes()
         grid = self.config.act_grid(planes).values
         bound = sum(
             int(np.abs(s.weights).reshape(channels, -1).sum(1).max()) * self.peak(s.tensor)
@@ -110,13 +141,13 @@ class _Graph:
             "saturating": np.zeros(channels, np.int64),
             "vanishing": np.full(channels, 31),
             "mixed": self.rng.integers(0, 32, channels),
-        }[self.pick(*SCALES)]
+        }[str(self.pick(*SCALES))]
         table = {
             "random": self.rng.choice(grid, 256),
             "staircase": np.roll(np.sort(self.rng.choice(grid, 256)), 128),
             "extreme": self.rng.choice([grid[0], grid[-1]], 256),
             "constant": np.full(256, grid[self.number(0, len(grid) - 1)]),
-        }[self.pick(*TABLES)]
+        }[str(self.pick(*TABLES))]
         self.nodes.append(Conv(
             self.name(), tuple(sources), self.rng.integers(-bound - 1, bound + 2, channels),
             self.rng.integers(8, 16, channels), shift.clip(0, 31).astype(np.int64),
@@ -127,64 +158,74 @@ class _Graph:
         node = next(n for n in self.nodes if n.name == name)
         return int(np.abs(self.config.act_grid(node.type.planes).values).max())
 
-    def conv(self, groups: int, largest: int = 4) -> None:
+    def conv(self, groups: int, largest: int = 4, channels: int = 0) -> None:
+        """A convolution; ``groups`` 0: depthwise, 2: of some groups."""
         x = self.tensor()
-        c, *size = x.type.shape
-        groups = {0: c, 1: 1}.get(groups, next((g for g in (4, 3, 2) if c % g == 0), 1))
-        channels = groups * self.number(1, max(1, 10 // groups))
-        w = self.window((size[0], size[1]), largest)
-        terms = self.number(1, 2)
-        source = Source(x.name, self.weights((channels, c // groups, *w["kernel"]), terms), terms,
-                        w["stride"], w["padding"], groups, w["dilation"])
-        self.finish([source], channels, source.window((size[0], size[1])))
+        c, height, width = x.type.shape
+        divisors = [g for g in range(2, c) if c % g == 0]
+        groups = {0: c, 1: 1}.get(groups, int(self.pick(*divisors)) if divisors else 1)
+        channels = channels or groups * self.number(1, max(1, 24 // groups))
+        kernel, stride, padding, dilation = self.window((height, width), largest)
+        terms = int(self.pick(1, 1, 2, 3))
+        source = Source(x.name, self.weights((channels, c // groups, *kernel), terms), terms,
+                        stride, padding, groups, dilation)
+        self.finish([source], channels, source.window((height, width)))
 
     def transposed(self) -> None:
+        """A transposed convolution or an upsampling, at times with a second one added to it."""
         x = self.tensor()
-        c, *size = x.type.shape
-        up = (self.number(1, 3), self.number(1, 3))
-        kernel = (self.number(1, 3), self.number(1, 3))
-        sides = [self.number(0, k) for k in kernel * 2]
-        channels = self.pick(c, self.number(1, 6))
-        groups = c if channels == c and self.pick(False, True) else 1
-        weights = self.weights((channels, c // groups, *kernel), 1)
-        source = Source(x.name, weights, 1, (1, 1), (sides[0], sides[1], sides[2], sides[3]),
-                        groups, (1, 1), up)
-        height, width = source.window((size[0], size[1]))
-        assume(height >= 1 and width >= 1)
-        self.finish([source], channels, (height, width))
+        c, height, width = x.type.shape
+        divisors = [g for g in range(1, c + 1) if c % g == 0]
+        groups = int(self.pick(1, *divisors))
+        channels = groups * self.number(1, max(1, 8 // groups))
+        kernel = (self.number(1, 4), self.number(1, 4))
+        source = Source(
+            x.name, self.weights((channels, c // groups, *kernel), 1), 1, (1, 1),
+            self.padding(-1, (kernel[0], kernel[1])), groups, (self.number(1, 2), 1),
+            (self.number(1, 3), self.number(1, 3)))
+        size = source.window((height, width))
+        assume(min(size) >= 1)
+        sources = [source]
+        others = [n for n in self.nodes if n.type.shape[1:] == size]
+        if others and self.flag():
+            other = others[self.number(0, len(others) - 1)]
+            sources.append(Source(other.name, self.weights((channels, other.type.shape[0], 1, 1),
+                                                           1)))
+        self.finish(sources, channels, size)
 
     def linear(self) -> None:
         x = self.tensor()
-        c, height, width = x.type.shape
-        channels, terms = self.number(1, 12), self.number(1, 2)
-        source = Source(x.name, self.weights((channels, c, height, width), terms), terms)
+        channels, terms = self.channels(), int(self.pick(1, 1, 2, 3))
+        source = Source(x.name, self.weights((channels, *x.type.shape), terms), terms)
         self.finish([source], channels, (1, 1))
 
     def residual(self) -> None:
-        """A 3x3 convolution of a tensor plus another of the same shape, or the same."""
+        """A 3x3 convolution of a tensor plus one or two others of the same shape, or the same."""
         x = self.tensor()
-        c, *size = x.type.shape
+        c, height, width = x.type.shape
         others = [n for n in self.nodes if n.type.shape == x.type.shape]
-        other = others[self.number(0, len(others) - 1)]
-        sources = [
-            Source(x.name, self.weights((c, c, 3, 3), 1), 1, padding=(1, 1, 1, 1)),
-            Source(other.name, self.weights((c, 1, 1, 1), 2), 2, groups=c),
-        ]
-        self.finish(sources, c, (size[0], size[1]))
+        sources = [Source(x.name, self.weights((c, c, 3, 3), 1), 1, padding=(1, 1, 1, 1))]
+        for _ in range(self.number(1, 2)):
+            other = others[self.number(0, len(others) - 1)]
+            terms = self.number(1, 2)
+            sources.append(Source(other.name, self.weights((c, 1, 1, 1), terms), terms, groups=c))
+        self.finish(sources, c, (height, width))
 
     def maxpool(self) -> None:
         flat = [n for n in self.nodes if n.type.planes == 1]
         assume(flat)
-        x = flat[-1]
-        c, *size = x.type.shape
-        w = self.window((size[0], size[1]), 3)
-        padding = tuple(max(p, 0) for p in w["padding"])
-        height, width = window((size[0], size[1]), w["kernel"], w["stride"], padding)
-        kind = TensorType((c, height, width), 1, x.type.scale, x.type.zero)
-        self.nodes.append(
-            MaxPool(self.name(), x.name, w["kernel"], w["stride"], padding, kind))
+        x = flat[-1 - self.number(0, min(1, len(flat) - 1))]
+        c, height, width = x.type.shape
+        kernel = (self.number(1, 4), self.number(1, 4))
+        stride = (self.stride(height), self.stride(width))
+        padding = self.padding(0, (kernel[0] - 1, kernel[1] - 1))
+        size = window((height, width), kernel, stride, padding)
+        assume(min(size) >= 1)
+        kind = TensorType((c, *size), 1, x.type.scale, x.type.zero)
+        self.nodes.append(MaxPool(self.name(), x.name, kernel, stride, padding, kind))
 
     def gather(self, how: str) -> None:
+        """Channels moved; often on borders of slots, where moving them can be free."""
         x = self.tensor()
         t = x.type
         alike = [n for n in self.nodes if (n.type.shape[1:], n.type.planes, n.type.scale,
@@ -196,6 +237,8 @@ class _Graph:
         channels = np.array([(i, c) for i, n in enumerate(parts) for c in range(n.type.shape[0])])
         if how == "split":
             first = self.number(0, t.shape[0] - 1)
+            if self.flag():
+                first -= first % self.config.ic_lanes
             channels = channels[first:first + self.number(1, t.shape[0] - first)]
         elif how == "shuffle":
             channels = self.rng.permutation(channels)
@@ -204,10 +247,53 @@ class _Graph:
         self.nodes.append(
             Gather(self.name(), tuple(n.name for n in parts), channels.astype(np.int64), kind))
 
+    def dense(self) -> None:
+        """Two layers alike, of whole slots, concatenated; and the same once more."""
+        lanes = self.config.ic_lanes
+        x = self.tensor()
+        c, height, width = x.type.shape
+        assume(12 * lanes * height * width <= MOST_ELEMENTS)
+        joined = []
+        for _ in range(self.number(2, 3)):
+            channels = lanes * self.number(1, 2)
+            source = Source(x.name, self.weights((channels, c, 1, 1), 1))
+            self.finish([source], channels, (height, width))
+            last = self.nodes.pop()
+            assert isinstance(last, Conv)
+            values = self.config.act_grid(1).values
+            kind = TensorType(last.type.shape, 1, 0.25, 0)
+            self.nodes.append(Conv(last.name, last.sources, last.bias, last.mantissa, last.shift,
+                                   last.table.clip(values[0], values[-1]), kind))
+            joined.append(self.nodes[-1])
+            if len(joined) > 1:
+                pairs = [(i, k) for i, n in enumerate(joined[-2:]) for k in range(n.type.shape[0])]
+                kind = TensorType((len(pairs), height, width), 1, 0.25, 0)
+                names = tuple(n.name for n in joined[-2:])
+                self.nodes.append(Gather(self.name(), names, np.array(pairs), kind))
+                joined[-1] = x = self.nodes[-1]
+                c = x.type.shape[0]
+
+    def pooled(self) -> None:
+        """A convolution and its pooling, whose windows do not overlap."""
+        self.conv(1)
+        x = self.nodes[-1]
+        size = x.type.shape[1:]
+        kernel = (min(2, size[0]), min(2, size[1]))
+        if x.type.planes == 1:
+            shape = (x.type.shape[0], *window(size, kernel, kernel, (0,) * 4))
+            kind = TensorType(shape, 1, x.type.scale, x.type.zero)
+            self.nodes.append(MaxPool(self.name(), x.name, kernel, kernel, (0,) * 4, kind))
+        else:
+            ones = np.ones((x.type.shape[0], 1, *kernel), np.int64)
+            source = Source(x.name, ones, 1, kernel, groups=x.type.shape[0])
+            self.finish([source], x.type.shape[0], source.window((size[0], size[1])))
+
     def add(self, kind: str) -> None:
         match kind:
             case "conv":
-                self.conv(1, self.pick(4, 4, 7))
+                self.conv(1, int(self.pick(4, 4, 11)))
+            case "wide":
+                self.conv(1, 3, self.channels())
             case "depthwise":
                 self.conv(0)
             case "grouped":
@@ -219,23 +305,17 @@ class _Graph:
 
 
 @st.composite
-def graphs(draw: Draw, config: ArchConfig, most: int = 6) -> IntegerGraph:
+def graphs(draw: Draw, config: ArchConfig, most: int = 7) -> IntegerGraph:
     """Graphs of up to ``most`` operations for ``config``; they may still be refused for being too
     large."""
     build = _Graph(draw, config, np.random.default_rng(draw(st.integers(0, 1 << 32))))
     for _ in range(build.number(1, 2)):
         build.input()
     for _ in range(build.number(1, most)):
-        build.add(str(build.pick(*KINDS)))
-    read = {t for n in build.nodes if not isinstance(n, Input) for t in _reads(n)}
+        build.add(str(build.pick(*KINDS, "pooled", "dense")))
+    read = {t for n in build.nodes for t in tensors_of(n)}
     ends = [n.name for n in build.nodes if n.name not in read]
     more = draw(st.lists(st.sampled_from([n.name for n in build.nodes]), max_size=1))
     return IntegerGraph("random", config.weight_format, config.act_format,
                         config.term_radix_bits, tuple(build.nodes),
                         tuple(dict.fromkeys([*ends, *more])))
-
-
-def _reads(node: Node) -> list[str]:
-    if isinstance(node, Conv):
-        return [s.tensor for s in node.sources]
-    return [node.tensor] if isinstance(node, MaxPool) else list(getattr(node, "tensors", ()))

@@ -1,11 +1,15 @@
-"""Random networks over all operations: integer model, interpreter and RTL give the same codes.
+"""Random networks over all operations: integer model, interpreter and RTL give the same codes, and
+the cycle model the same cycles as the RTL.
 
 The short form is part of the test suite. ``pytest tests/e2e --hours 8 -n 0 -s`` draws for eight
-hours, prints what was covered, and fails if a corner was never reached.
+hours, prints what was covered, and fails if a corner was never reached. A failure prints the
+smallest network found that fails, and a line ``@reproduce_failure(...)``: put above ``draw``, it
+makes that network the only example.
 """
 
 import time
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -16,52 +20,110 @@ from hypothesis import strategies as st
 
 from e2e.coverage import Coverage
 from e2e.graphs import graphs
+from e2e.refusals import judge
 from sigbit.compiler import CompileError, compile_graph
-from sigbit.ir.integer import Conv, IntegerGraph, MaxPool
+from sigbit.compiler.errors import VerifyError
+from sigbit.ir.integer import Conv, Gather, IntegerGraph, MaxPool
 from sigbit_hw.arch import numerics
 from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.formats import EsbFormat
+from sigbit_hw.arch.program import Program
+from sigbit_hw.emit import verilog
+from sigbit_sim.bench.mutation import planted
+from sigbit_sim.cycles import predict
 from sigbit_sim.interp import Interp
 from sigbit_sim.rtl import RtlDevice
 
 NANO = PRESETS["nano"]
 CONFIGS = {
-    "nano": replace(NANO, act_slots=8192),
-    "small memories": replace(NANO, name="small", act_slots=1024, weight_words=64, param_groups=16,
+    "nano": replace(NANO, act_slots=1024),
+    "small memories": replace(NANO, name="small", act_slots=512, weight_words=64, param_groups=16,
                               tables=4, segments=4, queue_depth=2),
-    "several drained pixels": replace(NANO, name="drain", pixels=8, post_lanes=16, act_slots=8192),
+    "several drained pixels": replace(NANO, name="drain", pixels=8, post_lanes=16, act_slots=1024),
     "power of two, two ports": replace(
         NANO, name="pot", weight_format=EsbFormat(4, 0), act_format=EsbFormat(4, 1), oc_lanes=8,
-        act_slots=8192, acc_bits=28, bus_bits=128, ports=2),
+        act_slots=4096, acc_bits=28, bus_bits=128, ports=2),
     "linear, few bits": replace(
         NANO, name="linear", weight_format=EsbFormat(2, 0), act_format=EsbFormat(2, 0, False),
-        ic_lanes=4, oc_lanes=8, term_radix_bits=2, act_slots=8192),
+        ic_lanes=4, oc_lanes=8, post_lanes=8, term_radix_bits=2, act_slots=1024),
 }
-EXAMPLES = 12
+EXAMPLES = 10
 """Networks of a configuration in the short form."""
 BATCH = 100
 """Networks between two looks at the clock in the long form."""
+MOST_REFUSED = 0.25
+"""Share of networks that may be refused."""
+LATENCY = 19
+"""Cycles of the memory whose cycles are predicted."""
 
 
-def check(graph: IntegerGraph, config: ArchConfig, images: int, device: RtlDevice,
-          rng: np.random.Generator, coverage: Coverage) -> None:
-    """Compile ``graph`` and compare every layer of every image on both devices."""
+@dataclass(frozen=True)
+class Case:
+    """One example of a campaign; ``runs`` runs of ``images`` images each."""
+
+    graph: IntegerGraph
+    images: int
+    runs: int
+    data: int
+    steady: bool
+
+    def __repr__(self) -> str:
+        lines = [(f"{self.images} images, {self.runs} runs, data {self.data}, steady "
+                  f"{self.steady}, outputs {', '.join(self.graph.outputs)}")]
+        for node in self.graph.nodes:
+            lines.append(f"{type(node).__name__} {node.name}: {node.type}")
+            for s in getattr(node, "sources", ()):
+                lines.append(
+                    f"    of {s.tensor}: weights {s.weights.shape} of {s.terms} terms, stride "
+                    f"{s.stride}, padding {s.padding}, dilation {s.dilation}, upsampling "
+                    f"{s.upsampling}, {s.groups} groups")
+            if isinstance(node, MaxPool):
+                lines.append(f"    of {node.tensor}: kernel {node.kernel}, stride {node.stride}, "
+                             f"padding {node.padding}")
+            if isinstance(node, Gather):
+                lines.append(f"    of {node.tensors}: {node.channels.tolist()}")
+        return "\n".join(lines)
+
+
+class Devices:
+    """The RTL twice: one with a bus that pauses, and one with a steady bus, whose cycles can be
+    predicted."""
+
+    def __init__(self, config: ArchConfig, seed: int, verilog: str | None = None) -> None:
+        self.paused = RtlDevice(config, latency=7, stalls=0.1, seed=seed, verilog=verilog)
+        self.steady = RtlDevice(config, latency=LATENCY, verilog=verilog)
+
+
+def check(case: Case, config: ArchConfig, devices: Devices | None, coverage: Coverage) -> None:
+    """Compile the network and compare every layer of every image on both devices."""
+    graph, count = case.graph, case.images * case.runs
     try:
-        program = compile_graph(graph, config, images=images)
-    except CompileError:
+        program = compile_graph(graph, config, images=case.images)
+    except VerifyError:
+        raise
+    except CompileError as error:
+        judge(error, graph, config, case.images)
+        coverage.refused += 1
         return
-    stored = {n.name: rng.integers(n.low, n.high + 1, (images, *n.type.shape))
+    rng = np.random.default_rng(case.data)
+    stored = {n.name: rng.integers(n.low, n.high + 1, (count, *n.type.shape))
               for n in graph.inputs}
     golden = graph.evaluate({k: torch.from_numpy(v) for k, v in stored.items()})
     values = {name: value.numpy() for name, value in golden.items()}
     layers = {n.name for n in graph.nodes if isinstance(n, Conv | MaxPool)}
-    for runner in (Interp(config, strict=True), device):
+    runners: list[Interp | RtlDevice] = [Interp(config, strict=True)]
+    if devices:
+        runners.append(devices.steady if case.steady else devices.paused)
+    for runner in runners:
         result = runner.run(program, stored, layers=True)
         assert set(result.layers) == layers
         assert set(result.outputs) == set(graph.outputs)
         for name, got in [*result.layers.items(), *result.outputs.items()]:
             assert np.array_equal(got, values[name]), f"{runner.name}: {name}"
             coverage.codes += got.size
+    if devices and case.steady:
+        check_cycles(program, result.cycles)
+        coverage.exact_cycles += 1
     for node in graph.nodes:
         if isinstance(node, Conv):
             sums = graph.accumulate(node, golden).numpy()
@@ -70,33 +132,77 @@ def check(graph: IntegerGraph, config: ArchConfig, images: int, device: RtlDevic
     coverage.add(graph, program, values)
 
 
+def check_cycles(program: Program, cycles: np.ndarray | None) -> None:
+    """Every run of the RTL took as long as the model says."""
+    assert cycles is not None
+    predicted = predict(program, latency=LATENCY).cycles
+    assert cycles.tolist() == [predicted] * len(cycles), "cycles"
+
+
 def campaign(config: ArchConfig, coverage: Coverage, examples: int, seed: int,
-             device: RtlDevice) -> None:
+             devices: Devices | None,
+             phases: Sequence[Phase] = (Phase.generate, Phase.shrink)) -> None:
     """Draw ``examples`` networks; a failing one is shrunk."""
+    cases: st.SearchStrategy[Case] = st.builds(
+        Case, graph=graphs(config), images=st.sampled_from((1, 1, 1, 2, 3)),
+        runs=st.sampled_from((1, 1, 2)), data=st.integers(0, 1 << 32), steady=st.booleans())
 
     @hypothesis_seed(seed)
-    @settings(max_examples=examples, deadline=None, database=None, print_blob=True,
-              phases=(Phase.generate, Phase.shrink), suppress_health_check=list(HealthCheck))
-    @given(graph=graphs(config), images=st.sampled_from((1, 1, 1, 2)), data=st.integers(0, 1 << 32))
-    def draw(graph: IntegerGraph, images: int, data: int) -> None:
-        check(graph, config, images, device, np.random.default_rng(data), coverage)
+    @settings(max_examples=examples, deadline=None, database=None, print_blob=True, phases=phases,
+              suppress_health_check=list(HealthCheck), report_multiple_bugs=False)
+    @given(case=cases)
+    def draw(case: Case) -> None:
+        check(case, config, devices, coverage)
 
     draw()
 
 
 @pytest.mark.parametrize("which", CONFIGS)
-def test_random_networks(which: str, seed: int, hours: float) -> None:
-    """Every configuration for its share of the time; no network differs anywhere."""
-    coverage, config = Coverage(), CONFIGS[which]
-    device = RtlDevice(config, latency=7, stalls=0.1, seed=seed)
+def test_random_networks(which: str, seed: int) -> None:
+    coverage = Coverage()
+    campaign(CONFIGS[which], coverage, EXAMPLES, seed, Devices(CONFIGS[which], seed))
+    assert coverage.networks >= EXAMPLES // 2
+    assert coverage.codes > 0
+
+
+def test_every_corner_is_reached(seed: int, hours: float) -> None:
+    """The long form: all configurations in turns."""
     if not hours:
-        campaign(config, coverage, EXAMPLES, seed, device)
-        assert coverage.networks >= EXAMPLES // 2
-        assert coverage.codes > 0
-        return
-    end = time.monotonic() + 3600 * hours / len(CONFIGS)
+        pytest.skip("the long form needs --hours")
+    coverage = Coverage()
+    devices = {which: Devices(config, seed) for which, config in CONFIGS.items()}
+    end = time.monotonic() + 3600 * hours
     while time.monotonic() < end:
-        campaign(config, coverage, BATCH, seed, device)
+        for which, config in CONFIGS.items():
+            campaign(config, coverage, BATCH, seed, devices[which])
         seed += 1
-        print(f"\n{which}: {coverage.table()}")
+        print(f"\n{coverage.table()}")
+    assert coverage.refused <= MOST_REFUSED * (coverage.refused + coverage.networks)
     assert not coverage.missing, coverage.missing
+
+
+FAULTS = [
+    ("upsample", "-zero * (", "zero * (", AssertionError),
+    ("moves", "int(self._used[earlier].max(initial=-1))", "-1", VerifyError),
+]
+"""Module of the compiler, edit, and who notices: the comparison, or a verifier."""
+
+
+@pytest.mark.parametrize(("module", "old", "new", "found"), FAULTS)
+def test_a_fault_of_the_compiler_is_found(
+        module: str, old: str, new: str, found: type[Exception], seed: int) -> None:
+    """It is shrunk to a few layers, and told in a way that can be repeated."""
+    with planted(f"sigbit.compiler.{module}", old, new), pytest.raises(found) as error:
+        campaign(CONFIGS["small memories"], Coverage(), 300, seed, None)
+    text = "\n".join(error.value.__notes__)
+    assert text.count("\nConv t") <= 3
+    assert "@reproduce_failure(" in text
+
+
+def test_a_fault_of_the_gateware_is_found(seed: int) -> None:
+    config = CONFIGS["nano"]
+    with planted("sigbit_hw.array", "acc << config.term_radix_bits, acc",
+                 "acc << (config.term_radix_bits - 1), acc"):
+        devices = Devices(config, seed, verilog(config))
+    with pytest.raises(AssertionError, match=r"^rtl: "):
+        campaign(config, Coverage(), 60, seed, devices, (Phase.generate,))
