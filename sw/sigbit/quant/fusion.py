@@ -7,12 +7,11 @@ output, or at the second reader. Borders, crops and steps of a sequence are read
 padding.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
 
-from sigbit.frontend.report import UnsupportedModel, UnsupportedNode
+from sigbit.frontend.report import UnsupportedModel
 from sigbit.ir.floating import (
     MAX_WINDOW,
     UNARY,
@@ -51,6 +50,7 @@ from sigbit.quant.plans import (
     SourcePlan,
     SquarePlan,
 )
+from sigbit.quant.structure import Structure, is_negation
 
 _SMALL_NEGATIVE = 0.5
 """Functions that never go further below 0 get the grid with few negative levels."""
@@ -95,151 +95,26 @@ class _Fuser:
         self._plans: dict[str, Plan] = {}
         self._alias: dict[str, str] = {}
         self._early: dict[str, Relu] = {}
-        self._readers: dict[str, list[Node]] = {n.name: [] for n in graph.nodes}
-        for node in graph.nodes:
-            for tensor in node.inputs:
-                self._readers[tensor].append(node)
+        self._structure = Structure(graph)
 
     def run(self) -> NetworkPlan:
-        if rows := tuple(self._unsupported()):
+        if rows := tuple(self._structure.unsupported()):
             raise UnsupportedModel(self._graph.name, rows)
         for node in self._graph.nodes:
             if (
                 isinstance(node, MaxPool2d)
-                and isinstance(reader := self._only_reader(node.name), Relu)
-                and self._only_reader(node.inputs[0]) is node
+                and isinstance(reader := self._structure.only_reader(node.name), Relu)
+                and self._structure.only_reader(node.inputs[0]) is node
                 and not isinstance(self._graph[node.inputs[0]], Pad)
             ):
                 self._early[node.inputs[0]] = reader  # max and ReLU commute
         for node in self._graph.nodes:
-            if self._is_tensor(node):
+            if self._structure.is_tensor(node):
                 self._materialize(node)
         outputs = tuple(
             (self._stored(name), self._graph[name].shape) for name in self._graph.outputs
         )
         return NetworkPlan(tuple(self._plans.values()), outputs)
-
-    def _unsupported(self) -> Iterator[UnsupportedNode]:
-        for n in self._graph.nodes:
-            flat = len(n.shape) == 1 and bool(n.inputs)
-            images = [self._image(i) for i in n.inputs]
-            if isinstance(n, BatchNorm) and flat and images[0][1:] != (1, 1):
-                yield UnsupportedNode(
-                    n.name,
-                    "BatchNorm",
-                    n.location,
-                    "normalizes each pixel of a flattened image on its own",
-                    "normalize before flattening",
-                )
-            elif isinstance(n, Channels) and flat and images[0][1:] != (1, 1):
-                yield UnsupportedNode(
-                    n.name,
-                    "Channels",
-                    n.location,
-                    "takes single pixels of a flattened image",
-                    "take channels before flattening",
-                )
-            elif isinstance(n, (Add, Multiply, Concat)) and flat:
-                sizes = {i[1:] if isinstance(n, Concat) else i for i in images}
-                if len(sizes) > 1:
-                    yield UnsupportedNode(
-                        n.name,
-                        type(n).__name__,
-                        n.location,
-                        f"joins images of different sizes after flattening: {sorted(sizes)}",
-                        "join them before flattening, or by linear layers",
-                    )
-            elif isinstance(n, (BatchNorm, Concat, Channels)) and len(n.shape) == 2:
-                yield UnsupportedNode(
-                    n.name,
-                    type(n).__name__,
-                    n.location,
-                    "works along the steps of a sequence",
-                    "select the steps first",
-                )
-        for name in self._graph.outputs:
-            if isinstance(n := self._origin(name), Placeholder):
-                yield UnsupportedNode(
-                    n.name,
-                    "output",
-                    "",
-                    "is the network's input itself",
-                    "return what the network computes",
-                )
-            elif len(n.shape) == 2:
-                yield UnsupportedNode(
-                    n.name,
-                    "output",
-                    n.location,
-                    "is a sequence",
-                    "return images or vectors, such as single steps",
-                )
-
-    def _origin(self, name: str) -> Node:
-        node = self._graph[name]
-        return self._origin(node.inputs[0]) if isinstance(node, Flatten) else node
-
-    def _image(self, name: str) -> Shape:
-        """The shape of a tensor as it is stored: before flattening, sequences as (features, steps,
-        1)."""
-        node = self._graph[name]
-        if len(node.shape) == 3:
-            return (node.shape[0], node.shape[1], node.shape[2])
-        if len(node.shape) == 2:
-            return (node.shape[1], node.shape[0], 1)
-        if isinstance(node, (Placeholder, Linear, Select, Channels)):
-            return (node.shape[0], 1, 1)
-        if isinstance(node, Concat):
-            parts = [self._image(i) for i in node.inputs]
-            return (sum(p[0] for p in parts), parts[0][1], parts[0][2])
-        return self._image(node.inputs[0])
-
-    def _only_reader(self, name: str) -> Node | None:
-        readers = self._readers[name]
-        if name in self._graph.outputs or len(readers) != 1:
-            return None
-        return self._only_reader(readers[0].name) if isinstance(readers[0], Flatten) else readers[0]
-
-    def _is_linear(self, node: Node | None) -> bool:
-        """Whether a node continues its operand's expression."""
-        return isinstance(node, (BatchNorm, Add)) or _is_negation(node)
-
-    def _is_tensor(self, node: Node) -> bool:
-        """Whether the value of ``node`` has to exist as a stored tensor."""
-        if isinstance(node, (Flatten, Pad, Select)):
-            return False
-        if isinstance(node, Channels) and not self._slices(node):
-            return True
-        if isinstance(node, (Placeholder, MaxPool2d, Relu, Concat, Upsample)):
-            return True
-        if isinstance(node, Unary) and not _is_negation(node):
-            return True
-        if self._is_sliced(node):
-            return False
-        reader = self._only_reader(node.name)
-        return not (isinstance(reader, (Relu, Unary)) or self._is_linear(reader))
-
-    def _is_sliced(self, node: Node) -> bool:
-        """Whether only channels of ``node`` are read, each a layer of its own."""
-        readers = self._readers[node.name]
-        return (
-            node.name not in self._graph.outputs
-            and bool(readers)
-            and all(isinstance(r, Channels) for r in readers)
-            and len({i for r in readers if isinstance(r, Channels) for i in r.index})
-            == sum(len(r.index) for r in readers if isinstance(r, Channels))
-            and self._has_rows(node)
-        )
-
-    def _has_rows(self, node: Node) -> bool:
-        """Whether ``node`` sums only dense layers, of which rows can be computed alone."""
-        if isinstance(node, Add):
-            parts = [self._graph[i] for i in node.inputs]
-            return all(self._only_reader(p.name) is node and self._has_rows(p) for p in parts)
-        return isinstance(node, Linear) or (isinstance(node, Conv2d) and node.groups == 1)
-
-    def _slices(self, node: Channels) -> bool:
-        return self._is_sliced(self._graph[node.inputs[0]])
 
     def _view(self, name: str) -> tuple[str, Padding]:
         """The stored tensor that holds the value of node ``name``, and the border to read it
@@ -249,14 +124,8 @@ class _Fuser:
             return self._view(node.inputs[0])
         if isinstance(node, (Pad, Select)):
             tensor, padding = self._view(node.inputs[0])
-            return tensor, _sum(padding, self._border(node))
+            return tensor, _sum(padding, self._structure.border(node))
         return self._alias.get(name, name), NO_PADDING
-
-    def _border(self, node: Pad | Select) -> Padding:
-        if isinstance(node, Pad):
-            return node.padding
-        steps = self._graph[node.inputs[0]].shape[0]
-        return (-node.step, 0, node.step + 1 - steps, 0)
 
     def _stored(self, name: str) -> str:
         """The stored tensor that holds the value of node ``name``, copied where it is but a view,
@@ -270,11 +139,11 @@ class _Fuser:
             tensor = copy
         if not any(padding):
             return tensor
-        node = self._origin(name)
+        node = self._structure.origin(name)
         if node.name not in self._plans:
             source = replace(self._plain(tensor), padding=padding)
             self._plans[node.name] = MovePlan(
-                node.name, self._image(node.name), (source,), "copy", node.location
+                node.name, self._structure.image(node.name), (source,), "copy", node.location
             )
         return node.name
 
@@ -305,7 +174,7 @@ class _Fuser:
                 return self._transposed(node)
             case Linear():
                 tensor, padding = self._view(node.inputs[0])
-                _, height, width = self._image(node.inputs[0])
+                _, height, width = self._structure.image(node.inputs[0])
                 source = replace(
                     self._plain(tensor, padding),
                     weight=node.weight,
@@ -360,10 +229,10 @@ class _Fuser:
 
     def _product(self, node: Multiply) -> _Expression:
         """The difference of two quarter squares."""
-        shape = self._image(node.name)
+        shape = self._structure.image(node.name)
         operands = []
         for name in node.inputs:
-            if self._image(name) == shape:
+            if self._structure.image(name) == shape:
                 tensor, padding = self._view(name)
             else:
                 tensor, padding = self._broadcast(self._stored(name), shape, node), NO_PADDING
@@ -413,13 +282,13 @@ class _Fuser:
         self._plans[name] = MovePlan(name, shape, (source,), "upsample", location)
 
     def _operand(self, name: str) -> _Expression:
-        node = self._origin(name)
-        if isinstance(node, (Pad, Select)) or self._is_tensor(node):
+        node = self._structure.origin(name)
+        if isinstance(node, (Pad, Select)) or self._structure.is_tensor(node):
             return _Expression((self._plain(*self._view(node.name)),))
         return self._expression(node.name)
 
     def _materialize(self, node: Node) -> None:
-        name, shape = node.name, self._image(node.name)
+        name, shape = node.name, self._structure.image(node.name)
         match node:
             case Placeholder():
                 self._plans[name] = InputPlan(name, shape)
@@ -433,12 +302,14 @@ class _Fuser:
                     node.padding,
                     node.location,
                 )
-            case Concat() | Channels() if isinstance(node, Concat) or not self._slices(node):
+            case Concat() | Channels() if isinstance(node, Concat) or not self._structure.slices(
+                node
+            ):
                 self._gather(node, shape)
             case Upsample():
                 self._repeat(name, self._stored(node.inputs[0]), shape, node.factor, node.location)
-            case Relu() | Unary() if not _is_negation(node):
-                operand = self._origin(node.inputs[0])
+            case Relu() | Unary() if not is_negation(node):
+                operand = self._structure.origin(node.inputs[0])
                 if isinstance(node, Relu) and self._is_noop(node, operand):
                     self._alias[name] = self._view(operand.name)[0]
                 else:
@@ -465,7 +336,7 @@ class _Fuser:
         self._plans[node.name] = GatherPlan(node.name, shape, tensors, channels, node.location)
 
     def _is_noop(self, relu: Relu, operand: Node) -> bool:
-        if not self._is_tensor(operand):
+        if not self._structure.is_tensor(operand):
             return False
         plan = self._plans[self._view(operand.name)[0]]
         while isinstance(plan, MaxPoolPlan):
@@ -518,10 +389,6 @@ class _Fuser:
             case SquarePlan():
                 return 0.0
         return 1.0
-
-
-def _is_negation(node: Node | None) -> bool:
-    return isinstance(node, Unary) and node.function == "neg"
 
 
 def _negative(node: Unary) -> float:
