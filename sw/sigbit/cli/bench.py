@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sigbit.cli.arch import load_arch
 from sigbit.cli.errors import CheckFailed, UserError
 from sigbit.cli.files import read_json, target, write_json, write_text
 from sigbit.cli.options import Json, Latency
@@ -57,7 +56,7 @@ def nets(
         str | None, typer.Option(metavar="NET", help="Only networks whose names contain this.")
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Run on this accelerator instead.")
+        str | None, typer.Option(metavar="NAME", help="Only rows of this accelerator.")
     ] = None,
     data: Annotated[
         Path | None,
@@ -68,9 +67,6 @@ def nets(
     images: Annotated[
         int, typer.Option(min=1, help="Images for the accuracy of networks with trained weights.")
     ] = 200,
-    modelled: Annotated[
-        bool, typer.Option(help="Also the rows of the large accelerator, by the cycle model.")
-    ] = True,
     markdown: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Also write the table as Markdown.", callback=target),
@@ -79,22 +75,25 @@ def nets(
 ) -> None:
     """Run whole networks at full size through interpreter and RTL, every layer compared.
 
-    Rows are written as they finish; a FILE that exists keeps its other rows.
+    Rows of the large accelerator are the cycle model's alone. Rows are written as they finish; a
+    FILE that exists keeps its other rows.
     """
     from sigbit.bench.cases import CASES, MODELLED
     from sigbit.bench.nets import model_case, run_case
+    from sigbit_hw.arch.config import PRESETS
 
     simulators = _Simulators(latency)
-    cases = [*CASES, *(MODELLED if modelled and preset is None else ())]
-    chosen = [case for case in cases if only is None or only in case.net]
+    chosen = [
+        case
+        for case in (*CASES, *MODELLED)
+        if (only is None or only in case.net) and preset in (None, case.preset)
+    ]
     if not chosen:
-        raise UserError(
-            f"no network's name contains {only!r}; there are "
-            f"{', '.join(sorted({c.net for c in CASES}))}"
-        )
+        rows = ", ".join(f"{c.net} on {c.preset}" for c in (*CASES, *MODELLED))
+        raise UserError(f"no row has such a network and accelerator; there are {rows}")
     rows = _read(json)
     for case in chosen:
-        config = load_arch(preset or case.preset)
+        config = PRESETS[case.preset]
         with progress() as bar:
             tell = _telling(bar, case.net)
             if case in MODELLED:
