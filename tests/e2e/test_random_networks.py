@@ -182,21 +182,19 @@ def test_every_corner_is_reached(seed: int, hours: float) -> None:
 
 
 FAULTS = [
-    ("upsample", "-zero * (", "zero * (", AssertionError),
-    ("moves", "int(self._used[earlier].max(initial=-1))", "-1", VerifyError),
+    ("upsample", "-zero * (", "zero * ("),
+    ("moves", "int(self._used[earlier].max(initial=-1))", "-1"),
 ]
-"""Module of the compiler, edit, and who notices: the comparison, or a verifier."""
+"""Module of the compiler, and edit."""
 
 
-@pytest.mark.parametrize(("module", "old", "new", "found"), FAULTS)
-def test_a_fault_of_the_compiler_is_found(
-        module: str, old: str, new: str, found: type[Exception], seed: int) -> None:
-    """It is shrunk to a few layers, and told in a way that can be repeated."""
-    with planted(f"sigbit.compiler.{module}", old, new), pytest.raises(found) as error:
-        campaign(CONFIGS["small memories"], Coverage(), 300, seed, None)
-    text = "\n".join(error.value.__notes__)
-    assert text.count("\nConv t") <= 3
-    assert "@reproduce_failure(" in text
+@pytest.mark.parametrize(("module", "old", "new"), FAULTS)
+def test_a_fault_of_the_compiler_is_found(module: str, old: str, new: str, seed: int) -> None:
+    """It is told in a way that can be repeated."""
+    with (planted(f"sigbit.compiler.{module}", old, new),
+          pytest.raises((AssertionError, VerifyError)) as error):
+        campaign(CONFIGS["small memories"], Coverage(), 300, seed, None, (Phase.generate,))
+    assert "@reproduce_failure(" in "\n".join(error.value.__notes__)
 
 
 def test_a_fault_of_the_gateware_is_found(seed: int) -> None:
