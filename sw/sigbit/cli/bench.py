@@ -89,8 +89,8 @@ def nets(
         if (only is None or only in case.net) and preset in (None, case.preset)
     ]
     if not chosen:
-        rows = ", ".join(f"{c.net} on {c.preset}" for c in (*CASES, *MODELLED))
-        raise UserError(f"no row has such a network and accelerator; there are {rows}")
+        known = ", ".join(f"{c.net} on {c.preset}" for c in (*CASES, *MODELLED))
+        raise UserError(f"no row has such a network and accelerator; there are {known}")
     rows = _read(json)
     for case in chosen:
         config = PRESETS[case.preset]
