@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sigbit_hw.arch.config import PRESETS, ArchConfig
+from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.program import Program
 from sigbit_sim.bench.networks import random_network
 from sigbit_sim.cycles import predict
@@ -17,8 +17,8 @@ pytestmark = pytest.mark.sim
 NANO = PRESETS["nano"]
 CONFIGS = {
     "nano": NANO,
-    "several drained pixels": replace(NANO, name="drain", pixels=8, post_lanes=16),
-    "two ports": replace(NANO, name="ports", oc_lanes=8, bus_bits=128, ports=2, burst_beats=4),
+    "several drained pixels": replace(NANO, name="drain", pixels=8, post_lanes=16, act_slots=1024),
+    "two ports": replace(NANO, name="two_ports", oc_lanes=8, bus_bits=128, ports=2),
     "short queue": replace(NANO, name="short", queue_depth=2, outstanding_reads=2, burst_beats=8),
 }
 START = 4
@@ -52,7 +52,7 @@ def test_random_programs(which: str, latency: int, rng: np.random.Generator) -> 
 
 @pytest.mark.parametrize("which", ["nano", "two ports"])
 def test_random_networks(which: str, rng: np.random.Generator) -> None:
-    config: ArchConfig = replace(CONFIGS[which], act_slots=8192)
+    config = CONFIGS[which]
     device = RtlDevice(config)
     compared = 0
     for _ in range(3):
