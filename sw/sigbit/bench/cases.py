@@ -1,6 +1,6 @@
 """The networks of ``sigbit bench nets``: size, accelerator, weights and data of every row."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,9 @@ class Case:
         Where its inputs come from; "" where there are none, then they are seeded random numbers.
     checkpoint : str
         File in the folder ``checkpoints``; "" for seeded random weights.
+    bits : int
+        Of weights and activations, between first and last layer: 4 (native) or 8 (two terms, three
+        planes).
     """
 
     net: str
@@ -36,6 +39,7 @@ class Case:
     dataset: str = ""
     split: str = "val"
     checkpoint: str = ""
+    bits: int = 4
 
     @property
     def weights(self) -> str:
@@ -43,7 +47,7 @@ class Case:
         return "real" if self.checkpoint else "random"
 
 
-CASES = (
+_NATIVE = (
     Case("alexnet", "mid", "imagenet"),
     Case("vgg11", "mid", "imagenet"),
     Case("resnet18", "mid", "imagenet"),
@@ -65,11 +69,13 @@ CASES = (
     Case("lstm", "mid", "spoken-digits", "test"),
     Case("gru", "mid", "spoken-digits", "test"),
 )
-"""Networks that run through the RTL."""
+_BYTES = ("squeezenet1_0_caffe", "mobilenet_v1_050_160", "mobilenet_v2_tf", "resnet20", "ds_cnn")
+CASES = (*_NATIVE, *(replace(c, bits=8) for c in _NATIVE if c.net in _BYTES))
+"""Networks that run through the RTL: all of them at 4 bits, some with trained weights at 8."""
 
 MODELLED = tuple(
     Case(c.net, "zcu102", c.dataset, c.split, c.checkpoint)
-    for c in CASES
+    for c in _NATIVE
     if c.net
     in (
         "resnet18",

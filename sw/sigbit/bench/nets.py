@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,6 +26,10 @@ Progress = Callable[[str, int, int], None]
 
 CLOCK = 200e6
 """Hertz at which frames a second are stated."""
+PRECISION: Mapping[int, Mapping[str, int]] = MappingProxyType(
+    {4: MappingProxyType({}), 8: MappingProxyType({"weight_terms": 2, "act_planes": 3})}
+)
+"""Options of QuantSpec by the bits of weights and activations."""
 BATCH = 8
 """Images that the integer model evaluates at a time."""
 
@@ -66,7 +71,7 @@ class Quantized:
 def quantized(case: Case, config: ArchConfig, found: Material, progress: Progress) -> Quantized:
     """Post-training quantization of ``found`` to the accelerator's formats, first and last layers
     at 8 bits, and the accuracy of both models where there are labels."""
-    spec = _spec(config)
+    spec = _spec(config, **PRECISION[case.bits])
     calibration = torch.from_numpy(found.calibration)
     progress("quantizing", 0, 1)
     prepared = post_training(found.model, calibration, spec)
@@ -149,6 +154,7 @@ def run_case(
     row = {
         "net": case.net,
         "input": list(network.stored.shape[1:]),
+        "bits": case.bits,
         "preset": config.name,
         "arch_digest": config.digest,
         "shape": [config.pixels, config.oc_lanes, config.ic_lanes, config.post_lanes],
@@ -241,6 +247,7 @@ def model_case(
                 {
                     "net": case.net,
                     "input": list(graph.inputs[0].type.shape),
+                    "bits": 4,
                     "preset": config.name,
                     "arch_digest": config.digest,
                     "shape": [config.pixels, config.oc_lanes, config.ic_lanes, config.post_lanes],

@@ -30,6 +30,7 @@ COLUMNS = (
     "network",
     "input",
     "accelerator",
+    "bits",
     "weights",
     "cycles",
     "model - RTL",
@@ -107,7 +108,7 @@ def nets(
                 f"{row['net']} on {row['preset']}: {row['cycles'] or row['model_cycles']:,} cycles,"
                 f" array busy {row['utilization']:.1%}, {row['mismatches'] or 0} codes differ"
             )
-    show_table("Whole networks", COLUMNS, [_cells(row) for row in rows], "    >>>>>>>>")
+    show_table("Whole networks", COLUMNS, [_cells(row) for row in rows], "   > >>>>>>>>>")
     if markdown is not None:
         write_text(markdown, _markdown(rows))
     if wrong := [row["net"] for row in rows if row["mismatches"]]:
@@ -172,7 +173,7 @@ def _merged(rows: list[Row], fresh: list[Row]) -> list[Row]:
 
 
 def _key(row: Row) -> str:
-    names = ("net", "preset", "images", "first_layer_terms")
+    names = ("net", "bits", "preset", "images", "first_layer_terms")
     return json_module.dumps([row.get(name) for name in names])
 
 
@@ -185,6 +186,7 @@ def _cells(row: Row) -> list[str]:
         row["net"] + batch + first,
         "x".join(map(str, row["input"])),
         f"{row['preset']} {tuple(row['shape'])}",
+        str(row["bits"]),
         row["weights"],
         f"{row['cycles'] or row['model_cycles']:,}",
         error,
