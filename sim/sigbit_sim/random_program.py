@@ -6,8 +6,6 @@ memory written before, tokens follow from what instructions read and write, and 
 overflows.
 """
 
-from dataclasses import dataclass, field
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +13,7 @@ from sigbit_hw.arch import addressing, images, isa, numerics
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Engine, Instr, LoadKind, Mode, Opcode
 from sigbit_hw.arch.program import ExecInfo, LayerInfo, Port, Program
+from sigbit_sim.dependencies import Dependencies
 from sigbit_sim.random_shapes import (
     Sizes,
     random_block,
@@ -22,6 +21,7 @@ from sigbit_sim.random_shapes import (
     random_segment,
     random_sizes,
     valid_reads,
+    with_words,
 )
 
 Ints = NDArray[np.int64]
@@ -56,54 +56,6 @@ def random_inputs(program: Program, rng: np.random.Generator, images: int = 1) -
             for port in program.inputs}
 
 
-@dataclass
-class _Dependencies:
-    """Tokens from accesses: who wrote and read each entry of each memory last."""
-
-    written: dict[str, dict[int, int]] = field(default_factory=dict)
-    read: dict[str, dict[tuple[int, Engine], int]] = field(default_factory=dict)
-    engine: dict[int, Engine] = field(default_factory=dict)
-    covered: dict[tuple[Engine, Engine], int] = field(default_factory=dict)
-
-    def access(self, index: int, engine: Engine, reads: dict[str, Ints],
-               writes: dict[str, Ints]) -> tuple[dict[Engine, int], int]:
-        """Instruction ``index`` reads and writes entries: returns the instructions of other engines
-        that it must wait for and no earlier one has waited for, and the last one of its own (-1
-        if none) that wrote what it reads or overwrites (results are looked at when their
-        instruction retires)."""
-        latest = dict.fromkeys(Engine, -1)
-
-        def after(other: int) -> None:
-            latest[self.engine[other]] = max(latest[self.engine[other]], other)
-
-        self.engine[index] = engine
-        for memory, entries in reads.items():
-            last = self.written.setdefault(memory, {})
-            for entry in entries.tolist():
-                after(last[entry])
-        overwritten = [last[entry] for memory, entries in writes.items()
-                       for last in [self.written.setdefault(memory, {})]
-                       for entry in entries.tolist() if entry in last]
-        own = max([latest[engine], *(i for i in overwritten if self.engine[i] == engine)])
-        for memory, entries in writes.items():
-            last, readers = self.written.setdefault(memory, {}), self.read.setdefault(memory, {})
-            for entry in entries.tolist():
-                for other in (last.get(entry), *(readers.get((entry, e)) for e in Engine)):
-                    if other is not None:
-                        after(other)
-        for memory, entries in reads.items():
-            readers = self.read.setdefault(memory, {})
-            readers.update({(entry, engine): index for entry in entries.tolist()})
-        for memory, entries in writes.items():
-            self.written[memory].update(dict.fromkeys(entries.tolist(), index))
-        waits = {}
-        for other, last_index in latest.items():
-            if other != engine and last_index > self.covered.get((other, engine), -1):
-                self.covered[other, engine] = last_index
-                waits[other] = last_index
-        return waits, own
-
-
 class _Builder:
     def __init__(self, config: ArchConfig, rng: np.random.Generator, area: int) -> None:
         self.config = config
@@ -112,7 +64,7 @@ class _Builder:
         self.origin = int(rng.integers(0, config.act_slots - area + 1))
         self.code: list[Instr] = []
         self.masks: dict[int, dict[str, int]] = {}
-        self.deps = _Dependencies()
+        self.deps = Dependencies()
         self.synced = -1
         self.layers: list[LayerInfo] = []
         self.infos: list[ExecInfo] = []
@@ -313,7 +265,7 @@ class _Builder:
                 segment = random_segment(rng, c, shape, index, reads_at, half, words)
                 words -= segment.n_ky * segment.n_kx * segment.n_ic
                 segments.append(segment)
-        segments, steps = _with_words(segments, rng)
+        segments, steps = with_words(segments, rng)
         segments = self._within_range(segments, keep) if mode == Mode.MAC else segments
         reads = {"ACTS": np.concatenate([valid_reads(s, shape, c) for s in segments])}
         shape = shape.replace(n_seg=len(segments))
@@ -386,17 +338,3 @@ class _Builder:
         self.infos.append(ExecInfo(len(self.code), name, 0, 0, 0, execute.n_rows, execute.run))
         self.layers.append(LayerInfo(name, Mode(execute.mode).name.lower(), shape, out.n_planes,
                                      1.0, 0, 0))
-
-
-def _with_words(segments: list[Instr], rng: np.random.Generator) -> tuple[list[Instr], int]:
-    """``segments`` with their weight words, one's own or those of one before, and the words of an
-    output-channel block."""
-    placed: list[Instr] = []
-    end = 0
-    for segment in segments:
-        steps = segment.n_ky * segment.n_kx * segment.n_ic
-        shared = end >= steps and rng.random() < 0.3
-        words = int(rng.integers(0, end - steps + 1)) if shared else end
-        end = max(end, words + steps)
-        placed.append(segment.replace(words=words))
-    return placed, end

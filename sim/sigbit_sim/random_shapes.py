@@ -136,3 +136,17 @@ def _nested_out(rng: np.random.Generator, config: ArchConfig, execute: Instr, si
         d_line=stride["line"] - last(execute.wrap - 1), d_row=stride["row"] - end,
         param=int(rng.integers(0, config.param_groups - sizes.n_ocb * config.groups_per_block + 1)),
         table=int(rng.integers(0, config.tables - sizes.n_planes + 1)))
+
+
+def with_words(segments: list[Instr], rng: np.random.Generator) -> tuple[list[Instr], int]:
+    """``segments`` with their weight words, one's own or those of one before, and the words of an
+    output-channel block."""
+    placed: list[Instr] = []
+    end = 0
+    for segment in segments:
+        steps = segment.n_ky * segment.n_kx * segment.n_ic
+        shared = end >= steps and rng.random() < 0.3
+        words = int(rng.integers(0, end - steps + 1)) if shared else end
+        end = max(end, words + steps)
+        placed.append(segment.replace(words=words))
+    return placed, end
