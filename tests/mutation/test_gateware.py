@@ -1,7 +1,8 @@
 """Planted faults: each is one edit of the gateware, and the tests named with it must fail.
 
-The tests run in a session of pytest inside this one, with the seeds that they always have; without
-a fault the same tests must pass there.
+The tests run in a session of pytest inside this one, with the seeds that they always have. Without
+a fault they pass, as ``tests/hw`` shows; here one of every module does, to show that the session
+inside this one does no harm.
 """
 
 import gc
@@ -273,7 +274,10 @@ def outcome_of(test: str) -> Outcome:
     return outcome
 
 
-@pytest.mark.parametrize("test", sorted({fault[-1] for fault in FAULTS}))
+ONE_OF_A_MODULE = {test.split("::")[0]: test for *_, test in FAULTS}
+
+
+@pytest.mark.parametrize("test", ONE_OF_A_MODULE.values())
 def test_without_a_fault(test: str) -> None:
     outcome = outcome_of(test)
     assert outcome.failures == []
