@@ -51,9 +51,9 @@ def _least_slots(graph: IntegerGraph, node: Node, config: ArchConfig) -> int:
     if isinstance(node, Conv):
         for s in node.sources:
             reach = (s.weights.shape[2] - 1) * s.dilation[0] // s.upsampling[0] + 1
-            slots += _rows(graph, s.tensor, reach, config)
+            slots += _rows(graph, s.tensor, reach, config, s.padding)
     elif isinstance(node, MaxPool):
-        slots += _rows(graph, node.tensor, node.kernel[0], config)
+        slots += _rows(graph, node.tensor, node.kernel[0], config, node.padding)
     elif isinstance(node, Gather):
         slots += sum(_rows(graph, t, 1, config) for t in dict.fromkeys(node.tensors))
     elif isinstance(node, Input):
@@ -61,10 +61,14 @@ def _least_slots(graph: IntegerGraph, node: Node, config: ArchConfig) -> int:
     return slots
 
 
-def _rows(graph: IntegerGraph, tensor: str, count: int, config: ArchConfig) -> int:
-    """Slots of ``count`` rows of a tensor, which begin and end with whole beats."""
+def _rows(graph: IntegerGraph, tensor: str, count: int, config: ArchConfig,
+          padding: tuple[int, int, int, int] = (0, 0, 0, 0)) -> int:
+    """Slots of ``count`` rows of a tensor with its border, which takes slots as its pixels do; they
+    begin and end with whole beats."""
     kind = graph[tensor].type
+    top, left, bottom, right = (max(0, p) for p in padding)
     channels, height, width = kind.shape
+    height, width = height + top + bottom, width + left + right
     row = kind.planes * -(-channels // config.ic_lanes) * width
     beat = config.bus_bytes // np.gcd(row * config.slot_bytes, config.bus_bytes)
     return int(min(height, count + 2 * (beat - 1))) * row
