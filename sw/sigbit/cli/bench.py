@@ -161,7 +161,9 @@ def _read(path: Path | None) -> list[Row]:
         return []
     document = read_json(path)
     rows = document.get("rows") if isinstance(document, dict) else None
-    if not isinstance(rows, list) or not all(isinstance(r, dict) and "net" in r for r in rows):
+    if not isinstance(rows, list) or not all(
+        isinstance(r, dict) and {"net", "bits"} <= set(r) for r in rows
+    ):
         raise UserError(f"{path} holds no rows of this benchmark: give another FILE")
     return rows
 
