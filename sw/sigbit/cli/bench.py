@@ -26,22 +26,6 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-COLUMNS = (
-    "network",
-    "input",
-    "accelerator",
-    "bits",
-    "weights",
-    "cycles",
-    "model - RTL",
-    "array busy",
-    "without linear layers",
-    "frames/s at 200 MHz",
-    "codes compared",
-    "differ",
-    "top-1 float",
-    "top-1 deployed",
-)
 Row = dict[str, Any]
 
 
@@ -81,6 +65,7 @@ def nets(
     """
     from sigbit.bench.cases import CASES, MODELLED
     from sigbit.bench.nets import model_case, run_case
+    from sigbit.bench.tables import TABLES
     from sigbit_hw.arch.config import PRESETS
 
     simulators = _Simulators(latency)
@@ -108,9 +93,11 @@ def nets(
                 f"{row['net']} on {row['preset']}: {row['cycles'] or row['model_cycles']:,} cycles,"
                 f" array busy {row['utilization']:.1%}, {row['mismatches'] or 0} codes differ"
             )
-    show_table("Whole networks", COLUMNS, [_cells(row) for row in rows], "   > >>>>>>>>>")
+    for table in TABLES:
+        if cells := table.cells(rows):
+            show_table(table.title, list(table.columns), cells)
     if markdown is not None:
-        write_text(markdown, _markdown(rows))
+        write_text(markdown, "\n".join(filter(None, (t.markdown(rows) for t in TABLES))))
     if wrong := [row["net"] for row in rows if row["mismatches"]]:
         raise CheckFailed(f"codes differ in {', '.join(wrong)}")
 
@@ -177,34 +164,3 @@ def _merged(rows: list[Row], fresh: list[Row]) -> list[Row]:
 def _key(row: Row) -> str:
     names = ("net", "bits", "preset", "images", "first_layer_terms")
     return json_module.dumps([row.get(name) for name in names])
-
-
-def _cells(row: Row) -> list[str]:
-    error = "" if row["cycles"] is None else str(row["model_cycles"] - row["cycles"])
-    batch = "" if row["images"] == 1 else f", batch {row['images']}"
-    terms = row.get("first_layer_terms")
-    first = f", first layer {4 * terms}-bit" if terms else ""
-    return [
-        row["net"] + batch + first,
-        "x".join(map(str, row["input"])),
-        f"{row['preset']} {tuple(row['shape'])}",
-        str(row["bits"]),
-        row["weights"],
-        f"{row['cycles'] or row['model_cycles']:,}",
-        error,
-        f"{row['utilization']:.1%}",
-        f"{row['utilization_images']:.1%}" if row.get("utilization_images") else "",
-        f"{row['frames_per_second']:,.0f}",
-        f"{row.get('codes_compared', 0):,}",
-        "" if row["mismatches"] is None else f"{row['mismatches']:,}",
-        *(
-            "" if row[k] is None else f"{row[k]:.1%}"
-            for k in ("accuracy_float", "accuracy_deployed")
-        ),
-    ]
-
-
-def _markdown(rows: list[Row]) -> str:
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
-    lines += ["| " + " | ".join(_cells(row)) + " |" for row in rows]
-    return "\n".join(lines) + "\n"
