@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from compiler.networks import check
@@ -168,6 +168,7 @@ def draw(seed: int, layers: int, config: ArchConfig = NANO) -> IntegerGraph:
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@example(seed=2192, layers=2, images=1)
 @given(seed=st.integers(0, 1 << 20), layers=st.integers(1, 7), images=st.sampled_from([1, 1, 3]))
 def test_networks_compute_their_graphs(seed: int, layers: int, images: int) -> None:
     graph = draw(seed, layers)

@@ -32,9 +32,12 @@ class _Split:
         self._weights: dict[tuple[int, int, int], Ints] = {}
 
     def _stuck(self, op: Op, operand: Operand) -> bool:
-        """Whether no pitch of its value lets the blocks of ``op`` run across lines."""
+        """Whether no pitch of its value lets the blocks of ``op`` run across lines, although there
+        are rows for every copy."""
         common = math.gcd(operand.stride[0], self.config.pixels)
-        return operand.dilation[0] == 1 and op.region.columns % common != 0
+        rows = self.values[operand.value].shape[1]
+        can = operand.dilation[0] == 1 and rows >= operand.stride[0]
+        return can and op.region.columns % common != 0
 
     def pays(self, op: Op) -> bool:
         """Whether full blocks save more than the copies cost."""
