@@ -262,8 +262,9 @@ class _Graph:
             assert isinstance(last, Conv)
             values = self.config.act_grid(1).values
             kind = TensorType(last.type.shape, 1, 0.25, 0)
+            table = values[np.abs(last.table[:, None] - values).argmin(1)]
             self.nodes.append(Conv(last.name, last.sources, last.bias, last.mantissa, last.shift,
-                                   last.table.clip(values[0], values[-1]), kind))
+                                   table, kind))
             joined.append(self.nodes[-1])
             if len(joined) > 1:
                 pairs = [(i, k) for i, n in enumerate(joined[-2:]) for k in range(n.type.shape[0])]
