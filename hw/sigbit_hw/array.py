@@ -1,6 +1,6 @@
 """The array: ``pixels * oc_lanes`` dot products with their accumulators, and the running maxima."""
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -69,6 +69,7 @@ class MacArray(wiring.Component):
         valid = delay(m, self.valid, wait, "valid", reset=True)
         control = delay(m, self.control, wait, "control")
         lane_bits = config.ic_lanes * config.weight_format.bits
+        bits, width = config.act_format.bits, config.act_format.lane_bits
         for p in range(config.pixels):
             m.submodules[f"pool_{p}"] = pool = self.pools[p]
             m.d.comb += [
@@ -84,7 +85,8 @@ class MacArray(wiring.Component):
                            Mux(control.shift, acc << config.term_radix_bits, acc))
                 total = add_with_carry(held[:config.acc_bits], dot.dot, dot.carry)
                 m.d.comb += [
-                    dot.acts.eq(self.acts[p]),
+                    dot.acts.eq(Cat(self.acts[p].word_select(lane, width)[:bits]
+                                    for lane in range(config.ic_lanes))),
                     dot.weights.eq(self.weights.word_select(n, lane_bits)),
                     self.acc[p][n].eq(acc),
                 ]

@@ -1,6 +1,6 @@
 """The drain: results of a finished block to codes in the activation memory."""
 
-from amaranth.hdl import Cat, Module, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Signal, Value, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import ceil_log2
@@ -108,8 +108,9 @@ class Drain(wiring.Component):
                 ]
                 if j < config.ic_lanes:
                     with m.If(pool):
-                        m.d.comb += index.eq(maximum.word_select(j, config.act_format.bits))
-        self._write(m, Cat(tables.codes))
+                        m.d.comb += index.eq(maximum.word_select(j, config.act_format.lane_bits))
+        padding = Const(0, config.act_format.lane_bits - config.act_format.bits)
+        self._write(m, Cat(Cat(code, padding) for code in tables.codes))
         return m
 
     def _maxima(self, m: Module, entry: Value) -> list[Signal]:

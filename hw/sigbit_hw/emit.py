@@ -17,6 +17,7 @@ from pathlib import Path
 from amaranth.back import rtlil as amaranth_rtlil
 
 from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.fabric import Fabric
 from sigbit_hw.top import Accelerator
 
 NAME = "sigbit_accelerator"
@@ -115,9 +116,10 @@ def deduplicate(text: str) -> str:
     return "".join(emitted)
 
 
-def rtlil(config: ArchConfig) -> str:
-    """The accelerator as RTLIL."""
-    return deduplicate(amaranth_rtlil.convert(Accelerator(config), name=NAME, emit_src=False))
+def rtlil(config: ArchConfig, fabric: Fabric = Fabric.GENERIC) -> str:
+    """The accelerator as RTLIL, with the leaf modules of ``fabric``."""
+    return deduplicate(amaranth_rtlil.convert(
+        Accelerator(config), name=NAME, platform=fabric, emit_src=False))
 
 
 def compact(text: str) -> str:

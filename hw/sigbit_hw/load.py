@@ -4,7 +4,7 @@ A front end checks instructions and requests their data, up to :data:`AHEAD` ins
 back end moves the data; so the bus stays busy from one instruction to the next.
 """
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -291,7 +291,9 @@ class LoadBack(wiring.Component):
                      count: Signal, word: Signal) -> None:
         """``count`` slots from ``slot`` on: the lowest of the beat register, or the constant."""
         config, stream = self.config, self.act_write.stream
-        filling = command.code[:config.act_format.bits].replicate(config.ic_lanes)
+        fmt = config.act_format
+        filling = Cat(command.code[:fmt.bits], Const(0, fmt.lane_bits - fmt.bits)).replicate(
+            config.ic_lanes)
         m.d.comb += [
             stream.valid.eq(valid & (command.kind == LoadKind.ACTS)),
             stream.p.slot.eq(slot),

@@ -6,11 +6,11 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from numpy.typing import ArrayLike, NDArray
 
-from sigbit_hw.arch.formats import EsbFormat
+from sigbit_hw.arch.formats import Format
 from sigbit_hw.arch.numerics import order_key
 
 
-def key_of(code: Value, fmt: EsbFormat) -> Value:
+def key_of(code: Value, fmt: Format) -> Value:
     """``numerics.order_key`` of one code."""
     if not fmt.signed:
         return code
@@ -18,7 +18,7 @@ def key_of(code: Value, fmt: EsbFormat) -> Value:
     return Cat(magnitude ^ sign.replicate(len(magnitude)), ~sign)
 
 
-def code_of(key: Value, fmt: EsbFormat) -> Value:
+def code_of(key: Value, fmt: Format) -> Value:
     """The code of an order key: the inverse of :func:`key_of`."""
     if not fmt.signed:
         return key
@@ -31,18 +31,18 @@ class RunningMax(wiring.Component):
 
     Parameters
     ----------
-    act_format : EsbFormat
+    act_format : Format
         Format of the codes.
     lanes : int
         Codes of a slot.
 
     Members
     -------
-    ``acts : In(lanes * bits)``
+    ``acts : In(lanes * lane_bits)``
         Codes, lane 0 in the low bits.
     ``enable, clear : In(1)``
         Take ``acts`` into account in this cycle; forget what came before it.
-    ``codes : Out(lanes * bits)``
+    ``codes : Out(lanes * lane_bits)``
         The maxima, one cycle after the last ``enable``. Of two codes of equal value that with the
         larger order key is kept.
 
@@ -51,13 +51,13 @@ class RunningMax(wiring.Component):
 
     latency = 1
 
-    def __init__(self, act_format: EsbFormat, lanes: int) -> None:
+    def __init__(self, act_format: Format, lanes: int) -> None:
         self.act_format, self.lanes = act_format, lanes
         super().__init__({
-            "acts": In(lanes * act_format.bits),
+            "acts": In(lanes * act_format.lane_bits),
             "enable": In(1),
             "clear": In(1),
-            "codes": Out(lanes * act_format.bits),
+            "codes": Out(lanes * act_format.lane_bits),
         })
 
     def compute(self, codes: ArrayLike) -> NDArray[np.int64]:
@@ -68,11 +68,11 @@ class RunningMax(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        bits = self.act_format.bits
+        bits, width = self.act_format.bits, self.act_format.lane_bits
         for lane in range(self.lanes):
             best = Signal(bits, name=f"best_{lane}", reset_less=True)
-            key = key_of(self.acts.word_select(lane, bits), self.act_format)
+            key = key_of(self.acts.word_select(lane, width)[:bits], self.act_format)
             with m.If(self.enable):
                 m.d.sync += best.eq(Mux(self.clear | (key > best), key, best))
-            m.d.comb += self.codes.word_select(lane, bits).eq(code_of(best, self.act_format))
+            m.d.comb += self.codes.word_select(lane, width).eq(code_of(best, self.act_format))
         return m

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sigbit_hw.arch import addressing, numerics
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.formats import EsbFormat
+from sigbit_hw.arch.formats import Format
 from sigbit_hw.arch.isa import WRAP_MIN, Instr, Mode, Opcode
 
 Ints = NDArray[np.int64]
@@ -132,7 +132,7 @@ class Operands:
         return table[self._acts[slots]]
 
 
-def modular_values(fmt: EsbFormat, bits: int) -> Ints:
+def modular_values(fmt: Format, bits: int) -> Ints:
     """Values of all codes modulo ``2**bits``, as two's-complement numbers."""
     half = 1 << (bits - 1)
     values = [*fmt.magnitudes, *(-m for m in fmt.magnitudes if fmt.signed)]

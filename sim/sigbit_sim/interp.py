@@ -224,7 +224,10 @@ class _Machine:
         if kind == LoadKind.WEIGHTS:
             self.weights[items] = images.unpack_weights(data, c)
         elif kind == LoadKind.ACTS:
-            self.acts[items] = images.unpack_slots(data, c)
+            codes = images.unpack_slots(data, c)
+            need(codes.max(initial=0) < 1 << c.act_format.bits,
+                 f"loads codes that exceed {c.act_format.bits} bits")
+            self.acts[items] = codes
         elif kind == LoadKind.PARAMS:
             for target, values in zip(self.params, images.unpack_params(data), strict=True):
                 target[items] = values.reshape(-1, c.param_lanes)

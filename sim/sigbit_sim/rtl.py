@@ -311,7 +311,7 @@ class RtlDevice:
             data = watch.bytes_of(index)
             if data is None:
                 raise ModelError(f"the program is done, but EXEC {index} has not retired")
-            collector.add(index, images.unpack_lanes(data, self.config.act_format.bits))
+            collector.add(index, images.unpack_lanes(data, self.config.act_format.lane_bits))
         return collector.layers()
 
     def _timeline(self) -> list[Event]:

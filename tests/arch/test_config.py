@@ -32,7 +32,8 @@ NANO = PRESETS["nano"]
     ({"term_radix_bits": 0}, r"term_radix_bits must be in \[1, 7\], not 0"),
     ({"bus_bits": 32}, "bus_bits must be 64, 128, 256 or 512, not 32"),
     ({"bus_bits": 128}, r"a weight word .*64 bits.* must be a multiple of bus_bits"),
-    ({"act_format": EsbFormat(3, 1)}, r"a slot \(4 \* 3 = 12 bits\) must be whole bytes"),
+    ({"act_format": EsbFormat(2, 0), "ic_lanes": 2, "oc_lanes": 8},
+     r"a slot \(2 \* 2 = 4 bits\) must be whole bytes"),
     ({"segments": 32}, "segments must be at most 16, not 32"),
     ({"tables": 32}, "tables must be at most 16, not 32"),
     ({"act_slots": 4}, r"act_slots must be in \[8, 1048576\], not 4"),
@@ -55,7 +56,7 @@ def test_json_round_trip(config):
 @pytest.mark.parametrize(("change", "message"), [
     (lambda v: v.pop("pixels"), r"missing ArchConfig fields \['pixels'\]"),
     (lambda v: v.update(lanes=4), r"unknown ArchConfig fields \['lanes'\]; known are"),
-    (lambda v: v.update(act_format={"bits": 4}), "act_format must have bits, frac and signed"),
+    (lambda v: v.update(act_format={"bits": 4}), "act_format: a format must have bits, frac and signed"),
     (lambda v: v.update(pixels=3), "pixels must be a power of two"),
 ])
 def test_json_errors(change, message):

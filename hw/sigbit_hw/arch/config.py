@@ -3,11 +3,11 @@ it."""
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import cached_property, partial
 from typing import Any
 
-from sigbit_hw.arch.formats import EsbFormat, TermGrid
+from sigbit_hw.arch.formats import EsbFormat, Format, TermGrid
 from sigbit_hw.arch.numerics import product_bound
 
 
@@ -28,7 +28,7 @@ class ArchConfig:
     ----------
     name : str
         For people; not part of the digest.
-    weight_format, act_format : EsbFormat
+    weight_format, act_format : Format
         Native formats; the weight format is signed.
     pixels, oc_lanes, ic_lanes : int
         Array shape, powers of two; ``oc_lanes`` is a multiple of ``ic_lanes``.
@@ -59,8 +59,8 @@ class ArchConfig:
     """
 
     name: str
-    weight_format: EsbFormat
-    act_format: EsbFormat
+    weight_format: Format
+    act_format: Format
     pixels: int
     oc_lanes: int
     ic_lanes: int
@@ -138,13 +138,11 @@ class ArchConfig:
             )
         if self.slot_bits % 8:
             raise ValueError(
-                f"a slot ({self.ic_lanes} * {self.act_format.bits} = {self.slot_bits} bits) "
+                f"a slot ({self.ic_lanes} * {self.act_format.lane_bits} = {self.slot_bits} bits) "
                 "must be whole bytes"
             )
         if not self.slot_bits <= self.bus_bits:
             raise ValueError(f"a slot ({self.slot_bits} bits) must fit bus_bits ({self.bus_bits})")
-        if not _is_power_of_two(self.slot_bits):
-            raise ValueError(f"a slot must be a power of two bits, not {self.slot_bits}")
         if not self.segments <= 16:
             raise ValueError(f"segments must be at most 16, not {self.segments}")
         if not self.tables <= 16:
@@ -171,7 +169,7 @@ class ArchConfig:
     @property
     def slot_bits(self) -> int:
         """Bits of one activation slot."""
-        return self.ic_lanes * self.act_format.bits
+        return self.ic_lanes * self.act_format.lane_bits
 
     @property
     def weight_word_bits(self) -> int:
@@ -243,7 +241,8 @@ class ArchConfig:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, accepted by :meth:`from_json`."""
-        return asdict(self)
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        return plain | {name: plain[name].to_json() for name in ("weight_format", "act_format")}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "ArchConfig":
@@ -262,11 +261,9 @@ class ArchConfig:
         value = dict(value)
         for name in ("weight_format", "act_format"):
             try:
-                value[name] = EsbFormat(**value[name])
-            except TypeError as error:
-                raise ValueError(
-                    f"{name} must have bits, frac and signed, not {value[name]!r}"
-                ) from error
+                value[name] = Format.from_json(value[name])
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
         return cls(**value)
 
     @cached_property

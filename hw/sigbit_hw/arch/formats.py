@@ -6,9 +6,11 @@ paper (Gong et al., arXiv 2109.03513). One tie rule holds everywhere in the proj
 ties away from zero, saturating.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise, product
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,56 +32,30 @@ def round_half_away(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return whole + np.copysign(np.abs(x - whole) >= 0.5, x)
 
 
-@dataclass(frozen=True)
-class EsbFormat:
-    """ESB(b, k): a sign (if ``signed``), e exponent and ``frac`` = k fraction bits in b ``bits``.
+class Format(ABC):
+    """A native number format: a magnitude field, and above it a sign bit if ``signed``.
 
-    ``mag = E ? (2**k + M) << (E - 1) : M``; the magnitude field ``{E, M}`` read as an unsigned
-    integer is monotone in the magnitude, so it is also the index into :attr:`magnitudes`. e = 1 is
-    fixed point, k = 0 powers of two, (2, 0) ternary. The sign is the top bit; minus zero decodes to
-    0 and is never produced.
-
-    Parameters
-    ----------
-    bits : int
-        Total bits, 2 to 8.
-    frac : int
-        Fraction bits after the leading one, 0 to ``bits - 1 - signed``.
-    signed : bool
-        Whether the top bit is a sign.
+    The magnitude field read as an unsigned integer indexes :attr:`magnitudes`, which ascend; so it
+    is monotone in the magnitude. Minus zero decodes to 0 and is never produced.
     """
 
     bits: int
-    frac: int
-    signed: bool = True
-
-    def __post_init__(self) -> None:
-        if not 2 <= self.bits <= 8:
-            raise ValueError(f"bits must be in [2, 8], not {self.bits!r}")
-        if not 0 <= self.frac <= self.bits - 1 - self.signed:
-            raise ValueError(
-                f"frac must be in [0, {self.bits - 1 - self.signed}] for "
-                f"{self.bits} {'signed' if self.signed else 'unsigned'} bits, not {self.frac!r}"
-            )
-
-    @property
-    def exponent_bits(self) -> int:
-        """e = b - 1 - k when signed, b - k when unsigned."""
-        return self.bits - self.signed - self.frac
+    """Total bits, 2 to 8."""
+    signed: bool
+    """Whether the top bit is a sign."""
+    magnitudes: tuple[int, ...]
+    """All magnitudes in LSBs, ascending from 0."""
 
     @property
     def magnitude_bits(self) -> int:
-        """Width of the ``{E, M}`` field."""
+        """Width of the magnitude field."""
         return self.bits - self.signed
 
-    @cached_property
-    def magnitudes(self) -> tuple[int, ...]:
-        """All magnitudes in LSBs, ascending; the index is the ``{E, M}`` field."""
-        k = self.frac
-        fields = range(1 << self.magnitude_bits)
-        return tuple(
-            ((1 << k) + (f & ((1 << k) - 1))) << ((f >> k) - 1) if f >> k else f for f in fields
-        )
+    @property
+    def lane_bits(self) -> int:
+        """Bits that an activation code takes in a slot: 2, 4 or 8. It fills the low ones; the
+        others are zero."""
+        return 1 << (self.bits - 1).bit_length()
 
     @property
     def max(self) -> int:
@@ -151,8 +127,120 @@ class EsbFormat:
             raise ValueError(f"{values[wrong].flat[0]} is not a value of {self}")
         return codes
 
+    @abstractmethod
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, accepted by :meth:`from_json`."""
+
+    @staticmethod
+    def from_json(value: object) -> "Format":
+        """The format of :meth:`to_json`'s result; ``ValueError`` if ``value`` is none."""
+        if isinstance(value, dict):
+            if value.keys() == {"bits", "frac", "signed"}:
+                return EsbFormat(**value)
+            if value.keys() == {"levels", "signed"} and isinstance(value["levels"], list):
+                return LevelFormat(tuple(value["levels"]), value["signed"])
+        raise ValueError(
+            f"a format must have bits, frac and signed, or levels and signed, not {value!r}"
+        )
+
+
+@dataclass(frozen=True)
+class EsbFormat(Format):
+    """ESB(b, k): a sign (if ``signed``), e exponent and ``frac`` = k fraction bits in b ``bits``.
+
+    ``mag = E ? (2**k + M) << (E - 1) : M``, of the magnitude field ``{E, M}``. e = 1 is fixed
+    point, k = 0 powers of two, (2, 0) ternary.
+
+    Parameters
+    ----------
+    bits : int
+        Total bits, 2 to 8.
+    frac : int
+        Fraction bits after the leading one, 0 to ``bits - 1 - signed``.
+    signed : bool
+        Whether the top bit is a sign.
+    """
+
+    bits: int
+    frac: int
+    signed: bool = True
+
+    def __post_init__(self) -> None:
+        if type(self.bits) is not int or not 2 <= self.bits <= 8:
+            raise ValueError(f"bits must be in [2, 8], not {self.bits!r}")
+        if type(self.frac) is not int or not 0 <= self.frac <= self.bits - 1 - self.signed:
+            raise ValueError(
+                f"frac must be in [0, {self.bits - 1 - self.signed}] for "
+                f"{self.bits} {'signed' if self.signed else 'unsigned'} bits, not {self.frac!r}"
+            )
+
+    @property
+    def exponent_bits(self) -> int:
+        """e = b - 1 - k when signed, b - k when unsigned."""
+        return self.bits - self.signed - self.frac
+
+    @cached_property
+    def magnitudes(self) -> tuple[int, ...]:  # type: ignore[override]
+        """All magnitudes in LSBs, ascending; the index is the ``{E, M}`` field."""
+        k = self.frac
+        fields = range(1 << self.magnitude_bits)
+        return tuple(
+            ((1 << k) + (f & ((1 << k) - 1))) << ((f >> k) - 1) if f >> k else f for f in fields
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """``bits``, ``frac``, ``signed``."""
+        return {"bits": self.bits, "frac": self.frac, "signed": self.signed}
+
     def __str__(self) -> str:
         return f"{'s' if self.signed else 'u'}({self.bits},{self.frac})"
+
+
+@dataclass(frozen=True)
+class LevelFormat(Format):
+    """Any magnitudes: a sign (if ``signed``) and an index into ``levels``.
+
+    Parameters
+    ----------
+    levels : tuple of int
+        Magnitudes in LSBs, ascending from 0, as many as a power of two: 2 to 128, unsigned 4 to
+        256.
+    signed : bool
+        Whether the top bit is a sign.
+    """
+
+    levels: tuple[int, ...]
+    signed: bool = True
+
+    def __post_init__(self) -> None:
+        levels = self.levels
+        if not all(type(level) is int for level in levels) or not (
+            levels[:1] == (0,) and all(a < b for a, b in pairwise(levels))
+        ):
+            raise ValueError(f"levels must be integers that ascend from 0, not {levels!r}")
+        if len(levels) & (len(levels) - 1) or not 2 <= self.bits <= 8:
+            raise ValueError(
+                f"levels must be a power of two of magnitudes, {'2 to 128' if self.signed else '4 to 256'}"
+                f", not {len(levels)}"
+            )
+
+    @property
+    def bits(self) -> int:  # type: ignore[override]
+        """Bits of the index, and of the sign if ``signed``."""
+        return len(self.levels).bit_length() - 1 + self.signed
+
+    @property
+    def magnitudes(self) -> tuple[int, ...]:  # type: ignore[override]
+        """The levels."""
+        return self.levels
+
+    def to_json(self) -> dict[str, Any]:
+        """``levels``, ``signed``."""
+        return {"levels": list(self.levels), "signed": self.signed}
+
+    def __str__(self) -> str:
+        levels = ",".join(map(str, self.levels))
+        return f"{'s' if self.signed else 'u'}{{{levels}}}"
 
 
 @dataclass(frozen=True)
@@ -164,7 +252,7 @@ class TermGrid:
     left by ``radix_bits`` between digit weights.
     """
 
-    native: EsbFormat
+    native: Format
     radix_bits: int
     terms: int
 

@@ -45,12 +45,12 @@ def unpack_weights(data: Bytes, config: ArchConfig) -> Bytes:
 
 def pack_slots(codes: ArrayLike, config: ArchConfig) -> Bytes:
     """Activation codes ``[slots, ic_lanes]`` as bytes."""
-    return pack_lanes(codes, config.act_format.bits).ravel()
+    return pack_lanes(codes, config.act_format.lane_bits).ravel()
 
 
 def unpack_slots(data: Bytes, config: ArchConfig) -> Bytes:
     """Inverse of :func:`pack_slots`."""
-    return unpack_lanes(data.reshape(-1, config.slot_bytes), config.act_format.bits)
+    return unpack_lanes(data.reshape(-1, config.slot_bytes), config.act_format.lane_bits)
 
 
 def pack_params(bias: ArrayLike, mantissa: ArrayLike, shift: ArrayLike) -> Bytes:

@@ -8,7 +8,7 @@ implements them. All arguments are integers (NumPy arrays or Python ints), all r
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sigbit_hw.arch.formats import EsbFormat
+from sigbit_hw.arch.formats import Format
 
 MANTISSA_BITS = 4
 """Significant bits of a requantization scale; the top one is always set: mantissa in [8, 15]."""
@@ -81,12 +81,12 @@ def snap_scale(scale: ArrayLike) -> tuple[Ints, Ints]:
     return mantissa, shift.clip(0, SHIFT_MAX)
 
 
-def product_bound(weights: EsbFormat, acts: EsbFormat) -> int:
+def product_bound(weights: Format, acts: Format) -> int:
     """Largest magnitude of one product."""
     return weights.max * acts.max
 
 
-def order_key(codes: ArrayLike, fmt: EsbFormat) -> Ints:
+def order_key(codes: ArrayLike, fmt: Format) -> Ints:
     """Unsigned integers ordered as the values of ``codes``: what max pooling compares.
 
     Signed codes have their magnitude field inverted when negative, and the sign bit inverted; minus

@@ -187,7 +187,7 @@ class Bench:
                     slot = word.value.to_unsigned() * config.pixels + bank
                     raw = data.value.to_unsigned().to_bytes(config.slot_bytes, "little")
                     self._shadow[slot] = images.unpack_lanes(np.frombuffer(raw, np.uint8),
-                                                             config.act_format.bits)
+                                                             config.act_format.lane_bits)
             if retire.value:
                 number = index.value.to_unsigned()
                 self.scoreboard.retired(number, self._shadow)

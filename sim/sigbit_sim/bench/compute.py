@@ -190,7 +190,7 @@ def run(config: ArchConfig, program: list[Instr], contents: Contents,
     compared with what the trace says that the memory holds.
     """
     dut = ComputeEngine(config)
-    bits, pixels = config.act_format.bits, config.pixels
+    bits, pixels = config.act_format.lane_bits, config.pixels
     memory = [word_of(codes, bits) for codes in contents.acts]
     result = Result(contents.acts)
     executes = sum(i.opcode == Opcode.EXEC for i in program)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sigbit.export.files import ExportError, write_folder, write_zip
 from sigbit.ir.integer import Conv, Gather, Input, IntegerGraph, MaxPool, Node, TensorType
 from sigbit_hw.arch import numerics
-from sigbit_hw.arch.formats import EsbFormat
+from sigbit_hw.arch.formats import Format
 
 VERSION = 1
 """Of the layout of ``bundle.json``."""
@@ -179,13 +179,8 @@ def _type(kind: TensorType) -> dict[str, Any]:
     return {"shape": kind.shape, "planes": kind.planes, "scale": kind.scale, "zero": kind.zero}
 
 
-def _format(native: EsbFormat) -> dict[str, Any]:
-    return {
-        "bits": native.bits,
-        "frac": native.frac,
-        "signed": native.signed,
-        "values": [int(v) for v in native.values],
-    }
+def _format(native: Format) -> dict[str, Any]:
+    return native.to_json() | {"bits": native.bits, "values": [int(v) for v in native.values]}
 
 
 def _smallest(value: NDArray[Any]) -> NDArray[Any]:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from sigbit.ir.annotation import HostOp
 from sigbit_hw.arch import numerics
-from sigbit_hw.arch.formats import EsbFormat, TermGrid
+from sigbit_hw.arch.formats import Format, TermGrid
 
 Ints = NDArray[np.int64]
 
@@ -133,8 +133,8 @@ class IntegerGraph:
     left to the host after the network, in this order."""
 
     name: str
-    weight_format: EsbFormat
-    act_format: EsbFormat
+    weight_format: Format
+    act_format: Format
     radix_bits: int
     nodes: tuple[Node, ...]
     outputs: tuple[str, ...]

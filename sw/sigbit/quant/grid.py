@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sigbit_hw.arch.formats import EsbFormat, TermGrid
+from sigbit_hw.arch.formats import Format, TermGrid
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class LevelGrid:
             raise ValueError(f"magnitudes must ascend from 0, not {self.magnitudes}")
 
     @classmethod
-    def of(cls, source: EsbFormat | TermGrid) -> "LevelGrid":
+    def of(cls, source: Format | TermGrid) -> "LevelGrid":
         """The grid of a native format or of a sum of native terms."""
-        signed = source.signed if isinstance(source, EsbFormat) else source.native.signed
+        signed = source.signed if isinstance(source, Format) else source.native.signed
         return cls(tuple(int(v) for v in source.values if v >= 0), signed)
 
     @classmethod

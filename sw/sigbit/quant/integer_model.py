@@ -19,7 +19,7 @@ from sigbit.ir.annotation import HostOp
 from sigbit.ir.integer import Conv, Gather, Input, IntegerGraph, MaxPool, Node, TensorType
 from sigbit.quant import operators
 from sigbit.quant.errors import QuantizationError
-from sigbit_hw.arch.formats import EsbFormat
+from sigbit_hw.arch.formats import Format
 
 
 class IntegerModel(nn.Module):
@@ -63,11 +63,8 @@ class IntegerModel(nn.Module):
     def _node(self, node: Node, values: dict[str, Tensor], given: dict[str, Tensor]) -> Tensor:
         t = node.type
         if isinstance(node, Input):
-            formats = [
-                v
-                for f in (self.graph.weight_format, self.graph.act_format)
-                for v in (f.bits, f.frac, int(f.signed))
-            ]
+            g = self.graph
+            formats = [g.weight_format.to_json(), g.act_format.to_json(), g.radix_bits]
             return operators.quantize(
                 given[node.name],
                 list(t.shape),
@@ -78,7 +75,7 @@ class IntegerModel(nn.Module):
                 t.planes,
                 node.name,
                 self.graph.name,
-                [*formats, self.graph.radix_bits],
+                json.dumps(formats),
             )
         if isinstance(node, MaxPool):
             lowest = self.graph.act_format.min
@@ -183,11 +180,11 @@ def integer_graph_from_exported(exported: ExportedProgram) -> IntegerGraph:
     outputs: list[str] = []
     host: list[HostOp] = []
     names: dict[FxNode, str] = {}
-    header: tuple[str, list[int]] = ("", [])
+    header: tuple[str, list[Any]] = ("", [])
     for call in calls:
         arguments = _arguments(call)
         if call.target is torch.ops.sigbit.quantize.default:
-            header = (arguments["graph"], list(arguments["formats"]))
+            header = (arguments["graph"], json.loads(arguments["formats"]))
             nodes.append(
                 Input(arguments["name"], _type(arguments), arguments["low"], arguments["high"])
             )
@@ -204,12 +201,12 @@ def integer_graph_from_exported(exported: ExportedProgram) -> IntegerGraph:
         else:
             continue
         names[call] = nodes[-1].name
-    name, f = header
+    name, (weight_format, act_format, radix_bits) = header
     return IntegerGraph(
         name,
-        EsbFormat(f[0], f[1], bool(f[2])),
-        EsbFormat(f[3], f[4], bool(f[5])),
-        f[6],
+        Format.from_json(weight_format),
+        Format.from_json(act_format),
+        radix_bits,
         tuple(nodes),
         tuple(outputs),
         tuple(host),

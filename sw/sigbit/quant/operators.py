@@ -65,7 +65,7 @@ def quantize(
     planes: int,
     name: str,
     graph: str,
-    formats: Sizes,
+    formats: str,
 ) -> Tensor:
     """Stored integers of a real input: nearest to ``x / scale - zero``, ties away from zero,
     clipped; in float64.

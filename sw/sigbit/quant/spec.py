@@ -9,7 +9,7 @@ from sigbit.quant.errors import QuantizationError
 from sigbit.quant.grid import LevelGrid
 from sigbit.quant.scales import scale_rule
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.formats import EsbFormat, TermGrid
+from sigbit_hw.arch.formats import EsbFormat, Format, TermGrid
 from sigbit_hw.arch.numerics import Y_MAX, Y_MIN
 
 BYTE = Y_MAX - Y_MIN
@@ -26,7 +26,7 @@ class QuantSpec:
 
     Parameters
     ----------
-    weight_format, act_format : EsbFormat
+    weight_format, act_format : Format
         Native formats of the array.
     radix_bits : int
         Bits between the digit weights of tensors and weights of several terms.
@@ -54,8 +54,8 @@ class QuantSpec:
         ``per_channel``, and of activations.
     """
 
-    weight_format: EsbFormat = _WEIGHTS
-    act_format: EsbFormat = _ACTIVATIONS
+    weight_format: Format = _WEIGHTS
+    act_format: Format = _ACTIVATIONS
     radix_bits: int = 3
     acc_bits: int = 24
     weight_terms: int = 1
@@ -136,12 +136,12 @@ class QuantSpec:
 
 
 @cache
-def _levels(native: EsbFormat, radix_bits: int, terms: int) -> LevelGrid:
+def _levels(native: Format, radix_bits: int, terms: int) -> LevelGrid:
     return LevelGrid.of(TermGrid(native, radix_bits, terms))
 
 
 @cache
-def _contiguous(native: EsbFormat, radix_bits: int, terms: int) -> int:
+def _contiguous(native: Format, radix_bits: int, terms: int) -> int:
     return TermGrid(native, radix_bits, terms).contiguous
 
 

@@ -1,0 +1,20 @@
+"""Fabrics: what a gateware module is built for.
+
+A fabric is the ``platform`` of ``elaborate``. A leaf module may have a form made of a fabric's
+primitives; it has the members, function and latency of the plain form, which defines it.
+"""
+
+from enum import Enum
+
+
+class Fabric(Enum):
+    """Families of parts."""
+
+    GENERIC = "generic"
+    """Any: plain RTL. What the simulators run."""
+    XCUP = "xcup"
+    """UltraScale+: 6-input LUTs with two outputs, carry chains of eight."""
+    ECP5 = "ecp5"
+    """ECP5: 4-input LUTs, carry chains of two."""
+    ICE40 = "ice40"
+    """iCE40: 4-input LUTs."""
