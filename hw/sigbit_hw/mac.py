@@ -8,7 +8,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from numpy.typing import ArrayLike, NDArray
 
-from sigbit_hw.arch.formats import EsbFormat
+from sigbit_hw.arch.formats import EsbFormat, Format
 from sigbit_hw.pipeline import add_with_carry
 
 TABLE_INPUT_BITS = 8
@@ -38,7 +38,7 @@ class DotProduct(wiring.Component):
 
     Parameters
     ----------
-    weight_format, act_format : EsbFormat
+    weight_format, act_format : Format
         The weight format is signed. Minus zero is zero.
     ic_lanes : int
         Products, a power of two.
@@ -54,7 +54,7 @@ class DotProduct(wiring.Component):
     One dot product a cycle. Nothing is rounded.
     """
 
-    def __init__(self, weight_format: EsbFormat, act_format: EsbFormat, ic_lanes: int) -> None:
+    def __init__(self, weight_format: Format, act_format: Format, ic_lanes: int) -> None:
         self.weight_format, self.act_format, self.ic_lanes = weight_format, act_format, ic_lanes
         super().__init__({
             "weights": In(ic_lanes * weight_format.bits),
@@ -92,6 +92,8 @@ class DotProduct(wiring.Component):
                 lambda i: wf.magnitudes[i & ((1 << wf.magnitude_bits) - 1)]
                 * af.magnitudes[i >> wf.magnitude_bits], len(product)))
             return product
+        if not isinstance(wf, EsbFormat) or not isinstance(af, EsbFormat):
+            raise TypeError(f"{wf} times {af} has neither a small truth table nor significands")
         (ws, we), (as_, ae) = significand(weight, wf), significand(act, af)
         small = Signal(len(ws) + len(as_), name=f"significand_{lane}", reset_less=True)
         shift = Signal(unsigned(max(len(we), len(ae)) + 1), name=f"shift_{lane}", reset_less=True)

@@ -56,7 +56,7 @@ def test_json_round_trip(config):
 @pytest.mark.parametrize(("change", "message"), [
     (lambda v: v.pop("pixels"), r"missing ArchConfig fields \['pixels'\]"),
     (lambda v: v.update(lanes=4), r"unknown ArchConfig fields \['lanes'\]; known are"),
-    (lambda v: v.update(act_format={"bits": 4}), "act_format: a format must have bits, frac and signed"),
+    (lambda v: v.update(act_format={"bits": 4}), "act_format: a format must have bits, frac"),
     (lambda v: v.update(pixels=3), "pixels must be a power of two"),
 ])
 def test_json_errors(change, message):

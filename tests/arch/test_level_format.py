@@ -18,7 +18,8 @@ def test_levels_are_indexed_by_the_magnitude_field() -> None:
                                  for k in range(b - s)], ids=str)
 def test_the_levels_of_an_esb_format_make_the_same_format(fmt: EsbFormat) -> None:
     same = LevelFormat(fmt.magnitudes, fmt.signed)
-    assert same.values == fmt.values and same.bits == fmt.bits
+    assert same.values == fmt.values
+    assert same.bits == fmt.bits
     assert same.lane_bits == fmt.lane_bits >= fmt.bits
     codes = np.arange(1 << fmt.bits)
     assert (same.decode(codes) == fmt.decode(codes)).all()
@@ -29,7 +30,7 @@ def test_json_round_trip(fmt: Format) -> None:
     assert Format.from_json(fmt.to_json()) == fmt
 
 
-@pytest.mark.parametrize("levels,message", [
+@pytest.mark.parametrize(("levels", "message"), [
     ((0, 1, 2), "a power of two of magnitudes, 2 to 128, not 3"),
     ((1, 2), "integers that ascend from 0"),
     ((0, 2, 2, 4), "integers that ascend from 0"),

@@ -219,9 +219,9 @@ class LevelFormat(Format):
         ):
             raise ValueError(f"levels must be integers that ascend from 0, not {levels!r}")
         if len(levels) & (len(levels) - 1) or not 2 <= self.bits <= 8:
+            limits = "2 to 128" if self.signed else "4 to 256"
             raise ValueError(
-                f"levels must be a power of two of magnitudes, {'2 to 128' if self.signed else '4 to 256'}"
-                f", not {len(levels)}"
+                f"levels must be a power of two of magnitudes, {limits}, not {len(levels)}"
             )
 
     @property
