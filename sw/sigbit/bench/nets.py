@@ -132,8 +132,8 @@ def _spatial_utilization(program: Program, model: Prediction) -> float:
     the linear layers at the end."""
     spatial = {x.name for x in program.layers if x.shape[1:] != (1, 1)}
     ends = [int(model.retires[e.index]) for e in program.execs if e.layer in spatial]
-    ideal = sum(x.macs for x in program.layers if x.name in spatial) / program.config.macs
-    return ideal / (max(ends) + 1) if ends else 0.0
+    macs = program.images * sum(x.macs for x in program.layers if x.name in spatial)
+    return macs / program.config.macs / (max(ends) + 1) if ends else 0.0
 
 
 def run_case(
@@ -149,31 +149,37 @@ def run_case(
     found = material(case, folder, images)
     network = quantized(case, config, found, progress)
     progress("compiling", 0, 1)
+    program, row = _compiled(case, network.graph, config, 1, simulators)
+    row |= {"dataset": found.dataset, **network.accuracy}
+    return row | _on_devices(program, network, row["ideal_cycles"], simulators, progress)
+
+
+def _compiled(
+    case: Case, graph: IntegerGraph, config: ArchConfig, images: int, simulators: Simulators
+) -> tuple[Program, dict[str, Any]]:
+    """``graph`` compiled for a batch of ``images``, and what every row says of it."""
     start = time.perf_counter()
-    program = compile_graph(network.graph, config, name=case.net)
-    compile_seconds = time.perf_counter() - start
-    ideal, model = ideal_cycles(network.graph, config), simulators.predict(program)
-    row = {
+    program = compile_graph(graph, config, name=case.net, images=images)
+    seconds = time.perf_counter() - start
+    model = simulators.predict(program)
+    return program, {
         "net": case.net,
-        "input": list(network.stored.shape[1:]),
+        "input": list(graph.inputs[0].type.shape),
         "bits": case.bits,
         "preset": config.name,
         "arch_digest": config.digest,
         "shape": [config.pixels, config.oc_lanes, config.ic_lanes, config.post_lanes],
         "macs": config.macs,
-        "ideal_cycles": ideal,
+        "ideal_cycles": images * ideal_cycles(graph, config),
         "model_cycles": model.cycles,
         "utilization_images": _spatial_utilization(program, model),
-        "compile_seconds": compile_seconds,
+        "compile_seconds": seconds,
         "instructions": len(program.listing),
-        "images": 1,
-        "dataset": found.dataset,
+        "images": images,
         "weights": case.weights,
         "program_sha256": program.digest,
         "netlist_sha256": simulators.netlist(config),
-        **network.accuracy,
     }
-    return row | _on_devices(program, network, ideal, simulators, progress)
 
 
 def _on_devices(
@@ -242,36 +248,20 @@ def model_case(
         }
         for images in (1, BATCH):
             progress(f"compiling for {images} images", 0, 1)
-            start = time.perf_counter()
-            program = compile_graph(graph, config, name=case.net, images=images)
-            seconds = time.perf_counter() - start
-            cycles = simulators.predict(program).cycles
-            ideal = images * ideal_cycles(graph, config)
+            _, row = _compiled(case, graph, config, images, simulators)
+            cycles = row["model_cycles"]
             rows.append(
-                {
-                    "net": case.net,
-                    "input": list(graph.inputs[0].type.shape),
-                    "bits": 4,
-                    "preset": config.name,
-                    "arch_digest": config.digest,
-                    "shape": [config.pixels, config.oc_lanes, config.ic_lanes, config.post_lanes],
-                    "macs": config.macs,
+                row
+                | {
                     "first_layer_terms": terms,
-                    "ideal_cycles": ideal,
                     "cycles": None,
-                    "model_cycles": cycles,
-                    "utilization": ideal / cycles,
+                    "utilization": row["ideal_cycles"] / cycles,
                     "frames_per_second": images * CLOCK / cycles,
-                    "images": images,
                     "mismatches": None,
                     "layers_compared": 0,
                     "rtl_seconds": None,
-                    "compile_seconds": seconds,
-                    "weights": case.weights,
                     "accuracy_float": None,
                     "accuracy_deployed": None,
-                    "netlist_sha256": simulators.netlist(config),
-                    "program_sha256": program.digest,
                 }
             )
     return rows
