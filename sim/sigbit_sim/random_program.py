@@ -30,6 +30,10 @@ Bytes = NDArray[np.uint8]
 PAGE = 4096
 MAX_WORDS = 64
 """Weight words of one EXEC at most."""
+GROUP = 4
+"""EXECs that hand their accumulators on: fewer than this."""
+BLOCKS = 3
+"""Output-channel blocks of an EXEC at most."""
 SPILL_BEATS = 32
 """Memory, in bus beats, for slots that are stored and loaded again."""
 
@@ -47,7 +51,11 @@ def random_program(config: ArchConfig, rng: np.random.Generator, *, execs: int =
         raise ValueError(f"execs must be in [1, {isa.TOKEN_MAX - 3}], not {execs}")
     if not 64 * config.pixels <= area <= config.act_slots:
         raise ValueError(f"area must be in [{64 * config.pixels}, {config.act_slots}], not {area}")
-    return _Builder(config, rng, area).build(execs)
+    builder = _Builder(config, rng, area)
+    if builder.limit // (GROUP * builder.step) < BLOCKS:
+        raise ValueError(f"acc_bits={config.acc_bits} of {config.name} is too small for random "
+                         "programs")
+    return builder.build(execs)
 
 
 def random_inputs(program: Program, rng: np.random.Generator, images: int = 1) -> dict[str, Ints]:
@@ -70,6 +78,9 @@ class _Builder:
         self.infos: list[ExecInfo] = []
         self.blobs: list[Bytes] = []
         self.bound = 0
+        self.limit = 1 << (config.acc_bits - 2)
+        self.step = config.ic_lanes * numerics.product_bound(config.weight_format,
+                                                             config.act_format)
         planes = int(rng.integers(1, 3)) if config.act_format.bits <= 4 else 1
         limit = config.act_grid(planes).contiguous
         low = -limit * config.act_format.signed
@@ -243,7 +254,7 @@ class _Builder:
     def _exec_group(self) -> None:
         """One EXEC, or several of one block that hand their accumulators on."""
         rng, half = self.rng, self.area // 2
-        count = 1 if rng.random() < 0.7 else int(rng.integers(2, 4))
+        count = 1 if rng.random() < 0.7 else int(rng.integers(2, GROUP))
         mode = Mode.MAX if rng.random() < 0.25 else Mode.MAC
         sizes = random_sizes(rng, self.config, mode, one_block=count > 1, limit=half)
         for n in range(count):
@@ -259,7 +270,7 @@ class _Builder:
                       n_rows=sizes.n_rows, run=sizes.run, wrap=sizes.wrap,
                       **addressing.column_steps(sizes.wrap, c))
         segments: list[Instr] = []
-        words = MAX_WORDS // sizes.n_ocb
+        words = self._most_words(mode) // sizes.n_ocb
         for index in range(int(rng.integers(1, min(c.segments, 4) + 1))):
             if words:
                 segment = random_segment(rng, c, shape, index, reads_at, half, words)
@@ -292,11 +303,13 @@ class _Builder:
             self._layer(out, shape)
         self._emit(shape.replace(tag=tag), reads, writes, waiter)
 
+    def _most_words(self, mode: Mode) -> int:
+        """Steps of an EXEC at most; so many that a group of :data:`GROUP` fits the accumulators."""
+        return MAX_WORDS if mode == Mode.MAX else min(MAX_WORDS, self.limit // (GROUP * self.step))
+
     def _within_range(self, segments: list[Instr], keep: bool) -> list[Instr]:
         """The segments, shifts taken away where an accumulator might overflow."""
-        c = self.config
-        limit = 1 << (c.acc_bits - 2)
-        step = c.ic_lanes * numerics.product_bound(c.weight_format, c.act_format)
+        c, limit, step = self.config, self.limit, self.step
         bound = self.bound if keep else 0
         result = []
         for n, s in enumerate(segments):
@@ -306,8 +319,6 @@ class _Builder:
                 s = s.replace(shift=0)
             bound = (bound << (c.term_radix_bits * s.shift)) + added
             result.append(s)
-        if bound > limit:
-            raise ValueError(f"acc_bits={c.acc_bits} of {c.name} is too small for random programs")
         self.bound = bound
         return result
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from sigbit_hw.arch import addressing
 from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.formats import MAX_DIGITS
 from sigbit_hw.arch.isa import WRAP_MIN, Instr, Mode, Opcode
 
 Ints = NDArray[np.int64]
@@ -34,7 +35,7 @@ def random_sizes(rng: np.random.Generator, config: ArchConfig, mode: Mode, *, on
         wrap = random_wrap(rng, config, run)
         slots = n_ocb * (config.slots_per_block if mode == Mode.MAC else 1)
         n_slots = int(rng.integers(1, slots + 2))
-        n_planes = int(rng.integers(1, 4))
+        n_planes = int(rng.integers(1, min(MAX_DIGITS, config.tables) + 1))
         if n_planes * min(slots, n_slots) * n_rows * run * 2 <= limit:
             return Sizes(n_ocb, n_rows, run, wrap, n_slots, n_planes)
 

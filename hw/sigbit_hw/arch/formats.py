@@ -17,6 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 
 Ints = NDArray[np.int64]
 
+MAX_DIGITS = 4
+"""Native digits of a value, or of a weight, at most."""
+
 
 def check_finite(x: NDArray[np.float64], what: str) -> None:
     """Raise ``ValueError`` if ``x`` holds NaN or infinity."""
@@ -257,8 +260,8 @@ class TermGrid:
     terms: int
 
     def __post_init__(self) -> None:
-        if not 1 <= self.terms <= 4:
-            raise ValueError(f"terms must be in [1, 4], not {self.terms!r}")
+        if not 1 <= self.terms <= MAX_DIGITS:
+            raise ValueError(f"terms must be in [1, {MAX_DIGITS}], not {self.terms!r}")
 
     @cached_property
     def _digits_of(self) -> dict[int, tuple[int, ...]]:

@@ -223,7 +223,7 @@ LAYOUTS = MappingProxyType(
                 "slots from the last pixel of a line to the first of the next in the same row run",
             ),
             _step("d_row", "slots from the last pixel of a row run to the first of the next"),
-            Field("n_planes", 2, "output planes; plane j is looked up in table + j", least=1),
+            Field("n_planes", 3, "output planes; plane j is looked up in table + j", least=1),
             _step("d_plane", "slots between planes"),
             Field("param", 12, "first parameter group"),
             Field("table", 4, "first activation table"),

@@ -16,7 +16,7 @@ from sigbit.compiler.network import MemoryTensor, Network, Op, Operand, Region, 
 from sigbit.compiler.upsample import lattice, operand_of
 from sigbit.ir.integer import Conv, Gather, Input, IntegerGraph, MaxPool, Node, Source
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.numerics import BIAS_BITS, TABLE_ENTRIES, wrap
+from sigbit_hw.arch.numerics import BIAS_BITS, PRE_BITS, TABLE_ENTRIES, Y_MIN, wrap
 
 Ints = NDArray[np.int64]
 Shape = tuple[int, int, int]
@@ -242,7 +242,8 @@ class _Legalizer:
             for tensor, weights in picks.items()
         )
         values = self.config.act_grid(node.type.planes).values
-        table = wrap(np.arange(TABLE_ENTRIES), 8)
+        offset = Y_MIN - values.min()
+        table = wrap(np.arange(TABLE_ENTRIES), PRE_BITS) - offset
         op = Op(
             f"select {node.name}",
             "conv",
@@ -250,7 +251,7 @@ class _Legalizer:
             "",
             self._region(node),
             0,
-            bias=np.zeros(channels, np.int64),
+            bias=np.full(channels, offset),
             mantissa=np.full(channels, 8),
             shift=np.zeros(channels, np.int64),
             table=np.where(np.isin(table, values), table, 0),

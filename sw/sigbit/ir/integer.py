@@ -20,7 +20,7 @@ from torch import Tensor
 
 from sigbit.ir.annotation import HostOp
 from sigbit_hw.arch import numerics
-from sigbit_hw.arch.formats import Format, TermGrid
+from sigbit_hw.arch.formats import MAX_DIGITS, Format, TermGrid
 
 Ints = NDArray[np.int64]
 
@@ -275,7 +275,11 @@ def verify(graph: IntegerGraph) -> None:
 
     for node in graph.nodes:
         need(node.name not in seen, node, "a second node of this name")
-        need(1 <= node.type.planes <= 3, node, f"planes must be in [1, 3], not {node.type.planes}")
+        need(
+            1 <= node.type.planes <= MAX_DIGITS,
+            node,
+            f"planes must be in [1, {MAX_DIGITS}], not {node.type.planes}",
+        )
         need(
             np.isfinite(node.type.scale) and node.type.scale > 0,
             node,
