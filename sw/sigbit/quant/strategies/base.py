@@ -1,20 +1,26 @@
 """What a training strategy is: hooks of the training loop.
 
 A loop trains a :class:`~sigbit.quant.prepare.PreparedModel` with any number of strategies, in the
-order in which they are given, and calls for every optimizer step
+order in which they are given, calls ``start`` of each before it makes the optimizer (of
+:func:`optimizer_groups`), and for every optimizer step
 
 1. ``before_step`` and ``batch``, which may change the batch,
 2. the model, and the task's loss of its output,
 3. ``loss`` of every strategy, all of which are added to the task's,
 4. backward, ``after_backward`` (gradients are there), the optimizer, ``after_step``.
+
+At the end ``finish`` of each, in reverse order.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from sigbit.quant.errors import QuantizationError
+from sigbit.quant.layer import QuantLayer
 from sigbit.quant.prepare import PreparedModel
 
 
@@ -63,6 +69,8 @@ class Strategy(nn.Module):
     """Base of all strategies: does nothing. Its parameters and buffers are its state, saved and
     resumed with the run; state that is neither goes through ``get_extra_state``."""
 
+    run: Run
+
     def start(self, run: Run) -> None:
         """Called once, before the first step and before a resumed state is loaded. Raises
         ``QuantizationError`` if the strategy is not defined for the model's quantizers."""
@@ -70,7 +78,8 @@ class Strategy(nn.Module):
 
     def parameter_groups(self) -> Iterable[dict[str, Any]]:
         """Own parameter groups of the optimizer, after ``start``: by default all parameters of the
-        strategy, without weight decay."""
+        strategy, without weight decay. They may name parameters of the model, which then are in no
+        other group."""
         parameters = list(self.parameters())
         return [{"params": parameters, "weight_decay": 0.0}] if parameters else []
 
@@ -91,3 +100,82 @@ class Strategy(nn.Module):
 
     def finish(self) -> None:
         """Called once, after the last step: leaves the model ready for ``convert``."""
+
+
+def optimizer_groups(
+    model: nn.Module, strategies: Sequence[Strategy], weight_decay: float
+) -> list[dict[str, Any]]:
+    """Parameter groups of a run's optimizer, every parameter in one: those that strategies name,
+    then the model's others, of which vectors and scalars (biases, batch norms, scales) do not
+    decay. To be called after ``start`` of all strategies."""
+    groups = [dict(g) for s in strategies for g in s.parameter_groups()]
+    taken = {id(p) for g in groups for p in g["params"]}
+    rest = [p for p in model.parameters() if p.requires_grad and id(p) not in taken]
+    matrices, vectors = [p for p in rest if p.dim() > 1], [p for p in rest if p.dim() <= 1]
+    own = [
+        {"params": matrices, "weight_decay": weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return [g for g in own if g["params"]] + groups
+
+
+def weighted_layers(model: PreparedModel, *, first_last: bool = True) -> dict[str, QuantLayer]:
+    """The layers with trained weights by the name of their tensor, of those with the same weights
+    (steps of a recurrence) the first. Without ``first_last``, no layers that read an input or
+    produce an output."""
+    inputs = {p.name for p in model.plan.layers if not hasattr(p, "location")}
+    found: dict[str, QuantLayer] = {}
+    seen: set[int] = set()
+    for p in model.plan.layers:
+        module = model.quant_module(p.name)
+        if not isinstance(module, QuantLayer) or module.weight_quantizer is None:
+            continue
+        if id(module.weight_quantizer) in seen:
+            continue
+        seen.add(id(module.weight_quantizer))
+        if first_last or not (
+            module.is_output or inputs.intersection(s.tensor for s in module.sources)
+        ):
+            found[p.name] = module
+    if not found:
+        raise QuantizationError(
+            f"{model.graph_name} has no layers with trained weights"
+            + ("" if first_last else " beside the first and the last: set first_last")
+        )
+    return found
+
+
+def users(model: PreparedModel, layer: QuantLayer) -> list[QuantLayer]:
+    """All layers that have the weight quantizer of ``layer``, itself among them."""
+    return [
+        m
+        for m in model.layers
+        if isinstance(m, QuantLayer) and m.weight_quantizer is layer.weight_quantizer
+    ]
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where the model's parameters are."""
+    return next(model.parameters()).device
+
+
+class Randomness:
+    """Random numbers of one strategy: a generator of the run's seed whose state can be saved."""
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        self.generator = torch.Generator(device).manual_seed(seed)
+
+    @property
+    def state(self) -> Tensor:
+        """The generator's state."""
+        return self.generator.get_state()
+
+    @state.setter
+    def state(self, state: Tensor) -> None:
+        self.generator.set_state(state.cpu())
+
+
+def check(condition: bool, name: str, allowed: str, value: object) -> None:
+    """Raise :class:`QuantizationError` for a parameter outside what is allowed."""
+    if not condition:
+        raise QuantizationError(f"{name} must be {allowed}, not {value!r}")
