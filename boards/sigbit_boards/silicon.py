@@ -1,0 +1,150 @@
+"""The configurations of the equal-footing benchmark: every number system at every pair of widths,
+in accelerators of one shape."""
+
+from dataclasses import dataclass
+from functools import partial
+
+from sigbit_hw.arch.config import PRESETS, ArchConfig
+from sigbit_hw.arch.formats import EsbFormat, Format, LevelFormat, TermGrid
+from sigbit_hw.arch.numerics import product_bound
+
+WIDTHS = ((2, 2), (3, 3), (4, 4), (4, 8), (8, 8))
+"""Bits of weights and activations."""
+APOT = {3: LevelFormat((0, 1, 2, 4)), 4: LevelFormat((0, 1, 2, 3, 4, 6, 8, 10))}
+"""Additive powers of two (Li et al., ICLR 2020) by bits with the sign, in their smallest step; at 3
+bits they are powers of two."""
+
+ACC_MIN, ACC_MAX, ACC_ROOM, ACC_LEAST_ROOM = 16, 32, 12, 6
+"""An accumulator has 12 bits more than a dot product, within [16, 32]; with fewer than 6 more
+(64 steps) there is no accelerator."""
+
+_shape = partial(
+    ArchConfig,
+    pixels=4,
+    oc_lanes=32,
+    ic_lanes=32,
+    post_lanes=32,
+    act_slots=32768,
+    weight_words=1024,
+    param_groups=256,
+    tables=8,
+    bus_bits=256,
+    ports=2,
+)
+"""4,096 multiply-accumulates a cycle behind 32 requantizers and two 128-bit ports. A slot of 32
+8-bit activations is as wide as the bus; 32 input lanes keep the share of the accumulators, and
+4 x 32 outputs that of the operands' memories, as small as networks of 32 channels and more fill."""
+
+
+@dataclass(frozen=True)
+class System:
+    """A pair of formats under the name of its number system.
+
+    Parameters
+    ----------
+    name : str
+        "integer", "power of two", "ESB k=1" …, "APoT", for both sides; with " x integer" where only
+        the weights are of it.
+    weights, acts : Format
+        Native formats.
+    """
+
+    name: str
+    weights: Format
+    acts: Format
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        """Bits of a weight and of an activation."""
+        return self.weights.bits, self.acts.bits
+
+    @property
+    def key(self) -> str:
+        """A name for files and accelerators: ``w4a4-esb-k1``."""
+        words = self.name.lower().replace("=", "").split()
+        return "-".join([f"w{self.weights.bits}a{self.acts.bits}", *words])
+
+
+def _esb(bits: int, exponent_bits: int) -> EsbFormat:
+    """The ESB grid with so many exponent bits: signed, unsigned at 2 bits of an activation."""
+    return EsbFormat(bits, bits - 1 - exponent_bits)
+
+
+def _acts(bits: int, exponent_bits: int) -> EsbFormat:
+    """The same for activations, unsigned at 2 bits: with a sign only 1 would be left."""
+    return EsbFormat(2, 2 - exponent_bits, False) if bits == 2 else _esb(bits, exponent_bits)
+
+
+def _named(bits: int, exponent_bits: int) -> str:
+    if exponent_bits == 1:
+        return "integer"
+    return "power of two" if exponent_bits == bits - 1 else f"ESB k={bits - 1 - exponent_bits}"
+
+
+def _of_widths(weight_bits: int, act_bits: int) -> list[System]:
+    """All systems of one pair of widths, the integers first."""
+    linear = _acts(act_bits, 1)
+    found = [System("integer", _esb(weight_bits, 1), linear)]
+    if weight_bits == 2:
+        return [*found, System("power of two", _esb(2, 1), _acts(2, 2))]
+    for exponent_bits in range(2, weight_bits):
+        name, weights = _named(weight_bits, exponent_bits), _esb(weight_bits, exponent_bits)
+        found.append(System(f"{name} x integer", weights, linear))
+        found.append(System(name, weights, _acts(act_bits, exponent_bits)))
+    if weight_bits == 4:
+        found.append(System("APoT x integer", APOT[4], linear))
+        if act_bits == 4:
+            found.append(System("APoT", APOT[4], APOT[4]))
+    return found
+
+
+SYSTEMS = tuple(system for widths in WIDTHS for system in _of_widths(*widths))
+"""What is compared."""
+
+
+def radix(weights: Format, acts: Format) -> int:
+    """Bits between the digits of values and weights of several: the most at which sums of digits
+    have no gaps, of activations, or of weights where one activation holds 8 bits."""
+    native = weights if acts.bits == 8 else acts
+    steps = TermGrid(native, 1, 1).contiguous
+    return min(7, ((2 * steps if native.signed else steps) + 1).bit_length() - 1)
+
+
+def refusal(system: System, lanes: int = 32) -> str | None:
+    """Why there is no accelerator of ``system`` with ``lanes`` products a sum; None if there is."""
+    bits = _dot_bits(system, lanes)
+    if bits + ACC_LEAST_ROOM <= ACC_MAX:
+        return None
+    return (
+        f"a sum of {lanes} products needs {bits} bits; an accumulator of {ACC_MAX} would hold fewer "
+        f"than {1 << ACC_LEAST_ROOM} of them"
+    )
+
+
+def _dot_bits(system: System, lanes: int) -> int:
+    return (lanes * product_bound(system.weights, system.acts)).bit_length() + 1
+
+
+def acc_bits(system: System, lanes: int = 32) -> int:
+    """Width of the accumulators: 12 bits more than a sum of ``lanes`` products, within [16, 32]."""
+    return max(ACC_MIN, min(ACC_MAX, _dot_bits(system, lanes) + ACC_ROOM))
+
+
+def accelerator(system: System, **shape: int) -> ArchConfig:
+    """The accelerator of ``system``, of the benchmark's shape but for the fields in ``shape``;
+    ``ValueError`` with the :func:`refusal` if there is none."""
+    lanes = shape.get("ic_lanes", _shape.keywords["ic_lanes"])
+    if reason := refusal(system, lanes):
+        raise ValueError(f"{system.key}: {reason}")
+    return _shape(
+        name=system.key,
+        weight_format=system.weights,
+        act_format=system.acts,
+        acc_bits=acc_bits(system, lanes),
+        term_radix_bits=radix(system.weights, system.acts),
+        **shape,
+    )
+
+
+NAMED = tuple(PRESETS[name] for name in ("ecp5", "mid", "mobile", "zcu102"))
+"""Shipped accelerators of at least 512 multiply-accumulates, beside those of the benchmark."""
