@@ -11,6 +11,7 @@ the float model, which stay as they are; its weight and bias go on training. So 
 very weights that are deployed, and the scale and offset of each channel are as free as before.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -20,11 +21,13 @@ from torch import Tensor, nn
 
 from sigbit.ir.floating import BatchNorm, Relu, Unary, pad
 from sigbit.ir.integer import spread
+from sigbit.quant.errors import QuantizationError
 from sigbit.quant.function import Preactivation, lookup
 from sigbit.quant.grid import quantize_ste
 from sigbit.quant.plans import LayerPlan, SourcePlan
 from sigbit.quant.quantizers import Quantizer
 from sigbit.quant.requant import (
+    SCALE_MAX,
     Requantization,
     hardware_table,
     rounding,
@@ -81,6 +84,19 @@ class Arithmetic:
     out_scale: Tensor
 
 
+class Relaxation:
+    """What a training strategy puts in place of a layer's rounding; this one changes nothing."""
+
+    def weights(self, index: int, real: Tensor, integers: Tensor) -> Tensor:
+        """What stands for the weights of source ``index``: the ``integers``, or ``real``, which are
+        the same weights in units of the integers, but not rounded."""
+        return integers
+
+    def output(self, layer: "QuantLayer", arithmetic: Arithmetic, acc: Tensor) -> Tensor | None:
+        """Levels of the result from accumulators; None for those of the accelerator."""
+        return None
+
+
 class QuantLayer(nn.Module):
     """One :class:`LayerPlan` with its quantizers; ``values`` are the float model's parameters, by
     name, shared between layers.
@@ -120,6 +136,7 @@ class QuantLayer(nn.Module):
         self._values, self.follows = values, follows
         self.weight_quantizer, self.out_quantizer = weight_quantizer, out_quantizer
         self.preactivation = preactivation
+        self.relaxations: list[Relaxation] = []
 
     def _factor(self, norms: tuple[BatchNorm, ...]) -> Tensor | None:
         """The product of the batch norms' factors, ``[C]``."""
@@ -214,6 +231,11 @@ class QuantLayer(nn.Module):
             wanted = self._wanted_step(weights, scales)
             floor = self._step_floor(weights, scales, bias, y_scale)
             step = torch.maximum(wanted, floor)
+            if pre is None:
+                excess = float((step.detach() / (y_scale * SCALE_MAX)).max())
+                if excess > 1:
+                    y_grid = self.grid.coarser(math.ceil(math.log2(excess)))
+                    y_scale = out_scale.detach() * 2.0**-y_grid.pre_shift
         mantissa, shift = snap_scale(step / y_scale)
         ratio = scale_value(mantissa, shift)
         if self.follows:  # the weights are ones, so it is the scale of y that moves
@@ -222,7 +244,7 @@ class QuantLayer(nn.Module):
         else:
             step = step + (ratio * y_scale - step).detach()
         integers = tuple(
-            self._integer_weights(i, w, step, s)
+            self._used_weights(i, w, step, s)
             for i, (w, s) in enumerate(zip(weights, scales, strict=True))
         )
         steps = bias.detach() / step.detach() - y_grid.offset / ratio + rounding(shift)
@@ -236,6 +258,18 @@ class QuantLayer(nn.Module):
             self.is_output and pre is None,
         )
         return Arithmetic(integers, requantization, bias, step.detach(), y_scale, out_scale)
+
+    def _used_weights(
+        self, index: int, weight: Tensor, step: Tensor, in_scale: Tensor
+    ) -> Tensor:
+        """The integer weights of a source, or what relaxations make of them."""
+        integers = self._integer_weights(index, weight, step, in_scale)
+        if self.relaxations:
+            scale = (step.detach() / in_scale).to(weight.dtype)
+            real = weight / scale.view(-1, 1, 1, 1)
+            for relaxation in self.relaxations:
+                integers = relaxation.weights(index, real, integers)
+        return integers
 
     def _integer_weights(
         self, index: int, weight: Tensor, step: Tensor, in_scale: Tensor
@@ -265,6 +299,9 @@ class QuantLayer(nn.Module):
         """Output levels; the accumulators are those of the hardware, exactly."""
         a = self.arithmetic([x.scale for x in inputs])
         acc = self.sums(a, inputs)
+        for relaxation in self.relaxations:
+            if (relaxed := relaxation.output(self, a, acc)) is not None:
+                return Levels(relaxed, a.out_scale)
         if self.preactivation is None:
             levels = a.requantization(acc, a.bias, a.step, a.out_scale)
         else:
@@ -279,7 +316,13 @@ class QuantLayer(nn.Module):
         return self.plan.activation
 
     def deploy(self, in_scales: list[Tensor]) -> Deployed:
-        """The same arithmetic as the accelerator is given it."""
+        """The same arithmetic as the accelerator is given it. Raises ``QuantizationError`` while a
+        training strategy replaces the layer's rounding."""
+        if self.relaxations:
+            raise QuantizationError(
+                f"{self.plan.name} ({self.plan.location}): a training strategy still replaces its "
+                "rounding; finish the strategy before convert"
+            )
         a = self.arithmetic(in_scales)
         r, pre = a.requantization, self.preactivation
         if pre is None:

@@ -26,6 +26,8 @@ from sigbit_hw.arch.numerics import (
 
 _HIDDEN = 1 << (MANTISSA_BITS - 1)
 _DROP = MANTISSA_BITS - 1 + GUARD_BITS
+SCALE_MAX = (2 * _HIDDEN - 1) / _HIDDEN
+"""The largest requantization scale."""
 
 
 def power_of_two(exponent: Tensor) -> Tensor:

@@ -9,9 +9,11 @@ from sigbit.quant.errors import QuantizationError
 from sigbit.quant.grid import LevelGrid
 from sigbit.quant.scales import scale_rule
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.formats import EsbFormat, Format, TermGrid
+from sigbit_hw.arch.formats import MAX_DIGITS, EsbFormat, Format, TermGrid
 from sigbit_hw.arch.numerics import Y_MAX, Y_MIN
 
+DIGITS = range(1, MAX_DIGITS + 1)
+"""Numbers of digits that values and weights can have."""
 BYTE = Y_MAX - Y_MIN
 """Largest value of an unsigned 8-bit tensor."""
 _WEIGHTS, _ACTIVATIONS = EsbFormat(4, 1), EsbFormat(4, 2)
@@ -36,19 +38,21 @@ class QuantSpec:
         Terms of the weights of ordinary layers.
     act_planes : int
         Planes of ordinary activations.
-    first_last_terms : int
-        Least number of terms of the weights of layers that read an input or produce an output.
+    first_last_terms : int, optional
+        Least number of terms of the weights of layers that read an input or produce an output; if
+        absent, :attr:`byte_terms`.
     residual_terms : int, optional
         Terms of the weights of every further source that is added into a layer's accumulators; if
-        absent, one more than the layer's own, up to three.
+        absent, one more than the layer's own, up to :attr:`most_terms`.
     wide_head : bool
         Give the tensors that only layers producing an output read 8 bits instead of ``act_planes``.
     bits : mapping of str to (int, int)
         Weight terms and activation planes of single layers, by the name of their tensor in the
         prepared model; tensors that must share a grid take the most planes among them.
     input_range : (float, float), optional
-        Real values of the network's inputs; taken from the calibration batch if absent. The stored
-        integers are 0 … 255 for a range from 0 on, else -128 … 127.
+        Real values of the network's inputs; taken from the calibration batch if absent. The levels
+        are 0 … 255 for a range from 0 on, else -128 … 127; one or two fewer where 255 levels take
+        fewer digits.
     weight_scale, act_scale : str
         Scale rules ("dda", "mse", "learned", "range") of weights, per output channel if
         ``per_channel``, and of activations.
@@ -60,7 +64,7 @@ class QuantSpec:
     acc_bits: int = 24
     weight_terms: int = 1
     act_planes: int = 1
-    first_last_terms: int = 2
+    first_last_terms: int | None = None
     residual_terms: int | None = None
     wide_head: bool = True
     bits: Mapping[str, tuple[int, int]] = field(default_factory=lambda: MappingProxyType({}))
@@ -74,13 +78,14 @@ class QuantSpec:
             raise QuantizationError(f"weight_format must be signed, not {self.weight_format}")
         for name in ("weight_terms", "act_planes", "first_last_terms", "residual_terms"):
             value = getattr(self, name)
-            if value not in (1, 2, 3) and (name, value) != ("residual_terms", None):
-                raise QuantizationError(f"{name} must be in [1, 3], not {value!r}")
+            optional = name in ("first_last_terms", "residual_terms")
+            if value not in DIGITS and not (optional and value is None):
+                raise QuantizationError(f"{name} must be in [1, {MAX_DIGITS}], not {value!r}")
         for name, pair in self.bits.items():
-            if len(pair) != 2 or not all(n in (1, 2, 3) for n in pair):
+            if len(pair) != 2 or not all(n in DIGITS for n in pair):
                 raise QuantizationError(
-                    f"bits of {name!r} must be (weight terms, activation planes), each in [1, 3], "
-                    f"not {pair!r}"
+                    f"bits of {name!r} must be (weight terms, activation planes), each in "
+                    f"[1, {MAX_DIGITS}], not {pair!r}"
                 )
         if not 16 <= self.acc_bits <= 32:
             raise QuantizationError(f"acc_bits must be in [16, 32], not {self.acc_bits!r}")
@@ -110,7 +115,9 @@ class QuantSpec:
 
     def extra_terms(self, terms: int) -> int:
         """Terms of further sources of a layer whose weights have ``terms`` terms."""
-        return min(3, terms + 1) if self.residual_terms is None else self.residual_terms
+        if self.residual_terms is not None:
+            return self.residual_terms
+        return max(terms, min(self.most_terms, terms + 1))
 
     def weight_contiguous(self, terms: int) -> int:
         """Largest n such that all integers in [-n, n] are weights of ``terms`` terms."""
@@ -121,17 +128,33 @@ class QuantSpec:
         planes."""
         return _contiguous(self.act_format, self.radix_bits, planes)
 
+    def zero_of(self, levels: LevelGrid, planes: int) -> int:
+        """The ``zero`` nearest to 0 with which ``planes`` digits store all integers from the least
+        to the largest level."""
+        reach = self.act_contiguous(planes)
+        return min(0, levels.min) if not self.act_format.signed else max(0, levels.max - reach)
+
+    @property
+    def byte_terms(self) -> int:
+        """Terms that give weights 8 bits, up to three: further ones of so few bits add little."""
+        return min(3, -(-8 // self.weight_format.bits))
+
+    @property
+    def most_terms(self) -> int:
+        """Terms with which weights are as fine as anything needs them."""
+        return max(1, min(3, 12 // self.weight_format.bits))
+
     @cached_property
     def byte_planes(self) -> int:
-        """Digits that store every integer in [-128, 255] (or [0, 255] where the native format is
-        unsigned).
-        """
-        for planes in (1, 2, 3):
-            if self.act_contiguous(planes) >= BYTE:
+        """Digits that store 255 integers in a row, symmetric about 0 where the native format is
+        signed; 256 from 0 on where it is not."""
+        for planes in DIGITS:
+            reach = self.act_contiguous(planes)
+            if (2 * reach if self.act_format.signed else reach - 1) >= BYTE - 1:
                 return planes
         raise QuantizationError(
-            f"8-bit tensors are not possible: three digits of {self.act_format} at radix "
-            f"2**{self.radix_bits} do not hold every integer up to {BYTE}"
+            f"8-bit tensors are not possible: {MAX_DIGITS} digits of {self.act_format} at radix "
+            f"2**{self.radix_bits} do not hold {BYTE} integers in a row"
         )
 
 
@@ -167,39 +190,40 @@ class ActGrid:
         """Largest level."""
         return self.levels.max
 
+    def coarser(self, by: int) -> "ActGrid":
+        """The grid with up to ``by`` halvings of the steps of y a level, down to one."""
+        j = max(self.pre_shift - by, min(self.pre_shift, 0))
+        return _with_steps(self.levels, self.planes, self.zero, j, self.offset)
+
 
 def act_grid(spec: QuantSpec, negative: float, planes: int) -> ActGrid:
     """The grid of a tensor with ``planes`` digits whose negative values reach ``negative`` (0, 1/8
     or 1) times as far as its positive ones."""
     native = LevelGrid.of(spec.act_format)
-    if negative and not native.signed:
-        raise QuantizationError(
-            f"a tensor with negative values needs a signed act_format, not {spec.act_format}"
-        )
-    if planes == 1 and not native.is_uniform:
-        levels = native if negative or not native.signed else LevelGrid(native.magnitudes, False)
+    if planes == 1 and not native.is_uniform and (native.signed or not negative):
         if not negative:
             return _grid(LevelGrid(native.magnitudes, False), 1, 0, -Y_MIN)
-        return _grid(levels, 1, 0, 0)
+        return _grid(native, 1, 0, 0)
     reach = spec.act_contiguous(planes)
     total = min(BYTE, 2 * reach if native.signed else reach)
-    if negative == 1:
-        levels = LevelGrid.uniform(max(-reach, Y_MIN), min(reach, Y_MAX))
-    else:
-        low = -int(total * negative)
-        levels = LevelGrid.uniform(low, low + total)
-    zero = max(0, levels.max - reach)
-    return _grid(levels, planes, zero, 0 if negative == 1 else -Y_MIN)
+    low = -(-Y_MIN if total == BYTE else total // 2) if negative == 1 else -int(total * negative)
+    levels = LevelGrid.uniform(low, low + total)
+    return _grid(levels, planes, spec.zero_of(levels, planes), 0 if negative == 1 else -Y_MIN)
 
 
 def _grid(levels: LevelGrid, planes: int, zero: int, offset: int) -> ActGrid:
     """The grid with as many steps of y a level as the 256 values of y have room for."""
-    if levels.max - levels.min >= BYTE:
+    if levels.max - levels.min >= BYTE - 1:
         return ActGrid(levels, planes, zero, 0, 0 if offset == 0 else levels.min - Y_MIN)
     skewed = offset != 0 and levels.min < 0
     room, j = (Y_MAX if offset == 0 else BYTE), 16
     while (levels.max + 0.5 + skewed * (0.5 - levels.min)) * 2.0**j > room:
         j -= 1
-    if skewed:
-        offset += levels.min * 2**j - 2**j // 2
+    return _with_steps(levels, planes, zero, j, offset)
+
+
+def _with_steps(levels: LevelGrid, planes: int, zero: int, j: int, offset: int) -> ActGrid:
+    """The grid with ``2**j`` steps of y a level; ``offset`` is that of any number of steps."""
+    if offset != 0 and levels.min < 0:
+        offset = levels.min * 2**j - 2**j // 2 - Y_MIN
     return ActGrid(levels, planes, zero, j, offset)
