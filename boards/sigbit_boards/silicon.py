@@ -116,8 +116,8 @@ def refusal(system: System, lanes: int = 32) -> str | None:
     if bits + ACC_LEAST_ROOM <= ACC_MAX:
         return None
     return (
-        f"a sum of {lanes} products needs {bits} bits; an accumulator of {ACC_MAX} would hold fewer "
-        f"than {1 << ACC_LEAST_ROOM} of them"
+        f"a sum of {lanes} products needs {bits} bits; an accumulator of {ACC_MAX} would hold "
+        f"fewer than {1 << ACC_LEAST_ROOM} of them"
     )
 
 

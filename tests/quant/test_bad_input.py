@@ -124,7 +124,7 @@ def test_an_overflow_is_proven_and_named(monkeypatch: pytest.MonkeyPatch) -> Non
     ("changes", "message"),
     [
         ({"weight_format": EsbFormat(4, 1, False)}, "weight_format must be signed"),
-        ({"first_last_terms": 4}, r"first_last_terms must be in \[1, 3\], not 4"),
+        ({"first_last_terms": 5}, r"first_last_terms must be in \[1, 4\], not 5"),
         ({"acc_bits": 40}, r"acc_bits must be in \[16, 32\], not 40"),
         ({"input_range": (1.0, 1.0)}, "input_range must be"),
         ({"weight_scale": "best"}, "scale rule must be one of"),

@@ -13,16 +13,22 @@ if TYPE_CHECKING:
 
 def weight_bits(config: "ArchConfig") -> dict[int, int]:
     """Terms of weights by their bits."""
-    return {config.weight_format.bits: 1, 8: 2}
+    from sigbit.quant import QuantSpec
+
+    return {config.weight_format.bits: 1, 8: QuantSpec.from_arch(config).byte_terms}
 
 
 def act_bits(config: "ArchConfig") -> dict[int, int]:
     """Planes of activations by their bits: two planes of the 4-bit format hold 7."""
     from sigbit.quant import QuantSpec
 
-    native, byte = config.act_format.bits, QuantSpec.from_arch(config).byte_planes
-    between = {2 * native - 1: 2} if byte > 2 else {}
-    return {native: 1} | between | {8: byte}
+    spec = QuantSpec.from_arch(config)
+    sides = 2 if config.act_format.signed else 1
+    between = {
+        (sides * spec.act_contiguous(planes)).bit_length(): planes
+        for planes in range(2, spec.byte_planes)
+    }
+    return {config.act_format.bits: 1} | between | {8: spec.byte_planes}
 
 
 def bits_spec(

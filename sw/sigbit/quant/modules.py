@@ -6,17 +6,16 @@ from torch import Tensor, nn
 
 from sigbit.ir.floating import pad
 from sigbit.quant.errors import QuantizationError
-from sigbit.quant.grid import LevelGrid, round_half_away
+from sigbit.quant.grid import round_half_away
 from sigbit.quant.layer import Levels
 from sigbit.quant.operators import as_image
 from sigbit.quant.plans import GatherPlan, InputPlan, MaxPoolPlan
-from sigbit.quant.spec import BYTE, ActGrid, QuantSpec
-from sigbit_hw.arch.numerics import Y_MAX, Y_MIN
+from sigbit.quant.spec import ActGrid, QuantSpec, act_grid
 
 
 class QuantInput(nn.Module):
-    """A network input on an 8-bit grid: ``stored = clip(round(x / scale), low, high)``, computed in
-    float64.
+    """A network input on an 8-bit grid: ``stored = clip(round(x / scale - zero), low, high)``,
+    computed in float64.
     """
 
     scale: Tensor
@@ -24,21 +23,23 @@ class QuantInput(nn.Module):
     def __init__(self, plan: InputPlan, spec: QuantSpec, low: float, high: float) -> None:
         super().__init__()
         self.plan = plan
-        self.low, self.high = (0, BYTE) if low >= 0 else (Y_MIN, Y_MAX)
-        self.grid = ActGrid(LevelGrid.uniform(self.low, self.high), spec.byte_planes, 0, 0, 0)
+        levels = act_grid(spec, 0 if low >= 0 else 1, spec.byte_planes).levels
+        zero = spec.zero_of(levels, spec.byte_planes)
+        self.low, self.high = levels.min - zero, levels.max - zero
+        self.grid = ActGrid(levels, spec.byte_planes, zero, 0, 0)
         reach = max(abs(low), abs(high))
         if not reach > 0:
             raise QuantizationError(
                 f"input {plan.name!r} is 0 on the whole calibration batch; give an input_range"
             )
-        self.register_buffer("scale", torch.tensor(reach / self.high, dtype=torch.float64))
+        self.register_buffer("scale", torch.tensor(reach / levels.max, dtype=torch.float64))
 
     def forward(self, x: Tensor) -> Levels:
         """Levels of real inputs; no gradient flows to the input."""
         with torch.no_grad():
-            v = as_image(x, self.plan.shape).double() / self.scale.double()
+            v = as_image(x, self.plan.shape).double() / self.scale.double() - self.grid.zero
             stored = round_half_away(v).clamp_(self.low, self.high).add_(0.0)
-        return Levels(stored.to(x.dtype), self.scale.double())
+        return Levels((stored + self.grid.zero).to(x.dtype), self.scale.double())
 
 
 class QuantMaxPool(nn.Module):

@@ -10,8 +10,9 @@ from sigbit.quant.grid import LevelGrid, round_to_grid
 from sigbit.quant.layer import Deployed, Levels, accumulate
 from sigbit.quant.plans import MovePlan, SquarePlan
 from sigbit.quant.requant import hardware_table, rounding
-from sigbit.quant.spec import BYTE, ActGrid, QuantSpec, act_grid
+from sigbit.quant.spec import BYTE, DIGITS, ActGrid, QuantSpec, act_grid
 from sigbit_hw.arch import numerics
+from sigbit_hw.arch.formats import MAX_DIGITS
 from sigbit_hw.arch.numerics import TABLE_ENTRIES, Y_MIN
 
 _FINE = 511
@@ -57,7 +58,8 @@ class QuantMove(nn.Module):
 class QuantSquare(nn.Module):
     """A :class:`SquarePlan`: ``floor(a**2 / 4)`` of ``a = kx nx + ky ny``, levels n times integers
     k that give both operands about the same range. Exact where a has at most 256 values and the
-    result fits three planes; else a has 8 bits and the result is rounded to what three planes hold.
+    result fits the planes of :data:`_FINE` levels; else a has 8 bits and the result is rounded to
+    what they hold.
     """
 
     def __init__(self, plan: SquarePlan, spec: QuantSpec, in_grids: tuple[ActGrid, ...]) -> None:
@@ -74,19 +76,21 @@ class QuantSquare(nn.Module):
         self.mantissa, self.shift = _largest_scale(BYTE / width)
         ratio = self._ratio()
         self.bias = float(np.floor(self._half() - (np.ceil(low * ratio) - Y_MIN) / ratio + 0.5))
-        capacity = {p: 2 * spec.act_contiguous(p) for p in (1, 2, 3)}
-        if not spec.act_format.signed:
-            capacity = {p: n // 2 for p, n in capacity.items()}
+        sides = 2 if spec.act_format.signed else 1
+
+        def capacity(planes: int) -> int:
+            return sides * spec.act_contiguous(planes)
+
         exact = peak**2 // 4
-        planes = next((p for p in capacity if capacity[p] >= exact), None)
-        if ratio < 1 or planes is None:
-            planes = next((p for p in capacity if capacity[p] >= _FINE), 3)
-            self.unit = peak**2 / 4 / capacity[planes]
-            top = capacity[planes]
+        most = next((p for p in DIGITS if capacity(p) >= _FINE), MAX_DIGITS)
+        if ratio < 1 or capacity(most) < exact:
+            planes, top = most, capacity(most)
+            self.unit = peak**2 / 4 / top
         else:
+            planes = next(p for p in DIGITS if capacity(p) >= exact)
             self.unit, top = 1.0, exact
-        zero = max(0, top - spec.act_contiguous(planes))
-        self.grid = ActGrid(LevelGrid.uniform(0, top), planes, zero, 0, 0)
+        levels = LevelGrid.uniform(0, top)
+        self.grid = ActGrid(levels, planes, spec.zero_of(levels, planes), 0, 0)
 
     def _range(self, sign: int) -> tuple[int, int]:
         (x, y), (kx, ky) = self.in_grids, self.factors

@@ -85,7 +85,7 @@ class Precision:
         """Weight terms of each source."""
         own = self._spec.weight_terms
         if self._is_head(p) or any(isinstance(self._by_name[t], InputPlan) for t in tensors_of(p)):
-            own = max(own, self._spec.first_last_terms)
+            own = max(own, self._spec.first_last_terms or self._spec.byte_terms)
         if p.name in self._spec.bits:
             own = self._spec.bits[p.name][0]
         first = own if p.sources[0].trained else self._spec.extra_terms(own)
