@@ -1,6 +1,6 @@
 """Resource counts: cells by type, instances multiplied, and one accelerator for real."""
 
-from sigbit_boards.synth import Resources, Target, synthesize
+from sigbit_boards.synthesis import Resources, Target, synthesize
 from sigbit_hw.arch.config import PRESETS
 
 

@@ -30,7 +30,7 @@ def synth(
 ) -> None:
     """Map an accelerator to a fabric with Yosys and count its cells; no DSP blocks are used."""
     config = load_arch(arch)
-    from sigbit_boards.synth import Target, synthesize
+    from sigbit_boards.synthesis import Target, synthesize
 
     with progress() as bar:
         bar.add_task(f"synthesizing {config.name} for {target}", total=None)
