@@ -1,29 +1,66 @@
-"""Max pooling: running maxima of activation codes, by comparing unsigned order keys."""
+"""Max pooling: running maxima of activation codes."""
+
+from enum import IntEnum
 
 import numpy as np
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from numpy.typing import ArrayLike, NDArray
 
 from sigbit_hw.arch.formats import Format
 from sigbit_hw.arch.numerics import order_key
+from sigbit_hw.fabric import Fabric
+from sigbit_hw.product import truth_table
+
+_DIGIT_BITS = 2
 
 
-def key_of(code: Value, fmt: Format) -> Value:
-    """``numerics.order_key`` of one code."""
-    if not fmt.signed:
-        return code
-    magnitude, sign = code[:-1], code[-1]
-    return Cat(magnitude ^ sign.replicate(len(magnitude)), ~sign)
+class _Order(IntEnum):
+    """What the upper digits of two codes say; ``EQUAL_MINUS`` of two negative codes."""
+
+    LESS = 0
+    EQUAL_PLUS = 1
+    EQUAL_MINUS = 2
+    GREATER = 3
 
 
-def code_of(key: Value, fmt: Format) -> Value:
-    """The code of an order key: the inverse of :func:`key_of`."""
-    if not fmt.signed:
-        return key
-    magnitude, sign = key[:-1], ~key[-1]
-    return Cat(magnitude ^ sign.replicate(len(magnitude)), sign)
+def _compare(order: int, a: int, b: int) -> int:
+    """The order with one more digit of both magnitudes."""
+    if a == b or order in (_Order.LESS, _Order.GREATER):
+        return order
+    return _Order.GREATER if (a > b) == (order == _Order.EQUAL_PLUS) else _Order.LESS
+
+
+def outranks(m: Module, code: Value, best: Value, fmt: Format, always: Value, enable: Value,
+             attributes: dict[str, int]) -> Value:
+    """``enable & (always | order_key(code) > order_key(best))``, in digits of two bits from the top
+    on, each a table of six inputs into signals with ``attributes``.
+
+    Codes are compared as they are: it costs fewer tables than making keys of them.
+    """
+    low = (fmt.bits - 1) // _DIGIT_BITS * _DIGIT_BITS
+    top = 1 << (fmt.bits - low)
+    sign = top >> 1 if fmt.signed else 0
+
+    def first(index: int) -> int:
+        a, b, control = index % top, index // top % top, index // top // top
+        if control < 2:
+            return _Order.LESS
+        if control == 3 or (a ^ b) & sign:
+            return _Order.GREATER if control == 3 or b & sign else _Order.LESS
+        return _compare(_Order.EQUAL_MINUS if a & sign else _Order.EQUAL_PLUS, a, b)
+
+    def following(index: int) -> int:
+        return _compare(index >> 2 * _DIGIT_BITS, index % 4, index // 4 % 4)
+
+    order = truth_table(Cat(code[low:], best[low:], always, enable), first, 2)
+    for at in range(low - _DIGIT_BITS, -1, -_DIGIT_BITS):
+        upper = Signal(2, attrs=attributes)
+        m.d.comb += upper.eq(order)
+        digits = slice(at, at + _DIGIT_BITS)
+        order = truth_table(Cat(code[digits], best[digits], upper), following, 2)
+    return order.all()
 
 
 class RunningMax(wiring.Component):
@@ -69,10 +106,11 @@ class RunningMax(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         bits, width = self.act_format.bits, self.act_format.lane_bits
+        tables = {"keep": 1} if platform is Fabric.XCUP else {}  # a LUT each, not to be split
         for lane in range(self.lanes):
+            code = self.acts.word_select(lane, width)[:bits]
             best = Signal(bits, name=f"best_{lane}", reset_less=True)
-            key = key_of(self.acts.word_select(lane, width)[:bits], self.act_format)
-            with m.If(self.enable):
-                m.d.sync += best.eq(Mux(self.clear | (key > best), key, best))
-            m.d.comb += self.codes.word_select(lane, width).eq(code_of(best, self.act_format))
+            with m.If(outranks(m, code, best, self.act_format, self.clear, self.enable, tables)):
+                m.d.sync += best.eq(code)
+            m.d.comb += self.codes.word_select(lane, width).eq(best)
         return m
