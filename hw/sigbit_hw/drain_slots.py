@@ -7,7 +7,7 @@ from amaranth.utils import ceil_log2
 
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.mac import truth_table
+from sigbit_hw.product import truth_table
 from sigbit_hw.pipeline import delay
 
 PHASE_BITS = {f.name: f.width for f in isa.LAYOUTS[isa.Opcode.OUT]}["phases"]

@@ -8,7 +8,7 @@ from amaranth.hdl import Array, Assert, Const, Module, Mux, Signal, Value, signe
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
-from sigbit_hw import mac, pool, requant
+from sigbit_hw import mac, pool, product, requant
 from sigbit_hw.arch import numerics
 from sigbit_hw.arch.formats import EsbFormat
 from sigbit_hw.mac import DotProduct
@@ -170,7 +170,7 @@ def test_requantizer_without_saturation(lemma: Callable[[int], wiring.Component]
 def test_dot_product(weights: EsbFormat, acts: EsbFormat, lanes: int, tmp_path: Path) -> None:
     """Unbounded: all codes, minus zero included; the last format's product is no truth table."""
     design = DotIsExact(weights, acts, lanes)
-    assert design.dut.by_table == (weights is not S62)
+    assert design.dut.form.by_table == (weights is not S62)
     assert prove(design, design.dut.latency, tmp_path).unbounded
 
 
@@ -183,8 +183,8 @@ def test_dot_product_without_carry(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_dot_product_of_wrong_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: one wrong entry of the truth tables, of the largest product, is refuted."""
-    right = mac.truth_table
-    monkeypatch.setattr(mac, "truth_table", lambda index, function, width: right(
+    right = product.truth_table
+    monkeypatch.setattr(product, "truth_table", lambda index, function, width: right(
         index, lambda i: function(i) ^ (i == (1 << len(index)) - 1), width))
     with pytest.raises(PropertyError, match="fails within"):
         bmc(DotIsExact(S41, S42, 1), 2, tmp_path)
