@@ -83,7 +83,17 @@ def test_gradients_are_those_of_lsq(
     assert torch.allclose(scale.grad, wanted.sum(1) if channels else wanted.sum(), rtol=1e-10)
 
 
-@pytest.mark.parametrize("magnitudes", [(), (1, 2), (0, 2, 1), (0, 1, 1)])
-def test_level_tables_are_checked(magnitudes: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(
+    ("magnitudes", "signed"),
+    [((), True), ((1, 2), False), ((-1, 2), True), ((0, 2, 1), True), ((0, 1, 1), True)],
+)
+def test_level_tables_are_checked(magnitudes: tuple[int, ...], signed: bool) -> None:
     with pytest.raises(ValueError, match="magnitudes must ascend from 0"):
-        LevelGrid(magnitudes, True)
+        LevelGrid(magnitudes, signed)
+
+
+def test_grids_without_zero() -> None:
+    grid = LevelGrid((1, 3), True)
+    assert grid.values == (-3, -1, 1, 3)
+    v = torch.tensor([-9.0, -2.0, -1.9, -0.1, 0.0, 1.9, 2.0, 9.0])
+    assert round_to_grid(v, grid).tolist() == [-3, -3, -1, -1, 1, 1, 3, 3]

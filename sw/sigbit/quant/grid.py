@@ -22,8 +22,10 @@ from sigbit_hw.arch.formats import Format, TermGrid
 
 @dataclass(frozen=True)
 class LevelGrid:
-    """All values a quantized tensor can take: ``magnitudes`` (ascending, from 0 on) and, if
+    """All values a quantized tensor can take: ``magnitudes`` (ascending, not negative) and, if
     ``signed``, their negatives; or all integers from ``floor`` to the largest magnitude.
+
+    Magnitudes may leave 0 out where ``signed``: DoReFa's levels are the odd integers.
     """
 
     magnitudes: tuple[int, ...]
@@ -31,7 +33,9 @@ class LevelGrid:
     floor: int | None = None
 
     def __post_init__(self) -> None:
-        if self.magnitudes[:1] != (0,) or list(self.magnitudes) != sorted(set(self.magnitudes)):
+        first = self.magnitudes[:1]
+        from_zero = first == (0,) or (self.signed and self.floor is None and first > (0,))
+        if not from_zero or list(self.magnitudes) != sorted(set(self.magnitudes)):
             raise ValueError(f"magnitudes must ascend from 0, not {self.magnitudes}")
 
     @classmethod
@@ -59,9 +63,22 @@ class LevelGrid:
         return -self.max if self.signed else 0
 
     @cached_property
+    def values(self) -> tuple[int, ...]:
+        """The level table: all values, ascending."""
+        if self.floor is not None:
+            return tuple(range(self.floor, self.max + 1))
+        return tuple(
+            sorted({s * m for m in self.magnitudes for s in (1, -1 if self.signed else 1)})
+        )
+
+    @cached_property
     def is_uniform(self) -> bool:
         """Whether every integer between ``min`` and ``max`` is a value."""
         return len(self.magnitudes) == self.max + 1
+
+
+_MAX_TABLE = 1 << 10
+"""Largest magnitude of a grid that is rounded to by a table of half steps."""
 
 
 @cache
@@ -70,6 +87,25 @@ def _tables(grid: LevelGrid, dtype: torch.dtype, device: torch.device) -> tuple[
     magnitudes = torch.tensor(grid.magnitudes, dtype=torch.float64)
     thresholds = (magnitudes[1:] + magnitudes[:-1]) / 2
     return thresholds.to(device, dtype), magnitudes.to(device, dtype)
+
+
+@cache
+def _half_steps(grid: LevelGrid, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The magnitude nearest to every ``|v|`` in [i / 2, (i + 1) / 2), by i."""
+    thresholds, magnitudes = _tables(grid, torch.float64, torch.device("cpu"))
+    halves = torch.arange(2 * grid.max + 1, dtype=torch.float64) / 2
+    return magnitudes[torch.bucketize(halves, thresholds, right=True)].to(device, dtype)
+
+
+def _nearest_magnitude(v: Tensor, grid: LevelGrid) -> Tensor:
+    """The thresholds between integers are multiples of a half, so that few levels need no
+    search."""
+    size = v.abs()
+    if grid.max > _MAX_TABLE:
+        thresholds, magnitudes = _tables(grid, v.dtype, v.device)
+        return magnitudes[torch.bucketize(size.contiguous(), thresholds, right=True)]
+    index = size.mul_(2).clamp_(max=2 * grid.max).int().clamp_(min=0)
+    return _half_steps(grid, v.dtype, v.device)[index]
 
 
 def per_channel(scale: Tensor, x: Tensor) -> Tensor:
@@ -89,8 +125,7 @@ def round_to_grid(v: Tensor, grid: LevelGrid) -> Tensor:
     """
     if grid.is_uniform:
         return round_half_away(v).clamp_(grid.min, grid.max).add_(0.0)
-    thresholds, magnitudes = _tables(grid, v.dtype, v.device)
-    nearest = magnitudes[torch.bucketize(v.abs().contiguous(), thresholds, right=True)]
+    nearest = _nearest_magnitude(v, grid)
     if grid.signed:
         return nearest.copysign_(v).add_(0.0)
     return nearest.masked_fill_(v < 0, 0.0)
@@ -109,20 +144,20 @@ def dequantize(q: Tensor, scale: Tensor) -> Tensor:
 
 class _Quantize(torch.autograd.Function):
     """Integers of ``x``; gradients of the real value ``scale * integer``, straight through inside
-    the grid's range.
+    the grid's range, or everywhere.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor, grid: LevelGrid) -> Tensor:
+    def forward(ctx: Any, x: Tensor, scale: Tensor, grid: LevelGrid, clips: bool) -> Tensor:
         wide = per_channel(scale, x)
         v = x / wide
         q = round_to_grid(v, grid)
-        ctx.grid = grid
+        ctx.grid, ctx.clips = grid, clips
         ctx.save_for_backward(v, q, scale)
         return q
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         v, q, scale = ctx.saved_tensors
         wide = per_channel(scale, v)
         real = grads[0] / wide
@@ -131,18 +166,19 @@ class _Quantize(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             full = real * q - inside * v
             grad_scale = full.sum() if scale.dim() == 0 else full.flatten(1).sum(1)
-        return inside if ctx.needs_input_grad[0] else None, grad_scale, None
+        grad_x = inside if ctx.clips else real
+        return grad_x if ctx.needs_input_grad[0] else None, grad_scale, None, None
 
 
-def quantize_ste(x: Tensor, scale: Tensor, grid: LevelGrid) -> Tensor:
+def quantize_ste(x: Tensor, scale: Tensor, grid: LevelGrid, clips: bool = True) -> Tensor:
     """:func:`quantize` with gradients (LSQ, arXiv 1902.08153), to be used as ``scale.detach() *
     result``.
 
     With n = result, v = x / scale: d(scale n)/dx = 1 inside [min, max], else 0; d(scale n)/dscale =
-    n - v inside, n outside. The incoming gradient is that of the integer n; dividing it by
-    ``scale`` gives the one of the real value.
+    n - v inside, n outside. Without ``clips``, d(scale n)/dx = 1 everywhere. The incoming gradient
+    is that of the integer n; dividing it by ``scale`` gives the one of the real value.
     """
-    result: Tensor = _Quantize.apply(x, scale, grid)
+    result: Tensor = _Quantize.apply(x, scale, grid, clips)
     return result
 
 

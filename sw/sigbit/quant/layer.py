@@ -25,7 +25,7 @@ from sigbit.quant.errors import QuantizationError
 from sigbit.quant.function import Preactivation, lookup
 from sigbit.quant.grid import quantize_ste
 from sigbit.quant.plans import LayerPlan, SourcePlan
-from sigbit.quant.quantizers import Quantizer
+from sigbit.quant.quantizers import Quantizer, quantize_gradient
 from sigbit.quant.requant import (
     SCALE_MAX,
     Requantization,
@@ -87,7 +87,12 @@ class Arithmetic:
 class Relaxation:
     """What a training strategy puts in place of a layer's rounding; this one changes nothing."""
 
-    def weights(self, index: int, real: Tensor, integers: Tensor) -> Tensor:
+    @property
+    def deployable(self) -> bool:
+        """Whether what it puts there is integers of the weights' grid, and nothing else."""
+        return False
+
+    def weights(self, layer: "QuantLayer", index: int, real: Tensor, integers: Tensor) -> Tensor:
         """What stands for the weights of source ``index``: the ``integers``, or ``real``, which are
         the same weights in units of the integers, but not rounded."""
         return integers
@@ -113,6 +118,8 @@ class QuantLayer(nn.Module):
         The grid of y for activation functions other than ReLU.
     follows : bool
         Whether the weights are ones and the result's scale follows from them.
+    weight_factor : int
+        What the quantizer's integers are multiplied by to be values of the native grid.
     """
 
     def __init__(
@@ -129,8 +136,10 @@ class QuantLayer(nn.Module):
         preactivation: Preactivation | None,
         follows: bool,
         is_output: bool,
+        weight_factor: int = 1,
     ) -> None:
         super().__init__()
+        self.weight_factor = weight_factor
         self.plan, self.spec, self.grid, self.is_output = plan, spec, grid, is_output
         self.sources, self.in_grids, self.terms = plan.sources, in_grids, terms
         self._values, self.follows = values, follows
@@ -148,11 +157,20 @@ class QuantLayer(nn.Module):
         return factor
 
     def real_weights(self) -> tuple[Tensor, ...]:
-        """Weights ``[oc, ic / groups, kh, kw]`` of each source with batch norms folded in."""
-        return tuple(map(self._real_weight, self.plan.sources))
+        """Weights ``[oc, ic / groups, kh, kw]`` of each source with batch norms folded in, as their
+        method transforms them."""
+        return tuple(self._folded(i)[0] for i in range(len(self.plan.sources)))
 
-    def _real_weight(self, source: SourcePlan) -> Tensor:
-        factor = self._factor(source.norms)
+    def kernel_of_method(self) -> Tensor:
+        """The kernel that the weight quantizer is given: of the first source, before its
+        transform."""
+        weight, factor = self._parts(0)
+        folds = self.weight_quantizer is None or self.weight_quantizer.folded
+        return weight * factor.view(-1, 1, 1, 1) if folds and factor is not None else weight
+
+    def _parts(self, index: int) -> tuple[Tensor, Tensor | None]:
+        """Kernel of a source, and the factor ``[oc]`` of its batch norms."""
+        source = self.plan.sources[index]
         if source.weight is not None:
             weight = kernel(source, self._values[source.weight])
         else:
@@ -162,7 +180,19 @@ class QuantLayer(nn.Module):
                 dtype=torch.float64,
                 device=self.out_quantizer.log_scale.device,
             )
-        return weight if factor is None else weight * factor.view(-1, 1, 1, 1)
+        return weight, self._factor(source.norms)
+
+    def _folded(self, index: int) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """(weights with batch norms in them, transformed kernel, factor) of a source; the last two
+        are None where weights are quantized with the factor in them."""
+        quantizer = self.weight_quantizer if index == 0 else None
+        weight, factor = self._parts(index)
+        if quantizer is not None and not quantizer.folded:
+            weight = quantizer.transform(weight)
+        real = weight if factor is None else weight * factor.view(-1, 1, 1, 1)
+        if quantizer is None or quantizer.folded:
+            return real, None, None
+        return real, weight, factor
 
     def real_bias(self) -> Tensor:
         """Bias ``[oc]`` (float64) with batch norms folded in."""
@@ -182,14 +212,22 @@ class QuantLayer(nn.Module):
             total = total + (value if factor is None else value * factor)
         return total
 
-    def _wanted_step(self, weights: tuple[Tensor, ...], scales: list[Tensor]) -> Tensor:
+    def _wanted_step(
+        self,
+        weights: tuple[Tensor, ...],
+        scales: list[Tensor],
+        plain: Tensor | None,
+        factor: Tensor | None,
+    ) -> Tensor:
         """The accumulator step ``[oc]`` that the first source's weights want; without one, as fine
-        as weights allow.
+        as weights allow. ``plain`` and ``factor`` are those of :meth:`_folded`.
         """
-        if self.weight_quantizer is not None:
-            return (self.weight_quantizer.scale(weights[0]) * scales[0]).expand(self.plan.shape[0])
+        if (quantizer := self.weight_quantizer) is not None:
+            scale = quantizer.scale(weights[0] if plain is None else plain) / self.weight_factor
+            scale = scale if factor is None else scale * factor.detach().abs().double()
+            return (scale * scales[0]).expand(self.plan.shape[0])
         finest = [
-            w.detach().double().abs().amax((1, 2, 3)) * s / self.spec.weight_contiguous(t)
+            w.detach().abs().amax((1, 2, 3)).double() * s / self.spec.weight_contiguous(t)
             for w, s, t in zip(weights, scales, self.terms, strict=True)
         ]
         return torch.stack(finest).amax(0)
@@ -203,12 +241,12 @@ class QuantLayer(nn.Module):
         floors = [(y_scale * 2.0 ** -(self.spec.acc_bits - _SCALE_ROOM)).expand_as(bias)]
         reach = bias.detach().abs()
         for w, s, g in zip(weights, scales, self.in_grids, strict=True):
-            reach = reach + w.detach().double().abs().sum((1, 2, 3)) * s * max(g.high, -g.low)
+            reach = reach + w.detach().abs().sum((1, 2, 3)).double() * s * max(g.high, -g.low)
         floors.append(reach * (_HEADROOM * 2.0 ** (1 - self.spec.acc_bits)))
         start = 1 if self.weight_quantizer is not None else 0
         for w, s, t in list(zip(weights, scales, self.terms, strict=True))[start:]:
             floors.append(
-                w.detach().double().abs().amax((1, 2, 3))
+                w.detach().abs().amax((1, 2, 3)).double()
                 * s
                 * _MARGIN
                 / self.spec.weight_grid(t).max
@@ -220,7 +258,11 @@ class QuantLayer(nn.Module):
         each).
         """
         scales = [s.detach() for s in in_scales]
-        weights, bias = self.real_weights(), self.real_bias()
+        first, plain, factor = self._folded(0)
+        others = (self._folded(i)[0] for i in range(1, len(self.plan.sources)))
+        weights, bias = (first, *others), self.real_bias()
+        if self.training and self.weight_quantizer is not None:
+            self.weight_quantizer.observe(first if plain is None else plain)
         out_scale = self.out_quantizer.scale()
         pre = self.preactivation
         y_grid = self.grid if pre is None else pre.grid
@@ -228,7 +270,7 @@ class QuantLayer(nn.Module):
         if self.follows:
             step = (scales[0] * abs(self.plan.sources[0].scale)).expand_as(bias)
         else:
-            wanted = self._wanted_step(weights, scales)
+            wanted = self._wanted_step(weights, scales, plain, factor)
             floor = self._step_floor(weights, scales, bias, y_scale)
             step = torch.maximum(wanted, floor)
             if pre is None:
@@ -244,7 +286,7 @@ class QuantLayer(nn.Module):
         else:
             step = step + (ratio * y_scale - step).detach()
         integers = tuple(
-            self._used_weights(i, w, step, s)
+            self._used_weights(i, w, step, s, plain if i == 0 else None, factor)
             for i, (w, s) in enumerate(zip(weights, scales, strict=True))
         )
         steps = bias.detach() / step.detach() - y_grid.offset / ratio + rounding(shift)
@@ -256,19 +298,29 @@ class QuantLayer(nn.Module):
             self._limit(out_scale),
             isinstance(self.plan.activation, Relu),
             self.is_output and pre is None,
+            self.out_quantizer if pre is None else None,
         )
         return Arithmetic(integers, requantization, bias, step.detach(), y_scale, out_scale)
 
     def _used_weights(
-        self, index: int, weight: Tensor, step: Tensor, in_scale: Tensor
+        self,
+        index: int,
+        weight: Tensor,
+        step: Tensor,
+        in_scale: Tensor,
+        plain: Tensor | None,
+        factor: Tensor | None,
     ) -> Tensor:
         """The integer weights of a source, or what relaxations make of them."""
-        integers = self._integer_weights(index, weight, step, in_scale)
+        if plain is None or self.follows:
+            integers = self._integer_weights(index, weight, step, in_scale)
+        else:
+            integers = self._method_weights(plain, factor, step / in_scale)
         if self.relaxations:
             scale = (step.detach() / in_scale).to(weight.dtype)
             real = weight / scale.view(-1, 1, 1, 1)
             for relaxation in self.relaxations:
-                integers = relaxation.weights(index, real, integers)
+                integers = relaxation.weights(self, index, real, integers)
         return integers
 
     def _integer_weights(
@@ -277,9 +329,26 @@ class QuantLayer(nn.Module):
         if self.follows:
             return torch.sign(weight)
         if index == 0 and self.weight_quantizer is not None:
-            return self.weight_quantizer.quantize(weight, step / in_scale)
+            scale = step / in_scale * self.weight_factor
+            return self.weight_quantizer.quantize(weight, scale) * self.weight_factor
         scale = (step.detach() / in_scale).to(weight.dtype)
         return quantize_ste(weight, scale, self.spec.weight_grid(self.terms[index]))
+
+    def _method_weights(
+        self, plain: Tensor, factor: Tensor | None, scale: Tensor
+    ) -> Tensor:
+        """Integers of a kernel quantized before its batch norms, which have ``scale`` after them:
+        their factor's size is part of the scale, its sign that of the integers. A channel with a
+        factor of 0 is 0.
+        """
+        assert self.weight_quantizer is not None
+        scale = scale * self.weight_factor
+        if factor is None:
+            return self.weight_quantizer.quantize(plain, scale) * self.weight_factor
+        size = factor.detach().abs()
+        size = torch.where(size > 0, size, 1.0)
+        integers = self.weight_quantizer.quantize(plain, scale / size.double())
+        return integers * (factor / size * self.weight_factor).to(plain.dtype).view(-1, 1, 1, 1)
 
     def _limit(self, out_scale: Tensor) -> float | None:
         activation = self.plan.activation
@@ -299,6 +368,8 @@ class QuantLayer(nn.Module):
         """Output levels; the accumulators are those of the hardware, exactly."""
         a = self.arithmetic([x.scale for x in inputs])
         acc = self.sums(a, inputs)
+        if self.training and self.spec.grad_bits is not None:
+            acc = quantize_gradient(acc, self.spec.grad_bits)
         for relaxation in self.relaxations:
             if (relaxed := relaxation.output(self, a, acc)) is not None:
                 return Levels(relaxed, a.out_scale)
@@ -318,7 +389,7 @@ class QuantLayer(nn.Module):
     def deploy(self, in_scales: list[Tensor]) -> Deployed:
         """The same arithmetic as the accelerator is given it. Raises ``QuantizationError`` while a
         training strategy replaces the layer's rounding."""
-        if self.relaxations:
+        if not all(r.deployable for r in self.relaxations):
             raise QuantizationError(
                 f"{self.plan.name} ({self.plan.location}): a training strategy still replaces its "
                 "rounding; finish the strategy before convert"
@@ -326,7 +397,7 @@ class QuantLayer(nn.Module):
         a = self.arithmetic(in_scales)
         r, pre = a.requantization, self.preactivation
         if pre is None:
-            table = table_of(r.grid, r.limit, r.rectified)
+            table = table_of(r.grid, r.limit, r.rectified, self.out_quantizer.round)
         else:
             levels = pre.table(self._function(), a.y_scale, a.out_scale, self.grid)
             table = hardware_table(levels, self.grid.zero)

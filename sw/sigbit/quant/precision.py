@@ -6,6 +6,7 @@ because the array takes maxima of native values only.
 
 from collections.abc import Iterator
 
+from sigbit.ir.floating import Unary
 from sigbit.quant.errors import QuantizationError
 from sigbit.quant.plans import (
     GatherPlan,
@@ -20,8 +21,9 @@ from sigbit.quant.plans import (
     SourcePlan,
     tensors_of,
 )
+from sigbit.quant.quantizers.registry import side
 from sigbit.quant.sharing import share
-from sigbit.quant.spec import QuantSpec
+from sigbit.quant.spec import ActGrid, QuantSpec, WeightChoice, act_grid, method_grid
 
 
 class Precision:
@@ -38,22 +40,39 @@ class Precision:
         for p in plan.layers:
             for tensor in dict.fromkeys(tensors_of(p)):
                 self._readers[tensor].append(p)
-        if unknown := sorted(set(spec.bits) - set(self._by_name)):
+        if unknown := sorted((set(spec.bits) | set(spec.layer_bits)) - set(self._by_name)):
             raise QuantizationError(
-                f"bits names {', '.join(map(repr, unknown))}, which are no tensors of the network; "
-                f"there are {', '.join(map(repr, self._by_name))}"
+                f"bits or layer_bits names {', '.join(map(repr, unknown))}, which are no tensors "
+                f"of the network; there are {', '.join(map(repr, self._by_name))}"
             )
         self.groups = share(plan)
-        self._planes: dict[str, int] = {}
+        self._grids: dict[str, ActGrid] = {}
+        self._methods: dict[str, int | None] = {}
         self._negative: dict[str, float] = {}
         for root, names in self.groups.members().items():
             layers = [p for n in names if isinstance(p := self._by_name[n], LayerPlan)]
-            self._planes[root] = max((self._wanted(p) for p in layers), default=spec.act_planes)
-            self._negative[root] = max((p.negative for p in layers), default=0.0)
+            negative = self._negative[root] = max((p.negative for p in layers), default=0.0)
+            bits = [self._method_bits(p) for p in layers]
+            known = [b for b in bits if b is not None]
+            self._methods[root] = max(known) if known and None not in bits else None
+            if (most := self._methods[root]) is not None:
+                self._check_method(layers, most)
+                self._grids[root] = method_grid(spec, most, negative)
+            else:
+                planes = max((self._wanted(p) for p in layers), default=spec.act_planes)
+                self._grids[root] = act_grid(spec, negative, planes)
 
     def planes(self, tensor: str) -> int:
         """Planes of a layer's tensor, or of one that inherits a layer's grid."""
-        return self._planes[self.groups.of(tensor)]
+        return self.grid(tensor).planes
+
+    def grid(self, tensor: str) -> ActGrid:
+        """The grid of a layer's tensor, or of one that inherits it."""
+        return self._grids[self.groups.of(tensor)]
+
+    def method_bits(self, tensor: str) -> int | None:
+        """Bits of the spec's ``act_method`` of a tensor; None on the accelerator's own grid."""
+        return self._methods[self.groups.of(tensor)]
 
     def negative(self, tensor: str) -> float:
         """How far negative values of a tensor reach, as :func:`~sigbit.quant.spec.act_grid`
@@ -81,15 +100,41 @@ class Precision:
         """Whether nothing reads a tensor."""
         return not self._readers[tensor]
 
+    def weights(self, p: LayerPlan) -> WeightChoice:
+        """How the weights of the first source are quantized."""
+        spec = self._spec
+        if p.name in spec.layer_bits:
+            return spec.weight_choice(spec.layer_bits[p.name][0])
+        if p.name in spec.bits:
+            return spec.weight_choice(None, spec.bits[p.name][0])
+        if self._is_head(p) or any(isinstance(self._by_name[t], InputPlan) for t in tensors_of(p)):
+            least = spec.first_last_terms or spec.byte_terms
+            return spec.weight_choice(None, max(spec.weight_terms, least))
+        return spec.weight_choice(spec.weight_bits)
+
     def terms(self, p: LayerPlan) -> tuple[int, ...]:
         """Weight terms of each source."""
-        own = self._spec.weight_terms
-        if self._is_head(p) or any(isinstance(self._by_name[t], InputPlan) for t in tensors_of(p)):
-            own = max(own, self._spec.first_last_terms or self._spec.byte_terms)
-        if p.name in self._spec.bits:
-            own = self._spec.bits[p.name][0]
+        own = self.weights(p).terms
         first = own if p.sources[0].trained else self._spec.extra_terms(own)
         return (first, *(self._spec.extra_terms(own) for _ in p.sources[1:]))
+
+    def _method_bits(self, p: LayerPlan) -> int | None:
+        """Bits that a layer's tensor has by the spec's method; None on the accelerator's grid."""
+        spec = self._spec
+        if p.name in spec.layer_bits:
+            return spec.layer_bits[p.name][1]
+        wide = self.is_output(p.name) or (spec.wide_head and self._feeds_head_only(p.name))
+        return None if wide or p.name in spec.bits else spec.act_bits
+
+    def _check_method(self, layers: list[LayerPlan], bits: int) -> None:
+        """Raise where the spec's method needs a ReLU and there is another function."""
+        found = side(self._spec.act_method, "activations", bits)
+        for p in layers:
+            if found.positive_only and (p.negative or isinstance(p.activation, Unary)):
+                raise QuantizationError(
+                    f"{p.name} ({p.location}): {self._spec.act_method!r} is defined for values "
+                    "from 0 on, behind a ReLU: choose another act_method, or bits for this layer"
+                )
 
     def _wanted(self, p: LayerPlan) -> int:
         if p.name in self._spec.bits:

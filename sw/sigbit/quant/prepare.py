@@ -26,9 +26,9 @@ from sigbit.quant.plans import (
     tensors_of,
 )
 from sigbit.quant.precision import Precision, lower
-from sigbit.quant.quantizers import Quantizer
-from sigbit.quant.scales import OUTPUT_RULE, ScaleRule, scale_rule
-from sigbit.quant.spec import ActGrid, QuantSpec, act_grid
+from sigbit.quant.quantizers import Quantizer, side
+from sigbit.quant.scales import OUTPUT_RULE, scale_rule
+from sigbit.quant.spec import ActGrid, QuantSpec
 
 QuantModule = QuantInput | QuantLayer | QuantMove | QuantSquare | QuantMaxPool | QuantGather
 
@@ -97,22 +97,25 @@ class PreparedModel(nn.Module):
         precision, spec = self._precision, self.spec
         terms = precision.terms(p)
         root = precision.groups.of(p.name)
-        grid = act_grid(spec, precision.negative(p.name), precision.planes(p.name))
+        grid, choice = precision.grid(p.name), precision.weights(p)
         is_output = precision.is_output(p.name)
         follows = p.unit and precision.is_alone(p.name)
         weight_quantizer = preactivation = None
         source = p.sources[0]
         if source.trained:
             channels = p.shape[0] if spec.per_channel else None
-            key = (source.weight, source.rows, source.norms, terms[0])
-            weight_quantizer = self._weight_quantizers.setdefault(
-                key, Quantizer(spec.weight_grid(terms[0]), scale_rule(spec.weight_scale), channels)
-            )
+            key = (source.weight, source.rows, source.norms, choice)
+            if key not in self._weight_quantizers:
+                self._weight_quantizers[key] = choice.side.make(
+                    choice.levels, scale_rule(spec.weight_scale), channels, choice.bits
+                )
+            weight_quantizer = self._weight_quantizers[key]
         if isinstance(p.activation, Unary):
             function = (root, p.activation.function, p.activation.parameters, source.weight)
             preactivation = self._preactivations.setdefault(function, Preactivation())
-        rule = _out_rule(p, spec, follows, is_output)
-        out_quantizer = self._out_quantizers.setdefault(root, Quantizer(grid.levels, rule))
+        if root not in self._out_quantizers:
+            self._out_quantizers[root] = self._out_quantizer(p, grid, follows, is_output)
+        out_quantizer = self._out_quantizers[root]
         return QuantLayer(
             p,
             spec,
@@ -125,7 +128,22 @@ class PreparedModel(nn.Module):
             preactivation=preactivation,
             follows=follows,
             is_output=is_output,
+            weight_factor=choice.factor if weight_quantizer is not None else 1,
         )
+
+    def _out_quantizer(
+        self, p: LayerPlan, grid: ActGrid, follows: bool, is_output: bool
+    ) -> Quantizer:
+        """The quantizer of a layer's tensor: the spec's method, or a scale rule where that has no
+        say: outputs, tensors of 8 bits, averages, whose scale follows from their input's."""
+        spec, bits = self.spec, self._precision.method_bits(p.name)
+        if follows and p.activation is None:
+            return Quantizer(grid.levels, scale_rule("mse"))
+        if bits is not None:
+            found = side(spec.act_method, "activations", bits)
+            return found.make(grid.levels, scale_rule(spec.act_scale), None, bits)
+        rule = OUTPUT_RULE if is_output else scale_rule(spec.act_scale)
+        return Quantizer(grid.levels, rule)
 
     def quant_module(self, tensor: str) -> QuantModule:
         """The module that produces ``tensor``."""
@@ -174,12 +192,6 @@ class PreparedModel(nn.Module):
             for t, shape in self.plan.outputs
         )
         return outputs[0] if len(outputs) == 1 else outputs
-
-
-def _out_rule(p: LayerPlan, spec: QuantSpec, follows: bool, is_output: bool) -> ScaleRule:
-    if follows and p.activation is None:
-        return scale_rule("mse")
-    return OUTPUT_RULE if is_output else scale_rule(spec.act_scale)
 
 
 class _Values(Mapping[str, Tensor]):
@@ -281,7 +293,7 @@ def _calibrate(
     for group in _groups(layers, lambda m: m.weight_quantizer):
         first, quantizer = group[0], group[0].weight_quantizer
         assert quantizer is not None
-        weight = first.real_weights()[0]
+        weight = first.kernel_of_method()
         quantizer.initialize(
             weight, weight[0].numel() if prepared.spec.per_channel else weight.numel()
         )

@@ -6,6 +6,7 @@ stay below 2**24 in magnitude; float64 always is. ``sigbit_hw.arch.numerics`` de
 arithmetic; tests compare with ``==``.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from sigbit.quant.grid import round_to_grid
+from sigbit.quant.quantizers.base import Quantizer, straight_through
 from sigbit.quant.spec import ActGrid
 from sigbit_hw.arch.numerics import (
     GUARD_BITS,
@@ -65,8 +67,14 @@ def rounding(shift: Tensor) -> Tensor:
     return torch.where(shift > GUARD_BITS, power_of_two(shift - GUARD_BITS - 1), 0.0)
 
 
-def level_table(grid: ActGrid, limit: float | None, rectified: bool = False) -> Tensor:
-    """Levels (float64) for the 256 pre-activations y = -128 … 127, in that order.
+def level_table(
+    grid: ActGrid,
+    limit: float | None,
+    rectified: bool = False,
+    rounding: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
+    """Levels (float64) for the 256 pre-activations y = -128 … 127, in that order; the nearest ones,
+    or those that ``rounding`` gives.
 
     ``limit`` is the upper clip of the activation function in units of the output's scale, if it has
     one; negative values become 0 if ``rectified``, or where the grid has none.
@@ -75,7 +83,8 @@ def level_table(grid: ActGrid, limit: float | None, rectified: bool = False) -> 
         torch.arange(Y_MIN, Y_MAX + 1, dtype=torch.float64) + grid.offset
     ) * 2.0**-grid.pre_shift
     real = real.clamp(min=0.0) if rectified else real
-    return round_to_grid(real if limit is None else real.clamp(max=limit), grid.levels)
+    real = real if limit is None else real.clamp(max=limit)
+    return round_to_grid(real, grid.levels) if rounding is None else rounding(real)
 
 
 def highest_level(grid: ActGrid, limit: float | None) -> int:
@@ -90,7 +99,7 @@ class Requantization:
     """One layer's parameters, a channel each (float64): integer ``bias`` (accumulator of levels,
     not of stored integers), ``mantissa``, ``shift``; the output's grid and the activation's clips
     (:func:`level_table`); ``open`` for the network's outputs, whose gradient must lead back from
-    saturation.
+    saturation; the ``quantizer`` of the output, the nearest level if None.
     """
 
     bias: Tensor
@@ -100,6 +109,7 @@ class Requantization:
     limit: float | None
     rectified: bool = False
     open: bool = False
+    quantizer: Quantizer | None = None
 
     @property
     def gain(self) -> Tensor:
@@ -113,8 +123,35 @@ class Requantization:
         (of an output level) are there for the gradients only: those of the real values ``scale *
         acc + bias`` and ``out_scale * level``.
         """
+        if self.quantizer is not None and self.quantizer.curved:
+            return self._curve(acc, bias, scale, out_scale)
         result: Tensor = _Requantize.apply(acc, bias, out_scale, scale.detach(), self)
         return result
+
+    def _curve(self, acc: Tensor, bias: Tensor, scale: Tensor, out_scale: Tensor) -> Tensor:
+        """Levels by the quantizer's own curve: its values where it is soft, else those of the
+        hardware with its gradients."""
+        assert self.quantizer is not None
+        unit = out_scale.detach()
+        v = torch.addcmul(_column(bias / unit, acc), acc, _column(scale.detach() / unit, acc))
+        v = v if self.limit is None else v.clamp(max=self.limit)
+        curve = self.quantizer.curve(v)
+        table = level_table(self.grid, self.limit, self.rectified, self.quantizer.round)
+        if self.quantizer.training:
+            self.quantizer.observe(v.detach().clamp(min=0), unit)
+        if self.quantizer.soft:
+            return curve
+        with torch.no_grad():
+            t = torch.floor(
+                torch.addcmul(
+                    _column(self.bias * power_of_two(GUARD_BITS - self.shift), acc),
+                    acc,
+                    _column(power_of_two(GUARD_BITS - self.shift), acc),
+                )
+            )
+            u = torch.floor(t * _column(self.mantissa * 2.0**-_DROP, acc) + 0.5)
+            index = u.clamp_(Y_MIN, Y_MAX).sub_(Y_MIN).int()
+        return straight_through(table.to(acc.device, acc.dtype)[index], curve)
 
 
 def _column(x: Tensor, like: Tensor) -> Tensor:
@@ -140,6 +177,7 @@ class _Requantize(torch.autograd.Function):
         ctx.low = max(grid.low, 0) if r.rectified else grid.low
         ctx.high = highest_level(grid, r.limit)
         ctx.open = r.open
+        ctx.saturating = r.quantizer is not None and r.quantizer.saturating
         if grid.levels.is_uniform and (j == 0 or (grid.low == 0 and j > 0)):
             half = 2.0 ** (j - 1) if j > 0 else 0.0
             ctx.centre = 0.5 + (2.0 ** -(j + 1) if j > 0 else 0.0)
@@ -172,10 +210,14 @@ class _Requantize(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             grad_bias = grad_acc.sum((0, 2, 3)).double() / scale
         if ctx.needs_input_grad[2]:
-            full = torch.dot(grads[0].reshape(-1), levels.reshape(-1)) - torch.dot(
-                inside.reshape(-1), u.reshape(-1)
-            )
-            grad_out = ((full + ctx.centre * inside.sum()) / out_scale).reshape(out_scale.shape)
+            if ctx.saturating:
+                full = torch.dot((grads[0] - inside).reshape(-1), levels.reshape(-1))
+            else:
+                full = torch.dot(grads[0].reshape(-1), levels.reshape(-1)) - torch.dot(
+                    inside.reshape(-1), u.reshape(-1)
+                )
+                full = full + ctx.centre * inside.sum()
+            grad_out = (full / out_scale).reshape(out_scale.shape)
         return grad_acc, grad_bias, grad_out, None, None
 
 
@@ -184,6 +226,11 @@ def hardware_table(levels: Tensor, zero: int) -> Tensor:
     return (levels - zero).long().roll(TABLE_ENTRIES // 2)
 
 
-def table_of(grid: ActGrid, limit: float | None, rectified: bool = False) -> Tensor:
+def table_of(
+    grid: ActGrid,
+    limit: float | None,
+    rectified: bool = False,
+    rounding: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
     """The hardware's table of :func:`level_table`."""
-    return hardware_table(level_table(grid, limit, rectified), grid.zero)
+    return hardware_table(level_table(grid, limit, rectified, rounding), grid.zero)

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from sigbit.quant.errors import QuantizationError
 from sigbit.quant.grid import LevelGrid
+from sigbit.quant.quantizers.registry import Side, embed, side
 from sigbit.quant.scales import scale_rule
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.formats import MAX_DIGITS, EsbFormat, Format, TermGrid
@@ -55,7 +56,20 @@ class QuantSpec:
         fewer digits.
     weight_scale, act_scale : str
         Scale rules ("dda", "mse", "learned", "range") of weights, per output channel if
-        ``per_channel``, and of activations.
+        ``per_channel``, and of activations; of the methods "esb" and "uniform", which have none of
+        their own.
+    weight_method, act_method : str
+        Methods (:data:`~sigbit.quant.quantizers.METHODS`) of weights and activations: of ordinary
+        layers, and of the tensors between them. Layers that read an input or produce an output, and
+        those in ``bits``, keep the accelerator's own grid.
+    weight_bits, act_bits : int, optional
+        Bits of the methods' level tables; absent for the accelerator's own grid, with "esb". How
+        many terms and planes that takes follows (``embed``).
+    layer_bits : mapping of str to (int, int)
+        Bits of weights and activations with these methods for single layers, first and last ones
+        too, by the name of their tensor.
+    grad_bits : int, optional
+        Bits of the gradients of accumulators in training (DoReFa).
     """
 
     weight_format: Format = _WEIGHTS
@@ -72,6 +86,12 @@ class QuantSpec:
     weight_scale: str = "dda"
     act_scale: str = "mse"
     per_channel: bool = True
+    weight_method: str = "esb"
+    act_method: str = "esb"
+    weight_bits: int | None = None
+    act_bits: int | None = None
+    layer_bits: Mapping[str, tuple[int, int]] = field(default_factory=lambda: MappingProxyType({}))
+    grad_bits: int | None = None
 
     def __post_init__(self) -> None:
         if not self.weight_format.signed:
@@ -95,6 +115,42 @@ class QuantSpec:
             )
         scale_rule(self.weight_scale)
         scale_rule(self.act_scale)
+        if self.grad_bits is not None and not 2 <= self.grad_bits <= 16:
+            raise QuantizationError(f"grad_bits must be in [2, 16], not {self.grad_bits!r}")
+        self._check_methods()
+
+    def _check_methods(self) -> None:
+        side(self.weight_method, "weights", self.weight_bits)
+        side(self.act_method, "activations", self.act_bits)
+        if both := sorted(set(self.bits) & set(self.layer_bits)):
+            raise QuantizationError(f"{both[0]!r} is in bits and in layer_bits: choose one")
+        if self.weight_bits is not None:
+            self.weight_choice(self.weight_bits)
+        for weight_bits, act_bits in self.layer_bits.values():
+            self.weight_choice(weight_bits)
+            side(self.act_method, "activations", act_bits)
+
+    def weight_choice(self, bits: int | None, terms: int | None = None) -> "WeightChoice":
+        """How weights of ``bits`` bits are quantized and stored; of None on the accelerator's own
+        grid of ``terms`` terms. Raises where no sum of terms holds the level table."""
+        if bits is None:
+            terms = self.weight_terms if terms is None else terms
+            own = side("esb", "weights", None)
+            return WeightChoice(own, self.weight_grid(terms), self.weight_format.bits, terms, 1)
+        found = side(self.weight_method, "weights", bits)
+        if found.learns_levels:
+            fine = self.weight_contiguous(1) >= 1 << (bits + 2)
+            terms = 1 if fine or bits <= 2 else 2
+            return WeightChoice(found, self.weight_grid(terms), bits, terms, 1)
+        levels = found.levels(bits)
+        place = embed(levels, map(self.weight_grid, DIGITS))
+        if place is None:
+            raise QuantizationError(
+                f"{self.weight_method!r} with {bits} bits has the levels {levels.values}, which no "
+                f"sum of up to {MAX_DIGITS} terms of {self.weight_format} at radix "
+                f"2**{self.radix_bits} has: use fewer bits or another weight_format"
+            )
+        return WeightChoice(found, levels, bits, *place)
 
     @classmethod
     def from_arch(cls, config: ArchConfig, **changes: object) -> "QuantSpec":
@@ -194,6 +250,59 @@ class ActGrid:
         """The grid with up to ``by`` halvings of the steps of y a level, down to one."""
         j = max(self.pre_shift - by, min(self.pre_shift, 0))
         return _with_steps(self.levels, self.planes, self.zero, j, self.offset)
+
+
+@dataclass(frozen=True)
+class WeightChoice:
+    """A method's ``levels`` of ``bits`` bits; ``factor`` times each is a sum of ``terms`` terms."""
+
+    side: Side
+    levels: LevelGrid
+    bits: int
+    terms: int
+    factor: int
+
+
+def method_grid(spec: QuantSpec, bits: int, negative: float) -> ActGrid:
+    """The grid of a tensor with ``bits`` bits by the spec's ``act_method``; ``negative`` as in
+    :func:`act_grid`.
+
+    Tensors from 0 on have the method's level table, where a plane less holds all but its largest
+    level (a signed native format has two zeros) without that one. Others have the integers, or the
+    table's magnitudes of one bit less with both signs.
+    """
+    found = side(spec.act_method, "activations", bits)
+    if negative and found.positive_only:
+        raise QuantizationError(
+            f"{spec.act_method!r} is defined for values from 0 on, behind a ReLU: choose another "
+            "act_method for networks with other tensors"
+        )
+    if found.learns_levels:
+        planes = (
+            1 if bits <= 3 or len(LevelGrid.of(spec.act_format).values) >= (1 << bits) - 1 else 2
+        )
+        return act_grid(spec, 0, planes)
+    levels = found.levels(bits)
+    if negative and levels.is_uniform:
+        top = max(1, (1 << (bits - 1)) - 1)
+        low = -top if negative == 1 else -max(1, round(((1 << bits) - 1) * negative))
+        levels = LevelGrid.uniform(low, top if negative == 1 else max(1, (1 << bits) - 1 + low))
+    elif negative:
+        levels = LevelGrid(found.levels(max(bits - 1, found.bits[0])).magnitudes, True)
+    shorter = LevelGrid(levels.magnitudes[:-1], False)
+    drops = levels.is_uniform and not levels.signed and levels.max > 2
+    for planes in DIGITS:
+        table = set(_levels(spec.act_format, spec.radix_bits, planes).values)
+        for candidate in (levels, shorter) if drops else (levels,):
+            for zero in (0, spec.zero_of(candidate, planes)):
+                if all(v - zero in table for v in candidate.values):
+                    plain = candidate.signed and candidate.floor is None
+                    return _grid(candidate, planes, zero, 0 if plain else -Y_MIN)
+    raise QuantizationError(
+        f"{spec.act_method!r} with {bits} bits has the levels {levels.values}, which no sum of up "
+        f"to {MAX_DIGITS} digits of {spec.act_format} at radix 2**{spec.radix_bits} has: use fewer "
+        "bits or another act_format"
+    )
 
 
 def act_grid(spec: QuantSpec, negative: float, planes: int) -> ActGrid:
