@@ -1,6 +1,26 @@
 """Training strategies and regularizers: what happens beside the task loss, with any quantizer for
-which it is defined."""
+which it is defined.
 
-from sigbit.quant.strategies.base import Run, Step, Strategy
+``base`` has the hooks and ``registry`` the strategies by name. ``levels`` and ``relaxed`` are what
+strategies see of a layer, and put in place of its rounding; ``bits`` turns learned bits into the
+next stage's spec; ``attacks`` evaluates robustness; ``study`` has the recipes of quantization as a
+regularizer.
+"""
 
-__all__ = ["Run", "Step", "Strategy"]
+from sigbit.quant.strategies.base import Run, Step, Strategy, optimizer_groups
+from sigbit.quant.strategies.bits import with_weight_bits
+from sigbit.quant.strategies.progressive import continued
+from sigbit.quant.strategies.registry import STRATEGIES, parameters, strategies, strategy
+
+__all__ = [
+    "STRATEGIES",
+    "Run",
+    "Step",
+    "Strategy",
+    "continued",
+    "optimizer_groups",
+    "parameters",
+    "strategies",
+    "strategy",
+    "with_weight_bits",
+]

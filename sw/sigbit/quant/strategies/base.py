@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from sigbit.quant.errors import QuantizationError
 from sigbit.quant.layer import QuantLayer
+from sigbit.quant.plans import InputPlan
 from sigbit.quant.prepare import PreparedModel
 
 
@@ -123,7 +124,7 @@ def weighted_layers(model: PreparedModel, *, first_last: bool = True) -> dict[st
     """The layers with trained weights by the name of their tensor, of those with the same weights
     (steps of a recurrence) the first. Without ``first_last``, no layers that read an input or
     produce an output."""
-    inputs = {p.name for p in model.plan.layers if not hasattr(p, "location")}
+    inputs = {p.name for p in model.plan.layers if isinstance(p, InputPlan)}
     found: dict[str, QuantLayer] = {}
     seen: set[int] = set()
     for p in model.plan.layers:

@@ -1,0 +1,55 @@
+"""From bits a layer to the mixed precision that ``prepare`` takes for the next stage."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from sigbit.quant.errors import QuantizationError
+from sigbit.quant.layer import QuantLayer
+from sigbit.quant.prepare import PreparedModel
+from sigbit.quant.quantizers.registry import METHODS
+from sigbit.quant.spec import BYTE, QuantSpec
+from sigbit.quant.strategies.base import users
+from sigbit_hw.arch.formats import MAX_DIGITS
+
+
+def terms_for(spec: QuantSpec, bits: int) -> int:
+    """The fewest terms of native weights that have at least ``2**bits - 1`` levels, which is what
+    ``bits`` bits have with a level at 0; the most there are if none has."""
+    for terms in range(1, MAX_DIGITS):
+        if len(spec.weight_grid(terms).values) >= 2**bits - 1:
+            return terms
+    return MAX_DIGITS
+
+
+def with_weight_bits(model: PreparedModel, bits: Mapping[str, int]) -> QuantSpec:
+    """The spec of ``model`` with weights of the layers ``bits`` (by the name of their tensor) in
+    that many bits, or the next larger number that the spec's method has; what layers share stays
+    shared, and activations keep their bits."""
+    spec = model.spec
+    terms, levels = dict(spec.bits), dict(spec.layer_bits)
+    for name, number in bits.items():
+        layer = model.quant_module(name)
+        if not isinstance(layer, QuantLayer) or layer.weight_quantizer is None:
+            raise QuantizationError(f"{name!r} has no trained weights, whose bits could be set")
+        for user in users(model, layer):
+            if spec.weight_bits is None:
+                terms[user.plan.name] = (terms_for(spec, number), user.grid.planes)
+            else:
+                terms.pop(user.plan.name, None)
+                levels[user.plan.name] = (_weight_bits(spec, number), _act_bits(spec, user))
+    return replace(spec, bits=MappingProxyType(terms), layer_bits=MappingProxyType(levels))
+
+
+def _weight_bits(spec: QuantSpec, bits: int) -> int:
+    side = METHODS[spec.weight_method].weights
+    assert side is not None
+    return min((b for b in side.bits if b >= bits), default=max(side.bits))
+
+
+def _act_bits(spec: QuantSpec, layer: QuantLayer) -> int:
+    side = METHODS[spec.act_method].acts
+    assert side is not None
+    byte = layer.grid.high - layer.grid.low >= BYTE - 1
+    wanted = 8 if byte else spec.act_bits or spec.act_format.bits
+    return min((b for b in side.bits if b >= wanted), default=max(side.bits))

@@ -1,0 +1,84 @@
+"""DoReFa's quantization of gradients (arXiv 1606.06160): what flows back through a layer is rounded
+to g bits, with noise that makes the rounding right on average.
+
+    g_q = 2 M [ Q(clip(g / (2 M) + 1/2 + N, 0, 1)) - 1/2 ]
+
+with M the largest magnitude in a sample, ``Q(x) = round((2^g - 1) x) / (2^g - 1)`` and N uniform in
+(-1/2, 1/2) / (2^g - 1). It stands between a layer's result and its backward convolutions; first and
+last layers keep their gradients, as in the publication's networks.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.hooks import RemovableHandle
+
+from sigbit.quant.layer import Levels, QuantLayer
+from sigbit.quant.strategies.base import (
+    Randomness,
+    Run,
+    Strategy,
+    check,
+    device_of,
+    users,
+    weighted_layers,
+)
+
+
+def quantize_gradient(g: Tensor, bits: int, noise: Tensor) -> Tensor:
+    """``g`` ``[N, ...]`` on a grid of ``2**bits`` values a sample; ``noise`` in (-1/2, 1/2)."""
+    steps = 2**bits - 1
+    largest = g.abs().amax(tuple(range(1, g.dim())), keepdim=True)
+    safe = torch.where(largest > 0, largest, 1.0)
+    x = (g / (2 * safe) + 0.5 + noise / steps).clamp(0, 1)
+    rounded = (x * steps).round() / steps
+    return torch.where(largest > 0, 2 * largest * (rounded - 0.5), 0.0)
+
+
+class GradientQuantization(Strategy):
+    """Gradients of ``bits`` bits, with any quantizer.
+
+    Parameters
+    ----------
+    bits : int
+        Bits of a gradient, 2 to 16.
+    first_last : bool
+        Whether the first and last layers take part.
+    """
+
+    def __init__(self, bits: int = 6, *, first_last: bool = False) -> None:
+        super().__init__()
+        check(2 <= bits <= 16, "bits", "in [2, 16]", bits)
+        self.bits, self.first_last = bits, first_last
+        self._handles: list[RemovableHandle] = []
+
+    def start(self, run: Run) -> None:
+        """Listen to the layers' results."""
+        super().start(run)
+        self.random = Randomness(run.seed, device_of(run.model))
+        for layer in weighted_layers(run.model, first_last=self.first_last).values():
+            for user in users(run.model, layer):
+                self._handles.append(user.register_forward_hook(self._listen))
+
+    def _listen(self, layer: QuantLayer, inputs: object, result: Levels) -> None:
+        if layer.training and result.levels.requires_grad:
+            result.levels.register_hook(self._quantize)
+
+    def _quantize(self, g: Tensor) -> Tensor:
+        noise = torch.rand(g.shape, generator=self.random.generator, device=g.device, dtype=g.dtype)
+        return quantize_gradient(g, self.bits, noise - 0.5)
+
+    def finish(self) -> None:
+        """Gradients are what they are."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def get_extra_state(self) -> dict[str, Tensor]:
+        """The state of the random numbers."""
+        return {"random": self.random.state}
+
+    def set_extra_state(self, state: Any) -> None:
+        """Take the state of the random numbers."""
+        self.random.state = state["random"]

@@ -1,0 +1,174 @@
+"""Incremental network quantization (INQ, Zhou et al. 2017): the largest weights are frozen at their
+quantized values, the others are trained on in full precision, until all are frozen.
+
+Frozen weights keep their integer and their parameter, bit for bit, whatever the optimizer does;
+weights that are not frozen are not rounded in training. Scales stay those of the pretrained
+network, as the exponents do in the publication. The quantizer ``inq`` keeps what is frozen itself;
+for any other one it is the strategy's state. Between portions the publication resets the learning
+rate, which is a matter of the run's schedule.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from sigbit.quant.errors import QuantizationError
+from sigbit.quant.layer import QuantLayer, Relaxation, kernel
+from sigbit.quant.quantizers.inq import Inq
+from sigbit.quant.strategies.base import Run, Step, Strategy, check, users, weighted_layers
+from sigbit.quant.strategies.levels import rounded_input
+from sigbit.quant.strategies.relaxed import attach
+
+
+class Freezer(Relaxation):
+    """Weights of which the ones under ``mask`` are the integers ``levels``."""
+
+    def __init__(self, mask: Tensor, levels: Tensor) -> None:
+        self.mask, self.levels = mask, levels
+        self.portion = 0.0
+
+    @property
+    def deployable(self) -> bool:
+        """Whether all weights are frozen."""
+        return bool(self.mask.all())
+
+    def weights(self, layer: QuantLayer, index: int, real: Tensor, integers: Tensor) -> Tensor:
+        """Frozen weights as integers, the others as real numbers."""
+        if index:
+            return integers
+        if self.portion:
+            self.freeze(real.detach(), integers.detach())
+        free = real if layer.training else integers
+        return torch.where(self.mask, self.levels.to(real.dtype), free)
+
+    def freeze(self, real: Tensor, integers: Tensor) -> None:
+        """Freeze the largest weights until ``portion`` of all are."""
+        wanted = round(self.portion * real.numel()) - int(self.mask.sum())
+        self.portion = 0.0
+        if wanted > 0:
+            size = real.abs().masked_fill(self.mask, -1.0).flatten()
+            chosen = torch.zeros_like(self.mask).flatten()
+            chosen[size.topk(wanted).indices] = True
+            chosen = chosen.view_as(self.mask)
+            self.mask |= chosen
+            self.levels.copy_(torch.where(chosen, integers.to(self.levels.dtype), self.levels))
+
+
+class Incremental(Strategy):
+    """INQ's schedule, with any grid.
+
+    Parameters
+    ----------
+    portions : sequence of float
+        Shares of each layer's weights that are frozen, accumulated, ascending to 1.
+    at : sequence of float, optional
+        Progress at which each portion is frozen, ascending from 0, each below 1; equal distances if
+        absent.
+    first_last : bool
+        Whether the first and last layers take part; they are quantized throughout if not.
+    """
+
+    def __init__(
+        self,
+        portions: Sequence[float] = (0.5, 0.75, 0.875, 1.0),
+        *,
+        at: Sequence[float] | None = None,
+        first_last: bool = True,
+    ) -> None:
+        super().__init__()
+        portions = tuple(portions)
+        ascending = bool(portions) and list(portions) == sorted(set(portions))
+        check(
+            ascending and portions[0] > 0 and portions[-1] == 1,
+            "portions",
+            "ascending, above 0, and end at 1",
+            portions,
+        )
+        times = tuple(i / len(portions) for i in range(len(portions))) if at is None else tuple(at)
+        check(
+            len(times) == len(portions) and list(times) == sorted(times) and times[0] >= 0,
+            "at",
+            f"{len(portions)} ascending numbers from 0 on",
+            times,
+        )
+        check(times[-1] < 1, "at", "below 1", times)
+        self.portions, self.at, self.first_last = portions, times, first_last
+        self.freezers: dict[int, Freezer] = {}
+        self._places: list[Tensor] = []
+        self._held: list[Tensor] = []
+
+    def start(self, run: Run) -> None:
+        """Fix the scales; nothing is frozen yet."""
+        super().start(run)
+        self.layers = weighted_layers(run.model, first_last=self.first_last)
+        for i, layer in enumerate(self.layers.values()):
+            quantizer = layer.weight_quantizer
+            assert quantizer is not None
+            self._places.append(_places(layer, self._parameter(layer)))
+            if isinstance(quantizer, Inq):
+                continue
+            with torch.no_grad():
+                weight, scale = rounded_input(layer)
+                quantizer.give(scale.double().flatten().expand_as(quantizer.log_scale))
+            quantizer.log_scale.requires_grad_(False)
+            self.register_buffer(f"mask{i}", torch.zeros_like(weight, dtype=torch.bool))
+            self.register_buffer(f"levels{i}", torch.zeros_like(weight, dtype=torch.int16))
+            freezer = Freezer(self.get_buffer(f"mask{i}"), self.get_buffer(f"levels{i}"))
+            self.freezers[i] = freezer
+            attach(users(run.model, layer), freezer)
+
+    def _mask(self, index: int, layer: QuantLayer) -> Tensor:
+        if isinstance(layer.weight_quantizer, Inq):
+            return layer.weight_quantizer.frozen
+        return self.freezers[index].mask
+
+    def _parameter(self, layer: QuantLayer) -> Tensor:
+        name = layer.sources[0].weight
+        assert name is not None
+        parameter = self.run.model.parameter_of(name)
+        if not parameter.is_leaf:
+            raise QuantizationError(
+                f"incremental: the parameter {name!r} is composed of others (deep_projection); "
+                "use one of the two strategies"
+            )
+        return parameter
+
+    def before_step(self, step: Step) -> None:
+        """Ask for the portion of this step, which the forward pass freezes; remember what is
+        frozen."""
+        due = [p for p, t in zip(self.portions, self.at, strict=True) if step.progress >= t]
+        portion = due[-1] if due else 0.0
+        for freezer in self.freezers.values():
+            freezer.portion = portion
+        for layer in self.layers.values():
+            if isinstance(layer.weight_quantizer, Inq):
+                layer.weight_quantizer.freeze(layer.kernel_of_method().detach(), portion)
+        with torch.no_grad():
+            self._held = [
+                self._parameter(layer).flatten()[places].clone()
+                for layer, places in zip(self.layers.values(), self._places, strict=True)
+            ]
+
+    @torch.no_grad()
+    def after_step(self, step: Step) -> None:
+        """Frozen parameters are what they were before the step."""
+        for i, layer in enumerate(self.layers.values()):
+            flat, places = self._parameter(layer).view(-1), self._places[i]
+            flat[places] = torch.where(self._mask(i, layer), self._held[i], flat[places])
+
+    def finish(self) -> None:
+        """Everything must be frozen; the integers stay in force."""
+        for i, (name, layer) in enumerate(self.layers.items()):
+            if missing := int((~self._mask(i, layer)).sum()):
+                raise QuantizationError(
+                    f"incremental: {missing} weights of {name!r} are not frozen yet: train to the "
+                    "end of the run"
+                )
+
+
+def _places(layer: QuantLayer, parameter: Tensor) -> Tensor:
+    """Where each weight ``[out, in / groups, kh, kw]`` of a layer lies in its parameter."""
+    index = torch.arange(parameter.numel(), device=parameter.device).view(parameter.shape)
+    return kernel(replace(layer.sources[0], scale=1.0), index)
