@@ -21,6 +21,46 @@ CONTROL = data.StructLayout({
 before it; it is the ``last`` of its block, which is to ``drain``; it is the ``end`` of its EXEC."""
 
 
+class Accumulator(wiring.Component):
+    """An accumulator: on 6-input LUTs one a bit, with a carry chain.
+
+    Parameters
+    ----------
+    acc_bits, dot_bits : int
+        Widths of the accumulator and of what is added.
+    radix_bits : int
+        Distance of a shift.
+
+    Members
+    -------
+    ``dot : In(signed(dot_bits))``, ``carry : In(1)``, ``enable : In(1)``, ``clear : In(1)``,
+    ``shift : In(1)``
+        If ``enable``, ``acc = (clear ? 0 : shift ? acc << radix_bits : acc) + dot + carry`` in the
+        next cycle.
+    ``acc : Out(signed(acc_bits))``
+        It wraps.
+    """
+
+    def __init__(self, acc_bits: int, dot_bits: int, radix_bits: int) -> None:
+        self.radix_bits = radix_bits
+        super().__init__({
+            "dot": In(signed(dot_bits)), "carry": In(1),
+            "enable": In(1), "clear": In(1), "shift": In(1),
+            "acc": Out(signed(acc_bits)),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        bits = len(self.acc)
+        acc = Signal(signed(bits), name="sum", reset_less=True)
+        held = Mux(self.clear, 0, Mux(self.shift, acc << self.radix_bits, acc))
+        total = add_with_carry(held[:bits].as_signed(), self.dot, self.carry)
+        with m.If(self.enable):
+            m.d.sync += acc.eq(total)
+        m.d.comb += self.acc.eq(acc)
+        return m
+
+
 class MacArray(wiring.Component):
     """Accumulators of ``pixels * oc_lanes`` outputs, maxima of ``pixels * ic_lanes`` channels.
 
@@ -70,6 +110,8 @@ class MacArray(wiring.Component):
         control = delay(m, self.control, wait, "control")
         lane_bits = config.ic_lanes * config.weight_format.bits
         bits, width = config.act_format.bits, config.act_format.lane_bits
+        enable = Signal()
+        m.d.comb += enable.eq(valid & ~control.pool)
         for p in range(config.pixels):
             m.submodules[f"pool_{p}"] = pool = self.pools[p]
             m.d.comb += [
@@ -80,18 +122,19 @@ class MacArray(wiring.Component):
             ]
             for n in range(config.oc_lanes):
                 m.submodules[f"dot_{p}_{n}"] = dot = self.dots[p][n]
-                acc = Signal(signed(config.acc_bits), name=f"acc_{p}_{n}", reset_less=True)
-                held = Mux(control.clear, 0,
-                           Mux(control.shift, acc << config.term_radix_bits, acc))
-                total = add_with_carry(held[:config.acc_bits], dot.dot, dot.carry)
+                m.submodules[f"acc_{p}_{n}"] = acc = Accumulator(
+                    config.acc_bits, len(dot.dot), config.term_radix_bits)
                 m.d.comb += [
                     dot.acts.eq(Cat(self.acts[p].word_select(lane, width)[:bits]
                                     for lane in range(config.ic_lanes))),
                     dot.weights.eq(self.weights.word_select(n, lane_bits)),
-                    self.acc[p][n].eq(acc),
+                    acc.dot.eq(dot.dot),
+                    acc.carry.eq(dot.carry),
+                    acc.enable.eq(enable),
+                    acc.clear.eq(control.clear),
+                    acc.shift.eq(control.shift),
+                    self.acc[p][n].eq(acc.acc),
                 ]
-                with m.If(valid & ~control.pool):
-                    m.d.sync += acc.eq(total)
         m.d.comb += [
             self.done.eq(delay(m, valid, 1, "done", reset=True)),
             self.done_control.eq(delay(m, control, 1, "done_control")),

@@ -29,6 +29,8 @@ NANO = PRESETS["nano"]
     ({"ports": 2}, r"ports must be 1, 2 or 4, .* 2 ports cannot share 64 bits"),
     ({"ports": 8, "bus_bits": 512}, r"ports must be 1, 2 or 4, .* 8 ports"),
     ({"acc_bits": 15}, r"acc_bits must be in \[16, 32\], not 15"),
+    ({"weight_format": EsbFormat(8, 2)},
+     r"acc_bits must be at least 39, not 24: a sum of 4 products of s\(8,2\) and s\(4,2\)"),
     ({"term_radix_bits": 0}, r"term_radix_bits must be in \[1, 7\], not 0"),
     ({"bus_bits": 32}, "bus_bits must be 64, 128, 256 or 512, not 32"),
     ({"bus_bits": 128}, r"a weight word .*64 bits.* must be a multiple of bus_bits"),

@@ -122,6 +122,12 @@ class ArchConfig:
             )
         if not 16 <= self.acc_bits <= 32:
             raise ValueError(f"acc_bits must be in [16, 32], not {self.acc_bits}")
+        if self.dot_bits > self.acc_bits:
+            raise ValueError(
+                f"acc_bits must be at least {self.dot_bits}, not {self.acc_bits}: a sum of "
+                f"{self.ic_lanes} products of {self.weight_format} and {self.act_format} needs as "
+                "many; formats with more fraction bits span less"
+            )
         if not 1 <= self.term_radix_bits <= 7:
             raise ValueError(f"term_radix_bits must be in [1, 7], not {self.term_radix_bits}")
         if self.bus_bits not in (64, 128, 256, 512):
