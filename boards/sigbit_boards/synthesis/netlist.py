@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -35,12 +35,14 @@ _CONSTANTS = {"GND", "VCC", "$scopeinfo"}
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: its name, its type, and for each pin the nets of its bits (constants are texts)."""
+    """A cell: its name, its type, for each pin the nets of its bits (constants are texts), and its
+    parameters as Yosys' JSON writes them."""
 
     name: str
     kind: str
     inputs: dict[str, list[int | str]]
     outputs: dict[str, list[int | str]]
+    parameters: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -202,6 +204,7 @@ def _netlist(module: dict[str, Any], source: Source) -> Netlist:
                 kind,
                 {pin: bits for pin, bits in pins.items() if ways[pin] == "input"},
                 {pin: bits for pin, bits in pins.items() if ways[pin] == "output"},
+                cell.get("parameters", {}),
             )
         )
     names: dict[int, tuple[bool, int, str]] = {}
@@ -217,5 +220,3 @@ def _netlist(module: dict[str, Any], source: Source) -> Netlist:
 def last_lines(log: Path, count: int = 12) -> str:
     """The end of a log, "" if there is none."""
     return "\n".join(log.read_text().splitlines()[-count:]) if log.exists() else ""
-
-

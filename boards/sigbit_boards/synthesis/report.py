@@ -2,11 +2,12 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from sigbit_boards.synthesis.netlist import Netlist, map_modules
+from sigbit_boards.synthesis.paths import Path, Timing, analyze, pareto
 from sigbit_boards.synthesis.resources import Resources
 from sigbit_boards.synthesis.source import design, split
 from sigbit_boards.synthesis.target import Target
@@ -16,6 +17,8 @@ from sigbit_hw.emit import NAME
 ENGINE, ARRAY, DRAIN = "compute", "array", "drain"
 """Instances: of the compute engine in the accelerator; of array and post-processing in the
 engine."""
+GOAL = "array and post-processing"
+"""The paths that limit the clock of the multiply-accumulates."""
 POOL = "pool_"
 """How the running maxima's instances in the array begin."""
 
@@ -38,11 +41,13 @@ class Block:
 
 @dataclass(frozen=True)
 class Module:
-    """One distinct module: its name, its instances, and what one costs without its submodules."""
+    """One distinct module: its name, its instances, what one costs without its submodules, and its
+    longest paths that do not lie within one of them."""
 
     name: str
     instances: int
     own: Resources
+    paths: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,9 @@ class Report:
         Distinct modules, the costliest first.
     tree : Block
         The accelerator, by blocks.
+    paths : dict
+        Longest paths of the ``accelerator`` between its registers, and within ``compute engine``,
+        ``array``, ``post-processing``, and ``array and post-processing``, between them included.
     """
 
     config: ArchConfig
@@ -66,6 +74,17 @@ class Report:
     netlist_sha256: str
     modules: tuple[Module, ...]
     tree: Block
+    paths: dict[str, tuple[Path, ...]]
+
+    @property
+    def levels(self) -> int:
+        """The most LUT levels of any path in array and post-processing."""
+        return max((path.levels for path in self.paths[GOAL]), default=0)
+
+    @property
+    def carries(self) -> int:
+        """The most carry chains on any path in array and post-processing."""
+        return max((path.carries for path in self.paths[GOAL]), default=0)
 
     @property
     def total(self) -> Resources:
@@ -114,12 +133,16 @@ def synthesize(
     """
     text = design(config, target.fabric)
     netlists = map_modules(split(text).values(), target, progress or (lambda *_: None))
+    timings: dict[str, Timing] = {}
+    for name in reversed(parents_first(netlists)):
+        timings[name] = analyze(netlists[name], timings)
     return Report(
         config,
         target,
         hashlib.sha256(text.encode()).hexdigest(),
-        _modules(netlists),
+        _modules(netlists, timings),
         _block(NAME, NAME, 1, netlists, {}),
+        _paths(netlists, timings),
     )
 
 
@@ -129,7 +152,10 @@ def short(module: str) -> str:
 
 
 def _block(
-    name: str, module: str, instances: int, netlists: Mapping[str, Netlist],
+    name: str,
+    module: str,
+    instances: int,
+    netlists: Mapping[str, Netlist],
     seen: dict[str, tuple[Block, ...]],
 ) -> Block:
     """A module as a block; ``seen`` keeps the children of modules."""
@@ -160,18 +186,21 @@ def _own(netlist: Netlist, netlists: Mapping[str, Netlist]) -> Resources:
     return Resources.of_cells({kind: n for kind, n in counts.items() if kind not in netlists})
 
 
-def _modules(netlists: Mapping[str, Netlist]) -> tuple[Module, ...]:
+def _modules(netlists: Mapping[str, Netlist], timings: Mapping[str, Timing]) -> tuple[Module, ...]:
     """Distinct modules that the accelerator holds, the costliest first."""
     uses: Counter[str] = Counter({NAME: 1})
     for name in parents_first(netlists):
         for kind, cells in _instances(netlists[name], netlists):
             uses[kind] += uses[name] * len(cells)
-    modules = [Module(short(name), n, _own(netlists[name], netlists)) for name, n in uses.items()]
+    modules = [
+        Module(short(name), n, _own(netlists[name], netlists), tuple(timings[name].paths))
+        for name, n in uses.items()
+    ]
     return tuple(sorted(modules, key=lambda m: (-m.instances * m.own.lut, m.name)))
 
 
-def parents_first(netlists: Mapping[str, Netlist]) -> list[str]:
-    """Module names such that every module comes before those that it instantiates."""
+def parents_first(netlists: Mapping[str, Netlist], top: str = NAME) -> list[str]:
+    """Names of ``top`` and all modules below, every module before those that it instantiates."""
     order: dict[str, None] = {}
 
     def visit(name: str) -> None:
@@ -180,5 +209,34 @@ def parents_first(netlists: Mapping[str, Netlist]) -> list[str]:
                 visit(kind)
             order[name] = None
 
-    visit(NAME)
+    visit(top)
     return list(order)[::-1]
+
+
+def _paths(
+    netlists: Mapping[str, Netlist], timings: Mapping[str, Timing]
+) -> dict[str, tuple[Path, ...]]:
+    """The longest paths by part of the accelerator."""
+
+    def module(parent: str, instance: str) -> str:
+        return next(cell.kind for cell in netlists[parent].cells if cell.name == instance)
+
+    def named(name: str, paths: Iterable[Path]) -> list[Path]:
+        block = short(name)
+        return [Path(p.levels, p.carries, f"{block}/{p.start}", f"{block}/{p.end}") for p in paths]
+
+    def longest(top: str) -> list[Path]:
+        return [
+            p for name in parents_first(netlists, top) for p in named(name, timings[name].paths)
+        ]
+
+    engine = module(NAME, ENGINE)
+    parts = {
+        "accelerator": longest(NAME),
+        "compute engine": longest(engine),
+        "array": longest(module(engine, ARRAY)),
+        "post-processing": longest(module(engine, DRAIN)),
+    }
+    between = analyze(netlists[engine], timings, lambda name: name in (ARRAY, DRAIN)).paths
+    parts[GOAL] = [*named(engine, between), *parts["array"], *parts["post-processing"]]
+    return {name: tuple(pareto(paths)) for name, paths in parts.items()}

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from sigbit_boards.synthesis.target import MODULE
 from sigbit_hw.arch.config import ArchConfig
@@ -36,10 +37,12 @@ class Source:
 
 def design(config: ArchConfig, fabric: Fabric) -> str:
     """RTLIL of the accelerator; elaborated again only when the gateware's sources change."""
-    folder = cached_folder(
-        f"rtlil-{config.name}-{fabric.value}-{gateware_key(config, fabric.value)}",
-        lambda into: (into / "design.il").write_text(rtlil(config, fabric)),
-    )
+
+    def emit(into: Path) -> None:
+        (into / "design.il").write_text(rtlil(config, fabric))
+
+    key = gateware_key(config, fabric.value)
+    folder = cached_folder(f"rtlil-{config.name}-{fabric.value}-{key}", emit)
     return (folder / "design.il").read_text()
 
 
