@@ -39,18 +39,18 @@ class Freezer(Relaxation):
         if index:
             return integers
         if self.portion:
-            self.freeze(real.detach(), integers.detach())
+            self.freeze(layer.kernel_of_method().detach().abs(), integers.detach())
         free = real if layer.training else integers
         return torch.where(self.mask, self.levels.to(real.dtype), free)
 
-    def freeze(self, real: Tensor, integers: Tensor) -> None:
-        """Freeze the largest weights until ``portion`` of all are."""
-        wanted = round(self.portion * real.numel()) - int(self.mask.sum())
+    def freeze(self, size: Tensor, integers: Tensor) -> None:
+        """Freeze the weights of the largest ``size`` until ``portion`` of all are frozen."""
+        wanted = round(self.portion * size.numel()) - int(self.mask.sum())
         self.portion = 0.0
         if wanted > 0:
-            size = real.abs().masked_fill(self.mask, -1.0).flatten()
+            free = size.masked_fill(self.mask, -1.0).flatten()
             chosen = torch.zeros_like(self.mask).flatten()
-            chosen[size.topk(wanted).indices] = True
+            chosen[free.topk(wanted).indices] = True
             chosen = chosen.view_as(self.mask)
             self.mask |= chosen
             self.levels.copy_(torch.where(chosen, integers.to(self.levels.dtype), self.levels))
@@ -95,7 +95,7 @@ class Incremental(Strategy):
         )
         check(times[-1] < 1, "at", "below 1", times)
         self.portions, self.at, self.first_last = portions, times, first_last
-        self.freezers: dict[int, Freezer] = {}
+        self.freezers: dict[str, Freezer] = {}
         self._places: list[Tensor] = []
         self._held: list[Tensor] = []
 
@@ -103,7 +103,7 @@ class Incremental(Strategy):
         """Fix the scales; nothing is frozen yet."""
         super().start(run)
         self.layers = weighted_layers(run.model, first_last=self.first_last)
-        for i, layer in enumerate(self.layers.values()):
+        for i, (name, layer) in enumerate(self.layers.items()):
             quantizer = layer.weight_quantizer
             assert quantizer is not None
             self._places.append(_places(layer, self._parameter(layer)))
@@ -116,13 +116,18 @@ class Incremental(Strategy):
             self.register_buffer(f"mask{i}", torch.zeros_like(weight, dtype=torch.bool))
             self.register_buffer(f"levels{i}", torch.zeros_like(weight, dtype=torch.int16))
             freezer = Freezer(self.get_buffer(f"mask{i}"), self.get_buffer(f"levels{i}"))
-            self.freezers[i] = freezer
+            self.freezers[name] = freezer
             attach(users(run.model, layer), freezer)
 
-    def _mask(self, index: int, layer: QuantLayer) -> Tensor:
-        if isinstance(layer.weight_quantizer, Inq):
-            return layer.weight_quantizer.frozen
-        return self.freezers[index].mask
+    def mask(self, name: str) -> Tensor:
+        """Which weights ``[out, in / groups, kh, kw]`` of a layer are frozen."""
+        quantizer = self.layers[name].weight_quantizer
+        return quantizer.frozen if isinstance(quantizer, Inq) else self.freezers[name].mask
+
+    def levels(self, name: str) -> Tensor:
+        """The integers of a layer's frozen weights, in the same places."""
+        quantizer = self.layers[name].weight_quantizer
+        return quantizer.fixed if isinstance(quantizer, Inq) else self.freezers[name].levels
 
     def _parameter(self, layer: QuantLayer) -> Tensor:
         name = layer.sources[0].weight
@@ -154,14 +159,16 @@ class Incremental(Strategy):
     @torch.no_grad()
     def after_step(self, step: Step) -> None:
         """Frozen parameters are what they were before the step."""
-        for i, layer in enumerate(self.layers.values()):
-            flat, places = self._parameter(layer).view(-1), self._places[i]
-            flat[places] = torch.where(self._mask(i, layer), self._held[i], flat[places])
+        for (name, layer), places, held in zip(
+            self.layers.items(), self._places, self._held, strict=True
+        ):
+            flat = self._parameter(layer).view(-1)
+            flat[places] = torch.where(self.mask(name), held, flat[places])
 
     def finish(self) -> None:
         """Everything must be frozen; the integers stay in force."""
-        for i, (name, layer) in enumerate(self.layers.items()):
-            if missing := int((~self._mask(i, layer)).sum()):
+        for name in self.layers:
+            if missing := int((~self.mask(name)).sum()):
                 raise QuantizationError(
                     f"incremental: {missing} weights of {name!r} are not frozen yet: train to the "
                     "end of the run"
