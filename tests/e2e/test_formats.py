@@ -13,7 +13,7 @@ from sigbit.data.digits import load_digits
 from sigbit.data.split import Split
 from sigbit.quant import IntegerModel, QuantSpec, convert
 from sigbit.quant.post import post_training
-from sigbit.quant.training import TrainConfig, train
+from sigbit.training import Schedule, train
 from sigbit.runtime import Device, compare
 from sigbit.zoo import DigitsResNet
 from sigbit_boards.silicon import SYSTEMS, System, accelerator, refusal
@@ -46,7 +46,7 @@ def model(digits: Split) -> Iterator[nn.Module]:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = DigitsResNet(8)
-        train(model, digits.train_x, digits.train_y, TrainConfig(epochs=4, lr=4e-3))
+        train(model, digits.train_x, digits.train_y, Schedule(epochs=4, lr=4e-3))
         yield model.eval()
 
 

@@ -12,7 +12,9 @@ from sigbit.cli import (
     inspecting,
     quantizing,
     running,
+    sweep,
     synth,
+    train,
 )
 
 app = typer.Typer(
@@ -26,6 +28,8 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("check")(checking.check)
 app.command("quantize")(quantizing.quantize)
+app.command("train")(train.train)
+app.command("sweep")(sweep.sweep)
 app.command("compile")(compiling.compile_model)
 app.command("export")(exporting.export)
 app.command("inspect")(inspecting.inspect)

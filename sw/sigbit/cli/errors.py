@@ -18,6 +18,7 @@ _FOR_USERS = (
     ("sigbit.export", "ExportError"),
     ("sigbit.frontend", "UnsupportedModel"),
     ("sigbit.quant", "QuantizationError"),
+    ("sigbit.training", "TrainingError"),
     ("sigbit.ir.integer", "GraphError"),
     ("sigbit.zoo", "ZooError"),
     ("sigbit.data", "DataError"),

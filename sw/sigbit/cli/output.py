@@ -12,6 +12,7 @@ from rich.progress import (
     TaskID,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
 )
 from rich.table import Table
 from rich.text import Text
@@ -59,8 +60,11 @@ def say(text: str, style: str = "") -> None:
     console().print(Text(text, style=style), soft_wrap=True)
 
 
-def progress() -> Progress:
-    """A progress display on stderr; it vanishes when the work is done, and is silent in pipes."""
+def progress(remaining: bool = False) -> Progress:
+    """A progress display on stderr; it vanishes when the work is done, and is silent in pipes.
+
+    ``remaining`` adds the time that is left.
+    """
     error = console(stderr=True)
     return Progress(
         SpinnerColumn(),
@@ -68,6 +72,7 @@ def progress() -> Progress:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        *([TextColumn("left"), TimeRemainingColumn()] if remaining else []),
         console=error,
         transient=True,
         disable=not error.is_terminal,

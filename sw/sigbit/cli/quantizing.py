@@ -94,7 +94,7 @@ def quantize(
             bar.update(task, description=what, completed=done, total=total or None)
 
         from sigbit.quant import convert
-        from sigbit.quant.training import reproducible
+        from sigbit.training import reproducible
 
         network = load_network(model, shapes or (), checkpoint)
         tell(f"reading {calibrate}")

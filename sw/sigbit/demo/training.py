@@ -1,7 +1,7 @@
 """Trains the digits network, first in floating point, then quantized."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,14 +12,14 @@ from sigbit.data import Split
 from sigbit.ir.integer import IntegerGraph
 from sigbit.quant import PreparedModel, QuantSpec, convert, prepare
 from sigbit.quant.layer import QuantLayer
-from sigbit.quant.training import TrainConfig, predict, reproducible, train
+from sigbit.training import Schedule, predict, reproducible, train
 from sigbit.zoo import DigitsResNet
 from sigbit_hw.arch.config import ArchConfig
 
 Ints = NDArray[np.int64]
 
-FLOAT = TrainConfig(epochs=12, lr=4e-3)
-QUANTIZED = TrainConfig(epochs=8, lr=2e-3)
+FLOAT = Schedule(epochs=12, lr=4e-3)
+QUANTIZED = Schedule(epochs=8, lr=2e-3)
 CALIBRATION_IMAGES = 512
 
 Progress = Callable[[str, int, int], None]
@@ -74,14 +74,14 @@ def train_digits(digits: Split, config: ArchConfig, seed: int, progress: Progres
     with torch.random.fork_rng(), reproducible():
         torch.manual_seed(seed)
         model = DigitsResNet()
-        _fit(model, digits, replace(FLOAT, seed=seed), "training, float", progress)
+        _fit(model, digits, FLOAT, seed, "training, float", progress)
         float_predictions = _predict(model, digits.test_x)
         spec = QuantSpec.from_arch(
             config, input_range=digits.input_range, weight_scale="learned", act_scale="learned"
         )
         sample = digits.train_x[:CALIBRATION_IMAGES]
         prepared = prepare(model, spec, (sample,))
-        _fit(prepared, digits, replace(QUANTIZED, seed=seed), "training, quantized", progress)
+        _fit(prepared, digits, QUANTIZED, seed, "training, quantized", progress)
         prepared.double()  # float64: every accumulator is exact, as in the integer model
         test = digits.test_x.double()
         integer = convert(prepared)
@@ -98,7 +98,12 @@ def train_digits(digits: Split, config: ArchConfig, seed: int, progress: Progres
 
 
 def _fit(
-    model: nn.Module, digits: Split, schedule: TrainConfig, text: str, progress: Progress
+    model: nn.Module,
+    digits: Split,
+    schedule: Schedule,
+    seed: int,
+    text: str,
+    progress: Progress,
 ) -> None:
     train(
         model,
@@ -106,6 +111,7 @@ def _fit(
         digits.train_y,
         schedule,
         lambda state: progress(text, state.step, state.steps),
+        seed=seed,
     )
 
 

@@ -11,6 +11,7 @@ from sigbit.zoo.alexnet import AlexNet
 from sigbit.zoo.densenet import DenseNet
 from sigbit.zoo.digits import DigitsResNet
 from sigbit.zoo.errors import ZooError
+from sigbit.zoo.fashion import FashionResNet
 from sigbit.zoo.mobilenet_v2 import MobileNetV2
 from sigbit.zoo.preprocessing import (
     IMAGENET_MEAN,
@@ -77,6 +78,7 @@ _CIFAR = ImagePreprocessing((32, 32), IMAGENET_MEAN, IMAGENET_STD)
 _CENTERED = ImagePreprocessing((32, 32), (0.5,) * 3, (0.5,) * 3)
 _BYTES = ImagePreprocessing((32, 32), (0.0,) * 3, (1.0,) * 3, scale=1.0)
 _DIGITS = ImagePreprocessing((8, 8), (0.0,), (1.0,), scale=1 / 16)
+_FASHION = ImagePreprocessing((28, 28), (0.0,), (1.0,))
 _MEMBRANE = ImagePreprocessing((256, 256), (0.5,), (0.5,), resize=256)
 _KEYWORDS = FeaturePreprocessing((1, 49, 10), scale=0.5847029, offset=-83 * 0.5847029)
 _SPOKEN = FeaturePreprocessing((50, 20), scale=0.186, offset=1.78)  # mean 0, deviation 1
@@ -175,6 +177,7 @@ _ENTRIES = (
         {"cell": "gru"},
     ),
     Entry("digits", DigitsResNet, _DIGITS, "digits", "Residual network for 8x8 digits"),
+    Entry("fashion", FashionResNet, _FASHION, "fashion-mnist", "Residual network for 28x28 images"),
 )
 _BY_NAME = {entry.name: entry for entry in _ENTRIES}
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from sigbit.data import Split, load_digits
-from sigbit.quant import IntegerModel, PreparedModel, QuantizationError, QuantSpec, convert, prepare
-from sigbit.quant.training import Progress, TrainConfig, accuracy, predict, train
+from sigbit.quant import IntegerModel, PreparedModel, QuantSpec, convert, prepare
+from sigbit.training import Progress, Schedule, TrainingError, accuracy, predict, train
 from sigbit.zoo import DigitsResNet
 from sigbit_hw.arch.config import PRESETS
 
@@ -22,14 +22,14 @@ def digits() -> Split:
 def trained(digits: Split) -> nn.Module:
     torch.manual_seed(0)
     model = DigitsResNet()
-    train(model, digits.train_x, digits.train_y, TrainConfig(epochs=16))
+    train(model, digits.train_x, digits.train_y, Schedule(epochs=16))
     return model
 
 
 def quantized(model: nn.Module, digits: Split, epochs: int, **changes: str) -> PreparedModel:
     spec = QuantSpec.from_arch(PRESETS["nano"], input_range=digits.input_range, **changes)
     prepared = prepare(model, spec, (digits.train_x[:2],), (digits.train_x[:256],))
-    train(prepared, digits.train_x, digits.train_y, TrainConfig(epochs=epochs, lr=1e-3))
+    train(prepared, digits.train_x, digits.train_y, Schedule(epochs=epochs, lr=1e-3))
     return prepared
 
 
@@ -90,7 +90,7 @@ def test_state_survives_saving(digits: Split, seed: int) -> None:
 def test_progress_and_errors(digits: Split) -> None:
     steps: list[Progress] = []
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    config = TrainConfig(epochs=2, batch_size=500)
+    config = Schedule(epochs=2, batch_size=500)
     train(model, digits.train_x, digits.train_y, config, steps.append)
     assert [(p.step, p.steps, p.epoch, p.epochs) for p in steps] == [
         (1, 4, 1, 2),
@@ -100,7 +100,7 @@ def test_progress_and_errors(digits: Split) -> None:
     ]
     assert steps[-1].loss < steps[0].loss
     assert not model.training
-    with pytest.raises(QuantizationError, match="batch_size 2000 is larger"):
-        train(model, digits.train_x, digits.train_y, TrainConfig(epochs=1, batch_size=2000))
-    with pytest.raises(QuantizationError, match="lower the learning rate"):
+    with pytest.raises(TrainingError, match="batch_size 2000 is larger"):
+        train(model, digits.train_x, digits.train_y, Schedule(epochs=1, batch_size=2000))
+    with pytest.raises(TrainingError, match="lower the learning rate"):
         train(model, digits.train_x * torch.inf, digits.train_y, config)

@@ -1,0 +1,272 @@
+"""What a training run is: one TOML file.
+
+seed = 0
+
+[data]
+name = "fashion-mnist"
+crop = 2
+flip = true
+
+[model]
+name = "fashion"
+
+[float]                 # the twin
+epochs = 6
+
+[quantizer]
+weights = "lsq"
+activations = "lsq"
+weight_bits = 4
+act_bits = 4
+
+[train]
+epochs = 4
+
+[[strategies]]
+name = "distillation"   # and its own parameters
+"""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sigbit.training.errors import TrainingError
+from sigbit.training.schedule import Schedule
+from sigbit.training.tables import from_table, to_table
+
+
+def _at_least(least: int, **values: int | None) -> None:
+    for name, value in values.items():
+        if value is not None and value < least:
+            raise ValueError(f"{name} must be at least {least}, not {value}")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Data set and augmentation.
+
+    Parameters
+    ----------
+    name : str
+        One of :func:`sigbit.data.names`.
+    side : int, optional
+        Where images differ in size: pixels of the squares they are scaled to.
+    train_samples, test_samples : int, optional
+        Only the first so many of a fixed permutation of the split.
+    flip : bool
+        Mirror half of the training images left to right.
+    crop : int
+        Shift training images by up to so many pixels in every direction.
+    calibration : int
+        Training samples that scales are first chosen on.
+    """
+
+    name: str
+    side: int | None = None
+    train_samples: int | None = None
+    test_samples: int | None = None
+    flip: bool = False
+    crop: int = 0
+    calibration: int = 512
+
+    def __post_init__(self) -> None:
+        _at_least(0, crop=self.crop)
+        _at_least(
+            1,
+            side=self.side,
+            train_samples=self.train_samples,
+            test_samples=self.test_samples,
+            calibration=self.calibration,
+        )
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A network of the zoo.
+
+    Parameters
+    ----------
+    name : str
+        One of :func:`sigbit.zoo.names`.
+    options : table
+        Of its class.
+    checkpoint : str, optional
+        File of weights to start the twin from.
+    widen : int
+        Times as many channels in every layer (WRPN), trained from scratch.
+    """
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    checkpoint: str | None = None
+    widen: int = 1
+
+    def __post_init__(self) -> None:
+        _at_least(1, widen=self.widen)
+        if self.widen > 1 and self.checkpoint is not None:
+            raise ValueError("a widened network cannot start from a checkpoint")
+
+
+@dataclass(frozen=True)
+class QuantizerConfig:
+    """Quantizers and bits of weights and activations.
+
+    Parameters
+    ----------
+    arch : str
+        Preset whose array the network is for: its native formats, which hold every method's levels
+        in as many terms and planes as that takes.
+    weights, activations : str
+        Methods (:data:`sigbit.quant.quantizers.METHODS`).
+    weight_bits, act_bits : int
+        Bits between first and last layer; 0: with "esb", the accelerator's own format.
+    weight_scale, act_scale : str
+        Scale rules ("dda", "mse", "learned", "range") of the methods "esb" and "uniform".
+    per_channel : bool
+        A scale for every output channel.
+    wide_first_last : bool
+        First and last layers have weights of 8 bits, and the last one reads 8 bits.
+    grad_bits : int
+        Bits of gradients in training (DoReFa); 0: all.
+    """
+
+    arch: str = "micro"
+    weights: str = "esb"
+    activations: str = "esb"
+    weight_bits: int = 0
+    act_bits: int = 0
+    weight_scale: str = "learned"
+    act_scale: str = "learned"
+    per_channel: bool = True
+    wide_first_last: bool = True
+    grad_bits: int = 0
+
+
+@dataclass(frozen=True)
+class StrategyConfig:
+    """A training strategy and its parameters."""
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """What ``sigbit sweep`` varies.
+
+    Parameters
+    ----------
+    trials : int
+        Runs of the whole study.
+    metric : str
+        Entry of a run's summary that is maximized.
+    sampler : str
+        "tpe", "random" or "grid".
+    space : table
+        By dotted key (``train.lr``, ``quantizer.weight_bits``, ``strategies.0.strength``):
+        ``{choices = [...]}`` or ``{low = , high = , log = , step = }``.
+    """
+
+    space: Mapping[str, Any]
+    trials: int = 20
+    metric: str = "accuracy_deployed"
+    sampler: str = "tpe"
+
+    def __post_init__(self) -> None:
+        _at_least(1, trials=self.trials)
+        if self.sampler not in ("tpe", "random", "grid"):
+            raise ValueError(f"sampler must be tpe, random or grid, not {self.sampler!r}")
+        if not self.space:
+            raise ValueError("space names no key to vary")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run: data, network, the training of its float twin, quantizers, training of the
+    quantized network, strategies, and the seed of everything random."""
+
+    data: DataConfig
+    model: ModelConfig
+    train: Schedule
+    float: Schedule
+    quantizer: QuantizerConfig = QuantizerConfig()
+    strategies: tuple[StrategyConfig, ...] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _at_least(0, seed=self.seed)
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any]) -> "RunConfig":
+        """The run of a file's content; :class:`TrainingError` for what it must not hold."""
+        document = {k: v for k, v in table.items() if k != "sweep"}
+        listed = document.get("strategies", [])
+        if isinstance(listed, list) and all(isinstance(s, Mapping) for s in listed):
+            document["strategies"] = [_strategy(s) for s in listed]
+        run: RunConfig = from_table(cls, document, "the run")
+        return run
+
+    def to_table(self) -> dict[str, Any]:
+        """Plain values, defaults included; :meth:`from_table` takes them."""
+        table: dict[str, Any] = to_table(self)
+        return table
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything that determines the result."""
+        return _digest(self.to_table())
+
+    @property
+    def twin_digest(self) -> str:
+        """SHA-256 of everything that determines the float twin."""
+        table = self.to_table()
+        return _digest({k: table[k] for k in ("data", "model", "float", "seed")})
+
+
+def _strategy(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys of a strategy are its options, unless they are in a table ``options`` already."""
+    if set(table) <= {"name", "options"}:
+        return dict(table)
+    return {
+        **({"name": table["name"]} if "name" in table else {}),
+        "options": {k: v for k, v in table.items() if k != "name"},
+    }
+
+
+def _digest(table: object) -> str:
+    return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """The content of a TOML file; :class:`TrainingError` with line and column if it is none."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise TrainingError(f"{path} is not TOML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise TrainingError(f"{path} is not TOML: it is not UTF-8 text") from error
+
+
+def load_config(path: Path) -> RunConfig:
+    """The run of a TOML file; errors name the file."""
+    try:
+        return RunConfig.from_table(read_table(path))
+    except TrainingError as error:
+        raise TrainingError(f"{path}: {error}") from error
+
+
+def load_sweep(path: Path) -> tuple[dict[str, Any], SweepConfig]:
+    """The content of a TOML file without its table ``sweep``, and that table."""
+    table = read_table(path)
+    if "sweep" not in table:
+        raise TrainingError(f"{path} has no table [sweep], which says what to vary")
+    try:
+        sweep: SweepConfig = from_table(SweepConfig, table.pop("sweep"), "sweep")
+        RunConfig.from_table(table)
+    except TrainingError as error:
+        raise TrainingError(f"{path}: {error}") from error
+    return table, sweep

@@ -1,0 +1,81 @@
+"""The folder of a run: its configuration, checkpoint, log and results, and who may go on in it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sigbit.training.config import RunConfig
+from sigbit.training.errors import TrainingError
+from sigbit.training.files import read_json, restore, save, write_json
+from sigbit.training.tables import differences
+
+FORMAT = 1
+"""Version of checkpoints."""
+
+
+class RunFolder:
+    """Files of one run.
+
+    ``config.json``: the configuration with all defaults; ``checkpoint.pt``: where the training
+    stands; ``float.safetensors``: the trained twin; ``prepared.pt``: state of the trained prepared
+    model; ``model.pt2``: the integer model, for ``sigbit compile``; ``log.csv``; ``summary.json``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the training stands."""
+        return self.path / "checkpoint.pt"
+
+    @property
+    def summary(self) -> Path:
+        """The results; there once all is done."""
+        return self.path / "summary.json"
+
+    def open(self, config: RunConfig, facts: Mapping[str, object], resume: bool) -> None:
+        """Begin, or go on with ``resume``.
+
+        Raises :class:`TrainingError` where there is a run already and it is not resumed, or the
+        resumed one has another configuration or machine; the text says what differs.
+        """
+        kept = self.path / "config.json"
+        if resume and not kept.exists():
+            raise TrainingError(f"{self.path} holds no run to resume: leave out --resume")
+        if kept.exists():
+            if not resume:
+                raise TrainingError(
+                    f"{self.path} holds a run already: go on with --resume, or name another folder"
+                )
+            before = read_json(kept)
+            self._same("configuration", before["run"], config.to_table())
+            if not self.summary.exists():
+                self._same("machine", before["machine"], dict(facts))
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_json(kept, {"run": config.to_table(), "digest": config.digest, "machine": facts})
+
+    def _same(self, what: str, before: object, now: object) -> None:
+        if lines := differences(before, now):
+            raise TrainingError(
+                f"{self.path} was begun with another {what}, so that resuming would give another "
+                "result (before -> now):\n  "
+                + "\n  ".join(lines)
+                + "\nTake the same one, or begin a new folder."
+            )
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Write a checkpoint."""
+        save(self.checkpoint, {"format": FORMAT, **state})
+
+    def restore(self) -> dict[str, Any] | None:
+        """The last checkpoint; None if there is none yet."""
+        if not self.checkpoint.exists():
+            return None
+        state = restore(self.checkpoint)
+        if state.get("format") != FORMAT:
+            raise TrainingError(
+                f"{self.checkpoint} has format {state.get('format')!r}, this version reads {FORMAT}"
+            )
+        return state

@@ -1,0 +1,279 @@
+"""The training loop: float networks and prepared ones, with any number of strategies."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sigbit.quant.prepare import PreparedModel
+from sigbit.quant.quantizers import Quantizer
+from sigbit.quant.strategies.base import Run, Step, Strategy, optimizer_groups
+from sigbit.training.errors import DivergedError, TrainingError
+from sigbit.training.machine import Machine, reproducible
+from sigbit.training.methods import learning_rates
+from sigbit.training.samples import Augment, Samples, TensorSamples
+from sigbit.training.schedule import Schedule
+from sigbit.training.tasks import Score, Task
+
+TEST_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Progress:
+    """State after a step: 1-based ``step`` of ``steps``, ``epoch`` of ``epochs``, the batch's
+    loss, the learning rate it was trained with.
+    """
+
+    step: int
+    steps: int
+    epoch: int
+    epochs: int
+    loss: float
+    lr: float
+
+    @property
+    def ends_epoch(self) -> bool:
+        """Whether this was an epoch's last step."""
+        return self.step * self.epochs == self.epoch * self.steps
+
+
+class Loop:
+    """A training, as an iterator over its steps; between two of them it can be saved and resumed,
+    with the same result to the bit.
+
+    Order and augmentation of step n are functions of the seed and n; what else there is of
+    randomness is torch's generator, which is saved too.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Trained in place; left in evaluation mode.
+    samples : Samples
+        Training data.
+    schedule : Schedule
+        Length, optimizer, learning rate.
+    seed : int
+        Of the order of the data and of the augmentation.
+    strategies : sequence of Strategy
+        For a :class:`~sigbit.quant.prepare.PreparedModel`, in this order.
+    twin : nn.Module, optional
+        The trained float model, which strategies may use.
+    augment : callable, optional
+        Changes every batch.
+    machine : Machine
+        Where it runs.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        samples: Samples,
+        schedule: Schedule,
+        *,
+        seed: int = 0,
+        strategies: Sequence[Strategy] = (),
+        twin: nn.Module | None = None,
+        augment: Augment | None = None,
+        machine: Machine | None = None,
+    ) -> None:
+        self.machine = Machine() if machine is None else machine
+        self.model, self.samples, self.schedule = model, samples, schedule
+        self.seed, self.augment = seed, augment
+        self.per_epoch = len(samples) // schedule.batch_size
+        self.steps, self.done = schedule.epochs * self.per_epoch, 0
+        self._check()
+        self.task = Task(samples.classes, schedule.label_smoothing)
+        self.model.to(self.machine.device)
+        self.strategies = nn.ModuleList(strategies)
+        self._start(twin)
+        groups = optimizer_groups(model, list(self._active()), schedule.weight_decay)
+        hints = [
+            g for m in model.modules() if isinstance(m, Quantizer) for g in m.parameter_groups()
+        ]
+        self.optimizer = schedule.make_optimizer(learning_rates(groups, hints, schedule.lr))
+        self._trained = [p for g in self.optimizer.param_groups for p in g["params"]]
+        self.rate = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, lambda s: schedule.factor(s, max(1, self.steps), self.per_epoch)
+        )
+
+    def _check(self) -> None:
+        size, processes = self.schedule.batch_size, self.machine.processes
+        if self.per_epoch < 1:
+            raise TrainingError(
+                f"batch_size {size} is larger than the {len(self.samples)} training samples"
+            )
+        if size % processes:
+            raise TrainingError(
+                f"batch_size {size} must be a multiple of the {processes} processes"
+            )
+
+    def _start(self, twin: nn.Module | None) -> None:
+        if not len(self.strategies):
+            return
+        if not isinstance(self.model, PreparedModel) or twin is None:
+            raise TypeError("strategies need a prepared model and its float twin")
+        run = Run(self.model, twin, self.steps, self.schedule.epochs, self.task.loss, self.seed)
+        for strategy in self._active():
+            strategy.start(run)
+        self.strategies.to(self.machine.device)
+
+    def _active(self) -> Iterator[Strategy]:
+        for strategy in self.strategies:
+            assert isinstance(strategy, Strategy)
+            yield strategy
+
+    def __iter__(self) -> Iterator[Progress]:
+        """Train from where it stands; inside :func:`~sigbit.training.machine.reproducible`."""
+        order = _Order(len(self.samples), self.seed)
+        self.model.train()
+        self.strategies.train()
+        while self.done < self.steps:
+            lr = float(self.optimizer.param_groups[0]["lr"])
+            loss = self._step(order)
+            self.done += 1
+            epoch = (self.done - 1) // self.per_epoch + 1
+            if not math.isfinite(loss):
+                raise DivergedError(
+                    f"the loss is {loss} at step {self.done} of {self.steps} (epoch {epoch}): "
+                    f"lower the learning rate ({lr:.3g} there), or set clip"
+                )
+            yield Progress(self.done, self.steps, epoch, self.schedule.epochs, loss, lr)
+        for strategy in reversed(list(self._active())):
+            strategy.finish()
+        self.model.eval()
+
+    def _step(self, order: "_Order") -> float:
+        number = self.done
+        x, y = self._batch(number, order)
+        step = Step(number, number / self.steps, number // self.per_epoch, x, y)
+        for strategy in self._active():
+            strategy.before_step(step)
+        for strategy in self._active():
+            strategy.batch(step)
+        with self.machine.autocast():
+            step.output = self.model(step.x)
+            step.output = step.output.float() if self._mixed else step.output
+            step.task_loss = self.task.loss(step.output, step.y)
+            loss = step.task_loss
+            for strategy in self._active():
+                extra = strategy.loss(step)
+                loss = loss if extra is None else loss + extra
+        self.optimizer.zero_grad(set_to_none=True)
+        self.machine.backward(loss)
+        self.machine.average_gradients(self._trained)
+        for strategy in self._active():
+            strategy.after_backward(step)
+        if self.schedule.clip:
+            nn.utils.clip_grad_norm_(self._trained, self.schedule.clip)
+        self.optimizer.step()
+        self.rate.step()
+        for strategy in self._active():
+            strategy.after_step(step)
+        self.machine.agree(self.model.buffers())
+        self.machine.agree(self.strategies.buffers())
+        return float(self.machine.sum(loss.detach())) / self.machine.processes
+
+    @property
+    def _mixed(self) -> bool:
+        return self.machine.facts()["precision"] != "no"
+
+    def _batch(self, number: int, order: "_Order") -> tuple[Tensor, Tensor]:
+        size = self.schedule.batch_size
+        indices = order.epoch(number // self.per_epoch)
+        indices = indices[number % self.per_epoch * size :][:size]
+        random = torch.Generator().manual_seed((self.seed << 32) + number)
+        mine = slice(self.machine.rank, None, self.machine.processes)
+        if self.augment is None:
+            x, y = self.samples.batch(indices[mine])
+        else:  # of the whole batch, so that the number of processes changes nothing
+            x, y = self.augment(*self.samples.batch(indices), random)
+            x, y = x[mine], y[mine]
+        return x.to(self.machine.device), y.to(self.machine.device)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the rest of the training depends on."""
+        cuda = self.machine.device.type == "cuda"
+        return {
+            "step": self.done,
+            "model": self.model.state_dict(),
+            "strategies": self.strategies.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "rate": self.rate.state_dict(),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state() if cuda else None,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Stand where :meth:`state_dict` was taken."""
+        self.done = state["step"]
+        self.model.load_state_dict(state["model"])
+        self.strategies.load_state_dict(state["strategies"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.rate.load_state_dict(state["rate"])
+        torch.set_rng_state(state["random"])
+        if state["random_cuda"] is not None:
+            torch.cuda.set_rng_state(state["random_cuda"])
+        self.model.train()
+
+
+class _Order:
+    """The order of the samples in every epoch: permutations drawn one after the other."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self._count, self._generator = count, torch.Generator().manual_seed(seed)
+        self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
+
+    def epoch(self, number: int) -> Tensor:
+        """The permutation of epoch ``number``, which must not decrease."""
+        while self._epoch < number:
+            self._order = torch.randperm(self._count, generator=self._generator)
+            self._epoch += 1
+        return self._order
+
+
+def train(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    schedule: Schedule,
+    progress: Callable[[Progress], None] | None = None,
+    *,
+    seed: int = 0,
+) -> None:
+    """Train ``model`` in place on inputs ``x`` and classes ``y``, on one thread of the CPU."""
+    samples = TensorSamples(x, y, int(y.max()) + 1)
+    with reproducible():
+        for state in Loop(model, samples, schedule, seed=seed):
+            if progress is not None:
+                progress(state)
+
+
+@torch.no_grad()
+def predict(model: nn.Module, x: Tensor, batch_size: int = TEST_BATCH) -> Tensor:
+    """Outputs of ``model`` for inputs ``x``, in batches."""
+    with reproducible():
+        return torch.cat([model(batch) for batch in x.split(batch_size)])
+
+
+def accuracy(model: nn.Module, x: Tensor, y: Tensor) -> float:
+    """Share of inputs whose largest output is that of their class."""
+    return float((predict(model, x).argmax(1) == y).double().mean())
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module, samples: Samples, machine: Machine, dtype: torch.dtype = torch.float32
+) -> Score:
+    """What ``model`` (in its present mode, on the machine's device) says of ``samples``, shared
+    between the processes."""
+    task = Task(samples.classes)
+    counts = torch.zeros(task.classes, task.classes, dtype=torch.int64, device=machine.device)
+    mine = torch.arange(machine.rank, len(samples), machine.processes)
+    for indices in mine.split(TEST_BATCH):
+        x, y = samples.batch(indices)
+        output = model(x.to(machine.device, dtype))
+        counts += task.confusion(output.to(machine.device), y.to(machine.device))
+    return Score(machine.sum(counts).cpu())

@@ -1,0 +1,157 @@
+"""Where a training runs: one process or many (Hugging Face accelerate), on which device, in which
+precision.
+
+Every process holds the whole model and takes its share of every batch. Gradients are averaged here
+rather than by a wrapper of the model, because losses of strategies reach parameters beside the
+model's forward pass. So any number of processes computes the same step, up to the order of sums.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from sigbit.training.errors import TrainingError
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+PRECISIONS = ("no", "bf16")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One process on the CPU; :meth:`launched` for all else.
+
+    Parameters
+    ----------
+    accelerator : Accelerator, optional
+        Handles of the device and of the other processes.
+    threads : int
+        CPU threads; sums depend on their number in the last bit.
+    """
+
+    accelerator: "Accelerator | None" = None
+    threads: int = 1
+
+    @classmethod
+    def launched(
+        cls, *, cpu: bool = False, precision: str = "no", threads: int | None = None
+    ) -> "Machine":
+        """The processes and the device that ``accelerate launch`` has set up, or else the one GPU
+        or the CPU. ``precision`` "bf16" trains in mixed precision: forward passes are then not the
+        accelerator's exact ones, tests still are.
+        """
+        from accelerate import Accelerator
+
+        if precision not in PRECISIONS:
+            raise TrainingError(
+                f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}"
+            )
+        accelerator = Accelerator(cpu=cpu, mixed_precision=precision)
+        return cls(accelerator, torch.get_num_threads() if threads is None else threads)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return torch.device("cpu") if self.accelerator is None else self.accelerator.device
+
+    @property
+    def rank(self) -> int:
+        """Number of this process."""
+        return 0 if self.accelerator is None else int(self.accelerator.process_index)
+
+    @property
+    def processes(self) -> int:
+        """How many there are."""
+        return 1 if self.accelerator is None else int(self.accelerator.num_processes)
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files and talks to people."""
+        return self.rank == 0
+
+    def facts(self) -> dict[str, object]:
+        """What bit-identical results need to be equal."""
+        precision = "no" if self.accelerator is None else self.accelerator.mixed_precision
+        return {
+            "device": self.device.type,
+            "processes": self.processes,
+            "threads": self.threads,
+            "precision": precision,
+            "torch": torch.__version__,
+        }
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Mixed precision, if asked for."""
+        return nullcontext() if self.accelerator is None else self.accelerator.autocast()
+
+    def backward(self, loss: Tensor) -> None:
+        """Gradients of ``loss``."""
+        if self.accelerator is None:
+            loss.backward()
+        else:
+            self.accelerator.backward(loss)
+
+    def sum(self, value: Tensor) -> Tensor:
+        """``value``, summed over all processes."""
+        if self.accelerator is None or self.processes == 1:
+            return value
+        total: Tensor = self.accelerator.reduce(value, "sum")
+        return total
+
+    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Make every gradient the mean over all processes."""
+        if self.processes > 1:
+            for tensors in _by_dtype(p.grad for p in parameters if p.grad is not None):
+                mean = self.sum(torch.cat([t.reshape(-1) for t in tensors])) / self.processes
+                _scatter(mean, tensors)
+
+    def agree(self, buffers: Iterable[Tensor]) -> None:
+        """Make floating-point buffers (running statistics) the mean over all processes."""
+        if self.processes > 1:
+            for tensors in _by_dtype(b for b in buffers if b.is_floating_point()):
+                mean = self.sum(torch.cat([t.reshape(-1) for t in tensors])) / self.processes
+                _scatter(mean, tensors)
+
+    def any(self, flag: bool) -> bool:
+        """Whether ``flag`` is set in any process."""
+        if self.processes == 1:
+            return flag
+        return bool(self.sum(torch.tensor(int(flag), device=self.device)) > 0)
+
+    @contextmanager
+    def reproducible(self) -> Iterator[None]:
+        """:func:`reproducible` with this machine's threads."""
+        with reproducible(self.threads):
+            yield
+
+
+def _by_dtype(tensors: Iterable[Tensor]) -> list[list[Tensor]]:
+    groups: dict[torch.dtype, list[Tensor]] = {}
+    for tensor in tensors:
+        groups.setdefault(tensor.dtype, []).append(tensor)
+    return list(groups.values())
+
+
+@torch.no_grad()
+def _scatter(flat: Tensor, tensors: list[Tensor]) -> None:
+    for part, tensor in zip(flat.split([t.numel() for t in tensors]), tensors, strict=True):
+        tensor.copy_(part.view_as(tensor))
+
+
+@contextmanager
+def reproducible(threads: int = 1) -> Iterator[None]:
+    """``threads`` CPU threads (sums depend on their number) and deterministic kernels, as long as
+    it lasts."""
+    before, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        torch.use_deterministic_algorithms(deterministic)

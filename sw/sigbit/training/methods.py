@@ -1,0 +1,67 @@
+"""Quantizers and strategies of a configuration as objects."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sigbit.quant import QuantSpec
+from sigbit.quant.strategies import Strategy, strategy
+from sigbit.training.config import QuantizerConfig, StrategyConfig
+from sigbit.training.errors import TrainingError
+from sigbit_hw.arch.config import PRESETS
+
+
+def quant_spec(config: QuantizerConfig, input_range: tuple[float, float] | None) -> QuantSpec:
+    """What a network is quantized to. ``QuantizationError`` for unknown methods and bits that they
+    do not have."""
+    if config.arch not in PRESETS:
+        raise TrainingError(
+            f"quantizer.arch must be one of {', '.join(PRESETS)}, not {config.arch!r}"
+        )
+    return QuantSpec.from_arch(
+        PRESETS[config.arch],
+        weight_method=config.weights,
+        act_method=config.activations,
+        weight_bits=config.weight_bits or None,
+        act_bits=config.act_bits or None,
+        weight_scale=config.weight_scale,
+        act_scale=config.act_scale,
+        per_channel=config.per_channel,
+        first_last_terms=None if config.wide_first_last else 1,
+        wide_head=config.wide_first_last,
+        grad_bits=config.grad_bits or None,
+        input_range=input_range,
+    )
+
+
+def strategies_of(configs: Sequence[StrategyConfig]) -> list[Strategy]:
+    """New strategies, in order; ``QuantizationError`` for unknown names and parameters."""
+    return [strategy(c.name, c.options) for c in configs]
+
+
+def method_bits(config: QuantizerConfig) -> tuple[int, int]:
+    """Bits of weights and activations between first and last layer."""
+    native = PRESETS[config.arch]
+    return (
+        config.weight_bits or native.weight_format.bits,
+        config.act_bits or native.act_format.bits,
+    )
+
+
+def learning_rates(
+    groups: Sequence[Mapping[str, Any]], hints: Sequence[Mapping[str, Any]], lr: float
+) -> list[dict[str, Any]]:
+    """``groups`` of an optimizer where parameters that ``hints`` name have groups of their own:
+    ``lr_factor`` times ``lr``, and their ``weight_decay``. Parameters in groups with a rate stay
+    there."""
+    fixed = {id(p) for g in groups if "lr" in g for p in g["params"]}
+    free = {id(p) for g in groups if "lr" not in g for p in g["params"]}
+    own = []
+    for hint in hints:
+        params = [p for p in hint["params"] if id(p) in free - fixed]
+        if params:
+            free -= {id(p) for p in params}
+            rate, decay = lr * hint["lr_factor"], hint["weight_decay"]
+            own.append({"params": params, "lr": rate, "weight_decay": decay})
+    taken = {id(p) for g in own for p in g["params"]}
+    kept = [{**g, "params": [p for p in g["params"] if id(p) not in taken]} for g in groups]
+    return [g for g in kept if g["params"]] + own

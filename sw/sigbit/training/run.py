@@ -1,0 +1,269 @@
+"""A run from data to integers: the float twin, the prepared network, the training of its
+quantization, the integer model, and what each of them is worth.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from safetensors.torch import save as encode
+from torch import Tensor, nn
+
+from sigbit import zoo
+from sigbit.quant import IntegerModel, PreparedModel, convert, prepare
+from sigbit.quant.quantizers import widen
+from sigbit.training.config import RunConfig
+from sigbit.training.files import read_json, replacing, save, write_json
+from sigbit.training.folder import RunFolder
+from sigbit.training.interrupt import Interrupt
+from sigbit.training.log import Log
+from sigbit.training.loop import Loop, Progress, evaluate
+from sigbit.training.machine import Machine
+from sigbit.training.methods import quant_spec, strategies_of
+from sigbit.training.samples import Splits, augmentation
+from sigbit.training.schedule import Schedule
+from sigbit.training.tasks import Score
+
+FLOAT, QUANTIZED = "float", "quantized"
+"""Phases of a run."""
+
+Tell = Callable[[str, Progress], None]
+"""Called after every step with the phase and where it stands."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What does not change the result.
+
+    Parameters
+    ----------
+    resume : bool
+        Go on where the folder's checkpoint stands.
+    every : int
+        Steps between checkpoints; 0: one an epoch.
+    twins : Path, optional
+        Folder in which float twins are kept for other runs with the same data, network, schedule
+        and seed.
+    tensorboard : bool
+        Write TensorBoard events too.
+    """
+
+    resume: bool = False
+    every: int = 0
+    twins: Path | None = None
+    tensorboard: bool = False
+
+
+class TrainingRun:
+    """One run in a folder; :meth:`finish` does all that is left to do.
+
+    ``KeyboardInterrupt`` (Ctrl-C, or SIGTERM) writes a checkpoint first.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        splits: Splits,
+        path: Path,
+        *,
+        machine: Machine | None = None,
+        options: Options | None = None,
+        tell: Tell | None = None,
+    ) -> None:
+        self.config, self.splits = config, splits
+        self.machine = Machine() if machine is None else machine
+        self.options = Options() if options is None else options
+        self.folder = RunFolder(path)
+        self._tell = tell or (lambda phase, state: None)
+        self._spec = quant_spec(config.quantizer, splits.input_range)
+        self._strategies = strategies_of(config.strategies)
+        if self.machine.is_main:
+            self.folder.open(config, self.machine.facts(), self.options.resume)
+        self._log = (
+            Log(path, tensorboard=self.options.tensorboard) if self.machine.is_main else None
+        )
+
+    def finish(self) -> dict[str, Any]:
+        """Train what is left, and return the summary."""
+        if self.folder.summary.exists():
+            summary: dict[str, Any] = read_json(self.folder.summary)
+            return summary
+        begin = time.perf_counter()
+        with self.machine.reproducible(), Interrupt() as interrupt:
+            self._interrupt = interrupt
+            state = self.folder.restore()
+            if state is not None and self._log is not None:
+                self._log.rewind(state["log"])
+            twin = self._twin(state if state and state["phase"] == FLOAT else None)
+            float_score = evaluate(twin, self.splits.test, self.machine)
+            prepared = self._prepared(twin)
+            after = state if state and state["phase"] == QUANTIZED else None
+            self._quantized(prepared, twin, after)
+            summary = self._results(prepared, float_score)
+        summary["seconds"] = time.perf_counter() - begin
+        if self.machine.is_main:
+            write_json(self.folder.summary, summary)
+            self.folder.checkpoint.unlink(missing_ok=True)
+        return summary
+
+    def _network(self) -> nn.Module:
+        torch.manual_seed(self.config.seed)
+        model = zoo.build(self.config.model.name, **self.config.model.options)
+        if self.config.model.checkpoint is not None:
+            zoo.load_checkpoint(model, self.config.model.checkpoint)
+        if self.config.model.widen > 1:
+            x, _ = self.splits.train.batch(torch.arange(2))
+            model = widen(model.eval(), self.config.model.widen, x).train()
+        return model
+
+    def _twin(self, state: dict[str, Any] | None) -> nn.Module:
+        """The trained float network."""
+        model, kept = self._network(), self.folder.path / "float.safetensors"
+        shared = (
+            self.options.twins and self.options.twins / f"{self.config.twin_digest}.safetensors"
+        )
+        found = next((p for p in (kept, shared) if p is not None and p.exists()), None)
+        if self.machine.any(found is None):
+            found = None
+        if found is not None:
+            model.load_state_dict(load_file(found))
+            if found != kept and self.machine.is_main:
+                with replacing(kept) as file:
+                    file.write(found.read_bytes())
+            return model.to(self.machine.device).eval()
+        self._fit(FLOAT, self._loop(model, self.config.float), state)
+        if self.machine.is_main:
+            _save_weights(model, kept)
+            if shared is not None:
+                shared.parent.mkdir(parents=True, exist_ok=True)
+                with replacing(shared) as file:
+                    file.write(kept.read_bytes())
+        return model.eval()
+
+    def _loop(self, model: nn.Module, schedule: Schedule, **more: Any) -> Loop:
+        return Loop(
+            model,
+            self.splits.train,
+            schedule,
+            seed=self.config.seed,
+            augment=augmentation(self.config.data, self.splits.black),
+            machine=self.machine,
+            **more,
+        )
+
+    def _prepared(self, twin: nn.Module) -> PreparedModel:
+        """The twin with quantizers whose scales are chosen on the first training samples of a fixed
+        permutation."""
+        count = min(self.config.data.calibration, len(self.splits.train))
+        order = torch.randperm(
+            len(self.splits.train), generator=torch.Generator().manual_seed(self.config.seed)
+        )
+        x, _ = self.splits.train.batch(order[:count])
+        copy = self._network()
+        copy.load_state_dict({k: v.cpu() for k, v in twin.state_dict().items()})
+        return prepare(copy.eval(), self._spec, (x[:2],), (x,))
+
+    def _quantized(
+        self, prepared: PreparedModel, twin: nn.Module, state: dict[str, Any] | None
+    ) -> None:
+        torch.manual_seed(self.config.seed)
+        loop = self._loop(prepared, self.config.train, strategies=self._strategies, twin=twin)
+        self._fit(QUANTIZED, loop, state)
+
+    def _fit(self, phase: str, loop: Loop, state: dict[str, Any] | None) -> None:
+        """Run ``loop`` from ``state``, with log and checkpoints."""
+        total, before, begin = 0.0, 0.0, time.perf_counter()
+        if state is not None:
+            loop.load_state_dict(state["loop"])
+            total, before = state["total"], state["seconds"]
+        for progress in loop:
+            total += progress.loss
+            self._tell(phase, progress)
+            if progress.ends_epoch:
+                seconds = before + time.perf_counter() - begin
+                self._record(phase, loop, progress, total / loop.per_epoch, seconds)
+                total = 0.0
+            every = self.options.every
+            due = progress.step % every == 0 if every else progress.ends_epoch
+            stop = self.machine.any(self._interrupt.pending)
+            if due or stop:
+                self._save(phase, loop, total, before + time.perf_counter() - begin)
+            if stop:
+                raise KeyboardInterrupt
+
+    def _record(
+        self, phase: str, loop: Loop, progress: Progress, loss: float, seconds: float
+    ) -> None:
+        loop.model.eval()
+        score = evaluate(loop.model, self.splits.test, self.machine)
+        loop.model.train()
+        if self._log is not None:
+            self._log.add(
+                {
+                    "phase": phase,
+                    "epoch": progress.epoch,
+                    "step": progress.step,
+                    "loss": loss,
+                    "lr": progress.lr,
+                    "accuracy": score.accuracy,
+                    "seconds": round(seconds, 3),
+                }
+            )
+
+    def _save(self, phase: str, loop: Loop, total: float, seconds: float) -> None:
+        if self._log is not None:
+            self.folder.save(
+                {
+                    "phase": phase,
+                    "loop": loop.state_dict(),
+                    "total": total,
+                    "seconds": seconds,
+                    "log": self._log.rows,
+                }
+            )
+
+    def _results(self, prepared: PreparedModel, float_score: Score) -> dict[str, Any]:
+        """Convert, write the results, and measure them; the quantized network in the exact float64
+        form."""
+        quantized = evaluate(prepared, self.splits.test, self.machine)
+        example, target = self.splits.test.batch(torch.zeros(1, dtype=torch.int64))
+        prepared.cpu().double()
+        integer = convert(prepared)
+        on_cpu = Machine(threads=self.machine.threads)
+        if self.machine.is_main:
+            save(self.folder.path / "prepared.pt", prepared.state_dict())
+            export_model(integer, example, self.folder.path / "model.pt2")
+        deployed = evaluate(integer, self.splits.test, on_cpu)
+        config = self.config
+        document: dict[str, Any] = {
+            "model": config.model.name,
+            "dataset": self.splits.name,
+            "accuracy_float": float_score.accuracy,
+            "accuracy_quantized": quantized.accuracy,
+            "accuracy_deployed": deployed.accuracy,
+            "test_samples": len(self.splits.test),
+            "seed": config.seed,
+            "epochs": config.train.epochs,
+            "digest": config.digest,
+            "machine": self.machine.facts(),
+        }
+        scores = {"float": float_score, "quantized": quantized, "deployed": deployed}
+        if target.dim() > 1:
+            document |= {f"mean_iou_{name}": score.mean_iou for name, score in scores.items()}
+        return document
+
+
+def export_model(integer: IntegerModel, example: Tensor, path: Path) -> None:
+    """Write ``integer`` as ``sigbit compile`` takes it; ``example`` is one input."""
+    with replacing(path) as file:
+        torch.export.save(torch.export.export(integer, (example,)), file)
+
+
+def _save_weights(model: nn.Module, path: Path) -> None:
+    tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    with replacing(path) as file:
+        file.write(encode(tensors))

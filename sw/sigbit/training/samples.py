@@ -1,0 +1,178 @@
+"""Samples for training: batches of a data set by their indices, ready for a network."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sigbit import zoo
+from sigbit.data import Dataset, EncodedImages, load, source
+from sigbit.training.config import DataConfig
+from sigbit.training.errors import TrainingError
+from sigbit.zoo.preprocessing import FeaturePreprocessing, ImagePreprocessing
+
+CACHED = 2 << 30
+"""Bytes of decoded images that are kept in memory; larger sets are decoded batch by batch."""
+
+
+class Samples(Protocol):
+    """A split: batches by indices."""
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs ``[N, ...]`` (float32) and targets ``[N]`` or ``[N, H, W]`` (int64)."""
+
+
+@dataclass(frozen=True)
+class TensorSamples:
+    """Samples that are tensors already: inputs ``x``, targets ``y``, number of ``classes``."""
+
+    x: Tensor
+    y: Tensor
+    classes: int
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """The samples ``indices``."""
+        return self.x[indices], self.y[indices]
+
+
+class DatasetSamples:
+    """A split of :mod:`sigbit.data`, as a network of the zoo reads it; targets of pixels are scaled
+    to the network's input by taking the nearest."""
+
+    def __init__(self, data: Dataset, entry: zoo.Entry) -> None:
+        self._data, self._entry = data, entry
+        self.classes, self.name = len(data.classes), data.name
+        self._inputs: Any = _decoded(data.inputs)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """The samples ``indices``, prepared."""
+        chosen: NDArray[np.int64] = indices.numpy()
+        x = torch.from_numpy(self._entry.preprocessing(self._inputs[chosen]))
+        y = torch.from_numpy(self._data.labels[chosen].astype(np.int64))
+        if y.dim() == 3:
+            y = F.interpolate(y[:, None].float(), x.shape[2:], mode="nearest")[:, 0].long()
+        return x, y
+
+
+def _decoded(inputs: Any) -> Any:
+    """``inputs``, decoded once where they fit in memory."""
+    if isinstance(inputs, EncodedImages) and inputs[0].nbytes * len(inputs) <= CACHED:
+        return inputs[:]
+    return inputs
+
+
+@dataclass(frozen=True)
+class Splits:
+    """What a run trains on and tests with; ``input_range`` are the real values that inputs can
+    have, None if not known; ``black`` is a black pixel, a value a channel."""
+
+    train: Samples
+    test: Samples
+    name: str
+    input_range: tuple[float, float] | None
+    black: tuple[float, ...] | None
+
+
+def load_splits(
+    config: DataConfig, model: str, folder: Path | None, *, progress: bool = False
+) -> Splits:
+    """The data of a run. ``DataError`` where files are missing, ``ZooError`` for unknown networks,
+    :class:`TrainingError` where the two do not fit."""
+    entry, found = zoo.entry(model), source(config.name)
+    second = next((s for s in ("test", "val") if s in found.splits), None)
+    if "train" not in found.splits or second is None:
+        raise TrainingError(
+            f"data.name: {config.name} has the splits {', '.join(found.splits)}; training needs "
+            "train and test (or val)"
+        )
+    train, test = (
+        load(config.name, split, folder, side=config.side, progress=progress)
+        for split in ("train", second)
+    )
+    if train.classes != test.classes:
+        raise TrainingError(f"{config.name}: {second} has other classes than train")
+    augmented = config.flip or config.crop
+    pictures = isinstance(entry.preprocessing, ImagePreprocessing)
+    if augmented and not pictures:
+        raise TrainingError(f"data: flip and crop are for images, which {model} does not read")
+    if config.crop and train.labels.ndim > 1:
+        raise TrainingError("data.crop is for classes of whole images, not of pixels")
+    return Splits(
+        DatasetSamples(_some(train, config.train_samples), entry),
+        DatasetSamples(_some(test, config.test_samples), entry),
+        train.name,
+        *_values(entry.preprocessing),
+    )
+
+
+def _values(
+    how: ImagePreprocessing | FeaturePreprocessing,
+) -> tuple[tuple[float, float] | None, tuple[float, ...] | None]:
+    """Range of the inputs, and a black pixel."""
+    if isinstance(how, FeaturePreprocessing):
+        return None, None
+    ends = [
+        ((value * how.scale - mean) / std)
+        for mean, std in zip(how.mean, how.std, strict=True)
+        for value in (0.0, 255.0)
+    ]
+    return (min(ends), max(ends)), tuple(ends[::2])
+
+
+def _some(data: Dataset, count: int | None) -> Dataset:
+    if count is None:
+        return data
+    if count > len(data):
+        raise TrainingError(f"data.{data.split}_samples must be in [1, {len(data)}], not {count}")
+    return data.take(np.sort(np.random.default_rng(0).permutation(len(data))[:count]))
+
+
+Augment = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+"""Changes a batch; all its randomness is the generator's."""
+
+
+def augmentation(config: DataConfig, black: tuple[float, ...] | None) -> Augment | None:
+    """The augmentation of ``config``; None if there is none. ``black`` fills what a shift
+    uncovers."""
+    if not (config.flip or config.crop) or black is None:
+        return None
+
+    def augment(x: Tensor, y: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        if config.flip:
+            flipped = torch.rand(len(x), generator=random) < 0.5
+            x = torch.where(flipped.view(-1, 1, 1, 1), x.flip(3), x)
+            y = torch.where(flipped.view(-1, 1, 1), y.flip(2), y) if y.dim() == 3 else y
+        return (_shifted(x, config.crop, black, random) if config.crop else x), y
+
+    return augment
+
+
+def _shifted(x: Tensor, most: int, black: tuple[float, ...], random: torch.Generator) -> Tensor:
+    """Every image moved by its own whole numbers of pixels in [-most, most]."""
+    count, channels, height, width = x.shape
+    fill = torch.tensor(black, dtype=x.dtype).view(1, -1, 1, 1)
+    wide = fill.repeat(count, 1, height + 2 * most, width + 2 * most)
+    wide[:, :, most : most + height, most : most + width] = x
+    top, left = torch.randint(0, 2 * most + 1, (2, count), generator=random)
+    rows = (top[:, None] + torch.arange(height)).view(count, 1, height, 1)
+    columns = (left[:, None] + torch.arange(width)).view(count, 1, 1, width)
+    images = torch.arange(count).view(-1, 1, 1, 1)
+    return wide[images, torch.arange(channels).view(1, -1, 1, 1), rows, columns]

@@ -1,0 +1,85 @@
+"""Optimizer and learning rate over a training."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+OPTIMIZERS = ("adamw", "sgd")
+RATES = ("cosine", "steps", "constant")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast a network is trained.
+
+    Parameters
+    ----------
+    epochs, batch_size : int
+        Passes over the data, samples a step in all processes together (the last, smaller batch of
+        an epoch is dropped).
+    optimizer : str
+        "adamw" or "sgd" (Nesterov).
+    lr, weight_decay, momentum : float
+        Peak learning rate; decay of weights (not of vectors: biases, batch norms, scales);
+        momentum of "sgd".
+    rate : str
+        "cosine" to 0, "steps" (times ``gamma`` at every share of the run in ``milestones``),
+        "constant".
+    warm_up : float
+        Epochs in which the rate rises linearly.
+    label_smoothing : float
+        Share of the target given to all classes alike.
+    clip : float
+        Largest norm of the gradient; 0: any.
+    """
+
+    epochs: int
+    batch_size: int = 64
+    optimizer: str = "adamw"
+    lr: float = 3e-3
+    weight_decay: float = 1e-2
+    momentum: float = 0.9
+    rate: str = "cosine"
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    gamma: float = 0.1
+    warm_up: float = 1.0
+    label_smoothing: float = 0.0
+    clip: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 0:
+            raise ValueError(f"epochs must be at least 0, not {self.epochs}")
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {self.batch_size}")
+        if not self.lr > 0:
+            raise ValueError(f"lr must be positive, not {self.lr}")
+        for name in ("weight_decay", "momentum", "warm_up", "clip"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, but is {getattr(self, name)}")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing must be in [0, 1), not {self.label_smoothing}")
+        for name, allowed in (("optimizer", OPTIMIZERS), ("rate", RATES)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(
+                    f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}"
+                )
+
+    def make_optimizer(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+        """The optimizer of parameter ``groups``."""
+        if self.optimizer == "adamw":
+            return torch.optim.AdamW(groups, lr=self.lr)
+        momentum = self.momentum
+        return torch.optim.SGD(groups, lr=self.lr, momentum=momentum, nesterov=momentum > 0)
+
+    def factor(self, step: int, steps: int, per_epoch: int) -> float:
+        """The learning rate of a step, in units of the peak."""
+        rising = min(1.0, (step + 1) / (self.warm_up * per_epoch)) if self.warm_up else 1.0
+        match self.rate:
+            case "cosine":
+                return min(rising, (1 + math.cos(math.pi * step / steps)) / 2)
+            case "steps":
+                passed = sum(step >= share * steps for share in self.milestones)
+                return rising * self.gamma**passed
+        return rising

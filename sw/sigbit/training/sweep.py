@@ -1,0 +1,203 @@
+"""Sweeps: a study of runs in a shared storage, from which any number of machines take trials."""
+
+import copy
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sigbit.training.config import RunConfig, SweepConfig
+from sigbit.training.errors import DivergedError, TrainingError
+from sigbit.training.tables import differences
+
+if TYPE_CHECKING:
+    import optuna
+
+HEARTBEAT = 60
+"""Seconds between signs of life of a trial; one whose machine has vanished fails, and so is not
+waited for."""
+_RANGE = {"low", "high", "log", "step"}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What one key is varied over: ``choices``, or numbers from ``low`` to ``high``."""
+
+    key: str
+    choices: tuple[Any, ...] = ()
+    low: float = 0
+    high: float = 0
+    log: bool = False
+    step: float | None = None
+
+    @classmethod
+    def of(cls, key: str, table: object) -> "Choice":
+        """From an entry of the search space."""
+        where = f'sweep.space."{key}"'
+        if isinstance(table, Mapping) and set(table) == {"choices"} and table["choices"]:
+            return cls(key, tuple(table["choices"]))
+        if not isinstance(table, Mapping) or not {"low", "high"} <= set(table) <= _RANGE:
+            raise TrainingError(
+                f"{where} must be {{choices = [...]}} or {{low = , high = }} with log = true or "
+                f"step = if wanted, not {table!r}"
+            )
+        numbers = [table[k] for k in ("low", "high", "step") if k in table]
+        if not all(type(n) in (int, float) for n in numbers) or not table["low"] < table["high"]:
+            raise TrainingError(f"{where} must have numbers low < high, not {dict(table)!r}")
+        return cls(key, **table)
+
+    def suggest(self, trial: "optuna.Trial") -> Any:
+        """The trial's value."""
+        if self.choices:
+            return trial.suggest_categorical(self.key, self.choices)
+        if all(isinstance(n, int) for n in (self.low, self.high, self.step or 1)):
+            step = 1 if self.step is None else int(self.step)
+            return trial.suggest_int(
+                self.key, int(self.low), int(self.high), step=step, log=self.log
+            )
+        return trial.suggest_float(self.key, self.low, self.high, step=self.step, log=self.log)
+
+
+def with_values(table: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """``table`` with other values at dotted keys; numbers in a key are places in a list."""
+    result = copy.deepcopy(dict(table))
+    for key, value in values.items():
+        *path, last = key.split(".")
+        place: Any = result
+        for part in path:
+            if isinstance(place, list) and part.isdecimal() and int(part) < len(place):
+                place = place[int(part)]
+            elif isinstance(place, dict):
+                place = place.setdefault(part, {})
+            else:
+                raise TrainingError(f"sweep.space: there is no {key!r} in the run")
+        if not isinstance(place, dict):
+            raise TrainingError(f"sweep.space: there is no {key!r} in the run")
+        place[last] = value
+    return result
+
+
+def trial_folder(folder: Path, number: int) -> Path:
+    """Where a trial's run is."""
+    return folder / f"trial-{number:04d}"
+
+
+class Sweep:
+    """A study of the configuration ``table``, shared by all that open it with the same ``name`` and
+    ``storage``.
+
+    Values are drawn anew by every process, so that machines do not repeat each other's trials.
+
+    Parameters
+    ----------
+    table : mapping
+        A configuration without its table ``sweep``.
+    sweep : SweepConfig
+        What is varied.
+    name : str
+        Of the study.
+    storage : str
+        A URL as Optuna takes it: ``sqlite:///FILE``, ``mysql://…``, ``postgresql://…``.
+
+    Raises :class:`TrainingError` for a search space that does not fit the configuration, a storage
+    that cannot be opened, and a study that was begun with another configuration.
+    """
+
+    def __init__(
+        self, table: Mapping[str, Any], sweep: SweepConfig, name: str, storage: str
+    ) -> None:
+        import optuna
+        from sqlalchemy.exc import SQLAlchemyError
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._table, self._sweep = table, sweep
+        self._choices = [Choice.of(key, value) for key, value in sweep.space.items()]
+        first = {c.key: c.choices[0] if c.choices else c.low for c in self._choices}
+        RunConfig.from_table(with_values(table, first))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                kept = optuna.storages.RDBStorage(storage, heartbeat_interval=HEARTBEAT)
+            self.study = optuna.create_study(
+                storage=kept,
+                study_name=name,
+                direction="maximize",
+                load_if_exists=True,
+                sampler=self._sampler(),
+            )
+        except (SQLAlchemyError, ImportError, ValueError) as error:
+            raise TrainingError(f"cannot open the storage {storage!r}: {error}") from error
+        self._check_same()
+
+    def _sampler(self) -> "optuna.samplers.BaseSampler":
+        import optuna
+
+        if self._sweep.sampler == "grid":
+            if open_ranges := [c.key for c in self._choices if not c.choices]:
+                raise TrainingError(
+                    f"sampler grid takes choices only, not the range of {', '.join(open_ranges)}"
+                )
+            return optuna.samplers.GridSampler({c.key: c.choices for c in self._choices})
+        if self._sweep.sampler == "random":
+            return optuna.samplers.RandomSampler()
+        return optuna.samplers.TPESampler()
+
+    def _check_same(self) -> None:
+        now = {"run": dict(self._table), "space": dict(self._sweep.space)}
+        before = self.study.user_attrs.get("sigbit")
+        if before is None:
+            self.study.set_user_attr("sigbit", now)
+        elif lines := differences(before, now):
+            raise TrainingError(
+                f"the study {self.study.study_name!r} was begun with another configuration "
+                "(before -> now):\n  " + "\n  ".join(lines) + "\nGive it another --name."
+            )
+
+    @property
+    def left(self) -> int:
+        """Trials that nobody has finished or begun."""
+        from optuna.trial import TrialState
+
+        wanted = self._sweep.trials
+        if self._sweep.sampler == "grid":
+            wanted = min(wanted, math.prod(len(c.choices) for c in self._choices))
+        states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+        return max(0, wanted - len(self.study.get_trials(deepcopy=False, states=states)))
+
+    def work(
+        self, folder: Path, run: Callable[[RunConfig, Path], Mapping[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """Do trials until none is left, each by ``run`` in a folder of its own; the table of all
+        finished ones. A run that diverges is a trial without a value."""
+        import optuna
+
+        def objective(trial: optuna.Trial) -> float:
+            values = {c.key: c.suggest(trial) for c in self._choices}
+            config = RunConfig.from_table(with_values(self._table, values))
+            try:
+                summary = run(config, trial_folder(folder, trial.number))
+            except DivergedError as error:
+                raise optuna.TrialPruned(str(error)) from error
+            if self._sweep.metric not in summary:
+                raise TrainingError(
+                    f"sweep.metric: a run has {', '.join(summary)}, not {self._sweep.metric!r}"
+                )
+            trial.set_user_attr("summary", dict(summary))
+            return float(summary[self._sweep.metric])
+
+        while self.left:
+            self.study.optimize(objective, n_trials=1)
+        return self.rows()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Finished trials, the best first."""
+        import optuna
+
+        trials = self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+        rows = [
+            {"trial": t.number, **t.params, **t.user_attrs["summary"], "value": t.value}
+            for t in trials
+        ]
+        return sorted(rows, key=lambda row: (-row["value"], row["trial"]))

@@ -1,0 +1,94 @@
+"""Tables of a configuration file as frozen dataclasses: every key checked, every error for people.
+
+Supported types of fields: bool, int, float, str, ``tuple[T, ...]``, ``Mapping`` (any table), other
+dataclasses, and each of them or None.
+"""
+
+import dataclasses
+import types
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from sigbit.training.errors import TrainingError
+
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+
+
+def from_table(kind: type[Any], table: object, where: str) -> Any:
+    """An object of the dataclass ``kind`` from the table ``where`` of a file.
+
+    Raises :class:`TrainingError` for unknown, missing and ill-typed keys.
+    """
+    if not isinstance(table, Mapping):
+        raise TrainingError(f"{where} must be a table, not {table!r}")
+    hints = get_type_hints(kind)
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    for name in table:
+        if name not in fields:
+            near = get_close_matches(name, fields, 1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            raise TrainingError(f"{where} has no key {name!r}{hint}; it takes {', '.join(fields)}")
+    absent = [
+        name
+        for name, field in fields.items()
+        if name not in table
+        and field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
+    ]
+    if absent:
+        raise TrainingError(f"{where} lacks {', '.join(absent)}")
+    values = {n: _value(hints[n], v, f"{where}.{n}") for n, v in table.items()}
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise TrainingError(f"{where}: {error}") from error
+
+
+def _value(hint: Any, value: object, where: str) -> Any:
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        inner = [a for a in get_args(hint) if a is not type(None)]
+        return None if value is None else _value(inner[0], value, where)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return from_table(hint, value, where)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise TrainingError(f"{where} must be a list, not {value!r}")
+        return tuple(_value(get_args(hint)[0], v, f"{where}[{i}]") for i, v in enumerate(value))
+    if origin is Mapping or hint is Mapping:
+        if not isinstance(value, Mapping):
+            raise TrainingError(f"{where} must be a table, not {value!r}")
+        return dict(value)
+    if hint is float and type(value) is int:
+        return float(value)
+    if type(value) is not hint:
+        raise TrainingError(f"{where} must be {_WORDS[hint]}, not {value!r}")
+    return value
+
+
+def to_table(value: object) -> Any:
+    """Plain values of dataclasses, mappings and tuples, for JSON."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_table(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): to_table(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_table(v) for v in value]
+    return value
+
+
+def differences(old: object, new: object, where: str = "") -> list[str]:
+    """Lines ``key: old -> new`` for everything that differs between two results of
+    :func:`to_table`."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        lines: list[str] = []
+        for key in dict.fromkeys((*old, *new)):
+            path = f"{where}.{key}" if where else key
+            if key not in old or key not in new:
+                side = "only now" if key in new else "only before"
+                lines.append(f"{path}: {side} ({(new if key in new else old)[key]!r})")
+            else:
+                lines += differences(old[key], new[key], path)
+        return lines
+    return [] if old == new else [f"{where}: {old!r} -> {new!r}"]

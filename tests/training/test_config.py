@@ -1,0 +1,108 @@
+"""Configurations: what files may say, and how they are refused."""
+
+from pathlib import Path
+
+import pytest
+
+from sigbit.quant import QuantizationError
+from sigbit.training import RunConfig, TrainingError, load_config
+from sigbit.training.config import load_sweep
+from sigbit.training.methods import quant_spec, strategies_of
+from sigbit.training.tables import differences
+from training.configs import DIGITS, digits
+
+TEXT = """
+seed = 1
+[data]
+name = "digits"
+[model]
+name = "digits"
+options = {width = 8}
+[float]
+epochs = 3
+[quantizer]
+weights = "lsq"
+weight_bits = 3
+[train]
+epochs = 2
+lr = 1
+[[strategies]]
+name = "sinareq"
+lambda_w = 0.5
+"""
+
+
+def test_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(TEXT)
+    config = load_config(path)
+    assert (config.seed, config.quantizer.weights, config.train.lr) == (1, "lsq", 1.0)
+    assert config.strategies[0].options == {"lambda_w": 0.5}
+    assert RunConfig.from_table(config.to_table()) == config
+    assert RunConfig.from_table(config.to_table()).digest == config.digest
+
+
+def test_digests_tell_what_differs() -> None:
+    assert digits().digest == digits(train__optimizer="adamw").digest
+    assert digits().digest != digits(train__lr=0.1).digest
+    assert digits().twin_digest == digits(train__lr=0.1).twin_digest
+    assert digits().twin_digest != digits(float__epochs=3).twin_digest
+    lines = differences(digits().to_table(), digits(train__lr=0.1).to_table())
+    assert lines == ["train.lr: 0.003 -> 0.1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (TEXT.replace("epochs = 3", "epoch = 3"), "no key 'epoch' (did you mean epochs?)"),
+        (TEXT.replace("epochs = 3", "epochs = 3.5"), "epochs must be a whole number, not 3.5"),
+        (TEXT.replace("epochs = 3", "epochs = -3"), "epochs must be at least 0"),
+        (TEXT.replace("[float]\nepochs = 3", ""), "lacks float"),
+        (TEXT + "[[strategies]]\nlambda_w = 1\n", "lacks name"),
+        (TEXT.replace("[model]", "[model"), "is not TOML"),
+        (TEXT.replace("lr = 1", 'rate = "linear"'), "rate must be one of cosine, steps, constant"),
+        (TEXT.replace("seed = 1", "sead = 1"), "did you mean seed?"),
+        (TEXT.replace("seed = 1", "seed = true"), "seed must be a whole number, not True"),
+        (TEXT.replace("lr = 1", "lr = 0"), "lr must be positive"),
+    ],
+    ids=["key", "type", "range", "absent", "nameless", "toml", "choice", "top", "bool", "rate"],
+)
+def test_refused(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(text)
+    with pytest.raises(TrainingError) as caught:
+        load_config(path)
+    assert says in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"quantizer__weights": "lsqq", "quantizer__weight_bits": 4}, "lsqq"),
+        ({"quantizer__weights": "lsq"}, "needs the number of bits"),
+        ({"quantizer__weights": "apot", "quantizer__weight_bits": 8}, "bits of weights"),
+        ({"quantizer__arch": "pico"}, "quantizer.arch must be one of"),
+    ],
+    ids=["method", "bits", "bits of method", "arch"],
+)
+def test_quantizers_are_refused(changes: dict[str, object], says: str) -> None:
+    with pytest.raises((TrainingError, QuantizationError), match=says):
+        quant_spec(digits(**changes).quantizer, None)
+
+
+def test_strategies_are_refused() -> None:
+    for listed, says in (([{"name": "sinarec"}], "sinareq"), ([{"name": "jarn", "x": 1}], "'x'")):
+        config = RunConfig.from_table({**DIGITS, "strategies": listed})
+        with pytest.raises(QuantizationError, match=says):
+            strategies_of(config.strategies)
+
+
+def test_a_file_without_a_space(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(TEXT)
+    with pytest.raises(TrainingError, match=r"no table \[sweep\]"):
+        load_sweep(path)
+    path.write_text(TEXT + "[sweep]\nspace = {}\n")
+    with pytest.raises(TrainingError, match="names no key"):
+        load_sweep(path)

@@ -1,0 +1,225 @@
+"""Runs: resumed ones end where uninterrupted ones end, to the bit."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from sigbit.cli.models import load_model
+from sigbit.training import Machine, Options, TrainingError
+from sigbit.training.errors import DivergedError
+from sigbit.training.loop import Loop, Progress
+from sigbit.training.samples import TensorSamples
+from sigbit.training.schedule import Schedule
+from training.configs import DIGITS, digits, started
+
+METHODS = {
+    "native": {},
+    "strategies": {
+        "quantizer__weights": "lsq",
+        "quantizer__activations": "pact",
+        "quantizer__weight_bits": 3,
+        "quantizer__act_bits": 3,
+        "train__optimizer": "sgd",
+        "train__rate": "steps",
+        "train__lr": 0.02,
+        "train__clip": 1.0,
+        "data__flip": True,
+        "strategies": [
+            {"name": "distillation"},
+            {"name": "stochastic_precision"},
+            {"name": "gradient_quantization"},
+        ],
+    },
+}
+
+
+def state(folder: Path) -> dict[str, torch.Tensor]:
+    """Everything the training made."""
+    found: dict[str, torch.Tensor] = torch.load(folder / "prepared.pt", weights_only=True)
+    assert len(found) > 10
+    return found
+
+
+def log(folder: Path) -> list[dict[str, str]]:
+    with (folder / "log.csv").open() as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+class Stop:
+    """Ctrl-C after so many steps of a phase."""
+
+    def __init__(self, phase: str, step: int) -> None:
+        self.phase, self.step = phase, step
+
+    def __call__(self, phase: str, at: Progress) -> None:
+        if (phase, at.step) == (self.phase, self.step):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.fixture(scope="module", params=METHODS, ids=list(METHODS))
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+    config = digits(**METHODS[request.param])
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    return config, folder, started(config, folder).finish()
+
+
+def test_resumed_runs_end_equal(whole, tmp_path: Path) -> None:
+    config, folder, summary = whole
+    resume = Options(resume=True, every=7)
+    for number, stop in enumerate((Stop("float", 3), Stop("quantized", 13), Stop("quantized", 20))):
+        options = resume if number else Options(every=7)
+        with pytest.raises(KeyboardInterrupt):
+            started(config, tmp_path / "parts", options=options, tell=stop).finish()
+    again = started(config, tmp_path / "parts", options=resume).finish()
+    wanted, got = state(folder), state(tmp_path / "parts")
+    assert wanted.keys() == got.keys()
+    assert all(torch.equal(wanted[k], got[k]) for k in wanted)
+    assert log(folder) == log(tmp_path / "parts")
+    assert len(log(folder)) == 4
+    same = {k: v for k, v in summary.items() if k != "seconds"}
+    assert same == {k: v for k, v in again.items() if k != "seconds"}
+
+
+def test_a_checkpoint_of_an_earlier_step_will_do(whole, tmp_path: Path) -> None:
+    """As after a crash: what came behind the last checkpoint is done again."""
+    config, folder, _ = whole
+
+    def crash(phase: str, at: Progress) -> None:
+        if (phase, at.step) == ("quantized", 12):
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        started(config, tmp_path / "parts", options=Options(every=5), tell=crash).finish()
+    started(config, tmp_path / "parts", options=Options(resume=True, every=5)).finish()
+    wanted, got = state(folder), state(tmp_path / "parts")
+    assert all(torch.equal(wanted[k], got[k]) for k in wanted)
+    assert log(folder) == log(tmp_path / "parts")
+
+
+def test_results(whole) -> None:
+    config, folder, summary = whole
+    assert summary == json.loads((folder / "summary.json").read_text())
+    assert summary["accuracy_quantized"] == summary["accuracy_deployed"] > 0.15
+    assert (summary["digest"], summary["test_samples"]) == (config.digest, 100)
+    graph = load_model(str(folder / "model.pt2"))
+    assert len(graph.nodes) > 5
+    assert not (folder / "checkpoint.pt").exists()
+    assert not list(folder.glob(".*.tmp"))
+    again = started(config, folder, options=Options(resume=True)).finish()
+    assert again == summary
+
+
+def test_another_configuration_is_refused(whole, tmp_path: Path) -> None:
+    config, folder, _ = whole
+    with pytest.raises(TrainingError, match="holds a run already"):
+        started(config, folder)
+    with pytest.raises(TrainingError, match="no run to resume"):
+        started(config, tmp_path / "new", options=Options(resume=True))
+    other = digits(train__lr=0.5, seed=4)
+    with pytest.raises(TrainingError) as caught:
+        started(other, folder, options=Options(resume=True))
+    assert "train.lr: " in str(caught.value)
+    assert "-> 0.5" in str(caught.value)
+    assert "seed: 3 -> 4" in str(caught.value)
+    assert "data" not in str(caught.value).replace(str(folder), "")
+
+
+def test_another_machine_is_refused(tmp_path: Path) -> None:
+    def crash(phase: str, at: Progress) -> None:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        started(digits(), tmp_path / "run", tell=crash).finish()
+    with pytest.raises(TrainingError, match="threads: 1 -> 2"):
+        started(
+            digits(), tmp_path / "run", options=Options(resume=True), machine=Machine(threads=2)
+        )
+
+
+def test_a_damaged_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        started(digits(), tmp_path / "run", tell=Stop("float", 2)).finish()
+    path = tmp_path / "run" / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(TrainingError, match=r"checkpoint\.pt is not a"):
+        started(digits(), tmp_path / "run", options=Options(resume=True)).finish()
+
+
+def test_twins_are_shared(tmp_path: Path) -> None:
+    options = Options(twins=tmp_path / "twins")
+    first = started(digits(), tmp_path / "a", options=options).finish()
+    phases: set[str] = set()
+    second = started(
+        digits(train__lr=0.01),
+        tmp_path / "b",
+        options=options,
+        tell=lambda phase, at: phases.add(phase),
+    ).finish()
+    assert phases == {"quantized"}
+    assert first["accuracy_float"] == second["accuracy_float"]
+    assert len(list((tmp_path / "twins").iterdir())) == 1
+
+
+def test_a_loss_that_is_not_finite(tmp_path: Path) -> None:
+    wild = digits(float__lr=1e30, float__optimizer="sgd", float__warm_up=0.0)
+    with pytest.raises(DivergedError, match=r"the loss is .* at step \d+ of 20 .*lower the learn"):
+        started(wild, tmp_path / "run").finish()
+
+
+def test_batches_that_do_not_fit(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="batch_size 999 is larger than the 320"):
+        started(digits(float__batch_size=999), tmp_path / "a").finish()
+    with pytest.raises(TrainingError, match=r"data\.train_samples must be in \[1, 1437\]"):
+        started(digits(data__train_samples=5000), tmp_path / "b")
+
+
+def test_pixels() -> None:
+    """A network with one output a pixel learns a mask."""
+    torch.manual_seed(0)
+    x = torch.rand(64, 1, 8, 8)
+    y = (x[:, 0] > 0.5).long()
+    model = torch.nn.Conv2d(1, 1, 1)
+    schedule = Schedule(epochs=20, batch_size=16, lr=0.3, warm_up=0)
+    loop = Loop(model, TensorSamples(x, y, 2), schedule)
+    losses = [progress.loss for progress in loop]
+    assert losses[-1] < losses[0] / 2
+    score = loop.task.confusion(model(x), y)
+    assert int(score.diagonal().sum()) / y.numel() > 0.9
+
+
+def test_two_processes(tmp_path: Path) -> None:
+    """Halves of every batch in two processes make the steps of one, up to the order of sums."""
+    text = _toml({**DIGITS, "float": {**DIGITS["float"], "epochs": 0}})
+    (tmp_path / "run.toml").write_text(text)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
+    for name, start in (("two", [*launch, "-m"]), ("one", [sys.executable, "-m"])):
+        subprocess.run(
+            [*start, "sigbit.cli", "train", "run.toml", "-o", name, "--cpu", "--threads", "1"],
+            cwd=tmp_path,
+            check=True,
+            capture_output=True,
+            timeout=120,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+    one, two = state(tmp_path / "one"), state(tmp_path / "two")
+    assert all(torch.allclose(one[k], two[k], rtol=0.02, atol=0.02) for k in one)
+    losses = [[float(r["loss"]) for r in log(tmp_path / name)] for name in ("one", "two")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    assert len(losses[0]) == 2
+
+
+def _toml(table: dict[str, object], where: str = "") -> str:
+    lines = [f"{k} = {json.dumps(v)}" for k, v in table.items() if not isinstance(v, dict)]
+    if where and lines:
+        lines.insert(0, f"[{where}]")
+    for key, value in table.items():
+        if isinstance(value, dict):
+            lines.append(_toml(value, f"{where}.{key}" if where else key))
+    return "\n".join([*lines, ""])
