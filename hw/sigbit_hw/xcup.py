@@ -221,6 +221,9 @@ def add(m: Module, name: str, rows: Sequence[Row], carries: Sequence[Value] = ()
     top = width - 1
     for i in range(width):
         operands = [operand for row in rows if (operand := row.operand(i)) is not None]
+        if not operands and not (carries or propagate):
+            passed.append(Const(0, 1))
+            continue
         if not operands and majority is None and not (flip_top and i == top):
             break
         alone = len(operands) == 1 and not (carries or propagate)
@@ -254,28 +257,25 @@ def add(m: Module, name: str, rows: Sequence[Row], carries: Sequence[Value] = ()
 
 def register(m: Module, name: str, row: Row) -> Row:
     """The row of the cycle before."""
-    def registered(value: Value, suffix: str) -> Value:
-        if isinstance(value, Const):
-            return value
-        bit = Signal(name=f"{name}_{suffix}", reset_less=True)
-        m.d.sync += bit.eq(value)
-        return bit
-
-    return replace(
-        row,
-        bits=tuple(None if bit is None else registered(bit, str(k))
-                   for k, bit in enumerate(row.bits)),
-        sign=None if row.sign is None else registered(row.sign, "sign"),
-        gate=None if row.gate is None else registered(row.gate, "gate"))
+    kept = {"bits": Cat(bit for bit in row.bits if bit is not None and not isinstance(bit, Const)),
+            "sign": row.sign, "gate": row.gate}
+    late: dict[str, Value] = {}
+    for part, value in kept.items():
+        if value is not None:
+            late[part] = Signal(len(value), name=f"{name}_{part}", reset_less=True)
+            m.d.sync += late[part].eq(value)
+    each = iter(late["bits"])
+    bits = tuple(bit if bit is None or isinstance(bit, Const) else next(each) for bit in row.bits)
+    return replace(row, bits=bits, sign=late.get("sign"), gate=late.get("gate"))
 
 
 def register_sum(m: Module, name: str, rows: Sequence[Row], carries: Sequence[Value] = (), *,
                  width: int | None = None, flip_top: bool = False) -> Row:
     """The sum (:func:`add`) in the next cycle."""
     bits = add(m, name, rows, carries, width=width, flip_top=flip_top)
-    out = Signal(len(bits), name=f"{name}_sum", reset_less=True)
-    m.d.sync += out.eq(Cat(bits))
-    return Row(tuple(out), sum(row.max for row in rows) + len(carries))
+    total = Row(tuple(None if isinstance(bit, Const) else bit for bit in bits),
+                sum(row.max for row in rows) + len(carries))
+    return register(m, f"{name}_sum", total)
 
 
 def multiply(m: Module, wide: Value, narrow: Value, latency: int) -> Value:
@@ -300,4 +300,5 @@ def multiply(m: Module, wide: Value, narrow: Value, latency: int) -> Value:
                   for k in range(len(rows) // 3 * 3, len(rows)) if len(rows) % 3 == 1]
         rows = level
     product, = rows
-    return Cat(product.bits)[:len(wide) + len(narrow)]
+    bits = [Const(0, 1) if bit is None else bit for bit in product.bits]
+    return Cat(bits)[:len(wide) + len(narrow)]

@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 from amaranth.back import rtlil
 from amaranth.sim import Simulator
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.formats import EsbFormat
@@ -40,46 +38,6 @@ def pipeline(dut, drive, n, collect):
     sim.run()
     assert len(results) == n > 0
     return results
-
-
-def rtl_dot(dut, weights, acts):
-    def drive(ctx, k):
-        ctx.set(dut.weights, word(weights[k], dut.weight_format.bits))
-        ctx.set(dut.acts, word(acts[k], dut.act_format.bits))
-
-    return pipeline(dut, drive, len(weights), lambda ctx: ctx.get(dut.dot) + ctx.get(dut.carry))
-
-
-FORMATS = st.integers(2, 5).flatmap(lambda b: st.integers(0, b - 2).map(lambda k: (b, k)))
-
-
-@settings(max_examples=20, deadline=None)
-@given(weight=FORMATS, act=FORMATS, signed=st.booleans(), lanes=st.sampled_from([1, 2, 4, 8]),
-       seed=st.integers(0, 2**32 - 1))
-def test_dot_product(weight, act, signed, lanes, seed):
-    rng = np.random.default_rng(seed)
-    dut = DotProduct(EsbFormat(*weight), EsbFormat(act[0], act[1], signed), lanes)
-    weights = rng.integers(0, 1 << dut.weight_format.bits, (20, lanes))
-    acts = rng.integers(0, 1 << dut.act_format.bits, (20, lanes))
-    weights[:2], acts[:2] = (1 << dut.weight_format.bits) - 1, (1 << dut.act_format.bits) - 1
-    acts[1] >>= signed
-    assert rtl_dot(dut, weights, acts) == dut.compute(weights, acts).tolist()
-
-
-@pytest.mark.parametrize(("weight", "act", "signed", "lanes"), [
-    ((4, 1), (4, 2), True, 8), ((6, 2), (5, 1), True, 4), ((5, 3), (6, 2), False, 2)])
-def test_dot_product_by_lanes(weight, act, signed, lanes, rng):
-    """Products by table and by significand, many of them negative."""
-    dut = DotProduct(EsbFormat(*weight), EsbFormat(*act, signed), lanes)
-    weights = rng.integers(0, 1 << dut.weight_format.bits, (100, lanes))
-    acts = rng.integers(0, 1 << dut.act_format.bits, (100, lanes))
-    assert rtl_dot(dut, weights, acts) == dut.compute(weights, acts).tolist()
-
-
-def test_dot_product_every_code():
-    dut = DotProduct(EsbFormat(4, 1), EsbFormat(4, 2), 1)
-    weights, acts = (a.reshape(-1, 1) for a in np.meshgrid(np.arange(16), np.arange(16)))
-    assert rtl_dot(dut, weights, acts) == dut.compute(weights, acts).tolist()
 
 
 def test_array(rng):

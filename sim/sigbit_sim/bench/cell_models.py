@@ -1,6 +1,7 @@
 """Simulates gateware made of UltraScale+ cells with the vendor's cell models that Yosys brings."""
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -44,21 +45,18 @@ class CellModel:
         Clocked by ``sync``.
     folder : Path
         For its files; empty.
-    edit : (str, str), optional
-        A text of the RTLIL, and what to put in place of its first occurrence: a planted fault.
+    edit : function, optional
+        What to do to the RTLIL: a planted fault.
     """
 
     def __init__(self, component: wiring.Component, folder: Path,
-                 edit: tuple[str, str] | None = None) -> None:
+                 edit: Callable[[str], str] | None = None) -> None:
         ports = {"__".join(map(str, path)): (member.flow, Signal(Shape.cast(member.shape)))
                  for path, member, _ in component.signature.flatten(component)}
         self.inputs = {name: len(s) for name, (flow, s) in ports.items() if flow is wiring.In}
         self.outputs = {name: len(s) for name, (flow, s) in ports.items() if flow is wiring.Out}
         text = rtlil.convert(component, name="top", platform=Fabric.XCUP, emit_src=False)
-        if edit is not None:
-            assert edit[0] in text
-            text = text.replace(*edit, 1)
-        (folder / "top.il").write_text(text)
+        (folder / "top.il").write_text(edit(text) if edit else text)
         self._call(folder, str(synth_tool("yosys")), "-q", "-p",
                    "read_rtlil top.il; read_verilog +/xilinx/cells_sim.v; hierarchy -check -top "
                    "top; proc; flatten; opt_clean; write_verilog -noattr top.v")
@@ -73,7 +71,7 @@ class CellModel:
 
     @staticmethod
     def _call(folder: Path, *command: str) -> None:
-        done = subprocess.run(command, cwd=folder, env=verilator_env("-O1", "-O0"), check=False,
+        done = subprocess.run(command, cwd=folder, env=verilator_env("-O0", "-O0"), check=False,
                               capture_output=True, text=True)
         assert done.returncode == 0, (done.stdout + done.stderr)[-2000:]
 
