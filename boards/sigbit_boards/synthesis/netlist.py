@@ -31,6 +31,7 @@ WORKERS = 2
 """Yosys processes at a time."""
 
 _CONSTANTS = {"GND", "VCC", "$scopeinfo"}
+_CLOCKING = {"EHXPLLL"}
 
 
 @dataclass(frozen=True)
@@ -57,16 +58,30 @@ class Netlist:
         Submodules' types are their names in the design.
     nets : dict
         Names of nets, those that the gateware gave where there are any.
+    file : Path
+        The module in Yosys' JSON, compressed, its submodules called ``child_0``, ``child_1`` ...
+    children : tuple of str
+        Names of these in the design.
     """
 
     inputs: dict[str, list[int | str]]
     outputs: dict[str, list[int | str]]
     cells: list[Cell]
     nets: dict[int, str]
+    file: Path
+    children: tuple[str, ...]
 
     def counts(self) -> Counter[str]:
         """Cells by type, constants left out."""
         return Counter(cell.kind for cell in self.cells if cell.kind not in _CONSTANTS)
+
+    def module(self) -> dict[str, Any]:
+        """The module in Yosys' JSON, submodules by their names in the design."""
+        module = _read(self.file)
+        module["attributes"].pop("top", None)
+        for cell in module["cells"].values():
+            cell["type"] = _in_design(cell["type"], self.children)
+        return module
 
 
 class Tools:
@@ -147,8 +162,7 @@ def _mapped(source: Source, target: Target, tools: Tools) -> Netlist:
             (into / name).unlink()
 
     folder = cached_folder(f"netlist-{target.value}-{key}", make)
-    with gzip.open(folder / "netlist.json.gz", "rt") as file:
-        return _netlist(json.load(file), source)
+    return _netlist(folder / "netlist.json.gz", source)
 
 
 def _map(folder: Path, name: str, target: Target, tools: Tools) -> dict[str, Any]:
@@ -179,12 +193,24 @@ def _map(folder: Path, name: str, target: Target, tools: Tools) -> dict[str, Any
 
 
 def _is_known(kind: str) -> bool:
-    known = CARRIES | WIDE_MUXES | _CONSTANTS | MEMORIES.keys()
+    known = CARRIES | WIDE_MUXES | _CONSTANTS | _CLOCKING | MEMORIES.keys()
     of_logic = is_lut(kind) or is_register(kind) or is_shift_register(kind)
     return kind in known or of_logic or kind.startswith("child_")
 
 
-def _netlist(module: dict[str, Any], source: Source) -> Netlist:
+def _read(file: Path) -> dict[str, Any]:
+    with gzip.open(file, "rt") as text:
+        module: dict[str, Any] = json.load(text)
+    return module
+
+
+def _in_design(kind: str, children: tuple[str, ...]) -> str:
+    """A cell's type, submodules by their names in the design."""
+    return children[int(kind.removeprefix("child_"))] if kind.startswith("child_") else kind
+
+
+def _netlist(file: Path, source: Source) -> Netlist:
+    module = _read(file)
     ports = module["ports"].values()
     if any(port["direction"] == "inout" for port in ports):
         raise ToolchainError(f"{source.name} has a bidirectional port")
@@ -194,9 +220,7 @@ def _netlist(module: dict[str, Any], source: Source) -> Netlist:
     )
     cells = []
     for name, cell in module["cells"].items():
-        kind = cell["type"]
-        if kind.startswith("child_"):
-            kind = source.children[int(kind.removeprefix("child_"))]
+        kind = _in_design(cell["type"], source.children)
         pins, ways = cell["connections"], cell["port_directions"]
         cells.append(
             Cell(
@@ -214,7 +238,8 @@ def _netlist(module: dict[str, Any], source: Source) -> Netlist:
                 label = f"{name}[{index}]" if len(net["bits"]) > 1 else name
                 rank = (bool(net["hide_name"]) or "$" in name, len(name), label)
                 names[bit] = min(rank, names.get(bit, rank))
-    return Netlist(inputs, outputs, cells, {bit: rank[2] for bit, rank in names.items()})
+    nets = {bit: rank[2] for bit, rank in names.items()}
+    return Netlist(inputs, outputs, cells, nets, file, source.children)
 
 
 def last_lines(log: Path, count: int = 12) -> str:

@@ -1,22 +1,30 @@
-"""``sigbit synth``: what an accelerator costs on a fabric, by open synthesis."""
+"""``sigbit synth``: what an accelerator costs on a target, and how fast it can be."""
 
-from dataclasses import asdict
+import shlex
 from enum import StrEnum
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sigbit.cli.arch import load_arch
-from sigbit.cli.files import write_json
+from sigbit.cli.errors import CheckFailed, UserError, given
+from sigbit.cli.files import target as writable
+from sigbit.cli.files import write_json, write_text
 from sigbit.cli.options import Arch, Json
-from sigbit.cli.output import progress, say, show_table
+from sigbit.cli.output import progress, say, show_facts, show_table
+
+if TYPE_CHECKING:
+    from sigbit_boards.synthesis import Report
+    from sigbit_boards.synthesis.pnr import Routed
+    from sigbit_hw.arch.config import ArchConfig
 
 SHOWN = 20
-"""Modules in the table; the JSON file holds all."""
+"""Modules in the printed table; the files hold all."""
 
 
 class TargetName(StrEnum):
-    """Fabrics by the names that the command line gives them."""
+    """Targets by the names that the command line gives them."""
 
     XCUP = "xcup"
     ECP5 = "ecp5"
@@ -25,46 +33,152 @@ class TargetName(StrEnum):
 
 def synth(
     arch: Arch = "nano",
-    target: Annotated[TargetName, typer.Option(help="Fabric to map to.")] = TargetName.XCUP,
+    target: Annotated[
+        TargetName, typer.Option(help="UltraScale+, ECP5 or iCE40.")
+    ] = TargetName.XCUP,
+    pnr: Annotated[
+        bool,
+        typer.Option(
+            "--pnr", help="Place, route and pack it on an ECP5-85F board (--target ecp5)."
+        ),
+    ] = False,
+    freq: Annotated[
+        float, typer.Option(metavar="MHZ", min=10, max=400, help="Clock that --pnr aims at.")
+    ] = 90.0,
+    seeds: Annotated[
+        int, typer.Option(min=1, max=100, help="Placements that --pnr may try to reach it.")
+    ] = 1,
+    bitstream: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.bit", help="Where --pnr writes it.", callback=writable),
+    ] = None,
     json: Json = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.html", help="Also write a report.", callback=writable),
+    ] = None,
 ) -> None:
-    """Map an accelerator to a fabric with Yosys and count its cells; no DSP blocks are used."""
+    """Count an accelerator's cells, block by block, and find its longest logic, with Yosys.
+
+    Each distinct module is mapped once, and never again as long as it does not change. There are
+    no DSP blocks.
+    """
     config = load_arch(arch)
+    if pnr and target is not TargetName.ECP5:
+        raise UserError(
+            f"--pnr places and routes for ECP5 only, not for {target}: add --target ecp5"
+        )
+    if bitstream is not None and not pnr:
+        raise UserError("--bitstream needs --pnr")
+    counted = _count(config, target)
+    _show(counted)
+    routed = _route(config, freq, seeds) if pnr else None
+    if routed is not None:
+        _show_routed(routed)
+        if bitstream is not None:
+            bitstream.write_bytes(routed.bitstream.read_bytes())
+            say(f"wrote {bitstream}")
+    from sigbit.cli import synth_report
+
+    write_json(json, synth_report.figures(counted, routed))
+    if report is not None:
+        words = ["sigbit", "synth", "--arch", arch, "--target", str(target)]
+        words += ["--pnr", "--freq", f"{freq:g}", "--seeds", str(seeds)] if pnr else []
+        write_text(report, synth_report.document(counted, routed, shlex.join(words)))
+        say(f"wrote {report}")
+    if routed is not None and not routed.meets:
+        raise CheckFailed(
+            f"after routing the clock reaches {routed.fmax_mhz:.1f} MHz, not "
+            f"{routed.clock_mhz:.1f} MHz: try more --seeds or a lower --freq"
+        )
+
+
+def _count(config: "ArchConfig", target: TargetName) -> "Report":
     from sigbit_boards.synthesis import Target, synthesize
 
     with progress() as bar:
-        bar.add_task(f"synthesizing {config.name} for {target}", total=None)
-        report = synthesize(config, Target[target.name])
-    total = report.total
+        task = bar.add_task(f"elaborating {config.name}", total=None)
+
+        def tell(name: str, done: int, of: int) -> None:
+            doing = f"mapping {config.name} to {target}"
+            bar.update(task, completed=done, total=of, description=f"{doing} {name}")
+
+        return synthesize(config, Target[target.name], progress=tell)
+
+
+def _route(config: "ArchConfig", freq: float, seeds: int) -> "Routed":
+    from sigbit_boards.synthesis.pnr import place_and_route
+
+    with progress() as bar:
+        task = bar.add_task("elaborating the board", total=None)
+
+        def tell(what: str, done: int, of: int) -> None:
+            bar.update(task, completed=done, total=of, description=f"board: {what}")
+
+        with given("--pnr"):
+            return place_and_route(config, freq * 1e6, seeds, progress=tell)
+
+
+def _show(report: "Report") -> None:
+    config, total, array = report.config, report.total, report.array
+    memory = report.target.block_name
     show_table(
-        f"{config.name} on {target}: cells by module, the costliest first",
-        ["module", "instances", "LUT each", "LUT", "FF", "carry", "DSP", "memory bits"],
+        f"{config.name} on {report.target.value}: cells by module, the costliest first",
+        ["module", "instances", "LUT each", "LUT", "FF", "carry", memory, "longest logic"],
         [
-            (m.name, m.instances, m.own.lut, *_all(m.instances, asdict(m.own)))
+            (
+                m.name,
+                m.instances,
+                f"{m.own.lut:,}",
+                f"{m.instances * m.own.lut:,}",
+                f"{m.instances * m.own.ff:,}",
+                f"{m.instances * m.own.carry:,}",
+                f"{m.instances * m.own.blocks:g}",
+                " or ".join(f"{p.levels} LUT + {p.carries} carry" for p in m.paths) or "-",
+            )
             for m in report.modules[:SHOWN]
         ],
-        " >>>>>>>",
+        " >>>>>>",
+    )
+    show_table(
+        "Longest logic between registers",
+        ["part", "LUT levels", "carry chains", "from", "to"],
+        [
+            (part, path.levels, path.carries, path.start, path.end)
+            for part, paths in report.paths.items()
+            for path in paths
+        ],
+        " >>",
+    )
+    ultra = f" and {total.ultra} UltraRAM" if total.ultra else ""
+    show_facts(
+        f"{config.macs:,} multiply-accumulates a cycle",
+        [
+            ("whole accelerator", f"{total.lut:,} LUT, {report.lut_per_mac:.2f} LUT each"),
+            ("array alone", f"{array.lut:,} LUT, {report.lut_per_mac_array:.2f} LUT each"),
+            ("running maxima", f"{report.pooling.lut:,} LUT (not in the array's)"),
+            ("LUTs as memory", f"{total.lut_memory:,} and as shift registers {total.lut_shift:,}"),
+            ("flip-flops", f"{total.ff:,}"),
+            ("DSP blocks", total.dsp),
+            ("block memory", f"{total.blocks:g} {memory}{ultra}, {total.block_bits:,} bits"),
+            ("netlist", report.netlist_sha256),
+        ],
+    )
+
+
+def _show_routed(routed: "Routed") -> None:
+    from sigbit_boards.synthesis.pnr import PART
+
+    show_table(
+        f"Placed and routed on {PART}",
+        ["cells", "used", "available", "share"],
+        [
+            (kind, f"{used:,}", f"{available:,}", f"{100 * used / max(available, 1):.1f} %")
+            for kind, (used, available) in routed.utilization.items()
+        ],
+        " >>>",
     )
     say(
-        f"whole accelerator: {total.lut:,} LUT, {total.ff:,} FF, {total.dsp} DSP, "
-        f"{total.block_bits:,} bits of block memory; {config.macs:,} multiply-accumulates a cycle, "
-        f"{report.lut_per_mac:.1f} LUT each"
+        f"after routing: {routed.fmax_mhz:.1f} MHz (seed {routed.seed}), for a clock of "
+        f"{routed.clock_mhz:.1f} MHz; bitstream {routed.bitstream}"
     )
-    write_json(
-        json,
-        {
-            "preset": config.name,
-            "arch_digest": config.digest,
-            "target": str(target),
-            "macs": config.macs,
-            "lut_per_mac": report.lut_per_mac,
-            "total": asdict(total),
-            "modules": [
-                {"name": m.name, "instances": m.instances, **asdict(m.own)} for m in report.modules
-            ],
-        },
-    )
-
-
-def _all(instances: int, own: dict[str, int]) -> list[str]:
-    return [f"{instances * own[name]:,}" for name in ("lut", "ff", "carry", "dsp", "block_bits")]

