@@ -1,16 +1,25 @@
 """The register file: an AXI4-Lite slave generated from ``arch.regs.REGISTERS``."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from sigbit_hw.arch import regs
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.regs import Access
+from sigbit_hw.interfaces import INDEX_BITS
 from sigbit_hw.ports import axi_lite_slave
 
 _WORD_BYTES = 4
 _INDEX_BITS = regs.ADDRESS_BITS - 2
+_BITS = {
+    "CONTROL": (regs.CONTROL_START | regs.CONTROL_SOFT_RESET).bit_length(),
+    "STATUS": regs.STATUS_BUS_IDLE.bit_length(),
+    "IRQ_STATUS": (regs.IRQ_DONE | regs.IRQ_ERROR).bit_length(),
+    "CAUSE": max(regs.Cause).bit_length(),
+    "CAUSE_INDEX": INDEX_BITS,
+}
+"""Bits that mean something, of registers that software does not own; the others are 0."""
 
 
 def registers(config: ArchConfig) -> tuple[regs.Register, ...]:
@@ -60,47 +69,51 @@ class Csr(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        status = {r.name: Signal(32, name=f"{r.name.lower()}_held")
+        status = {r.name: Signal(_BITS[r.name], name=f"{r.name.lower()}_held")
                   for r in self.registers if r.access is Access.W1C}
-        write_index, write_bits, write_data = self._write_channels(m)
+        write_index, strobes, write_data = self._write_channels(m)
         for register in self.registers:
             if register.name in self.constants or register.access is Access.RO:
                 continue
-            mine = write_index == register.offset // _WORD_BYTES
-            bits = Mux(mine, write_bits, 0)
             port = getattr(self, register.name.lower())
+            mine = Signal(4, name=f"writes_{register.name.lower()}")  # bytes
+            m.d.comb += mine.eq(Mux(write_index == register.offset // _WORD_BYTES, strobes, 0))
             if register.access is Access.RW:
-                m.d.sync += port.eq((port & ~bits) | (write_data & bits))
-            elif register.access is Access.PULSE:
-                m.d.sync += port.eq(write_data & bits)
+                for k in range(_WORD_BYTES):
+                    with m.If(mine[k]):
+                        m.d.sync += port.word_select(k, 8).eq(write_data.word_select(k, 8))
+                continue
+            ones = Mux(mine[0], write_data[:_BITS[register.name]], 0)
+            if register.access is Access.PULSE:
+                m.d.sync += port.eq(ones)
             else:
                 held = status[register.name]
-                m.d.sync += held.eq(Mux(self.clear, 0, (held & ~(write_data & bits)) | port))
+                m.d.sync += held.eq(Mux(self.clear, 0, (held & ~ones) | port))
         m.d.sync += self.irq.eq((status["IRQ_STATUS"] & self.irq_enable).any())
         self._read_channels(m, status)
         return m
 
     def _write_channels(self, m: Module) -> tuple[Signal, Signal, Signal]:
-        """Returns the word index, the bits to write (0 without a write) and the data."""
+        """Returns the word index, the bytes to write (0 without a write) and the data."""
         index = Signal(_INDEX_BITS)
-        bits, word = Signal(32), Signal(32)
+        strobes, word = Signal(_WORD_BYTES), Signal(8 * _WORD_BYTES)
         accept = Signal()
         m.d.comb += accept.eq(self.awvalid & self.wvalid & ~self.awready & ~self.bvalid)
         m.d.sync += [
             self.awready.eq(accept),
             self.wready.eq(accept),
-            bits.eq(0),
+            strobes.eq(0),
         ]
         with m.If(self.awvalid & self.awready):
             m.d.sync += [
                 index.eq(self.awaddr[2:]),
-                bits.eq(Cat(strobe.replicate(8) for strobe in self.wstrb)),
+                strobes.eq(self.wstrb),
                 word.eq(self.wdata),
                 self.bvalid.eq(1),
             ]
         with m.Elif(self.bready):
             m.d.sync += self.bvalid.eq(0)
-        return index, bits, word
+        return index, strobes, word
 
     def _read_channels(self, m: Module, status: dict[str, Signal]) -> None:
         index = Signal(_INDEX_BITS)
@@ -114,7 +127,8 @@ class Csr(wiring.Component):
                     elif register.access is Access.W1C:
                         m.d.comb += value.eq(status[register.name])
                     elif register.access is not Access.PULSE:
-                        m.d.comb += value.eq(getattr(self, register.name.lower()))
+                        m.d.comb += value.eq(
+                            getattr(self, register.name.lower())[:_BITS.get(register.name, 32)])
         m.d.comb += self.arready.eq(~pending & ~self.rvalid)
         with m.If(self.arvalid & self.arready):
             m.d.sync += [index.eq(self.araddr[2:]), pending.eq(1)]
