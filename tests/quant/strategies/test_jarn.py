@@ -36,7 +36,7 @@ def test_second_derivatives_are_finite_and_not_zero(method: dict[str, object]) -
     assert all(bool(torch.isfinite(g).all()) for g in found)
     matrices = [g for p, g in zip(parameters, second, strict=True) if p.dim() > 1]
     assert all(g is not None and bool(g.any()) for g in matrices)
-    assert float(jacobian.abs().max()) > 0
+    assert bool(jacobian.any())
 
 
 def test_the_second_derivative_is_that_of_the_straight_through_form(seed: int) -> None:
@@ -107,12 +107,12 @@ def test_attacks_stay_within_bounds_and_hurt() -> None:
     x = torch.cat([b[0] for b in data(4, seed=21)])
     y = torch.cat([b[1] for b in data(4, seed=21)])
     epsilon = 0.25
-    clean = F.cross_entropy(model(x), y)
+    clean = F.cross_entropy(model(x), y).detach()
     for attacked in (fgsm(model, x, y, epsilon), pgd(model, x, y, epsilon, steps=10)):
         assert float((attacked - x).abs().max()) <= epsilon + 1e-6
         assert float(attacked.min()) >= 0
         assert float(attacked.max()) <= 1
-        assert float(F.cross_entropy(model(attacked), y)) > float(clean)
+        assert bool(F.cross_entropy(model(attacked), y) > clean)
     same = [pgd(model, x, y, epsilon, steps=2, seed=1) for _ in range(2)]
     assert torch.equal(*same)
     left = robust_accuracy(model, x, y, lambda m, a, b: pgd(m, a, b, epsilon, steps=10), BATCH)
