@@ -12,8 +12,9 @@ very weights that are deployed, and the scale and offset of each channel are as 
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +25,8 @@ from sigbit.ir.integer import spread
 from sigbit.quant.errors import QuantizationError
 from sigbit.quant.function import Preactivation, lookup
 from sigbit.quant.grid import quantize_ste
-from sigbit.quant.plans import LayerPlan, SourcePlan
+from sigbit.quant.normalization import normalize, normalized_by
+from sigbit.quant.plans import BiasPlan, LayerPlan, SourcePlan
 from sigbit.quant.quantizers import Quantizer, quantize_gradient
 from sigbit.quant.requant import (
     SCALE_MAX,
@@ -146,6 +148,8 @@ class QuantLayer(nn.Module):
         self.weight_quantizer, self.out_quantizer = weight_quantizer, out_quantizer
         self.preactivation = preactivation
         self.relaxations: list[Relaxation] = []
+        self.batch_statistics = False
+        self._norms = normalized_by(plan)
 
     def _factor(self, norms: tuple[BatchNorm, ...]) -> Tensor | None:
         """The product of the batch norms' factors, ``[C]``."""
@@ -180,7 +184,10 @@ class QuantLayer(nn.Module):
                 dtype=torch.float64,
                 device=self.out_quantizer.log_scale.device,
             )
-        return weight, self._factor(source.norms)
+        factor = self._factor(source.norms)
+        if factor is not None and self.normalizing:
+            factor = factor.detach()
+        return weight, factor
 
     def _folded(self, index: int) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """(weights with batch norms in them, transformed kernel, factor) of a source; the last two
@@ -194,11 +201,17 @@ class QuantLayer(nn.Module):
             return real, None, None
         return real, weight, factor
 
-    def real_bias(self) -> Tensor:
-        """Bias ``[oc]`` (float64) with batch norms folded in."""
+    @property
+    def normalizing(self) -> bool:
+        """Whether batch norms use the statistics of the batch now."""
+        return self.training and self.batch_statistics and bool(self._norms)
+
+    def real_bias(self, of: Callable[[BiasPlan], bool] = lambda bias: True) -> Tensor:
+        """Bias ``[oc]`` (float64) with batch norms folded in; only the addends for which ``of``
+        holds."""
         device = self.out_quantizer.log_scale.device
         total = torch.zeros(self.plan.shape[0], dtype=torch.float64, device=device)
-        for bias in self.plan.biases:
+        for bias in filter(of, self.plan.biases):
             if isinstance(bias.term, str):
                 value = self._values[bias.term]
                 value = value if bias.rows is None else value[list(bias.rows)]
@@ -358,16 +371,59 @@ class QuantLayer(nn.Module):
 
     def sums(self, arithmetic: Arithmetic, inputs: list[Levels]) -> Tensor:
         """The accumulators of the hardware, exactly, before the bias."""
-        acc = None
-        for source, weight, x in zip(self.sources, arithmetic.weights, inputs, strict=True):
-            acc = accumulate(acc, x.levels, weight, source)
+        acc = self._sum(arithmetic, inputs, lambda source: True)
         assert acc is not None
         return acc
 
+    def _sum(
+        self,
+        arithmetic: Arithmetic,
+        inputs: list[Levels],
+        of: Callable[[SourcePlan], bool],
+        acc: Tensor | None = None,
+    ) -> Tensor | None:
+        """``acc`` plus the sources for which ``of`` holds."""
+        for source, weight, x in zip(self.sources, arithmetic.weights, inputs, strict=True):
+            if of(source):
+                acc = accumulate(acc, x.levels, weight, source)
+        return acc
+
+    def _normalized(self, a: Arithmetic, inputs: list[Levels]) -> tuple[Arithmetic, Tensor]:
+        """Arithmetic and accumulators in which batch norms have the statistics of the batch."""
+        total = None
+        for norm in self._norms:
+            acc = self._sum(a, inputs, partial(_has, norm))
+            factor = self._factor((norm,))
+            assert acc is not None
+            assert factor is not None
+            offset = self._offset(norm)
+            part = normalize(acc, norm, factor.detach(), a.step, offset, self._values)
+            total = part if total is None else total + part
+        norms = set(self._norms)
+        total = self._sum(a, inputs, lambda source: norms.isdisjoint(source.norms), total)
+        assert total is not None
+        rest = self.real_bias(lambda b: b.term not in norms and norms.isdisjoint(b.norms))
+        r = a.requantization
+        steps = r.bias + (rest.detach() - a.bias.detach()) / a.step
+        return replace(a, requantization=replace(r, bias=steps), bias=rest), total
+
+    def _offset(self, norm: BatchNorm) -> Tensor | float:
+        """What is added before a batch norm."""
+        total: Tensor | float = 0.0
+        for bias in self.plan.biases:
+            if bias.norms == (norm,) and isinstance(bias.term, str):
+                value = self._values[bias.term].detach().double() * bias.scale
+                total = total + (value if bias.rows is None else value[list(bias.rows)])
+        return total
+
     def forward(self, inputs: list[Levels]) -> Levels:
-        """Output levels; the accumulators are those of the hardware, exactly."""
+        """Output levels; the accumulators are those of the hardware, exactly, but for batch norms
+        in training with :attr:`batch_statistics`."""
         a = self.arithmetic([x.scale for x in inputs])
-        acc = self.sums(a, inputs)
+        if self.normalizing:
+            a, acc = self._normalized(a, inputs)
+        else:
+            acc = self.sums(a, inputs)
         if self.training and self.spec.grad_bits is not None:
             acc = quantize_gradient(acc, self.spec.grad_bits)
         for relaxation in self.relaxations:
@@ -402,6 +458,10 @@ class QuantLayer(nn.Module):
             levels = pre.table(self._function(), a.y_scale, a.out_scale, self.grid)
             table = hardware_table(levels, self.grid.zero)
         return Deployed(a.weights, r.bias, r.mantissa, r.shift, table, a.out_scale)
+
+
+def _has(norm: BatchNorm, source: SourcePlan) -> bool:
+    return norm in source.norms
 
 
 def kernel(source: SourcePlan, weight: Tensor) -> Tensor:

@@ -145,6 +145,14 @@ class PreparedModel(nn.Module):
         rule = OUTPUT_RULE if is_output else scale_rule(spec.act_scale)
         return Quantizer(grid.levels, rule)
 
+    def use_batch_statistics(self, on: bool) -> None:
+        """Whether batch norms in training use the statistics of the batch, and the running ones
+        follow; else the running ones, which stay as they are, and training computes exactly what is
+        deployed. Evaluation always uses the running ones."""
+        for layer in self.layers:
+            if isinstance(layer, QuantLayer):
+                layer.batch_statistics = on
+
     def quant_module(self, tensor: str) -> QuantModule:
         """The module that produces ``tensor``."""
         module = self.layers[self._index[tensor]]

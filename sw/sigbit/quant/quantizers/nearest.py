@@ -60,7 +60,6 @@ LSQ = ScaleRule("lsq", lsq_step, learned=True)
 LSQ_PLUS_WEIGHTS = ScaleRule("lsq+", three_sigma_step, learned=True)
 LEARNED = ScaleRule("learned", mse_scale, learned=True)
 CONSTANT = ScaleRule("constant", mse_scale)
-LARGEST = ScaleRule("largest", range_scale)
 LARGEST_NOW = ScaleRule("largest of the step", range_scale, tracks=True)
 MEAN_NOW = ScaleRule("mean of the step", mean_magnitude, tracks=True)
 
@@ -96,7 +95,7 @@ class Wrpn(Quantizer):
 
     @torch.no_grad()
     def initialize(self, x: Tensor, values: int) -> None:
-        """Set the clip to the largest magnitude of the kernel ``x``."""
+        """Set the clip from the kernel ``x``, before it is clamped."""
         self.log_scale.copy_(positive(self.choose(x)).log2())
 
 

@@ -82,7 +82,7 @@ def additive_powers(bits: int) -> tuple[int, ...]:
     terms: dict[int, tuple[tuple[int, ...], ...]] = {
         1: ((0, 1),),
         2: ((0, 1, 2, 4),),
-        3: ((0, 1, 2, 8), (0, 2)),
+        3: ((0, 1, 4, 8), (0, 2)),
         4: ((0, 32, 8, 2), (0, 16, 4, 1)),
         5: ((0, 64, 16, 2), (0, 32, 8, 1), (0, 4)),
         6: ((0, 256, 32, 4), (0, 128, 16, 2), (0, 64, 8, 1)),
@@ -141,7 +141,7 @@ METHODS: dict[str, Method] = {
             Side(_TO_8, unsigned, _plain(Quantizer, nearest.LEARNED)),
         ),
         Method("dorefa", _DOREFA, _CLIPPED),
-        Method("wrpn", Side(_FROM_2, symmetric, _plain(nearest.Wrpn, nearest.LARGEST)), _CLIPPED),
+        Method("wrpn", Side(_FROM_2, symmetric, _plain(nearest.Wrpn, nearest.CONSTANT)), _CLIPPED),
         Method("pact", _DOREFA, Side(_TO_8, unsigned, _plain(nearest.Pact, nearest.LEARNED))),
         Method(
             "lq-nets",
