@@ -99,9 +99,7 @@ def _netlist(
     sources = [path.read_text() for path in sorted(Path(__file__).parent.parent.glob("*.py"))]
 
     def emit(into: Path) -> None:
-        text = amaranth_rtlil.convert(
-            board, name=TOP, platform=Target.ECP5.fabric, emit_src=False
-        )
+        text = amaranth_rtlil.convert(board, name=TOP, platform=Target.ECP5.fabric, emit_src=False)
         (into / "design.il").write_text(deduplicate(text))
 
     key = gateware_key(config, f"{board.clock}", *sources)
@@ -122,12 +120,33 @@ def _routed(design: str, clock: float, seed: int) -> Routed:
         (into / "board.json").write_text(design)
         (into / "board.lpf").write_text(pins)
         _run(
-            into, [str(synth_tool("nextpnr-ecp5")), *_OPTIONS, "--seed", str(seed), "--quiet",
-                   "--json", "board.json", "--lpf", "board.lpf", "--textcfg", "board.config",
-                   "--report", "report.json", "--log", "log.txt",
-                   "--freq", f"{clock / 1e6:g}"], "report.json")
-        _run(into, [str(synth_tool("ecppack")), "--compress", "board.config", "board.bit"],
-             "board.bit")
+            into,
+            [
+                str(synth_tool("nextpnr-ecp5")),
+                *_OPTIONS,
+                "--seed",
+                str(seed),
+                "--quiet",
+                "--json",
+                "board.json",
+                "--lpf",
+                "board.lpf",
+                "--textcfg",
+                "board.config",
+                "--report",
+                "report.json",
+                "--log",
+                "log.txt",
+                "--freq",
+                f"{clock / 1e6:g}",
+            ],
+            "report.json",
+        )
+        _run(
+            into,
+            [str(synth_tool("ecppack")), "--compress", "board.config", "board.bit"],
+            "board.bit",
+        )
         for name in ("board.json", "board.config"):
             (into / name).unlink()
 

@@ -1,6 +1,7 @@
 """What an accelerator costs on a target, block by block."""
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -141,14 +142,19 @@ def synthesize(
         target,
         hashlib.sha256(text.encode()).hexdigest(),
         _modules(netlists, timings),
-        _block(NAME, NAME, 1, netlists, {}),
+        _block(short(NAME), NAME, 1, netlists, {}),
         _paths(netlists, timings),
     )
 
 
 def short(module: str) -> str:
-    """A module's name for people: without the accelerator's and without numbers of names."""
-    return module.removeprefix(f"{NAME}_").partition("$")[0]
+    """A module's name for people, without what all of them share."""
+    return plain(module).removeprefix(f"{NAME}_").removeprefix("sigbit_")
+
+
+def plain(name: str) -> str:
+    """A name without the numbers that make it unique among equal ones."""
+    return re.sub(r"\$\d+", "", name)
 
 
 def _block(
@@ -162,7 +168,7 @@ def _block(
     netlist = netlists[module]
     if module not in seen:
         seen[module] = tuple(
-            _block(cells[0], kind, len(cells), netlists, seen)
+            _block(plain(cells[0]), kind, len(cells), netlists, seen)
             for kind, cells in _instances(netlist, netlists)
         )
     own = _own(netlist, netlists)
@@ -219,11 +225,14 @@ def _paths(
     """The longest paths by part of the accelerator."""
 
     def module(parent: str, instance: str) -> str:
-        return next(cell.kind for cell in netlists[parent].cells if cell.name == instance)
+        return next(cell.kind for cell in netlists[parent].cells if plain(cell.name) == instance)
 
     def named(name: str, paths: Iterable[Path]) -> list[Path]:
         block = short(name)
-        return [Path(p.levels, p.carries, f"{block}/{p.start}", f"{block}/{p.end}") for p in paths]
+        return [
+            Path(p.levels, p.carries, f"{block}/{plain(p.start)}", f"{block}/{plain(p.end)}")
+            for p in paths
+        ]
 
     def longest(top: str) -> list[Path]:
         return [
@@ -237,6 +246,6 @@ def _paths(
         "array": longest(module(engine, ARRAY)),
         "post-processing": longest(module(engine, DRAIN)),
     }
-    between = analyze(netlists[engine], timings, lambda name: name in (ARRAY, DRAIN)).paths
+    between = analyze(netlists[engine], timings, lambda name: plain(name) in (ARRAY, DRAIN)).paths
     parts[GOAL] = [*named(engine, between), *parts["array"], *parts["post-processing"]]
     return {name: tuple(pareto(paths)) for name, paths in parts.items()}
