@@ -1,7 +1,7 @@
 """The configurations of the equal-footing benchmark: every number system at every pair of widths,
 in accelerators of one shape."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from sigbit_hw.arch.config import PRESETS, ArchConfig
@@ -143,6 +143,25 @@ def accelerator(system: System, **shape: int) -> ArchConfig:
         acc_bits=acc_bits(system, lanes),
         term_radix_bits=radix(system.weights, system.acts),
         **shape,
+    )
+
+
+def sample(config: ArchConfig) -> ArchConfig:
+    """A small accelerator of the same formats, accumulators and post-processing, 128
+    multiply-accumulates a cycle: one whose netlist is quickly simulated."""
+    return replace(
+        config,
+        name=f"{config.name}-sample",
+        pixels=2,
+        oc_lanes=8,
+        ic_lanes=8,
+        post_lanes=8,
+        act_slots=4096,
+        weight_words=1024,
+        param_groups=128,
+        bus_bits=64,
+        ports=1,
+        outstanding_reads=4,
     )
 
 

@@ -1,4 +1,4 @@
-"""Random programs on interpreter and RTL: the run that a row of the benchmark stands on."""
+"""Random programs on interpreter, RTL and netlist: what a row of the benchmark stands on."""
 
 import hashlib
 import json
@@ -7,69 +7,95 @@ from pathlib import Path
 
 import numpy as np
 
+import sigbit_boards.synthesis
 import sigbit_hw.arch
 import sigbit_sim
+from sigbit_boards.silicon import sample
+from sigbit_boards.synthesis import Target
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_sim.interp import Interp
-from sigbit_sim.native.cache import cached_folder, cached_verilog, key_of
+from sigbit_sim.native.cache import cached_folder, cached_verilog, gateware_key, key_of
+from sigbit_sim.netlist import VENDOR, netlist_verilog
 from sigbit_sim.random_program import random_inputs, random_program
 from sigbit_sim.rtl import RtlDevice
 
-PROGRAMS = 12
+RTL_PROGRAMS, NETLIST_PROGRAMS = 12, 4
 _RESULT = "result.json"
+
+Progress = Callable[[str, int, int], None]
 
 
 class Mismatch(Exception):
-    """Interpreter and RTL gave different codes."""
+    """Two devices gave different codes."""
 
 
-def verify(config: ArchConfig, progress: Callable[[str, int, int], None]) -> str:
-    """What was run on the accelerator's RTL, all of it with equal codes: :data:`PROGRAMS` random
-    programs, every layer and output compared with the interpreter's.
+def verify(config: ArchConfig, target: Target, progress: Progress) -> str:
+    """What ran and gave the interpreter's codes in every layer and output.
 
-    A result is kept under a hash of the Verilog and of the simulators' sources; the build takes
-    minutes for thousands of multiply-accumulates. Raises :class:`Mismatch`.
+    * Random programs on the accelerator's RTL.
+    * Random programs on the cells that ``target`` maps a small accelerator of the same formats to
+      (:func:`~sigbit_boards.silicon.sample`), where there are models of them.
+
+    Results are kept under a hash of the gateware and of all that runs and maps it; the first run of
+    thousands of multiply-accumulates takes minutes. Raises :class:`Mismatch`.
     """
-    verilog = cached_verilog(config)
+    parts = [_run(config, "RTL", RTL_PROGRAMS, lambda: cached_verilog(config), progress)]
+    if target in VENDOR:
+        small = sample(config)
+        what = f"{target.value} cells of the same formats at (2, 8, 8)"
+        parts.append(
+            _run(small, what, NETLIST_PROGRAMS, lambda: netlist_verilog(small, target), progress)
+        )
+    return "; ".join(parts)
+
+
+def _run(
+    config: ArchConfig, what: str, programs: int, verilog: Callable[[], str], progress: Progress
+) -> str:
+    """Random programs on ``verilog``, and what came of them, in words."""
     sources = [
         path.read_text()
-        for package in (sigbit_sim, sigbit_hw.arch)
+        for package in (sigbit_sim, sigbit_boards.synthesis, sigbit_hw.arch)
         for path in sorted(Path(str(package.__file__)).parent.rglob("*.py"))
     ]
-    key = key_of(config.digest, verilog, *sources, str(PROGRAMS))
+    key = key_of(gateware_key(config), what, str(programs), *sources)
 
     def run(into: Path) -> None:
-        found = {"programs": PROGRAMS, "codes": _compare(config, progress)}
+        text = verilog()
+        found = {
+            "codes": _compare(config, text, what, programs, progress),
+            "sha256": hashlib.sha256(text.encode()).hexdigest(),
+        }
         (into / _RESULT).write_text(json.dumps(found))
 
     found = json.loads((cached_folder(f"verified-{config.name}-{key}", run) / _RESULT).read_text())
-    digest = hashlib.sha256(verilog.encode()).hexdigest()
     return (
-        f"{found['programs']} random programs, {found['codes']:,} codes equal on interpreter and "
-        f"RTL, Verilog sha256 {digest}"
+        f"{programs} random programs, {found['codes']:,} codes equal on interpreter and {what}, "
+        f"Verilog sha256 {found['sha256']}"
     )
 
 
-def _compare(config: ArchConfig, progress: Callable[[str, int, int], None]) -> int:
+def _compare(
+    config: ArchConfig, verilog: str, what: str, programs: int, progress: Progress
+) -> int:
     """Codes that were compared; all are equal."""
     rng = np.random.default_rng(0)
-    interp, rtl = Interp(config, strict=True), RtlDevice(config)
+    interp, rtl = Interp(config, strict=True), RtlDevice(config, verilog=verilog)
     codes = 0
-    for number in range(PROGRAMS):
-        progress("random programs", number, PROGRAMS)
+    for number in range(programs):
+        progress(f"random programs on {what}", number, programs)
         program = random_program(config, rng)
         inputs = random_inputs(program, rng)
         wanted = interp.run(program, inputs, layers=True)
         got = rtl.run(program, inputs, layers=True)
-        for what in ("layers", "outputs"):
-            golden, found = getattr(wanted, what), getattr(got, what)
+        for golden, found in ((wanted.layers, got.layers), (wanted.outputs, got.outputs)):
             if golden.keys() != found.keys():
                 raise Mismatch(f"{config.name}: {golden.keys() ^ found.keys()} were not compared")
             for name, values in golden.items():
                 if wrong := int((values != found[name]).sum()):
                     raise Mismatch(
                         f"{config.name}: random program {number}: {wrong} of {values.size} codes "
-                        f"of {name} differ between interpreter and RTL"
+                        f"of {name} differ between interpreter and {what}"
                     )
                 codes += values.size
     if not codes:

@@ -12,6 +12,7 @@ from sigbit.cli.errors import CheckFailed, UserError
 from sigbit.cli.files import read_json, target, write_json, write_text
 from sigbit.cli.options import Json, Latency
 from sigbit.cli.output import progress, say, show_table
+from sigbit.cli.silicon import silicon
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -32,6 +33,9 @@ Row = dict[str, Any]
 @app.callback()
 def bench() -> None:
     """Measure networks and accelerators."""
+
+
+app.command("silicon")(silicon)
 
 
 @app.command("nets")

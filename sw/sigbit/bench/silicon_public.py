@@ -1,0 +1,93 @@
+"""Public cost figures of other DSP-free or low-bit designs, beside which the rows stand."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Published:
+    """One figure as its source states it, or as it follows from one (``derived``).
+
+    Parameters
+    ----------
+    source : str
+        Who published it, and where.
+    bits : str
+        Of weights x activations.
+    covers : str
+        What was counted: one processing element, or a whole design.
+    lut_per_mac, gops_per_klut : float, optional
+        LUTs a multiply-accumulate and cycle; billions of operations a second and 1,000 LUTs.
+    clock_mhz : float, optional
+        Clock of the throughput; None where it is not stated.
+    dsp : bool
+        Whether the design also uses DSP blocks.
+    derived : str
+        How the figure follows from the published one; "" if it is that.
+    """
+
+    source: str
+    bits: str
+    covers: str
+    lut_per_mac: float | None = None
+    gops_per_klut: float | None = None
+    clock_mhz: float | None = None
+    dsp: bool = False
+    derived: str = ""
+
+
+_FINN = "FINN-R cost formula, as coded in FINN's HLS matrix-vector unit"
+_FORMULA = "formula for wide SIMD, thresholds left out"
+_BISMO = "BISMO on Ultra96 (Umuroglu et al., TRETS 2019)"
+
+PUBLISHED = (
+    Published(
+        "ESB (Gong et al., TPDS 2022, arXiv 2109.03513), ZCU102",
+        "4x4",
+        "whole, peak",
+        gops_per_klut=10.95,
+    ),
+    Published(_FINN, "2x2", "element", lut_per_mac=13.2, derived=_FORMULA),
+    Published(_FINN, "3x3", "element", lut_per_mac=19.8, derived=_FORMULA),
+    Published(_FINN, "4x4", "element", lut_per_mac=44.0, derived=_FORMULA),
+    Published(_FINN, "4x8", "element", lut_per_mac=66.0, derived=_FORMULA),
+    Published(_FINN, "8x8", "element", lut_per_mac=123.0, derived=_FORMULA),
+    Published(
+        _BISMO,
+        "2x2",
+        "whole, all LUTs of the device",
+        gops_per_klut=54.6,
+        derived="binary peak / 4",
+    ),
+    Published(
+        _BISMO,
+        "4x4",
+        "whole, all LUTs of the device",
+        gops_per_klut=13.6,
+        derived="binary peak / 16",
+    ),
+    Published(
+        _BISMO,
+        "8x8",
+        "whole, all LUTs of the device",
+        gops_per_klut=3.4,
+        derived="binary peak / 64",
+    ),
+    Published(
+        "MSD (FCCM 2023), ZU9EG, ResNet-18 achieved",
+        "1 to 3 signed digits x8",
+        "whole",
+        gops_per_klut=4.22,
+        clock_mhz=214,
+        dsp=True,
+    ),
+    Published(
+        "Vitis AI DPU, 3 x B4096, ZCU102",
+        "8x8",
+        "whole, peak",
+        gops_per_klut=28.0,
+        clock_mhz=281,
+        dsp=True,
+        derived="3.45 TOPS / 122.6 kLUT",
+    ),
+)
+"""The figures; LUTs are those that each source counts."""

@@ -1,0 +1,258 @@
+"""``sigbit bench silicon``: number systems on equal footing, in LUTs and in precision."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sigbit.cli.errors import CheckFailed, UserError
+from sigbit.cli.files import read_json, replacing, write_json, write_text
+from sigbit.cli.files import target as writable
+from sigbit.cli.options import Json
+from sigbit.cli.output import progress, say, show_table
+
+if TYPE_CHECKING:
+    from sigbit.bench.silicon import Candidate, Costs, Progress
+    from sigbit.bench.silicon_error import Layers
+    from sigbit_hw.arch.config import ArchConfig
+
+Row = dict[str, Any]
+SHIPPED = "shipped"
+"""Number system of the rows of named presets, whose shapes differ."""
+
+
+class Fabric(StrEnum):
+    """Fabrics that are compared: one of 6-input and two of 4-input LUTs."""
+
+    XCUP = "xcup"
+    ECP5 = "ecp5"
+    ICE40 = "ice40"
+
+
+class Source(StrEnum):
+    """Where the plot's errors come from."""
+
+    GAUSSIAN = "gaussian"
+    LAPLACIAN = "laplacian"
+
+
+def silicon(
+    json: Json = None,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SUBSTRING",
+            help="Only rows whose accelerator, number system, bits or fabric contain this.",
+        ),
+    ] = None,
+    target: Annotated[
+        list[Fabric] | None,
+        typer.Option(help="A fabric; may be given again. [default: xcup, ecp5]"),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            exists=True,
+            file_okay=False,
+            help="Folder of data sets and checkpoints; without it the zoo's layers are random.",
+        ),
+    ] = None,
+    routed: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="JSON of `sigbit synth --pnr`: its clock stands in the row of the same netlist.",
+        ),
+    ] = None,
+    markdown: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write the tables as Markdown.", callback=writable),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.svg", help="Also draw LUTs against error, as SVG.", callback=writable
+        ),
+    ] = None,
+    plot_source: Annotated[Source, typer.Option(help="Whose errors to draw.")] = Source.GAUSSIAN,
+) -> None:
+    """Compare integers, powers of two, ESB and APoT at equal widths, by one generator and flow.
+
+    Every accelerator also runs random programs in RTL, which must give the interpreter's codes; the
+    build of one takes minutes the first time. Rows are written as they finish; a FILE that exists
+    keeps its other rows.
+    """
+    from sigbit.bench.silicon import Errors, key_of, row_of
+    from sigbit.bench.silicon_error import zoo_layers
+
+    wanted = [
+        (candidate, fabric)
+        for fabric in target or (Fabric.XCUP, Fabric.ECP5)
+        for candidate in candidates()
+        if only is None or only.lower() in _label(candidate, fabric).lower()
+    ]
+    if not wanted:
+        raise UserError(
+            f"no row contains {only!r}; there are "
+            + ", ".join(f"{c.name} ({c.number_system})" for c in candidates())
+        )
+    rows = _read(json)
+    clocks = _clocks(routed or [])
+    failed: list[str] = []
+    with progress() as bar:
+        task = bar.add_task("layers of the zoo", total=None)
+        zoo: Sequence[Layers] = zoo_layers(data)
+        errors, tools = Errors(zoo), _Tools(clocks)
+        for candidate, fabric in wanted:
+            what = f"{candidate.name} on {fabric}"
+
+            def tell(doing: str, done: int, total: int, what: str = what) -> None:
+                bar.update(task, description=f"{what}: {doing}", completed=done, total=total)
+
+            row = row_of(candidate, fabric, errors, tools, tell)
+            row["zoo_weights"] = "random" if data is None else "real"
+            merged = {key_of(r): r for r in (*rows, row)}
+            rows = list(merged.values())
+            write_json(json, {"rows": rows})
+            say(_line(row))
+            if row["refused"] is None and row["dsp"]:
+                failed.append(f"{what}: {row['dsp']} DSP blocks")
+    _show(rows, markdown)
+    if plot is not None:
+        from sigbit.bench.silicon_plot import pareto
+
+        with replacing(plot) as file:
+            file.write(pareto(rows, plot_source))
+    if failed:
+        raise CheckFailed("; ".join(failed))
+
+
+def candidates() -> list["Candidate"]:
+    """All number systems in the benchmark's shape, then the shipped accelerators."""
+    from sigbit.bench.silicon import Candidate
+    from sigbit_boards.silicon import NAMED, SYSTEMS, accelerator, refusal
+
+    found = []
+    for system in SYSTEMS:
+        refused = refusal(system)
+        config = None if refused else accelerator(system)
+        found.append(
+            Candidate(system.key, system.name, system.weights, system.acts, config, refused)
+        )
+    found += [Candidate(c.name, SHIPPED, c.weight_format, c.act_format, c) for c in NAMED]
+    return found
+
+
+def _label(candidate: "Candidate", fabric: Fabric) -> str:
+    bits = f"{candidate.weights.bits}x{candidate.acts.bits}"
+    return f"{candidate.name} {candidate.number_system} {bits} {fabric}"
+
+
+class _Tools:
+    """Synthesis and simulators as the benchmark wants them; all results are cached."""
+
+    def __init__(self, clocks: dict[str, float]) -> None:
+        self._clocks = clocks
+
+    def synthesize(self, config: "ArchConfig", target: str, progress: "Progress") -> "Costs":
+        """Map with Yosys."""
+        from sigbit.bench.silicon import Costs
+        from sigbit_boards.synthesis import Target, synthesize
+
+        report = synthesize(config, Target(target), progress=progress)
+        total = report.total
+        return Costs(
+            report.array.lut,
+            total.lut,
+            total.ff,
+            total.carry,
+            total.dsp,
+            total.block_bits,
+            report.levels,
+            report.carries,
+            report.netlist_sha256,
+        )
+
+    def verify(self, config: "ArchConfig", target: str, progress: "Progress") -> str:
+        """Random programs on interpreter and RTL."""
+        from sigbit_boards.silicon_verify import Mismatch, verify
+        from sigbit_boards.synthesis import Target
+
+        try:
+            return verify(config, Target(target), progress)
+        except Mismatch as error:
+            raise CheckFailed(str(error)) from error
+
+    def fmax(self, netlist_sha256: str) -> float | None:
+        """What a file of ``--routed`` says."""
+        return self._clocks.get(netlist_sha256)
+
+
+def _clocks(files: Sequence[Path]) -> dict[str, float]:
+    """Megahertz by netlist, from JSON files of ``sigbit synth --pnr``."""
+    found = {}
+    for path in files:
+        document = read_json(path)
+        if not isinstance(document, dict) or not {"netlist_sha256", "fmax_mhz"} <= set(document):
+            raise UserError(f"{path} is no result of sigbit synth --pnr: it names no clock")
+        found[document["netlist_sha256"]] = float(document["fmax_mhz"])
+    return found
+
+
+def _read(path: Path | None) -> list[Row]:
+    """The rows of an earlier run."""
+    if path is None or not path.exists():
+        return []
+    document = read_json(path)
+    rows = document.get("rows") if isinstance(document, dict) else None
+    if not isinstance(rows, list) or not all(
+        isinstance(r, dict) and {"preset", "number_system", "target"} <= set(r) for r in rows
+    ):
+        raise UserError(f"{path} holds no rows of this benchmark: give another FILE")
+    return rows
+
+
+def _line(row: Row) -> str:
+    if row["refused"]:
+        return f"{row['preset']} on {row['target']}: refused, {row['refused']}"
+    return (
+        f"{row['preset']} on {row['target']}: {row['lut_per_mac_total']:.2f} LUT a "
+        f"multiply-accumulate, {row['lut_per_mac_array']:.2f} in the array; {row['verified_by']}"
+    )
+
+
+def _show(rows: list[Row], path: Path | None) -> None:
+    """All tables on the terminal and, if ``path`` is given, in Markdown."""
+    from sigbit.bench import silicon_tables as tables
+    from sigbit.bench.silicon_error import DISTRIBUTIONS
+
+    fabrics = sorted({row["target"] for row in rows})
+    parts: list[tuple[str, list[str], list[list[str]]]] = []
+    for fabric in fabrics:
+        for table in (tables.costs(fabric), tables.evidence(fabric)):
+            parts.append((table.title, list(table.columns), table.cells(rows)))
+    noise = tables.noise(fabrics[0])
+    parts += [
+        (noise.title, list(noise.columns), noise.cells(rows)),
+        (
+            "Who is best",
+            tables.verdict_columns(list(DISTRIBUTIONS)),
+            tables.verdicts(rows, list(DISTRIBUTIONS)),
+        ),
+        ("Public figures", tables.PUBLISHED_COLUMNS, tables.published()),
+    ]
+    for title, columns, cells in parts:
+        if cells:
+            show_table(title, columns, cells)
+    if path is not None:
+        written = (
+            f"### {title}\n\n{tables.markdown(columns, cells)}"
+            for title, columns, cells in parts
+            if cells
+        )
+        write_text(path, "\n".join(written))
