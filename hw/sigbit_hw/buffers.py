@@ -17,7 +17,7 @@ from sigbit_hw.interfaces import (
     slots_per_write,
 )
 from sigbit_hw.pipeline import choose, delay
-from sigbit_hw.requant import SHIFT_BITS, param_layout
+from sigbit_hw.requant import SHIFT_BITS, neutral_param, param_layout
 
 
 class BankWrite(Signature):
@@ -36,8 +36,8 @@ class ActMemory(wiring.Component):
 
     Each bank has two ports. Port A serves the operands. Port B serves, in this order, the drain,
     slot writes (LOAD, FILL) and slot reads (STORE). The slots of a transfer of ``write`` are first
-    rotated to their banks, in a register; they are written together in the next cycle in which the
-    drain uses none of these banks.
+    registered; they are written together in the next cycle in which the drain uses none of their
+    banks.
 
     Members
     -------
@@ -79,13 +79,15 @@ class ActMemory(wiring.Component):
         drained = Cat(port.valid for port in self.drain)
         first, read_bank = write.p.slot[:bank_bits], request.p[:bank_bits]
 
-        # Slots on their way to their banks; bank b holds slot b % width of the rotated transfer.
+        # Slots on their way to their banks: rotated by an even number, so that bank b takes slot
+        # (b - odd) % width.
         banks = Signal(pixels)
         next_word = Signal(pixels, reset_less=True)
         near, far = (Signal(ceil_log2(self.config.act_slots) - bank_bits, name=name,
                             reset_less=True) for name in ("near", "far"))
-        rotated = [Signal(self.config.slot_bits, name=f"rotated_{k}", reset_less=True)
-                   for k in range(width)]
+        odd = Signal(reset_less=True)
+        slots = [Signal(self.config.slot_bits, name=f"slot_{k}", reset_less=True)
+                 for k in range(width)]
         blocked = Signal()
         m.d.comb += [
             blocked.eq((banks & drained).any()),
@@ -100,8 +102,10 @@ class ActMemory(wiring.Component):
                 next_word.eq(Cat(b < first for b in range(pixels))),
                 near.eq(write.p.slot[bank_bits:]),
                 far.eq(write.p.slot[bank_bits:] + 1),
-                *(slot.eq(choose(first, [write.p.data[(k - r) % width] for r in range(width)]))
-                  for k, slot in enumerate(rotated)),
+                odd.eq(first[0]),
+                *(slot.eq(choose(first[1:], [write.p.data[(k - r) % width]
+                                             for r in range(0, width, 2)]))
+                  for k, slot in enumerate(slots)),
             ]
 
         stored = []
@@ -111,14 +115,15 @@ class ActMemory(wiring.Component):
             drain, trace = self.drain[b], getattr(self.trace, f"bank_{b}")
             reads = Signal(name=f"reads_{b}")
             word_b = Signal(len(drain.word), name=f"word_b_{b}")
+            user = Signal(2, name=f"user_{b}")
             m.d.comb += [
                 port_a.addr.eq(self.words[b]),
                 reads.eq(request.valid & request.ready & (read_bank == b)),
-                word_b.eq(Mux(drain.valid, drain.word,
-                              Mux(banks[b], Mux(next_word[b], far, near),
-                                  request.p[bank_bits:]))),
+                user.eq(Mux(drain.valid, 3, Mux(banks[b], Mux(next_word[b], 2, 1), 0))),
+                word_b.eq(choose(user, [request.p[bank_bits:], near, far, drain.word])),
                 writer.addr.eq(word_b),
-                writer.data.eq(Mux(drain.valid, drain.data, rotated[b % width])),
+                writer.data.eq(Mux(drain.valid, drain.data, Mux(
+                    odd, slots[(b - 1) % width], slots[b % width]))),
                 writer.en.eq(drain.valid | (banks[b] & ~blocked)),
                 port_b.addr.eq(word_b),
                 port_b.en.eq(reads),
@@ -185,8 +190,9 @@ class ParamMemory(wiring.Component):
     -------
     ``write : In(ParamWrite)``
         One item a cycle.
-    ``group : In(group)``, ``params : Out(param_layout).array(param_lanes)``
-        The group addressed 2 cycles ago.
+    ``group : In(group)``, ``neutral : In(1)``, ``params : Out(param_layout).array(param_lanes)``
+        The group addressed 2 cycles ago; or, if ``neutral``, parameters with which a requantizer
+        gives what it gets.
     """
 
     read_latency = 2
@@ -199,6 +205,7 @@ class ParamMemory(wiring.Component):
         super().__init__({
             "write": In(ParamWrite(config)),
             "group": In(ceil_log2(config.param_groups)),
+            "neutral": In(1),
             "params": Out(layout).array(config.param_lanes),
         })
 
@@ -206,16 +213,19 @@ class ParamMemory(wiring.Component):
         m = Module()
         item = Cat(self.write.item[:self.config.acc_bits],
                    self.write.item[BIAS_BITS:BIAS_BITS + MANTISSA_BITS + SHIFT_BITS])
+        neutral, nothing = delay(m, self.neutral, 1, "neutral"), neutral_param(self.config.acc_bits)
         for k, init in enumerate(self.lanes):
             m.submodules[f"lane_{k}"] = lane = memory.Memory(init)
             writer, reader = lane.write_port(), lane.read_port()
+            param = Signal(param_layout(self.config.acc_bits), name=f"param_{k}", reset_less=True)
             m.d.comb += [
                 writer.addr.eq(self.write.group),
                 writer.data.eq(item),
                 writer.en.eq(self.write.valid & (self.write.lane == k)),
                 reader.addr.eq(self.group),
-                self.params[k].as_value().eq(delay(m, reader.data, 1, f"param_{k}")),
+                self.params[k].eq(param),
             ]
+            m.d.sync += param.as_value().eq(Mux(neutral, nothing, reader.data))
         return m
 
 

@@ -26,6 +26,7 @@ from sigbit_hw.interfaces import (
     instruction_layout,
 )
 from sigbit_hw.operands import OperandFetch
+from sigbit_hw.pipeline import delay
 from sigbit_hw.queue import Queue
 
 EXECS_IN_FLIGHT = 4
@@ -92,7 +93,7 @@ class ComputeEngine(wiring.Component):
     @property
     def drain_latency(self) -> int:
         """Cycles from the issue of a block's last step to one cycle after its first writes."""
-        return self.result_latency + self.drain.latency
+        return self.result_latency - 1 + self.drain.latency
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -185,7 +186,8 @@ class ComputeEngine(wiring.Component):
             *(a.eq(b) for a, b in zip(drain.maxima, array.maxima, strict=True)),
             *(a.eq(b) for lanes, results in zip(drain.acc, array.acc, strict=True)
               for a, b in zip(lanes, results, strict=True)),
-            drain.start.eq(array.done & result.last & result.drain),
+            drain.start.eq(delay(m, fetch.fed & fetch.control.last & fetch.control.drain,
+                                 array.latency - 1, "drain_start", reset=True)),
             self.busy.eq(waiting | (in_flight != 0)),
             self.feeding.eq(walker.feeding),
             self.stalled.eq(~walker.feeding & (waiting | walker.busy | self.i.valid)),

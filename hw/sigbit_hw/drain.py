@@ -1,6 +1,10 @@
 """The drain: results of a finished block to codes in the activation memory."""
 
-from amaranth.hdl import Cat, Const, Module, Signal, Value, signed
+from collections.abc import Sequence
+from functools import reduce
+from operator import or_
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import ceil_log2
@@ -19,15 +23,16 @@ class Drain(wiring.Component):
     """Copies a block's results, post-processes ``post_lanes`` of them a cycle, writes their codes.
 
     Lane ``d * param_lanes + j`` takes channel j of a parameter group, of pixel d of a group of
-    ``drain_pixels``. An accumulator goes through requantizer and activation table; a maximum to the
-    table as it is.
+    ``drain_pixels``. Accumulators go through requantizer and activation table. So do maxima, with
+    parameters that leave them as they are.
 
     Members
     -------
     ``i : In(stream(drain_layout))``
         The EXECs that drain, in order.
     ``start : In(1)``
-        ``acc`` and ``maxima`` hold a block's results. At least the block's drain time apart.
+        In the next cycle ``acc`` and ``maxima`` hold a block's results. At least the block's drain
+        time apart.
     ``acc : In(signed(acc_bits)).array(pixels, oc_lanes)``, ``maxima : In(slot_bits).array(pixels)``
         Results.
     ``writes : Out(BankWrite).array(pixels)``
@@ -58,12 +63,17 @@ class Drain(wiring.Component):
     @property
     def _code_time(self) -> int:
         """Cycles from ``start`` to codes."""
-        return 1 + ParamMemory.read_latency + Requantizer.latency + TableMemory.read_latency
+        return 1 + self._index_time + TableMemory.read_latency
+
+    @property
+    def _index_time(self) -> int:
+        """Cycles from an entry to its index in the table."""
+        return ParamMemory.read_latency + Requantizer.latency
 
     @property
     def _bank_time(self) -> int:
         """Cycles from ``start`` to the banks of the slots."""
-        return 1 + self.steps.latency + self.slots.latency + 2
+        return DrainWalker.latency + self.steps.latency + self.slots.latency + 2
 
     @property
     def latency(self) -> int:
@@ -86,61 +96,65 @@ class Drain(wiring.Component):
             steps.group.eq(walker.group),
             slots.move.eq(steps.move),
             params.group.eq(walker.param),
+            params.neutral.eq(walker.pool),
+            tables.table.eq(delay(m, walker.table, self._index_time, "table")),
         ]
 
-        index_time = ParamMemory.read_latency + Requantizer.latency
-        maxima = self._maxima(m, walker.entry)
-        pool = delay(m, walker.pool, index_time, "pool")
-        m.d.comb += tables.table.eq(delay(m, walker.table, index_time, "table"))
+        shows = Signal()
+        m.d.sync += shows.eq(self.start)
         for d in range(config.drain_pixels):
-            maximum = delay(m, maxima[d], index_time - 1, f"maximum_{d}")
+            maximum = self._maximum(m, shows, walker.pool_entry, d)
             for j in range(config.param_lanes):
                 lane = d * config.param_lanes + j
                 m.submodules[f"requant_{lane}"] = requant = Requantizer(config.acc_bits)
-                selected = self._selected(m, walker.entry, d, j)
-                y: Signal = requant.y
-                index = Signal(PRE_BITS, name=f"index_{lane}")
-                m.d.comb += [
-                    requant.acc.eq(selected),
-                    requant.param.eq(params.params[j]),
-                    index.eq(y),
-                    tables.index[lane].eq(index),
-                ]
+                value = self._accumulator(m, shows, walker.entry, d, j)
                 if j < config.ic_lanes:
-                    with m.If(pool):
-                        m.d.comb += index.eq(maximum.word_select(j, config.act_format.lane_bits))
+                    value |= maximum[j]
+                m.d.comb += [
+                    requant.acc.eq(value),
+                    requant.param.eq(params.params[j]),
+                    tables.index[lane].eq(requant.y),
+                ]
         padding = Const(0, config.act_format.lane_bits - config.act_format.bits)
         self._write(m, Cat(Cat(code, padding) for code in tables.codes))
         return m
 
-    def _maxima(self, m: Module, entry: Value) -> list[Signal]:
-        """Shadow registers of the maxima, and of each pixel of a group the one selected."""
-        config = self.config
-        shadows = [Signal(config.slot_bits, name=f"maximum_{p}", reset_less=True)
-                   for p in range(config.pixels)]
-        with m.If(self.start):
-            m.d.sync += [shadow.eq(self.maxima[p]) for p, shadow in enumerate(shadows)]
-        selected = []
-        for d in range(config.drain_pixels):
-            maximum = Signal(config.slot_bits, name=f"selected_maximum_{d}", reset_less=True)
-            m.d.sync += maximum.eq(choose(entry, shadows[d::config.drain_pixels]))
-            selected.append(maximum)
-        return selected
+    def _chosen(self, m: Module, shows: Signal, results: Sequence[Value], entry: Value,
+                name: str) -> Value:
+        """Copies ``results`` to shadow registers when ``shows``, and gives that of the bit set in
+        ``entry`` one cycle later, 0 for none.
 
-    def _selected(self, m: Module, entry: Value, d: int, j: int) -> Signal:
-        """Shadow registers of the accumulators that lane (d, j) takes, and the one selected, when
-        its parameters arrive."""
+        A register's reset takes no LUT, so each copy goes through one that is 0 unless it is
+        chosen; what remains of the multiplexer is a disjunction in the adder that follows.
+        """
+        gated = []
+        for k, result in enumerate(results):
+            shadow, gate = (Signal(len(result), name=f"{kind}_{name}_{k}", reset_less=True)
+                            for kind in ("shadow", "gate"))
+            with m.If(shows):
+                m.d.sync += shadow.eq(result)
+            m.d.sync += gate.eq(Mux(entry[k], shadow, 0))
+            gated.append(gate)
+        return reduce(or_, gated)
+
+    def _maximum(self, m: Module, shows: Signal, entry: Value, d: int) -> list[Value]:
+        """The maxima of pixel d of a group as the requantizers take them, when their parameters
+        arrive."""
         config = self.config
-        entries = []
-        for p in range(d, config.pixels, config.drain_pixels):
-            for g in range(config.groups_per_block):
-                acc = Signal(signed(config.acc_bits), name=f"shadow_{p}_{g}_{j}", reset_less=True)
-                with m.If(self.start):
-                    m.d.sync += acc.eq(self.acc[p][g * config.param_lanes + j])
-                entries.append(acc)
-        selected = Signal(signed(config.acc_bits), name=f"selected_{d}_{j}", reset_less=True)
-        m.d.sync += selected.eq(choose(entry, entries))
-        return delay(m, selected, ParamMemory.read_latency - 1, f"selected_{d}_{j}")
+        slot = self._chosen(m, shows, self.maxima[d::config.drain_pixels], entry, f"maximum_{d}")
+        codes = (slot.word_select(j, config.act_format.lane_bits)[:config.act_format.bits]
+                 for j in range(config.ic_lanes))
+        # A code is an index of the table: with all bits of it, its top one is a sign there.
+        return [code if len(code) < PRE_BITS else
+                Cat(code, code[-1].replicate(config.acc_bits - PRE_BITS)) for code in codes]
+
+    def _accumulator(self, m: Module, shows: Signal, entry: Value, d: int, j: int) -> Value:
+        """The accumulator that lane (d, j) takes, when its parameters arrive."""
+        config = self.config
+        results = [self.acc[p][g * config.param_lanes + j].as_unsigned()
+                   for p in range(d, config.pixels, config.drain_pixels)
+                   for g in range(config.groups_per_block)]
+        return self._chosen(m, shows, results, entry, f"{d}_{j}")
 
     def _write(self, m: Module, codes: Value) -> None:
         """Brings slots, and codes of all lanes, to their banks, and aligns them."""

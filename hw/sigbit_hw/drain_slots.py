@@ -70,7 +70,8 @@ class PixelSteps(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        steps = self._steps(m, self._kinds(m))
+        kinds = self._kind(m) if self.config.drain_pixels == 1 else self._kinds(m)
+        steps = self._steps(m, kinds)
         self._places(m, steps)
         return m
 
@@ -85,6 +86,23 @@ class PixelSteps(wiring.Component):
         result = Signal(len(value), name=name, reset_less=True)
         m.d[("comb" if self.config.drain_pixels == 1 else "sync")] += result.eq(value)
         return result
+
+    def _kind(self, m: Module) -> tuple[Value, Value]:
+        """Of one pixel: whether its line ends there, its last phase is there."""
+        group = self.group
+        phase, after, block, held = (Signal(PHASE_BITS, name=name)
+                                     for name in ("phase", "phase_after", "phase_block", "held"))
+        turns = Signal()
+        m.d.comb += [
+            phase.eq(Mux(group.fresh, 0, held)),
+            turns.eq(phase + 1 == group.phases),
+            after.eq(Mux(turns, 0, phase + 1)),
+        ]
+        with m.If(group.leaves):
+            m.d.sync += held.eq(Mux(group.again, block, after))
+        with m.If(group.block_end):
+            m.d.sync += block.eq(after)
+        return group.ends, turns
 
     def _kinds(self, m: Module) -> tuple[Value, Value]:
         """For every pixel, of 4 cycles ago: whether its line ends there, its last phase is

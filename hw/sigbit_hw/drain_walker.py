@@ -1,6 +1,6 @@
 """The drain's order: which results are post-processed in a cycle."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -25,10 +25,39 @@ def drain_layout(config: ArchConfig) -> data.StructLayout:
 
 
 _PLACE = data.StructLayout(
-    {"left": _EXEC["run"], "final": 1, "room": _EXEC["wrap"], "fresh": 1})
+    {"left": _EXEC["run"], "final": 1, "room": _EXEC["wrap"], "ends": 1, "fresh": 1})
 """Where a group of pixels begins: ``left`` pixels of the run from there on, ``final`` if all of
-these are in the group; ``room`` pixels of the line after the first; ``fresh`` if a line began after
-the group before."""
+these are in the group; ``room`` pixels of the line after the first, ``ends`` if all of these are in
+the group; ``fresh`` if a line began after the group before."""
+
+
+def _at_most(value: Value, exponent: int) -> Value:
+    """``value <= 2**exponent``, without a subtraction."""
+    return ~value[exponent + 1:].any() & ~(value[exponent] & value[:exponent].any())
+
+
+class _Count:
+    """A loop counted down, whose ``last``, in the last turn, is a register."""
+
+    def __init__(self, m: Module, name: str, width: int) -> None:
+        self._m = m
+        self._left = Signal(width, name=f"{name}_left")
+        self.last = Signal(name=f"{name}_last")
+
+    def restart(self, turns: Value) -> None:
+        self._m.d.sync += [self._left.eq(turns), self.last.eq(turns == 1)]
+
+    def step(self) -> None:
+        self._m.d.sync += [self._left.eq(self._left - 1), self.last.eq(self._left == 2)]
+
+
+class _Ring:
+    """One bit of ``size``, which moves on with ``step``."""
+
+    def __init__(self, m: Module, name: str, size: int, step: Value) -> None:
+        self.at = Signal(size, name=name, init=1)
+        with m.If(step):
+            m.d.sync += self.at.eq(self.at.rotate_left(1))
 
 
 class DrainWalker(wiring.Component):
@@ -41,25 +70,30 @@ class DrainWalker(wiring.Component):
         The EXECs that drain, in order; each must have been accepted before its first ``start``.
     ``start : In(1)``
         The next cycle is the first of a block's drain. At least the block's drain time apart.
-    ``active : Out(1)``, ``entry : Out``, ``pool : Out(1)``, ``param : Out``, ``table : Out``
-        In a cycle of the drain: ``group of pixels * groups_per_block + parameter group of the
-        block`` (for ``pool`` there is one), parameter group, activation table.
+    ``active : Out(1)``, ``pool : Out(1)``, ``param : Out``, ``table : Out``
+        In a cycle of the drain: whether it drains a maximum, parameter group, activation table.
+    ``entry : Out``, ``pool_entry : Out``
+        One cycle later, one bit: of ``group of pixels * groups_per_block + parameter group of the
+        block``; or, of a maximum, of the group of pixels.
     ``group : Out(group_layout)``
-        What the cycle writes: nothing for pixels past the run and channel slots from ``n_slots``
-        on.
+        One cycle later (:attr:`latency` after ``start``), what the cycle writes: nothing for pixels
+        past the run and channel slots from ``n_slots`` on.
     """
+
+    latency = 2
 
     def __init__(self, config: ArchConfig) -> None:
         self.config = config
+        self._steps = config.pixels // config.drain_pixels
         super().__init__({
             "i": In(stream.Signature(drain_layout(config))),
             "start": In(1),
             "active": Out(1),
-            "entry": Out(ceil_log2(config.pixels // config.drain_pixels
-                                   * config.groups_per_block)),
             "pool": Out(1),
             "param": Out(ceil_log2(config.param_groups)),
             "table": Out(ceil_log2(config.tables)),
+            "entry": Out(self._steps * config.groups_per_block),
+            "pool_entry": Out(self._steps),
             "group": Out(group_layout(config)),
         })
 
@@ -68,58 +102,89 @@ class DrainWalker(wiring.Component):
         config = self.config
         pixels, count = config.drain_pixels, ceil_log2(config.drain_pixels)
         groups, drain_slots = config.groups_per_block, config.drain_slots
-        held = Signal()
-        load = self.i.valid & self.i.ready
 
-        # An EXEC, and constants that follow from it: the columns after a line's first; the columns
-        # after a group's first pixel's line ends; pixels between line ends within a group.
-        more = {"line": _EXEC["wrap"], "refill": _EXEC["wrap"], "period": count}
+        # An EXEC, the one after it, and what follows from their fields: the columns after a line's
+        # first, and after a group's first pixel's line ends; a step back; whether the run, or a
+        # line, fits one group; whether a line fits no two; pixels between line ends in a group.
+        wrap = self.i.p.wrap
+        more = {"line": len(wrap), "refill": len(wrap), "back": signed(count + 2), "single": 1,
+                "short": 1, "long": 1, "period": count}
         job, offered = (Signal(data.StructLayout({**drain_layout(config).members, **more}),
                                name=name) for name in ("job", "offered"))
-        m.d.comb += [
-            *(offered[name].eq(self.i.p[name]) for name in drain_layout(config).members),
-            offered.line.eq(self.i.p.wrap - 1),
-            offered.refill.eq(self.i.p.wrap - self.i.p.group_step),
-            offered.period.eq(Mux(self.i.p.wrap[count:].any(), 0, self.i.p.wrap)),
-        ]
+        held, offers, load = Signal(), Signal(), Signal()
+        with m.If(self.i.ready):
+            m.d.sync += [
+                offers.eq(self.i.valid),
+                *(offered[name].eq(self.i.p[name]) for name in drain_layout(config).members),
+                offered.line.eq(wrap - 1),
+                offered.refill.eq(wrap - self.i.p.group_step),
+                offered.back.eq(-self.i.p.group_step),
+                offered.single.eq(_at_most(self.i.p.run, count)),
+                offered.short.eq(_at_most(wrap, count)),
+                offered.long.eq(wrap[count + 1:].any()),
+                offered.period.eq(Mux(wrap[count:].any(), 0, wrap)),
+            ]
 
         # Loops within a block.
-        group, step = Signal(range(groups)), Signal(range(config.pixels // pixels))
-        plane = Signal(job.n_planes.shape(), init=1)
-        step_end, plane_end, block_end = (
-            Signal(name=f"{loop}_end") for loop in ("step", "plane", "block"))
-        m.d.comb += [
-            step_end.eq(self.active & (job.mode | (group == groups - 1))),
-            plane_end.eq(step_end & (step == config.pixels // pixels - 1)),
-            block_end.eq(plane_end & (plane == job.n_planes)),
-            self.pool.eq(job.mode),
-            self.entry.eq(Mux(job.mode, step, Cat(group, step) if groups > 1 else step)),
-        ]
-        m.d.sync += self.active.eq(self.start | (self.active & ~block_end))
-        with m.If(self.active):
-            m.d.sync += group.eq(group + 1)
-        with m.If(step_end):
-            m.d.sync += [group.eq(0), step.eq(step + 1)]
-        with m.If(plane_end):
-            m.d.sync += plane.eq(plane + 1)
-        with m.If(block_end):
-            m.d.sync += plane.eq(1)
-
-        # Pixels of the run and of the line. Every plane begins again with the block's first group.
+        if groups == 1:
+            entries = pools = _Ring(m, "entries", self._steps, self.active)
+            group_last: Value = Const(1)
+        else:
+            entries = _Ring(m, "entries", self._steps * groups, self.active & ~job.mode)
+            pools = _Ring(m, "pools", self._steps, self.active & job.mode)
+            group_last = job.mode | entries.at[groups - 1::groups].any()
+        planes, rows, ocbs = (_Count(m, name[2:], len(job[name]))
+                              for name in ("n_planes", "n_rows", "n_ocb"))
+        step_end, plane_end, block_end, row_end, ocb_end, job_end = (
+            Signal(name=f"{loop}_end") for loop in ("step", "plane", "block", "row", "ocb", "job"))
+        # An EXEC starts in an idle drain; after a row, or before it starts, the EXEC changes.
+        starts, changes = Signal(), Signal()
         here, after, block, first = (
             Signal(_PLACE, name=name) for name in ("here", "after", "block", "first"))
-        ends, row_end = Signal(), Signal()
-        new_line = ends & (here.room[:count + 1] < job.group_step)
         m.d.comb += [
-            ends.eq(~here.room[count:].any()),
+            step_end.eq(self.active & group_last),
+            plane_end.eq(self.active & Mux(job.mode, pools.at[-1], entries.at[-1])),
+            block_end.eq(plane_end & planes.last),
             row_end.eq(block_end & here.final),
+            ocb_end.eq(row_end & rows.last),
+            job_end.eq(ocb_end & ocbs.last),
+            self.pool.eq(job.mode),
+            load.eq(offers & (~held | job_end)),
+            self.i.ready.eq(~offers | load),
+            starts.eq(offers & ~held),
+            changes.eq(~held | (rows.last & ocbs.last)),
+        ]
+        m.d.sync += [
+            self.active.eq(self.start | (self.active & ~block_end)),
+            self.entry.eq(Mux(self.active & ~job.mode, entries.at, 0)),
+            self.pool_entry.eq(Mux(self.active & job.mode, pools.at, 0)),
+        ]
+        for loop, end, restart, turns in (
+                (planes, plane_end, block_end | starts,
+                 Mux(changes & (here.final | ~held), offered.n_planes, job.n_planes)),
+                (rows, row_end, ocb_end | starts, Mux(changes, offered.n_rows, job.n_rows)),
+                (ocbs, ocb_end, load, offered.n_ocb)):
+            with m.If(end):
+                loop.step()
+            with m.If(restart):
+                loop.restart(turns)
+
+        # Pixels of the run and of the line. Every plane begins again with the block's first group.
+        # A line that is no longer than a group ends in all of them; another one next ends when one
+        # group is left, or, if it begins in this group, if it ends in the next one.
+        new_line = here.ends & (here.room[:count + 1] < job.group_step)
+        m.d.comb += [
             after.left.eq(Mux(here.final, 0, here.left - pixels)),
-            after.final.eq(here.left <= 2 * pixels),
-            after.room.eq(here.room + Mux(new_line, job.refill, -job.group_step)),
-            after.fresh.eq(ends),
-            first.left.eq(Mux(load, offered.run, job.run)),
-            first.final.eq(first.left <= pixels),
-            first.room.eq(Mux(load, offered.line, job.line)),
+            after.final.eq(_at_most(here.left, count + 1)),
+            after.room.eq(here.room + Mux(new_line, job.refill, job.back)),
+            after.ends.eq(job.short | Mux(
+                here.ends, ~job.long & (here.room[:count] + job.wrap[:count] < pixels),
+                here.room[count:] == 1)),
+            after.fresh.eq(here.ends),
+            first.left.eq(Mux(changes, offered.run, job.run)),
+            first.final.eq(Mux(changes, offered.single, job.single)),
+            first.room.eq(Mux(changes, offered.line, job.line)),
+            first.ends.eq(Mux(changes, offered.short, job.short)),
             first.fresh.eq(1),
         ]
         with m.If(step_end):
@@ -128,21 +193,8 @@ class DrainWalker(wiring.Component):
             m.d.sync += here.eq(block)
         with m.If(block_end):
             m.d.sync += block.eq(after)
-        with m.If(load | row_end):
+        with m.If(starts | row_end):
             m.d.sync += [here.eq(first), block.eq(first)]
-
-        # Loops over blocks.
-        row, ocb = Signal(job.n_rows.shape()), Signal(job.n_ocb.shape())
-        ocb_end, job_end = Signal(), Signal()
-        m.d.comb += [
-            ocb_end.eq(row_end & (row == job.n_rows)),
-            job_end.eq(ocb_end & (ocb == job.n_ocb)),
-            self.i.ready.eq(~held | job_end),
-        ]
-        with m.If(row_end):
-            m.d.sync += row.eq(row + 1)
-        with m.If(ocb_end):
-            m.d.sync += [row.eq(1), ocb.eq(ocb + 1)]
 
         # Channels: distance from channel slot 0, channel slots left, parameter group; and the same
         # of the output-channel block's first group.
@@ -177,9 +229,7 @@ class DrainWalker(wiring.Component):
         with m.If(job_end):
             m.d.sync += held.eq(0)
         with m.If(load):
-            m.d.sync += [
-                held.eq(1), job.eq(offered), row.eq(1), ocb.eq(1), self.table.eq(offered.table),
-            ]
+            m.d.sync += [held.eq(1), job.eq(offered), self.table.eq(offered.table)]
             for there in (channel, channel_first):
                 m.d.sync += [
                     there.offset.eq(0),
@@ -188,11 +238,11 @@ class DrainWalker(wiring.Component):
                 ]
 
         out = self.group
-        m.d.comb += [
+        m.d.sync += [
             out.inside.eq(Cat(
                 self.active & (~here.final | (here.left[:count + 1] > d)) for d in range(pixels))),
             out.inside[pixels].eq(~here.final),
-            out.ends.eq(ends),
+            out.ends.eq(here.ends),
             out.first_end.eq(here.room),
             out.period.eq(job.period),
             out.fresh.eq(here.fresh),
@@ -203,10 +253,10 @@ class DrainWalker(wiring.Component):
             out.offset.eq(channel.offset + plane_offset),
             *(out[name].eq(job[name])
               for name in ("phases", "d_pix", "d_col", "d_line", "d_row", "d_slot")),
-            out.base.eq(Mux(load, offered.base, job.base)),
+            out.base.eq(Mux(changes, offered.base, job.base)),
             out.again.eq(plane_end & ~block_end),
             out.block_end.eq(block_end),
-            out.restart.eq(load | ocb_end),
+            out.restart.eq(starts | ocb_end),
             out.end.eq(job_end),
         ]
         return m

@@ -20,6 +20,11 @@ def param_layout(acc_bits: int) -> data.StructLayout:
         "bias": signed(acc_bits), "mantissa": numerics.MANTISSA_BITS, "shift": SHIFT_BITS})
 
 
+def neutral_param(acc_bits: int) -> Const:
+    """Parameters with which ``y`` is an accumulator of so many bits."""
+    return Const(1 << (numerics.MANTISSA_BITS - 1) << acc_bits, param_layout(acc_bits).size)
+
+
 def differs(bits: Value, sign: Value) -> Value:
     """Whether any of ``bits`` is not ``sign``."""
     return (bits ^ sign.replicate(len(bits))).any()
@@ -99,7 +104,7 @@ class Requantizer(wiring.Component):
             m.d.sync += shifts[-1].eq(shifts[-2])
 
         biased = Signal(signed(self.acc_bits), reset_less=True)
-        m.d.sync += biased.eq(self.param.bias + self.acc)
+        m.d.sync += biased.eq(add_term(self.param.bias, self.acc, Const(0)))
         scaled, over, sign = self._shifted(m, biased, shifts)
         product = self._product(m, scaled, over, sign, shifts[3][0], mantissas)
 

@@ -134,7 +134,7 @@ class Addresses(wiring.Component):
     @property
     def latency(self) -> int:
         """From ``start`` to the first slots."""
-        return 1 + self.steps.latency + self.slots.latency
+        return self.walker.latency + self.steps.latency + self.slots.latency
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -288,7 +288,7 @@ class Values:
         ctx.set(dut.table_write.valid, 0)
 
     def show(self, ctx: Any, dut: Drain, begins: tuple[int, int] | None) -> None:
-        """Results of a block in the cycle of its start, anything in other cycles."""
+        """Results of a block in the cycle after its start, anything in other cycles."""
         if begins is None:
             p, n = (int(self.rng.integers(lanes))
                     for lanes in (self.config.pixels, self.config.oc_lanes))
@@ -329,8 +329,11 @@ def test_codes(config: ArchConfig, rng: np.random.Generator) -> None:
     seen: dict[int, dict[int, int]] = {}
     ends: list[int] = []
 
+    before: list[tuple[int, int] | None] = [None]
+
     def observe(ctx: Any, now: int, begins: tuple[int, int] | None) -> None:
-        values.show(ctx, dut, begins)
+        values.show(ctx, dut, before[0])
+        before[0] = begins
         writes = {ctx.get(port.word) * config.pixels + bank: ctx.get(port.data)
                   for bank, port in enumerate(dut.writes) if ctx.get(port.valid)}
         if writes:
