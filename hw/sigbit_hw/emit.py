@@ -26,6 +26,7 @@ NAME = "sigbit_accelerator"
 _HEAD = 'attribute \\generator "Amaranth"\n'
 _CELL = re.compile(r"^  cell \\(\S+) (\S+)\n(?:    .*\n)*?  end\n", re.M)
 _ANONYMOUS = re.compile(r"\\port\$\d+\$\d+")
+_COLLISION = re.compile(r"^(    parameter \\COLLISION_X_MASK (\d+)')0+$", re.M)
 _INITIAL = re.compile(r"^  initial begin\n((?:    (?:\\\S+ |\w+)\[\d+\] = \S+;\n)+)  end\n", re.M)
 _SCRIPT = """
 read_rtlil design.il
@@ -117,9 +118,17 @@ def deduplicate(text: str) -> str:
 
 
 def rtlil(config: ArchConfig, fabric: Fabric = Fabric.GENERIC) -> str:
-    """The accelerator as RTLIL, with the leaf modules of ``fabric``."""
-    return deduplicate(amaranth_rtlil.convert(
+    """The accelerator as RTLIL, with the leaf modules of ``fabric``.
+
+    A fabric's block memories may give anything when a word is read while it is written. The
+    accelerator never uses what it gets then, and says so here; else Yosys would build the old word
+    of registers and LUTs around every block.
+    """
+    text = deduplicate(amaranth_rtlil.convert(
         Accelerator(config), name=NAME, platform=fabric, emit_src=False))
+    if fabric is Fabric.GENERIC:
+        return text
+    return _COLLISION.sub(lambda mask: mask[1] + "1" * int(mask[2]), text)
 
 
 def compact(text: str) -> str:
