@@ -1,7 +1,23 @@
-"""Post-training quantization: a float model as a prepared one of few bits, without training."""
+"""Post-training quantization: a float model as a prepared one of few bits, without training.
+
+``pipeline`` folds, equalizes, searches scales and corrects biases; ``transform`` turns layers into
+pairs that need fewer bits (``linear_transforms``, ``rate_distortion``); ``mixed`` gives every layer
+its bits within a budget.
+"""
 
 from sigbit.quant.post.equalization import equalize as equalized
 from sigbit.quant.post.folding import fold_batch_norms
+from sigbit.quant.post.mixed import mixed_precision, weight_bits
 from sigbit.quant.post.pipeline import post_training
+from sigbit.quant.post.transform import collapse, plain_rounding, transform_quantize
 
-__all__ = ["equalized", "fold_batch_norms", "post_training"]
+__all__ = [
+    "collapse",
+    "equalized",
+    "fold_batch_norms",
+    "mixed_precision",
+    "plain_rounding",
+    "post_training",
+    "transform_quantize",
+    "weight_bits",
+]

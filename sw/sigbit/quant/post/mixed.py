@@ -1,0 +1,237 @@
+"""Automatic mixed precision: how much each layer's bits matter, and the cheapest bits within a
+budget of the hardware's own cost.
+
+Sensitivity of a layer to a choice of bits is the error of the network's outputs when this layer
+alone has them and all others the finest choice. Errors and savings of layers are taken as additive
+where bits are chosen, by equal slope; then the network as a whole is measured, and the budget
+tightened until its true cost is within it.
+
+The cost is any function of a prepared network: cycles, LUTs or bytes of what the compiler makes of
+it, or :func:`weight_bits`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+import torch
+from torch import Tensor, nn
+
+from sigbit.frontend import Batches, as_tuple, import_model
+from sigbit.ir.floating import FloatGraph
+from sigbit.quant.errors import QuantizationError
+from sigbit.quant.layer import QuantLayer
+from sigbit.quant.prepare import PreparedModel, check_parameters, evaluate, prepare_calibrated
+from sigbit.quant.spec import QuantSpec
+from sigbit.quant.strategies.base import users, weighted_layers
+
+Bits = tuple[int, int]
+"""Weights and activations of a layer: terms and planes where the spec's weights are on the
+accelerator's own grid, else bits of its methods."""
+Cost = Callable[[PreparedModel], float]
+_ROUNDS = 12
+
+
+def weight_bits(model: PreparedModel) -> float:
+    """Bits that the weights are stored in."""
+    native, total = model.spec.weight_format.bits, 0
+    for layer in weighted_layers(model).values():
+        total += layer.kernel_of_method().numel() * layer.terms[0] * native
+    return float(total)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A layer's ``bits``; the ``error`` of the outputs and the ``cost`` of the network if this
+    layer alone has them."""
+
+    bits: Bits
+    error: float
+    cost: float
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """The result: a ``spec`` with bits a layer, the ``bits`` by layer, ``cost`` and ``error`` of
+    the whole network, and the ``sensitivity`` of every layer, from the finest choice on."""
+
+    spec: QuantSpec
+    bits: Mapping[str, Bits]
+    cost: float
+    error: float
+    sensitivity: Mapping[str, tuple[Choice, ...]]
+
+
+class _Search:
+    """Prepared networks with given bits, and their errors."""
+
+    def __init__(self, graph: FloatGraph, spec: QuantSpec, batches: tuple[Tensor, ...]) -> None:
+        self._graph, self._spec, self._batches = graph, spec, batches
+        self._values = evaluate(graph, batches)
+        self._reference = [self._values[name] for name in graph.outputs]
+        self.base = self.prepare({})
+        self.layers = weighted_layers(self.base)
+
+    def spec(self, bits: Mapping[str, Bits]) -> QuantSpec:
+        """The spec with ``bits`` by layer."""
+        changed: dict[str, Bits] = {}
+        for name, pair in bits.items():
+            for user in users(self.base, self.layers[name]):
+                changed[user.plan.name] = (pair[0], self._acts(user, pair[1]))
+        if self._spec.weight_bits is None:
+            return replace(self._spec, bits=MappingProxyType({**self._spec.bits, **changed}))
+        own = {k: v for k, v in self._spec.bits.items() if k not in changed}
+        levels = MappingProxyType({**self._spec.layer_bits, **changed})
+        return replace(self._spec, bits=MappingProxyType(own), layer_bits=levels)
+
+    def _acts(self, layer: QuantLayer, wanted: int) -> int:
+        """Outputs of the network keep 8 bits."""
+        if not layer.is_output:
+            return wanted
+        return layer.grid.planes if self._spec.weight_bits is None else 8
+
+    def prepare(self, bits: Mapping[str, Bits]) -> PreparedModel:
+        """The network with ``bits`` by layer."""
+        spec = self.spec(bits) if bits else self._spec
+        return prepare_calibrated(self._graph, spec, self._values).eval()
+
+    def error(self, model: PreparedModel) -> float:
+        """Mean squared error of the outputs, relative to their mean square."""
+        outputs = model(*self._batches)
+        outputs = (outputs,) if isinstance(outputs, Tensor) else outputs
+        pairs = list(zip(outputs, self._reference, strict=True))
+        error = sum(float((a.reshape(b.shape) - b).square().sum()) for a, b in pairs)
+        return error / max(sum(float(b.square().sum()) for _, b in pairs), 1e-30)
+
+
+@torch.no_grad()
+def mixed_precision(
+    model: nn.Module | FloatGraph,
+    spec: QuantSpec,
+    calibration: Batches,
+    choices: Sequence[Bits],
+    budget: float,
+    cost: Cost = weight_bits,
+) -> Mixed:
+    """Bits for every layer with weights such that the network's ``cost`` is at most ``budget``, at
+    the least error.
+
+    Parameters
+    ----------
+    model : nn.Module or FloatGraph
+        The trained network; it is not changed.
+    spec : QuantSpec
+        Formats and methods; bits of layers in it are replaced.
+    calibration : Tensor or tuple of Tensor
+        Inputs as the network will see them.
+    choices : sequence of (int, int)
+        What layers can have, see :data:`Bits`; the one that costs most is the finest.
+    budget, cost : float, callable
+        See the module. The cost function is called about once for every layer and choice.
+    """
+    graph = model if isinstance(model, FloatGraph) else import_model(model, calibration)
+    check_parameters(graph)
+    options = list(dict.fromkeys(choices))
+    if not options:
+        raise QuantizationError("choices must name at least one pair of bits")
+    search = _Search(graph, spec, as_tuple(calibration))
+    uniform = {pair: dict.fromkeys(search.layers, pair) for pair in options}
+    totals = {pair: cost(search.prepare(bits)) for pair, bits in uniform.items()}
+    least = min(totals.values())
+    if budget < least:
+        raise QuantizationError(
+            f"the budget of {budget:g} is below {least:g}, the cost of the cheapest choice "
+            f"{min(totals, key=lambda p: totals[p])} everywhere"
+        )
+    finest = max(options, key=lambda pair: (totals[pair], pair))
+    table = _sensitivity(search, options, finest, totals[finest], cost)
+    found = _choose(search, table, finest, totals[finest], budget, cost)
+    if found is None:
+        cheapest = uniform[min(totals, key=lambda p: totals[p])]
+        found = cheapest, search.prepare(cheapest), least
+    bits, prepared, price = found
+    return Mixed(prepared.spec, bits, price, search.error(prepared), table)
+
+
+def _sensitivity(
+    search: _Search, options: list[Bits], finest: Bits, total: float, cost: Cost
+) -> dict[str, tuple[Choice, ...]]:
+    reference = dict.fromkeys(search.layers, finest)
+    start = Choice(finest, search.error(search.prepare(reference)), total)
+    table = {}
+    for name in search.layers:
+        found = [start]
+        for pair in options:
+            if pair != finest:
+                prepared = search.prepare({**reference, name: pair})
+                found.append(Choice(pair, search.error(prepared), cost(prepared)))
+        table[name] = tuple(sorted(found, key=lambda c: -c.cost))
+    return table
+
+
+def _choose(
+    search: _Search,
+    table: Mapping[str, tuple[Choice, ...]],
+    finest: Bits,
+    total: float,
+    budget: float,
+    cost: Cost,
+) -> tuple[dict[str, Bits], PreparedModel, float] | None:
+    """The choice of least error whose true cost is within the budget."""
+    target = budget
+    for _ in range(_ROUNDS):
+        picked = _within(table, total, target)
+        if picked is None:
+            return None
+        bits = {name: choice.bits for name, choice in picked.items()}
+        prepared = search.prepare(bits)
+        price = cost(prepared)
+        if price <= budget:
+            return bits, prepared, price
+        target -= max(price - budget, 1e-3 * abs(budget))
+    return None
+
+
+def _within(
+    table: Mapping[str, tuple[Choice, ...]], total: float, target: float
+) -> dict[str, Choice] | None:
+    """Equal slope: the least sum of errors with an additive cost of at most ``target``, on the
+    lower hull."""
+
+    def at(slope: float) -> dict[str, Choice]:
+        return {
+            n: min(choices, key=lambda c: c.error + slope * (c.cost - total))
+            for n, choices in table.items()
+        }
+
+    def price(picked: Mapping[str, Choice]) -> float:
+        return total + sum(c.cost - total for c in picked.values())
+
+    low, high = -100.0, 100.0
+    if price(at(2.0**high)) > target:
+        return None
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if price(at(2.0**middle)) > target else (low, middle)
+    picked = at(2.0**high)
+    _refine(picked, table, target - price(picked))
+    return picked
+
+
+def _refine(
+    picked: dict[str, Choice], table: Mapping[str, tuple[Choice, ...]], room: float
+) -> None:
+    """Spend what the hull leaves: the choice that lowers the error most for its cost, while there
+    is room."""
+    while True:
+        steps = [
+            (picked[n].error - c.error, c.cost - picked[n].cost, n, c)
+            for n, choices in table.items()
+            for c in choices
+            if c.error < picked[n].error and c.cost - picked[n].cost <= room
+        ]
+        if not steps:
+            return
+        _, extra, name, choice = max(steps, key=lambda s: s[0] / max(s[1], 1e-12))
+        picked[name] = choice
+        room -= extra
