@@ -43,8 +43,7 @@ class System:
     Parameters
     ----------
     name : str
-        "integer", "power of two", "ESB k=1" …, "APoT", for both sides; with " x integer" where only
-        the weights are of it.
+        "integer", "power of two", "ESB k=1" …, "APoT", for both sides, or weights " x " activations.
     weights, acts : Format
         Native formats.
     """
@@ -90,7 +89,8 @@ def _of_widths(weight_bits: int, act_bits: int) -> list[System]:
     for exponent_bits in range(2, weight_bits):
         name, weights = _named(weight_bits, exponent_bits), _esb(weight_bits, exponent_bits)
         found.append(System(f"{name} x integer", weights, linear))
-        found.append(System(name, weights, _acts(act_bits, exponent_bits)))
+        acts, act_name = _acts(act_bits, exponent_bits), _named(act_bits, exponent_bits)
+        found.append(System(name if name == act_name else f"{name} x {act_name}", weights, acts))
     if weight_bits == 4:
         found.append(System("APoT x integer", APOT[4], linear))
         if act_bits == 4:

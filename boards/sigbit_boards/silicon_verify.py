@@ -15,7 +15,8 @@ from sigbit_boards.synthesis import Target
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_sim.interp import Interp
 from sigbit_sim.native.cache import cached_folder, cached_verilog, gateware_key, key_of
-from sigbit_sim.netlist import VENDOR, netlist_verilog
+from sigbit_sim.netlist import VENDOR, netlists
+from sigbit_sim.netlist import verilog as netlist_verilog
 from sigbit_sim.random_program import random_inputs, random_program
 from sigbit_sim.rtl import RtlDevice
 
@@ -39,20 +40,18 @@ def verify(config: ArchConfig, target: Target, progress: Progress) -> str:
     Results are kept under a hash of the gateware and of all that runs and maps it; the first run of
     thousands of multiply-accumulates takes minutes. Raises :class:`Mismatch`.
     """
-    parts = [_run(config, "RTL", RTL_PROGRAMS, lambda: cached_verilog(config), progress)]
+    parts = [_run(config, None, "RTL", RTL_PROGRAMS, progress)]
     if target in VENDOR:
-        small = sample(config)
         what = f"{target.value} cells of the same formats at (2, 8, 8)"
-        parts.append(
-            _run(small, what, NETLIST_PROGRAMS, lambda: netlist_verilog(small, target), progress)
-        )
+        parts.append(_run(sample(config), target, what, NETLIST_PROGRAMS, progress))
     return "; ".join(parts)
 
 
 def _run(
-    config: ArchConfig, what: str, programs: int, verilog: Callable[[], str], progress: Progress
+    config: ArchConfig, netlist: Target | None, what: str, programs: int, progress: Progress
 ) -> str:
-    """Random programs on ``verilog``, and what came of them, in words."""
+    """Random programs on the accelerator's RTL, or on its ``netlist`` for a target, and what came
+    of them, in words."""
     sources = [
         path.read_text()
         for package in (sigbit_sim, sigbit_boards.synthesis, sigbit_hw.arch)
@@ -61,9 +60,14 @@ def _run(
     key = key_of(gateware_key(config), what, str(programs), *sources)
 
     def run(into: Path) -> None:
-        text = verilog()
+        device = RtlDevice(config, netlist=netlist)
+        text = (
+            cached_verilog(config)
+            if netlist is None
+            else netlist_verilog(netlists(config, netlist), netlist)
+        )
         found = {
-            "codes": _compare(config, text, what, programs, progress),
+            "codes": _compare(config, device, what, programs, progress),
             "sha256": hashlib.sha256(text.encode()).hexdigest(),
         }
         (into / _RESULT).write_text(json.dumps(found))
@@ -76,18 +80,18 @@ def _run(
 
 
 def _compare(
-    config: ArchConfig, verilog: str, what: str, programs: int, progress: Progress
+    config: ArchConfig, device: RtlDevice, what: str, programs: int, progress: Progress
 ) -> int:
     """Codes that were compared; all are equal."""
     rng = np.random.default_rng(0)
-    interp, rtl = Interp(config, strict=True), RtlDevice(config, verilog=verilog)
+    interp = Interp(config, strict=True)
     codes = 0
     for number in range(programs):
         progress(f"random programs on {what}", number, programs)
         program = random_program(config, rng)
         inputs = random_inputs(program, rng)
         wanted = interp.run(program, inputs, layers=True)
-        got = rtl.run(program, inputs, layers=True)
+        got = device.run(program, inputs, layers=True)
         for golden, found in ((wanted.layers, got.layers), (wanted.outputs, got.outputs)):
             if golden.keys() != found.keys():
                 raise Mismatch(f"{config.name}: {golden.keys() ^ found.keys()} were not compared")

@@ -13,8 +13,8 @@ from sigbit.data.digits import load_digits
 from sigbit.data.split import Split
 from sigbit.quant import IntegerModel, QuantSpec, convert
 from sigbit.quant.post import post_training
-from sigbit.training import Schedule, train
 from sigbit.runtime import Device, compare
+from sigbit.training import Schedule, train
 from sigbit.zoo import DigitsResNet
 from sigbit_boards.silicon import SYSTEMS, System, accelerator, refusal
 from sigbit_hw.arch.config import ArchConfig
@@ -23,7 +23,8 @@ from sigbit_sim.interp import Interp
 from sigbit_sim.random_program import random_inputs, random_program
 from sigbit_sim.rtl import RtlDevice
 
-SHAPE = dict(pixels=2, oc_lanes=8, ic_lanes=8, post_lanes=8, act_slots=4096, bus_bits=64, ports=1)
+SHAPE = {"pixels": 2, "oc_lanes": 8, "ic_lanes": 8, "post_lanes": 8, "act_slots": 4096,
+         "bus_bits": 64, "ports": 1}
 BUILT = {s.key: s for s in SYSTEMS if refusal(s, SHAPE["ic_lanes"]) is None}
 SIMULATED = ("w2a2-integer", "w3a3-power-of-two", "w4a4-apot", "w8a8-integer")
 """Systems that also run in Verilator: lanes of two, three in four, four and eight bits; unsigned,

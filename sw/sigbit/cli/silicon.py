@@ -198,9 +198,10 @@ def _clocks(files: Sequence[Path]) -> dict[str, float]:
     found = {}
     for path in files:
         document = read_json(path)
-        if not isinstance(document, dict) or not {"netlist_sha256", "fmax_mhz"} <= set(document):
+        result = document.get("routed") if isinstance(document, dict) else None
+        if not isinstance(result, dict) or not {"fmax_mhz"} <= set(result):
             raise UserError(f"{path} is no result of sigbit synth --pnr: it names no clock")
-        found[document["netlist_sha256"]] = float(document["fmax_mhz"])
+        found[document["netlist_sha256"]] = float(result["fmax_mhz"])
     return found
 
 

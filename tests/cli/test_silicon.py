@@ -1,0 +1,150 @@
+"""``sigbit bench silicon``: rows, tables and plot of small accelerators, and how it is asked."""
+
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sigbit.bench import silicon_error, silicon_tables
+from sigbit.bench.silicon import Candidate, Costs, Errors, cheapest, gops_per_klut, row_of
+from sigbit.bench.silicon_error import DISTRIBUTIONS, Layers, decibels, distribution_error
+from sigbit.cli import silicon
+from sigbit.quant.grid import LevelGrid
+from sigbit_boards.silicon import SYSTEMS, accelerator, refusal, sample
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.formats import EsbFormat
+
+KEYS = {
+    "preset", "number_system", "weight_bits", "act_bits", "target", "macs", "lut_array",
+    "lut_total", "lut_per_mac_array", "lut_per_mac_total", "ff", "dsp", "memory_bits", "levels",
+    "fmax_mhz", "netlist_sha256", "verified_by",
+}
+SMALL = ("w4a4-integer", "w4a4-esb-k1", "w8a8-esb-k1")
+NO_LAYERS: tuple[Layers, ...] = ()
+
+
+def small_candidates() -> list[Candidate]:
+    """Two accelerators small enough for a test, and a refused one."""
+    found = []
+    for system in SYSTEMS:
+        if system.key in SMALL:
+            refused = refusal(system)
+            config = None if refused else sample(accelerator(system))
+            found.append(Candidate(system.key, system.name, system.weights, system.acts, config,
+                                   refused))
+    return found
+
+
+class Double:
+    """Tools that count instead of working."""
+
+    def synthesize(self, config: ArchConfig, target: str, progress: object) -> Costs:
+        esb = config.weight_format == EsbFormat(4, 1)
+        return Costs(1000 + 100 * esb, 2000 + 100 * esb, 300, 20, 0, 4096, 3, 1, f"{target}-hash")
+
+    def verify(self, config: ArchConfig, target: str, progress: object) -> str:
+        return f"programs on {config.name}"
+
+    def fmax(self, netlist_sha256: str) -> float | None:
+        return 123.4 if netlist_sha256 == "ecp5-hash" else None
+
+
+@pytest.fixture
+def doubled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(silicon, "candidates", small_candidates)
+    monkeypatch.setattr(silicon, "_Tools", lambda clocks: Double())
+    monkeypatch.setattr(silicon_error, "zoo_layers", lambda folder: NO_LAYERS)
+
+
+def silent(what: str, done: int, total: int) -> None:
+    assert what
+
+
+def test_rows_tables_and_plot(sigbit, doubled: None, tmp_path: Path) -> None:
+    rows_file, tables, plot = (tmp_path / name for name in ("rows.json", "t.md", "p.svg"))
+    answer = sigbit("bench", "silicon", "--json", rows_file, "--markdown", tables, "--plot", plot)
+    assert answer.code == 0, answer.err
+    rows = json.loads(rows_file.read_text())["rows"]
+    assert len(rows) == 6
+    assert all(set(row) >= KEYS for row in rows)
+    built = [row for row in rows if row["refused"] is None]
+    assert len(built) == 4
+    for row in built:
+        assert row["lut_per_mac_total"] == row["lut_total"] / row["macs"]
+        assert row["gops_per_klut"]["200"] == pytest.approx(400 / row["lut_per_mac_total"])
+        assert row["verified_by"]
+    assert [row["fmax_mhz"] for row in built] == [None, None, 123.4, 123.4]
+    refused = [row for row in rows if row["refused"]]
+    assert all(row["lut_total"] is row["verified_by"] is None for row in refused)
+    text = tables.read_text()
+    assert "10.95" in text
+    assert "not stated" in text
+    assert "integer (15.62)" in text  # the fewest LUTs are the integers', and the table says so
+    assert "a sum of 32 products needs 134 bits" in text
+    assert ET.fromstring(plot.read_bytes()).tag.endswith("svg")
+
+
+def test_a_part_keeps_the_other_rows(sigbit, doubled: None, tmp_path: Path) -> None:
+    rows_file = tmp_path / "rows.json"
+    for only in ("esb k=1", "integer"):
+        assert sigbit("bench", "silicon", "--only", only, "--target", "xcup", "--json",
+                      rows_file).code == 0
+    rows = json.loads(rows_file.read_text())["rows"]
+    assert [row["preset"] for row in rows] == ["w4a4-esb-k1", "w8a8-esb-k1", "w4a4-integer"]
+
+
+def test_unknown_part(refused: Callable[..., str], doubled: None) -> None:
+    assert "w4a4-integer (integer)" in refused("bench", "silicon", "--only", "posit")
+
+
+def test_a_file_that_is_something_else(
+    refused: Callable[..., str], doubled: None, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.json"
+    other.write_text('{"rows": [{"net": 1}]}')
+    assert "holds no rows" in refused("bench", "silicon", "--json", other)
+    assert "names no clock" in refused("bench", "silicon", "--routed", other)
+
+
+@pytest.mark.sim
+@pytest.mark.synth
+def test_a_row_for_real() -> None:
+    """Synthesis, random programs in RTL, and the same on the netlist."""
+    candidate = next(c for c in small_candidates() if c.name == "w4a4-esb-k1")
+    tools = silicon._Tools({})
+    row = row_of(candidate, "ecp5", Errors(NO_LAYERS), tools, silent)
+    assert set(row) >= KEYS
+    assert 0 < row["lut_array"] < row["lut_total"]
+    assert row["dsp"] == 0
+    assert len(row["netlist_sha256"]) == 64
+    assert "12 random programs" in row["verified_by"]
+    assert "4 random programs" in row["verified_by"]
+    json.dumps(row)
+
+
+def test_errors_of_distributions() -> None:
+    """Known optima: a uniform quantizer of 15 levels on a Gaussian, and one of 3 levels."""
+    assert decibels(distribution_error("gaussian", LevelGrid.of(EsbFormat(2, 0)))) == pytest.approx(
+        7.21, abs=0.01)  # Max (1960), three levels: 0.1902
+    finer = [decibels(distribution_error(name, LevelGrid.of(EsbFormat(4, k)))) for k in (1, 2)
+             for name in DISTRIBUTIONS]
+    assert finer[1] > finer[3]  # long tails suit the spread levels of k = 1
+    assert all(15 < value < 20 for value in finer)
+
+
+def test_throughput() -> None:
+    assert gops_per_klut(36.5, 200) == pytest.approx(10.96, abs=0.01)
+
+
+def test_front() -> None:
+    errors = {"weight_error": {"gaussian": 0.01}}
+
+    def row(lut: float | None, error: float) -> dict[str, object]:
+        return {"target": "xcup", "lut_per_mac_total": lut, **errors,
+                "act_error": {"gaussian": error}}
+
+    rows = [row(10, 0.3), row(12, 0.1), row(13, 0.2), row(None, 0.0)]
+    assert cheapest(rows, "gaussian") == rows[:2]
+    assert silicon_tables.published()
