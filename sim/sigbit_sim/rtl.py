@@ -23,6 +23,7 @@ from sigbit.runtime import (
     window_of,
 )
 from sigbit.runtime.device import Inputs
+from sigbit_boards.synthesis.target import Target
 from sigbit_hw.arch import images, isa, regs
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Engine
@@ -32,6 +33,7 @@ from sigbit_sim.checkpoint import Checkpoint, Feed, Results
 from sigbit_sim.native.build import library
 from sigbit_sim.native.cache import key_of
 from sigbit_sim.native.model import Model, ModelError, Stop, Watch
+from sigbit_sim.netlist import netlist_library
 from sigbit_sim.progress import Meter, Progress
 
 Ints = NDArray[np.int64]
@@ -71,8 +73,10 @@ class RtlDevice:
         Cycles without progress after which the accelerator reports WATCHDOG, besides the latency.
     max_cycles : int, optional
         Longest run.
+    netlist : Target, optional
+        Simulate the netlist that synthesis for this target makes, instead of the gateware.
     verilog : str, optional
-        Verilog to simulate instead of the gateware's (tests of planted faults).
+        Verilog to simulate instead of either (tests of planted faults).
     asserts : bool
         Keep the gateware's assertions; slower.
     progress : Callable, optional
@@ -83,14 +87,14 @@ class RtlDevice:
         end the file is deleted. :class:`CheckpointError` if it belongs to something else.
     """
 
-    name = "rtl"
-
     def __init__(self, config: ArchConfig, *, latency: int = 40, bandwidth: Fraction | float = 1,
                  stalls: float | None = None, seed: int = 0, watchdog: int = 1 << 14,
-                 max_cycles: int | None = None, verilog: str | None = None,
-                 asserts: bool = False, progress: Callable[[Progress], None] | None = None,
+                 max_cycles: int | None = None, netlist: Target | None = None,
+                 verilog: str | None = None, asserts: bool = False,
+                 progress: Callable[[Progress], None] | None = None,
                  checkpoint: Path | None = None, checkpoint_seconds: float = 60) -> None:
         self.config = config
+        self.name = "rtl" if netlist is None else f"netlist {netlist.value}"
         self.feeds: dict[int, Feed] = {}
         self._progress = progress
         self._checkpoint = checkpoint
@@ -98,6 +102,7 @@ class RtlDevice:
         self._timing = (latency, bandwidth, stalls or 0.0, seed)
         self._watchdog = watchdog + 4 * latency
         self._max_cycles = max_cycles
+        self._netlist = netlist
         self._verilog = verilog
         self._asserts = asserts
         self._model: Model | None = None
@@ -107,7 +112,7 @@ class RtlDevice:
     def model(self) -> Model:
         """The native model, built and out of reset."""
         if self._model is None:
-            self._library = library(self.config, self._verilog, asserts=self._asserts)
+            self._library = self._build()
             self._model = Model(self._library, self.config)
             self._model.timing(*self._timing)
             self._identify(self._model)
@@ -167,6 +172,11 @@ class RtlDevice:
             layers={name: np.concatenate(v) for name, v in results.layers.items()},
             cycles=np.array([c["CYCLES"] for c in results.counters], np.int64),
             counters=results.counters, timeline=results.timeline)
+
+    def _build(self) -> Path:
+        if self._netlist is None or self._verilog is not None:
+            return library(self.config, self._verilog, asserts=self._asserts)
+        return netlist_library(self.config, self._netlist)
 
     # Driver
 

@@ -28,18 +28,20 @@ _LIBRARY = "libsigbit.so"
 _TOP = "sigbit_accelerator"
 
 
-def library(config: ArchConfig, verilog: str | None = None, *, asserts: bool = False) -> Path:
+def library(config: ArchConfig, verilog: str | None = None, *, asserts: bool = False,
+            optimize: str = "-O2") -> Path:
     """Return the path of the harness's library for `config`, built unless the cache has it.
 
-    `verilog` replaces the Verilog of the gateware (tests of planted faults); `asserts` keeps the
-    gateware's assertions, which then end a run. Any number of processes may ask at once.
+    `verilog` replaces the Verilog of the gateware (netlists, tests of planted faults); `asserts`
+    keeps the gateware's assertions, which then end a run; `optimize` is the C++ compiler's option.
+    Any number of processes may ask at once.
     """
     text = cached_verilog(config) if verilog is None else verilog
     sources = [(_SOURCES / name).read_text() for name in (*_CPP, "build.py")]
-    key = key_of(config.digest, text, *sources, repr(verilator_version()), str(asserts),
+    key = key_of(config.digest, text, *sources, repr(verilator_version()), str(asserts), optimize,
                  _processor())
     folder = cached_folder(f"rtl-{config.name}-{key}",
-                           lambda into: _build(config, text, asserts, into))
+                           lambda into: _build(config, text, asserts, optimize, into))
     return folder / _LIBRARY
 
 
@@ -53,7 +55,7 @@ def _processor() -> str:
     return found[0] if found else platform.machine()
 
 
-def _build(config: ArchConfig, verilog: str, asserts: bool, into: Path) -> None:
+def _build(config: ArchConfig, verilog: str, asserts: bool, optimize: str, into: Path) -> None:
     """Compile the library into `into`."""
     with tempfile.TemporaryDirectory(dir=into) as name:
         work = Path(name)
@@ -61,7 +63,7 @@ def _build(config: ArchConfig, verilog: str, asserts: bool, into: Path) -> None:
         (work / "ports.h").write_text(ports_header(config))
         for source in _CPP:
             shutil.copy(_SOURCES / source, work)
-        env = verilator_env("-O2", "-O0")
+        env = verilator_env(optimize, "-O0")
         verilator = find_verilator()
         _call([str(verilator.command), "--cc", "--build", "-j", str(os.cpu_count() or 1),
                "--top-module", _TOP, "--prefix", "Vsigbit", "--Mdir", "obj", "-Wno-fatal",
@@ -69,7 +71,7 @@ def _build(config: ArchConfig, verilog: str, asserts: bool, into: Path) -> None:
                "--assert" if asserts else "--no-assert", "--no-timing", "--savable",
                "--output-split", "5000", "--output-split-cfuncs", "2000",
                "-CFLAGS", "-fPIC -march=native",
-               "-MAKEFLAGS", "OPT_FAST=-O2 OPT_SLOW=-O0", "top.v"],
+               "-MAKEFLAGS", f"OPT_FAST={optimize} OPT_SLOW=-O0", "top.v"],
               work, env)
         root = verilator.root or _output([str(verilator.command), "--getenv", "VERILATOR_ROOT"])
         compiler = os.environ.get("CXX") or "g++"
