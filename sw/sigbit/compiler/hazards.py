@@ -1,12 +1,16 @@
 """The last verifier: a proof that the engines of a finished Program cannot disturb each other.
 
-It reads only the Program. Vector clocks over the four activities (load, issue, drain, store) grow
-along program order within an activity, from an EXEC's issue to its drain, along ``sync`` and along
-tokens. Two conflicting accesses are safe if the clock of the later one contains the earlier one.
+It reads only the Program. What the Program then does is what its instructions do one after another;
+:mod:`~sigbit.compiler.contents`, which follows along, checks that this is meant.
+
+Vector clocks over the four activities (load, issue, drain, store) grow along program order within
+an activity, from an EXEC's issue to its drain, along ``sync`` and along tokens. Two conflicting
+accesses are safe if the clock of the later one contains the earlier one.
 """
 
 from bisect import bisect_left
 from collections import deque
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,15 +37,16 @@ PIPELINE = 2
 """Instructions that may have left an engine's queue without having taken their tokens."""
 
 
-def verify_hazards(program: Program) -> None:
+def verify_hazards(program: Program, follow: Callable[[Access], None] | None = None) -> None:
     """Raise :class:`~sigbit.compiler.errors.VerifyError` unless every pair of conflicting accesses
-    is ordered, everything read was written, and no token counter can under- or overflow."""
+    is ordered, everything read was written, and no token counter can under- or overflow; ``follow``
+    is called with every access, in program order."""
     code = program.listing
     require(bool(code) and code[-1].opcode == Opcode.HALT, "the program does not end with HALT")
     require(all(i.opcode != Opcode.HALT for i in code[:-1]), "HALT comes before the end")
     _verify_window(program)
     _verify_counters(code, program.config)
-    _Race(program).verify()
+    _Race(program).verify(follow)
 
 
 _Clocks = dict[Thread, NDArray[np.int32]]
@@ -70,7 +75,7 @@ class _Race:
         self.known[Memory.WINDOW][:low] = True
         self.known[Memory.WINDOW][high:] = True
 
-    def verify(self) -> None:
+    def verify(self, follow: Callable[[Access], None] | None) -> None:
         """Walk the program once."""
         done = 0
         for access in accesses(self.code, self.config, self.bytes):
@@ -78,6 +83,8 @@ class _Race:
             done = access.index + 1
             self._begin(access)
             self._check(access)
+            if follow:
+                follow(access)
             instr = self.code[access.index]
             if access.thread != Thread.ISSUE or not instr.drain:
                 self._give(access)

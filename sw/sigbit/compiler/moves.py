@@ -19,12 +19,13 @@ from sigbit_hw.arch.isa import Instr, LoadKind, Opcode
 
 @dataclass(frozen=True)
 class Store:
-    """A STORE of a value that is complete after tile ``after``; the address counts from the start
-    of ``region``."""
+    """A STORE of ``value``, which is complete after tile ``after``; the address counts from the
+    start of ``region``."""
 
     instr: Instr
     after: int
     region: str
+    value: str
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class _Moves:
                 writers = [self._last[i] for i in self._network.writers[name]]
                 after = max(writers, default=self._first_use(name))
                 instr = self._move(Opcode.STORE, name, value.store)
-                stores.append((name, Store(instr, after, value.store.memory)))
+                stores.append((name, Store(instr, after, value.store.memory, name)))
         return stores
 
     def _first_use(self, name: str) -> int:

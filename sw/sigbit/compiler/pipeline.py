@@ -6,6 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from sigbit.compiler.contents import Contents
 from sigbit.compiler.dependences import synchronize, verify_synchronized
 from sigbit.compiler.emit import emit, verify_program
 from sigbit.compiler.errors import CompileError, VerifyError
@@ -15,7 +16,7 @@ from sigbit.compiler.layout import lay_out, verify_layout
 from sigbit.compiler.legalize import legalize
 from sigbit.compiler.memory import place, verify_placed
 from sigbit.compiler.network import Network, verify_network
-from sigbit.compiler.schedule import schedule, verify_schedule
+from sigbit.compiler.schedule import Scheduled, schedule, verify_schedule
 from sigbit.compiler.separate import separate, verify_separated
 from sigbit.compiler.stage import stage, verify_staged
 from sigbit.compiler.tiles import tile
@@ -59,9 +60,9 @@ def _verify_fitted(after: Network, before: Network, context: Context) -> None:
     verify_fitted(after, context.config)
 
 
-def _verify_emitted(after: Program, before: Any, context: Context) -> None:
+def _verify_emitted(after: Program, before: Scheduled, context: Context) -> None:
     verify_program(after, before)
-    verify_hazards(after)
+    verify_hazards(after, Contents(before, context.config).follow)
 
 
 PASSES = (

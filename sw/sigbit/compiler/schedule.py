@@ -33,13 +33,15 @@ WINDOW = 64
 @dataclass(frozen=True)
 class Step:
     """One instruction; addresses of LOAD and STORE count from the start of ``region``. ``tile``,
-    ``fetch`` and ``store`` are the indices of what it is, else -1."""
+    ``fetch`` and ``store`` are the indices of what it is, else -1; ``value`` is the one that a
+    fetch fills or a store takes."""
 
     instr: Instr
     region: str = ""
     tile: int = -1
     fetch: int = -1
     store: int = -1
+    value: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ def schedule(staged: Staged, config: ArchConfig) -> Scheduled:
         while fetch >= 0 and position <= index:
             item = staged.fetches[fetch]
             tag = staged.tiles[item.need].op if item.need < len(staged.tiles) else 0
-            steps.append(Step(item.instr.replace(tag=tag), item.region, fetch=fetch))
+            instr = item.instr.replace(tag=tag)
+            steps.append(Step(instr, item.region, fetch=fetch, value=item.value))
             fetch, position = next(fetches, (-1, 0))
         if index < len(staged.tiles):
             tile = staged.tiles[index]
@@ -77,7 +80,8 @@ def schedule(staged: Staged, config: ArchConfig) -> Scheduled:
         while stores < len(staged.stores) and staged.stores[stores].after <= index:
             store = staged.stores[stores]
             tag = staged.tiles[min(index, len(staged.tiles) - 1)].op if staged.tiles else 0
-            steps.append(Step(store.instr.replace(tag=tag), store.region, store=stores))
+            instr = store.instr.replace(tag=tag)
+            steps.append(Step(instr, store.region, store=stores, value=store.value))
             stores += 1
     return Scheduled(staged.placed, staged.tiles, tuple(steps), staged.constants)
 
@@ -199,7 +203,8 @@ def verify_schedule(scheduled: Scheduled, staged: Staged, config: ArchConfig) ->
             item = staged.fetches[step.fetch]
             require(
                 not fetched[step.fetch]
-                and (item.instr.replace(tag=tag), item.region) == (step.instr, step.region),
+                and (item.instr.replace(tag=tag), item.region, item.value)
+                == (step.instr, step.region, step.value),
                 f"fetch {step.fetch} is not what it was",
             )
             require(item.after < tiles, f"a fetch comes before tile {item.after} has run")
@@ -220,7 +225,8 @@ def verify_schedule(scheduled: Scheduled, staged: Staged, config: ArchConfig) ->
         elif step.store >= 0:
             require(step.store == stores, f"store {step.store} comes where {stores} should")
             store = staged.stores[stores]
-            right = (store.instr.replace(tag=tag), store.region) == (step.instr, step.region)
+            moved = (store.instr.replace(tag=tag), store.region, store.value)
+            right = moved == (step.instr, step.region, step.value)
             require(right, f"store {stores} is not what it was")
             early = store.after >= tiles and tiles < len(staged.tiles)
             require(not early, f"store {stores} comes before its tile")
