@@ -81,8 +81,7 @@ def quantized(case: Case, config: ArchConfig, found: Material, progress: Progres
     (port,) = deployed.graph.inputs
     with torch.no_grad():
         stored = deployed.levels(torch.from_numpy(found.inputs[:1]))[port.name].numpy()
-    accuracy = _accuracy(found, deployed, progress)
-    return Quantized(deployed.graph, stored, accuracy)
+    return Quantized(deployed.graph, stored, accuracy(found, deployed, progress))
 
 
 def _spec(config: ArchConfig, **changes: object) -> QuantSpec:
@@ -90,9 +89,11 @@ def _spec(config: ArchConfig, **changes: object) -> QuantSpec:
     return QuantSpec.from_arch(config, weight_scale="mse", act_scale="mse", **changes)
 
 
-def _accuracy(
+def accuracy(
     found: Material, deployed: IntegerModel, progress: Progress
 ) -> dict[str, float | int | None]:
+    """Top-1 accuracy of float and integer network, and the share of inputs on which they agree;
+    None without labels."""
     if found.labels is None:
         return {
             "accuracy_float": None,

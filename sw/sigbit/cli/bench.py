@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sigbit.cli.bench_quant import quant
 from sigbit.cli.errors import CheckFailed, UserError
 from sigbit.cli.files import read_json, target, write_json, write_text
 from sigbit.cli.options import Json, Latency
@@ -36,6 +37,7 @@ def bench() -> None:
 
 
 app.command("silicon")(silicon)
+app.command("quant")(quant)
 
 
 @app.command("nets")

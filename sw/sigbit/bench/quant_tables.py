@@ -1,0 +1,243 @@
+"""The rows of ``sigbit bench quant`` for people: means over seeds, what the publications claim and
+whether it holds here, and a figure."""
+
+import io
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from sigbit.bench.tables import Row, Table
+
+TRAINED = ("quantizers", "strategies", "tasks", "cifar10")
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Accuracies of one method over its seeds."""
+
+    row: Row
+    values: tuple[float, ...]
+    floats: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Of the integer models."""
+        return statistics.fmean(self.values)
+
+    @property
+    def text(self) -> str:
+        """Mean and spread (half of the range) in percent."""
+        return _spread(self.values)
+
+
+def _spread(values: Sequence[float]) -> str:
+    half = (max(values) - min(values)) / 2
+    text = f"{100 * statistics.fmean(values):.2f}"
+    return f"{text} ± {100 * half:.2f}" if len(values) > 1 else text
+
+
+def _key(row: Row) -> tuple[Any, ...]:
+    return (row["dataset"], row["model"], row["method"], row["strategy"], row["weight_bits"])
+
+
+def means(rows: Sequence[Row]) -> list[Mean]:
+    """Trained rows, those that differ in their seed only as one."""
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        if row["group"] in TRAINED:
+            groups.setdefault(_key(row), []).append(row)
+    return [
+        Mean(
+            found[0],
+            tuple(r["accuracy"] for r in found),
+            tuple(r["accuracy_float"] for r in found),
+        )
+        for found in groups.values()
+    ]
+
+
+def method_table(rows: Sequence[Row]) -> list[list[str]]:
+    """A line for every network, method and strategy: accuracy of the float twin, and at each of
+    :func:`widths` bits."""
+    found = means(rows)
+    lines: dict[tuple[Any, ...], list[Mean]] = {}
+    for mean in found:
+        lines.setdefault(_key(mean.row)[:4], []).append(mean)
+    bits = widths(rows)
+    return [
+        [
+            dataset,
+            model,
+            method,
+            strategy or "–",
+            _spread(of[0].floats),
+            *(next((m.text for m in of if m.row["weight_bits"] == b), "–") for b in bits),
+            str(len(of[0].values)),
+        ]
+        for (dataset, model, method, strategy), of in lines.items()
+    ]
+
+
+def widths(rows: Sequence[Row]) -> list[int]:
+    """Bits that occur in trained rows, the most first."""
+    return sorted({r["weight_bits"] for r in rows if r["group"] in TRAINED}, reverse=True)
+
+
+def method_columns(rows: Sequence[Row]) -> list[str]:
+    """Titles of :func:`method_table`'s columns."""
+    bits = [f"{b} bits" for b in widths(rows)]
+    return ["data", "network", "method", "strategy", "float", *bits, "seeds"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """``better`` beats ``worse``, both (method, strategy, bits); or falls short of it by no more
+    than ``margin``."""
+
+    text: str
+    better: tuple[str, str, int]
+    worse: tuple[str, str, int]
+    margin: float = 0.0
+
+
+def _claims() -> list[Claim]:
+    claims = [
+        Claim("the sine regularizer helps", (m, "sinareq", b), (m, "", b))
+        for m in ("dorefa", "wrpn")
+        for b in (5, 4, 3)
+    ]
+    for strategy, methods, widths_of in (
+        ("progressive", ("esb", "dorefa", "lsq"), (2,)),
+        ("progressive (two stages)", ("esb", "dorefa", "lsq"), (2,)),
+        ("stochastic_precision", ("esb", "dorefa"), (2,)),
+        ("distillation", ("esb", "dorefa"), (4, 2)),
+        ("deep_projection", ("esb", "dorefa", "lsq"), (2,)),
+        ("cluster", ("ternary",), (2,)),
+    ):
+        claims += [
+            Claim(f"{strategy} helps", (m, strategy, b), (m, "", b))
+            for m in methods
+            for b in widths_of
+        ]
+    for other, strategy in (("uniform", ""), ("inq", "incremental"), ("apot", "")):
+        claims += [
+            Claim(f"ESB beats {other}", ("esb", "", b), (other, strategy, b)) for b in (4, 3, 2)
+        ]
+    return claims
+
+
+def claim_table(rows: Sequence[Row]) -> list[list[str]]:
+    """What is claimed, the difference here in points, and whether it has the same sign; "within
+    spread" where the ranges over the seeds overlap. Only claims whose runs are there."""
+    found = {
+        (m.row["method"], m.row["strategy"], m.row["weight_bits"]): m
+        for m in means(r for r in rows if r["dataset"] == "Fashion-MNIST")  # type: ignore[arg-type]
+    }
+    lines = []
+    for claim in _claims():
+        if claim.better in found and claim.worse in found:
+            a, b = found[claim.better], found[claim.worse]
+            agrees = "yes" if a.mean > b.mean else "no"
+            if min(a.values) <= max(b.values) and min(b.values) <= max(a.values):
+                agrees += ", within spread"
+            method, _, bits = claim.better
+            lines.append(
+                [
+                    claim.text,
+                    f"{method}, {bits} bits",
+                    a.text,
+                    b.text,
+                    f"{100 * (a.mean - b.mean):+.2f}",
+                    agrees,
+                ]
+            )
+    return lines
+
+
+CLAIM_COLUMNS = ["claim", "on", "with", "without", "points", "agrees"]
+
+POST = Table(
+    "Post-training quantization of trained networks",
+    {
+        "network": lambda r: r["model"],
+        "data": lambda r: r["dataset"],
+        "images": lambda r: str(r["test_samples"]),
+        "bits": lambda r: f"{r['weight_bits']}/{r['act_bits']}",
+        "top-1 float": lambda r: f"{r['accuracy_float']:.1%}",
+        "top-1 ESB": lambda r: f"{r['accuracy']:.1%}",
+        "same class": lambda r: f"{r['agreement']:.1%}",
+    },
+    lambda r: r["group"] == "post-training",
+)
+SPEED = Table(
+    "A training step of ResNet-20, batch 128, on the CPU",
+    {
+        "threads": lambda r: str(r["threads"]),
+        "seconds": lambda r: _each(r["seconds_step"], ".3f"),
+        "sigbit / float": lambda r: f"{r['ratio_float']:.2f}",
+        "sigbit / Brevitas": lambda r: (
+            "–" if r["ratio_brevitas"] is None else f"{r['ratio_brevitas']:.2f}"
+        ),
+        "peak MiB": lambda r: _each(r["peak_mib"], ",.0f"),
+    },
+    lambda r: r["group"] == "speed",
+)
+
+
+def _each(values: Mapping[str, float], form: str) -> str:
+    return ", ".join(f"{name} {value:{form}}" for name, value in values.items())
+
+
+def markdown(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown; nothing if it is empty."""
+    lines = [list(columns), ["---"] * len(columns), *cells]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines) if cells else ""
+
+
+def figure(rows: Sequence[Row]) -> bytes:
+    """An SVG: accuracy of every quantizer over its bits, Fashion-MNIST, bars for the range over the
+    seeds. The same bytes for the same rows."""
+    style: Any = {"svg.fonttype": "none", "svg.hashsalt": "sigbit", "font.size": 9}
+    with rc_context(style):
+        sheet = Figure(figsize=(7.2, 4.2), layout="constrained")
+        axes = sheet.subplots()
+        chosen = [
+            m
+            for m in means(rows)
+            if m.row["group"] == "quantizers" and m.row["dataset"] == "Fashion-MNIST"
+        ]
+        names = list(dict.fromkeys((m.row["method"], m.row["strategy"]) for m in chosen))
+        for number, (method, strategy) in enumerate(names):
+            mine = [m for m in chosen if (m.row["method"], m.row["strategy"]) == (method, strategy)]
+            shift = 0.6 * (number - (len(names) - 1) / 2) / max(1, len(names))
+            centre = [100 * m.mean for m in mine]
+            below = [c - 100 * min(m.values) for c, m in zip(centre, mine, strict=True)]
+            above = [100 * max(m.values) - c for c, m in zip(centre, mine, strict=True)]
+            axes.errorbar(
+                [m.row["weight_bits"] + shift for m in mine],
+                centre,
+                [below, above],
+                fmt="o",
+                markersize=4,
+                capsize=2,
+                color=f"C{number % 10}",
+                markerfacecolor="none" if number >= 10 else None,
+                label=f"{method} {strategy}".strip(),
+            )
+        if chosen:
+            twin = 100 * statistics.fmean(v for m in chosen for v in m.floats)
+            axes.axhline(twin, color="#9498a0", linewidth=1, label="float")
+            axes.set_xticks(sorted({m.row["weight_bits"] for m in chosen}))
+            axes.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+        axes.invert_xaxis()
+        axes.set_xlabel("bits of weights and activations")
+        axes.set_ylabel("accuracy, %")
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+        buffer = io.BytesIO()
+        sheet.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()

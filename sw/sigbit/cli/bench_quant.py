@@ -1,0 +1,218 @@
+"""``sigbit bench quant``: quantizers and strategies at equal budget, post-training quantization,
+and the cost of a training step."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sigbit.cli.errors import UserError
+from sigbit.cli.files import read_json, replacing, target, write_json, write_text
+from sigbit.cli.options import Json
+from sigbit.cli.output import progress, say, show_table
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from sigbit.bench.quant_cases import QuantCase
+
+Row = dict[str, Any]
+POST, SPEED = "post-training", "speed"
+
+
+def quant(
+    json: Json = None,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SUBSTRING",
+            help='Only runs whose names contain this, such as "lsq on fashion" or "sinareq".',
+        ),
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GROUP",
+            help="quantizers, strategies, tasks, post-training, speed, or cifar10, which runs only "
+            "if it is asked for.",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", exists=True, file_okay=False, help="Folder of data sets and checkpoints."
+        ),
+    ] = None,
+    work: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", file_okay=False, help="Where runs are kept; the user's cache by default."
+        ),
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, a CPU core each.")] = 1,
+    images: Annotated[int, typer.Option(min=1, help="Images of post-training rows.")] = 200,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say what would run and how long it takes; run nothing.")
+    ] = False,
+    markdown: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write the tables as Markdown.", callback=target),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also draw accuracy over bits, as SVG.", callback=target),
+    ] = None,
+) -> None:
+    """Train the committed configurations and measure the integer models.
+
+    Rows are written as they finish. What is in FILE or in the folder of runs already is not done
+    again, and a run that was interrupted goes on where it stood.
+    """
+    from platformdirs import user_cache_path
+
+    from sigbit.bench.quant_cases import quant_cases
+
+    rows = _read(json)
+    done = {row["digest"] for row in rows}
+    cases = [] if group in (POST, SPEED) else quant_cases(only, group)
+    others = _others(only, group)
+    if not cases and not others:
+        raise UserError(
+            f"no run has {only!r} in its name (group {group or 'any'}); names are such as "
+            f"{', '.join(repr(c.name) for c in quant_cases()[:3])}"
+        )
+    left = [case for case in cases if case.config.digest not in done]
+    if plan:
+        _show_plan(left, len(cases) - len(left), data, jobs)
+        return
+
+    def finished(row: Row, name: str) -> None:
+        rows[:] = [r for r in rows if r["digest"] != row["digest"]] + [row]
+        write_json(json, {"rows": rows})
+        if "accuracy" in row:
+            say(f"{name}: {row['accuracy']:.2%} (float {row['accuracy_float']:.2%})")
+
+    _train(left, data, work or user_cache_path("sigbit") / "runs", jobs, finished)
+    if POST in others:
+        _post(data, images, only, finished)
+    if SPEED in others:
+        _speed(finished)
+    shown = [r for r in rows if r["digest"] in {c.config.digest for c in cases}]
+    _show(shown + [r for r in rows if r["group"] in others], markdown, plot)
+
+
+def _others(only: str | None, group: str | None) -> set[str]:
+    """The groups beside training that are asked for."""
+    if group is not None:
+        return {group} & {POST, SPEED}
+    return {name for name in (POST, SPEED) if only is None or only in name}
+
+
+def _train(
+    cases: "list[QuantCase]",
+    data: Path | None,
+    work: Path,
+    jobs: int,
+    finished: Callable[[Row, str], None],
+) -> None:
+    from sigbit.bench.quant_runs import run_cases
+
+    if not cases:
+        return
+    with progress(remaining=True) as bar:
+        task = bar.add_task("runs", total=len(cases))
+        for case, row in run_cases(cases, data, work, jobs):
+            finished(row, case.name)
+            bar.advance(task)
+
+
+def _post(
+    data: Path | None, images: int, only: str | None, finished: Callable[[Row, str], None]
+) -> None:
+    from sigbit.bench.quant_post import post_cases, post_row
+
+    if data is None:
+        raise UserError("post-training rows need trained networks and images: give --data DIR")
+    for case in post_cases():
+        name = f"{case.net}, {case.bits} bits"
+        with progress() as bar:
+            row = post_row(case, data, images, _telling(bar, name))
+        finished(row, name)
+
+
+def _telling(bar: "Progress", name: str) -> Callable[[str, int, int], None]:
+    task = bar.add_task(name, total=None)
+
+    def tell(what: str, count: int, total: int) -> None:
+        bar.update(task, description=f"{name}: {what}", completed=count, total=total)
+
+    return tell
+
+
+def _speed(finished: Callable[[Row, str], None]) -> None:
+    from sigbit.bench.quant_speed import speed_row
+
+    with progress() as bar:
+        row = speed_row(_telling(bar, "speed"))
+    finished(row | {"digest": "speed"}, "speed")
+
+
+def _show_plan(cases: "list[QuantCase]", done: int, data: Path | None, jobs: int) -> None:
+    from sigbit.bench.quant_runs import estimates
+    from sigbit.bench.quant_runs import plan as planned
+    from sigbit.data import load
+
+    counts: dict[str, int] = {}
+
+    def samples(case: "QuantCase") -> int:
+        name = case.config.data.name
+        if name not in counts:
+            counts[name] = len(load(name, "train", data))
+        return case.config.data.train_samples or counts[name]
+
+    lines = planned(cases, estimates(cases, data), samples)
+    show_table(
+        f"{len(cases)} runs to do, {done} done",
+        ["run", "minutes"],
+        [[case.name, f"{seconds / 60:.1f}"] for case, seconds in lines],
+        " >",
+    )
+    total = sum(seconds for _, seconds in lines)
+    say(f"about {total / 3600 / jobs:.1f} h with --jobs {jobs} on as many idle cores")
+
+
+def _show(rows: list[Row], markdown: Path | None, plot: Path | None) -> None:
+    from sigbit.bench import quant_tables as tables
+
+    parts = [
+        (
+            "Methods and strategies at equal budget",
+            tables.method_columns(rows),
+            tables.method_table(rows),
+        ),
+        ("What publications claim", tables.CLAIM_COLUMNS, tables.claim_table(rows)),
+        *((t.title, list(t.columns), t.cells(rows)) for t in (tables.POST, tables.SPEED)),
+    ]
+    for title, columns, cells in parts:
+        if cells:
+            show_table(title, columns, cells)
+    if markdown is not None:
+        texts = (tables.markdown(columns, cells) for _, columns, cells in parts)
+        write_text(markdown, "\n".join(filter(None, texts)))
+    if plot is not None:
+        with replacing(plot) as file:
+            file.write(tables.figure(rows))
+
+
+def _read(path: Path | None) -> list[Row]:
+    """The rows of an earlier run."""
+    if path is None or not path.exists():
+        return []
+    document = read_json(path)
+    rows = document.get("rows") if isinstance(document, dict) else None
+    if not isinstance(rows, list) or not all(
+        isinstance(r, dict) and {"group", "digest"} <= set(r) for r in rows
+    ):
+        raise UserError(f"{path} holds no rows of this benchmark: give another FILE")
+    return rows

@@ -1,0 +1,81 @@
+"""``sigbit train``, ``sigbit sweep`` and ``sigbit bench quant`` as users call them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+RUN = """
+[data]
+name = "digits"
+train_samples = 96
+test_samples = 40
+[model]
+name = "digits"
+options = { width = 4 }
+[float]
+epochs = 1
+batch_size = 32
+[train]
+epochs = 1
+batch_size = 32
+"""
+SPACE = """
+[sweep]
+trials = 2
+sampler = "grid"
+space = { "quantizer.weight_bits" = { choices = [2, 4] } }
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "run.toml"
+    path.write_text(RUN)
+    return path
+
+
+def test_train_and_compile(sigbit, config: Path, tmp_path: Path) -> None:
+    out, figures = tmp_path / "out", tmp_path / "run.json"
+    answer = sigbit("train", config, "-o", out, "--cpu", "--threads", "1", "--json", figures)
+    assert answer.code == 0, answer
+    assert "accuracy" in answer.out
+    summary = json.loads(figures.read_text())
+    assert summary["accuracy_quantized"] == summary["accuracy_deployed"]
+    assert (out / "log.csv").read_text().count("\n") == 3
+    answer = sigbit("compile", out / "model.pt2", "-o", tmp_path / "net.sigbit")
+    assert answer.code == 0, answer
+    again = sigbit("train", config, "-o", out, "--cpu", "--threads", "1")
+    assert (again.code, "holds a run already" in again.err) == (2, True)
+
+
+def test_mistakes(refused: Callable[..., str], tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(RUN.replace("epochs", "epoch"))
+    assert "did you mean epochs?" in refused("train", path, "-o", tmp_path / "out")
+    path.write_text(RUN.replace('name = "digits"\noptions', 'name = "lenet"\noptions'))
+    assert "there is no network 'lenet'" in refused("train", path, "-o", tmp_path / "out")
+    path.write_text(RUN + '[quantizer]\nweights = "lsqq"\n')
+    assert "lsqq" in refused("train", path, "-o", tmp_path / "out", "--cpu")
+    assert not (tmp_path / "out").exists()
+    path.write_text(RUN)
+    assert "precision must be" in refused(
+        "train", path, "-o", tmp_path / "out", "--precision", "fp8"
+    )
+    assert "no table [sweep]" in refused("sweep", path, "-o", tmp_path / "out")
+    assert "no run has" in refused("bench", "quant", "--only", "lenet9000")
+
+
+def test_sweep(sigbit, config: Path, tmp_path: Path) -> None:
+    config.write_text(RUN + SPACE)
+    figures = tmp_path / "sweep.json"
+    for _ in range(2):
+        answer = sigbit(
+            "sweep", config, "-o", tmp_path / "out", "--cpu", "--threads", "1", "--json", figures
+        )
+        assert answer.code == 0, answer
+        assert "2 trials, the best first" in answer.out
+    trials = json.loads(figures.read_text())["trials"]
+    assert {t["quantizer.weight_bits"] for t in trials} == {2, 4}
+    assert (tmp_path / "out" / "trial-0001" / "model.pt2").exists()

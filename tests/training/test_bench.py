@@ -1,0 +1,106 @@
+"""``sigbit bench quant``: committed configurations, rows, tables, interruptions."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from sigbit.bench import quant_tables
+from sigbit.bench.quant_cases import QuantCase, quant_cases
+from sigbit.bench.quant_runs import plan, run_cases
+from sigbit.cli.bench_quant import _read
+from sigbit.cli.errors import UserError
+from sigbit.quant.quantizers import METHODS
+from sigbit.training.methods import quant_spec, strategies_of
+from training.configs import digits
+
+KEYS = {
+    "method", "strategy", "dataset", "model", "weight_bits", "act_bits", "accuracy",
+    "accuracy_float", "seed", "epochs", "config",
+}  # fmt: skip
+
+
+def cases(*seeds: int) -> list[QuantCase]:
+    """A run of three steps for every seed."""
+    base = digits(
+        float__epochs=1, train__epochs=1, data__train_samples=96, quantizer__weights="lsq",
+        quantizer__weight_bits=3,
+    )  # fmt: skip
+    return [QuantCase("quantizers", "lsq", "", 3, replace(base, seed=s), 1.0) for s in seeds]
+
+
+def test_committed_configurations_are_possible() -> None:
+    found = [*quant_cases(), *quant_cases(group="cifar10")]
+    assert len({c.config.digest for c in found}) == len(found) > 100
+    for case in found:
+        quant_spec(case.config.quantizer, (0.0, 1.0))
+        strategies_of(case.config.strategies)
+    direct = [c for c in found if c.group == "quantizers" and c.config.model.name == "fashion"]
+    assert {c.method for c in direct} == set(METHODS)
+    budgets = {(c.config.train.epochs, c.config.float.epochs) for c in direct}
+    assert len(budgets) == 1
+    assert {c.method for c in quant_cases("sinareq")} == {"dorefa", "wrpn"}
+
+
+def test_every_claim_is_about_rows_that_run() -> None:
+    keys = {(c.method, c.strategy, c.bits) for c in quant_cases()}
+    for claim in quant_tables._claims():
+        assert {claim.better, claim.worse} <= keys
+
+
+def test_rows(tmp_path: Path) -> None:
+    rows = [row for _, row in run_cases(cases(0, 1), None, tmp_path, 1)]
+    assert all(set(row) >= KEYS for row in rows)
+    json.dumps(rows, allow_nan=False)
+    assert [r["seed"] for r in rows] == [0, 1]
+    assert all(r["accuracy"] == r["accuracy_quantized"] for r in rows)
+    again = [row for _, row in run_cases(cases(0, 1), None, tmp_path, 1)]
+    assert again == rows
+    (mean,) = quant_tables.means(rows)
+    assert mean.values == tuple(r["accuracy"] for r in rows)
+    (line,) = quant_tables.method_table(rows)
+    assert line[2:4] == ["lsq", "–"]
+    assert line[-1] == "2"
+    columns = quant_tables.method_columns(rows)
+    assert quant_tables.markdown(columns, [line]).count("\n") == 3
+    assert quant_tables.figure(rows) == quant_tables.figure(rows)
+
+
+def test_jobs_do_not_change_rows(tmp_path: Path) -> None:
+    one = {r["seed"]: r for _, r in run_cases(cases(0, 1), None, tmp_path / "one", 1)}
+    two = {r["seed"]: r for _, r in run_cases(cases(0, 1), None, tmp_path / "two", 2)}
+    for seed, row in one.items():
+        assert {**row, "seconds": 0} == {**two[seed], "seconds": 0}
+        wanted, got = (
+            torch.load(tmp_path / name / row["digest"] / "prepared.pt") for name in ("one", "two")
+        )
+        assert all(torch.equal(wanted[k], got[k]) for k in wanted)
+
+
+def test_plans_count_a_twin_once() -> None:
+    lines = plan(cases(0, 1) + cases(0), {"digits": (1.0, 2.0)}, lambda case: 96)
+    assert [seconds for _, seconds in lines] == [9.0, 9.0, 6.0]
+
+
+def test_claims() -> None:
+    rows = [
+        {
+            "group": "quantizers", "dataset": "Fashion-MNIST", "model": "fashion", "method": method,
+            "strategy": "", "weight_bits": 4, "accuracy": accuracy, "accuracy_float": 0.9,
+        }
+        for method, accuracy in (("esb", 0.9), ("esb", 0.88), ("uniform", 0.89), ("apot", 0.7))
+    ]  # fmt: skip
+    lines = {line[0]: line for line in quant_tables.claim_table(rows)}
+    assert lines["ESB beats apot"][2:] == ["89.00 ± 1.00", "70.00", "+19.00", "yes"]
+    assert lines["ESB beats uniform"][-1] == "no, within spread"
+
+
+def test_names_and_files_are_refused(tmp_path: Path) -> None:
+    assert quant_cases("lenet9000") == []
+    path = tmp_path / "other.json"
+    path.write_text('{"rows": [{"net": "resnet18"}]}')
+    with pytest.raises(UserError, match="holds no rows"):
+        _read(path)
