@@ -49,8 +49,6 @@ class SerialAccelerator(wiring.Component):
     def __init__(
         self, config: ArchConfig, divisor: int, memory_bytes: int = MEMORY_BYTES
     ) -> None:
-        if config.ports != 1:
-            raise ValueError(f"the board has one memory port, {config.name} needs {config.ports}")
         self.config, self.divisor, self.memory_bytes = config, divisor, memory_bytes
         super().__init__({"rx": In(1), "tx": Out(1, init=1), "irq": Out(1)})
 
@@ -144,7 +142,7 @@ class Ecp5Board(wiring.Component):
     ----------
     config : ArchConfig
     clock : float
-        Hertz of the accelerator's clock; :func:`pll_dividers` says what can be made.
+        Hertz of the accelerator's clock, as :func:`board_clock` gives it.
 
     Members
     -------
@@ -155,7 +153,7 @@ class Ecp5Board(wiring.Component):
     def __init__(self, config: ArchConfig, clock: float) -> None:
         self.config = config
         self.reference, self.feedback, self.output = pll_dividers(clock)
-        self.clock = OSCILLATOR * self.feedback / self.reference
+        self.clock = clock
         super().__init__({"clk25": In(1), "rx": In(1), "tx": Out(1, init=1), "irq": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
@@ -190,6 +188,17 @@ def constraints() -> str:
     lines = [f'LOCATE COMP "{name}" SITE "{site}";' for name, site in PINS.items()]
     lines += [f'IOBUF PORT "{name}" IO_TYPE=LVCMOS33;' for name in PINS]
     return "\n".join([*lines, f'FREQUENCY PORT "clk25" {OSCILLATOR / 1e6:g} MHZ;', ""])
+
+
+def board_clock(config: ArchConfig, clock: float) -> float:
+    """The fastest clock up to ``clock`` Hertz that the board can make.
+
+    ``ValueError`` if there is none, or if the board cannot have this accelerator.
+    """
+    if config.ports != 1:
+        raise ValueError(f"the board has one memory port, {config.name} needs {config.ports}")
+    reference, feedback, _ = pll_dividers(clock)
+    return OSCILLATOR * feedback / reference
 
 
 def pll_dividers(clock: float) -> tuple[int, int, int]:

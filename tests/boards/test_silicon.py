@@ -2,6 +2,8 @@
 that are stated."""
 
 import pytest
+from amaranth.hdl import signed, unsigned
+from amaranth.sim import Simulator
 
 from sigbit.quant import QuantSpec
 from sigbit_boards.silicon import (
@@ -14,6 +16,8 @@ from sigbit_boards.silicon import (
     refusal,
     sample,
 )
+from sigbit_boards.silicon_comparator import PlainDot, plain_dot
+from sigbit_boards.synthesis import Target
 from sigbit_hw.arch.formats import EsbFormat, TermGrid
 
 BUILT = [s for s in SYSTEMS if refusal(s) is None]
@@ -81,3 +85,36 @@ def test_all_but_overlapping_two_bits_store_bytes():
         spec = QuantSpec.from_arch(accelerator(system))
         if system.key != "w2a2-power-of-two":
             assert spec.byte_planes <= 4
+
+
+@pytest.mark.parametrize("act", [signed(4), unsigned(2)], ids=str)
+def test_the_comparator_multiplies(act, rng):
+    lanes, cycles = 4, 40
+    dut = PlainDot(3, act, lanes, 16)
+    low = -8 if act.signed else 0
+    weights = rng.integers(-4, 4, (cycles, lanes))
+    acts = rng.integers(low, low + (1 << act.width), (cycles, lanes))
+    totals = []
+
+    async def bench(ctx):
+        latency = 4  # products, two levels, accumulator
+        for k in range(cycles + latency):
+            for lane in range(lanes):
+                ctx.set(dut.weights[lane], int(weights[k, lane]) if k < cycles else 0)
+                ctx.set(dut.acts[lane], int(acts[k, lane]) if k < cycles else 0)
+            if k >= latency:
+                totals.append(ctx.get(dut.acc))
+            await ctx.tick()
+
+    sim = Simulator(dut)
+    sim.add_clock(1e-6)
+    sim.add_testbench(bench)
+    sim.run()
+    assert totals == (weights * acts).sum(1).cumsum().tolist()
+
+
+@pytest.mark.synth
+def test_the_comparator_has_no_dsp_blocks():
+    cells, digest = plain_dot(2, 2, False, 8, 16, Target.ECP5)
+    assert cells.lut > 8
+    assert (cells.dsp, len(digest)) == (0, 64)

@@ -9,7 +9,7 @@ from typing import Any
 
 from amaranth.back import rtlil as amaranth_rtlil
 
-from sigbit_boards.ecp5_board import Ecp5Board, constraints
+from sigbit_boards.ecp5_board import board_clock, constraints
 from sigbit_boards.synthesis.netlist import Tools, last_lines, map_modules
 from sigbit_boards.synthesis.source import split
 from sigbit_boards.synthesis.target import Target
@@ -77,12 +77,12 @@ def place_and_route(
     ``ValueError`` if the board cannot have this clock or this accelerator.
     """
     told = progress or (lambda *_: None)
-    board = Ecp5Board(config, clock)
-    design = _netlist(config, board, told)
+    made = board_clock(config, clock)
+    design = _netlist(config, made, told)
     best: Routed | None = None
     for seed in range(1, seeds + 1):
         told(f"placing and routing, seed {seed}", seed - 1, seeds)
-        routed = _routed(design, board.clock, seed)
+        routed = _routed(design, made, seed)
         if best is None or routed.fmax_mhz > best.fmax_mhz:
             best = routed
         if best.meets:
@@ -92,9 +92,7 @@ def place_and_route(
     return best
 
 
-def _netlist(
-    config: ArchConfig, board: Ecp5Board, progress: Callable[[str, int, int], None]
-) -> str:
+def _netlist(config: ArchConfig, clock: float, progress: Callable[[str, int, int], None]) -> str:
     """The board for nextpnr, which flattens it."""
     sources = [path.read_text() for path in sorted(Path(__file__).parent.parent.glob("*.py"))]
 
@@ -102,7 +100,7 @@ def _netlist(
         text = amaranth_rtlil.convert(board, name=TOP, platform=Target.ECP5.fabric, emit_src=False)
         (into / "design.il").write_text(deduplicate(text))
 
-    key = gateware_key(config, f"{board.clock}", *sources)
+    key = gateware_key(config, f"{clock}", *sources)
     folder = cached_folder(f"rtlil-{config.name}-board-{key}", emit)
     modules = split((folder / "design.il").read_text())
     netlists = map_modules(modules.values(), Target.ECP5, progress)
