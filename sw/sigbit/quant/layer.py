@@ -245,13 +245,17 @@ class QuantLayer(nn.Module):
         ]
         return torch.stack(finest).amax(0)
 
+    def _finest_step(self, y_scale: Tensor) -> Tensor:
+        """The least accumulator step of which a step of y is not too many."""
+        return y_scale * 2.0 ** -(self.spec.acc_bits - _SCALE_ROOM)
+
     def _step_floor(
         self, weights: tuple[Tensor, ...], scales: list[Tensor], bias: Tensor, y_scale: Tensor
     ) -> Tensor:
         """The least accumulator step at which further sources fit their grids, and the accumulator
         fits its bits.
         """
-        floors = [(y_scale * 2.0 ** -(self.spec.acc_bits - _SCALE_ROOM)).expand_as(bias)]
+        floors = [self._finest_step(y_scale).expand_as(bias)]
         reach = bias.detach().abs()
         for w, s, g in zip(weights, scales, self.in_grids, strict=True):
             reach = reach + w.detach().abs().sum((1, 2, 3)).double() * s * max(g.high, -g.low)
@@ -291,6 +295,7 @@ class QuantLayer(nn.Module):
                 if excess > 1:
                     y_grid = self.grid.coarser(math.ceil(math.log2(excess)))
                     y_scale = out_scale.detach() * 2.0**-y_grid.pre_shift
+                    step = torch.maximum(step, self._finest_step(y_scale))
         mantissa, shift = snap_scale(step / y_scale)
         ratio = scale_value(mantissa, shift)
         if self.follows:  # the weights are ones, so it is the scale of y that moves

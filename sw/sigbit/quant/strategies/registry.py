@@ -6,6 +6,7 @@ from typing import Any
 
 from sigbit.quant.errors import QuantizationError
 from sigbit.quant.strategies.base import Strategy
+from sigbit.quant.strategies.batch_statistics import BatchStatistics
 from sigbit.quant.strategies.cluster import ClusterRegularization
 from sigbit.quant.strategies.deep_projection import DeepProjection
 from sigbit.quant.strategies.distillation import Distillation
@@ -15,8 +16,10 @@ from sigbit.quant.strategies.jarn import Jarn
 from sigbit.quant.strategies.progressive import Progressive
 from sigbit.quant.strategies.sinareq import Sinareq
 from sigbit.quant.strategies.stochastic_precision import StochasticPrecision
+from sigbit.quant.strategies.temperature import Temperature
 
 STRATEGIES: dict[str, type[Strategy]] = {
+    "batch_statistics": BatchStatistics,
     "cluster": ClusterRegularization,
     "deep_projection": DeepProjection,
     "distillation": Distillation,
@@ -26,6 +29,7 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "progressive": Progressive,
     "sinareq": Sinareq,
     "stochastic_precision": StochasticPrecision,
+    "temperature": Temperature,
 }
 """The strategies by name."""
 
