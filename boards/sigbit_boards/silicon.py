@@ -43,7 +43,8 @@ class System:
     Parameters
     ----------
     name : str
-        "integer", "power of two", "ESB k=1" …, "APoT", for both sides, or weights " x " activations.
+        "integer", "power of two", "ESB k=1" …, "APoT", for both sides, or weights' " x "
+        activations'.
     weights, acts : Format
         Native formats.
     """

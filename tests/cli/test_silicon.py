@@ -147,4 +147,16 @@ def test_front() -> None:
 
     rows = [row(10, 0.3), row(12, 0.1), row(13, 0.2), row(None, 0.0)]
     assert cheapest(rows, "gaussian") == rows[:2]
-    assert silicon_tables.published()
+
+
+@pytest.mark.synth
+def test_an_array_alone() -> None:
+    """Two's complement has LUTs in the array and nothing else, and says so."""
+    candidate = next(c for c in silicon.candidates() if c.name == "w2a2-array")
+    row = row_of(candidate, "ecp5", Errors(NO_LAYERS), silicon._Tools({}), silent)
+    assert set(row) >= KEYS
+    assert row["lut_per_mac_array"] > 4
+    assert row["lut_total"] is row["verified_by"] is row["refused"] is None
+    (cells,) = silicon_tables.evidence("ecp5").cells([row])
+    assert cells[-1] == "an array alone, not run"
+    assert not silicon_tables.verdicts([row], ["gaussian"])

@@ -20,7 +20,7 @@ CLOCKS = (100, 150, 200, 250, 300)
 @dataclass(frozen=True)
 class Candidate:
     """A pair of formats, under the name of its number system, and its accelerator; or why there is
-    none."""
+    none; or neither, for arrays that are compared alone."""
 
     name: str
     number_system: str
@@ -33,7 +33,8 @@ class Candidate:
 @dataclass(frozen=True)
 class Costs:
     """What synthesis found, before place and route: cells of the array and of the whole
-    accelerator, block memory, and the longest path between registers, in LUTs and carry chains."""
+    accelerator, block memory, and the longest path in array and post-processing, in LUTs and carry
+    chains."""
 
     lut_array: int
     lut_total: int
@@ -51,6 +52,9 @@ class Tools(Protocol):
 
     def synthesize(self, config: ArchConfig, target: str, progress: Progress) -> Costs:
         """Map an accelerator to a fabric."""
+
+    def array(self, candidate: Candidate, target: str) -> Row:
+        """Columns of :data:`MEASURED` for an array that is compared alone."""
 
     def verify(self, config: ArchConfig, target: str, progress: Progress) -> str:
         """Run the accelerator; what was run and found equal. Raises if anything differs."""
@@ -106,7 +110,8 @@ def row_of(
     progress("quantization error", 0, 1)
     head |= errors.of(candidate)
     if candidate.config is None:
-        return head | dict.fromkeys(MEASURED)
+        alone = {} if candidate.refused else tools.array(candidate, target)
+        return head | dict.fromkeys(MEASURED) | alone
     config = candidate.config
     costs = tools.synthesize(config, target, progress)
     per_mac = {

@@ -30,7 +30,7 @@ def pareto(rows: Sequence[Row], source: str) -> bytes:
     """An SVG with a panel for each fabric: LUTs of the whole accelerator a multiply-accumulate
     (log), and signal over noise of a product on ``source``; a line through what nothing beats. The
     same bytes for the same rows."""
-    built = [r for r in rows if r["refused"] is None]
+    built = [r for r in rows if r["lut_total"] is not None]
     targets = sorted({r["target"] for r in built})
     widths = sorted({(r["weight_bits"], r["act_bits"]) for r in built})
     with rc_context(_STYLE):

@@ -53,7 +53,8 @@ def _hash(row: Row) -> str:
 
 
 def _verified(row: Row) -> str:
-    return row["refused"] or row["verified_by"] or "not run"
+    alone = "an array alone, not run" if row["lut_total"] is None else "not run"
+    return row["refused"] or row["verified_by"] or alone
 
 
 _HEAD: Mapping[str, Callable[[Row], str]] = {
@@ -114,7 +115,7 @@ def noise(target: str) -> Table:
 def verdicts(rows: Sequence[Row], sources: Sequence[str]) -> list[list[str]]:
     """For every pair of widths and fabric: the number system of the least LUTs, and that of the
     least error on each of ``sources``. Shipped accelerators of other shapes do not take part."""
-    built = [r for r in rows if r["refused"] is None and r["number_system"] != "shipped"]
+    built = [r for r in rows if r["lut_total"] is not None and r["number_system"] != "shipped"]
 
     def place(row: Row) -> tuple[Any, ...]:
         return row["weight_bits"], row["act_bits"], row["target"]

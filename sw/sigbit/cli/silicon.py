@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 SHIPPED = "shipped"
 """Number system of the rows of named presets, whose shapes differ."""
+PLAIN = "two's complement, by Yosys"
+"""Number system of arrays alone, as ``*`` and ``+`` of two's complement give them."""
 
 
 class Fabric(StrEnum):
@@ -133,7 +135,8 @@ def silicon(
 
 
 def candidates() -> list["Candidate"]:
-    """All number systems in the benchmark's shape, then the shipped accelerators."""
+    """All number systems in the benchmark's shape, arrays of two's complement beside them, and the
+    shipped accelerators."""
     from sigbit.bench.silicon import Candidate
     from sigbit_boards.silicon import NAMED, SYSTEMS, accelerator, refusal
 
@@ -144,6 +147,11 @@ def candidates() -> list["Candidate"]:
         found.append(
             Candidate(system.key, system.name, system.weights, system.acts, config, refused)
         )
+    found += [
+        Candidate(f"w{s.weights.bits}a{s.acts.bits}-array", PLAIN, s.weights, s.acts)
+        for s in SYSTEMS
+        if s.name == "integer"
+    ]
     found += [Candidate(c.name, SHIPPED, c.weight_format, c.act_format, c) for c in NAMED]
     return found
 
@@ -164,7 +172,11 @@ class _Tools:
         from sigbit.bench.silicon import Costs
         from sigbit_boards.synthesis import Target, synthesize
 
-        report = synthesize(config, Target(target), progress=progress)
+        report = synthesize(
+            config,
+            Target(target),
+            progress=lambda name, done, of: progress(f"mapping {name}", done, of),
+        )
         total = report.total
         return Costs(
             report.array.lut,
@@ -177,6 +189,29 @@ class _Tools:
             report.carries,
             report.netlist_sha256,
         )
+
+    def array(self, candidate: "Candidate", target: str) -> Row:
+        """Two's complement, as many bits and lanes as the accelerators of the same widths."""
+        from sigbit_boards.silicon import System, accelerator
+        from sigbit_boards.silicon_comparator import plain_dot
+        from sigbit_boards.synthesis import Target
+
+        weights, acts = candidate.weights, candidate.acts
+        like = accelerator(System("integer", weights, acts))
+        cells, digest = plain_dot(
+            weights.bits, acts.bits, acts.signed, like.ic_lanes, like.acc_bits, Target(target)
+        )
+        dots = like.pixels * like.oc_lanes
+        return {
+            "macs": like.macs,
+            "acc_bits": like.acc_bits,
+            "lut_array": dots * cells.lut,
+            "lut_per_mac_array": cells.lut / like.ic_lanes,
+            "ff": dots * cells.ff,
+            "carry": dots * cells.carry,
+            "dsp": dots * cells.dsp,
+            "netlist_sha256": digest,
+        }
 
     def verify(self, config: "ArchConfig", target: str, progress: "Progress") -> str:
         """Random programs on interpreter and RTL."""
@@ -221,6 +256,11 @@ def _read(path: Path | None) -> list[Row]:
 def _line(row: Row) -> str:
     if row["refused"]:
         return f"{row['preset']} on {row['target']}: refused, {row['refused']}"
+    if row["lut_total"] is None:
+        return (
+            f"{row['preset']} on {row['target']}: {row['lut_per_mac_array']:.2f} LUT a "
+            "multiply-accumulate in the array, which is all there is"
+        )
     return (
         f"{row['preset']} on {row['target']}: {row['lut_per_mac_total']:.2f} LUT a "
         f"multiply-accumulate, {row['lut_per_mac_array']:.2f} in the array; {row['verified_by']}"
