@@ -38,9 +38,8 @@ def limit(sign: Value, bits: int) -> Value:
 def booth_term(value: Value, digit: Value) -> tuple[Value, Value]:
     """``-2, -1, 0, 1 or 2 times value``, as Booth's digit of three bits says: one's complement of
     one more bit, and whether 1 is missing to two's."""
-    low, middle, high = digit
-    negative = high & ~(low & middle)
-    once, twice = low ^ middle, Mux(high, ~low & ~middle, low & middle)
+    low, middle, negative = digit
+    once, twice = low ^ middle, Mux(negative, ~low & ~middle, low & middle)
     magnitude = Mux(once, value, Mux(twice, value << 1, 0))[:len(value) + 1]
     return (magnitude ^ negative.replicate(len(magnitude))).as_signed(), negative
 

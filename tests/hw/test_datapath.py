@@ -111,6 +111,7 @@ def test_requantizer(acc_bits, rng):
         acc[k + 4], bias[k + 4] = min(limit, half - 1) * (-1) ** k, 0
         mantissa[k + 4], shift[k + 4] = rng.integers(8, 16), k // 2
     acc[-1], bias[-1], mantissa[-1], shift[-1] = 4, 0, 8, 0  # a tie, rounded up
+    acc[-2], bias[-2], mantissa[-2], shift[-2] = 255, 0, 8, 1  # 127.5
 
     def drive(ctx, k):
         ctx.set(dut.acc, int(acc[k]))
