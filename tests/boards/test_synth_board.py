@@ -13,6 +13,7 @@ from sigbit_boards.ecp5_board import (
     MEMORY_BYTES,
     PINS,
     SerialAccelerator,
+    board_clock,
     constraints,
     pll_dividers,
 )

@@ -97,7 +97,9 @@ def _netlist(config: ArchConfig, clock: float, progress: Callable[[str, int, int
     sources = [path.read_text() for path in sorted(Path(__file__).parent.parent.glob("*.py"))]
 
     def emit(into: Path) -> None:
-        text = amaranth_rtlil.convert(board, name=TOP, platform=Target.ECP5.fabric, emit_src=False)
+        text = amaranth_rtlil.convert(
+            Ecp5Board(config, clock), name=TOP, platform=Target.ECP5.fabric, emit_src=False
+        )
         (into / "design.il").write_text(deduplicate(text))
 
     key = gateware_key(config, f"{clock}", *sources)
