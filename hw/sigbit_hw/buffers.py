@@ -52,7 +52,8 @@ class ActMemory(wiring.Component):
     ``trace : Out(ActTrace)``
         All writes, in the cycle in which they take place.
 
-    A read of a word that is written in the same cycle gives the old slot.
+    A read of a word that is written in the same cycle gives the old slot here, and in a fabric's
+    memories anything: programs do not ask for it.
     """
 
     read_latency = 2
