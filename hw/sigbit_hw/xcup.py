@@ -104,12 +104,12 @@ def lut_pair(m: Module, name: str, six: Table, five: Table) -> tuple[Value, Valu
 
 def pack(outputs: Sequence[Table]) -> list[tuple[int, ...]]:
     """Which tables, one or two by their positions, share a cell."""
+    inputs = [{_key(value) for value in table.inputs} for table in outputs]
     cells: list[tuple[int, ...]] = []
     left = sorted(range(len(outputs)), key=lambda k: -len(outputs[k].inputs))
     while left:
         first = left.pop(0)
-        partner = next((k for k in left
-                        if len(_union(outputs[first], outputs[k])) <= SHARED_INPUTS), None)
+        partner = next((k for k in left if len(inputs[first] | inputs[k]) <= SHARED_INPUTS), None)
         cells.append((first,) if partner is None else (first, partner))
         left = [k for k in left if k != partner]
     return cells

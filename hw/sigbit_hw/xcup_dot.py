@@ -73,10 +73,12 @@ class Plan:
 
 
 @cache
-def plan(raw: int, complete: int, depth: int, bits: float) -> Plan | None:
-    """The cheapest tree of at most ``depth`` levels, None if there is none.
+def plan(raw: int, complete: int, depth: int, bits: int, level: int = 1) -> Plan | None:
+    """The cheapest tree of at most ``depth`` levels for products of ``bits``, None if there is
+    none.
 
-    Numbers are estimated to grow by 1.5 bits a level.
+    Numbers are estimated to grow by 1.5 bits a level. A raw product that waits for two levels
+    costs a shift register a bit.
     """
     if raw + complete == 1:
         return Plan(0) if complete else None
@@ -87,13 +89,15 @@ def plan(raw: int, complete: int, depth: int, bits: float) -> Plan | None:
         for ccr in range(min(raw - 2 * rr, complete // 2) + 1):
             ccc, rest = divmod(complete - 2 * ccr, 3)
             for cc, cr in ((0, 0), (rest // 2, 0), (0, min(rest, 1, raw - 2 * rr - ccr))):
-                level = Level(rr, ccr, ccc, cc, cr)
-                rests = plan(*level.after(raw, complete), depth - 1, bits + 1.5)
-                if rests is None:
+                adders = Level(rr, ccr, ccc, cc, cr)
+                waiting, numbers = adders.after(raw, complete)
+                rest_plan = plan(waiting, numbers, depth - 1, bits, level + 1)
+                if rest_plan is None:
                     continue
-                luts = level.luts(bits) + rests.luts
+                luts = adders.luts(bits + 1.5 * (level - 1)) + rest_plan.luts
+                luts += waiting * bits if level > 1 else 0
                 if best is None or luts < best.luts:
-                    best = Plan(luts, (level, *rests.levels))
+                    best = Plan(luts, (adders, *rest_plan.levels))
     return best
 
 
