@@ -9,7 +9,7 @@ from typing import Any
 
 from amaranth.back import rtlil as amaranth_rtlil
 
-from sigbit_boards.ecp5_board import board_clock, constraints
+from sigbit_boards.ecp5_board import Ecp5Board, board_clock, constraints
 from sigbit_boards.synthesis.netlist import Tools, last_lines, map_modules
 from sigbit_boards.synthesis.source import split
 from sigbit_boards.synthesis.target import Target
