@@ -26,7 +26,9 @@ NAME = "sigbit_accelerator"
 _HEAD = 'attribute \\generator "Amaranth"\n'
 _CELL = re.compile(r"^  cell \\(\S+) (\S+)\n(?:    .*\n)*?  end\n", re.M)
 _ANONYMOUS = re.compile(r"\\port\$\d+\$\d+")
-_COLLISION = re.compile(r"^(    parameter \\COLLISION_X_MASK (\d+)')0+$", re.M)
+_COLLISION = re.compile(  # of a clocked read port
+    r"^(    parameter \\COLLISION_X_MASK (\d+)')0+"
+    r"(?=\n(?:    parameter .*\n)*?    parameter \\CLK_ENABLE 1$)", re.M)
 _INITIAL = re.compile(r"^  initial begin\n((?:    (?:\\\S+ |\w+)\[\d+\] = \S+;\n)+)  end\n", re.M)
 _SCRIPT = """
 read_rtlil design.il
