@@ -32,7 +32,7 @@ MOST_ELEMENTS = 2048
 MOST_PRODUCTS = 1 << 17
 """Multiply-accumulates of the largest layer, for the sake of time."""
 KINDS = ("conv", "conv", "conv", "wide", "depthwise", "grouped", "transposed", "linear",
-         "residual", "maxpool", "concat", "split", "shuffle")
+         "residual", "maxpool", "concat", "split", "shuffle", "chain")
 WEIGHTS = ("random", "random", "sparse", "extreme", "ones", "zeros")
 TABLES = ("random", "random", "staircase", "extreme", "constant")
 SCALES = ("fitting", "fitting", "saturating", "vanishing", "mixed")
@@ -76,15 +76,17 @@ class _Graph:
         return -int(self.pick(0, int(values[0]), int(self.rng.choice(values))))
 
     def input(self) -> None:
-        """An image, a thin one, or a vector; its integers a part of what its digits can hold."""
+        """An image, a thin one, one whose lines are short against the lanes, or a vector; its
+        integers a part of what its digits can hold."""
         planes = self.number(1, 3)
         values = self.config.act_grid(planes).values
         contiguous = int(self.config.act_grid(planes).contiguous)
         low = 0 if values[0] == 0 else -self.number(0, min(contiguous, 127))
         high = self.number(0, min(contiguous, 127))
-        height, width = self.pick((14, 14), (14, 14), (24, 24), (3, 60), (60, 3), (1, 1))
+        height, width = self.pick((14, 14), (14, 14), (24, 24), (3, 60), (60, 3), (1, 1), (24, 4))
+        narrow = (height, width) == (24, 4)
         shape = (self.number(1, int(self.pick(3, 9, 40))), self.number(1, height),
-                 self.number(1, width))
+                 width if narrow else self.number(1, width))
         assume(np.prod(shape) <= MOST_ELEMENTS)
         kind = TensorType(shape, planes, 0.5, self.zero(planes))
         self.nodes.append(Input(self.name(), kind, low, high))
@@ -170,6 +172,16 @@ class _Graph:
         source = Source(x.name, self.weights((channels, c // groups, *kernel), terms), terms,
                         stride, padding, groups, dilation)
         self.finish([source], channels, source.window((height, width)))
+
+    def chain(self) -> None:
+        """Two or three layers of many channels and few pixels, whose parameters take turns."""
+        for _ in range(self.number(2, 3)):
+            x = self.nodes[-1]
+            c, height, width = x.type.shape
+            channels = self.number(30, 48)
+            stride = (-(-height // 5), -(-width // 5))
+            source = Source(x.name, self.weights((channels, c, 1, 1), 1), 1, stride)
+            self.finish([source], channels, source.window((height, width)))
 
     def transposed(self) -> None:
         """A transposed convolution or an upsampling, at times with a second one added to it."""
