@@ -10,29 +10,55 @@ if TYPE_CHECKING:
 
 class DeviceName(StrEnum):
     """``interp``: NumPy, instruction by instruction; ``rtl``: the accelerator's Verilog, cycle by
-    cycle."""
+    cycle; ``netlist``: what synthesis makes of it, in the cells of a target, cycle by cycle."""
 
     INTERP = "interp"
     RTL = "rtl"
+    NETLIST = "netlist"
+
+
+class NetlistTarget(StrEnum):
+    """Targets whose netlists can be simulated."""
+
+    XCUP = "xcup"
+    ECP5 = "ecp5"
 
 
 def preparing(name: DeviceName) -> str:
     """What :func:`open_device` is busy with, for a progress display."""
-    doing = "building the simulator, if not built before"
-    return f"{name}: {doing if name is DeviceName.RTL else 'preparing'}"
+    doing = {
+        DeviceName.INTERP: "preparing",
+        DeviceName.RTL: "building the simulator, if not built before",
+        DeviceName.NETLIST: "synthesizing and building the simulator, if not done before",
+    }
+    return f"{name}: {doing[name]}"
 
 
-def open_device(name: DeviceName, config: "ArchConfig", latency: int) -> "Device":
-    """The device ``name`` of accelerator ``config``; ``latency`` is the cycles of the RTL's memory.
+def open_device(
+    name: DeviceName,
+    config: "ArchConfig",
+    latency: int,
+    target: NetlistTarget = NetlistTarget.XCUP,
+) -> "Device":
+    """The device ``name`` of accelerator ``config``; ``latency`` is the cycles of the RTL's memory,
+    ``target`` that of a netlist.
 
-    The first RTL device of an accelerator compiles its model, which takes a minute or so.
+    The first RTL device of an accelerator compiles its model, which takes a minute or so, a netlist
+    several.
     """
     if name is DeviceName.INTERP:
         from sigbit_sim.interp import Interp
 
         return Interp(config)
-    from sigbit_sim.native.build import library
     from sigbit_sim.rtl import RtlDevice
+
+    if name is DeviceName.NETLIST:
+        from sigbit_boards.synthesis.target import Target
+        from sigbit_sim.netlist import netlist_library
+
+        netlist_library(config, Target(target.value))
+        return RtlDevice(config, latency=latency, netlist=Target(target.value))
+    from sigbit_sim.native.build import library
 
     library(config)  # built now, not at the first run
     return RtlDevice(config, latency=latency)

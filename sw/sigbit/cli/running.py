@@ -8,7 +8,7 @@ import numpy as np
 import typer
 
 from sigbit.cli.answers import read_labels, show_answers
-from sigbit.cli.devices import DeviceName, open_device, preparing
+from sigbit.cli.devices import DeviceName, NetlistTarget, open_device, preparing
 from sigbit.cli.errors import CheckFailed, UserError
 from sigbit.cli.files import target, write_array, write_json
 from sigbit.cli.inputs import Mean, Std, read_inputs
@@ -35,8 +35,15 @@ def run(
         ),
     ],
     device: Annotated[DeviceName, typer.Option(help="Where it runs.")] = DeviceName.INTERP,
+    target_name: Annotated[
+        NetlistTarget, typer.Option("--target", help="Whose cells the netlist is made of.")
+    ] = NetlistTarget.XCUP,
     check: Annotated[
-        bool, typer.Option("--check", help="Run interp and rtl, compare every layer's codes.")
+        bool,
+        typer.Option(
+            "--check",
+            help="Run interp and rtl (or the netlist), compare every layer's codes.",
+        ),
     ] = False,
     layers: Annotated[
         Path | None,
@@ -56,7 +63,7 @@ def run(
     latency: Latency = 40,
     json: Json = None,
 ) -> None:
-    """Run a Program on the interpreter or on the RTL.
+    """Run a Program on the interpreter, the RTL or a netlist.
 
     Results are those of the float model: what the Program leaves to the host is done here.
     """
@@ -76,10 +83,11 @@ def run(
     start = time.perf_counter()
     runs: dict[DeviceName, RunResult] = {}
     found: dict[str, list[Mismatch]] = {}
-    for name in list(DeviceName) if check else [device]:
+    hardware = DeviceName.RTL if device is DeviceName.INTERP else device
+    for name in [DeviceName.INTERP, hardware] if check else [device]:
         with progress() as bar:
             task = bar.add_task(preparing(name), total=count)
-            opened = open_device(name, net.config, latency)
+            opened = open_device(name, net.config, latency, target_name)
             bar.update(task, description=f"{name}: running {net.name}")
             runs[name] = Session(net, opened).run_stored(
                 stored,
@@ -138,10 +146,10 @@ def _compare(found: dict[str, list["Mismatch"]], runs: dict[DeviceName, "RunResu
     """Compare layers and outputs of both devices."""
     from sigbit.runtime import compare
 
-    interp, rtl = runs[DeviceName.INTERP], runs[DeviceName.RTL]
+    (_, interp), (name, hardware) = runs.items()
     for what, want, got in (
-        ("layers, rtl against interp", interp.layers, rtl.layers),
-        ("outputs, rtl against interp", interp.outputs, rtl.outputs),
+        (f"layers, {name} against interp", interp.layers, hardware.layers),
+        (f"outputs, {name} against interp", interp.outputs, hardware.outputs),
     ):
         _note(found, what, sum(a.size for a in got.values()), compare(want, got))
 
