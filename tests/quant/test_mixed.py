@@ -2,33 +2,25 @@
 
 import pytest
 
-from quant.strategies.harness import data, twin
+from quant.strategies.harness import data, graph, twin
 from sigbit.quant import PreparedModel, QuantizationError, QuantSpec, convert, prepare
 from sigbit.quant.post.mixed import mixed_precision, weight_bits
 
 X = data(1)[0][0]
 SPEC = QuantSpec(input_range=(0.0, 1.0), first_last_terms=1)
-CHOICES = [(1, 1), (2, 1), (2, 2), (3, 2)]
+CHOICES = [(1, 1), (2, 1), (2, 2)]
 
 
 def test_budgets_hold_and_errors_fall_with_them() -> None:
-    everything = mixed_precision(twin(), SPEC, X, CHOICES, 1e9)
+    everything = mixed_precision(graph(), SPEC, X, CHOICES, 1e9)
     for name, row in everything.sensitivity.items():
         assert everything.bits[name] == min(row, key=lambda c: c.error).bits
-    errors, costs = [], []
-    finest = mixed_precision(twin(), SPEC, X, CHOICES[-1:], 1e9).cost
-    for share in (0.35, 0.6, 1.0):
-        budget = share * finest
-        found = mixed_precision(twin(), SPEC, X, CHOICES, budget)
-        assert found.cost <= budget
-        prepared = found.spec
-        assert all(prepared.bits[n][0] == b[0] for n, b in found.bits.items())
-        errors.append(found.error)
-        costs.append(found.cost)
-    assert costs == sorted(costs)
-        several = len(set(found.bits.values())) > 1 or share != 0.6
-        assert several
-    assert errors[0] > errors[-1]
+    finest = everything.sensitivity[next(iter(everything.bits))][0].cost
+    found = mixed_precision(graph(), SPEC, X, CHOICES, 0.6 * finest)
+    assert found.cost <= 0.6 * finest
+    assert len(set(found.bits.values())) > 1
+    assert all(found.spec.bits[n][0] == b[0] for n, b in found.bits.items())
+    assert found.error > everything.error
 
 
 def test_the_cost_is_the_callers_and_the_result_deploys() -> None:
@@ -44,10 +36,10 @@ def test_the_cost_is_the_callers_and_the_result_deploys() -> None:
         seen.append(float(total))
         return float(total)
 
-    cheapest = mixed_precision(twin(), SPEC, X, CHOICES[:1], 1e9, adders)
-    finest = mixed_precision(twin(), SPEC, X, CHOICES[-1:], 1e9, adders)
+    cheapest = mixed_precision(graph(), SPEC, X, CHOICES[:1], 1e9, adders)
+    finest = mixed_precision(graph(), SPEC, X, CHOICES[-1:], 1e9, adders)
     budget = (cheapest.cost + finest.cost) / 2
-    found = mixed_precision(twin(), SPEC, X, CHOICES, budget, adders)
+    found = mixed_precision(graph(), SPEC, X, CHOICES, budget, adders)
     assert cheapest.cost <= found.cost <= budget < finest.cost
     assert found.cost in seen
     assert finest.error <= found.error * 1.5
@@ -59,21 +51,21 @@ def test_the_cost_is_the_callers_and_the_result_deploys() -> None:
 def test_methods_take_bits() -> None:
     spec = QuantSpec(weight_method="uniform", weight_bits=4, act_method="uniform", act_bits=4,
                      input_range=(0.0, 1.0))
-    found = mixed_precision(twin(), spec, X, [(2, 4), (3, 4), (4, 4), (6, 4)], 1e9)
+    found = mixed_precision(graph(), spec, X, [(2, 4), (6, 4)], 1e9)
     assert found.spec.layer_bits.keys() == found.bits.keys()
     assert max(b[0] for b in found.bits.values()) == 6
 
 
 def test_impossible_budgets_are_refused() -> None:
-    least = mixed_precision(twin(), SPEC, X, [(1, 1)], 1e9).cost
+    least = mixed_precision(graph(), SPEC, X, [(1, 1)], 1e9).cost
     with pytest.raises(QuantizationError, match=r"below .*, the cost of the cheapest choice"):
-        mixed_precision(twin(), SPEC, X, CHOICES, least * 0.9)
+        mixed_precision(graph(), SPEC, X, CHOICES, least * 0.9)
     with pytest.raises(QuantizationError, match="at least one pair"):
-        mixed_precision(twin(), SPEC, X, [], 1.0)
+        mixed_precision(graph(), SPEC, X, [], 1.0)
 
 
 def test_the_default_cost_counts_stored_weights() -> None:
-    found = mixed_precision(twin(), SPEC, X, [(1, 1)], 1e9)
+    found = mixed_precision(graph(), SPEC, X, [(1, 1)], 1e9)
     net = twin()
     weights = sum(p.numel() for n, p in net.named_parameters() if p.dim() > 1 and "bn" not in n)
     assert found.cost == weight_bits(prepare(net, found.spec, X)) == 4 * weights

@@ -62,16 +62,17 @@ def twin() -> Net:
 
 
 @cache
-def _graph() -> FloatGraph:
+def graph() -> FloatGraph:
+    """The float model's graph."""
     return import_model(twin(), data(1)[0][0])
 
 
 def prepared(net: nn.Module, **changes: object) -> PreparedModel:
     """``net`` in 4 bits, or as ``changes`` say."""
-    graph = _graph() if net is twin() else import_model(net, data(1)[0][0])
+    source = graph() if net is twin() else import_model(net, data(1)[0][0])
     spec = QuantSpec(**{"act_scale": "mse", "input_range": (0.0, 1.0)} | changes)  # type: ignore[arg-type]
     x = data(2)[0][0]
-    return prepare(graph, spec, (x,), (x,))
+    return prepare(source, spec, (x,), (x,))
 
 
 class Training:

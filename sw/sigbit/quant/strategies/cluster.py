@@ -5,11 +5,15 @@ claimed.
 
     R = lambda(t) / 2 * mean (w - c)^2      per layer, summed over layers, c without gradient
 
+or the sum instead of the mean, which draws every weight alike, whatever the size of its layer.
+
 c is what the quantizer makes of w: with the ternary one (TWN, arXiv 1605.04711) 0 where |w| <= D,
 D = 0.7 mean|w|, else sign(w) a, a the mean of the |w| above D; with others the nearest level.
 lambda grows exponentially. Until ``project`` weights are not rounded in the forward pass; then the
 quantizer rounds them, and training goes on straight through.
 """
+
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -20,6 +24,9 @@ from sigbit.quant.quantizers.inq import Inq
 from sigbit.quant.strategies.base import Run, Step, Strategy, check, users, weighted_layers
 from sigbit.quant.strategies.levels import rounded_input
 from sigbit.quant.strategies.relaxed import RealWeights, attach, detach
+
+
+Normalize = Literal["mean", "sum"]
 
 
 @torch.no_grad()
@@ -43,6 +50,8 @@ class ClusterRegularization(Strategy):
         Progress at which the quantizer takes over; 0: it rounds from the start.
     first_last : bool
         Whether the first and last layers take part.
+    normalize : "mean" or "sum"
+        See the module; strengths for sums are those of weight decay, 1e-4 to 1.
     """
 
     def __init__(
@@ -52,6 +61,7 @@ class ClusterRegularization(Strategy):
         start_strength: float = 1e-2,
         project: float = 0.7,
         first_last: bool = False,
+        normalize: Normalize = "mean",
     ) -> None:
         super().__init__()
         check(
@@ -61,6 +71,8 @@ class ClusterRegularization(Strategy):
             (start_strength, strength),
         )
         check(0 <= project < 1, "project", "in [0, 1)", project)
+        check(normalize in get_args(Normalize), "normalize", f"in {get_args(Normalize)}", normalize)
+        self.normalize = normalize
         self.strength, self.start_strength = strength, start_strength
         self.project, self.first_last = project, first_last
         self.switch = RealWeights()
@@ -89,10 +101,10 @@ class ClusterRegularization(Strategy):
 
     def loss(self, step: Step) -> Tensor:
         """The squared distance to the targets."""
-        parts = [
-            (rounded_input(layer)[0] - targets(layer)).square().mean()
-            for layer in self.layers.values()
+        squares = [
+            (rounded_input(layer)[0] - targets(layer)).square() for layer in self.layers.values()
         ]
+        parts = [s.mean() if self.normalize == "mean" else s.sum() for s in squares]
         return self.lambda_at(step.progress) / 2 * torch.stack(parts).sum()
 
     def finish(self) -> None:
