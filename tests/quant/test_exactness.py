@@ -81,6 +81,12 @@ SPECS = {
         first_last_terms=1,
         acc_bits=32,
     ),
+    "bytes of one digit": QuantSpec(
+        weight_format=EsbFormat(8, 6), act_format=EsbFormat(8, 6), radix_bits=7, acc_bits=32
+    ),
+    "two bits, unsigned": QuantSpec(
+        weight_format=EsbFormat(2, 0), act_format=EsbFormat(2, 1, False), radix_bits=2
+    ),
     "powers of two": QuantSpec(
         weight_format=EsbFormat(4, 0), act_format=EsbFormat(4, 2), acc_bits=28
     ),
