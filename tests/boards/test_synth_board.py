@@ -73,6 +73,7 @@ def host(model: Path) -> Iterator[SerialHost]:
             process.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 def test_programs_run_over_the_serial_line(host: SerialHost, rng: np.random.Generator) -> None:
     compared = 0
@@ -91,6 +92,7 @@ def test_programs_run_over_the_serial_line(host: SerialHost, rng: np.random.Gene
     assert compared > 0
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 def test_memory_keeps_words_and_errors_are_told(
     host: SerialHost, rng: np.random.Generator
