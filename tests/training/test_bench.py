@@ -1,9 +1,9 @@
 """``sigbit bench quant``: committed configurations, rows, tables, interruptions."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -51,13 +51,24 @@ def test_every_claim_is_about_rows_that_run() -> None:
         assert {claim.better, claim.worse} <= keys
 
 
-def test_rows(tmp_path: Path) -> None:
-    rows = [row for _, row in run_cases(cases(0, 1), None, tmp_path, 1)]
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of runs."""
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def rows(work: Path) -> list[dict[str, Any]]:
+    """Rows of two runs, one after the other."""
+    return [row for _, row in run_cases(cases(0, 1), None, work, 1)]
+
+
+def test_rows(rows: list[dict[str, Any]], work: Path) -> None:
     assert all(set(row) >= KEYS for row in rows)
     json.dumps(rows, allow_nan=False)
     assert [r["seed"] for r in rows] == [0, 1]
     assert all(r["accuracy"] == r["accuracy_quantized"] for r in rows)
-    again = [row for _, row in run_cases(cases(0, 1), None, tmp_path, 1)]
+    again = [row for _, row in run_cases(cases(0, 1), None, work, 1)]
     assert again == rows
     (mean,) = quant_tables.means(rows)
     assert mean.values == tuple(r["accuracy"] for r in rows)
@@ -69,14 +80,11 @@ def test_rows(tmp_path: Path) -> None:
     assert quant_tables.figure(rows) == quant_tables.figure(rows)
 
 
-def test_jobs_do_not_change_rows(tmp_path: Path) -> None:
-    one = {r["seed"]: r for _, r in run_cases(cases(0, 1), None, tmp_path / "one", 1)}
-    two = {r["seed"]: r for _, r in run_cases(cases(0, 1), None, tmp_path / "two", 2)}
-    for seed, row in one.items():
-        assert {**row, "seconds": 0} == {**two[seed], "seconds": 0}
-        wanted, got = (
-            torch.load(tmp_path / name / row["digest"] / "prepared.pt") for name in ("one", "two")
-        )
+def test_jobs_do_not_change_rows(rows: list[dict[str, Any]], work: Path, tmp_path: Path) -> None:
+    found = {r["seed"]: r for _, r in run_cases(cases(0, 1), None, tmp_path, 2)}
+    for row in rows:
+        assert {**row, "seconds": 0} == {**found[row["seed"]], "seconds": 0}
+        wanted, got = (torch.load(f / row["digest"] / "prepared.pt") for f in (work, tmp_path))
         assert all(torch.equal(wanted[k], got[k]) for k in wanted)
 
 
