@@ -10,6 +10,7 @@ import pytest
 from sigbit_hw import ports
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.emit import NAME, compact, deduplicate, rtlil, verilog
+from sigbit_hw.fabric import Fabric
 
 NANO = PRESETS["nano"]
 
@@ -99,3 +100,15 @@ def test_equal_initial_words_become_a_loop() -> None:
     for kept in (equal.replace("mem[1] = 4'h0", "mem[1] = 4'h1"),
                  equal.replace("mem[1] = 4'h0", "mem[3] = 4'h0")):
         assert compact(kept) == kept
+
+
+@pytest.mark.parametrize("fabric", [Fabric.GENERIC, Fabric.XCUP, Fabric.ECP5], ids=str)
+def test_words_beside_a_write(fabric: Fabric) -> None:
+    """For a fabric clocked read ports may give anything in a collision; others have none."""
+    cells = re.findall(r"cell \$memrd_v2 .*?\n  end", rtlil(PRESETS["nano"], fabric), re.S)
+    ports = [(re.search(r"COLLISION_X_MASK \d+'(\d+)", cell), "CLK_ENABLE 1" in cell)
+             for cell in cells]
+    assert {clocked for _, clocked in ports} == {False, True}
+    for mask, clocked in ports:
+        assert mask is not None
+        assert set(mask[1]) == {"1" if clocked and fabric is not Fabric.GENERIC else "0"}
