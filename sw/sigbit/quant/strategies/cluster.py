@@ -25,7 +25,6 @@ from sigbit.quant.strategies.base import Run, Step, Strategy, check, users, weig
 from sigbit.quant.strategies.levels import rounded_input
 from sigbit.quant.strategies.relaxed import RealWeights, attach, detach
 
-
 Normalize = Literal["mean", "sum"]
 
 

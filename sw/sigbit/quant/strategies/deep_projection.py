@@ -19,7 +19,14 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from sigbit.quant.prepare import attribute_name
-from sigbit.quant.strategies.base import Randomness, Run, Strategy, check, weighted_layers
+from sigbit.quant.strategies.base import (
+    Randomness,
+    Run,
+    Strategy,
+    check,
+    device_of,
+    weighted_layers,
+)
 
 Variant = Literal["linear", "conv1x1", "fixed-random"]
 """Coefficients: trained; the product of two trained 1x1 convolutions along the new axis, the first
@@ -121,6 +128,7 @@ class DeepProjection(Strategy):
         self.names = [attribute_name(w) for w in weights if w is not None]
         for name in self.names:
             composition = Composition(self.variant, self.dimension, self.noise, random)
+            composition.to(device_of(run.model))
             parametrize.register_parametrization(run.model, name, composition)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
