@@ -1,6 +1,7 @@
 """The netlists of synthesis in the loop: Programs give the interpreter's codes in every layer."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -100,6 +101,6 @@ def test_targets_without_models_are_refused() -> None:
 
 def test_block_memories_have_one_clock() -> None:
     ram = Cell("ram", "DP16KD", {"CLKA": [2], "CLKB": [3]}, {})
-    module = Netlist({"a": [2], "b": [3]}, {}, [ram], {})
+    module = Netlist({"a": [2], "b": [3]}, {}, [ram], {}, Path(), ())
     with pytest.raises(ToolchainError, match="two clocks"):
         verilog({"top": module}, Target.ECP5)
