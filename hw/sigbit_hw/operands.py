@@ -12,7 +12,7 @@ from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import WRAP_MIN
 from sigbit_hw.array import CONTROL
 from sigbit_hw.buffers import ActMemory, WeightMemory
-from sigbit_hw.pipeline import delay
+from sigbit_hw.pipeline import choose, delay
 
 
 def most_line_ends(pixels: int) -> int:
@@ -125,13 +125,9 @@ class OperandFetch(wiring.Component):
         last_rotation = delay(m, rotation, 3 + ActMemory.read_latency, "rotation")
         lanes = list(self.slots)
         for low in range(0, lane_bits, 2):
-            rotated = [Signal(config.slot_bits, name=f"rotated_{low}_{p}") for p in range(pixels)]
-            with m.Switch(last_rotation[low:low + 2]):
-                for r in range(1 << min(2, lane_bits - low)):
-                    with m.Case(r):
-                        m.d.comb += [lane.eq(lanes[(p + (r << low)) % pixels])
-                                     for p, lane in enumerate(rotated)]
-            lanes = rotated
+            turns = last_rotation[low:low + 2]
+            lanes = [choose(turns, [lanes[(p + (r << low)) % pixels]
+                                    for r in range(1 << len(turns))]) for p in range(pixels)]
         m.d.sync += [act.eq(lane) for act, lane in zip(self.acts, lanes, strict=True)]
         m.d.comb += [
             self.weight.eq(delay(
