@@ -275,13 +275,23 @@ FINE = QuantSpec(
 
 
 def test_batch_statistics_are_those_of_the_float_model() -> None:
-    model, x = prepared(FINE)
     torch.manual_seed(0)
-    net = Net().double().train()
+    net, x = Net().double().train(), batch()
+    for norm in (net.n, net.m):
+        norm.momentum = 1.0
+    net(x)  # calibration then sees what training sees
+    model = prepare(net, FINE, (x,))
+    for norm in (net.n, net.m):
+        norm.momentum = 0.1
+    with torch.no_grad():
+        for values in (net.get_buffer, model.parameter_of):
+            values("n.running_mean").add_(0.2)
+            values("n.running_var").mul_(1.5)
+            values("m.running_var").mul_(0.7)
     model.train()
     model.use_batch_statistics(True)
     upstream = torch.randn(8, 4, dtype=torch.float64)
-    wanted, got = net(x), model(x)
+    wanted, got = net.train()(x), model(x)
     assert float(((wanted - got).norm() / wanted.norm()).detach()) < 0.05
     (wanted * upstream).sum().backward()
     (got * upstream).sum().backward()
@@ -290,12 +300,13 @@ def test_batch_statistics_are_those_of_the_float_model() -> None:
         if name in ("a.bias", "b.bias"):  # no effect before a batch norm
             continue
         error = (mine - parameter.grad).norm() / parameter.grad.norm()
-        assert float(error) < 0.15, name
+        assert float(error) < 0.3, (name, float(error))
     for norm in ("n", "m"):
         for what in ("running_mean", "running_var"):
-            wanted = net.get_buffer(f"{norm}.{what}")
-            got = model.parameter_of(f"{norm}.{what}")
-            assert float((wanted - got).abs().max()) < 0.02, (norm, what)
+            theirs = net.get_buffer(f"{norm}.{what}")
+            mine = model.parameter_of(f"{norm}.{what}")
+            assert float((theirs - mine).abs().max()) < 0.02 * float(theirs.abs().max())
+    assert equal(model.eval(), x)
 
 
 def test_statistics_stay_unless_asked_for() -> None:
