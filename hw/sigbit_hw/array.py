@@ -5,6 +5,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.fabric import Fabric
+from sigbit_hw.leaf import Leaf
 from sigbit_hw.mac import DotProduct
 from sigbit_hw.pipeline import add_with_carry, delay
 from sigbit_hw.pool import RunningMax
@@ -21,7 +23,7 @@ CONTROL = data.StructLayout({
 before it; it is the ``last`` of its block, which is to ``drain``; it is the ``end`` of its EXEC."""
 
 
-class Accumulator(wiring.Component):
+class Accumulator(Leaf):
     """An accumulator: on 6-input LUTs one a bit, with a carry chain.
 
     Parameters
@@ -49,7 +51,12 @@ class Accumulator(wiring.Component):
             "acc": Out(signed(acc_bits)),
         })
 
-    def elaborate(self, platform: object) -> Module:
+    @property
+    def parameters(self) -> tuple[object, ...]:
+        """``acc_bits``, ``dot_bits``, ``radix_bits``."""
+        return len(self.acc), len(self.dot), self.radix_bits
+
+    def build(self, fabric: Fabric) -> Module:
         m = Module()
         bits = len(self.acc)
         acc = Signal(signed(bits), name="sum", reset_less=True)

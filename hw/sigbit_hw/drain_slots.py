@@ -7,8 +7,8 @@ from amaranth.utils import ceil_log2
 
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.product import truth_table
 from sigbit_hw.pipeline import delay
+from sigbit_hw.product import truth_table
 
 PHASE_BITS = {f.name: f.width for f in isa.LAYOUTS[isa.Opcode.OUT]}["phases"]
 _STEPS = ("d_pix", "d_col", "d_line", "d_row")

@@ -15,9 +15,11 @@ from functools import partial
 from pathlib import Path
 
 from amaranth.back import rtlil as amaranth_rtlil
+from amaranth.lib.wiring import Component
 
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.fabric import Fabric
+from sigbit_hw.leaf import Emission
 from sigbit_hw.top import Accelerator
 
 NAME = "sigbit_accelerator"
@@ -126,8 +128,14 @@ def rtlil(config: ArchConfig, fabric: Fabric = Fabric.GENERIC) -> str:
     accelerator never uses what it gets then, and says so here; else Yosys would build the old word
     of registers and LUTs around every block.
     """
-    text = deduplicate(amaranth_rtlil.convert(
-        Accelerator(config), name=NAME, platform=fabric, emit_src=False))
+    return convert(Accelerator(config), NAME, fabric)
+
+
+def convert(design: Component, name: str, fabric: Fabric) -> str:
+    """A design that holds an accelerator as RTLIL; see :func:`rtlil`."""
+    emission = Emission(fabric)
+    top = amaranth_rtlil.convert(design, name=name, platform=emission, emit_src=False)
+    text = deduplicate("".join([top, *emission.texts]))
     if fabric is Fabric.GENERIC:
         return text
     return _COLLISION.sub(lambda mask: mask[1] + "1" * int(mask[2]), text)

@@ -2,18 +2,18 @@
 
 import numpy as np
 from amaranth.hdl import Cat, Module, Signal, Value, signed
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from numpy.typing import ArrayLike, NDArray
 
 from sigbit_hw.arch.formats import Format
 from sigbit_hw.fabric import Fabric
+from sigbit_hw.leaf import Leaf
 from sigbit_hw.pipeline import add_with_carry, delay
 from sigbit_hw.product import Product, ProductForm
 from sigbit_hw.xcup_dot import Lane, dot_product
 
 
-class DotProduct(wiring.Component):
+class DotProduct(Leaf):
     """Sum over ``ic_lanes`` of weight times activation, in units of both formats' LSBs.
 
     Products are magnitudes (:class:`~sigbit_hw.product.Product`) with a sign. A negative product
@@ -63,7 +63,12 @@ class DotProduct(wiring.Component):
     def _bits(self, lanes: int) -> int:
         return (lanes * self.weight_format.max * self.act_format.max).bit_length() + 1
 
-    def elaborate(self, platform: object) -> Module:
+    @property
+    def parameters(self) -> tuple[object, ...]:
+        """``weight_format``, ``act_format``, ``ic_lanes``."""
+        return self.weight_format, self.act_format, self.ic_lanes
+
+    def build(self, fabric: Fabric) -> Module:
         m = Module()
         wf, af = self.weight_format, self.act_format
         lanes = []
@@ -72,7 +77,7 @@ class DotProduct(wiring.Component):
             act = self.acts.word_select(k, af.bits)
             lanes.append(Lane(weight[:wf.magnitude_bits], act[:af.magnitude_bits],
                               (weight[-1], act[-1]) if af.signed else (weight[-1],)))
-        if platform is Fabric.XCUP and self.ic_lanes > 1:
+        if fabric is Fabric.XCUP and self.ic_lanes > 1:
             dot, carry = dot_product(m, self.form, lanes, len(self.dot), self.latency)
         else:
             dot, carry = self._plain(m, lanes)

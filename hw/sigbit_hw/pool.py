@@ -4,13 +4,13 @@ from enum import IntEnum
 
 import numpy as np
 from amaranth.hdl import Cat, Module, Signal, Value
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from numpy.typing import ArrayLike, NDArray
 
 from sigbit_hw.arch.formats import Format
 from sigbit_hw.arch.numerics import order_key
 from sigbit_hw.fabric import Fabric
+from sigbit_hw.leaf import Leaf
 from sigbit_hw.product import truth_table
 
 _DIGIT_BITS = 2
@@ -63,7 +63,7 @@ def outranks(m: Module, code: Value, best: Value, fmt: Format, always: Value, en
     return order.all()
 
 
-class RunningMax(wiring.Component):
+class RunningMax(Leaf):
     """Largest code of every lane of one pixel since the last ``clear``.
 
     Parameters
@@ -103,10 +103,15 @@ class RunningMax(wiring.Component):
         best = order_key(codes, self.act_format).argmax(0)
         return codes[best, np.arange(codes.shape[1])]
 
-    def elaborate(self, platform: object) -> Module:
+    @property
+    def parameters(self) -> tuple[object, ...]:
+        """``act_format``, ``lanes``."""
+        return self.act_format, self.lanes
+
+    def build(self, fabric: Fabric) -> Module:
         m = Module()
         bits, width = self.act_format.bits, self.act_format.lane_bits
-        tables = {"keep": 1} if platform is Fabric.XCUP else {}  # a LUT each, not to be split
+        tables = {"keep": 1} if fabric is Fabric.XCUP else {}  # a LUT each, not to be split
         for lane in range(self.lanes):
             code = self.acts.word_select(lane, width)[:bits]
             best = Signal(bits, name=f"best_{lane}", reset_less=True)

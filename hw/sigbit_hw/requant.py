@@ -2,11 +2,13 @@
 
 import numpy as np
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 from numpy.typing import ArrayLike, NDArray
 
 from sigbit_hw.arch import numerics
+from sigbit_hw.fabric import Fabric
+from sigbit_hw.leaf import Leaf
 
 SHIFT_BITS = numerics.SHIFT_MAX.bit_length()
 _COARSE = 8
@@ -51,7 +53,7 @@ def add_term(total: Value, term: Value, carry: Value) -> Value:
     return (Cat(0, total).as_signed() - Cat(~carry, ~term).as_signed()) >> 1
 
 
-class Requantizer(wiring.Component):
+class Requantizer(Leaf):
     """One post-processing lane: :func:`sigbit_hw.arch.numerics.requantize`.
 
     Parameters
@@ -90,7 +92,12 @@ class Requantizer(wiring.Component):
         """``y`` of arrays of accumulators and parameters, which broadcast."""
         return numerics.requantize(acc, bias, mantissa, shift)
 
-    def elaborate(self, platform: object) -> Module:
+    @property
+    def parameters(self) -> tuple[object, ...]:
+        """``acc_bits``."""
+        return (self.acc_bits,)
+
+    def build(self, fabric: Fabric) -> Module:
         m = Module()
         # As old as the pipeline's registers. These have a reset, so that synthesis does not make
         # LUTs (shift registers) of them.

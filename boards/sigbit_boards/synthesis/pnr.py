@@ -7,14 +7,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from amaranth.back import rtlil as amaranth_rtlil
-
 from sigbit_boards.ecp5_board import Ecp5Board, board_clock, constraints
 from sigbit_boards.synthesis.netlist import Tools, last_lines, map_modules
 from sigbit_boards.synthesis.source import split
 from sigbit_boards.synthesis.target import Target
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.emit import deduplicate
+from sigbit_hw.emit import convert
 from sigbit_sim.native.cache import cached_folder, gateware_key, key_of
 from sigbit_sim.toolchain import ToolchainError, synth_tool
 
@@ -97,10 +95,8 @@ def _netlist(config: ArchConfig, clock: float, progress: Callable[[str, int, int
     sources = [path.read_text() for path in sorted(Path(__file__).parent.parent.glob("*.py"))]
 
     def emit(into: Path) -> None:
-        text = amaranth_rtlil.convert(
-            Ecp5Board(config, clock), name=TOP, platform=Target.ECP5.fabric, emit_src=False
-        )
-        (into / "design.il").write_text(deduplicate(text))
+        text = convert(Ecp5Board(config, clock), TOP, Target.ECP5.fabric)
+        (into / "design.il").write_text(text)
 
     key = gateware_key(config, f"{clock}", *sources)
     folder = cached_folder(f"rtlil-{config.name}-board-{key}", emit)
