@@ -61,7 +61,7 @@ class Emission:
         name, text = self._modules[key]
         clocks = {"clk": ClockSignal(), "rst": ResetSignal()}
         ports = {f"i_{port}": clock for port, clock in clocks.items()
-                 if re.search(rf"^  wire width 1 input \d+ \\{port}$", text, re.M)}
+                 if re.search(rf"^  wire width 1 input \d+ +\\{port}$", text, re.M)}
         for port, member in leaf.signature.members.items():
             direction = "i" if member.flow is In else "o"
             ports[f"{direction}_{port}"] = Value.cast(getattr(leaf, port))
