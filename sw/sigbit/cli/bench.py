@@ -131,7 +131,8 @@ class _Simulators:
 
         if config.digest not in self._devices:
             self._devices[config.digest] = [
-                open_device(name, config, self._latency) for name in DeviceName
+                open_device(name, config, self._latency)
+                for name in (DeviceName.INTERP, DeviceName.RTL)
             ]
         return self._devices[config.digest]
 

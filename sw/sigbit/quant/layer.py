@@ -352,9 +352,7 @@ class QuantLayer(nn.Module):
         scale = (step.detach() / in_scale).to(weight.dtype)
         return quantize_ste(weight, scale, self.spec.weight_grid(self.terms[index]))
 
-    def _method_weights(
-        self, plain: Tensor, factor: Tensor | None, scale: Tensor
-    ) -> Tensor:
+    def _method_weights(self, plain: Tensor, factor: Tensor | None, scale: Tensor) -> Tensor:
         """Integers of a kernel quantized before its batch norms, which have ``scale`` after them:
         their factor's size is part of the scale, its sign that of the integers. A channel with a
         factor of 0 is 0.
