@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from sigbit.quant import QuantizationError
 from sigbit.quant.grid import LevelGrid, per_channel, round_to_grid
-from sigbit.quant.quantizers import METHODS, Quantizer, embed, quantize_gradient, side, widen
-from sigbit.quant.quantizers.gradients import stochastic_gradient
+from sigbit.quant.quantizers import METHODS, Quantizer, embed, side, widen
 from sigbit.quant.quantizers.inq import Inq
 from sigbit.quant.quantizers.lq_nets import LqNets, combinations, integer_bases, qem
 from sigbit.quant.quantizers.qil import Qil
@@ -391,22 +390,6 @@ def test_lq_nets_bases_are_integers_with_a_known_error() -> None:
     assert len(integer_bases(NATIVES[0], 2, True)) > 20
 
 
-def test_dorefa_quantizes_gradients() -> None:
-    x = torch.randn(4, 3, 5, dtype=torch.float64, requires_grad=True)
-    grad = torch.randn(4, 3, 5, dtype=torch.float64)
-    grad[2] = 0
-    torch.manual_seed(0)
-    quantize_gradient(x, 2).backward(grad)
-    size = 2 * grad.flatten(1).abs().amax(1).view(-1, 1, 1)
-    steps = ((x.grad / size.clamp(min=1e-30) + 0.5) * 3)[[0, 1, 3]]
-    assert torch.allclose(steps, steps.round())
-    assert len(steps.round().unique()) == 4
-    assert not x.grad[2].any()
-    mean = torch.stack([stochastic_gradient(grad, 2) for _ in range(4000)]).mean(0)
-    assert float((mean - grad).abs().max()) < 0.1 * float(size.max())
-    assert torch.equal(quantize_gradient(x, 2), x)
-
-
 def test_wrpn_widens() -> None:
     model = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3, groups=4), nn.ReLU(),
@@ -441,7 +424,6 @@ def test_wrpn_widens() -> None:
         (lambda: side("lsq", "weights", None), "'lsq' needs the number of bits of weights"),
         (lambda: side("wrpn", "weights", 1), "bits of weights with 'wrpn' must be in"),
         (lambda: QuantSpec(weight_method="nope", weight_bits=2), "method must be one of"),
-        (lambda: QuantSpec(grad_bits=1), "grad_bits must be in"),
         (
             lambda: QuantSpec(bits={"a": (1, 1)}, layer_bits={"a": (4, 4)}),
             "'a' is in bits and in layer_bits",

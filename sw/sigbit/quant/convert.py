@@ -8,12 +8,13 @@ from torch import Tensor
 from sigbit.ir.integer import Conv, Gather, Input, IntegerGraph, MaxPool, Node, Source, TensorType
 from sigbit.quant.errors import QuantizationError
 from sigbit.quant.integer_model import IntegerModel
-from sigbit.quant.layer import Deployed, QuantLayer
+from sigbit.quant.layer import QuantLayer
 from sigbit.quant.modules import QuantGather, QuantInput, QuantMaxPool
 from sigbit.quant.moves import QuantMove, QuantSquare
 from sigbit.quant.plans import Shape, tensors_of
 from sigbit.quant.prepare import PreparedModel
 from sigbit.quant.spec import ActGrid
+from sigbit.quant.values import Deployed
 
 Ints = NDArray[np.int64]
 

@@ -13,21 +13,19 @@ very weights that are deployed, and the scale and offset of each channel are as 
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sigbit.ir.floating import BatchNorm, Relu, Unary, pad
-from sigbit.ir.integer import spread
+from sigbit.ir.floating import BatchNorm, Relu, Unary
 from sigbit.quant.errors import QuantizationError
 from sigbit.quant.function import Preactivation, lookup
 from sigbit.quant.grid import quantize_ste
 from sigbit.quant.normalization import normalize, normalized_by
 from sigbit.quant.plans import BiasPlan, LayerPlan, SourcePlan
-from sigbit.quant.quantizers import Quantizer, quantize_gradient
+from sigbit.quant.quantizers import Quantizer
 from sigbit.quant.requant import (
     SCALE_MAX,
     Requantization,
@@ -37,7 +35,9 @@ from sigbit.quant.requant import (
     snap_scale,
     table_of,
 )
+from sigbit.quant.sources import accumulate, kernel
 from sigbit.quant.spec import ActGrid, QuantSpec
+from sigbit.quant.values import Arithmetic, Deployed, Levels, Relaxation
 
 _MARGIN = 17 / 16
 """Snapping a scale may lower it by up to 1/16."""
@@ -45,63 +45,6 @@ _SCALE_ROOM = 10
 """One step of y is worth at most ``2**(acc_bits - 10)`` accumulator steps."""
 _HEADROOM = 1.25
 """By how much integers may exceed the real values that they stand for: rounding and snapping."""
-
-
-@dataclass(frozen=True)
-class Levels:
-    """A tensor in training: integer ``levels`` (stored + zero, in floats) and the real ``scale`` of
-    one level (float64).
-    """
-
-    levels: Tensor
-    scale: Tensor
-
-
-@dataclass(frozen=True)
-class Deployed:
-    """What the accelerator computes a sum with: integer weights of each source (in floats), a bias
-    for accumulators of levels, mantissa and shift a channel (float64), the table of 256 stored
-    integers, the scale of the result.
-    """
-
-    weights: tuple[Tensor, ...]
-    bias: Tensor
-    mantissa: Tensor
-    shift: Tensor
-    table: Tensor
-    out_scale: Tensor
-
-
-@dataclass(frozen=True)
-class Arithmetic:
-    """What a layer computes with in training: integer weights, requantization, the real bias and
-    accumulator step for gradients, the scales of y and of the result.
-    """
-
-    weights: tuple[Tensor, ...]
-    requantization: Requantization
-    bias: Tensor
-    step: Tensor
-    y_scale: Tensor
-    out_scale: Tensor
-
-
-class Relaxation:
-    """What a training strategy puts in place of a layer's rounding; this one changes nothing."""
-
-    @property
-    def deployable(self) -> bool:
-        """Whether what it puts there is integers of the weights' grid, and nothing else."""
-        return False
-
-    def weights(self, layer: "QuantLayer", index: int, real: Tensor, integers: Tensor) -> Tensor:
-        """What stands for the weights of source ``index``: the ``integers``, or ``real``, which are
-        the same weights in units of the integers, but not rounded."""
-        return integers
-
-    def output(self, layer: "QuantLayer", arithmetic: Arithmetic, acc: Tensor) -> Tensor | None:
-        """Levels of the result from accumulators; None for those of the accelerator."""
-        return None
 
 
 class QuantLayer(nn.Module):
@@ -427,8 +370,6 @@ class QuantLayer(nn.Module):
             a, acc = self._normalized(a, inputs)
         else:
             acc = self.sums(a, inputs)
-        if self.training and self.spec.grad_bits is not None:
-            acc = quantize_gradient(acc, self.spec.grad_bits)
         for relaxation in self.relaxations:
             if (relaxed := relaxation.output(self, a, acc)) is not None:
                 return Levels(relaxed, a.out_scale)
@@ -465,33 +406,3 @@ class QuantLayer(nn.Module):
 
 def _has(norm: BatchNorm, source: SourcePlan) -> bool:
     return norm in source.norms
-
-
-def kernel(source: SourcePlan, weight: Tensor) -> Tensor:
-    """The parameter ``weight`` as a kernel ``[out, in / groups, kh, kw]``: those of a transposed
-    convolution turned by 180 degrees."""
-    inputs = source.channels // source.groups
-    if source.transposed:
-        grouped = weight.view(source.groups, inputs, -1, *source.kernel)
-        weight = grouped.transpose(1, 2).flatten(0, 1).flip(2, 3)
-    else:
-        weight = weight.view(-1, inputs, *source.kernel)
-    weight = weight if source.rows is None else weight[list(source.rows)]
-    return weight if source.scale == 1 else weight * source.scale
-
-
-def accumulate(acc: Tensor | None, x: Tensor, weight: Tensor, source: SourcePlan) -> Tensor:
-    """``acc`` plus one source's convolution."""
-    weight = weight.to(x.dtype)
-    if source.pointwise:
-        scaled = weight.view(-1, 1, 1)
-        return x * scaled if acc is None else torch.addcmul(acc, x, scaled)
-    x = spread(x, source.upsampling, 0)
-    top, left, bottom, right = source.padding
-    padding: tuple[int, int] | int = 0
-    if (top, left) == (bottom, right) and min(top, left) >= 0:
-        padding = (top, left)
-    else:
-        x = pad(x, source.padding)
-    part = F.conv2d(x, weight, None, source.stride, padding, source.dilation, source.groups)
-    return part if acc is None else acc + part

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from sigbit.ir.floating import pad
 from sigbit.quant.errors import QuantizationError
 from sigbit.quant.grid import round_half_away
-from sigbit.quant.layer import Levels
 from sigbit.quant.operators import as_image
 from sigbit.quant.plans import GatherPlan, InputPlan, MaxPoolPlan
 from sigbit.quant.spec import ActGrid, QuantSpec, act_grid
+from sigbit.quant.values import Levels
 
 
 class QuantInput(nn.Module):

@@ -7,10 +7,11 @@ from torch import Tensor, nn
 
 from sigbit.quant.errors import QuantizationError
 from sigbit.quant.grid import LevelGrid, round_to_grid
-from sigbit.quant.layer import Deployed, Levels, accumulate
 from sigbit.quant.plans import MovePlan, SquarePlan
 from sigbit.quant.requant import hardware_table, rounding
+from sigbit.quant.sources import accumulate
 from sigbit.quant.spec import BYTE, DIGITS, ActGrid, QuantSpec, act_grid
+from sigbit.quant.values import Deployed, Levels
 from sigbit_hw.arch import numerics
 from sigbit_hw.arch.formats import MAX_DIGITS
 from sigbit_hw.arch.numerics import TABLE_ENTRIES, Y_MIN

@@ -12,7 +12,7 @@ from sigbit.quant.annotated import annotated_scale, by_tensor, weight_scale
 from sigbit.quant.errors import QuantizationError
 from sigbit.quant.function import Preactivation
 from sigbit.quant.fusion import fuse
-from sigbit.quant.layer import Levels, QuantLayer
+from sigbit.quant.layer import QuantLayer
 from sigbit.quant.modules import QuantGather, QuantInput, QuantMaxPool
 from sigbit.quant.moves import QuantMove, QuantSquare
 from sigbit.quant.plans import (
@@ -29,6 +29,7 @@ from sigbit.quant.precision import Precision, lower
 from sigbit.quant.quantizers import Quantizer, side
 from sigbit.quant.scales import OUTPUT_RULE, scale_rule
 from sigbit.quant.spec import ActGrid, QuantSpec
+from sigbit.quant.values import Levels
 
 QuantModule = QuantInput | QuantLayer | QuantMove | QuantSquare | QuantMaxPool | QuantGather
 

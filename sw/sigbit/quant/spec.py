@@ -68,8 +68,6 @@ class QuantSpec:
     layer_bits : mapping of str to (int, int)
         Bits of weights and activations with these methods for single layers, first and last ones
         too, by the name of their tensor.
-    grad_bits : int, optional
-        Bits of the gradients of accumulators in training (DoReFa).
     """
 
     weight_format: Format = _WEIGHTS
@@ -91,7 +89,6 @@ class QuantSpec:
     weight_bits: int | None = None
     act_bits: int | None = None
     layer_bits: Mapping[str, tuple[int, int]] = field(default_factory=lambda: MappingProxyType({}))
-    grad_bits: int | None = None
 
     def __post_init__(self) -> None:
         if not self.weight_format.signed:
@@ -115,8 +112,6 @@ class QuantSpec:
             )
         scale_rule(self.weight_scale)
         scale_rule(self.act_scale)
-        if self.grad_bits is not None and not 2 <= self.grad_bits <= 16:
-            raise QuantizationError(f"grad_bits must be in [2, 16], not {self.grad_bits!r}")
         self._check_methods()
 
     def _check_methods(self) -> None:

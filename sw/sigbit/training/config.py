@@ -130,8 +130,6 @@ class QuantizerConfig:
         A scale for every output channel.
     wide_first_last : bool
         First and last layers have weights of 8 bits, and the last one reads 8 bits.
-    grad_bits : int
-        Bits of gradients in training (DoReFa); 0: all.
     """
 
     arch: str = "micro"
@@ -143,7 +141,6 @@ class QuantizerConfig:
     act_scale: str = "learned"
     per_channel: bool = True
     wide_first_last: bool = True
-    grad_bits: int = 0
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,6 @@ def quant_spec(config: QuantizerConfig, input_range: tuple[float, float] | None)
         per_channel=config.per_channel,
         first_last_terms=None if config.wide_first_last else 1,
         wide_head=config.wide_first_last,
-        grad_bits=config.grad_bits or None,
         input_range=input_range,
     )
 

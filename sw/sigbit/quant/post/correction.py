@@ -8,9 +8,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from sigbit.quant.layer import Levels, QuantLayer
+from sigbit.quant.layer import QuantLayer
 from sigbit.quant.plans import LayerPlan, Plan, tensors_of
 from sigbit.quant.prepare import PreparedModel, preactivation
+from sigbit.quant.values import Levels
 
 
 @torch.no_grad()

@@ -1,8 +1,7 @@
 """Quantizers: one module a method, and the table of all by name."""
 
 from sigbit.quant.quantizers.base import Quantizer
-from sigbit.quant.quantizers.gradients import quantize_gradient
 from sigbit.quant.quantizers.registry import METHODS, Method, Side, embed, side
 from sigbit.quant.quantizers.widening import widen
 
-__all__ = ["METHODS", "Method", "Quantizer", "Side", "embed", "quantize_gradient", "side", "widen"]
+__all__ = ["METHODS", "Method", "Quantizer", "Side", "embed", "side", "widen"]

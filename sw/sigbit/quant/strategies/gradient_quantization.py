@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
-from sigbit.quant.layer import Levels, QuantLayer
+from sigbit.quant.layer import QuantLayer
 from sigbit.quant.strategies.base import (
     Randomness,
     Run,
@@ -24,6 +24,7 @@ from sigbit.quant.strategies.base import (
     users,
     weighted_layers,
 )
+from sigbit.quant.values import Levels
 
 
 def quantize_gradient(g: Tensor, bits: int, noise: Tensor) -> Tensor:

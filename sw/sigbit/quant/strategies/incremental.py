@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 
 from sigbit.quant.errors import QuantizationError
-from sigbit.quant.layer import QuantLayer, Relaxation, kernel
+from sigbit.quant.layer import QuantLayer
 from sigbit.quant.quantizers.inq import Inq
+from sigbit.quant.sources import kernel
 from sigbit.quant.strategies.base import Run, Step, Strategy, check, users, weighted_layers
 from sigbit.quant.strategies.levels import rounded_input
 from sigbit.quant.strategies.relaxed import attach
+from sigbit.quant.values import Relaxation
 
 
 class Freezer(Relaxation):

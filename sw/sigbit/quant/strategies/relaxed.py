@@ -7,8 +7,9 @@ from torch import Tensor
 from sigbit.ir.floating import Relu, Unary
 from sigbit.quant.function import evaluate
 from sigbit.quant.grid import LevelGrid, quantize_ste
-from sigbit.quant.layer import Arithmetic, QuantLayer, Relaxation
+from sigbit.quant.layer import QuantLayer
 from sigbit.quant.prepare import PreparedModel
+from sigbit.quant.values import Arithmetic, Relaxation
 
 
 class Switch(Relaxation):
