@@ -189,6 +189,7 @@ FAULTS = [
 LOAD or FILL comes before the last reader of what it overwrites)."""
 
 
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
 @pytest.mark.parametrize(("module", "old", "new", "noticed"), FAULTS)
 def test_a_fault_of_the_compiler_is_found(module: str, old: str, new: str,
                                           noticed: type[Exception], seed: int) -> None:
@@ -198,10 +199,11 @@ def test_a_fault_of_the_compiler_is_found(module: str, old: str, new: str,
     assert "@reproduce_failure(" in "\n".join(error.value.__notes__)
 
 
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
 def test_a_fault_of_the_gateware_is_found(seed: int) -> None:
     config = CONFIGS["nano"]
-    with planted("sigbit_hw.array", "acc << config.term_radix_bits, acc",
-                 "acc << (config.term_radix_bits - 1), acc"):
+    with planted("sigbit_hw.array", "acc << self.radix_bits, acc",
+                 "acc << (self.radix_bits - 1), acc"):
         devices = Devices(config, seed, verilog(config))
     with pytest.raises(AssertionError, match=r"^rtl: "):
         campaign(config, Coverage(), 60, seed, devices, (Phase.generate,))

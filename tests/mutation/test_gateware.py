@@ -14,9 +14,9 @@ import pytest
 from sigbit_sim.bench.mutation import planted
 
 ROOT = Path(__file__).resolve().parents[2]
-DOT, ARRAY = "datapath::test_dot_product_every_code", "datapath::test_array"
-TABLES = "datapath::test_dot_product_by_lanes[weight0-act0-True-8]"
-SIGNIFICANDS = "datapath::test_dot_product_by_lanes[weight1-act1-True-4]"
+ARRAY, DOT = "datapath::test_array", "dot_product::test_every_pair_of_codes[s(4,1)-s(4,2)]"
+TABLES = "dot_product::test_lanes[s(4,1)-s(4,2)-8]"
+SIGNIFICANDS = "dot_product::test_lanes[s(6,2)-s(5,1)-4]"
 REQUANT = "datapath::test_requantizer[20]"
 MAX = "datapath::test_running_max[fmt0]"
 COMPUTE = "compute::test_random_programs[plain-0]"
@@ -53,19 +53,22 @@ WATCHDOG, NO_WATCHDOG = "control::test_watchdog[20]", "control::test_watchdog[0]
 
 FAULTS: list[tuple[str, str, str, str, str]] = [
     # mac
-    ("mac", "signs_or", "weight[-1] ^ act[-1] if", "weight[-1] | act[-1] if", DOT),
-    ("mac", "table_entry", "[function(i) for i", "[function(i) + (i == 37) for i", DOT),
+    ("mac", "signs_or", "lane.signs[0] ^ lane.signs[1] if", "lane.signs[0] | lane.signs[1] if",
+     DOT),
     ("mac", "carry_twice", "add_with_carry(a, b, pending_a)", "add_with_carry(a, b, pending_b)",
      TABLES),
-    ("mac", "exponent_off_by_one", "exponent.any(), exponent - 1, 0)",
+    # product
+    ("product", "table_entry", "[function(i) for i", "[function(i) + (i == 37) for i", DOT),
+    ("product", "exponent_off_by_one", "exponent.any(), exponent - 1, 0)",
      "exponent.any(), exponent, 0)", SIGNIFICANDS),
-    ("mac", "shift_of_one_factor", "shift.eq(we + ae)", "shift.eq(we | ae)", SIGNIFICANDS),
+    ("product", "shift_of_one_factor", "total.eq(shifts[0] + shifts[1])",
+     "total.eq(shifts[0] | shifts[1])", SIGNIFICANDS),
     # array
-    ("array", "shift_before_clear", "Mux(control.clear, 0,",
-     "Mux(control.clear & ~control.shift, 0,", ARRAY),
-    ("array", "shift_too_short", "acc << config.term_radix_bits, acc",
-     "acc << (config.term_radix_bits - 1), acc", ARRAY),
-    ("array", "pool_clobbers", "m.If(valid & ~control.pool)", "m.If(valid)", ARRAY),
+    ("array", "shift_before_clear", "Mux(self.clear, 0,",
+     "Mux(self.clear & ~self.shift, 0,", ARRAY),
+    ("array", "shift_too_short", "acc << self.radix_bits, acc",
+     "acc << (self.radix_bits - 1), acc", ARRAY),
+    ("array", "pool_clobbers", "enable.eq(valid & ~control.pool)", "enable.eq(valid)", ARRAY),
     # requant
     ("requant", "rounding_bit", "product[_DROP_BITS - 1]", "product[_DROP_BITS - 2]", REQUANT),
     ("requant", "no_rounding", "(up & fits & ~largest)", "(up & ~up)", REQUANT),

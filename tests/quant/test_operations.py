@@ -226,8 +226,8 @@ def test_bits_of_single_layers(seed: int) -> None:
     assert [(n.sources[0].terms, n.type.planes) for n in nodes.values()] == [(3, 2), (2, 1), (2, 3)]
     with pytest.raises(QuantizationError, match="bits names 'conv', which are no tensors"):
         prepare(graph, QuantSpec(bits={"conv": (1, 1)}), x)
-    with pytest.raises(QuantizationError, match=r"bits of 'x' must be .* not \(1, 4\)"):
-        QuantSpec(bits={"x": (1, 4)})
+    with pytest.raises(QuantizationError, match=r"bits of 'x' must be .* not \(1, 5\)"):
+        QuantSpec(bits={"x": (1, 5)})
 
 
 def test_signed_maxima_of_eight_bits_need_no_padding(seed: int) -> None:
