@@ -1,6 +1,6 @@
 """The nest walker: an ``EXEC`` as one step a cycle, with the increments of all read addresses."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -137,8 +137,13 @@ class NestWalker(wiring.Component):
         left = Signal(nest.run.shape())
         room, refill = (Signal(nest.wrap.shape(), name=name) for name in ("room", "refill"))
         rows, ocbs = Countdown(len(nest.n_rows), "rows"), Countdown(len(nest.n_ocb), "ocbs")
-        row_last, ocb_last, run_last, crosses = rows.last, ocbs.last, Signal(), Signal()
-        m.d.comb += crosses.eq(room <= nest.block_step)
+        row_last, ocb_last, run_last = rows.last, ocbs.last, Signal()
+        # Whether this block crosses a line's end, as a register: of a row's first block, and, by
+        # the sign of a sum, of the block after one that does, or does not.
+        crosses, first_crosses = Signal(), Signal()
+        if_crossed, if_not = (Signal(signed(len(nest.wrap) + 2), name=name)
+                              for name in ("if_crossed", "if_not"))
+        next_crosses = (room + Mux(crosses, if_crossed, if_not)) < 0
 
         # Spacing of the ends of draining blocks.
         open_, closed_for = Signal(init=1), Signal(DRAIN_BITS)
@@ -172,6 +177,7 @@ class NestWalker(wiring.Component):
                     left.eq(Mux(run_last, nest.run, left - pixels)),
                     run_last.eq(Mux(run_last, at_most(nest.run, lane_bits),
                                     at_most(left, lane_bits + 1))),
+                    crosses.eq(Mux(run_last, first_crosses, next_crosses)),
                     room.eq(Mux(run_last, nest.wrap,
                                 Mux(crosses, room + refill, room - nest.block_step))),
                 ]
@@ -196,6 +202,7 @@ class NestWalker(wiring.Component):
         end = block_last & run_last & row_last & ocb_last
         with m.If(self.feeding & end):
             m.d.sync += after.eq(0)
+        line_crosses, twice = self.i.p.wrap <= self.i.p.block_step, self.i.p.block_step << 1
         with m.If(start):
             m.d.sync += [
                 self.busy.eq(1),
@@ -205,6 +212,8 @@ class NestWalker(wiring.Component):
                 left.eq(self.i.p.run), run_last.eq(at_most(self.i.p.run, lane_bits)),
                 *rows.restart(self.i.p.n_rows), *ocbs.restart(self.i.p.n_ocb),
                 room.eq(self.i.p.wrap), refill.eq(self.i.p.wrap - self.i.p.block_step),
+                crosses.eq(line_crosses), first_crosses.eq(line_crosses),
+                if_crossed.eq(self.i.p.wrap - twice - 1), if_not.eq(-twice - 1),
                 word.eq(self.i.p.weights + found.words), ocb_word.eq(self.i.p.weights),
                 next_ocb_word.eq(self.i.p.weights + self.i.p.block_words),
             ]

@@ -123,7 +123,7 @@ class Csr(wiring.Component):
         """The value is chosen in two cycles: in its group of registers, then the group."""
         index = Signal(_INDEX_BITS)
         pending, chosen = Signal(), Signal()
-        groups = {}
+        groups: dict[int, dict[int, str]] = {}
         for register in self.registers:
             if register.access is Access.PULSE:
                 continue

@@ -207,7 +207,8 @@ class DrainWalker(wiring.Component):
         channels = data.StructLayout({
             "offset": len(job.d_slot), "left": len(job.n_slots), "param": len(job.param)})
         channel, channel_after, channel_first, channel_offered = (
-            Signal(channels, name=f"channel{name}") for name in ("", "_after", "_first", "_offered"))
+            Signal(channels, name=f"channel{kind}")
+            for kind in ("", "_after", "_first", "_offered"))
         slots = Mux(job.mode, 1, drain_slots)
         m.d.comb += [
             channel_after.offset.eq(

@@ -130,6 +130,13 @@ class EngineQueue(wiring.Component):
         return m
 
 
+def _counted(i: int) -> int:
+    """The next count of tokens, from the bits of a count, and of one given and one taken: as a
+    table it takes a 6-input LUT a bit."""
+    most = 1 << isa.TOKEN_MAX.bit_length()
+    return i % most + int(i // most == 1) - int(i // most == 2)
+
+
 class Tokens(wiring.Component):
     """The token counters of every ordered pair of engines.
 
@@ -166,12 +173,8 @@ class Tokens(wiring.Component):
                 some = Signal(name=f"some_{giver}_to_{taker}")
                 give = retire.valid & retire.signal[t]
                 take = getattr(self, f"take_{taker}")[g]
-                most = 1 << len(count)
                 m.d.sync += [
-                    count.eq(truth_table(  # a LUT a bit
-                        Cat(count, give, take),
-                        lambda i, most=most: i % most + (i // most == 1) - (i // most == 2),
-                        len(count))),
+                    count.eq(truth_table(Cat(count, give, take), _counted, len(count))),
                     some.eq(Mux(give == take, some, give | (count != 1))),
                 ]
                 m.d.comb += [

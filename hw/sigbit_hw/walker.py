@@ -1,6 +1,6 @@
 """Walks the slots of a block: ``for n2: for n1: for n0``, some of a run a cycle."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -19,6 +19,8 @@ BLOCK = data.StructLayout({
 
 class Countdown:
     """A counter of ``n`` steps whose ``last``, at the last one, is a register."""
+
+    count = Const(1)
 
     def __init__(self, width: int, name: str) -> None:
         self.left = Signal(width, name=f"{name}_left", reset_less=True)
@@ -106,17 +108,14 @@ class BlockWalker(wiring.Component):
         block = self.block
         run = Signal(isa.SLOT_BITS, reset_less=True)  # first slot of the next run of this plane
         plane = Signal(isa.SLOT_BITS, reset_less=True)  # and of the next plane
-        if self.width > 1:
-            c0: _Run | Countdown = _Run(self.width, self.limit)
-            m.d.comb += self.count.eq(c0.count)
-        else:
-            c0 = Countdown(len(block.n0), "n0")
-            m.d.comb += self.count.eq(1)
+        c0 = (_Run(self.width, self.limit) if self.width > 1
+              else Countdown(len(block.n0), "n0"))
         c1 = Countdown(len(block.n1), "n1")
         c2 = Countdown(len(block.n2), "n2")
         following = Signal(isa.SLOT_BITS)  # run
         m.d.comb += [
             following.eq(Mux(c1.last, plane, run)),
+            self.count.eq(c0.count),
             self.last.eq(c0.last & c1.last & c2.last),
         ]
         with m.If(self.restart):
