@@ -1,6 +1,6 @@
 """The nest walker: an ``EXEC`` as one step a cycle, with the increments of all read addresses."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -8,6 +8,8 @@ from amaranth.utils import ceil_log2
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.array import CONTROL
+from sigbit_hw.pipeline import at_most
+from sigbit_hw.walker import Countdown
 
 _WIDTHS = {opcode: {f.name: f.width for f in isa.LAYOUTS[opcode]} for opcode in isa.LAYOUTS}
 _DELTAS = ("d_ic", "d_kx", "d_ky", "gap", "d_block", "d_row", "d_ocb")
@@ -108,29 +110,24 @@ class NestWalker(wiring.Component):
         now, now_last = Signal(entry), Signal()
         skip = Signal(now.d_block.shape())  # to the next block, with one line end more
         index, after = Signal(reader.addr.shape()), Signal(reader.addr.shape())
-        n_seg = Mux(self.busy, nest.n_seg, self.i.p.n_seg)
+        last_seg = Signal(after.shape())
         after_last, found = Signal(), entry(reader.data)
         m.d.comb += [
             writer.addr.eq(self.segment.index),
             writer.data.eq(self.segment.entry),
             writer.en.eq(self.segment.valid),
             reader.addr.eq(after),
-            after_last.eq(after + 1 == n_seg),
+            after_last.eq(Mux(self.busy, after == last_seg, self.i.p.n_seg == 1)),
             self.i.ready.eq(~self.busy),
         ]
 
-        # Loops within a block, counted from 1.
-        ic, kx, ky = (Signal(now[f"n_{loop}"].shape(), name=f"at_{loop}", init=1)
-                      for loop in ("ic", "kx", "ky"))
+        # Loops within a block.
+        ic, kx, ky = (Countdown(len(now[f"n_{loop}"]), loop) for loop in ("ic", "kx", "ky"))
         arrival = Signal(data.StructLayout({"kx": 1, "ky": 1}))
         seg_first, block_first, fresh = Signal(), Signal(), Signal()
-        ic_last, kx_last, ky_last, seg_last, block_last = (
-            Signal(name=f"{loop}_last") for loop in ("ic", "kx", "ky", "seg", "block"))
+        seg_last, block_last = Signal(), Signal()
         m.d.comb += [
-            ic_last.eq(ic == now.n_ic),
-            kx_last.eq(kx == now.n_kx),
-            ky_last.eq(ky == now.n_ky),
-            seg_last.eq(ic_last & kx_last & ky_last),
+            seg_last.eq(ic.last & kx.last & ky.last),
             block_last.eq(seg_last & now_last),
         ]
 
@@ -139,15 +136,14 @@ class NestWalker(wiring.Component):
         # room left for block_step columns.
         left = Signal(nest.run.shape())
         room, refill = (Signal(nest.wrap.shape(), name=name) for name in ("room", "refill"))
-        row, ocb = Signal(nest.n_rows.shape()), Signal(nest.n_ocb.shape())
-        run_last, row_last, ocb_last, crosses = (
-            Signal(name=name) for name in ("run_last", "row_last", "ocb_last", "crosses"))
-        m.d.comb += [
-            run_last.eq(left <= pixels),
-            row_last.eq(row == nest.n_rows),
-            ocb_last.eq(ocb == nest.n_ocb),
-            crosses.eq(room <= nest.block_step),
-        ]
+        rows, ocbs = Countdown(len(nest.n_rows), "rows"), Countdown(len(nest.n_ocb), "ocbs")
+        row_last, ocb_last, run_last = rows.last, ocbs.last, Signal()
+        # Whether this block crosses a line's end, as a register: of a row's first block, and, by
+        # the sign of a sum, of the block after one that does, or does not.
+        crosses, first_crosses = Signal(), Signal()
+        if_crossed, if_not = (Signal(signed(len(nest.wrap) + 2), name=name)
+                              for name in ("if_crossed", "if_not"))
+        next_crosses = (room + Mux(crosses, if_crossed, if_not)) < 0
 
         # Spacing of the ends of draining blocks.
         open_, closed_for = Signal(init=1), Signal(DRAIN_BITS)
@@ -160,33 +156,36 @@ class NestWalker(wiring.Component):
         # Weights: one word a step, every segment from its own one of the output-channel block on.
         word, ocb_word, next_ocb_word = (Signal(nest.weights.shape(), name=name)
                                          for name in ("word", "ocb_word", "next_ocb_word"))
-        from_word = Mux(block_last & run_last & row_last, next_ocb_word, ocb_word)
+        from_word = Mux(now_last & run_last & row_last, next_ocb_word, ocb_word)
 
         with m.If(self.feeding):
             m.d.sync += [
                 seg_first.eq(seg_last),
                 block_first.eq(block_last),
-                ic.eq(Mux(ic_last, 1, ic + 1)),
+                *ic.step(),
                 word.eq(Mux(seg_last, from_word + found.words, word + 1)),
-                arrival.kx.eq(ic_last),
-                arrival.ky.eq(ic_last & kx_last),
+                arrival.kx.eq(ic.last),
+                arrival.ky.eq(ic.last & kx.last),
             ]
-            with m.If(ic_last):
-                m.d.sync += kx.eq(Mux(kx_last, 1, kx + 1))
-            with m.If(ic_last & kx_last):
-                m.d.sync += ky.eq(Mux(ky_last, 1, ky + 1))
+            with m.If(ic.last):
+                m.d.sync += [*ic.restart(now.n_ic), *kx.step()]
+            with m.If(ic.last & kx.last):
+                m.d.sync += [*kx.restart(now.n_kx), *ky.step()]
             with m.If(block_last):
                 m.d.sync += [
                     fresh.eq(0),
                     left.eq(Mux(run_last, nest.run, left - pixels)),
+                    run_last.eq(Mux(run_last, at_most(nest.run, lane_bits),
+                                    at_most(left, lane_bits + 1))),
+                    crosses.eq(Mux(run_last, first_crosses, next_crosses)),
                     room.eq(Mux(run_last, nest.wrap,
                                 Mux(crosses, room + refill, room - nest.block_step))),
                 ]
                 with m.If(run_last):
-                    m.d.sync += row.eq(Mux(row_last, 1, row + 1))
+                    m.d.sync += rows.step()
                     with m.If(row_last):
                         m.d.sync += [
-                            ocb.eq(ocb + 1), ocb_word.eq(next_ocb_word),
+                            *rows.restart(nest.n_rows), *ocbs.step(), ocb_word.eq(next_ocb_word),
                             next_ocb_word.eq(next_ocb_word + nest.block_words),
                         ]
                         with m.If(ocb_last):
@@ -198,17 +197,23 @@ class NestWalker(wiring.Component):
                 now_last.eq(after_last),
                 index.eq(after),
                 after.eq(Mux(after_last, 0, after + 1)),
+                *ic.restart(found.n_ic), *kx.restart(found.n_kx), *ky.restart(found.n_ky),
             ]
         end = block_last & run_last & row_last & ocb_last
         with m.If(self.feeding & end):
             m.d.sync += after.eq(0)
+        line_crosses, twice = self.i.p.wrap <= self.i.p.block_step, self.i.p.block_step << 1
         with m.If(start):
             m.d.sync += [
                 self.busy.eq(1),
                 nest.eq(self.i.p),
                 seg_first.eq(1), block_first.eq(1), fresh.eq(1),
-                left.eq(self.i.p.run), row.eq(1), ocb.eq(1),
+                last_seg.eq(self.i.p.n_seg - 1),
+                left.eq(self.i.p.run), run_last.eq(at_most(self.i.p.run, lane_bits)),
+                *rows.restart(self.i.p.n_rows), *ocbs.restart(self.i.p.n_ocb),
                 room.eq(self.i.p.wrap), refill.eq(self.i.p.wrap - self.i.p.block_step),
+                crosses.eq(line_crosses), first_crosses.eq(line_crosses),
+                if_crossed.eq(self.i.p.wrap - twice - 1), if_not.eq(-twice - 1),
                 word.eq(self.i.p.weights + found.words), ocb_word.eq(self.i.p.weights),
                 next_ocb_word.eq(self.i.p.weights + self.i.p.block_words),
             ]

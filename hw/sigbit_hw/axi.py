@@ -9,6 +9,7 @@ from amaranth.utils import exact_log2
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.ports import BUS_ADDRESS_BITS, axi_master
+from sigbit_hw.queue import Skid
 
 PAGE_BITS = 12
 """The DMA window begins at a multiple of 4 KiB on every port."""
@@ -70,33 +71,6 @@ class BusWrite(wiring.Signature):
             "done": In(1),
             "resp": In(2),
         })
-
-
-class Skid(wiring.Component):
-    """A stream register whose ready is a register too: full throughput, latency one cycle.
-
-    Members
-    -------
-    i : In(stream), o : Out(stream)
-    """
-
-    def __init__(self, shape: data.StructLayout) -> None:
-        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        spare = Signal.like(self.i.payload, reset_less=True)
-        spare_valid = Signal()
-        m.d.comb += self.i.ready.eq(~spare_valid)
-        with m.If(~self.o.valid | self.o.ready):
-            m.d.sync += [
-                self.o.valid.eq(self.i.valid | spare_valid),
-                self.o.payload.eq(Mux(spare_valid, spare, self.i.payload)),
-                spare_valid.eq(0),
-            ]
-        with m.Elif(self.i.valid & self.i.ready):
-            m.d.sync += [spare.eq(self.i.payload), spare_valid.eq(1)]
-        return m
 
 
 class AxiShell(wiring.Component):
@@ -163,7 +137,8 @@ class AxiShell(wiring.Component):
         """Address register and read data; returns the number of bursts not yet passed on."""
         burst, beat = self.read.burst, self.read.beat
         m.submodules.skid = skid = Skid(read_beat(self.config, self.config.ports))
-        reads = Signal(range(self.config.outstanding_reads + 1))
+        # A burst is counted for a cycle longer than it takes.
+        reads = Signal(range(self.config.outstanding_reads + 2))
         m.d.comb += [
             burst.ready.eq(self.enable & (~self.arvalid | self.arready)),
             skid.i.valid.eq(self.rvalid),
@@ -176,8 +151,11 @@ class AxiShell(wiring.Component):
             skid.o.ready.eq(~self.enable | beat.ready),
         ]
         opened = burst.valid & burst.ready
-        closed = skid.o.valid & skid.o.ready & skid.o.p.last
-        m.d.sync += reads.eq(reads + opened - closed)
+        closed = Signal()
+        m.d.sync += [
+            closed.eq(skid.o.valid & skid.o.ready & skid.o.p.last),
+            reads.eq(reads + opened - closed),
+        ]
         with m.If(opened):
             m.d.sync += [
                 self.arvalid.eq(1),

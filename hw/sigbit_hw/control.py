@@ -8,6 +8,7 @@ from sigbit_hw.arch import regs
 from sigbit_hw.arch.isa import Engine
 from sigbit_hw.arch.regs import Cause
 from sigbit_hw.interfaces import ENGINES, INDEX_BITS, Error
+from sigbit_hw.pipeline import delay
 from sigbit_hw.ports import ENGINE_NAMES
 
 ERROR_SOURCES = ("sequencer", "fetch", "load", "store")
@@ -65,6 +66,9 @@ class Control(wiring.Component):
         By engine.
     compute_busy, compute_feeding, compute_stalled, setup_retired, act_written : In(1)
         ``act_written``: some slot of the activation memory is written.
+
+    Timing: what comes from the engines is registered first. ``done`` or an error in cycle t ends
+    the run in t + 1: ``running`` falls in t + 2, and the counters stand still from t + 3 on.
     """
 
     def __init__(self) -> None:
@@ -90,6 +94,17 @@ class Control(wiring.Component):
         done, error = Signal(), Signal()
         start, reset, failed = Signal(), Signal(), Signal()
         hung = self._watch(m)
+        finished = Signal()
+        sources = {}
+        for name in ERROR_SOURCES:
+            said = getattr(self, f"error_{name}")
+            source = sources[name] = Error().create(path=(f"noted_{name}",))
+            m.d.sync += [
+                source.valid.eq(said.valid & self.running),
+                source.cause.eq(said.cause),
+                source.index.eq(said.index),
+            ]
+        m.d.sync += finished.eq(self.done & self.running)
         m.d.comb += [
             reset.eq((self.control & regs.CONTROL_SOFT_RESET).any()),
             start.eq((self.control & regs.CONTROL_START).any() & ~self.running & ~error
@@ -100,9 +115,8 @@ class Control(wiring.Component):
                            | Mux(error, regs.STATUS_ERROR, 0)
                            | Mux(self.bus_idle, regs.STATUS_BUS_IDLE, 0)),
         ]
-        sources = [getattr(self, f"error_{source}") for source in ERROR_SOURCES]
-        m.d.comb += failed.eq(self.running & (hung | Cat(s.valid for s in sources).any()))
-        ended = self.running & self.done & ~failed
+        m.d.comb += failed.eq(self.running & (hung | Cat(s.valid for s in sources.values()).any()))
+        ended = self.running & finished & ~failed
         m.d.comb += self.irq_set.eq(Mux(ended & ~reset, regs.IRQ_DONE, 0)
                                     | Mux(failed & ~reset, regs.IRQ_ERROR, 0))
         with m.If(reset):
@@ -117,7 +131,7 @@ class Control(wiring.Component):
                 self.running.eq(0), error.eq(1),
                 self.cause.eq(Cause.WATCHDOG), self.cause_index.eq(self.oldest),
             ]
-            for source in reversed(sources):
+            for source in reversed(sources.values()):
                 with m.If(source.valid):
                     m.d.sync += [self.cause.eq(source.cause), self.cause_index.eq(source.index)]
         with m.Elif(ended):
@@ -127,11 +141,11 @@ class Control(wiring.Component):
 
     def _watch(self, m: Module) -> Signal:
         """The watchdog: high when nothing has moved for WATCHDOG cycles."""
-        hung, moved = Signal(), Signal()
+        hung = Signal()
         idle = Signal(32)
-        m.d.sync += moved.eq(self.bus_progress | self.compute_feeding | self.act_written
-                             | self.setup_retired | self.started.any() | self.retired.any())
-        with m.If(moved | ~self.running):
+        events = Cat(self.bus_progress, self.compute_feeding, self.act_written,
+                     self.setup_retired, self.started, self.retired)
+        with m.If(delay(m, events, 1, "events", reset=True).any() | ~self.running):
             m.d.sync += [idle.eq(0), hung.eq(0)]
         with m.Else():
             m.d.sync += [
@@ -142,22 +156,24 @@ class Control(wiring.Component):
 
     def _count(self, m: Module, clear: Signal) -> None:
         m.submodules.counters = counters = Counters()
-        m.d.comb += [
-            counters.clear.eq(clear),
+        m.d.sync += [
             counters.enable.eq(self.running),
-            counters.add_cycles.eq(1),
             counters.add_compute_busy.eq(self.compute_feeding),
             counters.add_compute_wait.eq(self.waiting[Engine.COMPUTE] & ~self.compute_busy),
             counters.add_compute_stall.eq(self.compute_stalled),
+        ]
+        m.d.comb += [
+            counters.clear.eq(clear),
+            counters.add_cycles.eq(1),
             *(getattr(self, f"count_{name.lower()}").eq(getattr(counters, name.lower()))
               for name, _ in regs.COUNTERS),
         ]
         for engine in (Engine.LOAD, Engine.STORE):
             busy = self.executing[engine]
             name = ENGINE_NAMES[engine]
-            m.d.comb += [
+            m.d.sync += [
                 getattr(counters, f"add_{name}_busy").eq(busy),
                 getattr(counters, f"add_{name}_wait").eq(self.waiting[engine] & ~busy),
             ]
-        events = (*self.retired, self.setup_retired)
+        events = delay(m, Cat(self.retired, self.setup_retired), 1, "finished", reset=True)
         m.d.comb += counters.add_retired.eq(sum(events[1:], events[0]))

@@ -3,6 +3,7 @@
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from sigbit_hw.arch import regs
 from sigbit_hw.arch.config import ArchConfig
@@ -12,6 +13,8 @@ from sigbit_hw.ports import axi_lite_slave
 
 _WORD_BYTES = 4
 _INDEX_BITS = regs.ADDRESS_BITS - 2
+_GROUP = 8
+"""Registers among which one cycle of a read chooses."""
 _BITS = {
     "CONTROL": (regs.CONTROL_START | regs.CONTROL_SOFT_RESET).bit_length(),
     "STATUS": regs.STATUS_BUS_IDLE.bit_length(),
@@ -34,7 +37,8 @@ class Csr(wiring.Component):
 
     Byte strobes are honoured. Unmapped addresses and the bases of absent bus ports read 0, writes
     to them and to read-only registers do nothing; the response is always OKAY. A write takes effect
-    three cycles after address and data have both been offered.
+    three cycles after address and data have both been offered; what is read is the value of the
+    second cycle after the address was.
 
     Members
     -------
@@ -116,23 +120,35 @@ class Csr(wiring.Component):
         return index, strobes, word
 
     def _read_channels(self, m: Module, status: dict[str, Signal]) -> None:
+        """The value is chosen in two cycles: in its group of registers, then the group."""
         index = Signal(_INDEX_BITS)
-        pending = Signal()
-        value = Signal(32)
-        with m.Switch(index):
-            for register in self.registers:
-                with m.Case(register.offset // _WORD_BYTES):
-                    if register.name in self.constants:
-                        m.d.comb += value.eq(self.constants[register.name])
-                    elif register.access is Access.W1C:
-                        m.d.comb += value.eq(status[register.name])
-                    elif register.access is not Access.PULSE:
-                        m.d.comb += value.eq(
-                            getattr(self, register.name.lower())[:_BITS.get(register.name, 32)])
-        m.d.comb += self.arready.eq(~pending & ~self.rvalid)
+        pending, chosen = Signal(), Signal()
+        groups: dict[int, dict[int, str]] = {}
+        for register in self.registers:
+            if register.access is Access.PULSE:
+                continue
+            group, place = divmod(register.offset // _WORD_BYTES, _GROUP)
+            groups.setdefault(group, {})[place] = register.name
+        rdata = Signal(32)
+        for group, members in groups.items():
+            value = Signal(32, name=f"group_{group}")
+            m.d.sync += value.eq(0)
+            with m.Switch(index[:exact_log2(_GROUP)]):
+                for place, name in members.items():
+                    with m.Case(place):
+                        m.d.sync += value.eq(
+                            self.constants[name] if name in self.constants else
+                            status[name] if name in status else
+                            getattr(self, name.lower())[:_BITS.get(name, 32)])
+            with m.If(index[exact_log2(_GROUP):] == group):
+                m.d.comb += rdata.eq(value)
+        m.d.comb += self.arready.eq(~pending & ~chosen & ~self.rvalid)
+        m.d.sync += chosen.eq(pending)
         with m.If(self.arvalid & self.arready):
             m.d.sync += [index.eq(self.araddr[2:]), pending.eq(1)]
         with m.If(pending):
-            m.d.sync += [pending.eq(0), self.rdata.eq(value), self.rvalid.eq(1)]
+            m.d.sync += pending.eq(0)
+        with m.If(chosen):
+            m.d.sync += [self.rdata.eq(rdata), self.rvalid.eq(1)]
         with m.Elif(self.rready):
             m.d.sync += self.rvalid.eq(0)

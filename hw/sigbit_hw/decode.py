@@ -36,8 +36,8 @@ def violations(opcode: Opcode, word: Value) -> Value:
 
 
 class Decode(wiring.Component):
-    """Checks one instruction in two cycles. A program's last instruction is legal only if it is
-    ``HALT``.
+    """Checks one instruction in two cycles, while the one before leaves. A program's last
+    instruction is legal only if it is ``HALT``.
 
     Members
     -------
@@ -62,7 +62,7 @@ class Decode(wiring.Component):
                 with m.If(self.i.valid):
                     m.next = "DECIDE"
             with m.State("DECIDE"):
-                with m.If(~self.o.valid | self.o.ready):
+                with m.If(~self.o.valid):
                     m.d.comb += self.i.ready.eq(1)
                     m.d.sync += [
                         self.o.valid.eq(1),

@@ -7,13 +7,13 @@ Requests are offsets into the DMA window, in whole bus beats. Bursts never cross
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.axi import WRITES_MAX, BusRead, BusWrite, burst_layout, write_beat
+from sigbit_hw.queue import Queue
 
 BEATS_BITS = 24
 """Width of a request's number of beats."""
@@ -174,8 +174,7 @@ class ReadDma(wiring.Component):
         m = Module()
         m.submodules.fetch = fetch = BurstSplitter(self.config)
         m.submodules.load = load = BurstSplitter(self.config)
-        depth = self.config.outstanding_reads
-        m.submodules.owners = owners = SyncFIFOBuffered(width=1, depth=depth)
+        m.submodules.owners = owners = Queue(1, self.config.outstanding_reads)
         for splitter, client in ((fetch, self.fetch), (load, self.load)):
             wiring.connect(m, wiring.flipped(client.request), splitter.i)
 
@@ -185,26 +184,26 @@ class ReadDma(wiring.Component):
         burst = self.bus.burst
         m.d.comb += [
             chosen.eq(Mux(holding, held, ~fetch.o.valid)),
-            burst.valid.eq((fetch.o.valid | load.o.valid) & owners.w_rdy),
+            burst.valid.eq((fetch.o.valid | load.o.valid) & owners.i.ready),
             burst.payload.eq(Mux(chosen, load.o.payload, fetch.o.payload)),
-            fetch.o.ready.eq(~chosen & burst.ready & owners.w_rdy),
-            load.o.ready.eq(chosen & burst.ready & owners.w_rdy),
-            owners.w_en.eq(burst.valid & burst.ready),
-            owners.w_data.eq(chosen),
+            fetch.o.ready.eq(~chosen & burst.ready & owners.i.ready),
+            load.o.ready.eq(chosen & burst.ready & owners.i.ready),
+            owners.i.valid.eq(burst.valid & burst.ready),
+            owners.i.payload.eq(chosen),
         ]
         m.d.sync += [holding.eq(burst.valid & ~burst.ready), held.eq(chosen)]
 
         beat = self.bus.beat
-        for client, mine in ((self.fetch, ~owners.r_data), (self.load, owners.r_data)):
+        for client, mine in ((self.fetch, ~owners.o.payload), (self.load, owners.o.payload)):
             m.d.comb += [
-                client.beat.valid.eq(beat.valid & owners.r_rdy & mine),
+                client.beat.valid.eq(beat.valid & owners.o.valid & mine),
                 client.beat.p.data.eq(beat.p.data),
                 client.beat.p.resp.eq(beat.p.resp),
             ]
         m.d.comb += [
-            beat.ready.eq(owners.r_rdy & Mux(owners.r_data, self.load.beat.ready,
-                                             self.fetch.beat.ready)),
-            owners.r_en.eq(beat.valid & beat.ready & beat.p.last),
+            beat.ready.eq(owners.o.valid & Mux(owners.o.payload, self.load.beat.ready,
+                                               self.fetch.beat.ready)),
+            owners.o.ready.eq(beat.valid & beat.ready & beat.p.last),
         ]
         return m
 

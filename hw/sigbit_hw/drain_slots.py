@@ -95,8 +95,9 @@ class PixelSteps(wiring.Component):
         turns = Signal()
         m.d.comb += [
             phase.eq(Mux(group.fresh, 0, held)),
-            turns.eq(phase + 1 == group.phases),
-            after.eq(Mux(turns, 0, phase + 1)),
+            turns.eq(truth_table(Cat(phase, group.phases), lambda i: int(
+                i % (1 << PHASE_BITS) + 1 == i >> PHASE_BITS), 1)),
+            after.eq(Mux(turns, 0, truth_table(phase, lambda i: i + 1, PHASE_BITS))),
         ]
         with m.If(group.leaves):
             m.d.sync += held.eq(Mux(group.again, block, after))

@@ -8,6 +8,7 @@ from amaranth.utils import ceil_log2
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.drain_slots import group_layout
+from sigbit_hw.pipeline import at_most
 
 _OUT = {f.name: f.width for f in isa.LAYOUTS[isa.Opcode.OUT]}
 _EXEC = {f.name: f.width for f in isa.LAYOUTS[isa.Opcode.EXEC]}
@@ -25,15 +26,11 @@ def drain_layout(config: ArchConfig) -> data.StructLayout:
 
 
 _PLACE = data.StructLayout(
-    {"left": _EXEC["run"], "final": 1, "room": _EXEC["wrap"], "ends": 1, "fresh": 1})
+    {"left": _EXEC["run"], "final": 1, "room": _EXEC["wrap"], "ends": 1, "near": 1, "fresh": 1})
 """Where a group of pixels begins: ``left`` pixels of the run from there on, ``final`` if all of
 these are in the group; ``room`` pixels of the line after the first, ``ends`` if all of these are in
-the group; ``fresh`` if a line began after the group before."""
-
-
-def _at_most(value: Value, exponent: int) -> Value:
-    """``value <= 2**exponent``, without a subtraction."""
-    return ~value[exponent + 1:].any() & ~(value[exponent] & value[:exponent].any())
+the group, ``near`` if they end as far behind it; ``fresh`` if a line began after the group
+before."""
 
 
 class _Count:
@@ -44,8 +41,12 @@ class _Count:
         self._left = Signal(width, name=f"{name}_left")
         self.last = Signal(name=f"{name}_last")
 
-    def restart(self, turns: Value) -> None:
-        self._m.d.sync += [self._left.eq(turns), self.last.eq(turns == 1)]
+    def restart(self, changes: Value, turns: Value, others: Value) -> None:
+        """From ``turns`` if ``changes``, else from ``others``."""
+        self._m.d.sync += [
+            self._left.eq(Mux(changes, turns, others)),
+            self.last.eq(Mux(changes, turns == 1, others == 1)),
+        ]
 
     def step(self) -> None:
         self._m.d.sync += [self._left.eq(self._left - 1), self.last.eq(self._left == 2)]
@@ -105,22 +106,26 @@ class DrainWalker(wiring.Component):
 
         # An EXEC, the one after it, and what follows from their fields: the columns after a line's
         # first, and after a group's first pixel's line ends; a step back; whether the run, or a
-        # line, fits one group; whether a line fits no two; pixels between line ends in a group.
+        # line, fits one group; whether a line fits no two; pixels between line ends in a group;
+        # whether ``line`` has one whole group of pixels.
         wrap = self.i.p.wrap
         more = {"line": len(wrap), "refill": len(wrap), "back": signed(count + 2), "single": 1,
-                "short": 1, "long": 1, "period": count}
+                "short": 1, "long": 1, "period": count, "near": 1}
         job, offered = (Signal(data.StructLayout({**drain_layout(config).members, **more}),
                                name=name) for name in ("job", "offered"))
         held, offers, load = Signal(), Signal(), Signal()
-        with m.If(self.i.ready):
+        # Whole groups of pixels in the job's ``refill``: whether there is one, or none.
+        one, none = Signal(), Signal()
+        with m.If(~offers):
             m.d.sync += [
                 offers.eq(self.i.valid),
                 *(offered[name].eq(self.i.p[name]) for name in drain_layout(config).members),
                 offered.line.eq(wrap - 1),
                 offered.refill.eq(wrap - self.i.p.group_step),
+                offered.near.eq(at_most(wrap, count + 1) & ~at_most(wrap, count)),
                 offered.back.eq(-self.i.p.group_step),
-                offered.single.eq(_at_most(self.i.p.run, count)),
-                offered.short.eq(_at_most(wrap, count)),
+                offered.single.eq(at_most(self.i.p.run, count)),
+                offered.short.eq(at_most(wrap, count)),
                 offered.long.eq(wrap[count + 1:].any()),
                 offered.period.eq(Mux(wrap[count:].any(), 0, wrap)),
             ]
@@ -150,7 +155,7 @@ class DrainWalker(wiring.Component):
             job_end.eq(ocb_end & ocbs.last),
             self.pool.eq(job.mode),
             load.eq(offers & (~held | job_end)),
-            self.i.ready.eq(~offers | load),
+            self.i.ready.eq(~offers),
             starts.eq(offers & ~held),
             changes.eq(~held | (rows.last & ocbs.last)),
         ]
@@ -159,49 +164,51 @@ class DrainWalker(wiring.Component):
             self.entry.eq(Mux(self.active & ~job.mode, entries.at, 0)),
             self.pool_entry.eq(Mux(self.active & job.mode, pools.at, 0)),
         ]
-        for loop, end, restart, turns in (
-                (planes, plane_end, block_end | starts,
-                 Mux(changes & (here.final | ~held), offered.n_planes, job.n_planes)),
-                (rows, row_end, ocb_end | starts, Mux(changes, offered.n_rows, job.n_rows)),
-                (ocbs, ocb_end, load, offered.n_ocb)):
+        for loop, name, end, restart, new in (
+                (planes, "n_planes", plane_end, block_end | starts,
+                 changes & (here.final | ~held)),
+                (rows, "n_rows", row_end, ocb_end | starts, changes),
+                (ocbs, "n_ocb", ocb_end, load, Const(1))):
             with m.If(end):
                 loop.step()
             with m.If(restart):
-                loop.restart(turns)
+                loop.restart(new, offered[name], job[name])
 
         # Pixels of the run and of the line. Every plane begins again with the block's first group.
         # A line that is no longer than a group ends in all of them; another one next ends when one
         # group is left, or, if it begins in this group, if it ends in the next one.
         new_line = here.ends & (here.room[:count + 1] < job.group_step)
+        carries = here.room[:count] + job.refill[:count] >= pixels
         m.d.comb += [
             after.left.eq(Mux(here.final, 0, here.left - pixels)),
-            after.final.eq(_at_most(here.left, count + 1)),
+            after.final.eq(at_most(here.left, count + 1)),
             after.room.eq(here.room + Mux(new_line, job.refill, job.back)),
             after.ends.eq(job.short | Mux(
                 here.ends, ~job.long & (here.room[:count] + job.wrap[:count] < pixels),
-                here.room[count:] == 1)),
+                here.near)),
+            after.near.eq(Mux(here.ends, new_line & Mux(carries, none, one),
+                              here.room[count:] == 2)),
             after.fresh.eq(here.ends),
             first.left.eq(Mux(changes, offered.run, job.run)),
             first.final.eq(Mux(changes, offered.single, job.single)),
             first.room.eq(Mux(changes, offered.line, job.line)),
             first.ends.eq(Mux(changes, offered.short, job.short)),
+            first.near.eq(Mux(changes, offered.near, job.near)),
             first.fresh.eq(1),
         ]
-        with m.If(step_end):
-            m.d.sync += here.eq(after)
-        with m.If(plane_end & ~block_end):
-            m.d.sync += here.eq(block)
-        with m.If(block_end):
-            m.d.sync += block.eq(after)
-        with m.If(starts | row_end):
-            m.d.sync += [here.eq(first), block.eq(first)]
+        row_begins, turns_back = starts | row_end, plane_end & ~block_end
+        with m.If(row_begins | step_end):  # what is worked out last is chosen last
+            m.d.sync += here.eq(Mux(row_begins | turns_back, Mux(row_begins, first, block), after))
+        with m.If(row_begins | block_end):
+            m.d.sync += block.eq(Mux(row_begins, first, after))
 
         # Channels: distance from channel slot 0, channel slots left, parameter group; and the same
         # of the output-channel block's first group.
         channels = data.StructLayout({
             "offset": len(job.d_slot), "left": len(job.n_slots), "param": len(job.param)})
-        channel, channel_after, channel_first = (
-            Signal(channels, name=name) for name in ("channel", "channel_after", "channel_first"))
+        channel, channel_after, channel_first, channel_offered = (
+            Signal(channels, name=f"channel{kind}")
+            for kind in ("", "_after", "_first", "_offered"))
         slots = Mux(job.mode, 1, drain_slots)
         m.d.comb += [
             channel_after.offset.eq(
@@ -210,12 +217,15 @@ class DrainWalker(wiring.Component):
             channel_after.param.eq(channel.param + 1),
             self.param.eq(channel.param),
         ]
-        with m.If(self.active):
-            m.d.sync += channel.eq(channel_after)
-        with m.If(step_end):
-            m.d.sync += channel.eq(channel_first)
-        with m.If(ocb_end):
-            m.d.sync += [channel.eq(channel_after), channel_first.eq(channel_after)]
+        m.d.comb += [
+            channel_offered.left.eq(offered.n_slots),
+            channel_offered.param.eq(offered.param),
+        ]
+        with m.If(self.active | load):
+            m.d.sync += channel.eq(Mux(load | (step_end & ~ocb_end), Mux(
+                load, channel_offered, channel_first), channel_after))
+        with m.If(ocb_end | load):
+            m.d.sync += channel_first.eq(Mux(load, channel_offered, channel_after))
 
         # Planes.
         plane_offset = Signal(len(job.d_plane))
@@ -229,13 +239,10 @@ class DrainWalker(wiring.Component):
         with m.If(job_end):
             m.d.sync += held.eq(0)
         with m.If(load):
-            m.d.sync += [held.eq(1), job.eq(offered), self.table.eq(offered.table)]
-            for there in (channel, channel_first):
-                m.d.sync += [
-                    there.offset.eq(0),
-                    there.left.eq(offered.n_slots),
-                    there.param.eq(offered.param),
-                ]
+            m.d.sync += [
+                held.eq(1), offers.eq(0), job.eq(offered), self.table.eq(offered.table),
+                one.eq(offered.refill[count:] == 1), none.eq(offered.refill[count:] == 0),
+            ]
 
         out = self.group
         m.d.sync += [

@@ -64,6 +64,7 @@ class Fetch(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        self._left, self._last = Signal(INDEX_BITS, reset_less=True), Signal(reset_less=True)
         self._request(m)
         self._assemble(m)
         return m
@@ -106,6 +107,8 @@ class Fetch(wiring.Component):
                 m.d.sync += [
                     beats.eq(((self.count << word_size) >> size) if per_beat == 1
                              else (self.count + per_beat - 1) // per_beat),
+                    self._left.eq(self.count),
+                    self._last.eq(self.count == 1),
                     countable.eq((self.count != 0) & (self.count < 1 << INDEX_BITS)),
                     aligned.eq(self.offset % PROGRAM_ALIGN == 0),
                     wait.eq(WindowCheck.latency),
@@ -145,11 +148,15 @@ class Fetch(wiring.Component):
         m.d.comb += [
             self.o.p.word.eq(word),
             self.o.p.index.eq(self.index),
-            self.o.p.last.eq(self.index + 1 == self.count),
+            self.o.p.last.eq(self._last),
         ]
         free = ~self.o.valid | (self.o.ready & (words_left == 0))
         with m.If(self.o.valid & self.o.ready):
-            m.d.sync += self.index.eq(self.index + 1)
+            m.d.sync += [
+                self.index.eq(self.index + 1),
+                self._left.eq(self._left - 1),
+                self._last.eq(self._left == 2),
+            ]
             with m.If(words_left != 0):
                 m.d.sync += [word.eq(word >> isa.WORD_BITS), words_left.eq(words_left - 1)]
             with m.Else():

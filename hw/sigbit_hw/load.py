@@ -28,7 +28,8 @@ from sigbit_hw.interfaces import (
     instruction_layout,
     slots_per_write,
 )
-from sigbit_hw.queue import Queue
+from sigbit_hw.product import truth_table
+from sigbit_hw.queue import Queue, Skid
 from sigbit_hw.walker import BLOCK, BlockWalker
 
 AHEAD = 4
@@ -153,6 +154,8 @@ class LoadBack(wiring.Component):
     move a cycle, but slots wait for ``act_write`` and the first move for the retirement before.
     Another beat is taken in the cycle of the last move out of the one before, or later. The next
     command is accepted in the cycle after the last move.
+
+    A command whose items end before its beats may take one of the others before it reports them.
     """
 
     def __init__(self, config: ArchConfig) -> None:
@@ -198,25 +201,31 @@ class LoadBack(wiring.Component):
                 for kind in LoadKind:
                     with m.Case(kind):
                         m.d.sync += [sub_limit.eq(subs[kind]), unit_limit.eq(units[kind])]
+            with m.If(self.i.p.fill):
+                m.d.sync += unit_limit.eq(width)
             m.d.sync += active.eq(self.i.valid)
         starting = Signal()
         m.d.sync += starting.eq(self.i.valid & self.i.ready)
 
-        # Beat register: its lowest units are next, `count` of them if they are slots.
+        # Beat register: its lowest units are next, `count` of them if they are slots. A constant
+        # is a beat that never ends.
         word = Signal(config.bus_bits, reset_less=True)
         full = Signal()
         units_left = Signal.like(unit_limit)
         beats_left = Signal(BEATS_BITS, reset_less=True)
         no_beats = Signal(reset_less=True)
         step, final, unit_last = Signal(), Signal(), Signal()
-        count = Signal(range(width + 1))
+        count, limit = Signal(range(width + 1)), Signal(range(width + 1))
         rest = Signal(config.bus_bits)  # of the beat, after this step
-        in_beat = Mux(fill | (units_left > walker.room), walker.room, units_left)
         m.d.comb += [
-            count.eq(Mux(acts, in_beat, 1)),
+            limit.eq(truth_table(
+                Cat(units_left, acts),
+                lambda i: min(i % (1 << len(units_left)), width) if i >> len(units_left) else 1,
+                len(limit))),
+            count.eq(Mux(acts, walker.count, 1)),
             unit_last.eq(units_left == count),
             rest.eq(word >> _ITEM_BITS),
-            self.beat.ready.eq(active & ~starting & ~fill & ~final & ~no_beats
+            self.beat.ready.eq(active & ~starting & ~fill & ~no_beats
                                & (~full | (step & unit_last))),
         ]
         with m.If(self.beat.valid & self.beat.ready):
@@ -224,7 +233,7 @@ class LoadBack(wiring.Component):
                 word.eq(self.beat.p.data), full.eq(1), units_left.eq(unit_limit),
                 beats_left.eq(beats_left - 1), no_beats.eq(beats_left == 1),
             ]
-        with m.Elif(step):
+        with m.Elif(step & ~fill):
             m.d.sync += [
                 word.eq(rest),
                 full.eq(~unit_last),
@@ -242,7 +251,7 @@ class LoadBack(wiring.Component):
         settling = Signal()  # the last transfer has been made, its instruction not retired
         go = active & ~starting & ~settling
         m.d.comb += [
-            walker.count.eq(count),
+            walker.limit.eq(limit),
             walker.block.eq(command.block),
             walker.restart.eq(starting),
             walker.step.eq(step & sub_last),
@@ -253,6 +262,7 @@ class LoadBack(wiring.Component):
             m.d.sync += [
                 sub.eq(0), sub_left.eq(sub_limit), sub_last.eq(sub_limit == 0),
                 beats_left.eq(command.beats), no_beats.eq(0), full.eq(0),
+                units_left.eq(unit_limit),
             ]
         with m.Elif(step):
             m.d.sync += [
@@ -328,7 +338,8 @@ class LoadEngine(wiring.Component):
     """``LOAD`` and ``FILL``: members as in :class:`LoadFront` and :class:`LoadBack`, ``read`` to
     the DMA.
 
-    Timing: a command passes from front to back in two cycles.
+    Timing: a command passes from front to back in two cycles, a beat from the DMA to the back end
+    in one.
     """
 
     def __init__(self, config: ArchConfig) -> None:
@@ -350,9 +361,10 @@ class LoadEngine(wiring.Component):
         m.submodules.front = front = LoadFront(self.config)
         m.submodules.back = back = LoadBack(self.config)
         m.submodules.ahead = ahead = Queue(COMMAND, AHEAD)
+        m.submodules.beats = beats = Skid(client_beat(self.config))
         flipped = wiring.flipped
         for mine, inner in ((self.i, front.i), (self.window, front.window),
-                            (self.read.request, front.request), (self.read.beat, back.beat),
+                            (self.read.request, front.request), (self.read.beat, beats.i),
                             (self.act_write, back.act_write), (self.retire, back.retire),
                             (self.weight_write, back.weight_write),
                             (self.param_write, back.param_write),
@@ -360,6 +372,7 @@ class LoadEngine(wiring.Component):
             wiring.connect(m, flipped(mine), inner)
         wiring.connect(m, front.o, ahead.i)
         wiring.connect(m, ahead.o, back.i)
+        wiring.connect(m, beats.o, back.beat)
         m.d.comb += [
             self.error.valid.eq(front.error.valid | back.error.valid),
             self.error.cause.eq(Mux(back.error.valid, back.error.cause, front.error.cause)),

@@ -29,6 +29,11 @@ def add_with_carry(a: Value, b: Value, carry: Value) -> Value:
     return (Cat(carry, a).as_signed() + Cat(carry, b).as_signed()) >> 1
 
 
+def at_most(value: Value, exponent: int) -> Value:
+    """``value <= 2**exponent``, without a subtraction."""
+    return ~value[exponent + 1:].any() & ~(value[exponent] & value[:exponent].any())
+
+
 def choose(index: Value, values: Sequence[Value]) -> Value:
     """``values[index]`` of a power of two of values, as a tree of two-way multiplexers."""
     values = list(values)

@@ -1,16 +1,16 @@
-"""A first-in first-out queue of any shape."""
+"""A first-in first-out queue of any shape, and a register for streams."""
 
-from amaranth.hdl import Module, Shape, ShapeLike, Value
-from amaranth.lib import stream, wiring
-from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal, Value
+from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 
 class Queue(wiring.Component):
     """A stream through a memory of ``depth`` entries with a registered output.
 
-    The same as ``SyncFIFOBuffered``, but its streams have the payload's shape. Latency two cycles,
-    throughput one entry a cycle (half of that with ``depth`` 1 or 2).
+    Latency two cycles, throughput one entry a cycle (half of that with ``depth`` 2). A queue of
+    depth 1 is a register: latency one cycle, an entry every other cycle. Both ``valid`` and
+    ``ready`` are registers.
 
     Members
     -------
@@ -23,14 +23,65 @@ class Queue(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        width = Shape.cast(self.shape).width
-        m.submodules.fifo = fifo = SyncFIFOBuffered(width=width, depth=self.depth)
+        if self.depth == 1:
+            m.d.comb += self.i.ready.eq(~self.o.valid)
+            with m.If(self.o.valid):
+                m.d.sync += self.o.valid.eq(~self.o.ready)
+            with m.Else():
+                m.d.sync += [self.o.valid.eq(self.i.valid), self.o.payload.eq(self.i.payload)]
+            return m
+        entries = self.depth - 1  # the oldest entry is in the read port's register
+        m.submodules.storage = storage = memory.Memory(
+            shape=Shape.cast(self.shape).width, depth=entries, init=[])
+        writer, reader = storage.write_port(), storage.read_port()
+        level = Signal(range(entries + 1))
+        free, some = Signal(init=1), Signal()  # the memory has room, has an entry
+        write, move = Signal(), Signal()
         m.d.comb += [
-            fifo.w_data.eq(self.i.payload),
-            fifo.w_en.eq(self.i.valid),
-            self.i.ready.eq(fifo.w_rdy),
-            Value.cast(self.o.payload).eq(fifo.r_data),
-            self.o.valid.eq(fifo.r_rdy),
-            fifo.r_en.eq(self.o.ready),
+            write.eq(self.i.valid & free),
+            move.eq(some & (~self.o.valid | self.o.ready)),
+            self.i.ready.eq(free),
+            writer.data.eq(self.i.payload),
+            writer.en.eq(write),
+            reader.en.eq(move),
+            Value.cast(self.o.payload).eq(reader.data),
         ]
+        for port, used in ((writer, write), (reader, move)):
+            with m.If(used):
+                m.d.sync += port.addr.eq(Mux(port.addr == entries - 1, 0, port.addr + 1))
+        with m.If(write & ~move):
+            m.d.sync += [level.eq(level + 1), free.eq(level != entries - 1), some.eq(1)]
+        with m.If(move & ~write):
+            m.d.sync += [level.eq(level - 1), free.eq(1), some.eq(level != 1)]
+        with m.If(move):
+            m.d.sync += self.o.valid.eq(1)
+        with m.Elif(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        return m
+
+
+class Skid(wiring.Component):
+    """A stream register whose ready is a register too: full throughput, latency one cycle.
+
+    Members
+    -------
+    i : In(stream), o : Out(stream)
+    """
+
+    def __init__(self, shape: ShapeLike) -> None:
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        spare = Signal.like(self.i.payload, reset_less=True)
+        spare_valid = Signal()
+        m.d.comb += self.i.ready.eq(~spare_valid)
+        with m.If(~self.o.valid | self.o.ready):
+            m.d.sync += [
+                self.o.valid.eq(self.i.valid | spare_valid),
+                self.o.payload.eq(Mux(spare_valid, spare, self.i.payload)),
+                spare_valid.eq(0),
+            ]
+        with m.Elif(self.i.valid & self.i.ready):
+            m.d.sync += [spare.eq(self.i.payload), spare_valid.eq(1)]
         return m

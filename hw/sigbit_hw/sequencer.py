@@ -18,7 +18,9 @@ from sigbit_hw.interfaces import (
     Retire,
     instruction_layout,
 )
+from sigbit_hw.pipeline import delay
 from sigbit_hw.ports import ENGINE_NAMES
+from sigbit_hw.product import truth_table
 from sigbit_hw.queue import Queue
 
 IN_FLIGHT = 8
@@ -82,41 +84,57 @@ class EngineQueue(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.queue = queue = Queue(self._shape, self.config.queue_depth)
+        # In the queue an instruction has a mark if its opcode retires; the others finish at once.
+        m.submodules.queue = queue = Queue(
+            data.StructLayout({**self._shape.members, "tracked": 1}), self.config.queue_depth)
         m.submodules.inside = inside = Queue(INDEX_BITS, IN_FLIGHT)
-        wiring.connect(m, wiring.flipped(self.i), queue.i)
         head = queue.o
         header = data.View(_HEADER, head.p.word[:_HEADER.size])
-        tracked = Signal()  # opcodes that retire; the others finish at once
+        opcode = data.View(_HEADER, self.i.p.word[:_HEADER.size]).opcode
         granted = Signal()
         signalling = [op for op in isa.SIGNALLING if isa.ENGINE_OF[op] is self.engine]
         enters = self.o.valid & self.o.ready
         in_flight = Signal(range(IN_FLIGHT + 1))
+        room = Signal(init=1)  # for another one in flight
         m.d.comb += [
-            tracked.eq(Cat(header.opcode == op for op in sorted(signalling)).any()),
+            queue.i.valid.eq(self.i.valid),
+            queue.i.p.word.eq(self.i.p.word),
+            queue.i.p.index.eq(self.i.p.index),
+            queue.i.p.tracked.eq(Cat(opcode == op for op in sorted(signalling)).any()),
+            self.i.ready.eq(queue.i.ready),
             granted.eq((header.wait & ~self.tokens) == 0),
             self.o.p.word.eq(head.p.word),
             self.o.p.index.eq(head.p.index),
-            self.o.valid.eq(head.valid & granted & (in_flight != IN_FLIGHT)),
+            self.o.valid.eq(head.valid & granted & room),
             head.ready.eq(enters),
             self.take.eq(Mux(enters, header.wait, 0)),
-            self.start.valid.eq(enters & tracked),
+            self.start.valid.eq(enters & head.p.tracked),
             self.start.index.eq(head.p.index),
             inside.i.valid.eq(self.start.valid),
             inside.i.payload.eq(head.p.index),
             inside.o.ready.eq(self.retired),
             self.waiting.eq(head.valid & ~granted),
-            self.executing.eq(in_flight != 0),
             self.oldest.index.eq(Mux(inside.o.valid, inside.o.payload, head.p.index)),
             self.oldest.valid.eq(inside.o.valid | head.valid),
         ]
         queued = Signal(range(self.config.queue_depth + 1))
         m.d.sync += [
             in_flight.eq(in_flight + self.start.valid - self.retired),
+            room.eq(Mux(self.start.valid == self.retired, room,
+                        self.retired | (in_flight != IN_FLIGHT - 1))),
+            self.executing.eq(Mux(self.start.valid == self.retired, self.executing,
+                                  self.start.valid | (in_flight != 1))),
             queued.eq(queued + (self.i.valid & self.i.ready) - enters),
         ]
         m.d.comb += self.empty.eq(queued == 0)
         return m
+
+
+def _counted(i: int) -> int:
+    """The next count of tokens, from the bits of a count, and of one given and one taken: as a
+    table it takes a 6-input LUT a bit."""
+    most = 1 << isa.TOKEN_MAX.bit_length()
+    return i % most + int(i // most == 1) - int(i // most == 2)
 
 
 class Tokens(wiring.Component):
@@ -129,7 +147,7 @@ class Tokens(wiring.Component):
     tokens_{engine} : Out(3)
         Engines that have a token for this one.
     error : Out(Error)
-        TOKEN_OVERFLOW, with the index of the instruction that gave one too many.
+        TOKEN_OVERFLOW, with the index of the instruction that gave one too many, one cycle late.
     """
 
     def __init__(self) -> None:
@@ -143,6 +161,8 @@ class Tokens(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.d.comb += self.error.cause.eq(Cause.TOKEN_OVERFLOW)
+        exceeded = Signal(len(ENGINE_NAMES))  # by giver
+        m.d.comb += self.error.valid.eq(exceeded.any())
         for g, giver in enumerate(ENGINE_NAMES):
             retire = getattr(self, f"retire_{giver}")
             overflows = Signal(ENGINES, name=f"overflows_{giver}")
@@ -150,15 +170,21 @@ class Tokens(wiring.Component):
                 if g == t:
                     continue
                 count = Signal(range(isa.TOKEN_MAX + 1), name=f"{giver}_to_{taker}")
+                some = Signal(name=f"some_{giver}_to_{taker}")
                 give = retire.valid & retire.signal[t]
                 take = getattr(self, f"take_{taker}")[g]
-                m.d.sync += count.eq(count + give - take)
+                m.d.sync += [
+                    count.eq(truth_table(Cat(count, give, take), _counted, len(count))),
+                    some.eq(Mux(give == take, some, give | (count != 1))),
+                ]
                 m.d.comb += [
-                    getattr(self, f"tokens_{taker}")[g].eq(count != 0),
+                    getattr(self, f"tokens_{taker}")[g].eq(some),
                     overflows[t].eq(give & ~take & (count == isa.TOKEN_MAX)),
                 ]
-            with m.If(overflows.any()):
-                m.d.comb += [self.error.valid.eq(1), self.error.index.eq(retire.index)]
+            index = delay(m, retire.index, 1, f"index_{giver}")
+            m.d.sync += exceeded[g].eq(overflows.any())
+            with m.If(exceeded[g]):
+                m.d.comb += self.error.index.eq(index)
         return m
 
 

@@ -16,7 +16,7 @@ from sigbit_hw.interfaces import (
     Retire,
     instruction_layout,
 )
-from sigbit_hw.queue import Queue
+from sigbit_hw.queue import Queue, Skid
 from sigbit_hw.walker import BLOCK, BlockWalker
 
 READ_AHEAD = 16
@@ -24,7 +24,8 @@ READ_AHEAD = 16
 
 
 class SlotReader(wiring.Component):
-    """Reads the slots of a block; at most :data:`READ_AHEAD` lie between request and ``o``.
+    """Reads the slots of a block; at most :data:`READ_AHEAD`, and two more in the
+    output's register, lie between request and ``o``.
 
     Members
     -------
@@ -34,8 +35,8 @@ class SlotReader(wiring.Component):
     o : Out(stream of {slot, last})
 
     Timing: the first slot is requested in the cycle after ``start``, then one a cycle while fewer
-    than :data:`READ_AHEAD` have been requested and not left; a slot is offered two cycles after the
-    memory gave it.
+    than :data:`READ_AHEAD` have been requested and not passed on to the output's register; a slot
+    is offered three cycles after the memory gave it.
     """
 
     def __init__(self, config: ArchConfig) -> None:
@@ -53,13 +54,15 @@ class SlotReader(wiring.Component):
         m.submodules.walker = walker = BlockWalker()
         m.submodules.slots = slots = Queue(self.config.slot_bits, READ_AHEAD)
         m.submodules.lasts = lasts = Queue(1, READ_AHEAD)
+        m.submodules.out = out = Skid(self._layout)
+        wiring.connect(m, out.o, wiring.flipped(self.o))
         credit = Signal(range(READ_AHEAD + 1), init=READ_AHEAD)
         active = Signal()
         request = self.act_read.request
-        taken = self.o.valid & self.o.ready
+        taken = out.i.valid & out.i.ready
         m.d.comb += [
             walker.block.eq(self.block),
-            walker.restart.eq(self.start),
+            walker.restart.eq(~active),
             walker.step.eq(request.valid & request.ready),
             request.valid.eq(active & (credit != 0)),
             request.payload.eq(walker.slot),
@@ -67,9 +70,9 @@ class SlotReader(wiring.Component):
             lasts.i.payload.eq(walker.last),
             slots.i.valid.eq(self.act_read.valid),
             slots.i.payload.eq(self.act_read.data),
-            self.o.valid.eq(slots.o.valid & lasts.o.valid),
-            self.o.p.slot.eq(slots.o.payload),
-            self.o.p.last.eq(lasts.o.payload),
+            out.i.valid.eq(slots.o.valid & lasts.o.valid),
+            out.i.p.slot.eq(slots.o.payload),
+            out.i.p.last.eq(lasts.o.payload),
             slots.o.ready.eq(taken),
             lasts.o.ready.eq(taken),
         ]

@@ -10,8 +10,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In
 
 from sigbit_hw.arch.config import PRESETS
-from sigbit_hw.axi import AxiShell, Skid
-from sigbit_hw.queue import Queue
+from sigbit_hw.axi import AxiShell
+from sigbit_hw.queue import Queue, Skid
 from sigbit_sim.formal import PropertyError, bmc, prove
 
 BYTE = data.StructLayout({"data": 8})

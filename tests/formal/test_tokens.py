@@ -21,7 +21,8 @@ COUNT = signed(isa.TOKEN_MAX.bit_length() + 2)
 
 class TokensAreConserved(wiring.Component):
     """Until the first overflow, every counter is tokens given less tokens taken, in integers that
-    cannot wrap; the flags say which are not 0, and ``error`` which would exceed the maximum.
+    cannot wrap; the flags say which are not 0, and ``error`` whether one would have exceeded the
+    maximum a cycle before.
 
     Engines take what they have (``careful``: :class:`QueueIsCareful` proves it) and give at will.
     """
@@ -38,9 +39,9 @@ class TokensAreConserved(wiring.Component):
         m = Module()
         dut = Tokens()
         m.submodules.dut, inside = registers(dut)
-        failed = Signal()
-        m.d.sync += failed.eq(failed | dut.error.valid)
+        failed, noted = Signal(), Signal()
         exceeded = Signal(ENGINES * ENGINES)
+        m.d.sync += [failed.eq(failed | exceeded.any()), noted.eq(failed)]
         for g, giver in enumerate(ENGINE_NAMES):
             retire = getattr(dut, f"retire_{giver}")
             take = getattr(self, f"take_{giver}")
@@ -64,7 +65,7 @@ class TokensAreConserved(wiring.Component):
                     Assert(failed | (getattr(dut, f"tokens_{taker}")[g] == (held > 0))),
                 ]
                 m.d.sync += held.eq(then)
-        m.d.comb += Assert(failed | (dut.error.valid == exceeded.any()))
+        m.d.comb += [Assert(noted | (dut.error.valid == failed)), Assert(~noted | failed)]
         return m
 
 
@@ -114,6 +115,8 @@ class QueueIsCareful(wiring.Component):
             Assert(~entered | (dut.take == dut.o.p.word[offset:offset + wait.width])),
             Assert(~offered | (dut.o.valid & (dut.o.p.word == word) & (dut.o.p.index == index))),
             Assert(inside["in_flight"] == flying),
+            Assert(inside["room"] == (flying != sequencer.IN_FLIGHT)),
+            Assert(dut.executing == (flying != 0)),
             Assert(flying <= sequencer.IN_FLIGHT),
         ]
         return m

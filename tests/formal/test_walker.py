@@ -8,6 +8,7 @@ from amaranth.asserts import AnyConst
 from amaranth.hdl import Assert, Assume, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
+from amaranth.utils import exact_log2
 
 from sigbit_hw import walker
 from sigbit_hw.arch import isa
@@ -16,20 +17,20 @@ from sigbit_sim.formal import PropertyError, bmc, prove, registers
 
 
 class _Walk(wiring.Component):
-    """Restart and steps of any allowed ``count`` at any time, the block constant and not empty, no
+    """Restart and steps of any allowed ``limit`` at any time, the block constant and not empty, no
     step after the last; the loop indices ``i0``, ``i1``, ``i2`` of where the walker ought to be,
     once ``started``."""
 
     def __init__(self, width: int = 1) -> None:
         self.width = width
-        super().__init__({"restart": In(1), "step": In(1), "count": In(range(width + 1))})
+        super().__init__({"restart": In(1), "step": In(1), "limit": In(range(width + 1))})
 
     def begin(self) -> Module:
         m = Module()
         self.dut = BlockWalker(self.width)
         m.submodules.dut, self.inside = registers(self.dut)
         self.block = block = Signal(BLOCK)
-        self.started = Signal()
+        self.started, self.count = Signal(), Signal(range(self.width + 1))
         self.i0, self.i1, self.i2 = (
             Signal(len(block[f"n{k}"]) + 1, name=f"i{k}") for k in range(3))
         m.d.comb += [
@@ -37,8 +38,9 @@ class _Walk(wiring.Component):
             self.dut.block.eq(block),
             self.dut.restart.eq(self.restart),
             self.dut.step.eq(self.step),
-            self.dut.count.eq(self.count),
-            Assume(~self.started | ((self.count != 0) & (self.count <= self.dut.room))),
+            self.dut.limit.eq(self.limit),
+            self.count.eq(self.dut.count),
+            Assume((self.limit != 0) & (self.limit <= self.width)),
             Assume((block.n0 != 0) & (block.n1 != 0) & (block.n2 != 0)),
             Assume(~self.step | self.restart | (self.started & ~self.dut.last)),
         ]
@@ -93,10 +95,15 @@ class AnyWalk(_Walk):
         claims = [
             dut.slot == (run + self.i0)[:isa.SLOT_BITS],
             dut.last == ends,
-            dut.room == Mux(block.n0 - self.i0 < self.width, block.n0 - self.i0, self.width),
-            self.inside["run"] == run,
-            self.inside["plane"] == plane,
+            self.count == Mux(block.n0 - self.i0 < self.limit, block.n0 - self.i0,
+                              self.limit if self.width > 1 else 1),
+            self.inside["run"] == (run + block.d1)[:isa.SLOT_BITS],
+            self.inside["plane"] == following,
         ]
+        if self.width > 1:
+            widths = self.inside["n0_left"] >> exact_log2(self.width)
+            claims += [self.inside["n0_some"] == (widths != 0),
+                       self.inside["n0_one"] == (widths == 1)]
         for index, extent, name in ((self.i0, block.n0, "n0"), (self.i1, block.n1, "n1"),
                                     (self.i2, block.n2, "n2")):
             left = self.inside[f"{name}_left"]
@@ -122,7 +129,7 @@ def test_any_walk(width: int, tmp_path: Path) -> None:
 
 def test_late_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: counters that say ``last`` one step late are refuted."""
-    monkeypatch.setattr(walker._Countdown, "step", lambda self: [
+    monkeypatch.setattr(walker.Countdown, "step", lambda self: [
         self.left.eq(self.left - 1), self.last.eq(self.left == 1)])
     for design in ShortWalk(), AnyWalk():
         with pytest.raises(PropertyError, match="fails within"):

@@ -113,9 +113,10 @@ def test_walk(width: int, rng: np.random.Generator) -> None:
             while k < len(slots):
                 await ctx.tick().repeat(int(rng.integers(0, 2)) + 1)
                 assert ctx.get(dut.slot) == slots[k]
-                assert ctx.get(dut.room) == min(width, n["n0"] - k % n["n0"])
-                count = int(rng.integers(1, ctx.get(dut.room), endpoint=True))
-                ctx.set(dut.count, count)
+                limit = int(rng.integers(1, width, endpoint=True))
+                ctx.set(dut.limit, limit)
+                count = min(limit, n["n0"] - k % n["n0"])
+                assert ctx.get(dut.count) == count
                 k += count
                 assert ctx.get(dut.last) == (k == len(slots))
                 ctx.set(dut.step, 1)

@@ -316,9 +316,9 @@ struct Fetch {
 struct Decode {
     bool deciding = false, valid = false;
     int64_t index = 0;
-    bool takes(bool word, bool out_ready) const { return deciding && word && (!valid || out_ready); }
+    bool takes(bool word) const { return deciding && word && !valid; }
     void tick(bool word, int64_t word_index, bool out_ready) {
-        const bool taken = takes(word, out_ready);
+        const bool taken = takes(word);
         if (out_ready) valid = false;
         if (taken) valid = true, index = word_index, deciding = false;
         else if (!deciding && word) deciding = true;
@@ -358,7 +358,7 @@ struct Back {
     bool sub_last() const { return sub + 1 == c.steps[kind()]; }
     bool final(bool step) const { return step && sub_last() && walker.last(count()); }
     bool beat_ready(bool step) const {
-        return active && !starting && !fill() && !final(step) && beats && (!full || (step && units == count()));
+        return active && !starting && !fill() && beats && (!full || (step && units == count()));
     }
     bool retires(bool busy) const { return settling && !(of_slots && busy); }
 
@@ -417,7 +417,7 @@ public:
     // Cycles from start to done; -1 if it takes more than `limit`.
     int64_t run(int64_t limit) {
         for (now_ = 0; now_ < limit; ++now_)
-            if (cycle()) return now_ + 1;
+            if (cycle()) return now_ + 2; // the end is seen a cycle late
         return -1;
     }
 
@@ -456,10 +456,11 @@ private:
         const bool halted = decode_.valid && at(decode_.index).opcode == HALT;
         const int engine = decode_.valid && !halted ? engine_of(at(decode_.index)) : -1;
         const bool dispatched = engine >= 0 && queues_[engine].fifo.ready();
-        const bool word = fetch_.valid, word_taken = decode_.takes(word, dispatched);
+        const bool word = fetch_.valid, word_taken = decode_.takes(word);
         const int64_t word_index = fetch_.index, dispatched_index = decode_.index;
         const bool owned = owners_.valid, owner_load = owned && owners_.front();
-        const bool load_ready = owned && owner_load && back_.beat_ready(load_step);
+        const bool load_ready = owned && owner_load && load_skid_.ready();
+        const bool back_ready = back_.beat_ready(load_step), load_beat = load_skid_.valid && back_ready;
         const bool fetch_ready = owned && !owner_load && fetch_.buffer.ready();
         const bool beat_taken = beat_valid && (load_ready || fetch_ready);
 
@@ -518,7 +519,8 @@ private:
             port_length = store_split_.count;
             beat_moves = port_beat = beat_offered && owing_ && write_free;
         }
-        const bool slot_taken = slot_valid && (!packer_.complete || beat_moves);
+        const bool slot_leaves = slot_valid && slot_skid_.ready();
+        const bool packer_ready = !packer_.complete || beat_moves, slot_taken = slot_skid_.valid && packer_ready;
         bool slot_read = packer_.active && packer_.credit;
         if (slot_read) {
             const int64_t bank = packer_.walker.slot & (c_.pixels - 1);
@@ -573,11 +575,12 @@ private:
 
         // STORE.
         Packer& p = packer_;
-        p.slots.tick(slot_arrives, 0, slot_taken);
+        const bool taken_last = slot_taken && slot_skid_.last;
+        slot_skid_.tick(slot_valid, slot_valid && p.lasts.front(), packer_ready);
+        p.slots.tick(slot_arrives, 0, slot_leaves);
         if (slot_arrives) p.arriving.pop_front();
-        const bool taken_last = slot_taken && p.lasts.front();
-        p.lasts.tick(slot_read, slot_read && p.walker.last(), slot_taken);
-        p.credit += slot_taken - slot_read;
+        p.lasts.tick(slot_read, slot_read && p.walker.last(), slot_leaves);
+        p.credit += slot_leaves - slot_read;
         if (slot_read) {
             p.arriving.push_back(now_ + READ_LATENCY);
             if (p.walker.last()) p.active = false;
@@ -614,7 +617,8 @@ private:
         if (!blocked) writes_.first = offered_first, writes_.count = offered_count;
         const bool given = ahead_.valid && !back_.active;
         const int64_t given_index = given ? ahead_.front() : 0;
-        back_.tick(load_step, beat_taken && owner_load, retires[E_LOAD], given, given ? &at(given_index) : nullptr,
+        load_skid_.tick(beat_taken && owner_load, false, back_ready);
+        back_.tick(load_step, load_beat, retires[E_LOAD], given, given ? &at(given_index) : nullptr,
                    given_index);
         ahead_.tick(issues, load_.index, given);
         switch (load_.state) {
@@ -671,7 +675,7 @@ private:
     Fifo<char> owners_;
     bool holding_ = false, held_ = false, arvalid_ = false;
     int64_t arbeats_ = 0;
-    Skid skid_;
+    Skid skid_, load_skid_, slot_skid_;
     Fifo<char> joined_reads_;
     bool awvalid_ = false, wvalid_ = false, owing_ = false, done_ = false, filling_ = false;
     int64_t awbeats_ = 0, left_ = 0, writes_open_ = 0, pending_ = 0;
