@@ -44,7 +44,7 @@ def sweep(
     threads: Threads = None,
     json: Json = None,
 ) -> None:
-    """Search the space in CONFIG's table [sweep] with Optuna.
+    """Search the space in CONFIG's table `sweep` with Optuna.
 
     Start it on as many machines as you like with the same --storage and --name; started again, it
     goes on until all trials are done.
