@@ -10,7 +10,7 @@ import typer
 
 from sigbit.cli.bench_quant import quant
 from sigbit.cli.errors import CheckFailed, UserError
-from sigbit.cli.files import read_json, target, write_json, write_text
+from sigbit.cli.files import read_rows, target, write_json, write_text
 from sigbit.cli.options import Json, Latency
 from sigbit.cli.output import progress, say, show_table
 from sigbit.cli.silicon import silicon
@@ -83,7 +83,7 @@ def nets(
     if not chosen:
         known = ", ".join(f"{c.net} on {c.preset}" for c in (*CASES, *MODELLED))
         raise UserError(f"no row has such a network and accelerator; there are {known}")
-    rows = _read(json)
+    rows = read_rows(json, {"net", "bits"})
     for case in chosen:
         config = PRESETS[case.preset]
         with progress() as bar:
@@ -147,19 +147,6 @@ class _Simulators:
         from sigbit_sim.native.cache import cached_verilog
 
         return hashlib.sha256(cached_verilog(config).encode()).hexdigest()
-
-
-def _read(path: Path | None) -> list[Row]:
-    """The rows of an earlier run."""
-    if path is None or not path.exists():
-        return []
-    document = read_json(path)
-    rows = document.get("rows") if isinstance(document, dict) else None
-    if not isinstance(rows, list) or not all(
-        isinstance(r, dict) and {"net", "bits"} <= set(r) for r in rows
-    ):
-        raise UserError(f"{path} holds no rows of this benchmark: give another FILE")
-    return rows
 
 
 def _merged(rows: list[Row], fresh: list[Row]) -> list[Row]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sigbit.cli.errors import UserError
-from sigbit.cli.files import read_json, replacing, target, write_json, write_text
+from sigbit.cli.files import read_rows, replacing, target, write_json, write_text
 from sigbit.cli.options import Json
 from sigbit.cli.output import progress, say, show_table
 
@@ -73,7 +73,7 @@ def quant(
 
     from sigbit.bench.quant_cases import quant_cases
 
-    rows = _read(json)
+    rows = read_rows(json, {"group", "digest"})
     done = {row["digest"] for row in rows}
     cases = [] if group in (POST, SPEED) else quant_cases(only, group)
     others = _others(only, group)
@@ -203,16 +203,3 @@ def _show(rows: list[Row], markdown: Path | None, plot: Path | None) -> None:
     if plot is not None:
         with replacing(plot) as file:
             file.write(tables.figure(rows))
-
-
-def _read(path: Path | None) -> list[Row]:
-    """The rows of an earlier run."""
-    if path is None or not path.exists():
-        return []
-    document = read_json(path)
-    rows = document.get("rows") if isinstance(document, dict) else None
-    if not isinstance(rows, list) or not all(
-        isinstance(r, dict) and {"group", "digest"} <= set(r) for r in rows
-    ):
-        raise UserError(f"{path} holds no rows of this benchmark: give another FILE")
-    return rows

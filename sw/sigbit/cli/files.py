@@ -73,6 +73,17 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} is not JSON: it is not UTF-8 text") from error
 
 
+def read_rows(path: Path | None, keys: set[str]) -> list[dict[str, Any]]:
+    """The rows of an earlier run of a benchmark, which have ``keys``; none if there is no file."""
+    if path is None or not path.exists():
+        return []
+    document = read_json(path)
+    rows = document.get("rows") if isinstance(document, dict) else None
+    if not isinstance(rows, list) or not all(isinstance(r, dict) and keys <= set(r) for r in rows):
+        raise UserError(f"{path} holds no rows of this benchmark: give another FILE")
+    return rows
+
+
 def _plain(value: object) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()

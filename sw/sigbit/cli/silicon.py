@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sigbit.cli.errors import CheckFailed, UserError
-from sigbit.cli.files import read_json, replacing, write_json, write_text
+from sigbit.cli.files import read_json, read_rows, replacing, write_json, write_text
 from sigbit.cli.files import target as writable
 from sigbit.cli.options import Json
 from sigbit.cli.output import progress, say, show_table
@@ -103,7 +103,7 @@ def silicon(
             f"no row contains {only!r}; there are "
             + ", ".join(f"{c.name} ({c.number_system})" for c in candidates())
         )
-    rows = _read(json)
+    rows = read_rows(json, {"preset", "number_system", "target"})
     clocks = _clocks(routed or [])
     failed: list[str] = []
     with progress() as bar:
@@ -238,19 +238,6 @@ def _clocks(files: Sequence[Path]) -> dict[str, float]:
             raise UserError(f"{path} is no result of sigbit synth --pnr: it names no clock")
         found[document["netlist_sha256"]] = float(result["fmax_mhz"])
     return found
-
-
-def _read(path: Path | None) -> list[Row]:
-    """The rows of an earlier run."""
-    if path is None or not path.exists():
-        return []
-    document = read_json(path)
-    rows = document.get("rows") if isinstance(document, dict) else None
-    if not isinstance(rows, list) or not all(
-        isinstance(r, dict) and {"preset", "number_system", "target"} <= set(r) for r in rows
-    ):
-        raise UserError(f"{path} holds no rows of this benchmark: give another FILE")
-    return rows
 
 
 def _line(row: Row) -> str:
