@@ -11,8 +11,8 @@ import torch
 from sigbit.bench import quant_tables
 from sigbit.bench.quant_cases import QuantCase, quant_cases
 from sigbit.bench.quant_runs import plan, run_cases
-from sigbit.cli.bench_quant import _read
 from sigbit.cli.errors import UserError
+from sigbit.cli.files import read_rows
 from sigbit.quant.quantizers import METHODS
 from sigbit.training.methods import quant_spec, strategies_of
 from training.configs import digits
@@ -111,4 +111,4 @@ def test_names_and_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.json"
     path.write_text('{"rows": [{"net": "resnet18"}]}')
     with pytest.raises(UserError, match="holds no rows"):
-        _read(path)
+        read_rows(path, {"group", "digest"})
