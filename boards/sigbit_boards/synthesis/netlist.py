@@ -125,6 +125,8 @@ def map_modules(
 ) -> dict[str, Netlist]:
     """Map modules, largest first, :data:`WORKERS` at a time; ``progress(name, done, of)``.
 
+    The netlists are in the order of the sources' sizes, whichever finished first.
+
     Raises :class:`ToolchainError` as :func:`_map` does. Interrupted, it leaves nothing behind but
     what is complete.
     """
@@ -142,7 +144,7 @@ def map_modules(
             pool.shutdown(wait=False, cancel_futures=True)
             tools.__exit__()
             raise
-    return netlists
+    return {source.name: netlists[source.name] for source in ordered}
 
 
 def _mapped(source: Source, target: Target, tools: Tools) -> Netlist:
