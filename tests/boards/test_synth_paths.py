@@ -1,12 +1,20 @@
 """Longest logic: netlists with known paths, and random hierarchies against their flat form."""
 
 import random
+from dataclasses import replace
+from itertools import product
 from pathlib import Path as File
 
 import pytest
+from amaranth.back import rtlil
 
-from sigbit_boards.synthesis.netlist import Cell, Netlist
+from sigbit_boards.synthesis.arcs import Arc, arcs
+from sigbit_boards.synthesis.netlist import Cell, Netlist, map_modules
 from sigbit_boards.synthesis.paths import Part, Path, Timing, analyze, pareto
+from sigbit_boards.synthesis.source import split
+from sigbit_boards.synthesis.target import Target
+from sigbit_hw.arch.formats import EsbFormat
+from sigbit_hw.mac import DotProduct
 from sigbit_sim.toolchain import ToolchainError
 
 
@@ -38,6 +46,69 @@ def test_luts_between_registers_are_levels() -> None:
     assert timing.departures == {("in", 0): [Part(2, 0, "n4")]}
     assert timing.arrivals == {("out", 0): [Part(0, 0, "n4")]}
     assert timing.through == {}
+
+
+@pytest.mark.parametrize(("kind", "pins", "parameter", "out"), [
+    *((f"LUT{n}", [f"I{k}" for k in range(n)], "INIT", "O") for n in range(1, 7)),
+    ("LUT4", list("ABCD"), "INIT", "Z"),
+    ("SB_LUT4", [f"I{k}" for k in range(4)], "LUT_INIT", "O"),
+])
+def test_a_lut_is_passed_only_by_what_its_table_depends_on(
+    kind: str, pins: list[str], parameter: str, out: str
+) -> None:
+    rng = random.Random(kind)
+    for _ in range(40):
+        table = [rng.getrandbits(1) for _ in range(1 << len(pins))]
+        for k in range(len(pins)):  # a table that some inputs are without effect on
+            if rng.random() < 0.4:
+                table = [table[i & ~(1 << k)] for i in range(len(table))]
+        # Constants, and inputs of which some are one net.
+        bits: list[int | str] = [rng.choice(["0", "1", *range(1, 6)]) for _ in pins]
+        if rng.random() < 0.3:
+            bits[rng.randrange(len(bits))] = "x"
+        free = sorted({bit for bit in bits if bit not in ("0", "1")}, key=str)
+
+        def value(nets: dict[int | str, int], table: list[int] = table,
+                  bits: list[int | str] = bits) -> int:
+            nets = {"0": 0, "1": 1, **nets}
+            return table[sum(nets[bit] << k for k, bit in enumerate(bits))]
+
+        rows = [dict(zip(free, row, strict=True)) for row in product((0, 1), repeat=len(free))]
+        expected = {net for net in free if isinstance(net, int)
+                    and any(value(row) != value({**row, net: 1 - row[net]}) for row in rows)}
+        cell = Cell("x", kind, {pin: [bit] for pin, bit in zip(pins, bits, strict=True)},
+                    {out: [9]}, {parameter: "".join(map(str, reversed(table)))})
+        found = list(arcs(cell, {}))
+        assert sorted(found, key=lambda arc: arc.source) == [
+            Arc(net, 9, 1, 0) for net in sorted(expected)]
+
+
+def test_the_outputs_of_a_lut_depend_on_different_inputs() -> None:
+    # O5: I0 & I1. O6: the same if I5 is 0, else I0 ^ I4.
+    low = [i & 1 & i >> 1 for i in range(32)]
+    high = [i & 1 ^ i >> 4 & 1 for i in range(32)]
+    table = "".join(map(str, reversed(low + high)))
+    inputs: dict[str, list[int | str]] = {f"I{k}": [k] for k in range(6)}
+
+    def reached(inputs: dict[str, list[int | str]]) -> set[tuple[int, int]]:
+        cell = Cell("x", "LUT6_2", inputs, {"O5": [8], "O6": [9]}, {"INIT": table})
+        return {(arc.source, arc.sink) for arc in arcs(cell, {})}
+
+    assert reached(inputs) == {(0, 8), (1, 8), (0, 9), (1, 9), (4, 9), (5, 9)}
+    assert reached({**inputs, "I5": ["1"]}) == {(0, 8), (1, 8), (0, 9), (4, 9)}
+    assert reached({**inputs, "I5": ["0"]}) == {(0, 8), (1, 8), (0, 9), (1, 9)}
+    assert reached({**inputs, "I0": ["0"], "I5": ["1"]}) == {(4, 9)}
+
+
+@pytest.mark.synth
+def test_an_adder_of_three_numbers_is_two_luts_before_a_carry_chain() -> None:
+    """Whose carry of a bit goes to the LUT of the next one, but not through it to the one after."""
+    dot = DotProduct(EsbFormat(4, 1, True), EsbFormat(4, 2, True), 8)
+    text = rtlil.convert(dot, name="dot", platform=Target.XCUP.fabric, emit_src=False)
+    mapped = map_modules(split(text).values(), Target.XCUP, lambda *_: None)["dot"]
+    assert costs(analyze(mapped, {}).paths) == {(2, 1)}
+    blind = replace(mapped, cells=[replace(cell, parameters={}) for cell in mapped.cells])
+    assert costs(analyze(blind, {}).paths) == {(10, 1)}
 
 
 def test_a_cascade_of_carries_is_one_chain() -> None:
