@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 import torch
 
+from sigbit import zoo
 from sigbit.bench import quant_tables
-from sigbit.bench.quant_cases import QuantCase, quant_cases
+from sigbit.bench.quant_cases import QuantCase, quant_cases, trial
+from sigbit.bench.quant_rates import compared
 from sigbit.bench.quant_runs import plan, run_cases
 from sigbit.cli.errors import UserError
 from sigbit.cli.files import read_rows
 from sigbit.quant.quantizers import METHODS
+from sigbit.training import load_splits
 from sigbit.training.methods import quant_spec, strategies_of
 from training.configs import digits
 
@@ -91,6 +94,34 @@ def test_jobs_do_not_change_rows(rows: list[dict[str, Any]], work: Path, tmp_pat
 def test_plans_count_a_twin_once() -> None:
     lines = plan(cases(0, 1) + cases(0), {"digits": (1.0, 2.0)}, lambda case: 96)
     assert [seconds for _, seconds in lines] == [9.0, 9.0, 6.0]
+
+
+def test_a_run_that_fails_does_not_stop_others(tmp_path: Path) -> None:
+    (good,) = cases(0)
+    wild = replace(good.config.train, lr=1e30, optimizer="sgd", warm_up=0.0)
+    bad = replace(good, config=replace(good.config, train=wild))
+    found = {c.config.digest: r for c, r in run_cases([bad, good], None, tmp_path, 1)}
+    assert "the loss is" in str(found[bad.config.digest])
+    assert isinstance(found[good.config.digest], dict)
+
+
+def test_trials_are_short() -> None:
+    case = quant_cases("sinareq")[0]
+    short = trial(case, 64).config
+    assert (short.data.train_samples, short.data.test_samples) == (64, 64)
+    assert (short.train.epochs, short.train.batch_size) == (1, 64)
+    assert short.strategies == case.config.strategies
+
+
+def test_rates() -> None:
+    (case,) = cases(0)
+    splits = load_splits(case.config.data, "digits", None)
+    torch.manual_seed(0)
+    row = compared(zoo.build("digits", width=4).eval(), splits, 3, "row")
+    assert row["bits_per_weight"] <= 3
+    assert 0 < row["error"] < row["error_plain"]
+    (line,) = quant_tables.claim_table([row])
+    assert line[-1] == "yes"
 
 
 def test_claims() -> None:

@@ -155,6 +155,36 @@ def test_a_damaged_checkpoint(tmp_path: Path) -> None:
         started(digits(), tmp_path / "run", options=Options(resume=True)).finish()
 
 
+def test_learned_bits_are_trained_further(tmp_path: Path) -> None:
+    learned = {"name": "sinareq", "learn_bits": True, "beta_lr": 20.0, "beta_min": 2.0}
+    config = digits(
+        quantizer__weights="dorefa", quantizer__weight_bits=8, quantizer__act_bits=4,
+        train__epochs=1, float__epochs=1, data__train_samples=96, strategies=[learned],
+        continued={"epochs": 1, "batch_size": 32},
+    )  # fmt: skip
+    whole = started(config, tmp_path / "whole").finish()
+    assert 3 <= min(whole["bits"].values()) < max(whole["bits"].values()) <= 8
+    assert [row["phase"] for row in log(tmp_path / "whole")] == ["float", "quantized", "continued"]
+    assert whole["accuracy_quantized"] == whole["accuracy_deployed"]
+    options = Options()
+    for phase in ("quantized", "continued"):
+        with pytest.raises(KeyboardInterrupt):
+            started(config, tmp_path / "parts", options=options, tell=Stop(phase, 2)).finish()
+        options = Options(resume=True)
+    started(config, tmp_path / "parts", options=options).finish()
+    wanted, got = state(tmp_path / "whole"), state(tmp_path / "parts")
+    assert all(torch.equal(wanted[k], got[k]) for k in wanted)
+    with pytest.raises(TrainingError, match="needs sinareq with learn_bits"):
+        digits(continued={"epochs": 1})
+
+
+def test_attacks_are_measured(tmp_path: Path) -> None:
+    config = digits(float__epochs=1, train__epochs=1, strategies=[{"name": "jarn", "active": 0.5}])
+    found = started(config, tmp_path / "run").finish()["measures"]
+    assert set(found) == {"fgsm", "fgsm_float", "pgd", "pgd_float"}
+    assert all(0 <= v <= 1 for v in found.values())
+
+
 def test_twins_are_shared(tmp_path: Path) -> None:
     options = Options(twins=tmp_path / "twins")
     first = started(digits(), tmp_path / "a", options=options).finish()

@@ -1,7 +1,7 @@
 """The runs of ``sigbit bench quant``, from the committed files in ``configs``."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from typing import Any
 
@@ -29,7 +29,7 @@ class RunSet:
     methods, bits, seeds : tuple
         All combinations run.
     strategies : tuple of table
-        Of all runs; empty for none.
+        Of all runs, beside those of the base file, which are no part of the name.
     values : table
         Other values, by dotted key.
     title : str
@@ -87,6 +87,22 @@ def quant_cases(only: str | None = None, group: str | None = None) -> list[Quant
     return sorted(found, key=lambda case: case.config.seed)
 
 
+def trial(case: QuantCase, samples: int) -> QuantCase:
+    """``case`` in short: ``samples`` samples to train with and as many to test with, an epoch of
+    the twin and one of the quantized network."""
+    config = case.config
+    values = {
+        "data.train_samples": samples,
+        "data.test_samples": samples,
+        "float.epochs": 1,
+        "train.epochs": 1,
+        "float.batch_size": min(config.float.batch_size, samples),
+        "train.batch_size": min(config.train.batch_size, samples),
+    }
+    short = RunConfig.from_table(with_values(config.to_table(), values))
+    return replace(case, config=short)
+
+
 def _cases(runs: RunSet) -> Sequence[QuantCase]:
     base = base_table(runs.base)
     names = "+".join(str(s["name"]) for s in runs.strategies)
@@ -102,7 +118,7 @@ def _cases(runs: RunSet) -> Sequence[QuantCase]:
                     "act_bits": bits,
                 }
                 table = {**base, "quantizer": quantizer, "seed": seed}
-                table["strategies"] = [dict(s) for s in runs.strategies]
+                table["strategies"] = [*base.get("strategies", ()), *map(dict, runs.strategies)]
                 config = RunConfig.from_table(with_values(table, runs.values))
                 cases.append(QuantCase(runs.group, method, strategy, bits, config, runs.cost))
     return cases

@@ -6,19 +6,26 @@ from typing import Any
 
 import torch
 
-from sigbit.bench.cases import CASES, Case, material
+from sigbit.bench.cases import CALIBRATION, CASES, Case, material
 from sigbit.bench.nets import PRECISION, accuracy
 from sigbit.quant import QuantSpec, convert
 from sigbit.quant.post import post_training
 from sigbit_hw.arch.config import PRESETS
 
-IMAGES = 200
-"""Images that accuracy is measured on; 32 others calibrate."""
-
 
 def post_cases() -> list[Case]:
     """The ImageNet networks with trained weights, in 4 and in 8 bits."""
     return [case for case in CASES if case.checkpoint and case.dataset == "imagenet"]
+
+
+def post_name(case: Case) -> str:
+    """For people, and what ``--only`` looks in."""
+    return f"post-training: {case.net}, {case.bits} bits"
+
+
+def post_digest(case: Case, images: int) -> str:
+    """What tells rows apart."""
+    return f"post-training {case.net} {case.bits} {images}"
 
 
 def post_row(
@@ -46,6 +53,10 @@ def post_row(
         "seed": 0,
         "epochs": 0,
         "test_samples": scores["accuracy_images"],
-        "config": {"checkpoint": case.checkpoint, "preset": case.preset, "calibration": 32},
-        "digest": f"post-training {case.net} {case.bits} {images}",
+        "config": {
+            "checkpoint": case.checkpoint,
+            "preset": case.preset,
+            "calibration": CALIBRATION,
+        },
+        "digest": post_digest(case, images),
     }

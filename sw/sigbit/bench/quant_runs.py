@@ -1,5 +1,6 @@
 """Runs the cases of ``sigbit bench quant``, several at a time, each in a folder of its own that
-survives interruptions: a run that is done is not done again, one that was begun goes on.
+survives interruptions: a run that is done is not done again, one that was begun goes on. A run
+that fails does not stop the others.
 """
 
 import multiprocessing
@@ -13,11 +14,20 @@ import torch
 
 from sigbit import zoo
 from sigbit.bench.quant_cases import QuantCase
-from sigbit.quant import prepare
-from sigbit.training import Loop, Machine, Options, RunConfig, TrainingRun, load_splits
+from sigbit.quant import QuantizationError, prepare
+from sigbit.training import (
+    Loop,
+    Machine,
+    Options,
+    RunConfig,
+    TrainingError,
+    TrainingRun,
+    load_splits,
+)
 from sigbit.training.methods import quant_spec
 
 Row = dict[str, Any]
+Failure = TrainingError | QuantizationError
 Estimates = dict[str, tuple[float, float]]
 """Seconds of a step of the float and of the quantized network, by the network's name."""
 _STEPS = 6
@@ -41,6 +51,7 @@ def row_of(case: QuantCase, summary: dict[str, Any]) -> Row:
         "accuracy_float": summary["accuracy_float"],
         "mean_iou": summary.get("mean_iou_deployed"),
         "mean_iou_float": summary.get("mean_iou_float"),
+        "measures": summary["measures"],
         "seed": config.seed,
         "epochs": config.train.epochs,
         "test_samples": summary["test_samples"],
@@ -60,11 +71,18 @@ def run_case(case: QuantCase, data: Path | None, work: Path) -> Row:
     return row_of(case, run.finish())
 
 
+def _outcome(case: QuantCase, data: Path | None, work: Path) -> Row | Failure:
+    try:
+        return run_case(case, data, work)
+    except (TrainingError, QuantizationError) as error:
+        return error
+
+
 def run_cases(
     cases: Sequence[QuantCase], data: Path | None, work: Path, jobs: int
-) -> Iterator[tuple[QuantCase, Row]]:
-    """All runs, ``jobs`` at a time, as they finish; those that share a twin wait until the first of
-    them has trained it."""
+) -> Iterator[tuple[QuantCase, Row | Failure]]:
+    """All runs, ``jobs`` at a time, as they finish, with their rows or the reason why they have
+    none; those that share a twin wait until the first of them has trained it."""
     work.mkdir(parents=True, exist_ok=True)
     first: dict[str, QuantCase] = {}
     for case in cases:
@@ -73,13 +91,13 @@ def run_cases(
     rest = [case for case in cases if case not in leaders]
     if jobs == 1:
         for case in (*leaders, *rest):
-            yield case, run_case(case, data, work)
+            yield case, _outcome(case, data, work)
         return
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, context)
     try:
-        waiting: dict[Future[Row], QuantCase] = {
-            pool.submit(run_case, case, data, work): case for case in leaders
+        waiting: dict[Future[Row | Failure], QuantCase] = {
+            pool.submit(_outcome, case, data, work): case for case in leaders
         }
         while waiting:
             done, _ = wait(waiting, return_when=FIRST_COMPLETED)
@@ -89,7 +107,7 @@ def run_cases(
                 if case in leaders:
                     twin = case.config.twin_digest
                     ready = [c for c in rest if c.config.twin_digest == twin]
-                    waiting |= {pool.submit(run_case, c, data, work): c for c in ready}
+                    waiting |= {pool.submit(_outcome, c, data, work): c for c in ready}
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -141,7 +159,11 @@ def plan(
         config = case.config
         of_float, of_quantized = steps[config.model.name]
         count = samples(case)
-        seconds = config.train.epochs * (count // config.train.batch_size) * of_quantized
+        seconds = sum(
+            schedule.epochs * (count // schedule.batch_size) * of_quantized
+            for schedule in (config.train, config.continued)
+            if schedule is not None
+        )
         if config.twin_digest not in twins:
             twins.add(config.twin_digest)
             seconds += config.float.epochs * (count // config.float.batch_size) * of_float

@@ -2,6 +2,7 @@
 whether it holds here, and a figure."""
 
 import io
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -155,6 +156,26 @@ def claim_table(rows: Sequence[Row]) -> list[list[str]]:
                     agrees,
                 ]
             )
+    return lines + _rate_claims(rows)
+
+
+def _rate_claims(rows: Sequence[Row]) -> list[list[str]]:
+    """Transform Quantization beside plain rounding at the same bits a weight: signal to error of
+    the outputs, in dB."""
+    lines = []
+    for row in rows:
+        if row["group"] == "rates":
+            ours, plain = (-10 * math.log10(row[k]) for k in ("error", "error_plain"))
+            lines.append(
+                [
+                    "the rate-distortion curve lies above plain rounding's",
+                    f"{row['method']} ({row['strategy']}), {row['weight_bits']} bits a weight",
+                    f"{ours:.2f} dB",
+                    f"{plain:.2f} dB",
+                    f"{ours - plain:+.2f} dB",
+                    "yes" if ours > plain else "no",
+                ]
+            )
     return lines
 
 
@@ -173,6 +194,30 @@ POST = Table(
     },
     lambda r: r["group"] == "post-training",
 )
+RATES = Table(
+    "Bits of weights alone: transforms and plain rounding",
+    {
+        "network": lambda r: r["model"],
+        "transform": lambda r: r["strategy"],
+        "bits a weight": lambda r: f"{r['weight_bits']} ({r['bits_per_weight']:.2f} used)",
+        "accuracy float": lambda r: f"{r['accuracy_float']:.2%}",
+        "transformed": lambda r: f"{r['accuracy']:.2%}",
+        "plainly rounded": lambda r: f"{r['accuracy_plain']:.2%}",
+        "error of the outputs": lambda r: f"{r['error']:.2e}, plain {r['error_plain']:.2e}",
+    },
+    lambda r: r["group"] == "rates",
+)
+ROBUST = Table(
+    "Accuracy under attack",
+    {
+        "method": lambda r: r["method"],
+        "strategy": lambda r: r["strategy"],
+        "bits": lambda r: f"{r['weight_bits']}/{r['act_bits']}",
+        "clean": lambda r: f"{r['accuracy']:.2%}",
+        "attacked": lambda r: _each(r["measures"], ".1%"),
+    },
+    lambda r: bool(r.get("measures")),
+)
 SPEED = Table(
     "A training step of ResNet-20, batch 128, on the CPU",
     {
@@ -186,6 +231,9 @@ SPEED = Table(
     },
     lambda r: r["group"] == "speed",
 )
+
+OTHERS = (RATES, ROBUST, POST, SPEED)
+"""Tables of rows that are no means over seeds, and of what single rows have beside accuracy."""
 
 
 def _each(values: Mapping[str, float], form: str) -> str:

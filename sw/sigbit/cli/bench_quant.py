@@ -1,5 +1,5 @@
-"""``sigbit bench quant``: quantizers and strategies at equal budget, post-training quantization,
-and the cost of a training step."""
+"""``sigbit bench quant``: quantizers and strategies at equal budget, rate-distortion curves,
+post-training quantization, and the cost of a training step."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sigbit.cli.errors import UserError
+from sigbit.cli.errors import CheckFailed, UserError
 from sigbit.cli.files import read_rows, replacing, target, write_json, write_text
 from sigbit.cli.options import Json
 from sigbit.cli.output import progress, say, show_table
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sigbit.bench.quant_cases import QuantCase
 
 Row = dict[str, Any]
-POST, SPEED = "post-training", "speed"
+POST, RATES, SPEED = "post-training", "rates", "speed"
 
 
 def quant(
@@ -34,8 +34,8 @@ def quant(
         str | None,
         typer.Option(
             metavar="GROUP",
-            help="quantizers, strategies, tasks, post-training, speed, or cifar10, which runs only "
-            "if it is asked for.",
+            help="quantizers, strategies, tasks, rates, post-training, speed, or cifar10, which "
+            "runs only if it is asked for.",
         ),
     ] = None,
     data: Annotated[
@@ -51,6 +51,14 @@ def quant(
         ),
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, a CPU core each.")] = 1,
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Try the runs on N training and N test samples, one epoch each.",
+        ),
+    ] = None,
     images: Annotated[int, typer.Option(min=1, help="Images of post-training rows.")] = 200,
     plan: Annotated[
         bool, typer.Option("--plan", help="Say what would run and how long it takes; run nothing.")
@@ -71,11 +79,12 @@ def quant(
     """
     from platformdirs import user_cache_path
 
-    from sigbit.bench.quant_cases import quant_cases
+    from sigbit.bench.quant_cases import quant_cases, trial
 
     rows = read_rows(json, {"group", "digest"})
     done = {row["digest"] for row in rows}
-    cases = [] if group in (POST, SPEED) else quant_cases(only, group)
+    cases = [] if group in (POST, RATES, SPEED) else quant_cases(only, group)
+    cases = cases if samples is None else [trial(case, samples) for case in cases]
     others = _others(only, group)
     if not cases and not others:
         raise UserError(
@@ -86,6 +95,13 @@ def quant(
     if plan:
         _show_plan(left, len(cases) - len(left), data, jobs)
         return
+    if POST in others and data is None:
+        raise UserError(
+            "post-training rows need trained networks and images: give --data DIR, or choose "
+            "another --group"
+        )
+    folder = work or user_cache_path("sigbit") / "runs"
+    failed: list[str] = []
 
     def finished(row: Row, name: str) -> None:
         rows[:] = [r for r in rows if r["digest"] != row["digest"]] + [row]
@@ -93,20 +109,24 @@ def quant(
         if "accuracy" in row:
             say(f"{name}: {row['accuracy']:.2%} (float {row['accuracy_float']:.2%})")
 
-    _train(left, data, work or user_cache_path("sigbit") / "runs", jobs, finished)
-    if POST in others:
-        _post(data, images, only, finished)
-    if SPEED in others:
+    if SPEED in others:  # first, while this process is small: it measures memory
         _speed(finished)
+    failed += _train(left, data, folder, jobs, finished)
+    if RATES in others:
+        _rates(data, folder, done, finished)
+    if POST in others and data is not None:
+        _post(data, images, only if group == POST else None, done, finished)
     shown = [r for r in rows if r["digest"] in {c.config.digest for c in cases}]
     _show(shown + [r for r in rows if r["group"] in others], markdown, plot)
+    if failed:
+        raise CheckFailed(f"{len(failed)} runs have no row:\n" + "\n".join(failed))
 
 
 def _others(only: str | None, group: str | None) -> set[str]:
     """The groups beside training that are asked for."""
     if group is not None:
-        return {group} & {POST, SPEED}
-    return {name for name in (POST, SPEED) if only is None or only in name}
+        return {group} & {POST, RATES, SPEED}
+    return {name for name in (POST, RATES, SPEED) if only is None or only in name}
 
 
 def _train(
@@ -115,27 +135,48 @@ def _train(
     work: Path,
     jobs: int,
     finished: Callable[[Row, str], None],
-) -> None:
+) -> list[str]:
+    """Run ``cases``; those that failed, and why."""
     from sigbit.bench.quant_runs import run_cases
 
+    failed: list[str] = []
     if not cases:
-        return
+        return failed
     with progress(remaining=True) as bar:
         task = bar.add_task("runs", total=len(cases))
         for case, row in run_cases(cases, data, work, jobs):
-            finished(row, case.name)
+            if isinstance(row, dict):
+                finished(row, case.name)
+            else:
+                failed.append(f"{case.name}: {row}")
+                say(f"failed: {failed[-1]}")
             bar.advance(task)
+    return failed
+
+
+def _rates(
+    data: Path | None, work: Path, done: set[str], finished: Callable[[Row, str], None]
+) -> None:
+    from sigbit.bench.quant_rates import rate_rows
+
+    with progress() as bar:
+        for row in rate_rows(data, work, done, _telling(bar, "rates")):
+            finished(row, f"rates: {row['strategy']} transform, {row['weight_bits']} bits a weight")
 
 
 def _post(
-    data: Path | None, images: int, only: str | None, finished: Callable[[Row, str], None]
+    data: Path,
+    images: int,
+    only: str | None,
+    done: set[str],
+    finished: Callable[[Row, str], None],
 ) -> None:
-    from sigbit.bench.quant_post import post_cases, post_row
+    from sigbit.bench.quant_post import post_cases, post_digest, post_name, post_row
 
-    if data is None:
-        raise UserError("post-training rows need trained networks and images: give --data DIR")
     for case in post_cases():
-        name = f"{case.net}, {case.bits} bits"
+        name = post_name(case)
+        if post_digest(case, images) in done or (only is not None and only not in name):
+            continue
         with progress() as bar:
             row = post_row(case, data, images, _telling(bar, name))
         finished(row, name)
@@ -192,7 +233,7 @@ def _show(rows: list[Row], markdown: Path | None, plot: Path | None) -> None:
             tables.method_table(rows),
         ),
         ("What publications claim", tables.CLAIM_COLUMNS, tables.claim_table(rows)),
-        *((t.title, list(t.columns), t.cells(rows)) for t in (tables.POST, tables.SPEED)),
+        *((t.title, list(t.columns), t.cells(rows)) for t in tables.OTHERS),
     ]
     for title, columns, cells in parts:
         if cells:

@@ -164,6 +164,11 @@ class PreparedModel(nn.Module):
         """The model's own copy of the float model's parameter ``name``."""
         return self._values[name]
 
+    def trained(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """``state``, a state of the float model, with parameters and statistics as they are
+        here."""
+        return {k: self._values.get(k, v).detach().cpu() for k, v in state.items()}
+
     def step(self, p: Plan, values: Mapping[str, Levels], given: Mapping[str, Tensor]) -> Levels:
         """The tensor of one plan, from the tensors before it and the real inputs ``given``."""
         module = self.quant_module(p.name)

@@ -10,7 +10,7 @@ from sigbit.training.errors import TrainingError
 from sigbit.training.loop import Loop, Progress, accuracy, predict, train
 from sigbit.training.machine import Machine, reproducible
 from sigbit.training.run import Options, TrainingRun
-from sigbit.training.samples import load_splits
+from sigbit.training.samples import Splits, load_splits
 from sigbit.training.schedule import Schedule
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Progress",
     "RunConfig",
     "Schedule",
+    "Splits",
     "TrainingError",
     "TrainingRun",
     "accuracy",

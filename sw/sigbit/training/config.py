@@ -24,6 +24,9 @@ epochs = 4
 
 [[strategies]]
 name = "distillation"   # and its own parameters
+
+# [continued]           # a further training in bits learned by the strategy "sinareq"
+# epochs = 2
 """
 
 import hashlib
@@ -184,7 +187,11 @@ class SweepConfig:
 @dataclass(frozen=True)
 class RunConfig:
     """One run: data, network, the training of its float twin, quantizers, training of the
-    quantized network, strategies, and the seed of everything random."""
+    quantized network, strategies, and the seed of everything random.
+
+    ``continued`` is a further training, in which weights have the bits that the strategy "sinareq"
+    has learned for every layer; it starts from the weights of the first one.
+    """
 
     data: DataConfig
     model: ModelConfig
@@ -193,9 +200,16 @@ class RunConfig:
     quantizer: QuantizerConfig = QuantizerConfig()
     strategies: tuple[StrategyConfig, ...] = ()
     seed: int = 0
+    continued: Schedule | None = None
 
     def __post_init__(self) -> None:
         _at_least(0, seed=self.seed)
+        learning = any(s.name == "sinareq" and s.options.get("learn_bits") for s in self.strategies)
+        if self.continued is not None and not learning:
+            raise ValueError(
+                "continued trains with the bits that a strategy has learned: it needs sinareq with "
+                "learn_bits = true among the strategies"
+            )
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> "RunConfig":

@@ -17,8 +17,9 @@ class RunFolder:
     """Files of one run.
 
     ``config.json``: the configuration with all defaults; ``checkpoint.pt``: where the training
-    stands; ``float.safetensors``: the trained twin; ``prepared.pt``: state of the trained prepared
-    model; ``model.pt2``: the integer model, for ``sigbit compile``; ``log.csv``; ``summary.json``.
+    stands; ``float.safetensors``: the trained twin; ``stage.pt``: what the first of two stages
+    leaves; ``prepared.pt``: state of the trained prepared model; ``model.pt2``: the integer model,
+    for ``sigbit compile``; ``log.csv``; ``summary.json``.
     """
 
     def __init__(self, path: Path) -> None:
@@ -28,6 +29,11 @@ class RunFolder:
     def checkpoint(self) -> Path:
         """Where the training stands."""
         return self.path / "checkpoint.pt"
+
+    @property
+    def stage(self) -> Path:
+        """Weights and bits at the end of the first stage of a run that is continued."""
+        return self.path / "stage.pt"
 
     @property
     def summary(self) -> Path:

@@ -14,10 +14,12 @@ from safetensors.torch import save as encode
 from torch import Tensor, nn
 
 from sigbit import zoo
-from sigbit.quant import IntegerModel, PreparedModel, convert, prepare
+from sigbit.quant import IntegerModel, PreparedModel, QuantSpec, convert, prepare
 from sigbit.quant.quantizers import widen
+from sigbit.quant.strategies.bits import with_weight_bits
+from sigbit.quant.strategies.sinareq import Sinareq
 from sigbit.training.config import RunConfig
-from sigbit.training.files import read_json, replacing, save, write_json
+from sigbit.training.files import read_json, replacing, restore, save, write_json
 from sigbit.training.folder import RunFolder
 from sigbit.training.interrupt import Interrupt
 from sigbit.training.log import Log
@@ -28,8 +30,10 @@ from sigbit.training.samples import Splits, augmentation
 from sigbit.training.schedule import Schedule
 from sigbit.training.tasks import Score
 
-FLOAT, QUANTIZED = "float", "quantized"
+FLOAT, QUANTIZED, CONTINUED = "float", "quantized", "continued"
 """Phases of a run."""
+MEASURED = 1000
+"""Test samples that strategies measure on."""
 
 Tell = Callable[[str, Progress], None]
 """Called after every step with the phase and where it stands."""
@@ -81,6 +85,7 @@ class TrainingRun:
         self._tell = tell or (lambda phase, state: None)
         self._spec = quant_spec(config.quantizer, splits.input_range)
         self._strategies = strategies_of(config.strategies)
+        self._more: dict[str, Any] = {"measures": {}}
         if self.machine.is_main:
             self.folder.open(config, self.machine.facts(), self.options.resume)
         self._log = (
@@ -98,11 +103,13 @@ class TrainingRun:
             state = self.folder.restore()
             if state is not None and self._log is not None:
                 self._log.rewind(state["log"])
-            twin = self._twin(state if state and state["phase"] == FLOAT else None)
+            twin = self._twin(_of(FLOAT, state))
             float_score = evaluate(twin, self.splits.test, self.machine)
             prepared = self._prepared(twin)
-            after = state if state and state["phase"] == QUANTIZED else None
-            self._quantized(prepared, twin, after)
+            if self.config.continued is None:
+                self._quantized(prepared, twin, _of(QUANTIZED, state))
+            else:
+                prepared = self._staged(prepared, twin, state)
             summary = self._results(prepared, float_score)
         summary["seconds"] = time.perf_counter() - begin
         if self.machine.is_main:
@@ -155,7 +162,7 @@ class TrainingRun:
             **more,
         )
 
-    def _prepared(self, twin: nn.Module) -> PreparedModel:
+    def _prepared(self, twin: nn.Module, spec: QuantSpec | None = None) -> PreparedModel:
         """The twin with quantizers whose scales are chosen on the first training samples of a fixed
         permutation."""
         count = min(self.config.data.calibration, len(self.splits.train))
@@ -165,7 +172,7 @@ class TrainingRun:
         x, _ = self.splits.train.batch(order[:count])
         copy = self._network()
         copy.load_state_dict({k: v.cpu() for k, v in twin.state_dict().items()})
-        return prepare(copy.eval(), self._spec, (x[:2],), (x,))
+        return prepare(copy.eval(), spec or self._spec, (x[:2],), (x,))
 
     def _quantized(
         self, prepared: PreparedModel, twin: nn.Module, state: dict[str, Any] | None
@@ -173,6 +180,34 @@ class TrainingRun:
         torch.manual_seed(self.config.seed)
         loop = self._loop(prepared, self.config.train, strategies=self._strategies, twin=twin)
         self._fit(QUANTIZED, loop, state)
+        count = min(MEASURED, len(self.splits.test))
+        x, y = self.splits.test.batch(torch.arange(count))
+        for part in self._strategies:
+            self._more["measures"] |= part.measures(x, y)
+
+    def _staged(
+        self, prepared: PreparedModel, twin: nn.Module, state: dict[str, Any] | None
+    ) -> PreparedModel:
+        """The network of the further stage: the weights of the first one, in the bits that it has
+        learned, trained on without its strategies. What the first stage leaves is kept in the
+        folder, so that a resumed run need not repeat it."""
+        assert self.config.continued is not None
+        learned = next(s for s in self._strategies if isinstance(s, Sinareq))
+        if not self.folder.stage.exists():
+            self._quantized(prepared, twin, _of(QUANTIZED, state))
+            if self.machine.is_main:
+                values = prepared.trained(twin.state_dict())
+                save(self.folder.stage, {"bits": learned.bits, "values": values, **self._more})
+            self.machine.any(False)  # nobody goes on before the file is there
+        stage = restore(self.folder.stage)
+        self._more = {"bits": stage["bits"], "measures": stage["measures"]}
+        trained = self._network()
+        trained.load_state_dict(stage["values"])
+        further = self._prepared(trained, with_weight_bits(prepared, stage["bits"]))
+        torch.manual_seed(self.config.seed)
+        loop = self._loop(further, self.config.continued)
+        self._fit(CONTINUED, loop, _of(CONTINUED, state))
+        return further
 
     def _fit(self, phase: str, loop: Loop, state: dict[str, Any] | None) -> None:
         """Run ``loop`` from ``state``, with log and checkpoints."""
@@ -250,11 +285,17 @@ class TrainingRun:
             "epochs": config.train.epochs,
             "digest": config.digest,
             "machine": self.machine.facts(),
+            **self._more,
         }
         scores = {"float": float_score, "quantized": quantized, "deployed": deployed}
         if target.dim() > 1:
             document |= {f"mean_iou_{name}": score.mean_iou for name, score in scores.items()}
         return document
+
+
+def _of(phase: str, state: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A checkpoint, if it is of ``phase``."""
+    return state if state is not None and state["phase"] == phase else None
 
 
 def export_model(integer: IntegerModel, example: Tensor, path: Path) -> None:

@@ -164,7 +164,8 @@ def test_clusters_draw_ternary_weights() -> None:
     for strength in (0.011, 400.0):
         net = twin()
         model = prepared(net, weight_method="ternary", weight_bits=2)
-        part = strategy("cluster", {"strength": strength, "start_strength": 0.01})
+        options = {"strength": strength, "start_strength": 0.01, "project": 0.7}
+        part = strategy("cluster", options)
         assert isinstance(part, ClusterRegularization)
         training = Training(model, net, [part], 60, momentum=0.0)
         training.train()

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from sigbit.quant.errors import QuantizationError
 from sigbit.quant.layer import QuantLayer
@@ -102,6 +103,11 @@ class Strategy(nn.Module):
     def finish(self) -> None:
         """Called once, after the last step: leaves the model ready for ``convert``."""
 
+    def measures(self, x: Tensor, y: Tensor) -> dict[str, float]:
+        """What is worth knowing of the trained model beside its accuracy, by name, on test samples;
+        called after ``finish``."""
+        return {}
+
 
 def optimizer_groups(
     model: nn.Module, strategies: Sequence[Strategy], weight_decay: float
@@ -158,6 +164,39 @@ def users(model: PreparedModel, layer: QuantLayer) -> list[QuantLayer]:
 def device_of(model: nn.Module) -> torch.device:
     """Where the model's parameters are."""
     return next(model.parameters()).device
+
+
+class Hooked(Strategy):
+    """Base of strategies that hook into the model, and draw numbers whose state is saved."""
+
+    random: "Randomness"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._handles: list[RemovableHandle] = []
+
+    def start(self, run: Run) -> None:
+        """Seed the random numbers."""
+        super().start(run)
+        self.random = Randomness(run.seed, device_of(run.model))
+
+    def keep(self, handles: Iterable[RemovableHandle]) -> None:
+        """Hooks to be removed at the end."""
+        self._handles += handles
+
+    def finish(self) -> None:
+        """Remove the hooks."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def get_extra_state(self) -> dict[str, Tensor]:
+        """The state of the random numbers."""
+        return {"random": self.random.state}
+
+    def set_extra_state(self, state: Any) -> None:
+        """Take the state of the random numbers."""
+        self.random.state = state["random"]
 
 
 class Randomness:

@@ -8,22 +8,11 @@ with M the largest magnitude in a sample, ``Q(x) = round((2^g - 1) x) / (2^g - 1
 last layers keep their gradients, as in the publication's networks.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor
-from torch.utils.hooks import RemovableHandle
 
 from sigbit.quant.layer import QuantLayer
-from sigbit.quant.strategies.base import (
-    Randomness,
-    Run,
-    Strategy,
-    check,
-    device_of,
-    users,
-    weighted_layers,
-)
+from sigbit.quant.strategies.base import Hooked, Run, check, users, weighted_layers
 from sigbit.quant.values import Levels
 
 
@@ -37,7 +26,7 @@ def quantize_gradient(g: Tensor, bits: int, noise: Tensor) -> Tensor:
     return torch.where(largest > 0, 2 * largest * (rounded - 0.5), 0.0)
 
 
-class GradientQuantization(Strategy):
+class GradientQuantization(Hooked):
     """Gradients of ``bits`` bits, with any quantizer.
 
     Parameters
@@ -52,15 +41,13 @@ class GradientQuantization(Strategy):
         super().__init__()
         check(2 <= bits <= 16, "bits", "in [2, 16]", bits)
         self.bits, self.first_last = bits, first_last
-        self._handles: list[RemovableHandle] = []
 
     def start(self, run: Run) -> None:
         """Listen to the layers' results."""
         super().start(run)
-        self.random = Randomness(run.seed, device_of(run.model))
         for layer in weighted_layers(run.model, first_last=self.first_last).values():
             for user in users(run.model, layer):
-                self._handles.append(user.register_forward_hook(self._listen))
+                self.keep([user.register_forward_hook(self._listen)])
 
     def _listen(self, layer: QuantLayer, inputs: object, result: Levels) -> None:
         if layer.training and result.levels.requires_grad:
@@ -69,17 +56,3 @@ class GradientQuantization(Strategy):
     def _quantize(self, g: Tensor) -> Tensor:
         noise = torch.rand(g.shape, generator=self.random.generator, device=g.device, dtype=g.dtype)
         return quantize_gradient(g, self.bits, noise - 0.5)
-
-    def finish(self) -> None:
-        """Gradients are what they are."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
-
-    def get_extra_state(self) -> dict[str, Tensor]:
-        """The state of the random numbers."""
-        return {"random": self.random.state}
-
-    def set_extra_state(self, state: Any) -> None:
-        """Take the state of the random numbers."""
-        self.random.state = state["random"]

@@ -12,18 +12,19 @@ image has room for), batch norm and leaky ReLU 0.1; noise of ``epsilon`` on the 
 discriminator learns in every ``every``-th step, the term is active from progress ``active`` on.
 """
 
+import math
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.utils.hooks import RemovableHandle
 
 from sigbit.quant.errors import QuantizationError
 from sigbit.quant.plans import InputPlan
-from sigbit.quant.strategies.attacks import pass_input_gradients
-from sigbit.quant.strategies.base import Randomness, Run, Step, Strategy, check, device_of
+from sigbit.quant.strategies.attacks import fgsm, pass_input_gradients, pgd, robust_accuracy
+from sigbit.quant.strategies.base import Hooked, Run, Step, check, device_of
 
 
 def normalized(x: Tensor) -> Tensor:
@@ -55,7 +56,7 @@ class Discriminator(nn.Module):
         return result
 
 
-class Jarn(Strategy):
+class Jarn(Hooked):
     """JARN, for classifiers of images.
 
     Parameters
@@ -98,7 +99,6 @@ class Jarn(Strategy):
         check(base >= 1, "base", "at least 1", base)
         self.strength, self.epsilon, self.active, self.every = strength, epsilon, active, every
         self.base, self.helper_lr, self.helper_weight_decay = base, helper_lr, helper_weight_decay
-        self._handles: list[RemovableHandle] = []
 
     def start(self, run: Run) -> None:
         """Make adaptor and discriminator; open the network's input to gradients."""
@@ -111,14 +111,13 @@ class Jarn(Strategy):
             )
         (channels, height, width), device = shapes[0], device_of(run.model)
         dtype = next(run.model.parameters()).dtype
-        self.random = Randomness(run.seed, device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(run.seed)
             adaptor = nn.Sequential(nn.Conv2d(channels, channels, 1), nn.Tanh())
             discriminator = Discriminator(channels, height, width, self.base)
         self.adaptor = adaptor.to(device, dtype)
         self.discriminator = discriminator.to(device, dtype)
-        self._handles = pass_input_gradients(run.model)
+        self.keep(pass_input_gradients(run.model))
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Adaptor and discriminator."""
@@ -166,16 +165,19 @@ class Jarn(Strategy):
             total = total + F.cross_entropy(learned, labels)
         return total
 
-    def finish(self) -> None:
-        """Close the input; adaptor and discriminator are not part of the network."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
-
-    def get_extra_state(self) -> dict[str, Tensor]:
-        """The state of the random numbers."""
-        return {"random": self.random.state}
-
-    def set_extra_state(self, state: Any) -> None:
-        """Take the state of the random numbers."""
-        self.random.state = state["random"]
+    def measures(self, x: Tensor, y: Tensor) -> dict[str, float]:
+        """Accuracy on images attacked within ``epsilon``, of the quantized network and of its
+        twin: by FGSM, and by 20 steps of PGD."""
+        device = device_of(self.run.model)
+        x, y = x.to(device), y.to(device)
+        bounds = self.run.model.spec.input_range or (-math.inf, math.inf)
+        attacks = {
+            "fgsm": partial(fgsm, epsilon=self.epsilon, bounds=bounds),
+            "pgd": partial(pgd, epsilon=self.epsilon, bounds=bounds, seed=self.run.seed),
+        }
+        models = {"": self.run.model, "_float": self.run.twin}
+        return {
+            name + of: robust_accuracy(model, x, y, attack)
+            for name, attack in attacks.items()
+            for of, model in models.items()
+        }
