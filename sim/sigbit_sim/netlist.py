@@ -62,7 +62,7 @@ def verilog(modules: Mapping[str, Netlist], target: Target) -> str:
         raise ToolchainError(f"netlists can be simulated for {', '.join(t.value for t in VENDOR)}: "
                              f"there are no models of the cells of {target.value}")
     kinds = {cell.kind for module in modules.values() for cell in module.cells}
-    models = _models(kinds - modules.keys() - {"GND", "VCC"}, target)
+    models = cell_models(kinds - modules.keys() - {"GND", "VCC"}, target)
     return "\n\n".join([*(_module(name, module) for name, module in modules.items()), *models])
 
 
@@ -119,7 +119,7 @@ def _constant(value: str) -> str:
     return f'"{value[:-1] if re.fullmatch("[01xz]* +", value) else value}"'
 
 
-def _models(kinds: set[str], target: Target) -> list[str]:
+def cell_models(kinds: set[str], target: Target) -> list[str]:
     """Models of cells and of all that they are made of."""
     library = _library(target)
     found: dict[str, str] = {}

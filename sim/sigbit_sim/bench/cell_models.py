@@ -36,44 +36,30 @@ int main() {{
 """
 
 
-class CellModel:
-    """A component in its form for UltraScale+, compiled.
+class VerilogModel:
+    """Verilog's module ``top``, compiled.
 
     Parameters
     ----------
-    component : wiring.Component
-        Clocked by ``sync``.
+    text : str
+        Verilog; ``top`` has inputs ``clk`` and ``rst``, which stays 0.
+    inputs, outputs : dict
+        Bits of its other ports by name.
     folder : Path
         For its files; empty.
-    edit : function, optional
-        What to do to the RTLIL: a planted fault.
     """
 
-    def __init__(self, component: wiring.Component, folder: Path,
-                 edit: Callable[[str], str] | None = None) -> None:
-        ports = {"__".join(map(str, path)): (member.flow, Signal(Shape.cast(member.shape)))
-                 for path, member, _ in component.signature.flatten(component)}
-        self.inputs = {name: len(s) for name, (flow, s) in ports.items() if flow is wiring.In}
-        self.outputs = {name: len(s) for name, (flow, s) in ports.items() if flow is wiring.Out}
-        text = rtlil.convert(component, name="top", platform=Fabric.XCUP, emit_src=False)
-        (folder / "top.il").write_text(edit(text) if edit else text)
-        self._call(folder, str(synth_tool("yosys")), "-q", "-p",
-                   "read_rtlil top.il; read_verilog +/xilinx/cells_sim.v; hierarchy -check -top "
-                   "top; proc; flatten; opt_clean; write_verilog -noattr top.v")
+    def __init__(self, text: str, inputs: dict[str, int], outputs: dict[str, int],
+                 folder: Path) -> None:
+        self.inputs, self.outputs = inputs, outputs
+        (folder / "top.v").write_text(text)
         (folder / "main.cpp").write_text(_MAIN.format(
             in_bytes=sum(map(self._bytes, self.inputs.values())),
             drive=self._copies("std::memcpy(bytes(top.{}), in + {}, {});", self.inputs),
             sample=self._copies("std::fwrite(bytes(top.{0}), {2}, 1, stdout);", self.outputs)))
-        self._call(folder, str(find_verilator().command), "--cc", "--exe", "--build",
-                   "--top-module", "top", "-Wno-lint", "-Wno-fatal", "--no-timing", "top.v",
-                   "main.cpp")
+        _call(folder, str(find_verilator().command), "--cc", "--exe", "--build", "--top-module",
+              "top", "-Wno-lint", "-Wno-fatal", "--no-timing", "top.v", "main.cpp")
         self.program = folder / "obj_dir" / "Vtop"
-
-    @staticmethod
-    def _call(folder: Path, *command: str) -> None:
-        done = subprocess.run(command, cwd=folder, env=verilator_env("-O0", "-O0"), check=False,
-                              capture_output=True, text=True)
-        assert done.returncode == 0, (done.stdout + done.stderr)[-2000:]
 
     @staticmethod
     def _bytes(bits: int) -> int:
@@ -99,3 +85,36 @@ class CellModel:
         parts = np.split(rows, np.cumsum(sizes)[:-1], axis=1)
         return {name: [int.from_bytes(row.tobytes(), "little") for row in part]
                 for name, part in zip(self.outputs, parts, strict=True)}
+
+
+class CellModel(VerilogModel):
+    """A component in its form for UltraScale+, compiled.
+
+    Parameters
+    ----------
+    component : wiring.Component
+        Clocked by ``sync``.
+    folder : Path
+        For its files; empty.
+    edit : function, optional
+        What to do to the RTLIL: a planted fault.
+    """
+
+    def __init__(self, component: wiring.Component, folder: Path,
+                 edit: Callable[[str], str] | None = None) -> None:
+        ports = {"__".join(map(str, path)): (member.flow, Signal(Shape.cast(member.shape)))
+                 for path, member, _ in component.signature.flatten(component)}
+        inputs = {name: len(s) for name, (flow, s) in ports.items() if flow is wiring.In}
+        outputs = {name: len(s) for name, (flow, s) in ports.items() if flow is wiring.Out}
+        text = rtlil.convert(component, name="top", platform=Fabric.XCUP, emit_src=False)
+        (folder / "top.il").write_text(edit(text) if edit else text)
+        _call(folder, str(synth_tool("yosys")), "-q", "-p",
+              "read_rtlil top.il; read_verilog +/xilinx/cells_sim.v; hierarchy -check -top "
+              "top; proc; flatten; opt_clean; write_verilog -noattr top.v")
+        super().__init__((folder / "top.v").read_text(), inputs, outputs, folder)
+
+
+def _call(folder: Path, *command: str) -> None:
+    done = subprocess.run(command, cwd=folder, env=verilator_env("-O0", "-O0"), check=False,
+                          capture_output=True, text=True)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-2000:]

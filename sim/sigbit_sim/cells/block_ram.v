@@ -8,16 +8,14 @@ module sigbit_block_ram #(
     parameter integer READ_A = 0, READ_B = 0, WRITE_A = 0, WRITE_B = 0, // widths, 0: unused
     parameter integer OWN_A = 0, OWN_B = 0, // what a port reads while it writes: OLD, NEW or HELD
     parameter integer OLD_A = 0, OLD_B = 0, // 1: the other port may read what this one writes: old
-    parameter [(1 << ABITS) / 8 * 9 - 1:0] INIT = 0,
-    parameter [71:0] START_A = 0, START_B = 0, // of the output registers
-    parameter [71:0] RESET_A = 0, RESET_B = 0
+    parameter [(1 << ABITS) / 8 * 9 - 1:0] INIT = 0
 ) (
     input clk,
     input en_a, rst_a, en_b, rst_b,         // a reset acts with or without the enable: see below
     input [7:0] we_a, we_b,                 // byte by byte
     input [ABITS-1:0] addr_a, addr_b,
     input [71:0] di_a, di_b,
-    output reg [71:0] do_a = START_A, do_b = START_B
+    output reg [71:0] do_a = 0, do_b = 0    // 0 at first and after a reset
 );
     localparam OLD = 0, NEW = 1, HELD = 2;
     localparam integer BYTES = (1 << ABITS) / 8;
@@ -59,7 +57,9 @@ module sigbit_block_ram #(
         end
     endfunction
 
-    wire [7:0] writes_a = en_a ? we_a : 8'h00, writes_b = en_b ? we_b : 8'h00;
+    // Enables of bytes that a port does not have change nothing.
+    wire [7:0] writes_a = en_a && WRITE_A != 0 ? we_a & 8'((1 << bytes(WRITE_A)) - 1) : 8'h00;
+    wire [7:0] writes_b = en_b && WRITE_B != 0 ? we_b & 8'((1 << bytes(WRITE_B)) - 1) : 8'h00;
 
     // Memory byte `at` after this clock edge.
     function automatic [8:0] merged(input integer at);
@@ -111,19 +111,19 @@ module sigbit_block_ram #(
 
     // Resets come in with what the cell says about their enables.
     always @(posedge clk) begin
-        if (rst_a) do_a <= RESET_A;
-        else if (en_a && READ_A != 0 && !(OWN_A == HELD && |we_a && WRITE_A != 0)) do_a <= read_a(0);
-        if (rst_b) do_b <= RESET_B;
-        else if (en_b && READ_B != 0 && !(OWN_B == HELD && |we_b && WRITE_B != 0)) do_b <= read_b(0);
+        if (rst_a) do_a <= 0;
+        else if (en_a && READ_A != 0 && !(OWN_A == HELD && |writes_a)) do_a <= read_a(0);
+        if (rst_b) do_b <= 0;
+        else if (en_b && READ_B != 0 && !(OWN_B == HELD && |writes_b)) do_b <= read_b(0);
     end
 
     integer w;
     always @(posedge clk) begin
         for (w = 0; w < bytes(WRITE_A); w = w + 1)
-            if (WRITE_A != 0 && writes_a[w])
+            if (writes_a[w])
                 mem[first(WRITE_A, addr_a) + w] <= merged(first(WRITE_A, addr_a) + w);
         for (w = 0; w < bytes(WRITE_B); w = w + 1)
-            if (WRITE_B != 0 && writes_b[w])
+            if (writes_b[w])
                 mem[first(WRITE_B, addr_b) + w] <= merged(first(WRITE_B, addr_b) + w);
     end
 endmodule

@@ -1,7 +1,8 @@
 // RAMB18E2 and RAMB36E2 (UltraScale+, UG573) as far as Yosys uses them: no output registers, no
-// cascades, no ECC, both ports on one clock. Two ports of any width, or simple dual port (a read of
-// the full width through A, a write through B). Where one port reads what the other writes, it gets
-// the old value if the writing port is READ_FIRST, else nothing is promised.
+// cascades, no ECC, outputs of 0 at first and after a reset, both ports on one clock. Two ports of
+// any width, or simple dual port (a read of the full width through A, a write through B). Where one
+// port reads what the other writes, it gets the old value if the writing port is READ_FIRST, else
+// nothing is promised.
 
 module RAMB18E2 #(
     parameter [255:0] INIT_00 = 0, INIT_01 = 0, INIT_02 = 0, INIT_03 = 0, INIT_04 = 0, INIT_05 =
@@ -74,9 +75,7 @@ module RAMB18E2 #(
         .WRITE_A(WRITE_WIDTH_A), .WRITE_B(WRITE_WIDTH_B),
         .OWN_A(WRITE_MODE_A == "READ_FIRST" ? 0 : WRITE_MODE_A == "WRITE_FIRST" ? 1 : 2),
         .OWN_B(WRITE_MODE_B == "READ_FIRST" ? 0 : WRITE_MODE_B == "WRITE_FIRST" ? 1 : 2),
-        .OLD_A(WRITE_MODE_A == "READ_FIRST"), .OLD_B(WRITE_MODE_B == "READ_FIRST"),
-        .START_A({INIT_B, INIT_A}), .START_B({18'd0, INIT_B}),
-        .RESET_A({SRVAL_B, SRVAL_A}), .RESET_B({18'd0, SRVAL_B})
+        .OLD_A(WRITE_MODE_A == "READ_FIRST"), .OLD_B(WRITE_MODE_B == "READ_FIRST")
     ) ram (
         .clk(CLKARDCLK), .en_a(ENARDEN), .en_b(ENBWREN),
         .rst_a(ENARDEN & RSTRAMARSTRAM), .rst_b(ENBWREN & RSTRAMB),
@@ -92,6 +91,8 @@ module RAMB18E2 #(
     assign DOUTBDOUT = data(high), DOUTPBDOUTP = parity(high);
 
     if (DOA_REG != 0 || DOB_REG != 0) $error("RAMB18E2: output registers are not modelled");
+    if ((INIT_A | INIT_B | SRVAL_A | SRVAL_B) != 0)
+        $error("RAMB18E2: outputs other than 0 at first and after a reset are not modelled");
 endmodule
 
 module RAMB36E2 #(
@@ -183,9 +184,7 @@ module RAMB36E2 #(
         .WRITE_A(WRITE_WIDTH_A), .WRITE_B(WRITE_WIDTH_B),
         .OWN_A(WRITE_MODE_A == "READ_FIRST" ? 0 : WRITE_MODE_A == "WRITE_FIRST" ? 1 : 2),
         .OWN_B(WRITE_MODE_B == "READ_FIRST" ? 0 : WRITE_MODE_B == "WRITE_FIRST" ? 1 : 2),
-        .OLD_A(WRITE_MODE_A == "READ_FIRST"), .OLD_B(WRITE_MODE_B == "READ_FIRST"),
-        .START_A({INIT_B, INIT_A}), .START_B({36'd0, INIT_B}),
-        .RESET_A({SRVAL_B, SRVAL_A}), .RESET_B({36'd0, SRVAL_B})
+        .OLD_A(WRITE_MODE_A == "READ_FIRST"), .OLD_B(WRITE_MODE_B == "READ_FIRST")
     ) ram (
         .clk(CLKARDCLK), .en_a(ENARDEN), .en_b(ENBWREN),
         .rst_a(ENARDEN & RSTRAMARSTRAM), .rst_b(ENBWREN & RSTRAMB),
@@ -201,4 +200,6 @@ module RAMB36E2 #(
     assign DOUTBDOUT = data(high), DOUTPBDOUTP = parity(high);
 
     if (DOA_REG != 0 || DOB_REG != 0) $error("RAMB36E2: output registers are not modelled");
+    if ((INIT_A | INIT_B | SRVAL_A | SRVAL_B) != 0)
+        $error("RAMB36E2: outputs other than 0 at first and after a reset are not modelled");
 endmodule
