@@ -221,6 +221,53 @@ def test_functions_with_negative_values(name: str) -> None:
     assert tanh.min == -tanh.max
 
 
+@pytest.mark.parametrize("width", [2, 4])
+def test_the_offset_of_lsq_plus_is_learned_and_deployed(width: int) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.SiLU(),
+                        nn.Conv2d(4, 4, 3, padding=1), nn.SiLU(),
+                        nn.Conv2d(4, 2, 3)).double()  # fmt: skip
+    x = torch.rand(4, 1, 8, 8, dtype=torch.float64)
+    model = prepare(net, spec("lsq+", width, wide_head=False), (x,))
+    layers = [model.quant_module(p.name) for p in model.plan.layers[1:3]]
+    for start in (-1.4, -(2.0 ** (width - 1)), 0.0):
+        for layer in layers:
+            layer.out_quantizer.offset.data.fill_(start)
+            window = layer.out_quantizer.window
+            assert (window.min, len(window.values)) == (round(start), 2**width)
+        assert equal(model, x)
+        for layer in layers:
+            found = model.levels(x)[layer.plan.name].levels.unique()
+            assert set(found.tolist()) <= set(layer.out_quantizer.window.values)
+    before = [layer.out_quantizer.offset.item() for layer in layers]
+    assert equal(trained(model, x), x)
+    assert [layer.out_quantizer.offset.item() for layer in layers] != before
+
+
+def test_the_gradient_of_the_offset_is_that_of_values_outside() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 1, 1), nn.SiLU(), nn.Conv2d(1, 2, 1)).double()
+    nn.init.ones_(net[0].weight)
+    nn.init.zeros_(net[0].bias)
+    x = torch.linspace(-3, 3, 64, dtype=torch.float64).view(1, 1, 8, 8)
+    model = prepare(net, spec("lsq+", 2, wide_head=False), (x,))
+    layer = model.quant_module(model.plan.layers[1].name)
+    quantizer = layer.out_quantizer
+    quantizer.log_scale.data.sub_(1)  # many values outside
+    levels = model.train().levels(x)[layer.plan.name].levels
+    upstream = torch.randn(levels.shape, dtype=torch.float64)
+    (g,) = torch.autograd.grad((levels * upstream).sum(), quantizer.offset)
+    with torch.no_grad():
+        inputs = [model.levels(x)[model.plan.layers[0].name]]
+        a = layer.arithmetic([inputs[0].scale])
+        y = a.requantization(layer.sums(a, inputs), a.bias, a.step, a.y_scale)
+        real = F.silu(y * a.y_scale) / a.out_scale
+        outside = (real < quantizer.window.min) | (real > quantizer.window.max)
+    assert 0 < int(outside.sum()) < outside.numel()
+    wanted = (upstream * outside).sum() * quantizer.gradient_factor
+    assert torch.allclose(g, wanted)
+
+
 def test_formats_of_any_levels() -> None:
     native = LevelFormat((0, 1, 2, 3, 6, 8, 12, 16))
     model, x = prepared(

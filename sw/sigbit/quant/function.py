@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from sigbit.ir.floating import UNARY, Unary
 from sigbit.quant.grid import LevelGrid, quantize, round_to_grid
+from sigbit.quant.quantizers.base import Quantizer
 from sigbit.quant.spec import BYTE, ActGrid
 from sigbit_hw.arch.numerics import TABLE_ENTRIES, Y_MIN
 
@@ -56,9 +57,11 @@ class Preactivation(nn.Module):
         """The values of x (float64) for y = -128 … 127."""
         return (torch.arange(TABLE_ENTRIES, device=self.step.device) + self.start) * y_scale
 
-    def table(self, function: Unary, y_scale: Tensor, out_scale: Tensor, grid: ActGrid) -> Tensor:
-        """Levels (float64) of the result for y = -128 … 127."""
-        return quantize(evaluate(function, self.points(y_scale)), out_scale, grid.levels)
+    def table(
+        self, function: Unary, y_scale: Tensor, out_scale: Tensor, window: LevelGrid
+    ) -> Tensor:
+        """Levels (float64) of the result, out of ``window``, for y = -128 … 127."""
+        return quantize(evaluate(function, self.points(y_scale)), out_scale, window)
 
 
 def evaluate(function: Unary, x: Tensor) -> Tensor:
@@ -72,20 +75,21 @@ def lookup(
     out_scale: Tensor,
     function: Unary,
     pre: Preactivation,
-    grid: ActGrid,
+    quantizer: Quantizer,
 ) -> Tensor:
     """Levels of the result for levels ``y`` of the pre-activation, by table; gradients are those
-    of the function inside the grid's range, and of LSQ for ``out_scale``."""
+    of the function inside the quantizer's window, of LSQ for ``out_scale``, and of LSQ+ for the
+    window's offset: that of all values outside."""
     with torch.enable_grad():
         x = pre.points(y_scale.detach()).requires_grad_()
         value = evaluate(function, x)
         (slope,) = torch.autograd.grad(value.sum(), x)
-    v = value.detach() / out_scale.detach()
-    levels = round_to_grid(v, grid.levels)
-    inside = (v >= grid.low) & (v <= grid.high)
+    v, window = value.detach() / out_scale.detach(), quantizer.window
+    levels = round_to_grid(v, window)
+    inside = (v >= window.min) & (v <= window.max)
     gain = slope * inside * (y_scale.detach() / out_scale.detach())
-    excess = levels - v * inside
-    result: Tensor = _Lookup.apply(y, out_scale, levels, gain, excess, int(pre.start))
+    offset, start = quantizer.moving_offset, int(pre.start)
+    result: Tensor = _Lookup.apply(y, out_scale, offset, levels, gain, v, inside, start)
     return result
 
 
@@ -95,21 +99,25 @@ class _Lookup(torch.autograd.Function):
         ctx: Any,
         y: Tensor,
         out_scale: Tensor,
+        offset: Tensor | None,
         levels: Tensor,
         gain: Tensor,
-        excess: Tensor,
+        v: Tensor,
+        inside: Tensor,
         start: int,
     ) -> Tensor:
         index = (y - start).long()
-        ctx.save_for_backward(index, out_scale, gain, excess)
+        ctx.save_for_backward(index, out_scale, gain, levels - v * inside, ~inside)
         return levels.to(y.dtype)[index]
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        index, out_scale, gain, excess = ctx.saved_tensors
+        index, out_scale, gain, excess, outside = ctx.saved_tensors
         grad = grads[0]
-        grad_scale = None
+        grad_scale = grad_offset = None
         if ctx.needs_input_grad[1]:
             total = (grad * excess.to(grad.dtype)[index]).sum()
             grad_scale = (total / out_scale).reshape(out_scale.shape)
-        return grad * gain.to(grad.dtype)[index], grad_scale, None, None, None, None
+        if ctx.needs_input_grad[2]:
+            grad_offset = (grad * outside.to(grad.dtype)[index]).sum().double()
+        return grad * gain.to(grad.dtype)[index], grad_scale, grad_offset, *5 * (None,)

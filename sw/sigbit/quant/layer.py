@@ -378,7 +378,7 @@ class QuantLayer(nn.Module):
         else:
             y = a.requantization(acc, a.bias, a.step, a.y_scale)
             levels = lookup(
-                y, a.y_scale, a.out_scale, self._function(), self.preactivation, self.grid
+                y, a.y_scale, a.out_scale, self._function(), self.preactivation, self.out_quantizer
             )
         return Levels(levels, a.out_scale)
 
@@ -399,7 +399,8 @@ class QuantLayer(nn.Module):
         if pre is None:
             table = table_of(r.grid, r.limit, r.rectified, self.out_quantizer.round)
         else:
-            levels = pre.table(self._function(), a.y_scale, a.out_scale, self.grid)
+            window = self.out_quantizer.window
+            levels = pre.table(self._function(), a.y_scale, a.out_scale, window)
             table = hardware_table(levels, self.grid.zero)
         return Deployed(a.weights, r.bias, r.mantissa, r.shift, table, a.out_scale)
 

@@ -262,6 +262,7 @@ def method_grid(spec: QuantSpec, bits: int, negative: float) -> ActGrid:
     """The grid of a tensor with ``bits`` bits by the spec's ``act_method``; ``negative`` as in
     :func:`act_grid`.
 
+    Where the method learns an offset, functions with a small negative part have room for it.
     Tensors from 0 on have the method's level table, where a plane less holds all but its largest
     level (a signed native format has two zeros) without that one. Others have the integers, or the
     table's magnitudes of one bit less with both signs.
@@ -278,7 +279,9 @@ def method_grid(spec: QuantSpec, bits: int, negative: float) -> ActGrid:
         )
         return act_grid(spec, 0, planes)
     levels = found.levels(bits)
-    if negative and levels.is_uniform:
+    if found.room is not None and negative not in (0, 1) and bits < 8:
+        levels = found.room(bits)
+    elif negative and levels.is_uniform:
         top = max(1, (1 << (bits - 1)) - 1)
         low = -top if negative == 1 else -max(1, round(((1 << bits) - 1) * negative))
         levels = LevelGrid.uniform(low, top if negative == 1 else max(1, (1 << bits) - 1 + low))

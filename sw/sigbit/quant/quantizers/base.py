@@ -128,6 +128,16 @@ class Quantizer(nn.Module):
         """Integers of ``x`` with straight-through gradients to ``x`` and ``scale``."""
         return quantize_ste(x, scale.to(x.dtype), self.grid, self.clips)
 
+    @property
+    def window(self) -> LevelGrid:
+        """The levels of the grid that activations take now."""
+        return self.grid
+
+    @property
+    def moving_offset(self) -> Tensor | None:
+        """Where the window begins, in levels, as a tensor for gradients; None if it stays."""
+        return None
+
     def round(self, v: Tensor) -> Tensor:
         """Levels of activations ``v``, in units of a level, as deployed; no gradient."""
         return round_to_grid(v, self.grid)

@@ -4,9 +4,8 @@ scale, and what is learned.
 * ESB, uniform: the rules of :mod:`~sigbit.quant.scales`, on weights with batch norms in them.
 * LSQ (arXiv 1902.08153): learned step, ``s = 2 mean|v| / sqrt(Qp)`` at first, gradient times
   ``1 / sqrt(N Qp)``. The logarithm of s is the parameter, so that s stays positive.
-* LSQ+ (arXiv 2004.09576): ``s = max|mean -+ 3 sigma| / 2^(b-1)`` at first for weights, least
-  squared error for activations. Its offset is an integer number of steps: ``zero`` of the tensor,
-  0 behind a ReLU, below 0 for functions with a negative part; so borders stay exact.
+* LSQ+ (arXiv 2004.09576), weights: ``s = max|mean -+ 3 sigma| / 2^(b-1)`` at first; its activations
+  are in :mod:`~sigbit.quant.quantizers.lsq_plus`.
 * DoReFa (arXiv 1606.06160): tanh of the weights over its largest value, rounded to odd integers
   without zero; identity gradient. One bit: sign times the mean magnitude. Activations are clipped
   at a constant.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sigbit.quant.errors import QuantizationError
 from sigbit.quant.grid import LevelGrid
-from sigbit.quant.quantizers import inq, lq_nets, nearest, qil, qn, ternary
+from sigbit.quant.quantizers import inq, lq_nets, lsq_plus, nearest, qil, qn, ternary
 from sigbit.quant.quantizers.base import Quantizer
 from sigbit.quant.scales import ScaleRule
 from sigbit_hw.arch.formats import EsbFormat
@@ -33,6 +33,8 @@ class Side:
     learns_levels: bool = False
     positive_only: bool = False
     """Whether it is defined for activations from 0 on alone."""
+    room: Callable[[int], LevelGrid] | None = None
+    """Levels within which the table of ``levels`` moves, where its offset is learned."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,14 @@ METHODS: dict[str, Method] = {
         Method(
             "lsq+",
             Side(_FROM_2, two_complement, _plain(Quantizer, nearest.LSQ_PLUS_WEIGHTS)),
-            Side(_TO_8, unsigned, _plain(Quantizer, nearest.LEARNED)),
+            Side(
+                _TO_8,
+                unsigned,
+                lambda grid, given, channels, bits: lsq_plus.LsqPlus(
+                    grid, nearest.LEARNED, channels, bits
+                ),
+                room=lsq_plus.room,
+            ),
         ),
         Method("dorefa", _DOREFA, _CLIPPED),
         Method("wrpn", Side(_FROM_2, symmetric, _plain(nearest.Wrpn, nearest.CONSTANT)), _CLIPPED),
