@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sigbit.cli.errors import UserError, given
-from sigbit.cli.files import read_json, target, write_json, write_text
+from sigbit.cli.files import target, write_json
 from sigbit.cli.options import Json
 from sigbit.cli.output import say, show_facts, show_table, size
+from sigbit.files import read_json, write_text
 
 if TYPE_CHECKING:
     from sigbit_hw.arch.config import ArchConfig

@@ -10,10 +10,11 @@ import typer
 
 from sigbit.cli.bench_quant import quant
 from sigbit.cli.errors import CheckFailed, UserError
-from sigbit.cli.files import read_rows, target, write_json, write_text
+from sigbit.cli.files import read_rows, target, write_json
 from sigbit.cli.options import Json, Latency
 from sigbit.cli.output import progress, say, show_table
 from sigbit.cli.silicon import silicon
+from sigbit.files import write_text
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sigbit.cli.errors import CheckFailed, UserError
-from sigbit.cli.files import read_rows, replacing, target, write_json, write_text
+from sigbit.cli.files import read_rows, target, write_json
 from sigbit.cli.options import Json
 from sigbit.cli.output import progress, say, show_table
+from sigbit.files import replacing, write_text
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -13,6 +13,7 @@ CHECK_FAILED, USER_ERROR, INTERRUPTED = 1, 2, 130
 
 _FOR_USERS = (
     ("sigbit_hw.arch.program", "ProgramError"),
+    ("sigbit.files", "FileError"),
     ("sigbit.runtime", "DeviceError"),
     ("sigbit.compiler", "CompileError"),
     ("sigbit.export", "ExportError"),

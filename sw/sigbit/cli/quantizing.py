@@ -8,7 +8,7 @@ import typer
 
 from sigbit.cli.arch import load_arch
 from sigbit.cli.errors import UserError
-from sigbit.cli.files import replacing, target, write_json
+from sigbit.cli.files import target, write_json
 from sigbit.cli.inputs import Mean, Std
 from sigbit.cli.networks import Checkpoint, FloatNetwork, Model, Shapes, load_network
 from sigbit.cli.options import Arch, Json
@@ -17,6 +17,7 @@ from sigbit.cli.precision import act_bits, bits_spec, weight_bits
 from sigbit.cli.programs import program_facts, say_program
 from sigbit.cli.quality import Tell, agreement, layer_rows
 from sigbit.cli.samples import Samples, Wanted, load_samples
+from sigbit.files import replacing
 
 if TYPE_CHECKING:
     from sigbit.ir.floating import FloatGraph

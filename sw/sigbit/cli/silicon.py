@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sigbit.cli.errors import CheckFailed, UserError
-from sigbit.cli.files import read_json, read_rows, replacing, write_json, write_text
+from sigbit.cli.files import read_rows, write_json
 from sigbit.cli.files import target as writable
 from sigbit.cli.options import Json
 from sigbit.cli.output import progress, say, show_table
+from sigbit.files import read_json, replacing, write_text
 
 if TYPE_CHECKING:
     from sigbit.bench.silicon import Candidate, Costs, Progress

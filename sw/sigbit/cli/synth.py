@@ -10,9 +10,10 @@ import typer
 from sigbit.cli.arch import load_arch
 from sigbit.cli.errors import CheckFailed, UserError, given
 from sigbit.cli.files import target as writable
-from sigbit.cli.files import write_json, write_text
+from sigbit.cli.files import write_json
 from sigbit.cli.options import Arch, Json
 from sigbit.cli.output import progress, say, show_facts, show_table
+from sigbit.files import write_text
 
 if TYPE_CHECKING:
     from sigbit_boards.synthesis import Report

@@ -1,54 +1,21 @@
-"""Files of a run's folder: never left half written."""
+"""Files of a run's folder: JSON, CSV, and states with tensors."""
 
 import csv
 import io
 import json
-import os
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 
+from sigbit.files import replacing, write_text
 from sigbit.training.errors import TrainingError
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file under a temporary name that takes ``path``'s place when the block ends well,
-    its content on the disk."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8."""
-    with replacing(path) as file:
-        file.write(text.encode())
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Write ``document``."""
     write_text(path, json.dumps(document, indent=2, allow_nan=False) + "\n")
-
-
-def read_json(path: Path) -> Any:
-    """The JSON document in a file."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise TrainingError(f"{path} is not JSON: {error}") from error
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

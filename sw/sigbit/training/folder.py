@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sigbit.files import read_json
 from sigbit.training.config import RunConfig
 from sigbit.training.errors import TrainingError
-from sigbit.training.files import read_json, restore, save, write_json
+from sigbit.training.files import restore, save, write_json
 from sigbit.training.tables import differences
 
 FORMAT = 1

@@ -14,12 +14,13 @@ from safetensors.torch import save as encode
 from torch import Tensor, nn
 
 from sigbit import zoo
+from sigbit.files import read_json, replacing
 from sigbit.quant import IntegerModel, PreparedModel, QuantSpec, convert, prepare
 from sigbit.quant.quantizers import widen
 from sigbit.quant.strategies.bits import with_weight_bits
 from sigbit.quant.strategies.sinareq import Sinareq
 from sigbit.training.config import RunConfig
-from sigbit.training.files import read_json, replacing, restore, save, write_json
+from sigbit.training.files import restore, save, write_json
 from sigbit.training.folder import RunFolder
 from sigbit.training.interrupt import Interrupt
 from sigbit.training.log import Log
