@@ -35,10 +35,12 @@ class Accumulator(Leaf):
 
     Members
     -------
-    ``dot : In(signed(dot_bits))``, ``carry : In(1)``, ``enable : In(1)``, ``clear : In(1)``,
-    ``shift : In(1)``
-        If ``enable``, ``acc = (clear ? 0 : shift ? acc << radix_bits : acc) + dot + carry`` in the
-        next cycle.
+    ``enable : In(1)``, ``clear : In(1)``, ``shift : In(1)``
+        What to do in the next cycle: each accumulator has registers of its own for them, which can
+        be near it.
+    ``dot : In(signed(dot_bits))``, ``carry : In(1)``
+        If this cycle is to ``enable``, ``acc = (clear ? 0 : shift ? acc << radix_bits : acc) + dot
+        + carry`` in the next.
     ``acc : Out(signed(acc_bits))``
         It wraps.
     """
@@ -60,9 +62,11 @@ class Accumulator(Leaf):
         m = Module()
         bits = len(self.acc)
         acc = Signal(signed(bits), name="sum", reset_less=True)
-        held = Mux(self.clear, 0, Mux(self.shift, acc << self.radix_bits, acc))
+        enable, clear, shift = (delay(m, getattr(self, name), 1, name)
+                                for name in ("enable", "clear", "shift"))
+        held = Mux(clear, 0, Mux(shift, acc << self.radix_bits, acc))
         total = add_with_carry(held[:bits].as_signed(), self.dot, self.carry)
-        with m.If(self.enable):
+        with m.If(enable):
             m.d.sync += acc.eq(total)
         m.d.comb += self.acc.eq(acc)
         return m
@@ -113,12 +117,14 @@ class MacArray(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config, wait = self.config, self.latency - 1
-        valid = delay(m, self.valid, wait, "valid", reset=True)
-        control = delay(m, self.control, wait, "control")
+        soon_valid = delay(m, self.valid, wait - 1, "soon_valid", reset=True)
+        soon = delay(m, self.control, wait - 1, "soon")
+        valid = delay(m, soon_valid, 1, "valid", reset=True)
+        control = delay(m, soon, 1, "control")
         lane_bits = config.ic_lanes * config.weight_format.bits
         bits, width = config.act_format.bits, config.act_format.lane_bits
         enable = Signal()
-        m.d.comb += enable.eq(valid & ~control.pool)
+        m.d.comb += enable.eq(soon_valid & ~soon.pool)
         for p in range(config.pixels):
             m.submodules[f"pool_{p}"] = pool = self.pools[p]
             m.d.comb += [
@@ -138,8 +144,8 @@ class MacArray(wiring.Component):
                     acc.dot.eq(dot.dot),
                     acc.carry.eq(dot.carry),
                     acc.enable.eq(enable),
-                    acc.clear.eq(control.clear),
-                    acc.shift.eq(control.shift),
+                    acc.clear.eq(soon.clear),
+                    acc.shift.eq(soon.shift),
                     self.acc[p][n].eq(acc.acc),
                 ]
         m.d.comb += [

@@ -46,6 +46,27 @@ class Counters(wiring.Component):
         return m
 
 
+class Hold(wiring.Component):
+    """A block's reset: a register of its own, because one for all would be far from most of what
+    it resets, and tools merge equal registers of one module.
+
+    Members
+    -------
+    runs : In(1)
+        What ``Control.running`` will be in the next cycle.
+    reset : Out(1)
+        The block is to be held in reset in this cycle: its complement.
+    """
+
+    runs: In(1)
+    reset: Out(1, init=1)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.d.sync += self.reset.eq(~self.runs)
+        return m
+
+
 class Control(wiring.Component):
     """Runs the machine from start to done or error.
 
@@ -58,6 +79,8 @@ class Control(wiring.Component):
     count_{counter} : Out(32)
     running : Out(1)
         Between start and done, error or soft reset. The engines are held in reset while it is low.
+    runs : Out(1)
+        Its value in the next cycle.
     bus_idle : In(1), bus_progress : In(1)
     error_{source} : In(Error)
     done : In(1), oldest : In(24)
@@ -79,6 +102,7 @@ class Control(wiring.Component):
             "clear": Out(1),
             **{f"count_{name.lower()}": Out(32) for name, _ in regs.COUNTERS},
             "running": Out(1),
+            "runs": Out(1),
             "bus_idle": In(1),
             "bus_progress": In(1),
             **{f"error_{source}": In(Error()) for source in ERROR_SOURCES},
@@ -119,23 +143,25 @@ class Control(wiring.Component):
         ended = self.running & finished & ~failed
         m.d.comb += self.irq_set.eq(Mux(ended & ~reset, regs.IRQ_DONE, 0)
                                     | Mux(failed & ~reset, regs.IRQ_ERROR, 0))
+        m.d.comb += self.runs.eq(~reset & (start | (self.running & ~failed & ~ended)))
+        m.d.sync += self.running.eq(self.runs)
         with m.If(reset):
             m.d.sync += [
-                self.running.eq(0), done.eq(0), error.eq(0),
+                done.eq(0), error.eq(0),
                 self.cause.eq(Cause.NONE), self.cause_index.eq(0),
             ]
         with m.Elif(start):
-            m.d.sync += [self.running.eq(1), done.eq(0)]
+            m.d.sync += done.eq(0)
         with m.Elif(failed):
             m.d.sync += [
-                self.running.eq(0), error.eq(1),
+                error.eq(1),
                 self.cause.eq(Cause.WATCHDOG), self.cause_index.eq(self.oldest),
             ]
             for source in reversed(sources.values()):
                 with m.If(source.valid):
                     m.d.sync += [self.cause.eq(source.cause), self.cause_index.eq(source.index)]
         with m.Elif(ended):
-            m.d.sync += [self.running.eq(0), done.eq(1)]
+            m.d.sync += done.eq(1)
         self._count(m, start | reset)
         return m
 

@@ -5,7 +5,7 @@ Requests are offsets into the DMA window, in whole bus beats. Bursts never cross
 ``burst_beats`` beats, hence never one of 4 KiB on any port.
 """
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -81,10 +81,12 @@ class WindowCheck(wiring.Component):
             end.eq(self.offset + (self.beats << self._size)),
             self.misaligned.eq(self.offset[:self._size].any()),
         ]
-        outside = end > self.window.size
+        breaks = [end > self.window.size]
         if self.writes:
-            outside |= (self.offset < self.window.write_lo) | (end > self.window.write_hi)
-        m.d.sync += self.outside.eq(outside)
+            breaks += [self.offset < self.window.write_lo, end > self.window.write_hi]
+        found = Signal(len(breaks), reset_less=True)
+        m.d.sync += found.eq(Cat(breaks))
+        m.d.comb += self.outside.eq(found.any())
         return m
 
 
@@ -117,26 +119,34 @@ class BurstSplitter(wiring.Component):
         left = Signal(BEATS_BITS, reset_less=True)
         count = Signal(range(limit + 1), reset_less=True)
         last = Signal(reset_less=True)
-        to_boundary = Signal(range(limit + 1))
+        to_boundary = Signal(range(limit + 1), reset_less=True)  # after the first burst: limit
         m.d.comb += [
-            to_boundary.eq(limit - beat[:low_bits]),
             self.o.p.beat.eq(beat),
             self.o.p.length.eq(count - 1),
         ]
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.i.ready.eq(1)
-                m.d.sync += [beat.eq(self.i.p.offset >> size), left.eq(self.i.p.beats)]
+                first = self.i.p.offset >> size
+                m.d.sync += [
+                    beat.eq(first),
+                    left.eq(self.i.p.beats),
+                    to_boundary.eq(limit - first[:low_bits]),
+                ]
                 with m.If(self.i.valid):
                     m.next = "SPLIT"
             with m.State("SPLIT"):
-                ends = left <= to_boundary
-                m.d.sync += [count.eq(Mux(ends, left, to_boundary)), last.eq(ends)]
+                goes_on = to_boundary < left
+                m.d.sync += [count.eq(Mux(goes_on, to_boundary, left)), last.eq(~goes_on)]
                 m.next = "ISSUE"
             with m.State("ISSUE"):
                 m.d.comb += self.o.valid.eq(1)
                 with m.If(self.o.ready):
-                    m.d.sync += [beat.eq(beat + count), left.eq(left - count)]
+                    m.d.sync += [
+                        beat.eq(beat + count),
+                        left.eq(left - count),
+                        to_boundary.eq(limit),
+                    ]
                     with m.If(last):
                         m.next = "IDLE"
                     with m.Else():

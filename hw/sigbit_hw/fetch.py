@@ -38,7 +38,7 @@ class Fetch(wiring.Component):
         Index of the instruction being assembled.
     error : Out(Error)
         ILLEGAL: no instructions, more than an index can count, or a misaligned offset; WINDOW: the
-        program (in whole bus beats) leaves the window; read errors.
+        program (in whole bus beats) leaves the window; read errors, a cycle after the beat.
 
     Timing: the first chunk, of ``burst_beats`` beats or what is left, is requested in the fifth
     cycle after the first out of reset; the next one two cycles after a request was taken, or when
@@ -140,6 +140,7 @@ class Fetch(wiring.Component):
         """Beats to words: several beats a word, or several words a beat."""
         bus_bits = self.config.bus_bits
         beat = self._beat
+        failed, wrong_address = Signal(), Signal(reset_less=True)
         word = Signal(max(isa.WORD_BITS, bus_bits), reset_less=True)
         parts = max(isa.WORD_BITS // bus_bits, 1)  # beats of a word
         words = max(bus_bits // isa.WORD_BITS, 1)  # words of a beat
@@ -171,10 +172,12 @@ class Fetch(wiring.Component):
             ]
             with m.If(beat.p.resp[1]):
                 m.d.sync += self.o.valid.eq(0)
-                m.d.comb += [
-                    self.error.valid.eq(1),
-                    self.error.cause.eq(Mux(beat.p.resp[0], Cause.READ_DECERR,
-                                            Cause.READ_SLVERR)),
-                ]
-        # A beat that is taken while a word leaves belongs to the next instruction.
-        m.d.comb += self.error.index.eq(self.index + (self.o.valid & self.o.ready))
+                m.d.sync += [failed.eq(1), wrong_address.eq(beat.p.resp[0])]
+        # A beat that is taken while a word leaves belongs to the next instruction: one cycle later
+        # the index is right in any case.
+        m.d.comb += self.error.index.eq(self.index)
+        with m.If(failed):
+            m.d.comb += [
+                self.error.valid.eq(1),
+                self.error.cause.eq(Mux(wrong_address, Cause.READ_DECERR, Cause.READ_SLVERR)),
+            ]

@@ -150,7 +150,7 @@ class Emission:
             inputs = {port for port, member in leaf.signature.members.items() if member.flow is In}
             self._modules[key] = _Text(kind, name, text, frozenset(inputs))
         module = self._modules[key]
-        clocks = {"clk": ClockSignal(), "rst": ResetSignal()}
+        clocks = {"clk": ClockSignal(), "rst": ResetSignal(allow_reset_less=True)}
         ports = {f"i_{port}": clock for port, clock in clocks.items()
                  if re.search(rf"^  wire width 1 input \d+ +\\{port}$", module.text, re.M)}
         for port, value in pins.items():

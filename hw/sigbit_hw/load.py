@@ -179,7 +179,7 @@ class LoadBack(wiring.Component):
         command = Signal(COMMAND, reset_less=True)
         active = Signal()
         fill = command.fill
-        acts = command.kind == LoadKind.ACTS
+        acts = Signal(reset_less=True)  # the command writes slots
 
         # Steps of one item less one, and units of one beat, by kind.
         subs = {
@@ -193,16 +193,21 @@ class LoadBack(wiring.Component):
         }
         sub_limit = Signal(_SUB_BITS, reset_less=True)
         unit_limit = Signal(range(max(units.values()) + 1), reset_less=True)
+        first_limit = Signal(range(width + 1), reset_less=True)  # of these, in one step
 
         with m.If(~active):
             m.d.comb += self.i.ready.eq(1)
-            m.d.sync += command.eq(self.i.payload)
+            m.d.sync += [command.eq(self.i.payload), acts.eq(self.i.p.kind == LoadKind.ACTS)]
             with m.Switch(self.i.p.kind):
                 for kind in LoadKind:
                     with m.Case(kind):
-                        m.d.sync += [sub_limit.eq(subs[kind]), unit_limit.eq(units[kind])]
+                        most = min(units[kind], width) if kind == LoadKind.ACTS else 1
+                        m.d.sync += [
+                            sub_limit.eq(subs[kind]), unit_limit.eq(units[kind]),
+                            first_limit.eq(most),
+                        ]
             with m.If(self.i.p.fill):
-                m.d.sync += unit_limit.eq(width)
+                m.d.sync += [unit_limit.eq(width), first_limit.eq(width)]
             m.d.sync += active.eq(self.i.valid)
         starting = Signal()
         m.d.sync += starting.eq(self.i.valid & self.i.ready)
@@ -215,14 +220,13 @@ class LoadBack(wiring.Component):
         beats_left = Signal(BEATS_BITS, reset_less=True)
         no_beats = Signal(reset_less=True)
         step, final, unit_last = Signal(), Signal(), Signal()
-        count, limit = Signal(range(width + 1)), Signal(range(width + 1))
+        count = Signal(range(width + 1))
+        limit = Signal(range(width + 1), reset_less=True)  # of count, by what is left of the beat
+        units_after = Signal.like(units_left)
         rest = Signal(config.bus_bits)  # of the beat, after this step
         m.d.comb += [
-            limit.eq(truth_table(
-                Cat(units_left, acts),
-                lambda i: min(i % (1 << len(units_left)), width) if i >> len(units_left) else 1,
-                len(limit))),
             count.eq(Mux(acts, walker.count, 1)),
+            units_after.eq(units_left - count),
             unit_last.eq(units_left == count),
             rest.eq(word >> _ITEM_BITS),
             self.beat.ready.eq(active & ~starting & ~fill & ~no_beats
@@ -230,14 +234,20 @@ class LoadBack(wiring.Component):
         ]
         with m.If(self.beat.valid & self.beat.ready):
             m.d.sync += [
-                word.eq(self.beat.p.data), full.eq(1), units_left.eq(unit_limit),
+                word.eq(self.beat.p.data), full.eq(1),
+                units_left.eq(unit_limit), limit.eq(first_limit),
                 beats_left.eq(beats_left - 1), no_beats.eq(beats_left == 1),
             ]
         with m.Elif(step & ~fill):
             m.d.sync += [
                 word.eq(rest),
                 full.eq(~unit_last),
-                units_left.eq(units_left - count),
+                units_left.eq(units_after),
+                limit.eq(truth_table(
+                    Cat(units_after, acts),
+                    lambda i: min(i % (1 << len(units_after)), width) if i >> len(units_after)
+                    else 1,
+                    len(limit))),
             ]
         with m.If(acts):
             with m.Switch(count):
@@ -262,7 +272,7 @@ class LoadBack(wiring.Component):
             m.d.sync += [
                 sub.eq(0), sub_left.eq(sub_limit), sub_last.eq(sub_limit == 0),
                 beats_left.eq(command.beats), no_beats.eq(0), full.eq(0),
-                units_left.eq(unit_limit),
+                units_left.eq(unit_limit), limit.eq(first_limit),
             ]
         with m.Elif(step):
             m.d.sync += [
@@ -339,7 +349,7 @@ class LoadEngine(wiring.Component):
     the DMA.
 
     Timing: a command passes from front to back in two cycles, a beat from the DMA to the back end
-    in one.
+    in one, slots from there to ``act_write`` in one.
     """
 
     def __init__(self, config: ArchConfig) -> None:
@@ -362,10 +372,11 @@ class LoadEngine(wiring.Component):
         m.submodules.back = back = LoadBack(self.config)
         m.submodules.ahead = ahead = Queue(COMMAND, AHEAD)
         m.submodules.beats = beats = Skid(client_beat(self.config))
+        m.submodules.slots = slots = Skid(back.act_write.stream.payload.shape())
         flipped = wiring.flipped
         for mine, inner in ((self.i, front.i), (self.window, front.window),
                             (self.read.request, front.request), (self.read.beat, beats.i),
-                            (self.act_write, back.act_write), (self.retire, back.retire),
+                            (self.act_write.stream, slots.o), (self.retire, back.retire),
                             (self.weight_write, back.weight_write),
                             (self.param_write, back.param_write),
                             (self.table_write, back.table_write)):
@@ -373,7 +384,9 @@ class LoadEngine(wiring.Component):
         wiring.connect(m, front.o, ahead.i)
         wiring.connect(m, ahead.o, back.i)
         wiring.connect(m, beats.o, back.beat)
+        wiring.connect(m, back.act_write.stream, slots.i)
         m.d.comb += [
+            back.act_write.busy.eq(self.act_write.busy | slots.o.valid),
             self.error.valid.eq(front.error.valid | back.error.valid),
             self.error.cause.eq(Mux(back.error.valid, back.error.cause, front.error.cause)),
             self.error.index.eq(Mux(back.error.valid, back.error.index, front.error.index)),

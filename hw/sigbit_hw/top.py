@@ -10,7 +10,7 @@ from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.regs import Access
 from sigbit_hw.axi import PAGE_BITS, AxiShell
 from sigbit_hw.compute import ComputeEngine
-from sigbit_hw.control import Control
+from sigbit_hw.control import Control, Hold
 from sigbit_hw.csr import Csr
 from sigbit_hw.decode import Decode
 from sigbit_hw.dma import ReadDma, Window
@@ -43,19 +43,22 @@ class Accelerator(wiring.Component):
         m = Module()
         config = self.config
         control = Control()
-        reset = ResetInserter(~control.running)
         m.submodules.control = control
+
+        def held(name: str, block: wiring.Component) -> None:
+            """Adds a block that is reset while the machine does not run."""
+            m.submodules[f"hold_{name}"] = hold = Hold()
+            m.d.comb += hold.runs.eq(control.runs)
+            m.submodules[name] = ResetInserter(hold.reset)(block)
+
         m.submodules.csr = csr = Csr(config)
         fetch, decode, sequencer = Fetch(config), Decode(), Sequencer(config)
         load, store, compute = LoadEngine(config), StoreEngine(config), self.compute
         reader = ReadDma(config)
-        m.submodules.fetch = reset(fetch)
-        m.submodules.decode = reset(decode)
-        m.submodules.sequencer = reset(sequencer)
-        m.submodules.reader = reset(reader)
-        m.submodules.load = reset(load)
-        m.submodules.store = reset(store)
-        m.submodules.compute = reset(compute)
+        for name, block in (("fetch", fetch), ("decode", decode), ("sequencer", sequencer),
+                            ("reader", reader), ("load", load), ("store", store),
+                            ("compute", compute)):
+            held(name, block)
 
         self._wire_ports(m, csr, "s_axil_")
         window = Window().create()
@@ -78,7 +81,7 @@ class Accelerator(wiring.Component):
             bus = shells[0]
         else:
             bus = join = PortJoin(config)
-            m.submodules.join = reset(join)
+            held("join", join)
             for shell, read, write in zip(shells, join.port_reads, join.port_writes, strict=True):
                 wiring.connect(m, read, shell.read)
                 wiring.connect(m, write, shell.write)

@@ -58,17 +58,17 @@ template <typename T> struct Fifo {
     }
 };
 
-struct Skid {
+template <class T> struct Skid {
     bool valid = false, spare = false;
-    bool last = false, spare_last = false;
+    T value{}, spare_value{};
     bool ready() const { return !spare; }
-    void tick(bool in, bool in_last, bool out_ready) {
+    void tick(bool in, const T& in_value, bool out_ready) {
         if (!valid || out_ready) {
             valid = in || spare;
-            last = spare ? spare_last : in_last;
+            value = spare ? spare_value : in_value;
             spare = false;
         } else if (in && ready()) {
-            spare = true, spare_last = in_last;
+            spare = true, spare_value = in_value;
         }
     }
 };
@@ -379,10 +379,14 @@ struct Back {
     }
 };
 
-// Slot writes on their way: written when the drain leaves their banks alone.
-struct SlotWrites {
-    const Config& c;
+struct SlotRange {
     int64_t first = 0, count = 0;
+};
+
+// Slot writes on their way: written when the drain leaves their banks alone.
+struct SlotWrites : SlotRange {
+    const Config& c;
+    explicit SlotWrites(const Config& c) : c(c) {}
     bool busy() const { return count; }
     bool holds(int64_t bank) const { return ((bank - first) & (c.pixels - 1)) < count; }
     bool blocked(const Compute& compute, int64_t now) const {
@@ -447,12 +451,11 @@ private:
         // Read channel, from the memory to the readers.
         const bool joined_ready = joined_reads_.ready();
         const bool beat_valid = c_.ports > 1 ? joined_reads_.valid : skid_.valid;
-        const bool beat_last = c_.ports > 1 ? joined_reads_.valid && joined_reads_.front() : skid_.last;
+        const bool beat_last = c_.ports > 1 ? joined_reads_.valid && joined_reads_.front() : skid_.value;
         const bool blocked = writes_.blocked(compute_, now_);
-        const bool load_step = back_.moves() && (!back_.acts() || !blocked);
+        const bool load_step = back_.moves() && (!back_.acts() || write_skid_.ready());
         const bool slots_offered = back_.offers();
-        const int64_t offered_first = slots_offered ? back_.walker.slot : 0;
-        const int64_t offered_count = slots_offered ? back_.count() : 0;
+        const SlotRange offered{slots_offered ? back_.walker.slot : 0, slots_offered ? back_.count() : 0};
         const bool halted = decode_.valid && at(decode_.index).opcode == HALT;
         const int engine = decode_.valid && !halted ? engine_of(at(decode_.index)) : -1;
         const bool dispatched = engine >= 0 && queues_[engine].fifo.ready();
@@ -478,7 +481,7 @@ private:
 
         // Retirements.
         const bool store_finishes = store_.state == Front::FINISH && store_split_.ready() && pending_ == 0;
-        const bool retires[ENGINES] = {back_.retires(writes_.busy()), compute_.retires(now_), store_finishes};
+        const bool retires[ENGINES] = {back_.retires(writes_.busy() || write_skid_.valid), compute_.retires(now_), store_finishes};
 
         // End of program.
         bool at_rest = true, executing = false, any_waiting = false;
@@ -538,7 +541,7 @@ private:
         const bool r_valid = memory_.rvalid, r_last = memory_.rlast;
         memory_.tick(now_, ar_taken, arbeats_, aw_taken, awbeats_, w_taken, skid_ready);
         const bool skid_leaves = c_.ports > 1 ? joined_ready : beat_taken;
-        if (c_.ports > 1) joined_reads_.tick(skid_.valid, skid_.last, beat_taken);
+        if (c_.ports > 1) joined_reads_.tick(skid_.valid, skid_.value, beat_taken);
         skid_.tick(r_valid, r_last, skid_leaves);
         if (read_goes) arvalid_ = true, arbeats_ = read_beats;
         else if (ar_taken) arvalid_ = false;
@@ -575,7 +578,7 @@ private:
 
         // STORE.
         Packer& p = packer_;
-        const bool taken_last = slot_taken && slot_skid_.last;
+        const bool taken_last = slot_taken && slot_skid_.value;
         slot_skid_.tick(slot_valid, slot_valid && p.lasts.front(), packer_ready);
         p.slots.tick(slot_arrives, 0, slot_leaves);
         if (slot_arrives) p.arriving.pop_front();
@@ -614,7 +617,8 @@ private:
         }
 
         // LOAD.
-        if (!blocked) writes_.first = offered_first, writes_.count = offered_count;
+        if (!blocked) static_cast<SlotRange&>(writes_) = write_skid_.valid ? write_skid_.value : SlotRange{};
+        write_skid_.tick(slots_offered, offered, !blocked);
         const bool given = ahead_.valid && !back_.active;
         const int64_t given_index = given ? ahead_.front() : 0;
         load_skid_.tick(beat_taken && owner_load, false, back_ready);
@@ -675,7 +679,8 @@ private:
     Fifo<char> owners_;
     bool holding_ = false, held_ = false, arvalid_ = false;
     int64_t arbeats_ = 0;
-    Skid skid_, load_skid_, slot_skid_;
+    Skid<bool> skid_, load_skid_, slot_skid_;
+    Skid<SlotRange> write_skid_;
     Fifo<char> joined_reads_;
     bool awvalid_ = false, wvalid_ = false, owing_ = false, done_ = false, filling_ = false;
     int64_t awbeats_ = 0, left_ = 0, writes_open_ = 0, pending_ = 0;
