@@ -106,6 +106,25 @@ def test_bits(sigbit, nets):
     assert eight["layers"][1]["snr_db"] > mixed["relu"]["snr_db"]
 
 
+@pytest.mark.parametrize("what", ["bytes", "cycles"])
+def test_bits_within_a_budget(sigbit, refused, nets, what):
+    error = refused(
+        "quantize", *NET, "--calibrate", "x.npy", "-o", "net.sigbit", "--budget", f"{what}=1"
+    )
+    least = int(float(error.split(" is below ")[1].split(",")[0]))
+    found = []
+    for limit in (least, 10**9):
+        assert _quantize(sigbit, "net.sigbit", "--budget", f"{what}={limit}").code == 0
+        document = json.loads((nets / "q.json").read_text())
+        assert least <= document["budget"]["cost"] <= limit
+        if what == "bytes":
+            assert document["budget"]["cost"] == document["program"]["image_bytes"]
+        assert len(document["budget"]["bits"]) == 3
+        found.append(document["budget"])
+    assert found[0]["cost"] < found[1]["cost"]
+    assert found[0]["error"] > found[1]["error"]
+
+
 def test_labels_and_the_zoo(sigbit, nets):
     assert _quantize(sigbit, "net.pt2", data="labelled.npz").code == 0
     assert 0 <= json.loads((nets / "q.json").read_text())["accuracy_quantized"] <= 1
@@ -156,6 +175,9 @@ def test_unsupported(sigbit, nets):
         (["--first-last", "5"], "--first-last must be one of 4 or 8 on nano, not 5"),
         (["--bits", "a"], "--bits must be LAYER=WEIGHTS/ACTS"),
         (["--bits", "a=3/4"], "--bits a=3/4: nano has weights of 4 or 8"),
+        (["--budget", "luts=1000"], "the LUTs are those of the accelerator"),
+        (["--budget", "cycles=few"], "--budget must be cycles=N or bytes=N"),
+        (["--budget", "cycles=9", "--bits", "a=8/8"], "choose one"),
         (["--bits", "absent=8/8"], "bits names 'absent'"),
         (["--calibrate", "absent.npy"], "No such file"),
         (["--calibrate", "nonsense"], "there is no data set 'nonsense'"),

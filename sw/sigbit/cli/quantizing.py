@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sigbit.cli.arch import load_arch
+from sigbit.cli.budget import Budget, parse_budget, within
 from sigbit.cli.errors import UserError
 from sigbit.cli.files import target, write_json
 from sigbit.cli.inputs import Mean, Std
@@ -61,6 +62,14 @@ def quantize(
         list[str] | None,
         typer.Option(metavar="LAYER=W/A", help="Bits of one layer, such as conv1=8/8; repeatable."),
     ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="cycles=N|bytes=N",
+            help="Search bits of every layer: the least error within so many cycles by the cycle "
+            "model, or bytes of constants.",
+        ),
+    ] = None,
     checkpoint: Checkpoint = None,
     shapes: Shapes = None,
     data: Annotated[
@@ -86,6 +95,9 @@ def quantize(
         )
     config = load_arch(arch)
     spec = bits_spec(config, weights, acts, first_last, bits or ())
+    limit = parse_budget(budget)
+    if limit is not None and bits:
+        raise UserError("--bits and --budget both give bits to layers: choose one")
     wanted = Wanted(images, test, data, mean, std)
     start = time.perf_counter()
     with progress() as bar:
@@ -101,8 +113,8 @@ def quantize(
         tell(f"reading {calibrate}")
         calibration, tested = load_samples(calibrate, network, wanted)
         with reproducible():
-            prepared, folded = _quantized(
-                network.graph, calibration, spec, equalize, bias_correction, tell
+            prepared, folded, searched = _quantized(
+                network.graph, calibration, spec, equalize, bias_correction, limit, config, tell
             )
             tell("converting to integers")
             integer = convert(prepared)
@@ -115,6 +127,7 @@ def quantize(
         "arch": config.name,
         "arch_digest": config.digest,
         "formats": {"weights": weights, "acts": acts, "first_last": first_last, "bits": bits or []},
+        "budget": searched,
         "equalize": equalize,
         "bias_correction": bias_correction,
         "quantizers": len(network.graph.quantizers),
@@ -136,9 +149,12 @@ def _quantized(
     spec: "QuantSpec",
     equalize: bool,
     correct: bool,
+    budget: Budget | None,
+    config: "ArchConfig",
     tell: Tell,
-) -> "tuple[PreparedModel, FloatGraph]":
-    """The prepared model, and the float graph that its layers are those of."""
+) -> "tuple[PreparedModel, FloatGraph, dict[str, Any] | None]":
+    """The prepared model, the float graph that its layers are those of, and what the search for
+    bits found."""
     import torch
 
     from sigbit.quant.post import equalized, fold_batch_norms, post_training
@@ -152,8 +168,11 @@ def _quantized(
         tell("equalizing layers")
         with torch.no_grad():
             graph = equalized(graph, evaluate(graph, batches))
+    searched = None
+    if budget is not None:
+        spec, searched = within(budget, graph, batches, spec, config, tell)
     tell(f"searching scales on {len(calibration)} samples")
-    return post_training(graph, batches, spec, correct_bias=correct), graph
+    return post_training(graph, batches, spec, correct_bias=correct), graph, searched
 
 
 def _write(
@@ -175,6 +194,12 @@ def _write(
     )
     program.save(path)
     return {"program": program_facts(program)}
+
+
+def _budget_facts(found: dict[str, Any] | None) -> list[tuple[str, object]]:
+    if found is None:
+        return []
+    return [("budget", f"{found['cost']:,.0f} of {found['limit']:,.0f} {found['what']}")]
 
 
 def _show(document: dict[str, Any], config: "ArchConfig") -> None:
@@ -202,12 +227,13 @@ def _show(document: dict[str, Any], config: "ArchConfig") -> None:
         ],
         "   >>>>",
     )
-    facts = [("weights", document["weights"])]
+    facts: list[tuple[str, object]] = [("weights", document["weights"])]
     if document["quantizers"]:
         facts.append(("quantizers in the model", document["quantizers"]))
     facts += [
         ("calibrated on", document["calibration"]),
         ("tested on", document["test"]),
+        *_budget_facts(document["budget"]),
         ("float and quantized agree", f"{document['agreement']:.1%}"),
     ]
     if document["accuracy_float"] is not None:

@@ -140,7 +140,7 @@ def mixed_precision(
     least = min(totals.values())
     if budget < least:
         raise QuantizationError(
-            f"the budget of {budget:g} is below {least:g}, the cost of the cheapest choice "
+            f"the budget of {budget:.12g} is below {least:.12g}, the cost of the cheapest choice "
             f"{min(totals, key=lambda p: totals[p])} everywhere"
         )
     finest = max(options, key=lambda pair: (totals[pair], pair))
