@@ -33,19 +33,25 @@ the group, ``near`` if they end as far behind it; ``fresh`` if a line began afte
 before."""
 
 
+_LOOPS = ("n_planes", "n_rows", "n_ocb")
+"""Turns of the loops that are counted; of an EXEC in the drain, ``n_planes_one`` ... beside them
+tell whether there is but one turn."""
+
+
 class _Count:
     """A loop counted down, whose ``last``, in the last turn, is a register."""
 
     def __init__(self, m: Module, name: str, width: int) -> None:
-        self._m = m
+        self._m, self._name = m, name
         self._left = Signal(width, name=f"{name}_left")
         self.last = Signal(name=f"{name}_last")
 
-    def restart(self, changes: Value, turns: Value, others: Value) -> None:
-        """From ``turns`` if ``changes``, else from ``others``."""
+    def restart(self, changes: Value, job: data.View, other: data.View) -> None:
+        """From the turns of ``job`` if ``changes``, else of ``other``."""
+        one = f"{self._name}_one"
         self._m.d.sync += [
-            self._left.eq(Mux(changes, turns, others)),
-            self.last.eq(Mux(changes, turns == 1, others == 1)),
+            self._left.eq(Mux(changes, job[self._name], other[self._name])),
+            self.last.eq(Mux(changes, job[one], other[one])),
         ]
 
     def step(self) -> None:
@@ -53,10 +59,11 @@ class _Count:
 
 
 class _Ring:
-    """One bit of ``size``, which moves on with ``step``."""
+    """One bit of ``size``, which moves on with ``step``; ``comes`` if a step leads to the last."""
 
     def __init__(self, m: Module, name: str, size: int, step: Value) -> None:
         self.at = Signal(size, name=name, init=1)
+        self.comes = self.at[-2] if size > 1 else Const(1)
         with m.If(step):
             m.d.sync += self.at.eq(self.at.rotate_left(1))
 
@@ -110,7 +117,8 @@ class DrainWalker(wiring.Component):
         # whether ``line`` has one whole group of pixels.
         wrap = self.i.p.wrap
         more = {"line": len(wrap), "refill": len(wrap), "back": signed(count + 2), "single": 1,
-                "short": 1, "long": 1, "period": count, "near": 1}
+                "short": 1, "long": 1, "period": count, "near": 1,
+                **{f"{loop}_one": 1 for loop in _LOOPS}}
         job, offered = (Signal(data.StructLayout({**drain_layout(config).members, **more}),
                                name=name) for name in ("job", "offered"))
         held, offers, load = Signal(), Signal(), Signal()
@@ -120,6 +128,7 @@ class DrainWalker(wiring.Component):
             m.d.sync += [
                 offers.eq(self.i.valid),
                 *(offered[name].eq(self.i.p[name]) for name in drain_layout(config).members),
+                *(offered[f"{loop}_one"].eq(self.i.p[loop] == 1) for loop in _LOOPS),
                 offered.line.eq(wrap - 1),
                 offered.refill.eq(wrap - self.i.p.group_step),
                 offered.near.eq(at_most(wrap, count + 1) & ~at_most(wrap, count)),
@@ -129,34 +138,45 @@ class DrainWalker(wiring.Component):
                 offered.long.eq(wrap[count + 1:].any()),
                 offered.period.eq(Mux(wrap[count:].any(), 0, wrap)),
             ]
+        with m.Elif(load):
+            m.d.sync += offers.eq(0)
 
-        # Loops within a block.
+        # Loops within a block. Whether a cycle is the last of a group of pixels, and of a plane, is
+        # in registers. When a block begins, the rings are where they began.
+        step_end, plane_end, block_end, row_end, ocb_end, job_end = (
+            Signal(name=f"{loop}_end") for loop in ("step", "plane", "block", "row", "ocb", "job"))
+        step_last = Signal()
         if groups == 1:
             entries = pools = _Ring(m, "entries", self._steps, self.active)
-            group_last: Value = Const(1)
+            m.d.comb += step_last.eq(1)
         else:
             entries = _Ring(m, "entries", self._steps * groups, self.active & ~job.mode)
             pools = _Ring(m, "pools", self._steps, self.active & job.mode)
-            group_last = job.mode | entries.at[groups - 1::groups].any()
-        planes, rows, ocbs = (_Count(m, name[2:], len(job[name]))
-                              for name in ("n_planes", "n_rows", "n_ocb"))
-        step_end, plane_end, block_end, row_end, ocb_end, job_end = (
-            Signal(name=f"{loop}_end") for loop in ("step", "plane", "block", "row", "ocb", "job"))
-        # An EXEC starts in an idle drain; after a row, or before it starts, the EXEC changes.
-        starts, changes = Signal(), Signal()
-        here, after, block, first = (
-            Signal(_PLACE, name=name) for name in ("here", "after", "block", "first"))
+            with m.If(self.active):
+                m.d.sync += step_last.eq(job.mode | entries.at[groups - 2::groups].any())
+            with m.If(load):
+                m.d.sync += step_last.eq(offered.mode)
+        if self._steps * groups == 1:
+            m.d.comb += plane_end.eq(self.active)
+        else:
+            short_plane = Mux(load, offered.mode, job.mode) if self._steps == 1 else Const(0)
+            m.d.sync += plane_end.eq(Mux(
+                self.active & ~block_end, Mux(job.mode, pools.comes, entries.comes),
+                self.start & short_plane))
+        planes, rows, ocbs = (_Count(m, loop, len(job[loop])) for loop in _LOOPS)
+        # An EXEC is taken over when the one before ends. While there is none, what takes its place
+        # changes nothing. With the row at hand the EXEC ends, or there is none.
+        changes = Signal()
+        here, after, first = (Signal(_PLACE, name=name) for name in ("here", "after", "first"))
         m.d.comb += [
-            step_end.eq(self.active & group_last),
-            plane_end.eq(self.active & Mux(job.mode, pools.at[-1], entries.at[-1])),
+            step_end.eq(self.active & step_last),
             block_end.eq(plane_end & planes.last),
             row_end.eq(block_end & here.final),
             ocb_end.eq(row_end & rows.last),
             job_end.eq(ocb_end & ocbs.last),
             self.pool.eq(job.mode),
-            load.eq(offers & (~held | job_end)),
+            load.eq(~held | (row_end & changes)),
             self.i.ready.eq(~offers),
-            starts.eq(offers & ~held),
             changes.eq(~held | (rows.last & ocbs.last)),
         ]
         m.d.sync += [
@@ -164,15 +184,15 @@ class DrainWalker(wiring.Component):
             self.entry.eq(Mux(self.active & ~job.mode, entries.at, 0)),
             self.pool_entry.eq(Mux(self.active & job.mode, pools.at, 0)),
         ]
-        for loop, name, end, restart, new in (
-                (planes, "n_planes", plane_end, block_end | starts,
-                 changes & (here.final | ~held)),
-                (rows, "n_rows", row_end, ocb_end | starts, changes),
-                (ocbs, "n_ocb", ocb_end, load, Const(1))):
-            with m.If(end):
-                loop.step()
-            with m.If(restart):
-                loop.restart(new, offered[name], job[name])
+        for loop, end, new in (
+                (planes, plane_end, changes & (here.final | ~held)),
+                (rows, row_end, changes),
+                (ocbs, ocb_end, Const(1))):
+            with m.If(end | ~held):
+                with m.If(loop.last | ~held):
+                    loop.restart(new, offered, job)
+                with m.Else():
+                    loop.step()
 
         # Pixels of the run and of the line. Every plane begins again with the block's first group.
         # A line that is no longer than a group ends in all of them; another one next ends when one
@@ -196,11 +216,15 @@ class DrainWalker(wiring.Component):
             first.near.eq(Mux(changes, offered.near, job.near)),
             first.fresh.eq(1),
         ]
-        row_begins, turns_back = starts | row_end, plane_end & ~block_end
+        row_begins, turns_back = ~held | row_end, plane_end & ~planes.last
+        if self._steps == 1:
+            block = here
+        else:
+            block = Signal(_PLACE, name="block")
+            with m.If(Mux(job.mode, pools.at[0], entries.at[:groups].any())):
+                m.d.sync += block.eq(here)
         with m.If(row_begins | step_end):  # what is worked out last is chosen last
-            m.d.sync += here.eq(Mux(row_begins | turns_back, Mux(row_begins, first, block), after))
-        with m.If(row_begins | block_end):
-            m.d.sync += block.eq(Mux(row_begins, first, after))
+            m.d.sync += here.eq(Mux(row_begins, first, Mux(turns_back, block, after)))
 
         # Channels: distance from channel slot 0, channel slots left, parameter group; and the same
         # of the output-channel block's first group.
@@ -222,10 +246,10 @@ class DrainWalker(wiring.Component):
             channel_offered.param.eq(offered.param),
         ]
         with m.If(self.active | load):
-            m.d.sync += channel.eq(Mux(load | (step_end & ~ocb_end), Mux(
-                load, channel_offered, channel_first), channel_after))
-        with m.If(ocb_end | load):
-            m.d.sync += channel_first.eq(Mux(load, channel_offered, channel_after))
+            m.d.sync += channel.eq(Mux(load, channel_offered, Mux(
+                ocb_end | ~step_end, channel_after, channel_first)))
+        with m.If(ocb_end | ~held):
+            m.d.sync += channel_first.eq(Mux(ocbs.last | ~held, channel_offered, channel_after))
 
         # Planes.
         plane_offset = Signal(len(job.d_plane))
@@ -236,11 +260,9 @@ class DrainWalker(wiring.Component):
             ]
 
         # The next EXEC, if there is one.
-        with m.If(job_end):
-            m.d.sync += held.eq(0)
         with m.If(load):
             m.d.sync += [
-                held.eq(1), offers.eq(0), job.eq(offered), self.table.eq(offered.table),
+                held.eq(offers), job.eq(offered), self.table.eq(offered.table),
                 one.eq(offered.refill[count:] == 1), none.eq(offered.refill[count:] == 0),
             ]
 
@@ -261,9 +283,9 @@ class DrainWalker(wiring.Component):
             *(out[name].eq(job[name])
               for name in ("phases", "d_pix", "d_col", "d_line", "d_row", "d_slot")),
             out.base.eq(Mux(changes, offered.base, job.base)),
-            out.again.eq(plane_end & ~block_end),
+            out.again.eq(turns_back),
             out.block_end.eq(block_end),
-            out.restart.eq(starts | ocb_end),
+            out.restart.eq(~held | ocb_end),
             out.end.eq(job_end),
         ]
         return m
