@@ -45,6 +45,7 @@ class _Count:
         self._m, self._name = m, name
         self._left = Signal(width, name=f"{name}_left")
         self.last = Signal(name=f"{name}_last")
+        self.comes = self._left == 2  # the last turn, with a step
 
     def restart(self, changes: Value, job: data.View, other: data.View) -> None:
         """From the turns of ``job`` if ``changes``, else of ``other``."""
@@ -55,7 +56,7 @@ class _Count:
         ]
 
     def step(self) -> None:
-        self._m.d.sync += [self._left.eq(self._left - 1), self.last.eq(self._left == 2)]
+        self._m.d.sync += [self._left.eq(self._left - 1), self.last.eq(self.comes)]
 
 
 class _Ring:
@@ -166,19 +167,22 @@ class DrainWalker(wiring.Component):
         planes, rows, ocbs = (_Count(m, loop, len(job[loop])) for loop in _LOOPS)
         # An EXEC is taken over when the one before ends. While there is none, what takes its place
         # changes nothing. With the row at hand the EXEC ends, or there is none.
-        changes = Signal()
+        changes = Signal(init=1)
         here, after, first = (Signal(_PLACE, name=name) for name in ("here", "after", "first"))
         m.d.comb += [
             step_end.eq(self.active & step_last),
             block_end.eq(plane_end & planes.last),
             row_end.eq(block_end & here.final),
             ocb_end.eq(row_end & rows.last),
-            job_end.eq(ocb_end & ocbs.last),
+            job_end.eq(row_end & changes),
             self.pool.eq(job.mode),
-            load.eq(~held | (row_end & changes)),
+            load.eq(~held | job_end),
             self.i.ready.eq(~offers),
-            changes.eq(~held | (rows.last & ocbs.last)),
         ]
+        with m.If(~held | row_end):
+            m.d.sync += changes.eq(Mux(
+                changes, ~offers | (offered.n_rows_one & offered.n_ocb_one),
+                Mux(rows.last, job.n_rows_one & ocbs.comes, rows.comes & ocbs.last)))
         m.d.sync += [
             self.active.eq(self.start | (self.active & ~block_end)),
             self.entry.eq(Mux(self.active & ~job.mode, entries.at, 0)),
