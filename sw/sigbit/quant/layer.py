@@ -5,10 +5,6 @@ Real values: ``w = scale_w[c] n_w``, ``x = scale_x n_x``, ``y = scale_y n_y``. O
 stands for ``S[c] = scale_w[c] scale_x``, the same for all sources of a layer, and ``S[c] / scale of
 y`` must be a representable requantization scale (m/8 2^-s); so S, and with it the weights' scales,
 snap to that grid before weights are rounded.
-
-Batch norm is folded into weights and biases in every forward pass, with the running statistics of
-the float model, which stay as they are; its weight and bias go on training. So training sees the
-very weights that are deployed, and the scale and offset of each channel are as free as before.
 """
 
 import math
@@ -17,15 +13,16 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sigbit.ir.floating import BatchNorm, Relu, Unary
 from sigbit.quant.errors import QuantizationError
 from sigbit.quant.function import Preactivation, lookup
 from sigbit.quant.grid import quantize_ste
-from sigbit.quant.normalization import normalize, normalized_by
-from sigbit.quant.plans import BiasPlan, LayerPlan, SourcePlan
+from sigbit.quant.normalization import normalize
+from sigbit.quant.plans import LayerPlan, SourcePlan
 from sigbit.quant.quantizers import Quantizer
+from sigbit.quant.real import RealLayer
 from sigbit.quant.requant import (
     SCALE_MAX,
     Requantization,
@@ -35,7 +32,7 @@ from sigbit.quant.requant import (
     snap_scale,
     table_of,
 )
-from sigbit.quant.sources import accumulate, kernel
+from sigbit.quant.sources import accumulate
 from sigbit.quant.spec import ActGrid, QuantSpec
 from sigbit.quant.values import Arithmetic, Deployed, Levels, Relaxation
 
@@ -47,7 +44,7 @@ _HEADROOM = 1.25
 """By how much integers may exceed the real values that they stand for: rounding and snapping."""
 
 
-class QuantLayer(nn.Module):
+class QuantLayer(RealLayer):
     """One :class:`LayerPlan` with its quantizers; ``values`` are the float model's parameters, by
     name, shared between layers.
 
@@ -83,90 +80,12 @@ class QuantLayer(nn.Module):
         is_output: bool,
         weight_factor: int = 1,
     ) -> None:
-        super().__init__()
+        super().__init__(plan, values, weight_quantizer, out_quantizer)
         self.weight_factor = weight_factor
-        self.plan, self.spec, self.grid, self.is_output = plan, spec, grid, is_output
+        self.spec, self.grid, self.is_output = spec, grid, is_output
         self.sources, self.in_grids, self.terms = plan.sources, in_grids, terms
-        self._values, self.follows = values, follows
-        self.weight_quantizer, self.out_quantizer = weight_quantizer, out_quantizer
-        self.preactivation = preactivation
+        self.follows, self.preactivation = follows, preactivation
         self.relaxations: list[Relaxation] = []
-        self.batch_statistics = False
-        self._norms = normalized_by(plan)
-
-    def _factor(self, norms: tuple[BatchNorm, ...]) -> Tensor | None:
-        """The product of the batch norms' factors, ``[C]``."""
-        factor = None
-        for norm in norms:
-            f = torch.rsqrt(self._values[norm.var] + norm.eps)
-            f = f if norm.weight is None else f * self._values[norm.weight]
-            factor = f if factor is None else factor * f
-        return factor
-
-    def real_weights(self) -> tuple[Tensor, ...]:
-        """Weights ``[oc, ic / groups, kh, kw]`` of each source with batch norms folded in, as their
-        method transforms them."""
-        return tuple(self._folded(i)[0] for i in range(len(self.plan.sources)))
-
-    def kernel_of_method(self) -> Tensor:
-        """The kernel that the weight quantizer is given: of the first source, before its
-        transform."""
-        weight, factor = self._parts(0)
-        folds = self.weight_quantizer is None or self.weight_quantizer.folded
-        return weight * factor.view(-1, 1, 1, 1) if folds and factor is not None else weight
-
-    def _parts(self, index: int) -> tuple[Tensor, Tensor | None]:
-        """Kernel of a source, and the factor ``[oc]`` of its batch norms."""
-        source = self.plan.sources[index]
-        if source.weight is not None:
-            weight = kernel(source, self._values[source.weight])
-        else:
-            weight = torch.full(
-                (source.channels, 1, *source.kernel),
-                source.scale,
-                dtype=torch.float64,
-                device=self.out_quantizer.log_scale.device,
-            )
-        factor = self._factor(source.norms)
-        if factor is not None and self.normalizing:
-            factor = factor.detach()
-        return weight, factor
-
-    def _folded(self, index: int) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """(weights with batch norms in them, transformed kernel, factor) of a source; the last two
-        are None where weights are quantized with the factor in them."""
-        quantizer = self.weight_quantizer if index == 0 else None
-        weight, factor = self._parts(index)
-        if quantizer is not None and not quantizer.folded:
-            weight = quantizer.transform(weight)
-        real = weight if factor is None else weight * factor.view(-1, 1, 1, 1)
-        if quantizer is None or quantizer.folded:
-            return real, None, None
-        return real, weight, factor
-
-    @property
-    def normalizing(self) -> bool:
-        """Whether batch norms use the statistics of the batch now."""
-        return self.training and self.batch_statistics and bool(self._norms)
-
-    def real_bias(self, of: Callable[[BiasPlan], bool] = lambda bias: True) -> Tensor:
-        """Bias ``[oc]`` (float64) with batch norms folded in; only the addends for which ``of``
-        holds."""
-        device = self.out_quantizer.log_scale.device
-        total = torch.zeros(self.plan.shape[0], dtype=torch.float64, device=device)
-        for bias in filter(of, self.plan.biases):
-            if isinstance(bias.term, str):
-                value = self._values[bias.term]
-                value = value if bias.rows is None else value[list(bias.rows)]
-            else:
-                factor = self._factor((bias.term,))
-                assert factor is not None
-                value = -self._values[bias.term.mean] * factor
-                value = value if bias.term.bias is None else value + self._values[bias.term.bias]
-            factor = self._factor(bias.norms)
-            value = value if bias.scale == 1 else value * bias.scale
-            total = total + (value if factor is None else value * factor)
-        return total
 
     def _wanted_step(
         self,
@@ -352,15 +271,6 @@ class QuantLayer(nn.Module):
         r = a.requantization
         steps = r.bias + (rest.detach() - a.bias.detach()) / a.step
         return replace(a, requantization=replace(r, bias=steps), bias=rest), total
-
-    def _offset(self, norm: BatchNorm) -> Tensor | float:
-        """What is added before a batch norm."""
-        total: Tensor | float = 0.0
-        for bias in self.plan.biases:
-            if bias.norms == (norm,) and isinstance(bias.term, str):
-                value = self._values[bias.term].detach().double() * bias.scale
-                total = total + (value if bias.rows is None else value[list(bias.rows)])
-        return total
 
     def forward(self, inputs: list[Levels]) -> Levels:
         """Output levels; the accumulators are those of the hardware, exactly, but for batch norms
