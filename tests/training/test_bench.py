@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sigbit import zoo
-from sigbit.bench import quant_tables
+from sigbit.bench import quant_speed, quant_tables
 from sigbit.bench.quant_cases import QuantCase, quant_cases, trial
 from sigbit.bench.quant_rates import compared
 from sigbit.bench.quant_runs import plan, run_cases
@@ -135,6 +135,17 @@ def test_claims() -> None:
     lines = {line[0]: line for line in quant_tables.claim_table(rows)}
     assert lines["ESB beats apot"][2:] == ["89.00 ± 1.00", "70.00", "+19.00", "yes"]
     assert lines["ESB beats uniform"][-1] == "no, within spread"
+
+
+def test_the_cost_of_a_step_in_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quant_speed, "STEPS", 1)
+    monkeypatch.setattr(quant_speed, "BATCH", 2)
+    monkeypatch.setattr(quant_speed, "_peaks", lambda kinds, tell: dict.fromkeys(kinds, 1.0))
+    row = quant_speed.speed_row(lambda what, count, total: None)
+    assert set(row) >= KEYS
+    assert row["ratio_float"] > 0
+    assert quant_tables.claim_table([row]) == []
+    assert len(quant_tables.SPEED.cells([row])) == 1
 
 
 def test_names_and_files_are_refused(tmp_path: Path) -> None:

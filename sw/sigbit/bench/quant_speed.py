@@ -149,8 +149,15 @@ def speed_row(tell: Callable[[str, int, int], None]) -> dict[str, Any]:
         torch.set_num_threads(threads)
     row: dict[str, Any] = {
         "group": "speed",
+        "method": "esb",
+        "strategy": "",
+        "dataset": "random",
         "model": "resnet20",
-        "batch": BATCH,
+        "accuracy": None,
+        "accuracy_float": None,
+        "seed": 0,
+        "epochs": 0,
+        "config": {"batch_size": BATCH, "steps": STEPS},
         "weight_bits": BITS,
         "act_bits": BITS,
         "threads": 1,

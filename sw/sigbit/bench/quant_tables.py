@@ -136,7 +136,7 @@ def claim_table(rows: Sequence[Row]) -> list[list[str]]:
     spread" where the ranges over the seeds overlap. Only claims whose runs are there."""
     found = {
         (m.row["method"], m.row["strategy"], m.row["weight_bits"]): m
-        for m in means(r for r in rows if r["dataset"] == "Fashion-MNIST")  # type: ignore[arg-type]
+        for m in means([r for r in rows if r["dataset"] == "Fashion-MNIST"])
     }
     lines = []
     for claim in _claims():

@@ -107,7 +107,7 @@ def quant(
     def finished(row: Row, name: str) -> None:
         rows[:] = [r for r in rows if r["digest"] != row["digest"]] + [row]
         write_json(json, {"rows": rows})
-        if "accuracy" in row:
+        if row["accuracy"] is not None:
             say(f"{name}: {row['accuracy']:.2%} (float {row['accuracy_float']:.2%})")
 
     if SPEED in others:  # first, while this process is small: it measures memory
