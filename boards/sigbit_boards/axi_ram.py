@@ -50,29 +50,45 @@ class AxiRam(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         bus, low, lanes = self.bus, exact_log2(self.bus_bits // 8), self.bus_bits // 32
-        m.submodules.memory = memory = Memory(shape=self.bus_bits, depth=self.words, init=[])
-        write = memory.write_port(granularity=8)
-        read = memory.read_port(transparent_for=())
+        lines, bytes_ = [], self.bus_bits // 8
+        for k in range(bytes_):
+            m.submodules[f"byte_{k}"] = line = Memory(shape=8, depth=self.words, init=[])
+            lines.append((line.read_port(transparent_for=()), line.write_port()))
         beat_bits = exact_log2(self.words)
+        reads, read_index = Signal(), Signal(beat_bits)
+        written, write_index, data = Signal(bytes_), Signal(beat_bits), Signal(self.bus_bits)
+        word = Cat(read.data for read, _ in lines)
+        for k, (read, write) in enumerate(lines):
+            m.d.comb += [
+                read.en.eq(reads),
+                read.addr.eq(read_index),
+                write.en.eq(written[k]),
+                write.addr.eq(write_index),
+                write.data.eq(data.word_select(k, 8)),
+            ]
         index = self.host_index[exact_log2(lanes):]
         lane = self.host_index[:exact_log2(lanes)]
 
         # Reads: the port's output is held until it is taken; the host reads between bursts.
         next_read, reads_left, read_fault = Signal(beat_bits), Signal(9), Signal()
         issue, host_reads, host_read_done = Signal(), Signal(), Signal()
+        accepts, free = Signal(), Signal()
         m.d.comb += [
-            bus.arready.eq((reads_left == 0) & ~bus.rvalid & ~host_read_done),
+            accepts.eq(bus.arvalid & bus.arready),
+            free.eq((reads_left == 0) & ~bus.rvalid),
             issue.eq((reads_left != 0) & (~bus.rvalid | bus.rready)),
-            host_reads.eq(
-                self.host_read & ~host_read_done & (reads_left == 0) & ~bus.rvalid & ~bus.arvalid),
-            read.en.eq(issue | host_reads),
-            read.addr.eq(Mux(issue, next_read, index)),
-            bus.rdata.eq(read.data),
+            host_reads.eq(self.host_read & ~host_read_done & free & ~bus.arvalid),
+            reads.eq(issue | host_reads),
+            read_index.eq(Mux(issue, next_read, index)),
+            bus.rdata.eq(word),
             bus.rresp.eq(Mux(read_fault, DECERR, 0)),
-            self.host_word.eq(read.data.word_select(lane, 32)),
+            self.host_word.eq(word.word_select(lane, 32)),
         ]
-        m.d.sync += host_read_done.eq(host_reads)
-        with m.If(bus.arvalid & bus.arready):
+        m.d.sync += [
+            host_read_done.eq(host_reads),
+            bus.arready.eq(free & ~accepts & ~host_reads),
+        ]
+        with m.If(accepts):
             m.d.sync += [
                 next_read.eq(bus.araddr[low:]),
                 reads_left.eq(bus.arlen + 1),
@@ -90,19 +106,20 @@ class AxiRam(wiring.Component):
 
         # Writes: the host writes between bursts.
         next_write, writing, write_fault = Signal(beat_bits), Signal(), Signal()
-        host_writes = Signal()
+        host_writes, host_write_done = Signal(), Signal()
+        m.d.sync += host_write_done.eq(host_writes)
         m.d.comb += [
             bus.awready.eq(~writing & ~bus.bvalid),
             bus.wready.eq(writing),
             bus.bresp.eq(Mux(write_fault, DECERR, 0)),
-            host_writes.eq(self.host_write & ~writing),
-            write.addr.eq(Mux(writing, next_write, index)),
-            write.data.eq(Mux(writing, bus.wdata, self.host_data.replicate(lanes))),
-            write.en.eq(Mux(
+            host_writes.eq(self.host_write & ~writing & ~host_write_done),
+            write_index.eq(Mux(writing, next_write, index)),
+            data.eq(Mux(writing, bus.wdata, self.host_data.replicate(lanes))),
+            written.eq(Mux(
                 writing,
                 Mux(bus.wvalid & ~write_fault, bus.wstrb, 0),
                 Cat((host_writes & (lane == k)).replicate(4) for k in range(lanes)))),
-            self.host_done.eq(host_writes | host_read_done),
+            self.host_done.eq(host_write_done | host_read_done),
         ]
         with m.If(bus.awvalid & bus.awready):
             m.d.sync += [

@@ -4,10 +4,15 @@ The host reaches registers and memory by the serial line: ``W``, four bytes of a
 of data, all little-endian, is answered by ``K``; ``R`` and an address by four bytes of data.
 Addresses with bit 31 set are bytes of the memory, which the accelerator sees from address 0 on; the
 others are registers.
+
+Sites, drives and pulls of pins are those of emard/ulx3s, ``doc/constraints/ulx3s_v20.lpf`` (boards
+2.x and 3.0.x). Limits, phase and analog settings of the clock generator are those of prjtrellis,
+``libtrellis/tools/ecppll.cpp``, which found them by asking Lattice's own tool.
 """
 
 from amaranth.hdl import Cat, ClockDomain, Instance, Module, Signal
 from amaranth.lib import wiring
+from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
 from sigbit_boards.axi_ram import AxiRam
@@ -25,7 +30,7 @@ BAUD = 1_000_000
 """Bits a second on the serial line."""
 WRITE, READ, DONE = b"WRK"
 """The serial line's commands, and the answer to a write."""
-_RESET_CYCLES = 64
+_LOCK_CYCLES = 64
 
 
 class SerialAccelerator(wiring.Component):
@@ -136,13 +141,18 @@ class SerialAccelerator(wiring.Component):
 
 
 class Ecp5Board(wiring.Component):
-    """The whole part: clock generator, reset, and :class:`SerialAccelerator`.
+    """The whole part: clock generator and what it clocks.
+
+    There is no reset. Registers begin with the values that configuration gives them, and nothing
+    is clocked before the clock generator has been locked for a while: a net to every register
+    would be the slowest of all.
 
     Parameters
     ----------
-    config : ArchConfig
+    core : Component
+        With members ``rx``, ``tx`` and ``irq`` as :class:`SerialAccelerator` has them.
     clock : float
-        Hertz of the accelerator's clock, as :func:`board_clock` gives it.
+        Hertz of its clock, as :func:`board_clock` gives it.
 
     Members
     -------
@@ -150,43 +160,61 @@ class Ecp5Board(wiring.Component):
         Pins of :data:`PINS`.
     """
 
-    def __init__(self, config: ArchConfig, clock: float) -> None:
-        self.config = config
+    def __init__(self, core: wiring.Component, clock: float) -> None:
+        self.core = core
         self.reference, self.feedback, self.output = pll_dividers(clock)
-        self.clock = clock
         super().__init__({"clk25": In(1), "rx": In(1), "tx": Out(1, init=1), "irq": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.domains.sync = domain = ClockDomain()
-        locked, count = Signal(), Signal(range(_RESET_CYCLES + 1), reset_less=True)
+        m.domains.oscillator = oscillator = ClockDomain(reset_less=True)
+        m.domains.made = made = ClockDomain(reset_less=True)
+        m.domains.sync = gated = ClockDomain(reset_less=True)
+        locked, steady = Signal(), Signal()
+        count, lasting, runs = Signal(range(_LOCK_CYCLES)), Signal(), Signal()
         m.submodules.pll = Instance(
             "EHXPLLL",
+            a_ICP_CURRENT="12", a_LPF_RESISTOR="8", a_MFG_ENABLE_FILTEROPAMP="1",
+            a_MFG_GMCREF_SEL="2",
+            p_PLLRST_ENA="DISABLED", p_INTFB_WAKE="DISABLED", p_STDBY_ENABLE="DISABLED",
+            p_DPHASE_SOURCE="DISABLED", p_OUTDIVIDER_MUXA="DIVA", p_OUTDIVIDER_MUXB="DIVB",
+            p_OUTDIVIDER_MUXC="DIVC", p_OUTDIVIDER_MUXD="DIVD", p_FEEDBK_PATH="CLKOP",
             p_CLKI_DIV=self.reference, p_CLKFB_DIV=self.feedback, p_CLKOP_DIV=self.output,
             p_CLKOP_ENABLE="ENABLED", p_CLKOP_CPHASE=self.output // 2, p_CLKOP_FPHASE=0,
-            p_FEEDBK_PATH="CLKOP", p_OUTDIVIDER_MUXA="DIVA",
-            i_CLKI=self.clk25, i_CLKFB=domain.clk, i_RST=0, i_STDBY=0, i_PHASESEL0=0,
+            i_CLKI=self.clk25, i_CLKFB=made.clk, i_RST=0, i_STDBY=0, i_PHASESEL0=0,
             i_PHASESEL1=0, i_PHASEDIR=1, i_PHASESTEP=1, i_PHASELOADREG=1, i_PLLWAKESYNC=0,
-            i_ENCLKOP=0, o_CLKOP=domain.clk, o_LOCK=locked,
+            i_ENCLKOP=0, o_CLKOP=made.clk, o_LOCK=locked,
         )
-        m.d.comb += domain.rst.eq(count != _RESET_CYCLES)
-        with m.If(~locked):
-            m.d.sync += count.eq(0)
-        with m.Elif(count != _RESET_CYCLES):
-            m.d.sync += count.eq(count + 1)
-        m.submodules.serial = serial = SerialAccelerator(self.config, round(self.clock / BAUD))
-        m.d.comb += [serial.rx.eq(self.rx), self.tx.eq(serial.tx), self.irq.eq(serial.irq)]
+        m.d.comb += oscillator.clk.eq(self.clk25)
+        m.submodules.steady = FFSynchronizer(locked, steady, o_domain="oscillator")
+        m.d.oscillator += [
+            count.eq(count + 1),
+            lasting.eq(lasting | (count == _LOCK_CYCLES - 1)),
+        ]
+        with m.If(~steady):
+            m.d.oscillator += [count.eq(0), lasting.eq(0)]
+        # Two registers are too few for tools to give this clock a network before the gate.
+        m.submodules.runs = FFSynchronizer(lasting, runs, o_domain="made")
+        m.submodules.gate = Instance("DCCA", i_CLKI=made.clk, i_CE=runs, o_CLKO=gated.clk)
+        m.submodules.serial = core = self.core
+        m.d.comb += [core.rx.eq(self.rx), self.tx.eq(core.tx), self.irq.eq(core.irq)]
         return m
 
 
-PINS = {"clk25": "G2", "rx": "M1", "tx": "L4", "irq": "B2"}
-"""Balls of the CABGA381 package on the ULX3S: oscillator, serial line, first LED."""
+PINS = {
+    "clk25": ("G2", "PULLMODE=NONE"),
+    "rx": ("M1", "PULLMODE=UP"),
+    "tx": ("L4", "PULLMODE=UP DRIVE=4"),
+    "irq": ("B2", "PULLMODE=NONE DRIVE=4"),
+}
+"""Balls of the CABGA381 package on the ULX3S, and what else their buffers need: oscillator, serial
+line (``ftdi_txd`` and ``ftdi_rxd`` on the board), first LED."""
 
 
 def constraints() -> str:
     """The board's pins, as nextpnr and the vendor's tools read them."""
-    lines = [f'LOCATE COMP "{name}" SITE "{site}";' for name, site in PINS.items()]
-    lines += [f'IOBUF PORT "{name}" IO_TYPE=LVCMOS33;' for name in PINS]
+    lines = [f'LOCATE COMP "{name}" SITE "{site}";' for name, (site, _) in PINS.items()]
+    lines += [f'IOBUF PORT "{name}" IO_TYPE=LVCMOS33 {more};' for name, (_, more) in PINS.items()]
     return "\n".join([*lines, f'FREQUENCY PORT "clk25" {OSCILLATOR / 1e6:g} MHZ;', ""])
 
 

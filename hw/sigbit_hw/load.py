@@ -209,7 +209,7 @@ class LoadBack(wiring.Component):
             with m.If(self.i.p.fill):
                 m.d.sync += [unit_limit.eq(width), first_limit.eq(width)]
             m.d.sync += active.eq(self.i.valid)
-        starting = Signal()
+        starting, moving = Signal(), Signal()
         m.d.sync += starting.eq(self.i.valid & self.i.ready)
 
         # Beat register: its lowest units are next, `count` of them if they are slots. A constant
@@ -219,7 +219,7 @@ class LoadBack(wiring.Component):
         units_left = Signal.like(unit_limit)
         beats_left = Signal(BEATS_BITS, reset_less=True)
         no_beats = Signal(reset_less=True)
-        step, final, unit_last = Signal(), Signal(), Signal()
+        step, passes, final, unit_last = Signal(), Signal(), Signal(), Signal()
         count = Signal(range(width + 1))
         limit = Signal(range(width + 1), reset_less=True)  # of count, by what is left of the beat
         units_after = Signal.like(units_left)
@@ -229,8 +229,9 @@ class LoadBack(wiring.Component):
             units_after.eq(units_left - count),
             unit_last.eq(units_left == count),
             rest.eq(word >> _ITEM_BITS),
-            self.beat.ready.eq(active & ~starting & ~fill & ~no_beats
-                               & (~full | (step & unit_last))),
+            passes.eq(~acts | self.act_write.stream.ready),
+            self.beat.ready.eq(~fill & ~no_beats & ((active & ~starting & ~full)
+                                                    | (moving & passes & unit_last))),
         ]
         with m.If(self.beat.valid & self.beat.ready):
             m.d.sync += [
@@ -259,13 +260,13 @@ class LoadBack(wiring.Component):
         sub, sub_left = Signal(_SUB_BITS, reset_less=True), Signal(_SUB_BITS, reset_less=True)
         sub_last = Signal(reset_less=True)
         settling = Signal()  # the last transfer has been made, its instruction not retired
-        go = active & ~starting & ~settling
+        m.d.sync += moving.eq(active & ~final & ~(settling & ~self.retire.valid))
         m.d.comb += [
             walker.limit.eq(limit),
             walker.block.eq(command.block),
             walker.restart.eq(starting),
             walker.step.eq(step & sub_last),
-            step.eq(go & (fill | full) & (~acts | self.act_write.stream.ready)),
+            step.eq(moving & (fill | full) & passes),
             final.eq(step & sub_last & walker.last),
         ]
         with m.If(starting):
@@ -283,8 +284,8 @@ class LoadBack(wiring.Component):
         with m.If(final):
             m.d.sync += active.eq(0)
 
-        self._write_slots(m, command, go & (fill | full), walker.slot, count, word)
-        self._write_items(m, command, go & full, walker.slot, sub, word)
+        self._write_slots(m, acts, command, moving & (fill | full), walker.slot, count, word)
+        self._write_items(m, command, moving & full, walker.slot, sub, word)
         of_slots = Signal()
         m.d.comb += self.retire.valid.eq(settling & ~(of_slots & self.act_write.busy))
         with m.If(final):
@@ -297,7 +298,7 @@ class LoadBack(wiring.Component):
         with m.Elif(self.retire.valid):
             m.d.sync += settling.eq(0)
         failed = self.beat.valid & self.beat.ready & self.beat.p.resp[1]
-        short = go & ~fill & no_beats & ~full
+        short = moving & ~fill & no_beats & ~full
         long = final & ~fill & ~no_beats
         m.d.sync += [
             self.error.valid.eq(failed | short | long),
@@ -307,15 +308,15 @@ class LoadBack(wiring.Component):
         ]
         return m
 
-    def _write_slots(self, m: Module, command: data.View, valid: Value, slot: Signal,
-                     count: Signal, word: Signal) -> None:
+    def _write_slots(self, m: Module, acts: Signal, command: data.View, valid: Value,
+                     slot: Signal, count: Signal, word: Signal) -> None:
         """``count`` slots from ``slot`` on: the lowest of the beat register, or the constant."""
         config, stream = self.config, self.act_write.stream
         fmt = config.act_format
         filling = Cat(command.code[:fmt.bits], Const(0, fmt.lane_bits - fmt.bits)).replicate(
             config.ic_lanes)
         m.d.comb += [
-            stream.valid.eq(valid & (command.kind == LoadKind.ACTS)),
+            stream.valid.eq(valid & acts),
             stream.p.slot.eq(slot),
             stream.p.count.eq(count),
             *(stream.p.data[k].eq(Mux(command.fill, filling,

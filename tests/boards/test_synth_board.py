@@ -144,5 +144,5 @@ def test_a_board_of_several_ports_is_refused() -> None:
 
 def test_every_pin_has_a_site_and_the_oscillator_a_frequency() -> None:
     text = constraints()
-    assert all(f'"{name}" SITE "{site}"' in text for name, site in PINS.items())
+    assert all(f'"{name}" SITE "{site}"' in text for name, (site, _) in PINS.items())
     assert 'FREQUENCY PORT "clk25" 25 MHZ' in text

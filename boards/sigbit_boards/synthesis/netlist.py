@@ -31,7 +31,7 @@ WORKERS = 2
 """Yosys processes at a time."""
 
 _CONSTANTS = {"GND", "VCC", "$scopeinfo"}
-_CLOCKING = {"EHXPLLL"}
+_CLOCKING = {"DCCA", "EHXPLLL"}
 
 
 @dataclass(frozen=True)

