@@ -79,6 +79,8 @@ class RtlDevice:
         Verilog to simulate instead of either (tests of planted faults).
     asserts : bool
         Keep the gateware's assertions; slower.
+    quick : bool
+        Build the gateware's model in a fraction of the time; it runs several times as long.
     progress : Callable, optional
         Called with a :class:`Progress` every :data:`SLICE` cycles.
     checkpoint : Path, optional
@@ -90,7 +92,7 @@ class RtlDevice:
     def __init__(self, config: ArchConfig, *, latency: int = 40, bandwidth: Fraction | float = 1,
                  stalls: float | None = None, seed: int = 0, watchdog: int = 1 << 14,
                  max_cycles: int | None = None, netlist: Target | None = None,
-                 verilog: str | None = None, asserts: bool = False,
+                 verilog: str | None = None, asserts: bool = False, quick: bool = False,
                  progress: Callable[[Progress], None] | None = None,
                  checkpoint: Path | None = None, checkpoint_seconds: float = 60) -> None:
         self.config = config
@@ -105,6 +107,7 @@ class RtlDevice:
         self._netlist = netlist
         self._verilog = verilog
         self._asserts = asserts
+        self._quick = quick
         self._model: Model | None = None
         self._stopped = False
 
@@ -175,7 +178,8 @@ class RtlDevice:
 
     def _build(self) -> Path:
         if self._netlist is None or self._verilog is not None:
-            return library(self.config, self._verilog, asserts=self._asserts)
+            return library(self.config, self._verilog, asserts=self._asserts,
+                           optimize="-O0" if self._quick else "-O2", inline=not self._quick)
         return netlist_library(self.config, self._netlist)
 
     # Driver

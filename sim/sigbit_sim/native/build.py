@@ -26,22 +26,25 @@ _SOURCES = Path(__file__).parent
 _CPP = ("harness.cpp", "archive.h", "axi_memory.h", "trace.h")
 _LIBRARY = "libsigbit.so"
 _TOP = "sigbit_accelerator"
+_APART = ("-fno-inline", "--output-split", "20000", "--output-groups", "4")
+_INLINED = ("--output-split", "5000")
 
 
 def library(config: ArchConfig, verilog: str | None = None, *, asserts: bool = False,
-            optimize: str = "-O2") -> Path:
+            optimize: str = "-O2", inline: bool = True) -> Path:
     """Return the path of the harness's library for `config`, built unless the cache has it.
 
     `verilog` replaces the Verilog of the gateware (netlists, tests of planted faults); `asserts`
-    keeps the gateware's assertions, which then end a run; `optimize` is the C++ compiler's option.
+    keeps the gateware's assertions, which then end a run; `optimize` is the C++ compiler's option;
+    without `inline` the instances of a module share its code.
     Any number of processes may ask at once.
     """
     text = cached_verilog(config) if verilog is None else verilog
     sources = [(_SOURCES / name).read_text() for name in (*_CPP, "build.py")]
     key = key_of(config.digest, text, *sources, repr(verilator_version()), str(asserts), optimize,
-                 _processor())
+                 str(inline), _processor())
     folder = cached_folder(f"rtl-{config.name}-{key}",
-                           lambda into: _build(config, text, asserts, optimize, into))
+                           lambda into: _build(config, text, asserts, optimize, inline, into))
     return folder / _LIBRARY
 
 
@@ -55,7 +58,8 @@ def _processor() -> str:
     return found[0] if found else platform.machine()
 
 
-def _build(config: ArchConfig, verilog: str, asserts: bool, optimize: str, into: Path) -> None:
+def _build(config: ArchConfig, verilog: str, asserts: bool, optimize: str, inline: bool,
+           into: Path) -> None:
     """Compile the library into `into`."""
     with tempfile.TemporaryDirectory(dir=into) as name:
         work = Path(name)
@@ -69,7 +73,7 @@ def _build(config: ArchConfig, verilog: str, asserts: bool, optimize: str, into:
                "--top-module", _TOP, "--prefix", "Vsigbit", "--Mdir", "obj", "-Wno-fatal",
                "-Wno-lint", "-O3", "--x-assign", "fast", "--x-initial", "fast",
                "--assert" if asserts else "--no-assert", "--no-timing", "--savable",
-               "--output-split", "5000", "--output-split-cfuncs", "2000",
+               *(_INLINED if inline else _APART), "--output-split-cfuncs", "2000",
                "-CFLAGS", "-fPIC -march=native",
                "-MAKEFLAGS", f"OPT_FAST={optimize} OPT_SLOW=-O0", "top.v"],
               work, env)
