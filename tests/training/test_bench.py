@@ -117,8 +117,10 @@ def test_rates() -> None:
     (case,) = cases(0)
     splits = load_splits(case.config.data, "digits", None)
     torch.manual_seed(0)
-    row = compared(zoo.build("digits", width=4).eval(), splits, 3, "row")
+    twin = zoo.build("digits", width=4).eval()
+    row = compared(twin, splits, 3, "where it pays")
     assert row["bits_per_weight"] <= 3
+    assert compared(twin, splits, 3, "rows")["layers"] > row["layers"]
     assert 0 < row["error"] < row["error_plain"]
     (line,) = quant_tables.claim_table([row])
     assert line[-1] == "yes"

@@ -20,16 +20,21 @@ from sigbit import zoo
 from sigbit.bench.quant_cases import QuantCase, quant_cases
 from sigbit.bench.quant_runs import run_case
 from sigbit.quant.post import collapse, plain_rounding, transform_quantize
-from sigbit.quant.post.transform import Side
+from sigbit.quant.post.transform import Pair, Side
 from sigbit.training import Machine, Splits, load_splits
 from sigbit.training.loop import evaluate
 
 RATES = (4, 3, 2)
 """Bits a weight."""
-SIDES: tuple[Side, ...] = ("row", "column")
+VARIANTS: dict[str, tuple[Side, bool]] = {
+    "where it pays": ("row", False),
+    "rows": ("row", True),
+    "columns": ("column", True),
+}
+"""Side of the transform, and whether every layer is transformed, whatever its basis takes."""
 IMAGES, TESTED = 64, 2048
 """Images that steps and rates are chosen on; test images that errors are measured on."""
-SEARCH = {"blocks": 4, "candidates": 6, "most_bits": 6}
+BLOCKS, CANDIDATES, MOST_BITS = 4, 6, 6
 """How finely rates and steps are searched."""
 
 Row = dict[str, Any]
@@ -41,13 +46,17 @@ def rate_case() -> QuantCase:
 
 
 def rate_rows(
-    data: Path | None, work: Path, done: set[str], tell: Callable[[str, int, int], None]
+    case: QuantCase,
+    data: Path | None,
+    work: Path,
+    done: set[str],
+    tell: Callable[[str, int, int], None],
 ) -> Iterator[Row]:
-    """A row for every rate and side of the transform, without those whose digest is in ``done``."""
+    """A row for every rate and variant, on the twin of ``case``; without those whose digest is in
+    ``done``."""
     torch.set_num_threads(1)
-    case = rate_case()
     config = case.config
-    left = [p for p in product(RATES, SIDES) if _digest(case, *p) not in done]
+    left = [p for p in product(RATES, VARIANTS) if _digest(case, *p) not in done]
     if not left:
         return
     tell("training the twin", 0, 1)
@@ -55,34 +64,45 @@ def rate_rows(
     splits = load_splits(config.data, config.model.name, data)
     twin = zoo.build(config.model.name, **config.model.options)
     twin.load_state_dict(load_file(work / config.digest / "float.safetensors"))
-    for number, (bits, side) in enumerate(left):
-        tell(f"{bits} bits, {side}", number, len(left))
+    for number, (bits, variant) in enumerate(left):
+        tell(f"{bits} bits, {variant}", number, len(left))
         yield {
-            **compared(twin.eval(), splits, bits, side),
+            **compared(twin.eval(), splits, bits, variant),
             "model": config.model.name,
             "seed": config.seed,
-            "digest": _digest(case, bits, side),
+            "digest": _digest(case, bits, variant),
         }
 
 
-def _digest(case: QuantCase, bits: int, side: Side) -> str:
-    return f"rates {side} {bits} {case.config.twin_digest}"
+def _digest(case: QuantCase, bits: int, variant: str) -> str:
+    return f"rates {variant} {bits} {case.config.twin_digest}"
 
 
-def compared(twin: nn.Module, splits: Splits, bits: int, side: Side) -> Row:
+def compared(twin: nn.Module, splits: Splits, bits: int, variant: str) -> Row:
     """The row of a trained float network, at one rate."""
     inputs, _ = splits.train.batch(torch.arange(min(IMAGES, len(splits.train))))
     tested, _ = splits.test.batch(torch.arange(min(TESTED, len(splits.test))))
     plain, _ = plain_rounding(twin, inputs, bits)
-    found = transform_quantize(twin, inputs, bits, side=side, **SEARCH)
+    side, always = VARIANTS[variant]
+    found = transform_quantize(
+        twin,
+        inputs,
+        bits,
+        side=side,
+        always=always,
+        blocks=BLOCKS,
+        candidates=CANDIDATES,
+        most_bits=MOST_BITS,
+    )
     model = collapse(copy.deepcopy(found.model))
     return {
         "group": "rates",
         "method": "transform",
-        "strategy": side,
+        "strategy": variant,
         "dataset": splits.name,
         "weight_bits": bits,
         "act_bits": None,
+        "layers": sum(isinstance(m, Pair) for m in found.model.modules()),
         "bits_per_weight": found.bits_per_weight,
         "accuracy": evaluate(model, splits.test, Machine()).accuracy,
         "accuracy_plain": evaluate(plain, splits.test, Machine()).accuracy,
@@ -91,7 +111,12 @@ def compared(twin: nn.Module, splits: Splits, bits: int, side: Side) -> Row:
         "error_plain": output_error(plain, twin, tested),
         "epochs": 0,
         "test_samples": len(splits.test),
-        "config": {"images": IMAGES, **SEARCH},
+        "config": {
+            "images": IMAGES,
+            "blocks": BLOCKS,
+            "candidates": CANDIDATES,
+            "most_bits": MOST_BITS,
+        },
     }
 
 

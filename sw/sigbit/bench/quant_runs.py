@@ -24,7 +24,7 @@ from sigbit.training import (
     TrainingRun,
     load_splits,
 )
-from sigbit.training.methods import quant_spec
+from sigbit.training.methods import quant_spec, strategies_of
 
 Row = dict[str, Any]
 Failure = TrainingError | QuantizationError
@@ -132,7 +132,14 @@ def _measured(config: RunConfig, data: Path | None) -> tuple[float, float]:
         prepared = prepare(model.eval(), spec, (x[:2],), (x,))
         loops = (
             Loop(model, splits.train, config.float, machine=machine),
-            Loop(prepared, splits.train, config.train, machine=machine),
+            Loop(
+                prepared,
+                splits.train,
+                config.train,
+                strategies=strategies_of(config.strategies),
+                twin=model,
+                machine=machine,
+            ),
         )
         float_step, quantized_step = (_step_seconds(loop) for loop in loops)
     return float_step, quantized_step

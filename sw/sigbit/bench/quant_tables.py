@@ -198,7 +198,7 @@ RATES = Table(
     "Bits of weights alone: transforms and plain rounding",
     {
         "network": lambda r: r["model"],
-        "transform": lambda r: r["strategy"],
+        "transform": lambda r: f"{r['strategy']}: {r['layers']} layers",
         "bits a weight": lambda r: f"{r['weight_bits']} ({r['bits_per_weight']:.2f} used)",
         "accuracy float": lambda r: f"{r['accuracy_float']:.2%}",
         "transformed": lambda r: f"{r['accuracy']:.2%}",

@@ -114,7 +114,7 @@ def quant(
         _speed(finished)
     failed += _train(left, data, folder, jobs, finished)
     if RATES in others:
-        _rates(data, folder, done, finished)
+        _rates(samples, data, folder, done, finished)
     if POST in others and data is not None:
         _post(data, images, only if group == POST else None, done, finished)
     shown = [r for r in rows if r["digest"] in {c.config.digest for c in cases}]
@@ -156,13 +156,19 @@ def _train(
 
 
 def _rates(
-    data: Path | None, work: Path, done: set[str], finished: Callable[[Row, str], None]
+    samples: int | None,
+    data: Path | None,
+    work: Path,
+    done: set[str],
+    finished: Callable[[Row, str], None],
 ) -> None:
-    from sigbit.bench.quant_rates import rate_rows
+    from sigbit.bench.quant_cases import trial
+    from sigbit.bench.quant_rates import rate_case, rate_rows
 
+    case = rate_case() if samples is None else trial(rate_case(), samples)
     with progress() as bar:
-        for row in rate_rows(data, work, done, _telling(bar, "rates")):
-            finished(row, f"rates: {row['strategy']} transform, {row['weight_bits']} bits a weight")
+        for row in rate_rows(case, data, work, done, _telling(bar, "rates")):
+            finished(row, f"rates: {row['strategy']}, {row['weight_bits']} bits a weight")
 
 
 def _post(
