@@ -34,29 +34,32 @@ before."""
 
 
 _LOOPS = ("n_planes", "n_rows", "n_ocb")
-"""Turns of the loops that are counted; of an EXEC in the drain, ``n_planes_one`` ... beside them
-tell whether there is but one turn."""
+"""Turns of the loops that are counted; of an EXEC in the drain, ``n_planes_one`` and
+``n_planes_two`` ... beside them tell whether there are but so many turns."""
 
 
 class _Count:
-    """A loop counted down, whose ``last``, in the last turn, is a register."""
+    """A loop counted down. ``last``, in the last turn, and ``comes``, in the one before, are
+    registers."""
 
     def __init__(self, m: Module, name: str, width: int) -> None:
         self._m, self._name = m, name
         self._left = Signal(width, name=f"{name}_left")
         self.last = Signal(name=f"{name}_last")
-        self.comes = self._left == 2  # the last turn, with a step
+        self.comes = Signal(name=f"{name}_comes")
 
     def restart(self, changes: Value, job: data.View, other: data.View) -> None:
         """From the turns of ``job`` if ``changes``, else of ``other``."""
-        one = f"{self._name}_one"
+        one, two = f"{self._name}_one", f"{self._name}_two"
         self._m.d.sync += [
             self._left.eq(Mux(changes, job[self._name], other[self._name])),
             self.last.eq(Mux(changes, job[one], other[one])),
+            self.comes.eq(Mux(changes, job[two], other[two])),
         ]
 
     def step(self) -> None:
-        self._m.d.sync += [self._left.eq(self._left - 1), self.last.eq(self.comes)]
+        self._m.d.sync += [
+            self._left.eq(self._left - 1), self.last.eq(self.comes), self.comes.eq(self._left == 3)]
 
 
 class _Ring:
@@ -119,7 +122,7 @@ class DrainWalker(wiring.Component):
         wrap = self.i.p.wrap
         more = {"line": len(wrap), "refill": len(wrap), "back": signed(count + 2), "single": 1,
                 "short": 1, "long": 1, "period": count, "near": 1,
-                **{f"{loop}_one": 1 for loop in _LOOPS}}
+                **{f"{loop}_{turns}": 1 for loop in _LOOPS for turns in ("one", "two")}}
         job, offered = (Signal(data.StructLayout({**drain_layout(config).members, **more}),
                                name=name) for name in ("job", "offered"))
         held, offers, load = Signal(), Signal(), Signal()
@@ -130,6 +133,7 @@ class DrainWalker(wiring.Component):
                 offers.eq(self.i.valid),
                 *(offered[name].eq(self.i.p[name]) for name in drain_layout(config).members),
                 *(offered[f"{loop}_one"].eq(self.i.p[loop] == 1) for loop in _LOOPS),
+                *(offered[f"{loop}_two"].eq(self.i.p[loop] == 2) for loop in _LOOPS),
                 offered.line.eq(wrap - 1),
                 offered.refill.eq(wrap - self.i.p.group_step),
                 offered.near.eq(at_most(wrap, count + 1) & ~at_most(wrap, count)),
@@ -167,7 +171,7 @@ class DrainWalker(wiring.Component):
         planes, rows, ocbs = (_Count(m, loop, len(job[loop])) for loop in _LOOPS)
         # An EXEC is taken over when the one before ends. While there is none, what takes its place
         # changes nothing. With the row at hand the EXEC ends, or there is none.
-        changes = Signal(init=1)
+        row_begins, changes = Signal(), Signal(init=1)
         here, after, first = (Signal(_PLACE, name=name) for name in ("here", "after", "first"))
         m.d.comb += [
             step_end.eq(self.active & step_last),
@@ -176,10 +180,11 @@ class DrainWalker(wiring.Component):
             ocb_end.eq(row_end & rows.last),
             job_end.eq(row_end & changes),
             self.pool.eq(job.mode),
-            load.eq(~held | job_end),
+            row_begins.eq(~held | row_end),
+            load.eq(row_begins & changes),
             self.i.ready.eq(~offers),
         ]
-        with m.If(~held | row_end):
+        with m.If(row_begins):
             m.d.sync += changes.eq(Mux(
                 changes, ~offers | (offered.n_rows_one & offered.n_ocb_one),
                 Mux(rows.last, job.n_rows_one & ocbs.comes, rows.comes & ocbs.last)))
@@ -220,7 +225,7 @@ class DrainWalker(wiring.Component):
             first.near.eq(Mux(changes, offered.near, job.near)),
             first.fresh.eq(1),
         ]
-        row_begins, turns_back = ~held | row_end, plane_end & ~planes.last
+        turns_back = plane_end & ~planes.last
         if self._steps == 1:
             block = here
         else:
@@ -249,7 +254,7 @@ class DrainWalker(wiring.Component):
             channel_offered.left.eq(offered.n_slots),
             channel_offered.param.eq(offered.param),
         ]
-        with m.If(self.active | load):
+        with m.If(self.active | ~held):
             m.d.sync += channel.eq(Mux(load, channel_offered, Mux(
                 ocb_end | ~step_end, channel_after, channel_first)))
         with m.If(ocb_end | ~held):
@@ -258,15 +263,15 @@ class DrainWalker(wiring.Component):
         # Planes.
         plane_offset = Signal(len(job.d_plane))
         with m.If(plane_end):
-            m.d.sync += [
-                plane_offset.eq(Mux(block_end, 0, plane_offset + job.d_plane)),
-                self.table.eq(Mux(block_end, job.table, self.table + 1)),
-            ]
+            m.d.sync += plane_offset.eq(Mux(planes.last, 0, plane_offset + job.d_plane))
+        with m.If(plane_end | ~held):
+            m.d.sync += self.table.eq(Mux(
+                load, offered.table, Mux(planes.last, job.table, self.table + 1)))
 
         # The next EXEC, if there is one.
         with m.If(load):
             m.d.sync += [
-                held.eq(offers), job.eq(offered), self.table.eq(offered.table),
+                held.eq(offers), job.eq(offered),
                 one.eq(offered.refill[count:] == 1), none.eq(offered.refill[count:] == 0),
             ]
 
