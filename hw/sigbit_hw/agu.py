@@ -1,6 +1,6 @@
 """The nest walker: an ``EXEC`` as one step a cycle, with the increments of all read addresses."""
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -100,35 +100,40 @@ class NestWalker(wiring.Component):
         m = Module()
         config = self.config
         pixels, lane_bits = config.pixels, ceil_log2(config.pixels)
-        entry, nest = segment_layout(config), Signal(nest_layout(config))
+        loops = {name: f"n_{name}" for name in ("ic", "kx", "ky")}
+        entry = data.StructLayout(
+            segment_layout(config).members | {f"one_{loop}": 1 for loop in loops})
+        nest = Signal(nest_layout(config))
         start = self.i.valid & self.i.ready
 
-        # The segment under way is in a register; the one after it is looked up meanwhile.
+        # The segment under way is in a register; the one after it is looked up meanwhile, and with
+        # it, which of its loops have one turn.
         m.submodules.segments = segments = memory.Memory(
             shape=entry.size, depth=config.segments, init=[])
         writer, reader = segments.write_port(), segments.read_port(domain="comb")
         now, now_last = Signal(entry), Signal()
         skip = Signal(now.d_block.shape())  # to the next block, with one line end more
         index, after = Signal(reader.addr.shape()), Signal(reader.addr.shape())
-        last_seg = Signal(after.shape())
+        one_seg, next_to_last = Signal(), Signal(after.shape())
         after_last, found = Signal(), entry(reader.data)
         m.d.comb += [
             writer.addr.eq(self.segment.index),
-            writer.data.eq(self.segment.entry),
+            writer.data.eq(Cat(self.segment.entry, *(
+                self.segment.entry[n] == 1 for n in loops.values()))),
             writer.en.eq(self.segment.valid),
             reader.addr.eq(after),
-            after_last.eq(Mux(self.busy, after == last_seg, self.i.p.n_seg == 1)),
             self.i.ready.eq(~self.busy),
         ]
 
         # Loops within a block.
-        ic, kx, ky = (Countdown(len(now[f"n_{loop}"]), loop) for loop in ("ic", "kx", "ky"))
+        ic, kx, ky = (Countdown(len(now[n]), loop) for loop, n in loops.items())
         arrival = Signal(data.StructLayout({"kx": 1, "ky": 1}))
         seg_first, block_first, fresh = Signal(), Signal(), Signal()
-        seg_last, block_last = Signal(), Signal()
+        seg_last, block_last, block_end = Signal(), Signal(), Signal()
         m.d.comb += [
             seg_last.eq(ic.last & kx.last & ky.last),
             block_last.eq(seg_last & now_last),
+            block_end.eq(self.feeding & block_last),
         ]
 
         # Loops over blocks: pixels left of the run and of the output line, this block's included.
@@ -136,8 +141,10 @@ class NestWalker(wiring.Component):
         # room left for block_step columns.
         left = Signal(nest.run.shape())
         room, refill = (Signal(nest.wrap.shape(), name=name) for name in ("room", "refill"))
+        back = Signal(signed(len(nest.block_step) + 1))  # -block_step
         rows, ocbs = Countdown(len(nest.n_rows), "rows"), Countdown(len(nest.n_ocb), "ocbs")
         row_last, ocb_last, run_last = rows.last, ocbs.last, Signal()
+        one_block, run_fits = Signal(), at_most(self.i.p.run, lane_bits)
         # Whether this block crosses a line's end, as a register: of a row's first block, and, by
         # the sign of a sum, of the block after one that does, or does not.
         crosses, first_crosses = Signal(), Signal()
@@ -145,13 +152,18 @@ class NestWalker(wiring.Component):
                               for name in ("if_crossed", "if_not"))
         next_crosses = (room + Mux(crosses, if_crossed, if_not)) < 0
 
-        # Spacing of the ends of draining blocks.
-        open_, closed_for = Signal(init=1), Signal(DRAIN_BITS)
-        m.d.comb += self.feeding.eq(self.busy & (~block_last | ~nest.drain | open_))
-        with m.If(self.feeding & block_last & nest.drain):
-            m.d.sync += [open_.eq(nest.drain_cycles == 1), closed_for.eq(nest.drain_cycles - 1)]
-        with m.Elif(~open_):
-            m.d.sync += [open_.eq(closed_for == 1), closed_for.eq(closed_for - 1)]
+        # Spacing of the ends of draining blocks: whether the drain is free, and whether a block
+        # may end for all the EXEC does, are registers.
+        open_, closed_for, may_end = Signal(init=1), Signal(DRAIN_BITS), Signal()
+        closes = block_end & nest.drain
+        opens = Mux(closes, nest.drain_cycles == 1, open_ | (closed_for == 1))
+        m.d.comb += self.feeding.eq(self.busy & (~block_last | may_end))
+        m.d.sync += [
+            open_.eq(opens),
+            may_end.eq(opens | ~Mux(start, self.i.p.drain, nest.drain)),
+        ]
+        with m.If(closes | ~open_):
+            m.d.sync += closed_for.eq(Mux(closes, nest.drain_cycles, closed_for) - 1)
 
         # Weights: one word a step, every segment from its own one of the output-channel block on.
         word, ocb_word, next_ocb_word = (Signal(nest.weights.shape(), name=name)
@@ -168,18 +180,17 @@ class NestWalker(wiring.Component):
                 arrival.ky.eq(ic.last & kx.last),
             ]
             with m.If(ic.last):
-                m.d.sync += [*ic.restart(now.n_ic), *kx.step()]
+                m.d.sync += [*ic.restart(now.n_ic, now.one_ic), *kx.step()]
             with m.If(ic.last & kx.last):
-                m.d.sync += [*kx.restart(now.n_kx), *ky.step()]
+                m.d.sync += [*kx.restart(now.n_kx, now.one_kx), *ky.step()]
             with m.If(block_last):
                 m.d.sync += [
                     fresh.eq(0),
                     left.eq(Mux(run_last, nest.run, left - pixels)),
-                    run_last.eq(Mux(run_last, at_most(nest.run, lane_bits),
-                                    at_most(left, lane_bits + 1))),
+                    run_last.eq(Mux(run_last, one_block, at_most(left, lane_bits + 1))),
                     crosses.eq(Mux(run_last, first_crosses, next_crosses)),
                     room.eq(Mux(run_last, nest.wrap,
-                                Mux(crosses, room + refill, room - nest.block_step))),
+                                room + Mux(crosses, refill, back))),
                 ]
                 with m.If(run_last):
                     m.d.sync += rows.step()
@@ -197,23 +208,29 @@ class NestWalker(wiring.Component):
                 now_last.eq(after_last),
                 index.eq(after),
                 after.eq(Mux(after_last, 0, after + 1)),
-                *ic.restart(found.n_ic), *kx.restart(found.n_kx), *ky.restart(found.n_ky),
+                after_last.eq(Mux(after_last, one_seg, after == next_to_last)),
+                *(action for loop, counter in (("ic", ic), ("kx", kx), ("ky", ky))
+                  for action in counter.restart(found[loops[loop]], found[f"one_{loop}"])),
             ]
         end = block_last & run_last & row_last & ocb_last
         with m.If(self.feeding & end):
             m.d.sync += after.eq(0)
-        line_crosses, twice = self.i.p.wrap <= self.i.p.block_step, self.i.p.block_step << 1
+        line_crosses = self.i.p.wrap <= self.i.p.block_step
+        if_not_crossed = ~Cat(Const(0, 1), self.i.p.block_step, Const(0, 1)).as_signed()
         with m.If(start):
             m.d.sync += [
                 self.busy.eq(1),
                 nest.eq(self.i.p),
                 seg_first.eq(1), block_first.eq(1), fresh.eq(1),
-                last_seg.eq(self.i.p.n_seg - 1),
-                left.eq(self.i.p.run), run_last.eq(at_most(self.i.p.run, lane_bits)),
+                one_seg.eq(self.i.p.n_seg == 1), next_to_last.eq(self.i.p.n_seg - 2),
+                now_last.eq(self.i.p.n_seg == 1), after.eq(self.i.p.n_seg != 1),
+                after_last.eq(self.i.p.n_seg <= 2),
+                left.eq(self.i.p.run), run_last.eq(run_fits), one_block.eq(run_fits),
                 *rows.restart(self.i.p.n_rows), *ocbs.restart(self.i.p.n_ocb),
                 room.eq(self.i.p.wrap), refill.eq(self.i.p.wrap - self.i.p.block_step),
+                back.eq(-self.i.p.block_step),
                 crosses.eq(line_crosses), first_crosses.eq(line_crosses),
-                if_crossed.eq(self.i.p.wrap - twice - 1), if_not.eq(-twice - 1),
+                if_crossed.eq(self.i.p.wrap + if_not_crossed), if_not.eq(if_not_crossed),
                 word.eq(self.i.p.weights + found.words), ocb_word.eq(self.i.p.weights),
                 next_ocb_word.eq(self.i.p.weights + self.i.p.block_words),
             ]

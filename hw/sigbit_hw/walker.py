@@ -1,6 +1,6 @@
 """Walks the slots of a block: ``for n2: for n1: for n0``, some of a run a cycle."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -26,8 +26,9 @@ class Countdown:
         self.left = Signal(width, name=f"{name}_left", reset_less=True)
         self.last = Signal(name=f"{name}_last", reset_less=True)
 
-    def restart(self, n: Signal) -> list:
-        return [self.left.eq(n), self.last.eq(n == 1)]
+    def restart(self, n: Value, one: Value | None = None) -> list:
+        """``one``: whether ``n`` is 1, where that is known earlier."""
+        return [self.left.eq(n), self.last.eq(n == 1 if one is None else one)]
 
     def step(self) -> list:
         return [self.left.eq(self.left - 1), self.last.eq(self.left == 2)]
