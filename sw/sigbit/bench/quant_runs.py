@@ -4,6 +4,8 @@ that fails does not stop the others.
 """
 
 import multiprocessing
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -78,6 +80,19 @@ def _outcome(case: QuantCase, data: Path | None, work: Path) -> Row | Failure:
         return error
 
 
+def _end_with_parent() -> None:
+    """Let this process end when the one that started it does, even if that is killed: a campaign
+    that is started again then has its folders to itself."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait_for_it() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait_for_it, daemon=True).start()
+
+
 def run_cases(
     cases: Sequence[QuantCase], data: Path | None, work: Path, jobs: int
 ) -> Iterator[tuple[QuantCase, Row | Failure]]:
@@ -94,7 +109,7 @@ def run_cases(
             yield case, _outcome(case, data, work)
         return
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, context)
+    pool = ProcessPoolExecutor(jobs, context, _end_with_parent)
     try:
         waiting: dict[Future[Row | Failure], QuantCase] = {
             pool.submit(_outcome, case, data, work): case for case in leaders
