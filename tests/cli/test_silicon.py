@@ -114,7 +114,7 @@ def test_a_row_for_real() -> None:
     """Synthesis, random programs in RTL, and the same on the netlist."""
     candidate = next(c for c in small_candidates() if c.name == "w4a4-esb-k1")
     tools = silicon._Tools({})
-    row = row_of(candidate, "ecp5", Errors(NO_LAYERS), tools, silent)
+    row = row_of(candidate, "xcup", Errors(NO_LAYERS), tools, silent)
     assert set(row) >= KEYS
     assert 0 < row["lut_array"] < row["lut_total"]
     assert row["dsp"] == 0

@@ -3,9 +3,13 @@
 import re
 
 import pytest
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
 
 from sigbit_hw.arch.config import PRESETS
-from sigbit_hw.emit import rtlil
+from sigbit_hw.emit import convert, rtlil
 from sigbit_hw.fabric import Fabric
 
 NANO = PRESETS["nano"]
@@ -13,6 +17,8 @@ COUNTS = {
     "dot_product": NANO.pixels * NANO.oc_lanes, "accumulator": NANO.pixels * NANO.oc_lanes,
     "requantizer": NANO.post_lanes, "running_max": NANO.pixels,
 }
+MEMORIES = NANO.pixels + NANO.weight_word_bits // NANO.bus_bits + 2 * NANO.post_lanes
+"""At least: banks, parts of weight words, parameters and tables."""
 
 
 @pytest.mark.parametrize("fabric", [Fabric.GENERIC, Fabric.XCUP], ids=str)
@@ -28,3 +34,33 @@ def test_leaves_are_emitted_once_and_connected(fabric: Fabric) -> None:
         assert len(cells) == count
         for cell in cells:
             assert set(re.findall(r"^    connect (\S+) ", cell, re.M)) == ports
+
+
+def test_equal_memories_are_emitted_once() -> None:
+    text = rtlil(NANO, Fabric.XCUP)
+    modules = re.findall(r"^module \\(storage(?:_\d+)?)\n(.*?)^end\n", text, re.M | re.S)
+    shapes = [re.search(r"^  memory width (\d+) size (\d+) ", body, re.M).groups()
+              for _, body in modules]
+    assert len(re.findall(r"^  memory ", text, re.M)) == len(shapes)
+    cells = sum(len(re.findall(rf"^  cell \\{name} ", text, re.M)) for name, _ in modules)
+    assert cells >= MEMORIES > 4
+    assert (str(NANO.slot_bits), str(NANO.act_slots // NANO.pixels)) in shapes
+
+
+class Started(wiring.Component):
+    """A memory that does not start with zeros."""
+
+    def __init__(self) -> None:
+        super().__init__({"addr": In(2), "data": Out(8)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.words = words = Memory(shape=8, depth=4, init=[1])
+        reader = words.read_port()
+        m.d.comb += [reader.addr.eq(self.addr), self.data.eq(reader.data)]
+        return m
+
+
+def test_memories_with_first_words_are_refused() -> None:
+    with pytest.raises(NotImplementedError, match="words of 0"):
+        convert(Started(), "top", Fabric.XCUP)
