@@ -125,12 +125,12 @@ class ComputeEngine(wiring.Component):
         # EXEC: begins when all it has to wait for is done.
         waiting, begin = Signal(), Signal()
         in_flight = Signal(range(EXECS_IN_FLIGHT + 1))
+        none, room = Signal(init=1), Signal(init=1)  # in flight; for another one
         config = self.config
         pool_wave = ceil_log2(config.pixels // config.drain_pixels)
         wave = pool_wave + ceil_log2(config.groups_per_block)
         m.d.comb += [
-            begin.eq(waiting & Mux(
-                execute.sync, in_flight == 0, in_flight != EXECS_IN_FLIGHT)),
+            begin.eq(waiting & Mux(execute.sync, none, room)),
             self.i.ready.eq(~waiting & ~walker.busy),
             walker.i.valid.eq(begin),
             walker.i.p.drain_cycles.eq(
@@ -167,6 +167,9 @@ class ComputeEngine(wiring.Component):
         ]
         m.d.sync += [
             in_flight.eq(in_flight + begin - self.retire.valid),
+            none.eq(Mux(begin == self.retire.valid, none, ~begin & (in_flight == 1))),
+            room.eq(Mux(begin == self.retire.valid, room,
+                        ~begin | (in_flight != EXECS_IN_FLIGHT - 1))),
             drained.eq(drained + drain.end - (self.retire.valid & finished.p.drain)),
             left.eq(left + (array.done & result.end & ~result.drain)
                     - (self.retire.valid & ~finished.p.drain)),
@@ -188,7 +191,7 @@ class ComputeEngine(wiring.Component):
               for a, b in zip(lanes, results, strict=True)),
             drain.start.eq(delay(m, fetch.fed & fetch.control.last & fetch.control.drain,
                                  array.latency - 1, "drain_start", reset=True)),
-            self.busy.eq(waiting | (in_flight != 0)),
+            self.busy.eq(waiting | ~none),
             self.feeding.eq(walker.feeding),
             self.stalled.eq(~walker.feeding & (waiting | walker.busy | self.i.valid)),
         ]

@@ -74,14 +74,14 @@ class Skid(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         spare = Signal.like(self.i.payload, reset_less=True)
-        spare_valid = Signal()
-        m.d.comb += self.i.ready.eq(~spare_valid)
+        free = Signal(init=1)  # the spare register has nothing
+        m.d.comb += self.i.ready.eq(free)
         with m.If(~self.o.valid | self.o.ready):
             m.d.sync += [
-                self.o.valid.eq(self.i.valid | spare_valid),
-                self.o.payload.eq(Mux(spare_valid, spare, self.i.payload)),
-                spare_valid.eq(0),
+                self.o.valid.eq(self.i.valid | ~free),
+                self.o.payload.eq(Mux(free, self.i.payload, spare)),
+                free.eq(1),
             ]
-        with m.Elif(self.i.valid & self.i.ready):
-            m.d.sync += [spare.eq(self.i.payload), spare_valid.eq(1)]
+        with m.Elif(self.i.valid & free):
+            m.d.sync += [spare.eq(self.i.payload), free.eq(0)]
         return m

@@ -128,8 +128,8 @@ FAULTS: list[tuple[str, str, str, str, str]] = [
     ("operands", "segment_stands_still", "writer.data.eq(start + step.advance)",
      "writer.data.eq(start)", COMPUTE),
     # compute and drain
-    ("compute", "no_sync", "in_flight == 0, in_flight", "1, in_flight", SYNC),
-    ("compute", "no_room", "in_flight != EXECS_IN_FLIGHT)", "1)", FLIGHT),
+    ("compute", "no_sync", "Mux(execute.sync, none, room)", "room", SYNC),
+    ("compute", "no_room", "Mux(execute.sync, none, room)", "~execute.sync | none", FLIGHT),
     ("drain", "group_order", "self.acc[p][g * config.param_lanes + j]",
      "self.acc[p][j * config.groups_per_block + g]", GROUP_CODES),
     ("drain", "table_early", 'delay(m, walker.table, self._index_time, "table")',
