@@ -95,6 +95,8 @@ def quant(
     left = [case for case in cases if case.config.digest not in done]
     if plan:
         _show_plan(left, len(cases) - len(left), data, jobs)
+        if others:
+            say(f"rows of {', '.join(sorted(others))} come on top: minutes each")
         return
     if POST in others and data is None:
         raise UserError(
