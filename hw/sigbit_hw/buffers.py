@@ -117,16 +117,16 @@ class ActMemory(wiring.Component):
             reads = Signal(name=f"reads_{b}")
             word_b = Signal(len(drain.word), name=f"word_b_{b}")
             user = Signal(2, name=f"user_{b}")
+            writer.addr = port_b.addr
             m.d.comb += [
                 port_a.addr.eq(self.words[b]),
                 reads.eq(request.valid & request.ready & (read_bank == b)),
                 user.eq(Mux(drain.valid, 3, Mux(banks[b], Mux(next_word[b], 2, 1), 0))),
                 word_b.eq(choose(user, [request.p[bank_bits:], near, far, drain.word])),
-                writer.addr.eq(word_b),
+                port_b.addr.eq(word_b),
                 writer.data.eq(Mux(drain.valid, drain.data, Mux(
                     odd, slots[(b - 1) % width], slots[b % width]))),
                 writer.en.eq(drain.valid | (banks[b] & ~blocked)),
-                port_b.addr.eq(word_b),
                 port_b.en.eq(reads),
                 trace.valid.eq(writer.en),
                 trace.word.eq(writer.addr),

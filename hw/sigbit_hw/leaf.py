@@ -45,18 +45,19 @@ class Storage(Leaf):
         Of its words.
     reads : tuple of str
         Domains of the read ports, "sync" or "comb"; what is written in the same cycle is not seen.
-    writes : int
-        Number of write ports, of whole words.
+    writes : tuple of int or None
+        For every write port, of whole words, the read port whose address it shares.
 
     Members
     -------
     ``read_{k}_addr``, ``read_{k}_data``, ``read_{k}_en``
         Read port k; no ``en`` in "comb".
     ``write_{k}_addr``, ``write_{k}_data``, ``write_{k}_en``
-        Write port k.
+        Write port k; no ``addr`` if it shares one.
     """
 
-    def __init__(self, width: int, depth: int, reads: tuple[str, ...], writes: int) -> None:
+    def __init__(self, width: int, depth: int, reads: tuple[str, ...],
+                 writes: tuple[int | None, ...]) -> None:
         self.width, self.depth, self.reads, self.writes = width, depth, reads, writes
         address = In(ceil_log2(depth))
         members: dict[str, wiring.Member] = {}
@@ -64,9 +65,10 @@ class Storage(Leaf):
             members |= {f"read_{k}_addr": address, f"read_{k}_data": Out(width)}
             if domain == "sync":
                 members[f"read_{k}_en"] = In(1)
-        for k in range(writes):
-            members |= {f"write_{k}_addr": address, f"write_{k}_data": In(width),
-                        f"write_{k}_en": In(1)}
+        for k, shared in enumerate(writes):
+            members |= {f"write_{k}_data": In(width), f"write_{k}_en": In(1)}
+            if shared is None:
+                members[f"write_{k}_addr"] = address
         super().__init__(members)
 
     @property
@@ -84,10 +86,14 @@ class Storage(Leaf):
             ]
             if domain == "sync":
                 m.d.comb += reader.en.eq(getattr(self, f"read_{k}_en"))
-        for k in range(self.writes):
+        for k, shared in enumerate(self.writes):
             writer = words.write_port()
-            m.d.comb += [getattr(writer, pin).eq(getattr(self, f"write_{k}_{pin}"))
-                         for pin in ("addr", "data", "en")]
+            address = f"write_{k}_addr" if shared is None else f"read_{shared}_addr"
+            m.d.comb += [
+                writer.addr.eq(getattr(self, address)),
+                writer.data.eq(getattr(self, f"write_{k}_data")),
+                writer.en.eq(getattr(self, f"write_{k}_en")),
+            ]
         return m
 
 
@@ -121,20 +127,28 @@ class Emission:
         return [module.text for module in self._modules.values()]
 
     def get_memory(self, memory: Memory) -> Instance:
-        """An instance of the module of ``memory``, connected to its ports; Amaranth asks for it."""
+        """An instance of the module of ``memory``, connected to its ports; Amaranth asks for it.
+
+        A read and a write port that have one signal as their address can be one port of a block
+        memory: their module has one address.
+        """
         reads, writes = memory.read_ports, memory.write_ports
         if any(memory.init) or any(len(port.en) != 1 for port in (*reads, *writes)) or any(
                 port.domain not in ("sync", "comb") or port.transparent_for for port in reads):
             raise NotImplementedError(
                 "memories are emitted with words of 0 and ports of whole words that do not see "
                 "what is written in the same cycle; this one has other words or ports")
+        shared = tuple(
+            next((k for k, reader in enumerate(reads) if reader.addr is writer.addr), None)
+            for writer in writes)
         parameters = (Shape.cast(memory.shape).width, memory.depth,
-                      tuple(port.domain for port in reads), len(writes))
+                      tuple(port.domain for port in reads), shared)
         return self.instance(Storage, parameters, {
             f"{way}_{k}_{pin}": getattr(port, pin)
             for way, ports in (("read", reads), ("write", writes))
             for k, port in enumerate(ports) for pin in ("addr", "data", "en")
             if (pin, port.domain) != ("en", "comb")
+            and not (pin == "addr" and way == "write" and shared[k] is not None)
         })
 
     def instance(self, kind: type[Leaf], parameters: tuple[object, ...],

@@ -47,6 +47,16 @@ def test_equal_memories_are_emitted_once() -> None:
     assert (str(NANO.slot_bits), str(NANO.act_slots // NANO.pixels)) in shapes
 
 
+def test_reads_and_writes_at_one_address_are_one_port() -> None:
+    text = rtlil(NANO, Fabric.XCUP)
+    size = f"memory width {NANO.slot_bits} size {NANO.act_slots // NANO.pixels} "
+    banks = [body for body in re.findall(r"^module \\storage\S*\n(.*?)^end\n", text, re.M | re.S)
+             if size in body]
+    assert banks
+    for bank in banks:
+        assert "\\read_1_addr" in bank and "\\write_0_addr" not in bank
+
+
 class Started(wiring.Component):
     """A memory that does not start with zeros."""
 
