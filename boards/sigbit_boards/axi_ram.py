@@ -32,7 +32,7 @@ class AxiRam(wiring.Component):
     host_index : In, host_write : In(1), host_read : In(1), host_data : In(32)
         Write or read 32-bit word ``host_index``: hold until ``host_done``.
     host_done : Out(1), host_word : Out(32)
-        For one cycle: it is done; the word read.
+        For one cycle: it is done; the word read, from a register.
     """
 
     def __init__(self, words: int, bus_bits: int) -> None:
@@ -71,21 +71,22 @@ class AxiRam(wiring.Component):
 
         # Reads: the port's output is held until it is taken; the host reads between bursts.
         next_read, reads_left, read_fault = Signal(beat_bits), Signal(9), Signal()
-        issue, host_reads, host_read_done = Signal(), Signal(), Signal()
+        issue, host_reads, fetched, host_read_done = Signal(), Signal(), Signal(), Signal()
         accepts, free = Signal(), Signal()
         m.d.comb += [
             accepts.eq(bus.arvalid & bus.arready),
             free.eq((reads_left == 0) & ~bus.rvalid),
             issue.eq((reads_left != 0) & (~bus.rvalid | bus.rready)),
-            host_reads.eq(self.host_read & ~host_read_done & free & ~bus.arvalid),
+            host_reads.eq(self.host_read & ~fetched & ~host_read_done & free & ~bus.arvalid),
             reads.eq(issue | host_reads),
             read_index.eq(Mux(issue, next_read, index)),
             bus.rdata.eq(word),
             bus.rresp.eq(Mux(read_fault, DECERR, 0)),
-            self.host_word.eq(word.word_select(lane, 32)),
         ]
         m.d.sync += [
-            host_read_done.eq(host_reads),
+            self.host_word.eq(word.word_select(lane, 32)),
+            fetched.eq(host_reads),
+            host_read_done.eq(fetched),
             bus.arready.eq(free & ~accepts & ~host_reads),
         ]
         with m.If(accepts):

@@ -193,8 +193,9 @@ class DrainWalker(wiring.Component):
             self.entry.eq(Mux(self.active & ~job.mode, entries.at, 0)),
             self.pool_entry.eq(Mux(self.active & job.mode, pools.at, 0)),
         ]
+        row_changes = changes & (here.final | ~held)
         for loop, end, new in (
-                (planes, plane_end, changes & (here.final | ~held)),
+                (planes, plane_end, row_changes),
                 (rows, row_end, changes),
                 (ocbs, ocb_end, Const(1))):
             with m.If(end | ~held):
@@ -266,7 +267,7 @@ class DrainWalker(wiring.Component):
             m.d.sync += plane_offset.eq(Mux(planes.last, 0, plane_offset + job.d_plane))
         with m.If(plane_end | ~held):
             m.d.sync += self.table.eq(Mux(
-                load, offered.table, Mux(planes.last, job.table, self.table + 1)))
+                planes.last | ~held, Mux(row_changes, offered.table, job.table), self.table + 1))
 
         # The next EXEC, if there is one.
         with m.If(load):
