@@ -12,7 +12,8 @@ from amaranth.lib.wiring import In, Out
 
 from sigbit_boards.ecp5_board import Ecp5Board
 from sigbit_boards.serial import SerialReceiver, SerialTransmitter
-from sigbit_boards.synthesis.pnr import TOP, Routed, netlist, result, route
+from sigbit_boards.synthesis.netlist import Tools
+from sigbit_boards.synthesis.pnr import TOP, Routed, fastest, netlist, result, route
 from sigbit_boards.synthesis.target import Target
 from sigbit_hw.emit import convert
 from sigbit_sim.toolchain import ToolchainError
@@ -60,7 +61,8 @@ def design(own_cache: Path) -> str:
 
 @pytest.fixture(scope="module")
 def routed(design: str) -> Routed:
-    return route(design, CLOCK, 1)
+    with Tools() as tools:
+        return route(design, CLOCK, 1, tools)
 
 
 def nanoseconds(path: tuple[str, ...]) -> float:
@@ -99,7 +101,8 @@ def test_the_clock_generator_keeps_its_analog_settings(design: str) -> None:
 def test_a_placement_is_made_once(design: str, routed: Routed,
                                   monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sigbit_boards.synthesis.pnr._run", None)
-    assert route(design, CLOCK, 1) == routed
+    with Tools() as tools:
+        assert route(design, CLOCK, 1, tools) == routed
 
 
 @pytest.mark.synth
@@ -109,7 +112,27 @@ def test_what_nextpnr_refuses_is_told(design: str) -> None:
         if cell["type"] == "DCCA":
             cell["type"] = "NONSENSE"
     with pytest.raises(ToolchainError, match=r"(?s)nextpnr-ecp5 failed with status .*NONSENSE"):
-        route(json.dumps(broken), CLOCK, 1)
+        fastest(json.dumps(broken), CLOCK, 2, lambda *_: None)
+
+
+@pytest.mark.synth
+def test_the_fastest_of_several_placements(design: str) -> None:
+    told: list[int] = []
+    best = fastest(design, 400e6, 3, lambda _what, done, _of: told.append(done))
+    assert told == [0, 1, 2, 3]
+    with Tools() as tools:
+        each = [route(design, 400e6, seed, tools) for seed in (1, 2, 3)]
+    assert not best.meets
+    assert best.fmax_mhz == max(routed.fmax_mhz for routed in each)
+    assert len({routed.fmax_mhz for routed in each}) > 1
+
+
+@pytest.mark.synth
+def test_the_first_placement_that_meets_the_clock_ends_the_search(
+        design: str, routed: Routed) -> None:
+    told: list[int] = []
+    assert fastest(design, CLOCK, 50, lambda _what, done, _of: told.append(done)).meets
+    assert told[-1] < 50
 
 
 def test_a_report_that_misses_the_clock(tmp_path: Path) -> None:

@@ -54,7 +54,8 @@ def test_reads_and_writes_at_one_address_are_one_port() -> None:
              if size in body]
     assert banks
     for bank in banks:
-        assert "\\read_1_addr" in bank and "\\write_0_addr" not in bank
+        assert "\\read_1_addr" in bank
+        assert "\\write_0_addr" not in bank
 
 
 class Started(wiring.Component):

@@ -96,6 +96,10 @@ class Tools:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End what runs; nothing runs any more."""
         with self._lock:
             self._closed = True
             for process in self._running:
@@ -142,7 +146,7 @@ def map_modules(
                 progress(source.name, len(netlists), len(ordered))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            tools.__exit__()
+            tools.close()
             raise
     return {source.name: netlists[source.name] for source in ordered}
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -14,7 +15,7 @@ from sigbit_boards.ecp5_board import (
     board_clock,
     constraints,
 )
-from sigbit_boards.synthesis.netlist import Tools, last_lines, map_modules
+from sigbit_boards.synthesis.netlist import WORKERS, Tools, last_lines, map_modules
 from sigbit_boards.synthesis.source import split
 from sigbit_boards.synthesis.target import Target
 from sigbit_hw.arch.config import ArchConfig
@@ -91,17 +92,33 @@ def place_and_route(
     key = gateware_key(config, f"{made}", *sources)
     folder = cached_folder(f"rtlil-{config.name}-board-{key}", emit)
     design = netlist((folder / "design.il").read_text(), told)
-    best: Routed | None = None
-    for seed in range(1, seeds + 1):
-        told(f"placing and routing, seed {seed}", seed - 1, seeds)
-        routed = route(design, made, seed)
-        if best is None or routed.fmax_mhz > best.fmax_mhz:
-            best = routed
-        if best.meets:
-            break
-    if best is None:
+    return fastest(design, made, seeds, told)
+
+
+def fastest(
+    design: str, clock: float, seeds: int, progress: Callable[[str, int, int], None]
+) -> Routed:
+    """Of :func:`netlist`'s ``design`` the first of ``seeds`` placements, two at a time, that meets
+    ``clock`` Hertz, else the fastest.
+
+    Raises :class:`~sigbit_sim.toolchain.ToolchainError` as :func:`place_and_route` does.
+    """
+    if seeds < 1:
         raise ValueError(f"there must be at least one seed, not {seeds}")
-    return best
+    found: list[Routed] = []
+    progress("placing and routing", 0, seeds)
+    with Tools() as tools, ThreadPoolExecutor(WORKERS) as pool:
+        try:
+            jobs = [pool.submit(route, design, clock, k + 1, tools) for k in range(seeds)]
+            for job in as_completed(jobs):
+                found.append(job.result())
+                progress(f"placing and routing, seed {found[-1].seed}", len(found), seeds)
+                if found[-1].meets:
+                    break
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            tools.close()
+    return max(found, key=lambda routed: routed.fmax_mhz)
 
 
 def netlist(text: str, progress: Callable[[str, int, int], None]) -> str:
@@ -115,7 +132,7 @@ def netlist(text: str, progress: Callable[[str, int, int], None]) -> str:
     return json.dumps({"creator": "sigbit", "modules": mapped})
 
 
-def route(design: str, clock: float, seed: int) -> Routed:
+def route(design: str, clock: float, seed: int, tools: Tools) -> Routed:
     """One placement of :func:`netlist`'s ``design`` for ``clock`` Hertz, routed and packed; from
     the cache if it was made before.
 
@@ -128,6 +145,7 @@ def route(design: str, clock: float, seed: int) -> Routed:
         (into / "board.json").write_text(design)
         (into / "board.lpf").write_text(pins)
         _run(
+            tools,
             into,
             [
                 str(synth_tool("nextpnr-ecp5")),
@@ -151,6 +169,7 @@ def route(design: str, clock: float, seed: int) -> Routed:
             "report.json",
         )
         _run(
+            tools,
             into,
             [str(synth_tool("ecppack")), "--compress", "board.config", "board.bit"],
             "board.bit",
@@ -162,10 +181,9 @@ def route(design: str, clock: float, seed: int) -> Routed:
     return result(folder, clock, seed)
 
 
-def _run(folder: Path, command: list[str], made: str) -> None:
+def _run(tools: Tools, folder: Path, command: list[str], made: str) -> None:
     """Run a tool that makes the file ``made``; its log ends the error if it does not."""
-    with Tools() as tools:
-        done = tools.run(command, folder)
+    done = tools.run(command, folder)
     if done.returncode or not (folder / made).exists():
         told = last_lines(folder / "log.txt") or done.stdout[-1500:]
         raise ToolchainError(
