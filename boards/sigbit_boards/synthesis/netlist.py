@@ -28,7 +28,7 @@ from sigbit_sim.native.cache import cached_folder, key_of
 from sigbit_sim.toolchain import ToolchainError, synth_tool
 
 WORKERS = 2
-"""Yosys processes at a time."""
+"""Tools at a time: Yosys on modules, nextpnr on placements."""
 
 _CONSTANTS = {"GND", "VCC", "$scopeinfo"}
 _CLOCKING = {"DCCA", "EHXPLLL"}

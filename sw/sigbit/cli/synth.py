@@ -47,7 +47,7 @@ def synth(
         float, typer.Option(metavar="MHZ", min=10, max=400, help="Clock that --pnr aims at.")
     ] = 90.0,
     seeds: Annotated[
-        int, typer.Option(min=1, max=100, help="Placements that --pnr may try to reach it.")
+        int, typer.Option(min=1, max=100, help="Placements that --pnr may try, two at a time.")
     ] = 1,
     bitstream: Annotated[
         Path | None,
