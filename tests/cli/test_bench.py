@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,6 +53,18 @@ def test_every_row_names_a_network_and_a_preset() -> None:
 
 def test_unknown_network(refused: Callable[..., str]) -> None:
     assert "resnet18 on mid" in refused("bench", "nets", "--only", "lenet9000")
+
+
+def test_rows_without_their_data_are_named(
+    sigbit: Callable[..., Any], tmp_path: Path
+) -> None:
+    answer = sigbit(
+        "bench", "nets", "--only", "resnet20", "--data", tmp_path, "--json", tmp_path / "rows.json"
+    )
+    assert answer.code == 2
+    assert "resnet20 on mobile: not run: there is no file" in " ".join(answer.out.split())
+    assert "--data" in answer.err
+    assert not (tmp_path / "rows.json").exists()
 
 
 def test_a_file_that_is_something_else(refused: Callable[..., str], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 
 import pytest
 
@@ -31,6 +32,12 @@ def test_help_imports_nothing_heavy():
     done = _python(code)
     assert done.returncode == 0, done.stderr
     assert "demo" in done.stdout
+
+
+def test_version(sigbit):
+    answer = sigbit("--version")
+    assert answer.code == 0
+    assert answer.out.strip() == f"sigbit {version('sigbit')}"
 
 
 def test_help_is_quick():

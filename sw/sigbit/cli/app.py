@@ -1,5 +1,8 @@
 """The command tree: names and options only; the work is in a module for each command."""
 
+from importlib.metadata import version as version_of
+from typing import Annotated
+
 import typer
 
 from sigbit.cli import (
@@ -19,12 +22,28 @@ from sigbit.cli import (
 
 app = typer.Typer(
     name="sigbit",
-    help="Low-bit neural networks on FPGA accelerators, from PyTorch to bit-exact RTL.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sigbit {version_of('sigbit')}")
+        raise typer.Exit
+
+
+@app.callback()
+def sigbit(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it and exit.")
+    ] = False,
+) -> None:
+    """Low-bit neural networks on FPGA accelerators, from PyTorch to bit-exact RTL."""
+
+
 app.command("demo")(demo.demo)
 app.command("check")(checking.check)
 app.command("quantize")(quantizing.quantize)

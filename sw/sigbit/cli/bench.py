@@ -68,11 +68,14 @@ def nets(
     """Run whole networks at full size through interpreter and RTL, every layer compared.
 
     Rows of the large accelerator are the cycle model's alone. Rows are written as they finish; a
-    FILE that exists keeps its other rows.
+    FILE that exists keeps its other rows. Rows whose data or weights are missing are left out, and
+    named at the end.
     """
     from sigbit.bench.cases import CASES, MODELLED
     from sigbit.bench.nets import model_case, run_case
     from sigbit.bench.tables import TABLES
+    from sigbit.data import DataError
+    from sigbit.zoo import ZooError
     from sigbit_hw.arch.config import PRESETS
 
     simulators = _Simulators(latency)
@@ -85,14 +88,20 @@ def nets(
         known = ", ".join(f"{c.net} on {c.preset}" for c in (*CASES, *MODELLED))
         raise UserError(f"no row has such a network and accelerator; there are {known}")
     rows = read_rows(json, {"net", "bits"})
+    absent: list[str] = []
     for case in chosen:
         config = PRESETS[case.preset]
-        with progress() as bar:
-            tell = _telling(bar, case.net)
-            if case in MODELLED:
-                fresh = model_case(case, config, data, simulators, tell)
-            else:
-                fresh = [run_case(case, config, data, images, simulators, tell)]
+        try:
+            with progress() as bar:
+                tell = _telling(bar, case.net)
+                if case in MODELLED:
+                    fresh = model_case(case, config, data, simulators, tell)
+                else:
+                    fresh = [run_case(case, config, data, images, simulators, tell)]
+        except (DataError, ZooError) as error:
+            absent.append(f"{case.net} on {case.preset}")
+            say(f"{absent[-1]}: not run: {error}")
+            continue
         rows = _merged(rows, fresh)
         write_json(json, {"rows": rows})
         for row in fresh:
@@ -107,6 +116,11 @@ def nets(
         write_text(markdown, "\n".join(filter(None, (t.markdown(rows) for t in TABLES))))
     if wrong := [row["net"] for row in rows if row["mismatches"]]:
         raise CheckFailed(f"codes differ in {', '.join(wrong)}")
+    if absent:
+        raise UserError(
+            f"{', '.join(absent)}: not run, for the reasons above; --data DIR names the folder of "
+            "data sets and checkpoints"
+        )
 
 
 def _telling(bar: "Progress", net: str) -> Callable[[str, int, int], None]:
