@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sigbit import zoo
-from sigbit.bench import quant_speed, quant_tables
+from sigbit.bench import quant_claims, quant_speed, quant_tables
 from sigbit.bench.quant_cases import QuantCase, quant_cases, trial
 from sigbit.bench.quant_rates import compared
 from sigbit.bench.quant_runs import plan, run_cases
@@ -50,8 +50,9 @@ def test_committed_configurations_are_possible() -> None:
 
 def test_every_claim_is_about_rows_that_run() -> None:
     keys = {(c.method, c.strategy, c.bits) for c in quant_cases()}
-    for claim in quant_tables._claims():
+    for claim in quant_claims.claims():
         assert {claim.better, claim.worse} <= keys
+    assert {goal.run for goal in quant_claims.GOALS} <= keys
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +123,7 @@ def test_rates() -> None:
     assert row["bits_per_weight"] <= 3
     assert compared(twin, splits, 3, "rows")["layers"] > row["layers"]
     assert 0 < row["error"] < row["error_plain"]
-    (line,) = quant_tables.claim_table([row])
+    (line,) = quant_claims.claim_table([row])
     assert line[-1] == "yes"
 
 
@@ -134,9 +135,11 @@ def test_claims() -> None:
         }
         for method, accuracy in (("esb", 0.9), ("esb", 0.88), ("uniform", 0.89), ("apot", 0.7))
     ]  # fmt: skip
-    lines = {line[0]: line for line in quant_tables.claim_table(rows)}
+    lines = {line[0]: line for line in quant_claims.claim_table(rows)}
     assert lines["ESB beats apot"][2:] == ["89.00 ± 1.00", "70.00", "+19.00", "yes"]
     assert lines["ESB beats uniform"][-1] == "no, within spread"
+    (goal,) = quant_claims.goal_table(rows)
+    assert goal == ["esb", "4 bits", "89.00 ± 1.00", "90.00 ± 0.00", "1.00", "0.5 (ours)", "no"]
 
 
 def test_the_cost_of_a_step_in_short(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +149,7 @@ def test_the_cost_of_a_step_in_short(monkeypatch: pytest.MonkeyPatch) -> None:
     row = quant_speed.speed_row(lambda what, count, total: None)
     assert set(row) >= KEYS
     assert row["ratio_float"] > 0
-    assert quant_tables.claim_table([row]) == []
+    assert quant_claims.claim_table([row]) == []
     assert len(quant_tables.SPEED.cells([row])) == 1
 
 

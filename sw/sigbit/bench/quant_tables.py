@@ -1,8 +1,6 @@
-"""The rows of ``sigbit bench quant`` for people: means over seeds, what the publications claim and
-whether it holds here, and a figure."""
+"""The rows of ``sigbit bench quant`` for people: means over seeds, and a figure."""
 
 import io
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,10 +30,11 @@ class Mean:
     @property
     def text(self) -> str:
         """Mean and spread (half of the range) in percent."""
-        return _spread(self.values)
+        return spread(self.values)
 
 
-def _spread(values: Sequence[float]) -> str:
+def spread(values: Sequence[float]) -> str:
+    """Mean and half of the range, in percent."""
     half = (max(values) - min(values)) / 2
     text = f"{100 * statistics.fmean(values):.2f}"
     return f"{text} ± {100 * half:.2f}" if len(values) > 1 else text
@@ -75,7 +74,7 @@ def method_table(rows: Sequence[Row]) -> list[list[str]]:
             model,
             method,
             strategy or "–",
-            _spread(of[0].floats),
+            spread(of[0].floats),
             *(next((m.text for m in of if m.row["weight_bits"] == b), "–") for b in bits),
             str(len(of[0].values)),
         ]
@@ -93,93 +92,6 @@ def method_columns(rows: Sequence[Row]) -> list[str]:
     bits = [f"{b} bits" for b in widths(rows)]
     return ["data", "network", "method", "strategy", "float", *bits, "seeds"]
 
-
-@dataclass(frozen=True)
-class Claim:
-    """``better`` beats ``worse``, both (method, strategy, bits); or falls short of it by no more
-    than ``margin``."""
-
-    text: str
-    better: tuple[str, str, int]
-    worse: tuple[str, str, int]
-    margin: float = 0.0
-
-
-def _claims() -> list[Claim]:
-    claims = [
-        Claim("the sine regularizer helps", (m, "sinareq", b), (m, "", b))
-        for m in ("dorefa", "wrpn")
-        for b in (5, 4, 3)
-    ]
-    for strategy, methods, widths_of in (
-        ("progressive", ("esb", "dorefa", "lsq"), (2,)),
-        ("progressive (two stages)", ("esb", "dorefa", "lsq"), (2,)),
-        ("stochastic_precision", ("esb", "dorefa"), (2,)),
-        ("distillation", ("esb", "dorefa"), (4, 2)),
-        ("deep_projection", ("esb", "dorefa", "lsq"), (2,)),
-        ("cluster", ("ternary",), (2,)),
-    ):
-        claims += [
-            Claim(f"{strategy} helps", (m, strategy, b), (m, "", b))
-            for m in methods
-            for b in widths_of
-        ]
-    for other, strategy in (("uniform", ""), ("inq", "incremental"), ("apot", "")):
-        claims += [
-            Claim(f"ESB beats {other}", ("esb", "", b), (other, strategy, b)) for b in (4, 3, 2)
-        ]
-    return claims
-
-
-def claim_table(rows: Sequence[Row]) -> list[list[str]]:
-    """What is claimed, the difference here in points, and whether it has the same sign; "within
-    spread" where the ranges over the seeds overlap. Only claims whose runs are there."""
-    found = {
-        (m.row["method"], m.row["strategy"], m.row["weight_bits"]): m
-        for m in means([r for r in rows if r["dataset"] == "Fashion-MNIST"])
-    }
-    lines = []
-    for claim in _claims():
-        if claim.better in found and claim.worse in found:
-            a, b = found[claim.better], found[claim.worse]
-            agrees = "yes" if a.mean > b.mean else "no"
-            if min(a.values) <= max(b.values) and min(b.values) <= max(a.values):
-                agrees += ", within spread"
-            method, _, bits = claim.better
-            lines.append(
-                [
-                    claim.text,
-                    f"{method}, {bits} bits",
-                    a.text,
-                    b.text,
-                    f"{100 * (a.mean - b.mean):+.2f}",
-                    agrees,
-                ]
-            )
-    return lines + _rate_claims(rows)
-
-
-def _rate_claims(rows: Sequence[Row]) -> list[list[str]]:
-    """Transform Quantization beside plain rounding at the same bits a weight: signal to error of
-    the outputs, in dB."""
-    lines = []
-    for row in rows:
-        if row["group"] == "rates":
-            ours, plain = (-10 * math.log10(row[k]) for k in ("error", "error_plain"))
-            lines.append(
-                [
-                    "the rate-distortion curve lies above plain rounding's",
-                    f"{row['method']} ({row['strategy']}), {row['weight_bits']} bits a weight",
-                    f"{ours:.2f} dB",
-                    f"{plain:.2f} dB",
-                    f"{ours - plain:+.2f} dB",
-                    "yes" if ours > plain else "no",
-                ]
-            )
-    return lines
-
-
-CLAIM_COLUMNS = ["claim", "on", "with", "without", "points", "agrees"]
 
 POST = Table(
     "Post-training quantization of trained networks",

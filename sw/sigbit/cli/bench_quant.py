@@ -233,6 +233,7 @@ def _show_plan(cases: "list[QuantCase]", done: int, data: Path | None, jobs: int
 
 
 def _show(rows: list[Row], markdown: Path | None, plot: Path | None) -> None:
+    from sigbit.bench import quant_claims
     from sigbit.bench import quant_tables as tables
 
     parts = [
@@ -241,7 +242,8 @@ def _show(rows: list[Row], markdown: Path | None, plot: Path | None) -> None:
             tables.method_columns(rows),
             tables.method_table(rows),
         ),
-        ("What publications claim", tables.CLAIM_COLUMNS, tables.claim_table(rows)),
+        ("What publications claim", quant_claims.CLAIM_COLUMNS, quant_claims.claim_table(rows)),
+        ("Beside the float twin", quant_claims.GOAL_COLUMNS, quant_claims.goal_table(rows)),
         *((t.title, list(t.columns), t.cells(rows)) for t in tables.OTHERS),
     ]
     for title, columns, cells in parts:
