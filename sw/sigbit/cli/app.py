@@ -13,6 +13,7 @@ from sigbit.cli import (
     demo,
     exporting,
     inspecting,
+    methods,
     quantizing,
     running,
     sweep,
@@ -47,6 +48,7 @@ def sigbit(
 app.command("demo")(demo.demo)
 app.command("check")(checking.check)
 app.command("quantize")(quantizing.quantize)
+app.command("methods")(methods.methods)
 app.command("train")(train.train)
 app.command("sweep")(sweep.sweep)
 app.command("compile")(compiling.compile_model)

@@ -1,0 +1,90 @@
+"""``sigbit methods``: what there is to train with, and what it costs on an accelerator."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sigbit.cli.arch import load_arch
+from sigbit.cli.files import write_json
+from sigbit.cli.options import Json
+from sigbit.cli.output import show_table
+
+if TYPE_CHECKING:
+    from sigbit_hw.arch.config import ArchConfig
+
+Row = dict[str, Any]
+BITS = range(1, 9)
+
+
+def methods(
+    arch: Annotated[
+        str,
+        typer.Option(metavar="PRESET|FILE", help="Accelerator whose terms and planes are counted."),
+    ] = "micro",
+    json: Json = None,
+) -> None:
+    """List quantizers and training strategies.
+
+    A quantizer's cell has the terms of a weight and the planes of an activation with so many bits,
+    of tensors from 0 on: a product takes the array terms x planes passes. "-" is what the method
+    does not define, "no" what has no exact form on this accelerator.
+    """
+    from sigbit.quant.quantizers import METHODS
+    from sigbit.quant.strategies.registry import STRATEGIES, parameters
+
+    config = load_arch(arch)
+    rows = [_row(name, config) for name in METHODS]
+    strategies: list[Row] = [
+        {"name": name, "parameters": {k: v.default for k, v in parameters(name).items()}}
+        for name in STRATEGIES
+    ]
+    write_json(json, {"arch": config.name, "quantizers": rows, "strategies": strategies})
+    show_table(
+        f"Quantizers on {config.name}: terms of weights x planes of activations",
+        ["method", *(f"{b} bit{'s' if b > 1 else ''}" for b in BITS)],
+        (
+            [r["method"], *(f"{_cell(r['terms'][b])} x {_cell(r['planes'][b])}" for b in BITS)]
+            for r in rows
+        ),
+    )
+    show_table(
+        "Strategies",
+        ["strategy", "parameters"],
+        (
+            [s["name"], ", ".join(f"{k} = {_default(v)}" for k, v in s["parameters"].items())]
+            for s in strategies
+        ),
+    )
+
+
+def _row(name: str, config: "ArchConfig") -> Row:
+    """Terms and planes by bits: None where the method has no such bits, 0 where the accelerator has
+    no exact form of them."""
+    from sigbit.quant import QuantizationError, QuantSpec
+    from sigbit.quant.quantizers import METHODS
+    from sigbit.quant.spec import method_grid
+
+    method = METHODS[name]
+    terms: dict[int, int | None] = dict.fromkeys(BITS)
+    planes: dict[int, int | None] = dict.fromkeys(BITS)
+    for bits in method.weights.bits if method.weights else ():
+        try:
+            chosen = QuantSpec.from_arch(config, weight_method=name, weight_bits=bits)
+            terms[bits] = chosen.weight_choice(bits).terms
+        except QuantizationError:
+            terms[bits] = 0
+    for bits in method.acts.bits if method.acts else ():
+        try:
+            chosen = QuantSpec.from_arch(config, act_method=name, act_bits=bits)
+            planes[bits] = method_grid(chosen, bits, 0.0).planes
+        except QuantizationError:
+            planes[bits] = 0
+    return {"method": name, "terms": terms, "planes": planes}
+
+
+def _cell(count: int | None) -> str:
+    return {None: "-", 0: "no"}.get(count, str(count))
+
+
+def _default(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
