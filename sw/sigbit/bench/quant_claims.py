@@ -31,6 +31,7 @@ class Goal:
 GOALS = (
     Goal(("esb", "", 4), 0.5, "ours"),
     Goal(("esb", "", 2), 2.5, "ours"),
+    Goal(("esb", "(8 epochs)", 2), 2.5, "ours"),
     Goal(("ternary", "cluster", 2), 2.5, "CRQ: ternary weights come close to float"),
 )
 
@@ -45,7 +46,7 @@ def goal_table(rows: Sequence[Row]) -> list[list[str]]:
             below = 100 * (statistics.fmean(mean.floats) - mean.mean)
             lines.append(
                 [
-                    f"{method}+{strategy}" if strategy else method,
+                    f"{method} {strategy}".strip(),
                     f"{bits} bits",
                     mean.text,
                     spread(mean.floats),
