@@ -1,5 +1,6 @@
 """Configurations: what files may say, and how they are refused."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,20 @@ def test_a_file(tmp_path: Path) -> None:
     assert config.strategies[0].options == {"lambda_w": 0.5}
     assert RunConfig.from_table(config.to_table()) == config
     assert RunConfig.from_table(config.to_table()).digest == config.digest
+
+
+def test_the_files_of_the_documentation(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "quantization.md").read_text()
+    run, sweep = re.findall(r"```toml\n(.*?)```", text, re.S)
+    file = tmp_path / "run.toml"
+    file.write_text(run + sweep)
+    table, varied = load_sweep(file)
+    config = RunConfig.from_table(table)
+    quant_spec(config.quantizer, (0.0, 1.0))
+    assert [type(s).__name__ for s in strategies_of(config.strategies)] == [
+        "BatchStatistics", "Progressive",
+    ]  # fmt: skip
+    assert set(varied.space) == {"train.lr", "quantizer.weights"}
 
 
 def test_digests_tell_what_differs() -> None:
