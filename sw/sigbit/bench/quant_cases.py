@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.resources import files
+from importlib.resources import as_file, files
 from typing import Any
 
 from sigbit.quant.quantizers import METHODS
@@ -70,8 +70,8 @@ class QuantCase:
 
 def base_table(name: str) -> dict[str, Any]:
     """The content of ``configs/NAME.toml``."""
-    with_path = files("sigbit.bench") / "configs" / f"{name}.toml"
-    return read_table(with_path)  # type: ignore[arg-type]
+    with as_file(files("sigbit.bench") / "configs" / f"{name}.toml") as path:
+        return read_table(path)
 
 
 def quant_cases(only: str | None = None, group: str | None = None) -> list[QuantCase]:

@@ -168,8 +168,9 @@ class Importer:
     def _constant(self, node: FxNode) -> Value:
         """What is computed from parameters alone."""
         args, kwargs = movement.replaced(node, lambda n: self._values[n])
+        assert callable(node.target)
         with torch.no_grad():
-            result = node.target(*args, **kwargs)  # type: ignore[operator]
+            result = node.target(*args, **kwargs)
         return tuple(result) if isinstance(result, (list, tuple)) else result
 
     def _outputs(self) -> tuple[tuple[str, ...], tuple[HostOp, ...]]:

@@ -45,7 +45,8 @@ def moved(node: FxNode, values: Mapping[FxNode, Value], build: Builder) -> Value
     args, kwargs = replaced(node, lambda n: index if n is source else values[n])
     if "dtype" in kwargs:
         kwargs["dtype"] = torch.float64
-    result = node.target(*args, **kwargs)  # type: ignore[operator]
+    assert callable(node.target)
+    result = node.target(*args, **kwargs)
     if isinstance(result, (list, tuple)):
         return tuple(_sample(r, batch, value.tensor, node) for r in result)
     return _sample(result, batch, value.tensor, node)
@@ -77,7 +78,8 @@ def _of_steps(node: FxNode, value: Steps, source: FxNode) -> Value:
     steps = torch.arange(len(value.tensors), dtype=torch.float64)
     index += steps.view([-1 if d == value.dim else 1 for d in range(len(shape))])
     args, kwargs = replaced(node, lambda n: index)
-    result = node.target(*args, **kwargs)  # type: ignore[operator]
+    assert callable(node.target)
+    result = node.target(*args, **kwargs)
     batch, features = shape[1 - value.dim], shape[2]
     if isinstance(result, Tensor):
         if result.shape == (batch, features) and bool((result == result.flatten()[0]).all()):

@@ -181,7 +181,8 @@ def _image_moves(
         and factor == (1, 1)
         and all(not c or not b for c, b in zip(crop, border, strict=True))
     ):
-        crop, border = tuple(c + b for c, b in zip(crop, border, strict=True)), (0, 0, 0, 0)  # type: ignore[assignment]
+        top, left, bottom, right = (c + b for c, b in zip(crop, border, strict=True))
+        crop, border = (top, left, bottom, right), (0, 0, 0, 0)
     if any(crop):
         yield Bordered(crop)
     if not np.array_equal(channels, np.arange(source[0])):

@@ -1,6 +1,7 @@
 """The translator of every ONNX and QONNX operator that is supported."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from torch.fx import Node as FxNode
 
@@ -113,8 +114,9 @@ def _refused(t: Translation) -> Value:
 
 
 def _max_pool(t: Translation) -> Value:
-    source, *window = t.node.args
-    kernel, stride, padding = (tuple(w) for w in window)  # type: ignore[arg-type]
+    arguments: Any = t.node.args
+    source, *window = arguments
+    kernel, stride, padding = (tuple(w) for w in window)
     tensor = t.build.tensor(t.known(source), t.location, t.dtype)
     return fitted_max_pool(t, tensor, kernel, stride, padding)
 

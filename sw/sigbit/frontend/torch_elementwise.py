@@ -8,6 +8,7 @@ from torch import Tensor
 from sigbit.frontend.translation import Translation
 from sigbit.frontend.values import Computed, OnHost, Refusal, Value
 from sigbit.ir import floating
+from sigbit.ir.annotation import HostFunction
 from sigbit.ir.floating import HostOp
 
 
@@ -190,7 +191,7 @@ def dropout(t: Translation) -> Value:
     return t.computed("input")
 
 
-def on_host(name: str) -> Callable[[Translation], Value]:
+def on_host(name: HostFunction) -> Callable[[Translation], Value]:
     """softmax and its like: at the end of the network, on the host."""
 
     def translate(t: Translation) -> Value:
@@ -205,6 +206,6 @@ def on_host(name: str) -> Callable[[Translation], Value]:
             raise Refusal(f"{name} over dimension {t.argument('dim')}", "use dim=1: the channels")
         if name == "argmax" and t.argument("keepdim"):
             raise Refusal("argmax with keepdim", "leave keepdim out")
-        return OnHost(value, (*before, HostOp(0, name, t.location)))  # type: ignore[arg-type]
+        return OnHost(value, (*before, HostOp(0, name, t.location)))
 
     return translate

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.fx import Node as FxNode
 
 from sigbit.frontend.translation import Translation
 from sigbit.frontend.values import Computed, Refusal, Value
@@ -117,7 +118,7 @@ def linear(t: Translation) -> Value:
 def matmul(t: Translation) -> Value:
     """matmul and mm: vectors times a constant matrix."""
     first, second = t.node.args[:2]
-    matrix = t.values.get(second) if not isinstance(second, (int, float)) else None  # type: ignore[arg-type]
+    matrix = t.values.get(second) if isinstance(second, FxNode) else None
     if not isinstance(matrix, Tensor) or matrix.dim() != 2:
         raise Refusal(
             "a product of two computed matrices", "multiply by a parameter, or use Linear"

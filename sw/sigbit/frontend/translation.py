@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
+from torch._ops import OpOverload
 from torch.fx import Node as FxNode
 
 from sigbit.frontend.moves import Bordered, Chosen, Flattened, Move, Repeated, Step, Strided, moves
@@ -152,8 +153,8 @@ class Translation:
 
     def argument(self, name: str) -> Any:
         """An argument by its name in the operation's schema, or its default."""
-        schema = self.node.target._schema.arguments  # type: ignore[union-attr]
-        for i, argument in enumerate(schema):
+        assert isinstance(self.node.target, OpOverload)
+        for i, argument in enumerate(self.node.target._schema.arguments):
             if argument.name == name:
                 if i < len(self.node.args):
                     return self.node.args[i]

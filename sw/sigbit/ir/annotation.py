@@ -111,6 +111,9 @@ Quantizer = QuantAnnotation | FloatAnnotation
 """What a quantized model does to a tensor."""
 
 
+HostFunction = Literal["argmax", "log_softmax", "softmax"]
+
+
 @dataclass(frozen=True)
 class HostOp:
     """A function over the channels of output number ``output``, left to the host.
@@ -119,7 +122,7 @@ class HostOp:
     """
 
     output: int
-    function: Literal["argmax", "log_softmax", "softmax"]
+    function: HostFunction
     location: str = ""
 
     def __call__(self, x: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch._ops import OpOverload
 from torch.export import ExportedProgram
 from torch.fx import Node as FxNode
 
@@ -214,10 +215,10 @@ def integer_graph_from_exported(exported: ExportedProgram) -> IntegerGraph:
 
 
 def _arguments(call: FxNode) -> dict[str, Any]:
-    schema = call.target._schema.arguments  # type: ignore[union-attr]
+    assert isinstance(call.target, OpOverload)
     return {
         a.name: call.args[i] if i < len(call.args) else call.kwargs.get(a.name, a.default_value)
-        for i, a in enumerate(schema)
+        for i, a in enumerate(call.target._schema.arguments)
     }
 
 

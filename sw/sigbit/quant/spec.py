@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from types import MappingProxyType
+from typing import Any
 
 from sigbit.quant.errors import QuantizationError
 from sigbit.quant.grid import LevelGrid
@@ -148,17 +149,17 @@ class QuantSpec:
         return WeightChoice(found, levels, bits, *place)
 
     @classmethod
-    def from_arch(cls, config: ArchConfig, **changes: object) -> "QuantSpec":
+    def from_arch(cls, config: ArchConfig, **changes: Any) -> "QuantSpec":
         """The spec with the native formats, radix and accumulators of ``config``; ``changes`` are
         other fields.
         """
-        arch = {
+        arch: dict[str, Any] = {
             "weight_format": config.weight_format,
             "act_format": config.act_format,
             "radix_bits": config.term_radix_bits,
             "acc_bits": config.acc_bits,
         }
-        return cls(**(arch | changes))  # type: ignore[arg-type]
+        return cls(**(arch | changes))
 
     def weight_grid(self, terms: int) -> LevelGrid:
         """Levels of weights of ``terms`` terms."""
