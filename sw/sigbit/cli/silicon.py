@@ -87,22 +87,23 @@ def silicon(
     """Compare integers, powers of two, ESB and APoT at equal widths, by one generator and flow.
 
     Every accelerator also runs random programs in RTL, which must give the interpreter's codes; the
-    build of one takes minutes the first time. Rows are written as they finish; a FILE that exists
-    keeps its other rows.
+    build of one takes minutes the first time. Rows are written as they finish, in the benchmark's
+    order; a FILE that exists keeps its other rows.
     """
     from sigbit.bench.silicon import Errors, key_of, row_of
     from sigbit.bench.silicon_error import zoo_layers
 
+    known = candidates()
     wanted = [
         (candidate, fabric)
         for fabric in target or (Fabric.XCUP, Fabric.ECP5)
-        for candidate in candidates()
+        for candidate in known
         if only is None or only.lower() in _label(candidate, fabric).lower()
     ]
     if not wanted:
         raise UserError(
             f"no row contains {only!r}; there are "
-            + ", ".join(f"{c.name} ({c.number_system})" for c in candidates())
+            + ", ".join(f"{c.name} ({c.number_system})" for c in known)
         )
     rows = read_rows(json, {"preset", "number_system", "target"})
     clocks = _clocks(routed or [])
@@ -120,7 +121,8 @@ def silicon(
             row = row_of(candidate, fabric, errors, tools, tell)
             row["zoo_weights"] = "random" if data is None else "real"
             merged = {key_of(r): r for r in (*rows, row)}
-            rows = list(merged.values())
+            places = [(c.name, f.value) for f in Fabric for c in known]
+            rows = [merged[place] for place in places if place in merged]
             write_json(json, {"rows": rows})
             say(_line(row))
             if row["refused"] is None and row["dsp"]:
