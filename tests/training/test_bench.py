@@ -132,12 +132,18 @@ def test_claims() -> None:
         {
             "group": "quantizers", "dataset": "Fashion-MNIST", "model": "fashion", "method": method,
             "strategy": "", "weight_bits": 4, "accuracy": accuracy, "accuracy_float": 0.9,
+            "seed": seed,
         }
-        for method, accuracy in (("esb", 0.9), ("esb", 0.88), ("uniform", 0.89), ("apot", 0.7))
+        for method, seed, accuracy in (
+            ("esb", 0, 0.9), ("esb", 1, 0.88), ("uniform", 0, 0.91), ("uniform", 1, 0.87),
+            ("apot", 1, 0.7), ("apot", 2, 0.99),
+        )
     ]  # fmt: skip
     lines = {line[0]: line for line in quant_claims.claim_table(rows)}
-    assert lines["ESB beats apot"][2:] == ["89.00 ± 1.00", "70.00", "+19.00", "yes"]
-    assert lines["ESB beats uniform"][-1] == "no, within spread"
+    assert lines["ESB beats apot"][2:] == ["88.00", "70.00", "+18.00", "yes, one seed"]
+    assert lines["ESB beats uniform"][2:] == [
+        "89.00 ± 1.00", "89.00 ± 2.00", "+0.00", "no, within spread",
+    ]  # fmt: skip
     (goal,) = quant_claims.goal_table(rows)
     assert goal == ["esb", "4 bits", "89.00 ± 1.00", "90.00 ± 0.00", "1.00", "0.5 (ours)", "no"]
 

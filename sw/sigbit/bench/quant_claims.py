@@ -89,15 +89,22 @@ def claims() -> list[Claim]:
 
 
 def claim_table(rows: Sequence[Row]) -> list[list[str]]:
-    """What is claimed, the difference here in points, and whether it has the same sign; "within
-    spread" where the ranges over the seeds overlap. Only claims whose runs are there."""
+    """What is claimed, the difference here in points over the seeds that both have, and whether it
+    has the same sign; "within spread" where the ranges over several seeds overlap. Only claims
+    whose runs are there."""
     found = _fashion(rows)
     lines = []
     for claim in claims():
         if claim.better in found and claim.worse in found:
             a, b = found[claim.better], found[claim.worse]
+            both = set(a.seeds) & set(b.seeds)
+            if not both:
+                continue
+            a, b = a.of(both), b.of(both)
             agrees = "yes" if a.mean > b.mean else "no"
-            if min(a.values) <= max(b.values) and min(b.values) <= max(a.values):
+            if len(both) == 1:
+                agrees += ", one seed"
+            elif min(a.values) <= max(b.values) and min(b.values) <= max(a.values):
                 agrees += ", within spread"
             method, _, bits = claim.better
             lines.append(

@@ -2,7 +2,7 @@
 
 import io
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ class Mean:
     """Accuracies of one method over its seeds."""
 
     row: Row
+    seeds: tuple[int, ...]
     values: tuple[float, ...]
     floats: tuple[float, ...]
 
@@ -26,6 +27,16 @@ class Mean:
     def mean(self) -> float:
         """Of the integer models."""
         return statistics.fmean(self.values)
+
+    def of(self, seeds: Collection[int]) -> "Mean":
+        """The same over ``seeds`` alone."""
+        kept = [k for k, seed in enumerate(self.seeds) if seed in seeds]
+        return Mean(
+            self.row,
+            tuple(self.seeds[k] for k in kept),
+            tuple(self.values[k] for k in kept),
+            tuple(self.floats[k] for k in kept),
+        )
 
     @property
     def text(self) -> str:
@@ -53,6 +64,7 @@ def means(rows: Sequence[Row]) -> list[Mean]:
     return [
         Mean(
             found[0],
+            tuple(r["seed"] for r in found),
             tuple(r["accuracy"] for r in found),
             tuple(r["accuracy_float"] for r in found),
         )
