@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from sigbit import zoo
 from sigbit.quant import QuantizationError, QuantSpec, convert
 from sigbit.quant.post import post_training
 from sigbit.quant.post.linear_transforms import (
@@ -22,7 +23,7 @@ from sigbit.quant.post.rate_distortion import (
     block_quantize,
     frontier,
 )
-from sigbit.quant.post.transform import collapse, plain_rounding, transform_quantize
+from sigbit.quant.post.transform import Pair, collapse, plain_rounding, transform_quantize
 
 
 def correlated(seed: int, n: int = 6, *rest: int) -> Tensor:
@@ -183,3 +184,20 @@ def test_parameters_are_checked() -> None:
         transform_quantize(nn.ReLU(), X, 3.0)
     with pytest.raises(QuantizationError, match="must be positive"):
         transform_quantize(network(1), X, 0.0)
+
+
+@pytest.mark.parametrize("side", ["row", "column"])
+@pytest.mark.parametrize("name", ["fashion", "ds_cnn"])
+def test_networks_whose_modules_hold_their_convolutions(name: str, side: str) -> None:
+    torch.manual_seed(0)
+    net = zoo.build(name).eval()
+    x = torch.rand(2, *zoo.entry(name).input_shape)
+    found = transform_quantize(
+        net, x, 12.0, side=side, always=True, blocks=1, candidates=1, most_bits=12
+    )
+    pairs = [m for m in found.model.modules() if isinstance(m, Pair)]
+    assert len(pairs) > 3
+    with torch.no_grad():
+        wanted = net(x)
+        error = (collapse(found.model)(x) - wanted).norm() / wanted.norm()
+    assert float(error) < 0.05

@@ -63,10 +63,13 @@ def convolution(
     )
 
 
-def convolve(x: Tensor, module: nn.Conv2d, padding: Padding) -> Tensor:
-    """``module(x)`` for a module of :func:`convolution` with the same ``padding``."""
-    if padding == "same" and module.padding == (0, 0):
-        x = same_pad(x, module)
+def convolve(x: Tensor, module: nn.Module, padding: Padding) -> Tensor:
+    """``module(x)`` for a module of :func:`convolution` with the same ``padding``, or for what has
+    taken its place: such a one and 1x1 convolutions."""
+    if padding == "same":
+        for part in module.modules():
+            if isinstance(part, nn.Conv2d) and part.padding == (0, 0):
+                x = same_pad(x, part)
     return module(x)
 
 
@@ -93,7 +96,6 @@ class ConvNorm(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         first, *others = self
-        assert isinstance(first, nn.Conv2d)
         x = convolve(x, first, self._padding)
         for module in others:
             x = module(x)
