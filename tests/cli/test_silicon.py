@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from sigbit.bench import silicon_error, silicon_tables
 from sigbit.bench.silicon import Candidate, Costs, Errors, cheapest, gops_per_klut, row_of
@@ -132,6 +133,18 @@ def test_errors_of_distributions() -> None:
              for name in DISTRIBUTIONS]
     assert finer[1] > finer[3]  # long tails suit the spread levels of k = 1
     assert all(15 < value < 20 for value in finer)
+
+
+def test_errors_of_every_system() -> None:
+    random = torch.Generator().manual_seed(0)
+    layers = Layers("net", (torch.randn(2, 64, generator=random),),
+                    (torch.rand(256, generator=random),))
+    errors = Errors((layers,))
+    for candidate in silicon.candidates():
+        found = errors.of(candidate)
+        for side in found.values():
+            assert side.keys() == {*DISTRIBUTIONS, "net"}
+            assert all(0 < error < 1 for error in side.values()), candidate.name
 
 
 def test_throughput() -> None:

@@ -118,12 +118,12 @@ def mse_scale(x: Tensor, grid: LevelGrid, channels: bool = False) -> Tensor:
     else:
         rows, weights = histogram(x)
     top = (rows.abs() if grid.signed else rows).amax(1).clamp(min=0)
-    best = top / grid.max
+    best = top / float(grid.max)
     least = torch.full_like(best, torch.inf)
     least_exponent = -5.0 if len(grid.magnitudes) < _MANY_LEVELS else -2.0
     coarse = torch.arange(least_exponent, 1.0, 0.2)
     for exponents in (coarse, torch.linspace(-0.2, 0.2, 21)):
-        centre = top / grid.max if exponents is coarse else best
+        centre = top / float(grid.max) if exponents is coarse else best
         for exponent in exponents.tolist():
             scale = centre * 2.0**exponent
             safe = torch.where(scale > 0, scale, 1.0)
@@ -137,7 +137,8 @@ def mse_scale(x: Tensor, grid: LevelGrid, channels: bool = False) -> Tensor:
 def range_scale(x: Tensor, grid: LevelGrid, channels: bool = False) -> Tensor:
     """The scale (float64) at which nothing saturates: largest magnitude over largest level."""
     rows = _rows(x, channels) if channels else x.detach().reshape(1, -1).double()
-    return _shaped((rows.abs() if grid.signed else rows).amax(1).clamp(min=0) / grid.max, channels)
+    top = (rows.abs() if grid.signed else rows).amax(1).clamp(min=0)
+    return _shaped(top / float(grid.max), channels)
 
 
 @dataclass(frozen=True)
