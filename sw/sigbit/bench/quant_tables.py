@@ -90,10 +90,15 @@ def method_table(rows: Sequence[Row]) -> list[list[str]]:
             strategy or "–",
             spread(of[0].floats),
             *(next((m.text for m in of if m.row["weight_bits"] == b), "–") for b in bits),
-            str(len(of[0].values)),
+            _range([len(m.seeds) for m in of]),
         ]
         for (dataset, model, method, strategy), of in lines.items()
     ]
+
+
+def _range(counts: Sequence[int]) -> str:
+    least, most = min(counts), max(counts)
+    return str(most) if least == most else f"{least} to {most}"
 
 
 def widths(rows: Sequence[Row]) -> list[int]:

@@ -1,5 +1,6 @@
 """``sigbit methods``: what there is to train with, and what it costs on an accelerator."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,6 +11,7 @@ from sigbit.cli.options import Json
 from sigbit.cli.output import show_table
 
 if TYPE_CHECKING:
+    from sigbit.quant.quantizers import Side
     from sigbit_hw.arch.config import ArchConfig
 
 Row = dict[str, Any]
@@ -60,26 +62,36 @@ def methods(
 def _row(name: str, config: "ArchConfig") -> Row:
     """Terms and planes by bits: None where the method has no such bits, 0 where the accelerator has
     no exact form of them."""
-    from sigbit.quant import QuantizationError, QuantSpec
+    from sigbit.quant import QuantSpec
     from sigbit.quant.quantizers import METHODS
     from sigbit.quant.spec import method_grid
 
+    def terms(bits: int) -> int:
+        spec = QuantSpec.from_arch(config, weight_method=name, weight_bits=bits)
+        return spec.weight_choice(bits).terms
+
+    def planes(bits: int) -> int:
+        spec = QuantSpec.from_arch(config, act_method=name, act_bits=bits)
+        return method_grid(spec, bits, 0.0).planes
+
     method = METHODS[name]
-    terms: dict[int, int | None] = dict.fromkeys(BITS)
-    planes: dict[int, int | None] = dict.fromkeys(BITS)
-    for bits in method.weights.bits if method.weights else ():
+    return {
+        "method": name,
+        "terms": _by_bits(method.weights, terms),
+        "planes": _by_bits(method.acts, planes),
+    }
+
+
+def _by_bits(side: "Side | None", digits: Callable[[int], int]) -> dict[int, int | None]:
+    from sigbit.quant import QuantizationError
+
+    found: dict[int, int | None] = dict.fromkeys(BITS)
+    for bits in side.bits if side else ():
         try:
-            chosen = QuantSpec.from_arch(config, weight_method=name, weight_bits=bits)
-            terms[bits] = chosen.weight_choice(bits).terms
+            found[bits] = digits(bits)
         except QuantizationError:
-            terms[bits] = 0
-    for bits in method.acts.bits if method.acts else ():
-        try:
-            chosen = QuantSpec.from_arch(config, act_method=name, act_bits=bits)
-            planes[bits] = method_grid(chosen, bits, 0.0).planes
-        except QuantizationError:
-            planes[bits] = 0
-    return {"method": name, "terms": terms, "planes": planes}
+            found[bits] = 0
+    return found
 
 
 def _cell(count: int | None) -> str:

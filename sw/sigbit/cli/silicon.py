@@ -106,6 +106,7 @@ def silicon(
             + ", ".join(f"{c.name} ({c.number_system})" for c in known)
         )
     rows = read_rows(json, {"preset", "number_system", "target"})
+    places = {place: k for k, place in enumerate((c.name, f.value) for f in Fabric for c in known)}
     clocks = _clocks(routed or [])
     failed: list[str] = []
     with progress() as bar:
@@ -121,8 +122,7 @@ def silicon(
             row = row_of(candidate, fabric, errors, tools, tell)
             row["zoo_weights"] = "random" if data is None else "real"
             merged = {key_of(r): r for r in (*rows, row)}
-            places = [(c.name, f.value) for f in Fabric for c in known]
-            rows = [merged[place] for place in places if place in merged]
+            rows = sorted(merged.values(), key=lambda r: places.get(key_of(r), len(places)))
             write_json(json, {"rows": rows})
             say(_line(row))
             if row["refused"] is None and row["dsp"]:
