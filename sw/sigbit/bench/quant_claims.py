@@ -66,14 +66,14 @@ def claims() -> list[Claim]:
     found = [
         Claim("the sine regularizer helps", (m, "sinareq", b), (m, "", b))
         for m in ("dorefa", "wrpn")
-        for b in (5, 4, 3)
+        for b in (5, 4, 3, 2)
     ]
     for strategy, methods, widths_of in (
-        ("progressive", ("esb", "dorefa", "lsq"), (2,)),
-        ("progressive (two stages)", ("esb", "dorefa", "lsq"), (2,)),
-        ("stochastic_precision", ("esb", "dorefa"), (2,)),
-        ("distillation", ("esb", "dorefa"), (4, 2)),
-        ("deep_projection", ("esb", "dorefa", "lsq"), (2,)),
+        ("progressive", ("esb", "dorefa", "lsq"), (4, 3, 2)),
+        ("progressive (two stages)", ("esb", "dorefa", "lsq"), (4, 3, 2)),
+        ("stochastic_precision", ("esb", "dorefa"), (4, 3, 2)),
+        ("distillation", ("esb", "dorefa"), (4, 3, 2)),
+        ("deep_projection", ("esb", "dorefa", "lsq"), (4, 3, 2)),
         ("cluster", ("ternary",), (2,)),
     ):
         found += [
