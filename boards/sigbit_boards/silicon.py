@@ -1,6 +1,7 @@
 """The configurations of the equal-footing benchmark: every number system at every pair of widths,
 in accelerators of one shape."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -145,6 +146,26 @@ def accelerator(system: System, **shape: int) -> ArchConfig:
         term_radix_bits=radix(system.weights, system.acts),
         **shape,
     )
+
+
+def in_shape(config: ArchConfig) -> list[ArchConfig]:
+    """The accelerators of all systems in the shape of ``config``: its lanes, memories and ports.
+    Systems for which there is none are left out."""
+    found = []
+    for system in SYSTEMS:
+        if refusal(system, config.ic_lanes) is None:
+            with suppress(ValueError):
+                found.append(
+                    replace(
+                        config,
+                        name=f"{config.name}-{system.key}",
+                        weight_format=system.weights,
+                        act_format=system.acts,
+                        acc_bits=acc_bits(system, config.ic_lanes),
+                        term_radix_bits=radix(system.weights, system.acts),
+                    )
+                )
+    return found
 
 
 def sample(config: ArchConfig) -> ArchConfig:

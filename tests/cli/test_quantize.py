@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from sigbit.cli.models import load_model
+from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.program import Program
 from sigbit_sim.interp import Interp
 
@@ -125,6 +126,34 @@ def test_bits_within_a_budget(sigbit, refused, nets, what):
     assert found[0]["error"] > found[1]["error"]
 
 
+def test_the_number_system_within_luts(sigbit, refused, nets):
+    """The finest one if any will do; a budget that only the smallest keeps takes that one; the
+    accelerator goes with the Program."""
+    narrow = PRESETS["nano"]
+    tiny = ("--calibrate", "x.npy", "-o", "net.sigbit", "--budget", "luts=9")
+    error = refused("quantize", *NET, *tiny)
+    least = int(error.split(" is below ")[1].split(", those")[0].replace(",", ""))
+    assert not (nets / "net.sigbit").exists()
+    answer = _quantize(sigbit, "net.sigbit", "--budget", "luts=1000000", "--budget", "cycles=10000")
+    assert answer.code == 0, answer
+    document = json.loads((nets / "q.json").read_text())
+    systems = document["number_systems"]
+    assert len({(s["weight_format"], s["act_format"]) for s in systems}) == len(systems) > 10
+    errors = [s["error"] for s in systems if s["error"] is not None]
+    assert errors == sorted(errors)
+    assert [s["chosen"] for s in systems] == [True, *[False] * (len(systems) - 1)]
+    assert systems[0]["luts"] > least
+    assert document["budget"]["cost"] <= 10000
+    config = Program.load("net.sigbit").config
+    assert str(config.weight_format) == systems[0]["weight_format"] != str(narrow.weight_format)
+    assert config.macs == narrow.macs
+    assert document["program"]["arch"] == systems[0]["accelerator"] in answer.out
+    for source in ("net.sigbit", "q.json"):
+        assert sigbit("arch", "show", source, "--json", "a.json").code == 0
+        assert json.loads((nets / "a.json").read_text())["config"] == config.to_json()
+    assert sigbit("run", "net.sigbit", "x.npy").code == 0
+
+
 def test_labels_and_the_zoo(sigbit, nets):
     assert _quantize(sigbit, "net.pt2", data="labelled.npz").code == 0
     assert 0 <= json.loads((nets / "q.json").read_text())["accuracy_quantized"] <= 1
@@ -175,8 +204,9 @@ def test_unsupported(sigbit, nets):
         (["--first-last", "5"], "--first-last must be one of 4 or 8 on nano, not 5"),
         (["--bits", "a"], "--bits must be LAYER=WEIGHTS/ACTS"),
         (["--bits", "a=3/4"], "--bits a=3/4: nano has weights of 4 or 8"),
-        (["--budget", "luts=1000"], "the LUTs are those of the accelerator"),
-        (["--budget", "cycles=few"], "--budget must be cycles=N or bytes=N"),
+        (["--budget", "luts=9", "--weights", "esb8"], "leave out --weights"),
+        (["--budget", "cycles=few"], "--budget must be luts=N, cycles=N or bytes=N"),
+        (["--budget", "cycles=9", "--budget", "bytes=9"], "one of cycles or of bytes"),
         (["--budget", "cycles=9", "--bits", "a=8/8"], "choose one"),
         (["--bits", "absent=8/8"], "bits names 'absent'"),
         (["--calibrate", "absent.npy"], "No such file"),

@@ -9,6 +9,7 @@ from sigbit.cli.errors import UserError, given
 from sigbit.cli.files import target, write_json
 from sigbit.cli.options import Json
 from sigbit.cli.output import say, show_facts, show_table, size
+from sigbit.cli.programs import load_program
 from sigbit.files import read_json, write_text
 
 if TYPE_CHECKING:
@@ -16,11 +17,14 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="The accelerators: presets, derived numbers, Verilog.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(metavar="PRESET|FILE", help="A preset or a JSON file.")]
+Name = Annotated[
+    str, typer.Argument(metavar="PRESET|FILE", help="A preset, a JSON file or a Program.")
+]
 
 
 def load_arch(name: str) -> "ArchConfig":
-    """The preset called ``name``, or the ArchConfig in the JSON file of that name."""
+    """The preset called ``name``, the ArchConfig in the JSON file of that name, or the one that the
+    Program of that name was compiled for."""
     from sigbit_hw.arch.config import PRESETS, ArchConfig
 
     if name in PRESETS:
@@ -28,9 +32,11 @@ def load_arch(name: str) -> "ArchConfig":
     path = Path(name)
     if not path.is_file():
         raise UserError(
-            f"no accelerator {name!r}: give a preset ({', '.join(PRESETS)}) or an existing JSON "
-            "file; `sigbit arch show micro --json my.json` writes one to start from"
+            f"no accelerator {name!r}: give a preset ({', '.join(PRESETS)}), a Program or an "
+            "existing JSON file; `sigbit arch show micro --json my.json` writes one to start from"
         )
+    if path.suffix == ".sigbit":
+        return load_program(path).config
     document = read_json(path)
     if isinstance(document, dict) and "config" in document:
         document = document["config"]

@@ -32,10 +32,15 @@ def act_bits(config: "ArchConfig") -> dict[int, int]:
 
 
 def bits_spec(
-    config: "ArchConfig", weights: str, acts: str, first_last: int, layers: Sequence[str]
+    config: "ArchConfig",
+    weights: str | None,
+    acts: str | None,
+    first_last: int,
+    layers: Sequence[str],
 ) -> "QuantSpec":
-    """The spec of ``--weights``, ``--acts``, ``--first-last`` and ``--bits``, scales searched for
-    the least squared error; :class:`UserError` for what the accelerator does not have."""
+    """The spec of ``--weights`` and ``--acts`` (None: the accelerator's own), ``--first-last`` and
+    ``--bits``, scales searched for the least squared error; :class:`UserError` for what the
+    accelerator does not have."""
     from sigbit.quant import QuantSpec
 
     of_weights, of_acts = weight_bits(config), act_bits(config)
@@ -57,7 +62,9 @@ def bits_spec(
     )
 
 
-def _format(option: str, text: str, allowed: dict[int, int], config: "ArchConfig") -> int:
+def _format(option: str, text: str | None, allowed: dict[int, int], config: "ArchConfig") -> int:
+    if text is None:
+        return 1
     found = re.fullmatch(r"esb(\d+)", text.lower())
     if found is None or int(found[1]) not in allowed:
         raise UserError(

@@ -7,26 +7,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sigbit.cli.arch import load_arch
-from sigbit.cli.budget import Budget, parse_budget, within
+from sigbit.cli.budget import Row, parse_budgets, within, within_luts
 from sigbit.cli.errors import UserError
-from sigbit.cli.files import target, write_json
+from sigbit.cli.files import target as writable
+from sigbit.cli.files import write_json
 from sigbit.cli.inputs import Mean, Std
 from sigbit.cli.networks import Checkpoint, FloatNetwork, Model, Shapes, load_network
-from sigbit.cli.options import Arch, Json
-from sigbit.cli.output import progress, say, show_facts, show_table
-from sigbit.cli.precision import act_bits, bits_spec, weight_bits
-from sigbit.cli.programs import program_facts, say_program
+from sigbit.cli.options import Arch, Fabric, Json
+from sigbit.cli.output import progress
+from sigbit.cli.precision import bits_spec
+from sigbit.cli.programs import program_facts
 from sigbit.cli.quality import Tell, agreement, layer_rows
-from sigbit.cli.samples import Samples, Wanted, load_samples
+from sigbit.cli.quantized import show_quantized
+from sigbit.cli.samples import Wanted, load_samples
 from sigbit.files import replacing
 
 if TYPE_CHECKING:
-    from sigbit.ir.floating import FloatGraph
-    from sigbit.quant import IntegerModel, PreparedModel, QuantSpec
-    from sigbit_hw.arch.config import ArchConfig
+    from torch import Tensor
 
-SHOWN = 60
-"""Layers in the table; the JSON file holds all."""
+    from sigbit.ir.floating import FloatGraph
+    from sigbit.quant import IntegerModel, QuantSpec
+    from sigbit_hw.arch.config import ArchConfig
 
 
 def quantize(
@@ -37,7 +38,7 @@ def quantize(
             "-o",
             "--output",
             metavar="FILE",
-            callback=target,
+            callback=writable,
             help="What to write: NET.sigbit, a Program, or NET.pt2, an integer model.",
         ),
     ],
@@ -50,11 +51,13 @@ def quantize(
     ],
     arch: Arch = "micro",
     weights: Annotated[
-        str, typer.Option(metavar="FORMAT", help="esb4: the accelerator's own; esb8: two terms.")
-    ] = "esb4",
+        str | None,
+        typer.Option(metavar="FORMAT", help="esb8: two terms; esb4 (native) if absent."),
+    ] = None,
     acts: Annotated[
-        str, typer.Option(metavar="FORMAT", help="esb4, esb7 or esb8: one to three planes.")
-    ] = "esb4",
+        str | None,
+        typer.Option(metavar="FORMAT", help="esb7, esb8: two or three planes; esb4 if absent."),
+    ] = None,
     first_last: Annotated[
         int, typer.Option(metavar="BITS", help="Least bits of the first and last layers' weights.")
     ] = 8,
@@ -63,13 +66,17 @@ def quantize(
         typer.Option(metavar="LAYER=W/A", help="Bits of one layer, such as conv1=8/8; repeatable."),
     ] = None,
     budget: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            metavar="cycles=N|bytes=N",
-            help="Search bits of every layer: the least error within so many cycles by the cycle "
-            "model, or bytes of constants.",
+            metavar="luts=N|cycles=N|bytes=N",
+            help="luts: search the number system of the array, the least error within so many LUTs "
+            "of --target; cycles, bytes: search bits of every layer, within so many cycles by the "
+            "cycle model, or bytes of constants. Repeatable.",
         ),
     ] = None,
+    target: Annotated[
+        Fabric, typer.Option(help="Whose LUTs --budget counts, before place and route.")
+    ] = Fabric.XCUP,
     checkpoint: Checkpoint = None,
     shapes: Shapes = None,
     data: Annotated[
@@ -94,10 +101,19 @@ def quantize(
             f"-o must end in .sigbit (a Program) or .pt2 (an integer model), not {output.name}"
         )
     config = load_arch(arch)
-    spec = bits_spec(config, weights, acts, first_last, bits or ())
-    limit = parse_budget(budget)
-    if limit is not None and bits:
+
+    def spec_of(config: "ArchConfig") -> "QuantSpec":
+        return bits_spec(config, weights, acts, first_last, bits or ())
+
+    spec_of(config)
+    luts, of_bits = parse_budgets(budget or ())
+    if of_bits is not None and bits:
         raise UserError("--bits and --budget both give bits to layers: choose one")
+    if luts is not None and (weights or acts or bits):
+        raise UserError(
+            "--budget luts=N chooses the array's formats: leave out --weights, --acts and --bits, "
+            "or the budget"
+        )
     wanted = Wanted(images, test, data, mean, std)
     start = time.perf_counter()
     with progress() as bar:
@@ -106,19 +122,31 @@ def quantize(
         def tell(what: str, done: int = 0, total: int = 0) -> None:
             bar.update(task, description=what, completed=done, total=total or None)
 
+        import torch
+
         from sigbit.quant import convert
+        from sigbit.quant.post import post_training
         from sigbit.training import reproducible
 
         network = load_network(model, shapes or (), checkpoint)
         tell(f"reading {calibrate}")
         calibration, tested = load_samples(calibrate, network, wanted)
         with reproducible():
-            prepared, folded, searched = _quantized(
-                network.graph, calibration, spec, equalize, bias_correction, limit, config, tell
-            )
+            batches = tuple(torch.from_numpy(b) for b in calibration.inputs)
+            graph = _folded(network.graph, batches, equalize, tell)
+            systems: list[Row] | None = None
+            if luts is not None:
+                config, systems = within_luts(
+                    luts, graph, batches, config, target, spec_of, bias_correction, tell
+                )
+            spec, searched = spec_of(config), None
+            if of_bits is not None:
+                spec, searched = within(of_bits, graph, batches, spec, config, tell)
+            tell(f"searching scales on {len(calibration)} samples")
+            prepared = post_training(graph, batches, spec, correct_bias=bias_correction)
             tell("converting to integers")
             integer = convert(prepared)
-            rows = layer_rows(prepared, folded, calibration, tell)
+            rows = layer_rows(prepared, graph, calibration, tell)
             figures = agreement(network, integer, tested, tell)
         facts = _write(integer, network, config, output, tell)
     document = {
@@ -126,7 +154,10 @@ def quantize(
         "weights": network.weights,
         "arch": config.name,
         "arch_digest": config.digest,
+        "config": config.to_json(),
         "formats": {"weights": weights, "acts": acts, "first_last": first_last, "bits": bits or []},
+        "number_systems": systems,
+        "lut_budget": None if luts is None else {"limit": luts.limit, "target": target.value},
         "budget": searched,
         "equalize": equalize,
         "bias_correction": bias_correction,
@@ -139,28 +170,19 @@ def quantize(
         **facts,
         "seconds": time.perf_counter() - start,
     }
-    _show(document, config)
+    show_quantized(document, config)
     write_json(json, document)
 
 
-def _quantized(
-    graph: "FloatGraph",
-    calibration: Samples,
-    spec: "QuantSpec",
-    equalize: bool,
-    correct: bool,
-    budget: Budget | None,
-    config: "ArchConfig",
-    tell: Tell,
-) -> "tuple[PreparedModel, FloatGraph, dict[str, Any] | None]":
-    """The prepared model, the float graph that its layers are those of, and what the search for
-    bits found."""
+def _folded(
+    graph: "FloatGraph", batches: "tuple[Tensor, ...]", equalize: bool, tell: Tell
+) -> "FloatGraph":
+    """The graph without batch norms, layers evened out if that is wanted."""
     import torch
 
-    from sigbit.quant.post import equalized, fold_batch_norms, post_training
+    from sigbit.quant.post import equalized, fold_batch_norms
     from sigbit.quant.prepare import check_parameters, evaluate
 
-    batches = tuple(torch.from_numpy(b) for b in calibration.inputs)
     check_parameters(graph)
     tell("folding batch norms")
     graph = fold_batch_norms(graph)
@@ -168,11 +190,7 @@ def _quantized(
         tell("equalizing layers")
         with torch.no_grad():
             graph = equalized(graph, evaluate(graph, batches))
-    searched = None
-    if budget is not None:
-        spec, searched = within(budget, graph, batches, spec, config, tell)
-    tell(f"searching scales on {len(calibration)} samples")
-    return post_training(graph, batches, spec, correct_bias=correct), graph, searched
+    return graph
 
 
 def _write(
@@ -194,58 +212,3 @@ def _write(
     )
     program.save(path)
     return {"program": program_facts(program)}
-
-
-def _budget_facts(found: dict[str, Any] | None) -> list[tuple[str, object]]:
-    if found is None:
-        return []
-    return [("budget", f"{found['cost']:,.0f} of {found['limit']:,.0f} {found['what']}")]
-
-
-def _show(document: dict[str, Any], config: "ArchConfig") -> None:
-    rows = document["layers"]
-    shown = rows
-    if len(rows) > SHOWN:
-        noisy = sorted(r["snr_db"] for r in rows if r["snr_db"] is not None)[:SHOWN]
-        shown = [r for r in rows if r["snr_db"] is not None and r["snr_db"] <= noisy[-1]]
-    names = ({v: k for k, v in table(config).items()} for table in (weight_bits, act_bits))
-    of_weights, of_acts = names
-    show_table(
-        "Layers" if shown is rows else f"The {len(shown)} of {len(rows)} layers with most noise",
-        ["layer", "kind", "shape", "weight bits", "act bits", "scale", "signal to noise"],
-        [
-            (
-                r["layer"],
-                r["kind"],
-                "×".join(map(str, r["shape"])),
-                of_weights.get(r["weight_terms"], ""),
-                of_acts.get(r["act_planes"], r["act_planes"]),
-                f"{r['scale']:.4g}",
-                "" if r["snr_db"] is None else f"{r['snr_db']:.1f} dB",
-            )
-            for r in shown
-        ],
-        "   >>>>",
-    )
-    facts: list[tuple[str, object]] = [("weights", document["weights"])]
-    if document["quantizers"]:
-        facts.append(("quantizers in the model", document["quantizers"]))
-    facts += [
-        ("calibrated on", document["calibration"]),
-        ("tested on", document["test"]),
-        *_budget_facts(document["budget"]),
-        ("float and quantized agree", f"{document['agreement']:.1%}"),
-    ]
-    if document["accuracy_float"] is not None:
-        facts += [
-            ("accuracy float", f"{document['accuracy_float']:.1%}"),
-            ("accuracy quantized", f"{document['accuracy_quantized']:.1%}"),
-        ]
-    show_facts("Quality", facts)
-    if "program" in document:
-        say_program(document["file"], document["program"])
-    else:
-        say(
-            f"wrote {document['file']}: `sigbit compile {document['file']} --arch {config.name} "
-            "-o NET.sigbit` makes the Program"
-        )

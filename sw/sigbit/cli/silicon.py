@@ -10,7 +10,7 @@ import typer
 from sigbit.cli.errors import CheckFailed, UserError
 from sigbit.cli.files import read_rows, write_json
 from sigbit.cli.files import target as writable
-from sigbit.cli.options import Json
+from sigbit.cli.options import Fabric, Json
 from sigbit.cli.output import progress, say, show_table
 from sigbit.files import read_json, replacing, write_text
 
@@ -24,14 +24,6 @@ SHIPPED = "shipped"
 """Number system of the rows of named presets, whose shapes differ."""
 PLAIN = "two's complement, by Yosys"
 """Number system of arrays alone, as ``*`` and ``+`` of two's complement give them."""
-
-
-class Fabric(StrEnum):
-    """Fabrics that are compared: one of 6-input and two of 4-input LUTs."""
-
-    XCUP = "xcup"
-    ECP5 = "ecp5"
-    ICE40 = "ice40"
 
 
 class Source(StrEnum):

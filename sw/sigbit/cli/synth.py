@@ -1,7 +1,6 @@
 """``sigbit synth``: what an accelerator costs on a target, and how fast it can be."""
 
 import shlex
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,7 @@ from sigbit.cli.arch import load_arch
 from sigbit.cli.errors import CheckFailed, UserError, given
 from sigbit.cli.files import target as writable
 from sigbit.cli.files import write_json
-from sigbit.cli.options import Arch, Json
+from sigbit.cli.options import Arch, Fabric, Json
 from sigbit.cli.output import progress, say, show_facts, show_table
 from sigbit.files import write_text
 
@@ -24,19 +23,9 @@ SHOWN = 20
 """Modules in the printed table; the files hold all."""
 
 
-class TargetName(StrEnum):
-    """Targets by the names that the command line gives them."""
-
-    XCUP = "xcup"
-    ECP5 = "ecp5"
-    ICE40 = "ice40"
-
-
 def synth(
     arch: Arch = "nano",
-    target: Annotated[
-        TargetName, typer.Option(help="UltraScale+, ECP5 or iCE40.")
-    ] = TargetName.XCUP,
+    target: Annotated[Fabric, typer.Option(help="UltraScale+, ECP5 or iCE40.")] = Fabric.XCUP,
     pnr: Annotated[
         bool,
         typer.Option(
@@ -65,7 +54,7 @@ def synth(
     no DSP blocks.
     """
     config = load_arch(arch)
-    if pnr and target is not TargetName.ECP5:
+    if pnr and target is not Fabric.ECP5:
         raise UserError(
             f"--pnr places and routes for ECP5 only, not for {target}: add --target ecp5"
         )
@@ -94,7 +83,7 @@ def synth(
         )
 
 
-def _count(config: "ArchConfig", target: TargetName) -> "Report":
+def _count(config: "ArchConfig", target: Fabric) -> "Report":
     from sigbit_boards.synthesis import Target, synthesize
 
     with progress() as bar:

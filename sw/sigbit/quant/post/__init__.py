@@ -2,16 +2,18 @@
 
 ``pipeline`` folds, equalizes, searches scales and corrects biases; ``transform`` turns layers into
 pairs that need fewer bits (``linear_transforms``, ``rate_distortion``); ``mixed`` gives every layer
-its bits within a budget.
+its bits within a budget, ``number_systems`` the array its formats.
 """
 
 from sigbit.quant.post.equalization import equalize as equalized
 from sigbit.quant.post.folding import fold_batch_norms
 from sigbit.quant.post.mixed import mixed_precision, weight_bits
+from sigbit.quant.post.number_systems import choose_number_system
 from sigbit.quant.post.pipeline import post_training
 from sigbit.quant.post.transform import collapse, plain_rounding, transform_quantize
 
 __all__ = [
+    "choose_number_system",
     "collapse",
     "equalized",
     "fold_batch_norms",

@@ -6,8 +6,8 @@ alone has them and all others the finest choice. Errors and savings of layers ar
 where bits are chosen, by equal slope; then the network as a whole is measured, and the budget
 tightened until its true cost is within it.
 
-The cost is any function of a prepared network: cycles, LUTs or bytes of what the compiler makes of
-it, or :func:`weight_bits`.
+The cost is any function of a prepared network: cycles or bytes of what the compiler makes of it, or
+:func:`weight_bits`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -38,6 +38,19 @@ def weight_bits(model: PreparedModel) -> float:
     for layer in weighted_layers(model).values():
         total += layer.kernel_of_method().numel() * layer.terms[0] * native
     return float(total)
+
+
+@torch.no_grad()
+def output_error(
+    model: PreparedModel, batches: tuple[Tensor, ...], reference: Sequence[Tensor]
+) -> float:
+    """Mean squared error of the outputs on ``batches``, relative to the mean square of
+    ``reference``, the float network's."""
+    outputs = model(*batches)
+    outputs = (outputs,) if isinstance(outputs, Tensor) else outputs
+    pairs = list(zip(outputs, reference, strict=True))
+    error = sum(float((a.reshape(b.shape) - b).square().sum()) for a, b in pairs)
+    return error / max(sum(float(b.square().sum()) for _, b in pairs), 1e-30)
 
 
 @dataclass(frozen=True)
@@ -96,12 +109,8 @@ class _Search:
         return prepare_calibrated(self._graph, spec, self._values).eval()
 
     def error(self, model: PreparedModel) -> float:
-        """Mean squared error of the outputs, relative to their mean square."""
-        outputs = model(*self._batches)
-        outputs = (outputs,) if isinstance(outputs, Tensor) else outputs
-        pairs = list(zip(outputs, self._reference, strict=True))
-        error = sum(float((a.reshape(b.shape) - b).square().sum()) for a, b in pairs)
-        return error / max(sum(float(b.square().sum()) for _, b in pairs), 1e-30)
+        """:func:`output_error` on the calibration inputs."""
+        return output_error(model, self._batches, self._reference)
 
 
 @torch.no_grad()
