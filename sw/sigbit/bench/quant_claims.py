@@ -6,17 +6,21 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sigbit.bench.quant_tables import Mean, means, spread
+from sigbit.bench.quant_tables import Mean, count_range, means, spread
 from sigbit.bench.tables import Row
+
+BITS = (5, 4, 3, 2)
+"""Columns of the claims."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """``better`` beats ``worse``, both (method, strategy, bits)."""
+    """``better`` beats ``worse``, both (method, strategy), at each of ``bits``."""
 
     text: str
-    better: tuple[str, str, int]
-    worse: tuple[str, str, int]
+    better: tuple[str, str]
+    worse: tuple[str, str]
+    bits: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -64,60 +68,76 @@ GOAL_COLUMNS = ["method", "on", "accuracy", "float", "points below", "at most", 
 def claims() -> list[Claim]:
     """What the publications of the methods and strategies say of them."""
     found = [
-        Claim("the sine regularizer helps", (m, "sinareq", b), (m, "", b))
-        for m in ("dorefa", "wrpn")
-        for b in (5, 4, 3, 2)
+        Claim(f"{text} helps", (method, strategy), (method, ""), bits)
+        for text, strategy, methods, bits in (
+            ("the sine regularizer", "sinareq", ("dorefa", "wrpn"), (5, 4, 3, 2)),
+            ("lowering bits in steps", "progressive", ("esb", "dorefa", "lsq"), (4, 3, 2)),
+            (
+                "quantizing weights first",
+                "progressive (two stages)",
+                ("esb", "dorefa", "lsq"),
+                (4, 3, 2),
+            ),
+            ("stochastic precision", "stochastic_precision", ("esb", "dorefa"), (4, 3, 2)),
+            ("joint distillation", "distillation", ("esb", "dorefa"), (4, 3, 2)),
+            ("Deep Projection", "deep_projection", ("esb", "dorefa", "lsq"), (4, 3, 2)),
+            ("cluster regularization", "cluster", ("ternary",), (2,)),
+        )
+        for method in methods
     ]
-    for strategy, methods, widths_of in (
-        ("progressive", ("esb", "dorefa", "lsq"), (4, 3, 2)),
-        ("progressive (two stages)", ("esb", "dorefa", "lsq"), (4, 3, 2)),
-        ("stochastic_precision", ("esb", "dorefa"), (4, 3, 2)),
-        ("distillation", ("esb", "dorefa"), (4, 3, 2)),
-        ("deep_projection", ("esb", "dorefa", "lsq"), (4, 3, 2)),
-        ("cluster", ("ternary",), (2,)),
-    ):
-        found += [
-            Claim(f"{strategy} helps", (m, strategy, b), (m, "", b))
-            for m in methods
-            for b in widths_of
-        ]
-    for other, strategy in (("uniform", ""), ("inq", "incremental"), ("apot", "")):
-        found += [
-            Claim(f"ESB beats {other}", ("esb", "", b), (other, strategy, b)) for b in (4, 3, 2)
-        ]
-    return found
+    return found + [
+        Claim(f"ESB beats {text}", ("esb", ""), worse, (4, 3, 2))
+        for text, worse in (
+            ("uniform", ("uniform", "")),
+            ("powers of two", ("inq", "incremental")),
+            ("APoT", ("apot", "")),
+        )
+    ]
 
 
 def claim_table(rows: Sequence[Row]) -> list[list[str]]:
-    """What is claimed, the difference here in points over the seeds that both have, and whether it
-    has the same sign; "within spread" where the ranges over several seeds overlap. Only claims
-    whose runs are there."""
+    """What is claimed, and by how many points it holds here at each of :data:`BITS`, over the seeds
+    that both sides have; "≈" before differences that are :func:`undecided`. Only claims whose runs
+    are there."""
     found = _fashion(rows)
     lines = []
     for claim in claims():
-        if claim.better in found and claim.worse in found:
-            a, b = found[claim.better], found[claim.worse]
-            both = set(a.seeds) & set(b.seeds)
-            if not both:
-                continue
-            a, b = a.of(both), b.of(both)
-            agrees = "yes" if a.mean > b.mean else "no"
-            if len(both) == 1:
-                agrees += ", one seed"
-            elif min(a.values) <= max(b.values) and min(b.values) <= max(a.values):
-                agrees += ", within spread"
-            method, _, bits = claim.better
+        points: dict[int, tuple[float, bool]] = {}
+        seeds = []
+        for bits in claim.bits:
+            a, b = found.get((*claim.better, bits)), found.get((*claim.worse, bits))
+            both = set(a.seeds) & set(b.seeds) if a and b else set()
+            if a and b and both:
+                a, b = a.of(both), b.of(both)
+                points[bits] = 100 * (a.mean - b.mean), undecided(a, b)
+                seeds.append(len(both))
+        if points:
+            cells = [_points(*points[b]) if b in points else "–" for b in BITS]
             lines.append(
-                [
-                    claim.text,
-                    f"{method}, {bits} bits",
-                    a.text,
-                    b.text,
-                    f"{100 * (a.mean - b.mean):+.2f}",
-                    agrees,
-                ]
+                [claim.text, claim.better[0], *cells, count_range(seeds), _verdict(points)]
             )
     return lines + _rate_claims(rows)
+
+
+def undecided(a: Mean, b: Mean) -> bool:
+    """Whether the ranges over several seeds overlap; with one seed, whether the accuracies differ
+    by less than two standard errors that the number of test samples gives their difference."""
+    if len(a.values) > 1:
+        return min(a.values) <= max(b.values) and min(b.values) <= max(a.values)
+    variances = (m.mean * (1 - m.mean) / m.row["test_samples"] for m in (a, b))
+    return abs(a.mean - b.mean) < 2 * math.sqrt(sum(variances))
+
+
+def _points(points: float, about: bool) -> str:
+    return f"{'≈ ' if about else ''}{points:+.2f}"
+
+
+def _verdict(points: dict[int, tuple[float, bool]]) -> str:
+    """Where the claim is decided, and in how many cases the sign is the claimed one."""
+    signs = {value > 0 for value, about in points.values() if not about}
+    text = {(): "undecided", (True,): "yes", (False,): "no"}.get(tuple(signs), "in part")
+    right = sum(value > 0 for value, _ in points.values())
+    return f"{text}; its sign in {right} of {len(points)}"
 
 
 def _fashion(rows: Sequence[Row]) -> dict[tuple[str, str, int], Mean]:
@@ -131,21 +151,21 @@ def _fashion(rows: Sequence[Row]) -> dict[tuple[str, str, int], Mean]:
 def _rate_claims(rows: Sequence[Row]) -> list[list[str]]:
     """Transform Quantization beside plain rounding at the same bits a weight: signal to error of
     the outputs, in dB."""
-    lines = []
+    gains: dict[str, dict[int, float]] = {}
     for row in rows:
         if row["group"] == "rates":
-            ours, plain = (-10 * math.log10(row[k]) for k in ("error", "error_plain"))
-            lines.append(
-                [
-                    "the rate-distortion curve lies above plain rounding's",
-                    f"{row['method']} ({row['strategy']}), {row['weight_bits']} bits a weight",
-                    f"{ours:.2f} dB",
-                    f"{plain:.2f} dB",
-                    f"{ours - plain:+.2f} dB",
-                    "yes" if ours > plain else "no",
-                ]
-            )
-    return lines
+            gain = 10 * math.log10(row["error_plain"] / row["error"])
+            gains.setdefault(f"transform ({row['strategy']})", {})[row["weight_bits"]] = gain
+    return [
+        [
+            "less error than plain rounding",
+            method,
+            *(f"{of[b]:+.1f} dB" if b in of else "–" for b in BITS),
+            "1",
+            _verdict({bits: (gain, False) for bits, gain in of.items()}),
+        ]
+        for method, of in gains.items()
+    ]
 
 
-CLAIM_COLUMNS = ["claim", "on", "with", "without", "points", "agrees"]
+CLAIM_COLUMNS = ["claim", "method", *(f"{b} bits" for b in BITS), "seeds", "agrees"]

@@ -90,13 +90,14 @@ def method_table(rows: Sequence[Row]) -> list[list[str]]:
             strategy or "–",
             spread(of[0].floats),
             *(next((m.text for m in of if m.row["weight_bits"] == b), "–") for b in bits),
-            _range([len(m.seeds) for m in of]),
+            count_range([len(m.seeds) for m in of]),
         ]
         for (dataset, model, method, strategy), of in lines.items()
     ]
 
 
-def _range(counts: Sequence[int]) -> str:
+def count_range(counts: Sequence[int]) -> str:
+    """``2``, or ``1 to 3``."""
     least, most = min(counts), max(counts)
     return str(most) if least == most else f"{least} to {most}"
 
