@@ -13,6 +13,7 @@ from sigbit.quant.strategies import Step, continued, strategy
 from sigbit.quant.strategies.base import weighted_layers
 from sigbit.quant.strategies.cluster import ClusterRegularization, targets
 from sigbit.quant.strategies.incremental import Incremental
+from sigbit.quant.strategies.levels import rounded_input
 from sigbit.quant.strategies.progressive import OWN, REAL, Progressive
 from sigbit.quant.strategies.stochastic_precision import StochasticPrecision, units
 
@@ -135,6 +136,32 @@ def test_frozen_weights_stay_bit_identical(method: str) -> None:
     training.finish()
     expected, stored = training.model.stored(X), convert(training.model).stored(X)
     assert all(torch.equal(stored[k], expected[k]) for k in stored)
+
+
+@pytest.mark.parametrize("channels", [True, False], ids=["per channel", "per tensor"])
+@pytest.mark.parametrize("method", ["esb", "lsq", "apot", "qil", "wrpn", "ternary"])
+def test_incremental_keeps_the_scales(method: str, channels: bool) -> None:
+    net = twin()
+    model = prepared(net, weight_method=method, weight_bits=2, per_channel=channels)
+    layers = weighted_layers(model).values()
+
+    def scales() -> list[Tensor]:
+        return [rounded_input(m)[1].clone().flatten() for m in layers]
+
+    before = scales()
+    Training(model, net, [strategy("incremental")], 6, lr=0.1).train()
+    for a, b in zip(before, scales(), strict=True):
+        assert torch.allclose(a, b, rtol=1e-6)
+    expected, stored = model.stored(X), convert(model).stored(X)
+    assert all(torch.equal(stored[k], expected[k]) for k in stored)
+
+
+@pytest.mark.parametrize("method", ["lq-nets", "qn"])
+def test_levels_that_cannot_be_frozen_are_refused(method: str) -> None:
+    net = twin()
+    model = prepared(net, weight_method=method, weight_bits=2)
+    with pytest.raises(QuantizationError, match="have no levels to be frozen at"):
+        Training(model, net, [strategy("incremental")], 4)
 
 
 def values(part: Incremental, name: str) -> Tensor:

@@ -61,6 +61,7 @@ def test_what_was_trained_converts_exactly(name: str) -> None:
         ("deep_projection", "sinareq", "distillation", "progressive"),
         ("stochastic_precision", "cluster", "gradient_quantization"),
         ("incremental", "distillation", "jarn"),
+        ("progressive", "stochastic_precision", "cluster", "incremental"),
     ],
     ids="+".join,
 )

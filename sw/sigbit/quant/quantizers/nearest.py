@@ -113,6 +113,7 @@ class Apot(Quantizer):
     alpha sigma / max`` with ``alpha`` learned, 3 at first."""
 
     clips = False
+    _given = False
 
     def transform(self, w: Tensor) -> Tensor:
         """Weights less their mean, with the gradient of ``(w - mean) / sigma`` times sigma."""
@@ -133,10 +134,17 @@ class Apot(Quantizer):
         super().initialize(x, values)
         self.log_scale.fill_(3.0 / self.grid.max).log2_()
 
+    @torch.no_grad()
+    def give(self, scale: Tensor) -> None:
+        """Take ``scale``, whatever the standard deviation."""
+        super().give(scale)
+        self._given = True
+
     def scale(self, x: Tensor | None = None) -> Tensor:
-        """``alpha / max``, times the standard deviation of the transformed weights ``x``."""
+        """``alpha / max``, times the standard deviation of the transformed weights ``x``; or the
+        given one."""
         scale = super().scale()
-        return scale if x is None else scale * self._sigma(x)
+        return scale if x is None or self._given else scale * self._sigma(x)
 
 
 class Unclipped(Quantizer):

@@ -46,6 +46,13 @@ class Qil(Quantizer):
         self.log_distance.copy_(half.log2())
         self.gradient_factor.fill_(1 / math.sqrt(values * self.grid.max))
 
+    @torch.no_grad()
+    def give(self, scale: Tensor) -> None:
+        """Stretch the interval so that its end is at ``scale`` times the largest level."""
+        octaves = (scale / self.scale()).log2()
+        self.log_center += octaves
+        self.log_distance += octaves
+
     def interval(self) -> tuple[Tensor, Tensor]:
         """(c, d), float64, with 0 < d <= c."""
         center, distance = torch.exp2(self.log_center), torch.exp2(self.log_distance)

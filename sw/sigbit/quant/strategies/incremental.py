@@ -4,8 +4,9 @@ quantized values, the others are trained on in full precision, until all are fro
 Frozen weights keep their integer and their parameter, bit for bit, whatever the optimizer does;
 weights that are not frozen are not rounded in training. Scales stay those of the pretrained
 network, as the exponents do in the publication. The quantizer ``inq`` keeps what is frozen itself;
-for any other one it is the strategy's state. Between portions the publication resets the learning
-rate, which is a matter of the run's schedule.
+for any other one it is the strategy's state. Levels that move (``lq-nets``) and soft ones (``qn``)
+cannot be frozen. Between portions the publication resets the learning rate, which is a matter of
+the run's schedule.
 """
 
 from collections.abc import Sequence
@@ -17,10 +18,11 @@ from torch import Tensor
 from sigbit.quant.errors import QuantizationError
 from sigbit.quant.layer import QuantLayer
 from sigbit.quant.quantizers.inq import Inq
+from sigbit.quant.quantizers.lq_nets import LqNets
+from sigbit.quant.quantizers.qn import QuantizationNetwork
 from sigbit.quant.sources import kernel
 from sigbit.quant.strategies.base import Run, Step, Strategy, check, users, weighted_layers
 from sigbit.quant.strategies.levels import rounded_input
-from sigbit.quant.strategies.relaxed import attach
 from sigbit.quant.values import Relaxation
 
 
@@ -111,15 +113,22 @@ class Incremental(Strategy):
             self._places.append(_places(layer, self._parameter(layer)))
             if isinstance(quantizer, Inq):
                 continue
+            if isinstance(quantizer, LqNets | QuantizationNetwork):
+                raise QuantizationError(
+                    f"incremental: the weights of {name!r} have no levels to be frozen at: those "
+                    "of lq-nets move, those of qn are soft until its temperature has risen"
+                )
             with torch.no_grad():
                 weight, scale = rounded_input(layer)
-                quantizer.give(scale.double().flatten().expand_as(quantizer.log_scale))
-            quantizer.log_scale.requires_grad_(False)
+                quantizer.give(scale.double().reshape(quantizer.log_scale.shape))
+            for parameter in quantizer.parameters():
+                parameter.requires_grad_(False)
             self.register_buffer(f"mask{i}", torch.zeros_like(weight, dtype=torch.bool))
             self.register_buffer(f"levels{i}", torch.zeros_like(weight, dtype=torch.int16))
             freezer = Freezer(self.get_buffer(f"mask{i}"), self.get_buffer(f"levels{i}"))
             self.freezers[name] = freezer
-            attach(users(run.model, layer), freezer)
+            for user in users(run.model, layer):  # before what others put there for integers
+                user.relaxations.insert(0, freezer)
 
     def mask(self, name: str) -> Tensor:
         """Which weights ``[out, in / groups, kh, kw]`` of a layer are frozen."""
