@@ -115,6 +115,9 @@ class QuantSpec:
         scale_rule(self.act_scale)
         self._check_methods()
 
+    def __deepcopy__(self, memo: dict[int, object]) -> "QuantSpec":
+        return self
+
     def _check_methods(self) -> None:
         side(self.weight_method, "weights", self.weight_bits)
         side(self.act_method, "activations", self.act_bits)

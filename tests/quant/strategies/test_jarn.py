@@ -5,12 +5,13 @@ import torch
 import torch.nn.functional as F
 
 from quant.strategies.harness import BATCH, Training, data, prepared, total, twin
-from sigbit.quant import QuantizationError
+from sigbit.quant import QuantizationError, QuantSpec, prepare
 from sigbit.quant.grid import LevelGrid, quantize, quantize_ste
 from sigbit.quant.strategies import strategy
 from sigbit.quant.strategies.attacks import fgsm, input_gradients, pgd, robust_accuracy
 from sigbit.quant.strategies.gradient_quantization import quantize_gradient
 from sigbit.quant.strategies.jarn import Discriminator, Jarn, normalized
+from sigbit_hw.arch.formats import EsbFormat
 
 METHODS = [
     {},
@@ -37,6 +38,19 @@ def test_second_derivatives_are_finite_and_not_zero(method: dict[str, object]) -
     matrices = [g for p, g in zip(parameters, second, strict=True) if p.dim() > 1]
     assert all(g is not None and bool(g.any()) for g in matrices)
     assert bool(jacobian.any())
+
+
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("low", [-1.0, 0.0])
+def test_inputs_of_any_zero_get_gradients(low: float, signed: bool) -> None:
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 3))
+    x = torch.linspace(low, 1.0, 80).view(5, 1, 4, 4).requires_grad_()
+    spec = QuantSpec(act_format=EsbFormat(4, 2, signed), input_range=(low, 1.0))
+    model = prepare(net, spec, x.detach())
+    with input_gradients(model):
+        (gradient,) = torch.autograd.grad(model(x).sum(), x)
+    assert bool((gradient[0, 0] != 0).all())
+    assert torch.equal(gradient, gradient[:1].expand_as(gradient))
 
 
 def test_the_second_derivative_is_that_of_the_straight_through_form(seed: int) -> None:
@@ -153,9 +167,22 @@ def test_gradient_hooks_act_on_inner_layers_in_training() -> None:
     assert float((plain[inner] - fine[inner]).abs().max()) < 0.02 * float(scale)
 
 
+def test_second_derivatives_go_straight_through_quantized_gradients() -> None:
+    net, found = twin(), []
+    for parts in ([], [strategy("gradient_quantization", {"bits": 16, "first_last": True})]):
+        model = Training(prepared(net), net, parts, 4).model
+        x, y = data(1)[0]
+        x.requires_grad_()
+        with input_gradients(model):
+            probability = model(x).softmax(1).gather(1, y[:, None]).sum()
+            (jacobian,) = torch.autograd.grad(probability, x, create_graph=True)
+            found.append(torch.autograd.grad(jacobian.square().sum(), model.value_conv1_weight)[0])
+    plain, quantized = found
+    assert float((plain - quantized).norm()) < 0.02 * float(plain.norm())
+
+
 def test_networks_without_one_image_are_refused() -> None:
     from quant.graphs import lstm
-    from sigbit.quant import QuantSpec, prepare
 
     model = prepare(lstm(0), QuantSpec(), (torch.rand(4, 5, 6, dtype=torch.float64),))
     with pytest.raises(QuantizationError, match="jarn is for classifiers of one image"):

@@ -5,13 +5,15 @@ to g bits, with noise that makes the rounding right on average.
 
 with M the largest magnitude in a sample, ``Q(x) = round((2^g - 1) x) / (2^g - 1)`` and N uniform in
 (-1/2, 1/2) / (2^g - 1). It stands between a layer's result and its backward convolutions; first and
-last layers keep their gradients, as in the publication's networks.
+last layers keep their gradients, as in the publication's networks. Second derivatives (JARN's) go
+straight through.
 """
 
 import torch
 from torch import Tensor
 
 from sigbit.quant.layer import QuantLayer
+from sigbit.quant.quantizers.base import straight_through
 from sigbit.quant.strategies.base import Hooked, Run, check, users, weighted_layers
 from sigbit.quant.values import Levels
 
@@ -55,4 +57,6 @@ class GradientQuantization(Hooked):
 
     def _quantize(self, g: Tensor) -> Tensor:
         noise = torch.rand(g.shape, generator=self.random.generator, device=g.device, dtype=g.dtype)
-        return quantize_gradient(g, self.bits, noise - 0.5)
+        with torch.no_grad():
+            rounded = quantize_gradient(g, self.bits, noise - 0.5)
+        return straight_through(rounded, g)
