@@ -1,6 +1,7 @@
 """Every method in a network: trained a little, the prepared model, the integer model and the
 accelerator give the same integers."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -16,6 +17,7 @@ from sigbit.ir.floating import FloatGraph
 from sigbit.quant import PreparedModel, QuantizationError, QuantSpec, convert, prepare
 from sigbit.quant.layer import QuantLayer
 from sigbit.quant.quantizers import METHODS
+from sigbit.quant.quantizers.nearest import PENALTY
 from sigbit.quant.quantizers.qn import QuantizationNetwork
 from sigbit.runtime import compare
 from sigbit_hw.arch.config import PRESETS
@@ -266,6 +268,30 @@ def test_the_gradient_of_the_offset_is_that_of_values_outside() -> None:
     assert 0 < int(outside.sum()) < outside.numel()
     wanted = (upstream * outside).sum() * quantizer.gradient_factor
     assert torch.allclose(g, wanted)
+
+
+def test_the_clip_of_pact_behind_other_functions() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 1, 1), nn.Sigmoid(), nn.Conv2d(1, 2, 1)).double()
+    nn.init.ones_(net[0].weight)
+    x = torch.linspace(-3, 3, 64, dtype=torch.float64).view(1, 1, 8, 8)
+    model = prepare(net, spec("pact", 2, wide_head=False), (x,))
+    layer = model.quant_module(model.plan.layers[1].name)
+    quantizer = layer.out_quantizer
+    quantizer.log_scale.data.sub_(1)  # many values clipped
+    levels = model.train().levels(x)[layer.plan.name].levels
+    upstream = torch.randn(levels.shape, dtype=torch.float64)
+    (g,) = torch.autograd.grad((levels * upstream).sum(), quantizer.log_scale)
+    with torch.no_grad():
+        inputs = [model.levels(x)[model.plan.layers[0].name]]
+        a = layer.arithmetic([inputs[0].scale])
+        y = a.requantization(layer.sums(a, inputs), a.bias, a.step, a.y_scale)
+        clipped = torch.sigmoid(y * a.y_scale) > quantizer.grid.max * a.out_scale
+    assert 0 < int(clipped.sum()) < clipped.numel()
+    # of the levels: the real value's, over the scale
+    of_real = (upstream * clipped).sum() * quantizer.grid.max / a.out_scale
+    wanted = of_real + PENALTY * quantizer.grid.max**2 * a.out_scale
+    assert torch.allclose(g, wanted * a.out_scale * math.log(2) * quantizer.gradient_factor)
 
 
 def test_formats_of_any_levels() -> None:

@@ -12,6 +12,7 @@ from sigbit.quant.grid import LevelGrid, per_channel, round_to_grid
 from sigbit.quant.quantizers import METHODS, Quantizer, embed, side, widen
 from sigbit.quant.quantizers.inq import Inq
 from sigbit.quant.quantizers.lq_nets import LqNets, combinations, integer_bases, qem
+from sigbit.quant.quantizers.nearest import PENALTY
 from sigbit.quant.quantizers.qil import Qil
 from sigbit.quant.quantizers.qn import QuantizationNetwork
 from sigbit.quant.quantizers.registry import additive_powers
@@ -239,11 +240,22 @@ def test_gradients_of_activations(name: str) -> None:
     n = (result / scale).detach()
     assert float((n - v.clamp(0, top)).abs().max()) < 0.51
     if name == "pact":
-        wanted = (upstream * (v >= top) * top).sum()
+        wanted = (upstream * (v >= top) * top).sum() + PENALTY * top**2 * scale
     else:
         wanted = (upstream * torch.where(inside, n - v, n)).sum()
     wanted = wanted * scale * math.log(2) * quantizer.gradient_factor
     assert float(quantizer.log_scale.grad) == pytest.approx(float(wanted), rel=0.02)
+
+
+def test_the_clip_of_pact_decays() -> None:
+    """Whatever its unit: a clip below 1 does not grow."""
+    for size in (1e-3, 1.0, 1e3):
+        quantizer = act_quantizer("pact", 2, weights().abs() * size)
+        (quantizer.scale() * 0).sum().backward()
+        alpha = 3 * float(quantizer.scale().detach())
+        wanted = PENALTY * alpha**2 * math.log(2) * float(quantizer.gradient_factor)
+        assert float(quantizer.log_scale.grad) == pytest.approx(wanted)
+        assert not quantizer.parameter_groups()[0]["weight_decay"]
 
 
 @pytest.mark.parametrize("channels", CHANNELS)

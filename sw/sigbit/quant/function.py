@@ -78,8 +78,8 @@ def lookup(
     quantizer: Quantizer,
 ) -> Tensor:
     """Levels of the result for levels ``y`` of the pre-activation, by table; gradients are those
-    of the function inside the quantizer's window, of LSQ for ``out_scale``, and of LSQ+ for the
-    window's offset: that of all values outside."""
+    of the function inside the quantizer's window, of LSQ (or PACT) for ``out_scale``, and of LSQ+
+    for the window's offset: that of all values outside."""
     with torch.enable_grad():
         x = pre.points(y_scale.detach()).requires_grad_()
         value = evaluate(function, x)
@@ -88,8 +88,9 @@ def lookup(
     levels = round_to_grid(v, window)
     inside = (v >= window.min) & (v <= window.max)
     gain = slope * inside * (y_scale.detach() / out_scale.detach())
+    excess = levels * ~inside if quantizer.saturating else levels - v * inside
     offset, start = quantizer.moving_offset, int(pre.start)
-    result: Tensor = _Lookup.apply(y, out_scale, offset, levels, gain, v, inside, start)
+    result: Tensor = _Lookup.apply(y, out_scale, offset, levels, gain, excess, inside, start)
     return result
 
 
@@ -102,12 +103,12 @@ class _Lookup(torch.autograd.Function):
         offset: Tensor | None,
         levels: Tensor,
         gain: Tensor,
-        v: Tensor,
+        excess: Tensor,
         inside: Tensor,
         start: int,
     ) -> Tensor:
         index = (y - start).long()
-        ctx.save_for_backward(index, out_scale, gain, levels - v * inside, ~inside)
+        ctx.save_for_backward(index, out_scale, gain, excess, ~inside)
         return levels.to(y.dtype)[index]
 
     @staticmethod

@@ -10,8 +10,8 @@ scale, and what is learned.
   without zero; identity gradient. One bit: sign times the mean magnitude. Activations are clipped
   at a constant.
 * WRPN (arXiv 1709.01134): weights clipped at a constant, symmetric levels with zero.
-* PACT (arXiv 1805.06085): activations with a learned clip whose gradient is that of clipped values;
-  weights of DoReFa.
+* PACT (arXiv 1805.06085): activations with a learned clip whose gradient is that of clipped values,
+  and of an L2 penalty, without which the clip only grows; weights of DoReFa.
 * APoT (arXiv 1909.13144): sums of powers of two on normalized weights, clip learned; identity
   gradient.
 
@@ -19,6 +19,8 @@ Where a publication fixes a range of 1 and lets batch norm absorb the magnitude,
 the tensor's own, from calibration or from the weights, which is the same function with the
 magnitude kept: pretrained networks stay what they are.
 """
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -54,6 +56,9 @@ def mean_magnitude(x: Tensor, grid: LevelGrid, channels: bool = False) -> Tensor
     mean = rows(x.detach(), channels).abs().mean(1, dtype=torch.float64)
     return mean if channels else mean[0]
 
+
+PENALTY = 2e-4
+"""Of PACT's clips: the decay of the weights in its experiments."""
 
 LSQ = ScaleRule("lsq", lsq_step, learned=True)
 LSQ_PLUS_WEIGHTS = ScaleRule("lsq+", three_sigma_step, learned=True)
@@ -99,13 +104,32 @@ class Wrpn(Quantizer):
 
 
 class Pact(Quantizer):
-    """A learned clip, ``scale = alpha / top``; L2 decay of alpha is part of the method."""
+    """A learned clip, ``alpha = top scale``, with the penalty ``PENALTY alpha^2 / 2``."""
 
     saturating = True
 
-    def parameter_groups(self) -> list[dict[str, object]]:
-        """The clip, decayed."""
-        return [{"params": [self.log_scale], "lr_factor": 1.0, "weight_decay": 1e-4}]
+    def scale(self, x: Tensor | None = None) -> Tensor:
+        """The scale, whose gradient is that of the loss and of the penalty."""
+        return with_decay(super().scale(x), PENALTY * self.grid.max**2)
+
+
+def with_decay(x: Tensor, strength: float) -> Tensor:
+    """``x`` itself, with the gradient of ``strength x^2 / 2`` added to its own."""
+    result: Tensor = _Decay.apply(x, strength)
+    return result
+
+
+class _Decay(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, strength: float) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.strength = strength
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (x,) = ctx.saved_tensors
+        return grads[0] + ctx.strength * x, None
 
 
 class Apot(Quantizer):
