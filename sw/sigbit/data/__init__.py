@@ -2,7 +2,7 @@
 
 from sigbit.data.dataset import Dataset, EncodedImages
 from sigbit.data.digits import load_digits
-from sigbit.data.errors import DataError
+from sigbit.data.errors import DataError, MissingError
 from sigbit.data.registry import Source, load, names, source
 from sigbit.data.split import Split
 
@@ -10,6 +10,7 @@ __all__ = [
     "DataError",
     "Dataset",
     "EncodedImages",
+    "MissingError",
     "Source",
     "Split",
     "load",

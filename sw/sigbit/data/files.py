@@ -12,7 +12,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from sigbit.data.errors import DataError
+from sigbit.data.errors import DataError, MissingError
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Files:
         return found[0] if found else None
 
     def require(self, *names: str) -> Path:
-        """The first of ``names`` that is there; :class:`DataError` if there is none."""
+        """The first of ``names`` that is there; :class:`MissingError` if there is none."""
         found = self.find(*names)
         if found is None:
             raise self.missing(*names)
@@ -114,16 +114,16 @@ class Files:
                 bar.close()
         return Path(path)
 
-    def missing(self, *names: str, url: str | None = None) -> DataError:
+    def missing(self, *names: str, url: str | None = None) -> MissingError:
         """What to say where none of ``names`` was found."""
         wanted = " or ".join(names)
         if self._download and url is None:
-            return DataError(
+            return MissingError(
                 f"{self.dataset} cannot be downloaded: name the folder that holds {wanted}"
             )
         places = ", ".join(str(place) for place in self.places)
         hint = f"; it comes from {url}" if url else ""
-        return DataError(f"{self.dataset} needs {wanted}, which is not in {places}{hint}")
+        return MissingError(f"{self.dataset} needs {wanted}, which is not in {places}{hint}")
 
 
 class _Bar:

@@ -15,16 +15,18 @@ def load_image_folder(files: Files, split: str, side: int | None = None) -> Data
     """``SPLIT/CLASS/IMAGE`` for any number of classes, which are numbered in order of their names.
 
     ``side`` scales the images to squares of that many pixels, which :meth:`Dataset.batches` needs
-    where they differ in size. A split has the classes of its own folders.
+    where they differ in size. A split has the classes of its own folders. What a dot begins the
+    name of is no part of it.
     """
     root = files.require(split)
-    classes = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    folders = [path.name for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
+    classes = sorted(name for name in folders if not name.startswith("."))
     if not classes:
         raise DataError(f"{root} must hold a folder for every class")
     paths: list[Path] = []
     labels: list[int] = []
     for number, name in enumerate(classes):
-        found = sorted(p for p in (root / name).rglob("*") if p.suffix.lower() in SUFFIXES)
+        found = sorted(path for path in (root / name).rglob("*") if _is_image(path))
         if not found:
             raise DataError(f"{root / name} holds no image ({', '.join(SUFFIXES)})")
         paths += found
@@ -32,3 +34,7 @@ def load_image_folder(files: Files, split: str, side: int | None = None) -> Data
     images = EncodedImages([str(path) for path in paths], lambda i: paths[i].read_bytes(), side)
     title = root.resolve().parent.name
     return Dataset(title, split, images, np.array(labels, np.int64), tuple(classes))
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()

@@ -22,6 +22,12 @@ IMAGENET_CLASSES = 1000
 
 def _load(path: Path, title: str, split: str, classes: tuple[str, ...]) -> Dataset:
     blob, offsets, labels, names = read_npz(path, "blob", "offsets", "labels", "names")
+    for array, kinds in ((blob, "u"), (offsets, "iu"), (labels, "iu"), (names, "US")):
+        if array.ndim != 1 or array.dtype.kind not in kinds:
+            raise DataError(
+                f"{path} must hold blob (bytes), offsets, labels (whole numbers) and names (text), "
+                f"each of one dimension, not {array.dtype} {list(array.shape)}"
+            )
     increasing = bool((np.diff(offsets) >= 0).all())
     if len(offsets) != len(names) + 1 or not increasing or offsets[-1] > len(blob):
         raise DataError(f"{path}: offsets do not divide the blob into {len(names)} files")

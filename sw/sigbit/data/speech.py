@@ -91,7 +91,13 @@ def load_spoken_digits(files: Files, split: str) -> Dataset:
         sounds, digits, takes = _recordings(source)
     else:
         pcm, offsets, digits, takes = read_npz(source, "pcm", "offsets", "digit", "index")
+        if any(a.ndim != 1 or a.dtype.kind not in "iu" for a in (pcm, offsets, digits, takes)):
+            raise DataError(f"{source}: every array must have one dimension and whole numbers")
         sounds = np.split(pcm, offsets[1:-1])
+        if not len(sounds) == len(digits) == len(takes):
+            raise DataError(
+                f"{source} has {len(sounds)} recordings, {len(digits)} digits, {len(takes)} takes"
+            )
     chosen = np.flatnonzero((takes < _TEST_TAKES) == (split == "test"))
     features = [log_mel(sounds[i]) for i in chosen]
     inputs = np.stack(features) if features else np.zeros((0, FRAMES, BANDS), np.float32)

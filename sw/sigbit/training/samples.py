@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sigbit import zoo
-from sigbit.data import Dataset, EncodedImages, load, source
+from sigbit.data import Dataset, EncodedImages, MissingError, load, source
 from sigbit.training.config import DataConfig
 from sigbit.training.errors import TrainingError
 from sigbit.zoo.preprocessing import FeaturePreprocessing, ImagePreprocessing
@@ -94,21 +94,26 @@ class Splits:
 def load_splits(
     config: DataConfig, model: str, folder: Path | None, *, progress: bool = False
 ) -> Splits:
-    """The data of a run. ``DataError`` where files are missing, ``ZooError`` for unknown networks,
-    :class:`TrainingError` where the two do not fit."""
+    """The data of a run, the split test or else val to test with. ``DataError`` where files are
+    missing, ``ZooError`` for unknown networks, :class:`TrainingError` where the two do not fit."""
     entry, found = zoo.entry(model), source(config.name)
-    second = next((s for s in ("test", "val") if s in found.splits), None)
-    if "train" not in found.splits or second is None:
+    tests = [s for s in ("test", "val") if s in found.splits]
+    if "train" not in found.splits or not tests:
         raise TrainingError(
             f"data.name: {config.name} has the splits {', '.join(found.splits)}; training needs "
             "train and test (or val)"
         )
-    train, test = (
-        load(config.name, split, folder, side=config.side, progress=progress)
-        for split in ("train", second)
-    )
+
+    def read(split: str) -> Dataset:
+        return load(config.name, split, folder, side=config.side, progress=progress)
+
+    train = read("train")
+    test = _first(read, tests)
     if train.classes != test.classes:
-        raise TrainingError(f"{config.name}: {second} has other classes than train")
+        raise TrainingError(
+            f"{config.name}: {test.split} has other classes than train: {', '.join(test.classes)}, "
+            f"not {', '.join(train.classes)}"
+        )
     augmented = config.flip or config.crop
     pictures = isinstance(entry.preprocessing, ImagePreprocessing)
     if augmented and not pictures:
@@ -121,6 +126,19 @@ def load_splits(
         train.name,
         *_values(entry.preprocessing),
     )
+
+
+def _first(read: Callable[[str], Dataset], splits: list[str]) -> Dataset:
+    """The first of ``splits`` that is there; the error of the first one if none is."""
+    missing: list[MissingError] = []
+    for split in splits:
+        try:
+            return read(split)
+        except MissingError as error:
+            missing.append(error)
+    if len(splits) > 1:
+        raise TrainingError(f"{missing[0]}; {' or '.join(splits[1:])} would do too")
+    raise missing[0]
 
 
 def _values(
@@ -168,6 +186,11 @@ def augmentation(config: DataConfig, black: tuple[float, ...] | None) -> Augment
 def _shifted(x: Tensor, most: int, black: tuple[float, ...], random: torch.Generator) -> Tensor:
     """Every image moved by its own whole numbers of pixels in [-most, most]."""
     count, channels, height, width = x.shape
+    if most >= min(height, width):
+        raise TrainingError(
+            f"data.crop must be less than the {min(height, width)} pixels of an image's side, "
+            f"not {most}"
+        )
     fill = torch.tensor(black, dtype=x.dtype).view(1, -1, 1, 1)
     wide = fill.repeat(count, 1, height + 2 * most, width + 2 * most)
     wide[:, :, most : most + height, most : most + width] = x
