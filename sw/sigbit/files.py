@@ -17,11 +17,11 @@ class FileError(Exception):
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A binary file under a temporary name that takes ``path``'s place when the block ends well,
-    its content on the disk."""
+    its content on the disk; :class:`FileError` where that cannot be, as on a full disk."""
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     except OSError as error:
-        raise FileError(f"cannot write {path}: {error.strerror}") from error
+        raise _unwritable(path, error) from error
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
@@ -29,9 +29,15 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
         os.chmod(name, 0o644)
         os.replace(name, path)
-    except BaseException:
+    except BaseException as error:
         Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, name):  # no other file's
+            raise _unwritable(path, error) from error
         raise
+
+
+def _unwritable(path: Path, error: OSError) -> FileError:
+    return FileError(f"cannot write {path}: {error.strerror or error}")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -30,8 +30,10 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
     """Write tensors and plain values."""
+    content = io.BytesIO()  # torch hides what a full disk says
+    torch.save(dict(state), content)
     with replacing(path) as file:
-        torch.save(dict(state), file)
+        file.write(content.getbuffer())
 
 
 def restore(path: Path) -> dict[str, Any]:
