@@ -57,6 +57,19 @@ def test_the_files_of_the_documentation(tmp_path: Path) -> None:
     assert set(varied.space) == {"train.lr", "quantizer.weights"}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [b"\xef\xbb\xbf" + TEXT.encode(), TEXT.replace("\n", "\r\n").encode()],
+    ids=["mark", "lines"],
+)
+def test_files_of_other_systems(tmp_path: Path, text: bytes) -> None:
+    """With a byte order mark, and with carriage returns."""
+    path, plain = tmp_path / "run.toml", tmp_path / "plain.toml"
+    path.write_bytes(text)
+    plain.write_text(TEXT)
+    assert load_config(path) == load_config(plain)
+
+
 def test_digests_tell_what_differs() -> None:
     assert digits().digest == digits(train__optimizer="adamw").digest
     assert digits().digest != digits(train__lr=0.1).digest
@@ -79,16 +92,27 @@ def test_digests_tell_what_differs() -> None:
         (TEXT.replace("seed = 1", "sead = 1"), "did you mean seed?"),
         (TEXT.replace("seed = 1", "seed = true"), "seed must be a whole number, not True"),
         (TEXT.replace("lr = 1", "lr = 0"), "lr must be positive"),
+        (TEXT.replace("lr = 1", "lr = inf"), ": train.lr must be finite, not inf"),
+        (TEXT.replace("lr = 1", "lr = 1e300"), "lr must be positive and at most 1e+15"),
+        (TEXT.replace("lr = 1", "gamma = -1"), "gamma must be positive"),
+        (TEXT.replace("lr = 1", "momentum = 2"), "momentum must be in [0, 1), not 2.0"),
+        (TEXT.replace("lr = 1", "milestones = [30]"), "milestones are shares of the training"),
+        (TEXT.replace("seed = 1", f"seed = {2**31}"), "seed must be in [0, 2147483647]"),
+        (TEXT.replace("= 0.5", "= nan"), "strategies[0].options.lambda_w must be finite"),
+        (TEXT.replace("= 0.5", "= 2020-01-01"), "lambda_w must be a number, text, true"),
     ],
-    ids=["key", "type", "range", "absent", "nameless", "toml", "choice", "top", "bool", "rate"],
-)
+    ids=[
+        "key", "type", "range", "absent", "nameless", "toml", "choice", "top", "bool", "rate",
+        "finite", "float32", "gamma", "momentum", "milestones", "seed", "option", "date",
+    ],
+)  # fmt: skip
 def test_refused(tmp_path: Path, text: str, says: str) -> None:
     path = tmp_path / "run.toml"
     path.write_text(text)
     with pytest.raises(TrainingError) as caught:
         load_config(path)
     assert says in str(caught.value)
-    assert str(path) in str(caught.value)
+    assert str(caught.value).count(str(path)) == 1
 
 
 @pytest.mark.parametrize(
@@ -106,11 +130,26 @@ def test_quantizers_are_refused(changes: dict[str, object], says: str) -> None:
         quant_spec(digits(**changes).quantizer, None)
 
 
-def test_strategies_are_refused() -> None:
-    for listed, says in (([{"name": "sinarec"}], "sinareq"), ([{"name": "jarn", "x": 1}], "'x'")):
-        config = RunConfig.from_table({**DIGITS, "strategies": listed})
-        with pytest.raises(QuantizationError, match=says):
-            strategies_of(config.strategies)
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ({"name": "sinarec"}, r"strategies\[0\], sinarec: .* sinareq"),
+        ({"name": "jarn", "x": 1}, "'x'"),
+        ({"name": "progressive", "two_stage": "no"}, r"\[0\]\.two_stage must be true or false"),
+        ({"name": "progressive", "bits": 8}, r"strategies\[0\]\.bits must be a list, not 8"),
+        ({"name": "progressive", "bits": ["8"]}, r"bits\[0\] must be a whole number, not '8'"),
+        ({"name": "progressive", "share": 5}, r"strategies\[0\], progressive: share must be in"),
+        ({"name": "sinareq", "lambda_w": "1"}, "lambda_w must be a number, not '1'"),
+        ({"name": "deep_projection", "dimension": 2.5}, "dimension must be a whole number"),
+        ({"name": "distillation", "features": ["a"]}, "features must be a table"),
+        ({"name": "distillation", "distance": "l3"}, "distance must be one of l1, l2, not 'l3'"),
+    ],
+    ids=["name", "key", "bool", "list", "item", "range", "float", "int", "table", "choice"],
+)
+def test_strategies_are_refused(table: dict[str, object], says: str) -> None:
+    config = RunConfig.from_table({**DIGITS, "strategies": [table]})
+    with pytest.raises(TrainingError, match=says):
+        strategies_of(config.strategies)
 
 
 def test_a_file_without_a_space(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Runs: resumed ones end where uninterrupted ones end, to the bit."""
 
 import csv
+import errno
 import json
 import os
 import signal
@@ -13,6 +14,8 @@ import pytest
 import torch
 
 from sigbit.cli.models import load_model
+from sigbit.files import FileError
+from sigbit.quant import QuantizationError
 from sigbit.training import Machine, Options, TrainingError
 from sigbit.training.errors import DivergedError
 from sigbit.training.loop import Loop, Progress
@@ -201,7 +204,7 @@ def test_twins_are_shared(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_not_finite(tmp_path: Path) -> None:
-    wild = digits(float__lr=1e30, float__optimizer="sgd", float__warm_up=0.0)
+    wild = digits(float__lr=1e15, float__optimizer="sgd", float__warm_up=0.0)
     with pytest.raises(DivergedError, match=r"the loss is .* at step \d+ of 20 .*lower the learn"):
         started(wild, tmp_path / "run").finish()
 
@@ -211,6 +214,46 @@ def test_batches_that_do_not_fit(tmp_path: Path) -> None:
         started(digits(float__batch_size=999), tmp_path / "a").finish()
     with pytest.raises(TrainingError, match=r"data\.train_samples must be in \[1, 1437\]"):
         started(digits(data__train_samples=5000), tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"model__options": {"width": "four"}}, "no network digits with options .*'four'"),
+        ({"model__options": {"width": 0}}, "does not read inputs"),
+        ({"model__options": {"classes": 5}}, "5 outputs.*10 classes: set model.options.classes"),
+        ({"model__options": {"classes": 1}}, "has 1 outputs"),
+        ({"model__name": "fashion", "model__options": {}}, r"fashion does not read.*\(28, 28\)"),
+        ({"data__crop": 8}, "data.crop must be less than the 8 pixels"),
+        ({"train__batch_size": 999}, "train: batch_size 999 is larger than the 320"),
+        ({"strategies": [{"name": "temperature"}]}, "temperature is for the quantizer 'qn'"),
+    ],
+    ids=["option", "width", "classes", "one", "pixels", "crop", "batch", "strategy"],
+)
+def test_what_does_not_fit_is_found_before_training(
+    changes: dict[str, object], says: str, tmp_path: Path
+) -> None:
+    with pytest.raises((TrainingError, QuantizationError), match=says):
+        started(digits(**changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = started(digits(), tmp_path / "run")
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(FileError, match=r"cannot write .*log\.csv: No space left on device"):
+        run.finish()
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.json"]
+
+
+def test_a_folder_of_something_else(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(TrainingError, match="is no configuration of a run"):
+        started(digits(), tmp_path, options=Options(resume=True))
 
 
 def test_pixels() -> None:

@@ -42,6 +42,10 @@ from sigbit.training.schedule import Schedule
 from sigbit.training.tables import from_table, to_table
 
 
+LARGEST_SEED = 2**31 - 1
+"""Seed and number of a step make one number of 63 bits."""
+
+
 def _at_least(least: int, **values: int | None) -> None:
     for name, value in values.items():
         if value is not None and value < least:
@@ -154,6 +158,14 @@ class StrategyConfig:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+METRICS = tuple(
+    f"{what}_{stage}"
+    for what in ("accuracy", "mean_iou")
+    for stage in ("deployed", "quantized", "float")
+)
+"""What a sweep can maximize; intersections over union are of pixels only."""
+
+
 @dataclass(frozen=True)
 class SweepConfig:
     """What ``sigbit sweep`` varies.
@@ -163,7 +175,7 @@ class SweepConfig:
     trials : int
         Runs of the whole study.
     metric : str
-        Entry of a run's summary that is maximized.
+        Entry of a run's summary that is maximized: one of :data:`METRICS`.
     sampler : str
         "tpe", "random" or "grid".
     space : table
@@ -180,6 +192,8 @@ class SweepConfig:
         _at_least(1, trials=self.trials)
         if self.sampler not in ("tpe", "random", "grid"):
             raise ValueError(f"sampler must be tpe, random or grid, not {self.sampler!r}")
+        if self.metric not in METRICS:
+            raise ValueError(f"metric must be one of {', '.join(METRICS)}, not {self.metric!r}")
         if not self.space:
             raise ValueError("space names no key to vary")
 
@@ -203,7 +217,8 @@ class RunConfig:
     continued: Schedule | None = None
 
     def __post_init__(self) -> None:
-        _at_least(0, seed=self.seed)
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise ValueError(f"seed must be in [0, {LARGEST_SEED}], not {self.seed}")
         learning = any(s.name == "sinareq" and s.options.get("learn_bits") for s in self.strategies)
         if self.continued is not None and not learning:
             raise ValueError(
@@ -218,7 +233,7 @@ class RunConfig:
         listed = document.get("strategies", [])
         if isinstance(listed, list) and all(isinstance(s, Mapping) for s in listed):
             document["strategies"] = [_strategy(s) for s in listed]
-        run: RunConfig = from_table(cls, document, "the run")
+        run: RunConfig = from_table(cls, document)
         return run
 
     def to_table(self) -> dict[str, Any]:
@@ -253,9 +268,10 @@ def _digest(table: object) -> str:
 
 
 def read_table(path: Path) -> dict[str, Any]:
-    """The content of a TOML file; :class:`TrainingError` with line and column if it is none."""
+    """The content of a TOML file, with a byte order mark or without; :class:`TrainingError` with
+    line and column if it is none."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except tomllib.TOMLDecodeError as error:
         raise TrainingError(f"{path} is not TOML: {error}") from error
     except UnicodeDecodeError as error:
@@ -264,8 +280,9 @@ def read_table(path: Path) -> dict[str, Any]:
 
 def load_config(path: Path) -> RunConfig:
     """The run of a TOML file; errors name the file."""
+    table = read_table(path)
     try:
-        return RunConfig.from_table(read_table(path))
+        return RunConfig.from_table(table)
     except TrainingError as error:
         raise TrainingError(f"{path}: {error}") from error
 

@@ -27,6 +27,10 @@ class RunFolder:
         self.path = path
 
     @property
+    def _config(self) -> Path:
+        return self.path / "config.json"
+
+    @property
     def checkpoint(self) -> Path:
         """Where the training stands."""
         return self.path / "checkpoint.pt"
@@ -41,27 +45,33 @@ class RunFolder:
         """The results; there once all is done."""
         return self.path / "summary.json"
 
-    def open(self, config: RunConfig, facts: Mapping[str, object], resume: bool) -> None:
-        """Begin, or go on with ``resume``.
+    def check(self, config: RunConfig, facts: Mapping[str, object], resume: bool) -> None:
+        """Whether a run can begin here, or go on with ``resume``.
 
         Raises :class:`TrainingError` where there is a run already and it is not resumed, or the
         resumed one has another configuration or machine; the text says what differs.
         """
-        kept = self.path / "config.json"
+        kept = self._config
         if resume and not kept.exists():
             raise TrainingError(f"{self.path} holds no run to resume: leave out --resume")
-        if kept.exists():
-            if not resume:
-                raise TrainingError(
-                    f"{self.path} holds a run already: go on with --resume, or name another folder"
-                )
-            before = read_json(kept)
-            self._same("configuration", before["run"], config.to_table())
-            if not self.summary.exists():
-                self._same("machine", before["machine"], dict(facts))
+        if not kept.exists():
             return
+        if not resume:
+            raise TrainingError(
+                f"{self.path} holds a run already: go on with --resume, or name another folder"
+            )
+        before = read_json(kept)
+        if not isinstance(before, dict) or not {"run", "machine"} <= set(before):
+            raise TrainingError(f"{kept} is no configuration of a run: begin a new folder")
+        self._same("configuration", before["run"], config.to_table())
+        if not self.summary.exists():
+            self._same("machine", before["machine"], dict(facts))
+
+    def begin(self, config: RunConfig, facts: Mapping[str, object]) -> None:
+        """Make the folder, with the configuration in it."""
         self.path.mkdir(parents=True, exist_ok=True)
-        write_json(kept, {"run": config.to_table(), "digest": config.digest, "machine": facts})
+        document = {"run": config.to_table(), "digest": config.digest, "machine": facts}
+        write_json(self._config, document)
 
     def _same(self, what: str, before: object, now: object) -> None:
         if lines := differences(before, now):

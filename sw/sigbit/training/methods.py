@@ -1,12 +1,13 @@
 """Quantizers and strategies of a configuration as objects."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_type_hints
 
-from sigbit.quant import QuantSpec
-from sigbit.quant.strategies import Strategy, strategy
+from sigbit.quant import QuantizationError, QuantSpec
+from sigbit.quant.strategies import STRATEGIES, Strategy, strategy
 from sigbit.training.config import QuantizerConfig, StrategyConfig
 from sigbit.training.errors import TrainingError
+from sigbit.training.tables import checked
 from sigbit_hw.arch.config import PRESETS
 
 
@@ -33,8 +34,21 @@ def quant_spec(config: QuantizerConfig, input_range: tuple[float, float] | None)
 
 
 def strategies_of(configs: Sequence[StrategyConfig]) -> list[Strategy]:
-    """New strategies, in order; ``QuantizationError`` for unknown names and parameters."""
-    return [strategy(c.name, c.options) for c in configs]
+    """New strategies, in order; :class:`TrainingError` for unknown names, and for parameters that
+    are unknown, of another type or out of range."""
+    return [_strategy(c, f"strategies[{place}]") for place, c in enumerate(configs)]
+
+
+def _strategy(config: StrategyConfig, where: str) -> Strategy:
+    if config.name in STRATEGIES:
+        hints = get_type_hints(STRATEGIES[config.name].__init__)
+        for key, value in config.options.items():
+            if key in hints:
+                checked(hints[key], value, f"{where}.{key}")
+    try:
+        return strategy(config.name, config.options)
+    except QuantizationError as error:
+        raise TrainingError(f"{where}, {config.name}: {error}") from error
 
 
 def method_bits(config: QuantizerConfig) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 quantization, the integer model, and what each of them is worth.
 """
 
+import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from sigbit.quant.quantizers import widen
 from sigbit.quant.strategies.bits import with_weight_bits
 from sigbit.quant.strategies.sinareq import Sinareq
 from sigbit.training.config import RunConfig
+from sigbit.training.errors import TrainingError
 from sigbit.training.files import restore, save, write_json
 from sigbit.training.folder import RunFolder
 from sigbit.training.interrupt import Interrupt
@@ -27,6 +29,7 @@ from sigbit.training.log import Log
 from sigbit.training.loop import Loop, Progress, evaluate
 from sigbit.training.machine import Machine
 from sigbit.training.methods import quant_spec, strategies_of
+from sigbit.training.rehearsal import rehearse
 from sigbit.training.samples import Splits, augmentation
 from sigbit.training.schedule import Schedule
 from sigbit.training.tasks import Score
@@ -87,8 +90,13 @@ class TrainingRun:
         self._spec = quant_spec(config.quantizer, splits.input_range)
         self._strategies = strategies_of(config.strategies)
         self._more: dict[str, Any] = {"measures": {}}
+        facts, resume = self.machine.facts(), self.options.resume
         if self.machine.is_main:
-            self.folder.open(config, self.machine.facts(), self.options.resume)
+            self.folder.check(config, facts, resume)
+        if not resume:
+            rehearse(config, splits, self._spec, self._network, self.machine)
+        if self.machine.is_main and not resume:
+            self.folder.begin(config, facts)
         self._log = (
             Log(path, tensorboard=self.options.tensorboard) if self.machine.is_main else None
         )
@@ -120,13 +128,22 @@ class TrainingRun:
 
     def _network(self) -> nn.Module:
         torch.manual_seed(self.config.seed)
-        model = zoo.build(self.config.model.name, **self.config.model.options)
+        model = self._built()
         if self.config.model.checkpoint is not None:
             zoo.load_checkpoint(model, self.config.model.checkpoint)
         if self.config.model.widen > 1:
             x, _ = self.splits.train.batch(torch.arange(2))
             model = widen(model.eval(), self.config.model.widen, x).train()
         return model
+
+    def _built(self) -> nn.Module:
+        name, options = self.config.model.name, self.config.model.options
+        try:
+            return zoo.build(name, **options)
+        except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+            raise TrainingError(
+                f"model: there is no network {name} with options {dict(options)}: {error}"
+            ) from error
 
     def _twin(self, state: dict[str, Any] | None) -> nn.Module:
         """The trained float network."""
@@ -301,8 +318,10 @@ def _of(phase: str, state: dict[str, Any] | None) -> dict[str, Any] | None:
 
 def export_model(integer: IntegerModel, example: Tensor, path: Path) -> None:
     """Write ``integer`` as ``sigbit compile`` takes it; ``example`` is one input."""
+    content = io.BytesIO()
+    torch.export.save(torch.export.export(integer, (example,)), content)
     with replacing(path) as file:
-        torch.export.save(torch.export.export(integer, (example,)), file)
+        file.write(content.getbuffer())
 
 
 def _save_weights(model: nn.Module, path: Path) -> None:

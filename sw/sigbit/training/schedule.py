@@ -8,6 +8,8 @@ import torch
 
 OPTIMIZERS = ("adamw", "sgd")
 RATES = ("cosine", "steps", "constant")
+LARGEST = 1e15
+"""A product of two such numbers is still a float32."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Schedule:
         "adamw" or "sgd" (Nesterov).
     lr, weight_decay, momentum : float
         Peak learning rate; decay of weights (not of vectors: biases, batch norms, scales);
-        momentum of "sgd".
+        momentum of "sgd", below 1.
     rate : str
         "cosine" to 0, "steps" (times ``gamma`` at every share of the run in ``milestones``),
         "constant".
@@ -53,13 +55,24 @@ class Schedule:
             raise ValueError(f"epochs must be at least 0, not {self.epochs}")
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {self.batch_size}")
-        if not self.lr > 0:
-            raise ValueError(f"lr must be positive, not {self.lr}")
-        for name in ("weight_decay", "momentum", "warm_up", "clip"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, but is {getattr(self, name)}")
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"label_smoothing must be in [0, 1), not {self.label_smoothing}")
+        for name in ("lr", "gamma"):
+            if not 0 < getattr(self, name) <= LARGEST:
+                raise ValueError(
+                    f"{name} must be positive and at most {LARGEST:g}, not {getattr(self, name)}"
+                )
+        for name in ("weight_decay", "warm_up", "clip"):
+            if not 0 <= getattr(self, name) <= LARGEST:
+                raise ValueError(
+                    f"{name} must be in [0, {LARGEST:g}], but is {getattr(self, name)}"
+                )
+        for name in ("momentum", "label_smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be in [0, 1), not {getattr(self, name)}")
+        if not all(0 <= share <= 1 for share in self.milestones):
+            raise ValueError(
+                "milestones are shares of the training, each in [0, 1], not "
+                f"{list(self.milestones)}"
+            )
         for name, allowed in (("optimizer", OPTIMIZERS), ("rate", RATES)):
             if getattr(self, name) not in allowed:
                 raise ValueError(

@@ -1,27 +1,32 @@
 """Tables of a configuration file as frozen dataclasses: every key checked, every error for people.
 
-Supported types of fields: bool, int, float, str, ``tuple[T, ...]``, ``Mapping`` (any table), other
-dataclasses, and each of them or None.
+Supported types of fields: bool, int, float (finite), str, ``Literal``, ``tuple[T, ...]`` and
+``Sequence[T]``, ``Mapping`` (any table of plain values), other dataclasses, and each of them or
+None.
 """
 
 import dataclasses
+import math
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from sigbit.training.errors import TrainingError
 
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+WHOLE = "the run"
+"""What a file is as a table; the keys of other tables have their table's name before a dot."""
 
 
-def from_table(kind: type[Any], table: object, where: str) -> Any:
+def from_table(kind: type[Any], table: object, where: str = WHOLE) -> Any:
     """An object of the dataclass ``kind`` from the table ``where`` of a file.
 
     Raises :class:`TrainingError` for unknown, missing and ill-typed keys.
     """
     if not isinstance(table, Mapping):
         raise TrainingError(f"{where} must be a table, not {table!r}")
+    path = "" if where == WHOLE else f"{where}."
     hints = get_type_hints(kind)
     fields = {f.name: f for f in dataclasses.fields(kind)}
     for name in table:
@@ -38,32 +43,55 @@ def from_table(kind: type[Any], table: object, where: str) -> Any:
     ]
     if absent:
         raise TrainingError(f"{where} lacks {', '.join(absent)}")
-    values = {n: _value(hints[n], v, f"{where}.{n}") for n, v in table.items()}
+    values = {n: checked(hints[n], v, f"{path}{n}") for n, v in table.items()}
     try:
         return kind(**values)
     except ValueError as error:
         raise TrainingError(f"{where}: {error}") from error
 
 
-def _value(hint: Any, value: object, where: str) -> Any:
+def checked(hint: Any, value: object, where: str) -> Any:
+    """``value``, if it is of the type ``hint``; whole numbers are numbers too.
+
+    Raises :class:`TrainingError`, which calls the value ``where``.
+    """
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
         inner = [a for a in get_args(hint) if a is not type(None)]
-        return None if value is None else _value(inner[0], value, where)
+        return None if value is None else checked(inner[0], value, where)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return from_table(hint, value, where)
-    if origin is tuple:
+    if origin in (tuple, Sequence):
         if not isinstance(value, list | tuple):
             raise TrainingError(f"{where} must be a list, not {value!r}")
-        return tuple(_value(get_args(hint)[0], v, f"{where}[{i}]") for i, v in enumerate(value))
+        return tuple(checked(get_args(hint)[0], v, f"{where}[{i}]") for i, v in enumerate(value))
     if origin is Mapping or hint is Mapping:
         if not isinstance(value, Mapping):
             raise TrainingError(f"{where} must be a table, not {value!r}")
-        return dict(value)
+        return {k: _plain(v, f"{where}.{k}") for k, v in value.items()}
+    if origin is Literal:
+        if value not in get_args(hint):
+            raise TrainingError(
+                f"{where} must be one of {', '.join(get_args(hint))}, not {value!r}"
+            )
+        return value
     if hint is float and type(value) is int:
         return float(value)
     if type(value) is not hint:
         raise TrainingError(f"{where} must be {_WORDS[hint]}, not {value!r}")
+    return _plain(value, where)
+
+
+def _plain(value: object, where: str) -> Any:
+    """``value``, if JSON has a form for it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise TrainingError(f"{where} must be finite, not {value}")
+    if isinstance(value, Mapping):
+        return {k: _plain(v, f"{where}.{k}") for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v, f"{where}[{i}]") for i, v in enumerate(value)]
+    if value is not None and not isinstance(value, bool | int | float | str):
+        raise TrainingError(f"{where} must be a number, text, true, false, a list or a table")
     return value
 
 
