@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sigbit.cli.errors import UserError
 from sigbit.cli.files import write_json
 from sigbit.cli.options import Json
 from sigbit.cli.output import progress, say, show_table
@@ -57,6 +58,11 @@ def sweep(
     folder = user_folder(output)
     study = Sweep(table, wanted, name or config.stem, storage or f"sqlite:///{folder / 'study.db'}")
     machine = Machine.launched(cpu=cpu, precision=precision, threads=threads)
+    if machine.processes > 1:
+        raise UserError(
+            f"a trial is run by one process, not by {machine.processes}: start sweep as often as "
+            "you like with one --storage, without accelerate launch"
+        )
     options = Options(twins=folder / "twins" if twins is None else twins)
     with progress(remaining=True) as bar:
 
@@ -68,6 +74,13 @@ def sweep(
             ).finish()
 
         rows = study.work(folder, run)
+    for number, reason in study.failures().items():
+        say(f"trial {number} has no value: {reason}")
+    if study.running:
+        say(
+            f"{study.running} trials are still being run, or were cut off in the last minutes: "
+            "the same command shows them later, and does again those that were"
+        )
     keys = list(wanted.space)
     show_table(
         f"{len(rows)} trials, the best first",

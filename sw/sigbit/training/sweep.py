@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sigbit.quant import QuantizationError
 from sigbit.training.config import RunConfig, SweepConfig
-from sigbit.training.errors import DivergedError, TrainingError
+from sigbit.training.errors import TrainingError
 from sigbit.training.tables import differences
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Choice:
         """From an entry of the search space."""
         where = f'sweep.space."{key}"'
         if isinstance(table, Mapping) and set(table) == {"choices"} and table["choices"]:
+            if not isinstance(table["choices"], list | tuple):
+                raise TrainingError(f"{where}.choices must be a list, not {table['choices']!r}")
             return cls(key, tuple(table["choices"]))
         if not isinstance(table, Mapping) or not {"low", "high"} <= set(table) <= _RANGE:
             raise TrainingError(
@@ -46,9 +49,18 @@ class Choice:
         numbers = [table[k] for k in ("low", "high", "step") if k in table]
         if not all(type(n) in (int, float) for n in numbers) or not table["low"] < table["high"]:
             raise TrainingError(f"{where} must have numbers low < high, not {dict(table)!r}")
-        return cls(key, **table)
+        if type(table.get("log", False)) is not bool:
+            raise TrainingError(f"{where}.log must be true or false, not {table['log']!r}")
+        from optuna.trial import FixedTrial
 
-    def suggest(self, trial: "optuna.Trial") -> Any:
+        choice = cls(key, **table)
+        try:
+            choice.suggest(FixedTrial({key: choice.low}))
+        except ValueError as error:
+            raise TrainingError(f"{where}: {error}") from error
+        return choice
+
+    def suggest(self, trial: "optuna.trial.BaseTrial") -> Any:
         """The trial's value."""
         if self.choices:
             return trial.suggest_categorical(self.key, self.choices)
@@ -84,6 +96,15 @@ def trial_folder(folder: Path, number: int) -> Path:
     return folder / f"trial-{number:04d}"
 
 
+def _quietly(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """``call``'s result, without Optuna's warnings that it is new."""
+    import optuna
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return call(*arguments, **named)
+
+
 class Sweep:
     """A study of the configuration ``table``, shared by all that open it with the same ``name`` and
     ``storage``.
@@ -101,6 +122,9 @@ class Sweep:
     storage : str
         A URL as Optuna takes it: ``sqlite:///FILE``, ``mysql://…``, ``postgresql://…``.
 
+    A trial that is cut off is done again, with the same values; one that is not possible or whose
+    loss diverges is done, without a value.
+
     Raises :class:`TrainingError` for a search space that does not fit the configuration, a storage
     that cannot be opened, and a study that was begun with another configuration.
     """
@@ -116,10 +140,14 @@ class Sweep:
         self._choices = [Choice.of(key, value) for key, value in sweep.space.items()]
         first = {c.key: c.choices[0] if c.choices else c.low for c in self._choices}
         RunConfig.from_table(with_values(table, first))
+        self._again = _quietly(optuna.storages.RetryHeartbeatStaleTrialCallback)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                kept = optuna.storages.RDBStorage(storage, heartbeat_interval=HEARTBEAT)
+            kept = _quietly(
+                optuna.storages.RDBStorage,
+                storage,
+                heartbeat_interval=HEARTBEAT,
+                heartbeat_stale_trial_callback=self._again,
+            )
             self.study = optuna.create_study(
                 storage=kept,
                 study_name=name,
@@ -127,8 +155,11 @@ class Sweep:
                 load_if_exists=True,
                 sampler=self._sampler(),
             )
-        except (SQLAlchemyError, ImportError, ValueError) as error:
+        except (SQLAlchemyError, ImportError, ValueError, RuntimeError) as error:
             raise TrainingError(f"cannot open the storage {storage!r}: {error}") from error
+        except optuna.exceptions.StorageInternalError as error:
+            cause = error.__cause__ or error
+            raise TrainingError(f"cannot open the storage {storage!r}: {cause}") from error
         self._check_same()
 
     def _sampler(self) -> "optuna.samplers.BaseSampler":
@@ -170,15 +201,23 @@ class Sweep:
         self, folder: Path, run: Callable[[RunConfig, Path], Mapping[str, Any]]
     ) -> list[dict[str, Any]]:
         """Do trials until none is left, each by ``run`` in a folder of its own; the table of all
-        finished ones. A run that diverges is a trial without a value."""
+        finished ones."""
         import optuna
 
+        begun: list[int] = []
+
         def objective(trial: optuna.Trial) -> float:
+            begun.append(trial.number)
             values = {c.key: c.suggest(trial) for c in self._choices}
-            config = RunConfig.from_table(with_values(self._table, values))
+            where = trial_folder(folder, trial.number)
+            if where.exists():
+                raise TrainingError(
+                    f"{where} is there already, from another study: give another folder"
+                )
             try:
-                summary = run(config, trial_folder(folder, trial.number))
-            except DivergedError as error:
+                summary = run(RunConfig.from_table(with_values(self._table, values)), where)
+            except (TrainingError, QuantizationError) as error:
+                trial.set_user_attr("failure", str(error))
                 raise optuna.TrialPruned(str(error)) from error
             if self._sweep.metric not in summary:
                 raise TrainingError(
@@ -187,9 +226,37 @@ class Sweep:
             trial.set_user_attr("summary", dict(summary))
             return float(summary[self._sweep.metric])
 
+        _quietly(optuna.storages.fail_stale_trials, self.study)
         while self.left:
-            self.study.optimize(objective, n_trials=1)
+            begun.clear()
+            try:
+                self.study.optimize(objective, n_trials=1)
+            except BaseException:
+                self._put_back(begun)
+                raise
         return self.rows()
+
+    def _put_back(self, begun: list[int]) -> None:
+        """Queue the trials ``begun`` that were cut off, with their values."""
+        from optuna.trial import TrialState
+
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.FAIL,)):
+            if trial.number in begun:
+                self._again(self.study, trial)
+
+    @property
+    def running(self) -> int:
+        """Trials that others are at, or that were cut off so lately that they may be."""
+        from optuna.trial import TrialState
+
+        return len(self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+
+    def failures(self) -> dict[int, str]:
+        """By trial without a value: why it has none."""
+        from optuna.trial import TrialState
+
+        trials = self.study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
+        return {t.number: t.user_attrs.get("failure", "") for t in trials}
 
     def rows(self) -> list[dict[str, Any]]:
         """Finished trials, the best first."""
