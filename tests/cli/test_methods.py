@@ -17,6 +17,7 @@ def test_all_are_listed(sigbit, tmp_path):
     assert quantizers["lsq"]["terms"] == {
         "1": None, "2": 1, "3": 1, "4": 2, "5": 2, "6": 2, "7": 3, "8": 3,
     }  # fmt: skip
+    assert all(v in answer.out for v in ('normalize = "mean"', "bits = [8, 4]", "at = none"))
     assert set(quantizers["ternary"]["planes"].values()) == {None}
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from sigbit.training import Machine, TrainingRun
+
 RUN = """
 [data]
 name = "digits"
@@ -65,6 +67,28 @@ def test_mistakes(refused: Callable[..., str], tmp_path: Path) -> None:
     )
     assert "no table [sweep]" in refused("sweep", path, "-o", tmp_path / "out")
     assert "no run has" in refused("bench", "quant", "--only", "lenet9000")
+    assert "--group must be one of quantizers, " in refused("bench", "quant", "--group", "tusks")
+
+
+def test_an_interruption(
+    sigbit, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(run: TrainingRun) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TrainingRun, "finish", cut)
+    answer = sigbit("train", config, "-o", tmp_path / "out", "--cpu")
+    assert (answer.code, answer.out) == (130, "")
+    assert "out keeps what is done: the same command with --resume goes on" in answer.err
+    assert answer.err.endswith("interrupted\n")
+
+
+def test_a_trial_has_one_process(
+    refused: Callable[..., str], config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config.write_text(RUN + SPACE)
+    monkeypatch.setattr(Machine, "processes", 2)
+    assert "by one process, not by 2" in refused("sweep", config, "-o", tmp_path / "out", "--cpu")
 
 
 def test_sweep(sigbit, config: Path, tmp_path: Path) -> None:

@@ -75,11 +75,13 @@ def _unsupported(error: BaseException) -> str:
 
 def invoke(arguments: Sequence[str]) -> int:
     """Run the command line on ``arguments`` and return its exit code."""
-    from sigbit.cli.app import app
-
     try:
+        from sigbit.cli.app import app
+
         app(list(arguments), prog_name="sigbit")
     except SystemExit as stop:
+        if stop.code == INTERRUPTED:  # typer's answer to Ctrl-C
+            print("interrupted", file=sys.stderr)
         return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else USER_ERROR
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -99,4 +99,9 @@ def _cell(count: int | None) -> str:
 
 
 def _default(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    """``value`` as a TOML file has it; "none" is a key that is left out."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_default, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "none" if value is None else f'"{value}"' if isinstance(value, str) else f"{value:.6g}"

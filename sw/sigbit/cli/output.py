@@ -60,6 +60,11 @@ def say(text: str, style: str = "") -> None:
     console().print(Text(text, style=style), soft_wrap=True)
 
 
+def say_error(text: str) -> None:
+    """Print a line on stderr."""
+    console(stderr=True).print(Text(text), soft_wrap=True)
+
+
 def progress(remaining: bool = False) -> Progress:
     """A progress display on stderr; it vanishes when the work is done, and is silent in pipes.
 

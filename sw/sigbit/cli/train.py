@@ -1,5 +1,7 @@
 """``sigbit train``: a run of a configuration file, from data to the integer model."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,7 +10,7 @@ import typer
 from sigbit.cli.errors import UserError
 from sigbit.cli.files import write_json
 from sigbit.cli.options import Json
-from sigbit.cli.output import progress, say, show_facts
+from sigbit.cli.output import progress, say, say_error, show_facts
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -89,10 +91,22 @@ def train(
             options=Options(resume, every, twins, tensorboard),
             tell=telling(bar, machine),
         )
-        summary = work.finish()
+        with resumable(output, machine):
+            summary = work.finish()
     if machine.is_main:
         show_summary(summary, output)
         write_json(json, {**summary, "folder": str(output), "config": str(config)})
+
+
+@contextmanager
+def resumable(folder: Path, machine: "Machine") -> Iterator[None]:
+    """Say what to do after Ctrl-C."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if machine.is_main:
+            say_error(f"{folder} keeps what is done: the same command with --resume goes on")
+        raise
 
 
 def telling(bar: "Bar", machine: "Machine", title: str = "") -> "Tell":
