@@ -16,6 +16,7 @@ import torch
 
 from sigbit import zoo
 from sigbit.bench.quant_cases import QuantCase
+from sigbit.data import DataError
 from sigbit.quant import QuantizationError, prepare
 from sigbit.training import (
     Loop,
@@ -29,7 +30,7 @@ from sigbit.training import (
 from sigbit.training.methods import quant_spec, strategies_of
 
 Row = dict[str, Any]
-Failure = TrainingError | QuantizationError
+Failure = TrainingError | QuantizationError | DataError
 Estimates = dict[str, tuple[float, float]]
 """Seconds of a step of the float and of the quantized network, by the network's name."""
 _STEPS = 6
@@ -76,7 +77,7 @@ def run_case(case: QuantCase, data: Path | None, work: Path) -> Row:
 def _outcome(case: QuantCase, data: Path | None, work: Path) -> Row | Failure:
     try:
         return run_case(case, data, work)
-    except (TrainingError, QuantizationError) as error:
+    except (TrainingError, QuantizationError, DataError) as error:
         return error
 
 

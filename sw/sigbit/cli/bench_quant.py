@@ -80,8 +80,11 @@ def quant(
     """
     from platformdirs import user_cache_path
 
-    from sigbit.bench.quant_cases import quant_cases, trial
+    from sigbit.bench.quant_cases import ON_DEMAND, quant_cases, trial
 
+    groups = (*dict.fromkeys(c.group for c in quant_cases()), *ON_DEMAND, POST, RATES, SPEED)
+    if group is not None and group not in groups:
+        raise UserError(f"--group must be one of {', '.join(groups)}, not {group!r}")
     rows = read_rows(json, {"group", "digest"})
     done = {row["digest"] for row in rows}
     cases = [] if group in (POST, RATES, SPEED) else quant_cases(only, group)
