@@ -51,6 +51,23 @@ def test_parameters_must_stay_finite() -> None:
         convert(prepared)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("methods", [{}, {"weight_method": "qn", "act_method": "qn"}])
+def test_what_is_not_finite_is_named(methods: dict[str, object], value: float) -> None:
+    bits = {"weight_bits": 2, "act_bits": 2} if methods else {}
+    prepared = prepare(net(), QuantSpec(**methods, **bits), (X,))
+    broken = X.clone()
+    broken.view(-1)[5] = value
+    for model in (prepared, prepared.train(), convert(prepared.eval())):
+        with pytest.raises((QuantizationError, ValueError), match="input '.*' holds NaN or inf"):
+            model(broken)
+    with torch.no_grad():
+        next(prepared.parameters()).view(-1)[0] = value
+    for model in (prepared.train(), prepared.eval()):
+        with pytest.raises(QuantizationError, match=r"NaN or infinite: the training diverged"):
+            model(X)
+
+
 def test_calibration_must_be_finite_and_alive() -> None:
     with pytest.raises(QuantizationError, match=r"calibration batch of .* holds NaN"):
         prepare(net(), QuantSpec(), (X,), (torch.full_like(X, torch.nan),))

@@ -152,12 +152,16 @@ class QuantLayer(RealLayer):
             wanted = self._wanted_step(weights, scales, plain, factor)
             floor = self._step_floor(weights, scales, bias, y_scale)
             step = torch.maximum(wanted, floor)
-            if pre is None:
-                excess = float((step.detach() / (y_scale * SCALE_MAX)).max())
-                if excess > 1:
-                    y_grid = self.grid.coarser(math.ceil(math.log2(excess)))
-                    y_scale = out_scale.detach() * 2.0**-y_grid.pre_shift
-                    step = torch.maximum(step, self._finest_step(y_scale))
+            excess = float((step.detach() / (y_scale * SCALE_MAX)).max())
+            if not math.isfinite(excess):
+                raise QuantizationError(
+                    f"{self.plan.name} ({self.plan.location}): parameters or scales have become "
+                    "NaN or infinite: the training diverged; lower the learning rate"
+                )
+            if pre is None and excess > 1:
+                y_grid = self.grid.coarser(math.ceil(math.log2(excess)))
+                y_scale = out_scale.detach() * 2.0**-y_grid.pre_shift
+                step = torch.maximum(step, self._finest_step(y_scale))
         mantissa, shift = snap_scale(step / y_scale)
         ratio = scale_value(mantissa, shift)
         if self.follows:  # the weights are ones, so it is the scale of y that moves

@@ -35,9 +35,12 @@ class QuantInput(nn.Module):
         self.register_buffer("scale", torch.tensor(reach / levels.max, dtype=torch.float64))
 
     def forward(self, x: Tensor) -> Levels:
-        """Levels of real inputs; no gradient flows to the input."""
+        """Levels of real inputs; no gradient flows to the input. Raises
+        :class:`QuantizationError` for NaN and infinity, as the integer model refuses them."""
         with torch.no_grad():
             v = as_image(x, self.plan.shape).double() / self.scale.double() - self.grid.zero
+            if not bool(torch.isfinite(v).all()):
+                raise QuantizationError(f"input {self.plan.name!r} holds NaN or infinity")
             stored = round_half_away(v).clamp_(self.low, self.high).add_(0.0)
         return Levels((stored + self.grid.zero).to(x.dtype), self.scale.double())
 
