@@ -59,7 +59,7 @@ def test_what_is_not_finite_is_named(methods: dict[str, object], value: float) -
     broken = X.clone()
     broken.view(-1)[5] = value
     for model in (prepared, prepared.train(), convert(prepared.eval())):
-        with pytest.raises((QuantizationError, ValueError), match="input '.*' holds NaN or inf"):
+        with pytest.raises((QuantizationError, ValueError), match=r"input '.*' holds NaN or inf"):
             model(broken)
     with torch.no_grad():
         next(prepared.parameters()).view(-1)[0] = value

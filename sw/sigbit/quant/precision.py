@@ -121,8 +121,8 @@ class Precision:
     def _method_bits(self, p: LayerPlan) -> int | None:
         """Bits that a layer's tensor has by the spec's method; None on the accelerator's grid."""
         spec = self._spec
-        if p.name in spec.layer_bits:
-            return spec.layer_bits[p.name][1]
+        if (own := spec.layer_bits.get(p.name, (0, None))[1]) is not None:
+            return own
         wide = self.is_output(p.name) or (spec.wide_head and self._feeds_head_only(p.name))
         return None if wide or p.name in spec.bits else spec.act_bits
 

@@ -66,9 +66,9 @@ class QuantSpec:
     weight_bits, act_bits : int, optional
         Bits of the methods' level tables; absent for the accelerator's own grid, with "esb". How
         many terms and planes that takes follows (``embed``).
-    layer_bits : mapping of str to (int, int)
+    layer_bits : mapping of str to (int, int or None)
         Bits of weights and activations with these methods for single layers, first and last ones
-        too, by the name of their tensor.
+        too, by the name of their tensor; None for the activations' bits as they are without.
     """
 
     weight_format: Format = _WEIGHTS
@@ -89,7 +89,9 @@ class QuantSpec:
     act_method: str = "esb"
     weight_bits: int | None = None
     act_bits: int | None = None
-    layer_bits: Mapping[str, tuple[int, int]] = field(default_factory=lambda: MappingProxyType({}))
+    layer_bits: Mapping[str, tuple[int, int | None]] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
 
     def __post_init__(self) -> None:
         if not self.weight_format.signed:
@@ -127,7 +129,8 @@ class QuantSpec:
             self.weight_choice(self.weight_bits)
         for weight_bits, act_bits in self.layer_bits.values():
             self.weight_choice(weight_bits)
-            side(self.act_method, "activations", act_bits)
+            if act_bits is not None:
+                side(self.act_method, "activations", act_bits)
 
     def weight_choice(self, bits: int | None, terms: int | None = None) -> "WeightChoice":
         """How weights of ``bits`` bits are quantized and stored; of None on the accelerator's own

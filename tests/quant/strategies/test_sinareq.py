@@ -139,6 +139,19 @@ def test_learned_bits_become_the_next_stage() -> None:
         assert quantizer.grid.values == symmetric(bits).values
 
 
+@pytest.mark.parametrize("method", ["qil", "qn", "apot", "lsq"])
+def test_activations_keep_their_bits(method: str) -> None:
+    net = twin()
+    model = prepared(net, weight_method="wrpn", weight_bits=5, act_method=method, act_bits=3)
+    bits = dict.fromkeys(weighted_layers(model), 3)
+    after = prepare(net, with_weight_bits(model, bits), (torch.rand(2, 1, 8, 8),))
+    for p in model.plan.layers:
+        assert after.quant_module(p.name).grid == model.quant_module(p.name).grid
+    for layer in weighted_layers(after).values():
+        assert layer.weight_quantizer is not None
+        assert layer.weight_quantizer.grid.values == symmetric(3).values
+
+
 def test_beta_does_not_move_without_lambdas() -> None:
     net = twin()
     options = {"learn_bits": True, "lambda_w": 0.0, "lambda_beta": 0.0, "beta": 3.25}

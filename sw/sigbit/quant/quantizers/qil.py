@@ -50,8 +50,8 @@ class Qil(Quantizer):
     def give(self, scale: Tensor) -> None:
         """Stretch the interval so that its end is at ``scale`` times the largest level."""
         octaves = (scale / self.scale()).log2()
-        self.log_center += octaves
-        self.log_distance += octaves
+        self.log_center.add_(octaves)
+        self.log_distance.add_(octaves)
 
     def interval(self) -> tuple[Tensor, Tensor]:
         """(c, d), float64, with 0 < d <= c."""

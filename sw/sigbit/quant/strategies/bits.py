@@ -8,7 +8,7 @@ from sigbit.quant.errors import QuantizationError
 from sigbit.quant.layer import QuantLayer
 from sigbit.quant.prepare import PreparedModel
 from sigbit.quant.quantizers.registry import METHODS
-from sigbit.quant.spec import BYTE, QuantSpec
+from sigbit.quant.spec import QuantSpec
 from sigbit.quant.strategies.base import users
 from sigbit_hw.arch.formats import MAX_DIGITS
 
@@ -37,7 +37,8 @@ def with_weight_bits(model: PreparedModel, bits: Mapping[str, int]) -> QuantSpec
                 terms[user.plan.name] = (terms_for(spec, number), user.grid.planes)
             else:
                 terms.pop(user.plan.name, None)
-                levels[user.plan.name] = (_weight_bits(spec, number), _act_bits(spec, user))
+                acts = levels.get(user.plan.name, (0, None))[1]
+                levels[user.plan.name] = (_weight_bits(spec, number), acts)
     return replace(spec, bits=MappingProxyType(terms), layer_bits=MappingProxyType(levels))
 
 
@@ -45,11 +46,3 @@ def _weight_bits(spec: QuantSpec, bits: int) -> int:
     side = METHODS[spec.weight_method].weights
     assert side is not None
     return min((b for b in side.bits if b >= bits), default=max(side.bits))
-
-
-def _act_bits(spec: QuantSpec, layer: QuantLayer) -> int:
-    side = METHODS[spec.act_method].acts
-    assert side is not None
-    byte = layer.grid.high - layer.grid.low >= BYTE - 1
-    wanted = 8 if byte else spec.act_bits or spec.act_format.bits
-    return min((b for b in side.bits if b >= wanted), default=max(side.bits))
