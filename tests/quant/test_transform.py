@@ -177,6 +177,22 @@ def test_retraining_keeps_the_grids_and_the_result_deploys() -> None:
     assert torch.equal(convert(prepared)(X), prepared(X))
 
 
+@pytest.mark.parametrize("side", ["row", "column"])
+def test_layers_of_which_nothing_is_left_deploy(side: str) -> None:
+    net = network(2)
+    nn.init.zeros_(net[2].weight)
+    nn.init.ones_(net[2].bias)
+    found = transform_quantize(
+        net, X, 999.0, side=side, blocks=1, candidates=2, most_bits=12, always=True
+    )
+    with torch.no_grad():
+        live = found.model(X)
+        assert torch.allclose(live, net(X), atol=1e-2)
+        assert torch.allclose(collapse(found.model)(X), live, atol=1e-6)
+    prepared = post_training(found.model, X, QuantSpec(weight_terms=2, weight_scale="mse"))
+    assert torch.equal(convert(prepared)(X), prepared(X))
+
+
 def test_parameters_are_checked() -> None:
     with pytest.raises(QuantizationError, match="side must be one of row, column, not 'rows'"):
         transform_quantize(network(1), X, 3.0, side="rows")  # type: ignore[arg-type]

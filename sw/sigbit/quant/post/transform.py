@@ -201,7 +201,8 @@ def _nearest_step(w: Tensor, bits: int) -> float:
 @torch.no_grad()
 def collapse(model: nn.Module) -> nn.Module:
     """``model`` itself, with the rounded weights as its parameters, no rounding any more, and pairs
-    without the channels that are 0 (one always stays)."""
+    without the channels that are 0. Where all are, one stays, which the second layer reads with 0:
+    a tensor of zeros could not be calibrated."""
     for module in list(model.modules()):
         if parametrize.is_parametrized(module, "weight"):
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
@@ -209,7 +210,10 @@ def collapse(model: nn.Module) -> nn.Module:
         if isinstance(pair, Pair):
             used = pair.first.weight.flatten(1).any(1)
             used &= pair.second.weight.transpose(0, 1).flatten(1).any(1)
-            used[0] |= not bool(used.any())
+            if not bool(used.any()):
+                used[0] = True
+                pair.first.weight[0] = 1.0
+                pair.second.weight[:, 0] = 0.0
             _set_weight(pair.first, pair.first.weight[used])
             _set_weight(pair.second, pair.second.weight[:, used])
     return model
