@@ -158,6 +158,18 @@ def test_a_damaged_checkpoint(tmp_path: Path) -> None:
         started(digits(), tmp_path / "run", options=Options(resume=True)).finish()
 
 
+def test_a_damaged_twin_and_what_was_half_written(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        started(digits(), tmp_path / "run", tell=Stop("quantized", 2)).finish()
+    twin, half = tmp_path / "run" / "float.safetensors", tmp_path / "run" / ".log.csv.x.tmp"
+    content = twin.read_bytes()
+    half.touch()
+    twin.write_bytes(content[:1000])
+    with pytest.raises(TrainingError, match=r"float\.safetensors does not hold .*: remove it"):
+        started(digits(), tmp_path / "run", options=Options(resume=True)).finish()
+    assert not half.exists()
+
+
 def test_learned_bits_are_trained_further(tmp_path: Path) -> None:
     learned = {"name": "sinareq", "learn_bits": True, "beta_lr": 20.0, "beta_min": 2.0}
     config = digits(
@@ -216,6 +228,7 @@ def test_batches_that_do_not_fit(tmp_path: Path) -> None:
         started(digits(data__train_samples=5000), tmp_path / "b")
 
 
+@pytest.mark.filterwarnings("ignore:Initializing zero-element")
 @pytest.mark.parametrize(
     ("changes", "says"),
     [

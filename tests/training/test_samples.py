@@ -36,7 +36,7 @@ def test_val_stands_in_for_test(tmp_path: Path) -> None:
 
 
 def test_splits_that_are_missing(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="needs test, which is not in .*; val would do too"):
+    with pytest.raises(TrainingError, match=r"needs test, which is not in .*; val would do too"):
         load_splits(FOLDER, "resnet8", folder(tmp_path, "train"))
     with pytest.raises(MissingError, match="needs train"):
         load_splits(FOLDER, "resnet8", folder(tmp_path / "other", "val"))

@@ -41,7 +41,6 @@ from sigbit.training.errors import TrainingError
 from sigbit.training.schedule import Schedule
 from sigbit.training.tables import from_table, to_table
 
-
 LARGEST_SEED = 2**31 - 1
 """Seed and number of a step make one number of 63 bits."""
 

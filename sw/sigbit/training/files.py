@@ -1,15 +1,20 @@
-"""Files of a run's folder: JSON, CSV, and states with tensors."""
+"""Files of a run's folder: JSON, CSV, states with tensors, weights, integer models."""
 
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as encode
+from torch import Tensor, nn
 
 from sigbit.files import replacing, write_text
+from sigbit.quant import IntegerModel
 from sigbit.training.errors import TrainingError
 
 
@@ -30,8 +35,13 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
     """Write tensors and plain values."""
-    content = io.BytesIO()  # torch hides what a full disk says
-    torch.save(dict(state), content)
+    _write(path, lambda file: torch.save(dict(state), file))
+
+
+def _write(path: Path, write: Callable[[IO[bytes]], None]) -> None:
+    """By way of memory: torch hides what a full disk says."""
+    content = io.BytesIO()
+    write(content)
     with replacing(path) as file:
         file.write(content.getbuffer())
 
@@ -45,3 +55,27 @@ def restore(path: Path) -> dict[str, Any]:
     except Exception as error:  # pickle's own, which it does not gather in a class
         raise TrainingError(f"{path} is not a checkpoint: {error}") from error
     return state
+
+
+def export_model(integer: IntegerModel, example: Tensor, path: Path) -> None:
+    """Write ``integer`` as ``sigbit compile`` takes it; ``example`` is one input."""
+    exported = torch.export.export(integer, (example,))
+    _write(path, lambda file: torch.export.save(exported, file))
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write a float network's tensors."""
+    tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    with replacing(path) as file:
+        file.write(encode(tensors))
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Read what :func:`save_weights` wrote."""
+    try:
+        model.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise TrainingError(
+            f"{path} does not hold the weights of this network ({error}): remove it, and the "
+            "float network is trained again"
+        ) from error

@@ -73,6 +73,11 @@ class RunFolder:
         document = {"run": config.to_table(), "digest": config.digest, "machine": facts}
         write_json(self._config, document)
 
+    def tidy(self) -> None:
+        """Remove what a process that was killed has left half written."""
+        for path in self.path.glob(".*.tmp"):
+            path.unlink(missing_ok=True)
+
     def _same(self, what: str, before: object, now: object) -> None:
         if lines := differences(before, now):
             raise TrainingError(

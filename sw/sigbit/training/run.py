@@ -2,7 +2,6 @@
 quantization, the integer model, and what each of them is worth.
 """
 
-import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,19 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
-from safetensors.torch import save as encode
-from torch import Tensor, nn
+from torch import nn
 
 from sigbit import zoo
 from sigbit.files import read_json, replacing
-from sigbit.quant import IntegerModel, PreparedModel, QuantSpec, convert, prepare
+from sigbit.quant import PreparedModel, QuantSpec, convert, prepare
 from sigbit.quant.quantizers import widen
 from sigbit.quant.strategies.bits import with_weight_bits
 from sigbit.quant.strategies.sinareq import Sinareq
 from sigbit.training.config import RunConfig
 from sigbit.training.errors import TrainingError
-from sigbit.training.files import restore, save, write_json
+from sigbit.training.files import (
+    export_model,
+    load_weights,
+    restore,
+    save,
+    save_weights,
+    write_json,
+)
 from sigbit.training.folder import RunFolder
 from sigbit.training.interrupt import Interrupt
 from sigbit.training.log import Log
@@ -95,8 +99,8 @@ class TrainingRun:
             self.folder.check(config, facts, resume)
         if not resume:
             rehearse(config, splits, self._spec, self._network, self.machine)
-        if self.machine.is_main and not resume:
-            self.folder.begin(config, facts)
+        if self.machine.is_main:
+            self.folder.tidy() if resume else self.folder.begin(config, facts)
         self._log = (
             Log(path, tensorboard=self.options.tensorboard) if self.machine.is_main else None
         )
@@ -155,14 +159,14 @@ class TrainingRun:
         if self.machine.any(found is None):
             found = None
         if found is not None:
-            model.load_state_dict(load_file(found))
+            load_weights(model, found)
             if found != kept and self.machine.is_main:
                 with replacing(kept) as file:
                     file.write(found.read_bytes())
             return model.to(self.machine.device).eval()
         self._fit(FLOAT, self._loop(model, self.config.float), state)
         if self.machine.is_main:
-            _save_weights(model, kept)
+            save_weights(model, kept)
             if shared is not None:
                 shared.parent.mkdir(parents=True, exist_ok=True)
                 with replacing(shared) as file:
@@ -314,17 +318,3 @@ class TrainingRun:
 def _of(phase: str, state: dict[str, Any] | None) -> dict[str, Any] | None:
     """A checkpoint, if it is of ``phase``."""
     return state if state is not None and state["phase"] == phase else None
-
-
-def export_model(integer: IntegerModel, example: Tensor, path: Path) -> None:
-    """Write ``integer`` as ``sigbit compile`` takes it; ``example`` is one input."""
-    content = io.BytesIO()
-    torch.export.save(torch.export.export(integer, (example,)), content)
-    with replacing(path) as file:
-        file.write(content.getbuffer())
-
-
-def _save_weights(model: nn.Module, path: Path) -> None:
-    tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    with replacing(path) as file:
-        file.write(encode(tensors))

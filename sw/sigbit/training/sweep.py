@@ -231,6 +231,11 @@ class Sweep:
             begun.clear()
             try:
                 self.study.optimize(objective, n_trials=1)
+            except optuna.exceptions.StorageInternalError as error:
+                raise TrainingError(
+                    f"the study's storage fails ({error.__cause__ or error}): start again once it "
+                    "answers"
+                ) from error
             except BaseException:
                 self._put_back(begun)
                 raise
