@@ -43,6 +43,7 @@ def test_train_and_compile(sigbit, config: Path, tmp_path: Path) -> None:
     answer = sigbit("train", config, "-o", out, "--cpu", "--threads", "1", "--json", figures)
     assert answer.code == 0, answer
     assert "accuracy" in answer.out
+    assert f"`sigbit compile {out}/model.pt2 --arch micro -o NET.sigbit`" in answer.out
     summary = json.loads(figures.read_text())
     assert summary["accuracy_quantized"] == summary["accuracy_deployed"]
     assert (out / "log.csv").read_text().count("\n") == 3

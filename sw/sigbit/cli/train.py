@@ -94,7 +94,7 @@ def train(
         with resumable(output, machine):
             summary = work.finish()
     if machine.is_main:
-        show_summary(summary, output)
+        show_summary(summary, output, run.quantizer.arch)
         write_json(json, {**summary, "folder": str(output), "config": str(config)})
 
 
@@ -129,7 +129,7 @@ def telling(bar: "Bar", machine: "Machine", title: str = "") -> "Tell":
     return tell
 
 
-def show_summary(summary: dict[str, Any], folder: Path) -> None:
+def show_summary(summary: dict[str, Any], folder: Path, arch: str) -> None:
     """What came out, and what to do with it."""
     stages = ("float", "quantized", "deployed")
     facts: list[tuple[str, object]] = [
@@ -140,7 +140,8 @@ def show_summary(summary: dict[str, Any], folder: Path) -> None:
         ious = ", ".join(f"{name} {summary[f'mean_iou_{name}']:.4f}" for name in stages)
         facts.append(("mean IoU", ious))
     show_facts("Result", [*facts, ("test samples", summary["test_samples"])])
-    say(f"wrote {folder}: `sigbit compile {folder / 'model.pt2'} -o NET.sigbit` makes the Program")
+    compile_it = f"sigbit compile {folder / 'model.pt2'} --arch {arch} -o NET.sigbit"
+    say(f"wrote {folder}: `{compile_it}` makes the Program")
 
 
 def user_folder(path: Path) -> Path:
