@@ -89,6 +89,46 @@ def test_the_result_is_a_prepared_model(name: str, equalized: bool, seed: int) -
     check(post_training(graph, x, equalize=equalized), x)
 
 
+@pytest.mark.parametrize("per_channel", [True, False])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_activation_aware_scales_have_the_least_error_of_the_results(
+    groups: int, per_channel: bool, seed: int
+) -> None:
+    b = Builder(seed)
+    out = b.conv(b.relu(b.conv(b.input(2, 8, 8), 8)), 6, groups=groups)
+    graph = b.graph(out)
+    first = next(n for n in graph.nodes if isinstance(n, Conv2d))
+    last = graph[out]
+    assert isinstance(last, Conv2d)
+    half = 4 // groups
+    sizes = torch.tensor([1e-3, 1.0], dtype=torch.float64).repeat_interleave(half).repeat(groups)
+    graph.parameters[first.weight].mul_(sizes.view(-1, 1, 1, 1))  # half of the channels are weak
+    assert first.bias
+    graph.parameters[first.bias].mul_(sizes)
+    weak = graph.parameters[last.weight].view(groups, -1, 8 // groups, 3, 3)
+    weak[:, :, :half] *= 8  # their weights are large, and hardly matter
+    torch.manual_seed(seed)
+    x = inputs(graph, 32)
+    values = evaluated(graph, x)
+    spec = QuantSpec(
+        per_channel=per_channel, weight_scale="mse", act_planes=3, first_last_terms=1, acc_bits=32
+    )
+    errors = []
+    for aware in (False, True):
+        model = post_training(graph, x, spec, correct_bias=False, activation_aware=aware)
+        errors.append(float((model(*x) - values[out]).detach().square().mean()))
+    assert errors[1] < errors[0]
+    check(model, x)
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_activation_aware_scales_of_any_layer(name: str, seed: int) -> None:
+    torch.manual_seed(seed)
+    graph = GRAPHS[name](seed)
+    x = inputs(graph)
+    check(post_training(graph, x, activation_aware=True), x)
+
+
 def test_a_module_is_left_alone() -> None:
     model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 2, 3))
     before = {k: v.clone() for k, v in model.state_dict().items()}

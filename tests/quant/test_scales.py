@@ -11,6 +11,7 @@ from sigbit.quant.scales import (
     gaussian_error,
     gaussian_scale,
     mse_scale,
+    percentile_scale,
     range_scale,
     scale_rule,
 )
@@ -35,6 +36,18 @@ PUBLISHED = {
 
 def error(x: torch.Tensor, scale: torch.Tensor, grid: LevelGrid) -> float:
     return float((x - dequantize(quantize(x, scale, grid), scale)).square().mean())
+
+
+def test_percentiles_leave_outliers_beyond(rng: np.random.Generator) -> None:
+    grid, plain = LevelGrid.of(EsbFormat(4, 1)), LevelGrid.uniform(0, 15)
+    x = torch.from_numpy(rng.permutation(np.arange(-5000, 5000.0)))
+    assert float(percentile_scale(x, grid)) == pytest.approx(4995 / 12, rel=1e-3)
+    assert float(percentile_scale(x, plain)) == pytest.approx(4994 / 15, rel=1e-3)
+    two = percentile_scale(torch.stack([x, x * 2]), grid, True)
+    assert float(two[1]) == pytest.approx(2 * float(two[0]))
+    assert float(percentile_scale(x[:3], grid)) == float(range_scale(x[:3], grid))
+    assert float(percentile_scale(-x[x > 0], plain)) == 0
+    assert scale_rule("percentile").choose is percentile_scale
 
 
 @pytest.mark.parametrize(("b", "k"), PUBLISHED)

@@ -23,6 +23,9 @@ BINS, MAX_EXACT = 1 << 12, 1 << 14
 _MANY_LEVELS = 32
 """Grids of so many magnitudes clip little, so that their best scale is near the largest value."""
 
+OUTLIERS = 1e-3
+"""The share of values that the rule "percentile" leaves beyond the largest level."""
+
 MAX_SAMPLES = 1 << 17
 """A search looks at no more values than this a tensor, or a channel, evenly spread over it."""
 
@@ -108,11 +111,16 @@ def histogram(x: Tensor) -> tuple[Tensor, Tensor]:
     return (sums / counts.clamp(min=1))[None], counts[None]
 
 
-def mse_scale(x: Tensor, grid: LevelGrid, channels: bool = False) -> Tensor:
+def mse_scale(
+    x: Tensor, grid: LevelGrid, channels: bool = False, importance: Tensor | None = None
+) -> Tensor:
     """The scale (float64) with the least squared error on ``x`` itself, by a search over clipping
-    points; on its histogram where ``x`` has many values a scale.
+    points; on its histogram where ``x`` has many values a scale. ``importance`` (as ``x``, not
+    negative) is what the squares are multiplied by.
     """
-    if channels or x.numel() <= MAX_EXACT:
+    if importance is not None:
+        rows, weights = _rows(x, channels), _rows(importance, channels)
+    elif channels or x.numel() <= MAX_EXACT:
         rows = _rows(x, channels)
         weights = torch.ones(1, 1, dtype=torch.float64, device=x.device)
     else:
@@ -132,6 +140,18 @@ def mse_scale(x: Tensor, grid: LevelGrid, channels: bool = False) -> Tensor:
             better = error < least
             best, least = torch.where(better, scale, best), torch.where(better, error, least)
     return _shaped(best, channels)
+
+
+def percentile_scale(x: Tensor, grid: LevelGrid, channels: bool = False) -> Tensor:
+    """The scale (float64) at which a share of :data:`OUTLIERS` of the values saturates; of the
+    positive ones where the grid has no others."""
+    rows = _rows(x, channels)
+    found = []
+    for row in rows.abs() if grid.signed else rows:
+        kept = row if grid.signed else row[row > 0]
+        count = max(1, math.ceil((1 - OUTLIERS) * kept.numel()))
+        found.append(kept.kthvalue(count).values if kept.numel() else row.new_zeros(()))
+    return _shaped(torch.stack(found) / float(grid.max), channels)
 
 
 def range_scale(x: Tensor, grid: LevelGrid, channels: bool = False) -> Tensor:
@@ -164,6 +184,7 @@ SCALE_RULES = {
         ScaleRule("mse", mse_scale),
         ScaleRule("learned", mse_scale, learned=True),
         ScaleRule("range", range_scale),
+        ScaleRule("percentile", percentile_scale),
     )
 }
 """The rules by name."""

@@ -56,9 +56,9 @@ class QuantSpec:
         are 0 … 255 for a range from 0 on, else -128 … 127; one or two fewer where 255 levels take
         fewer digits.
     weight_scale, act_scale : str
-        Scale rules ("dda", "mse", "learned", "range") of weights, per output channel if
-        ``per_channel``, and of activations; of the methods "esb" and "uniform", which have none of
-        their own.
+        Scale rules ("dda", "mse", "learned", "range", "percentile") of weights, per output channel
+        if ``per_channel``, and of activations; of the methods "esb" and "uniform", which have none
+        of their own.
     weight_method, act_method : str
         Methods (:data:`~sigbit.quant.quantizers.METHODS`) of weights and activations: of ordinary
         layers, and of the tensors between them. Layers that read an input or produce an output, and

@@ -1,4 +1,5 @@
-"""``post_training``: folding, equalization, searched scales, bias correction, in this order."""
+"""``post_training``: folding, equalization, searched scales of tensors and weights, bias
+correction, in this order."""
 
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ from torch import nn
 
 from sigbit.frontend import Batches, as_tuple, import_model
 from sigbit.ir.floating import FloatGraph
+from sigbit.quant.post.activation_aware import search_weight_scales
 from sigbit.quant.post.correction import correct_biases
 from sigbit.quant.post.equalization import equalize as equalized
 from sigbit.quant.post.folding import fold_batch_norms
@@ -21,6 +23,7 @@ def post_training(
     *,
     equalize: bool = False,
     correct_bias: bool = True,
+    activation_aware: bool = False,
 ) -> PreparedModel:
     """A quantized copy of ``model`` that needs no training.
 
@@ -39,6 +42,10 @@ def post_training(
         are per channel, so that it matters for activations only; try both.
     correct_bias : bool
         Whether to take the mean error of every layer off its bias.
+    activation_aware : bool
+        Whether scales of weights are searched for the least error of their layers' results, instead
+        of the weights themselves; of the methods "esb" and "uniform". Scales that the model brings
+        along are searched anew, too.
     """
     spec = spec or replace(QuantSpec(), weight_scale="mse", act_scale="mse")
     graph = model if isinstance(model, FloatGraph) else import_model(model, calibration)
@@ -50,6 +57,8 @@ def post_training(
             graph = equalized(graph, evaluate(graph, batches))
         values = evaluate(graph, batches)
         prepared = prepare_calibrated(graph, spec, values)
+        if activation_aware:
+            search_weight_scales(prepared, values)
         if correct_bias:
             correct_biases(prepared, values)
     return prepared.eval()
