@@ -205,6 +205,15 @@ def test_clusters_draw_ternary_weights() -> None:
     assert errors[1] < 0.7 * errors[0]
 
 
+def test_clusters_of_soft_staircases_are_their_levels() -> None:
+    model = prepared(twin(), weight_method="qn", weight_bits=3).train()
+    for layer in weighted_layers(model, first_last=False).values():
+        levels = (targets(layer) / rounded_input(layer)[1]).round(decimals=4)
+        assert set(levels.unique().tolist()) <= {-4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0}
+        assert layer.weight_quantizer is not None
+        assert layer.weight_quantizer.training
+
+
 def test_the_gradient_of_a_cluster_and_its_strength() -> None:
     net = twin()
     model = prepared(net, weight_method="ternary", weight_bits=2)

@@ -30,12 +30,15 @@ Normalize = Literal["mean", "sum"]
 
 @torch.no_grad()
 def targets(layer: QuantLayer) -> Tensor:
-    """The value that the layer's quantizer gives each of its weights."""
+    """The value that the layer's quantizer gives each of its weights when it is deployed."""
     quantizer = layer.weight_quantizer
     assert quantizer is not None
     weight, scale = rounded_input(layer)
     flat = scale.flatten() if quantizer.channels is not None else scale.reshape(())
-    return quantizer.quantize(weight, flat) * scale
+    training = quantizer.training
+    integers = quantizer.eval().quantize(weight, flat)
+    quantizer.train(training)
+    return integers * scale
 
 
 class ClusterRegularization(Strategy):

@@ -64,7 +64,8 @@ class Jarn(Hooked):
     strength : float
         lambda of the adversarial term.
     epsilon : float
-        Half range of the noise on images.
+        Half range of the noise on images, and of the attacks that it is measured by; in units of
+        the network's inputs, which are not those of pixels where inputs are normalized.
     active : float
         Progress from which on the term acts.
     every : int
