@@ -82,18 +82,20 @@ def quant(
 
     from sigbit.bench.quant_cases import ON_DEMAND, quant_cases, trial
 
-    groups = (*dict.fromkeys(c.group for c in quant_cases()), *ON_DEMAND, POST, RATES, SPEED)
+    known = [*quant_cases(), *(case for name in ON_DEMAND for case in quant_cases(group=name))]
+    groups = (*dict.fromkeys(c.group for c in known), POST, RATES, SPEED)
     if group is not None and group not in groups:
         raise UserError(f"--group must be one of {', '.join(groups)}, not {group!r}")
     rows = read_rows(json, {"group", "digest"})
     done = {row["digest"] for row in rows}
     cases = [] if group in (POST, RATES, SPEED) else quant_cases(only, group)
-    cases = cases if samples is None else [trial(case, samples) for case in cases]
+    if samples is not None:
+        cases, known = ([trial(case, samples) for case in found] for found in (cases, known))
     others = _others(only, group)
     if not cases and not others:
         raise UserError(
             f"no run has {only!r} in its name (group {group or 'any'}); names are such as "
-            f"{', '.join(repr(c.name) for c in quant_cases()[:3])}"
+            f"{', '.join(repr(c.name) for c in known[:3])}"
         )
     left = [case for case in cases if case.config.digest not in done]
     if plan:
@@ -108,14 +110,16 @@ def quant(
         )
     folder = work or user_cache_path("sigbit") / "runs"
     failed: list[str] = []
+    places = {case.config.digest: k for k, case in enumerate(known)}
 
     def finished(row: Row, name: str) -> None:
         rows[:] = [r for r in rows if r["digest"] != row["digest"]] + [row]
+        rows.sort(key=lambda r: places.get(r["digest"], len(places)))
         write_json(json, {"rows": rows})
         if row["accuracy"] is not None:
             say(f"{name}: {row['accuracy']:.2%} (float {row['accuracy_float']:.2%})")
 
-    if SPEED in others:  # first, while this process is small: it measures memory
+    if SPEED in others - done:  # first, while this process is small: it measures memory
         _speed(finished)
     failed += _train(left, data, folder, jobs, finished)
     if RATES in others:
@@ -208,7 +212,7 @@ def _speed(finished: Callable[[Row, str], None]) -> None:
 
     with progress() as bar:
         row = speed_row(_telling(bar, "speed"))
-    finished(row | {"digest": "speed"}, "speed")
+    finished(row | {"digest": SPEED}, SPEED)
 
 
 def _show_plan(cases: "list[QuantCase]", done: int, data: Path | None, jobs: int) -> None:
