@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from sigbit.quant import QuantizationError
-from sigbit.training import RunConfig, TrainingError
+from sigbit.training import RunConfig, TrainingError, sweep
 from sigbit.training.config import SweepConfig
 from sigbit.training.errors import DivergedError
 from sigbit.training.sweep import Sweep, with_values
@@ -112,7 +114,25 @@ def test_spaces_are_refused(tmp_path: Path, space: dict[str, Any], says: str) ->
         Sweep(table, SweepConfig(space), "x", storage(tmp_path))
 
 
-def test_a_storage_that_is_none(tmp_path: Path) -> None:
+def test_processes_that_begin_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite refuses tables that another process has made in between."""
+    monkeypatch.setattr(sweep, "PAUSE", 0)
+    opened: list[int] = []
+    create = optuna.create_study
+
+    def racing(**named: Any) -> optuna.Study:
+        opened.append(1)
+        if len(opened) < 3:
+            raise OperationalError("CREATE TABLE", None, Exception("table studies already exists"))
+        return create(**named)
+
+    monkeypatch.setattr(optuna, "create_study", racing)
+    assert Sweep(DIGITS, GRID, "x", storage(tmp_path)).left == 2
+    assert len(opened) == 3
+
+
+def test_a_storage_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "PAUSE", 0)
     (tmp_path / "study.db").write_text("no data base at all, but longer than a header " * 50)
     for url in ("nonsense", storage(tmp_path), storage(tmp_path / "absent")):
         with pytest.raises(TrainingError, match=f"cannot open the storage '{url}'"):

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 HEARTBEAT = 60
 """Seconds between signs of life of a trial; one whose machine has vanished fails, and so is not
 waited for."""
+ATTEMPTS, PAUSE = 5, 0.5
+"""Times that a storage is opened, and seconds between them: of several processes that begin a study
+at once, one makes its tables while others fail."""
 _RANGE = {"low", "high", "log", "step"}
 
 
@@ -96,6 +100,11 @@ def trial_folder(folder: Path, number: int) -> Path:
     return folder / f"trial-{number:04d}"
 
 
+def _unusable(storage: str, error: BaseException) -> TrainingError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return TrainingError(f"cannot open the storage {storage!r}: {reason}")
+
+
 def _quietly(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     """``call``'s result, without Optuna's warnings that it is new."""
     import optuna
@@ -133,7 +142,6 @@ class Sweep:
         self, table: Mapping[str, Any], sweep: SweepConfig, name: str, storage: str
     ) -> None:
         import optuna
-        from sqlalchemy.exc import SQLAlchemyError
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._table, self._sweep = table, sweep
@@ -141,26 +149,36 @@ class Sweep:
         first = {c.key: c.choices[0] if c.choices else c.low for c in self._choices}
         RunConfig.from_table(with_values(table, first))
         self._again = _quietly(optuna.storages.RetryHeartbeatStaleTrialCallback)
-        try:
-            kept = _quietly(
-                optuna.storages.RDBStorage,
-                storage,
-                heartbeat_interval=HEARTBEAT,
-                heartbeat_stale_trial_callback=self._again,
-            )
-            self.study = optuna.create_study(
-                storage=kept,
-                study_name=name,
-                direction="maximize",
-                load_if_exists=True,
-                sampler=self._sampler(),
-            )
-        except (SQLAlchemyError, ImportError, ValueError, RuntimeError) as error:
-            raise TrainingError(f"cannot open the storage {storage!r}: {error}") from error
-        except optuna.exceptions.StorageInternalError as error:
-            cause = error.__cause__ or error
-            raise TrainingError(f"cannot open the storage {storage!r}: {cause}") from error
+        self.study = self._opened(name, storage)
         self._check_same()
+
+    def _opened(self, name: str, storage: str) -> "optuna.Study":
+        """The study; tried again where others may just have been making its tables."""
+        import optuna
+        from sqlalchemy.exc import SQLAlchemyError
+
+        for patience in reversed(range(ATTEMPTS)):
+            try:
+                kept = _quietly(
+                    optuna.storages.RDBStorage,
+                    storage,
+                    heartbeat_interval=HEARTBEAT,
+                    heartbeat_stale_trial_callback=self._again,
+                )
+                return optuna.create_study(
+                    storage=kept,
+                    study_name=name,
+                    direction="maximize",
+                    load_if_exists=True,
+                    sampler=self._sampler(),
+                )
+            except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+                if not patience:
+                    raise _unusable(storage, error.__cause__ or error) from error
+                time.sleep(PAUSE)
+            except (ImportError, ValueError, RuntimeError) as error:
+                raise _unusable(storage, error) from error
+        raise AssertionError
 
     def _sampler(self) -> "optuna.samplers.BaseSampler":
         import optuna
