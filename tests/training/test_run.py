@@ -290,13 +290,15 @@ def test_two_processes(tmp_path: Path) -> None:
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
     for name, start in (("two", [*launch, "-m"]), ("one", [sys.executable, "-m"])):
         subprocess.run(
-            [*start, "sigbit.cli", "train", "run.toml", "-o", name, "--cpu", "--threads", "1"],
+            [*start, "sigbit.cli", "train", "run.toml", "-o", name, "--threads", "1"],
             cwd=tmp_path,
             check=True,
             capture_output=True,
             timeout=120,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         )
+    kept = json.loads((tmp_path / "two" / "config.json").read_text())
+    assert kept["machine"]["processes"] == 2
     one, two = state(tmp_path / "one"), state(tmp_path / "two")
     assert all(torch.allclose(one[k], two[k], rtol=0.02, atol=0.02) for k in one)
     losses = [[float(r["loss"]) for r in log(tmp_path / name)] for name in ("one", "two")]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -74,7 +75,8 @@ def train(
 ) -> None:
     """Train a float network, quantize it, train that, and convert it to integers.
 
-    Several GPUs or machines: `accelerate launch -m sigbit.cli train CONFIG ...`. Ctrl-C writes a
+    Several GPUs or machines: `accelerate launch -m sigbit.cli train CONFIG ...`; several processes
+    on CPUs: `torchrun --nproc_per_node N -m sigbit.cli train CONFIG ...`. Ctrl-C writes a
     checkpoint; --resume goes on.
     """
     from sigbit.training import Machine, Options, TrainingRun, load_config, load_splits
@@ -140,7 +142,7 @@ def show_summary(summary: dict[str, Any], folder: Path, arch: str) -> None:
         ious = ", ".join(f"{name} {summary[f'mean_iou_{name}']:.4f}" for name in stages)
         facts.append(("mean IoU", ious))
     show_facts("Result", [*facts, ("test samples", summary["test_samples"])])
-    compile_it = f"sigbit compile {folder / 'model.pt2'} --arch {arch} -o NET.sigbit"
+    compile_it = f"sigbit compile {quote(str(folder / 'model.pt2'))} --arch {arch} -o NET.sigbit"
     say(f"wrote {folder}: `{compile_it}` makes the Program")
 
 

@@ -41,9 +41,9 @@ class Machine:
     def launched(
         cls, *, cpu: bool = False, precision: str = "no", threads: int | None = None
     ) -> "Machine":
-        """The processes and the device that ``accelerate launch`` has set up, or else the one GPU
-        or the CPU. ``precision`` "bf16" trains in mixed precision: forward passes are then not the
-        accelerator's exact ones, tests still are.
+        """The processes and the device that ``accelerate launch`` or ``torchrun`` has set up, or
+        else the one GPU or the CPU. ``precision`` "bf16" trains in mixed precision: forward passes
+        are then not the accelerator's exact ones, tests still are.
         """
         from accelerate import Accelerator
 
@@ -51,6 +51,7 @@ class Machine:
             raise TrainingError(
                 f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}"
             )
+        cpu = cpu or not torch.accelerator.is_available()  # else processes would not join
         accelerator = Accelerator(cpu=cpu, mixed_precision=precision)
         return cls(accelerator, torch.get_num_threads() if threads is None else threads)
 
