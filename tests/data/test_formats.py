@@ -217,6 +217,11 @@ def test_damaged_packed(tmp_path, rng):
         np.savez(path, blob=np.zeros(4, np.uint8), offsets=offsets, labels=[0, 1], names=names)
         with pytest.raises(DataError, match="offsets do not divide"):
             data.load("cifar10-jpeg", "test", tmp_path)
+    for wrong in ({"labels": ["a", "b"]}, {"blob": np.zeros((4, 2), np.uint8)}, {"offsets": [0.5]}):
+        arrays = {"blob": np.zeros(4, np.uint8), "offsets": [0, 2, 4], "labels": [0, 1]}
+        np.savez(path, **(arrays | wrong), names=names)
+        with pytest.raises(DataError, match="each of one dimension, not"):
+            data.load("cifar10-jpeg", "test", tmp_path)
     np.savez(path, blob=np.zeros(4, np.uint8), offsets=[0, 2, 4], labels=[0, 1], names=names)
     with pytest.raises(DataError, match=r"jpeg\.npz, b is not a readable image"):
         data.load("cifar10-jpeg", "test", tmp_path).inputs[1]

@@ -36,9 +36,10 @@ NEEDS = {"temperature": "qn", "incremental": "inq", "sinareq": "dorefa"}
 
 
 def run_of(method: str, *strategies: dict[str, Any]) -> RunConfig:
-    """A run of four steps at the fewest bits that the method has, or else at 3."""
-    acts = method if METHODS[method].acts else "uniform"
-    bits = min(METHODS[method].weights.bits, key=lambda b: abs(b - 3))
+    """A run of four steps, at the bits of the method that are nearest to 3."""
+    acts, weights = method if METHODS[method].acts else "uniform", METHODS[method].weights
+    assert weights is not None
+    bits = min(weights.bits, key=lambda b: abs(b - 3))
     return digits(
         **SHORT, quantizer__weights=method, quantizer__weight_bits=bits,
         quantizer__activations=acts, quantizer__act_bits=max(bits, 2), strategies=list(strategies),

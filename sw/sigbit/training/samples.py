@@ -1,6 +1,6 @@
 """Samples for training: batches of a data set by their indices, ready for a network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -128,7 +128,7 @@ def load_splits(
     )
 
 
-def _first(read: Callable[[str], Dataset], splits: list[str]) -> Dataset:
+def _first(read: Callable[[str], Dataset], splits: Sequence[str]) -> Dataset:
     """The first of ``splits`` that is there; the error of the first one if none is."""
     missing: list[MissingError] = []
     for split in splits:
