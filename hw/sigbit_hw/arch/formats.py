@@ -9,7 +9,7 @@ ties away from zero, saturating.
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise, product
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -267,13 +267,15 @@ class TermGrid:
     def _digits_of(self) -> dict[int, tuple[int, ...]]:
         """Value -> digits (least significant first); the least sum of magnitudes, then the smallest
         digits."""
-        best: dict[int, tuple[int, ...]] = {}
-        for digits in product(self.native.values, repeat=self.terms):
-            value = sum(d << (self.radix_bits * t) for t, d in enumerate(digits))
-            rank = (sum(map(abs, digits)), digits)
-            if value not in best or rank < (sum(map(abs, best[value])), best[value]):
-                best[value] = digits
-        return best
+        best: dict[int, tuple[int, tuple[int, ...]]] = {0: (0, ())}
+        for t in range(self.terms):  # the best digits of a value begin with the best of the rest
+            before, best = best, {}
+            for rest, (size, digits) in before.items():
+                for d in self.native.values:
+                    value, rank = rest + (d << (self.radix_bits * t)), (size + abs(d), (*digits, d))
+                    if value not in best or rank < best[value]:
+                        best[value] = rank
+        return {value: digits for value, (_, digits) in best.items()}
 
     @cached_property
     def values(self) -> Ints:
