@@ -153,6 +153,12 @@ def test_specs_are_checked(changes: dict[str, object], message: str) -> None:
         QuantSpec(**changes)
 
 
+@pytest.mark.parametrize("form", [EsbFormat(8, 0), EsbFormat(8, 1)])
+def test_formats_wider_than_any_accumulator(form: EsbFormat) -> None:
+    with pytest.raises(QuantizationError, match="more than any accumulator holds"):
+        prepare(net(), QuantSpec(weight_format=form), (X,))
+
+
 def test_formats_that_cannot_store_an_image() -> None:
     with pytest.raises(QuantizationError, match="8-bit tensors are not possible"):
         prepare(net(), QuantSpec(act_format=EsbFormat(2, 0), radix_bits=1), (X,))

@@ -218,12 +218,23 @@ class QuantSpec:
 
 @cache
 def _levels(native: Format, radix_bits: int, terms: int) -> LevelGrid:
-    return LevelGrid.of(TermGrid(native, radix_bits, terms))
+    return LevelGrid.of(_term_grid(native, radix_bits, terms))
 
 
 @cache
 def _contiguous(native: Format, radix_bits: int, terms: int) -> int:
-    return TermGrid(native, radix_bits, terms).contiguous
+    return _term_grid(native, radix_bits, terms).contiguous
+
+
+def _term_grid(native: Format, radix_bits: int, terms: int) -> TermGrid:
+    """The grid, if its values are 64-bit integers."""
+    width = native.range_bits + radix_bits * (terms - 1) + 1
+    if width > 64:
+        raise QuantizationError(
+            f"{terms} digits of {native} at radix 2**{radix_bits} have values of {width} bits, "
+            "more than any accumulator holds: use a format with more significant bits"
+        )
+    return TermGrid(native, radix_bits, terms)
 
 
 @dataclass(frozen=True)
