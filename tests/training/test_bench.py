@@ -103,7 +103,7 @@ def test_a_run_that_fails_does_not_stop_others(tmp_path: Path) -> None:
     wild = replace(good.config.train, lr=1e15, optimizer="sgd", warm_up=0.0)
     bad = replace(good, config=replace(good.config, train=wild))
     found = {c.config.digest: r for c, r in run_cases([bad, good], None, tmp_path, 1)}
-    assert "the loss is" in str(found[bad.config.digest])
+    assert "lower the learning rate" in str(found[bad.config.digest])
     assert isinstance(found[good.config.digest], dict)
 
 
