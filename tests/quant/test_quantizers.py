@@ -298,6 +298,8 @@ def test_quantization_networks(bits: int, channels: int | None) -> None:
     x, t = w.detach(), 3.0
     g = torch.sigmoid(t * ((beta * x)[..., None] - quantizer.thresholds))
     n = (steps * g).sum(-1) - 0.5 * steps.sum()
+    if bits == 1:  # binary weights: gradients at T = 1
+        t, g = 1.0, torch.sigmoid((beta * x)[..., None] - quantizer.thresholds)
     slope = t * (steps * g * (1 - g)).sum(-1)
     assert torch.allclose(w.grad, upstream * alpha * beta * slope, rtol=1e-2, atol=1e-5)
 
@@ -316,6 +318,30 @@ def test_quantization_networks(bits: int, channels: int | None) -> None:
         gaps.append(float((integers(quantizer, w.detach()).detach() - hard).abs().mean()))
     assert gaps == sorted(gaps, reverse=True)
     assert gaps[-1] < 0.05 * gaps[0]
+
+
+def test_binary_weights_keep_their_gradients_at_any_temperature() -> None:
+    """And their values are those of the temperature; activations of one bit follow it in both."""
+    w, gradients, values = weights(), [], []
+    quantizer = weight_quantizer("qn", 1, None, w).train()
+    for t in (1.0, 20.0, 2000.0):
+        quantizer.temperature.fill_(t)
+        x = w.clone().requires_grad_()
+        n = integers(quantizer, x)
+        (gradient,) = torch.autograd.grad(n.sum(), x)
+        gradients.append(gradient)
+        values.append(n.detach())
+    assert float(gradients[0].abs().min()) > 0
+    assert all(torch.equal(g, gradients[0]) for g in gradients)
+    assert float((values[1] - values[0]).abs().max()) > 0.1
+    assert torch.allclose(values[2], w.sign(), atol=0.1)
+    found = side("qn", "activations", 1)
+    acts = found.make(found.levels(1), RULE, None, 1).train()
+    acts.initialize(w.abs(), w.numel())
+    acts.temperature.fill_(2000.0)
+    x = w.abs().requires_grad_()
+    acts.curve(x / acts.scale().detach().to(w.dtype)).sum().backward()
+    assert not bool(x.grad.all())
 
 
 def test_quantization_networks_thresholds() -> None:

@@ -8,6 +8,10 @@ learned, the thresholds b are chosen once. With ``g_i`` the sigmoids: ``dn/dx = 
 (1 - g_i)``, ``dn/dbeta = x T sum s_i g_i (1 - g_i)``, ``dreal/dalpha = n``. A strategy raises the
 temperature T (``T = T0 * epoch``, up to 2000).
 
+Binary weights {-1, 1} have a single sigmoid, and where it is steep next to no weight has a gradient
+any more: their gradients of x and beta are those of the sigmoid at T = 1, whatever T the values
+have (the authors' code multiplies these by T, and clips gradients).
+
 At first ``beta = (5 p / 4) / q`` with p the largest level and q the largest magnitude, ``alpha = 1
 / beta``; b are the middles between the means of n + 1 clusters of ``beta x``, those around 0 being
 -0.05 and 0.05.
@@ -51,20 +55,32 @@ def cluster_thresholds(x: Tensor, grid: LevelGrid) -> Tensor:
     return found.sort().values
 
 
+def _sigmoid(argument: Tensor) -> tuple[Tensor, Tensor]:
+    """The sigmoid, and where it is no step yet."""
+    return torch.sigmoid(argument), argument.abs() <= _STEEPEST
+
+
 class _Staircase(torch.autograd.Function):
-    """``sum_i s_i sigmoid(T (beta x - b_i)) - o`` and its closed-form gradients."""
+    """``sum_i s_i sigmoid(T (beta x - b_i)) - o`` and its closed-form gradients, which are those at
+    the temperature ``of_gradient``."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, beta: Tensor, bounds: Tensor, steps: Tensor, t: float
+        ctx: Any,
+        x: Tensor,
+        beta: Tensor,
+        bounds: Tensor,
+        steps: Tensor,
+        t: float,
+        of_gradient: float,
     ) -> Tensor:
         v, slope, total = beta * x, torch.zeros_like(x), torch.zeros_like(x)
         for bound, step in zip(bounds.tolist(), steps.tolist(), strict=True):
-            argument = (v - bound) * t
-            g = torch.sigmoid(argument)
-            inside = argument.abs() <= _STEEPEST
-            total += step * torch.where(inside, g, (argument > 0).to(x.dtype))
-            slope += step * t * (g * (1 - g) * inside)
+            g, inside = _sigmoid((v - bound) * t)
+            total += step * torch.where(inside, g, (v > bound).to(x.dtype))
+            if of_gradient != t:
+                g, inside = _sigmoid((v - bound) * of_gradient)
+            slope += step * of_gradient * (g * (1 - g) * inside)
         ctx.save_for_backward(x, beta, slope)
         return total
 
@@ -73,7 +89,7 @@ class _Staircase(torch.autograd.Function):
         x, beta, slope = ctx.saved_tensors
         inner = grads[0] * slope
         grad_beta = (inner * x).sum_to_size(beta.shape) if ctx.needs_input_grad[1] else None
-        return inner * beta, grad_beta, None, None, None
+        return inner * beta, grad_beta, None, None, None, None
 
 
 class QuantizationNetwork(Quantizer):
@@ -114,7 +130,8 @@ class QuantizationNetwork(Quantizer):
                 total += step * (v >= bound)
             return total
         t = float(self.temperature)
-        total = _Staircase.apply(x, beta, self.thresholds, self._steps, t)
+        of_gradient = 1.0 if self.grid.values == (-1, 1) else t
+        total = _Staircase.apply(x, beta, self.thresholds, self._steps, t, of_gradient)
         return total + self._lowest
 
     def quantize(self, x: Tensor, scale: Tensor) -> Tensor:
