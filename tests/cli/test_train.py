@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from sigbit.training import Machine, TrainingRun
+from sigbit_hw.arch.config import PRESETS, ArchConfig
+from sigbit_hw.arch.program import Program
 
 RUN = """
 [data]
@@ -51,6 +53,19 @@ def test_train_and_compile(sigbit, config: Path, tmp_path: Path) -> None:
     assert answer.code == 0, answer
     again = sigbit("train", config, "-o", out, "--cpu", "--threads", "1")
     assert (again.code, "holds a run already" in again.err) == (2, True)
+
+
+def test_train_for_an_accelerator_of_ones_own(sigbit, tmp_path: Path) -> None:
+    mine, path, out = tmp_path / "mine.json", tmp_path / "run.toml", tmp_path / "out"
+    document = PRESETS["nano"].to_json() | {"name": "mine", "acc_bits": 26}
+    mine.write_text(json.dumps(document))
+    path.write_text(RUN + f'[quantizer]\narch = "{mine}"\n')
+    answer = sigbit("train", path, "-o", out, "--cpu", "--threads", "1")
+    assert answer.code == 0, answer
+    assert f"--arch {out}/arch.json -o NET.sigbit`" in answer.out
+    net = tmp_path / "net.sigbit"
+    assert sigbit("compile", out / "model.pt2", "--arch", out / "arch.json", "-o", net).code == 0
+    assert Program.load(net).config == ArchConfig.from_json(document)
 
 
 def test_mistakes(refused: Callable[..., str], tmp_path: Path) -> None:

@@ -1,15 +1,20 @@
 """Configurations: what files may say, and how they are refused."""
 
+import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from sigbit.files import FileError
 from sigbit.quant import QuantizationError
 from sigbit.training import RunConfig, TrainingError, load_config
 from sigbit.training.config import load_sweep
-from sigbit.training.methods import quant_spec, strategies_of
+from sigbit.training.methods import method_bits, quant_spec, strategies_of
 from sigbit.training.tables import differences
+from sigbit_hw.arch.config import PRESETS
+from sigbit_hw.arch.formats import EsbFormat
 from training.configs import DIGITS, digits
 
 TEXT = """
@@ -121,13 +126,33 @@ def test_refused(tmp_path: Path, text: str, says: str) -> None:
         ({"quantizer__weights": "lsqq", "quantizer__weight_bits": 4}, "lsqq"),
         ({"quantizer__weights": "lsq"}, "needs the number of bits"),
         ({"quantizer__weights": "apot", "quantizer__weight_bits": 8}, "bits of weights"),
-        ({"quantizer__arch": "pico"}, "quantizer.arch must be one of"),
+        ({"quantizer__arch": "pico"}, "no accelerator 'pico': give a preset"),
+        ({"quantizer__arch": {"name": "mine"}}, "arch: missing ArchConfig fields"),
+        ({"quantizer__arch": 4}, "quantizer.arch must be text or a table, not 4"),
     ],
-    ids=["method", "bits", "bits of method", "arch"],
+    ids=["method", "bits", "bits of method", "arch", "arch table", "arch type"],
 )
 def test_quantizers_are_refused(changes: dict[str, object], says: str) -> None:
     with pytest.raises((TrainingError, QuantizationError), match=says):
         quant_spec(digits(**changes).quantizer, None)
+
+
+def test_an_accelerator_of_ones_own(tmp_path: Path) -> None:
+    """From a file or a table; the configuration holds its content."""
+    mine = replace(PRESETS["nano"], name="mine", weight_format=EsbFormat(4, 2))
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"config": mine.to_json()}))
+    of_file = digits(quantizer__arch=str(path))
+    path.unlink()
+    assert of_file.quantizer.accelerator == mine
+    assert of_file.digest == digits(quantizer__arch=mine.to_json()).digest != digits().digest
+    again = RunConfig.from_table(json.loads(json.dumps(of_file.to_table())))
+    assert again.quantizer.accelerator == mine
+    assert quant_spec(of_file.quantizer, None).weight_format == EsbFormat(4, 2)
+    assert method_bits(of_file.quantizer) == (4, 4)
+    path.write_text("{")
+    with pytest.raises(FileError, match=r"mine\.json is not JSON"):
+        digits(quantizer__arch=str(path))
 
 
 @pytest.mark.parametrize(

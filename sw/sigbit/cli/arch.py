@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sigbit.cli.errors import UserError, given
+from sigbit.cli.errors import UserError
 from sigbit.cli.files import target, write_json
 from sigbit.cli.options import Json
 from sigbit.cli.output import say, show_facts, show_table, size
-from sigbit.cli.programs import load_program
-from sigbit.files import read_json, write_text
+from sigbit.files import write_text
 
 if TYPE_CHECKING:
     from sigbit_hw.arch.config import ArchConfig
@@ -23,25 +22,13 @@ Name = Annotated[
 
 
 def load_arch(name: str) -> "ArchConfig":
-    """The preset called ``name``, the ArchConfig in the JSON file of that name, or the one that the
-    Program of that name was compiled for."""
-    from sigbit_hw.arch.config import PRESETS, ArchConfig
+    """:func:`~sigbit.accelerators.load_accelerator`; :class:`UserError` if there is none."""
+    from sigbit.accelerators import load_accelerator
 
-    if name in PRESETS:
-        return PRESETS[name]
-    path = Path(name)
-    if not path.is_file():
-        raise UserError(
-            f"no accelerator {name!r}: give a preset ({', '.join(PRESETS)}), a Program or an "
-            "existing JSON file; `sigbit arch show micro --json my.json` writes one to start from"
-        )
-    if path.suffix == ".sigbit":
-        return load_program(path).config
-    document = read_json(path)
-    if isinstance(document, dict) and "config" in document:
-        document = document["config"]
-    with given(str(path)):
-        return ArchConfig.from_json(document)
+    try:
+        return load_accelerator(name)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def memories(config: "ArchConfig") -> dict[str, tuple[int, int]]:

@@ -96,7 +96,11 @@ def train(
         with resumable(output, machine):
             summary = work.finish()
     if machine.is_main:
-        show_summary(summary, output, run.quantizer.arch)
+        arch = run.quantizer.arch
+        if not isinstance(arch, str):  # not a preset: a file for other commands
+            arch = str(output / "arch.json")
+            write_json(Path(arch), run.quantizer.accelerator.to_json())
+        show_summary(summary, output, arch)
         write_json(json, {**summary, "folder": str(output), "config": str(config)})
 
 

@@ -34,12 +34,15 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from sigbit.accelerators import load_accelerator
 from sigbit.training.errors import TrainingError
 from sigbit.training.schedule import Schedule
 from sigbit.training.tables import from_table, to_table
+from sigbit_hw.arch.config import PRESETS, ArchConfig
 
 LARGEST_SEED = 2**31 - 1
 """Seed and number of a step make one number of 63 bits."""
@@ -123,22 +126,25 @@ class QuantizerConfig:
 
     Parameters
     ----------
-    arch : str
-        Preset whose array the network is for: its native formats, which hold every method's levels
-        in as many terms and planes as that takes.
+    arch : str or table
+        The accelerator that the network is for: a preset, or an ArchConfig as a table; a file of
+        either kind that :func:`~sigbit.accelerators.load_accelerator` knows is read into the table
+        when the configuration is. Its native formats hold every method's levels, in as many terms
+        and planes as that takes.
     weights, activations : str
         Methods (:data:`sigbit.quant.quantizers.METHODS`).
     weight_bits, act_bits : int
         Bits between first and last layer; 0: with "esb", the accelerator's own format.
     weight_scale, act_scale : str
-        Scale rules ("dda", "mse", "learned", "range") of the methods "esb" and "uniform".
+        Scale rules ("dda", "mse", "learned", "range", "percentile") of the methods "esb" and
+        "uniform".
     per_channel : bool
         A scale for every output channel.
     wide_first_last : bool
         First and last layers have weights of 8 bits, and the last one reads 8 bits.
     """
 
-    arch: str = "micro"
+    arch: str | Mapping[str, Any] = "micro"
     weights: str = "esb"
     activations: str = "esb"
     weight_bits: int = 0
@@ -147,6 +153,21 @@ class QuantizerConfig:
     act_scale: str = "learned"
     per_channel: bool = True
     wide_first_last: bool = True
+
+    @cached_property
+    def accelerator(self) -> ArchConfig:
+        """The accelerator that ``arch`` names or is."""
+        if isinstance(self.arch, str):
+            return PRESETS[self.arch]
+        return ArchConfig.from_json(dict(self.arch))
+
+    def __post_init__(self) -> None:
+        if isinstance(self.arch, str) and self.arch not in PRESETS:
+            object.__setattr__(self, "arch", load_accelerator(self.arch).to_json())
+        try:
+            _ = self.accelerator
+        except ValueError as error:
+            raise ValueError(f"arch: {error}") from error
 
 
 @dataclass(frozen=True)

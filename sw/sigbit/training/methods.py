@@ -8,18 +8,13 @@ from sigbit.quant.strategies import STRATEGIES, Strategy, strategy
 from sigbit.training.config import QuantizerConfig, StrategyConfig
 from sigbit.training.errors import TrainingError
 from sigbit.training.tables import checked
-from sigbit_hw.arch.config import PRESETS
 
 
 def quant_spec(config: QuantizerConfig, input_range: tuple[float, float] | None) -> QuantSpec:
     """What a network is quantized to. ``QuantizationError`` for unknown methods and bits that they
     do not have."""
-    if config.arch not in PRESETS:
-        raise TrainingError(
-            f"quantizer.arch must be one of {', '.join(PRESETS)}, not {config.arch!r}"
-        )
     return QuantSpec.from_arch(
-        PRESETS[config.arch],
+        config.accelerator,
         weight_method=config.weights,
         act_method=config.activations,
         weight_bits=config.weight_bits or None,
@@ -53,7 +48,7 @@ def _strategy(config: StrategyConfig, where: str) -> Strategy:
 
 def method_bits(config: QuantizerConfig) -> tuple[int, int]:
     """Bits of weights and activations between first and last layer."""
-    native = PRESETS[config.arch]
+    native = config.accelerator
     return (
         config.weight_bits or native.weight_format.bits,
         config.act_bits or native.act_format.bits,

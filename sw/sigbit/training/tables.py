@@ -1,8 +1,8 @@
 """Tables of a configuration file as frozen dataclasses: every key checked, every error for people.
 
 Supported types of fields: bool, int, float (finite), str, ``Literal``, ``tuple[T, ...]`` and
-``Sequence[T]``, ``Mapping`` (any table of plain values), other dataclasses, and each of them or
-None.
+``Sequence[T]``, ``Mapping`` (any table of plain values), ``str | Mapping``, other dataclasses, and
+each of them or None.
 """
 
 import dataclasses
@@ -58,7 +58,10 @@ def checked(hint: Any, value: object, where: str) -> Any:
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
         inner = [a for a in get_args(hint) if a is not type(None)]
-        return None if value is None else checked(inner[0], value, where)
+        if len(inner) > 1 and not isinstance(value, str | Mapping):
+            raise TrainingError(f"{where} must be text or a table, not {value!r}")
+        kind = str if len(inner) > 1 and isinstance(value, str) else inner[-1]
+        return None if value is None else checked(kind, value, where)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return from_table(hint, value, where)
     if origin in (tuple, Sequence):

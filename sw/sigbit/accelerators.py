@@ -1,0 +1,29 @@
+"""Accelerators by name or file."""
+
+from pathlib import Path
+
+from sigbit.files import read_json
+from sigbit_hw.arch.config import PRESETS, ArchConfig
+from sigbit_hw.arch.program import Program
+
+
+def load_accelerator(name: str) -> ArchConfig:
+    """The preset called ``name``, the ArchConfig in the JSON file of that name, or the one that the
+    Program of that name was compiled for; ``ValueError`` if it is none of them."""
+    if name in PRESETS:
+        return PRESETS[name]
+    path = Path(name)
+    if not path.is_file():
+        raise ValueError(
+            f"no accelerator {name!r}: give a preset ({', '.join(PRESETS)}), a Program or an "
+            "existing JSON file; `sigbit arch show micro --json my.json` writes one to start from"
+        )
+    if path.suffix == ".sigbit":
+        return Program.load(path).config
+    document = read_json(path)
+    if isinstance(document, dict) and "config" in document:
+        document = document["config"]
+    try:
+        return ArchConfig.from_json(document)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
