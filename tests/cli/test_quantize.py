@@ -79,8 +79,9 @@ def test_the_same_twice_and_by_way_of_pt2(sigbit, nets):
     assert _quantize(sigbit, "c.pt2", "--equalize").code == 0
     assert sigbit("compile", "c.pt2", "--arch", "nano", "-o", "c.sigbit").code == 0
     assert Program.load("c.sigbit").digest == Program.load("a.sigbit").digest
-    assert _quantize(sigbit, "d.sigbit", "--no-bias-correction").code == 0
-    assert Program.load("d.sigbit").digest != Program.load("a.sigbit").digest
+    for option in ("--no-bias-correction", "--activation-aware"):
+        assert _quantize(sigbit, "d.sigbit", "--equalize", option).code == 0
+        assert Program.load("d.sigbit").digest != Program.load("a.sigbit").digest
 
 
 def test_integer_model_is_what_runs(sigbit, nets):

@@ -93,6 +93,13 @@ def quantize(
     bias_correction: Annotated[
         bool, typer.Option(help="Take the mean error of every layer off its bias.")
     ] = True,
+    activation_aware: Annotated[
+        bool,
+        typer.Option(
+            "--activation-aware",
+            help="Search scales of weights for the least error of the layers' results.",
+        ),
+    ] = False,
     json: Json = None,
 ) -> None:
     """Quantize a trained float network and compile it: a checkpoint becomes a Program."""
@@ -143,7 +150,13 @@ def quantize(
             if of_bits is not None:
                 spec, searched = within(of_bits, graph, batches, spec, config, tell)
             tell(f"searching scales on {len(calibration)} samples")
-            prepared = post_training(graph, batches, spec, correct_bias=bias_correction)
+            prepared = post_training(
+                graph,
+                batches,
+                spec,
+                correct_bias=bias_correction,
+                activation_aware=activation_aware,
+            )
             tell("converting to integers")
             integer = convert(prepared)
             rows = layer_rows(prepared, graph, calibration, tell)
@@ -161,6 +174,7 @@ def quantize(
         "budget": searched,
         "equalize": equalize,
         "bias_correction": bias_correction,
+        "activation_aware": activation_aware,
         "quantizers": len(network.graph.quantizers),
         "calibration": calibration.origin,
         "test": tested.origin,
