@@ -1,6 +1,7 @@
 """Automatic mixed precision: budgets hold, bits go where they matter, costs are the caller's."""
 
 import pytest
+import torch
 
 from quant.strategies.harness import data, graph, twin
 from sigbit.quant import PreparedModel, QuantizationError, QuantSpec, convert, prepare
@@ -54,6 +55,22 @@ def test_methods_take_bits() -> None:
     found = mixed_precision(graph(), spec, X, [(2, 4), (6, 4)], 1e9)
     assert found.spec.layer_bits.keys() == found.bits.keys()
     assert max(b[0] for b in found.bits.values()) == 6
+
+
+@pytest.mark.parametrize("method", ["apot", "lq-nets", "qn", "uniform"])
+def test_outputs_keep_their_grid(method: str) -> None:
+    """Also where the activations' method has no 8 bits."""
+    spec = QuantSpec(weight_method="lsq", weight_bits=4, act_method=method, act_bits=4,
+                     input_range=(0.0, 1.0))
+    before = prepare(graph(), spec, X)
+    least, most = (mixed_precision(graph(), spec, X, [b], 1e9).cost for b in [(2, 2), (4, 3)])
+    found = mixed_precision(graph(), spec, X, [(2, 2), (4, 3)], (least + most) / 2)
+    assert least < found.cost < most
+    model = prepare(graph(), found.spec, X).eval()
+    output = next(p.name for p in model.plan.layers if model.plan.is_output(p.name))
+    assert model.quant_module(output).grid == before.quant_module(output).grid
+    assert found.spec.layer_bits[output] == (found.bits[output][0], None)
+    assert torch.equal(convert(model)(X), model(X))
 
 
 def test_impossible_budgets_are_refused() -> None:

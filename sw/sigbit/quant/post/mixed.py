@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from sigbit.frontend import Batches, as_tuple, import_model
 from sigbit.ir.floating import FloatGraph
 from sigbit.quant.errors import QuantizationError
-from sigbit.quant.layer import QuantLayer
 from sigbit.quant.prepare import PreparedModel, check_parameters, evaluate, prepare_calibrated
 from sigbit.quant.spec import QuantSpec
 from sigbit.quant.strategies.base import users, weighted_layers
@@ -86,22 +85,28 @@ class _Search:
         self.layers = weighted_layers(self.base)
 
     def spec(self, bits: Mapping[str, Bits]) -> QuantSpec:
-        """The spec with ``bits`` by layer."""
-        changed: dict[str, Bits] = {}
-        for name, pair in bits.items():
-            for user in users(self.base, self.layers[name]):
-                changed[user.plan.name] = (pair[0], self._acts(user, pair[1]))
-        if self._spec.weight_bits is None:
-            return replace(self._spec, bits=MappingProxyType({**self._spec.bits, **changed}))
-        own = {k: v for k, v in self._spec.bits.items() if k not in changed}
-        levels = MappingProxyType({**self._spec.layer_bits, **changed})
-        return replace(self._spec, bits=MappingProxyType(own), layer_bits=levels)
-
-    def _acts(self, layer: QuantLayer, wanted: int) -> int:
-        """Outputs of the network keep 8 bits."""
-        if not layer.is_output:
-            return wanted
-        return layer.grid.planes if self._spec.weight_bits is None else 8
+        """The spec with ``bits`` by layer; outputs of the network keep the grids that they have."""
+        spec = self._spec
+        chosen = {
+            user.plan.name: (user, pair)
+            for name, pair in bits.items()
+            for user in users(self.base, self.layers[name])
+        }
+        if spec.weight_bits is None:
+            digits = {
+                name: (terms, layer.grid.planes if layer.is_output else planes)
+                for name, (layer, (terms, planes)) in chosen.items()
+            }
+            return replace(spec, bits=MappingProxyType({**spec.bits, **digits}))
+        given = spec.layer_bits
+        levels = {
+            name: (weights, given.get(name, (0, None))[1] if layer.is_output else acts)
+            for name, (layer, (weights, acts)) in chosen.items()
+        }
+        own = {k: v for k, v in spec.bits.items() if k not in levels}
+        return replace(
+            spec, bits=MappingProxyType(own), layer_bits=MappingProxyType({**given, **levels})
+        )
 
     def prepare(self, bits: Mapping[str, Bits]) -> PreparedModel:
         """The network with ``bits`` by layer."""
