@@ -68,6 +68,22 @@ def test_train_for_an_accelerator_of_ones_own(sigbit, tmp_path: Path) -> None:
     assert Program.load(net).config == ArchConfig.from_json(document)
 
 
+def test_what_integer_bases_cost_is_said(sigbit, config: Path, tmp_path: Path) -> None:
+    config.write_text(
+        f'{RUN}[quantizer]\nweights = "lq-nets"\nweight_bits = 2\n'
+        'activations = "uniform"\nact_bits = 4\n'
+    )
+    figures = tmp_path / "run.json"
+    answer = sigbit(
+        "train", config, "-o", tmp_path / "out", "--cpu", "--threads", "1", "--json", figures
+    )
+    assert answer.code == 0, answer
+    (errors,) = json.loads(figures.read_text())["basis_error"].items()
+    assert errors[0] == "weights"
+    worst = max(errors[1], key=lambda name: errors[1][name])
+    assert f"{errors[1][worst]:.2%} at most ({worst})" in " ".join(answer.out.split())
+
+
 def test_mistakes(refused: Callable[..., str], tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
     path.write_text(RUN.replace("epochs", "epoch"))

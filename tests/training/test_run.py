@@ -114,12 +114,27 @@ def test_results(whole) -> None:
     losses = [float(row["loss"]) for row in log(folder)]
     assert losses[1] < losses[0]
     assert (summary["digest"], summary["test_samples"]) == (config.digest, 100)
+    assert "basis_error" not in summary
     graph = load_model(str(folder / "model.pt2"))
     assert len(graph.nodes) > 5
     assert not (folder / "checkpoint.pt").exists()
     assert not list(folder.glob(".*.tmp"))
     again = started(config, folder, options=Options(resume=True)).finish()
     assert again == summary
+
+
+def test_what_integer_bases_change(tmp_path: Path) -> None:
+    sides = {"weights": "lq-nets", "activations": "lq-nets", "weight_bits": 2, "act_bits": 2}
+    config = digits(float__epochs=1, train__epochs=1, quantizer=sides)
+    found = started(config, tmp_path / "lq").finish()
+    assert found["digest"] == config.digest
+    errors = found.pop("basis_error")
+    assert errors.keys() == {"weights", "activations"}
+    graph = load_model(str(tmp_path / "lq" / "model.pt2"))
+    names = {node.name for node in graph.nodes}
+    assert errors["weights"].keys() | errors["activations"].keys() <= names
+    assert all(0 <= e < 0.05 for by_layer in errors.values() for e in by_layer.values())
+    assert max(errors["weights"].values()) > 0
 
 
 def test_another_configuration_is_refused(whole, tmp_path: Path) -> None:

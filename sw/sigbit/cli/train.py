@@ -145,9 +145,21 @@ def show_summary(summary: dict[str, Any], folder: Path, arch: str) -> None:
     if "mean_iou_float" in summary:
         ious = ", ".join(f"{name} {summary[f'mean_iou_{name}']:.4f}" for name in stages)
         facts.append(("mean IoU", ious))
+    if "basis_error" in summary:
+        facts.append(("integer bases", _basis_errors(summary["basis_error"])))
     show_facts("Result", [*facts, ("test samples", summary["test_samples"])])
     compile_it = f"sigbit compile {quote(str(folder / 'model.pt2'))} --arch {arch} -o NET.sigbit"
     say(f"wrote {folder}: `{compile_it}` makes the Program")
+
+
+def _basis_errors(errors: dict[str, dict[str, float]]) -> str:
+    """What integers for the bases of ``lq-nets`` cost, in a line."""
+    parts = []
+    for what, by_layer in errors.items():
+        worst = max(by_layer, key=lambda name: by_layer[name])
+        mean = sum(by_layer.values()) / len(by_layer)
+        parts.append(f"{what} {mean:.2%} on average, {by_layer[worst]:.2%} at most ({worst})")
+    return f"squared error: {'; '.join(parts)}"
 
 
 def user_folder(path: Path) -> Path:

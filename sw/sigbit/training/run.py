@@ -14,7 +14,9 @@ from torch import nn
 from sigbit import zoo
 from sigbit.files import read_json, replacing
 from sigbit.quant import PreparedModel, QuantSpec, convert, prepare
+from sigbit.quant.layer import QuantLayer
 from sigbit.quant.quantizers import widen
+from sigbit.quant.quantizers.lq_nets import LqNets
 from sigbit.quant.strategies.bits import with_weight_bits
 from sigbit.quant.strategies.sinareq import Sinareq
 from sigbit.training.config import RunConfig
@@ -312,7 +314,23 @@ class TrainingRun:
         scores = {"float": float_score, "quantized": quantized, "deployed": deployed}
         if target.dim() > 1:
             document |= {f"mean_iou_{name}": score.mean_iou for name, score in scores.items()}
+        if errors := _basis_errors(prepared):
+            document["basis_error"] = errors
         return document
+
+
+def _basis_errors(model: PreparedModel) -> dict[str, dict[str, float]]:
+    """:meth:`LqNets.basis_error` of "weights" and "activations", by the name of the layer; empty
+    where no tensor has the method."""
+    found: dict[str, dict[str, float]] = {}
+    for p in model.plan.layers:
+        layer = model.quant_module(p.name)
+        if isinstance(layer, QuantLayer):
+            sides = {"weights": layer.weight_quantizer, "activations": layer.out_quantizer}
+            for what, quantizer in sides.items():
+                if isinstance(quantizer, LqNets):
+                    found.setdefault(what, {})[p.name] = quantizer.basis_error()
+    return found
 
 
 def _of(phase: str, state: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -6,8 +6,8 @@ v)`` and sets ``v <- 0.9 v + 0.1 v*``. Gradients: the identity for weights, that
 level)`` for activations.
 
 The accelerator has integers: the basis used, in training too, is the integer basis whose levels the
-grid has and whose direction is nearest to v; :meth:`added_error` is the share of v that this
-changes.
+grid has and whose direction is nearest to v; :meth:`LqNets.basis_error` says what this changes, and
+is part of a training run's summary.
 """
 
 from functools import cache
@@ -127,11 +127,13 @@ class LqNets(Quantizer):
         nearest = bases[(self.basis @ unit.T).argmax(1)]
         return nearest, (nearest * self.basis).sum(1) / nearest.square().sum(1)
 
-    def added_error(self) -> Tensor:
-        """``|v - integers * scale| / |v|`` of each basis; 0 for a zero basis."""
+    @torch.no_grad()
+    def basis_error(self) -> float:
+        """What the integer bases change: ``|v - integers * scale|^2 / |v|^2``, both sums over all
+        rows; 0 if v is."""
         integers, scale = self.integers()
-        error = (self.basis - integers * scale[:, None]).norm(dim=1)
-        return error / self.basis.norm(dim=1).clamp(min=torch.finfo(torch.float64).tiny)
+        error = (self.basis - integers * scale[:, None]).square().sum()
+        return float(error / self.basis.square().sum().clamp(min=torch.finfo(torch.float64).tiny))
 
     def levels(self) -> Tensor:
         """The level table ``[rows, 2**bits]`` (float64), ascending."""
