@@ -193,11 +193,46 @@ def test_layers_of_which_nothing_is_left_deploy(side: str) -> None:
     assert torch.equal(convert(prepared)(X), prepared(X))
 
 
+def test_what_is_left_alone_is_named() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.ConvTranspose2d(4, 3, 2, stride=2),
+        nn.BatchNorm2d(3), nn.Flatten(2), nn.Conv1d(3, 2, 3), nn.Flatten(), nn.Linear(2 * 142, 3),
+    ).eval()
+    found = transform_quantize(net, X, 3.0, blocks=2, candidates=3, always=True)
+    assert found.untouched == ("2.weight", "5.weight")
+    for name in found.untouched:
+        assert torch.equal(found.model.get_parameter(name), net.get_parameter(name))
+    quantized = sum(net[i].weight.numel() for i in (0, 7))
+    assert found.bits_per_weight == found.allocation.stored / quantized <= 3
+    assert transform_quantize(network(1), X, 3.0, candidates=2).untouched == ()
+    with pytest.raises(QuantizationError, match=r"Linear to quantize; 2\.weight would stay as"):
+        transform_quantize(net[2:4], torch.rand(2, 4, 6, 6), 3.0)
+
+
+@pytest.mark.parametrize("fold", [False, True])
+@pytest.mark.parametrize("side", ["row", "column"])
+def test_layers_that_are_used_twice_are_replaced_twice(side: str, fold: bool) -> None:
+    torch.manual_seed(4)
+    twice = nn.Conv2d(6, 6, 3, padding=1)
+    net = nn.Sequential(nn.Conv2d(1, 6, 1), twice, nn.Tanh(), twice).eval()
+    found = transform_quantize(
+        net, X, 999.0, side=side, blocks=1, most_bits=12, candidates=3, always=True, fold=fold
+    )
+    assert found.model[1] is found.model[3]
+    assert isinstance(found.model[1], Pair) is not fold
+    with torch.no_grad():
+        assert torch.allclose(found.model(X), net(X), atol=1e-2)
+        assert torch.allclose(collapse(found.model)(X), net(X), atol=1e-2)
+
+
 def test_parameters_are_checked() -> None:
     with pytest.raises(QuantizationError, match="side must be one of row, column, not 'rows'"):
         transform_quantize(network(1), X, 3.0, side="rows")  # type: ignore[arg-type]
-    with pytest.raises(QuantizationError, match="no convolutions"):
+    with pytest.raises(QuantizationError, match=r"no Conv2d and no Linear to quantize$"):
         transform_quantize(nn.ReLU(), X, 3.0)
+    with pytest.raises(QuantizationError, match=r"give nn\.Sequential\(layer\)"):
+        transform_quantize(nn.Linear(6, 3), X, 3.0)
     with pytest.raises(QuantizationError, match="must be positive"):
         transform_quantize(network(1), X, 0.0)
 

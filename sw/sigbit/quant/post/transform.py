@@ -11,7 +11,9 @@ take it from there. Its rounding stays in force while it is trained (straight th
 and steps) until :func:`collapse`. ``fold=True`` multiplies the pair back into one layer, which
 gives up the grids and is for comparison only.
 
-Grouped convolutions keep their kernel, without a transform. The rate counts the basis.
+Grouped convolutions keep their kernel, without a transform. The rate counts the basis. Only
+``Conv2d`` and ``Linear`` are quantized: the weights of transposed and one-dimensional convolutions
+and of recurrent layers stay as they are and do not count; :attr:`Transformed.untouched` names them.
 """
 
 import copy
@@ -102,7 +104,8 @@ class Unit:
 @dataclass(frozen=True)
 class Transformed:
     """The result: the ``model``, the ``units`` with their ``curves`` and the ``allocation``,
-    ``bits_per_weight`` of the original layers, the mean squared error of the outputs."""
+    ``bits_per_weight`` of the layers that are quantized, the mean squared error of the outputs, and
+    the names of weights of other layers, which are ``untouched``."""
 
     model: nn.Module
     units: tuple[Unit, ...]
@@ -110,6 +113,7 @@ class Transformed:
     allocation: Allocation
     bits_per_weight: float
     error: float
+    untouched: tuple[str, ...] = ()
 
 
 def transform_quantize(
@@ -136,7 +140,7 @@ def transform_quantize(
     inputs : Tensor
         A batch as the model will see it, tens of samples.
     bits : float
-        Bits stored a weight of the original layers, those of the bases included.
+        Bits stored a weight of the layers that are quantized, those of the bases included.
     side, transform : str
         "row" or "column"; "klt" needs no gradients, "elt" does, "identity" does not transform.
     blocks : int
@@ -159,10 +163,14 @@ def transform_quantize(
             raise QuantizationError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
     if not bits > 0 or blocks < 1 or most_bits < 1 or candidates < 1:
         raise QuantizationError("bits, blocks, most_bits and candidates must be positive")
+    if isinstance(model, (nn.Conv2d, nn.Linear)):
+        raise QuantizationError("a layer cannot be replaced in itself: give nn.Sequential(layer)")
     work = copy.deepcopy(model).eval()
     names = [n for n, m in work.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+    untouched = _untouched(work)
     if not names:
-        raise QuantizationError("the model has no convolutions or linear layers")
+        others = f"; {', '.join(untouched)} would stay as they are" if untouched else ""
+        raise QuantizationError(f"the model has no Conv2d and no Linear to quantize{others}")
     weights = sum(_weight(work, n).numel() for n in names)
     parts: list[tuple[str, int]] = []
     for name in names:
@@ -176,13 +184,14 @@ def transform_quantize(
         error = float((work(inputs) - reference).square().mean())
     if fold:
         _fold(collapse(work), side)
-    return Transformed(work, units, curves, allocation, allocation.stored / weights, error)
+    rate = allocation.stored / weights
+    return Transformed(work, units, curves, allocation, rate, error, untouched)
 
 
 def plain_rounding(model: nn.Module, inputs: Tensor, bits: int) -> tuple[nn.Module, float]:
-    """``model`` with every weight tensor rounded to ``bits`` bits at the step of least squared
-    error of its weights, and the mean squared error of the outputs: what transforms are compared
-    with."""
+    """``model`` with the weights of every layer that is quantized here rounded to ``bits`` bits, at
+    the step of least squared error of its weights, and the mean squared error of the outputs: what
+    transforms are compared with."""
     work = copy.deepcopy(model).eval()
     with torch.no_grad():
         reference = model.eval()(inputs)
@@ -219,6 +228,21 @@ def collapse(model: nn.Module) -> nn.Module:
     return model
 
 
+def _untouched(model: nn.Module) -> tuple[str, ...]:
+    """Names of the weights that are not those of a :data:`Layer`."""
+    modules = model.named_modules(remove_duplicate=False)
+    taken = {f"{n}.weight" for n, m in modules if isinstance(m, (nn.Conv2d, nn.Linear))}
+    parameters = model.named_parameters(remove_duplicate=False)
+    return tuple(n for n, p in parameters if p.dim() > 1 and n not in taken)
+
+
+def _replace(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    """Put ``new`` wherever ``old`` is."""
+    for name in [n for n, m in model.named_modules(remove_duplicate=False) if m is old]:
+        parent, _, last = name.rpartition(".")
+        setattr(model.get_submodule(parent), last, new)
+
+
 def _weight(model: nn.Module, name: str) -> nn.Parameter:
     weight = model.get_submodule(name).weight
     assert isinstance(weight, nn.Parameter)
@@ -246,9 +270,7 @@ def _split(
         if len(u) ** 2 > theta.numel() or saved * worth <= len(u) ** 2:
             return [(name, 0)]
     s, t = (f.to(theta) for f in factors(theta, u))
-    pair = _pair(layer, s, t.transpose(0, dimension), side)
-    parent, _, last = name.rpartition(".")
-    setattr(model.get_submodule(parent), last, pair)
+    _replace(model, layer, _pair(layer, s, t.transpose(0, dimension), side))
     kernel, mix = ("1", "0") if side == "row" else ("0", "1")
     return [(f"{name}.{kernel}", dimension), (f"{name}.{mix}", 1 - dimension)]
 
@@ -339,7 +361,7 @@ def _apply(
 @torch.no_grad()
 def _fold(model: nn.Module, side: Side) -> None:
     """Multiply every pair into the one of its layers that has the kernel."""
-    for name, pair in list(model.named_modules()):
+    for pair in list(model.modules()):
         if not isinstance(pair, Pair):
             continue
         a, b = pair.first, pair.second
@@ -349,5 +371,4 @@ def _fold(model: nn.Module, side: Side) -> None:
             layer, product = a, torch.einsum("ok,k...->o...", b.weight.flatten(1), a.weight)
         layer.bias = b.bias
         _set_weight(layer, product)
-        parent, _, last = name.rpartition(".")
-        setattr(model.get_submodule(parent), last, layer)
+        _replace(model, pair, layer)
