@@ -7,8 +7,9 @@ ties away from zero, saturating.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -263,19 +264,9 @@ class TermGrid:
         if not 1 <= self.terms <= MAX_DIGITS:
             raise ValueError(f"terms must be in [1, {MAX_DIGITS}], not {self.terms!r}")
 
-    @cached_property
-    def _digits_of(self) -> dict[int, tuple[int, ...]]:
-        """Value -> digits (least significant first); the least sum of magnitudes, then the smallest
-        digits."""
-        best: dict[int, tuple[int, tuple[int, ...]]] = {0: (0, ())}
-        for t in range(self.terms):  # the best digits of a value begin with the best of the rest
-            before, best = best, {}
-            for rest, (size, digits) in before.items():
-                for d in self.native.values:
-                    value, rank = rest + (d << (self.radix_bits * t)), (size + abs(d), (*digits, d))
-                    if value not in best or rank < best[value]:
-                        best[value] = rank
-        return {value: digits for value, (_, digits) in best.items()}
+    @property
+    def _digits_of(self) -> Mapping[int, tuple[int, ...]]:
+        return _digits(self.native, self.radix_bits, self.terms)
 
     @cached_property
     def values(self) -> Ints:
@@ -322,3 +313,18 @@ class TermGrid:
         digits = np.asarray(self.native.decode(codes), np.int64)
         weights = np.int64(1) << (self.radix_bits * np.arange(self.terms, dtype=np.int64))
         return np.tensordot(weights, digits, axes=1)
+
+
+@cache
+def _digits(native: Format, radix_bits: int, terms: int) -> Mapping[int, tuple[int, ...]]:
+    """Value -> digits (least significant first); the least sum of magnitudes, then the smallest
+    digits."""
+    best: dict[int, tuple[int, tuple[int, ...]]] = {0: (0, ())}
+    for t in range(terms):  # the best digits of a value begin with the best of the rest
+        before, best = best, {}
+        for rest, (size, digits) in before.items():
+            for d in native.values:
+                value, rank = rest + (d << (radix_bits * t)), (size + abs(d), (*digits, d))
+                if value not in best or rank < best[value]:
+                    best[value] = rank
+    return {value: digits for value, (_, digits) in best.items()}
