@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from quant.strategies.harness import data, graph
-from sigbit.quant import QuantizationError, QuantSpec
-from sigbit.quant.post import choose_number_system
+from sigbit.quant import PreparedModel, QuantizationError, QuantSpec
+from sigbit.quant.post import choose_number_system, post_training
 from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.formats import EsbFormat
 
@@ -24,10 +24,11 @@ ALL = [accelerator(*f) for f in ((4, 0), (4, 1), (4, 2), (8, 6))]
 AREA = {"w4f0": 10.0, "w4f1": 12.0, "w4f2": 11.0, "w8f6": 40.0}
 
 
-def spec(config: ArchConfig) -> QuantSpec:
+def quantize(config: ArchConfig) -> PreparedModel:
     """Native bits everywhere."""
-    return QuantSpec.from_arch(config, input_range=(0.0, 1.0), first_last_terms=1,
+    spec = QuantSpec.from_arch(config, input_range=(0.0, 1.0), first_last_terms=1,
                                weight_scale="mse")
+    return post_training(graph(), X, spec)
 
 
 def test_the_least_error_that_fits_and_no_area_more_than_needed() -> None:
@@ -40,13 +41,14 @@ def test_the_least_error_that_fits_and_no_area_more_than_needed() -> None:
     results = {}
     for budget in (50, 15, 11.5, 10):
         asked.clear()
-        found = choose_number_system(graph(), X, ALL, spec, area, budget)
+        found = choose_number_system(graph(), X, ALL, quantize, area, budget)
         assert AREA[found.config.name] <= budget
         finer = [t for t in found.trials if t.config != found.config and t.area is not None]
         assert all(AREA[t.config.name] > budget for t in finer)
         assert asked == ["w4f0", *(t.config.name for t in finer), found.config.name]
-        errors = [t.error for t in found.trials]
+        errors = [t.error for t in found.trials if t.error is not None]
         assert errors == sorted(errors)
+        assert len(errors) == len(ALL)
         assert min(errors) > 0
         results[budget] = found.config.name
     assert results[50] == "w8f6"
@@ -55,15 +57,15 @@ def test_the_least_error_that_fits_and_no_area_more_than_needed() -> None:
 
 
 def test_refusals() -> None:
-    def picky(config: ArchConfig) -> QuantSpec:
+    def picky(config: ArchConfig) -> PreparedModel:
         if config.weight_format.bits == 8:
             raise QuantizationError("no such weights")
-        return spec(config)
+        return quantize(config)
 
     found = choose_number_system(graph(), X, ALL, picky, lambda c: AREA[c.name], 50)
     assert found.config.weight_format.bits == 4
     assert [t.refused for t in found.trials if t.error is None] == ["no such weights"]
     with pytest.raises(QuantizationError, match=r"budget of 9 LUTs is below 10, .* w4f0"):
-        choose_number_system(graph(), X, ALL, spec, lambda c: AREA[c.name], 9)
+        choose_number_system(graph(), X, ALL, quantize, lambda c: AREA[c.name], 9)
     with pytest.raises(QuantizationError, match=r"suits no .* 50 LUTs: w8f6: no such weights"):
         choose_number_system(graph(), X, ALL[-1:], picky, lambda c: AREA[c.name], 50)

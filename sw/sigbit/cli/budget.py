@@ -66,8 +66,7 @@ def within_luts(
     batches: "tuple[Tensor, ...]",
     config: "ArchConfig",
     fabric: Fabric,
-    spec_of: "Callable[[ArchConfig], QuantSpec]",
-    correct_bias: bool,
+    quantize: "Callable[[ArchConfig], PreparedModel]",
     tell: Tell,
 ) -> "tuple[ArchConfig, list[Row]]":
     """The accelerator in the shape of ``config`` whose number system changes the outputs least, of
@@ -84,19 +83,17 @@ def within_luts(
 
         return float(synthesize(candidate, Target(fabric.value), progress=mapping).total.lut)
 
-    def spec(candidate: "ArchConfig") -> "QuantSpec":
+    def quantized(candidate: "ArchConfig") -> "PreparedModel":
         tell(f"quantizing to {candidate.weight_format} x {candidate.act_format}")
         try:
-            return spec_of(candidate)
+            return quantize(candidate)
         except UserError as error:
             raise QuantizationError(str(error)) from error
 
     own = config.weight_format, config.act_format
     others = (c for c in in_shape(config) if (c.weight_format, c.act_format) != own)
     candidates = [config, *others]
-    found = choose_number_system(
-        graph, batches, candidates, spec, area, budget.limit, correct_bias=correct_bias
-    )
+    found = choose_number_system(graph, batches, candidates, quantized, area, budget.limit)
     return found.config, [
         {
             "accelerator": trial.config.name,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sigbit.ir.floating import FloatGraph
-    from sigbit.quant import IntegerModel, QuantSpec
+    from sigbit.quant import IntegerModel, PreparedModel, QuantSpec
     from sigbit_hw.arch.config import ArchConfig
 
 
@@ -141,22 +141,26 @@ def quantize(
         with reproducible():
             batches = tuple(torch.from_numpy(b) for b in calibration.inputs)
             graph = _folded(network.graph, batches, equalize, tell)
+
+            def quantized(spec: "QuantSpec") -> "PreparedModel":
+                return post_training(
+                    graph,
+                    batches,
+                    spec,
+                    correct_bias=bias_correction,
+                    activation_aware=activation_aware,
+                )
+
             systems: list[Row] | None = None
             if luts is not None:
                 config, systems = within_luts(
-                    luts, graph, batches, config, target, spec_of, bias_correction, tell
+                    luts, graph, batches, config, target, lambda c: quantized(spec_of(c)), tell
                 )
             spec, searched = spec_of(config), None
             if of_bits is not None:
                 spec, searched = within(of_bits, graph, batches, spec, config, tell)
             tell(f"searching scales on {len(calibration)} samples")
-            prepared = post_training(
-                graph,
-                batches,
-                spec,
-                correct_bias=bias_correction,
-                activation_aware=activation_aware,
-            )
+            prepared = quantized(spec)
             tell("converting to integers")
             integer = convert(prepared)
             rows = layer_rows(prepared, graph, calibration, tell)

@@ -15,12 +15,10 @@ from torch import Tensor
 from sigbit.ir.floating import FloatGraph
 from sigbit.quant.errors import QuantizationError
 from sigbit.quant.post.mixed import output_error
-from sigbit.quant.post.pipeline import post_training
-from sigbit.quant.prepare import evaluate
-from sigbit.quant.spec import QuantSpec
+from sigbit.quant.prepare import PreparedModel, evaluate
 from sigbit_hw.arch.config import ArchConfig
 
-SpecOf = Callable[[ArchConfig], QuantSpec]
+Quantize = Callable[[ArchConfig], PreparedModel]
 Area = Callable[[ArchConfig], float]
 
 
@@ -59,14 +57,11 @@ def choose_number_system(
     graph: FloatGraph,
     calibration: tuple[Tensor, ...],
     accelerators: Sequence[ArchConfig],
-    spec_of: SpecOf,
+    quantize: Quantize,
     area: Area,
     budget: float,
-    *,
-    correct_bias: bool = True,
 ) -> Chosen:
-    """The accelerator of at most ``budget`` LUTs with which post-training quantization changes the
-    outputs least.
+    """The accelerator of at most ``budget`` LUTs for which quantization changes the outputs least.
 
     Areas take long to find: only those of accelerators with less error than the result are, and
     that of the one with the fewest bits, which is taken for the smallest, to begin with.
@@ -74,20 +69,18 @@ def choose_number_system(
     Parameters
     ----------
     graph : FloatGraph
-        The trained network, batch norms folded.
+        The trained network.
     calibration : tuple of Tensor
         Inputs as the network will see them; errors are those of these.
     accelerators : sequence of ArchConfig
         Candidates.
-    spec_of : callable
-        The spec to quantize with for an accelerator; may raise
+    quantize : callable
+        The network as it is for an accelerator; may raise
         :class:`~sigbit.quant.errors.QuantizationError`.
     area : callable
         LUTs of an accelerator.
     budget : float
         LUTs that there are.
-    correct_bias : bool
-        See :func:`~sigbit.quant.post.pipeline.post_training`.
     """
     smallest = min(accelerators, key=lambda c: c.weight_format.bits * c.act_format.bits)
     if (least := area(smallest)) > budget:
@@ -100,7 +93,7 @@ def choose_number_system(
     trials = []
     for config in accelerators:
         try:
-            prepared = post_training(graph, calibration, spec_of(config), correct_bias=correct_bias)
+            prepared = quantize(config)
         except QuantizationError as reason:
             trials.append(Trial(config, None, refused=str(reason)))
         else:
