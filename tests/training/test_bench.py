@@ -11,6 +11,7 @@ import torch
 from sigbit import zoo
 from sigbit.bench import quant_claims, quant_speed, quant_tables
 from sigbit.bench.quant_cases import QuantCase, quant_cases, trial
+from sigbit.bench.quant_post import post_cases
 from sigbit.bench.quant_rates import compared
 from sigbit.bench.quant_runs import plan, run_cases
 from sigbit.cli.errors import UserError
@@ -54,6 +55,14 @@ def test_every_claim_is_about_rows_that_run() -> None:
         assert {(*side, b) for side in (claim.better, claim.worse) for b in claim.bits} <= keys
         assert set(claim.bits) <= set(quant_claims.BITS)
     assert {goal.run for goal in quant_claims.GOALS} <= keys
+
+
+def test_post_training_cases() -> None:
+    found = post_cases()
+    assert len({c.digest(200) for c in found}) == len({c.name for c in found}) == len(found)
+    assert {(c.case.bits, c.strategy) for c in found} == {
+        (4, "post-training"), (4, "activation-aware"), (8, "post-training"),
+    }  # fmt: skip
 
 
 @pytest.fixture(scope="module")

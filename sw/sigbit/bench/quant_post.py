@@ -1,6 +1,7 @@
 """Post-training quantization of trained ImageNet networks on real images."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,36 +14,55 @@ from sigbit.quant.post import post_training
 from sigbit_hw.arch.config import PRESETS
 
 
-def post_cases() -> list[Case]:
-    """The ImageNet networks with trained weights, in 4 and in 8 bits."""
-    return [case for case in CASES if case.checkpoint and case.dataset == "imagenet"]
+@dataclass(frozen=True)
+class PostCase:
+    """A network and its bits; ``aware``: scales of weights searched for the least error of the
+    layers' results, instead of the weights'."""
+
+    case: Case
+    aware: bool
+
+    @property
+    def strategy(self) -> str:
+        """How scales of weights are found."""
+        return "activation-aware" if self.aware else "post-training"
+
+    @property
+    def name(self) -> str:
+        """For people, and what ``--only`` looks in."""
+        return f"post-training: {self.strategy} on {self.case.net}, {self.case.bits} bits"
+
+    def digest(self, images: int) -> str:
+        """What tells rows apart."""
+        return f"{self.strategy} {self.case.net} {self.case.bits} {images}"
 
 
-def post_name(case: Case) -> str:
-    """For people, and what ``--only`` looks in."""
-    return f"post-training: {case.net}, {case.bits} bits"
-
-
-def post_digest(case: Case, images: int) -> str:
-    """What tells rows apart."""
-    return f"post-training {case.net} {case.bits} {images}"
+def post_cases() -> list[PostCase]:
+    """The ImageNet networks with trained weights, in 4 and in 8 bits; both searches at 4."""
+    trained = [case for case in CASES if case.checkpoint and case.dataset == "imagenet"]
+    return [
+        PostCase(c, aware) for c in trained for aware in (False, True) if c.bits == 4 or not aware
+    ]
 
 
 def post_row(
-    case: Case, data: Path, images: int, tell: Callable[[str, int, int], None]
+    post: PostCase, data: Path, images: int, tell: Callable[[str, int, int], None]
 ) -> dict[str, Any]:
     """Top-1 accuracy of the float and of the integer network, and how often they agree."""
+    case = post.case
     found = material(case, data, images)
     spec = QuantSpec.from_arch(
         PRESETS[case.preset], weight_scale="mse", act_scale="mse", **PRECISION[case.bits]
     )
     tell("quantizing", 0, 1)
-    deployed = convert(post_training(found.model, torch.from_numpy(found.calibration), spec))
+    calibration = torch.from_numpy(found.calibration)
+    prepared = post_training(found.model, calibration, spec, activation_aware=post.aware)
+    deployed = convert(prepared)
     scores = accuracy(found, deployed, tell)
     return {
         "group": "post-training",
         "method": "esb",
-        "strategy": "post-training",
+        "strategy": post.strategy,
         "dataset": found.dataset,
         "model": case.net,
         "weight_bits": case.bits,
@@ -58,5 +78,5 @@ def post_row(
             "preset": case.preset,
             "calibration": CALIBRATION,
         },
-        "digest": post_digest(case, images),
+        "digest": post.digest(images),
     }

@@ -120,6 +120,9 @@ POST = Table(
         "data": lambda r: r["dataset"],
         "images": lambda r: str(r["test_samples"]),
         "bits": lambda r: f"{r['weight_bits']}/{r['act_bits']}",
+        "scales of weights": lambda r: (
+            "of the " + ("results" if r["strategy"] == "activation-aware" else "weights")
+        ),
         "top-1 float": lambda r: f"{r['accuracy_float']:.1%}",
         "top-1 ESB": lambda r: f"{r['accuracy']:.1%}",
         "same class": lambda r: f"{r['agreement']:.1%}",

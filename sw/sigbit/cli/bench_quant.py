@@ -187,15 +187,14 @@ def _post(
     done: set[str],
     finished: Callable[[Row, str], None],
 ) -> None:
-    from sigbit.bench.quant_post import post_cases, post_digest, post_name, post_row
+    from sigbit.bench.quant_post import post_cases, post_row
 
     for case in post_cases():
-        name = post_name(case)
-        if post_digest(case, images) in done or (only is not None and only not in name):
+        if case.digest(images) in done or (only is not None and only not in case.name):
             continue
         with progress() as bar:
-            row = post_row(case, data, images, _telling(bar, name))
-        finished(row, name)
+            row = post_row(case, data, images, _telling(bar, case.name))
+        finished(row, case.name)
 
 
 def _telling(bar: "Progress", name: str) -> Callable[[str, int, int], None]:
