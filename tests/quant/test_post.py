@@ -91,8 +91,9 @@ def test_the_result_is_a_prepared_model(name: str, equalized: bool, seed: int) -
 
 @pytest.mark.parametrize("per_channel", [True, False])
 @pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("correct", [False, True])
 def test_activation_aware_scales_have_the_least_error_of_the_results(
-    groups: int, per_channel: bool, seed: int
+    groups: int, per_channel: bool, correct: bool, seed: int
 ) -> None:
     b = Builder(seed)
     out = b.conv(b.relu(b.conv(b.input(2, 8, 8), 8)), 6, groups=groups)
@@ -115,7 +116,7 @@ def test_activation_aware_scales_have_the_least_error_of_the_results(
     )
     errors = []
     for aware in (False, True):
-        model = post_training(graph, x, spec, correct_bias=False, activation_aware=aware)
+        model = post_training(graph, x, spec, correct_bias=correct, activation_aware=aware)
         errors.append(float((model(*x) - values[out]).detach().square().mean()))
     assert errors[1] < errors[0]
     check(model, x)

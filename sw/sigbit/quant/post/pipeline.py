@@ -58,7 +58,7 @@ def post_training(
         values = evaluate(graph, batches)
         prepared = prepare_calibrated(graph, spec, values)
         if activation_aware:
-            search_weight_scales(prepared, values)
+            search_weight_scales(prepared, values, bias_takes_means=correct_bias)
         if correct_bias:
             correct_biases(prepared, values)
     return prepared.eval()
