@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sigbit.cli.models import load_model
-from sigbit_hw.arch.config import PRESETS
+from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.program import Program
 from sigbit_sim.interp import Interp
 
@@ -153,6 +153,17 @@ def test_the_number_system_within_luts(sigbit, refused, nets):
         assert sigbit("arch", "show", source, "--json", "a.json").code == 0
         assert json.loads((nets / "a.json").read_text())["config"] == config.to_json()
     assert sigbit("run", "net.sigbit", "x.npy").code == 0
+
+
+def test_an_integer_model_goes_with_its_accelerator(sigbit, refused, nets):
+    answer = _quantize(sigbit, "net.pt2", "--budget", "luts=1000000")
+    assert "`sigbit compile net.pt2 --arch q.json -o NET.sigbit`" in answer.out
+    assert sigbit("compile", "net.pt2", "--arch", "q.json", "-o", "net.sigbit").code == 0
+    chosen = json.loads((nets / "q.json").read_text())["config"]
+    assert Program.load("net.sigbit").config.to_json() == ArchConfig.from_json(chosen).to_json()
+    alone = ("--calibrate", "x.npy", "-o", "b.pt2", "--budget", "luts=1000000")
+    assert "add --json FILE" in refused("quantize", *NET, *alone)
+    assert "--arch nano -o" in _quantize(sigbit, "net.pt2").out
 
 
 def test_labels_and_the_zoo(sigbit, nets):

@@ -246,52 +246,48 @@ def test_the_offset_of_lsq_plus_is_learned_and_deployed(width: int) -> None:
     assert [layer.out_quantizer.offset.item() for layer in layers] != before
 
 
-def test_the_gradient_of_the_offset_is_that_of_values_outside() -> None:
+def saturating(method: str, function: nn.Module) -> tuple[QuantLayer, Tensor, Tensor, Tensor]:
+    """A layer behind ``function`` many of whose results its quantizer clips: the layer, its levels
+    with their gradient, the real results in levels, and the scale of these."""
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(1, 1, 1), nn.SiLU(), nn.Conv2d(1, 2, 1)).double()
+    net = nn.Sequential(nn.Conv2d(1, 1, 1), function, nn.Conv2d(1, 2, 1)).double()
     nn.init.ones_(net[0].weight)
     nn.init.zeros_(net[0].bias)
     x = torch.linspace(-3, 3, 64, dtype=torch.float64).view(1, 1, 8, 8)
-    model = prepare(net, spec("lsq+", 2, wide_head=False), (x,))
+    model = prepare(net, spec(method, 2, wide_head=False), (x,))
     layer = model.quant_module(model.plan.layers[1].name)
-    quantizer = layer.out_quantizer
-    quantizer.log_scale.data.sub_(1)  # many values outside
+    layer.out_quantizer.log_scale.data.sub_(1)
     levels = model.train().levels(x)[layer.plan.name].levels
-    upstream = torch.randn(levels.shape, dtype=torch.float64)
-    (g,) = torch.autograd.grad((levels * upstream).sum(), quantizer.offset)
     with torch.no_grad():
         inputs = [model.levels(x)[model.plan.layers[0].name]]
         a = layer.arithmetic([inputs[0].scale])
         y = a.requantization(layer.sums(a, inputs), a.bias, a.step, a.y_scale)
-        real = F.silu(y * a.y_scale) / a.out_scale
-        outside = (real < quantizer.window.min) | (real > quantizer.window.max)
+        real = function(y * a.y_scale) / a.out_scale
+    return layer, levels, real, a.out_scale
+
+
+def test_the_gradient_of_the_offset_is_that_of_values_outside() -> None:
+    layer, levels, real, _ = saturating("lsq+", nn.SiLU())
+    quantizer = layer.out_quantizer
+    upstream = torch.randn(levels.shape, dtype=torch.float64)
+    (g,) = torch.autograd.grad((levels * upstream).sum(), quantizer.offset)
+    outside = (real < quantizer.window.min) | (real > quantizer.window.max)
     assert 0 < int(outside.sum()) < outside.numel()
     wanted = (upstream * outside).sum() * quantizer.gradient_factor
     assert torch.allclose(g, wanted)
 
 
 def test_the_clip_of_pact_behind_other_functions() -> None:
-    torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(1, 1, 1), nn.Sigmoid(), nn.Conv2d(1, 2, 1)).double()
-    nn.init.ones_(net[0].weight)
-    x = torch.linspace(-3, 3, 64, dtype=torch.float64).view(1, 1, 8, 8)
-    model = prepare(net, spec("pact", 2, wide_head=False), (x,))
-    layer = model.quant_module(model.plan.layers[1].name)
+    layer, levels, real, scale = saturating("pact", nn.Sigmoid())
     quantizer = layer.out_quantizer
-    quantizer.log_scale.data.sub_(1)  # many values clipped
-    levels = model.train().levels(x)[layer.plan.name].levels
     upstream = torch.randn(levels.shape, dtype=torch.float64)
     (g,) = torch.autograd.grad((levels * upstream).sum(), quantizer.log_scale)
-    with torch.no_grad():
-        inputs = [model.levels(x)[model.plan.layers[0].name]]
-        a = layer.arithmetic([inputs[0].scale])
-        y = a.requantization(layer.sums(a, inputs), a.bias, a.step, a.y_scale)
-        clipped = torch.sigmoid(y * a.y_scale) > quantizer.grid.max * a.out_scale
+    clipped = real > quantizer.grid.max
     assert 0 < int(clipped.sum()) < clipped.numel()
     # of the levels: the real value's, over the scale
-    of_real = (upstream * clipped).sum() * quantizer.grid.max / a.out_scale
-    wanted = of_real + PENALTY * quantizer.grid.max**2 * a.out_scale
-    assert torch.allclose(g, wanted * a.out_scale * math.log(2) * quantizer.gradient_factor)
+    of_real = (upstream * clipped).sum() * quantizer.grid.max / scale
+    wanted = of_real + PENALTY * quantizer.grid.max**2 * scale
+    assert torch.allclose(g, wanted * scale * math.log(2) * quantizer.gradient_factor)
 
 
 def test_formats_of_any_levels() -> None:

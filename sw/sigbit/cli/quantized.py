@@ -14,39 +14,9 @@ SHOWN = 60
 """Layers in the table; the JSON file holds all."""
 
 
-def _show_systems(document: dict[str, Any]) -> None:
-    """Those that the network can be quantized to, the finest first, up to the chosen one."""
-    systems = document["number_systems"]
-    if systems is None:
-        return
-    tried = [s for s in systems if s["luts"] is not None]
-    show_table(
-        f"Number systems within {document['lut_budget']['limit']:,.0f} LUTs of "
-        f"{document['lut_budget']['target']}",
-        ["accelerator", "weights", "activations", "error of the outputs", "LUTs", ""],
-        [
-            (
-                s["accelerator"],
-                s["weight_format"],
-                s["act_format"],
-                f"{10 * math.log10(max(s['error'], 1e-30)):.1f} dB",
-                f"{s['luts']:,.0f}",
-                "chosen" if s["chosen"] else "too large",
-            )
-            for s in tried
-        ],
-        "   >>",
-    )
-
-
-def _budget_facts(found: dict[str, Any] | None) -> list[tuple[str, object]]:
-    if found is None:
-        return []
-    return [("budget", f"{found['cost']:,.0f} of {found['limit']:,.0f} {found['what']}")]
-
-
-def show_quantized(document: dict[str, Any], config: "ArchConfig") -> None:
-    """Print ``document``: number systems, layers, quality, and what was written."""
+def show_quantized(document: dict[str, Any], config: "ArchConfig", arch: str) -> None:
+    """Print ``document``: number systems, layers, quality, and what was written; ``arch`` is how
+    other commands are given the accelerator."""
     _show_systems(document)
     rows = document["layers"]
     shown = rows
@@ -91,6 +61,37 @@ def show_quantized(document: dict[str, Any], config: "ArchConfig") -> None:
         say_program(document["file"], document["program"])
     else:
         say(
-            f"wrote {document['file']}: `sigbit compile {document['file']} --arch {config.name} "
+            f"wrote {document['file']}: `sigbit compile {document['file']} --arch {arch} "
             "-o NET.sigbit` makes the Program"
         )
+
+
+def _show_systems(document: dict[str, Any]) -> None:
+    """Those that the network can be quantized to, the finest first, up to the chosen one."""
+    systems = document["number_systems"]
+    if systems is None:
+        return
+    tried = [s for s in systems if s["luts"] is not None]
+    show_table(
+        f"Number systems within {document['lut_budget']['limit']:,.0f} LUTs of "
+        f"{document['lut_budget']['target']}",
+        ["accelerator", "weights", "activations", "error of the outputs", "LUTs", ""],
+        [
+            (
+                s["accelerator"],
+                s["weight_format"],
+                s["act_format"],
+                f"{10 * math.log10(max(s['error'], 1e-30)):.1f} dB",
+                f"{s['luts']:,.0f}",
+                "chosen" if s["chosen"] else "too large",
+            )
+            for s in tried
+        ],
+        "   >>",
+    )
+
+
+def _budget_facts(found: dict[str, Any] | None) -> list[tuple[str, object]]:
+    if found is None:
+        return []
+    return [("budget", f"{found['cost']:,.0f} of {found['limit']:,.0f} {found['what']}")]

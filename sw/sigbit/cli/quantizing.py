@@ -121,6 +121,11 @@ def quantize(
             "--budget luts=N chooses the array's formats: leave out --weights, --acts and --bits, "
             "or the budget"
         )
+    if luts is not None and output.suffix == ".pt2" and json is None:
+        raise UserError(
+            "--budget luts=N chooses an accelerator, which a .pt2 does not hold: add --json FILE, "
+            "which does, or let -o end in .sigbit"
+        )
     wanted = Wanted(images, test, data, mean, std)
     start = time.perf_counter()
     with progress() as bar:
@@ -188,7 +193,7 @@ def quantize(
         **facts,
         "seconds": time.perf_counter() - start,
     }
-    show_quantized(document, config)
+    show_quantized(document, config, arch if luts is None else str(json))
     write_json(json, document)
 
 

@@ -148,7 +148,9 @@ def show_summary(summary: dict[str, Any], folder: Path, arch: str) -> None:
     if "basis_error" in summary:
         facts.append(("integer bases", _basis_errors(summary["basis_error"])))
     show_facts("Result", [*facts, ("test samples", summary["test_samples"])])
-    compile_it = f"sigbit compile {quote(str(folder / 'model.pt2'))} --arch {arch} -o NET.sigbit"
+    compile_it = (
+        f"sigbit compile {quote(str(folder / 'model.pt2'))} --arch {quote(arch)} -o NET.sigbit"
+    )
     say(f"wrote {folder}: `{compile_it}` makes the Program")
 
 
