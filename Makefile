@@ -29,6 +29,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $@
 
 lint: $(STAMP) ## ruff, mypy and the import contracts
+	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports

@@ -23,8 +23,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--hours``: how long the campaign of random networks runs; 0 is its short form."""
-    parser.addoption("--hours", type=float, default=0.0,
-                     help="draw random networks (tests/e2e) for this long")
+    parser.addoption(
+        "--hours", type=float, default=0.0, help="draw random networks (tests/e2e) for this long"
+    )
 
 
 @pytest.fixture

@@ -37,15 +37,17 @@ class AxiRam(wiring.Component):
 
     def __init__(self, words: int, bus_bits: int) -> None:
         self.words, self.bus_bits = words, bus_bits
-        super().__init__({
-            "bus": In(wiring.Signature(axi_master(bus_bits))),
-            "host_index": In(exact_log2(words * bus_bits // 32)),
-            "host_write": In(1),
-            "host_read": In(1),
-            "host_data": In(32),
-            "host_done": Out(1),
-            "host_word": Out(32),
-        })
+        super().__init__(
+            {
+                "bus": In(wiring.Signature(axi_master(bus_bits))),
+                "host_index": In(exact_log2(words * bus_bits // 32)),
+                "host_write": In(1),
+                "host_read": In(1),
+                "host_data": In(32),
+                "host_done": Out(1),
+                "host_word": Out(32),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -66,8 +68,8 @@ class AxiRam(wiring.Component):
                 write.addr.eq(write_index),
                 write.data.eq(data.word_select(k, 8)),
             ]
-        index = self.host_index[exact_log2(lanes):]
-        lane = self.host_index[:exact_log2(lanes)]
+        index = self.host_index[exact_log2(lanes) :]
+        lane = self.host_index[: exact_log2(lanes)]
 
         # Reads: the port's output is held until it is taken; the host reads between bursts.
         next_read, reads_left, read_fault = Signal(beat_bits), Signal(9), Signal()
@@ -93,7 +95,7 @@ class AxiRam(wiring.Component):
             m.d.sync += [
                 next_read.eq(bus.araddr[low:]),
                 reads_left.eq(bus.arlen + 1),
-                read_fault.eq(bus.araddr[low + beat_bits:].any()),
+                read_fault.eq(bus.araddr[low + beat_bits :].any()),
             ]
         with m.If(issue):
             m.d.sync += [
@@ -116,17 +118,20 @@ class AxiRam(wiring.Component):
             host_writes.eq(self.host_write & ~writing & ~host_write_done),
             write_index.eq(Mux(writing, next_write, index)),
             data.eq(Mux(writing, bus.wdata, self.host_data.replicate(lanes))),
-            written.eq(Mux(
-                writing,
-                Mux(bus.wvalid & ~write_fault, bus.wstrb, 0),
-                Cat((host_writes & (lane == k)).replicate(4) for k in range(lanes)))),
+            written.eq(
+                Mux(
+                    writing,
+                    Mux(bus.wvalid & ~write_fault, bus.wstrb, 0),
+                    Cat((host_writes & (lane == k)).replicate(4) for k in range(lanes)),
+                )
+            ),
             self.host_done.eq(host_write_done | host_read_done),
         ]
         with m.If(bus.awvalid & bus.awready):
             m.d.sync += [
                 writing.eq(1),
                 next_write.eq(bus.awaddr[low:]),
-                write_fault.eq(bus.awaddr[low + beat_bits:].any()),
+                write_fault.eq(bus.awaddr[low + beat_bits :].any()),
             ]
         with m.If(writing & bus.wvalid):
             m.d.sync += next_write.eq(next_write + 1)

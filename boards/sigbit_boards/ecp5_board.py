@@ -51,9 +51,7 @@ class SerialAccelerator(wiring.Component):
         The accelerator's interrupt.
     """
 
-    def __init__(
-        self, config: ArchConfig, divisor: int, memory_bytes: int = MEMORY_BYTES
-    ) -> None:
+    def __init__(self, config: ArchConfig, divisor: int, memory_bytes: int = MEMORY_BYTES) -> None:
         self.config, self.divisor, self.memory_bytes = config, divisor, memory_bytes
         super().__init__({"rx": In(1), "tx": Out(1, init=1), "irq": Out(1)})
 
@@ -62,7 +60,8 @@ class SerialAccelerator(wiring.Component):
         config = self.config
         m.submodules.accelerator = accelerator = Accelerator(config)
         m.submodules.memory = memory = AxiRam(
-            self.memory_bytes // config.bus_bytes, config.bus_bits)
+            self.memory_bytes // config.bus_bytes, config.bus_bits
+        )
         m.submodules.receiver = receiver = SerialReceiver(self.divisor)
         m.submodules.transmitter = transmitter = SerialTransmitter(self.divisor)
         m.d.comb += [
@@ -76,14 +75,31 @@ class SerialAccelerator(wiring.Component):
 
         command, address, word = Signal(8), Signal(32), Signal(32)
         left, to_memory = Signal(range(9)), address[31]
-        axil = {name: getattr(accelerator, f"s_axil_{name}") for name in (
-            "awaddr", "awvalid", "awready", "wdata", "wstrb", "wvalid", "wready", "bvalid",
-            "bready", "araddr", "arvalid", "arready", "rdata", "rvalid", "rready")}
+        axil = {
+            name: getattr(accelerator, f"s_axil_{name}")
+            for name in (
+                "awaddr",
+                "awvalid",
+                "awready",
+                "wdata",
+                "wstrb",
+                "wvalid",
+                "wready",
+                "bvalid",
+                "bready",
+                "araddr",
+                "arvalid",
+                "arready",
+                "rdata",
+                "rvalid",
+                "rready",
+            )
+        }
         m.d.comb += [
             memory.host_index.eq(address[2:]),
             memory.host_data.eq(word),
-            axil["awaddr"].eq(address[:regs.ADDRESS_BITS]),
-            axil["araddr"].eq(address[:regs.ADDRESS_BITS]),
+            axil["awaddr"].eq(address[: regs.ADDRESS_BITS]),
+            axil["araddr"].eq(address[: regs.ADDRESS_BITS]),
             axil["wdata"].eq(word),
             axil["wstrb"].eq(0b1111),
             axil["bready"].eq(1),
@@ -174,16 +190,38 @@ class Ecp5Board(wiring.Component):
         count, lasting, runs = Signal(range(_LOCK_CYCLES)), Signal(), Signal()
         m.submodules.pll = Instance(
             "EHXPLLL",
-            a_ICP_CURRENT="12", a_LPF_RESISTOR="8", a_MFG_ENABLE_FILTEROPAMP="1",
+            a_ICP_CURRENT="12",
+            a_LPF_RESISTOR="8",
+            a_MFG_ENABLE_FILTEROPAMP="1",
             a_MFG_GMCREF_SEL="2",
-            p_PLLRST_ENA="DISABLED", p_INTFB_WAKE="DISABLED", p_STDBY_ENABLE="DISABLED",
-            p_DPHASE_SOURCE="DISABLED", p_OUTDIVIDER_MUXA="DIVA", p_OUTDIVIDER_MUXB="DIVB",
-            p_OUTDIVIDER_MUXC="DIVC", p_OUTDIVIDER_MUXD="DIVD", p_FEEDBK_PATH="CLKOP",
-            p_CLKI_DIV=self.reference, p_CLKFB_DIV=self.feedback, p_CLKOP_DIV=self.output,
-            p_CLKOP_ENABLE="ENABLED", p_CLKOP_CPHASE=self.output // 2, p_CLKOP_FPHASE=0,
-            i_CLKI=self.clk25, i_CLKFB=made.clk, i_RST=0, i_STDBY=0, i_PHASESEL0=0,
-            i_PHASESEL1=0, i_PHASEDIR=1, i_PHASESTEP=1, i_PHASELOADREG=1, i_PLLWAKESYNC=0,
-            i_ENCLKOP=0, o_CLKOP=made.clk, o_LOCK=locked,
+            p_PLLRST_ENA="DISABLED",
+            p_INTFB_WAKE="DISABLED",
+            p_STDBY_ENABLE="DISABLED",
+            p_DPHASE_SOURCE="DISABLED",
+            p_OUTDIVIDER_MUXA="DIVA",
+            p_OUTDIVIDER_MUXB="DIVB",
+            p_OUTDIVIDER_MUXC="DIVC",
+            p_OUTDIVIDER_MUXD="DIVD",
+            p_FEEDBK_PATH="CLKOP",
+            p_CLKI_DIV=self.reference,
+            p_CLKFB_DIV=self.feedback,
+            p_CLKOP_DIV=self.output,
+            p_CLKOP_ENABLE="ENABLED",
+            p_CLKOP_CPHASE=self.output // 2,
+            p_CLKOP_FPHASE=0,
+            i_CLKI=self.clk25,
+            i_CLKFB=made.clk,
+            i_RST=0,
+            i_STDBY=0,
+            i_PHASESEL0=0,
+            i_PHASESEL1=0,
+            i_PHASEDIR=1,
+            i_PHASESTEP=1,
+            i_PHASELOADREG=1,
+            i_PLLWAKESYNC=0,
+            i_ENCLKOP=0,
+            o_CLKOP=made.clk,
+            o_LOCK=locked,
         )
         m.d.comb += oscillator.clk.eq(self.clk25)
         m.submodules.steady = FFSynchronizer(locked, steady, o_domain="oscillator")

@@ -70,11 +70,13 @@ class SerialTransmitter(wiring.Component):
         wait, left, bits = Signal(range(self.divisor)), Signal(range(11)), Signal(10, init=1)
         m.d.comb += [self.i.ready.eq(left == 0), self.tx.eq(bits[0])]
         with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [
-                bits.eq(Cat(0, self.i.payload, 1)), left.eq(10), wait.eq(self.divisor - 1)]
+            m.d.sync += [bits.eq(Cat(0, self.i.payload, 1)), left.eq(10), wait.eq(self.divisor - 1)]
         with m.Elif(left != 0):
             m.d.sync += wait.eq(wait - 1)
             with m.If(wait == 0):
                 m.d.sync += [
-                    wait.eq(self.divisor - 1), left.eq(left - 1), bits.eq(Cat(bits[1:], 1))]
+                    wait.eq(self.divisor - 1),
+                    left.eq(left - 1),
+                    bits.eq(Cat(bits[1:], 1)),
+                ]
         return m

@@ -65,12 +65,20 @@ class SerialHost:
         for index, word in enumerate(padded):
             self.write(_MEMORY | _WORD * index, word)
         low, high = program.write_window
-        self._set({
-            "MEM_BASE0_LO": 0, "MEM_BASE0_HI": 0, "MEM_SIZE": program.memory_bytes,
-            "WRITE_LO": low, "WRITE_HI": high, "PROGRAM_OFFSET": program.program_offset,
-            "PROGRAM_COUNT": program.instructions.size // isa.WORD_BYTES, "WATCHDOG": 1 << 20,
-            "IRQ_ENABLE": regs.IRQ_DONE | regs.IRQ_ERROR, "CONTROL": regs.CONTROL_START,
-        })
+        self._set(
+            {
+                "MEM_BASE0_LO": 0,
+                "MEM_BASE0_HI": 0,
+                "MEM_SIZE": program.memory_bytes,
+                "WRITE_LO": low,
+                "WRITE_HI": high,
+                "PROGRAM_OFFSET": program.program_offset,
+                "PROGRAM_COUNT": program.instructions.size // isa.WORD_BYTES,
+                "WATCHDOG": 1 << 20,
+                "IRQ_ENABLE": regs.IRQ_DONE | regs.IRQ_ERROR,
+                "CONTROL": regs.CONTROL_START,
+            }
+        )
         end = time.monotonic() + timeout
         while not (pending := self.read(regs.OFFSET["IRQ_STATUS"])):
             if time.monotonic() > end:

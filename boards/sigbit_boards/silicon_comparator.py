@@ -42,12 +42,14 @@ class PlainDot(wiring.Component):
     """
 
     def __init__(self, weight_bits: int, act_shape: Shape, lanes: int, acc_bits: int) -> None:
-        super().__init__({
-            "weights": In(signed(weight_bits)).array(lanes),
-            "acts": In(act_shape).array(lanes),
-            "clear": In(1),
-            "acc": Out(signed(acc_bits)),
-        })
+        super().__init__(
+            {
+                "weights": In(signed(weight_bits)).array(lanes),
+                "acts": In(act_shape).array(lanes),
+                "clear": In(1),
+                "acc": Out(signed(acc_bits)),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -24,7 +24,8 @@ def segment_layout(config: ArchConfig) -> data.StructLayout:
         {"shift": 1, "base": slot_bits}
         | {name: widths[name] for name in ("n_ic", "n_kx", "n_ky")}
         | dict.fromkeys(_DELTAS, slot_bits)
-        | {"words": ceil_log2(config.weight_words)})
+        | {"words": ceil_log2(config.weight_words)}
+    )
 
 
 def nest_layout(config: ArchConfig) -> data.StructLayout:
@@ -34,7 +35,8 @@ def nest_layout(config: ArchConfig) -> data.StructLayout:
     return data.StructLayout(
         {name: widths[name] for name in names}
         | dict.fromkeys(("weights", "block_words"), ceil_log2(config.weight_words))
-        | {"drain_cycles": DRAIN_BITS})
+        | {"drain_cycles": DRAIN_BITS}
+    )
 
 
 def step_layout(config: ArchConfig) -> data.StructLayout:
@@ -44,19 +46,21 @@ def step_layout(config: ArchConfig) -> data.StructLayout:
     lanes more (``pixels`` stands for anything longer); a lane reads ``gap_words`` words further for
     each that has ended."""
     slot_bits, lane_bits = ceil_log2(config.act_slots), ceil_log2(config.pixels)
-    return data.StructLayout({
-        "segment": ceil_log2(config.segments),
-        "first": 1,
-        "fresh": 1,
-        "base": slot_bits,
-        "advance": slot_bits,
-        "step": slot_bits,
-        "room": lane_bits + 1,
-        "line": lane_bits + 1,
-        "gap_words": slot_bits - lane_bits,
-        "weight": ceil_log2(config.weight_words),
-        "control": CONTROL,
-    })
+    return data.StructLayout(
+        {
+            "segment": ceil_log2(config.segments),
+            "first": 1,
+            "fresh": 1,
+            "base": slot_bits,
+            "advance": slot_bits,
+            "step": slot_bits,
+            "room": lane_bits + 1,
+            "line": lane_bits + 1,
+            "gap_words": slot_bits - lane_bits,
+            "weight": ceil_log2(config.weight_words),
+            "control": CONTROL,
+        }
+    )
 
 
 class NestWalker(wiring.Component):
@@ -83,18 +87,24 @@ class NestWalker(wiring.Component):
 
     def __init__(self, config: ArchConfig) -> None:
         self.config = config
-        super().__init__({
-            "segment": In(wiring.Signature({
+        super().__init__(
+            {
+                "segment": In(
+                    wiring.Signature(
+                        {
+                            "valid": Out(1),
+                            "index": Out(ceil_log2(config.segments)),
+                            "entry": Out(segment_layout(config)),
+                        }
+                    )
+                ),
+                "i": In(stream.Signature(nest_layout(config))),
+                "busy": Out(1),
+                "feeding": Out(1),
                 "valid": Out(1),
-                "index": Out(ceil_log2(config.segments)),
-                "entry": Out(segment_layout(config)),
-            })),
-            "i": In(stream.Signature(nest_layout(config))),
-            "busy": Out(1),
-            "feeding": Out(1),
-            "valid": Out(1),
-            "step": Out(step_layout(config)),
-        })
+                "step": Out(step_layout(config)),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -102,14 +112,16 @@ class NestWalker(wiring.Component):
         pixels, lane_bits = config.pixels, ceil_log2(config.pixels)
         loops = {name: f"n_{name}" for name in ("ic", "kx", "ky")}
         entry = data.StructLayout(
-            segment_layout(config).members | {f"one_{loop}": 1 for loop in loops})
+            segment_layout(config).members | {f"one_{loop}": 1 for loop in loops}
+        )
         nest = Signal(nest_layout(config))
         start = self.i.valid & self.i.ready
 
         # The segment under way is in a register; the one after it is looked up meanwhile, and with
         # it, which of its loops have one turn.
         m.submodules.segments = segments = memory.Memory(
-            shape=entry.size, depth=config.segments, init=[])
+            shape=entry.size, depth=config.segments, init=[]
+        )
         writer, reader = segments.write_port(), segments.read_port(domain="comb")
         now, now_last = Signal(entry), Signal()
         skip = Signal(now.d_block.shape())  # to the next block, with one line end more
@@ -118,8 +130,9 @@ class NestWalker(wiring.Component):
         after_last, found = Signal(), entry(reader.data)
         m.d.comb += [
             writer.addr.eq(self.segment.index),
-            writer.data.eq(Cat(self.segment.entry, *(
-                self.segment.entry[n] == 1 for n in loops.values()))),
+            writer.data.eq(
+                Cat(self.segment.entry, *(self.segment.entry[n] == 1 for n in loops.values()))
+            ),
             writer.en.eq(self.segment.valid),
             reader.addr.eq(after),
             self.i.ready.eq(~self.busy),
@@ -148,8 +161,9 @@ class NestWalker(wiring.Component):
         # Whether this block crosses a line's end, as a register: of a row's first block, and, by
         # the sign of a sum, of the block after one that does, or does not.
         crosses, first_crosses = Signal(), Signal()
-        if_crossed, if_not = (Signal(signed(len(nest.wrap) + 2), name=name)
-                              for name in ("if_crossed", "if_not"))
+        if_crossed, if_not = (
+            Signal(signed(len(nest.wrap) + 2), name=name) for name in ("if_crossed", "if_not")
+        )
         next_crosses = (room + Mux(crosses, if_crossed, if_not)) < 0
 
         # Spacing of the ends of draining blocks: whether the drain is free, and whether a block
@@ -166,8 +180,10 @@ class NestWalker(wiring.Component):
             m.d.sync += closed_for.eq(Mux(closes, nest.drain_cycles, closed_for) - 1)
 
         # Weights: one word a step, every segment from its own one of the output-channel block on.
-        word, ocb_word, next_ocb_word = (Signal(nest.weights.shape(), name=name)
-                                         for name in ("word", "ocb_word", "next_ocb_word"))
+        word, ocb_word, next_ocb_word = (
+            Signal(nest.weights.shape(), name=name)
+            for name in ("word", "ocb_word", "next_ocb_word")
+        )
         from_word = Mux(now_last & run_last & row_last, next_ocb_word, ocb_word)
 
         with m.If(self.feeding):
@@ -189,14 +205,15 @@ class NestWalker(wiring.Component):
                     left.eq(Mux(run_last, nest.run, left - pixels)),
                     run_last.eq(Mux(run_last, one_block, at_most(left, lane_bits + 1))),
                     crosses.eq(Mux(run_last, first_crosses, next_crosses)),
-                    room.eq(Mux(run_last, nest.wrap,
-                                room + Mux(crosses, refill, back))),
+                    room.eq(Mux(run_last, nest.wrap, room + Mux(crosses, refill, back))),
                 ]
                 with m.If(run_last):
                     m.d.sync += rows.step()
                     with m.If(row_last):
                         m.d.sync += [
-                            *rows.restart(nest.n_rows), *ocbs.step(), ocb_word.eq(next_ocb_word),
+                            *rows.restart(nest.n_rows),
+                            *ocbs.step(),
+                            ocb_word.eq(next_ocb_word),
                             next_ocb_word.eq(next_ocb_word + nest.block_words),
                         ]
                         with m.If(ocb_last):
@@ -209,8 +226,11 @@ class NestWalker(wiring.Component):
                 index.eq(after),
                 after.eq(Mux(after_last, 0, after + 1)),
                 after_last.eq(Mux(after_last, one_seg, after == next_to_last)),
-                *(action for loop, counter in (("ic", ic), ("kx", kx), ("ky", ky))
-                  for action in counter.restart(found[loops[loop]], found[f"one_{loop}"])),
+                *(
+                    action
+                    for loop, counter in (("ic", ic), ("kx", kx), ("ky", ky))
+                    for action in counter.restart(found[loops[loop]], found[f"one_{loop}"])
+                ),
             ]
         end = block_last & run_last & row_last & ocb_last
         with m.If(self.feeding & end):
@@ -221,17 +241,28 @@ class NestWalker(wiring.Component):
             m.d.sync += [
                 self.busy.eq(1),
                 nest.eq(self.i.p),
-                seg_first.eq(1), block_first.eq(1), fresh.eq(1),
-                one_seg.eq(self.i.p.n_seg == 1), next_to_last.eq(self.i.p.n_seg - 2),
-                now_last.eq(self.i.p.n_seg == 1), after.eq(self.i.p.n_seg != 1),
+                seg_first.eq(1),
+                block_first.eq(1),
+                fresh.eq(1),
+                one_seg.eq(self.i.p.n_seg == 1),
+                next_to_last.eq(self.i.p.n_seg - 2),
+                now_last.eq(self.i.p.n_seg == 1),
+                after.eq(self.i.p.n_seg != 1),
                 after_last.eq(self.i.p.n_seg <= 2),
-                left.eq(self.i.p.run), run_last.eq(run_fits), one_block.eq(run_fits),
-                *rows.restart(self.i.p.n_rows), *ocbs.restart(self.i.p.n_ocb),
-                room.eq(self.i.p.wrap), refill.eq(self.i.p.wrap - self.i.p.block_step),
+                left.eq(self.i.p.run),
+                run_last.eq(run_fits),
+                one_block.eq(run_fits),
+                *rows.restart(self.i.p.n_rows),
+                *ocbs.restart(self.i.p.n_ocb),
+                room.eq(self.i.p.wrap),
+                refill.eq(self.i.p.wrap - self.i.p.block_step),
                 back.eq(-self.i.p.block_step),
-                crosses.eq(line_crosses), first_crosses.eq(line_crosses),
-                if_crossed.eq(self.i.p.wrap + if_not_crossed), if_not.eq(if_not_crossed),
-                word.eq(self.i.p.weights + found.words), ocb_word.eq(self.i.p.weights),
+                crosses.eq(line_crosses),
+                first_crosses.eq(line_crosses),
+                if_crossed.eq(self.i.p.wrap + if_not_crossed),
+                if_not.eq(if_not_crossed),
+                word.eq(self.i.p.weights + found.words),
+                ocb_word.eq(self.i.p.weights),
                 next_ocb_word.eq(self.i.p.weights + self.i.p.block_words),
             ]
 
@@ -242,8 +273,9 @@ class NestWalker(wiring.Component):
             step.first.eq(seg_first),
             step.fresh.eq(fresh),
             step.base.eq(now.base),
-            step.advance.eq(Mux(run_last, Mux(row_last, now.d_ocb, now.d_row),
-                                Mux(crosses, skip, now.d_block))),
+            step.advance.eq(
+                Mux(run_last, Mux(row_last, now.d_ocb, now.d_row), Mux(crosses, skip, now.d_block))
+            ),
             step.step.eq(Mux(arrival.ky, now.d_ky, Mux(arrival.kx, now.d_kx, now.d_ic))),
             step.room.eq(Mux(room[lane_bits:].any(), pixels, room)),
             step.line.eq(Mux(nest.wrap[lane_bits:].any(), pixels, nest.wrap)),

@@ -11,14 +11,16 @@ from sigbit_hw.mac import DotProduct
 from sigbit_hw.pipeline import add_with_carry, delay
 from sigbit_hw.pool import RunningMax
 
-CONTROL = data.StructLayout({
-    "pool": 1,
-    "clear": 1,
-    "shift": 1,
-    "last": 1,
-    "drain": 1,
-    "end": 1,
-})
+CONTROL = data.StructLayout(
+    {
+        "pool": 1,
+        "clear": 1,
+        "shift": 1,
+        "last": 1,
+        "drain": 1,
+        "end": 1,
+    }
+)
 """What a step does: ``pool`` for ``Mode.MAX``; ``clear`` the accumulators, or ``shift`` them left,
 before it; it is the ``last`` of its block, which is to ``drain``; it is the ``end`` of its EXEC."""
 
@@ -47,11 +49,16 @@ class Accumulator(Leaf):
 
     def __init__(self, acc_bits: int, dot_bits: int, radix_bits: int) -> None:
         self.radix_bits = radix_bits
-        super().__init__({
-            "dot": In(signed(dot_bits)), "carry": In(1),
-            "enable": In(1), "clear": In(1), "shift": In(1),
-            "acc": Out(signed(acc_bits)),
-        })
+        super().__init__(
+            {
+                "dot": In(signed(dot_bits)),
+                "carry": In(1),
+                "enable": In(1),
+                "clear": In(1),
+                "shift": In(1),
+                "acc": Out(signed(acc_bits)),
+            }
+        )
 
     @property
     def parameters(self) -> tuple[object, ...]:
@@ -62,8 +69,9 @@ class Accumulator(Leaf):
         m = Module()
         bits = len(self.acc)
         acc = Signal(signed(bits), name="sum", reset_less=True)
-        enable, clear, shift = (delay(m, getattr(self, name), 1, name)
-                                for name in ("enable", "clear", "shift"))
+        enable, clear, shift = (
+            delay(m, getattr(self, name), 1, name) for name in ("enable", "clear", "shift")
+        )
         held = Mux(clear, 0, Mux(shift, acc << self.radix_bits, acc))
         total = add_with_carry(held[:bits].as_signed(), self.dot, self.carry)
         with m.If(enable):
@@ -95,19 +103,26 @@ class MacArray(wiring.Component):
 
     def __init__(self, config: ArchConfig) -> None:
         self.config = config
-        self.dots = [[DotProduct(config.weight_format, config.act_format, config.ic_lanes)
-                      for _ in range(config.oc_lanes)] for _ in range(config.pixels)]
+        self.dots = [
+            [
+                DotProduct(config.weight_format, config.act_format, config.ic_lanes)
+                for _ in range(config.oc_lanes)
+            ]
+            for _ in range(config.pixels)
+        ]
         self.pools = [RunningMax(config.act_format, config.ic_lanes) for _ in range(config.pixels)]
-        super().__init__({
-            "valid": In(1),
-            "control": In(CONTROL),
-            "acts": In(config.slot_bits).array(config.pixels),
-            "weights": In(config.weight_word_bits),
-            "acc": Out(signed(config.acc_bits)).array(config.pixels, config.oc_lanes),
-            "maxima": Out(config.slot_bits).array(config.pixels),
-            "done": Out(1),
-            "done_control": Out(CONTROL),
-        })
+        super().__init__(
+            {
+                "valid": In(1),
+                "control": In(CONTROL),
+                "acts": In(config.slot_bits).array(config.pixels),
+                "weights": In(config.weight_word_bits),
+                "acc": Out(signed(config.acc_bits)).array(config.pixels, config.oc_lanes),
+                "maxima": Out(config.slot_bits).array(config.pixels),
+                "done": Out(1),
+                "done_control": Out(CONTROL),
+            }
+        )
 
     @property
     def latency(self) -> int:
@@ -136,10 +151,15 @@ class MacArray(wiring.Component):
             for n in range(config.oc_lanes):
                 m.submodules[f"dot_{p}_{n}"] = dot = self.dots[p][n]
                 m.submodules[f"acc_{p}_{n}"] = acc = Accumulator(
-                    config.acc_bits, len(dot.dot), config.term_radix_bits)
+                    config.acc_bits, len(dot.dot), config.term_radix_bits
+                )
                 m.d.comb += [
-                    dot.acts.eq(Cat(self.acts[p].word_select(lane, width)[:bits]
-                                    for lane in range(config.ic_lanes))),
+                    dot.acts.eq(
+                        Cat(
+                            self.acts[p].word_select(lane, width)[:bits]
+                            for lane in range(config.ic_lanes)
+                        )
+                    ),
                     dot.weights.eq(self.weights.word_select(n, lane_bits)),
                     acc.dot.eq(dot.dot),
                     acc.carry.eq(dot.carry),

@@ -27,10 +27,12 @@ def burst_layout(config: ArchConfig) -> data.StructLayout:
     Beat n lies at ``n * port_bytes`` of every port's part of the window. A burst must not cross 4
     KiB there.
     """
-    return data.StructLayout({
-        "beat": isa.ADDRESS_BITS - exact_log2(config.bus_bytes),
-        "length": 8,
-    })
+    return data.StructLayout(
+        {
+            "beat": isa.ADDRESS_BITS - exact_log2(config.bus_bytes),
+            "length": 8,
+        }
+    )
 
 
 def read_beat(config: ArchConfig, ports: int = 1) -> data.StructLayout:
@@ -41,20 +43,24 @@ def read_beat(config: ArchConfig, ports: int = 1) -> data.StructLayout:
 
 def write_beat(config: ArchConfig, ports: int = 1) -> data.StructLayout:
     """A write beat, or its part on one of ``ports`` ports: data and byte strobes."""
-    return data.StructLayout({
-        "data": config.bus_bits // ports,
-        "strobe": config.bus_bytes // ports,
-    })
+    return data.StructLayout(
+        {
+            "data": config.bus_bits // ports,
+            "strobe": config.bus_bytes // ports,
+        }
+    )
 
 
 class BusRead(wiring.Signature):
     """Read bursts and their beats, in order; with ``ports``, of one of so many ports."""
 
     def __init__(self, config: ArchConfig, ports: int = 1) -> None:
-        super().__init__({
-            "burst": Out(stream.Signature(burst_layout(config))),
-            "beat": In(stream.Signature(read_beat(config, ports))),
-        })
+        super().__init__(
+            {
+                "burst": Out(stream.Signature(burst_layout(config))),
+                "beat": In(stream.Signature(read_beat(config, ports))),
+            }
+        )
 
 
 class BusWrite(wiring.Signature):
@@ -65,12 +71,14 @@ class BusWrite(wiring.Signature):
     """
 
     def __init__(self, config: ArchConfig, ports: int = 1) -> None:
-        super().__init__({
-            "burst": Out(stream.Signature(burst_layout(config))),
-            "beat": Out(stream.Signature(write_beat(config, ports))),
-            "done": In(1),
-            "resp": In(2),
-        })
+        super().__init__(
+            {
+                "burst": Out(stream.Signature(burst_layout(config))),
+                "beat": Out(stream.Signature(write_beat(config, ports))),
+                "done": In(1),
+                "resp": In(2),
+            }
+        )
 
 
 class AxiShell(wiring.Component):
@@ -103,35 +111,44 @@ class AxiShell(wiring.Component):
 
     def __init__(self, config: ArchConfig) -> None:
         self.config = config
-        super().__init__({
-            **axi_master(8 * config.port_bytes),
-            "read": In(BusRead(config, config.ports)),
-            "write": In(BusWrite(config, config.ports)),
-            "base": In(BUS_ADDRESS_BITS - PAGE_BITS),
-            "enable": In(1),
-            "idle": Out(1),
-            "progress": Out(1),
-        })
+        super().__init__(
+            {
+                **axi_master(8 * config.port_bytes),
+                "read": In(BusRead(config, config.ports)),
+                "write": In(BusWrite(config, config.ports)),
+                "base": In(BUS_ADDRESS_BITS - PAGE_BITS),
+                "enable": In(1),
+                "idle": Out(1),
+                "progress": Out(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         size = exact_log2(self.config.port_bytes)
-        for burst, cache, beat_size in ((self.arburst, self.arcache, self.arsize),
-                                        (self.awburst, self.awcache, self.awsize)):
+        for burst, cache, beat_size in (
+            (self.arburst, self.arcache, self.arsize),
+            (self.awburst, self.awcache, self.awsize),
+        ):
             m.d.comb += [burst.eq(_INCR), cache.eq(_CACHE), beat_size.eq(size)]
         reads = self._read_channels(m)
         writes = self._write_channels(m)
         m.d.comb += self.idle.eq((reads == 0) & (writes == 0))
-        m.d.sync += self.progress.eq(Cat(
-            self.arvalid & self.arready, self.rvalid & self.rready, self.awvalid & self.awready,
-            self.wvalid & self.wready, self.bvalid,
-        ).any())
+        m.d.sync += self.progress.eq(
+            Cat(
+                self.arvalid & self.arready,
+                self.rvalid & self.rready,
+                self.awvalid & self.awready,
+                self.wvalid & self.wready,
+                self.bvalid,
+            ).any()
+        )
         return m
 
     def _address(self, beat: Signal) -> Cat:
         """Bus address of a beat of the window."""
         offset = beat << exact_log2(self.config.port_bytes)
-        return Cat(offset[:PAGE_BITS], (self.base + offset[PAGE_BITS:])[:len(self.base)])
+        return Cat(offset[:PAGE_BITS], (self.base + offset[PAGE_BITS:])[: len(self.base)])
 
     def _read_channels(self, m: Module) -> Signal:
         """Address register and read data; returns the number of bursts not yet passed on."""
@@ -174,8 +191,9 @@ class AxiShell(wiring.Component):
         left = Signal(8, reset_less=True)
         free = ~self.wvalid | self.wready
         m.d.comb += [
-            burst.ready.eq(self.enable & ~owing & (~self.awvalid | self.awready)
-                           & (writes != WRITES_MAX)),
+            burst.ready.eq(
+                self.enable & ~owing & (~self.awvalid | self.awready) & (writes != WRITES_MAX)
+            ),
             beat.ready.eq(self.enable & owing & free),
             self.bready.eq(1),
         ]

@@ -24,11 +24,13 @@ class BankWrite(Signature):
     """A write into one bank of the activation memory; always accepted."""
 
     def __init__(self, config: ArchConfig) -> None:
-        super().__init__({
-            "valid": Out(1),
-            "word": Out(ceil_log2(config.act_slots // config.pixels)),
-            "data": Out(config.slot_bits),
-        })
+        super().__init__(
+            {
+                "valid": Out(1),
+                "word": Out(ceil_log2(config.act_slots // config.pixels)),
+                "data": Out(config.slot_bits),
+            }
+        )
 
 
 class ActMemory(wiring.Component):
@@ -60,17 +62,22 @@ class ActMemory(wiring.Component):
 
     def __init__(self, config: ArchConfig) -> None:
         self.config = config
-        self.banks = [memory.MemoryData(shape=config.slot_bits, init=[],
-                                        depth=config.act_slots // config.pixels)
-                      for _ in range(config.pixels)]
-        super().__init__({
-            "words": In(ceil_log2(config.act_slots // config.pixels)).array(config.pixels),
-            "slots": Out(config.slot_bits).array(config.pixels),
-            "drain": In(BankWrite(config)).array(config.pixels),
-            "write": In(ActWrite(config)),
-            "read": In(ActRead(config)),
-            "trace": Out(ActTrace(config)),
-        })
+        self.banks = [
+            memory.MemoryData(
+                shape=config.slot_bits, init=[], depth=config.act_slots // config.pixels
+            )
+            for _ in range(config.pixels)
+        ]
+        super().__init__(
+            {
+                "words": In(ceil_log2(config.act_slots // config.pixels)).array(config.pixels),
+                "slots": Out(config.slot_bits).array(config.pixels),
+                "drain": In(BankWrite(config)).array(config.pixels),
+                "write": In(ActWrite(config)),
+                "read": In(ActRead(config)),
+                "trace": Out(ActTrace(config)),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -84,11 +91,14 @@ class ActMemory(wiring.Component):
         # (b - odd) % width.
         banks = Signal(pixels)
         next_word = Signal(pixels, reset_less=True)
-        near, far = (Signal(ceil_log2(self.config.act_slots) - bank_bits, name=name,
-                            reset_less=True) for name in ("near", "far"))
+        near, far = (
+            Signal(ceil_log2(self.config.act_slots) - bank_bits, name=name, reset_less=True)
+            for name in ("near", "far")
+        )
         odd = Signal(reset_less=True)
-        slots = [Signal(self.config.slot_bits, name=f"slot_{k}", reset_less=True)
-                 for k in range(width)]
+        slots = [
+            Signal(self.config.slot_bits, name=f"slot_{k}", reset_less=True) for k in range(width)
+        ]
         blocked = Signal()
         m.d.comb += [
             blocked.eq((banks & drained).any()),
@@ -98,15 +108,24 @@ class ActMemory(wiring.Component):
         ]
         with m.If(~blocked):
             m.d.sync += [
-                banks.eq(Cat(write.valid & ((b - first)[:bank_bits] < write.p.count)
-                             for b in range(pixels))),
+                banks.eq(
+                    Cat(
+                        write.valid & ((b - first)[:bank_bits] < write.p.count)
+                        for b in range(pixels)
+                    )
+                ),
                 next_word.eq(Cat(b < first for b in range(pixels))),
                 near.eq(write.p.slot[bank_bits:]),
                 far.eq(write.p.slot[bank_bits:] + 1),
                 odd.eq(first[0]),
-                *(slot.eq(choose(first[1:], [write.p.data[(k - r) % width]
-                                             for r in range(0, width, 2)]))
-                  for k, slot in enumerate(slots)),
+                *(
+                    slot.eq(
+                        choose(
+                            first[1:], [write.p.data[(k - r) % width] for r in range(0, width, 2)]
+                        )
+                    )
+                    for k, slot in enumerate(slots)
+                ),
             ]
 
         stored = []
@@ -124,8 +143,9 @@ class ActMemory(wiring.Component):
                 user.eq(Mux(drain.valid, 3, Mux(banks[b], Mux(next_word[b], 2, 1), 0))),
                 word_b.eq(choose(user, [request.p[bank_bits:], near, far, drain.word])),
                 port_b.addr.eq(word_b),
-                writer.data.eq(Mux(drain.valid, drain.data, Mux(
-                    odd, slots[(b - 1) % width], slots[b % width]))),
+                writer.data.eq(
+                    Mux(drain.valid, drain.data, Mux(odd, slots[(b - 1) % width], slots[b % width]))
+                ),
                 writer.en.eq(drain.valid | (banks[b] & ~blocked)),
                 port_b.en.eq(reads),
                 trace.valid.eq(writer.en),
@@ -136,7 +156,8 @@ class ActMemory(wiring.Component):
             stored.append(delay(m, port_b.data, 1, f"slot_b_{b}"))
         bank_2 = delay(m, read_bank, 2, "read_bank")
         m.d.comb += self.read.valid.eq(
-            delay(m, request.valid & request.ready, 3, "read_valid", reset=True))
+            delay(m, request.valid & request.ready, 3, "read_valid", reset=True)
+        )
         with m.Switch(bank_2):
             for b, slot in enumerate(stored):
                 with m.Case(b):
@@ -160,13 +181,17 @@ class WeightMemory(wiring.Component):
 
     def __init__(self, config: ArchConfig) -> None:
         self.config = config
-        self.parts = [memory.MemoryData(shape=config.bus_bits, depth=config.weight_words, init=[])
-                      for _ in range(config.weight_word_bits // config.bus_bits)]
-        super().__init__({
-            "write": In(WeightWrite(config)),
-            "word": In(ceil_log2(config.weight_words)),
-            "weights": Out(config.weight_word_bits),
-        })
+        self.parts = [
+            memory.MemoryData(shape=config.bus_bits, depth=config.weight_words, init=[])
+            for _ in range(config.weight_word_bits // config.bus_bits)
+        ]
+        super().__init__(
+            {
+                "write": In(WeightWrite(config)),
+                "word": In(ceil_log2(config.weight_words)),
+                "weights": Out(config.weight_word_bits),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -179,7 +204,8 @@ class WeightMemory(wiring.Component):
                 writer.en.eq(self.write.valid & (self.write.part == k)),
                 reader.addr.eq(self.word),
                 self.weights.word_select(k, len(reader.data)).eq(
-                    delay(m, reader.data, self.read_latency - 1, f"part_{k}")),
+                    delay(m, reader.data, self.read_latency - 1, f"part_{k}")
+                ),
             ]
         return m
 
@@ -201,19 +227,25 @@ class ParamMemory(wiring.Component):
     def __init__(self, config: ArchConfig) -> None:
         self.config = config
         layout = param_layout(config.acc_bits)
-        self.lanes = [memory.MemoryData(shape=layout.size, depth=config.param_groups, init=[])
-                      for _ in range(config.param_lanes)]
-        super().__init__({
-            "write": In(ParamWrite(config)),
-            "group": In(ceil_log2(config.param_groups)),
-            "neutral": In(1),
-            "params": Out(layout).array(config.param_lanes),
-        })
+        self.lanes = [
+            memory.MemoryData(shape=layout.size, depth=config.param_groups, init=[])
+            for _ in range(config.param_lanes)
+        ]
+        super().__init__(
+            {
+                "write": In(ParamWrite(config)),
+                "group": In(ceil_log2(config.param_groups)),
+                "neutral": In(1),
+                "params": Out(layout).array(config.param_lanes),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        item = Cat(self.write.item[:self.config.acc_bits],
-                   self.write.item[BIAS_BITS:BIAS_BITS + MANTISSA_BITS + SHIFT_BITS])
+        item = Cat(
+            self.write.item[: self.config.acc_bits],
+            self.write.item[BIAS_BITS : BIAS_BITS + MANTISSA_BITS + SHIFT_BITS],
+        )
         neutral, nothing = delay(m, self.neutral, 1, "neutral"), neutral_param(self.config.acc_bits)
         for k, init in enumerate(self.lanes):
             m.submodules[f"lane_{k}"] = lane = memory.Memory(init)
@@ -247,14 +279,18 @@ class TableMemory(wiring.Component):
     def __init__(self, config: ArchConfig) -> None:
         self.config = config
         bits = config.act_format.bits
-        self.lanes = [memory.MemoryData(shape=bits, depth=config.tables * TABLE_ENTRIES, init=[])
-                      for _ in range(config.post_lanes)]
-        super().__init__({
-            "write": In(TableWrite(config)),
-            "table": In(ceil_log2(config.tables)),
-            "index": In(PRE_BITS).array(config.post_lanes),
-            "codes": Out(bits).array(config.post_lanes),
-        })
+        self.lanes = [
+            memory.MemoryData(shape=bits, depth=config.tables * TABLE_ENTRIES, init=[])
+            for _ in range(config.post_lanes)
+        ]
+        super().__init__(
+            {
+                "write": In(TableWrite(config)),
+                "table": In(ceil_log2(config.tables)),
+                "index": In(PRE_BITS).array(config.post_lanes),
+                "codes": Out(bits).array(config.post_lanes),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

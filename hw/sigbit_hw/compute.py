@@ -70,20 +70,22 @@ class ComputeEngine(wiring.Component):
         self.acts, self.weights = ActMemory(config), WeightMemory(config)
         self.walker, self.fetch = NestWalker(config), OperandFetch(config)
         self.array, self.drain = MacArray(config), Drain(config)
-        super().__init__({
-            "i": In(InstructionStream),
-            "setup_retired": Out(1),
-            "retire": Out(Retire()),
-            "act_write": In(ActWrite(config)),
-            "act_read": In(ActRead(config)),
-            "weight_write": In(WeightWrite(config)),
-            "param_write": In(ParamWrite(config)),
-            "table_write": In(TableWrite(config)),
-            "trace": Out(ActTrace(config)),
-            "busy": Out(1),
-            "feeding": Out(1),
-            "stalled": Out(1),
-        })
+        super().__init__(
+            {
+                "i": In(InstructionStream),
+                "setup_retired": Out(1),
+                "retire": Out(Retire()),
+                "act_write": In(ActWrite(config)),
+                "act_read": In(ActRead(config)),
+                "weight_write": In(WeightWrite(config)),
+                "param_write": In(ParamWrite(config)),
+                "table_write": In(TableWrite(config)),
+                "trace": Out(ActTrace(config)),
+                "busy": Out(1),
+                "feeding": Out(1),
+                "stalled": Out(1),
+            }
+        )
 
     @property
     def result_latency(self) -> int:
@@ -106,17 +108,23 @@ class ComputeEngine(wiring.Component):
 
         # SEG and OUT, in one cycle each.
         word, take = self.i.p.word, self.i.valid & self.i.ready
-        views = {opcode: instruction_layout(opcode)(word[:instruction_layout(opcode).size])
-                 for opcode in (isa.Opcode.SEG, isa.Opcode.OUT, isa.Opcode.EXEC)}
+        views = {
+            opcode: instruction_layout(opcode)(word[: instruction_layout(opcode).size])
+            for opcode in (isa.Opcode.SEG, isa.Opcode.OUT, isa.Opcode.EXEC)
+        }
         opcode = views[isa.Opcode.EXEC].opcode
         segment = views[isa.Opcode.SEG]
-        out, execute = (Signal(instruction_layout(kind), name=kind.name.lower())
-                        for kind in (isa.Opcode.OUT, isa.Opcode.EXEC))
+        out, execute = (
+            Signal(instruction_layout(kind), name=kind.name.lower())
+            for kind in (isa.Opcode.OUT, isa.Opcode.EXEC)
+        )
         m.d.comb += [
             walker.segment.valid.eq(take & (opcode == isa.Opcode.SEG)),
             walker.segment.index.eq(segment.index),
-            *(walker.segment.entry[name].eq(segment[name])
-              for name in walker.segment.entry.shape().members),
+            *(
+                walker.segment.entry[name].eq(segment[name])
+                for name in walker.segment.entry.shape().members
+            ),
             self.setup_retired.eq(take & (opcode != isa.Opcode.EXEC)),
         ]
         with m.If(take & (opcode == isa.Opcode.OUT)):
@@ -134,16 +142,23 @@ class ComputeEngine(wiring.Component):
             self.i.ready.eq(~waiting & ~walker.busy),
             walker.i.valid.eq(begin),
             walker.i.p.drain_cycles.eq(
-                Mux(execute.mode, out.n_planes << pool_wave, out.n_planes << wave)),
-            *(walker.i.p[name].eq(execute[name]) for name in walker.i.p.shape().members
-              if name != "drain_cycles"),
+                Mux(execute.mode, out.n_planes << pool_wave, out.n_planes << wave)
+            ),
+            *(
+                walker.i.p[name].eq(execute[name])
+                for name in walker.i.p.shape().members
+                if name != "drain_cycles"
+            ),
         ]
         index = Signal(INDEX_BITS)
         with m.If(begin):
             m.d.sync += waiting.eq(0)
         with m.If(take & (opcode == isa.Opcode.EXEC)):
             m.d.sync += [
-                waiting.eq(1), execute.eq(views[isa.Opcode.EXEC]), index.eq(self.i.p.index)]
+                waiting.eq(1),
+                execute.eq(views[isa.Opcode.EXEC]),
+                index.eq(self.i.p.index),
+            ]
 
         # EXECs on their way queue for the drain, if they drain, and for retirement.
         m.submodules.drains = drains = Queue(drain_layout(config), EXECS_IN_FLIGHT)
@@ -153,9 +168,12 @@ class ComputeEngine(wiring.Component):
         result = array.done_control
         m.d.comb += [
             drains.i.valid.eq(begin & execute.drain),
-            *(drains.i.p[name].eq(source[name])
-              for source in (execute, out) for name in drains.i.p.shape().members
-              if name in source.shape().members),
+            *(
+                drains.i.p[name].eq(source[name])
+                for source in (execute, out)
+                for name in drains.i.p.shape().members
+                if name in source.shape().members
+            ),
             retirements.i.valid.eq(begin),
             retirements.i.p.drain.eq(execute.drain),
             retirements.i.p.signal.eq(execute.signal),
@@ -168,11 +186,15 @@ class ComputeEngine(wiring.Component):
         m.d.sync += [
             in_flight.eq(in_flight + begin - self.retire.valid),
             none.eq(Mux(begin == self.retire.valid, none, ~begin & (in_flight == 1))),
-            room.eq(Mux(begin == self.retire.valid, room,
-                        ~begin | (in_flight != EXECS_IN_FLIGHT - 1))),
+            room.eq(
+                Mux(begin == self.retire.valid, room, ~begin | (in_flight != EXECS_IN_FLIGHT - 1))
+            ),
             drained.eq(drained + drain.end - (self.retire.valid & finished.p.drain)),
-            left.eq(left + (array.done & result.end & ~result.drain)
-                    - (self.retire.valid & ~finished.p.drain)),
+            left.eq(
+                left
+                + (array.done & result.end & ~result.drain)
+                - (self.retire.valid & ~finished.p.drain)
+            ),
         ]
 
         # Steps through the array, results into the drain.
@@ -187,10 +209,20 @@ class ComputeEngine(wiring.Component):
             *(a.eq(b) for a, b in zip(fetch.slots, acts.slots, strict=True)),
             *(a.eq(b) for a, b in zip(array.acts, fetch.acts, strict=True)),
             *(a.eq(b) for a, b in zip(drain.maxima, array.maxima, strict=True)),
-            *(a.eq(b) for lanes, results in zip(drain.acc, array.acc, strict=True)
-              for a, b in zip(lanes, results, strict=True)),
-            drain.start.eq(delay(m, fetch.fed & fetch.control.last & fetch.control.drain,
-                                 array.latency - 1, "drain_start", reset=True)),
+            *(
+                a.eq(b)
+                for lanes, results in zip(drain.acc, array.acc, strict=True)
+                for a, b in zip(lanes, results, strict=True)
+            ),
+            drain.start.eq(
+                delay(
+                    m,
+                    fetch.fed & fetch.control.last & fetch.control.drain,
+                    array.latency - 1,
+                    "drain_start",
+                    reset=True,
+                )
+            ),
             self.busy.eq(waiting | ~none),
             self.feeding.eq(walker.feeding),
             self.stalled.eq(~walker.feeding & (waiting | walker.busy | self.i.valid)),

@@ -28,12 +28,14 @@ class Counters(wiring.Component):
 
     def __init__(self) -> None:
         names = [name.lower() for name, _ in regs.COUNTERS]
-        super().__init__({
-            "clear": In(1),
-            "enable": In(1),
-            **{f"add_{name}": In(range(ENGINES + 2)) for name in names},
-            **{name: Out(32) for name in names},
-        })
+        super().__init__(
+            {
+                "clear": In(1),
+                "enable": In(1),
+                **{f"add_{name}": In(range(ENGINES + 2)) for name in names},
+                **{name: Out(32) for name in names},
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -95,23 +97,33 @@ class Control(wiring.Component):
     """
 
     def __init__(self) -> None:
-        super().__init__({
-            "control": In(32),
-            "watchdog": In(32),
-            **{name: Out(32) for name in ("status", "cause", "cause_index", "irq_set")},
-            "clear": Out(1),
-            **{f"count_{name.lower()}": Out(32) for name, _ in regs.COUNTERS},
-            "running": Out(1),
-            "runs": Out(1),
-            "bus_idle": In(1),
-            "bus_progress": In(1),
-            **{f"error_{source}": In(Error()) for source in ERROR_SOURCES},
-            "done": In(1),
-            "oldest": In(INDEX_BITS),
-            **{name: In(ENGINES) for name in ("waiting", "executing", "started", "retired")},
-            **{name: In(1) for name in ("compute_busy", "compute_feeding", "compute_stalled",
-                                        "setup_retired", "act_written")},
-        })
+        super().__init__(
+            {
+                "control": In(32),
+                "watchdog": In(32),
+                **{name: Out(32) for name in ("status", "cause", "cause_index", "irq_set")},
+                "clear": Out(1),
+                **{f"count_{name.lower()}": Out(32) for name, _ in regs.COUNTERS},
+                "running": Out(1),
+                "runs": Out(1),
+                "bus_idle": In(1),
+                "bus_progress": In(1),
+                **{f"error_{source}": In(Error()) for source in ERROR_SOURCES},
+                "done": In(1),
+                "oldest": In(INDEX_BITS),
+                **{name: In(ENGINES) for name in ("waiting", "executing", "started", "retired")},
+                **{
+                    name: In(1)
+                    for name in (
+                        "compute_busy",
+                        "compute_feeding",
+                        "compute_stalled",
+                        "setup_retired",
+                        "act_written",
+                    )
+                },
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -131,31 +143,42 @@ class Control(wiring.Component):
         m.d.sync += finished.eq(self.done & self.running)
         m.d.comb += [
             reset.eq((self.control & regs.CONTROL_SOFT_RESET).any()),
-            start.eq((self.control & regs.CONTROL_START).any() & ~self.running & ~error
-                     & self.bus_idle & ~reset),
+            start.eq(
+                (self.control & regs.CONTROL_START).any()
+                & ~self.running
+                & ~error
+                & self.bus_idle
+                & ~reset
+            ),
             self.clear.eq(reset),
-            self.status.eq(Mux(self.running, regs.STATUS_BUSY, 0)
-                           | Mux(done, regs.STATUS_DONE, 0)
-                           | Mux(error, regs.STATUS_ERROR, 0)
-                           | Mux(self.bus_idle, regs.STATUS_BUS_IDLE, 0)),
+            self.status.eq(
+                Mux(self.running, regs.STATUS_BUSY, 0)
+                | Mux(done, regs.STATUS_DONE, 0)
+                | Mux(error, regs.STATUS_ERROR, 0)
+                | Mux(self.bus_idle, regs.STATUS_BUS_IDLE, 0)
+            ),
         ]
         m.d.comb += failed.eq(self.running & (hung | Cat(s.valid for s in sources.values()).any()))
         ended = self.running & finished & ~failed
-        m.d.comb += self.irq_set.eq(Mux(ended & ~reset, regs.IRQ_DONE, 0)
-                                    | Mux(failed & ~reset, regs.IRQ_ERROR, 0))
+        m.d.comb += self.irq_set.eq(
+            Mux(ended & ~reset, regs.IRQ_DONE, 0) | Mux(failed & ~reset, regs.IRQ_ERROR, 0)
+        )
         m.d.comb += self.runs.eq(~reset & (start | (self.running & ~failed & ~ended)))
         m.d.sync += self.running.eq(self.runs)
         with m.If(reset):
             m.d.sync += [
-                done.eq(0), error.eq(0),
-                self.cause.eq(Cause.NONE), self.cause_index.eq(0),
+                done.eq(0),
+                error.eq(0),
+                self.cause.eq(Cause.NONE),
+                self.cause_index.eq(0),
             ]
         with m.Elif(start):
             m.d.sync += done.eq(0)
         with m.Elif(failed):
             m.d.sync += [
                 error.eq(1),
-                self.cause.eq(Cause.WATCHDOG), self.cause_index.eq(self.oldest),
+                self.cause.eq(Cause.WATCHDOG),
+                self.cause_index.eq(self.oldest),
             ]
             for source in reversed(sources.values()):
                 with m.If(source.valid):
@@ -169,8 +192,14 @@ class Control(wiring.Component):
         """The watchdog: high when nothing has moved for WATCHDOG cycles."""
         hung = Signal()
         idle = Signal(32)
-        events = Cat(self.bus_progress, self.compute_feeding, self.act_written,
-                     self.setup_retired, self.started, self.retired)
+        events = Cat(
+            self.bus_progress,
+            self.compute_feeding,
+            self.act_written,
+            self.setup_retired,
+            self.started,
+            self.retired,
+        )
         with m.If(delay(m, events, 1, "events", reset=True).any() | ~self.running):
             m.d.sync += [idle.eq(0), hung.eq(0)]
         with m.Else():
@@ -191,8 +220,10 @@ class Control(wiring.Component):
         m.d.comb += [
             counters.clear.eq(clear),
             counters.add_cycles.eq(1),
-            *(getattr(self, f"count_{name.lower()}").eq(getattr(counters, name.lower()))
-              for name, _ in regs.COUNTERS),
+            *(
+                getattr(self, f"count_{name.lower()}").eq(getattr(counters, name.lower()))
+                for name, _ in regs.COUNTERS
+            ),
         ]
         for engine in (Engine.LOAD, Engine.STORE):
             busy = self.executing[engine]

@@ -27,8 +27,11 @@ _BITS = {
 
 def registers(config: ArchConfig) -> tuple[regs.Register, ...]:
     """The registers that an accelerator has: all but the bases of absent bus ports."""
-    absent = {f"MEM_BASE{port}_{half}" for port in range(config.ports, regs.PORTS_MAX)
-              for half in ("LO", "HI")}
+    absent = {
+        f"MEM_BASE{port}_{half}"
+        for port in range(config.ports, regs.PORTS_MAX)
+        for half in ("LO", "HI")
+    }
     return tuple(r for r in regs.REGISTERS if r.name not in absent)
 
 
@@ -62,19 +65,30 @@ class Csr(wiring.Component):
             "DIGEST_HI": int(config.digest[8:16], 16),
         }
         outputs = {Access.RW, Access.PULSE}
-        super().__init__({
-            **axi_lite_slave(),
-            **{r.name.lower(): (Out(32, init=regs.RW_RESET.get(r.name, 0)) if r.access in outputs
-                                else In(32))
-               for r in self.registers if r.name not in self.constants},
-            "clear": In(1),
-            "irq": Out(1),
-        })
+        super().__init__(
+            {
+                **axi_lite_slave(),
+                **{
+                    r.name.lower(): (
+                        Out(32, init=regs.RW_RESET.get(r.name, 0))
+                        if r.access in outputs
+                        else In(32)
+                    )
+                    for r in self.registers
+                    if r.name not in self.constants
+                },
+                "clear": In(1),
+                "irq": Out(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        status = {r.name: Signal(_BITS[r.name], name=f"{r.name.lower()}_held")
-                  for r in self.registers if r.access is Access.W1C}
+        status = {
+            r.name: Signal(_BITS[r.name], name=f"{r.name.lower()}_held")
+            for r in self.registers
+            if r.access is Access.W1C
+        }
         write_index, strobes, write_data = self._write_channels(m)
         for register in self.registers:
             if register.name in self.constants or register.access is Access.RO:
@@ -87,7 +101,7 @@ class Csr(wiring.Component):
                     with m.If(mine[k]):
                         m.d.sync += port.word_select(k, 8).eq(write_data.word_select(k, 8))
                 continue
-            ones = Mux(mine[0], write_data[:_BITS[register.name]], 0)
+            ones = Mux(mine[0], write_data[: _BITS[register.name]], 0)
             if register.access is Access.PULSE:
                 m.d.sync += port.eq(ones)
             else:
@@ -133,14 +147,17 @@ class Csr(wiring.Component):
         for group, members in groups.items():
             value = Signal(32, name=f"group_{group}")
             m.d.sync += value.eq(0)
-            with m.Switch(index[:exact_log2(_GROUP)]):
+            with m.Switch(index[: exact_log2(_GROUP)]):
                 for place, name in members.items():
                     with m.Case(place):
                         m.d.sync += value.eq(
-                            self.constants[name] if name in self.constants else
-                            status[name] if name in status else
-                            getattr(self, name.lower())[:_BITS.get(name, 32)])
-            with m.If(index[exact_log2(_GROUP):] == group):
+                            self.constants[name]
+                            if name in self.constants
+                            else status[name]
+                            if name in status
+                            else getattr(self, name.lower())[: _BITS.get(name, 32)]
+                        )
+            with m.If(index[exact_log2(_GROUP) :] == group):
                 m.d.comb += rdata.eq(value)
         m.d.comb += self.arready.eq(~pending & ~chosen & ~self.rvalid)
         m.d.sync += chosen.eq(pending)

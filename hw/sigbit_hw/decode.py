@@ -10,21 +10,23 @@ from sigbit_hw.arch.isa import Opcode
 from sigbit_hw.fetch import FETCHED
 from sigbit_hw.interfaces import ENGINES, INDEX_BITS, instruction_layout
 
-DECODED = data.StructLayout({
-    "word": isa.WORD_BITS,
-    "index": INDEX_BITS,
-    "engine": ENGINES,
-    "halt": 1,
-    "legal": 1,
-})
+DECODED = data.StructLayout(
+    {
+        "word": isa.WORD_BITS,
+        "index": INDEX_BITS,
+        "engine": ENGINES,
+        "halt": 1,
+        "legal": 1,
+    }
+)
 """A checked instruction: its engine (one bit set) or ``halt``, if ``legal``."""
 
 
 def violations(opcode: Opcode, word: Value) -> Value:
     """One bit for every rule that ``word``, taken as an instruction of ``opcode``, may break."""
     layout = instruction_layout(opcode)
-    view = data.View(layout, word[:layout.size])
-    broken = [word[layout.size:].any()]
+    view = data.View(layout, word[: layout.size])
+    broken = [word[layout.size :].any()]
     for field in isa.fields_of(opcode):
         if field.least is not None:
             broken.append(view[field.name] < field.least)
@@ -49,7 +51,7 @@ class Decode(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        word, opcode = self.i.p.word, self.i.p.word[:isa.HEADER[0].width]
+        word, opcode = self.i.p.word, self.i.p.word[: isa.HEADER[0].width]
         flags = {}
         for code in Opcode:
             broken = violations(code, word)

@@ -26,11 +26,13 @@ class Window(wiring.Signature):
     """The guards, from the register file."""
 
     def __init__(self) -> None:
-        super().__init__({
-            "size": Out(32),
-            "write_lo": Out(32),
-            "write_hi": Out(32),
-        })
+        super().__init__(
+            {
+                "size": Out(32),
+                "write_lo": Out(32),
+                "write_hi": Out(32),
+            }
+        )
 
 
 def client_beat(config: ArchConfig) -> data.StructLayout:
@@ -42,10 +44,12 @@ class ReadClient(wiring.Signature):
     """Read requests and their beats, in order."""
 
     def __init__(self, config: ArchConfig) -> None:
-        super().__init__({
-            "request": Out(stream.Signature(REQUEST)),
-            "beat": In(stream.Signature(client_beat(config))),
-        })
+        super().__init__(
+            {
+                "request": Out(stream.Signature(REQUEST)),
+                "beat": In(stream.Signature(client_beat(config))),
+            }
+        )
 
 
 class WindowCheck(wiring.Component):
@@ -65,13 +69,15 @@ class WindowCheck(wiring.Component):
     def __init__(self, config: ArchConfig, *, writes: bool, beats_bits: int = BEATS_BITS) -> None:
         self.writes = writes
         self._size = exact_log2(config.bus_bytes)
-        super().__init__({
-            "offset": In(isa.ADDRESS_BITS),
-            "beats": In(beats_bits),
-            "window": In(Window()),
-            "misaligned": Out(1),
-            "outside": Out(1),
-        })
+        super().__init__(
+            {
+                "offset": In(isa.ADDRESS_BITS),
+                "beats": In(beats_bits),
+                "window": In(Window()),
+                "misaligned": Out(1),
+                "outside": Out(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -79,7 +85,7 @@ class WindowCheck(wiring.Component):
         assert len(self.beats) + self._size <= len(self.offset)
         m.d.sync += [
             end.eq(self.offset + (self.beats << self._size)),
-            self.misaligned.eq(self.offset[:self._size].any()),
+            self.misaligned.eq(self.offset[: self._size].any()),
         ]
         breaks = [end > self.window.size]
         if self.writes:
@@ -105,10 +111,12 @@ class BurstSplitter(wiring.Component):
 
     def __init__(self, config: ArchConfig) -> None:
         self.config = config
-        super().__init__({
-            "i": In(stream.Signature(REQUEST)),
-            "o": Out(stream.Signature(burst_layout(self.config))),
-        })
+        super().__init__(
+            {
+                "i": In(stream.Signature(REQUEST)),
+                "o": Out(stream.Signature(burst_layout(self.config))),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -174,11 +182,13 @@ class ReadDma(wiring.Component):
 
     def __init__(self, config: ArchConfig) -> None:
         self.config = config
-        super().__init__({
-            "fetch": In(ReadClient(config)),
-            "load": In(ReadClient(config)),
-            "bus": Out(BusRead(config)),
-        })
+        super().__init__(
+            {
+                "fetch": In(ReadClient(config)),
+                "load": In(ReadClient(config)),
+                "bus": Out(BusRead(config)),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -211,8 +221,9 @@ class ReadDma(wiring.Component):
                 client.beat.p.resp.eq(beat.p.resp),
             ]
         m.d.comb += [
-            beat.ready.eq(owners.o.valid & Mux(owners.o.payload, self.load.beat.ready,
-                                               self.fetch.beat.ready)),
+            beat.ready.eq(
+                owners.o.valid & Mux(owners.o.payload, self.load.beat.ready, self.fetch.beat.ready)
+            ),
             owners.o.ready.eq(beat.valid & beat.ready & beat.p.last),
         ]
         return m
@@ -238,14 +249,16 @@ class WriteDma(wiring.Component):
 
     def __init__(self, config: ArchConfig) -> None:
         self.config = config
-        super().__init__({
-            "request": In(stream.Signature(REQUEST)),
-            "beat": In(stream.Signature(write_beat(config))),
-            "bus": Out(BusWrite(config)),
-            "idle": Out(1),
-            "failed": Out(1),
-            "resp": Out(2),
-        })
+        super().__init__(
+            {
+                "request": In(stream.Signature(REQUEST)),
+                "beat": In(stream.Signature(write_beat(config))),
+                "bus": Out(BusWrite(config)),
+                "idle": Out(1),
+                "failed": Out(1),
+                "resp": Out(2),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

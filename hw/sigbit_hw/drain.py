@@ -49,16 +49,18 @@ class Drain(wiring.Component):
     def __init__(self, config: ArchConfig) -> None:
         self.config = config
         self.steps, self.slots = PixelSteps(config), OutputSlots(config)
-        super().__init__({
-            "i": In(stream.Signature(drain_layout(config))),
-            "start": In(1),
-            "acc": In(signed(config.acc_bits)).array(config.pixels, config.oc_lanes),
-            "maxima": In(config.slot_bits).array(config.pixels),
-            "writes": Out(BankWrite(config)).array(config.pixels),
-            "end": Out(1),
-            "param_write": In(ParamWrite(config)),
-            "table_write": In(TableWrite(config)),
-        })
+        super().__init__(
+            {
+                "i": In(stream.Signature(drain_layout(config))),
+                "start": In(1),
+                "acc": In(signed(config.acc_bits)).array(config.pixels, config.oc_lanes),
+                "maxima": In(config.slot_bits).array(config.pixels),
+                "writes": Out(BankWrite(config)).array(config.pixels),
+                "end": Out(1),
+                "param_write": In(ParamWrite(config)),
+                "table_write": In(TableWrite(config)),
+            }
+        )
 
     @property
     def _code_time(self) -> int:
@@ -119,8 +121,9 @@ class Drain(wiring.Component):
         self._write(m, Cat(Cat(code, padding) for code in tables.codes))
         return m
 
-    def _chosen(self, m: Module, shows: Signal, results: Sequence[Value], entry: Value,
-                name: str) -> Value:
+    def _chosen(
+        self, m: Module, shows: Signal, results: Sequence[Value], entry: Value, name: str
+    ) -> Value:
         """Copies ``results`` to shadow registers when ``shows``, and gives that of the bit set in
         ``entry`` one cycle later, 0 for none.
 
@@ -129,8 +132,10 @@ class Drain(wiring.Component):
         """
         gated = []
         for k, result in enumerate(results):
-            shadow, gate = (Signal(len(result), name=f"{kind}_{name}_{k}", reset_less=True)
-                            for kind in ("shadow", "gate"))
+            shadow, gate = (
+                Signal(len(result), name=f"{kind}_{name}_{k}", reset_less=True)
+                for kind in ("shadow", "gate")
+            )
             with m.If(shows):
                 m.d.sync += shadow.eq(result)
             m.d.sync += gate.eq(Mux(entry[k], shadow, 0))
@@ -141,19 +146,27 @@ class Drain(wiring.Component):
         """The maxima of pixel d of a group as the requantizers take them, when their parameters
         arrive."""
         config = self.config
-        slot = self._chosen(m, shows, self.maxima[d::config.drain_pixels], entry, f"maximum_{d}")
-        codes = (slot.word_select(j, config.act_format.lane_bits)[:config.act_format.bits]
-                 for j in range(config.ic_lanes))
+        slot = self._chosen(m, shows, self.maxima[d :: config.drain_pixels], entry, f"maximum_{d}")
+        codes = (
+            slot.word_select(j, config.act_format.lane_bits)[: config.act_format.bits]
+            for j in range(config.ic_lanes)
+        )
         # A code is an index of the table: with all bits of it, its top one is a sign there.
-        return [code if len(code) < PRE_BITS else
-                Cat(code, code[-1].replicate(config.acc_bits - PRE_BITS)) for code in codes]
+        return [
+            code
+            if len(code) < PRE_BITS
+            else Cat(code, code[-1].replicate(config.acc_bits - PRE_BITS))
+            for code in codes
+        ]
 
     def _accumulator(self, m: Module, shows: Signal, entry: Value, d: int, j: int) -> Value:
         """The accumulator that lane (d, j) takes, when its parameters arrive."""
         config = self.config
-        results = [self.acc[p][g * config.param_lanes + j].as_unsigned()
-                   for p in range(d, config.pixels, config.drain_pixels)
-                   for g in range(config.groups_per_block)]
+        results = [
+            self.acc[p][g * config.param_lanes + j].as_unsigned()
+            for p in range(d, config.pixels, config.drain_pixels)
+            for g in range(config.groups_per_block)
+        ]
         return self._chosen(m, shows, results, entry, f"{d}_{j}")
 
     def _write(self, m: Module, codes: Value) -> None:
@@ -171,8 +184,12 @@ class Drain(wiring.Component):
             source = Signal(range(count), name=f"source_{b}", reset_less=True)
             m.d.sync += [
                 hits.eq(Cat(write[k] & (slot[:bank_bits] == b) for k, slot in enumerate(where))),
-                source.eq(Cat(Cat(hits[k] for k in range(count) if k >> i & 1).any()
-                              for i in range(len(source)))),
+                source.eq(
+                    Cat(
+                        Cat(hits[k] for k in range(count) if k >> i & 1).any()
+                        for i in range(len(source))
+                    )
+                ),
                 port.valid.eq(delay(m, hits.any(), 1, f"hit_{b}", reset=True)),
                 port.word.eq(choose(source, words)),
                 port.data.eq(choose(source, data)),

@@ -24,11 +24,24 @@ def group_layout(config: ArchConfig) -> data.StructLayout:
     cycle is another group's. The other fields are those of :func:`move_layout` and of ``OUT``."""
     slot, pixels = ceil_log2(config.act_slots), config.drain_pixels
     count = ceil_log2(pixels)
-    return data.StructLayout({
-        "inside": pixels + 1, "ends": 1, "first_end": count, "period": count, "fresh": 1,
-        "column": count, "phases": PHASE_BITS, "leaves": 1, "channels": config.drain_slots,
-        **dict.fromkeys((*_STEPS, "offset", "d_slot", "base"), slot),
-        "again": 1, "block_end": 1, "restart": 1, "end": 1})
+    return data.StructLayout(
+        {
+            "inside": pixels + 1,
+            "ends": 1,
+            "first_end": count,
+            "period": count,
+            "fresh": 1,
+            "column": count,
+            "phases": PHASE_BITS,
+            "leaves": 1,
+            "channels": config.drain_slots,
+            **dict.fromkeys((*_STEPS, "offset", "d_slot", "base"), slot),
+            "again": 1,
+            "block_end": 1,
+            "restart": 1,
+            "end": 1,
+        }
+    )
 
 
 def move_layout(config: ArchConfig) -> data.StructLayout:
@@ -38,10 +51,19 @@ def move_layout(config: ArchConfig) -> data.StructLayout:
     ``restart``, to ``base``. After a ``block_end`` the next block begins there. ``end``: the last
     cycle of an EXEC."""
     slot, pixels = ceil_log2(config.act_slots), config.drain_pixels
-    return data.StructLayout({
-        "write": pixels * config.drain_slots, "places": data.ArrayLayout(slot, pixels),
-        "d_slot": slot, "advance": slot, "base": slot, "again": 1, "block_end": 1, "restart": 1,
-        "end": 1})
+    return data.StructLayout(
+        {
+            "write": pixels * config.drain_slots,
+            "places": data.ArrayLayout(slot, pixels),
+            "d_slot": slot,
+            "advance": slot,
+            "base": slot,
+            "again": 1,
+            "block_end": 1,
+            "restart": 1,
+            "end": 1,
+        }
+    )
 
 
 class PixelSteps(wiring.Component):
@@ -90,13 +112,20 @@ class PixelSteps(wiring.Component):
     def _kind(self, m: Module) -> tuple[Value, Value]:
         """Of one pixel: whether its line ends there, its last phase is there."""
         group = self.group
-        phase, after, block, held = (Signal(PHASE_BITS, name=name)
-                                     for name in ("phase", "phase_after", "phase_block", "held"))
+        phase, after, block, held = (
+            Signal(PHASE_BITS, name=name)
+            for name in ("phase", "phase_after", "phase_block", "held")
+        )
         turns = Signal()
         m.d.comb += [
             phase.eq(Mux(group.fresh, 0, held)),
-            turns.eq(truth_table(Cat(phase, group.phases), lambda i: int(
-                i % (1 << PHASE_BITS) + 1 == i >> PHASE_BITS), 1)),
+            turns.eq(
+                truth_table(
+                    Cat(phase, group.phases),
+                    lambda i: int(i % (1 << PHASE_BITS) + 1 == i >> PHASE_BITS),
+                    1,
+                )
+            ),
             after.eq(Mux(turns, 0, truth_table(phase, lambda i: i + 1, PHASE_BITS))),
         ]
         with m.If(group.leaves):
@@ -109,8 +138,10 @@ class PixelSteps(wiring.Component):
         """For every pixel, of 4 cycles ago: whether its line ends there, its last phase is
         there."""
         pixels = self.config.drain_pixels
-        first = {name: self._ago(m, name, 1)
-                 for name in ("ends", "first_end", "period", "column", "phases")}
+        first = {
+            name: self._ago(m, name, 1)
+            for name in ("ends", "first_end", "period", "column", "phases")
+        }
 
         # Cycle 2, from a line's start: where lines end (the start itself at bit 0), and phases.
         index, period_bits = Cat(first["period"], first["phases"]), len(first["period"])
@@ -118,33 +149,71 @@ class PixelSteps(wiring.Component):
         def column(c: int, period: int) -> int:
             return c % period if period else c
 
-        lines = self._cut(m, Cat(1, truth_table(first["period"], lambda period: sum(
-            int(column(c + 1, period) == 0) << c for c in range(pixels - 1)), pixels - 1)), "lines")
-        turns = self._cut(m, truth_table(index, lambda i: sum(
-            int((column(c, i % (1 << period_bits)) + 1) % max(i >> period_bits, 1) == 0) << c
-            for c in range(pixels - 1)), pixels - 1) << 1, "turns")
-        begun = self._cut(m, truth_table(
-            Cat(first["column"], first["phases"]),
-            lambda i: i % pixels % max(i // pixels, 1), PHASE_BITS), "begun")
+        lines = self._cut(
+            m,
+            Cat(
+                1,
+                truth_table(
+                    first["period"],
+                    lambda period: sum(
+                        int(column(c + 1, period) == 0) << c for c in range(pixels - 1)
+                    ),
+                    pixels - 1,
+                ),
+            ),
+            "lines",
+        )
+        turns = self._cut(
+            m,
+            truth_table(
+                index,
+                lambda i: sum(
+                    int((column(c, i % (1 << period_bits)) + 1) % max(i >> period_bits, 1) == 0)
+                    << c
+                    for c in range(pixels - 1)
+                ),
+                pixels - 1,
+            )
+            << 1,
+            "turns",
+        )
+        begun = self._cut(
+            m,
+            truth_table(
+                Cat(first["column"], first["phases"]),
+                lambda i: i % pixels % max(i // pixels, 1),
+                PHASE_BITS,
+            ),
+            "begun",
+        )
 
         # Cycle 3: both from the group's start; the phase of its first pixel.
         ends, first_end = self._ago(m, "ends", 2), self._ago(m, "first_end", 2)
         late: Value = Const((1 << pixels) - 2, pixels)
         for k in range(len(first_end)):
-            lines, turns, late = (Mux(first_end[k], value << (1 << k), value)[:pixels]
-                                  for value in (lines, turns, late))
+            lines, turns, late = (
+                Mux(first_end[k], value << (1 << k), value)[:pixels]
+                for value in (lines, turns, late)
+            )
         any_end = ends.replicate(pixels)
         fresh, phases = self._ago(m, "fresh", 2), self._ago(m, "phases", 2)
-        phase, after, block, held = (Signal(PHASE_BITS, name=name)
-                                     for name in ("phase", "phase_after", "phase_block", "held"))
+        phase, after, block, held = (
+            Signal(PHASE_BITS, name=name)
+            for name in ("phase", "phase_after", "phase_block", "held")
+        )
         m.d.comb += [
             phase.eq(Mux(fresh, begun, held)),
-            after.eq(truth_table(
-                Cat(phase, phases),
-                lambda i: (i % (1 << PHASE_BITS) + pixels) % max(i >> PHASE_BITS, 1), PHASE_BITS)),
+            after.eq(
+                truth_table(
+                    Cat(phase, phases),
+                    lambda i: (i % (1 << PHASE_BITS) + pixels) % max(i >> PHASE_BITS, 1),
+                    PHASE_BITS,
+                )
+            ),
         ]
         leaves, again, block_end = (
-            self._ago(m, name, 2, reset=True) for name in ("leaves", "again", "block_end"))
+            self._ago(m, name, 2, reset=True) for name in ("leaves", "again", "block_end")
+        )
         with m.If(leaves):
             m.d.sync += held.eq(Mux(again, block, after))
         with m.If(block_end):
@@ -156,11 +225,17 @@ class PixelSteps(wiring.Component):
 
         # Cycle 4: the phases of the pixels before the first line end go on from the first pixel's.
         early_turns = truth_table(
-            Cat(phase, self._ago(m, "phases", 3)), lambda i: sum(
+            Cat(phase, self._ago(m, "phases", 3)),
+            lambda i: sum(
                 int((i % (1 << PHASE_BITS) + d + 1) % max(i >> PHASE_BITS, 1) == 0) << d
-                for d in range(pixels)), pixels)
-        return (self._cut(m, line_ends, "line_end"), self._cut(
-            m, (late & late_turns) | (~late & early_turns), "phase_end"))
+                for d in range(pixels)
+            ),
+            pixels,
+        )
+        return (
+            self._cut(m, line_ends, "line_end"),
+            self._cut(m, (late & late_turns) | (~late & early_turns), "phase_end"),
+        )
 
     def _steps(self, m: Module, kinds: tuple[Value, Value]) -> list[Signal]:
         """The step after every pixel: of 5 cycles ago, for one pixel of one."""
@@ -170,8 +245,17 @@ class PixelSteps(wiring.Component):
         steps = []
         for d in range(self.config.drain_pixels):
             step = Signal(d_pix.shape(), name=f"step_{d}", reset_less=True)
-            m.d.sync += step.eq(Mux(inside[d] & leaves, Mux(inside[d + 1], Mux(
-                line_ends[d], d_line, Mux(phase_ends[d], d_col, d_pix)), d_row), 0))
+            m.d.sync += step.eq(
+                Mux(
+                    inside[d] & leaves,
+                    Mux(
+                        inside[d + 1],
+                        Mux(line_ends[d], d_line, Mux(phase_ends[d], d_col, d_pix)),
+                        d_row,
+                    ),
+                    0,
+                )
+            )
             steps.append(step)
         return steps
 
@@ -183,19 +267,25 @@ class PixelSteps(wiring.Component):
             for d, here in enumerate(sums):
                 node = Signal(here.shape(), name=f"sum_{level}_{d}", reset_less=True)
                 m.d.sync += node.eq(
-                    here + sums[(d >> level << level) - 1] if d >> level & 1 else here)
+                    here + sums[(d >> level << level) - 1] if d >> level & 1 else here
+                )
                 nodes.append(node)
             sums = nodes
         inside = delay(m, group.inside, self.latency, "inside", reset=True)
         channels = delay(m, group.channels, self.latency, "channels", reset=True)
         m.d.comb += [
-            move.write.eq(Cat(channels & inside[d].replicate(len(channels))
-                              for d in range(pixels))),
+            move.write.eq(
+                Cat(channels & inside[d].replicate(len(channels)) for d in range(pixels))
+            ),
             move.advance.eq(delay(m, sums[-1], int(pixels > 1), "advance")),
-            *(move[name].eq(delay(m, group[name], self.latency, name))
-              for name in ("d_slot", "base")),
-            *(move[name].eq(delay(m, group[name], self.latency, name, reset=True))
-              for name in ("again", "block_end", "restart", "end")),
+            *(
+                move[name].eq(delay(m, group[name], self.latency, name))
+                for name in ("d_slot", "base")
+            ),
+            *(
+                move[name].eq(delay(m, group[name], self.latency, name, reset=True))
+                for name in ("again", "block_end", "restart", "end")
+            ),
         ]
         offset = delay(m, group.offset, self.latency - 1, "offset")
         for d in range(pixels):
@@ -219,12 +309,14 @@ class OutputSlots(wiring.Component):
     def __init__(self, config: ArchConfig) -> None:
         self.config = config
         count = config.drain_pixels * config.drain_slots
-        super().__init__({
-            "move": In(move_layout(config)),
-            "write": Out(count),
-            "slots": Out(ceil_log2(config.act_slots)).array(count),
-            "end": Out(1),
-        })
+        super().__init__(
+            {
+                "move": In(move_layout(config)),
+                "write": Out(count),
+                "slots": Out(ceil_log2(config.act_slots)).array(count),
+                "end": Out(1),
+            }
+        )
 
     @property
     def latency(self) -> int:
@@ -234,22 +326,27 @@ class OutputSlots(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         move = self.move
-        pixel, block, after = (Signal(move.base.shape(), name=name)
-                               for name in ("pixel", "block", "after"))
+        pixel, block, after = (
+            Signal(move.base.shape(), name=name) for name in ("pixel", "block", "after")
+        )
         m.d.comb += after.eq(pixel + move.advance)
         m.d.sync += pixel.eq(Mux(move.restart, move.base, Mux(move.again, block, after)))
         with m.If(move.block_end | move.restart):
             m.d.sync += block.eq(Mux(move.restart, move.base, after))
 
-        slots = [Signal(pixel.shape(), name=f"pixel_{d}", reset_less=True)
-                 for d in range(self.config.drain_pixels)]
+        slots = [
+            Signal(pixel.shape(), name=f"pixel_{d}", reset_less=True)
+            for d in range(self.config.drain_pixels)
+        ]
         m.d.sync += [slot.eq(pixel + move.places[d]) for d, slot in enumerate(slots)]
         d_slot = delay(m, move.d_slot, 1, "d_slot")
         for level in reversed(range(ceil_log2(self.config.drain_slots))):
             step, nodes = d_slot << level, []
             for k, slot in enumerate(slots):
-                near, far = (Signal(pixel.shape(), name=f"slot_{level}_{2 * k + i}",
-                                    reset_less=True) for i in range(2))
+                near, far = (
+                    Signal(pixel.shape(), name=f"slot_{level}_{2 * k + i}", reset_less=True)
+                    for i in range(2)
+                )
                 m.d.sync += [near.eq(slot), far.eq(slot + step)]
                 nodes += [near, far]
             slots, d_slot = nodes, delay(m, d_slot, 1, f"d_slot_{level}")

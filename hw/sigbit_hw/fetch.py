@@ -50,17 +50,19 @@ class Fetch(wiring.Component):
 
     def __init__(self, config: ArchConfig) -> None:
         self.config = config
-        super().__init__({
-            "window": In(Window()),
-            "offset": In(32),
-            "count": In(32),
-            "read": Out(ReadClient(config)),
-            "stop": In(1),
-            "quiet": Out(1),
-            "o": Out(stream.Signature(FETCHED)),
-            "index": Out(INDEX_BITS),
-            "error": Out(Error()),
-        })
+        super().__init__(
+            {
+                "window": In(Window()),
+                "offset": In(32),
+                "count": In(32),
+                "read": Out(ReadClient(config)),
+                "stop": In(1),
+                "quiet": Out(1),
+                "o": Out(stream.Signature(FETCHED)),
+                "index": Out(INDEX_BITS),
+                "error": Out(Error()),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -105,8 +107,11 @@ class Fetch(wiring.Component):
         with m.FSM():
             with m.State("START"):
                 m.d.sync += [
-                    beats.eq(((self.count << word_size) >> size) if per_beat == 1
-                             else (self.count + per_beat - 1) // per_beat),
+                    beats.eq(
+                        ((self.count << word_size) >> size)
+                        if per_beat == 1
+                        else (self.count + per_beat - 1) // per_beat
+                    ),
                     self._left.eq(self.count),
                     self._last.eq(self.count == 1),
                     countable.eq((self.count != 0) & (self.count < 1 << INDEX_BITS)),

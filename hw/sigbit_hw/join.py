@@ -37,12 +37,14 @@ class PortJoin(wiring.Component):
     def __init__(self, config: ArchConfig) -> None:
         self.config = config
         ports = config.ports
-        super().__init__({
-            "read": In(BusRead(config)),
-            "write": In(BusWrite(config)),
-            "port_reads": Out(BusRead(config, ports)).array(ports),
-            "port_writes": Out(BusWrite(config, ports)).array(ports),
-        })
+        super().__init__(
+            {
+                "read": In(BusRead(config)),
+                "write": In(BusWrite(config)),
+                "port_reads": Out(BusRead(config, ports)).array(ports),
+                "port_writes": Out(BusWrite(config, ports)).array(ports),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -60,7 +62,8 @@ class PortJoin(wiring.Component):
         parts = []
         for k, port in enumerate(self.port_reads):
             m.submodules[f"read_{k}"] = queue = Queue(
-                read_beat(config, config.ports), config.outstanding_reads * config.burst_beats)
+                read_beat(config, config.ports), config.outstanding_reads * config.burst_beats
+            )
             wiring.connect(m, wiring.flipped(port.beat), queue.i)
             m.d.comb += [
                 port.burst.valid.eq(burst.valid & free),
@@ -88,7 +91,8 @@ class PortJoin(wiring.Component):
         for k, port in enumerate(self.port_writes):
             m.submodules[f"burst_{k}"] = bursts = Queue(burst_layout(config), 2 * BURSTS_AHEAD)
             m.submodules[f"write_{k}"] = beats = Queue(
-                write_beat(config, config.ports), BURSTS_AHEAD * config.burst_beats)
+                write_beat(config, config.ports), BURSTS_AHEAD * config.burst_beats
+            )
             wiring.connect(m, bursts.o, wiring.flipped(port.burst))
             wiring.connect(m, beats.o, wiring.flipped(port.beat))
             m.d.comb += [

@@ -56,8 +56,9 @@ class Storage(Leaf):
         Write port k; no ``addr`` if it shares one.
     """
 
-    def __init__(self, width: int, depth: int, reads: tuple[str, ...],
-                 writes: tuple[int | None, ...]) -> None:
+    def __init__(
+        self, width: int, depth: int, reads: tuple[str, ...], writes: tuple[int | None, ...]
+    ) -> None:
         self.width, self.depth, self.reads, self.writes = width, depth, reads, writes
         address = In(ceil_log2(depth))
         members: dict[str, wiring.Member] = {}
@@ -133,26 +134,41 @@ class Emission:
         memory: their module has one address.
         """
         reads, writes = memory.read_ports, memory.write_ports
-        if any(memory.init) or any(len(port.en) != 1 for port in (*reads, *writes)) or any(
-                port.domain not in ("sync", "comb") or port.transparent_for for port in reads):
+        if (
+            any(memory.init)
+            or any(len(port.en) != 1 for port in (*reads, *writes))
+            or any(port.domain not in ("sync", "comb") or port.transparent_for for port in reads)
+        ):
             raise NotImplementedError(
                 "memories are emitted with words of 0 and ports of whole words that do not see "
-                "what is written in the same cycle; this one has other words or ports")
+                "what is written in the same cycle; this one has other words or ports"
+            )
         shared = tuple(
             next((k for k, reader in enumerate(reads) if reader.addr is writer.addr), None)
-            for writer in writes)
-        parameters = (Shape.cast(memory.shape).width, memory.depth,
-                      tuple(port.domain for port in reads), shared)
-        return self.instance(Storage, parameters, {
-            f"{way}_{k}_{pin}": getattr(port, pin)
-            for way, ports in (("read", reads), ("write", writes))
-            for k, port in enumerate(ports) for pin in ("addr", "data", "en")
-            if (pin, port.domain) != ("en", "comb")
-            and not (pin == "addr" and way == "write" and shared[k] is not None)
-        })
+            for writer in writes
+        )
+        parameters = (
+            Shape.cast(memory.shape).width,
+            memory.depth,
+            tuple(port.domain for port in reads),
+            shared,
+        )
+        return self.instance(
+            Storage,
+            parameters,
+            {
+                f"{way}_{k}_{pin}": getattr(port, pin)
+                for way, ports in (("read", reads), ("write", writes))
+                for k, port in enumerate(ports)
+                for pin in ("addr", "data", "en")
+                if (pin, port.domain) != ("en", "comb")
+                and not (pin == "addr" and way == "write" and shared[k] is not None)
+            },
+        )
 
-    def instance(self, kind: type[Leaf], parameters: tuple[object, ...],
-                 pins: Mapping[str, ValueLike]) -> Instance:
+    def instance(
+        self, kind: type[Leaf], parameters: tuple[object, ...], pins: Mapping[str, ValueLike]
+    ) -> Instance:
         """An instance of the leaf ``kind(*parameters)``, its ports connected to ``pins``."""
         key = kind, *parameters
         if key not in self._modules:
@@ -165,8 +181,11 @@ class Emission:
             self._modules[key] = _Text(kind, name, text, frozenset(inputs))
         module = self._modules[key]
         clocks = {"clk": ClockSignal(), "rst": ResetSignal(allow_reset_less=True)}
-        ports = {f"i_{port}": clock for port, clock in clocks.items()
-                 if re.search(rf"^  wire width 1 input \d+ +\\{port}$", module.text, re.M)}
+        ports = {
+            f"i_{port}": clock
+            for port, clock in clocks.items()
+            if re.search(rf"^  wire width 1 input \d+ +\\{port}$", module.text, re.M)
+        }
         for port, value in pins.items():
             direction = "i" if port in module.inputs else "o"
             ports[f"{direction}_{port}"] = Value.cast(value)

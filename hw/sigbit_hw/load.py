@@ -37,15 +37,17 @@ AHEAD = 4
 _ITEM_BITS = 8 * ITEM_BYTES
 _SUB_BITS = ceil_log2(TABLE_ENTRIES)
 
-COMMAND = data.StructLayout({
-    "block": BLOCK,
-    "kind": 2,
-    "fill": 1,
-    "code": 8,
-    "beats": BEATS_BITS,
-    "signal": ENGINES,
-    "index": INDEX_BITS,
-})
+COMMAND = data.StructLayout(
+    {
+        "block": BLOCK,
+        "kind": 2,
+        "fill": 1,
+        "code": 8,
+        "beats": BEATS_BITS,
+        "signal": ENGINES,
+        "index": INDEX_BITS,
+    }
+)
 """What the back end needs of an instruction."""
 _BLOCK_FIELDS = tuple(BLOCK.members)[1:]
 
@@ -68,13 +70,15 @@ class LoadFront(wiring.Component):
 
     def __init__(self, config: ArchConfig) -> None:
         self.config = config
-        super().__init__({
-            "i": In(InstructionStream),
-            "window": In(Window()),
-            "request": Out(ReadClient(config).members["request"].signature),
-            "o": Out(stream.Signature(COMMAND)),
-            "error": Out(Error()),
-        })
+        super().__init__(
+            {
+                "i": In(InstructionStream),
+                "window": In(Window()),
+                "request": Out(ReadClient(config).members["request"].signature),
+                "o": Out(stream.Signature(COMMAND)),
+                "error": Out(Error()),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -82,8 +86,8 @@ class LoadFront(wiring.Component):
         current = Signal.like(self.i.payload, reset_less=True)
         load_layout = instruction_layout(Opcode.LOAD)
         fill_layout = instruction_layout(Opcode.FILL)
-        load = data.View(load_layout, current.word[:load_layout.size])
-        fill = data.View(fill_layout, current.word[:fill_layout.size])
+        load = data.View(load_layout, current.word[: load_layout.size])
+        fill = data.View(fill_layout, current.word[: fill_layout.size])
         is_fill = Signal()
         wait = Signal(range(WindowCheck.latency))
         wiring.connect(m, wiring.flipped(self.window), check.window)
@@ -101,8 +105,10 @@ class LoadFront(wiring.Component):
             command.signal.eq(load.signal),
             command.index.eq(current.index),
             command.block.start.eq(Mux(is_fill, fill.dst, load.dst)),
-            *(command.block[name].eq(Mux(is_fill, fill[name], load[name]))
-              for name in _BLOCK_FIELDS),
+            *(
+                command.block[name].eq(Mux(is_fill, fill[name], load[name]))
+                for name in _BLOCK_FIELDS
+            ),
             self.error.index.eq(current.index),
             self.error.cause.eq(Mux(check.misaligned, Cause.ILLEGAL, Cause.WINDOW)),
         ]
@@ -160,16 +166,18 @@ class LoadBack(wiring.Component):
 
     def __init__(self, config: ArchConfig) -> None:
         self.config = config
-        super().__init__({
-            "i": In(stream.Signature(COMMAND)),
-            "beat": In(stream.Signature(client_beat(config))),
-            "act_write": Out(ActWrite(config)),
-            "weight_write": Out(WeightWrite(config)),
-            "param_write": Out(ParamWrite(config)),
-            "table_write": Out(TableWrite(config)),
-            "retire": Out(Retire()),
-            "error": Out(Error()),
-        })
+        super().__init__(
+            {
+                "i": In(stream.Signature(COMMAND)),
+                "beat": In(stream.Signature(client_beat(config))),
+                "act_write": Out(ActWrite(config)),
+                "weight_write": Out(WeightWrite(config)),
+                "param_write": Out(ParamWrite(config)),
+                "table_write": Out(TableWrite(config)),
+                "retire": Out(Retire()),
+                "error": Out(Error()),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -183,11 +191,14 @@ class LoadBack(wiring.Component):
 
         # Steps of one item less one, and units of one beat, by kind.
         subs = {
-            LoadKind.WEIGHTS: config.weight_word_bits // config.bus_bits - 1, LoadKind.ACTS: 0,
-            LoadKind.PARAMS: config.param_lanes - 1, LoadKind.TABLE: TABLE_ENTRIES - 1,
+            LoadKind.WEIGHTS: config.weight_word_bits // config.bus_bits - 1,
+            LoadKind.ACTS: 0,
+            LoadKind.PARAMS: config.param_lanes - 1,
+            LoadKind.TABLE: TABLE_ENTRIES - 1,
         }
         units = {
-            LoadKind.WEIGHTS: 1, LoadKind.ACTS: config.bus_bits // config.slot_bits,
+            LoadKind.WEIGHTS: 1,
+            LoadKind.ACTS: config.bus_bits // config.slot_bits,
             LoadKind.PARAMS: config.bus_bits // _ITEM_BITS,
             LoadKind.TABLE: config.bus_bits // _ITEM_BITS,
         }
@@ -203,7 +214,8 @@ class LoadBack(wiring.Component):
                     with m.Case(kind):
                         most = min(units[kind], width) if kind == LoadKind.ACTS else 1
                         m.d.sync += [
-                            sub_limit.eq(subs[kind]), unit_limit.eq(units[kind]),
+                            sub_limit.eq(subs[kind]),
+                            unit_limit.eq(units[kind]),
                             first_limit.eq(most),
                         ]
             with m.If(self.i.p.fill):
@@ -230,25 +242,33 @@ class LoadBack(wiring.Component):
             unit_last.eq(units_left == count),
             rest.eq(word >> _ITEM_BITS),
             passes.eq(~acts | self.act_write.stream.ready),
-            self.beat.ready.eq(~fill & ~no_beats & ((active & ~starting & ~full)
-                                                    | (moving & passes & unit_last))),
+            self.beat.ready.eq(
+                ~fill & ~no_beats & ((active & ~starting & ~full) | (moving & passes & unit_last))
+            ),
         ]
         with m.If(self.beat.valid & self.beat.ready):
             m.d.sync += [
-                word.eq(self.beat.p.data), full.eq(1),
-                units_left.eq(unit_limit), limit.eq(first_limit),
-                beats_left.eq(beats_left - 1), no_beats.eq(beats_left == 1),
+                word.eq(self.beat.p.data),
+                full.eq(1),
+                units_left.eq(unit_limit),
+                limit.eq(first_limit),
+                beats_left.eq(beats_left - 1),
+                no_beats.eq(beats_left == 1),
             ]
         with m.Elif(step & ~fill):
             m.d.sync += [
                 word.eq(rest),
                 full.eq(~unit_last),
                 units_left.eq(units_after),
-                limit.eq(truth_table(
-                    Cat(units_after, acts),
-                    lambda i: min(i % (1 << len(units_after)), width) if i >> len(units_after)
-                    else 1,
-                    len(limit))),
+                limit.eq(
+                    truth_table(
+                        Cat(units_after, acts),
+                        lambda i: (
+                            min(i % (1 << len(units_after)), width) if i >> len(units_after) else 1
+                        ),
+                        len(limit),
+                    )
+                ),
             ]
         with m.If(acts):
             with m.Switch(count):
@@ -271,9 +291,14 @@ class LoadBack(wiring.Component):
         ]
         with m.If(starting):
             m.d.sync += [
-                sub.eq(0), sub_left.eq(sub_limit), sub_last.eq(sub_limit == 0),
-                beats_left.eq(command.beats), no_beats.eq(0), full.eq(0),
-                units_left.eq(unit_limit), limit.eq(first_limit),
+                sub.eq(0),
+                sub_left.eq(sub_limit),
+                sub_last.eq(sub_limit == 0),
+                beats_left.eq(command.beats),
+                no_beats.eq(0),
+                full.eq(0),
+                units_left.eq(unit_limit),
+                limit.eq(first_limit),
             ]
         with m.Elif(step):
             m.d.sync += [
@@ -303,29 +328,47 @@ class LoadBack(wiring.Component):
         m.d.sync += [
             self.error.valid.eq(failed | short | long),
             self.error.index.eq(command.index),
-            self.error.cause.eq(Mux(failed, Mux(self.beat.p.resp[0], Cause.READ_DECERR,
-                                                Cause.READ_SLVERR), Cause.ILLEGAL)),
+            self.error.cause.eq(
+                Mux(
+                    failed,
+                    Mux(self.beat.p.resp[0], Cause.READ_DECERR, Cause.READ_SLVERR),
+                    Cause.ILLEGAL,
+                )
+            ),
         ]
         return m
 
-    def _write_slots(self, m: Module, acts: Signal, command: data.View, valid: Value,
-                     slot: Signal, count: Signal, word: Signal) -> None:
+    def _write_slots(
+        self,
+        m: Module,
+        acts: Signal,
+        command: data.View,
+        valid: Value,
+        slot: Signal,
+        count: Signal,
+        word: Signal,
+    ) -> None:
         """``count`` slots from ``slot`` on: the lowest of the beat register, or the constant."""
         config, stream = self.config, self.act_write.stream
         fmt = config.act_format
-        filling = Cat(command.code[:fmt.bits], Const(0, fmt.lane_bits - fmt.bits)).replicate(
-            config.ic_lanes)
+        filling = Cat(command.code[: fmt.bits], Const(0, fmt.lane_bits - fmt.bits)).replicate(
+            config.ic_lanes
+        )
         m.d.comb += [
             stream.valid.eq(valid & acts),
             stream.p.slot.eq(slot),
             stream.p.count.eq(count),
-            *(stream.p.data[k].eq(Mux(command.fill, filling,
-                                      word.word_select(k, config.slot_bits)))
-              for k in range(slots_per_write(config))),
+            *(
+                stream.p.data[k].eq(
+                    Mux(command.fill, filling, word.word_select(k, config.slot_bits))
+                )
+                for k in range(slots_per_write(config))
+            ),
         ]
 
-    def _write_items(self, m: Module, command: data.View, full: Value, item: Signal, sub: Signal,
-                     word: Signal) -> None:
+    def _write_items(
+        self, m: Module, command: data.View, full: Value, item: Signal, sub: Signal, word: Signal
+    ) -> None:
         """Step ``sub`` of a weight word, parameter group or table: the lowest unit of the beat
         register."""
         weights = self.weight_write
@@ -355,17 +398,19 @@ class LoadEngine(wiring.Component):
 
     def __init__(self, config: ArchConfig) -> None:
         self.config = config
-        super().__init__({
-            "i": In(InstructionStream),
-            "window": In(Window()),
-            "read": Out(ReadClient(config)),
-            "act_write": Out(ActWrite(config)),
-            "weight_write": Out(WeightWrite(config)),
-            "param_write": Out(ParamWrite(config)),
-            "table_write": Out(TableWrite(config)),
-            "retire": Out(Retire()),
-            "error": Out(Error()),
-        })
+        super().__init__(
+            {
+                "i": In(InstructionStream),
+                "window": In(Window()),
+                "read": Out(ReadClient(config)),
+                "act_write": Out(ActWrite(config)),
+                "weight_write": Out(WeightWrite(config)),
+                "param_write": Out(ParamWrite(config)),
+                "table_write": Out(TableWrite(config)),
+                "retire": Out(Retire()),
+                "error": Out(Error()),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -375,12 +420,17 @@ class LoadEngine(wiring.Component):
         m.submodules.beats = beats = Skid(client_beat(self.config))
         m.submodules.slots = slots = Skid(back.act_write.stream.payload.shape())
         flipped = wiring.flipped
-        for mine, inner in ((self.i, front.i), (self.window, front.window),
-                            (self.read.request, front.request), (self.read.beat, beats.i),
-                            (self.act_write.stream, slots.o), (self.retire, back.retire),
-                            (self.weight_write, back.weight_write),
-                            (self.param_write, back.param_write),
-                            (self.table_write, back.table_write)):
+        for mine, inner in (
+            (self.i, front.i),
+            (self.window, front.window),
+            (self.read.request, front.request),
+            (self.read.beat, beats.i),
+            (self.act_write.stream, slots.o),
+            (self.retire, back.retire),
+            (self.weight_write, back.weight_write),
+            (self.param_write, back.param_write),
+            (self.table_write, back.table_write),
+        ):
             wiring.connect(m, flipped(mine), inner)
         wiring.connect(m, front.o, ahead.i)
         wiring.connect(m, ahead.o, back.i)

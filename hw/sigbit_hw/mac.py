@@ -42,12 +42,14 @@ class DotProduct(Leaf):
     def __init__(self, weight_format: Format, act_format: Format, ic_lanes: int) -> None:
         self.weight_format, self.act_format, self.ic_lanes = weight_format, act_format, ic_lanes
         self.form = ProductForm(weight_format, act_format)
-        super().__init__({
-            "weights": In(ic_lanes * weight_format.bits),
-            "acts": In(ic_lanes * act_format.bits),
-            "dot": Out(signed(self._bits(ic_lanes))),
-            "carry": Out(1),
-        })
+        super().__init__(
+            {
+                "weights": In(ic_lanes * weight_format.bits),
+                "acts": In(ic_lanes * act_format.bits),
+                "dot": Out(signed(self._bits(ic_lanes))),
+                "carry": Out(1),
+            }
+        )
 
     @property
     def latency(self) -> int:
@@ -75,8 +77,13 @@ class DotProduct(Leaf):
         for k in range(self.ic_lanes):
             weight = self.weights.word_select(k, wf.bits)
             act = self.acts.word_select(k, af.bits)
-            lanes.append(Lane(weight[:wf.magnitude_bits], act[:af.magnitude_bits],
-                              (weight[-1], act[-1]) if af.signed else (weight[-1],)))
+            lanes.append(
+                Lane(
+                    weight[: wf.magnitude_bits],
+                    act[: af.magnitude_bits],
+                    (weight[-1], act[-1]) if af.signed else (weight[-1],),
+                )
+            )
         if fabric is Fabric.XCUP and self.ic_lanes > 1:
             dot, carry = dot_product(m, self.form, lanes, len(self.dot), self.latency)
         else:
@@ -92,14 +99,19 @@ class DotProduct(Leaf):
             negative = lane.signs[0] ^ lane.signs[1] if len(lane.signs) == 2 else lane.signs[0]
             negative = delay(m, negative, self.form.latency, f"negative_{k}")
             magnitude = product.product
-            nodes.append((Cat(magnitude ^ negative.replicate(len(magnitude)),
-                              negative).as_signed(), negative))
+            nodes.append(
+                (
+                    Cat(magnitude ^ negative.replicate(len(magnitude)), negative).as_signed(),
+                    negative,
+                )
+            )
         lanes = 1
         while len(nodes) > 1:
             lanes *= 2
             level = []
             for k, ((a, pending_a), (b, pending_b)) in enumerate(
-                    zip(nodes[::2], nodes[1::2], strict=True)):
+                zip(nodes[::2], nodes[1::2], strict=True)
+            ):
                 total = Signal(signed(self._bits(lanes)), name=f"sum_{lanes}_{k}", reset_less=True)
                 pending = Signal(name=f"pending_{lanes}_{k}", reset_less=True)
                 m.d.sync += [total.eq(add_with_carry(a, b, pending_a)), pending.eq(pending_b)]

@@ -17,8 +17,10 @@ from sigbit_hw.pipeline import choose, delay
 
 def most_line_ends(pixels: int) -> int:
     """Most output lines that can end before the last lane of a block."""
+
     def ends(wrap: int) -> int:
         return (wrap - gcd(wrap, pixels) + pixels - 1) // wrap  # with the first lane farthest right
+
     return max(map(ends, range(min(WRAP_MIN, pixels), pixels + 2)))
 
 
@@ -28,7 +30,7 @@ def number_of(flags: list[Value]) -> Value:
         return Const(0, 0)
     half = 1 << (len(flags).bit_length() - 1)
     most = flags[half - 1]
-    return Cat(Mux(most, number_of(flags[half:]), number_of(flags[:half - 1])), most)
+    return Cat(Mux(most, number_of(flags[half:]), number_of(flags[: half - 1])), most)
 
 
 class OperandFetch(wiring.Component):
@@ -58,16 +60,18 @@ class OperandFetch(wiring.Component):
     def __init__(self, config: ArchConfig) -> None:
         self.config = config
         word_bits = ceil_log2(config.act_slots // config.pixels)
-        super().__init__({
-            "valid": In(1),
-            "step": In(step_layout(config)),
-            "words": Out(word_bits).array(config.pixels),
-            "slots": In(config.slot_bits).array(config.pixels),
-            "weight": Out(ceil_log2(config.weight_words)),
-            "fed": Out(1),
-            "control": Out(CONTROL),
-            "acts": Out(config.slot_bits).array(config.pixels),
-        })
+        super().__init__(
+            {
+                "valid": In(1),
+                "step": In(step_layout(config)),
+                "words": Out(word_bits).array(config.pixels),
+                "slots": In(config.slot_bits).array(config.pixels),
+                "weight": Out(ceil_log2(config.weight_words)),
+                "fed": Out(1),
+                "control": Out(CONTROL),
+                "acts": Out(config.slot_bits).array(config.pixels),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -78,7 +82,8 @@ class OperandFetch(wiring.Component):
         slot = Signal(ceil_log2(config.act_slots), reset_less=True)
         start = Signal(slot.shape())
         m.submodules.positions = positions = memory.Memory(
-            shape=slot.shape(), depth=config.segments, init=[])
+            shape=slot.shape(), depth=config.segments, init=[]
+        )
         reader, writer = positions.read_port(domain="comb"), positions.write_port()
         m.d.comb += [
             reader.addr.eq(step.segment),
@@ -92,15 +97,19 @@ class OperandFetch(wiring.Component):
         # Beside it, the lanes before which lines end, and the words that 1, 2, … gaps are.
         most = most_line_ends(pixels)
         ends = [delay(m, step.room + j * step.line, 1, f"end_{j}") for j in range(most)]
-        gaps = [delay(m, (k * step.gap_words)[:len(step.gap_words)], 1, f"gaps_{k}")
-                for k in range(1, most + 1)]
+        gaps = [
+            delay(m, (k * step.gap_words)[: len(step.gap_words)], 1, f"gaps_{k}")
+            for k in range(1, most + 1)
+        ]
 
         # Cycle 2: lanes counted from bank 0 on, so that the banks below the rotation come after
         # all others; the word of lane 0 after so many gaps.
         rotation, word = slot[:lane_bits], slot[lane_bits:]
         ends = [delay(m, rotation + end, 1, f"bank_end_{j}") for j, end in enumerate(ends)]
-        words = [delay(m, value[:len(word)], 1, f"word_after_{k}")
-                 for k, value in enumerate([word, *(word + gap for gap in gaps)])]
+        words = [
+            delay(m, value[: len(word)], 1, f"word_after_{k}")
+            for k, value in enumerate([word, *(word + gap for gap in gaps)])
+        ]
         first_bank = delay(m, rotation, 1, "first_bank")
 
         # Cycle 3: the number of lines that have ended before the lane of each bank.
@@ -108,8 +117,10 @@ class OperandFetch(wiring.Component):
         counts, next_word = [], []
         for b in range(pixels):
             below = first_bank > b
-            passed = [(end[lane_bits:] < below)
-                      | ((end[lane_bits:] == below) & (end[:lane_bits] <= b)) for end in ends]
+            passed = [
+                (end[lane_bits:] < below) | ((end[lane_bits:] == below) & (end[:lane_bits] <= b))
+                for end in ends
+            ]
             counts.append(delay(m, number_of(passed), 1, f"count_{b}"))
             next_word.append(delay(m, below, 1, f"next_{b}"))
 
@@ -125,13 +136,16 @@ class OperandFetch(wiring.Component):
         last_rotation = delay(m, rotation, 3 + ActMemory.read_latency, "rotation")
         lanes = list(self.slots)
         for low in range(0, lane_bits, 2):
-            turns = last_rotation[low:low + 2]
-            lanes = [choose(turns, [lanes[(p + (r << low)) % pixels]
-                                    for r in range(1 << len(turns))]) for p in range(pixels)]
+            turns = last_rotation[low : low + 2]
+            lanes = [
+                choose(turns, [lanes[(p + (r << low)) % pixels] for r in range(1 << len(turns))])
+                for p in range(pixels)
+            ]
         m.d.sync += [act.eq(lane) for act, lane in zip(self.acts, lanes, strict=True)]
         m.d.comb += [
-            self.weight.eq(delay(
-                m, step.weight, self.latency - WeightMemory.read_latency, "weight")),
+            self.weight.eq(
+                delay(m, step.weight, self.latency - WeightMemory.read_latency, "weight")
+            ),
             self.fed.eq(delay(m, self.valid, self.latency, "fed", reset=True)),
             self.control.eq(delay(m, step.control, self.latency, "control")),
         ]

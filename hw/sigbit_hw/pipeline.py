@@ -31,13 +31,14 @@ def add_with_carry(a: Value, b: Value, carry: Value) -> Value:
 
 def at_most(value: Value, exponent: int) -> Value:
     """``value <= 2**exponent``, without a subtraction."""
-    return ~value[exponent + 1:].any() & ~(value[exponent] & value[:exponent].any())
+    return ~value[exponent + 1 :].any() & ~(value[exponent] & value[:exponent].any())
 
 
 def choose(index: Value, values: Sequence[Value]) -> Value:
     """``values[index]`` of a power of two of values, as a tree of two-way multiplexers."""
     values = list(values)
     for k in range(len(values).bit_length() - 1):
-        values = [Mux(index[k], odd, even)
-                  for even, odd in zip(values[::2], values[1::2], strict=True)]
+        values = [
+            Mux(index[k], odd, even) for even, odd in zip(values[::2], values[1::2], strict=True)
+        ]
     return values[0]

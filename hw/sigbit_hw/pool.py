@@ -32,8 +32,15 @@ def _compare(order: int, a: int, b: int) -> int:
     return _Order.GREATER if (a > b) == (order == _Order.EQUAL_PLUS) else _Order.LESS
 
 
-def outranks(m: Module, code: Value, best: Value, fmt: Format, always: Value, enable: Value,
-             attributes: dict[str, int]) -> Value:
+def outranks(
+    m: Module,
+    code: Value,
+    best: Value,
+    fmt: Format,
+    always: Value,
+    enable: Value,
+    attributes: dict[str, int],
+) -> Value:
     """``enable & (always | order_key(code) > order_key(best))``, in digits of two bits from the top
     on, each a table of six inputs into signals with ``attributes``.
 
@@ -90,12 +97,14 @@ class RunningMax(Leaf):
 
     def __init__(self, act_format: Format, lanes: int) -> None:
         self.act_format, self.lanes = act_format, lanes
-        super().__init__({
-            "acts": In(lanes * act_format.lane_bits),
-            "enable": In(1),
-            "clear": In(1),
-            "codes": Out(lanes * act_format.lane_bits),
-        })
+        super().__init__(
+            {
+                "acts": In(lanes * act_format.lane_bits),
+                "enable": In(1),
+                "clear": In(1),
+                "codes": Out(lanes * act_format.lane_bits),
+            }
+        )
 
     def compute(self, codes: ArrayLike) -> NDArray[np.int64]:
         """Maxima of codes ``[steps, lanes]``: shape ``[lanes]``."""

@@ -21,26 +21,59 @@ ENGINE_NAMES = tuple(engine.name.lower() for engine in isa.Engine)
 def axi_lite_slave() -> dict[str, Member]:
     """AXI4-Lite slave: 32-bit data, ``regs.ADDRESS_BITS`` of byte address."""
     return {
-        "awaddr": In(regs.ADDRESS_BITS), "awprot": In(3), "awvalid": In(1), "awready": Out(1),
-        "wdata": In(32), "wstrb": In(4), "wvalid": In(1), "wready": Out(1),
-        "bresp": Out(2), "bvalid": Out(1), "bready": In(1),
-        "araddr": In(regs.ADDRESS_BITS), "arprot": In(3), "arvalid": In(1), "arready": Out(1),
-        "rdata": Out(32), "rresp": Out(2), "rvalid": Out(1), "rready": In(1),
+        "awaddr": In(regs.ADDRESS_BITS),
+        "awprot": In(3),
+        "awvalid": In(1),
+        "awready": Out(1),
+        "wdata": In(32),
+        "wstrb": In(4),
+        "wvalid": In(1),
+        "wready": Out(1),
+        "bresp": Out(2),
+        "bvalid": Out(1),
+        "bready": In(1),
+        "araddr": In(regs.ADDRESS_BITS),
+        "arprot": In(3),
+        "arvalid": In(1),
+        "arready": Out(1),
+        "rdata": Out(32),
+        "rresp": Out(2),
+        "rvalid": Out(1),
+        "rready": In(1),
     }
 
 
 def axi_master(bus_bits: int) -> dict[str, Member]:
     """AXI4 master: ``bus_bits`` of data, 1-bit identifiers that are always 0."""
-    address = {"id": Out(1), "addr": Out(BUS_ADDRESS_BITS), "len": Out(8), "size": Out(3),
-               "burst": Out(2), "cache": Out(4), "prot": Out(3), "valid": Out(1), "ready": In(1)}
+    address = {
+        "id": Out(1),
+        "addr": Out(BUS_ADDRESS_BITS),
+        "len": Out(8),
+        "size": Out(3),
+        "burst": Out(2),
+        "cache": Out(4),
+        "prot": Out(3),
+        "valid": Out(1),
+        "ready": In(1),
+    }
     return {
         **{f"ar{name}": member for name, member in address.items()},
-        "rid": In(1), "rdata": In(bus_bits), "rresp": In(2), "rlast": In(1), "rvalid": In(1),
+        "rid": In(1),
+        "rdata": In(bus_bits),
+        "rresp": In(2),
+        "rlast": In(1),
+        "rvalid": In(1),
         "rready": Out(1),
         **{f"aw{name}": member for name, member in address.items()},
-        "wdata": Out(bus_bits), "wstrb": Out(bus_bits // 8), "wlast": Out(1), "wvalid": Out(1),
+        "wdata": Out(bus_bits),
+        "wstrb": Out(bus_bits // 8),
+        "wlast": Out(1),
+        "wvalid": Out(1),
         "wready": In(1),
-        "bid": In(1), "bresp": In(2), "bvalid": In(1), "bready": Out(1),
+        "bid": In(1),
+        "bresp": In(2),
+        "bvalid": In(1),
+        "bready": Out(1),
     }
 
 
@@ -76,8 +109,11 @@ def accelerator(config: ArchConfig) -> dict[str, Member]:
     """Every port of the accelerator but ``clk`` and ``rst``."""
     return {
         **{f"s_axil_{name}": member for name, member in axi_lite_slave().items()},
-        **{f"{prefix}{name}": member for prefix in axi_prefixes(config)
-           for name, member in axi_master(8 * config.port_bytes).items()},
+        **{
+            f"{prefix}{name}": member
+            for prefix in axi_prefixes(config)
+            for name, member in axi_master(8 * config.port_bytes).items()
+        },
         "irq": Out(1),
         **trace(config),
     }

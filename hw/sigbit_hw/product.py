@@ -27,8 +27,12 @@ SHIFT_BITS = 3
 def truth_table(index: Value, function: Callable[[int], int], width: int) -> Value:
     """``function(index)`` as one table for each of ``width`` bits."""
     results = [function(i) for i in range(1 << len(index))]
-    return Cat(Const(sum((r >> bit & 1) << i for i, r in enumerate(results)), len(results))
-               .bit_select(index, 1) for bit in range(width))
+    return Cat(
+        Const(sum((r >> bit & 1) << i for i, r in enumerate(results)), len(results)).bit_select(
+            index, 1
+        )
+        for bit in range(width)
+    )
 
 
 class Factor:
@@ -54,7 +58,8 @@ class Factor:
             if fmt.exponent_bits > 1:
                 self.shifts = tuple(max((f >> fmt.frac) - 1, 0) for f in range(len(magnitudes)))
                 self.significands = tuple(
-                    m >> s for m, s in zip(magnitudes, self.shifts, strict=True))
+                    m >> s for m, s in zip(magnitudes, self.shifts, strict=True)
+                )
         else:
             shifts = tuple(max((m & -m).bit_length() - 1, 0) for m in magnitudes)
             odd = tuple(m >> s for m, s in zip(magnitudes, shifts, strict=True))
@@ -78,11 +83,13 @@ class Factor:
         if self.linear:
             return field, Const(0, 0)
         if isinstance(fmt, EsbFormat):
-            mantissa, exponent = field[:fmt.frac], field[fmt.frac:]
-            shift = Mux(exponent.any(), exponent - 1, 0)[:self.shift_bits]
+            mantissa, exponent = field[: fmt.frac], field[fmt.frac :]
+            shift = Mux(exponent.any(), exponent - 1, 0)[: self.shift_bits]
             return Cat(mantissa, exponent.any()), shift
-        return (truth_table(field, lambda f: self.significands[f], self.bits),
-                truth_table(field, lambda f: self.shifts[f], self.shift_bits))
+        return (
+            truth_table(field, lambda f: self.significands[f], self.bits),
+            truth_table(field, lambda f: self.shifts[f], self.shift_bits),
+        )
 
 
 def multiplied_by_table(a_bits: int, b_bits: int) -> bool:
@@ -122,33 +129,46 @@ class Multiplier(wiring.Component):
             if len(narrow) == 1:
                 m.d.sync += product.eq(wide & narrow.replicate(len(wide)))
             elif platform is Fabric.XCUP:
-                values = [(i & (1 << len(wide)) - 1) * (i >> len(wide))
-                          for i in range(1 << width)]
-                m.d.sync += product.eq(Cat(xcup.tables(m, "product", [
-                    xcup.Table(tuple(Cat(wide, narrow)), tuple(v >> bit & 1 for v in values))
-                    for bit in range(width)])))
+                values = [(i & (1 << len(wide)) - 1) * (i >> len(wide)) for i in range(1 << width)]
+                m.d.sync += product.eq(
+                    Cat(
+                        xcup.tables(
+                            m,
+                            "product",
+                            [
+                                xcup.Table(
+                                    tuple(Cat(wide, narrow)), tuple(v >> bit & 1 for v in values)
+                                )
+                                for bit in range(width)
+                            ],
+                        )
+                    )
+                )
             else:
                 m.d.sync += product.eq(wide * narrow)
             m.d.comb += self.product.eq(product)
         elif platform is Fabric.XCUP:
-            m.d.comb += self.product.eq(xcup.multiply(
-                m, wide, narrow, multiplier_latency(len(wide), len(narrow))))
+            m.d.comb += self.product.eq(
+                xcup.multiply(m, wide, narrow, multiplier_latency(len(wide), len(narrow)))
+            )
         else:
             rows: list[Value] = []
             for k in range(0, len(narrow), 2):
                 row = Signal(len(wide) + 2, name=f"row_{k}", reset_less=True)
-                pair = [wide & bit.replicate(len(wide)) for bit in narrow[k:k + 2]]
+                pair = [wide & bit.replicate(len(wide)) for bit in narrow[k : k + 2]]
                 m.d.sync += row.eq(pair[0] + (pair[1] << 1) if len(pair) == 2 else pair[0])
                 rows.append(row)
             step = 2
             while len(rows) > 1:
                 level = []
                 for k in range(0, len(rows), 2):
-                    terms = rows[k:k + 2]
-                    row = Signal(min(len(wide) + 2 * step, width), name=f"sum_{step}_{k}",
-                                 reset_less=True)
-                    m.d.sync += row.eq(terms[0] + (terms[1] << step) if len(terms) == 2
-                                       else terms[0])
+                    terms = rows[k : k + 2]
+                    row = Signal(
+                        min(len(wide) + 2 * step, width), name=f"sum_{step}_{k}", reset_less=True
+                    )
+                    m.d.sync += row.eq(
+                        terms[0] + (terms[1] << step) if len(terms) == 2 else terms[0]
+                    )
                     level.append(row)
                 rows, step = level, 2 * step
             m.d.comb += self.product.eq(rows[0])
@@ -210,8 +230,11 @@ class ProductForm:
         if self.by_table:
             return 1
         shift_stages = -(-self.max_shift.bit_length() // SHIFT_BITS)
-        return (not self.linear) + multiplier_latency(
-            *(factor.bits for factor in self.factors)) + shift_stages
+        return (
+            (not self.linear)
+            + multiplier_latency(*(factor.bits for factor in self.factors))
+            + shift_stages
+        )
 
     def value(self, index: int) -> int:
         """The product for ``index``: the weight's field, and above it the activation's."""
@@ -233,8 +256,9 @@ class Product(wiring.Component):
     def __init__(self, form: ProductForm) -> None:
         self.form = form
         weight_bits, act_bits = form.fields
-        super().__init__({"weight": In(weight_bits), "act": In(act_bits),
-                          "product": Out(form.bits)})
+        super().__init__(
+            {"weight": In(weight_bits), "act": In(act_bits), "product": Out(form.bits)}
+        )
 
     def elaborate(self, platform: object) -> Module:
         m, form = Module(), self.form
@@ -247,8 +271,12 @@ class Product(wiring.Component):
         m.submodules.multiplier = multiplier = Multiplier(*widths)
         shifts: list[Value] = []
         for factor, field, port, name in zip(
-                form.factors, (self.weight, self.act), (multiplier.a, multiplier.b),
-                ("weight", "act"), strict=True):
+            form.factors,
+            (self.weight, self.act),
+            (multiplier.a, multiplier.b),
+            ("weight", "act"),
+            strict=True,
+        ):
             significand, shift = factor.split(field)
             wait = 0 if form.linear else 1
             m.d.comb += port.eq(delay(m, significand, wait, f"significand_{name}"))
@@ -261,7 +289,7 @@ class Product(wiring.Component):
             shift = delay(m, total, multiplier_latency(*widths) - 1, "shift")
             for low in range(0, bits, SHIFT_BITS):
                 shifted = Signal(len(self.product), name=f"shifted_{low}", reset_less=True)
-                amount = shift[low:low + SHIFT_BITS]
+                amount = shift[low : low + SHIFT_BITS]
                 m.d.sync += shifted.eq(product << (amount << low))
                 product, shift = shifted, delay(m, shift, 1, f"shift_{low}")
         m.d.comb += self.product.eq(product)

@@ -32,7 +32,8 @@ class Queue(wiring.Component):
             return m
         entries = self.depth - 1  # the oldest entry is in the read port's register
         m.submodules.storage = storage = memory.Memory(
-            shape=Shape.cast(self.shape).width, depth=entries, init=[])
+            shape=Shape.cast(self.shape).width, depth=entries, init=[]
+        )
         writer, reader = storage.write_port(), storage.read_port()
         level = Signal(range(entries + 1))
         free, some = Signal(init=1), Signal()  # the memory has room, has an entry

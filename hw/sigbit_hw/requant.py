@@ -18,8 +18,9 @@ _DROP_BITS = numerics.MANTISSA_BITS - 1 + numerics.GUARD_BITS
 
 def param_layout(acc_bits: int) -> data.StructLayout:
     """One channel's parameters as the hardware keeps them."""
-    return data.StructLayout({
-        "bias": signed(acc_bits), "mantissa": numerics.MANTISSA_BITS, "shift": SHIFT_BITS})
+    return data.StructLayout(
+        {"bias": signed(acc_bits), "mantissa": numerics.MANTISSA_BITS, "shift": SHIFT_BITS}
+    )
 
 
 def neutral_param(acc_bits: int) -> Const:
@@ -42,7 +43,7 @@ def booth_term(value: Value, digit: Value) -> tuple[Value, Value]:
     one more bit, and whether 1 is missing to two's."""
     low, middle, negative = digit
     once, twice = low ^ middle, Mux(negative, ~low & ~middle, low & middle)
-    magnitude = Mux(once, value, Mux(twice, value << 1, 0))[:len(value) + 1]
+    magnitude = Mux(once, value, Mux(twice, value << 1, 0))[: len(value) + 1]
     return (magnitude ^ negative.replicate(len(magnitude))).as_signed(), negative
 
 
@@ -81,14 +82,17 @@ class Requantizer(Leaf):
 
     def __init__(self, acc_bits: int) -> None:
         self.acc_bits = acc_bits
-        super().__init__({
-            "acc": In(signed(acc_bits)),
-            "param": In(param_layout(acc_bits)),
-            "y": Out(signed(numerics.PRE_BITS)),
-        })
+        super().__init__(
+            {
+                "acc": In(signed(acc_bits)),
+                "param": In(param_layout(acc_bits)),
+                "y": Out(signed(numerics.PRE_BITS)),
+            }
+        )
 
-    def compute(self, acc: ArrayLike, bias: ArrayLike, mantissa: ArrayLike,
-                shift: ArrayLike) -> NDArray[np.int64]:
+    def compute(
+        self, acc: ArrayLike, bias: ArrayLike, mantissa: ArrayLike, shift: ArrayLike
+    ) -> NDArray[np.int64]:
         """``y`` of arrays of accumulators and parameters, which broadcast."""
         return numerics.requantize(acc, bias, mantissa, shift)
 
@@ -115,45 +119,60 @@ class Requantizer(Leaf):
         product = self._product(m, scaled, over, sign, shifts[3][0], mantissas)
 
         result, up = product[_DROP_BITS:], product[_DROP_BITS - 1]
-        fits = ~differs(result[numerics.PRE_BITS - 1:-1], result[-1])
-        largest = result[:numerics.PRE_BITS - 1].all() & ~result[-1]
+        fits = ~differs(result[numerics.PRE_BITS - 1 : -1], result[-1])
+        largest = result[: numerics.PRE_BITS - 1].all() & ~result[-1]
         m.d.sync += self.y.eq(
-            Mux(fits, result[:numerics.PRE_BITS], limit(result[-1], numerics.PRE_BITS))
-            + (up & fits & ~largest))
+            Mux(fits, result[: numerics.PRE_BITS], limit(result[-1], numerics.PRE_BITS))
+            + (up & fits & ~largest)
+        )
         return m
 
-    def _shifted(self, m: Module, biased: Signal,
-                 shifts: list[Value]) -> tuple[Signal, Signal, Signal]:
+    def _shifted(
+        self, m: Module, biased: Signal, shifts: list[Value]
+    ) -> tuple[Signal, Signal, Signal]:
         """Cycles 2 and 3: the number with its guard bits, shifted by all but the last bit of
         ``shift``; one more bit than the result has. ``over``: it saturates. And its sign."""
         width, kept = self.acc_bits + numerics.GUARD_BITS, numerics.SCALED_BITS + _COARSE - 1
         value, sign = biased << numerics.GUARD_BITS, biased[-1]
         signs, overs = ([Signal(name=f"{name}_{k}") for k in (2, 3)] for name in ("sign", "over"))
-        steps = shifts[1][_COARSE.bit_length() - 1:]
-        cut = [differs(value[low:min(low + _COARSE, width - 1)], sign) & (steps <= k)
-               for k, low in enumerate(range(kept - 1, width - 1, _COARSE))]
+        steps = shifts[1][_COARSE.bit_length() - 1 :]
+        cut = [
+            differs(value[low : min(low + _COARSE, width - 1)], sign) & (steps <= k)
+            for k, low in enumerate(range(kept - 1, width - 1, _COARSE))
+        ]
         coarse = Signal(kept, reset_less=True)
         with m.Switch(steps):
             for k in range(1 << len(steps)):
                 with m.Case(k):
-                    m.d.sync += coarse.eq(Cat(value[k * _COARSE:width], sign.replicate(kept)))
+                    m.d.sync += coarse.eq(Cat(value[k * _COARSE : width], sign.replicate(kept)))
 
-        pairs, low = shifts[2][1:_COARSE.bit_length() - 1], numerics.SCALED_BITS
-        cut_2 = [differs(coarse[low + 2 * k:low + 2 * k + 2], signs[0]) & (pairs <= k)
-                 for k in range(_COARSE // 2 - 1)]
+        pairs, low = shifts[2][1 : _COARSE.bit_length() - 1], numerics.SCALED_BITS
+        cut_2 = [
+            differs(coarse[low + 2 * k : low + 2 * k + 2], signs[0]) & (pairs <= k)
+            for k in range(_COARSE // 2 - 1)
+        ]
         fine = Signal(numerics.SCALED_BITS + 1, reset_less=True)
         with m.Switch(pairs):
             for k in range(_COARSE // 2):
                 with m.Case(k):
-                    m.d.sync += fine.eq(coarse[2 * k:])
+                    m.d.sync += fine.eq(coarse[2 * k :])
         m.d.sync += [
-            signs[0].eq(sign), signs[1].eq(signs[0]),
-            overs[0].eq(Cat(cut).any()), overs[1].eq(overs[0] | Cat(cut_2).any()),
+            signs[0].eq(sign),
+            signs[1].eq(signs[0]),
+            overs[0].eq(Cat(cut).any()),
+            overs[1].eq(overs[0] | Cat(cut_2).any()),
         ]
         return fine, overs[1], signs[1]
 
-    def _product(self, m: Module, fine: Signal, over: Signal, sign: Signal, last: Value,
-                 mantissas: list[Value]) -> Signal:
+    def _product(
+        self,
+        m: Module,
+        fine: Signal,
+        over: Signal,
+        sign: Signal,
+        last: Value,
+        mantissas: list[Value],
+    ) -> Signal:
         """Cycles 4 to 6: the last shift, saturated, times the mantissa."""
         bits = numerics.SCALED_BITS
         saturates = over | (~last & (fine[bits - 1] ^ sign))
@@ -165,7 +184,8 @@ class Requantizer(Leaf):
         high_term, high_carry = booth_term(scaled[0], mantissas[4][1:4])
         low_term, low_carry = booth_term(scaled[1], Cat(0, mantissas[5][:2]))
         m.d.sync += [
-            scaled[0].eq(shifted), scaled[1].eq(scaled[0]),
+            scaled[0].eq(shifted),
+            scaled[1].eq(scaled[0]),
             top.eq(Mux(mantissas[3][3], shifted, 0)),
             high.eq(add_term(Cat(Const(0, 2), top).as_signed(), high_term, high_carry)),
             product.eq(add_term(Cat(Const(0, 2), high).as_signed(), low_term, low_carry)),

@@ -69,28 +69,31 @@ class EngineQueue(wiring.Component):
     def __init__(self, config: ArchConfig, engine: Engine) -> None:
         self.config, self.engine = config, engine
         self._shape = data.StructLayout({"word": _queue_bits(engine), "index": INDEX_BITS})
-        super().__init__({
-            "i": In(stream.Signature(self._shape)),
-            "o": Out(InstructionStream),
-            "tokens": In(ENGINES),
-            "take": Out(ENGINES),
-            "retired": In(1),
-            "start": Out(Event()),
-            "waiting": Out(1),
-            "executing": Out(1),
-            "empty": Out(1),
-            "oldest": Out(Event()),
-        })
+        super().__init__(
+            {
+                "i": In(stream.Signature(self._shape)),
+                "o": Out(InstructionStream),
+                "tokens": In(ENGINES),
+                "take": Out(ENGINES),
+                "retired": In(1),
+                "start": Out(Event()),
+                "waiting": Out(1),
+                "executing": Out(1),
+                "empty": Out(1),
+                "oldest": Out(Event()),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         # In the queue an instruction has a mark if its opcode retires; the others finish at once.
         m.submodules.queue = queue = Queue(
-            data.StructLayout({**self._shape.members, "tracked": 1}), self.config.queue_depth)
+            data.StructLayout({**self._shape.members, "tracked": 1}), self.config.queue_depth
+        )
         m.submodules.inside = inside = Queue(INDEX_BITS, IN_FLIGHT)
         head = queue.o
-        header = data.View(_HEADER, head.p.word[:_HEADER.size])
-        opcode = data.View(_HEADER, self.i.p.word[:_HEADER.size]).opcode
+        header = data.View(_HEADER, head.p.word[: _HEADER.size])
+        opcode = data.View(_HEADER, self.i.p.word[: _HEADER.size]).opcode
         granted = Signal()
         signalling = [op for op in isa.SIGNALLING if isa.ENGINE_OF[op] is self.engine]
         enters = self.o.valid & self.o.ready
@@ -120,10 +123,20 @@ class EngineQueue(wiring.Component):
         queued = Signal(range(self.config.queue_depth + 1))
         m.d.sync += [
             in_flight.eq(in_flight + self.start.valid - self.retired),
-            room.eq(Mux(self.start.valid == self.retired, room,
-                        self.retired | (in_flight != IN_FLIGHT - 1))),
-            self.executing.eq(Mux(self.start.valid == self.retired, self.executing,
-                                  self.start.valid | (in_flight != 1))),
+            room.eq(
+                Mux(
+                    self.start.valid == self.retired,
+                    room,
+                    self.retired | (in_flight != IN_FLIGHT - 1),
+                )
+            ),
+            self.executing.eq(
+                Mux(
+                    self.start.valid == self.retired,
+                    self.executing,
+                    self.start.valid | (in_flight != 1),
+                )
+            ),
             queued.eq(queued + (self.i.valid & self.i.ready) - enters),
         ]
         m.d.comb += self.empty.eq(queued == 0)
@@ -151,12 +164,14 @@ class Tokens(wiring.Component):
     """
 
     def __init__(self) -> None:
-        super().__init__({
-            **{f"retire_{e}": In(Retire()) for e in ENGINE_NAMES},
-            **{f"take_{e}": In(ENGINES) for e in ENGINE_NAMES},
-            **{f"tokens_{e}": Out(ENGINES) for e in ENGINE_NAMES},
-            "error": Out(Error()),
-        })
+        super().__init__(
+            {
+                **{f"retire_{e}": In(Retire()) for e in ENGINE_NAMES},
+                **{f"take_{e}": In(ENGINES) for e in ENGINE_NAMES},
+                **{f"tokens_{e}": Out(ENGINES) for e in ENGINE_NAMES},
+                "error": Out(Error()),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -213,21 +228,23 @@ class Sequencer(wiring.Component):
 
     def __init__(self, config: ArchConfig) -> None:
         self.config = config
-        super().__init__({
-            "i": In(stream.Signature(DECODED)),
-            "fetch_index": In(INDEX_BITS),
-            "fetch_quiet": In(1),
-            "stop": Out(1),
-            **{f"o_{e}": Out(InstructionStream) for e in ENGINE_NAMES},
-            **{f"retire_{e}": In(Retire()) for e in ENGINE_NAMES},
-            **{f"start_{e}": Out(Event()) for e in ENGINE_NAMES},
-            "compute_busy": In(1),
-            "waiting": Out(ENGINES),
-            "executing": Out(ENGINES),
-            "oldest": Out(INDEX_BITS),
-            "done": Out(1),
-            "error": Out(Error()),
-        })
+        super().__init__(
+            {
+                "i": In(stream.Signature(DECODED)),
+                "fetch_index": In(INDEX_BITS),
+                "fetch_quiet": In(1),
+                "stop": Out(1),
+                **{f"o_{e}": Out(InstructionStream) for e in ENGINE_NAMES},
+                **{f"retire_{e}": In(Retire()) for e in ENGINE_NAMES},
+                **{f"start_{e}": Out(Event()) for e in ENGINE_NAMES},
+                "compute_busy": In(1),
+                "waiting": Out(ENGINES),
+                "executing": Out(ENGINES),
+                "oldest": Out(INDEX_BITS),
+                "done": Out(1),
+                "error": Out(Error()),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -277,8 +294,9 @@ class Sequencer(wiring.Component):
             best_found, best = found, index
         m.d.comb += self.oldest.eq(Mux(best_found, best, self.fetch_index))
 
-    def _conclude(self, m: Module, queues: dict[Engine, EngineQueue], tokens: Tokens,
-                  halted: Signal) -> None:
+    def _conclude(
+        self, m: Module, queues: dict[Engine, EngineQueue], tokens: Tokens, halted: Signal
+    ) -> None:
         """Done, or an error of instruction or tokens.
 
         The machine stands still when nothing is in an engine, every queue's head, if there is one,

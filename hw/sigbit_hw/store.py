@@ -42,12 +42,14 @@ class SlotReader(wiring.Component):
     def __init__(self, config: ArchConfig) -> None:
         self.config = config
         self._layout = data.StructLayout({"slot": config.slot_bits, "last": 1})
-        super().__init__({
-            "block": In(BLOCK),
-            "start": In(1),
-            "act_read": Out(ActRead(config)),
-            "o": Out(stream.Signature(self._layout)),
-        })
+        super().__init__(
+            {
+                "block": In(BLOCK),
+                "start": In(1),
+                "act_read": Out(ActRead(config)),
+                "o": Out(stream.Signature(self._layout)),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -97,10 +99,14 @@ class BeatPacker(wiring.Component):
 
     def __init__(self, config: ArchConfig) -> None:
         self.config = config
-        super().__init__({
-            "i": In(stream.Signature(data.StructLayout({"slot": config.slot_bits, "last": 1}))),
-            "o": Out(stream.Signature(data.StructLayout({"beat": write_beat(config), "last": 1}))),
-        })
+        super().__init__(
+            {
+                "i": In(stream.Signature(data.StructLayout({"slot": config.slot_bits, "last": 1}))),
+                "o": Out(
+                    stream.Signature(data.StructLayout({"beat": write_beat(config), "last": 1}))
+                ),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -154,14 +160,16 @@ class StoreEngine(wiring.Component):
 
     def __init__(self, config: ArchConfig) -> None:
         self.config = config
-        super().__init__({
-            "i": In(InstructionStream),
-            "window": In(Window()),
-            "act_read": Out(ActRead(config)),
-            "bus": Out(BusWrite(config)),
-            "retire": Out(Retire()),
-            "error": Out(Error()),
-        })
+        super().__init__(
+            {
+                "i": In(InstructionStream),
+                "window": In(Window()),
+                "act_read": Out(ActRead(config)),
+                "bus": Out(BusWrite(config)),
+                "retire": Out(Retire()),
+                "error": Out(Error()),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -172,7 +180,7 @@ class StoreEngine(wiring.Component):
         m.submodules.dma = dma = WriteDma(config)
         current = Signal.like(self.i.payload, reset_less=True)
         layout = instruction_layout(Opcode.STORE)
-        store = data.View(layout, current.word[:layout.size])
+        store = data.View(layout, current.word[: layout.size])
         flipped = wiring.flipped
         wiring.connect(m, flipped(self.window), check.window)
         wiring.connect(m, flipped(self.act_read), reader.act_read)

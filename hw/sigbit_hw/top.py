@@ -55,9 +55,15 @@ class Accelerator(wiring.Component):
         fetch, decode, sequencer = Fetch(config), Decode(), Sequencer(config)
         load, store, compute = LoadEngine(config), StoreEngine(config), self.compute
         reader = ReadDma(config)
-        for name, block in (("fetch", fetch), ("decode", decode), ("sequencer", sequencer),
-                            ("reader", reader), ("load", load), ("store", store),
-                            ("compute", compute)):
+        for name, block in (
+            ("fetch", fetch),
+            ("decode", decode),
+            ("sequencer", sequencer),
+            ("reader", reader),
+            ("load", load),
+            ("store", store),
+            ("compute", compute),
+        ):
             held(name, block)
 
         self._wire_ports(m, csr, "s_axil_")
@@ -70,8 +76,9 @@ class Accelerator(wiring.Component):
             fetch.count.eq(csr.program_count),
         ]
         for user in (fetch, load, store):
-            m.d.comb += [getattr(user.window, name).eq(getattr(window, name))
-                         for name in Window().members]
+            m.d.comb += [
+                getattr(user.window, name).eq(getattr(window, name)) for name in Window().members
+            ]
 
         # Bus
         shells = self._shells(m, csr, control)
@@ -97,8 +104,9 @@ class Accelerator(wiring.Component):
             sequencer.compute_busy.eq(compute.busy),
             fetch.stop.eq(sequencer.stop),
         ]
-        for k, (name, engine) in enumerate(zip(ports.ENGINE_NAMES, (load, compute, store),
-                                               strict=True)):
+        for k, (name, engine) in enumerate(
+            zip(ports.ENGINE_NAMES, (load, compute, store), strict=True)
+        ):
             start = getattr(sequencer, f"start_{name}")
             wiring.connect(m, getattr(sequencer, f"o_{name}"), engine.i)
             wiring.connect(m, engine.retire, getattr(sequencer, f"retire_{name}"))
@@ -130,14 +138,20 @@ class Accelerator(wiring.Component):
             control.setup_retired.eq(compute.setup_retired),
             self.trace_feeding.eq(compute.feeding),
         ]
-        for source, block in (("sequencer", sequencer), ("fetch", fetch), ("load", load),
-                              ("store", store)):
+        for source, block in (
+            ("sequencer", sequencer),
+            ("fetch", fetch),
+            ("load", load),
+            ("store", store),
+        ):
             wiring.connect(m, block.error, getattr(control, f"error_{source}"))
         banks = [getattr(compute.trace, f"bank_{b}") for b in range(config.pixels)]
         m.d.comb += control.act_written.eq(Cat(bank.valid for bank in banks).any())
         for b, bank in enumerate(banks):
-            m.d.comb += [getattr(self, f"trace_act_{b}_{name}").eq(getattr(bank, name))
-                         for name in ("valid", "word", "data")]
+            m.d.comb += [
+                getattr(self, f"trace_act_{b}_{name}").eq(getattr(bank, name))
+                for name in ("valid", "word", "data")
+            ]
         return m
 
     def _wire_ports(self, m: Module, block: wiring.Component, prefix: str) -> None:

@@ -9,11 +9,15 @@ from sigbit_hw.arch import isa
 from sigbit_hw.product import truth_table
 
 _FIELDS = {f.name: f for f in isa.fields_of(isa.Opcode.FILL)}
-BLOCK = data.StructLayout({
-    "start": isa.SLOT_BITS,
-    **{name: signed(_FIELDS[name].width) if _FIELDS[name].signed else _FIELDS[name].width
-       for name in ("n0", "n1", "n2", "d1", "d2")},
-})
+BLOCK = data.StructLayout(
+    {
+        "start": isa.SLOT_BITS,
+        **{
+            name: signed(_FIELDS[name].width) if _FIELDS[name].signed else _FIELDS[name].width
+            for name in ("n0", "n1", "n2", "d1", "d2")
+        },
+    }
+)
 """A block: its first slot and the extents and distances of ``isa``."""
 
 
@@ -41,7 +45,8 @@ class _Run:
     def __init__(self, width: int, limit: Signal) -> None:
         self.left = Signal(isa.SLOT_BITS, name="n0_left", reset_less=True)
         self.some, self.one = (
-            Signal(name=f"n0_{name}", reset_less=True) for name in ("some", "one"))
+            Signal(name=f"n0_{name}", reset_less=True) for name in ("some", "one")
+        )
         bits = exact_log2(width)
         self._rest, self._widths = self.left[:bits], self.left[bits:]
         # Tables, because tools make carry chains of the smallest comparison.
@@ -54,11 +59,12 @@ class _Run:
         self.count = truth_table(state, lambda i: min(now(i)), bits + 1)
         self._fits = truth_table(state, lambda i: int(now(i)[0] >= now(i)[1]), 1)
         self.last = self._fits & (~self.some | (self.one & ~self._rest.any()))
-        self._borrows = truth_table(state, lambda i: int(
-            min(now(i)) > (i >> bits + 1) % width), 1) & self.some
+        self._borrows = (
+            truth_table(state, lambda i: int(min(now(i)) > (i >> bits + 1) % width), 1) & self.some
+        )
 
     def restart(self, n: Signal) -> list:
-        widths = n[len(self._rest):]
+        widths = n[len(self._rest) :]
         return [self.left.eq(n), self.some.eq(widths.any()), self.one.eq(widths == 1)]
 
     def step(self) -> list:
@@ -94,23 +100,24 @@ class BlockWalker(wiring.Component):
 
     def __init__(self, width: int = 1) -> None:
         self.width = width
-        super().__init__({
-            "block": In(BLOCK),
-            "restart": In(1),
-            "step": In(1),
-            "limit": In(range(width + 1)),
-            "slot": Out(isa.SLOT_BITS),
-            "count": Out(range(width + 1)),
-            "last": Out(1),
-        })
+        super().__init__(
+            {
+                "block": In(BLOCK),
+                "restart": In(1),
+                "step": In(1),
+                "limit": In(range(width + 1)),
+                "slot": Out(isa.SLOT_BITS),
+                "count": Out(range(width + 1)),
+                "last": Out(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         block = self.block
         run = Signal(isa.SLOT_BITS, reset_less=True)  # first slot of the next run of this plane
         plane = Signal(isa.SLOT_BITS, reset_less=True)  # and of the next plane
-        c0 = (_Run(self.width, self.limit) if self.width > 1
-              else Countdown(len(block.n0), "n0"))
+        c0 = _Run(self.width, self.limit) if self.width > 1 else Countdown(len(block.n0), "n0")
         c1 = Countdown(len(block.n1), "n1")
         c2 = Countdown(len(block.n2), "n2")
         following = Signal(isa.SLOT_BITS)  # run

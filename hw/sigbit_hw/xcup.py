@@ -35,8 +35,10 @@ class Table:
 
     def __post_init__(self) -> None:
         if len(self.rows) != 1 << len(self.inputs):
-            raise ValueError(f"a table of {len(self.inputs)} inputs must have "
-                             f"{1 << len(self.inputs)} rows, not {len(self.rows)}")
+            raise ValueError(
+                f"a table of {len(self.inputs)} inputs must have "
+                f"{1 << len(self.inputs)} rows, not {len(self.rows)}"
+            )
 
     @classmethod
     def of(cls, function: Callable[..., int], *inputs: Value) -> "Table":
@@ -50,7 +52,7 @@ class Table:
         for k in range(len(self.inputs)):
             low = tuple(row for i, row in enumerate(self.rows) if not i >> k & 1)
             if low == tuple(row for i, row in enumerate(self.rows) if i >> k & 1):
-                return Table(self.inputs[:k] + self.inputs[k + 1:], low).reduced
+                return Table(self.inputs[:k] + self.inputs[k + 1 :], low).reduced
         return self
 
 
@@ -84,7 +86,9 @@ def lut(m: Module, name: str, table: Table) -> Value:
     m.submodules[name] = Instance(
         f"LUT{max(len(inputs), 1)}",
         p_INIT=Const(_init(table, inputs or [Const(0)]), 1 << max(len(inputs), 1)),
-        **{f"i_I{k}": value for k, value in enumerate(inputs or [Const(0)])}, o_O=out)
+        **{f"i_I{k}": value for k, value in enumerate(inputs or [Const(0)])},
+        o_O=out,
+    )
     return out
 
 
@@ -96,9 +100,13 @@ def lut_pair(m: Module, name: str, six: Table, five: Table) -> tuple[Value, Valu
     inputs += [Const(0)] * (SHARED_INPUTS - len(inputs))
     o6, o5 = Signal(name=f"{name}_o6"), Signal(name=f"{name}_o5")
     m.submodules[name] = Instance(
-        "LUT6_2", p_INIT=Const(_init(six, inputs) << 32 | _init(five, inputs), 64),
-        **{f"i_I{k}": value for k, value in enumerate(inputs)}, i_I5=Const(1, 1),
-        o_O6=o6, o_O5=o5)
+        "LUT6_2",
+        p_INIT=Const(_init(six, inputs) << 32 | _init(five, inputs), 64),
+        **{f"i_I{k}": value for k, value in enumerate(inputs)},
+        i_I5=Const(1, 1),
+        o_O6=o6,
+        o_O5=o5,
+    )
     return o6, o5
 
 
@@ -175,14 +183,23 @@ def _combine(function: Callable[[list[int]], int], operands: Sequence[Table]) ->
     index = [[_position(inputs, value) for value in table.inputs] for table in operands]
     rows = []
     for i in range(1 << len(inputs)):
-        rows.append(function([
-            table.rows[sum((i >> position & 1) << k for k, position in enumerate(positions))]
-            for table, positions in zip(operands, index, strict=True)]) & 1)
+        rows.append(
+            function(
+                [
+                    table.rows[
+                        sum((i >> position & 1) << k for k, position in enumerate(positions))
+                    ]
+                    for table, positions in zip(operands, index, strict=True)
+                ]
+            )
+            & 1
+        )
     return Table(tuple(inputs), tuple(rows))
 
 
-def chain(m: Module, name: str, propagate: Sequence[Value], data: Sequence[Value],
-          carry: Value) -> list[Value]:
+def chain(
+    m: Module, name: str, propagate: Sequence[Value], data: Sequence[Value], carry: Value
+) -> list[Value]:
     """Sum bits of a carry chain, and above them its carry."""
     sums: list[Value] = []
     for k in range(0, len(propagate), 8):
@@ -190,16 +207,29 @@ def chain(m: Module, name: str, propagate: Sequence[Value], data: Sequence[Value
         o, co = Signal(8, name=f"{name}_o_{k}"), Signal(8, name=f"{name}_co_{k}")
         padding = [Const(0, 1)] * (8 - count)
         m.submodules[f"{name}_{k}"] = Instance(
-            "CARRY8", p_CARRY_TYPE="SINGLE_CY8", i_CI=carry, i_CI_TOP=Const(0, 1),
-            i_S=Cat(*propagate[k:k + 8], *padding), i_DI=Cat(*data[k:k + 8], *padding),
-            o_O=o, o_CO=co)
+            "CARRY8",
+            p_CARRY_TYPE="SINGLE_CY8",
+            i_CI=carry,
+            i_CI_TOP=Const(0, 1),
+            i_S=Cat(*propagate[k : k + 8], *padding),
+            i_DI=Cat(*data[k : k + 8], *padding),
+            o_O=o,
+            o_CO=co,
+        )
         sums += [o[j] for j in range(count)]
         carry = co[count - 1]
     return [*sums, carry]
 
 
-def add(m: Module, name: str, rows: Sequence[Row], carries: Sequence[Value] = (), *,
-        width: int | None = None, flip_top: bool = False) -> list[Value]:
+def add(
+    m: Module,
+    name: str,
+    rows: Sequence[Row],
+    carries: Sequence[Value] = (),
+    *,
+    width: int | None = None,
+    flip_top: bool = False,
+) -> list[Value]:
     """The sum of two or three rows and of up to one bit less than rows.
 
     One LUT a position. Of three rows, at most one may have a sign or a gate; of two, both.
@@ -232,14 +262,17 @@ def add(m: Module, name: str, rows: Sequence[Row], carries: Sequence[Value] = ()
             continue
         over = Table.of(lambda b: b, majority) if majority is not None else None
         flip = flip_top and i == top
-        total = _combine(lambda bits, flip=flip: sum(bits) ^ flip,  # type: ignore[misc]
-                         operands if over is None else [*operands, over])
+        total = _combine(
+            lambda bits, flip=flip: sum(bits) ^ flip,  # type: ignore[misc]
+            operands if over is None else [*operands, over],
+        )
         if len(rows) == 2:
             first = operands[0] if operands else Table((), (0,))
             p, d = lut_pair(m, f"{name}_lut_{i}", total, first)
         elif len(operands) > 1 and i < top:
-            p, next_majority = lut_pair(m, f"{name}_lut_{i}", total,
-                                        _combine(lambda bits: sum(bits) > 1, operands))
+            p, next_majority = lut_pair(
+                m, f"{name}_lut_{i}", total, _combine(lambda bits: sum(bits) > 1, operands)
+            )
             d = majority if majority is not None else Const(0, 1)
             majority = next_majority
         elif over is not None:
@@ -254,11 +287,13 @@ def add(m: Module, name: str, rows: Sequence[Row], carries: Sequence[Value] = ()
     return sums[:width]
 
 
-
 def register(m: Module, name: str, row: Row) -> Row:
     """The row of the cycle before."""
-    kept = {"bits": Cat(bit for bit in row.bits if bit is not None and not isinstance(bit, Const)),
-            "sign": row.sign, "gate": row.gate}
+    kept = {
+        "bits": Cat(bit for bit in row.bits if bit is not None and not isinstance(bit, Const)),
+        "sign": row.sign,
+        "gate": row.gate,
+    }
     late: dict[str, Value] = {}
     for part, value in kept.items():
         if value is not None:
@@ -269,12 +304,21 @@ def register(m: Module, name: str, row: Row) -> Row:
     return replace(row, bits=bits, sign=late.get("sign"), gate=late.get("gate"))
 
 
-def register_sum(m: Module, name: str, rows: Sequence[Row], carries: Sequence[Value] = (), *,
-                 width: int | None = None, flip_top: bool = False) -> Row:
+def register_sum(
+    m: Module,
+    name: str,
+    rows: Sequence[Row],
+    carries: Sequence[Value] = (),
+    *,
+    width: int | None = None,
+    flip_top: bool = False,
+) -> Row:
     """The sum (:func:`add`) in the next cycle."""
     bits = add(m, name, rows, carries, width=width, flip_top=flip_top)
-    total = Row(tuple(None if isinstance(bit, Const) else bit for bit in bits),
-                sum(row.max for row in rows) + len(carries))
+    total = Row(
+        tuple(None if isinstance(bit, Const) else bit for bit in bits),
+        sum(row.max for row in rows) + len(carries),
+    )
     return register(m, f"{name}_sum", total)
 
 
@@ -289,16 +333,22 @@ def multiply(m: Module, wide: Value, narrow: Value, latency: int) -> Value:
     def row(k: int) -> Row:
         return Row((None,) * k + tuple(factors[0]), limit << k, gate=factors[1][k])
 
-    rows = [register_sum(m, f"rows_{k}", [row(k), row(k + 1)])
-            for k in range(0, len(narrow) - 1, 2)]
+    rows = [
+        register_sum(m, f"rows_{k}", [row(k), row(k + 1)]) for k in range(0, len(narrow) - 1, 2)
+    ]
     if len(narrow) % 2:
         rows.append(register(m, "rows_last", row(len(narrow) - 1)))
     for stage in range(1, latency):
-        level = [register_sum(m, f"rows_{stage}_{k}", rows[k:k + 3])
-                 for k in range(0, len(rows) - 1, 3)]
-        level += [register(m, f"rows_{stage}_{k}", rows[k])
-                  for k in range(len(rows) // 3 * 3, len(rows)) if len(rows) % 3 == 1]
+        level = [
+            register_sum(m, f"rows_{stage}_{k}", rows[k : k + 3])
+            for k in range(0, len(rows) - 1, 3)
+        ]
+        level += [
+            register(m, f"rows_{stage}_{k}", rows[k])
+            for k in range(len(rows) // 3 * 3, len(rows))
+            if len(rows) % 3 == 1
+        ]
         rows = level
-    product, = rows
+    (product,) = rows
     bits = [Const(0, 1) if bit is None else bit for bit in product.bits]
-    return Cat(bits)[:len(wide) + len(narrow)]
+    return Cat(bits)[: len(wide) + len(narrow)]

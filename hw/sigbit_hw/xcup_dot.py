@@ -56,8 +56,10 @@ class Level:
     def after(self, raw: int, complete: int) -> tuple[int, int]:
         """Raw and complete numbers that the level leaves."""
         adders = self.rr + self.ccr + self.ccc + self.cc + self.cr
-        return (raw - 2 * self.rr - self.ccr - self.cr,
-                complete - 2 * self.ccr - 3 * self.ccc - 2 * self.cc - self.cr + adders)
+        return (
+            raw - 2 * self.rr - self.ccr - self.cr,
+            complete - 2 * self.ccr - 3 * self.ccc - 2 * self.cc - self.cr + adders,
+        )
 
     def luts(self, bits: float) -> float:
         """An estimate for complete numbers of ``bits``."""
@@ -82,7 +84,7 @@ def plan(raw: int, complete: int, depth: int, bits: int, level: int = 1) -> Plan
     """
     if raw + complete == 1:
         return Plan(0) if complete else None
-    if raw + complete > 3 ** depth:
+    if raw + complete > 3**depth:
         return None
     best: Plan | None = None
     for rr in range(raw // 2 + 1):
@@ -115,14 +117,17 @@ class Products:
     def __init__(self, form: ProductForm, signs: int, inversion: Inversion) -> None:
         self.form, self.signs, self.inversion = form, signs, inversion
         self.complete = inversion is not Inversion.RAW
-        self.stages = {Inversion.RAW: form.latency, Inversion.DIRECT: 1,
-                       Inversion.LATE: 2}[inversion]
+        self.stages = {Inversion.RAW: form.latency, Inversion.DIRECT: 1, Inversion.LATE: 2}[
+            inversion
+        ]
 
     @property
     def inputs(self) -> int:
         """Inputs of the table of a product's bit."""
-        return sum(self.form.fields) + {
-            Inversion.RAW: 0, Inversion.DIRECT: self.signs, Inversion.LATE: 1}[self.inversion]
+        return (
+            sum(self.form.fields)
+            + {Inversion.RAW: 0, Inversion.DIRECT: self.signs, Inversion.LATE: 1}[self.inversion]
+        )
 
     @property
     def possible(self) -> bool:
@@ -139,10 +144,14 @@ class Products:
     def tables(self, inputs: Sequence[Value]) -> list[Table]:
         """The tables of a product's bits; of the inputs, signs are the last."""
         fields = sum(self.form.fields)
-        rows = [self.form.value(i & (1 << fields) - 1) ^ -((i >> fields).bit_count() & 1)
-                for i in range(1 << len(inputs))]
-        return [Table(tuple(inputs), tuple(row >> bit & 1 for row in rows))
-                for bit in range(self.form.bits)]
+        rows = [
+            self.form.value(i & (1 << fields) - 1) ^ -((i >> fields).bit_count() & 1)
+            for i in range(1 << len(inputs))
+        ]
+        return [
+            Table(tuple(inputs), tuple(row >> bit & 1 for row in rows))
+            for bit in range(self.form.bits)
+        ]
 
     def luts(self) -> float:
         """LUTs of a lane, other than those for the sign."""
@@ -154,8 +163,9 @@ class Products:
     def build(self, m: Module, lanes: Sequence[Lane]) -> tuple[list[Row], list[Value]]:
         """(Rows, signs of the products) after :attr:`stages`."""
         signs: list[Value] = [lane.signs[0] for lane in lanes]
-        sign_tables = [Table.of(lambda a, b: a ^ b, *lane.signs) for lane in lanes
-                       if len(lane.signs) == 2]
+        sign_tables = [
+            Table.of(lambda a, b: a ^ b, *lane.signs) for lane in lanes if len(lane.signs) == 2
+        ]
         if not self.by_cells:
             if sign_tables:
                 signs = tables(m, "sign", sign_tables)
@@ -166,33 +176,49 @@ class Products:
                 fields.append(product.product)
             return self._rows(m, fields, signs, self.stages)
         if self.inversion is Inversion.LATE:
-            signs = [delay(m, sign, 1, f"sign_{k}", reset=True)
-                     for k, sign in enumerate(tables(m, "sign", sign_tables))]
-            lanes = [Lane(delay(m, lane.weight, 1, f"weight_{k}"),
-                          delay(m, lane.act, 1, f"act_{k}"), (signs[k],))
-                     for k, lane in enumerate(lanes)]
+            signs = [
+                delay(m, sign, 1, f"sign_{k}", reset=True)
+                for k, sign in enumerate(tables(m, "sign", sign_tables))
+            ]
+            lanes = [
+                Lane(
+                    delay(m, lane.weight, 1, f"weight_{k}"),
+                    delay(m, lane.act, 1, f"act_{k}"),
+                    (signs[k],),
+                )
+                for k, lane in enumerate(lanes)
+            ]
             sign_tables = []
-        outputs = [table for lane in lanes for table in self.tables(
-            [*lane.weight, *lane.act, *(lane.signs if self.complete else ())])]
+        outputs = [
+            table
+            for lane in lanes
+            for table in self.tables(
+                [*lane.weight, *lane.act, *(lane.signs if self.complete else ())]
+            )
+        ]
         bits = tables(m, "product", [*outputs, *sign_tables])
-        signs = bits[len(outputs):] or signs
+        signs = bits[len(outputs) :] or signs
         fields = []
         for k in range(len(lanes)):
             field = Signal(self.form.bits, name=f"product_{k}", reset_less=True)
-            m.d.sync += field.eq(Cat(bits[k * self.form.bits:(k + 1) * self.form.bits]))
+            m.d.sync += field.eq(Cat(bits[k * self.form.bits : (k + 1) * self.form.bits]))
             fields.append(field)
         return self._rows(m, fields, signs, 1)
 
-    def _rows(self, m: Module, fields: Sequence[Value], signs: Sequence[Value],
-              wait: int) -> tuple[list[Row], list[Value]]:
-        signs = [delay(m, sign, wait, f"negative_{k}", reset=True)
-                 for k, sign in enumerate(signs)]
+    def _rows(
+        self, m: Module, fields: Sequence[Value], signs: Sequence[Value], wait: int
+    ) -> tuple[list[Row], list[Value]]:
+        signs = [delay(m, sign, wait, f"negative_{k}", reset=True) for k, sign in enumerate(signs)]
         top = (1 << self.form.bits) + self.form.max
         if self.complete:
-            return [Row((*field, sign), top, inverted=1 << self.form.bits)
-                    for field, sign in zip(fields, signs, strict=True)], list(signs)
-        return [Row((*field, Const(1, 1)), top, sign=sign)
-                for field, sign in zip(fields, signs, strict=True)], list(signs)
+            return [
+                Row((*field, sign), top, inverted=1 << self.form.bits)
+                for field, sign in zip(fields, signs, strict=True)
+            ], list(signs)
+        return [
+            Row((*field, Const(1, 1)), top, sign=sign)
+            for field, sign in zip(fields, signs, strict=True)
+        ], list(signs)
 
 
 def choose(form: ProductForm, signs: int, lanes: int, latency: int) -> tuple[Products, Plan]:
@@ -212,8 +238,9 @@ def choose(form: ProductForm, signs: int, lanes: int, latency: int) -> tuple[Pro
     return best[1:]
 
 
-def dot_product(m: Module, form: ProductForm, lanes: Sequence[Lane], width: int,
-                latency: int) -> tuple[Value, Value]:
+def dot_product(
+    m: Module, form: ProductForm, lanes: Sequence[Lane], width: int, latency: int
+) -> tuple[Value, Value]:
     """(``dot`` in ``width`` bits, ``carry``) of :class:`~sigbit_hw.mac.DotProduct` for two or more
     lanes, ``latency`` cycles after the operands."""
     products, tree = choose(form, len(lanes[0].signs), len(lanes), latency)
@@ -228,14 +255,22 @@ def dot_product(m: Module, form: ProductForm, lanes: Sequence[Lane], width: int,
             for k in range(getattr(level, kind)):
                 terms = [(raw if which == "r" else complete).pop(0) for which in kind]
                 carries = [pending.pop(0) for _ in range(len(terms) - 1)]
-                sums.append(register_sum(m, f"sum_{number}_{kind}_{k}", terms, carries,
-                                         width=width if last else None, flip_top=last))
+                sums.append(
+                    register_sum(
+                        m,
+                        f"sum_{number}_{kind}_{k}",
+                        terms,
+                        carries,
+                        width=width if last else None,
+                        flip_top=last,
+                    )
+                )
         raw = [register(m, f"raw_{number}_{k}", row) for k, row in enumerate(raw)]
-        complete = sums + [register(m, f"kept_{number}_{k}", row)
-                           for k, row in enumerate(complete)]
-        pending = [delay(m, sign, 1, f"pending_{number}_{k}", reset=True)
-                   for k, sign in enumerate(pending)]
+        complete = sums + [register(m, f"kept_{number}_{k}", row) for k, row in enumerate(complete)]
+        pending = [
+            delay(m, sign, 1, f"pending_{number}_{k}", reset=True) for k, sign in enumerate(pending)
+        ]
     assert not pending
-    total, = complete
+    (total,) = complete
     wait = latency - products.stages - len(tree.levels)
     return delay(m, Cat(total.bits), wait, "dot"), carry

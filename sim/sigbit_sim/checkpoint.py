@@ -83,11 +83,13 @@ class Checkpoint:
                 if document["key"] != self._key:
                     raise CheckpointError(
                         f"the checkpoint {self.path} belongs to another program, input, build of "
-                        "the model or setting: delete it, or give another file")
+                        "the model or setting: delete it, or give another file"
+                    )
                 results = Results(
                     counters=document["counters"],
                     timeline=[Event(Engine(e), *rest) for e, *rest in document["timeline"]],
-                    feeds={i: Feed(*rest) for i, *rest in document["feeds"]})
+                    feeds={i: Feed(*rest) for i, *rest in document["feeds"]},
+                )
                 for member in archive.namelist():
                     kind, _, name = member.partition("/")
                     if name:
@@ -98,7 +100,8 @@ class Checkpoint:
                     model.restore(Path(archive.extract("state", folder)))
         except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
             raise CheckpointError(
-                f"cannot read the checkpoint {self.path} ({error}): delete it") from None
+                f"cannot read the checkpoint {self.path} ({error}): delete it"
+            ) from None
         return results, int(document["spent"])
 
     def delete(self) -> None:

@@ -19,8 +19,9 @@ class Dependencies:
     engine: dict[int, Engine] = field(default_factory=dict)
     covered: dict[tuple[Engine, Engine], int] = field(default_factory=dict)
 
-    def access(self, index: int, engine: Engine, reads: dict[str, Ints],
-               writes: dict[str, Ints]) -> tuple[dict[Engine, int], int]:
+    def access(
+        self, index: int, engine: Engine, reads: dict[str, Ints], writes: dict[str, Ints]
+    ) -> tuple[dict[Engine, int], int]:
         """Instruction ``index`` reads and writes entries: returns the instructions of other engines
         that it must wait for and no earlier one has waited for, and the last one of its own (-1
         if none) that wrote what it reads or overwrites (results are looked at when their
@@ -35,9 +36,13 @@ class Dependencies:
             last = self.written.setdefault(memory, {})
             for entry in entries.tolist():
                 after(last[entry])
-        overwritten = [last[entry] for memory, entries in writes.items()
-                       for last in [self.written.setdefault(memory, {})]
-                       for entry in entries.tolist() if entry in last]
+        overwritten = [
+            last[entry]
+            for memory, entries in writes.items()
+            for last in [self.written.setdefault(memory, {})]
+            for entry in entries.tolist()
+            if entry in last
+        ]
         own = max([latest[engine], *(i for i in overwritten if self.engine[i] == engine)])
         for memory, entries in writes.items():
             last, readers = self.written.setdefault(memory, {}), self.read.setdefault(memory, {})

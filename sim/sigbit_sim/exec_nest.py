@@ -43,10 +43,12 @@ def need_banks(out: Instr, execute: Instr, config: ArchConfig) -> None:
     shape = Instr(Opcode.EXEC, mode=execute.mode, run=execute.run, wrap=execute.wrap)
     steps = {name: out.values[name] for name in ("d_slot", "d_pix", "d_col", "d_line")}
     place = Instr(Opcode.OUT, n_slots=out.n_slots, phases=out.phases, **steps)
-    need(not bank_conflicts(place, shape, config),
-         f"writes two slots of one bank in a cycle of the drain ({config.drain_pixels} pixels of "
-         f"{config.drain_slots} channel slots) with {steps}, phases={out.phases}, "
-         f"wrap={execute.wrap}")
+    need(
+        not bank_conflicts(place, shape, config),
+        f"writes two slots of one bank in a cycle of the drain ({config.drain_pixels} pixels of "
+        f"{config.drain_slots} channel slots) with {steps}, phases={out.phases}, "
+        f"wrap={execute.wrap}",
+    )
 
 
 @dataclass(frozen=True)
@@ -64,16 +66,24 @@ class Nest:
     def __post_init__(self) -> None:
         e, lanes = self.execute, self.config.pixels
         least = min(WRAP_MIN, lanes)
-        need(e.run <= e.wrap or e.wrap >= least,
-             f"lines that end inside a run must have at least {least} pixels, not wrap={e.wrap}")
+        need(
+            e.run <= e.wrap or e.wrap >= least,
+            f"lines that end inside a run must have at least {least} pixels, not wrap={e.wrap}",
+        )
         for name, value in addressing.column_steps(e.wrap, self.config).items():
-            need(e.values[name] == value, f"{name} must be {value} for wrap={e.wrap}, "
-                                          f"not {e.values[name]}")
+            need(
+                e.values[name] == value,
+                f"{name} must be {value} for wrap={e.wrap}, not {e.values[name]}",
+            )
         for s in self.segments:
-            need(s.gap % lanes == 0,
-                 f"segment {s.index}: gap must be a multiple of pixels={lanes}, not {s.gap}")
-        need((bool(e.drain) and not e.keep) or e.n_ocb * self.blocks == 1,
-             "an EXEC that keeps its accumulators or does not drain must have one block only")
+            need(
+                s.gap % lanes == 0,
+                f"segment {s.index}: gap must be a multiple of pixels={lanes}, not {s.gap}",
+            )
+        need(
+            (bool(e.drain) and not e.keep) or e.n_ocb * self.blocks == 1,
+            "an EXEC that keeps its accumulators or does not drain must have one block only",
+        )
 
     @property
     def channels(self) -> int:
@@ -151,7 +161,7 @@ def accumulate(nest: Nest, operands: Operands, weights: Codes, acc: Ints) -> Int
         steps = segment.n_ky * segment.n_kx * segment.n_ic
         if segment.shift:
             acc = numerics.wrap(acc << c.term_radix_bits, c.acc_bits)
-        words = weights[:, first:first + steps]
+        words = weights[:, first : first + steps]
         acc = numerics.wrap(acc + _segment_sum(nest, segment, operands, words), c.acc_bits)
         first += steps
     return acc

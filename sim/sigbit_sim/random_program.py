@@ -38,8 +38,9 @@ SPILL_BEATS = 32
 """Memory, in bus beats, for slots that are stored and loaded again."""
 
 
-def random_program(config: ArchConfig, rng: np.random.Generator, *, execs: int = 6,
-                   area: int | None = None) -> Program:
+def random_program(
+    config: ArchConfig, rng: np.random.Generator, *, execs: int = 6, area: int | None = None
+) -> Program:
     """A random legal program with ``execs`` groups of ``EXEC`` that works on ``area`` slots (by
     default 512, or 64 a bank if that is more).
 
@@ -53,15 +54,18 @@ def random_program(config: ArchConfig, rng: np.random.Generator, *, execs: int =
         raise ValueError(f"area must be in [{64 * config.pixels}, {config.act_slots}], not {area}")
     builder = _Builder(config, rng, area)
     if builder.limit // (GROUP * builder.step) < BLOCKS:
-        raise ValueError(f"acc_bits={config.acc_bits} of {config.name} is too small for random "
-                         "programs")
+        raise ValueError(
+            f"acc_bits={config.acc_bits} of {config.name} is too small for random programs"
+        )
     return builder.build(execs)
 
 
 def random_inputs(program: Program, rng: np.random.Generator, images: int = 1) -> dict[str, Ints]:
     """Random stored integers ``[images, C, H, W]`` for every input."""
-    return {port.name: rng.integers(port.low, port.high + 1, (images, *port.shape))
-            for port in program.inputs}
+    return {
+        port.name: rng.integers(port.low, port.high + 1, (images, *port.shape))
+        for port in program.inputs
+    }
 
 
 class _Builder:
@@ -79,18 +83,29 @@ class _Builder:
         self.blobs: list[Bytes] = []
         self.bound = 0
         self.limit = 1 << (config.acc_bits - 2)
-        self.step = config.ic_lanes * numerics.product_bound(config.weight_format,
-                                                             config.act_format)
+        self.step = config.ic_lanes * numerics.product_bound(
+            config.weight_format, config.act_format
+        )
         planes = int(rng.integers(1, 3)) if config.act_format.bits <= 4 else 1
         limit = config.act_grid(planes).contiguous
         low = -limit * config.act_format.signed
-        self.input = Port("x", self._shape(), 0, planes, int(rng.integers(1, 3)), 0.5, 0,
-                          low, limit)
+        self.input = Port(
+            "x", self._shape(), 0, planes, int(rng.integers(1, 3)), 0.5, 0, low, limit
+        )
         offset = self._page(self.input.bytes(config))
         self.outputs = []
         for name in ("y", "z"):
-            port = Port(name, self._shape(), offset, 1, int(rng.integers(1, 3)), 0.25, 0,
-                        config.act_format.min, config.act_format.max)
+            port = Port(
+                name,
+                self._shape(),
+                offset,
+                1,
+                int(rng.integers(1, 3)),
+                0.25,
+                0,
+                config.act_format.min,
+                config.act_format.max,
+            )
             self.outputs.append(port)
             offset += port.bytes(config)
         self.spill_offset = offset
@@ -123,16 +138,29 @@ class _Builder:
         instructions = isa.pack(instrs)
         program_offset = self._page(self.image_offset + image.size)
         return Program(
-            name="random", config=self.config, instructions=instructions, image=image,
-            image_offset=self.image_offset, program_offset=program_offset,
-            memory_bytes=self._page(program_offset + instructions.size), write_window=self.window,
-            inputs=(self.input,), outputs=tuple(self.outputs), layers=tuple(self.layers),
-            execs=tuple(self.infos))
+            name="random",
+            config=self.config,
+            instructions=instructions,
+            image=image,
+            image_offset=self.image_offset,
+            program_offset=program_offset,
+            memory_bytes=self._page(program_offset + instructions.size),
+            write_window=self.window,
+            inputs=(self.input,),
+            outputs=tuple(self.outputs),
+            layers=tuple(self.layers),
+            execs=tuple(self.infos),
+        )
 
     # Instructions and tokens
 
-    def _emit(self, instr: Instr, reads: dict[str, Ints], writes: dict[str, Ints],
-              waiter: int | None = None) -> None:
+    def _emit(
+        self,
+        instr: Instr,
+        reads: dict[str, Ints],
+        writes: dict[str, Ints],
+        waiter: int | None = None,
+    ) -> None:
         """Append ``instr`` with the tokens it needs, taken by instruction ``waiter`` or itself."""
         index, engine = len(self.code), isa.ENGINE_OF[instr.opcode]
         waits, own = self.deps.access(index, engine, reads, writes)
@@ -163,8 +191,11 @@ class _Builder:
     def _load(self, kind: LoadKind, first: int, count: int, data: Bytes) -> None:
         """Load ``count`` items of constants to consecutive entries."""
         address, beats = self._blob(data)
-        self._emit(Instr(Opcode.LOAD, kind=kind, address=address, beats=beats, dst=first, n0=count),
-                   {}, {kind.name: first + np.arange(count)})
+        self._emit(
+            Instr(Opcode.LOAD, kind=kind, address=address, beats=beats, dst=first, n0=count),
+            {},
+            {kind.name: first + np.arange(count)},
+        )
 
     # Activations
 
@@ -179,8 +210,9 @@ class _Builder:
                 self._load(LoadKind.ACTS, slot, count, self._slot_bytes(count))
             slot += count
         self._load_port(self.input)
-        tables = self.rng.integers(0, 1 << self.config.act_format.bits,
-                                   (self.config.tables, numerics.TABLE_ENTRIES))
+        tables = self.rng.integers(
+            0, 1 << self.config.act_format.bits, (self.config.tables, numerics.TABLE_ENTRIES)
+        )
         self._load(LoadKind.TABLE, 0, self.config.tables, images.pack_table(tables))
 
     def _slot_bytes(self, count: int) -> Bytes:
@@ -197,8 +229,9 @@ class _Builder:
         count = int(np.prod(port.slots(self.config)))
         start, block = random_block(self.rng, count, self.origin, self.area)
         beats = port.bytes(self.config) // self.config.bus_bytes
-        instr = Instr(Opcode.LOAD, kind=LoadKind.ACTS, address=port.offset, beats=beats, dst=start,
-                      **block)
+        instr = Instr(
+            Opcode.LOAD, kind=LoadKind.ACTS, address=port.offset, beats=beats, dst=start, **block
+        )
         stored = self._dram(port.offset, beats) if port is not self.input else np.arange(0)
         self._emit(instr, {"DRAM": stored}, {"ACTS": addressing.block_slots(instr, start)})
 
@@ -216,8 +249,9 @@ class _Builder:
             self._spill(count)
         else:
             address, beats = self._blob(self._slot_bytes(count))
-            instr = Instr(Opcode.LOAD, kind=LoadKind.ACTS, address=address, beats=beats, dst=start,
-                          **block)
+            instr = Instr(
+                Opcode.LOAD, kind=LoadKind.ACTS, address=address, beats=beats, dst=start, **block
+            )
             self._emit(instr, {}, {"ACTS": addressing.block_slots(instr, start)})
 
     def _spill(self, count: int) -> None:
@@ -228,17 +262,24 @@ class _Builder:
         address = self.spill_offset + at * c.bus_bytes
         start, block = random_block(rng, count, self.origin, self.area)
         instr = Instr(Opcode.STORE, address=address, beats=beats, src=start, **block)
-        self._emit(instr, {"ACTS": addressing.block_slots(instr, start)},
-                   {"DRAM": self._dram(address, beats)})
+        self._emit(
+            instr,
+            {"ACTS": addressing.block_slots(instr, start)},
+            {"DRAM": self._dram(address, beats)},
+        )
         skipped = int(rng.integers(0, beats))
         beats -= skipped
         address += skipped * c.bus_bytes
         count = beats * c.bus_bytes // c.slot_bytes
         start, block = random_block(rng, count, self.origin, self.area)
-        instr = Instr(Opcode.LOAD, kind=LoadKind.ACTS, address=address, beats=beats, dst=start,
-                      **block)
-        self._emit(instr, {"DRAM": self._dram(address, beats)},
-                   {"ACTS": addressing.block_slots(instr, start)})
+        instr = Instr(
+            Opcode.LOAD, kind=LoadKind.ACTS, address=address, beats=beats, dst=start, **block
+        )
+        self._emit(
+            instr,
+            {"DRAM": self._dram(address, beats)},
+            {"ACTS": addressing.block_slots(instr, start)},
+        )
 
     def _store(self, port: Port) -> None:
         """Store a random block of slots as a port's bytes."""
@@ -246,8 +287,11 @@ class _Builder:
         start, block = random_block(self.rng, count, self.origin, self.area)
         beats = port.bytes(self.config) // self.config.bus_bytes
         instr = Instr(Opcode.STORE, address=port.offset, beats=beats, src=start, **block)
-        self._emit(instr, {"ACTS": addressing.block_slots(instr, start)},
-                   {"DRAM": self._dram(port.offset, beats)})
+        self._emit(
+            instr,
+            {"ACTS": addressing.block_slots(instr, start)},
+            {"DRAM": self._dram(port.offset, beats)},
+        )
 
     # Compute
 
@@ -263,12 +307,21 @@ class _Builder:
             writes_at, reads_at = (self.origin + half * (h ^ upper) for h in (0, 1))
             self._exec(sizes, mode, keep=n > 0, drain=drain, reads_at=reads_at, writes_at=writes_at)
 
-    def _exec(self, sizes: Sizes, mode: Mode, *, keep: bool, drain: bool, reads_at: int,
-              writes_at: int) -> None:
+    def _exec(
+        self, sizes: Sizes, mode: Mode, *, keep: bool, drain: bool, reads_at: int, writes_at: int
+    ) -> None:
         rng, c, half = self.rng, self.config, self.area // 2
-        shape = Instr(Opcode.EXEC, mode=mode, keep=int(keep), drain=int(drain), n_ocb=sizes.n_ocb,
-                      n_rows=sizes.n_rows, run=sizes.run, wrap=sizes.wrap,
-                      **addressing.column_steps(sizes.wrap, c))
+        shape = Instr(
+            Opcode.EXEC,
+            mode=mode,
+            keep=int(keep),
+            drain=int(drain),
+            n_ocb=sizes.n_ocb,
+            n_rows=sizes.n_rows,
+            run=sizes.run,
+            wrap=sizes.wrap,
+            **addressing.column_steps(sizes.wrap, c),
+        )
         segments: list[Instr] = []
         words = self._most_words(mode) // sizes.n_ocb
         for index in range(int(rng.integers(1, min(c.segments, 4) + 1))):
@@ -314,7 +367,7 @@ class _Builder:
         result = []
         for n, s in enumerate(segments):
             added = s.n_ky * s.n_kx * s.n_ic * step
-            rest = sum(r.n_ky * r.n_kx * r.n_ic * step for r in segments[n + 1:])
+            rest = sum(r.n_ky * r.n_kx * r.n_ic * step for r in segments[n + 1 :])
             if s.shift and (bound << c.term_radix_bits) + added + rest > limit // 2:
                 s = s.replace(shift=0)
             bound = (bound << (c.term_radix_bits * s.shift)) + added
@@ -330,8 +383,11 @@ class _Builder:
         shape = (groups * c.param_lanes,)
         spread = np.sqrt(steps * c.ic_lanes) * c.weight_format.max * c.act_format.max / 4
         near = max(0, int(np.log2(spread)) - 6)
-        shift = np.where(rng.random(shape) < 0.8, near + rng.integers(0, 4, shape),
-                         rng.integers(0, numerics.SHIFT_MAX + 1, shape)).clip(0, numerics.SHIFT_MAX)
+        shift = np.where(
+            rng.random(shape) < 0.8,
+            near + rng.integers(0, 4, shape),
+            rng.integers(0, numerics.SHIFT_MAX + 1, shape),
+        ).clip(0, numerics.SHIFT_MAX)
         limit = np.minimum(1 << (c.acc_bits - 3), np.int64(64) << shift.clip(0, c.acc_bits))
         bias = rng.integers(-limit, limit)
         hidden = 1 << (numerics.MANTISSA_BITS - 1)
@@ -347,5 +403,6 @@ class _Builder:
         name = f"exec{len(self.layers)}"
         shape = channels, execute.n_rows, execute.run
         self.infos.append(ExecInfo(len(self.code), name, 0, 0, 0, execute.n_rows, execute.run))
-        self.layers.append(LayerInfo(name, Mode(execute.mode).name.lower(), shape, out.n_planes,
-                                     1.0, 0, 0))
+        self.layers.append(
+            LayerInfo(name, Mode(execute.mode).name.lower(), shape, out.n_planes, 1.0, 0, 0)
+        )

@@ -25,8 +25,9 @@ class Sizes:
     n_planes: int
 
 
-def random_sizes(rng: np.random.Generator, config: ArchConfig, mode: Mode, *, one_block: bool,
-                 limit: int) -> Sizes:
+def random_sizes(
+    rng: np.random.Generator, config: ArchConfig, mode: Mode, *, one_block: bool, limit: int
+) -> Sizes:
     """Sizes whose output fits about half of ``limit`` slots, so that gaps are possible."""
     while True:
         n_ocb = 1 if one_block else int(rng.integers(1, 4))
@@ -48,8 +49,9 @@ def random_wrap(rng: np.random.Generator, config: ArchConfig, run: int) -> int:
     return int(rng.integers(least, (config.pixels if rng.random() < 0.5 else run + 3) + least))
 
 
-def random_block(rng: np.random.Generator, count: int, origin: int,
-                 size: int) -> tuple[int, dict[str, int]]:
+def random_block(
+    rng: np.random.Generator, count: int, origin: int, size: int
+) -> tuple[int, dict[str, int]]:
     """First slot and fields of a block of ``count`` different slots in [origin, origin + size)."""
     n0 = int(rng.choice([n for n in range(1, count + 1) if count % n == 0]))
     n1 = int(rng.choice([n for n in range(1, count // n0 + 1) if count // n0 % n == 0]))
@@ -72,8 +74,15 @@ def valid_reads(segment: Instr, execute: Instr, config: ArchConfig) -> Ints:
     return np.unique(slots[:, :, addressing.valid_lanes(execute, config)])
 
 
-def random_segment(rng: np.random.Generator, config: ArchConfig, execute: Instr, index: int,
-                   origin: int, size: int, words: int) -> Instr:
+def random_segment(
+    rng: np.random.Generator,
+    config: ArchConfig,
+    execute: Instr,
+    index: int,
+    origin: int,
+    size: int,
+    words: int,
+) -> Instr:
     """A segment of at most ``words`` steps; its valid lanes read in [origin, origin + size)."""
     lanes = config.pixels
     scale = max(24, lanes)
@@ -81,11 +90,20 @@ def random_segment(rng: np.random.Generator, config: ArchConfig, execute: Instr,
         n_ic, n_kx, n_ky = (int(n) for n in rng.integers(1, 4, 3))
         if n_ic * n_kx * n_ky > words:
             continue
-        steps = {name: int(rng.integers(-scale, scale + 1))
-                 for name in ("d_ic", "d_kx", "d_ky", "d_block", "d_row", "d_ocb")}
-        segment = Instr(Opcode.SEG, index=index, shift=int(rng.integers(2)), n_ic=n_ic, n_kx=n_kx,
-                        n_ky=n_ky, gap=lanes * int(rng.integers(-scale, scale + lanes) // lanes),
-                        **steps)
+        steps = {
+            name: int(rng.integers(-scale, scale + 1))
+            for name in ("d_ic", "d_kx", "d_ky", "d_block", "d_row", "d_ocb")
+        }
+        segment = Instr(
+            Opcode.SEG,
+            index=index,
+            shift=int(rng.integers(2)),
+            n_ic=n_ic,
+            n_kx=n_kx,
+            n_ky=n_ky,
+            gap=lanes * int(rng.integers(-scale, scale + lanes) // lanes),
+            **steps,
+        )
         slots = valid_reads(segment, execute, config)
         span = int(slots.max() - slots.min()) + 1
         if span <= size:
@@ -95,8 +113,14 @@ def random_segment(rng: np.random.Generator, config: ArchConfig, execute: Instr,
         scale = max(1, scale - 1)
 
 
-def random_out(rng: np.random.Generator, config: ArchConfig, execute: Instr, sizes: Sizes,
-               origin: int, size: int) -> Instr:
+def random_out(
+    rng: np.random.Generator,
+    config: ArchConfig,
+    execute: Instr,
+    sizes: Sizes,
+    origin: int,
+    size: int,
+) -> Instr:
     """An output descriptor for ``execute`` that writes different slots in [origin, origin + size),
     in each cycle of the drain in different banks.
 
@@ -108,15 +132,26 @@ def random_out(rng: np.random.Generator, config: ArchConfig, execute: Instr, siz
             return out
 
 
-def _nested_out(rng: np.random.Generator, config: ArchConfig, execute: Instr, sizes: Sizes,
-                origin: int, size: int) -> Instr | None:
+def _nested_out(
+    rng: np.random.Generator,
+    config: ArchConfig,
+    execute: Instr,
+    sizes: Sizes,
+    origin: int,
+    size: int,
+) -> Instr | None:
     """One of :func:`random_out`, or None if it is too large; its banks may collide."""
     phases = int(rng.integers(1, 4))
     instr = Instr(Opcode.OUT, n_slots=sizes.n_slots, n_planes=sizes.n_planes, phases=phases)
     width = min(execute.run, execute.wrap)
-    extents = {"plane": sizes.n_planes, "slot": addressing.channel_slots(instr, execute, config),
-               "row": execute.n_rows, "line": -(-execute.run // execute.wrap),
-               "phase": min(phases, width), "column": -(-width // phases)}
+    extents = {
+        "plane": sizes.n_planes,
+        "slot": addressing.channel_slots(instr, execute, config),
+        "row": execute.n_rows,
+        "line": -(-execute.run // execute.wrap),
+        "phase": min(phases, width),
+        "column": -(-width // phases),
+    }
     reach, stride = 1, {}
     for name in rng.permutation(list(extents)).tolist():
         step = reach + int(rng.random() < 0.2) * int(rng.integers(1, 4))
@@ -132,11 +167,16 @@ def _nested_out(rng: np.random.Generator, config: ArchConfig, execute: Instr, si
     line, column = divmod(execute.run - 1, execute.wrap)
     end = line * stride["line"] + last(column)
     return instr.replace(
-        base=origin + int(rng.integers(0, size - reach + 1)), d_slot=stride["slot"],
-        d_plane=stride["plane"], d_pix=stride["phase"], d_col=d_col,
-        d_line=stride["line"] - last(execute.wrap - 1), d_row=stride["row"] - end,
+        base=origin + int(rng.integers(0, size - reach + 1)),
+        d_slot=stride["slot"],
+        d_plane=stride["plane"],
+        d_pix=stride["phase"],
+        d_col=d_col,
+        d_line=stride["line"] - last(execute.wrap - 1),
+        d_row=stride["row"] - end,
         param=int(rng.integers(0, config.param_groups - sizes.n_ocb * config.groups_per_block + 1)),
-        table=int(rng.integers(0, config.tables - sizes.n_planes + 1)))
+        table=int(rng.integers(0, config.tables - sizes.n_planes + 1)),
+    )
 
 
 def with_words(segments: list[Instr], rng: np.random.Generator) -> tuple[list[Instr], int]:

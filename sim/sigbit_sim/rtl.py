@@ -38,7 +38,7 @@ from sigbit_sim.progress import Meter, Progress
 
 Ints = NDArray[np.int64]
 
-BASES = (0x12_4000_0000, 0x3_0000_0000, 0xff_0000_0000, 0x8000_0000)
+BASES = (0x12_4000_0000, 0x3_0000_0000, 0xFF_0000_0000, 0x8000_0000)
 """Bus addresses of the ports' parts of the DMA window: both words of MEM_BASE are in use."""
 SLICE = 1 << 16
 """Cycles between two looks at Ctrl-C, and between two reports of progress."""
@@ -89,12 +89,24 @@ class RtlDevice:
         end the file is deleted. :class:`CheckpointError` if it belongs to something else.
     """
 
-    def __init__(self, config: ArchConfig, *, latency: int = 40, bandwidth: Fraction | float = 1,
-                 stalls: float | None = None, seed: int = 0, watchdog: int = 1 << 14,
-                 max_cycles: int | None = None, netlist: Target | None = None,
-                 verilog: str | None = None, asserts: bool = False, quick: bool = False,
-                 progress: Callable[[Progress], None] | None = None,
-                 checkpoint: Path | None = None, checkpoint_seconds: float = 60) -> None:
+    def __init__(
+        self,
+        config: ArchConfig,
+        *,
+        latency: int = 40,
+        bandwidth: Fraction | float = 1,
+        stalls: float | None = None,
+        seed: int = 0,
+        watchdog: int = 1 << 14,
+        max_cycles: int | None = None,
+        netlist: Target | None = None,
+        verilog: str | None = None,
+        asserts: bool = False,
+        quick: bool = False,
+        progress: Callable[[Progress], None] | None = None,
+        checkpoint: Path | None = None,
+        checkpoint_seconds: float = 60,
+    ) -> None:
         self.config = config
         self.name = "rtl" if netlist is None else f"netlist {netlist.value}"
         self.feeds: dict[int, Feed] = {}
@@ -121,8 +133,14 @@ class RtlDevice:
             self._identify(self._model)
         return self._model
 
-    def run(self, program: Program, inputs: Inputs, *, layers: bool = False,
-            on_image: Callable[[int], None] | None = None) -> RunResult:
+    def run(
+        self,
+        program: Program,
+        inputs: Inputs,
+        *,
+        layers: bool = False,
+        on_image: Callable[[int], None] | None = None,
+    ) -> RunResult:
         """Run all images, ``program.images`` at a time; see :class:`sigbit.runtime.Device`.
 
         Each run starts from fresh DMA windows; the memories on chip keep what they held. The
@@ -137,12 +155,14 @@ class RtlDevice:
         meter = Meter(program, runs, self._progress) if self._progress else None
         with self._recovering():
             self._renew()
-            watch = self.model.watch({i: collector.slots_of(i) for i in collector.execs}
-                                     if collector else {})
+            watch = self.model.watch(
+                {i: collector.slots_of(i) for i in collector.execs} if collector else {}
+            )
             beats = images.beats(program.memory_bytes, self.config)
-            parts = [np.zeros(beats * self.config.port_bytes, np.uint8)
-                     for _ in range(self.config.ports)]
-            self.model.connect(parts, BASES[:len(parts)])
+            parts = [
+                np.zeros(beats * self.config.port_bytes, np.uint8) for _ in range(self.config.ports)
+            ]
+            self.model.connect(parts, BASES[: len(parts)])
             checkpoint = self._checkpoint_of(program, stored, layers)
             found = checkpoint.restore(self.model) if checkpoint else None
             results, spent = found or (Results(), 0)
@@ -157,9 +177,10 @@ class RtlDevice:
                 if run == 0:
                     results.timeline = self._timeline()
                     results.feeds = self._feeds()
-                results.counters.append({name: self.model.read(OFFSET[name])
-                                         for name, _ in regs.COUNTERS})
-                memory = images.join_ports(parts, self.config)[:program.memory_bytes]
+                results.counters.append(
+                    {name: self.model.read(OFFSET[name]) for name, _ in regs.COUNTERS}
+                )
+                memory = images.join_ports(parts, self.config)[: program.memory_bytes]
                 for name, value in unpack_outputs(program, memory).items():
                     results.outputs.setdefault(name, []).append(value)
                 for name, value in self._layers(collector, watch).items() if collector else ():
@@ -174,26 +195,38 @@ class RtlDevice:
             outputs={name: np.concatenate(v) for name, v in results.outputs.items()},
             layers={name: np.concatenate(v) for name, v in results.layers.items()},
             cycles=np.array([c["CYCLES"] for c in results.counters], np.int64),
-            counters=results.counters, timeline=results.timeline)
+            counters=results.counters,
+            timeline=results.timeline,
+        )
 
     def _build(self) -> Path:
         if self._netlist is None or self._verilog is not None:
-            return library(self.config, self._verilog, asserts=self._asserts,
-                           optimize="-O0" if self._quick else "-O2", inline=not self._quick)
+            return library(
+                self.config,
+                self._verilog,
+                asserts=self._asserts,
+                optimize="-O0" if self._quick else "-O2",
+                inline=not self._quick,
+            )
         return netlist_library(self.config, self._netlist)
 
     # Driver
 
     def _identify(self, model: Model) -> None:
         """Check that the hardware is what ``config`` says."""
-        wanted = {"MAGIC": regs.MAGIC, "VERSION": regs.VERSION,
-                  "DIGEST_LO": int(self.config.digest[:8], 16),
-                  "DIGEST_HI": int(self.config.digest[8:16], 16)}
+        wanted = {
+            "MAGIC": regs.MAGIC,
+            "VERSION": regs.VERSION,
+            "DIGEST_LO": int(self.config.digest[:8], 16),
+            "DIGEST_HI": int(self.config.digest[8:16], 16),
+        }
         for name, value in wanted.items():
             if (got := model.read(OFFSET[name])) != value:
-                raise ProgramError(f"the RTL model is not {self.config.name} "
-                                   f"({self.config.digest[:16]}): {name} is 0x{got:08x}, "
-                                   f"not 0x{value:08x}")
+                raise ProgramError(
+                    f"the RTL model is not {self.config.name} "
+                    f"({self.config.digest[:16]}): {name} is 0x{got:08x}, "
+                    f"not 0x{value:08x}"
+                )
 
     def _renew(self) -> None:
         """After an error, reset the hardware; where its bus does not become idle, a new model takes
@@ -204,30 +237,47 @@ class RtlDevice:
 
     def _set_up(self, program: Program) -> None:
         """Write every register that describes the program."""
-        bases = [(f"MEM_BASE{port}_{half}", BASES[port] >> shift & 0xFFFFFFFF)
-                 for port in range(self.config.ports) for half, shift in (("LO", 0), ("HI", 32))]
+        bases = [
+            (f"MEM_BASE{port}_{half}", BASES[port] >> shift & 0xFFFFFFFF)
+            for port in range(self.config.ports)
+            for half, shift in (("LO", 0), ("HI", 32))
+        ]
         low, high = program.write_window
-        for name, value in (*bases, ("MEM_SIZE", program.memory_bytes),
-                            ("WRITE_LO", low), ("WRITE_HI", high),
-                            ("PROGRAM_OFFSET", program.program_offset),
-                            ("PROGRAM_COUNT", program.instructions.size // isa.WORD_BYTES),
-                            ("WATCHDOG", self._watchdog),
-                            ("IRQ_ENABLE", regs.IRQ_DONE | regs.IRQ_ERROR)):
+        for name, value in (
+            *bases,
+            ("MEM_SIZE", program.memory_bytes),
+            ("WRITE_LO", low),
+            ("WRITE_HI", high),
+            ("PROGRAM_OFFSET", program.program_offset),
+            ("PROGRAM_COUNT", program.instructions.size // isa.WORD_BYTES),
+            ("WATCHDOG", self._watchdog),
+            ("IRQ_ENABLE", regs.IRQ_DONE | regs.IRQ_ERROR),
+        ):
             self.model.write(OFFSET[name], value)
 
-    def _checkpoint_of(self, program: Program, stored: dict[str, Ints],
-                       layers: bool) -> Checkpoint | None:
+    def _checkpoint_of(
+        self, program: Program, stored: dict[str, Ints], layers: bool
+    ) -> Checkpoint | None:
         """The checkpoint of this simulation, if one is wanted."""
         if self._checkpoint is None:
             return None
-        data = [text for name, x in sorted(stored.items())
-                for text in (name, repr(x.shape), x.tobytes().hex())]
-        key = key_of(program.digest, self._library.parent.name, repr(self._timing),
-                     repr((self._watchdog, layers)), *data)
+        data = [
+            text
+            for name, x in sorted(stored.items())
+            for text in (name, repr(x.shape), x.tobytes().hex())
+        ]
+        key = key_of(
+            program.digest,
+            self._library.parent.name,
+            repr(self._timing),
+            repr((self._watchdog, layers)),
+            *data,
+        )
         return Checkpoint(self._checkpoint, key)
 
-    def _start(self, window: NDArray[np.uint8], parts: list[NDArray[np.uint8]], *,
-               log: bool) -> None:
+    def _start(
+        self, window: NDArray[np.uint8], parts: list[NDArray[np.uint8]], *, log: bool
+    ) -> None:
         """Fill the ports' memories with their parts of the window and start."""
         config = self.config
         window = np.pad(window, (0, sum(part.size for part in parts) - window.size))
@@ -236,8 +286,15 @@ class RtlDevice:
         self.model.begin(log=log)
         self.model.write(OFFSET["CONTROL"], regs.CONTROL_START)
 
-    def _finish(self, program: Program, run: int, spent: int, meter: Meter | None,
-                checkpoint: Checkpoint | None, results: Results) -> None:
+    def _finish(
+        self,
+        program: Program,
+        run: int,
+        spent: int,
+        meter: Meter | None,
+        checkpoint: Checkpoint | None,
+        results: Results,
+    ) -> None:
         """Wait for the interrupt, acknowledge it; raise what went wrong. ``spent``: cycles of the
         run before."""
         model = self.model
@@ -262,21 +319,28 @@ class RtlDevice:
                 checkpoint.save(model, results, spent=spent)
                 saved = time.monotonic()
             if stop == Stop.ASSERTION:
-                raise ModelError(f"{program.name}: an assertion of the gateware failed "
-                                 f"(its text is on standard output); {self._activity(program)}")
+                raise ModelError(
+                    f"{program.name}: an assertion of the gateware failed "
+                    f"(its text is on standard output); {self._activity(program)}"
+                )
             if stop == Stop.IDLE or budget == 0:
-                why = ("no progress" if stop == Stop.IDLE
-                       else f"not done after {self._max_cycles} cycles")
+                why = (
+                    "no progress"
+                    if stop == Stop.IDLE
+                    else f"not done after {self._max_cycles} cycles"
+                )
                 started = model.state().started[Engine.COMPUTE]
                 raise HangError(started or 0, f"{program.name}: {why}; {self._activity(program)}")
         pending = model.read(OFFSET["IRQ_STATUS"])
         model.write(OFFSET["IRQ_STATUS"], pending)
         if pending & regs.IRQ_ERROR:
-            raise DeviceError(Cause(model.read(OFFSET["CAUSE"])),
-                              model.read(OFFSET["CAUSE_INDEX"]), program)
+            raise DeviceError(
+                Cause(model.read(OFFSET["CAUSE"])), model.read(OFFSET["CAUSE_INDEX"]), program
+            )
         if violations := model.violations:
-            raise ModelError(f"{program.name}: {len(violations)} breaches of AXI, first: "
-                             f"{violations[0]}")
+            raise ModelError(
+                f"{program.name}: {len(violations)} breaches of AXI, first: {violations[0]}"
+            )
 
     @contextmanager
     def _recovering(self) -> Iterator[None]:
@@ -316,8 +380,10 @@ class RtlDevice:
                 name = isa.Opcode(program.instructions[started * isa.WORD_BYTES] & 15).name
                 doing = f"at instruction {started} ({name})"
             parts.append(f"{engine.name} {doing}")
-        return (f"{'; '.join(parts)}; {state.reads} reads and {state.writes} writes outstanding, "
-                f"nothing moved for {state.idle} cycles")
+        return (
+            f"{'; '.join(parts)}; {state.reads} reads and {state.writes} writes outstanding, "
+            f"nothing moved for {state.idle} cycles"
+        )
 
     def _layers(self, collector: LayerCollector, watch: Watch) -> dict[str, Ints]:
         collector.clear()

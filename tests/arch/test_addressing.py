@@ -16,14 +16,22 @@ from sigbit_hw.arch.isa import WRAP_MIN, Instr, Mode, Opcode
 def random_exec(rng: np.random.Generator, config: ArchConfig) -> Instr:
     least = min(WRAP_MIN, config.pixels)
     wrap = int(rng.integers(least, least + (3 if rng.random() < 0.5 else 2 * config.pixels)))
-    return Instr(Opcode.EXEC, n_ocb=int(rng.integers(1, 4)), n_rows=int(rng.integers(1, 4)),
-                 run=int(rng.integers(1, 6 * config.pixels)), mode=int(rng.integers(2)), wrap=wrap,
-                 **addressing.column_steps(wrap, config))
+    return Instr(
+        Opcode.EXEC,
+        n_ocb=int(rng.integers(1, 4)),
+        n_rows=int(rng.integers(1, 4)),
+        run=int(rng.integers(1, 6 * config.pixels)),
+        mode=int(rng.integers(2)),
+        wrap=wrap,
+        **addressing.column_steps(wrap, config),
+    )
 
 
 def random_segment(rng: np.random.Generator) -> Instr:
-    steps = {n: int(rng.integers(-99, 100))
-             for n in ("d_ic", "d_kx", "d_ky", "gap", "d_block", "d_row", "d_ocb")}
+    steps = {
+        n: int(rng.integers(-99, 100))
+        for n in ("d_ic", "d_kx", "d_ky", "gap", "d_block", "d_row", "d_ocb")
+    }
     sizes = {n: int(rng.integers(1, 4)) for n in ("n_ic", "n_kx", "n_ky")}
     return Instr(Opcode.SEG, base=int(rng.integers(1 << 16)), **steps, **sizes)
 
@@ -36,8 +44,10 @@ def literal_reads(seg: Instr, execute: Instr, lanes: int) -> Iterator[int | None
             blocks = -(-execute.run // lanes)
             for block in range(blocks):
                 if block > 0:
-                    ends = sum(p % execute.wrap == 0
-                               for p in range((block - 1) * lanes + 1, block * lanes + 1))
+                    ends = sum(
+                        p % execute.wrap == 0
+                        for p in range((block - 1) * lanes + 1, block * lanes + 1)
+                    )
                     base += seg.d_block + (ends - lanes // execute.wrap) * seg.gap
                 elif row > 0:
                     base += seg.d_row
@@ -69,11 +79,17 @@ def test_reads(preset, rng):
         execute, segment = random_exec(rng, config), random_segment(rng)
         got = addressing.read_slots(segment, execute, config)
         blocks = addressing.blocks_of_run(execute, config)
-        assert got.shape == (execute.n_ocb, execute.n_rows, blocks,
-                             segment.n_ky * segment.n_kx * segment.n_ic, config.pixels)
+        assert got.shape == (
+            execute.n_ocb,
+            execute.n_rows,
+            blocks,
+            segment.n_ky * segment.n_kx * segment.n_ic,
+            config.pixels,
+        )
         valid = addressing.valid_lanes(execute, config)
-        for slot, (index, value) in zip(literal_reads(segment, execute, config.pixels),
-                                        np.ndenumerate(got), strict=True):
+        for slot, (index, value) in zip(
+            literal_reads(segment, execute, config.pixels), np.ndenumerate(got), strict=True
+        ):
             assert (slot is not None) == valid[index[2], index[4]]
             if slot is not None:
                 assert slot == value
@@ -100,8 +116,9 @@ def literal_writes(out: Instr, execute: Instr) -> Iterator[int]:
             yield slot
 
 
-@pytest.mark.parametrize(("width", "kernel", "dilation"), [(4, 3, 1), (5, 3, 2), (7, 1, 1),
-                                                           (14, 3, 1), (40, 5, 1)])
+@pytest.mark.parametrize(
+    ("width", "kernel", "dilation"), [(4, 3, 1), (5, 3, 2), (7, 1, 1), (14, 3, 1), (40, 5, 1)]
+)
 @pytest.mark.parametrize("preset", ["nano", "mobile", "zcu102"])
 def test_a_convolution_reads_its_pixels(preset, width, kernel, dilation):
     """All lines in one run: lane by lane the pixels (y + ky, x + kx) of an image whose lines have
@@ -110,18 +127,29 @@ def test_a_convolution_reads_its_pixels(preset, width, kernel, dilation):
     halo = dilation * (kernel - 1)
     pitch = width + -(-halo // config.pixels) * config.pixels
     gap = pitch - width
-    execute = Instr(Opcode.EXEC, wrap=width, run=height * width,
-                    **addressing.column_steps(width, config))
-    segment = Instr(Opcode.SEG, base=9, n_kx=kernel, n_ky=kernel, d_kx=dilation,
-                    d_ky=dilation * pitch - halo, gap=gap,
-                    d_block=config.pixels + config.pixels // width * gap)
+    execute = Instr(
+        Opcode.EXEC, wrap=width, run=height * width, **addressing.column_steps(width, config)
+    )
+    segment = Instr(
+        Opcode.SEG,
+        base=9,
+        n_kx=kernel,
+        n_ky=kernel,
+        d_kx=dilation,
+        d_ky=dilation * pitch - halo,
+        gap=gap,
+        d_block=config.pixels + config.pixels // width * gap,
+    )
     slots = np.moveaxis(addressing.read_slots(segment, execute, config)[0, 0], 1, 2)
     slots = slots[addressing.valid_lanes(execute, config)]
     assert slots.shape == (height * width, kernel * kernel)
     for pixel, taps in enumerate(slots.tolist()):
         y, x = divmod(pixel, width)
-        assert taps == [9 + (y + dilation * ky) * pitch + x + dilation * kx
-                        for ky in range(kernel) for kx in range(kernel)]
+        assert taps == [
+            9 + (y + dilation * ky) * pitch + x + dilation * kx
+            for ky in range(kernel)
+            for kx in range(kernel)
+        ]
 
 
 def test_line_ends(rng):
@@ -133,7 +161,8 @@ def test_line_ends(rng):
             for block, lane in np.ndindex(got.shape):
                 first = block * pixels
                 assert got[block, lane] == sum(
-                    p % execute.wrap == 0 for p in range(first + 1, first + lane + 1))
+                    p % execute.wrap == 0 for p in range(first + 1, first + lane + 1)
+                )
 
 
 def literal_conflicts(out: Instr, execute: Instr, config: ArchConfig) -> int:
@@ -143,9 +172,11 @@ def literal_conflicts(out: Instr, execute: Instr, config: ArchConfig) -> int:
     count = 0
     for line in lines:
         for first in range(0, execute.run, config.drain_pixels):
-            banks = Counter((slot + j * out.d_slot) % config.pixels
-                            for slot in line[first:first + config.drain_pixels]
-                            for j in range(slots))
+            banks = Counter(
+                (slot + j * out.d_slot) % config.pixels
+                for slot in line[first : first + config.drain_pixels]
+                for j in range(slots)
+            )
             count += max(banks.values()) > 1
     return count
 
@@ -158,8 +189,14 @@ def test_bank_conflicts(preset, rng):
         execute = random_exec(rng, config)
         near = 3 if rng.random() < 0.7 else 40
         steps = {n: int(rng.integers(1, near)) for n in ("d_pix", "d_col", "d_line", "d_slot")}
-        out = Instr(Opcode.OUT, base=int(rng.integers(1 << 10)), phases=int(rng.integers(1, 3)),
-                    n_slots=int(rng.integers(1, 5)), d_row=int(rng.integers(-9, 99)), **steps)
+        out = Instr(
+            Opcode.OUT,
+            base=int(rng.integers(1 << 10)),
+            phases=int(rng.integers(1, 3)),
+            n_slots=int(rng.integers(1, 5)),
+            d_row=int(rng.integers(-9, 99)),
+            **steps,
+        )
         expected = literal_conflicts(out, execute, config)
         assert addressing.bank_conflicts(out, execute, config) == expected
         seen.add(expected > 0)
@@ -183,10 +220,18 @@ def test_writes(preset, rng):
     config = PRESETS[preset]
     for _ in range(60):
         execute = random_exec(rng, config)
-        steps = {n: int(rng.integers(-99, 100)) for n in
-                 ("d_pix", "d_col", "d_line", "d_row", "d_plane", "d_slot")}
-        out = Instr(Opcode.OUT, base=int(rng.integers(1 << 16)), phases=int(rng.integers(1, 4)),
-                    n_slots=int(rng.integers(1, 12)), n_planes=int(rng.integers(1, 4)), **steps)
+        steps = {
+            n: int(rng.integers(-99, 100))
+            for n in ("d_pix", "d_col", "d_line", "d_row", "d_plane", "d_slot")
+        }
+        out = Instr(
+            Opcode.OUT,
+            base=int(rng.integers(1 << 16)),
+            phases=int(rng.integers(1, 4)),
+            n_slots=int(rng.integers(1, 12)),
+            n_planes=int(rng.integers(1, 4)),
+            **steps,
+        )
         slots = execute.n_ocb
         if execute.mode == Mode.MAC:
             slots *= config.oc_lanes // config.ic_lanes
@@ -204,6 +249,7 @@ def test_blocks(rng):
         n0, n1, n2 = (int(n) for n in rng.integers(1, 6, 3))
         d1, d2 = (int(d) for d in rng.integers(-50, 50, 2))
         instr = Instr(Opcode.FILL, n0=n0, n1=n1, n2=n2, d1=d1, d2=d2)
-        expected = [7 + p * d2 + r * d1 + i for p in range(n2) for r in range(n1)
-                    for i in range(n0)]
+        expected = [
+            7 + p * d2 + r * d1 + i for p in range(n2) for r in range(n1) for i in range(n0)
+        ]
         assert addressing.block_slots(instr, 7).tolist() == expected

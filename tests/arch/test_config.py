@@ -14,35 +14,44 @@ from sigbit_hw.arch.formats import EsbFormat
 NANO = PRESETS["nano"]
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"pixels": 3}, "pixels must be a power of two, not 3"),
-    ({"ic_lanes": 0}, "ic_lanes must be a power of two, not 0"),
-    ({"act_slots": 4096.0}, "act_slots must be a power of two, not 4096.0"),
-    ({"pixels": 1}, "pixels must be at least 2, not 1"),
-    ({"weight_format": EsbFormat(4, 1, signed=False)}, "weight_format must be signed"),
-    ({"oc_lanes": 2}, r"oc_lanes must be a multiple of ic_lanes \(4\), not 2"),
-    ({"post_lanes": 2}, r"post_lanes must be a multiple of ic_lanes \(4\).*not 2"),
-    ({"post_lanes": 16}, r"post_lanes .* at most pixels \* ic_lanes \(8\), not 16"),
-    ({"post_lanes": 16, "oc_lanes": 8, "pixels": 4},
-     r"at most oc_lanes \(8\) unless oc_lanes equals ic_lanes \(4\), not 16"),
-    ({"ports": 3}, "ports must be a power of two, not 3"),
-    ({"ports": 2}, r"ports must be 1, 2 or 4, .* 2 ports cannot share 64 bits"),
-    ({"ports": 8, "bus_bits": 512}, r"ports must be 1, 2 or 4, .* 8 ports"),
-    ({"acc_bits": 15}, r"acc_bits must be in \[16, 32\], not 15"),
-    ({"weight_format": EsbFormat(8, 2)},
-     r"acc_bits must be at least 39, not 24: a sum of 4 products of s\(8,2\) and s\(4,2\)"),
-    ({"term_radix_bits": 0}, r"term_radix_bits must be in \[1, 7\], not 0"),
-    ({"bus_bits": 32}, "bus_bits must be 64, 128, 256 or 512, not 32"),
-    ({"bus_bits": 128}, r"a weight word .*64 bits.* must be a multiple of bus_bits"),
-    ({"act_format": EsbFormat(2, 0), "ic_lanes": 2, "oc_lanes": 8},
-     r"a slot \(2 \* 2 = 4 bits\) must be whole bytes"),
-    ({"segments": 32}, "segments must be at most 16, not 32"),
-    ({"tables": 32}, "tables must be at most 16, not 32"),
-    ({"act_slots": 4}, r"act_slots must be in \[8, 1048576\], not 4"),
-    ({"weight_words": 1 << 17}, "weight_words must be at most 65536"),
-    ({"param_groups": 1 << 13}, "param_groups must be at most 4096"),
-    ({"burst_beats": 512}, "a burst of 512 beats of 64 bits must fit 256 beats and 4 KiB"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"pixels": 3}, "pixels must be a power of two, not 3"),
+        ({"ic_lanes": 0}, "ic_lanes must be a power of two, not 0"),
+        ({"act_slots": 4096.0}, "act_slots must be a power of two, not 4096.0"),
+        ({"pixels": 1}, "pixels must be at least 2, not 1"),
+        ({"weight_format": EsbFormat(4, 1, signed=False)}, "weight_format must be signed"),
+        ({"oc_lanes": 2}, r"oc_lanes must be a multiple of ic_lanes \(4\), not 2"),
+        ({"post_lanes": 2}, r"post_lanes must be a multiple of ic_lanes \(4\).*not 2"),
+        ({"post_lanes": 16}, r"post_lanes .* at most pixels \* ic_lanes \(8\), not 16"),
+        (
+            {"post_lanes": 16, "oc_lanes": 8, "pixels": 4},
+            r"at most oc_lanes \(8\) unless oc_lanes equals ic_lanes \(4\), not 16",
+        ),
+        ({"ports": 3}, "ports must be a power of two, not 3"),
+        ({"ports": 2}, r"ports must be 1, 2 or 4, .* 2 ports cannot share 64 bits"),
+        ({"ports": 8, "bus_bits": 512}, r"ports must be 1, 2 or 4, .* 8 ports"),
+        ({"acc_bits": 15}, r"acc_bits must be in \[16, 32\], not 15"),
+        (
+            {"weight_format": EsbFormat(8, 2)},
+            r"acc_bits must be at least 39, not 24: a sum of 4 products of s\(8,2\) and s\(4,2\)",
+        ),
+        ({"term_radix_bits": 0}, r"term_radix_bits must be in \[1, 7\], not 0"),
+        ({"bus_bits": 32}, "bus_bits must be 64, 128, 256 or 512, not 32"),
+        ({"bus_bits": 128}, r"a weight word .*64 bits.* must be a multiple of bus_bits"),
+        (
+            {"act_format": EsbFormat(2, 0), "ic_lanes": 2, "oc_lanes": 8},
+            r"a slot \(2 \* 2 = 4 bits\) must be whole bytes",
+        ),
+        ({"segments": 32}, "segments must be at most 16, not 32"),
+        ({"tables": 32}, "tables must be at most 16, not 32"),
+        ({"act_slots": 4}, r"act_slots must be in \[8, 1048576\], not 4"),
+        ({"weight_words": 1 << 17}, "weight_words must be at most 65536"),
+        ({"param_groups": 1 << 13}, "param_groups must be at most 4096"),
+        ({"burst_beats": 512}, "a burst of 512 beats of 64 bits must fit 256 beats and 4 KiB"),
+    ],
+)
 def test_validation_names_field_and_limit(change, message):
     with pytest.raises(ValueError, match=message):
         replace(NANO, **change)
@@ -55,12 +64,15 @@ def test_json_round_trip(config):
     assert again.digest == config.digest
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (lambda v: v.pop("pixels"), r"missing ArchConfig fields \['pixels'\]"),
-    (lambda v: v.update(lanes=4), r"unknown ArchConfig fields \['lanes'\]; known are"),
-    (lambda v: v.update(act_format={"bits": 4}), "act_format: a format must have bits, frac"),
-    (lambda v: v.update(pixels=3), "pixels must be a power of two"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda v: v.pop("pixels"), r"missing ArchConfig fields \['pixels'\]"),
+        (lambda v: v.update(lanes=4), r"unknown ArchConfig fields \['lanes'\]; known are"),
+        (lambda v: v.update(act_format={"bits": 4}), "act_format: a format must have bits, frac"),
+        (lambda v: v.update(pixels=3), "pixels must be a power of two"),
+    ],
+)
 def test_json_errors(change, message):
     value = NANO.to_json()
     change(value)
@@ -74,12 +86,26 @@ def test_json_must_be_an_object():
 
 
 def test_digest_depends_on_every_field_but_the_name():
-    base = replace(PRESETS["zcu102"], bus_bits=256, burst_beats=8, segments=8, oc_lanes=32,
-                   post_lanes=32, ports=2)
+    base = replace(
+        PRESETS["zcu102"],
+        bus_bits=256,
+        burst_beats=8,
+        segments=8,
+        oc_lanes=32,
+        post_lanes=32,
+        ports=2,
+    )
     digests = {base.digest}
-    special = {"weight_format": EsbFormat(4, 2), "act_format": EsbFormat(4, 1), "acc_bits": 25,
-               "term_radix_bits": 2, "bus_bits": 128, "ports": 1, "post_lanes": 16,
-               "name": "other"}
+    special = {
+        "weight_format": EsbFormat(4, 2),
+        "act_format": EsbFormat(4, 1),
+        "acc_bits": 25,
+        "term_radix_bits": 2,
+        "bus_bits": 128,
+        "ports": 1,
+        "post_lanes": 16,
+        "name": "other",
+    }
     for field in fields(ArchConfig):
         value = special.get(field.name) or getattr(base, field.name) * 2
         changed = replace(base, **{field.name: value})
@@ -94,15 +120,24 @@ def test_digest_depends_on_every_field_but_the_name():
 def test_digest_is_the_same_in_another_process():
     script = "from sigbit_hw.arch.config import PRESETS; print(PRESETS['nano'].digest)"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": "7"}
-    got = subprocess.run([sys.executable, "-c", script], env=environment, check=True,
-                         capture_output=True, text=True).stdout.strip()
+    got = subprocess.run(
+        [sys.executable, "-c", script], env=environment, check=True, capture_output=True, text=True
+    ).stdout.strip()
     assert got == NANO.digest
     assert len(got) == 64
 
 
-@pytest.mark.parametrize(("preset", "macs"), [
-    ("nano", 32), ("micro", 256), ("ecp5", 512), ("mid", 1024), ("mobile", 1024),
-    ("zcu102", 8192)])
+@pytest.mark.parametrize(
+    ("preset", "macs"),
+    [
+        ("nano", 32),
+        ("micro", 256),
+        ("ecp5", 512),
+        ("mid", 1024),
+        ("mobile", 1024),
+        ("zcu102", 8192),
+    ],
+)
 def test_presets(preset, macs):
     config = PRESETS[preset]
     assert config.name == preset

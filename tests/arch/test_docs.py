@@ -8,8 +8,9 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "isa.md"
 
 
 def test_page_is_up_to_date():
-    assert PAGE.read_text(encoding="utf-8") == docs.render(), \
+    assert PAGE.read_text(encoding="utf-8") == docs.render(), (
         "run: python -m sigbit_hw.arch.docs docs/isa.md"
+    )
 
 
 def test_page_names_everything():

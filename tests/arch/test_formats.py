@@ -7,8 +7,7 @@ import pytest
 
 from sigbit_hw.arch.formats import EsbFormat, TermGrid
 
-FORMATS = [EsbFormat(b, k, s) for s in (True, False) for b in range(2, 9)
-           for k in range(b - s)]
+FORMATS = [EsbFormat(b, k, s) for s in (True, False) for b in range(2, 9) for k in range(b - s)]
 each_format = pytest.mark.parametrize("fmt", FORMATS, ids=str)
 
 
@@ -16,8 +15,8 @@ def literal_value(fmt: EsbFormat, code: int) -> int:
     """The value of a code, from the definition of the fields, bit by bit."""
     e, k = fmt.exponent_bits, fmt.frac
     mantissa, exponent = code % 2**k, code // 2**k % 2**e
-    sign = code // 2**(e + k) if fmt.signed else 0
-    mag = mantissa if exponent == 0 else (2**k + mantissa) * 2**(exponent - 1)
+    sign = code // 2 ** (e + k) if fmt.signed else 0
+    mag = mantissa if exponent == 0 else (2**k + mantissa) * 2 ** (exponent - 1)
     return -mag if sign else mag
 
 
@@ -90,34 +89,63 @@ def test_ternary():
     assert EsbFormat(2, 0).values == (-1, 0, 1)
 
 
-@pytest.mark.parametrize(("bits", "frac", "magnitudes"), [
-    (3, 0, [0, 1, 2, 4]),
-    (3, 1, [0, .5, 1, 1.5]),
-    (4, 0, [0, 1, 2, 4, 8, 16, 32, 64]),
-    (4, 1, [0, .5, 1, 1.5, 2, 3, 4, 6]),
-    (4, 2, [0, .25, .5, .75, 1, 1.25, 1.5, 1.75]),
-    (5, 1, [0, .5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96]),
-    (5, 2, [0, .25, .5, .75, 1, 1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 4, 5, 6, 7]),
-])
+@pytest.mark.parametrize(
+    ("bits", "frac", "magnitudes"),
+    [
+        (3, 0, [0, 1, 2, 4]),
+        (3, 1, [0, 0.5, 1, 1.5]),
+        (4, 0, [0, 1, 2, 4, 8, 16, 32, 64]),
+        (4, 1, [0, 0.5, 1, 1.5, 2, 3, 4, 6]),
+        (4, 2, [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75]),
+        (5, 1, [0, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96]),
+        (5, 2, [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 4, 5, 6, 7]),
+    ],
+)
 def test_published_magnitudes(bits, frac, magnitudes):
     assert [m / 2**frac for m in EsbFormat(bits, frac).magnitudes] == magnitudes
 
 
-@pytest.mark.parametrize(("bits", "frac", "width"), [
-    (2, 0, 1), (3, 0, 3), (3, 1, 2), (4, 0, 7), (4, 1, 4), (4, 2, 3), (5, 1, 8), (5, 2, 5),
-    (5, 3, 4), (6, 2, 9), (6, 3, 6), (8, 4, 11), (8, 5, 8), (8, 6, 7)])
+@pytest.mark.parametrize(
+    ("bits", "frac", "width"),
+    [
+        (2, 0, 1),
+        (3, 0, 3),
+        (3, 1, 2),
+        (4, 0, 7),
+        (4, 1, 4),
+        (4, 2, 3),
+        (5, 1, 8),
+        (5, 2, 5),
+        (5, 3, 4),
+        (6, 2, 9),
+        (6, 3, 6),
+        (8, 4, 11),
+        (8, 5, 8),
+        (8, 6, 7),
+    ],
+)
 def test_published_widths(bits, frac, width):
     fmt = EsbFormat(bits, frac)
     assert fmt.range_bits == width
-    assert fmt.max == 2**width - 2**(width - 1 - frac)
+    assert fmt.max == 2**width - 2 ** (width - 1 - frac)
 
 
 def test_published_example():
     """Fig. 4 of arXiv 2109.03513: ESB(5, 2) with alpha = 0.625, to its two decimals."""
-    data = np.array([[2.17, 1.62, 1.24, .76, .68], [1.91, 2.72, 3.06, 2.81, 2.37],
-                     [2.21, 2.67, 1.33, 1.46, .59], [4.00, 4.38, 1.67, 2.98, .61]])
-    figure = [[2.19, 1.56, 1.25, .78, .63], [1.88, 2.50, 3.13, 2.50, 2.50],
-              [2.19, 2.50, 1.25, 1.56, .63], [3.75, 4.38, 1.56, 3.13, .63]]
+    data = np.array(
+        [
+            [2.17, 1.62, 1.24, 0.76, 0.68],
+            [1.91, 2.72, 3.06, 2.81, 2.37],
+            [2.21, 2.67, 1.33, 1.46, 0.59],
+            [4.00, 4.38, 1.67, 2.98, 0.61],
+        ]
+    )
+    figure = [
+        [2.19, 1.56, 1.25, 0.78, 0.63],
+        [1.88, 2.50, 3.13, 2.50, 2.50],
+        [2.19, 2.50, 1.25, 1.56, 0.63],
+        [3.75, 4.38, 1.56, 3.13, 0.63],
+    ]
     fmt, lsb = EsbFormat(5, 2), 0.625 / 4
     got = fmt.decode(fmt.quantize(data / lsb)) * lsb
     assert (np.floor(got * 100 + 0.5) / 100).tolist() == figure
@@ -138,8 +166,12 @@ def test_errors_name_what_is_allowed():
         EsbFormat(4, 1).decode([16])
 
 
-GRIDS = [TermGrid(EsbFormat(*f), r, t) for f in ((4, 1), (4, 2), (3, 1), (2, 0), (4, 3, False))
-         for r in (1, 3) for t in (1, 2, 3)]
+GRIDS = [
+    TermGrid(EsbFormat(*f), r, t)
+    for f in ((4, 1), (4, 2), (3, 1), (2, 0), (4, 3, False))
+    for r in (1, 3)
+    for t in (1, 2, 3)
+]
 
 
 @pytest.mark.parametrize("grid", GRIDS, ids=str)

@@ -26,7 +26,7 @@ def test_weights_and_slots_round_trip(preset, rng):
     data = images.pack_weights(weights, c)
     assert data.size == 3 * c.weight_word_bytes
     assert (images.unpack_weights(data, c) == weights).all()
-    word = int.from_bytes(data[:c.weight_word_bytes].tobytes(), "little")
+    word = int.from_bytes(data[: c.weight_word_bytes].tobytes(), "little")
     lane = c.ic_lanes + 1
     bits = c.weight_format.bits
     assert word >> (bits * lane) & ((1 << bits) - 1) == weights[0, 1, 1]
@@ -47,8 +47,9 @@ def test_parameters(rng):
     assert item == (1 << 31) | int(mantissa[0]) << 32 | int(shift[0]) << 36
 
 
-@pytest.mark.parametrize(("name", "values"), [
-    ("bias", (1 << 31, 8, 0)), ("mantissa", (0, 16, 0)), ("shift", (0, 8, 32))])
+@pytest.mark.parametrize(
+    ("name", "values"), [("bias", (1 << 31, 8, 0)), ("mantissa", (0, 16, 0)), ("shift", (0, 8, 32))]
+)
 def test_parameters_out_of_range(name, values):
     with pytest.raises(ValueError, match=f"{name} must be in"):
         images.pack_params(*([v] for v in values))

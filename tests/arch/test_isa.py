@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from sigbit_hw.arch import assembler, isa
 from sigbit_hw.arch.isa import Instr, Opcode
 
-LEGAL_TOKENS = {o: [m for m in range(8) if not m >> isa.ENGINE_OF[o] & 1] if o in isa.ENGINE_OF
-                else [0] for o in Opcode}
+LEGAL_TOKENS = {
+    o: [m for m in range(8) if not m >> isa.ENGINE_OF[o] & 1] if o in isa.ENGINE_OF else [0]
+    for o in Opcode
+}
 
 
 @st.composite
@@ -17,8 +19,9 @@ def instructions(draw):
     opcode = draw(st.sampled_from(list(Opcode)))
     values = {f.name: draw(st.integers(f.min, f.max)) for f in isa.fields_of(opcode)[1:]}
     values["wait"] = draw(st.sampled_from(LEGAL_TOKENS[opcode]))
-    values["signal"] = draw(st.sampled_from(LEGAL_TOKENS[opcode])) \
-        if opcode in isa.SIGNALLING else 0
+    values["signal"] = (
+        draw(st.sampled_from(LEGAL_TOKENS[opcode])) if opcode in isa.SIGNALLING else 0
+    )
     return Instr(opcode, **values)
 
 
@@ -42,8 +45,9 @@ def test_each_field_has_its_own_bits(instr, data):
     """Changing one field changes just the bits that its place in the layout gives it."""
     start = 0
     fields = isa.fields_of(instr.opcode)
-    target = data.draw(st.sampled_from([f.name for f in fields if f.name not in
-                                        ("opcode", "wait", "signal")]))
+    target = data.draw(
+        st.sampled_from([f.name for f in fields if f.name not in ("opcode", "wait", "signal")])
+    )
     for field in fields:
         if field.name == target:
             value = data.draw(st.integers(field.min, field.max))
@@ -79,8 +83,12 @@ def test_decode_refuses_illegal_words():
     with pytest.raises(ValueError, match="beyond its last field"):
         isa.decode(word | 1 << 255)
     zero_run = Instr(Opcode.EXEC, run=1).encode()
-    run_at = sum(f.width for f in isa.fields_of(Opcode.EXEC)[:[
-        f.name for f in isa.fields_of(Opcode.EXEC)].index("run")])
+    run_at = sum(
+        f.width
+        for f in isa.fields_of(Opcode.EXEC)[
+            : [f.name for f in isa.fields_of(Opcode.EXEC)].index("run")
+        ]
+    )
     with pytest.raises(ValueError, match=r"EXEC.run must be in \[1,"):
         isa.decode(zero_run & ~(1 << run_at))
 

@@ -14,8 +14,11 @@ def test_levels_are_indexed_by_the_magnitude_field() -> None:
     assert APOT.decode(APOT.quantize([5.0, 4.9, -5, 99, -0.4])).tolist() == [6, 4, -6, 10, 0]
 
 
-@pytest.mark.parametrize("fmt", [EsbFormat(b, k, s) for s in (True, False) for b in (2, 3, 4, 8)
-                                 for k in range(b - s)], ids=str)
+@pytest.mark.parametrize(
+    "fmt",
+    [EsbFormat(b, k, s) for s in (True, False) for b in (2, 3, 4, 8) for k in range(b - s)],
+    ids=str,
+)
 def test_the_levels_of_an_esb_format_make_the_same_format(fmt: EsbFormat) -> None:
     same = LevelFormat(fmt.magnitudes, fmt.signed)
     assert same.values == fmt.values
@@ -30,13 +33,16 @@ def test_json_round_trip(fmt: Format) -> None:
     assert Format.from_json(fmt.to_json()) == fmt
 
 
-@pytest.mark.parametrize(("levels", "message"), [
-    ((0, 1, 2), "a power of two of magnitudes, 2 to 128, not 3"),
-    ((1, 2), "integers that ascend from 0"),
-    ((0, 2, 2, 4), "integers that ascend from 0"),
-    ((0, 1.5), "integers that ascend from 0"),
-    ((0,), "a power of two of magnitudes, 2 to 128, not 1"),
-])
+@pytest.mark.parametrize(
+    ("levels", "message"),
+    [
+        ((0, 1, 2), "a power of two of magnitudes, 2 to 128, not 3"),
+        ((1, 2), "integers that ascend from 0"),
+        ((0, 2, 2, 4), "integers that ascend from 0"),
+        ((0, 1.5), "integers that ascend from 0"),
+        ((0,), "a power of two of magnitudes, 2 to 128, not 1"),
+    ],
+)
 def test_wrong_levels_are_refused(levels: tuple[int, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LevelFormat(levels)

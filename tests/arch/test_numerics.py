@@ -42,7 +42,8 @@ def test_requantize_broadcasts(rng):
     for index in np.ndindex(acc.shape):
         c = index[1]
         assert got[index] == exact_requantize(
-            int(acc[index] + bias[c, 0, 0]), int(mantissa[c, 0, 0]), int(shift[c, 0, 0]))
+            int(acc[index] + bias[c, 0, 0]), int(mantissa[c, 0, 0]), int(shift[c, 0, 0])
+        )
 
 
 @given(st.integers(-(1 << 60), 1 << 60), st.integers(2, 32))

@@ -30,17 +30,25 @@ NANO = PRESETS["nano"]
 def program(rng) -> Program:
     code = [Instr(Opcode.FILL, n0=4), Instr(Opcode.EXEC, n_seg=1), Instr(Opcode.HALT)]
     return Program(
-        name="small", config=NANO, instructions=isa.pack(code),
-        image=rng.integers(0, 256, 200, dtype=np.uint8), image_offset=4096, program_offset=8192,
-        memory_bytes=12288, write_window=(1024, 2048),
-        inputs=(Port("x", (3, 5, 7), 0, 2, 2, 0.125, 3, -20, 40),
-                Port("f", (3, 9, 9), 512, 1, 1, 0.5, 0, -7, 7,
-                     Fold((3, 2), (2, 2), (1, 0, 1, 1)))),
+        name="small",
+        config=NANO,
+        instructions=isa.pack(code),
+        image=rng.integers(0, 256, 200, dtype=np.uint8),
+        image_offset=4096,
+        program_offset=8192,
+        memory_bytes=12288,
+        write_window=(1024, 2048),
+        inputs=(
+            Port("x", (3, 5, 7), 0, 2, 2, 0.125, 3, -20, 40),
+            Port("f", (3, 9, 9), 512, 1, 1, 0.5, 0, -7, 7, Fold((3, 2), (2, 2), (1, 0, 1, 1))),
+        ),
         outputs=(Port("y", (9, 1, 1), 1024, 1, 1, 1.5, 0, -7, 7),),
         layers=(LayerInfo("conv", "conv", (9, 1, 1), 1, 1.5, 0, 945, "model.py:3"),),
-        execs=(ExecInfo(1, "conv", 4, 0, 1, 2, 3, (2, 2), 1),), images=2,
+        execs=(ExecInfo(1, "conv", 4, 0, 1, 2, 3, (2, 2), 1),),
+        images=2,
         host=(HostStep("y", "softmax", "model.py:9"),),
-        vectors={"x": rng.integers(-7, 8, (2, 3, 5, 7)), "y": np.zeros((2, 9, 1, 1), np.int8)})
+        vectors={"x": rng.integers(-7, 8, (2, 3, 5, 7)), "y": np.zeros((2, 9, 1, 1), np.int8)},
+    )
 
 
 @pytest.fixture
@@ -51,9 +59,22 @@ def file(program, tmp_path) -> Path:
 
 def test_load_inverts_save(program, file):
     got = Program.load(file)
-    for name in ("name", "config", "image_offset", "program_offset", "memory_bytes",
-                 "write_window", "inputs", "outputs", "layers", "execs", "images", "host", "digest",
-                 "listing"):
+    for name in (
+        "name",
+        "config",
+        "image_offset",
+        "program_offset",
+        "memory_bytes",
+        "write_window",
+        "inputs",
+        "outputs",
+        "layers",
+        "execs",
+        "images",
+        "host",
+        "digest",
+        "listing",
+    ):
         assert getattr(got, name) == getattr(program, name), name
     assert (got.instructions == program.instructions).all()
     assert (got.image == program.image).all()
@@ -86,8 +107,11 @@ def test_any_flipped_bit_is_refused(file, rng):
     """Flips in lengths, header, names, JSON, hash and arrays; a flip must not go unnoticed."""
     data = file.read_bytes()
     header = 8 + int.from_bytes(data[:8], "little")
-    positions = {*range(64), *rng.integers(0, 8 * header, 400).tolist(),
-                 *rng.integers(8 * header, 8 * len(data), 200).tolist()}
+    positions = {
+        *range(64),
+        *rng.integers(0, 8 * header, 400).tolist(),
+        *rng.integers(8 * header, 8 * len(data), 200).tolist(),
+    }
     for position in positions:
         damaged = bytearray(data)
         damaged[position // 8] ^= 1 << position % 8
@@ -157,9 +181,9 @@ def test_memory(program):
     memory = program.memory()
     assert memory.size == program.memory_bytes
     end = program.program_offset + program.instructions.size
-    assert (memory[program.program_offset:end] == program.instructions).all()
+    assert (memory[program.program_offset : end] == program.instructions).all()
     assert (memory[4096:4296] == program.image).all()
-    memory[4096:4296] = memory[program.program_offset:end] = 0
+    memory[4096:4296] = memory[program.program_offset : end] = 0
     assert not memory.any()
 
 
@@ -167,7 +191,7 @@ def test_file_is_plain_safetensors(file):
     arrays = load_file(file)
     assert {"instructions", "image", "vector.x", "vector.y"} == set(arrays)
     header = int.from_bytes(file.read_bytes()[:8], "little")
-    metadata = json.loads(file.read_bytes()[8:8 + header])["__metadata__"]
+    metadata = json.loads(file.read_bytes()[8 : 8 + header])["__metadata__"]
     assert json.loads(metadata["sigbit"])["config_digest"] == NANO.digest
 
 
@@ -198,9 +222,15 @@ def test_port_layout(planes, phases, rng):
         assert byte >> 4 * (lane % 2) & 15 == codes[plane, c, y, x]
 
 
-@pytest.mark.parametrize(("kernel", "stride", "padding", "dilation"), [
-    ((3, 3), (2, 2), (1, 1, 1, 1), (1, 1)), ((2, 3), (1, 2), (0, 2, 1, 0), (2, 1)),
-    ((7, 7), (2, 2), (3, 3, 3, 3), (1, 1)), ((1, 1), (3, 2), (0, 0, 0, 0), (1, 1))])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "dilation"),
+    [
+        ((3, 3), (2, 2), (1, 1, 1, 1), (1, 1)),
+        ((2, 3), (1, 2), (0, 2, 1, 0), (2, 1)),
+        ((7, 7), (2, 2), (3, 3, 3, 3), (1, 1)),
+        ((1, 1), (3, 2), (0, 0, 0, 0), (1, 1)),
+    ],
+)
 def test_folds_are_windows(kernel, stride, padding, dilation, rng):
     fold = Fold(kernel, stride, padding, dilation)
     image = rng.integers(-7, 8, (3, 9, 10))
@@ -237,7 +267,7 @@ def test_rows_of_a_port_are_consecutive(rng):
     stored = rng.integers(-7, 8, port.shape)
     rows = port.bytes(NANO) // 6
     band = replace(port, shape=(8, 2, 4)).pack(stored[:, 3:5], NANO)
-    assert (port.pack(stored, NANO)[3 * rows:5 * rows] == band).all()
+    assert (port.pack(stored, NANO)[3 * rows : 5 * rows] == band).all()
 
 
 def test_port_quantizes_and_dequantizes():

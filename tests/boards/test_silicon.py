@@ -43,13 +43,16 @@ def test_integers_are_evenly_spaced_and_powers_are_powers():
             for native in (system.weights, system.acts):
                 assert native.magnitudes == tuple(range(len(native.magnitudes)))
         if system.name == "power of two":
-            assert all(m & (m - 1) == 0 for m in (*system.weights.magnitudes,
-                                                  *system.acts.magnitudes))
+            assert all(
+                m & (m - 1) == 0 for m in (*system.weights.magnitudes, *system.acts.magnitudes)
+            )
 
 
 def test_all_have_one_shape_of_at_least_1024():
-    shapes = {(c.pixels, c.oc_lanes, c.ic_lanes, c.post_lanes, c.bus_bits, c.act_slots,
-               c.weight_words) for c in map(accelerator, BUILT)}
+    shapes = {
+        (c.pixels, c.oc_lanes, c.ic_lanes, c.post_lanes, c.bus_bits, c.act_slots, c.weight_words)
+        for c in map(accelerator, BUILT)
+    }
     assert len(shapes) == 1
     assert accelerator(BUILT[0]).macs >= 1024
     assert all(c.macs >= 512 for c in NAMED)

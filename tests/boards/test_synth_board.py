@@ -54,18 +54,42 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     commands = "read_rtlil board.il; proc -nomux -norom; memory_collect; write_verilog board.v"
     subprocess.run([synth_tool("yosys"), "-q", "-p", commands], cwd=folder, check=True)
     subprocess.run(
-        [str(find_verilator().command), "--cc", "--exe", "--build", "--top-module", "board",
-         "-Wno-fatal", "-Wno-lint", "-O3", "--x-assign", "fast", "--x-initial", "fast",
-         "-CFLAGS", "-std=c++20", "--Mdir", "obj", "-o", "board", "board.v",
-         str(HERE / "serial_line.cpp")],
-        cwd=folder, env=verilator_env(), check=True, capture_output=True)
+        [
+            str(find_verilator().command),
+            "--cc",
+            "--exe",
+            "--build",
+            "--top-module",
+            "board",
+            "-Wno-fatal",
+            "-Wno-lint",
+            "-O3",
+            "--x-assign",
+            "fast",
+            "--x-initial",
+            "fast",
+            "-CFLAGS",
+            "-std=c++20",
+            "--Mdir",
+            "obj",
+            "-o",
+            "board",
+            "board.v",
+            str(HERE / "serial_line.cpp"),
+        ],
+        cwd=folder,
+        env=verilator_env(),
+        check=True,
+        capture_output=True,
+    )
     return folder / "obj" / "board"
 
 
 @pytest.fixture
 def host(model: Path) -> Iterator[SerialHost]:
-    process = subprocess.Popen([str(model), str(DIVISOR)], stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        [str(model), str(DIVISOR)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     with process:
         try:
             yield SerialHost(Pipe(process))
@@ -94,12 +118,15 @@ def test_programs_run_over_the_serial_line(host: SerialHost, rng: np.random.Gene
 
 @pytest.mark.slow
 @pytest.mark.sim
-def test_memory_keeps_words_and_errors_are_told(
-    host: SerialHost, rng: np.random.Generator
-) -> None:
-    words = {int(a) * 4: int(w) for a, w in zip(
-        rng.choice(MEMORY_BYTES // 4, 30, replace=False), rng.integers(0, 1 << 32, 30),
-        strict=True)}
+def test_memory_keeps_words_and_errors_are_told(host: SerialHost, rng: np.random.Generator) -> None:
+    words = {
+        int(a) * 4: int(w)
+        for a, w in zip(
+            rng.choice(MEMORY_BYTES // 4, 30, replace=False),
+            rng.integers(0, 1 << 32, 30),
+            strict=True,
+        )
+    }
     for address, word in words.items():
         host.write(1 << 31 | address, word)
     assert {a: host.read(1 << 31 | a) for a in words} == words

@@ -21,8 +21,13 @@ from sigbit_sim.toolchain import ToolchainError
 def netlist(
     cells: list[Cell], inputs: dict[str, list[int]], outputs: dict[str, list[int]]
 ) -> Netlist:
-    nets = {net: f"n{net}" for c in cells for bits in c.outputs.values() for net in bits
-            if isinstance(net, int)}
+    nets = {
+        net: f"n{net}"
+        for c in cells
+        for bits in c.outputs.values()
+        for net in bits
+        if isinstance(net, int)
+    }
     return Netlist(dict(inputs), dict(outputs), cells, nets, File(), ())
 
 
@@ -39,20 +44,33 @@ def costs(paths: list[Path]) -> set[tuple[int, int]]:
 
 
 def test_luts_between_registers_are_levels() -> None:
-    timing = analyze(netlist(
-        [register("a", 9, 1), lut("x", [1, 8], 2), lut("y", [2], 3, "INV"), register("b", 3, 4)],
-        {"clk": [0], "in": [8]}, {"out": [4]}), {})
+    timing = analyze(
+        netlist(
+            [
+                register("a", 9, 1),
+                lut("x", [1, 8], 2),
+                lut("y", [2], 3, "INV"),
+                register("b", 3, 4),
+            ],
+            {"clk": [0], "in": [8]},
+            {"out": [4]},
+        ),
+        {},
+    )
     assert timing.paths == [Path(2, 0, "n1", "n4")]
     assert timing.departures == {("in", 0): [Part(2, 0, "n4")]}
     assert timing.arrivals == {("out", 0): [Part(0, 0, "n4")]}
     assert timing.through == {}
 
 
-@pytest.mark.parametrize(("kind", "pins", "parameter", "out"), [
-    *((f"LUT{n}", [f"I{k}" for k in range(n)], "INIT", "O") for n in range(1, 7)),
-    ("LUT4", list("ABCD"), "INIT", "Z"),
-    ("SB_LUT4", [f"I{k}" for k in range(4)], "LUT_INIT", "O"),
-])
+@pytest.mark.parametrize(
+    ("kind", "pins", "parameter", "out"),
+    [
+        *((f"LUT{n}", [f"I{k}" for k in range(n)], "INIT", "O") for n in range(1, 7)),
+        ("LUT4", list("ABCD"), "INIT", "Z"),
+        ("SB_LUT4", [f"I{k}" for k in range(4)], "LUT_INIT", "O"),
+    ],
+)
 def test_a_lut_is_passed_only_by_what_its_table_depends_on(
     kind: str, pins: list[str], parameter: str, out: str
 ) -> None:
@@ -68,19 +86,30 @@ def test_a_lut_is_passed_only_by_what_its_table_depends_on(
             bits[rng.randrange(len(bits))] = "x"
         free = sorted({bit for bit in bits if bit not in ("0", "1")}, key=str)
 
-        def value(nets: dict[int | str, int], table: list[int] = table,
-                  bits: list[int | str] = bits) -> int:
+        def value(
+            nets: dict[int | str, int], table: list[int] = table, bits: list[int | str] = bits
+        ) -> int:
             nets = {"0": 0, "1": 1, **nets}
             return table[sum(nets[bit] << k for k, bit in enumerate(bits))]
 
         rows = [dict(zip(free, row, strict=True)) for row in product((0, 1), repeat=len(free))]
-        expected = {net for net in free if isinstance(net, int)
-                    and any(value(row) != value({**row, net: 1 - row[net]}) for row in rows)}
-        cell = Cell("x", kind, {pin: [bit] for pin, bit in zip(pins, bits, strict=True)},
-                    {out: [9]}, {parameter: "".join(map(str, reversed(table)))})
+        expected = {
+            net
+            for net in free
+            if isinstance(net, int)
+            and any(value(row) != value({**row, net: 1 - row[net]}) for row in rows)
+        }
+        cell = Cell(
+            "x",
+            kind,
+            {pin: [bit] for pin, bit in zip(pins, bits, strict=True)},
+            {out: [9]},
+            {parameter: "".join(map(str, reversed(table)))},
+        )
         found = list(arcs(cell, {}))
         assert sorted(found, key=lambda arc: arc.source) == [
-            Arc(net, 9, 1, 0) for net in sorted(expected)]
+            Arc(net, 9, 1, 0) for net in sorted(expected)
+        ]
 
 
 def test_the_outputs_of_a_lut_depend_on_different_inputs() -> None:
@@ -113,11 +142,20 @@ def test_an_adder_of_three_numbers_is_two_luts_before_a_carry_chain() -> None:
 
 def test_a_cascade_of_carries_is_one_chain() -> None:
     def carry(name: str, s: int, ci: int | str, co: int, o: int) -> Cell:
-        return Cell(name, "CARRY8", {"CI": [ci], "CI_TOP": ["0"], "S": [s] * 8, "DI": [s] * 8},
-                    {"CO": [-1] * 7 + [co], "O": [-2] * 7 + [o]})
+        return Cell(
+            name,
+            "CARRY8",
+            {"CI": [ci], "CI_TOP": ["0"], "S": [s] * 8, "DI": [s] * 8},
+            {"CO": [-1] * 7 + [co], "O": [-2] * 7 + [o]},
+        )
 
-    cells = [register("a", 9, 1), lut("x", [1], 2), carry("c0", 2, "0", 3, 20),
-             carry("c1", 2, 3, 4, 21), register("b", 21, 5)]
+    cells = [
+        register("a", 9, 1),
+        lut("x", [1], 2),
+        carry("c0", 2, "0", 3, 20),
+        carry("c1", 2, 3, 4, 21),
+        register("b", 21, 5),
+    ]
     assert costs(analyze(netlist(cells, {}, {}), {}).paths) == {(1, 1)}
     cells += [lut("y", [4], 6), carry("c2", 6, "0", 7, 22), register("d", 22, 8)]
     assert costs(analyze(netlist(cells, {}, {}), {}).paths) == {(2, 2)}
@@ -132,10 +170,19 @@ def test_a_multiplexer_belongs_to_the_level_of_the_luts_before_it() -> None:
 
 
 def test_distributed_memory_is_read_through_a_level() -> None:
-    memory = Cell("r", "RAM32M", {"ADDRA": [1], "ADDRD": [2], "DIA": [3], "WE": [4], "WCLK": [0]},
-                  {"DOA": [5]})
-    cells = [register("a", 9, 1), register("w", 9, 2), memory, lut("x", [5], 6),
-             register("b", 6, 7)]
+    memory = Cell(
+        "r",
+        "RAM32M",
+        {"ADDRA": [1], "ADDRD": [2], "DIA": [3], "WE": [4], "WCLK": [0]},
+        {"DOA": [5]},
+    )
+    cells = [
+        register("a", 9, 1),
+        register("w", 9, 2),
+        memory,
+        lut("x", [5], 6),
+        register("b", 6, 7),
+    ]
     assert costs(analyze(netlist(cells, {}, {}), {}).paths) == {(2, 0)}
     block = Cell("r", "RAMB36E2", {"ADDRARDADDR": [1]}, {"DOUTADOUT": [5]})
     assert costs(analyze(netlist([*cells[:2], block, *cells[3:]], {}, {}), {}).paths) == {(1, 0)}
@@ -170,26 +217,37 @@ def test_a_hierarchy_has_the_paths_of_its_flat_form(seed: int) -> None:
     child_cells = logic(10, [1, 2, 3], 14, "k")
     child = netlist(child_cells, {"clk": [0], "i": [1, 2, 3]}, {"o": [20, 22, 23]})
     # The parent: logic, an instance, logic on its outputs, a second instance behind, registers.
-    ports = [{1: 100, 2: 104, 3: 109, 20: 200, 22: 202, 23: 203},
-             {1: 300, 2: 306, 3: 203, 20: 400, 22: 402, 23: 403}]
+    ports = [
+        {1: 100, 2: 104, 3: 109, 20: 200, 22: 202, 23: 203},
+        {1: 300, 2: 306, 3: 203, 20: 400, 22: 402, 23: 403},
+    ]
     outer = [
         *logic(100, [90], 12, "p"),
         *logic(300, [200, 202, 203, 111], 8, "q"),
         *(register(f"r{net}", net, 500 + net) for net in (400, 402, 403)),
     ]
     instances = [
-        Cell(f"u{k}", "child", {"clk": [0], "i": [m[1], m[2], m[3]]},
-             {"o": [m[20], m[22], m[23]]})
+        Cell(f"u{k}", "child", {"clk": [0], "i": [m[1], m[2], m[3]]}, {"o": [m[20], m[22], m[23]]})
         for k, m in enumerate(ports)
     ]
     flat = list(outer)
     for k, m in enumerate(ports):
-        def moved(bits: list[int | str], k: int = k, m: dict[int, int] = m) -> list[int | str]:
-            return [b if not isinstance(b, int) or b == 0 else m.get(b, 1000 * (k + 1) + b)
-                    for b in bits]
 
-        flat += [Cell(f"u{k}.{c.name}", c.kind, {p: moved(b) for p, b in c.inputs.items()},
-                      {p: moved(b) for p, b in c.outputs.items()}) for c in child_cells]
+        def moved(bits: list[int | str], k: int = k, m: dict[int, int] = m) -> list[int | str]:
+            return [
+                b if not isinstance(b, int) or b == 0 else m.get(b, 1000 * (k + 1) + b)
+                for b in bits
+            ]
+
+        flat += [
+            Cell(
+                f"u{k}.{c.name}",
+                c.kind,
+                {p: moved(b) for p, b in c.inputs.items()},
+                {p: moved(b) for p, b in c.outputs.items()},
+            )
+            for c in child_cells
+        ]
     timings: dict[str, Timing] = {"child": analyze(child, {})}
     parent = analyze(netlist([*outer, *instances], {"i": [90]}, {"o": [500 + 403, 403]}), timings)
     whole = analyze(netlist(flat, {"i": [90]}, {"o": [500 + 403, 403]}), {})
@@ -197,4 +255,5 @@ def test_a_hierarchy_has_the_paths_of_its_flat_form(seed: int) -> None:
     assert found == costs(whole.paths)
     for ours, theirs in ((parent.arrivals, whole.arrivals), (parent.departures, whole.departures)):
         assert {b: [(p.levels, p.carries) for p in parts] for b, parts in ours.items()} == {
-            b: [(p.levels, p.carries) for p in parts] for b, parts in theirs.items()}
+            b: [(p.levels, p.carries) for p in parts] for b, parts in theirs.items()
+        }

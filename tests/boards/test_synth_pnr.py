@@ -91,15 +91,21 @@ def test_the_generated_clock_is_constrained_and_the_only_one(routed: Routed) -> 
 def test_the_clock_generator_keeps_its_analog_settings(design: str) -> None:
     cells = json.loads(design)["modules"][TOP]["cells"].values()
     (pll,) = (cell for cell in cells if cell["type"] == "EHXPLLL")
-    assert {name: pll["attributes"][name].strip() for name in (
-        "ICP_CURRENT", "LPF_RESISTOR", "MFG_ENABLE_FILTEROPAMP", "MFG_GMCREF_SEL")} == {
-        "ICP_CURRENT": "12", "LPF_RESISTOR": "8", "MFG_ENABLE_FILTEROPAMP": "1",
-        "MFG_GMCREF_SEL": "2"}
+    assert {
+        name: pll["attributes"][name].strip()
+        for name in ("ICP_CURRENT", "LPF_RESISTOR", "MFG_ENABLE_FILTEROPAMP", "MFG_GMCREF_SEL")
+    } == {
+        "ICP_CURRENT": "12",
+        "LPF_RESISTOR": "8",
+        "MFG_ENABLE_FILTEROPAMP": "1",
+        "MFG_GMCREF_SEL": "2",
+    }
 
 
 @pytest.mark.synth
-def test_a_placement_is_made_once(design: str, routed: Routed,
-                                  monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_placement_is_made_once(
+    design: str, routed: Routed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sigbit_boards.synthesis.pnr._run", None)
     with Tools() as tools:
         assert route(design, CLOCK, 1, tools) == routed
@@ -129,7 +135,8 @@ def test_the_fastest_of_several_placements(design: str) -> None:
 
 @pytest.mark.synth
 def test_the_first_placement_that_meets_the_clock_ends_the_search(
-        design: str, routed: Routed) -> None:
+    design: str, routed: Routed
+) -> None:
     told: list[int] = []
     assert fastest(design, CLOCK, 50, lambda _what, done, _of: told.append(done)).meets
     assert told[-1] < 50

@@ -51,8 +51,11 @@ def test_modules_that_two_accelerators_share_have_one_text() -> None:
         name: {short(s.name): s.text for s in split(design(PRESETS[name], fabric)).values()}
         for name in ("nano", "micro")
     }
-    shared = [name for name in texts["nano"].keys() & texts["micro"].keys()
-              if texts["nano"][name] == texts["micro"][name]]
+    shared = [
+        name
+        for name in texts["nano"].keys() & texts["micro"].keys()
+        if texts["nano"][name] == texts["micro"][name]
+    ]
     assert "decode" in shared
     assert "sequencer" in shared
     assert "compute" not in shared

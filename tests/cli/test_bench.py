@@ -13,9 +13,23 @@ from sigbit.cli.bench import _Simulators
 from sigbit_hw.arch.config import PRESETS
 
 KEYS = {
-    "net", "input", "preset", "macs", "ideal_cycles", "cycles", "model_cycles", "utilization",
-    "mismatches", "layers_compared", "compile_seconds", "rtl_seconds", "accuracy_float",
-    "accuracy_deployed", "images", "weights", "netlist_sha256",
+    "net",
+    "input",
+    "preset",
+    "macs",
+    "ideal_cycles",
+    "cycles",
+    "model_cycles",
+    "utilization",
+    "mismatches",
+    "layers_compared",
+    "compile_seconds",
+    "rtl_seconds",
+    "accuracy_float",
+    "accuracy_deployed",
+    "images",
+    "weights",
+    "netlist_sha256",
 }
 DIGITS = Case("digits", "nano", "digits", "test")
 
@@ -55,9 +69,7 @@ def test_unknown_network(refused: Callable[..., str]) -> None:
     assert "resnet18 on mid" in refused("bench", "nets", "--only", "lenet9000")
 
 
-def test_rows_without_their_data_are_named(
-    sigbit: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_rows_without_their_data_are_named(sigbit: Callable[..., Any], tmp_path: Path) -> None:
     answer = sigbit(
         "bench", "nets", "--only", "resnet20", "--data", tmp_path, "--json", tmp_path / "rows.json"
     )

@@ -29,9 +29,27 @@ def real(tmp_path_factory) -> tuple[dict, str, str]:
     """JSON document, report and output of a real run on ``nano``: interpreter and RTL."""
     folder = tmp_path_factory.mktemp("demo")
     done = subprocess.run(
-        [sys.executable, "-m", "sigbit.cli", "demo", "--arch", "nano", "--images", str(IMAGES),
-         "--seed", "3", "--json", "out.json", "--report", "out.html"],
-        cwd=folder, capture_output=True, text=True, check=False, timeout=600,
+        [
+            sys.executable,
+            "-m",
+            "sigbit.cli",
+            "demo",
+            "--arch",
+            "nano",
+            "--images",
+            str(IMAGES),
+            "--seed",
+            "3",
+            "--json",
+            "out.json",
+            "--report",
+            "out.html",
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "80"},
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -74,8 +92,17 @@ def test_layers(real):
 def test_report_and_summary(real):
     document, page, out = real
     assert "<b>PASS</b>" in page
-    for title in ("Summary", "Accuracy", "Utilization", "Timeline", "Weights", "Activations",
-                  "Samples", "Layers", "Reproduce"):
+    for title in (
+        "Summary",
+        "Accuracy",
+        "Utilization",
+        "Timeline",
+        "Weights",
+        "Activations",
+        "Samples",
+        "Layers",
+        "Reproduce",
+    ):
         assert f"<h2>{title}</h2>" in page
     for row in document["layers"]:
         assert row["name"] in page

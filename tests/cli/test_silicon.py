@@ -18,9 +18,23 @@ from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.formats import EsbFormat
 
 KEYS = {
-    "preset", "number_system", "weight_bits", "act_bits", "target", "macs", "lut_array",
-    "lut_total", "lut_per_mac_array", "lut_per_mac_total", "ff", "dsp", "memory_bits", "levels",
-    "fmax_mhz", "netlist_sha256", "verified_by",
+    "preset",
+    "number_system",
+    "weight_bits",
+    "act_bits",
+    "target",
+    "macs",
+    "lut_array",
+    "lut_total",
+    "lut_per_mac_array",
+    "lut_per_mac_total",
+    "ff",
+    "dsp",
+    "memory_bits",
+    "levels",
+    "fmax_mhz",
+    "netlist_sha256",
+    "verified_by",
 }
 SMALL = ("w4a4-integer", "w4a4-esb-k1", "w8a8-esb-k1")
 NO_LAYERS: tuple[Layers, ...] = ()
@@ -33,8 +47,9 @@ def small_candidates() -> list[Candidate]:
         if system.key in SMALL:
             refused = refusal(system)
             config = None if refused else sample(accelerator(system))
-            found.append(Candidate(system.key, system.name, system.weights, system.acts, config,
-                                   refused))
+            found.append(
+                Candidate(system.key, system.name, system.weights, system.acts, config, refused)
+            )
     return found
 
 
@@ -90,8 +105,10 @@ def test_rows_tables_and_plot(sigbit, doubled: None, tmp_path: Path) -> None:
 def test_a_part_keeps_the_other_rows(sigbit, doubled: None, tmp_path: Path) -> None:
     rows_file = tmp_path / "rows.json"
     for only in ("esb k=1", "integer"):
-        assert sigbit("bench", "silicon", "--only", only, "--target", "xcup", "--json",
-                      rows_file).code == 0
+        assert (
+            sigbit("bench", "silicon", "--only", only, "--target", "xcup", "--json", rows_file).code
+            == 0
+        )
     rows = json.loads(rows_file.read_text())["rows"]
     assert [row["preset"] for row in rows] == ["w4a4-integer", "w4a4-esb-k1", "w8a8-esb-k1"]
 
@@ -128,17 +145,22 @@ def test_a_row_for_real() -> None:
 def test_errors_of_distributions() -> None:
     """Known optima: a uniform quantizer of 15 levels on a Gaussian, and one of 3 levels."""
     assert decibels(distribution_error("gaussian", LevelGrid.of(EsbFormat(2, 0)))) == pytest.approx(
-        7.21, abs=0.01)  # Max (1960), three levels: 0.1902
-    finer = [decibels(distribution_error(name, LevelGrid.of(EsbFormat(4, k)))) for k in (1, 2)
-             for name in DISTRIBUTIONS]
+        7.21, abs=0.01
+    )  # Max (1960), three levels: 0.1902
+    finer = [
+        decibels(distribution_error(name, LevelGrid.of(EsbFormat(4, k))))
+        for k in (1, 2)
+        for name in DISTRIBUTIONS
+    ]
     assert finer[1] > finer[3]  # long tails suit the spread levels of k = 1
     assert all(15 < value < 20 for value in finer)
 
 
 def test_errors_of_every_system() -> None:
     random = torch.Generator().manual_seed(0)
-    layers = Layers("net", (torch.randn(2, 64, generator=random),),
-                    (torch.rand(256, generator=random),))
+    layers = Layers(
+        "net", (torch.randn(2, 64, generator=random),), (torch.rand(256, generator=random),)
+    )
     errors = Errors((layers,))
     for candidate in silicon.candidates():
         found = errors.of(candidate)
@@ -155,8 +177,12 @@ def test_front() -> None:
     errors = {"weight_error": {"gaussian": 0.01}}
 
     def row(lut: float | None, error: float) -> dict[str, object]:
-        return {"target": "xcup", "lut_per_mac_total": lut, **errors,
-                "act_error": {"gaussian": error}}
+        return {
+            "target": "xcup",
+            "lut_per_mac_total": lut,
+            **errors,
+            "act_error": {"gaussian": error},
+        }
 
     rows = [row(10, 0.3), row(12, 0.1), row(13, 0.2), row(None, 0.0)]
     assert cheapest(rows, "gaussian") == rows[:2]

@@ -41,8 +41,13 @@ async def read_only(dut: Any, stall: float) -> None:
     """Read-only registers have their values and keep them when written."""
     bench = await started(dut, stall)
     digest = bench.config.digest
-    known = {"MAGIC": regs.MAGIC, "VERSION": regs.VERSION, "DIGEST_LO": int(digest[:8], 16),
-             "DIGEST_HI": int(digest[8:16], 16), "STATUS": regs.STATUS_BUS_IDLE}
+    known = {
+        "MAGIC": regs.MAGIC,
+        "VERSION": regs.VERSION,
+        "DIGEST_LO": int(digest[:8], 16),
+        "DIGEST_HI": int(digest[8:16], 16),
+        "STATUS": regs.STATUS_BUS_IDLE,
+    }
     for name in of(Access.RO):
         await bench.write(name, ONES)
         assert await bench.read(name) == known.get(name, 0), name
@@ -69,7 +74,7 @@ async def read_write(dut: Any, stall: float) -> None:
         first = int(bench.rng.integers(4))
         data = bench.rng.bytes(int(bench.rng.integers(1, 5 - first)))
         held = bytearray(expected[name].to_bytes(4, "little"))
-        held[first:first + len(data)] = data
+        held[first : first + len(data)] = data
         expected[name] = int.from_bytes(held, "little")
         await bench.write_bytes(name, first, data)
         assert await bench.read(name) == expected[name], name

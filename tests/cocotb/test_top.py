@@ -20,9 +20,11 @@ TWO = replace(NANO, name="two_ports", oc_lanes=8, bus_bits=128, ports=2)
 pytestmark = pytest.mark.sim
 
 
-@pytest.mark.parametrize(("config", "module"), [
-    (NANO, "registers"), (NANO, "programs"), (NANO, "errors"), (TWO, "programs"), (TWO, "errors")],
-    ids=lambda value: value if isinstance(value, str) else value.name)
+@pytest.mark.parametrize(
+    ("config", "module"),
+    [(NANO, "registers"), (NANO, "programs"), (NANO, "errors"), (TWO, "programs"), (TWO, "errors")],
+    ids=lambda value: value if isinstance(value, str) else value.name,
+)
 def test_top(config: ArchConfig, module: str, tmp_path: Path, seed: int) -> None:
     assert run_cocotb(config, HERE / f"tb_{module}.py", tmp_path, seed) > 0
 

@@ -28,9 +28,7 @@ class Draft:
     stored: dict[str, Ints] = field(default_factory=dict)
     ops: list[Op] = field(default_factory=list)
 
-    def value(
-        self, shape: tuple[int, int, int], planes: int, phases: int, *, given: bool
-    ) -> str:
+    def value(self, shape: tuple[int, int, int], planes: int, phases: int, *, given: bool) -> str:
         """A new value, its elements drawn at random if they are ``given``."""
         grid = self.config.act_grid(planes).values
         name = f"v{len(self.values)}"

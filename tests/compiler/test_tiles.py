@@ -167,9 +167,7 @@ def test_reduction_larger_than_the_weight_memory(rng: np.random.Generator) -> No
 def _segment(name: str, change: int) -> Any:
     def plant(t: Tile) -> Tile:
         first, *rest = t.segments
-        return replace(
-            t, segments=(first.replace(**{name: getattr(first, name) + change}), *rest)
-        )
+        return replace(t, segments=(first.replace(**{name: getattr(first, name) + change}), *rest))
 
     return plant
 

@@ -297,9 +297,13 @@ def test_spoken_digits(tmp_path, rng):
         save_wave(folder / f"{name}.wav", sound)
     packed = tmp_path / "packed"
     packed.mkdir()
-    np.savez(packed / "fsdd_8khz_int16.npz", pcm=np.concatenate(sounds),
-             offsets=np.cumsum([0, *map(len, sounds)]), digit=np.array([0, 1, 2], np.uint8),
-             index=np.array([4, 5, 11], np.uint8))
+    np.savez(
+        packed / "fsdd_8khz_int16.npz",
+        pcm=np.concatenate(sounds),
+        offsets=np.cumsum([0, *map(len, sounds)]),
+        digit=np.array([0, 1, 2], np.uint8),
+        index=np.array([4, 5, 11], np.uint8),
+    )
     for split, digits in (("test", [0]), ("train", [1, 2])):
         files = data.load("spoken-digits", split, tmp_path)
         npz = data.load("spoken-digits", split, packed)

@@ -12,29 +12,85 @@ from sigbit_hw.arch.program import ExecInfo, Program
 
 BINS = (
     # Graphs
-    "op input", "op conv", "op grouped", "op depthwise", "op linear", "op residual",
-    "op transposed", "op transposed of groups", "op upsampling", "op maxpool", "op gather",
-    "two inputs", "several outputs", "output read again", "three sources", "stride 2", "stride 3",
-    "stride above 3", "dilation", "padding", "asymmetric padding", "crop", "kernel above 4",
-    "weights all 0", "terms 2", "terms 3", "planes 2", "planes 3", "planes 3 times terms 2",
-    "more than 32 channels", "zero not 0",
-    "output saturates high", "output saturates low", "sum is 0",
+    "op input",
+    "op conv",
+    "op grouped",
+    "op depthwise",
+    "op linear",
+    "op residual",
+    "op transposed",
+    "op transposed of groups",
+    "op upsampling",
+    "op maxpool",
+    "op gather",
+    "two inputs",
+    "several outputs",
+    "output read again",
+    "three sources",
+    "stride 2",
+    "stride 3",
+    "stride above 3",
+    "dilation",
+    "padding",
+    "asymmetric padding",
+    "crop",
+    "kernel above 4",
+    "weights all 0",
+    "terms 2",
+    "terms 3",
+    "planes 2",
+    "planes 3",
+    "planes 3 times terms 2",
+    "more than 32 channels",
+    "zero not 0",
+    "output saturates high",
+    "output saturates low",
+    "sum is 0",
     # Where channels lie
-    "gather is a range", "gather copies", "gather selects", "gather of a gather",
+    "gather is a range",
+    "gather copies",
+    "gather selects",
+    "gather of a gather",
     # The host's part
-    "input folded", "input folded by lines", "fold with padding", "fold with dilation",
-    "input in column phases", "several images",
+    "input folded",
+    "input folded by lines",
+    "fold with padding",
+    "fold with dilation",
+    "input in column phases",
+    "several images",
     # Walks
-    "several line ends in a block", "lines shorter than a block", "run across lines",
-    "run without line ends", "rows one by one", "partial last block", "column phases",
-    "maximum over column phases", "copy", "several output blocks", "last slots suppressed",
-    "images side by side", "reduction split over EXECs", "digits share weight words",
+    "several line ends in a block",
+    "lines shorter than a block",
+    "run across lines",
+    "run without line ends",
+    "rows one by one",
+    "partial last block",
+    "column phases",
+    "maximum over column phases",
+    "copy",
+    "several output blocks",
+    "last slots suppressed",
+    "images side by side",
+    "reduction split over EXECs",
+    "digits share weight words",
     # Memory
-    "halo filled", "input in bands", "output in bands", "spilled", "fused bands",
-    "part of a beat stored", "weights loaded again", "parameters loaded again",
-    "table loaded again", "weights replaced", "parameters replaced", "table replaced",
+    "halo filled",
+    "input in bands",
+    "output in bands",
+    "spilled",
+    "fused bands",
+    "part of a beat stored",
+    "weights loaded again",
+    "parameters loaded again",
+    "table loaded again",
+    "weights replaced",
+    "parameters replaced",
+    "table replaced",
     # Order
-    "sync", "waits for two engines", "signals two engines", "four tokens pending",
+    "sync",
+    "waits for two engines",
+    "signals two engines",
+    "four tokens pending",
 )
 """Every bin that a long campaign must reach."""
 
@@ -59,15 +115,25 @@ class Coverage:
     def add(self, graph: IntegerGraph, program: Program, values: dict[str, np.ndarray]) -> None:
         """Count what one network does; ``values`` are the stored integers of all its tensors."""
         self.networks += 1
-        found = {*_of_graph(graph, values), *_of_gathers(graph, program), *_of_ports(program),
-                 *_of_execs(graph, program), *_of_moves(program), *_of_tokens(program)}
+        found = {
+            *_of_graph(graph, values),
+            *_of_gathers(graph, program),
+            *_of_ports(program),
+            *_of_execs(graph, program),
+            *_of_moves(program),
+            *_of_tokens(program),
+        }
         assert found <= set(BINS), found - set(BINS)
         self.counts.update(found)
 
     def table(self) -> str:
         """The counts, one bin a line."""
-        lines = [(f"{self.networks} networks ({self.exact_cycles} with exact cycles), "
-                  f"{self.refused} refused, {self.codes:,} codes compared")]
+        lines = [
+            (
+                f"{self.networks} networks ({self.exact_cycles} with exact cycles), "
+                f"{self.refused} refused, {self.codes:,} codes compared"
+            )
+        ]
         lines += [f"  {self.counts[name]:6d}  {name}" for name in BINS]
         return "\n".join(lines)
 
@@ -94,8 +160,11 @@ def _of_graph(graph: IntegerGraph, values: dict[str, np.ndarray]) -> Iterator[st
         elif isinstance(node, Conv):
             yield from _of_conv(graph, node)
             pre = values[f"{node.name} pre-activation"]
-            for name, y in ("output saturates high", 127), ("output saturates low", -128), (
-                    "sum is 0", 0):
+            for name, y in (
+                ("output saturates high", 127),
+                ("output saturates low", -128),
+                ("sum is 0", 0),
+            ):
                 if (pre == y).any():
                     yield name
 
@@ -188,8 +257,13 @@ def _of_execs(graph: IntegerGraph, program: Program) -> Iterator[str]:
             lines = instr.run > instr.wrap
             info = infos.get(index)
             flat = info is not None and info.rows > 1 and instr.n_rows == 1 and not lines
-            yield "run across lines" if lines else "run without line ends" if flat else (
-                "rows one by one")
+            yield (
+                "run across lines"
+                if lines
+                else "run without line ends"
+                if flat
+                else ("rows one by one")
+            )
             mac = instr.mode == Mode.MAC
             slots = instr.n_ocb * (config.slots_per_block if mac else 1)
             words = [segments[i].words for i in range(instr.n_seg)]
@@ -212,8 +286,9 @@ def _of_execs(graph: IntegerGraph, program: Program) -> Iterator[str]:
 def _fused(graph: IntegerGraph, infos: list[ExecInfo]) -> Iterator[str]:
     """A layer goes on after another that reads it has begun, in the same image."""
     begun: set[tuple[int, str]] = set()
-    readers = {n.name: {m.name for m in graph.nodes if n.name in tensors_of(m)}
-               for n in graph.nodes}
+    readers = {
+        n.name: {m.name for m in graph.nodes if n.name in tensors_of(m)} for n in graph.nodes
+    }
     for info in infos:
         if any((info.image, reader) in begun for reader in readers[info.layer]):
             yield "fused bands"
@@ -245,8 +320,10 @@ def _of_moves(program: Program) -> Iterator[str]:
                     if held.get((kind, entry), instr.address) != instr.address:
                         yield f"{RINGS[kind]} replaced"
                     held[kind, entry] = instr.address
-    for name, what, ports in (("input in bands", LoadKind.ACTS, program.inputs),
-                              ("output in bands", "STORE", program.outputs)):
+    for name, what, ports in (
+        ("input in bands", LoadKind.ACTS, program.inputs),
+        ("output in bands", "STORE", program.outputs),
+    ):
         for port in ports:
             end = port.offset + port.bytes(config)
             if sum(k == what and port.offset <= a < end for k, a in loaded) > 1:

@@ -31,8 +31,22 @@ MOST_ELEMENTS = 2048
 """Elements of the largest tensor."""
 MOST_PRODUCTS = 1 << 17
 """Multiply-accumulates of the largest layer, for the sake of time."""
-KINDS = ("conv", "conv", "conv", "wide", "depthwise", "grouped", "transposed", "linear",
-         "residual", "maxpool", "concat", "split", "shuffle", "chain")
+KINDS = (
+    "conv",
+    "conv",
+    "conv",
+    "wide",
+    "depthwise",
+    "grouped",
+    "transposed",
+    "linear",
+    "residual",
+    "maxpool",
+    "concat",
+    "split",
+    "shuffle",
+    "chain",
+)
 WEIGHTS = ("random", "random", "sparse", "extreme", "ones", "zeros")
 TABLES = ("random", "random", "staircase", "extreme", "constant")
 SCALES = ("fitting", "fitting", "saturating", "vanishing", "mixed")
@@ -85,8 +99,11 @@ class _Graph:
         high = self.number(0, min(contiguous, 127))
         height, width = self.pick((14, 14), (14, 14), (24, 24), (3, 60), (60, 3), (1, 1), (24, 4))
         narrow = (height, width) == (24, 4)
-        shape = (self.number(1, int(self.pick(3, 9, 40))), self.number(1, height),
-                 width if narrow else self.number(1, width))
+        shape = (
+            self.number(1, int(self.pick(3, 9, 40))),
+            self.number(1, height),
+            width if narrow else self.number(1, width),
+        )
         assume(np.prod(shape) <= MOST_ELEMENTS)
         kind = TensorType(shape, planes, 0.5, self.zero(planes))
         self.nodes.append(Input(self.name(), kind, low, high))
@@ -120,8 +137,10 @@ class _Graph:
         stride = (self.stride(size[0]), self.stride(size[1]))
         dilation = (self.number(1, 3), self.number(1, 3))
         padding = self.padding(-1, (kernel[0], kernel[1]))
-        inner = min(size[0] + min(padding[0], 0) + min(padding[2], 0),
-                    size[1] + min(padding[1], 0) + min(padding[3], 0))
+        inner = min(
+            size[0] + min(padding[0], 0) + min(padding[2], 0),
+            size[1] + min(padding[1], 0) + min(padding[3], 0),
+        )
         assume(min(window(size, kernel, stride, padding, dilation)) >= 1 and inner >= 1)
         return kernel, stride, padding, dilation
 
@@ -150,10 +169,17 @@ class _Graph:
             "extreme": self.rng.choice([grid[0], grid[-1]], 256),
             "constant": np.full(256, grid[self.number(0, len(grid) - 1)]),
         }[str(self.pick(*TABLES))]
-        self.nodes.append(Conv(
-            self.name(), tuple(sources), self.rng.integers(-bound - 1, bound + 2, channels),
-            self.rng.integers(8, 16, channels), shift.clip(0, 31).astype(np.int64),
-            table.astype(np.int64), TensorType((channels, *size), planes, 0.25, self.zero(planes))))
+        self.nodes.append(
+            Conv(
+                self.name(),
+                tuple(sources),
+                self.rng.integers(-bound - 1, bound + 2, channels),
+                self.rng.integers(8, 16, channels),
+                shift.clip(0, 31).astype(np.int64),
+                table.astype(np.int64),
+                TensorType((channels, *size), planes, 0.25, self.zero(planes)),
+            )
+        )
 
     def peak(self, name: str) -> int:
         """Largest magnitude that a tensor can hold."""
@@ -169,8 +195,15 @@ class _Graph:
         channels = channels or groups * self.number(1, max(1, 24 // groups))
         kernel, stride, padding, dilation = self.window((height, width), largest)
         terms = int(self.pick(1, 1, 2, 3))
-        source = Source(x.name, self.weights((channels, c // groups, *kernel), terms), terms,
-                        stride, padding, groups, dilation)
+        source = Source(
+            x.name,
+            self.weights((channels, c // groups, *kernel), terms),
+            terms,
+            stride,
+            padding,
+            groups,
+            dilation,
+        )
         self.finish([source], channels, source.window((height, width)))
 
     def chain(self) -> None:
@@ -192,17 +225,24 @@ class _Graph:
         channels = groups * self.number(1, max(1, 8 // groups))
         kernel = (self.number(1, 4), self.number(1, 4))
         source = Source(
-            x.name, self.weights((channels, c // groups, *kernel), 1), 1, (1, 1),
-            self.padding(-1, (kernel[0], kernel[1])), groups, (self.number(1, 2), 1),
-            (self.number(1, 3), self.number(1, 3)))
+            x.name,
+            self.weights((channels, c // groups, *kernel), 1),
+            1,
+            (1, 1),
+            self.padding(-1, (kernel[0], kernel[1])),
+            groups,
+            (self.number(1, 2), 1),
+            (self.number(1, 3), self.number(1, 3)),
+        )
         size = source.window((height, width))
         assume(min(size) >= 1)
         sources = [source]
         others = [n for n in self.nodes if n.type.shape[1:] == size]
         if others and self.flag():
             other = others[self.number(0, len(others) - 1)]
-            sources.append(Source(other.name, self.weights((channels, other.type.shape[0], 1, 1),
-                                                           1)))
+            sources.append(
+                Source(other.name, self.weights((channels, other.type.shape[0], 1, 1), 1))
+            )
         self.finish(sources, channels, size)
 
     def linear(self) -> None:
@@ -240,8 +280,12 @@ class _Graph:
         """Channels moved; often on borders of slots, where moving them can be free."""
         x = self.tensor()
         t = x.type
-        alike = [n for n in self.nodes if (n.type.shape[1:], n.type.planes, n.type.scale,
-                                           n.type.zero) == (t.shape[1:], t.planes, t.scale, t.zero)]
+        alike = [
+            n
+            for n in self.nodes
+            if (n.type.shape[1:], n.type.planes, n.type.scale, n.type.zero)
+            == (t.shape[1:], t.planes, t.scale, t.zero)
+        ]
         if how == "concat":
             parts = [x, *(alike[self.number(0, len(alike) - 1)] for _ in range(self.number(0, 2)))]
         else:
@@ -251,13 +295,14 @@ class _Graph:
             first = self.number(0, t.shape[0] - 1)
             if self.flag():
                 first -= first % self.config.ic_lanes
-            channels = channels[first:first + self.number(1, t.shape[0] - first)]
+            channels = channels[first : first + self.number(1, t.shape[0] - first)]
         elif how == "shuffle":
             channels = self.rng.permutation(channels)
         assume(len(channels) * t.shape[1] * t.shape[2] <= MOST_ELEMENTS)
         kind = TensorType((len(channels), *t.shape[1:]), t.planes, t.scale, t.zero)
         self.nodes.append(
-            Gather(self.name(), tuple(n.name for n in parts), channels.astype(np.int64), kind))
+            Gather(self.name(), tuple(n.name for n in parts), channels.astype(np.int64), kind)
+        )
 
     def dense(self) -> None:
         """Two layers alike, of whole slots, concatenated; and the same once more."""
@@ -275,8 +320,9 @@ class _Graph:
             values = self.config.act_grid(1).values
             kind = TensorType(last.type.shape, 1, 0.25, 0)
             table = values[np.abs(last.table[:, None] - values).argmin(1)]
-            self.nodes.append(Conv(last.name, last.sources, last.bias, last.mantissa, last.shift,
-                                   table, kind))
+            self.nodes.append(
+                Conv(last.name, last.sources, last.bias, last.mantissa, last.shift, table, kind)
+            )
             joined.append(self.nodes[-1])
             if len(joined) > 1:
                 pairs = [(i, k) for i, n in enumerate(joined[-2:]) for k in range(n.type.shape[0])]
@@ -329,6 +375,11 @@ def graphs(draw: Draw, config: ArchConfig, most: int = 7) -> IntegerGraph:
     read = {t for n in build.nodes for t in tensors_of(n)}
     ends = [n.name for n in build.nodes if n.name not in read]
     more = draw(st.lists(st.sampled_from([n.name for n in build.nodes]), max_size=1))
-    return IntegerGraph("random", config.weight_format, config.act_format,
-                        config.term_radix_bits, tuple(build.nodes),
-                        tuple(dict.fromkeys([*ends, *more])))
+    return IntegerGraph(
+        "random",
+        config.weight_format,
+        config.act_format,
+        config.term_radix_bits,
+        tuple(build.nodes),
+        tuple(dict.fromkeys([*ends, *more])),
+    )

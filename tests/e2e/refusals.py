@@ -61,8 +61,13 @@ def _least_slots(graph: IntegerGraph, node: Node, config: ArchConfig) -> int:
     return slots
 
 
-def _rows(graph: IntegerGraph, tensor: str, count: int, config: ArchConfig,
-          padding: tuple[int, int, int, int] = (0, 0, 0, 0)) -> int:
+def _rows(
+    graph: IntegerGraph,
+    tensor: str,
+    count: int,
+    config: ArchConfig,
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0),
+) -> int:
     """Slots of ``count`` rows of a tensor with its border, which takes slots as its pixels do; they
     begin and end with whole beats."""
     kind = graph[tensor].type

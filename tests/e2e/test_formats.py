@@ -23,8 +23,15 @@ from sigbit_sim.interp import Interp
 from sigbit_sim.random_program import random_inputs, random_program
 from sigbit_sim.rtl import RtlDevice
 
-SHAPE = {"pixels": 2, "oc_lanes": 8, "ic_lanes": 8, "post_lanes": 8, "act_slots": 4096,
-         "bus_bits": 64, "ports": 1}
+SHAPE = {
+    "pixels": 2,
+    "oc_lanes": 8,
+    "ic_lanes": 8,
+    "post_lanes": 8,
+    "act_slots": 4096,
+    "bus_bits": 64,
+    "ports": 1,
+}
 BUILT = {s.key: s for s in SYSTEMS if refusal(s, SHAPE["ic_lanes"]) is None}
 SIMULATED = ("w2a2-integer", "w3a3-power-of-two", "w4a4-apot", "w8a8-integer")
 """Systems that also run in Verilator: lanes of two, three in four, four and eight bits; unsigned,
@@ -54,7 +61,8 @@ def model(digits: Split) -> Iterator[nn.Module]:
 def quantized(model: nn.Module, digits: Split, system: System) -> IntegerModel:
     """The network without further training, scales of least squared error."""
     spec = QuantSpec.from_arch(
-        config(system), weight_scale="mse", act_scale="mse", input_range=digits.input_range)
+        config(system), weight_scale="mse", act_scale="mse", input_range=digits.input_range
+    )
     return convert(post_training(model, digits.train_x[:128], spec))
 
 
@@ -97,8 +105,10 @@ NETWORKS = [key for key, system in BUILT.items() if holds_bytes(system)]
 def test_a_network_on_the_interpreter(key: str, model: nn.Module, digits: Split) -> None:
     system = BUILT[key]
     integer = quantized(model, digits, system)
-    assert agree(Interp(config(system), strict=True), integer, config(system),
-                 digits.test_x[:IMAGES]) > 1000
+    assert (
+        agree(Interp(config(system), strict=True), integer, config(system), digits.test_x[:IMAGES])
+        > 1000
+    )
 
 
 @pytest.mark.sim

@@ -37,15 +37,39 @@ from sigbit_sim.rtl import RtlDevice
 NANO = PRESETS["nano"]
 CONFIGS = {
     "nano": replace(NANO, act_slots=1024),
-    "small memories": replace(NANO, name="small", act_slots=512, weight_words=64, param_groups=16,
-                              tables=4, segments=4, queue_depth=2),
+    "small memories": replace(
+        NANO,
+        name="small",
+        act_slots=512,
+        weight_words=64,
+        param_groups=16,
+        tables=4,
+        segments=4,
+        queue_depth=2,
+    ),
     "several drained pixels": replace(NANO, name="drain", pixels=8, post_lanes=16, act_slots=1024),
     "power of two, two ports": replace(
-        NANO, name="pot", weight_format=EsbFormat(4, 0), act_format=EsbFormat(4, 1), oc_lanes=8,
-        act_slots=4096, acc_bits=28, bus_bits=128, ports=2),
+        NANO,
+        name="pot",
+        weight_format=EsbFormat(4, 0),
+        act_format=EsbFormat(4, 1),
+        oc_lanes=8,
+        act_slots=4096,
+        acc_bits=28,
+        bus_bits=128,
+        ports=2,
+    ),
     "linear, few bits": replace(
-        NANO, name="linear", weight_format=EsbFormat(2, 0), act_format=EsbFormat(2, 0, False),
-        ic_lanes=4, oc_lanes=8, post_lanes=8, term_radix_bits=2, act_slots=1024),
+        NANO,
+        name="linear",
+        weight_format=EsbFormat(2, 0),
+        act_format=EsbFormat(2, 0, False),
+        ic_lanes=4,
+        oc_lanes=8,
+        post_lanes=8,
+        term_radix_bits=2,
+        act_slots=1024,
+    ),
 }
 EXAMPLES = 10
 """Networks of a configuration in the short form."""
@@ -68,18 +92,25 @@ class Case:
     steady: bool
 
     def __repr__(self) -> str:
-        lines = [(f"{self.images} images, {self.runs} runs, data {self.data}, steady "
-                  f"{self.steady}, outputs {', '.join(self.graph.outputs)}")]
+        lines = [
+            (
+                f"{self.images} images, {self.runs} runs, data {self.data}, steady "
+                f"{self.steady}, outputs {', '.join(self.graph.outputs)}"
+            )
+        ]
         for node in self.graph.nodes:
             lines.append(f"{type(node).__name__} {node.name}: {node.type}")
             for s in getattr(node, "sources", ()):
                 lines.append(
                     f"    of {s.tensor}: weights {s.weights.shape} of {s.terms} terms, stride "
                     f"{s.stride}, padding {s.padding}, dilation {s.dilation}, upsampling "
-                    f"{s.upsampling}, {s.groups} groups")
+                    f"{s.upsampling}, {s.groups} groups"
+                )
             if isinstance(node, MaxPool):
-                lines.append(f"    of {node.tensor}: kernel {node.kernel}, stride {node.stride}, "
-                             f"padding {node.padding}")
+                lines.append(
+                    f"    of {node.tensor}: kernel {node.kernel}, stride {node.stride}, "
+                    f"padding {node.padding}"
+                )
             if isinstance(node, Gather):
                 lines.append(f"    of {node.tensors}: {node.channels.tolist()}")
         return "\n".join(lines)
@@ -106,8 +137,7 @@ def check(case: Case, config: ArchConfig, devices: Devices | None, coverage: Cov
         coverage.refused += 1
         return
     rng = np.random.default_rng(case.data)
-    stored = {n.name: rng.integers(n.low, n.high + 1, (count, *n.type.shape))
-              for n in graph.inputs}
+    stored = {n.name: rng.integers(n.low, n.high + 1, (count, *n.type.shape)) for n in graph.inputs}
     golden = graph.evaluate({k: torch.from_numpy(v) for k, v in stored.items()})
     values = {name: value.numpy() for name, value in golden.items()}
     layers = {n.name for n in graph.nodes if isinstance(n, Conv | MaxPool)}
@@ -139,17 +169,34 @@ def check_cycles(program: Program, cycles: np.ndarray | None) -> None:
     assert cycles.tolist() == [predicted] * len(cycles), "cycles"
 
 
-def campaign(config: ArchConfig, coverage: Coverage, examples: int, seed: int,
-             devices: Devices | None,
-             phases: Sequence[Phase] = (Phase.generate, Phase.shrink)) -> None:
+def campaign(
+    config: ArchConfig,
+    coverage: Coverage,
+    examples: int,
+    seed: int,
+    devices: Devices | None,
+    phases: Sequence[Phase] = (Phase.generate, Phase.shrink),
+) -> None:
     """Draw ``examples`` networks; a failing one is shrunk."""
     cases: st.SearchStrategy[Case] = st.builds(
-        Case, graph=graphs(config), images=st.sampled_from((1, 1, 1, 2, 3)),
-        runs=st.sampled_from((1, 1, 2)), data=st.integers(0, 1 << 32), steady=st.booleans())
+        Case,
+        graph=graphs(config),
+        images=st.sampled_from((1, 1, 1, 2, 3)),
+        runs=st.sampled_from((1, 1, 2)),
+        data=st.integers(0, 1 << 32),
+        steady=st.booleans(),
+    )
 
     @hypothesis_seed(seed)
-    @settings(max_examples=examples, deadline=None, database=None, print_blob=True, phases=phases,
-              suppress_health_check=list(HealthCheck), report_multiple_bugs=False)
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        print_blob=True,
+        phases=phases,
+        suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
+    )
     @given(case=cases)
     def draw(case: Case) -> None:
         check(case, config, devices, coverage)
@@ -191,10 +238,11 @@ LOAD or FILL comes before the last reader of what it overwrites)."""
 
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")
 @pytest.mark.parametrize(("module", "old", "new", "noticed"), FAULTS)
-def test_a_fault_of_the_compiler_is_found(module: str, old: str, new: str,
-                                          noticed: type[Exception], seed: int) -> None:
+def test_a_fault_of_the_compiler_is_found(
+    module: str, old: str, new: str, noticed: type[Exception], seed: int
+) -> None:
     """It is told in a way that can be repeated."""
-    with (planted(f"sigbit.compiler.{module}", old, new), pytest.raises(noticed) as error):
+    with planted(f"sigbit.compiler.{module}", old, new), pytest.raises(noticed) as error:
         campaign(CONFIGS["small memories"], Coverage(), 300, seed, None, (Phase.generate,))
     assert "@reproduce_failure(" in "\n".join(error.value.__notes__)
 
@@ -202,8 +250,9 @@ def test_a_fault_of_the_compiler_is_found(module: str, old: str, new: str,
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")
 def test_a_fault_of_the_gateware_is_found(seed: int) -> None:
     config = CONFIGS["nano"]
-    with planted("sigbit_hw.array", "acc << self.radix_bits, acc",
-                 "acc << (self.radix_bits - 1), acc"):
+    with planted(
+        "sigbit_hw.array", "acc << self.radix_bits, acc", "acc << (self.radix_bits - 1), acc"
+    ):
         devices = Devices(config, seed, verilog(config))
     with pytest.raises(AssertionError, match=r"^rtl: "):
         campaign(config, Coverage(), 60, seed, devices, (Phase.generate,))

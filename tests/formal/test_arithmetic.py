@@ -49,7 +49,7 @@ class ScalingIsExact(wiring.Component):
         bias = delay(m, self.param.bias, self.depth, "bias")
         shift = delay(m, self.param.shift, self.depth, "shift")
         total = Signal(signed(self.dut.acc_bits + 1))
-        fits = total == total[:self.dut.acc_bits].as_signed()
+        fits = total == total[: self.dut.acc_bits].as_signed()
         limit = 1 << (numerics.SCALED_BITS - 1)
         expected = clipped((total << numerics.GUARD_BITS) >> shift, -limit, limit - 1)
         m.d.comb += [total.eq(acc + bias), Assert(~fits | (inside["scaled_4"] == expected))]
@@ -92,8 +92,11 @@ class DotIsExact(wiring.Component):
         weights = delay(m, self.weights, dut.latency, "weights")
         acts = delay(m, self.acts, dut.latency, "acts")
         wf, af = dut.weight_format, dut.act_format
-        products = [decoded(weights.word_select(lane, wf.bits), wf)
-                    * decoded(acts.word_select(lane, af.bits), af) for lane in range(dut.ic_lanes)]
+        products = [
+            decoded(weights.word_select(lane, wf.bits), wf)
+            * decoded(acts.word_select(lane, af.bits), af)
+            for lane in range(dut.ic_lanes)
+        ]
         m.d.comb += Assert(dut.dot + dut.carry == sum(products, Const(0)))
         return m
 
@@ -129,7 +132,9 @@ class MaximumIsTrue(wiring.Component):
         cleared = Signal()
         value = decoded(self.acts, fmt)
         m.d.comb += [
-            dut.acts.eq(self.acts), dut.enable.eq(self.enable), dut.clear.eq(self.clear),
+            dut.acts.eq(self.acts),
+            dut.enable.eq(self.enable),
+            dut.clear.eq(self.clear),
             Assert(~cleared | (decoded(dut.codes, fmt) == best)),
         ]
         with m.If(self.enable):
@@ -146,17 +151,27 @@ def test_requantizer(lemma: Callable[[int], wiring.Component], tmp_path: Path) -
 
 
 @pytest.mark.parametrize("lemma", [ScalingIsExact, RoundingIsExact])
-def test_requantizer_without_saturation(lemma: Callable[[int], wiring.Component], tmp_path: Path,
-                                        monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requantizer_without_saturation(
+    lemma: Callable[[int], wiring.Component], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Control: a requantizer that wraps is refuted."""
     monkeypatch.setattr(requant, "differs", lambda bits, sign: Const(0))
     with pytest.raises(PropertyError, match="fails within"):
         bmc(lemma(24), Requantizer.latency + 1, tmp_path)
 
 
-@pytest.mark.parametrize(("weights", "acts", "lanes"), [
-    (S41, S42, 1), (S41, S42, 2), (S20, S20, 1), (S20, S20, 2), (S41, U42, 1), (S62, S52, 1),
-], ids=str)
+@pytest.mark.parametrize(
+    ("weights", "acts", "lanes"),
+    [
+        (S41, S42, 1),
+        (S41, S42, 2),
+        (S20, S20, 1),
+        (S20, S20, 2),
+        (S41, U42, 1),
+        (S62, S52, 1),
+    ],
+    ids=str,
+)
 def test_dot_product(weights: EsbFormat, acts: EsbFormat, lanes: int, tmp_path: Path) -> None:
     """Unbounded: all codes, minus zero included; the last format's product is no truth table."""
     design = DotIsExact(weights, acts, lanes)
@@ -174,8 +189,13 @@ def test_dot_product_without_carry(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_dot_product_of_wrong_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: one wrong entry of the truth tables, of the largest product, is refuted."""
     right = product.truth_table
-    monkeypatch.setattr(product, "truth_table", lambda index, function, width: right(
-        index, lambda i: function(i) ^ (i == (1 << len(index)) - 1), width))
+    monkeypatch.setattr(
+        product,
+        "truth_table",
+        lambda index, function, width: right(
+            index, lambda i: function(i) ^ (i == (1 << len(index)) - 1), width
+        ),
+    )
     with pytest.raises(PropertyError, match="fails within"):
         bmc(DotIsExact(S41, S42, 1), 2, tmp_path)
 
@@ -195,8 +215,13 @@ def test_running_maximum(fmt: EsbFormat, tmp_path: Path) -> None:
 def test_magnitudes_in_one_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: comparing magnitudes of negative codes as those of others is refuted."""
     right = pool._compare
-    monkeypatch.setattr(pool, "_compare", lambda order, a, b: right(
-        pool._Order.EQUAL_PLUS if order == pool._Order.EQUAL_MINUS else order, a, b))
+    monkeypatch.setattr(
+        pool,
+        "_compare",
+        lambda order, a, b: right(
+            pool._Order.EQUAL_PLUS if order == pool._Order.EQUAL_MINUS else order, a, b
+        ),
+    )
     with pytest.raises(PropertyError, match="fails within"):
         bmc(OrderIsTrue(S41), 1, tmp_path)
     with pytest.raises(PropertyError, match="fails within"):

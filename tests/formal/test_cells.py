@@ -28,8 +28,13 @@ tee -o proof.txt sat -verify -prove trigger 0 -set in_rst 0 -seq {{cycles}} \\
 """
 
 
-def equal(weights: EsbFormat, acts: EsbFormat, lanes: int, folder: Path,
-          edit: Callable[[str], str] = lambda text: text) -> bool:
+def equal(
+    weights: EsbFormat,
+    acts: EsbFormat,
+    lanes: int,
+    folder: Path,
+    edit: Callable[[str], str] = lambda text: text,
+) -> bool:
     """Whether both forms give the same outputs.
 
     There is no feedback, so all that the registers ever hold is inputs of the last ``latency``
@@ -42,15 +47,21 @@ def equal(weights: EsbFormat, acts: EsbFormat, lanes: int, folder: Path,
     (folder / "gold.il").write_text(gold)
     (folder / "gate.il").write_text(edit(gate))
     (folder / "script.ys").write_text(SCRIPT.format(cycles=latency + 2, latency=latency))
-    done = subprocess.run([str(synth_tool("yosys")), "-q", "-s", "script.ys"], cwd=folder,
-                          capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [str(synth_tool("yosys")), "-q", "-s", "script.ys"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     success = "no model found: SUCCESS" in (folder / "proof.txt").read_text()
     assert success == (done.returncode == 0), done.stderr
     return success
 
 
-@pytest.mark.parametrize(("weights", "acts", "lanes"), [
-    (S41, S42, 2), (S20, U21, 4), (S31, S31, 4)], ids=str)
+@pytest.mark.parametrize(
+    ("weights", "acts", "lanes"), [(S41, S42, 2), (S20, U21, 4), (S31, S31, 4)], ids=str
+)
 def test_cells(weights: EsbFormat, acts: EsbFormat, lanes: int, tmp_path: Path) -> None:
     """Pairs, threes, products inverted in the tree and in their tables."""
     assert equal(weights, acts, lanes, tmp_path)
@@ -58,8 +69,9 @@ def test_cells(weights: EsbFormat, acts: EsbFormat, lanes: int, tmp_path: Path) 
 
 def test_one_wrong_bit(tmp_path: Path) -> None:
     """Control: one bit of one LUT's contents is refuted."""
+
     def edit(text: str) -> str:
         place = text.index("64'", text.index("cell \\LUT6_2 \\sum_")) + len("64'") + 31
-        return text[:place] + str(1 - int(text[place])) + text[place + 1:]
+        return text[:place] + str(1 - int(text[place])) + text[place + 1 :]
 
     assert not equal(S20, U21, 4, tmp_path, edit)

@@ -93,8 +93,9 @@ class BusStays(_Shell):
         plugged = self.enable if self.fault else 1
         stays(m, "ar", shell.arvalid & plugged, shell.arready, Cat(shell.araddr, shell.arlen))
         stays(m, "aw", shell.awvalid & plugged, shell.awready, Cat(shell.awaddr, shell.awlen))
-        stays(m, "w", shell.wvalid & plugged, shell.wready,
-              Cat(shell.wdata, shell.wstrb, shell.wlast))
+        stays(
+            m, "w", shell.wvalid & plugged, shell.wready, Cat(shell.wdata, shell.wstrb, shell.wlast)
+        )
         return m
 
 
@@ -106,7 +107,8 @@ class BurstsAreWhole(_Shell):
     def elaborate(self, platform: object) -> Module:
         m, shell = self.attach()
         opened, closed, sent, answered, beats = (
-            Signal(5, name=name) for name in ("opened", "closed", "sent", "answered", "beats"))
+            Signal(5, name=name) for name in ("opened", "closed", "sent", "answered", "beats")
+        )
         n, length, known = Signal(2), Signal(8), Signal()
         opens = shell.write.burst.valid & shell.write.burst.ready
         moves = shell.wvalid & shell.wready

@@ -29,11 +29,13 @@ class TokensAreConserved(wiring.Component):
 
     def __init__(self, careful: bool = True) -> None:
         self.careful, self.most = careful, isa.TOKEN_MAX
-        super().__init__({
-            **{f"valid_{e}": In(1) for e in ENGINE_NAMES},
-            **{f"signal_{e}": In(ENGINES) for e in ENGINE_NAMES},
-            **{f"take_{e}": In(ENGINES) for e in ENGINE_NAMES},
-        })
+        super().__init__(
+            {
+                **{f"valid_{e}": In(1) for e in ENGINE_NAMES},
+                **{f"signal_{e}": In(ENGINES) for e in ENGINE_NAMES},
+                **{f"take_{e}": In(ENGINES) for e in ENGINE_NAMES},
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -57,8 +59,9 @@ class TokensAreConserved(wiring.Component):
                     continue
                 held, then = Signal(COUNT), Signal(COUNT)
                 m.d.comb += [
-                    then.eq(held + (retire.valid & retire.signal[t])
-                            - getattr(self, f"take_{taker}")[g]),
+                    then.eq(
+                        held + (retire.valid & retire.signal[t]) - getattr(self, f"take_{taker}")[g]
+                    ),
                     exceeded[g * ENGINES + t].eq(then > self.most),
                     Assert(failed | ((held >= 0) & (held <= self.most))),
                     Assert(failed | (inside[f"{giver}_to_{taker}"] == held)),
@@ -79,10 +82,15 @@ class QueueIsCareful(wiring.Component):
 
     def __init__(self, engine: Engine) -> None:
         self.dut = EngineQueue(PRESETS["nano"], engine)
-        super().__init__({
-            "word": In(len(self.dut.i.p.word)), "valid": In(1), "ready": In(1),
-            "tokens": In(ENGINES), "retired": In(1),
-        })
+        super().__init__(
+            {
+                "word": In(len(self.dut.i.p.word)),
+                "valid": In(1),
+                "ready": In(1),
+                "tokens": In(ENGINES),
+                "retired": In(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -93,7 +101,7 @@ class QueueIsCareful(wiring.Component):
         flying = Signal(range(sequencer.IN_FLIGHT + 3))
         entered = Signal()
         wait = next(f for f in isa.HEADER if f.name == "wait")
-        offset = sum(f.width for f in isa.HEADER[:isa.HEADER.index(wait)])
+        offset = sum(f.width for f in isa.HEADER[: isa.HEADER.index(wait)])
         m.d.sync += [
             before.eq(self.tokens & ~dut.take),
             offered.eq(dut.o.valid & ~self.ready),
@@ -112,7 +120,7 @@ class QueueIsCareful(wiring.Component):
             Assume(~self.retired | dut.executing),
             Assert((dut.take & ~self.tokens) == 0),
             Assert(entered | (dut.take == 0)),
-            Assert(~entered | (dut.take == dut.o.p.word[offset:offset + wait.width])),
+            Assert(~entered | (dut.take == dut.o.p.word[offset : offset + wait.width])),
             Assert(~offered | (dut.o.valid & (dut.o.p.word == word) & (dut.o.p.index == index))),
             Assert(inside["in_flight"] == flying),
             Assert(inside["room"] == (flying != sequencer.IN_FLIGHT)),

@@ -32,7 +32,8 @@ class _Walk(wiring.Component):
         self.block = block = Signal(BLOCK)
         self.started, self.count = Signal(), Signal(range(self.width + 1))
         self.i0, self.i1, self.i2 = (
-            Signal(len(block[f"n{k}"]) + 1, name=f"i{k}") for k in range(3))
+            Signal(len(block[f"n{k}"]) + 1, name=f"i{k}") for k in range(3)
+        )
         m.d.comb += [
             block.as_value().eq(AnyConst(BLOCK.size)),
             self.dut.block.eq(block),
@@ -84,7 +85,7 @@ class AnyWalk(_Walk):
         m = self.begin()
         block, dut = self.block, self.dut
         run, plane = Signal(isa.SLOT_BITS), Signal(isa.SLOT_BITS)  # start + i2 d2 (+ i1 d1)
-        following = (plane + block.d2)[:isa.SLOT_BITS]
+        following = (plane + block.d2)[: isa.SLOT_BITS]
         with m.If(self.restart):
             m.d.sync += [run.eq(block.start), plane.eq(block.start)]
         with m.Elif(self.step & self.ends0):
@@ -93,19 +94,28 @@ class AnyWalk(_Walk):
                 m.d.sync += plane.eq(following)
         ends = self.ends0 & self.ends1 & (self.i2 == block.n2 - 1)
         claims = [
-            dut.slot == (run + self.i0)[:isa.SLOT_BITS],
+            dut.slot == (run + self.i0)[: isa.SLOT_BITS],
             dut.last == ends,
-            self.count == Mux(block.n0 - self.i0 < self.limit, block.n0 - self.i0,
-                              self.limit if self.width > 1 else 1),
-            self.inside["run"] == (run + block.d1)[:isa.SLOT_BITS],
+            self.count
+            == Mux(
+                block.n0 - self.i0 < self.limit,
+                block.n0 - self.i0,
+                self.limit if self.width > 1 else 1,
+            ),
+            self.inside["run"] == (run + block.d1)[: isa.SLOT_BITS],
             self.inside["plane"] == following,
         ]
         if self.width > 1:
             widths = self.inside["n0_left"] >> exact_log2(self.width)
-            claims += [self.inside["n0_some"] == (widths != 0),
-                       self.inside["n0_one"] == (widths == 1)]
-        for index, extent, name in ((self.i0, block.n0, "n0"), (self.i1, block.n1, "n1"),
-                                    (self.i2, block.n2, "n2")):
+            claims += [
+                self.inside["n0_some"] == (widths != 0),
+                self.inside["n0_one"] == (widths == 1),
+            ]
+        for index, extent, name in (
+            (self.i0, block.n0, "n0"),
+            (self.i1, block.n1, "n1"),
+            (self.i2, block.n2, "n2"),
+        ):
             left = self.inside[f"{name}_left"]
             claims += [index < extent, left == extent - index]
             if self.width == 1 or name != "n0":
@@ -129,8 +139,11 @@ def test_any_walk(width: int, tmp_path: Path) -> None:
 
 def test_late_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: counters that say ``last`` one step late are refuted."""
-    monkeypatch.setattr(walker.Countdown, "step", lambda self: [
-        self.left.eq(self.left - 1), self.last.eq(self.left == 1)])
+    monkeypatch.setattr(
+        walker.Countdown,
+        "step",
+        lambda self: [self.left.eq(self.left - 1), self.last.eq(self.left == 1)],
+    )
     for design in ShortWalk(), AnyWalk():
         with pytest.raises(PropertyError, match="fails within"):
             bmc(design, 6, tmp_path)

@@ -10,7 +10,7 @@ from sigbit_hw.axi import PAGE_BITS, AxiShell
 from sigbit_sim.bench.axi_memory import AxiMemory
 
 CONFIG = PRESETS["nano"]
-BASE = 0xf_edcb_a000
+BASE = 0xF_EDCB_A000
 
 
 def test_pulled_plug(rng: np.random.Generator) -> None:
@@ -19,8 +19,15 @@ def test_pulled_plug(rng: np.random.Generator) -> None:
     the shell idle."""
     shell = AxiShell(CONFIG)
     memory = np.zeros(1 << 14, np.uint8)
-    bus = AxiMemory(shell, memory.reshape(-1, CONFIG.bus_bytes), rng, base=BASE, prefix="",
-                    latency=(3, 20), stall=0.3)
+    bus = AxiMemory(
+        shell,
+        memory.reshape(-1, CONFIG.bus_bytes),
+        rng,
+        base=BASE,
+        prefix="",
+        latency=(3, 20),
+        stall=0.3,
+    )
     cut = []
 
     async def test(ctx: Any) -> None:
@@ -30,7 +37,7 @@ def test_pulled_plug(rng: np.random.Generator) -> None:
             ctx.set(shell.enable, 1)
             ctx.set(shell.read.beat.ready, int(rng.integers(2)))
             ctx.set(shell.write.beat.valid, 1)
-            ctx.set(shell.write.beat.payload, {"data": 0x0123456789abcdef, "strobe": 0xff})
+            ctx.set(shell.write.beat.payload, {"data": 0x0123456789ABCDEF, "strobe": 0xFF})
             for channel in (shell.read, shell.write):
                 ctx.set(channel.burst.payload, {"beat": 0x20 * case, "length": 15})
                 ctx.set(channel.burst.valid, 1)

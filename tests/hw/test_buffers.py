@@ -12,9 +12,21 @@ from sigbit_hw.buffers import ActMemory, WeightMemory
 from sigbit_hw.interfaces import slots_per_write
 
 CONFIG = ArchConfig(
-    name="parts", weight_format=EsbFormat(4, 1), act_format=EsbFormat(4, 2), pixels=2, oc_lanes=8,
-    ic_lanes=8, post_lanes=8, acc_bits=20, term_radix_bits=3, act_slots=64, weight_words=8,
-    param_groups=4, tables=2, bus_bits=64)
+    name="parts",
+    weight_format=EsbFormat(4, 1),
+    act_format=EsbFormat(4, 2),
+    pixels=2,
+    oc_lanes=8,
+    ic_lanes=8,
+    post_lanes=8,
+    acc_bits=20,
+    term_radix_bits=3,
+    act_slots=64,
+    weight_words=8,
+    param_groups=4,
+    tables=2,
+    bus_bits=64,
+)
 
 
 def test_parts_of_weights(rng: np.random.Generator) -> None:
@@ -56,10 +68,21 @@ def test_parts_of_weights(rng: np.random.Generator) -> None:
 
 def act_config(pixels: int, ic_lanes: int, bus_bits: int) -> ArchConfig:
     return ArchConfig(
-        name=f"{pixels}x{ic_lanes}-{bus_bits}", weight_format=EsbFormat(4, 1),
-        act_format=EsbFormat(4, 2), pixels=pixels, oc_lanes=16, ic_lanes=ic_lanes,
-        post_lanes=ic_lanes, acc_bits=20, term_radix_bits=3, act_slots=16 * pixels,
-        weight_words=64, param_groups=4, tables=2, bus_bits=bus_bits)
+        name=f"{pixels}x{ic_lanes}-{bus_bits}",
+        weight_format=EsbFormat(4, 1),
+        act_format=EsbFormat(4, 2),
+        pixels=pixels,
+        oc_lanes=16,
+        ic_lanes=ic_lanes,
+        post_lanes=ic_lanes,
+        acc_bits=20,
+        term_radix_bits=3,
+        act_slots=16 * pixels,
+        weight_words=64,
+        param_groups=4,
+        tables=2,
+        bus_bits=bus_bits,
+    )
 
 
 class Traffic:
@@ -121,8 +144,11 @@ class Traffic:
             if free:
                 self.due.append((now + 3, self.memory[self.read]))
                 self.read = None
-        writes = {ctx.get(port.word) * pixels + b: ctx.get(port.data)
-                  for b, port in enumerate(dut.drain) if b in drained}
+        writes = {
+            ctx.get(port.word) * pixels + b: ctx.get(port.data)
+            for b, port in enumerate(dut.drain)
+            if b in drained
+        }
         self.held += not ready
         if ready:
             writes |= self.waiting or {}
@@ -141,9 +167,16 @@ class Traffic:
             self.memory[slot] = value
 
 
-@pytest.mark.parametrize("config", [
-    act_config(2, 2, 64), act_config(4, 8, 64), act_config(8, 2, 64), act_config(16, 16, 512),
-], ids=lambda c: c.name)
+@pytest.mark.parametrize(
+    "config",
+    [
+        act_config(2, 2, 64),
+        act_config(4, 8, 64),
+        act_config(8, 2, 64),
+        act_config(16, 16, 512),
+    ],
+    ids=lambda c: c.name,
+)
 def test_activations(config: ArchConfig, rng: np.random.Generator) -> None:
     """Every write takes place in the first cycle in which the drain leaves all its banks alone, and
     changes nothing else; reads beside it give what is in the memory."""
@@ -159,8 +192,7 @@ def test_activations(config: ArchConfig, rng: np.random.Generator) -> None:
                 ctx.set(address, word)
             if len(expected) == dut.read_latency:
                 assert [ctx.get(slot) for slot in dut.slots] == expected.pop(0)
-            expected.append(
-                [traffic.memory[word * config.pixels + b] for b, word in enumerate(at)])
+            expected.append([traffic.memory[word * config.pixels + b] for b, word in enumerate(at)])
             traffic.cycle(ctx, now, drained)
             await ctx.tick()
         for slot, value in enumerate(traffic.memory):

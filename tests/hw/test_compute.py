@@ -17,26 +17,40 @@ from sigbit_sim.random_shapes import random_out, random_segment, random_sizes
 
 def config(name, pixels, oc, ic, post, act=None, **more):
     fields: dict[str, Any] = {
-        "weight_format": EsbFormat(4, 1), "act_format": act or EsbFormat(4, 2),
-        "acc_bits": 20, "term_radix_bits": 3, "act_slots": 512, "weight_words": 64,
-        "param_groups": 16, "tables": 4, "bus_bits": 64}
-    return ArchConfig(name=name, pixels=pixels, oc_lanes=oc, ic_lanes=ic, post_lanes=post,
-                      **(fields | more))
+        "weight_format": EsbFormat(4, 1),
+        "act_format": act or EsbFormat(4, 2),
+        "acc_bits": 20,
+        "term_radix_bits": 3,
+        "act_slots": 512,
+        "weight_words": 64,
+        "param_groups": 16,
+        "tables": 4,
+        "bus_bits": 64,
+    }
+    return ArchConfig(
+        name=name, pixels=pixels, oc_lanes=oc, ic_lanes=ic, post_lanes=post, **(fields | more)
+    )
 
 
-CONFIGS = {c.name: c for c in (
-    config("plain", 2, 4, 4, 4),
-    config("groups", 2, 8, 2, 4),
-    config("slow-drain", 2, 8, 2, 2, EsbFormat(4, 2, signed=False), acc_bits=24),
-    config("wide-drain", 4, 8, 2, 8),
-    config("pixels", 4, 4, 4, 4, segments=8),
-    config("two-pixels", 8, 4, 4, 8),
-    config("four-pixels", 16, 4, 4, 16, act_slots=1024),
-)}
-LINES = {c.name: c for c in (
-    config("cube", 8, 8, 8, 32, act_slots=1024),
-    config("long", 16, 4, 4, 8, act_slots=1024),
-)}
+CONFIGS = {
+    c.name: c
+    for c in (
+        config("plain", 2, 4, 4, 4),
+        config("groups", 2, 8, 2, 4),
+        config("slow-drain", 2, 8, 2, 2, EsbFormat(4, 2, signed=False), acc_bits=24),
+        config("wide-drain", 4, 8, 2, 8),
+        config("pixels", 4, 4, 4, 4, segments=8),
+        config("two-pixels", 8, 4, 4, 8),
+        config("four-pixels", 16, 4, 4, 16, act_slots=1024),
+    )
+}
+LINES = {
+    c.name: c
+    for c in (
+        config("cube", 8, 8, 8, 32, act_slots=1024),
+        config("long", 16, 4, 4, 8, act_slots=1024),
+    )
+}
 
 
 class Programs:
@@ -56,14 +70,27 @@ class Programs:
         code = []
         for k in range(count):
             execute = Instr(
-                Opcode.EXEC, mode=mode, keep=int(k > 0), drain=int(k == count - 1),
-                sync=int(rng.random() < 0.3), n_seg=int(rng.integers(1, 4)), n_ocb=sizes.n_ocb,
-                n_rows=sizes.n_rows, run=sizes.run, wrap=sizes.wrap,
-                weights=int(rng.integers(0, 16)), block_words=int(rng.integers(0, 24)),
+                Opcode.EXEC,
+                mode=mode,
+                keep=int(k > 0),
+                drain=int(k == count - 1),
+                sync=int(rng.random() < 0.3),
+                n_seg=int(rng.integers(1, 4)),
+                n_ocb=sizes.n_ocb,
+                n_rows=sizes.n_rows,
+                run=sizes.run,
+                wrap=sizes.wrap,
+                weights=int(rng.integers(0, 16)),
+                block_words=int(rng.integers(0, 24)),
                 signal=int(rng.choice([0, 1, 4, 5])),
-                **addressing.column_steps(sizes.wrap, c))
-            setup = [random_segment(rng, c, execute, index, 0, self.half, 12)
-                     .replace(words=int(rng.integers(0, 16))) for index in range(execute.n_seg)]
+                **addressing.column_steps(sizes.wrap, c),
+            )
+            setup = [
+                random_segment(rng, c, execute, index, 0, self.half, 12).replace(
+                    words=int(rng.integers(0, 16))
+                )
+                for index in range(execute.n_seg)
+            ]
             if k == 0:
                 setup.append(random_out(rng, c, execute, sizes, self.half, self.half // 2))
             rng.shuffle(setup)
@@ -81,16 +108,22 @@ def check(config, program, contents, rng, **traffic):
     fed, retired = cycles(program, result.accepted, dut)
     executes = [k for k, i in enumerate(program) if i.opcode == Opcode.EXEC]
     assert result.fed == fed
-    assert result.retired == [(at, k, program[k].signal)
-                              for at, k in zip(retired, executes, strict=True)]
+    assert result.retired == [
+        (at, k, program[k].signal) for at, k in zip(retired, executes, strict=True)
+    ]
     assert result.setups == len(program) - len(executes)
     assert result.written > 0
     return result
 
 
-@pytest.mark.parametrize(("name", "case"), [
-    pytest.param(name, case, id=f"{name}-{case}") for name, config in CONFIGS.items()
-    for case in range(2 if config.drain_pixels > 1 else 3)])
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [
+        pytest.param(name, case, id=f"{name}-{case}")
+        for name, config in CONFIGS.items()
+        for case in range(2 if config.drain_pixels > 1 else 3)
+    ],
+)
 def test_random_programs(name, case, rng):
     config = CONFIGS[name]
     contents = Contents.random(config, rng)
@@ -140,22 +173,43 @@ def test_single_step_segments_in_single_step_blocks(rng):
     of one step in many blocks."""
     config = CONFIGS["slow-drain"]
     segments = [
-        Instr(Opcode.SEG, index=k, base=9 * k, shift=k % 3 == 2, gap=4, d_block=2, d_row=5,
-              d_ocb=-7, words=(5 * k + 3) % config.segments)
-        for k in range(config.segments)]
-    out = Instr(Opcode.OUT, base=300, d_slot=1, n_slots=12, d_pix=13, d_col=13, d_line=13,
-                d_row=13)
-    program = [*segments, out,
-               execute(config, 9, n_seg=config.segments, n_ocb=3, n_rows=2, run=3,
-                       block_words=config.segments + 1),
-               execute(config, 5, run=12)]
+        Instr(
+            Opcode.SEG,
+            index=k,
+            base=9 * k,
+            shift=k % 3 == 2,
+            gap=4,
+            d_block=2,
+            d_row=5,
+            d_ocb=-7,
+            words=(5 * k + 3) % config.segments,
+        )
+        for k in range(config.segments)
+    ]
+    out = Instr(Opcode.OUT, base=300, d_slot=1, n_slots=12, d_pix=13, d_col=13, d_line=13, d_row=13)
+    program = [
+        *segments,
+        out,
+        execute(
+            config,
+            9,
+            n_seg=config.segments,
+            n_ocb=3,
+            n_rows=2,
+            run=3,
+            block_words=config.segments + 1,
+        ),
+        execute(config, 5, run=12),
+    ]
     check_all(config, program, rng)
 
 
 def test_no_more_in_flight_than_there_is_room_for(rng):
     config = CONFIGS["plain"]
-    program = [Instr(Opcode.SEG, base=40, n_ic=1),
-               Instr(Opcode.OUT, base=100, d_slot=1, d_pix=1, d_col=1)]
+    program = [
+        Instr(Opcode.SEG, base=40, n_ic=1),
+        Instr(Opcode.OUT, base=100, d_slot=1, d_pix=1, d_col=1),
+    ]
     program += [execute(config, 2, drain=0, keep=int(k > 0), run=2, weights=k) for k in range(9)]
     program += [execute(config, 2, keep=1, run=2, weights=11)]
     result = check_all(config, program, rng)
@@ -163,8 +217,9 @@ def test_no_more_in_flight_than_there_is_room_for(rng):
     assert waits.max() > waits.min()
 
 
-@pytest.mark.parametrize(("name", "wrap"), [
-    ("cube", 5), ("long", 4), ("long", 5), ("long", 7), ("long", 14)])
+@pytest.mark.parametrize(
+    ("name", "wrap"), [("cube", 5), ("long", 4), ("long", 5), ("long", 7), ("long", 14)]
+)
 def test_lines(name, wrap, rng):
     """A 3x3 convolution and a 2x2 maximum of an image with a halo, all lines in one run; the next
     EXEC reads what this one has written."""
@@ -180,8 +235,16 @@ def test_lines(name, wrap, rng):
         Instr(Opcode.SEG, base=3, n_kx=3, n_ky=3, d_ky=pitch - 2, **step),
         Instr(Opcode.OUT, base=first, **place),
         execute(config, wrap, **run),
-        Instr(Opcode.SEG, base=first - 2, n_kx=2, n_ky=2, d_ky=wrap - 1,
-              d_block=config.pixels, gap=0, d_kx=1),
+        Instr(
+            Opcode.SEG,
+            base=first - 2,
+            n_kx=2,
+            n_ky=2,
+            d_ky=wrap - 1,
+            d_block=config.pixels,
+            gap=0,
+            d_kx=1,
+        ),
         Instr(Opcode.OUT, base=first + 5 * lines * wrap, n_planes=2, d_plane=lines * wrap, **place),
         execute(config, wrap, mode=Mode.MAX, sync=1, **run),
     ]

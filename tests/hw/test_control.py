@@ -35,7 +35,7 @@ def test_first_error_counts(rng: np.random.Generator) -> None:
 
     async def report(ctx: Any) -> tuple[int, int]:
         causes = [int(c) for c in rng.integers(1, len(Cause), len(ports))]
-        indices = [int(i) for i in rng.permutation(100)[:len(ports)]]
+        indices = [int(i) for i in rng.permutation(100)[: len(ports)]]
         valid = rng.random(len(ports)) < 0.5
         valid[rng.integers(len(ports))] = True
         for port, cause, index, present in zip(ports, causes, indices, valid, strict=True):
@@ -77,8 +77,14 @@ def test_watchdog(limit: int) -> None:
         ctx.set(dut.watchdog, limit)
         ctx.set(dut.oldest, 7)
         await command(ctx, dut, regs.CONTROL_START)
-        for movement in ("bus_progress", "compute_feeding", "act_written", "setup_retired",
-                         "started", "retired"):
+        for movement in (
+            "bus_progress",
+            "compute_feeding",
+            "act_written",
+            "setup_retired",
+            "started",
+            "retired",
+        ):
             await ctx.tick().repeat(15)
             ctx.set(getattr(dut, movement), 1)
             await ctx.tick()

@@ -43,14 +43,35 @@ def pipeline(dut, drive, n, collect):
 def test_array(rng):
     """Steps with gaps; sums and maxima are kept apart, whatever comes in between."""
     config = ArchConfig(
-        name="array", weight_format=EsbFormat(4, 1), act_format=EsbFormat(4, 2), pixels=2,
-        oc_lanes=4, ic_lanes=4, post_lanes=4, acc_bits=16, term_radix_bits=3, act_slots=64,
-        weight_words=64, param_groups=4, tables=2, bus_bits=64)
+        name="array",
+        weight_format=EsbFormat(4, 1),
+        act_format=EsbFormat(4, 2),
+        pixels=2,
+        oc_lanes=4,
+        ic_lanes=4,
+        post_lanes=4,
+        acc_bits=16,
+        term_radix_bits=3,
+        act_slots=64,
+        weight_words=64,
+        param_groups=4,
+        tables=2,
+        bus_bits=64,
+    )
     dut, steps = MacArray(config), 300
     acts = rng.integers(0, 16, (steps, 2, 4))
     weights = rng.integers(0, 16, (steps, 4, 4))
-    control = {name: rng.random(steps) < p for name, p in (
-        ("pool", 0.3), ("clear", 0.2), ("shift", 0.3), ("last", 0.2), ("drain", 0.5), ("end", 0.2))}
+    control = {
+        name: rng.random(steps) < p
+        for name, p in (
+            ("pool", 0.3),
+            ("clear", 0.2),
+            ("shift", 0.3),
+            ("last", 0.2),
+            ("drain", 0.5),
+            ("end", 0.2),
+        )
+    }
     valid = rng.random(steps) < 0.8
     for k, pool in enumerate((False, True)):
         valid[k] = control["clear"][k] = True
@@ -68,9 +89,12 @@ def test_array(rng):
 
     def collect(ctx):
         done = ctx.get(dut.done_control)
-        return (ctx.get(dut.done), {name: done[name] for name in control},
-                [[ctx.get(dut.acc[p][n]) for n in range(4)] for p in range(2)],
-                [ctx.get(dut.maxima[p]) for p in range(2)])
+        return (
+            ctx.get(dut.done),
+            {name: done[name] for name in control},
+            [[ctx.get(dut.acc[p][n]) for n in range(4)] for p in range(2)],
+            [ctx.get(dut.maxima[p]) for p in range(2)],
+        )
 
     results = pipeline(dut, drive, steps, collect)
     dots = dut.dots[0][0].compute(weights[:, None], acts[:, :, None])
@@ -89,7 +113,8 @@ def test_array(rng):
         assert sums == acc.tolist()
         if seen:
             assert maxima == [
-                word(dut.pools[p].compute([step[p] for step in seen]), 4) for p in range(2)]
+                word(dut.pools[p].compute([step[p] for step in seen]), 4) for p in range(2)
+            ]
 
 
 @pytest.mark.parametrize("acc_bits", [16, 20, 24, 32])
@@ -100,12 +125,18 @@ def test_requantizer(acc_bits, rng):
     half = 1 << (acc_bits - 1)
     total = np.clip(rng.integers(-half, half, n) >> size, -half, half - 1)
     total[:4] = -half, half - 1, 0, -1
-    bias = np.clip(rng.integers(-half, half, n), np.maximum(total - half + 1, -half),
-                   np.minimum(total + half, half - 1))
+    bias = np.clip(
+        rng.integers(-half, half, n),
+        np.maximum(total - half + 1, -half),
+        np.minimum(total + half, half - 1),
+    )
     acc = total - bias
     mantissa = rng.integers(0, 16, n)
-    shift = np.where(rng.random(n) < 0.5, rng.integers(0, 32, n),
-                     np.clip(acc_bits - size - 5 + rng.integers(-3, 4, n), 0, 31))
+    shift = np.where(
+        rng.random(n) < 0.5,
+        rng.integers(0, 32, n),
+        np.clip(acc_bits - size - 5 + rng.integers(-3, 4, n), 0, 31),
+    )
     for k in range(64):  # near the ends of y's range, at every shift
         limit = (int(rng.integers(500, 1100)) << k // 2) >> 3
         acc[k + 4], bias[k + 4] = min(limit, half - 1) * (-1) ** k, 0
@@ -115,8 +146,9 @@ def test_requantizer(acc_bits, rng):
 
     def drive(ctx, k):
         ctx.set(dut.acc, int(acc[k]))
-        ctx.set(dut.param, {"bias": int(bias[k]), "mantissa": int(mantissa[k]),
-                            "shift": int(shift[k])})
+        ctx.set(
+            dut.param, {"bias": int(bias[k]), "mantissa": int(mantissa[k]), "shift": int(shift[k])}
+        )
 
     results = pipeline(dut, drive, n, lambda ctx: ctx.get(dut.y))
     assert results == dut.compute(acc, bias, mantissa, shift).tolist()
@@ -146,11 +178,15 @@ def test_running_max(fmt, rng):
 
 
 def test_lane_order_is_the_images():
-    assert int.from_bytes(pack_lanes([[1, 2, 3, 4]], 4).tobytes(), "little") == word([1, 2, 3, 4],
-    4)
+    assert int.from_bytes(pack_lanes([[1, 2, 3, 4]], 4).tobytes(), "little") == word(
+        [1, 2, 3, 4], 4
+    )
 
 
 def test_leaves_convert():
-    for leaf in (DotProduct(EsbFormat(5, 2), EsbFormat(4, 1), 4), Requantizer(20),
-                 RunningMax(EsbFormat(4, 2), 4)):
+    for leaf in (
+        DotProduct(EsbFormat(5, 2), EsbFormat(4, 1), 4),
+        Requantizer(20),
+        RunningMax(EsbFormat(4, 2), 4),
+    ):
         assert "module \\top" in rtlil.convert(leaf)

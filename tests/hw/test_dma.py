@@ -23,8 +23,10 @@ def simulate(dut: Any, *benches: Any) -> None:
     simulator.run()
 
 
-@pytest.mark.parametrize(("bus_bits", "burst_beats", "ports"), [
-    (64, 16, 1), (64, 1, 1), (128, 256, 1), (512, 64, 1), (512, 256, 4), (128, 256, 2)])
+@pytest.mark.parametrize(
+    ("bus_bits", "burst_beats", "ports"),
+    [(64, 16, 1), (64, 1, 1), (128, 256, 1), (512, 64, 1), (512, 256, 4), (128, 256, 2)],
+)
 def test_bursts(bus_bits: int, burst_beats: int, ports: int, rng: np.random.Generator) -> None:
     config = replace(PRESETS["mid"], bus_bits=bus_bits, burst_beats=burst_beats, ports=ports)
     size, part = bus_bits // 8, config.port_bytes
@@ -100,8 +102,10 @@ def test_walk(width: int, rng: np.random.Generator) -> None:
 
     async def check(ctx: Any) -> None:
         for _ in range(30):
-            n = {name: int(rng.integers(1, limit))
-                 for name, limit in (("n0", 5 + 2 * width), ("n1", 6), ("n2", 6))}
+            n = {
+                name: int(rng.integers(1, limit))
+                for name, limit in (("n0", 5 + 2 * width), ("n1", 6), ("n2", 6))
+            }
             d = {name: int(rng.integers(-500, 500)) for name in ("d1", "d2")}
             start = int(rng.integers(0, 1 << SLOT_BITS))
             slots = block_slots(Instr(Opcode.FILL, **n, **d), start) % (1 << SLOT_BITS)

@@ -21,11 +21,19 @@ S20, S30, S31 = EsbFormat(2, 0), EsbFormat(3, 0), EsbFormat(3, 1)
 S40, S41, S42 = EsbFormat(4, 0), EsbFormat(4, 1), EsbFormat(4, 2)
 S51, S53, S62, S84, S86 = (EsbFormat(*bits) for bits in ((5, 1), (5, 3), (6, 2), (8, 4), (8, 6)))
 U21, U32, U43, U42, U62, U87 = (
-    EsbFormat(*bits, signed=False) for bits in ((2, 1), (3, 2), (4, 3), (4, 2), (6, 2), (8, 7)))
+    EsbFormat(*bits, signed=False) for bits in ((2, 1), (3, 2), (4, 3), (4, 2), (6, 2), (8, 7))
+)
 APOT4 = LevelFormat((0, 1, 2, 3, 4, 6, 8, 10))
-APOT6 = LevelFormat(tuple(sorted({a + b for a in (0, 1, 4, 16, 64, 128, 256) for b in (
-    0, 2, 8, 32, 512)}))[:32])
-POWERS8 = LevelFormat((0, *(1 << k for k in range(15)),), signed=False)
+APOT6 = LevelFormat(
+    tuple(sorted({a + b for a in (0, 1, 4, 16, 64, 128, 256) for b in (0, 2, 8, 32, 512)}))[:32]
+)
+POWERS8 = LevelFormat(
+    (
+        0,
+        *(1 << k for k in range(15)),
+    ),
+    signed=False,
+)
 
 
 def word(codes, bits):
@@ -39,8 +47,8 @@ def corners(rng, fmt, lanes, cycles):
     ends = [0, 1, (1 << fmt.bits) - 1, (1 << fmt.bits - 1) - 1, 1 << fmt.bits - 1]
     quarter = cycles // 4
     codes[:quarter] = rng.choice(ends, (quarter, 1))
-    codes[quarter:2 * quarter] = rng.choice(ends, (quarter, lanes))
-    codes[2 * quarter:3 * quarter] *= rng.random((quarter, lanes)) < 0.2
+    codes[quarter : 2 * quarter] = rng.choice(ends, (quarter, lanes))
+    codes[2 * quarter : 3 * quarter] *= rng.random((quarter, lanes)) < 0.2
     return codes
 
 
@@ -64,15 +72,23 @@ def rtl_dot(dut, weights, acts):
     return results
 
 
-FORMATS = st.tuples(st.integers(2, 8), st.booleans()).flatmap(lambda f: st.integers(
-    max(0, f[0] - f[1] - 3), f[0] - f[1] - 1).map(lambda k: EsbFormat(f[0], k, f[1])))
+FORMATS = st.tuples(st.integers(2, 8), st.booleans()).flatmap(
+    lambda f: st.integers(max(0, f[0] - f[1] - 3), f[0] - f[1] - 1).map(
+        lambda k: EsbFormat(f[0], k, f[1])
+    )
+)
 LEVELS = st.tuples(st.integers(2, 5), st.booleans(), st.randoms(use_true_random=False)).map(
-    lambda f: LevelFormat((0, *sorted(f[2].sample(range(1, 300), (1 << f[0]) - 1))), f[1]))
+    lambda f: LevelFormat((0, *sorted(f[2].sample(range(1, 300), (1 << f[0]) - 1))), f[1])
+)
 
 
 @settings(max_examples=25, deadline=None)
-@given(weight=(FORMATS | LEVELS).filter(lambda fmt: fmt.signed), act=FORMATS | LEVELS,
-       lanes=st.sampled_from([1, 2, 4, 8]), seed=st.integers(0, 2**32 - 1))
+@given(
+    weight=(FORMATS | LEVELS).filter(lambda fmt: fmt.signed),
+    act=FORMATS | LEVELS,
+    lanes=st.sampled_from([1, 2, 4, 8]),
+    seed=st.integers(0, 2**32 - 1),
+)
 def test_any_formats(weight, act, lanes, seed):
     rng = np.random.default_rng(seed)
     dut = DotProduct(weight, act, lanes)
@@ -80,19 +96,34 @@ def test_any_formats(weight, act, lanes, seed):
     assert rtl_dot(dut, weights, acts) == dut.compute(weights, acts).tolist()
 
 
-@pytest.mark.parametrize(("weight", "act"), [
-    (S20, U21), (S30, S31), (S41, S42), (S40, U43), (APOT4, S41), (S53, U43), (S51, APOT4)],
-    ids=str)
+@pytest.mark.parametrize(
+    ("weight", "act"),
+    [(S20, U21), (S30, S31), (S41, S42), (S40, U43), (APOT4, S41), (S53, U43), (S51, APOT4)],
+    ids=str,
+)
 def test_every_pair_of_codes(weight, act):
     dut = DotProduct(weight, act, 1)
-    weights, acts = (codes.reshape(-1, 1) for codes in np.meshgrid(
-        np.arange(1 << weight.bits), np.arange(1 << act.bits)))
+    weights, acts = (
+        codes.reshape(-1, 1)
+        for codes in np.meshgrid(np.arange(1 << weight.bits), np.arange(1 << act.bits))
+    )
     assert rtl_dot(dut, weights, acts) == dut.compute(weights, acts).tolist()
 
 
-@pytest.mark.parametrize(("weight", "act", "lanes"), [
-    (S41, S42, 8), (S62, S51, 4), (S53, U62, 2), (S86, U87, 4), (S84, S42, 4), (APOT6, APOT6, 4),
-    (APOT6, POWERS8, 2), (S86, POWERS8, 4)], ids=str)
+@pytest.mark.parametrize(
+    ("weight", "act", "lanes"),
+    [
+        (S41, S42, 8),
+        (S62, S51, 4),
+        (S53, U62, 2),
+        (S86, U87, 4),
+        (S84, S42, 4),
+        (APOT6, APOT6, 4),
+        (APOT6, POWERS8, 2),
+        (S86, POWERS8, 4),
+    ],
+    ids=str,
+)
 def test_lanes(weight, act, lanes, rng):
     """Products by table, by significands, by levels and by odd levels."""
     dut = DotProduct(weight, act, lanes)
@@ -102,17 +133,32 @@ def test_lanes(weight, act, lanes, rng):
 
 def test_factors():
     """Every format is significands and shifts; the narrow form is found."""
-    for fmt, bits, shift_bits in ((S42, 3, 0), (S41, 2, 2), (S40, 1, 3), (U43, 4, 0), (S84, 5, 3),
-                                  (POWERS8, 1, 4), (APOT4, 4, 0)):
+    for fmt, bits, shift_bits in (
+        (S42, 3, 0),
+        (S41, 2, 2),
+        (S40, 1, 3),
+        (U43, 4, 0),
+        (S84, 5, 3),
+        (POWERS8, 1, 4),
+        (APOT4, 4, 0),
+    ):
         factor = Factor(fmt)
         assert (factor.bits, factor.shift_bits) == (bits, shift_bits)
-        assert tuple(s << n for s, n in zip(
-            factor.significands, factor.shifts, strict=True)) == fmt.magnitudes
+        assert (
+            tuple(s << n for s, n in zip(factor.significands, factor.shifts, strict=True))
+            == fmt.magnitudes
+        )
 
 
 CELL_FORMS = {
-    Inversion.RAW: [(S41, S42, 16), (S40, U43, 2), (S86, U87, 4), (S62, S53, 8), (S41, S41, 4),
-                    (S30, S31, 4)],
+    Inversion.RAW: [
+        (S41, S42, 16),
+        (S40, U43, 2),
+        (S86, U87, 4),
+        (S62, S53, 8),
+        (S41, S41, 4),
+        (S30, S31, 4),
+    ],
     Inversion.DIRECT: [(S20, U21, 16), (S20, S20, 32), (S20, S31, 8)],
     Inversion.LATE: [(S31, S31, 16), (S30, S30, 8)],
 }
@@ -123,8 +169,13 @@ class Dots(wiring.Component):
 
     def __init__(self, duts):
         self.duts = duts
-        super().__init__({f"{name}_{k}": member for k, dut in enumerate(duts)
-                          for name, member in dut.signature.members.items()})
+        super().__init__(
+            {
+                f"{name}_{k}": member
+                for k, dut in enumerate(duts)
+                for name, member in dut.signature.members.items()
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -144,16 +195,21 @@ def cell_dots(duts, weights, acts, folder, edit=None):
     cycles, latency = len(weights[0]), max(dut.latency for dut in duts)
     inputs = {}
     for k, dut in enumerate(duts):
-        for name, codes, fmt in (("weights", weights[k], dut.weight_format),
-                                 ("acts", acts[k], dut.act_format)):
+        for name, codes, fmt in (
+            ("weights", weights[k], dut.weight_format),
+            ("acts", acts[k], dut.act_format),
+        ):
             inputs[f"{name}_{k}"] = [word(row, fmt.bits) for row in codes] + [0] * latency
     outputs = CellModel(Dots(duts), folder, edit).run(inputs)
     sums = []
     for k, dut in enumerate(duts):
         sign = 1 << (len(dut.dot) - 1)
-        sums.append([(dot ^ sign) - sign + carry for dot, carry in zip(
-            outputs[f"dot_{k}"], outputs[f"carry_{k}"], strict=True)]
-            [dut.latency:dut.latency + cycles])
+        sums.append(
+            [
+                (dot ^ sign) - sign + carry
+                for dot, carry in zip(outputs[f"dot_{k}"], outputs[f"carry_{k}"], strict=True)
+            ][dut.latency : dut.latency + cycles]
+        )
     return sums
 
 
@@ -175,15 +231,16 @@ def test_cells(tmp_path, rng):
 
 def test_cells_with_one_wrong_bit(tmp_path, rng):
     """Control: one bit of one LUT's contents, for all inputs 0, is noticed."""
+
     def edit(text):
         name = text.index("cell \\LUT6_2 \\sum_")
         start = text.index("64'", name) + len("64'")
         place = start + 63 - 32
-        return text[:place] + str(1 - int(text[place])) + text[place + 1:]
+        return text[:place] + str(1 - int(text[place])) + text[place + 1 :]
 
     dut = DotProduct(S41, S42, 2)
     weights, acts = corners(rng, S41, 2, 400), corners(rng, S42, 2, 400)
-    sums, = cell_dots([dut], [weights], [acts], tmp_path, edit)
+    (sums,) = cell_dots([dut], [weights], [acts], tmp_path, edit)
     assert sums != dut.compute(weights, acts).tolist()
 
 

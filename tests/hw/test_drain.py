@@ -24,10 +24,21 @@ from sigbit_hw.drain_walker import DrainWalker, drain_layout
 
 def config(pixels: int, oc: int, ic: int, post: int, slots: int = 4096) -> ArchConfig:
     return ArchConfig(
-        name=f"{pixels}x{oc}x{ic}-{post}", weight_format=EsbFormat(4, 1),
-        act_format=EsbFormat(4, 2), pixels=pixels, oc_lanes=oc, ic_lanes=ic, post_lanes=post,
-        acc_bits=20, term_radix_bits=3, act_slots=slots, weight_words=64, param_groups=16,
-        tables=4, bus_bits=64)
+        name=f"{pixels}x{oc}x{ic}-{post}",
+        weight_format=EsbFormat(4, 1),
+        act_format=EsbFormat(4, 2),
+        pixels=pixels,
+        oc_lanes=oc,
+        ic_lanes=ic,
+        post_lanes=post,
+        acc_bits=20,
+        term_radix_bits=3,
+        act_slots=slots,
+        weight_words=64,
+        param_groups=16,
+        tables=4,
+        bus_bits=64,
+    )
 
 
 @dataclass
@@ -54,27 +65,43 @@ def random_job(config: ArchConfig, rng: np.random.Generator, *, legal: bool = Fa
     if run < 4 and rng.random() < 0.5:
         wrap = run
     mode = Mode.MAX if rng.random() < 0.3 else Mode.MAC
-    execute = Instr(Opcode.EXEC, mode=int(mode), drain=1, n_ocb=n_ocb, n_rows=n_rows, run=run,
-                    wrap=wrap, block_step=config.pixels % wrap,
-                    group_step=config.drain_pixels % wrap)
+    execute = Instr(
+        Opcode.EXEC,
+        mode=int(mode),
+        drain=1,
+        n_ocb=n_ocb,
+        n_rows=n_rows,
+        run=run,
+        wrap=wrap,
+        block_step=config.pixels % wrap,
+        group_step=config.drain_pixels % wrap,
+    )
     limit = config.act_slots // 2
-    steps = {f"d_{name}": int(rng.integers(-limit, limit))
-             for name in ("pix", "col", "line", "row", "plane")}
+    steps = {
+        f"d_{name}": int(rng.integers(-limit, limit))
+        for name in ("pix", "col", "line", "row", "plane")
+    }
     planes = int(rng.integers(1, 4))
-    out = Instr(Opcode.OUT, base=int(rng.integers(config.act_slots)),
-                d_slot=2 * int(rng.integers(-limit // 2, limit // 2)) + 1,
-                n_slots=int(rng.integers(1, n_ocb * config.slots_per_block + 2)),
-                phases=int(rng.choice([1, 2, 3, 4, 5, 15])), n_planes=planes,
-                param=int(rng.integers(config.param_groups - n_ocb * config.groups_per_block + 1)),
-                table=int(rng.integers(config.tables - planes + 1)), **steps)
+    out = Instr(
+        Opcode.OUT,
+        base=int(rng.integers(config.act_slots)),
+        d_slot=2 * int(rng.integers(-limit // 2, limit // 2)) + 1,
+        n_slots=int(rng.integers(1, n_ocb * config.slots_per_block + 2)),
+        phases=int(rng.choice([1, 2, 3, 4, 5, 15])),
+        n_planes=planes,
+        param=int(rng.integers(config.param_groups - n_ocb * config.groups_per_block + 1)),
+        table=int(rng.integers(config.tables - planes + 1)),
+        **steps,
+    )
     if legal:
         out = without_conflicts(out, execute, config, rng)
     blocks = n_ocb * n_rows * addressing.blocks_of_run(execute, config)
     return Job(execute, out, rng.choice([0, 0, 0, 1, 5], blocks).tolist())
 
 
-def without_conflicts(out: Instr, execute: Instr, config: ArchConfig,
-                      rng: np.random.Generator) -> Instr:
+def without_conflicts(
+    out: Instr, execute: Instr, config: ArchConfig, rng: np.random.Generator
+) -> Instr:
     """``out`` with other distances, so that no two writes of a cycle lie in one bank."""
     pixels = config.pixels
     for _ in range(40):
@@ -108,17 +135,27 @@ def written(job: Job, config: ArchConfig) -> list[list[list[Write]]]:
     groups, width = (config.groups_per_block, config.drain_slots) if mac else (1, 1)
     blocks = []
     for ocb, row, first in itertools.product(
-            range(execute.n_ocb), range(execute.n_rows), range(0, execute.run, config.pixels)):
+        range(execute.n_ocb), range(execute.n_rows), range(0, execute.run, config.pixels)
+    ):
         cycles = []
         for plane, step, group in itertools.product(
-                range(planes), range(0, config.pixels, config.drain_pixels), range(groups)):
-            cycles.append([
-                Write(int(slots[plane, channel, row, first + pixel]), plane, pixel,
-                      channel - ocb * groups * width)
-                for pixel in range(step, step + config.drain_pixels)
-                for channel in range((ocb * groups + group) * width,
-                                     (ocb * groups + group + 1) * width)
-                if first + pixel < execute.run and channel < channels])
+            range(planes), range(0, config.pixels, config.drain_pixels), range(groups)
+        ):
+            cycles.append(
+                [
+                    Write(
+                        int(slots[plane, channel, row, first + pixel]),
+                        plane,
+                        pixel,
+                        channel - ocb * groups * width,
+                    )
+                    for pixel in range(step, step + config.drain_pixels)
+                    for channel in range(
+                        (ocb * groups + group) * width, (ocb * groups + group + 1) * width
+                    )
+                    if first + pixel < execute.run and channel < channels
+                ]
+            )
         blocks.append(cycles)
     return blocks
 
@@ -159,8 +196,13 @@ def fields(job: Job, config: ArchConfig) -> dict[str, int]:
 Observer = Callable[[Any, int, tuple[int, int] | None], None]
 
 
-def run(dut: Any, jobs: list[Job], config: ArchConfig, observe: Observer,
-        prepare: Callable[[Any, Any], Awaitable[None]] | None = None) -> list[list[int]]:
+def run(
+    dut: Any,
+    jobs: list[Job],
+    config: ArchConfig,
+    observe: Observer,
+    prepare: Callable[[Any, Any], Awaitable[None]] | None = None,
+) -> list[list[int]]:
     """Offers ``jobs`` and starts their blocks; calls ``observe`` in every cycle (with the cycle,
     and the numbers of job and block if one starts), and for a while after the last. Returns the
     cycles of the starts, job by job."""
@@ -170,8 +212,11 @@ def run(dut: Any, jobs: list[Job], config: ArchConfig, observe: Observer,
         if prepare:
             await prepare(ctx, dut)
         now = offered = free = tail = 0
-        todo = [(k, block, pause) for k, job in enumerate(jobs)
-                for block, pause in enumerate(job.pauses)]
+        todo = [
+            (k, block, pause)
+            for k, job in enumerate(jobs)
+            for block, pause in enumerate(job.pauses)
+        ]
         limit = 500 + sum((job.cycles(config) + 6) * len(job.pauses) for job in jobs)
         while tail < dut.latency + 40:
             assert now < limit, f"still running after {limit} cycles"
@@ -198,16 +243,30 @@ def run(dut: Any, jobs: list[Job], config: ArchConfig, observe: Observer,
     return starts
 
 
-ADDRESSES = [config(*sizes) for sizes in (
-    (2, 4, 4, 4), (4, 8, 2, 4), (4, 8, 2, 8), (2, 4, 4, 8), (4, 4, 4, 8), (8, 4, 4, 16),
-    (16, 4, 4, 32), (32, 4, 4, 64), (32, 4, 4, 128))]
+ADDRESSES = [
+    config(*sizes)
+    for sizes in (
+        (2, 4, 4, 4),
+        (4, 8, 2, 4),
+        (4, 8, 2, 8),
+        (2, 4, 4, 8),
+        (4, 4, 4, 8),
+        (8, 4, 4, 16),
+        (16, 4, 4, 32),
+        (32, 4, 4, 64),
+        (32, 4, 4, 128),
+    )
+]
 
 
-def expected_ends(jobs: list[Job], starts: list[list[int]], config: ArchConfig,
-                  latency: int) -> list[int]:
+def expected_ends(
+    jobs: list[Job], starts: list[list[int]], config: ArchConfig, latency: int
+) -> list[int]:
     """Cycles of the last writes of every job."""
-    return [cycles[-1] + latency + job.cycles(config) - 1
-            for job, cycles in zip(jobs, starts, strict=True)]
+    return [
+        cycles[-1] + latency + job.cycles(config) - 1
+        for job, cycles in zip(jobs, starts, strict=True)
+    ]
 
 
 def difference(seen: dict[int, Any], expected: dict[int, Any]) -> tuple[int, Any, Any] | None:
@@ -228,8 +287,9 @@ def test_slots(config: ArchConfig, rng: np.random.Generator) -> None:
 
     def observe(ctx: Any, now: int, _: object) -> None:
         if write := ctx.get(dut.slots.write):
-            seen[now] = sorted(ctx.get(slot) for k, slot in enumerate(dut.slots.slots)
-                               if write >> k & 1)
+            seen[now] = sorted(
+                ctx.get(slot) for k, slot in enumerate(dut.slots.slots) if write >> k & 1
+            )
         if ctx.get(dut.slots.end):
             ends.append(now)
 
@@ -238,8 +298,11 @@ def test_slots(config: ArchConfig, rng: np.random.Generator) -> None:
     for job, cycles in zip(jobs, starts, strict=True):
         for start, block in zip(cycles, written(job, config), strict=True):
             assert len(block) == job.cycles(config)
-            expected |= {start + dut.latency + k: sorted(write.slot for write in writes)
-                         for k, writes in enumerate(block) if writes}
+            expected |= {
+                start + dut.latency + k: sorted(write.slot for write in writes)
+                for k, writes in enumerate(block)
+                if writes
+            }
     assert len(expected) > 100
     assert difference(seen, expected) is None
     assert ends == expected_ends(jobs, starts, config, dut.latency)
@@ -257,10 +320,14 @@ class Values:
         self.config, self.rng = config, rng
         self.bits = config.act_format.bits
         channels, half = config.param_groups * config.param_lanes, 1 << config.acc_bits - 1
-        self.params = np.array([rng.integers(-1000, 1000, channels),
-                                rng.integers(8, 16, channels), rng.integers(2, 14, channels)])
-        self.tables = rng.integers(
-            0, 1 << self.bits, (config.tables, numerics.TABLE_ENTRIES))
+        self.params = np.array(
+            [
+                rng.integers(-1000, 1000, channels),
+                rng.integers(8, 16, channels),
+                rng.integers(2, 14, channels),
+            ]
+        )
+        self.tables = rng.integers(0, 1 << self.bits, (config.tables, numerics.TABLE_ENTRIES))
         self.acc, self.maxima = [], []
         for job in jobs:
             shape = len(job.pauses), config.pixels
@@ -290,8 +357,10 @@ class Values:
     def show(self, ctx: Any, dut: Drain, begins: tuple[int, int] | None) -> None:
         """Results of a block in the cycle after its start, anything in other cycles."""
         if begins is None:
-            p, n = (int(self.rng.integers(lanes))
-                    for lanes in (self.config.pixels, self.config.oc_lanes))
+            p, n = (
+                int(self.rng.integers(lanes))
+                for lanes in (self.config.pixels, self.config.oc_lanes)
+            )
             ctx.set(dut.acc[p][n], int(self.rng.integers(1 << self.config.acc_bits - 1)))
             ctx.set(dut.maxima[p], int(self.rng.integers(1 << self.config.slot_bits - 1)))
             return
@@ -308,20 +377,21 @@ class Values:
         config = self.config
         ocb = block // (job.execute.n_rows * addressing.blocks_of_run(job.execute, config))
         first = job.out.param * config.param_lanes + ocb * config.oc_lanes
-        bias, mantissa, shift = self.params[:, first:first + config.oc_lanes]
+        bias, mantissa, shift = self.params[:, first : first + config.oc_lanes]
         biased = numerics.wrap(self.acc[k][block] + bias, config.acc_bits)
         return numerics.requantize(biased, 0, mantissa, shift) % numerics.TABLE_ENTRIES
 
     def code(self, job: Job, index: np.ndarray, write: Write) -> int:
         """What ``write`` puts into its slot, of the block's ``index``."""
-        lanes = slice(write.channel * self.config.ic_lanes, (write.channel + 1)
-                      * self.config.ic_lanes)
-        return word(self.tables[job.out.table + write.plane][index[write.pixel, lanes]],
-                    self.bits)
+        lanes = slice(
+            write.channel * self.config.ic_lanes, (write.channel + 1) * self.config.ic_lanes
+        )
+        return word(self.tables[job.out.table + write.plane][index[write.pixel, lanes]], self.bits)
 
 
-@pytest.mark.parametrize("config", [c for c in ADDRESSES if c.post_lanes < 128],
-                         ids=lambda c: c.name)
+@pytest.mark.parametrize(
+    "config", [c for c in ADDRESSES if c.post_lanes < 128], ids=lambda c: c.name
+)
 def test_codes(config: ArchConfig, rng: np.random.Generator) -> None:
     """Banks, words and codes of legal programs, cycle by cycle."""
     jobs = [random_job(config, rng, legal=True) for _ in range(6)]
@@ -334,8 +404,11 @@ def test_codes(config: ArchConfig, rng: np.random.Generator) -> None:
     def observe(ctx: Any, now: int, begins: tuple[int, int] | None) -> None:
         values.show(ctx, dut, before[0])
         before[0] = begins
-        writes = {ctx.get(port.word) * config.pixels + bank: ctx.get(port.data)
-                  for bank, port in enumerate(dut.writes) if ctx.get(port.valid)}
+        writes = {
+            ctx.get(port.word) * config.pixels + bank: ctx.get(port.data)
+            for bank, port in enumerate(dut.writes)
+            if ctx.get(port.valid)
+        }
         if writes:
             seen[now] = writes
         if ctx.get(dut.end):

@@ -51,20 +51,32 @@ def test_deduplicate() -> None:
     text = deduplicate(TEXT)
     assert re.findall(r"^module (\S+)", text, re.M) == ["\\top", "\\top_x", "\\top_z"]
     assert re.findall(r"cell (\S+) (\S+)", text) == [
-        ("\\top_x", "\\x"), ("\\top_x", "\\y"), ("\\top_z", "\\z")]
+        ("\\top_x", "\\x"),
+        ("\\top_x", "\\y"),
+        ("\\top_z", "\\z"),
+    ]
     assert text.count("connect \\port_0 \\a [0]") == 3
     assert "$" not in text
     assert deduplicate(text.replace("\\top_", "\\top.")) == text
 
 
 def test_rtlil_is_the_same_in_another_process() -> None:
-    command = ("import hashlib; from sigbit_hw.arch.config import PRESETS;"
-               "from sigbit_hw.emit import rtlil;"
-               "print(hashlib.sha256(rtlil(PRESETS['nano']).encode()).hexdigest())")
+    command = (
+        "import hashlib; from sigbit_hw.arch.config import PRESETS;"
+        "from sigbit_hw.emit import rtlil;"
+        "print(hashlib.sha256(rtlil(PRESETS['nano']).encode()).hexdigest())"
+    )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     digests = {
-        subprocess.run([sys.executable, "-c", command], env={**environment, "PYTHONHASHSEED": seed},
-                       capture_output=True, text=True, check=True).stdout for seed in ("1", "2")}
+        subprocess.run(
+            [sys.executable, "-c", command],
+            env={**environment, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
     assert len(digests) == 1
 
 
@@ -93,12 +105,16 @@ def test_equal_initial_words_become_a_loop() -> None:
     words = "".join(f"    {{name}}[{i}] = 4'h{{value}};\n" for i in range(3))
     block = "  initial begin\n" + words + "  end\n"
     equal, escaped = block.format(name="mem", value=0), block.format(name="\\a.b ", value=7)
-    loop = ("  initial begin : initial_{label}\n    integer i;\n"
-            "    for (i = 0; i < 3; i = i + 1)\n      {name}[i] = 4'h{value};\n  end\n")
+    loop = (
+        "  initial begin : initial_{label}\n    integer i;\n"
+        "    for (i = 0; i < 3; i = i + 1)\n      {name}[i] = 4'h{value};\n  end\n"
+    )
     assert compact(equal) == loop.format(label="mem", name="mem", value=0)
     assert compact(escaped) == loop.format(label="a_b", name="\\a.b ", value=7)
-    for kept in (equal.replace("mem[1] = 4'h0", "mem[1] = 4'h1"),
-                 equal.replace("mem[1] = 4'h0", "mem[3] = 4'h0")):
+    for kept in (
+        equal.replace("mem[1] = 4'h0", "mem[1] = 4'h1"),
+        equal.replace("mem[1] = 4'h0", "mem[3] = 4'h0"),
+    ):
         assert compact(kept) == kept
 
 
@@ -106,8 +122,9 @@ def test_equal_initial_words_become_a_loop() -> None:
 def test_words_beside_a_write(fabric: Fabric) -> None:
     """For a fabric clocked read ports may give anything in a collision; others have none."""
     cells = re.findall(r"cell \$memrd_v2 .*?\n  end", rtlil(PRESETS["nano"], fabric), re.S)
-    ports = [(re.search(r"COLLISION_X_MASK \d+'(\d+)", cell), "CLK_ENABLE 1" in cell)
-             for cell in cells]
+    ports = [
+        (re.search(r"COLLISION_X_MASK \d+'(\d+)", cell), "CLK_ENABLE 1" in cell) for cell in cells
+    ]
     assert {clocked for _, clocked in ports} == {False, True}
     for mask, clocked in ports:
         assert mask is not None

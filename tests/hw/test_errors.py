@@ -59,8 +59,9 @@ async def recover(machine: Machine, ctx: Any) -> None:
     assert await machine.read(ctx, "IRQ_STATUS") == regs.IRQ_DONE
 
 
-def expect(machine: Machine, program: list[Instr] | np.ndarray, cause: Cause, index: int,
-           **registers: int) -> None:
+def expect(
+    machine: Machine, program: list[Instr] | np.ndarray, cause: Cause, index: int, **registers: int
+) -> None:
     async def test(ctx: Any) -> None:
         result = await machine.run(ctx, program, **registers)
         assert result == (regs.STATUS_ERROR, cause, index)
@@ -69,48 +70,59 @@ def expect(machine: Machine, program: list[Instr] | np.ndarray, cause: Cause, in
     machine.simulate(test)
 
 
-@pytest.mark.parametrize(("index", "change"), [
-    (1, lambda w: w & ~15),  # opcode 0
-    (0, lambda w: w & ~15 | 12),
-    (1, lambda w: w | 1 << 255),  # spare bit
-    (0, lambda w: w | 1 << 4),  # LOAD waits for LOAD
-    (1, lambda w: w | 1 << 9),  # STORE signals STORE
-    (2, lambda w: w | 1 << 4),  # HALT waits
-    (2, lambda w: w | 1 << 8),  # HALT signals
-])
+@pytest.mark.parametrize(
+    ("index", "change"),
+    [
+        (1, lambda w: w & ~15),  # opcode 0
+        (0, lambda w: w & ~15 | 12),
+        (1, lambda w: w | 1 << 255),  # spare bit
+        (0, lambda w: w | 1 << 4),  # LOAD waits for LOAD
+        (1, lambda w: w | 1 << 9),  # STORE signals STORE
+        (2, lambda w: w | 1 << 4),  # HALT waits
+        (2, lambda w: w | 1 << 8),  # HALT signals
+    ],
+)
 def test_illegal_words(machine: Machine, index: int, change: Callable[[int], int]) -> None:
     expect(machine, raw([LOAD, STORE, HALT], index, change), Cause.ILLEGAL, index)
 
 
-@pytest.mark.parametrize(("program", "index"), [
-    ([LOAD, LOAD.replace(address=0x1004), HALT], 1),
-    ([LOAD, STORE.replace(address=0x6001), HALT], 1),
-    ([LOAD, LOAD.replace(beats=15), HALT], 1),
-    ([LOAD.replace(beats=17), HALT], 0),
-    ([STORE.replace(beats=15), HALT], 0),
-    ([STORE.replace(beats=17), HALT], 0),
-    ([LOAD, LOAD], 1),  # no HALT
-])
+@pytest.mark.parametrize(
+    ("program", "index"),
+    [
+        ([LOAD, LOAD.replace(address=0x1004), HALT], 1),
+        ([LOAD, STORE.replace(address=0x6001), HALT], 1),
+        ([LOAD, LOAD.replace(beats=15), HALT], 1),
+        ([LOAD.replace(beats=17), HALT], 0),
+        ([STORE.replace(beats=15), HALT], 0),
+        ([STORE.replace(beats=17), HALT], 0),
+        ([LOAD, LOAD], 1),  # no HALT
+    ],
+)
 def test_illegal_uses(machine: Machine, program: list[Instr], index: int) -> None:
     expect(machine, program, Cause.ILLEGAL, index)
 
 
-@pytest.mark.parametrize("registers", [
-    {"PROGRAM_COUNT": 0}, {"PROGRAM_COUNT": 1 << 24}, {"PROGRAM_OFFSET": 32}])
+@pytest.mark.parametrize(
+    "registers", [{"PROGRAM_COUNT": 0}, {"PROGRAM_COUNT": 1 << 24}, {"PROGRAM_OFFSET": 32}]
+)
 def test_illegal_registers(machine: Machine, registers: dict[str, int]) -> None:
     expect(machine, GOOD, Cause.ILLEGAL, 0, **registers)
 
 
-@pytest.mark.parametrize(("program", "index", "registers"), [
-    ([LOAD, LOAD.replace(address=SIZE - 0x78), HALT], 1, {}),
-    ([LOAD.replace(address=0xffff_fff8), HALT], 0, {}),
-    ([STORE.replace(address=SIZE - 0x78), HALT], 0, {}),
-    ([STORE, HALT], 0, {"WRITE_LO": 0x6001}),
-    ([STORE, HALT], 0, {"WRITE_HI": 0x607f}),
-    (GOOD, 0, {"MEM_SIZE": 95}),
-])
-def test_window(machine: Machine, program: list[Instr], index: int,
-                registers: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    ("program", "index", "registers"),
+    [
+        ([LOAD, LOAD.replace(address=SIZE - 0x78), HALT], 1, {}),
+        ([LOAD.replace(address=0xFFFF_FFF8), HALT], 0, {}),
+        ([STORE.replace(address=SIZE - 0x78), HALT], 0, {}),
+        ([STORE, HALT], 0, {"WRITE_LO": 0x6001}),
+        ([STORE, HALT], 0, {"WRITE_HI": 0x607F}),
+        (GOOD, 0, {"MEM_SIZE": 95}),
+    ],
+)
+def test_window(
+    machine: Machine, program: list[Instr], index: int, registers: dict[str, int]
+) -> None:
     async def test(ctx: Any) -> None:
         result = await machine.run(ctx, program, **registers)
         assert result == (regs.STATUS_ERROR, Cause.WINDOW, index)
@@ -123,15 +135,22 @@ def test_window(machine: Machine, program: list[Instr], index: int,
     machine.simulate(test)
 
 
-@pytest.mark.parametrize(("resp", "read", "write"), [
-    (SLVERR, Cause.READ_SLVERR, Cause.WRITE_SLVERR),
-    (DECERR, Cause.READ_DECERR, Cause.WRITE_DECERR),
-])
+@pytest.mark.parametrize(
+    ("resp", "read", "write"),
+    [
+        (SLVERR, Cause.READ_SLVERR, Cause.WRITE_SLVERR),
+        (DECERR, Cause.READ_DECERR, Cause.WRITE_DECERR),
+    ],
+)
 @pytest.mark.parametrize("where", ["fetch", "fetch_first", "load", "store"])
 def test_bus_errors(machine: Machine, where: str, resp: int, read: Cause, write: Cause) -> None:
     program = [LOAD.replace(address=0x2000), *GOOD]
-    address = {"fetch": 2 * isa.WORD_BYTES + 8, "fetch_first": 2 * isa.WORD_BYTES,
-               "load": 0x1040, "store": 0x6078}[where]
+    address = {
+        "fetch": 2 * isa.WORD_BYTES + 8,
+        "fetch_first": 2 * isa.WORD_BYTES,
+        "load": 0x1040,
+        "store": 0x6078,
+    }[where]
     machine.bus.faults[BASE + address] = resp
     expect(machine, program, write if where == "store" else read, 1 if where == "load" else 2)
 
@@ -155,6 +174,7 @@ def test_token_overflow(machine: Machine) -> None:
 def test_watchdog_and_hung_bus(machine: Machine, where: str) -> None:
     """The bus stops in the middle; it is reported as not idle until it answers; then the machine
     recovers."""
+
     async def test(ctx: Any) -> None:
         machine.bus.hung = where == "fetch"
         await machine.start(ctx, GOOD, WATCHDOG=200)

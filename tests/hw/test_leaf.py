@@ -14,8 +14,10 @@ from sigbit_hw.fabric import Fabric
 
 NANO = PRESETS["nano"]
 COUNTS = {
-    "dot_product": NANO.pixels * NANO.oc_lanes, "accumulator": NANO.pixels * NANO.oc_lanes,
-    "requantizer": NANO.post_lanes, "running_max": NANO.pixels,
+    "dot_product": NANO.pixels * NANO.oc_lanes,
+    "accumulator": NANO.pixels * NANO.oc_lanes,
+    "requantizer": NANO.post_lanes,
+    "running_max": NANO.pixels,
 }
 MEMORIES = NANO.pixels + NANO.weight_word_bits // NANO.bus_bits + 2 * NANO.post_lanes
 """At least: banks, parts of weight words, parameters and tables."""
@@ -27,8 +29,9 @@ def test_leaves_are_emitted_once_and_connected(fabric: Fabric) -> None:
     for name, count in COUNTS.items():
         module = re.search(rf"^module \\{name}\n(.*?)^end\n", text, re.M | re.S)
         assert module is not None
-        ports = set(re.findall(r"^  wire width \d+ \w+put \d+ +(?:signed )?(\S+)$",
-                               module[1], re.M))
+        ports = set(
+            re.findall(r"^  wire width \d+ \w+put \d+ +(?:signed )?(\S+)$", module[1], re.M)
+        )
         assert "\\clk" in ports
         cells = re.findall(rf"^  cell \\{name} \S+\n(.*?)^  end\n", text, re.M | re.S)
         assert len(cells) == count
@@ -39,8 +42,9 @@ def test_leaves_are_emitted_once_and_connected(fabric: Fabric) -> None:
 def test_equal_memories_are_emitted_once() -> None:
     text = rtlil(NANO, Fabric.XCUP)
     modules = re.findall(r"^module \\(storage(?:_\d+)?)\n(.*?)^end\n", text, re.M | re.S)
-    shapes = [re.search(r"^  memory width (\d+) size (\d+) ", body, re.M).groups()
-              for _, body in modules]
+    shapes = [
+        re.search(r"^  memory width (\d+) size (\d+) ", body, re.M).groups() for _, body in modules
+    ]
     assert len(re.findall(r"^  memory ", text, re.M)) == len(shapes)
     cells = sum(len(re.findall(rf"^  cell \\{name} ", text, re.M)) for name, _ in modules)
     assert cells >= MEMORIES > 4
@@ -50,8 +54,11 @@ def test_equal_memories_are_emitted_once() -> None:
 def test_reads_and_writes_at_one_address_are_one_port() -> None:
     text = rtlil(NANO, Fabric.XCUP)
     size = f"memory width {NANO.slot_bits} size {NANO.act_slots // NANO.pixels} "
-    banks = [body for body in re.findall(r"^module \\storage\S*\n(.*?)^end\n", text, re.M | re.S)
-             if size in body]
+    banks = [
+        body
+        for body in re.findall(r"^module \\storage\S*\n(.*?)^end\n", text, re.M | re.S)
+        if size in body
+    ]
     assert banks
     for bank in banks:
         assert "\\read_1_addr" in bank

@@ -15,7 +15,7 @@ from sigbit_hw.arch.numerics import TABLE_ENTRIES
 from sigbit_hw.interfaces import slots_per_write
 from sigbit_sim.bench.machine import BASE, Machine
 
-PROGRAM = 0xe000
+PROGRAM = 0xE000
 CONFIGS = {
     "nano": PRESETS["nano"],
     "zcu102": replace(PRESETS["zcu102"], act_slots=4096),
@@ -37,8 +37,14 @@ def block(rng: np.random.Generator, slots: int) -> dict[str, int]:
         d1 = -d1
     reach = (n2 - 1) * d2 + (n1 - 1) * abs(d1) + n0
     low = (n1 - 1) * -d1 if d1 < 0 else 0
-    return {"n0": n0, "n1": n1, "n2": n2, "d1": d1, "d2": d2,
-            "start": low + int(rng.integers(0, slots - reach - low))}
+    return {
+        "n0": n0,
+        "n1": n1,
+        "n2": n2,
+        "d1": d1,
+        "d2": d2,
+        "start": low + int(rng.integers(0, slots - reach - low)),
+    }
 
 
 class Model:
@@ -58,24 +64,28 @@ class Model:
             slot = sum((instr.code & (1 << bits) - 1) << (bits * k) for k in range(config.ic_lanes))
             self.slots.update(dict.fromkeys(block_slots(instr, instr.dst).tolist(), slot))
             return
-        item = {LoadKind.WEIGHTS: config.weight_word_bytes, LoadKind.ACTS: config.slot_bytes,
-                LoadKind.PARAMS: 8 * config.param_lanes, LoadKind.TABLE: images.TABLE_BYTES}
+        item = {
+            LoadKind.WEIGHTS: config.weight_word_bytes,
+            LoadKind.ACTS: config.slot_bytes,
+            LoadKind.PARAMS: 8 * config.param_lanes,
+            LoadKind.TABLE: images.TABLE_BYTES,
+        }
         if instr.opcode == Opcode.STORE:
             for k, slot in enumerate(block_slots(instr, instr.src).tolist()):
                 at = instr.address + k * config.slot_bytes
                 value = self.slots.get(slot, 0).to_bytes(config.slot_bytes, "little")
-                memory[at:at + config.slot_bytes] = np.frombuffer(value, np.uint8)
+                memory[at : at + config.slot_bytes] = np.frombuffer(value, np.uint8)
             return
         size = item[LoadKind(instr.kind)]
         for k, target in enumerate(block_slots(instr, instr.dst).tolist()):
-            data = memory[instr.address + k * size:instr.address + (k + 1) * size].tobytes()
+            data = memory[instr.address + k * size : instr.address + (k + 1) * size].tobytes()
             if instr.kind == LoadKind.ACTS:
                 self.slots[target] = int.from_bytes(data, "little")
             elif instr.kind == LoadKind.WEIGHTS:
                 self.weights[target] = data
             elif instr.kind == LoadKind.PARAMS:
                 for lane in range(config.param_lanes):
-                    self.params[target * config.param_lanes + lane] = data[8 * lane:8 * lane + 8]
+                    self.params[target * config.param_lanes + lane] = data[8 * lane : 8 * lane + 8]
             else:
                 codes = images.unpack_table(np.frombuffer(data, np.uint8))[0]
                 mask = (1 << config.act_format.bits) - 1
@@ -92,8 +102,10 @@ def random_program(rng: np.random.Generator, config: ArchConfig, length: int) ->
 
     program: list[Instr] = []
     for _ in range(length):
-        kind = rng.choice(["acts", "weights", "params", "table", "fill", "store"],
-                          p=[0.3, 0.15, 0.1, 0.05, 0.15, 0.25])
+        kind = rng.choice(
+            ["acts", "weights", "params", "table", "fill", "store"],
+            p=[0.3, 0.15, 0.1, 0.05, 0.15, 0.25],
+        )
         b = block(rng, config.act_slots)
         start = b.pop("start")
         wait = {"wait": 0}
@@ -109,22 +121,45 @@ def random_program(rng: np.random.Generator, config: ArchConfig, length: int) ->
         if kind in ("acts", "store"):
             size = b["n0"] * b["n1"] * b["n2"] * config.slot_bytes
         else:
-            items = {"weights": (config.weight_words, config.weight_word_bytes),
-                     "params": (config.param_groups, 8 * config.param_lanes),
-                     "table": (config.tables, images.TABLE_BYTES)}[str(kind)]
+            items = {
+                "weights": (config.weight_words, config.weight_word_bytes),
+                "params": (config.param_groups, 8 * config.param_lanes),
+                "table": (config.tables, images.TABLE_BYTES),
+            }[str(kind)]
             n0 = int(rng.integers(1, 4))
             b = {"n0": n0}
             start = int(rng.integers(0, items[0] - n0))
             size = n0 * items[1]
         beats = images.beats(size, config)
         if kind == "store":
-            program.append(Instr(Opcode.STORE, address=address(size, 0x8000, PROGRAM), src=start,
-                                 beats=beats, **b, **wait))
+            program.append(
+                Instr(
+                    Opcode.STORE,
+                    address=address(size, 0x8000, PROGRAM),
+                    src=start,
+                    beats=beats,
+                    **b,
+                    **wait,
+                )
+            )
         else:
-            name = {"acts": LoadKind.ACTS, "weights": LoadKind.WEIGHTS, "params": LoadKind.PARAMS,
-                    "table": LoadKind.TABLE}[str(kind)]
-            program.append(Instr(Opcode.LOAD, kind=name, address=address(size + 64, 0, PROGRAM),
-                                 dst=start, beats=beats, **b, **wait))
+            name = {
+                "acts": LoadKind.ACTS,
+                "weights": LoadKind.WEIGHTS,
+                "params": LoadKind.PARAMS,
+                "table": LoadKind.TABLE,
+            }[str(kind)]
+            program.append(
+                Instr(
+                    Opcode.LOAD,
+                    kind=name,
+                    address=address(size + 64, 0, PROGRAM),
+                    dst=start,
+                    beats=beats,
+                    **b,
+                    **wait,
+                )
+            )
     return [*program, Instr(Opcode.HALT)]
 
 
@@ -140,14 +175,17 @@ def compare(machine: Machine, ctx: Any, model: Model) -> None:
         assert ctx.get(compute.params[item]).to_bytes(8, "little") == value
     assert {e: ctx.get(compute.tables[e]) for e in model.tables} == model.tables
     assert (machine.window == model.memory).all()
-    assert (machine.store[:machine.margin] == 0xa5).all()
-    assert (machine.store[-machine.margin:] == 0xa5).all()
+    assert (machine.store[: machine.margin] == 0xA5).all()
+    assert (machine.store[-machine.margin :] == 0xA5).all()
 
 
-@pytest.mark.parametrize(("name", "latency", "stall"), [
-    ("nano", (1, 1), 0.0), *((name, (5, 60), 0.3) for name in CONFIGS)])
-def test_random_programs(name: str, latency: tuple[int, int], stall: float,
-                         rng: np.random.Generator) -> None:
+@pytest.mark.parametrize(
+    ("name", "latency", "stall"),
+    [("nano", (1, 1), 0.0), *((name, (5, 60), 0.3) for name in CONFIGS)],
+)
+def test_random_programs(
+    name: str, latency: tuple[int, int], stall: float, rng: np.random.Generator
+) -> None:
     config = CONFIGS[name]
     program = random_program(rng, config, 14)
     memory = rng.integers(0, 256, 1 << 16).astype(np.uint8)
@@ -180,15 +218,15 @@ def test_store_keeps_the_bytes_after_an_unaligned_tail(rng: np.random.Generator)
     machine = Machine(config, np.zeros(1 << 13, np.uint8), rng)
     program = [
         Instr(Opcode.FILL, code=5, dst=0, n0=5, signal=4),
-        Instr(Opcode.STORE, address=0xff8, beats=2, src=0, n0=5, wait=1),
+        Instr(Opcode.STORE, address=0xFF8, beats=2, src=0, n0=5, wait=1),
         Instr(Opcode.HALT),
     ]
 
     async def test(ctx: Any) -> None:
         assert await machine.run(ctx, program) == (regs.STATUS_DONE, 0, 0)
-        assert (machine.window[0xff8:0x1002] == 0x55).all()
+        assert (machine.window[0xFF8:0x1002] == 0x55).all()
         assert (machine.window[0x1002:] == 0).all()
-        assert machine.bus.write_bursts == [(BASE + 0xff8, 1), (BASE + 0x1000, 1)]
+        assert machine.bus.write_bursts == [(BASE + 0xFF8, 1), (BASE + 0x1000, 1)]
 
     machine.simulate(test)
 
@@ -198,8 +236,17 @@ def test_consecutive_loads_keep_the_bus_busy(rng: np.random.Generator) -> None:
     config = replace(PRESETS["nano"], outstanding_reads=8)
     machine = Machine(config, rng.integers(0, 256, 1 << 16).astype(np.uint8), rng, latency=(40, 40))
     beats = 100
-    loads = [Instr(Opcode.LOAD, kind=LoadKind.WEIGHTS, address=0x1000 + 0x400 * k, dst=k * beats,
-                   n0=beats, beats=beats) for k in range(10)]
+    loads = [
+        Instr(
+            Opcode.LOAD,
+            kind=LoadKind.WEIGHTS,
+            address=0x1000 + 0x400 * k,
+            dst=k * beats,
+            n0=beats,
+            beats=beats,
+        )
+        for k in range(10)
+    ]
 
     async def test(ctx: Any) -> None:
         assert (await machine.run(ctx, [*loads, Instr(Opcode.HALT)]))[0] == regs.STATUS_DONE

@@ -32,11 +32,13 @@ class Reader(wiring.Component):
     def __init__(self, config: ArchConfig) -> None:
         self.config = config
         self.walker, self.fetch = NestWalker(config), OperandFetch(config)
-        super().__init__({
-            "fed": Out(1),
-            "control": Out(CONTROL),
-            "acts": Out(config.slot_bits).array(config.pixels),
-        })
+        super().__init__(
+            {
+                "fed": Out(1),
+                "control": Out(CONTROL),
+                "acts": Out(config.slot_bits).array(config.pixels),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -58,8 +60,13 @@ class Reader(wiring.Component):
 def steps_of(config: ArchConfig, programs: list[tuple[Instr, list[Instr]]]) -> list[list[int]]:
     """Slots of all lanes of every step of these EXECs with their segments."""
     dut = Reader(config)
-    total = sum(e.n_ocb * e.n_rows * addressing.blocks_of_run(e, config)
-                * sum(s.n_ky * s.n_kx * s.n_ic for s in segments) for e, segments in programs)
+    total = sum(
+        e.n_ocb
+        * e.n_rows
+        * addressing.blocks_of_run(e, config)
+        * sum(s.n_ky * s.n_kx * s.n_ic for s in segments)
+        for e, segments in programs
+    )
     steps: list[list[int]] = []
 
     async def drive(ctx):
@@ -69,8 +76,10 @@ def steps_of(config: ArchConfig, programs: list[tuple[Instr, list[Instr]]]) -> l
                 await ctx.tick()
             for segment in segments:
                 ctx.set(walker.segment.index, segment.index)
-                ctx.set(walker.segment.entry, {
-                    name: segment.values[name] for name in segment_layout(config).members})
+                ctx.set(
+                    walker.segment.entry,
+                    {name: segment.values[name] for name in segment_layout(config).members},
+                )
                 ctx.set(walker.segment.valid, 1)
                 await ctx.tick()
             ctx.set(walker.segment.valid, 0)
@@ -122,12 +131,23 @@ def test_lanes(pixels, rng):
     least = min(WRAP_MIN, pixels)
     programs = []
     for wrap in 2 * [*range(least, min(pixels, 16) + 3), pixels, 2 * pixels + 1]:
-        sizes = {"n_ocb": int(rng.integers(1, 3)), "n_rows": int(rng.integers(1, 3)),
-                 "run": int(rng.integers(2 * pixels, 5 * pixels))}
-        execute = Instr(Opcode.EXEC, mode=Mode.MAC, wrap=wrap, n_seg=int(rng.integers(1, 4)),
-                        **sizes, **addressing.column_steps(wrap, c))
-        segments = [random_segment(rng, c, execute, index, 0, c.act_slots, 4)
-                    for index in range(execute.n_seg)]
+        sizes = {
+            "n_ocb": int(rng.integers(1, 3)),
+            "n_rows": int(rng.integers(1, 3)),
+            "run": int(rng.integers(2 * pixels, 5 * pixels)),
+        }
+        execute = Instr(
+            Opcode.EXEC,
+            mode=Mode.MAC,
+            wrap=wrap,
+            n_seg=int(rng.integers(1, 4)),
+            **sizes,
+            **addressing.column_steps(wrap, c),
+        )
+        segments = [
+            random_segment(rng, c, execute, index, 0, c.act_slots, 4)
+            for index in range(execute.n_seg)
+        ]
         programs.append((execute, segments))
     assert check(c, programs) > 2 * pixels
 

@@ -35,7 +35,7 @@ def machine_of(config: ArchConfig, rng: np.random.Generator, **timing: Any) -> M
 
 def copied(machine: Machine, beats: int = 40) -> bool:
     size, window = beats * machine.config.bus_bytes, machine.window
-    return bool((window[0x6000:0x6000 + size] == window[0x1000:0x1000 + size]).all())
+    return bool((window[0x6000 : 0x6000 + size] == window[0x1000 : 0x1000 + size]).all())
 
 
 def test_names() -> None:

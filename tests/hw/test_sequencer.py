@@ -25,7 +25,7 @@ def random_word(rng: np.random.Generator) -> int:
     fields = isa.fields_of(opcode)
     size = sum(f.width for f in fields)
     word = int.from_bytes(rng.bytes(isa.WORD_BYTES), "little") & (1 << size) - 1
-    word = word & ~0x3ff | opcode
+    word = word & ~0x3FF | opcode
     if opcode in isa.ENGINE_OF:
         others = 7 & ~(1 << isa.ENGINE_OF[opcode])
         word |= (int(rng.integers(8)) & others) << 4
@@ -216,15 +216,18 @@ def test_registers(rng: np.random.Generator) -> None:
         assert await read(ctx, "VERSION") == regs.VERSION
         digest = f"{await read(ctx, 'DIGEST_LO'):08x}{await read(ctx, 'DIGEST_HI'):08x}"
         assert digest == CONFIG.digest[:16]
-        model = {r.name: regs.RW_RESET.get(r.name, 0) for r in registers(CONFIG)
-                 if r.access is regs.Access.RW}
+        model = {
+            r.name: regs.RW_RESET.get(r.name, 0)
+            for r in registers(CONFIG)
+            if r.access is regs.Access.RW
+        }
         assert model
         for name, value in model.items():
             assert await read(ctx, name) == value
         for _ in range(40):
             name = str(rng.choice(list(model)))
             value, strobe = int(rng.integers(1 << 32)), int(rng.integers(16))
-            mask = sum(0xff << 8 * k for k in range(4) if strobe >> k & 1)
+            mask = sum(0xFF << 8 * k for k in range(4) if strobe >> k & 1)
             await write(ctx, name, value, strobe)
             model[name] = model[name] & ~mask | value & mask
         for name, value in model.items():
@@ -232,11 +235,11 @@ def test_registers(rng: np.random.Generator) -> None:
         for register in regs.REGISTERS:
             if register.access is regs.Access.RO:
                 before = await read(ctx, register.name)
-                await write(ctx, register.name, 0xffff_ffff)
+                await write(ctx, register.name, 0xFFFF_FFFF)
                 assert await read(ctx, register.name) == before
         present = {r.offset for r in registers(CONFIG)}
         for offset in sorted(set(range(0, 1 << regs.ADDRESS_BITS, 4)) - present):
-            await write(ctx, offset, 0xffff_ffff)
+            await write(ctx, offset, 0xFFFF_FFFF)
             assert await read(ctx, offset) == 0
         assert await read(ctx, "CONTROL") == 0
         await write(ctx, "CONTROL", regs.CONTROL_START, strobe=14)

@@ -50,8 +50,13 @@ def test_the_cost_is_the_callers_and_the_result_deploys() -> None:
 
 
 def test_methods_take_bits() -> None:
-    spec = QuantSpec(weight_method="uniform", weight_bits=4, act_method="uniform", act_bits=4,
-                     input_range=(0.0, 1.0))
+    spec = QuantSpec(
+        weight_method="uniform",
+        weight_bits=4,
+        act_method="uniform",
+        act_bits=4,
+        input_range=(0.0, 1.0),
+    )
     found = mixed_precision(graph(), spec, X, [(2, 4), (6, 4)], 1e9)
     assert found.spec.layer_bits.keys() == found.bits.keys()
     assert max(b[0] for b in found.bits.values()) == 6
@@ -60,8 +65,9 @@ def test_methods_take_bits() -> None:
 @pytest.mark.parametrize("method", ["apot", "lq-nets", "qn", "uniform"])
 def test_outputs_keep_their_grid(method: str) -> None:
     """Also where the activations' method has no 8 bits."""
-    spec = QuantSpec(weight_method="lsq", weight_bits=4, act_method=method, act_bits=4,
-                     input_range=(0.0, 1.0))
+    spec = QuantSpec(
+        weight_method="lsq", weight_bits=4, act_method=method, act_bits=4, input_range=(0.0, 1.0)
+    )
     before = prepare(graph(), spec, X)
     least, most = (mixed_precision(graph(), spec, X, [b], 1e9).cost for b in [(2, 2), (4, 3)])
     found = mixed_precision(graph(), spec, X, [(2, 2), (4, 3)], (least + most) / 2)

@@ -16,8 +16,14 @@ NANO = PRESETS["nano"]
 
 def accelerator(bits: int, frac: int) -> ArchConfig:
     """`nano` with other weights, of 8-bit activations."""
-    return replace(NANO, name=f"w{bits}f{frac}", weight_format=EsbFormat(bits, frac), acc_bits=32,
-                   act_format=EsbFormat(8, 6), term_radix_bits=7)
+    return replace(
+        NANO,
+        name=f"w{bits}f{frac}",
+        weight_format=EsbFormat(bits, frac),
+        acc_bits=32,
+        act_format=EsbFormat(8, 6),
+        term_radix_bits=7,
+    )
 
 
 ALL = [accelerator(*f) for f in ((4, 0), (4, 1), (4, 2), (8, 6))]
@@ -26,8 +32,9 @@ AREA = {"w4f0": 10.0, "w4f1": 12.0, "w4f2": 11.0, "w8f6": 40.0}
 
 def quantize(config: ArchConfig) -> PreparedModel:
     """Native bits everywhere."""
-    spec = QuantSpec.from_arch(config, input_range=(0.0, 1.0), first_last_terms=1,
-                               weight_scale="mse")
+    spec = QuantSpec.from_arch(
+        config, input_range=(0.0, 1.0), first_last_terms=1, weight_scale="mse"
+    )
     return post_training(graph(), X, spec)
 
 

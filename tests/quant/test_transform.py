@@ -38,8 +38,12 @@ def correlated(seed: int, n: int = 6, *rest: int) -> Tensor:
 def network(seed: int) -> nn.Sequential:
     torch.manual_seed(seed)
     net = nn.Sequential(
-        nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 6, 3, padding=1, stride=2),
-        nn.ReLU(), nn.Flatten(), nn.Linear(6 * 9, 3),
+        nn.Conv2d(1, 6, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(6, 6, 3, padding=1, stride=2),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(6 * 9, 3),
     )
     with torch.no_grad():
         net[2].weight.copy_(correlated(seed, 6, 6, 3, 3).transpose(0, 1) / 6)
@@ -130,8 +134,16 @@ def test_slopes_are_equal(seed: int) -> None:
 def test_pairs_compute_what_the_layers_did(side: str, transform: str) -> None:
     net = network(3)
     found = transform_quantize(
-        net, X, 999.0, side=side, transform=transform, blocks=1, most_bits=16, candidates=3,
-        always=True)
+        net,
+        X,
+        999.0,
+        side=side,
+        transform=transform,
+        blocks=1,
+        most_bits=16,
+        candidates=3,
+        always=True,
+    )
     assert found.error < 1e-6
     options = {"side": side, "transform": transform, "blocks": 2, "candidates": 3, "always": True}
     fewer = transform_quantize(net, X, 20.0, **options)
@@ -157,8 +169,9 @@ def test_the_curve_lies_below_that_of_plain_rounding() -> None:
 def test_retraining_keeps_the_grids_and_the_result_deploys() -> None:
     net = network(7)
     found = transform_quantize(net, X, 4.0, blocks=2, candidates=4, powers_of_two=True)
-    assert all(s == 0 or float(torch.tensor(s).log2()).is_integer()
-               for c in found.curves for s in c.step)
+    assert all(
+        s == 0 or float(torch.tensor(s).log2()).is_integer() for c in found.curves for s in c.step
+    )
     with torch.no_grad():
         target = net(X)
     model, errors = found.model, []
@@ -196,8 +209,14 @@ def test_layers_of_which_nothing_is_left_deploy(side: str) -> None:
 def test_what_is_left_alone_is_named() -> None:
     torch.manual_seed(0)
     net = nn.Sequential(
-        nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.ConvTranspose2d(4, 3, 2, stride=2),
-        nn.BatchNorm2d(3), nn.Flatten(2), nn.Conv1d(3, 2, 3), nn.Flatten(), nn.Linear(2 * 142, 3),
+        nn.Conv2d(1, 4, 3, padding=1),
+        nn.ReLU(),
+        nn.ConvTranspose2d(4, 3, 2, stride=2),
+        nn.BatchNorm2d(3),
+        nn.Flatten(2),
+        nn.Conv1d(3, 2, 3),
+        nn.Flatten(),
+        nn.Linear(2 * 142, 3),
     ).eval()
     found = transform_quantize(net, X, 3.0, blocks=2, candidates=3, always=True)
     assert found.untouched == ("2.weight", "5.weight")

@@ -100,10 +100,16 @@ class Ram:
         for port, op in enumerate(ops):
             if case.read[port]:
                 self.read(port, op, old, new, written)
-        self.data, self.parity = new[:case.bits], new[case.bits:]
+        self.data, self.parity = new[: case.bits], new[case.bits :]
 
-    def read(self, port: int, op: dict[str, int], old: np.ndarray, new: np.ndarray,
-             written: list[dict[int, int]]) -> None:
+    def read(
+        self,
+        port: int,
+        op: dict[str, int],
+        old: np.ndarray,
+        new: np.ndarray,
+        written: list[dict[int, int]],
+    ) -> None:
         """What ``port`` shows after the edge."""
         case, width = self.case, self.case.read[port]
         place = self.place(width, op["addr"])
@@ -145,12 +151,19 @@ def instance(case: Case, number: int, init: dict[str, int]) -> str:
             for i in range(14):
                 pins[f"AD{p}{i}"] = f"we_{low}[{i}]" if i < enables else f"addr_{low}[{i}]"
             some = f"|we_{low}[{enables - 1}:0]" if enables else f"we_{low}[0]"
-            pins |= {f"CLK{p}": "clk", f"CE{p}": f"en_{low}", f"RST{p}": f"rst_{low}",
-                     f"WE{p}": some if case.write[k] else "1'b0"}
+            pins |= {
+                f"CLK{p}": "clk",
+                f"CE{p}": f"en_{low}",
+                f"RST{p}": f"rst_{low}",
+                f"WE{p}": some if case.write[k] else "1'b0",
+            }
     else:
         half = 32 if case.cell == "RAMB36E2" else 16
-        parameters |= {f"{way}_WIDTH_{p}": getattr(case, way.lower())[k]
-                       for way in ("READ", "WRITE") for k, p in enumerate("AB")}
+        parameters |= {
+            f"{way}_WIDTH_{p}": getattr(case, way.lower())[k]
+            for way in ("READ", "WRITE")
+            for k, p in enumerate("AB")
+        }
         parameters |= {f"WRITE_MODE_{p}": f'"{case.mode[k]}"' for k, p in enumerate("AB")}
         parameters |= {"DOA_REG": 0, "DOB_REG": 0}
         wide = max(widths) > half * 9 // 8
@@ -164,12 +177,20 @@ def instance(case: Case, number: int, init: dict[str, int]) -> str:
                 f"DOUTP{p}DOUTP": f"{out}[{64 + high // 8} +: {half // 8}]",
             }
         pins |= {
-            "ADDRARDADDR": "addr_a", "ADDRBWRADDR": "addr_b", "WEA": "we_a", "WEBWE": "we_b",
-            "CLKARDCLK": "clk", "CLKBWRCLK": "clk", "ENARDEN": "en_a", "ENBWREN": "en_b",
-            "RSTRAMARSTRAM": "rst_a", "RSTRAMB": "rst_b",
+            "ADDRARDADDR": "addr_a",
+            "ADDRBWRADDR": "addr_b",
+            "WEA": "we_a",
+            "WEBWE": "we_b",
+            "CLKARDCLK": "clk",
+            "CLKBWRCLK": "clk",
+            "ENARDEN": "en_a",
+            "ENBWREN": "en_b",
+            "RSTRAMARSTRAM": "rst_a",
+            "RSTRAMB": "rst_b",
         }
-    parameters |= {name: f"{320 if case.lattice else 256}'h{value:x}"
-                   for name, value in init.items()}
+    parameters |= {
+        name: f"{320 if case.lattice else 256}'h{value:x}" for name, value in init.items()
+    }
     listed = ", ".join(f".{name}({value})" for name, value in parameters.items())
     wired = ", ".join(f".{name}({value})" for name, value in pins.items())
     return f"  {case.cell} #({listed}) ram_{number} ({wired});"
@@ -182,9 +203,19 @@ def contents(case: Case, rng: np.random.Generator) -> tuple[dict[str, int], Ram]
     ram.data[:256], ram.parity[:32] = data, parity
     if not case.lattice:
         return {"INIT_00": number(data), "INITP_00": number(parity)}, ram
-    rows = [number(np.concatenate([data[16 * k:][:8], parity[2 * k:][:1],
-                                   data[16 * k + 8:][:8], parity[2 * k + 1:][:1]]))
-            for k in range(16)]
+    rows = [
+        number(
+            np.concatenate(
+                [
+                    data[16 * k :][:8],
+                    parity[2 * k :][:1],
+                    data[16 * k + 8 :][:8],
+                    parity[2 * k + 1 :][:1],
+                ]
+            )
+        )
+        for k in range(16)
+    ]
     return {"INITVAL_00": sum(row << 20 * k for k, row in enumerate(rows))}, ram
 
 
@@ -199,25 +230,44 @@ def test_models(rng: np.random.Generator, tmp_path: Path) -> None:
     inputs = {f"{pin}_{p}": bits for p in "ab" for pin, bits in PINS.items()}
     ports = [bus(name, bits) for name, bits in inputs.items()]
     ports += [f"output [71:0] {name}" for name in outputs]
-    cells = [instance(case, k, init) for k, (case, (init, _)) in enumerate(zip(CASES, found,
-                                                                            strict=True))]
-    models = [*cell_models({"RAMB36E2", "RAMB18E2"}, Target.XCUP),
-              *cell_models({"DP16KD"}, Target.ECP5)]
-    text = "\n".join(["module top(input clk, rst,", ",\n".join(ports), ");", *cells, "endmodule",
-                      *dict.fromkeys(models)])
+    cells = [
+        instance(case, k, init)
+        for k, (case, (init, _)) in enumerate(zip(CASES, found, strict=True))
+    ]
+    models = [
+        *cell_models({"RAMB36E2", "RAMB18E2"}, Target.XCUP),
+        *cell_models({"DP16KD"}, Target.ECP5),
+    ]
+    text = "\n".join(
+        [
+            "module top(input clk, rst,",
+            ",\n".join(ports),
+            ");",
+            *cells,
+            "endmodule",
+            *dict.fromkeys(models),
+        ]
+    )
     model = VerilogModel(text, inputs, outputs, tmp_path)
 
     bases = rng.integers(0, 4, PLACES) * 64
-    stimuli = {name: [int.from_bytes(rng.bytes(9), "little") % (1 << bits)
-                      for _ in range(CYCLES + 1)] for name, bits in inputs.items()}
+    stimuli = {
+        name: [int.from_bytes(rng.bytes(9), "little") % (1 << bits) for _ in range(CYCLES + 1)]
+        for name, bits in inputs.items()
+    }
     for p in "ab":
-        stimuli[f"addr_{p}"] = [int(base + low) for base, low in
-                                zip(rng.choice(bases, CYCLES + 1), rng.integers(0, 64, CYCLES + 1),
-                                    strict=True)]
+        stimuli[f"addr_{p}"] = [
+            int(base + low)
+            for base, low in zip(
+                rng.choice(bases, CYCLES + 1), rng.integers(0, 64, CYCLES + 1), strict=True
+            )
+        ]
         stimuli[f"en_{p}"] = [int(x) for x in rng.random(CYCLES + 1) < 0.8]
         stimuli[f"rst_{p}"] = [int(x) for x in rng.random(CYCLES + 1) < 0.1]
-        stimuli[f"we_{p}"] = [we if some else 0 for we, some in
-                              zip(stimuli[f"we_{p}"], rng.random(CYCLES + 1) < 0.6, strict=True)]
+        stimuli[f"we_{p}"] = [
+            we if some else 0
+            for we, some in zip(stimuli[f"we_{p}"], rng.random(CYCLES + 1) < 0.6, strict=True)
+        ]
     got = model.run(stimuli)
 
     for k, (case, (_, ram)) in enumerate(zip(CASES, found, strict=True)):

@@ -40,7 +40,7 @@ class ScalarMachine:
             elif i.opcode == Opcode.STORE:
                 slots = addressing.block_slots(i, i.src).tolist()
                 data = images.pack_slots([self.stores[LoadKind.ACTS][s] for s in slots], self.c)
-                self.memory[i.address:i.address + data.size] = data
+                self.memory[i.address : i.address + data.size] = data
             elif i.opcode == Opcode.SEG:
                 self.segments[i.index] = i
             elif i.opcode == Opcode.OUT:
@@ -49,18 +49,23 @@ class ScalarMachine:
                 self.execute(index, i)
 
     def load(self, i: Instr) -> None:
-        data = self.memory[i.address:i.address + i.beats * self.c.bus_bytes]
+        data = self.memory[i.address : i.address + i.beats * self.c.bus_bytes]
         entries = addressing.block_slots(i, i.dst).tolist()
         for n, entry in enumerate(entries):
             kind = LoadKind(i.kind)
-            size = {LoadKind.WEIGHTS: self.c.weight_word_bytes, LoadKind.ACTS: self.c.slot_bytes,
-                    LoadKind.PARAMS: 8 * self.c.param_lanes, LoadKind.TABLE: 2048}[kind]
-            item = data[n * size:(n + 1) * size]
+            size = {
+                LoadKind.WEIGHTS: self.c.weight_word_bytes,
+                LoadKind.ACTS: self.c.slot_bytes,
+                LoadKind.PARAMS: 8 * self.c.param_lanes,
+                LoadKind.TABLE: 2048,
+            }[kind]
+            item = data[n * size : (n + 1) * size]
             self.stores[kind][entry] = {
                 LoadKind.WEIGHTS: lambda d: images.unpack_weights(d, self.c)[0],
                 LoadKind.ACTS: lambda d: images.unpack_slots(d, self.c)[0],
                 LoadKind.PARAMS: lambda d: np.array(images.unpack_params(d)),
-                LoadKind.TABLE: lambda d: images.unpack_table(d)[0]}[kind](item)
+                LoadKind.TABLE: lambda d: images.unpack_table(d)[0],
+            }[kind](item)
 
     def execute(self, index: int, e: Instr) -> None:
         c = self.c
@@ -75,8 +80,10 @@ class ScalarMachine:
                     self.acc = {}
                 for segment, slots in zip(segments, reads, strict=True):
                     if segment.shift and e.mode == Mode.MAC:
-                        self.acc = {k: int(wrap(v << c.term_radix_bits, c.acc_bits))
-                                    for k, v in self.acc.items()}
+                        self.acc = {
+                            k: int(wrap(v << c.term_radix_bits, c.acc_bits))
+                            for k, v in self.acc.items()
+                        }
                     word = e.weights + ocb * e.block_words + segment.words
                     for step in slots[ocb, row, block]:
                         for lane, slot in enumerate(step.tolist()):
@@ -86,8 +93,9 @@ class ScalarMachine:
                 for lane in range(min(c.pixels, e.run - block * c.pixels)):
                     pixel = row * e.run + block * c.pixels + lane
                     for channel in range(lanes):
-                        result.setdefault((ocb * lanes + channel, pixel), {})[0] = \
-                            self.acc[lane, channel]
+                        result.setdefault((ocb * lanes + channel, pixel), {})[0] = self.acc[
+                            lane, channel
+                        ]
         if e.drain:
             self.drain(index, e, {k: v[0] for k, v in result.items()})
 
@@ -149,7 +157,7 @@ def test_every_write_back_is_that_of_the_scalar_machine(preset, area, rng):
         scalar.run()
         assert got == scalar.written
         for port in program.outputs:
-            data = scalar.memory[port.offset:port.offset + port.bytes(config)]
+            data = scalar.memory[port.offset : port.offset + port.bytes(config)]
             assert (port.unpack(data, config) == outputs[port.name][0]).all()
         compared += sum(len(wrote) for _, wrote in got)
     assert compared > 50
@@ -165,13 +173,27 @@ def test_sums_are_exact_modulo_the_accumulator(formats, extreme, rng, monkeypatc
     and of the largest values with a few ones among them."""
     monkeypatch.setattr(exec_nest, "CHUNK_VALUES", 64)
     weight, act = formats
-    config = ArchConfig("wide", weight, act, pixels=2, oc_lanes=8, ic_lanes=8, post_lanes=8,
-                        acc_bits=32, term_radix_bits=3, act_slots=64, weight_words=64,
-                        param_groups=8, tables=8, bus_bits=64)
+    config = ArchConfig(
+        "wide",
+        weight,
+        act,
+        pixels=2,
+        oc_lanes=8,
+        ic_lanes=8,
+        post_lanes=8,
+        acc_bits=32,
+        term_radix_bits=3,
+        act_slots=64,
+        weight_words=64,
+        param_groups=8,
+        tables=8,
+        bus_bits=64,
+    )
     segment = Instr(Opcode.SEG, n_ic=2, n_kx=3, d_ic=3, d_kx=2)
     shifted = segment.replace(index=1, shift=1, base=2, d_ocb=1)
-    execute = Instr(Opcode.EXEC, drain=1, n_seg=2, n_ocb=2, n_rows=2, run=5, wrap=5, block_step=2,
-                    group_step=1)
+    execute = Instr(
+        Opcode.EXEC, drain=1, n_seg=2, n_ocb=2, n_rows=2, run=5, wrap=5, block_step=2, group_step=1
+    )
     nest = exec_nest.Nest(execute, (segment, shifted), config)
 
     def draw(fmt: EsbFormat, *shape: int) -> np.ndarray:
@@ -193,11 +215,15 @@ def test_sums_are_exact_modulo_the_accumulator(formats, extreme, rng, monkeypatc
     for block, lane in np.argwhere(nest.valid):
         row, column = divmod(int(block), addressing.blocks_of_run(execute, config))
         for ocb in range(2):
-            high, low = (sum(w[ocb, 6 * s + n] @ x[slots[s][ocb, row, column, n, lane]]
-                             for n in range(6)) for s in (0, 1))
+            high, low = (
+                sum(w[ocb, 6 * s + n] @ x[slots[s][ocb, row, column, n, lane]] for n in range(6))
+                for s in (0, 1)
+            )
             half = 1 << 31
-            expected = [((int(h) * 8 + int(v)) + half) % (1 << 32) - half
-                        for h, v in zip(high, low, strict=True)]
+            expected = [
+                ((int(h) * 8 + int(v)) + half) % (1 << 32) - half
+                for h, v in zip(high, low, strict=True)
+            ]
             channels = slice(ocb * config.oc_lanes, (ocb + 1) * config.oc_lanes)
             assert got[block, lane, channels].tolist() == expected
 
@@ -206,10 +232,19 @@ def small(rng: np.random.Generator, code: list[Instr]) -> Program:
     """A program of these instructions, with a window of 16 KiB of random constants."""
     base = random_program(NANO, rng)
     image = rng.integers(0, 256, 4096, dtype=np.uint8)
-    return replace(base, instructions=isa.pack([*code, Instr(Opcode.HALT)]), image=image,
-                   image_offset=4096, program_offset=8192, memory_bytes=16384,
-                   inputs=(replace(base.inputs[0], offset=0),), execs=(), layers=(),
-                   outputs=(), write_window=(12288, 12800))
+    return replace(
+        base,
+        instructions=isa.pack([*code, Instr(Opcode.HALT)]),
+        image=image,
+        image_offset=4096,
+        program_offset=8192,
+        memory_bytes=16384,
+        inputs=(replace(base.inputs[0], offset=0),),
+        execs=(),
+        layers=(),
+        outputs=(),
+        write_window=(12288, 12800),
+    )
 
 
 def run(program: Program, **options: bool) -> None:
@@ -225,14 +260,16 @@ STOPS = [
     (Cause.WINDOW, 0, [load(address=16384)]),
     (Cause.WINDOW, 0, [load(address=16376, n0=8, beats=2)]),
     (Cause.WINDOW, 1, [load(), Instr(Opcode.STORE, address=12280, n0=4)]),
-    (Cause.WINDOW, 1, [load(n0=8, beats=2),
-                       Instr(Opcode.STORE, address=12792, n0=8, beats=2)]),
+    (Cause.WINDOW, 1, [load(n0=8, beats=2), Instr(Opcode.STORE, address=12792, n0=8, beats=2)]),
     (Cause.ILLEGAL, 0, [load(address=4100)]),
     (Cause.ILLEGAL, 0, [load(beats=2)]),
     (Cause.ILLEGAL, 1, [load(n0=8, beats=2), Instr(Opcode.STORE, address=12288, n0=8)]),
     (Cause.TOKEN_UNDERFLOW, 1, [load(), load(wait=1 << Engine.COMPUTE)]),
-    (Cause.TOKEN_UNDERFLOW, 2, [load(signal=1 << Engine.COMPUTE), Instr(Opcode.SEG, wait=1),
-                                Instr(Opcode.SEG, wait=1)]),
+    (
+        Cause.TOKEN_UNDERFLOW,
+        2,
+        [load(signal=1 << Engine.COMPUTE), Instr(Opcode.SEG, wait=1), Instr(Opcode.SEG, wait=1)],
+    ),
     (Cause.TOKEN_UNDERFLOW, 1, [load(signal=1 << Engine.STORE), Instr(Opcode.SEG, wait=1)]),
     (Cause.TOKEN_OVERFLOW, 15, [load(signal=1 << Engine.STORE)] * 16),
 ]
@@ -246,8 +283,13 @@ def test_hardware_errors(cause, index, code, rng):
 
 
 def test_tokens_up_to_the_limit_are_legal(rng):
-    run(small(rng, [load(signal=1 << Engine.COMPUTE)] * 15
-              + [Instr(Opcode.SEG, wait=1 << Engine.LOAD)] * 15))
+    run(
+        small(
+            rng,
+            [load(signal=1 << Engine.COMPUTE)] * 15
+            + [Instr(Opcode.SEG, wait=1 << Engine.LOAD)] * 15,
+        )
+    )
 
 
 @pytest.mark.parametrize("word", [b"\0" * 32, b"\x08" + b"\0" * 31, b"\x06" + b"\xff" * 31])
@@ -273,53 +315,67 @@ EXEC = Instr(Opcode.EXEC, drain=1, wrap=2, group_step=1)
 MISUSES = [
     ("uses entry .4096. of ACTS, which has 4096", [Instr(Opcode.FILL, dst=4095, n0=2)]),
     ("uses entry .-1. of ACTS", [Instr(Opcode.FILL, n1=2, d1=-1)]),
-    ("uses entry .128. of PARAMS",
-     [load(kind=LoadKind.PARAMS, dst=128, n0=1, beats=4)]),
+    ("uses entry .128. of PARAMS", [load(kind=LoadKind.PARAMS, dst=128, n0=1, beats=4)]),
     ("fills with code 16, which exceeds 4 bits", [Instr(Opcode.FILL, code=16)]),
     ("n1 and n2 must be 1", [load(kind=LoadKind.PARAMS, n0=1, n1=2, beats=8)]),
     (r"takes segments \[1\], which no SEG has written", [SEG, EXEC.replace(n_seg=2)]),
-    ("lines that end inside a run must have at least 2 pixels, not wrap=1",
-     [SEG, OUT, EXEC.replace(wrap=1, run=2)]),
+    (
+        "lines that end inside a run must have at least 2 pixels, not wrap=1",
+        [SEG, OUT, EXEC.replace(wrap=1, run=2)],
+    ),
     ("block_step must be 2 for wrap=3, not 0", [SEG, OUT, EXEC.replace(wrap=3, group_step=1)]),
-    ("group_step must be 1 for wrap=3, not 0",
-     [SEG, OUT, EXEC.replace(wrap=3, block_step=2, group_step=0)]),
+    (
+        "group_step must be 1 for wrap=3, not 0",
+        [SEG, OUT, EXEC.replace(wrap=3, block_step=2, group_step=0)],
+    ),
     ("gap must be a multiple of pixels=2, not 3", [SEG.replace(gap=3), OUT, EXEC]),
     ("drains, but no OUT", [FILL, SEG, EXEC]),
     ("reads slot 4096 of 4096", [SEG.replace(base=4095), OUT, EXEC.replace(run=2)]),
-    ("uses entry .1024. of WEIGHTS",
-     [SEG.replace(n_ic=2), OUT, EXEC.replace(weights=1023)]),
+    ("uses entry .1024. of WEIGHTS", [SEG.replace(n_ic=2), OUT, EXEC.replace(weights=1023)]),
     ("uses entry .8. of TABLE", [SEG, OUT.replace(table=7, n_planes=2), EXEC]),
     ("uses entry .-1. of ACTS", [SEG, OUT.replace(base=0, n_planes=2, d_plane=-1), EXEC]),
     ("must have one block only", [SEG, OUT, EXEC.replace(drain=0, n_rows=2)]),
     ("must have one block only", [SEG, OUT, EXEC.replace(keep=1, run=3)]),
     ("keeps accumulators, but the EXEC before", [SEG, OUT, EXEC.replace(keep=1)]),
-    ("keeps accumulators, but the EXEC before",
-     [SEG, OUT, EXEC, EXEC.replace(keep=1, mode=Mode.MAX)]),
-    ("keeps accumulators, but the EXEC before",
-     [SEG, OUT, EXEC, EXEC.replace(keep=1, run=2)]),
+    (
+        "keeps accumulators, but the EXEC before",
+        [SEG, OUT, EXEC, EXEC.replace(keep=1, mode=Mode.MAX)],
+    ),
+    ("keeps accumulators, but the EXEC before", [SEG, OUT, EXEC, EXEC.replace(keep=1, run=2)]),
 ]
 
 
 @pytest.mark.parametrize(("message", "code"), MISUSES)
 def test_misuse_names_the_instruction(message, code, rng):
-    with pytest.raises(ProgramError, match=rf"instruction {len(code) - 1} \({code[-1].opcode.name}"
-                                           rf".*{message}"):
+    with pytest.raises(
+        ProgramError,
+        match=rf"instruction {len(code) - 1} \({code[-1].opcode.name}"
+        rf".*{message}",
+    ):
         run(small(rng, code))
 
 
-@pytest.mark.parametrize(("preset", "post_lanes", "out", "run_length"), [
-    ("ecp5", 16, {"d_slot": 4, "n_slots": 2}, 1),
-    ("mobile", 32, {"d_pix": 16}, 2),
-    ("mobile", 32, {"d_line": 16}, 6),
-    ("zcu102", 256, {"d_line": 28}, 8)])
+@pytest.mark.parametrize(
+    ("preset", "post_lanes", "out", "run_length"),
+    [
+        ("ecp5", 16, {"d_slot": 4, "n_slots": 2}, 1),
+        ("mobile", 32, {"d_pix": 16}, 2),
+        ("mobile", 32, {"d_line": 16}, 6),
+        ("zcu102", 256, {"d_line": 28}, 8),
+    ],
+)
 def test_two_writes_in_one_bank_are_refused(preset, post_lanes, out, run_length, rng):
     config = replace(PRESETS[preset], post_lanes=post_lanes)
     program = random_program(config, rng, area=2048)
     wrap = max(4, run_length - 1)
     execute = EXEC.replace(wrap=wrap, run=run_length, **addressing.column_steps(wrap, config))
     for steps, legal in (({}, True), (out, False)):
-        code = [SEG, OUT.replace(phases=2, **({"d_pix": 1, "d_col": 1, "d_line": 1} | steps)),
-                execute, Instr(Opcode.HALT)]
+        code = [
+            SEG,
+            OUT.replace(phases=2, **({"d_pix": 1, "d_col": 1, "d_line": 1} | steps)),
+            execute,
+            Instr(Opcode.HALT),
+        ]
         bad = replace(program, instructions=isa.pack(code), execs=())
         if legal:
             run(bad)
@@ -333,13 +389,34 @@ def test_images_of_a_run_lie_one_behind_the_other(rng):
     port = Port("x", (4, 3, 2), 0, 1, 1, 1.0, 0, -7, 7)
     size = port.bytes(NANO)
     slots, beats = size // NANO.slot_bytes, size // NANO.bus_bytes
-    code = [instr for image in range(2) for instr in (
-        Instr(Opcode.LOAD, kind=LoadKind.ACTS, address=image * size, beats=beats, n0=slots,
-              signal=1 << Engine.STORE),
-        Instr(Opcode.STORE, address=4096 + (1 - image) * size, beats=beats, n0=slots,
-              wait=1 << Engine.LOAD))]
-    program = replace(small(rng, code), inputs=(port,), outputs=(replace(port, offset=4096),),
-                      write_window=(4096, 4096 + 2 * size), images=2)
+    code = [
+        instr
+        for image in range(2)
+        for instr in (
+            Instr(
+                Opcode.LOAD,
+                kind=LoadKind.ACTS,
+                address=image * size,
+                beats=beats,
+                n0=slots,
+                signal=1 << Engine.STORE,
+            ),
+            Instr(
+                Opcode.STORE,
+                address=4096 + (1 - image) * size,
+                beats=beats,
+                n0=slots,
+                wait=1 << Engine.LOAD,
+            ),
+        )
+    ]
+    program = replace(
+        small(rng, code),
+        inputs=(port,),
+        outputs=(replace(port, offset=4096),),
+        write_window=(4096, 4096 + 2 * size),
+        images=2,
+    )
     inputs = random_inputs(program, rng, 4)["x"]
     seen: list[int] = []
     got = Interp(NANO).run(program, inputs, on_image=seen.append).outputs["x"]
@@ -349,26 +426,38 @@ def test_images_of_a_run_lie_one_behind_the_other(rng):
 
 def test_what_is_stored_can_be_loaded(rng):
     """Spilled slots: stored, overwritten on chip, loaded again, the first two of them only."""
-    code = [load(dst=8), Instr(Opcode.STORE, address=12288, src=8, n0=4, beats=1),
-            FILL, Instr(Opcode.LOAD, kind=LoadKind.ACTS, address=12288, dst=16, n0=4, beats=1),
-            Instr(Opcode.STORE, address=12296, src=16, n0=2, beats=1)]
+    code = [
+        load(dst=8),
+        Instr(Opcode.STORE, address=12288, src=8, n0=4, beats=1),
+        FILL,
+        Instr(Opcode.LOAD, kind=LoadKind.ACTS, address=12288, dst=16, n0=4, beats=1),
+        Instr(Opcode.STORE, address=12296, src=16, n0=2, beats=1),
+    ]
     port = Port("y", (4, 1, 2), 12296, 1, 1, 1.0, 0, -7, 7)
     program = replace(small(rng, code), outputs=(port,))
     got = Interp(NANO).run(program, random_inputs(program, rng)).outputs["y"][0]
-    assert (got == port.unpack(program.image[:port.bytes(NANO)], NANO)).all()
+    assert (got == port.unpack(program.image[: port.bytes(NANO)], NANO)).all()
 
 
 UNKNOWN = [
     ("reads slot 0, which was never written", [SEG, OUT, EXEC.replace(mode=Mode.MAX)]),
-    ("reads slot 64, which was never written",
-     [FILL, SEG.replace(base=63), OUT, EXEC.replace(mode=Mode.MAX, run=2)]),
+    (
+        "reads slot 64, which was never written",
+        [FILL, SEG.replace(base=63), OUT, EXEC.replace(mode=Mode.MAX, run=2)],
+    ),
     ("reads entry .0. of WEIGHTS, which was never written", [FILL, SEG, OUT, EXEC]),
-    ("reads entry .0. of PARAMS, which was never written",
-     [FILL, load(kind=LoadKind.WEIGHTS, n0=1), SEG, OUT, EXEC]),
-    ("reads entry .0. of TABLE, which was never written",
-     [FILL, SEG, OUT, EXEC.replace(mode=Mode.MAX)]),
-    ("reads entry .0. of ACTS, which was never written",
-     [Instr(Opcode.STORE, address=12288, n0=4)]),
+    (
+        "reads entry .0. of PARAMS, which was never written",
+        [FILL, load(kind=LoadKind.WEIGHTS, n0=1), SEG, OUT, EXEC],
+    ),
+    (
+        "reads entry .0. of TABLE, which was never written",
+        [FILL, SEG, OUT, EXEC.replace(mode=Mode.MAX)],
+    ),
+    (
+        "reads entry .0. of ACTS, which was never written",
+        [Instr(Opcode.STORE, address=12288, n0=4)],
+    ),
 ]
 
 
@@ -391,7 +480,7 @@ def test_images_are_independent(rng):
     device = Interp(NANO)
     together = device.run(program, inputs, layers=True)
     for image in range(3):
-        alone = device.run(program, inputs[image:image + 1], layers=True)
+        alone = device.run(program, inputs[image : image + 1], layers=True)
         for name, value in together.layers.items():
             assert (alone.layers[name][0] == value[image]).all()
     assert together.layers

@@ -78,8 +78,11 @@ def test_a_flipped_bit_of_a_lut_is_noticed(rng: np.random.Generator) -> None:
     modules = netlists(NANO, Target.XCUP)
     name = next(name for name in modules if "dot" in name)
     module = modules[name]
-    index = next(k for k, cell in enumerate(module.cells)
-                 if cell.kind.startswith("LUT") and set(cell.parameters["INIT"]) <= {"0", "1"})
+    index = next(
+        k
+        for k, cell in enumerate(module.cells)
+        if cell.kind.startswith("LUT") and set(cell.parameters["INIT"]) <= {"0", "1"}
+    )
     cells = list(module.cells)
     cells[index] = flipped(cells[index])
     faulty: dict[str, Netlist] = modules | {name: replace(module, cells=cells)}
@@ -87,8 +90,10 @@ def test_a_flipped_bit_of_a_lut_is_noticed(rng: np.random.Generator) -> None:
     assert text != verilog(modules, Target.XCUP)
     library(NANO, text, optimize="-O0")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sigbit_sim.rtl.library",
-                      lambda config, text, **_: library(config, text, optimize="-O0"))
+        patch.setattr(
+            "sigbit_sim.rtl.library",
+            lambda config, text, **_: library(config, text, optimize="-O0"),
+        )
         device = RtlDevice(NANO, verilog=text, max_cycles=200_000)
         with pytest.raises((AssertionError, DeviceError)):
             compared(device, rng, 10)

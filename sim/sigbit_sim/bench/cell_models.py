@@ -49,16 +49,32 @@ class VerilogModel:
         For its files; empty.
     """
 
-    def __init__(self, text: str, inputs: dict[str, int], outputs: dict[str, int],
-                 folder: Path) -> None:
+    def __init__(
+        self, text: str, inputs: dict[str, int], outputs: dict[str, int], folder: Path
+    ) -> None:
         self.inputs, self.outputs = inputs, outputs
         (folder / "top.v").write_text(text)
-        (folder / "main.cpp").write_text(_MAIN.format(
-            in_bytes=sum(map(self._bytes, self.inputs.values())),
-            drive=self._copies("std::memcpy(bytes(top.{}), in + {}, {});", self.inputs),
-            sample=self._copies("std::fwrite(bytes(top.{0}), {2}, 1, stdout);", self.outputs)))
-        _call(folder, str(find_verilator().command), "--cc", "--exe", "--build", "--top-module",
-              "top", "-Wno-lint", "-Wno-fatal", "--no-timing", "top.v", "main.cpp")
+        (folder / "main.cpp").write_text(
+            _MAIN.format(
+                in_bytes=sum(map(self._bytes, self.inputs.values())),
+                drive=self._copies("std::memcpy(bytes(top.{}), in + {}, {});", self.inputs),
+                sample=self._copies("std::fwrite(bytes(top.{0}), {2}, 1, stdout);", self.outputs),
+            )
+        )
+        _call(
+            folder,
+            str(find_verilator().command),
+            "--cc",
+            "--exe",
+            "--build",
+            "--top-module",
+            "top",
+            "-Wno-lint",
+            "-Wno-fatal",
+            "--no-timing",
+            "top.v",
+            "main.cpp",
+        )
         self.program = folder / "obj_dir" / "Vtop"
 
     @staticmethod
@@ -77,14 +93,19 @@ class VerilogModel:
         """Outputs just before the clock edge of every cycle; unsigned."""
         assert inputs.keys() == self.inputs.keys()
         cycles = len(next(iter(inputs.values())))
-        data = b"".join(int(inputs[name][k]).to_bytes(self._bytes(bits), "little")
-                        for k in range(cycles) for name, bits in self.inputs.items())
+        data = b"".join(
+            int(inputs[name][k]).to_bytes(self._bytes(bits), "little")
+            for k in range(cycles)
+            for name, bits in self.inputs.items()
+        )
         done = subprocess.run([str(self.program)], input=data, capture_output=True, check=True)
         sizes = [self._bytes(bits) for bits in self.outputs.values()]
         rows = np.frombuffer(done.stdout, np.uint8).reshape(cycles, sum(sizes))
         parts = np.split(rows, np.cumsum(sizes)[:-1], axis=1)
-        return {name: [int.from_bytes(row.tobytes(), "little") for row in part]
-                for name, part in zip(self.outputs, parts, strict=True)}
+        return {
+            name: [int.from_bytes(row.tobytes(), "little") for row in part]
+            for name, part in zip(self.outputs, parts, strict=True)
+        }
 
 
 class CellModel(VerilogModel):
@@ -100,21 +121,35 @@ class CellModel(VerilogModel):
         What to do to the RTLIL: a planted fault.
     """
 
-    def __init__(self, component: wiring.Component, folder: Path,
-                 edit: Callable[[str], str] | None = None) -> None:
-        ports = {"__".join(map(str, path)): (member.flow, Signal(Shape.cast(member.shape)))
-                 for path, member, _ in component.signature.flatten(component)}
+    def __init__(
+        self, component: wiring.Component, folder: Path, edit: Callable[[str], str] | None = None
+    ) -> None:
+        ports = {
+            "__".join(map(str, path)): (member.flow, Signal(Shape.cast(member.shape)))
+            for path, member, _ in component.signature.flatten(component)
+        }
         inputs = {name: len(s) for name, (flow, s) in ports.items() if flow is wiring.In}
         outputs = {name: len(s) for name, (flow, s) in ports.items() if flow is wiring.Out}
         text = rtlil.convert(component, name="top", platform=Fabric.XCUP, emit_src=False)
         (folder / "top.il").write_text(edit(text) if edit else text)
-        _call(folder, str(synth_tool("yosys")), "-q", "-p",
-              "read_rtlil top.il; read_verilog +/xilinx/cells_sim.v; hierarchy -check -top "
-              "top; proc; flatten; opt_clean; write_verilog -noattr top.v")
+        _call(
+            folder,
+            str(synth_tool("yosys")),
+            "-q",
+            "-p",
+            "read_rtlil top.il; read_verilog +/xilinx/cells_sim.v; hierarchy -check -top "
+            "top; proc; flatten; opt_clean; write_verilog -noattr top.v",
+        )
         super().__init__((folder / "top.v").read_text(), inputs, outputs, folder)
 
 
 def _call(folder: Path, *command: str) -> None:
-    done = subprocess.run(command, cwd=folder, env=verilator_env("-O0", "-O0"), check=False,
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=verilator_env("-O0", "-O0"),
+        check=False,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, (done.stdout + done.stderr)[-2000:]

@@ -31,8 +31,16 @@ class CocotbMemory:
         Most cycles that one of eight beats is held back besides.
     """
 
-    def __init__(self, dut: Any, prefix: str, base: int, generator: random.Random, *,
-                 stall: float = 0.0, delay: int = 0) -> None:
+    def __init__(
+        self,
+        dut: Any,
+        prefix: str,
+        base: int,
+        generator: random.Random,
+        *,
+        stall: float = 0.0,
+        delay: int = 0,
+    ) -> None:
         self.base = base
         self.data = bytearray()
         self.faults: tuple[BusFault, ...] = ()
@@ -43,9 +51,13 @@ class CocotbMemory:
         bus = AxiBus.from_prefix(dut, prefix)
         self._read = _Reader(self, bus.read, dut.clk)
         self._write = _Writer(self, bus.write, dut.clk)
-        self._channels = {"AR": self._read.ar_channel, "R": self._read.r_channel,
-                          "AW": self._write.aw_channel, "W": self._write.w_channel,
-                          "B": self._write.b_channel}
+        self._channels = {
+            "AR": self._read.ar_channel,
+            "R": self._read.r_channel,
+            "AW": self._write.aw_channel,
+            "W": self._write.w_channel,
+            "B": self._write.b_channel,
+        }
         self.hang(())
 
     def hang(self, channels: tuple[str, ...]) -> None:
@@ -64,8 +76,11 @@ class CocotbMemory:
         if not 0 <= offset <= len(self.data) - size:
             self.outside.append(address)
             return DECERR
-        hits = (f.response for f in self.faults
-                if f.write == write and offset <= f.last and offset + size > f.first)
+        hits = (
+            f.response
+            for f in self.faults
+            if f.write == write and offset <= f.last and offset + size > f.first
+        )
         return next(hits, OKAY)
 
 
@@ -88,7 +103,7 @@ class _Reader(AxiSlaveRead):
         memory = self._memory
         self._response = await memory.access(address, length, write=False)
         offset = address - memory.base
-        return bytes(length) if self._response else bytes(memory.data[offset:offset + length])
+        return bytes(length) if self._response else bytes(memory.data[offset : offset + length])
 
 
 class _Writer(AxiSlaveWrite):
@@ -112,4 +127,4 @@ class _Writer(AxiSlaveWrite):
         self._response = max(self._response, response)
         if response == OKAY:
             offset = address - memory.base
-            memory.data[offset:offset + len(data)] = data
+            memory.data[offset : offset + len(data)] = data

@@ -43,8 +43,14 @@ def run_cocotb(config: ArchConfig, module: Path, folder: Path, seed: int) -> int
         patch.syspath_prepend(str(module.parent))
         build = _build(config)
         results = get_runner("verilator").test(
-            test_module=module.stem, hdl_toplevel=TOP, hdl_toplevel_lang="verilog",
-            build_dir=build, test_dir=folder, results_xml=str(folder / "results.xml"), seed=seed)
+            test_module=module.stem,
+            hdl_toplevel=TOP,
+            hdl_toplevel_lang="verilog",
+            build_dir=build,
+            test_dir=folder,
+            results_xml=str(folder / "results.xml"),
+            seed=seed,
+        )
     tests, failed = get_results(results)
     if failed or not tests:
         raise AssertionError(f"{module.stem}: {failed} of {tests} cocotb tests failed")
@@ -54,17 +60,37 @@ def run_cocotb(config: ArchConfig, module: Path, folder: Path, seed: int) -> int
 def _build(config: ArchConfig) -> Path:
     """The folder of the compiled model."""
     verilog = cached_verilog(config)
-    arguments = ["--no-public-flat-rw", "-Wno-fatal", "-Wno-lint", "-O3", "--x-assign", "fast",
-                 "--x-initial", "fast"]
-    key = key_of(config.digest, verilog, _visible(config), *arguments, repr(verilator_version()),
-                 metadata.version("cocotb"), sys.executable)
+    arguments = [
+        "--no-public-flat-rw",
+        "-Wno-fatal",
+        "-Wno-lint",
+        "-O3",
+        "--x-assign",
+        "fast",
+        "--x-initial",
+        "fast",
+    ]
+    key = key_of(
+        config.digest,
+        verilog,
+        _visible(config),
+        *arguments,
+        repr(verilator_version()),
+        metadata.version("cocotb"),
+        sys.executable,
+    )
 
     def make(into: Path) -> None:
         (into / "top.v").write_text(verilog)
         (into / "ports.vlt").write_text(_visible(config))
         get_runner("verilator").build(
-            sources=[into / "ports.vlt", into / "top.v"], hdl_toplevel=TOP, build_dir=into,
-            build_args=arguments, timescale=("1ns", "1ps"), always=True)
+            sources=[into / "ports.vlt", into / "top.v"],
+            hdl_toplevel=TOP,
+            build_dir=into,
+            build_args=arguments,
+            timescale=("1ns", "1ps"),
+            always=True,
+        )
 
     return cached_folder(f"cocotb-{config.name}-{key}", make)
 

@@ -21,7 +21,7 @@ from sigbit_sim.bench.cocotb_memory import CocotbMemory, pauses
 from sigbit_sim.bench.cocotb_run import config_of_run
 from sigbit_sim.interp import Interp
 
-BASES = (0x12_4000_0000, 0x3_0000_0000, 0xff_0000_0000, 0x8000_0000)
+BASES = (0x12_4000_0000, 0x3_0000_0000, 0xFF_0000_0000, 0x8000_0000)
 """Bus addresses of the ports' parts of the DMA window."""
 PERIOD_NS = 10
 LIMIT_US = 2000
@@ -79,14 +79,26 @@ class Bench:
         Clock(dut.clk, PERIOD_NS, unit="ns").start()
         dut.rst.value = 1
         self.memories = [
-            CocotbMemory(dut, prefix.removesuffix("_"), BASES[port], self._random,
-                         stall=self._stall, delay=self._delay)
-            for port, prefix in enumerate(ports.axi_prefixes(self.config))]
+            CocotbMemory(
+                dut,
+                prefix.removesuffix("_"),
+                BASES[port],
+                self._random,
+                stall=self._stall,
+                delay=self._delay,
+            )
+            for port, prefix in enumerate(ports.axi_prefixes(self.config))
+        ]
         self.registers = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axil"), dut.clk)
         if self._stall:
             write, read = self.registers.write_if, self.registers.read_if
-            for channel in (write.aw_channel, write.w_channel, write.b_channel, read.ar_channel,
-                            read.r_channel):
+            for channel in (
+                write.aw_channel,
+                write.w_channel,
+                write.b_channel,
+                read.ar_channel,
+                read.r_channel,
+            ):
                 channel.set_pause_generator(pauses(self._random, self._stall))
         await ClockCycles(dut.clk, 4)
         dut.rst.value = 0
@@ -108,28 +120,38 @@ class Bench:
         offset = OFFSET[register] if isinstance(register, str) else register
         return int(await self.registers.read_dword(offset))
 
-    async def load(self, program: Program, inputs: dict[str, Ints], *, irq: int = 3,
-                   watchdog: int = 5000) -> None:
+    async def load(
+        self, program: Program, inputs: dict[str, Ints], *, irq: int = 3, watchdog: int = 5000
+    ) -> None:
         """Place program and inputs in memory and write the registers that describe them."""
         window = window_of(program, inputs, 0)
         window = np.pad(window, (0, -window.size % self.config.bus_bytes))
-        for memory, data in zip(self.memories, images.split_ports(window, self.config),
-                                strict=True):
+        for memory, data in zip(
+            self.memories, images.split_ports(window, self.config), strict=True
+        ):
             memory.data = bytearray(data.tobytes())
-        bases = [(f"MEM_BASE{port}_{half}", BASES[port] >> shift & 0xFFFFFFFF)
-                 for port in range(self.config.ports) for half, shift in (("LO", 0), ("HI", 32))]
+        bases = [
+            (f"MEM_BASE{port}_{half}", BASES[port] >> shift & 0xFFFFFFFF)
+            for port in range(self.config.ports)
+            for half, shift in (("LO", 0), ("HI", 32))
+        ]
         low, high = program.write_window
-        for name, value in (*bases,
-                            ("MEM_SIZE", program.memory_bytes), ("WRITE_LO", low),
-                            ("WRITE_HI", high), ("PROGRAM_OFFSET", program.program_offset),
-                            ("PROGRAM_COUNT", program.instructions.size // isa.WORD_BYTES),
-                            ("WATCHDOG", watchdog), ("IRQ_ENABLE", irq)):
+        for name, value in (
+            *bases,
+            ("MEM_SIZE", program.memory_bytes),
+            ("WRITE_LO", low),
+            ("WRITE_HI", high),
+            ("PROGRAM_OFFSET", program.program_offset),
+            ("PROGRAM_COUNT", program.instructions.size // isa.WORD_BYTES),
+            ("WATCHDOG", watchdog),
+            ("IRQ_ENABLE", irq),
+        ):
             await self.write(name, value)
 
     def window(self, program: Program) -> NDArray[np.uint8]:
         """The DMA window as the memories hold it now."""
         parts = [np.frombuffer(bytes(memory.data), np.uint8) for memory in self.memories]
-        return images.join_ports(parts, self.config)[:program.memory_bytes]
+        return images.join_ports(parts, self.config)[: program.memory_bytes]
 
     async def begin(self) -> None:
         """Write the start bit."""
@@ -176,8 +198,10 @@ class Bench:
     async def _watch(self) -> None:
         """Follow the trace ports: shadow memory, retirements."""
         dut, config = self.dut, self.config
-        banks = [tuple(getattr(dut, f"trace_act_{b}_{name}") for name in ("valid", "word", "data"))
-                 for b in range(config.pixels)]
+        banks = [
+            tuple(getattr(dut, f"trace_act_{b}_{name}") for name in ("valid", "word", "data"))
+            for b in range(config.pixels)
+        ]
         name = Engine.COMPUTE.name.lower()
         retire, index = (getattr(dut, f"trace_retire_{name}{suffix}") for suffix in ("", "_index"))
         while True:
@@ -186,8 +210,9 @@ class Bench:
                 if valid.value:
                     slot = word.value.to_unsigned() * config.pixels + bank
                     raw = data.value.to_unsigned().to_bytes(config.slot_bytes, "little")
-                    self._shadow[slot] = images.unpack_lanes(np.frombuffer(raw, np.uint8),
-                                                             config.act_format.lane_bits)
+                    self._shadow[slot] = images.unpack_lanes(
+                        np.frombuffer(raw, np.uint8), config.act_format.lane_bits
+                    )
             if retire.value:
                 number = index.value.to_unsigned()
                 self.scoreboard.retired(number, self._shadow)

@@ -29,9 +29,15 @@ class Contents:
         return cls(
             rng.integers(0, act_codes, (config.act_slots, config.ic_lanes)),
             rng.integers(0, 1 << config.weight_format.bits, shape),
-            np.array([rng.integers(-1000, 1000, channels), rng.integers(8, 16, channels),
-                      rng.integers(2, 12, channels)]),
-            rng.integers(0, act_codes, (config.tables, numerics.TABLE_ENTRIES)))
+            np.array(
+                [
+                    rng.integers(-1000, 1000, channels),
+                    rng.integers(8, 16, channels),
+                    rng.integers(2, 12, channels),
+                ]
+            ),
+            rng.integers(0, act_codes, (config.tables, numerics.TABLE_ENTRIES)),
+        )
 
 
 @dataclass
@@ -77,9 +83,12 @@ def _accumulate(execute, segments, acts, contents, config, kept):
             best = numerics.order_key(codes, config.act_format).max(3)
             total = best if total is None else np.maximum(total, best)
             continue
-        weights = contents.weights[words[:, start:start + count] % config.weight_words]
-        products = np.einsum("orbspi,osni->orbpn", config.act_format.decode(codes),
-                             config.weight_format.decode(weights))
+        weights = contents.weights[words[:, start : start + count] % config.weight_words]
+        products = np.einsum(
+            "orbspi,osni->orbpn",
+            config.act_format.decode(codes),
+            config.weight_format.decode(weights),
+        )
         if total is None:
             total = 0
         if segment.shift:
@@ -93,15 +102,15 @@ def _drain(execute, out, total, acts, contents, config):
     slots = addressing.write_slots(out, execute, config)
     n_ocb, n_rows, blocks, pixels, lanes = total.shape
     pixel_major = total.transpose(1, 2, 3, 0, 4).reshape(n_rows, blocks * pixels, n_ocb * lanes)
-    pixel_major = pixel_major[:, :execute.run].reshape(n_rows * execute.run, n_ocb * lanes)
-    pixel_major = pixel_major[:, :slots.shape[1] * config.ic_lanes]
+    pixel_major = pixel_major[:, : execute.run].reshape(n_rows * execute.run, n_ocb * lanes)
+    pixel_major = pixel_major[:, : slots.shape[1] * config.ic_lanes]
     if execute.mode == Mode.MAX:
         codes = np.arange(1 << config.act_format.bits)
         keys = numerics.order_key(codes, config.act_format)
         index = np.argsort(keys)[pixel_major]
     else:
         first = out.param * config.param_lanes
-        bias, mantissa, shift = contents.params[:, first:first + pixel_major.shape[1]]
+        bias, mantissa, shift = contents.params[:, first : first + pixel_major.shape[1]]
         biased = numerics.wrap(pixel_major + bias, config.acc_bits)
         index = numerics.requantize(biased, 0, mantissa, shift) & (numerics.TABLE_ENTRIES - 1)
     for plane in range(out.n_planes):
@@ -127,14 +136,16 @@ def cycles(program: list[Instr], accepted: list[int], dut: ComputeEngine):
                 begin = max(begin, retired[-1] + 1)
             elif len(retired) >= EXECS_IN_FLIGHT:
                 begin = max(begin, retired[-EXECS_IN_FLIGHT] + 1)
-            steps = sum(s.n_ic * s.n_kx * s.n_ky
-                        for s in (segments[i] for i in range(instr.n_seg)))
+            steps = sum(s.n_ic * s.n_kx * s.n_ky for s in (segments[i] for i in range(instr.n_seg)))
             now = begin + 1
             for _ in range(instr.n_ocb * instr.n_rows * addressing.blocks_of_run(instr, config)):
                 last = now + steps - 1
                 if instr.drain:
-                    drain = config.drain_cycles(planes) if instr.mode == Mode.MAC \
+                    drain = (
+                        config.drain_cycles(planes)
+                        if instr.mode == Mode.MAC
                         else config.pixels // config.drain_pixels * planes
+                    )
                     last = max(last, closed_until)
                     closed_until = last + drain
                 fed += [*range(now, now + steps - 1), last]
@@ -180,9 +191,16 @@ async def fill(ctx, dut: ComputeEngine, contents: Contents) -> None:
     ctx.set(dut.table_write.valid, 0)
 
 
-def run(config: ArchConfig, program: list[Instr], contents: Contents,
-        rng: np.random.Generator, *, gaps: float = 0.0, loads: list[int] | None = None,
-        limit: int = 6000) -> tuple[Result, ComputeEngine]:
+def run(
+    config: ArchConfig,
+    program: list[Instr],
+    contents: Contents,
+    rng: np.random.Generator,
+    *,
+    gaps: float = 0.0,
+    loads: list[int] | None = None,
+    limit: int = 6000,
+) -> tuple[Result, ComputeEngine]:
     """Run ``program``; instructions are offered after random ``gaps``.
 
     ``loads``: consecutive slots that random slot writes go to meanwhile, beside slot reads of all
@@ -216,9 +234,11 @@ def run(config: ArchConfig, program: list[Instr], contents: Contents,
                 offered_load = True
                 payload = dut.act_write.stream.payload
                 count = int(rng.integers(1, slots_per_write(config) + 1))
-                first = int(rng.choice(loads[:len(loads) - count + 1]))
-                load = {first + k: word_of(rng.integers(0, 1 << bits, config.ic_lanes), bits)
-                        for k in range(count)}
+                first = int(rng.choice(loads[: len(loads) - count + 1]))
+                load = {
+                    first + k: word_of(rng.integers(0, 1 << bits, config.ic_lanes), bits)
+                    for k in range(count)
+                }
                 ctx.set(payload.slot, first)
                 ctx.set(payload.count, count)
                 for k, value in enumerate(load.values()):
@@ -256,17 +276,16 @@ def run(config: ArchConfig, program: list[Instr], contents: Contents,
                 result.fed.append(now)
             result.setups += ctx.get(dut.setup_retired)
             if ctx.get(dut.retire.valid):
-                result.retired.append(
-                    (now, ctx.get(dut.retire.index), ctx.get(dut.retire.signal)))
+                result.retired.append((now, ctx.get(dut.retire.index), ctx.get(dut.retire.signal)))
             await ctx.tick()
             now += 1
         assert not ctx.get(dut.busy)
-        stored = [ctx.get(dut.acts.banks[s % pixels][s // pixels])
-                  for s in range(config.act_slots)]
+        stored = [ctx.get(dut.acts.banks[s % pixels][s // pixels]) for s in range(config.act_slots)]
         assert stored == memory
         lanes = np.arange(config.ic_lanes) * bits
         result.acts = np.array(
-            [[value >> int(lane) & ((1 << bits) - 1) for lane in lanes] for value in stored])
+            [[value >> int(lane) & ((1 << bits) - 1) for lane in lanes] for value in stored]
+        )
 
     sim = Simulator(dut)
     sim.add_clock(1e-6)

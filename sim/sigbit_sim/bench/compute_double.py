@@ -37,27 +37,32 @@ class ComputeDouble(wiring.Component):
         self.config = config
         self.parts = config.weight_word_bits // config.bus_bits
         self.acts = memory.MemoryData(shape=config.slot_bits, depth=config.act_slots, init=[])
-        self.weights = memory.MemoryData(shape=config.bus_bits,
-                                         depth=config.weight_words * self.parts, init=[])
-        self.params = memory.MemoryData(shape=64, depth=config.param_groups * config.param_lanes,
-                                        init=[])
-        self.tables = memory.MemoryData(shape=config.act_format.bits,
-                                        depth=config.tables * TABLE_ENTRIES, init=[])
+        self.weights = memory.MemoryData(
+            shape=config.bus_bits, depth=config.weight_words * self.parts, init=[]
+        )
+        self.params = memory.MemoryData(
+            shape=64, depth=config.param_groups * config.param_lanes, init=[]
+        )
+        self.tables = memory.MemoryData(
+            shape=config.act_format.bits, depth=config.tables * TABLE_ENTRIES, init=[]
+        )
         self.stall_write, self.stall_read = Signal(), Signal()
-        super().__init__({
-            "i": In(InstructionStream),
-            "retire": Out(Retire()),
-            "setup_retired": Out(1),
-            "act_write": In(ActWrite(config)),
-            "act_read": In(ActRead(config)),
-            "weight_write": In(WeightWrite(config)),
-            "param_write": In(ParamWrite(config)),
-            "table_write": In(TableWrite(config)),
-            "trace": Out(ActTrace(config)),
-            "busy": Out(1),
-            "feeding": Out(1),
-            "stalled": Out(1),
-        })
+        super().__init__(
+            {
+                "i": In(InstructionStream),
+                "retire": Out(Retire()),
+                "setup_retired": Out(1),
+                "act_write": In(ActWrite(config)),
+                "act_read": In(ActRead(config)),
+                "weight_write": In(WeightWrite(config)),
+                "param_write": In(ParamWrite(config)),
+                "table_write": In(TableWrite(config)),
+                "trace": Out(ActTrace(config)),
+                "busy": Out(1),
+                "feeding": Out(1),
+                "stalled": Out(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -67,7 +72,7 @@ class ComputeDouble(wiring.Component):
 
     def _run(self, m: Module) -> None:
         layout = instruction_layout(Opcode.EXEC)
-        execute = data.View(layout, self.i.p.word[:layout.size])
+        execute = data.View(layout, self.i.p.word[: layout.size])
         left = Signal(20)
         m.d.comb += [
             self.busy.eq(left != 0),
@@ -129,12 +134,24 @@ class ComputeDouble(wiring.Component):
                         bank.data.eq(write.data),
                     ]
         for mem, source, address, value in (
-            (weights, self.weight_write,
-             self.weight_write.word * self.parts + self.weight_write.part, self.weight_write.data),
-            (params, self.param_write, self.param_write.group * self.config.param_lanes
-             + self.param_write.lane, self.param_write.item),
-            (tables, self.table_write, self.table_write.table * TABLE_ENTRIES
-             + self.table_write.entry, self.table_write.code),
+            (
+                weights,
+                self.weight_write,
+                self.weight_write.word * self.parts + self.weight_write.part,
+                self.weight_write.data,
+            ),
+            (
+                params,
+                self.param_write,
+                self.param_write.group * self.config.param_lanes + self.param_write.lane,
+                self.param_write.item,
+            ),
+            (
+                tables,
+                self.table_write,
+                self.table_write.table * TABLE_ENTRIES + self.table_write.entry,
+                self.table_write.code,
+            ),
         ):
             port = mem.write_port()
             m.d.comb += [port.en.eq(source.valid), port.addr.eq(address), port.data.eq(value)]

@@ -58,26 +58,56 @@ def copy_code(config: ArchConfig) -> list[Instr]:
     beats = images.beats(PIXELS * config.slot_bytes, config)
     return [
         Instr(Opcode.FILL, dst=64, n0=4, code=1),
-        Instr(Opcode.LOAD, signal=1 << Engine.STORE, kind=LoadKind.ACTS, address=INPUT, beats=beats,
-              dst=0, n0=PIXELS),
+        Instr(
+            Opcode.LOAD,
+            signal=1 << Engine.STORE,
+            kind=LoadKind.ACTS,
+            address=INPUT,
+            beats=beats,
+            dst=0,
+            n0=PIXELS,
+        ),
         Instr(Opcode.STORE, wait=1 << Engine.LOAD, address=OUTPUT, beats=beats, src=0, n0=PIXELS),
         Instr(Opcode.HALT),
     ]
 
 
-def copy_program(config: ArchConfig, code: Sequence[Instr] | None = None,
-                 words: NDArray[np.uint8] | None = None) -> Program:
+def copy_program(
+    config: ArchConfig, code: Sequence[Instr] | None = None, words: NDArray[np.uint8] | None = None
+) -> Program:
     """A program that copies its input to its output, or does what ``code`` or raw ``words`` say."""
     if words is None:
         words = isa.pack(list(code if code is not None else copy_code(config)))
     grid = config.act_grid(1)
     shape = (config.ic_lanes, 1, PIXELS)
-    ports = [Port(name, shape, offset, planes=1, phases=1, scale=1.0, zero=0, low=-grid.contiguous,
-                  high=grid.contiguous) for name, offset in (("input", INPUT), ("output", OUTPUT))]
-    return Program(name="copy", config=config, instructions=words, image=np.zeros(0, np.uint8),
-                   image_offset=INPUT, program_offset=PROGRAM, memory_bytes=END,
-                   write_window=(OUTPUT, END), inputs=(ports[0],), outputs=(ports[1],), layers=(),
-                   execs=())
+    ports = [
+        Port(
+            name,
+            shape,
+            offset,
+            planes=1,
+            phases=1,
+            scale=1.0,
+            zero=0,
+            low=-grid.contiguous,
+            high=grid.contiguous,
+        )
+        for name, offset in (("input", INPUT), ("output", OUTPUT))
+    ]
+    return Program(
+        name="copy",
+        config=config,
+        instructions=words,
+        image=np.zeros(0, np.uint8),
+        image_offset=INPUT,
+        program_offset=PROGRAM,
+        memory_bytes=END,
+        write_window=(OUTPUT, END),
+        inputs=(ports[0],),
+        outputs=(ports[1],),
+        layers=(),
+        execs=(),
+    )
 
 
 def fault_cases(config: ArchConfig) -> list[FaultCase]:
@@ -98,7 +128,7 @@ def _program_cases(config: ArchConfig) -> list[FaultCase]:
         return FaultCase(name, copy_program(config, words=words), Cause.ILLEGAL, index)
 
     blank = isa.pack(good).copy()
-    blank[2 * isa.WORD_BYTES:3 * isa.WORD_BYTES] = 0
+    blank[2 * isa.WORD_BYTES : 3 * isa.WORD_BYTES] = 0
     below = store.replace(address=OUTPUT - config.bus_bytes)
     above = store.replace(address=END - (store.beats - 1) * config.bus_bytes)
     past = load.replace(address=END - (load.beats - 1) * config.bus_bytes)
@@ -113,8 +143,12 @@ def _program_cases(config: ArchConfig) -> list[FaultCase]:
         case("write_below_window", Cause.WINDOW, 2, [fill, load, below, halt]),
         case("write_past_window", Cause.WINDOW, 2, [fill, load, above, halt]),
         case("token_underflow", Cause.TOKEN_UNDERFLOW, 1, [fill, load.replace(wait=take), halt]),
-        case("token_overflow", Cause.TOKEN_OVERFLOW, isa.TOKEN_MAX,
-             [fill.replace(signal=give)] * (isa.TOKEN_MAX + 1) + [halt]),
+        case(
+            "token_overflow",
+            Cause.TOKEN_OVERFLOW,
+            isa.TOKEN_MAX,
+            [fill.replace(signal=give)] * (isa.TOKEN_MAX + 1) + [halt],
+        ),
     ]
 
 
@@ -124,15 +158,18 @@ def _bus_cases(config: ArchConfig) -> list[FaultCase]:
     middle = (beats // 2) * config.bus_bytes
     cases = []
     for label, response, reads, writes in (
-            ("slverr", SLVERR, Cause.READ_SLVERR, Cause.WRITE_SLVERR),
-            ("decerr", DECERR, Cause.READ_DECERR, Cause.WRITE_DECERR)):
+        ("slverr", SLVERR, Cause.READ_SLVERR, Cause.WRITE_SLVERR),
+        ("decerr", DECERR, Cause.READ_DECERR, Cause.WRITE_DECERR),
+    ):
         for name, write, first, cause, index in (
-                ("read", False, INPUT + middle, reads, 1),
-                ("write", True, OUTPUT + middle, writes, 2),
-                ("fetch", False, PROGRAM + isa.WORD_BYTES, reads, 1)):
+            ("read", False, INPUT + middle, reads, 1),
+            ("write", True, OUTPUT + middle, writes, 2),
+            ("fetch", False, PROGRAM + isa.WORD_BYTES, reads, 1),
+        ):
             fault = BusFault(write, first, first, response)
             cases.append(FaultCase(f"{label}_{name}", program, cause, index, faults=(fault,)))
     for channel, index in (("AR", 0), ("R", 0), ("AW", 2), ("W", 2), ("B", 2)):
-        cases.append(FaultCase(f"hang_{channel.lower()}", program, Cause.WATCHDOG, index,
-                               hang=(channel,)))
+        cases.append(
+            FaultCase(f"hang_{channel.lower()}", program, Cause.WATCHDOG, index, hang=(channel,))
+        )
     return cases

@@ -16,7 +16,7 @@ from sigbit_hw.top import Accelerator
 from sigbit_sim.bench.axi_memory import AxiMemory
 from sigbit_sim.bench.compute_double import ComputeDouble
 
-BASES = (0x12_3456_7000, 0x5_0000_0000, 0xff_fff0_0000, 0x1000)
+BASES = (0x12_3456_7000, 0x5_0000_0000, 0xFF_FFF0_0000, 0x1000)
 """Bus addresses of the ports' parts of the DMA window: up to the highest."""
 BASE = BASES[0]
 
@@ -40,14 +40,22 @@ class Machine:
     def __post_init__(self) -> None:
         self.compute = ComputeDouble(self.config)
         self.dut = Accelerator(self.config, compute=self.compute)
-        self.store = np.full(self.memory.size + 2 * self.margin, 0xa5, np.uint8)
-        self.window = self.store[self.margin:self.margin + self.memory.size]
+        self.store = np.full(self.memory.size + 2 * self.margin, 0xA5, np.uint8)
+        self.window = self.store[self.margin : self.margin + self.memory.size]
         self.window[:] = self.memory
         parts = self.store.reshape(-1, self.config.ports, self.config.port_bytes)
         self.buses = [
-            AxiMemory(self.dut, parts[:, k], self.rng, prefix=prefix, latency=self.latency,
-                      base=BASES[k] - self.margin // self.config.ports, stall=self.stall)
-            for k, prefix in enumerate(ports.axi_prefixes(self.config))]
+            AxiMemory(
+                self.dut,
+                parts[:, k],
+                self.rng,
+                prefix=prefix,
+                latency=self.latency,
+                base=BASES[k] - self.margin // self.config.ports,
+                stall=self.stall,
+            )
+            for k, prefix in enumerate(ports.axi_prefixes(self.config))
+        ]
 
     @property
     def bus(self) -> AxiMemory:
@@ -109,24 +117,39 @@ class Machine:
         ctx.set(dut.s_axil_rready, 1)
         await ctx.tick().until(dut.s_axil_arready)
         ctx.set(dut.s_axil_arvalid, 0)
-        value, resp = await ctx.tick().sample(dut.s_axil_rdata, dut.s_axil_rresp).until(
-            dut.s_axil_rvalid)
+        value, resp = (
+            await ctx.tick().sample(dut.s_axil_rdata, dut.s_axil_rresp).until(dut.s_axil_rvalid)
+        )
         assert resp == 0
         ctx.set(dut.s_axil_rready, 0)
         return int(value)
 
-    async def start(self, ctx: Any, program: list[isa.Instr] | NDArray[np.uint8], *,
-                    offset: int = 0, **registers: int) -> None:
+    async def start(
+        self,
+        ctx: Any,
+        program: list[isa.Instr] | NDArray[np.uint8],
+        *,
+        offset: int = 0,
+        **registers: int,
+    ) -> None:
         """Places the program, sets the registers (``registers`` overrides their values), starts."""
         code = isa.pack(program) if isinstance(program, list) else program
-        self.window[offset:offset + code.size] = code
+        self.window[offset : offset + code.size] = code
         values = {
-            **{f"MEM_BASE{k}_{half}": BASES[k] >> shift & 0xffff_ffff
-               for k in range(self.config.ports) for half, shift in (("LO", 0), ("HI", 32))},
-            "MEM_SIZE": self.window.size, "WRITE_LO": 0, "WRITE_HI": self.window.size,
-            "PROGRAM_OFFSET": offset, "PROGRAM_COUNT": code.size // isa.WORD_BYTES,
-            "WATCHDOG": 5000, "IRQ_ENABLE": regs.IRQ_DONE | regs.IRQ_ERROR,
-            "IRQ_STATUS": regs.IRQ_DONE | regs.IRQ_ERROR, **registers,
+            **{
+                f"MEM_BASE{k}_{half}": BASES[k] >> shift & 0xFFFF_FFFF
+                for k in range(self.config.ports)
+                for half, shift in (("LO", 0), ("HI", 32))
+            },
+            "MEM_SIZE": self.window.size,
+            "WRITE_LO": 0,
+            "WRITE_HI": self.window.size,
+            "PROGRAM_OFFSET": offset,
+            "PROGRAM_COUNT": code.size // isa.WORD_BYTES,
+            "WATCHDOG": 5000,
+            "IRQ_ENABLE": regs.IRQ_DONE | regs.IRQ_ERROR,
+            "IRQ_STATUS": regs.IRQ_DONE | regs.IRQ_ERROR,
+            **registers,
         }
         for name, value in values.items():
             await self.write(ctx, name, value)
@@ -144,8 +167,9 @@ class Machine:
         while not await self.read(ctx, "STATUS") & regs.STATUS_BUS_IDLE:
             pass
 
-    async def run(self, ctx: Any, program: list[isa.Instr] | NDArray[np.uint8],
-                  **registers: int) -> tuple[int, int, int]:
+    async def run(
+        self, ctx: Any, program: list[isa.Instr] | NDArray[np.uint8], **registers: int
+    ) -> tuple[int, int, int]:
         """:meth:`start` and :meth:`finish`."""
         await self.start(ctx, program, **registers)
         return await self.finish(ctx)

@@ -46,13 +46,17 @@ def planted(name: str, old: str, new: str) -> Iterator[None]:
     module = importlib.import_module(name)
     source = Path(str(module.__file__)).read_text(encoding="utf-8")
     if source.count(old) != 1:
-        raise LookupError(f"{name} must contain {old!r} once, not {source.count(old)} times: "
-                          "adapt the planted fault to the new source")
+        raise LookupError(
+            f"{name} must contain {old!r} once, not {source.count(old)} times: "
+            "adapt the planted fault to the new source"
+        )
     before, after = _compiled(source, module), _compiled(source.replace(old, new), module)
     changed = [qualname for qualname, code in after.items() if before.get(qualname) != code]
     if len(changed) != 1:
-        raise LookupError(f"replacing {old!r} by {new!r} in {name} must change one function, not "
-                          f"{changed}: edit the body of a function, on one line")
+        raise LookupError(
+            f"replacing {old!r} by {new!r} in {name} must change one function, not "
+            f"{changed}: edit the body of a function, on one line"
+        )
     function = _function(module, changed[0])
     original, function.__code__ = function.__code__, after[changed[0]]
     try:

@@ -9,8 +9,9 @@ from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.program import Program
 
 
-def random_network(rng: np.random.Generator, config: ArchConfig, layers: int, *,
-                   tries: int = 20) -> tuple[IntegerGraph, Program]:
+def random_network(
+    rng: np.random.Generator, config: ArchConfig, layers: int, *, tries: int = 20
+) -> tuple[IntegerGraph, Program]:
     """A graph of about ``layers`` layers and its Program.
 
     Graphs too large for the activation memory are drawn again; the last ``CompileError`` is raised

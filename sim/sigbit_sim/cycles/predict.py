@@ -26,12 +26,40 @@ from sigbit_sim.toolchain import ToolchainError
 _SOURCE = Path(__file__).with_name("model.cpp")
 _LIBRARY = "libcycles.so"
 _INSTR = (
-    "opcode", "wait", "signal",
-    "kind", "address", "beats", "n0", "n1", "n2", "d1", "d2", "slot",
-    "index", "n_ic", "n_kx", "n_ky",
-    "base", "d_slot", "n_slots", "phases", "d_pix", "d_col", "d_line", "d_row", "n_planes",
+    "opcode",
+    "wait",
+    "signal",
+    "kind",
+    "address",
+    "beats",
+    "n0",
+    "n1",
+    "n2",
+    "d1",
+    "d2",
+    "slot",
+    "index",
+    "n_ic",
+    "n_kx",
+    "n_ky",
+    "base",
+    "d_slot",
+    "n_slots",
+    "phases",
+    "d_pix",
+    "d_col",
+    "d_line",
+    "d_row",
+    "n_planes",
     "d_plane",
-    "mode", "drain", "sync", "n_seg", "n_ocb", "n_rows", "run", "wrap",
+    "mode",
+    "drain",
+    "sync",
+    "n_seg",
+    "n_ocb",
+    "n_rows",
+    "run",
+    "wrap",
 )
 """Fields of the model's instructions; ``slot`` is ``dst`` or ``src``."""
 LIMIT = 1 << 40
@@ -57,8 +85,13 @@ def predict(program: Program, *, latency: int = 40) -> Prediction:
     events = np.full((len(code), 2), -1, np.int64)
     values = [*_config(config), latency]
     cycles = _library().sb_cycles(
-        _pointer(np.array(values, np.int64)), _pointer(code), len(code), program.program_offset,
-        LIMIT, _pointer(events))
+        _pointer(np.array(values, np.int64)),
+        _pointer(code),
+        len(code),
+        program.program_offset,
+        LIMIT,
+        _pointer(events),
+    )
     if cycles < 0:
         raise ValueError(f"{program.name} does not end within {LIMIT} cycles")
     return Prediction(cycles, events[:, 0], events[:, 1])
@@ -79,14 +112,35 @@ def _rows(program: Program) -> NDArray[np.int64]:
 def _config(c: ArchConfig) -> list[int]:
     """The model's Config but for the memory's latency."""
     item_bits = 8 * images.ITEM_BYTES
-    steps = {LoadKind.WEIGHTS: c.weight_word_bits // c.bus_bits, LoadKind.ACTS: 1,
-             LoadKind.PARAMS: c.param_lanes, LoadKind.TABLE: TABLE_ENTRIES}
-    units = {LoadKind.WEIGHTS: 1, LoadKind.ACTS: c.bus_bits // c.slot_bits,
-             LoadKind.PARAMS: c.bus_bits // item_bits, LoadKind.TABLE: c.bus_bits // item_bits}
-    return [c.pixels, c.drain_pixels, c.drain_slots, c.groups_per_block, c.slots_per_block,
-            c.act_slots, c.bus_bytes, c.ports, slots_per_write(c), c.burst_beats,
-            c.outstanding_reads, c.queue_depth, *(steps[k] for k in LoadKind),
-            *(units[k] for k in LoadKind), *_latencies(c)]
+    steps = {
+        LoadKind.WEIGHTS: c.weight_word_bits // c.bus_bits,
+        LoadKind.ACTS: 1,
+        LoadKind.PARAMS: c.param_lanes,
+        LoadKind.TABLE: TABLE_ENTRIES,
+    }
+    units = {
+        LoadKind.WEIGHTS: 1,
+        LoadKind.ACTS: c.bus_bits // c.slot_bits,
+        LoadKind.PARAMS: c.bus_bits // item_bits,
+        LoadKind.TABLE: c.bus_bits // item_bits,
+    }
+    return [
+        c.pixels,
+        c.drain_pixels,
+        c.drain_slots,
+        c.groups_per_block,
+        c.slots_per_block,
+        c.act_slots,
+        c.bus_bytes,
+        c.ports,
+        slots_per_write(c),
+        c.burst_beats,
+        c.outstanding_reads,
+        c.queue_depth,
+        *(steps[k] for k in LoadKind),
+        *(units[k] for k in LoadKind),
+        *_latencies(c),
+    ]
 
 
 @cache
@@ -118,8 +172,16 @@ def _library() -> ctypes.CDLL:
 
 def _build(into: Path) -> None:
     compiler = os.environ.get("CXX") or "g++"
-    command = [*compiler.split(), "-std=c++20", "-O2", "-fPIC", "-shared", str(_SOURCE), "-o",
-               str(into / _LIBRARY)]
+    command = [
+        *compiler.split(),
+        "-std=c++20",
+        "-O2",
+        "-fPIC",
+        "-shared",
+        str(_SOURCE),
+        "-o",
+        str(into / _LIBRARY),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         tail = "\n".join(done.stderr.splitlines()[-20:])

@@ -30,8 +30,14 @@ _APART = ("-fno-inline", "--output-split", "20000", "--output-groups", "4")
 _INLINED = ("--output-split", "5000")
 
 
-def library(config: ArchConfig, verilog: str | None = None, *, asserts: bool = False,
-            optimize: str = "-O2", inline: bool = True) -> Path:
+def library(
+    config: ArchConfig,
+    verilog: str | None = None,
+    *,
+    asserts: bool = False,
+    optimize: str = "-O2",
+    inline: bool = True,
+) -> Path:
     """Return the path of the harness's library for `config`, built unless the cache has it.
 
     `verilog` replaces the Verilog of the gateware (netlists, tests of planted faults); `asserts`
@@ -41,10 +47,20 @@ def library(config: ArchConfig, verilog: str | None = None, *, asserts: bool = F
     """
     text = cached_verilog(config) if verilog is None else verilog
     sources = [(_SOURCES / name).read_text() for name in (*_CPP, "build.py")]
-    key = key_of(config.digest, text, *sources, repr(verilator_version()), str(asserts), optimize,
-                 str(inline), _processor())
-    folder = cached_folder(f"rtl-{config.name}-{key}",
-                           lambda into: _build(config, text, asserts, optimize, inline, into))
+    key = key_of(
+        config.digest,
+        text,
+        *sources,
+        repr(verilator_version()),
+        str(asserts),
+        optimize,
+        str(inline),
+        _processor(),
+    )
+    folder = cached_folder(
+        f"rtl-{config.name}-{key}",
+        lambda into: _build(config, text, asserts, optimize, inline, into),
+    )
     return folder / _LIBRARY
 
 
@@ -58,8 +74,9 @@ def _processor() -> str:
     return found[0] if found else platform.machine()
 
 
-def _build(config: ArchConfig, verilog: str, asserts: bool, optimize: str, inline: bool,
-           into: Path) -> None:
+def _build(
+    config: ArchConfig, verilog: str, asserts: bool, optimize: str, inline: bool, into: Path
+) -> None:
     """Compile the library into `into`."""
     with tempfile.TemporaryDirectory(dir=into) as name:
         work = Path(name)
@@ -69,20 +86,65 @@ def _build(config: ArchConfig, verilog: str, asserts: bool, optimize: str, inlin
             shutil.copy(_SOURCES / source, work)
         env = verilator_env(optimize, "-O0")
         verilator = find_verilator()
-        _call([str(verilator.command), "--cc", "--build", "-j", str(os.cpu_count() or 1),
-               "--top-module", _TOP, "--prefix", "Vsigbit", "--Mdir", "obj", "-Wno-fatal",
-               "-Wno-lint", "-O3", "--x-assign", "fast", "--x-initial", "fast",
-               "--assert" if asserts else "--no-assert", "--no-timing", "--savable",
-               *(_INLINED if inline else _APART), "--output-split-cfuncs", "2000",
-               "-CFLAGS", "-fPIC -march=native",
-               "-MAKEFLAGS", f"OPT_FAST={optimize} OPT_SLOW=-O0", "top.v"],
-              work, env)
+        _call(
+            [
+                str(verilator.command),
+                "--cc",
+                "--build",
+                "-j",
+                str(os.cpu_count() or 1),
+                "--top-module",
+                _TOP,
+                "--prefix",
+                "Vsigbit",
+                "--Mdir",
+                "obj",
+                "-Wno-fatal",
+                "-Wno-lint",
+                "-O3",
+                "--x-assign",
+                "fast",
+                "--x-initial",
+                "fast",
+                "--assert" if asserts else "--no-assert",
+                "--no-timing",
+                "--savable",
+                *(_INLINED if inline else _APART),
+                "--output-split-cfuncs",
+                "2000",
+                "-CFLAGS",
+                "-fPIC -march=native",
+                "-MAKEFLAGS",
+                f"OPT_FAST={optimize} OPT_SLOW=-O0",
+                "top.v",
+            ],
+            work,
+            env,
+        )
         root = verilator.root or _output([str(verilator.command), "--getenv", "VERILATOR_ROOT"])
         compiler = os.environ.get("CXX") or "g++"
-        _call([*compiler.split(), "-std=c++20", "-O2", "-march=native", "-fPIC", "-shared", "-Iobj",
-               f"-I{root}/include", f"-I{root}/include/vltstd", "-I.", "harness.cpp",
-               "obj/libVsigbit.a", "obj/libverilated.a", "-pthread", "-o", str(into / _LIBRARY)],
-              work, env)
+        _call(
+            [
+                *compiler.split(),
+                "-std=c++20",
+                "-O2",
+                "-march=native",
+                "-fPIC",
+                "-shared",
+                "-Iobj",
+                f"-I{root}/include",
+                f"-I{root}/include/vltstd",
+                "-I.",
+                "harness.cpp",
+                "obj/libVsigbit.a",
+                "obj/libverilated.a",
+                "-pthread",
+                "-o",
+                str(into / _LIBRARY),
+            ],
+            work,
+            env,
+        )
 
 
 def _call(command: list[str], folder: Path, env: dict[str, str]) -> None:
@@ -101,9 +163,12 @@ def ports_header(config: ArchConfig) -> str:
     banks = "\n".join(
         f"    if (t.trace_act_{bank}_valid)\n"
         f"        f({bank}, t.trace_act_{bank}_word, bytes(t.trace_act_{bank}_data));"
-        for bank in range(config.pixels))
-    drives = "\n".join(f"    case {port}: SIGBIT_DRIVE({prefix}); break;"
-                       for port, prefix in enumerate(axi_prefixes(config)))
+        for bank in range(config.pixels)
+    )
+    drives = "\n".join(
+        f"    case {port}: SIGBIT_DRIVE({prefix}); break;"
+        for port, prefix in enumerate(axi_prefixes(config))
+    )
     samples = drives.replace("DRIVE", "SAMPLE")
     return f"""// Generated from the ArchConfig {config.name!r}, {config.digest}.
 #pragma once

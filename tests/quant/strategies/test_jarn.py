@@ -94,8 +94,11 @@ def test_every_player_has_its_gradient() -> None:
 
 def test_the_term_acts_late_and_changes_the_network() -> None:
     net, states = twin(), []
-    for parts in ([], [strategy("jarn", {"active": 1.0, "base": 4})],
-                  [strategy("jarn", {"active": 0.5, "base": 4})]):
+    for parts in (
+        [],
+        [strategy("jarn", {"active": 1.0, "base": 4})],
+        [strategy("jarn", {"active": 0.5, "base": 4})],
+    ):
         training = Training(prepared(net), net, parts, 4)
         training.train()
         states.append(total(p.detach() for p in training.model.parameters()))
@@ -146,19 +149,23 @@ def test_quantized_gradients(seed: int) -> None:
     levels = (found / (2 * largest).clamp(min=1e-9) + 0.5) * steps
     assert torch.allclose(levels[:, :3], levels[:, :3].round(), atol=1e-9)
     assert not found[:, 3].any()
-    inner = (g.abs() < 0.8 * largest)
+    inner = g.abs() < 0.8 * largest
     error = (found.mean(0) - g)[inner].abs().max()
     assert float(error) < 0.1 * float(largest.max())
 
 
 def test_gradient_hooks_act_on_inner_layers_in_training() -> None:
     net, updates = twin(), []
-    for parts in ([], [strategy("gradient_quantization", {"bits": 2})],
-                  [strategy("gradient_quantization", {"bits": 16})]):
+    for parts in (
+        [],
+        [strategy("gradient_quantization", {"bits": 2})],
+        [strategy("gradient_quantization", {"bits": 16})],
+    ):
         training = Training(prepared(net), net, parts, 1, momentum=0.0, weight_decay=0.0)
         training.step(*data(1)[0])
-        updates.append({k: p.grad.clone() for k, p in training.model.named_parameters()
-                        if p.grad is not None})
+        updates.append(
+            {k: p.grad.clone() for k, p in training.model.named_parameters() if p.grad is not None}
+        )
     plain, coarse, fine = updates
     assert torch.equal(plain["value_head_weight"], coarse["value_head_weight"])
     inner = "value_conv1_weight"

@@ -34,7 +34,10 @@ def test_bits_step_down() -> None:
 
 def test_weights_come_first() -> None:
     assert [progressive(bits=[], two_stage=True).at(p) for p in (0.0, 0.49, 0.5)] == [
-        (OWN, REAL), (OWN, REAL), (OWN, OWN)]
+        (OWN, REAL),
+        (OWN, REAL),
+        (OWN, OWN),
+    ]
     part = progressive(bits=[8, 4], share=0.5, two_stage=True)
     steps = [part.at(p / 8) for p in range(8)]
     assert steps == [(8, REAL), (8, 8), (4, 8), (4, 4), (OWN, 4), (OWN, 4), (OWN, OWN), (OWN, OWN)]
@@ -197,10 +200,9 @@ def test_clusters_draw_ternary_weights() -> None:
         training = Training(model, net, [part], 60, momentum=0.0)
         training.train()
         layers = weighted_layers(model, first_last=False).values()
-        errors.append(sum(
-            float((m.kernel_of_method().detach() - targets(m)).square().mean())
-            for m in layers
-        ))
+        errors.append(
+            sum(float((m.kernel_of_method().detach() - targets(m)).square().mean()) for m in layers)
+        )
         assert all(len(targets(m)[0].unique()) <= 3 for m in layers)
     assert errors[1] < 0.7 * errors[0]
 

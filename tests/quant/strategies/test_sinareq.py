@@ -105,8 +105,14 @@ def test_fixed_bits_draw_weights_to_their_levels() -> None:
     for lambda_w in (0.0, 20.0):
         options = {"lambda_w": lambda_w, "rise": 0.0, "fall": 0.5}
         net = twin()
-        training = Training(prepared(net, weight_scale="range"), net, [
-            strategy("sinareq", options)], 60, lr=0.02, momentum=0.0)
+        training = Training(
+            prepared(net, weight_scale="range"),
+            net,
+            [strategy("sinareq", options)],
+            60,
+            lr=0.02,
+            momentum=0.0,
+        )
         training.train()
         layers = weighted_layers(training.model, first_last=False).values()
         v = torch.cat([in_levels(m).detach().flatten() for m in layers])
