@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sigbit.cli.arch import load_arch
-from sigbit.cli.errors import CheckFailed
 from sigbit.cli.files import write_json
 from sigbit.cli.networks import Checkpoint, Model, Shapes, load_network
 from sigbit.cli.options import CLOCK, Json, Latency
 from sigbit.cli.output import progress, say, show_facts, show_table, size
+from sigbit.errors import CheckFailed
 
 if TYPE_CHECKING:
     from sigbit.ir.floating import FloatGraph, Node
@@ -58,7 +58,7 @@ def check(
     Exits with 1 if anything is unsupported; every refusal is listed with its place and a remedy.
     """
     from sigbit.frontend import UnsupportedModel
-    from sigbit.quant.fusion import fuse
+    from sigbit.quant.plan.fusion import fuse
 
     config = None if arch is None else load_arch(arch)
     document: dict[str, Any] = {"model": model, "supported": False}

@@ -7,7 +7,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from sigbit.cli.errors import UserError, explain
+from sigbit.cli.exits import explain
+from sigbit.errors import UserError
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -44,7 +45,7 @@ def load_exported(path: Path) -> "ExportedProgram":
     """What torch.export.save wrote to ``path``."""
     import torch
 
-    importlib.import_module("sigbit.quant.operators")  # registers them
+    importlib.import_module("sigbit.quant.layers.operators")  # registers them
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     try:
