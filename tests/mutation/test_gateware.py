@@ -289,8 +289,8 @@ FAULTS: list[tuple[str, str, str, str, str]] = [
     (
         "compute.drain",
         "pixel_order",
-        "self.maxima[d::config.drain_pixels]",
-        "self.maxima[:config.pixels // config.drain_pixels]",
+        "self.maxima[d :: config.drain_pixels]",
+        "self.maxima[: config.pixels // config.drain_pixels]",
         PIXEL_CODES,
     ),
     ("compute.drain", "source", "if k >> i & 1)", "if k >> i & 2)", PIXEL_CODES),
@@ -345,7 +345,7 @@ FAULTS: list[tuple[str, str, str, str, str]] = [
         WIDE_SLOTS,
     ),
     ("compute.drain_slots", "sums", "sums[(d >> level << level) - 1]", "sums[d - 1]", GROUP_SLOTS),
-    ("compute.drain_slots", "row_step", "Mux(inside[d + 1], Mux(", "Mux(inside[d], Mux(", SLOTS),
+    ("compute.drain_slots", "row_step", "inside[d + 1],\n", "inside[d],\n", SLOTS),
     (
         "compute.drain_slots",
         "plane_before_the_last_step",
@@ -587,12 +587,12 @@ FAULTS: list[tuple[str, str, str, str, str]] = [
         UNDERFLOW,
     ),
     # control and register file
-    ("control.state", "start_in_error", "& ~self.running & ~error", "& ~self.running", ERRORS),
+    ("control.state", "start_in_error", "& ~error\n", "\n", ERRORS),
     (
         "control.state",
         "cause_stays",
-        "self.cause.eq(Cause.NONE), self.cause_index.eq(0),",
-        "",
+        "self.cause.eq(Cause.NONE),\n                self.cause_index.eq(0),",
+        "\n",
         ERRORS,
     ),
     (
