@@ -48,6 +48,15 @@ def write_text(path: Path, text: str) -> None:
         file.write(text.encode())
 
 
+def make_folder(path: Path) -> Path:
+    """Return ``path``, made a folder with all above it; :class:`FileError` where that cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"cannot make the folder {path}: {error.strerror or error}") from error
+    return path
+
+
 def read_json(path: Path) -> Any:
     """The JSON document in a file; the error names line and column."""
     try:
