@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from sigbit.data import load_digits
-from sigbit.demo import training
-from sigbit.demo.checking import check_device, golden_layers, predictions
-from sigbit.demo.outcome import Utilization
-from sigbit.demo.training import LayerWeights, Trained
+from sigbit.flows.demo import training
+from sigbit.flows.demo.checking import check_device, golden_layers, predictions
+from sigbit.flows.demo.outcome import Utilization
+from sigbit.flows.demo.training import LayerWeights, Trained
 from sigbit.quant import QuantSpec, convert, prepare
 from sigbit.report.metrics import LayerCycles
 from sigbit_hw.arch.config import PRESETS

@@ -21,8 +21,8 @@ from sigbit_tools.files import write_text
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sigbit.demo.checking import DeviceCheck
-    from sigbit.demo.outcome import Outcome
+    from sigbit.flows.demo.checking import DeviceCheck
+    from sigbit.flows.demo.outcome import Outcome
     from sigbit.runtime import Device
     from sigbit_hw.arch.config import ArchConfig
 
@@ -56,7 +56,7 @@ def demo(
     if report is not None:
         from importlib.metadata import version
 
-        from sigbit.demo.report import document
+        from sigbit.flows.demo.report import document
 
         words = ["sigbit", "demo", "--arch", arch, "--images", str(outcome.images)]
         words += ["--seed", str(seed), "--device", str(device), "--latency", str(latency)]
@@ -110,9 +110,9 @@ def _run(
             building = bar.add_task(preparing(device), total=None)
             rtl.add_done_callback(lambda _: bar.remove_task(building))
         from sigbit.compiler import compile_graph
-        from sigbit.demo.checking import check_device, golden_layers, predictions
-        from sigbit.demo.outcome import Outcome
-        from sigbit.demo.training import train_digits
+        from sigbit.flows.demo.checking import check_device, golden_layers, predictions
+        from sigbit.flows.demo.outcome import Outcome
+        from sigbit.flows.demo.training import train_digits
 
         task = bar.add_task("training", total=None)
 

@@ -1,11 +1,11 @@
 """A board's bitstream: place, route and pack an accelerator."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from sigbit.errors import UserError, given
+from sigbit.flows.arch_file import write_arch
 from sigbit.flows.progress import Tell, silent
 from sigbit.flows.result import Result, Stopwatch
 from sigbit.inputs.accelerators import load_arch
@@ -13,11 +13,7 @@ from sigbit_boards import registry
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_synthesis import netlist_sha256
 from sigbit_synthesis.pnr import Routed
-from sigbit_tools.files import make_folder, replacing, write_text
-
-ARCH_FILE = "arch.json"
-"""The accelerator in the folder of a build, for other commands' ``--arch``."""
-
+from sigbit_tools.files import make_folder, replacing
 
 @dataclass(frozen=True)
 class Cells:
@@ -150,5 +146,4 @@ def _write(routed: Routed, config: ArchConfig, folder: Path) -> tuple[str, ...]:
     for source in routed.files:
         with replacing(folder / source.name) as file:
             file.write(source.read_bytes())
-    write_text(folder / ARCH_FILE, json.dumps(config.to_json(), indent=2) + "\n")
-    return (*(source.name for source in routed.files), ARCH_FILE)
+    return (*(source.name for source in routed.files), write_arch(config, folder).name)

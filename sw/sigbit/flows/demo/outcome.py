@@ -1,4 +1,4 @@
-"""Everything one demonstration found out, and its numbers as a JSON document."""
+"""The results of a demonstration, and its numbers as a JSON document."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sigbit.demo.checking import DeviceCheck
-from sigbit.demo.training import Trained
+from sigbit.flows.demo.checking import DeviceCheck
+from sigbit.flows.demo.training import Trained
+from sigbit.flows.result import Result
 from sigbit.ir.integer import Conv, IntegerGraph
 from sigbit.report.metrics import LayerCycles, layer_cycles
 from sigbit_hw.arch.isa import Opcode
@@ -45,17 +46,30 @@ class Utilization:
         return sum(row.fed for row in rows) / cycles if cycles else None
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """One run: the network, its Program, and what each device gave for images [0, n) of the test
-    split."""
+@dataclass(frozen=True, kw_only=True)
+class Outcome(Result):
+    """A trained network on devices.
+
+    Parameters
+    ----------
+    trained : Trained
+    program : Program
+    checks : mapping
+        By device: its run on images [0, n) of the test split, compared with the integer model.
+    integer_predictions : array
+        Classes that the integer model gives for these images, ``[n]``.
+    options : mapping
+        Seed, number of images and memory latency.
+    steps : mapping
+        Seconds of each step.
+    """
 
     trained: Trained
     program: Program
     checks: Mapping[str, DeviceCheck]
     integer_predictions: Ints
-    options: Mapping[str, Any]
-    seconds: Mapping[str, float]
+    options: Mapping[str, int]
+    steps: Mapping[str, float]
 
     @property
     def images(self) -> int:
@@ -85,6 +99,11 @@ class Outcome:
     def mismatches(self) -> int:
         """Codes that differ from the integer model, on all devices."""
         return sum(check.mismatches for check in self.checks.values())
+
+    @property
+    def codes(self) -> int:
+        """Codes that were compared, on all devices."""
+        return sum(check.codes for check in self.checks.values())
 
     @property
     def predictions_equal(self) -> bool:
@@ -121,10 +140,11 @@ class Outcome:
         return None if cycles is None else float(cycles.mean())
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, for machines."""
+        """Return the figures by name."""
         use = self.utilization
         accuracies = self.accuracies
         return {
+            "schema_version": self.schema_version,
             "passed": self.passed,
             "images": self.images,
             "images_rtl": self.images if "rtl" in self.checks else 0,
@@ -139,8 +159,9 @@ class Outcome:
             "busy": use and use.total.share_fed,
             "busy_full_layers": use and use.busy_full,
             "utilization_by_layer": use and {row.name: row.utilization for row in use.layers},
-            "seconds": self.seconds["total"],
-            "seconds_by_step": dict(self.seconds),
+            "seconds": self.seconds,
+            "cpu_seconds": self.cpu_seconds,
+            "seconds_by_step": {**self.steps, "total": self.seconds},
             "arch": self.program.config.name,
             "arch_digest": self.program.config.digest,
             "program_digest": self.program.digest,

@@ -1,10 +1,11 @@
-"""The demonstration's HTML report, from its :class:`~sigbit.demo.outcome.Outcome`."""
+"""The demonstration's HTML report, from its :class:`~sigbit.flows.demo.outcome.Outcome`."""
 
 from collections.abc import Sequence
+from importlib.metadata import version
 
 import numpy as np
 
-from sigbit.demo.outcome import Outcome
+from sigbit.flows.demo.outcome import Outcome
 from sigbit.report import charts, sections
 from sigbit.report.components import Card
 from sigbit.report.page import Section, Verdict, render
@@ -14,8 +15,8 @@ from sigbit_hw.arch.isa import Engine
 RIGHT_SAMPLES, WRONG_SAMPLES = 18, 9
 
 
-def document(outcome: Outcome, command: str, version: str) -> str:
-    """The whole report; ``command`` makes the same one again."""
+def page(outcome: Outcome, command: str) -> str:
+    """Return a self-contained page; ``command`` makes it again."""
     parts = [
         sections.headline(_cards(outcome)),
         sections.accuracy(outcome.accuracies, outcome.images),
@@ -24,32 +25,31 @@ def document(outcome: Outcome, command: str, version: str) -> str:
         _activations(outcome),
         _samples(outcome),
         sections.layers(_layer_rows(outcome)),
-        sections.provenance(_facts(outcome, version), command),
+        sections.provenance(_facts(outcome), command),
     ]
     config = outcome.program.config
     return render(
         "Handwritten digits, bit for bit",
         f"A residual CNN with {config.weight_format.bits}-bit ESB weights and activations on "
-        f"{config.name}: {config.macs:,} shift-add multiply-accumulates a cycle.",
+        f"{config.name}: {config.macs:,} shift-add multiply-accumulates per cycle.",
         _verdict(outcome),
         parts,
-        f"sigbit {version}",
+        f"sigbit {version('sigbit')}",
     )
 
 
 def _verdict(outcome: Outcome) -> Verdict:
     devices = " and ".join(outcome.checks)
-    codes = sum(check.codes for check in outcome.checks.values())
     if outcome.passed:
         return Verdict(
             True,
-            f"all {codes:,} codes that {devices} computed for {outcome.images} images equal the "
+            f"all {outcome.codes:,} codes that {devices} computed for {outcome.images} images equal the "
             "integer model's, and every prediction is the quantized model's.",
         )
     same = "equal" if outcome.predictions_equal else "not all equal"
     return Verdict(
         False,
-        f"{outcome.mismatches:,} of {codes:,} codes that {devices} computed for {outcome.images} "
+        f"{outcome.mismatches:,} of {outcome.codes:,} codes that {devices} computed for {outcome.images} "
         f"images differ from the integer model's; predictions are {same}.",
     )
 
@@ -70,7 +70,7 @@ def _cards(outcome: Outcome) -> list[Card]:
     use = outcome.utilization
     if use is not None and outcome.cycles_per_image is not None:
         cards += [
-            Card("Cycles an image", f"{outcome.cycles_per_image:,.0f}"),
+            Card("Cycles per image", f"{outcome.cycles_per_image:,.0f}"),
             Card("Array busy", "–", "no layer's channels fill it")
             if use.busy_full is None
             else Card(
@@ -79,7 +79,7 @@ def _cards(outcome: Outcome) -> list[Card]:
                 "of the cycles of layers whose channels fill it",
             ),
         ]
-    return [*cards, Card("Seconds", f"{outcome.seconds['total']:.0f}", "training included")]
+    return [*cards, Card("Seconds", f"{outcome.seconds:.0f}", "training included")]
 
 
 def _cycles(outcome: Outcome) -> list[Section]:
@@ -169,12 +169,13 @@ def _layer_rows(outcome: Outcome) -> list[LayerRow]:
     return rows
 
 
-def _facts(outcome: Outcome, version: str) -> dict[str, str]:
+def _facts(outcome: Outcome) -> dict[str, str]:
     program = outcome.program
     return {
-        "sigbit": version,
+        "sigbit": version("sigbit"),
         "accelerator": f"{program.config.name}, digest {program.config.digest}",
         "program": f"{program.name}, digest {program.digest}",
         **{name: str(value) for name, value in outcome.options.items()},
-        **{f"seconds, {k}": f"{v:.1f}" for k, v in outcome.seconds.items()},
+        **{f"seconds, {k}": f"{v:.1f}" for k, v in outcome.steps.items()},
+        "seconds, total": f"{outcome.seconds:.1f}",
     }
