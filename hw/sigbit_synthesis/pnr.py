@@ -80,7 +80,10 @@ class Routed:
     def files(self) -> tuple[Path, ...]:
         """The bitstream, the constraints, and nextpnr's report and log."""
         folder = self.bitstream.parent
-        return (self.bitstream, *(folder / name for name in ("board.lpf", "report.json", "log.txt")))
+        return (
+            self.bitstream,
+            *(folder / name for name in ("board.lpf", "report.json", "log.txt")),
+        )
 
 
 def fastest(

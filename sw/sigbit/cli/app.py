@@ -10,16 +10,11 @@ from sigbit.cli import (
     bench,
     checking,
     compiling,
-    demo,
     exporting,
     inspecting,
-    methods,
-    quantizing,
     running,
-    sweep,
-    synth,
-    train,
 )
+from sigbit.cli.commands import build, demo, methods, quantize, sweep, synth, train
 
 app = typer.Typer(
     name="sigbit",
@@ -47,7 +42,7 @@ def sigbit(
 
 app.command("demo")(demo.demo)
 app.command("check")(checking.check)
-app.command("quantize")(quantizing.quantize)
+app.command("quantize")(quantize.quantize)
 app.command("methods")(methods.methods)
 app.command("train")(train.train)
 app.command("sweep")(sweep.sweep)
@@ -56,5 +51,6 @@ app.command("export")(exporting.export)
 app.command("inspect")(inspecting.inspect)
 app.command("run")(running.run)
 app.command("synth")(synth.synth)
+app.command("build")(build.build)
 app.add_typer(arch.app, name="arch")
 app.add_typer(bench.app, name="bench")

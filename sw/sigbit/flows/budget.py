@@ -168,9 +168,7 @@ def within_luts(
 
     own = config.weight_format, config.act_format
     others = (c for c in in_shape(config) if (c.weight_format, c.act_format) != own)
-    found = choose_number_system(
-        graph, batches, [config, *others], quantized, area, float(limit)
-    )
+    found = choose_number_system(graph, batches, [config, *others], quantized, area, float(limit))
     return found.config, tuple(
         NumberSystem(
             trial.config.name,
@@ -209,4 +207,3 @@ def within(
     pairs = tuple(product(weight_bits(config).values(), act_bits(config).values()))
     found = mixed_precision(graph, spec, batches, pairs, float(limit.amount), cost)
     return found.spec, ChosenBits(limit.what, limit.amount, found.cost, found.error, found.bits)
-

@@ -15,6 +15,7 @@ from sigbit_synthesis import netlist_sha256
 from sigbit_synthesis.pnr import Routed
 from sigbit_tools.files import make_folder, replacing
 
+
 @dataclass(frozen=True)
 class Cells:
     """Cells of a type that the board takes, and that its part has."""

@@ -1,6 +1,5 @@
 """From a trained float network to a Program, without training."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -34,9 +33,9 @@ def quantize(
     output: Path | None = None,
     *,
     arch: str | ArchConfig = "micro",
-    formats: Formats = Formats(),
-    budget: Budget = Budget(),
-    post: PostTraining = PostTraining(),
+    formats: Formats | None = None,
+    budget: Budget | None = None,
+    post: PostTraining | None = None,
     tell: Tell = silent,
 ) -> QuantizedNetwork:
     """Quantize a trained float network and compile it.
@@ -51,11 +50,11 @@ def quantize(
         What to write: ``NET.sigbit``, the Program, or ``NET.pt2``, the integer model.
     arch : str or ArchConfig
         The accelerator; a budget of LUTs chooses another number system for it.
-    formats : Formats
-        Bits of weights and activations.
-    budget : Budget
-        Within what to search number systems and bits.
-    post : PostTraining
+    formats : Formats, optional
+        Bits of weights and activations; those of the accelerator if not given.
+    budget : Budget, optional
+        Within what to search for a number system and for bits.
+    post : PostTraining, optional
         Which steps to take.
 
     Raises :class:`~sigbit_tools.errors.SigbitError` for what does not exist, does not fit, or
@@ -64,6 +63,7 @@ def quantize(
     watch = Stopwatch()
     network = Network(network) if isinstance(network, str) else network
     samples = Calibration(calibration) if isinstance(calibration, str) else calibration
+    formats, budget, post = formats or Formats(), budget or Budget(), post or PostTraining()
     _check(output, formats, budget)
     config = load_arch(arch)
     formats.spec(config)

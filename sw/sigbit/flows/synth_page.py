@@ -7,7 +7,6 @@ from sigbit.flows.synth import Synthesized, by_block
 from sigbit.report.components import Card, Column, cards, code, figure, table
 from sigbit.report.page import Section, Verdict, render
 from sigbit.report.treemap import Tile, treemap
-
 from sigbit_synthesis import Report, Resources
 from sigbit_synthesis.paths import Path
 from sigbit_synthesis.report import GOAL, Block

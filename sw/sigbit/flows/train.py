@@ -107,9 +107,7 @@ def train(
         arch = str(arch_path(output))
         if machine.is_main:
             write_arch(run.quantizer.accelerator, output)
-    return TrainedModel(
-        folder=output, config=config, arch=arch, **{**summary, **watch.read()}
-    )
+    return TrainedModel(folder=output, config=config, arch=arch, **{**summary, **watch.read()})
 
 
 def steps(tell: Tell, machine: Machine, title: str = "") -> Callable[[str, Progress], None]:

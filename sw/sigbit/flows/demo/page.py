@@ -39,18 +39,18 @@ def page(outcome: Outcome, command: str) -> str:
 
 
 def _verdict(outcome: Outcome) -> Verdict:
-    devices = " and ".join(outcome.checks)
+    ran = f"that {' and '.join(outcome.checks)} computed for {outcome.images} images"
     if outcome.passed:
         return Verdict(
             True,
-            f"all {outcome.codes:,} codes that {devices} computed for {outcome.images} images equal the "
-            "integer model's, and every prediction is the quantized model's.",
+            f"all {outcome.codes:,} codes {ran} equal the integer model's, and every prediction is "
+            "the quantized model's.",
         )
     same = "equal" if outcome.predictions_equal else "not all equal"
     return Verdict(
         False,
-        f"{outcome.mismatches:,} of {outcome.codes:,} codes that {devices} computed for {outcome.images} "
-        f"images differ from the integer model's; predictions are {same}.",
+        f"{outcome.mismatches:,} of {outcome.codes:,} codes {ran} differ from the integer model's; "
+        f"predictions are {same}.",
     )
 
 
