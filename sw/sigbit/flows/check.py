@@ -90,7 +90,7 @@ class CheckedNetwork(Result):
 
 
 def check(
-    network: Model | Network,
+    network: "Model | Network",
     arch: str | ArchConfig | None = None,
     *,
     latency: int = 40,

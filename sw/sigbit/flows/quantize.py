@@ -28,7 +28,7 @@ PROGRAM, INTEGER_MODEL = ".sigbit", ".pt2"
 
 
 def quantize(
-    network: Model | Network,
+    network: "Model | Network",
     calibration: SampleData | Calibration,
     output: Path | None = None,
     *,
