@@ -32,7 +32,7 @@ def test_cycles_add_up(sigbit, program, program_file, tmp_path):
     assert document["cycles"] == predicted.cycles
     (row,) = document["times"]
     assert row["cycles"] == row["fed"] + row["drain"] + row["wait"] == predicted.retires[2]
-    assert f"{predicted.cycles:,} cycles a run" in answer.out
+    assert f"{predicted.cycles:,} cycles per run" in answer.out
     answer = sigbit("inspect", program_file, "--no-cycles", "--json", tmp_path / "i.json")
     assert "cycles" not in json.loads((tmp_path / "i.json").read_text())
 
@@ -41,7 +41,7 @@ def test_traffic_by_kind(program):
     """A load and a store of each region."""
     from dataclasses import replace
 
-    from sigbit.cli.traffic import spilled, traffic
+    from sigbit.flows.traffic import spilled, traffic
     from sigbit_hw.arch import isa
 
     def move(opcode, address, **fields):

@@ -5,16 +5,22 @@ from typing import Annotated
 
 import typer
 
-from sigbit.cli import (
+from sigbit.cli import bench
+from sigbit.cli.commands import (
     arch,
-    bench,
-    checking,
-    compiling,
-    exporting,
-    inspecting,
-    running,
+    build,
+    check,
+    compile,
+    demo,
+    export,
+    inspect,
+    methods,
+    quantize,
+    run,
+    sweep,
+    synth,
+    train,
 )
-from sigbit.cli.commands import build, demo, methods, quantize, sweep, synth, train
 
 app = typer.Typer(
     name="sigbit",
@@ -34,22 +40,25 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def sigbit(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it and exit.")
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
     """Low-bit neural networks on FPGA accelerators, from PyTorch to bit-exact RTL."""
 
 
 app.command("demo")(demo.demo)
-app.command("check")(checking.check)
+app.command("check")(check.check)
 app.command("quantize")(quantize.quantize)
 app.command("methods")(methods.methods)
 app.command("train")(train.train)
 app.command("sweep")(sweep.sweep)
-app.command("compile")(compiling.compile_model)
-app.command("export")(exporting.export)
-app.command("inspect")(inspecting.inspect)
-app.command("run")(running.run)
+app.command("compile")(compile.compile)
+app.command("export")(export.export)
+app.command("inspect")(inspect.inspect)
+app.command("run")(run.run)
 app.command("synth")(synth.synth)
 app.command("build")(build.build)
 app.add_typer(arch.app, name="arch")

@@ -10,11 +10,11 @@ from sigbit.flows.budget import Batches, Budget, within, within_luts
 from sigbit.flows.formats import Formats
 from sigbit.flows.progress import Tell, silent
 from sigbit.flows.quality import agreement, layer_qualities
-from sigbit.flows.quantized import Calibration, Network, PostTraining, QuantizedNetwork
+from sigbit.flows.quantized import PostTraining, QuantizedNetwork
 from sigbit.flows.result import Stopwatch
 from sigbit.inputs.accelerators import load_arch
-from sigbit.inputs.networks import FloatNetwork, load_network
-from sigbit.inputs.samples import Samples, Wanted, load_samples
+from sigbit.inputs.networks import FloatNetwork, Model, Network, load_network
+from sigbit.inputs.samples import Calibration, SampleData, Samples, load_samples
 from sigbit.ir.floating import FloatGraph
 from sigbit.quant import IntegerModel, PreparedModel, QuantSpec, convert
 from sigbit.quant.post import equalized, fold_batch_norms, post_training
@@ -28,8 +28,8 @@ PROGRAM, INTEGER_MODEL = ".sigbit", ".pt2"
 
 
 def quantize(
-    network: str | Network,
-    calibration: str | Calibration,
+    network: "Model | Network",
+    calibration: SampleData | Calibration,
     output: Path | None = None,
     *,
     arch: str | ArchConfig = "micro",
@@ -42,10 +42,10 @@ def quantize(
 
     Parameters
     ----------
-    network : str or Network
-        The float network, by name.
-    calibration : str or Calibration
-        The samples to calibrate and to test with; a name takes the usual number of them.
+    network : str, model or Network
+        The float network; a name or a model alone is enough for networks that know their inputs.
+    calibration : str, arrays or Calibration
+        The samples to calibrate and to test with; a name or arrays alone give the usual number.
     output : Path, optional
         What to write: ``NET.sigbit``, the Program, or ``NET.pt2``, the integer model.
     arch : str or ArchConfig
@@ -61,20 +61,16 @@ def quantize(
     cannot be quantized or compiled; nothing is written then.
     """
     watch = Stopwatch()
-    network = Network(network) if isinstance(network, str) else network
-    samples = Calibration(calibration) if isinstance(calibration, str) else calibration
+    wanted = Network.of(network)
+    samples = Calibration.of(calibration)
     formats, budget, post = formats or Formats(), budget or Budget(), post or PostTraining()
     _check(output, formats, budget)
     config = load_arch(arch)
     formats.spec(config)
-    tell(f"importing {network.model}")
-    loaded = load_network(network.model, network.shapes, network.checkpoint)
-    tell(f"reading {samples.data}")
-    seen, tested = load_samples(
-        samples.data,
-        loaded,
-        Wanted(samples.images, samples.test, samples.folder, samples.mean, samples.std),
-    )
+    tell(f"importing {wanted.name}")
+    loaded = load_network(wanted)
+    tell(f"reading {samples.name}")
+    seen, tested = load_samples(samples, loaded)
     with reproducible():
         search = _Search(loaded, seen, post, tell)
         systems = chosen = None
@@ -111,7 +107,7 @@ def quantize(
         config=config,
         program=program,
         file=output,
-        model=network.model,
+        model=wanted.name,
         weights=loaded.weights,
         formats=formats,
         budget=budget,

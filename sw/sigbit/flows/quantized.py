@@ -15,49 +15,6 @@ from sigbit_hw.arch.program import Program
 
 
 @dataclass(frozen=True)
-class Network:
-    """A float network.
-
-    Parameters
-    ----------
-    model : str
-        ``zoo:NAME``, a ``.pt2`` or ``.onnx`` file, or a Python object.
-    shapes : tuple of str
-        Shapes of its inputs without the batch, such as ``3x224x224``, where it does not say.
-    checkpoint : Path, optional
-        Trained weights.
-    """
-
-    model: str
-    shapes: tuple[str, ...] = ()
-    checkpoint: Path | None = None
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Samples to calibrate with, and others to test with.
-
-    Parameters
-    ----------
-    data : str
-        The name of a data set, or an ``.npy`` or ``.npz`` file of inputs.
-    images, test : int
-        Samples to calibrate with and to test with.
-    folder : Path, optional
-        The folder of data sets.
-    mean, std : str, optional
-        Mean and standard deviation of each channel of images, with commas between them.
-    """
-
-    data: str
-    images: int = 32
-    test: int = 100
-    folder: Path | None = None
-    mean: str | None = None
-    std: str | None = None
-
-
-@dataclass(frozen=True)
 class PostTraining:
     """Steps of post-training quantization.
 

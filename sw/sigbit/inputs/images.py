@@ -19,12 +19,15 @@ Floats = NDArray[np.float32]
 Prepare = Callable[[Iterable[NDArray[Any]]], Floats]
 """From samples as they are stored to a batch of inputs."""
 
+Channels = str | Sequence[float] | None
+"""A number for each channel, or one for all; as text with commas between them."""
+
 IMAGE_FILES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
 """Suffixes of image files."""
 
 
 def preparation(
-    entry: "Entry | None", shape: Sequence[int], mean: str | None, std: str | None
+    entry: "Entry | None", shape: Sequence[int], mean: Channels, std: Channels
 ) -> Prepare:
     """How samples become inputs ``[N, *shape]``: as the zoo's ``entry`` does it; else images of
     bytes are scaled to [0, 1], resized and normalized, and features are taken as they are."""
@@ -56,7 +59,7 @@ def preparation(
 
 
 def read_inputs(
-    program: "Program", paths: Sequence[Path], mean: str | None, std: str | None
+    program: "Program", paths: Sequence[Path], mean: Channels, std: Channels
 ) -> tuple[Any, list[str]]:
     """What ``Session.run`` takes, from one array file or any number of image files, and the names
     of the images."""
@@ -110,11 +113,11 @@ def _with_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]
     return np.asarray(Image.fromarray(image.squeeze()).convert("L" if channels == 1 else "RGB"))
 
 
-def _numbers(option: str, text: str | None, count: int, default: float) -> tuple[float, ...]:
-    if text is None:
+def _numbers(option: str, given: Channels, count: int, default: float) -> tuple[float, ...]:
+    if given is None:
         return (default,) * count
     try:
-        values = tuple(float(v) for v in text.split(","))
+        values = tuple(float(v) for v in (given.split(",") if isinstance(given, str) else given))
     except ValueError:
         values = ()
     if len(values) == 1:
@@ -122,6 +125,6 @@ def _numbers(option: str, text: str | None, count: int, default: float) -> tuple
     if len(values) != count or not np.isfinite(values).all() or (option == "--std" and 0 in values):
         raise UserError(
             f"{option} must be {count} numbers with commas between them, or one, "
-            f"{'none of them 0, ' if option == '--std' else ''}not {text!r}"
+            f"{'none of them 0, ' if option == '--std' else ''}not {given!r}"
         )
     return values

@@ -2,7 +2,7 @@
 
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sigbit.errors import UserError
 from sigbit.inputs.python_objects import first_line, python_object
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
     from sigbit.ir.integer import IntegerGraph
+    from sigbit.quant import IntegerModel, PreparedModel
 
 ZOO = "zoo:"
 """How the names of networks in :mod:`sigbit.zoo` begin."""
@@ -23,19 +24,26 @@ QUANTIZE = (
 )
 
 
-def load_model(name: str) -> "IntegerGraph":
-    """The integer graph of ``name``: ``MODEL.pt2`` or ``module.or/path.py:attribute``."""
-    if name.endswith(".pt2"):
-        return _from_exported(Path(name))
-    if name.startswith(ZOO) or name.endswith(".onnx"):
-        raise UserError(f"{name}: {QUANTIZE}")
-    value = python_object(name)
+Model: TypeAlias = "str | IntegerModel | PreparedModel | IntegerGraph | ExportedProgram"
+"""An integer model: by name, or as an object."""
+
+
+def load_model(model: Model) -> "IntegerGraph":
+    """Return the integer graph of ``model``: of ``MODEL.pt2``, ``module:attribute`` or
+    ``path/to/file.py:attribute`` by name, or of an object."""
+    if not isinstance(model, str):
+        return _graph_of(model, type(model).__name__)
+    if model.endswith(".pt2"):
+        return _from_exported(Path(model))
+    if model.startswith(ZOO) or model.endswith(".onnx"):
+        raise UserError(f"{model}: {QUANTIZE}")
+    value = python_object(model)
     if value is None:
         raise UserError(
-            f"no model {name!r}: give MODEL.pt2, or module:attribute or path/to/file.py:attribute "
+            f"no model {model!r}: give MODEL.pt2, or module:attribute or path/to/file.py:attribute "
             "that is an integer model or a function that returns one"
         )
-    return _graph_of(value, name)
+    return _graph_of(value, model)
 
 
 def load_exported(path: Path) -> "ExportedProgram":

@@ -1,20 +1,17 @@
-"""Program files that users give."""
+"""Programs that users name."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sigbit.errors import UserError, given
-
-if TYPE_CHECKING:
-    from sigbit_hw.arch.program import Program
+from sigbit_hw.arch.program import Program
 
 
-def load_program(path: str | Path) -> "Program":
-    """Return the Program in a file, its content and every instruction checked."""
-    from sigbit_hw.arch.program import Program
-
-    program = Program.load(Path(path))
-    with given(str(path)):
-        if not program.listing:
-            raise UserError(f"{path} has no instructions: compile it again")
-    return program
+def load_program(program: Program | str | Path) -> Program:
+    """Return ``program``, or that in the file of this name; content and every instruction are
+    checked."""
+    loaded = program if isinstance(program, Program) else Program.load(Path(program))
+    what = loaded.name if isinstance(program, Program) else str(program)
+    with given(what):
+        if not loaded.listing:
+            raise UserError(f"{what} has no instructions: compile it again")
+    return loaded

@@ -30,7 +30,9 @@ def quantize(
     from sigbit.flows.budget import Budget
     from sigbit.flows.formats import Formats
     from sigbit.flows.quantize import quantize as flow
-    from sigbit.flows.quantized import Calibration, Network, PostTraining
+    from sigbit.flows.quantized import PostTraining
+    from sigbit.inputs.networks import Network
+    from sigbit.inputs.samples import Calibration
     from sigbit_synthesis import Target
 
     budget = Budget.parse(search.budget or (), Target(search.target))

@@ -9,9 +9,6 @@ import typer
 
 from sigbit.cli.console.files import target
 
-CLOCK = 200e6
-"""Hertz at which images a second are stated."""
-
 
 class Fabric(StrEnum):
     """Fabrics that Yosys maps to: one of 6-input and two of 4-input LUTs."""
@@ -38,6 +35,13 @@ Model = Annotated[
         metavar="MODEL",
         help="zoo:NAME, MODEL.pt2 (torch.export), MODEL.onnx, or path/to/file.py:attribute or "
         "module:attribute: an nn.Module or a function that returns one.",
+    ),
+]
+IntegerModel = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL.pt2|PYTHON:OBJECT",
+        help="An exported integer model, or module:attribute or path/to/file.py:attribute.",
     ),
 ]
 Shapes = Annotated[

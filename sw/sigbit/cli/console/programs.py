@@ -8,7 +8,7 @@ from sigbit.flows.program_facts import ProgramFacts
 
 def say_program(path: Path | str, facts: ProgramFacts) -> None:
     """Print the facts about the Program that was written to ``path``."""
-    batch = f", {facts.images} images a run" if facts.images > 1 else ""
+    batch = f", {facts.images} images per run" if facts.images > 1 else ""
     say(
         f"wrote {path}: {facts.layers} layers, {facts.macs:,} native MACs, "
         f"{facts.instructions:,} instructions, {size(facts.image_bytes)} of constants, "

@@ -17,7 +17,7 @@ _TOP = 5
 def show_answers(
     name: str, values: NDArray[Any], titles: Sequence[str], labels: Sequence[str]
 ) -> None:
-    """Print results ``[N, ...]`` of output ``name``: classes where there is one number a class."""
+    """Print results ``[N, ...]`` of output ``name``: classes where each has a number."""
     flat = values.reshape(len(values), -1)
     shown = flat[:SHOWN]
     if 1 < flat.shape[1] == values.shape[1]:

@@ -2,11 +2,9 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from sigbit_hw.arch.isa import Instr
-    from sigbit_hw.arch.program import Program
+from sigbit_hw.arch.isa import Instr, LoadKind, Opcode
+from sigbit_hw.arch.program import Program
 
 
 @dataclass(frozen=True)
@@ -20,17 +18,15 @@ class Traffic:
     stored: dict[int, int]
 
 
-def spilled(program: "Program") -> tuple[int, int]:
-    """First byte, and byte after the last, of the values that the accelerator puts into memory for
-    itself; empty if it keeps all on the chip."""
+def spilled(program: Program) -> tuple[int, int]:
+    """Return the first byte, and the byte after the last, of the values that the accelerator puts
+    into memory for itself; empty if it keeps all on the chip."""
     start, end = program.write_window
     return start, min((port.offset for port in program.outputs), default=end)
 
 
-def traffic(program: "Program") -> Traffic:
-    """All ``LOAD`` and ``STORE`` instructions, and the instructions themselves."""
-    from sigbit_hw.arch.isa import Opcode
-
+def traffic(program: Program) -> Traffic:
+    """Count all ``LOAD`` and ``STORE`` instructions, and the instructions themselves."""
     transfers, moved = (
         Counter({"instructions": 1}),
         Counter({"instructions": program.instructions.size}),
@@ -47,9 +43,7 @@ def traffic(program: "Program") -> Traffic:
     return Traffic(dict(transfers), dict(moved), dict(loaded), dict(stored))
 
 
-def _kind(program: "Program", instr: "Instr") -> str:
-    from sigbit_hw.arch.isa import LoadKind, Opcode
-
+def _kind(program: Program, instr: Instr) -> str:
     start, end = spilled(program)
     inside = start <= instr.address < end
     if instr.opcode == Opcode.STORE:
