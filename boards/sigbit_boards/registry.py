@@ -25,7 +25,7 @@ class PlaceAndRoute(Protocol):
     ) -> Routed:
         """Return the first of ``seeds`` placements that meets ``clock`` Hertz, else the fastest.
 
-        Raises ``ValueError`` if the board cannot have this clock or this accelerator.
+        Raises what :attr:`Board.clock` raises.
         """
 
 
@@ -37,20 +37,21 @@ class Board:
     ----------
     name : str
         The name of its folder.
-    title : str
-        Its name for people.
     target : Target
         The fabric of its part.
     part : Part
         The device on it.
+    clock : callable
+        The fastest clock, in Hertz, up to the one given, that it can make for an accelerator;
+        ``ValueError`` if there is none, or if it cannot carry this accelerator.
     place_and_route : PlaceAndRoute
         How an accelerator gets onto it.
     """
 
     name: str
-    title: str
     target: Target
     part: Part
+    clock: Callable[[ArchConfig, float], float]
     place_and_route: PlaceAndRoute
 
 
@@ -65,7 +66,7 @@ def load(name: str) -> Board:
     Raises ``ValueError`` if there is none of that name.
     """
     if name not in names():
-        raise ValueError(f"no board {name!r}: there is {', '.join(names())}")
+        raise ValueError(f"no board {name!r}: give one of {', '.join(names())}")
     board = importlib.import_module(f"{sigbit_boards.__name__}.{name}.build").BOARD
     if not isinstance(board, Board) or board.name != name:
         raise TypeError(f"sigbit_boards.{name}.build.BOARD must be a Board named {name!r}")

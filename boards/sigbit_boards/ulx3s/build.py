@@ -54,4 +54,4 @@ def place_and_route(
     return fastest(Mapped(netlist, constraints(), LFE5U_85F), made, seeds, told)
 
 
-BOARD = Board("ulx3s", "ULX3S with LFE5U-85F", Target.ECP5, LFE5U_85F, place_and_route)
+BOARD = Board("ulx3s", Target.ECP5, LFE5U_85F, board_clock, place_and_route)

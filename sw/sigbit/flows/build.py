@@ -108,16 +108,15 @@ def build(
         wanted = registry.load(board)
     except ValueError as error:
         raise UserError(str(error)) from error
-    config = load_arch(arch)
-    tell(f"elaborating {board} with {config.name}")
+    config, clock = load_arch(arch), clock_mhz * 1e6
     with given(f"{config.name} on {board}"):
-        routed = wanted.place_and_route(
-            config,
-            clock_mhz * 1e6,
-            seeds,
-            progress=lambda what, done, of: tell(f"{board}: {what}", done, of),
-        )
-    files = _write(routed, config, make_folder(folder))
+        wanted.clock(config, clock)
+    make_folder(folder)
+    tell(f"elaborating {board} with {config.name}")
+    routed = wanted.place_and_route(
+        config, clock, seeds, progress=lambda what, done, of: tell(f"{board}: {what}", done, of)
+    )
+    files = _write(routed, config, folder)
     return Built(
         board=board,
         part=wanted.part.name,

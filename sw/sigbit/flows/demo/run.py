@@ -55,7 +55,7 @@ def demo(
     most = len(digits.test_y)
     images = most if images is None else images
     if not 1 <= images <= most:
-        raise UserError(f"images must be in [1, {most}], the test split, not {images}")
+        raise UserError(f"--images must be in [1, {most}], the test split, not {images}")
     step = _Steps(over)
     with ThreadPoolExecutor(1) as background:
         rtl: Future[Device] | None = None
