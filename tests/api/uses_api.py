@@ -33,7 +33,7 @@ def trained(model: nn.Module, arch: sigbit.ArchConfig) -> sigbit.IntegerModel:
     inputs, targets = torch.rand(16, 1, 6, 6), torch.randint(3, (16,))
     prepared = sigbit.prepare(model, sigbit.QuantSpec.from_arch(arch), (inputs,))
     optimizer = torch.optim.SGD(prepared.parameters(), lr=0.01)
-    nn.functional.cross_entropy(prepared(inputs), targets).backward()
+    torch.autograd.backward(nn.functional.cross_entropy(prepared(inputs), targets))
     optimizer.step()
     return sigbit.convert(prepared)
 
