@@ -156,8 +156,8 @@ def _of_arrays(
         arrays = {names[0]: next(iter(arrays.values()))}
     if set(arrays) != set(names):
         raise UserError(
-            f"{path}: the arrays are {', '.join(sorted(arrays)) or 'none'}, the inputs of the network "
-            f"{', '.join(names)}; labels are the array y"
+            f"{path}: the arrays are {', '.join(sorted(arrays)) or 'none'}, the inputs of the "
+            f"network {', '.join(names)}; labels are the array y"
         )
     batches = [_batch(path, n.name, arrays[n.name], n.shape) for n in nodes]
     counts = {len(b) for b in batches} | ({len(labels)} if labels is not None else set())
