@@ -12,7 +12,8 @@ from sigbit.errors import UserError
 from sigbit.flows.budget import LIMITS, Budget, Limit
 from sigbit.flows.formats import Formats
 from sigbit.flows.quantize import quantize
-from sigbit.flows.quantized import Calibration, Network
+from sigbit.inputs.networks import Network
+from sigbit.inputs.samples import Calibration
 from sigbit_hw.arch.config import PRESETS
 from sigbit_synthesis import Target
 
