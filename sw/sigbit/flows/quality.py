@@ -86,13 +86,15 @@ def layer_qualities(
     for p in prepared.plan.layers:
         module, found = prepared.quant_module(p.name), levels[p.name]
         wanted = reference(p, values) if isinstance(p, LayerPlan) else values.get(p.name)
-        trained = isinstance(module, QuantLayer) and module.sources[0].trained
+        terms = None
+        if isinstance(module, QuantLayer) and module.sources[0].trained:
+            terms = module.terms[0]
         rows.append(
             LayerQuality(
                 layer=p.name,
                 kind="input" if isinstance(p, InputPlan) else getattr(p, "kind", ""),
                 shape=tuple(p.shape),
-                weight_terms=module.terms[0] if trained else None,
+                weight_terms=terms,
                 act_planes=module.grid.planes,
                 scale=float(found.scale),
                 snr_db=None if wanted is None else _ratio(wanted, found.levels * found.scale),
