@@ -9,7 +9,8 @@ from sigbit.errors import UserError
 
 
 def read_arrays(path: Path) -> NDArray[np.generic] | dict[str, NDArray[np.generic]]:
-    """The array of an .npy file, or those of an .npz file by name; pickled objects are refused."""
+    """Read the array of an ``.npy`` file, or those of an ``.npz`` file by name; pickled objects are
+    refused."""
     try:
         loaded = np.load(path, allow_pickle=False)
         return loaded if isinstance(loaded, np.ndarray) else dict(loaded)

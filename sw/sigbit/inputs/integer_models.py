@@ -47,7 +47,7 @@ def load_model(model: Model) -> "IntegerGraph":
 
 
 def load_exported(path: Path) -> "ExportedProgram":
-    """What torch.export.save wrote to ``path``."""
+    """Load what ``torch.export.save`` wrote to ``path``."""
     import torch
 
     importlib.import_module("sigbit.quant.layers.operators")  # registers them

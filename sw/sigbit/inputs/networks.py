@@ -60,7 +60,7 @@ class Network:
 @dataclass(frozen=True)
 class FloatNetwork:
     """An imported network; ``entry`` is that of the zoo, if it comes from there; ``weights`` says
-    where they come from."""
+    where its weights come from."""
 
     graph: "FloatGraph"
     entry: "Entry | None"
@@ -173,7 +173,7 @@ def _of_object(
         graph = _imported(value, [_shape(s) for s in shapes], title, checkpoint)
         return FloatNetwork(graph, None, _origin(checkpoint, f"as {name} has them"))
     if shapes or checkpoint is not None:
-        raise UserError(f"{name} is no nn.Module: leave out --input and --checkpoint")
+        raise UserError(f"{name} is not an nn.Module: leave out --input and --checkpoint")
     if isinstance(value, ExportedProgram):
         return FloatNetwork(_of_exported(value, title, name), None, f"as {name} has them")
     if isinstance(value, FloatGraph):

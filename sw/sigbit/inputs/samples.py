@@ -51,8 +51,8 @@ class Calibration:
     folder : Path, optional
         The folder of data sets.
     mean, std : str or floats, optional
-        Mean and standard deviation of each channel of images in [0, 1]; as text with commas between
-        them.
+        Mean and standard deviation of each channel of images in [0, 1]; as text,
+        separated by commas.
     """
 
     data: SampleData
@@ -74,10 +74,10 @@ class Calibration:
 
 
 def load_samples(wanted: Calibration, network: FloatNetwork) -> tuple[Samples, Samples]:
-    """Samples to calibrate with and others to test with, both chosen by a fixed seed."""
+    """Return samples to calibrate with and others to test with, both chosen by a fixed seed."""
     data = wanted.data
     if not isinstance(data, str):
-        return _of_arrays(data, "the given arrays", network, wanted)
+        return _of_arrays(data, "the given samples", network, wanted)
     if data.endswith((".npy", ".npz")):
         return _of_arrays(read_arrays(Path(data)), data, network, wanted)
     return _of_dataset(data, network, wanted)
@@ -112,7 +112,7 @@ def _of_dataset(name: str, network: FloatNetwork, wanted: Calibration) -> tuple[
 
 
 def _loaded(found: "DatasetEntry", splits: list[str], wanted: Calibration) -> "Dataset":
-    """The first of ``splits`` that is there; in a folder of the user's some may be missing."""
+    """Return the first of ``splits`` that is there; a folder of the user's may lack some."""
     from sigbit.data import DataError, load
 
     for split in splits[:-1] if found.origin == "folder" else ():
@@ -156,13 +156,13 @@ def _of_arrays(
         arrays = {names[0]: next(iter(arrays.values()))}
     if set(arrays) != set(names):
         raise UserError(
-            f"{path} holds the arrays {', '.join(sorted(arrays)) or 'none'}, the network's inputs "
-            f"are {', '.join(names)}; labels are the array y"
+            f"{path}: the arrays are {', '.join(sorted(arrays)) or 'none'}, the inputs of the "
+            f"network {', '.join(names)}; labels are the array y"
         )
     batches = [_batch(path, n.name, arrays[n.name], n.shape) for n in nodes]
     counts = {len(b) for b in batches} | ({len(labels)} if labels is not None else set())
     if len(counts) > 1:
-        raise UserError(f"the arrays in {path} hold different numbers of samples: {sorted(counts)}")
+        raise UserError(f"{path}: the arrays hold different numbers of samples: {sorted(counts)}")
     count = len(batches[0])
     order = np.random.default_rng(0).permutation(count)
     parts = order[: wanted.images], order[wanted.images :][: wanted.test]

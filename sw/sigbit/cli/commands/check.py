@@ -1,4 +1,4 @@
-"""``sigbit check``: what of a float network the accelerator does, what the host, what nobody."""
+"""``sigbit check``: whether a float network is supported, and what carries out each operation."""
 
 from typing import TYPE_CHECKING, Annotated
 

@@ -92,8 +92,8 @@ def _write(done: "ProgramRun", written: WrittenOptions) -> None:
             write_array(written.layers / f"{name.replace('/', '_')}.npy", values)
         say(f"wrote {len(done.layers)} layers to {written.layers}")
     if written.output is not None:
-        (values,) = done.outputs.values()
-        write_array(written.output, values)
+        (results,) = done.outputs.values()
+        write_array(written.output, results)
     write_json(written.json, done)
 
 

@@ -17,7 +17,9 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     Raises ``TypeError`` if two groups have an option of the same name.
     """
     hints = get_type_hints(command, include_extras=True)
-    groups = {name: hint for name, hint in hints.items() if dataclasses.is_dataclass(hint)}
+    groups: dict[str, Any] = {
+        name: hint for name, hint in hints.items() if dataclasses.is_dataclass(hint)
+    }
     parameters: dict[str, inspect.Parameter] = {}
     for parameter in inspect.signature(command).parameters.values():
         kind = groups.get(parameter.name)

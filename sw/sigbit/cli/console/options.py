@@ -27,7 +27,7 @@ Arch = Annotated[
     typer.Option("--arch", metavar="PRESET|FILE", help="Accelerator: a preset, JSON or a Program."),
 ]
 Latency = Annotated[
-    int, typer.Option(min=0, max=10_000, help="Memory latency of the RTL's simulated bus, cycles.")
+    int, typer.Option(min=0, max=10_000, help="Memory latency of the simulated bus, in cycles.")
 ]
 Model = Annotated[
     str,
@@ -62,10 +62,14 @@ Checkpoint = Annotated[
 Mean = Annotated[
     str | None,
     typer.Option(
-        metavar="NUMBERS", help="Of each channel of images in [0, 1], such as 0.485,0.456,0.406."
+        metavar="NUMBERS",
+        help="Mean of each channel of images in [0, 1], such as 0.485,0.456,0.406.",
     ),
 ]
-Std = Annotated[str | None, typer.Option(metavar="NUMBERS", help="Standard deviations, as --mean.")]
+Std = Annotated[
+    str | None,
+    typer.Option(metavar="NUMBERS", help="Standard deviation of each channel, as for --mean."),
+]
 
 
 @dataclass(frozen=True)
