@@ -174,13 +174,14 @@ def _imported(
 
     from sigbit import zoo
     from sigbit.frontend import import_model
+    from sigbit.ir.convolution import row_major_convolutions
 
     if checkpoint is not None:
         zoo.load_checkpoint(model, checkpoint)
     examples = tuple(torch.zeros(_EXAMPLES, *shape) for shape in shapes)
     model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), row_major_convolutions():
             model(*examples)
     except Exception as error:
         given = ", ".join("x".join(map(str, s)) for s in shapes)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sigbit.ir.annotation import HostOp
+from sigbit.ir.convolution import conv2d
 from sigbit_hw.arch import numerics
 from sigbit_hw.arch.formats import MAX_DIGITS, Format, TermGrid
 from sigbit_tools.errors import SigbitError
@@ -201,7 +202,7 @@ def convolve(x: Tensor, source: Source, zero: int, weights: Tensor) -> Tensor:
     dtype = torch.float32 if bound < 1 << 24 else torch.float64
     sparse = spread(x.to(dtype), source.upsampling, -zero)
     padded = _pad(sparse, source.padding, -zero)
-    sums = F.conv2d(
+    sums = conv2d(
         padded,
         weights.to(dtype),
         stride=source.stride,
