@@ -122,7 +122,7 @@ def back_end(case: Case, placed: Placed, config: ArchConfig) -> tuple[Scheduled,
 
 
 @pytest.mark.parametrize("which", CONFIGS)
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 1 << 20))
 def test_values_come_and_go(which: str, seed: int) -> None:
     rng, config = np.random.default_rng(seed), CONFIGS[which]

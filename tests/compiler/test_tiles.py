@@ -50,7 +50,7 @@ def run(d: Draft) -> Tiled:
 
 
 @pytest.mark.parametrize("which", CONFIGS)
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 1 << 32))
 def test_random_operations(which: str, seed: int) -> None:
     run(random_draft(np.random.default_rng(seed), CONFIGS[which]))

@@ -33,14 +33,12 @@ _ACTIVE: ContextVar[bool] = ContextVar("row_major_convolutions", default=False)
 
 
 def row_major(tensor: Tensor) -> Tensor:
-    """``tensor`` with the strides of a row-major array, also in dimensions of size 1; copied only
-    if its elements lie in another order. Tensors on other devices than CPUs stay as they are."""
+    """``tensor`` with the strides of a row-major array, also in dimensions of size 1: itself, or a
+    copy (``contiguous`` would not copy for the sake of such dimensions). Tensors on other devices
+    than CPUs stay as they are."""
     if tensor.device.type != "cpu" or tensor.stride() == _strides(tensor.shape):
         return tensor
-    tensor = tensor.contiguous()
-    if tensor.stride() == _strides(tensor.shape):
-        return tensor
-    return tensor.view(-1).view(tensor.shape)
+    return tensor.clone(memory_format=torch.contiguous_format)
 
 
 def _strides(shape: Sequence[int]) -> tuple[int, ...]:
