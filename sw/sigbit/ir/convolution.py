@@ -8,7 +8,8 @@ torch may take either layout from them.
 
 The product's own layers call :func:`conv2d` and :func:`conv_transpose2d`. Whatever runs a module of
 somebody else's does so inside :func:`row_major_convolutions`. The backward pass is safe too: it
-reads the operands that the forward pass has kept.
+reads the operands that the forward pass has kept, and the gradient of a gradient convolves forwards
+only, which none of those kernels does.
 """
 
 from collections.abc import Callable, Iterator, Sequence
