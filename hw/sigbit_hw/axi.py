@@ -8,14 +8,13 @@ from amaranth.utils import exact_log2
 
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.timing import WRITES_MAX
 from sigbit_hw.ports import BUS_ADDRESS_BITS, axi_master
 from sigbit_hw.queue import Skid
 
 PAGE_BITS = 12
 """The DMA window begins at a multiple of 4 KiB on every port."""
 RESP_SLVERR, RESP_DECERR = 2, 3
-WRITES_MAX = 15
-"""Write bursts that may await their response."""
 _INCR = 1
 _CACHE = 0b0011  # normal memory, bufferable, not cached
 

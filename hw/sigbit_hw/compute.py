@@ -8,6 +8,7 @@ from amaranth.utils import ceil_log2
 from sigbit_hw.agu import NestWalker
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.timing import EXECS_IN_FLIGHT
 from sigbit_hw.array import MacArray
 from sigbit_hw.buffers import ActMemory, WeightMemory
 from sigbit_hw.drain import Drain
@@ -29,8 +30,6 @@ from sigbit_hw.operands import OperandFetch
 from sigbit_hw.pipeline import delay
 from sigbit_hw.queue import Queue
 
-EXECS_IN_FLIGHT = 4
-"""EXECs that may be issued and not retired."""
 _RETIREMENT = data.StructLayout({"drain": 1, "signal": ENGINES, "index": INDEX_BITS})
 
 

@@ -1,7 +1,7 @@
 """The LOAD engine: DMA into weights, activation slots, parameters and tables; ``FILL``.
 
-A front end checks instructions and requests their data, up to :data:`AHEAD` instructions before a
-back end moves the data; so the bus stays busy from one instruction to the next.
+A front end checks instructions and requests their data, up to :data:`LOAD_AHEAD` instructions
+before a back end moves the data; so the bus stays busy from one instruction to the next.
 """
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
@@ -11,10 +11,11 @@ from amaranth.utils import ceil_log2
 
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.images import ITEM_BYTES
-from sigbit_hw.arch.isa import LoadKind, Opcode
+from sigbit_hw.arch.isa import BEATS_BITS, LoadKind, Opcode
 from sigbit_hw.arch.numerics import TABLE_ENTRIES
 from sigbit_hw.arch.regs import Cause
-from sigbit_hw.dma import BEATS_BITS, ReadClient, Window, WindowCheck, client_beat
+from sigbit_hw.arch.timing import CHECK_LATENCY, LOAD_AHEAD
+from sigbit_hw.dma import ReadClient, Window, WindowCheck, client_beat
 from sigbit_hw.interfaces import (
     ENGINES,
     INDEX_BITS,
@@ -32,8 +33,6 @@ from sigbit_hw.product import truth_table
 from sigbit_hw.queue import Queue, Skid
 from sigbit_hw.walker import BLOCK, BlockWalker
 
-AHEAD = 4
-"""Instructions between the engine's front and back end."""
 _ITEM_BITS = 8 * ITEM_BYTES
 _SUB_BITS = ceil_log2(TABLE_ENTRIES)
 
@@ -89,7 +88,7 @@ class LoadFront(wiring.Component):
         load = data.View(load_layout, current.word[: load_layout.size])
         fill = data.View(fill_layout, current.word[: fill_layout.size])
         is_fill = Signal()
-        wait = Signal(range(WindowCheck.latency))
+        wait = Signal(range(CHECK_LATENCY))
         wiring.connect(m, wiring.flipped(self.window), check.window)
         command = self.o.payload
         m.d.comb += [
@@ -115,7 +114,7 @@ class LoadFront(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.i.ready.eq(1)
-                m.d.sync += [current.eq(self.i.payload), wait.eq(WindowCheck.latency - 1)]
+                m.d.sync += [current.eq(self.i.payload), wait.eq(CHECK_LATENCY - 1)]
                 with m.If(self.i.valid):
                     m.next = "CHECK"
             with m.State("CHECK"):
@@ -416,7 +415,7 @@ class LoadEngine(wiring.Component):
         m = Module()
         m.submodules.front = front = LoadFront(self.config)
         m.submodules.back = back = LoadBack(self.config)
-        m.submodules.ahead = ahead = Queue(COMMAND, AHEAD)
+        m.submodules.ahead = ahead = Queue(COMMAND, LOAD_AHEAD)
         m.submodules.beats = beats = Skid(client_beat(self.config))
         m.submodules.slots = slots = Skid(back.act_write.stream.payload.shape())
         flipped = wiring.flipped

@@ -9,6 +9,7 @@ from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Engine
 from sigbit_hw.arch.regs import Cause
+from sigbit_hw.arch.timing import IN_FLIGHT, SETTLE
 from sigbit_hw.decode import DECODED
 from sigbit_hw.interfaces import (
     ENGINES,
@@ -23,10 +24,6 @@ from sigbit_hw.ports import ENGINE_NAMES
 from sigbit_hw.product import truth_table
 from sigbit_hw.queue import Queue
 
-IN_FLIGHT = 8
-"""Signalling instructions that an engine may have taken in and not finished."""
-SETTLE = 8
-"""Cycles without any change after which the machine is taken to stand still."""
 _HEADER = data.StructLayout({f.name: f.width for f in isa.HEADER})
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from sigbit_hw import ports
-from sigbit_hw.arch import regs
+from sigbit_hw.arch import isa, regs
 from sigbit_hw.arch.config import PRESETS, ArchConfig
-from sigbit_hw.arch.isa import Instr, LoadKind, Opcode
+from sigbit_hw.arch.isa import Instr, LoadKind
 from sigbit_hw.arch.regs import Cause
 from sigbit_sim.bench.axi_memory import DECERR, SLVERR
 from sigbit_sim.bench.machine import BASES, Machine
@@ -23,9 +23,9 @@ def copy(config: ArchConfig, beats: int = 40) -> list[Instr]:
     """Copies ``beats`` beats from 0x1000 to 0x6000."""
     slots = beats * config.bus_bits // config.slot_bits
     return [
-        Instr(Opcode.LOAD, kind=LoadKind.ACTS, address=0x1000, n0=slots, beats=beats, signal=4),
-        Instr(Opcode.STORE, address=0x6000, n0=slots, beats=beats, wait=1),
-        Instr(Opcode.HALT),
+        isa.Load(kind=LoadKind.ACTS, address=0x1000, n0=slots, beats=beats, signal=4),
+        isa.Store(address=0x6000, n0=slots, beats=beats, wait=1),
+        isa.Halt(),
     ]
 
 

@@ -227,9 +227,11 @@ class ArchConfig:
         """Parameter groups of one output block: ``oc_lanes / param_lanes``."""
         return self.oc_lanes // self.param_lanes
 
-    def drain_cycles(self, planes: int) -> int:
-        """Cycles to drain one block of accumulators into ``planes`` output planes."""
-        return self.pixels // self.drain_pixels * self.groups_per_block * planes
+    def drain_cycles(self, planes: int, *, maximum: bool = False) -> int:
+        """Cycles to drain one block into ``planes`` output planes: a block of accumulators, or, of
+        one parameter group only, of maxima."""
+        groups = 1 if maximum else self.groups_per_block
+        return self.pixels // self.drain_pixels * groups * planes
 
     @cached_property
     def dot_bits(self) -> int:

@@ -13,6 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "memory_depths.h"
+
 namespace sigbit {
 
 enum : uint8_t { OKAY = 0, SLVERR = 2, DECERR = 3 };
@@ -157,7 +159,6 @@ private:
         uint64_t ready;
         unsigned beats;
     };
-    static constexpr size_t MAX_WRITES = 8, MAX_WRITE_BEATS = 16;
 
     template <typename... Args> void violation(const char* format, Args... args) {
         if (violations_.size() >= 100) return;

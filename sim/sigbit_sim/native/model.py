@@ -71,8 +71,8 @@ class _State(ctypes.Structure):
         ("writes", ctypes.c_uint64),
         ("finished", ctypes.c_uint64),
         ("fed", ctypes.c_uint64),
-        ("started", ctypes.c_uint32 * 3),
-        ("retired", ctypes.c_uint32 * 3),
+        ("started", ctypes.c_uint32 * len(Engine)),
+        ("retired", ctypes.c_uint32 * len(Engine)),
     ]
 
 

@@ -17,7 +17,7 @@ from sigbit.compiler.tiles import Tile, Tiled
 from sigbit.compiler.window import CONSTANTS
 from sigbit_hw.arch import images
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import Instr, LoadKind, Opcode
+from sigbit_hw.arch.isa import Load, LoadKind
 
 Bytes = NDArray[np.uint8]
 
@@ -92,8 +92,7 @@ def _stage_constants(tiled: Tiled, config: ArchConfig) -> tuple[list[Tile], list
             key, offset = constants.add(data)
             places[kind], fresh, after = rings[kind].place(key, size, index)
             if fresh:
-                load = Instr(
-                    Opcode.LOAD,
+                load = Load(
                     kind=kind,
                     address=offset,
                     dst=places[kind],
@@ -101,10 +100,10 @@ def _stage_constants(tiled: Tiled, config: ArchConfig) -> tuple[list[Tile], list
                     beats=images.beats(data.size, config),
                 )
                 fetches.append(Fetch(load, index, after, CONSTANTS))
-        out = tile.out and tile.out.replace(
-            param=places.get(LoadKind.PARAMS, 0), table=places[LoadKind.TABLE]
+        out = tile.out and replace(
+            tile.out, param=places.get(LoadKind.PARAMS, 0), table=places[LoadKind.TABLE]
         )
-        execute = tile.execute.replace(weights=places.get(LoadKind.WEIGHTS, 0))
+        execute = replace(tile.execute, weights=places.get(LoadKind.WEIGHTS, 0))
         tiles.append(replace(tile, out=out, execute=execute))
     return tiles, fetches, constants.image()
 
@@ -163,7 +162,9 @@ def verify_constants(staged: Staged, events: Iterable[Fetch | int], config: Arch
     for event in events:
         if isinstance(event, Fetch):
             if event.region == CONSTANTS:
-                i, kind = event.instr, LoadKind(event.instr.kind)
+                i = event.instr
+                assert isinstance(i, Load)
+                kind = i.kind
                 require(i.dst + i.n0 <= depths[kind], f"{kind.name} out of range")
                 data = staged.constants[i.address : i.address + i.n0 * items[kind]]
                 memory[kind][i.dst : i.dst + i.n0] = data.reshape(i.n0, -1)
