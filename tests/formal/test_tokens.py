@@ -11,10 +11,10 @@ from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.isa import Engine
 from sigbit_hw.arch.timing import IN_FLIGHT
-from sigbit_hw.interfaces import ENGINES
-from sigbit_hw.ports import ENGINE_NAMES
-from sigbit_hw.sequencer import EngineQueue, Tokens
-from sigbit_sim.formal import PropertyError, bmc, prove, registers
+from sigbit_hw.gateware.control.sequencer import EngineQueue, Tokens
+from sigbit_hw.gateware.interfaces import ENGINES
+from sigbit_hw.gateware.ports import ENGINE_NAMES
+from sigbit_sim.verification.formal import PropertyError, bmc, prove, registers
 
 COUNT = signed(isa.TOKEN_MAX.bit_length() + 2)
 

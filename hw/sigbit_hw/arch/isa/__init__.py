@@ -2,7 +2,7 @@
 
 An instruction is :data:`WORD_BITS` bits, little-endian in memory, its fields packed from bit 0 in
 the order in which its class declares them. Every instruction starts with the header (opcode,
-tokens, tag). Semantics are stated field by field and executed by ``sigbit_sim.interp``.
+tokens, tag). Semantics are stated field by field and executed by ``sigbit_sim.interp.device``.
 
 Engines run concurrently, each taking its own instructions in program order: LOAD (``LOAD``,
 ``FILL``), COMPUTE (``SEG``, ``OUT``, ``EXEC``) and STORE (``STORE``). An instruction first takes
