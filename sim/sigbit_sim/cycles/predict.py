@@ -23,7 +23,7 @@ from sigbit_hw.arch.numerics import TABLE_ENTRIES
 from sigbit_hw.arch.program import Program
 from sigbit_hw.gateware.compute.engine import ComputeEngine
 from sigbit_hw.gateware.interfaces import slots_per_write
-from sigbit_sim.rtl.device import native
+from sigbit_sim.rtl import native
 from sigbit_tools.cache import cached_folder, key_of
 from sigbit_tools.toolchain import ToolchainError
 
