@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from sigbit_hw.arch import isa, regs
+from sigbit_hw.arch.bus import Response
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.isa import Instr, LoadKind
 from sigbit_hw.arch.regs import Cause
-from sigbit_sim.verification.axi_memory import DECERR, SLVERR
 from sigbit_sim.verification.machine import BASE, Machine
 
 CONFIG = PRESETS["nano"]
@@ -139,8 +139,8 @@ def test_window(
 @pytest.mark.parametrize(
     ("resp", "read", "write"),
     [
-        (SLVERR, Cause.READ_SLVERR, Cause.WRITE_SLVERR),
-        (DECERR, Cause.READ_DECERR, Cause.WRITE_DECERR),
+        (Response.SLVERR, Cause.READ_SLVERR, Cause.WRITE_SLVERR),
+        (Response.DECERR, Cause.READ_DECERR, Cause.WRITE_DECERR),
     ],
 )
 @pytest.mark.parametrize("where", ["fetch", "fetch_first", "load", "store"])

@@ -12,7 +12,6 @@ from sigbit_hw.arch.addressing import block_slots
 from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.isa import Instr, LoadKind, Opcode
 from sigbit_hw.arch.numerics import TABLE_ENTRIES
-from sigbit_hw.gateware.interfaces import slots_per_write
 from sigbit_sim.verification.machine import BASE, Machine
 
 PROGRAM = 0xE000
@@ -305,7 +304,7 @@ def test_slots_a_cycle(name: str, rng: np.random.Generator) -> None:
     demand; runs of one slot take a cycle each."""
     config = CONFIGS[name]
     per_beat = config.bus_bits // config.slot_bits
-    width = slots_per_write(config)
+    width = config.slots_per_write
     beats = 100
     n0 = beats * per_beat
     load = isa.Load(kind=LoadKind.ACTS, address=0x1000, n0=n0, beats=beats)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from enum import IntEnum
 
-from sigbit_hw.arch.isa import Engine, Field, Instr, Opcode, fields_of, instruction
+from sigbit_hw.arch.isa import Engine, Field, Instr, Opcode, engines_of, fields_of, instruction
 
 _TOKENS = ("wait", "signal")
 """Fields that are masks of engines."""
@@ -26,7 +26,7 @@ def listing(program: Iterable[Instr]) -> str:
 def _text(field: Field, value: int) -> str:
     """A value as it is listed."""
     if field.name in _TOKENS:
-        return "+".join(e.name for e in Engine if value >> e & 1)
+        return "+".join(e.name for e in engines_of(value))
     return value.name if isinstance(value, IntEnum) else str(int(value))
 
 

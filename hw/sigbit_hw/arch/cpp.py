@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from enum import IntEnum
 
 from sigbit_hw.arch import isa, timing
+from sigbit_hw.arch.bus import Response
 from sigbit_hw.arch.isa import ENGINE_OF, SIGNALLING, Engine, Field, LoadKind, Mode, Opcode
 
 HEADER_NAME = "contract.h"
@@ -34,7 +35,7 @@ def header() -> str:
         f"constexpr int WORD_BYTES = {isa.WORD_BYTES};",
         f"constexpr int SEGMENTS_MAX = {1 << isa.SEGMENT_BITS};",
         "",
-        *(_enumeration(e) for e in (Engine, Opcode, LoadKind, Mode)),
+        *(_enumeration(e) for e in (Engine, Opcode, LoadKind, Mode, Response)),
         "",
         "// The engine that runs an opcode, -1 where none does; whether it may give tokens.",
         *_choice("int64_t engine_of", "-1", {o: f"Engine::{e.name}" for o, e in ENGINE_OF.items()}),
@@ -59,7 +60,8 @@ def constants() -> dict[str, int]:
 def _enumeration(members: type[IntEnum]) -> str:
     """The numbers as ``Name::MEMBER``; with their COUNT if they count from 0."""
     values = [f"{m.name} = {m.value}" for m in members]
-    values += [f"COUNT = {len(members)}"] if min(members) == 0 else []
+    dense = list(members) == list(range(len(members)))
+    values += [f"COUNT = {len(members)}"] if dense else []
     return f"struct {members.__name__} {{ enum : int64_t {{ {', '.join(values)} }}; }};"
 
 

@@ -19,10 +19,8 @@ from numpy.typing import NDArray
 from sigbit_hw.arch import cpp, images
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import LoadKind
-from sigbit_hw.arch.numerics import TABLE_ENTRIES
 from sigbit_hw.arch.program import Program
 from sigbit_hw.gateware.compute.engine import ComputeEngine
-from sigbit_hw.gateware.interfaces import slots_per_write
 from sigbit_sim.rtl import native
 from sigbit_tools.cache import cached_folder, key_of
 from sigbit_tools.toolchain import ToolchainError
@@ -99,20 +97,7 @@ def _config_header() -> str:
 
 def _config(c: ArchConfig) -> dict[str, list[int]]:
     """The model's Config but for the memory's latency."""
-    item_bits = 8 * images.ITEM_BYTES
     result_latency, drain_latency = _latencies(c)
-    steps = {
-        LoadKind.WEIGHTS: c.weight_word_bits // c.bus_bits,
-        LoadKind.ACTS: 1,
-        LoadKind.PARAMS: c.param_lanes,
-        LoadKind.TABLE: TABLE_ENTRIES,
-    }
-    units = {
-        LoadKind.WEIGHTS: 1,
-        LoadKind.ACTS: c.bus_bits // c.slot_bits,
-        LoadKind.PARAMS: c.bus_bits // item_bits,
-        LoadKind.TABLE: c.bus_bits // item_bits,
-    }
     return {
         "pixels": [c.pixels],
         "drain_pixels": [c.drain_pixels],
@@ -121,14 +106,14 @@ def _config(c: ArchConfig) -> dict[str, list[int]]:
         "slots_per_block": [c.slots_per_block],
         "bus_bytes": [c.bus_bytes],
         "ports": [c.ports],
-        "slots_per_write": [slots_per_write(c)],
+        "slots_per_write": [c.slots_per_write],
         "burst_beats": [c.burst_beats],
         "outstanding_reads": [c.outstanding_reads],
         "queue_depth": [c.queue_depth],
         "result_latency": [result_latency],
         "drain_latency": [drain_latency],
-        "steps": [steps[k] for k in LoadKind],
-        "units": [units[k] for k in LoadKind],
+        "steps": [images.units_of_item(kind, c) for kind in LoadKind],
+        "units": [images.units_of_beat(kind, c) for kind in LoadKind],
     }
 
 

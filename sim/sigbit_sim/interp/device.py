@@ -134,15 +134,7 @@ class _Machine:
         self.acts = np.zeros((c.act_slots, c.ic_lanes), np.uint8)
         self.params = np.zeros((3, c.param_groups, c.param_lanes), np.int64)
         self.tables = np.zeros((c.tables, TABLE_ENTRIES), np.uint8)
-        self.written = {
-            kind: np.zeros(size, bool)
-            for kind, size in (
-                (LoadKind.WEIGHTS, c.weight_words),
-                (LoadKind.ACTS, c.act_slots),
-                (LoadKind.PARAMS, c.param_groups),
-                (LoadKind.TABLE, c.tables),
-            )
-        }
+        self.written = {kind: np.zeros(images.depth(kind, c), bool) for kind in LoadKind}
         self.segments: dict[int, Seg] = {}
         self.out: Out | None = None
         self.kept: _Kept | None = None
@@ -199,19 +191,17 @@ class _Machine:
 
     def _take(self, instr: Instr) -> None:
         engine = isa.ENGINE_OF[instr.opcode]
-        for giver in isa.Engine:
-            if instr.wait >> giver & 1:
-                if not self.tokens[giver, engine]:
-                    self._stop(Cause.TOKEN_UNDERFLOW)
-                self.tokens[giver, engine] -= 1
+        for giver in isa.engines_of(instr.wait):
+            if not self.tokens[giver, engine]:
+                self._stop(Cause.TOKEN_UNDERFLOW)
+            self.tokens[giver, engine] -= 1
 
     def _give(self, instr: Instr) -> None:
         engine = isa.ENGINE_OF[instr.opcode]
-        for taker in isa.Engine:
-            if instr.signal >> taker & 1:
-                if self.tokens[engine, taker] == isa.TOKEN_MAX:
-                    self._stop(Cause.TOKEN_OVERFLOW)
-                self.tokens[engine, taker] += 1
+        for taker in isa.engines_of(instr.signal):
+            if self.tokens[engine, taker] == isa.TOKEN_MAX:
+                self._stop(Cause.TOKEN_OVERFLOW)
+            self.tokens[engine, taker] += 1
 
     # Memory
 
@@ -248,12 +238,7 @@ class _Machine:
         c, kind = self.config, instr.kind
         if kind != LoadKind.ACTS:
             need(instr.n1 == instr.n2 == 1, "n1 and n2 must be 1 unless slots are loaded")
-        item_bytes = {
-            LoadKind.WEIGHTS: c.weight_word_bytes,
-            LoadKind.ACTS: c.slot_bytes,
-            LoadKind.PARAMS: c.param_lanes * images.ITEM_BYTES,
-            LoadKind.TABLE: images.TABLE_BYTES,
-        }[kind]
+        item_bytes = images.item_bytes(kind, c)
         items = self._items(kind, addressing.block_slots(instr))
         data = self.memory[self._window(instr, items.size * item_bytes, 0, len(self.memory))]
         if kind == LoadKind.WEIGHTS:

@@ -235,4 +235,4 @@ def table_index(nest: Nest, acc: Ints, params: Ints) -> Ints:
         return code_of[acc]
     bias, mantissa, shift = params
     total = numerics.wrap(acc + bias, c.acc_bits)
-    return numerics.requantize(total, 0, mantissa, shift) & (numerics.TABLE_ENTRIES - 1)
+    return numerics.table_index(numerics.requantize(total, 0, mantissa, shift))

@@ -385,8 +385,7 @@ class _Builder:
         ).clip(0, numerics.SHIFT_MAX)
         limit = np.minimum(1 << (c.acc_bits - 3), np.int64(64) << shift.clip(0, c.acc_bits))
         bias = rng.integers(-limit, limit)
-        hidden = 1 << (numerics.MANTISSA_BITS - 1)
-        mantissa = rng.integers(hidden, 2 * hidden, shape)
+        mantissa = rng.integers(numerics.MANTISSA_MIN, numerics.MANTISSA_MAX + 1, shape)
         self._load(LoadKind.PARAMS, out.param, groups, images.pack_params(bias, mantissa, shift))
         return out.param + np.arange(groups)
 

@@ -11,7 +11,6 @@ from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Exec, Mode, Out, Seg
 from sigbit_hw.arch.timing import EXECS_IN_FLIGHT
 from sigbit_hw.gateware.compute.engine import ComputeEngine
-from sigbit_hw.gateware.interfaces import slots_per_write
 
 Compute = Sequence[Seg | Out | Exec]
 """A program of one engine."""
@@ -37,7 +36,7 @@ class Contents:
             np.array(
                 [
                     rng.integers(-1000, 1000, channels),
-                    rng.integers(8, 16, channels),
+                    rng.integers(numerics.MANTISSA_MIN, numerics.MANTISSA_MAX + 1, channels),
                     rng.integers(2, 12, channels),
                 ]
             ),
@@ -117,7 +116,7 @@ def _drain(execute, out, total, acts, contents, config):
         first = out.param * config.param_lanes
         bias, mantissa, shift = contents.params[:, first : first + pixel_major.shape[1]]
         biased = numerics.wrap(pixel_major + bias, config.acc_bits)
-        index = numerics.requantize(biased, 0, mantissa, shift) & (numerics.TABLE_ENTRIES - 1)
+        index = numerics.table_index(numerics.requantize(biased, 0, mantissa, shift))
     for plane in range(out.n_planes):
         codes = contents.tables[out.table + plane][index]
         codes = codes.reshape(len(index), -1, config.ic_lanes).transpose(1, 0, 2)
@@ -234,7 +233,7 @@ def run(
             if loads and running and not offered_load and rng.random() < 0.6:
                 offered_load = True
                 payload = dut.act_write.stream.payload
-                count = int(rng.integers(1, slots_per_write(config) + 1))
+                count = int(rng.integers(1, config.slots_per_write + 1))
                 first = int(rng.choice(loads[: len(loads) - count + 1]))
                 load = {
                     first + k: word_of(rng.integers(0, 1 << bits, config.ic_lanes), bits)

@@ -18,7 +18,6 @@ from sigbit_hw.gateware.interfaces import (
     TableWrite,
     WeightWrite,
     instruction_layout,
-    slots_per_write,
 )
 
 READ_LATENCY = 3
@@ -99,7 +98,7 @@ class ComputeDouble(wiring.Component):
         m.submodules.params = params = memory.Memory(self.params)
         m.submodules.tables = tables = memory.Memory(self.tables)
         slots, request = self.act_write.stream, self.act_read.request
-        writes = [acts.write_port() for _ in range(slots_per_write(self.config))]
+        writes = [acts.write_port() for _ in range(self.config.slots_per_write)]
         read = acts.read_port()
         held, held_valid, valid = Signal.like(slots.p), Signal(), Signal(READ_LATENCY)
         for k, write in enumerate(writes):

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigbit_hw.arch import images, isa
+from sigbit_hw.arch.bus import Response
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Engine, Fill, Halt, Instr, Load, LoadKind, Store
 from sigbit_hw.arch.program import Port, Program
@@ -21,8 +22,6 @@ PIXELS = 24
 PROGRAM, INPUT, OUTPUT, END = 0x0000, 0x1000, 0x2000, 0x3000
 """Offsets into the DMA window: code, input, output (the write window), end."""
 
-OKAY, SLVERR, DECERR = 0, 2, 3
-
 
 @dataclass(frozen=True)
 class BusFault:
@@ -31,7 +30,7 @@ class BusFault:
     write: bool
     first: int
     last: int
-    response: int
+    response: Response
 
     def on_port(self, config: ArchConfig) -> "BusFault":
         """The same where one of the ports sees it: in its part of the window."""
@@ -158,8 +157,8 @@ def _bus_cases(config: ArchConfig) -> list[FaultCase]:
     middle = (beats // 2) * config.bus_bytes
     cases = []
     for label, response, reads, writes in (
-        ("slverr", SLVERR, Cause.READ_SLVERR, Cause.WRITE_SLVERR),
-        ("decerr", DECERR, Cause.READ_DECERR, Cause.WRITE_DECERR),
+        ("slverr", Response.SLVERR, Cause.READ_SLVERR, Cause.WRITE_SLVERR),
+        ("decerr", Response.DECERR, Cause.READ_DECERR, Cause.WRITE_DECERR),
     ):
         for name, write, first, cause, index in (
             ("read", False, INPUT + middle, reads, 1),

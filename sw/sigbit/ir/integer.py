@@ -190,7 +190,7 @@ class IntegerGraph:
         acc = self.accumulate(node, values).numpy()
         params = (a[:, None, None] for a in (node.bias, node.mantissa, node.shift))
         y = numerics.requantize(acc, *params)
-        return torch.from_numpy(node.table[y & (numerics.TABLE_ENTRIES - 1)])
+        return torch.from_numpy(node.table[numerics.table_index(y)])
 
 
 def convolve(x: Tensor, source: Source, zero: int, weights: Tensor) -> Tensor:
@@ -265,6 +265,10 @@ def macs(graph: IntegerGraph, node: Node) -> int:
     )
 
 
+def _within(values: Ints, low: int, high: int) -> bool:
+    return bool(((values >= low) & (values <= high)).all())
+
+
 def verify(graph: IntegerGraph) -> None:
     """Raise :class:`GraphError` unless every node is well formed and every value lies on its
     grid."""
@@ -301,23 +305,31 @@ def verify(graph: IntegerGraph) -> None:
                     node,
                     f"{name} must have shape [{channels}]",
                 )
-            need(node.table.shape == (numerics.TABLE_ENTRIES,), node, "table must have 256 entries")
+            need(
+                node.table.shape == (numerics.TABLE_ENTRIES,),
+                node,
+                f"table must have {numerics.TABLE_ENTRIES} entries",
+            )
             need(
                 bool(np.isin(node.table, graph.act_grid(node.type.planes).values).all()),
                 node,
                 f"table holds values that {node.type.planes} planes cannot store",
             )
             need(
-                bool(((node.mantissa >= 8) & (node.mantissa <= 15)).all()),
+                _within(node.mantissa, numerics.MANTISSA_MIN, numerics.MANTISSA_MAX),
                 node,
-                "mantissa must be in [8, 15]",
+                f"mantissa must be in [{numerics.MANTISSA_MIN}, {numerics.MANTISSA_MAX}]",
             )
             need(
-                bool(((node.shift >= 0) & (node.shift <= numerics.SHIFT_MAX)).all()),
+                _within(node.shift, 0, numerics.SHIFT_MAX),
                 node,
-                "shift must be in [0, 31]",
+                f"shift must be in [0, {numerics.SHIFT_MAX}]",
             )
-            need(bool((np.abs(node.bias) < 1 << 31).all()), node, "bias must fit 32 bits")
+            need(
+                _within(node.bias, -numerics.BIAS_MAX, numerics.BIAS_MAX),
+                node,
+                f"bias must fit {numerics.BIAS_BITS} bits",
+            )
             need(len(node.sources) > 0, node, "a convolution needs a source")
             for s in node.sources:
                 c, h, w = seen[s.tensor].type.shape

@@ -32,6 +32,7 @@ from sigbit_hw.arch.isa.opcodes import (
     ADDRESS_BITS,
     BEATS_BITS,
     ENGINE_OF,
+    INDEX_BITS,
     PARAM_GROUP_BITS,
     SEGMENT_BITS,
     SIGNALLING,
@@ -48,6 +49,7 @@ from sigbit_hw.arch.isa.opcodes import (
     LoadKind,
     Mode,
     Opcode,
+    engines_of,
 )
 from sigbit_hw.arch.isa.words import decode, opcode_of, pack, unpack
 
@@ -57,6 +59,7 @@ __all__ = [
     "CLASSES",
     "ENGINE_OF",
     "HEADER",
+    "INDEX_BITS",
     "LAYOUTS",
     "PARAM_GROUP_BITS",
     "SEGMENT_BITS",
@@ -86,6 +89,7 @@ __all__ = [
     "Seg",
     "Store",
     "decode",
+    "engines_of",
     "field_of",
     "fields_of",
     "instruction",

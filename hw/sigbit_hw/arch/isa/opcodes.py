@@ -2,6 +2,7 @@
 instructions share."""
 
 from enum import IntEnum, unique
+from functools import cache
 from types import MappingProxyType
 
 WORD_BITS = 256
@@ -19,6 +20,12 @@ class Engine(IntEnum):
     LOAD = 0
     COMPUTE = 1
     STORE = 2
+
+
+@cache
+def engines_of(mask: int) -> tuple[Engine, ...]:
+    """The engines in a token mask."""
+    return tuple(engine for engine in Engine if mask >> engine & 1)
 
 
 @unique
@@ -86,3 +93,6 @@ ADDRESS_BITS = 32
 BEATS_BITS = 24
 """Width of a transfer's number of bus beats."""
 TAG_BITS = 16
+"""Width of the free number."""
+INDEX_BITS = 24
+"""Width of an instruction's index in its program."""

@@ -16,7 +16,6 @@ from sigbit_hw.gateware.interfaces import (
     ParamWrite,
     TableWrite,
     WeightWrite,
-    slots_per_write,
 )
 from sigbit_hw.gateware.parts.pipeline import choose, delay
 
@@ -83,7 +82,7 @@ class ActMemory(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        pixels, width = self.config.pixels, slots_per_write(self.config)
+        pixels, width = self.config.pixels, self.config.slots_per_write
         bank_bits = ceil_log2(pixels)
         write, request = self.write.stream, self.read.request
         drained = Cat(port.valid for port in self.drain)

@@ -7,13 +7,12 @@ from amaranth.lib.wiring import In, Out
 
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import Engine
+from sigbit_hw.arch.isa import INDEX_BITS, Engine
 from sigbit_hw.arch.regs import Cause
 from sigbit_hw.arch.timing import IN_FLIGHT, SETTLE
 from sigbit_hw.gateware.control.decode import DECODED
 from sigbit_hw.gateware.interfaces import (
     ENGINES,
-    INDEX_BITS,
     Error,
     InstructionStream,
     Retire,

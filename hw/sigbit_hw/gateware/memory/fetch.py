@@ -7,14 +7,13 @@ from amaranth.utils import exact_log2
 
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.regs import Cause
+from sigbit_hw.arch.isa import INDEX_BITS
+from sigbit_hw.arch.regs import PROGRAM_ALIGN, Cause
 from sigbit_hw.arch.timing import CHECK_LATENCY, FETCH_AHEAD
-from sigbit_hw.gateware.interfaces import INDEX_BITS, Error
+from sigbit_hw.gateware.interfaces import Error
 from sigbit_hw.gateware.memory.dma import ReadClient, Window, WindowCheck, client_beat
 from sigbit_hw.gateware.parts.queue import Queue
 
-PROGRAM_ALIGN = 64
-"""Bytes that the program's offset must be a multiple of."""
 FETCHED = data.StructLayout({"word": isa.WORD_BITS, "index": INDEX_BITS, "last": 1})
 """An instruction word; ``last``: the program ends here."""
 

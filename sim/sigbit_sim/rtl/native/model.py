@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sigbit_hw.arch.bus import Response
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Engine
 
@@ -29,13 +30,6 @@ class Stop(IntEnum):
     IRQ = 1
     IDLE = 2
     ASSERTION = 3
-
-
-class Response(IntEnum):
-    """AXI responses other than OKAY."""
-
-    SLVERR = 2
-    DECERR = 3
 
 
 class Hang(IntFlag):

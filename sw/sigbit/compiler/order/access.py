@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigbit.errors import VerifyError
-from sigbit_hw.arch import addressing
+from sigbit_hw.arch import addressing, images
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Exec, Fill, Instr, Load, LoadKind, Mode, Out, Seg, Store
 
@@ -64,10 +64,7 @@ READERS = {
 def depths(config: ArchConfig, window_bytes: int) -> dict[Memory, int]:
     """Entries of every memory, for a DMA window of ``window_bytes``."""
     return {
-        Memory.WEIGHTS: config.weight_words,
-        Memory.ACTS: config.act_slots,
-        Memory.PARAMS: config.param_groups,
-        Memory.TABLE: config.tables,
+        **{Memory(kind): images.depth(kind, config) for kind in LoadKind},
         Memory.WINDOW: -(-window_bytes // config.bus_bytes),
     }
 

@@ -17,7 +17,7 @@ from sigbit.compiler.order.access import READERS, WRITERS, Entries, Memory, Thre
 from sigbit.compiler.order.schedule import Scheduled
 from sigbit.errors import CompileError, require
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import ENGINE_OF, TOKEN_MAX, Engine, Exec, Instr
+from sigbit_hw.arch.isa import ENGINE_OF, TOKEN_MAX, Engine, Exec, Instr, engines_of
 from sigbit_hw.arch.timing import QUEUE_AHEAD
 
 Edges = dict[tuple[Engine, Engine], dict[int, int]]
@@ -193,7 +193,8 @@ def verify_synchronized(after: Scheduled, before: Scheduled) -> None:
             plain = replace(plain, sync=False)
         require(replace(step, instr=plain) == old, "an instruction was changed")
         engine = ENGINE_OF[instr.opcode]
-        for other in Engine:
-            balance[engine, other] += instr.signal >> other & 1
-            balance[other, engine] -= instr.wait >> other & 1
+        for other in engines_of(instr.signal):
+            balance[engine, other] += 1
+        for other in engines_of(instr.wait):
+            balance[other, engine] -= 1
     require(not balance.any(), "there are not as many waits as signals")

@@ -28,7 +28,7 @@ from sigbit.compiler.order.access import (
 from sigbit.errors import require
 from sigbit_hw.arch.assembler import listing
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import ENGINE_OF, TOKEN_MAX, Engine, Exec, Halt, Instr, Store
+from sigbit_hw.arch.isa import ENGINE_OF, TOKEN_MAX, Engine, Exec, Halt, Instr, Store, engines_of
 from sigbit_hw.arch.program import Program
 from sigbit_hw.arch.timing import QUEUE_AHEAD
 
@@ -104,14 +104,13 @@ class _Race:
                 Engine.COMPUTE: Thread.ISSUE,
                 Engine.STORE: Thread.STORE,
             }[engine]
-            for giver in Engine:
-                if instr.wait >> giver & 1:
-                    queue = self.tokens[giver, engine]
-                    require(
-                        bool(queue),
-                        f"{self._name(index)} waits for a token that no earlier instruction gives",
-                    )
-                    self._join(thread, queue.popleft())
+            for giver in engines_of(instr.wait):
+                queue = self.tokens[giver, engine]
+                require(
+                    bool(queue),
+                    f"{self._name(index)} waits for a token that no earlier instruction gives",
+                )
+                self._join(thread, queue.popleft())
 
     def _join(self, thread: Thread, clock: Ints) -> None:
         self.clocks[thread] = np.maximum(self.clocks[thread], clock)
@@ -162,9 +161,8 @@ class _Race:
         if access.thread == Thread.ISSUE:
             self._join(Thread.DRAIN, self.clocks[Thread.ISSUE])
         engine = ENGINE_OF[instr.opcode]
-        for taker in Engine:
-            if instr.signal >> taker & 1:
-                self.tokens[engine, taker].append(self.clocks[thread].copy())
+        for taker in engines_of(instr.signal):
+            self.tokens[engine, taker].append(self.clocks[thread].copy())
 
     def _require(self, condition: bool, access: Access, memory: Memory, why: str) -> None:
         require(
@@ -213,15 +211,15 @@ def _verify_counters(code: list[Instr], config: ArchConfig) -> None:
             answers: deque[int] = deque()
             for index, instr in enumerate(code):
                 if engines[index] == taker:
-                    if instr.wait >> giver & 1:
+                    if giver in engines_of(instr.wait):
                         takes.append(own)
-                    if instr.signal >> giver & 1:
+                    if giver in engines_of(instr.signal):
                         answers.append(len(takes))
                     own += 1
                 elif engines[index] == giver:
-                    if instr.wait >> taker & 1 and answers:
+                    if answers and taker in engines_of(instr.wait):
                         known = answers.popleft()
-                    given += instr.signal >> taker & 1
+                    given += taker in engines_of(instr.signal)
                     sure = bisect_left(takes, own - config.queue_depth - QUEUE_AHEAD)
                     pending = given - max(sure, known)
                     require(

@@ -116,21 +116,17 @@ def _constants_of(tile: Tile) -> dict[LoadKind, Bytes]:
     }
 
 
+_KINDS = (LoadKind.WEIGHTS, LoadKind.PARAMS, LoadKind.TABLE)
+"""Kinds of constants."""
+
+
 def _items(config: ArchConfig) -> dict[LoadKind, int]:
     """Bytes of one entry."""
-    return {
-        LoadKind.WEIGHTS: config.weight_word_bytes,
-        LoadKind.PARAMS: config.param_lanes * images.ITEM_BYTES,
-        LoadKind.TABLE: images.TABLE_BYTES,
-    }
+    return {kind: images.item_bytes(kind, config) for kind in _KINDS}
 
 
 def _depths(config: ArchConfig) -> dict[LoadKind, int]:
-    return {
-        LoadKind.WEIGHTS: config.weight_words,
-        LoadKind.PARAMS: config.param_groups,
-        LoadKind.TABLE: config.tables,
-    }
+    return {kind: images.depth(kind, config) for kind in _KINDS}
 
 
 def verify_staged(staged: Staged, config: ArchConfig) -> None:
