@@ -32,8 +32,11 @@ SCALED_MIN, SCALED_MAX = -(1 << (SCALED_BITS - 1)), (1 << (SCALED_BITS - 1)) - 1
 DROP_BITS = MANTISSA_BITS - 1 + GUARD_BITS
 """Fraction bits that are rounded away after the multiplication by the mantissa."""
 
-ROUND_HALF = 1 << (DROP_BITS - 1)
-"""What is added before they are dropped: half a unit, so that ties round up."""
+ROUND_UNIT = 1 << DROP_BITS
+"""By what that divides."""
+
+ROUND_HALF = ROUND_UNIT // 2
+"""What is added before: half a unit, so that ties round up."""
 
 BIAS_BITS = 32
 """Bits of a bias as it is stored; the hardware keeps the low ``acc_bits``."""

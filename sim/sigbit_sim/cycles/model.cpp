@@ -422,7 +422,7 @@ private:
     bool granted(int engine) const {
         const int64_t wait = at(queues_[engine].fifo.front()).wait;
         for (int giver = 0; giver < Engine::COUNT; ++giver)
-            if (wait >> giver & 1 && !tokens_[giver][engine]) return false;
+            if (masked(wait, giver) && !tokens_[giver][engine]) return false;
         return true;
     }
 
@@ -629,13 +629,13 @@ private:
             int64_t start = -1;
             if (enters[e]) {
                 const Instr& i = at(q.fifo.front());
-                for (int g = 0; g < Engine::COUNT; ++g) tokens_[g][e] -= i.wait >> g & 1;
+                for (int g = 0; g < Engine::COUNT; ++g) tokens_[g][e] -= masked(i.wait, g);
                 if (signalling(i.opcode)) start = q.fifo.front(), events_[start].start = now_;
             }
             if (retires[e]) {
                 events_[q.inside.front()].retire = now_;
                 const int64_t signal = at(q.inside.front()).signal;
-                for (int t = 0; t < Engine::COUNT; ++t) tokens_[e][t] += signal >> t & 1;
+                for (int t = 0; t < Engine::COUNT; ++t) tokens_[e][t] += masked(signal, t);
                 q.inside.pop_front();
             }
             q.in_flight += (start >= 0) - retires[e];

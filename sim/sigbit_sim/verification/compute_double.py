@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Opcode
 from sigbit_hw.arch.numerics import TABLE_ENTRIES
+from sigbit_hw.arch.timing import READ_LATENCY
 from sigbit_hw.gateware.interfaces import (
     ActRead,
     ActTrace,
@@ -19,8 +20,6 @@ from sigbit_hw.gateware.interfaces import (
     WeightWrite,
     instruction_layout,
 )
-
-READ_LATENCY = 3
 
 
 class ComputeDouble(wiring.Component):

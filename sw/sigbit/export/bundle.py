@@ -38,7 +38,7 @@ RULES = {
     "tensor, which stands for the real value 0",
     "requantize": f"a = floor((acc + bias) * {1 << numerics.GUARD_BITS} / 2**shift), clipped to "
     f"[{numerics.SCALED_MIN}, {numerics.SCALED_MAX}]; "
-    f"y = floor((a * mantissa + {numerics.ROUND_HALF}) / {1 << numerics.DROP_BITS}), clipped to "
+    f"y = floor((a * mantissa + {numerics.ROUND_HALF}) / {numerics.ROUND_UNIT}), clipped to "
     f"[{numerics.Y_MIN}, {numerics.Y_MAX}]; "
     f"stored = table[y mod {numerics.TABLE_ENTRIES}]; bias, mantissa and shift are per output "
     "channel",

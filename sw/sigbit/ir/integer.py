@@ -10,7 +10,7 @@ for the real value 0, hence for the stored integer ``-zero``. :class:`Gather` mo
 
 import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sigbit.ir.annotation import HostOp
+from sigbit.ir.constants import Pool
 from sigbit_hw.arch import numerics
 from sigbit_hw.arch.formats import MAX_DIGITS, Format, TermGrid
 from sigbit_tools.errors import SigbitError
@@ -131,7 +132,7 @@ Node = Input | Conv | MaxPool | Gather
 @dataclass(frozen=True)
 class IntegerGraph:
     """Nodes in topological order, with the native formats they are meant for; ``host`` is what is
-    left to the host after the network, in this order."""
+    left to the host after the network, in this order. Equal weights are one array."""
 
     name: str
     weight_format: Format
@@ -143,6 +144,8 @@ class IntegerGraph:
     _by_name: dict[str, Node] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        pool = Pool()
+        object.__setattr__(self, "nodes", tuple(_interned(n, pool) for n in self.nodes))
         object.__setattr__(self, "_by_name", {n.name: n for n in self.nodes})
         verify(self)
 
@@ -191,6 +194,16 @@ class IntegerGraph:
         params = (a[:, None, None] for a in (node.bias, node.mantissa, node.shift))
         y = numerics.requantize(acc, *params)
         return torch.from_numpy(node.table[numerics.table_index(y)])
+
+
+def _interned(node: Node, pool: Pool) -> Node:
+    """``node`` with the pool's weights."""
+    if not isinstance(node, Conv):
+        return node
+    return replace(
+        node,
+        sources=tuple(replace(s, weights=pool.intern(s.weights)) for s in node.sources),
+    )
 
 
 def convolve(x: Tensor, source: Source, zero: int, weights: Tensor) -> Tensor:

@@ -25,10 +25,7 @@ class Thread(IntEnum):
     """Activities that are each in order: an EXEC first issues its steps, then drains, while the
     next one issues already."""
 
-    LOAD = 0
-    ISSUE = 1
-    DRAIN = 2
-    STORE = 3
+    LOAD, ISSUE, DRAIN, STORE = range(4)
 
 
 class Memory(IntEnum):

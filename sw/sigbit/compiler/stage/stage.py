@@ -1,7 +1,6 @@
 """Pass: what to fetch for every tile and to store after it, and where constants lie on chip and in
 memory."""
 
-import hashlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from sigbit.compiler.stage.ring import Ring
 from sigbit.compiler.stage.window import CONSTANTS
 from sigbit.compiler.tile.tiles import Tile, Tiled
 from sigbit.errors import CompileError, require
+from sigbit.ir.constants import digest
 from sigbit_hw.arch import images
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Load, LoadKind
@@ -35,21 +35,17 @@ class Staged:
 
 
 class _Constants:
-    """Bytes of the constants region; equal pieces are kept once. Pieces stay alive elsewhere: the
-    same array is hashed only once."""
+    """Bytes of the constants region; equal pieces are kept once."""
 
     def __init__(self, align: int) -> None:
         self._align = align
-        self._keys: dict[int, bytes] = {}
         self._offsets: dict[bytes, int] = {}
         self._pieces: list[Bytes] = []
         self._size = 0
 
     def add(self, data: Bytes) -> tuple[bytes, int]:
         """(digest, offset) of ``data``."""
-        if id(data) not in self._keys:
-            self._keys[id(data)] = hashlib.sha256(data.tobytes()).digest()
-        key = self._keys[id(data)]
+        key = digest(data)
         if key not in self._offsets:
             self._offsets[key] = self._size
             padded = np.pad(data, (0, -data.size % self._align))

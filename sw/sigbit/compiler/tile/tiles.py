@@ -22,6 +22,7 @@ from sigbit.compiler.tile.segments import Segment, cut, fits_loops, reduction, w
 from sigbit.compiler.tile.walk import Walk, single_blocks, walks_of
 from sigbit.compiler.tile.weights import WeightWords
 from sigbit.errors import CompileError
+from sigbit.ir.constants import digest, digests
 from sigbit_hw.arch import images
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Exec, Mode, Opcode, Out, Seg, field_of
@@ -93,15 +94,15 @@ def _turns(placed: Placed) -> Iterator[list[int]]:
     """Neighbouring operations that may take turns: same weights, no two on the same slots but for
     values that they only read or write at different elements."""
     group: list[int] = []
-    weights: list[int] = []
+    weights: tuple[bytes, ...] = ()
     for index, op in enumerate(placed.network.ops):
-        same = [id(o.weights) for o in op.operands]
+        same = digests(o.weights for o in op.operands)
         if op.kind == "conv" and same == weights and _independent(placed, group, op):
             group.append(index)
             continue
         if group:
             yield group
-        group, weights = [index], same if op.kind == "conv" else []
+        group, weights = [index], same if op.kind == "conv" else ()
     if group:
         yield group
 
@@ -136,7 +137,7 @@ class _Constants:
     def params(self, op: Op, blocks: Blocks) -> Bytes:
         """Parameters of the channels of ``blocks``."""
         arrays = (op.bias, op.mantissa, op.shift)
-        key = (*map(id, arrays), blocks.first, blocks.count)
+        key = (digests(arrays), blocks.first, blocks.count)
         if key not in self._arrays:
             lanes = self._config.oc_lanes
             channels = slice(blocks.first * lanes, (blocks.first + blocks.count) * lanes)
@@ -147,9 +148,9 @@ class _Constants:
 
     def tables(self, op: Op, planes: int) -> Bytes:
         """Tables of all digits of the result."""
-        key = (id(op.table), planes)
+        assert op.table is not None
+        key = (digest(op.table), planes)
         if key not in self._arrays:
-            assert op.table is not None
             codes = self._config.act_grid(planes).encode(op.table)
             self._arrays[key] = images.pack_table(codes)
         return self._arrays[key]

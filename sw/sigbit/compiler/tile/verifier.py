@@ -18,6 +18,7 @@ from sigbit.compiler.place.layout import Layout
 from sigbit.compiler.tile.segments import Segment
 from sigbit.compiler.tile.tiles import Tile, Tiled
 from sigbit.errors import require
+from sigbit.ir.constants import digests
 from sigbit_hw.arch import addressing, images
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Out, Seg
@@ -124,8 +125,8 @@ class _Verifier:
         for group in groups.values():
             self._order(group)
             if op.kind == "conv":
-                parts = tuple(id(t.weights) for t in group)
-                key = (parts, tuple(id(o.weights) for o in op.operands), group[0].blocks)
+                parts = digests(t.weights for t in group)
+                key = (parts, digests(o.weights for o in op.operands), group[0].blocks)
                 if key not in words:
                     words.add(key)
                     self._words(group)
@@ -197,7 +198,7 @@ class _Verifier:
             return
         arrays = [a for a in (op.bias, op.mantissa, op.shift) if a is not None]
         require(len(arrays) == 3, f"{op.name} has no parameters")
-        key = (id(t.params), id(t.tables), *map(id, arrays), id(op.table), t.blocks)
+        key = (digests([t.params, t.tables, *arrays, op.table]), t.blocks)
         if key in known:
             return
         known.add(key)
