@@ -11,7 +11,6 @@ from safetensors.numpy import load_file, save_file
 
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import PRESETS
-from sigbit_hw.arch.isa import Instr, Opcode
 from sigbit_hw.arch.program import (
     FORMAT_VERSION,
     ExecInfo,
@@ -28,7 +27,7 @@ NANO = PRESETS["nano"]
 
 @pytest.fixture
 def program(rng) -> Program:
-    code = [Instr(Opcode.FILL, n0=4), Instr(Opcode.EXEC, n_seg=1), Instr(Opcode.HALT)]
+    code = [isa.Fill(n0=4), isa.Exec(n_seg=1), isa.Halt()]
     return Program(
         name="small",
         config=NANO,

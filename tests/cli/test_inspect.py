@@ -44,18 +44,14 @@ def test_traffic_by_kind(program):
     from sigbit.cli.traffic import spilled, traffic
     from sigbit_hw.arch import isa
 
-    def move(opcode, address, **fields):
-        return isa.Instr(opcode, address=address, beats=2, n0=1, n1=1, n2=1, **fields)
-
-    load, store = isa.Opcode.LOAD, isa.Opcode.STORE
     code = [
-        move(load, 1024, kind=isa.LoadKind.WEIGHTS),
-        move(load, 1024, kind=isa.LoadKind.PARAMS),
-        move(load, 1024, kind=isa.LoadKind.TABLE),
-        move(load, 512, kind=isa.LoadKind.ACTS, tag=1),
-        move(store, 2048),
-        move(load, 2048, kind=isa.LoadKind.ACTS),
-        move(store, 3072),
+        isa.Load(address=1024, beats=2, kind=isa.LoadKind.WEIGHTS),
+        isa.Load(address=1024, beats=2, kind=isa.LoadKind.PARAMS),
+        isa.Load(address=1024, beats=2, kind=isa.LoadKind.TABLE),
+        isa.Load(address=512, beats=2, kind=isa.LoadKind.ACTS, tag=1),
+        isa.Store(address=2048, beats=2),
+        isa.Load(address=2048, beats=2, kind=isa.LoadKind.ACTS),
+        isa.Store(address=3072, beats=2),
         *program.listing,
     ]
     port = replace(program.outputs[0], offset=3072)

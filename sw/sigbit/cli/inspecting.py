@@ -187,9 +187,13 @@ def _port(port: Any) -> str:
 
 def _segments(net: "Program") -> dict[str, int]:
     """Segments (sources times pairs of terms) of every layer's first ``EXEC``."""
+    from sigbit_hw.arch.isa import Exec
+
     segments: dict[str, int] = {}
     for info in net.execs:
-        segments.setdefault(info.layer, net.listing[info.index].n_seg)
+        instr = net.listing[info.index]
+        if isinstance(instr, Exec):
+            segments.setdefault(info.layer, instr.n_seg)
     return segments
 
 

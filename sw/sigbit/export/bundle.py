@@ -36,10 +36,12 @@ RULES = {
     "pixels, and padding (top, left, bottom, right) goes around the result, negative: lines and "
     "columns are cut off; all these positions hold the stored integer -zero of the source's "
     "tensor, which stands for the real value 0",
-    "requantize": f"a = floor((acc + bias) * 8 / 2**shift), clipped to "
-    f"[{-(1 << numerics.SCALED_BITS - 1)}, {(1 << numerics.SCALED_BITS - 1) - 1}]; "
-    f"y = floor((a * mantissa + 32) / 64), clipped to [{numerics.Y_MIN}, {numerics.Y_MAX}]; "
-    "stored = table[y mod 256]; bias, mantissa and shift are per output channel",
+    "requantize": f"a = floor((acc + bias) * {1 << numerics.GUARD_BITS} / 2**shift), clipped to "
+    f"[{numerics.SCALED_MIN}, {numerics.SCALED_MAX}]; "
+    f"y = floor((a * mantissa + {numerics.ROUND_HALF}) / {numerics.ROUND_UNIT}), clipped to "
+    f"[{numerics.Y_MIN}, {numerics.Y_MAX}]; "
+    f"stored = table[y mod {numerics.TABLE_ENTRIES}]; bias, mantissa and shift are per output "
+    "channel",
     "maxpool": "maximum over windows of stored integers; padding (top, left, bottom, right) holds "
     "padding_value, negative padding cuts off",
     "host": "functions over the channels of the real outputs, in this order, left to the host",

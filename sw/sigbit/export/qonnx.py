@@ -185,15 +185,15 @@ class _Exporter:
         def number(name: str, value: float) -> str:
             return self._constant(f"{node.name}.{name}", np.asarray(value, dtype))
 
-        limit = 1 << (numerics.SCALED_BITS - 1)
-        drop = numerics.MANTISSA_BITS - 1 + numerics.GUARD_BITS
         shift = np.ldexp(1.0, numerics.GUARD_BITS - node.shift)
         y = self._add("Add", total, channels("bias", bias))
         y = self._add("Floor", self._add("Mul", y, channels("scale", shift)))
-        y = self._add("Clip", y, number("low", -limit), number("high", limit - 1))
+        y = self._add(
+            "Clip", y, number("low", numerics.SCALED_MIN), number("high", numerics.SCALED_MAX)
+        )
         y = self._add("Mul", y, channels("mantissa", node.mantissa))
-        y = self._add("Add", y, number("half", 1 << (drop - 1)))
-        y = self._add("Floor", self._add("Mul", y, number("step", 2.0**-drop)))
+        y = self._add("Add", y, number("half", numerics.ROUND_HALF))
+        y = self._add("Floor", self._add("Mul", y, number("step", 2.0**-numerics.DROP_BITS)))
         y = self._add("Clip", y, number("y_low", numerics.Y_MIN), number("y_high", numerics.Y_MAX))
         index = self._add("Add", y, number("first", -numerics.Y_MIN))
         index = self._add("Cast", index, to=TensorProto.INT64)

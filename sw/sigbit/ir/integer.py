@@ -10,7 +10,7 @@ for the real value 0, hence for the stored integer ``-zero``. :class:`Gather` mo
 
 import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sigbit.ir.annotation import HostOp
+from sigbit.ir.constants import Pool
 from sigbit.ir.convolution import conv2d
 from sigbit_hw.arch import numerics
 from sigbit_hw.arch.formats import MAX_DIGITS, Format, TermGrid
@@ -132,7 +133,7 @@ Node = Input | Conv | MaxPool | Gather
 @dataclass(frozen=True)
 class IntegerGraph:
     """Nodes in topological order, with the native formats they are meant for; ``host`` is what is
-    left to the host after the network, in this order."""
+    left to the host after the network, in this order. Equal weights are one array."""
 
     name: str
     weight_format: Format
@@ -144,6 +145,8 @@ class IntegerGraph:
     _by_name: dict[str, Node] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        pool = Pool()
+        object.__setattr__(self, "nodes", tuple(_interned(n, pool) for n in self.nodes))
         object.__setattr__(self, "_by_name", {n.name: n for n in self.nodes})
         verify(self)
 
@@ -191,7 +194,17 @@ class IntegerGraph:
         acc = self.accumulate(node, values).numpy()
         params = (a[:, None, None] for a in (node.bias, node.mantissa, node.shift))
         y = numerics.requantize(acc, *params)
-        return torch.from_numpy(node.table[y & (numerics.TABLE_ENTRIES - 1)])
+        return torch.from_numpy(node.table[numerics.table_index(y)])
+
+
+def _interned(node: Node, pool: Pool) -> Node:
+    """``node`` with the pool's weights."""
+    if not isinstance(node, Conv):
+        return node
+    return replace(
+        node,
+        sources=tuple(replace(s, weights=pool.intern(s.weights)) for s in node.sources),
+    )
 
 
 def convolve(x: Tensor, source: Source, zero: int, weights: Tensor) -> Tensor:
@@ -266,6 +279,10 @@ def macs(graph: IntegerGraph, node: Node) -> int:
     )
 
 
+def _within(values: Ints, low: int, high: int) -> bool:
+    return bool(((values >= low) & (values <= high)).all())
+
+
 def verify(graph: IntegerGraph) -> None:
     """Raise :class:`GraphError` unless every node is well formed and every value lies on its
     grid."""
@@ -302,23 +319,31 @@ def verify(graph: IntegerGraph) -> None:
                     node,
                     f"{name} must have shape [{channels}]",
                 )
-            need(node.table.shape == (numerics.TABLE_ENTRIES,), node, "table must have 256 entries")
+            need(
+                node.table.shape == (numerics.TABLE_ENTRIES,),
+                node,
+                f"table must have {numerics.TABLE_ENTRIES} entries",
+            )
             need(
                 bool(np.isin(node.table, graph.act_grid(node.type.planes).values).all()),
                 node,
                 f"table holds values that {node.type.planes} planes cannot store",
             )
             need(
-                bool(((node.mantissa >= 8) & (node.mantissa <= 15)).all()),
+                _within(node.mantissa, numerics.MANTISSA_MIN, numerics.MANTISSA_MAX),
                 node,
-                "mantissa must be in [8, 15]",
+                f"mantissa must be in [{numerics.MANTISSA_MIN}, {numerics.MANTISSA_MAX}]",
             )
             need(
-                bool(((node.shift >= 0) & (node.shift <= numerics.SHIFT_MAX)).all()),
+                _within(node.shift, 0, numerics.SHIFT_MAX),
                 node,
-                "shift must be in [0, 31]",
+                f"shift must be in [0, {numerics.SHIFT_MAX}]",
             )
-            need(bool((np.abs(node.bias) < 1 << 31).all()), node, "bias must fit 32 bits")
+            need(
+                _within(node.bias, -numerics.BIAS_MAX, numerics.BIAS_MAX),
+                node,
+                f"bias must fit {numerics.BIAS_BITS} bits",
+            )
             need(len(node.sources) > 0, node, "a convolution needs a source")
             for s in node.sources:
                 c, h, w = seen[s.tensor].type.shape

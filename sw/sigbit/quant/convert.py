@@ -39,7 +39,6 @@ def integer_graph(prepared: PreparedModel) -> IntegerGraph:
     spec, plan = prepared.spec, prepared.plan
     nodes: list[Node] = []
     scales: dict[str, Tensor] = {}
-    arrays: dict[object, Ints] = {}
     for p in plan.layers:
         module = prepared.quant_module(p.name)
         grid = module.grid
@@ -62,7 +61,7 @@ def integer_graph(prepared: PreparedModel) -> IntegerGraph:
             with torch.no_grad():
                 deployed = module.deploy(in_scales)
             scale = deployed.out_scale
-            nodes.append(_conv(module, deployed, spec.acc_bits, arrays))
+            nodes.append(_conv(module, deployed, spec.acc_bits))
         scales[p.name] = scale
     outputs = tuple(tensor for tensor, _ in plan.outputs)
     return IntegerGraph(
@@ -88,7 +87,6 @@ def _conv(
     layer: QuantLayer | QuantMove | QuantSquare,
     deployed: Deployed,
     acc_bits: int,
-    arrays: dict[object, Ints],
 ) -> Conv:
     """The integer node of a sum; the biases take over what the zeros of its sources add."""
     plan = layer.plan
@@ -97,7 +95,6 @@ def _conv(
     for source, terms, weights, grid in zip(
         layer.sources, layer.terms, map(_ints, deployed.weights), layer.in_grids, strict=True
     ):
-        weights = arrays.setdefault((weights.shape, weights.tobytes()), weights)
         sources.append(
             Source(
                 source.tensor,

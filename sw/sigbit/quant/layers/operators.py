@@ -111,7 +111,7 @@ def conv(
     assert total is not None
     parameters = (p.numpy(force=True)[:, None, None] for p in (bias, mantissa, shift))
     y = torch.from_numpy(numerics.requantize(total.numpy(force=True), *parameters))
-    return table[y.to(total.device) & (numerics.TABLE_ENTRIES - 1)]
+    return table[numerics.table_index(y.to(total.device))]
 
 
 @conv.register_fake
