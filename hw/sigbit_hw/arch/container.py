@@ -81,7 +81,7 @@ def _check(metadata: Mapping[str, str], path: Path, kind: str) -> None:
     name, _ = KINDS[kind]
     if metadata.keys() != {"kind", "sigbit", "sha256"}:
         raise ContainerError(
-            f"{path}: a safetensors file, but not {name} of this sigbit: make it again with this one"
+            f"{path}: a safetensors file, but not {name} of this version: make it again"
         )
     if metadata["kind"] != kind:
         other, use = KINDS.get(metadata["kind"], ("a file of another sigbit", "update sigbit"))
