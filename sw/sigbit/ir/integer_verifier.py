@@ -81,8 +81,8 @@ class _Verifier:
     def run(self) -> None:
         graph = self._graph
         self._check_formats()
-        for node in graph.nodes:
-            need = _needs(node.name if _is_text(node.name) else repr(node.name))
+        for index, node in enumerate(graph.nodes):
+            need = _needs(node.name if _is_text(node.name) else f"node {index}")
             self._check_node(node, need)
             match node:
                 case Input():
@@ -120,8 +120,8 @@ class _Verifier:
             radix = self._graph.radix_bits
             need(
                 _grid_steps(native, radix, digits) <= GRID_STEPS,
-                f"{digits} digits of {native} have too many values to list: take fewer digits, or "
-                "a format of fewer bits",
+                f"{digits} digits of {native.bits} bits have too many values to list: take fewer "
+                "digits, or a format of fewer bits",
             )
             self._grids[key] = TermGrid(native, radix, digits).values
         return self._grids[key]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, FailFast, Field, Tag
 
 from sigbit.ir.annotation import HostFunction, HostOp
 from sigbit.ir.arrays import Ints
@@ -195,6 +195,11 @@ class LevelSchema(_Schema):
     signed: bool
 
 
+AnyFormat = Annotated[
+    Annotated[EsbSchema, Tag("esb")] | Annotated[LevelSchema, Tag("levels")],
+    Discriminator(lambda v: "levels" if isinstance(v, dict) and "levels" in v else "esb"),
+]
+
 AnyNode = Annotated[
     InputSchema | ConvSchema | MaxPoolSchema | GatherSchema, Field(discriminator="op")
 ]
@@ -205,8 +210,8 @@ class Document(_Schema):
 
     schema_version: Literal[1]
     name: str
-    weight_format: EsbSchema | LevelSchema
-    act_format: EsbSchema | LevelSchema
+    weight_format: AnyFormat
+    act_format: AnyFormat
     radix_bits: Number
     nodes: Annotated[tuple[AnyNode, ...], FailFast()]
     outputs: tuple[Output, ...]
