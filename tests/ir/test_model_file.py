@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from sigbit.compiler.random_graph import random_graph
-from sigbit.files import FileError
 from sigbit.ir.annotation import HostOp
 from sigbit.ir.integer import (
     Axes,
@@ -32,6 +31,7 @@ from sigbit_hw.arch import container
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.formats import EsbFormat, LevelFormat
 from sigbit_hw.arch.program import Program, ProgramError
+from sigbit_tools.files import FileError
 
 DIGEST = "b22fcf9fb6ba"
 """Of :func:`small`, wherever and whenever it is computed: it changes with the schema alone."""

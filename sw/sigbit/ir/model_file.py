@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from sigbit.files import FileError, replacing
 from sigbit.ir.arrays import Ints, narrow
 from sigbit.ir.integer import GraphError, IntegerGraph
 from sigbit.ir.model_schema import SCHEMA_VERSION, Document, document_of
 from sigbit_hw.arch import container
+from sigbit_tools.files import FileError, replacing
 
 SUFFIX = ".sbm"
 """How names of integer models' files end."""

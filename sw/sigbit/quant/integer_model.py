@@ -10,7 +10,7 @@ from torch.export import ExportedProgram
 
 from sigbit.ir.integer import Conv, Gather, Input, IntegerGraph, MaxPool, Node
 from sigbit.ir.model_file import load_model, save_model
-from sigbit.quant import operators
+from sigbit.quant.layers import operators
 
 
 class IntegerModel(nn.Module):
@@ -110,7 +110,7 @@ class IntegerModel(nn.Module):
     def exported(self) -> ExportedProgram:
         """The model as a program of ``torch.export``, for batches of any size.
 
-        Whoever loads it needs the operators of :mod:`sigbit.quant.operators`.
+        Whoever loads it needs the operators of :mod:`sigbit.quant.layers.operators`.
         """
         batch = torch.export.Dim("batch", min=1)
         examples = tuple(
