@@ -23,6 +23,7 @@ from sigbit.ir.integer_nodes import (
 )
 from sigbit_hw.arch import numerics
 from sigbit_hw.arch.formats import MAX_DIGITS, Format, TermGrid
+from sigbit_tools.errors import SigbitError
 
 RADIX_MAX = 7
 """Most bits between the digit weights of a tensor."""
@@ -38,7 +39,7 @@ Need = Callable[[bool, str], None]
 """Refuses with a message unless the condition holds."""
 
 
-class GraphError(Exception):
+class GraphError(SigbitError):
     """A graph is malformed; the message names the node."""
 
 
