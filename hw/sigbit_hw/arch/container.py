@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from sigbit_tools.files import FileError
+
 KINDS = {
     "program": ("a Program", "`sigbit run` runs it, `sigbit inspect` shows it"),
     "integer-model": ("an integer model", "`sigbit compile` makes a Program of it"),
@@ -24,10 +26,6 @@ KINDS = {
 """Kinds of files: what people call each, and which command takes it."""
 
 Arrays = Mapping[str, NDArray[Any]]
-
-
-class ContainerError(Exception):
-    """A file is not the container that was expected; the message is for the user."""
 
 
 def to_json(document: Mapping[str, Any]) -> str:
@@ -54,24 +52,24 @@ def encode(kind: str, document: str, arrays: Arrays) -> bytes:
 
 
 def decode(path: Path, kind: str) -> tuple[str, dict[str, NDArray[Any]]]:
-    """Document and arrays of a file of ``kind``; :class:`ContainerError` for any other file, and
+    """Document and arrays of a file of ``kind``; :class:`FileError` for any other file, and
     where the content does not match its digest."""
     name, _ = KINDS[kind]
     if path.is_dir():
-        raise ContainerError(f"{path} is a folder, not {name}")
+        raise FileError(f"{path} is a folder, not {name}")
     try:
         with safe_open(str(path), framework="numpy") as file:
             metadata = file.metadata() or {}
             _check(metadata, path, kind)
             arrays = {key: file.get_tensor(key) for key in sorted(file.keys())}
     except FileNotFoundError:
-        raise ContainerError(f"{path}: no such file") from None
+        raise FileError(f"{path}: no such file") from None
     except (OSError, SafetensorError, TypeError, AttributeError, ValueError) as error:
         # the last three: types of elements, and shapes, that NumPy does not have
         reason = " ".join(str(error).split())[:200]
-        raise ContainerError(f"{path}: not {name}, or truncated ({reason})") from None
+        raise FileError(f"{path}: not {name}, or truncated ({reason})") from None
     if digest(metadata["sigbit"], arrays) != metadata["sha256"]:
-        raise ContainerError(
+        raise FileError(
             f"{path}: content does not match its SHA-256: the file is damaged; make it again"
         )
     return metadata["sigbit"], arrays
@@ -80,12 +78,12 @@ def decode(path: Path, kind: str) -> tuple[str, dict[str, NDArray[Any]]]:
 def _check(metadata: Mapping[str, str], path: Path, kind: str) -> None:
     name, _ = KINDS[kind]
     if metadata.keys() != {"kind", "sigbit", "sha256"}:
-        raise ContainerError(
+        raise FileError(
             f"{path}: a safetensors file, but not {name} of this version: make it again"
         )
     if metadata["kind"] != kind:
         other, use = KINDS.get(metadata["kind"], ("a file of another sigbit", "update sigbit"))
-        raise ContainerError(f"{path} is {other}, not {name}: {use}")
+        raise FileError(f"{path} is {other}, not {name}: {use}")
 
 
 def _sorted_header(data: bytes) -> bytes:

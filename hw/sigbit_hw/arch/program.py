@@ -5,8 +5,6 @@ the DMA window) and optional test vectors ``vector.*``, and one JSON document wi
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
@@ -20,6 +18,7 @@ from sigbit_hw.arch import container, images, isa
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.formats import check_finite, round_half_away
 from sigbit_tools.errors import SigbitError
+from sigbit_tools.files import FileError, replacing
 
 FORMAT_VERSION = 2
 
@@ -278,31 +277,20 @@ class Program:
         return {"instructions": self.instructions, "image": self.image, **vectors}
 
     def save(self, path: str | Path) -> None:
-        """Write the file atomically: a temporary file in the same folder is renamed over
-        ``path``. Equal Programs give equal bytes."""
-        path = Path(path)
+        """Write the file, whole or not at all. Equal Programs give equal bytes."""
         data = container.encode("program", self._text, self._arrays)
-        temporary = None
         try:
-            with tempfile.NamedTemporaryFile(
-                dir=path.parent, prefix=path.name, suffix=".tmp", delete=False
-            ) as file:
-                temporary = Path(file.name)
+            with replacing(Path(path)) as file:
                 file.write(data)
-            temporary.chmod(0o644)
-            os.replace(temporary, path)
-        except OSError as error:
-            raise ProgramError(f"cannot write {path}: {error.strerror}") from None
-        finally:
-            if temporary:
-                temporary.unlink(missing_ok=True)
+        except FileError as error:
+            raise ProgramError(str(error)) from None
 
     @classmethod
     def load(cls, path: str | Path) -> "Program":
         """Read and check a file; :class:`ProgramError` says what is wrong with it."""
         try:
             text, arrays = container.decode(Path(path), "program")
-        except container.ContainerError as error:
+        except FileError as error:
             raise ProgramError(str(error)) from None
         if not {"instructions", "image"} <= set(arrays):
             raise ProgramError(f"{path}: a Program without instructions or image: compile it again")

@@ -39,11 +39,9 @@ def save_model(graph: IntegerGraph, path: str | Path) -> str:
 def load_model(path: str | Path) -> IntegerGraph:
     """The graph in a file of :func:`save_model`; :class:`FileError` says what is wrong with it."""
     path = Path(path)
+    text, arrays = container.decode(path, _KIND)
     try:
-        text, arrays = container.decode(path, _KIND)
         return _graph(text, arrays)
-    except container.ContainerError as error:
-        raise FileError(str(error)) from None
     except (_Refused, GraphError, ValueError) as error:
         reason = " ".join(str(error).split())
         reason = reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]} …"
