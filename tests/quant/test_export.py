@@ -22,7 +22,7 @@ def integer() -> IntegerModel:
 
 
 def test_the_exported_program_runs_at_any_batch_size(integer: IntegerModel, tmp_path: Path) -> None:
-    torch.export.save(integer.exported(), tmp_path / "net.pt2")
+    integer.export_pt2(tmp_path / "net.pt2")
     loaded = torch.export.load(tmp_path / "net.pt2").module()
     for batch in (1, 2, 5):
         x = torch.rand(batch, 1, 8, 8)

@@ -20,9 +20,6 @@ from sigbit.ir.model_schema import SCHEMA_VERSION, Document, document_of
 from sigbit_hw.arch import container
 from sigbit_tools.files import FileError, replacing
 
-SUFFIX = ".sbm"
-"""How names of integer models' files end."""
-
 _KIND = "integer-model"
 _LONGEST = 300
 """Characters of a reason that a file is refused for."""

@@ -1,6 +1,7 @@
 """IntegerModel: an integer graph as an ``nn.Module``."""
 
 import warnings
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch.export import ExportedProgram
 from sigbit.ir.integer import Conv, Gather, Input, IntegerGraph, MaxPool, Node
 from sigbit.ir.model_file import load_model, save_model
 from sigbit.quant.layers import operators
+from sigbit_tools.files import replacing
 
 
 class IntegerModel(nn.Module):
@@ -110,7 +112,7 @@ class IntegerModel(nn.Module):
     def exported(self) -> ExportedProgram:
         """The model as a program of ``torch.export``, for batches of any size.
 
-        Whoever loads it needs the operators of :mod:`sigbit.quant.layers.operators`.
+        Whoever loads it needs :mod:`sigbit.quant.layers.operators`.
         """
         batch = torch.export.Dim("batch", min=1)
         examples = tuple(
@@ -120,6 +122,13 @@ class IntegerModel(nn.Module):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch.export warns about its own internals
             return torch.export.export(self, examples, dynamic_shapes=shapes)
+
+    def export_pt2(self, path: str | Path) -> None:
+        """Write :meth:`exported` to ``path``, whole or not at all."""
+        content = BytesIO()  # torch hides what a full disk says
+        torch.export.save(self.exported(), content)
+        with replacing(Path(path)) as file:
+            file.write(content.getbuffer())
 
 
 def _arrays(node: Node) -> list[np.ndarray]:
