@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 from safetensors.numpy import load_file, save_file
 
 from sigbit.compiler.random_graph import random_graph
+from sigbit.ir import model_schema
 from sigbit.ir.annotation import HostOp
 from sigbit.ir.integer import (
     Axes,
@@ -463,3 +465,12 @@ def test_a_failed_save_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.Mo
     assert [p.name for p in tmp_path.iterdir()] == ["net.sbm"]
     with pytest.raises(FileError, match="cannot write"):
         save_model(small(), tmp_path / "absent" / "net.sbm")
+
+
+def test_the_documentation_names_every_field() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "model-file.md").read_text()
+    models = [m for m in vars(model_schema).values() if isinstance(m, type)]
+    fields = {name for m in models if issubclass(m, BaseModel) for name in m.model_fields}
+    assert len(fields) > 30
+    assert [name for name in sorted(fields) if f"`{name}`" not in text] == []
+    assert all(f"`{axes}`" in text for axes in Axes)
