@@ -29,7 +29,7 @@ RADIX_MAX = 7
 """Most bits between the digit weights of a tensor."""
 VALUE_BITS = 31
 """Bits of a native magnitude, at most: products fit the accumulators of any accelerator."""
-GRID_STEPS = 1 << 24
+GRID_STEPS = 1 << 20
 """Sums of digits that are tried, at most, to list the values of a tensor or of weights."""
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -141,7 +141,7 @@ class _Verifier:
             need(tensor in self._seen, f"reads {tensor!r}, which is not an earlier node")
             read = self._seen[tensor].type
             need(
-                -read.zero in self._acts(read, need),
+                _within(np.array([-read.zero]), self._acts(read, need)),
                 f"the zero of {tensor!r} is not a stored value",
             )
         if not isinstance(node, Input):
@@ -178,7 +178,7 @@ class _Verifier:
         ):
             _need_ints(getattr(node, name), name, (length,), need)
         need(
-            bool(np.isin(node.table, self._acts(node.type, need)).all()),
+            _within(node.table, self._acts(node.type, need)),
             f"table holds values that {node.type.planes} planes cannot store",
         )
         for name, low, high in (
@@ -300,6 +300,12 @@ def _need_ints(array: Any, name: str, shape: Sequence[int], need: Need) -> None:
         array.dtype == np.int64 and array.shape == tuple(shape),
         f"{name} must be int64 {_plain(shape)}, not {array.dtype} {_plain(array.shape)}",
     )
+
+
+def _within(numbers: Ints, values: Ints) -> bool:
+    """Whether all ``numbers`` are among the ascending ``values``."""
+    index = np.searchsorted(values, numbers).clip(0, len(values) - 1)
+    return bool((values[index] == numbers).all())
 
 
 def _plain(shape: Iterable[int]) -> list[int]:
