@@ -122,11 +122,11 @@ def test_any_flipped_bit_is_refused(file, rng):
 def test_other_files_are_refused(tmp_path):
     with pytest.raises(ProgramError, match="no such file"):
         Program.load(tmp_path / "absent")
-    with pytest.raises(ProgramError, match="not a Program file"):
+    with pytest.raises(ProgramError, match="is a folder, not a Program"):
         Program.load(tmp_path)
     path = tmp_path / "weights.safetensors"
     save_file({"w": np.zeros(3)}, path)
-    with pytest.raises(ProgramError, match="not a sigbit Program"):
+    with pytest.raises(ProgramError, match="but not a Program"):
         Program.load(path)
 
 

@@ -5,7 +5,11 @@ import json
 import numpy as np
 import pytest
 
+from sigbit.compiler.random_graph import random_graph
+from sigbit.ir.integer import macs
+from sigbit.ir.model_file import model_digest, save_model
 from sigbit_hw.arch import assembler
+from sigbit_hw.arch.config import PRESETS
 
 
 def test_inspect(sigbit, program, program_file, tmp_path):
@@ -116,3 +120,45 @@ def test_illegal_instruction(refused, program, tmp_path):
     path = tmp_path / "p.sigbit"
     replace(program, instructions=np.ascontiguousarray(words)).save(path)
     assert "instruction 1: illegal opcode 0" in refused("inspect", path)
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A small integer model as a file."""
+    graph = random_graph(np.random.default_rng(3), PRESETS["nano"], layers=3)
+    save_model(graph, tmp_path / "net.sbm")
+    return graph, tmp_path / "net.sbm"
+
+
+def test_integer_model(sigbit, model, tmp_path):
+    graph, file = model
+    answer = sigbit("inspect", file, "--json", tmp_path / "facts.json")
+    assert answer.code == 0, answer
+    facts = json.loads((tmp_path / "facts.json").read_text())
+    assert facts["digest"] == model_digest(graph)
+    assert facts["digest"] in answer.out
+    assert facts["file_bytes"] == file.stat().st_size
+    names = [n.name for n in graph.nodes if n not in graph.inputs]
+    assert [row["name"] for row in facts["layers"]] == names
+    assert all(name in answer.out for name in names)
+    assert facts["macs"] == sum(macs(graph, n) for n in graph.nodes) > 0
+    (given,) = facts["inputs"]
+    assert given["shape"] == list(graph.inputs[0].type.shape)
+    assert given["axes"] == "channels height width"
+
+
+@pytest.mark.parametrize("option", [["--listing"], ["--no-cycles"], ["--latency", "40"]])
+def test_options_of_programs_are_refused_for_models(refused, model, option):
+    error = refused("inspect", model[1], *option)
+    assert "is for Programs, and" in error
+    assert "sigbit compile" in error
+
+
+def test_damaged_integer_model(refused, tmp_path):
+    (tmp_path / "net.sbm").write_bytes(b"PK")
+    assert "not an integer model, or truncated" in refused("inspect", tmp_path / "net.sbm")
+    graph = random_graph(np.random.default_rng(3), PRESETS["nano"], layers=3)
+    save_model(graph, tmp_path / "net.sigbit")
+    for command in (["inspect"], ["run", tmp_path / "x.npy"]):
+        error = refused(command[0], tmp_path / "net.sigbit", *command[1:])
+        assert "is an integer model, not a Program: `sigbit compile` makes a Program of it" in error

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from sigbit.export.files import ExportError, write_folder, write_zip
+from sigbit.ir.arrays import narrow
 from sigbit.ir.integer import Conv, Gather, Input, IntegerGraph, MaxPool, Node, TensorType
 from sigbit_hw.arch import numerics
 from sigbit_hw.arch.formats import Format
@@ -79,7 +80,7 @@ def bundle_files(
     golden = {}
     for i, (name, value) in enumerate(_golden(graph, vectors).items()):
         golden[name] = f"golden/{i:04d}.npy"
-        arrays[golden[name]] = _smallest(value)
+        arrays[golden[name]] = narrow(value)
     document = {
         "version": VERSION,
         "name": graph.name,
@@ -128,7 +129,7 @@ def _described(
 
     def array(what: str, value: NDArray[Any]) -> str:
         file = f"arrays/{index:04d}.{what}.npy"
-        arrays[file] = _smallest(value)
+        arrays[file] = narrow(value)
         return file
 
     common = {"name": node.name, "type": _type(node.type)}
@@ -183,13 +184,6 @@ def _type(kind: TensorType) -> dict[str, Any]:
 
 def _format(native: Format) -> dict[str, Any]:
     return native.to_json() | {"bits": native.bits, "values": [int(v) for v in native.values]}
-
-
-def _smallest(value: NDArray[Any]) -> NDArray[Any]:
-    """Integers in the smallest signed type that holds them."""
-    largest = int(np.abs(value).max(initial=0))
-    dtype = next(t for t in (np.int8, np.int16, np.int32, np.int64) if largest <= np.iinfo(t).max)
-    return np.ascontiguousarray(value, dtype)
 
 
 def _npy(value: NDArray[Any]) -> bytes:

@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from sigbit.export.files import write_file
+from sigbit.ir.arrays import narrow
 from sigbit.ir.integer import (
     Conv,
     Gather,
@@ -215,7 +216,7 @@ class _Exporter:
         padding = source.padding
         if min(padding) < 0:
             x, padding = self._bordered(x, padding, 0.0, dtype), (0, 0, 0, 0)
-        weights = self._constant(f"{name}.weights", _smallest(source.weights))
+        weights = self._constant(f"{name}.weights", narrow(source.weights))
         return self._add(
             "Conv",
             x,
@@ -253,11 +254,3 @@ class _Exporter:
         pads = self._ints(0, 0, top, left, 0, 0, bottom, right)
         border = self._constant(f"{x}.border", np.asarray(value, dtype))
         return self._add("Pad", x, pads, border)
-
-
-def _smallest(weights: Array) -> Array:
-    """Integers in the smallest signed type that holds them."""
-    for dtype in (np.int8, np.int16, np.int32):
-        if np.abs(weights).max(initial=0) <= np.iinfo(dtype).max:
-            return weights.astype(dtype)
-    return weights

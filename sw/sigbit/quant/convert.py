@@ -6,7 +6,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sigbit.errors import QuantizationError
-from sigbit.ir.integer import Conv, Gather, Input, IntegerGraph, MaxPool, Node, Source, TensorType
+from sigbit.ir.integer import (
+    Axes,
+    Conv,
+    Gather,
+    Input,
+    IntegerGraph,
+    MaxPool,
+    Node,
+    Source,
+    TensorType,
+)
 from sigbit.quant.integer_model import IntegerModel
 from sigbit.quant.layers.layer import QuantLayer
 from sigbit.quant.layers.moves import QuantMove, QuantSquare
@@ -26,7 +36,7 @@ def convert(prepared: PreparedModel) -> IntegerModel:
     Raises :class:`QuantizationError` where a parameter has become NaN or infinite, or an
     accumulator could overflow.
     """
-    return IntegerModel(integer_graph(prepared), tuple(shape for _, shape in prepared.plan.outputs))
+    return IntegerModel(integer_graph(prepared))
 
 
 def integer_graph(prepared: PreparedModel) -> IntegerGraph:
@@ -45,7 +55,8 @@ def integer_graph(prepared: PreparedModel) -> IntegerGraph:
         in_scales = [scales[t] for t in tensors_of(p)]
         if isinstance(module, QuantInput):
             scale = module.scale.double()
-            nodes.append(Input(p.name, _type(p.shape, grid, scale), module.low, module.high))
+            kind = _type(p.shape, grid, scale)
+            nodes.append(Input(p.name, kind, module.low, module.high, module.plan.axes))
         elif isinstance(module, QuantMaxPool):
             q, scale = module.plan, in_scales[0]
             kind = _type(p.shape, grid, scale)
@@ -63,15 +74,15 @@ def integer_graph(prepared: PreparedModel) -> IntegerGraph:
             scale = deployed.out_scale
             nodes.append(_conv(module, deployed, spec.acc_bits))
         scales[p.name] = scale
-    outputs = tuple(tensor for tensor, _ in plan.outputs)
     return IntegerGraph(
         prepared.graph_name,
         spec.weight_format,
         spec.act_format,
         spec.radix_bits,
         tuple(nodes),
-        outputs,
+        tuple(tensor for tensor, _ in plan.outputs),
         prepared.host,
+        tuple(Axes.of(shape) for _, shape in plan.outputs),
     )
 
 

@@ -21,7 +21,6 @@ from sigbit.quant.strategies.bits import with_weight_bits
 from sigbit.quant.strategies.sinareq import Sinareq
 from sigbit.training.config import RunConfig
 from sigbit.training.files import (
-    export_model,
     load_weights,
     restore,
     save,
@@ -289,13 +288,13 @@ class TrainingRun:
         """Convert, write the results, and measure them; the quantized network in the exact float64
         form."""
         quantized = evaluate(prepared, self.splits.test, self.machine)
-        example, target = self.splits.test.batch(torch.zeros(1, dtype=torch.int64))
+        _, target = self.splits.test.batch(torch.zeros(1, dtype=torch.int64))
         prepared.cpu().double()
         integer = convert(prepared)
         on_cpu = Machine(threads=self.machine.threads)
         if self.machine.is_main:
             save(self.folder.path / "prepared.pt", prepared.state_dict())
-            export_model(integer, example, self.folder.path / "model.pt2")
+            integer.save(self.folder.model)
         deployed = evaluate(integer, self.splits.test, on_cpu)
         config = self.config
         document: dict[str, Any] = {
