@@ -1,86 +1,144 @@
-"""The rows of ``sigbit bench nets`` as tables for people."""
+"""Tables of benchmark rows: defined once, shown on a terminal or written as Markdown."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 Row = Mapping[str, Any]
+NONE = "–"
+"""Cell of a value that a row does not have."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table ready to be shown.
+
+    Parameters
+    ----------
+    title : str
+        Heading.
+    columns : tuple of str
+        Titles of the columns.
+    cells : tuple of tuple of str
+        Lines.
+    numbers : str
+        A character per column: ``>`` where it is aligned right, else a space.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    cells: tuple[tuple[str, ...], ...]
+    numbers: str = ""
+
+    def only(self, *titles: str) -> "Grid":
+        """The columns of these titles, in this order; ``ValueError`` for one that is not there."""
+        if missing := [t for t in titles if t not in self.columns]:
+            raise ValueError(
+                f"the table {self.title!r} has no column {', '.join(map(repr, missing))}; its "
+                f"columns are {', '.join(map(repr, self.columns))}"
+            )
+        places = [self.columns.index(title) for title in titles]
+        sides = self.numbers.ljust(len(self.columns))
+        return Grid(
+            self.title,
+            titles,
+            tuple(tuple(line[k] for k in places) for line in self.cells),
+            "".join(sides[k] for k in places),
+        )
+
+    def markdown(self) -> str:
+        """The table in Markdown, without its title; nothing if there are no lines."""
+        if not self.cells:
+            return ""
+        sides = self.numbers.ljust(len(self.columns))
+        rule = ["---:" if side == ">" else "---" for side in sides]
+        lines = [self.columns, rule, *self.cells]
+        return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a table shows of a row; numbers are aligned right."""
+
+    title: str
+    text: Callable[[Row], str]
+    number: bool = False
 
 
 @dataclass(frozen=True)
 class Table:
-    """A title, columns with what each shows of a row, and which rows belong to it."""
+    """A line per row.
+
+    Parameters
+    ----------
+    title : str
+        Heading.
+    columns : tuple of Column
+        What it shows; columns in which no row has a value are left out.
+    takes : callable
+        Whether a row belongs to it.
+    """
 
     title: str
-    columns: Mapping[str, Callable[[Row], str]]
-    takes: Callable[[Row], bool]
+    columns: tuple[Column, ...]
+    takes: Callable[[Row], bool] = lambda row: True
 
-    def cells(self, rows: Sequence[Row]) -> list[list[str]]:
-        """The texts of the rows that belong here."""
-        return [[text(r) for text in self.columns.values()] for r in rows if self.takes(r)]
-
-    def markdown(self, rows: Sequence[Row]) -> str:
-        """The table in Markdown; nothing if no row belongs to it."""
-        cells = self.cells(rows)
-        lines = [list(self.columns), ["---"] * len(self.columns), *cells]
-        text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-        return f"{text}\n" if cells else ""
-
-
-def _percent(value: float | None) -> str:
-    return "–" if not value and value != 0 else f"{value:.1%}".replace("%", " %")
+    def grid(self, rows: Iterable[Row]) -> Grid:
+        """The rows that belong here."""
+        mine = [row for row in rows if self.takes(row)]
+        texts = [(column, [column.text(row) for row in mine]) for column in self.columns]
+        shown = [(c, found) for c, found in texts if any(text != NONE for text in found)]
+        return Grid(
+            self.title,
+            tuple(column.title for column, _ in shown),
+            tuple(zip(*(found for _, found in shown), strict=True)),
+            "".join(">" if column.number else " " for column, _ in shown),
+        )
 
 
-def _sides(row: Row) -> str:
-    """Bits of weights x activations of the first and the last layer."""
-    return {2: "8x8, 8x8", 1: "4x8, 8x4"}[row["first_layer_terms"]]
+def _shown(key: str, form: Callable[[Any], str]) -> Callable[[Row], str]:
+    """``form`` of the value under ``key``; :data:`NONE` where there is none."""
+
+    def text(row: Row) -> str:
+        value = row.get(key)
+        return NONE if value is None else form(value)
+
+    return text
 
 
-NETWORKS = Table(
-    "Whole networks in RTL",
-    {
-        "network": lambda r: r["net"],
-        "input": lambda r: "x".join(map(str, r["input"])),
-        "bits": lambda r: str(r["bits"]),
-        "accelerator": lambda r: f"{r['preset']} {tuple(r['shape'])}",
-        "weights": lambda r: r["weights"],
-        "ideal cycles": lambda r: f"{r['ideal_cycles']:,}",
-        "RTL cycles": lambda r: f"{r['cycles']:,}",
-        "model - RTL": lambda r: str(r["model_cycles"] - r["cycles"]),
-        "busy": lambda r: _percent(r["utilization"]),
-        "without linear layers": lambda r: _percent(r["utilization_images"] or None),
-        "layers": lambda r: str(r["layers_compared"]),
-        "codes compared": lambda r: f"{r['codes_compared']:,}",
-        "differ": lambda r: f"{r['mismatches']:,}",
-        "compile s": lambda r: f"{r['compile_seconds']:.1f}",
-        "RTL s": lambda r: f"{r['rtl_seconds']:.1f}",
-    },
-    lambda r: r["cycles"] is not None,
-)
-ACCURACY = Table(
-    "Accuracy of the deployed integer model",
-    {
-        "network": lambda r: r["net"],
-        "data": lambda r: r["dataset"],
-        "images": lambda r: str(r["accuracy_images"]),
-        "bits": lambda r: str(r["bits"]),
-        "top-1 float": lambda r: _percent(r["accuracy_float"]),
-        "top-1 deployed": lambda r: _percent(r["accuracy_deployed"]),
-        "same class": lambda r: _percent(r["agreement"]),
-    },
-    lambda r: r["accuracy_float"] is not None,
-)
-MODELLED = Table(
-    "The large accelerator, by the cycle model",
-    {
-        "network": lambda r: r["net"],
-        "accelerator": lambda r: f"{r['preset']} {tuple(r['shape'])}",
-        "first layer, last layer": _sides,
-        "batch": lambda r: str(r["images"]),
-        "cycles a batch": lambda r: f"{r['model_cycles']:,}",
-        "busy": lambda r: _percent(r["utilization"]),
-        "frames/s at 200 MHz": lambda r: f"{r['frames_per_second']:,.0f}",
-    },
-    lambda r: r["cycles"] is None,
-)
-TABLES = (NETWORKS, ACCURACY, MODELLED)
+def label(title: str, key: str) -> Column:
+    """The value as it is."""
+    return Column(title, _shown(key, lambda value: str(value) or NONE))
+
+
+def number(title: str, key: str, digits: int = 0) -> Column:
+    """A number with separators of thousands and so many decimals."""
+    return Column(title, _shown(key, lambda value: f"{value:,.{digits}f}"), True)
+
+
+def share(title: str, key: str, digits: int = 1) -> Column:
+    """A share in percent."""
+    return Column(title, _shown(key, lambda value: percent(value, digits)), True)
+
+
+def percent(value: float, digits: int = 1) -> str:
+    """``93.3 %``."""
+    return f"{100 * value:.{digits}f} %"
+
+
+def document(grids: Iterable[Grid]) -> str:
+    """Tables that have lines, each under its title, in Markdown."""
+    return "\n".join(f"### {g.title}\n\n{g.markdown()}" for g in grids if g.cells)
+
+
+def first_only(lines: Sequence[Sequence[str]], column: int = 0) -> list[tuple[str, ...]]:
+    """``lines`` with a cell of ``column`` empty where it repeats the one above."""
+    found: list[tuple[str, ...]] = []
+    above = None
+    for line in lines:
+        shown = list(line)
+        if line[column] == above:
+            shown[column] = ""
+        above = line[column]
+        found.append(tuple(shown))
+    return found
