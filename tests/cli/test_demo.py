@@ -72,6 +72,7 @@ def test_numbers(real):
     assert 0 < document["utilization"] <= document["busy"] <= 1
     assert document["cycles_per_image"] > 1000
     assert document["seconds"] > 0
+    assert document["cpu_seconds"] > 0
 
 
 @pytest.mark.sim

@@ -11,6 +11,7 @@ from sigbit.bench.cases import CALIBRATION, CASES, Case, material
 from sigbit.bench.nets import PRECISION, accuracy
 from sigbit.quant import QuantSpec, convert
 from sigbit.quant.post import post_training
+from sigbit.spent import Spent
 from sigbit_hw.arch.config import PRESETS
 
 
@@ -49,7 +50,7 @@ def post_row(
     post: PostCase, data: Path, images: int, tell: Callable[[str, int, int], None]
 ) -> dict[str, Any]:
     """Top-1 accuracy of the float and of the integer network, and how often they agree."""
-    case = post.case
+    case, spent = post.case, Spent()
     found = material(case, data, images)
     spec = QuantSpec.from_arch(
         PRESETS[case.preset], weight_scale="mse", act_scale="mse", **PRECISION[case.bits]
@@ -79,4 +80,5 @@ def post_row(
             "calibration": CALIBRATION,
         },
         "digest": post.digest(images),
+        **spent.fields(),
     }

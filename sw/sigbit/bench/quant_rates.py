@@ -21,6 +21,7 @@ from sigbit.bench.quant_cases import QuantCase, quant_cases
 from sigbit.bench.quant_runs import run_case
 from sigbit.quant.post import collapse, plain_rounding, transform_quantize
 from sigbit.quant.post.transform import Pair, Side
+from sigbit.spent import Spent
 from sigbit.training import Machine, Splits, load_splits
 from sigbit.training.loop import evaluate
 
@@ -80,6 +81,7 @@ def _digest(case: QuantCase, bits: int, variant: str) -> str:
 
 def compared(twin: nn.Module, splits: Splits, bits: int, variant: str) -> Row:
     """The row of a trained float network, at one rate."""
+    spent = Spent()
     inputs, _ = splits.train.batch(torch.arange(min(IMAGES, len(splits.train))))
     tested, _ = splits.test.batch(torch.arange(min(TESTED, len(splits.test))))
     plain, _ = plain_rounding(twin, inputs, bits)
@@ -117,6 +119,7 @@ def compared(twin: nn.Module, splits: Splits, bits: int, variant: str) -> Row:
             "candidates": CANDIDATES,
             "most_bits": MOST_BITS,
         },
+        **spent.fields(),
     }
 
 

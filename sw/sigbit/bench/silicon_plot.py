@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
-from sigbit.bench.silicon import cheapest, total_error
-from sigbit.bench.silicon_error import decibels
+from sigbit.bench.silicon import cheapest, decibels, total_error
 from sigbit.bench.tables import Row
 
 _COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#a463f2", "#97bbf5")

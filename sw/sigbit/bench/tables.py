@@ -1,6 +1,6 @@
 """Tables of benchmark rows: defined once, shown on a terminal or written as Markdown."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,16 +129,3 @@ def percent(value: float, digits: int = 1) -> str:
 def document(grids: Iterable[Grid]) -> str:
     """Tables that have lines, each under its title, in Markdown."""
     return "\n".join(f"### {g.title}\n\n{g.markdown()}" for g in grids if g.cells)
-
-
-def first_only(lines: Sequence[Sequence[str]], column: int = 0) -> list[tuple[str, ...]]:
-    """``lines`` with a cell of ``column`` empty where it repeats the one above."""
-    found: list[tuple[str, ...]] = []
-    above = None
-    for line in lines:
-        shown = list(line)
-        if line[column] == above:
-            shown[column] = ""
-        above = line[column]
-        found.append(tuple(shown))
-    return found

@@ -19,6 +19,7 @@ from sigbit.quant.quantizers import widen
 from sigbit.quant.quantizers.lq_nets import LqNets
 from sigbit.quant.strategies.bits import with_weight_bits
 from sigbit.quant.strategies.sinareq import Sinareq
+from sigbit.spent import Spent
 from sigbit.training.config import RunConfig
 from sigbit.training.errors import TrainingError
 from sigbit.training.files import (
@@ -112,7 +113,7 @@ class TrainingRun:
         if self.folder.summary.exists():
             summary: dict[str, Any] = read_json(self.folder.summary)
             return summary
-        begin = time.perf_counter()
+        spent = Spent()
         with self.machine.reproducible(), Interrupt() as interrupt:
             self._interrupt = interrupt
             state = self.folder.restore()
@@ -126,7 +127,7 @@ class TrainingRun:
             else:
                 prepared = self._staged(prepared, twin, state)
             summary = self._results(prepared, float_score)
-        summary["seconds"] = time.perf_counter() - begin
+        summary |= spent.fields()
         if self.machine.is_main:
             write_json(self.folder.summary, summary)
             self.folder.checkpoint.unlink(missing_ok=True)

@@ -1,0 +1,65 @@
+"""The tables and figures that a page may show, by name, and the files whose rows they take."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from sigbit.bench import net_tables, quant_tables, silicon_tables, synth_tables
+from sigbit.bench.quant_claims import claim_grid, findings, goal_grid
+from sigbit.bench.quant_plot import accuracies
+from sigbit.bench.silicon_plot import pareto
+from sigbit.bench.tables import Grid
+from sigbit.demo.tables import layer_grid, result_grid
+from sigbit.results.files import Row
+
+Rows = Sequence[Row]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A table: ``grid`` of the rows of ``files``."""
+
+    files: tuple[str, ...]
+    grid: Callable[[Rows], Grid]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure: ``draw`` makes an SVG of the rows of ``files``."""
+
+    files: tuple[str, ...]
+    draw: Callable[[Rows], bytes]
+
+
+_FABRICS = ("xcup", "ecp5")
+
+TABLES: Mapping[str, Entry] = {
+    "networks": Entry(("networks",), net_tables.NETWORKS.grid),
+    "accuracy": Entry(("networks",), net_tables.ACCURACY.grid),
+    "modelled": Entry(("networks",), net_tables.MODELLED.grid),
+    **{
+        f"{name}_{fabric}": Entry(("number_systems",), table(fabric).grid)
+        for fabric in _FABRICS
+        for name, table in (("costs", silicon_tables.costs), ("evidence", silicon_tables.evidence))
+    },
+    "noise": Entry(("number_systems",), silicon_tables.noise("xcup").grid),
+    "verdicts": Entry(("number_systems",), silicon_tables.verdict_grid),
+    "published": Entry((), lambda rows: silicon_tables.published_grid()),
+    "synthesis": Entry(("synthesis",), synth_tables.SYNTHESIS.grid),
+    "budget": Entry(("lut_budget",), synth_tables.BUDGET.grid),
+    "routed": Entry(("routing",), lambda rows: synth_tables.routed_grid(rows[0])),
+    "methods": Entry(("training",), quant_tables.method_grid),
+    "goals": Entry(("training",), goal_grid),
+    "claims": Entry(("claims", "training", "rates"), lambda rows: claim_grid(findings(rows))),
+    "rates": Entry(("rates",), quant_tables.RATES.grid),
+    "robust": Entry(("training",), quant_tables.ROBUST.grid),
+    "post_training": Entry(("post_training",), quant_tables.POST.grid),
+    "speed": Entry(("speed",), quant_tables.SPEED.grid),
+    "demo": Entry(("demo",), lambda rows: result_grid(rows[0])),
+    "demo_layers": Entry(("demo",), lambda rows: layer_grid(rows[0])),
+}
+
+PLOTS: Mapping[str, Plot] = {
+    "number_systems": Plot(("number_systems",), partial(pareto, source="gaussian")),
+    "training": Plot(("training",), accuracies),
+}
