@@ -79,9 +79,7 @@ class Mean:
         if not kept or not self.values:
             return None
         values = tuple(self.values[k] for k in kept)
-        return Mean(
-            self.row, tuple(self.seeds[k] for k in kept), Spread.of(values), None, values
-        )
+        return Mean(self.row, tuple(self.seeds[k] for k in kept), Spread.of(values), None, values)
 
     @property
     def key(self) -> Key:

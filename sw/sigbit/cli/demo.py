@@ -16,8 +16,8 @@ from sigbit.cli.errors import CheckFailed, UserError
 from sigbit.cli.files import target, write_json
 from sigbit.cli.options import Arch, Json, Latency
 from sigbit.cli.output import progress, say, show_grid, ticking
-from sigbit.files import write_text
 from sigbit.spent import Spent
+from sigbit_tools.files import write_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -142,9 +142,7 @@ def _run(
                 checks["rtl"] = job.result()
         options = {"seed": seed, "images": count, "latency": latency}
         predicted = predictions(graph, golden)
-        return Outcome(
-            trained, program, checks, predicted, options, clock.seconds, spent.fields()
-        )
+        return Outcome(trained, program, checks, predicted, options, clock.seconds, spent.fields())
 
 
 def _summary(document: Mapping[str, Any]) -> None:

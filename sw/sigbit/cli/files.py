@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from sigbit.cli.errors import UserError
-from sigbit.files import FileError, replacing, write_text
 from sigbit.results.files import RowFile, read_row_file
+from sigbit_tools.files import FileError, replacing, write_text
 
 
 def target(path: Path | None) -> Path | None:

@@ -12,13 +12,13 @@ from sigbit.cli.files import target as writable
 from sigbit.cli.files import write_json
 from sigbit.cli.options import Arch, Fabric, Json
 from sigbit.cli.output import progress, say, show_facts, show_grid, show_table
-from sigbit.files import write_text
 from sigbit.spent import Spent
+from sigbit_tools.files import write_text
 
 if TYPE_CHECKING:
-    from sigbit_boards.synthesis import Report
-    from sigbit_boards.synthesis.pnr import Routed
     from sigbit_hw.arch.config import ArchConfig
+    from sigbit_synthesis import Report
+    from sigbit_synthesis.pnr import Routed
 
 SHOWN = 20
 """Modules in the printed table; the files hold all."""
@@ -87,7 +87,7 @@ def synth(
 
 
 def _count(config: "ArchConfig", target: Fabric) -> "Report":
-    from sigbit_boards.synthesis import Target, synthesize
+    from sigbit_synthesis import Target, synthesize
 
     with progress() as bar:
         task = bar.add_task(f"elaborating {config.name}", total=None)
@@ -100,7 +100,7 @@ def _count(config: "ArchConfig", target: Fabric) -> "Report":
 
 
 def _route(config: "ArchConfig", freq: float, seeds: int) -> "Routed":
-    from sigbit_boards.synthesis.pnr import place_and_route
+    from sigbit_synthesis.pnr import place_and_route
 
     with progress() as bar:
         task = bar.add_task("elaborating the board", total=None)

@@ -5,7 +5,7 @@ and their verifiers are listed in :mod:`sigbit.compiler.pipeline`, a module for 
 modules are what they decide with.
 """
 
-from sigbit.compiler.errors import CompileError, VerifyError
 from sigbit.compiler.pipeline import PASSES, compile_graph
+from sigbit.errors import CompileError, VerifyError
 
 __all__ = ["PASSES", "CompileError", "VerifyError", "compile_graph"]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
-from sigbit.data.errors import DataError
+from sigbit.errors import DataError
 
 
 def read_npz(path: Path, *names: str) -> tuple[NDArray[Any], ...]:

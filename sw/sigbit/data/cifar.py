@@ -8,8 +8,8 @@ from typing import IO, Any
 import numpy as np
 
 from sigbit.data.dataset import Dataset
-from sigbit.data.errors import DataError
 from sigbit.data.files import Files, Remote
+from sigbit.errors import DataError
 
 _URL = "https://www.cs.toronto.edu/~kriz/"
 _TEN = Remote(

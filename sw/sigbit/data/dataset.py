@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from sigbit.data.errors import DataError
+from sigbit.errors import DataError
 
 Bytes = NDArray[np.uint8]
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigbit.data.dataset import Dataset
-from sigbit.data.errors import DataError
 from sigbit.data.files import Files, Remote
+from sigbit.errors import DataError
 
 _PREFIXES = {"train": "train", "test": "t10k"}
 _IMAGES, _LABELS = "-images-idx3-ubyte.gz", "-labels-idx1-ubyte.gz"

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from sigbit.data.dataset import Dataset
-from sigbit.data.errors import DataError
 from sigbit.data.files import Files
+from sigbit.errors import DataError
 
 SECTIONS = 30
 HELD_OUT = 6

@@ -10,9 +10,9 @@ import numpy as np
 
 from sigbit.data.arrays import read_npz
 from sigbit.data.dataset import Dataset, EncodedImages
-from sigbit.data.errors import DataError
 from sigbit.data.files import Files
 from sigbit.data.image_folder import load_image_folder
+from sigbit.errors import DataError
 
 CIFAR10_CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",

@@ -4,10 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from sigbit.bench import net_tables, quant_tables, silicon_tables, synth_tables
-from sigbit.bench.quant_claims import claim_grid, findings, goal_grid
+from sigbit.bench import net_tables, synth_tables
+from sigbit.bench.number_systems import tables as silicon_tables
+from sigbit.bench.number_systems.plot import pareto
 from sigbit.bench.quant_plot import accuracies
-from sigbit.bench.silicon_plot import pareto
+from sigbit.bench.quantization import tables as quant_tables
+from sigbit.bench.quantization.claims import claim_grid, findings, goal_grid
 from sigbit.bench.tables import Grid
 from sigbit.demo.tables import layer_grid, result_grid
 from sigbit.results.files import Row

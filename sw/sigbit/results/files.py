@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sigbit.files import FileError, read_json
+from sigbit_tools.files import FileError, read_json
 
 Row = Mapping[str, Any]
 SCHEMA_VERSION = 1
@@ -46,7 +46,7 @@ class RowFile:
 
 
 def read_row_file(path: Path) -> RowFile:
-    """The rows in a file; :class:`~sigbit.files.FileError` for anything else."""
+    """The rows in a file; :class:`~sigbit_tools.files.FileError` for anything else."""
     document = read_json(path)
     rows = document.get("rows") if isinstance(document, dict) else None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
