@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from sigbit_tools.errors import SigbitError
 
-class FileError(Exception):
+
+class FileError(SigbitError):
     """A file cannot be written, or holds something else than it should; the message is for the
     user."""
 

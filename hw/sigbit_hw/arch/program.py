@@ -23,11 +23,12 @@ from safetensors.numpy import save
 from sigbit_hw.arch import images, isa
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.formats import check_finite, round_half_away
+from sigbit_tools.errors import SigbitError
 
 FORMAT_VERSION = 2
 
 
-class ProgramError(Exception):
+class ProgramError(SigbitError):
     """A Program file or its use is wrong; the message is for the user."""
 
 

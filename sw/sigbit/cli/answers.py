@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sigbit.cli.errors import UserError
 from sigbit.cli.output import say, show_table
+from sigbit.errors import UserError
 
 SHOWN = 8
 """Inputs in a table."""

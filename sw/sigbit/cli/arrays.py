@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sigbit.cli.errors import UserError
+from sigbit.errors import UserError
 
 
 def read_arrays(path: Path) -> NDArray[np.generic] | dict[str, NDArray[np.generic]]:

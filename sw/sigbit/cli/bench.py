@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sigbit.cli.bench_quant import quant
-from sigbit.cli.errors import CheckFailed, UserError
 from sigbit.cli.files import read_rows, target, write_rows
 from sigbit.cli.options import Json, Latency
 from sigbit.cli.output import progress, say, show_grid
 from sigbit.cli.silicon import silicon
+from sigbit.errors import CheckFailed, UserError
 from sigbit_tools.files import write_text
 
 if TYPE_CHECKING:
@@ -71,11 +71,11 @@ def nets(
     FILE that exists keeps its other rows. Rows whose data or weights are missing are left out, and
     named at the end.
     """
-    from sigbit.bench.net_tables import TABLES
     from sigbit.bench.nets.cases import CASES, MODELLED
     from sigbit.bench.nets.row import model_case, run_case
-    from sigbit.bench.tables import document
+    from sigbit.bench.nets.tables import TABLES
     from sigbit.data import DataError
+    from sigbit.report.tables import document
     from sigbit.zoo import ZooError
     from sigbit_hw.arch.config import PRESETS
 
@@ -160,7 +160,7 @@ class _Simulators:
 
     def netlist(self, config: "ArchConfig") -> str:
         """SHA-256 of the Verilog."""
-        from sigbit_tools.cache import cached_verilog
+        from sigbit_synthesis.emitted import cached_verilog
 
         return hashlib.sha256(cached_verilog(config).encode()).hexdigest()
 

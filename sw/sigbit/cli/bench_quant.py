@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sigbit.cli.errors import CheckFailed, UserError
 from sigbit.cli.files import read_rows, target, write_rows
 from sigbit.cli.options import Json
 from sigbit.cli.output import progress, say, show_grid, show_table
+from sigbit.errors import CheckFailed, UserError
 from sigbit_tools.files import replacing, write_text
 
 if TYPE_CHECKING:
@@ -239,10 +239,10 @@ def _show_plan(cases: "list[QuantCase]", done: int, data: Path | None, jobs: int
 
 
 def _show(rows: list[Row], markdown: Path | None, plot: Path | None) -> None:
-    from sigbit.bench.quant_plot import accuracies
     from sigbit.bench.quantization.claims import claim_grid, findings, goal_grid
+    from sigbit.bench.quantization.plot import accuracies
     from sigbit.bench.quantization.tables import OTHERS, method_grid
-    from sigbit.bench.tables import document
+    from sigbit.report.tables import document
 
     grids = [
         method_grid(rows),

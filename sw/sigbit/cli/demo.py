@@ -12,12 +12,12 @@ import typer
 
 from sigbit.cli.arch import load_arch
 from sigbit.cli.devices import DeviceName, open_device, preparing
-from sigbit.cli.errors import CheckFailed, UserError
 from sigbit.cli.files import target, write_json
 from sigbit.cli.options import Arch, Json, Latency
 from sigbit.cli.output import progress, say, show_grid, ticking
-from sigbit.spent import Spent
+from sigbit.errors import CheckFailed, UserError
 from sigbit_tools.files import write_text
+from sigbit_tools.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -97,7 +97,7 @@ def _run(
     config: "ArchConfig", images: int | None, seed: int, device: DeviceName, latency: int
 ) -> "Outcome":
     """The whole flow; the RTL is built while the network trains and runs beside the interpreter."""
-    spent = Spent()
+    spent = Stopwatch()
     from sigbit.data import load_digits
 
     digits = load_digits()
@@ -142,7 +142,7 @@ def _run(
                 checks["rtl"] = job.result()
         options = {"seed": seed, "images": count, "latency": latency}
         predicted = predictions(graph, golden)
-        return Outcome(trained, program, checks, predicted, options, clock.seconds, spent.fields())
+        return Outcome(trained, program, checks, predicted, options, clock.seconds, spent.read())
 
 
 def _summary(document: Mapping[str, Any]) -> None:

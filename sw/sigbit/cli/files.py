@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sigbit.cli.errors import UserError
+from sigbit.errors import UserError
 from sigbit.results.files import RowFile, read_row_file
 from sigbit_tools.files import FileError, replacing, write_text
 

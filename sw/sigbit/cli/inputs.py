@@ -10,7 +10,7 @@ import typer
 from numpy.typing import NDArray
 
 from sigbit.cli.arrays import read_arrays
-from sigbit.cli.errors import UserError
+from sigbit.errors import UserError
 
 if TYPE_CHECKING:
     from sigbit.zoo import Entry

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from sigbit.bench.tables import Grid
+    from sigbit.report.tables import Grid
 
 PIPED_WIDTH = 160
 """Columns of text that goes to a file or a pipe, unless COLUMNS says otherwise."""

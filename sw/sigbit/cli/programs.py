@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sigbit.cli.errors import UserError, given
 from sigbit.cli.output import say, size
+from sigbit.errors import UserError, given
 
 if TYPE_CHECKING:
     from sigbit_hw.arch.program import Program

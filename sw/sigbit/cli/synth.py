@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sigbit.cli.arch import load_arch
-from sigbit.cli.errors import CheckFailed, UserError, given
 from sigbit.cli.files import target as writable
 from sigbit.cli.files import write_json
 from sigbit.cli.options import Arch, Fabric, Json
 from sigbit.cli.output import progress, say, show_facts, show_grid, show_table
-from sigbit.spent import Spent
+from sigbit.errors import CheckFailed, UserError, given
 from sigbit_tools.files import write_text
+from sigbit_tools.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from sigbit_hw.arch.config import ArchConfig
@@ -63,11 +63,11 @@ def synth(
         raise UserError("--bitstream needs --pnr")
     from sigbit.cli import synth_report
 
-    spent = Spent()
+    spent = Stopwatch()
     counted = _count(config, target)
     _show(counted)
     routed = _route(config, freq, seeds) if pnr else None
-    figures = synth_report.figures(counted, routed) | spent.fields()
+    figures = synth_report.figures(counted, routed) | spent.read()
     if routed is not None:
         _show_routed(routed, figures)
         if bitstream is not None:
@@ -100,7 +100,7 @@ def _count(config: "ArchConfig", target: Fabric) -> "Report":
 
 
 def _route(config: "ArchConfig", freq: float, seeds: int) -> "Routed":
-    from sigbit_synthesis.pnr import place_and_route
+    from sigbit_boards.ulx3s.build import place_and_route
 
     with progress() as bar:
         task = bar.add_task("elaborating the board", total=None)
@@ -160,7 +160,7 @@ def _show(report: "Report") -> None:
 
 
 def _show_routed(routed: "Routed", document: dict[str, Any]) -> None:
-    from sigbit.bench.synth_tables import routed_grid
+    from sigbit.bench.accelerator_tables import routed_grid
 
     show_grid(routed_grid(document))
     say(

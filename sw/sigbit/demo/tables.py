@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sigbit.bench.tables import NONE, Column, Grid, Row, Table, label, number, percent, share
+from sigbit.report.tables import NONE, Column, Grid, Row, Table, label, number, percent, share
 
 Document = Mapping[str, Any]
 

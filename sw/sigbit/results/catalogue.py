@@ -7,11 +7,11 @@ from functools import partial
 from sigbit.bench import net_tables, synth_tables
 from sigbit.bench.number_systems import tables as silicon_tables
 from sigbit.bench.number_systems.plot import pareto
-from sigbit.bench.quant_plot import accuracies
 from sigbit.bench.quantization import tables as quant_tables
 from sigbit.bench.quantization.claims import claim_grid, findings, goal_grid
-from sigbit.bench.tables import Grid
+from sigbit.bench.quantization.plot import accuracies
 from sigbit.demo.tables import layer_grid, result_grid
+from sigbit.report.tables import Grid
 from sigbit.results.files import Row
 
 Rows = Sequence[Row]

@@ -50,7 +50,9 @@ def typed_numbers(text: str) -> list[str]:
     for match in _NUMBER.finditer(rest):
         start = max(rest.rfind(c, 0, match.start()) for c in " \n(") + 1
         end = min(
-            k for c in " \n)" if (k := rest.find(c, match.end())) >= 0 or (True and (k := len(rest)))
+            k
+            for c in " \n)"
+            if (k := rest.find(c, match.end())) >= 0 or (True and (k := len(rest)))
         )
         word = rest[start:end]
         if not any(c.isalpha() for c in word):

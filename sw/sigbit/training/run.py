@@ -19,7 +19,6 @@ from sigbit.quant.quantizers import widen
 from sigbit.quant.quantizers.lq_nets import LqNets
 from sigbit.quant.strategies.bits import with_weight_bits
 from sigbit.quant.strategies.sinareq import Sinareq
-from sigbit.spent import Spent
 from sigbit.training.config import RunConfig
 from sigbit.training.files import (
     export_model,
@@ -40,6 +39,7 @@ from sigbit.training.samples import Splits, augmentation
 from sigbit.training.schedule import Schedule
 from sigbit.training.tasks import Score
 from sigbit_tools.files import read_json, replacing
+from sigbit_tools.stopwatch import Stopwatch
 
 FLOAT, QUANTIZED, CONTINUED = "float", "quantized", "continued"
 """Phases of a run."""
@@ -113,7 +113,7 @@ class TrainingRun:
         if self.folder.summary.exists():
             summary: dict[str, Any] = read_json(self.folder.summary)
             return summary
-        spent = Spent()
+        spent = Stopwatch()
         with self.machine.reproducible(), Interrupt() as interrupt:
             self._interrupt = interrupt
             state = self.folder.restore()
@@ -127,7 +127,7 @@ class TrainingRun:
             else:
                 prepared = self._staged(prepared, twin, state)
             summary = self._results(prepared, float_score)
-        summary |= spent.fields()
+        summary |= spent.read()
         if self.machine.is_main:
             write_json(self.folder.summary, summary)
             self.folder.checkpoint.unlink(missing_ok=True)

@@ -23,7 +23,7 @@ from sigbit_hw.arch.formats import Format
 _DENSITIES: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
     {"gaussian": lambda z: torch.exp(-(z**2) / 2), "laplacian": lambda z: torch.exp(-z.abs())}
 )
-"""Of :data:`~sigbit.bench.number_systems.row.DISTRIBUTIONS`, up to a factor; all symmetric about 0."""
+"""Densities of the distributions, up to a factor; all symmetric about 0."""
 REACH, STEP = 40.0, 1 / 512
 """End and spacing of the points at which densities are summed up."""
 NETS = ("squeezenet1_0_caffe", "mobilenet_v2_tf", "resnet20", "ds_cnn")

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sigbit.spent import Spent
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.formats import Format
+from sigbit_tools.stopwatch import Stopwatch
 
 Row = dict[str, Any]
 Progress = Callable[[str, int, int], None]
@@ -83,7 +83,7 @@ def row_of(
 ) -> Row:
     """The row of ``candidate`` on ``target``; a refused one has null where there is nothing to
     measure."""
-    spent = Spent()
+    spent = Stopwatch()
     head: Row = {
         "preset": candidate.name,
         "number_system": candidate.number_system,
@@ -98,7 +98,7 @@ def row_of(
     head |= errors.of(candidate)
     if candidate.config is None:
         alone = {} if candidate.refused else tools.array(candidate, target)
-        return head | dict.fromkeys(MEASURED) | alone | spent.fields()
+        return head | dict.fromkeys(MEASURED) | alone | spent.read()
     config = candidate.config
     costs = tools.synthesize(config, target, progress)
     per_mac = {
@@ -124,7 +124,7 @@ def row_of(
         "fmax_mhz": tools.fmax(costs.netlist_sha256),
         "netlist_sha256": costs.netlist_sha256,
         "verified_by": tools.verify(config, target, progress),
-        **spent.fields(),
+        **spent.read(),
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sigbit.bench.number_systems.public import PUBLISHED
 from sigbit.bench.number_systems.row import CLOCKS, DISTRIBUTIONS, decibels, total_error
-from sigbit.bench.tables import NONE, Column, Grid, Row, Table, label, number
+from sigbit.report.tables import NONE, Column, Grid, Row, Table, label, number
 
 
 def _widths(row: Row) -> str:

@@ -5,8 +5,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sigbit.bench.quant_means import Mean, count_range, means
-from sigbit.bench.tables import NONE, Grid, Row
+from sigbit.bench.quantization.means import Mean, count_range, means
+from sigbit.report.tables import NONE, Grid, Row
 
 BITS = (5, 4, 3, 2)
 """Columns of the claims."""

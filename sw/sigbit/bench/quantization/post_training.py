@@ -11,8 +11,8 @@ from sigbit.bench.nets.cases import CALIBRATION, CASES, Case, material
 from sigbit.bench.nets.row import PRECISION, accuracy
 from sigbit.quant import QuantSpec, convert
 from sigbit.quant.post import post_training
-from sigbit.spent import Spent
 from sigbit_hw.arch.config import PRESETS
+from sigbit_tools.stopwatch import Stopwatch
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def post_row(
     post: PostCase, data: Path, images: int, tell: Callable[[str, int, int], None]
 ) -> dict[str, Any]:
     """Top-1 accuracy of the float and of the integer network, and how often they agree."""
-    case, spent = post.case, Spent()
+    case, spent = post.case, Stopwatch()
     found = material(case, data, images)
     spec = QuantSpec.from_arch(
         PRESETS[case.preset], weight_scale="mse", act_scale="mse", **PRECISION[case.bits]
@@ -80,5 +80,5 @@ def post_row(
             "calibration": CALIBRATION,
         },
         "digest": post.digest(images),
-        **spent.fields(),
+        **spent.read(),
     }

@@ -21,9 +21,9 @@ from sigbit.bench.quantization.cases import QuantCase, quant_cases
 from sigbit.bench.quantization.runs import run_case
 from sigbit.quant.post import collapse, plain_rounding, transform_quantize
 from sigbit.quant.post.transform import Pair, Side
-from sigbit.spent import Spent
 from sigbit.training import Machine, Splits, load_splits
 from sigbit.training.loop import evaluate
+from sigbit_tools.stopwatch import Stopwatch
 
 RATES = (4, 3, 2)
 """Bits a weight."""
@@ -81,7 +81,7 @@ def _digest(case: QuantCase, bits: int, variant: str) -> str:
 
 def compared(twin: nn.Module, splits: Splits, bits: int, variant: str) -> Row:
     """The row of a trained float network, at one rate."""
-    spent = Spent()
+    spent = Stopwatch()
     inputs, _ = splits.train.batch(torch.arange(min(IMAGES, len(splits.train))))
     tested, _ = splits.test.batch(torch.arange(min(TESTED, len(splits.test))))
     plain, _ = plain_rounding(twin, inputs, bits)
@@ -119,7 +119,7 @@ def compared(twin: nn.Module, splits: Splits, bits: int, variant: str) -> Row:
             "candidates": CANDIDATES,
             "most_bits": MOST_BITS,
         },
-        **spent.fields(),
+        **spent.read(),
     }
 
 

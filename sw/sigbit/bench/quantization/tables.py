@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sigbit.bench.quant_means import Mean, count_range, fullest_twin, means
-from sigbit.bench.tables import NONE, Column, Grid, Row, Table, label, number, percent, share
+from sigbit.bench.quantization.means import Mean, count_range, fullest_twin, means
+from sigbit.report.tables import NONE, Column, Grid, Row, Table, label, number, percent, share
 
 
 def method_grid(rows: Sequence[Row]) -> Grid:

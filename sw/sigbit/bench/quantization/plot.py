@@ -9,8 +9,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sigbit.bench.quant_means import Mean, means
-from sigbit.bench.tables import Row
+from sigbit.bench.quantization.means import Mean, means
+from sigbit.report.tables import Row
 
 SHOWN = 6
 """Points of accuracy below float that the figure has room for."""

@@ -1,6 +1,6 @@
 """Tables of the rows of ``sigbit bench nets``."""
 
-from sigbit.bench.tables import NONE, Column, Row, Table, label, number, percent, share
+from sigbit.report.tables import NONE, Column, Row, Table, label, number, percent, share
 
 
 def _accelerator(row: Row) -> str:

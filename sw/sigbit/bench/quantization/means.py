@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sigbit.bench.tables import NONE, Row
+from sigbit.report.tables import NONE, Row
 
 TRAINED = ("quantizers", "strategies", "tasks", "cifar10")
 """Groups whose rows are training runs."""

@@ -4,7 +4,7 @@ quantize --budget luts=N --json``."""
 from collections.abc import Mapping
 from typing import Any
 
-from sigbit.bench.tables import NONE, Column, Grid, Row, Table, label, number, percent, share
+from sigbit.report.tables import NONE, Column, Grid, Row, Table, label, number, percent, share
 
 
 def _of_total(title: str, key: str) -> Column:
