@@ -5,14 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sigbit.errors import ResultsError
 from sigbit_tools.files import FileError, read_json
 
 Row = Mapping[str, Any]
 SCHEMA_VERSION = 1
-
-
-class ResultsError(Exception):
-    """Rows, templates and pages do not fit together; the message is for the user."""
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,22 @@
 """Numbers in the text of a page: all of them come from rows.
 
-While a page is rendered, what the template computes stands between marks; numbers outside of them
-were typed. Numbers that name something are no figures: words with letters in them (ResNet-18, 4x4),
-widths (4 bits), and code.
+While a page is rendered, what the template computes stands between marks; a number outside of them
+was typed. Numbers that name something are no figures: words with letters in them (ResNet-18, 4x4),
+widths (4 and 3 bits), code, and links.
 """
 
 import re
 
 OPEN, CLOSE = "\x02", "\x03"
 """Marks around what a template computes."""
-_CODE = re.compile(r"```.*?```|^ {4}.*$|`[^`\n]*`", re.S | re.M)
-_LINK = re.compile(r"\]\([^)\n]*\)")
-_COMMENT = re.compile(r"<!--.*?-->", re.S)
-_WIDTH = re.compile(r"(?<![\w.,])[1-8](?:(?:, | and | or | to | x )[1-8])*[ \n]bits?\b")
-_NUMBER = re.compile(r"(?<!\w)[\d.,]*\d")
+_NAMES = (
+    re.compile(r"<!--.*?-->", re.S),
+    re.compile(r"```.*?```|^ {4}.*$|`[^`\n]*`", re.S | re.M),
+    re.compile(r"\]\([^)\n]*\)"),
+    re.compile(r"(?<![\w.,])[1-8](?:(?:, | and | or | to | x )[1-8])*\sbits?\b"),
+)
+"""Comments, code, targets of links, and widths."""
+_WORD = re.compile(r"[^\s()]+")
 
 
 def marked(value: object) -> str:
@@ -27,11 +30,12 @@ def plain(text: str) -> str:
 
 
 def typed(text: str) -> str:
-    """A page with a ``#`` for everything computed."""
-    kept, depth = [], 0
+    """A page with a ``#`` in the place of everything computed."""
+    kept: list[str] = []
+    depth = 0
     for character in text:
         if character == OPEN:
-            kept += ["#"] if depth == 0 else []
+            kept += ["#"] * (depth == 0)
             depth += 1
         elif character == CLOSE:
             depth -= 1
@@ -44,17 +48,11 @@ def typed_numbers(text: str) -> list[str]:
     """Numbers of a marked page that are neither computed nor part of a name, each with the words
     around it."""
     rest = typed(text)
-    for pattern in (_COMMENT, _CODE, _LINK, _WIDTH):
+    for pattern in _NAMES:
         rest = pattern.sub(" ", rest)
-    found = []
-    for match in _NUMBER.finditer(rest):
-        start = max(rest.rfind(c, 0, match.start()) for c in " \n(") + 1
-        end = min(
-            k
-            for c in " \n)"
-            if (k := rest.find(c, match.end())) >= 0 or (True and (k := len(rest)))
-        )
-        word = rest[start:end]
-        if not any(c.isalpha() for c in word):
-            found.append(" ".join(rest[max(0, start - 20) : end + 20].split()))
-    return found
+    words = _WORD.findall(rest)
+    return [
+        " ".join(words[max(0, k - 2) : k + 3])
+        for k, word in enumerate(words)
+        if any(c.isdigit() for c in word) and not any(c.isalpha() for c in word)
+    ]

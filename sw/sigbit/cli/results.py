@@ -1,0 +1,58 @@
+"""``sigbit results``: pages about the rows of benchmarks."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sigbit.cli.output import say
+from sigbit.errors import CheckFailed
+
+app = typer.Typer(help="Render pages from the rows of benchmarks.", no_args_is_help=True)
+
+
+@app.callback()
+def results() -> None:
+    """Render pages from the rows of benchmarks."""
+
+
+@app.command("render")
+def render(
+    rows: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder of the rows, JSON files.", file_okay=False)
+    ] = Path("results"),
+    pages: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR",
+            file_okay=False,
+            help="Folder of the pages; the folder templates in it holds their templates.",
+        ),
+    ] = Path("docs/results"),
+    readme: Annotated[
+        Path, typer.Option(metavar="FILE", dir_okay=False, help="File with a rendered block.")
+    ] = Path("README.md"),
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Write nothing; exit with 1 if a file is not up to date."),
+    ] = False,
+) -> None:
+    """Render pages, figures and the README's block from rows and templates.
+
+    The same rows give the same bytes. A page that states a number of its own, or something that the
+    rows contradict, is refused.
+    """
+    from sigbit.results.site import Site
+
+    site = Site(rows, pages, readme)
+    stale = site.stale()
+    if check:
+        if stale:
+            names = ", ".join(map(str, stale))
+            raise CheckFailed(
+                f"not what rows and templates give: {names}; run sigbit results render"
+            )
+        say("all pages are up to date")
+        return
+    site.write()
+    say("\n".join(f"wrote {path}" for path in stale) or "all pages were up to date")

@@ -1,0 +1,152 @@
+"""What templates may use: rows, tables, means and claims, and forms of numbers."""
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sigbit.bench.number_systems.row import decibels, total_error
+from sigbit.bench.number_systems.tables import zoo_decibels
+from sigbit.bench.quantization.claims import Finding, findings
+from sigbit.bench.quantization.means import Mean, means
+from sigbit.errors import ResultsError
+from sigbit.report.tables import Table, label, number, percent
+from sigbit.results.catalogue import TABLES
+from sigbit.results.files import Results, Row, RowFile
+
+
+class Context:
+    """The names that templates see, over the rows of ``results``."""
+
+    def __init__(self, results: Results) -> None:
+        self._results = results
+
+    def names(self) -> dict[str, Callable[..., Any]]:
+        """Functions by name."""
+        return {
+            "rows": self._results.select,
+            "row": self._results.one,
+            "header": self.header,
+            "table": self.table,
+            "mean": self.mean,
+            "finding": self.finding,
+            "files": self.files,
+            "holds": holds,
+            "product_error": total_error,
+        }
+
+    def header(self, name: str) -> Mapping[str, Any]:
+        """What file ``name`` says of all its rows."""
+        return self._results[name].header
+
+    def table(self, name: str, *columns: str, **where: object) -> str:
+        """A table of the catalogue in Markdown: all columns or some, all rows or those that have
+        the values ``where``."""
+        if name not in TABLES:
+            raise ResultsError(f"there is no table {name!r}, only {', '.join(TABLES)}")
+        entry = TABLES[name]
+        rows = [row for file in entry.files for row in self._results.select(file, **where)]
+        grid = entry.grid(rows)
+        if not grid.cells:
+            raise ResultsError(f"the table {name!r} has no lines for {where}")
+        return (grid.only(*columns) if columns else grid).markdown().rstrip("\n")
+
+    def mean(self, method: str, bits: int, strategy: str = "", model: str = "fashion") -> Mean:
+        """A method of the training benchmark at one width, over its seeds."""
+        for found in means(self._results["training"].rows):
+            if found.key[1:] == (model, method, strategy, bits):
+                return found
+        raise ResultsError(f"there is no run of {method} {strategy} on {model} at {bits} bits")
+
+    def finding(self, claim: str, method: str) -> Finding:
+        """What came of a claim."""
+        rows = [r for name in TABLES["claims"].files for r in self._results[name].rows]
+        for found in findings(rows):
+            if (found.claim, found.method) == (claim, method):
+                return found
+        raise ResultsError(f"there is no claim {claim!r} of {method}")
+
+    def files(self) -> str:
+        """All files of rows in Markdown."""
+        return _FILES.grid([_file_row(file) for file in self._results.values()]).markdown()
+
+
+def _file_row(file: RowFile) -> Row:
+    return {
+        "name": f"`{file.name}.json`",
+        "rows": len(file.rows),
+        "recovered": file.recovered,
+        "command": f"`{file.header.get('command', '')}`",
+    }
+
+
+_FILES = Table(
+    "Rows",
+    (
+        label("file", "name"),
+        number("rows", "rows"),
+        number("transcribed", "recovered"),
+        label("command that writes them", "command"),
+    ),
+)
+
+
+def holds(condition: object, text: str) -> str:
+    """Nothing; :class:`ResultsError` if what the page says, ``text``, is not so in the rows."""
+    if not condition:
+        raise ResultsError(f"the rows no longer say so: {text}")
+    return ""
+
+
+def thousands(value: float) -> str:
+    """``2,540,331``."""
+    return f"{value:,.0f}"
+
+
+def fixed(value: float, digits: int = 1) -> str:
+    """``17.3``."""
+    return f"{value:,.{digits}f}"
+
+
+def span(values: Sequence[float], digits: int = 1) -> str:
+    """``2.3 to 3.5``, or one number where both are the same."""
+    low, high = fixed(min(values), digits), fixed(max(values), digits)
+    return low if low == high else f"{low} to {high}"
+
+
+def share(value: float, digits: int = 0) -> str:
+    """``93 %``."""
+    return percent(value, digits)
+
+
+def word(value: int) -> str:
+    """``three``; numerals from thirteen on."""
+    return _WORDS[value] if 0 <= value < len(_WORDS) else thousands(value)
+
+
+_WORDS = (
+    "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
+    "twelve",
+)  # fmt: skip
+
+
+def ratios(above: Sequence[Row], below: Sequence[Row], key: str, *on: str) -> list[float]:
+    """Quotients of the values ``key`` of rows that agree in all of ``on``."""
+    by_place = {tuple(row[k] for k in on): row[key] for row in below}
+    return [
+        row[key] / by_place[place]
+        for row in above
+        if (place := tuple(row[k] for k in on)) in by_place
+    ]
+
+
+FILTERS: Mapping[str, Callable[..., Any]] = {
+    "thousands": thousands,
+    "fixed": fixed,
+    "span": span,
+    "percent": share,
+    "word": word,
+    "decibels": decibels,
+    "zoo_decibels": zoo_decibels,
+    "average": statistics.fmean,
+    "ratios": ratios,
+}
