@@ -1,5 +1,6 @@
 """What templates may use: rows, tables, means and claims, and forms of numbers."""
 
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -30,6 +31,8 @@ class Context:
             "mean": self.mean,
             "finding": self.finding,
             "files": self.files,
+            "goals": self.goals,
+            "standard_error": standard_error,
             "holds": holds,
             "product_error": total_error,
         }
@@ -70,6 +73,45 @@ class Context:
         return _FILES.grid([_file_row(file) for file in self._results.values()]).markdown()
 
 
+    def goals(self, topic: str) -> str:
+        """What was aimed at in ``topic``, what came of it, and whether that is met, in Markdown."""
+        lines = [
+            _goal_row(goal, self._results.one(goal["file"], **goal["where"]))
+            for goal in self._results.select("goals", topic=topic)
+        ]
+        if not lines:
+            raise ResultsError(f"there are no goals for {topic!r}")
+        return _GOALS.grid(lines).markdown().rstrip("\n")
+
+
+def _goal_row(goal: Row, found: Row) -> Row:
+    """A goal beside the value of the row that it is about."""
+    form: Callable[[float], str] = share if goal.get("percent") else _shortest
+    value = found
+    for key in goal["key"].split("."):
+        value = value[key]
+    least = "at_least" in goal
+    bound = goal["at_least"] if least else goal["at_most"]
+    met = value >= bound if least else value <= bound
+    return {
+        "goal": goal["goal"],
+        "bound": f"at {'least' if least else 'most'} {form(bound)}",
+        "found": percent(value) if goal.get("percent") else _shortest(value),
+        "met": "yes" if met else "**no**",
+    }
+
+
+def _shortest(value: float) -> str:
+    """A number with at most four digits, more only before the point."""
+    return thousands(value) if value >= 1000 else f"{value:.4g}"
+
+
+_GOALS = Table(
+    "Goals",
+    (label("goal", "goal"), label("aim", "bound"), label("found", "found"), label("met", "met")),
+)
+
+
 def _file_row(file: RowFile) -> Row:
     return {
         "name": f"`{file.name}.json`",
@@ -95,6 +137,11 @@ def holds(condition: object, text: str) -> str:
     if not condition:
         raise ResultsError(f"the rows no longer say so: {text}")
     return ""
+
+
+def standard_error(accuracy: float, samples: int) -> float:
+    """Points by which the accuracy on so many samples varies by chance, one standard deviation."""
+    return 100 * math.sqrt(accuracy * (1 - accuracy) / samples)
 
 
 def thousands(value: float) -> str:

@@ -16,9 +16,8 @@ from sigbit.results.prose import marked, plain, typed_numbers
 SUFFIX = ".md.j2"
 BLOCK = "readme"
 """Template of the block in the README, which is no page of its own."""
-HEAD = (
-    "<!-- Rendered by `sigbit results render`: edit {template} or the rows, not this file. -->\n\n"
-)
+MARK = "<!-- Rendered by `sigbit results render`"
+"""How every rendered page begins."""
 BEGIN, END = "<!-- results: begin; rendered by `sigbit results render` -->", "<!-- results: end -->"
 """Marks around the block in the README."""
 
@@ -96,7 +95,8 @@ class Renderer:
         return plain(text)
 
     def _head(self, name: str) -> str:
-        return HEAD.format(template=f"{self._templates.name}/{name}{SUFFIX}")
+        template = f"{self._templates.name}/{name}{SUFFIX}"
+        return f"{MARK}: edit {template} or the rows, not this file. -->\n\n"
 
     def _plot(self, name: str, alt: str) -> str:
         """A figure of the catalogue, drawn beside the pages."""

@@ -5,13 +5,11 @@ from functools import cached_property
 from pathlib import Path
 
 from sigbit.results.files import Results
-from sigbit.results.pages import Renderer, with_block
+from sigbit.results.pages import MARK, Renderer, with_block
 from sigbit_tools.files import FileError, replacing
 
 TEMPLATES = "templates"
 """Folder of the templates, in that of the pages."""
-OWN = (".md", ".svg")
-"""Suffixes of the files in the folder of the pages that are rendered."""
 
 
 class Site:
@@ -39,13 +37,11 @@ class Site:
 
     @cached_property
     def _left_over(self) -> list[Path]:
-        """Files that were rendered from templates that are no more."""
+        """Pages that were rendered from templates that are no more."""
         return [
             path
-            for path in sorted(self._pages.rglob("*"))
-            if path.suffix in OWN
-            and self._pages / TEMPLATES not in path.parents
-            and path not in self.files
+            for path in sorted(self._pages.rglob("*.md"))
+            if path not in self.files and path.read_bytes().startswith(MARK.encode())
         ]
 
     def stale(self) -> list[Path]:
