@@ -78,7 +78,7 @@ class Renderer:
         """One page; :class:`~sigbit.errors.ResultsError` if its template asks for what is not in
         the rows, or states a number itself."""
         try:
-            text = self._environment.get_template(name).render(
+            text = self._environment.get_template(name + SUFFIX).render(
                 folder=str(PurePosixPath(name).parent)
             )
         except NotFound as error:
