@@ -205,6 +205,6 @@ def test_an_array_alone() -> None:
     assert set(row) >= KEYS
     assert row["lut_per_mac_array"] > 4
     assert row["lut_total"] is row["verified_by"] is row["refused"] is None
-    (cells,) = silicon_tables.evidence("ecp5").cells([row])
+    (cells,) = silicon_tables.evidence("ecp5").grid([row]).cells
     assert cells[-1] == "an array alone, not run"
-    assert not silicon_tables.verdicts([row], ["gaussian"])
+    assert not silicon_tables.verdict_grid([row]).cells

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError, nodes
 from jinja2 import TemplateNotFound as NotFound
 
 from sigbit.errors import ResultsError
@@ -68,8 +68,8 @@ class Renderer:
     def render(self) -> Rendered:
         """All pages, the figures that they show, and the block."""
         self._drawn = {}
-        names = [n for n in self._environment.list_templates() if n.endswith(SUFFIX)]
-        texts = {name.removesuffix(SUFFIX): self.page(name) for name in names}
+        found = [n for n in self._environment.list_templates() if n.endswith(SUFFIX)]
+        texts = {name: self.page(name) for name in (n.removesuffix(SUFFIX) for n in found)}
         block = texts.pop(BLOCK, "")
         files = {f"{name}.md": (self._head(name) + text).encode() for name, text in texts.items()}
         return Rendered(files | self._drawn, block)
@@ -78,12 +78,13 @@ class Renderer:
         """One page; :class:`~sigbit.errors.ResultsError` if its template asks for what is not in
         the rows, or states a number itself."""
         try:
+            self._refuse_constants(name)
             text = self._environment.get_template(name + SUFFIX).render(
                 folder=str(PurePosixPath(name).parent)
             )
         except NotFound as error:
             raise ResultsError(f"there is no template {error}") from error
-        except (TemplateError, KeyError, TypeError, ValueError) as error:
+        except (TemplateError, LookupError, TypeError, ValueError) as error:
             line = getattr(error, "lineno", None)
             where = f"{name}, line {line}" if line else name
             raise ResultsError(f"{where}: {error}") from error
@@ -93,6 +94,19 @@ class Renderer:
                 + "; ".join(f'"{n}"' for n in numbers)
             )
         return plain(text)
+
+    def _refuse_constants(self, name: str) -> None:
+        """A number in an expression is as good as one in the text."""
+        loader, environment = self._environment.loader, self._environment
+        assert loader is not None
+        source, _, _ = loader.get_source(environment, name + SUFFIX)
+        for output in environment.parse(source).find_all(nodes.Output):
+            for value in output.nodes:
+                if isinstance(value, nodes.Const):
+                    raise ResultsError(
+                        f"{name}, line {value.lineno}: {value.value!r} is a constant; what stands "
+                        "in {{ }} must be computed from rows"
+                    )
 
     def _head(self, name: str) -> str:
         template = f"{self._templates.name}/{name}{SUFFIX}"
