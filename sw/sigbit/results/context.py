@@ -134,7 +134,7 @@ def _file_row(file: RowFile) -> Row:
         "name": f"`{file.name}.json`",
         "rows": len(file.rows),
         "recovered": file.recovered,
-        "command": f"`{file.header.get('command', '')}`",
+        "command": f"`{file.header['command']}`" if file.header.get("command") else "",
     }
 
 
