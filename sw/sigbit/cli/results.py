@@ -5,15 +5,44 @@ from typing import Annotated
 
 import typer
 
+from sigbit.cli.files import write_json
 from sigbit.cli.output import say
 from sigbit.errors import CheckFailed
 
-app = typer.Typer(help="Render pages from the rows of benchmarks.", no_args_is_help=True)
+app = typer.Typer(help="Keep rows of benchmarks, and render pages from them.", no_args_is_help=True)
 
 
 @app.callback()
 def results() -> None:
-    """Render pages from the rows of benchmarks."""
+    """Keep rows of benchmarks, and render pages from them."""
+
+
+@app.command("add")
+def add(
+    rows: Annotated[
+        Path, typer.Argument(metavar="ROWS.json", exists=True, dir_okay=False, help="Rows.")
+    ],
+    documents: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE.json...", exists=True, dir_okay=False, help="New rows."),
+    ],
+) -> None:
+    """Put what `sigbit synth --json` or `sigbit demo --json` wrote into a file of rows.
+
+    A row of the same accelerator is replaced. Benchmarks (`sigbit bench`) write rows themselves.
+    """
+    from sigbit.errors import UserError
+    from sigbit.results.files import read_row_file
+    from sigbit_tools.files import read_json
+
+    found = read_row_file(rows)
+    for path in documents:
+        document = read_json(path)
+        if not isinstance(document, dict):
+            raise UserError(f"{path} is no document of a command: it must hold an object")
+        found = found.with_document(document)
+    write_json(rows, found.to_json())
+    say(f"wrote {rows}: {len(found.rows)} rows, {found.recovered} of them transcribed")
 
 
 @app.command("render")
