@@ -33,7 +33,6 @@ GRID_STEPS = 1 << 20
 """Sums of digits that are tried, at most, to list the values of a tensor or of weights."""
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_MANTISSAS = range(1 << (numerics.MANTISSA_BITS - 1), 1 << numerics.MANTISSA_BITS)
 
 Need = Callable[[bool, str], None]
 """Refuses with a message unless the condition holds."""
@@ -182,18 +181,14 @@ class _Verifier:
             f"table holds values that {node.type.planes} planes cannot store",
         )
         for name, low, high in (
-            ("mantissa", _MANTISSAS[0], _MANTISSAS[-1]),
+            ("mantissa", numerics.MANTISSA_MIN, numerics.MANTISSA_MAX),
             ("shift", 0, numerics.SHIFT_MAX),
+            ("bias", -numerics.BIAS_MAX, numerics.BIAS_MAX),
         ):
             array = getattr(node, name)
             need(
                 bool(((array >= low) & (array <= high)).all()), f"{name} must be in [{low}, {high}]"
             )
-        limit = 1 << (numerics.BIAS_BITS - 1)
-        need(
-            bool(((node.bias > -limit) & (node.bias < limit)).all()),
-            f"bias must fit {numerics.BIAS_BITS} bits",
-        )
         need(len(node.sources) > 0, "a convolution needs a source")
         for source in node.sources:
             self._check_source(node, source, need)

@@ -38,6 +38,7 @@ from sigbit.training.samples import Splits, augmentation
 from sigbit.training.schedule import Schedule
 from sigbit.training.tasks import Score
 from sigbit_tools.files import read_json, replacing
+from sigbit_tools.stopwatch import Stopwatch
 
 FLOAT, QUANTIZED, CONTINUED = "float", "quantized", "continued"
 """Phases of a run."""
@@ -111,7 +112,7 @@ class TrainingRun:
         if self.folder.summary.exists():
             summary: dict[str, Any] = read_json(self.folder.summary)
             return summary
-        begin = time.perf_counter()
+        spent = Stopwatch()
         with self.machine.reproducible(), Interrupt() as interrupt:
             self._interrupt = interrupt
             state = self.folder.restore()
@@ -125,7 +126,7 @@ class TrainingRun:
             else:
                 prepared = self._staged(prepared, twin, state)
             summary = self._results(prepared, float_score)
-        summary["seconds"] = time.perf_counter() - begin
+        summary |= spent.read()
         if self.machine.is_main:
             write_json(self.folder.summary, summary)
             self.folder.checkpoint.unlink(missing_ok=True)
