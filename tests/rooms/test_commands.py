@@ -13,7 +13,9 @@ from sigbit.cli.app import app
 ROOT = Path(__file__).parents[2]
 LINES = 120
 MODULES = sorted(Path(sigbit.cli.commands.__path__[0]).rglob("*.py"))
-OUTSIDE = {"sigbit.cli.bench", "sigbit.cli.bench_quant", "sigbit.cli.silicon"}
+OUTSIDE = {
+    f"sigbit.cli.{name}" for name in ("bench", "bench_quant", "convolutions", "results", "silicon")
+}
 """Commands that are not among the others yet."""
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sigbit.cli import bench
+from sigbit.cli import bench, results
 from sigbit.cli.commands import (
     arch,
     build,
@@ -63,3 +63,4 @@ app.command("synth")(synth.synth)
 app.command("build")(build.build)
 app.add_typer(arch.app, name="arch")
 app.add_typer(bench.app, name="bench")
+app.add_typer(results.app, name="results")

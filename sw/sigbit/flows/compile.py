@@ -50,7 +50,7 @@ def compile(
 
     Parameters
     ----------
-    model : str, IntegerModel, PreparedModel, IntegerGraph or ExportedProgram
+    model : str, Path, IntegerModel, PreparedModel or IntegerGraph
         The integer model, as an object or by name.
     arch : str or ArchConfig
         The accelerator.

@@ -11,6 +11,7 @@ from sigbit.flows.traffic import Traffic, spilled, traffic
 from sigbit.inputs.programs import load_program
 from sigbit.report.metrics import layer_times
 from sigbit_hw.arch.assembler import listing
+from sigbit_hw.arch.isa import Exec
 from sigbit_hw.arch.program import LayerInfo, Port, Program
 from sigbit_sim.cycles import predict
 
@@ -169,7 +170,9 @@ def inspect(
     net = load_program(program)
     segments: dict[str, int] = {}
     for info in net.execs:
-        segments.setdefault(info.layer, net.listing[info.index].n_seg)
+        execute = net.listing[info.index]
+        if isinstance(execute, Exec):
+            segments.setdefault(info.layer, execute.n_seg)
     tiles = Counter(info.layer for info in net.execs)
     moved = traffic(net)
     return InspectedProgram(

@@ -15,16 +15,15 @@ from sigbit.flows.result import Stopwatch
 from sigbit.inputs.accelerators import load_arch
 from sigbit.inputs.networks import FloatNetwork, Model, Network, load_network
 from sigbit.inputs.samples import Calibration, SampleData, Samples, load_samples
-from sigbit.ir.floating import FloatGraph
-from sigbit.quant import IntegerModel, PreparedModel, QuantSpec, convert
+from sigbit.ir import MODEL_SUFFIX
+from sigbit.quant import PreparedModel, QuantSpec, convert
 from sigbit.quant.post import equalized, fold_batch_norms, post_training
 from sigbit.quant.prepare import check_parameters, evaluate
 from sigbit.training import reproducible
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_tools.files import replacing
 
-PROGRAM, INTEGER_MODEL = ".sigbit", ".pt2"
-"""Suffixes of what is written."""
+PROGRAM_SUFFIX = ".sigbit"
+"""How the names of Programs' files end."""
 
 
 def quantize(
@@ -47,7 +46,7 @@ def quantize(
     calibration : str, arrays or Calibration
         The samples to calibrate and to test with; a name or arrays alone give the usual number.
     output : Path, optional
-        What to write: ``NET.sigbit``, the Program, or ``NET.pt2``, the integer model.
+        What to write: ``NET.sigbit``, the Program, or ``NET.sbm``, the integer model.
     arch : str or ArchConfig
         The accelerator; a budget of LUTs chooses another number system for it.
     formats : Formats, optional
@@ -94,8 +93,8 @@ def quantize(
         layers = layer_qualities(prepared, search.graph, seen, tell)
         quality = agreement(loaded, integer, tested, tell)
     program = None
-    if output is not None and output.suffix == INTEGER_MODEL:
-        _export(integer, loaded.graph, output, tell)
+    if output is not None and output.suffix == MODEL_SUFFIX:
+        integer.save(output)
     else:
         program = compile_graph(
             integer.graph, config, progress=lambda name, n, of: tell(f"compiling: {name}", n, of)
@@ -124,9 +123,10 @@ def quantize(
 
 
 def _check(output: Path | None, formats: Formats, budget: Budget) -> None:
-    if output is not None and output.suffix not in (PROGRAM, INTEGER_MODEL):
+    if output is not None and output.suffix not in (PROGRAM_SUFFIX, MODEL_SUFFIX):
         raise UserError(
-            f"-o must end in .sigbit (a Program) or .pt2 (an integer model), not {output.name}"
+            f"-o must end in {PROGRAM_SUFFIX} (a Program) or {MODEL_SUFFIX} (an integer model), "
+            f"not {output.name}"
         )
     if budget.of_bits is not None and formats.bits:
         raise UserError("--bits and --budget both give bits to layers: choose one")
@@ -165,10 +165,3 @@ class _Search:
             correct_bias=self._post.bias_correction,
             activation_aware=self._post.activation_aware,
         )
-
-
-def _export(integer: IntegerModel, graph: FloatGraph, path: Path, tell: Tell) -> None:
-    example = tuple(torch.zeros(1, *node.shape) for node in graph.inputs)
-    tell("exporting the integer model")
-    with replacing(path) as file:
-        torch.export.save(torch.export.export(integer, example), file)

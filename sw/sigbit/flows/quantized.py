@@ -9,6 +9,7 @@ from sigbit.flows.formats import Formats
 from sigbit.flows.program_facts import ProgramFacts
 from sigbit.flows.quality import Agreement, LayerQuality
 from sigbit.flows.result import Result, plain
+from sigbit.ir.model_file import model_digest
 from sigbit.quant import IntegerModel
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.program import Program
@@ -100,6 +101,7 @@ class QuantizedNetwork(Result):
             **plain(self.quality),
             "layers": plain(self.layers),
             "file": plain(self.file),
+            "integer_model": {"digest": model_digest(self.integer.graph)},
             "program": plain(self.program and ProgramFacts.of(self.program)),
             "seconds": self.seconds,
             "cpu_seconds": self.cpu_seconds,

@@ -1,4 +1,4 @@
-"""Integer models that users name: an exported file or a Python object."""
+"""Integer models that users name: a file or a Python object."""
 
 import importlib
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sigbit.errors import UserError
 from sigbit.inputs.python_objects import first_line, python_object
+from sigbit.ir import MODEL_SUFFIX
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -24,24 +25,32 @@ QUANTIZE = (
 )
 
 
-Model: TypeAlias = "str | IntegerModel | PreparedModel | IntegerGraph | ExportedProgram"
+Model: TypeAlias = "str | Path | IntegerModel | PreparedModel | IntegerGraph"
 """An integer model: by name, or as an object."""
 
 
 def load_model(model: Model) -> "IntegerGraph":
-    """Return the integer graph of ``model``: of ``MODEL.pt2``, ``module:attribute`` or
+    """Return the integer graph of ``model``: of ``NET.sbm``, ``module:attribute`` or
     ``path/to/file.py:attribute`` by name, or of an object."""
+    if isinstance(model, Path):
+        model = str(model)
     if not isinstance(model, str):
         return _graph_of(model, type(model).__name__)
-    if model.endswith(".pt2"):
-        return _from_exported(Path(model))
-    if model.startswith(ZOO) or model.endswith(".onnx"):
+    if model.startswith(ZOO):
         raise UserError(f"{model}: {QUANTIZE}")
+    if model.endswith((".onnx", ".pt2")):
+        raise UserError(
+            f"{model} is not the file of an integer model, NET{MODEL_SUFFIX}; if {QUANTIZE}"
+        )
+    if model.endswith(MODEL_SUFFIX) or (Path(model).is_file() and not model.endswith(".py")):
+        from sigbit.ir import model_file
+
+        return model_file.load_model(model)
     value = python_object(model)
     if value is None:
         raise UserError(
-            f"no model {model!r}: give MODEL.pt2, or module:attribute or path/to/file.py:attribute "
-            "that is an integer model or a function that returns one"
+            f"no model {model!r}: give NET{MODEL_SUFFIX}, or module:attribute or "
+            "path/to/file.py:attribute that is an integer model or a function that returns one"
         )
     return _graph_of(value, model)
 
@@ -62,30 +71,12 @@ def load_exported(path: Path) -> "ExportedProgram":
         ) from error
 
 
-def _from_exported(path: Path) -> "IntegerGraph":
-    from sigbit.frontend import graph_from_exported
-    from sigbit.quant import QuantizationError, integer_graph_from_exported
-
-    exported = load_exported(path)
-    try:
-        return integer_graph_from_exported(exported)
-    except QuantizationError as error:
-        graph_from_exported(exported, path.stem)  # names what is unsupported, if anything is
-        raise UserError(f"{path}: {QUANTIZE}") from error
-
-
 def _graph_of(value: Any, name: str) -> "IntegerGraph":
     from torch import nn
     from torch.export import ExportedProgram
 
     from sigbit.ir.integer import IntegerGraph
-    from sigbit.quant import (
-        IntegerModel,
-        PreparedModel,
-        QuantizationError,
-        convert,
-        integer_graph_from_exported,
-    )
+    from sigbit.quant import IntegerModel, PreparedModel, convert
 
     if isinstance(value, PreparedModel):
         value = convert(value)
@@ -93,12 +84,7 @@ def _graph_of(value: Any, name: str) -> "IntegerGraph":
         return value.graph
     if isinstance(value, IntegerGraph):
         return value
-    if isinstance(value, ExportedProgram):
-        try:
-            return integer_graph_from_exported(value)
-        except QuantizationError as error:
-            raise UserError(f"{name}: {QUANTIZE}") from error
-    if isinstance(value, nn.Module):
+    if isinstance(value, nn.Module | ExportedProgram):
         raise UserError(f"{name}: {QUANTIZE}")
     raise UserError(
         f"{name} must be an IntegerModel, PreparedModel or IntegerGraph, or a function without "

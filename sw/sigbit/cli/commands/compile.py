@@ -1,4 +1,4 @@
-"""``sigbit compile``: from an integer model to a Program file."""
+"""``sigbit compile``: from an integer model to a Program."""
 
 from pathlib import Path
 from typing import Annotated

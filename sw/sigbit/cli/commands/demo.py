@@ -3,19 +3,21 @@
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sigbit.cli.console.demo_tables import show_outcome
 from sigbit.cli.console.files import target, write_json
 from sigbit.cli.console.grouped import grouped
 from sigbit.cli.console.options import Arch, Json, Latency
-from sigbit.cli.console.output import say
+from sigbit.cli.console.output import say, show_grid
 from sigbit.cli.console.telling import telling
 from sigbit.errors import CheckFailed
 from sigbit.flows.devices import DeviceName
 from sigbit_tools.files import write_text
+
+if TYPE_CHECKING:
+    from sigbit.flows.demo.outcome import Outcome
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def demo(
             tell=tell,
             over=lambda step, seconds: tell.note(f"{step}: {seconds:.1f} s"),
         )
-    show_outcome(outcome)
+    _show(outcome)
     write_json(json, outcome)
     if report is not None:
         words = ["sigbit", "demo", "--arch", arch, "--images", outcome.images]
@@ -75,3 +77,13 @@ def demo(
             f"{outcome.mismatches:,} codes differ; predictions "
             f"{'are equal' if outcome.predictions_equal else 'differ'}"
         )
+
+
+def _show(outcome: "Outcome") -> None:
+    from sigbit.bench.demo_tables import layer_grid, result_grid
+
+    document = outcome.to_json()
+    show_grid(layer_grid(document))
+    show_grid(result_grid(document))
+    steps = ", ".join(f"{name} {seconds:.0f}" for name, seconds in outcome.steps.items())
+    say(f"{outcome.seconds:.0f} seconds ({steps})")

@@ -21,6 +21,14 @@ def export(
             help="Write ONNX of standard operators, from stored integers to stored integers.",
         ),
     ] = None,
+    pt2: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.pt2",
+            callback=target,
+            help="Write a torch.export program, from real inputs to real outputs.",
+        ),
+    ] = None,
     bundle: Annotated[
         Path | None,
         typer.Option(
@@ -36,12 +44,19 @@ def export(
     ] = 2,
     json: Json = None,
 ) -> None:
-    """Write a quantized model for other tools: as ONNX, as a bundle of plain arrays, or both."""
+    """Write a quantized model for other tools: as ONNX, for torch.export, or as a bundle of plain
+    arrays."""
     from sigbit.flows.export import export_model
 
     with telling() as tell:
         exported = export_model(
-            model, qonnx=qonnx, bundle=bundle, layers=layers, vectors=vectors, tell=tell
+            model,
+            qonnx=qonnx,
+            pt2=pt2,
+            bundle=bundle,
+            layers=layers,
+            vectors=vectors,
+            tell=tell,
         )
     for name, count in exported.files.items():
         say(f"wrote {name}: {exported.layers} layers, {size(count)}")

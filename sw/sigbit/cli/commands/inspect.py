@@ -1,21 +1,24 @@
-"""``sigbit inspect``: what a compiled Program holds."""
+"""``sigbit inspect``: what a Program or an integer model holds."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from sigbit.cli.console.files import write_json
+from sigbit.cli.console.model_tables import show_model
 from sigbit.cli.console.options import Json, Latency
-from sigbit.cli.console.output import say, show_facts, show_table, size
-
-if TYPE_CHECKING:
-    from sigbit.flows.inspect import InspectedProgram
-    from sigbit_hw.arch.program import Port
+from sigbit.cli.console.program_tables import show_prediction, show_program
+from sigbit.errors import UserError
+from sigbit.ir import MODEL_SUFFIX
 
 
 def inspect(
-    program: Annotated[Path, typer.Argument(metavar="NET.sigbit", help="A compiled Program.")],
+    context: typer.Context,
+    program: Annotated[
+        Path,
+        typer.Argument(metavar="NET.sigbit|NET.sbm", help="A Program, or an integer model."),
+    ],
     listing: Annotated[
         bool, typer.Option("--listing", help="Print the assembler listing too.")
     ] = False,
@@ -25,82 +28,32 @@ def inspect(
     latency: Latency = 40,
     json: Json = None,
 ) -> None:
-    """Show a Program's layers, memory, traffic, instructions and predicted cycles."""
+    """Show a Program's layers, memory, traffic, instructions and predicted cycles, or the layers of
+    an integer model."""
+    if program.suffix == MODEL_SUFFIX:
+        _refuse_given(context, program, "listing", "cycles", "latency")
+        from sigbit.flows.model_facts import model_facts
+
+        facts = model_facts(program)
+        show_model(facts)
+        write_json(json, facts)
+        return
     from sigbit.flows.inspect import inspect as flow
 
     found = flow(program, cycles=cycles, latency=latency)
-    _show(found)
-    _show_prediction(found)
+    show_program(found)
+    show_prediction(found)
     if listing:
         typer.echo(found.listing())
     write_json(json, found)
 
 
-def _show(found: "InspectedProgram") -> None:
-    net = found.program
-    host = ", ".join(f"{s.function} of {s.output} {s.source}".strip() for s in net.host)
-    facts = [
-        ("accelerator", f"{net.config.name} ({net.config.digest})"),
-        ("digest", net.digest),
-        *((f"input {p.name}", _port(p)) for p in net.inputs),
-        *((f"output {p.name}", _port(p)) for p in net.outputs),
-        ("images per run", net.images),
-        ("on the host", host or "nothing"),
-        ("test vectors", f"{len(net.vectors)} arrays" if net.vectors else "none"),
-    ]
-    show_facts(f"Program {net.name}", facts)
-    rows: list[list[object]] = []
-    for layer in found.layers:
-        info = layer.info
-        row = [info.name, info.kind, "×".join(map(str, info.shape)), info.planes]
-        row += [layer.segments, layer.tiles, f"{info.macs:,}", info.source.partition(" ")[0]]
-        rows.append(row)
-    columns = ["layer", "kind", "shape", "planes", "segments", "tiles", "native MACs", "source"]
-    show_table("Layers", columns, rows, "   >>>>>")
-    show_table(
-        "Memory map of the DMA window",
-        ["from", "to", "size", "content"],
-        [
-            (f"0x{r.start:08x}", f"0x{r.end:08x}", size(r.end - r.start), r.content)
-            for r in found.memory_map
-        ],
-        "  >",
-    )
-    moved = found.traffic
-    show_table(
-        "Traffic per run",
-        ["what", "transfers", "size"],
-        [(kind, f"{moved.transfers[kind]:,}", size(n)) for kind, n in moved.bytes.items()],
-        " >>",
-    )
-    counts = sorted(found.instructions.items(), key=lambda item: -item[1])
-    show_table("Instructions", ["opcode", "count"], counts, " >")
-
-
-def _show_prediction(found: "InspectedProgram") -> None:
-    from sigbit.report.metrics import CLOCK
-
-    if (told := found.prediction) is None:
-        return
-    columns = ["layer", "cycles", "share", "array busy", "feeding", "drain", "waiting"]
-    rows: list[list[object]] = []
-    for t in told.times:
-        row = [t.layer, f"{t.cycles:,}", f"{t.cycles / told.cycles:.1%}"]
-        row += [f"{t.ideal / t.cycles:.1%}", f"{t.fed:,}", f"{t.drain:,}", f"{t.wait:,}", t.bound]
-        rows.append([*row, size(t.loaded_bytes), size(t.stored_bytes)])
-    columns += ["bound by", "loaded", "stored"]
-    show_table(f"Predicted cycles, memory latency {told.latency}", columns, rows, " >>>>>> >>")
-    images = found.program.images
-    each = f", {told.cycles / images:,.0f} per image" if images > 1 else ""
-    say(
-        f"{told.cycles:,} cycles per run{each}: array busy {told.utilization:.1%}, "
-        f"{images * CLOCK / told.cycles:,.0f} images/s at {CLOCK / 1e6:.0f} MHz"
-    )
-
-
-def _port(port: "Port") -> str:
-    shape = "×".join(map(str, port.shape))
-    return (
-        f"{shape}, {port.scale:.6g} × (stored + {port.zero}), stored in [{port.low}, {port.high}], "
-        f"{port.planes} planes"
-    )
+def _refuse_given(context: typer.Context, model: Path, *names: str) -> None:
+    """Refuse options that say something of Programs alone."""
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name != "DEFAULT":
+            raise UserError(
+                f"--{name} is for Programs, and {model} is an integer model: leave it out, or "
+                f"compile it first: `sigbit compile {model} -o NET.sigbit`"
+            )

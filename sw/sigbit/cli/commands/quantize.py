@@ -13,6 +13,7 @@ from sigbit.cli.console.quantize_options import (
 from sigbit.cli.console.quantize_tables import show_quantized
 from sigbit.cli.console.telling import telling
 from sigbit.errors import UserError
+from sigbit.ir import MODEL_SUFFIX
 
 
 @grouped
@@ -36,10 +37,10 @@ def quantize(
     from sigbit_synthesis import Target
 
     budget = Budget.parse(search.budget or (), Target(search.target))
-    if budget.luts is not None and output.output.suffix == ".pt2" and output.json is None:
+    if budget.luts is not None and output.output.suffix == MODEL_SUFFIX and output.json is None:
         raise UserError(
-            "--budget luts=N chooses an accelerator, which a .pt2 does not hold: add --json FILE, "
-            "which does, or let -o end in .sigbit"
+            "--budget luts=N chooses an accelerator, which an integer model does not hold: add "
+            "--json FILE, which does, or let -o end in .sigbit"
         )
     with telling() as tell:
         result = flow(

@@ -13,6 +13,7 @@ from sigbit.cli.console.options import Json
 from sigbit.cli.console.output import say, say_error, show_facts
 from sigbit.cli.console.telling import telling
 from sigbit.cli.console.training_options import Config, FolderOptions, MachineOptions, RunOptions
+from sigbit.ir import MODEL_SUFFIX
 
 if TYPE_CHECKING:
     from sigbit.flows.train import TrainedModel
@@ -78,7 +79,7 @@ def show_trained(trained: "TrainedModel") -> None:
     if trained.basis_error is not None:
         facts.append(("integer bases", _basis_errors(trained.basis_error)))
     show_facts("Result", [*facts, ("test samples", trained.test_samples)])
-    model = quote(str(trained.folder / "model.pt2"))
+    model = quote(str(trained.folder / f"model{MODEL_SUFFIX}"))
     say(
         f"wrote {trained.folder}: `sigbit compile {model} --arch {quote(trained.arch)} "
         "-o NET.sigbit` makes the Program"

@@ -40,8 +40,8 @@ Model = Annotated[
 IntegerModel = Annotated[
     str,
     typer.Argument(
-        metavar="MODEL.pt2|PYTHON:OBJECT",
-        help="An exported integer model, or module:attribute or path/to/file.py:attribute.",
+        metavar="NET.sbm|PYTHON:OBJECT",
+        help="An integer model, or module:attribute or path/to/file.py:attribute.",
     ),
 ]
 Shapes = Annotated[

@@ -21,7 +21,7 @@ class OutputOptions:
             "--output",
             metavar="FILE",
             callback=target,
-            help="File to write: NET.sigbit, a Program, or NET.pt2, an integer model.",
+            help="File to write: NET.sigbit, a Program, or NET.sbm, an integer model.",
         ),
     ]
     json: Json = None

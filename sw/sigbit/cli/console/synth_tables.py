@@ -1,8 +1,9 @@
 """Synthesized accelerators and routed boards, for people."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sigbit.cli.console.output import say, show_facts, show_table
+from sigbit.cli.console.output import say, show_facts, show_grid, show_table
 
 if TYPE_CHECKING:
     from sigbit.flows.build import Built
@@ -62,16 +63,11 @@ def show_synthesized(report: "Report") -> None:
 
 def show_built(built: "Built") -> None:
     """Print cells, clock and files of a board."""
+    from sigbit.bench.accelerator_tables import routed_grid
+
     routed = built.routed
-    show_table(
-        f"{built.preset} on {built.board}, placed and routed on {built.part}",
-        ["cells", "used", "available", "share"],
-        [
-            (kind, f"{c.used:,}", f"{c.available:,}", f"{100 * c.used / max(c.available, 1):.1f} %")
-            for kind, c in routed.utilization.items()
-        ],
-        " >>>",
-    )
+    title = f"{built.preset} on {built.board}, placed and routed on {built.part}"
+    show_grid(replace(routed_grid(built.to_json()), title=title))
     say(
         f"after routing: {routed.fmax_mhz:.1f} MHz (seed {routed.seed}), for a clock of "
         f"{routed.clock_mhz:.1f} MHz"

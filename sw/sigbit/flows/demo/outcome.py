@@ -163,6 +163,7 @@ class Outcome(Result):
             "cpu_seconds": self.cpu_seconds,
             "seconds_by_step": {**self.steps, "total": self.seconds},
             "arch": self.program.config.name,
+            "macs": self.program.config.macs,
             "arch_digest": self.program.config.digest,
             "program_digest": self.program.digest,
             "options": dict(self.options),
@@ -180,10 +181,8 @@ class Outcome(Result):
                 "shape": list(info.shape),
                 "macs": info.macs,
                 "source": info.source,
-                "mismatches": {
-                    device: sum(c.mismatches for c in check.layers if c.layer == info.name)
-                    for device, check in self.checks.items()
-                },
+                "codes": self._by_device(info.name, "codes"),
+                "mismatches": self._by_device(info.name, "mismatches"),
             }
             if info.name in cycles and use:
                 spent = cycles[info.name]
@@ -197,6 +196,13 @@ class Outcome(Result):
                 }
             rows.append(row)
         return rows
+
+    def _by_device(self, layer: str, what: str) -> dict[str, int]:
+        """Sum of a count of :class:`LayerCheck` over a layer, by device."""
+        return {
+            device: sum(getattr(c, what) for c in check.layers if c.layer == layer)
+            for device, check in self.checks.items()
+        }
 
 
 def _full_layers(graph: IntegerGraph, program: Program) -> tuple[str, ...]:
