@@ -9,7 +9,7 @@ gateware.
   :class:`Formats`, :class:`Budget` and :class:`PostTraining` say what and how. :func:`train`,
   :func:`sweep` and :func:`methods` serve configuration files.
 * Integer models: :class:`IntegerModel`, :class:`IntegerGraph`, :func:`load_model`,
-  :func:`export_model`.
+  :func:`save_model`, :func:`export_model`.
 * Programs: :func:`compile`, :class:`Program`, :func:`inspect`.
 * Devices: :func:`device`, :class:`Session`, :func:`run`, :func:`compare`.
 * Accelerators: :class:`ArchConfig`, :data:`PRESETS`, :func:`load_arch`, :func:`write_verilog`,
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from sigbit.inputs.networks import Network
     from sigbit.inputs.samples import Calibration
     from sigbit.ir.integer import IntegerGraph
+    from sigbit.ir.model_file import save_model
     from sigbit.quant import IntegerModel, PreparedModel, QuantSpec, convert, prepare
     from sigbit.runtime import Device, DeviceError, Mismatch, RunResult, Session
     from sigbit.training import Machine
@@ -107,6 +108,7 @@ _HOMES = MappingProxyType(
         "prepare": "sigbit.quant:prepare",
         "quantize": "sigbit.flows.quantize:quantize",
         "run": "sigbit.flows.run:run",
+        "save_model": "sigbit.ir.model_file:save_model",
         "sweep": "sigbit.flows.sweep:sweep",
         "synth": "sigbit.flows.synth:synth",
         "train": "sigbit.flows.train:train",
@@ -166,6 +168,7 @@ __all__ = [
     "prepare",
     "quantize",
     "run",
+    "save_model",
     "sweep",
     "synth",
     "train",
