@@ -72,6 +72,7 @@ def test_numbers(real):
     assert 0 < document["utilization"] <= document["busy"] <= 1
     assert document["cycles_per_image"] > 1000
     assert isinstance(document["seconds"], float)
+    assert isinstance(document["cpu_seconds"], float)
 
 
 @pytest.mark.sim

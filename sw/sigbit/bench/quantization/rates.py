@@ -24,6 +24,7 @@ from sigbit.quant.post import collapse, plain_rounding, transform_quantize
 from sigbit.quant.post.transform import Pair, Side
 from sigbit.training import Machine, Splits, load_splits
 from sigbit.training.loop import evaluate
+from sigbit_tools.stopwatch import Stopwatch
 
 RATES = (4, 3, 2)
 """Bits a weight."""
@@ -81,6 +82,7 @@ def _digest(case: QuantCase, bits: int, variant: str) -> str:
 
 def compared(twin: nn.Module, splits: Splits, bits: int, variant: str) -> Row:
     """The row of a trained float network, at one rate."""
+    spent = Stopwatch()
     inputs, _ = splits.train.batch(torch.arange(min(IMAGES, len(splits.train))))
     tested, _ = splits.test.batch(torch.arange(min(TESTED, len(splits.test))))
     plain, _ = plain_rounding(twin, inputs, bits)
@@ -118,6 +120,7 @@ def compared(twin: nn.Module, splits: Splits, bits: int, variant: str) -> Row:
             "candidates": CANDIDATES,
             "most_bits": MOST_BITS,
         },
+        **spent.read(),
     }
 
 
