@@ -8,7 +8,11 @@ from functools import cached_property, partial
 from typing import Any
 
 from sigbit_hw.arch.formats import EsbFormat, Format, TermGrid
+from sigbit_hw.arch.names import check_name, shown
 from sigbit_hw.arch.numerics import product_bound
+
+COUNT_MAX = {"pixels": 1024, "oc_lanes": 1024, "queue_depth": 256, "outstanding_reads": 256}
+"""Most of what no memory or bus limits otherwise."""
 
 
 def _is_power_of_two(n: int) -> bool:
@@ -27,11 +31,12 @@ class ArchConfig:
     Parameters
     ----------
     name : str
-        For people; not part of the digest.
+        For people, a legal name (:mod:`~sigbit_hw.arch.names`); not part of the digest.
     weight_format, act_format : Format
         Native formats; the weight format is signed.
     pixels, oc_lanes, ic_lanes : int
-        Array shape, powers of two; ``oc_lanes`` is a multiple of ``ic_lanes``.
+        Array shape, powers of two up to :data:`COUNT_MAX`; ``oc_lanes`` is a multiple of
+        ``ic_lanes``.
     post_lanes : int
         Requantizers. Up to ``oc_lanes`` (and ``pixels * ic_lanes``): a multiple of ``ic_lanes``,
         one pixel a cycle. Above: ``oc_lanes`` times the pixels a cycle, for ``oc_lanes`` equal to
@@ -79,11 +84,13 @@ class ArchConfig:
     ports: int = 1
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str):
-            raise ValueError(f"name must be a text, not {self.name!r}")
+        check_name(self.name, "name")
+        for name in ("weight_format", "act_format"):
+            if not isinstance(getattr(self, name), Format):
+                raise ValueError(f"{name} must be a format, not {shown(getattr(self, name))}")
         for name in ("acc_bits", "term_radix_bits", "bus_bits"):
             if type(getattr(self, name)) is not int:
-                raise ValueError(f"{name} must be an integer, not {getattr(self, name)!r}")
+                raise ValueError(f"{name} must be an integer, not {shown(getattr(self, name))}")
         for name in (
             "pixels",
             "oc_lanes",
@@ -101,7 +108,9 @@ class ArchConfig:
         ):
             value = getattr(self, name)
             if type(value) is not int or not _is_power_of_two(value):
-                raise ValueError(f"{name} must be a power of two, not {value!r}")
+                raise ValueError(f"{name} must be a power of two, not {shown(value)}")
+            if value > COUNT_MAX.get(name, value):
+                raise ValueError(f"{name} must be at most {COUNT_MAX[name]}, not {shown(value)}")
         if self.pixels < 2:
             raise ValueError(f"pixels must be at least 2, not {self.pixels}")
         if not self.weight_format.signed:
@@ -260,7 +269,7 @@ class ArchConfig:
         required = {f.name for f in fields(cls) if f.default is f.default_factory}
         if unknown := set(value) - known:
             raise ValueError(
-                f"unknown ArchConfig fields {sorted(unknown)}; known are {sorted(known)}"
+                f"unknown ArchConfig fields {shown(sorted(unknown))}; known are {sorted(known)}"
             )
         if missing := required - set(value):
             raise ValueError(f"missing ArchConfig fields {sorted(missing)}")

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,18 @@ from safetensors.numpy import save
 
 from sigbit_hw.arch import images, isa
 from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.documents import parse_json
 from sigbit_hw.arch.formats import check_finite, round_half_away
+from sigbit_hw.arch.names import shown
+from sigbit_hw.arch.program_check import check_program
+from sigbit_hw.arch.program_schema import FORMAT_VERSION, ProgramDocument, program_document
 
-FORMAT_VERSION = 2
+METADATA = frozenset({"sigbit", "sha256"})
+ARRAYS = frozenset({"instructions", "image"})
+INTEGERS = frozenset({"U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64"})
+"""What a Program file holds besides test vectors, and the types of its arrays."""
+
+_VECTOR = "vector."
 
 
 class ProgramError(Exception):
@@ -113,10 +123,7 @@ class Port:
 
     def bytes(self, config: ArchConfig) -> int:
         """Size in bytes, padded to whole beats."""
-        return (
-            images.beats(int(np.prod(self.slots(config))) * config.slot_bytes, config)
-            * config.bus_bytes
-        )
+        return images.beats(prod(self.slots(config)) * config.slot_bytes, config) * config.bus_bytes
 
     def quantize(self, x: ArrayLike) -> NDArray[np.int64]:
         """Stored integers of real inputs ``[..., C, H, W]``: nearest, ties away from zero, clipped
@@ -273,12 +280,17 @@ class Program:
 
     def save(self, path: str | Path) -> None:
         """Write the file atomically: a temporary file in the same folder is renamed over
-        ``path``. Equal Programs give equal bytes."""
+        ``path``. Equal Programs give equal bytes. :class:`ProgramError` if it cannot be written, or
+        could not be loaded."""
         path = Path(path)
+        try:
+            check_program(self)
+        except ValueError as error:
+            raise ProgramError(f"{self.name} is no legal Program: {error}") from None
         arrays = {
             "instructions": self.instructions,
             "image": self.image,
-            **{f"vector.{k}": np.ascontiguousarray(v) for k, v in sorted(self.vectors.items())},
+            **{f"{_VECTOR}{k}": np.ascontiguousarray(v) for k, v in sorted(self.vectors.items())},
         }
         document = json.dumps(self._document(), sort_keys=True)
         data = save(arrays, {"sigbit": document, "sha256": _digest(document, arrays)})
@@ -299,57 +311,22 @@ class Program:
 
     @classmethod
     def load(cls, path: str | Path) -> "Program":
-        """Read and check a file; :class:`ProgramError` says what is wrong with it."""
+        """Read and check a file, which anybody may have written: :class:`ProgramError` says what is
+        wrong with it. Whether the instructions may run is not looked at:
+        :func:`sigbit.runtime.verified` does that."""
+        metadata, arrays = _read(Path(path))
         try:
-            with safe_open(str(path), framework="numpy") as file:
-                metadata = file.metadata() or {}
-                arrays = {name: file.get_tensor(name) for name in sorted(file.keys())}
-        except FileNotFoundError:
-            raise ProgramError(f"{path}: no such file") from None
-        except (OSError, SafetensorError) as error:
-            raise ProgramError(f"{path}: not a Program file, or truncated ({error})") from None
-        if (
-            "sigbit" not in metadata
-            or "sha256" not in metadata
-            or not {"instructions", "image"} <= set(arrays)
-        ):
-            raise ProgramError(f"{path}: a safetensors file, but not a sigbit Program")
-        if _digest(metadata["sigbit"], arrays) != metadata["sha256"]:
-            raise ProgramError(
-                f"{path}: content does not match its SHA-256: the file is damaged; compile it again"
-            )
-        document = json.loads(metadata["sigbit"])
-        version = document.pop("format_version", None)
-        if version != FORMAT_VERSION:
-            raise ProgramError(
-                f"{path}: format version {version}, this sigbit reads {FORMAT_VERSION}; "
-                "compile it again"
-            )
-        config = ArchConfig.from_json(document.pop("config"))
-        if config.digest != document.pop("config_digest"):
-            raise ProgramError(
-                f"{path}: ArchConfig does not match its digest: compile it again with this sigbit"
-            )
-        kinds: dict[str, type] = {
-            "inputs": Port,
-            "outputs": Port,
-            "layers": LayerInfo,
-            "execs": ExecInfo,
-            "host": HostStep,
-        }
-        for name, kind in kinds.items():
-            document[name] = tuple(_restore(kind, item) for item in document.get(name, ()))
-        document["write_window"] = tuple(document["write_window"])
-        vectors = {
-            k.removeprefix("vector."): v for k, v in arrays.items() if k.startswith("vector.")
-        }
-        return cls(
-            config=config,
-            instructions=arrays["instructions"],
-            image=arrays["image"],
-            vectors=vectors,
-            **document,
-        )
+            document = program_document(parse_json(metadata["sigbit"]))
+            config = ArchConfig.from_json(document.config)
+            if config.digest != document.config_digest:
+                raise ValueError(
+                    "ArchConfig does not match its digest: compile it again with this sigbit"
+                )
+            program = _program(document, config, arrays)
+            check_program(program)
+        except ValueError as error:
+            raise ProgramError(f"{path}: {error}") from None
+        return program
 
     @cached_property
     def digest(self) -> str:
@@ -357,17 +334,69 @@ class Program:
         arrays = {
             "instructions": self.instructions,
             "image": self.image,
-            **{f"vector.{k}": v for k, v in self.vectors.items()},
+            **{f"{_VECTOR}{k}": v for k, v in self.vectors.items()},
         }
         return _digest(json.dumps(self._document(), sort_keys=True), arrays)
 
 
-def _restore(kind: type, item: dict[str, Any]) -> Any:
-    """The dataclass that ``asdict`` made ``item`` of, tuples and folds again what they were."""
-    item = {k: tuple(v) if isinstance(v, list) else v for k, v in item.items()}
-    if item.get("fold"):
-        item["fold"] = _restore(Fold, item["fold"])
-    return kind(**item)
+def _read(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
+    """Metadata and arrays of a Program file, whose sizes, types and checksum are right."""
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+            names = sorted(file.keys())
+            if METADATA - set(metadata) or ARRAYS - set(names):
+                raise ProgramError(f"{path}: a safetensors file, but not a sigbit Program")
+            for name in names:
+                kind, shape = file.get_slice(name).get_dtype(), file.get_slice(name).get_shape()
+                known = name in ARRAYS or name.startswith(_VECTOR)
+                if not known or kind not in INTEGERS or len(shape) > 4:
+                    raise ProgramError(
+                        f"{path}: a Program holds {', '.join(sorted(ARRAYS))} and test vectors "
+                        f"{_VECTOR}*, of whole numbers, not {shown(name)} of {kind} {shown(shape)}"
+                    )
+            arrays = {name: file.get_tensor(name) for name in names}
+    except FileNotFoundError:
+        raise ProgramError(f"{path}: no such file") from None
+    except (OSError, SafetensorError, ValueError) as error:
+        raise ProgramError(f"{path}: not a Program file, or truncated ({error})") from None
+    if _digest(metadata["sigbit"], arrays) != metadata["sha256"]:
+        raise ProgramError(
+            f"{path}: content does not match its SHA-256: the file is damaged; compile it again"
+        )
+    return metadata, arrays
+
+
+def _program(
+    document: ProgramDocument, config: ArchConfig, arrays: Mapping[str, NDArray[Any]]
+) -> Program:
+    """The Program of a file's parts."""
+    inputs, outputs = (
+        tuple(
+            Port(**dict(port) | {"fold": None if port.fold is None else Fold(**dict(port.fold))})
+            for port in ports
+        )
+        for ports in (document.inputs, document.outputs)
+    )
+    skip = {"format_version", "config_digest"}
+    return Program(
+        **{key: value for key, value in dict(document).items() if key not in skip}
+        | {
+            "config": config,
+            "instructions": arrays["instructions"],
+            "image": arrays["image"],
+            "inputs": inputs,
+            "outputs": outputs,
+            "layers": tuple(LayerInfo(**dict(layer)) for layer in document.layers),
+            "execs": tuple(ExecInfo(**dict(info)) for info in document.execs),
+            "host": tuple(HostStep(**dict(step)) for step in document.host),
+            "vectors": {
+                name.removeprefix(_VECTOR): array
+                for name, array in arrays.items()
+                if name.startswith(_VECTOR)
+            },
+        }
+    )
 
 
 def _sorted_header(data: bytes) -> bytes:
