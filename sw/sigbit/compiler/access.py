@@ -2,6 +2,9 @@
 
 Entries are distinct and checked against the depths of their memories. Tiles of one layer read the
 same slots, hence the sets of slots are computed once for equal segments and shapes.
+
+A Program may come from anybody: what an instruction would touch is bounded by arithmetic on whole
+numbers before any array is made, and an array is never larger than its memory.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigbit.compiler.errors import VerifyError
-from sigbit_hw.arch import addressing
+from sigbit_hw.arch import addressing, images
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Instr, LoadKind, Mode, Opcode
 
@@ -109,29 +112,49 @@ class _Walker:
     def step(self, index: int, instr: Instr) -> Iterator[Access]:
         """Activities of one instruction."""
         if instr.opcode == Opcode.SEG:
+            _need(instr.index < self._config.segments, f"writes segment {instr.index}")
             self._segments[instr.index] = instr
         elif instr.opcode == Opcode.OUT:
             self._out = instr
         elif instr.opcode == Opcode.LOAD:
             kind = Memory(instr.kind)
-            yield Access(index, Thread.LOAD, self._beats(instr), self._block(instr, kind, "dst"))
+            items = self._block(instr, kind, "dst")
+            yield Access(index, Thread.LOAD, self._beats(instr, kind), items)
         elif instr.opcode == Opcode.FILL:
             yield Access(index, Thread.LOAD, writes=self._block(instr, Memory.ACTS, "dst"))
         elif instr.opcode == Opcode.STORE:
             read = self._block(instr, Memory.ACTS, "src")
-            yield Access(index, Thread.STORE, read, self._beats(instr))
+            yield Access(index, Thread.STORE, read, self._beats(instr, Memory.ACTS))
         elif instr.opcode == Opcode.EXEC:
+            self._check_shape(instr)
             yield Access(index, Thread.ISSUE, self._issue(instr))
             if instr.drain:
                 yield Access(index, Thread.DRAIN, *self._drain(instr))
 
-    def _beats(self, instr: Instr) -> dict[Memory, Entries]:
-        return self._range(Memory.WINDOW, instr.address // self._config.bus_bytes, instr.beats)
+    def _beats(self, instr: Instr, memory: Memory) -> dict[Memory, Entries]:
+        """The beats of the DMA window that a LOAD or STORE moves: as many as its items fill."""
+        c = self._config
+        size = {
+            Memory.WEIGHTS: c.weight_word_bytes,
+            Memory.ACTS: c.slot_bytes,
+            Memory.PARAMS: c.param_lanes * images.ITEM_BYTES,
+            Memory.TABLE: images.TABLE_BYTES,
+        }[memory]
+        beats = images.beats(instr.n0 * instr.n1 * instr.n2 * size, c)
+        _need(instr.beats == beats, f"moves {instr.beats} beats where its items fill {beats}")
+        _need(
+            instr.address % c.bus_bytes == 0,
+            f"moves bytes from {instr.address} on, which is no multiple of {c.bus_bytes}",
+        )
+        return self._range(Memory.WINDOW, instr.address // c.bus_bytes, instr.beats)
 
     def _block(self, instr: Instr, memory: Memory, start: str) -> dict[Memory, Entries]:
         key = (getattr(instr, start), *(getattr(instr, f) for f in ("n0", "n1", "n2", "d1", "d2")))
-        if memory != Memory.ACTS or instr.n1 == instr.n2 == 1:
+        if instr.n1 == instr.n2 == 1:
             return self._range(memory, key[0], instr.n0)
+        _need(memory == Memory.ACTS, "moves planes of items that are no slots")
+        depth, count = self._depths[memory], instr.n0 * instr.n1 * instr.n2
+        _need(count <= depth, f"moves {count} slots of {memory.name}, which has {depth}")
         if key not in self._known:
             self._known[key] = self._slots(addressing.block_slots(instr, key[0]))
         return {memory: self._known[key]}
@@ -142,17 +165,28 @@ class _Walker:
 
     def _slots(self, slots: Ints) -> Entries:
         """``slots`` once each, as a range where they are one."""
-        slots = np.unique(slots)
-        low, high = int(slots[0]), int(slots[-1])
+        low, high = int(slots.min()), int(slots.max())
         self._inside(Memory.ACTS, low, high)
-        return slice(low, high + 1) if high - low + 1 == slots.size else slots
+        mask = np.zeros(high - low + 1, bool)
+        mask[slots - low] = True
+        return slice(low, high + 1) if mask.all() else low + np.flatnonzero(mask)
 
     def _inside(self, memory: Memory, low: int, high: int) -> None:
         depth = self._depths[memory]
-        if low < 0 or high >= depth:
-            raise ValueError(
-                f"uses entry {low if low < 0 else high} of {memory.name}, which has {depth}"
-            )
+        _need(
+            low >= 0 and high < depth,
+            f"uses entry {low if low < 0 else high} of {memory.name}, which has {depth}",
+        )
+
+    def _check_shape(self, execute: Instr) -> None:
+        """An EXEC drains every block, or has one only; and what it drains fits on chip."""
+        blocks = execute.n_rows * addressing.blocks_of_run(execute, self._config)
+        _need(
+            bool(execute.drain and not execute.keep) or execute.n_ocb * blocks == 1,
+            "keeps accumulators, or does not drain, and has more than one block",
+        )
+        pixels, depth = execute.n_rows * execute.run, self._depths[Memory.ACTS]
+        _need(pixels <= depth, f"computes {pixels} pixels, ACTS has {depth} slots")
 
     def _issue(self, execute: Instr) -> dict[Memory, Entries]:
         """Slots and weight words that the steps of an EXEC read."""
@@ -161,8 +195,9 @@ class _Walker:
         segments = [self._segments[i] for i in range(execute.n_seg)]
         reads: dict[Memory, Entries] = {Memory.ACTS: self._windows(execute, segments)}
         if execute.mode == Mode.MAC:
-            words = addressing.weight_words(execute, segments)
-            first, last = int(words.min()), int(words.max())
+            first = execute.weights + min(s.words for s in segments)
+            last = max(s.words + s.n_ky * s.n_kx * s.n_ic - 1 for s in segments)
+            last += execute.weights + (execute.n_ocb - 1) * execute.block_words
             reads |= self._range(Memory.WEIGHTS, first, last + 1 - first)
         return reads
 
@@ -175,8 +210,14 @@ class _Walker:
         if execute.mode == Mode.MAC:
             groups = execute.n_ocb * self._config.groups_per_block
             reads |= self._range(Memory.PARAMS, out.param, groups)
-        slots = addressing.write_slots(out, execute, self._config).ravel()
-        return reads, {Memory.ACTS: self._slots(slots)}
+        count = out.n_planes * addressing.channel_slots(out, execute, self._config)
+        count *= execute.n_rows * execute.run
+        depth = self._depths[Memory.ACTS]
+        _need(count <= depth, f"writes {count} slots of ACTS, which has {depth}")
+        slots = self._slots(addressing.write_slots(out, execute, self._config).ravel())
+        distinct = slots.stop - slots.start if isinstance(slots, slice) else slots.size
+        _need(distinct == count, f"writes {count} times to {distinct} slots: one of them twice")
+        return reads, {Memory.ACTS: slots}
 
     def _windows(self, execute: Instr, segments: list[Instr]) -> Entries:
         """Slots that the valid lanes of an EXEC read."""
@@ -192,16 +233,24 @@ class _Walker:
         return self._known[key]
 
     def _mark(self, mask: NDArray[np.bool_], segment: Instr, execute: Instr) -> None:
-        """Set ``mask`` where the valid lanes of one segment read."""
+        """Set ``mask`` where the valid lanes of one segment read: those of the first run, and its
+        copies for every further run, output-channel block and tap."""
         c = self._config
-        lanes = addressing.valid_lanes(execute, c)
-        bases = addressing.block_bases(segment, execute, c)
-        _, blocks = np.unique(bases[:, 0, 0], return_index=True)
-        firsts = bases[blocks][..., None] + addressing.lane_offsets(segment, execute, c)
-        firsts = firsts[np.broadcast_to(lanes, firsts.shape)]
+        one = execute.replace(n_ocb=1, n_rows=1)
+        bases = addressing.block_bases(segment, one, c)[0, 0]
+        firsts = bases[:, None] + addressing.lane_offsets(segment, execute, c)
+        firsts = firsts[addressing.valid_lanes(execute, c)]
+        row = int(bases[-1]) - segment.base + segment.d_row
+        ocb = (execute.n_rows - 1) * row + row - segment.d_row + segment.d_ocb
         kx = (segment.n_ic - 1) * segment.d_ic + segment.d_kx
         ky = (segment.n_ic - 1) * segment.d_ic + (segment.n_kx - 1) * kx + segment.d_ky
-        loops = [(segment.n_ic, segment.d_ic), (segment.n_kx, kx), (segment.n_ky, ky)]
+        loops = [
+            (segment.n_ic, segment.d_ic),
+            (segment.n_kx, kx),
+            (segment.n_ky, ky),
+            (execute.n_rows, row),
+            (execute.n_ocb, ocb),
+        ]
         spans = [(count - 1) * step for count, step in loops]
         low = int(firsts.min()) + sum(min(0, span) for span in spans)
         high = int(firsts.max()) + sum(max(0, span) for span in spans)
@@ -227,6 +276,11 @@ _SEGMENT = (
     "d_ocb",
 )
 """Fields of SEG that say where it reads."""
+
+
+def _need(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
 
 
 def _repeat(part: NDArray[np.bool_], count: int, step: int) -> None:
