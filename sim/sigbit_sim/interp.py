@@ -226,6 +226,12 @@ class _Machine:
         need(not wrong.size, f"uses entry {wrong[:1]} of {kind.name}, which has {depth}")
         return items
 
+    def _block(self, kind: LoadKind, instr: Instr, start: int) -> Ints:
+        """Items that a LOAD, FILL or STORE moves, no more than the memory has."""
+        count, depth = instr.n0 * instr.n1 * instr.n2, len(self.written[kind])
+        need(count <= depth, f"moves {count} entries of {kind.name}, which has {depth}")
+        return addressing.block_slots(instr, start)
+
     def _known(self, kind: LoadKind, items: Ints) -> Ints:
         """``items`` to be read, which must have been written (``strict``)."""
         items = self._items(kind, items)
@@ -247,7 +253,7 @@ class _Machine:
             LoadKind.PARAMS: c.param_lanes * images.ITEM_BYTES,
             LoadKind.TABLE: images.TABLE_BYTES,
         }[kind]
-        items = self._items(kind, addressing.block_slots(instr, instr.dst))
+        items = self._items(kind, self._block(kind, instr, instr.dst))
         data = self.memory[self._window(instr, items.size * item_bytes, 0, len(self.memory))]
         if kind == LoadKind.WEIGHTS:
             self.weights[items] = images.unpack_weights(data, c)
@@ -268,13 +274,13 @@ class _Machine:
     def _fill(self, instr: Instr) -> None:
         bits = self.config.act_format.bits
         need(instr.code < 1 << bits, f"fills with code {instr.code}, which exceeds {bits} bits")
-        slots = self._items(LoadKind.ACTS, addressing.block_slots(instr, instr.dst))
+        slots = self._items(LoadKind.ACTS, self._block(LoadKind.ACTS, instr, instr.dst))
         self.acts[slots] = instr.code
         self.written[LoadKind.ACTS][slots] = True
 
     def _store(self, instr: Instr) -> None:
         c = self.config
-        slots = self._known(LoadKind.ACTS, addressing.block_slots(instr, instr.src))
+        slots = self._known(LoadKind.ACTS, self._block(LoadKind.ACTS, instr, instr.src))
         low, high = self.program.write_window
         part = self._window(instr, slots.size * c.slot_bytes, low, min(high, len(self.memory)))
         self.memory[part] = images.pack_slots(self.acts[slots], c)

@@ -53,8 +53,53 @@ def refused(sigbit) -> Callable[..., str]:
 @pytest.fixture
 def program() -> Program:
     """A legal Program of one layer for ``nano``: it passes its input through a 1x1 convolution."""
-    config = PRESETS["nano"]
-    instructions = [
+    instr, op, kind = isa.Instr, isa.Opcode, isa.LoadKind
+    load, compute, store = (1 << engine for engine in isa.Engine)
+    code = [
+        instr(op.LOAD, kind=kind.WEIGHTS, address=1024, beats=1),
+        instr(op.LOAD, kind=kind.PARAMS, address=1032, beats=4),
+        instr(op.LOAD, kind=kind.TABLE, address=1064, beats=256),
+        instr(op.LOAD, kind=kind.ACTS, address=512, beats=4, n0=16, signal=compute),
+        instr(op.SEG, index=0, base=0, d_block=2, d_row=2),
+        instr(op.OUT, base=64, d_slot=1, d_pix=1, d_col=1, d_line=1, d_row=1),
+        instr(
+            op.EXEC,
+            drain=1,
+            n_seg=1,
+            n_rows=2,
+            run=8,
+            wrap=4,
+            block_step=2,
+            group_step=1,
+            wait=load,
+            signal=store,
+        ),
+        instr(op.STORE, address=4096, beats=4, src=64, n0=16, wait=compute),
+        instr(op.HALT),
+    ]
+    return Program(
+        name="tiny",
+        config=PRESETS["nano"],
+        instructions=isa.pack(code),
+        image=np.zeros(2088, np.uint8),
+        image_offset=1024,
+        program_offset=0,
+        memory_bytes=8192,
+        write_window=(4096, 8192),
+        inputs=(Port("x", (4, 4, 4), 512, **_PORT),),
+        outputs=(Port("y", (4, 4, 4), 4096, **_PORT),),
+        layers=(LayerInfo("conv", "conv", (4, 4, 4), 1, 0.5, 0, 256),),
+        execs=(ExecInfo(6, "conv", 0, 0, 0, 4, 4),),
+    )
+
+
+_PORT = {"planes": 1, "phases": 1, "scale": 0.5, "zero": 0, "low": -7, "high": 7}
+
+
+@pytest.fixture
+def bare() -> Program:
+    """One EXEC of two steps a block and nothing else: only to be counted, it could not run."""
+    code = [
         isa.Instr(isa.Opcode.SEG, index=0, base=0, n_ic=2, d_ic=16, d_block=2),
         isa.Instr(isa.Opcode.OUT, base=64, d_slot=1),
         isa.Instr(
@@ -69,18 +114,17 @@ def program() -> Program:
         ),
         isa.Instr(isa.Opcode.HALT),
     ]
-    port = {"planes": 1, "phases": 1, "scale": 0.5, "zero": 0, "low": -7, "high": 7}
     return Program(
         name="tiny",
-        config=config,
-        instructions=isa.pack(instructions),
+        config=PRESETS["nano"],
+        instructions=isa.pack(code),
         image=np.zeros(64, np.uint8),
         image_offset=1024,
         program_offset=0,
         memory_bytes=4096,
         write_window=(2048, 4096),
-        inputs=(Port("x", (4, 4, 4), 512, **port),),
-        outputs=(Port("y", (4, 4, 4), 2048, **port),),
+        inputs=(Port("x", (4, 4, 4), 512, **_PORT),),
+        outputs=(Port("y", (4, 4, 4), 2048, **_PORT),),
         layers=(LayerInfo("conv", "conv", (4, 4, 4), 1, 0.5, 0, 256),),
         execs=(ExecInfo(2, "conv", 0, 0, 0, 4, 4),),
     )

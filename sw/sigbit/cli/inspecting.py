@@ -11,7 +11,6 @@ import typer
 from sigbit.cli.files import write_json
 from sigbit.cli.options import CLOCK, Json, Latency
 from sigbit.cli.output import say, show_facts, show_table, size
-from sigbit.cli.programs import load_program
 from sigbit.cli.traffic import Traffic, spilled, traffic
 
 if TYPE_CHECKING:
@@ -30,6 +29,8 @@ def inspect(
     json: Json = None,
 ) -> None:
     """Show a Program's layers, memory, traffic, instructions and predicted cycles."""
+    from sigbit.runtime import load_program
+
     net = load_program(program)
     counts = Counter(instr.opcode.name for instr in net.listing)
     show_facts(

@@ -207,11 +207,11 @@ class _Walker:
         if out is None:
             raise ValueError("drains without an OUT")
         reads = self._range(Memory.TABLE, out.table, out.n_planes)
+        channels = addressing.channel_slots(out, execute, self._config)
         if execute.mode == Mode.MAC:
-            groups = execute.n_ocb * self._config.groups_per_block
+            groups = -(-channels * self._config.ic_lanes // self._config.param_lanes)
             reads |= self._range(Memory.PARAMS, out.param, groups)
-        count = out.n_planes * addressing.channel_slots(out, execute, self._config)
-        count *= execute.n_rows * execute.run
+        count = out.n_planes * channels * execute.n_rows * execute.run
         depth = self._depths[Memory.ACTS]
         _need(count <= depth, f"writes {count} slots of ACTS, which has {depth}")
         slots = self._slots(addressing.write_slots(out, execute, self._config).ravel())

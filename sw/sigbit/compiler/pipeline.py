@@ -21,6 +21,7 @@ from sigbit.compiler.separate import separate, verify_separated
 from sigbit.compiler.stage import stage, verify_staged
 from sigbit.compiler.tiles import tile
 from sigbit.compiler.tiles_verifier import verify_tiled
+from sigbit.compiler.verdict import note_safe
 from sigbit.ir.integer import IntegerGraph
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.program import Program
@@ -63,6 +64,7 @@ def _verify_fitted(after: Network, before: Network, context: Context) -> None:
 def _verify_emitted(after: Program, before: Scheduled, context: Context) -> None:
     verify_program(after, before)
     verify_hazards(after, Contents(before, context.config).follow)
+    note_safe(after)
 
 
 PASSES = (
