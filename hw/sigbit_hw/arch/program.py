@@ -23,11 +23,11 @@ from safetensors.numpy import save
 
 from sigbit_hw.arch import images, isa
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.documents import parse_json
 from sigbit_hw.arch.formats import check_finite, round_half_away
 from sigbit_hw.arch.names import shown
 from sigbit_hw.arch.program_check import check_program
 from sigbit_hw.arch.program_schema import FORMAT_VERSION, ProgramDocument, program_document
+from sigbit_hw.arch.strict_json import parse_json
 
 METADATA = frozenset({"sigbit", "sha256"})
 ARRAYS = frozenset({"instructions", "image"})
