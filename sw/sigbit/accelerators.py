@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from sigbit.files import read_json
 from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.program import Program
+from sigbit_tools.files import read_json
 
 
 def load_accelerator(name: str) -> ArchConfig:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from sigbit.bench.cases import CASES, MODELLED, Case
-from sigbit.bench.nets import model_case, run_case
+from sigbit.bench.nets.cases import CASES, MODELLED, Case
+from sigbit.bench.nets.row import model_case, run_case
 from sigbit.cli.bench import _Simulators
 from sigbit_hw.arch.config import PRESETS
 

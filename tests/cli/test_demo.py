@@ -19,7 +19,7 @@ from sigbit.demo.training import LayerWeights, Trained
 from sigbit.quant import QuantSpec, convert, prepare
 from sigbit.report.metrics import LayerCycles
 from sigbit_hw.arch.config import PRESETS
-from sigbit_sim.interp import Interp
+from sigbit_sim.interp.device import Interp
 
 IMAGES = 6
 

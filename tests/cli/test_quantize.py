@@ -9,7 +9,7 @@ import torch
 from sigbit.cli.models import load_model
 from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.program import Program
-from sigbit_sim.interp import Interp
+from sigbit_sim.interp.device import Interp
 
 SOURCE = """
 import torch

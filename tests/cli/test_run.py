@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from sigbit_hw.arch.config import PRESETS
-from sigbit_sim.interp import Interp
-from sigbit_sim.random_program import random_inputs, random_program
+from sigbit_sim.interp.device import Interp
+from sigbit_sim.random_programs.program import random_inputs, random_program
 
 
 @pytest.fixture

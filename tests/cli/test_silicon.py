@@ -8,12 +8,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from sigbit.bench import silicon_error, silicon_tables
-from sigbit.bench.silicon import Candidate, Costs, Errors, cheapest, gops_per_klut, row_of
-from sigbit.bench.silicon_error import DISTRIBUTIONS, Layers, decibels, distribution_error
+from sigbit.bench.number_systems import error as silicon_error
+from sigbit.bench.number_systems import tables as silicon_tables
+from sigbit.bench.number_systems.error import DISTRIBUTIONS, Layers, decibels, distribution_error
+from sigbit.bench.number_systems.row import (
+    Candidate,
+    Costs,
+    Errors,
+    cheapest,
+    gops_per_klut,
+    row_of,
+)
+from sigbit.bench.number_systems.systems import SYSTEMS, accelerator, refusal, sample
 from sigbit.cli import silicon
-from sigbit.quant.grid import LevelGrid
-from sigbit_boards.silicon import SYSTEMS, accelerator, refusal, sample
+from sigbit.quant.numbers.grid import LevelGrid
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.formats import EsbFormat
 

@@ -7,9 +7,9 @@ import cocotb
 from sigbit_hw.arch import regs
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.regs import Cause
-from sigbit_sim.bench.cocotb_top import Bench
-from sigbit_sim.bench.faults import FaultCase, copy_program, fault_cases
-from sigbit_sim.random_program import random_inputs, random_program
+from sigbit_sim.random_programs.program import random_inputs, random_program
+from sigbit_sim.verification.cocotb_top import Bench
+from sigbit_sim.verification.faults import FaultCase, copy_program, fault_cases
 
 NAMES = [case.name for case in fault_cases(PRESETS["nano"])]
 

@@ -11,7 +11,7 @@ import cocotb
 import numpy as np
 
 from sigbit_hw.arch.program import Program
-from sigbit_sim.bench.cocotb_top import Bench
+from sigbit_sim.verification.cocotb_top import Bench
 
 
 @cocotb.test(timeout_time=100, timeout_unit="ms")

@@ -4,8 +4,8 @@ from typing import Any
 
 import cocotb
 
-from sigbit_sim.bench.cocotb_top import Bench
-from sigbit_sim.random_program import random_inputs, random_program
+from sigbit_sim.random_programs.program import random_inputs, random_program
+from sigbit_sim.verification.cocotb_top import Bench
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")

@@ -8,11 +8,11 @@ from cocotb.triggers import ClockCycles
 
 from sigbit_hw.arch import regs
 from sigbit_hw.arch.regs import Access
-from sigbit_hw.csr import registers
-from sigbit_sim.bench.cocotb_run import config_of_run
-from sigbit_sim.bench.cocotb_top import Bench
-from sigbit_sim.bench.faults import copy_program
-from sigbit_sim.random_program import random_inputs
+from sigbit_hw.gateware.control.csr import registers
+from sigbit_sim.random_programs.program import random_inputs
+from sigbit_sim.verification.cocotb_run import config_of_run
+from sigbit_sim.verification.cocotb_top import Bench
+from sigbit_sim.verification.faults import copy_program
 
 ONES = 0xFFFFFFFF
 BOTH = regs.IRQ_DONE | regs.IRQ_ERROR

@@ -9,9 +9,9 @@ import torch
 
 from sigbit.ir.integer import Conv, MaxPool
 from sigbit_hw.arch.config import PRESETS, ArchConfig
-from sigbit_sim.bench.cocotb_run import run_cocotb
-from sigbit_sim.bench.networks import random_network
-from sigbit_sim.toolchain import ToolchainError
+from sigbit_sim.verification.cocotb_run import run_cocotb
+from sigbit_sim.verification.networks import random_network
+from sigbit_tools.toolchain import ToolchainError
 
 HERE = Path(__file__).parent
 NANO = PRESETS["nano"]

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from sigbit.compiler.layout import Laid, lay_out, verify_layout
-from sigbit.compiler.memory import Placed
 from sigbit.compiler.network import Network, Op, Operand, Region, Value
-from sigbit.compiler.tiles import Tile, Tiled
+from sigbit.compiler.place.layout import Laid, lay_out, verify_layout
+from sigbit.compiler.place.memory import Placed
+from sigbit.compiler.tile.tiles import Tile, Tiled
 from sigbit_hw.arch import addressing, images, numerics
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Mode

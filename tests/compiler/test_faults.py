@@ -11,20 +11,20 @@ import pytest
 import torch
 
 from sigbit.compiler import VerifyError, compile_graph, pipeline
-from sigbit.compiler.emit import Program
-from sigbit.compiler.hazards import verify_hazards
-from sigbit.compiler.layout import Laid
-from sigbit.compiler.memory import Placed
 from sigbit.compiler.network import Network
+from sigbit.compiler.order.emit import Program
+from sigbit.compiler.order.hazards import verify_hazards
+from sigbit.compiler.order.schedule import Scheduled
+from sigbit.compiler.place.layout import Laid
+from sigbit.compiler.place.memory import Placed
 from sigbit.compiler.random_graph import Builder
-from sigbit.compiler.schedule import Scheduled
-from sigbit.compiler.stage import Staged
-from sigbit.compiler.tiles import Tiled
+from sigbit.compiler.stage.stage import Staged
+from sigbit.compiler.tile.tiles import Tiled
 from sigbit.ir.integer import IntegerGraph
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.isa import ENGINE_OF, Engine, Instr, LoadKind, Opcode
-from sigbit_sim.interp import Interp
+from sigbit_sim.interp.device import Interp
 
 CONFIG = replace(PRESETS["nano"], name="small-nano", weight_words=128, param_groups=8, tables=4)
 TIGHT = replace(CONFIG, name="tight-nano", act_slots=512)

@@ -6,13 +6,13 @@ import numpy as np
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
-from sigbit.compiler.errors import CompileError
-from sigbit.compiler.layout import lay_out
-from sigbit.compiler.legalize import legalize
-from sigbit.compiler.memory import place
+from sigbit.compiler.fit.separate import separate
+from sigbit.compiler.legalize.legalize import legalize
+from sigbit.compiler.place.layout import lay_out
+from sigbit.compiler.place.memory import place
 from sigbit.compiler.random_graph import random_graph
-from sigbit.compiler.ring import Ring
-from sigbit.compiler.separate import separate
+from sigbit.compiler.stage.ring import Ring
+from sigbit.errors import CompileError
 from sigbit_hw.arch.config import PRESETS
 
 CONFIG = replace(PRESETS["nano"], name="big-nano", act_slots=16384)

@@ -10,22 +10,22 @@ from hypothesis import strategies as st
 
 from compiler.levels import Draft, evaluate, random_draft
 from sigbit.compiler import VerifyError
-from sigbit.compiler.dependences import synchronize, verify_synchronized
-from sigbit.compiler.emit import emit, verify_program
-from sigbit.compiler.hazards import verify_hazards
-from sigbit.compiler.layout import lay_out, verify_layout
-from sigbit.compiler.memory import Placed
 from sigbit.compiler.network import MemoryTensor, Network, Op, Operand, Region, Rows
-from sigbit.compiler.schedule import Scheduled, schedule, verify_schedule
-from sigbit.compiler.stage import stage, verify_staged
-from sigbit.compiler.tiles import tile
-from sigbit.compiler.window import row_bytes
+from sigbit.compiler.order.dependences import synchronize, verify_synchronized
+from sigbit.compiler.order.emit import emit, verify_program
+from sigbit.compiler.order.hazards import verify_hazards
+from sigbit.compiler.order.schedule import Scheduled, schedule, verify_schedule
+from sigbit.compiler.place.layout import lay_out, verify_layout
+from sigbit.compiler.place.memory import Placed
+from sigbit.compiler.stage.stage import stage, verify_staged
+from sigbit.compiler.stage.window import row_bytes
+from sigbit.compiler.tile.tiles import tile
 from sigbit.ir.integer import Input, IntegerGraph, TensorType
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.isa import Engine, Opcode
 from sigbit_hw.arch.program import Program
-from sigbit_sim.interp import Interp
+from sigbit_sim.interp.device import Interp
 
 NANO = replace(PRESETS["nano"], act_slots=1 << 17)
 CONFIGS = {

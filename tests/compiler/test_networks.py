@@ -8,13 +8,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from compiler.networks import check
-from sigbit.compiler.bands import band
-from sigbit.compiler.fit import fit, verify_fitted
-from sigbit.compiler.layout import lay_out
-from sigbit.compiler.legalize import legalize
-from sigbit.compiler.memory import place, verify_placed
+from sigbit.compiler.fit.bands import band
+from sigbit.compiler.fit.fit import fit, verify_fitted
+from sigbit.compiler.fit.separate import separate, verify_separated
+from sigbit.compiler.legalize.legalize import legalize
 from sigbit.compiler.network import verify_network
-from sigbit.compiler.separate import separate, verify_separated
+from sigbit.compiler.place.layout import lay_out
+from sigbit.compiler.place.memory import place, verify_placed
 from sigbit.ir.integer import (
     Conv,
     Gather,

@@ -15,8 +15,8 @@ from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.isa import Opcode
 from sigbit_hw.arch.program import Program
-from sigbit_sim.bench.networks import random_network
-from sigbit_sim.interp import Interp
+from sigbit_sim.interp.device import Interp
+from sigbit_sim.verification.networks import random_network
 
 NANO = PRESETS["nano"]
 CONFIGS = {

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from compiler.levels import Draft, evaluate, memory_of, random_draft, read_value, run_tiles
 from sigbit.compiler import VerifyError
 from sigbit.compiler.groups import regular_blocks
-from sigbit.compiler.layout import Laid, verify_layout
 from sigbit.compiler.network import Op, Operand, Region
-from sigbit.compiler.tiles import Tile, Tiled, tile
-from sigbit.compiler.tiles_verifier import verify_tiled
+from sigbit.compiler.place.layout import Laid, verify_layout
+from sigbit.compiler.tile.tiles import Tile, Tiled, tile
+from sigbit.compiler.tile.verifier import verify_tiled
 from sigbit_hw.arch import numerics
 from sigbit_hw.arch.config import PRESETS, ArchConfig
 

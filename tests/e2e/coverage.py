@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sigbit.compiler.join import join
+from sigbit.compiler.legalize.join import join
 from sigbit.ir.integer import Conv, Gather, Input, IntegerGraph, MaxPool, tensors_of
 from sigbit_hw.arch.isa import ENGINE_OF, Engine, LoadKind, Mode, Opcode
 from sigbit_hw.arch.program import ExecInfo, Program

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from sigbit.compiler import CompileError, compile_graph
-from sigbit.compiler.batch import MAX_PHASES
+from sigbit.compiler.legalize.batch import MAX_PHASES
 from sigbit.ir.integer import Conv, Gather, Input, IntegerGraph, MaxPool, Node
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.numerics import Y_MAX, Y_MIN

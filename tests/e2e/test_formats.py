@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from sigbit.bench.number_systems.systems import SYSTEMS, System, accelerator, refusal
 from sigbit.compiler import compile_graph
 from sigbit.data.digits import load_digits
 from sigbit.data.split import Split
@@ -16,12 +17,11 @@ from sigbit.quant.post import post_training
 from sigbit.runtime import Device, compare
 from sigbit.training import Schedule, train
 from sigbit.zoo import DigitsResNet
-from sigbit_boards.silicon import SYSTEMS, System, accelerator, refusal
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.formats import EsbFormat
-from sigbit_sim.interp import Interp
-from sigbit_sim.random_program import random_inputs, random_program
-from sigbit_sim.rtl import RtlDevice
+from sigbit_sim.interp.device import Interp
+from sigbit_sim.random_programs.program import random_inputs, random_program
+from sigbit_sim.rtl.device import RtlDevice
 
 SHAPE = {
     "pixels": 2,

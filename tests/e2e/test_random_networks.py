@@ -22,17 +22,17 @@ from e2e.coverage import Coverage
 from e2e.graphs import graphs
 from e2e.refusals import judge
 from sigbit.compiler import CompileError, compile_graph
-from sigbit.compiler.errors import VerifyError
+from sigbit.errors import VerifyError
 from sigbit.ir.integer import Conv, Gather, IntegerGraph, MaxPool
 from sigbit_hw.arch import numerics
 from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.formats import EsbFormat
 from sigbit_hw.arch.program import Program
-from sigbit_hw.emit import verilog
-from sigbit_sim.bench.mutation import planted
+from sigbit_hw.gateware.emit import verilog
 from sigbit_sim.cycles import predict
-from sigbit_sim.interp import Interp
-from sigbit_sim.rtl import RtlDevice
+from sigbit_sim.interp.device import Interp
+from sigbit_sim.rtl.device import RtlDevice
+from sigbit_sim.verification.mutation import planted
 
 NANO = PRESETS["nano"]
 CONFIGS = {
@@ -251,7 +251,9 @@ def test_a_fault_of_the_compiler_is_found(
 def test_a_fault_of_the_gateware_is_found(seed: int) -> None:
     config = CONFIGS["nano"]
     with planted(
-        "sigbit_hw.array", "acc << self.radix_bits, acc", "acc << (self.radix_bits - 1), acc"
+        "sigbit_hw.gateware.compute.array",
+        "acc << self.radix_bits, acc",
+        "acc << (self.radix_bits - 1), acc",
     ):
         devices = Devices(config, seed, verilog(config))
     with pytest.raises(AssertionError, match=r"^rtl: "):

@@ -8,14 +8,15 @@ from amaranth.hdl import Array, Assert, Const, Module, Mux, Signal, Value, signe
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
-from sigbit_hw import mac, pool, product, requant
 from sigbit_hw.arch import numerics
 from sigbit_hw.arch.formats import EsbFormat
-from sigbit_hw.mac import DotProduct
-from sigbit_hw.pipeline import delay
-from sigbit_hw.pool import RunningMax
-from sigbit_hw.requant import Requantizer, param_layout
-from sigbit_sim.formal import PropertyError, bmc, prove, registers
+from sigbit_hw.gateware.compute import mac, pool, requant
+from sigbit_hw.gateware.compute.mac import DotProduct
+from sigbit_hw.gateware.compute.pool import RunningMax
+from sigbit_hw.gateware.compute.requant import Requantizer, param_layout
+from sigbit_hw.gateware.parts import product
+from sigbit_hw.gateware.parts.pipeline import delay
+from sigbit_sim.verification.formal import PropertyError, bmc, prove, registers
 
 S41, S42, S20 = EsbFormat(4, 1), EsbFormat(4, 2), EsbFormat(2, 0)
 U42, S62, S52 = EsbFormat(4, 2, signed=False), EsbFormat(6, 2), EsbFormat(5, 2)

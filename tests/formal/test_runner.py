@@ -6,7 +6,7 @@ import pytest
 from amaranth.hdl import Assert, Assume, Module, Signal, ValueLike
 from amaranth.lib import wiring
 
-from sigbit_sim.formal import FormalError, PropertyError, bmc, prove
+from sigbit_sim.verification.formal import FormalError, PropertyError, bmc, prove
 
 
 class Counter(wiring.Component):

@@ -10,9 +10,9 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In
 
 from sigbit_hw.arch.config import PRESETS
-from sigbit_hw.axi import AxiShell
-from sigbit_hw.queue import Queue, Skid
-from sigbit_sim.formal import PropertyError, bmc, prove
+from sigbit_hw.gateware.bus.axi import AxiShell
+from sigbit_hw.gateware.parts.queue import Queue, Skid
+from sigbit_sim.verification.formal import PropertyError, bmc, prove
 
 BYTE = data.StructLayout({"data": 8})
 DEPTH = 2

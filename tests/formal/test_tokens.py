@@ -7,14 +7,14 @@ from amaranth.hdl import Assert, Assume, Module, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
-from sigbit_hw import sequencer
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.isa import Engine
-from sigbit_hw.interfaces import ENGINES
-from sigbit_hw.ports import ENGINE_NAMES
-from sigbit_hw.sequencer import EngineQueue, Tokens
-from sigbit_sim.formal import PropertyError, bmc, prove, registers
+from sigbit_hw.gateware.control import sequencer
+from sigbit_hw.gateware.control.sequencer import EngineQueue, Tokens
+from sigbit_hw.gateware.interfaces import ENGINES
+from sigbit_hw.gateware.ports import ENGINE_NAMES
+from sigbit_sim.verification.formal import PropertyError, bmc, prove, registers
 
 COUNT = signed(isa.TOKEN_MAX.bit_length() + 2)
 

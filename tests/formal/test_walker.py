@@ -10,10 +10,10 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 from amaranth.utils import exact_log2
 
-from sigbit_hw import walker
 from sigbit_hw.arch import isa
-from sigbit_hw.walker import BLOCK, BlockWalker
-from sigbit_sim.formal import PropertyError, bmc, prove, registers
+from sigbit_hw.gateware.parts import walker
+from sigbit_hw.gateware.parts.walker import BLOCK, BlockWalker
+from sigbit_sim.verification.formal import PropertyError, bmc, prove, registers
 
 
 class _Walk(wiring.Component):

@@ -6,8 +6,8 @@ import numpy as np
 from amaranth.sim import Simulator
 
 from sigbit_hw.arch.config import PRESETS
-from sigbit_hw.axi import PAGE_BITS, AxiShell
-from sigbit_sim.bench.axi_memory import AxiMemory
+from sigbit_hw.gateware.bus.axi import PAGE_BITS, AxiShell
+from sigbit_sim.verification.axi_memory import AxiMemory
 
 CONFIG = PRESETS["nano"]
 BASE = 0xF_EDCB_A000

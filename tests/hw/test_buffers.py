@@ -8,8 +8,8 @@ from amaranth.sim import Simulator
 
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.formats import EsbFormat
-from sigbit_hw.buffers import ActMemory, WeightMemory
-from sigbit_hw.interfaces import slots_per_write
+from sigbit_hw.gateware.compute.buffers import ActMemory, WeightMemory
+from sigbit_hw.gateware.interfaces import slots_per_write
 
 CONFIG = ArchConfig(
     name="parts",

@@ -10,9 +10,9 @@ from sigbit_hw.arch import addressing
 from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.formats import EsbFormat
 from sigbit_hw.arch.isa import Instr, Mode, Opcode
-from sigbit_hw.compute import ComputeEngine
-from sigbit_sim.bench.compute import Contents, cycles, results, run
-from sigbit_sim.random_shapes import random_out, random_segment, random_sizes
+from sigbit_hw.gateware.compute.engine import ComputeEngine
+from sigbit_sim.random_programs.shapes import random_out, random_segment, random_sizes
+from sigbit_sim.verification.compute import Contents, cycles, results, run
 
 
 def config(name, pixels, oc, ic, post, act=None, **more):

@@ -11,8 +11,8 @@ from amaranth.sim import Simulator
 from sigbit_hw.arch import regs
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.regs import Cause
-from sigbit_hw.control import ERROR_SOURCES, Control
-from sigbit_hw.csr import Csr
+from sigbit_hw.gateware.control.csr import Csr
+from sigbit_hw.gateware.control.state import ERROR_SOURCES, Control
 
 
 def simulate(dut: wiring.Component, test: Callable[[Any], Awaitable[None]]) -> None:

@@ -9,10 +9,10 @@ from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.formats import EsbFormat
 from sigbit_hw.arch.images import pack_lanes
 from sigbit_hw.arch.numerics import wrap
-from sigbit_hw.array import MacArray
-from sigbit_hw.mac import DotProduct
-from sigbit_hw.pool import RunningMax
-from sigbit_hw.requant import Requantizer
+from sigbit_hw.gateware.compute.array import MacArray
+from sigbit_hw.gateware.compute.mac import DotProduct
+from sigbit_hw.gateware.compute.pool import RunningMax
+from sigbit_hw.gateware.compute.requant import Requantizer
 
 
 def word(codes, bits):

@@ -10,8 +10,8 @@ from amaranth.sim import Simulator
 from sigbit_hw.arch.addressing import block_slots
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.isa import SLOT_BITS, Instr, Opcode
-from sigbit_hw.dma import BurstSplitter, WindowCheck
-from sigbit_hw.walker import BLOCK, BlockWalker
+from sigbit_hw.gateware.memory.dma import BurstSplitter, WindowCheck
+from sigbit_hw.gateware.parts.walker import BLOCK, BlockWalker
 
 
 def simulate(dut: Any, *benches: Any) -> None:

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sigbit_hw.arch.formats import EsbFormat, LevelFormat
-from sigbit_hw.fabric import Fabric
-from sigbit_hw.mac import DotProduct
-from sigbit_hw.product import Factor, ProductForm
-from sigbit_hw.xcup_dot import Inversion, choose
-from sigbit_sim.bench.cell_models import CellModel
+from sigbit_hw.gateware.compute.mac import DotProduct
+from sigbit_hw.gateware.compute.xcup_dot import Inversion, choose
+from sigbit_hw.gateware.fabric.kinds import Fabric
+from sigbit_hw.gateware.parts.product import Factor, ProductForm
+from sigbit_sim.verification.cell_models import CellModel
 
 S20, S30, S31 = EsbFormat(2, 0), EsbFormat(3, 0), EsbFormat(3, 1)
 S40, S41, S42 = EsbFormat(4, 0), EsbFormat(4, 1), EsbFormat(4, 2)

@@ -17,9 +17,9 @@ from sigbit_hw.arch import addressing, numerics
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.formats import EsbFormat
 from sigbit_hw.arch.isa import Instr, Mode, Opcode
-from sigbit_hw.drain import Drain
-from sigbit_hw.drain_slots import OutputSlots, PixelSteps
-from sigbit_hw.drain_walker import DrainWalker, drain_layout
+from sigbit_hw.gateware.compute.drain import Drain
+from sigbit_hw.gateware.compute.drain_slots import OutputSlots, PixelSteps
+from sigbit_hw.gateware.compute.drain_walker import DrainWalker, drain_layout
 
 
 def config(pixels: int, oc: int, ic: int, post: int, slots: int = 4096) -> ArchConfig:

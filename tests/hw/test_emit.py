@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from sigbit_hw import ports
 from sigbit_hw.arch.config import PRESETS
-from sigbit_hw.emit import NAME, compact, deduplicate, rtlil, verilog
-from sigbit_hw.fabric import Fabric
+from sigbit_hw.gateware import ports
+from sigbit_hw.gateware.emit import NAME, compact, deduplicate, rtlil, verilog
+from sigbit_hw.gateware.fabric.kinds import Fabric
 
 NANO = PRESETS["nano"]
 
@@ -63,7 +63,7 @@ def test_deduplicate() -> None:
 def test_rtlil_is_the_same_in_another_process() -> None:
     command = (
         "import hashlib; from sigbit_hw.arch.config import PRESETS;"
-        "from sigbit_hw.emit import rtlil;"
+        "from sigbit_hw.gateware.emit import rtlil;"
         "print(hashlib.sha256(rtlil(PRESETS['nano']).encode()).hexdigest())"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -11,8 +11,8 @@ from sigbit_hw.arch import isa, regs
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.isa import Instr, LoadKind, Opcode
 from sigbit_hw.arch.regs import Cause
-from sigbit_sim.bench.axi_memory import DECERR, SLVERR
-from sigbit_sim.bench.machine import BASE, Machine
+from sigbit_sim.verification.axi_memory import DECERR, SLVERR
+from sigbit_sim.verification.machine import BASE, Machine
 
 CONFIG = PRESETS["nano"]
 SIZE = 1 << 15

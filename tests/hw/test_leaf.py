@@ -9,8 +9,8 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from sigbit_hw.arch.config import PRESETS
-from sigbit_hw.emit import convert, rtlil
-from sigbit_hw.fabric import Fabric
+from sigbit_hw.gateware.emit import convert, rtlil
+from sigbit_hw.gateware.fabric.kinds import Fabric
 
 NANO = PRESETS["nano"]
 COUNTS = {

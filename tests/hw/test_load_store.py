@@ -12,8 +12,8 @@ from sigbit_hw.arch.addressing import block_slots
 from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.isa import Instr, LoadKind, Opcode
 from sigbit_hw.arch.numerics import TABLE_ENTRIES
-from sigbit_hw.interfaces import slots_per_write
-from sigbit_sim.bench.machine import BASE, Machine
+from sigbit_hw.gateware.interfaces import slots_per_write
+from sigbit_sim.verification.machine import BASE, Machine
 
 PROGRAM = 0xE000
 CONFIGS = {

@@ -11,15 +11,15 @@ from amaranth.lib.wiring import Out
 from amaranth.sim import Simulator
 from amaranth.utils import ceil_log2
 
-from sigbit_hw.agu import NestWalker, nest_layout, segment_layout
 from sigbit_hw.arch import addressing
 from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.isa import WRAP_MIN, Instr, Mode, Opcode
-from sigbit_hw.array import CONTROL
-from sigbit_hw.buffers import ActMemory
-from sigbit_hw.operands import OperandFetch, most_line_ends, number_of
-from sigbit_hw.pipeline import delay
-from sigbit_sim.random_shapes import random_segment
+from sigbit_hw.gateware.compute.agu import NestWalker, nest_layout, segment_layout
+from sigbit_hw.gateware.compute.array import CONTROL
+from sigbit_hw.gateware.compute.buffers import ActMemory
+from sigbit_hw.gateware.compute.operands import OperandFetch, most_line_ends, number_of
+from sigbit_hw.gateware.parts.pipeline import delay
+from sigbit_sim.random_programs.shapes import random_segment
 
 
 def config(pixels: int) -> ArchConfig:

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sigbit_hw import ports
 from sigbit_hw.arch import regs
 from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.isa import Instr, LoadKind, Opcode
 from sigbit_hw.arch.regs import Cause
-from sigbit_sim.bench.axi_memory import DECERR, SLVERR
-from sigbit_sim.bench.machine import BASES, Machine
+from sigbit_hw.gateware import ports
+from sigbit_sim.verification.axi_memory import DECERR, SLVERR
+from sigbit_sim.verification.machine import BASES, Machine
 
 TWO = replace(PRESETS["nano"], bus_bits=128, oc_lanes=8, ports=2)
 FOUR = replace(PRESETS["mid"], act_slots=4096, bus_bits=256, ports=4, burst_beats=4)

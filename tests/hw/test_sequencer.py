@@ -11,9 +11,9 @@ from sigbit_hw.arch import isa, regs
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.isa import Engine, Instr, LoadKind, Opcode
 from sigbit_hw.arch.regs import Cause
-from sigbit_hw.csr import registers
-from sigbit_hw.decode import Decode
-from sigbit_sim.bench.machine import Machine
+from sigbit_hw.gateware.control.csr import registers
+from sigbit_hw.gateware.control.decode import Decode
+from sigbit_sim.verification.machine import Machine
 
 CONFIG = PRESETS["nano"]
 HALT = Instr(Opcode.HALT)

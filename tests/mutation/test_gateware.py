@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sigbit_sim.bench.mutation import planted
+from sigbit_sim.verification.mutation import planted
 
 ROOT = Path(__file__).resolve().parents[2]
 ARRAY, DOT = "datapath::test_array", "dot_product::test_every_pair_of_codes[s(4,1)-s(4,2)]"

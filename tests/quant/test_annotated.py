@@ -8,8 +8,8 @@ import torch
 from sigbit.ir.annotation import QuantAnnotation
 from sigbit.ir.floating import Conv2d, FloatGraph, Placeholder, Relu
 from sigbit.quant import QuantSpec, convert, prepare
-from sigbit.quant.annotated import annotated_scale
-from sigbit.quant.grid import LevelGrid
+from sigbit.quant.numbers.grid import LevelGrid
+from sigbit.quant.plan.annotated import annotated_scale
 from sigbit.quant.post import post_training
 from sigbit_hw.arch.formats import EsbFormat
 

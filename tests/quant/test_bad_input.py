@@ -129,7 +129,7 @@ def test_an_accumulator_too_narrow_makes_coarser_weights_and_still_fits() -> Non
 
 
 def test_an_overflow_is_proven_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sigbit.quant.layer._HEADROOM", 0.0)
+    monkeypatch.setattr("sigbit.quant.layers.layer._HEADROOM", 0.0)
     model, x = nn.Sequential(nn.Flatten(), nn.Linear(900, 5)), torch.rand(4, 1, 30, 30)
     with pytest.raises(
         QuantizationError, match=r"1 \(.*\): accumulator of channel \d can reach .* 18 bits"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sigbit.quant.grid import LevelGrid, dequantize, fake_quantize, quantize, round_to_grid
+from sigbit.quant.numbers.grid import LevelGrid, dequantize, fake_quantize, quantize, round_to_grid
 from sigbit_hw.arch.formats import EsbFormat, TermGrid
 
 FORMATS = [

@@ -15,14 +15,14 @@ from sigbit.compiler import compile_graph
 from sigbit.frontend import import_model
 from sigbit.ir.floating import FloatGraph
 from sigbit.quant import PreparedModel, QuantizationError, QuantSpec, convert, prepare
-from sigbit.quant.layer import QuantLayer
+from sigbit.quant.layers.layer import QuantLayer
 from sigbit.quant.quantizers import METHODS
 from sigbit.quant.quantizers.nearest import PENALTY
 from sigbit.quant.quantizers.qn import QuantizationNetwork
 from sigbit.runtime import compare
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.formats import EsbFormat, LevelFormat
-from sigbit_sim.interp import Interp
+from sigbit_sim.interp.device import Interp
 
 CASES = [(m.name, b) for m in METHODS.values() for b in m.weights.bits if b <= 4]
 

@@ -8,11 +8,11 @@ from quant.graphs import GRAPHS, Builder
 from quant.test_operations import check, inputs
 from sigbit.ir.floating import BatchNorm, Conv2d, FloatGraph
 from sigbit.quant import QuantSpec
-from sigbit.quant.grid import LevelGrid, dequantize, quantize
+from sigbit.quant.numbers.grid import LevelGrid, dequantize, quantize
+from sigbit.quant.numbers.scales import dda_scale, mse_scale, range_scale
 from sigbit.quant.post import post_training
 from sigbit.quant.post.equalization import equalize
 from sigbit.quant.post.folding import fold_batch_norms
-from sigbit.quant.scales import dda_scale, mse_scale, range_scale
 
 
 def evaluated(graph: FloatGraph, x: tuple[Tensor, ...]) -> dict[str, Tensor]:

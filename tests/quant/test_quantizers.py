@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from sigbit.quant import QuantizationError
-from sigbit.quant.grid import LevelGrid, per_channel, round_to_grid
+from sigbit.quant.layers.requant import Requantization
+from sigbit.quant.numbers.grid import LevelGrid, per_channel, round_to_grid
+from sigbit.quant.numbers.scales import scale_rule
 from sigbit.quant.quantizers import METHODS, Quantizer, embed, side, widen
 from sigbit.quant.quantizers.inq import Inq
 from sigbit.quant.quantizers.lq_nets import LqNets, combinations, integer_bases, qem
@@ -17,8 +19,6 @@ from sigbit.quant.quantizers.qil import Qil
 from sigbit.quant.quantizers.qn import QuantizationNetwork
 from sigbit.quant.quantizers.registry import additive_powers
 from sigbit.quant.quantizers.ternary import THRESHOLD
-from sigbit.quant.requant import Requantization
-from sigbit.quant.scales import scale_rule
 from sigbit.quant.spec import QuantSpec, method_grid
 from sigbit_hw.arch.formats import EsbFormat, TermGrid
 

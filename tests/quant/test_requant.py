@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sigbit.quant.requant import (
+from sigbit.quant.layers.requant import (
     Requantization,
     level_table,
     power_of_two,

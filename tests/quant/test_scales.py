@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from sigbit.quant.errors import QuantizationError
-from sigbit.quant.grid import LevelGrid, dequantize, quantize
-from sigbit.quant.scales import (
+from sigbit.errors import QuantizationError
+from sigbit.quant.numbers.grid import LevelGrid, dequantize, quantize
+from sigbit.quant.numbers.scales import (
     dda_scale,
     gaussian_error,
     gaussian_scale,

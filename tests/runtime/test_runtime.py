@@ -23,8 +23,8 @@ from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.isa import Instr, Opcode
 from sigbit_hw.arch.program import ExecInfo, Port, Program, ProgramError
 from sigbit_hw.arch.regs import Cause
-from sigbit_sim.interp import Interp
-from sigbit_sim.random_program import random_inputs, random_program
+from sigbit_sim.interp.device import Interp
+from sigbit_sim.random_programs.program import random_inputs, random_program
 
 NANO = PRESETS["nano"]
 

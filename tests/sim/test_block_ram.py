@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sigbit_boards.synthesis.target import Target
-from sigbit_sim.bench.cell_models import VerilogModel
-from sigbit_sim.netlist import cell_models
+from sigbit_sim.rtl.netlist import cell_models
+from sigbit_sim.verification.cell_models import VerilogModel
+from sigbit_synthesis.target import Target
 
 pytestmark = pytest.mark.sim
 

@@ -7,10 +7,10 @@ import pytest
 
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.program import Program
-from sigbit_sim.bench.networks import random_network
 from sigbit_sim.cycles import predict
-from sigbit_sim.random_program import random_inputs, random_program
-from sigbit_sim.rtl import RtlDevice
+from sigbit_sim.random_programs.program import random_inputs, random_program
+from sigbit_sim.rtl.device import RtlDevice
+from sigbit_sim.verification.networks import random_network
 
 pytestmark = pytest.mark.sim
 

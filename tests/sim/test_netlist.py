@@ -9,16 +9,16 @@ import torch
 
 from sigbit.ir.integer import Conv, MaxPool
 from sigbit.runtime import DeviceError, compare
-from sigbit_boards.synthesis.netlist import Cell, Netlist
-from sigbit_boards.synthesis.target import Target
 from sigbit_hw.arch.config import PRESETS
-from sigbit_sim.bench.networks import random_network
-from sigbit_sim.interp import Interp
-from sigbit_sim.native.build import library
-from sigbit_sim.netlist import netlist_library, netlists, verilog
-from sigbit_sim.random_program import random_inputs, random_program
-from sigbit_sim.rtl import RtlDevice
-from sigbit_sim.toolchain import ToolchainError
+from sigbit_sim.interp.device import Interp
+from sigbit_sim.random_programs.program import random_inputs, random_program
+from sigbit_sim.rtl.device import RtlDevice
+from sigbit_sim.rtl.native.build import library
+from sigbit_sim.rtl.netlist import netlist_library, netlists, verilog
+from sigbit_sim.verification.networks import random_network
+from sigbit_synthesis.netlist import Cell, Netlist
+from sigbit_synthesis.target import Target
+from sigbit_tools.toolchain import ToolchainError
 
 pytestmark = [pytest.mark.sim, pytest.mark.synth, pytest.mark.slow]
 
@@ -91,7 +91,7 @@ def test_a_flipped_bit_of_a_lut_is_noticed(rng: np.random.Generator) -> None:
     library(NANO, text, optimize="-O0")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "sigbit_sim.rtl.library",
+            "sigbit_sim.rtl.device.library",
             lambda config, text, **_: library(config, text, optimize="-O0"),
         )
         device = RtlDevice(NANO, verilog=text, max_cycles=200_000)

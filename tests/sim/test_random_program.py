@@ -10,8 +10,8 @@ from sigbit_hw.arch import addressing, isa
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.isa import Engine, Instr, Opcode
 from sigbit_hw.arch.program import Program
-from sigbit_sim.interp import Interp
-from sigbit_sim.random_program import random_inputs, random_program
+from sigbit_sim.interp.device import Interp
+from sigbit_sim.random_programs.program import random_inputs, random_program
 
 
 def shuffled(program: Program, rng: np.random.Generator) -> Program:

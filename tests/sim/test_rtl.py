@@ -16,7 +16,14 @@ from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.isa import Engine, Opcode
 from sigbit_hw.arch.program import Program, ProgramError
 from sigbit_hw.arch.regs import OFFSET, Cause
-from sigbit_sim.bench.faults import (
+from sigbit_sim.interp.device import Interp
+from sigbit_sim.random_programs.program import random_inputs, random_program
+from sigbit_sim.rtl.checkpoint import CheckpointError
+from sigbit_sim.rtl.device import BASES, HangError, RtlDevice
+from sigbit_sim.rtl.native.build import library
+from sigbit_sim.rtl.native.model import Hang, ModelError, Response, Stop
+from sigbit_sim.rtl.progress import Progress, array_steps
+from sigbit_sim.verification.faults import (
     END,
     INPUT,
     OUTPUT,
@@ -26,15 +33,8 @@ from sigbit_sim.bench.faults import (
     copy_program,
     fault_cases,
 )
-from sigbit_sim.bench.networks import random_network
-from sigbit_sim.checkpoint import CheckpointError
-from sigbit_sim.interp import Interp
-from sigbit_sim.native.build import library
-from sigbit_sim.native.cache import cached_verilog
-from sigbit_sim.native.model import Hang, ModelError, Response, Stop
-from sigbit_sim.progress import Progress, array_steps
-from sigbit_sim.random_program import random_inputs, random_program
-from sigbit_sim.rtl import BASES, HangError, RtlDevice
+from sigbit_sim.verification.networks import random_network
+from sigbit_tools.cache import cached_verilog
 
 pytestmark = pytest.mark.sim
 
@@ -139,7 +139,7 @@ def test_a_checkpoint_changes_nothing(tmp_path: Path, rng: np.random.Generator) 
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sigbit_sim.rtl.SLICE", step)
+        patch.setattr("sigbit_sim.rtl.device.SLICE", step)
         device = RtlDevice(TWO, checkpoint=file, progress=interrupt, **memory)
         for _ in range(6):
             with pytest.raises(KeyboardInterrupt):
@@ -161,7 +161,7 @@ def test_a_checkpoint_changes_nothing(tmp_path: Path, rng: np.random.Generator) 
 
 
 def test_progress(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sigbit_sim.rtl.SLICE", 500)
+    monkeypatch.setattr("sigbit_sim.rtl.device.SLICE", 500)
     program = random_program(NANO, rng)
     seen: list[Progress] = []
     result = RtlDevice(NANO, progress=seen.append).run(program, random_inputs(program, rng, 2))
@@ -306,7 +306,7 @@ def test_program_for_another_accelerator_is_refused() -> None:
 
 def test_wrong_hardware_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     device = RtlDevice(replace(NANO, tables=4))
-    monkeypatch.setattr("sigbit_sim.rtl.library", lambda *_, **__: library(NANO))
+    monkeypatch.setattr("sigbit_sim.rtl.device.library", lambda *_, **__: library(NANO))
     with pytest.raises(ProgramError, match="DIGEST_LO is"):
         device.run(copy_program(device.config), np.zeros((1, NANO.ic_lanes, 1, 24), np.int64))
 

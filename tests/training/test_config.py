@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from sigbit.files import FileError
 from sigbit.quant import QuantizationError
 from sigbit.training import RunConfig, TrainingError, load_config
 from sigbit.training.config import load_sweep
@@ -15,6 +14,7 @@ from sigbit.training.methods import method_bits, quant_spec, strategies_of
 from sigbit.training.tables import differences
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.formats import EsbFormat
+from sigbit_tools.files import FileError
 from training.configs import DIGITS, digits
 
 TEXT = """

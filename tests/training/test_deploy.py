@@ -17,8 +17,8 @@ from sigbit.runtime import Device, compare, stored_inputs
 from sigbit.training import Options, RunConfig, load_splits
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.program import Program
-from sigbit_sim.interp import Interp
-from sigbit_sim.rtl import RtlDevice
+from sigbit_sim.interp.device import Interp
+from sigbit_sim.rtl.device import RtlDevice
 from training.configs import digits, started
 
 ARCH = PRESETS["nano"]

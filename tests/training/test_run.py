@@ -14,13 +14,13 @@ import pytest
 import torch
 
 from sigbit.cli.models import load_model
-from sigbit.files import FileError
+from sigbit.errors import DivergedError
 from sigbit.quant import QuantizationError
 from sigbit.training import Machine, Options, TrainingError
-from sigbit.training.errors import DivergedError
 from sigbit.training.loop import Loop, Progress
 from sigbit.training.samples import TensorSamples
 from sigbit.training.schedule import Schedule
+from sigbit_tools.files import FileError
 from training.configs import DIGITS, digits, started
 
 METHODS = {

@@ -7,10 +7,10 @@ import optuna
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from sigbit.errors import DivergedError
 from sigbit.quant import QuantizationError
 from sigbit.training import RunConfig, TrainingError, sweep
 from sigbit.training.config import SweepConfig
-from sigbit.training.errors import DivergedError
 from sigbit.training.sweep import Sweep, with_values
 from training.configs import DIGITS, started
 

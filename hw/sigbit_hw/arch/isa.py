@@ -2,7 +2,7 @@
 
 An instruction is :data:`WORD_BITS` bits, little-endian in memory, its fields packed from bit 0 in
 the order of :data:`LAYOUTS`. Every instruction starts with the header (opcode, tokens, tag).
-Semantics are stated field by field here and executed by ``sigbit_sim.interp``.
+Semantics are stated field by field here and executed by ``sigbit_sim.interp.device``.
 
 Engines run concurrently, each taking its own instructions in program order: LOAD (``LOAD``,
 ``FILL``), COMPUTE (``SEG``, ``OUT``, ``EXEC``) and STORE (``STORE``). An instruction first takes

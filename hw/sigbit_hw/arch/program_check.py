@@ -28,7 +28,7 @@ VECTOR_KINDS = ("input", "layer")
 def check_program(program: "Program") -> None:
     """Raise ``ValueError``, in one line for people, unless ``program`` is whole and consistent.
 
-    Whether its instructions may run is another question: `sigbit.compiler.hazards` answers it.
+    Whether its instructions may run is another question: `sigbit.compiler.order.hazards` answers it.
     """
     check_name(program.name, "the name of a Program")
     _check_arrays(program)

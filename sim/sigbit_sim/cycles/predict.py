@@ -18,10 +18,10 @@ from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import LoadKind
 from sigbit_hw.arch.numerics import TABLE_ENTRIES
 from sigbit_hw.arch.program import Program
-from sigbit_hw.compute import ComputeEngine
-from sigbit_hw.interfaces import slots_per_write
-from sigbit_sim.native.cache import cached_folder, key_of
-from sigbit_sim.toolchain import ToolchainError
+from sigbit_hw.gateware.compute.engine import ComputeEngine
+from sigbit_hw.gateware.interfaces import slots_per_write
+from sigbit_tools.cache import cached_folder, key_of
+from sigbit_tools.toolchain import ToolchainError
 
 _SOURCE = Path(__file__).with_name("model.cpp")
 _LIBRARY = "libcycles.so"

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from sigbit.cli.errors import UserError
 from sigbit.cli.output import say, show_table
-from sigbit.files import read_text
 from sigbit_hw.arch.names import shown
+from sigbit_tools.files import read_text
 
 SHOWN = 8
 """Inputs in a table."""

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from sigbit.archives import ZIP, read_npy, read_npz
 from sigbit.cli.errors import UserError
-from sigbit.files import FileError
+from sigbit_tools.files import FileError
 
 
 def read_arrays(path: Path) -> NDArray[np.generic] | dict[str, NDArray[np.generic]]:

@@ -14,12 +14,12 @@ from sigbit.cli.files import read_rows, target, write_json
 from sigbit.cli.options import Json, Latency
 from sigbit.cli.output import progress, say, show_table
 from sigbit.cli.silicon import silicon
-from sigbit.files import write_text
+from sigbit_tools.files import write_text
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from sigbit.bench.nets import Prediction
+    from sigbit.bench.nets.row import Prediction
     from sigbit.runtime import Device
     from sigbit_hw.arch.config import ArchConfig
     from sigbit_hw.arch.program import Program
@@ -71,8 +71,8 @@ def nets(
     FILE that exists keeps its other rows. Rows whose data or weights are missing are left out, and
     named at the end.
     """
-    from sigbit.bench.cases import CASES, MODELLED
-    from sigbit.bench.nets import model_case, run_case
+    from sigbit.bench.nets.cases import CASES, MODELLED
+    from sigbit.bench.nets.row import model_case, run_case
     from sigbit.bench.tables import TABLES
     from sigbit.data import DataError
     from sigbit.zoo import ZooError
@@ -159,7 +159,7 @@ class _Simulators:
 
     def netlist(self, config: "ArchConfig") -> str:
         """SHA-256 of the Verilog."""
-        from sigbit_sim.native.cache import cached_verilog
+        from sigbit_tools.cache import cached_verilog
 
         return hashlib.sha256(cached_verilog(config).encode()).hexdigest()
 

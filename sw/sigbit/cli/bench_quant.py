@@ -11,12 +11,12 @@ from sigbit.cli.errors import CheckFailed, UserError
 from sigbit.cli.files import read_rows, target, write_json
 from sigbit.cli.options import Json
 from sigbit.cli.output import progress, say, show_table
-from sigbit.files import replacing, write_text
+from sigbit_tools.files import replacing, write_text
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from sigbit.bench.quant_cases import QuantCase
+    from sigbit.bench.quantization.cases import QuantCase
 
 Row = dict[str, Any]
 POST, RATES, SPEED = "post-training", "rates", "speed"
@@ -80,7 +80,7 @@ def quant(
     """
     from platformdirs import user_cache_path
 
-    from sigbit.bench.quant_cases import ON_DEMAND, quant_cases, trial
+    from sigbit.bench.quantization.cases import ON_DEMAND, quant_cases, trial
 
     known = [*quant_cases(), *(case for name in ON_DEMAND for case in quant_cases(group=name))]
     groups = (*dict.fromkeys(c.group for c in known), POST, RATES, SPEED)
@@ -147,7 +147,7 @@ def _train(
     finished: Callable[[Row, str], None],
 ) -> list[str]:
     """Run ``cases``; those that failed, and why."""
-    from sigbit.bench.quant_runs import run_cases
+    from sigbit.bench.quantization.runs import run_cases
 
     failed: list[str] = []
     if not cases:
@@ -171,8 +171,8 @@ def _rates(
     done: set[str],
     finished: Callable[[Row, str], None],
 ) -> None:
-    from sigbit.bench.quant_cases import trial
-    from sigbit.bench.quant_rates import rate_case, rate_rows
+    from sigbit.bench.quantization.cases import trial
+    from sigbit.bench.quantization.rates import rate_case, rate_rows
 
     case = rate_case() if samples is None else trial(rate_case(), samples)
     with progress() as bar:
@@ -187,7 +187,7 @@ def _post(
     done: set[str],
     finished: Callable[[Row, str], None],
 ) -> None:
-    from sigbit.bench.quant_post import post_cases, post_row
+    from sigbit.bench.quantization.post_training import post_cases, post_row
 
     for case in post_cases():
         if case.digest(images) in done or (only is not None and only not in case.name):
@@ -207,7 +207,7 @@ def _telling(bar: "Progress", name: str) -> Callable[[str, int, int], None]:
 
 
 def _speed(finished: Callable[[Row, str], None]) -> None:
-    from sigbit.bench.quant_speed import speed_row
+    from sigbit.bench.quantization.speed import speed_row
 
     with progress() as bar:
         row = speed_row(_telling(bar, "speed"))
@@ -215,8 +215,8 @@ def _speed(finished: Callable[[Row, str], None]) -> None:
 
 
 def _show_plan(cases: "list[QuantCase]", done: int, data: Path | None, jobs: int) -> None:
-    from sigbit.bench.quant_runs import estimates
-    from sigbit.bench.quant_runs import plan as planned
+    from sigbit.bench.quantization.runs import estimates
+    from sigbit.bench.quantization.runs import plan as planned
     from sigbit.data import load
 
     counts: dict[str, int] = {}
@@ -239,8 +239,8 @@ def _show_plan(cases: "list[QuantCase]", done: int, data: Path | None, jobs: int
 
 
 def _show(rows: list[Row], markdown: Path | None, plot: Path | None) -> None:
-    from sigbit.bench import quant_claims
-    from sigbit.bench import quant_tables as tables
+    from sigbit.bench.quantization import claims as quant_claims
+    from sigbit.bench.quantization import tables
 
     parts = [
         (

@@ -72,10 +72,10 @@ def within_luts(
     """The accelerator in the shape of ``config`` whose number system changes the outputs least, of
     those that take at most so many LUTs of ``fabric``; and all that were considered, those of least
     error first, as plain values."""
+    from sigbit.bench.number_systems.systems import in_shape
     from sigbit.quant import QuantizationError
     from sigbit.quant.post import choose_number_system
-    from sigbit_boards.silicon import in_shape
-    from sigbit_boards.synthesis import Target, synthesize
+    from sigbit_synthesis import Target, synthesize
 
     def area(candidate: "ArchConfig") -> float:
         def mapping(module: str, done: int, of: int) -> None:

@@ -58,7 +58,7 @@ def check(
     Exits with 1 if anything is unsupported; every refusal is listed with its place and a remedy.
     """
     from sigbit.frontend import UnsupportedModel
-    from sigbit.quant.fusion import fuse
+    from sigbit.quant.plan.fusion import fuse
 
     config = None if arch is None else load_arch(arch)
     document: dict[str, Any] = {"model": model, "supported": False}

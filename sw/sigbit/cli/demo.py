@@ -16,7 +16,7 @@ from sigbit.cli.errors import CheckFailed, UserError
 from sigbit.cli.files import target, write_json
 from sigbit.cli.options import Arch, Json, Latency
 from sigbit.cli.output import progress, say, show_facts, show_table, ticking
-from sigbit.files import write_text
+from sigbit_tools.files import write_text
 
 if TYPE_CHECKING:
     from rich.console import Console

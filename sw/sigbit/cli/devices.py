@@ -47,18 +47,18 @@ def open_device(
     several.
     """
     if name is DeviceName.INTERP:
-        from sigbit_sim.interp import Interp
+        from sigbit_sim.interp.device import Interp
 
         return Interp(config)
-    from sigbit_sim.rtl import RtlDevice
+    from sigbit_sim.rtl.device import RtlDevice
 
     if name is DeviceName.NETLIST:
-        from sigbit_boards.synthesis.target import Target
-        from sigbit_sim.netlist import netlist_library
+        from sigbit_sim.rtl.netlist import netlist_library
+        from sigbit_synthesis.target import Target
 
         netlist_library(config, Target(target.value))
         return RtlDevice(config, latency=latency, netlist=Target(target.value))
-    from sigbit_sim.native.build import library
+    from sigbit_sim.rtl.native.build import library
 
     library(config)  # built now, not at the first run
     return RtlDevice(config, latency=latency)

@@ -13,7 +13,7 @@ CHECK_FAILED, USER_ERROR, INTERRUPTED = 1, 2, 130
 
 _FOR_USERS = (
     ("sigbit_hw.arch.program", "ProgramError"),
-    ("sigbit.files", "FileError"),
+    ("sigbit_tools.files", "FileError"),
     ("sigbit.runtime", "DeviceError"),
     ("sigbit.compiler", "CompileError"),
     ("sigbit.export", "ExportError"),
@@ -23,7 +23,7 @@ _FOR_USERS = (
     ("sigbit.ir.integer", "GraphError"),
     ("sigbit.zoo", "ZooError"),
     ("sigbit.data", "DataError"),
-    ("sigbit_sim.toolchain", "ToolchainError"),
+    ("sigbit_tools.toolchain", "ToolchainError"),
 )
 """Exceptions whose text is written for users, by module: one that is not loaded was not raised."""
 

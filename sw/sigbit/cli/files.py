@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sigbit.cli.errors import UserError
-from sigbit.files import read_json, replacing, write_text
+from sigbit_tools.files import read_json, replacing, write_text
 
 
 def target(path: Path | None) -> Path | None:

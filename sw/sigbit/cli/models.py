@@ -44,7 +44,7 @@ def load_exported(path: Path) -> "ExportedProgram":
     """What torch.export.save wrote to ``path``."""
     import torch
 
-    importlib.import_module("sigbit.quant.operators")  # registers them
+    importlib.import_module("sigbit.quant.layers.operators")  # registers them
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     try:

@@ -27,8 +27,8 @@ def layer_rows(
     """Bits, scale and signal-to-noise ratio of every tensor, by its name."""
     import torch
 
-    from sigbit.quant.layer import QuantLayer
-    from sigbit.quant.plans import InputPlan, LayerPlan
+    from sigbit.quant.layers.layer import QuantLayer
+    from sigbit.quant.plan.plans import InputPlan, LayerPlan
     from sigbit.quant.prepare import evaluate, reference
 
     tell("measuring the layers")

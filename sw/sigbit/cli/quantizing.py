@@ -20,7 +20,7 @@ from sigbit.cli.programs import program_facts
 from sigbit.cli.quality import Tell, agreement, layer_rows
 from sigbit.cli.quantized import show_quantized
 from sigbit.cli.samples import Wanted, load_samples
-from sigbit.files import replacing
+from sigbit_tools.files import replacing
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,11 +12,11 @@ from sigbit.cli.files import read_rows, write_json
 from sigbit.cli.files import target as writable
 from sigbit.cli.options import Fabric, Json
 from sigbit.cli.output import progress, say, show_table
-from sigbit.files import read_json, replacing, write_text
+from sigbit_tools.files import read_json, replacing, write_text
 
 if TYPE_CHECKING:
-    from sigbit.bench.silicon import Candidate, Costs, Progress
-    from sigbit.bench.silicon_error import Layers
+    from sigbit.bench.number_systems.error import Layers
+    from sigbit.bench.number_systems.row import Candidate, Costs, Progress
     from sigbit_hw.arch.config import ArchConfig
 
 Row = dict[str, Any]
@@ -82,8 +82,8 @@ def silicon(
     build of one takes minutes the first time. Rows are written as they finish, in the benchmark's
     order; a FILE that exists keeps its other rows.
     """
-    from sigbit.bench.silicon import Errors, key_of, row_of
-    from sigbit.bench.silicon_error import zoo_layers
+    from sigbit.bench.number_systems.error import zoo_layers
+    from sigbit.bench.number_systems.row import Errors, key_of, row_of
 
     known = candidates()
     wanted = [
@@ -121,7 +121,7 @@ def silicon(
                 failed.append(f"{what}: {row['dsp']} DSP blocks")
     _show(rows, markdown)
     if plot is not None:
-        from sigbit.bench.silicon_plot import pareto
+        from sigbit.bench.number_systems.plot import pareto
 
         with replacing(plot) as file:
             file.write(pareto(rows, plot_source))
@@ -132,8 +132,8 @@ def silicon(
 def candidates() -> list["Candidate"]:
     """All number systems in the benchmark's shape, arrays of two's complement beside them, and the
     shipped accelerators."""
-    from sigbit.bench.silicon import Candidate
-    from sigbit_boards.silicon import NAMED, SYSTEMS, accelerator, refusal
+    from sigbit.bench.number_systems.row import Candidate
+    from sigbit.bench.number_systems.systems import NAMED, SYSTEMS, accelerator, refusal
 
     found = []
     for system in SYSTEMS:
@@ -164,8 +164,8 @@ class _Tools:
 
     def synthesize(self, config: "ArchConfig", target: str, progress: "Progress") -> "Costs":
         """Map with Yosys."""
-        from sigbit.bench.silicon import Costs
-        from sigbit_boards.synthesis import Target, synthesize
+        from sigbit.bench.number_systems.row import Costs
+        from sigbit_synthesis import Target, synthesize
 
         report = synthesize(
             config,
@@ -187,9 +187,9 @@ class _Tools:
 
     def array(self, candidate: "Candidate", target: str) -> Row:
         """Two's complement, as many bits and lanes as the accelerators of the same widths."""
-        from sigbit_boards.silicon import System, accelerator
-        from sigbit_boards.silicon_comparator import plain_dot
-        from sigbit_boards.synthesis import Target
+        from sigbit.bench.number_systems.systems import System, accelerator
+        from sigbit_synthesis import Target
+        from sigbit_synthesis.twos_complement import plain_dot
 
         weights, acts = candidate.weights, candidate.acts
         like = accelerator(System("integer", weights, acts))
@@ -210,8 +210,8 @@ class _Tools:
 
     def verify(self, config: "ArchConfig", target: str, progress: "Progress") -> str:
         """Random programs on interpreter and RTL."""
-        from sigbit_boards.silicon_verify import Mismatch, verify
-        from sigbit_boards.synthesis import Target
+        from sigbit.flows.number_systems_verify import Mismatch, verify
+        from sigbit_synthesis import Target
 
         try:
             return verify(config, Target(target), progress)
@@ -251,8 +251,8 @@ def _line(row: Row) -> str:
 
 def _show(rows: list[Row], path: Path | None) -> None:
     """All tables on the terminal and, if ``path`` is given, in Markdown."""
-    from sigbit.bench import silicon_tables as tables
-    from sigbit.bench.silicon_error import DISTRIBUTIONS
+    from sigbit.bench.number_systems import tables
+    from sigbit.bench.number_systems.error import DISTRIBUTIONS
 
     fabrics = sorted({row["target"] for row in rows})
     parts: list[tuple[str, list[str], list[list[str]]]] = []

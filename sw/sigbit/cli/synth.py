@@ -12,12 +12,12 @@ from sigbit.cli.files import target as writable
 from sigbit.cli.files import write_json
 from sigbit.cli.options import Arch, Fabric, Json
 from sigbit.cli.output import progress, say, show_facts, show_table
-from sigbit.files import write_text
+from sigbit_tools.files import write_text
 
 if TYPE_CHECKING:
-    from sigbit_boards.synthesis import Report
-    from sigbit_boards.synthesis.pnr import Routed
     from sigbit_hw.arch.config import ArchConfig
+    from sigbit_synthesis import Report
+    from sigbit_synthesis.pnr import Routed
 
 SHOWN = 20
 """Modules in the printed table; the files hold all."""
@@ -84,7 +84,7 @@ def synth(
 
 
 def _count(config: "ArchConfig", target: Fabric) -> "Report":
-    from sigbit_boards.synthesis import Target, synthesize
+    from sigbit_synthesis import Target, synthesize
 
     with progress() as bar:
         task = bar.add_task(f"elaborating {config.name}", total=None)
@@ -97,7 +97,7 @@ def _count(config: "ArchConfig", target: Fabric) -> "Report":
 
 
 def _route(config: "ArchConfig", freq: float, seeds: int) -> "Routed":
-    from sigbit_boards.synthesis.pnr import place_and_route
+    from sigbit_synthesis.pnr import place_and_route
 
     with progress() as bar:
         task = bar.add_task("elaborating the board", total=None)
@@ -157,7 +157,7 @@ def _show(report: "Report") -> None:
 
 
 def _show_routed(routed: "Routed") -> None:
-    from sigbit_boards.synthesis.pnr import PART
+    from sigbit_synthesis.pnr import PART
 
     show_table(
         f"Placed and routed on {PART}",

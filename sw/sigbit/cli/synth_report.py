@@ -10,10 +10,10 @@ from sigbit.report.page import Section, Verdict, render
 from sigbit.report.treemap import Tile, treemap
 
 if TYPE_CHECKING:
-    from sigbit_boards.synthesis import Report, Resources
-    from sigbit_boards.synthesis.paths import Path
-    from sigbit_boards.synthesis.pnr import Routed
-    from sigbit_boards.synthesis.report import Block
+    from sigbit_synthesis import Report, Resources
+    from sigbit_synthesis.paths import Path
+    from sigbit_synthesis.pnr import Routed
+    from sigbit_synthesis.report import Block
 
 LEVELS, CARRIES = 4, 1
 """The most logic between registers of array and post-processing for a fast clock."""

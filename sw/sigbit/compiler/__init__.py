@@ -9,7 +9,7 @@ asked for.
 
 from typing import TYPE_CHECKING, Any
 
-from sigbit.compiler.errors import CompileError, VerifyError
+from sigbit.errors import CompileError, VerifyError
 
 if TYPE_CHECKING:
     from sigbit.compiler.pipeline import PASSES, compile_graph

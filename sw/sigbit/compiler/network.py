@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sigbit.compiler.errors import require
+from sigbit.errors import require
 from sigbit.ir.integer import Conv, MaxPool
 from sigbit_hw.arch.program import Fold
 

@@ -6,22 +6,22 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from sigbit.compiler.contents import Contents
-from sigbit.compiler.dependences import synchronize, verify_synchronized
-from sigbit.compiler.emit import emit, verify_program
-from sigbit.compiler.errors import CompileError, VerifyError
-from sigbit.compiler.fit import fit, verify_fitted
-from sigbit.compiler.hazards import verify_hazards
-from sigbit.compiler.layout import lay_out, verify_layout
-from sigbit.compiler.legalize import legalize
-from sigbit.compiler.memory import place, verify_placed
+from sigbit.compiler.fit.fit import fit, verify_fitted
+from sigbit.compiler.fit.separate import separate, verify_separated
+from sigbit.compiler.legalize.legalize import legalize
 from sigbit.compiler.network import Network, verify_network
-from sigbit.compiler.schedule import Scheduled, schedule, verify_schedule
-from sigbit.compiler.separate import separate, verify_separated
-from sigbit.compiler.stage import stage, verify_staged
-from sigbit.compiler.tiles import tile
-from sigbit.compiler.tiles_verifier import verify_tiled
+from sigbit.compiler.order.contents import Contents
+from sigbit.compiler.order.dependences import synchronize, verify_synchronized
+from sigbit.compiler.order.emit import emit, verify_program
+from sigbit.compiler.order.hazards import verify_hazards
+from sigbit.compiler.order.schedule import Scheduled, schedule, verify_schedule
+from sigbit.compiler.place.layout import lay_out, verify_layout
+from sigbit.compiler.place.memory import place, verify_placed
+from sigbit.compiler.stage.stage import stage, verify_staged
+from sigbit.compiler.tile.tiles import tile
+from sigbit.compiler.tile.verifier import verify_tiled
 from sigbit.compiler.verdict import note_safe
+from sigbit.errors import CompileError, VerifyError
 from sigbit.ir.integer import IntegerGraph
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.program import Program
@@ -105,7 +105,7 @@ def compile_graph(
     arguments give the same bytes.
 
     ``vectors`` are test vectors to keep in the Program; ``name`` is the graph's if not given.
-    Raises :class:`~sigbit.compiler.errors.CompileError` where the graph does not fit the
+    Raises :class:`~sigbit.errors.CompileError` where the graph does not fit the
     accelerator; the message names the layer, the reason and what would work.
     """
     if images < 1:

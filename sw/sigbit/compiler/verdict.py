@@ -1,7 +1,7 @@
 """The verdict about the instructions of a Program, whoever made it; remembered by its digest."""
 
-from sigbit.compiler.errors import VerifyError
-from sigbit.compiler.hazards import verify_hazards
+from sigbit.compiler.order.hazards import verify_hazards
+from sigbit.errors import VerifyError
 from sigbit_hw.arch.program import Program, ProgramError
 
 REMEMBERED = 256
@@ -11,7 +11,7 @@ _safe: dict[str, None] = {}
 
 
 def note_safe(program: Program) -> None:
-    """Remember that :func:`~sigbit.compiler.hazards.verify_hazards` accepts ``program``."""
+    """Remember that :func:`~sigbit.compiler.order.hazards.verify_hazards` accepts ``program``."""
     _safe[program.digest] = None
     while len(_safe) > REMEMBERED:
         del _safe[next(iter(_safe))]

@@ -2,9 +2,9 @@
 
 from sigbit.data.dataset import Dataset, EncodedImages
 from sigbit.data.digits import load_digits
-from sigbit.data.errors import DataError, MissingError
 from sigbit.data.registry import Source, load, names, source
 from sigbit.data.split import Split
+from sigbit.errors import DataError, MissingError
 
 __all__ = [
     "DataError",

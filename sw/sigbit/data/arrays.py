@@ -6,8 +6,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from sigbit.archives import read_npz as read
-from sigbit.data.errors import DataError
-from sigbit.files import FileError
+from sigbit.errors import DataError
+from sigbit_tools.files import FileError
 
 
 def read_npz(path: Path, *names: str) -> tuple[NDArray[Any], ...]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sigbit.data.errors import DataError
+from sigbit.errors import DataError
 from sigbit_hw.arch.names import shown
 
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from sigbit.data.batches import read_batch
 from sigbit.data.dataset import Dataset
-from sigbit.data.errors import DataError
 from sigbit.data.files import Files, Remote
-from sigbit.files import FileError, read_bytes
+from sigbit.errors import DataError
 from sigbit_hw.arch.names import shown
+from sigbit_tools.files import FileError, read_bytes
 
 _URL = "https://www.cs.toronto.edu/~kriz/"
 _TEN = Remote(

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sigbit.data.errors import DataError
-from sigbit.files import FileError
+from sigbit.errors import DataError
 from sigbit.pictures import read_image
+from sigbit_tools.files import FileError
 
 Bytes = NDArray[np.uint8]
 

@@ -12,7 +12,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from sigbit.data.errors import DataError, MissingError
+from sigbit.errors import DataError, MissingError
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigbit.data.dataset import Dataset
-from sigbit.data.errors import DataError
 from sigbit.data.files import Files, Remote
-from sigbit.files import FileError, read_bytes
+from sigbit.errors import DataError
+from sigbit_tools.files import FileError, read_bytes
 
 UNPACKED_MAX = 1 << 28
 """Bytes of an IDX file at most; those of MNIST have 47 million."""

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from sigbit.data.dataset import Dataset, EncodedImages
-from sigbit.data.errors import DataError
 from sigbit.data.files import Files
+from sigbit.errors import DataError
 from sigbit.pictures import SUFFIXES
 
 

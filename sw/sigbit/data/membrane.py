@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigbit.data.dataset import Dataset
-from sigbit.data.errors import DataError
 from sigbit.data.files import Files
-from sigbit.files import FileError
+from sigbit.errors import DataError
 from sigbit.pictures import read_image
+from sigbit_tools.files import FileError
 
 SECTIONS = 30
 HELD_OUT = 6

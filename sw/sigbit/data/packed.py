@@ -10,10 +10,10 @@ import numpy as np
 
 from sigbit.data.arrays import read_npz
 from sigbit.data.dataset import Dataset, EncodedImages
-from sigbit.data.errors import DataError
 from sigbit.data.files import Files
 from sigbit.data.image_folder import load_image_folder
-from sigbit.files import FileError, read_text
+from sigbit.errors import DataError
+from sigbit_tools.files import FileError, read_text
 
 CIFAR10_CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",

@@ -9,7 +9,6 @@ import numpy as np
 from sigbit.data.cifar import load_cifar10, load_cifar100
 from sigbit.data.dataset import Dataset
 from sigbit.data.digits import PIXEL_MAX, load_digits
-from sigbit.data.errors import DataError
 from sigbit.data.files import Files
 from sigbit.data.idx import load_fashion_mnist, load_mnist
 from sigbit.data.image_folder import load_image_folder
@@ -17,6 +16,7 @@ from sigbit.data.membrane import load_membrane
 from sigbit.data.packed import load_cifar10_jpeg, load_imagenet, load_tiny_imagenet
 from sigbit.data.speech import load_keywords, load_spoken_digits
 from sigbit.data.svhn import load_svhn
+from sigbit.errors import DataError
 
 
 def _load_digits(files: Files, split: str) -> Dataset:

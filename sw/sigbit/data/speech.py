@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from sigbit.data.arrays import read_npz
 from sigbit.data.dataset import Dataset
-from sigbit.data.errors import DataError
 from sigbit.data.files import Files
+from sigbit.errors import DataError
 
 RATE = 8000
 """Samples a second of the spoken digits."""

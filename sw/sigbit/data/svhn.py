@@ -8,8 +8,8 @@ import numpy as np
 from scipy.io import loadmat, whosmat
 
 from sigbit.data.dataset import Dataset
-from sigbit.data.errors import DataError
 from sigbit.data.files import Files, Remote
+from sigbit.errors import DataError
 
 _URL = "http://ufldl.stanford.edu/housenumbers/"
 _MD5 = {

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sigbit.data import Split
 from sigbit.ir.integer import IntegerGraph
 from sigbit.quant import PreparedModel, QuantSpec, convert, prepare
-from sigbit.quant.layer import QuantLayer
+from sigbit.quant.layers.layer import QuantLayer
 from sigbit.training import Schedule, predict, reproducible, train
 from sigbit.zoo import DigitsResNet
 from sigbit_hw.arch.config import ArchConfig

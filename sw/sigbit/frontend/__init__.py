@@ -6,7 +6,7 @@ it node by node with the translators that ``torch_ops`` and ``onnx_ops`` list; `
 operations that only move elements.
 """
 
-from sigbit.frontend.onnx_import import import_onnx
+from sigbit.frontend.onnx.importer import import_onnx
 from sigbit.frontend.report import UnsupportedModel, UnsupportedNode
 from sigbit.frontend.torch_export import Batches, as_tuple, graph_from_exported, import_model
 

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.fx import Graph as FxGraph
 from torch.fx import Node as FxNode
 
-from sigbit.frontend import movement, torch_ops
+from sigbit.frontend import movement
+from sigbit.frontend.aten import operators as torch_ops
 from sigbit.frontend.report import UnsupportedModel, UnsupportedNode
 from sigbit.frontend.source import origin
 from sigbit.frontend.translation import Builder, Translation

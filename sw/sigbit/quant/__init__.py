@@ -9,8 +9,8 @@ the same result on every layer. ``post`` does without training.
 digits and common grids; ``layer``, ``moves`` and ``modules`` compute them.
 """
 
+from sigbit.errors import QuantizationError
 from sigbit.quant.convert import convert
-from sigbit.quant.errors import QuantizationError
 from sigbit.quant.integer_model import IntegerModel, integer_graph_from_exported
 from sigbit.quant.prepare import PreparedModel, prepare
 from sigbit.quant.spec import QuantSpec

@@ -5,16 +5,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sigbit.errors import QuantizationError
 from sigbit.ir.integer import Conv, Gather, Input, IntegerGraph, MaxPool, Node, Source, TensorType
-from sigbit.quant.errors import QuantizationError
 from sigbit.quant.integer_model import IntegerModel
-from sigbit.quant.layer import QuantLayer
-from sigbit.quant.modules import QuantGather, QuantInput, QuantMaxPool
-from sigbit.quant.moves import QuantMove, QuantSquare
-from sigbit.quant.plans import Shape, tensors_of
+from sigbit.quant.layers.layer import QuantLayer
+from sigbit.quant.layers.moves import QuantMove, QuantSquare
+from sigbit.quant.layers.plain import QuantGather, QuantInput, QuantMaxPool
+from sigbit.quant.layers.values import Deployed
+from sigbit.quant.plan.plans import Shape, tensors_of
 from sigbit.quant.prepare import PreparedModel
 from sigbit.quant.spec import ActGrid
-from sigbit.quant.values import Deployed
 
 Ints = NDArray[np.int64]
 

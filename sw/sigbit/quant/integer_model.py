@@ -16,10 +16,10 @@ from torch._ops import OpOverload
 from torch.export import ExportedProgram
 from torch.fx import Node as FxNode
 
+from sigbit.errors import QuantizationError
 from sigbit.ir.annotation import HostOp
 from sigbit.ir.integer import Conv, Gather, Input, IntegerGraph, MaxPool, Node, TensorType
-from sigbit.quant import operators
-from sigbit.quant.errors import QuantizationError
+from sigbit.quant.layers import operators
 from sigbit_hw.arch.formats import Format
 
 

@@ -5,17 +5,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
+from sigbit.errors import QuantizationError
 from sigbit.frontend import Batches, as_tuple, import_model
 from sigbit.ir.annotation import Quantizer as Quantization
 from sigbit.ir.floating import BatchNorm, FloatGraph, Relu, Unary
-from sigbit.quant.annotated import annotated_scale, by_tensor, weight_scale
-from sigbit.quant.errors import QuantizationError
-from sigbit.quant.function import Preactivation
-from sigbit.quant.fusion import fuse
-from sigbit.quant.layer import QuantLayer
-from sigbit.quant.modules import QuantGather, QuantInput, QuantMaxPool
-from sigbit.quant.moves import QuantMove, QuantSquare
-from sigbit.quant.plans import (
+from sigbit.quant.layers.function import Preactivation
+from sigbit.quant.layers.layer import QuantLayer
+from sigbit.quant.layers.moves import QuantMove, QuantSquare
+from sigbit.quant.layers.plain import QuantGather, QuantInput, QuantMaxPool
+from sigbit.quant.layers.values import Levels
+from sigbit.quant.numbers.scales import OUTPUT_RULE, scale_rule
+from sigbit.quant.plan.annotated import annotated_scale, by_tensor, weight_scale
+from sigbit.quant.plan.fusion import fuse
+from sigbit.quant.plan.plans import (
     GatherPlan,
     InputPlan,
     LayerPlan,
@@ -25,11 +27,9 @@ from sigbit.quant.plans import (
     Plan,
     tensors_of,
 )
-from sigbit.quant.precision import Precision, lower
+from sigbit.quant.plan.precision import Precision, lower
 from sigbit.quant.quantizers import Quantizer, side
-from sigbit.quant.scales import OUTPUT_RULE, scale_rule
 from sigbit.quant.spec import ActGrid, QuantSpec
-from sigbit.quant.values import Levels
 
 QuantModule = QuantInput | QuantLayer | QuantMove | QuantSquare | QuantMaxPool | QuantGather
 

@@ -6,10 +6,10 @@ from functools import cache, cached_property
 from types import MappingProxyType
 from typing import Any
 
-from sigbit.quant.errors import QuantizationError
-from sigbit.quant.grid import LevelGrid
+from sigbit.errors import QuantizationError
+from sigbit.quant.numbers.grid import LevelGrid
+from sigbit.quant.numbers.scales import scale_rule
 from sigbit.quant.quantizers.registry import Side, embed, side
-from sigbit.quant.scales import scale_rule
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.formats import MAX_DIGITS, EsbFormat, Format, TermGrid
 from sigbit_hw.arch.numerics import Y_MAX, Y_MIN

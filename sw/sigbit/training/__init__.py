@@ -5,8 +5,8 @@ bit, on one machine or many, and sweeps over configurations.
 ``folder``; ``machine`` is where it runs.
 """
 
+from sigbit.errors import TrainingError
 from sigbit.training.config import RunConfig, load_config
-from sigbit.training.errors import TrainingError
 from sigbit.training.loop import Loop, Progress, accuracy, predict, train
 from sigbit.training.machine import Machine, reproducible
 from sigbit.training.run import Options, TrainingRun

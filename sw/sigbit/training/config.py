@@ -39,7 +39,7 @@ from pathlib import Path
 from typing import Any
 
 from sigbit.accelerators import load_accelerator
-from sigbit.training.errors import TrainingError
+from sigbit.errors import TrainingError
 from sigbit.training.schedule import Schedule
 from sigbit.training.tables import from_table, to_table
 from sigbit_hw.arch.config import PRESETS, ArchConfig

@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 from safetensors.torch import save as encode
 from torch import Tensor, nn
 
-from sigbit.files import replacing, write_text
+from sigbit.errors import TrainingError
 from sigbit.quant import IntegerModel
-from sigbit.training.errors import TrainingError
+from sigbit_tools.files import replacing, write_text
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sigbit.files import read_json
+from sigbit.errors import TrainingError
 from sigbit.training.config import RunConfig
-from sigbit.training.errors import TrainingError
 from sigbit.training.files import restore, save, write_json
 from sigbit.training.tables import differences
+from sigbit_tools.files import read_json
 
 FORMAT = 1
 """Version of checkpoints."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sigbit.training.errors import TrainingError
+from sigbit.errors import TrainingError
 from sigbit.training.files import write_csv
 
 COLUMNS = ("phase", "epoch", "step", "loss", "lr", "accuracy", "seconds")

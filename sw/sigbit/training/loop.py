@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sigbit.errors import DivergedError, TrainingError
 from sigbit.quant.prepare import PreparedModel
 from sigbit.quant.quantizers import Quantizer
 from sigbit.quant.strategies.base import Run, Step, Strategy, optimizer_groups
-from sigbit.training.errors import DivergedError, TrainingError
 from sigbit.training.machine import Machine, reproducible
 from sigbit.training.methods import learning_rates
 from sigbit.training.samples import Augment, Samples, TensorSamples

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from sigbit.training.errors import TrainingError
+from sigbit.errors import TrainingError
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, get_type_hints
 
+from sigbit.errors import TrainingError
 from sigbit.quant import QuantizationError, QuantSpec
 from sigbit.quant.strategies import STRATEGIES, Strategy, strategy
 from sigbit.training.config import QuantizerConfig, StrategyConfig
-from sigbit.training.errors import TrainingError
 from sigbit.training.tables import checked
 
 

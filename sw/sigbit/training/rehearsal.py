@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from sigbit import zoo
+from sigbit.errors import TrainingError
 from sigbit.quant import QuantSpec, prepare
 from sigbit.training.config import RunConfig
-from sigbit.training.errors import TrainingError
 from sigbit.training.loop import Loop
 from sigbit.training.machine import Machine
 from sigbit.training.methods import strategies_of

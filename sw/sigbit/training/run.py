@@ -12,15 +12,14 @@ import torch
 from torch import nn
 
 from sigbit import zoo
-from sigbit.files import read_json, replacing
+from sigbit.errors import TrainingError
 from sigbit.quant import PreparedModel, QuantSpec, convert, prepare
-from sigbit.quant.layer import QuantLayer
+from sigbit.quant.layers.layer import QuantLayer
 from sigbit.quant.quantizers import widen
 from sigbit.quant.quantizers.lq_nets import LqNets
 from sigbit.quant.strategies.bits import with_weight_bits
 from sigbit.quant.strategies.sinareq import Sinareq
 from sigbit.training.config import RunConfig
-from sigbit.training.errors import TrainingError
 from sigbit.training.files import (
     export_model,
     load_weights,
@@ -39,6 +38,7 @@ from sigbit.training.rehearsal import rehearse
 from sigbit.training.samples import Splits, augmentation
 from sigbit.training.schedule import Schedule
 from sigbit.training.tasks import Score
+from sigbit_tools.files import read_json, replacing
 
 FLOAT, QUANTIZED, CONTINUED = "float", "quantized", "continued"
 """Phases of a run."""

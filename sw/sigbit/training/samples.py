@@ -13,8 +13,8 @@ from torch import Tensor
 
 from sigbit import zoo
 from sigbit.data import Dataset, EncodedImages, MissingError, load, source
+from sigbit.errors import TrainingError
 from sigbit.training.config import DataConfig
-from sigbit.training.errors import TrainingError
 from sigbit.zoo.preprocessing import FeaturePreprocessing, ImagePreprocessing
 
 CACHED = 2 << 30

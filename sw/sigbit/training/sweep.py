@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sigbit.errors import TrainingError
 from sigbit.quant import QuantizationError
 from sigbit.training.config import RunConfig, SweepConfig
-from sigbit.training.errors import TrainingError
 from sigbit.training.tables import differences
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from sigbit.training.errors import TrainingError
+from sigbit.errors import TrainingError
 
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 WHOLE = "the run"

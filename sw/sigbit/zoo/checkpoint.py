@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from sigbit.zoo.errors import ZooError
+from sigbit.errors import ZooError
 
 _SHOWN = 4
 """Tensors that an error names."""

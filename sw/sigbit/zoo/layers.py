@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sigbit.zoo.errors import ZooError
+from sigbit.errors import ZooError
 
 Padding = Literal["symmetric", "same"]
 """How a convolution of odd stride-1 size keeps its size: ``symmetric`` is ``(k - 1) // 2`` on every

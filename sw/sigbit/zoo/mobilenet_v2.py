@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from sigbit.zoo.errors import ZooError
+from sigbit.errors import ZooError
 from sigbit.zoo.layers import ConvNorm, Padding, check_padding, initialize
 
 STAGES = (

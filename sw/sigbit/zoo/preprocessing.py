@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sigbit.zoo.errors import ZooError
+from sigbit.errors import ZooError
 
 Floats = NDArray[np.float32]
 

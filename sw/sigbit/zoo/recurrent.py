@@ -4,7 +4,7 @@ from typing import Literal, get_args
 
 from torch import Tensor, nn
 
-from sigbit.zoo.errors import ZooError
+from sigbit.errors import ZooError
 
 Cell = Literal["lstm", "gru"]
 """Kind of recurrent cell."""

@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import nn
 
+from sigbit.errors import ZooError
 from sigbit.zoo.alexnet import AlexNet
 from sigbit.zoo.densenet import DenseNet
 from sigbit.zoo.digits import DigitsResNet
-from sigbit.zoo.errors import ZooError
 from sigbit.zoo.fashion import FashionResNet
 from sigbit.zoo.mobilenet_v2 import MobileNetV2
 from sigbit.zoo.preprocessing import (

@@ -4,7 +4,7 @@
 
 from torch import Tensor, nn
 
-from sigbit.zoo.errors import ZooError
+from sigbit.errors import ZooError
 from sigbit.zoo.layers import initialize
 
 

@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sigbit.zoo.errors import ZooError
+from sigbit.errors import ZooError
 from sigbit.zoo.layers import Padding, check_padding, convolution, convolve, initialize
 
 

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from sigbit.zoo.errors import ZooError
+from sigbit.errors import ZooError
 from sigbit.zoo.layers import ConvNorm, initialize
 
 Upsampling = Literal["transposed", "nearest"]

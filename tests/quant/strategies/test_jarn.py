@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from quant.strategies.harness import BATCH, Training, data, prepared, total, twin
 from sigbit.quant import QuantizationError, QuantSpec, prepare
-from sigbit.quant.grid import LevelGrid, quantize, quantize_ste
+from sigbit.quant.numbers.grid import LevelGrid, quantize, quantize_ste
 from sigbit.quant.strategies import strategy
 from sigbit.quant.strategies.attacks import fgsm, input_gradients, pgd, robust_accuracy
 from sigbit.quant.strategies.gradient_quantization import quantize_gradient

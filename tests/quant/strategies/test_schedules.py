@@ -8,7 +8,7 @@ from torch import Tensor
 from quant.strategies.harness import Training, data, prepared, twin
 from sigbit.frontend import import_model
 from sigbit.quant import QuantizationError, convert
-from sigbit.quant.sources import kernel
+from sigbit.quant.layers.sources import kernel
 from sigbit.quant.strategies import Step, continued, strategy
 from sigbit.quant.strategies.base import weighted_layers
 from sigbit.quant.strategies.cluster import ClusterRegularization, targets

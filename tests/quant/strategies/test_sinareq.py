@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from quant.strategies.harness import Training, prepared, twin
 from sigbit.quant import QuantizationError, prepare
-from sigbit.quant.grid import LevelGrid, quantize
+from sigbit.quant.numbers.grid import LevelGrid, quantize
 from sigbit.quant.quantizers.registry import METHODS, esb, odd, symmetric
 from sigbit.quant.strategies import strategy, with_weight_bits
 from sigbit.quant.strategies.base import weighted_layers

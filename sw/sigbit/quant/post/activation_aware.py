@@ -15,11 +15,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from sigbit.quant.layer import QuantLayer
-from sigbit.quant.plans import LayerPlan
+from sigbit.quant.layers.layer import QuantLayer
+from sigbit.quant.layers.values import Levels
+from sigbit.quant.numbers.scales import mse_scale
+from sigbit.quant.plan.plans import LayerPlan
 from sigbit.quant.prepare import PreparedModel
-from sigbit.quant.scales import mse_scale
-from sigbit.quant.values import Levels
 
 
 @torch.no_grad()

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from sigbit.quant.layer import QuantLayer
-from sigbit.quant.plans import LayerPlan, Plan, tensors_of
+from sigbit.quant.layers.layer import QuantLayer
+from sigbit.quant.layers.values import Levels
+from sigbit.quant.plan.plans import LayerPlan, Plan, tensors_of
 from sigbit.quant.prepare import PreparedModel, preactivation
-from sigbit.quant.values import Levels
 
 
 @torch.no_grad()

@@ -17,9 +17,9 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
+from sigbit.errors import QuantizationError
 from sigbit.frontend import Batches, as_tuple, import_model
 from sigbit.ir.floating import FloatGraph
-from sigbit.quant.errors import QuantizationError
 from sigbit.quant.prepare import PreparedModel, check_parameters, evaluate, prepare_calibrated
 from sigbit.quant.spec import QuantSpec
 from sigbit.quant.strategies.base import users, weighted_layers

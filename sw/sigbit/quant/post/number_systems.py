@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from sigbit.errors import QuantizationError
 from sigbit.ir.floating import FloatGraph
-from sigbit.quant.errors import QuantizationError
 from sigbit.quant.post.mixed import output_error
 from sigbit.quant.prepare import PreparedModel, evaluate
 from sigbit_hw.arch.config import ArchConfig
@@ -76,7 +76,7 @@ def choose_number_system(
         Candidates.
     quantize : callable
         The network as it is for an accelerator; may raise
-        :class:`~sigbit.quant.errors.QuantizationError`.
+        :class:`~sigbit.errors.QuantizationError`.
     area : callable
         LUTs of an accelerator.
     budget : float

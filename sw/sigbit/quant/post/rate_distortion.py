@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sigbit.quant.errors import QuantizationError
-from sigbit.quant.grid import round_half_away
+from sigbit.errors import QuantizationError
+from sigbit.quant.numbers.grid import round_half_away
 
 
 def block_quantize(x: Tensor, bits: int, step: float) -> Tensor:

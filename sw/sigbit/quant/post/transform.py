@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from sigbit.quant.errors import QuantizationError
+from sigbit.errors import QuantizationError
 from sigbit.quant.post.linear_transforms import (
     Transform,
     basis,

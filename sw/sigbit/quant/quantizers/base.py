@@ -15,8 +15,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from sigbit.quant.grid import LevelGrid, quantize_ste, round_to_grid
-from sigbit.quant.scales import ScaleRule
+from sigbit.quant.numbers.grid import LevelGrid, quantize_ste, round_to_grid
+from sigbit.quant.numbers.scales import ScaleRule
 
 
 def scale_gradient(scale: Tensor, factor: Tensor) -> Tensor:

@@ -9,9 +9,9 @@ prepared model equals its conversion at any time. The schedule of portions is a 
 import torch
 from torch import Tensor
 
-from sigbit.quant.grid import LevelGrid, per_channel, quantize
+from sigbit.quant.numbers.grid import LevelGrid, per_channel, quantize
+from sigbit.quant.numbers.scales import ScaleRule
 from sigbit.quant.quantizers.base import Quantizer, positive, rows
-from sigbit.quant.scales import ScaleRule
 
 
 def power_scale(x: Tensor, grid: LevelGrid, channels: bool = False) -> Tensor:

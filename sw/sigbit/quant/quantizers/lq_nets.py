@@ -16,9 +16,9 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from sigbit.quant.grid import LevelGrid, per_channel
+from sigbit.quant.numbers.grid import LevelGrid, per_channel
+from sigbit.quant.numbers.scales import ScaleRule, mse_scale
 from sigbit.quant.quantizers.base import Quantizer, rows, straight_through
-from sigbit.quant.scales import ScaleRule, mse_scale
 
 MOMENTUM, RIDGE = 0.1, 1e-4
 _LARGEST = 31

@@ -18,9 +18,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from sigbit.quant.grid import LevelGrid, quantize
+from sigbit.quant.numbers.grid import LevelGrid, quantize
+from sigbit.quant.numbers.scales import ScaleRule, mse_scale
 from sigbit.quant.quantizers.base import Quantizer, positive, scale_gradient
-from sigbit.quant.scales import ScaleRule, mse_scale
 
 _STARTS = 8
 """Offsets that are tried at first, beside 0, in equal steps."""

@@ -1,7 +1,7 @@
 """Methods that round to the nearest level: they differ in level table, transform of the weights,
 scale, and what is learned.
 
-* ESB, uniform: the rules of :mod:`~sigbit.quant.scales`, on weights with batch norms in them.
+* ESB, uniform: the rules of :mod:`~sigbit.quant.numbers.scales`, on weights with batch norms in them.
 * LSQ (arXiv 1902.08153): learned step, ``s = 2 mean|v| / sqrt(Qp)`` at first, gradient times
   ``1 / sqrt(N Qp)``. The logarithm of s is the parameter, so that s stays positive.
 * LSQ+ (arXiv 2004.09576), weights: ``s = max|mean -+ 3 sigma| / 2^(b-1)`` at first; its activations
@@ -25,9 +25,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sigbit.quant.grid import LevelGrid, per_channel
+from sigbit.quant.numbers.grid import LevelGrid, per_channel
+from sigbit.quant.numbers.scales import ScaleRule, mse_scale, range_scale
 from sigbit.quant.quantizers.base import Quantizer, positive, rows
-from sigbit.quant.scales import ScaleRule, mse_scale, range_scale
 
 
 def lsq_step(x: Tensor, grid: LevelGrid, channels: bool = False) -> Tensor:

@@ -15,9 +15,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from sigbit.quant.grid import LevelGrid, per_channel, round_half_away
+from sigbit.quant.numbers.grid import LevelGrid, per_channel, round_half_away
+from sigbit.quant.numbers.scales import ScaleRule, mse_scale
 from sigbit.quant.quantizers.base import Quantizer, positive, scale_gradient, straight_through
-from sigbit.quant.scales import ScaleRule, mse_scale
 
 INTERVAL = ScaleRule("interval", mse_scale)
 

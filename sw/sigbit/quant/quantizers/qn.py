@@ -22,9 +22,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sigbit.quant.grid import LevelGrid, per_channel
+from sigbit.quant.numbers.grid import LevelGrid, per_channel
+from sigbit.quant.numbers.scales import MAX_SAMPLES, ScaleRule, range_scale
 from sigbit.quant.quantizers.base import Quantizer, positive
-from sigbit.quant.scales import MAX_SAMPLES, ScaleRule, range_scale
 
 MAX_TEMPERATURE = 2000.0
 _CENTRAL = 0.05

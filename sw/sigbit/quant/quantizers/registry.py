@@ -8,11 +8,11 @@ native format represents them exactly.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from sigbit.quant.errors import QuantizationError
-from sigbit.quant.grid import LevelGrid
+from sigbit.errors import QuantizationError
+from sigbit.quant.numbers.grid import LevelGrid
+from sigbit.quant.numbers.scales import ScaleRule
 from sigbit.quant.quantizers import inq, lq_nets, lsq_plus, nearest, qil, qn, ternary
 from sigbit.quant.quantizers.base import Quantizer
-from sigbit.quant.scales import ScaleRule
 from sigbit_hw.arch.formats import EsbFormat
 
 Maker = Callable[[LevelGrid, ScaleRule, int | None, int], Quantizer]

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sigbit.quant.grid import LevelGrid, per_channel
+from sigbit.quant.numbers.grid import LevelGrid, per_channel
+from sigbit.quant.numbers.scales import ScaleRule
 from sigbit.quant.quantizers.base import Quantizer, rows
-from sigbit.quant.scales import ScaleRule
 
 THRESHOLD = 0.7
 """The threshold, as a share of the mean magnitude."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from sigbit.quant.errors import QuantizationError
+from sigbit.errors import QuantizationError
 
 _Layer = nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d | nn.Linear
 

@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from sigbit.quant.modules import QuantInput
-from sigbit.quant.operators import as_image
-from sigbit.quant.values import Levels
+from sigbit.quant.layers.operators import as_image
+from sigbit.quant.layers.plain import QuantInput
+from sigbit.quant.layers.values import Levels
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Range = tuple[float, float]

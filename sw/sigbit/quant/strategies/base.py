@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from sigbit.quant.errors import QuantizationError
-from sigbit.quant.layer import QuantLayer
-from sigbit.quant.plans import InputPlan
+from sigbit.errors import QuantizationError
+from sigbit.quant.layers.layer import QuantLayer
+from sigbit.quant.plan.plans import InputPlan
 from sigbit.quant.prepare import PreparedModel
 
 

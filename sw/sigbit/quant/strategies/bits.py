@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from sigbit.quant.errors import QuantizationError
-from sigbit.quant.layer import QuantLayer
+from sigbit.errors import QuantizationError
+from sigbit.quant.layers.layer import QuantLayer
 from sigbit.quant.prepare import PreparedModel
 from sigbit.quant.quantizers.registry import METHODS
 from sigbit.quant.spec import QuantSpec

@@ -18,8 +18,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from sigbit.quant.errors import QuantizationError
-from sigbit.quant.layer import QuantLayer
+from sigbit.errors import QuantizationError
+from sigbit.quant.layers.layer import QuantLayer
 from sigbit.quant.quantizers.inq import Inq
 from sigbit.quant.strategies.base import Run, Step, Strategy, check, users, weighted_layers
 from sigbit.quant.strategies.levels import rounded_input

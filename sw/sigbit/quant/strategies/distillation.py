@@ -22,11 +22,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from sigbit.quant.errors import QuantizationError
-from sigbit.quant.grid import fake_quantize
-from sigbit.quant.layer import QuantLayer
+from sigbit.errors import QuantizationError
+from sigbit.quant.layers.layer import QuantLayer
+from sigbit.quant.layers.values import Levels
+from sigbit.quant.numbers.grid import fake_quantize
 from sigbit.quant.strategies.base import Run, Step, Strategy, check
-from sigbit.quant.values import Levels
 
 Distance = Literal["l1", "l2"]
 """Of feature maps: mean |a - b|, or half the mean of the squares."""

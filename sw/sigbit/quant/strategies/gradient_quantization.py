@@ -12,10 +12,10 @@ straight through.
 import torch
 from torch import Tensor
 
-from sigbit.quant.layer import QuantLayer
+from sigbit.quant.layers.layer import QuantLayer
+from sigbit.quant.layers.values import Levels
 from sigbit.quant.quantizers.base import straight_through
 from sigbit.quant.strategies.base import Hooked, Run, check, users, weighted_layers
-from sigbit.quant.values import Levels
 
 
 def quantize_gradient(g: Tensor, bits: int, noise: Tensor) -> Tensor:

@@ -15,15 +15,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from sigbit.quant.errors import QuantizationError
-from sigbit.quant.layer import QuantLayer
+from sigbit.errors import QuantizationError
+from sigbit.quant.layers.layer import QuantLayer
+from sigbit.quant.layers.sources import kernel
+from sigbit.quant.layers.values import Relaxation
 from sigbit.quant.quantizers.inq import Inq
 from sigbit.quant.quantizers.lq_nets import LqNets
 from sigbit.quant.quantizers.qn import QuantizationNetwork
-from sigbit.quant.sources import kernel
 from sigbit.quant.strategies.base import Run, Step, Strategy, check, users, weighted_layers
 from sigbit.quant.strategies.levels import rounded_input
-from sigbit.quant.values import Relaxation
 
 
 class Freezer(Relaxation):

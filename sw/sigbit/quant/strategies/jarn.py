@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from sigbit.quant.errors import QuantizationError
-from sigbit.quant.plans import InputPlan
+from sigbit.errors import QuantizationError
+from sigbit.quant.plan.plans import InputPlan
 from sigbit.quant.strategies.attacks import fgsm, pass_input_gradients, pgd, robust_accuracy
 from sigbit.quant.strategies.base import Hooked, Run, Step, check, device_of
 

@@ -6,8 +6,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from sigbit.quant.grid import LevelGrid, per_channel
-from sigbit.quant.layer import QuantLayer
+from sigbit.quant.layers.layer import QuantLayer
+from sigbit.quant.numbers.grid import LevelGrid, per_channel
 
 
 @cache

@@ -21,10 +21,10 @@ from torch import Tensor
 
 from sigbit.frontend import Batches, as_tuple
 from sigbit.ir.floating import FloatGraph
-from sigbit.quant.grid import LevelGrid
-from sigbit.quant.layer import QuantLayer
+from sigbit.quant.layers.layer import QuantLayer
+from sigbit.quant.numbers.grid import LevelGrid
+from sigbit.quant.numbers.scales import gaussian_scale
 from sigbit.quant.prepare import PreparedModel, evaluate, prepare_calibrated
-from sigbit.quant.scales import gaussian_scale
 from sigbit.quant.spec import QuantSpec
 from sigbit.quant.strategies.base import Run, Step, Strategy, check
 from sigbit.quant.strategies.relaxed import (

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sigbit.quant.errors import QuantizationError
+from sigbit.errors import QuantizationError
 from sigbit.quant.strategies.base import Strategy
 from sigbit.quant.strategies.batch_statistics import BatchStatistics
 from sigbit.quant.strategies.cluster import ClusterRegularization

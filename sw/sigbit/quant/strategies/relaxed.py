@@ -5,11 +5,11 @@ import torch
 from torch import Tensor
 
 from sigbit.ir.floating import Relu, Unary
-from sigbit.quant.function import evaluate
-from sigbit.quant.grid import LevelGrid, quantize_ste
-from sigbit.quant.layer import QuantLayer
+from sigbit.quant.layers.function import evaluate
+from sigbit.quant.layers.layer import QuantLayer
+from sigbit.quant.layers.values import Arithmetic, Relaxation
+from sigbit.quant.numbers.grid import LevelGrid, quantize_ste
 from sigbit.quant.prepare import PreparedModel
-from sigbit.quant.values import Arithmetic, Relaxation
 
 
 class Switch(Relaxation):

@@ -30,9 +30,9 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from sigbit.quant.errors import QuantizationError
-from sigbit.quant.grid import LevelGrid
-from sigbit.quant.layer import QuantLayer
+from sigbit.errors import QuantizationError
+from sigbit.quant.layers.layer import QuantLayer
+from sigbit.quant.numbers.grid import LevelGrid
 from sigbit.quant.quantizers.lq_nets import LqNets
 from sigbit.quant.strategies.base import Run, Step, Strategy, check, device_of, weighted_layers
 from sigbit.quant.strategies.levels import between, in_levels, magnitude_bits

@@ -1,6 +1,6 @@
 """The temperature of Quantization Networks (arXiv 1911.09464): ``T = T0 * epoch``, from 1 on."""
 
-from sigbit.quant.errors import QuantizationError
+from sigbit.errors import QuantizationError
 from sigbit.quant.quantizers.qn import MAX_TEMPERATURE, QuantizationNetwork
 from sigbit.quant.strategies.base import Run, Step, Strategy, check
 

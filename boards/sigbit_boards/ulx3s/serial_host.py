@@ -1,0 +1,97 @@
+"""The host's side of :class:`~sigbit_boards.ulx3s.board.SerialAccelerator`: runs Programs on it."""
+
+import time
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sigbit_boards.ulx3s.board import DONE, READ, WRITE
+from sigbit_hw.arch import isa, regs
+from sigbit_hw.arch.program import Program
+
+_MEMORY = 1 << 31
+_WORD = 4
+
+
+class BoardError(Exception):
+    """The board does not answer, or the accelerator on it stopped with an error."""
+
+
+class Line(Protocol):
+    """A serial line, for instance of pyserial: 8 bits, no parity, one stop bit."""
+
+    def write(self, data: bytes, /) -> object:
+        """Send bytes."""
+
+    def read(self, size: int, /) -> bytes:
+        """Wait for ``size`` bytes; fewer when the line's timeout is over."""
+
+
+class SerialHost:
+    """Registers and memory of an accelerator at the other end of ``line``.
+
+    Raises :class:`BoardError` if no accelerator answers.
+    """
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        magic = self.read(regs.OFFSET["MAGIC"])
+        if magic != regs.MAGIC:
+            raise BoardError(f"no accelerator answers on the serial line: magic {magic:#010x}")
+
+    def write(self, address: int, word: int) -> None:
+        """Write a 32-bit word."""
+        data = address.to_bytes(_WORD, "little") + int(word).to_bytes(_WORD, "little")
+        self._line.write(bytes([WRITE]) + data)
+        if (answer := self._line.read(1)) != bytes([DONE]):
+            raise BoardError(f"a write to {address:#010x} was answered by {answer!r}")
+
+    def read(self, address: int) -> int:
+        """Read a 32-bit word."""
+        self._line.write(bytes([READ]) + address.to_bytes(_WORD, "little"))
+        answer = self._line.read(_WORD)
+        if len(answer) != _WORD:
+            raise BoardError(f"a read of {address:#010x} was answered by {len(answer)} bytes of 4")
+        return int.from_bytes(answer, "little")
+
+    def run(self, program: Program, window: NDArray[np.uint8], timeout: float = 60.0) -> None:
+        """Run a Program on its DMA window, whose writable part is updated in place.
+
+        Raises :class:`BoardError` on an error of the accelerator or after ``timeout`` seconds.
+        """
+        padded = np.pad(window, (0, -window.size % _WORD)).view("<u4")
+        for index, word in enumerate(padded):
+            self.write(_MEMORY | _WORD * index, word)
+        low, high = program.write_window
+        self._set(
+            {
+                "MEM_BASE0_LO": 0,
+                "MEM_BASE0_HI": 0,
+                "MEM_SIZE": program.memory_bytes,
+                "WRITE_LO": low,
+                "WRITE_HI": high,
+                "PROGRAM_OFFSET": program.program_offset,
+                "PROGRAM_COUNT": program.instructions.size // isa.WORD_BYTES,
+                "WATCHDOG": 1 << 20,
+                "IRQ_ENABLE": regs.IRQ_DONE | regs.IRQ_ERROR,
+                "CONTROL": regs.CONTROL_START,
+            }
+        )
+        end = time.monotonic() + timeout
+        while not (pending := self.read(regs.OFFSET["IRQ_STATUS"])):
+            if time.monotonic() > end:
+                raise BoardError(f"the accelerator did not finish within {timeout:g} s")
+        self._set({"IRQ_STATUS": pending})
+        if pending & regs.IRQ_ERROR:
+            cause = regs.Cause(self.read(regs.OFFSET["CAUSE"]))
+            raise BoardError(f"the accelerator stopped: {regs.CAUSE_DOC[cause]}")
+        first = low // _WORD
+        for index in range(first, -(-high // _WORD)):
+            padded[index] = self.read(_MEMORY | _WORD * index)
+        window[:] = padded.view(np.uint8)[: window.size]
+
+    def _set(self, registers: Mapping[str, int]) -> None:
+        for name, value in registers.items():
+            self.write(regs.OFFSET[name], value)

@@ -1,0 +1,1 @@
+"""The compute engine: operand fetch, the array, and the drain that post-processes its results."""

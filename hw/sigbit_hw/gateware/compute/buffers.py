@@ -1,0 +1,307 @@
+"""The memories of the compute engine: activations, weights, parameters, activation tables."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out, Signature
+from amaranth.utils import ceil_log2
+
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.numerics import BIAS_BITS, MANTISSA_BITS, PRE_BITS, TABLE_ENTRIES
+from sigbit_hw.gateware.compute.requant import SHIFT_BITS, neutral_param, param_layout
+from sigbit_hw.gateware.interfaces import (
+    ActRead,
+    ActTrace,
+    ActWrite,
+    ParamWrite,
+    TableWrite,
+    WeightWrite,
+    slots_per_write,
+)
+from sigbit_hw.gateware.parts.pipeline import choose, delay
+
+
+class BankWrite(Signature):
+    """A write into one bank of the activation memory; always accepted."""
+
+    def __init__(self, config: ArchConfig) -> None:
+        super().__init__(
+            {
+                "valid": Out(1),
+                "word": Out(ceil_log2(config.act_slots // config.pixels)),
+                "data": Out(config.slot_bits),
+            }
+        )
+
+
+class ActMemory(wiring.Component):
+    """Activation memory: slot s is in bank ``s % pixels``, word ``s // pixels``.
+
+    Each bank has two ports. Port A serves the operands. Port B serves, in this order, the drain,
+    slot writes (LOAD, FILL) and slot reads (STORE). The slots of a transfer of ``write`` are first
+    registered; they are written together in the next cycle in which the drain uses none of their
+    banks.
+
+    Members
+    -------
+    ``words : In(word).array(pixels)``, ``slots : Out(slot_bits).array(pixels)``
+        Port A: slots of the words addressed 2 cycles ago, bank by bank.
+    ``drain : In(BankWrite).array(pixels)``
+        The drain's writes.
+    ``write : In(ActWrite)``
+        Ready unless the transfer before waits for the drain: at best one transfer a cycle.
+    ``read : In(ActRead)``
+        Ready while port B of the addressed bank is free; data come 3 cycles after the request.
+    ``trace : Out(ActTrace)``
+        All writes, in the cycle in which they take place.
+
+    A read of a word that is written in the same cycle gives the old slot here, and in a fabric's
+    memories anything: programs do not ask for it.
+    """
+
+    read_latency = 2
+
+    def __init__(self, config: ArchConfig) -> None:
+        self.config = config
+        self.banks = [
+            memory.MemoryData(
+                shape=config.slot_bits, init=[], depth=config.act_slots // config.pixels
+            )
+            for _ in range(config.pixels)
+        ]
+        super().__init__(
+            {
+                "words": In(ceil_log2(config.act_slots // config.pixels)).array(config.pixels),
+                "slots": Out(config.slot_bits).array(config.pixels),
+                "drain": In(BankWrite(config)).array(config.pixels),
+                "write": In(ActWrite(config)),
+                "read": In(ActRead(config)),
+                "trace": Out(ActTrace(config)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        pixels, width = self.config.pixels, slots_per_write(self.config)
+        bank_bits = ceil_log2(pixels)
+        write, request = self.write.stream, self.read.request
+        drained = Cat(port.valid for port in self.drain)
+        first, read_bank = write.p.slot[:bank_bits], request.p[:bank_bits]
+
+        # Slots on their way to their banks: rotated by an even number, so that bank b takes slot
+        # (b - odd) % width.
+        banks = Signal(pixels)
+        next_word = Signal(pixels, reset_less=True)
+        near, far = (
+            Signal(ceil_log2(self.config.act_slots) - bank_bits, name=name, reset_less=True)
+            for name in ("near", "far")
+        )
+        odd = Signal(reset_less=True)
+        slots = [
+            Signal(self.config.slot_bits, name=f"slot_{k}", reset_less=True) for k in range(width)
+        ]
+        blocked = Signal()
+        m.d.comb += [
+            blocked.eq((banks & drained).any()),
+            write.ready.eq(~blocked),
+            self.write.busy.eq(banks.any()),
+            request.ready.eq(~(banks | drained).bit_select(read_bank, 1)),
+        ]
+        with m.If(~blocked):
+            m.d.sync += [
+                banks.eq(
+                    Cat(
+                        write.valid & ((b - first)[:bank_bits] < write.p.count)
+                        for b in range(pixels)
+                    )
+                ),
+                next_word.eq(Cat(b < first for b in range(pixels))),
+                near.eq(write.p.slot[bank_bits:]),
+                far.eq(write.p.slot[bank_bits:] + 1),
+                odd.eq(first[0]),
+                *(
+                    slot.eq(
+                        choose(
+                            first[1:], [write.p.data[(k - r) % width] for r in range(0, width, 2)]
+                        )
+                    )
+                    for k, slot in enumerate(slots)
+                ),
+            ]
+
+        stored = []
+        for b, init in enumerate(self.banks):
+            m.submodules[f"bank_{b}"] = bank = memory.Memory(init)
+            port_a, port_b, writer = bank.read_port(), bank.read_port(), bank.write_port()
+            drain, trace = self.drain[b], getattr(self.trace, f"bank_{b}")
+            reads = Signal(name=f"reads_{b}")
+            word_b = Signal(len(drain.word), name=f"word_b_{b}")
+            user = Signal(2, name=f"user_{b}")
+            writer.addr = port_b.addr
+            m.d.comb += [
+                port_a.addr.eq(self.words[b]),
+                reads.eq(request.valid & request.ready & (read_bank == b)),
+                user.eq(Mux(drain.valid, 3, Mux(banks[b], Mux(next_word[b], 2, 1), 0))),
+                word_b.eq(choose(user, [request.p[bank_bits:], near, far, drain.word])),
+                port_b.addr.eq(word_b),
+                writer.data.eq(
+                    Mux(drain.valid, drain.data, Mux(odd, slots[(b - 1) % width], slots[b % width]))
+                ),
+                writer.en.eq(drain.valid | (banks[b] & ~blocked)),
+                port_b.en.eq(reads),
+                trace.valid.eq(writer.en),
+                trace.word.eq(writer.addr),
+                trace.data.eq(writer.data),
+            ]
+            m.d.comb += self.slots[b].eq(delay(m, port_a.data, 1, f"slot_a_{b}"))
+            stored.append(delay(m, port_b.data, 1, f"slot_b_{b}"))
+        bank_2 = delay(m, read_bank, 2, "read_bank")
+        m.d.comb += self.read.valid.eq(
+            delay(m, request.valid & request.ready, 3, "read_valid", reset=True)
+        )
+        with m.Switch(bank_2):
+            for b, slot in enumerate(stored):
+                with m.Case(b):
+                    m.d.sync += self.read.data.eq(slot)
+        return m
+
+
+class WeightMemory(wiring.Component):
+    """Weight memory, built of memories as wide as the bus.
+
+    Members
+    -------
+    ``write : In(WeightWrite)``
+        One bus beat a cycle.
+    ``word : In(word)``, ``weights : Out(weight_word_bits)``
+        The word addressed :attr:`read_latency` cycles ago; the last register is for the fan-out to
+        all pixels.
+    """
+
+    read_latency = 3
+
+    def __init__(self, config: ArchConfig) -> None:
+        self.config = config
+        self.parts = [
+            memory.MemoryData(shape=config.bus_bits, depth=config.weight_words, init=[])
+            for _ in range(config.weight_word_bits // config.bus_bits)
+        ]
+        super().__init__(
+            {
+                "write": In(WeightWrite(config)),
+                "word": In(ceil_log2(config.weight_words)),
+                "weights": Out(config.weight_word_bits),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        for k, init in enumerate(self.parts):
+            m.submodules[f"part_{k}"] = part = memory.Memory(init)
+            writer, reader = part.write_port(), part.read_port()
+            m.d.comb += [
+                writer.addr.eq(self.write.word),
+                writer.data.eq(self.write.data),
+                writer.en.eq(self.write.valid & (self.write.part == k)),
+                reader.addr.eq(self.word),
+                self.weights.word_select(k, len(reader.data)).eq(
+                    delay(m, reader.data, self.read_latency - 1, f"part_{k}")
+                ),
+            ]
+        return m
+
+
+class ParamMemory(wiring.Component):
+    """Parameter memory, the bits of an item that the requantizer uses, in ``param_lanes`` lanes.
+
+    Members
+    -------
+    ``write : In(ParamWrite)``
+        One item a cycle.
+    ``group : In(group)``, ``neutral : In(1)``, ``params : Out(param_layout).array(param_lanes)``
+        The group addressed 2 cycles ago; or, if ``neutral``, parameters with which a requantizer
+        gives what it gets.
+    """
+
+    read_latency = 2
+
+    def __init__(self, config: ArchConfig) -> None:
+        self.config = config
+        layout = param_layout(config.acc_bits)
+        self.lanes = [
+            memory.MemoryData(shape=layout.size, depth=config.param_groups, init=[])
+            for _ in range(config.param_lanes)
+        ]
+        super().__init__(
+            {
+                "write": In(ParamWrite(config)),
+                "group": In(ceil_log2(config.param_groups)),
+                "neutral": In(1),
+                "params": Out(layout).array(config.param_lanes),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        item = Cat(
+            self.write.item[: self.config.acc_bits],
+            self.write.item[BIAS_BITS : BIAS_BITS + MANTISSA_BITS + SHIFT_BITS],
+        )
+        neutral, nothing = delay(m, self.neutral, 1, "neutral"), neutral_param(self.config.acc_bits)
+        for k, init in enumerate(self.lanes):
+            m.submodules[f"lane_{k}"] = lane = memory.Memory(init)
+            writer, reader = lane.write_port(), lane.read_port()
+            param = Signal(param_layout(self.config.acc_bits), name=f"param_{k}", reset_less=True)
+            m.d.comb += [
+                writer.addr.eq(self.write.group),
+                writer.data.eq(item),
+                writer.en.eq(self.write.valid & (self.write.lane == k)),
+                reader.addr.eq(self.group),
+                self.params[k].eq(param),
+            ]
+            m.d.sync += param.as_value().eq(Mux(neutral, nothing, reader.data))
+        return m
+
+
+class TableMemory(wiring.Component):
+    """Activation tables, a copy for each of ``post_lanes`` lanes.
+
+    Members
+    -------
+    ``write : In(TableWrite)``
+        One entry a cycle, into all copies.
+    ``table : In(table)``, ``index : In(8).array(post_lanes)``
+    ``codes : Out(bits).array(post_lanes)``
+        Each lane's entry addressed 2 cycles ago.
+    """
+
+    read_latency = 2
+
+    def __init__(self, config: ArchConfig) -> None:
+        self.config = config
+        bits = config.act_format.bits
+        self.lanes = [
+            memory.MemoryData(shape=bits, depth=config.tables * TABLE_ENTRIES, init=[])
+            for _ in range(config.post_lanes)
+        ]
+        super().__init__(
+            {
+                "write": In(TableWrite(config)),
+                "table": In(ceil_log2(config.tables)),
+                "index": In(PRE_BITS).array(config.post_lanes),
+                "codes": Out(bits).array(config.post_lanes),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        for k, init in enumerate(self.lanes):
+            m.submodules[f"lane_{k}"] = lane = memory.Memory(init)
+            writer, reader = lane.write_port(), lane.read_port()
+            m.d.comb += [
+                writer.addr.eq(Cat(self.write.entry, self.write.table)),
+                writer.data.eq(self.write.code),
+                writer.en.eq(self.write.valid),
+                reader.addr.eq(Cat(self.index[k], self.table)),
+                self.codes[k].eq(delay(m, reader.data, 1, f"code_{k}")),
+            ]
+        return m

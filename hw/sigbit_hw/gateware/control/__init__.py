@@ -1,0 +1,1 @@
+"""Registers, run state, instruction decoding and the sequencer."""

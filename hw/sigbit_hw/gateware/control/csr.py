@@ -1,0 +1,171 @@
+"""The register file: an AXI4-Lite slave generated from ``arch.regs.REGISTERS``."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from sigbit_hw.arch import regs
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.regs import Access
+from sigbit_hw.gateware.interfaces import INDEX_BITS
+from sigbit_hw.gateware.ports import axi_lite_slave
+
+_WORD_BYTES = 4
+_INDEX_BITS = regs.ADDRESS_BITS - 2
+_GROUP = 8
+"""Registers among which one cycle of a read chooses."""
+_BITS = {
+    "CONTROL": (regs.CONTROL_START | regs.CONTROL_SOFT_RESET).bit_length(),
+    "STATUS": regs.STATUS_BUS_IDLE.bit_length(),
+    "IRQ_STATUS": (regs.IRQ_DONE | regs.IRQ_ERROR).bit_length(),
+    "CAUSE": max(regs.Cause).bit_length(),
+    "CAUSE_INDEX": INDEX_BITS,
+}
+"""Bits that mean something, of registers that software does not own; the others are 0."""
+
+
+def registers(config: ArchConfig) -> tuple[regs.Register, ...]:
+    """The registers that an accelerator has: all but the bases of absent bus ports."""
+    absent = {
+        f"MEM_BASE{port}_{half}"
+        for port in range(config.ports, regs.PORTS_MAX)
+        for half in ("LO", "HI")
+    }
+    return tuple(r for r in regs.REGISTERS if r.name not in absent)
+
+
+class Csr(wiring.Component):
+    """Registers behind AXI4-Lite; one write and one read at a time.
+
+    Byte strobes are honoured. Unmapped addresses and the bases of absent bus ports read 0, writes
+    to them and to read-only registers do nothing; the response is always OKAY. A write takes effect
+    three cycles after address and data have both been offered; what is read is the value of the
+    second cycle after the address was.
+
+    Members
+    -------
+    aw…, w…, b…, ar…, r… : as in ``ports.axi_lite_slave``
+    {register} : Out(32)
+        Value of a read-write register; for a pulse register, the ones being written, for one cycle.
+    {register} : In(32)
+        Value of a read-only register (but for the constants); for a write-1-to-clear register, the
+        bits to set.
+    clear : In(1)
+        Clears the write-1-to-clear registers.
+    irq : Out(1)
+    """
+
+    def __init__(self, config: ArchConfig) -> None:
+        self.registers = registers(config)
+        self.constants = {
+            "MAGIC": regs.MAGIC,
+            "VERSION": regs.VERSION,
+            "DIGEST_LO": int(config.digest[:8], 16),
+            "DIGEST_HI": int(config.digest[8:16], 16),
+        }
+        outputs = {Access.RW, Access.PULSE}
+        super().__init__(
+            {
+                **axi_lite_slave(),
+                **{
+                    r.name.lower(): (
+                        Out(32, init=regs.RW_RESET.get(r.name, 0))
+                        if r.access in outputs
+                        else In(32)
+                    )
+                    for r in self.registers
+                    if r.name not in self.constants
+                },
+                "clear": In(1),
+                "irq": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        status = {
+            r.name: Signal(_BITS[r.name], name=f"{r.name.lower()}_held")
+            for r in self.registers
+            if r.access is Access.W1C
+        }
+        write_index, strobes, write_data = self._write_channels(m)
+        for register in self.registers:
+            if register.name in self.constants or register.access is Access.RO:
+                continue
+            port = getattr(self, register.name.lower())
+            mine = Signal(4, name=f"writes_{register.name.lower()}")  # bytes
+            m.d.comb += mine.eq(Mux(write_index == register.offset // _WORD_BYTES, strobes, 0))
+            if register.access is Access.RW:
+                for k in range(_WORD_BYTES):
+                    with m.If(mine[k]):
+                        m.d.sync += port.word_select(k, 8).eq(write_data.word_select(k, 8))
+                continue
+            ones = Mux(mine[0], write_data[: _BITS[register.name]], 0)
+            if register.access is Access.PULSE:
+                m.d.sync += port.eq(ones)
+            else:
+                held = status[register.name]
+                m.d.sync += held.eq(Mux(self.clear, 0, (held & ~ones) | port))
+        m.d.sync += self.irq.eq((status["IRQ_STATUS"] & self.irq_enable).any())
+        self._read_channels(m, status)
+        return m
+
+    def _write_channels(self, m: Module) -> tuple[Signal, Signal, Signal]:
+        """Returns the word index, the bytes to write (0 without a write) and the data."""
+        index = Signal(_INDEX_BITS)
+        strobes, word = Signal(_WORD_BYTES), Signal(8 * _WORD_BYTES)
+        accept = Signal()
+        m.d.comb += accept.eq(self.awvalid & self.wvalid & ~self.awready & ~self.bvalid)
+        m.d.sync += [
+            self.awready.eq(accept),
+            self.wready.eq(accept),
+            strobes.eq(0),
+        ]
+        with m.If(self.awvalid & self.awready):
+            m.d.sync += [
+                index.eq(self.awaddr[2:]),
+                strobes.eq(self.wstrb),
+                word.eq(self.wdata),
+                self.bvalid.eq(1),
+            ]
+        with m.Elif(self.bready):
+            m.d.sync += self.bvalid.eq(0)
+        return index, strobes, word
+
+    def _read_channels(self, m: Module, status: dict[str, Signal]) -> None:
+        """The value is chosen in two cycles: in its group of registers, then the group."""
+        index = Signal(_INDEX_BITS)
+        pending, chosen = Signal(), Signal()
+        groups: dict[int, dict[int, str]] = {}
+        for register in self.registers:
+            if register.access is Access.PULSE:
+                continue
+            group, place = divmod(register.offset // _WORD_BYTES, _GROUP)
+            groups.setdefault(group, {})[place] = register.name
+        rdata = Signal(32)
+        for group, members in groups.items():
+            value = Signal(32, name=f"group_{group}")
+            m.d.sync += value.eq(0)
+            with m.Switch(index[: exact_log2(_GROUP)]):
+                for place, name in members.items():
+                    with m.Case(place):
+                        m.d.sync += value.eq(
+                            self.constants[name]
+                            if name in self.constants
+                            else status[name]
+                            if name in status
+                            else getattr(self, name.lower())[: _BITS.get(name, 32)]
+                        )
+            with m.If(index[exact_log2(_GROUP) :] == group):
+                m.d.comb += rdata.eq(value)
+        m.d.comb += self.arready.eq(~pending & ~chosen & ~self.rvalid)
+        m.d.sync += chosen.eq(pending)
+        with m.If(self.arvalid & self.arready):
+            m.d.sync += [index.eq(self.araddr[2:]), pending.eq(1)]
+        with m.If(pending):
+            m.d.sync += pending.eq(0)
+        with m.If(chosen):
+            m.d.sync += [self.rdata.eq(rdata), self.rvalid.eq(1)]
+        with m.Elif(self.rready):
+            m.d.sync += self.rvalid.eq(0)

@@ -1,0 +1,236 @@
+"""Start, done, error, watchdog and counters: the machine's state as the register file shows it."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from sigbit_hw.arch import regs
+from sigbit_hw.arch.isa import Engine
+from sigbit_hw.arch.regs import Cause
+from sigbit_hw.gateware.interfaces import ENGINES, INDEX_BITS, Error
+from sigbit_hw.gateware.parts.pipeline import delay
+from sigbit_hw.gateware.ports import ENGINE_NAMES
+
+ERROR_SOURCES = ("sequencer", "fetch", "load", "store")
+"""Where errors come from; of several in one cycle the first counts."""
+
+
+class Counters(wiring.Component):
+    """The counters of ``regs.COUNTERS``, one member each.
+
+    Members
+    -------
+    clear : In(1), enable : In(1)
+    add_{counter} : In(3)
+        What to add in this cycle; takes effect in the next.
+    {counter} : Out(32)
+    """
+
+    def __init__(self) -> None:
+        names = [name.lower() for name, _ in regs.COUNTERS]
+        super().__init__(
+            {
+                "clear": In(1),
+                "enable": In(1),
+                **{f"add_{name}": In(range(ENGINES + 2)) for name in names},
+                **{name: Out(32) for name in names},
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        for name, _ in regs.COUNTERS:
+            value = getattr(self, name.lower())
+            with m.If(self.clear):
+                m.d.sync += value.eq(0)
+            with m.Elif(self.enable):
+                m.d.sync += value.eq(value + getattr(self, f"add_{name.lower()}"))
+        return m
+
+
+class Hold(wiring.Component):
+    """A block's reset: a register of its own, because one for all would be far from most of what
+    it resets, and tools merge equal registers of one module.
+
+    Members
+    -------
+    runs : In(1)
+        What ``Control.running`` will be in the next cycle.
+    reset : Out(1)
+        The block is to be held in reset in this cycle: its complement.
+    """
+
+    runs: In(1)
+    reset: Out(1, init=1)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.d.sync += self.reset.eq(~self.runs)
+        return m
+
+
+class Control(wiring.Component):
+    """Runs the machine from start to done or error.
+
+    Members
+    -------
+    control : In(32), watchdog : In(32)
+        Registers CONTROL (pulses) and WATCHDOG.
+    status, cause, cause_index, irq_set : Out(32), clear : Out(1)
+        Registers STATUS, CAUSE, CAUSE_INDEX, the bits to set in IRQ_STATUS; soft reset.
+    count_{counter} : Out(32)
+    running : Out(1)
+        Between start and done, error or soft reset. The engines are held in reset while it is low.
+    runs : Out(1)
+        Its value in the next cycle.
+    bus_idle : In(1), bus_progress : In(1)
+    error_{source} : In(Error)
+    done : In(1), oldest : In(24)
+        From the sequencer: end of program; the instruction to blame for a standstill.
+    waiting, executing, started, retired : In(3)
+        By engine.
+    compute_busy, compute_feeding, compute_stalled, setup_retired, act_written : In(1)
+        ``act_written``: some slot of the activation memory is written.
+
+    Timing: what comes from the engines is registered first. ``done`` or an error in cycle t ends
+    the run in t + 1: ``running`` falls in t + 2, and the counters stand still from t + 3 on.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "control": In(32),
+                "watchdog": In(32),
+                **{name: Out(32) for name in ("status", "cause", "cause_index", "irq_set")},
+                "clear": Out(1),
+                **{f"count_{name.lower()}": Out(32) for name, _ in regs.COUNTERS},
+                "running": Out(1),
+                "runs": Out(1),
+                "bus_idle": In(1),
+                "bus_progress": In(1),
+                **{f"error_{source}": In(Error()) for source in ERROR_SOURCES},
+                "done": In(1),
+                "oldest": In(INDEX_BITS),
+                **{name: In(ENGINES) for name in ("waiting", "executing", "started", "retired")},
+                **{
+                    name: In(1)
+                    for name in (
+                        "compute_busy",
+                        "compute_feeding",
+                        "compute_stalled",
+                        "setup_retired",
+                        "act_written",
+                    )
+                },
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        done, error = Signal(), Signal()
+        start, reset, failed = Signal(), Signal(), Signal()
+        hung = self._watch(m)
+        finished = Signal()
+        sources = {}
+        for name in ERROR_SOURCES:
+            said = getattr(self, f"error_{name}")
+            source = sources[name] = Error().create(path=(f"noted_{name}",))
+            m.d.sync += [
+                source.valid.eq(said.valid & self.running),
+                source.cause.eq(said.cause),
+                source.index.eq(said.index),
+            ]
+        m.d.sync += finished.eq(self.done & self.running)
+        m.d.comb += [
+            reset.eq((self.control & regs.CONTROL_SOFT_RESET).any()),
+            start.eq(
+                (self.control & regs.CONTROL_START).any()
+                & ~self.running
+                & ~error
+                & self.bus_idle
+                & ~reset
+            ),
+            self.clear.eq(reset),
+            self.status.eq(
+                Mux(self.running, regs.STATUS_BUSY, 0)
+                | Mux(done, regs.STATUS_DONE, 0)
+                | Mux(error, regs.STATUS_ERROR, 0)
+                | Mux(self.bus_idle, regs.STATUS_BUS_IDLE, 0)
+            ),
+        ]
+        m.d.comb += failed.eq(self.running & (hung | Cat(s.valid for s in sources.values()).any()))
+        ended = self.running & finished & ~failed
+        m.d.comb += self.irq_set.eq(
+            Mux(ended & ~reset, regs.IRQ_DONE, 0) | Mux(failed & ~reset, regs.IRQ_ERROR, 0)
+        )
+        m.d.comb += self.runs.eq(~reset & (start | (self.running & ~failed & ~ended)))
+        m.d.sync += self.running.eq(self.runs)
+        with m.If(reset):
+            m.d.sync += [
+                done.eq(0),
+                error.eq(0),
+                self.cause.eq(Cause.NONE),
+                self.cause_index.eq(0),
+            ]
+        with m.Elif(start):
+            m.d.sync += done.eq(0)
+        with m.Elif(failed):
+            m.d.sync += [
+                error.eq(1),
+                self.cause.eq(Cause.WATCHDOG),
+                self.cause_index.eq(self.oldest),
+            ]
+            for source in reversed(sources.values()):
+                with m.If(source.valid):
+                    m.d.sync += [self.cause.eq(source.cause), self.cause_index.eq(source.index)]
+        with m.Elif(ended):
+            m.d.sync += done.eq(1)
+        self._count(m, start | reset)
+        return m
+
+    def _watch(self, m: Module) -> Signal:
+        """The watchdog: high when nothing has moved for WATCHDOG cycles."""
+        hung = Signal()
+        idle = Signal(32)
+        events = Cat(
+            self.bus_progress,
+            self.compute_feeding,
+            self.act_written,
+            self.setup_retired,
+            self.started,
+            self.retired,
+        )
+        with m.If(delay(m, events, 1, "events", reset=True).any() | ~self.running):
+            m.d.sync += [idle.eq(0), hung.eq(0)]
+        with m.Else():
+            m.d.sync += [
+                idle.eq(idle + 1),
+                hung.eq((idle == self.watchdog) & (self.watchdog != 0)),
+            ]
+        return hung
+
+    def _count(self, m: Module, clear: Signal) -> None:
+        m.submodules.counters = counters = Counters()
+        m.d.sync += [
+            counters.enable.eq(self.running),
+            counters.add_compute_busy.eq(self.compute_feeding),
+            counters.add_compute_wait.eq(self.waiting[Engine.COMPUTE] & ~self.compute_busy),
+            counters.add_compute_stall.eq(self.compute_stalled),
+        ]
+        m.d.comb += [
+            counters.clear.eq(clear),
+            counters.add_cycles.eq(1),
+            *(
+                getattr(self, f"count_{name.lower()}").eq(getattr(counters, name.lower()))
+                for name, _ in regs.COUNTERS
+            ),
+        ]
+        for engine in (Engine.LOAD, Engine.STORE):
+            busy = self.executing[engine]
+            name = ENGINE_NAMES[engine]
+            m.d.sync += [
+                getattr(counters, f"add_{name}_busy").eq(busy),
+                getattr(counters, f"add_{name}_wait").eq(self.waiting[engine] & ~busy),
+            ]
+        events = delay(m, Cat(self.retired, self.setup_retired), 1, "finished", reset=True)
+        m.d.comb += counters.add_retired.eq(sum(events[1:], events[0]))

@@ -1,0 +1,1 @@
+"""Parts that several rooms use: pipelines, queues, walkers, products of magnitudes."""

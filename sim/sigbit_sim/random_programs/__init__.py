@@ -1,0 +1,1 @@
+"""Legal random programs at the level of instructions, for comparing devices."""

@@ -1,0 +1,109 @@
+"""Checkpoints of long simulations: one file with the results so far and the simulator's state."""
+
+import json
+import os
+import tempfile
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sigbit.runtime import Event
+from sigbit_hw.arch.isa import Engine
+from sigbit_sim.rtl.native.model import Model
+
+Ints = NDArray[np.int64]
+
+
+class CheckpointError(Exception):
+    """A checkpoint belongs to another simulation, or cannot be read or written."""
+
+
+@dataclass(frozen=True)
+class Feed:
+    """Cycles of the first run in which an EXEC fed the array: first, last, and how many."""
+
+    first: int
+    last: int
+    count: int
+
+
+@dataclass
+class Results:
+    """What the finished runs gave: tensors by name, one array a run; counters of every run;
+    timeline and feeding of the first."""
+
+    outputs: dict[str, list[Ints]] = field(default_factory=dict)
+    layers: dict[str, list[Ints]] = field(default_factory=dict)
+    counters: list[dict[str, int]] = field(default_factory=list)
+    timeline: list[Event] = field(default_factory=list)
+    feeds: dict[int, Feed] = field(default_factory=dict)
+
+
+class Checkpoint:
+    """The file ``path`` of the simulation that ``key`` identifies."""
+
+    def __init__(self, path: Path, key: str) -> None:
+        self.path, self._key = path, key
+
+    def save(self, model: Model, results: Results, *, spent: int) -> None:
+        """Replace the file, atomically. ``spent``: cycles of the current run."""
+        document = {
+            "key": self._key,
+            "spent": spent,
+            "counters": results.counters,
+            "timeline": [(e.engine, e.index, e.start, e.end) for e in results.timeline],
+            "feeds": [(i, f.first, f.last, f.count) for i, f in results.feeds.items()],
+        }
+        try:
+            with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=self.path.name) as name:
+                state, file = Path(name) / "state", Path(name) / "file"
+                model.save(state)
+                with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+                    archive.writestr("document.json", json.dumps(document))
+                    archive.write(state, "state")
+                    for kind in ("outputs", "layers"):
+                        for tensor, arrays in getattr(results, kind).items():
+                            with archive.open(f"{kind}/{tensor}.npy", "w") as member:
+                                np.save(member, np.stack(arrays))
+                os.replace(file, self.path)
+        except OSError as error:
+            raise CheckpointError(f"cannot write the checkpoint {self.path}: {error}") from None
+
+    def restore(self, model: Model) -> tuple[Results, int] | None:
+        """Bring ``model`` to where it was; the results so far and the cycles spent in the current
+        run, or None if there is no file."""
+        if not self.path.exists():
+            return None
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                document = json.loads(archive.read("document.json"))
+                if document["key"] != self._key:
+                    raise CheckpointError(
+                        f"the checkpoint {self.path} belongs to another program, input, build of "
+                        "the model or setting: delete it, or give another file"
+                    )
+                results = Results(
+                    counters=document["counters"],
+                    timeline=[Event(Engine(e), *rest) for e, *rest in document["timeline"]],
+                    feeds={i: Feed(*rest) for i, *rest in document["feeds"]},
+                )
+                for member in archive.namelist():
+                    kind, _, name = member.partition("/")
+                    if name:
+                        with archive.open(member) as file:
+                            arrays = list(np.load(file))
+                        getattr(results, kind)[name.removesuffix(".npy")] = arrays
+                with tempfile.TemporaryDirectory() as folder:
+                    model.restore(Path(archive.extract("state", folder)))
+        except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
+            raise CheckpointError(
+                f"cannot read the checkpoint {self.path} ({error}): delete it"
+            ) from None
+        return results, int(document["spent"])
+
+    def delete(self) -> None:
+        """The simulation is over."""
+        self.path.unlink(missing_ok=True)

@@ -1,0 +1,410 @@
+"""The accelerator's RTL as a device: the Verilator model behind its own driver.
+
+The driver uses the register map only, as one for a board does; layers, timeline and feeding come
+from the trace ports.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sigbit.runtime import (
+    DeviceError,
+    Event,
+    LayerCollector,
+    RunResult,
+    check_stored,
+    unpack_outputs,
+    window_of,
+)
+from sigbit.runtime.device import Inputs
+from sigbit_hw.arch import images, isa, regs
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.isa import Engine
+from sigbit_hw.arch.program import Program, ProgramError
+from sigbit_hw.arch.regs import OFFSET, Cause
+from sigbit_sim.rtl.checkpoint import Checkpoint, Feed, Results
+from sigbit_sim.rtl.native.build import library
+from sigbit_sim.rtl.native.model import Model, ModelError, Stop, Watch
+from sigbit_sim.rtl.netlist import netlist_library
+from sigbit_sim.rtl.progress import Meter, Progress
+from sigbit_synthesis.target import Target
+from sigbit_tools.cache import key_of
+
+Ints = NDArray[np.int64]
+
+BASES = (0x12_4000_0000, 0x3_0000_0000, 0xFF_0000_0000, 0x8000_0000)
+"""Bus addresses of the ports' parts of the DMA window: both words of MEM_BASE are in use."""
+SLICE = 1 << 16
+"""Cycles between two looks at Ctrl-C, and between two reports of progress."""
+RESET_CYCLES = 1 << 14
+"""Cycles granted to the bus to become idle after a soft reset, besides the memory's latency."""
+
+
+class HangError(DeviceError):
+    """Neither done nor an error: the message says what each engine was doing."""
+
+    def __init__(self, index: int, message: str) -> None:
+        Exception.__init__(self, message)
+        self.cause = Cause.WATCHDOG
+        self.index = index
+
+
+class RtlDevice:
+    """The gateware, simulated.
+
+    Parameters
+    ----------
+    config : ArchConfig
+        The accelerator; its model is built at the first run unless the cache has it.
+    latency : int
+        Cycles from an accepted read burst to its first data, and from a burst's last write data to
+        its response.
+    bandwidth : float
+        Data beats a cycle in each direction of every port, at most 1.
+    stalls : float, optional
+        Chance that a bus channel pauses in a cycle, drawn from ``seed``.
+    watchdog : int
+        Cycles without progress after which the accelerator reports WATCHDOG, besides the latency.
+    max_cycles : int, optional
+        Longest run.
+    netlist : Target, optional
+        Simulate the netlist that synthesis for this target makes, instead of the gateware.
+    verilog : str, optional
+        Verilog to simulate instead of either (tests of planted faults).
+    asserts : bool
+        Keep the gateware's assertions; slower.
+    quick : bool
+        Build the gateware's model in a fraction of the time; it runs several times as long.
+    progress : Callable, optional
+        Called with a :class:`Progress` every :data:`SLICE` cycles.
+    checkpoint : Path, optional
+        A file in which the simulation is kept every ``checkpoint_seconds`` and at Ctrl-C. The same
+        call of :meth:`run` then goes on from it, with the same result as without a break; at the
+        end the file is deleted. :class:`CheckpointError` if it belongs to something else.
+    """
+
+    def __init__(
+        self,
+        config: ArchConfig,
+        *,
+        latency: int = 40,
+        bandwidth: Fraction | float = 1,
+        stalls: float | None = None,
+        seed: int = 0,
+        watchdog: int = 1 << 14,
+        max_cycles: int | None = None,
+        netlist: Target | None = None,
+        verilog: str | None = None,
+        asserts: bool = False,
+        quick: bool = False,
+        progress: Callable[[Progress], None] | None = None,
+        checkpoint: Path | None = None,
+        checkpoint_seconds: float = 60,
+    ) -> None:
+        self.config = config
+        self.name = "rtl" if netlist is None else f"netlist {netlist.value}"
+        self.feeds: dict[int, Feed] = {}
+        self._progress = progress
+        self._checkpoint = checkpoint
+        self._checkpoint_seconds = checkpoint_seconds
+        self._timing = (latency, bandwidth, stalls or 0.0, seed)
+        self._watchdog = watchdog + 4 * latency
+        self._max_cycles = max_cycles
+        self._netlist = netlist
+        self._verilog = verilog
+        self._asserts = asserts
+        self._quick = quick
+        self._model: Model | None = None
+        self._stopped = False
+
+    @property
+    def model(self) -> Model:
+        """The native model, built and out of reset."""
+        if self._model is None:
+            self._library = self._build()
+            self._model = Model(self._library, self.config)
+            self._model.timing(*self._timing)
+            self._identify(self._model)
+        return self._model
+
+    def run(
+        self,
+        program: Program,
+        inputs: Inputs,
+        *,
+        layers: bool = False,
+        on_image: Callable[[int], None] | None = None,
+    ) -> RunResult:
+        """Run all images, ``program.images`` at a time; see :class:`sigbit.runtime.Device`.
+
+        Each run starts from fresh DMA windows; the memories on chip keep what they held. The
+        timeline and :attr:`feeds` are those of the first run. :class:`HangError` if the
+        accelerator makes no progress or exceeds ``max_cycles``; :class:`ModelError` if it breaks
+        the AXI protocol.
+        """
+        program.require(self.config)
+        stored = check_stored(program, inputs)
+        runs = len(next(iter(stored.values()))) // program.images
+        collector = LayerCollector(program) if layers else None
+        meter = Meter(program, runs, self._progress) if self._progress else None
+        with self._recovering():
+            self._renew()
+            watch = self.model.watch(
+                {i: collector.slots_of(i) for i in collector.execs} if collector else {}
+            )
+            beats = images.beats(program.memory_bytes, self.config)
+            parts = [
+                np.zeros(beats * self.config.port_bytes, np.uint8) for _ in range(self.config.ports)
+            ]
+            self.model.connect(parts, BASES[: len(parts)])
+            checkpoint = self._checkpoint_of(program, stored, layers)
+            found = checkpoint.restore(self.model) if checkpoint else None
+            results, spent = found or (Results(), 0)
+            if not found:
+                self._set_up(program)
+            for run in range(len(results.counters), runs):
+                if not found:
+                    self._start(window_of(program, stored, run), parts, log=run == 0)
+                    spent = 0
+                found = None
+                self._finish(program, run, spent, meter, checkpoint, results)
+                if run == 0:
+                    results.timeline = self._timeline()
+                    results.feeds = self._feeds()
+                results.counters.append(
+                    {name: self.model.read(OFFSET[name]) for name, _ in regs.COUNTERS}
+                )
+                memory = images.join_ports(parts, self.config)[: program.memory_bytes]
+                for name, value in unpack_outputs(program, memory).items():
+                    results.outputs.setdefault(name, []).append(value)
+                for name, value in self._layers(collector, watch).items() if collector else ():
+                    results.layers.setdefault(name, []).append(value)
+                for image in range(run * program.images, (run + 1) * program.images):
+                    if on_image:
+                        on_image(image)
+            if checkpoint:
+                checkpoint.delete()
+        self.feeds = results.feeds
+        return RunResult(
+            outputs={name: np.concatenate(v) for name, v in results.outputs.items()},
+            layers={name: np.concatenate(v) for name, v in results.layers.items()},
+            cycles=np.array([c["CYCLES"] for c in results.counters], np.int64),
+            counters=results.counters,
+            timeline=results.timeline,
+        )
+
+    def _build(self) -> Path:
+        if self._netlist is None or self._verilog is not None:
+            return library(
+                self.config,
+                self._verilog,
+                asserts=self._asserts,
+                optimize="-O0" if self._quick else "-O2",
+                inline=not self._quick,
+            )
+        return netlist_library(self.config, self._netlist)
+
+    # Driver
+
+    def _identify(self, model: Model) -> None:
+        """Check that the hardware is what ``config`` says."""
+        wanted = {
+            "MAGIC": regs.MAGIC,
+            "VERSION": regs.VERSION,
+            "DIGEST_LO": int(self.config.digest[:8], 16),
+            "DIGEST_HI": int(self.config.digest[8:16], 16),
+        }
+        for name, value in wanted.items():
+            if (got := model.read(OFFSET[name])) != value:
+                raise ProgramError(
+                    f"the RTL model is not {self.config.name} "
+                    f"({self.config.digest[:16]}): {name} is 0x{got:08x}, "
+                    f"not 0x{value:08x}"
+                )
+
+    def _renew(self) -> None:
+        """After an error, reset the hardware; where its bus does not become idle, a new model takes
+        its place. One that goes on from a checkpoint is always new."""
+        if (self._stopped and not self.soft_reset()) or self._checkpoint:
+            self._model = None
+        self._stopped = False
+
+    def _set_up(self, program: Program) -> None:
+        """Write every register that describes the program."""
+        bases = [
+            (f"MEM_BASE{port}_{half}", BASES[port] >> shift & 0xFFFFFFFF)
+            for port in range(self.config.ports)
+            for half, shift in (("LO", 0), ("HI", 32))
+        ]
+        low, high = program.write_window
+        for name, value in (
+            *bases,
+            ("MEM_SIZE", program.memory_bytes),
+            ("WRITE_LO", low),
+            ("WRITE_HI", high),
+            ("PROGRAM_OFFSET", program.program_offset),
+            ("PROGRAM_COUNT", program.instructions.size // isa.WORD_BYTES),
+            ("WATCHDOG", self._watchdog),
+            ("IRQ_ENABLE", regs.IRQ_DONE | regs.IRQ_ERROR),
+        ):
+            self.model.write(OFFSET[name], value)
+
+    def _checkpoint_of(
+        self, program: Program, stored: dict[str, Ints], layers: bool
+    ) -> Checkpoint | None:
+        """The checkpoint of this simulation, if one is wanted."""
+        if self._checkpoint is None:
+            return None
+        data = [
+            text
+            for name, x in sorted(stored.items())
+            for text in (name, repr(x.shape), x.tobytes().hex())
+        ]
+        key = key_of(
+            program.digest,
+            self._library.parent.name,
+            repr(self._timing),
+            repr((self._watchdog, layers)),
+            *data,
+        )
+        return Checkpoint(self._checkpoint, key)
+
+    def _start(
+        self, window: NDArray[np.uint8], parts: list[NDArray[np.uint8]], *, log: bool
+    ) -> None:
+        """Fill the ports' memories with their parts of the window and start."""
+        config = self.config
+        window = np.pad(window, (0, sum(part.size for part in parts) - window.size))
+        for part, data in zip(parts, images.split_ports(window, config), strict=True):
+            part[:] = data
+        self.model.begin(log=log)
+        self.model.write(OFFSET["CONTROL"], regs.CONTROL_START)
+
+    def _finish(
+        self,
+        program: Program,
+        run: int,
+        spent: int,
+        meter: Meter | None,
+        checkpoint: Checkpoint | None,
+        results: Results,
+    ) -> None:
+        """Wait for the interrupt, acknowledge it; raise what went wrong. ``spent``: cycles of the
+        run before."""
+        model = self.model
+        saved = time.monotonic()
+        budget = None if self._max_cycles is None else self._max_cycles - spent
+        while True:
+            cycles = SLICE if budget is None else min(SLICE, budget)
+            try:
+                stop = model.run(cycles, 2 * self._watchdog)
+                spent += cycles
+                if meter:
+                    state = model.state()
+                    meter.update(run, spent, state.finished, state.fed)
+            except KeyboardInterrupt:
+                if checkpoint:
+                    checkpoint.save(model, results, spent=spent)
+                raise
+            budget = None if budget is None else budget - cycles
+            if stop == Stop.IRQ:
+                break
+            if checkpoint and time.monotonic() - saved >= self._checkpoint_seconds:
+                checkpoint.save(model, results, spent=spent)
+                saved = time.monotonic()
+            if stop == Stop.ASSERTION:
+                raise ModelError(
+                    f"{program.name}: an assertion of the gateware failed "
+                    f"(its text is on standard output); {self._activity(program)}"
+                )
+            if stop == Stop.IDLE or budget == 0:
+                why = (
+                    "no progress"
+                    if stop == Stop.IDLE
+                    else f"not done after {self._max_cycles} cycles"
+                )
+                started = model.state().started[Engine.COMPUTE]
+                raise HangError(started or 0, f"{program.name}: {why}; {self._activity(program)}")
+        pending = model.read(OFFSET["IRQ_STATUS"])
+        model.write(OFFSET["IRQ_STATUS"], pending)
+        if pending & regs.IRQ_ERROR:
+            raise DeviceError(
+                Cause(model.read(OFFSET["CAUSE"])), model.read(OFFSET["CAUSE_INDEX"]), program
+            )
+        if violations := model.violations:
+            raise ModelError(
+                f"{program.name}: {len(violations)} breaches of AXI, first: {violations[0]}"
+            )
+
+    @contextmanager
+    def _recovering(self) -> Iterator[None]:
+        """Remember that the hardware must be reset; drop the model if its state is unknown."""
+        try:
+            yield
+        except DeviceError:
+            self._stopped = True
+            raise
+        except BaseException:
+            self._model = None
+            raise
+
+    def soft_reset(self) -> bool:
+        """Reset the accelerator; whether its bus became idle."""
+        model = self.model
+        model.write(OFFSET["CONTROL"], regs.CONTROL_SOFT_RESET)
+        deadline = model.state().cycle + RESET_CYCLES + 4 * self._timing[0]
+        while model.state().cycle < deadline:
+            if model.read(OFFSET["STATUS"]) & regs.STATUS_BUS_IDLE:
+                return True
+        return False
+
+    # Observation
+
+    def _activity(self, program: Program) -> str:
+        """What each engine was doing, for people."""
+        state = self.model.state()
+        parts = []
+        for engine in Engine:
+            started, retired = state.started[engine], state.retired[engine]
+            if started is None:
+                doing = "never started"
+            elif started == retired:
+                doing = f"finished instruction {started}"
+            else:
+                name = isa.Opcode(program.instructions[started * isa.WORD_BYTES] & 15).name
+                doing = f"at instruction {started} ({name})"
+            parts.append(f"{engine.name} {doing}")
+        return (
+            f"{'; '.join(parts)}; {state.reads} reads and {state.writes} writes outstanding, "
+            f"nothing moved for {state.idle} cycles"
+        )
+
+    def _layers(self, collector: LayerCollector, watch: Watch) -> dict[str, Ints]:
+        collector.clear()
+        for index in collector.execs:
+            data = watch.bytes_of(index)
+            if data is None:
+                raise ModelError(f"the program is done, but EXEC {index} has not retired")
+            collector.add(index, images.unpack_lanes(data, self.config.act_format.lane_bits))
+        return collector.layers()
+
+    def _timeline(self) -> list[Event]:
+        """Instructions that both started and retired, by engine and start."""
+        starts: dict[tuple[int, int], int] = {}
+        events = []
+        for cycle, index, engine, retired in self.model.events().tolist():
+            if not retired:
+                starts[engine, index] = cycle
+            elif (engine, index) in starts:
+                events.append(Event(Engine(engine), index, starts[engine, index], cycle + 1))
+        return sorted(events, key=lambda event: (event.engine, event.start))
+
+    def _feeds(self) -> dict[int, Feed]:
+        feeds = self.model.feeds()
+        return {int(i): Feed(*feeds[i].tolist()) for i in np.flatnonzero(feeds["count"])}

@@ -1,0 +1,223 @@
+"""Builds the native harness of one accelerator, and keeps what it built.
+
+The result is one shared library in the cache. Its folder is named after everything that could
+change it: the ArchConfig, the Verilog, the harness's sources, the tools, the options and the
+machine's processor (the code is compiled for it).
+"""
+
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.gateware.ports import axi_prefixes
+from sigbit_tools.cache import cached_folder, cached_verilog, key_of
+from sigbit_tools.toolchain import (
+    ToolchainError,
+    find_verilator,
+    verilator_env,
+    verilator_version,
+)
+
+_SOURCES = Path(__file__).parent
+_CPP = ("harness.cpp", "archive.h", "axi_memory.h", "trace.h")
+_LIBRARY = "libsigbit.so"
+_TOP = "sigbit_accelerator"
+_APART = ("-fno-inline", "--output-split", "20000", "--output-groups", "4")
+_INLINED = ("--output-split", "5000")
+
+
+def library(
+    config: ArchConfig,
+    verilog: str | None = None,
+    *,
+    asserts: bool = False,
+    optimize: str = "-O2",
+    inline: bool = True,
+) -> Path:
+    """Return the path of the harness's library for `config`, built unless the cache has it.
+
+    `verilog` replaces the Verilog of the gateware (netlists, tests of planted faults); `asserts`
+    keeps the gateware's assertions, which then end a run; `optimize` is the C++ compiler's option;
+    without `inline` the instances of a module share its code.
+    Any number of processes may ask at once.
+    """
+    text = cached_verilog(config) if verilog is None else verilog
+    sources = [(_SOURCES / name).read_text() for name in (*_CPP, "build.py")]
+    key = key_of(
+        config.digest,
+        text,
+        *sources,
+        repr(verilator_version()),
+        str(asserts),
+        optimize,
+        str(inline),
+        _processor(),
+    )
+    folder = cached_folder(
+        f"rtl-{config.name}-{key}",
+        lambda into: _build(config, text, asserts, optimize, inline, into),
+    )
+    return folder / _LIBRARY
+
+
+def _processor() -> str:
+    """What tells this processor from others: code for one may not run on another."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    found = [line for line in lines if line.startswith(("flags", "Features"))]
+    return found[0] if found else platform.machine()
+
+
+def _build(
+    config: ArchConfig, verilog: str, asserts: bool, optimize: str, inline: bool, into: Path
+) -> None:
+    """Compile the library into `into`."""
+    with tempfile.TemporaryDirectory(dir=into) as name:
+        work = Path(name)
+        (work / "top.v").write_text(verilog)
+        (work / "ports.h").write_text(ports_header(config))
+        for source in _CPP:
+            shutil.copy(_SOURCES / source, work)
+        env = verilator_env(optimize, "-O0")
+        verilator = find_verilator()
+        _call(
+            [
+                str(verilator.command),
+                "--cc",
+                "--build",
+                "-j",
+                str(os.cpu_count() or 1),
+                "--top-module",
+                _TOP,
+                "--prefix",
+                "Vsigbit",
+                "--Mdir",
+                "obj",
+                "-Wno-fatal",
+                "-Wno-lint",
+                "-O3",
+                "--x-assign",
+                "fast",
+                "--x-initial",
+                "fast",
+                "--assert" if asserts else "--no-assert",
+                "--no-timing",
+                "--savable",
+                *(_INLINED if inline else _APART),
+                "--output-split-cfuncs",
+                "2000",
+                "-CFLAGS",
+                "-fPIC -march=native",
+                "-MAKEFLAGS",
+                f"OPT_FAST={optimize} OPT_SLOW=-O0",
+                "top.v",
+            ],
+            work,
+            env,
+        )
+        root = verilator.root or _output([str(verilator.command), "--getenv", "VERILATOR_ROOT"])
+        compiler = os.environ.get("CXX") or "g++"
+        _call(
+            [
+                *compiler.split(),
+                "-std=c++20",
+                "-O2",
+                "-march=native",
+                "-fPIC",
+                "-shared",
+                "-Iobj",
+                f"-I{root}/include",
+                f"-I{root}/include/vltstd",
+                "-I.",
+                "harness.cpp",
+                "obj/libVsigbit.a",
+                "obj/libverilated.a",
+                "-pthread",
+                "-o",
+                str(into / _LIBRARY),
+            ],
+            work,
+            env,
+        )
+
+
+def _call(command: list[str], folder: Path, env: dict[str, str]) -> None:
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+    if done.returncode:
+        tail = "\n".join((done.stdout + done.stderr).splitlines()[-30:])
+        raise ToolchainError(f"building the RTL model failed: {' '.join(command[:4])} …:\n{tail}")
+
+
+def _output(command: list[str]) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def ports_header(config: ArchConfig) -> str:
+    """Return ``ports.h``: sizes of `config`, and access to the ports that depend on it."""
+    banks = "\n".join(
+        f"    if (t.trace_act_{bank}_valid)\n"
+        f"        f({bank}, t.trace_act_{bank}_word, bytes(t.trace_act_{bank}_data));"
+        for bank in range(config.pixels)
+    )
+    drives = "\n".join(
+        f"    case {port}: SIGBIT_DRIVE({prefix}); break;"
+        for port, prefix in enumerate(axi_prefixes(config))
+    )
+    samples = drives.replace("DRIVE", "SAMPLE")
+    return f"""// Generated from the ArchConfig {config.name!r}, {config.digest}.
+#pragma once
+
+namespace sigbit {{
+
+constexpr int PORTS = {config.ports}, PORT_BYTES = {config.port_bytes};
+constexpr int SLOT_BYTES = {config.slot_bytes}, PIXELS = {config.pixels};
+constexpr int BURST_BEATS = {config.burst_beats}, OUTSTANDING_READS = {config.outstanding_reads};
+constexpr size_t ACT_SLOTS = {config.act_slots};
+
+// The bytes of a port, little-endian, whatever type its width gives it.
+template <typename T> T* bytes(T& port) {{ return &port; }}
+template <std::size_t N> EData* bytes(VlWide<N>& port) {{ return port.data(); }}
+template <std::size_t N> const EData* bytes(const VlWide<N>& port) {{ return port.data(); }}
+
+// Call f(bank, word, data) for every bank of the activation memory that is written.
+template <typename F> void written_banks(const Vsigbit& t, F f) {{
+{banks}
+}}
+
+#define SIGBIT_DRIVE(P)                                                              \\
+    t.P##arready = p.arready, t.P##awready = p.awready, t.P##wready = p.wready,      \\
+    t.P##rvalid = p.rvalid, t.P##rlast = p.rlast, t.P##rresp = p.rresp,              \\
+    t.P##rid = p.rid, t.P##bvalid = p.bvalid, t.P##bresp = p.bresp, t.P##bid = p.bid; \\
+    if (p.rvalid) std::memcpy(bytes(t.P##rdata), p.rdata, PORT_BYTES)
+
+#define SIGBIT_SAMPLE(P)                                                             \\
+    m.ar = {{bool(t.P##arvalid), t.P##araddr, t.P##arlen, t.P##arsize, t.P##arburst, t.P##arid}}; \\
+    m.aw = {{bool(t.P##awvalid), t.P##awaddr, t.P##awlen, t.P##awsize, t.P##awburst, t.P##awid}}; \\
+    m.rready = t.P##rready, m.bready = t.P##bready, m.wvalid = t.P##wvalid;          \\
+    if (t.P##wvalid) {{                                                              \\
+        std::memcpy(m.w.data, bytes(t.P##wdata), PORT_BYTES);                        \\
+        m.w.strobe = t.P##wstrb, m.w.last = t.P##wlast;                              \\
+    }}
+
+// Put what a memory drives on the port.
+inline void drive_port(Vsigbit& t, int port, const MemoryPins<PORT_BYTES>& p) {{
+    switch (port) {{
+{drives}
+    }}
+}}
+
+// Read what the accelerator drives on the port.
+inline void sample_port(const Vsigbit& t, int port, MasterPins<PORT_BYTES>& m) {{
+    switch (port) {{
+{samples}
+    }}
+}}
+
+}} // namespace sigbit
+"""

@@ -1,0 +1,179 @@
+"""One row of ``sigbit bench silicon``: an accelerator mapped to a fabric, run, and weighed against
+what its grids cost in precision."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sigbit.bench.number_systems.error import Layers, activation_errors, weight_errors
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.formats import Format
+
+Row = dict[str, Any]
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, the steps done and their number."""
+
+CLOCKS = (100, 150, 200, 250, 300)
+"""Megahertz at which throughput is stated."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A pair of formats, under the name of its number system, and its accelerator; or why there is
+    none; or neither, for arrays that are compared alone."""
+
+    name: str
+    number_system: str
+    weights: Format
+    acts: Format
+    config: ArchConfig | None = None
+    refused: str | None = None
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What synthesis found, before place and route: cells of the array and of the whole
+    accelerator, block memory, and the longest path in array and post-processing, in LUTs and carry
+    chains."""
+
+    lut_array: int
+    lut_total: int
+    ff: int
+    carry: int
+    dsp: int
+    memory_bits: int
+    levels: int
+    carries: int
+    netlist_sha256: str
+
+
+class Tools(Protocol):
+    """Synthesis and simulators, which this package does not import."""
+
+    def synthesize(self, config: ArchConfig, target: str, progress: Progress) -> Costs:
+        """Map an accelerator to a fabric."""
+
+    def array(self, candidate: Candidate, target: str) -> Row:
+        """Columns of :data:`MEASURED` for an array that is compared alone."""
+
+    def verify(self, config: ArchConfig, target: str, progress: Progress) -> str:
+        """Run the accelerator; what was run and found equal. Raises if anything differs."""
+
+    def fmax(self, netlist_sha256: str) -> float | None:
+        """Megahertz that place and route reached for this netlist; None if it has not been."""
+
+
+class Errors:
+    """Quantization errors of formats, each computed once.
+
+    Parameters
+    ----------
+    zoo : sequence of Layers
+        Networks whose layers are quantized, beside the distributions.
+    """
+
+    def __init__(self, zoo: Sequence[Layers]) -> None:
+        self._zoo = zoo
+        self._weights: dict[Format, dict[str, float]] = {}
+        self._acts: dict[Format, dict[str, float]] = {}
+
+    def of(self, candidate: Candidate) -> dict[str, dict[str, float]]:
+        """Relative squared errors of weights and activations, by distribution and network."""
+        weights, acts = candidate.weights, candidate.acts
+        if weights not in self._weights:
+            self._weights[weights] = weight_errors(weights, self._zoo)
+        if acts not in self._acts:
+            self._acts[acts] = activation_errors(acts, self._zoo)
+        return {"weight_error": self._weights[weights], "act_error": self._acts[acts]}
+
+
+def gops_per_klut(lut_per_mac: float, megahertz: float) -> float:
+    """Billions of operations a second and 1,000 LUTs; a multiply-accumulate is two operations."""
+    return 2 * megahertz / lut_per_mac
+
+
+def row_of(
+    candidate: Candidate, target: str, errors: Errors, tools: Tools, progress: Progress
+) -> Row:
+    """The row of ``candidate`` on ``target``; a refused one has null where there is nothing to
+    measure."""
+    head: Row = {
+        "preset": candidate.name,
+        "number_system": candidate.number_system,
+        "weight_bits": candidate.weights.bits,
+        "act_bits": candidate.acts.bits,
+        "weight_format": str(candidate.weights),
+        "act_format": str(candidate.acts),
+        "target": target,
+        "refused": candidate.refused,
+    }
+    progress("quantization error", 0, 1)
+    head |= errors.of(candidate)
+    if candidate.config is None:
+        alone = {} if candidate.refused else tools.array(candidate, target)
+        return head | dict.fromkeys(MEASURED) | alone
+    config = candidate.config
+    costs = tools.synthesize(config, target, progress)
+    per_mac = {
+        part: lut / config.macs
+        for part, lut in (("array", costs.lut_array), ("total", costs.lut_total))
+    }
+    return head | {
+        "arch_digest": config.digest,
+        "shape": [config.pixels, config.oc_lanes, config.ic_lanes, config.post_lanes],
+        "macs": config.macs,
+        "acc_bits": config.acc_bits,
+        "lut_array": costs.lut_array,
+        "lut_total": costs.lut_total,
+        "lut_per_mac_array": per_mac["array"],
+        "lut_per_mac_total": per_mac["total"],
+        "ff": costs.ff,
+        "carry": costs.carry,
+        "dsp": costs.dsp,
+        "memory_bits": costs.memory_bits,
+        "levels": costs.levels,
+        "carries": costs.carries,
+        "gops_per_klut": {str(f): gops_per_klut(per_mac["total"], f) for f in CLOCKS},
+        "fmax_mhz": tools.fmax(costs.netlist_sha256),
+        "netlist_sha256": costs.netlist_sha256,
+        "verified_by": tools.verify(config, target, progress),
+    }
+
+
+MEASURED = (
+    "arch_digest", "shape", "macs", "acc_bits", "lut_array", "lut_total", "lut_per_mac_array",
+    "lut_per_mac_total", "ff", "carry", "dsp", "memory_bits", "levels", "carries", "gops_per_klut",
+    "fmax_mhz", "netlist_sha256", "verified_by",
+)  # fmt: skip
+"""What a row says of an accelerator that exists."""
+
+
+def key_of(row: Mapping[str, Any]) -> tuple[str, str]:
+    """What tells rows apart."""
+    return row["preset"], row["target"]
+
+
+def cheapest(rows: Sequence[Mapping[str, Any]], source: str) -> list[Mapping[str, Any]]:
+    """Rows that no other of the same fabric beats or equals in both LUTs a multiply-accumulate and
+    error on ``source`` (weights' plus activations')."""
+    built = [r for r in rows if r["lut_per_mac_total"] is not None and source in r["weight_error"]]
+
+    def place(row: Mapping[str, Any]) -> tuple[float, float]:
+        return row["lut_per_mac_total"], total_error(row, source)
+
+    return [
+        r
+        for r in built
+        if not any(
+            o["target"] == r["target"]
+            and place(o) != place(r)
+            and all(a <= b for a, b in zip(place(o), place(r), strict=True))
+            for o in built
+        )
+    ]
+
+
+def total_error(row: Mapping[str, Any], source: str) -> float:
+    """Error of a product's operands together: for small independent errors, the relative squared
+    error of the products."""
+    return float(row["weight_error"][source] + row["act_error"][source])

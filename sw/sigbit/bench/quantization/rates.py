@@ -1,0 +1,127 @@
+"""Rate-distortion curves of weights: Transform Quantization beside plain rounding, on the trained
+float twin of the committed Fashion-MNIST configuration.
+
+Plain rounding gives every weight of the network the same bits, at the step of least squared error
+of its tensor. Transform Quantization may spend as many bits in all, bases included. Both are
+measured on test images, of which neither has seen any; activations stay real.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from sigbit import zoo
+from sigbit.bench.quantization.cases import QuantCase, quant_cases
+from sigbit.bench.quantization.runs import run_case
+from sigbit.quant.post import collapse, plain_rounding, transform_quantize
+from sigbit.quant.post.transform import Pair, Side
+from sigbit.training import Machine, Splits, load_splits
+from sigbit.training.loop import evaluate
+
+RATES = (4, 3, 2)
+"""Bits a weight."""
+VARIANTS: dict[str, tuple[Side, bool]] = {
+    "where it pays": ("row", False),
+    "rows": ("row", True),
+    "columns": ("column", True),
+}
+"""Side of the transform, and whether every layer is transformed, whatever its basis takes."""
+IMAGES, TESTED = 64, 2048
+"""Images that steps and rates are chosen on; test images that errors are measured on."""
+BLOCKS, CANDIDATES, MOST_BITS = 4, 6, 6
+"""How finely rates and steps are searched."""
+
+Row = dict[str, Any]
+
+
+def rate_case() -> QuantCase:
+    """The run whose float twin is quantized."""
+    return quant_cases("quantizers: esb on fashion, 4 bits, seed 0")[0]
+
+
+def rate_rows(
+    case: QuantCase,
+    data: Path | None,
+    work: Path,
+    done: set[str],
+    tell: Callable[[str, int, int], None],
+) -> Iterator[Row]:
+    """A row for every rate and variant, on the twin of ``case``; without those whose digest is in
+    ``done``."""
+    torch.set_num_threads(1)
+    config = case.config
+    left = [p for p in product(RATES, VARIANTS) if _digest(case, *p) not in done]
+    if not left:
+        return
+    tell("training the twin", 0, 1)
+    run_case(case, data, work)
+    splits = load_splits(config.data, config.model.name, data)
+    twin = zoo.build(config.model.name, **config.model.options)
+    twin.load_state_dict(load_file(work / config.digest / "float.safetensors"))
+    for number, (bits, variant) in enumerate(left):
+        tell(f"{bits} bits, {variant}", number, len(left))
+        yield {
+            **compared(twin.eval(), splits, bits, variant),
+            "model": config.model.name,
+            "seed": config.seed,
+            "digest": _digest(case, bits, variant),
+        }
+
+
+def _digest(case: QuantCase, bits: int, variant: str) -> str:
+    return f"rates {variant} {bits} {case.config.twin_digest}"
+
+
+def compared(twin: nn.Module, splits: Splits, bits: int, variant: str) -> Row:
+    """The row of a trained float network, at one rate."""
+    inputs, _ = splits.train.batch(torch.arange(min(IMAGES, len(splits.train))))
+    tested, _ = splits.test.batch(torch.arange(min(TESTED, len(splits.test))))
+    plain, _ = plain_rounding(twin, inputs, bits)
+    side, always = VARIANTS[variant]
+    found = transform_quantize(
+        twin,
+        inputs,
+        bits,
+        side=side,
+        always=always,
+        blocks=BLOCKS,
+        candidates=CANDIDATES,
+        most_bits=MOST_BITS,
+    )
+    model = collapse(copy.deepcopy(found.model))
+    return {
+        "group": "rates",
+        "method": "transform",
+        "strategy": variant,
+        "dataset": splits.name,
+        "weight_bits": bits,
+        "act_bits": None,
+        "layers": sum(isinstance(m, Pair) for m in found.model.modules()),
+        "bits_per_weight": found.bits_per_weight,
+        "accuracy": evaluate(model, splits.test, Machine()).accuracy,
+        "accuracy_plain": evaluate(plain, splits.test, Machine()).accuracy,
+        "accuracy_float": evaluate(twin, splits.test, Machine()).accuracy,
+        "error": output_error(model, twin, tested),
+        "error_plain": output_error(plain, twin, tested),
+        "epochs": 0,
+        "test_samples": len(splits.test),
+        "config": {
+            "images": IMAGES,
+            "blocks": BLOCKS,
+            "candidates": CANDIDATES,
+            "most_bits": MOST_BITS,
+        },
+    }
+
+
+@torch.no_grad()
+def output_error(model: nn.Module, reference: nn.Module, inputs: Tensor) -> float:
+    """Mean squared difference of the outputs, relative to the mean square of the reference's."""
+    wanted = reference(inputs)
+    return float((model(inputs) - wanted).square().mean() / wanted.square().mean())

@@ -1,0 +1,194 @@
+"""Runs the cases of ``sigbit bench quant``, several at a time, each in a folder of its own that
+survives interruptions: a run that is done is not done again, one that was begun goes on. A run
+that fails does not stop the others.
+"""
+
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sigbit import zoo
+from sigbit.bench.quantization.cases import QuantCase
+from sigbit.data import DataError
+from sigbit.quant import QuantizationError, prepare
+from sigbit.training import (
+    Loop,
+    Machine,
+    Options,
+    RunConfig,
+    TrainingError,
+    TrainingRun,
+    load_splits,
+)
+from sigbit.training.methods import quant_spec, strategies_of
+
+Row = dict[str, Any]
+Failure = TrainingError | QuantizationError | DataError
+Estimates = dict[str, tuple[float, float]]
+"""Seconds of a step of the float and of the quantized network, by the network's name."""
+_STEPS = 6
+"""Steps that an estimate measures; the first one is not counted."""
+
+
+def row_of(case: QuantCase, summary: dict[str, Any]) -> Row:
+    """The row of a finished run."""
+    config = case.config
+    return {
+        "group": case.group,
+        "method": case.method,
+        "strategy": case.strategy,
+        "dataset": summary["dataset"],
+        "model": config.model.name,
+        "weight_bits": case.bits,
+        "act_bits": case.bits,
+        "act_method": config.quantizer.activations,
+        "accuracy": summary["accuracy_deployed"],
+        "accuracy_quantized": summary["accuracy_quantized"],
+        "accuracy_float": summary["accuracy_float"],
+        "mean_iou": summary.get("mean_iou_deployed"),
+        "mean_iou_float": summary.get("mean_iou_float"),
+        "measures": summary["measures"],
+        "seed": config.seed,
+        "epochs": config.train.epochs,
+        "test_samples": summary["test_samples"],
+        "seconds": summary["seconds"],
+        "digest": config.digest,
+        "config": config.to_table(),
+    }
+
+
+def run_case(case: QuantCase, data: Path | None, work: Path) -> Row:
+    """One run, on one thread of the CPU, in a folder of ``work``."""
+    torch.set_num_threads(1)
+    config, folder = case.config, work / case.config.digest
+    splits = load_splits(config.data, config.model.name, data)
+    options = Options(resume=(folder / "config.json").exists(), twins=work / "twins")
+    run = TrainingRun(config, splits, folder, machine=Machine(), options=options)
+    return row_of(case, run.finish())
+
+
+def _outcome(case: QuantCase, data: Path | None, work: Path) -> Row | Failure:
+    try:
+        return run_case(case, data, work)
+    except (TrainingError, QuantizationError, DataError) as error:
+        return error
+
+
+def _end_with_parent() -> None:
+    """Let this process end when the one that started it does, even if that is killed: a campaign
+    that is started again then has its folders to itself."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait_for_it() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait_for_it, daemon=True).start()
+
+
+def run_cases(
+    cases: Sequence[QuantCase], data: Path | None, work: Path, jobs: int
+) -> Iterator[tuple[QuantCase, Row | Failure]]:
+    """All runs, ``jobs`` at a time, as they finish, with their rows or the reason why they have
+    none; those that share a twin wait until the first of them has trained it."""
+    work.mkdir(parents=True, exist_ok=True)
+    first: dict[str, QuantCase] = {}
+    for case in cases:
+        first.setdefault(case.config.twin_digest, case)
+    leaders = list(first.values())
+    rest = [case for case in cases if case not in leaders]
+    if jobs == 1:
+        for case in (*leaders, *rest):
+            yield case, _outcome(case, data, work)
+        return
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, context, _end_with_parent)
+    try:
+        waiting: dict[Future[Row | Failure], QuantCase] = {
+            pool.submit(_outcome, case, data, work): case for case in leaders
+        }
+        while waiting:
+            done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in done:
+                case = waiting.pop(future)
+                yield case, future.result()
+                if case in leaders:
+                    twin = case.config.twin_digest
+                    ready = [c for c in rest if c.config.twin_digest == twin]
+                    waiting |= {pool.submit(_outcome, c, data, work): c for c in ready}
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def estimates(cases: Sequence[QuantCase], data: Path | None) -> Estimates:
+    """Measured on a few steps of every network."""
+    found: Estimates = {}
+    for case in cases:
+        if case.config.model.name not in found:
+            found[case.config.model.name] = _measured(case.config, data)
+    return found
+
+
+def _measured(config: RunConfig, data: Path | None) -> tuple[float, float]:
+    splits = load_splits(config.data, config.model.name, data)
+    machine = Machine()
+    with machine.reproducible():
+        torch.manual_seed(0)
+        model = zoo.build(config.model.name, **config.model.options)
+        x, _ = splits.train.batch(torch.arange(min(64, len(splits.train))))
+        spec = quant_spec(config.quantizer, splits.input_range)
+        prepared = prepare(model.eval(), spec, (x[:2],), (x,))
+        loops = (
+            Loop(model, splits.train, config.float, machine=machine),
+            Loop(
+                prepared,
+                splits.train,
+                config.train,
+                strategies=strategies_of(config.strategies),
+                twin=model,
+                machine=machine,
+            ),
+        )
+        float_step, quantized_step = (_step_seconds(loop) for loop in loops)
+    return float_step, quantized_step
+
+
+def _step_seconds(loop: Loop) -> float:
+    """CPU time, so that others on the machine do not count."""
+    begin = 0.0
+    for count, _ in enumerate(loop):
+        if count == 0:
+            begin = time.process_time()
+        if count == _STEPS:
+            return (time.process_time() - begin) / _STEPS
+    return (time.process_time() - begin) / max(1, loop.steps - 1)
+
+
+def plan(
+    cases: Sequence[QuantCase], steps: Estimates, samples: Callable[[QuantCase], int]
+) -> list[tuple[QuantCase, float]]:
+    """Every run with its estimated seconds on one core, the twin's with the first that needs it."""
+    twins: set[str] = set()
+    rows = []
+    for case in cases:
+        config = case.config
+        of_float, of_quantized = steps[config.model.name]
+        count = samples(case)
+        seconds = sum(
+            schedule.epochs * (count // schedule.batch_size) * of_quantized
+            for schedule in (config.train, config.continued)
+            if schedule is not None
+        )
+        if config.twin_digest not in twins:
+            twins.add(config.twin_digest)
+            seconds += config.float.epochs * (count // config.float.batch_size) * of_float
+        rows.append((case, seconds * case.cost))
+    return rows

@@ -1,0 +1,1 @@
+"""The first pass: nodes become operations of the array on named values."""

@@ -1,0 +1,1 @@
+"""Program order, dependences, emission, and the last verifier."""

@@ -1,0 +1,68 @@
+"""Whose data every activation slot holds, in program order.
+
+That accesses are ordered does not make them right: a LOAD or FILL placed before the last reader of
+what it overwrites is ordered behind nothing, and the reader gets the new value. Here every read
+must find the value that its operation means.
+"""
+
+import numpy as np
+
+from sigbit.compiler.order.access import Access, Entries, Memory, Thread
+from sigbit.compiler.order.schedule import Scheduled
+from sigbit.errors import require
+from sigbit_hw.arch.config import ArchConfig
+
+NOBODY = -1
+
+
+class Contents:
+    """Follows the accesses of a program whose instructions are those of ``scheduled``.
+
+    A slot that an operation or a STORE may read belongs to one of its operands, by where values
+    lie: those that live together do not overlap.
+    """
+
+    def __init__(self, scheduled: Scheduled, config: ArchConfig) -> None:
+        placed = scheduled.placed
+        network = placed.network
+        self._steps = scheduled.steps
+        self._tiles = scheduled.tiles
+        self._ops = network.ops
+        self._names = list(network.values)
+        self._number = {name: k for k, name in enumerate(self._names)}
+        self._places = {
+            name: slice(base, base + placed.layouts[name].size)
+            for name, base in placed.bases.items()
+        }
+        self._owner = np.full(config.act_slots, NOBODY, np.int32)
+        self._meant = np.full(config.act_slots, NOBODY, np.int32)
+
+    def follow(self, access: Access) -> None:
+        """Check what ``access`` reads, and note what it writes; accesses come in program order."""
+        step = self._steps[access.index]
+        if Memory.ACTS in access.reads:
+            if access.thread == Thread.STORE:
+                values = [step.value]
+            else:
+                operands = self._ops[self._tiles[step.tile].op].operands
+                values = list(dict.fromkeys(operand.value for operand in operands))
+            self._check(access.index, access.reads[Memory.ACTS], values)
+        if Memory.ACTS in access.writes:
+            tile = step.tile >= 0
+            name = self._ops[self._tiles[step.tile].op].result if tile else step.value
+            self._owner[access.writes[Memory.ACTS]] = self._number[name]
+
+    def _check(self, index: int, entries: Entries, values: list[str]) -> None:
+        """Every slot of ``entries`` holds the one of ``values`` that lies there."""
+        for name in values:
+            self._meant[self._places[name]] = self._number[name]
+        meant, found = self._meant[entries], self._owner[entries]
+        wrong = np.flatnonzero((meant != found) | (meant == NOBODY))
+        if wrong.size:
+            wanted, there = (self._name(numbers[wrong[0]]) for numbers in (meant, found))
+            require(False, f"instruction {index} reads {wanted} where {there} is by then")
+        for name in values:
+            self._meant[self._places[name]] = NOBODY
+
+    def _name(self, number: np.int32) -> str:
+        return "nothing" if number == NOBODY else self._names[int(number)]

@@ -1,0 +1,196 @@
+"""Pass: tokens and sync, so that engines running at once do what the program order says.
+
+Every pair of conflicting accesses of different engines needs a token from the earlier to the later
+one, counted by a counter for each ordered pair of engines. Of the tokens an instruction would need
+from an engine, the latest implies the others, and tokens that an earlier instruction of the same
+engine has awaited imply older ones; what remains gives each signal one wait, in the same order.
+"""
+
+from bisect import bisect_right
+from dataclasses import replace
+from operator import itemgetter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sigbit.compiler.order.access import READERS, WRITERS, Entries, Memory, Thread, accesses, depths
+from sigbit.compiler.order.schedule import Scheduled
+from sigbit.errors import CompileError, require
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.isa import ENGINE_OF, TOKEN_MAX, Engine, Instr, Opcode
+
+Edges = dict[tuple[Engine, Engine], dict[int, int]]
+"""By (giver, taker): index of the latest instruction needed, by index of the one that needs it."""
+Pairs = list[tuple[int, int]]
+
+PIPELINE = 2
+"""Instructions of an engine that may have left its queue without having started."""
+
+ENGINES = {
+    Thread.LOAD: Engine.LOAD,
+    Thread.ISSUE: Engine.COMPUTE,
+    Thread.DRAIN: Engine.COMPUTE,
+    Thread.STORE: Engine.STORE,
+}
+
+
+class _History:
+    """Who last wrote and read the entries of one memory: instruction indices, -1 for nobody."""
+
+    def __init__(self, memory: Memory, depth: int) -> None:
+        self._writer = {t: np.full(depth, -1, np.int32) for t in WRITERS[memory]}
+        self._reader = {t: np.full(depth, -1, np.int32) for t in READERS[memory]}
+
+    def written(self, thread: Thread, entries: Entries) -> dict[Thread, int]:
+        """Latest writer of ``entries``, by its thread if that is another one than ``thread``."""
+        return _latest(self._writer, thread, entries)
+
+    def touched(self, thread: Thread, entries: Entries) -> dict[Thread, int]:
+        """Latest writer or reader of ``entries``, as :meth:`written`."""
+        return _latest(self._writer, thread, entries) | _latest(self._reader, thread, entries)
+
+    def read(self, thread: Thread, index: int, entries: Entries) -> None:
+        """Remember that ``index`` reads ``entries``."""
+        self._reader[thread][entries] = index
+
+    def write(self, thread: Thread, index: int, entries: Entries) -> None:
+        """Remember a write: whoever comes after it comes after all that it comes after."""
+        for table in (*self._writer.values(), *self._reader.values()):
+            table[entries] = -1
+        self._writer[thread][entries] = index
+
+
+def _latest(
+    tables: dict[Thread, NDArray[np.int32]], thread: Thread, entries: Entries
+) -> dict[Thread, int]:
+    found = {t: int(table[entries].max()) for t, table in tables.items() if t != thread}
+    return {t: index for t, index in found.items() if index >= 0}
+
+
+def synchronize(scheduled: Scheduled, config: ArchConfig) -> Scheduled:
+    """``scheduled`` with the ``wait``, ``signal`` and ``sync`` fields set."""
+    window = scheduled.window(config)
+    program = [window.place(step.instr, step.region) for step in scheduled.steps]
+    edges, syncs = _conflicts(program, config, window.end)
+    tokens = _within_counters(edges, program, config)
+    wait, signal = [0] * len(program), [0] * len(program)
+    for (giver, taker), pairs in tokens.items():
+        for a, b in pairs:
+            signal[a] |= 1 << taker
+            wait[b] |= 1 << giver
+    steps = []
+    for i, step in enumerate(scheduled.steps):
+        fields = {"wait": wait[i], "signal": signal[i]} | ({"sync": 1} if i in syncs else {})
+        changed = any(fields.values())
+        steps.append(replace(step, instr=step.instr.replace(**fields)) if changed else step)
+    return replace(scheduled, steps=tuple(steps))
+
+
+def _conflicts(
+    program: list[Instr], config: ArchConfig, window_bytes: int
+) -> tuple[Edges, set[int]]:
+    """Edges between engines, and the EXECs that must wait for earlier ones to drain."""
+    sizes = depths(config, window_bytes)
+    histories = {memory: _History(memory, size) for memory, size in sizes.items()}
+    edges: Edges = {}
+    syncs: set[int] = set()
+    synced = -1
+    for access in accesses(program, config, window_bytes):
+        taker, index = ENGINES[access.thread], access.index
+        found = [histories[m].written(access.thread, e) for m, e in access.reads.items()]
+        found += [histories[m].touched(access.thread, e) for m, e in access.writes.items()]
+        for thread, latest in (pair for each in found for pair in each.items()):
+            giver = ENGINES[thread]
+            if giver != taker:
+                needs = edges.setdefault((giver, taker), {})
+                needs[index] = max(needs.get(index, -1), latest)
+            elif thread == Thread.DRAIN and access.thread == Thread.ISSUE and latest >= synced:
+                syncs.add(index)
+                synced = index
+        for memory, entries in access.reads.items():
+            histories[memory].read(access.thread, index, entries)
+        for memory, entries in access.writes.items():
+            histories[memory].write(access.thread, index, entries)
+    return edges, syncs
+
+
+def _reduced(needs: dict[int, int]) -> Pairs:
+    """The edges that do not follow from earlier ones: givers and takers both ascend strictly."""
+    pairs: Pairs = []
+    for taker in sorted(needs):
+        if not pairs or needs[taker] > pairs[-1][0]:
+            pairs.append((needs[taker], taker))
+    return pairs
+
+
+def _within_counters(
+    edges: Edges, program: list[Instr], config: ArchConfig
+) -> dict[tuple[Engine, Engine], Pairs]:
+    """Reduced edges, made stricter where a counter could overflow.
+
+    Two neighbours (a, b), (c, d) with c before b in program order become the one edge (c, b). Where
+    there are no such neighbours, the giver first waits for the taker.
+    """
+    edges = {key: dict(needs) for key, needs in edges.items()}
+    positions = {e: np.cumsum([ENGINE_OF[Opcode(i.opcode)] == e for i in program]) for e in Engine}
+    for _ in range(len(program) + 1):
+        tokens = {key: _reduced(needs) for key, needs in edges.items()}
+        for (giver, taker), pairs in tokens.items():
+            answers = tokens.get((taker, giver), [])
+            back = _merge(pairs, answers, positions[taker], config)
+            if back is not None:
+                b, a = back
+                needs = edges.setdefault((taker, giver), {})
+                needs[a] = max(needs.get(a, -1), b)
+                edges[giver, taker] = {t: g for g, t in pairs}
+                break
+        else:
+            return tokens
+    raise CompileError("token counters overflow in every order of execution")
+
+
+def _merge(
+    pairs: Pairs, answers: Pairs, position: NDArray[np.int64], config: ArchConfig
+) -> tuple[int, int] | None:
+    """Merge ``pairs`` in place until the counter cannot overflow; an edge (taker, giver) to add
+    where that is not enough.
+
+    A token has certainly been taken when its taker lies further back than the taker's queue is
+    deep, or when the giver has awaited a later one of the taker's tokens, ``answers``; ``position``
+    counts the taker's instructions.
+    """
+    m = first = 0
+    while m < len(pairs):
+        at = pairs[m][0]
+        answer = bisect_right(answers, at, key=itemgetter(1)) - 1
+        known = answers[answer][0] if answer >= 0 else -1
+        while (
+            pairs[first][1] <= known
+            or position[at] - position[pairs[first][1]] >= config.queue_depth + PIPELINE
+        ):
+            first += 1
+        if m + 1 - first <= TOKEN_MAX:
+            m += 1
+            continue
+        for k in range(first, m):
+            if pairs[k + 1][0] < pairs[k][1]:
+                pairs[k : k + 2] = [(pairs[k + 1][0], pairs[k][1])]
+                m -= 1
+                break
+        else:
+            return pairs[(first + m) // 2][1], at
+    return None
+
+
+def verify_synchronized(after: Scheduled, before: Scheduled) -> None:
+    """Nothing but tokens and ``sync`` has changed, and there are as many waits as signals."""
+    balance = np.zeros((len(Engine), len(Engine)), np.int64)
+    for step, old in zip(after.steps, before.steps, strict=True):
+        instr = step.instr
+        plain = {"wait": 0, "signal": 0} | ({"sync": 0} if instr.opcode == Opcode.EXEC else {})
+        require(replace(step, instr=instr.replace(**plain)) == old, "an instruction was changed")
+        engine = ENGINE_OF[Opcode(instr.opcode)]
+        for other in Engine:
+            balance[engine, other] += instr.signal >> other & 1
+            balance[other, engine] -= instr.wait >> other & 1
+    require(not balance.any(), "there are not as many waits as signals")

@@ -1,0 +1,232 @@
+"""Pass: the Program container."""
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sigbit.compiler.network import MemoryTensor
+from sigbit.compiler.order.schedule import Scheduled
+from sigbit.compiler.stage.window import CONSTANTS, PROGRAM, WindowMap
+from sigbit.compiler.tile.tiles import Tile
+from sigbit.errors import CompileError, require
+from sigbit.ir.integer import Conv, Input, IntegerGraph, MaxPool, macs
+from sigbit_hw.arch import isa
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.isa import Instr, Opcode
+from sigbit_hw.arch.program import ExecInfo, HostStep, LayerInfo, Port, Program
+
+
+def emit(
+    scheduled: Scheduled,
+    graph: IntegerGraph,
+    config: ArchConfig,
+    name: str,
+    vectors: Mapping[str, NDArray[Any]],
+) -> Program:
+    """Instructions with their final addresses and the layers' numbers as tags (that of no layer for
+    copies), and what describes them."""
+    window = scheduled.window(config)
+    if window.end >> isa.ADDRESS_BITS:
+        raise CompileError(
+            f"{name}: needs a DMA window of {window.end} bytes; at most 4 GiB works: use fewer "
+            "images or a smaller input"
+        )
+    network = scheduled.placed.network
+    layers = _layers(graph)
+    number = {layer.name: i for i, layer in enumerate(layers)}
+    tags = [number[op.node.name] if op.node else len(layers) for op in network.ops]
+    program = [
+        window.place(step.instr.replace(tag=tags[step.instr.tag]), step.region)
+        for step in scheduled.steps
+    ]
+    inputs, outputs = (
+        tuple(
+            _port(tensor, graph, window)
+            for tensor in network.memory.values()
+            if tensor.kind == kind and tensor.image == 0
+        )
+        for kind in ("input", "output")
+    )
+    return Program(
+        name=name,
+        config=config,
+        instructions=isa.pack([*program, Instr(Opcode.HALT)]),
+        image=scheduled.constants,
+        image_offset=window.offsets[CONSTANTS],
+        program_offset=window.offsets[PROGRAM],
+        memory_bytes=-(-window.end // config.bus_bytes) * config.bus_bytes,
+        write_window=window.write,
+        inputs=inputs,
+        outputs=outputs,
+        layers=layers,
+        execs=_execs(scheduled),
+        images=network.images,
+        host=tuple(HostStep(graph.outputs[h.output], h.function, h.location) for h in graph.host),
+        vectors=dict(vectors),
+    )
+
+
+def _port(tensor: MemoryTensor, graph: IntegerGraph, window: WindowMap) -> Port:
+    """The port that begins with ``tensor``, the first image's. Its shape is the graph's, also where
+    windows are folded."""
+    node = graph[tensor.tensor]
+    if isinstance(node, Input):
+        low, high = node.low, node.high
+    else:
+        values = graph.act_grid(node.type.planes).values
+        low, high = int(values[0]), int(values[-1])
+    return Port(
+        tensor.tensor,
+        node.type.shape,
+        window.offsets[tensor.name],
+        tensor.planes,
+        tensor.phases,
+        float(node.type.scale),
+        int(node.type.zero),
+        low,
+        high,
+        tensor.fold,
+    )
+
+
+def _layers(graph: IntegerGraph) -> tuple[LayerInfo, ...]:
+    """What the array computes: convolutions and maxima."""
+    return tuple(
+        LayerInfo(
+            node.name,
+            node.kind,
+            node.type.shape,
+            node.type.planes,
+            float(node.type.scale),
+            int(node.type.zero),
+            int(macs(graph, node)),
+            node.location,
+        )
+        for node in graph.nodes
+        if isinstance(node, Conv | MaxPool)
+    )
+
+
+def _execs(scheduled: Scheduled) -> tuple[ExecInfo, ...]:
+    found = []
+    for index, step in enumerate(scheduled.steps):
+        if step.tile >= 0 and step.instr.drain:
+            info = _info(index, scheduled.tiles[step.tile], scheduled)
+            found += [info] if info else []
+    return tuple(found)
+
+
+def _info(index: int, tile: Tile, scheduled: Scheduled) -> ExecInfo | None:
+    """The part of a layer that a tile writes; None for copies. Images side by side are columns of
+    one pixel."""
+    op, region = scheduled.placed.network.ops[tile.op], tile.node_region
+    if op.node is None:
+        return None
+    several = op.images > 1
+    return ExecInfo(
+        index,
+        op.node.name,
+        tile.node_channel,
+        region.y,
+        0 if several else region.x,
+        region.rows,
+        1 if several else region.columns,
+        region.step,
+        op.image + (tile.walk.x if several else 0),
+        tile.node_channels,
+        tile.walk.columns if several else 1,
+    )
+
+
+def verify_program(program: Program, scheduled: Scheduled) -> None:
+    """Regions of the window do not overlap; loads stay in constants, inputs and spills, stores in
+    spills and outputs, which are written whole; every element of every layer of every image is
+    listed exactly once."""
+    _verify_regions(program, scheduled)
+    _verify_moves(program, scheduled)
+    _verify_execs(program)
+    require(len(program.listing) == len(scheduled.steps) + 1, "instructions were lost")
+
+
+def _verify_regions(program: Program, scheduled: Scheduled) -> None:
+    regions = sorted(
+        [
+            (program.program_offset, program.program_offset + program.instructions.size),
+            (program.image_offset, program.image_offset + program.image.size),
+            *(span for port in program.inputs for span in [_span(port, program)]),
+            *(span for port in program.outputs for span in [_span(port, program)]),
+        ]
+    )
+    for (_, end), (start, _) in itertools.pairwise(regions):
+        require(end <= start, f"regions of the DMA window overlap at byte {start}")
+    require(regions[-1][1] <= program.memory_bytes, "a region ends outside the DMA window")
+    low, high = program.write_window
+    for port in program.outputs:
+        start, end = _span(port, program)
+        require(low <= start and end <= high, f"{port.name} lies outside the write window")
+    kinds = [t.kind for t in scheduled.placed.network.memory.values() if not t.image]
+    count = kinds.count("input"), kinds.count("output")
+    require((len(program.inputs), len(program.outputs)) == count, "ports were lost")
+
+
+def _span(port: Port, program: Program) -> tuple[int, int]:
+    return port.offset, port.offset + port.bytes(program.config) * program.images
+
+
+def _verify_moves(program: Program, scheduled: Scheduled) -> None:
+    config, network = program.config, scheduled.placed.network
+    window = scheduled.window(config)
+    homes = {CONSTANTS: (program.image_offset, program.image.size)}
+    for tensor in network.memory.values():
+        port = Port("", tensor.shape, 0, tensor.planes, tensor.phases, 1.0, 0, 0, 0)
+        homes[tensor.name] = window.offsets[tensor.name], port.bytes(config)
+    for port in (*program.inputs, *program.outputs):
+        images = [t for t in network.memory.values() if t.tensor == port.name]
+        for tensor in images:
+            if tensor.kind == ("input" if port in program.inputs else "output"):
+                right = homes[tensor.name][0] == port.offset + tensor.image * port.bytes(config)
+                require(right, f"{port.name}: image {tensor.image} is not where the host looks")
+    stored = np.zeros(program.memory_bytes // config.bus_bytes, bool)
+    for index, (instr, step) in enumerate(zip(program.listing, scheduled.steps, strict=False)):
+        if instr.opcode in (Opcode.LOAD, Opcode.STORE):
+            start, size = homes[step.region]
+            end = instr.address + instr.beats * config.bus_bytes
+            inside = start <= instr.address and end <= start + size + -size % config.bus_bytes
+            require(inside, f"instruction {index} moves bytes outside its region")
+            if instr.opcode == Opcode.STORE:
+                stored[instr.address // config.bus_bytes : end // config.bus_bytes] = True
+    for port in program.outputs:
+        start, end = (byte // config.bus_bytes for byte in _span(port, program))
+        require(bool(stored[start:end].all()), f"output {port.name} is not stored whole")
+
+
+def _verify_execs(program: Program) -> None:
+    by_layer: dict[str, list[ExecInfo]] = {layer.name: [] for layer in program.layers}
+    for info in program.execs:
+        instr = program.listing[info.index]
+        require(instr.opcode == Opcode.EXEC and bool(instr.drain), f"exec {info.index}")
+        by_layer[info.layer].append(info)
+    for layer in program.layers:
+        written = np.zeros((program.images, *layer.shape), np.uint8)
+        for info in by_layer[layer.name]:
+            assert info.channels is not None
+            y, x = (
+                slice(first, first + (count - 1) * step + 1, step)
+                for first, count, step in (
+                    (info.y, info.rows, info.step[0]),
+                    (info.x, info.columns, info.step[1]),
+                )
+            )
+            last = info.channel + info.channels
+            inside = (
+                last <= layer.shape[0] and y.stop <= layer.shape[1] and x.stop <= layer.shape[2]
+            )
+            require(inside, f"instruction {info.index} writes outside layer {layer.name}")
+            written[info.image : info.image + info.images, info.channel : last, y, x] += 1
+        require(
+            bool((written == 1).all()),
+            f"elements of layer {layer.name} are not listed exactly once",
+        )

@@ -1,0 +1,1 @@
+"""Passes that lay out values and give them addresses on chip."""

@@ -1,0 +1,1 @@
+"""The pass that stages constants, loads, fills and stores."""

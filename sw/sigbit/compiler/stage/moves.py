@@ -1,0 +1,149 @@
+"""What moves between the activation memory and the DMA window, and fills of halos.
+
+Memory of a value may have held others before, which lived until an earlier operation: nothing of
+them is read, written or stored any more once their last tile and STORE are through.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sigbit.compiler.network import Rows
+from sigbit.compiler.stage.halo import halo_fills
+from sigbit.compiler.stage.window import row_bytes
+from sigbit.compiler.tile.tiles import Tiled
+from sigbit_hw.arch import images
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.isa import Instr, LoadKind, Opcode
+
+
+@dataclass(frozen=True)
+class Store:
+    """A STORE of ``value``, which is complete after tile ``after``; the address counts from the
+    start of ``region``."""
+
+    instr: Instr
+    after: int
+    region: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """A LOAD or FILL that tile ``need`` waits for and that must come after tile ``after`` and after
+    the first ``stores`` of all stores.
+
+    ``region`` of the DMA window (CONSTANTS or a tensor's name): the address counts from its
+    start.
+    Fetches of one ``value`` stay in order: a halo overwrites what a load puts beside the image.
+    """
+
+    instr: Instr
+    need: int
+    after: int
+    region: str = ""
+    stores: int = 0
+    value: str = ""
+
+
+def list_moves(tiled: Tiled, config: ArchConfig) -> tuple[list[Store], list[Fetch]]:
+    """Stores in the order of ``after``, loads and fills in no special order."""
+    return _Moves(tiled, config).lists()
+
+
+class _Moves:
+    """The tiles that use every value, and what its memory was used for before."""
+
+    def __init__(self, tiled: Tiled, config: ArchConfig) -> None:
+        self._placed, self._config = tiled.placed, config
+        self._network = network = tiled.placed.network
+        self._first: dict[int, int] = {}
+        self._last: dict[int, int] = {}
+        for index, tile in enumerate(tiled.tiles):
+            self._first.setdefault(tile.op, index)
+            self._last[tile.op] = index
+        layouts, bases = tiled.placed.layouts, tiled.placed.bases
+        self._names = list(network.values)
+        self._start = np.array([bases[n] for n in self._names])
+        self._stop = self._start + np.array([layouts[n].size for n in self._names])
+        self._born, self._dead = np.array([network.life[n] for n in self._names]).reshape(-1, 2).T
+        self._used = np.array([self._last_tile(n) for n in self._names])
+
+    def lists(self) -> tuple[list[Store], list[Fetch]]:
+        """See :func:`list_moves`."""
+        stores = sorted(self._stores(), key=lambda item: item[1].after)
+        order = {name: index for index, (name, _) in enumerate(stores)}
+        moves: list[Fetch] = []
+        for number, name in enumerate(self._names):
+            need = self._first_use(name)
+            after, count = self._before(number, order)
+            value = self._network.values[name]
+            if value.load:
+                written = self._rows_stored(value.load, value.shape[1], stores)
+                load = self._move(Opcode.LOAD, name, value.load)
+                region, late = value.load.memory, max(count, written)
+                moves.append(Fetch(load, need, after, region, late, name))
+            needs = [need] if self._network.uses[name] else []
+            needs += [stores[order[name]][1].after] if value.store else []
+            if needs:
+                fills = halo_fills(self._placed, name, self._config)
+                moves += [Fetch(fill, min(needs), after, "", count, name) for fill in fills]
+        return [store for _, store in stores], moves
+
+    def _stores(self) -> list[tuple[str, Store]]:
+        stores = []
+        for name, value in self._network.values.items():
+            if value.store:
+                writers = [self._last[i] for i in self._network.writers[name]]
+                after = max(writers, default=self._first_use(name))
+                instr = self._move(Opcode.STORE, name, value.store)
+                stores.append((name, Store(instr, after, value.store.memory, name)))
+        return stores
+
+    def _first_use(self, name: str) -> int:
+        """The first tile that reads a value; values that none reads are there from the start."""
+        return min((self._first[i] for i, _ in self._network.uses[name]), default=0)
+
+    def _last_tile(self, name: str) -> int:
+        uses = [*self._network.writers[name], *(i for i, _ in self._network.uses[name])]
+        return max((self._last[i] for i in uses), default=-1)
+
+    def _before(self, number: int, order: dict[str, int]) -> tuple[int, int]:
+        """Last tile that used a value's memory for others before, and how many stores must be
+        over."""
+        shared = (
+            (self._start < self._stop[number])
+            & (self._start[number] < self._stop)
+            & (self._dead < self._born[number])
+        )
+        earlier = np.flatnonzero(shared)
+        after = int(self._used[earlier].max(initial=-1))
+        count = max((order.get(self._names[i], -1) + 1 for i in earlier), default=0)
+        return after, count
+
+    def _rows_stored(self, rows: Rows, height: int, stores: list[tuple[str, Store]]) -> int:
+        """How many stores must be over before ``rows`` can be loaded."""
+        needed = 0
+        if self._network.memory[rows.memory].kind != "input":
+            for index, (name, _) in enumerate(stores):
+                value = self._network.values[name]
+                if value.store and value.store.memory == rows.memory:
+                    first, last = value.store.first, value.store.first + value.shape[1]
+                    if first < rows.first + height and rows.first < last:
+                        needed = index + 1
+        return needed
+
+    def _move(self, opcode: Opcode, name: str, rows: Rows) -> Instr:
+        """The LOAD or STORE of a whole value without its halo."""
+        layout, tensor = self._placed.layouts[name], self._network.memory[rows.memory]
+        block = layout.loads
+        slots = block["n0"] * block["n1"] * block["n2"]
+        place = self._placed.bases[name] + layout.at(0, 0, 0, 0)
+        fields = {"kind": LoadKind.ACTS, "dst": place} if opcode == Opcode.LOAD else {"src": place}
+        return Instr(
+            opcode,
+            address=rows.first * row_bytes(tensor, self._config),
+            beats=images.beats(slots * self._config.slot_bytes, self._config),
+            **block,
+            **fields,
+        )

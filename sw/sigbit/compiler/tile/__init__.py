@@ -1,0 +1,1 @@
+"""The pass that cuts operations into tiles, and its verifier."""

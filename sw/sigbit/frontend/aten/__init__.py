@@ -1,0 +1,1 @@
+"""Translators of ATen operators to the float graph."""

@@ -1,0 +1,145 @@
+"""The translator of every ATen operation that is supported."""
+
+from collections.abc import Callable, Mapping
+from types import FunctionType
+from typing import Any
+
+from sigbit.frontend.aten import elementwise, layers, recurrent
+from sigbit.frontend.translation import Translation
+from sigbit.frontend.values import Value
+
+Translator = Callable[[Translation], Value]
+
+TRANSLATORS: Mapping[str, Translator] = {
+    "conv2d": layers.convolution,
+    "conv1d": layers.unsupported_convolution,
+    "conv3d": layers.unsupported_convolution,
+    "conv_transpose2d": layers.transposed,
+    "linear": layers.linear,
+    "matmul": layers.matmul,
+    "mm": layers.matmul,
+    "addmm": layers.addmm,
+    "batch_norm": layers.batch_norm,
+    "_native_batch_norm_legit_no_training": layers.batch_norm,
+    "_native_batch_norm_legit": layers.batch_norm_of_batch,
+    "max_pool2d": layers.max_pool,
+    "max_pool2d_with_indices": layers.max_pool,
+    "avg_pool2d": layers.avg_pool,
+    "adaptive_avg_pool2d": layers.adaptive_avg_pool,
+    "_adaptive_avg_pool2d": layers.adaptive_avg_pool,
+    "adaptive_max_pool2d": layers.adaptive_max_pool,
+    "mean": layers.reduction,
+    "sum": layers.reduction,
+    "amax": layers.reduction,
+    "add": elementwise.add,
+    "sub": elementwise.add,
+    "rsub": elementwise.add,
+    "mul": elementwise.multiply,
+    "div": elementwise.divide,
+    "pow": elementwise.power,
+    "square": elementwise.square,
+    "cat": elementwise.concat,
+    "relu": elementwise.relu,
+    "relu6": lambda t: elementwise.clipped(t, 0, 6),
+    "hardtanh": elementwise.clip("min_val", "max_val"),
+    "clamp": elementwise.clip("min", "max"),
+    "clamp_min": elementwise.clip("min", ""),
+    "clamp_max": elementwise.clip("", "max"),
+    "leaky_relu": elementwise.function("leaky_relu", "negative_slope"),
+    "softplus": elementwise.function("softplus", "beta", "threshold"),
+    "gelu": elementwise.gelu,
+    "elu": elementwise.elu,
+    "prelu": elementwise.prelu,
+    **{
+        name: elementwise.function(name)
+        for name in (
+            "abs",
+            "hardsigmoid",
+            "hardswish",
+            "mish",
+            "neg",
+            "selu",
+            "sigmoid",
+            "silu",
+            "tanh",
+        )
+    },
+    "softmax": elementwise.on_host("softmax"),
+    "_softmax": elementwise.on_host("softmax"),
+    "log_softmax": elementwise.on_host("log_softmax"),
+    "_log_softmax": elementwise.on_host("log_softmax"),
+    "argmax": elementwise.on_host("argmax"),
+    "dropout": elementwise.dropout,
+    "lstm": recurrent.lstm,
+    "gru": recurrent.gru,
+}
+"""By the operation's name, without its overload."""
+
+MOVES = frozenset(
+    [
+        "_unsafe_view",
+        "alias",
+        "chunk",
+        "clone",
+        "constant_pad_nd",
+        "contiguous",
+        "detach",
+        "detach_",
+        "expand",
+        "flatten",
+        "index_select",
+        "movedim",
+        "narrow",
+        "pad",
+        "permute",
+        "repeat",
+        "repeat_interleave",
+        "reshape",
+        "select",
+        "slice",
+        "split",
+        "split_with_sizes",
+        "squeeze",
+        "swapaxes",
+        "t",
+        "tensor_split",
+        "transpose",
+        "unbind",
+        "unflatten",
+        "unsqueeze",
+        "upsample_nearest2d",
+        "view",
+        "channel_shuffle",
+        "pixel_shuffle",
+        "pixel_unshuffle",
+        "flip",
+        "roll",
+        "_to_copy",
+    ]
+)
+"""Operations that only move elements: what they do is found by running them on indices."""
+
+_REMEDIES = {
+    "conv_transpose1d": "use ConvTranspose2d",
+    "layer_norm": "use BatchNorm2d",
+    "group_norm": "use BatchNorm2d",
+    "instance_norm": "use BatchNorm2d",
+    "upsample_bilinear2d": "use nearest-neighbour upsampling or a transposed convolution",
+}
+
+
+def op_name(target: Any) -> str:
+    """``conv2d`` of ``aten.conv2d.default``; a function's name."""
+    if isinstance(target, FunctionType):
+        return target.__name__
+    return str(target).removeprefix("aten.").split(".")[0]
+
+
+def unknown(op: str) -> tuple[str, str]:
+    """Reason and remedy for an operation without a translator."""
+    refused = {k for k, t in TRANSLATORS.items() if t is layers.unsupported_convolution}
+    supported = ", ".join(sorted(k for k in set(TRANSLATORS) - refused if not k.startswith("_")))
+    return (
+        "not supported on this accelerator",
+        _REMEDIES.get(op_name(op), f"supported are {supported}, and rearrangements"),
+    )

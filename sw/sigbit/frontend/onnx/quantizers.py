@@ -1,0 +1,267 @@
+"""Translation of quantizers: QONNX operators, and QuantizeLinear, Clip, DequantizeLinear.
+
+Constants become the quantized values themselves; for computed tensors the quantizer becomes an
+annotation of the float graph.
+"""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor
+from torch.fx import Node as FxNode
+
+from sigbit.frontend.onnx.trace import Array, Call, Constant, OnnxValue, Quantized, View, aten
+from sigbit.frontend.translation import Translation
+from sigbit.frontend.values import Computed, Refusal, Value
+from sigbit.ir import floating
+from sigbit.ir.annotation import FloatAnnotation, QuantAnnotation, Quantizer, Rounding
+
+_WIDE = 32
+"""Bits that no value of a network exceeds."""
+
+
+def annotate(x: Tensor, quantizer: Quantizer) -> Tensor:
+    """A computed tensor with a quantizer."""
+    return torch.empty_like(x)
+
+
+def annotated(t: Translation) -> Value:
+    """The tensor with its quantizer; a copy of it where others read it unquantized, a ReLU of it
+    where the quantizer has no negative values."""
+    source, quantizer = t.node.args[0], t.node.args[1]
+    assert isinstance(source, FxNode)
+    assert isinstance(quantizer, (QuantAnnotation, FloatAnnotation))
+    value = t.known(source)
+    tensor = t.build.tensor(value, t.location, t.dtype)
+    others = [u for u in source.users if u is not t.node and not _same(u, quantizer)]
+    own = value.index is None or tensor != value.tensor
+    known = t.build.quantizers.get(tensor)
+    if known is None and _rectifies(quantizer) and isinstance(t.build.nodes[tensor], _SIGNED):
+        tensor = t.build.add(floating.Relu(**t.base(tensor)))
+        t.build.quantizers[tensor] = quantizer
+        return Computed(tensor)
+    if others or not own or (known is not None and known is not quantizer):
+        if known is not None and not others and _equal(known, quantizer):
+            return Computed(tensor)
+        tensor = t.unary(tensor, "identity")
+    t.build.quantizers[tensor] = quantizer
+    return Computed(tensor)
+
+
+_SIGNED = (
+    floating.Add,
+    floating.BatchNorm,
+    floating.Conv2d,
+    floating.ConvTranspose2d,
+    floating.Linear,
+    floating.Multiply,
+)
+"""Results that may be negative, behind which quantizers of positive values stand for a ReLU."""
+
+
+def _rectifies(quantizer: Quantizer) -> bool:
+    """Whether nothing below 0 is left, so that the quantizer is a ReLU as well."""
+    if not isinstance(quantizer, QuantAnnotation) or quantizer.zero_point.numel() > 1:
+        return False
+    return quantizer.range[0] == float(quantizer.zero_point)
+
+
+def _same(user: FxNode, quantizer: Quantizer) -> bool:
+    return user.target is annotate and _equal(user.args[1], quantizer)
+
+
+def _equal(a: object, b: object) -> bool:
+    if type(a) is not type(b):
+        return False
+    pairs = [(getattr(a, k), getattr(b, k)) for k in vars(a)]
+    return all(torch.equal(x, y) if isinstance(x, Tensor) else x == y for x, y in pairs)
+
+
+def _tensor(array: Array) -> Tensor:
+    return torch.from_numpy(np.array(array, dtype=np.float64))
+
+
+def _rounding(c: Call, default: str) -> Rounding:
+    mode = str(c.get("rounding_mode", default)).upper()
+    for known in ("ROUND", "CEIL", "FLOOR", "ROUND_TO_ZERO"):
+        if mode == known:
+            return known
+    raise Refusal(f"rounding mode {mode!r}", "use ROUND, CEIL, FLOOR or ROUND_TO_ZERO")
+
+
+def _by_channel(c: Call, tensor: Tensor, rank: int) -> Tensor:
+    """One number, or one a channel, of a parameter that broadcasts with a computed tensor."""
+    if tensor.numel() == 1:
+        return tensor.reshape(1)
+    shape = (1,) * (rank - tensor.dim()) + tuple(tensor.shape)
+    c.need(
+        rank >= 2 and math.prod(shape) == shape[1],
+        f"a scale or zero point of shape {tuple(tensor.shape)}",
+        "use one for the tensor, or one a channel",
+    )
+    return tensor.reshape(-1)
+
+
+def _apply(c: Call, quantizer: Quantizer) -> OnnxValue:
+    """The quantizer, whose parameters broadcast with operand 0, applied to it."""
+    value = c.value(0)
+    if isinstance(value, Constant):
+        x = torch.from_numpy(np.array(value.array))
+        result = quantizer.apply(x, *quantizer.parameters(x.dtype)).numpy()
+        kept = quantizer if isinstance(quantizer, QuantAnnotation) else None
+        return Constant(value.name, result, kept)
+    return View.of(_annotate(c, c.computed(), quantizer))
+
+
+def _annotate(c: Call, x: FxNode, quantizer: Quantizer) -> FxNode:
+    rank = x.meta["val"].dim()
+    scale = _by_channel(c, quantizer.scale, rank)
+    if isinstance(quantizer, FloatAnnotation):
+        return c.emit(annotate, x, replace(quantizer, scale=scale))
+    zero = _by_channel(c, quantizer.zero_point, rank)
+    return c.emit(annotate, x, replace(quantizer, scale=scale, zero_point=zero))
+
+
+def quant(c: Call) -> OnnxValue:
+    """Quant (IntQuant)."""
+    bits, signed = c.number(3, 8), bool(c.get("signed", 1))
+    zero = _tensor(c.array(2))
+    c.need(
+        bits > 1 or not signed or not bool(zero.any()),
+        "one signed bit with a zero point",
+        "use BipolarQuant",
+    )
+    narrow, rounding = bool(c.get("narrow", 0)), _rounding(c, "ROUND")
+    quantizer = QuantAnnotation(_tensor(c.array(1)), zero, bits, signed, narrow, rounding)
+    return _apply(c, quantizer)
+
+
+def bipolar(c: Call) -> OnnxValue:
+    """BipolarQuant."""
+    return _apply(c, QuantAnnotation(_tensor(c.array(1)), torch.zeros(1), 1, True))
+
+
+def float_quant(c: Call) -> OnnxValue:
+    """FloatQuant that saturates."""
+    c.need(bool(c.get("saturation", 1)), "saturation=0, which gives infinities", "set saturation=1")
+    quantizer = FloatAnnotation(
+        _tensor(c.array(1)),
+        c.number(2, 4),
+        c.number(3, 3),
+        c.number(4, 7),
+        c.number(5, math.inf),
+        _rounding(c, "ROUND"),
+    )
+    return _apply(c, quantizer)
+
+
+def trunc(c: Call) -> OnnxValue:
+    """Trunc: integers of ``scale`` with their lowest bits cut off; version 2 has scale, zero point
+    and bits of the result, version 1 (5 operands) divides by what was cut off."""
+    scale, zero = _tensor(c.array(1)), _tensor(c.array(2))
+    rounding = _rounding(c, "FLOOR")
+    before = _annotate(c, c.computed(), QuantAnnotation(scale, zero, _WIDE, True))
+    if len(c.node.input) >= 7:
+        out_scale, bits = _tensor(c.array(4)), c.number(6, 8)
+        factor = torch.exp2(torch.round(torch.log2(out_scale / scale)))
+        signed, narrow = bool(c.get("signed", 1)), bool(c.get("narrow", 0))
+        after = QuantAnnotation(out_scale, zero / factor, bits, signed, narrow, rounding)
+        return View.of(_annotate(c, before, after))
+    c.need(not bool(zero.any()), "a truncation with a zero point", "use a zero point of 0")
+    factor = 2.0 ** (c.number(4, 8) - c.number(3, 8))
+    before = c.emit(aten.mul.Tensor, before, factor)
+    return View.of(_annotate(c, before, QuantAnnotation(scale, zero, _WIDE, True, False, rounding)))
+
+
+_RANGES = {
+    f"{kind}{bits}": (-(1 << bits - 1), (1 << bits - 1) - 1)
+    if kind == "INT"
+    else (0, (1 << bits) - 1)
+    for kind in ("INT", "UINT")
+    for bits in (2, 4, 8, 16, 32)
+}
+
+
+def quantize_linear(c: Call) -> OnnxValue:
+    """QuantizeLinear of a computed tensor."""
+    c.need(not c.get("block_size", 0), "quantization in blocks", "use one scale, or one a channel")
+    kind = "UINT8"
+    if c.has(2):
+        kind = str(c.array(2).dtype).upper()
+    elif c.get("output_dtype", 0):
+        kind = onnx.TensorProto.DataType.Name(int(c.get("output_dtype")))
+    c.need(kind in _RANGES, f"quantization to {kind}", f"use {', '.join(_RANGES)}")
+    low, high = _RANGES[kind]
+    view = c.view()
+    scale = _tensor(c.array(1)).reshape(-1)
+    zero = _tensor(c.array(2)).reshape(-1) if c.has(2) else torch.zeros(1, dtype=torch.float64)
+    if scale.numel() > 1:
+        axis = c.axis(int(c.get("axis", 1)))
+        c.need(axis == 1, f"scales along axis {axis}", "use one for the tensor, or one a channel")
+    quantizer = QuantAnnotation(scale, zero, 8, low < 0, shift_first=False)
+    return Quantized(view, quantizer, low, high)
+
+
+def clip_quantized(c: Call, value: Quantized) -> OnnxValue:
+    """Clip between QuantizeLinear and DequantizeLinear."""
+    low, high = c.number(1, value.low), c.number(2, value.high)
+    return replace(value, low=max(value.low, int(low)), high=min(value.high, int(high)))
+
+
+def dequantize_linear(c: Call) -> OnnxValue:
+    """DequantizeLinear behind QuantizeLinear."""
+    value = c.value(0)
+    if not isinstance(value, Quantized):
+        raise Refusal(
+            "reads integers that QuantizeLinear has not made",
+            "put DequantizeLinear behind QuantizeLinear (and Clip)",
+        )
+    scale = _tensor(c.array(1)).reshape(-1)
+    zero = _tensor(c.array(2)).reshape(-1) if c.has(2) else torch.zeros(1, dtype=torch.float64)
+    quantizer = value.quantizer
+    c.need(
+        torch.equal(scale, quantizer.scale) and torch.equal(zero, quantizer.zero_point),
+        "scale or zero point differ from those of QuantizeLinear",
+        "use the same for both",
+    )
+    bits, signed, narrow = _bits(value.low, value.high)
+    found = replace(quantizer, bits=bits, signed=signed, narrow=narrow)
+    return View.of(_annotate(c, c.applied(value.tensor), found))
+
+
+def dequantized(c: Call, result: Array) -> OnnxValue:
+    """DequantizeLinear of a constant, with its scale along."""
+    stored, scale = c.array(0), _tensor(c.array(1))
+    zero = _tensor(c.array(2)) if c.has(2) else torch.zeros_like(scale)
+    if scale.numel() > 1:
+        axis = int(c.get("axis", 1)) % stored.ndim
+        shape = [-1 if a == axis else 1 for a in range(stored.ndim)]
+        scale, zero = scale.reshape(shape), zero.reshape(shape)
+    name = c.node.input[0]
+    kind = str(stored.dtype).upper()
+    if c.get("block_size", 0) or kind not in _RANGES:
+        return Constant(name, result)
+    low, high = _RANGES[kind]
+    bits, signed, narrow = _bits(low, high)
+    return Constant(name, result, QuantAnnotation(scale, zero, bits, signed, narrow))
+
+
+def _bits(low: int, high: int) -> tuple[int, bool, bool]:
+    """Bits, signedness and narrowness of the range [low, high]."""
+    for bits in range(1, _WIDE + 1):
+        half = 1 << bits - 1
+        for found in (
+            (-half, half - 1, True, False),
+            (1 - half, half - 1, True, True),
+            (0, 2 * half - 1, False, False),
+            (0, 2 * half - 2, False, True),
+        ):
+            if found[:2] == (low, high):
+                return bits, found[2], found[3]
+    raise Refusal(
+        f"a clip of integers to [{low}, {high}], which no number of bits has",
+        "clip to the range of a number of bits, like [-8, 7], [-7, 7] or [0, 15]",
+    )

@@ -1,0 +1,1 @@
+"""Quantized layers: the accelerator's arithmetic as PyTorch modules."""

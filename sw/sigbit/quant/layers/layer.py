@@ -1,0 +1,323 @@
+"""A quantized layer: sources with integer weights, one accumulator, requantization. The same
+arithmetic in training and in the integer model.
+
+Real values: ``w = scale_w[c] n_w``, ``x = scale_x n_x``, ``y = scale_y n_y``. One accumulator step
+stands for ``S[c] = scale_w[c] scale_x``, the same for all sources of a layer, and ``S[c] / scale of
+y`` must be a representable requantization scale (m/8 2^-s); so S, and with it the weights' scales,
+snap to that grid before weights are rounded.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from sigbit.errors import QuantizationError
+from sigbit.ir.floating import BatchNorm, Relu, Unary
+from sigbit.quant.layers.function import Preactivation, lookup
+from sigbit.quant.layers.normalization import normalize
+from sigbit.quant.layers.real import RealLayer
+from sigbit.quant.layers.requant import (
+    SCALE_MAX,
+    Requantization,
+    hardware_table,
+    rounding,
+    scale_value,
+    snap_scale,
+    table_of,
+)
+from sigbit.quant.layers.sources import accumulate
+from sigbit.quant.layers.values import Arithmetic, Deployed, Levels, Relaxation
+from sigbit.quant.numbers.grid import quantize_ste
+from sigbit.quant.plan.plans import LayerPlan, SourcePlan
+from sigbit.quant.quantizers import Quantizer
+from sigbit.quant.spec import ActGrid, QuantSpec
+
+_MARGIN = 17 / 16
+"""Snapping a scale may lower it by up to 1/16."""
+_SCALE_ROOM = 10
+"""One step of y is worth at most ``2**(acc_bits - 10)`` accumulator steps."""
+_HEADROOM = 1.25
+"""By how much integers may exceed the real values that they stand for: rounding and snapping."""
+
+
+class QuantLayer(RealLayer):
+    """One :class:`LayerPlan` with its quantizers; ``values`` are the float model's parameters, by
+    name, shared between layers.
+
+    Parameters
+    ----------
+    in_grids : tuple of ActGrid
+        Grids of the sources' tensors.
+    terms : tuple of int
+        Weight terms of the sources.
+    weight_quantizer, out_quantizer : Quantizer
+        Shared where tensors are.
+    preactivation : Preactivation or None
+        The grid of y for activation functions other than ReLU.
+    follows : bool
+        Whether the weights are ones and the result's scale follows from them.
+    weight_factor : int
+        What the quantizer's integers are multiplied by to be values of the native grid.
+    """
+
+    def __init__(
+        self,
+        plan: LayerPlan,
+        spec: QuantSpec,
+        values: Mapping[str, Tensor],
+        in_grids: tuple[ActGrid, ...],
+        terms: tuple[int, ...],
+        grid: ActGrid,
+        *,
+        weight_quantizer: Quantizer | None,
+        out_quantizer: Quantizer,
+        preactivation: Preactivation | None,
+        follows: bool,
+        is_output: bool,
+        weight_factor: int = 1,
+    ) -> None:
+        super().__init__(plan, values, weight_quantizer, out_quantizer)
+        self.weight_factor = weight_factor
+        self.spec, self.grid, self.is_output = spec, grid, is_output
+        self.sources, self.in_grids, self.terms = plan.sources, in_grids, terms
+        self.follows, self.preactivation = follows, preactivation
+        self.relaxations: list[Relaxation] = []
+
+    def _wanted_step(
+        self,
+        weights: tuple[Tensor, ...],
+        scales: list[Tensor],
+        plain: Tensor | None,
+        factor: Tensor | None,
+    ) -> Tensor:
+        """The accumulator step ``[oc]`` that the first source's weights want; without one, as fine
+        as weights allow. ``plain`` and ``factor`` are those of :meth:`_folded`.
+        """
+        if (quantizer := self.weight_quantizer) is not None:
+            scale = quantizer.scale(weights[0] if plain is None else plain) / self.weight_factor
+            scale = scale if factor is None else scale * factor.detach().abs().double()
+            return (scale * scales[0]).expand(self.plan.shape[0])
+        finest = [
+            w.detach().abs().amax((1, 2, 3)).double() * s / self.spec.weight_contiguous(t)
+            for w, s, t in zip(weights, scales, self.terms, strict=True)
+        ]
+        return torch.stack(finest).amax(0)
+
+    def _finest_step(self, y_scale: Tensor) -> Tensor:
+        """The least accumulator step of which a step of y is not too many."""
+        return y_scale * 2.0 ** -(self.spec.acc_bits - _SCALE_ROOM)
+
+    def _step_floor(
+        self, weights: tuple[Tensor, ...], scales: list[Tensor], bias: Tensor, y_scale: Tensor
+    ) -> Tensor:
+        """The least accumulator step at which further sources fit their grids, and the accumulator
+        fits its bits.
+        """
+        floors = [self._finest_step(y_scale).expand_as(bias)]
+        reach = bias.detach().abs()
+        for w, s, g in zip(weights, scales, self.in_grids, strict=True):
+            reach = reach + w.detach().abs().sum((1, 2, 3)).double() * s * max(g.high, -g.low)
+        floors.append(reach * (_HEADROOM * 2.0 ** (1 - self.spec.acc_bits)))
+        start = 1 if self.weight_quantizer is not None else 0
+        for w, s, t in list(zip(weights, scales, self.terms, strict=True))[start:]:
+            floors.append(
+                w.detach().abs().amax((1, 2, 3)).double()
+                * s
+                * _MARGIN
+                / self.spec.weight_grid(t).max
+            )
+        return torch.stack(floors).amax(0)
+
+    def arithmetic(self, in_scales: list[Tensor]) -> Arithmetic:
+        """Integer weights and requantization for inputs of the given scales (float64, of one level
+        each).
+        """
+        scales = [s.detach() for s in in_scales]
+        first, plain, factor = self._folded(0)
+        others = (self._folded(i)[0] for i in range(1, len(self.plan.sources)))
+        weights, bias = (first, *others), self.real_bias()
+        if self.training and self.weight_quantizer is not None:
+            self.weight_quantizer.observe(first if plain is None else plain)
+        out_scale = self.out_quantizer.scale()
+        pre = self.preactivation
+        y_grid = self.grid if pre is None else pre.grid
+        y_scale = out_scale.detach() * 2.0**-y_grid.pre_shift if pre is None else pre.step
+        if self.follows:
+            step = (scales[0] * abs(self.plan.sources[0].scale)).expand_as(bias)
+        else:
+            wanted = self._wanted_step(weights, scales, plain, factor)
+            floor = self._step_floor(weights, scales, bias, y_scale)
+            step = torch.maximum(wanted, floor)
+            excess = float((step.detach() / (y_scale * SCALE_MAX)).max())
+            if not math.isfinite(excess):
+                raise QuantizationError(
+                    f"{self.plan.name} ({self.plan.location}): parameters or scales have become "
+                    "NaN or infinite: the training diverged; lower the learning rate"
+                )
+            if pre is None and excess > 1:
+                y_grid = self.grid.coarser(math.ceil(math.log2(excess)))
+                y_scale = out_scale.detach() * 2.0**-y_grid.pre_shift
+                step = torch.maximum(step, self._finest_step(y_scale))
+        mantissa, shift = snap_scale(step / y_scale)
+        ratio = scale_value(mantissa, shift)
+        if self.follows:  # the weights are ones, so it is the scale of y that moves
+            y_scale = step[0].detach() / ratio[0]
+            out_scale = out_scale if pre else y_scale * 2.0**y_grid.pre_shift
+        else:
+            step = step + (ratio * y_scale - step).detach()
+        integers = tuple(
+            self._used_weights(i, w, step, s, plain if i == 0 else None, factor)
+            for i, (w, s) in enumerate(zip(weights, scales, strict=True))
+        )
+        steps = bias.detach() / step.detach() - y_grid.offset / ratio + rounding(shift)
+        requantization = Requantization(
+            (steps + 0.5).floor(),
+            mantissa,
+            shift,
+            y_grid,
+            self._limit(out_scale),
+            isinstance(self.plan.activation, Relu),
+            self.is_output and pre is None,
+            self.out_quantizer if pre is None else None,
+        )
+        return Arithmetic(integers, requantization, bias, step.detach(), y_scale, out_scale)
+
+    def _used_weights(
+        self,
+        index: int,
+        weight: Tensor,
+        step: Tensor,
+        in_scale: Tensor,
+        plain: Tensor | None,
+        factor: Tensor | None,
+    ) -> Tensor:
+        """The integer weights of a source, or what relaxations make of them."""
+        if plain is None or self.follows:
+            integers = self._integer_weights(index, weight, step, in_scale)
+        else:
+            integers = self._method_weights(plain, factor, step / in_scale)
+        if self.relaxations:
+            scale = (step.detach() / in_scale).to(weight.dtype)
+            real = weight / scale.view(-1, 1, 1, 1)
+            for relaxation in self.relaxations:
+                integers = relaxation.weights(self, index, real, integers)
+        return integers
+
+    def _integer_weights(
+        self, index: int, weight: Tensor, step: Tensor, in_scale: Tensor
+    ) -> Tensor:
+        if self.follows:
+            return torch.sign(weight)
+        if index == 0 and self.weight_quantizer is not None:
+            scale = step / in_scale * self.weight_factor
+            return self.weight_quantizer.quantize(weight, scale) * self.weight_factor
+        scale = (step.detach() / in_scale).to(weight.dtype)
+        return quantize_ste(weight, scale, self.spec.weight_grid(self.terms[index]))
+
+    def _method_weights(self, plain: Tensor, factor: Tensor | None, scale: Tensor) -> Tensor:
+        """Integers of a kernel quantized before its batch norms, which have ``scale`` after them:
+        their factor's size is part of the scale, its sign that of the integers. A channel with a
+        factor of 0 is 0.
+        """
+        assert self.weight_quantizer is not None
+        scale = scale * self.weight_factor
+        if factor is None:
+            return self.weight_quantizer.quantize(plain, scale) * self.weight_factor
+        size = factor.detach().abs()
+        size = torch.where(size > 0, size, 1.0)
+        integers = self.weight_quantizer.quantize(plain, scale / size.double())
+        return integers * (factor / size * self.weight_factor).to(plain.dtype).view(-1, 1, 1, 1)
+
+    def _limit(self, out_scale: Tensor) -> float | None:
+        activation = self.plan.activation
+        if not isinstance(activation, Relu) or activation.limit is None:
+            return None
+        return activation.limit / float(out_scale.detach())
+
+    def sums(self, arithmetic: Arithmetic, inputs: list[Levels]) -> Tensor:
+        """The accumulators of the hardware, exactly, before the bias."""
+        acc = self._sum(arithmetic, inputs, lambda source: True)
+        assert acc is not None
+        return acc
+
+    def _sum(
+        self,
+        arithmetic: Arithmetic,
+        inputs: list[Levels],
+        of: Callable[[SourcePlan], bool],
+        acc: Tensor | None = None,
+    ) -> Tensor | None:
+        """``acc`` plus the sources for which ``of`` holds."""
+        for source, weight, x in zip(self.sources, arithmetic.weights, inputs, strict=True):
+            if of(source):
+                acc = accumulate(acc, x.levels, weight, source)
+        return acc
+
+    def _normalized(self, a: Arithmetic, inputs: list[Levels]) -> tuple[Arithmetic, Tensor]:
+        """Arithmetic and accumulators in which batch norms have the statistics of the batch."""
+        total = None
+        for norm in self._norms:
+            acc = self._sum(a, inputs, partial(_has, norm))
+            factor = self._factor((norm,))
+            assert acc is not None
+            assert factor is not None
+            offset = self._offset(norm)
+            part = normalize(acc, norm, factor.detach(), a.step, offset, self._values)
+            total = part if total is None else total + part
+        norms = set(self._norms)
+        total = self._sum(a, inputs, lambda source: norms.isdisjoint(source.norms), total)
+        assert total is not None
+        rest = self.real_bias(lambda b: b.term not in norms and norms.isdisjoint(b.norms))
+        r = a.requantization
+        steps = r.bias + (rest.detach() - a.bias.detach()) / a.step
+        return replace(a, requantization=replace(r, bias=steps), bias=rest), total
+
+    def forward(self, inputs: list[Levels]) -> Levels:
+        """Output levels; the accumulators are those of the hardware, exactly, but for batch norms
+        in training with :attr:`batch_statistics`."""
+        a = self.arithmetic([x.scale for x in inputs])
+        if self.normalizing:
+            a, acc = self._normalized(a, inputs)
+        else:
+            acc = self.sums(a, inputs)
+        for relaxation in self.relaxations:
+            if (relaxed := relaxation.output(self, a, acc)) is not None:
+                return Levels(relaxed, a.out_scale)
+        if self.preactivation is None:
+            levels = a.requantization(acc, a.bias, a.step, a.out_scale)
+        else:
+            y = a.requantization(acc, a.bias, a.step, a.y_scale)
+            levels = lookup(
+                y, a.y_scale, a.out_scale, self._function(), self.preactivation, self.out_quantizer
+            )
+        return Levels(levels, a.out_scale)
+
+    def _function(self) -> Unary:
+        assert isinstance(self.plan.activation, Unary)
+        return self.plan.activation
+
+    def deploy(self, in_scales: list[Tensor]) -> Deployed:
+        """The same arithmetic as the accelerator is given it. Raises ``QuantizationError`` while a
+        training strategy replaces the layer's rounding."""
+        if not all(r.deployable for r in self.relaxations):
+            raise QuantizationError(
+                f"{self.plan.name} ({self.plan.location}): a training strategy still replaces its "
+                "rounding; finish the strategy before convert"
+            )
+        a = self.arithmetic(in_scales)
+        r, pre = a.requantization, self.preactivation
+        if pre is None:
+            table = table_of(r.grid, r.limit, r.rectified, self.out_quantizer.round)
+        else:
+            window = self.out_quantizer.window
+            levels = pre.table(self._function(), a.y_scale, a.out_scale, window)
+            table = hardware_table(levels, self.grid.zero)
+        return Deployed(a.weights, r.bias, r.mantissa, r.shift, table, a.out_scale)
+
+
+def _has(norm: BatchNorm, source: SourcePlan) -> bool:
+    return norm in source.norms

@@ -1,0 +1,153 @@
+"""Sums whose integers are known in advance: copies, upsampled copies and maxima of 8-bit tensors,
+and the quarter squares that products are made of."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sigbit.errors import QuantizationError
+from sigbit.quant.layers.requant import hardware_table, rounding
+from sigbit.quant.layers.sources import accumulate
+from sigbit.quant.layers.values import Deployed, Levels
+from sigbit.quant.numbers.grid import LevelGrid, round_to_grid
+from sigbit.quant.plan.plans import MovePlan, SquarePlan
+from sigbit.quant.spec import BYTE, DIGITS, ActGrid, QuantSpec, act_grid
+from sigbit_hw.arch import numerics
+from sigbit_hw.arch.formats import MAX_DIGITS
+from sigbit_hw.arch.numerics import TABLE_ENTRIES, Y_MIN
+
+_FINE = 511
+"""Levels that a quarter square has at least, where it cannot be exact."""
+
+
+class QuantMove(nn.Module):
+    """A :class:`MovePlan`: sums of levels are levels."""
+
+    def __init__(self, plan: MovePlan, spec: QuantSpec, in_grids: tuple[ActGrid, ...]) -> None:
+        super().__init__()
+        self.plan, self.sources, self.in_grids = plan, plan.sources, in_grids
+        self.terms = (1,) * len(plan.sources)
+        source = in_grids[0]
+        self.grid = act_grid(spec, 0, source.planes) if plan.rectified else source
+        if self.grid.high - self.grid.low > BYTE:
+            raise QuantizationError(
+                f"{plan.name} ({plan.location}): values from {self.grid.low} to {self.grid.high} "
+                "cannot be copied through 8 bits; use another act_format"
+            )
+
+    def _weights(self) -> tuple[Tensor, ...]:
+        return tuple(torch.full((s.channels, 1, *s.kernel), s.scale) for s in self.sources)
+
+    def forward(self, inputs: list[Levels]) -> Levels:
+        """Levels on the grid of the first input."""
+        acc = None
+        for source, weight, x in zip(self.sources, self._weights(), inputs, strict=True):
+            acc = accumulate(acc, x.levels, weight.to(x.levels.device), source)
+        assert acc is not None
+        levels = acc.clamp(0, self.grid.high) if self.plan.rectified else acc
+        return Levels(levels, inputs[0].scale)
+
+    def deploy(self, in_scales: list[Tensor]) -> Deployed:
+        """The sums as they are; the table only adds the zero."""
+        offset, channels = self.grid.low - Y_MIN, self.plan.shape[0]
+        levels = torch.arange(TABLE_ENTRIES, dtype=torch.float64) + self.grid.low
+        table = hardware_table(round_to_grid(levels, self.grid.levels), self.grid.zero)
+        one = torch.ones(channels, dtype=torch.float64)
+        return Deployed(self._weights(), one * -offset, one * 8, one * 0, table, in_scales[0])
+
+
+class QuantSquare(nn.Module):
+    """A :class:`SquarePlan`: ``floor(a**2 / 4)`` of ``a = kx nx + ky ny``, levels n times integers
+    k that give both operands about the same range. Exact where a has at most 256 values and the
+    result fits the planes of :data:`_FINE` levels; else a has 8 bits and the result is rounded to
+    what they hold.
+    """
+
+    def __init__(self, plan: SquarePlan, spec: QuantSpec, in_grids: tuple[ActGrid, ...]) -> None:
+        super().__init__()
+        self.plan, self.sources, self.in_grids, self.terms = plan, plan.sources, in_grids, (1, 1)
+        reach = [max(g.high, -g.low) for g in in_grids]
+        magnitudes = spec.weight_grid(1).magnitudes
+        self.factors = [
+            max((m for m in magnitudes if 0 < m * r <= max(reach)), default=1) for r in reach
+        ]
+        low = self._range(plan.sign)[0]
+        ends = [v for sign in (1, -1) for v in self._range(sign)]
+        peak, width = max(map(abs, ends)), max(ends[1] - ends[0], ends[3] - ends[2])
+        self.mantissa, self.shift = _largest_scale(BYTE / width)
+        ratio = self._ratio()
+        self.bias = float(np.floor(self._half() - (np.ceil(low * ratio) - Y_MIN) / ratio + 0.5))
+        sides = 2 if spec.act_format.signed else 1
+
+        def capacity(planes: int) -> int:
+            return sides * spec.act_contiguous(planes)
+
+        exact = peak**2 // 4
+        most = next((p for p in DIGITS if capacity(p) >= _FINE), MAX_DIGITS)
+        if ratio < 1 or capacity(most) < exact:
+            planes, top = most, capacity(most)
+            self.unit = peak**2 / 4 / top
+        else:
+            planes = next(p for p in DIGITS if capacity(p) >= exact)
+            self.unit, top = 1.0, exact
+        levels = LevelGrid.uniform(0, top)
+        self.grid = ActGrid(levels, planes, spec.zero_of(levels, planes), 0, 0)
+
+    def _range(self, sign: int) -> tuple[int, int]:
+        (x, y), (kx, ky) = self.in_grids, self.factors
+        other = (ky * y.low, ky * y.high) if sign > 0 else (-ky * y.high, -ky * y.low)
+        return kx * x.low + other[0], kx * x.high + other[1]
+
+    def _ratio(self) -> float:
+        return float(numerics.scale_value(self.mantissa, self.shift))
+
+    def _half(self) -> float:
+        return float(rounding(torch.tensor(float(self.shift), dtype=torch.float64)))
+
+    def levels(self) -> Tensor:
+        """Levels (float64) for y = -128 … 127."""
+        y = torch.arange(TABLE_ENTRIES, dtype=torch.float64) + Y_MIN
+        a = y / self._ratio() - (self.bias - self._half())
+        squares = (a.square() / 4).floor() if self.unit == 1 else a.square() / (4 * self.unit)
+        return round_to_grid(squares, self.grid.levels)
+
+    def _scale(self, in_scales: list[Tensor]) -> Tensor:
+        kx, ky = self.factors
+        return (in_scales[0] * in_scales[1]).detach() * (self.unit / (kx * ky))
+
+    def forward(self, inputs: list[Levels]) -> Levels:
+        """Levels of the quarter square; gradients are those of the square itself."""
+        kx, ky = self.factors
+        x = [
+            accumulate(None, v.levels, torch.ones(s.channels, 1, 1, 1).to(v.levels.device), s)
+            for v, s in zip(inputs, self.sources, strict=True)
+        ]
+        a = x[0] * kx + x[1] * (ky * self.plan.sign)
+        with torch.no_grad():
+            t = ((a + self.bias) * 2.0 ** (numerics.GUARD_BITS - self.shift)).floor_()
+            drop = 2.0 ** -(numerics.MANTISSA_BITS - 1 + numerics.GUARD_BITS)
+            y = (t * (self.mantissa * drop) + 0.5).floor_().clamp_(Y_MIN, numerics.Y_MAX)
+            exact = self.levels().to(a)[(y - Y_MIN).long()]
+        smooth = a.square() / (4 * self.unit)
+        return Levels(exact + (smooth - smooth.detach()), self._scale([v.scale for v in inputs]))
+
+    def deploy(self, in_scales: list[Tensor]) -> Deployed:
+        """The integers, which do not depend on the scales, and the result's scale."""
+        kx, ky = self.factors
+        shape, one = (self.plan.shape[0], 1, 1, 1), torch.ones(self.plan.shape[0]).double()
+        weights = (torch.full(shape, float(kx)), torch.full(shape, float(ky * self.plan.sign)))
+        table = hardware_table(self.levels(), self.grid.zero)
+        return Deployed(
+            weights,
+            one * self.bias,
+            one * self.mantissa,
+            one * self.shift,
+            table,
+            self._scale(in_scales),
+        )
+
+
+def _largest_scale(limit: float) -> tuple[int, int]:
+    """(mantissa, shift) of the largest requantization scale up to 1 and ``limit``."""
+    wanted = [(8, 0), *((m, s) for s in range(1, 32) for m in range(15, 7, -1))]
+    return next(p for p in wanted if float(numerics.scale_value(*p)) <= limit)

@@ -1,0 +1,191 @@
+"""The ``sigbit`` operator library: the integer graph's nodes as PyTorch operators, with shapes for
+tracing.
+
+Tensors are stored integers, int64. Arguments that do not enter the result (names, types, terms) are
+there so that a saved program says all about its graph.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sigbit.ir.integer import Source, convolve
+from sigbit.ir.integer import gather as gather_channels
+from sigbit.quant.numbers.grid import round_half_away
+from sigbit_hw.arch import numerics
+
+Sizes = list[int]
+GEOMETRY = 12
+"""Numbers that describe a source."""
+
+
+def describe(source: Source) -> Sizes:
+    """What :func:`source_of` needs: terms, stride, padding, groups, dilation, upsampling."""
+    return [
+        source.terms,
+        *source.stride,
+        *source.padding,
+        source.groups,
+        *source.dilation,
+        *source.upsampling,
+    ]
+
+
+def source_of(tensor: str, weights: Tensor, numbers: Sequence[int]) -> Source:
+    """The source with these :func:`describe` numbers."""
+    terms, sy, sx, top, left, bottom, right, groups, dy, dx, uy, ux = numbers
+    return Source(
+        tensor,
+        weights.numpy(force=True),
+        terms,
+        (sy, sx),
+        (top, left, bottom, right),
+        groups,
+        (dy, dx),
+        (uy, ux),
+    )
+
+
+def as_image(x: Tensor, shape: Sequence[int]) -> Tensor:
+    """A batch of real inputs as it is stored, ``[batch, *shape]``: a sequence ``[batch, steps,
+    features]`` as (features, steps, 1)."""
+    return (x.transpose(1, 2) if x.dim() == 3 else x).reshape(x.shape[0], *shape)
+
+
+@torch.library.custom_op("sigbit::quantize", mutates_args=())
+def quantize(
+    x: Tensor,
+    shape: Sizes,
+    scale: float,
+    zero: int,
+    low: int,
+    high: int,
+    planes: int,
+    name: str,
+    graph: str,
+    formats: str,
+) -> Tensor:
+    """Stored integers of a real input: nearest to ``x / scale - zero``, ties away from zero,
+    clipped; in float64.
+    """
+    v = x.double() / scale - zero
+    if not bool(torch.isfinite(v).all()):
+        raise ValueError(f"input {name!r} holds NaN or infinity")
+    stored = round_half_away(v).clamp_(low, high)
+    return as_image(stored.to(torch.int64), shape).contiguous()
+
+
+@quantize.register_fake
+def _(x: Tensor, shape: Sizes, *unused: object) -> Tensor:
+    return x.new_empty((x.shape[0], *shape), dtype=torch.int64)
+
+
+@torch.library.custom_op("sigbit::conv", mutates_args=())
+def conv(
+    xs: list[Tensor],
+    weights: list[Tensor],
+    bias: Tensor,
+    mantissa: Tensor,
+    shift: Tensor,
+    table: Tensor,
+    geometry: Sizes,
+    zeros: Sizes,
+    shape: Sizes,
+    planes: int,
+    scale: float,
+    zero: int,
+    name: str,
+    kind: str,
+    location: str,
+) -> Tensor:
+    """``table[requantize(sum of convolutions) & 255]``; ``geometry`` holds :func:`describe` of
+    every source.
+    """
+    total: Tensor | None = None
+    for i, (x, w) in enumerate(zip(xs, weights, strict=True)):
+        source = source_of("", w, geometry[GEOMETRY * i : GEOMETRY * (i + 1)])
+        part = convolve(x, source, zeros[i], w)
+        total = part if total is None else total + part
+    assert total is not None
+    parameters = (p.numpy(force=True)[:, None, None] for p in (bias, mantissa, shift))
+    y = torch.from_numpy(numerics.requantize(total.numpy(force=True), *parameters))
+    return table[y.to(total.device) & (numerics.TABLE_ENTRIES - 1)]
+
+
+@conv.register_fake
+def _(
+    xs: list[Tensor],
+    weights: list[Tensor],
+    bias: Tensor,
+    mantissa: Tensor,
+    shift: Tensor,
+    table: Tensor,
+    geometry: Sizes,
+    zeros: Sizes,
+    shape: Sizes,
+    *unused: object,
+) -> Tensor:
+    return xs[0].new_empty((xs[0].shape[0], *shape))
+
+
+@torch.library.custom_op("sigbit::max_pool", mutates_args=())
+def max_pool(
+    x: Tensor,
+    kernel: Sizes,
+    stride: Sizes,
+    padding: Sizes,
+    shape: Sizes,
+    lowest: int,
+    planes: int,
+    scale: float,
+    zero: int,
+    name: str,
+    kind: str,
+    location: str,
+) -> Tensor:
+    """Window maxima of stored integers; padding holds the lowest value."""
+    top, left, bottom, right = padding
+    padded = F.pad(x, (left, right, top, bottom), value=lowest).double()
+    return F.max_pool2d(padded, kernel, stride).long()
+
+
+@max_pool.register_fake
+def _(
+    x: Tensor, kernel: Sizes, stride: Sizes, padding: Sizes, shape: Sizes, *unused: object
+) -> Tensor:
+    return x.new_empty((x.shape[0], *shape))
+
+
+@torch.library.custom_op("sigbit::gather", mutates_args=())
+def gather(
+    xs: list[Tensor],
+    channels: Tensor,
+    shape: Sizes,
+    planes: int,
+    scale: float,
+    zero: int,
+    name: str,
+    kind: str,
+    location: str,
+) -> Tensor:
+    """Channels (rows: tensor, channel) of tensors of equal size."""
+    return gather_channels(xs, channels.numpy(force=True))
+
+
+@gather.register_fake
+def _(xs: list[Tensor], channels: Tensor, shape: Sizes, *unused: object) -> Tensor:
+    return xs[0].new_empty((xs[0].shape[0], *shape))
+
+
+@torch.library.custom_op("sigbit::dequantize", mutates_args=())
+def dequantize(x: Tensor, scale: float, zero: int, like: Tensor, host: str) -> Tensor:
+    """``scale * (x + zero)`` in the dtype of ``like``; ``host`` is JSON: pairs of a function that
+    is left to the host and where the user wrote it."""
+    return (x + zero).to(like.dtype) * torch.tensor(scale, dtype=like.dtype)
+
+
+@dequantize.register_fake
+def _(x: Tensor, scale: float, zero: int, like: Tensor, host: str) -> Tensor:
+    return torch.empty_like(x, dtype=like.dtype)

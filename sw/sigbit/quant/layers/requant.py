@@ -1,0 +1,236 @@
+"""The accelerator's post-processing in floating point: exact values forward, straight-through
+gradients backward.
+
+Accumulators, biases, levels are integers held in floats. float32 is exact as long as accumulators
+stay below 2**24 in magnitude; float64 always is. ``sigbit_hw.arch.numerics`` defines the
+arithmetic; tests compare with ``==``.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sigbit.quant.numbers.grid import round_to_grid
+from sigbit.quant.quantizers.base import Quantizer, straight_through
+from sigbit.quant.spec import ActGrid
+from sigbit_hw.arch.numerics import (
+    GUARD_BITS,
+    MANTISSA_BITS,
+    SHIFT_MAX,
+    TABLE_ENTRIES,
+    Y_MAX,
+    Y_MIN,
+)
+
+_HIDDEN = 1 << (MANTISSA_BITS - 1)
+_DROP = MANTISSA_BITS - 1 + GUARD_BITS
+SCALE_MAX = (2 * _HIDDEN - 1) / _HIDDEN
+"""The largest requantization scale."""
+
+
+def power_of_two(exponent: Tensor) -> Tensor:
+    """``2**exponent`` (float64), exact, for whole exponents in [-64, 64]."""
+    return _powers(exponent.device)[exponent.long() + 64]
+
+
+@cache
+def _powers(device: torch.device) -> Tensor:
+    return torch.tensor([2.0**e for e in range(-64, 65)], dtype=torch.float64, device=device)
+
+
+def snap_scale(scale: Tensor) -> tuple[Tensor, Tensor]:
+    """``numerics.snap_scale`` on tensors: (mantissa, shift) as float64 integers."""
+    fraction, exponent = torch.frexp(scale.detach().double())
+    mantissa = (fraction * 2 * _HIDDEN + 0.5).floor()
+    carry = mantissa == 2 * _HIDDEN
+    mantissa = mantissa.masked_fill(carry, _HIDDEN)
+    shift = 1 - exponent - carry.int()
+    mantissa = mantissa.masked_fill(shift < 0, 2 * _HIDDEN - 1).masked_fill(
+        shift > SHIFT_MAX, _HIDDEN
+    )
+    return mantissa, shift.clamp(0, SHIFT_MAX).double()
+
+
+def scale_value(mantissa: Tensor, shift: Tensor) -> Tensor:
+    """``mantissa / 8 * 2**-shift``, exact in float64."""
+    return mantissa / _HIDDEN * power_of_two(-shift)
+
+
+def rounding(shift: Tensor) -> Tensor:
+    """The addend to a bias that turns the floor after the shift into rounding: half of what the
+    shift drops.
+    """
+    return torch.where(shift > GUARD_BITS, power_of_two(shift - GUARD_BITS - 1), 0.0)
+
+
+def level_table(
+    grid: ActGrid,
+    limit: float | None,
+    rectified: bool = False,
+    rounding: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
+    """Levels (float64) for the 256 pre-activations y = -128 … 127, in that order; the nearest ones,
+    or those that ``rounding`` gives.
+
+    ``limit`` is the upper clip of the activation function in units of the output's scale, if it has
+    one; negative values become 0 if ``rectified``, or where the grid has none.
+    """
+    real = (
+        torch.arange(Y_MIN, Y_MAX + 1, dtype=torch.float64) + grid.offset
+    ) * 2.0**-grid.pre_shift
+    real = real.clamp(min=0.0) if rectified else real
+    real = real if limit is None else real.clamp(max=limit)
+    return round_to_grid(real, grid.levels) if rounding is None else rounding(real)
+
+
+def highest_level(grid: ActGrid, limit: float | None) -> int:
+    """The largest level that :func:`level_table` holds, were y not bounded."""
+    if limit is None:
+        return grid.high
+    return min(grid.high, int(round_to_grid(torch.tensor(limit, dtype=torch.float64), grid.levels)))
+
+
+@dataclass(frozen=True)
+class Requantization:
+    """One layer's parameters, a channel each (float64): integer ``bias`` (accumulator of levels,
+    not of stored integers), ``mantissa``, ``shift``; the output's grid and the activation's clips
+    (:func:`level_table`); ``open`` for the network's outputs, whose gradient must lead back from
+    saturation; the ``quantizer`` of the output, the nearest level if None.
+    """
+
+    bias: Tensor
+    mantissa: Tensor
+    shift: Tensor
+    grid: ActGrid
+    limit: float | None
+    rectified: bool = False
+    open: bool = False
+    quantizer: Quantizer | None = None
+
+    @property
+    def gain(self) -> Tensor:
+        """Output levels an accumulator step, ``[C]``."""
+        return scale_value(self.mantissa, self.shift) * 2.0**-self.grid.pre_shift
+
+    def __call__(self, acc: Tensor, bias: Tensor, scale: Tensor, out_scale: Tensor) -> Tensor:
+        """Output levels of accumulators ``[N, C, H, W]``.
+
+        ``bias`` (real), ``scale`` (real value of an accumulator step, ``[C]``) and ``out_scale``
+        (of an output level) are there for the gradients only: those of the real values ``scale *
+        acc + bias`` and ``out_scale * level``.
+        """
+        if self.quantizer is not None and self.quantizer.curved:
+            return self._curve(acc, bias, scale, out_scale)
+        result: Tensor = _Requantize.apply(acc, bias, out_scale, scale.detach(), self)
+        return result
+
+    def _curve(self, acc: Tensor, bias: Tensor, scale: Tensor, out_scale: Tensor) -> Tensor:
+        """Levels by the quantizer's own curve: its values where it is soft, else those of the
+        hardware with its gradients."""
+        assert self.quantizer is not None
+        unit = out_scale.detach()
+        v = torch.addcmul(_column(bias / unit, acc), acc, _column(scale.detach() / unit, acc))
+        v = v if self.limit is None else v.clamp(max=self.limit)
+        curve = self.quantizer.curve(v)
+        table = level_table(self.grid, self.limit, self.rectified, self.quantizer.round)
+        if self.quantizer.training:
+            self.quantizer.observe(v.detach().clamp(min=0), unit)
+        if self.quantizer.soft:
+            return curve
+        with torch.no_grad():
+            t = torch.floor(
+                torch.addcmul(
+                    _column(self.bias * power_of_two(GUARD_BITS - self.shift), acc),
+                    acc,
+                    _column(power_of_two(GUARD_BITS - self.shift), acc),
+                )
+            )
+            u = torch.floor(t * _column(self.mantissa * 2.0**-_DROP, acc) + 0.5)
+            index = u.clamp_(Y_MIN, Y_MAX).sub_(Y_MIN).int()
+        return straight_through(table.to(acc.device, acc.dtype)[index], curve)
+
+
+def _column(x: Tensor, like: Tensor) -> Tensor:
+    return x.to(like.dtype).view(-1, 1, 1)
+
+
+class _Requantize(torch.autograd.Function):
+    """Forward: five elementwise passes for uniform grids of positive levels, six and a look-up for
+    others. Backward: two passes, and a sum for the bias.
+
+    For positive uniform levels the rounding to y and the one to levels are one floor, because
+    ``floor((floor(a) + n) / d) == floor((a + n) / d)`` for integers n and d > 0; the clip of y is
+    implied by that of the levels, and the clip after the shift by that of y.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, acc: Tensor, bias: Tensor, out_scale: Tensor, scale: Tensor, r: Requantization
+    ) -> Tensor:
+        grid, j = r.grid, r.grid.pre_shift
+        inverse = power_of_two(GUARD_BITS - r.shift)
+        t = torch.addcmul(_column(r.bias * inverse, acc), acc, _column(inverse, acc)).floor_()
+        ctx.low = max(grid.low, 0) if r.rectified else grid.low
+        ctx.high = highest_level(grid, r.limit)
+        ctx.open = r.open
+        ctx.saturating = r.quantizer is not None and r.quantizer.saturating
+        if grid.levels.is_uniform and (j == 0 or (grid.low == 0 and j > 0)):
+            half = 2.0 ** (j - 1) if j > 0 else 0.0
+            ctx.centre = 0.5 + (2.0 ** -(j + 1) if j > 0 else 0.0)
+            start = torch.tensor(
+                (0.5 + grid.offset + half) * 2.0**-j, dtype=acc.dtype, device=acc.device
+            )
+            u = torch.addcmul(start, t, _column(r.mantissa * 2.0 ** (-_DROP - j), acc))
+            levels = torch.floor(u).clamp_(ctx.low, ctx.high)
+        else:
+            ctx.centre = (0.5 - grid.offset) * 2.0**-j
+            start = torch.tensor(0.5, dtype=acc.dtype, device=acc.device)
+            u = torch.addcmul(start, t, _column(r.mantissa * 2.0**-_DROP, acc))
+            index = torch.floor(u).clamp_(Y_MIN, Y_MAX).sub_(Y_MIN).int()
+            levels = level_table(grid, r.limit, r.rectified).to(acc.device, acc.dtype)[index]
+            u.mul_(2.0**-j)
+        ctx.gain = _column(r.gain, acc)
+        ctx.save_for_backward(u, levels, scale, out_scale)
+        return levels
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        u, levels, scale, out_scale = ctx.saved_tensors
+        if ctx.open:
+            inside = grads[0]
+        else:
+            low, high = ctx.low + ctx.centre, ctx.high + ctx.centre
+            inside = torch.ops.aten.hardtanh_backward(grads[0], u, low, high)
+        grad_acc = inside * ctx.gain
+        grad_bias = grad_out = None
+        if ctx.needs_input_grad[1]:
+            grad_bias = grad_acc.sum((0, 2, 3)).double() / scale
+        if ctx.needs_input_grad[2]:
+            if ctx.saturating:
+                full = torch.dot((grads[0] - inside).reshape(-1), levels.reshape(-1))
+            else:
+                full = torch.dot(grads[0].reshape(-1), levels.reshape(-1)) - torch.dot(
+                    inside.reshape(-1), u.reshape(-1)
+                )
+                full = full + ctx.centre * inside.sum()
+            grad_out = (full / out_scale).reshape(out_scale.shape)
+        return grad_acc, grad_bias, grad_out, None, None
+
+
+def hardware_table(levels: Tensor, zero: int) -> Tensor:
+    """The 256 stored integers (int64), indexed by ``y & 255``, of levels in the order of y."""
+    return (levels - zero).long().roll(TABLE_ENTRIES // 2)
+
+
+def table_of(
+    grid: ActGrid,
+    limit: float | None,
+    rectified: bool = False,
+    rounding: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
+    """The hardware's table of :func:`level_table`."""
+    return hardware_table(level_table(grid, limit, rectified, rounding), grid.zero)

@@ -1,0 +1,39 @@
+"""The linear part of a source: its kernel and its convolution."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sigbit.ir.floating import pad
+from sigbit.ir.integer import spread
+from sigbit.quant.plan.plans import SourcePlan
+
+
+def kernel(source: SourcePlan, weight: Tensor) -> Tensor:
+    """The parameter ``weight`` as a kernel ``[out, in / groups, kh, kw]``: those of a transposed
+    convolution turned by 180 degrees."""
+    inputs = source.channels // source.groups
+    if source.transposed:
+        grouped = weight.view(source.groups, inputs, -1, *source.kernel)
+        weight = grouped.transpose(1, 2).flatten(0, 1).flip(2, 3)
+    else:
+        weight = weight.view(-1, inputs, *source.kernel)
+    weight = weight if source.rows is None else weight[list(source.rows)]
+    return weight if source.scale == 1 else weight * source.scale
+
+
+def accumulate(acc: Tensor | None, x: Tensor, weight: Tensor, source: SourcePlan) -> Tensor:
+    """``acc`` plus one source's convolution."""
+    weight = weight.to(x.dtype)
+    if source.pointwise:
+        scaled = weight.view(-1, 1, 1)
+        return x * scaled if acc is None else torch.addcmul(acc, x, scaled)
+    x = spread(x, source.upsampling, 0)
+    top, left, bottom, right = source.padding
+    padding: tuple[int, int] | int = 0
+    if (top, left) == (bottom, right) and min(top, left) >= 0:
+        padding = (top, left)
+    else:
+        x = pad(x, source.padding)
+    part = F.conv2d(x, weight, None, source.stride, padding, source.dilation, source.groups)
+    return part if acc is None else acc + part

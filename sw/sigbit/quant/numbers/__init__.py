@@ -1,0 +1,1 @@
+"""Level grids and how their scales are chosen."""

@@ -1,0 +1,408 @@
+"""From the float graph to plans: which nodes one accumulation and one table can do together.
+
+A *linear expression* is a sum of convolutions, pooled averages, products and plain tensors, with
+batch norms in between; a layer is such an expression, followed by at most one activation function.
+An expression ends where its value is needed as a tensor: at an activation, a pooling maximum, an
+output, or at the second reader. Borders, crops and steps of a sequence are read through a source's
+padding.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from sigbit.frontend.report import UnsupportedModel
+from sigbit.ir.floating import (
+    MAX_WINDOW,
+    UNARY,
+    Add,
+    AvgPool2d,
+    BatchNorm,
+    Channels,
+    Concat,
+    Conv2d,
+    ConvTranspose2d,
+    Flatten,
+    FloatGraph,
+    Linear,
+    MaxPool2d,
+    Multiply,
+    Node,
+    Pad,
+    Padding,
+    Placeholder,
+    Relu,
+    Select,
+    Unary,
+    Upsample,
+)
+from sigbit.quant.plan.plans import (
+    NO_PADDING,
+    BiasPlan,
+    GatherPlan,
+    InputPlan,
+    LayerPlan,
+    MaxPoolPlan,
+    MovePlan,
+    NetworkPlan,
+    Plan,
+    Shape,
+    SourcePlan,
+    SquarePlan,
+)
+from sigbit.quant.plan.structure import Structure, is_negation
+
+_SMALL_NEGATIVE = 0.5
+"""Functions that never go further below 0 get the grid with few negative levels."""
+
+
+def fuse(graph: FloatGraph) -> NetworkPlan:
+    """The plans of ``graph``; :class:`UnsupportedModel` for what has none."""
+    return _Fuser(graph).run()
+
+
+@dataclass(frozen=True)
+class _Expression:
+    sources: tuple[SourcePlan, ...]
+    biases: tuple[BiasPlan, ...] = ()
+    product: bool = False
+
+    def normalized(self, norm: BatchNorm) -> "_Expression":
+        return _Expression(
+            tuple(replace(s, norms=(*s.norms, norm)) for s in self.sources),
+            (*(replace(b, norms=(*b.norms, norm)) for b in self.biases), BiasPlan(norm)),
+        )
+
+    def negated(self) -> "_Expression":
+        return _Expression(
+            tuple(replace(s, scale=-s.scale) for s in self.sources),
+            tuple(replace(b, scale=-b.scale) for b in self.biases),
+        )
+
+    def rows(self, index: tuple[int, ...]) -> "_Expression":
+        def chosen(rows: tuple[int, ...] | None) -> tuple[int, ...]:
+            return index if rows is None else tuple(rows[i] for i in index)
+
+        return _Expression(
+            tuple(replace(s, rows=chosen(s.rows)) for s in self.sources),
+            tuple(replace(b, rows=chosen(b.rows)) for b in self.biases),
+        )
+
+
+class _Fuser:
+    def __init__(self, graph: FloatGraph) -> None:
+        self._graph = graph
+        self._plans: dict[str, Plan] = {}
+        self._alias: dict[str, str] = {}
+        self._early: dict[str, Relu] = {}
+        self._structure = Structure(graph)
+
+    def run(self) -> NetworkPlan:
+        if rows := tuple(self._structure.unsupported()):
+            raise UnsupportedModel(self._graph.name, rows)
+        for node in self._graph.nodes:
+            if (
+                isinstance(node, MaxPool2d)
+                and isinstance(reader := self._structure.only_reader(node.name), Relu)
+                and self._structure.only_reader(node.inputs[0]) is node
+                and not isinstance(self._graph[node.inputs[0]], Pad)
+            ):
+                self._early[node.inputs[0]] = reader  # max and ReLU commute
+        for node in self._graph.nodes:
+            if self._structure.is_tensor(node):
+                self._materialize(node)
+        outputs = tuple(
+            (self._stored(name), self._graph[name].shape) for name in self._graph.outputs
+        )
+        return NetworkPlan(tuple(self._plans.values()), outputs)
+
+    def _view(self, name: str) -> tuple[str, Padding]:
+        """The stored tensor that holds the value of node ``name``, and the border to read it
+        with."""
+        node = self._graph[name]
+        if isinstance(node, Flatten):
+            return self._view(node.inputs[0])
+        if isinstance(node, (Pad, Select)):
+            tensor, padding = self._view(node.inputs[0])
+            return tensor, _sum(padding, self._structure.border(node))
+        return self._alias.get(name, name), NO_PADDING
+
+    def _stored(self, name: str) -> str:
+        """The stored tensor that holds the value of node ``name``, copied where it is but a view,
+        or a network input."""
+        tensor, padding = self._view(name)
+        plan = self._plans[tensor]
+        if isinstance(plan, InputPlan):
+            copy = f"{tensor}.native"
+            if copy not in self._plans:
+                self._layer(copy, plan.shape, _Expression((self._plain(tensor),)), None, "")
+            tensor = copy
+        if not any(padding):
+            return tensor
+        node = self._structure.origin(name)
+        if node.name not in self._plans:
+            source = replace(self._plain(tensor), padding=padding)
+            self._plans[node.name] = MovePlan(
+                node.name, self._structure.image(node.name), (source,), "copy", node.location
+            )
+        return node.name
+
+    def _plain(self, tensor: str, padding: Padding = NO_PADDING) -> SourcePlan:
+        channels = self._plans[tensor].shape[0]
+        return SourcePlan(tensor=tensor, channels=channels, groups=channels, padding=padding)
+
+    def _expression(self, name: str) -> _Expression:
+        """The linear expression that node ``name`` computes, down to stored tensors."""
+        node = self._graph[name]
+        match node:
+            case Flatten():
+                return self._expression(node.inputs[0])
+            case Conv2d():
+                tensor, padding = self._view(node.inputs[0])
+                height, width = self._graph.parameters[node.weight].shape[2:]
+                source = replace(
+                    self._plain(tensor),
+                    weight=node.weight,
+                    kernel=(height, width),
+                    stride=node.stride,
+                    padding=_sum(padding, node.padding),
+                    groups=node.groups,
+                    dilation=node.dilation,
+                )
+                return _Expression((source,), _bias(node.bias))
+            case ConvTranspose2d():
+                return self._transposed(node)
+            case Linear():
+                tensor, padding = self._view(node.inputs[0])
+                _, height, width = self._structure.image(node.inputs[0])
+                source = replace(
+                    self._plain(tensor, padding),
+                    weight=node.weight,
+                    kernel=(height, width),
+                    groups=1,
+                )
+                return _Expression((source,), _bias(node.bias))
+            case AvgPool2d():
+                tensor, padding = self._view(node.inputs[0])
+                source = replace(
+                    self._plain(tensor, _sum(padding, node.padding)),
+                    kernel=node.kernel,
+                    stride=node.stride,
+                    scale=1 / node.divisor,
+                )
+                return _Expression((source,))
+            case BatchNorm():
+                return self._operand(node.inputs[0]).normalized(node)
+            case Unary():
+                return self._operand(node.inputs[0]).negated()
+            case Channels():
+                return self._expression(node.inputs[0]).rows(node.index)
+            case Add():
+                parts = [self._operand(i) for i in node.inputs]
+                return _Expression(
+                    tuple(s for p in parts for s in p.sources),
+                    tuple(b for p in parts for b in p.biases),
+                )
+            case Multiply():
+                return self._product(node)
+        raise AssertionError(f"{node.name} is not linear")
+
+    def _transposed(self, node: ConvTranspose2d) -> _Expression:
+        tensor, border = self._view(node.inputs[0])
+        height, width = self._graph.parameters[node.weight].shape[2:]
+        reach = ((height - 1) * node.dilation[0], (width - 1) * node.dilation[1])
+        top, left, bottom, right = (
+            r + b * s - c
+            for r, b, s, c in zip(reach * 2, border, node.stride * 2, node.crop, strict=True)
+        )
+        source = replace(
+            self._plain(tensor),
+            weight=node.weight,
+            kernel=(height, width),
+            padding=(top, left, bottom, right),
+            groups=node.groups,
+            dilation=node.dilation,
+            upsampling=node.stride,
+            transposed=True,
+        )
+        return _Expression((source,), _bias(node.bias))
+
+    def _product(self, node: Multiply) -> _Expression:
+        """The difference of two quarter squares."""
+        shape = self._structure.image(node.name)
+        operands = []
+        for name in node.inputs:
+            if self._structure.image(name) == shape:
+                tensor, padding = self._view(name)
+            else:
+                tensor, padding = self._broadcast(self._stored(name), shape, node), NO_PADDING
+            operands.append(self._plain(tensor, padding))
+        halves = []
+        for sign, half in ((1, "sum"), (-1, "difference")):
+            name = f"{node.name}.{half}"
+            if name not in self._plans:
+                self._plans[name] = SquarePlan(name, shape, tuple(operands), sign, node.location)
+            halves.append(replace(self._plain(name), scale=float(sign)))
+        return _Expression(tuple(halves), product=True)
+
+    def _broadcast(self, tensor: str, shape: Shape, node: Node) -> str:
+        """A copy of ``tensor`` (channels, 1, 1) at every pixel of ``shape``, in as many steps as
+        windows need."""
+        height = width = 1
+        for step in range(1, 99):
+            if (height, width) == shape[1:]:
+                break
+            factor = tuple(
+                min(MAX_WINDOW // 4, -(-want // have))
+                for want, have in zip(shape[1:], (height, width), strict=True)
+            )
+            height, width = min(shape[1], height * factor[0]), min(shape[2], width * factor[1])
+            name = f"{node.name}.broadcast{step}"
+            if name not in self._plans:
+                self._repeat(name, tensor, (shape[0], height, width), factor, node.location)
+            tensor = name
+        return tensor
+
+    def _repeat(
+        self, name: str, tensor: str, shape: Shape, factor: tuple[int, ...], location: str
+    ) -> None:
+        """Every pixel of ``tensor`` repeated ``factor`` times, cut to ``shape``."""
+        height, width = self._plans[tensor].shape[1:]
+        source = replace(
+            self._plain(tensor),
+            kernel=(factor[0], factor[1]),
+            upsampling=(factor[0], factor[1]),
+            padding=(
+                factor[0] - 1,
+                factor[1] - 1,
+                factor[0] - 1 - (height * factor[0] - shape[1]),
+                factor[1] - 1 - (width * factor[1] - shape[2]),
+            ),
+        )
+        self._plans[name] = MovePlan(name, shape, (source,), "upsample", location)
+
+    def _operand(self, name: str) -> _Expression:
+        node = self._structure.origin(name)
+        if isinstance(node, (Pad, Select)) or self._structure.is_tensor(node):
+            return _Expression((self._plain(*self._view(node.name)),))
+        return self._expression(node.name)
+
+    def _materialize(self, node: Node) -> None:
+        name, shape = node.name, self._structure.image(node.name)
+        match node:
+            case Placeholder():
+                self._plans[name] = InputPlan(name, shape)
+            case MaxPool2d():
+                self._plans[name] = MaxPoolPlan(
+                    name,
+                    shape,
+                    self._stored(node.inputs[0]),
+                    node.kernel,
+                    node.stride,
+                    node.padding,
+                    node.location,
+                )
+            case Concat() | Channels() if isinstance(node, Concat) or not self._structure.slices(
+                node
+            ):
+                self._gather(node, shape)
+            case Upsample():
+                self._repeat(name, self._stored(node.inputs[0]), shape, node.factor, node.location)
+            case Relu() | Unary() if not is_negation(node):
+                operand = self._structure.origin(node.inputs[0])
+                if isinstance(node, Relu) and self._is_noop(node, operand):
+                    self._alias[name] = self._view(operand.name)[0]
+                else:
+                    self._layer(name, shape, self._operand(operand.name), node, node.location)
+            case _:
+                self._layer(
+                    name, shape, self._expression(name), self._early.get(name), node.location
+                )
+
+    def _gather(self, node: Concat | Channels, shape: Shape) -> None:
+        """Channels of stored tensors; those of gathered ones are taken where they come from."""
+        rows: list[tuple[str, int]] = []
+        for name in node.inputs:
+            plan = self._plans[self._stored(name)]
+            if isinstance(plan, GatherPlan):
+                rows += [(plan.tensors[t], c) for t, c in plan.channels]
+            else:
+                rows += [(plan.name, c) for c in range(plan.shape[0])]
+        if isinstance(node, Channels):
+            rows = [rows[i] for i in node.index]
+        tensors = tuple(dict.fromkeys(t for t, _ in rows))
+        place = {t: i for i, t in enumerate(tensors)}
+        channels = tuple((place[t], c) for t, c in rows)
+        self._plans[node.name] = GatherPlan(node.name, shape, tensors, channels, node.location)
+
+    def _is_noop(self, relu: Relu, operand: Node) -> bool:
+        if not self._structure.is_tensor(operand):
+            return False
+        plan = self._plans[self._view(operand.name)[0]]
+        while isinstance(plan, MaxPoolPlan):
+            plan = self._plans[plan.tensor]
+        if not isinstance(plan, LayerPlan) or plan.negative:
+            return False
+        limit = plan.activation.limit if isinstance(plan.activation, Relu) else None
+        return relu.limit is None or (limit is not None and limit <= relu.limit)
+
+    def _layer(
+        self,
+        name: str,
+        shape: Shape,
+        expression: _Expression,
+        activation: Relu | Unary | None,
+        location: str,
+    ) -> None:
+        sources = tuple(sorted(expression.sources, key=lambda s: not s.trained))
+        if isinstance(activation, Relu):
+            negative = 0.0
+        elif activation is not None:
+            negative = _negative(activation)
+        else:
+            positive = not expression.biases and all(
+                not s.trained and not s.norms and s.scale > 0 and not self._negative(s.tensor)
+                for s in sources
+            )
+            negative = 0.0 if positive else 1.0
+        if sources[0].weight is not None:
+            conv = self._graph.parameters[sources[0].weight].dim() == 4
+            kind = "conv" if conv else "linear"
+        elif expression.product:
+            kind = "multiply"
+        else:
+            kind = "avgpool" if any(s.kernel != (1, 1) for s in sources) else "add"
+        self._plans[name] = LayerPlan(
+            name, shape, sources, expression.biases, activation, negative, kind, location
+        )
+
+    def _negative(self, tensor: str) -> float:
+        match plan := self._plans[tensor]:
+            case LayerPlan():
+                return plan.negative
+            case MovePlan():
+                return self._negative(plan.sources[0].tensor)
+            case MaxPoolPlan():
+                return self._negative(plan.tensor)
+            case GatherPlan():
+                return max(self._negative(t) for t in plan.tensors)
+            case SquarePlan():
+                return 0.0
+        return 1.0
+
+
+def _negative(node: Unary) -> float:
+    x = torch.linspace(-100, 100, 20001, dtype=torch.float64)
+    y = UNARY[node.function](x, *node.parameters)
+    least = float(y.min())
+    if least >= 0:
+        return 0.0
+    return 1 / 8 if least > -_SMALL_NEGATIVE and float(y.max()) > 10 * -least else 1.0
+
+
+def _sum(a: Padding, b: Padding) -> Padding:
+    return (a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3])
+
+
+def _bias(name: str | None) -> tuple[BiasPlan, ...]:
+    return () if name is None else (BiasPlan(name),)

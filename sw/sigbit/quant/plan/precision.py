@@ -1,0 +1,247 @@
+"""Planes of every tensor and weight terms of every layer, from the spec; and 8-bit maxima as sums,
+because the array takes maxima of native values only.
+
+``max(a, b) = b + relu(a - b)``: two exact sums for every doubling of a window.
+"""
+
+from collections.abc import Iterator
+
+from sigbit.errors import QuantizationError
+from sigbit.ir.floating import Unary
+from sigbit.quant.plan.plans import (
+    GatherPlan,
+    InputPlan,
+    LayerPlan,
+    MaxPoolPlan,
+    MovePlan,
+    NetworkPlan,
+    Pair,
+    Plan,
+    Shape,
+    SourcePlan,
+    tensors_of,
+)
+from sigbit.quant.plan.sharing import share
+from sigbit.quant.quantizers.registry import side
+from sigbit.quant.spec import ActGrid, QuantSpec, WeightChoice, act_grid, method_grid
+
+
+class Precision:
+    """What ``spec`` gives to the tensors and layers of a plan.
+
+    Tensors of one group (:mod:`~sigbit.quant.plan.sharing`) get the most planes and the widest range
+    among them.
+    """
+
+    def __init__(self, plan: NetworkPlan, spec: QuantSpec) -> None:
+        self._spec, self._plan = spec, plan
+        self._by_name = {p.name: p for p in plan.layers}
+        self._readers: dict[str, list[Plan]] = {name: [] for name in self._by_name}
+        for p in plan.layers:
+            for tensor in dict.fromkeys(tensors_of(p)):
+                self._readers[tensor].append(p)
+        if unknown := sorted((set(spec.bits) | set(spec.layer_bits)) - set(self._by_name)):
+            raise QuantizationError(
+                f"bits or layer_bits names {', '.join(map(repr, unknown))}, which are no tensors "
+                f"of the network; there are {', '.join(map(repr, self._by_name))}"
+            )
+        self.groups = share(plan)
+        self._grids: dict[str, ActGrid] = {}
+        self._methods: dict[str, int | None] = {}
+        self._negative: dict[str, float] = {}
+        for root, names in self.groups.members().items():
+            layers = [p for n in names if isinstance(p := self._by_name[n], LayerPlan)]
+            negative = self._negative[root] = max((p.negative for p in layers), default=0.0)
+            bits = [self._method_bits(p) for p in layers]
+            known = [b for b in bits if b is not None]
+            self._methods[root] = max(known) if known and None not in bits else None
+            if (most := self._methods[root]) is not None:
+                self._check_method(layers, most)
+                self._grids[root] = method_grid(spec, most, negative)
+            else:
+                planes = max((self._wanted(p) for p in layers), default=spec.act_planes)
+                self._grids[root] = act_grid(spec, negative, planes)
+
+    def planes(self, tensor: str) -> int:
+        """Planes of a layer's tensor, or of one that inherits a layer's grid."""
+        return self.grid(tensor).planes
+
+    def grid(self, tensor: str) -> ActGrid:
+        """The grid of a layer's tensor, or of one that inherits it."""
+        return self._grids[self.groups.of(tensor)]
+
+    def method_bits(self, tensor: str) -> int | None:
+        """Bits of the spec's ``act_method`` of a tensor; None on the accelerator's own grid."""
+        return self._methods[self.groups.of(tensor)]
+
+    def negative(self, tensor: str) -> float:
+        """How far negative values of a tensor reach, as :func:`~sigbit.quant.spec.act_grid`
+        takes it."""
+        return self._negative[self.groups.of(tensor)]
+
+    def reaches_below_zero(self, tensor: str) -> bool:
+        """Whether a tensor itself, not only its grid, can hold negative values."""
+        match p := self._by_name[tensor]:
+            case LayerPlan():
+                return p.negative > 0
+            case MovePlan(rectified=False) | MaxPoolPlan() | GatherPlan():
+                return any(map(self.reaches_below_zero, tensors_of(p)))
+        return isinstance(p, InputPlan)
+
+    def is_alone(self, tensor: str) -> bool:
+        """Whether no other layer writes on the tensor's grid, so that its scale is free."""
+        root = self.groups.of(tensor)
+        return not any(
+            isinstance(p, LayerPlan) and p.name != tensor and self.groups.of(p.name) == root
+            for p in self._plan.layers
+        )
+
+    def is_output(self, tensor: str) -> bool:
+        """Whether nothing reads a tensor."""
+        return not self._readers[tensor]
+
+    def weights(self, p: LayerPlan) -> WeightChoice:
+        """How the weights of the first source are quantized."""
+        spec = self._spec
+        if p.name in spec.layer_bits:
+            return spec.weight_choice(spec.layer_bits[p.name][0])
+        if p.name in spec.bits:
+            return spec.weight_choice(None, spec.bits[p.name][0])
+        if self._is_head(p) or any(isinstance(self._by_name[t], InputPlan) for t in tensors_of(p)):
+            least = spec.first_last_terms or spec.byte_terms
+            return spec.weight_choice(None, max(spec.weight_terms, least))
+        return spec.weight_choice(spec.weight_bits)
+
+    def terms(self, p: LayerPlan) -> tuple[int, ...]:
+        """Weight terms of each source."""
+        own = self.weights(p).terms
+        first = own if p.sources[0].trained else self._spec.extra_terms(own)
+        return (first, *(self._spec.extra_terms(own) for _ in p.sources[1:]))
+
+    def _method_bits(self, p: LayerPlan) -> int | None:
+        """Bits that a layer's tensor has by the spec's method; None on the accelerator's grid."""
+        spec = self._spec
+        if (own := spec.layer_bits.get(p.name, (0, None))[1]) is not None:
+            return own
+        wide = self.is_output(p.name) or (spec.wide_head and self._feeds_head_only(p.name))
+        return None if wide or p.name in spec.bits else spec.act_bits
+
+    def _check_method(self, layers: list[LayerPlan], bits: int) -> None:
+        """Raise where the spec's method needs a ReLU and there is another function."""
+        found = side(self._spec.act_method, "activations", bits)
+        for p in layers:
+            if found.positive_only and (p.negative or isinstance(p.activation, Unary)):
+                raise QuantizationError(
+                    f"{p.name} ({p.location}): {self._spec.act_method!r} is defined for values "
+                    "from 0 on, behind a ReLU: choose another act_method, or bits for this layer"
+                )
+
+    def _wanted(self, p: LayerPlan) -> int:
+        if p.name in self._spec.bits:
+            return self._spec.bits[p.name][1]
+        if self.is_output(p.name) or (self._spec.wide_head and self._feeds_head_only(p.name)):
+            return max(self._spec.act_planes, self._spec.byte_planes)
+        return self._spec.act_planes
+
+    def _is_head(self, p: Plan) -> bool:
+        return isinstance(p, LayerPlan) and p.sources[0].trained and self.is_output(p.name)
+
+    def _feeds_head_only(self, tensor: str) -> bool:
+        return all(
+            self._is_head(r) and isinstance(r, LayerPlan) and r.sources[0].tensor == tensor
+            for r in self._readers[tensor]
+        )
+
+
+def lower(plan: NetworkPlan, spec: QuantSpec) -> NetworkPlan:
+    """``plan`` with maxima of tensors of several planes as sums."""
+    precision = Precision(plan, spec)
+    layers: list[Plan] = []
+    for p in plan.layers:
+        if isinstance(p, MaxPoolPlan) and precision.planes(p.name) > 1:
+            if any(p.padding) and precision.reaches_below_zero(p.tensor):
+                raise QuantizationError(
+                    f"{p.name} ({p.location}): a padded maximum of values of both signs needs "
+                    "tensors of one plane: put a ReLU before it, or set bits of the layer before it"
+                )
+            layers += _maximum(p, next(q.shape for q in layers if q.name == p.tensor))
+        else:
+            layers.append(p)
+    return NetworkPlan(tuple(layers), plan.outputs)
+
+
+def _maximum(p: MaxPoolPlan, shape: Shape) -> Iterator[Plan]:
+    """The maxima along lines, then along columns, each by doubling windows."""
+    stages = [(axis, size, grown) for axis in (1, 0) for size, grown in _doublings(p.kernel[axis])]
+    if not stages:
+        stages = [(0, 1, 1)]
+    tensor, extent = p.tensor, list(shape[1:])
+    started = [False, False]
+    for number, (axis, size, grown) in enumerate(stages, start=1):
+        last = [n == number for n in _last_stages(stages)]
+        begin, end = (0, 0) if started[axis] else (p.padding[axis], p.padding[axis + 2])
+        started[axis] = True
+        stride = [1, 1]
+        if last[axis]:
+            stride[axis] = p.stride[axis]
+        if number == len(stages):
+            for other in (0, 1):
+                if p.kernel[other] == 1:
+                    stride[other] = p.stride[other]
+        shift = grown - size
+        extent[axis] = (extent[axis] + begin + end - shift - 1) // stride[axis] + 1
+        if number == len(stages):
+            extent = list(p.shape[1:])
+        out = (shape[0], extent[0], extent[1])
+        a = _tap(tensor, shape[0], axis, begin, end - shift, (stride[0], stride[1]))
+        b = _tap(tensor, shape[0], axis, begin - shift, end, (stride[0], stride[1]))
+        name = p.name if number == len(stages) else f"{p.name}.{number}"
+        if shift:
+            rest = f"{p.name}.excess{number}"
+            minus = _scaled(b)
+            yield MovePlan(rest, out, (a, minus), "maxpool", p.location, rectified=True)
+            one = SourcePlan(tensor=rest, channels=shape[0], groups=shape[0])
+            yield MovePlan(name, out, (b, one), "maxpool", p.location)
+        else:
+            yield MovePlan(name, out, (a,), "maxpool", p.location)
+        tensor = name
+
+
+def _doublings(window: int) -> Iterator[Pair]:
+    """(size, grown size) of windows from 1 to ``window``."""
+    size = 1
+    while size < window:
+        grown = min(2 * size, window)
+        yield size, grown
+        size = grown
+
+
+def _last_stages(stages: list[tuple[int, int, int]]) -> tuple[int, int]:
+    """Number of the last stage along columns and along lines."""
+    last = [0, 0]
+    for number, (axis, _, _) in enumerate(stages, start=1):
+        last[axis] = number
+    return last[0], last[1]
+
+
+def _tap(tensor: str, channels: int, axis: int, begin: int, end: int, stride: Pair) -> SourcePlan:
+    padding = [0, 0, 0, 0]
+    padding[axis], padding[axis + 2] = begin, end
+    return SourcePlan(
+        tensor=tensor,
+        channels=channels,
+        groups=channels,
+        stride=stride,
+        padding=(padding[0], padding[1], padding[2], padding[3]),
+    )
+
+
+def _scaled(source: SourcePlan) -> SourcePlan:
+    return SourcePlan(
+        tensor=source.tensor,
+        channels=source.channels,
+        groups=source.groups,
+        stride=source.stride,
+        padding=source.padding,
+        scale=-1.0,
+    )

@@ -1,0 +1,183 @@
+"""``sigbit bench quant``: committed configurations, rows, tables, interruptions."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sigbit import zoo
+from sigbit.bench.quantization import claims as quant_claims
+from sigbit.bench.quantization import speed as quant_speed
+from sigbit.bench.quantization import tables as quant_tables
+from sigbit.bench.quantization.cases import QuantCase, quant_cases, trial
+from sigbit.bench.quantization.post_training import post_cases
+from sigbit.bench.quantization.rates import compared
+from sigbit.bench.quantization.runs import plan, run_cases
+from sigbit.cli.errors import UserError
+from sigbit.cli.files import read_rows
+from sigbit.quant.quantizers import METHODS
+from sigbit.training import load_splits
+from sigbit.training.methods import quant_spec, strategies_of
+from training.configs import digits
+
+KEYS = {
+    "method", "strategy", "dataset", "model", "weight_bits", "act_bits", "accuracy",
+    "accuracy_float", "seed", "epochs", "config",
+}  # fmt: skip
+
+
+def cases(*seeds: int) -> list[QuantCase]:
+    """A run of three steps for every seed."""
+    base = digits(
+        float__epochs=1, train__epochs=1, data__train_samples=96, quantizer__weights="lsq",
+        quantizer__weight_bits=3,
+    )  # fmt: skip
+    return [QuantCase("quantizers", "lsq", "", 3, replace(base, seed=s), 1.0) for s in seeds]
+
+
+def test_committed_configurations_are_possible() -> None:
+    found = [*quant_cases(), *quant_cases(group="cifar10")]
+    assert len({c.config.digest for c in found}) == len(found) > 100
+    for case in found:
+        quant_spec(case.config.quantizer, (0.0, 1.0))
+        strategies_of(case.config.strategies)
+    direct = [c for c in found if c.group == "quantizers" and c.config.model.name == "fashion"]
+    assert {c.method for c in direct} == set(METHODS)
+    budgets = {(c.config.train.epochs, c.config.float.epochs) for c in direct}
+    assert len(budgets) == 1
+    assert {c.method for c in quant_cases("sinareq")} == {"dorefa", "wrpn"}
+
+
+def test_every_claim_is_about_rows_that_run() -> None:
+    keys = {(c.method, c.strategy, c.bits) for c in quant_cases()}
+    for claim in quant_claims.claims():
+        assert {(*side, b) for side in (claim.better, claim.worse) for b in claim.bits} <= keys
+        assert set(claim.bits) <= set(quant_claims.BITS)
+    assert {goal.run for goal in quant_claims.GOALS} <= keys
+
+
+def test_post_training_cases() -> None:
+    found = post_cases()
+    assert len({c.digest(200) for c in found}) == len({c.name for c in found}) == len(found)
+    assert {(c.case.bits, c.strategy) for c in found} == {
+        (4, "post-training"), (4, "activation-aware"), (8, "post-training"),
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of runs."""
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def rows(work: Path) -> list[dict[str, Any]]:
+    """Rows of two runs, one after the other."""
+    return [row for _, row in run_cases(cases(0, 1), None, work, 1)]
+
+
+def test_rows(rows: list[dict[str, Any]], work: Path) -> None:
+    assert all(set(row) >= KEYS for row in rows)
+    json.dumps(rows, allow_nan=False)
+    assert [r["seed"] for r in rows] == [0, 1]
+    assert all(r["accuracy"] == r["accuracy_quantized"] for r in rows)
+    again = [row for _, row in run_cases(cases(0, 1), None, work, 1)]
+    assert again == rows
+    (mean,) = quant_tables.means(rows)
+    assert mean.values == tuple(r["accuracy"] for r in rows)
+    (line,) = quant_tables.method_table(rows)
+    assert line[2:4] == ["lsq", "–"]
+    assert line[-1] == "2"
+    columns = quant_tables.method_columns(rows)
+    assert quant_tables.markdown(columns, [line]).count("\n") == 3
+    assert quant_tables.figure(rows) == quant_tables.figure(rows)
+
+
+def test_jobs_do_not_change_rows(rows: list[dict[str, Any]], work: Path, tmp_path: Path) -> None:
+    found = {r["seed"]: r for _, r in run_cases(cases(0, 1), None, tmp_path, 2)}
+    for row in rows:
+        assert {**row, "seconds": 0} == {**found[row["seed"]], "seconds": 0}
+        wanted, got = (torch.load(f / row["digest"] / "prepared.pt") for f in (work, tmp_path))
+        assert all(torch.equal(wanted[k], got[k]) for k in wanted)
+
+
+def test_plans_count_a_twin_once() -> None:
+    lines = plan(cases(0, 1) + cases(0), {"digits": (1.0, 2.0)}, lambda case: 96)
+    assert [seconds for _, seconds in lines] == [9.0, 9.0, 6.0]
+
+
+def test_a_run_that_fails_does_not_stop_others(tmp_path: Path) -> None:
+    (good,) = cases(0)
+    wild = replace(good.config.train, lr=1e15, optimizer="sgd", warm_up=0.0)
+    bad = replace(good, config=replace(good.config, train=wild))
+    found = {c.config.digest: r for c, r in run_cases([bad, good], None, tmp_path, 1)}
+    assert "lower the learning rate" in str(found[bad.config.digest])
+    assert isinstance(found[good.config.digest], dict)
+
+
+def test_trials_are_short() -> None:
+    case = quant_cases("sinareq")[0]
+    short = trial(case, 64).config
+    assert (short.data.train_samples, short.data.test_samples) == (64, 64)
+    assert (short.train.epochs, short.train.batch_size) == (1, 64)
+    assert short.strategies == case.config.strategies
+
+
+def test_rates() -> None:
+    (case,) = cases(0)
+    splits = load_splits(case.config.data, "digits", None)
+    torch.manual_seed(0)
+    twin = zoo.build("digits", width=4).eval()
+    row = compared(twin, splits, 3, "where it pays")
+    assert row["bits_per_weight"] <= 3
+    assert compared(twin, splits, 3, "rows")["layers"] > row["layers"]
+    assert 0 < row["error"] < row["error_plain"]
+    (line,) = quant_claims.claim_table([row])
+    assert line[-1] == "yes; its sign in 1 of 1"
+
+
+def test_claims() -> None:
+    rows = [
+        {
+            "group": "quantizers", "dataset": "Fashion-MNIST", "model": "fashion", "method": method,
+            "strategy": "", "weight_bits": bits, "accuracy": accuracy, "accuracy_float": 0.9,
+            "seed": seed, "test_samples": 10_000,
+        }
+        for method, bits, seed, accuracy in (
+            ("esb", 4, 0, 0.9), ("esb", 4, 1, 0.88), ("uniform", 4, 0, 0.91),
+            ("uniform", 4, 1, 0.87), ("apot", 4, 1, 0.7), ("apot", 4, 2, 0.99),
+            ("esb", 3, 0, 0.9), ("apot", 3, 0, 0.904), ("esb", 2, 1, 0.8), ("esb", 2, 2, 0.81),
+            ("apot", 2, 1, 0.83), ("apot", 2, 2, 0.82), ("uniform", 2, 3, 0.1),
+        )
+    ]  # fmt: skip
+    lines = {line[0]: line for line in quant_claims.claim_table(rows)}
+    assert lines["ESB beats APoT"][1:] == [
+        "esb", "–", "+18.00", "≈ -0.40", "-2.00", "1 to 2", "in part; its sign in 1 of 3",
+    ]  # fmt: skip
+    assert lines["ESB beats uniform"][2:] == [
+        "–", "≈ +0.00", "–", "–", "2", "undecided; its sign in 0 of 1",
+    ]  # fmt: skip
+    goal, _ = quant_claims.goal_table(rows)
+    assert goal == ["esb", "4 bits", "89.00 ± 1.00", "90.00 ± 0.00", "1.00", "0.5 (ours)", "no"]
+
+
+def test_the_cost_of_a_step_in_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quant_speed, "STEPS", 1)
+    monkeypatch.setattr(quant_speed, "BATCH", 2)
+    monkeypatch.setattr(quant_speed, "_peaks", lambda kinds, tell: dict.fromkeys(kinds, 1.0))
+    row = quant_speed.speed_row(lambda what, count, total: None)
+    assert set(row) >= KEYS
+    assert row["ratio_float"] > 0
+    assert quant_claims.claim_table([row]) == []
+    assert len(quant_tables.SPEED.cells([row])) == 1
+
+
+def test_names_and_files_are_refused(tmp_path: Path) -> None:
+    assert quant_cases("lenet9000") == []
+    path = tmp_path / "other.json"
+    path.write_text('{"rows": [{"net": "resnet18"}]}')
+    with pytest.raises(UserError, match="holds no rows"):
+        read_rows(path, {"group", "digest"})

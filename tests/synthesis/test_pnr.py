@@ -1,0 +1,155 @@
+"""Place and route of a small design on the board, to the bitstream; what a report says."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from amaranth.hdl import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from sigbit_boards.ulx3s.board import Ecp5Board
+from sigbit_boards.ulx3s.serial import SerialReceiver, SerialTransmitter
+from sigbit_hw.gateware.emit import convert
+from sigbit_synthesis.netlist import Tools
+from sigbit_synthesis.pnr import TOP, Routed, fastest, netlist, result, route
+from sigbit_synthesis.target import Target
+from sigbit_tools.toolchain import ToolchainError
+
+REPORT = Path(__file__).parent / "nextpnr_report.json"
+"""Of the ``ecp5`` preset, when its reset was one net."""
+CLOCK = 50e6
+
+
+class Echo(wiring.Component):
+    """Sends what it receives; ``irq`` counts."""
+
+    rx: In(1)
+    tx: Out(1, init=1)
+    irq: Out(1)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.receiver = receiver = SerialReceiver(50)
+        m.submodules.transmitter = transmitter = SerialTransmitter(50)
+        count = Signal(24)
+        m.d.sync += count.eq(count + 1)
+        m.d.comb += [
+            receiver.rx.eq(self.rx),
+            transmitter.i.valid.eq(receiver.valid),
+            transmitter.i.payload.eq(receiver.data),
+            self.tx.eq(transmitter.tx),
+            self.irq.eq(count[-1]),
+        ]
+        return m
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SIGBIT_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def design(own_cache: Path) -> str:
+    return netlist(convert(Ecp5Board(Echo(), CLOCK), TOP, Target.ECP5.fabric), lambda *_: None)
+
+
+@pytest.fixture(scope="module")
+def routed(design: str) -> Routed:
+    with Tools() as tools:
+        return route(design, CLOCK, 1, tools)
+
+
+def nanoseconds(path: tuple[str, ...]) -> float:
+    return sum(float(re.search(r" ([\d.]+) ns ", step)[1]) for step in path)
+
+
+@pytest.mark.synth
+def test_a_small_design_is_placed_routed_and_packed(routed: Routed) -> None:
+    assert routed.meets
+    assert (routed.clock_mhz, routed.seed) == (50, 1)
+    used = {kind: count for kind, (count, _) in routed.utilization.items()}
+    assert (used["EHXPLLL"], used["DCCA"], used["TRELLIS_IO"]) == (1, 2, 4)
+    assert routed.utilization["TRELLIS_FF"][1] == 83_640
+    assert 50 < used["TRELLIS_FF"] < 150
+    assert nanoseconds(routed.critical) == pytest.approx(1000 / routed.fmax_mhz, abs=0.2)
+    assert b"LFE5U-85F" in routed.bitstream.read_bytes()[:200]
+
+
+@pytest.mark.synth
+def test_the_generated_clock_is_constrained_and_the_only_one(routed: Routed) -> None:
+    log = (routed.bitstream.parent / "log.txt").read_text()
+    assert re.search(r"Derived frequency constraint of 50\.0 MHz for net", log)
+    assert "ERROR" not in log
+
+
+def test_the_clock_generator_keeps_its_analog_settings(design: str) -> None:
+    cells = json.loads(design)["modules"][TOP]["cells"].values()
+    (pll,) = (cell for cell in cells if cell["type"] == "EHXPLLL")
+    assert {
+        name: pll["attributes"][name].strip()
+        for name in ("ICP_CURRENT", "LPF_RESISTOR", "MFG_ENABLE_FILTEROPAMP", "MFG_GMCREF_SEL")
+    } == {
+        "ICP_CURRENT": "12",
+        "LPF_RESISTOR": "8",
+        "MFG_ENABLE_FILTEROPAMP": "1",
+        "MFG_GMCREF_SEL": "2",
+    }
+
+
+@pytest.mark.synth
+def test_a_placement_is_made_once(
+    design: str, routed: Routed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sigbit_synthesis.pnr._run", None)
+    with Tools() as tools:
+        assert route(design, CLOCK, 1, tools) == routed
+
+
+@pytest.mark.synth
+def test_what_nextpnr_refuses_is_told(design: str) -> None:
+    broken = json.loads(design)
+    for cell in broken["modules"][TOP]["cells"].values():
+        if cell["type"] == "DCCA":
+            cell["type"] = "NONSENSE"
+    with pytest.raises(ToolchainError, match=r"(?s)nextpnr-ecp5 failed with status .*NONSENSE"):
+        fastest(json.dumps(broken), CLOCK, 2, lambda *_: None)
+
+
+@pytest.mark.synth
+def test_the_fastest_of_several_placements(design: str) -> None:
+    told: list[int] = []
+    best = fastest(design, 400e6, 3, lambda _what, done, _of: told.append(done))
+    assert told == [0, 1, 2, 3]
+    with Tools() as tools:
+        each = [route(design, 400e6, seed, tools) for seed in (1, 2, 3)]
+    assert not best.meets
+    assert best.fmax_mhz == max(routed.fmax_mhz for routed in each)
+    assert len({routed.fmax_mhz for routed in each}) > 1
+
+
+@pytest.mark.synth
+def test_the_first_placement_that_meets_the_clock_ends_the_search(
+    design: str, routed: Routed
+) -> None:
+    told: list[int] = []
+    assert fastest(design, CLOCK, 50, lambda _what, done, _of: told.append(done)).meets
+    assert told[-1] < 50
+
+
+def test_a_report_that_misses_the_clock(tmp_path: Path) -> None:
+    shutil.copy(REPORT, tmp_path / "report.json")
+    missed = result(tmp_path, 90e6, 7)
+    assert not missed.meets
+    assert missed.fmax_mhz == pytest.approx(61.02, abs=0.01)
+    assert missed.seed == 7
+    assert missed.utilization["DP16KD"] == (114, 208)
+    assert "MULT18X18D" not in missed.utilization
+    assert missed.critical[0] == "clk-to-q 0.52 ns count_TRELLIS_FF_Q_2"
+    assert missed.critical[5] == "routing 3.28 ns serial_rst"
+    assert nanoseconds(missed.critical) == pytest.approx(1000 / missed.fmax_mhz, abs=0.1)
