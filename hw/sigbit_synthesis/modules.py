@@ -2,13 +2,8 @@
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
-from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.gateware.emit import rtlil
-from sigbit_hw.gateware.fabric.kinds import Fabric
 from sigbit_synthesis.target import MODULE
-from sigbit_tools.cache import cached_folder, gateware_key
 
 _PORT = re.compile(r"^  wire width \d+ (?:input|output) \d+ +(?:signed )?\S+$", re.M)
 _CELL = re.compile(r"^  cell \\(\S+) (?:\\)?(\S+)$", re.M)
@@ -16,7 +11,7 @@ _MODULE = re.compile(r"^module \\(\S+)$", re.M)
 
 
 @dataclass(frozen=True)
-class Source:
+class ModuleText:
     """A module.
 
     Parameters
@@ -35,18 +30,7 @@ class Source:
     children: tuple[str, ...]
 
 
-def design(config: ArchConfig, fabric: Fabric) -> str:
-    """RTLIL of the accelerator; elaborated again only when the gateware's sources change."""
-
-    def emit(into: Path) -> None:
-        (into / "design.il").write_text(rtlil(config, fabric))
-
-    key = gateware_key(config, fabric.value)
-    folder = cached_folder(f"rtlil-{config.name}-{fabric.value}-{key}", emit)
-    return (folder / "design.il").read_text()
-
-
-def split(text: str) -> dict[str, Source]:
+def split(text: str) -> dict[str, ModuleText]:
     """The modules of a design by name, in the order of its text.
 
     Parameters
@@ -62,7 +46,7 @@ def split(text: str) -> dict[str, Source]:
     return {name: _source(name, part, stubs) for name, part in parts.items()}
 
 
-def _source(name: str, part: str, stubs: dict[str, str]) -> Source:
+def _source(name: str, part: str, stubs: dict[str, str]) -> ModuleText:
     """A module with its name and its submodules' names replaced."""
     children = tuple(dict.fromkeys(m[1] for m in _CELL.finditer(part) if m[1] in stubs))
     numbers = {child: k for k, child in enumerate(children)}
@@ -77,4 +61,4 @@ def _source(name: str, part: str, stubs: dict[str, str]) -> Source:
         f"attribute \\blackbox 1\nmodule \\child_{k}\n{stubs[child]}\nend\n"
         for child, k in numbers.items()
     ]
-    return Source(name, "".join([*boxes, body]), children)
+    return ModuleText(name, "".join([*boxes, body]), children)

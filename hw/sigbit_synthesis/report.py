@@ -9,7 +9,8 @@ from functools import cached_property
 
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.gateware.emit import NAME
-from sigbit_synthesis.modules import design, split
+from sigbit_synthesis.emitted import cached_rtlil
+from sigbit_synthesis.modules import split
 from sigbit_synthesis.netlist import Netlist, map_modules
 from sigbit_synthesis.paths import Path, Timing, analyze, pareto
 from sigbit_synthesis.resources import Resources
@@ -132,7 +133,7 @@ def synthesize(
     Raises :class:`~sigbit_tools.toolchain.ToolchainError` with the log's last lines if Yosys fails,
     or if the result has multiplier blocks or cells that are not the target's.
     """
-    text = design(config, target.fabric)
+    text = cached_rtlil(config, target.fabric)
     netlists = map_modules(split(text).values(), target, progress or (lambda *_: None))
     timings: dict[str, Timing] = {}
     for name in reversed(parents_first(netlists)):

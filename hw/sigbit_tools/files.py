@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from sigbit_hw.arch.strict_json import TEXT_MAX, parse_json
+from sigbit_tools.errors import SigbitError
+from sigbit_tools.strict_json import TEXT_MAX, parse_json
 
 
-class FileError(Exception):
+class FileError(SigbitError):
     """A file cannot be written, or holds something else than it should; the message is for the
     user."""
 

@@ -21,13 +21,15 @@ from typing import Literal
 
 import platformdirs
 
+from sigbit_tools.errors import SigbitError
+
 #: Oldest Verilator that cocotb 2 accepts.
 MIN_VERILATOR = (5, 36)
 
 SynthTool = Literal["yosys", "yosys-smtbmc", "sby", "nextpnr-ecp5", "ecppack"]
 
 
-class ToolchainError(Exception):
+class ToolchainError(SigbitError):
     """A tool for simulation or synthesis is missing or unusable; the text says what to do."""
 
 

@@ -1,7 +1,30 @@
 """The software's exceptions: every message is written for people."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-class DataError(Exception):
+from sigbit_tools.errors import SigbitError
+
+
+class UserError(SigbitError):
+    """An option, a file or a value that was given is wrong."""
+
+
+class CheckFailed(Exception):
+    """Something that was compared differs; the text says what."""
+
+
+@contextmanager
+def given(what: str) -> Iterator[None]:
+    """Turn a ``TypeError`` or ``ValueError`` about a value given in ``what`` into a
+    :class:`UserError`."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{what}: {error}") from error
+
+
+class DataError(SigbitError):
     """A data set is missing or damaged; the message is for the user."""
 
 
@@ -9,19 +32,19 @@ class MissingError(DataError):
     """A file is not where it was looked for."""
 
 
-class ZooError(Exception):
+class ZooError(SigbitError):
     """An unknown network or option, or a checkpoint that does not fit; the message is for the
     user.
     """
 
 
-class QuantizationError(Exception):
+class QuantizationError(SigbitError):
     """A model, its calibration or its parameters cannot be quantized; the message is for the
     user.
     """
 
 
-class CompileError(Exception):
+class CompileError(SigbitError):
     """A network cannot be compiled for an accelerator; the message is for the user."""
 
 
@@ -36,7 +59,7 @@ def require(condition: bool, message: str) -> None:
         raise VerifyError(message)
 
 
-class TrainingError(Exception):
+class TrainingError(SigbitError):
     """A run is not possible as configured, or has failed; the message is for the user."""
 
 

@@ -16,8 +16,8 @@ from sigbit.bench.quantization.cases import QuantCase, quant_cases, trial
 from sigbit.bench.quantization.post_training import post_cases
 from sigbit.bench.quantization.rates import compared
 from sigbit.bench.quantization.runs import plan, run_cases
-from sigbit.cli.errors import UserError
 from sigbit.cli.files import read_rows
+from sigbit.errors import UserError
 from sigbit.quant.quantizers import METHODS
 from sigbit.training import load_splits
 from sigbit.training.methods import quant_spec, strategies_of

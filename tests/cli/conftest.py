@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from sigbit.cli.errors import invoke
+from sigbit.cli.invocation import invoke
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.program import ExecInfo, LayerInfo, Port, Program

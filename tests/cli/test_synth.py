@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sigbit.cli.errors import USER_ERROR, invoke
+from sigbit.cli.exits import USER_ERROR
+from sigbit.cli.invocation import invoke
 from sigbit.report.treemap import Box, Tile, squarify, treemap
 
 

@@ -13,7 +13,8 @@ from sigbit_hw.arch.isa import Engine, Instr, LoadKind, Mode, Opcode
 from sigbit_hw.arch.numerics import requantize, wrap
 from sigbit_hw.arch.program import Port, Program, ProgramError
 from sigbit_hw.arch.regs import Cause
-from sigbit_sim.interp.device import Interp, exec_nest
+from sigbit_sim.interp import exec_nest
+from sigbit_sim.interp.device import Interp
 from sigbit_sim.random_programs.program import random_inputs, random_program
 
 NANO = PRESETS["nano"]

@@ -34,7 +34,7 @@ from sigbit_sim.verification.faults import (
     fault_cases,
 )
 from sigbit_sim.verification.networks import random_network
-from sigbit_tools.cache import cached_verilog
+from sigbit_synthesis.emitted import cached_verilog
 
 pytestmark = pytest.mark.sim
 

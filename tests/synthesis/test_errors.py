@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sigbit_synthesis import netlist
-from sigbit_synthesis.modules import Source
+from sigbit_synthesis.modules import ModuleText
 from sigbit_synthesis.netlist import map_modules
 from sigbit_synthesis.target import MODULE, Target
 from sigbit_tools.toolchain import ToolchainError, cache_dir
@@ -45,7 +45,7 @@ def nothing(name: str, done: int, of: int) -> None:
 
 @pytest.mark.synth
 def test_a_module_is_mapped_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = map_modules([Source("gate", GATE, ())], Target.ICE40, nothing)["gate"]
+    first = map_modules([ModuleText("gate", GATE, ())], Target.ICE40, nothing)["gate"]
     assert first.counts() == {"SB_LUT4": 1}
     assert first.module()["ports"].keys() == {"a", "b", "y"}
     assert len(kept()) == 1
@@ -54,7 +54,7 @@ def test_a_module_is_mapped_once(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("Yosys was called again")
 
     monkeypatch.setattr(netlist, "_map", forbidden)
-    again = map_modules([Source("other", GATE, ())], Target.ICE40, nothing)["other"]
+    again = map_modules([ModuleText("other", GATE, ())], Target.ICE40, nothing)["other"]
     assert again == first
 
 
@@ -62,7 +62,7 @@ def test_a_module_is_mapped_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_error_of_yosys_is_told_and_nothing_is_kept() -> None:
     wrong = GATE.replace("$and", "$nonsense")
     with pytest.raises(ToolchainError, match="could not map gate to ice40") as caught:
-        map_modules([Source("gate", wrong, ())], Target.ICE40, nothing)
+        map_modules([ModuleText("gate", wrong, ())], Target.ICE40, nothing)
     assert "nonsense" in str(caught.value)
     assert kept() == []
 
@@ -82,7 +82,7 @@ def test_cells_that_must_not_be_there_are_an_error(
 
     monkeypatch.setattr(netlist, "Tools", Fake)
     with pytest.raises(ToolchainError, match=message):
-        map_modules([Source("gate", GATE, ())], Target.XCUP, nothing)
+        map_modules([ModuleText("gate", GATE, ())], Target.XCUP, nothing)
     assert kept() == []
 
 
@@ -99,6 +99,6 @@ def test_an_interruption_ends_the_tools_and_leaves_nothing(
 
     with pytest.raises(KeyboardInterrupt):
         map_modules(
-            [Source(f"m{k}", GATE + f"# {k}\n", ()) for k in range(3)], Target.XCUP, interrupted
+            [ModuleText(f"m{k}", GATE + f"# {k}\n", ()) for k in range(3)], Target.XCUP, interrupted
         )
     assert kept() == []

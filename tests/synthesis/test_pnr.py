@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,12 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from sigbit_boards.ulx3s.board import Ecp5Board
+from sigbit_boards.ulx3s.board import Ulx3sBoard, constraints
+from sigbit_boards.ulx3s.build import TOP
 from sigbit_boards.ulx3s.serial import SerialReceiver, SerialTransmitter
 from sigbit_hw.gateware.emit import convert
 from sigbit_synthesis.netlist import Tools
-from sigbit_synthesis.pnr import TOP, Routed, fastest, netlist, result, route
+from sigbit_synthesis.pnr import LFE5U_85F, Mapped, Routed, fastest, map_board, result, route
 from sigbit_synthesis.target import Target
 from sigbit_tools.toolchain import ToolchainError
 
@@ -55,12 +57,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def design(own_cache: Path) -> str:
-    return netlist(convert(Ecp5Board(Echo(), CLOCK), TOP, Target.ECP5.fabric), lambda *_: None)
+def design(own_cache: Path) -> Mapped:
+    text = convert(Ulx3sBoard(Echo(), CLOCK), TOP, Target.ECP5.fabric)
+    return Mapped(map_board(text, TOP, lambda *_: None), constraints(), LFE5U_85F)
 
 
 @pytest.fixture(scope="module")
-def routed(design: str) -> Routed:
+def routed(design: Mapped) -> Routed:
     with Tools() as tools:
         return route(design, CLOCK, 1, tools)
 
@@ -88,8 +91,8 @@ def test_the_generated_clock_is_constrained_and_the_only_one(routed: Routed) -> 
     assert "ERROR" not in log
 
 
-def test_the_clock_generator_keeps_its_analog_settings(design: str) -> None:
-    cells = json.loads(design)["modules"][TOP]["cells"].values()
+def test_the_clock_generator_keeps_its_analog_settings(design: Mapped) -> None:
+    cells = json.loads(design.netlist)["modules"][TOP]["cells"].values()
     (pll,) = (cell for cell in cells if cell["type"] == "EHXPLLL")
     assert {
         name: pll["attributes"][name].strip()
@@ -104,7 +107,7 @@ def test_the_clock_generator_keeps_its_analog_settings(design: str) -> None:
 
 @pytest.mark.synth
 def test_a_placement_is_made_once(
-    design: str, routed: Routed, monkeypatch: pytest.MonkeyPatch
+    design: Mapped, routed: Routed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sigbit_synthesis.pnr._run", None)
     with Tools() as tools:
@@ -112,17 +115,17 @@ def test_a_placement_is_made_once(
 
 
 @pytest.mark.synth
-def test_what_nextpnr_refuses_is_told(design: str) -> None:
-    broken = json.loads(design)
+def test_what_nextpnr_refuses_is_told(design: Mapped) -> None:
+    broken = json.loads(design.netlist)
     for cell in broken["modules"][TOP]["cells"].values():
         if cell["type"] == "DCCA":
             cell["type"] = "NONSENSE"
     with pytest.raises(ToolchainError, match=r"(?s)nextpnr-ecp5 failed with status .*NONSENSE"):
-        fastest(json.dumps(broken), CLOCK, 2, lambda *_: None)
+        fastest(replace(design, netlist=json.dumps(broken)), CLOCK, 2, lambda *_: None)
 
 
 @pytest.mark.synth
-def test_the_fastest_of_several_placements(design: str) -> None:
+def test_the_fastest_of_several_placements(design: Mapped) -> None:
     told: list[int] = []
     best = fastest(design, 400e6, 3, lambda _what, done, _of: told.append(done))
     assert told == [0, 1, 2, 3]
@@ -135,7 +138,7 @@ def test_the_fastest_of_several_placements(design: str) -> None:
 
 @pytest.mark.synth
 def test_the_first_placement_that_meets_the_clock_ends_the_search(
-    design: str, routed: Routed
+    design: Mapped, routed: Routed
 ) -> None:
     told: list[int] = []
     assert fastest(design, CLOCK, 50, lambda _what, done, _of: told.append(done)).meets

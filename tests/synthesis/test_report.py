@@ -5,7 +5,8 @@ import pytest
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.gateware.emit import NAME
 from sigbit_synthesis import Resources, Target, synthesize
-from sigbit_synthesis.modules import design, split
+from sigbit_synthesis.emitted import cached_rtlil
+from sigbit_synthesis.modules import split
 from sigbit_synthesis.report import short
 
 
@@ -48,7 +49,7 @@ def test_cells_are_counted_by_kind() -> None:
 def test_modules_that_two_accelerators_share_have_one_text() -> None:
     fabric = Target.ECP5.fabric
     texts = {
-        name: {short(s.name): s.text for s in split(design(PRESETS[name], fabric)).values()}
+        name: {short(s.name): s.text for s in split(cached_rtlil(PRESETS[name], fabric)).values()}
         for name in ("nano", "micro")
     }
     shared = [
@@ -62,7 +63,7 @@ def test_modules_that_two_accelerators_share_have_one_text() -> None:
 
 
 def test_a_parent_knows_only_the_interface_of_its_submodules() -> None:
-    sources = split(design(PRESETS["nano"], Target.ECP5.fabric))
+    sources = split(cached_rtlil(PRESETS["nano"], Target.ECP5.fabric))
     top = sources[NAME]
     assert set(top.children) <= sources.keys()
     assert top.text.count("attribute \\blackbox 1\n") == len(top.children)

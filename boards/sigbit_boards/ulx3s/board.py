@@ -156,7 +156,7 @@ class SerialAccelerator(wiring.Component):
         return m
 
 
-class Ecp5Board(wiring.Component):
+class Ulx3sBoard(wiring.Component):
     """The whole part: clock generator and what it clocks.
 
     There is no reset. Registers begin with the values that configuration gives them, and nothing

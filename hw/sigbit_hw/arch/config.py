@@ -8,8 +8,9 @@ from functools import cached_property, partial
 from typing import Any
 
 from sigbit_hw.arch.formats import EsbFormat, Format, TermGrid
-from sigbit_hw.arch.names import check_name, shown
+from sigbit_hw.arch.names import check_name
 from sigbit_hw.arch.numerics import product_bound
+from sigbit_tools.shown import shown
 
 COUNT_MAX = {"pixels": 1024, "oc_lanes": 1024, "queue_depth": 256, "outstanding_reads": 256}
 """Most of what no memory or bus limits otherwise."""

@@ -11,7 +11,7 @@ _INTRODUCTION = f"""\
 # Instruction set and registers
 
 Generated from `sigbit_hw.arch` by `python -m sigbit_hw.arch.docs docs/isa.md`; a test keeps it up
-to date. The semantics are executed by `sigbit_sim.interp.device`; which slots an `EXEC` reads and writes
+to date. The semantics are executed by `sigbit_sim.interp`; which slots an `EXEC` reads and writes
 is defined in `sigbit_hw.arch.addressing`.
 
 ## Instructions

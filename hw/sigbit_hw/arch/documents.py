@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from sigbit_hw.arch.names import shown
+from sigbit_tools.shown import shown
 
 Model = TypeVar("Model", bound=BaseModel)
 

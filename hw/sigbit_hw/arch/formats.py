@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sigbit_hw.arch.names import shown
+from sigbit_tools.shown import shown
 
 Ints = NDArray[np.int64]
 

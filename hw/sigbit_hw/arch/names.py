@@ -1,26 +1,18 @@
-"""Names of accelerators, networks, layers and tensors; and values as errors show them.
+"""Names of accelerators, networks, layers and tensors.
 
 A name may end up in a path, a report or a terminal, whoever wrote the file that it comes from: it
 is letters, digits, ``_``, ``.`` and ``-``, without ``..``.
 """
 
 import re
-import reprlib
+
+from sigbit_tools.shown import shown
 
 NAME_MAX = 128
 """Characters of a name at most: with what is put around it, it still is the name of a file."""
 
 _LEGAL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _OTHERS = re.compile(r"[^A-Za-z0-9_.-]+")
-
-_SHORT = reprlib.Repr()
-_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlong = 2, 60, 60, 40
-_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 4
-
-
-def shown(value: object) -> str:
-    """``value`` as an error shows it: its ``repr``, shortened."""
-    return _SHORT.repr(value)
 
 
 def check_name(value: object, what: str = "a name") -> str:

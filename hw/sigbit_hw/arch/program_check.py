@@ -8,16 +8,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from math import prod
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sigbit_hw.arch.addressing import channel_slots
 from sigbit_hw.arch.isa import ADDRESS_BITS, WORD_BYTES, Instr, Opcode
 from sigbit_hw.arch.names import check_name
-
-if TYPE_CHECKING:
-    from sigbit_hw.arch.program import ExecInfo, Fold, LayerInfo, Port, Program
+from sigbit_hw.arch.program_parts import ExecInfo, Fold, LayerInfo, Port, ProgramParts
 
 PROGRAM_ALIGN = 64
 """Instructions begin at a multiple of this many bytes."""
@@ -25,10 +22,11 @@ VECTOR_KINDS = ("input", "layer")
 """Test vectors are called ``input.NAME`` or ``layer.NAME``."""
 
 
-def check_program(program: "Program") -> None:
+def check_program(program: ProgramParts) -> None:
     """Raise ``ValueError``, in one line for people, unless ``program`` is whole and consistent.
 
-    Whether its instructions may run is another question: `sigbit.compiler.order.hazards` answers it.
+    Whether its instructions may run is another question, which `sigbit.compiler.order.hazards`
+    answers.
     """
     check_name(program.name, "the name of a Program")
     _check_arrays(program)
@@ -57,7 +55,7 @@ def _distinct(what: str, names: Iterable[str]) -> None:
     _need(not twice, f"names of {what} must differ: {twice[:1]} comes twice")
 
 
-def _check_arrays(program: "Program") -> None:
+def _check_arrays(program: ProgramParts) -> None:
     for name in ("instructions", "image"):
         array = getattr(program, name)
         _need(
@@ -71,7 +69,7 @@ def _check_arrays(program: "Program") -> None:
     )
 
 
-def _check_memory(program: "Program") -> None:
+def _check_memory(program: ProgramParts) -> None:
     low, high = program.write_window
     for name, value, multiple in (
         ("memory_bytes", program.memory_bytes, program.config.bus_bytes),
@@ -92,7 +90,7 @@ def _check_memory(program: "Program") -> None:
     )
 
 
-def _check_port(port: "Port", program: "Program", what: str, *, is_input: bool) -> None:
+def _check_port(port: Port, program: ProgramParts, what: str, *, is_input: bool) -> None:
     config = program.config
     _need(
         port.offset % config.bus_bytes == 0,
@@ -119,7 +117,7 @@ def _check_port(port: "Port", program: "Program", what: str, *, is_input: bool) 
         _need(bool((values == -port.zero).any()), f"{what}: zero {port.zero} cannot be stored")
 
 
-def _check_fold(fold: "Fold", shape: Sequence[int], what: str) -> None:
+def _check_fold(fold: Fold, shape: Sequence[int], what: str) -> None:
     top, left, bottom, right = fold.padding
     reach = [(k - 1) * d for k, d in zip(fold.kernel, fold.dilation, strict=True)]
     for padding, window in (
@@ -142,7 +140,7 @@ def _check_fold(fold: "Fold", shape: Sequence[int], what: str) -> None:
         )
 
 
-def _check_windows(program: "Program") -> None:
+def _check_windows(program: ProgramParts) -> None:
     """Nothing in the DMA window overlaps; STORE may write outputs, and nothing that must stay."""
     config = program.config
     spans = {
@@ -179,7 +177,7 @@ def _check_windows(program: "Program") -> None:
     )
 
 
-def _check_execs(program: "Program") -> None:
+def _check_execs(program: ProgramParts) -> None:
     """Every element of every layer is written once, as far as counting tells."""
     layers = {layer.name: layer for layer in program.layers}
     outs = _draining(program.listing)
@@ -217,10 +215,10 @@ def _draining(listing: Sequence[Instr]) -> dict[int, tuple[Instr, Instr]]:
 
 
 def _check_part(
-    info: "ExecInfo",
-    layer: "LayerInfo",
+    info: ExecInfo,
+    layer: LayerInfo,
     found: tuple[Instr, Instr],
-    program: "Program",
+    program: ProgramParts,
     what: str,
 ) -> None:
     _, execute = found
@@ -241,7 +239,7 @@ def _check_part(
 
 
 def _channels(
-    info: "ExecInfo", layer: "LayerInfo", found: tuple[Instr, Instr], program: "Program"
+    info: ExecInfo, layer: LayerInfo, found: tuple[Instr, Instr], program: ProgramParts
 ) -> int:
     """Channels of the layer that an EXEC writes."""
     produced = channel_slots(*found, program.config) * program.config.ic_lanes
@@ -249,7 +247,7 @@ def _channels(
     return min(produced, wanted)
 
 
-def _check_vectors(program: "Program") -> None:
+def _check_vectors(program: ProgramParts) -> None:
     shapes = {f"input.{port.name}": port.shape for port in program.inputs}
     shapes |= {f"layer.{layer.name}": layer.shape for layer in program.layers}
     counts = set()

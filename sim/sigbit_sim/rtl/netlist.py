@@ -14,7 +14,8 @@ from pathlib import Path
 
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_sim.rtl.native.build import library
-from sigbit_synthesis.modules import design, split
+from sigbit_synthesis.emitted import cached_rtlil
+from sigbit_synthesis.modules import split
 from sigbit_synthesis.netlist import Cell, Netlist, map_modules
 from sigbit_synthesis.target import Target
 from sigbit_tools.toolchain import ToolchainError
@@ -48,7 +49,7 @@ def netlists(
 
     ``progress(name, done, of)`` is called for every module. :class:`ToolchainError` if Yosys fails.
     """
-    sources = split(design(config, target.fabric)).values()
+    sources = split(cached_rtlil(config, target.fabric)).values()
     return map_modules(sources, target, progress or (lambda *_: None))
 
 

@@ -17,7 +17,8 @@ from cocotb_tools.runner import get_runner
 
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.gateware import ports
-from sigbit_tools.cache import cached_folder, cached_verilog, key_of
+from sigbit_synthesis.emitted import cached_verilog
+from sigbit_tools.cache import cached_folder, key_of
 from sigbit_tools.toolchain import verilator_env, verilator_version
 
 TOP = "sigbit_accelerator"

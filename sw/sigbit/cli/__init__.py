@@ -8,6 +8,6 @@ import sys
 
 def main() -> None:
     """Entry point of the ``sigbit`` command; exits 0, 1 (check failed) or 2 (user's mistake)."""
-    from sigbit.cli.errors import invoke
+    from sigbit.cli.invocation import invoke
 
     sys.exit(invoke(sys.argv[1:]))

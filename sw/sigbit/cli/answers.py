@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sigbit.cli.errors import UserError
 from sigbit.cli.output import say, show_table
-from sigbit_hw.arch.names import shown
+from sigbit.errors import UserError
 from sigbit_tools.files import read_text
+from sigbit_tools.shown import shown
 
 SHOWN = 8
 """Inputs in a table."""

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sigbit.cli.errors import UserError
 from sigbit.cli.files import target, write_json
 from sigbit.cli.options import Json
 from sigbit.cli.output import say, show_facts, show_table, size
+from sigbit.errors import UserError
 from sigbit_tools.files import write_text
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def verilog(
     import hashlib
 
     config = load_arch(name)
-    from sigbit_tools.cache import cached_verilog
+    from sigbit_synthesis.emitted import cached_verilog
 
     text = cached_verilog(config)
     write_text(output, text)

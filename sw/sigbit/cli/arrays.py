@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sigbit.archives import ZIP, read_npy, read_npz
-from sigbit.cli.errors import UserError
+from sigbit.errors import UserError
+from sigbit_tools.archives import ZIP, read_npy, read_npz
 from sigbit_tools.files import FileError
 
 

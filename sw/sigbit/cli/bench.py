@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sigbit.cli.bench_quant import quant
-from sigbit.cli.errors import CheckFailed, UserError
 from sigbit.cli.files import read_rows, target, write_json
 from sigbit.cli.options import Json, Latency
 from sigbit.cli.output import progress, say, show_table
 from sigbit.cli.silicon import silicon
+from sigbit.errors import CheckFailed, UserError
 from sigbit_tools.files import write_text
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class _Simulators:
 
     def netlist(self, config: "ArchConfig") -> str:
         """SHA-256 of the Verilog."""
-        from sigbit_tools.cache import cached_verilog
+        from sigbit_synthesis.emitted import cached_verilog
 
         return hashlib.sha256(cached_verilog(config).encode()).hexdigest()
 

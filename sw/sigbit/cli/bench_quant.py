@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sigbit.cli.errors import CheckFailed, UserError
 from sigbit.cli.files import read_rows, target, write_json
 from sigbit.cli.options import Json
 from sigbit.cli.output import progress, say, show_table
+from sigbit.errors import CheckFailed, UserError
 from sigbit_tools.files import replacing, write_text
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from sigbit.cli.errors import UserError
 from sigbit.cli.options import Fabric
 from sigbit.cli.precision import act_bits, weight_bits
 from sigbit.cli.quality import Tell
+from sigbit.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor

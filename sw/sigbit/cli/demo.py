@@ -12,10 +12,10 @@ import typer
 
 from sigbit.cli.arch import load_arch
 from sigbit.cli.devices import DeviceName, open_device, preparing
-from sigbit.cli.errors import CheckFailed, UserError
 from sigbit.cli.files import target, write_json
 from sigbit.cli.options import Arch, Json, Latency
 from sigbit.cli.output import progress, say, show_facts, show_table, ticking
+from sigbit.errors import CheckFailed, UserError
 from sigbit_tools.files import write_text
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sigbit.cli.errors import UserError
+from sigbit.errors import UserError
 from sigbit_tools.files import read_json, replacing, write_text
 
 

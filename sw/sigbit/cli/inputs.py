@@ -10,8 +10,8 @@ import typer
 from numpy.typing import NDArray
 
 from sigbit.cli.arrays import read_arrays
-from sigbit.cli.errors import UserError
-from sigbit.pictures import SUFFIXES, read_image
+from sigbit.data.pictures import SUFFIXES, read_image
+from sigbit.errors import UserError
 
 if TYPE_CHECKING:
     from sigbit.zoo import Entry

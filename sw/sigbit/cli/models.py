@@ -7,7 +7,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from sigbit.cli.errors import UserError, explain
+from sigbit.cli.exits import explain
+from sigbit.errors import UserError
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram

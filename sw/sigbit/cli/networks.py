@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sigbit.cli.errors import UserError
 from sigbit.cli.models import ZOO, first_line, load_exported, python_object
+from sigbit.errors import UserError
 
 if TYPE_CHECKING:
     from torch import nn

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sigbit.cli.errors import UserError
+from sigbit.errors import UserError
 
 if TYPE_CHECKING:
     from sigbit.quant import QuantSpec

@@ -8,7 +8,6 @@ import typer
 
 from sigbit.cli.arch import load_arch
 from sigbit.cli.budget import Row, parse_budgets, within, within_luts
-from sigbit.cli.errors import UserError
 from sigbit.cli.files import target as writable
 from sigbit.cli.files import write_json
 from sigbit.cli.inputs import Mean, Std
@@ -20,6 +19,7 @@ from sigbit.cli.programs import program_facts
 from sigbit.cli.quality import Tell, agreement, layer_rows
 from sigbit.cli.quantized import show_quantized
 from sigbit.cli.samples import Wanted, load_samples
+from sigbit.errors import UserError
 from sigbit_tools.files import replacing
 
 if TYPE_CHECKING:

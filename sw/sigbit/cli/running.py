@@ -9,12 +9,12 @@ import typer
 
 from sigbit.cli.answers import read_labels, show_answers
 from sigbit.cli.devices import DeviceName, NetlistTarget, open_device, preparing
-from sigbit.cli.errors import CheckFailed, UserError
 from sigbit.cli.files import target, write_array, write_json
 from sigbit.cli.inputs import Mean, Std, read_inputs
 from sigbit.cli.options import Json, Latency
 from sigbit.cli.output import progress, say, show_facts, ticking
 from sigbit.cli.vectors import check_vectors
+from sigbit.errors import CheckFailed, UserError
 
 if TYPE_CHECKING:
     from sigbit.runtime import Mismatch, RunResult

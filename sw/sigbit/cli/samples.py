@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigbit.cli.arrays import read_arrays
-from sigbit.cli.errors import UserError
 from sigbit.cli.inputs import Prepare, preparation
 from sigbit.cli.networks import FloatNetwork
+from sigbit.errors import UserError
 
 if TYPE_CHECKING:
-    from sigbit.data import Dataset, Source
+    from sigbit.data import Dataset, DatasetEntry
 
 Floats = NDArray[np.float32]
 
@@ -77,7 +77,7 @@ def _of_dataset(name: str, network: FloatNetwork, wanted: Wanted) -> tuple[Sampl
     return calibration, test
 
 
-def _loaded(found: "Source", splits: list[str], wanted: Wanted) -> "Dataset":
+def _loaded(found: "DatasetEntry", splits: list[str], wanted: Wanted) -> "Dataset":
     """The first of ``splits`` that is there; in a folder of the user's some may be missing."""
     from sigbit.data import DataError, load
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sigbit.cli.errors import CheckFailed, UserError
 from sigbit.cli.files import read_rows, write_json
 from sigbit.cli.files import target as writable
 from sigbit.cli.options import Fabric, Json
 from sigbit.cli.output import progress, say, show_table
+from sigbit.errors import CheckFailed, UserError
 from sigbit_tools.files import read_json, replacing, write_text
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ PLAIN = "two's complement, by Yosys"
 """Number system of arrays alone, as ``*`` and ``+`` of two's complement give them."""
 
 
-class Source(StrEnum):
-    """Where the plot's errors come from."""
+class ErrorDistribution(StrEnum):
+    """What the errors in the plot are of: numbers drawn from which distribution."""
 
     GAUSSIAN = "gaussian"
     LAPLACIAN = "laplacian"
@@ -74,7 +74,9 @@ def silicon(
             metavar="FILE.svg", help="Also draw LUTs against error, as SVG.", callback=writable
         ),
     ] = None,
-    plot_source: Annotated[Source, typer.Option(help="Whose errors to draw.")] = Source.GAUSSIAN,
+    plot_source: Annotated[
+        ErrorDistribution, typer.Option(help="Whose errors to draw.")
+    ] = ErrorDistribution.GAUSSIAN,
 ) -> None:
     """Compare integers, powers of two, ESB and APoT at equal widths, by one generator and flow.
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sigbit.cli.errors import UserError
 from sigbit.cli.files import write_json
 from sigbit.cli.options import Json
 from sigbit.cli.output import progress, say, show_table
 from sigbit.cli.train import Config, Cpu, Data, Precision, Threads, Twins, telling, user_folder
+from sigbit.errors import UserError
 
 if TYPE_CHECKING:
     from sigbit.training import RunConfig

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sigbit.cli.arch import load_arch
-from sigbit.cli.errors import CheckFailed, UserError, given
 from sigbit.cli.files import target as writable
 from sigbit.cli.files import write_json
 from sigbit.cli.options import Arch, Fabric, Json
 from sigbit.cli.output import progress, say, show_facts, show_table
+from sigbit.errors import CheckFailed, UserError, given
 from sigbit_tools.files import write_text
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _count(config: "ArchConfig", target: Fabric) -> "Report":
 
 
 def _route(config: "ArchConfig", freq: float, seeds: int) -> "Routed":
-    from sigbit_synthesis.pnr import place_and_route
+    from sigbit_boards.ulx3s.build import place_and_route
 
     with progress() as bar:
         task = bar.add_task("elaborating the board", total=None)
@@ -157,10 +157,10 @@ def _show(report: "Report") -> None:
 
 
 def _show_routed(routed: "Routed") -> None:
-    from sigbit_synthesis.pnr import PART
+    from sigbit_synthesis.pnr import LFE5U_85F
 
     show_table(
-        f"Placed and routed on {PART}",
+        f"Placed and routed on {LFE5U_85F.name}",
         ["cells", "used", "available", "share"],
         [
             (kind, f"{used:,}", f"{available:,}", f"{100 * used / max(available, 1):.1f} %")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sigbit.cli.errors import UserError
 from sigbit.cli.files import write_json
 from sigbit.cli.options import Json
 from sigbit.cli.output import progress, say, say_error, show_facts
+from sigbit.errors import UserError
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar

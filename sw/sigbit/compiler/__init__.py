@@ -3,8 +3,8 @@
 ``IntegerGraph -> Network -> Laid -> Placed -> Tiled -> Staged -> Scheduled -> Program``: the passes
 and their verifiers are listed in :mod:`sigbit.compiler.pipeline`, a module for each; the other
 modules are what they decide with. The last verifier also judges Programs from files
-(:mod:`sigbit.compiler.verdict`): it needs no torch, hence the passes are imported when they are
-asked for.
+(:mod:`sigbit.compiler.order.verdict`): it needs no torch, hence the passes are imported when
+they are asked for.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -15,12 +15,12 @@ from sigbit.compiler.order.dependences import synchronize, verify_synchronized
 from sigbit.compiler.order.emit import emit, verify_program
 from sigbit.compiler.order.hazards import verify_hazards
 from sigbit.compiler.order.schedule import Scheduled, schedule, verify_schedule
+from sigbit.compiler.order.verdict import note_safe
 from sigbit.compiler.place.layout import lay_out, verify_layout
 from sigbit.compiler.place.memory import place, verify_placed
 from sigbit.compiler.stage.stage import stage, verify_staged
 from sigbit.compiler.tile.tiles import tile
 from sigbit.compiler.tile.verifier import verify_tiled
-from sigbit.compiler.verdict import note_safe
 from sigbit.errors import CompileError, VerifyError
 from sigbit.ir.integer import IntegerGraph
 from sigbit_hw.arch.config import ArchConfig

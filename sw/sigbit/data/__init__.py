@@ -2,16 +2,16 @@
 
 from sigbit.data.dataset import Dataset, EncodedImages
 from sigbit.data.digits import load_digits
-from sigbit.data.registry import Source, load, names, source
+from sigbit.data.registry import DatasetEntry, load, names, source
 from sigbit.data.split import Split
 from sigbit.errors import DataError, MissingError
 
 __all__ = [
     "DataError",
     "Dataset",
+    "DatasetEntry",
     "EncodedImages",
     "MissingError",
-    "Source",
     "Split",
     "load",
     "load_digits",

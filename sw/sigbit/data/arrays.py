@@ -5,8 +5,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from sigbit.archives import read_npz as read
 from sigbit.errors import DataError
+from sigbit_tools.archives import read_npz as read
 from sigbit_tools.files import FileError
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigbit.errors import DataError
-from sigbit_hw.arch.names import shown
+from sigbit_tools.shown import shown
 
 
 class _Type:

@@ -12,8 +12,8 @@ from sigbit.data.batches import read_batch
 from sigbit.data.dataset import Dataset
 from sigbit.data.files import Files, Remote
 from sigbit.errors import DataError
-from sigbit_hw.arch.names import shown
 from sigbit_tools.files import FileError, read_bytes
+from sigbit_tools.shown import shown
 
 _URL = "https://www.cs.toronto.edu/~kriz/"
 _TEN = Remote(

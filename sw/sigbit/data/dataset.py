@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from sigbit.data.pictures import read_image
 from sigbit.errors import DataError
-from sigbit.pictures import read_image
 from sigbit_tools.files import FileError
 
 Bytes = NDArray[np.uint8]

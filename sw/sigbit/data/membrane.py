@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from sigbit.data.dataset import Dataset
 from sigbit.data.files import Files
+from sigbit.data.pictures import read_image
 from sigbit.errors import DataError
-from sigbit.pictures import read_image
 from sigbit_tools.files import FileError
 
 SECTIONS = 30

@@ -29,7 +29,7 @@ def _load_digits(files: Files, split: str) -> Dataset:
 
 
 @dataclass(frozen=True)
-class Source:
+class DatasetEntry:
     """A data set.
 
     Parameters
@@ -58,19 +58,21 @@ class Source:
 
 _TRAIN_TEST, _TRAIN_VAL = ("train", "test"), ("train", "val")
 _SOURCES = (
-    Source("digits", _TRAIN_TEST, "bundled", _load_digits),
-    Source("mnist", _TRAIN_TEST, "download", load_mnist, ("MNIST/raw",)),
-    Source("fashion-mnist", _TRAIN_TEST, "download", load_fashion_mnist, ("FashionMNIST/raw",)),
-    Source("cifar10", _TRAIN_TEST, "download", load_cifar10),
-    Source("cifar100", _TRAIN_TEST, "download", load_cifar100),
-    Source("cifar10-jpeg", _TRAIN_TEST, "folder", load_cifar10_jpeg),
-    Source("svhn", (*_TRAIN_TEST, "extra"), "download", load_svhn),
-    Source("tiny-imagenet-32", _TRAIN_VAL, "folder", load_tiny_imagenet),
-    Source("imagenet", _TRAIN_VAL, "folder", load_imagenet, ("imagenet-val700",), True),
-    Source("membrane", _TRAIN_TEST, "folder", load_membrane, ("isbi-membrane",)),
-    Source("spoken-digits", _TRAIN_TEST, "folder", load_spoken_digits, ("fsdd",)),
-    Source("keywords", ("test",), "folder", load_keywords, ("kws01-mfcc",)),
-    Source("image-folder", (*_TRAIN_VAL, "test"), "folder", load_image_folder, (), True),
+    DatasetEntry("digits", _TRAIN_TEST, "bundled", _load_digits),
+    DatasetEntry("mnist", _TRAIN_TEST, "download", load_mnist, ("MNIST/raw",)),
+    DatasetEntry(
+        "fashion-mnist", _TRAIN_TEST, "download", load_fashion_mnist, ("FashionMNIST/raw",)
+    ),
+    DatasetEntry("cifar10", _TRAIN_TEST, "download", load_cifar10),
+    DatasetEntry("cifar100", _TRAIN_TEST, "download", load_cifar100),
+    DatasetEntry("cifar10-jpeg", _TRAIN_TEST, "folder", load_cifar10_jpeg),
+    DatasetEntry("svhn", (*_TRAIN_TEST, "extra"), "download", load_svhn),
+    DatasetEntry("tiny-imagenet-32", _TRAIN_VAL, "folder", load_tiny_imagenet),
+    DatasetEntry("imagenet", _TRAIN_VAL, "folder", load_imagenet, ("imagenet-val700",), True),
+    DatasetEntry("membrane", _TRAIN_TEST, "folder", load_membrane, ("isbi-membrane",)),
+    DatasetEntry("spoken-digits", _TRAIN_TEST, "folder", load_spoken_digits, ("fsdd",)),
+    DatasetEntry("keywords", ("test",), "folder", load_keywords, ("kws01-mfcc",)),
+    DatasetEntry("image-folder", (*_TRAIN_VAL, "test"), "folder", load_image_folder, (), True),
 )
 _BY_NAME = {source.name: source for source in _SOURCES}
 
@@ -80,7 +82,7 @@ def names() -> tuple[str, ...]:
     return tuple(_BY_NAME)
 
 
-def source(name: str) -> Source:
+def source(name: str) -> DatasetEntry:
     """The data set ``name``; :class:`DataError` if there is none."""
     if name not in _BY_NAME:
         raise DataError(f"there is no data set {name!r}; there are {', '.join(_BY_NAME)}")

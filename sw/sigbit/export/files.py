@@ -7,10 +7,12 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from sigbit_tools.errors import SigbitError
+
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-class ExportError(Exception):
+class ExportError(SigbitError):
     """What was asked for cannot be written; the text says why and what to do."""
 
 

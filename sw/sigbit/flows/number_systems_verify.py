@@ -18,7 +18,8 @@ from sigbit_sim.rtl.device import RtlDevice
 from sigbit_sim.rtl.netlist import netlists
 from sigbit_sim.rtl.netlist import verilog as netlist_verilog
 from sigbit_synthesis import Target
-from sigbit_tools.cache import cached_folder, cached_verilog, gateware_key, key_of
+from sigbit_synthesis.emitted import cached_verilog, gateware_key
+from sigbit_tools.cache import cached_folder, key_of
 
 RTL_PROGRAMS, NETLIST_PROGRAMS = 12, 4
 NETLISTS = (Target.XCUP,)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from sigbit_tools.errors import SigbitError
+
 
 @dataclass(frozen=True)
 class UnsupportedNode:
@@ -17,7 +19,7 @@ class UnsupportedNode:
         return f"{self.location or self.name}: {self.op}: {self.reason}; {self.remedy}"
 
 
-class UnsupportedModel(Exception):
+class UnsupportedModel(SigbitError):
     """The model holds nodes that cannot be compiled; :attr:`rows` names every one of them."""
 
     def __init__(self, model: str, rows: tuple[UnsupportedNode, ...]) -> None:

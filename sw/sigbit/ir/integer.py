@@ -21,11 +21,12 @@ from torch import Tensor
 from sigbit.ir.annotation import HostOp
 from sigbit_hw.arch import numerics
 from sigbit_hw.arch.formats import MAX_DIGITS, Format, TermGrid
+from sigbit_tools.errors import SigbitError
 
 Ints = NDArray[np.int64]
 
 
-class GraphError(Exception):
+class GraphError(SigbitError):
     """A graph is malformed; the message names the node."""
 
 

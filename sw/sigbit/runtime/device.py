@@ -12,13 +12,14 @@ from sigbit_hw.arch.assembler import listing
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.program import Port, Program, ProgramError
 from sigbit_hw.arch.regs import CAUSE_DOC, Cause
+from sigbit_tools.errors import SigbitError
 
 Ints = NDArray[np.int64]
 Inputs = Ints | Mapping[str, Ints]
 """Stored integers ``[N, C, H, W]``: of the only input, or of every input by port name."""
 
 
-class DeviceError(Exception):
+class DeviceError(SigbitError):
     """The accelerator stopped with ``cause`` at instruction ``index``, which the message names."""
 
     def __init__(self, cause: Cause, index: int, program: Program | None = None) -> None:

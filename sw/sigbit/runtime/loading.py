@@ -11,7 +11,7 @@ def verified(program: Program) -> Program:
 
     The verdict is remembered by the digest, so that only the first call costs anything.
     """
-    from sigbit.compiler.verdict import require_safe  # only where a Program is about to run
+    from sigbit.compiler.order.verdict import require_safe  # only where a Program is about to run
 
     require_safe(program)
     return program

@@ -16,9 +16,10 @@ from sigbit_hw.gateware.parts.product import Product, ProductForm
 class DotProduct(Leaf):
     """Sum over ``ic_lanes`` of weight times activation, in units of both formats' LSBs.
 
-    Products are magnitudes (:class:`~sigbit_hw.gateware.parts.product.Product`) with a sign. A negative product
-    enters the adder tree as one's complement; the missing +1 of each is the carry-in of an adder
-    above it. One is left over: it is the output ``carry``, for the carry-in of the accumulator.
+    Products are magnitudes (:class:`~sigbit_hw.gateware.parts.product.Product`) with a sign. A
+    negative product enters the adder tree as one's complement; the missing +1 of each is the
+    carry-in of an adder above it. One is left over: it is the output ``carry``, for the carry-in
+    of the accumulator.
 
     Parameters
     ----------

@@ -249,8 +249,8 @@ def choose(form: ProductForm, signs: int, lanes: int, latency: int) -> tuple[Pro
 def dot_product(
     m: Module, form: ProductForm, lanes: Sequence[Lane], width: int, latency: int
 ) -> tuple[Value, Value]:
-    """(``dot`` in ``width`` bits, ``carry``) of :class:`~sigbit_hw.gateware.compute.mac.DotProduct` for two or more
-    lanes, ``latency`` cycles after the operands."""
+    """(``dot`` in ``width`` bits, ``carry``) of a dot product of two or more lanes, ``latency``
+    cycles after the operands, as :class:`~sigbit_hw.gateware.compute.mac.DotProduct` has them."""
     products, tree = choose(form, len(lanes[0].signs), len(lanes), latency)
     rows, signs = products.build(m, lanes)
     carry = delay(m, signs[-1], latency - products.stages, "carry", reset=True)

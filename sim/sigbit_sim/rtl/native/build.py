@@ -14,7 +14,8 @@ from pathlib import Path
 
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.gateware.ports import axi_prefixes
-from sigbit_tools.cache import cached_folder, cached_verilog, key_of
+from sigbit_synthesis.emitted import cached_verilog
+from sigbit_tools.cache import cached_folder, key_of
 from sigbit_tools.toolchain import (
     ToolchainError,
     find_verilator,

@@ -85,7 +85,7 @@ class QuantLayer(RealLayer):
         self.spec, self.grid, self.is_output = spec, grid, is_output
         self.sources, self.in_grids, self.terms = plan.sources, in_grids, terms
         self.follows, self.preactivation = follows, preactivation
-        self.relaxations: list[Relaxation] = []
+        self.relaxations: list[Relaxation[QuantLayer]] = []
 
     def _wanted_step(
         self,

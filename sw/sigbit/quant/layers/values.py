@@ -1,14 +1,13 @@
 """What quantized layers give and compute with, and what may stand in place of their rounding."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Generic, TypeVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from sigbit.quant.layers.requant import Requantization
 
-if TYPE_CHECKING:
-    from sigbit.quant.layers.layer import QuantLayer
+Layer = TypeVar("Layer", bound=nn.Module, contravariant=True)
 
 
 @dataclass(frozen=True)
@@ -50,19 +49,20 @@ class Arithmetic:
     out_scale: Tensor
 
 
-class Relaxation:
-    """What a training strategy puts in place of a layer's rounding; this one changes nothing."""
+class Relaxation(Generic[Layer]):
+    """What a training strategy puts in place of the rounding of layers of type ``Layer``; this one
+    changes nothing."""
 
     @property
     def deployable(self) -> bool:
         """Whether what it puts there is integers of the weights' grid, and nothing else."""
         return False
 
-    def weights(self, layer: "QuantLayer", index: int, real: Tensor, integers: Tensor) -> Tensor:
+    def weights(self, layer: Layer, index: int, real: Tensor, integers: Tensor) -> Tensor:
         """What stands for the weights of source ``index``: the ``integers``, or ``real``, which are
         the same weights in units of the integers, but not rounded."""
         return integers
 
-    def output(self, layer: "QuantLayer", arithmetic: Arithmetic, acc: Tensor) -> Tensor | None:
+    def output(self, layer: Layer, arithmetic: Arithmetic, acc: Tensor) -> Tensor | None:
         """Levels of the result from accumulators; None for those of the accelerator."""
         return None

@@ -29,8 +29,8 @@ from sigbit.quant.spec import ActGrid, QuantSpec, WeightChoice, act_grid, method
 class Precision:
     """What ``spec`` gives to the tensors and layers of a plan.
 
-    Tensors of one group (:mod:`~sigbit.quant.plan.sharing`) get the most planes and the widest range
-    among them.
+    Tensors of one group (:mod:`~sigbit.quant.plan.sharing`) get the most planes and the widest
+    range among them.
     """
 
     def __init__(self, plan: NetworkPlan, spec: QuantSpec) -> None:

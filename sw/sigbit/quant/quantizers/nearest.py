@@ -1,7 +1,8 @@
 """Methods that round to the nearest level: they differ in level table, transform of the weights,
 scale, and what is learned.
 
-* ESB, uniform: the rules of :mod:`~sigbit.quant.numbers.scales`, on weights with batch norms in them.
+* ESB, uniform: the rules of :mod:`~sigbit.quant.numbers.scales`, on weights with batch norms in
+  them.
 * LSQ (arXiv 1902.08153): learned step, ``s = 2 mean|v| / sqrt(Qp)`` at first, gradient times
   ``1 / sqrt(N Qp)``. The logarithm of s is the parameter, so that s stays positive.
 * LSQ+ (arXiv 2004.09576), weights: ``s = max|mean -+ 3 sigma| / 2^(b-1)`` at first; its activations

@@ -26,7 +26,7 @@ from sigbit.quant.strategies.base import Run, Step, Strategy, check, users, weig
 from sigbit.quant.strategies.levels import rounded_input
 
 
-class Freezer(Relaxation):
+class Freezer(Relaxation[QuantLayer]):
     """Weights of which the ones under ``mask`` are the integers ``levels``."""
 
     def __init__(self, mask: Tensor, levels: Tensor) -> None:

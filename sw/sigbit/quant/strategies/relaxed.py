@@ -12,7 +12,7 @@ from sigbit.quant.numbers.grid import LevelGrid, quantize_ste
 from sigbit.quant.prepare import PreparedModel
 
 
-class Switch(Relaxation):
+class Switch(Relaxation[QuantLayer]):
     """A relaxation that is on or off; ``training_only``: off in evaluation."""
 
     def __init__(self, *, training_only: bool = False) -> None:
@@ -81,13 +81,13 @@ def real_output(layer: QuantLayer, arithmetic: Arithmetic, acc: Tensor) -> Tenso
     return value / arithmetic.out_scale.detach().to(acc.dtype)
 
 
-def attach(layers: list[QuantLayer], relaxation: Relaxation) -> None:
+def attach(layers: list[QuantLayer], relaxation: Relaxation[QuantLayer]) -> None:
     """Put ``relaxation`` in force for ``layers``."""
     for layer in layers:
         layer.relaxations.append(relaxation)
 
 
-def detach(model: PreparedModel, relaxation: Relaxation) -> None:
+def detach(model: PreparedModel, relaxation: Relaxation[QuantLayer]) -> None:
     """Take ``relaxation`` out of all layers."""
     for layer in model.layers:
         if isinstance(layer, QuantLayer) and relaxation in layer.relaxations:

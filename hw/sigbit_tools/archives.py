@@ -17,8 +17,8 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from sigbit_hw.arch.names import shown
 from sigbit_tools.files import FileError
+from sigbit_tools.shown import shown
 
 ENTRIES_MAX = 100_000
 """Files in an archive at most."""

