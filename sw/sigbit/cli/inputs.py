@@ -10,8 +10,8 @@ import typer
 from numpy.typing import NDArray
 
 from sigbit.cli.arrays import read_arrays
-from sigbit.data.pictures import SUFFIXES, read_image
 from sigbit.errors import UserError
+from sigbit_tools.pictures import SUFFIXES, read_image
 
 if TYPE_CHECKING:
     from sigbit.zoo import Entry

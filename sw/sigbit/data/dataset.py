@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sigbit.data.pictures import read_image
 from sigbit.errors import DataError
 from sigbit_tools.files import FileError
+from sigbit_tools.pictures import read_image
 
 Bytes = NDArray[np.uint8]
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from sigbit.data.dataset import Dataset, EncodedImages
 from sigbit.data.files import Files
-from sigbit.data.pictures import SUFFIXES
 from sigbit.errors import DataError
+from sigbit_tools.pictures import SUFFIXES
 
 
 def load_image_folder(files: Files, split: str, side: int | None = None) -> Dataset:

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from sigbit.data.dataset import Dataset
 from sigbit.data.files import Files
-from sigbit.data.pictures import read_image
 from sigbit.errors import DataError
 from sigbit_tools.files import FileError
+from sigbit_tools.pictures import read_image
 
 SECTIONS = 30
 HELD_OUT = 6
