@@ -28,8 +28,7 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError("it is not UTF-8 text") from None
     except RecursionError:
         raise ValueError(f"it must nest at most {DEPTH_MAX} levels deep") from None
-    if _deeper(document, DEPTH_MAX):
-        raise ValueError(f"it must nest at most {DEPTH_MAX} levels deep")
+    check_depth(document)
     return document
 
 
@@ -46,14 +45,16 @@ def _constant(name: str) -> NoReturn:
     raise ValueError(f"numbers must be finite, not {name}")
 
 
-def _deeper(document: Any, levels: int) -> bool:
-    """Whether ``document`` has more than ``levels`` levels; level by level, not by recursion."""
+def check_depth(document: Any) -> None:
+    """Raise ``ValueError`` if ``document`` has more than :data:`DEPTH_MAX` levels; level by level,
+    as recursion would not survive what it looks for."""
     level = [document]
-    for _ in range(levels + 1):
+    for _ in range(DEPTH_MAX + 1):
         level = [
             inner
             for value in level
             if isinstance(value, dict | list)
             for inner in (value.values() if isinstance(value, dict) else value)
         ]
-    return bool(level)
+    if level:
+        raise ValueError(f"it must nest at most {DEPTH_MAX} levels deep")
