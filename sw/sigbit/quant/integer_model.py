@@ -16,11 +16,21 @@ from torch._ops import OpOverload
 from torch.export import ExportedProgram
 from torch.fx import Node as FxNode
 
-from sigbit.errors import QuantizationError
+from sigbit.errors import DamagedModelError, QuantizationError
 from sigbit.ir.annotation import HostOp
-from sigbit.ir.integer import Conv, Gather, Input, IntegerGraph, MaxPool, Node, TensorType
+from sigbit.ir.integer import (
+    Conv,
+    Gather,
+    GraphError,
+    Input,
+    IntegerGraph,
+    MaxPool,
+    Node,
+    TensorType,
+)
 from sigbit.quant.layers import operators
 from sigbit_hw.arch.formats import Format
+from sigbit_tools.shown import shown
 
 
 class IntegerModel(nn.Module):
@@ -161,8 +171,24 @@ def _arrays(node: Node) -> list[np.ndarray]:
 
 def integer_graph_from_exported(exported: ExportedProgram) -> IntegerGraph:
     """The integer graph of an exported :class:`IntegerModel`; :class:`QuantizationError` for any
-    other program.
+    other program, and for one that is damaged.
     """
+    try:
+        return _graph_from(exported)
+    except (GraphError, QuantizationError):
+        raise
+    except _DAMAGED as error:
+        raise DamagedModelError(
+            "the exported program is no integer model of this software, or damaged "
+            f"({type(error).__name__}: {shown(str(error))}): export it again"
+        ) from error
+
+
+_DAMAGED = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
+"""What rebuilding a graph raises where an operator's arguments are not those it was saved with."""
+
+
+def _graph_from(exported: ExportedProgram) -> IntegerGraph:
     calls = [n for n in exported.graph.nodes if n.op == "call_function"]
     if not any(n.target is torch.ops.sigbit.quantize.default for n in calls):
         raise QuantizationError(
