@@ -53,17 +53,15 @@ def refused(sigbit) -> Callable[..., str]:
 @pytest.fixture
 def program() -> Program:
     """A legal Program of one layer for ``nano``: it passes its input through a 1x1 convolution."""
-    instr, op, kind = isa.Instr, isa.Opcode, isa.LoadKind
-    load, compute, store = (1 << engine for engine in isa.Engine)
+    kind, load, compute, store = isa.LoadKind, *(1 << engine for engine in isa.Engine)
     code = [
-        instr(op.LOAD, kind=kind.WEIGHTS, address=1024, beats=1),
-        instr(op.LOAD, kind=kind.PARAMS, address=1032, beats=4),
-        instr(op.LOAD, kind=kind.TABLE, address=1064, beats=256),
-        instr(op.LOAD, kind=kind.ACTS, address=512, beats=4, n0=16, signal=compute),
-        instr(op.SEG, index=0, base=0, d_block=2, d_row=2),
-        instr(op.OUT, base=64, d_slot=1, d_pix=1, d_col=1, d_line=1, d_row=1),
-        instr(
-            op.EXEC,
+        isa.Load(kind=kind.WEIGHTS, address=1024, beats=1),
+        isa.Load(kind=kind.PARAMS, address=1032, beats=4),
+        isa.Load(kind=kind.TABLE, address=1064, beats=256),
+        isa.Load(kind=kind.ACTS, address=512, beats=4, n0=16, signal=compute),
+        isa.Seg(index=0, base=0, d_block=2, d_row=2),
+        isa.Out(base=64, d_slot=1, d_pix=1, d_col=1, d_line=1, d_row=1),
+        isa.Exec(
             drain=1,
             n_seg=1,
             n_rows=2,
@@ -74,9 +72,10 @@ def program() -> Program:
             wait=load,
             signal=store,
         ),
-        instr(op.STORE, address=4096, beats=4, src=64, n0=16, wait=compute),
-        instr(op.HALT),
+        isa.Store(address=4096, beats=4, src=64, n0=16, wait=compute),
+        isa.Halt(),
     ]
+    port = {"planes": 1, "phases": 1, "scale": 0.5, "zero": 0, "low": -7, "high": 7}
     return Program(
         name="tiny",
         config=PRESETS["nano"],
@@ -86,24 +85,21 @@ def program() -> Program:
         program_offset=0,
         memory_bytes=8192,
         write_window=(4096, 8192),
-        inputs=(Port("x", (4, 4, 4), 512, **_PORT),),
-        outputs=(Port("y", (4, 4, 4), 4096, **_PORT),),
+        inputs=(Port("x", (4, 4, 4), 512, **port),),
+        outputs=(Port("y", (4, 4, 4), 4096, **port),),
         layers=(LayerInfo("conv", "conv", (4, 4, 4), 1, 0.5, 0, 256),),
         execs=(ExecInfo(6, "conv", 0, 0, 0, 4, 4),),
     )
 
 
-_PORT = {"planes": 1, "phases": 1, "scale": 0.5, "zero": 0, "low": -7, "high": 7}
-
-
 @pytest.fixture
 def bare() -> Program:
     """One EXEC of two steps a block and nothing else: only to be counted, it could not run."""
-    code = [
-        isa.Instr(isa.Opcode.SEG, index=0, base=0, n_ic=2, d_ic=16, d_block=2),
-        isa.Instr(isa.Opcode.OUT, base=64, d_slot=1),
-        isa.Instr(
-            isa.Opcode.EXEC,
+    config = PRESETS["nano"]
+    instructions = [
+        isa.Seg(index=0, base=0, n_ic=2, d_ic=16, d_block=2),
+        isa.Out(base=64, d_slot=1),
+        isa.Exec(
             drain=1,
             n_seg=1,
             n_rows=2,
@@ -112,19 +108,20 @@ def bare() -> Program:
             block_step=2,
             group_step=1,
         ),
-        isa.Instr(isa.Opcode.HALT),
+        isa.Halt(),
     ]
+    port = {"planes": 1, "phases": 1, "scale": 0.5, "zero": 0, "low": -7, "high": 7}
     return Program(
         name="tiny",
-        config=PRESETS["nano"],
-        instructions=isa.pack(code),
+        config=config,
+        instructions=isa.pack(instructions),
         image=np.zeros(64, np.uint8),
         image_offset=1024,
         program_offset=0,
         memory_bytes=4096,
         write_window=(2048, 4096),
-        inputs=(Port("x", (4, 4, 4), 512, **_PORT),),
-        outputs=(Port("y", (4, 4, 4), 2048, **_PORT),),
+        inputs=(Port("x", (4, 4, 4), 512, **port),),
+        outputs=(Port("y", (4, 4, 4), 2048, **port),),
         layers=(LayerInfo("conv", "conv", (4, 4, 4), 1, 0.5, 0, 256),),
         execs=(ExecInfo(2, "conv", 0, 0, 0, 4, 4),),
     )

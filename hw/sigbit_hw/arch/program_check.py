@@ -12,7 +12,7 @@ from math import prod
 import numpy as np
 
 from sigbit_hw.arch.addressing import channel_slots
-from sigbit_hw.arch.isa import ADDRESS_BITS, WORD_BYTES, Instr, Opcode
+from sigbit_hw.arch.isa import ADDRESS_BITS, WORD_BYTES, Exec, Instr, Out
 from sigbit_hw.arch.names import check_name
 from sigbit_hw.arch.program_parts import ExecInfo, Fold, LayerInfo, Port, ProgramParts
 
@@ -202,14 +202,14 @@ def _check_execs(program: ProgramParts) -> None:
         )
 
 
-def _draining(listing: Sequence[Instr]) -> dict[int, tuple[Instr, Instr]]:
+def _draining(listing: Sequence[Instr]) -> dict[int, tuple[Out, Exec]]:
     """The OUT and the EXEC of every index at which an EXEC drains."""
-    found: dict[int, tuple[Instr, Instr]] = {}
-    out: Instr | None = None
+    found: dict[int, tuple[Out, Exec]] = {}
+    out: Out | None = None
     for index, instr in enumerate(listing):
-        if instr.opcode == Opcode.OUT:
+        if isinstance(instr, Out):
             out = instr
-        elif instr.opcode == Opcode.EXEC and instr.drain and out is not None:
+        elif isinstance(instr, Exec) and instr.drain and out is not None:
             found[index] = out, instr
     return found
 
@@ -217,7 +217,7 @@ def _draining(listing: Sequence[Instr]) -> dict[int, tuple[Instr, Instr]]:
 def _check_part(
     info: ExecInfo,
     layer: LayerInfo,
-    found: tuple[Instr, Instr],
+    found: tuple[Out, Exec],
     program: ProgramParts,
     what: str,
 ) -> None:
@@ -239,7 +239,7 @@ def _check_part(
 
 
 def _channels(
-    info: ExecInfo, layer: LayerInfo, found: tuple[Instr, Instr], program: ProgramParts
+    info: ExecInfo, layer: LayerInfo, found: tuple[Out, Exec], program: ProgramParts
 ) -> int:
     """Channels of the layer that an EXEC writes."""
     produced = channel_slots(*found, program.config) * program.config.ic_lanes

@@ -21,7 +21,6 @@ from sigbit.quant.strategies.bits import with_weight_bits
 from sigbit.quant.strategies.sinareq import Sinareq
 from sigbit.training.config import RunConfig
 from sigbit.training.files import (
-    export_model,
     load_weights,
     save,
     save_weights,
@@ -39,6 +38,7 @@ from sigbit.training.schedule import Schedule
 from sigbit.training.states import check_tensors
 from sigbit.training.tasks import Score
 from sigbit_tools.files import replacing
+from sigbit_tools.stopwatch import Stopwatch
 
 FLOAT, QUANTIZED, CONTINUED = "float", "quantized", "continued"
 """Phases of a run."""
@@ -111,7 +111,7 @@ class TrainingRun:
         """Train what is left, and return the summary."""
         if (done := self.folder.results()) is not None:
             return done
-        begin = time.perf_counter()
+        spent = Stopwatch()
         with self.machine.reproducible(), Interrupt() as interrupt:
             self._interrupt = interrupt
             state = self.folder.restore()
@@ -125,7 +125,7 @@ class TrainingRun:
             else:
                 prepared = self._staged(prepared, twin, state)
             summary = self._results(prepared, float_score)
-        summary["seconds"] = time.perf_counter() - begin
+        summary |= spent.read()
         if self.machine.is_main:
             write_json(self.folder.summary, summary)
             self.folder.checkpoint.unlink(missing_ok=True)
@@ -289,13 +289,13 @@ class TrainingRun:
         """Convert, write the results, and measure them; the quantized network in the exact float64
         form."""
         quantized = evaluate(prepared, self.splits.test, self.machine)
-        example, target = self.splits.test.batch(torch.zeros(1, dtype=torch.int64))
+        _, target = self.splits.test.batch(torch.zeros(1, dtype=torch.int64))
         prepared.cpu().double()
         integer = convert(prepared)
         on_cpu = Machine(threads=self.machine.threads)
         if self.machine.is_main:
             save(self.folder.path / "prepared.pt", prepared.state_dict())
-            export_model(integer, example, self.folder.path / "model.pt2")
+            integer.save(self.folder.model)
         deployed = evaluate(integer, self.splits.test, on_cpu)
         config = self.config
         document: dict[str, Any] = {
