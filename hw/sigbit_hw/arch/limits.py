@@ -5,7 +5,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from sigbit_hw.arch import bus, isa
+from sigbit_hw.arch.formats import Format
+from sigbit_hw.arch.names import check_name
 from sigbit_hw.arch.numerics import ACC_BITS_MAX, ACC_BITS_MIN
+from sigbit_tools.shown import shown
 
 if TYPE_CHECKING:
     from sigbit_hw.arch.config import ArchConfig
@@ -23,6 +26,11 @@ DEPTHS_MAX: Mapping[str, int] = MappingProxyType(
     }
 )
 """Most entries that instructions can name."""
+
+COUNTS_MAX: Mapping[str, int] = MappingProxyType(
+    {"pixels": 1024, "oc_lanes": 1024, "queue_depth": 256, "outstanding_reads": 256}
+)
+"""Most of what neither instructions nor the bus limit."""
 
 _POWERS_OF_TWO = (
     "pixels",
@@ -48,15 +56,19 @@ def check(config: "ArchConfig") -> None:
 
 
 def _types(c: "ArchConfig") -> None:
-    if not isinstance(c.name, str):
-        raise ValueError(f"name must be a text, not {c.name!r}")
+    check_name(c.name, "name")
+    for name in ("weight_format", "act_format"):
+        if not isinstance(getattr(c, name), Format):
+            raise ValueError(f"{name} must be a format, not {shown(getattr(c, name))}")
     for name in ("acc_bits", "term_radix_bits", "bus_bits"):
         if type(getattr(c, name)) is not int:
-            raise ValueError(f"{name} must be an integer, not {getattr(c, name)!r}")
+            raise ValueError(f"{name} must be an integer, not {shown(getattr(c, name))}")
     for name in _POWERS_OF_TWO:
         value = getattr(c, name)
         if type(value) is not int or value <= 0 or value & (value - 1):
-            raise ValueError(f"{name} must be a power of two, not {value!r}")
+            raise ValueError(f"{name} must be a power of two, not {shown(value)}")
+        if value > COUNTS_MAX.get(name, value):
+            raise ValueError(f"{name} must be at most {COUNTS_MAX[name]}, not {shown(value)}")
 
 
 def _array(c: "ArchConfig") -> None:

@@ -12,7 +12,6 @@ from sigbit.cli.files import write_json
 from sigbit.cli.inspecting_model import inspect_model
 from sigbit.cli.options import CLOCK, Json, Latency
 from sigbit.cli.output import say, show_facts, show_table, size
-from sigbit.cli.programs import load_program
 from sigbit.cli.traffic import Traffic, spilled, traffic
 from sigbit.errors import UserError
 from sigbit.ir import MODEL_SUFFIX
@@ -38,6 +37,8 @@ def inspect(
 ) -> None:
     """Show a Program's layers, memory, traffic, instructions and predicted cycles, or the layers of
     an integer model."""
+    from sigbit.runtime import load_program
+
     if program.suffix == MODEL_SUFFIX:
         _refuse_given(context, program, "listing", "cycles", "latency")
         inspect_model(program, json)

@@ -49,19 +49,13 @@ def load_model(name: str) -> "IntegerGraph":
 
 
 def load_exported(path: Path) -> "ExportedProgram":
-    """What torch.export.save wrote to ``path``."""
-    import torch
+    """What torch.export.save wrote to ``path``; nothing in the file can run code."""
+    from sigbit.frontend.pt2 import load_pt2
 
     importlib.import_module("sigbit.quant.layers.operators")  # registers them
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    try:
-        return torch.export.load(path)
-    except Exception as error:  # a damaged archive raises whatever its reader trips over
-        raise UserError(
-            f"{path} is not a model that torch.export.save wrote ({first_line(error)}); "
-            f"this is torch {torch.__version__}"
-        ) from error
+    return load_pt2(path)
 
 
 def python_object(name: str) -> Any:
