@@ -17,7 +17,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     Raises ``TypeError`` if two groups have an option of the same name.
     """
     hints = get_type_hints(command, include_extras=True)
-    groups: dict[str, Callable[..., Any]] = {
+    groups: dict[str, Any] = {
         name: hint for name, hint in hints.items() if dataclasses.is_dataclass(hint)
     }
     parameters: dict[str, inspect.Parameter] = {}
