@@ -135,7 +135,7 @@ def test_images(sigbit, refused, program_file, tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((4, 4, 4)))
     assert "not both" in refused("run", program_file, image, tmp_path / "x.npy")
     image.write_text("no image")
-    assert "not an image" in refused("run", program_file, image, "--mean", "0")
+    assert "not a readable image" in refused("run", program_file, image, "--mean", "0")
 
 
 def test_images_of_the_zoo(sigbit, refused, tmp_path):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sigbit.errors import UserError
 from sigbit.inputs.arrays import read_arrays
+from sigbit_tools.pictures import SUFFIXES, read_image
 
 if TYPE_CHECKING:
     from sigbit.zoo import Entry
@@ -21,9 +22,6 @@ Prepare = Callable[[Iterable[NDArray[Any]]], Floats]
 
 Channels = str | Sequence[float] | None
 """A number for each channel, or one for all; as text, separated by commas."""
-
-IMAGE_FILES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
-"""Suffixes of image files."""
 
 
 def preparation(
@@ -68,12 +66,12 @@ def read_inputs(
 
     Returns them and the names of the images.
     """
-    images = [path for path in paths if path.suffix.lower() in IMAGE_FILES]
+    images = [path for path in paths if path.suffix.lower() in SUFFIXES]
     if len(images) < len(paths):
         if len(paths) > 1:
             raise UserError(
                 "give one .npy or .npz file, or image files "
-                f"({', '.join(IMAGE_FILES)}), not both or several arrays"
+                f"({', '.join(SUFFIXES)}), not both or several arrays"
             )
         return read_arrays(paths[0]), []
     entry = _entry(program)
@@ -85,7 +83,7 @@ def read_inputs(
     if len(program.inputs) != 1:
         raise UserError(f"{program.name} has {len(program.inputs)} inputs: give an .npz file")
     prepare = preparation(entry, program.inputs[0].shape, mean, std)
-    return prepare(_pixels(path) for path in images), [path.name for path in images]
+    return prepare(read_image(path, str(path)) for path in images), [path.name for path in images]
 
 
 def _entry(program: "Program") -> "Entry | None":
@@ -96,16 +94,6 @@ def _entry(program: "Program") -> "Entry | None":
         return None
     entry = zoo.entry(program.name)
     return entry if entry.input_shape == tuple(program.inputs[0].shape) else None
-
-
-def _pixels(path: Path) -> NDArray[np.uint8]:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except UnidentifiedImageError as error:
-        raise UserError(f"{path} is not an image that can be read") from error
 
 
 def _with_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:

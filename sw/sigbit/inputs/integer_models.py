@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sigbit.errors import UserError
-from sigbit.inputs.python_objects import first_line, python_object
+from sigbit.inputs.python_objects import python_object
 from sigbit.ir import MODEL_SUFFIX
 
 if TYPE_CHECKING:
@@ -56,19 +56,13 @@ def load_model(model: Model) -> "IntegerGraph":
 
 
 def load_exported(path: Path) -> "ExportedProgram":
-    """Load what ``torch.export.save`` wrote to ``path``."""
-    import torch
+    """Load what ``torch.export.save`` wrote to ``path``; nothing in the file can run code."""
+    from sigbit.frontend.pt2 import load_pt2
 
     importlib.import_module("sigbit.quant.layers.operators")  # registers them
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    try:
-        return torch.export.load(path)
-    except Exception as error:  # a damaged archive raises whatever its reader trips over
-        raise UserError(
-            f"{path} is not a model that torch.export.save wrote ({first_line(error)}); "
-            f"this is torch {torch.__version__}"
-        ) from error
+    return load_pt2(path)
 
 
 def _graph_of(value: Any, name: str) -> "IntegerGraph":

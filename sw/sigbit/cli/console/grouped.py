@@ -34,7 +34,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def flat(**given: Any) -> None:
         made = {
-            name: group(**{f.name: given.pop(f.name) for f in dataclasses.fields(group)})
+            name: group(**{field.name: given.pop(field.name) for field in _fields(group)})
             for name, group in groups.items()
         }
         command(**made, **given)
