@@ -10,7 +10,7 @@ gateware.
   :func:`sweep` and :func:`methods` serve configuration files.
 * Integer models: :class:`IntegerModel`, :class:`IntegerGraph`, :func:`load_model`,
   :func:`save_model`, :func:`export_model`.
-* Programs: :func:`compile`, :class:`Program`, :func:`inspect`.
+* Programs: :func:`compile`, :class:`Program`, :func:`load_program`, :func:`inspect`.
 * Devices: :func:`device`, :class:`Session`, :func:`run`, :func:`compare`.
 * Accelerators: :class:`ArchConfig`, :data:`PRESETS`, :func:`load_arch`, :func:`write_verilog`,
   :func:`synth`, :func:`build`.
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from sigbit.inputs.accelerators import load_arch
     from sigbit.inputs.integer_models import load_model
     from sigbit.inputs.networks import Network
+    from sigbit.inputs.programs import load_program
     from sigbit.inputs.samples import Calibration
     from sigbit.ir.integer import IntegerGraph
     from sigbit.ir.model_file import save_model
@@ -104,6 +105,7 @@ _HOMES = MappingProxyType(
         "inspect": "sigbit.flows.inspect:inspect",
         "load_arch": "sigbit.inputs.accelerators:load_arch",
         "load_model": "sigbit.inputs.integer_models:load_model",
+        "load_program": "sigbit.inputs.programs:load_program",
         "methods": "sigbit.flows.methods:methods",
         "prepare": "sigbit.quant:prepare",
         "quantize": "sigbit.flows.quantize:quantize",
@@ -164,6 +166,7 @@ __all__ = [
     "inspect",
     "load_arch",
     "load_model",
+    "load_program",
     "methods",
     "prepare",
     "quantize",

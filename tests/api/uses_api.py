@@ -80,7 +80,7 @@ def main(folder: Path) -> None:
     segments = [instr.n_seg for instr in program.listing if isinstance(instr, Exec)]
     assert inspected.layers[0].segments == segments[0]
     images = np.random.default_rng(1).random((3, 1, 6, 6), np.float32)
-    results = executed(sigbit.Program.load(folder / "net.sigbit"), images)
+    results = executed(sigbit.load_program(folder / "net.sigbit"), images)
     assert np.allclose(results.sum(1), 1)
     assert quantized(network(), folder).config == arch
     exported = sigbit.export_model(integer, bundle=folder / "bundle.zip")
