@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sigbit.errors import ResultsError
@@ -91,9 +91,7 @@ def places(draw: st.DrawFn) -> tuple[str, int]:
     return name, draw(st.integers(0, len(RESULTS[name].rows) - 1))
 
 
-@settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=20, deadline=None)
 @given(place=places())
 def test_every_row_is_published(place: tuple[str, int], published: dict[str, bytes]) -> None:
     name, number = place
