@@ -1,4 +1,4 @@
-# make venv | test | lint | demo | clean. ARGS="..." goes to pytest (test) or to sigbit (demo).
+# make venv | test | test-all | lint | demo | clean. ARGS="..." goes to pytest (test) or to sigbit (demo).
 # Nothing has to be installed first but Python >= 3.11, g++, make and perl.
 
 PYTHON ?= python3
@@ -7,10 +7,10 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test demo lint results clean
+.PHONY: help venv test test-all demo lint results clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /  make \1	/'
+	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /  make \1	/'
 
 venv: $(STAMP) ## create or update .venv from requirements.lock
 
@@ -36,6 +36,9 @@ lint: $(STAMP) ## ruff, mypy and the import contracts
 
 test: lint ## lint, then every test
 	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+test-all: test ## every test, then torch's oldest and newest allowed release (needs several GB of disk)
+	$(BIN)/python tests/tools/torch_range.py
 
 demo: $(STAMP) ## train, quantize, compile and run handwritten digits through the RTL
 	@mkdir -p build

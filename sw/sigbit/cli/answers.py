@@ -10,9 +10,13 @@ from numpy.typing import NDArray
 
 from sigbit.cli.output import say, show_table
 from sigbit.errors import UserError
+from sigbit_tools.files import read_text
+from sigbit_tools.shown import shown
 
 SHOWN = 8
 """Inputs in a table."""
+LABELS_MAX = 1 << 20
+"""Bytes of a file with names of classes at most."""
 _VALUES = 16
 _TOP = 5
 
@@ -21,13 +25,12 @@ def read_labels(path: Path | None) -> list[str]:
     """Names of the classes, one a line; WordNet's numbers in front of them are left out."""
     if path is None:
         return []
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text: give a file with a class a line") from error
+    lines = read_text(path, LABELS_MAX, "a list of classes, one a line").splitlines()
     labels = [re.sub(r"^n\d{8}\s+", "", line).strip() for line in lines if line.strip()]
     if not labels:
         raise UserError(f"{path} names no classes: one a line is expected")
+    if wrong := [label for label in labels if not label.isprintable()]:
+        raise UserError(f"{path} names classes that cannot be printed, such as {shown(wrong[0])}")
     return labels
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sigbit.cli.bench_quant import quant
+from sigbit.cli.convolutions import convolutions
 from sigbit.cli.files import read_rows, target, write_rows
 from sigbit.cli.options import Json, Latency
 from sigbit.cli.output import progress, say, show_grid
@@ -39,6 +40,7 @@ def bench() -> None:
 
 app.command("silicon")(silicon)
 app.command("quant")(quant)
+app.command("convolutions")(convolutions)
 
 
 @app.command("nets")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sigbit.cli.arrays import read_arrays
 from sigbit.errors import UserError
+from sigbit_tools.pictures import SUFFIXES, read_image
 
 if TYPE_CHECKING:
     from sigbit.zoo import Entry
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 Prepare = Callable[[Iterable[NDArray[Any]]], Floats]
 """From samples as they are stored to a batch of inputs."""
-
-IMAGE_FILES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
-"""Suffixes of image files."""
 
 Mean = Annotated[
     str | None,
@@ -69,12 +67,12 @@ def read_inputs(
 ) -> tuple[Any, list[str]]:
     """What ``Session.run`` takes, from one array file or any number of image files, and the names
     of the images."""
-    images = [path for path in paths if path.suffix.lower() in IMAGE_FILES]
+    images = [path for path in paths if path.suffix.lower() in SUFFIXES]
     if len(images) < len(paths):
         if len(paths) > 1:
             raise UserError(
                 "give one .npy or .npz file, or image files "
-                f"({', '.join(IMAGE_FILES)}), not both or several arrays"
+                f"({', '.join(SUFFIXES)}), not both or several arrays"
             )
         return read_arrays(paths[0]), []
     entry = _entry(program)
@@ -86,7 +84,7 @@ def read_inputs(
     if len(program.inputs) != 1:
         raise UserError(f"{program.name} has {len(program.inputs)} inputs: give an .npz file")
     prepare = preparation(entry, program.inputs[0].shape, mean, std)
-    return prepare(_pixels(path) for path in images), [path.name for path in images]
+    return prepare(read_image(path, str(path)) for path in images), [path.name for path in images]
 
 
 def _entry(program: "Program") -> "Entry | None":
@@ -97,16 +95,6 @@ def _entry(program: "Program") -> "Entry | None":
         return None
     entry = zoo.entry(program.name)
     return entry if entry.input_shape == tuple(program.inputs[0].shape) else None
-
-
-def _pixels(path: Path) -> NDArray[np.uint8]:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except UnidentifiedImageError as error:
-        raise UserError(f"{path} is not an image that can be read") from error
 
 
 def _with_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:

@@ -4,21 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sigbit.cli.output import say, size
-from sigbit.errors import UserError, given
 
 if TYPE_CHECKING:
     from sigbit_hw.arch.program import Program
-
-
-def load_program(path: Path) -> "Program":
-    """The Program in a file, its content and every instruction checked."""
-    from sigbit_hw.arch.program import Program
-
-    program = Program.load(path)
-    with given(str(path)):
-        if not program.listing:
-            raise UserError(f"{path} has no instructions: compile it again")
-    return program
 
 
 def program_facts(program: "Program") -> dict[str, Any]:

@@ -13,7 +13,6 @@ from sigbit.cli.files import target, write_array, write_json
 from sigbit.cli.inputs import Mean, Std, read_inputs
 from sigbit.cli.options import Json, Latency
 from sigbit.cli.output import progress, say, show_facts, ticking
-from sigbit.cli.programs import load_program
 from sigbit.cli.vectors import check_vectors
 from sigbit.errors import CheckFailed, UserError
 
@@ -67,7 +66,7 @@ def run(
 
     Results are those of the float model: what the Program leaves to the host is done here.
     """
-    from sigbit.runtime import Session, results, stored_inputs
+    from sigbit.runtime import Session, load_program, results, stored_inputs
 
     net = load_program(program)
     classes = read_labels(labels)
