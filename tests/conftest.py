@@ -22,8 +22,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # xdist's workers are the threads
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# A loaded machine is slow, not wrong: nothing is measured by the clock.
+settings.register_profile(
+    "no clock", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("no clock")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -48,6 +48,10 @@ class CompileError(SigbitError):
     """A network cannot be compiled for an accelerator; the message is for the user."""
 
 
+class ResultsError(SigbitError):
+    """Rows of benchmarks and pages about them do not fit together; the message is for the user."""
+
+
 class VerifyError(CompileError):
     """A pass produced something wrong: a fault of the compiler, caught by the verifier named in the
     message."""

@@ -11,7 +11,6 @@ from safetensors.numpy import load_file, save_file
 
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import PRESETS
-from sigbit_hw.arch.isa import Instr, Opcode
 from sigbit_hw.arch.program import (
     FORMAT_VERSION,
     ExecInfo,
@@ -28,7 +27,7 @@ NANO = PRESETS["nano"]
 
 @pytest.fixture
 def program(rng) -> Program:
-    code = [Instr(Opcode.FILL, n0=4), Instr(Opcode.EXEC, n_seg=1), Instr(Opcode.HALT)]
+    code = [isa.Fill(n0=4), isa.Exec(n_seg=1), isa.Halt()]
     return Program(
         name="small",
         config=NANO,
@@ -123,11 +122,11 @@ def test_any_flipped_bit_is_refused(file, rng):
 def test_other_files_are_refused(tmp_path):
     with pytest.raises(ProgramError, match="no such file"):
         Program.load(tmp_path / "absent")
-    with pytest.raises(ProgramError, match="not a Program file"):
+    with pytest.raises(ProgramError, match="is a folder, not a Program"):
         Program.load(tmp_path)
     path = tmp_path / "weights.safetensors"
     save_file({"w": np.zeros(3)}, path)
-    with pytest.raises(ProgramError, match="not a sigbit Program"):
+    with pytest.raises(ProgramError, match="but not a Program"):
         Program.load(path)
 
 

@@ -55,10 +55,9 @@ def program() -> Program:
     """A legal Program of one layer for ``nano``: it passes its input through a 1x1 convolution."""
     config = PRESETS["nano"]
     instructions = [
-        isa.Instr(isa.Opcode.SEG, index=0, base=0, n_ic=2, d_ic=16, d_block=2),
-        isa.Instr(isa.Opcode.OUT, base=64, d_slot=1),
-        isa.Instr(
-            isa.Opcode.EXEC,
+        isa.Seg(index=0, base=0, n_ic=2, d_ic=16, d_block=2),
+        isa.Out(base=64, d_slot=1),
+        isa.Exec(
             drain=1,
             n_seg=1,
             n_rows=2,
@@ -67,7 +66,7 @@ def program() -> Program:
             block_step=2,
             group_step=1,
         ),
-        isa.Instr(isa.Opcode.HALT),
+        isa.Halt(),
     ]
     port = {"planes": 1, "phases": 1, "scale": 0.5, "zero": 0, "low": -7, "high": 7}
     return Program(

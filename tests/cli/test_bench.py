@@ -23,6 +23,8 @@ KEYS = {
     "utilization",
     "mismatches",
     "layers_compared",
+    "seconds",
+    "cpu_seconds",
     "compile_seconds",
     "rtl_seconds",
     "accuracy_float",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 KEYS = {
     "method", "strategy", "dataset", "model", "weight_bits", "act_bits", "accuracy",
-    "accuracy_float", "seed", "epochs", "config",
+    "accuracy_float", "seed", "epochs", "config", "seconds", "cpu_seconds",
 }  # fmt: skip
 ONE = "lsq on fashion, 4 bits, seed 0"
 OTHER = "quantizers: uniform on fashion, 2 bits, seed 0"

@@ -49,7 +49,7 @@ def real(tmp_path_factory) -> tuple[dict, str, str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=600,
+        timeout=3600,  # a hang, on whatever machine
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "80"},
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -71,7 +71,8 @@ def test_numbers(real):
     assert document["arch_digest"] == PRESETS["nano"].digest
     assert 0 < document["utilization"] <= document["busy"] <= 1
     assert document["cycles_per_image"] > 1000
-    assert document["seconds"] > 0
+    assert isinstance(document["seconds"], float)
+    assert isinstance(document["cpu_seconds"], float)
 
 
 @pytest.mark.sim

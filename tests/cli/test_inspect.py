@@ -5,7 +5,11 @@ import json
 import numpy as np
 import pytest
 
+from sigbit.compiler.random_graph import random_graph
+from sigbit.ir.integer import macs
+from sigbit.ir.model_file import model_digest, save_model
 from sigbit_hw.arch import assembler
+from sigbit_hw.arch.config import PRESETS
 
 
 def test_inspect(sigbit, program, program_file, tmp_path):
@@ -44,18 +48,14 @@ def test_traffic_by_kind(program):
     from sigbit.cli.traffic import spilled, traffic
     from sigbit_hw.arch import isa
 
-    def move(opcode, address, **fields):
-        return isa.Instr(opcode, address=address, beats=2, n0=1, n1=1, n2=1, **fields)
-
-    load, store = isa.Opcode.LOAD, isa.Opcode.STORE
     code = [
-        move(load, 1024, kind=isa.LoadKind.WEIGHTS),
-        move(load, 1024, kind=isa.LoadKind.PARAMS),
-        move(load, 1024, kind=isa.LoadKind.TABLE),
-        move(load, 512, kind=isa.LoadKind.ACTS, tag=1),
-        move(store, 2048),
-        move(load, 2048, kind=isa.LoadKind.ACTS),
-        move(store, 3072),
+        isa.Load(address=1024, beats=2, kind=isa.LoadKind.WEIGHTS),
+        isa.Load(address=1024, beats=2, kind=isa.LoadKind.PARAMS),
+        isa.Load(address=1024, beats=2, kind=isa.LoadKind.TABLE),
+        isa.Load(address=512, beats=2, kind=isa.LoadKind.ACTS, tag=1),
+        isa.Store(address=2048, beats=2),
+        isa.Load(address=2048, beats=2, kind=isa.LoadKind.ACTS),
+        isa.Store(address=3072, beats=2),
         *program.listing,
     ]
     port = replace(program.outputs[0], offset=3072)
@@ -120,3 +120,45 @@ def test_illegal_instruction(refused, program, tmp_path):
     path = tmp_path / "p.sigbit"
     replace(program, instructions=np.ascontiguousarray(words)).save(path)
     assert "instruction 1: illegal opcode 0" in refused("inspect", path)
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A small integer model as a file."""
+    graph = random_graph(np.random.default_rng(3), PRESETS["nano"], layers=3)
+    save_model(graph, tmp_path / "net.sbm")
+    return graph, tmp_path / "net.sbm"
+
+
+def test_integer_model(sigbit, model, tmp_path):
+    graph, file = model
+    answer = sigbit("inspect", file, "--json", tmp_path / "facts.json")
+    assert answer.code == 0, answer
+    facts = json.loads((tmp_path / "facts.json").read_text())
+    assert facts["digest"] == model_digest(graph)
+    assert facts["digest"] in answer.out
+    assert facts["file_bytes"] == file.stat().st_size
+    names = [n.name for n in graph.nodes if n not in graph.inputs]
+    assert [row["name"] for row in facts["layers"]] == names
+    assert all(name in answer.out for name in names)
+    assert facts["macs"] == sum(macs(graph, n) for n in graph.nodes) > 0
+    (given,) = facts["inputs"]
+    assert given["shape"] == list(graph.inputs[0].type.shape)
+    assert given["axes"] == "channels height width"
+
+
+@pytest.mark.parametrize("option", [["--listing"], ["--no-cycles"], ["--latency", "40"]])
+def test_options_of_programs_are_refused_for_models(refused, model, option):
+    error = refused("inspect", model[1], *option)
+    assert "is for Programs, and" in error
+    assert "sigbit compile" in error
+
+
+def test_damaged_integer_model(refused, tmp_path):
+    (tmp_path / "net.sbm").write_bytes(b"PK")
+    assert "not an integer model, or truncated" in refused("inspect", tmp_path / "net.sbm")
+    graph = random_graph(np.random.default_rng(3), PRESETS["nano"], layers=3)
+    save_model(graph, tmp_path / "net.sigbit")
+    for command in (["inspect"], ["run", tmp_path / "x.npy"]):
+        error = refused(command[0], tmp_path / "net.sigbit", *command[1:])
+        assert "is an integer model, not a Program: `sigbit compile` makes a Program of it" in error

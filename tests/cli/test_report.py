@@ -153,7 +153,7 @@ def test_waiting_for_the_drain(program):
     from dataclasses import replace
 
     seg, out, execute, halt = program.listing
-    three = isa.pack([seg.replace(n_ic=1), out.replace(n_planes=3), execute, halt])
+    three = isa.pack([replace(seg, n_ic=1), replace(out, n_planes=3), execute, halt])
     (row,) = layer_times(replace(program, instructions=three), [-1, -1, 50, -1])
     assert (row.fed, row.drain, row.wait, row.bound) == (8, 40, 2, "drain")
 
@@ -162,7 +162,7 @@ def test_copies_belong_to_no_layer(program):
     from dataclasses import replace
 
     seg, out, execute, halt = program.listing
-    copied = isa.pack([seg, out, execute, out, execute.replace(tag=1), halt])
+    copied = isa.pack([seg, out, execute, out, replace(execute, tag=1), halt])
     rows = layer_times(replace(program, instructions=copied), [-1, -1, 30, -1, 50, -1])
     assert [(r.name, r.cycles) for r in rows] == [("conv", 30), (COPIES, 20)]
 
@@ -170,4 +170,4 @@ def test_copies_belong_to_no_layer(program):
 def test_layers_without_cycles():
     assert LayerCycles("a", 0, 0, 0).utilization == 0
     with pytest.raises(KeyError):
-        exec_steps([isa.Instr(isa.Opcode.EXEC, n_seg=1, run=4, wrap=4)], PRESETS["nano"])
+        exec_steps([isa.Exec(n_seg=1, run=4, wrap=4)], PRESETS["nano"])

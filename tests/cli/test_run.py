@@ -164,14 +164,14 @@ def test_images_of_the_zoo(sigbit, refused, tmp_path):
 def test_batches(sigbit, tmp_path):
     """Three images through a Program of two a run are those of one by one."""
     options = ("--calibrate", "digits", "--test", "8", "--arch", "nano")
-    assert sigbit("quantize", "zoo:digits", *options, "-o", tmp_path / "d.pt2").code == 0
+    assert sigbit("quantize", "zoo:digits", *options, "-o", tmp_path / "d.sbm").code == 0
     x = np.random.default_rng(0).random((3, 1, 8, 8)).astype(np.float32)
     np.save(tmp_path / "x.npy", x)
     outputs = []
     for images in ("1", "2"):
         file, out = tmp_path / f"{images}.sigbit", tmp_path / f"{images}.npy"
         compiled = sigbit(
-            "compile", tmp_path / "d.pt2", "--arch", "nano", "--images", images, "-o", file
+            "compile", tmp_path / "d.sbm", "--arch", "nano", "--images", images, "-o", file
         )
         assert compiled.code == 0, compiled
         assert sigbit("run", file, tmp_path / "x.npy", "-o", out).code == 0

@@ -10,12 +10,13 @@ import torch
 
 from sigbit.bench.number_systems import error as silicon_error
 from sigbit.bench.number_systems import tables as silicon_tables
-from sigbit.bench.number_systems.error import DISTRIBUTIONS, Layers, decibels, distribution_error
+from sigbit.bench.number_systems.error import Layers, MeasuredErrors, distribution_error
 from sigbit.bench.number_systems.row import (
+    DISTRIBUTIONS,
     Candidate,
     Costs,
-    Errors,
     cheapest,
+    decibels,
     gops_per_klut,
     row_of,
 )
@@ -140,7 +141,7 @@ def test_a_row_for_real() -> None:
     """Synthesis, random programs in RTL, and the same on the netlist."""
     candidate = next(c for c in small_candidates() if c.name == "w4a4-esb-k1")
     tools = silicon._Tools({})
-    row = row_of(candidate, "xcup", Errors(NO_LAYERS), tools, silent)
+    row = row_of(candidate, "xcup", MeasuredErrors(NO_LAYERS), tools, silent)
     assert set(row) >= KEYS
     assert 0 < row["lut_array"] < row["lut_total"]
     assert row["dsp"] == 0
@@ -169,7 +170,7 @@ def test_errors_of_every_system() -> None:
     layers = Layers(
         "net", (torch.randn(2, 64, generator=random),), (torch.rand(256, generator=random),)
     )
-    errors = Errors((layers,))
+    errors = MeasuredErrors((layers,))
     for candidate in silicon.candidates():
         found = errors.of(candidate)
         for side in found.values():
@@ -200,10 +201,10 @@ def test_front() -> None:
 def test_an_array_alone() -> None:
     """Two's complement has LUTs in the array and nothing else, and says so."""
     candidate = next(c for c in silicon.candidates() if c.name == "w2a2-array")
-    row = row_of(candidate, "ecp5", Errors(NO_LAYERS), silicon._Tools({}), silent)
+    row = row_of(candidate, "ecp5", MeasuredErrors(NO_LAYERS), silicon._Tools({}), silent)
     assert set(row) >= KEYS
     assert row["lut_per_mac_array"] > 4
     assert row["lut_total"] is row["verified_by"] is row["refused"] is None
-    (cells,) = silicon_tables.evidence("ecp5").cells([row])
+    (cells,) = silicon_tables.evidence("ecp5").grid([row]).cells
     assert cells[-1] == "an array alone, not run"
-    assert not silicon_tables.verdicts([row], ["gaussian"])
+    assert not silicon_tables.verdict_grid([row]).cells

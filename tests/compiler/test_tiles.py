@@ -50,7 +50,7 @@ def run(d: Draft) -> Tiled:
 
 
 @pytest.mark.parametrize("which", CONFIGS)
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 1 << 32))
 def test_random_operations(which: str, seed: int) -> None:
     run(random_draft(np.random.default_rng(seed), CONFIGS[which]))
@@ -167,7 +167,7 @@ def test_reduction_larger_than_the_weight_memory(rng: np.random.Generator) -> No
 def _segment(name: str, change: int) -> Any:
     def plant(t: Tile) -> Tile:
         first, *rest = t.segments
-        return replace(t, segments=(first.replace(**{name: getattr(first, name) + change}), *rest))
+        return replace(t, segments=(replace(first, **{name: getattr(first, name) + change}), *rest))
 
     return plant
 
@@ -175,7 +175,7 @@ def _segment(name: str, change: int) -> Any:
 def _out(name: str, change: int) -> Any:
     def plant(t: Tile) -> Tile:
         assert t.out is not None
-        return replace(t, out=t.out.replace(**{name: getattr(t.out, name) + change}))
+        return replace(t, out=replace(t.out, **{name: getattr(t.out, name) + change}))
 
     return plant
 
@@ -191,7 +191,7 @@ FAULTS = {
     "digit shift": _segment("shift", 1),
     "segment's words": _segment("words", 1),
     "output block's words": lambda t: replace(
-        t, execute=t.execute.replace(block_words=t.execute.block_words - 1)
+        t, execute=replace(t.execute, block_words=t.execute.block_words - 1)
     ),
     "write base": _out("base", 1),
     "write pixel step": _out("d_col", 1),
@@ -202,8 +202,8 @@ FAULTS = {
     "weights lost": lambda t: replace(t, weights=t.weights[:-8]),
     "parameters garbled": lambda t: replace(t, params=t.params ^ 1),
     "table garbled": lambda t: replace(t, tables=t.tables ^ 1),
-    "accumulators kept": lambda t: replace(t, execute=t.execute.replace(keep=1)),
-    "columns of the drain": lambda t: replace(t, execute=t.execute.replace(group_step=7)),
+    "accumulators kept": lambda t: replace(t, execute=replace(t.execute, keep=1)),
+    "columns of the drain": lambda t: replace(t, execute=replace(t.execute, group_step=7)),
 }
 
 

@@ -190,7 +190,6 @@ def campaign(
     @hypothesis_seed(seed)
     @settings(
         max_examples=examples,
-        deadline=None,
         database=None,
         print_blob=True,
         phases=phases,

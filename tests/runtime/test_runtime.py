@@ -20,7 +20,7 @@ from sigbit.runtime import (
 )
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import PRESETS
-from sigbit_hw.arch.isa import Instr, Opcode
+from sigbit_hw.arch.isa import Opcode
 from sigbit_hw.arch.program import ExecInfo, Port, Program, ProgramError
 from sigbit_hw.arch.regs import Cause
 from sigbit_sim.interp.device import Interp
@@ -142,7 +142,7 @@ class TestLayers:
         planes, count, pixels = LayerCollector(program).slots_of(program.execs[0].index).shape
         code = program.listing[: program.execs[0].index + 1]
         out = next(i for i in reversed(code) if i.opcode == Opcode.OUT)
-        repeated = isa.pack([*[out, code[-1]] * 16, Instr(Opcode.HALT)])
+        repeated = isa.pack([*[out, code[-1]] * 16, isa.Halt()])
         channels = count * NANO.ic_lanes
         layer = replace(program.layers[0], shape=(2 * channels - 1, 2, 2 * pixels))
         grid = NANO.act_grid(planes)

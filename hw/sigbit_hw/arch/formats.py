@@ -30,10 +30,12 @@ def check_finite(x: NDArray[np.float64], what: str) -> None:
         )
 
 
-def round_half_away(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Nearest integers, ties away from zero, exactly: ``x + 0.5`` would round below 0.5 itself."""
-    whole = np.trunc(x)
-    return whole + np.copysign(np.abs(x - whole) >= 0.5, x)
+def round_half_away(x: Any, library: Any = np) -> Any:
+    """Nearest integers, ties away from zero, of an array of ``library`` (``numpy``, ``torch``);
+    exact: ``x + 0.5`` would round below 0.5 itself."""
+    whole = library.trunc(x)
+    whole += library.copysign(library.abs(x - whole) >= 0.5, x)
+    return whole
 
 
 class Format(ABC):

@@ -1,14 +1,10 @@
 """The Program container: one file with everything a device needs to run a network.
 
-A safetensors file: arrays ``instructions`` (bytes), ``image`` (constant bytes of the DMA window)
-and optional test vectors ``vector.*``; its metadata hold one JSON document under ``sigbit`` and a
-SHA-256 over the content.
+A :mod:`~sigbit_hw.arch.container` of arrays ``instructions`` (bytes), ``image`` (constant bytes of
+the DMA window) and optional test vectors ``vector.*``, and one JSON document with everything else.
 """
 
-import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
@@ -17,13 +13,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
-from sigbit_hw.arch import images, isa
+from sigbit_hw.arch import container, images, isa
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.formats import check_finite, round_half_away
 from sigbit_tools.errors import SigbitError
+from sigbit_tools.files import FileError, replacing
 
 FORMAT_VERSION = 2
 
@@ -272,54 +267,34 @@ class Program:
             "config_digest": self.config.digest,
         }
 
+    @property
+    def _text(self) -> str:
+        return container.to_json(self._document())
+
+    @property
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        vectors = {f"vector.{name}": array for name, array in self.vectors.items()}
+        return {"instructions": self.instructions, "image": self.image, **vectors}
+
     def save(self, path: str | Path) -> None:
-        """Write the file atomically: a temporary file in the same folder is renamed over
-        ``path``. Equal Programs give equal bytes."""
-        path = Path(path)
-        arrays = {
-            "instructions": self.instructions,
-            "image": self.image,
-            **{f"vector.{k}": np.ascontiguousarray(v) for k, v in sorted(self.vectors.items())},
-        }
-        document = json.dumps(self._document(), sort_keys=True)
-        data = save(arrays, {"sigbit": document, "sha256": _digest(document, arrays)})
-        temporary = None
+        """Write the file, whole or not at all. Equal Programs give equal bytes."""
+        data = container.encode("program", self._text, self._arrays)
         try:
-            with tempfile.NamedTemporaryFile(
-                dir=path.parent, prefix=path.name, suffix=".tmp", delete=False
-            ) as file:
-                temporary = Path(file.name)
-                file.write(_sorted_header(data))
-            temporary.chmod(0o644)
-            os.replace(temporary, path)
-        except OSError as error:
-            raise ProgramError(f"cannot write {path}: {error.strerror}") from None
-        finally:
-            if temporary:
-                temporary.unlink(missing_ok=True)
+            with replacing(Path(path)) as file:
+                file.write(data)
+        except FileError as error:
+            raise ProgramError(str(error)) from None
 
     @classmethod
     def load(cls, path: str | Path) -> "Program":
         """Read and check a file; :class:`ProgramError` says what is wrong with it."""
         try:
-            with safe_open(str(path), framework="numpy") as file:
-                metadata = file.metadata() or {}
-                arrays = {name: file.get_tensor(name) for name in sorted(file.keys())}
-        except FileNotFoundError:
-            raise ProgramError(f"{path}: no such file") from None
-        except (OSError, SafetensorError) as error:
-            raise ProgramError(f"{path}: not a Program file, or truncated ({error})") from None
-        if (
-            "sigbit" not in metadata
-            or "sha256" not in metadata
-            or not {"instructions", "image"} <= set(arrays)
-        ):
-            raise ProgramError(f"{path}: a safetensors file, but not a sigbit Program")
-        if _digest(metadata["sigbit"], arrays) != metadata["sha256"]:
-            raise ProgramError(
-                f"{path}: content does not match its SHA-256: the file is damaged; compile it again"
-            )
-        document = json.loads(metadata["sigbit"])
+            text, arrays = container.decode(Path(path), "program")
+        except FileError as error:
+            raise ProgramError(str(error)) from None
+        if not {"instructions", "image"} <= set(arrays):
+            raise ProgramError(f"{path}: a Program without instructions or image: compile it again")
+        document = json.loads(text)
         version = document.pop("format_version", None)
         if version != FORMAT_VERSION:
             raise ProgramError(
@@ -355,12 +330,7 @@ class Program:
     @cached_property
     def digest(self) -> str:
         """SHA-256 (hex) over the content, as stored in the file."""
-        arrays = {
-            "instructions": self.instructions,
-            "image": self.image,
-            **{f"vector.{k}": v for k, v in self.vectors.items()},
-        }
-        return _digest(json.dumps(self._document(), sort_keys=True), arrays)
+        return container.digest(self._text, self._arrays)
 
 
 def _restore(kind: type, item: dict[str, Any]) -> Any:
@@ -369,21 +339,3 @@ def _restore(kind: type, item: dict[str, Any]) -> Any:
     if item.get("fold"):
         item["fold"] = _restore(Fold, item["fold"])
     return kind(**item)
-
-
-def _sorted_header(data: bytes) -> bytes:
-    """A safetensors file with the keys of its header sorted, which the library leaves in a random
-    order."""
-    end = 8 + int.from_bytes(data[:8], "little")
-    header = json.dumps(json.loads(data[8:end]), sort_keys=True, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)
-    return len(header).to_bytes(8, "little") + header + data[end:]
-
-
-def _digest(document: str, arrays: Mapping[str, NDArray[Any]]) -> str:
-    hasher = hashlib.sha256(document.encode())
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        hasher.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        hasher.update(array.tobytes())
-    return hasher.hexdigest()

@@ -15,6 +15,7 @@ from sigbit.cli import (
     inspecting,
     methods,
     quantizing,
+    results,
     running,
     sweep,
     synth,
@@ -58,3 +59,4 @@ app.command("run")(running.run)
 app.command("synth")(synth.synth)
 app.add_typer(arch.app, name="arch")
 app.add_typer(bench.app, name="bench")
+app.add_typer(results.app, name="results")

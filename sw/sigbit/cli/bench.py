@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sigbit.cli.bench_quant import quant
-from sigbit.cli.files import read_rows, target, write_json
+from sigbit.cli.convolutions import convolutions
+from sigbit.cli.files import read_rows, target, write_rows
 from sigbit.cli.options import Json, Latency
-from sigbit.cli.output import progress, say, show_table
+from sigbit.cli.output import progress, say, show_grid
 from sigbit.cli.silicon import silicon
 from sigbit.errors import CheckFailed, UserError
 from sigbit_tools.files import write_text
@@ -39,6 +40,7 @@ def bench() -> None:
 
 app.command("silicon")(silicon)
 app.command("quant")(quant)
+app.command("convolutions")(convolutions)
 
 
 @app.command("nets")
@@ -73,8 +75,9 @@ def nets(
     """
     from sigbit.bench.nets.cases import CASES, MODELLED
     from sigbit.bench.nets.row import model_case, run_case
-    from sigbit.bench.tables import TABLES
+    from sigbit.bench.nets.tables import TABLES
     from sigbit.data import DataError
+    from sigbit.report.tables import document
     from sigbit.zoo import ZooError
     from sigbit_hw.arch.config import PRESETS
 
@@ -103,17 +106,17 @@ def nets(
             say(f"{absent[-1]}: not run: {error}")
             continue
         rows = _merged(rows, fresh)
-        write_json(json, {"rows": rows})
+        write_rows(json, "sigbit bench nets", rows)
         for row in fresh:
             say(
                 f"{row['net']} on {row['preset']}: {row['cycles'] or row['model_cycles']:,} cycles,"
                 f" array busy {row['utilization']:.1%}, {row['mismatches'] or 0} codes differ"
             )
-    for table in TABLES:
-        if cells := table.cells(rows):
-            show_table(table.title, list(table.columns), cells)
+    grids = [table.grid(rows) for table in TABLES]
+    for grid in grids:
+        show_grid(grid)
     if markdown is not None:
-        write_text(markdown, "\n".join(filter(None, (t.markdown(rows) for t in TABLES))))
+        write_text(markdown, document(grids))
     if wrong := [row["net"] for row in rows if row["mismatches"]]:
         raise CheckFailed(f"codes differ in {', '.join(wrong)}")
     if absent:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sigbit.cli.files import read_rows, target, write_json
+from sigbit.cli.files import read_rows, target, write_rows
 from sigbit.cli.options import Json
-from sigbit.cli.output import progress, say, show_table
+from sigbit.cli.output import progress, say, show_grid, show_table
 from sigbit.errors import CheckFailed, UserError
 from sigbit_tools.files import replacing, write_text
 
@@ -115,7 +115,7 @@ def quant(
     def finished(row: Row, name: str) -> None:
         rows[:] = [r for r in rows if r["digest"] != row["digest"]] + [row]
         rows.sort(key=lambda r: places.get(r["digest"], len(places)))
-        write_json(json, {"rows": rows})
+        write_rows(json, "sigbit bench quant", rows)
         if row["accuracy"] is not None:
             say(f"{name}: {row['accuracy']:.2%} (float {row['accuracy_float']:.2%})")
 
@@ -239,25 +239,21 @@ def _show_plan(cases: "list[QuantCase]", done: int, data: Path | None, jobs: int
 
 
 def _show(rows: list[Row], markdown: Path | None, plot: Path | None) -> None:
-    from sigbit.bench.quantization import claims as quant_claims
-    from sigbit.bench.quantization import tables
+    from sigbit.bench.quantization.claims import claim_grid, findings, goal_grid
+    from sigbit.bench.quantization.plot import accuracies
+    from sigbit.bench.quantization.tables import OTHERS, method_grid
+    from sigbit.report.tables import document
 
-    parts = [
-        (
-            "Methods and strategies at equal budget",
-            tables.method_columns(rows),
-            tables.method_table(rows),
-        ),
-        ("What publications claim", quant_claims.CLAIM_COLUMNS, quant_claims.claim_table(rows)),
-        ("Beside the float twin", quant_claims.GOAL_COLUMNS, quant_claims.goal_table(rows)),
-        *((t.title, list(t.columns), t.cells(rows)) for t in tables.OTHERS),
+    grids = [
+        method_grid(rows),
+        claim_grid(findings(rows)),
+        goal_grid(rows),
+        *(table.grid(rows) for table in OTHERS),
     ]
-    for title, columns, cells in parts:
-        if cells:
-            show_table(title, columns, cells)
+    for grid in grids:
+        show_grid(grid)
     if markdown is not None:
-        texts = (tables.markdown(columns, cells) for _, columns, cells in parts)
-        write_text(markdown, "\n".join(filter(None, texts)))
+        write_text(markdown, document(grids))
     if plot is not None:
         with replacing(plot) as file:
-            file.write(tables.figure(rows))
+            file.write(accuracies(rows))

@@ -1,4 +1,4 @@
-"""``sigbit compile``: from an integer model to a Program file."""
+"""``sigbit compile``: from an integer model to a Program."""
 
 import time
 from pathlib import Path
@@ -19,8 +19,8 @@ def compile_model(
     model: Annotated[
         str,
         typer.Argument(
-            metavar="MODEL.pt2|PYTHON:OBJECT",
-            help="An exported integer model, or module:attribute or path/to/file.py:attribute.",
+            metavar="NET.sbm|PYTHON:OBJECT",
+            help="An integer model, or module:attribute or path/to/file.py:attribute.",
         ),
     ],
     output: Annotated[

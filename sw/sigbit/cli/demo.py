@@ -2,11 +2,11 @@
 
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,9 +14,10 @@ from sigbit.cli.arch import load_arch
 from sigbit.cli.devices import DeviceName, open_device, preparing
 from sigbit.cli.files import target, write_json
 from sigbit.cli.options import Arch, Json, Latency
-from sigbit.cli.output import progress, say, show_facts, show_table, ticking
+from sigbit.cli.output import progress, say, show_grid, ticking
 from sigbit.errors import CheckFailed, UserError
 from sigbit_tools.files import write_text
+from sigbit_tools.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,8 +52,9 @@ def demo(
     """
     config = load_arch(arch)
     outcome = _run(config, images, seed, device, latency)
-    _summary(outcome)
-    write_json(json, outcome.to_json())
+    found = outcome.to_json()
+    _summary(found)
+    write_json(json, found)
     if report is not None:
         from importlib.metadata import version
 
@@ -71,10 +73,10 @@ def demo(
 
 
 class _Clock:
-    """Seconds by step and since ``start``; tells each step when it is over."""
+    """Seconds by step; tells each step when it is over."""
 
-    def __init__(self, start: float, tell: "Console") -> None:
-        self._start, self._tell = start, tell
+    def __init__(self, tell: "Console") -> None:
+        self._tell = tell
         self._seconds: dict[str, float] = {}
 
     @contextmanager
@@ -85,16 +87,17 @@ class _Clock:
         self._seconds[name] = time.perf_counter() - begin
         self._tell.print(f"{name}: {self._seconds[name]:.1f} s", style="dim", highlight=False)
 
-    def stop(self) -> dict[str, float]:
-        """All steps, and the ``total`` since the start."""
-        return self._seconds | {"total": time.perf_counter() - self._start}
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Of all steps so far."""
+        return dict(self._seconds)
 
 
 def _run(
     config: "ArchConfig", images: int | None, seed: int, device: DeviceName, latency: int
 ) -> "Outcome":
     """The whole flow; the RTL is built while the network trains and runs beside the interpreter."""
-    start = time.perf_counter()
+    spent = Stopwatch()
     from sigbit.data import load_digits
 
     digits = load_digits()
@@ -103,7 +106,7 @@ def _run(
     if count > most:
         raise UserError(f"--images must be in [1, {most}], the test split, not {images}")
     with ThreadPoolExecutor(1) as background, progress() as bar:
-        clock = _Clock(start, bar.console)
+        clock = _Clock(bar.console)
         rtl: Future[Device] | None = None
         if device is DeviceName.RTL:
             rtl = background.submit(open_device, DeviceName.RTL, config, latency)
@@ -139,53 +142,13 @@ def _run(
                 checks["rtl"] = job.result()
         options = {"seed": seed, "images": count, "latency": latency}
         predicted = predictions(graph, golden)
-        return Outcome(trained, program, checks, predicted, options, clock.stop())
+        return Outcome(trained, program, checks, predicted, options, clock.seconds, spent.read())
 
 
-def _summary(outcome: "Outcome") -> None:
-    use = outcome.utilization
-    cycles = {row.name: row for row in use.layers} if use else {}
-    columns = ["layer", "kind", "shape", "codes", "differ"]
-    if use:
-        columns += ["cycles", "used", "busy"]
-    rows = []
-    for info in outcome.program.layers:
-        mine = [c for d in outcome.checks.values() for c in d.layers if c.layer == info.name]
-        row = [
-            info.name,
-            info.kind,
-            "×".join(map(str, info.shape)),
-            f"{sum(c.codes for c in mine):,}",
-            f"{sum(c.mismatches for c in mine):,}",
-        ]
-        if spent := cycles.get(info.name):
-            row += [f"{spent.cycles:,}", f"{spent.utilization:.1%}", f"{spent.share_fed:.1%}"]
-        rows.append(row + [""] * (len(columns) - len(row)))
-    show_table("Layers", columns, rows, "   >>>>>")
-    shares = outcome.accuracies
-    config = outcome.program.config
-    facts: list[tuple[str, object]] = [
-        ("accelerator", f"{config.name}: {config.macs:,} multiply-accumulates a cycle"),
-        ("images", f"{outcome.images} on {' and '.join(outcome.checks)}"),
-        ("accuracy", ", ".join(f"{name} {share:.2%}" for name, share in shares.items())),
-        ("predictions", "equal, image by image" if outcome.predictions_equal else "DIFFER"),
-        ("mismatching codes", f"{outcome.mismatches:,} of {_codes(outcome):,}"),
-    ]
-    if use and outcome.cycles_per_image is not None:
-        facts += [
-            ("cycles an image", f"{outcome.cycles_per_image:,.0f}"),
-            ("utilization", f"{use.total.utilization:.1%} between first and last EXEC"),
-            (
-                "array busy",
-                "no layer fills its lanes"
-                if use.busy_full is None
-                else f"{use.busy_full:.1%} of the cycles of layers that fill its lanes",
-            ),
-        ]
-    parts = ", ".join(f"{k} {v:.0f}" for k, v in outcome.seconds.items() if k != "total")
-    facts.append(("seconds", f"{outcome.seconds['total']:.0f} ({parts})"))
-    show_facts("Result", facts)
+def _summary(document: Mapping[str, Any]) -> None:
+    from sigbit.demo.tables import layer_grid, result_grid
 
-
-def _codes(outcome: "Outcome") -> int:
-    return sum(check.codes for check in outcome.checks.values())
+    show_grid(layer_grid(document))
+    show_grid(result_grid(document))
+    parts = ", ".join(f"{k} {v:.0f}" for k, v in document["seconds_by_step"].items())
+    say(f"{document['seconds']:.0f} seconds ({parts})")

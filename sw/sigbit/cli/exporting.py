@@ -16,8 +16,8 @@ def export(
     model: Annotated[
         str,
         typer.Argument(
-            metavar="MODEL.pt2|PYTHON:OBJECT",
-            help="An exported integer model, or module:attribute or path/to/file.py:attribute.",
+            metavar="NET.sbm|PYTHON:OBJECT",
+            help="An integer model, or module:attribute or path/to/file.py:attribute.",
         ),
     ],
     qonnx: Annotated[
@@ -26,6 +26,14 @@ def export(
             metavar="FILE.onnx",
             callback=target,
             help="Write ONNX of standard operators, from stored integers to stored integers.",
+        ),
+    ] = None,
+    pt2: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.pt2",
+            callback=target,
+            help="Write a torch.export program, from real inputs to real outputs.",
         ),
     ] = None,
     bundle: Annotated[
@@ -43,11 +51,15 @@ def export(
     ] = 2,
     json: Json = None,
 ) -> None:
-    """Write a quantized model for other tools: as ONNX, as a bundle of plain arrays, or both."""
+    """Write a quantized model for other tools: as ONNX, for torch.export, or as a bundle of plain
+    arrays."""
     from sigbit.export import export_bundle, export_qonnx
+    from sigbit.quant import IntegerModel
 
-    if qonnx is None and bundle is None:
-        raise UserError("nothing to write: give --qonnx FILE.onnx, --bundle DIR, or both")
+    if qonnx is None and pt2 is None and bundle is None:
+        raise UserError("nothing to write: give --qonnx FILE.onnx, --pt2 FILE.pt2 or --bundle DIR")
+    if layers and qonnx is None:
+        raise UserError("--layers says what the ONNX model gives: add --qonnx FILE.onnx")
     if bundle is not None and not bundle.parent.is_dir():
         raise UserError(f"cannot write {bundle}: there is no folder {bundle.parent}; make it first")
     written: dict[str, int] = {}
@@ -58,6 +70,10 @@ def export(
             bar.update(task, description=f"writing {qonnx}")
             export_qonnx(graph, qonnx, layers=layers)
             written[str(qonnx)] = qonnx.stat().st_size
+        if pt2 is not None:
+            bar.update(task, description=f"writing {pt2}")
+            IntegerModel(graph).export_pt2(pt2)
+            written[str(pt2)] = pt2.stat().st_size
         if bundle is not None:
             bar.update(task, description=f"writing {bundle}")
             export_bundle(graph, bundle, vectors)

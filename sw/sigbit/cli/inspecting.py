@@ -1,4 +1,4 @@
-"""``sigbit inspect``: what a compiled Program holds."""
+"""``sigbit inspect``: what a Program or an integer model holds."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -9,17 +9,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sigbit.cli.files import write_json
+from sigbit.cli.inspecting_model import inspect_model
 from sigbit.cli.options import CLOCK, Json, Latency
 from sigbit.cli.output import say, show_facts, show_table, size
 from sigbit.cli.programs import load_program
 from sigbit.cli.traffic import Traffic, spilled, traffic
+from sigbit.errors import UserError
+from sigbit.ir import MODEL_SUFFIX
 
 if TYPE_CHECKING:
     from sigbit_hw.arch.program import Port, Program
 
 
 def inspect(
-    program: Annotated[Path, typer.Argument(metavar="NET.sigbit", help="A compiled Program.")],
+    context: typer.Context,
+    program: Annotated[
+        Path,
+        typer.Argument(metavar="NET.sigbit|NET.sbm", help="A Program, or an integer model."),
+    ],
     listing: Annotated[
         bool, typer.Option("--listing", help="Print the assembler listing too.")
     ] = False,
@@ -29,7 +36,12 @@ def inspect(
     latency: Latency = 40,
     json: Json = None,
 ) -> None:
-    """Show a Program's layers, memory, traffic, instructions and predicted cycles."""
+    """Show a Program's layers, memory, traffic, instructions and predicted cycles, or the layers of
+    an integer model."""
+    if program.suffix == MODEL_SUFFIX:
+        _refuse_given(context, program, "listing", "cycles", "latency")
+        inspect_model(program, json)
+        return
     net = load_program(program)
     counts = Counter(instr.opcode.name for instr in net.listing)
     show_facts(
@@ -105,6 +117,17 @@ def inspect(
             **({} if timed is None else {"latency": latency, **timed}),
         },
     )
+
+
+def _refuse_given(context: typer.Context, model: Path, *names: str) -> None:
+    """Refuse options that say something of Programs alone."""
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name != "DEFAULT":
+            raise UserError(
+                f"--{name} is for Programs, and {model} is an integer model: leave it out, or "
+                f"compile it first: `sigbit compile {model} -o NET.sigbit`"
+            )
 
 
 def _host(net: "Program") -> str:
@@ -187,9 +210,13 @@ def _port(port: Any) -> str:
 
 def _segments(net: "Program") -> dict[str, int]:
     """Segments (sources times pairs of terms) of every layer's first ``EXEC``."""
+    from sigbit_hw.arch.isa import Exec
+
     segments: dict[str, int] = {}
     for info in net.execs:
-        segments.setdefault(info.layer, net.listing[info.index].n_seg)
+        instr = net.listing[info.index]
+        if isinstance(instr, Exec):
+            segments.setdefault(info.layer, instr.n_seg)
     return segments
 
 

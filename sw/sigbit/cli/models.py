@@ -1,4 +1,4 @@
-"""Integer models that users name: an exported file or a Python object."""
+"""Integer models that users name: a file or a Python object."""
 
 import importlib
 import importlib.util
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sigbit.cli.exits import explain
 from sigbit.errors import UserError
+from sigbit.ir import MODEL_SUFFIX
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -27,16 +28,22 @@ QUANTIZE = (
 
 
 def load_model(name: str) -> "IntegerGraph":
-    """The integer graph of ``name``: ``MODEL.pt2`` or ``module.or/path.py:attribute``."""
-    if name.endswith(".pt2"):
-        return _from_exported(Path(name))
-    if name.startswith(ZOO) or name.endswith(".onnx"):
+    """The integer graph of ``name``: ``NET.sbm`` or ``module.or/path.py:attribute``."""
+    if name.startswith(ZOO):
         raise UserError(f"{name}: {QUANTIZE}")
+    if name.endswith((".onnx", ".pt2")):
+        raise UserError(
+            f"{name} is not the file of an integer model, NET{MODEL_SUFFIX}; if {QUANTIZE}"
+        )
+    if name.endswith(MODEL_SUFFIX) or (Path(name).is_file() and not name.endswith(".py")):
+        from sigbit.ir import model_file
+
+        return model_file.load_model(name)
     value = python_object(name)
     if value is None:
         raise UserError(
-            f"no model {name!r}: give MODEL.pt2, or module:attribute or path/to/file.py:attribute "
-            "that is an integer model or a function that returns one"
+            f"no model {name!r}: give NET{MODEL_SUFFIX}, or module:attribute or "
+            "path/to/file.py:attribute that is an integer model or a function that returns one"
         )
     return _graph_of(value, name)
 
@@ -72,18 +79,6 @@ def python_object(name: str) -> Any:
         except Exception as error:
             raise UserError(f"calling {name} failed: {first_line(error)}") from error
     return value
-
-
-def _from_exported(path: Path) -> "IntegerGraph":
-    from sigbit.frontend import graph_from_exported
-    from sigbit.quant import QuantizationError, integer_graph_from_exported
-
-    exported = load_exported(path)
-    try:
-        return integer_graph_from_exported(exported)
-    except QuantizationError as error:
-        graph_from_exported(exported, path.stem)  # names what is unsupported, if anything is
-        raise UserError(f"{path}: {QUANTIZE}") from error
 
 
 def _module(where: str) -> ModuleType:
@@ -135,13 +130,7 @@ def _graph_of(value: Any, name: str) -> "IntegerGraph":
     from torch.export import ExportedProgram
 
     from sigbit.ir.integer import IntegerGraph
-    from sigbit.quant import (
-        IntegerModel,
-        PreparedModel,
-        QuantizationError,
-        convert,
-        integer_graph_from_exported,
-    )
+    from sigbit.quant import IntegerModel, PreparedModel, convert
 
     if isinstance(value, PreparedModel):
         value = convert(value)
@@ -149,12 +138,7 @@ def _graph_of(value: Any, name: str) -> "IntegerGraph":
         return value.graph
     if isinstance(value, IntegerGraph):
         return value
-    if isinstance(value, ExportedProgram):
-        try:
-            return integer_graph_from_exported(value)
-        except QuantizationError as error:
-            raise UserError(f"{name}: {QUANTIZE}") from error
-    if isinstance(value, nn.Module):
+    if isinstance(value, nn.Module | ExportedProgram):
         raise UserError(f"{name}: {QUANTIZE}")
     raise UserError(
         f"{name} must be an IntegerModel, PreparedModel or IntegerGraph, or a function without "

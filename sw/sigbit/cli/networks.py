@@ -9,6 +9,7 @@ import typer
 
 from sigbit.cli.models import ZOO, first_line, load_exported, python_object
 from sigbit.errors import UserError
+from sigbit.ir import MODEL_SUFFIX
 
 if TYPE_CHECKING:
     from torch import nn
@@ -64,6 +65,8 @@ def load_network(
     """
     if name.startswith(ZOO):
         return _of_zoo(name.removeprefix(ZOO), shapes, checkpoint)
+    if name.endswith(MODEL_SUFFIX):
+        raise UserError(_already_integer(name))
     if name.endswith((".pt2", ".onnx")):
         if checkpoint is not None:
             raise UserError(f"{name} holds its weights itself: leave out --checkpoint")
@@ -126,7 +129,10 @@ def _of_exported(exported: "ExportedProgram", name: str, where: str) -> "FloatGr
     from sigbit.frontend import graph_from_exported
 
     if any(n.target is torch.ops.sigbit.quantize.default for n in exported.graph.nodes):
-        raise UserError(_already_integer(where))
+        raise UserError(
+            f"{where} is an export of an integer model: `sigbit compile` takes the "
+            f"NET{MODEL_SUFFIX} that it was made of"
+        )
     return graph_from_exported(exported, name)
 
 
@@ -174,13 +180,14 @@ def _imported(
 
     from sigbit import zoo
     from sigbit.frontend import import_model
+    from sigbit.ir.convolution import row_major_convolutions
 
     if checkpoint is not None:
         zoo.load_checkpoint(model, checkpoint)
     examples = tuple(torch.zeros(_EXAMPLES, *shape) for shape in shapes)
     model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), row_major_convolutions():
             model(*examples)
     except Exception as error:
         given = ", ".join("x".join(map(str, s)) for s in shapes)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -16,6 +17,9 @@ from rich.progress import (
 )
 from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from sigbit.report.tables import Grid
 
 PIPED_WIDTH = 160
 """Columns of text that goes to a file or a pipe, unless COLUMNS says otherwise."""
@@ -41,6 +45,12 @@ def show_table(
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
     console().print(table)
+
+
+def show_grid(grid: "Grid") -> None:
+    """Print a table of a benchmark; nothing if it has no lines."""
+    if grid.cells:
+        show_table(grid.title, grid.columns, grid.cells, grid.numbers)
 
 
 def show_facts(title: str, facts: Iterable[tuple[str, object]]) -> None:

@@ -11,7 +11,7 @@ from sigbit.cli.budget import Row, parse_budgets, within, within_luts
 from sigbit.cli.files import target as writable
 from sigbit.cli.files import write_json
 from sigbit.cli.inputs import Mean, Std
-from sigbit.cli.networks import Checkpoint, FloatNetwork, Model, Shapes, load_network
+from sigbit.cli.networks import Checkpoint, Model, Shapes, load_network
 from sigbit.cli.options import Arch, Fabric, Json
 from sigbit.cli.output import progress
 from sigbit.cli.precision import bits_spec
@@ -20,7 +20,7 @@ from sigbit.cli.quality import Tell, agreement, layer_rows
 from sigbit.cli.quantized import show_quantized
 from sigbit.cli.samples import Wanted, load_samples
 from sigbit.errors import UserError
-from sigbit_tools.files import replacing
+from sigbit.ir import MODEL_SUFFIX
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,7 +39,7 @@ def quantize(
             "--output",
             metavar="FILE",
             callback=writable,
-            help="What to write: NET.sigbit, a Program, or NET.pt2, an integer model.",
+            help="The file to write: NET.sigbit, a Program, or NET.sbm, an integer model.",
         ),
     ],
     calibrate: Annotated[
@@ -103,9 +103,10 @@ def quantize(
     json: Json = None,
 ) -> None:
     """Quantize a trained float network and compile it: a checkpoint becomes a Program."""
-    if output.suffix not in (".sigbit", ".pt2"):
+    if output.suffix not in (".sigbit", MODEL_SUFFIX):
         raise UserError(
-            f"-o must end in .sigbit (a Program) or .pt2 (an integer model), not {output.name}"
+            f"-o must end in .sigbit (a Program) or {MODEL_SUFFIX} (an integer model), not "
+            f"{output.name}"
         )
     config = load_arch(arch)
 
@@ -121,10 +122,10 @@ def quantize(
             "--budget luts=N chooses the array's formats: leave out --weights, --acts and --bits, "
             "or the budget"
         )
-    if luts is not None and output.suffix == ".pt2" and json is None:
+    if luts is not None and output.suffix == MODEL_SUFFIX and json is None:
         raise UserError(
-            "--budget luts=N chooses an accelerator, which a .pt2 does not hold: add --json FILE, "
-            "which does, or let -o end in .sigbit"
+            "--budget luts=N chooses an accelerator, which an integer model does not hold: add "
+            "--json FILE, which does, or let -o end in .sigbit"
         )
     wanted = Wanted(images, test, data, mean, std)
     start = time.perf_counter()
@@ -170,7 +171,7 @@ def quantize(
             integer = convert(prepared)
             rows = layer_rows(prepared, graph, calibration, tell)
             figures = agreement(network, integer, tested, tell)
-        facts = _write(integer, network, config, output, tell)
+        facts = _write(integer, config, output, tell)
     document = {
         "model": model,
         "weights": network.weights,
@@ -216,20 +217,12 @@ def _folded(
     return graph
 
 
-def _write(
-    integer: "IntegerModel", network: FloatNetwork, config: "ArchConfig", path: Path, tell: Tell
-) -> dict[str, Any]:
+def _write(integer: "IntegerModel", config: "ArchConfig", path: Path, tell: Tell) -> dict[str, Any]:
     """Write the Program or the integer model; what is known of it."""
-    import torch
-
     from sigbit.compiler import compile_graph
 
-    if path.suffix == ".pt2":
-        example = tuple(torch.zeros(1, *node.shape) for node in network.graph.inputs)
-        tell("exporting the integer model")
-        with replacing(path) as file:
-            torch.export.save(torch.export.export(integer, example), file)
-        return {}
+    if path.suffix == MODEL_SUFFIX:
+        return {"integer_model": {"digest": integer.save(path)}}
     program = compile_graph(
         integer.graph, config, progress=lambda name, n, of: tell(f"compiling: {name}", n, of)
     )

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sigbit.cli.files import read_rows, write_json
+from sigbit.cli.files import read_rows, write_rows
 from sigbit.cli.files import target as writable
 from sigbit.cli.options import Fabric, Json
-from sigbit.cli.output import progress, say, show_table
+from sigbit.cli.output import progress, say, show_grid
 from sigbit.errors import CheckFailed, UserError
 from sigbit_tools.files import read_json, replacing, write_text
 
@@ -84,8 +84,8 @@ def silicon(
     build of one takes minutes the first time. Rows are written as they finish, in the benchmark's
     order; a FILE that exists keeps its other rows.
     """
-    from sigbit.bench.number_systems.error import zoo_layers
-    from sigbit.bench.number_systems.row import Errors, key_of, row_of
+    from sigbit.bench.number_systems.error import MeasuredErrors, zoo_layers
+    from sigbit.bench.number_systems.row import key_of, row_of
 
     known = candidates()
     wanted = [
@@ -106,7 +106,7 @@ def silicon(
     with progress() as bar:
         task = bar.add_task("layers of the zoo", total=None)
         zoo: Sequence[Layers] = zoo_layers(data)
-        errors, tools = Errors(zoo), _Tools(clocks)
+        errors, tools = MeasuredErrors(zoo), _Tools(clocks)
         for candidate, fabric in wanted:
             what = f"{candidate.name} on {fabric}"
 
@@ -117,7 +117,7 @@ def silicon(
             row["zoo_weights"] = "random" if data is None else "real"
             merged = {key_of(r): r for r in (*rows, row)}
             rows = sorted(merged.values(), key=lambda r: places.get(key_of(r), len(places)))
-            write_json(json, {"rows": rows})
+            write_rows(json, "sigbit bench silicon", rows)
             say(_line(row))
             if row["refused"] is None and row["dsp"]:
                 failed.append(f"{what}: {row['dsp']} DSP blocks")
@@ -253,31 +253,11 @@ def _line(row: Row) -> str:
 
 def _show(rows: list[Row], path: Path | None) -> None:
     """All tables on the terminal and, if ``path`` is given, in Markdown."""
-    from sigbit.bench.number_systems import tables
-    from sigbit.bench.number_systems.error import DISTRIBUTIONS
+    from sigbit.bench.number_systems.tables import grids
+    from sigbit.report.tables import document
 
-    fabrics = sorted({row["target"] for row in rows})
-    parts: list[tuple[str, list[str], list[list[str]]]] = []
-    for fabric in fabrics:
-        for table in (tables.costs(fabric), tables.evidence(fabric)):
-            parts.append((table.title, list(table.columns), table.cells(rows)))
-    noise = tables.noise(fabrics[0])
-    parts += [
-        (noise.title, list(noise.columns), noise.cells(rows)),
-        (
-            "Who is best",
-            tables.verdict_columns(list(DISTRIBUTIONS)),
-            tables.verdicts(rows, list(DISTRIBUTIONS)),
-        ),
-        ("Public figures", tables.PUBLISHED_COLUMNS, tables.published()),
-    ]
-    for title, columns, cells in parts:
-        if cells:
-            show_table(title, columns, cells)
+    found = grids(rows)
+    for grid in found:
+        show_grid(grid)
     if path is not None:
-        written = (
-            f"### {title}\n\n{tables.markdown(columns, cells)}"
-            for title, columns, cells in parts
-            if cells
-        )
-        write_text(path, "\n".join(written))
+        write_text(path, document(found))

@@ -2,7 +2,7 @@
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,9 +10,10 @@ from sigbit.cli.arch import load_arch
 from sigbit.cli.files import target as writable
 from sigbit.cli.files import write_json
 from sigbit.cli.options import Arch, Fabric, Json
-from sigbit.cli.output import progress, say, show_facts, show_table
+from sigbit.cli.output import progress, say, show_facts, show_grid, show_table
 from sigbit.errors import CheckFailed, UserError, given
 from sigbit_tools.files import write_text
+from sigbit_tools.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from sigbit_hw.arch.config import ArchConfig
@@ -60,17 +61,19 @@ def synth(
         )
     if bitstream is not None and not pnr:
         raise UserError("--bitstream needs --pnr")
+    from sigbit.cli import synth_report
+
+    spent = Stopwatch()
     counted = _count(config, target)
     _show(counted)
     routed = _route(config, freq, seeds) if pnr else None
+    figures = synth_report.figures(counted, routed) | spent.read()
     if routed is not None:
-        _show_routed(routed)
+        _show_routed(routed, figures)
         if bitstream is not None:
             bitstream.write_bytes(routed.bitstream.read_bytes())
             say(f"wrote {bitstream}")
-    from sigbit.cli import synth_report
-
-    write_json(json, synth_report.figures(counted, routed))
+    write_json(json, figures)
     if report is not None:
         words = ["sigbit", "synth", "--arch", arch, "--target", str(target)]
         words += ["--pnr", "--freq", f"{freq:g}", "--seeds", str(seeds)] if pnr else []
@@ -156,18 +159,10 @@ def _show(report: "Report") -> None:
     )
 
 
-def _show_routed(routed: "Routed") -> None:
-    from sigbit_synthesis.pnr import LFE5U_85F
+def _show_routed(routed: "Routed", document: dict[str, Any]) -> None:
+    from sigbit.bench.accelerator_tables import routed_grid
 
-    show_table(
-        f"Placed and routed on {LFE5U_85F.name}",
-        ["cells", "used", "available", "share"],
-        [
-            (kind, f"{used:,}", f"{available:,}", f"{100 * used / max(available, 1):.1f} %")
-            for kind, (used, available) in routed.utilization.items()
-        ],
-        " >>>",
-    )
+    show_grid(routed_grid(document))
     say(
         f"after routing: {routed.fmax_mhz:.1f} MHz (seed {routed.seed}), for a clock of "
         f"{routed.clock_mhz:.1f} MHz; bitstream {routed.bitstream}"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sigbit_hw.arch.isa import Instr
+    from sigbit_hw.arch.isa import Load, Store
     from sigbit_hw.arch.program import Program
 
 
@@ -29,7 +29,7 @@ def spilled(program: "Program") -> tuple[int, int]:
 
 def traffic(program: "Program") -> Traffic:
     """All ``LOAD`` and ``STORE`` instructions, and the instructions themselves."""
-    from sigbit_hw.arch.isa import Opcode
+    from sigbit_hw.arch.isa import Load, Store
 
     transfers, moved = (
         Counter({"instructions": 1}),
@@ -38,26 +38,26 @@ def traffic(program: "Program") -> Traffic:
     loaded: Counter[int] = Counter()
     stored: Counter[int] = Counter()
     for instr in program.listing:
-        if instr.opcode not in (Opcode.LOAD, Opcode.STORE):
+        if not isinstance(instr, Load | Store):
             continue
         kind, count = _kind(program, instr), instr.beats * program.config.bus_bytes
         transfers[kind] += 1
         moved[kind] += count
-        (loaded if instr.opcode == Opcode.LOAD else stored)[instr.tag] += count
+        (loaded if isinstance(instr, Load) else stored)[instr.tag] += count
     return Traffic(dict(transfers), dict(moved), dict(loaded), dict(stored))
 
 
-def _kind(program: "Program", instr: "Instr") -> str:
-    from sigbit_hw.arch.isa import LoadKind, Opcode
+def _kind(program: "Program", instr: "Load | Store") -> str:
+    from sigbit_hw.arch.isa import LoadKind, Store
 
     start, end = spilled(program)
     inside = start <= instr.address < end
-    if instr.opcode == Opcode.STORE:
+    if isinstance(instr, Store):
         return "spilled values, written" if inside else "outputs"
     if instr.kind == LoadKind.ACTS:
         if inside:
             return "spilled values, read"
         return "inputs" if instr.address < start else "outputs, read back"
     return {LoadKind.WEIGHTS: "weights", LoadKind.PARAMS: "parameters", LoadKind.TABLE: "tables"}[
-        LoadKind(instr.kind)
+        instr.kind
     ]

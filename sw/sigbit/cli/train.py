@@ -12,6 +12,7 @@ from sigbit.cli.files import write_json
 from sigbit.cli.options import Json
 from sigbit.cli.output import progress, say, say_error, show_facts
 from sigbit.errors import UserError
+from sigbit.ir import MODEL_SUFFIX
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -148,9 +149,8 @@ def show_summary(summary: dict[str, Any], folder: Path, arch: str) -> None:
     if "basis_error" in summary:
         facts.append(("integer bases", _basis_errors(summary["basis_error"])))
     show_facts("Result", [*facts, ("test samples", summary["test_samples"])])
-    compile_it = (
-        f"sigbit compile {quote(str(folder / 'model.pt2'))} --arch {quote(arch)} -o NET.sigbit"
-    )
+    model = quote(str(folder / f"model{MODEL_SUFFIX}"))
+    compile_it = f"sigbit compile {model} --arch {quote(arch)} -o NET.sigbit"
     say(f"wrote {folder}: `{compile_it}` makes the Program")
 
 

@@ -48,7 +48,7 @@ class Utilization:
 @dataclass(frozen=True)
 class Outcome:
     """One run: the network, its Program, and what each device gave for images [0, n) of the test
-    split."""
+    split; the ``seconds`` of each step, and what the whole run took."""
 
     trained: Trained
     program: Program
@@ -56,6 +56,7 @@ class Outcome:
     integer_predictions: Ints
     options: Mapping[str, Any]
     seconds: Mapping[str, float]
+    spent: Mapping[str, float]
 
     @property
     def images(self) -> int:
@@ -139,9 +140,10 @@ class Outcome:
             "busy": use and use.total.share_fed,
             "busy_full_layers": use and use.busy_full,
             "utilization_by_layer": use and {row.name: row.utilization for row in use.layers},
-            "seconds": self.seconds["total"],
+            **self.spent,
             "seconds_by_step": dict(self.seconds),
             "arch": self.program.config.name,
+            "macs": self.program.config.macs,
             "arch_digest": self.program.config.digest,
             "program_digest": self.program.digest,
             "options": dict(self.options),
@@ -159,10 +161,8 @@ class Outcome:
                 "shape": list(info.shape),
                 "macs": info.macs,
                 "source": info.source,
-                "mismatches": {
-                    device: sum(c.mismatches for c in check.layers if c.layer == info.name)
-                    for device, check in self.checks.items()
-                },
+                "codes": self._by_device(info.name, "codes"),
+                "mismatches": self._by_device(info.name, "mismatches"),
             }
             if info.name in cycles and use:
                 spent = cycles[info.name]
@@ -176,6 +176,13 @@ class Outcome:
                 }
             rows.append(row)
         return rows
+
+    def _by_device(self, layer: str, what: str) -> dict[str, int]:
+        """Sum of a count of :class:`LayerCheck` over a layer, by device."""
+        return {
+            device: sum(getattr(c, what) for c in check.layers if c.layer == layer)
+            for device, check in self.checks.items()
+        }
 
 
 def _full_layers(graph: IntegerGraph, program: Program) -> tuple[str, ...]:

@@ -79,7 +79,7 @@ def _cards(outcome: Outcome) -> list[Card]:
                 "of the cycles of layers whose channels fill it",
             ),
         ]
-    return [*cards, Card("Seconds", f"{outcome.seconds['total']:.0f}", "training included")]
+    return [*cards, Card("Seconds", f"{outcome.spent['seconds']:.0f}", "training included")]
 
 
 def _cycles(outcome: Outcome) -> list[Section]:

@@ -1,8 +1,6 @@
 """Results of flows: frozen dataclasses that become JSON documents."""
 
 import dataclasses
-import resource
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -10,6 +8,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+
+from sigbit_tools.stopwatch import Stopwatch as Stopwatch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,22 +60,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     raise TypeError(f"{type(value).__name__} is not a JSON value: {value!r}")
-
-
-class Stopwatch:
-    """Wall time and processor time since it was made."""
-
-    def __init__(self) -> None:
-        self._wall, self._cpu = time.perf_counter(), _cpu_seconds()
-
-    def read(self) -> dict[str, float]:
-        """Return ``seconds`` and ``cpu_seconds``, as every :class:`Result` takes them."""
-        return {
-            "seconds": time.perf_counter() - self._wall,
-            "cpu_seconds": _cpu_seconds() - self._cpu,
-        }
-
-
-def _cpu_seconds() -> float:
-    uses = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(use.ru_utime + use.ru_stime for use in uses)

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigbit_hw.arch import addressing
-from sigbit_hw.arch.isa import Instr, Opcode
+from sigbit_hw.arch.isa import Exec, Out
 from sigbit_hw.arch.program import Program, ProgramError
 
 Ints = NDArray[np.int64]
@@ -25,17 +25,17 @@ class LayerCollector:
         self._images = program.images
         codes = np.arange(1 << self._config.act_format.bits)
         self._digits = np.asarray(self._config.act_format.decode(codes), np.int32)
-        self._instrs: dict[int, tuple[Instr, Instr]] = {}
+        self._instrs: dict[int, tuple[Out, Exec]] = {}
         try:
             listing = program.listing
         except ValueError as error:
             raise ProgramError(f"{program.name}: {error}") from None
-        out: Instr | None = None
+        out: Out | None = None
         for index, instr in enumerate(listing):
-            if instr.opcode == Opcode.OUT:
+            if isinstance(instr, Out):
                 out = instr
             elif index in self._info:
-                if instr.opcode != Opcode.EXEC or not instr.drain or out is None:
+                if not isinstance(instr, Exec) or not instr.drain or out is None:
                     raise ValueError(
                         f"instruction {index} is listed as writing layer "
                         f"{self._info[index].layer!r}, but is not a draining EXEC "

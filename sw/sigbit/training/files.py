@@ -1,20 +1,19 @@
-"""Files of a run's folder: JSON, CSV, states with tensors, weights, integer models."""
+"""Files of a run's folder: JSON, CSV, states with tensors, weights."""
 
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as encode
-from torch import Tensor, nn
+from torch import nn
 
 from sigbit.errors import TrainingError
-from sigbit.quant import IntegerModel
 from sigbit_tools.files import replacing, write_text
 
 
@@ -34,14 +33,9 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
-    """Write tensors and plain values."""
-    _write(path, lambda file: torch.save(dict(state), file))
-
-
-def _write(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    """By way of memory: torch hides what a full disk says."""
+    """Write tensors and plain values; by way of memory, as torch hides what a full disk says."""
     content = io.BytesIO()
-    write(content)
+    torch.save(dict(state), content)
     with replacing(path) as file:
         file.write(content.getbuffer())
 
@@ -55,12 +49,6 @@ def restore(path: Path) -> dict[str, Any]:
     except Exception as error:  # pickle's own, which it does not gather in a class
         raise TrainingError(f"{path} is not a checkpoint: {error}") from error
     return state
-
-
-def export_model(integer: IntegerModel, example: Tensor, path: Path) -> None:
-    """Write ``integer`` as ``sigbit compile`` takes it; ``example`` is one input."""
-    exported = torch.export.export(integer, (example,))
-    _write(path, lambda file: torch.export.save(exported, file))
 
 
 def save_weights(model: nn.Module, path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sigbit.errors import TrainingError
+from sigbit.ir import MODEL_SUFFIX
 from sigbit.training.config import RunConfig
 from sigbit.training.files import restore, save, write_json
 from sigbit.training.tables import differences
@@ -19,7 +20,7 @@ class RunFolder:
 
     ``config.json``: the configuration with all defaults; ``checkpoint.pt``: where the training
     stands; ``float.safetensors``: the trained twin; ``stage.pt``: what the first of two stages
-    leaves; ``prepared.pt``: state of the trained prepared model; ``model.pt2``: the integer model,
+    leaves; ``prepared.pt``: state of the trained prepared model; ``model.sbm``: the integer model,
     for ``sigbit compile``; ``log.csv``; ``summary.json``.
     """
 
@@ -39,6 +40,11 @@ class RunFolder:
     def stage(self) -> Path:
         """Weights and bits at the end of the first stage of a run that is continued."""
         return self.path / "stage.pt"
+
+    @property
+    def model(self) -> Path:
+        """The integer model."""
+        return self.path / f"model{MODEL_SUFFIX}"
 
     @property
     def summary(self) -> Path:

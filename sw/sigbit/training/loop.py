@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sigbit.errors import DivergedError, TrainingError
+from sigbit.ir.convolution import compiled_part, row_major_convolutions
 from sigbit.quant.prepare import PreparedModel
 from sigbit.quant.quantizers import Quantizer
 from sigbit.quant.strategies.base import Run, Step, Strategy, optimizer_groups
@@ -109,6 +110,13 @@ class Loop:
             raise TrainingError(
                 f"batch_size {size} must be a multiple of the {processes} processes"
             )
+        part = compiled_part(self.model)
+        if part is not None:
+            raise TrainingError(
+                f"{f'the part {part!r} of ' if part else ''}the model is compiled by torch.jit or "
+                "torch.compile, which choose memory layouts by themselves, among them one whose "
+                "kernels corrupt memory (docs/troubleshooting.md): give the plain module"
+            )
 
     def _start(self, twin: nn.Module | None) -> None:
         if not len(self.strategies):
@@ -149,18 +157,20 @@ class Loop:
         number = self.done
         x, y = self._batch(number, order)
         step = Step(number, number / self.steps, number // self.per_epoch, x, y)
-        for strategy in self._active():
-            strategy.before_step(step)
-        for strategy in self._active():
-            strategy.batch(step)
+        with row_major_convolutions():
+            for strategy in self._active():
+                strategy.before_step(step)
+            for strategy in self._active():
+                strategy.batch(step)
         with self.machine.autocast():
-            step.output = self.model(step.x)
+            step.output = self._output(step.x)
             step.output = step.output.float() if self._mixed else step.output
             step.task_loss = self.task.loss(step.output, step.y)
             loss = step.task_loss
-            for strategy in self._active():
-                extra = strategy.loss(step)
-                loss = loss if extra is None else loss + extra
+            with row_major_convolutions():
+                for strategy in self._active():
+                    extra = strategy.loss(step)
+                    loss = loss if extra is None else loss + extra
         self.optimizer.zero_grad(set_to_none=True)
         self.machine.backward(loss)
         self.machine.average_gradients(self._trained)
@@ -175,6 +185,14 @@ class Loop:
         self.machine.agree(self.model.buffers())
         self.machine.agree(self.strategies.buffers())
         return float(self.machine.sum(loss.detach())) / self.machine.processes
+
+    def _output(self, x: Tensor) -> Tensor:
+        if isinstance(self.model, PreparedModel):  # its convolutions are row-major by themselves
+            prepared: Tensor = self.model(x)
+            return prepared
+        with row_major_convolutions():
+            output: Tensor = self.model(x)
+            return output
 
     @property
     def _mixed(self) -> bool:
@@ -252,6 +270,7 @@ def train(
 
 
 @torch.no_grad()
+@row_major_convolutions()
 def predict(model: nn.Module, x: Tensor, batch_size: int = TEST_BATCH) -> Tensor:
     """Outputs of ``model`` for inputs ``x``, in batches."""
     with reproducible():
@@ -264,6 +283,7 @@ def accuracy(model: nn.Module, x: Tensor, y: Tensor) -> float:
 
 
 @torch.no_grad()
+@row_major_convolutions()
 def evaluate(
     model: nn.Module, samples: Samples, machine: Machine, dtype: torch.dtype = torch.float32
 ) -> Score:

@@ -21,7 +21,6 @@ from sigbit.quant.strategies.bits import with_weight_bits
 from sigbit.quant.strategies.sinareq import Sinareq
 from sigbit.training.config import RunConfig
 from sigbit.training.files import (
-    export_model,
     load_weights,
     restore,
     save,
@@ -39,6 +38,7 @@ from sigbit.training.samples import Splits, augmentation
 from sigbit.training.schedule import Schedule
 from sigbit.training.tasks import Score
 from sigbit_tools.files import read_json, replacing
+from sigbit_tools.stopwatch import Stopwatch
 
 FLOAT, QUANTIZED, CONTINUED = "float", "quantized", "continued"
 """Phases of a run."""
@@ -112,7 +112,7 @@ class TrainingRun:
         if self.folder.summary.exists():
             summary: dict[str, Any] = read_json(self.folder.summary)
             return summary
-        begin = time.perf_counter()
+        spent = Stopwatch()
         with self.machine.reproducible(), Interrupt() as interrupt:
             self._interrupt = interrupt
             state = self.folder.restore()
@@ -126,7 +126,7 @@ class TrainingRun:
             else:
                 prepared = self._staged(prepared, twin, state)
             summary = self._results(prepared, float_score)
-        summary["seconds"] = time.perf_counter() - begin
+        summary |= spent.read()
         if self.machine.is_main:
             write_json(self.folder.summary, summary)
             self.folder.checkpoint.unlink(missing_ok=True)
@@ -289,13 +289,13 @@ class TrainingRun:
         """Convert, write the results, and measure them; the quantized network in the exact float64
         form."""
         quantized = evaluate(prepared, self.splits.test, self.machine)
-        example, target = self.splits.test.batch(torch.zeros(1, dtype=torch.int64))
+        _, target = self.splits.test.batch(torch.zeros(1, dtype=torch.int64))
         prepared.cpu().double()
         integer = convert(prepared)
         on_cpu = Machine(threads=self.machine.threads)
         if self.machine.is_main:
             save(self.folder.path / "prepared.pt", prepared.state_dict())
-            export_model(integer, example, self.folder.path / "model.pt2")
+            integer.save(self.folder.model)
         deployed = evaluate(integer, self.splits.test, on_cpu)
         config = self.config
         document: dict[str, Any] = {

@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 from sigbit.bench.nets.cases import Case, Material, material
 from sigbit.compiler import compile_graph
+from sigbit.ir.convolution import row_major_convolutions
 from sigbit.ir.integer import Conv, IntegerGraph, macs
 from sigbit.quant import IntegerModel, QuantSpec, convert
 from sigbit.quant.post import post_training
 from sigbit.runtime import Device, compare
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.program import Program
+from sigbit_tools.stopwatch import Stopwatch
 
 Ints = NDArray[np.int64]
 Progress = Callable[[str, int, int], None]
@@ -107,7 +109,7 @@ def accuracy(
         progress("accuracy", start, count)
         x = torch.from_numpy(found.inputs[start : start + BATCH])
         wanted = found.labels[start : start + BATCH]
-        with torch.no_grad():
+        with torch.no_grad(), row_major_convolutions():
             classes = {
                 "float": found.model(x).flatten(1).argmax(1).numpy(),
                 "deployed": deployed(x).flatten(1).argmax(1).numpy(),
@@ -147,12 +149,14 @@ def run_case(
 ) -> dict[str, Any]:
     """The row of ``case``: one image through interpreter and RTL, every layer compared with the
     integer model; on the large accelerator the cycle model alone, for one image and for eight."""
+    spent = Stopwatch()
     found = material(case, folder, images)
     network = quantized(case, config, found, progress)
     progress("compiling", 0, 1)
     program, row = _compiled(case, network.graph, config, 1, simulators)
     row |= {"dataset": found.dataset, **network.accuracy}
-    return row | _on_devices(program, network, row["ideal_cycles"], simulators, progress)
+    row |= _on_devices(program, network, row["ideal_cycles"], simulators, progress)
+    return row | spent.read()
 
 
 def _compiled(
@@ -248,6 +252,7 @@ def model_case(
             if isinstance(node, Conv) and port.name in (s.tensor for s in node.sources)
         }
         for images in (1, BATCH):
+            spent = Stopwatch()
             progress(f"compiling for {images} images", 0, 1)
             _, row = _compiled(case, graph, config, images, simulators)
             cycles = row["model_cycles"]
@@ -263,6 +268,7 @@ def model_case(
                     "rtl_seconds": None,
                     "accuracy_float": None,
                     "accuracy_deployed": None,
+                    **spent.read(),
                 }
             )
     return rows

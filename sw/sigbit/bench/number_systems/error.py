@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sigbit.bench.nets.cases import CASES, Case, material
+from sigbit.bench.number_systems.row import DISTRIBUTIONS, Candidate
 from sigbit.frontend import import_model
 from sigbit.ir.floating import Relu
 from sigbit.quant.numbers.grid import LevelGrid, dequantize, quantize
@@ -19,10 +20,10 @@ from sigbit.quant.prepare import evaluate
 from sigbit.quant.spec import QuantSpec, act_grid
 from sigbit_hw.arch.formats import Format
 
-DISTRIBUTIONS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
+_DENSITIES: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
     {"gaussian": lambda z: torch.exp(-(z**2) / 2), "laplacian": lambda z: torch.exp(-z.abs())}
 )
-"""Densities, up to a factor; both symmetric about 0."""
+"""Densities of the distributions, up to a factor; all symmetric about 0."""
 REACH, STEP = 40.0, 1 / 512
 """End and spacing of the points at which densities are summed up."""
 NETS = ("squeezenet1_0_caffe", "mobilenet_v2_tf", "resnet20", "ds_cnn")
@@ -57,7 +58,7 @@ def distribution_error(name: str, grid: LevelGrid) -> float:
     """Least mean squared error over the mean square, of all scales. Grids without negative levels
     are meant for the positive half, whose values are as many."""
     z = torch.arange(STEP / 2, REACH, STEP, dtype=torch.float64)
-    density = DISTRIBUTIONS[name](z)
+    density = _DENSITIES[name](z)
     power = float((density * z**2).sum())
     magnitudes = grid if not grid.signed else LevelGrid(grid.magnitudes, False)
 
@@ -136,6 +137,25 @@ def _thinned(x: Tensor, most: int) -> Tensor:
     return x[torch.arange(count) * len(x) // count]
 
 
-def decibels(error: float) -> float:
-    """Signal-to-quantization-noise ratio of a relative squared error."""
-    return -10 * math.log10(error)
+class MeasuredErrors:
+    """Quantization errors of formats, each computed once.
+
+    Parameters
+    ----------
+    zoo : sequence of Layers
+        Networks whose layers are quantized, beside the distributions.
+    """
+
+    def __init__(self, zoo: Sequence[Layers]) -> None:
+        self._zoo = zoo
+        self._weights: dict[Format, dict[str, float]] = {}
+        self._acts: dict[Format, dict[str, float]] = {}
+
+    def of(self, candidate: Candidate) -> dict[str, dict[str, float]]:
+        """Relative squared errors of weights and activations, by distribution and network."""
+        weights, acts = candidate.weights, candidate.acts
+        if weights not in self._weights:
+            self._weights[weights] = weight_errors(weights, self._zoo)
+        if acts not in self._acts:
+            self._acts[acts] = activation_errors(acts, self._zoo)
+        return {"weight_error": self._weights[weights], "act_error": self._acts[acts]}

@@ -11,9 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
-from sigbit.bench.number_systems.error import decibels
-from sigbit.bench.number_systems.row import cheapest, total_error
-from sigbit.bench.tables import Row
+from sigbit.bench.number_systems.row import cheapest, decibels, total_error
+from sigbit.report.tables import Row
 
 _COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#a463f2", "#97bbf5")
 _MARKERS = {"integer": "o", "power of two": "^", "ESB": "s", "APoT": "D", "shipped": "P"}

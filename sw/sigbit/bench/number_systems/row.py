@@ -1,13 +1,14 @@
 """One row of ``sigbit bench silicon``: an accelerator mapped to a fabric, run, and weighed against
 what its grids cost in precision."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sigbit.bench.number_systems.error import Layers, activation_errors, weight_errors
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.formats import Format
+from sigbit_tools.stopwatch import Stopwatch
 
 Row = dict[str, Any]
 Progress = Callable[[str, int, int], None]
@@ -15,6 +16,8 @@ Progress = Callable[[str, int, int], None]
 
 CLOCKS = (100, 150, 200, 250, 300)
 """Megahertz at which throughput is stated."""
+DISTRIBUTIONS = ("gaussian", "laplacian")
+"""Distributions whose quantization error is stated, beside that of real networks."""
 
 
 @dataclass(frozen=True)
@@ -63,28 +66,11 @@ class Tools(Protocol):
         """Megahertz that place and route reached for this netlist; None if it has not been."""
 
 
-class Errors:
-    """Quantization errors of formats, each computed once.
-
-    Parameters
-    ----------
-    zoo : sequence of Layers
-        Networks whose layers are quantized, beside the distributions.
-    """
-
-    def __init__(self, zoo: Sequence[Layers]) -> None:
-        self._zoo = zoo
-        self._weights: dict[Format, dict[str, float]] = {}
-        self._acts: dict[Format, dict[str, float]] = {}
+class Errors(Protocol):
+    """Quantization errors of formats."""
 
     def of(self, candidate: Candidate) -> dict[str, dict[str, float]]:
         """Relative squared errors of weights and activations, by distribution and network."""
-        weights, acts = candidate.weights, candidate.acts
-        if weights not in self._weights:
-            self._weights[weights] = weight_errors(weights, self._zoo)
-        if acts not in self._acts:
-            self._acts[acts] = activation_errors(acts, self._zoo)
-        return {"weight_error": self._weights[weights], "act_error": self._acts[acts]}
 
 
 def gops_per_klut(lut_per_mac: float, megahertz: float) -> float:
@@ -97,6 +83,7 @@ def row_of(
 ) -> Row:
     """The row of ``candidate`` on ``target``; a refused one has null where there is nothing to
     measure."""
+    spent = Stopwatch()
     head: Row = {
         "preset": candidate.name,
         "number_system": candidate.number_system,
@@ -111,7 +98,7 @@ def row_of(
     head |= errors.of(candidate)
     if candidate.config is None:
         alone = {} if candidate.refused else tools.array(candidate, target)
-        return head | dict.fromkeys(MEASURED) | alone
+        return head | dict.fromkeys(MEASURED) | alone | spent.read()
     config = candidate.config
     costs = tools.synthesize(config, target, progress)
     per_mac = {
@@ -137,6 +124,7 @@ def row_of(
         "fmax_mhz": tools.fmax(costs.netlist_sha256),
         "netlist_sha256": costs.netlist_sha256,
         "verified_by": tools.verify(config, target, progress),
+        **spent.read(),
     }
 
 
@@ -177,3 +165,8 @@ def total_error(row: Mapping[str, Any], source: str) -> float:
     """Error of a product's operands together: for small independent errors, the relative squared
     error of the products."""
     return float(row["weight_error"][source] + row["act_error"][source])
+
+
+def decibels(error: float) -> float:
+    """Signal-to-quantization-noise ratio of a relative squared error."""
+    return -10 * math.log10(error)

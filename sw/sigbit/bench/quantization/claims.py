@@ -2,15 +2,16 @@
 ``sigbit bench quant``."""
 
 import math
-import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sigbit.bench.quantization.tables import Mean, count_range, means, spread
-from sigbit.bench.tables import Row
+from sigbit.bench.quantization.means import Mean, count_range, means
+from sigbit.report.tables import NONE, Grid, Row
 
 BITS = (5, 4, 3, 2)
 """Columns of the claims."""
+CLAIMS = "claims"
+"""Group of rows that hold differences between methods instead of runs."""
 
 
 @dataclass(frozen=True)
@@ -40,29 +41,28 @@ GOALS = (
 )
 
 
-def goal_table(rows: Sequence[Row]) -> list[list[str]]:
+def goal_grid(rows: Sequence[Row]) -> Grid:
     """What falls short of its float twin by how much, in points, and whether that is allowed."""
     found = _fashion(rows)
     lines = []
     for goal in GOALS:
-        if mean := found.get(goal.run):
-            method, strategy, bits = goal.run
-            below = 100 * (statistics.fmean(mean.floats) - mean.mean)
-            lines.append(
-                [
-                    f"{method} {strategy}".strip(),
-                    f"{bits} bits",
-                    mean.text,
-                    spread(mean.floats),
-                    f"{below:.2f}",
-                    f"{goal.points:.1f} ({goal.source})",
-                    "yes" if below <= goal.points else "no",
-                ]
+        mean = found.get(goal.run)
+        if mean is None or mean.twin is None or mean.below is None:
+            continue
+        method, strategy, bits = goal.run
+        lines.append(
+            (
+                f"{method} {strategy}".strip(),
+                f"{bits} bits",
+                mean.accuracy.text,
+                mean.twin.text,
+                f"{mean.below:.2f}",
+                f"{goal.points:.1f} ({goal.source})",
+                "yes" if mean.below <= goal.points else "no",
             )
-    return lines
-
-
-GOAL_COLUMNS = ["method", "on", "accuracy", "float", "points below", "at most", "holds"]
+        )
+    columns = ("method", "on", "accuracy", "float", "points below", "at most", "holds")
+    return Grid("Beside the float twin", columns, tuple(lines), "  >>>  ")
 
 
 def claims() -> list[Claim]:
@@ -95,28 +95,93 @@ def claims() -> list[Claim]:
     ]
 
 
-def claim_table(rows: Sequence[Row]) -> list[list[str]]:
-    """What is claimed, and by how many points it holds here at each of :data:`BITS`, over the seeds
-    that both sides have; "≈" before differences that are :func:`undecided`. Only claims whose runs
-    are there."""
-    found = _fashion(rows)
-    lines = []
+@dataclass(frozen=True)
+class Finding:
+    """What came of a claim.
+
+    Parameters
+    ----------
+    claim, method : str
+        What is claimed, and of which method.
+    gains : dict
+        By bits: how much better the claimed side is, and whether that could be chance.
+    seeds : tuple of int
+        How many seeds both sides share, by width.
+    unit : str
+        Of the gains, and how many decimals they are shown with.
+    """
+
+    claim: str
+    method: str
+    gains: Mapping[int, tuple[float, bool]]
+    seeds: tuple[int, ...]
+    unit: str = ""
+    digits: int = 2
+
+    @classmethod
+    def of_row(cls, row: Row) -> "Finding":
+        """A row that holds differences instead of runs."""
+        gains = {int(b): (p, int(b) in row["undecided"]) for b, p in row["points"].items()}
+        return cls(row["claim"], row["method"], gains, tuple(row["seeds"]))
+
+    @property
+    def right(self) -> int:
+        """At how many widths the gain has the claimed sign."""
+        return sum(gain > 0 for gain, _ in self.gains.values())
+
+    @property
+    def verdict(self) -> str:
+        """``yes``, ``no``, ``in part`` or ``undecided``, by the gains that are no chance."""
+        signs = {gain > 0 for gain, about in self.gains.values() if not about}
+        return {(): "undecided", (True,): "yes", (False,): "no"}.get(tuple(signs), "in part")
+
+    def cell(self, bits: int) -> str:
+        """The gain at so many bits."""
+        if bits not in self.gains:
+            return NONE
+        gain, about = self.gains[bits]
+        return f"{'≈ ' if about else ''}{gain:+.{self.digits}f}{self.unit}"
+
+
+def claim_grid(found: Sequence[Finding]) -> Grid:
+    """What is claimed, and by how much it holds here at each of :data:`BITS`; "≈" before what could
+    be chance."""
+    cells = tuple(
+        (
+            f.claim,
+            f.method,
+            *map(f.cell, BITS),
+            count_range(f.seeds),
+            f"{f.verdict}; its sign in {f.right} of {len(f.gains)}",
+        )
+        for f in found
+    )
+    columns = ("claim", "method", *(f"{b} bits" for b in BITS), "seeds", "agrees")
+    return Grid("What publications claim", columns, cells, "  " + ">" * len(BITS))
+
+
+def findings(rows: Sequence[Row]) -> list[Finding]:
+    """What came of every claim whose runs are there, over the seeds that both sides have; rows that
+    hold the differences themselves stand in for runs that are not there."""
+    recorded = [Finding.of_row(row) for row in rows if row["group"] == CLAIMS]
+    means = _fashion(rows)
+    found = []
     for claim in claims():
-        points: dict[int, tuple[float, bool]] = {}
+        gains: dict[int, tuple[float, bool]] = {}
         seeds = []
         for bits in claim.bits:
-            a, b = found.get((*claim.better, bits)), found.get((*claim.worse, bits))
+            a, b = means.get((*claim.better, bits)), means.get((*claim.worse, bits))
             both = set(a.seeds) & set(b.seeds) if a and b else set()
-            if a and b and both:
-                a, b = a.of(both), b.of(both)
-                points[bits] = 100 * (a.mean - b.mean), undecided(a, b)
+            better, worse = a and a.over(both), b and b.over(both)
+            if better and worse:
+                points = 100 * (better.accuracy.mean - worse.accuracy.mean)
+                gains[bits] = points, undecided(better, worse)
                 seeds.append(len(both))
-        if points:
-            cells = [_points(*points[b]) if b in points else "–" for b in BITS]
-            lines.append(
-                [claim.text, claim.better[0], *cells, count_range(seeds), _verdict(points)]
-            )
-    return lines + _rate_claims(rows)
+        if gains:
+            found.append(Finding(claim.text, claim.better[0], gains, tuple(seeds)))
+    done = {(f.claim, f.method) for f in found}
+    left = [f for f in recorded if (f.claim, f.method) not in done]
+    return left + found + _rate_findings(rows)
 
 
 def undecided(a: Mean, b: Mean) -> bool:
@@ -124,48 +189,23 @@ def undecided(a: Mean, b: Mean) -> bool:
     by less than two standard errors that the number of test samples gives their difference."""
     if len(a.values) > 1:
         return min(a.values) <= max(b.values) and min(b.values) <= max(a.values)
-    variances = (m.mean * (1 - m.mean) / m.row["test_samples"] for m in (a, b))
-    return abs(a.mean - b.mean) < 2 * math.sqrt(sum(variances))
-
-
-def _points(points: float, about: bool) -> str:
-    return f"{'≈ ' if about else ''}{points:+.2f}"
-
-
-def _verdict(points: dict[int, tuple[float, bool]]) -> str:
-    """Where the claim is decided, and in how many cases the sign is the claimed one."""
-    signs = {value > 0 for value, about in points.values() if not about}
-    text = {(): "undecided", (True,): "yes", (False,): "no"}.get(tuple(signs), "in part")
-    right = sum(value > 0 for value, _ in points.values())
-    return f"{text}; its sign in {right} of {len(points)}"
+    accuracies = ((m.accuracy.mean, m.row["test_samples"]) for m in (a, b))
+    variances = [mean * (1 - mean) / samples for mean, samples in accuracies]
+    return abs(a.accuracy.mean - b.accuracy.mean) < 2 * math.sqrt(sum(variances))
 
 
 def _fashion(rows: Sequence[Row]) -> dict[tuple[str, str, int], Mean]:
     """Means on Fashion-MNIST by method, strategy and bits."""
-    return {
-        (m.row["method"], m.row["strategy"], m.row["weight_bits"]): m
-        for m in means([r for r in rows if r["dataset"] == "Fashion-MNIST"])
-    }
+    return {m.key[2:]: m for m in means(rows) if m.key[0] == "Fashion-MNIST"}
 
 
-def _rate_claims(rows: Sequence[Row]) -> list[list[str]]:
-    """Transform Quantization beside plain rounding at the same bits a weight: signal to error of
+def _rate_findings(rows: Sequence[Row]) -> list[Finding]:
+    """Transform Quantization beside plain rounding at the same bits per weight: signal to error of
     the outputs, in dB."""
-    gains: dict[str, dict[int, float]] = {}
+    gains: dict[str, dict[int, tuple[float, bool]]] = {}
     for row in rows:
         if row["group"] == "rates":
             gain = 10 * math.log10(row["error_plain"] / row["error"])
-            gains.setdefault(f"transform ({row['strategy']})", {})[row["weight_bits"]] = gain
-    return [
-        [
-            "less error than plain rounding",
-            method,
-            *(f"{of[b]:+.1f} dB" if b in of else "–" for b in BITS),
-            "1",
-            _verdict({bits: (gain, False) for bits, gain in of.items()}),
-        ]
-        for method, of in gains.items()
-    ]
-
-
-CLAIM_COLUMNS = ["claim", "method", *(f"{b} bits" for b in BITS), "seeds", "agrees"]
+            gains.setdefault(f"transform ({row['strategy']})", {})[row["weight_bits"]] = gain, False
+    claim = "less error than plain rounding"
+    return [Finding(claim, method, of, (1,), " dB", 1) for method, of in gains.items()]

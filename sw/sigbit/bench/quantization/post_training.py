@@ -12,6 +12,7 @@ from sigbit.bench.nets.row import PRECISION, accuracy
 from sigbit.quant import QuantSpec, convert
 from sigbit.quant.post import post_training
 from sigbit_hw.arch.config import PRESETS
+from sigbit_tools.stopwatch import Stopwatch
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def post_row(
     post: PostCase, data: Path, images: int, tell: Callable[[str, int, int], None]
 ) -> dict[str, Any]:
     """Top-1 accuracy of the float and of the integer network, and how often they agree."""
-    case = post.case
+    case, spent = post.case, Stopwatch()
     found = material(case, data, images)
     spec = QuantSpec.from_arch(
         PRESETS[case.preset], weight_scale="mse", act_scale="mse", **PRECISION[case.bits]
@@ -79,4 +80,5 @@ def post_row(
             "calibration": CALIBRATION,
         },
         "digest": post.digest(images),
+        **spent.read(),
     }

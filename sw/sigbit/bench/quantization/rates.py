@@ -19,10 +19,12 @@ from torch import Tensor, nn
 from sigbit import zoo
 from sigbit.bench.quantization.cases import QuantCase, quant_cases
 from sigbit.bench.quantization.runs import run_case
+from sigbit.ir.convolution import row_major_convolutions
 from sigbit.quant.post import collapse, plain_rounding, transform_quantize
 from sigbit.quant.post.transform import Pair, Side
 from sigbit.training import Machine, Splits, load_splits
 from sigbit.training.loop import evaluate
+from sigbit_tools.stopwatch import Stopwatch
 
 RATES = (4, 3, 2)
 """Bits a weight."""
@@ -80,6 +82,7 @@ def _digest(case: QuantCase, bits: int, variant: str) -> str:
 
 def compared(twin: nn.Module, splits: Splits, bits: int, variant: str) -> Row:
     """The row of a trained float network, at one rate."""
+    spent = Stopwatch()
     inputs, _ = splits.train.batch(torch.arange(min(IMAGES, len(splits.train))))
     tested, _ = splits.test.batch(torch.arange(min(TESTED, len(splits.test))))
     plain, _ = plain_rounding(twin, inputs, bits)
@@ -117,10 +120,12 @@ def compared(twin: nn.Module, splits: Splits, bits: int, variant: str) -> Row:
             "candidates": CANDIDATES,
             "most_bits": MOST_BITS,
         },
+        **spent.read(),
     }
 
 
 @torch.no_grad()
+@row_major_convolutions()
 def output_error(model: nn.Module, reference: nn.Module, inputs: Tensor) -> float:
     """Mean squared difference of the outputs, relative to the mean square of the reference's."""
     wanted = reference(inputs)

@@ -59,6 +59,7 @@ def row_of(case: QuantCase, summary: dict[str, Any]) -> Row:
         "epochs": config.train.epochs,
         "test_samples": summary["test_samples"],
         "seconds": summary["seconds"],
+        "cpu_seconds": summary["cpu_seconds"],
         "digest": config.digest,
         "config": config.to_table(),
     }

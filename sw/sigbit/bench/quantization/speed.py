@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from sigbit import zoo
 from sigbit.quant import QuantSpec, prepare
 from sigbit.zoo.resnet_cifar import CifarResNet, PaddedBlock
+from sigbit_tools.stopwatch import Stopwatch
 
 BATCH, STEPS = 128, 12
 BITS = 4
@@ -138,6 +139,7 @@ def _peaks(kinds: list[str], tell: Callable[[str, int, int], None]) -> dict[str,
 
 def speed_row(tell: Callable[[str, int, int], None]) -> dict[str, Any]:
     """The row of step times: seconds, ratios, peak memory."""
+    spent = Stopwatch()
     kinds = [FLOAT, OURS]
     if importlib.util.find_spec("brevitas") is not None:
         kinds.append(BREVITAS)
@@ -169,7 +171,7 @@ def speed_row(tell: Callable[[str, int, int], None]) -> dict[str, Any]:
     if BREVITAS in seconds:
         row["ratio_brevitas"] = _ratio(seconds[OURS], seconds[BREVITAS])
         row["brevitas_float"] = _ratio(seconds[BREVITAS], seconds[FLOAT])
-    return row
+    return row | spent.read()
 
 
 def _seconds(kinds: list[str], tell: Callable[[str, int, int], None]) -> dict[str, list[float]]:

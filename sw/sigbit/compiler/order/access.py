@@ -4,7 +4,7 @@ Entries are distinct and checked against the depths of their memories. Tiles of 
 same slots, hence the sets of slots are computed once for equal segments and shapes.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigbit.errors import VerifyError
-from sigbit_hw.arch import addressing
+from sigbit_hw.arch import addressing, images
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import Instr, LoadKind, Mode, Opcode
+from sigbit_hw.arch.isa import Exec, Fill, Instr, Load, LoadKind, Mode, Out, Seg, Store
 
 Ints = NDArray[np.int64]
 Entries = slice | Ints
@@ -25,10 +25,7 @@ class Thread(IntEnum):
     """Activities that are each in order: an EXEC first issues its steps, then drains, while the
     next one issues already."""
 
-    LOAD = 0
-    ISSUE = 1
-    DRAIN = 2
-    STORE = 3
+    LOAD, ISSUE, DRAIN, STORE = range(4)
 
 
 class Memory(IntEnum):
@@ -64,10 +61,7 @@ READERS = {
 def depths(config: ArchConfig, window_bytes: int) -> dict[Memory, int]:
     """Entries of every memory, for a DMA window of ``window_bytes``."""
     return {
-        Memory.WEIGHTS: config.weight_words,
-        Memory.ACTS: config.act_slots,
-        Memory.PARAMS: config.param_groups,
-        Memory.TABLE: config.tables,
+        **{Memory(kind): images.depth(kind, config) for kind in LoadKind},
         Memory.WINDOW: -(-window_bytes // config.bus_bytes),
     }
 
@@ -102,38 +96,39 @@ class _Walker:
     def __init__(self, config: ArchConfig, window_bytes: int) -> None:
         self._config = config
         self._depths = depths(config, window_bytes)
-        self._segments: dict[int, Instr] = {}
-        self._out: Instr | None = None
-        self._known: dict[tuple[int, ...], Entries] = {}
+        self._segments: dict[int, Seg] = {}
+        self._out: Out | None = None
+        self._known: dict[Hashable, Entries] = {}
 
     def step(self, index: int, instr: Instr) -> Iterator[Access]:
         """Activities of one instruction."""
-        if instr.opcode == Opcode.SEG:
+        if isinstance(instr, Seg):
             self._segments[instr.index] = instr
-        elif instr.opcode == Opcode.OUT:
+        elif isinstance(instr, Out):
             self._out = instr
-        elif instr.opcode == Opcode.LOAD:
+        elif isinstance(instr, Load):
             kind = Memory(instr.kind)
-            yield Access(index, Thread.LOAD, self._beats(instr), self._block(instr, kind, "dst"))
-        elif instr.opcode == Opcode.FILL:
-            yield Access(index, Thread.LOAD, writes=self._block(instr, Memory.ACTS, "dst"))
-        elif instr.opcode == Opcode.STORE:
-            read = self._block(instr, Memory.ACTS, "src")
+            yield Access(index, Thread.LOAD, self._beats(instr), self._block(instr, kind))
+        elif isinstance(instr, Fill):
+            yield Access(index, Thread.LOAD, writes=self._block(instr, Memory.ACTS))
+        elif isinstance(instr, Store):
+            read = self._block(instr, Memory.ACTS)
             yield Access(index, Thread.STORE, read, self._beats(instr))
-        elif instr.opcode == Opcode.EXEC:
+        elif isinstance(instr, Exec):
             yield Access(index, Thread.ISSUE, self._issue(instr))
             if instr.drain:
                 yield Access(index, Thread.DRAIN, *self._drain(instr))
 
-    def _beats(self, instr: Instr) -> dict[Memory, Entries]:
+    def _beats(self, instr: Load | Store) -> dict[Memory, Entries]:
         return self._range(Memory.WINDOW, instr.address // self._config.bus_bytes, instr.beats)
 
-    def _block(self, instr: Instr, memory: Memory, start: str) -> dict[Memory, Entries]:
-        key = (getattr(instr, start), *(getattr(instr, f) for f in ("n0", "n1", "n2", "d1", "d2")))
+    def _block(self, instr: Load | Fill | Store, memory: Memory) -> dict[Memory, Entries]:
+        start = instr.src if isinstance(instr, Store) else instr.dst
         if memory != Memory.ACTS or instr.n1 == instr.n2 == 1:
-            return self._range(memory, key[0], instr.n0)
+            return self._range(memory, start, instr.n0)
+        key = (start, instr.n0, instr.n1, instr.n2, instr.d1, instr.d2)
         if key not in self._known:
-            self._known[key] = self._slots(addressing.block_slots(instr, key[0]))
+            self._known[key] = self._slots(addressing.block_slots(instr))
         return {memory: self._known[key]}
 
     def _range(self, memory: Memory, start: int, count: int) -> dict[Memory, Entries]:
@@ -154,7 +149,7 @@ class _Walker:
                 f"uses entry {low if low < 0 else high} of {memory.name}, which has {depth}"
             )
 
-    def _issue(self, execute: Instr) -> dict[Memory, Entries]:
+    def _issue(self, execute: Exec) -> dict[Memory, Entries]:
         """Slots and weight words that the steps of an EXEC read."""
         if missing := set(range(execute.n_seg)) - set(self._segments):
             raise ValueError(f"uses segments {sorted(missing)} unset")
@@ -166,7 +161,7 @@ class _Walker:
             reads |= self._range(Memory.WEIGHTS, first, last + 1 - first)
         return reads
 
-    def _drain(self, execute: Instr) -> tuple[dict[Memory, Entries], dict[Memory, Entries]]:
+    def _drain(self, execute: Exec) -> tuple[dict[Memory, Entries], dict[Memory, Entries]]:
         """What the drain of an EXEC reads and writes."""
         out = self._out
         if out is None:
@@ -178,10 +173,10 @@ class _Walker:
         slots = addressing.write_slots(out, execute, self._config).ravel()
         return reads, {Memory.ACTS: self._slots(slots)}
 
-    def _windows(self, execute: Instr, segments: list[Instr]) -> Entries:
+    def _windows(self, execute: Exec, segments: list[Seg]) -> Entries:
         """Slots that the valid lanes of an EXEC read."""
         shape = (execute.n_ocb, execute.n_rows, execute.run, execute.wrap)
-        key = shape + tuple(getattr(s, f) for s in segments for f in _SEGMENT)
+        key = (shape, *map(_reads, segments))
         if key not in self._known:
             mask = np.zeros(self._config.act_slots, bool)
             for segment in segments:
@@ -191,7 +186,7 @@ class _Walker:
             self._known[key] = slice(int(slots[0]), int(slots[-1]) + 1) if whole else slots
         return self._known[key]
 
-    def _mark(self, mask: NDArray[np.bool_], segment: Instr, execute: Instr) -> None:
+    def _mark(self, mask: NDArray[np.bool_], segment: Seg, execute: Exec) -> None:
         """Set ``mask`` where the valid lanes of one segment read."""
         c = self._config
         lanes = addressing.valid_lanes(execute, c)
@@ -213,20 +208,10 @@ class _Walker:
         mask[low : high + 1] |= part
 
 
-_SEGMENT = (
-    "base",
-    "n_ic",
-    "n_kx",
-    "n_ky",
-    "d_ic",
-    "d_kx",
-    "d_ky",
-    "gap",
-    "d_block",
-    "d_row",
-    "d_ocb",
-)
-"""Fields of SEG that say where it reads."""
+def _reads(s: Seg) -> tuple[int, ...]:
+    """The fields that say where a segment reads."""
+    loops = (s.n_ic, s.n_kx, s.n_ky, s.d_ic, s.d_kx, s.d_ky)
+    return (s.base, *loops, s.gap, s.d_block, s.d_row, s.d_ocb)
 
 
 def _repeat(part: NDArray[np.bool_], count: int, step: int) -> None:

@@ -1,0 +1,78 @@
+"""Tables of what accelerators cost, from the documents of ``sigbit synth --json`` and ``sigbit
+quantize --budget luts=N --json``."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sigbit.report.tables import NONE, Column, Grid, Row, Table, label, number, percent, share
+
+
+def _of_total(title: str, key: str) -> Column:
+    """A number of cells of the whole accelerator."""
+
+    def text(row: Row) -> str:
+        return f"{row['total'][key]:,g}" if key in row["total"] else NONE
+
+    return Column(title, text, True)
+
+
+def path_text(paths: list[Mapping[str, int]]) -> str:
+    """``3 + 1 or 4 + 0``: LUT levels and carry chains of the longest paths."""
+    return " or ".join(f"{p['levels']} + {p['carries']}" for p in paths)
+
+
+def _longest(part: str) -> Column:
+    def text(row: Row) -> str:
+        found = row.get("paths", {}).get(part)
+        return path_text(found) if found else NONE
+
+    return Column(f"longest logic, {part}", text)
+
+
+SYNTHESIS = Table(
+    "Whole accelerators, before place and route",
+    (
+        label("preset", "preset"),
+        number("MACs", "macs"),
+        label("target", "target"),
+        _of_total("LUT", "lut"),
+        _of_total("FF", "ff"),
+        _of_total("DSP", "dsp"),
+        _of_total("block memories", "blocks"),
+        number("LUT/MAC whole", "lut_per_mac", 1),
+        number("LUT/MAC array", "lut_per_mac_array", 1),
+        _longest("array"),
+        _longest("post-processing"),
+        _longest("accelerator"),
+        Column("netlist", lambda r: (r.get("netlist_sha256") or NONE)[:12]),
+    ),
+)
+BUDGET = Table(
+    "The most exact number system within a budget of LUTs",
+    (
+        number("budget", "limit"),
+        number("LUTs taken", "luts"),
+        label("weights", "weight_format"),
+        label("activations", "act_format"),
+        Column("error of the outputs", lambda r: f"{r['error_db']:.1f} dB", True),
+        share("same class", "agreement"),
+        share("accuracy", "accuracy"),
+    ),
+    lambda r: "limit" in r,
+)
+
+
+def routed_grid(document: Mapping[str, Any]) -> Grid:
+    """Cells that place and route used, of those that the part has."""
+    lines = []
+    for kind, cells in document["routed"]["utilization"].items():
+        used, available = cells["used"], cells.get("available")
+        lines.append(
+            (
+                kind,
+                f"{used:,}",
+                f"{available:,}" if available is not None else NONE,
+                percent(used / available) if available else NONE,
+            )
+        )
+    return Grid("Placed and routed", ("cells", "used", "available", "share"), tuple(lines), " >>>")
