@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from sigbit_hw.arch.config import PRESETS, ArchConfig
-from sigbit_hw.arch.program import Program
 from sigbit_tools.files import read_json
 
 ACCELERATORS: dict[str, ArchConfig] = dict(PRESETS)
@@ -22,6 +21,8 @@ def load_accelerator(name: str) -> ArchConfig:
             "existing JSON file; `sigbit arch show micro --json my.json` writes one to start from"
         )
     if path.suffix == ".sigbit":
+        from sigbit_hw.arch.program import Program  # only here: `sigbit --help` needs no arrays
+
         return Program.load(path).config
     document = read_json(path)
     if isinstance(document, dict) and "config" in document:

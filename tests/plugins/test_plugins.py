@@ -12,9 +12,10 @@ import torch
 
 from sigbit import plugins
 from sigbit.accelerators import ACCELERATORS, load_accelerator
-from sigbit.cli.models import load_model
+from sigbit.cli.invocation import invoke, plugins_first
 from sigbit.compiler import compile_graph
 from sigbit.errors import UserError
+from sigbit.inputs.integer_models import load_model
 from sigbit.quant import QuantizationError, QuantSpec
 from sigbit.quant.numbers.grid import LevelGrid
 from sigbit.quant.quantizers import METHODS, Method, Side
@@ -141,3 +142,24 @@ def test_other_processes_load_it_too(tmp_path: Path) -> None:
     plugins.load_plugin(NF4)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True"
+
+
+def test_the_option_may_stand_anywhere() -> None:
+    assert plugins_first(["train", "run.toml", "--plugin", "a.py", "--plugin=b.py", "-o", "x"]) == [
+        "--plugin",
+        "a.py",
+        "--plugin=b.py",
+        "train",
+        "run.toml",
+        "-o",
+        "x",
+    ]
+    assert plugins_first(["run", "--", "--plugin", "x"]) == ["run", "--", "--plugin", "x"]
+    assert plugins_first(["methods", "--plugin"]) == ["--plugin", "methods"]
+
+
+def test_methods_list_what_plugins_add(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["methods", "--arch", "nf4", "--plugin", str(NF4)]) == 0
+    assert "nf4" in capsys.readouterr().out
+    assert invoke(["methods", "--plugin", "absent.py"]) == 2
+    assert "absent.py" in capsys.readouterr().err

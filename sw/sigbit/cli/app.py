@@ -1,6 +1,7 @@
 """The command tree: names and options only; the work is in a module for each command."""
 
 from importlib.metadata import version as version_of
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -39,6 +40,16 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def sigbit(
+    plugin: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE.py",
+            exists=True,
+            dir_okay=False,
+            help="Load quantizers, strategies, formats or accelerators of your own. Repeatable; "
+            "also allowed after the command.",
+        ),
+    ] = None,
     version: Annotated[
         bool,
         typer.Option(
@@ -47,6 +58,11 @@ def sigbit(
     ] = False,
 ) -> None:
     """Low-bit neural networks on FPGA accelerators, from PyTorch to bit-exact RTL."""
+    from sigbit.plugins import load_installed, load_plugin
+
+    load_installed()
+    for path in plugin or ():
+        load_plugin(path)
 
 
 app.command("demo")(demo.demo)

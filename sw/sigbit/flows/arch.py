@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sigbit.accelerators import ACCELERATORS
 from sigbit.flows.result import Result, Stopwatch
 from sigbit.inputs.accelerators import load_arch
-from sigbit_hw.arch.config import PRESETS, ArchConfig
+from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.images import ITEM_BYTES
 from sigbit_hw.arch.numerics import TABLE_ENTRIES
 from sigbit_synthesis.emitted import cached_verilog
@@ -126,7 +127,7 @@ def presets() -> Presets:
             memory_bytes=sum(memory.size for memory in memories(config).values()) // 8,
             digest=config.digest,
         )
-        for config in PRESETS.values()
+        for config in ACCELERATORS.values()
     )
     return Presets(presets=rows, **watch.read())
 

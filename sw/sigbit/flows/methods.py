@@ -6,6 +6,7 @@ from typing import Any
 
 from sigbit.flows.result import Result, Stopwatch
 from sigbit.inputs.accelerators import load_arch
+from sigbit.plugins import origin
 from sigbit.quant import QuantizationError, QuantSpec
 from sigbit.quant.quantizers import METHODS, Side
 from sigbit.quant.spec import method_grid
@@ -28,19 +29,23 @@ class MethodDigits:
         has no exact form of them.
     planes : mapping
         Planes of an activation whose smallest value is 0, likewise.
+    plugin : str or None
+        The plugin that added it; None for sigbit's own.
     """
 
     method: str
     terms: Mapping[int, int | None]
     planes: Mapping[int, int | None]
+    plugin: str | None
 
 
 @dataclass(frozen=True)
 class StrategyParameters:
-    """A training strategy, and the defaults of its parameters."""
+    """A training strategy, the defaults of its parameters, and the plugin that added it, if any."""
 
     name: str
     parameters: Mapping[str, Any]
+    plugin: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +68,11 @@ def methods(arch: str | ArchConfig = "micro") -> Methods:
         arch=config.name,
         quantizers=tuple(_digits(name, config) for name in METHODS),
         strategies=tuple(
-            StrategyParameters(name, {k: v.default for k, v in parameters(name).items()})
+            StrategyParameters(
+                name,
+                {k: v.default for k, v in parameters(name).items()},
+                origin("strategy", name),
+            )
             for name in STRATEGIES
         ),
         **watch.read(),
@@ -80,7 +89,12 @@ def _digits(name: str, config: ArchConfig) -> MethodDigits:
         return method_grid(spec, bits, 0.0).planes
 
     method = METHODS[name]
-    return MethodDigits(name, _by_bits(method.weights, terms), _by_bits(method.acts, planes))
+    return MethodDigits(
+        name,
+        _by_bits(method.weights, terms),
+        _by_bits(method.acts, planes),
+        origin("quantizer", name),
+    )
 
 
 def _by_bits(side: Side | None, digits: Callable[[int], int]) -> dict[int, int | None]:

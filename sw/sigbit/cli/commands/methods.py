@@ -1,12 +1,16 @@
 """``sigbit methods``: what there is to train with, and what it costs on an accelerator."""
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sigbit.cli.console.files import write_json
 from sigbit.cli.console.options import Json
 from sigbit.cli.console.output import show_table
+
+if TYPE_CHECKING:
+    from sigbit.flows.methods import Methods
 
 
 def methods(
@@ -35,6 +39,9 @@ def methods(
             for q in found.quantizers
         ),
     )
+    added = [(x, p) for x, p in _plugins(found) if p is not None]
+    if added:
+        show_table("From plugins", ["name", "plugin"], added)
     show_table(
         "Strategies",
         ["strategy", "parameters"],
@@ -43,6 +50,11 @@ def methods(
             for s in found.strategies
         ),
     )
+
+
+def _plugins(found: "Methods") -> Iterator[tuple[str, str | None]]:
+    yield from ((q.method, q.plugin) for q in found.quantizers)
+    yield from ((s.name, s.plugin) for s in found.strategies)
 
 
 def _cell(count: int | None) -> str:

@@ -6,6 +6,7 @@ interrupted. A bug keeps its traceback; ``SIGBIT_DEBUG=1`` shows all of them.
 
 from sigbit.errors import CheckFailed
 from sigbit_tools.errors import SigbitError
+from sigbit_tools.extras import remedy
 
 CHECK_FAILED, USER_ERROR, INTERRUPTED = 1, 2, 130
 
@@ -16,6 +17,8 @@ def explain(error: BaseException) -> tuple[str, int] | None:
         return f"failed: {error}", CHECK_FAILED
     if isinstance(error, SigbitError):
         return f"error: {_unsupported(error) or error}", USER_ERROR
+    if isinstance(error, ModuleNotFoundError) and (told := remedy(error)) is not None:
+        return f"error: {told}", USER_ERROR
     if isinstance(error, OSError) and error.filename is not None:
         return f"error: {error.filename}: {error.strerror}", USER_ERROR
     if isinstance(error, MemoryError):
