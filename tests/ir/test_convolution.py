@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from sigbit.bench.convolutions.fence import environment
 from sigbit.bench.convolutions.shapes import Limit
-from sigbit.bench.convolutions.sweep import environment
 from sigbit.ir.convolution import (
     compiled_part,
     conv2d,
