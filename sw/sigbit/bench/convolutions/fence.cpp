@@ -2,9 +2,9 @@
 //
 // torch and oneDNN take tensors and workspaces from `posix_memalign`. Here each one lies in pages of its own,
 // its end at the end of the last page, between two gaps that are never mapped: whoever leaves it by up to a
-// gap is killed where it happens, not when some later `free` notices. The few bytes between a block and the
-// page's end, which its alignment can cost, hold a pattern that `free` checks. What is freed is unmapped, so
-// that later accesses are noticed too.
+// gap is killed where it happens, not when some later `free` notices. The bytes of the pages before a block,
+// and the few behind it that its alignment can cost, hold a pattern that `free` checks. What is freed is
+// unmapped, so that later accesses are noticed too.
 
 #include <cerrno>
 #include <cstdint>
@@ -45,6 +45,8 @@ extern "C" int posix_memalign(void** result, size_t alignment, size_t size) noex
     if (mmap(start, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) != start)
         return ENOMEM;
     auto* const block = reinterpret_cast<unsigned char*>(end - rounded(size ? size : 1, alignment));
+    auto* const pages = static_cast<unsigned char*>(start) + page;
+    memset(pages, pattern, block - pages);
     memset(block + size, pattern, end - reinterpret_cast<uintptr_t>(block) - size);
     *static_cast<Header*>(start) = {size, mapped};
     mprotect(start, page, PROT_NONE);
@@ -70,7 +72,10 @@ extern "C" void free(void* pointer) noexcept {
     auto* const start = reinterpret_cast<unsigned char*>(address / page * page - page);
     mprotect(start, page, PROT_READ);
     const Header header = *reinterpret_cast<Header*>(start);
-    for (auto* at = static_cast<unsigned char*>(pointer) + header.size; at < start + header.mapped; ++at)
+    const auto* const block = static_cast<unsigned char*>(pointer);
+    for (const auto* at = start + page; at < block; ++at)
+        if (*at != pattern) abort();
+    for (const auto* at = block + header.size; at < start + header.mapped; ++at)
         if (*at != pattern) abort();
     munmap(start, header.mapped);
 }
