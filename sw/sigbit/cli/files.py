@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,11 @@ def write_json(path: Path | None, document: dict[str, Any]) -> None:
         write_text(path, json.dumps(document, indent=2, allow_nan=False, default=_plain) + "\n")
 
 
-def read_rows(path: Path | None, keys: set[str]) -> list[dict[str, Any]]:
-    """The rows of an earlier run of a benchmark, which have ``keys``; none if there is no file."""
+def read_rows(
+    path: Path | None, keys: set[str], tables: Callable[[list[dict[str, Any]]], object]
+) -> list[dict[str, Any]]:
+    """The rows of an earlier run of a benchmark, which have ``keys`` and of which ``tables`` can be
+    made; none if there is no file."""
     if path is None or not path.exists():
         return []
     try:
@@ -47,7 +51,15 @@ def read_rows(path: Path | None, keys: set[str]) -> list[dict[str, Any]]:
         raise UserError(f"{path} holds no rows of this benchmark: give another FILE") from error
     if not all(keys <= set(row) for row in found.rows):
         raise UserError(f"{path} holds no rows of this benchmark: give another FILE")
-    return [dict(row) for row in found.rows]
+    rows = [dict(row) for row in found.rows]
+    try:
+        tables(rows)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path} holds rows that no table can show ({type(error).__name__}: {error}): give "
+            "another FILE"
+        ) from error
+    return rows
 
 
 def write_rows(path: Path | None, command: str, rows: list[dict[str, Any]]) -> None:
