@@ -90,7 +90,7 @@ def nets(
     if not chosen:
         known = ", ".join(f"{c.net} on {c.preset}" for c in (*CASES, *MODELLED))
         raise UserError(f"no row has such a network and accelerator; there are {known}")
-    rows = read_rows(json, {"net", "bits"})
+    rows = read_rows(json, {"net", "bits"}, lambda rows: [t.grid(rows) for t in TABLES])
     absent: list[str] = []
     for case in chosen:
         config = PRESETS[case.preset]

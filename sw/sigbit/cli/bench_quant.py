@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from sigbit.bench.quantization.cases import QuantCase
+    from sigbit.report.tables import Grid
 
 Row = dict[str, Any]
 POST, RATES, SPEED = "post-training", "rates", "speed"
@@ -86,7 +87,7 @@ def quant(
     groups = (*dict.fromkeys(c.group for c in known), POST, RATES, SPEED)
     if group is not None and group not in groups:
         raise UserError(f"--group must be one of {', '.join(groups)}, not {group!r}")
-    rows = read_rows(json, {"group", "digest"})
+    rows = read_rows(json, {"group", "digest"}, _grids)
     done = {row["digest"] for row in rows}
     cases = [] if group in (POST, RATES, SPEED) else quant_cases(only, group)
     if samples is not None:
@@ -238,18 +239,23 @@ def _show_plan(cases: "list[QuantCase]", done: int, data: Path | None, jobs: int
     say(f"about {total / 3600 / jobs:.1f} h with --jobs {jobs} on as many idle cores")
 
 
-def _show(rows: list[Row], markdown: Path | None, plot: Path | None) -> None:
+def _grids(rows: list[Row]) -> "list[Grid]":
     from sigbit.bench.quantization.claims import claim_grid, findings, goal_grid
-    from sigbit.bench.quantization.plot import accuracies
     from sigbit.bench.quantization.tables import OTHERS, method_grid
-    from sigbit.report.tables import document
 
-    grids = [
+    return [
         method_grid(rows),
         claim_grid(findings(rows)),
         goal_grid(rows),
         *(table.grid(rows) for table in OTHERS),
     ]
+
+
+def _show(rows: list[Row], markdown: Path | None, plot: Path | None) -> None:
+    from sigbit.bench.quantization.plot import accuracies
+    from sigbit.report.tables import document
+
+    grids = _grids(rows)
     for grid in grids:
         show_grid(grid)
     if markdown is not None:

@@ -17,6 +17,7 @@ from sigbit_tools.files import read_json, replacing, write_text
 if TYPE_CHECKING:
     from sigbit.bench.number_systems.error import Layers
     from sigbit.bench.number_systems.row import Candidate, Costs, Progress
+    from sigbit.report.tables import Grid
     from sigbit_hw.arch.config import ArchConfig
 
 Row = dict[str, Any]
@@ -99,7 +100,7 @@ def silicon(
             f"no row contains {only!r}; there are "
             + ", ".join(f"{c.name} ({c.number_system})" for c in known)
         )
-    rows = read_rows(json, {"preset", "number_system", "target"})
+    rows = read_rows(json, {"preset", "number_system", "target"}, _grids)
     places = {place: k for k, place in enumerate((c.name, f.value) for f in Fabric for c in known)}
     clocks = _clocks(routed or [])
     failed: list[str] = []
@@ -231,9 +232,11 @@ def _clocks(files: Sequence[Path]) -> dict[str, float]:
     for path in files:
         document = read_json(path)
         result = document.get("routed") if isinstance(document, dict) else None
-        if not isinstance(result, dict) or not {"fmax_mhz"} <= set(result):
+        clock = result.get("fmax_mhz") if isinstance(result, dict) else None
+        netlist = document.get("netlist_sha256") if isinstance(document, dict) else None
+        if not isinstance(clock, int | float) or not isinstance(netlist, str):
             raise UserError(f"{path} is no result of sigbit synth --pnr: it names no clock")
-        found[document["netlist_sha256"]] = float(result["fmax_mhz"])
+        found[netlist] = float(clock)
     return found
 
 
@@ -251,12 +254,17 @@ def _line(row: Row) -> str:
     )
 
 
+def _grids(rows: list[Row]) -> "list[Grid]":
+    from sigbit.bench.number_systems.tables import grids
+
+    return list(grids(rows)) if rows else []
+
+
 def _show(rows: list[Row], path: Path | None) -> None:
     """All tables on the terminal and, if ``path`` is given, in Markdown."""
-    from sigbit.bench.number_systems.tables import grids
     from sigbit.report.tables import document
 
-    found = grids(rows)
+    found = _grids(rows)
     for grid in found:
         show_grid(grid)
     if path is not None:

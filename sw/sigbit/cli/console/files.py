@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,11 @@ def write_json(path: Path | None, document: Result | Mapping[str, Any]) -> None:
         write_text(path, json.dumps(plain(document), indent=2, allow_nan=False) + "\n")
 
 
-def read_rows(path: Path | None, keys: set[str]) -> list[dict[str, Any]]:
-    """The rows of an earlier run of a benchmark, which have ``keys``; none if there is no file."""
+def read_rows(
+    path: Path | None, keys: set[str], tables: Callable[[list[dict[str, Any]]], object]
+) -> list[dict[str, Any]]:
+    """The rows of an earlier run of a benchmark, which have ``keys`` and of which ``tables`` can be
+    made; none if there is no file."""
     if path is None or not path.exists():
         return []
     try:
@@ -49,7 +52,15 @@ def read_rows(path: Path | None, keys: set[str]) -> list[dict[str, Any]]:
         raise UserError(f"{path} holds no rows of this benchmark: give another FILE") from error
     if not all(keys <= set(row) for row in found.rows):
         raise UserError(f"{path} holds no rows of this benchmark: give another FILE")
-    return [dict(row) for row in found.rows]
+    rows = [dict(row) for row in found.rows]
+    try:
+        tables(rows)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path} holds rows that no table can show ({type(error).__name__}: {error}): give "
+            "another FILE"
+        ) from error
+    return rows
 
 
 def write_rows(path: Path | None, command: str, rows: list[dict[str, Any]]) -> None:
