@@ -18,7 +18,7 @@ from sigbit.bench.quantization.plot import accuracies
 from sigbit.bench.quantization.post_training import post_cases
 from sigbit.bench.quantization.rates import compared
 from sigbit.bench.quantization.runs import plan, run_cases
-from sigbit.cli.files import read_rows
+from sigbit.cli.console.files import read_rows
 from sigbit.errors import UserError
 from sigbit.quant.quantizers import METHODS
 from sigbit.training import load_splits

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sigbit.cli.files import read_rows, write_rows
+from sigbit.cli.console.files import read_rows, write_rows
 from sigbit.errors import ResultsError, UserError
 from sigbit.results.files import Results, RowFile, read_row_file
 from sigbit_tools.files import FileError

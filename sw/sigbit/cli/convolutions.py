@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from sigbit.bench.convolutions.shapes import Limit, shapes
-from sigbit.cli.files import target, write_json
-from sigbit.cli.options import Json
-from sigbit.cli.output import progress, say, show_table
+from sigbit.cli.console.files import target, write_json
+from sigbit.cli.console.options import Json
+from sigbit.cli.console.output import progress, say, show_table
 from sigbit.errors import CheckFailed, UserError
 from sigbit_tools.files import write_text
 

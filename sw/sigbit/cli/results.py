@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from sigbit.cli.files import write_json
-from sigbit.cli.output import say
+from sigbit.cli.console.files import write_json
+from sigbit.cli.console.output import say
 from sigbit.errors import CheckFailed
 
 app = typer.Typer(help="Keep rows of benchmarks, and render pages from them.", no_args_is_help=True)
