@@ -59,16 +59,12 @@ def _content(graph: IntegerGraph) -> tuple[str, dict[str, NDArray[Any]]]:
     """Document and arrays; equal arrays are stored once, in their narrowest type."""
     arrays: dict[str, NDArray[Any]] = {}
     names: dict[bytes, str] = {}
-    """By digest: as the graph has them, and as they are stored."""
 
     def keep(name: str, values: Ints) -> str:
-        whole = digest(values)
-        if whole not in names:
-            array = narrow(values)
-            names[whole] = names.setdefault(digest(array), name)
-            if names[whole] == name:
-                arrays[name] = array
-        return names[whole]
+        kept = names.setdefault(digest(values), name)
+        if kept == name:
+            arrays[name] = narrow(values)
+        return kept
 
     return container.to_json(document_of(graph, keep)), arrays
 
