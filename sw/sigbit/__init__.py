@@ -9,8 +9,8 @@ gateware.
   :class:`Formats`, :class:`Budget` and :class:`PostTraining` say what and how. :func:`train`,
   :func:`sweep` and :func:`methods` serve configuration files.
 * Integer models: :class:`IntegerModel`, :class:`IntegerGraph`, :func:`load_model`,
-  :func:`export_model`.
-* Programs: :func:`compile`, :class:`Program`, :func:`inspect`.
+  :func:`save_model`, :func:`export_model`.
+* Programs: :func:`compile`, :class:`Program`, :func:`load_program`, :func:`inspect`.
 * Devices: :func:`device`, :class:`Session`, :func:`run`, :func:`compare`.
 * Accelerators: :class:`ArchConfig`, :data:`PRESETS`, :func:`load_arch`, :func:`write_verilog`,
   :func:`synth`, :func:`build`.
@@ -43,8 +43,10 @@ if TYPE_CHECKING:
     from sigbit.inputs.accelerators import load_arch
     from sigbit.inputs.integer_models import load_model
     from sigbit.inputs.networks import Network
+    from sigbit.inputs.programs import load_program
     from sigbit.inputs.samples import Calibration
     from sigbit.ir.integer import IntegerGraph
+    from sigbit.ir.model_file import save_model
     from sigbit.quant import IntegerModel, PreparedModel, QuantSpec, convert, prepare
     from sigbit.runtime import Device, DeviceError, Mismatch, RunResult, Session
     from sigbit.training import Machine
@@ -103,10 +105,12 @@ _HOMES = MappingProxyType(
         "inspect": "sigbit.flows.inspect:inspect",
         "load_arch": "sigbit.inputs.accelerators:load_arch",
         "load_model": "sigbit.inputs.integer_models:load_model",
+        "load_program": "sigbit.inputs.programs:load_program",
         "methods": "sigbit.flows.methods:methods",
         "prepare": "sigbit.quant:prepare",
         "quantize": "sigbit.flows.quantize:quantize",
         "run": "sigbit.flows.run:run",
+        "save_model": "sigbit.ir.model_file:save_model",
         "sweep": "sigbit.flows.sweep:sweep",
         "synth": "sigbit.flows.synth:synth",
         "train": "sigbit.flows.train:train",
@@ -162,10 +166,12 @@ __all__ = [
     "inspect",
     "load_arch",
     "load_model",
+    "load_program",
     "methods",
     "prepare",
     "quantize",
     "run",
+    "save_model",
     "sweep",
     "synth",
     "train",

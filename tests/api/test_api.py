@@ -61,10 +61,12 @@ NAMES = [
     "inspect",
     "load_arch",
     "load_model",
+    "load_program",
     "methods",
     "prepare",
     "quantize",
     "run",
+    "save_model",
     "sweep",
     "synth",
     "train",
@@ -140,6 +142,8 @@ def test_use(tmp_path: Path) -> None:
 
 
 WRONG = {
+    "[instr.n_segs for instr in program.listing if isinstance(instr, Exec)]": "attr-defined",
+    "Exec(n_segs=1)": "call-arg",
     "sigbit.quantise('zoo:digits', 'digits')": "attr-defined",
     "program.imagess": "attr-defined",
     "sigbit.compile(3.5)": "arg-type",
@@ -154,7 +158,10 @@ WRONG = {
 def test_types(tmp_path: Path) -> None:
     """``mypy --strict`` accepts the file that uses the interface, and finds every mistake."""
     wrong = tmp_path / "wrong.py"
-    wrong.write_text("import sigbit\n\n\ndef misuse(program: sigbit.Program) -> None:\n")
+    wrong.write_text(
+        "import sigbit\nfrom sigbit_hw.arch.isa import Exec\n\n\n"
+        "def misuse(program: sigbit.Program) -> None:\n"
+    )
     with wrong.open("a") as file:
         file.writelines(f"    print({mistake})\n" for mistake in WRONG)
     done = subprocess.run(
@@ -171,5 +178,5 @@ def test_types(tmp_path: Path) -> None:
     )
     found = re.findall(r"^(.+?):(\d+): error: .*\[(.+)\]$", done.stdout, re.MULTILINE)
     assert [(Path(name).name, int(line), code) for name, line, code in found] == [
-        ("wrong.py", line, code) for line, code in enumerate(WRONG.values(), start=5)
+        ("wrong.py", line, code) for line, code in enumerate(WRONG.values(), start=6)
     ], done.stdout + done.stderr

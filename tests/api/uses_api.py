@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import sigbit
+from sigbit_hw.arch.isa import Exec
 
 
 def network() -> nn.Module:
@@ -76,10 +77,17 @@ def main(folder: Path) -> None:
     assert inspected.prediction is not None
     assert inspected.to_json()["cycles"] == inspected.prediction.cycles
     assert sum(inspected.instructions.values()) == len(program.listing)
+    segments = [instr.n_seg for instr in program.listing if isinstance(instr, Exec)]
+    assert inspected.layers[0].segments == segments[0]
     images = np.random.default_rng(1).random((3, 1, 6, 6), np.float32)
-    results = executed(sigbit.Program.load(folder / "net.sigbit"), images)
+    results = executed(sigbit.load_program(folder / "net.sigbit"), images)
     assert np.allclose(results.sum(1), 1)
     assert quantized(network(), folder).config == arch
     exported = sigbit.export_model(integer, bundle=folder / "bundle.zip")
     assert exported.files[str(folder / "bundle.zip")] > 0
-    assert sigbit.load_model(integer).outputs == integer.graph.outputs
+    digest = integer.save(folder / "net.sbm")
+    loaded = sigbit.load_model(folder / "net.sbm")
+    assert sigbit.save_model(loaded, folder / "again.sbm") == digest
+    assert sigbit.compile(folder / "again.sbm", arch, vectors=2).digest == program.digest
+    inputs = torch.from_numpy(images)
+    assert torch.equal(sigbit.IntegerModel(loaded)(inputs), integer(inputs))

@@ -15,10 +15,19 @@ _LEGAL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _OTHERS = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
+def is_name(value: object) -> bool:
+    """Whether ``value`` is a legal name."""
+    return (
+        isinstance(value, str)
+        and len(value) <= NAME_MAX
+        and _LEGAL.fullmatch(value) is not None
+        and ".." not in value
+    )
+
+
 def check_name(value: object, what: str = "a name") -> str:
     """``value``, if it is a legal name; ``ValueError`` otherwise."""
-    legal = isinstance(value, str) and len(value) <= NAME_MAX and _LEGAL.fullmatch(value)
-    if not legal or ".." in str(value):
+    if not is_name(value):
         raise ValueError(
             f"{what} must be up to {NAME_MAX} letters, digits and . _ - that begin with a letter, "
             f"a digit or _ and hold no '..', not {shown(value)}"

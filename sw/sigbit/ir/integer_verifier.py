@@ -23,7 +23,7 @@ from sigbit.ir.integer_nodes import (
 )
 from sigbit_hw.arch import numerics
 from sigbit_hw.arch.formats import MAX_DIGITS, Format, TermGrid
-from sigbit_hw.arch.names import check_name
+from sigbit_hw.arch.names import check_name, is_name
 from sigbit_tools.errors import SigbitError
 
 RADIX_MAX = 7
@@ -83,7 +83,7 @@ class _Verifier:
         graph = self._graph
         self._check_formats()
         for index, node in enumerate(graph.nodes):
-            need = _needs(node.name if _is_text(node.name) else f"node {index}")
+            need = _needs(node.name if is_name(node.name) else f"node {index}")
             self._check_node(node, need)
             match node:
                 case Input():
@@ -145,9 +145,11 @@ class _Verifier:
                 f"the zero of {tensor!r} is not a stored value",
             )
         if not isinstance(node, Input):
-            for what in ("kind", "location"):
-                text = getattr(node, what)
-                need(not text or _is_text(text), f"{what} must not have control characters")
+            _need_name(node.kind, "kind", need)
+            need(
+                not node.location or _is_text(node.location),
+                "location must not have control characters",
+            )
 
     def _check_input(self, node: Input, need: Need) -> None:
         values = self._acts(node.type, need)
@@ -275,7 +277,6 @@ class _Verifier:
 
 
 _LONGEST = 1000
-_TEXT = f", of 1 to {_LONGEST} characters"
 
 
 def _is_text(text: str) -> bool:
