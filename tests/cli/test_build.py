@@ -62,7 +62,7 @@ def test_files_and_figures(sigbit, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert found["schema_version"] == 1
     assert found["cpu_seconds"] > 0
     assert f"{routed['fmax_mhz']:.1f} MHz" in answer.out
-    assert "nano on ulx3s, placed and routed on LFE5U-85F" in answer.out
+    assert "nano on ulx3s, placed and routed on LFE5U-85F" in " ".join(answer.out.split())
     rows = tmp_path / "routing.json"
     shutil.copy(ROUTING, rows)
     assert sigbit("results", "add", rows, figures).code == 0
