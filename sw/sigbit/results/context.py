@@ -72,7 +72,6 @@ class Context:
         """All files of rows in Markdown."""
         return _FILES.grid([_file_row(file) for file in self._results.values()]).markdown()
 
-
     def goals(self, topic: str) -> str:
         """What was aimed at in ``topic``, what came of it, and whether that is met, in Markdown."""
         lines = [
