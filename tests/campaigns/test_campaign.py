@@ -310,7 +310,7 @@ def test_values_that_are_not_json_are_refused() -> None:
         Job("a", "m:f", {"path": Path("x")})
     with pytest.raises(ValueError, match="not JSON compliant"):
         Job("a", "m:f", {"x": float("nan")})
-    with pytest.raises(ValueError, match="package.module:name"):
+    with pytest.raises(ValueError, match=r"package\.module:name"):
         Job("a", "m.f", {})
     assert as_json({"a": (1, 2)}) == {"a": [1, 2]}
 
