@@ -16,7 +16,7 @@ from sigbit.bench.quantization.cases import QuantCase, quant_cases, trial
 from sigbit.bench.quantization.post_training import post_cases
 from sigbit.bench.quantization.rates import compared
 from sigbit.bench.quantization.runs import plan, run_cases
-from sigbit.cli.files import read_rows
+from sigbit.cli.console.files import read_rows
 from sigbit.errors import UserError
 from sigbit.quant.quantizers import METHODS
 from sigbit.training import load_splits

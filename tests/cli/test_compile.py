@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from sigbit.cli.models import load_model
 from sigbit.errors import UserError
+from sigbit.inputs.integer_models import load_model
 from sigbit.quant import QuantSpec, convert, prepare
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.program import Program

@@ -243,7 +243,7 @@ def test_vectors_of_batches(sigbit, compiled):
 
 def test_check_finds_a_difference(sigbit, net, monkeypatch, tmp_path):
     from sigbit.cli import running
-    from sigbit.cli.devices import DeviceName
+    from sigbit.flows.devices import DeviceName
 
     *_, file, x = net
 

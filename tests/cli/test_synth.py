@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sigbit.cli.exits import USER_ERROR
+from sigbit.cli.console.exits import USER_ERROR
 from sigbit.cli.invocation import invoke
 from sigbit.report.treemap import Box, Tile, squarify, treemap
 

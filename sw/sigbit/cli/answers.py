@@ -1,34 +1,17 @@
 """What a network said, for people: the highest classes, or the values themselves."""
 
-import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sigbit.cli.output import say, show_table
-from sigbit.errors import UserError
+from sigbit.cli.console.output import say, show_table
 
 SHOWN = 8
 """Inputs in a table."""
 _VALUES = 16
 _TOP = 5
-
-
-def read_labels(path: Path | None) -> list[str]:
-    """Names of the classes, one a line; WordNet's numbers in front of them are left out."""
-    if path is None:
-        return []
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text: give a file with a class a line") from error
-    labels = [re.sub(r"^n\d{8}\s+", "", line).strip() for line in lines if line.strip()]
-    if not labels:
-        raise UserError(f"{path} names no classes: one a line is expected")
-    return labels
 
 
 def show_answers(

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sigbit.cli.files import target, write_json
-from sigbit.cli.options import Json
-from sigbit.cli.output import say, show_facts, show_table, size
-from sigbit.errors import UserError
+from sigbit.cli.console.files import target, write_json
+from sigbit.cli.console.options import Json
+from sigbit.cli.console.output import say, show_facts, show_table, size
+from sigbit.inputs.accelerators import load_arch
 from sigbit_tools.files import write_text
 
 if TYPE_CHECKING:
@@ -19,16 +19,6 @@ app = typer.Typer(help="The accelerators: presets, derived numbers, Verilog.", n
 Name = Annotated[
     str, typer.Argument(metavar="PRESET|FILE", help="A preset, a JSON file or a Program.")
 ]
-
-
-def load_arch(name: str) -> "ArchConfig":
-    """:func:`~sigbit.accelerators.load_accelerator`; :class:`UserError` if there is none."""
-    from sigbit.accelerators import load_accelerator
-
-    try:
-        return load_accelerator(name)
-    except ValueError as error:
-        raise UserError(str(error)) from error
 
 
 def memories(config: "ArchConfig") -> dict[str, tuple[int, int]]:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sigbit.cli.bench_quant import quant
-from sigbit.cli.files import read_rows, target, write_rows
-from sigbit.cli.options import Json, Latency
-from sigbit.cli.output import progress, say, show_grid
+from sigbit.cli.console.files import read_rows, target, write_rows
+from sigbit.cli.console.options import Json, Latency
+from sigbit.cli.console.output import progress, say, show_grid
 from sigbit.cli.silicon import silicon
 from sigbit.errors import CheckFailed, UserError
 from sigbit_tools.files import write_text
@@ -143,7 +143,7 @@ class _Simulators:
 
     def devices(self, config: "ArchConfig") -> "list[Device]":
         """Interpreter and RTL."""
-        from sigbit.cli.devices import DeviceName, open_device
+        from sigbit.flows.devices import DeviceName, open_device
 
         if config.digest not in self._devices:
             self._devices[config.digest] = [

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sigbit.cli.files import read_rows, target, write_rows
-from sigbit.cli.options import Json
-from sigbit.cli.output import progress, say, show_grid, show_table
+from sigbit.cli.console.files import read_rows, target, write_rows
+from sigbit.cli.console.options import Json
+from sigbit.cli.console.output import progress, say, show_grid, show_table
 from sigbit.errors import CheckFailed, UserError
 from sigbit_tools.files import replacing, write_text
 

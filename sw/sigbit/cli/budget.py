@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from sigbit.cli.options import Fabric
+from sigbit.cli.console.options import Fabric
 from sigbit.cli.precision import act_bits, weight_bits
 from sigbit.cli.quality import Tell
 from sigbit.errors import UserError

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sigbit.cli.arch import load_arch
-from sigbit.cli.files import write_json
-from sigbit.cli.networks import Checkpoint, Model, Shapes, load_network
-from sigbit.cli.options import CLOCK, Json, Latency
-from sigbit.cli.output import progress, say, show_facts, show_table, size
+from sigbit.cli.console.files import write_json
+from sigbit.cli.console.options import CLOCK, Checkpoint, Json, Latency, Model, Shapes
+from sigbit.cli.console.output import progress, say, show_facts, show_table, size
 from sigbit.errors import CheckFailed
+from sigbit.inputs.accelerators import load_arch
+from sigbit.inputs.networks import load_network
 
 if TYPE_CHECKING:
     from sigbit.ir.floating import FloatGraph, Node

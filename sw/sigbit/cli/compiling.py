@@ -6,13 +6,15 @@ from typing import Annotated
 
 import typer
 
-from sigbit.cli.arch import load_arch
-from sigbit.cli.files import target, write_json
-from sigbit.cli.models import load_model
-from sigbit.cli.options import Arch, Json
-from sigbit.cli.output import progress
-from sigbit.cli.programs import program_facts, say_program
-from sigbit.cli.vectors import make_vectors
+from sigbit.cli.console.files import target, write_json
+from sigbit.cli.console.options import Arch, Json
+from sigbit.cli.console.output import progress
+from sigbit.cli.console.programs import say_program
+from sigbit.flows.program_facts import ProgramFacts
+from sigbit.flows.result import plain
+from sigbit.inputs.accelerators import load_arch
+from sigbit.inputs.integer_models import load_model
+from sigbit.inputs.vectors import make_vectors
 
 
 def compile_model(
@@ -63,6 +65,6 @@ def compile_model(
         program = compile_graph(graph, config, images=images, vectors=kept, progress=tell)
     program.save(output)
     seconds = time.perf_counter() - start
-    facts = program_facts(program)
+    facts = ProgramFacts.of(program)
     say_program(output, facts)
-    write_json(json, {"file": str(output), **facts, "seconds": seconds})
+    write_json(json, {"file": str(output), **plain(facts), "seconds": seconds})

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sigbit.cli.arch import load_arch
-from sigbit.cli.devices import DeviceName, open_device, preparing
-from sigbit.cli.files import target, write_json
-from sigbit.cli.options import Arch, Json, Latency
-from sigbit.cli.output import progress, say, show_grid, ticking
+from sigbit.cli.console.files import target, write_json
+from sigbit.cli.console.options import Arch, Json, Latency
+from sigbit.cli.console.output import progress, say, show_grid, ticking
 from sigbit.errors import CheckFailed, UserError
+from sigbit.flows.devices import DeviceName, open_device, preparing
+from sigbit.inputs.accelerators import load_arch
 from sigbit_tools.files import write_text
 from sigbit_tools.stopwatch import Stopwatch
 

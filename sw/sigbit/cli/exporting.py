@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from sigbit.cli.files import target, write_json
-from sigbit.cli.models import load_model
-from sigbit.cli.options import Json
-from sigbit.cli.output import progress, say, size
+from sigbit.cli.console.files import target, write_json
+from sigbit.cli.console.options import Json
+from sigbit.cli.console.output import progress, say, size
 from sigbit.errors import UserError
+from sigbit.inputs.integer_models import load_model
 
 
 def export(

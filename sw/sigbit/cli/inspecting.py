@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sigbit.cli.files import write_json
-from sigbit.cli.options import CLOCK, Json, Latency
-from sigbit.cli.output import say, show_facts, show_table, size
-from sigbit.cli.programs import load_program
+from sigbit.cli.console.files import write_json
+from sigbit.cli.console.options import CLOCK, Json, Latency
+from sigbit.cli.console.output import say, show_facts, show_table, size
 from sigbit.cli.traffic import Traffic, spilled, traffic
+from sigbit.inputs.programs import load_program
 
 if TYPE_CHECKING:
     from sigbit_hw.arch.program import Port, Program

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from sigbit.cli.exits import INTERRUPTED, USER_ERROR, explain
+from sigbit.cli.console.exits import INTERRUPTED, USER_ERROR, explain
 
 
 def invoke(arguments: Sequence[str]) -> int:

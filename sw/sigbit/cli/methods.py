@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sigbit.cli.arch import load_arch
-from sigbit.cli.files import write_json
-from sigbit.cli.options import Json
-from sigbit.cli.output import show_table
+from sigbit.cli.console.files import write_json
+from sigbit.cli.console.options import Json
+from sigbit.cli.console.output import show_table
+from sigbit.inputs.accelerators import load_arch
 
 if TYPE_CHECKING:
     from sigbit.quant.quantizers import Side

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sigbit.cli.networks import FloatNetwork
-from sigbit.cli.samples import Samples
+from sigbit.inputs.networks import FloatNetwork
+from sigbit.inputs.samples import Samples
 
 if TYPE_CHECKING:
     from sigbit.ir.floating import FloatGraph

@@ -3,9 +3,9 @@
 import math
 from typing import TYPE_CHECKING, Any
 
-from sigbit.cli.output import say, show_facts, show_table
+from sigbit.cli.console.output import say, show_facts, show_table
+from sigbit.cli.console.programs import say_program
 from sigbit.cli.precision import act_bits, weight_bits
-from sigbit.cli.programs import say_program
 
 if TYPE_CHECKING:
     from sigbit_hw.arch.config import ArchConfig

@@ -6,20 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sigbit.cli.arch import load_arch
 from sigbit.cli.budget import Row, parse_budgets, within, within_luts
-from sigbit.cli.files import target as writable
-from sigbit.cli.files import write_json
-from sigbit.cli.inputs import Mean, Std
-from sigbit.cli.networks import Checkpoint, FloatNetwork, Model, Shapes, load_network
-from sigbit.cli.options import Arch, Fabric, Json
-from sigbit.cli.output import progress
+from sigbit.cli.console.files import target as writable
+from sigbit.cli.console.files import write_json
+from sigbit.cli.console.options import Arch, Checkpoint, Fabric, Json, Mean, Model, Shapes, Std
+from sigbit.cli.console.output import progress
 from sigbit.cli.precision import bits_spec
-from sigbit.cli.programs import program_facts
 from sigbit.cli.quality import Tell, agreement, layer_rows
 from sigbit.cli.quantized import show_quantized
-from sigbit.cli.samples import Wanted, load_samples
 from sigbit.errors import UserError
+from sigbit.flows.program_facts import ProgramFacts
+from sigbit.inputs.accelerators import load_arch
+from sigbit.inputs.networks import FloatNetwork, load_network
+from sigbit.inputs.samples import Wanted, load_samples
 from sigbit_tools.files import replacing
 
 if TYPE_CHECKING:
@@ -234,4 +233,4 @@ def _write(
         integer.graph, config, progress=lambda name, n, of: tell(f"compiling: {name}", n, of)
     )
     program.save(path)
-    return {"program": program_facts(program)}
+    return {"program": ProgramFacts.of(program)}

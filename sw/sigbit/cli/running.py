@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from sigbit.cli.answers import read_labels, show_answers
-from sigbit.cli.devices import DeviceName, NetlistTarget, open_device, preparing
-from sigbit.cli.files import target, write_array, write_json
-from sigbit.cli.inputs import Mean, Std, read_inputs
-from sigbit.cli.options import Json, Latency
-from sigbit.cli.output import progress, say, show_facts, ticking
-from sigbit.cli.programs import load_program
-from sigbit.cli.vectors import check_vectors
+from sigbit.cli.answers import show_answers
+from sigbit.cli.console.files import target, write_array, write_json
+from sigbit.cli.console.options import Json, Latency, Mean, Std
+from sigbit.cli.console.output import progress, say, show_facts, ticking
 from sigbit.errors import CheckFailed, UserError
+from sigbit.flows.devices import DeviceName, NetlistTarget, open_device, preparing
+from sigbit.inputs.images import read_inputs
+from sigbit.inputs.labels import read_labels
+from sigbit.inputs.programs import load_program
+from sigbit.inputs.vectors import check_vectors
 
 if TYPE_CHECKING:
     from sigbit.runtime import Mismatch, RunResult

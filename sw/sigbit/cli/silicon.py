@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sigbit.cli.files import read_rows, write_rows
-from sigbit.cli.files import target as writable
-from sigbit.cli.options import Fabric, Json
-from sigbit.cli.output import progress, say, show_grid
+from sigbit.cli.console.files import read_rows, write_rows
+from sigbit.cli.console.files import target as writable
+from sigbit.cli.console.options import Fabric, Json
+from sigbit.cli.console.output import progress, say, show_grid
 from sigbit.errors import CheckFailed, UserError
 from sigbit_tools.files import read_json, replacing, write_text
 
@@ -212,7 +212,7 @@ class _Tools:
 
     def verify(self, config: "ArchConfig", target: str, progress: "Progress") -> str:
         """Random programs on interpreter and RTL."""
-        from sigbit.flows.number_systems_verify import Mismatch, verify
+        from sigbit.flows.campaigns.random_programs import Mismatch, verify
         from sigbit_synthesis import Target
 
         try:

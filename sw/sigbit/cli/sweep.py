@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sigbit.cli.files import write_json
-from sigbit.cli.options import Json
-from sigbit.cli.output import progress, say, show_table
+from sigbit.cli.console.files import write_json
+from sigbit.cli.console.options import Json
+from sigbit.cli.console.output import progress, say, show_table
 from sigbit.cli.train import Config, Cpu, Data, Precision, Threads, Twins, telling, user_folder
 from sigbit.errors import UserError
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sigbit.cli.arch import load_arch
-from sigbit.cli.files import target as writable
-from sigbit.cli.files import write_json
-from sigbit.cli.options import Arch, Fabric, Json
-from sigbit.cli.output import progress, say, show_facts, show_grid, show_table
+from sigbit.cli.console.files import target as writable
+from sigbit.cli.console.files import write_json
+from sigbit.cli.console.options import Arch, Fabric, Json
+from sigbit.cli.console.output import progress, say, show_facts, show_grid, show_table
 from sigbit.errors import CheckFailed, UserError, given
+from sigbit.inputs.accelerators import load_arch
 from sigbit_tools.files import write_text
 from sigbit_tools.stopwatch import Stopwatch
 

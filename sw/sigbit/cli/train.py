@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sigbit.cli.files import write_json
-from sigbit.cli.options import Json
-from sigbit.cli.output import progress, say, say_error, show_facts
+from sigbit.cli.console.files import write_json
+from sigbit.cli.console.options import Json
+from sigbit.cli.console.output import progress, say, say_error, show_facts
 from sigbit.errors import UserError
 
 if TYPE_CHECKING:

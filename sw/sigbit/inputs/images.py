@@ -3,14 +3,13 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import typer
 from numpy.typing import NDArray
 
-from sigbit.cli.arrays import read_arrays
 from sigbit.errors import UserError
+from sigbit.inputs.arrays import read_arrays
 
 if TYPE_CHECKING:
     from sigbit.zoo import Entry
@@ -22,14 +21,6 @@ Prepare = Callable[[Iterable[NDArray[Any]]], Floats]
 
 IMAGE_FILES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
 """Suffixes of image files."""
-
-Mean = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NUMBERS", help="Of each channel of images in [0, 1], such as 0.485,0.456,0.406."
-    ),
-]
-Std = Annotated[str | None, typer.Option(metavar="NUMBERS", help="Standard deviations, as --mean.")]
 
 
 def preparation(

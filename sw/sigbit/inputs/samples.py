@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sigbit.cli.arrays import read_arrays
-from sigbit.cli.inputs import Prepare, preparation
-from sigbit.cli.networks import FloatNetwork
 from sigbit.errors import UserError
+from sigbit.inputs.arrays import read_arrays
+from sigbit.inputs.images import Prepare, preparation
+from sigbit.inputs.networks import FloatNetwork
 
 if TYPE_CHECKING:
     from sigbit.data import Dataset, DatasetEntry

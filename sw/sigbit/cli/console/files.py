@@ -2,12 +2,14 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sigbit.errors import UserError
+from sigbit.flows.result import Result, plain
 from sigbit.results.files import RowFile, read_row_file
 from sigbit_tools.files import FileError, replacing, write_text
 
@@ -31,10 +33,10 @@ def write_array(path: Path, array: np.ndarray) -> None:
         np.save(file, array, allow_pickle=False)
 
 
-def write_json(path: Path | None, document: dict[str, Any]) -> None:
-    """Write ``document``, NumPy numbers and arrays included; nothing if ``path`` is None."""
+def write_json(path: Path | None, document: Result | Mapping[str, Any]) -> None:
+    """Write ``document``, dataclasses and arrays in it included; nothing if ``path`` is None."""
     if path is not None:
-        write_text(path, json.dumps(document, indent=2, allow_nan=False, default=_plain) + "\n")
+        write_text(path, json.dumps(plain(document), indent=2, allow_nan=False) + "\n")
 
 
 def read_rows(path: Path | None, keys: set[str]) -> list[dict[str, Any]]:
@@ -56,9 +58,3 @@ def write_rows(path: Path | None, command: str, rows: list[dict[str, Any]]) -> N
     if path is not None:
         before = read_row_file(path).header if path.exists() else {"command": command}
         write_json(path, RowFile(path.stem, tuple(rows), before).to_json())
-
-
-def _plain(value: object) -> Any:
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    raise TypeError(f"{type(value).__name__} has no JSON form")

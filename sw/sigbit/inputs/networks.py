@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from sigbit.cli.models import ZOO, first_line, load_exported, python_object
 from sigbit.errors import UserError
+from sigbit.inputs.integer_models import ZOO, load_exported
+from sigbit.inputs.python_objects import first_line, python_object
 
 if TYPE_CHECKING:
     from torch import nn
@@ -17,29 +16,6 @@ if TYPE_CHECKING:
     from sigbit.ir.floating import FloatGraph
     from sigbit.zoo import Entry
 
-Model = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL",
-        help="zoo:NAME, MODEL.pt2 (torch.export), MODEL.onnx, or path/to/file.py:attribute or "
-        "module:attribute: an nn.Module or a function that returns one.",
-    ),
-]
-Shapes = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--input",
-        metavar="SHAPE",
-        help="Shape of one input without the batch, such as 3x224x224, for Python objects; once "
-        "for each input. For ONNX inputs of open dimensions: NAME=3x224x224.",
-    ),
-]
-Checkpoint = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE", help="Trained weights for zoo networks and Python objects: a state_dict."
-    ),
-]
 _EXAMPLES = 2
 """Samples in example inputs: with two, the importer notices whatever mixes samples."""
 

@@ -1,14 +1,11 @@
 """Integer models that users name: an exported file or a Python object."""
 
 import importlib
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from sigbit.cli.exits import explain
 from sigbit.errors import UserError
+from sigbit.inputs.python_objects import first_line, python_object
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -57,23 +54,6 @@ def load_exported(path: Path) -> "ExportedProgram":
         ) from error
 
 
-def python_object(name: str) -> Any:
-    """The object called ``module:attribute`` or ``path/to/file.py:attribute``, or what it returns
-    if it is a function or class; None if ``name`` is of neither form."""
-    from torch import nn
-
-    where, colon, attribute = name.rpartition(":")
-    if not colon or not where or not attribute:
-        return None
-    value = _attribute(_module(where), attribute, name)
-    if callable(value) and (isinstance(value, type) or not isinstance(value, nn.Module)):
-        try:
-            value = value()
-        except Exception as error:
-            raise UserError(f"calling {name} failed: {first_line(error)}") from error
-    return value
-
-
 def _from_exported(path: Path) -> "IntegerGraph":
     from sigbit.frontend import graph_from_exported
     from sigbit.quant import QuantizationError, integer_graph_from_exported
@@ -84,50 +64,6 @@ def _from_exported(path: Path) -> "IntegerGraph":
     except QuantizationError as error:
         graph_from_exported(exported, path.stem)  # names what is unsupported, if anything is
         raise UserError(f"{path}: {QUANTIZE}") from error
-
-
-def _module(where: str) -> ModuleType:
-    if not where.endswith(".py"):
-        sys.path.insert(0, str(Path.cwd()))
-        try:
-            return importlib.import_module(where)
-        except ModuleNotFoundError as error:
-            if error.name is not None and f"{where}.".startswith(f"{error.name}."):
-                raise UserError(
-                    f"no module {where!r} (looked in {Path.cwd()} and the installed packages); "
-                    "for a file write path/to/file.py:attribute"
-                ) from error
-            raise UserError(f"importing {where} failed: {first_line(error)}") from error
-        except Exception as error:
-            raise UserError(f"importing {where} failed: {first_line(error)}") from error
-    path = Path(where)
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    sys.path.insert(0, str(path.resolve().parent))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise UserError(f"{path} cannot be imported as Python")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        if explain(error):
-            raise
-        raise UserError(f"running {path} failed: {first_line(error)}") from error
-    return module
-
-
-def _attribute(module: ModuleType, attribute: str, name: str) -> Any:
-    value: Any = module
-    for part in attribute.split("."):
-        if not hasattr(value, part):
-            public = [n for n in vars(module) if not n.startswith("_")]
-            raise UserError(
-                f"{name}: there is no {attribute!r}; it has {', '.join(public) or 'nothing'}"
-            )
-        value = getattr(value, part)
-    return value
 
 
 def _graph_of(value: Any, name: str) -> "IntegerGraph":
@@ -160,9 +96,3 @@ def _graph_of(value: Any, name: str) -> "IntegerGraph":
         f"{name} must be an IntegerModel, PreparedModel or IntegerGraph, or a function without "
         f"arguments that returns one, not {type(value).__name__}"
     )
-
-
-def first_line(error: BaseException) -> str:
-    """An exception in one line."""
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
