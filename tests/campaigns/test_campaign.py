@@ -81,7 +81,7 @@ def test_a_job_that_fails_is_a_row_and_is_tried_again(tmp_path: Path) -> None:
     assert bad.failure.kinds[:2] == ("ZeroDivisionError", "ArithmeticError")
     assert "in wrong" in bad.failure.trace
     (row,) = bad.rows
-    assert row["error"] == "ZeroDivisionError: 1 is odd"
+    assert row["failure"] == "ZeroDivisionError: 1 is odd"
     assert row["number"] == 1
     assert row.keys() >= {"seconds", "cpu_seconds"}
     assert [o.fresh for o in run(jobs, tmp_path)] == [False, True, False]
@@ -90,7 +90,7 @@ def test_a_job_that_fails_is_a_row_and_is_tried_again(tmp_path: Path) -> None:
 def test_a_job_that_kills_its_process_fails_alone(tmp_path: Path) -> None:
     outcomes = run([job("deadly", n) for n in range(6)], tmp_path, 2)
     assert [o.failure is not None for o in outcomes] == [n == 3 for n in range(6)]
-    assert "killed, twice" in outcomes[3].rows[0]["error"]
+    assert "killed, twice" in outcomes[3].rows[0]["failure"]
 
 
 def test_a_process_that_is_killed_from_outside_costs_nothing(tmp_path: Path) -> None:

@@ -26,7 +26,8 @@ class Outcome:
     job : Job
         The job.
     rows : tuple of Row
-        Its rows; of one that failed a single row, of the job's columns and the ``error``.
+        Its rows; of one that failed a single row, of the job's columns and the
+        ``failure``.
     failure : Failure, optional
         Why it failed.
     fresh : bool
@@ -253,7 +254,7 @@ class Campaign:
             self._failed += 1
             self._estimate.finished(job, None)
             times = {"seconds": answer.seconds, "cpu_seconds": answer.cpu_seconds}
-            outcome = Outcome(job, ({**job.columns, "error": answer.text, **times},), answer)
+            outcome = Outcome(job, ({**job.columns, "failure": answer.text, **times},), answer)
         self._report()
         return outcome
 

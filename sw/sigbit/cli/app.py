@@ -7,7 +7,6 @@ import typer
 
 from sigbit.cli import (
     arch,
-    bench,
     checking,
     compiling,
     demo,
@@ -21,6 +20,7 @@ from sigbit.cli import (
     synth,
     train,
 )
+from sigbit.cli.commands import bench
 
 app = typer.Typer(
     name="sigbit",

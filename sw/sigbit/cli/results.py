@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sigbit.cli.output import say
+from sigbit.cli.console.output import say
 from sigbit.errors import CheckFailed
 
 app = typer.Typer(help="Render pages from the rows of benchmarks.", no_args_is_help=True)
