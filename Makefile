@@ -7,7 +7,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test demo lint clean
+.PHONY: help venv test demo lint results clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /  make \1	/'
@@ -40,6 +40,9 @@ test: lint ## lint, then every test
 demo: $(STAMP) ## train, quantize, compile and run handwritten digits through the RTL
 	@mkdir -p build
 	$(BIN)/sigbit demo --json build/demo.json --report build/demo.html $(ARGS)
+
+results: $(STAMP) ## render results pages, their figures and the README's block from results/
+	$(BIN)/sigbit results render
 
 clean: ## remove builds and caches; keep .venv
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -13,6 +13,8 @@ from sigbit.bench.quantization import claims as quant_claims
 from sigbit.bench.quantization import speed as quant_speed
 from sigbit.bench.quantization import tables as quant_tables
 from sigbit.bench.quantization.cases import QuantCase, quant_cases, trial
+from sigbit.bench.quantization.means import means
+from sigbit.bench.quantization.plot import accuracies
 from sigbit.bench.quantization.post_training import post_cases
 from sigbit.bench.quantization.rates import compared, rate_row
 from sigbit.bench.quantization.runs import plan
@@ -95,14 +97,37 @@ def test_rows(rows: list[dict[str, Any]], work: Path) -> None:
     assert [r["seed"] for r in rows] == [0, 1]
     assert all(r["accuracy"] == r["accuracy_quantized"] for r in rows)
     assert run(cases(0, 1), work) == rows
-    (mean,) = quant_tables.means(rows)
+    (mean,) = means(rows)
     assert mean.values == tuple(r["accuracy"] for r in rows)
-    (line,) = quant_tables.method_table(rows)
-    assert line[2:4] == ["lsq", "–"]
-    assert line[-1] == "2"
-    columns = quant_tables.method_columns(rows)
-    assert quant_tables.markdown(columns, [line]).count("\n") == 3
-    assert quant_tables.figure(rows) == quant_tables.figure(rows)
+    grid = quant_tables.method_grid(rows)
+    ((*_, method, strategy, _, accuracy, seeds),) = grid.cells
+    assert (method, strategy, accuracy, seeds) == ("lsq", "–", mean.accuracy.text, "2")
+    assert grid.markdown().count("\n") == 3
+    assert accuracies(rows) == accuracies(rows)
+
+
+def test_rows_that_hold_means() -> None:
+    """A published mean stands in for the runs; what it does not say is not made up."""
+    run = {
+        "group": "quantizers", "dataset": "Fashion-MNIST", "model": "fashion", "method": "esb",
+        "strategy": "", "weight_bits": 4,
+    }  # fmt: skip
+    runs = [
+        run | {"seed": seed, "accuracy": accuracy, "accuracy_float": 0.9}
+        for seed, accuracy in enumerate((0.88, 0.9))
+    ]
+    one = run | {
+        "seeds": [0, 1], "accuracy": 0.89, "accuracy_half_range": 0.01, "accuracy_float": 0.9,
+        "accuracy_float_half_range": 0.0,
+    }  # fmt: skip
+    assert quant_tables.method_grid([one]) == quant_tables.method_grid(runs)
+    assert accuracies([one]) == accuracies(runs)
+    (mean,) = means([one])
+    assert mean.over([0]) is None
+    assert mean.below == pytest.approx(1.0)
+    (alone,) = means([{k: v for k, v in one.items() if "float" not in k}])
+    assert alone.twin is alone.below is None
+    assert quant_tables.method_grid([alone.row]).cells[0][4] == "–"
 
 
 def untimed(row: dict[str, Any]) -> dict[str, Any]:
@@ -156,8 +181,9 @@ def test_rates() -> None:
     assert row["bits_per_weight"] <= 3
     assert compared(twin, splits, 3, "rows")["layers"] > row["layers"]
     assert 0 < row["error"] < row["error_plain"]
-    (line,) = quant_claims.claim_table([row])
-    assert line[-1] == "yes; its sign in 1 of 1"
+    (found,) = quant_claims.findings([row])
+    assert (found.verdict, found.right) == ("yes", 1)
+    assert found.cell(3).endswith(" dB")
 
 
 def test_claims() -> None:
@@ -174,15 +200,25 @@ def test_claims() -> None:
             ("apot", 2, 1, 0.83), ("apot", 2, 2, 0.82), ("uniform", 2, 3, 0.1),
         )
     ]  # fmt: skip
-    lines = {line[0]: line for line in quant_claims.claim_table(rows)}
-    assert lines["ESB beats APoT"][1:] == [
+    recorded = {
+        "group": "claims", "claim": "ESB beats powers of two", "method": "esb",
+        "points": {"4": 0.13, "3": 1.98}, "undecided": [4], "seeds": [3],
+    }  # fmt: skip
+    outdone = recorded | {"claim": "ESB beats APoT"}
+    grid = quant_claims.claim_grid(quant_claims.findings([recorded, outdone, *rows]))
+    assert len(grid.cells) == 3
+    lines = {line[0]: line for line in grid.cells}
+    assert lines["ESB beats APoT"][1:] == (
         "esb", "–", "+18.00", "≈ -0.40", "-2.00", "1 to 2", "in part; its sign in 1 of 3",
-    ]  # fmt: skip
-    assert lines["ESB beats uniform"][2:] == [
+    )  # fmt: skip
+    assert lines["ESB beats uniform"][2:] == (
         "–", "≈ +0.00", "–", "–", "2", "undecided; its sign in 0 of 1",
-    ]  # fmt: skip
-    goal, _ = quant_claims.goal_table(rows)
-    assert goal == ["esb", "4 bits", "89.00 ± 1.00", "90.00 ± 0.00", "1.00", "0.5 (ours)", "no"]
+    )  # fmt: skip
+    assert lines["ESB beats powers of two"][2:] == (
+        "–", "≈ +0.13", "+1.98", "–", "3", "yes; its sign in 2 of 2",
+    )  # fmt: skip
+    goal, _ = quant_claims.goal_grid(rows).cells
+    assert goal == ("esb", "4 bits", "89.00 ± 1.00", "90.00 ± 0.00", "1.00", "0.5 (ours)", "no")
 
 
 def test_the_cost_of_a_step_in_short(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,8 +228,8 @@ def test_the_cost_of_a_step_in_short(monkeypatch: pytest.MonkeyPatch) -> None:
     row = quant_speed.speed_row(lambda what, count, total: None)
     assert set(row) >= KEYS
     assert row["ratio_float"] > 0
-    assert quant_claims.claim_table([row]) == []
-    assert len(quant_tables.SPEED.cells([row])) == 1
+    assert quant_claims.findings([row]) == []
+    assert len(quant_tables.SPEED.grid([row]).cells) == 1
 
 
 def test_names_and_files_are_refused(tmp_path: Path) -> None:

@@ -242,6 +242,6 @@ def test_an_array_alone() -> None:
     assert set(row) >= KEYS
     assert row["lut_per_mac_array"] > 4
     assert row["lut_total"] is row["verified_by"] is row["refused"] is None
-    (cells,) = tables.evidence("ecp5").cells([row])
+    (cells,) = tables.evidence("ecp5").grid([row]).cells
     assert cells[-1] == "an array alone, not run"
-    assert not tables.verdicts([row], ["gaussian"])
+    assert not tables.verdict_grid([row]).cells

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from sigbit.bench import net_tables, synth_tables
-from sigbit.bench.number_systems import tables as silicon_tables
+from sigbit.bench import accelerator_tables
+from sigbit.bench.nets import tables as net_tables
+from sigbit.bench.number_systems import tables as number_tables
 from sigbit.bench.number_systems.plot import pareto
 from sigbit.bench.quantization import tables as quant_tables
 from sigbit.bench.quantization.claims import claim_grid, findings, goal_grid
@@ -42,14 +43,18 @@ TABLES: Mapping[str, Entry] = {
     **{
         f"{name}_{fabric}": Entry(("number_systems",), table(fabric).grid)
         for fabric in _FABRICS
-        for name, table in (("costs", silicon_tables.costs), ("evidence", silicon_tables.evidence))
+        for name, table in (
+            ("costs", number_tables.costs),
+            ("summary", number_tables.summary),
+            ("evidence", number_tables.evidence),
+        )
     },
-    "noise": Entry(("number_systems",), silicon_tables.noise("xcup").grid),
-    "verdicts": Entry(("number_systems",), silicon_tables.verdict_grid),
-    "published": Entry((), lambda rows: silicon_tables.published_grid()),
-    "synthesis": Entry(("synthesis",), synth_tables.SYNTHESIS.grid),
-    "budget": Entry(("lut_budget",), synth_tables.BUDGET.grid),
-    "routed": Entry(("routing",), lambda rows: synth_tables.routed_grid(rows[0])),
+    "noise": Entry(("number_systems",), number_tables.noise("xcup").grid),
+    "verdicts": Entry(("number_systems",), number_tables.verdict_grid),
+    "published": Entry((), lambda rows: number_tables.published_grid()),
+    "synthesis": Entry(("synthesis",), accelerator_tables.SYNTHESIS.grid),
+    "budget": Entry(("lut_budget",), accelerator_tables.BUDGET.grid),
+    "routed": Entry(("routing",), lambda rows: accelerator_tables.routed_grid(rows[0])),
     "methods": Entry(("training",), quant_tables.method_grid),
     "goals": Entry(("training",), goal_grid),
     "claims": Entry(("claims", "training", "rates"), lambda rows: claim_grid(findings(rows))),

@@ -3,10 +3,12 @@
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from sigbit.bench.number_systems.row import decibels, total_error
-from sigbit.bench.number_systems.tables import zoo_decibels
+from sigbit.bench.number_systems.public import PUBLISHED, Published
+from sigbit.bench.number_systems.row import decibels
+from sigbit.bench.number_systems.tables import is_compared, zoo_decibels
 from sigbit.bench.quantization.claims import Finding, findings
 from sigbit.bench.quantization.means import Mean, means
 from sigbit.errors import ResultsError
@@ -29,12 +31,14 @@ class Context:
             "header": self.header,
             "table": self.table,
             "mean": self.mean,
+            "trained": self.trained,
             "finding": self.finding,
             "files": self.files,
             "goals": self.goals,
             "standard_error": standard_error,
             "holds": holds,
-            "product_error": total_error,
+            "compared": self.compared,
+            "published": published,
         }
 
     def header(self, name: str) -> Mapping[str, Any]:
@@ -60,6 +64,15 @@ class Context:
                 return found
         raise ResultsError(f"there is no run of {method} {strategy} on {model} at {bits} bits")
 
+    def trained(self, group: str, bits: int) -> list[Mean]:
+        """All methods of a group of the training benchmark on Fashion-MNIST, at one width."""
+        return [
+            found
+            for found in means(self._results["training"].rows)
+            if found.key[0] == "Fashion-MNIST"
+            and (found.row["group"], found.key[-1]) == (group, bits)
+        ]
+
     def finding(self, claim: str, method: str) -> Finding:
         """What came of a claim."""
         rows = [r for name in TABLES["claims"].files for r in self._results[name].rows]
@@ -67,6 +80,11 @@ class Context:
             if (found.claim, found.method) == (claim, method):
                 return found
         raise ResultsError(f"there is no claim {claim!r} of {method}")
+
+    def compared(self, **where: object) -> list[Row]:
+        """Number systems of the benchmark's shape, those of the fewest LUTs first."""
+        found = filter(is_compared, self._results.select("number_systems", **where))
+        return sorted(found, key=lambda row: row["lut_per_mac_total"])
 
     def files(self) -> str:
         """All files of rows in Markdown."""
@@ -116,7 +134,7 @@ def _file_row(file: RowFile) -> Row:
         "name": f"`{file.name}.json`",
         "rows": len(file.rows),
         "recovered": file.recovered,
-        "command": f"`{file.header.get('command', '')}`",
+        "command": f"`{file.header['command']}`" if file.header.get("command") else "",
     }
 
 
@@ -129,6 +147,14 @@ _FILES = Table(
         label("command that writes them", "command"),
     ),
 )
+
+
+def published(source: str) -> Published:
+    """The first public figure whose source contains ``source``."""
+    for figure in PUBLISHED:
+        if source in figure.source:
+            return figure
+    raise ResultsError(f"there is no public figure by {source!r}")
 
 
 def holds(condition: object, text: str) -> str:
@@ -149,8 +175,9 @@ def thousands(value: float) -> str:
 
 
 def fixed(value: float, digits: int = 1) -> str:
-    """``17.3``."""
-    return f"{value:,.{digits}f}"
+    """``17.3``; halves are rounded away from zero, as people do."""
+    exact = Decimal(repr(round(value, 9)))
+    return f"{exact.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP):,}"
 
 
 def span(values: Sequence[float], digits: int = 1) -> str:

@@ -1,10 +1,18 @@
 """Pages from rows: Markdown and figures, the same bytes for the same rows."""
 
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
+from jinja2 import (
+    Environment,
+    FileSystemLoader,
+    StrictUndefined,
+    TemplateError,
+    TemplateSyntaxError,
+    nodes,
+)
 from jinja2 import TemplateNotFound as NotFound
 
 from sigbit.errors import ResultsError
@@ -64,12 +72,13 @@ class Renderer:
         self._environment.globals |= {**Context(results).names(), "plot": self._plot}
         self._environment.filters |= FILTERS
         self._drawn: dict[str, bytes] = {}
+        self._up = ""
 
     def render(self) -> Rendered:
         """All pages, the figures that they show, and the block."""
         self._drawn = {}
-        names = [n for n in self._environment.list_templates() if n.endswith(SUFFIX)]
-        texts = {name.removesuffix(SUFFIX): self.page(name) for name in names}
+        found = [n for n in self._environment.list_templates() if n.endswith(SUFFIX)]
+        texts = {name: self.page(name) for name in (n.removesuffix(SUFFIX) for n in found)}
         block = texts.pop(BLOCK, "")
         files = {f"{name}.md": (self._head(name) + text).encode() for name, text in texts.items()}
         return Rendered(files | self._drawn, block)
@@ -78,21 +87,40 @@ class Renderer:
         """One page; :class:`~sigbit.errors.ResultsError` if its template asks for what is not in
         the rows, or states a number itself."""
         try:
-            text = self._environment.get_template(name).render(
-                folder=str(PurePosixPath(name).parent)
-            )
+            self._refuse_constants(name)
+            self._up = "../" * name.count("/")
+            text = self._environment.get_template(name + SUFFIX).render()
         except NotFound as error:
             raise ResultsError(f"there is no template {error}") from error
-        except (TemplateError, KeyError, TypeError, ValueError) as error:
-            line = getattr(error, "lineno", None)
-            where = f"{name}, line {line}" if line else name
-            raise ResultsError(f"{where}: {error}") from error
+        except (TemplateError, ResultsError, LookupError, TypeError, ValueError) as error:
+            raise ResultsError(f"{self._place(name, error)}: {error}") from error
         if numbers := typed_numbers(text):
             raise ResultsError(
                 f"{name} states numbers that come from no row: "
                 + "; ".join(f'"{n}"' for n in numbers)
             )
         return plain(text)
+
+    def _place(self, name: str, error: Exception) -> str:
+        """The template, and the line in it where ``error`` came up."""
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [f.lineno for f in frames if f.filename.endswith(f"{name}{SUFFIX}")]
+        line = getattr(error, "lineno", None) or next(iter(reversed(lines)), None)
+        return f"{name}, line {line}" if line else name
+
+    def _refuse_constants(self, name: str) -> None:
+        """A number in an expression is as good as one in the text."""
+        loader, environment = self._environment.loader, self._environment
+        assert loader is not None
+        source, _, _ = loader.get_source(environment, name + SUFFIX)
+        for output in environment.parse(source).find_all(nodes.Output):
+            for value in output.nodes:
+                if isinstance(value, nodes.Const):
+                    raise TemplateSyntaxError(
+                        f"{value.value!r} is a constant; what stands in {{{{ }}}} must be computed "
+                        "from rows",
+                        value.lineno,
+                    )
 
     def _head(self, name: str) -> str:
         template = f"{self._templates.name}/{name}{SUFFIX}"
@@ -107,7 +135,7 @@ class Renderer:
             plot = PLOTS[name]
             rows = [row for f in plot.files for row in self._results[f].rows]
             self._drawn[file] = plot.draw(rows)
-        return f"![{alt}]({file})"
+        return f"![{alt}]({self._up}{file})"
 
 
 def with_block(readme: str, block: str) -> str:

@@ -2,7 +2,7 @@
 
 While a page is rendered, what the template computes stands between marks; a number outside of them
 was typed. Numbers that name something are no figures: words with letters in them (ResNet-18, 4x4),
-widths (4 and 3 bits), code, and links.
+widths (4 and 3 bits), formats and shapes ((4,1)), code, and links.
 """
 
 import re
@@ -14,8 +14,9 @@ _NAMES = (
     re.compile(r"```.*?```|^ {4}.*$|`[^`\n]*`", re.S | re.M),
     re.compile(r"\]\([^)\n]*\)"),
     re.compile(r"(?<![\w.,])[1-8](?:(?:, | and | or | to | x )[1-8])*\sbits?\b"),
+    re.compile(r"\(-?\d+(?:, ?-?\d+)+\)"),
 )
-"""Comments, code, targets of links, and widths."""
+"""Comments, code, targets of links, widths, and tuples such as (4,1)."""
 _WORD = re.compile(r"[^\s()]+")
 
 

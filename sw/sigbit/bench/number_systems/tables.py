@@ -86,6 +86,26 @@ def costs(target: str) -> Table:
     )
 
 
+def summary(target: str) -> Table:
+    """LUTs beside precision on one fabric, of all accelerators of the same shape."""
+    return Table(
+        f"LUTs and signal over noise on {target}",
+        (
+            *_HEAD,
+            number("LUT/MAC whole", "lut_per_mac_total", 1),
+            number("LUT/MAC array", "lut_per_mac_array", 1),
+            Column("weights, dB", _zoo("weight_error"), True),
+            Column("activations, dB", _zoo("act_error"), True),
+        ),
+        lambda r: r["target"] == target and is_compared(r),
+    )
+
+
+def is_compared(row: Row) -> bool:
+    """Whether ``row`` is about an accelerator of the shape that all have."""
+    return row.get("lut_total") is not None and row["number_system"] != "shipped"
+
+
 def evidence(target: str) -> Table:
     """Which netlist the rows are about and what ran on it; and what was refused."""
     return Table(
@@ -123,7 +143,7 @@ def noise(target: str) -> Table:
 def verdict_grid(rows: Sequence[Row]) -> Grid:
     """For every pair of widths and fabric: the number system of the least LUTs, and that of the
     least error on each distribution. Shipped accelerators of other shapes do not take part."""
-    built = [r for r in rows if r.get("lut_total") and r["number_system"] != "shipped"]
+    built = [r for r in rows if is_compared(r)]
 
     def place(row: Row) -> tuple[Any, ...]:
         return row["weight_bits"], row["act_bits"], row["target"]

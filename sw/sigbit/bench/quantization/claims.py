@@ -162,7 +162,7 @@ def claim_grid(found: Sequence[Finding]) -> Grid:
 
 def findings(rows: Sequence[Row]) -> list[Finding]:
     """What came of every claim whose runs are there, over the seeds that both sides have; rows that
-    hold the differences themselves are taken as they are."""
+    hold the differences themselves stand in for runs that are not there."""
     recorded = [Finding.of_row(row) for row in rows if row["group"] == CLAIMS]
     means = _fashion(rows)
     found = []
@@ -179,7 +179,9 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
                 seeds.append(len(both))
         if gains:
             found.append(Finding(claim.text, claim.better[0], gains, tuple(seeds)))
-    return recorded + found + _rate_findings(rows)
+    done = {(f.claim, f.method) for f in found}
+    left = [f for f in recorded if (f.claim, f.method) not in done]
+    return left + found + _rate_findings(rows)
 
 
 def undecided(a: Mean, b: Mean) -> bool:
