@@ -96,14 +96,12 @@ def _plain(value: object) -> Any:
 def source_digest(package: str) -> str:
     """A hash of all files of a package or module but compiled ones; computed once a process."""
     spec = importlib.util.find_spec(package)
-    if spec is None or spec.origin is None:
+    if spec is None:
         raise ModuleNotFoundError(f"there is no package {package!r}", name=package)
-    origin = Path(spec.origin)
-    root = origin.parent if spec.submodule_search_locations else origin
-    paths = sorted(root.rglob("*")) if root.is_dir() else [root]
     hasher = hashlib.sha256()
-    for path in paths:
-        if path.is_file() and "__pycache__" not in path.parts:
-            data = path.read_bytes()
-            hasher.update(f"{path.relative_to(root.parent)} {len(data)}\n".encode() + data)
+    for root in map(Path, spec.submodule_search_locations or [str(spec.origin)]):
+        for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
+            if path.is_file() and "__pycache__" not in path.parts:
+                data = path.read_bytes()
+                hasher.update(f"{path.relative_to(root.parent)} {len(data)}\n".encode() + data)
     return hasher.hexdigest()

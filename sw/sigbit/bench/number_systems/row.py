@@ -1,5 +1,5 @@
-"""One row of ``sigbit bench silicon``: an accelerator mapped to a fabric, run, and weighed against
-what its grids cost in precision."""
+"""One row of ``sigbit bench number-systems``: an accelerator mapped to a fabric, run, and weighed
+against what its grids cost in precision."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence

@@ -3,7 +3,7 @@ the cycle model. A fuzzer, and what the rows of the number systems stand on."""
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,27 +61,25 @@ class Compared:
 
 
 def fuzz_jobs(
-    configs: Mapping[str, ArchConfig], seeds: range, programs: int, device: DeviceName
-) -> list[Job]:
+    configs: Mapping[str, ArchConfig], seeds: Iterable[int], programs: int, device: DeviceName
+) -> Iterator[Job]:
     """A job for each seed and accelerator: so many random programs on the interpreter, and on
     ``device`` unless that is the interpreter."""
-    return [
-        Job(
-            f"random programs on {name}, seed {seed}",
-            f"{__name__}:fuzz",
-            {
-                "config": config.to_json(),
-                "seed": seed,
-                "programs": programs,
-                "device": device.value,
-            },
-            columns={"accelerator": name, "seed": seed, "device": device.value},
-            code=DEVICES,
-            releases=("numpy",),
-        )
-        for seed in seeds
-        for name, config in configs.items()
-    ]
+    for seed in seeds:
+        for name, config in configs.items():
+            yield Job(
+                f"random programs on {name}, seed {seed}",
+                f"{__name__}:fuzz",
+                {
+                    "config": config.to_json(),
+                    "seed": seed,
+                    "programs": programs,
+                    "device": device.value,
+                },
+                columns={"accelerator": config.name, "seed": seed, "device": device.value},
+                code=DEVICES,
+                releases=("numpy",),
+            )
 
 
 def fuzz(config: dict[str, Any], seed: int, programs: int, device: str, tell: Tell) -> list[Row]:
