@@ -7,7 +7,7 @@ from itertools import takewhile
 import pytest
 
 from sigbit.campaigns import Campaign, Job, Row, Store, open_workers
-from sigbit_tools.cache import cache_dir
+from sigbit_tools.toolchain import cache_dir
 
 
 @pytest.fixture

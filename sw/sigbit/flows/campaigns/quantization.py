@@ -23,7 +23,7 @@ from sigbit.flows.campaigns.running import (
     Watcher,
     run_jobs,
 )
-from sigbit_tools.cache import cache_dir
+from sigbit_tools.toolchain import cache_dir
 
 POST, RATES, SPEED = "post-training", "rates", "speed"
 OTHERS = (POST, RATES, SPEED)

@@ -12,8 +12,8 @@ from sigbit.campaigns.worker import silent
 from sigbit.errors import UserError
 from sigbit.flows.result import Result, Stopwatch, plain
 from sigbit.results.files import RowFile, read_row_file
-from sigbit_tools.cache import cache_dir
 from sigbit_tools.files import FileError, write_text
+from sigbit_tools.toolchain import cache_dir
 
 MISSING = ("DataError", "ZooError")
 """Exceptions of jobs whose data or weights are not there: they have not run, and have no row."""
