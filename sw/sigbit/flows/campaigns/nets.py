@@ -107,7 +107,7 @@ def _job(case: Case, more: dict[str, Any], latency: int, data: Path | None) -> J
         {"case": asdict(case), "latency": latency, **more},
         {"data": None if data is None else str(data.absolute())},
         columns={"net": case.net, "bits": case.bits, "preset": case.preset},
-        code=NETWORKS,
+        code=(*NETWORKS, __name__),
         releases=RELEASES,
     )
 

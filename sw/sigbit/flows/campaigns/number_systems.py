@@ -24,6 +24,13 @@ from sigbit.flows.campaigns.running import (
 )
 from sigbit_tools.files import read_json
 
+CODE = (
+    *NETWORKS,
+    *(f"sigbit.bench.number_systems.{name}" for name in ("candidates", "error", "row", "systems")),
+    *(f"sigbit.flows.campaigns.{name}" for name in ("accelerators", "random_programs")),
+    __name__,
+)
+"""What the rows depend on."""
 FABRICS = ("xcup", "ecp5")
 """Fabrics that are compared unless others are named."""
 
@@ -92,7 +99,7 @@ def _job(candidate: Candidate, target: str, data: Path | None) -> Job:
             "number_system": candidate.number_system,
             "target": target,
         },
-        code=NETWORKS,
+        code=CODE,
         releases=RELEASES,
     )
 

@@ -28,6 +28,14 @@ from sigbit_tools.toolchain import cache_dir
 POST, RATES, SPEED = "post-training", "rates", "speed"
 OTHERS = (POST, RATES, SPEED)
 """Groups beside those that train."""
+CODE = (
+    *NETWORKS,
+    "sigbit.accelerators",
+    "sigbit.bench.quantization",
+    "sigbit.training",
+    quantization_jobs.__name__,
+)
+"""What rows without training depend on."""
 _JOBS = quantization_jobs.__name__
 
 
@@ -204,7 +212,7 @@ def _rate_jobs(
                 "weight_bits": bits,
                 "digest": rate_digest(case, bits, variant),
             },
-            code=NETWORKS,
+            code=CODE,
             releases=RELEASES,
             after=case.name,
         )
@@ -227,7 +235,7 @@ def _post_job(post: PostCase, images: int, data: str | None) -> Job:
             "weight_bits": post.case.bits,
             "digest": post.digest(images),
         },
-        code=NETWORKS,
+        code=CODE,
         releases=RELEASES,
     )
 

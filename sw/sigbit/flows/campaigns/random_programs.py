@@ -77,7 +77,7 @@ def fuzz_jobs(
                     "device": device.value,
                 },
                 columns={"accelerator": config.name, "seed": seed, "device": device.value},
-                code=DEVICES,
+                code=(*DEVICES, "sigbit.bench.number_systems.systems", __name__),
                 releases=("numpy",),
             )
 
