@@ -126,3 +126,20 @@ def test_a_cluster_without_workers_is_refused(monkeypatch: pytest.MonkeyPatch) -
         open_workers(scheduler=empty.scheduler_address),
     ):
         pass
+
+
+def test_a_scheduler_that_stops_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers_module, "PATIENCE", 5)
+    todo = [
+        Job(f"job {n}", "campaigns.work:slow", {"number": n, "seconds": 0.1}) for n in range(100)
+    ]
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None
+    ) as stopping:
+        with open_workers(scheduler=stopping.scheduler_address) as workers:
+            outcomes = Campaign(Store(tmp_path), workers).run(todo)
+            assert next(outcomes).failure is None
+            stopping.close()
+            with pytest.raises(UserError, match="what is finished is kept"):
+                list(outcomes)
+    assert Store(tmp_path).load(todo[0].key)

@@ -1,5 +1,6 @@
 """Where jobs run: in this process, in processes of this machine, or on a Dask cluster."""
 
+import logging
 import multiprocessing
 import os
 import threading
@@ -128,6 +129,7 @@ class Cluster(Workers):
                 "--scheduler needs Dask, which is not installed: pip install 'sigbit[cluster]', or "
                 "leave out --scheduler to work on this machine"
             ) from error
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # errors are told here
         self._address, self._until = address, 0.0
         try:
             self._client = Client(address, timeout=PATIENCE, set_as_default=False)
