@@ -179,7 +179,7 @@ def draw_networks(
     @hypothesis_seed(seed)
     @settings(
         max_examples=examples,
-        deadline=None,
+        deadline=None,  # jobs run where no profile of the tests is loaded
         database=None,
         print_blob=True,
         phases=phases,

@@ -62,8 +62,8 @@ def test_jobs_cover_what_is_drawn_here(seed: int) -> None:
 
 
 FAULTS = [
-    ("upsample", "-zero * (", "zero * (", AssertionError),
-    ("moves", "int(self._used[earlier].max(initial=-1))", "-1", VerifyError),
+    ("legalize.upsample", "-zero * (", "zero * (", AssertionError),
+    ("stage.moves", "int(self._used[earlier].max(initial=-1))", "-1", VerifyError),
 ]
 """Module of the compiler, edit, and who notices: the comparison of codes, or a verifier before (a
 LOAD or FILL comes before the last reader of what it overwrites)."""
