@@ -8,16 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sigbit_hw.arch import addressing
+from sigbit_hw.arch import addressing, isa
 from sigbit_hw.arch.config import PRESETS, ArchConfig
-from sigbit_hw.arch.isa import WRAP_MIN, Instr, Mode, Opcode
+from sigbit_hw.arch.isa import WRAP_MIN, Instr, Mode
 
 
 def random_exec(rng: np.random.Generator, config: ArchConfig) -> Instr:
     least = min(WRAP_MIN, config.pixels)
     wrap = int(rng.integers(least, least + (3 if rng.random() < 0.5 else 2 * config.pixels)))
-    return Instr(
-        Opcode.EXEC,
+    return isa.Exec(
         n_ocb=int(rng.integers(1, 4)),
         n_rows=int(rng.integers(1, 4)),
         run=int(rng.integers(1, 6 * config.pixels)),
@@ -33,7 +32,7 @@ def random_segment(rng: np.random.Generator) -> Instr:
         for n in ("d_ic", "d_kx", "d_ky", "gap", "d_block", "d_row", "d_ocb")
     }
     sizes = {n: int(rng.integers(1, 4)) for n in ("n_ic", "n_kx", "n_ky")}
-    return Instr(Opcode.SEG, base=int(rng.integers(1 << 16)), **steps, **sizes)
+    return isa.Seg(base=int(rng.integers(1 << 16)), **steps, **sizes)
 
 
 def literal_reads(seg: Instr, execute: Instr, lanes: int) -> Iterator[int | None]:
@@ -127,11 +126,8 @@ def test_a_convolution_reads_its_pixels(preset, width, kernel, dilation):
     halo = dilation * (kernel - 1)
     pitch = width + -(-halo // config.pixels) * config.pixels
     gap = pitch - width
-    execute = Instr(
-        Opcode.EXEC, wrap=width, run=height * width, **addressing.column_steps(width, config)
-    )
-    segment = Instr(
-        Opcode.SEG,
+    execute = isa.Exec(wrap=width, run=height * width, **addressing.column_steps(width, config))
+    segment = isa.Seg(
         base=9,
         n_kx=kernel,
         n_ky=kernel,
@@ -189,8 +185,7 @@ def test_bank_conflicts(preset, rng):
         execute = random_exec(rng, config)
         near = 3 if rng.random() < 0.7 else 40
         steps = {n: int(rng.integers(1, near)) for n in ("d_pix", "d_col", "d_line", "d_slot")}
-        out = Instr(
-            Opcode.OUT,
+        out = isa.Out(
             base=int(rng.integers(1 << 10)),
             phases=int(rng.integers(1, 3)),
             n_slots=int(rng.integers(1, 5)),
@@ -206,13 +201,13 @@ def test_bank_conflicts(preset, rng):
 def test_conflicts_of_channel_slots():
     config = replace(PRESETS["ecp5"], post_lanes=16)
     assert (config.drain_pixels, config.drain_slots) == (1, 2)
-    execute = Instr(Opcode.EXEC, run=9, wrap=9, n_rows=3)
+    execute = isa.Exec(run=9, wrap=9, n_rows=3)
     for distance in range(1, 9):
-        out = Instr(Opcode.OUT, d_slot=distance, n_slots=2, d_pix=1, d_col=1)
+        out = isa.Out(d_slot=distance, n_slots=2, d_pix=1, d_col=1)
         conflicts = addressing.bank_conflicts(out, execute, config)
         assert conflicts == (0 if distance % 4 else 27)
-        assert not addressing.bank_conflicts(out.replace(n_slots=1), execute, config)
-        assert not addressing.bank_conflicts(out, execute.replace(mode=Mode.MAX), config)
+        assert not addressing.bank_conflicts(replace(out, n_slots=1), execute, config)
+        assert not addressing.bank_conflicts(out, replace(execute, mode=Mode.MAX), config)
 
 
 @pytest.mark.parametrize("preset", ["nano", "zcu102"])
@@ -224,8 +219,7 @@ def test_writes(preset, rng):
             n: int(rng.integers(-99, 100))
             for n in ("d_pix", "d_col", "d_line", "d_row", "d_plane", "d_slot")
         }
-        out = Instr(
-            Opcode.OUT,
+        out = isa.Out(
             base=int(rng.integers(1 << 16)),
             phases=int(rng.integers(1, 4)),
             n_slots=int(rng.integers(1, 12)),
@@ -248,8 +242,8 @@ def test_blocks(rng):
     for _ in range(50):
         n0, n1, n2 = (int(n) for n in rng.integers(1, 6, 3))
         d1, d2 = (int(d) for d in rng.integers(-50, 50, 2))
-        instr = Instr(Opcode.FILL, n0=n0, n1=n1, n2=n2, d1=d1, d2=d2)
+        instr = isa.Fill(dst=7, n0=n0, n1=n1, n2=n2, d1=d1, d2=d2)
         expected = [
             7 + p * d2 + r * d1 + i for p in range(n2) for r in range(n1) for i in range(n0)
         ]
-        assert addressing.block_slots(instr, 7).tolist() == expected
+        assert addressing.block_slots(instr).tolist() == expected

@@ -46,10 +46,10 @@ NANO = PRESETS["nano"]
         ),
         ({"segments": 32}, "segments must be at most 16, not 32"),
         ({"tables": 32}, "tables must be at most 16, not 32"),
-        ({"act_slots": 4}, r"act_slots must be in \[8, 1048576\], not 4"),
+        ({"act_slots": 4}, r"act_slots must be at least 4 \* pixels \(8\), not 4"),
         ({"weight_words": 1 << 17}, "weight_words must be at most 65536"),
         ({"param_groups": 1 << 13}, "param_groups must be at most 4096"),
-        ({"burst_beats": 512}, "a burst of 512 beats of 64 bits must fit 256 beats and 4 KiB"),
+        ({"burst_beats": 512}, "a burst of 512 beats of 64 bits must fit 256 beats and 4096 bytes"),
     ],
 )
 def test_validation_names_field_and_limit(change, message):

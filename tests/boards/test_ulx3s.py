@@ -106,7 +106,7 @@ def test_programs_run_over_the_serial_line(host: SerialHost, rng: np.random.Gene
         assert program.memory_bytes <= MEMORY_BYTES
         inputs = random_inputs(program, rng)
         window = window_of(program, inputs, 0)
-        host.run(program, window)
+        host.run(program, window, timeout=3600)  # a hang, on whatever machine
         got = unpack_outputs(program, window)
         expected = Interp(NANO).run(program, inputs).outputs
         assert got.keys() == expected.keys()
@@ -135,7 +135,7 @@ def test_memory_keeps_words_and_errors_are_told(host: SerialHost, rng: np.random
     start = program.program_offset
     window[start] ^= 0xFF
     with pytest.raises(BoardError, match="illegal opcode"):
-        host.run(program, window)
+        host.run(program, window, timeout=3600)  # a hang, on whatever machine
 
 
 def test_a_silent_line_is_told() -> None:

@@ -2,9 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
+
+from sigbit.compiler.random_graph import random_graph
+from sigbit.quant import IntegerModel
+from sigbit_hw.arch.config import PRESETS
 
 SOURCE = """
 import torch
@@ -123,7 +128,7 @@ def test_zoo_on_an_accelerator(sigbit, tmp_path):
     fitted = document["accelerator"]
     assert fitted["arch"] == "nano"
     assert 0 < fitted["utilization"] < 1
-    assert f"{fitted['cycles']:,} cycles a frame" in answer.out
+    assert f"{fitted['cycles']:,} cycles per frame" in answer.out
 
 
 def test_what_does_not_fit_an_accelerator(sigbit, nets):
@@ -148,6 +153,9 @@ def test_several_inputs(sigbit, nets):
         (["zoo:digits", "--input", "1x8x8"], "leave out --input"),
         (["zoo:digits", "--checkpoint", "absent.pt"], "absent.pt"),
         (["absent.pt2"], "absent.pt2: no such file"),
+        (["wrong.pt2"], "wrong.pt2 is not a model that torch.export.save wrote"),
+        (["net.sbm"], "is an integer model already: `sigbit compile net.sbm -o NET.sigbit`"),
+        (["integer.pt2"], "is an export of an integer model: `sigbit compile` takes the NET.sbm"),
         (["absent.onnx"], "absent.onnx"),
         (["net.pt2", "--input", "1x8x8"], "holds its inputs itself"),
         (["net.pt2", "--checkpoint", "a.pt"], "holds its weights itself"),
@@ -161,6 +169,12 @@ def test_several_inputs(sigbit, nets):
     ],
 )
 def test_mistakes(refused, nets, arguments, message):
+    if arguments == ["wrong.pt2"]:
+        (nets.parent / "wrong.pt2").write_bytes(b"PK\x03\x04 no model")
+    if arguments == ["integer.pt2"]:
+        rng = np.random.default_rng(0)
+        integer = IntegerModel(random_graph(rng, PRESETS["nano"], layers=1))
+        integer.export_pt2(nets.parent / "integer.pt2")
     assert message in refused("check", *arguments)
 
 

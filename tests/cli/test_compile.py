@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from sigbit.errors import UserError
 from sigbit.inputs.integer_models import load_model
-from sigbit.quant import QuantSpec, convert, prepare
+from sigbit.ir.model_file import save_model
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.program import Program
+from sigbit_tools.errors import SigbitError
 
 SOURCE = """
 import torch
@@ -27,6 +27,9 @@ number = 7
 
 def make():
     return integer
+
+def exported():
+    return torch.export.export(plain, example)
 
 def broken():
     raise RuntimeError("no weights here")
@@ -76,15 +79,20 @@ def test_module_name(models):
     assert load_model("my_nets:graph").outputs
 
 
-def test_exported_integer_model(tmp_path):
-    model, inputs = _small()
-    integer = convert(prepare(model, QuantSpec(), inputs))
-    _export(integer, inputs, tmp_path / "net.pt2")
-    graph = load_model(str(tmp_path / "net.pt2"))
-    got = graph.evaluate({graph.inputs[0].name: torch.randint(0, 255, (4, 1, 6, 6))})
-    assert [n.name for n in graph.nodes] == [n.name for n in integer.graph.nodes]
-    want = integer.graph.evaluate({graph.inputs[0].name: got[graph.inputs[0].name]})
-    assert all(torch.equal(got[name], want[name]) for name in want)
+def test_a_file_gives_the_same_program(sigbit, models, tmp_path):
+    integer = load_model("my_nets.py:graph")
+    for name in ("net.sbm", "other name"):
+        save_model(integer, tmp_path / name)
+        assert load_model(name) == integer
+        assert sigbit("compile", name, "--arch=nano", "-o", "file.sigbit").code == 0
+    assert sigbit("compile", "my_nets.py:graph", "--arch=nano", "-o", "net.sigbit").code == 0
+    assert Program.load("file.sigbit").digest == Program.load("net.sigbit").digest
+
+
+def test_a_program_is_compiled_already(sigbit, refused, models):
+    assert sigbit("compile", "my_nets.py:graph", "--arch=nano", "-o", "net.sigbit").code == 0
+    error = refused("compile", "net.sigbit", "--arch=nano", "-o", "again.sigbit")
+    assert error.startswith("net.sigbit is a Program, not an integer model: `sigbit run` runs it")
 
 
 def test_float_models_are_told_how_to_quantize(refused, models, tmp_path):
@@ -100,38 +108,27 @@ def test_float_models_are_told_how_to_quantize(refused, models, tmp_path):
     assert not (tmp_path / "net.sigbit").exists()
 
 
-def test_unsupported_nodes_are_all_named(refused, tmp_path):
-    class Odd(nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return torch.cumsum(x, 1) + torch.erf(x)
-
-    _export(Odd(), (torch.rand(1, 2, 4, 4),), tmp_path / "odd.pt2")
-    error = refused("compile", tmp_path / "odd.pt2", "-o", tmp_path / "net.sigbit")
-    assert error.startswith("2 unsupported nodes; nothing was written")
-    assert "cumsum" in error
-    assert "erf" in error
-    assert "test_compile.py" in error
-    assert error.count("instead: ") == 2
-    assert not (tmp_path / "net.sigbit").exists()
-
-
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nonsense", "give MODEL.pt2, or module:attribute"),
-        ("absent.pt2", "absent.pt2: no such file"),
+        ("nonsense", "give NET.sbm, or module:attribute"),
+        ("absent.sbm", "absent.sbm: no such file"),
+        ("any.pt2", "not the file of an integer model, NET.sbm; if it is a float model"),
+        ("any.onnx", "not the file of an integer model, NET.sbm; if it is a float model"),
         ("absent.py:net", "absent.py: no such file"),
         ("absent_module:net", "no module 'absent_module'"),
         ("my_nets.py:absent", "there is no 'absent'; it has torch"),
         ("my_nets.py:number", "must be an IntegerModel, PreparedModel or IntegerGraph"),
         ("my_nets.py:broken", "failed: RuntimeError: no weights here"),
         ("wrong.py:net", "failed: SyntaxError"),
-        ("wrong.pt2", "not a model that torch.export.save wrote"),
+        ("wrong.sbm", "wrong.sbm: not an integer model, or truncated"),
+        ("wrong.py", "no model 'wrong.py': give NET.sbm, or module:attribute"),
+        ("my_nets.py:exported", "it is a float model: quantize it first"),
     ],
 )
 def test_wrong_names(models, tmp_path, name, message):
     (tmp_path / "wrong.py").write_text("net = (")
-    (tmp_path / "wrong.pt2").write_bytes(b"PK\x03\x04 no model")
-    with pytest.raises(UserError) as caught:
+    (tmp_path / "wrong.sbm").write_bytes(b"PK\x03\x04 no model")
+    with pytest.raises(SigbitError) as caught:
         load_model(name)
     assert message in str(caught.value)

@@ -5,8 +5,11 @@ import json
 import numpy as np
 import onnx
 import pytest
+import torch
 
 from sigbit.compiler.random_graph import random_graph
+from sigbit.ir.model_file import save_model
+from sigbit.quant import IntegerModel
 from sigbit_hw.arch.config import PRESETS
 
 MODEL = """
@@ -37,10 +40,25 @@ def test_writes_onnx_and_bundle(sigbit, model, tmp_path):
     assert json.loads(facts.read_text())["files"][str(qonnx)] == qonnx.stat().st_size
 
 
+def test_writes_a_program_of_torch_export(sigbit, model, tmp_path):
+    graph = random_graph(np.random.default_rng(3), PRESETS["nano"], layers=3)
+    save_model(graph, tmp_path / "n.sbm")
+    file = tmp_path / "n.pt2"
+    done = sigbit("export", tmp_path / "n.sbm", "--pt2", file)
+    assert done.code == 0, done.err
+    assert f"wrote {file}" in done.out
+    x = torch.randn(3, *graph.inputs[0].type.shape) * 9
+    got, want = torch.export.load(file).module()(x), IntegerModel(graph)(x)
+    assert all(map(torch.equal, *(y if isinstance(y, tuple) else (y,) for y in (got, want))))
+
+
 def test_mistakes_are_told(sigbit, model, tmp_path):
     nothing = sigbit("export", model)
     assert nothing.code == 2
     assert "--qonnx FILE.onnx" in nothing.err
+    layers = sigbit("export", model, "--pt2", tmp_path / "n.pt2", "--layers")
+    assert layers.code == 2
+    assert "--layers says what the ONNX model gives" in layers.err
     folder = sigbit("export", model, "--bundle", tmp_path)
     assert folder.code == 2
     assert "holds other files" in folder.err

@@ -72,12 +72,12 @@ def test_program(sigbit, nets):
     assert all(r["snr_db"] > 5 for r in rows.values())
 
 
-def test_the_same_twice_and_by_way_of_pt2(sigbit, nets):
+def test_the_same_twice_and_by_way_of_an_integer_model(sigbit, nets):
     assert _quantize(sigbit, "a.sigbit", "--equalize").code == 0
     assert _quantize(sigbit, "b.sigbit", "--equalize").code == 0
     assert (nets / "a.sigbit").read_bytes() == (nets / "b.sigbit").read_bytes()
-    assert _quantize(sigbit, "c.pt2", "--equalize").code == 0
-    assert sigbit("compile", "c.pt2", "--arch", "nano", "-o", "c.sigbit").code == 0
+    assert _quantize(sigbit, "c.sbm", "--equalize").code == 0
+    assert sigbit("compile", "c.sbm", "--arch", "nano", "-o", "c.sigbit").code == 0
     assert Program.load("c.sigbit").digest == Program.load("a.sigbit").digest
     for option in ("--no-bias-correction", "--activation-aware"):
         assert _quantize(sigbit, "d.sigbit", "--equalize", option).code == 0
@@ -85,9 +85,9 @@ def test_the_same_twice_and_by_way_of_pt2(sigbit, nets):
 
 
 def test_integer_model_is_what_runs(sigbit, nets):
-    assert _quantize(sigbit, "net.pt2").code == 0
+    assert _quantize(sigbit, "net.sbm").code == 0
     assert _quantize(sigbit, "net.sigbit").code == 0
-    graph, program = load_model("net.pt2"), Program.load("net.sigbit")
+    graph, program = load_model("net.sbm"), Program.load("net.sigbit")
     stored = program.inputs[0].quantize(np.load("x.npy")[:2])
     want = graph.evaluate({program.inputs[0].name: torch.from_numpy(stored)})
     got = Interp(program.config).run(program, stored, layers=True).layers
@@ -97,11 +97,11 @@ def test_integer_model_is_what_runs(sigbit, nets):
 
 
 def test_bits(sigbit, nets):
-    assert _quantize(sigbit, "net.pt2", "--weights", "esb8", "--acts", "esb8").code == 0
+    assert _quantize(sigbit, "net.sbm", "--weights", "esb8", "--acts", "esb8").code == 0
     eight = json.loads((nets / "q.json").read_text())
     assert {r["weight_terms"] for r in eight["layers"]} == {None, 2}
     assert {r["act_planes"] for r in eight["layers"]} == {3}
-    assert _quantize(sigbit, "net.pt2", "--first-last", "4", "--bits", "relu_2=8/7").code == 0
+    assert _quantize(sigbit, "net.sbm", "--first-last", "4", "--bits", "relu_2=8/7").code == 0
     mixed = {r["layer"]: r for r in json.loads((nets / "q.json").read_text())["layers"]}
     assert mixed["relu"]["weight_terms"] == mixed["c"]["weight_terms"] == 1
     assert (mixed["relu_2"]["weight_terms"], mixed["relu_2"]["act_planes"]) == (2, 2)
@@ -156,18 +156,18 @@ def test_the_number_system_within_luts(sigbit, refused, nets):
 
 
 def test_an_integer_model_goes_with_its_accelerator(sigbit, refused, nets):
-    answer = _quantize(sigbit, "net.pt2", "--budget", "luts=1000000")
-    assert "`sigbit compile net.pt2 --arch q.json -o NET.sigbit`" in answer.out
-    assert sigbit("compile", "net.pt2", "--arch", "q.json", "-o", "net.sigbit").code == 0
+    answer = _quantize(sigbit, "net.sbm", "--budget", "luts=1000000")
+    assert "`sigbit compile net.sbm --arch q.json -o NET.sigbit`" in answer.out
+    assert sigbit("compile", "net.sbm", "--arch", "q.json", "-o", "net.sigbit").code == 0
     chosen = json.loads((nets / "q.json").read_text())["config"]
     assert Program.load("net.sigbit").config.to_json() == ArchConfig.from_json(chosen).to_json()
-    alone = ("--calibrate", "x.npy", "-o", "b.pt2", "--budget", "luts=1000000")
+    alone = ("--calibrate", "x.npy", "-o", "b.sbm", "--budget", "luts=1000000")
     assert "add --json FILE" in refused("quantize", *NET, *alone)
-    assert "--arch nano -o" in _quantize(sigbit, "net.pt2").out
+    assert "--arch nano -o" in _quantize(sigbit, "net.sbm").out
 
 
 def test_labels_and_the_zoo(sigbit, nets):
-    assert _quantize(sigbit, "net.pt2", data="labelled.npz").code == 0
+    assert _quantize(sigbit, "net.sbm", data="labelled.npz").code == 0
     assert 0 <= json.loads((nets / "q.json").read_text())["accuracy_quantized"] <= 1
     answer = _quantize(sigbit, "net.sigbit", "--test", "12", net=("zoo:digits",), data="digits")
     assert answer.code == 0, answer

@@ -96,3 +96,19 @@ def test_mistakes(
     assert "holds no rows" in refused("results", "render", "--rows", "docs")
     assert "no folder" in refused("results", "render", "--pages", "results")
     assert "missing.md" in refused("results", "render", "--readme", "missing.md")
+
+
+def test_documents_are_added(
+    sigbit: Callable[..., Any], refused: Callable[..., str], tmp_path: Path
+) -> None:
+    rows, document, other = (tmp_path / f"{name}.json" for name in ("rows", "document", "other"))
+    rows.write_text(
+        json.dumps({"key": ["preset"], "rows": [{"preset": "nano", "recovered": True}]})
+    )
+    document.write_text(json.dumps({"preset": "nano", "lut": 5}))
+    answer = sigbit("results", "add", rows, document)
+    assert answer.code == 0, answer
+    assert "1 rows, 0 of them transcribed" in answer.out
+    assert json.loads(rows.read_text())["rows"] == [{"preset": "nano", "lut": 5}]
+    other.write_text("[1]")
+    assert "is no document of a command" in refused("results", "add", rows, other)

@@ -135,7 +135,7 @@ def test_images(sigbit, refused, program_file, tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((4, 4, 4)))
     assert "not both" in refused("run", program_file, image, tmp_path / "x.npy")
     image.write_text("no image")
-    assert "not an image" in refused("run", program_file, image, "--mean", "0")
+    assert "not a readable image" in refused("run", program_file, image, "--mean", "0")
 
 
 def test_images_of_the_zoo(sigbit, refused, tmp_path):
@@ -164,14 +164,14 @@ def test_images_of_the_zoo(sigbit, refused, tmp_path):
 def test_batches(sigbit, tmp_path):
     """Three images through a Program of two a run are those of one by one."""
     options = ("--calibrate", "digits", "--test", "8", "--arch", "nano")
-    assert sigbit("quantize", "zoo:digits", *options, "-o", tmp_path / "d.pt2").code == 0
+    assert sigbit("quantize", "zoo:digits", *options, "-o", tmp_path / "d.sbm").code == 0
     x = np.random.default_rng(0).random((3, 1, 8, 8)).astype(np.float32)
     np.save(tmp_path / "x.npy", x)
     outputs = []
     for images in ("1", "2"):
         file, out = tmp_path / f"{images}.sigbit", tmp_path / f"{images}.npy"
         compiled = sigbit(
-            "compile", tmp_path / "d.pt2", "--arch", "nano", "--images", images, "-o", file
+            "compile", tmp_path / "d.sbm", "--arch", "nano", "--images", images, "-o", file
         )
         assert compiled.code == 0, compiled
         assert sigbit("run", file, tmp_path / "x.npy", "-o", out).code == 0
@@ -234,7 +234,7 @@ def test_vectors_of_batches(sigbit, compiled):
     options = ("--arch", "nano", "--vectors", "3", "--images", "2")
     answer = sigbit("compile", "net.py:net", *options, "-o", "two.sigbit")
     assert answer.code == 0, answer
-    assert "2 images a run" in answer.out
+    assert "2 images per run" in answer.out
     answer = sigbit("run", "two.sigbit", "x.npy", "--check")
     assert answer.code == 0, answer
     codes = 3 * (4 * 4 * 4 + 3)
@@ -242,7 +242,7 @@ def test_vectors_of_batches(sigbit, compiled):
 
 
 def test_check_finds_a_difference(sigbit, net, monkeypatch, tmp_path):
-    from sigbit.cli import running
+    from sigbit.flows import run as running
     from sigbit.flows.devices import DeviceName
 
     *_, file, x = net

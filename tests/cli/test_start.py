@@ -1,9 +1,8 @@
-"""Starting up: quick, helpful, and without a traceback for mistakes."""
+"""Starting up: light, helpful, and without a traceback for mistakes."""
 
 import os
 import subprocess
 import sys
-import time
 from importlib.metadata import version
 
 import pytest
@@ -19,32 +18,39 @@ def _python(code: str, **env: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=3600,  # a hang, on whatever machine
         env={**os.environ, **env},
     )
 
 
-def test_help_imports_nothing_heavy():
-    code = (
-        "import sys; from sigbit.cli.invocation import invoke; assert invoke(['--help']) == 0\n"
-        "heavy = {'torch', 'matplotlib', 'amaranth', 'sklearn', 'jinja2', 'sigbit_sim'}\n"
-        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+HEAVY = {
+    *("torch", "matplotlib", "amaranth", "sklearn", "scipy", "onnx", "optuna", "PIL", "jinja2"),
+    *("accelerate", "safetensors", "sympy", "cocotb", "pooch"),
+    *("sigbit_hw.gateware", "sigbit_synthesis", "sigbit_sim", "sigbit_boards"),
+    *("sigbit.compiler", "sigbit.quant", "sigbit.zoo", "sigbit.data", "sigbit.training"),
+}
+"""What takes long to import, and helps nobody who asks for help."""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [([], 2), (["--help"], 0), (["train", "--help"], 0), (["bench", "convolutions", "--help"], 0)],
+)
+def test_help_imports_nothing_heavy(arguments: list[str], code: int) -> None:
+    done = _python(
+        "import sys; from sigbit.cli.invocation import invoke\n"
+        f"assert invoke({arguments}) == {code}\n"
+        f"heavy = {HEAVY} & set(sys.modules)\n"
+        "assert not heavy, heavy"
     )
-    done = _python(code)
     assert done.returncode == 0, done.stderr
-    assert "demo" in done.stdout
+    assert "Usage: sigbit" in done.stdout.replace("python -m ", "")
 
 
 def test_version(sigbit):
     answer = sigbit("--version")
     assert answer.code == 0
     assert answer.out.strip() == f"sigbit {version('sigbit')}"
-
-
-def test_help_is_quick():
-    start = time.perf_counter()
-    assert _python("from sigbit.cli import main; main()").returncode == 2  # no arguments: help
-    assert time.perf_counter() - start < 5
 
 
 @pytest.mark.parametrize(

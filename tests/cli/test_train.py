@@ -45,11 +45,11 @@ def test_train_and_compile(sigbit, config: Path, tmp_path: Path) -> None:
     answer = sigbit("train", config, "-o", out, "--cpu", "--threads", "1", "--json", figures)
     assert answer.code == 0, answer
     assert "accuracy" in answer.out
-    assert f"`sigbit compile {out}/model.pt2 --arch micro -o NET.sigbit`" in answer.out
+    assert f"`sigbit compile {out}/model.sbm --arch micro -o NET.sigbit`" in answer.out
     summary = json.loads(figures.read_text())
     assert summary["accuracy_quantized"] == summary["accuracy_deployed"]
     assert (out / "log.csv").read_text().count("\n") == 3
-    answer = sigbit("compile", out / "model.pt2", "-o", tmp_path / "net.sigbit")
+    answer = sigbit("compile", out / "model.sbm", "-o", tmp_path / "net.sigbit")
     assert answer.code == 0, answer
     again = sigbit("train", config, "-o", out, "--cpu", "--threads", "1")
     assert (again.code, "holds a run already" in again.err) == (2, True)
@@ -64,7 +64,7 @@ def test_train_for_an_accelerator_of_ones_own(sigbit, tmp_path: Path) -> None:
     assert answer.code == 0, answer
     assert f"--arch {out}/arch.json -o NET.sigbit`" in answer.out
     net = tmp_path / "net.sigbit"
-    assert sigbit("compile", out / "model.pt2", "--arch", out / "arch.json", "-o", net).code == 0
+    assert sigbit("compile", out / "model.sbm", "--arch", out / "arch.json", "-o", net).code == 0
     assert Program.load(net).config == ArchConfig.from_json(document)
 
 
@@ -134,4 +134,4 @@ def test_sweep(sigbit, config: Path, tmp_path: Path) -> None:
         assert "2 trials, the best first" in answer.out
     trials = json.loads(figures.read_text())["trials"]
     assert {t["quantizer.weight_bits"] for t in trials} == {2, 4}
-    assert (tmp_path / "out" / "trial-0001" / "model.pt2").exists()
+    assert (tmp_path / "out" / "trial-0001" / "model.sbm").exists()

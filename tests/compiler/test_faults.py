@@ -26,8 +26,8 @@ from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.isa import ENGINE_OF, Engine, Instr, LoadKind, Opcode
 from sigbit_sim.interp.device import Interp
 
-CONFIG = replace(PRESETS["nano"], name="small nano", weight_words=128, param_groups=8, tables=4)
-TIGHT = replace(CONFIG, name="tight nano", act_slots=512)
+CONFIG = replace(PRESETS["nano"], name="small-nano", weight_words=128, param_groups=8, tables=4)
+TIGHT = replace(CONFIG, name="tight-nano", act_slots=512)
 """Too small for the network, which then goes to memory and back in bands."""
 
 
@@ -99,7 +99,7 @@ def _seg(t: Tiled, index: int, **changes: int) -> Tiled:
     def change(tile: Any) -> dict[str, Any]:
         first, *rest = tile.segments
         plus = {k: getattr(first, k) + v for k, v in changes.items()}
-        return {"segments": (first.replace(**plus), *rest)}
+        return {"segments": (replace(first, **plus), *rest)}
 
     return _tile(t, index, change)
 
@@ -161,7 +161,7 @@ def _store(s: Staged, **changes: int) -> Staged:
     """The last store with fields added to."""
     *stores, last = s.stores
     plus = {k: getattr(last.instr, k) + v for k, v in changes.items()}
-    return replace(s, stores=(*stores, replace(last, instr=last.instr.replace(**plus))))
+    return replace(s, stores=(*stores, replace(last, instr=replace(last.instr, **plus))))
 
 
 def _across(t: Tiled) -> int:
@@ -181,7 +181,7 @@ def _out(t: Tiled, index: int, **changes: int) -> Tiled:
         t,
         index,
         lambda tile: {
-            "out": tile.out.replace(**{k: getattr(tile.out, k) + v for k, v in changes.items()})
+            "out": replace(tile.out, **{k: getattr(tile.out, k) + v for k, v in changes.items()})
         },
     )
 
@@ -200,7 +200,7 @@ def _fetches(s: Staged, kind: LoadKind | None, **changes: int) -> Staged:
     )
     instr = fetches[index].instr
     plus = {k: getattr(instr, k) + v for k, v in changes.items()}
-    fetches[index] = replace(fetches[index], instr=instr.replace(**plus))
+    fetches[index] = replace(fetches[index], instr=replace(instr, **plus))
     return replace(s, fetches=tuple(fetches))
 
 
@@ -240,7 +240,7 @@ def _clear(field: str) -> Callable[[Scheduled], Scheduled]:
 
     def change(s: Scheduled) -> Scheduled:
         steps = [
-            replace(t, instr=t.instr.replace(**{field: 0})) if field in t.instr.values else t
+            replace(t, instr=replace(t.instr, **{field: 0})) if hasattr(t.instr, field) else t
             for t in s.steps
         ]
         return replace(s, steps=tuple(steps))
@@ -257,7 +257,7 @@ def _instruction(p: Program, opcode: Opcode, **changes: int) -> Program:
     code = p.listing
     index = max(i for i, instr in enumerate(code) if instr.opcode == opcode)
     plus = {k: getattr(code[index], k) + v for k, v in changes.items()}
-    code = [*code[:index], code[index].replace(**plus), *code[index + 1 :]]
+    code = [*code[:index], replace(code[index], **plus), *code[index + 1 :]]
     return replace(p, instructions=isa.pack(code))
 
 
@@ -424,7 +424,7 @@ def _without_token(code: list[Instr], giver: Engine, taker: Engine, number: int)
         ]
         index = users[number]
         mask = getattr(code[index], field) ^ 1 << other
-        code[index] = code[index].replace(**{field: mask})
+        code[index] = replace(code[index], **{field: mask})
     return code
 
 
@@ -458,11 +458,12 @@ def test_every_token_is_needed(program: Program) -> None:
 
 
 def test_every_sync_is_needed(program: Program) -> None:
-    syncs = [i for i, instr in enumerate(program.listing) if "sync" in instr.values and instr.sync]
+    code = enumerate(program.listing)
+    syncs = [i for i, instr in code if isinstance(instr, isa.Exec) and instr.sync]
     assert syncs
     for index in syncs:
         code = list(program.listing)
-        code[index] = code[index].replace(sync=0)
+        code[index] = replace(code[index], sync=0)
         with pytest.raises(VerifyError, match="written at the same time"):
             verify_hazards(replace(program, instructions=isa.pack(code)))
 
@@ -470,7 +471,7 @@ def test_every_sync_is_needed(program: Program) -> None:
 def test_token_counters(program: Program) -> None:
     """Signals without waits overflow a counter, or are left over at the end."""
     code = [
-        i.replace(signal=i.signal | 1 << Engine.STORE) if i.opcode == Opcode.EXEC else i
+        replace(i, signal=i.signal | 1 << Engine.STORE) if i.opcode == Opcode.EXEC else i
         for i in program.listing
     ]
     with pytest.raises(VerifyError, match="tokens from COMPUTE to STORE"):

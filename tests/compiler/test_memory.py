@@ -15,10 +15,10 @@ from sigbit.compiler.stage.ring import Ring
 from sigbit.errors import CompileError
 from sigbit_hw.arch.config import PRESETS
 
-CONFIG = replace(PRESETS["nano"], name="big nano", act_slots=16384)
+CONFIG = replace(PRESETS["nano"], name="big-nano", act_slots=16384)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 1 << 16))
 def test_live_values_never_overlap(seed: int) -> None:
     graph = random_graph(np.random.default_rng(seed), CONFIG, 6)

@@ -31,7 +31,7 @@ NANO = replace(PRESETS["nano"], act_slots=1 << 17)
 CONFIGS = {
     "nano": NANO,
     "wide drain": replace(
-        PRESETS["micro"], name="wide drain", pixels=8, post_lanes=32, act_slots=1 << 17
+        PRESETS["micro"], name="wide-drain", pixels=8, post_lanes=32, act_slots=1 << 17
     ),
     "few": replace(NANO, name="few", weight_words=128, param_groups=8, tables=4, queue_depth=2),
 }
@@ -122,7 +122,7 @@ def back_end(case: Case, placed: Placed, config: ArchConfig) -> tuple[Scheduled,
 
 
 @pytest.mark.parametrize("which", CONFIGS)
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 1 << 20))
 def test_values_come_and_go(which: str, seed: int) -> None:
     rng, config = np.random.default_rng(seed), CONFIGS[which]
@@ -150,7 +150,8 @@ def test_loads_of_stored_rows_wait_for_the_store() -> None:
     """Without the tokens from STORE to LOAD the program is unsafe, and the verifier says so."""
     _, program = spilling()
     code = [
-        i.replace(
+        replace(
+            i,
             **({"signal": i.signal & ~(1 << Engine.LOAD)} if i.opcode == Opcode.STORE else {}),
             **(
                 {"wait": i.wait & ~(1 << Engine.STORE)}
@@ -168,8 +169,8 @@ def test_loads_of_stored_rows_wait_for_the_store() -> None:
 def test_what_is_loaded_was_stored() -> None:
     _, program = spilling()
     code = [i for i in program.listing if i.opcode != Opcode.STORE]
-    code = [i.replace(wait=0) if i.opcode != Opcode.HALT else i for i in code]
-    code = [i.replace(signal=0) if i.opcode in isa.SIGNALLING else i for i in code]
+    code = [replace(i, wait=0) if i.opcode != Opcode.HALT else i for i in code]
+    code = [replace(i, signal=0) if i.opcode in isa.SIGNALLING else i for i in code]
     with pytest.raises(VerifyError, match="may be"):
         verify_hazards(replace(program, instructions=isa.pack(code)))
 

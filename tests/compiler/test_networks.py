@@ -167,7 +167,7 @@ def draw(seed: int, layers: int, config: ArchConfig = NANO) -> IntegerGraph:
     return d.graph(last, *(extra - {last}))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @example(seed=2192, layers=2, images=1)
 @given(seed=st.integers(0, 1 << 20), layers=st.integers(1, 7), images=st.sampled_from([1, 1, 3]))
 def test_networks_compute_their_graphs(seed: int, layers: int, images: int) -> None:
@@ -180,7 +180,7 @@ def test_networks_compute_their_graphs(seed: int, layers: int, images: int) -> N
     assert check(network, graph, NANO, seed) > 0
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(
     seed=st.integers(0, 1 << 20),
     layers=st.integers(1, 6),

@@ -27,9 +27,9 @@ CONFIGS = {
         "ecp5": PRESETS["ecp5"],
         "mobile": PRESETS["mobile"],
         "zcu102": PRESETS["zcu102"],
-        "several drained slots": replace(MICRO, oc_lanes=16, post_lanes=16),
-        "all pixels drained at once": replace(MICRO, post_lanes=32),
-        "small memories": replace(NANO, weight_words=256, param_groups=2, segments=8),
+        "several-drained-slots": replace(MICRO, oc_lanes=16, post_lanes=16),
+        "all-pixels-drained-at-once": replace(MICRO, post_lanes=32),
+        "small-memories": replace(NANO, weight_words=256, param_groups=2, segments=8),
     }.items()
 }
 
@@ -50,7 +50,7 @@ def run(d: Draft) -> Tiled:
 
 
 @pytest.mark.parametrize("which", CONFIGS)
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 1 << 32))
 def test_random_operations(which: str, seed: int) -> None:
     run(random_draft(np.random.default_rng(seed), CONFIGS[which]))
@@ -145,7 +145,7 @@ def test_groups_read_what_covers_them(rng: np.random.Generator) -> None:
 
 def test_images_take_turns(rng: np.random.Generator) -> None:
     """Every weight is needed by neighbouring tiles only, and is the same array for all images."""
-    config = CONFIGS["small memories"]
+    config = CONFIGS["small-memories"]
     tiled = run(convolution(config, rng, (16, 4, 4), 32, images=3))
     weights = [id(t.weights) for t in tiled.tiles]
     images = [t.op for t in tiled.tiles]
@@ -156,7 +156,7 @@ def test_images_take_turns(rng: np.random.Generator) -> None:
 
 def test_reduction_larger_than_the_weight_memory(rng: np.random.Generator) -> None:
     """Parts leave room for the weights of the next one; the last drains."""
-    config = replace(CONFIGS["small memories"], weight_words=64)
+    config = replace(CONFIGS["small-memories"], weight_words=64)
     tiled = run(convolution(config, rng, (64, 1, 1), 8, kernel=3))
     words = [t.weights.size // config.weight_word_bytes for t in tiled.tiles]
     assert max(words) <= 16
@@ -167,7 +167,7 @@ def test_reduction_larger_than_the_weight_memory(rng: np.random.Generator) -> No
 def _segment(name: str, change: int) -> Any:
     def plant(t: Tile) -> Tile:
         first, *rest = t.segments
-        return replace(t, segments=(first.replace(**{name: getattr(first, name) + change}), *rest))
+        return replace(t, segments=(replace(first, **{name: getattr(first, name) + change}), *rest))
 
     return plant
 
@@ -175,7 +175,7 @@ def _segment(name: str, change: int) -> Any:
 def _out(name: str, change: int) -> Any:
     def plant(t: Tile) -> Tile:
         assert t.out is not None
-        return replace(t, out=t.out.replace(**{name: getattr(t.out, name) + change}))
+        return replace(t, out=replace(t.out, **{name: getattr(t.out, name) + change}))
 
     return plant
 
@@ -191,7 +191,7 @@ FAULTS = {
     "digit shift": _segment("shift", 1),
     "segment's words": _segment("words", 1),
     "output block's words": lambda t: replace(
-        t, execute=t.execute.replace(block_words=t.execute.block_words - 1)
+        t, execute=replace(t.execute, block_words=t.execute.block_words - 1)
     ),
     "write base": _out("base", 1),
     "write pixel step": _out("d_col", 1),
@@ -202,8 +202,8 @@ FAULTS = {
     "weights lost": lambda t: replace(t, weights=t.weights[:-8]),
     "parameters garbled": lambda t: replace(t, params=t.params ^ 1),
     "table garbled": lambda t: replace(t, tables=t.tables ^ 1),
-    "accumulators kept": lambda t: replace(t, execute=t.execute.replace(keep=1)),
-    "columns of the drain": lambda t: replace(t, execute=t.execute.replace(group_step=7)),
+    "accumulators kept": lambda t: replace(t, execute=replace(t.execute, keep=1)),
+    "columns of the drain": lambda t: replace(t, execute=replace(t.execute, group_step=7)),
 }
 
 

@@ -45,8 +45,8 @@ def test_a_result_is_a_json_document() -> None:
         "xcup",
         None,
     )
-    assert document["seconds"] >= 0
-    assert document["cpu_seconds"] >= 0
+    assert isinstance(document["seconds"], float)
+    assert isinstance(document["cpu_seconds"], float)
 
 
 def test_what_json_cannot_hold_is_refused() -> None:

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from amaranth.hdl import Assert, Assume, Module, Signal, ValueLike
 from amaranth.lib import wiring
+from amaranth.lib.wiring import In
 
+from sigbit_sim.verification import formal
 from sigbit_sim.verification.formal import FormalError, PropertyError, bmc, prove
 
 
@@ -55,6 +57,25 @@ def test_contradiction(tmp_path: Path) -> None:
 def test_nothing_asserted(tmp_path: Path) -> None:
     with pytest.raises(FormalError, match="asserts nothing"):
         bmc(Counter(4, None), 3, tmp_path)
+
+
+class Factors(wiring.Component):
+    """Claims that a prime is not the product of two smaller numbers."""
+
+    def __init__(self) -> None:
+        super().__init__({"a": In(16), "b": In(16)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.d.comb += Assert((self.a * self.b != 65_521) | (self.a == 1) | (self.b == 1))
+        return m
+
+
+def test_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The solver's effort is counted, so that a proof needs no faster machine."""
+    monkeypatch.setattr(formal, "RESOURCES", 1000)
+    with pytest.raises(FormalError, match="no verdict on 1 cycles within 1,000 of its steps"):
+        bmc(Factors(), 1, tmp_path)
 
 
 def test_no_cycles(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.isa import Engine
-from sigbit_hw.gateware.control import sequencer
+from sigbit_hw.arch.timing import IN_FLIGHT
 from sigbit_hw.gateware.control.sequencer import EngineQueue, Tokens
 from sigbit_hw.gateware.interfaces import ENGINES
 from sigbit_hw.gateware.ports import ENGINE_NAMES
@@ -98,7 +98,7 @@ class QueueIsCareful(wiring.Component):
         m.submodules.dut, inside = registers(dut)
         before, offered = Signal(ENGINES), Signal()
         word, index = Signal.like(dut.o.p.word), Signal.like(dut.o.p.index)
-        flying = Signal(range(sequencer.IN_FLIGHT + 3))
+        flying = Signal(range(IN_FLIGHT + 3))
         entered = Signal()
         wait = next(f for f in isa.HEADER if f.name == "wait")
         offset = sum(f.width for f in isa.HEADER[: isa.HEADER.index(wait)])
@@ -123,9 +123,9 @@ class QueueIsCareful(wiring.Component):
             Assert(~entered | (dut.take == dut.o.p.word[offset : offset + wait.width])),
             Assert(~offered | (dut.o.valid & (dut.o.p.word == word) & (dut.o.p.index == index))),
             Assert(inside["in_flight"] == flying),
-            Assert(inside["room"] == (flying != sequencer.IN_FLIGHT)),
+            Assert(inside["room"] == (flying != IN_FLIGHT)),
             Assert(dut.executing == (flying != 0)),
-            Assert(flying <= sequencer.IN_FLIGHT),
+            Assert(flying <= IN_FLIGHT),
         ]
         return m
 

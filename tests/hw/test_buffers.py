@@ -9,7 +9,6 @@ from amaranth.sim import Simulator
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.formats import EsbFormat
 from sigbit_hw.gateware.compute.buffers import ActMemory, WeightMemory
-from sigbit_hw.gateware.interfaces import slots_per_write
 
 CONFIG = ArchConfig(
     name="parts",
@@ -110,12 +109,12 @@ class Traffic:
             ctx.set(port.word, int(rng.integers(config.act_slots // config.pixels)))
             ctx.set(port.data, self.value())
         if not self.offer and rng.random() < 0.7:
-            count = int(rng.integers(1, slots_per_write(config) + 1))
+            count = int(rng.integers(1, config.slots_per_write + 1))
             first = int(rng.integers(config.act_slots - count + 1))
             self.offer = {first + k: self.value() for k in range(count)}
             ctx.set(dut.write.stream.p.slot, first)
             ctx.set(dut.write.stream.p.count, count)
-            for k in range(slots_per_write(config)):
+            for k in range(config.slots_per_write):
                 ctx.set(dut.write.stream.p.data[k], self.offer.get(first + k, self.value()))
         ctx.set(dut.write.stream.valid, int(bool(self.offer)))
         if self.read is None and rng.random() < 0.5:
@@ -154,7 +153,7 @@ class Traffic:
             writes |= self.waiting or {}
             self.waiting = self.offer or None
             self.transfers += bool(self.offer)
-            self.full += len(self.offer) == slots_per_write(self.config)
+            self.full += len(self.offer) == self.config.slots_per_write
             self.crossing += len({slot // pixels for slot in self.offer}) > 1
             self.offer = {}
         traced = {}

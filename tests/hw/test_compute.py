@@ -1,15 +1,16 @@
 """The compute engine against addressing and numerics: codes, cycles, retirement, trace."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from amaranth.back import rtlil
 
-from sigbit_hw.arch import addressing
+from sigbit_hw.arch import addressing, isa
 from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.formats import EsbFormat
-from sigbit_hw.arch.isa import Instr, Mode, Opcode
+from sigbit_hw.arch.isa import Mode, Opcode
 from sigbit_hw.gateware.compute.engine import ComputeEngine
 from sigbit_sim.random_programs.shapes import random_out, random_segment, random_sizes
 from sigbit_sim.verification.compute import Contents, cycles, results, run
@@ -69,8 +70,7 @@ class Programs:
         sizes = random_sizes(rng, c, mode, one_block=count > 1, limit=self.half // 2)
         code = []
         for k in range(count):
-            execute = Instr(
-                Opcode.EXEC,
+            execute = isa.Exec(
                 mode=mode,
                 keep=int(k > 0),
                 drain=int(k == count - 1),
@@ -86,8 +86,9 @@ class Programs:
                 **addressing.column_steps(sizes.wrap, c),
             )
             setup = [
-                random_segment(rng, c, execute, index, 0, self.half, 12).replace(
-                    words=int(rng.integers(0, 16))
+                replace(
+                    random_segment(rng, c, execute, index, 0, self.half, 12),
+                    words=int(rng.integers(0, 16)),
                 )
                 for index in range(execute.n_seg)
             ]
@@ -143,7 +144,7 @@ def test_random_programs(name, case, rng):
 
 def execute(config, wrap, **fields):
     steps = addressing.column_steps(wrap, config)
-    return Instr(Opcode.EXEC, **({"drain": 1, "wrap": wrap} | steps | fields))
+    return isa.Exec(**({"drain": 1, "wrap": wrap} | steps | fields))
 
 
 def check_all(config, program, rng, **traffic):
@@ -161,8 +162,8 @@ def test_sync_reads_what_was_written(rng):
     program = []
     for k in range(4):
         program += [
-            Instr(Opcode.SEG, base=16 * k, n_ic=1),
-            Instr(Opcode.OUT, base=16 * (k + 1), d_slot=1, n_slots=1, d_pix=1, d_col=1, param=k),
+            isa.Seg(base=16 * k, n_ic=1),
+            isa.Out(base=16 * (k + 1), d_slot=1, n_slots=1, d_pix=1, d_col=1, param=k),
             execute(config, 8, sync=1, run=8),
         ]
     check_all(config, program, rng)
@@ -173,8 +174,7 @@ def test_single_step_segments_in_single_step_blocks(rng):
     of one step in many blocks."""
     config = CONFIGS["slow-drain"]
     segments = [
-        Instr(
-            Opcode.SEG,
+        isa.Seg(
             index=k,
             base=9 * k,
             shift=k % 3 == 2,
@@ -186,7 +186,7 @@ def test_single_step_segments_in_single_step_blocks(rng):
         )
         for k in range(config.segments)
     ]
-    out = Instr(Opcode.OUT, base=300, d_slot=1, n_slots=12, d_pix=13, d_col=13, d_line=13, d_row=13)
+    out = isa.Out(base=300, d_slot=1, n_slots=12, d_pix=13, d_col=13, d_line=13, d_row=13)
     program = [
         *segments,
         out,
@@ -207,8 +207,8 @@ def test_single_step_segments_in_single_step_blocks(rng):
 def test_no_more_in_flight_than_there_is_room_for(rng):
     config = CONFIGS["plain"]
     program = [
-        Instr(Opcode.SEG, base=40, n_ic=1),
-        Instr(Opcode.OUT, base=100, d_slot=1, d_pix=1, d_col=1),
+        isa.Seg(base=40, n_ic=1),
+        isa.Out(base=100, d_slot=1, d_pix=1, d_col=1),
     ]
     program += [execute(config, 2, drain=0, keep=int(k > 0), run=2, weights=k) for k in range(9)]
     program += [execute(config, 2, keep=1, run=2, weights=11)]
@@ -232,11 +232,10 @@ def test_lines(name, wrap, rng):
     run = {"run": lines * wrap}
     place = {"d_slot": 1, "d_pix": 1, "d_col": 1, "d_line": 1}
     program = [
-        Instr(Opcode.SEG, base=3, n_kx=3, n_ky=3, d_ky=pitch - 2, **step),
-        Instr(Opcode.OUT, base=first, **place),
+        isa.Seg(base=3, n_kx=3, n_ky=3, d_ky=pitch - 2, **step),
+        isa.Out(base=first, **place),
         execute(config, wrap, **run),
-        Instr(
-            Opcode.SEG,
+        isa.Seg(
             base=first - 2,
             n_kx=2,
             n_ky=2,
@@ -245,7 +244,7 @@ def test_lines(name, wrap, rng):
             gap=0,
             d_kx=1,
         ),
-        Instr(Opcode.OUT, base=first + 5 * lines * wrap, n_planes=2, d_plane=lines * wrap, **place),
+        isa.Out(base=first + 5 * lines * wrap, n_planes=2, d_plane=lines * wrap, **place),
         execute(config, wrap, mode=Mode.MAX, sync=1, **run),
     ]
     assert not addressing.bank_conflicts(program[1], program[2], config)

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
+from sigbit_hw.arch import isa
 from sigbit_hw.arch.addressing import block_slots
 from sigbit_hw.arch.config import PRESETS
-from sigbit_hw.arch.isa import SLOT_BITS, Instr, Opcode
+from sigbit_hw.arch.isa import SLOT_BITS
+from sigbit_hw.arch.timing import CHECK_LATENCY
 from sigbit_hw.gateware.memory.dma import BurstSplitter, WindowCheck
 from sigbit_hw.gateware.parts.walker import BLOCK, BlockWalker
 
@@ -86,7 +88,7 @@ def test_window_check(writes: bool, rng: np.random.Generator) -> None:
             ctx.set(dut.window.write_hi, high)
             ctx.set(dut.offset, offset)
             ctx.set(dut.beats, beats)
-            await ctx.tick().repeat(dut.latency)
+            await ctx.tick().repeat(CHECK_LATENCY)
             outside = end > size or (writes and (offset < low or end > high))
             assert ctx.get(dut.outside) == outside
             assert ctx.get(dut.misaligned) == (offset % config.bus_bytes != 0)
@@ -108,7 +110,7 @@ def test_walk(width: int, rng: np.random.Generator) -> None:
             }
             d = {name: int(rng.integers(-500, 500)) for name in ("d1", "d2")}
             start = int(rng.integers(0, 1 << SLOT_BITS))
-            slots = block_slots(Instr(Opcode.FILL, **n, **d), start) % (1 << SLOT_BITS)
+            slots = block_slots(isa.Fill(dst=start, **n, **d)) % (1 << SLOT_BITS)
             ctx.set(dut.block, BLOCK.const({"start": start, **n, **d}))
             ctx.set(dut.restart, 1)
             await ctx.tick()

@@ -82,7 +82,7 @@ LEVELS = st.tuples(st.integers(2, 5), st.booleans(), st.randoms(use_true_random=
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     weight=(FORMATS | LEVELS).filter(lambda fmt: fmt.signed),
     act=FORMATS | LEVELS,

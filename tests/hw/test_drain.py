@@ -3,7 +3,7 @@ cycle."""
 
 import itertools
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,10 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, connect, flipped
 from amaranth.sim import Simulator
 
-from sigbit_hw.arch import addressing, numerics
+from sigbit_hw.arch import addressing, isa, numerics
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.formats import EsbFormat
-from sigbit_hw.arch.isa import Instr, Mode, Opcode
+from sigbit_hw.arch.isa import Instr, Mode
 from sigbit_hw.gateware.compute.drain import Drain
 from sigbit_hw.gateware.compute.drain_slots import OutputSlots, PixelSteps
 from sigbit_hw.gateware.compute.drain_walker import DrainWalker, drain_layout
@@ -65,8 +65,7 @@ def random_job(config: ArchConfig, rng: np.random.Generator, *, legal: bool = Fa
     if run < 4 and rng.random() < 0.5:
         wrap = run
     mode = Mode.MAX if rng.random() < 0.3 else Mode.MAC
-    execute = Instr(
-        Opcode.EXEC,
+    execute = isa.Exec(
         mode=int(mode),
         drain=1,
         n_ocb=n_ocb,
@@ -82,8 +81,7 @@ def random_job(config: ArchConfig, rng: np.random.Generator, *, legal: bool = Fa
         for name in ("pix", "col", "line", "row", "plane")
     }
     planes = int(rng.integers(1, 4))
-    out = Instr(
-        Opcode.OUT,
+    out = isa.Out(
         base=int(rng.integers(config.act_slots)),
         d_slot=2 * int(rng.integers(-limit // 2, limit // 2)) + 1,
         n_slots=int(rng.integers(1, n_ocb * config.slots_per_block + 2)),
@@ -110,9 +108,9 @@ def without_conflicts(
         places = rng.integers(-config.act_slots // 2 // pixels, config.act_slots // 2 // pixels, 3)
         shifts = rng.integers(pixels, size=3) if rng.random() < 0.7 else np.ones(3, int)
         d_pix, d_col, d_line = (places * pixels + shifts).tolist()
-        out = out.replace(d_pix=d_pix, d_col=d_col, d_line=d_line)
+        out = replace(out, d_pix=d_pix, d_col=d_col, d_line=d_line)
     d_slot = out.d_slot if config.drain_pixels == 1 else 1
-    return out.replace(phases=1, d_pix=1, d_col=1, d_line=1 + pixels, d_slot=d_slot)
+    return replace(out, phases=1, d_pix=1, d_col=1, d_line=1 + pixels, d_slot=d_slot)
 
 
 @dataclass(frozen=True)

@@ -2,28 +2,29 @@
 reset."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from sigbit_hw.arch import isa, regs
+from sigbit_hw.arch.bus import Response
 from sigbit_hw.arch.config import PRESETS
-from sigbit_hw.arch.isa import Instr, LoadKind, Opcode
+from sigbit_hw.arch.isa import Instr, LoadKind
 from sigbit_hw.arch.regs import Cause
-from sigbit_sim.verification.axi_memory import DECERR, SLVERR
 from sigbit_sim.verification.machine import BASE, Machine
 
 CONFIG = PRESETS["nano"]
 SIZE = 1 << 15
-HALT = Instr(Opcode.HALT)
+HALT = isa.Halt()
 GOOD = [
-    Instr(Opcode.LOAD, kind=LoadKind.ACTS, address=0x1000, dst=0, n0=64, beats=16, signal=4),
-    Instr(Opcode.STORE, address=0x6000, src=0, n0=64, beats=16, wait=1),
+    isa.Load(kind=LoadKind.ACTS, address=0x1000, dst=0, n0=64, beats=16, signal=4),
+    isa.Store(address=0x6000, src=0, n0=64, beats=16, wait=1),
     HALT,
 ]
-LOAD, STORE = GOOD[0].replace(signal=0), GOOD[1].replace(wait=0)
-EXEC = Instr(Opcode.EXEC, run=10, n_seg=1)
+LOAD, STORE = replace(GOOD[0], signal=0), replace(GOOD[1], wait=0)
+EXEC = isa.Exec(run=10, n_seg=1)
 
 
 def raw(program: list[Instr], index: int, change: Callable[[int], int]) -> np.ndarray:
@@ -89,12 +90,12 @@ def test_illegal_words(machine: Machine, index: int, change: Callable[[int], int
 @pytest.mark.parametrize(
     ("program", "index"),
     [
-        ([LOAD, LOAD.replace(address=0x1004), HALT], 1),
-        ([LOAD, STORE.replace(address=0x6001), HALT], 1),
-        ([LOAD, LOAD.replace(beats=15), HALT], 1),
-        ([LOAD.replace(beats=17), HALT], 0),
-        ([STORE.replace(beats=15), HALT], 0),
-        ([STORE.replace(beats=17), HALT], 0),
+        ([LOAD, replace(LOAD, address=0x1004), HALT], 1),
+        ([LOAD, replace(STORE, address=0x6001), HALT], 1),
+        ([LOAD, replace(LOAD, beats=15), HALT], 1),
+        ([replace(LOAD, beats=17), HALT], 0),
+        ([replace(STORE, beats=15), HALT], 0),
+        ([replace(STORE, beats=17), HALT], 0),
         ([LOAD, LOAD], 1),  # no HALT
     ],
 )
@@ -112,9 +113,9 @@ def test_illegal_registers(machine: Machine, registers: dict[str, int]) -> None:
 @pytest.mark.parametrize(
     ("program", "index", "registers"),
     [
-        ([LOAD, LOAD.replace(address=SIZE - 0x78), HALT], 1, {}),
-        ([LOAD.replace(address=0xFFFF_FFF8), HALT], 0, {}),
-        ([STORE.replace(address=SIZE - 0x78), HALT], 0, {}),
+        ([LOAD, replace(LOAD, address=SIZE - 0x78), HALT], 1, {}),
+        ([replace(LOAD, address=0xFFFF_FFF8), HALT], 0, {}),
+        ([replace(STORE, address=SIZE - 0x78), HALT], 0, {}),
         ([STORE, HALT], 0, {"WRITE_LO": 0x6001}),
         ([STORE, HALT], 0, {"WRITE_HI": 0x607F}),
         (GOOD, 0, {"MEM_SIZE": 95}),
@@ -138,13 +139,13 @@ def test_window(
 @pytest.mark.parametrize(
     ("resp", "read", "write"),
     [
-        (SLVERR, Cause.READ_SLVERR, Cause.WRITE_SLVERR),
-        (DECERR, Cause.READ_DECERR, Cause.WRITE_DECERR),
+        (Response.SLVERR, Cause.READ_SLVERR, Cause.WRITE_SLVERR),
+        (Response.DECERR, Cause.READ_DECERR, Cause.WRITE_DECERR),
     ],
 )
 @pytest.mark.parametrize("where", ["fetch", "fetch_first", "load", "store"])
 def test_bus_errors(machine: Machine, where: str, resp: int, read: Cause, write: Cause) -> None:
-    program = [LOAD.replace(address=0x2000), *GOOD]
+    program = [replace(LOAD, address=0x2000), *GOOD]
     address = {
         "fetch": 2 * isa.WORD_BYTES + 8,
         "fetch_first": 2 * isa.WORD_BYTES,
@@ -156,17 +157,17 @@ def test_bus_errors(machine: Machine, where: str, resp: int, read: Cause, write:
 
 
 def test_token_underflow(machine: Machine) -> None:
-    expect(machine, [LOAD, EXEC.replace(wait=4), STORE, HALT], Cause.TOKEN_UNDERFLOW, 1)
+    expect(machine, [LOAD, replace(EXEC, wait=4), STORE, HALT], Cause.TOKEN_UNDERFLOW, 1)
 
 
 def test_token_underflow_with_a_full_queue(machine: Machine) -> None:
     """The giver comes behind more instructions than the queue holds: it can never be dispatched."""
-    waiting = [EXEC.replace(wait=1)] * (CONFIG.queue_depth + 1)
-    expect(machine, [LOAD, *waiting, LOAD.replace(signal=2), HALT], Cause.TOKEN_UNDERFLOW, 1)
+    waiting = [replace(EXEC, wait=1)] * (CONFIG.queue_depth + 1)
+    expect(machine, [LOAD, *waiting, replace(LOAD, signal=2), HALT], Cause.TOKEN_UNDERFLOW, 1)
 
 
 def test_token_overflow(machine: Machine) -> None:
-    fills = [Instr(Opcode.FILL, dst=0, n0=2, signal=2)] * (isa.TOKEN_MAX + 2)
+    fills = [isa.Fill(dst=0, n0=2, signal=2)] * (isa.TOKEN_MAX + 2)
     expect(machine, [*fills, HALT], Cause.TOKEN_OVERFLOW, isa.TOKEN_MAX)
 
 

@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sigbit_hw.arch import images, regs
+from sigbit_hw.arch import images, isa, regs
 from sigbit_hw.arch.addressing import block_slots
 from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.isa import Instr, LoadKind, Opcode
 from sigbit_hw.arch.numerics import TABLE_ENTRIES
-from sigbit_hw.gateware.interfaces import slots_per_write
 from sigbit_sim.verification.machine import BASE, Machine
 
 PROGRAM = 0xE000
@@ -62,7 +61,7 @@ class Model:
         if instr.opcode == Opcode.FILL:
             bits = config.act_format.bits
             slot = sum((instr.code & (1 << bits) - 1) << (bits * k) for k in range(config.ic_lanes))
-            self.slots.update(dict.fromkeys(block_slots(instr, instr.dst).tolist(), slot))
+            self.slots.update(dict.fromkeys(block_slots(instr).tolist(), slot))
             return
         item = {
             LoadKind.WEIGHTS: config.weight_word_bytes,
@@ -71,13 +70,13 @@ class Model:
             LoadKind.TABLE: images.TABLE_BYTES,
         }
         if instr.opcode == Opcode.STORE:
-            for k, slot in enumerate(block_slots(instr, instr.src).tolist()):
+            for k, slot in enumerate(block_slots(instr).tolist()):
                 at = instr.address + k * config.slot_bytes
                 value = self.slots.get(slot, 0).to_bytes(config.slot_bytes, "little")
                 memory[at : at + config.slot_bytes] = np.frombuffer(value, np.uint8)
             return
         size = item[LoadKind(instr.kind)]
-        for k, target in enumerate(block_slots(instr, instr.dst).tolist()):
+        for k, target in enumerate(block_slots(instr).tolist()):
             data = memory[instr.address + k * size : instr.address + (k + 1) * size].tobytes()
             if instr.kind == LoadKind.ACTS:
                 self.slots[target] = int.from_bytes(data, "little")
@@ -113,10 +112,10 @@ def random_program(rng: np.random.Generator, config: ArchConfig, length: int) ->
             before = 2 if program[-1].opcode == Opcode.STORE else 0
             mine = 2 if kind == "store" else 0
             if before != mine:
-                program[-1] = program[-1].replace(signal=1 << mine)
+                program[-1] = replace(program[-1], signal=1 << mine)
                 wait = {"wait": 1 << before}
         if kind == "fill":
-            program.append(Instr(Opcode.FILL, code=int(rng.integers(256)), dst=start, **b, **wait))
+            program.append(isa.Fill(code=int(rng.integers(256)), dst=start, **b, **wait))
             continue
         if kind in ("acts", "store"):
             size = b["n0"] * b["n1"] * b["n2"] * config.slot_bytes
@@ -133,8 +132,7 @@ def random_program(rng: np.random.Generator, config: ArchConfig, length: int) ->
         beats = images.beats(size, config)
         if kind == "store":
             program.append(
-                Instr(
-                    Opcode.STORE,
+                isa.Store(
                     address=address(size, 0x8000, PROGRAM),
                     src=start,
                     beats=beats,
@@ -150,8 +148,7 @@ def random_program(rng: np.random.Generator, config: ArchConfig, length: int) ->
                 "table": LoadKind.TABLE,
             }[str(kind)]
             program.append(
-                Instr(
-                    Opcode.LOAD,
+                isa.Load(
                     kind=name,
                     address=address(size + 64, 0, PROGRAM),
                     dst=start,
@@ -160,7 +157,7 @@ def random_program(rng: np.random.Generator, config: ArchConfig, length: int) ->
                     **wait,
                 )
             )
-    return [*program, Instr(Opcode.HALT)]
+    return [*program, isa.Halt()]
 
 
 def compare(machine: Machine, ctx: Any, model: Model) -> None:
@@ -217,9 +214,9 @@ def test_store_keeps_the_bytes_after_an_unaligned_tail(rng: np.random.Generator)
     config = PRESETS["nano"]
     machine = Machine(config, np.zeros(1 << 13, np.uint8), rng)
     program = [
-        Instr(Opcode.FILL, code=5, dst=0, n0=5, signal=4),
-        Instr(Opcode.STORE, address=0xFF8, beats=2, src=0, n0=5, wait=1),
-        Instr(Opcode.HALT),
+        isa.Fill(code=5, dst=0, n0=5, signal=4),
+        isa.Store(address=0xFF8, beats=2, src=0, n0=5, wait=1),
+        isa.Halt(),
     ]
 
     async def test(ctx: Any) -> None:
@@ -237,8 +234,7 @@ def test_consecutive_loads_keep_the_bus_busy(rng: np.random.Generator) -> None:
     machine = Machine(config, rng.integers(0, 256, 1 << 16).astype(np.uint8), rng, latency=(40, 40))
     beats = 100
     loads = [
-        Instr(
-            Opcode.LOAD,
+        isa.Load(
             kind=LoadKind.WEIGHTS,
             address=0x1000 + 0x400 * k,
             dst=k * beats,
@@ -249,7 +245,7 @@ def test_consecutive_loads_keep_the_bus_busy(rng: np.random.Generator) -> None:
     ]
 
     async def test(ctx: Any) -> None:
-        assert (await machine.run(ctx, [*loads, Instr(Opcode.HALT)]))[0] == regs.STATUS_DONE
+        assert (await machine.run(ctx, [*loads, isa.Halt()]))[0] == regs.STATUS_DONE
         assert await machine.read(ctx, "LOAD_BUSY") < 1.15 * beats * len(loads) + 60
 
     machine.simulate(test)
@@ -265,10 +261,10 @@ def test_load_after_store(name: str, rng: np.random.Generator) -> None:
     beats = 2 * config.burst_beats + 1
     n0 = beats * config.bus_bits // config.slot_bits
     program = [
-        Instr(Opcode.LOAD, kind=LoadKind.ACTS, address=0x1000, n0=n0, beats=beats, signal=4),
-        Instr(Opcode.STORE, address=0x2000, n0=n0, beats=beats, wait=1, signal=1),
-        Instr(Opcode.LOAD, kind=LoadKind.ACTS, address=0x2000, n0=n0, beats=beats, dst=n0, wait=4),
-        Instr(Opcode.HALT),
+        isa.Load(kind=LoadKind.ACTS, address=0x1000, n0=n0, beats=beats, signal=4),
+        isa.Store(address=0x2000, n0=n0, beats=beats, wait=1, signal=1),
+        isa.Load(kind=LoadKind.ACTS, address=0x2000, n0=n0, beats=beats, dst=n0, wait=4),
+        isa.Halt(),
     ]
 
     async def test(ctx: Any) -> None:
@@ -286,9 +282,9 @@ def test_slots_are_written_before_the_retirement(rng: np.random.Generator) -> No
     """A STORE that waits for a FILL reads what it filled, however long the memory is busy."""
     machine = Machine(PRESETS["nano"], np.zeros(1 << 13, np.uint8), rng)
     program = [
-        Instr(Opcode.FILL, code=5, dst=6, n0=1, signal=4),
-        Instr(Opcode.STORE, address=0x1000, beats=1, src=6, n0=1, wait=1),
-        Instr(Opcode.HALT),
+        isa.Fill(code=5, dst=6, n0=1, signal=4),
+        isa.Store(address=0x1000, beats=1, src=6, n0=1, wait=1),
+        isa.Halt(),
     ]
 
     async def test(ctx: Any) -> None:
@@ -308,16 +304,16 @@ def test_slots_a_cycle(name: str, rng: np.random.Generator) -> None:
     demand; runs of one slot take a cycle each."""
     config = CONFIGS[name]
     per_beat = config.bus_bits // config.slot_bits
-    width = slots_per_write(config)
+    width = config.slots_per_write
     beats = 100
     n0 = beats * per_beat
-    load = Instr(Opcode.LOAD, kind=LoadKind.ACTS, address=0x1000, n0=n0, beats=beats)
-    fill = Instr(Opcode.FILL, n0=n0)
+    load = isa.Load(kind=LoadKind.ACTS, address=0x1000, n0=n0, beats=beats)
+    fill = isa.Fill(n0=n0)
     cycles = []
 
     async def test(ctx: Any) -> None:
-        for instr in (load, fill, load.replace(n0=1, n1=n0, d1=2)):
-            assert await machine.run(ctx, [instr, Instr(Opcode.HALT)]) == (regs.STATUS_DONE, 0, 0)
+        for instr in (load, fill, replace(load, n0=1, n1=n0, d1=2)):
+            assert await machine.run(ctx, [instr, isa.Halt()]) == (regs.STATUS_DONE, 0, 0)
             cycles.append(await machine.read(ctx, "LOAD_BUSY"))
 
     machine = Machine(config, rng.integers(0, 256, 1 << 15).astype(np.uint8), rng)
@@ -331,9 +327,9 @@ def test_store_waits_for_a_bus_that_pauses(rng: np.random.Generator) -> None:
     config = PRESETS["nano"]
     machine = Machine(config, rng.integers(0, 256, 1 << 14).astype(np.uint8), rng)
     program = [
-        Instr(Opcode.LOAD, kind=LoadKind.ACTS, address=0x1000, n0=400, beats=100, signal=4),
-        Instr(Opcode.STORE, address=0x2000, n0=400, beats=100, wait=1),
-        Instr(Opcode.HALT),
+        isa.Load(kind=LoadKind.ACTS, address=0x1000, n0=400, beats=100, signal=4),
+        isa.Store(address=0x2000, n0=400, beats=100, wait=1),
+        isa.Halt(),
     ]
 
     async def test(ctx: Any) -> None:

@@ -11,9 +11,9 @@ from amaranth.lib.wiring import Out
 from amaranth.sim import Simulator
 from amaranth.utils import ceil_log2
 
-from sigbit_hw.arch import addressing
+from sigbit_hw.arch import addressing, isa
 from sigbit_hw.arch.config import PRESETS, ArchConfig
-from sigbit_hw.arch.isa import WRAP_MIN, Instr, Mode, Opcode
+from sigbit_hw.arch.isa import WRAP_MIN, Instr, Mode
 from sigbit_hw.gateware.compute.agu import NestWalker, nest_layout, segment_layout
 from sigbit_hw.gateware.compute.array import CONTROL
 from sigbit_hw.gateware.compute.buffers import ActMemory
@@ -78,13 +78,13 @@ def steps_of(config: ArchConfig, programs: list[tuple[Instr, list[Instr]]]) -> l
                 ctx.set(walker.segment.index, segment.index)
                 ctx.set(
                     walker.segment.entry,
-                    {name: segment.values[name] for name in segment_layout(config).members},
+                    {name: getattr(segment, name) for name in segment_layout(config).members},
                 )
                 ctx.set(walker.segment.valid, 1)
                 await ctx.tick()
             ctx.set(walker.segment.valid, 0)
             names = set(nest_layout(config).members) - {"drain_cycles"}
-            ctx.set(walker.i.payload, {name: execute.values[name] for name in names})
+            ctx.set(walker.i.payload, {name: getattr(execute, name) for name in names})
             ctx.set(walker.i.valid, 1)
             await ctx.tick()
             ctx.set(walker.i.valid, 0)
@@ -136,8 +136,7 @@ def test_lanes(pixels, rng):
             "n_rows": int(rng.integers(1, 3)),
             "run": int(rng.integers(2 * pixels, 5 * pixels)),
         }
-        execute = Instr(
-            Opcode.EXEC,
+        execute = isa.Exec(
             mode=Mode.MAC,
             wrap=wrap,
             n_seg=int(rng.integers(1, 4)),
@@ -155,15 +154,15 @@ def test_lanes(pixels, rng):
 def test_a_run_of_one_short_line():
     """A line shorter than the least one of several: no lane of the run comes after its end."""
     c = config(8)
-    execute = Instr(Opcode.EXEC, wrap=1, run=1, n_rows=3, **addressing.column_steps(1, c))
-    segment = Instr(Opcode.SEG, base=100, n_ic=2, d_ic=9, d_row=5, gap=24, d_block=3)
+    execute = isa.Exec(wrap=1, run=1, n_rows=3, **addressing.column_steps(1, c))
+    segment = isa.Seg(base=100, n_ic=2, d_ic=9, d_row=5, gap=24, d_block=3)
     assert check(c, [(execute, [segment])]) == 0
 
 
 @pytest.mark.parametrize("pixels", [2, 4, 8, 16, 32, 64])
 def test_most_line_ends(pixels):
     def ends(wrap: int) -> int:
-        execute = Instr(Opcode.EXEC, wrap=wrap, run=wrap * pixels)
+        execute = isa.Exec(wrap=wrap, run=wrap * pixels)
         return int(addressing.line_ends(execute, c)[:, :-1].max())
 
     c = config(pixels)

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sigbit_hw.arch import regs
+from sigbit_hw.arch import isa, regs
+from sigbit_hw.arch.bus import Response
 from sigbit_hw.arch.config import PRESETS, ArchConfig
-from sigbit_hw.arch.isa import Instr, LoadKind, Opcode
+from sigbit_hw.arch.isa import Instr, LoadKind
 from sigbit_hw.arch.regs import Cause
 from sigbit_hw.gateware import ports
-from sigbit_sim.verification.axi_memory import DECERR, SLVERR
 from sigbit_sim.verification.machine import BASES, Machine
 
 TWO = replace(PRESETS["nano"], bus_bits=128, oc_lanes=8, ports=2)
@@ -23,9 +23,9 @@ def copy(config: ArchConfig, beats: int = 40) -> list[Instr]:
     """Copies ``beats`` beats from 0x1000 to 0x6000."""
     slots = beats * config.bus_bits // config.slot_bits
     return [
-        Instr(Opcode.LOAD, kind=LoadKind.ACTS, address=0x1000, n0=slots, beats=beats, signal=4),
-        Instr(Opcode.STORE, address=0x6000, n0=slots, beats=beats, wait=1),
-        Instr(Opcode.HALT),
+        isa.Load(kind=LoadKind.ACTS, address=0x1000, n0=slots, beats=beats, signal=4),
+        isa.Store(address=0x6000, n0=slots, beats=beats, wait=1),
+        isa.Halt(),
     ]
 
 
@@ -57,9 +57,9 @@ def test_error_on_one_port(name: str, what: str, rng: np.random.Generator) -> No
 
     async def test(ctx: Any) -> None:
         for port, bus in enumerate(machine.buses):
-            for resp in (SLVERR, DECERR):
+            for resp in (Response.SLVERR, Response.DECERR):
                 bus.faults[BASES[port] + address + 5 * config.port_bytes] = resp
-                cause = Cause[f"{what.upper()}_{'SLVERR' if resp == SLVERR else 'DECERR'}"]
+                cause = Cause[f"{what.upper()}_{resp.name}"]
                 result = await machine.run(ctx, copy(config))
                 assert result == (regs.STATUS_ERROR, cause, int(what == "write"))
                 bus.faults.clear()

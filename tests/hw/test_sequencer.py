@@ -16,7 +16,7 @@ from sigbit_hw.gateware.control.decode import Decode
 from sigbit_sim.verification.machine import Machine
 
 CONFIG = PRESETS["nano"]
-HALT = Instr(Opcode.HALT)
+HALT = isa.Halt()
 
 
 def random_word(rng: np.random.Generator) -> int:
@@ -99,9 +99,9 @@ def machine_of(rng: np.random.Generator) -> Machine:
 def random_program(rng: np.random.Generator, length: int) -> list[Instr]:
     """FILL, SEG, EXEC and STORE with random tokens that are given before they are taken."""
     body = {
-        Engine.LOAD: [Instr(Opcode.FILL, dst=8, n0=3)],
-        Engine.COMPUTE: [Instr(Opcode.SEG), Instr(Opcode.EXEC, run=7), Instr(Opcode.EXEC, run=40)],
-        Engine.STORE: [Instr(Opcode.STORE, address=0x4000, src=0, n0=8, beats=2)],
+        Engine.LOAD: [isa.Fill(dst=8, n0=3)],
+        Engine.COMPUTE: [isa.Seg(), isa.Exec(run=7), isa.Exec(run=40)],
+        Engine.STORE: [isa.Store(address=0x4000, src=0, n0=8, beats=2)],
     }
     given = {(g, t): 0 for g in Engine for t in Engine}
     program = []
@@ -118,7 +118,7 @@ def random_program(rng: np.random.Generator, length: int) -> list[Instr]:
             signal = sum(1 << t for t in targets if rng.random() < 0.4)
             for t in Engine:
                 given[engine, t] += signal >> t & 1
-        program.append(instr.replace(wait=wait, signal=signal))
+        program.append(replace(instr, wait=wait, signal=signal))
     return [*program, HALT]
 
 
@@ -163,9 +163,9 @@ def test_tokens_order_engines(case: int, rng: np.random.Generator) -> None:
 def test_tokens_fill_to_the_brim(rng: np.random.Generator) -> None:
     """A counter holds TOKEN_MAX while the taker is busy with something long, and nothing is left
     over."""
-    fills = [Instr(Opcode.FILL, n0=2, signal=2)] * isa.TOKEN_MAX
-    takers = [Instr(Opcode.EXEC, run=2, wait=1)] * isa.TOKEN_MAX
-    program = [Instr(Opcode.EXEC, run=600), *fills, *takers, HALT]
+    fills = [isa.Fill(n0=2, signal=2)] * isa.TOKEN_MAX
+    takers = [isa.Exec(run=2, wait=1)] * isa.TOKEN_MAX
+    program = [isa.Exec(run=600), *fills, *takers, HALT]
     machine = machine_of(rng)
 
     async def test(ctx: Any) -> None:
@@ -182,7 +182,7 @@ def test_early_halt_ignores_what_was_prefetched(bus_bits: int, rng: np.random.Ge
     machine = Machine(config, np.zeros(1 << 13, np.uint8), rng)
 
     async def test(ctx: Any) -> None:
-        code = isa.pack([Instr(Opcode.FILL), HALT] + [Instr(Opcode.FILL)] * 40 + [HALT])
+        code = isa.pack([isa.Fill(), HALT] + [isa.Fill()] * 40 + [HALT])
         assert await machine.run(ctx, code) == (regs.STATUS_DONE, 0, 0)
         assert await machine.read(ctx, "STATUS") & regs.STATUS_BUS_IDLE
         assert await machine.read(ctx, "RETIRED") == 1
@@ -194,9 +194,9 @@ def test_prefetch_never_holds_up_loads(rng: np.random.Generator) -> None:
     """More instructions than queue and prefetch buffer hold wait for a LOAD whose data come behind
     them."""
     program = [
-        Instr(Opcode.LOAD, kind=LoadKind.ACTS, address=0x4000, n0=400, beats=100, signal=2),
-        Instr(Opcode.EXEC, run=4, wait=1),
-        *[Instr(Opcode.EXEC, run=4)] * 100,
+        isa.Load(kind=LoadKind.ACTS, address=0x4000, n0=400, beats=100, signal=2),
+        isa.Exec(run=4, wait=1),
+        *[isa.Exec(run=4)] * 100,
         HALT,
     ]
     machine = machine_of(rng)
@@ -253,7 +253,7 @@ def test_interrupt(rng: np.random.Generator) -> None:
     machine = machine_of(rng)
 
     async def test(ctx: Any) -> None:
-        await machine.start(ctx, [Instr(Opcode.FILL), HALT], IRQ_ENABLE=regs.IRQ_ERROR)
+        await machine.start(ctx, [isa.Fill(), HALT], IRQ_ENABLE=regs.IRQ_ERROR)
         while not await machine.read(ctx, "STATUS") & regs.STATUS_DONE:
             pass
         assert await machine.read(ctx, "IRQ_STATUS") == regs.IRQ_DONE

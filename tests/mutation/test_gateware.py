@@ -105,8 +105,8 @@ FAULTS: list[tuple[str, str, str, str, str]] = [
     (
         "compute.requant",
         "rounding_bit",
-        "product[_DROP_BITS - 1]",
-        "product[_DROP_BITS - 2]",
+        "product[numerics.DROP_BITS - 1]",
+        "product[numerics.DROP_BITS - 2]",
         REQUANT,
     ),
     ("compute.requant", "no_rounding", "(up & fits & ~largest)", "(up & ~up)", REQUANT),
@@ -145,8 +145,8 @@ FAULTS: list[tuple[str, str, str, str, str]] = [
     (
         "compute.buffers",
         "bank_of_the_next_read",
-        'delay(m, read_bank, 2, "read_bank")',
-        'delay(m, read_bank, 1, "read_bank")',
+        'delay(m, read_bank, READ_LATENCY - 1, "read_bank")',
+        'delay(m, read_bank, READ_LATENCY - 2, "read_bank")',
         ACTS,
     ),
     (

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sigbit.cli.files import read_rows, write_rows
+from sigbit.cli.console.files import read_rows, write_rows
 from sigbit.errors import ResultsError, UserError
 from sigbit.results.files import Results, RowFile, read_row_file
 from sigbit_tools.files import FileError
@@ -42,6 +42,22 @@ def test_headers_stay_and_the_sentence_on_transcribed_rows_goes_with_them(tmp_pa
     assert read_row_file(path).header == {"command": "c", "configuration": {"latency": 40}}
     write_rows(tmp_path / "new.json", "other", [{"a": 2}])
     assert read_row_file(tmp_path / "new.json").header == {"command": "other"}
+
+
+def test_a_document_becomes_a_row() -> None:
+    file = RowFile(
+        "synthesis",
+        ({"preset": "a", "lut": 1}, {"preset": "b", "lut": 2}),
+        {"key": ["preset"], "without": ["modules"]},
+    )
+    again = file.with_document({"preset": "a", "lut": 3, "modules": [1]})
+    assert again.rows == ({"preset": "a", "lut": 3}, {"preset": "b", "lut": 2})
+    assert again.header == file.header
+    assert again.with_document({"preset": "c"}).rows[-1] == {"preset": "c"}
+    with pytest.raises(ResultsError, match="must have preset"):
+        file.with_document({"lut": 3})
+    with pytest.raises(ResultsError, match="written by sigbit bench nets"):
+        RowFile("networks", (), {"command": "sigbit bench nets"}).with_document({"preset": "a"})
 
 
 @pytest.mark.parametrize(

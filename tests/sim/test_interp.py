@@ -35,10 +35,10 @@ class ScalarMachine:
             if i.opcode == Opcode.LOAD:
                 self.load(i)
             elif i.opcode == Opcode.FILL:
-                for slot in addressing.block_slots(i, i.dst).tolist():
+                for slot in addressing.block_slots(i).tolist():
                     self.stores[LoadKind.ACTS][slot] = np.full(self.c.ic_lanes, i.code)
             elif i.opcode == Opcode.STORE:
-                slots = addressing.block_slots(i, i.src).tolist()
+                slots = addressing.block_slots(i).tolist()
                 data = images.pack_slots([self.stores[LoadKind.ACTS][s] for s in slots], self.c)
                 self.memory[i.address : i.address + data.size] = data
             elif i.opcode == Opcode.SEG:
@@ -50,7 +50,7 @@ class ScalarMachine:
 
     def load(self, i: Instr) -> None:
         data = self.memory[i.address : i.address + i.beats * self.c.bus_bytes]
-        entries = addressing.block_slots(i, i.dst).tolist()
+        entries = addressing.block_slots(i).tolist()
         for n, entry in enumerate(entries):
             kind = LoadKind(i.kind)
             size = {
@@ -189,10 +189,10 @@ def test_sums_are_exact_modulo_the_accumulator(formats, extreme, rng, monkeypatc
         tables=8,
         bus_bits=64,
     )
-    segment = Instr(Opcode.SEG, n_ic=2, n_kx=3, d_ic=3, d_kx=2)
-    shifted = segment.replace(index=1, shift=1, base=2, d_ocb=1)
-    execute = Instr(
-        Opcode.EXEC, drain=1, n_seg=2, n_ocb=2, n_rows=2, run=5, wrap=5, block_step=2, group_step=1
+    segment = isa.Seg(n_ic=2, n_kx=3, d_ic=3, d_kx=2)
+    shifted = replace(segment, index=1, shift=1, base=2, d_ocb=1)
+    execute = isa.Exec(
+        drain=1, n_seg=2, n_ocb=2, n_rows=2, run=5, wrap=5, block_step=2, group_step=1
     )
     nest = exec_nest.Nest(execute, (segment, shifted), config)
 
@@ -234,7 +234,7 @@ def small(rng: np.random.Generator, code: list[Instr]) -> Program:
     image = rng.integers(0, 256, 4096, dtype=np.uint8)
     return replace(
         base,
-        instructions=isa.pack([*code, Instr(Opcode.HALT)]),
+        instructions=isa.pack([*code, isa.Halt()]),
         image=image,
         image_offset=4096,
         program_offset=8192,
@@ -253,24 +253,24 @@ def run(program: Program, **options: bool) -> None:
 
 
 def load(**fields: int) -> Instr:
-    return Instr(Opcode.LOAD, **{"kind": LoadKind.ACTS, "address": 4096, "n0": 4} | fields)
+    return isa.Load(**{"kind": LoadKind.ACTS, "address": 4096, "n0": 4} | fields)
 
 
 STOPS = [
     (Cause.WINDOW, 0, [load(address=16384)]),
     (Cause.WINDOW, 0, [load(address=16376, n0=8, beats=2)]),
-    (Cause.WINDOW, 1, [load(), Instr(Opcode.STORE, address=12280, n0=4)]),
-    (Cause.WINDOW, 1, [load(n0=8, beats=2), Instr(Opcode.STORE, address=12792, n0=8, beats=2)]),
+    (Cause.WINDOW, 1, [load(), isa.Store(address=12280, n0=4)]),
+    (Cause.WINDOW, 1, [load(n0=8, beats=2), isa.Store(address=12792, n0=8, beats=2)]),
     (Cause.ILLEGAL, 0, [load(address=4100)]),
     (Cause.ILLEGAL, 0, [load(beats=2)]),
-    (Cause.ILLEGAL, 1, [load(n0=8, beats=2), Instr(Opcode.STORE, address=12288, n0=8)]),
+    (Cause.ILLEGAL, 1, [load(n0=8, beats=2), isa.Store(address=12288, n0=8)]),
     (Cause.TOKEN_UNDERFLOW, 1, [load(), load(wait=1 << Engine.COMPUTE)]),
     (
         Cause.TOKEN_UNDERFLOW,
         2,
-        [load(signal=1 << Engine.COMPUTE), Instr(Opcode.SEG, wait=1), Instr(Opcode.SEG, wait=1)],
+        [load(signal=1 << Engine.COMPUTE), isa.Seg(wait=1), isa.Seg(wait=1)],
     ),
-    (Cause.TOKEN_UNDERFLOW, 1, [load(signal=1 << Engine.STORE), Instr(Opcode.SEG, wait=1)]),
+    (Cause.TOKEN_UNDERFLOW, 1, [load(signal=1 << Engine.STORE), isa.Seg(wait=1)]),
     (Cause.TOKEN_OVERFLOW, 15, [load(signal=1 << Engine.STORE)] * 16),
 ]
 
@@ -286,8 +286,7 @@ def test_tokens_up_to_the_limit_are_legal(rng):
     run(
         small(
             rng,
-            [load(signal=1 << Engine.COMPUTE)] * 15
-            + [Instr(Opcode.SEG, wait=1 << Engine.LOAD)] * 15,
+            [load(signal=1 << Engine.COMPUTE)] * 15 + [isa.Seg(wait=1 << Engine.LOAD)] * 15,
         )
     )
 
@@ -308,40 +307,40 @@ def test_a_program_must_halt(rng):
         run(replace(program, instructions=program.instructions[:32]))
 
 
-FILL = Instr(Opcode.FILL, n0=64)
-SEG = Instr(Opcode.SEG)
-OUT = Instr(Opcode.OUT, base=512, d_slot=1)
-EXEC = Instr(Opcode.EXEC, drain=1, wrap=2, group_step=1)
+FILL = isa.Fill(n0=64)
+SEG = isa.Seg()
+OUT = isa.Out(base=512, d_slot=1)
+EXEC = isa.Exec(drain=1, wrap=2, group_step=1)
 MISUSES = [
-    ("uses entry .4096. of ACTS, which has 4096", [Instr(Opcode.FILL, dst=4095, n0=2)]),
-    ("uses entry .-1. of ACTS", [Instr(Opcode.FILL, n1=2, d1=-1)]),
+    ("uses entry .4096. of ACTS, which has 4096", [isa.Fill(dst=4095, n0=2)]),
+    ("uses entry .-1. of ACTS", [isa.Fill(n1=2, d1=-1)]),
     ("uses entry .128. of PARAMS", [load(kind=LoadKind.PARAMS, dst=128, n0=1, beats=4)]),
-    ("fills with code 16, which exceeds 4 bits", [Instr(Opcode.FILL, code=16)]),
+    ("fills with code 16, which exceeds 4 bits", [isa.Fill(code=16)]),
     ("n1 and n2 must be 1", [load(kind=LoadKind.PARAMS, n0=1, n1=2, beats=8)]),
-    (r"takes segments \[1\], which no SEG has written", [SEG, EXEC.replace(n_seg=2)]),
+    (r"takes segments \[1\], which no SEG has written", [SEG, replace(EXEC, n_seg=2)]),
     (
         "lines that end inside a run must have at least 2 pixels, not wrap=1",
-        [SEG, OUT, EXEC.replace(wrap=1, run=2)],
+        [SEG, OUT, replace(EXEC, wrap=1, run=2)],
     ),
-    ("block_step must be 2 for wrap=3, not 0", [SEG, OUT, EXEC.replace(wrap=3, group_step=1)]),
+    ("block_step must be 2 for wrap=3, not 0", [SEG, OUT, replace(EXEC, wrap=3, group_step=1)]),
     (
         "group_step must be 1 for wrap=3, not 0",
-        [SEG, OUT, EXEC.replace(wrap=3, block_step=2, group_step=0)],
+        [SEG, OUT, replace(EXEC, wrap=3, block_step=2, group_step=0)],
     ),
-    ("gap must be a multiple of pixels=2, not 3", [SEG.replace(gap=3), OUT, EXEC]),
+    ("gap must be a multiple of pixels=2, not 3", [replace(SEG, gap=3), OUT, EXEC]),
     ("drains, but no OUT", [FILL, SEG, EXEC]),
-    ("reads slot 4096 of 4096", [SEG.replace(base=4095), OUT, EXEC.replace(run=2)]),
-    ("uses entry .1024. of WEIGHTS", [SEG.replace(n_ic=2), OUT, EXEC.replace(weights=1023)]),
-    ("uses entry .8. of TABLE", [SEG, OUT.replace(table=7, n_planes=2), EXEC]),
-    ("uses entry .-1. of ACTS", [SEG, OUT.replace(base=0, n_planes=2, d_plane=-1), EXEC]),
-    ("must have one block only", [SEG, OUT, EXEC.replace(drain=0, n_rows=2)]),
-    ("must have one block only", [SEG, OUT, EXEC.replace(keep=1, run=3)]),
-    ("keeps accumulators, but the EXEC before", [SEG, OUT, EXEC.replace(keep=1)]),
+    ("reads slot 4096 of 4096", [replace(SEG, base=4095), OUT, replace(EXEC, run=2)]),
+    ("uses entry .1024. of WEIGHTS", [replace(SEG, n_ic=2), OUT, replace(EXEC, weights=1023)]),
+    ("uses entry .8. of TABLE", [SEG, replace(OUT, table=7, n_planes=2), EXEC]),
+    ("uses entry .-1. of ACTS", [SEG, replace(OUT, base=0, n_planes=2, d_plane=-1), EXEC]),
+    ("must have one block only", [SEG, OUT, replace(EXEC, drain=0, n_rows=2)]),
+    ("must have one block only", [SEG, OUT, replace(EXEC, keep=1, run=3)]),
+    ("keeps accumulators, but the EXEC before", [SEG, OUT, replace(EXEC, keep=1)]),
     (
         "keeps accumulators, but the EXEC before",
-        [SEG, OUT, EXEC, EXEC.replace(keep=1, mode=Mode.MAX)],
+        [SEG, OUT, EXEC, replace(EXEC, keep=1, mode=Mode.MAX)],
     ),
-    ("keeps accumulators, but the EXEC before", [SEG, OUT, EXEC, EXEC.replace(keep=1, run=2)]),
+    ("keeps accumulators, but the EXEC before", [SEG, OUT, EXEC, replace(EXEC, keep=1, run=2)]),
 ]
 
 
@@ -368,13 +367,13 @@ def test_two_writes_in_one_bank_are_refused(preset, post_lanes, out, run_length,
     config = replace(PRESETS[preset], post_lanes=post_lanes)
     program = random_program(config, rng, area=2048)
     wrap = max(4, run_length - 1)
-    execute = EXEC.replace(wrap=wrap, run=run_length, **addressing.column_steps(wrap, config))
+    execute = replace(EXEC, wrap=wrap, run=run_length, **addressing.column_steps(wrap, config))
     for steps, legal in (({}, True), (out, False)):
         code = [
             SEG,
-            OUT.replace(phases=2, **({"d_pix": 1, "d_col": 1, "d_line": 1} | steps)),
+            replace(OUT, phases=2, **({"d_pix": 1, "d_col": 1, "d_line": 1} | steps)),
             execute,
-            Instr(Opcode.HALT),
+            isa.Halt(),
         ]
         bad = replace(program, instructions=isa.pack(code), execs=())
         if legal:
@@ -393,16 +392,14 @@ def test_images_of_a_run_lie_one_behind_the_other(rng):
         instr
         for image in range(2)
         for instr in (
-            Instr(
-                Opcode.LOAD,
+            isa.Load(
                 kind=LoadKind.ACTS,
                 address=image * size,
                 beats=beats,
                 n0=slots,
                 signal=1 << Engine.STORE,
             ),
-            Instr(
-                Opcode.STORE,
+            isa.Store(
                 address=4096 + (1 - image) * size,
                 beats=beats,
                 n0=slots,
@@ -428,10 +425,10 @@ def test_what_is_stored_can_be_loaded(rng):
     """Spilled slots: stored, overwritten on chip, loaded again, the first two of them only."""
     code = [
         load(dst=8),
-        Instr(Opcode.STORE, address=12288, src=8, n0=4, beats=1),
+        isa.Store(address=12288, src=8, n0=4, beats=1),
         FILL,
-        Instr(Opcode.LOAD, kind=LoadKind.ACTS, address=12288, dst=16, n0=4, beats=1),
-        Instr(Opcode.STORE, address=12296, src=16, n0=2, beats=1),
+        isa.Load(kind=LoadKind.ACTS, address=12288, dst=16, n0=4, beats=1),
+        isa.Store(address=12296, src=16, n0=2, beats=1),
     ]
     port = Port("y", (4, 1, 2), 12296, 1, 1, 1.0, 0, -7, 7)
     program = replace(small(rng, code), outputs=(port,))
@@ -440,10 +437,10 @@ def test_what_is_stored_can_be_loaded(rng):
 
 
 UNKNOWN = [
-    ("reads slot 0, which was never written", [SEG, OUT, EXEC.replace(mode=Mode.MAX)]),
+    ("reads slot 0, which was never written", [SEG, OUT, replace(EXEC, mode=Mode.MAX)]),
     (
         "reads slot 64, which was never written",
-        [FILL, SEG.replace(base=63), OUT, EXEC.replace(mode=Mode.MAX, run=2)],
+        [FILL, replace(SEG, base=63), OUT, replace(EXEC, mode=Mode.MAX, run=2)],
     ),
     ("reads entry .0. of WEIGHTS, which was never written", [FILL, SEG, OUT, EXEC]),
     (
@@ -452,11 +449,11 @@ UNKNOWN = [
     ),
     (
         "reads entry .0. of TABLE, which was never written",
-        [FILL, SEG, OUT, EXEC.replace(mode=Mode.MAX)],
+        [FILL, SEG, OUT, replace(EXEC, mode=Mode.MAX)],
     ),
     (
         "reads entry .0. of ACTS, which was never written",
-        [Instr(Opcode.STORE, address=12288, n0=4)],
+        [isa.Store(address=12288, n0=4)],
     ),
 ]
 
@@ -471,7 +468,7 @@ def test_strict_refuses_what_was_never_written(message, code, rng):
 
 def test_lanes_past_the_run_may_read_anything(rng):
     """The second lane of the only block lies outside the memory."""
-    run(small(rng, [SEG.replace(base=4095), OUT, EXEC.replace(run=1)]))
+    run(small(rng, [replace(SEG, base=4095), OUT, replace(EXEC, run=1)]))
 
 
 def test_images_are_independent(rng):

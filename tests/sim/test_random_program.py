@@ -35,7 +35,7 @@ def shuffled(program: Program, rng: np.random.Generator) -> Program:
             tokens[engine, other] += instr.signal >> other & 1
         order.append(instr)
     assert not +tokens, "tokens left over"
-    return replace(program, instructions=isa.pack([*order, Instr(Opcode.HALT)]), execs=())
+    return replace(program, instructions=isa.pack([*order, isa.Halt()]), execs=())
 
 
 @pytest.mark.parametrize("preset", ["nano", "micro", "mobile", "zcu102"])
@@ -67,8 +67,8 @@ def test_programs_cover_the_instruction_set(rng):
             seen["spill"] += instr.opcode == Opcode.LOAD and instr.address in stored
             seen[instr.opcode.name] += 1
             for name in ("wait", "signal", "mode", "keep", "sync", "shift", "kind"):
-                seen[name] += instr.values.get(name, 0) != 0
-            seen["no drain"] += instr.values.get("drain", 1) == 0
+                seen[name] += bool(getattr(instr, name, 0))
+            seen["no drain"] += isinstance(instr, isa.Exec) and not instr.drain
     assert all(
         seen[name] >= 3
         for name in (

@@ -21,7 +21,7 @@ from sigbit_sim.random_programs.program import random_inputs, random_program
 from sigbit_sim.rtl.checkpoint import CheckpointError
 from sigbit_sim.rtl.device import BASES, HangError, RtlDevice
 from sigbit_sim.rtl.native.build import library
-from sigbit_sim.rtl.native.model import Hang, ModelError, Response, Stop
+from sigbit_sim.rtl.native.model import Hang, ModelError, Stop
 from sigbit_sim.rtl.progress import Progress, array_steps
 from sigbit_sim.verification.faults import (
     END,
@@ -238,7 +238,7 @@ def provoke(device: RtlDevice, case: FaultCase, port: int = 0) -> DeviceError:
     model = device.model
     for fault in case.faults:
         first, last = (BASES[port] + at // device.config.ports for at in (fault.first, fault.last))
-        model.fault(first, last, Response(fault.response), write=fault.write, port=port)
+        model.fault(first, last, fault.response, write=fault.write, port=port)
     model.hang(Hang(sum(Hang[channel] for channel in case.hang)), port=port)
     inputs = np.ones((1, *case.program.inputs[0].shape), np.int64)
     with pytest.raises(DeviceError) as error:

@@ -90,7 +90,7 @@ def test_an_interruption_ends_the_tools_and_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     sleeper = tmp_path / "sleeper"
-    sleeper.write_text("#!/bin/sh\nexec sleep 60\n")
+    sleeper.write_text("#!/bin/sh\nexec sleep 3600\n")
     sleeper.chmod(0o755)
     monkeypatch.setattr(netlist, "synth_tool", lambda name: sleeper)
 

@@ -1,4 +1,4 @@
-"""Every quantizer and every strategy, as a user has them: a run on digits, ``model.pt2`` compiled,
+"""Every quantizer and every strategy, as a user has them: a run on digits, ``model.sbm`` compiled,
 test images on the accelerator: equal codes in every layer, and the accuracy that was promised."""
 
 from pathlib import Path
@@ -58,7 +58,7 @@ def deployed(
     """The run's Program, its golden model, and the accuracy of both by the run's summary."""
     summary = started(config, folder, options=options).finish()
     assert summary["accuracy_quantized"] == summary["accuracy_deployed"]
-    graph = load_model(str(folder / "model.pt2"))
+    graph = load_model(str(folder / "model.sbm"))
     return compile_graph(graph, ARCH), graph, summary["accuracy_deployed"]
 
 

@@ -6,17 +6,16 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
+from sigbit_hw.arch.bus import Response
 from sigbit_hw.gateware.ports import axi_master
-
-DECERR = 3
-"""Response to bursts that begin beyond the memory."""
 
 
 class AxiRam(wiring.Component):
     """A memory of ``words`` beats from address 0 on.
 
     Bursts are INCR, of full-width beats, as the accelerator makes them. One read burst and one
-    write burst at a time; a beat a cycle; first read data two cycles after the address.
+    write burst at a time; a beat a cycle; first read data two cycles after the address;
+    bursts that begin beyond the memory get DECERR.
 
     Parameters
     ----------
@@ -83,7 +82,7 @@ class AxiRam(wiring.Component):
             reads.eq(issue | host_reads),
             read_index.eq(Mux(issue, next_read, index)),
             bus.rdata.eq(word),
-            bus.rresp.eq(Mux(read_fault, DECERR, 0)),
+            bus.rresp.eq(Mux(read_fault, Response.DECERR, Response.OKAY)),
         ]
         m.d.sync += [
             self.host_word.eq(word.word_select(lane, 32)),
@@ -114,7 +113,7 @@ class AxiRam(wiring.Component):
         m.d.comb += [
             bus.awready.eq(~writing & ~bus.bvalid),
             bus.wready.eq(writing),
-            bus.bresp.eq(Mux(write_fault, DECERR, 0)),
+            bus.bresp.eq(Mux(write_fault, Response.DECERR, Response.OKAY)),
             host_writes.eq(self.host_write & ~writing & ~host_write_done),
             write_index.eq(Mux(writing, next_write, index)),
             data.eq(Mux(writing, bus.wdata, self.host_data.replicate(lanes))),

@@ -30,6 +30,8 @@ BAUD = 1_000_000
 """Bits a second on the serial line."""
 WRITE, READ, DONE = b"WRK"
 """The serial line's commands, and the answer to a write."""
+MEMORY_BIT = 31
+"""Address bit that tells the memory from the registers."""
 _LOCK_CYCLES = 64
 
 
@@ -74,7 +76,7 @@ class SerialAccelerator(wiring.Component):
             m.d.comb += its.eq(ours) if member.flow is Out else ours.eq(its)
 
         command, address, word = Signal(8), Signal(32), Signal(32)
-        left, to_memory = Signal(range(9)), address[31]
+        left, to_memory = Signal(range(9)), address[MEMORY_BIT]
         axil = {
             name: getattr(accelerator, f"s_axil_{name}")
             for name in (

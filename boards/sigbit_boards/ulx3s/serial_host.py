@@ -7,12 +7,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sigbit_boards.ulx3s.board import DONE, READ, WRITE
-from sigbit_hw.arch import isa, regs
+from sigbit_boards.ulx3s.board import DONE, MEMORY_BIT, READ, WRITE
+from sigbit_hw.arch import launch, regs
 from sigbit_hw.arch.program import Program
 
-_MEMORY = 1 << 31
-_WORD = 4
+_MEMORY = 1 << MEMORY_BIT
+_WORD = regs.WORD_BYTES
 
 
 class BoardError(Exception):
@@ -59,26 +59,20 @@ class SerialHost:
     def run(self, program: Program, window: NDArray[np.uint8], timeout: float = 60.0) -> None:
         """Run a Program on its DMA window, whose writable part is updated in place.
 
-        Raises :class:`BoardError` on an error of the accelerator or after ``timeout`` seconds.
+        Raises :class:`BoardError` if it was compiled for another accelerator, on an error of the
+        accelerator, or after ``timeout`` seconds.
         """
+        for name, value in launch.identity(program.config).items():
+            if (found := self.read(regs.OFFSET[name])) != value:
+                raise BoardError(
+                    f"the accelerator is not {program.config.name}, which {program.name} was "
+                    f"compiled for: its {name} is {found:#010x}, not {value:#010x}"
+                )
         padded = np.pad(window, (0, -window.size % _WORD)).view("<u4")
         for index, word in enumerate(padded):
             self.write(_MEMORY | _WORD * index, word)
-        low, high = program.write_window
-        self._set(
-            {
-                "MEM_BASE0_LO": 0,
-                "MEM_BASE0_HI": 0,
-                "MEM_SIZE": program.memory_bytes,
-                "WRITE_LO": low,
-                "WRITE_HI": high,
-                "PROGRAM_OFFSET": program.program_offset,
-                "PROGRAM_COUNT": program.instructions.size // isa.WORD_BYTES,
-                "WATCHDOG": 1 << 20,
-                "IRQ_ENABLE": regs.IRQ_DONE | regs.IRQ_ERROR,
-                "CONTROL": regs.CONTROL_START,
-            }
-        )
+        bases = [0] * program.config.ports
+        self._set({**launch.set_up_program(program, bases), **launch.START})
         end = time.monotonic() + timeout
         while not (pending := self.read(regs.OFFSET["IRQ_STATUS"])):
             if time.monotonic() > end:
@@ -87,6 +81,7 @@ class SerialHost:
         if pending & regs.IRQ_ERROR:
             cause = regs.Cause(self.read(regs.OFFSET["CAUSE"]))
             raise BoardError(f"the accelerator stopped: {regs.CAUSE_DOC[cause]}")
+        low, high = program.write_window
         first = low // _WORD
         for index in range(first, -(-high // _WORD)):
             padded[index] = self.read(_MEMORY | _WORD * index)

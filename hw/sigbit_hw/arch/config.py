@@ -7,12 +7,10 @@ from dataclasses import dataclass, fields
 from functools import cached_property, partial
 from typing import Any
 
+from sigbit_hw.arch import limits
 from sigbit_hw.arch.formats import EsbFormat, Format, TermGrid
-from sigbit_hw.arch.numerics import product_bound
-
-
-def _is_power_of_two(n: int) -> bool:
-    return n > 0 and n & (n - 1) == 0
+from sigbit_hw.arch.numerics import dot_bits
+from sigbit_tools.shown import shown
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,7 @@ class ArchConfig:
     Parameters
     ----------
     name : str
-        For people; not part of the digest.
+        For people, a legal name (:mod:`~sigbit_hw.arch.names`); not part of the digest.
     weight_format, act_format : Format
         Native formats; the weight format is signed.
     pixels, oc_lanes, ic_lanes : int
@@ -79,93 +77,7 @@ class ArchConfig:
     ports: int = 1
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str):
-            raise ValueError(f"name must be a text, not {self.name!r}")
-        for name in ("acc_bits", "term_radix_bits", "bus_bits"):
-            if type(getattr(self, name)) is not int:
-                raise ValueError(f"{name} must be an integer, not {getattr(self, name)!r}")
-        for name in (
-            "pixels",
-            "oc_lanes",
-            "ic_lanes",
-            "post_lanes",
-            "act_slots",
-            "weight_words",
-            "param_groups",
-            "tables",
-            "segments",
-            "queue_depth",
-            "burst_beats",
-            "outstanding_reads",
-            "ports",
-        ):
-            value = getattr(self, name)
-            if type(value) is not int or not _is_power_of_two(value):
-                raise ValueError(f"{name} must be a power of two, not {value!r}")
-        if self.pixels < 2:
-            raise ValueError(f"pixels must be at least 2, not {self.pixels}")
-        if not self.weight_format.signed:
-            raise ValueError(f"weight_format must be signed, not {self.weight_format}")
-        if self.oc_lanes % self.ic_lanes:
-            raise ValueError(
-                f"oc_lanes must be a multiple of ic_lanes ({self.ic_lanes}), not {self.oc_lanes}"
-            )
-        if self.post_lanes % self.ic_lanes or self.post_lanes > self.pixels * self.ic_lanes:
-            raise ValueError(
-                f"post_lanes must be a multiple of ic_lanes ({self.ic_lanes}), at most pixels * "
-                f"ic_lanes ({self.pixels * self.ic_lanes}), not {self.post_lanes}"
-            )
-        if self.post_lanes > self.oc_lanes != self.ic_lanes:
-            raise ValueError(
-                f"post_lanes must be at most oc_lanes ({self.oc_lanes}) unless oc_lanes equals "
-                f"ic_lanes ({self.ic_lanes}), not {self.post_lanes}"
-            )
-        if not 16 <= self.acc_bits <= 32:
-            raise ValueError(f"acc_bits must be in [16, 32], not {self.acc_bits}")
-        if self.dot_bits > self.acc_bits:
-            raise ValueError(
-                f"acc_bits must be at least {self.dot_bits}, not {self.acc_bits}: a sum of "
-                f"{self.ic_lanes} products of {self.weight_format} and {self.act_format} needs as "
-                "many; formats with more fraction bits span less"
-            )
-        if not 1 <= self.term_radix_bits <= 7:
-            raise ValueError(f"term_radix_bits must be in [1, 7], not {self.term_radix_bits}")
-        if self.bus_bits not in (64, 128, 256, 512):
-            raise ValueError(f"bus_bits must be 64, 128, 256 or 512, not {self.bus_bits!r}")
-        if self.ports > 4 or self.bus_bits < 64 * self.ports:
-            raise ValueError(
-                f"ports must be 1, 2 or 4, of at least 64 bits each: {self.ports} ports cannot "
-                f"share {self.bus_bits} bits"
-            )
-        if self.weight_word_bits % self.bus_bits:
-            raise ValueError(
-                f"a weight word ({self.oc_lanes} * {self.ic_lanes} * {self.weight_format.bits} = "
-                f"{self.weight_word_bits} bits) must be a multiple of bus_bits ({self.bus_bits})"
-            )
-        if self.slot_bits % 8:
-            raise ValueError(
-                f"a slot ({self.ic_lanes} * {self.act_format.lane_bits} = {self.slot_bits} bits) "
-                "must be whole bytes"
-            )
-        if not self.slot_bits <= self.bus_bits:
-            raise ValueError(f"a slot ({self.slot_bits} bits) must fit bus_bits ({self.bus_bits})")
-        if not self.segments <= 16:
-            raise ValueError(f"segments must be at most 16, not {self.segments}")
-        if not self.tables <= 16:
-            raise ValueError(f"tables must be at most 16, not {self.tables}")
-        if self.act_slots > 1 << 20 or self.act_slots < 4 * self.pixels:
-            raise ValueError(
-                f"act_slots must be in [{4 * self.pixels}, {1 << 20}], not {self.act_slots}"
-            )
-        if self.weight_words > 1 << 16:
-            raise ValueError(f"weight_words must be at most {1 << 16}, not {self.weight_words}")
-        if self.param_groups > 1 << 12:
-            raise ValueError(f"param_groups must be at most {1 << 12}, not {self.param_groups}")
-        if not 1 <= self.burst_beats <= 256 or self.burst_beats * self.port_bytes > 4096:
-            raise ValueError(
-                f"a burst of {self.burst_beats} beats of {8 * self.port_bytes} bits must fit 256 "
-                "beats and 4 KiB"
-            )
+        limits.check(self)
 
     @property
     def macs(self) -> int:
@@ -208,6 +120,11 @@ class ArchConfig:
         return self.oc_lanes // self.ic_lanes
 
     @property
+    def slots_per_write(self) -> int:
+        """Most slots that ``LOAD`` writes a cycle: those of a bus beat, a slot a bank."""
+        return min(self.pixels, self.bus_bits // self.slot_bits)
+
+    @property
     def drain_slots(self) -> int:
         """Channel slots that the drain writes a cycle, of every pixel."""
         return self.param_lanes // self.ic_lanes
@@ -227,15 +144,16 @@ class ArchConfig:
         """Parameter groups of one output block: ``oc_lanes / param_lanes``."""
         return self.oc_lanes // self.param_lanes
 
-    def drain_cycles(self, planes: int) -> int:
-        """Cycles to drain one block of accumulators into ``planes`` output planes."""
-        return self.pixels // self.drain_pixels * self.groups_per_block * planes
+    def drain_cycles(self, planes: int, *, maximum: bool = False) -> int:
+        """Cycles to drain one block into ``planes`` output planes: a block of accumulators, or, of
+        one parameter group only, of maxima."""
+        groups = 1 if maximum else self.groups_per_block
+        return self.pixels // self.drain_pixels * groups * planes
 
     @cached_property
     def dot_bits(self) -> int:
         """Width of one ``ic_lanes``-long dot product, two's complement."""
-        bound = self.ic_lanes * product_bound(self.weight_format, self.act_format)
-        return bound.bit_length() + 1
+        return dot_bits(self.weight_format, self.act_format, self.ic_lanes)
 
     def weight_grid(self, terms: int) -> TermGrid:
         """Values a weight of ``terms`` terms can take."""
@@ -260,7 +178,7 @@ class ArchConfig:
         required = {f.name for f in fields(cls) if f.default is f.default_factory}
         if unknown := set(value) - known:
             raise ValueError(
-                f"unknown ArchConfig fields {sorted(unknown)}; known are {sorted(known)}"
+                f"unknown ArchConfig fields {shown(sorted(unknown))}; known are {sorted(known)}"
             )
         if missing := required - set(value):
             raise ValueError(f"missing ArchConfig fields {sorted(missing)}")

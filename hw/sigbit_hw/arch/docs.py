@@ -32,26 +32,22 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines) + "\n"
 
 
-def _fields(fields: Sequence[Field], start: int) -> str:
-    rows = []
-    for f in fields:
-        sign = " signed" if f.signed else ""
-        rows.append(
-            (
-                f"`{f.name}`",
-                f"{start + f.width - 1}:{start}",
-                f"{f.width}{sign}",
-                f"{f.min} … {f.max}",
-                f.doc,
-            )
+def _fields(fields: Sequence[Field]) -> str:
+    rows = (
+        (
+            f"`{f.name}`",
+            f"{f.end - 1}:{f.first}",
+            f"{f.width}{' signed' if f.signed else ''}",
+            f"{f.min} … {f.max}",
+            f.doc,
         )
-        start += f.width
+        for f in fields
+    )
     return _table(("field", "bits", "width", "values", "meaning"), rows)
 
 
 def render() -> str:
     """The page."""
-    header = sum(f.width for f in isa.HEADER)
     parts = [
         _INTRODUCTION,
         _table(
@@ -61,16 +57,16 @@ def render() -> str:
                     int(o),
                     f"`{o.name}`",
                     isa.ENGINE_OF[o].name if o in isa.ENGINE_OF else "sequencer",
-                    sum(f.width for f in isa.fields_of(o)),
+                    isa.fields_of(o)[-1].end,
                 )
                 for o in Opcode
             ),
         ),
     ]
-    parts += ["### Header of every instruction\n", _fields(isa.HEADER, 0)]
+    parts += ["### Header of every instruction\n", _fields(isa.HEADER)]
     for opcode in Opcode:
         if isa.LAYOUTS[opcode]:
-            parts += [f"### {opcode.name}\n", _fields(isa.LAYOUTS[opcode], header)]
+            parts += [f"### {opcode.name}\n", _fields(isa.LAYOUTS[opcode])]
     for title, enum in (
         ("Engines (bits of `wait` and `signal`)", Engine),
         ("`LOAD.kind`", LoadKind),

@@ -8,7 +8,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.numerics import BIAS_BITS, MANTISSA_BITS, SHIFT_MAX, TABLE_ENTRIES
+from sigbit_hw.arch.isa import LoadKind
+from sigbit_hw.arch.numerics import (
+    BIAS_BITS,
+    BIAS_MAX,
+    MANTISSA_BITS,
+    MANTISSA_MAX,
+    SHIFT_MAX,
+    TABLE_ENTRIES,
+    wrap,
+)
 
 Bytes = NDArray[np.uint8]
 ITEM_BYTES = 8
@@ -57,11 +66,10 @@ def pack_params(bias: ArrayLike, mantissa: ArrayLike, shift: ArrayLike) -> Bytes
     """Per-channel parameters as 8-byte items: bias in bits 0 to 31, mantissa from bit 32, shift
     from bit 36."""
     bias, mantissa, shift = (np.asarray(a, np.int64) for a in (bias, mantissa, shift))
-    half = 1 << (BIAS_BITS - 1)
     for name, value, low, high in (
-        ("bias", bias, -half, half - 1),
+        ("bias", bias, -BIAS_MAX - 1, BIAS_MAX),
         ("shift", shift, 0, SHIFT_MAX),
-        ("mantissa", mantissa, 0, (1 << MANTISSA_BITS) - 1),
+        ("mantissa", mantissa, 0, MANTISSA_MAX),
     ):
         if value.size and (value.min() < low or value.max() > high):
             raise ValueError(
@@ -78,11 +86,9 @@ def pack_params(bias: ArrayLike, mantissa: ArrayLike, shift: ArrayLike) -> Bytes
 def unpack_params(data: Bytes) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """(bias, mantissa, shift) of :func:`pack_params`'s bytes."""
     item = np.ascontiguousarray(data).view("<u8").astype(np.int64)
-    half = np.int64(1) << (BIAS_BITS - 1)
-    bias = ((item & ((1 << BIAS_BITS) - 1)) ^ half) - half
     return (
-        bias,
-        item >> BIAS_BITS & ((1 << MANTISSA_BITS) - 1),
+        wrap(item, BIAS_BITS),
+        item >> BIAS_BITS & MANTISSA_MAX,
         item >> (BIAS_BITS + MANTISSA_BITS) & SHIFT_MAX,
     )
 
@@ -95,6 +101,47 @@ def pack_table(codes: ArrayLike) -> Bytes:
 def unpack_table(data: Bytes) -> Bytes:
     """Inverse of :func:`pack_table`: ``[tables, 256]``."""
     return np.ascontiguousarray(data).reshape(-1, ITEM_BYTES)[:, 0].reshape(-1, TABLE_ENTRIES)
+
+
+def depth(kind: LoadKind, config: ArchConfig) -> int:
+    """Items that a memory on chip holds."""
+    return {
+        LoadKind.WEIGHTS: config.weight_words,
+        LoadKind.ACTS: config.act_slots,
+        LoadKind.PARAMS: config.param_groups,
+        LoadKind.TABLE: config.tables,
+    }[kind]
+
+
+def item_bytes(kind: LoadKind, config: ArchConfig) -> int:
+    """Bytes of an item of a ``LOAD``: a weight word, slot, parameter group or table."""
+    return {
+        LoadKind.WEIGHTS: config.weight_word_bytes,
+        LoadKind.ACTS: config.slot_bytes,
+        LoadKind.PARAMS: config.param_lanes * ITEM_BYTES,
+        LoadKind.TABLE: TABLE_BYTES,
+    }[kind]
+
+
+def units_of_item(kind: LoadKind, config: ArchConfig) -> int:
+    """Units in which an item is written, a cycle each: parts of a weight word as wide as the bus,
+    one slot, the parameters of a channel, entries of a table."""
+    return {
+        LoadKind.WEIGHTS: config.weight_word_bits // config.bus_bits,
+        LoadKind.ACTS: 1,
+        LoadKind.PARAMS: config.param_lanes,
+        LoadKind.TABLE: TABLE_ENTRIES,
+    }[kind]
+
+
+def units_of_beat(kind: LoadKind, config: ArchConfig) -> int:
+    """Units that a bus beat holds."""
+    return {
+        LoadKind.WEIGHTS: 1,
+        LoadKind.ACTS: config.bus_bytes // config.slot_bytes,
+        LoadKind.PARAMS: config.bus_bytes // ITEM_BYTES,
+        LoadKind.TABLE: config.bus_bytes // ITEM_BYTES,
+    }[kind]
 
 
 def beats(size: int, config: ArchConfig) -> int:

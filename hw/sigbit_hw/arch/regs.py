@@ -4,14 +4,25 @@ and the documentation are generated from these tables."""
 from dataclasses import dataclass
 from enum import Enum, IntEnum, unique
 
+from sigbit_hw.arch import bus
+
 MAGIC = 0x53494742
 """The value of ``MAGIC``: "SIGB"."""
 
-PORTS_MAX = 4
+PORTS_MAX = max(bus.PORT_COUNTS)
 """Most AXI4 master ports; the bases of absent ones are ignored."""
 
 VERSION = 2
 """Version of the register map and of the instruction set."""
+
+WORD_BITS = 32
+"""Width of a register."""
+
+WORD_BYTES = WORD_BITS // 8
+WORD_MAX = (1 << WORD_BITS) - 1
+
+PROGRAM_ALIGN = 64
+"""Bytes that the program's offset must be a multiple of: the widest beat."""
 
 
 class Access(Enum):
@@ -84,6 +95,11 @@ COUNTERS = (
 """Counters, cleared by start, stopped by done or error."""
 
 
+def base_names(port: int) -> tuple[str, str]:
+    """The registers of a port's base: low and high word."""
+    return f"MEM_BASE{port}_LO", f"MEM_BASE{port}_HI"
+
+
 def _registers() -> tuple[Register, ...]:
     rows: list[tuple[str, Access, str]] = [
         ("MAGIC", Access.RO, f"always 0x{MAGIC:08x}"),
@@ -109,14 +125,14 @@ def _registers() -> tuple[Register, ...]:
             for port in range(PORTS_MAX)
             for row in (
                 (
-                    f"MEM_BASE{port}_LO",
+                    base_names(port)[0],
                     Access.RW,
                     (
-                        f"bus address of port {port}'s part of the DMA window, a multiple of 4096, "
-                        "low word"
+                        f"bus address of port {port}'s part of the DMA window, a multiple of "
+                        f"{bus.PAGE_BYTES}, low word"
                     ),
                 ),
-                (f"MEM_BASE{port}_HI", Access.RW, "high word"),
+                (base_names(port)[1], Access.RW, "high word"),
             )
         ),
         (
@@ -129,12 +145,18 @@ def _registers() -> tuple[Register, ...]:
         ),
         ("WRITE_LO", Access.RW, "first offset that STORE may write"),
         ("WRITE_HI", Access.RW, "offset after the last that STORE may write"),
-        ("PROGRAM_OFFSET", Access.RW, "offset of the first instruction, a multiple of 64"),
+        (
+            "PROGRAM_OFFSET",
+            Access.RW,
+            f"offset of the first instruction, a multiple of {PROGRAM_ALIGN}",
+        ),
         ("PROGRAM_COUNT", Access.RW, "instructions in the program; the last one must be HALT"),
         ("WATCHDOG", Access.RW, "cycles without progress until the error WATCHDOG; 0 disables"),
     ]
     rows += [(name, Access.RO, doc) for name, doc in COUNTERS]
-    return tuple(Register(name, 4 * i, access, doc) for i, (name, access, doc) in enumerate(rows))
+    return tuple(
+        Register(name, WORD_BYTES * i, access, doc) for i, (name, access, doc) in enumerate(rows)
+    )
 
 
 REGISTERS = _registers()

@@ -5,13 +5,11 @@ from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out, Signature
 from amaranth.utils import ceil_log2
 
-from sigbit_hw.arch import isa
+from sigbit_hw.arch import isa, regs
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.images import ITEM_BYTES
+from sigbit_hw.arch.isa import INDEX_BITS
 from sigbit_hw.arch.numerics import TABLE_ENTRIES
-
-INDEX_BITS = 24
-"""Width of an instruction's index in its program."""
 
 ENGINES = len(isa.Engine)
 
@@ -43,12 +41,9 @@ class Error(Signature):
     """``valid`` for at least one cycle with a ``regs.Cause`` and the instruction's index."""
 
     def __init__(self) -> None:
-        super().__init__({"valid": Out(1), "cause": Out(4), "index": Out(INDEX_BITS)})
-
-
-def slots_per_write(config: ArchConfig) -> int:
-    """Most slots that an :class:`ActWrite` transfer carries: those of a bus beat, a slot a bank."""
-    return min(config.pixels, config.bus_bits // config.slot_bits)
+        super().__init__(
+            {"valid": Out(1), "cause": Out(max(regs.Cause).bit_length()), "index": Out(INDEX_BITS)}
+        )
 
 
 class ActWrite(Signature):
@@ -60,7 +55,7 @@ class ActWrite(Signature):
     """
 
     def __init__(self, config: ArchConfig) -> None:
-        slots = slots_per_write(config)
+        slots = config.slots_per_write
         payload = data.StructLayout(
             {
                 "slot": ceil_log2(config.act_slots),

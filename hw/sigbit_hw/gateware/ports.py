@@ -9,12 +9,10 @@ the emitter.
 from amaranth.lib.wiring import In, Member, Out
 from amaranth.utils import ceil_log2
 
-from sigbit_hw.arch import isa, regs
+from sigbit_hw.arch import bus, isa, regs
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.gateware.interfaces import INDEX_BITS
+from sigbit_hw.arch.isa import INDEX_BITS
 
-BUS_ADDRESS_BITS = 40
-"""Width of an address on an AXI4 master."""
 ENGINE_NAMES = tuple(engine.name.lower() for engine in isa.Engine)
 
 
@@ -47,7 +45,7 @@ def axi_master(bus_bits: int) -> dict[str, Member]:
     """AXI4 master: ``bus_bits`` of data, 1-bit identifiers that are always 0."""
     address = {
         "id": Out(1),
-        "addr": Out(BUS_ADDRESS_BITS),
+        "addr": Out(bus.ADDRESS_BITS),
         "len": Out(8),
         "size": Out(3),
         "burst": Out(2),

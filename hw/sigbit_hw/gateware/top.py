@@ -5,10 +5,11 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from sigbit_hw.arch import regs
+from sigbit_hw.arch.bus import PAGE_BITS
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.regs import Access
 from sigbit_hw.gateware import ports
-from sigbit_hw.gateware.bus.axi import PAGE_BITS, AxiShell
+from sigbit_hw.gateware.bus.axi import AxiShell
 from sigbit_hw.gateware.bus.join import PortJoin
 from sigbit_hw.gateware.compute.engine import ComputeEngine
 from sigbit_hw.gateware.control.csr import Csr
@@ -169,7 +170,7 @@ class Accelerator(wiring.Component):
             shell = AxiShell(self.config)
             m.submodules[f"shell_{k}"] = shell
             self._wire_ports(m, shell, prefix)
-            base = Cat(getattr(csr, f"mem_base{k}_lo"), getattr(csr, f"mem_base{k}_hi"))
+            base = Cat(getattr(csr, name.lower()) for name in regs.base_names(k))
             m.d.comb += [shell.base.eq(base[PAGE_BITS:]), shell.enable.eq(control.running)]
             shells.append(shell)
         m.d.comb += [

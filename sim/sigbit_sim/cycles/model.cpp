@@ -2,7 +2,7 @@
 //
 // Every block below states what the gateware's block of that name does in a cycle: `settle` works out the
 // signals between the blocks from their registers, `tick` is the clock edge. What COMPUTE does follows in
-// closed form from the instruction when it begins.
+// closed form from the instruction when it begins. Instructions, numbers and timing come from the contract.
 
 #include <algorithm>
 #include <array>
@@ -10,35 +10,17 @@
 #include <deque>
 #include <vector>
 
+#include "config.h"
+#include "contract.h"
+#include "memory_depths.h"
+
 namespace sigbit {
-
-// One instruction; fields that its opcode lacks are 0.
-struct Instr {
-    int64_t opcode, wait, signal;
-    int64_t kind, address, beats, n0, n1, n2, d1, d2, slot;         // LOAD, FILL, STORE
-    int64_t index, n_ic, n_kx, n_ky;                                // SEG
-    int64_t base, d_slot, n_slots, phases, d_pix, d_col, d_line, d_row, n_planes, d_plane; // OUT
-    int64_t mode, drain, sync, n_seg, n_ocb, n_rows, run, wrap;     // EXEC
-};
-
-struct Config {
-    int64_t pixels, drain_pixels, drain_slots, groups, slots_per_block, act_slots;
-    int64_t bus_bytes, ports, slots_per_write, burst_beats, outstanding_reads, queue_depth;
-    int64_t steps[4], units[4]; // LOAD: moves of an item, what a beat holds, by kind
-    int64_t result_latency, drain_latency;
-    int64_t latency; // of the memory
-};
 
 struct Event { // of an instruction: when it entered its engine, and when it retired
     int64_t start, retire;
 };
 
-enum Opcode { HALT = 1, LOAD, FILL, SEG, OUT, EXEC, STORE };
-enum Engine { E_LOAD, E_COMPUTE, E_STORE, ENGINES };
-enum Kind { WEIGHTS, ACTS, PARAMS, TABLE };
-
-constexpr int IN_FLIGHT = 8, SETTLE = 8, EXECS_IN_FLIGHT = 4, AHEAD_BURSTS = 4, LOAD_AHEAD = 4;
-constexpr int READ_AHEAD = 16, READ_LATENCY = 3, WRITES_MAX = 15, CHECK_LATENCY = 2;
+using namespace timing;
 
 // SyncFIFOBuffered: `depth` entries, the oldest of them in the output register.
 template <typename T> struct Fifo {
@@ -101,7 +83,10 @@ struct Splitter {
 struct Walker {
     int64_t slot = 0, run = 0, plane = 0, i0 = 0, i1 = 0, i2 = 0;
     const Instr* block = nullptr;
-    void restart(const Instr& b) { block = &b, slot = run = plane = b.slot, i0 = i1 = i2 = 0; }
+    void restart(const Instr& b) {
+        block = &b, slot = run = plane = b.opcode == Opcode::STORE ? b.src : b.dst;
+        i0 = i1 = i2 = 0;
+    }
     int64_t left() const { return block->n0 - i0; } // slots of the run from here on
     bool last(int64_t count = 1) const {
         return i0 + count == block->n0 && i1 + 1 == block->n1 && i2 + 1 == block->n2;
@@ -133,8 +118,8 @@ public:
     bool retires(int64_t now) const { return !retirements_.empty() && retirements_.front() == now; }
 
     void accept(const Instr& i) {
-        if (i.opcode == SEG) steps_[i.index] = i.n_ic * i.n_kx * i.n_ky;
-        else if (i.opcode == OUT) out_ = i;
+        if (i.opcode == Opcode::SEG) steps_[i.index] = i.n_ic * i.n_kx * i.n_ky;
+        else if (i.opcode == Opcode::OUT) out_ = i;
         else exec_ = i, accepted_ = true;
     }
     void tick(int64_t now) {
@@ -165,11 +150,12 @@ private:
 
         bool writes(const Config& c, int64_t block, int64_t at, int64_t bank) const {
             const int64_t blocks = (exec.run + c.pixels - 1) / c.pixels;
-            const int64_t groups = exec.mode ? 1 : c.groups, slots = exec.mode ? 1 : c.drain_slots;
+            const bool maximum = exec.mode == Mode::MAX;
+            const int64_t groups = maximum ? 1 : c.groups, slots = maximum ? 1 : c.drain_slots;
             const int64_t ocb = block / (blocks * exec.n_rows), row = block / blocks % exec.n_rows;
             const int64_t group = at % groups, step = at / groups % (c.pixels / c.drain_pixels);
             const int64_t plane = at / groups / (c.pixels / c.drain_pixels);
-            const int64_t first = ocb * (exec.mode ? 1 : c.slots_per_block) + group * slots;
+            const int64_t first = ocb * (maximum ? 1 : c.slots_per_block) + group * slots;
             for (int64_t p = 0; p < c.drain_pixels; ++p) {
                 const int64_t pixel = block % blocks * c.pixels + step * c.drain_pixels + p;
                 if (pixel >= exec.run) break;
@@ -193,7 +179,7 @@ private:
         int64_t steps = 0;
         for (int64_t i = 0; i < exec_.n_seg; ++i) steps += steps_[i];
         const int64_t blocks = exec_.n_ocb * exec_.n_rows * ((exec_.run + c_.pixels - 1) / c_.pixels);
-        const int64_t wave = c_.pixels / c_.drain_pixels * (exec_.mode ? 1 : c_.groups);
+        const int64_t wave = c_.pixels / c_.drain_pixels * (exec_.mode == Mode::MAX ? 1 : c_.groups);
         const int64_t duration = exec_.drain ? wave * out_.n_planes : 0;
         int64_t last = now;
         if (exec_.drain) {
@@ -215,7 +201,7 @@ private:
     }
 
     const Config& c_;
-    std::array<int64_t, 16> steps_{};
+    std::array<int64_t, SEGMENTS_MAX> steps_{};
     Instr exec_{}, out_{};
     bool waiting_ = false, begins_ = false, accepted_ = false;
     int in_flight_ = 0;
@@ -254,8 +240,6 @@ private:
     struct Read {
         int64_t beats, ready;
     };
-    static constexpr size_t MAX_WRITES = 8, MAX_WRITE_BEATS = 16;
-
     const Config& c_;
     std::deque<Read> reads_;
     std::deque<int64_t> writes_, answers_;
@@ -271,10 +255,10 @@ struct Fetch {
     Fifo<char> buffer;
 
     Fetch(const Config& c, int64_t count, int64_t offset)
-        : chunk_max(c.burst_beats), room(AHEAD_BURSTS * c.burst_beats),
-          parts(std::max<int64_t>(32 / c.bus_bytes, 1)), words(std::max<int64_t>(c.bus_bytes / 32, 1)),
+        : chunk_max(c.burst_beats), room(FETCH_AHEAD * c.burst_beats),
+          parts(std::max<int64_t>(WORD_BYTES / c.bus_bytes, 1)), words(std::max<int64_t>(c.bus_bytes / WORD_BYTES, 1)),
           count(count), offset(offset / c.bus_bytes), credit(room), buffer(int(room)) {
-        total = (count * 32 + c.bus_bytes - 1) / c.bus_bytes;
+        total = (count * WORD_BYTES + c.bus_bytes - 1) / c.bus_bytes;
     }
     bool request() const { return state == REQUEST; }
     bool quiet() const { return credit == room; }
@@ -345,9 +329,9 @@ struct Back {
     Walker walker;
 
     explicit Back(const Config& c) : c(c) {}
-    bool fill() const { return command->opcode == FILL; }
-    bool acts() const { return fill() || command->kind == ACTS; }
-    int kind() const { return fill() ? int(ACTS) : int(command->kind); }
+    bool fill() const { return command->opcode == Opcode::FILL; }
+    bool acts() const { return fill() || command->kind == LoadKind::ACTS; }
+    int kind() const { return fill() ? int(LoadKind::ACTS) : int(command->kind); }
     bool moves() const { return active && !starting && !settling && (fill() || full); }
     bool offers() const { return moves() && acts(); }
     int64_t count() const {
@@ -415,8 +399,8 @@ public:
         : c_(c), program_(program), events_(events), memory_(c), fetch_(c, count, offset),
           queues_{Queue(c), Queue(c), Queue(c)}, compute_(c), fetch_split_(c.burst_beats),
           load_split_(c.burst_beats), store_split_(c.burst_beats), owners_(int(c.outstanding_reads)),
-          joined_reads_(int(c.outstanding_reads * c.burst_beats)), joined_bursts_(4),
-          joined_beats_(int(2 * c.burst_beats)), back_(c), writes_{c}, packer_(c) {}
+          joined_reads_(int(c.outstanding_reads * c.burst_beats)), joined_bursts_(2 * BURSTS_AHEAD),
+          joined_beats_(int(BURSTS_AHEAD * c.burst_beats)), back_(c), writes_{c}, packer_(c) {}
 
     // Cycles from start to done; -1 if it takes more than `limit`.
     int64_t run(int64_t limit) {
@@ -437,11 +421,10 @@ private:
     const Instr& at(int64_t index) const { return program_[index]; }
     bool granted(int engine) const {
         const int64_t wait = at(queues_[engine].fifo.front()).wait;
-        for (int giver = 0; giver < ENGINES; ++giver)
-            if (wait >> giver & 1 && !tokens_[giver][engine]) return false;
+        for (int giver = 0; giver < Engine::COUNT; ++giver)
+            if (masked(wait, giver) && !tokens_[giver][engine]) return false;
         return true;
     }
-    bool tracked(const Instr& i) const { return i.opcode != SEG && i.opcode != OUT; }
 
     // One cycle; true in the one in which the program is done.
     bool cycle() {
@@ -456,8 +439,8 @@ private:
         const bool load_step = back_.moves() && (!back_.acts() || write_skid_.ready());
         const bool slots_offered = back_.offers();
         const SlotRange offered{slots_offered ? back_.walker.slot : 0, slots_offered ? back_.count() : 0};
-        const bool halted = decode_.valid && at(decode_.index).opcode == HALT;
-        const int engine = decode_.valid && !halted ? engine_of(at(decode_.index)) : -1;
+        const bool halted = decode_.valid && at(decode_.index).opcode == Opcode::HALT;
+        const int engine = decode_.valid ? int(engine_of(at(decode_.index).opcode)) : -1;
         const bool dispatched = engine >= 0 && queues_[engine].fifo.ready();
         const bool word = fetch_.valid, word_taken = decode_.takes(word);
         const int64_t word_index = fetch_.index, dispatched_index = decode_.index;
@@ -469,9 +452,11 @@ private:
 
         // Queues' heads into their engines.
         const bool load_idle = load_.state == Front::IDLE, store_idle = store_.state == Front::IDLE;
-        const bool engine_ready[ENGINES] = {load_idle, compute_.ready(now_), store_idle};
-        bool enters[ENGINES], waiting[ENGINES], empty[ENGINES];
-        for (int e = 0; e < ENGINES; ++e) {
+        bool engine_ready[Engine::COUNT];
+        engine_ready[Engine::LOAD] = load_idle, engine_ready[Engine::STORE] = store_idle;
+        engine_ready[Engine::COMPUTE] = compute_.ready(now_);
+        bool enters[Engine::COUNT], waiting[Engine::COUNT], empty[Engine::COUNT];
+        for (int e = 0; e < Engine::COUNT; ++e) {
             Queue& q = queues_[e];
             const bool head = q.fifo.valid, may = head && granted(e);
             waiting[e] = head && !may;
@@ -481,11 +466,13 @@ private:
 
         // Retirements.
         const bool store_finishes = store_.state == Front::FINISH && store_split_.ready() && pending_ == 0;
-        const bool retires[ENGINES] = {back_.retires(writes_.busy() || write_skid_.valid), compute_.retires(now_), store_finishes};
+        bool retires[Engine::COUNT];
+        retires[Engine::LOAD] = back_.retires(writes_.busy() || write_skid_.valid);
+        retires[Engine::COMPUTE] = compute_.retires(now_), retires[Engine::STORE] = store_finishes;
 
         // End of program.
         bool at_rest = true, executing = false, any_waiting = false;
-        for (int e = 0; e < ENGINES; ++e) {
+        for (int e = 0; e < Engine::COUNT; ++e) {
             at_rest &= empty[e] || waiting[e];
             executing |= queues_[e].in_flight != 0;
             any_waiting |= waiting[e];
@@ -496,7 +483,7 @@ private:
 
         // Requests and bursts.
         const bool fetch_request = fetch_.request() && fetch_split_.ready();
-        const bool load_is_fill = load_.state != Front::IDLE && at(load_.index).opcode == FILL;
+        const bool load_is_fill = load_.state != Front::IDLE && at(load_.index).opcode == Opcode::FILL;
         const bool issues = load_.state == Front::ISSUE && ahead_.ready() && (load_is_fill || load_split_.ready());
         const bool load_request = issues && !load_is_fill;
         const bool chosen = holding_ ? held_ : !fetch_split_.valid();
@@ -589,7 +576,7 @@ private:
             if (p.walker.last()) p.active = false;
             else p.walker.step();
         }
-        const int64_t per_beat = c_.units[ACTS];
+        const int64_t per_beat = c_.units[LoadKind::ACTS];
         if (slot_taken) {
             p.have = (p.complete ? 0 : p.have) + 1;
             p.complete = taken_last || p.have == per_beat;
@@ -600,7 +587,7 @@ private:
         if (beat_moves) --p.beats;
         switch (store_.state) {
         case Front::IDLE:
-            if (enters[E_STORE]) store_.take(queues_[E_STORE].fifo.front());
+            if (enters[Engine::STORE]) store_.take(queues_[Engine::STORE].fifo.front());
             break;
         case Front::CHECK:
             p.beats = at(store_.index).beats;
@@ -622,12 +609,12 @@ private:
         const bool given = ahead_.valid && !back_.active;
         const int64_t given_index = given ? ahead_.front() : 0;
         load_skid_.tick(beat_taken && owner_load, false, back_ready);
-        back_.tick(load_step, load_beat, retires[E_LOAD], given, given ? &at(given_index) : nullptr,
+        back_.tick(load_step, load_beat, retires[Engine::LOAD], given, given ? &at(given_index) : nullptr,
                    given_index);
         ahead_.tick(issues, load_.index, given);
         switch (load_.state) {
         case Front::IDLE:
-            if (enters[E_LOAD]) load_.take(queues_[E_LOAD].fifo.front());
+            if (enters[Engine::LOAD]) load_.take(queues_[Engine::LOAD].fifo.front());
             break;
         case Front::CHECK: load_.check(load_is_fill); break;
         default:
@@ -635,20 +622,20 @@ private:
         }
 
         // COMPUTE, tokens, queues.
-        if (enters[E_COMPUTE]) compute_.accept(at(queues_[E_COMPUTE].fifo.front()));
+        if (enters[Engine::COMPUTE]) compute_.accept(at(queues_[Engine::COMPUTE].fifo.front()));
         compute_.tick(now_);
-        for (int e = 0; e < ENGINES; ++e) {
+        for (int e = 0; e < Engine::COUNT; ++e) {
             Queue& q = queues_[e];
             int64_t start = -1;
             if (enters[e]) {
                 const Instr& i = at(q.fifo.front());
-                for (int g = 0; g < ENGINES; ++g) tokens_[g][e] -= i.wait >> g & 1;
-                if (tracked(i)) start = q.fifo.front(), events_[start].start = now_;
+                for (int g = 0; g < Engine::COUNT; ++g) tokens_[g][e] -= masked(i.wait, g);
+                if (signalling(i.opcode)) start = q.fifo.front(), events_[start].start = now_;
             }
             if (retires[e]) {
                 events_[q.inside.front()].retire = now_;
                 const int64_t signal = at(q.inside.front()).signal;
-                for (int t = 0; t < ENGINES; ++t) tokens_[e][t] += signal >> t & 1;
+                for (int t = 0; t < Engine::COUNT; ++t) tokens_[e][t] += masked(signal, t);
                 q.inside.pop_front();
             }
             q.in_flight += (start >= 0) - retires[e];
@@ -661,10 +648,6 @@ private:
         return done;
     }
 
-    static int engine_of(const Instr& i) {
-        return i.opcode == LOAD || i.opcode == FILL ? E_LOAD : i.opcode == STORE ? E_STORE : E_COMPUTE;
-    }
-
     const Config& c_;
     const Instr* program_;
     Event* events_;
@@ -672,8 +655,8 @@ private:
     Memory memory_;
     Fetch fetch_;
     Decode decode_;
-    std::array<Queue, ENGINES> queues_;
-    int tokens_[ENGINES][ENGINES] = {};
+    std::array<Queue, Engine::COUNT> queues_;
+    int tokens_[Engine::COUNT][Engine::COUNT] = {};
     Compute compute_;
     Splitter fetch_split_, load_split_, store_split_;
     Fifo<char> owners_;
@@ -697,7 +680,10 @@ private:
 
 } // namespace sigbit
 
-extern "C" int64_t sb_cycles(const sigbit::Config* config, const sigbit::Instr* program, int64_t count,
+// `program` is `count` words as they lie in memory.
+extern "C" int64_t sb_cycles(const sigbit::Config* config, const uint8_t* program, int64_t count,
                              int64_t offset, int64_t limit, sigbit::Event* events) {
-    return sigbit::Machine(*config, program, count, offset, events).run(limit);
+    std::vector<sigbit::Instr> decoded;
+    for (int64_t i = 0; i < count; ++i) decoded.emplace_back(program + i * sigbit::WORD_BYTES);
+    return sigbit::Machine(*config, decoded.data(), count, offset, events).run(limit);
 }

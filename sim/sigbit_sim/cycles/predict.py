@@ -4,64 +4,30 @@ import ctypes
 import gc
 import os
 import subprocess
+import tempfile
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from amaranth.hdl import UnusedElaboratable
 from numpy.typing import NDArray
 
-from sigbit_hw.arch import images
+from sigbit_hw.arch import cpp, images
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import LoadKind
-from sigbit_hw.arch.numerics import TABLE_ENTRIES
 from sigbit_hw.arch.program import Program
 from sigbit_hw.gateware.compute.engine import ComputeEngine
-from sigbit_hw.gateware.interfaces import slots_per_write
+from sigbit_sim.rtl import native
 from sigbit_tools.cache import cached_folder, key_of
 from sigbit_tools.toolchain import ToolchainError
 
 _SOURCE = Path(__file__).with_name("model.cpp")
+_DEPTHS = Path(native.__file__).with_name("memory_depths.h")
 _LIBRARY = "libcycles.so"
-_INSTR = (
-    "opcode",
-    "wait",
-    "signal",
-    "kind",
-    "address",
-    "beats",
-    "n0",
-    "n1",
-    "n2",
-    "d1",
-    "d2",
-    "slot",
-    "index",
-    "n_ic",
-    "n_kx",
-    "n_ky",
-    "base",
-    "d_slot",
-    "n_slots",
-    "phases",
-    "d_pix",
-    "d_col",
-    "d_line",
-    "d_row",
-    "n_planes",
-    "d_plane",
-    "mode",
-    "drain",
-    "sync",
-    "n_seg",
-    "n_ocb",
-    "n_rows",
-    "run",
-    "wrap",
-)
-"""Fields of the model's instructions; ``slot`` is ``dst`` or ``src``."""
 LIMIT = 1 << 40
 """Cycles after which a program is taken to hang."""
 
@@ -80,14 +46,13 @@ class Prediction:
 def predict(program: Program, *, latency: int = 40) -> Prediction:
     """Cycles of ``program`` on its accelerator with a memory of ``latency`` cycles that moves one
     beat a cycle in each direction; ``ValueError`` if it would never end."""
-    config = program.config
-    code = _rows(program)
-    events = np.full((len(code), 2), -1, np.int64)
-    values = [*_config(config), latency]
+    count = len(program.listing)
+    events = np.full((count, 2), -1, np.int64)
+    values = _config(program.config) | {"latency": [latency]}
     cycles = _library().sb_cycles(
-        _pointer(np.array(values, np.int64)),
-        _pointer(code),
-        len(code),
+        _pointer(np.concatenate([np.array(values[name], np.int64) for name in _CONFIG])),
+        _pointer(np.ascontiguousarray(program.instructions)),
+        count,
         program.program_offset,
         LIMIT,
         _pointer(events),
@@ -97,50 +62,59 @@ def predict(program: Program, *, latency: int = 40) -> Prediction:
     return Prediction(cycles, events[:, 0], events[:, 1])
 
 
-def _rows(program: Program) -> NDArray[np.int64]:
-    """Instructions as the model's structs."""
-    rows = np.zeros((len(program.listing), len(_INSTR)), np.int64)
-    column = {name: i for i, name in enumerate(_INSTR)}
-    for row, instr in zip(rows, program.listing, strict=True):
-        for name, value in instr.values.items():
-            place = column.get("slot" if name in ("dst", "src") else name)
-            if place is not None:
-                row[place] = value
-    return rows
+_CONFIG: Mapping[str, int] = MappingProxyType(
+    dict.fromkeys(
+        (
+            "pixels",
+            "drain_pixels",
+            "drain_slots",
+            "groups",
+            "slots_per_block",
+            "bus_bytes",
+            "ports",
+            "slots_per_write",
+            "burst_beats",
+            "outstanding_reads",
+            "queue_depth",
+            "result_latency",
+            "drain_latency",
+            "latency",
+        ),
+        1,
+    )
+    | dict.fromkeys(("steps", "units"), len(LoadKind))
+)
+"""Members of the model's Config, and how many numbers each is: ``latency`` is the memory's,
+``steps`` and ``units`` are, by kind of LOAD, the moves of an item and what a beat holds."""
 
 
-def _config(c: ArchConfig) -> list[int]:
+def _config_header() -> str:
+    """The text of ``config.h``."""
+    members = (f"    int64_t {n}{f'[{size}]' if size > 1 else ''};" for n, size in _CONFIG.items())
+    body = "\n".join(members)
+    return f"#pragma once\n\nnamespace sigbit {{\n\nstruct Config {{\n{body}\n}};\n\n}}\n"
+
+
+def _config(c: ArchConfig) -> dict[str, list[int]]:
     """The model's Config but for the memory's latency."""
-    item_bits = 8 * images.ITEM_BYTES
-    steps = {
-        LoadKind.WEIGHTS: c.weight_word_bits // c.bus_bits,
-        LoadKind.ACTS: 1,
-        LoadKind.PARAMS: c.param_lanes,
-        LoadKind.TABLE: TABLE_ENTRIES,
+    result_latency, drain_latency = _latencies(c)
+    return {
+        "pixels": [c.pixels],
+        "drain_pixels": [c.drain_pixels],
+        "drain_slots": [c.drain_slots],
+        "groups": [c.groups_per_block],
+        "slots_per_block": [c.slots_per_block],
+        "bus_bytes": [c.bus_bytes],
+        "ports": [c.ports],
+        "slots_per_write": [c.slots_per_write],
+        "burst_beats": [c.burst_beats],
+        "outstanding_reads": [c.outstanding_reads],
+        "queue_depth": [c.queue_depth],
+        "result_latency": [result_latency],
+        "drain_latency": [drain_latency],
+        "steps": [images.units_of_item(kind, c) for kind in LoadKind],
+        "units": [images.units_of_beat(kind, c) for kind in LoadKind],
     }
-    units = {
-        LoadKind.WEIGHTS: 1,
-        LoadKind.ACTS: c.bus_bits // c.slot_bits,
-        LoadKind.PARAMS: c.bus_bits // item_bits,
-        LoadKind.TABLE: c.bus_bits // item_bits,
-    }
-    return [
-        c.pixels,
-        c.drain_pixels,
-        c.drain_slots,
-        c.groups_per_block,
-        c.slots_per_block,
-        c.act_slots,
-        c.bus_bytes,
-        c.ports,
-        slots_per_write(c),
-        c.burst_beats,
-        c.outstanding_reads,
-        c.queue_depth,
-        *(steps[k] for k in LoadKind),
-        *(units[k] for k in LoadKind),
-        *_latencies(c),
-    ]
 
 
 @cache
@@ -155,14 +129,15 @@ def _latencies(config: ArchConfig) -> tuple[int, int]:
     return latencies
 
 
-def _pointer(array: NDArray[np.int64]) -> ctypes.c_void_p:
+def _pointer(array: NDArray[np.int64] | NDArray[np.uint8]) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)
 
 
 @cache
 def _library() -> ctypes.CDLL:
     """The compiled model, built unless the cache has it."""
-    folder = cached_folder(f"cycles-{key_of(_SOURCE.read_text())}", _build)
+    key = key_of(_SOURCE.read_text(), _DEPTHS.read_text(), cpp.header(), _config_header())
+    folder = cached_folder(f"cycles-{key}", _build)
     library = ctypes.CDLL(str(folder / _LIBRARY))
     library.sb_cycles.restype = ctypes.c_int64
     pointer, number = ctypes.c_void_p, ctypes.c_int64
@@ -172,17 +147,22 @@ def _library() -> ctypes.CDLL:
 
 def _build(into: Path) -> None:
     compiler = os.environ.get("CXX") or "g++"
-    command = [
-        *compiler.split(),
-        "-std=c++20",
-        "-O2",
-        "-fPIC",
-        "-shared",
-        str(_SOURCE),
-        "-o",
-        str(into / _LIBRARY),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    with tempfile.TemporaryDirectory(dir=into) as headers:
+        (Path(headers) / cpp.HEADER_NAME).write_text(cpp.header())
+        (Path(headers) / "config.h").write_text(_config_header())
+        command = [
+            *compiler.split(),
+            "-std=c++20",
+            "-O2",
+            "-fPIC",
+            "-shared",
+            f"-I{headers}",
+            f"-I{_DEPTHS.parent}",
+            str(_SOURCE),
+            "-o",
+            str(into / _LIBRARY),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         tail = "\n".join(done.stderr.splitlines()[-20:])
         raise ToolchainError(f"building the cycle model failed:\n{tail}")

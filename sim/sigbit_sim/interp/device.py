@@ -24,7 +24,7 @@ from sigbit.runtime.device import Inputs
 from sigbit_hw.arch import addressing, images, isa
 from sigbit_hw.arch.assembler import listing
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import Instr, LoadKind, Mode, Opcode
+from sigbit_hw.arch.isa import Exec, Fill, Halt, Instr, Load, LoadKind, Mode, Out, Seg, Store
 from sigbit_hw.arch.numerics import TABLE_ENTRIES
 from sigbit_hw.arch.program import Program, ProgramError
 from sigbit_hw.arch.regs import Cause
@@ -134,46 +134,45 @@ class _Machine:
         self.acts = np.zeros((c.act_slots, c.ic_lanes), np.uint8)
         self.params = np.zeros((3, c.param_groups, c.param_lanes), np.int64)
         self.tables = np.zeros((c.tables, TABLE_ENTRIES), np.uint8)
-        self.written = {
-            kind: np.zeros(size, bool)
-            for kind, size in (
-                (LoadKind.WEIGHTS, c.weight_words),
-                (LoadKind.ACTS, c.act_slots),
-                (LoadKind.PARAMS, c.param_groups),
-                (LoadKind.TABLE, c.tables),
-            )
-        }
-        self.segments: dict[int, Instr] = {}
-        self.out: Instr | None = None
+        self.written = {kind: np.zeros(images.depth(kind, c), bool) for kind in LoadKind}
+        self.segments: dict[int, Seg] = {}
+        self.out: Out | None = None
         self.kept: _Kept | None = None
         self.tokens = np.zeros((len(isa.Engine), len(isa.Engine)), np.int64)
         self.index = 0
 
     def run(self) -> None:
         """Execute up to ``HALT``."""
-        actions = {
-            Opcode.LOAD: self._load,
-            Opcode.FILL: self._fill,
-            Opcode.SEG: self._segment,
-            Opcode.OUT: self._output,
-            Opcode.EXEC: self._exec,
-            Opcode.STORE: self._store,
-        }
         code = self._decoded()
         for self.index, item in enumerate(code):
             if isinstance(item, str):
                 self._stop(Cause.ILLEGAL)
-            if item.opcode == Opcode.HALT:
+            if isinstance(item, Halt):
                 return
             self._take(item)
             try:
-                actions[item.opcode](item)
+                self._execute(item)
             except Misuse as error:
                 raise ProgramError(
                     f"{self.program.name}: instruction {self.index} ({listing([item])[8:]}) {error}"
                 ) from None
             self._give(item)
         raise ProgramError(f"{self.program.name}: the last instruction must be HALT")
+
+    def _execute(self, instr: Instr) -> None:
+        match instr:
+            case Load():
+                self._load(instr)
+            case Fill():
+                self._fill(instr)
+            case Seg():
+                self._segment(instr)
+            case Out():
+                self.out = instr
+            case Exec():
+                self._exec(instr)
+            case Store():
+                self._store(instr)
 
     def _decoded(self) -> list[Instr | str]:
         """Instructions, or why they are illegal."""
@@ -192,23 +191,21 @@ class _Machine:
 
     def _take(self, instr: Instr) -> None:
         engine = isa.ENGINE_OF[instr.opcode]
-        for giver in isa.Engine:
-            if instr.wait >> giver & 1:
-                if not self.tokens[giver, engine]:
-                    self._stop(Cause.TOKEN_UNDERFLOW)
-                self.tokens[giver, engine] -= 1
+        for giver in isa.engines_of(instr.wait):
+            if not self.tokens[giver, engine]:
+                self._stop(Cause.TOKEN_UNDERFLOW)
+            self.tokens[giver, engine] -= 1
 
     def _give(self, instr: Instr) -> None:
         engine = isa.ENGINE_OF[instr.opcode]
-        for taker in isa.Engine:
-            if instr.signal >> taker & 1:
-                if self.tokens[engine, taker] == isa.TOKEN_MAX:
-                    self._stop(Cause.TOKEN_OVERFLOW)
-                self.tokens[engine, taker] += 1
+        for taker in isa.engines_of(instr.signal):
+            if self.tokens[engine, taker] == isa.TOKEN_MAX:
+                self._stop(Cause.TOKEN_OVERFLOW)
+            self.tokens[engine, taker] += 1
 
     # Memory
 
-    def _window(self, instr: Instr, size: int, low: int, high: int) -> slice:
+    def _window(self, instr: Load | Store, size: int, low: int, high: int) -> slice:
         """Bytes ``size`` from the instruction's address on; its beats must lie in [low, high)."""
         c = self.config
         if instr.address % c.bus_bytes:
@@ -226,6 +223,12 @@ class _Machine:
         need(not wrong.size, f"uses entry {wrong[:1]} of {kind.name}, which has {depth}")
         return items
 
+    def _block(self, kind: LoadKind, instr: Load | Fill | Store) -> Ints:
+        """Items that a LOAD, FILL or STORE moves, no more than the memory has."""
+        count, depth = instr.n0 * instr.n1 * instr.n2, len(self.written[kind])
+        need(count <= depth, f"moves {count} entries of {kind.name}, which has {depth}")
+        return addressing.block_slots(instr)
+
     def _known(self, kind: LoadKind, items: Ints) -> Ints:
         """``items`` to be read, which must have been written (``strict``)."""
         items = self._items(kind, items)
@@ -237,17 +240,12 @@ class _Machine:
             )
         return items
 
-    def _load(self, instr: Instr) -> None:
-        c, kind = self.config, LoadKind(instr.kind)
+    def _load(self, instr: Load) -> None:
+        c, kind = self.config, instr.kind
         if kind != LoadKind.ACTS:
             need(instr.n1 == instr.n2 == 1, "n1 and n2 must be 1 unless slots are loaded")
-        item_bytes = {
-            LoadKind.WEIGHTS: c.weight_word_bytes,
-            LoadKind.ACTS: c.slot_bytes,
-            LoadKind.PARAMS: c.param_lanes * images.ITEM_BYTES,
-            LoadKind.TABLE: images.TABLE_BYTES,
-        }[kind]
-        items = self._items(kind, addressing.block_slots(instr, instr.dst))
+        item_bytes = images.item_bytes(kind, c)
+        items = self._items(kind, self._block(kind, instr))
         data = self.memory[self._window(instr, items.size * item_bytes, 0, len(self.memory))]
         if kind == LoadKind.WEIGHTS:
             self.weights[items] = images.unpack_weights(data, c)
@@ -265,33 +263,30 @@ class _Machine:
             self.tables[items] = images.unpack_table(data) & ((1 << c.act_format.bits) - 1)
         self.written[kind][items] = True
 
-    def _fill(self, instr: Instr) -> None:
+    def _fill(self, instr: Fill) -> None:
         bits = self.config.act_format.bits
         need(instr.code < 1 << bits, f"fills with code {instr.code}, which exceeds {bits} bits")
-        slots = self._items(LoadKind.ACTS, addressing.block_slots(instr, instr.dst))
+        slots = self._items(LoadKind.ACTS, self._block(LoadKind.ACTS, instr))
         self.acts[slots] = instr.code
         self.written[LoadKind.ACTS][slots] = True
 
-    def _store(self, instr: Instr) -> None:
+    def _store(self, instr: Store) -> None:
         c = self.config
-        slots = self._known(LoadKind.ACTS, addressing.block_slots(instr, instr.src))
+        slots = self._known(LoadKind.ACTS, self._block(LoadKind.ACTS, instr))
         low, high = self.program.write_window
         part = self._window(instr, slots.size * c.slot_bytes, low, min(high, len(self.memory)))
         self.memory[part] = images.pack_slots(self.acts[slots], c)
 
     # Compute
 
-    def _segment(self, instr: Instr) -> None:
+    def _segment(self, instr: Seg) -> None:
         need(
             instr.index < self.config.segments,
             f"writes segment {instr.index} of {self.config.segments}",
         )
         self.segments[instr.index] = instr
 
-    def _output(self, instr: Instr) -> None:
-        self.out = instr
-
-    def _exec(self, instr: Instr) -> None:
+    def _exec(self, instr: Exec) -> None:
         c = self.config
         missing = set(range(instr.n_seg)) - set(self.segments)
         need(not missing, f"takes segments {sorted(missing)}, which no SEG has written")
@@ -305,7 +300,7 @@ class _Machine:
         else:
             acc = maximum(nest, operands, start)
         one_block = instr.n_ocb * nest.blocks == 1
-        self.kept = _Kept(Mode(instr.mode), acc, instr.run) if one_block else None
+        self.kept = _Kept(instr.mode, acc, instr.run) if one_block else None
         if instr.drain:
             self._drain(nest, acc[nest.valid])
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sigbit_hw.arch import addressing, numerics
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.formats import Format
-from sigbit_hw.arch.isa import WRAP_MIN, Instr, Mode, Opcode
+from sigbit_hw.arch.isa import WRAP_MIN, Exec, Mode, Out, Seg
 
 Ints = NDArray[np.int64]
 Codes = NDArray[np.uint8]
@@ -33,21 +33,27 @@ def need(condition: bool, message: str) -> None:
 
 
 @lru_cache(maxsize=1 << 12)
-def bank_conflicts(out: Instr, execute: Instr, config: ArchConfig) -> int:
+def bank_conflicts(out: Out, execute: Exec, config: ArchConfig) -> int:
     """``addressing.bank_conflicts``, remembered."""
     return addressing.bank_conflicts(out, execute, config)
 
 
-def need_banks(out: Instr, execute: Instr, config: ArchConfig) -> None:
+def need_banks(out: Out, execute: Exec, config: ArchConfig) -> None:
     """Raise :class:`Misuse` where two slots that a cycle of the drain writes lie in one bank."""
-    shape = Instr(Opcode.EXEC, mode=execute.mode, run=execute.run, wrap=execute.wrap)
-    steps = {name: out.values[name] for name in ("d_slot", "d_pix", "d_col", "d_line")}
-    place = Instr(Opcode.OUT, n_slots=out.n_slots, phases=out.phases, **steps)
+    shape = Exec(mode=execute.mode, run=execute.run, wrap=execute.wrap)
+    place = Out(
+        n_slots=out.n_slots,
+        phases=out.phases,
+        d_slot=out.d_slot,
+        d_pix=out.d_pix,
+        d_col=out.d_col,
+        d_line=out.d_line,
+    )
     need(
         not bank_conflicts(place, shape, config),
         f"writes two slots of one bank in a cycle of the drain ({config.drain_pixels} pixels of "
-        f"{config.drain_slots} channel slots) with {steps}, phases={out.phases}, "
-        f"wrap={execute.wrap}",
+        f"{config.drain_slots} channel slots) with d_slot={out.d_slot}, d_pix={out.d_pix}, "
+        f"d_col={out.d_col}, d_line={out.d_line}, phases={out.phases}, wrap={execute.wrap}",
     )
 
 
@@ -59,8 +65,8 @@ class Nest:
     ``[blocks, pixels, …]``.
     """
 
-    execute: Instr
-    segments: tuple[Instr, ...]
+    execute: Exec
+    segments: tuple[Seg, ...]
     config: ArchConfig
 
     def __post_init__(self) -> None:
@@ -70,18 +76,19 @@ class Nest:
             e.run <= e.wrap or e.wrap >= least,
             f"lines that end inside a run must have at least {least} pixels, not wrap={e.wrap}",
         )
-        for name, value in addressing.column_steps(e.wrap, self.config).items():
-            need(
-                e.values[name] == value,
-                f"{name} must be {value} for wrap={e.wrap}, not {e.values[name]}",
-            )
+        steps = addressing.column_steps(e.wrap, self.config)
+        for name, found, wanted in (
+            ("block_step", e.block_step, steps["block_step"]),
+            ("group_step", e.group_step, steps["group_step"]),
+        ):
+            need(found == wanted, f"{name} must be {wanted} for wrap={e.wrap}, not {found}")
         for s in self.segments:
             need(
                 s.gap % lanes == 0,
                 f"segment {s.index}: gap must be a multiple of pixels={lanes}, not {s.gap}",
             )
         need(
-            (bool(e.drain) and not e.keep) or e.n_ocb * self.blocks == 1,
+            (e.drain and not e.keep) or e.n_ocb * self.blocks == 1,
             "an EXEC that keeps its accumulators or does not drain must have one block only",
         )
 
@@ -105,9 +112,9 @@ class Nest:
     @property
     def steps(self) -> int:
         """Steps of a block: weight words of an output-channel block."""
-        return sum(s.n_ky * s.n_kx * s.n_ic for s in self.segments)
+        return sum(s.steps for s in self.segments)
 
-    def bases(self, segment: Instr) -> Ints:
+    def bases(self, segment: Seg) -> Ints:
         """Slots of every lane at a block's first step: shape ``[n_ocb, blocks, pixels]``."""
         bases = addressing.block_bases(segment, self.execute, self.config)
         lanes = addressing.lane_offsets(segment, self.execute, self.config)
@@ -158,7 +165,7 @@ def accumulate(nest: Nest, operands: Operands, weights: Codes, acc: Ints) -> Int
     c = nest.config
     first = 0
     for segment in nest.segments:
-        steps = segment.n_ky * segment.n_kx * segment.n_ic
+        steps = segment.steps
         if segment.shift:
             acc = numerics.wrap(acc << c.term_radix_bits, c.acc_bits)
         words = weights[:, first : first + steps]
@@ -167,7 +174,7 @@ def accumulate(nest: Nest, operands: Operands, weights: Codes, acc: Ints) -> Int
     return acc
 
 
-def _segment_sum(nest: Nest, segment: Instr, operands: Operands, words: Codes) -> Ints:
+def _segment_sum(nest: Nest, segment: Seg, operands: Operands, words: Codes) -> Ints:
     """What one segment adds: ``[blocks, pixels, n_ocb * oc_lanes]``, modulo ``2**64`` at least."""
     c = nest.config
     n_ocb, steps = words.shape[:2]
@@ -228,4 +235,4 @@ def table_index(nest: Nest, acc: Ints, params: Ints) -> Ints:
         return code_of[acc]
     bias, mantissa, shift = params
     total = numerics.wrap(acc + bias, c.acc_bits)
-    return numerics.requantize(total, 0, mantissa, shift) & (numerics.TABLE_ENTRIES - 1)
+    return numerics.table_index(numerics.requantize(total, 0, mantissa, shift))

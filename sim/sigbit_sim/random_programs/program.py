@@ -6,12 +6,15 @@ memory written before, tokens follow from what instructions read and write, and 
 overflows.
 """
 
+from collections import defaultdict
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from sigbit_hw.arch import addressing, images, isa, numerics
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import Engine, Instr, LoadKind, Mode, Opcode
+from sigbit_hw.arch.isa import Exec, Fill, Halt, Instr, Load, LoadKind, Mode, Out, Seg, Store
 from sigbit_hw.arch.program import ExecInfo, LayerInfo, Port, Program
 from sigbit_sim.random_programs.dependencies import Dependencies
 from sigbit_sim.random_programs.shapes import (
@@ -75,7 +78,8 @@ class _Builder:
         self.area = area
         self.origin = int(rng.integers(0, config.act_slots - area + 1))
         self.code: list[Instr] = []
-        self.masks: dict[int, dict[str, int]] = {}
+        self.waits: dict[int, int] = defaultdict(int)
+        self.signals: dict[int, int] = defaultdict(int)
         self.deps = Dependencies()
         self.synced = -1
         self.layers: list[LayerInfo] = []
@@ -132,8 +136,10 @@ class _Builder:
                 self._store(self.outputs[int(self.rng.integers(2))])
         for port in self.outputs:
             self._store(port)
-        self.code.append(Instr(Opcode.HALT))
-        instrs = [i.replace(**self.masks.get(n, {})) for n, i in enumerate(self.code)]
+        self.code.append(Halt())
+        instrs = [
+            replace(i, wait=self.waits[n], signal=self.signals[n]) for n, i in enumerate(self.code)
+        ]
         image = np.concatenate(self.blobs)
         instructions = isa.pack(instrs)
         program_offset = self._page(self.image_offset + image.size)
@@ -165,18 +171,14 @@ class _Builder:
         index, engine = len(self.code), isa.ENGINE_OF[instr.opcode]
         waits, own = self.deps.access(index, engine, reads, writes)
         for other, giver in waits.items():
-            self._mask(giver, "signal", engine)
-            self._mask(index if waiter is None else waiter, "wait", other)
-        if instr.opcode == Opcode.EXEC:
+            self.signals[giver] |= 1 << engine
+            self.waits[index if waiter is None else waiter] |= 1 << other
+        if isinstance(instr, Exec):
             sync = own > self.synced or self.rng.random() < 0.1
             if sync:
                 self.synced = index - 1
-            instr = instr.replace(sync=int(sync))
+            instr = replace(instr, sync=bool(sync))
         self.code.append(instr)
-
-    def _mask(self, index: int, name: str, engine: Engine) -> None:
-        masks = self.masks.setdefault(index, {})
-        masks[name] = masks.get(name, 0) | 1 << engine
 
     def _blob(self, data: Bytes) -> tuple[int, int]:
         """(address, beats) of constants."""
@@ -192,7 +194,7 @@ class _Builder:
         """Load ``count`` items of constants to consecutive entries."""
         address, beats = self._blob(data)
         self._emit(
-            Instr(Opcode.LOAD, kind=kind, address=address, beats=beats, dst=first, n0=count),
+            Load(kind=kind, address=address, beats=beats, dst=first, n0=count),
             {},
             {kind.name: first + np.arange(count)},
         )
@@ -205,7 +207,7 @@ class _Builder:
         while slot < end:
             count = min(int(self.rng.integers(32, 400)), end - slot)
             if self.rng.random() < 0.3:
-                self._fill(Instr(Opcode.FILL, dst=slot, n0=count))
+                self._fill(Fill(dst=slot, n0=count))
             else:
                 self._load(LoadKind.ACTS, slot, count, self._slot_bytes(count))
             slot += count
@@ -220,20 +222,18 @@ class _Builder:
         codes = self.rng.integers(0, 1 << c.act_format.bits, (count, c.ic_lanes))
         return images.pack_slots(codes, c)
 
-    def _fill(self, instr: Instr) -> None:
-        instr = instr.replace(code=int(self.rng.integers(1 << self.config.act_format.bits)))
-        self._emit(instr, {}, {"ACTS": addressing.block_slots(instr, instr.dst)})
+    def _fill(self, instr: Fill) -> None:
+        instr = replace(instr, code=int(self.rng.integers(1 << self.config.act_format.bits)))
+        self._emit(instr, {}, {"ACTS": addressing.block_slots(instr)})
 
     def _load_port(self, port: Port) -> None:
         """Load a port's slots as a random block."""
         count = int(np.prod(port.slots(self.config)))
         start, block = random_block(self.rng, count, self.origin, self.area)
         beats = port.bytes(self.config) // self.config.bus_bytes
-        instr = Instr(
-            Opcode.LOAD, kind=LoadKind.ACTS, address=port.offset, beats=beats, dst=start, **block
-        )
+        instr = Load(kind=LoadKind.ACTS, address=port.offset, beats=beats, dst=start, **block)
         stored = self._dram(port.offset, beats) if port is not self.input else np.arange(0)
-        self._emit(instr, {"DRAM": stored}, {"ACTS": addressing.block_slots(instr, start)})
+        self._emit(instr, {"DRAM": stored}, {"ACTS": addressing.block_slots(instr)})
 
     def _move_in(self, count: int) -> None:
         """Overwrite some slots: constants, a fill, or what has been stored."""
@@ -242,17 +242,15 @@ class _Builder:
         stored = port.offset // self.config.bus_bytes in self.deps.written.get("DRAM", {})
         start, block = random_block(self.rng, count, self.origin, self.area)
         if choice == 0:
-            self._fill(Instr(Opcode.FILL, dst=start, **block))
+            self._fill(Fill(dst=start, **block))
         elif choice == 1 and stored:
             self._load_port(port)
         elif choice == 2:
             self._spill(count)
         else:
             address, beats = self._blob(self._slot_bytes(count))
-            instr = Instr(
-                Opcode.LOAD, kind=LoadKind.ACTS, address=address, beats=beats, dst=start, **block
-            )
-            self._emit(instr, {}, {"ACTS": addressing.block_slots(instr, start)})
+            instr = Load(kind=LoadKind.ACTS, address=address, beats=beats, dst=start, **block)
+            self._emit(instr, {}, {"ACTS": addressing.block_slots(instr)})
 
     def _spill(self, count: int) -> None:
         """Store ``count`` random slots; load some of them, or more from an earlier time."""
@@ -261,10 +259,10 @@ class _Builder:
         at = int(rng.integers(0, SPILL_BEATS - beats + 1))
         address = self.spill_offset + at * c.bus_bytes
         start, block = random_block(rng, count, self.origin, self.area)
-        instr = Instr(Opcode.STORE, address=address, beats=beats, src=start, **block)
+        store = Store(address=address, beats=beats, src=start, **block)
         self._emit(
-            instr,
-            {"ACTS": addressing.block_slots(instr, start)},
+            store,
+            {"ACTS": addressing.block_slots(store)},
             {"DRAM": self._dram(address, beats)},
         )
         skipped = int(rng.integers(0, beats))
@@ -272,13 +270,11 @@ class _Builder:
         address += skipped * c.bus_bytes
         count = beats * c.bus_bytes // c.slot_bytes
         start, block = random_block(rng, count, self.origin, self.area)
-        instr = Instr(
-            Opcode.LOAD, kind=LoadKind.ACTS, address=address, beats=beats, dst=start, **block
-        )
+        load = Load(kind=LoadKind.ACTS, address=address, beats=beats, dst=start, **block)
         self._emit(
-            instr,
+            load,
             {"DRAM": self._dram(address, beats)},
-            {"ACTS": addressing.block_slots(instr, start)},
+            {"ACTS": addressing.block_slots(load)},
         )
 
     def _store(self, port: Port) -> None:
@@ -286,10 +282,10 @@ class _Builder:
         count = int(np.prod(port.slots(self.config)))
         start, block = random_block(self.rng, count, self.origin, self.area)
         beats = port.bytes(self.config) // self.config.bus_bytes
-        instr = Instr(Opcode.STORE, address=port.offset, beats=beats, src=start, **block)
+        instr = Store(address=port.offset, beats=beats, src=start, **block)
         self._emit(
             instr,
-            {"ACTS": addressing.block_slots(instr, start)},
+            {"ACTS": addressing.block_slots(instr)},
             {"DRAM": self._dram(port.offset, beats)},
         )
 
@@ -311,35 +307,34 @@ class _Builder:
         self, sizes: Sizes, mode: Mode, *, keep: bool, drain: bool, reads_at: int, writes_at: int
     ) -> None:
         rng, c, half = self.rng, self.config, self.area // 2
-        shape = Instr(
-            Opcode.EXEC,
+        shape = Exec(
             mode=mode,
-            keep=int(keep),
-            drain=int(drain),
+            keep=keep,
+            drain=drain,
             n_ocb=sizes.n_ocb,
             n_rows=sizes.n_rows,
             run=sizes.run,
             wrap=sizes.wrap,
             **addressing.column_steps(sizes.wrap, c),
         )
-        segments: list[Instr] = []
+        segments: list[Seg] = []
         words = self._most_words(mode) // sizes.n_ocb
         for index in range(int(rng.integers(1, min(c.segments, 4) + 1))):
             if words:
                 segment = random_segment(rng, c, shape, index, reads_at, half, words)
-                words -= segment.n_ky * segment.n_kx * segment.n_ic
+                words -= segment.steps
                 segments.append(segment)
         segments, steps = with_words(segments, rng)
         segments = self._within_range(segments, keep) if mode == Mode.MAC else segments
         reads = {"ACTS": np.concatenate([valid_reads(s, shape, c) for s in segments])}
-        shape = shape.replace(n_seg=len(segments))
+        shape = replace(shape, n_seg=len(segments))
         if mode == Mode.MAC:
             count = sizes.n_ocb * steps
             first = int(rng.integers(0, c.weight_words - count + 1))
             codes = rng.integers(0, 1 << c.weight_format.bits, (count, c.oc_lanes, c.ic_lanes))
             self._load(LoadKind.WEIGHTS, first, count, images.pack_weights(codes, c))
             reads["WEIGHTS"] = first + np.arange(count)
-            shape = shape.replace(weights=first, block_words=steps)
+            shape = replace(shape, weights=first, block_words=steps)
         out = random_out(rng, c, shape, sizes, writes_at, half)
         writes: dict[str, Ints] = {}
         if drain:
@@ -347,35 +342,35 @@ class _Builder:
                 reads["PARAMS"] = self._params(out, shape, steps)
             reads["TABLE"] = out.table + np.arange(out.n_planes)
             writes["ACTS"] = addressing.write_slots(out, shape, c).ravel()
-        head: list[Instr] = [*segments, *([out] if drain else [])]
+        head: list[Seg | Out] = [*segments, *([out] if drain else [])]
         tag = len(self.layers)
         start = len(self.code)
-        self.code += [head[i].replace(tag=tag) for i in rng.permutation(len(head))]
+        self.code += [replace(head[i], tag=tag) for i in rng.permutation(len(head))]
         waiter = int(rng.integers(start, len(self.code))) if rng.random() < 0.5 else None
         if drain:
             self._layer(out, shape)
-        self._emit(shape.replace(tag=tag), reads, writes, waiter)
+        self._emit(replace(shape, tag=tag), reads, writes, waiter)
 
     def _most_words(self, mode: Mode) -> int:
         """Steps of an EXEC at most; so many that a group of :data:`GROUP` fits the accumulators."""
         return MAX_WORDS if mode == Mode.MAX else min(MAX_WORDS, self.limit // (GROUP * self.step))
 
-    def _within_range(self, segments: list[Instr], keep: bool) -> list[Instr]:
+    def _within_range(self, segments: list[Seg], keep: bool) -> list[Seg]:
         """The segments, shifts taken away where an accumulator might overflow."""
         c, limit, step = self.config, self.limit, self.step
         bound = self.bound if keep else 0
         result = []
         for n, s in enumerate(segments):
-            added = s.n_ky * s.n_kx * s.n_ic * step
-            rest = sum(r.n_ky * r.n_kx * r.n_ic * step for r in segments[n + 1 :])
+            added = s.steps * step
+            rest = sum(r.steps * step for r in segments[n + 1 :])
             if s.shift and (bound << c.term_radix_bits) + added + rest > limit // 2:
-                s = s.replace(shift=0)
+                s = replace(s, shift=False)
             bound = (bound << (c.term_radix_bits * s.shift)) + added
             result.append(s)
         self.bound = bound
         return result
 
-    def _params(self, out: Instr, execute: Instr, steps: int) -> Ints:
+    def _params(self, out: Out, execute: Exec, steps: int) -> Ints:
         """Load the parameters of an EXEC, most of them such that results are spread."""
         rng, c = self.rng, self.config
         channels = addressing.channel_slots(out, execute, c) * c.ic_lanes
@@ -390,12 +385,11 @@ class _Builder:
         ).clip(0, numerics.SHIFT_MAX)
         limit = np.minimum(1 << (c.acc_bits - 3), np.int64(64) << shift.clip(0, c.acc_bits))
         bias = rng.integers(-limit, limit)
-        hidden = 1 << (numerics.MANTISSA_BITS - 1)
-        mantissa = rng.integers(hidden, 2 * hidden, shape)
+        mantissa = rng.integers(numerics.MANTISSA_MIN, numerics.MANTISSA_MAX + 1, shape)
         self._load(LoadKind.PARAMS, out.param, groups, images.pack_params(bias, mantissa, shift))
         return out.param + np.arange(groups)
 
-    def _layer(self, out: Instr, execute: Instr) -> None:
+    def _layer(self, out: Out, execute: Exec) -> None:
         """Record the layer that the EXEC emitted next writes."""
         c = self.config
         slots = addressing.channel_slots(out, execute, c)
@@ -404,5 +398,5 @@ class _Builder:
         shape = channels, execute.n_rows, execute.run
         self.infos.append(ExecInfo(len(self.code), name, 0, 0, 0, execute.n_rows, execute.run))
         self.layers.append(
-            LayerInfo(name, Mode(execute.mode).name.lower(), shape, out.n_planes, 1.0, 0, 0)
+            LayerInfo(name, execute.mode.name.lower(), shape, out.n_planes, 1.0, 0, 0)
         )

@@ -1,6 +1,6 @@
 """Random addresses that stay where they should: blocks, segments and output descriptors."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sigbit_hw.arch import addressing
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.formats import MAX_DIGITS
-from sigbit_hw.arch.isa import WRAP_MIN, Instr, Mode, Opcode
+from sigbit_hw.arch.isa import WRAP_MIN, Block, Exec, Mode, Out, Seg
 
 Ints = NDArray[np.int64]
 
@@ -49,9 +49,7 @@ def random_wrap(rng: np.random.Generator, config: ArchConfig, run: int) -> int:
     return int(rng.integers(least, (config.pixels if rng.random() < 0.5 else run + 3) + least))
 
 
-def random_block(
-    rng: np.random.Generator, count: int, origin: int, size: int
-) -> tuple[int, dict[str, int]]:
+def random_block(rng: np.random.Generator, count: int, origin: int, size: int) -> tuple[int, Block]:
     """First slot and fields of a block of ``count`` different slots in [origin, origin + size)."""
     n0 = int(rng.choice([n for n in range(1, count + 1) if count % n == 0]))
     n1 = int(rng.choice([n for n in range(1, count // n0 + 1) if count // n0 % n == 0]))
@@ -68,7 +66,7 @@ def random_block(
     return start, {"n0": n0, "n1": n1, "n2": n2, "d1": d1, "d2": d2}
 
 
-def valid_reads(segment: Instr, execute: Instr, config: ArchConfig) -> Ints:
+def valid_reads(segment: Seg, execute: Exec, config: ArchConfig) -> Ints:
     """Slots that the lanes within their runs read, each once."""
     slots = np.moveaxis(addressing.read_slots(segment, execute, config), -1, 3)
     return np.unique(slots[:, :, addressing.valid_lanes(execute, config)])
@@ -77,12 +75,12 @@ def valid_reads(segment: Instr, execute: Instr, config: ArchConfig) -> Ints:
 def random_segment(
     rng: np.random.Generator,
     config: ArchConfig,
-    execute: Instr,
+    execute: Exec,
     index: int,
     origin: int,
     size: int,
     words: int,
-) -> Instr:
+) -> Seg:
     """A segment of at most ``words`` steps; its valid lanes read in [origin, origin + size)."""
     lanes = config.pixels
     scale = max(24, lanes)
@@ -90,37 +88,40 @@ def random_segment(
         n_ic, n_kx, n_ky = (int(n) for n in rng.integers(1, 4, 3))
         if n_ic * n_kx * n_ky > words:
             continue
-        steps = {
-            name: int(rng.integers(-scale, scale + 1))
-            for name in ("d_ic", "d_kx", "d_ky", "d_block", "d_row", "d_ocb")
-        }
-        segment = Instr(
-            Opcode.SEG,
+        d_ic, d_kx, d_ky, d_block, d_row, d_ocb = (
+            int(rng.integers(-scale, scale + 1)) for _ in range(6)
+        )
+        segment = Seg(
             index=index,
-            shift=int(rng.integers(2)),
+            shift=bool(rng.integers(2)),
             n_ic=n_ic,
             n_kx=n_kx,
             n_ky=n_ky,
+            d_ic=d_ic,
+            d_kx=d_kx,
+            d_ky=d_ky,
             gap=lanes * int(rng.integers(-scale, scale + lanes) // lanes),
-            **steps,
+            d_block=d_block,
+            d_row=d_row,
+            d_ocb=d_ocb,
         )
         slots = valid_reads(segment, execute, config)
         span = int(slots.max() - slots.min()) + 1
         if span <= size:
             base = origin - int(slots.min()) + int(rng.integers(0, size - span + 1))
             if 0 <= base < config.act_slots:
-                return segment.replace(base=base)
+                return replace(segment, base=base)
         scale = max(1, scale - 1)
 
 
 def random_out(
     rng: np.random.Generator,
     config: ArchConfig,
-    execute: Instr,
+    execute: Exec,
     sizes: Sizes,
     origin: int,
     size: int,
-) -> Instr:
+) -> Out:
     """An output descriptor for ``execute`` that writes different slots in [origin, origin + size),
     in each cycle of the drain in different banks.
 
@@ -135,14 +136,14 @@ def random_out(
 def _nested_out(
     rng: np.random.Generator,
     config: ArchConfig,
-    execute: Instr,
+    execute: Exec,
     sizes: Sizes,
     origin: int,
     size: int,
-) -> Instr | None:
+) -> Out | None:
     """One of :func:`random_out`, or None if it is too large; its banks may collide."""
     phases = int(rng.integers(1, 4))
-    instr = Instr(Opcode.OUT, n_slots=sizes.n_slots, n_planes=sizes.n_planes, phases=phases)
+    instr = Out(n_slots=sizes.n_slots, n_planes=sizes.n_planes, phases=phases)
     width = min(execute.run, execute.wrap)
     extents = {
         "plane": sizes.n_planes,
@@ -166,7 +167,8 @@ def _nested_out(
 
     line, column = divmod(execute.run - 1, execute.wrap)
     end = line * stride["line"] + last(column)
-    return instr.replace(
+    return replace(
+        instr,
         base=origin + int(rng.integers(0, size - reach + 1)),
         d_slot=stride["slot"],
         d_plane=stride["plane"],
@@ -179,15 +181,15 @@ def _nested_out(
     )
 
 
-def with_words(segments: list[Instr], rng: np.random.Generator) -> tuple[list[Instr], int]:
+def with_words(segments: list[Seg], rng: np.random.Generator) -> tuple[list[Seg], int]:
     """``segments`` with their weight words, one's own or those of one before, and the words of an
     output-channel block."""
-    placed: list[Instr] = []
+    placed: list[Seg] = []
     end = 0
     for segment in segments:
-        steps = segment.n_ky * segment.n_kx * segment.n_ic
+        steps = segment.steps
         shared = end >= steps and rng.random() < 0.3
         words = int(rng.integers(0, end - steps + 1)) if shared else end
         end = max(end, words + steps)
-        placed.append(segment.replace(words=words))
+        placed.append(replace(segment, words=words))
     return placed, end

@@ -23,7 +23,7 @@ from sigbit.runtime import (
     window_of,
 )
 from sigbit.runtime.device import Inputs
-from sigbit_hw.arch import images, isa, regs
+from sigbit_hw.arch import images, isa, launch, regs
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Engine
 from sigbit_hw.arch.program import Program, ProgramError
@@ -214,13 +214,7 @@ class RtlDevice:
 
     def _identify(self, model: Model) -> None:
         """Check that the hardware is what ``config`` says."""
-        wanted = {
-            "MAGIC": regs.MAGIC,
-            "VERSION": regs.VERSION,
-            "DIGEST_LO": int(self.config.digest[:8], 16),
-            "DIGEST_HI": int(self.config.digest[8:16], 16),
-        }
-        for name, value in wanted.items():
+        for name, value in launch.identity(self.config).items():
             if (got := model.read(OFFSET[name])) != value:
                 raise ProgramError(
                     f"the RTL model is not {self.config.name} "
@@ -237,22 +231,9 @@ class RtlDevice:
 
     def _set_up(self, program: Program) -> None:
         """Write every register that describes the program."""
-        bases = [
-            (f"MEM_BASE{port}_{half}", BASES[port] >> shift & 0xFFFFFFFF)
-            for port in range(self.config.ports)
-            for half, shift in (("LO", 0), ("HI", 32))
-        ]
-        low, high = program.write_window
-        for name, value in (
-            *bases,
-            ("MEM_SIZE", program.memory_bytes),
-            ("WRITE_LO", low),
-            ("WRITE_HI", high),
-            ("PROGRAM_OFFSET", program.program_offset),
-            ("PROGRAM_COUNT", program.instructions.size // isa.WORD_BYTES),
-            ("WATCHDOG", self._watchdog),
-            ("IRQ_ENABLE", regs.IRQ_DONE | regs.IRQ_ERROR),
-        ):
+        bases = BASES[: self.config.ports]
+        values = launch.set_up_program(program, bases, watchdog=self._watchdog)
+        for name, value in values.items():
             self.model.write(OFFSET[name], value)
 
     def _checkpoint_of(
@@ -284,7 +265,8 @@ class RtlDevice:
         for part, data in zip(parts, images.split_ports(window, config), strict=True):
             part[:] = data
         self.model.begin(log=log)
-        self.model.write(OFFSET["CONTROL"], regs.CONTROL_START)
+        for name, value in launch.START.items():
+            self.model.write(OFFSET[name], value)
 
     def _finish(
         self,
@@ -377,8 +359,8 @@ class RtlDevice:
             elif started == retired:
                 doing = f"finished instruction {started}"
             else:
-                name = isa.Opcode(program.instructions[started * isa.WORD_BYTES] & 15).name
-                doing = f"at instruction {started} ({name})"
+                first = int(program.instructions[started * isa.WORD_BYTES])
+                doing = f"at instruction {started} ({isa.opcode_of(first).name})"
             parts.append(f"{engine.name} {doing}")
         return (
             f"{'; '.join(parts)}; {state.reads} reads and {state.writes} writes outstanding, "

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sigbit_hw.arch import addressing, isa
-from sigbit_hw.arch.isa import Instr, Opcode
+from sigbit_hw.arch.isa import Exec, Seg
 from sigbit_hw.arch.program import Program
 
 
@@ -33,15 +33,13 @@ class Progress:
 
 def array_steps(program: Program) -> int:
     """Steps of the array in a run: the cycles in which it is fed."""
-    segments: dict[int, Instr] = {}
+    segments: dict[int, Seg] = {}
     steps = 0
     for instr in program.listing:
-        if instr.opcode == Opcode.SEG:
+        if isinstance(instr, Seg):
             segments[instr.index] = instr
-        elif instr.opcode == Opcode.EXEC:
-            taps = sum(
-                s.n_ky * s.n_kx * s.n_ic for index, s in segments.items() if index < instr.n_seg
-            )
+        elif isinstance(instr, Exec):
+            taps = sum(s.steps for index, s in segments.items() if index < instr.n_seg)
             blocks = addressing.blocks_of_run(instr, program.config)
             steps += instr.n_ocb * instr.n_rows * blocks * taps
     return steps

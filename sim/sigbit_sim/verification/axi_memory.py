@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-OKAY, SLVERR, DECERR = 0, 2, 3
+from sigbit_hw.arch.bus import Response
+
 _PAYLOADS = {
     "ar": ("addr", "len", "size", "burst", "cache", "prot", "id"),
     "aw": ("addr", "len", "size", "burst", "cache", "prot", "id"),
@@ -43,7 +44,7 @@ class AxiMemory:
         The same from last data to response, where it differs.
     stall : float
         Probability that a channel pauses in a cycle.
-    faults : dict[int, int]
+    faults : dict[int, Response]
         Response code by address of the beat; anything outside the memory answers DECERR.
     hung : bool
         While set, nothing is accepted and nothing answered.
@@ -60,7 +61,7 @@ class AxiMemory:
     latency: tuple[int, int] = (1, 1)
     response: tuple[int, int] | None = None
     stall: float = 0.0
-    faults: dict[int, int] = field(default_factory=dict)
+    faults: dict[int, Response] = field(default_factory=dict)
     hung: bool = False
     turn: "list[AxiMemory] | None" = None
     read_bursts: list[tuple[int, int]] = field(default_factory=list)
@@ -83,7 +84,7 @@ class AxiMemory:
         self._before: dict[str, tuple[int, ...]] = {}
         self._cycle = 0
         self._read_beat = self._write_beat = 0
-        self._write_resp = OKAY
+        self._write_resp = Response.OKAY
 
     def _get(self, name: str) -> Any:
         return getattr(self.port, self.prefix + name)
@@ -163,11 +164,11 @@ class AxiMemory:
             self._writes.popleft()
             due = self._due(self.response or self.latency)
             self._responses.append((due, self._write_resp, self._written))
-            self._write_beat, self._write_resp, self._written = 0, OKAY, []
+            self._write_beat, self._write_resp, self._written = 0, Response.OKAY, []
 
-    def _fault(self, address: int) -> int:
+    def _fault(self, address: int) -> Response:
         inside = 0 <= address - self.base < self.data.size
-        return self.faults.get(address, OKAY) if inside else DECERR
+        return self.faults.get(address, Response.OKAY) if inside else Response.DECERR
 
     def _drive(self, ctx: Any, seen: dict[str, int]) -> None:
         """The slave's outputs of the next cycle; VALID stays until READY."""

@@ -7,7 +7,8 @@ from typing import Any
 from cocotb.triggers import ClockCycles
 from cocotbext.axi import AxiBus, AxiSlaveRead, AxiSlaveWrite
 
-from sigbit_sim.verification.faults import DECERR, OKAY, BusFault
+from sigbit_hw.arch.bus import Response
+from sigbit_sim.verification.faults import BusFault
 
 
 def pauses(generator: random.Random, chance: float) -> Iterator[bool]:
@@ -68,20 +69,20 @@ class CocotbMemory:
             if name not in channels and self._stall:
                 channel.set_pause_generator(pauses(self._random, self._stall))
 
-    async def access(self, address: int, size: int, write: bool) -> int:
+    async def access(self, address: int, size: int, write: bool) -> Response:
         """Delay an access, perhaps; return its response."""
         if self._delay and self._random.random() < 1 / 8:
             await ClockCycles(self._clock, self._random.randint(1, self._delay))
         offset = address - self.base
         if not 0 <= offset <= len(self.data) - size:
             self.outside.append(address)
-            return DECERR
+            return Response.DECERR
         hits = (
             f.response
             for f in self.faults
             if f.write == write and offset <= f.last and offset + size > f.first
         )
-        return next(hits, OKAY)
+        return next(hits, Response.OKAY)
 
 
 class _Reader(AxiSlaveRead):
@@ -89,7 +90,7 @@ class _Reader(AxiSlaveRead):
 
     def __init__(self, memory: CocotbMemory, bus: Any, clock: Any) -> None:
         self._memory = memory
-        self._response = OKAY
+        self._response = Response.OKAY
         super().__init__(bus, clock)
         send = self.r_channel.send
 
@@ -111,12 +112,12 @@ class _Writer(AxiSlaveWrite):
 
     def __init__(self, memory: CocotbMemory, bus: Any, clock: Any) -> None:
         self._memory = memory
-        self._response = OKAY
+        self._response = Response.OKAY
         super().__init__(bus, clock)
         send = self.b_channel.send
 
         async def respond(answer: Any) -> None:
-            answer.bresp, self._response = self._response, OKAY
+            answer.bresp, self._response = self._response, Response.OKAY
             await send(answer)
 
         self.b_channel.send = respond
@@ -125,6 +126,6 @@ class _Writer(AxiSlaveWrite):
         memory = self._memory
         response = await memory.access(address, len(data), write=True)
         self._response = max(self._response, response)
-        if response == OKAY:
+        if response == Response.OKAY:
             offset = address - memory.base
             memory.data[offset : offset + len(data)] = data

@@ -12,7 +12,7 @@ from cocotbext.axi import AxiLiteBus, AxiLiteMaster
 from numpy.typing import NDArray
 
 from sigbit.runtime import LayerCollector, unpack_outputs, window_of
-from sigbit_hw.arch import images, isa, regs
+from sigbit_hw.arch import images, launch, regs
 from sigbit_hw.arch.isa import Engine
 from sigbit_hw.arch.program import Program
 from sigbit_hw.arch.regs import OFFSET
@@ -121,7 +121,12 @@ class Bench:
         return int(await self.registers.read_dword(offset))
 
     async def load(
-        self, program: Program, inputs: dict[str, Ints], *, irq: int = 3, watchdog: int = 5000
+        self,
+        program: Program,
+        inputs: dict[str, Ints],
+        *,
+        irq: int = launch.INTERRUPTS,
+        watchdog: int = 5000,
     ) -> None:
         """Place program and inputs in memory and write the registers that describe them."""
         window = window_of(program, inputs, 0)
@@ -130,22 +135,9 @@ class Bench:
             self.memories, images.split_ports(window, self.config), strict=True
         ):
             memory.data = bytearray(data.tobytes())
-        bases = [
-            (f"MEM_BASE{port}_{half}", BASES[port] >> shift & 0xFFFFFFFF)
-            for port in range(self.config.ports)
-            for half, shift in (("LO", 0), ("HI", 32))
-        ]
-        low, high = program.write_window
-        for name, value in (
-            *bases,
-            ("MEM_SIZE", program.memory_bytes),
-            ("WRITE_LO", low),
-            ("WRITE_HI", high),
-            ("PROGRAM_OFFSET", program.program_offset),
-            ("PROGRAM_COUNT", program.instructions.size // isa.WORD_BYTES),
-            ("WATCHDOG", watchdog),
-            ("IRQ_ENABLE", irq),
-        ):
+        bases = BASES[: self.config.ports]
+        values = launch.set_up_program(program, bases, watchdog=watchdog, interrupts=irq)
+        for name, value in values.items():
             await self.write(name, value)
 
     def window(self, program: Program) -> NDArray[np.uint8]:
@@ -155,7 +147,8 @@ class Bench:
 
     async def begin(self) -> None:
         """Write the start bit."""
-        await self.write("CONTROL", regs.CONTROL_START)
+        for name, value in launch.START.items():
+            await self.write(name, value)
 
     async def interrupt(self) -> int:
         """Wait for the interrupt, acknowledge it and return its bits."""

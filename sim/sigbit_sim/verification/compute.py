@@ -1,15 +1,19 @@
 """ComputeEngine as a function of instructions and memory contents, and what is expected of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from amaranth.sim import Simulator
 
-from sigbit_hw.arch import addressing, numerics
+from sigbit_hw.arch import addressing, images, numerics
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import Instr, Mode, Opcode
-from sigbit_hw.gateware.compute.engine import EXECS_IN_FLIGHT, ComputeEngine
-from sigbit_hw.gateware.interfaces import slots_per_write
+from sigbit_hw.arch.isa import Exec, Mode, Out, Seg
+from sigbit_hw.arch.timing import EXECS_IN_FLIGHT
+from sigbit_hw.gateware.compute.engine import ComputeEngine
+
+Compute = Sequence[Seg | Out | Exec]
+"""A program of one engine."""
 
 
 @dataclass
@@ -32,7 +36,7 @@ class Contents:
             np.array(
                 [
                     rng.integers(-1000, 1000, channels),
-                    rng.integers(8, 16, channels),
+                    rng.integers(numerics.MANTISSA_MIN, numerics.MANTISSA_MAX + 1, channels),
                     rng.integers(2, 12, channels),
                 ]
             ),
@@ -53,15 +57,15 @@ class Result:
     setups: int = 0
 
 
-def results(program: list[Instr], contents: Contents, config: ArchConfig) -> np.ndarray:
+def results(program: Compute, contents: Contents, config: ArchConfig) -> np.ndarray:
     """Golden model: activation codes after ``program``."""
     acts = contents.acts.copy()
-    segments: dict[int, Instr] = {}
+    segments: dict[int, Seg] = {}
     out, kept = None, None
     for instr in program:
-        if instr.opcode == Opcode.SEG:
+        if isinstance(instr, Seg):
             segments[instr.index] = instr
-        elif instr.opcode == Opcode.OUT:
+        elif isinstance(instr, Out):
             out = instr
         else:
             kept = _accumulate(instr, segments, acts, contents, config, kept)
@@ -112,23 +116,23 @@ def _drain(execute, out, total, acts, contents, config):
         first = out.param * config.param_lanes
         bias, mantissa, shift = contents.params[:, first : first + pixel_major.shape[1]]
         biased = numerics.wrap(pixel_major + bias, config.acc_bits)
-        index = numerics.requantize(biased, 0, mantissa, shift) & (numerics.TABLE_ENTRIES - 1)
+        index = numerics.table_index(numerics.requantize(biased, 0, mantissa, shift))
     for plane in range(out.n_planes):
         codes = contents.tables[out.table + plane][index]
         codes = codes.reshape(len(index), -1, config.ic_lanes).transpose(1, 0, 2)
         acts[slots[plane]] = codes
 
 
-def cycles(program: list[Instr], accepted: list[int], dut: ComputeEngine):
+def cycles(program: Compute, accepted: list[int], dut: ComputeEngine):
     """The cycle model: (cycles that feed a step, cycles of the EXECs' retirement)."""
     config, segments, planes = dut.config, {}, 0
     fed: list[int] = []
     retired: list[int] = []
     drain = closed_until = 0
     for instr, at in zip(program, accepted, strict=True):
-        if instr.opcode == Opcode.SEG:
+        if isinstance(instr, Seg):
             segments[instr.index] = instr
-        elif instr.opcode == Opcode.OUT:
+        elif isinstance(instr, Out):
             planes = instr.n_planes
         else:
             begin = at + 1
@@ -136,16 +140,12 @@ def cycles(program: list[Instr], accepted: list[int], dut: ComputeEngine):
                 begin = max(begin, retired[-1] + 1)
             elif len(retired) >= EXECS_IN_FLIGHT:
                 begin = max(begin, retired[-EXECS_IN_FLIGHT] + 1)
-            steps = sum(s.n_ic * s.n_kx * s.n_ky for s in (segments[i] for i in range(instr.n_seg)))
+            steps = sum(segments[i].steps for i in range(instr.n_seg))
             now = begin + 1
             for _ in range(instr.n_ocb * instr.n_rows * addressing.blocks_of_run(instr, config)):
                 last = now + steps - 1
                 if instr.drain:
-                    drain = (
-                        config.drain_cycles(planes)
-                        if instr.mode == Mode.MAC
-                        else config.pixels // config.drain_pixels * planes
-                    )
+                    drain = config.drain_cycles(planes, maximum=instr.mode == Mode.MAX)
                     last = max(last, closed_until)
                     closed_until = last + drain
                 fed += [*range(now, now + steps - 1), last]
@@ -173,11 +173,11 @@ async def fill(ctx, dut: ComputeEngine, contents: Contents) -> None:
             ctx.set(port.valid, 1)
             await ctx.tick()
     ctx.set(dut.weight_write.valid, 0)
-    for k, (bias, mantissa, shift) in enumerate(contents.params.T.tolist()):
+    for k, item in enumerate(images.pack_params(*contents.params).view("<u8").tolist()):
         group, lane = divmod(k, config.param_lanes)
         ctx.set(dut.param_write.group, group)
         ctx.set(dut.param_write.lane, lane)
-        ctx.set(dut.param_write.item, (bias & 0xFFFF_FFFF) | mantissa << 32 | shift << 36)
+        ctx.set(dut.param_write.item, item)
         ctx.set(dut.param_write.valid, 1)
         await ctx.tick()
     ctx.set(dut.param_write.valid, 0)
@@ -193,7 +193,7 @@ async def fill(ctx, dut: ComputeEngine, contents: Contents) -> None:
 
 def run(
     config: ArchConfig,
-    program: list[Instr],
+    program: Compute,
     contents: Contents,
     rng: np.random.Generator,
     *,
@@ -211,7 +211,7 @@ def run(
     bits, pixels = config.act_format.lane_bits, config.pixels
     memory = [word_of(codes, bits) for codes in contents.acts]
     result = Result(contents.acts)
-    executes = sum(i.opcode == Opcode.EXEC for i in program)
+    executes = sum(isinstance(i, Exec) for i in program)
 
     async def bench(ctx):
         for slot, value in enumerate(memory):
@@ -233,7 +233,7 @@ def run(
             if loads and running and not offered_load and rng.random() < 0.6:
                 offered_load = True
                 payload = dut.act_write.stream.payload
-                count = int(rng.integers(1, slots_per_write(config) + 1))
+                count = int(rng.integers(1, config.slots_per_write + 1))
                 first = int(rng.choice(loads[: len(loads) - count + 1]))
                 load = {
                     first + k: word_of(rng.integers(0, 1 << bits, config.ic_lanes), bits)

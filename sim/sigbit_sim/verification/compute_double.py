@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Opcode
 from sigbit_hw.arch.numerics import TABLE_ENTRIES
+from sigbit_hw.arch.timing import READ_LATENCY
 from sigbit_hw.gateware.interfaces import (
     ActRead,
     ActTrace,
@@ -18,10 +19,7 @@ from sigbit_hw.gateware.interfaces import (
     TableWrite,
     WeightWrite,
     instruction_layout,
-    slots_per_write,
 )
-
-READ_LATENCY = 3
 
 
 class ComputeDouble(wiring.Component):
@@ -99,7 +97,7 @@ class ComputeDouble(wiring.Component):
         m.submodules.params = params = memory.Memory(self.params)
         m.submodules.tables = tables = memory.Memory(self.tables)
         slots, request = self.act_write.stream, self.act_read.request
-        writes = [acts.write_port() for _ in range(slots_per_write(self.config))]
+        writes = [acts.write_port() for _ in range(self.config.slots_per_write)]
         read = acts.read_port()
         held, held_valid, valid = Signal.like(slots.p), Signal(), Signal(READ_LATENCY)
         for k, write in enumerate(writes):

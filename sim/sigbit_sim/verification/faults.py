@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigbit_hw.arch import images, isa
+from sigbit_hw.arch.bus import Response
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import Engine, Instr, LoadKind, Opcode
+from sigbit_hw.arch.isa import Engine, Fill, Halt, Instr, Load, LoadKind, Store
 from sigbit_hw.arch.program import Port, Program
 from sigbit_hw.arch.regs import Cause
 
@@ -20,8 +21,6 @@ PIXELS = 24
 """Pixels of the copied tensor: enough for several bursts of beats on a narrow bus."""
 PROGRAM, INPUT, OUTPUT, END = 0x0000, 0x1000, 0x2000, 0x3000
 """Offsets into the DMA window: code, input, output (the write window), end."""
-
-OKAY, SLVERR, DECERR = 0, 2, 3
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class BusFault:
     write: bool
     first: int
     last: int
-    response: int
+    response: Response
 
     def on_port(self, config: ArchConfig) -> "BusFault":
         """The same where one of the ports sees it: in its part of the window."""
@@ -53,13 +52,12 @@ class FaultCase:
     hang: tuple[str, ...] = ()
 
 
-def copy_code(config: ArchConfig) -> list[Instr]:
+def copy_code(config: ArchConfig) -> tuple[Fill, Load, Store, Halt]:
     """FILL, LOAD of the input, STORE of it, HALT."""
     beats = images.beats(PIXELS * config.slot_bytes, config)
-    return [
-        Instr(Opcode.FILL, dst=64, n0=4, code=1),
-        Instr(
-            Opcode.LOAD,
+    return (
+        Fill(dst=64, n0=4, code=1),
+        Load(
             signal=1 << Engine.STORE,
             kind=LoadKind.ACTS,
             address=INPUT,
@@ -67,9 +65,9 @@ def copy_code(config: ArchConfig) -> list[Instr]:
             dst=0,
             n0=PIXELS,
         ),
-        Instr(Opcode.STORE, wait=1 << Engine.LOAD, address=OUTPUT, beats=beats, src=0, n0=PIXELS),
-        Instr(Opcode.HALT),
-    ]
+        Store(wait=1 << Engine.LOAD, address=OUTPUT, beats=beats, src=0, n0=PIXELS),
+        Halt(),
+    )
 
 
 def copy_program(
@@ -77,7 +75,7 @@ def copy_program(
 ) -> Program:
     """A program that copies its input to its output, or does what ``code`` or raw ``words`` say."""
     if words is None:
-        words = isa.pack(list(code if code is not None else copy_code(config)))
+        words = isa.pack(code if code is not None else copy_code(config))
     grid = config.act_grid(1)
     shape = (config.ic_lanes, 1, PIXELS)
     ports = [
@@ -129,9 +127,9 @@ def _program_cases(config: ArchConfig) -> list[FaultCase]:
 
     blank = isa.pack(good).copy()
     blank[2 * isa.WORD_BYTES : 3 * isa.WORD_BYTES] = 0
-    below = store.replace(address=OUTPUT - config.bus_bytes)
-    above = store.replace(address=END - (store.beats - 1) * config.bus_bytes)
-    past = load.replace(address=END - (load.beats - 1) * config.bus_bytes)
+    below = replace(store, address=OUTPUT - config.bus_bytes)
+    above = replace(store, address=END - (store.beats - 1) * config.bus_bytes)
+    past = replace(load, address=END - (load.beats - 1) * config.bus_bytes)
     take, give = 1 << Engine.STORE, 1 << Engine.COMPUTE
     return [
         FaultCase("blank_instruction", copy_program(config, words=blank), Cause.ILLEGAL, 2),
@@ -139,27 +137,28 @@ def _program_cases(config: ArchConfig) -> list[FaultCase]:
         raw("spare_bits", 3, isa.WORD_BYTES - 1, 0x80),
         case("no_halt", Cause.ILLEGAL, 2, good[:3]),
         case("read_past_window", Cause.WINDOW, 1, [fill, past, store, halt]),
-        case("read_far_away", Cause.WINDOW, 1, [fill, load.replace(address=0xFFFFFF00), halt]),
+        case("read_far_away", Cause.WINDOW, 1, [fill, replace(load, address=0xFFFFFF00), halt]),
         case("write_below_window", Cause.WINDOW, 2, [fill, load, below, halt]),
         case("write_past_window", Cause.WINDOW, 2, [fill, load, above, halt]),
-        case("token_underflow", Cause.TOKEN_UNDERFLOW, 1, [fill, load.replace(wait=take), halt]),
+        case("token_underflow", Cause.TOKEN_UNDERFLOW, 1, [fill, replace(load, wait=take), halt]),
         case(
             "token_overflow",
             Cause.TOKEN_OVERFLOW,
             isa.TOKEN_MAX,
-            [fill.replace(signal=give)] * (isa.TOKEN_MAX + 1) + [halt],
+            [replace(fill, signal=give)] * (isa.TOKEN_MAX + 1) + [halt],
         ),
     ]
 
 
 def _bus_cases(config: ArchConfig) -> list[FaultCase]:
     program = copy_program(config)
-    beats = program.listing[1].beats
+    _, load, _, _ = copy_code(config)
+    beats = load.beats
     middle = (beats // 2) * config.bus_bytes
     cases = []
     for label, response, reads, writes in (
-        ("slverr", SLVERR, Cause.READ_SLVERR, Cause.WRITE_SLVERR),
-        ("decerr", DECERR, Cause.READ_DECERR, Cause.WRITE_DECERR),
+        ("slverr", Response.SLVERR, Cause.READ_SLVERR, Cause.WRITE_SLVERR),
+        ("decerr", Response.DECERR, Cause.READ_DECERR, Cause.WRITE_DECERR),
     ):
         for name, write, first, cause, index in (
             ("read", False, INPUT + middle, reads, 1),

@@ -9,7 +9,7 @@ import numpy as np
 from amaranth.sim import Simulator
 from numpy.typing import NDArray
 
-from sigbit_hw.arch import isa, regs
+from sigbit_hw.arch import isa, launch, regs
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.gateware import ports
 from sigbit_hw.gateware.top import Accelerator
@@ -135,25 +135,17 @@ class Machine:
         """Places the program, sets the registers (``registers`` overrides their values), starts."""
         code = isa.pack(program) if isinstance(program, list) else program
         self.window[offset : offset + code.size] = code
-        values = {
-            **{
-                f"MEM_BASE{k}_{half}": BASES[k] >> shift & 0xFFFF_FFFF
-                for k in range(self.config.ports)
-                for half, shift in (("LO", 0), ("HI", 32))
-            },
-            "MEM_SIZE": self.window.size,
-            "WRITE_LO": 0,
-            "WRITE_HI": self.window.size,
-            "PROGRAM_OFFSET": offset,
-            "PROGRAM_COUNT": code.size // isa.WORD_BYTES,
-            "WATCHDOG": 5000,
-            "IRQ_ENABLE": regs.IRQ_DONE | regs.IRQ_ERROR,
-            "IRQ_STATUS": regs.IRQ_DONE | regs.IRQ_ERROR,
-            **registers,
-        }
+        values = launch.set_up(
+            BASES[: self.config.ports],
+            memory_bytes=self.window.size,
+            write_window=(0, self.window.size),
+            program_offset=offset,
+            instructions=code.size // isa.WORD_BYTES,
+            watchdog=5000,
+        )
+        values |= {"IRQ_STATUS": launch.INTERRUPTS, **registers, **launch.START}
         for name, value in values.items():
             await self.write(ctx, name, value)
-        await self.write(ctx, "CONTROL", regs.CONTROL_START)
 
     async def finish(self, ctx: Any) -> tuple[int, int, int]:
         """Waits for the interrupt; returns (STATUS without bus idle, CAUSE, CAUSE_INDEX)."""

@@ -9,7 +9,7 @@ from sigbit.compiler.groups import input_slots, out_blocks
 from sigbit.compiler.network import Network, Op
 from sigbit_hw.arch import addressing
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import Instr, Mode
+from sigbit_hw.arch.isa import Exec, Mode, Seg
 
 
 def block_steps(op: Op, network: Network, config: ArchConfig) -> int:
@@ -30,7 +30,7 @@ def drain_cycles(op: Op, network: Network, config: ArchConfig) -> int:
     """Cycles to drain a block of ``op``."""
     if op.kind == "conv":
         return config.drain_cycles(network.values[op.result].planes)
-    return config.pixels // config.drain_pixels
+    return config.drain_cycles(1, maximum=True)
 
 
 def op_cycles(op: Op, network: Network, pixel_blocks: int, config: ArchConfig) -> int:
@@ -40,17 +40,14 @@ def op_cycles(op: Op, network: Network, pixel_blocks: int, config: ArchConfig) -
     return pixel_blocks * out_blocks(op, config) * planes * cycles
 
 
-def issue_cycles(
-    execute: Instr, segments: tuple[Instr, ...], planes: int, config: ArchConfig
-) -> int:
+def issue_cycles(execute: Exec, segments: tuple[Seg, ...], planes: int, config: ArchConfig) -> int:
     """Cycles from the first step of an EXEC to its last, both counted, if no block that drains
     comes shortly before."""
-    steps = sum(s.n_ic * s.n_kx * s.n_ky for s in segments)
+    steps = sum(s.steps for s in segments)
     blocks = execute.n_ocb * execute.n_rows * addressing.blocks_of_run(execute, config)
     if not execute.drain:
         return blocks * steps
-    mac = execute.mode == Mode.MAC
-    drain = config.drain_cycles(planes) if mac else config.pixels // config.drain_pixels * planes
+    drain = config.drain_cycles(planes, maximum=execute.mode == Mode.MAX)
     return steps + (blocks - 1) * max(steps, drain)
 
 

@@ -14,6 +14,7 @@ from sigbit.ir.integer import (
     window,
 )
 from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.numerics import MANTISSA_MAX, MANTISSA_MIN, TABLE_ENTRIES, Y_MIN
 
 
 class Builder:
@@ -87,8 +88,8 @@ class Builder:
         )
         shift = np.ceil(np.log2(np.maximum(np.asarray(bound) / 512, 1))).astype(np.int64)
         values = self.config.act_grid(planes).values
-        table = np.sort(self.rng.choice(values, 256))
-        table = np.roll(table, -128)
+        table = np.sort(self.rng.choice(values, TABLE_ENTRIES))
+        table = np.roll(table, Y_MIN)
         kind = TensorType((oc, h, w), planes, 0.25, self.zero(planes))
         name = f"conv{len(self.nodes)}"
         self.nodes.append(
@@ -96,7 +97,7 @@ class Builder:
                 name,
                 tuple(sources),
                 np.asarray(self.rng.integers(-40, 40, oc)),
-                np.asarray(self.rng.integers(8, 16, oc)),
+                np.asarray(self.rng.integers(MANTISSA_MIN, MANTISSA_MAX + 1, oc)),
                 shift,
                 table,
                 kind,

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from sigbit.export.files import ExportError, write_folder, write_zip
+from sigbit.ir.arrays import narrow
 from sigbit.ir.integer import Conv, Gather, Input, IntegerGraph, MaxPool, Node, TensorType
 from sigbit_hw.arch import numerics
 from sigbit_hw.arch.formats import Format
@@ -36,10 +37,12 @@ RULES = {
     "pixels, and padding (top, left, bottom, right) goes around the result, negative: lines and "
     "columns are cut off; all these positions hold the stored integer -zero of the source's "
     "tensor, which stands for the real value 0",
-    "requantize": f"a = floor((acc + bias) * 8 / 2**shift), clipped to "
-    f"[{-(1 << numerics.SCALED_BITS - 1)}, {(1 << numerics.SCALED_BITS - 1) - 1}]; "
-    f"y = floor((a * mantissa + 32) / 64), clipped to [{numerics.Y_MIN}, {numerics.Y_MAX}]; "
-    "stored = table[y mod 256]; bias, mantissa and shift are per output channel",
+    "requantize": f"a = floor((acc + bias) * {1 << numerics.GUARD_BITS} / 2**shift), clipped to "
+    f"[{numerics.SCALED_MIN}, {numerics.SCALED_MAX}]; "
+    f"y = floor((a * mantissa + {numerics.ROUND_HALF}) / {numerics.ROUND_UNIT}), clipped to "
+    f"[{numerics.Y_MIN}, {numerics.Y_MAX}]; "
+    f"stored = table[y mod {numerics.TABLE_ENTRIES}]; bias, mantissa and shift are per output "
+    "channel",
     "maxpool": "maximum over windows of stored integers; padding (top, left, bottom, right) holds "
     "padding_value, negative padding cuts off",
     "host": "functions over the channels of the real outputs, in this order, left to the host",
@@ -77,7 +80,7 @@ def bundle_files(
     golden = {}
     for i, (name, value) in enumerate(_golden(graph, vectors).items()):
         golden[name] = f"golden/{i:04d}.npy"
-        arrays[golden[name]] = _smallest(value)
+        arrays[golden[name]] = narrow(value)
     document = {
         "version": VERSION,
         "name": graph.name,
@@ -126,7 +129,7 @@ def _described(
 
     def array(what: str, value: NDArray[Any]) -> str:
         file = f"arrays/{index:04d}.{what}.npy"
-        arrays[file] = _smallest(value)
+        arrays[file] = narrow(value)
         return file
 
     common = {"name": node.name, "type": _type(node.type)}
@@ -181,13 +184,6 @@ def _type(kind: TensorType) -> dict[str, Any]:
 
 def _format(native: Format) -> dict[str, Any]:
     return native.to_json() | {"bits": native.bits, "values": [int(v) for v in native.values]}
-
-
-def _smallest(value: NDArray[Any]) -> NDArray[Any]:
-    """Integers in the smallest signed type that holds them."""
-    largest = int(np.abs(value).max(initial=0))
-    dtype = next(t for t in (np.int8, np.int16, np.int32, np.int64) if largest <= np.iinfo(t).max)
-    return np.ascontiguousarray(value, dtype)
 
 
 def _npy(value: NDArray[Any]) -> bytes:

@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from sigbit.export.files import write_file
+from sigbit.ir.arrays import narrow
 from sigbit.ir.integer import (
     Conv,
     Gather,
@@ -185,15 +186,15 @@ class _Exporter:
         def number(name: str, value: float) -> str:
             return self._constant(f"{node.name}.{name}", np.asarray(value, dtype))
 
-        limit = 1 << (numerics.SCALED_BITS - 1)
-        drop = numerics.MANTISSA_BITS - 1 + numerics.GUARD_BITS
         shift = np.ldexp(1.0, numerics.GUARD_BITS - node.shift)
         y = self._add("Add", total, channels("bias", bias))
         y = self._add("Floor", self._add("Mul", y, channels("scale", shift)))
-        y = self._add("Clip", y, number("low", -limit), number("high", limit - 1))
+        y = self._add(
+            "Clip", y, number("low", numerics.SCALED_MIN), number("high", numerics.SCALED_MAX)
+        )
         y = self._add("Mul", y, channels("mantissa", node.mantissa))
-        y = self._add("Add", y, number("half", 1 << (drop - 1)))
-        y = self._add("Floor", self._add("Mul", y, number("step", 2.0**-drop)))
+        y = self._add("Add", y, number("half", numerics.ROUND_HALF))
+        y = self._add("Floor", self._add("Mul", y, number("step", 2.0**-numerics.DROP_BITS)))
         y = self._add("Clip", y, number("y_low", numerics.Y_MIN), number("y_high", numerics.Y_MAX))
         index = self._add("Add", y, number("first", -numerics.Y_MIN))
         index = self._add("Cast", index, to=TensorProto.INT64)
@@ -215,7 +216,7 @@ class _Exporter:
         padding = source.padding
         if min(padding) < 0:
             x, padding = self._bordered(x, padding, 0.0, dtype), (0, 0, 0, 0)
-        weights = self._constant(f"{name}.weights", _smallest(source.weights))
+        weights = self._constant(f"{name}.weights", narrow(source.weights))
         return self._add(
             "Conv",
             x,
@@ -253,11 +254,3 @@ class _Exporter:
         pads = self._ints(0, 0, top, left, 0, 0, bottom, right)
         border = self._constant(f"{x}.border", np.asarray(value, dtype))
         return self._add("Pad", x, pads, border)
-
-
-def _smallest(weights: Array) -> Array:
-    """Integers in the smallest signed type that holds them."""
-    for dtype in (np.int8, np.int16, np.int32):
-        if np.abs(weights).max(initial=0) <= np.iinfo(dtype).max:
-            return weights.astype(dtype)
-    return weights

@@ -6,15 +6,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigbit.errors import UserError
+from sigbit_tools.archives import ZIP, read_npy, read_npz
+from sigbit_tools.files import FileError
 
 
 def read_arrays(path: Path) -> NDArray[np.generic] | dict[str, NDArray[np.generic]]:
-    """The array of an .npy file, or those of an .npz file by name; pickled objects are refused."""
+    """Read the array of an ``.npy`` file, or those of an ``.npz`` file by name; pickled objects are
+    refused."""
     try:
-        loaded = np.load(path, allow_pickle=False)
-        return loaded if isinstance(loaded, np.ndarray) else dict(loaded)
-    except (ValueError, EOFError) as error:
+        if path.is_file():
+            with path.open("rb") as file:
+                packed = file.read(len(ZIP)) == ZIP
+            return read_npz(path) if packed else read_npy(path)
+        return read_npy(path)
+    except FileError as error:
         raise UserError(
-            f"{path} is not an array file of numbers (.npy, .npz): write one with numpy.save, "
-            f"of floats or integers ({str(error).splitlines()[0]})"
+            f"{error}: write one with numpy.save or numpy.savez, of floats or integers"
         ) from error

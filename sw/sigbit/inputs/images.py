@@ -1,4 +1,4 @@
-"""From what users have (images, arrays, data sets) to what networks read."""
+"""From images and arrays to what networks and Programs read."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sigbit.errors import UserError
 from sigbit.inputs.arrays import read_arrays
+from sigbit_tools.pictures import SUFFIXES, read_image
 
 if TYPE_CHECKING:
     from sigbit.zoo import Entry
@@ -17,17 +18,20 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 Prepare = Callable[[Iterable[NDArray[Any]]], Floats]
-"""From samples as they are stored to a batch of inputs."""
+"""Turns samples as they are stored into a batch of inputs."""
 
-IMAGE_FILES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
-"""Suffixes of image files."""
+Channels = str | Sequence[float] | None
+"""A number for each channel, or one for all; as text, separated by commas."""
 
 
 def preparation(
-    entry: "Entry | None", shape: Sequence[int], mean: str | None, std: str | None
+    entry: "Entry | None", shape: Sequence[int], mean: Channels, std: Channels
 ) -> Prepare:
-    """How samples become inputs ``[N, *shape]``: as the zoo's ``entry`` does it; else images of
-    bytes are scaled to [0, 1], resized and normalized, and features are taken as they are."""
+    """Return what turns samples into inputs ``[N, *shape]``.
+
+    The zoo's ``entry`` says how; without it images of bytes are scaled to [0, 1], resized and
+    normalized, and features are taken as they are.
+    """
     from sigbit.zoo.preprocessing import FeaturePreprocessing, ImagePreprocessing
 
     features, images = FeaturePreprocessing(tuple(shape)), None
@@ -56,32 +60,34 @@ def preparation(
 
 
 def read_inputs(
-    program: "Program", paths: Sequence[Path], mean: str | None, std: str | None
+    program: "Program", paths: Sequence[Path], mean: Channels, std: Channels
 ) -> tuple[Any, list[str]]:
-    """What ``Session.run`` takes, from one array file or any number of image files, and the names
-    of the images."""
-    images = [path for path in paths if path.suffix.lower() in IMAGE_FILES]
+    """Read inputs for ``Session.run`` from one array file or any number of image files.
+
+    Returns them and the names of the images.
+    """
+    images = [path for path in paths if path.suffix.lower() in SUFFIXES]
     if len(images) < len(paths):
         if len(paths) > 1:
             raise UserError(
                 "give one .npy or .npz file, or image files "
-                f"({', '.join(IMAGE_FILES)}), not both or several arrays"
+                f"({', '.join(SUFFIXES)}), not both or several arrays"
             )
         return read_arrays(paths[0]), []
     entry = _entry(program)
     if entry is None and mean is None and std is None:
         raise UserError(
-            f"{program.name} is no network of the zoo, so that nothing says how images become its "
-            "inputs: give --mean and --std, of each channel of pixels in [0, 1], as in its training"
+            f"{program.name} is not a network of the zoo, so how images become its inputs is "
+            "unknown: give --mean and --std of each channel of pixels in [0, 1], as in training"
         )
     if len(program.inputs) != 1:
         raise UserError(f"{program.name} has {len(program.inputs)} inputs: give an .npz file")
     prepare = preparation(entry, program.inputs[0].shape, mean, std)
-    return prepare(_pixels(path) for path in images), [path.name for path in images]
+    return prepare(read_image(path, str(path)) for path in images), [path.name for path in images]
 
 
 def _entry(program: "Program") -> "Entry | None":
-    """The zoo's network that a Program was made of, by its name and input."""
+    """Return the zoo's network that a Program was made of, by its name and input."""
     from sigbit import zoo
 
     if program.name not in zoo.names():
@@ -90,18 +96,8 @@ def _entry(program: "Program") -> "Entry | None":
     return entry if entry.input_shape == tuple(program.inputs[0].shape) else None
 
 
-def _pixels(path: Path) -> NDArray[np.uint8]:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except UnidentifiedImageError as error:
-        raise UserError(f"{path} is not an image that can be read") from error
-
-
 def _with_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
-    """Grey images of three channels, and colour images in grey, where the network wants that."""
+    """Convert between grey and colour where the network wants the other one."""
     from PIL import Image
 
     have = 1 if image.ndim == 2 else image.shape[2]
@@ -110,18 +106,18 @@ def _with_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]
     return np.asarray(Image.fromarray(image.squeeze()).convert("L" if channels == 1 else "RGB"))
 
 
-def _numbers(option: str, text: str | None, count: int, default: float) -> tuple[float, ...]:
-    if text is None:
+def _numbers(option: str, given: Channels, count: int, default: float) -> tuple[float, ...]:
+    if given is None:
         return (default,) * count
     try:
-        values = tuple(float(v) for v in text.split(","))
+        values = tuple(float(v) for v in (given.split(",") if isinstance(given, str) else given))
     except ValueError:
         values = ()
     if len(values) == 1:
         values *= count
     if len(values) != count or not np.isfinite(values).all() or (option == "--std" and 0 in values):
         raise UserError(
-            f"{option} must be {count} numbers with commas between them, or one, "
-            f"{'none of them 0, ' if option == '--std' else ''}not {text!r}"
+            f"{option} must be {count} numbers separated by commas, or one, "
+            f"{'none of them 0, ' if option == '--std' else ''}not {given!r}"
         )
     return values

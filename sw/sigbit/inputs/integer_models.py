@@ -1,16 +1,18 @@
-"""Integer models that users name: an exported file or a Python object."""
+"""Integer models that users name: a file or a Python object."""
 
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sigbit.errors import UserError
-from sigbit.inputs.python_objects import first_line, python_object
+from sigbit.inputs.python_objects import python_object
+from sigbit.ir import MODEL_SUFFIX
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
     from sigbit.ir.integer import IntegerGraph
+    from sigbit.quant import IntegerModel, PreparedModel
 
 ZOO = "zoo:"
 """How the names of networks in :mod:`sigbit.zoo` begin."""
@@ -23,47 +25,44 @@ QUANTIZE = (
 )
 
 
-def load_model(name: str) -> "IntegerGraph":
-    """The integer graph of ``name``: ``MODEL.pt2`` or ``module.or/path.py:attribute``."""
-    if name.endswith(".pt2"):
-        return _from_exported(Path(name))
-    if name.startswith(ZOO) or name.endswith(".onnx"):
-        raise UserError(f"{name}: {QUANTIZE}")
-    value = python_object(name)
+Model: TypeAlias = "str | Path | IntegerModel | PreparedModel | IntegerGraph"
+"""An integer model: by name, or as an object."""
+
+
+def load_model(model: Model) -> "IntegerGraph":
+    """Return the integer graph of ``model``: of ``NET.sbm``, ``module:attribute`` or
+    ``path/to/file.py:attribute`` by name, or of an object."""
+    if isinstance(model, Path):
+        model = str(model)
+    if not isinstance(model, str):
+        return _graph_of(model, type(model).__name__)
+    if model.startswith(ZOO):
+        raise UserError(f"{model}: {QUANTIZE}")
+    if model.endswith((".onnx", ".pt2")):
+        raise UserError(
+            f"{model} is not the file of an integer model, NET{MODEL_SUFFIX}; if {QUANTIZE}"
+        )
+    if model.endswith(MODEL_SUFFIX) or (Path(model).is_file() and not model.endswith(".py")):
+        from sigbit.ir import model_file
+
+        return model_file.load_model(model)
+    value = python_object(model)
     if value is None:
         raise UserError(
-            f"no model {name!r}: give MODEL.pt2, or module:attribute or path/to/file.py:attribute "
-            "that is an integer model or a function that returns one"
+            f"no model {model!r}: give NET{MODEL_SUFFIX}, or module:attribute or "
+            "path/to/file.py:attribute that is an integer model or a function that returns one"
         )
-    return _graph_of(value, name)
+    return _graph_of(value, model)
 
 
 def load_exported(path: Path) -> "ExportedProgram":
-    """What torch.export.save wrote to ``path``."""
-    import torch
+    """Load what ``torch.export.save`` wrote to ``path``; nothing in the file can run code."""
+    from sigbit.frontend.pt2 import load_pt2
 
     importlib.import_module("sigbit.quant.layers.operators")  # registers them
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    try:
-        return torch.export.load(path)
-    except Exception as error:  # a damaged archive raises whatever its reader trips over
-        raise UserError(
-            f"{path} is not a model that torch.export.save wrote ({first_line(error)}); "
-            f"this is torch {torch.__version__}"
-        ) from error
-
-
-def _from_exported(path: Path) -> "IntegerGraph":
-    from sigbit.frontend import graph_from_exported
-    from sigbit.quant import QuantizationError, integer_graph_from_exported
-
-    exported = load_exported(path)
-    try:
-        return integer_graph_from_exported(exported)
-    except QuantizationError as error:
-        graph_from_exported(exported, path.stem)  # names what is unsupported, if anything is
-        raise UserError(f"{path}: {QUANTIZE}") from error
+    return load_pt2(path)
 
 
 def _graph_of(value: Any, name: str) -> "IntegerGraph":
@@ -71,13 +70,7 @@ def _graph_of(value: Any, name: str) -> "IntegerGraph":
     from torch.export import ExportedProgram
 
     from sigbit.ir.integer import IntegerGraph
-    from sigbit.quant import (
-        IntegerModel,
-        PreparedModel,
-        QuantizationError,
-        convert,
-        integer_graph_from_exported,
-    )
+    from sigbit.quant import IntegerModel, PreparedModel, convert
 
     if isinstance(value, PreparedModel):
         value = convert(value)
@@ -85,12 +78,7 @@ def _graph_of(value: Any, name: str) -> "IntegerGraph":
         return value.graph
     if isinstance(value, IntegerGraph):
         return value
-    if isinstance(value, ExportedProgram):
-        try:
-            return integer_graph_from_exported(value)
-        except QuantizationError as error:
-            raise UserError(f"{name}: {QUANTIZE}") from error
-    if isinstance(value, nn.Module):
+    if isinstance(value, nn.Module | ExportedProgram):
         raise UserError(f"{name}: {QUANTIZE}")
     raise UserError(
         f"{name} must be an IntegerModel, PreparedModel or IntegerGraph, or a function without "

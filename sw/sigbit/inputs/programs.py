@@ -1,20 +1,16 @@
-"""Program files that users give."""
+"""Programs that users name."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from sigbit.errors import UserError, given
-
-if TYPE_CHECKING:
-    from sigbit_hw.arch.program import Program
+from sigbit import runtime
+from sigbit_hw.arch.program import Program
 
 
-def load_program(path: str | Path) -> "Program":
-    """Return the Program in a file, its content and every instruction checked."""
-    from sigbit_hw.arch.program import Program
+def load_program(program: Program | str | Path) -> Program:
+    """Return ``program``, or that in the file of this name.
 
-    program = Program.load(Path(path))
-    with given(str(path)):
-        if not program.listing:
-            raise UserError(f"{path} has no instructions: compile it again")
-    return program
+    Raises :class:`~sigbit_hw.arch.program.ProgramError` for what must not run on any device.
+    """
+    if isinstance(program, Program):
+        return runtime.verified(program)
+    return runtime.load_program(program)

@@ -12,8 +12,8 @@ from sigbit_tools.errors import SigbitError
 
 
 def python_object(name: str) -> Any:
-    """The object called ``module:attribute`` or ``path/to/file.py:attribute``, or what it returns
-    if it is a function or class; None if ``name`` is of neither form."""
+    """Return the object called ``module:attribute`` or ``path/to/file.py:attribute``, or what it
+    returns if it is a function or class; None if ``name`` is of neither form."""
     from torch import nn
 
     where, colon, attribute = name.rpartition(":")
@@ -73,6 +73,6 @@ def _attribute(module: ModuleType, attribute: str, name: str) -> Any:
 
 
 def first_line(error: BaseException) -> str:
-    """An exception in one line."""
+    """Describe an exception in one line."""
     text = str(error).strip()
     return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__

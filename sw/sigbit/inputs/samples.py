@@ -1,15 +1,16 @@
 """Inputs to calibrate with and to test with: of a data set by name, or in array files."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sigbit.errors import UserError
 from sigbit.inputs.arrays import read_arrays
-from sigbit.inputs.images import Prepare, preparation
+from sigbit.inputs.images import Channels, Prepare, preparation
 from sigbit.inputs.networks import FloatNetwork
 
 if TYPE_CHECKING:
@@ -31,25 +32,58 @@ class Samples:
         return len(self.inputs[0])
 
 
+SampleData = str | NDArray[Any] | Mapping[str, NDArray[Any]]
+"""The name of a data set, an ``.npy`` or ``.npz`` file, or arrays."""
+
+
 @dataclass(frozen=True)
-class Wanted:
-    """How many samples to take, from where, and how images become inputs."""
+class Calibration:
+    """Samples to calibrate with, and others to test with.
 
-    calibration: int
-    test: int
-    folder: Path | None
-    mean: str | None
-    std: str | None
+    Parameters
+    ----------
+    data : str, array or mapping of arrays
+        The name of a data set; or inputs ``[N, *shape]``, in an ``.npy`` file or as an array, or
+        those of several inputs by name, in an ``.npz`` file or a mapping. An array ``y`` among
+        named ones holds the labels.
+    images, test : int
+        Samples to calibrate with and to test with.
+    folder : Path, optional
+        The folder of data sets.
+    mean, std : str or floats, optional
+        Mean and standard deviation of each channel of images in [0, 1]; as text,
+        separated by commas.
+    """
+
+    data: SampleData
+    images: int = 32
+    test: int = 100
+    folder: Path | None = None
+    mean: Channels = None
+    std: Channels = None
+
+    @classmethod
+    def of(cls, samples: "Calibration | SampleData") -> Self:
+        """Return ``samples``, or the usual number of them from a source."""
+        return samples if isinstance(samples, cls) else cls(cast("SampleData", samples))
+
+    @property
+    def name(self) -> str:
+        """How people call the source."""
+        return self.data if isinstance(self.data, str) else "arrays"
 
 
-def load_samples(name: str, network: FloatNetwork, wanted: Wanted) -> tuple[Samples, Samples]:
-    """Samples to calibrate with and others to test with, both chosen by a fixed seed."""
-    if name.endswith((".npy", ".npz")):
-        return _of_arrays(Path(name), network, wanted)
-    return _of_dataset(name, network, wanted)
+def load_samples(wanted: Calibration, network: FloatNetwork) -> tuple[Samples, Samples]:
+    """Return samples to calibrate with and others to test with, both chosen by a fixed seed."""
+    data = wanted.data
+    if not isinstance(data, str):
+        return _of_arrays(data, "the given samples", network, wanted)
+    if data.endswith((".npy", ".npz")):
+        return _of_arrays(read_arrays(Path(data)), data, network, wanted)
+    return _of_dataset(data, network, wanted)
 
 
-def _of_dataset(name: str, network: FloatNetwork, wanted: Wanted) -> tuple[Samples, Samples]:
+def _of_dataset(name: str, network: FloatNetwork, wanted: Calibration) -> tuple[Samples, Samples]:
     from sigbit.data import source
 
     shapes = [node.shape for node in network.graph.inputs]
@@ -66,10 +100,10 @@ def _of_dataset(name: str, network: FloatNetwork, wanted: Wanted) -> tuple[Sampl
         seen = _loaded(found, ["train", tested.split], wanted)
     if seen.split == tested.split:
         order = np.random.default_rng(0).permutation(len(tested))
-        first = min(wanted.calibration, max(1, len(tested) // 2))
+        first = min(wanted.images, max(1, len(tested) // 2))
         chosen = order[:first], order[first:][: wanted.test]
     else:
-        chosen = _chosen(len(seen), wanted.calibration), _chosen(len(tested), wanted.test)
+        chosen = _chosen(len(seen), wanted.images), _chosen(len(tested), wanted.test)
     calibration, test = (
         _samples(data, indices, prepare, shapes[0], name)
         for data, indices in zip((seen, tested), chosen, strict=True)
@@ -77,8 +111,8 @@ def _of_dataset(name: str, network: FloatNetwork, wanted: Wanted) -> tuple[Sampl
     return calibration, test
 
 
-def _loaded(found: "DatasetEntry", splits: list[str], wanted: Wanted) -> "Dataset":
-    """The first of ``splits`` that is there; in a folder of the user's some may be missing."""
+def _loaded(found: "DatasetEntry", splits: list[str], wanted: Calibration) -> "Dataset":
+    """Return the first of ``splits`` that is there; a folder of the user's may lack some."""
     from sigbit.data import DataError, load
 
     for split in splits[:-1] if found.origin == "folder" else ():
@@ -107,27 +141,31 @@ def _samples(
     return Samples((inputs,), labels, f"{len(indices)} of {data.name}, {data.split}")
 
 
-def _of_arrays(path: Path, network: FloatNetwork, wanted: Wanted) -> tuple[Samples, Samples]:
-    arrays = read_arrays(path)
+def _of_arrays(
+    given: NDArray[Any] | Mapping[str, NDArray[Any]],
+    path: str,
+    network: FloatNetwork,
+    wanted: Calibration,
+) -> tuple[Samples, Samples]:
     nodes = network.graph.inputs
-    if isinstance(arrays, np.ndarray):
-        arrays = {"x": arrays}
+    named = given if isinstance(given, Mapping) else {"x": given}
+    arrays = {name: np.asarray(array) for name, array in named.items()}
     labels = arrays.pop("y", None)
     names = [node.name for node in nodes]
     if len(nodes) == 1 and len(arrays) == 1:
         arrays = {names[0]: next(iter(arrays.values()))}
     if set(arrays) != set(names):
         raise UserError(
-            f"{path} holds the arrays {', '.join(sorted(arrays)) or 'none'}, the network's inputs "
-            f"are {', '.join(names)}; labels are the array y"
+            f"{path}: the arrays are {', '.join(sorted(arrays)) or 'none'}, the inputs of the "
+            f"network {', '.join(names)}; labels are the array y"
         )
     batches = [_batch(path, n.name, arrays[n.name], n.shape) for n in nodes]
     counts = {len(b) for b in batches} | ({len(labels)} if labels is not None else set())
     if len(counts) > 1:
-        raise UserError(f"the arrays in {path} hold different numbers of samples: {sorted(counts)}")
+        raise UserError(f"{path}: the arrays hold different numbers of samples: {sorted(counts)}")
     count = len(batches[0])
     order = np.random.default_rng(0).permutation(count)
-    parts = order[: wanted.calibration], order[wanted.calibration :][: wanted.test]
+    parts = order[: wanted.images], order[wanted.images :][: wanted.test]
     if not len(parts[1]):
         parts = (parts[0], parts[0][: wanted.test])
     others = "others" if count > len(parts[0]) else "the same ones"
@@ -142,7 +180,7 @@ def _of_arrays(path: Path, network: FloatNetwork, wanted: Wanted) -> tuple[Sampl
     return calibration, test
 
 
-def _batch(path: Path, name: str, array: NDArray[Any], shape: tuple[int, ...]) -> Floats:
+def _batch(path: str, name: str, array: NDArray[Any], shape: tuple[int, ...]) -> Floats:
     if array.dtype.kind not in "fiu":
         raise UserError(f"{path}: {name} must hold numbers, not {array.dtype}")
     if array.shape[1:] != tuple(shape) or not len(array):

@@ -19,8 +19,8 @@ _INPUT, _LAYER = "input.", "layer."
 
 
 def make_vectors(graph: "IntegerGraph", images: int) -> dict[str, Codes]:
-    """``images`` uniformly random inputs, the same ones every time, and what every node makes of
-    them."""
+    """Return ``images`` uniformly random inputs, the same ones every time, and the codes that every
+    node makes of them."""
     import torch
 
     rng = np.random.default_rng(0)
@@ -37,8 +37,10 @@ def make_vectors(graph: "IntegerGraph", images: int) -> dict[str, Codes]:
 
 
 def check_vectors(program: "Program", device: "Device") -> tuple[int, list["Mismatch"]]:
-    """Codes compared, and the layers in which ``device`` differs from the Program's test vectors;
-    0 codes if it has none."""
+    """Run the Program's test vectors on ``device``.
+
+    Returns the number of codes compared, 0 if there are no vectors, and the layers that differ.
+    """
     from sigbit.runtime import Session, compare
 
     inputs = _named(program, _INPUT)

@@ -2,3 +2,6 @@
 integer graph that runs on the accelerator (``integer``). Both can be evaluated; the integer graph
 is the golden model.
 """
+
+MODEL_SUFFIX = ".sbm"
+"""How the names of integer models' files end."""

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sigbit.ir.convolution import conv2d, conv_transpose2d
 from sigbit.ir.integer import GraphError
 from sigbit.ir.nodes import (
     Add,
@@ -56,7 +57,7 @@ def apply(node: Node, x: list[Tensor], p: Mapping[str, Tensor]) -> Tensor:
     """The value ``[batch, *shape]`` of ``node`` from those of its operands and the parameters."""
     match node:
         case Conv2d():
-            return F.conv2d(
+            return conv2d(
                 pad(x[0], node.padding),
                 p[node.weight],
                 _get(p, node.bias),
@@ -66,16 +67,7 @@ def apply(node: Node, x: list[Tensor], p: Mapping[str, Tensor]) -> Tensor:
                 node.groups,
             )
         case ConvTranspose2d():
-            full = F.conv_transpose2d(
-                x[0],
-                p[node.weight],
-                None,
-                node.stride,
-                0,
-                0,
-                node.groups,
-                node.dilation,
-            )
+            full = conv_transpose2d(x[0], p[node.weight], node.stride, node.dilation, node.groups)
             top, left, bottom, right = node.crop
             y = pad(full, (-top, -left, -bottom, -right))
             bias = _get(p, node.bias)

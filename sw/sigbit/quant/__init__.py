@@ -11,7 +11,7 @@ digits and common grids; ``layer``, ``moves`` and ``modules`` compute them.
 
 from sigbit.errors import QuantizationError
 from sigbit.quant.convert import convert
-from sigbit.quant.integer_model import IntegerModel, integer_graph_from_exported
+from sigbit.quant.integer_model import IntegerModel
 from sigbit.quant.prepare import PreparedModel, prepare
 from sigbit.quant.spec import QuantSpec
 
@@ -21,6 +21,5 @@ __all__ = [
     "QuantSpec",
     "QuantizationError",
     "convert",
-    "integer_graph_from_exported",
     "prepare",
 ]

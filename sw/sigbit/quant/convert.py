@@ -6,7 +6,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sigbit.errors import QuantizationError
-from sigbit.ir.integer import Conv, Gather, Input, IntegerGraph, MaxPool, Node, Source, TensorType
+from sigbit.ir.integer import (
+    Axes,
+    Conv,
+    Gather,
+    Input,
+    IntegerGraph,
+    MaxPool,
+    Node,
+    Source,
+    TensorType,
+)
 from sigbit.quant.integer_model import IntegerModel
 from sigbit.quant.layers.layer import QuantLayer
 from sigbit.quant.layers.moves import QuantMove, QuantSquare
@@ -26,7 +36,7 @@ def convert(prepared: PreparedModel) -> IntegerModel:
     Raises :class:`QuantizationError` where a parameter has become NaN or infinite, or an
     accumulator could overflow.
     """
-    return IntegerModel(integer_graph(prepared), tuple(shape for _, shape in prepared.plan.outputs))
+    return IntegerModel(integer_graph(prepared))
 
 
 def integer_graph(prepared: PreparedModel) -> IntegerGraph:
@@ -39,14 +49,14 @@ def integer_graph(prepared: PreparedModel) -> IntegerGraph:
     spec, plan = prepared.spec, prepared.plan
     nodes: list[Node] = []
     scales: dict[str, Tensor] = {}
-    arrays: dict[object, Ints] = {}
     for p in plan.layers:
         module = prepared.quant_module(p.name)
         grid = module.grid
         in_scales = [scales[t] for t in tensors_of(p)]
         if isinstance(module, QuantInput):
             scale = module.scale.double()
-            nodes.append(Input(p.name, _type(p.shape, grid, scale), module.low, module.high))
+            kind = _type(p.shape, grid, scale)
+            nodes.append(Input(p.name, kind, module.low, module.high, module.plan.axes))
         elif isinstance(module, QuantMaxPool):
             q, scale = module.plan, in_scales[0]
             kind = _type(p.shape, grid, scale)
@@ -62,17 +72,17 @@ def integer_graph(prepared: PreparedModel) -> IntegerGraph:
             with torch.no_grad():
                 deployed = module.deploy(in_scales)
             scale = deployed.out_scale
-            nodes.append(_conv(module, deployed, spec.acc_bits, arrays))
+            nodes.append(_conv(module, deployed, spec.acc_bits))
         scales[p.name] = scale
-    outputs = tuple(tensor for tensor, _ in plan.outputs)
     return IntegerGraph(
         prepared.graph_name,
         spec.weight_format,
         spec.act_format,
         spec.radix_bits,
         tuple(nodes),
-        outputs,
+        tuple(tensor for tensor, _ in plan.outputs),
         prepared.host,
+        tuple(Axes.of(shape) for _, shape in plan.outputs),
     )
 
 
@@ -88,7 +98,6 @@ def _conv(
     layer: QuantLayer | QuantMove | QuantSquare,
     deployed: Deployed,
     acc_bits: int,
-    arrays: dict[object, Ints],
 ) -> Conv:
     """The integer node of a sum; the biases take over what the zeros of its sources add."""
     plan = layer.plan
@@ -97,7 +106,6 @@ def _conv(
     for source, terms, weights, grid in zip(
         layer.sources, layer.terms, map(_ints, deployed.weights), layer.in_grids, strict=True
     ):
-        weights = arrays.setdefault((weights.shape, weights.tobytes()), weights)
         sources.append(
             Source(
                 source.tensor,

@@ -1,45 +1,27 @@
-"""IntegerModel: an integer graph as an ``nn.Module`` that ``torch.export`` can save and load.
+"""IntegerModel: an integer graph as an ``nn.Module``."""
 
-Every node is one operator of the ``sigbit`` library whose arguments hold all that the graph says
-about it, so that :func:`integer_graph_from_exported` can rebuild an equal graph from a saved
-program.
-"""
-
-import json
-from collections.abc import Sequence
-from typing import Any
+import warnings
+from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch._ops import OpOverload
 from torch.export import ExportedProgram
-from torch.fx import Node as FxNode
 
-from sigbit.errors import QuantizationError
-from sigbit.ir.annotation import HostOp
-from sigbit.ir.integer import Conv, Gather, Input, IntegerGraph, MaxPool, Node, TensorType
+from sigbit.ir.integer import Conv, Gather, Input, IntegerGraph, MaxPool, Node
+from sigbit.ir.model_file import load_model, save_model
 from sigbit.quant.layers import operators
-from sigbit_hw.arch.formats import Format
+from sigbit_tools.files import replacing
 
 
 class IntegerModel(nn.Module):
-    """The deployed network in PyTorch: real inputs to real outputs, through stored integers only.
+    """The deployed network in PyTorch: real inputs to real outputs, through stored integers
+    only."""
 
-    Parameters
-    ----------
-    graph : IntegerGraph
-        The network.
-    output_shapes : sequence of tuple of int, optional
-        Shapes of the outputs without the batch; (channels, height, width) if absent.
-    """
-
-    def __init__(
-        self, graph: IntegerGraph, output_shapes: Sequence[tuple[int, ...]] | None = None
-    ) -> None:
+    def __init__(self, graph: IntegerGraph) -> None:
         super().__init__()
         self.graph = graph
-        self.output_shapes = tuple(output_shapes or (graph[o].type.shape for o in graph.outputs))
         self._buffers_of: dict[str, list[str]] = {}
         for index, node in enumerate(graph.nodes):
             arrays = _arrays(node)
@@ -55,7 +37,15 @@ class IntegerModel(nn.Module):
             raise TypeError(
                 f"{self.graph.name} has {len(self.graph.inputs)} inputs, not {len(inputs)}"
             )
-        given = dict(zip((i.name for i in self.graph.inputs), inputs, strict=True))
+        given: dict[str, Tensor] = {}
+        for place, x in zip(self.graph.inputs, inputs, strict=True):
+            shape = place.axes.shape(place.type.shape)
+            if tuple(x.shape[1:]) != shape:
+                raise ValueError(
+                    f"input {place.name!r} must have shape [batch, {', '.join(map(str, shape))}] "
+                    f"({place.axes}), not {list(x.shape)}"
+                )
+            given[place.name] = x
         values: dict[str, Tensor] = {}
         for node in self.graph.nodes:
             values[node.name] = self._node(node, values, given)
@@ -64,52 +54,24 @@ class IntegerModel(nn.Module):
     def _node(self, node: Node, values: dict[str, Tensor], given: dict[str, Tensor]) -> Tensor:
         t = node.type
         if isinstance(node, Input):
-            g = self.graph
-            formats = [g.weight_format.to_json(), g.act_format.to_json(), g.radix_bits]
             return operators.quantize(
-                given[node.name],
-                list(t.shape),
-                t.scale,
-                t.zero,
-                node.low,
-                node.high,
-                t.planes,
-                node.name,
-                self.graph.name,
-                json.dumps(formats),
+                given[node.name], list(t.shape), t.scale, t.zero, node.low, node.high, node.name
             )
         if isinstance(node, MaxPool):
-            lowest = self.graph.act_format.min
             return operators.max_pool(
                 values[node.tensor],
                 list(node.kernel),
                 list(node.stride),
                 list(node.padding),
                 list(t.shape),
-                lowest,
-                t.planes,
-                t.scale,
-                t.zero,
-                node.name,
-                node.kind,
-                node.location,
+                self.graph.act_format.min,
             )
         buffers = [getattr(self, key) for key in self._buffers_of[node.name]]
         if isinstance(node, Gather):
             return operators.gather(
-                [values[name] for name in node.tensors],
-                buffers[0],
-                list(t.shape),
-                t.planes,
-                t.scale,
-                t.zero,
-                node.name,
-                node.kind,
-                node.location,
+                [values[name] for name in node.tensors], buffers[0], list(t.shape)
             )
         bias, mantissa, shift, table, *weights = buffers
-        geometry = [v for s in node.sources for v in operators.describe(s)]
-        zeros = [self.graph[s.tensor].type.zero for s in node.sources]
         return operators.conv(
             [values[s.tensor] for s in node.sources],
             weights,
@@ -117,15 +79,9 @@ class IntegerModel(nn.Module):
             mantissa,
             shift,
             table,
-            geometry,
-            zeros,
+            [v for s in node.sources for v in operators.describe(s)],
+            [self.graph[s.tensor].type.zero for s in node.sources],
             list(t.shape),
-            t.planes,
-            t.scale,
-            t.zero,
-            node.name,
-            node.kind,
-            node.location,
         )
 
     def stored(self, *inputs: Tensor) -> dict[str, Tensor]:
@@ -136,19 +92,43 @@ class IntegerModel(nn.Module):
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Real outputs in the dtype of the first input, before the host's part."""
         values = self.levels(*inputs)
-        outputs = tuple(
-            operators.dequantize(
-                values[name],
-                self.graph[name].type.scale,
-                self.graph[name].type.zero,
-                inputs[0],
-                json.dumps([(h.function, h.location) for h in self.graph.host if h.output == i]),
-            ).reshape(-1, *shape)
-            for i, (name, shape) in enumerate(
-                zip(self.graph.outputs, self.output_shapes, strict=True)
-            )
+        outputs = []
+        for name, axes in zip(self.graph.outputs, self.graph.output_axes, strict=True):
+            t = self.graph[name].type
+            real = operators.dequantize(values[name], t.scale, t.zero, inputs[0])
+            outputs.append(real.reshape(-1, *axes.shape(t.shape)))
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    def save(self, path: str | Path) -> str:
+        """Write the model to ``path`` (see :mod:`sigbit.ir.model_file`); its digest."""
+        return save_model(self.graph, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "IntegerModel":
+        """The model in a file that :meth:`save` wrote; ``FileError`` says what is wrong with any
+        other."""
+        return cls(load_model(path))
+
+    def exported(self) -> ExportedProgram:
+        """The model as a program of ``torch.export``, for batches of any size.
+
+        Whoever loads it needs :mod:`sigbit.quant.layers.operators`.
+        """
+        batch = torch.export.Dim("batch", min=1)
+        examples = tuple(
+            torch.zeros(2, *node.axes.shape(node.type.shape)) for node in self.graph.inputs
         )
-        return outputs[0] if len(outputs) == 1 else outputs
+        shapes = (tuple({0: batch} for _ in examples),)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch.export warns about its own internals
+            return torch.export.export(self, examples, dynamic_shapes=shapes)
+
+    def export_pt2(self, path: str | Path) -> None:
+        """Write :meth:`exported` to ``path``, whole or not at all."""
+        content = BytesIO()  # torch hides what a full disk says
+        torch.export.save(self.exported(), content)
+        with replacing(Path(path)) as file:
+            file.write(content.getbuffer())
 
 
 def _arrays(node: Node) -> list[np.ndarray]:
@@ -157,104 +137,3 @@ def _arrays(node: Node) -> list[np.ndarray]:
         weights = (s.weights for s in node.sources)
         return [node.bias, node.mantissa, node.shift, node.table, *weights]
     return [node.channels] if isinstance(node, Gather) else []
-
-
-def integer_graph_from_exported(exported: ExportedProgram) -> IntegerGraph:
-    """The integer graph of an exported :class:`IntegerModel`; :class:`QuantizationError` for any
-    other program.
-    """
-    calls = [n for n in exported.graph.nodes if n.op == "call_function"]
-    if not any(n.target is torch.ops.sigbit.quantize.default for n in calls):
-        raise QuantizationError(
-            "the exported program is a float model: quantize it first with sigbit.quant.prepare "
-            "and convert, then export the integer model"
-        )
-    tensors = {**exported.state_dict, **exported.constants}
-    signature = exported.graph_signature
-    targets = {
-        **signature.inputs_to_buffers,
-        **signature.inputs_to_parameters,
-        **signature.inputs_to_lifted_tensor_constants,
-    }
-    arrays = {name: tensors[target].detach().cpu() for name, target in targets.items()}
-    nodes: list[Node] = []
-    outputs: list[str] = []
-    host: list[HostOp] = []
-    names: dict[FxNode, str] = {}
-    header: tuple[str, list[Any]] = ("", [])
-    for call in calls:
-        arguments = _arguments(call)
-        if call.target is torch.ops.sigbit.quantize.default:
-            header = (arguments["graph"], json.loads(arguments["formats"]))
-            nodes.append(
-                Input(arguments["name"], _type(arguments), arguments["low"], arguments["high"])
-            )
-        elif call.target is torch.ops.sigbit.max_pool.default:
-            nodes.append(_max_pool(arguments, names))
-        elif call.target is torch.ops.sigbit.conv.default:
-            nodes.append(_conv(arguments, names, arrays))
-        elif call.target is torch.ops.sigbit.gather.default:
-            nodes.append(_gather(arguments, names, arrays))
-        elif call.target is torch.ops.sigbit.dequantize.default:
-            host += (HostOp(len(outputs), *part) for part in json.loads(arguments["host"]))
-            outputs.append(names[arguments["x"]])
-            continue
-        else:
-            continue
-        names[call] = nodes[-1].name
-    name, (weight_format, act_format, radix_bits) = header
-    return IntegerGraph(
-        name,
-        Format.from_json(weight_format),
-        Format.from_json(act_format),
-        radix_bits,
-        tuple(nodes),
-        tuple(outputs),
-        tuple(host),
-    )
-
-
-def _arguments(call: FxNode) -> dict[str, Any]:
-    assert isinstance(call.target, OpOverload)
-    return {
-        a.name: call.args[i] if i < len(call.args) else call.kwargs.get(a.name, a.default_value)
-        for i, a in enumerate(call.target._schema.arguments)
-    }
-
-
-def _type(a: dict[str, Any]) -> TensorType:
-    c, h, w = a["shape"]
-    return TensorType((c, h, w), a["planes"], a["scale"], a["zero"])
-
-
-def _max_pool(a: dict[str, Any], names: dict[FxNode, str]) -> MaxPool:
-    return MaxPool(
-        a["name"],
-        names[a["x"]],
-        tuple(a["kernel"]),
-        tuple(a["stride"]),
-        tuple(a["padding"]),
-        _type(a),
-        a["kind"],
-        a["location"],
-    )
-
-
-def _gather(a: dict[str, Any], names: dict[FxNode, str], arrays: dict[str, Tensor]) -> Gather:
-    channels = arrays[a["channels"].name].numpy()
-    tensors = tuple(names[x] for x in a["xs"])
-    return Gather(a["name"], tensors, channels, _type(a), a["kind"], a["location"])
-
-
-def _conv(a: dict[str, Any], names: dict[FxNode, str], arrays: dict[str, Tensor]) -> Conv:
-    n = operators.GEOMETRY
-    sources = tuple(
-        operators.source_of(names[x], arrays[w.name], a["geometry"][n * i : n * (i + 1)])
-        for i, (x, w) in enumerate(zip(a["xs"], a["weights"], strict=True))
-    )
-    bias, mantissa, shift, table = (
-        arrays[a[key].name].numpy() for key in ("bias", "mantissa", "shift", "table")
-    )
-    return Conv(
-        a["name"], sources, bias, mantissa, shift, table, _type(a), a["kind"], a["location"]
-    )

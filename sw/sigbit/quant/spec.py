@@ -12,7 +12,7 @@ from sigbit.quant.numbers.scales import scale_rule
 from sigbit.quant.quantizers.registry import Side, embed, side
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.formats import MAX_DIGITS, EsbFormat, Format, TermGrid
-from sigbit_hw.arch.numerics import Y_MAX, Y_MIN
+from sigbit_hw.arch.numerics import ACC_BITS_MAX, ACC_BITS_MIN, Y_MAX, Y_MIN
 
 DIGITS = range(1, MAX_DIGITS + 1)
 """Numbers of digits that values and weights can have."""
@@ -107,8 +107,10 @@ class QuantSpec:
                     f"bits of {name!r} must be (weight terms, activation planes), each in "
                     f"[1, {MAX_DIGITS}], not {pair!r}"
                 )
-        if not 16 <= self.acc_bits <= 32:
-            raise QuantizationError(f"acc_bits must be in [16, 32], not {self.acc_bits!r}")
+        if not ACC_BITS_MIN <= self.acc_bits <= ACC_BITS_MAX:
+            raise QuantizationError(
+                f"acc_bits must be in [{ACC_BITS_MIN}, {ACC_BITS_MAX}], not {self.acc_bits!r}"
+            )
         if self.input_range is not None and not self.input_range[0] < self.input_range[1]:
             raise QuantizationError(
                 f"input_range must be (low, high) with low < high, not {self.input_range}"

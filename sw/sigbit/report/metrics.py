@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from sigbit_hw.arch.addressing import blocks_of_run
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import Instr, Mode, Opcode
+from sigbit_hw.arch.isa import Exec, Instr, Mode, Out, Seg
 from sigbit_hw.arch.program import Program
 
+CLOCK = 200e6
+"""Hertz at which images per second are stated."""
 COPIES = "(copies)"
 """Name of what the array does for no layer: tensors brought into another layout."""
 
@@ -51,7 +53,7 @@ def exec_layers(program: Program) -> dict[int, str]:
     return {
         index: listed.get(index) or tagged.get(instr.tag, COPIES)
         for index, instr in enumerate(program.listing)
-        if instr.opcode == Opcode.EXEC
+        if isinstance(instr, Exec)
     }
 
 
@@ -61,9 +63,9 @@ def exec_steps(listing: list[Instr], config: ArchConfig) -> dict[int, int]:
     entries: dict[int, int] = {}
     steps = {}
     for index, instr in enumerate(listing):
-        if instr.opcode == Opcode.SEG:
-            entries[instr.index] = instr.n_ic * instr.n_kx * instr.n_ky
-        elif instr.opcode == Opcode.EXEC:
+        if isinstance(instr, Seg):
+            entries[instr.index] = instr.steps
+        elif isinstance(instr, Exec):
             blocks = instr.n_ocb * instr.n_rows * blocks_of_run(instr, config)
             steps[index] = blocks * sum(entries[s] for s in range(instr.n_seg))
     return steps
@@ -115,13 +117,14 @@ def layer_times(program: Program, retires: Sequence[int]) -> list[LayerTime]:
     fed, drain, spent = (dict.fromkeys(names, 0) for _ in range(3))
     planes, last = 0, 0
     for index, instr in enumerate(program.listing):
-        if instr.opcode == Opcode.OUT:
+        if isinstance(instr, Out):
             planes = instr.n_planes
-        if instr.opcode != Opcode.EXEC:
+        if not isinstance(instr, Exec):
             continue
         name = layer_of[index]
         blocks = instr.n_ocb * instr.n_rows * blocks_of_run(instr, config)
-        least = blocks * _drain(instr, planes, config) if instr.drain else 0
+        each = config.drain_cycles(planes, maximum=instr.mode == Mode.MAX)
+        least = blocks * each if instr.drain else 0
         fed[name] += fed_by[index]
         drain[name] += max(0, least - fed_by[index])
         spent[name] += int(retires[index]) - last
@@ -134,13 +137,6 @@ def layer_times(program: Program, retires: Sequence[int]) -> list[LayerTime]:
         if spent[name]:
             times.append(LayerTime(name, ideal.get(name, 0.0), fed[name], waited, wait))
     return times
-
-
-def _drain(execute: Instr, planes: int, config: ArchConfig) -> int:
-    """Cycles in which a block of ``execute`` drains."""
-    if execute.mode == Mode.MAX:
-        return config.pixels * planes
-    return config.drain_cycles(planes)
 
 
 def layer_cycles(

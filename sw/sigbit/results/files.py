@@ -24,7 +24,9 @@ class RowFile:
         One per thing measured; a row with ``recovered`` true was transcribed from a published page.
     header : mapping
         What holds for all rows: the ``command`` that writes them, the ``configuration`` that they
-        share, and with recovered rows a sentence ``recovered`` on where they come from.
+        share, and with recovered rows a sentence ``recovered`` on where they come from. Where a row
+        is the document of a command: the ``key``, names of the values that tell rows apart, and
+        ``without``, names that are left out.
     """
 
     name: str
@@ -35,6 +37,26 @@ class RowFile:
     def recovered(self) -> int:
         """Rows that were transcribed instead of measured."""
         return sum(bool(row.get("recovered")) for row in self.rows)
+
+    def with_document(self, document: Row) -> "RowFile":
+        """The file with ``document`` in the place of the row that has the same key, or at the
+        end."""
+        key = self.header.get("key")
+        if key is None:
+            raise ResultsError(
+                f"rows of {self.name} are not documents of a command: they are written by "
+                f"{self.header.get('command')}"
+            )
+        if missing := [name for name in key if name not in document]:
+            raise ResultsError(f"a row of {self.name} must have {', '.join(missing)}")
+
+        def place(row: Row) -> tuple[Any, ...]:
+            return tuple(row[name] for name in key)
+
+        left_out = self.header.get("without", ())
+        kept = {name: value for name, value in document.items() if name not in left_out}
+        rows = {place(row): row for row in self.rows} | {place(kept): kept}
+        return RowFile(self.name, tuple(rows.values()), self.header)
 
     def to_json(self) -> dict[str, Any]:
         """The file's content; without the sentence on recovered rows where there are none."""

@@ -1,21 +1,20 @@
-"""Files of a run's folder: JSON, CSV, states with tensors, weights, integer models."""
+"""Files of a run's folder: JSON, CSV, states with tensors, weights."""
 
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from safetensors.torch import save as encode
-from torch import Tensor, nn
+from torch import nn
 
 from sigbit.errors import TrainingError
-from sigbit.quant import IntegerModel
-from sigbit_tools.files import replacing, write_text
+from sigbit.training.states import check_tensors
+from sigbit.zoo.tensor_files import read_pytorch, read_safetensors
+from sigbit_tools.files import FileError, replacing, write_text
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
@@ -34,14 +33,9 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
-    """Write tensors and plain values."""
-    _write(path, lambda file: torch.save(dict(state), file))
-
-
-def _write(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    """By way of memory: torch hides what a full disk says."""
+    """Write tensors and plain values; by way of memory, as torch hides what a full disk says."""
     content = io.BytesIO()
-    write(content)
+    torch.save(dict(state), content)
     with replacing(path) as file:
         file.write(content.getbuffer())
 
@@ -49,18 +43,12 @@ def _write(path: Path, write: Callable[[IO[bytes]], None]) -> None:
 def restore(path: Path) -> dict[str, Any]:
     """What :func:`save` wrote, on the CPU; nothing in the file can run code."""
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise TrainingError(f"{path} is not a readable checkpoint: {error}") from error
-    except Exception as error:  # pickle's own, which it does not gather in a class
-        raise TrainingError(f"{path} is not a checkpoint: {error}") from error
+        state = read_pytorch(path, "a checkpoint of this software")
+    except FileError as error:
+        raise TrainingError(f"{error}: remove it, and begin again") from error
+    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
+        raise TrainingError(f"{path} is not a checkpoint: it holds a {type(state).__name__}")
     return state
-
-
-def export_model(integer: IntegerModel, example: Tensor, path: Path) -> None:
-    """Write ``integer`` as ``sigbit compile`` takes it; ``example`` is one input."""
-    exported = torch.export.export(integer, (example,))
-    _write(path, lambda file: torch.export.save(exported, file))
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
@@ -73,8 +61,10 @@ def save_weights(model: nn.Module, path: Path) -> None:
 def load_weights(model: nn.Module, path: Path) -> None:
     """Read what :func:`save_weights` wrote."""
     try:
-        model.load_state_dict(load_file(path))
-    except (SafetensorError, RuntimeError, OSError) as error:
+        tensors = read_safetensors(path)
+        check_tensors(tensors, model.state_dict(), "the weights")
+        model.load_state_dict(tensors)
+    except (FileError, TrainingError) as error:
         raise TrainingError(
             f"{path} does not hold the weights of this network ({error}): remove it, and the "
             "float network is trained again"

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sigbit.errors import DivergedError, TrainingError
+from sigbit.ir.convolution import compiled_part, row_major_convolutions
 from sigbit.quant.prepare import PreparedModel
 from sigbit.quant.quantizers import Quantizer
 from sigbit.quant.strategies.base import Run, Step, Strategy, optimizer_groups
@@ -16,7 +17,9 @@ from sigbit.training.machine import Machine, reproducible
 from sigbit.training.methods import learning_rates
 from sigbit.training.samples import Augment, Samples, TensorSamples
 from sigbit.training.schedule import Schedule
+from sigbit.training.states import check_like, check_optimizer, check_tensors
 from sigbit.training.tasks import Score, Task
+from sigbit_tools.shown import shown
 
 TEST_BATCH = 256
 
@@ -109,6 +112,13 @@ class Loop:
             raise TrainingError(
                 f"batch_size {size} must be a multiple of the {processes} processes"
             )
+        part = compiled_part(self.model)
+        if part is not None:
+            raise TrainingError(
+                f"{f'the part {part!r} of ' if part else ''}the model is compiled by torch.jit or "
+                "torch.compile, which choose memory layouts by themselves, among them one whose "
+                "kernels corrupt memory (docs/troubleshooting.md): give the plain module"
+            )
 
     def _start(self, twin: nn.Module | None) -> None:
         if not len(self.strategies):
@@ -149,18 +159,20 @@ class Loop:
         number = self.done
         x, y = self._batch(number, order)
         step = Step(number, number / self.steps, number // self.per_epoch, x, y)
-        for strategy in self._active():
-            strategy.before_step(step)
-        for strategy in self._active():
-            strategy.batch(step)
+        with row_major_convolutions():
+            for strategy in self._active():
+                strategy.before_step(step)
+            for strategy in self._active():
+                strategy.batch(step)
         with self.machine.autocast():
-            step.output = self.model(step.x)
+            step.output = self._output(step.x)
             step.output = step.output.float() if self._mixed else step.output
             step.task_loss = self.task.loss(step.output, step.y)
             loss = step.task_loss
-            for strategy in self._active():
-                extra = strategy.loss(step)
-                loss = loss if extra is None else loss + extra
+            with row_major_convolutions():
+                for strategy in self._active():
+                    extra = strategy.loss(step)
+                    loss = loss if extra is None else loss + extra
         self.optimizer.zero_grad(set_to_none=True)
         self.machine.backward(loss)
         self.machine.average_gradients(self._trained)
@@ -175,6 +187,14 @@ class Loop:
         self.machine.agree(self.model.buffers())
         self.machine.agree(self.strategies.buffers())
         return float(self.machine.sum(loss.detach())) / self.machine.processes
+
+    def _output(self, x: Tensor) -> Tensor:
+        if isinstance(self.model, PreparedModel):  # its convolutions are row-major by themselves
+            prepared: Tensor = self.model(x)
+            return prepared
+        with row_major_convolutions():
+            output: Tensor = self.model(x)
+            return output
 
     @property
     def _mixed(self) -> bool:
@@ -207,7 +227,9 @@ class Loop:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Stand where :meth:`state_dict` was taken."""
+        """Stand where :meth:`state_dict` was taken; :class:`TrainingError`, and nothing is changed,
+        if it was taken of another training or is damaged."""
+        self._check_state(state)
         self.done = state["step"]
         self.model.load_state_dict(state["model"])
         self.strategies.load_state_dict(state["strategies"])
@@ -217,6 +239,28 @@ class Loop:
         if state["random_cuda"] is not None:
             torch.cuda.set_rng_state(state["random_cuda"])
         self.model.train()
+
+    def _check_state(self, state: Mapping[str, Any]) -> None:
+        what, own = "the checkpoint", self.state_dict()
+        if set(state) != set(own):
+            raise TrainingError(f"{what} must hold {', '.join(own)}, not {shown(list(state))}")
+        check_like(state["step"], own["step"], f"{what}: step")
+        if not 0 <= state["step"] <= self.steps:
+            raise TrainingError(f"{what}: step must be in [0, {self.steps}], not {state['step']}")
+        check_tensors(state["model"], own["model"], f"{what}: model")
+        check_tensors(state["strategies"], own["strategies"], f"{what}: strategies")
+        check_optimizer(state["optimizer"], own["optimizer"], self._trained, f"{what}: optimizer")
+        check_like(state["rate"], own["rate"], f"{what}: rate")
+        check_like(state["random"], own["random"], f"{what}: random")
+        if state["random_cuda"] is not None or own["random_cuda"] is not None:
+            check_like(state["random_cuda"], own["random_cuda"], f"{what}: random_cuda")
+        kept = torch.get_rng_state()
+        try:
+            torch.set_rng_state(state["random"])
+        except RuntimeError as error:
+            raise TrainingError(f"{what}: random is no state of a generator: {error}") from error
+        finally:
+            torch.set_rng_state(kept)
 
 
 class _Order:
@@ -252,6 +296,7 @@ def train(
 
 
 @torch.no_grad()
+@row_major_convolutions()
 def predict(model: nn.Module, x: Tensor, batch_size: int = TEST_BATCH) -> Tensor:
     """Outputs of ``model`` for inputs ``x``, in batches."""
     with reproducible():
@@ -264,6 +309,7 @@ def accuracy(model: nn.Module, x: Tensor, y: Tensor) -> float:
 
 
 @torch.no_grad()
+@row_major_convolutions()
 def evaluate(
     model: nn.Module, samples: Samples, machine: Machine, dtype: torch.dtype = torch.float32
 ) -> Score:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from sigbit import zoo
 from sigbit.errors import TrainingError
+from sigbit.ir.convolution import row_major_convolutions
 from sigbit.quant import QuantSpec, prepare
 from sigbit.training.config import RunConfig
 from sigbit.training.loop import Loop
@@ -56,7 +57,7 @@ def _samples(config: RunConfig, splits: Splits) -> tuple[Tensor, Tensor]:
 
 def _output(config: RunConfig, splits: Splits, model: nn.Module, x: Tensor) -> Tensor:
     try:
-        with torch.no_grad():
+        with torch.no_grad(), row_major_convolutions():
             output: Tensor = model(x)
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         raise TrainingError(

@@ -7,15 +7,12 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from sigbit_hw.arch import isa
+from sigbit_hw.arch.bus import ADDRESS_BITS, PAGE_BITS
 from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.timing import WRITES_MAX
 from sigbit_hw.gateware.parts.queue import Skid
-from sigbit_hw.gateware.ports import BUS_ADDRESS_BITS, axi_master
+from sigbit_hw.gateware.ports import axi_master
 
-PAGE_BITS = 12
-"""The DMA window begins at a multiple of 4 KiB on every port."""
-RESP_SLVERR, RESP_DECERR = 2, 3
-WRITES_MAX = 15
-"""Write bursts that may await their response."""
 _INCR = 1
 _CACHE = 0b0011  # normal memory, bufferable, not cached
 
@@ -116,7 +113,7 @@ class AxiShell(wiring.Component):
                 **axi_master(8 * config.port_bytes),
                 "read": In(BusRead(config, config.ports)),
                 "write": In(BusWrite(config, config.ports)),
-                "base": In(BUS_ADDRESS_BITS - PAGE_BITS),
+                "base": In(ADDRESS_BITS - PAGE_BITS),
                 "enable": In(1),
                 "idle": Out(1),
                 "progress": Out(1),

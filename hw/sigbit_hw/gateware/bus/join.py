@@ -8,18 +8,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.gateware.bus.axi import (
-    WRITES_MAX,
-    BusRead,
-    BusWrite,
-    burst_layout,
-    read_beat,
-    write_beat,
-)
+from sigbit_hw.arch.timing import BURSTS_AHEAD, WRITES_MAX
+from sigbit_hw.gateware.bus.axi import BusRead, BusWrite, burst_layout, read_beat, write_beat
 from sigbit_hw.gateware.parts.queue import Queue
-
-BURSTS_AHEAD = 2
-"""Whole write bursts that a port may be behind another."""
 
 
 class PortJoin(wiring.Component):

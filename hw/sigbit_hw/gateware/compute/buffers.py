@@ -7,6 +7,7 @@ from amaranth.utils import ceil_log2
 
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.numerics import BIAS_BITS, MANTISSA_BITS, PRE_BITS, TABLE_ENTRIES
+from sigbit_hw.arch.timing import READ_LATENCY
 from sigbit_hw.gateware.compute.requant import SHIFT_BITS, neutral_param, param_layout
 from sigbit_hw.gateware.interfaces import (
     ActRead,
@@ -15,7 +16,6 @@ from sigbit_hw.gateware.interfaces import (
     ParamWrite,
     TableWrite,
     WeightWrite,
-    slots_per_write,
 )
 from sigbit_hw.gateware.parts.pipeline import choose, delay
 
@@ -50,7 +50,8 @@ class ActMemory(wiring.Component):
     ``write : In(ActWrite)``
         Ready unless the transfer before waits for the drain: at best one transfer a cycle.
     ``read : In(ActRead)``
-        Ready while port B of the addressed bank is free; data come 3 cycles after the request.
+        Ready while port B of the addressed bank is free; data come ``READ_LATENCY`` cycles after
+        the request.
     ``trace : Out(ActTrace)``
         All writes, in the cycle in which they take place.
 
@@ -81,7 +82,7 @@ class ActMemory(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        pixels, width = self.config.pixels, slots_per_write(self.config)
+        pixels, width = self.config.pixels, self.config.slots_per_write
         bank_bits = ceil_log2(pixels)
         write, request = self.write.stream, self.read.request
         drained = Cat(port.valid for port in self.drain)
@@ -154,11 +155,11 @@ class ActMemory(wiring.Component):
             ]
             m.d.comb += self.slots[b].eq(delay(m, port_a.data, 1, f"slot_a_{b}"))
             stored.append(delay(m, port_b.data, 1, f"slot_b_{b}"))
-        bank_2 = delay(m, read_bank, 2, "read_bank")
+        bank = delay(m, read_bank, READ_LATENCY - 1, "read_bank")
         m.d.comb += self.read.valid.eq(
-            delay(m, request.valid & request.ready, 3, "read_valid", reset=True)
+            delay(m, request.valid & request.ready, READ_LATENCY, "read_valid", reset=True)
         )
-        with m.Switch(bank_2):
+        with m.Switch(bank):
             for b, slot in enumerate(stored):
                 with m.Case(b):
                     m.d.sync += self.read.data.eq(slot)

@@ -7,6 +7,8 @@ from amaranth.utils import ceil_log2
 
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.isa import INDEX_BITS
+from sigbit_hw.arch.timing import EXECS_IN_FLIGHT
 from sigbit_hw.gateware.compute.agu import NestWalker
 from sigbit_hw.gateware.compute.array import MacArray
 from sigbit_hw.gateware.compute.buffers import ActMemory, WeightMemory
@@ -15,7 +17,6 @@ from sigbit_hw.gateware.compute.drain_walker import drain_layout
 from sigbit_hw.gateware.compute.operands import OperandFetch
 from sigbit_hw.gateware.interfaces import (
     ENGINES,
-    INDEX_BITS,
     ActRead,
     ActTrace,
     ActWrite,
@@ -29,8 +30,6 @@ from sigbit_hw.gateware.interfaces import (
 from sigbit_hw.gateware.parts.pipeline import delay
 from sigbit_hw.gateware.parts.queue import Queue
 
-EXECS_IN_FLIGHT = 4
-"""EXECs that may be issued and not retired."""
 _RETIREMENT = data.StructLayout({"drain": 1, "signal": ENGINES, "index": INDEX_BITS})
 
 

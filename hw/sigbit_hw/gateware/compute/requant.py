@@ -13,7 +13,6 @@ from sigbit_hw.gateware.fabric.leaf import Leaf
 SHIFT_BITS = numerics.SHIFT_MAX.bit_length()
 _COARSE = 8
 """Shifts of the first stage are multiples of this one."""
-_DROP_BITS = numerics.MANTISSA_BITS - 1 + numerics.GUARD_BITS
 
 
 def param_layout(acc_bits: int) -> data.StructLayout:
@@ -25,7 +24,7 @@ def param_layout(acc_bits: int) -> data.StructLayout:
 
 def neutral_param(acc_bits: int) -> Const:
     """Parameters with which ``y`` is an accumulator of so many bits."""
-    return Const(1 << (numerics.MANTISSA_BITS - 1) << acc_bits, param_layout(acc_bits).size)
+    return Const(numerics.MANTISSA_MIN << acc_bits, param_layout(acc_bits).size)
 
 
 def differs(bits: Value, sign: Value) -> Value:
@@ -118,7 +117,7 @@ class Requantizer(Leaf):
         scaled, over, sign = self._shifted(m, biased, shifts)
         product = self._product(m, scaled, over, sign, shifts[3][0], mantissas)
 
-        result, up = product[_DROP_BITS:], product[_DROP_BITS - 1]
+        result, up = product[numerics.DROP_BITS :], product[numerics.DROP_BITS - 1]
         fits = ~differs(result[numerics.PRE_BITS - 1 : -1], result[-1])
         largest = result[: numerics.PRE_BITS - 1].all() & ~result[-1]
         m.d.sync += self.y.eq(

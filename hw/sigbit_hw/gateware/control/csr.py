@@ -5,14 +5,13 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from sigbit_hw.arch import regs
+from sigbit_hw.arch import launch, regs
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.regs import Access
-from sigbit_hw.gateware.interfaces import INDEX_BITS
+from sigbit_hw.arch.isa import INDEX_BITS
+from sigbit_hw.arch.regs import WORD_BYTES, Access
 from sigbit_hw.gateware.ports import axi_lite_slave
 
-_WORD_BYTES = 4
-_INDEX_BITS = regs.ADDRESS_BITS - 2
+_INDEX_BITS = regs.ADDRESS_BITS - exact_log2(WORD_BYTES)
 _GROUP = 8
 """Registers among which one cycle of a read chooses."""
 _BITS = {
@@ -28,9 +27,7 @@ _BITS = {
 def registers(config: ArchConfig) -> tuple[regs.Register, ...]:
     """The registers that an accelerator has: all but the bases of absent bus ports."""
     absent = {
-        f"MEM_BASE{port}_{half}"
-        for port in range(config.ports, regs.PORTS_MAX)
-        for half in ("LO", "HI")
+        name for port in range(config.ports, regs.PORTS_MAX) for name in regs.base_names(port)
     }
     return tuple(r for r in regs.REGISTERS if r.name not in absent)
 
@@ -58,12 +55,7 @@ class Csr(wiring.Component):
 
     def __init__(self, config: ArchConfig) -> None:
         self.registers = registers(config)
-        self.constants = {
-            "MAGIC": regs.MAGIC,
-            "VERSION": regs.VERSION,
-            "DIGEST_LO": int(config.digest[:8], 16),
-            "DIGEST_HI": int(config.digest[8:16], 16),
-        }
+        self.constants = launch.identity(config)
         outputs = {Access.RW, Access.PULSE}
         super().__init__(
             {
@@ -95,9 +87,9 @@ class Csr(wiring.Component):
                 continue
             port = getattr(self, register.name.lower())
             mine = Signal(4, name=f"writes_{register.name.lower()}")  # bytes
-            m.d.comb += mine.eq(Mux(write_index == register.offset // _WORD_BYTES, strobes, 0))
+            m.d.comb += mine.eq(Mux(write_index == register.offset // WORD_BYTES, strobes, 0))
             if register.access is Access.RW:
-                for k in range(_WORD_BYTES):
+                for k in range(WORD_BYTES):
                     with m.If(mine[k]):
                         m.d.sync += port.word_select(k, 8).eq(write_data.word_select(k, 8))
                 continue
@@ -114,7 +106,7 @@ class Csr(wiring.Component):
     def _write_channels(self, m: Module) -> tuple[Signal, Signal, Signal]:
         """Returns the word index, the bytes to write (0 without a write) and the data."""
         index = Signal(_INDEX_BITS)
-        strobes, word = Signal(_WORD_BYTES), Signal(8 * _WORD_BYTES)
+        strobes, word = Signal(WORD_BYTES), Signal(8 * WORD_BYTES)
         accept = Signal()
         m.d.comb += accept.eq(self.awvalid & self.wvalid & ~self.awready & ~self.bvalid)
         m.d.sync += [
@@ -141,7 +133,7 @@ class Csr(wiring.Component):
         for register in self.registers:
             if register.access is Access.PULSE:
                 continue
-            group, place = divmod(register.offset // _WORD_BYTES, _GROUP)
+            group, place = divmod(register.offset // WORD_BYTES, _GROUP)
             groups.setdefault(group, {})[place] = register.name
         rdata = Signal(32)
         for group, members in groups.items():

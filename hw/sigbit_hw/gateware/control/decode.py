@@ -6,8 +6,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from sigbit_hw.arch import isa
-from sigbit_hw.arch.isa import Opcode
-from sigbit_hw.gateware.interfaces import ENGINES, INDEX_BITS, instruction_layout
+from sigbit_hw.arch.isa import INDEX_BITS, Opcode
+from sigbit_hw.gateware.interfaces import ENGINES, instruction_layout
 from sigbit_hw.gateware.memory.fetch import FETCHED
 
 DECODED = data.StructLayout(

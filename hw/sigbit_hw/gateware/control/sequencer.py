@@ -7,12 +7,12 @@ from amaranth.lib.wiring import In, Out
 
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import Engine
+from sigbit_hw.arch.isa import INDEX_BITS, Engine
 from sigbit_hw.arch.regs import Cause
+from sigbit_hw.arch.timing import IN_FLIGHT, SETTLE
 from sigbit_hw.gateware.control.decode import DECODED
 from sigbit_hw.gateware.interfaces import (
     ENGINES,
-    INDEX_BITS,
     Error,
     InstructionStream,
     Retire,
@@ -23,10 +23,6 @@ from sigbit_hw.gateware.parts.product import truth_table
 from sigbit_hw.gateware.parts.queue import Queue
 from sigbit_hw.gateware.ports import ENGINE_NAMES
 
-IN_FLIGHT = 8
-"""Signalling instructions that an engine may have taken in and not finished."""
-SETTLE = 8
-"""Cycles without any change after which the machine is taken to stand still."""
 _HEADER = data.StructLayout({f.name: f.width for f in isa.HEADER})
 
 

@@ -5,9 +5,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from sigbit_hw.arch import regs
-from sigbit_hw.arch.isa import Engine
+from sigbit_hw.arch.isa import INDEX_BITS, Engine
 from sigbit_hw.arch.regs import Cause
-from sigbit_hw.gateware.interfaces import ENGINES, INDEX_BITS, Error
+from sigbit_hw.gateware.interfaces import ENGINES, Error
 from sigbit_hw.gateware.parts.pipeline import delay
 from sigbit_hw.gateware.ports import ENGINE_NAMES
 

@@ -12,11 +12,11 @@ from amaranth.utils import exact_log2
 
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.gateware.bus.axi import WRITES_MAX, BusRead, BusWrite, burst_layout, write_beat
+from sigbit_hw.arch.isa import BEATS_BITS
+from sigbit_hw.arch.timing import WRITES_MAX
+from sigbit_hw.gateware.bus.axi import BusRead, BusWrite, burst_layout, write_beat
 from sigbit_hw.gateware.parts.queue import Queue
 
-BEATS_BITS = 24
-"""Width of a request's number of beats."""
 REQUEST = data.StructLayout({"offset": isa.ADDRESS_BITS, "beats": BEATS_BITS})
 """A transfer: byte offset into the window, a multiple of the bus width, and bus beats, at least
 1."""
@@ -53,7 +53,7 @@ class ReadClient(wiring.Signature):
 
 
 class WindowCheck(wiring.Component):
-    """Checks a transfer before it is requested; latency :attr:`latency` cycles, no handshake.
+    """Checks a transfer before it is requested; latency ``CHECK_LATENCY`` cycles, no handshake.
 
     Members
     -------
@@ -63,8 +63,6 @@ class WindowCheck(wiring.Component):
     outside : Out(1)
         The transfer leaves the window (for writes: or the range that may be written).
     """
-
-    latency = 2
 
     def __init__(self, config: ArchConfig, *, writes: bool, beats_bits: int = BEATS_BITS) -> None:
         self.writes = writes

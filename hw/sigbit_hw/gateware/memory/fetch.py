@@ -7,15 +7,13 @@ from amaranth.utils import exact_log2
 
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.regs import Cause
-from sigbit_hw.gateware.interfaces import INDEX_BITS, Error
+from sigbit_hw.arch.isa import INDEX_BITS
+from sigbit_hw.arch.regs import PROGRAM_ALIGN, Cause
+from sigbit_hw.arch.timing import CHECK_LATENCY, FETCH_AHEAD
+from sigbit_hw.gateware.interfaces import Error
 from sigbit_hw.gateware.memory.dma import ReadClient, Window, WindowCheck, client_beat
 from sigbit_hw.gateware.parts.queue import Queue
 
-AHEAD_BURSTS = 4
-"""Bursts of instructions that the prefetch buffer holds."""
-PROGRAM_ALIGN = 64
-"""Bytes that the program's offset must be a multiple of."""
 FETCHED = data.StructLayout({"word": isa.WORD_BITS, "index": INDEX_BITS, "last": 1})
 """An instruction word; ``last``: the program ends here."""
 
@@ -42,7 +40,7 @@ class Fetch(wiring.Component):
 
     Timing: the first chunk, of ``burst_beats`` beats or what is left, is requested in the fifth
     cycle after the first out of reset; the next one two cycles after a request was taken, or when
-    the buffer of :data:`AHEAD_BURSTS` chunks has had room for a whole one a cycle before. Beats
+    the buffer of :data:`FETCH_AHEAD` chunks has had room for a whole one a cycle before. Beats
     pass the buffer in two cycles; one is taken from it each cycle, but that after a word's last one
     only when the word leaves. A word is offered in the cycle after its last beat was taken, a
     further one of the same beat in the cycle after the one before left.
@@ -75,7 +73,7 @@ class Fetch(wiring.Component):
         """Requests chunks of at most a burst while the buffer has room for one."""
         config = self.config
         chunk_max = config.burst_beats
-        room = AHEAD_BURSTS * chunk_max
+        room = FETCH_AHEAD * chunk_max
         size = exact_log2(config.bus_bytes)
         word_size = exact_log2(isa.WORD_BYTES)
         beats_bits = INDEX_BITS + max(word_size - size, 0)
@@ -92,7 +90,7 @@ class Fetch(wiring.Component):
         chunk = Signal(range(chunk_max + 1), reset_less=True)
         countable = Signal(reset_less=True)
         aligned = Signal(reset_less=True)
-        wait = Signal(range(WindowCheck.latency + 1))
+        wait = Signal(range(CHECK_LATENCY + 1))
         per_beat = max(config.bus_bytes // isa.WORD_BYTES, 1)
         granted = self.read.request.valid & self.read.request.ready
         popped = buffer.o.valid & buffer.o.ready
@@ -116,7 +114,7 @@ class Fetch(wiring.Component):
                     self._last.eq(self.count == 1),
                     countable.eq((self.count != 0) & (self.count < 1 << INDEX_BITS)),
                     aligned.eq(self.offset % PROGRAM_ALIGN == 0),
-                    wait.eq(WindowCheck.latency),
+                    wait.eq(CHECK_LATENCY),
                 ]
                 m.next = "CHECK"
             with m.State("CHECK"):

@@ -1,7 +1,7 @@
 """The LOAD engine: DMA into weights, activation slots, parameters and tables; ``FILL``.
 
-A front end checks instructions and requests their data, up to :data:`AHEAD` instructions before a
-back end moves the data; so the bus stays busy from one instruction to the next.
+A front end checks instructions and requests their data, up to :data:`LOAD_AHEAD` instructions
+before a back end moves the data; so the bus stays busy from one instruction to the next.
 """
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
@@ -9,14 +9,15 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from sigbit_hw.arch import images
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.images import ITEM_BYTES
-from sigbit_hw.arch.isa import LoadKind, Opcode
+from sigbit_hw.arch.isa import BEATS_BITS, INDEX_BITS, LoadKind, Opcode, field_of
 from sigbit_hw.arch.numerics import TABLE_ENTRIES
 from sigbit_hw.arch.regs import Cause
+from sigbit_hw.arch.timing import CHECK_LATENCY, LOAD_AHEAD
 from sigbit_hw.gateware.interfaces import (
     ENGINES,
-    INDEX_BITS,
     ActWrite,
     Error,
     InstructionStream,
@@ -25,24 +26,21 @@ from sigbit_hw.gateware.interfaces import (
     TableWrite,
     WeightWrite,
     instruction_layout,
-    slots_per_write,
 )
-from sigbit_hw.gateware.memory.dma import BEATS_BITS, ReadClient, Window, WindowCheck, client_beat
+from sigbit_hw.gateware.memory.dma import ReadClient, Window, WindowCheck, client_beat
 from sigbit_hw.gateware.parts.product import truth_table
 from sigbit_hw.gateware.parts.queue import Queue, Skid
 from sigbit_hw.gateware.parts.walker import BLOCK, BlockWalker
 
-AHEAD = 4
-"""Instructions between the engine's front and back end."""
 _ITEM_BITS = 8 * ITEM_BYTES
 _SUB_BITS = ceil_log2(TABLE_ENTRIES)
 
 COMMAND = data.StructLayout(
     {
         "block": BLOCK,
-        "kind": 2,
+        "kind": field_of(Opcode.LOAD, "kind").width,
         "fill": 1,
-        "code": 8,
+        "code": field_of(Opcode.FILL, "code").width,
         "beats": BEATS_BITS,
         "signal": ENGINES,
         "index": INDEX_BITS,
@@ -89,7 +87,7 @@ class LoadFront(wiring.Component):
         load = data.View(load_layout, current.word[: load_layout.size])
         fill = data.View(fill_layout, current.word[: fill_layout.size])
         is_fill = Signal()
-        wait = Signal(range(WindowCheck.latency))
+        wait = Signal(range(CHECK_LATENCY))
         wiring.connect(m, wiring.flipped(self.window), check.window)
         command = self.o.payload
         m.d.comb += [
@@ -115,7 +113,7 @@ class LoadFront(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.i.ready.eq(1)
-                m.d.sync += [current.eq(self.i.payload), wait.eq(WindowCheck.latency - 1)]
+                m.d.sync += [current.eq(self.i.payload), wait.eq(CHECK_LATENCY - 1)]
                 with m.If(self.i.valid):
                     m.next = "CHECK"
             with m.State("CHECK"):
@@ -182,7 +180,7 @@ class LoadBack(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self.config
-        width = slots_per_write(config)
+        width = config.slots_per_write
         m.submodules.walker = walker = BlockWalker(width)
         command = Signal(COMMAND, reset_less=True)
         active = Signal()
@@ -190,18 +188,8 @@ class LoadBack(wiring.Component):
         acts = Signal(reset_less=True)  # the command writes slots
 
         # Steps of one item less one, and units of one beat, by kind.
-        subs = {
-            LoadKind.WEIGHTS: config.weight_word_bits // config.bus_bits - 1,
-            LoadKind.ACTS: 0,
-            LoadKind.PARAMS: config.param_lanes - 1,
-            LoadKind.TABLE: TABLE_ENTRIES - 1,
-        }
-        units = {
-            LoadKind.WEIGHTS: 1,
-            LoadKind.ACTS: config.bus_bits // config.slot_bits,
-            LoadKind.PARAMS: config.bus_bits // _ITEM_BITS,
-            LoadKind.TABLE: config.bus_bits // _ITEM_BITS,
-        }
+        subs = {kind: images.units_of_item(kind, config) - 1 for kind in LoadKind}
+        units = {kind: images.units_of_beat(kind, config) for kind in LoadKind}
         sub_limit = Signal(_SUB_BITS, reset_less=True)
         unit_limit = Signal(range(max(units.values()) + 1), reset_less=True)
         first_limit = Signal(range(width + 1), reset_less=True)  # of these, in one step
@@ -362,7 +350,7 @@ class LoadBack(wiring.Component):
                 stream.p.data[k].eq(
                     Mux(command.fill, filling, word.word_select(k, config.slot_bits))
                 )
-                for k in range(slots_per_write(config))
+                for k in range(config.slots_per_write)
             ),
         ]
 
@@ -416,7 +404,7 @@ class LoadEngine(wiring.Component):
         m = Module()
         m.submodules.front = front = LoadFront(self.config)
         m.submodules.back = back = LoadBack(self.config)
-        m.submodules.ahead = ahead = Queue(COMMAND, AHEAD)
+        m.submodules.ahead = ahead = Queue(COMMAND, LOAD_AHEAD)
         m.submodules.beats = beats = Skid(client_beat(self.config))
         m.submodules.slots = slots = Skid(back.act_write.stream.payload.shape())
         flipped = wiring.flipped

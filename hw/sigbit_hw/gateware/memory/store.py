@@ -5,8 +5,9 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import Opcode
+from sigbit_hw.arch.isa import BEATS_BITS, Opcode
 from sigbit_hw.arch.regs import Cause
+from sigbit_hw.arch.timing import CHECK_LATENCY, READ_AHEAD
 from sigbit_hw.gateware.bus.axi import BusWrite, write_beat
 from sigbit_hw.gateware.interfaces import (
     ActRead,
@@ -15,12 +16,9 @@ from sigbit_hw.gateware.interfaces import (
     Retire,
     instruction_layout,
 )
-from sigbit_hw.gateware.memory.dma import BEATS_BITS, Window, WindowCheck, WriteDma
+from sigbit_hw.gateware.memory.dma import Window, WindowCheck, WriteDma
 from sigbit_hw.gateware.parts.queue import Queue, Skid
 from sigbit_hw.gateware.parts.walker import BLOCK, BlockWalker
-
-READ_AHEAD = 16
-"""Slots that may be requested before they are packed into beats."""
 
 
 class SlotReader(wiring.Component):
@@ -187,7 +185,7 @@ class StoreEngine(wiring.Component):
         wiring.connect(m, flipped(self.bus), dma.bus)
         wiring.connect(m, reader.o, packer.i)
 
-        wait = Signal(range(WindowCheck.latency))
+        wait = Signal(range(CHECK_LATENCY))
         beats_left = Signal(BEATS_BITS, reset_less=True)
         one_left = Signal(reset_less=True)
         miscounted = Signal()  # the slots end before or after the beats
@@ -219,7 +217,7 @@ class StoreEngine(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.i.ready.eq(1)
-                m.d.sync += [current.eq(self.i.payload), wait.eq(WindowCheck.latency - 1)]
+                m.d.sync += [current.eq(self.i.payload), wait.eq(CHECK_LATENCY - 1)]
                 with m.If(self.i.valid):
                     m.next = "CHECK"
             with m.State("CHECK"):

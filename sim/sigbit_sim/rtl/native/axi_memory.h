@@ -13,9 +13,11 @@
 #include <string>
 #include <vector>
 
+#include "contract.h"
+#include "memory_depths.h"
+
 namespace sigbit {
 
-enum : uint8_t { OKAY = 0, SLVERR = 2, DECERR = 3 };
 enum Channel { AR, R, AW, W, B, CHANNELS };
 
 struct Timing {
@@ -157,7 +159,6 @@ private:
         uint64_t ready;
         unsigned beats;
     };
-    static constexpr size_t MAX_WRITES = 8, MAX_WRITE_BEATS = 16;
 
     template <typename... Args> void violation(const char* format, Args... args) {
         if (violations_.size() >= 100) return;
@@ -193,7 +194,7 @@ private:
 
     void accept_write(const Address& a) {
         check_burst("AW", a);
-        writes_.push_back({a.address, a.len + 1u, 0, a.id, OKAY});
+        writes_.push_back({a.address, a.len + 1u, 0, a.id, Response::OKAY});
     }
 
     // Take the beats that have both address and data; a burst that is complete is answered.
@@ -203,7 +204,7 @@ private:
             const Beat<BYTES>& beat = beats_.front();
             const uint8_t response = response_at(true, write.address);
             if (response > write.response) write.response = response;
-            written_.push_back({write.address, response == OKAY, beat});
+            written_.push_back({write.address, response == Response::OKAY, beat});
             write.address += BYTES, --write.beats, ++write.taken;
             if (beat.last != (write.beats == 0)) violation("W: WLAST is %d with %u beats to go", beat.last,
                                                            write.beats);
@@ -227,10 +228,10 @@ private:
     }
 
     uint8_t response_at(bool write, uint64_t address) const {
-        if (address < base_ || address - base_ + BYTES > size_) return DECERR;
+        if (address < base_ || address - base_ + BYTES > size_) return Response::DECERR;
         for (const Fault& f : faults_)
             if (f.write == write && address + BYTES > f.first && address <= f.last) return f.response;
-        return OKAY;
+        return Response::OKAY;
     }
 
     // What the next cycle sees. A VALID that is not taken stays, whatever else happens.
@@ -245,7 +246,7 @@ private:
             Read& read = reads_.front();
             pins_.rvalid = true, pins_.rid = read.id;
             pins_.rresp = response_at(false, read.address);
-            if (pins_.rresp == OKAY) std::memcpy(pins_.rdata, data_ + (read.address - base_), BYTES);
+            if (pins_.rresp == Response::OKAY) std::memcpy(pins_.rdata, data_ + (read.address - base_), BYTES);
             else std::memset(pins_.rdata, 0xEE, BYTES);
             read.address += BYTES, --read.beats;
             pins_.rlast = read.beats == 0;

@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from sigbit_hw.arch import cpp
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.gateware.ports import axi_prefixes
 from sigbit_synthesis.emitted import cached_verilog
@@ -24,7 +25,7 @@ from sigbit_tools.toolchain import (
 )
 
 _SOURCES = Path(__file__).parent
-_CPP = ("harness.cpp", "archive.h", "axi_memory.h", "trace.h")
+_CPP = ("harness.cpp", "archive.h", "axi_memory.h", "memory_depths.h", "trace.h")
 _LIBRARY = "libsigbit.so"
 _TOP = "sigbit_accelerator"
 _APART = ("-fno-inline", "--output-split", "20000", "--output-groups", "4")
@@ -52,6 +53,7 @@ def library(
         config.digest,
         text,
         *sources,
+        cpp.header(),
         repr(verilator_version()),
         str(asserts),
         optimize,
@@ -59,7 +61,7 @@ def library(
         _processor(),
     )
     folder = cached_folder(
-        f"rtl-{config.name}-{key}",
+        f"rtl-{key}",
         lambda into: _build(config, text, asserts, optimize, inline, into),
     )
     return folder / _LIBRARY
@@ -83,6 +85,7 @@ def _build(
         work = Path(name)
         (work / "top.v").write_text(verilog)
         (work / "ports.h").write_text(ports_header(config))
+        (work / cpp.HEADER_NAME).write_text(cpp.header())
         for source in _CPP:
             shutil.copy(_SOURCES / source, work)
         env = verilator_env(optimize, "-O0")

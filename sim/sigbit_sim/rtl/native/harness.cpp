@@ -24,7 +24,7 @@ enum Stop { BUDGET, IRQ, IDLE, ASSERTION };
 
 struct State {
     uint64_t cycle, idle, reads, writes, finished, fed; // the last two: of this run
-    uint32_t started[ENGINES], retired[ENGINES];
+    uint32_t started[Engine::COUNT], retired[Engine::COUNT];
 };
 
 class Harness {
@@ -97,7 +97,7 @@ public:
         State s{cycle_, cycle_ - progress_, 0, 0, trace.finished(), trace.fed(), {}, {}};
         for (const Memory& memory : memories)
             s.reads += memory.reads_outstanding(), s.writes += memory.writes_outstanding();
-        for (int e = 0; e < ENGINES; ++e) s.started[e] = trace.started(e), s.retired[e] = trace.retired(e);
+        for (int e = 0; e < Engine::COUNT; ++e) s.started[e] = trace.started(e), s.retired[e] = trace.retired(e);
         return s;
     }
 
@@ -155,13 +155,13 @@ private:
             seen = 1;
             trace.write(word * PIXELS + bank, data);
         });
-        if (t.trace_start_load) seen = 1, trace.start(LOAD, t.trace_start_load_index, cycle_);
-        if (t.trace_start_compute) seen = 1, trace.start(COMPUTE, t.trace_start_compute_index, cycle_);
-        if (t.trace_start_store) seen = 1, trace.start(STORE, t.trace_start_store_index, cycle_);
+        if (t.trace_start_load) seen = 1, trace.start(Engine::LOAD, t.trace_start_load_index, cycle_);
+        if (t.trace_start_compute) seen = 1, trace.start(Engine::COMPUTE, t.trace_start_compute_index, cycle_);
+        if (t.trace_start_store) seen = 1, trace.start(Engine::STORE, t.trace_start_store_index, cycle_);
         if (t.trace_feeding) seen = 1, trace.feed(cycle_);
-        if (t.trace_retire_load) seen = 1, trace.retire(LOAD, t.trace_retire_load_index, cycle_);
-        if (t.trace_retire_compute) seen = 1, trace.retire(COMPUTE, t.trace_retire_compute_index, cycle_);
-        if (t.trace_retire_store) seen = 1, trace.retire(STORE, t.trace_retire_store_index, cycle_);
+        if (t.trace_retire_load) seen = 1, trace.retire(Engine::LOAD, t.trace_retire_load_index, cycle_);
+        if (t.trace_retire_compute) seen = 1, trace.retire(Engine::COMPUTE, t.trace_retire_compute_index, cycle_);
+        if (t.trace_retire_store) seen = 1, trace.retire(Engine::STORE, t.trace_retire_store_index, cycle_);
         return seen;
     }
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sigbit_hw.arch.bus import Response
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Engine
 
@@ -29,13 +30,6 @@ class Stop(IntEnum):
     IRQ = 1
     IDLE = 2
     ASSERTION = 3
-
-
-class Response(IntEnum):
-    """AXI responses other than OKAY."""
-
-    SLVERR = 2
-    DECERR = 3
 
 
 class Hang(IntFlag):
@@ -71,8 +65,8 @@ class _State(ctypes.Structure):
         ("writes", ctypes.c_uint64),
         ("finished", ctypes.c_uint64),
         ("fed", ctypes.c_uint64),
-        ("started", ctypes.c_uint32 * 3),
-        ("retired", ctypes.c_uint32 * 3),
+        ("started", ctypes.c_uint32 * len(Engine)),
+        ("retired", ctypes.c_uint32 * len(Engine)),
     ]
 
 

@@ -7,9 +7,9 @@
 #include <cstring>
 #include <vector>
 
-namespace sigbit {
+#include "contract.h"
 
-enum Engine { LOAD, COMPUTE, STORE, ENGINES };
+namespace sigbit {
 
 struct Event {
     uint64_t cycle;
@@ -34,7 +34,7 @@ struct Watch {
 
 template <int SLOT_BYTES> class Trace {
 public:
-    explicit Trace(size_t slots) : shadow_(slots * SLOT_BYTES) {}
+    explicit Trace(size_t slots) : shadow_(slots * SLOT_BYTES) { begin(0, false); }
 
     // Everything but the watch itself, for a checkpoint; the same watch must be set.
     template <typename Archive> void state(Archive& archive) {
@@ -68,21 +68,21 @@ public:
         std::memcpy(&shadow_[slot * SLOT_BYTES], data, SLOT_BYTES);
     }
 
-    void start(Engine engine, uint32_t index, uint64_t now) {
+    void start(int64_t engine, uint32_t index, uint64_t now) {
         started_[engine] = index;
         if (log_) events_.push_back({now - origin_, index, uint16_t(engine), 0});
     }
 
-    void retire(Engine engine, uint32_t index, uint64_t now) {
+    void retire(int64_t engine, uint32_t index, uint64_t now) {
         retired_[engine] = index, ++finished_;
         if (log_) events_.push_back({now - origin_, index, uint16_t(engine), 1});
-        if (engine == COMPUTE && index < watch_of_.size() && watch_of_[index] != NONE)
+        if (engine == Engine::COMPUTE && index < watch_of_.size() && watch_of_[index] != NONE)
             snapshot(watch_of_[index]);
     }
 
     void feed(uint64_t now) {
         ++fed_;
-        const uint32_t index = started_[COMPUTE];
+        const uint32_t index = started_[Engine::COMPUTE];
         if (index == NONE) return;
         if (feeds_.size() <= index) feeds_.resize(index + 1);
         Feed& feed = feeds_[index];
@@ -114,7 +114,7 @@ private:
     std::vector<uint32_t> watch_of_;
     std::vector<Event> events_;
     std::vector<Feed> feeds_;
-    uint32_t started_[ENGINES] = {NONE, NONE, NONE}, retired_[ENGINES] = {NONE, NONE, NONE};
+    uint32_t started_[Engine::COUNT], retired_[Engine::COUNT];
     uint64_t origin_ = 0, finished_ = 0, fed_ = 0; // instructions retired, cycles fed in this run
     bool log_ = false;
 };

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sigbit.bench.nets.cases import Case, Material, material
 from sigbit.compiler import compile_graph
+from sigbit.ir.convolution import row_major_convolutions
 from sigbit.ir.integer import Conv, IntegerGraph, macs
 from sigbit.quant import IntegerModel, QuantSpec, convert
 from sigbit.quant.post import post_training
@@ -108,7 +109,7 @@ def accuracy(
         progress("accuracy", start, count)
         x = torch.from_numpy(found.inputs[start : start + BATCH])
         wanted = found.labels[start : start + BATCH]
-        with torch.no_grad():
+        with torch.no_grad(), row_major_convolutions():
             classes = {
                 "float": found.model(x).flatten(1).argmax(1).numpy(),
                 "deployed": deployed(x).flatten(1).argmax(1).numpy(),

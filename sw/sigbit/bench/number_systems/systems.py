@@ -7,7 +7,8 @@ from functools import partial
 
 from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.formats import EsbFormat, Format, LevelFormat, TermGrid
-from sigbit_hw.arch.numerics import product_bound
+from sigbit_hw.arch.limits import RADIX_BITS_MAX
+from sigbit_hw.arch.numerics import ACC_BITS_MAX, ACC_BITS_MIN, dot_bits
 
 WIDTHS = ((2, 2), (3, 3), (4, 4), (4, 8), (8, 8))
 """Bits of weights and activations."""
@@ -15,8 +16,8 @@ APOT = {3: LevelFormat((0, 1, 2, 4)), 4: LevelFormat((0, 1, 2, 3, 4, 6, 8, 10))}
 """Additive powers of two (Li et al., ICLR 2020) by bits with the sign, in their smallest step; at 3
 bits they are powers of two."""
 
-ACC_MIN, ACC_MAX, ACC_ROOM, ACC_LEAST_ROOM = 16, 32, 12, 6
-"""An accumulator has 12 bits more than a dot product, within [16, 32]; with fewer than 6 more
+ACC_ROOM, ACC_LEAST_ROOM = 12, 6
+"""An accumulator has 12 bits more than a dot product, within its limits; with fewer than 6 more
 (64 steps) there is no accelerator."""
 
 _shape = partial(
@@ -109,27 +110,24 @@ def radix(weights: Format, acts: Format) -> int:
     have no gaps, of activations, or of weights where one activation holds 8 bits."""
     native = weights if acts.bits == 8 else acts
     steps = TermGrid(native, 1, 1).contiguous
-    return min(7, ((2 * steps if native.signed else steps) + 1).bit_length() - 1)
+    return min(RADIX_BITS_MAX, ((2 * steps if native.signed else steps) + 1).bit_length() - 1)
 
 
 def refusal(system: System, lanes: int = 32) -> str | None:
     """Why there is no accelerator of ``system`` with ``lanes`` products a sum; None if there is."""
-    bits = _dot_bits(system, lanes)
-    if bits + ACC_LEAST_ROOM <= ACC_MAX:
+    bits = dot_bits(system.weights, system.acts, lanes)
+    if bits + ACC_LEAST_ROOM <= ACC_BITS_MAX:
         return None
     return (
-        f"a sum of {lanes} products needs {bits} bits; an accumulator of {ACC_MAX} would hold "
+        f"a sum of {lanes} products needs {bits} bits; an accumulator of {ACC_BITS_MAX} would hold "
         f"fewer than {1 << ACC_LEAST_ROOM} of them"
     )
 
 
-def _dot_bits(system: System, lanes: int) -> int:
-    return (lanes * product_bound(system.weights, system.acts)).bit_length() + 1
-
-
 def acc_bits(system: System, lanes: int = 32) -> int:
-    """Width of the accumulators: 12 bits more than a sum of ``lanes`` products, within [16, 32]."""
-    return max(ACC_MIN, min(ACC_MAX, _dot_bits(system, lanes) + ACC_ROOM))
+    """Width of the accumulators: 12 bits more than a sum of ``lanes`` products, within limits."""
+    bits = dot_bits(system.weights, system.acts, lanes) + ACC_ROOM
+    return max(ACC_BITS_MIN, min(ACC_BITS_MAX, bits))
 
 
 def accelerator(system: System, **shape: int) -> ArchConfig:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from sigbit import zoo
 from sigbit.bench.quantization.cases import QuantCase, quant_cases
 from sigbit.errors import TrainingError
+from sigbit.ir.convolution import row_major_convolutions
 from sigbit.quant.post import collapse, plain_rounding, transform_quantize
 from sigbit.quant.post.transform import Pair, Side
 from sigbit.training import Machine, Splits, load_splits
@@ -120,6 +121,7 @@ def compared(twin: nn.Module, splits: Splits, bits: int, variant: str) -> Row:
 
 
 @torch.no_grad()
+@row_major_convolutions()
 def output_error(model: nn.Module, reference: nn.Module, inputs: Tensor) -> float:
     """Mean squared difference of the outputs, relative to the mean square of the reference's."""
     wanted = reference(inputs)

@@ -1,21 +1,24 @@
 """From exceptions to exit codes: a user's mistake is one line on stderr, never a traceback.
 
-Exit codes: 0 all is well; 1 something was compared and differs; 2 the user can mend it; 130
-interrupted. An error that is ours keeps its traceback. ``SIGBIT_DEBUG=1`` shows all of them.
+Exit codes: 0 for success, 1 if a check failed, 2 for a mistake that the user can mend, 130 if
+interrupted. A bug keeps its traceback; ``SIGBIT_DEBUG=1`` shows all of them.
 """
 
 from sigbit.errors import CheckFailed
 from sigbit_tools.errors import SigbitError
+from sigbit_tools.extras import remedy
 
 CHECK_FAILED, USER_ERROR, INTERRUPTED = 1, 2, 130
 
 
 def explain(error: BaseException) -> tuple[str, int] | None:
-    """One line and the exit code for an exception that users can act on, else None."""
+    """Return one line and the exit code for an exception that users can act on, else None."""
     if isinstance(error, CheckFailed):
         return f"failed: {error}", CHECK_FAILED
     if isinstance(error, SigbitError):
         return f"error: {_unsupported(error) or error}", USER_ERROR
+    if isinstance(error, ModuleNotFoundError) and (told := remedy(error)) is not None:
+        return f"error: {told}", USER_ERROR
     if isinstance(error, OSError) and error.filename is not None:
         return f"error: {error.filename}: {error.strerror}", USER_ERROR
     if isinstance(error, MemoryError):
@@ -24,7 +27,7 @@ def explain(error: BaseException) -> tuple[str, int] | None:
 
 
 def _unsupported(error: BaseException) -> str:
-    """The report of an ``UnsupportedModel``: a paragraph for each node; "" for other exceptions."""
+    """Report an ``UnsupportedModel``, a paragraph for each node; "" for other exceptions."""
     rows = getattr(error, "rows", ())
     if not rows:
         return ""

@@ -17,7 +17,9 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     Raises ``TypeError`` if two groups have an option of the same name.
     """
     hints = get_type_hints(command, include_extras=True)
-    groups = {name: hint for name, hint in hints.items() if dataclasses.is_dataclass(hint)}
+    groups: dict[str, Any] = {
+        name: hint for name, hint in hints.items() if dataclasses.is_dataclass(hint)
+    }
     parameters: dict[str, inspect.Parameter] = {}
     for parameter in inspect.signature(command).parameters.values():
         kind = groups.get(parameter.name)
@@ -32,7 +34,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def flat(**given: Any) -> None:
         made = {
-            name: group(**{f.name: given.pop(f.name) for f in dataclasses.fields(group)})
+            name: group(**{field.name: given.pop(field.name) for field in _fields(group)})
             for name, group in groups.items()
         }
         command(**made, **given)

@@ -9,9 +9,6 @@ import typer
 
 from sigbit.cli.console.files import target
 
-CLOCK = 200e6
-"""Hertz at which images a second are stated."""
-
 
 class Fabric(StrEnum):
     """Fabrics that Yosys maps to: one of 6-input and two of 4-input LUTs."""
@@ -30,7 +27,7 @@ Arch = Annotated[
     typer.Option("--arch", metavar="PRESET|FILE", help="Accelerator: a preset, JSON or a Program."),
 ]
 Latency = Annotated[
-    int, typer.Option(min=0, max=10_000, help="Memory latency of the RTL's simulated bus, cycles.")
+    int, typer.Option(min=0, max=10_000, help="Memory latency of the simulated bus, in cycles.")
 ]
 Model = Annotated[
     str,
@@ -38,6 +35,13 @@ Model = Annotated[
         metavar="MODEL",
         help="zoo:NAME, MODEL.pt2 (torch.export), MODEL.onnx, or path/to/file.py:attribute or "
         "module:attribute: an nn.Module or a function that returns one.",
+    ),
+]
+IntegerModel = Annotated[
+    str,
+    typer.Argument(
+        metavar="NET.sbm|PYTHON:OBJECT",
+        help="An integer model, or module:attribute or path/to/file.py:attribute.",
     ),
 ]
 Shapes = Annotated[
@@ -58,10 +62,14 @@ Checkpoint = Annotated[
 Mean = Annotated[
     str | None,
     typer.Option(
-        metavar="NUMBERS", help="Of each channel of images in [0, 1], such as 0.485,0.456,0.406."
+        metavar="NUMBERS",
+        help="Mean of each channel of images in [0, 1], such as 0.485,0.456,0.406.",
     ),
 ]
-Std = Annotated[str | None, typer.Option(metavar="NUMBERS", help="Standard deviations, as --mean.")]
+Std = Annotated[
+    str | None,
+    typer.Option(metavar="NUMBERS", help="Standard deviation of each channel, as for --mean."),
+]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from sigbit.compiler import cost
 from sigbit.compiler.network import Ints, Network, Op, Operand, Region, Value
+from sigbit.ir.constants import digest
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import WRAP_MIN
 
@@ -29,7 +30,7 @@ class _Split:
         self.network, self.config = network, config
         self.values = dict(network.values)
         self.ops: list[Op] = []
-        self._weights: dict[tuple[int, int, int], Ints] = {}
+        self._weights: dict[tuple[bytes, int, int], Ints] = {}
 
     def _stuck(self, op: Op, operand: Operand) -> bool:
         """Whether no pitch of its value lets the blocks of ``op`` run across lines, although there
@@ -84,9 +85,9 @@ class _Split:
         return found
 
     def _rows_of(self, operand: Operand, first: int, stride: int) -> Ints:
-        """Every ``stride``-th kernel row; the same array for the same weights."""
+        """Every ``stride``-th kernel row; one array for equal weights."""
         assert operand.weights is not None
-        key = (id(operand.weights), first, stride)
+        key = (digest(operand.weights), first, stride)
         if key not in self._weights:
             self._weights[key] = operand.weights[:, :, first::stride]
         return self._weights[key]

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from sigbit.compiler.legalize.join import Joins
 from sigbit.ir.integer import Conv, Gather, Input, IntegerGraph, MaxPool, Node, tensors_of
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import LAYOUTS, Opcode
+from sigbit_hw.arch.isa import Opcode, field_of
 
-MAX_PHASES = next(f.max for f in LAYOUTS[Opcode.OUT] if f.name == "phases")
+MAX_PHASES = field_of(Opcode.OUT, "phases").max
 """Most column phases of a value."""
 
 SHARE = 2

@@ -16,7 +16,7 @@ from sigbit.compiler.network import MemoryTensor, Network, Op, Operand, Region, 
 from sigbit.errors import CompileError
 from sigbit.ir.integer import Conv, Gather, Input, IntegerGraph, MaxPool, Node, Source
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.numerics import BIAS_BITS, PRE_BITS, TABLE_ENTRIES, Y_MIN, wrap
+from sigbit_hw.arch.numerics import BIAS_BITS, MANTISSA_MIN, PRE_BITS, TABLE_ENTRIES, Y_MIN, wrap
 
 Ints = NDArray[np.int64]
 Shape = tuple[int, int, int]
@@ -252,7 +252,7 @@ class _Legalizer:
             self._region(node),
             0,
             bias=np.full(channels, offset),
-            mantissa=np.full(channels, 8),
+            mantissa=np.full(channels, MANTISSA_MIN),
             shift=np.zeros(channels, np.int64),
             table=np.where(np.isin(table, values), table, 0),
         )

@@ -17,14 +17,12 @@ from sigbit.compiler.order.access import READERS, WRITERS, Entries, Memory, Thre
 from sigbit.compiler.order.schedule import Scheduled
 from sigbit.errors import CompileError, require
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import ENGINE_OF, TOKEN_MAX, Engine, Instr, Opcode
+from sigbit_hw.arch.isa import ENGINE_OF, TOKEN_MAX, Engine, Exec, Instr, engines_of
+from sigbit_hw.arch.timing import QUEUE_AHEAD
 
 Edges = dict[tuple[Engine, Engine], dict[int, int]]
 """By (giver, taker): index of the latest instruction needed, by index of the one that needs it."""
 Pairs = list[tuple[int, int]]
-
-PIPELINE = 2
-"""Instructions of an engine that may have left its queue without having started."""
 
 ENGINES = {
     Thread.LOAD: Engine.LOAD,
@@ -80,9 +78,12 @@ def synchronize(scheduled: Scheduled, config: ArchConfig) -> Scheduled:
             wait[b] |= 1 << giver
     steps = []
     for i, step in enumerate(scheduled.steps):
-        fields = {"wait": wait[i], "signal": signal[i]} | ({"sync": 1} if i in syncs else {})
-        changed = any(fields.values())
-        steps.append(replace(step, instr=step.instr.replace(**fields)) if changed else step)
+        instr = step.instr
+        if i in syncs and isinstance(instr, Exec):
+            instr = replace(instr, sync=True)
+        if wait[i] or signal[i]:
+            instr = replace(instr, wait=wait[i], signal=signal[i])
+        steps.append(step if instr is step.instr else replace(step, instr=instr))
     return replace(scheduled, steps=tuple(steps))
 
 
@@ -132,7 +133,7 @@ def _within_counters(
     there are no such neighbours, the giver first waits for the taker.
     """
     edges = {key: dict(needs) for key, needs in edges.items()}
-    positions = {e: np.cumsum([ENGINE_OF[Opcode(i.opcode)] == e for i in program]) for e in Engine}
+    positions = {e: np.cumsum([ENGINE_OF[i.opcode] == e for i in program]) for e in Engine}
     for _ in range(len(program) + 1):
         tokens = {key: _reduced(needs) for key, needs in edges.items()}
         for (giver, taker), pairs in tokens.items():
@@ -166,7 +167,7 @@ def _merge(
         known = answers[answer][0] if answer >= 0 else -1
         while (
             pairs[first][1] <= known
-            or position[at] - position[pairs[first][1]] >= config.queue_depth + PIPELINE
+            or position[at] - position[pairs[first][1]] >= config.queue_depth + QUEUE_AHEAD
         ):
             first += 1
         if m + 1 - first <= TOKEN_MAX:
@@ -187,10 +188,13 @@ def verify_synchronized(after: Scheduled, before: Scheduled) -> None:
     balance = np.zeros((len(Engine), len(Engine)), np.int64)
     for step, old in zip(after.steps, before.steps, strict=True):
         instr = step.instr
-        plain = {"wait": 0, "signal": 0} | ({"sync": 0} if instr.opcode == Opcode.EXEC else {})
-        require(replace(step, instr=instr.replace(**plain)) == old, "an instruction was changed")
-        engine = ENGINE_OF[Opcode(instr.opcode)]
-        for other in Engine:
-            balance[engine, other] += instr.signal >> other & 1
-            balance[other, engine] -= instr.wait >> other & 1
+        plain: Instr = replace(instr, wait=0, signal=0)
+        if isinstance(plain, Exec):
+            plain = replace(plain, sync=False)
+        require(replace(step, instr=plain) == old, "an instruction was changed")
+        engine = ENGINE_OF[instr.opcode]
+        for other in engines_of(instr.signal):
+            balance[engine, other] += 1
+        for other in engines_of(instr.wait):
+            balance[other, engine] -= 1
     require(not balance.any(), "there are not as many waits as signals")

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,9 @@ from sigbit.errors import CompileError, require
 from sigbit.ir.integer import Conv, Input, IntegerGraph, MaxPool, macs
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import Instr, Opcode
+from sigbit_hw.arch.isa import Exec, Halt, Load, Store
 from sigbit_hw.arch.program import ExecInfo, HostStep, LayerInfo, Port, Program
+from sigbit_hw.arch.program_schema import SOURCE_MAX
 
 
 def emit(
@@ -39,7 +41,7 @@ def emit(
     number = {layer.name: i for i, layer in enumerate(layers)}
     tags = [number[op.node.name] if op.node else len(layers) for op in network.ops]
     program = [
-        window.place(step.instr.replace(tag=tags[step.instr.tag]), step.region)
+        window.place(replace(step.instr, tag=tags[step.instr.tag]), step.region)
         for step in scheduled.steps
     ]
     inputs, outputs = (
@@ -53,7 +55,7 @@ def emit(
     return Program(
         name=name,
         config=config,
-        instructions=isa.pack([*program, Instr(Opcode.HALT)]),
+        instructions=isa.pack([*program, Halt()]),
         image=scheduled.constants,
         image_offset=window.offsets[CONSTANTS],
         program_offset=window.offsets[PROGRAM],
@@ -64,7 +66,10 @@ def emit(
         layers=layers,
         execs=_execs(scheduled),
         images=network.images,
-        host=tuple(HostStep(graph.outputs[h.output], h.function, h.location) for h in graph.host),
+        host=tuple(
+            HostStep(graph.outputs[h.output], h.function, _printable(h.location))
+            for h in graph.host
+        ),
         vectors=dict(vectors),
     )
 
@@ -103,17 +108,22 @@ def _layers(graph: IntegerGraph) -> tuple[LayerInfo, ...]:
             float(node.type.scale),
             int(node.type.zero),
             int(macs(graph, node)),
-            node.location,
+            _printable(node.location),
         )
         for node in graph.nodes
         if isinstance(node, Conv | MaxPool)
     )
 
 
+def _printable(source: str) -> str:
+    """Where a user wrote something, as a Program may hold it."""
+    return "".join(c if c.isprintable() else "?" for c in source)[:SOURCE_MAX]
+
+
 def _execs(scheduled: Scheduled) -> tuple[ExecInfo, ...]:
     found = []
     for index, step in enumerate(scheduled.steps):
-        if step.tile >= 0 and step.instr.drain:
+        if isinstance(step.instr, Exec) and step.instr.drain:
             info = _info(index, scheduled.tiles[step.tile], scheduled)
             found += [info] if info else []
     return tuple(found)
@@ -191,12 +201,12 @@ def _verify_moves(program: Program, scheduled: Scheduled) -> None:
                 require(right, f"{port.name}: image {tensor.image} is not where the host looks")
     stored = np.zeros(program.memory_bytes // config.bus_bytes, bool)
     for index, (instr, step) in enumerate(zip(program.listing, scheduled.steps, strict=False)):
-        if instr.opcode in (Opcode.LOAD, Opcode.STORE):
+        if isinstance(instr, Load | Store):
             start, size = homes[step.region]
             end = instr.address + instr.beats * config.bus_bytes
             inside = start <= instr.address and end <= start + size + -size % config.bus_bytes
             require(inside, f"instruction {index} moves bytes outside its region")
-            if instr.opcode == Opcode.STORE:
+            if isinstance(instr, Store):
                 stored[instr.address // config.bus_bytes : end // config.bus_bytes] = True
     for port in program.outputs:
         start, end = (byte // config.bus_bytes for byte in _span(port, program))
@@ -207,7 +217,7 @@ def _verify_execs(program: Program) -> None:
     by_layer: dict[str, list[ExecInfo]] = {layer.name: [] for layer in program.layers}
     for info in program.execs:
         instr = program.listing[info.index]
-        require(instr.opcode == Opcode.EXEC and bool(instr.drain), f"exec {info.index}")
+        require(isinstance(instr, Exec) and instr.drain, f"exec {info.index}")
         by_layer[info.layer].append(info)
     for layer in program.layers:
         written = np.zeros((program.images, *layer.shape), np.uint8)

@@ -10,7 +10,7 @@ accesses are safe if the clock of the later one contains the earlier one.
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,13 +28,14 @@ from sigbit.compiler.order.access import (
 from sigbit.errors import require
 from sigbit_hw.arch.assembler import listing
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import ENGINE_OF, TOKEN_MAX, Engine, Instr, Opcode
+from sigbit_hw.arch.isa import ENGINE_OF, TOKEN_MAX, Engine, Exec, Halt, Instr, Store, engines_of
 from sigbit_hw.arch.program import Program
+from sigbit_hw.arch.timing import QUEUE_AHEAD
 
 Ints = NDArray[np.int64]
 
-PIPELINE = 2
-"""Instructions that may have left an engine's queue without having taken their tokens."""
+WINDOW_BEATS_MAX = 1 << 26
+"""Beats that STORE may write at most: what is noted of each takes 9 bytes."""
 
 
 def verify_hazards(program: Program, follow: Callable[[Access], None] | None = None) -> None:
@@ -42,8 +43,8 @@ def verify_hazards(program: Program, follow: Callable[[Access], None] | None = N
     is ordered, everything read was written, and no token counter can under- or overflow; ``follow``
     is called with every access, in program order."""
     code = program.listing
-    require(bool(code) and code[-1].opcode == Opcode.HALT, "the program does not end with HALT")
-    require(all(i.opcode != Opcode.HALT for i in code[:-1]), "HALT comes before the end")
+    require(bool(code) and isinstance(code[-1], Halt), "the program does not end with HALT")
+    require(not any(isinstance(i, Halt) for i in code[:-1]), "HALT comes before the end")
     _verify_window(program)
     _verify_counters(code, program.config)
     _Race(program).verify(follow)
@@ -63,17 +64,19 @@ class _Race:
     def __init__(self, program: Program) -> None:
         self.code, self.config = program.listing, program.config
         self.bytes = program.memory_bytes
+        self.low, high = (bound // self.config.bus_bytes for bound in program.write_window)
+        require(
+            high - self.low <= WINDOW_BEATS_MAX,
+            f"STORE may write {high - self.low} beats, at most {WINDOW_BEATS_MAX} can be verified",
+        )
         self.clocks = np.zeros((len(Thread), len(Thread)), np.int64)
         self.tokens: dict[tuple[int, int], deque[Ints]] = {
             (a, b): deque() for a in Engine for b in Engine
         }
-        sizes = depths(self.config, program.memory_bytes)
+        sizes = depths(self.config, self.bytes) | {Memory.WINDOW: high - self.low}
         self.written = {m: _clocks(WRITERS[m], size) for m, size in sizes.items()}
         self.read = {m: _clocks(READERS[m], size) for m, size in sizes.items()}
         self.known = {m: np.zeros(size, bool) for m, size in sizes.items()}
-        low, high = (bound // self.config.bus_bytes for bound in program.write_window)
-        self.known[Memory.WINDOW][:low] = True
-        self.known[Memory.WINDOW][high:] = True
 
     def verify(self, follow: Callable[[Access], None] | None) -> None:
         """Walk the program once."""
@@ -86,7 +89,8 @@ class _Race:
             if follow:
                 follow(access)
             instr = self.code[access.index]
-            if access.thread != Thread.ISSUE or not instr.drain:
+            drains_later = isinstance(instr, Exec) and instr.drain and access.thread == Thread.ISSUE
+            if not drains_later:
                 self._give(access)
         for (giver, taker), left in self.tokens.items():
             require(
@@ -99,20 +103,19 @@ class _Race:
         """Join the clocks of the tokens that instructions wait for."""
         for index in indices:
             instr = self.code[index]
-            engine = ENGINE_OF[Opcode(instr.opcode)]
+            engine = ENGINE_OF[instr.opcode]
             thread = {
                 Engine.LOAD: Thread.LOAD,
                 Engine.COMPUTE: Thread.ISSUE,
                 Engine.STORE: Thread.STORE,
             }[engine]
-            for giver in Engine:
-                if instr.wait >> giver & 1:
-                    queue = self.tokens[giver, engine]
-                    require(
-                        bool(queue),
-                        f"{self._name(index)} waits for a token that no earlier instruction gives",
-                    )
-                    self._join(thread, queue.popleft())
+            for giver in engines_of(instr.wait):
+                queue = self.tokens[giver, engine]
+                require(
+                    bool(queue),
+                    f"{self._name(index)} waits for a token that no earlier instruction gives",
+                )
+                self._join(thread, queue.popleft())
 
     def _join(self, thread: Thread, clock: Ints) -> None:
         self.clocks[thread] = np.maximum(self.clocks[thread], clock)
@@ -121,8 +124,10 @@ class _Race:
         """Order the activity behind what it follows, and count it."""
         if access.thread == Thread.DRAIN:
             self._join(Thread.DRAIN, self.clocks[Thread.ISSUE])
-        elif access.thread == Thread.ISSUE and self.code[access.index].sync:
-            self._join(Thread.ISSUE, self.clocks[Thread.DRAIN])
+        elif access.thread == Thread.ISSUE:
+            instr = self.code[access.index]
+            if isinstance(instr, Exec) and instr.sync:
+                self._join(Thread.ISSUE, self.clocks[Thread.DRAIN])
         self.clocks[access.thread, access.thread] += 1
 
     def _check(self, access: Access) -> None:
@@ -130,15 +135,24 @@ class _Race:
         now = int(clock[access.thread])
         if access.thread == Thread.DRAIN:
             clock[Thread.ISSUE] -= 1  # an EXEC drains while its own later blocks still read
-        for memory, entries in access.reads.items():
+        for memory, entries in self._changing(access.reads):
             self._require(bool(self.known[memory][entries].all()), access, memory, "never written")
             self._order(access, memory, entries, self.written[memory], clock, "written")
             self.read[memory][access.thread][entries] = now
-        for memory, entries in access.writes.items():
+        for memory, entries in self._changing(access.writes):
             self._order(access, memory, entries, self.written[memory], clock, "written")
             self._order(access, memory, entries, self.read[memory], clock, "read")
             self.written[memory][access.thread][entries] = now
             self.known[memory][entries] = True
+
+    def _changing(self, entries: dict[Memory, Entries]) -> Iterator[tuple[Memory, Entries]]:
+        """``entries`` of what may change: all memories on chip, and of the DMA window what STORE
+        may write, counted from there on."""
+        for memory, part in entries.items():
+            if memory == Memory.WINDOW and isinstance(part, slice):
+                first, last = max(part.start, self.low), max(part.stop, self.low)
+                part = slice(first - self.low, last - self.low)
+            yield memory, part
 
     def _order(
         self,
@@ -160,10 +174,9 @@ class _Race:
         thread = Thread.DRAIN if access.thread == Thread.ISSUE else access.thread
         if access.thread == Thread.ISSUE:
             self._join(Thread.DRAIN, self.clocks[Thread.ISSUE])
-        engine = ENGINE_OF[Opcode(instr.opcode)]
-        for taker in Engine:
-            if instr.signal >> taker & 1:
-                self.tokens[engine, taker].append(self.clocks[thread].copy())
+        engine = ENGINE_OF[instr.opcode]
+        for taker in engines_of(instr.signal):
+            self.tokens[engine, taker].append(self.clocks[thread].copy())
 
     def _require(self, condition: bool, access: Access, memory: Memory, why: str) -> None:
         require(
@@ -183,7 +196,7 @@ def _verify_window(program: Program) -> None:
     are."""
     low, high = program.write_window
     for index, instr in enumerate(program.listing):
-        if instr.opcode == Opcode.STORE:
+        if isinstance(instr, Store):
             end = instr.address + instr.beats * program.config.bus_bytes
             inside = low <= instr.address and end <= high
             require(inside, f"instruction {index} stores outside the write window")
@@ -204,7 +217,7 @@ def _verify_counters(code: list[Instr], config: ArchConfig) -> None:
     that lie further back than its queue is deep have taken their tokens; so have those whose
     answering token it has taken itself.
     """
-    engines = [ENGINE_OF.get(Opcode(i.opcode)) for i in code]
+    engines = [ENGINE_OF.get(i.opcode) for i in code]
     for giver in Engine:
         for taker in Engine:
             given, own, known = 0, 0, 0
@@ -212,16 +225,16 @@ def _verify_counters(code: list[Instr], config: ArchConfig) -> None:
             answers: deque[int] = deque()
             for index, instr in enumerate(code):
                 if engines[index] == taker:
-                    if instr.wait >> giver & 1:
+                    if giver in engines_of(instr.wait):
                         takes.append(own)
-                    if instr.signal >> giver & 1:
+                    if giver in engines_of(instr.signal):
                         answers.append(len(takes))
                     own += 1
                 elif engines[index] == giver:
-                    if instr.wait >> taker & 1 and answers:
+                    if answers and taker in engines_of(instr.wait):
                         known = answers.popleft()
-                    given += instr.signal >> taker & 1
-                    sure = bisect_left(takes, own - config.queue_depth - PIPELINE)
+                    given += taker in engines_of(instr.signal)
+                    sure = bisect_left(takes, own - config.queue_depth - QUEUE_AHEAD)
                     pending = given - max(sure, known)
                     require(
                         pending <= TOKEN_MAX,

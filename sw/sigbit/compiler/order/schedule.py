@@ -8,7 +8,7 @@ compute instructions behind it, later the LOAD engine might run dry. A store fol
 completes its value.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -21,7 +21,7 @@ from sigbit.compiler.stage.window import WindowMap, window_map
 from sigbit.compiler.tile.tiles import Tile
 from sigbit.errors import require
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import Instr, Opcode
+from sigbit_hw.arch.isa import Fill, Instr, Load, Store
 
 LATENCY = 64
 """Cycles, roughly, from a memory's answer, or from dispatch, until the next engine starts."""
@@ -69,19 +69,19 @@ def schedule(staged: Staged, config: ArchConfig) -> Scheduled:
         while fetch >= 0 and position <= index:
             item = staged.fetches[fetch]
             tag = staged.tiles[item.need].op if item.need < len(staged.tiles) else 0
-            instr = item.instr.replace(tag=tag)
+            instr = replace(item.instr, tag=tag)
             steps.append(Step(instr, item.region, fetch=fetch, value=item.value))
             fetch, position = next(fetches, (-1, 0))
         if index < len(staged.tiles):
             tile = staged.tiles[index]
-            *first, last = [*tile.segments, *([tile.out] if tile.out else []), tile.execute]
-            steps += [Step(i.replace(tag=tile.op)) for i in first]
-            steps.append(Step(last.replace(tag=tile.op), tile=index))
+            steps += [Step(replace(i, tag=tile.op)) for i in tile.segments]
+            steps += [Step(replace(tile.out, tag=tile.op))] if tile.out else []
+            steps.append(Step(replace(tile.execute, tag=tile.op), tile=index))
         while stores < len(staged.stores) and staged.stores[stores].after <= index:
             store = staged.stores[stores]
             tag = staged.tiles[min(index, len(staged.tiles) - 1)].op if staged.tiles else 0
-            instr = store.instr.replace(tag=tag)
-            steps.append(Step(instr, store.region, store=stores, value=store.value))
+            written = replace(store.instr, tag=tag)
+            steps.append(Step(written, store.region, store=stores, value=store.value))
             stores += 1
     return Scheduled(staged.placed, staged.tiles, tuple(steps), staged.constants)
 
@@ -179,13 +179,13 @@ def _tile_cycles(tile: Tile, config: ArchConfig) -> int:
     return issue_cycles(tile.execute, tile.segments, planes, config)
 
 
-def _move_cycles(instr: Instr, config: ArchConfig) -> int:
+def _move_cycles(instr: Load | Fill | Store, config: ArchConfig) -> int:
     """Cycles of a LOAD, FILL or STORE: beats, or runs of slots where those are shorter."""
     slots = config.bus_bytes // config.slot_bytes
     runs = instr.n1 * instr.n2 * -(-instr.n0 // slots)
-    if instr.opcode == Opcode.FILL:
+    if isinstance(instr, Fill):
         return runs
-    moves = instr.opcode == Opcode.STORE or instr.n1 * instr.n2 > 1
+    moves = isinstance(instr, Store) or instr.n1 * instr.n2 > 1
     return max(instr.beats, runs) if moves else instr.beats
 
 
@@ -203,7 +203,7 @@ def verify_schedule(scheduled: Scheduled, staged: Staged, config: ArchConfig) ->
             item = staged.fetches[step.fetch]
             require(
                 not fetched[step.fetch]
-                and (item.instr.replace(tag=tag), item.region, item.value)
+                and (replace(item.instr, tag=tag), item.region, item.value)
                 == (step.instr, step.region, step.value),
                 f"fetch {step.fetch} is not what it was",
             )
@@ -218,14 +218,14 @@ def verify_schedule(scheduled: Scheduled, staged: Staged, config: ArchConfig) ->
             require(not late, f"tile {tiles} runs before store {stores}")
             tile = staged.tiles[tiles]
             wanted = [*tile.segments, *([tile.out] if tile.out else []), tile.execute]
-            right = [i.replace(tag=tile.op) for i in wanted] == [*own, step.instr]
+            right = [replace(i, tag=tile.op) for i in wanted] == [*own, step.instr]
             require(right, f"tile {tiles} is not what it was")
             own = []
             tiles += 1
         elif step.store >= 0:
             require(step.store == stores, f"store {step.store} comes where {stores} should")
             store = staged.stores[stores]
-            moved = (store.instr.replace(tag=tag), store.region, store.value)
+            moved = (replace(store.instr, tag=tag), store.region, store.value)
             right = moved == (step.instr, step.region, step.value)
             require(right, f"store {stores} is not what it was")
             early = store.after >= tiles and tiles < len(staged.tiles)

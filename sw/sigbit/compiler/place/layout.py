@@ -22,7 +22,7 @@ from sigbit.compiler.cost import op_cycles
 from sigbit.compiler.network import Network, Op, Operand, Region, Value
 from sigbit.errors import CompileError, require
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import WRAP_MIN
+from sigbit_hw.arch.isa import WRAP_MIN, Block
 
 Ints = NDArray[np.int64]
 
@@ -63,7 +63,7 @@ class Layout:
         return self.slot_step == self.phases * self.phase_step
 
     @property
-    def loads(self) -> dict[str, int]:
+    def loads(self) -> Block:
         """Block fields of the LOAD or STORE of all rows, the first slot being ``at(0, 0, 0, 0)``:
         columns of a phase; planes, slots and phases; rows. Where the width is no multiple of the
         phases, the last column of later phases is a slot right of the image."""

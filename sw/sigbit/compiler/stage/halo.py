@@ -3,10 +3,10 @@
 from sigbit.compiler.place.layout import Layout
 from sigbit.compiler.place.memory import Placed
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import Instr, Opcode
+from sigbit_hw.arch.isa import Fill
 
 
-def halo_fills(placed: Placed, name: str, config: ArchConfig) -> list[Instr]:
+def halo_fills(placed: Placed, name: str, config: ArchConfig) -> list[Fill]:
     """FILLs of everything between the image's lines, before and after them; none without a halo.
 
     What is stored has no unset slots where the width is no multiple of the phases, either. Digits
@@ -23,8 +23,7 @@ def halo_fills(placed: Placed, name: str, config: ArchConfig) -> list[Instr]:
     else:
         groups = [(plane, 1, code) for plane, code in enumerate(codes)]
     return [
-        Instr(
-            Opcode.FILL,
+        Fill(
             code=code,
             dst=placed.bases[name] + first * layout.plane_step + start,
             n0=n0,

@@ -12,9 +12,9 @@ from sigbit.compiler.network import Rows
 from sigbit.compiler.stage.halo import halo_fills
 from sigbit.compiler.stage.window import row_bytes
 from sigbit.compiler.tile.tiles import Tiled
-from sigbit_hw.arch import images
+from sigbit_hw.arch import images, isa
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import Instr, LoadKind, Opcode
+from sigbit_hw.arch.isa import Block, LoadKind
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Store:
     """A STORE of ``value``, which is complete after tile ``after``; the address counts from the
     start of ``region``."""
 
-    instr: Instr
+    instr: isa.Store
     after: int
     region: str
     value: str
@@ -38,7 +38,7 @@ class Fetch:
     Fetches of one ``value`` stay in order: a halo overwrites what a load puts beside the image.
     """
 
-    instr: Instr
+    instr: isa.Load | isa.Fill
     need: int
     after: int
     region: str = ""
@@ -80,7 +80,14 @@ class _Moves:
             value = self._network.values[name]
             if value.load:
                 written = self._rows_stored(value.load, value.shape[1], stores)
-                load = self._move(Opcode.LOAD, name, value.load)
+                start, beats, block = self._whole(name)
+                load = isa.Load(
+                    kind=LoadKind.ACTS,
+                    address=self._address(value.load),
+                    beats=beats,
+                    dst=start,
+                    **block,
+                )
                 region, late = value.load.memory, max(count, written)
                 moves.append(Fetch(load, need, after, region, late, name))
             needs = [need] if self._network.uses[name] else []
@@ -96,8 +103,10 @@ class _Moves:
             if value.store:
                 writers = [self._last[i] for i in self._network.writers[name]]
                 after = max(writers, default=self._first_use(name))
-                instr = self._move(Opcode.STORE, name, value.store)
-                stores.append((name, Store(instr, after, value.store.memory, name)))
+                start, beats, block = self._whole(name)
+                address = self._address(value.store)
+                store = isa.Store(address=address, beats=beats, src=start, **block)
+                stores.append((name, Store(store, after, value.store.memory, name)))
         return stores
 
     def _first_use(self, name: str) -> int:
@@ -133,17 +142,14 @@ class _Moves:
                         needed = index + 1
         return needed
 
-    def _move(self, opcode: Opcode, name: str, rows: Rows) -> Instr:
-        """The LOAD or STORE of a whole value without its halo."""
-        layout, tensor = self._placed.layouts[name], self._network.memory[rows.memory]
+    def _whole(self, name: str) -> tuple[int, int, Block]:
+        """First slot, bus beats and block of a whole value without its halo."""
+        layout = self._placed.layouts[name]
         block = layout.loads
         slots = block["n0"] * block["n1"] * block["n2"]
-        place = self._placed.bases[name] + layout.at(0, 0, 0, 0)
-        fields = {"kind": LoadKind.ACTS, "dst": place} if opcode == Opcode.LOAD else {"src": place}
-        return Instr(
-            opcode,
-            address=rows.first * row_bytes(tensor, self._config),
-            beats=images.beats(slots * self._config.slot_bytes, self._config),
-            **block,
-            **fields,
-        )
+        beats = images.beats(slots * self._config.slot_bytes, self._config)
+        return self._placed.bases[name] + layout.at(0, 0, 0, 0), beats, block
+
+    def _address(self, rows: Rows) -> int:
+        """Where ``rows`` begin in their region."""
+        return rows.first * row_bytes(self._network.memory[rows.memory], self._config)

@@ -1,7 +1,6 @@
 """Pass: what to fetch for every tile and to store after it, and where constants lie on chip and in
 memory."""
 
-import hashlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -15,9 +14,10 @@ from sigbit.compiler.stage.ring import Ring
 from sigbit.compiler.stage.window import CONSTANTS
 from sigbit.compiler.tile.tiles import Tile, Tiled
 from sigbit.errors import CompileError, require
+from sigbit.ir.constants import digest
 from sigbit_hw.arch import images
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import Instr, LoadKind, Opcode
+from sigbit_hw.arch.isa import Load, LoadKind
 
 Bytes = NDArray[np.uint8]
 
@@ -35,21 +35,17 @@ class Staged:
 
 
 class _Constants:
-    """Bytes of the constants region; equal pieces are kept once. Pieces stay alive elsewhere: the
-    same array is hashed only once."""
+    """Bytes of the constants region; equal pieces are kept once."""
 
     def __init__(self, align: int) -> None:
         self._align = align
-        self._keys: dict[int, bytes] = {}
         self._offsets: dict[bytes, int] = {}
         self._pieces: list[Bytes] = []
         self._size = 0
 
     def add(self, data: Bytes) -> tuple[bytes, int]:
         """(digest, offset) of ``data``."""
-        if id(data) not in self._keys:
-            self._keys[id(data)] = hashlib.sha256(data.tobytes()).digest()
-        key = self._keys[id(data)]
+        key = digest(data)
         if key not in self._offsets:
             self._offsets[key] = self._size
             padded = np.pad(data, (0, -data.size % self._align))
@@ -92,8 +88,7 @@ def _stage_constants(tiled: Tiled, config: ArchConfig) -> tuple[list[Tile], list
             key, offset = constants.add(data)
             places[kind], fresh, after = rings[kind].place(key, size, index)
             if fresh:
-                load = Instr(
-                    Opcode.LOAD,
+                load = Load(
                     kind=kind,
                     address=offset,
                     dst=places[kind],
@@ -101,10 +96,10 @@ def _stage_constants(tiled: Tiled, config: ArchConfig) -> tuple[list[Tile], list
                     beats=images.beats(data.size, config),
                 )
                 fetches.append(Fetch(load, index, after, CONSTANTS))
-        out = tile.out and tile.out.replace(
-            param=places.get(LoadKind.PARAMS, 0), table=places[LoadKind.TABLE]
+        out = tile.out and replace(
+            tile.out, param=places.get(LoadKind.PARAMS, 0), table=places[LoadKind.TABLE]
         )
-        execute = tile.execute.replace(weights=places.get(LoadKind.WEIGHTS, 0))
+        execute = replace(tile.execute, weights=places.get(LoadKind.WEIGHTS, 0))
         tiles.append(replace(tile, out=out, execute=execute))
     return tiles, fetches, constants.image()
 
@@ -117,21 +112,17 @@ def _constants_of(tile: Tile) -> dict[LoadKind, Bytes]:
     }
 
 
+_KINDS = (LoadKind.WEIGHTS, LoadKind.PARAMS, LoadKind.TABLE)
+"""Kinds of constants."""
+
+
 def _items(config: ArchConfig) -> dict[LoadKind, int]:
     """Bytes of one entry."""
-    return {
-        LoadKind.WEIGHTS: config.weight_word_bytes,
-        LoadKind.PARAMS: config.param_lanes * images.ITEM_BYTES,
-        LoadKind.TABLE: images.TABLE_BYTES,
-    }
+    return {kind: images.item_bytes(kind, config) for kind in _KINDS}
 
 
 def _depths(config: ArchConfig) -> dict[LoadKind, int]:
-    return {
-        LoadKind.WEIGHTS: config.weight_words,
-        LoadKind.PARAMS: config.param_groups,
-        LoadKind.TABLE: config.tables,
-    }
+    return {kind: images.depth(kind, config) for kind in _KINDS}
 
 
 def verify_staged(staged: Staged, config: ArchConfig) -> None:
@@ -163,7 +154,9 @@ def verify_constants(staged: Staged, events: Iterable[Fetch | int], config: Arch
     for event in events:
         if isinstance(event, Fetch):
             if event.region == CONSTANTS:
-                i, kind = event.instr, LoadKind(event.instr.kind)
+                i = event.instr
+                assert isinstance(i, Load)
+                kind = i.kind
                 require(i.dst + i.n0 <= depths[kind], f"{kind.name} out of range")
                 data = staged.constants[i.address : i.address + i.n0 * items[kind]]
                 memory[kind][i.dst : i.dst + i.n0] = data.reshape(i.n0, -1)

@@ -4,12 +4,12 @@ Regions in order: program, constants, inputs, spilled values, outputs. The image
 output follow each other; STORE may write from the first spilled value on.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sigbit.compiler.network import MemoryTensor, Network
 from sigbit_hw.arch import images, isa
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import Instr
+from sigbit_hw.arch.isa import Instr, Load, Store
 
 ALIGN = 64
 """Regions of the DMA window start at multiples of this many bytes: the widest beat."""
@@ -32,9 +32,9 @@ class WindowMap:
     def place(self, instr: Instr, region: str) -> Instr:
         """``instr`` with its address in ``region``, if it has one, counted from the window's
         start."""
-        if not region:
+        if not region or not isinstance(instr, Load | Store):
             return instr
-        return instr.replace(address=instr.address + self.offsets[region])
+        return replace(instr, address=instr.address + self.offsets[region])
 
 
 def window_map(

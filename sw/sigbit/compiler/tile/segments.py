@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 
 from sigbit.compiler.network import Op
 from sigbit.compiler.place.layout import Layout
-from sigbit_hw.arch.isa import LAYOUTS, Opcode
+from sigbit_hw.arch.isa import Opcode, field_of
 
-LIMITS = {f.name: f.max for f in LAYOUTS[Opcode.SEG] if f.name in ("n_ic", "n_kx", "n_ky")}
+MAX_SLOTS, MAX_COLUMNS, MAX_ROWS = (
+    field_of(Opcode.SEG, name).max for name in ("n_ic", "n_kx", "n_ky")
+)
 """Most steps of the loops of a segment."""
 
 
@@ -68,8 +70,7 @@ def reduction(
 def fits_loops(segments: tuple[Segment, ...]) -> bool:
     """Whether the loops of all segments fit their fields."""
     return all(
-        s.slots <= LIMITS["n_ic"] and s.columns <= LIMITS["n_kx"] and s.rows <= LIMITS["n_ky"]
-        for s in segments
+        s.slots <= MAX_SLOTS and s.columns <= MAX_COLUMNS and s.rows <= MAX_ROWS for s in segments
     )
 
 
@@ -101,9 +102,9 @@ def cut(segments: tuple[Segment, ...], words: int, count: int) -> list[tuple[Seg
 
 def _pieces(segment: Segment, words: int) -> list[Segment]:
     """``segment`` as segments of at most ``words`` steps whose loops fit their fields."""
-    slots = min(segment.slots, LIMITS["n_ic"], words)
-    columns = min(segment.columns, LIMITS["n_kx"], max(1, words // segment.slots))
-    rows = min(segment.rows, LIMITS["n_ky"], max(1, words // (segment.columns * segment.slots)))
+    slots = min(segment.slots, MAX_SLOTS, words)
+    columns = min(segment.columns, MAX_COLUMNS, max(1, words // segment.slots))
+    rows = min(segment.rows, MAX_ROWS, max(1, words // (segment.columns * segment.slots)))
     if rows < segment.rows:
         parts = [
             replace(segment, row=segment.row + r, rows=min(rows, segment.rows - r))

@@ -8,7 +8,7 @@ weight is loaded once for all.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
 
 import numpy as np
@@ -22,9 +22,10 @@ from sigbit.compiler.tile.segments import Segment, cut, fits_loops, reduction, w
 from sigbit.compiler.tile.walk import Walk, single_blocks, walks_of
 from sigbit.compiler.tile.weights import WeightWords
 from sigbit.errors import CompileError
+from sigbit.ir.constants import digest, digests
 from sigbit_hw.arch import images
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import LAYOUTS, Instr, Mode, Opcode
+from sigbit_hw.arch.isa import Exec, Mode, Opcode, Out, Seg, field_of
 from sigbit_hw.arch.numerics import TABLE_ENTRIES
 
 Bytes = NDArray[np.uint8]
@@ -32,7 +33,7 @@ Bytes = NDArray[np.uint8]
 CHUNKS = 4
 """Weights of a tile fill at most this part of their memory, so that loads run ahead."""
 
-MAX_BLOCKS = next(f.max for f in LAYOUTS[Opcode.EXEC] if f.name == "n_ocb")
+MAX_BLOCKS = field_of(Opcode.EXEC, "n_ocb").max
 """Most output blocks of an EXEC."""
 
 _NONE = np.zeros(0, np.uint8)
@@ -53,9 +54,9 @@ class Tile:
     parts: tuple[Segment, ...]
     blocks: Blocks
     walk: Walk
-    segments: tuple[Instr, ...]
-    out: Instr | None
-    execute: Instr
+    segments: tuple[Seg, ...]
+    out: Out | None
+    execute: Exec
     weights: Bytes
     params: Bytes
     tables: Bytes
@@ -93,15 +94,15 @@ def _turns(placed: Placed) -> Iterator[list[int]]:
     """Neighbouring operations that may take turns: same weights, no two on the same slots but for
     values that they only read or write at different elements."""
     group: list[int] = []
-    weights: list[int] = []
+    weights: tuple[bytes, ...] = ()
     for index, op in enumerate(placed.network.ops):
-        same = [id(o.weights) for o in op.operands]
+        same = digests(o.weights for o in op.operands)
         if op.kind == "conv" and same == weights and _independent(placed, group, op):
             group.append(index)
             continue
         if group:
             yield group
-        group, weights = [index], same if op.kind == "conv" else []
+        group, weights = [index], same if op.kind == "conv" else ()
     if group:
         yield group
 
@@ -136,7 +137,7 @@ class _Constants:
     def params(self, op: Op, blocks: Blocks) -> Bytes:
         """Parameters of the channels of ``blocks``."""
         arrays = (op.bias, op.mantissa, op.shift)
-        key = (*map(id, arrays), blocks.first, blocks.count)
+        key = (digests(arrays), blocks.first, blocks.count)
         if key not in self._arrays:
             lanes = self._config.oc_lanes
             channels = slice(blocks.first * lanes, (blocks.first + blocks.count) * lanes)
@@ -147,9 +148,9 @@ class _Constants:
 
     def tables(self, op: Op, planes: int) -> Bytes:
         """Tables of all digits of the result."""
-        key = (id(op.table), planes)
+        assert op.table is not None
+        key = (digest(op.table), planes)
         if key not in self._arrays:
-            assert op.table is not None
             codes = self._config.act_grid(planes).encode(op.table)
             self._arrays[key] = images.pack_table(codes)
         return self._arrays[key]
@@ -240,7 +241,7 @@ class _Tiler:
             channel = op.operands[s.operand].channel // c.ic_lanes + blocks.slots[s.operand]
             follow = blocks.steps[s.operand] * layout.slot_step
             instr = self._segment(i, s, walk, channel, follow)
-            seg.append(instr.replace(words=firsts[i]))
+            seg.append(replace(instr, words=firsts[i]))
         return Tile(
             op=self.index,
             parts=segments,
@@ -248,8 +249,9 @@ class _Tiler:
             walk=walk,
             segments=tuple(seg),
             out=self._out(walk, 0, slot, slots, planes) if drain else None,
-            execute=self._execute(walk, blocks, len(seg), Mode.MAC, keep=keep, drain=drain).replace(
-                block_words=words
+            execute=replace(
+                self._execute(walk, blocks, len(seg), Mode.MAC, keep=keep, drain=drain),
+                block_words=words,
             ),
             weights=self.constants.weights.image(op, segments, blocks),
             params=self.constants.params(op, blocks) if drain else _NONE,
@@ -316,9 +318,8 @@ class _Tiler:
         *,
         keep: bool = False,
         drain: bool = True,
-    ) -> Instr:
-        return Instr(
-            Opcode.EXEC,
+    ) -> Exec:
+        return Exec(
             mode=mode,
             keep=keep,
             drain=drain,
@@ -327,13 +328,12 @@ class _Tiler:
             **walk.exec_fields(self.config),
         )
 
-    def _out(self, walk: Walk, plane: int, slot: int, n_slots: int, planes: int) -> Instr:
+    def _out(self, walk: Walk, plane: int, slot: int, n_slots: int, planes: int) -> Out:
         """Writes of ``n_slots`` slots from the ``slot``-th of the operation on."""
         op, layout = self.op, self.result
         first = walk.part(op.region)
         channel = op.channel // self.config.ic_lanes + slot
-        return Instr(
-            Opcode.OUT,
+        return Out(
             base=self.bases[op.result] + layout.at(plane, channel, first.y, first.x),
             d_slot=layout.slot_step,
             n_slots=n_slots,
@@ -342,15 +342,14 @@ class _Tiler:
             **walk.out_fields(layout, op.region),
         )
 
-    def _segment(self, index: int, s: Segment, walk: Walk, slot: int, follow: int) -> Instr:
+    def _segment(self, index: int, s: Segment, walk: Walk, slot: int, follow: int) -> Seg:
         """A segment whose first block reads channel slots from ``slot`` on."""
         operand = self.op.operands[s.operand]
         layout = self.layouts[operand.value]
         (dy, dx), (sy, sx), (top, left) = operand.dilation, operand.stride, operand.padding
         inner = (s.slots - 1) * layout.slot_step
         column = s.spacing * dx // layout.phases
-        return Instr(
-            Opcode.SEG,
+        return Seg(
             index=index,
             shift=s.shift,
             base=self.bases[operand.value]

@@ -18,9 +18,10 @@ from sigbit.compiler.place.layout import Layout
 from sigbit.compiler.tile.segments import Segment
 from sigbit.compiler.tile.tiles import Tile, Tiled
 from sigbit.errors import require
+from sigbit.ir.constants import digests
 from sigbit_hw.arch import addressing, images
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import Instr
+from sigbit_hw.arch.isa import Out, Seg
 
 Ints = NDArray[np.int64]
 
@@ -45,7 +46,7 @@ class _Shapes:
         self._config = config
         self._right: dict[Hashable, bool] = {}
 
-    def taps(self, s: Instr, part: Segment, operand: Operand, layout: Layout) -> bool:
+    def taps(self, s: Seg, part: Segment, operand: Operand, layout: Layout) -> bool:
         """Whether the steps of a segment visit its elements in the order of the weight words."""
         loops = (s.n_ky, s.n_kx, s.n_ic, s.d_ky, s.d_kx, s.d_ic)
         place = part.column * operand.dilation[1] - operand.padding[1]
@@ -60,7 +61,7 @@ class _Shapes:
             self._right[key] = same and loops[:3] == shape[:3]
         return self._right[key]
 
-    def lanes(self, s: Instr, x: int, t: Tile, operand: Operand, layout: Layout, step: int) -> bool:
+    def lanes(self, s: Seg, x: int, t: Tile, operand: Operand, layout: Layout, step: int) -> bool:
         """Whether the lanes of a segment, whose first tap is in column ``x``, are apart as the
         windows of the output pixels are, and output blocks by ``step`` channel slots."""
         e, walk, config = t.execute, t.walk, self._config
@@ -79,7 +80,7 @@ class _Shapes:
             self._right[key] = same and s.gap % config.pixels == 0
         return self._right[key]
 
-    def writes(self, out: Instr, t: Tile, op: Op, layout: Layout) -> bool:
+    def writes(self, out: Out, t: Tile, op: Op, layout: Layout) -> bool:
         """Whether OUT steps through the pixels of the walk, without bank conflicts."""
         e = t.execute
         steps = (out.phases, out.d_pix, out.d_col, out.d_line, out.d_row)
@@ -124,8 +125,8 @@ class _Verifier:
         for group in groups.values():
             self._order(group)
             if op.kind == "conv":
-                parts = tuple(id(t.weights) for t in group)
-                key = (parts, tuple(id(o.weights) for o in op.operands), group[0].blocks)
+                parts = digests(t.weights for t in group)
+                key = (parts, digests(o.weights for o in op.operands), group[0].blocks)
                 if key not in words:
                     words.add(key)
                     self._words(group)
@@ -134,13 +135,13 @@ class _Verifier:
         """Every segment begins at its element and steps right."""
         op, e = self.op, t.execute
         mac = op.kind == "conv"
-        ends = [s.words + s.n_ic * s.n_kx * s.n_ky for s in t.segments]
+        ends = [s.words + s.steps for s in t.segments]
         size = e.block_words * e.n_ocb * self.config.weight_word_bytes
         require(not mac or max(ends) == e.block_words, f"{op.name}: weights do not fit the steps")
         counts = e.n_ocb == t.blocks.count and e.n_seg == len(t.segments) == len(t.parts)
         require(counts and t.weights.size == size, f"{op.name}: weights do not fit the steps")
         fields = addressing.column_steps(e.wrap, self.config)
-        right = all(getattr(e, k) == v for k, v in fields.items())
+        right = e.block_step == fields["block_step"] and e.group_step == fields["group_step"]
         require(right and t.walk.rows * t.walk.columns == e.n_rows * e.run, f"{op.name}: pixels")
         for i, (s, part) in enumerate(zip(t.segments, t.parts, strict=True)):
             operand = op.operands[part.operand]
@@ -162,7 +163,7 @@ class _Verifier:
         assert t.out is not None
         return (t.out.base - self.placed.bases[self.op.result]) // self.result.plane_step
 
-    def _writes(self, t: Tile, out: Instr) -> None:
+    def _writes(self, t: Tile, out: Out) -> None:
         """Pixels and slots are those of the tile; mark them."""
         op, layout, config = self.op, self.result, self.config
         who = f"{op.name}: its tiles write other elements"
@@ -197,7 +198,7 @@ class _Verifier:
             return
         arrays = [a for a in (op.bias, op.mantissa, op.shift) if a is not None]
         require(len(arrays) == 3, f"{op.name} has no parameters")
-        key = (id(t.params), id(t.tables), *map(id, arrays), id(op.table), t.blocks)
+        key = (digests([t.params, t.tables, *arrays, op.table]), t.blocks)
         if key in known:
             return
         known.add(key)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +12,44 @@ from sigbit.compiler.network import Op, Region
 from sigbit.compiler.place.layout import Layout, clear, clear_lines, gap, runs_on
 from sigbit_hw.arch import addressing
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import LAYOUTS, WRAP_MIN, Opcode
+from sigbit_hw.arch.isa import WRAP_MIN, Opcode, field_of
 
 Ints = NDArray[np.int64]
 
-MAX_PHASES = next(f.max for f in LAYOUTS[Opcode.OUT] if f.name == "phases")
+MAX_PHASES = field_of(Opcode.OUT, "phases").max
 """Most column phases that OUT steps through."""
+
+
+class ExecPixels(addressing.ColumnSteps):
+    """Fields of ``EXEC`` that count pixels."""
+
+    n_rows: int
+    run: int
+    wrap: int
+
+
+class SegSteps(TypedDict):
+    """Fields of ``SEG`` that step from block to block."""
+
+    gap: int
+    d_block: int
+    d_row: int
+    d_ocb: int
+
+
+class LineSteps(TypedDict):
+    """Fields of ``OUT`` that step through a line."""
+
+    phases: int
+    d_pix: int
+    d_col: int
+
+
+class OutSteps(LineSteps):
+    """Fields of ``OUT`` that step through pixels."""
+
+    d_line: int
+    d_row: int
 
 
 @dataclass(frozen=True)
@@ -54,14 +87,14 @@ class Walk:
         (dy, dx), y, x = region.step, region.y, region.x
         return Region(y + self.y * dy, x + self.x * dx, self.rows, self.columns, region.step)
 
-    def exec_fields(self, config: ArchConfig) -> dict[str, int]:
+    def exec_fields(self, config: ArchConfig) -> ExecPixels:
         """Fields of EXEC that count pixels."""
         several = self.whole and not self.flat
         wrap = self.columns if several else self.blocks(config) * config.pixels
-        fields = {"n_rows": self.n_rows, "run": self.run, "wrap": wrap}
-        return fields | addressing.column_steps(wrap, config)
+        steps = addressing.column_steps(wrap, config)
+        return {"n_rows": self.n_rows, "run": self.run, "wrap": wrap, **steps}
 
-    def segment_fields(self, jump: int, follow: int, config: ArchConfig) -> dict[str, int]:
+    def segment_fields(self, jump: int, follow: int, config: ArchConfig) -> SegSteps:
         """Fields of SEG that step from block to block, for an operand whose lines are ``jump``
         slots apart and whose output blocks are ``follow`` slots apart."""
         pixels = config.pixels
@@ -81,7 +114,7 @@ class Walk:
             "d_ocb": follow - last - last // self.columns * skip,
         }
 
-    def out_fields(self, layout: Layout, region: Region) -> dict[str, int]:
+    def out_fields(self, layout: Layout, region: Region) -> OutSteps:
         """Fields of OUT that step through the pixels of ``region`` in ``layout``."""
         part = self.part(region)
         lines = layout.pixels(part, None if self.flat else 2)
@@ -89,7 +122,7 @@ class Walk:
         steps = _line_steps(line, _period(layout, region))
         assert steps is not None
         turn = 0 if self.flat or self.rows == 1 else int(lines[1, 0] - lines[0, -1])
-        return steps | {"d_line": turn, "d_row": turn}
+        return {**steps, "d_line": turn, "d_row": turn}
 
 
 def walks_of(op: Op, layouts: Mapping[str, Layout], config: ArchConfig) -> list[Walk]:
@@ -132,7 +165,7 @@ def _period(layout: Layout, region: Region) -> int:
     return layout.phases // math.gcd(layout.phases, region.step[1])
 
 
-def _line_steps(places: Ints, period: int) -> dict[str, int] | None:
+def _line_steps(places: Ints, period: int) -> LineSteps | None:
     """The fields of OUT that visit ``places``, whose phases repeat after ``period``; None if there
     are none."""
     steps = np.diff(places)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sigbit.compiler.groups import Blocks
 from sigbit.compiler.network import Op, Operand
 from sigbit.compiler.tile.segments import Segment, word_places
+from sigbit.ir.constants import digests
 from sigbit_hw.arch import images
 from sigbit_hw.arch.config import ArchConfig
 
@@ -17,26 +18,20 @@ Codes = NDArray[np.uint8]
 class WeightWords:
     """Bytes of the weight words of operations; equal requests give the same array.
 
-    Operations share words if they share the arrays of their weights, as bands and images of a layer
-    do. Lanes past the last channel, and inputs of other groups, hold the code of 0.
+    Operations share words if their weights are equal, as those of bands and images of a layer are.
+    Lanes past the last channel, and inputs of other groups, hold the code of 0.
     """
 
     def __init__(self, config: ArchConfig) -> None:
         self._config = config
         self._images: dict[tuple[object, ...], Codes] = {}
-        self._owners: dict[int, object] = {}
         self._tables: dict[int, tuple[int, Codes]] = {}
 
     def image(self, op: Op, segments: tuple[Segment, ...], blocks: Blocks) -> Codes:
         """Bytes of the words of ``segments`` for all ``blocks``, placed by ``word_places``."""
-        # Owners stay alive here, so that their ids stay theirs.
-        self._owners |= {id(o.weights): o.weights for o in op.operands}
+        weights = digests(o.weights for o in op.operands)
         parts = tuple(
-            (
-                id(op.operands[s.operand].weights),
-                replace(s, operand=0, plane=0, shift=False),
-            )
-            for s in segments
+            (weights[s.operand], replace(s, operand=0, plane=0, shift=False)) for s in segments
         )
         groups = tuple((o.channels, o.groups) for o in op.operands)
         key = (parts, groups, op.channels, blocks)

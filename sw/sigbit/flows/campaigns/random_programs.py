@@ -145,7 +145,7 @@ def _verified(
         }
         (into / _RESULT).write_text(json.dumps(found))
 
-    found = json.loads((cached_folder(f"verified-{config.name}-{key}", run) / _RESULT).read_text())
+    found = json.loads((cached_folder(f"verified-{key}", run) / _RESULT).read_text())
     return (
         f"{programs} random programs, {found['codes']:,} codes equal on interpreter and {what}, "
         f"Verilog sha256 {found['sha256']}"

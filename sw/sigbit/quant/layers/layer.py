@@ -35,10 +35,11 @@ from sigbit.quant.numbers.grid import quantize_ste
 from sigbit.quant.plan.plans import LayerPlan, SourcePlan
 from sigbit.quant.quantizers import Quantizer
 from sigbit.quant.spec import ActGrid, QuantSpec
+from sigbit_hw.arch.numerics import MANTISSA_MIN, PRE_BITS
 
-_MARGIN = 17 / 16
-"""Snapping a scale may lower it by up to 1/16."""
-_SCALE_ROOM = 10
+_MARGIN = 1 + 1 / (2 * MANTISSA_MIN)
+"""Snapping a scale may lower it by up to half a step of the smallest mantissa, 1/16."""
+_SCALE_ROOM = PRE_BITS + 2
 """One step of y is worth at most ``2**(acc_bits - 10)`` accumulator steps."""
 _HEADROOM = 1.25
 """By how much integers may exceed the real values that they stand for: rounding and snapping."""

@@ -125,8 +125,11 @@ class QuantSquare(nn.Module):
         a = x[0] * kx + x[1] * (ky * self.plan.sign)
         with torch.no_grad():
             t = ((a + self.bias) * 2.0 ** (numerics.GUARD_BITS - self.shift)).floor_()
-            drop = 2.0 ** -(numerics.MANTISSA_BITS - 1 + numerics.GUARD_BITS)
-            y = (t * (self.mantissa * drop) + 0.5).floor_().clamp_(Y_MIN, numerics.Y_MAX)
+            y = (
+                (t * (self.mantissa * 2.0**-numerics.DROP_BITS) + 0.5)
+                .floor_()
+                .clamp_(Y_MIN, numerics.Y_MAX)
+            )
             exact = self.levels().to(a)[(y - Y_MIN).long()]
         smooth = a.square() / (4 * self.unit)
         return Levels(exact + (smooth - smooth.detach()), self._scale([v.scale for v in inputs]))
@@ -149,5 +152,7 @@ class QuantSquare(nn.Module):
 
 def _largest_scale(limit: float) -> tuple[int, int]:
     """(mantissa, shift) of the largest requantization scale up to 1 and ``limit``."""
-    wanted = [(8, 0), *((m, s) for s in range(1, 32) for m in range(15, 7, -1))]
+    mantissas = range(numerics.MANTISSA_MAX, numerics.MANTISSA_MIN - 1, -1)
+    shifts = range(1, numerics.SHIFT_MAX + 1)
+    wanted = [(numerics.MANTISSA_MIN, 0), *((m, s) for s in shifts for m in mantissas)]
     return next(p for p in wanted if float(numerics.scale_value(*p)) <= limit)

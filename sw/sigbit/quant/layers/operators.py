@@ -1,8 +1,7 @@
 """The ``sigbit`` operator library: the integer graph's nodes as PyTorch operators, with shapes for
 tracing.
 
-Tensors are stored integers, int64. Arguments that do not enter the result (names, types, terms) are
-there so that a saved program says all about its graph.
+Tensors are stored integers, int64.
 """
 
 from collections.abc import Sequence
@@ -17,14 +16,13 @@ from sigbit.quant.numbers.grid import round_half_away
 from sigbit_hw.arch import numerics
 
 Sizes = list[int]
-GEOMETRY = 12
+GEOMETRY = 11
 """Numbers that describe a source."""
 
 
 def describe(source: Source) -> Sizes:
-    """What :func:`source_of` needs: terms, stride, padding, groups, dilation, upsampling."""
+    """What :func:`source_of` needs: stride, padding, groups, dilation, upsampling."""
     return [
-        source.terms,
         *source.stride,
         *source.padding,
         source.groups,
@@ -33,18 +31,17 @@ def describe(source: Source) -> Sizes:
     ]
 
 
-def source_of(tensor: str, weights: Tensor, numbers: Sequence[int]) -> Source:
-    """The source with these :func:`describe` numbers."""
-    terms, sy, sx, top, left, bottom, right, groups, dy, dx, uy, ux = numbers
+def source_of(weights: Tensor, numbers: Sequence[int]) -> Source:
+    """A source with these :func:`describe` numbers."""
+    sy, sx, top, left, bottom, right, groups, dy, dx, uy, ux = numbers
     return Source(
-        tensor,
+        "",
         weights.numpy(force=True),
-        terms,
-        (sy, sx),
-        (top, left, bottom, right),
-        groups,
-        (dy, dx),
-        (uy, ux),
+        stride=(sy, sx),
+        padding=(top, left, bottom, right),
+        groups=groups,
+        dilation=(dy, dx),
+        upsampling=(uy, ux),
     )
 
 
@@ -62,10 +59,7 @@ def quantize(
     zero: int,
     low: int,
     high: int,
-    planes: int,
     name: str,
-    graph: str,
-    formats: str,
 ) -> Tensor:
     """Stored integers of a real input: nearest to ``x / scale - zero``, ties away from zero,
     clipped; in float64.
@@ -78,7 +72,7 @@ def quantize(
 
 
 @quantize.register_fake
-def _(x: Tensor, shape: Sizes, *unused: object) -> Tensor:
+def _(x: Tensor, shape: Sizes, scale: float, zero: int, low: int, high: int, name: str) -> Tensor:
     return x.new_empty((x.shape[0], *shape), dtype=torch.int64)
 
 
@@ -93,25 +87,19 @@ def conv(
     geometry: Sizes,
     zeros: Sizes,
     shape: Sizes,
-    planes: int,
-    scale: float,
-    zero: int,
-    name: str,
-    kind: str,
-    location: str,
 ) -> Tensor:
     """``table[requantize(sum of convolutions) & 255]``; ``geometry`` holds :func:`describe` of
     every source.
     """
     total: Tensor | None = None
     for i, (x, w) in enumerate(zip(xs, weights, strict=True)):
-        source = source_of("", w, geometry[GEOMETRY * i : GEOMETRY * (i + 1)])
+        source = source_of(w, geometry[GEOMETRY * i : GEOMETRY * (i + 1)])
         part = convolve(x, source, zeros[i], w)
         total = part if total is None else total + part
     assert total is not None
     parameters = (p.numpy(force=True)[:, None, None] for p in (bias, mantissa, shift))
     y = torch.from_numpy(numerics.requantize(total.numpy(force=True), *parameters))
-    return table[y.to(total.device) & (numerics.TABLE_ENTRIES - 1)]
+    return table[numerics.table_index(y.to(total.device))]
 
 
 @conv.register_fake
@@ -125,7 +113,6 @@ def _(
     geometry: Sizes,
     zeros: Sizes,
     shape: Sizes,
-    *unused: object,
 ) -> Tensor:
     return xs[0].new_empty((xs[0].shape[0], *shape))
 
@@ -138,12 +125,6 @@ def max_pool(
     padding: Sizes,
     shape: Sizes,
     lowest: int,
-    planes: int,
-    scale: float,
-    zero: int,
-    name: str,
-    kind: str,
-    location: str,
 ) -> Tensor:
     """Window maxima of stored integers; padding holds the lowest value."""
     top, left, bottom, right = padding
@@ -152,9 +133,7 @@ def max_pool(
 
 
 @max_pool.register_fake
-def _(
-    x: Tensor, kernel: Sizes, stride: Sizes, padding: Sizes, shape: Sizes, *unused: object
-) -> Tensor:
+def _(x: Tensor, kernel: Sizes, stride: Sizes, padding: Sizes, shape: Sizes, lowest: int) -> Tensor:
     return x.new_empty((x.shape[0], *shape))
 
 
@@ -163,29 +142,22 @@ def gather(
     xs: list[Tensor],
     channels: Tensor,
     shape: Sizes,
-    planes: int,
-    scale: float,
-    zero: int,
-    name: str,
-    kind: str,
-    location: str,
 ) -> Tensor:
     """Channels (rows: tensor, channel) of tensors of equal size."""
     return gather_channels(xs, channels.numpy(force=True))
 
 
 @gather.register_fake
-def _(xs: list[Tensor], channels: Tensor, shape: Sizes, *unused: object) -> Tensor:
+def _(xs: list[Tensor], channels: Tensor, shape: Sizes) -> Tensor:
     return xs[0].new_empty((xs[0].shape[0], *shape))
 
 
 @torch.library.custom_op("sigbit::dequantize", mutates_args=())
-def dequantize(x: Tensor, scale: float, zero: int, like: Tensor, host: str) -> Tensor:
-    """``scale * (x + zero)`` in the dtype of ``like``; ``host`` is JSON: pairs of a function that
-    is left to the host and where the user wrote it."""
+def dequantize(x: Tensor, scale: float, zero: int, like: Tensor) -> Tensor:
+    """``scale * (x + zero)`` in the dtype of ``like``."""
     return (x + zero).to(like.dtype) * torch.tensor(scale, dtype=like.dtype)
 
 
 @dequantize.register_fake
-def _(x: Tensor, scale: float, zero: int, like: Tensor, host: str) -> Tensor:
+def _(x: Tensor, scale: float, zero: int, like: Tensor) -> Tensor:
     return torch.empty_like(x, dtype=like.dtype)

@@ -17,18 +17,17 @@ from torch import Tensor
 from sigbit.quant.numbers.grid import round_to_grid
 from sigbit.quant.quantizers.base import Quantizer, straight_through
 from sigbit.quant.spec import ActGrid
+from sigbit_hw.arch import numerics
 from sigbit_hw.arch.numerics import (
+    DROP_BITS,
     GUARD_BITS,
-    MANTISSA_BITS,
-    SHIFT_MAX,
-    TABLE_ENTRIES,
+    MANTISSA_MAX,
+    MANTISSA_MIN,
     Y_MAX,
     Y_MIN,
 )
 
-_HIDDEN = 1 << (MANTISSA_BITS - 1)
-_DROP = MANTISSA_BITS - 1 + GUARD_BITS
-SCALE_MAX = (2 * _HIDDEN - 1) / _HIDDEN
+SCALE_MAX = MANTISSA_MAX / MANTISSA_MIN
 """The largest requantization scale."""
 
 
@@ -44,20 +43,13 @@ def _powers(device: torch.device) -> Tensor:
 
 def snap_scale(scale: Tensor) -> tuple[Tensor, Tensor]:
     """``numerics.snap_scale`` on tensors: (mantissa, shift) as float64 integers."""
-    fraction, exponent = torch.frexp(scale.detach().double())
-    mantissa = (fraction * 2 * _HIDDEN + 0.5).floor()
-    carry = mantissa == 2 * _HIDDEN
-    mantissa = mantissa.masked_fill(carry, _HIDDEN)
-    shift = 1 - exponent - carry.int()
-    mantissa = mantissa.masked_fill(shift < 0, 2 * _HIDDEN - 1).masked_fill(
-        shift > SHIFT_MAX, _HIDDEN
-    )
-    return mantissa, shift.clamp(0, SHIFT_MAX).double()
+    mantissa, shift = numerics.nearest_scale(scale.detach().double(), torch)
+    return mantissa, shift.double()
 
 
 def scale_value(mantissa: Tensor, shift: Tensor) -> Tensor:
     """``mantissa / 8 * 2**-shift``, exact in float64."""
-    return mantissa / _HIDDEN * power_of_two(-shift)
+    return mantissa / MANTISSA_MIN * power_of_two(-shift)
 
 
 def rounding(shift: Tensor) -> Tensor:
@@ -149,7 +141,7 @@ class Requantization:
                     _column(power_of_two(GUARD_BITS - self.shift), acc),
                 )
             )
-            u = torch.floor(t * _column(self.mantissa * 2.0**-_DROP, acc) + 0.5)
+            u = torch.floor(t * _column(self.mantissa * 2.0**-DROP_BITS, acc) + 0.5)
             index = u.clamp_(Y_MIN, Y_MAX).sub_(Y_MIN).int()
         return straight_through(table.to(acc.device, acc.dtype)[index], curve)
 
@@ -184,12 +176,12 @@ class _Requantize(torch.autograd.Function):
             start = torch.tensor(
                 (0.5 + grid.offset + half) * 2.0**-j, dtype=acc.dtype, device=acc.device
             )
-            u = torch.addcmul(start, t, _column(r.mantissa * 2.0 ** (-_DROP - j), acc))
+            u = torch.addcmul(start, t, _column(r.mantissa * 2.0 ** (-DROP_BITS - j), acc))
             levels = torch.floor(u).clamp_(ctx.low, ctx.high)
         else:
             ctx.centre = (0.5 - grid.offset) * 2.0**-j
             start = torch.tensor(0.5, dtype=acc.dtype, device=acc.device)
-            u = torch.addcmul(start, t, _column(r.mantissa * 2.0**-_DROP, acc))
+            u = torch.addcmul(start, t, _column(r.mantissa * 2.0**-DROP_BITS, acc))
             index = torch.floor(u).clamp_(Y_MIN, Y_MAX).sub_(Y_MIN).int()
             levels = level_table(grid, r.limit, r.rectified).to(acc.device, acc.dtype)[index]
             u.mul_(2.0**-j)
@@ -223,7 +215,7 @@ class _Requantize(torch.autograd.Function):
 
 def hardware_table(levels: Tensor, zero: int) -> Tensor:
     """The 256 stored integers (int64), indexed by ``y & 255``, of levels in the order of y."""
-    return (levels - zero).long().roll(TABLE_ENTRIES // 2)
+    return (levels - zero).long().roll(Y_MIN)
 
 
 def table_of(

@@ -1,9 +1,9 @@
 """The linear part of a source: its kernel and its convolution."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from sigbit.ir.convolution import conv2d
 from sigbit.ir.floating import pad
 from sigbit.ir.integer import spread
 from sigbit.quant.plan.plans import SourcePlan
@@ -35,5 +35,5 @@ def accumulate(acc: Tensor | None, x: Tensor, weight: Tensor, source: SourcePlan
         padding = (top, left)
     else:
         x = pad(x, source.padding)
-    part = F.conv2d(x, weight, None, source.stride, padding, source.dilation, source.groups)
+    part = conv2d(x, weight, None, source.stride, padding, source.dilation, source.groups)
     return part if acc is None else acc + part

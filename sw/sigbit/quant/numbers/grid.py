@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sigbit_hw.arch import formats
 from sigbit_hw.arch.formats import Format, TermGrid
 
 
@@ -114,9 +115,9 @@ def per_channel(scale: Tensor, x: Tensor) -> Tensor:
 
 
 def round_half_away(v: Tensor) -> Tensor:
-    """Nearest integers, ties away from zero, exactly: ``v + 0.5`` would round below 0.5 itself."""
-    whole = v.trunc()
-    return whole.add_(((v - whole).abs_() >= 0.5).to(v.dtype).copysign_(v))
+    """Nearest integers, ties away from zero, as the contract rounds."""
+    nearest: Tensor = formats.round_half_away(v, torch)
+    return nearest
 
 
 def round_to_grid(v: Tensor, grid: LevelGrid) -> Tensor:

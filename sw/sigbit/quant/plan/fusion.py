@@ -36,6 +36,7 @@ from sigbit.ir.floating import (
     Unary,
     Upsample,
 )
+from sigbit.ir.integer import Axes
 from sigbit.quant.plan.plans import (
     NO_PADDING,
     BiasPlan,
@@ -291,7 +292,7 @@ class _Fuser:
         name, shape = node.name, self._structure.image(node.name)
         match node:
             case Placeholder():
-                self._plans[name] = InputPlan(name, shape)
+                self._plans[name] = InputPlan(name, shape, Axes.of(node.shape))
             case MaxPool2d():
                 self._plans[name] = MaxPoolPlan(
                     name,

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sigbit.ir.floating import BatchNorm, Padding, Relu, Unary
+from sigbit.ir.integer import Axes
 
 Pair = tuple[int, int]
 Shape = tuple[int, int, int]
@@ -62,10 +63,11 @@ class BiasPlan:
 
 @dataclass(frozen=True)
 class InputPlan:
-    """A network input."""
+    """A network input; ``axes`` are those that its user gives."""
 
     name: str
     shape: Shape
+    axes: Axes
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from sigbit.ir.convolution import row_major_convolutions
+
 Transform = Literal["klt", "elt", "identity"]
 
 _REGULARIZATION = 1e-3
@@ -29,6 +31,7 @@ def weight_covariance(theta: Tensor) -> Tensor:
 
 
 @torch.enable_grad()
+@row_major_convolutions()
 def gradient_covariance(
     model: nn.Module, weight: nn.Parameter, inputs: Tensor, dimension: int
 ) -> Tensor:

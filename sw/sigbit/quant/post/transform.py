@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from sigbit.errors import QuantizationError
+from sigbit.ir.convolution import row_major_convolutions
 from sigbit.quant.post.linear_transforms import (
     Transform,
     basis,
@@ -116,6 +117,7 @@ class Transformed:
     untouched: tuple[str, ...] = ()
 
 
+@row_major_convolutions()
 def transform_quantize(
     model: nn.Module,
     inputs: Tensor,
@@ -188,6 +190,7 @@ def transform_quantize(
     return Transformed(work, units, curves, allocation, rate, error, untouched)
 
 
+@row_major_convolutions()
 def plain_rounding(model: nn.Module, inputs: Tensor, bits: int) -> tuple[nn.Module, float]:
     """``model`` with the weights of every layer that is quantized here rounded to ``bits`` bits, at
     the step of least squared error of its weights, and the mean squared error of the outputs: what

@@ -8,10 +8,12 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sigbit.errors import QuantizationError
+from sigbit.ir.convolution import row_major_convolutions
 
 _Layer = nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d | nn.Linear
 
 
+@row_major_convolutions()
 def widen(model: nn.Module, factor: int, *example_inputs: Tensor) -> nn.Module:
     """A copy of ``model`` with ``factor`` times the channels between its first and its last layer,
     newly initialised (torch's global generator), to be trained from scratch.

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from sigbit.ir.convolution import row_major_convolutions
 from sigbit.quant.layers.operators import as_image
 from sigbit.quant.layers.plain import QuantInput
 from sigbit.quant.layers.values import Levels
@@ -45,6 +46,7 @@ def input_gradients(model: nn.Module) -> Iterator[None]:
             handle.remove()
 
 
+@row_major_convolutions()
 def _ascent(model: nn.Module, x: Tensor, y: Tensor, loss: Loss) -> Tensor:
     """The sign of the gradient of the loss at ``x``; parameters get none."""
     point = x.detach().requires_grad_()
@@ -92,6 +94,7 @@ def pgd(
     return point.detach()
 
 
+@row_major_convolutions()
 def robust_accuracy(
     model: nn.Module,
     x: Tensor,

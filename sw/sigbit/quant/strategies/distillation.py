@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from sigbit.errors import QuantizationError
+from sigbit.ir.convolution import row_major_convolutions
 from sigbit.quant.layers.layer import QuantLayer
 from sigbit.quant.layers.values import Levels
 from sigbit.quant.numbers.grid import fake_quantize
@@ -150,6 +151,7 @@ class Distillation(Strategy):
         rate = {} if self.teacher_lr is None else {"lr": self.teacher_lr}
         return [g | rate for g in groups if g["params"]]
 
+    @row_major_convolutions()
     def loss(self, step: Step) -> Tensor:
         """Both networks' losses, less the part of the task's that the loop adds."""
         assert step.output is not None

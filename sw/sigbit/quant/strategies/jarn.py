@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from sigbit.errors import QuantizationError
+from sigbit.ir.convolution import row_major_convolutions
 from sigbit.quant.plan.plans import InputPlan
 from sigbit.quant.strategies.attacks import fgsm, pass_input_gradients, pgd, robust_accuracy
 from sigbit.quant.strategies.base import Hooked, Run, Step, check, device_of
@@ -140,6 +141,7 @@ class Jarn(Hooked):
             )
             step.x = (x + (noise * 2 - 1) * self.epsilon).requires_grad_()
 
+    @row_major_convolutions()
     def loss(self, step: Step) -> Tensor | None:
         """The classifier and the adaptor deceive; the discriminator learns in its turn."""
         if not self._is_active(step):

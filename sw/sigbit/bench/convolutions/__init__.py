@@ -1,0 +1,1 @@
+"""The sweep of torch's convolutions for crashes and wrong results."""

@@ -1,0 +1,170 @@
+"""Which convolutions of torch crash or are wrong, by memory layout and instruction set."""
+
+import ctypes.util
+import dataclasses
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from sigbit.bench.convolutions.probe import Layout, Order, Trial
+from sigbit.bench.convolutions.shapes import Limit, Shape
+
+TOLERANCE = 1e-4
+"""Relative error above which a float32 result is wrong; sums of these shapes stay below 1e-5."""
+_USED = re.compile(r"^onednn_verbose,.*,cpu,isa:(.*)$", re.M)
+_VERSION = re.compile(r"^onednn_verbose,.*,info,oneDNN (v[\d.]+)", re.M)
+
+Tell = Callable[[str, int, int], None]
+"""Called with what is being done, the shapes done and their number."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What oneDNN says of itself and of the processor."""
+
+    processor: str
+    torch: str
+    onednn: str
+    instructions: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """All shapes in one layout and instruction set.
+
+    Parameters
+    ----------
+    limit : Limit
+        What oneDNN was allowed.
+    instructions : str
+        The instruction set that oneDNN then uses, in its words.
+    layout : Layout
+        Of the input.
+    threads : int
+        CPU threads.
+    shapes : int
+        Shapes tried: forward pass and both gradients of each.
+    largest_error : float
+        Of the shapes that neither crashed nor were wrong.
+    faults : tuple of Trial
+        The others.
+    """
+
+    limit: Limit
+    instructions: str
+    layout: Layout
+    threads: int
+    shapes: int
+    largest_error: float
+    faults: tuple[Trial, ...]
+
+    @property
+    def crashes(self) -> int:
+        """Shapes whose process was ended by a signal."""
+        return sum(bool(fault.crash) for fault in self.faults)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the product convolves so."""
+        return self.layout is not Layout.CHANNELS_LAST
+
+    def to_json(self) -> dict[str, Any]:
+        """The row as JSON values."""
+        return {**dataclasses.asdict(self), "crashes": self.crashes}
+
+
+def environment(limit: Limit) -> Mapping[str, str]:
+    """The environment in which a write past a buffer ends the process: checks at every ``free``
+    (since glibc 2.34 from a library that must be preloaded), oneDNN up to ``limit``, and its list
+    of what it makes and executes."""
+    changes = {"MALLOC_CHECK_": "3", "DNNL_VERBOSE": "2", "DNNL_MAX_CPU_ISA": limit}
+    checker = ctypes.util.find_library("c_malloc_debug")
+    if checker is not None:
+        changes["LD_PRELOAD"] = checker
+    return {**os.environ, **changes}
+
+
+def machine(limit: Limit = Limit.DEFAULT) -> Machine:
+    """Ask oneDNN in a process of its own, as it looks at the environment only once."""
+    code = (
+        "import torch; torch.conv2d(torch.ones(4, 8, 24, 24), torch.ones(8, 8, 3, 3))\n"
+        "print(torch.backends.cpu.get_cpu_capability())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(limit),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    used, version = _USED.search(done.stdout), _VERSION.search(done.stdout)
+    return Machine(
+        platform.machine() if platform.system() != "Linux" else _processor(),
+        torch.__version__,
+        version[1] if version else "none",
+        used[1].strip() if used else f"torch's own {done.stdout.strip().splitlines()[-1]}",
+    )
+
+
+def _processor() -> str:
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def sweep(
+    shapes: Sequence[Shape], limits: Sequence[Limit], threads: int, tell: Tell
+) -> Iterator[Row]:
+    """A row for every limit and layout, as they finish; limits that come to the same instruction
+    set give one row."""
+    seen: set[str] = set()
+    for limit in limits:
+        used = machine(limit).instructions
+        if used in seen:
+            continue
+        seen.add(used)
+        for layout in Layout:
+            order = Order(layout, threads, tuple(shapes))
+
+            def said(done: int, what: str = f"{used}, {layout}") -> None:
+                tell(what, done, len(shapes))
+
+            yield _row(limit, used, order, [*_trials(order, limit, said)])
+
+
+def _row(limit: Limit, used: str, order: Order, trials: Sequence[Trial]) -> Row:
+    right = [t.error for t in trials if t.error is not None and t.error <= TOLERANCE]
+    faults = tuple(t for t in trials if t.error is None or not t.error <= TOLERANCE)
+    return Row(
+        limit, used, order.layout, order.threads, len(trials), max(right, default=0.0), faults
+    )
+
+
+def _trials(order: Order, limit: Limit, said: Callable[[int], None]) -> Iterator[Trial]:
+    with subprocess.Popen(
+        [sys.executable, "-m", "sigbit.bench.convolutions.probe"],
+        env={**environment(limit), "OMP_NUM_THREADS": str(order.threads)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        json.dump(dataclasses.asdict(order), process.stdin)
+        process.stdin.close()
+        for count, line in enumerate(process.stdout, 1):
+            said(count)
+            found = json.loads(line)
+            yield Trial(
+                Shape(**found["shape"]), found["error"], found["crash"], tuple(found["kernels"])
+            )
+    if process.returncode:
+        raise RuntimeError(f"the probe ended with status {process.returncode}")

@@ -1,0 +1,102 @@
+"""Facts about the file of an integer model."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sigbit.flows.result import Result, Stopwatch
+from sigbit.ir.integer import Axes, Conv, Gather, Input, IntegerGraph, MaxPool, macs, tensors_of
+from sigbit.ir.model_file import load_model, model_digest
+
+
+@dataclass(frozen=True)
+class TensorFacts:
+    """An input or output: ``real = scale * (stored + zero)``.
+
+    ``shape`` is that of one sample as the network's user gives or gets it, ``axes`` names its axes.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    axes: str
+    planes: int
+    scale: float
+    zero: int
+
+
+@dataclass(frozen=True)
+class LayerFacts:
+    """A layer: ``weights`` counts the integers of its kernels, ``macs`` native
+    multiply-accumulates; ``terms`` are those of each operand's weights."""
+
+    name: str
+    kind: str
+    shape: tuple[int, int, int]
+    reads: tuple[str, ...]
+    terms: tuple[int, ...]
+    planes: int
+    weights: int
+    macs: int
+    location: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFacts(Result):
+    """An integer model."""
+
+    name: str
+    digest: str
+    file_bytes: int
+    weight_format: str
+    act_format: str
+    radix_bits: int
+    inputs: tuple[TensorFacts, ...]
+    outputs: tuple[TensorFacts, ...]
+    host: tuple[str, ...]
+    layers: tuple[LayerFacts, ...]
+    macs: int
+
+
+def model_facts(path: Path) -> ModelFacts:
+    """Read an integer model and describe it; ``FileError`` if it is none."""
+    watch = Stopwatch()
+    graph = load_model(path)
+    layers = tuple(_layer(graph, n) for n in graph.nodes if not isinstance(n, Input))
+    outputs = zip(graph.outputs, graph.output_axes, strict=True)
+    return ModelFacts(
+        name=graph.name,
+        digest=model_digest(graph),
+        file_bytes=path.stat().st_size,
+        weight_format=str(graph.weight_format),
+        act_format=str(graph.act_format),
+        radix_bits=graph.radix_bits,
+        inputs=tuple(_tensor(graph, n.name, n.axes) for n in graph.inputs),
+        outputs=tuple(_tensor(graph, name, axes) for name, axes in outputs),
+        host=tuple(
+            f"{op.function} of {graph.outputs[op.output]} {op.location}".strip()
+            for op in graph.host
+        ),
+        layers=layers,
+        macs=sum(layer.macs for layer in layers),
+        **watch.read(),
+    )
+
+
+def _tensor(graph: IntegerGraph, name: str, axes: Axes) -> TensorFacts:
+    kind = graph[name].type
+    shape = axes.shape(kind.shape)
+    return TensorFacts(name, shape, axes.value, kind.planes, kind.scale, kind.zero)
+
+
+def _layer(graph: IntegerGraph, node: Conv | MaxPool | Gather) -> LayerFacts:
+    sources = node.sources if isinstance(node, Conv) else ()
+    return LayerFacts(
+        node.name,
+        node.kind,
+        node.type.shape,
+        tuple(dict.fromkeys(tensors_of(node))),
+        tuple(s.terms for s in sources),
+        node.type.planes,
+        sum(s.weights.size for s in sources),
+        macs(graph, node),
+        node.location,
+    )

@@ -1,0 +1,37 @@
+"""Integer arrays of nodes: exact equality of the nodes that hold them, narrow storage."""
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+
+class Exact:
+    """Equality of dataclasses that have arrays: type by type and element by element."""
+
+    def __eq__(self, other: object) -> bool:
+        mine: Any = self
+        return type(self) is type(other) and all(
+            _same(getattr(self, f.name), getattr(other, f.name)) for f in fields(mine)
+        )
+
+    def __hash__(self) -> int:
+        raise TypeError(f"{type(self).__name__} holds arrays and has no hash")
+
+
+def _same(a: object, b: object) -> bool:
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return a is b or (a.dtype == b.dtype and np.array_equal(a, b))
+    return bool(a == b)
+
+
+def narrow(values: NDArray[Any]) -> NDArray[Any]:
+    """``values`` in the narrowest signed integer type that holds all of them, dense."""
+    low, high = int(values.min(initial=0)), int(values.max(initial=0))
+    for dtype in (np.int8, np.int16, np.int32):
+        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
+            return np.ascontiguousarray(values, dtype)
+    return np.ascontiguousarray(values, np.int64)

@@ -1,0 +1,52 @@
+"""Constant arrays by content: equal weights are one array, and everything that is kept by weights
+is kept by their digest.
+
+Arrays that a graph or a network holds are never changed in place.
+"""
+
+import hashlib
+import weakref
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+_known: dict[int, tuple[weakref.ref[Array], bytes]] = {}
+"""By id: arrays that are still alive, and their digests."""
+
+
+def digest(array: Array) -> bytes:
+    """SHA-256 of type, shape and elements; of an array that is kept, computed once."""
+    key = id(array)
+    if (found := _known.get(key)) and found[0]() is array:
+        return found[1]
+    hasher = hashlib.sha256(f"{array.dtype.str} {array.shape} ".encode())
+    hasher.update(np.ascontiguousarray(array).data)
+    result = hasher.digest()
+    _known[key] = weakref.ref(array, lambda gone: _forget(key, gone)), result
+    return result
+
+
+def _forget(key: int, gone: weakref.ref[Array]) -> None:
+    """Drop an array that is gone, unless another one has its id by now."""
+    if (found := _known.get(key)) and found[0] is gone:
+        del _known[key]
+
+
+def digests(arrays: Iterable[Array | None]) -> tuple[bytes, ...]:
+    """Digests of ``arrays``, empty for those that are None."""
+    return tuple(b"" if array is None else digest(array) for array in arrays)
+
+
+class Pool:
+    """One array for every content."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[bytes, Array] = {}
+
+    def intern(self, array: Array) -> Array:
+        """The first array that had the type, shape and elements of ``array``."""
+        return self._arrays.setdefault(digest(array), array)

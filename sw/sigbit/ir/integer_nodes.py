@@ -1,0 +1,164 @@
+"""The nodes of the integer graph, and what is said of a tensor.
+
+Tensors hold *stored* integers, sums of ``planes`` native activation digits; ``real = scale *
+(stored + zero)``. A convolution accumulates any number of sources (dense or depthwise), so a
+residual addition is one more source with a 1x1 depthwise kernel, an average pooling a depthwise
+kernel of ones, a linear layer a kernel of its input's size, a transposed convolution and a nearest
+upsampling a convolution of the input with zeros between its pixels. Padding and those zeros stand
+for the real value 0, hence for the stored integer ``-zero``. :class:`Gather` moves channels.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from math import prod
+
+from sigbit.ir.arrays import Exact, Ints
+
+
+class Axes(StrEnum):
+    """Axes of one sample as the network's user has it, outermost first."""
+
+    IMAGE = "channels height width"
+    FEATURES = "features"
+    SEQUENCE = "steps features"
+
+    @classmethod
+    def of(cls, shape: Sequence[int]) -> "Axes":
+        """The axes of a sample of ``shape``."""
+        return {1: cls.FEATURES, 2: cls.SEQUENCE, 3: cls.IMAGE}[len(shape)]
+
+    def shape(self, stored: tuple[int, int, int]) -> tuple[int, ...]:
+        """The shape of a sample that is ``stored`` = (channels, height, width): features are the
+        stored elements in their order, a sequence is stored as (features, steps, 1)."""
+        match self:
+            case Axes.IMAGE:
+                return stored
+            case Axes.FEATURES:
+                return (prod(stored),)
+            case Axes.SEQUENCE:
+                return (stored[1], stored[0])
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """Shape ``(channels, height, width)``, digits and real meaning of a tensor."""
+
+    shape: tuple[int, int, int]
+    planes: int
+    scale: float
+    zero: int = 0
+
+
+@dataclass(frozen=True)
+class Input:
+    """A network input; stored integers are clipped to [low, high]."""
+
+    name: str
+    type: TensorType
+    low: int
+    high: int
+    axes: Axes = Axes.IMAGE
+
+
+@dataclass(frozen=True, eq=False)
+class Source(Exact):
+    """One operand of a convolution: ``weights`` ``[oc, ic / groups, kh, kw]`` are integers of the
+    weight grid of ``terms`` terms.
+
+    Between neighbouring pixels of the tensor lie ``upsampling - 1`` zeros; around that comes
+    ``padding`` (top, left, bottom, right), negative where it crops; over that the kernel slides,
+    its taps ``dilation`` apart. ``upsampling`` needs a stride of 1.
+    """
+
+    tensor: str
+    weights: Ints
+    terms: int = 1
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    groups: int = 1
+    dilation: tuple[int, int] = (1, 1)
+    upsampling: tuple[int, int] = (1, 1)
+
+    def window(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Output height and width for an input of ``size``."""
+        spread = tuple((n - 1) * u + 1 for n, u in zip(size, self.upsampling, strict=True))
+        kernel = self.weights.shape[2:]
+        return window(spread, kernel, self.stride, self.padding, self.dilation)
+
+
+@dataclass(frozen=True, eq=False)
+class Conv(Exact):
+    """``out = table[requantize(sum of convolutions, bias, mantissa, shift) & 255]``.
+
+    ``table`` holds 256 stored integers of the output type; ``bias`` (int32) already includes the
+    terms that the zeros of the sources cause.
+    """
+
+    name: str
+    sources: tuple[Source, ...]
+    bias: Ints
+    mantissa: Ints
+    shift: Ints
+    table: Ints
+    type: TensorType
+    kind: str = "conv"
+    location: str = ""
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    """Maximum over windows; padding never wins.
+
+    Type but for the shape as the input's, one plane.
+    """
+
+    name: str
+    tensor: str
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int, int, int]
+    type: TensorType
+    kind: str = "maxpool"
+    location: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Gather(Exact):
+    """Channels of one or more tensors of equal size, scale, zero and planes: concatenation, split,
+    shuffle. Row i of ``channels`` ``[C, 2]`` names tensor and channel that become channel i."""
+
+    name: str
+    tensors: tuple[str, ...]
+    channels: Ints
+    type: TensorType
+    kind: str = "gather"
+    location: str = ""
+
+
+Node = Input | Conv | MaxPool | Gather
+
+
+def window(
+    size: tuple[int, ...],
+    kernel: tuple[int, ...],
+    stride: tuple[int, int],
+    padding: tuple[int, int, int, int],
+    dilation: tuple[int, int] = (1, 1),
+) -> tuple[int, int]:
+    """Output height and width of a sliding window."""
+    top, left, bottom, right = padding
+    return (
+        (size[0] + top + bottom - (kernel[0] - 1) * dilation[0] - 1) // stride[0] + 1,
+        (size[1] + left + right - (kernel[1] - 1) * dilation[1] - 1) // stride[1] + 1,
+    )
+
+
+def tensors_of(node: Node) -> Iterator[str]:
+    """Names of the tensors that a node reads."""
+    if isinstance(node, Conv):
+        yield from (s.tensor for s in node.sources)
+    elif isinstance(node, MaxPool):
+        yield node.tensor
+    elif isinstance(node, Gather):
+        yield from node.tensors

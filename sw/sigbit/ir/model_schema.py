@@ -1,0 +1,311 @@
+"""The JSON document of an integer model's file: its schema, and the way from and to nodes.
+
+Arrays are named in the document and stored beside it; nodes that share an array name the same one.
+Every field is required, none may be added, and numbers are what they say they are.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, FailFast, Field, Tag
+
+from sigbit.ir.annotation import HostFunction, HostOp
+from sigbit.ir.arrays import Ints
+from sigbit.ir.integer import (
+    Axes,
+    Conv,
+    Gather,
+    Input,
+    IntegerGraph,
+    MaxPool,
+    Node,
+    Source,
+    TensorType,
+)
+from sigbit_hw.arch.formats import Format
+
+SCHEMA_VERSION = 1
+"""Raised with every change of the document."""
+
+Arrays = Mapping[str, Ints]
+Keep = Callable[[str, Ints], str]
+"""Stores an array under a name if no equal one is there; the name of the stored one."""
+
+Number = Annotated[int, Field(ge=-(1 << 31), lt=1 << 31)]
+Pair = tuple[Number, Number]
+Four = tuple[Number, Number, Number, Number]
+
+
+class _Schema(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Type(_Schema):
+    """A tensor: ``real = scale * (stored + zero)``."""
+
+    shape: tuple[Number, Number, Number]
+    planes: Number
+    scale: float
+    zero: Number
+
+
+class InputSchema(_Schema):
+    """A network input, with the axes that its user gives."""
+
+    op: Literal["input"]
+    name: str
+    type: Type
+    low: Number
+    high: Number
+    axes: Axes
+
+    def node(self, arrays: Arrays) -> Input:
+        return Input(self.name, _type(self.type), self.low, self.high, self.axes)
+
+
+class SourceSchema(_Schema):
+    """One operand of a convolution."""
+
+    tensor: str
+    weights: str
+    terms: Number
+    stride: Pair
+    padding: Four
+    groups: Number
+    dilation: Pair
+    upsampling: Pair
+
+    def source(self, arrays: Arrays) -> Source:
+        return Source(
+            self.tensor,
+            arrays[self.weights],
+            self.terms,
+            self.stride,
+            self.padding,
+            self.groups,
+            self.dilation,
+            self.upsampling,
+        )
+
+
+class ConvSchema(_Schema):
+    """A sum of convolutions, requantized and looked up in a table."""
+
+    op: Literal["conv"]
+    name: str
+    type: Type
+    sources: tuple[SourceSchema, ...]
+    bias: str
+    mantissa: str
+    shift: str
+    table: str
+    kind: str
+    location: str
+
+    def node(self, arrays: Arrays) -> Conv:
+        return Conv(
+            self.name,
+            tuple(source.source(arrays) for source in self.sources),
+            arrays[self.bias],
+            arrays[self.mantissa],
+            arrays[self.shift],
+            arrays[self.table],
+            _type(self.type),
+            self.kind,
+            self.location,
+        )
+
+
+class MaxPoolSchema(_Schema):
+    """Maxima over windows."""
+
+    op: Literal["maxpool"]
+    name: str
+    type: Type
+    tensor: str
+    kernel: Pair
+    stride: Pair
+    padding: Four
+    kind: str
+    location: str
+
+    def node(self, arrays: Arrays) -> MaxPool:
+        return MaxPool(
+            self.name,
+            self.tensor,
+            self.kernel,
+            self.stride,
+            self.padding,
+            _type(self.type),
+            self.kind,
+            self.location,
+        )
+
+
+class GatherSchema(_Schema):
+    """Channels of tensors."""
+
+    op: Literal["gather"]
+    name: str
+    type: Type
+    tensors: tuple[str, ...]
+    channels: str
+    kind: str
+    location: str
+
+    def node(self, arrays: Arrays) -> Gather:
+        return Gather(
+            self.name,
+            self.tensors,
+            arrays[self.channels],
+            _type(self.type),
+            self.kind,
+            self.location,
+        )
+
+
+class Output(_Schema):
+    """An output, with the axes that the network's user gets."""
+
+    tensor: str
+    axes: Axes
+
+
+class Host(_Schema):
+    """A function of output number ``output`` that is left to the host."""
+
+    output: Number
+    function: HostFunction
+    location: str
+
+
+class EsbSchema(_Schema):
+    """An :class:`~sigbit_hw.arch.formats.EsbFormat`."""
+
+    bits: Number
+    frac: Number
+    signed: bool
+
+
+class LevelSchema(_Schema):
+    """A :class:`~sigbit_hw.arch.formats.LevelFormat`."""
+
+    levels: Annotated[tuple[Number, ...], Field(max_length=256)]
+    signed: bool
+
+
+AnyFormat = Annotated[
+    Annotated[EsbSchema, Tag("esb")] | Annotated[LevelSchema, Tag("levels")],
+    Discriminator(lambda v: "levels" if isinstance(v, dict) and "levels" in v else "esb"),
+]
+
+AnyNode = Annotated[
+    InputSchema | ConvSchema | MaxPoolSchema | GatherSchema, Field(discriminator="op")
+]
+
+
+class Document(_Schema):
+    """The whole document."""
+
+    schema_version: Literal[1]
+    name: str
+    weight_format: AnyFormat
+    act_format: AnyFormat
+    radix_bits: Number
+    nodes: Annotated[tuple[AnyNode, ...], FailFast()]
+    outputs: tuple[Output, ...]
+    host: tuple[Host, ...]
+
+    def graph(self, arrays: Arrays) -> IntegerGraph:
+        """The graph with these arrays; ``KeyError`` for an array that is not there, ``ValueError``
+        for formats and ``GraphError`` for nodes that make no sense."""
+        return IntegerGraph(
+            self.name,
+            _format(self.weight_format),
+            _format(self.act_format),
+            self.radix_bits,
+            tuple(node.node(arrays) for node in self.nodes),
+            tuple(output.tensor for output in self.outputs),
+            tuple(HostOp(h.output, h.function, h.location) for h in self.host),
+            tuple(output.axes for output in self.outputs),
+        )
+
+
+def document_of(graph: IntegerGraph, keep: Keep) -> dict[str, Any]:
+    """The document of a graph as plain values; arrays go to ``keep``."""
+    outputs = zip(graph.outputs, graph.output_axes, strict=True)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "name": graph.name,
+        "weight_format": graph.weight_format.to_json(),
+        "act_format": graph.act_format.to_json(),
+        "radix_bits": int(graph.radix_bits),
+        "nodes": [_node(node, keep) for node in graph.nodes],
+        "outputs": [{"tensor": tensor, "axes": axes.value} for tensor, axes in outputs],
+        "host": [asdict(op) for op in graph.host],
+    }
+
+
+def _node(node: Node, keep: Keep) -> dict[str, Any]:
+    kind = node.type
+    common = {
+        "name": node.name,
+        "type": {
+            "shape": _ints(kind.shape),
+            "planes": int(kind.planes),
+            "scale": float(kind.scale),
+            "zero": int(kind.zero),
+        },
+    }
+    if isinstance(node, Input):
+        limits = {"low": int(node.low), "high": int(node.high)}
+        return common | limits | {"op": "input", "axes": node.axes.value}
+    common |= {"kind": node.kind, "location": node.location}
+    match node:
+        case Conv():
+            arrays = {
+                what: keep(f"{node.name}.{what}", getattr(node, what))
+                for what in ("bias", "mantissa", "shift", "table")
+            }
+            sources = [_source(node.name, i, s, keep) for i, s in enumerate(node.sources)]
+            return common | arrays | {"op": "conv", "sources": sources}
+        case MaxPool():
+            return common | {
+                "op": "maxpool",
+                "tensor": node.tensor,
+                "kernel": _ints(node.kernel),
+                "stride": _ints(node.stride),
+                "padding": _ints(node.padding),
+            }
+        case Gather():
+            return common | {
+                "op": "gather",
+                "tensors": list(node.tensors),
+                "channels": keep(f"{node.name}.channels", node.channels),
+            }
+
+
+def _source(name: str, index: int, source: Source, keep: Keep) -> dict[str, Any]:
+    return {
+        "tensor": source.tensor,
+        "weights": keep(f"{name}.weights{index}", source.weights),
+        "terms": int(source.terms),
+        "stride": _ints(source.stride),
+        "padding": _ints(source.padding),
+        "groups": int(source.groups),
+        "dilation": _ints(source.dilation),
+        "upsampling": _ints(source.upsampling),
+    }
+
+
+def _ints(values: tuple[int, ...]) -> list[int]:
+    return [int(v) for v in values]
+
+
+def _type(kind: Type) -> TensorType:
+    return TensorType(kind.shape, kind.planes, kind.scale, kind.zero)
+
+
+def _format(native: EsbSchema | LevelSchema) -> Format:
+    return Format.from_json(native.model_dump(mode="json"))

@@ -1,0 +1,88 @@
+"""The registers that start a run, and those that tell which accelerator answers."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sigbit_hw.arch import isa, launch, regs
+from sigbit_hw.arch.config import PRESETS
+from sigbit_hw.arch.program import Program
+
+NANO = PRESETS["nano"]
+
+
+def program(**changes: object) -> Program:
+    plain = Program(
+        name="p",
+        config=NANO,
+        instructions=isa.pack([isa.Fill(n0=4), isa.Halt()]),
+        image=np.zeros(0, np.uint8),
+        image_offset=0,
+        program_offset=128,
+        memory_bytes=4096,
+        write_window=(1024, 2048),
+        inputs=(),
+        outputs=(),
+        layers=(),
+        execs=(),
+    )
+    return replace(plain, **changes)
+
+
+def test_every_register_of_a_program_is_written_once() -> None:
+    """All that software owns, but for the bases of absent ports; the start comes after them."""
+    values = launch.set_up_program(program(), [0x12_4000_0000], watchdog=77)
+    assert values == {
+        "MEM_BASE0_LO": 0x4000_0000,
+        "MEM_BASE0_HI": 0x12,
+        "MEM_SIZE": 4096,
+        "WRITE_LO": 1024,
+        "WRITE_HI": 2048,
+        "PROGRAM_OFFSET": 128,
+        "PROGRAM_COUNT": 2,
+        "WATCHDOG": 77,
+        "IRQ_ENABLE": regs.IRQ_DONE | regs.IRQ_ERROR,
+    }
+    owned = {r.name for r in regs.REGISTERS if r.access is regs.Access.RW}
+    absent = {n for port in range(1, regs.PORTS_MAX) for n in regs.base_names(port)}
+    assert set(values) == owned - absent
+    assert launch.START == {"CONTROL": regs.CONTROL_START}
+
+
+def test_defaults_are_those_of_the_reset() -> None:
+    values = launch.set_up_program(program(), [0])
+    assert values["WATCHDOG"] == regs.RW_RESET["WATCHDOG"]
+
+
+def test_every_port_has_a_base() -> None:
+    config = replace(NANO, name="two", oc_lanes=8, bus_bits=128, ports=2)
+    values = launch.set_up_program(program(config=config), [0x1000, 0xFF_FFFF_F000])
+    assert [values[n] for port in (0, 1) for n in regs.base_names(port)] == [
+        0x1000,
+        0,
+        0xFFFF_F000,
+        0xFF,
+    ]
+    with pytest.raises(ValueError, match="two has 2 ports: give as many bases, not 1"):
+        launch.set_up_program(program(config=config), [0])
+
+
+@pytest.mark.parametrize("base", [64, 0x1800, 1 << 40, -4096])
+def test_bases_that_no_port_can_have_are_refused(base: int) -> None:
+    with pytest.raises(ValueError, match=r"the base of port 1 must be a multiple of 4096 below"):
+        launch.set_up(
+            [0, base],
+            memory_bytes=64,
+            write_window=(0, 64),
+            program_offset=0,
+            instructions=1,
+        )
+
+
+def test_identity_is_the_digest_as_it_is_printed() -> None:
+    identity = launch.identity(NANO)
+    assert f"{identity['DIGEST_LO']:08x}{identity['DIGEST_HI']:08x}" == NANO.digest[:16]
+    assert (identity["MAGIC"], identity["VERSION"]) == (regs.MAGIC, regs.VERSION)
+    constant = {r.name for r in regs.REGISTERS[:4]}
+    assert set(identity) == constant
