@@ -130,11 +130,10 @@ class _OnnxImporter:
             for node in self._model.graph.node:
                 self._node(node)
             values = [(o.name, self._trace.values.get(o.name)) for o in self._model.graph.output]
-            if absent := [name for name, value in values if value is None] or not values:
-                named = (
-                    f"the output {absent[0]!r} is computed by no node" if values else "no output"
-                )
-                row = UnsupportedNode(self._name, "graph", "", named, _MEND)
+            absent = [name for name, value in values if value is None]
+            if absent or not values:
+                reason = f"no node computes {absent[0]!r}" if absent else "it has no outputs"
+                row = UnsupportedNode(self._name, "graph", "", reason, _MEND)
                 raise UnsupportedModel(self._name, (row,))
             results = tuple(self._output(n, v) for n, v in values if not isinstance(v, Unknown))
             trace = self._trace
