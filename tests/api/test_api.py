@@ -61,6 +61,7 @@ NAMES = [
     "inspect",
     "load_arch",
     "load_model",
+    "load_plugin",
     "load_program",
     "methods",
     "prepare",
