@@ -136,6 +136,7 @@ def test_unknown_names_are_refused() -> None:
         _ = sigbit.quantise
 
 
+@pytest.mark.sim
 def test_use(tmp_path: Path) -> None:
     from api import uses_api
 
