@@ -102,6 +102,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nets_flow, "MODELLED", (DIGITS,))
 
 
+@pytest.mark.sim
 def test_a_job_that_fails_is_a_row(small: None, sigbit: Callable[..., Any], tmp_path: Path) -> None:
     rows, work = tmp_path / "rows.json", tmp_path / "work"
     other = json.loads((ROOT / "results" / "networks.json").read_text())["rows"][0]
