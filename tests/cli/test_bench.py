@@ -59,6 +59,7 @@ def test_a_row() -> None:
     json.dumps(row)
 
 
+@pytest.mark.sim
 def test_modelled_rows() -> None:
     rows = model_case(DIGITS, PRESETS["nano"], None, Simulators(40), silent)
     assert [(r["images"], r["first_layer_terms"]) for r in rows] == [(1, 2), (8, 2), (1, 1), (8, 1)]
