@@ -34,9 +34,16 @@ settings.load_profile("no clock")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--hours``: how long the campaign of random networks runs; 0 is its short form."""
+    """``--hours``: how long the fuzzers in tests/e2e run; 0 is their short form. ``--jobs`` and
+    ``--scheduler``: where."""
     parser.addoption(
-        "--hours", type=float, default=0.0, help="draw random networks (tests/e2e) for this long"
+        "--hours", type=float, default=0.0, help="run the fuzzers of tests/e2e for this long"
+    )
+    parser.addoption(
+        "--jobs", type=int, default=None, help="processes that the fuzzers take for --hours"
+    )
+    parser.addoption(
+        "--scheduler", default=None, help="Dask cluster that the fuzzers take for --hours"
     )
 
 
@@ -73,12 +80,6 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         return (yield)
     finally:
         _unmarked = ""
-
-
-@pytest.fixture
-def hours(request: pytest.FixtureRequest) -> float:
-    """How long the campaign of random networks runs; 0: the short form."""
-    return float(request.config.getoption("--hours"))
 
 
 def pytest_report_header() -> str:

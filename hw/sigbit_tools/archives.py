@@ -6,11 +6,13 @@ unpacked to a path, and nothing is unpickled.
 
 import math
 import os
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from tokenize import TokenError
 from typing import IO, Any
 
 import numpy as np
@@ -125,7 +127,7 @@ def _read_array(file: IO[bytes], length: int) -> NDArray[Any]:
             f"an array of {dtype} {shown(list(shape))} takes {size:,} bytes, there are {left:,}"
         )
     array = np.empty(math.prod(shape), dtype)
-    view = memoryview(array.view(np.uint8)) if size else memoryview(b"")
+    view = array.view(np.uint8).data if size else memoryview(b"")
     done = 0
     while done < size:
         chunk = file.read(min(size - done, 1 << 24))
@@ -141,7 +143,12 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
     if read is None:
         raise ValueError(f"it is an array file of version {version}, 1.0 and 2.0 are read")
-    shape, by_columns, dtype = read(file, max_header_size=HEADER_MAX)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about headers of Python 2
+            shape, by_columns, dtype = read(file, max_header_size=HEADER_MAX)
+    except (SyntaxError, TokenError, RecursionError, MemoryError, TypeError, ValueError) as error:
+        raise ValueError("the header of its array cannot be read") from error
     if any(type(n) is not int or n < 0 for n in shape):
         raise ValueError(f"its shape is {shown(shape)}")
     return shape, by_columns, dtype

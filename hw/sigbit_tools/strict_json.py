@@ -12,6 +12,8 @@ from sigbit_tools.shown import shown
 
 TEXT_MAX = 64 << 20
 """Bytes of a document at most."""
+DIGITS_MAX = 400
+"""Digits of a whole number at most: those of the largest float, and some more."""
 DEPTH_MAX = 64
 """Levels of a document at most."""
 
@@ -21,7 +23,9 @@ def parse_json(text: str | bytes) -> Any:
     if len(text) > TEXT_MAX:
         raise ValueError(f"a document must have at most {TEXT_MAX >> 20} MiB, not {len(text):,}")
     try:
-        document = json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
+        document = json.loads(
+            text, object_pairs_hook=_object, parse_constant=_constant, parse_int=_whole
+        )
     except json.JSONDecodeError as error:
         raise ValueError(f"line {error.lineno}, column {error.colno}: {error.msg}") from None
     except UnicodeDecodeError:
@@ -39,6 +43,12 @@ def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key in keys if keys.count(key) > 1)
         raise ValueError(f"the key {shown(twice)} comes twice")
     return found
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > DIGITS_MAX:
+        raise ValueError(f"numbers must have at most {DIGITS_MAX} digits, not {len(digits)}")
+    return int(digits)
 
 
 def _constant(name: str) -> NoReturn:

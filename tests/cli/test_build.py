@@ -19,6 +19,7 @@ from sigbit_synthesis.pnr import Routed, result
 from sigbit_synthesis.target import Target
 
 REPORT = Path(__file__).parents[1] / "synthesis" / "nextpnr_report.json"
+ROUTING = Path(__file__).parents[2] / "results" / "routing.json"
 
 
 class Small(wiring.Component):
@@ -53,6 +54,7 @@ def test_files_and_figures(sigbit, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert found["netlist_sha256"] == hashlib.sha256(text.encode()).hexdigest()
     assert (found["board"], found["part"], found["target"]) == ("ulx3s", "LFE5U-85F", "ecp5")
     assert (found["preset"], found["arch_digest"]) == ("nano", PRESETS["nano"].digest)
+    assert found["macs"] == PRESETS["nano"].macs
     routed = found["routed"]
     assert routed["fmax_mhz"] >= routed["clock_mhz"] == 50
     assert routed["utilization"]["EHXPLLL"] == {"used": 1, "available": 4}
@@ -60,6 +62,13 @@ def test_files_and_figures(sigbit, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert found["schema_version"] == 1
     assert found["cpu_seconds"] > 0
     assert f"{routed['fmax_mhz']:.1f} MHz" in answer.out
+    assert "nano on ulx3s, placed and routed on LFE5U-85F" in " ".join(answer.out.split())
+    rows = tmp_path / "routing.json"
+    shutil.copy(ROUTING, rows)
+    assert sigbit("results", "add", rows, figures).code == 0
+    row = json.loads(rows.read_text())["rows"][-1]
+    assert (row["preset"], row["routed"]) == ("nano", routed)
+    assert not {"schema_version", "folder", "files"} & row.keys()
     html = page.read_text()
     assert "<b>PASS</b>" in html
     assert found["netlist_sha256"] in html

@@ -48,6 +48,10 @@ def _line(problem: Any, schema: type[BaseModel]) -> str:
         return f"{where} is unknown: there is no such key"
     if kind == "value_error":
         return f"{where}: {problem['ctx']['error']}"
+    if kind in ("too_long", "too_short"):
+        least, most = (problem["ctx"].get(f"{end}_length") for end in ("min", "max"))
+        limit = f"at least {least}" if most is None else f"at most {most}"
+        return f"{where} must have {limit} items, not {shown(problem['input'])}"
     text = _MEANT.get(kind)
     if text is None:
         text = problem["msg"]

@@ -30,6 +30,13 @@ def _printable(text: str) -> str:
     return text
 
 
+def _normal(scale: float) -> float:
+    """A scale is a normal number of float32: it divides and multiplies without overflow."""
+    if not 2.0**-126 <= scale <= 2.0**127:
+        raise ValueError(f"a scale must be in [2**-126, 2**127], not {scale!r}")
+    return scale
+
+
 Name = Annotated[str, Field(strict=True), AfterValidator(check_name)]
 Source = Annotated[str, Field(strict=True, max_length=SOURCE_MAX), AfterValidator(_printable)]
 Offset = Annotated[int, Field(strict=True, ge=0, lt=1 << ADDRESS_BITS)]
@@ -40,8 +47,7 @@ Planes = Annotated[int, Field(strict=True, ge=1, le=MAX_DIGITS)]
 Images = Annotated[int, Field(strict=True, ge=1, le=IMAGES_MAX)]
 Stored = Annotated[int, Field(strict=True, ge=-(1 << 31), lt=1 << 31)]
 Count = Annotated[int, Field(strict=True, ge=0, lt=1 << 63)]
-Scale = Annotated[float, Field(strict=True, ge=2.0**-126, le=2.0**127)]
-"""A scale is a normal number of float32: it divides and multiplies without overflow."""
+Scale = Annotated[float, Field(strict=True), AfterValidator(_normal)]
 Shape = tuple[Side, Side, Side]
 
 

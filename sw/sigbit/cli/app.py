@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from sigbit.cli import bench, results
 from sigbit.cli.commands import (
     arch,
+    bench,
     build,
     check,
     compile,
@@ -17,6 +17,7 @@ from sigbit.cli.commands import (
     inspect,
     methods,
     quantize,
+    results,
     run,
     sweep,
     synth,

@@ -64,6 +64,8 @@ class Built(Result):
         The board, and the device on it.
     preset, arch_digest : str
         The accelerator.
+    macs : int
+        Its multiply-accumulates per cycle.
     target : str
         The fabric that it is mapped to.
     netlist_sha256 : str
@@ -79,6 +81,7 @@ class Built(Result):
     part: str
     preset: str
     arch_digest: str
+    macs: int
     target: str
     netlist_sha256: str
     routed: Placement
@@ -122,6 +125,7 @@ def build(
         part=wanted.part.name,
         preset=config.name,
         arch_digest=config.digest,
+        macs=config.macs,
         target=wanted.target.value,
         netlist_sha256=netlist_sha256(config, wanted.target),
         routed=_placement(routed),

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sigbit_hw.arch.program import Program
+from sigbit_hw.arch.program import Program, ProgramError
 
 
 def verified(program: Program) -> Program:
@@ -20,4 +20,8 @@ def verified(program: Program) -> Program:
 def load_program(path: str | Path) -> Program:
     """The Program in a file that anybody may have written, ready for a device;
     :class:`ProgramError` says what is wrong with it."""
-    return verified(Program.load(path))
+    program = Program.load(path)
+    try:
+        return verified(program)
+    except ProgramError as error:
+        raise ProgramError(f"{path}: {error}") from None

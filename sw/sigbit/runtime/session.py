@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sigbit.runtime.device import Device, RunResult, check_stored, only_input
-from sigbit.runtime.loading import verified
+from sigbit.runtime.loading import load_program, verified
 from sigbit_hw.arch.program import Port, Program, ProgramError
 
 Ints = NDArray[np.int64]
@@ -59,9 +59,12 @@ class Session:
     on any device, or was compiled for another one."""
 
     def __init__(self, program: Program | str | Path, device: Device) -> None:
-        loaded = program if isinstance(program, Program) else Program.load(program)
-        loaded.require(device.config)
-        self.program, self.device = verified(loaded), device
+        if isinstance(program, Program):
+            self.program = verified(program)
+        else:
+            self.program = load_program(program)
+        self.device = device
+        self.program.require(device.config)
 
     def run(
         self,

@@ -1,6 +1,7 @@
 """Tensors in files that anybody may have written: no code is run, and no tensor is larger than what
 the file holds of it."""
 
+import pickle
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,6 +58,10 @@ def read_pytorch(path: Path, what: str = "a PyTorch file of tensors only") -> An
         raise
     except MemoryError as error:
         raise FileError(f"{path} is not {what}: it asks for more memory than there is") from error
+    except pickle.UnpicklingError as error:  # with advice to run what is in the file
+        raise FileError(
+            f"{path} is not {what}: it is damaged, or holds objects that could run code"
+        ) from error
     except Exception as error:  # the reader gathers its own in no class
         raise FileError(f"{path} is not {what}: {_first_line(error)}") from error
     return content

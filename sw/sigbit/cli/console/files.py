@@ -11,7 +11,7 @@ import numpy as np
 from sigbit.errors import UserError
 from sigbit.flows.result import Result, plain
 from sigbit.results.files import RowFile, read_row_file
-from sigbit_tools.files import FileError, replacing, write_text
+from sigbit_tools.files import replacing, write_text
 
 
 def target(path: Path | None) -> Path | None:
@@ -37,19 +37,6 @@ def write_json(path: Path | None, document: Result | Mapping[str, Any]) -> None:
     """Write ``document``, dataclasses and arrays in it included; nothing if ``path`` is None."""
     if path is not None:
         write_text(path, json.dumps(plain(document), indent=2, allow_nan=False) + "\n")
-
-
-def read_rows(path: Path | None, keys: set[str]) -> list[dict[str, Any]]:
-    """The rows of an earlier run of a benchmark, which have ``keys``; none if there is no file."""
-    if path is None or not path.exists():
-        return []
-    try:
-        found = read_row_file(path)
-    except FileError as error:
-        raise UserError(f"{path} holds no rows of this benchmark: give another FILE") from error
-    if not all(keys <= set(row) for row in found.rows):
-        raise UserError(f"{path} holds no rows of this benchmark: give another FILE")
-    return [dict(row) for row in found.rows]
 
 
 def write_rows(path: Path | None, command: str, rows: list[dict[str, Any]]) -> None:

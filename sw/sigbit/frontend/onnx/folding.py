@@ -83,12 +83,12 @@ class Folder:
             depth = max((s for a in feeds.values() for s in a.shape), default=1)
             if elements * depth > WORK:
                 raise Refusal(f"of constants, takes {elements * depth:,} products", _REMEDY)
-        self._left -= elements
-        if self._left < 0:
+        if elements > self._left:
             raise Refusal(
                 f"of constants, has a result of {elements:,} elements, more than the model holds",
                 _REMEDY,
             )
+        self._left -= elements
 
 
 _REMEDY = "fold constants before: onnxruntime or onnxsim do"

@@ -130,6 +130,11 @@ class _OnnxImporter:
             for node in self._model.graph.node:
                 self._node(node)
             values = [(o.name, self._trace.values.get(o.name)) for o in self._model.graph.output]
+            absent = [name for name, value in values if value is None]
+            if absent or not values:
+                reason = f"no node computes {absent[0]!r}" if absent else "it has no outputs"
+                row = UnsupportedNode(self._name, "graph", "", reason, _MEND)
+                raise UnsupportedModel(self._name, (row,))
             results = tuple(self._output(n, v) for n, v in values if not isinstance(v, Unknown))
             trace = self._trace
             trace.graph.output(results)
@@ -191,10 +196,12 @@ class _OnnxImporter:
         operands = [self._trace.values.get(i) for i in node.input if i]
         outputs = [o for o in node.output if o]
         try:
+            if absent := [i for i in node.input if i and i not in self._trace.values]:
+                raise Refusal(f"reads {absent[0]!r}, which nothing before it computes", _MEND)
             known = node.op_type in OPERATORS and _is_standard(node)
             if not known and not all(isinstance(o, Constant) for o in operands):
                 raise unknown(node.op_type)
-            if any(isinstance(o, Unknown) or o is None for o in operands):
+            if any(isinstance(o, Unknown) for o in operands):
                 self._trace.values.update({o: Unknown() for o in outputs})
                 return
             results = self._results(call, operands)
@@ -276,9 +283,11 @@ _MALFORMED = (
 def _malformed(error: BaseException) -> Refusal:
     reason = str(error).strip().split("\n")[0]
     return Refusal(
-        f"its operands or attributes are malformed ({type(error).__name__}: {reason})",
-        "check the model with onnx.checker.check_model(model, full_check=True)",
+        f"its operands or attributes are malformed ({type(error).__name__}: {reason})", _MEND
     )
+
+
+_MEND = "check the model with onnx.checker.check_model(model, full_check=True)"
 
 
 def _is_standard(node: NodeProto) -> bool:

@@ -32,6 +32,7 @@ def read_model(path: Path) -> ModelProto:
         model = onnx.load_model_from_string(path.read_bytes(), format="protobuf")
     except DecodeError as error:
         raise ValueError(f"it cannot be decoded: {error}") from None
+    check_model(model)
     folder = path.resolve().parent
     external = False
     for tensor in _tensors(model):
@@ -44,7 +45,6 @@ def read_model(path: Path) -> ModelProto:
             onnx.load_external_data_for_model(model, str(folder))
         except (onnx.checker.ValidationError, OSError, RuntimeError, ValueError) as error:
             raise ValueError(f"its external data cannot be read: {error}") from None
-    check_model(model)
     return model
 
 

@@ -27,7 +27,7 @@ def add(
         typer.Argument(metavar="FILE.json...", exists=True, dir_okay=False, help="New rows."),
     ],
 ) -> None:
-    """Put what `sigbit synth --json` or `sigbit demo --json` wrote into a file of rows.
+    """Put what `sigbit synth`, `build` or `demo` wrote with `--json` into a file of rows.
 
     A row of the same accelerator is replaced. Benchmarks (`sigbit bench`) write rows themselves.
     """

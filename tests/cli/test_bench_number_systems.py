@@ -1,15 +1,19 @@
-"""``sigbit bench silicon``: rows, tables and plot of small accelerators, and how it is asked."""
+"""``sigbit bench number-systems``: rows, tables and plot of small accelerators, and how it is
+asked."""
 
 import json
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from sigbit.bench.number_systems import error as silicon_error
-from sigbit.bench.number_systems import tables as silicon_tables
+from sigbit.bench.number_systems import candidates as known
+from sigbit.bench.number_systems import error, tables
 from sigbit.bench.number_systems.error import Layers, MeasuredErrors, distribution_error
 from sigbit.bench.number_systems.row import (
     DISTRIBUTIONS,
@@ -21,7 +25,9 @@ from sigbit.bench.number_systems.row import (
     row_of,
 )
 from sigbit.bench.number_systems.systems import SYSTEMS, accelerator, refusal, sample
-from sigbit.cli import silicon
+from sigbit.flows.campaigns import number_systems
+from sigbit.flows.campaigns.accelerators import Accelerators
+from sigbit.flows.campaigns.random_programs import Mismatch
 from sigbit.quant.numbers.grid import LevelGrid
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.formats import EsbFormat
@@ -72,24 +78,29 @@ class Double:
     def verify(self, config: ArchConfig, target: str, progress: object) -> str:
         return f"programs on {config.name}"
 
-    def fmax(self, netlist_sha256: str) -> float | None:
-        return 123.4 if netlist_sha256 == "ecp5-hash" else None
-
 
 @pytest.fixture
-def doubled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(silicon, "candidates", small_candidates)
-    monkeypatch.setattr(silicon, "_Tools", lambda clocks: Double())
-    monkeypatch.setattr(silicon_error, "zoo_layers", lambda folder: NO_LAYERS)
+def bench(sigbit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """The command with doubles of candidates and tools."""
+    monkeypatch.setattr(known, "candidates", small_candidates)
+    monkeypatch.setattr(number_systems, "Accelerators", Double)
+    monkeypatch.setattr(error, "zoo_layers", lambda folder: NO_LAYERS)
+    monkeypatch.setenv("SIGBIT_CACHE", str(tmp_path / "cache"))
+    number_systems._errors.cache_clear()
+    yield partial(sigbit, "bench", "number-systems")
+    number_systems._errors.cache_clear()
 
 
 def silent(what: str, done: int, total: int) -> None:
     assert what
 
 
-def test_rows_tables_and_plot(sigbit, doubled: None, tmp_path: Path) -> None:
-    rows_file, tables, plot = (tmp_path / name for name in ("rows.json", "t.md", "p.svg"))
-    answer = sigbit("bench", "silicon", "--json", rows_file, "--markdown", tables, "--plot", plot)
+def test_rows_tables_and_plot(bench: Callable[..., Any], tmp_path: Path) -> None:
+    rows_file, markdown, plot, routed = (
+        tmp_path / name for name in ("rows.json", "t.md", "p.svg", "routed.json")
+    )
+    routed.write_text('{"netlist_sha256": "ecp5-hash", "routed": {"fmax_mhz": 123.4}}')
+    answer = bench("--json", rows_file, "--markdown", markdown, "--plot", plot, "--routed", routed)
     assert answer.code == 0, answer.err
     rows = json.loads(rows_file.read_text())["rows"]
     assert len(rows) == 6
@@ -103,7 +114,7 @@ def test_rows_tables_and_plot(sigbit, doubled: None, tmp_path: Path) -> None:
     assert [row["fmax_mhz"] for row in built] == [None, None, 123.4, 123.4]
     refused = [row for row in rows if row["refused"]]
     assert all(row["lut_total"] is row["verified_by"] is None for row in refused)
-    text = tables.read_text()
+    text = markdown.read_text()
     assert "10.95" in text
     assert "not stated" in text
     assert "integer (15.62)" in text  # the fewest LUTs are the integers', and the table says so
@@ -111,28 +122,54 @@ def test_rows_tables_and_plot(sigbit, doubled: None, tmp_path: Path) -> None:
     assert ET.fromstring(plot.read_bytes()).tag.endswith("svg")
 
 
-def test_a_part_keeps_the_other_rows(sigbit, doubled: None, tmp_path: Path) -> None:
+def test_a_part_keeps_the_other_rows(bench: Callable[..., Any], tmp_path: Path) -> None:
     rows_file = tmp_path / "rows.json"
     for only in ("esb k=1", "integer"):
-        assert (
-            sigbit("bench", "silicon", "--only", only, "--target", "xcup", "--json", rows_file).code
-            == 0
-        )
+        assert bench("--only", only, "--target", "xcup", "--json", rows_file).code == 0
     rows = json.loads(rows_file.read_text())["rows"]
     assert [row["preset"] for row in rows] == ["w4a4-integer", "w4a4-esb-k1", "w8a8-esb-k1"]
 
 
-def test_unknown_part(refused: Callable[..., str], doubled: None) -> None:
-    assert "w4a4-integer (integer)" in refused("bench", "silicon", "--only", "posit")
-
-
-def test_a_file_that_is_something_else(
-    refused: Callable[..., str], doubled: None, tmp_path: Path
+def test_what_is_wrong_with_rows_is_told(
+    bench: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """DSP blocks, and codes that differ: the other rows are measured all the same."""
+
+    class Faulty(Double):
+        def synthesize(self, config: ArchConfig, target: str, progress: object) -> Costs:
+            return replace(super().synthesize(config, target, progress), dsp=7)
+
+        def verify(self, config: ArchConfig, target: str, progress: object) -> str:
+            if target == "ecp5":
+                raise Mismatch("3 of 100 codes of conv differ")
+            return super().verify(config, target, progress)
+
+    monkeypatch.setattr(number_systems, "Accelerators", Faulty)
+    rows_file = tmp_path / "rows.json"
+    answer = bench("--only", "w4a4-integer", "--json", rows_file)
+    assert answer.code == 1, answer
+    assert answer.err.splitlines() == [
+        "failed: w4a4-integer on ecp5: 3 of 100 codes of conv differ",
+        "w4a4-integer on xcup: 7 DSP blocks",
+    ]
+    good, bad = json.loads(rows_file.read_text())["rows"]
+    assert good["dsp"] == 7
+    assert bad["failure"] == "3 of 100 codes of conv differ"
+    assert (bad["preset"], bad["target"]) == ("w4a4-integer", "ecp5")
+
+
+def test_mistakes(bench: Callable[..., Any], tmp_path: Path) -> None:
     other = tmp_path / "other.json"
     other.write_text('{"rows": [{"net": 1}]}')
-    assert "holds no rows" in refused("bench", "silicon", "--json", other)
-    assert "names no clock" in refused("bench", "silicon", "--routed", other)
+    for arguments, text in (
+        (("--only", "posit"), "w4a4-integer (integer)"),
+        (("--json", other), "holds no rows"),
+        (("--routed", other), "names no clock"),
+    ):
+        answer = bench(*arguments)
+        assert answer.code == 2
+        assert text in answer.err
+        assert answer.out == ""
 
 
 @pytest.mark.sim
@@ -140,7 +177,7 @@ def test_a_file_that_is_something_else(
 def test_a_row_for_real() -> None:
     """Synthesis, random programs in RTL, and the same on the netlist."""
     candidate = next(c for c in small_candidates() if c.name == "w4a4-esb-k1")
-    tools = silicon._Tools({})
+    tools = Accelerators()
     row = row_of(candidate, "xcup", MeasuredErrors(NO_LAYERS), tools, silent)
     assert set(row) >= KEYS
     assert 0 < row["lut_array"] < row["lut_total"]
@@ -171,7 +208,7 @@ def test_errors_of_every_system() -> None:
         "net", (torch.randn(2, 64, generator=random),), (torch.rand(256, generator=random),)
     )
     errors = MeasuredErrors((layers,))
-    for candidate in silicon.candidates():
+    for candidate in known.candidates():
         found = errors.of(candidate)
         for side in found.values():
             assert side.keys() == {*DISTRIBUTIONS, "net"}
@@ -200,11 +237,11 @@ def test_front() -> None:
 @pytest.mark.synth
 def test_an_array_alone() -> None:
     """Two's complement has LUTs in the array and nothing else, and says so."""
-    candidate = next(c for c in silicon.candidates() if c.name == "w2a2-array")
-    row = row_of(candidate, "ecp5", MeasuredErrors(NO_LAYERS), silicon._Tools({}), silent)
+    candidate = next(c for c in known.candidates() if c.name == "w2a2-array")
+    row = row_of(candidate, "ecp5", MeasuredErrors(NO_LAYERS), Accelerators(), silent)
     assert set(row) >= KEYS
     assert row["lut_per_mac_array"] > 4
     assert row["lut_total"] is row["verified_by"] is row["refused"] is None
-    (cells,) = silicon_tables.evidence("ecp5").grid([row]).cells
+    (cells,) = tables.evidence("ecp5").grid([row]).cells
     assert cells[-1] == "an array alone, not run"
-    assert not silicon_tables.verdict_grid([row]).cells
+    assert not tables.verdict_grid([row]).cells
