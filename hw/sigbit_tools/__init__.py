@@ -1,1 +1,2 @@
-"""Below all other rooms: tool discovery, the cache of builds, and atomic file writes."""
+"""Below all other rooms: tool discovery, the cache of builds, and files: written atomically, read
+with limits."""

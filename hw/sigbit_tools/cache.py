@@ -1,7 +1,14 @@
-"""The cache of builds: folders named after everything that could change what is in them."""
+"""The cache of builds: folders named after everything that could change what is in them.
+
+A name consists of a kind and of :func:`key_of`, never of texts from a file, which could lead out of
+the cache.
+"""
 
 import fcntl
 import hashlib
+import os
+import re
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -9,6 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sigbit_tools.toolchain import cache_dir
+
+_NAME = re.compile(r"[a-z0-9-]+")
+_SECRET = "secret"
 
 
 def key_of(*parts: str) -> str:
@@ -23,8 +33,11 @@ def key_of(*parts: str) -> str:
 def cached_folder(name: str, make: Callable[[Path], None]) -> Path:
     """Return folder `name` of the cache; `make` fills one that is renamed when complete.
 
-    Any number of processes may ask at once: one makes the folder, the others wait.
+    Any number of processes may ask at once: one makes the folder, the others wait. Raises
+    ``ValueError`` for a name that is not a name in the cache.
     """
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"a folder of the cache must be named by a-z, 0-9 and -, not {name!r}")
     folder = cache_dir() / name
     if folder.is_dir():
         return folder
@@ -37,6 +50,18 @@ def cached_folder(name: str, make: Callable[[Path], None]) -> Path:
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
     return folder
+
+
+def cache_secret() -> bytes:
+    """Return 32 random bytes that only this user can read: with them the user's own files are
+    signed. They are as old as the cache."""
+    path = cache_dir() / _SECRET
+    with _locked(cache_dir() / f"{_SECRET}.lock"):
+        if not path.is_file() or path.stat().st_size != 32:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(handle, "wb") as file:
+                file.write(secrets.token_bytes(32))
+        return path.read_bytes()
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Files that are never left half written, and JSON documents."""
 
-import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from sigbit_tools.errors import SigbitError
+from sigbit_tools.strict_json import TEXT_MAX, parse_json
 
 
 class FileError(SigbitError):
@@ -48,13 +48,38 @@ def write_text(path: Path, text: str) -> None:
         file.write(text.encode())
 
 
+def make_folder(path: Path) -> Path:
+    """Return ``path``, made a folder with all above it; :class:`FileError` where that cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"cannot make the folder {path}: {error.strerror or error}") from error
+    return path
+
+
+def read_bytes(path: Path, limit: int, what: str) -> bytes:
+    """The content of a file of at most ``limit`` bytes; :class:`FileError` if it holds more, or is
+    no regular file, which might never end. ``what`` says what it should be."""
+    if path.exists() and not path.is_file():
+        raise FileError(f"{path} is not {what}: it is not a regular file")
+    with path.open("rb") as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise FileError(f"{path} is not {what}: it holds more than {limit:,} bytes")
+    return content
+
+
+def read_text(path: Path, limit: int, what: str) -> str:
+    """The UTF-8 text in a file of at most ``limit`` bytes, with a byte order mark or without."""
+    try:
+        return read_bytes(path, limit, what).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FileError(f"{path} is not {what}: it is not UTF-8 text") from error
+
+
 def read_json(path: Path) -> Any:
     """The JSON document in a file; the error names line and column."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise FileError(
-            f"{path} is not JSON: line {error.lineno}, column {error.colno}: {error.msg}"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise FileError(f"{path} is not JSON: it is not UTF-8 text") from error
+        return parse_json(read_text(path, TEXT_MAX, "JSON"))
+    except ValueError as error:
+        raise FileError(f"{path} is not JSON: {error}") from error

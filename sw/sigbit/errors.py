@@ -44,6 +44,10 @@ class QuantizationError(SigbitError):
     """
 
 
+class DamagedModelError(QuantizationError):
+    """A file that should hold an integer model holds something that is none."""
+
+
 class CompileError(SigbitError):
     """A network cannot be compiled for an accelerator; the message is for the user."""
 

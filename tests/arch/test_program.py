@@ -27,7 +27,12 @@ NANO = PRESETS["nano"]
 
 @pytest.fixture
 def program(rng) -> Program:
-    code = [isa.Fill(n0=4), isa.Exec(n_seg=1), isa.Halt()]
+    code = [
+        isa.Fill(n0=4),
+        isa.Out(n_slots=3),
+        isa.Exec(drain=1, n_seg=1, n_ocb=3, run=2),
+        isa.Halt(),
+    ]
     return Program(
         name="small",
         config=NANO,
@@ -43,10 +48,13 @@ def program(rng) -> Program:
         ),
         outputs=(Port("y", (9, 1, 1), 1024, 1, 1, 1.5, 0, -7, 7),),
         layers=(LayerInfo("conv", "conv", (9, 1, 1), 1, 1.5, 0, 945, "model.py:3"),),
-        execs=(ExecInfo(1, "conv", 4, 0, 1, 2, 3, (2, 2), 1),),
+        execs=(ExecInfo(2, "conv", 0, 0, 0, 1, 1, (2, 3), 0, 9, 2),),
         images=2,
         host=(HostStep("y", "softmax", "model.py:9"),),
-        vectors={"x": rng.integers(-7, 8, (2, 3, 5, 7)), "y": np.zeros((2, 9, 1, 1), np.int8)},
+        vectors={
+            "input.x": rng.integers(-7, 8, (2, 3, 5, 7)),
+            "layer.conv": np.zeros((2, 9, 1, 1), np.int8),
+        },
     )
 
 
@@ -188,7 +196,7 @@ def test_memory(program):
 
 def test_file_is_plain_safetensors(file):
     arrays = load_file(file)
-    assert {"instructions", "image", "vector.x", "vector.y"} == set(arrays)
+    assert {"instructions", "image", "vector.input.x", "vector.layer.conv"} == set(arrays)
     header = int.from_bytes(file.read_bytes()[:8], "little")
     metadata = json.loads(file.read_bytes()[8 : 8 + header])["__metadata__"]
     assert json.loads(metadata["sigbit"])["config_digest"] == NANO.digest

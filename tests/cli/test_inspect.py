@@ -8,7 +8,7 @@ import pytest
 from sigbit.compiler.random_graph import random_graph
 from sigbit.ir.integer import macs
 from sigbit.ir.model_file import model_digest, save_model
-from sigbit_hw.arch import assembler
+from sigbit_hw.arch import assembler, isa
 from sigbit_hw.arch.config import PRESETS
 
 
@@ -20,10 +20,11 @@ def test_inspect(sigbit, program, program_file, tmp_path):
     document = json.loads((tmp_path / "i.json").read_text())
     assert document["digest"] == program.digest
     assert document["arch_digest"] == program.config.digest
-    assert document["instructions"] == {"SEG": 1, "OUT": 1, "EXEC": 1, "HALT": 1}
+    counts = {"LOAD": 4, "SEG": 1, "OUT": 1, "EXEC": 1, "STORE": 1, "HALT": 1}
+    assert document["instructions"] == counts
     assert document["layers"][0]["macs"] == 256
     spans = {(r["from"], r["to"]) for r in document["memory_map"]}
-    assert {(0, 128), (1024, 1088), (512, 544), (2048, 2080), (2048, 4096), (0, 4096)} == spans
+    assert {(0, 288), (1024, 3112), (512, 544), (4096, 4128), (4096, 8192), (0, 8192)} == spans
 
 
 def test_cycles_add_up(sigbit, program, program_file, tmp_path):
@@ -35,17 +36,17 @@ def test_cycles_add_up(sigbit, program, program_file, tmp_path):
     predicted = predict(program, latency=7)
     assert document["cycles"] == predicted.cycles
     (row,) = document["times"]
-    assert row["cycles"] == row["fed"] + row["drain"] + row["wait"] == predicted.retires[2]
-    assert f"{predicted.cycles:,} cycles a run" in answer.out
+    assert row["cycles"] == row["fed"] + row["drain"] + row["wait"] == predicted.retires[6]
+    assert f"{predicted.cycles:,} cycles per run" in answer.out
     answer = sigbit("inspect", program_file, "--no-cycles", "--json", tmp_path / "i.json")
     assert "cycles" not in json.loads((tmp_path / "i.json").read_text())
 
 
-def test_traffic_by_kind(program):
+def test_traffic_by_kind(bare):
     """A load and a store of each region."""
     from dataclasses import replace
 
-    from sigbit.cli.traffic import spilled, traffic
+    from sigbit.flows.traffic import spilled, traffic
     from sigbit_hw.arch import isa
 
     code = [
@@ -56,13 +57,13 @@ def test_traffic_by_kind(program):
         isa.Store(address=2048, beats=2),
         isa.Load(address=2048, beats=2, kind=isa.LoadKind.ACTS),
         isa.Store(address=3072, beats=2),
-        *program.listing,
+        *bare.listing,
     ]
-    port = replace(program.outputs[0], offset=3072)
-    spilling = replace(program, instructions=isa.pack(code), outputs=(port,))
+    port = replace(bare.outputs[0], offset=3072)
+    spilling = replace(bare, instructions=isa.pack(code), outputs=(port,))
     assert spilled(spilling) == (2048, 3072)
     found = traffic(spilling)
-    beats = 2 * program.config.bus_bytes
+    beats = 2 * bare.config.bus_bytes
     assert found.bytes == {
         "instructions": 32 * len(code),
         **dict.fromkeys(
@@ -112,14 +113,30 @@ def test_not_a_program(refused, tmp_path):
     assert str(tmp_path) in refused("inspect", tmp_path)
 
 
-def test_illegal_instruction(refused, program, tmp_path):
+def test_illegal_instruction(refused, program, tmp_path, monkeypatch):
     from dataclasses import replace
 
     words = program.instructions.copy()
     words[32] = 0
     path = tmp_path / "p.sigbit"
-    replace(program, instructions=np.ascontiguousarray(words)).save(path)
+    with monkeypatch.context() as patch:
+        patch.setattr("sigbit_hw.arch.program.check_program", lambda _: None)
+        replace(program, instructions=np.ascontiguousarray(words)).save(path)
     assert "instruction 1: illegal opcode 0" in refused("inspect", path)
+
+
+def test_a_program_that_must_not_run(refused, program, tmp_path):
+    """Every instruction is legal, but the last EXEC reads what nobody has written."""
+    from dataclasses import replace
+
+    code = [instr for index, instr in enumerate(program.listing) if index != 1]
+    info = replace(program.execs[0], index=5)
+    path = tmp_path / "p.sigbit"
+    replace(program, instructions=isa.pack(code), execs=(info,)).save(path)
+    error = refused("inspect", path)
+    assert "program 'tiny' must not run on any device: instruction 5" in error
+    assert "uses PARAMS that may be never written" in error
+    assert refused("run", path, tmp_path / "x.npy") == error
 
 
 @pytest.fixture

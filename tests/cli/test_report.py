@@ -111,59 +111,59 @@ def test_failure_is_visible():
     assert "badge bad" in sections.layers([row]).body
 
 
-def test_exec_steps(program):
+def test_exec_steps(bare):
     # 2 row runs of 8 pixels: 4 blocks of 2 pixels each, 2 steps a block
-    assert exec_steps(program.listing, program.config) == {2: 2 * 4 * 2}
+    assert exec_steps(bare.listing, bare.config) == {2: 2 * 4 * 2}
 
 
-def test_layer_cycles(program):
-    rows, total = layer_cycles(program, {2: (100, 140)})
+def test_layer_cycles(bare):
+    rows, total = layer_cycles(bare, {2: (100, 140)})
     assert rows == [LayerCycles("conv", 256 / PRESETS["nano"].macs, 16, 40)]
     assert rows[0].utilization == 8 / 40
     assert rows[0].share_fed == total.share_fed == 16 / 40
 
 
-def test_overlapping_execs_are_counted_once(program):
+def test_overlapping_execs_are_counted_once(bare):
     from dataclasses import replace
 
     from sigbit_hw.arch.program import ExecInfo, LayerInfo
 
-    seg, out, execute, halt = program.listing
+    seg, out, execute, halt = bare.listing
     two = replace(
-        program,
+        bare,
         instructions=isa.pack([seg, out, execute, out, execute, halt]),
-        layers=(*program.layers, LayerInfo("next", "conv", (4, 4, 4), 1, 0.5, 0, 512)),
-        execs=(*program.execs, ExecInfo(4, "next", 0, 0, 0, 4, 4)),
+        layers=(*bare.layers, LayerInfo("next", "conv", (4, 4, 4), 1, 0.5, 0, 512)),
+        execs=(*bare.execs, ExecInfo(4, "next", 0, 0, 0, 4, 4)),
     )
     rows, total = layer_cycles(two, {2: (0, 30), 4: (20, 50)})
     assert [(r.name, r.cycles, r.fed) for r in rows] == [("conv", 20, 16), ("next", 30, 16)]
     assert (total.cycles, total.fed, total.ideal) == (50, 32, 8 + 16)
 
 
-def test_layer_times(program):
+def test_layer_times(bare):
     # 8 blocks of 2 steps that drain in 2 cycles each; all else is waiting
     retires = [-1, -1, 100, -1]
-    (row,) = layer_times(program, retires)
+    (row,) = layer_times(bare, retires)
     assert (row.name, row.fed, row.drain, row.wait, row.bound) == ("conv", 16, 0, 84, "loads")
-    (row,) = layer_times(program, [-1, -1, 17, -1])
+    (row,) = layer_times(bare, [-1, -1, 17, -1])
     assert (row.cycles, row.bound) == (17, "compute")
 
 
-def test_waiting_for_the_drain(program):
+def test_waiting_for_the_drain(bare):
     from dataclasses import replace
 
-    seg, out, execute, halt = program.listing
+    seg, out, execute, halt = bare.listing
     three = isa.pack([replace(seg, n_ic=1), replace(out, n_planes=3), execute, halt])
-    (row,) = layer_times(replace(program, instructions=three), [-1, -1, 50, -1])
+    (row,) = layer_times(replace(bare, instructions=three), [-1, -1, 50, -1])
     assert (row.fed, row.drain, row.wait, row.bound) == (8, 40, 2, "drain")
 
 
-def test_copies_belong_to_no_layer(program):
+def test_copies_belong_to_no_layer(bare):
     from dataclasses import replace
 
-    seg, out, execute, halt = program.listing
+    seg, out, execute, halt = bare.listing
     copied = isa.pack([seg, out, execute, out, replace(execute, tag=1), halt])
-    rows = layer_times(replace(program, instructions=copied), [-1, -1, 30, -1, 50, -1])
+    rows = layer_times(replace(bare, instructions=copied), [-1, -1, 30, -1, 50, -1])
     assert [(r.name, r.cycles) for r in rows] == [("conv", 30), (COPIES, 20)]
 
 

@@ -26,8 +26,8 @@ from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.isa import ENGINE_OF, Engine, Instr, LoadKind, Opcode
 from sigbit_sim.interp.device import Interp
 
-CONFIG = replace(PRESETS["nano"], name="small nano", weight_words=128, param_groups=8, tables=4)
-TIGHT = replace(CONFIG, name="tight nano", act_slots=512)
+CONFIG = replace(PRESETS["nano"], name="small-nano", weight_words=128, param_groups=8, tables=4)
+TIGHT = replace(CONFIG, name="tight-nano", act_slots=512)
 """Too small for the network, which then goes to memory and back in bands."""
 
 

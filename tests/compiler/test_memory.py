@@ -15,7 +15,7 @@ from sigbit.compiler.stage.ring import Ring
 from sigbit.errors import CompileError
 from sigbit_hw.arch.config import PRESETS
 
-CONFIG = replace(PRESETS["nano"], name="big nano", act_slots=16384)
+CONFIG = replace(PRESETS["nano"], name="big-nano", act_slots=16384)
 
 
 @settings(max_examples=25, suppress_health_check=list(HealthCheck))

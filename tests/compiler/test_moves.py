@@ -31,7 +31,7 @@ NANO = replace(PRESETS["nano"], act_slots=1 << 17)
 CONFIGS = {
     "nano": NANO,
     "wide drain": replace(
-        PRESETS["micro"], name="wide drain", pixels=8, post_lanes=32, act_slots=1 << 17
+        PRESETS["micro"], name="wide-drain", pixels=8, post_lanes=32, act_slots=1 << 17
     ),
     "few": replace(NANO, name="few", weight_words=128, param_groups=8, tables=4, queue_depth=2),
 }

@@ -20,10 +20,10 @@ from sigbit_sim.verification.networks import random_network
 
 NANO = PRESETS["nano"]
 CONFIGS = {
-    "nano": replace(NANO, name="big nano", act_slots=16384),
-    "micro": replace(PRESETS["micro"], name="big micro", act_slots=16384),
+    "nano": replace(NANO, name="big-nano", act_slots=16384),
+    "micro": replace(PRESETS["micro"], name="big-micro", act_slots=16384),
     "wide drain": replace(
-        PRESETS["micro"], name="wide drain", oc_lanes=16, post_lanes=16, act_slots=16384
+        PRESETS["micro"], name="wide-drain", oc_lanes=16, post_lanes=16, act_slots=16384
     ),
     "tight": replace(
         NANO,
@@ -120,7 +120,7 @@ def test_kernel_longer_than_the_loops(rng: np.random.Generator) -> None:
 
 def test_bands_go_to_memory_and_back(rng: np.random.Generator) -> None:
     """An activation memory far too small for a residual network, and two images a run."""
-    config = replace(NANO, name="spilling nano", act_slots=256, weight_words=256)
+    config = replace(NANO, name="spilling-nano", act_slots=256, weight_words=256)
     graph = residual_network(config, rng)
     program = compile_graph(graph, config, images=2)
     low, high = program.write_window

@@ -27,9 +27,9 @@ CONFIGS = {
         "ecp5": PRESETS["ecp5"],
         "mobile": PRESETS["mobile"],
         "zcu102": PRESETS["zcu102"],
-        "several drained slots": replace(MICRO, oc_lanes=16, post_lanes=16),
-        "all pixels drained at once": replace(MICRO, post_lanes=32),
-        "small memories": replace(NANO, weight_words=256, param_groups=2, segments=8),
+        "several-drained-slots": replace(MICRO, oc_lanes=16, post_lanes=16),
+        "all-pixels-drained-at-once": replace(MICRO, post_lanes=32),
+        "small-memories": replace(NANO, weight_words=256, param_groups=2, segments=8),
     }.items()
 }
 
@@ -145,7 +145,7 @@ def test_groups_read_what_covers_them(rng: np.random.Generator) -> None:
 
 def test_images_take_turns(rng: np.random.Generator) -> None:
     """Every weight is needed by neighbouring tiles only, and is the same array for all images."""
-    config = CONFIGS["small memories"]
+    config = CONFIGS["small-memories"]
     tiled = run(convolution(config, rng, (16, 4, 4), 32, images=3))
     weights = [id(t.weights) for t in tiled.tiles]
     images = [t.op for t in tiled.tiles]
@@ -156,7 +156,7 @@ def test_images_take_turns(rng: np.random.Generator) -> None:
 
 def test_reduction_larger_than_the_weight_memory(rng: np.random.Generator) -> None:
     """Parts leave room for the weights of the next one; the last drains."""
-    config = replace(CONFIGS["small memories"], weight_words=64)
+    config = replace(CONFIGS["small-memories"], weight_words=64)
     tiled = run(convolution(config, rng, (64, 1, 1), 8, kernel=3))
     words = [t.weights.size // config.weight_word_bytes for t in tiled.tiles]
     assert max(words) <= 16

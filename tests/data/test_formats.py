@@ -203,11 +203,11 @@ def test_damaged_packed(tmp_path, rng):
     with pytest.raises(DataError, match=r"labels must be in \[0, 9\], not \[0, 10\]"):
         data.load("cifar10-jpeg", "test", tmp_path)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(DataError, match=r"not a readable \.npz file"):
+    with pytest.raises(DataError, match=r"is not an \.npz file"):
         data.load("cifar10-jpeg", "test", tmp_path)
     with path.open("wb") as stream:
         np.save(stream, np.zeros(4, np.uint8))
-    with pytest.raises(DataError, match=r"not an \.npz file but a single array"):
+    with pytest.raises(DataError, match=r"is not an \.npz file"):
         data.load("cifar10-jpeg", "test", tmp_path)
     np.savez(path, blob=np.zeros(4, np.uint8))
     with pytest.raises(DataError, match="lacks the array offsets, labels, names"):

@@ -39,6 +39,7 @@ DIGEST = "b22fcf9fb6ba"
 """Of :func:`small`, wherever and whenever it is computed: it changes with the schema alone."""
 
 SEEDS = st.integers(0, 1 << 32)
+NAMES = st.from_regex(r"[a-z0-9_](-?[a-zA-Z0-9_]){0,9}", fullmatch=True)
 TEXTS = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=9)
 SCALES = st.floats(min_value=5e-324, allow_nan=False, allow_infinity=False)
 RELAXED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -89,7 +90,7 @@ def test_random_graphs_come_back_equal(seed: int, arch: str, tmp_path: Path) -> 
     assert (other == graph) == (model_digest(other) == digest)
 
 
-@given(name=TEXTS, location=TEXTS, scale=SCALES, zero=st.integers(-7, 7))
+@given(name=NAMES, location=TEXTS, scale=SCALES, zero=st.integers(-7, 7))
 @settings(max_examples=30, parent=RELAXED)
 def test_names_and_numbers_come_back_equal(
     name: str, location: str, scale: float, zero: int, tmp_path: Path
@@ -98,7 +99,7 @@ def test_names_and_numbers_come_back_equal(
     x, c, *_ = graph.nodes
     assert isinstance(c, Conv)
     kind = replace(c.type, scale=scale, zero=zero)
-    named = replace(c, name=f"{name}.", type=kind, location=location)
+    named = replace(c, name=f"{name}-", type=kind, location=location)
     graph = replace(graph, name=name, nodes=(x, named), outputs=(named.name,), output_axes=())
     graph = replace(graph, host=())
     save_model(graph, tmp_path / "net.sbm")
@@ -268,10 +269,11 @@ HUGE = 1 << 40
         (at(*X, "axes", value="rows"), "axes: Input should be"),
         (at(*X, "axes", value="features"), "features must be [n, 1, 1]"),
         (at(*X, "axes", value="steps features"), "a sequence must be [n, steps, 1]"),
-        (at(*X, "name", value=""), "text without control characters"),
-        (at(*X, "name", value="a\x1b[31m"), "text without control characters"),
-        (at(*X, "name", value="a" * 1001), "of 1 to 1000 characters"),
-        (at("name", value="a\nb"), "text without control characters"),
+        (at(*X, "name", value=""), "must be up to 128 letters, digits and . _ -"),
+        (at(*X, "name", value="a\x1b[31m"), "must be up to 128 letters, digits and . _ -"),
+        (at(*X, "name", value="../x"), "must be up to 128 letters, digits and . _ -"),
+        (at(*X, "name", value="a" * 129), "must be up to 128 letters, digits and . _ -"),
+        (at("name", value="a\nb"), "must be up to 128 letters, digits and . _ -"),
         (at(*C, "location", value="a\nb"), "location must not have control characters"),
         (at(*M, "name", value="c"), "c: a second node of this name"),
         (at(*S, "tensor", value="g"), "reads 'g', which is not an earlier node"),
@@ -307,8 +309,8 @@ HUGE = 1 << 40
         (at("weight_format", value={"bits": 8, "frac": 0, "signed": True}), "at most 31 bits"),
         (at("act_format", "levels", value=[0, 2, 1, 3]), "ascend from 0"),
         (at("act_format", "levels", value=list(range(1000))), "at most 256 items"),
-        (array("c.bias", [1 << 31, 0], np.int64), "bias must fit 32 bits"),
-        (array("c.bias", [-(1 << 63), 0], np.int64), "bias must fit 32 bits"),
+        (array("c.bias", [1 << 31, 0], np.int64), "bias must be in [-2147483647, 2147483647]"),
+        (array("c.bias", [-(1 << 63), 0], np.int64), "bias must be in [-2147483647, 2147483647]"),
         (array("c.bias", [0, 0, 0]), "bias must be int64 [2], not int64 [3]"),
         (array("c.bias", [1.5, 0], np.float32), "must hold signed integers, not float32"),
         (array("c.bias", [1, 0], np.uint64), "must hold signed integers, not uint64"),

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sigbit.cli.files import read_rows, write_rows
-from sigbit.errors import ResultsError, UserError
+from sigbit.cli.console.files import write_rows
+from sigbit.errors import ResultsError
 from sigbit.results.files import Results, RowFile, read_row_file
 from sigbit_tools.files import FileError
 
@@ -75,8 +75,6 @@ def test_other_files_are_refused(tmp_path: Path, text: str, said: str) -> None:
     path.write_text(text)
     with pytest.raises(FileError, match=said):
         read_row_file(path)
-    with pytest.raises((UserError, FileError)):
-        read_rows(path, set())
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:

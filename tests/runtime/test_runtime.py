@@ -175,15 +175,15 @@ class TestLayers:
             replace(program, layers=(layer,), images=2, instructions=repeated, execs=tuple(infos))
         )
         for info, code in zip(infos, codes, strict=True):
-            with pytest.raises(ValueError, match="were not written exactly once"):
+            with pytest.raises(ProgramError, match="were not written exactly once"):
                 collector.layers()
             collector.add(info.index, code)
         assert (collector.layers()[layer.name] == expected).all()
         collector.add(infos[0].index, codes[0])
-        with pytest.raises(ValueError, match="were not written exactly once"):
+        with pytest.raises(ProgramError, match="were not written exactly once"):
             collector.layers()
         collector.clear()
-        with pytest.raises(ValueError, match="were not written exactly once"):
+        with pytest.raises(ProgramError, match="were not written exactly once"):
             collector.layers()
 
     def test_parts_outside_a_layer_are_refused(self, program):
@@ -196,14 +196,14 @@ class TestLayers:
             (replace(info, channel=1, channels=program.layers[0].shape[0]), "writes channels up"),
         ]:
             collector = LayerCollector(replace(program, execs=(wrong,)))
-            with pytest.raises(ValueError, match=message):
+            with pytest.raises(ProgramError, match=message):
                 collector.add(info.index, codes)
 
     def test_bad_lists_of_execs_are_refused(self, program):
         name = program.layers[0].name
-        with pytest.raises(ValueError, match="not a draining EXEC"):
+        with pytest.raises(ProgramError, match="not a draining EXEC"):
             LayerCollector(replace(program, execs=(ExecInfo(0, name, 0, 0, 0, 1, 1),)))
-        with pytest.raises(ValueError, match=r"no instructions \[99999\]"):
+        with pytest.raises(ProgramError, match=r"no instructions \[99999\]"):
             LayerCollector(replace(program, execs=(ExecInfo(99999, name, 0, 0, 0, 1, 1),)))
         illegal = np.zeros_like(program.instructions)
         with pytest.raises(ProgramError, match="random: instruction 0: illegal opcode 0"):

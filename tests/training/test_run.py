@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from sigbit.cli.models import load_model
 from sigbit.errors import DivergedError
+from sigbit.inputs.integer_models import load_model
 from sigbit.quant import QuantizationError
 from sigbit.training import Machine, Options, TrainingError
 from sigbit.training.loop import Loop, Progress

@@ -10,6 +10,7 @@ from typing import Any
 from sigbit_hw.arch import limits
 from sigbit_hw.arch.formats import EsbFormat, Format, TermGrid
 from sigbit_hw.arch.numerics import dot_bits
+from sigbit_tools.shown import shown
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class ArchConfig:
     Parameters
     ----------
     name : str
-        For people; not part of the digest.
+        For people, a legal name (:mod:`~sigbit_hw.arch.names`); not part of the digest.
     weight_format, act_format : Format
         Native formats; the weight format is signed.
     pixels, oc_lanes, ic_lanes : int
@@ -177,7 +178,7 @@ class ArchConfig:
         required = {f.name for f in fields(cls) if f.default is f.default_factory}
         if unknown := set(value) - known:
             raise ValueError(
-                f"unknown ArchConfig fields {sorted(unknown)}; known are {sorted(known)}"
+                f"unknown ArchConfig fields {shown(sorted(unknown))}; known are {sorted(known)}"
             )
         if missing := required - set(value):
             raise ValueError(f"missing ArchConfig fields {sorted(missing)}")

@@ -16,10 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sigbit_tools.shown import shown
+
 Ints = NDArray[np.int64]
 
 MAX_DIGITS = 4
 """Native digits of a value, or of a weight, at most."""
+MAX_LEVEL_BITS = 256
+"""Bits of a level at most: those of the largest ESB format."""
+MAX_VALUES = 1 << 20
+"""Values that sums of digits can take at most."""
 
 
 def check_finite(x: NDArray[np.float64], what: str) -> None:
@@ -146,7 +152,7 @@ class Format(ABC):
             if value.keys() == {"levels", "signed"} and isinstance(value["levels"], list):
                 return LevelFormat(tuple(value["levels"]), value["signed"])
         raise ValueError(
-            f"a format must have bits, frac and signed, or levels and signed, not {value!r}"
+            f"a format must have bits, frac and signed, or levels and signed, not {shown(value)}"
         )
 
 
@@ -173,11 +179,13 @@ class EsbFormat(Format):
 
     def __post_init__(self) -> None:
         if type(self.bits) is not int or not 2 <= self.bits <= 8:
-            raise ValueError(f"bits must be in [2, 8], not {self.bits!r}")
+            raise ValueError(f"bits must be in [2, 8], not {shown(self.bits)}")
+        if type(self.signed) is not bool:
+            raise ValueError(f"signed must be true or false, not {shown(self.signed)}")
         if type(self.frac) is not int or not 0 <= self.frac <= self.bits - 1 - self.signed:
             raise ValueError(
-                f"frac must be in [0, {self.bits - 1 - self.signed}] for "
-                f"{self.bits} {'signed' if self.signed else 'unsigned'} bits, not {self.frac!r}"
+                f"frac must be in [0, {self.bits - 1 - self.signed}] for {self.bits} "
+                f"{'signed' if self.signed else 'unsigned'} bits, not {shown(self.frac)}"
             )
 
     @property
@@ -220,15 +228,19 @@ class LevelFormat(Format):
 
     def __post_init__(self) -> None:
         levels = self.levels
+        if type(self.signed) is not bool:
+            raise ValueError(f"signed must be true or false, not {shown(self.signed)}")
         if not all(type(level) is int for level in levels) or not (
             levels[:1] == (0,) and all(a < b for a, b in pairwise(levels))
         ):
-            raise ValueError(f"levels must be integers that ascend from 0, not {levels!r}")
+            raise ValueError(f"levels must be integers that ascend from 0, not {shown(levels)}")
         if len(levels) & (len(levels) - 1) or not 2 <= self.bits <= 8:
             limits = "2 to 128" if self.signed else "4 to 256"
             raise ValueError(
                 f"levels must be a power of two of magnitudes, {limits}, not {len(levels)}"
             )
+        if levels[-1] >= 1 << MAX_LEVEL_BITS:
+            raise ValueError(f"levels must be below 2**{MAX_LEVEL_BITS}, not {shown(levels[-1])}")
 
     @property
     def bits(self) -> int:  # type: ignore[override]
@@ -321,6 +333,13 @@ class TermGrid:
 def _digits(native: Format, radix_bits: int, terms: int) -> Mapping[int, tuple[int, ...]]:
     """Value -> digits (least significant first); the least sum of magnitudes, then the smallest
     digits."""
+    span = (native.max - native.min) * sum(1 << (radix_bits * t) for t in range(terms)) + 1
+    count = min(span, len(native.values) ** terms)
+    if count > MAX_VALUES:
+        raise ValueError(
+            f"{terms} terms of {native} at radix 2**{radix_bits} have up to {count} values, at "
+            f"most {MAX_VALUES} work: take fewer terms"
+        )
     best: dict[int, tuple[int, tuple[int, ...]]] = {0: (0, ())}
     for t in range(terms):  # the best digits of a value begin with the best of the rest
         before, best = best, {}

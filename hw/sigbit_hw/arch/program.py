@@ -1,240 +1,47 @@
 """The Program container: one file with everything a device needs to run a network.
 
 A :mod:`~sigbit_hw.arch.container` of arrays ``instructions`` (bytes), ``image`` (constant bytes of
-the DMA window) and optional test vectors ``vector.*``, and one JSON document with everything else.
+the DMA window) and optional test vectors ``vector.*``, and one JSON document with everything else
+(:mod:`~sigbit_hw.arch.program_schema`).
 """
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from sigbit_hw.arch import container, images, isa
+from sigbit_hw.arch import container
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.formats import check_finite, round_half_away
-from sigbit_tools.errors import SigbitError
+from sigbit_hw.arch.program_check import check_program
+from sigbit_hw.arch.program_parts import (
+    ExecInfo,
+    Fold,
+    HostStep,
+    LayerInfo,
+    Port,
+    ProgramError,
+    ProgramParts,
+)
+from sigbit_hw.arch.program_schema import FORMAT_VERSION, ProgramDocument, program_document
 from sigbit_tools.files import FileError, replacing
+from sigbit_tools.shown import shown
+from sigbit_tools.strict_json import parse_json
 
-FORMAT_VERSION = 2
+__all__ = ["ExecInfo", "Fold", "HostStep", "LayerInfo", "Port", "Program", "ProgramError"]
 
+ARRAYS = frozenset({"instructions", "image"})
+"""What a Program file holds besides test vectors."""
 
-class ProgramError(SigbitError):
-    """A Program file or its use is wrong; the message is for the user."""
-
-
-@dataclass(frozen=True)
-class Fold:
-    """Sliding windows laid out as channels, so that a layer of few channels fills the lanes.
-
-    Pixel (y, x) of the folded tensor holds, as channel ``(ky * kernel[1] + kx) * C + c``, channel c
-    of pixel ``(y * stride[0] + ky * dilation[0] - top, x * stride[1] + kx * dilation[1] - left)``,
-    or the real value 0 outside the image. ``padding`` is (top, left, bottom, right).
-    """
-
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int, int, int]
-    dilation: tuple[int, int] = (1, 1)
-
-    def shape(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:
-        """The folded shape of ``(C, H, W)``."""
-        c, *size = shape
-        height, width = (
-            (n + p + q - (k - 1) * d - 1) // s + 1
-            for n, p, q, k, s, d in zip(
-                size,
-                self.padding[:2],
-                self.padding[2:],
-                self.kernel,
-                self.stride,
-                self.dilation,
-                strict=True,
-            )
-        )
-        return c * self.kernel[0] * self.kernel[1], height, width
-
-    def apply(self, x: NDArray[Any], padding_value: int) -> NDArray[Any]:
-        """``x`` ``[C, H, W]`` folded."""
-        _, height, width = self.shape((x.shape[0], x.shape[1], x.shape[2]))
-        top, left, bottom, right = self.padding
-        x = np.pad(x, ((0, 0), (top, bottom), (left, right)), constant_values=padding_value)
-        taps = [
-            x[
-                :,
-                ky * self.dilation[0] :: self.stride[0],
-                kx * self.dilation[1] :: self.stride[1],
-            ][:, :height, :width]
-            for ky in range(self.kernel[0])
-            for kx in range(self.kernel[1])
-        ]
-        return np.concatenate(taps)
+_VECTOR = "vector."
 
 
 @dataclass(frozen=True)
-class Port:
-    """A tensor in the DMA window: the network's input or an output.
-
-    ``real value = scale * (stored + zero)``. The bytes at ``offset`` are slots in the order
-    ``[row][plane][channel slot][column phase][column // phases]``, dense; a slot holds ``ic_lanes``
-    channels of one pixel, digit ``plane`` of the stored integer in the native activation format.
-    With ``fold`` they hold the folded tensor (inputs only). A Program of several images has them
-    one behind the other.
-    """
-
-    name: str
-    shape: tuple[int, int, int]
-    offset: int
-    planes: int
-    phases: int
-    scale: float
-    zero: int
-    low: int
-    high: int
-    fold: Fold | None = None
-
-    @property
-    def packed_shape(self) -> tuple[int, int, int]:
-        """Shape as it lies in memory."""
-        return self.fold.shape(self.shape) if self.fold else self.shape
-
-    def slots(self, config: ArchConfig) -> tuple[int, int, int, int, int]:
-        """Extents ``(rows, planes, channel slots, phases, columns of a phase)``."""
-        c, h, w = self.packed_shape
-        return h, self.planes, -(-c // config.ic_lanes), self.phases, -(-w // self.phases)
-
-    def bytes(self, config: ArchConfig) -> int:
-        """Size in bytes, padded to whole beats."""
-        return (
-            images.beats(int(np.prod(self.slots(config))) * config.slot_bytes, config)
-            * config.bus_bytes
-        )
-
-    def quantize(self, x: ArrayLike) -> NDArray[np.int64]:
-        """Stored integers of real inputs ``[..., C, H, W]``: nearest, ties away from zero, clipped
-        to [low, high]."""
-        x = np.asarray(x, np.float64)
-        if x.shape[-3:] != tuple(self.shape):
-            raise ProgramError(
-                f"{self.name} must have shape [..., {', '.join(map(str, self.shape))}], "
-                f"not {list(x.shape)}"
-            )
-        try:
-            check_finite(x, self.name)
-        except ValueError as error:
-            raise ProgramError(str(error)) from None
-        scaled = x / self.scale - self.zero
-        return round_half_away(scaled).clip(self.low, self.high).astype(np.int64)
-
-    def dequantize(self, stored: ArrayLike) -> NDArray[np.float64]:
-        """Real values of stored integers."""
-        return self.scale * (np.asarray(stored, np.float64) + self.zero)
-
-    def pack(self, stored: ArrayLike, config: ArchConfig) -> NDArray[np.uint8]:
-        """Bytes of stored integers ``[C, H, W]``, padded with zero values to whole slots, phases
-        and beats."""
-        h, planes, blocks, phases, columns = self.slots(config)
-        c, _, w = self.packed_shape
-        full = np.zeros((blocks * config.ic_lanes, h, phases * columns), np.int64)
-        stored = np.asarray(stored, np.int64)
-        full[:c, :, :w] = self.fold.apply(stored, -self.zero) if self.fold else stored
-        codes = config.act_grid(planes).encode(full)
-        codes = codes.reshape(planes, blocks, config.ic_lanes, h, columns, phases)
-        data = images.pack_slots(
-            codes.transpose(3, 0, 1, 5, 4, 2).reshape(-1, config.ic_lanes), config
-        )
-        return np.pad(data, (0, self.bytes(config) - data.size))
-
-    def unpack(self, data: NDArray[np.uint8], config: ArchConfig) -> NDArray[np.int64]:
-        """Stored integers ``[C, H, W]`` (folded: :attr:`packed_shape`) of :meth:`pack`'s bytes."""
-        h, planes, blocks, phases, columns = self.slots(config)
-        c, _, w = self.packed_shape
-        used = planes * blocks * phases * h * columns * config.slot_bytes
-        codes = images.unpack_slots(data[:used], config)
-        codes = codes.reshape(h, planes, blocks, phases, columns, config.ic_lanes)
-        codes = codes.transpose(1, 2, 5, 0, 4, 3)
-        codes = codes.reshape(planes, blocks * config.ic_lanes, h, columns * phases)[:, :c, :, :w]
-        return config.act_grid(planes).decode(codes)
-
-
-@dataclass(frozen=True)
-class LayerInfo:
-    """What a layer computes and where it came from; ``macs`` counts multiply-accumulates times term
-    pairs."""
-
-    name: str
-    kind: str
-    shape: tuple[int, int, int]
-    planes: int
-    scale: float
-    zero: int
-    macs: int
-    source: str = ""
-
-
-@dataclass(frozen=True)
-class ExecInfo:
-    """The part of a layer's output that the ``EXEC`` at ``index`` writes: ``channels`` channels
-    from ``channel`` on (None: as many as it writes, up to the layer's last); of the pixels, in this
-    order, ``rows`` lines of ``columns``, from (``y``, ``x``) on, ``step`` = (dy, dx) apart. In
-    every line the columns of ``images`` images, from ``image`` on, follow each other."""
-
-    index: int
-    layer: str
-    channel: int
-    y: int
-    x: int
-    rows: int
-    columns: int
-    step: tuple[int, int] = (1, 1)
-    image: int = 0
-    channels: int | None = None
-    images: int = 1
-
-
-@dataclass(frozen=True)
-class HostStep:
-    """What the host does with output ``output`` after a run: ``function`` ("argmax", "softmax",
-    "log_softmax") over its channels; ``source`` is where the user wrote it."""
-
-    output: str
-    function: str
-    source: str = ""
-
-
-@dataclass(frozen=True)
-class Program:
-    """A compiled network.
-
-    A run takes ``images`` images: image i of a port lies i times the port's size after its offset.
-    ``host`` is what remains to be done with the outputs, in this order.
-    Immutable; :meth:`save` and :meth:`load` are exact inverses.
-    """
-
-    name: str
-    config: ArchConfig
-    instructions: NDArray[np.uint8]
-    image: NDArray[np.uint8]
-    image_offset: int
-    program_offset: int
-    memory_bytes: int
-    write_window: tuple[int, int]
-    inputs: tuple[Port, ...]
-    outputs: tuple[Port, ...]
-    layers: tuple[LayerInfo, ...]
-    execs: tuple[ExecInfo, ...]
-    images: int = 1
-    host: tuple[HostStep, ...] = ()
-    vectors: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-
-    @cached_property
-    def listing(self) -> list[isa.Instr]:
-        """The decoded instructions."""
-        return isa.unpack(self.instructions)
+class Program(ProgramParts):
+    """A compiled network, immutable; :meth:`save` and :meth:`load` are exact inverses."""
 
     def memory(self) -> NDArray[np.uint8]:
         """A fresh DMA window of ``memory_bytes`` with instructions and constants in place, the rest
@@ -273,11 +80,16 @@ class Program:
 
     @property
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        vectors = {f"vector.{name}": array for name, array in self.vectors.items()}
+        vectors = {f"{_VECTOR}{name}": array for name, array in self.vectors.items()}
         return {"instructions": self.instructions, "image": self.image, **vectors}
 
     def save(self, path: str | Path) -> None:
-        """Write the file, whole or not at all. Equal Programs give equal bytes."""
+        """Write the file, whole or not at all. Equal Programs give equal bytes.
+        :class:`ProgramError` if it cannot be written, or could not be loaded."""
+        try:
+            check_program(self)
+        except ValueError as error:
+            raise ProgramError(f"{self.name} is no legal Program: {error}") from None
         data = container.encode("program", self._text, self._arrays)
         try:
             with replacing(Path(path)) as file:
@@ -287,45 +99,26 @@ class Program:
 
     @classmethod
     def load(cls, path: str | Path) -> "Program":
-        """Read and check a file; :class:`ProgramError` says what is wrong with it."""
+        """Read and check a file, which anybody may have written: :class:`ProgramError` says what is
+        wrong with it. Whether the instructions may run is not looked at:
+        :func:`sigbit.runtime.verified` does that."""
         try:
             text, arrays = container.decode(Path(path), "program")
         except FileError as error:
             raise ProgramError(str(error)) from None
-        if not {"instructions", "image"} <= set(arrays):
-            raise ProgramError(f"{path}: a Program without instructions or image: compile it again")
-        document = json.loads(text)
-        version = document.pop("format_version", None)
-        if version != FORMAT_VERSION:
-            raise ProgramError(
-                f"{path}: format version {version}, this sigbit reads {FORMAT_VERSION}; "
-                "compile it again"
-            )
-        config = ArchConfig.from_json(document.pop("config"))
-        if config.digest != document.pop("config_digest"):
-            raise ProgramError(
-                f"{path}: ArchConfig does not match its digest: compile it again with this sigbit"
-            )
-        kinds: dict[str, type] = {
-            "inputs": Port,
-            "outputs": Port,
-            "layers": LayerInfo,
-            "execs": ExecInfo,
-            "host": HostStep,
-        }
-        for name, kind in kinds.items():
-            document[name] = tuple(_restore(kind, item) for item in document.get(name, ()))
-        document["write_window"] = tuple(document["write_window"])
-        vectors = {
-            k.removeprefix("vector."): v for k, v in arrays.items() if k.startswith("vector.")
-        }
-        return cls(
-            config=config,
-            instructions=arrays["instructions"],
-            image=arrays["image"],
-            vectors=vectors,
-            **document,
-        )
+        try:
+            _check_arrays(arrays)
+            document = program_document(parse_json(text))
+            config = ArchConfig.from_json(document.config)
+            if config.digest != document.config_digest:
+                raise ValueError(
+                    "ArchConfig does not match its digest: compile it again with this sigbit"
+                )
+            program = _program(document, config, arrays)
+            check_program(program)
+        except ValueError as error:
+            raise ProgramError(f"{path}: {error}") from None
+        return program
 
     @cached_property
     def digest(self) -> str:
@@ -333,9 +126,44 @@ class Program:
         return container.digest(self._text, self._arrays)
 
 
-def _restore(kind: type, item: dict[str, Any]) -> Any:
-    """The dataclass that ``asdict`` made ``item`` of, tuples and folds again what they were."""
-    item = {k: tuple(v) if isinstance(v, list) else v for k, v in item.items()}
-    if item.get("fold"):
-        item["fold"] = _restore(Fold, item["fold"])
-    return kind(**item)
+def _check_arrays(arrays: Mapping[str, NDArray[Any]]) -> None:
+    if absent := ARRAYS - set(arrays):
+        raise ValueError(f"a Program without {' and '.join(sorted(absent))}: compile it again")
+    for name in arrays:
+        if name not in ARRAYS and not name.startswith(_VECTOR):
+            raise ValueError(
+                f"a Program holds {', '.join(sorted(ARRAYS))} and test vectors {_VECTOR}*, not "
+                f"{shown(name)}"
+            )
+
+
+def _program(
+    document: ProgramDocument, config: ArchConfig, arrays: Mapping[str, NDArray[Any]]
+) -> Program:
+    """The Program of a file's parts."""
+    inputs, outputs = (
+        tuple(
+            Port(**dict(port) | {"fold": None if port.fold is None else Fold(**dict(port.fold))})
+            for port in ports
+        )
+        for ports in (document.inputs, document.outputs)
+    )
+    skip = {"format_version", "config_digest"}
+    return Program(
+        **{key: value for key, value in dict(document).items() if key not in skip}
+        | {
+            "config": config,
+            "instructions": arrays["instructions"],
+            "image": arrays["image"],
+            "inputs": inputs,
+            "outputs": outputs,
+            "layers": tuple(LayerInfo(**dict(layer)) for layer in document.layers),
+            "execs": tuple(ExecInfo(**dict(info)) for info in document.execs),
+            "host": tuple(HostStep(**dict(step)) for step in document.host),
+            "vectors": {
+                name.removeprefix(_VECTOR): array
+                for name, array in arrays.items()
+                if name.startswith(_VECTOR)
+            },
+        }
+    )

@@ -223,6 +223,12 @@ class _Machine:
         need(not wrong.size, f"uses entry {wrong[:1]} of {kind.name}, which has {depth}")
         return items
 
+    def _block(self, kind: LoadKind, instr: Load | Fill | Store) -> Ints:
+        """Items that a LOAD, FILL or STORE moves, no more than the memory has."""
+        count, depth = instr.n0 * instr.n1 * instr.n2, len(self.written[kind])
+        need(count <= depth, f"moves {count} entries of {kind.name}, which has {depth}")
+        return addressing.block_slots(instr)
+
     def _known(self, kind: LoadKind, items: Ints) -> Ints:
         """``items`` to be read, which must have been written (``strict``)."""
         items = self._items(kind, items)
@@ -239,7 +245,7 @@ class _Machine:
         if kind != LoadKind.ACTS:
             need(instr.n1 == instr.n2 == 1, "n1 and n2 must be 1 unless slots are loaded")
         item_bytes = images.item_bytes(kind, c)
-        items = self._items(kind, addressing.block_slots(instr))
+        items = self._items(kind, self._block(kind, instr))
         data = self.memory[self._window(instr, items.size * item_bytes, 0, len(self.memory))]
         if kind == LoadKind.WEIGHTS:
             self.weights[items] = images.unpack_weights(data, c)
@@ -260,13 +266,13 @@ class _Machine:
     def _fill(self, instr: Fill) -> None:
         bits = self.config.act_format.bits
         need(instr.code < 1 << bits, f"fills with code {instr.code}, which exceeds {bits} bits")
-        slots = self._items(LoadKind.ACTS, addressing.block_slots(instr))
+        slots = self._items(LoadKind.ACTS, self._block(LoadKind.ACTS, instr))
         self.acts[slots] = instr.code
         self.written[LoadKind.ACTS][slots] = True
 
     def _store(self, instr: Store) -> None:
         c = self.config
-        slots = self._known(LoadKind.ACTS, addressing.block_slots(instr))
+        slots = self._known(LoadKind.ACTS, self._block(LoadKind.ACTS, instr))
         low, high = self.program.write_window
         part = self._window(instr, slots.size * c.slot_bytes, low, min(high, len(self.memory)))
         self.memory[part] = images.pack_slots(self.acts[slots], c)

@@ -1,11 +1,18 @@
-"""Checkpoints of long simulations: one file with the results so far and the simulator's state."""
+"""Checkpoints of long simulations: one file with the results so far and the simulator's state.
 
+The state is the memory of a compiled model, which nobody can check. So a checkpoint begins with a
+signature made with a secret of the user's (:func:`sigbit_tools.cache.cache_secret`); one that is
+damaged, or that anybody else wrote, is refused before anything in it is looked at.
+"""
+
+import hmac
 import json
 import os
 import tempfile
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +20,16 @@ from numpy.typing import NDArray
 from sigbit.runtime import Event
 from sigbit_hw.arch.isa import Engine
 from sigbit_sim.rtl.native.model import Model
+from sigbit_tools.cache import cache_secret
+from sigbit_tools.errors import SigbitError
 
 Ints = NDArray[np.int64]
 
+_SIGNATURE = 32
+"""Bytes of the signature, before the zip archive that it is of."""
 
-class CheckpointError(Exception):
+
+class CheckpointError(SigbitError):
     """A checkpoint belongs to another simulation, or cannot be read or written."""
 
 
@@ -61,13 +73,18 @@ class Checkpoint:
             with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=self.path.name) as name:
                 state, file = Path(name) / "state", Path(name) / "file"
                 model.save(state)
-                with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                    archive.writestr("document.json", json.dumps(document))
-                    archive.write(state, "state")
-                    for kind in ("outputs", "layers"):
-                        for tensor, arrays in getattr(results, kind).items():
-                            with archive.open(f"{kind}/{tensor}.npy", "w") as member:
-                                np.save(member, np.stack(arrays))
+                with file.open("w+b") as out:
+                    out.write(bytes(_SIGNATURE))
+                    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+                        archive.writestr("document.json", json.dumps(document))
+                        archive.write(state, "state")
+                        for kind in ("outputs", "layers"):
+                            for tensor, arrays in getattr(results, kind).items():
+                                with archive.open(f"{kind}/{tensor}.npy", "w") as member:
+                                    np.save(member, np.stack(arrays))
+                    signature = _signature(out)
+                    out.seek(0)
+                    out.write(signature)
                 os.replace(file, self.path)
         except OSError as error:
             raise CheckpointError(f"cannot write the checkpoint {self.path}: {error}") from None
@@ -77,7 +94,15 @@ class Checkpoint:
         run, or None if there is no file."""
         if not self.path.exists():
             return None
+        if not self.path.is_file():
+            raise CheckpointError(f"the checkpoint {self.path} is not a regular file")
         try:
+            with self.path.open("rb") as file:
+                if not hmac.compare_digest(file.read(_SIGNATURE), _signature(file)):
+                    raise CheckpointError(
+                        f"the checkpoint {self.path} is damaged, or was not written by you and "
+                        "with this cache of builds: delete it"
+                    )
             with zipfile.ZipFile(self.path) as archive:
                 document = json.loads(archive.read("document.json"))
                 if document["key"] != self._key:
@@ -93,8 +118,8 @@ class Checkpoint:
                 for member in archive.namelist():
                     kind, _, name = member.partition("/")
                     if name:
-                        with archive.open(member) as file:
-                            arrays = list(np.load(file))
+                        with archive.open(member) as entry:
+                            arrays = list(np.load(entry))
                         getattr(results, kind)[name.removesuffix(".npy")] = arrays
                 with tempfile.TemporaryDirectory() as folder:
                     model.restore(Path(archive.extract("state", folder)))
@@ -107,3 +132,12 @@ class Checkpoint:
     def delete(self) -> None:
         """The simulation is over."""
         self.path.unlink(missing_ok=True)
+
+
+def _signature(file: IO[bytes]) -> bytes:
+    """The signature of what follows it in ``file``."""
+    file.seek(_SIGNATURE)
+    signing = hmac.new(cache_secret(), digestmod="sha256")
+    while chunk := file.read(1 << 20):
+        signing.update(chunk)
+    return signing.digest()

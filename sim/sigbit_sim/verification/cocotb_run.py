@@ -93,7 +93,7 @@ def _build(config: ArchConfig) -> Path:
             always=True,
         )
 
-    return cached_folder(f"cocotb-{config.name}-{key}", make)
+    return cached_folder(f"cocotb-{key}", make)
 
 
 def _visible(config: ArchConfig) -> str:

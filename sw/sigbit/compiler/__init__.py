@@ -2,10 +2,24 @@
 
 ``IntegerGraph -> Network -> Laid -> Placed -> Tiled -> Staged -> Scheduled -> Program``: the passes
 and their verifiers are listed in :mod:`sigbit.compiler.pipeline`, a module for each; the other
-modules are what they decide with.
+modules are what they decide with. The last verifier also judges Programs from files
+(:mod:`sigbit.compiler.order.verdict`): it needs no torch, hence the passes are imported when
+they are asked for.
 """
 
-from sigbit.compiler.pipeline import PASSES, compile_graph
+from typing import TYPE_CHECKING, Any
+
 from sigbit.errors import CompileError, VerifyError
 
+if TYPE_CHECKING:
+    from sigbit.compiler.pipeline import PASSES, compile_graph
+
 __all__ = ["PASSES", "CompileError", "VerifyError", "compile_graph"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from sigbit.compiler import pipeline
+
+    return getattr(pipeline, name)

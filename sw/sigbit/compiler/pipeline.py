@@ -15,6 +15,7 @@ from sigbit.compiler.order.dependences import synchronize, verify_synchronized
 from sigbit.compiler.order.emit import emit, verify_program
 from sigbit.compiler.order.hazards import verify_hazards
 from sigbit.compiler.order.schedule import Scheduled, schedule, verify_schedule
+from sigbit.compiler.order.verdict import note_safe
 from sigbit.compiler.place.layout import lay_out, verify_layout
 from sigbit.compiler.place.memory import place, verify_placed
 from sigbit.compiler.stage.stage import stage, verify_staged
@@ -63,6 +64,7 @@ def _verify_fitted(after: Network, before: Network, context: Context) -> None:
 def _verify_emitted(after: Program, before: Scheduled, context: Context) -> None:
     verify_program(after, before)
     verify_hazards(after, Contents(before, context.config).follow)
+    note_safe(after)
 
 
 PASSES = (

@@ -1,15 +1,16 @@
 """One split of a data set: inputs as bytes or features, labels, class names."""
 
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from sigbit.errors import DataError
+from sigbit_tools.files import FileError
+from sigbit_tools.pictures import read_image
 
 Bytes = NDArray[np.uint8]
 
@@ -55,16 +56,18 @@ class EncodedImages:
 
     def _decode(self, index: int) -> Bytes:
         try:
-            with Image.open(io.BytesIO(self._read(index))) as image:
-                picture = image.convert("RGB")
-        except (UnidentifiedImageError, OSError) as error:
-            raise DataError(f"{self._names[index]} is not a readable image: {error}") from error
+            pixels = read_image(self._read(index), self._names[index])
+        except FileError as error:
+            raise DataError(str(error)) from error
+        except OSError as error:
+            raise DataError(f"{self._names[index]} cannot be read: {error.strerror}") from error
         if self._side is not None:
+            picture = Image.fromarray(pixels)
             square = min(picture.size)
             left, top = (picture.width - square) // 2, (picture.height - square) // 2
             picture = picture.crop((left, top, left + square, top + square))
-            picture = picture.resize((self._side, self._side), Image.Resampling.BILINEAR)
-        return np.array(picture)
+            pixels = np.array(picture.resize((self._side, self._side), Image.Resampling.BILINEAR))
+        return pixels
 
 
 def _stack(images: list[Bytes]) -> Bytes:

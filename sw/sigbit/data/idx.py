@@ -16,6 +16,10 @@ from numpy.typing import NDArray
 from sigbit.data.dataset import Dataset
 from sigbit.data.files import Files, Remote
 from sigbit.errors import DataError
+from sigbit_tools.files import FileError, read_bytes
+
+UNPACKED_MAX = 1 << 28
+"""Bytes of an IDX file at most; those of MNIST have 47 million."""
 
 _PREFIXES = {"train": "train", "test": "t10k"}
 _IMAGES, _LABELS = "-images-idx3-ubyte.gz", "-labels-idx1-ubyte.gz"
@@ -42,12 +46,7 @@ _FASHION_CLASSES = (
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
     """The bytes of an IDX file, gzipped or not; :class:`DataError` if it is none."""
-    content = path.read_bytes()
-    if path.suffix == ".gz":
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise DataError(f"{path} is not a complete gzip file: {error}") from error
+    content = _content(path)
     if len(content) < 4 or content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * content[3]:
         raise DataError(f"{path} is not an IDX file of unsigned bytes")
     shape = struct.unpack_from(f">{content[3]}I", content, 4)
@@ -56,6 +55,22 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         wanted, got = math.prod(shape), len(content) - start
         raise DataError(f"{path} must hold {wanted} bytes for {list(shape)}, not {got}")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
+def _content(path: Path) -> bytes:
+    """What is in a file, unpacked if it is a gzip file."""
+    try:
+        if path.suffix != ".gz":
+            return read_bytes(path, UNPACKED_MAX, "an IDX file")
+        with gzip.open(path) as file:
+            content = file.read(UNPACKED_MAX + 1)
+    except FileError as error:
+        raise DataError(str(error)) from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} is not a complete gzip file: {error}") from error
+    if len(content) > UNPACKED_MAX:
+        raise DataError(f"{path} holds more than {UNPACKED_MAX:,} bytes: it is not an IDX file")
+    return content
 
 
 def _load(

@@ -7,8 +7,7 @@ import numpy as np
 from sigbit.data.dataset import Dataset, EncodedImages
 from sigbit.data.files import Files
 from sigbit.errors import DataError
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
+from sigbit_tools.pictures import SUFFIXES
 
 
 def load_image_folder(files: Files, split: str, side: int | None = None) -> Dataset:

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from sigbit.data.dataset import Dataset
 from sigbit.data.files import Files
 from sigbit.errors import DataError
+from sigbit_tools.files import FileError
+from sigbit_tools.pictures import read_image
 
 SECTIONS = 30
 HELD_OUT = 6
@@ -19,10 +20,9 @@ def _read(path: Path) -> NDArray[np.uint8]:
     if not path.is_file():
         raise DataError(f"membrane needs {path}, which is not there")
     try:
-        with Image.open(path) as image:
-            return np.array(image.convert("L"))
-    except (UnidentifiedImageError, OSError) as error:
-        raise DataError(f"{path} is not a readable image: {error}") from error
+        return read_image(path, str(path), "L")
+    except FileError as error:
+        raise DataError(str(error)) from error
 
 
 def load_membrane(files: Files, split: str) -> Dataset:

@@ -13,11 +13,14 @@ from sigbit.data.dataset import Dataset, EncodedImages
 from sigbit.data.files import Files
 from sigbit.data.image_folder import load_image_folder
 from sigbit.errors import DataError
+from sigbit_tools.files import FileError, read_text
 
 CIFAR10_CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
 )  # fmt: skip
 IMAGENET_CLASSES = 1000
+TEXT_MAX = 1 << 20
+"""Bytes of a list of classes at most."""
 
 
 def _load(path: Path, title: str, split: str, classes: tuple[str, ...]) -> Dataset:
@@ -39,6 +42,13 @@ def _load(path: Path, title: str, split: str, classes: tuple[str, ...]) -> Datas
     return Dataset(title, split, EncodedImages(texts, read), labels.astype(np.int64), classes)
 
 
+def _text(path: Path) -> str:
+    try:
+        return read_text(path, TEXT_MAX, "a list of classes")
+    except FileError as error:
+        raise DataError(str(error)) from error
+
+
 def load_cifar10_jpeg(files: Files, split: str) -> Dataset:
     """CIFAR-10 with the losses of JPEG at quality 75: train and test on it alone, and say so."""
     path = files.require(f"cifar10_{split}_jpeg.npz")
@@ -48,7 +58,7 @@ def load_cifar10_jpeg(files: Files, split: str) -> Dataset:
 def load_tiny_imagenet(files: Files, split: str) -> Dataset:
     """200 classes at 32x32; of the training images the first 150 a class."""
     path = files.require("tiny32_train150.npz" if split == "train" else "tiny32_val.npz")
-    classes = tuple(files.require("wnids.txt").read_text(encoding="utf-8").split())
+    classes = tuple(_text(files.require("wnids.txt")).split())
     return _load(path, "Tiny ImageNet (32x32)", split, classes)
 
 
@@ -66,7 +76,7 @@ def load_imagenet(files: Files, split: str, side: int | None = None) -> Dataset:
     words = files.find("synset_words.txt")
     classes = tuple(str(number) for number in range(IMAGENET_CLASSES))
     if words is not None:
-        lines = words.read_text(encoding="utf-8").splitlines()
+        lines = _text(words).splitlines()
         classes = tuple(line.partition(" ")[2] for line in lines if line)
     dataset = _load(packed, "ImageNet", split, classes)
     return replace(dataset, name=f"ImageNet ({len(dataset)} validation images)")

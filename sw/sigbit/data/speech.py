@@ -1,5 +1,6 @@
 """Spoken digits and keywords as features: log-mel frames, and ready-made cepstral coefficients."""
 
+import struct
 import wave
 from pathlib import Path
 
@@ -57,8 +58,10 @@ def _read_wave(path: Path) -> NDArray[np.int16]:
         with wave.open(str(path), "rb") as recording:
             form = (recording.getnchannels(), recording.getsampwidth(), recording.getframerate())
             content = recording.readframes(recording.getnframes())
-    except (wave.Error, EOFError) as error:
+    except (wave.Error, EOFError, ValueError, RuntimeError, struct.error) as error:
         raise DataError(f"{path} is not a wave file: {error}") from error
+    if len(content) % 2:
+        raise DataError(f"{path} is not a wave file: it ends within a sample")
     if form != (1, 2, RATE):
         raise DataError(
             f"{path} must be mono, 16 bit, {RATE} Hz, not {form[0]} channels, {8 * form[1]} bit, "

@@ -16,7 +16,15 @@ from sigbit.frontend.aten import operators as torch_ops
 from sigbit.frontend.report import UnsupportedModel, UnsupportedNode
 from sigbit.frontend.source import origin
 from sigbit.frontend.translation import Builder, Translation
-from sigbit.frontend.values import Computed, OnHost, Refusal, Steps, Value
+from sigbit.frontend.values import (
+    ELEMENTS_MAX,
+    Computed,
+    OnHost,
+    Refusal,
+    Steps,
+    Value,
+    elements_of,
+)
 from sigbit.ir.floating import (
     FloatGraph,
     HostOp,
@@ -26,6 +34,7 @@ from sigbit.ir.floating import (
     parameter_names,
 )
 from sigbit.ir.integer import GraphError
+from sigbit_hw.arch.names import legal_name
 
 
 class Importer:
@@ -62,6 +71,7 @@ class Importer:
 
     def run(self) -> FloatGraph:
         """The graph, or :class:`UnsupportedModel`."""
+        self._limit()
         for node in self._graph.nodes:
             if node.op == "placeholder":
                 self._placeholder(node)
@@ -75,7 +85,7 @@ class Importer:
         needed = {n.name for n in nodes}
         try:
             return FloatGraph(
-                self._name,
+                legal_name(self._name),
                 nodes,
                 {k: v for k, v in self._build.parameters.items() if k in used},
                 outputs,
@@ -86,6 +96,18 @@ class Importer:
         except GraphError as error:
             row = UnsupportedNode(self._name, "graph", "", str(error), "please report this model")
             raise UnsupportedModel(self._name, (row,)) from error
+
+    def _limit(self) -> None:
+        """Refuse a tensor that no accelerator could hold, before anything of its size is made."""
+        for node in self._graph.nodes:
+            elements = elements_of(node.meta.get("val"))
+            if elements > ELEMENTS_MAX:
+                where = origin(node)
+                reason = f"has {elements:,} elements, at most {ELEMENTS_MAX:,} work"
+                row = UnsupportedNode(
+                    node.name, where.op, where.location, reason, "give smaller inputs"
+                )
+                raise UnsupportedModel(self._name, (row,))
 
     def _of_parameters(self, used: set[str]) -> dict[str, QuantAnnotation]:
         """The quantizers of the parameters that are constants as they were given."""
@@ -126,7 +148,7 @@ class Importer:
             )
             return
         shape = tuple(int(s) for s in value.shape[1:])
-        name = origin(node).name or node.name
+        name = self._build.unique(origin(node).name or node.name)
         self._values[node] = Computed(self._build.add(Placeholder(name=name, shape=shape)))
 
     def _call(self, node: FxNode) -> None:

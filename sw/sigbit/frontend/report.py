@@ -1,19 +1,25 @@
 """The refusal of a model: one row for every node that cannot be compiled."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from sigbit_tools.errors import SigbitError
 
 
 @dataclass(frozen=True)
 class UnsupportedNode:
-    """One node: its operation, the user's source line, why it is refused and what would work."""
+    """One node: its operation, the user's source line, why it is refused and what would work; what
+    cannot be printed is shown as "?", wherever it comes from."""
 
     name: str
     op: str
     location: str
     reason: str
     remedy: str
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            text = "".join(c if c.isprintable() else "?" for c in getattr(self, field.name))
+            object.__setattr__(self, field.name, text)
 
     def __str__(self) -> str:
         return f"{self.location or self.name}: {self.op}: {self.reason}; {self.remedy}"

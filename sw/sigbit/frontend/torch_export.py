@@ -58,9 +58,20 @@ def graph_from_exported(exported: ExportedProgram, name: str = "model") -> Float
     """The float graph of an exported float model; raises :class:`UnsupportedModel` as
     :func:`import_model` does.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        exported = exported.run_decompositions({})  # functional form: no in-place operations left
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            exported = exported.run_decompositions({})  # functional form: nothing done in place
+    except Exception as error:  # whatever an operator of a damaged graph trips over
+        reason = str(error).strip().split("\n")[0]
+        row = UnsupportedNode(
+            name,
+            "torch.export",
+            "",
+            f"the graph cannot be executed ({type(error).__name__}: {reason})",
+            "export the model again",
+        )
+        raise UnsupportedModel(name, (row,)) from error
     signature = exported.graph_signature
     target_of = {
         **signature.inputs_to_parameters,

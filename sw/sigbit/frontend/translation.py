@@ -14,6 +14,7 @@ from sigbit.frontend.moves import Bordered, Chosen, Flattened, Move, Repeated, S
 from sigbit.frontend.values import Computed, Refusal, Value
 from sigbit.ir import floating
 from sigbit.ir.floating import Node, Quantizer
+from sigbit_hw.arch.names import legal_name
 
 N = TypeVar("N", bound=Node)
 
@@ -28,7 +29,8 @@ class Builder:
     _moved: dict[int, tuple[Computed, str]] = field(default_factory=dict)
 
     def unique(self, name: str) -> str:
-        """``name``, numbered if a node has it already."""
+        """``name`` as a legal one, numbered if a node has it already."""
+        name = legal_name(name)
         unique, count = name, 1
         while unique in self.nodes:
             count += 1

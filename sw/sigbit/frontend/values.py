@@ -1,6 +1,8 @@
 """What the importer knows about the results of an exported graph's operations."""
 
 from dataclasses import dataclass
+from math import prod
+from typing import Any
 
 from torch import Tensor
 from torch.fx import Node as FxNode
@@ -46,3 +48,17 @@ class OnHost:
 
 Value = Computed | Steps | OnHost | Tensor | tuple["Value", ...]
 """A tensor is a constant: a parameter, or what was computed from parameters alone."""
+
+
+ELEMENTS_MAX = 1 << 27
+"""Elements of a tensor at most, of two samples where it has a batch: more do not fit any DMA
+window."""
+
+
+def elements_of(value: Any) -> int:
+    """Elements of the largest tensor in ``value``, with one sample where their number is open."""
+    if isinstance(value, (list, tuple)):
+        return max(map(elements_of, value), default=0)
+    if not isinstance(value, Tensor):
+        return 0
+    return prod(size if isinstance(size, int) else 1 for size in value.shape)

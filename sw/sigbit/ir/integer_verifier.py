@@ -23,6 +23,7 @@ from sigbit.ir.integer_nodes import (
 )
 from sigbit_hw.arch import numerics
 from sigbit_hw.arch.formats import MAX_DIGITS, Format, TermGrid
+from sigbit_hw.arch.names import check_name, is_name
 from sigbit_tools.errors import SigbitError
 
 RADIX_MAX = 7
@@ -82,7 +83,7 @@ class _Verifier:
         graph = self._graph
         self._check_formats()
         for index, node in enumerate(graph.nodes):
-            need = _needs(node.name if _is_text(node.name) else f"node {index}")
+            need = _needs(node.name if is_name(node.name) else f"node {index}")
             self._check_node(node, need)
             match node:
                 case Input():
@@ -99,7 +100,7 @@ class _Verifier:
     def _check_formats(self) -> None:
         graph = self._graph
         need = _needs("graph")
-        need(_is_text(graph.name), f"the name must be text without control characters{_TEXT}")
+        _need_name(graph.name, "the name", need)
         radix = graph.radix_bits
         need(1 <= radix <= RADIX_MAX, f"radix_bits must be in [1, {RADIX_MAX}], not {radix}")
         for what in ("weight_format", "act_format"):
@@ -130,7 +131,7 @@ class _Verifier:
         return self._grid(self._graph.act_format, kind.planes, need)
 
     def _check_node(self, node: Node, need: Need) -> None:
-        need(_is_text(node.name), f"a name must be text without control characters{_TEXT}")
+        _need_name(node.name, "a name", need)
         need(node.name not in self._seen, "a second node of this name")
         kind = node.type
         need(min(kind.shape) >= 1, f"shape must be positive, not {kind.shape}")
@@ -144,9 +145,11 @@ class _Verifier:
                 f"the zero of {tensor!r} is not a stored value",
             )
         if not isinstance(node, Input):
-            for what in ("kind", "location"):
-                text = getattr(node, what)
-                need(not text or _is_text(text), f"{what} must not have control characters")
+            _need_name(node.kind, "kind", need)
+            need(
+                not node.location or _is_text(node.location),
+                "location must not have control characters",
+            )
 
     def _check_input(self, node: Input, need: Need) -> None:
         values = self._acts(node.type, need)
@@ -274,12 +277,19 @@ class _Verifier:
 
 
 _LONGEST = 1000
-_TEXT = f", of 1 to {_LONGEST} characters"
 
 
 def _is_text(text: str) -> bool:
     """Whether ``text`` can stand in a message: not empty, not endless, a line."""
     return 0 < len(text) <= _LONGEST and not _CONTROL.search(text)
+
+
+def _need_name(name: str, what: str, need: Need) -> None:
+    """A Program has the same names, and what reads them may make paths of them."""
+    try:
+        check_name(name, what)
+    except ValueError as error:
+        need(False, str(error))
 
 
 def _needs(where: str) -> Need:

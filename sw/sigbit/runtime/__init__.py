@@ -12,6 +12,7 @@ from sigbit.runtime.device import (
 )
 from sigbit.runtime.host import results
 from sigbit.runtime.layers import LayerCollector
+from sigbit.runtime.loading import load_program, verified
 from sigbit.runtime.session import Session, stored_inputs
 
 __all__ = [
@@ -24,8 +25,10 @@ __all__ = [
     "Session",
     "check_stored",
     "compare",
+    "load_program",
     "results",
     "stored_inputs",
     "unpack_outputs",
+    "verified",
     "window_of",
 ]

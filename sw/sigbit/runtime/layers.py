@@ -36,14 +36,14 @@ class LayerCollector:
                 out = instr
             elif index in self._info:
                 if not isinstance(instr, Exec) or not instr.drain or out is None:
-                    raise ValueError(
+                    raise ProgramError(
                         f"instruction {index} is listed as writing layer "
                         f"{self._info[index].layer!r}, but is not a draining EXEC "
                         "after an OUT"
                     )
                 self._instrs[index] = (out, instr)
         if missing := set(self._info) - set(self._instrs):
-            raise ValueError(
+            raise ProgramError(
                 f"the program has no instructions {sorted(missing)}, which should write layers"
             )
         self.clear()
@@ -82,7 +82,7 @@ class LayerCollector:
             )
         )
         if pixels != info.rows * info.columns * info.images or y.stop > height or x.stop > width:
-            raise ValueError(
+            raise ProgramError(
                 f"instruction {index} writes {pixels} pixels as {info.rows} x {info.columns} of "
                 f"{info.images} images of layer {info.layer!r} up to ({y.stop}, {x.stop}), "
                 f"which has {height} x {width}"
@@ -90,7 +90,7 @@ class LayerCollector:
         last = channels if info.channels is None else info.channel + info.channels
         count = min(slots * lanes, last - info.channel)
         if info.channel + count > channels:
-            raise ValueError(
+            raise ProgramError(
                 f"instruction {index} writes channels up to {info.channel + count} of layer "
                 f"{info.layer!r}, which has {channels}"
             )
@@ -103,11 +103,11 @@ class LayerCollector:
         self._written[info.layer][part] += 1
 
     def layers(self) -> dict[str, Ints]:
-        """Stored integers ``[images, C, H, W]`` by layer; ``ValueError`` unless every element was
-        added exactly once."""
+        """Stored integers ``[images, C, H, W]`` by layer; :class:`ProgramError` unless every
+        element was added exactly once."""
         for name, written in self._written.items():
             if wrong := np.count_nonzero(written != 1):
-                raise ValueError(
+                raise ProgramError(
                     f"layer {name!r}: {wrong} of {written.size} elements were not "
                     "written exactly once"
                 )

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sigbit.runtime.device import Device, RunResult, check_stored, only_input
+from sigbit.runtime.loading import load_program, verified
 from sigbit_hw.arch.program import Port, Program, ProgramError
 
 Ints = NDArray[np.int64]
@@ -54,10 +55,14 @@ def _stored(port: Port, x: ArrayLike) -> Ints:
 
 
 class Session:
-    """A Program bound to a device; :class:`ProgramError` if it was compiled for another one."""
+    """A Program, or the file of one, bound to a device; :class:`ProgramError` if it must not run
+    on any device, or was compiled for another one."""
 
     def __init__(self, program: Program | str | Path, device: Device) -> None:
-        self.program = program if isinstance(program, Program) else Program.load(program)
+        if isinstance(program, Program):
+            self.program = verified(program)
+        else:
+            self.program = load_program(program)
         self.device = device
         self.program.require(device.config)
 

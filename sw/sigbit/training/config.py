@@ -31,6 +31,7 @@ name = "distillation"   # and its own parameters
 
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -43,7 +44,12 @@ from sigbit.errors import TrainingError
 from sigbit.training.schedule import Schedule
 from sigbit.training.tables import from_table, to_table
 from sigbit_hw.arch.config import PRESETS, ArchConfig
+from sigbit_tools.files import FileError, read_text
+from sigbit_tools.strict_json import DEPTH_MAX, check_depth
 
+TOML_MAX = 1 << 20
+"""Bytes of a configuration at most."""
+_DOTS = re.compile(rf"(?:[\w\"'-]+\s*\.\s*){{{DEPTH_MAX}}}")
 LARGEST_SEED = 2**31 - 1
 """Seed and number of a step make one number of 63 bits."""
 
@@ -291,11 +297,17 @@ def read_table(path: Path) -> dict[str, Any]:
     """The content of a TOML file, with a byte order mark or without; :class:`TrainingError` with
     line and column if it is none."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except tomllib.TOMLDecodeError as error:
-        raise TrainingError(f"{path} is not TOML: {error}") from error
-    except UnicodeDecodeError as error:
-        raise TrainingError(f"{path} is not TOML: it is not UTF-8 text") from error
+        text = read_text(path, TOML_MAX, "TOML")
+        if _DOTS.search(text):  # its reader takes a time that grows with their square
+            raise ValueError(f"a key must have at most {DEPTH_MAX} parts")
+        table = tomllib.loads(text)
+        check_depth(table)
+    except FileError as error:
+        raise TrainingError(str(error)) from error
+    except (ValueError, RecursionError) as error:  # the former of numbers of thousands of digits
+        reason = "it nests too deep" if isinstance(error, RecursionError) else error
+        raise TrainingError(f"{path} is not TOML: {reason}") from error
+    return table
 
 
 def load_config(path: Path) -> RunConfig:

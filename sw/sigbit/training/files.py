@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from safetensors.torch import save as encode
 from torch import nn
 
 from sigbit.errors import TrainingError
-from sigbit_tools.files import replacing, write_text
+from sigbit.training.states import check_tensors
+from sigbit.zoo.tensor_files import read_pytorch, read_safetensors
+from sigbit_tools.files import FileError, replacing, write_text
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
@@ -43,11 +43,11 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
 def restore(path: Path) -> dict[str, Any]:
     """What :func:`save` wrote, on the CPU; nothing in the file can run code."""
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise TrainingError(f"{path} is not a readable checkpoint: {error}") from error
-    except Exception as error:  # pickle's own, which it does not gather in a class
-        raise TrainingError(f"{path} is not a checkpoint: {error}") from error
+        state = read_pytorch(path, "a checkpoint of this software")
+    except FileError as error:
+        raise TrainingError(f"{error}: remove it, and begin again") from error
+    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
+        raise TrainingError(f"{path} is not a checkpoint: it holds a {type(state).__name__}")
     return state
 
 
@@ -61,8 +61,10 @@ def save_weights(model: nn.Module, path: Path) -> None:
 def load_weights(model: nn.Module, path: Path) -> None:
     """Read what :func:`save_weights` wrote."""
     try:
-        model.load_state_dict(load_file(path))
-    except (SafetensorError, RuntimeError, OSError) as error:
+        tensors = read_safetensors(path)
+        check_tensors(tensors, model.state_dict(), "the weights")
+        model.load_state_dict(tensors)
+    except (FileError, TrainingError) as error:
         raise TrainingError(
             f"{path} does not hold the weights of this network ({error}): remove it, and the "
             "float network is trained again"

@@ -8,8 +8,10 @@ from sigbit.errors import TrainingError
 from sigbit.ir import MODEL_SUFFIX
 from sigbit.training.config import RunConfig
 from sigbit.training.files import restore, save, write_json
+from sigbit.training.states import Checkpoint, Stage, Summary, check
 from sigbit.training.tables import differences
 from sigbit_tools.files import read_json
+from sigbit_tools.shown import shown
 
 FORMAT = 1
 """Version of checkpoints."""
@@ -104,6 +106,22 @@ class RunFolder:
         state = restore(self.checkpoint)
         if state.get("format") != FORMAT:
             raise TrainingError(
-                f"{self.checkpoint} has format {state.get('format')!r}, this version reads {FORMAT}"
+                f"{self.checkpoint} has format {shown(state.get('format'))}, this version reads "
+                f"{FORMAT}"
             )
+        check(Checkpoint, state, str(self.checkpoint))
         return state
+
+    def restore_stage(self) -> dict[str, Any]:
+        """What the first of two stages has left."""
+        state = restore(self.stage)
+        check(Stage, state, str(self.stage))
+        return state
+
+    def results(self) -> dict[str, Any] | None:
+        """The results; None until all is done."""
+        if not self.summary.exists():
+            return None
+        summary: dict[str, Any] = read_json(self.summary)
+        check(Summary, summary, str(self.summary))
+        return summary

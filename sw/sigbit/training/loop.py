@@ -17,7 +17,9 @@ from sigbit.training.machine import Machine, reproducible
 from sigbit.training.methods import learning_rates
 from sigbit.training.samples import Augment, Samples, TensorSamples
 from sigbit.training.schedule import Schedule
+from sigbit.training.states import check_like, check_optimizer, check_tensors
 from sigbit.training.tasks import Score, Task
+from sigbit_tools.shown import shown
 
 TEST_BATCH = 256
 
@@ -225,7 +227,9 @@ class Loop:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Stand where :meth:`state_dict` was taken."""
+        """Stand where :meth:`state_dict` was taken; :class:`TrainingError`, and nothing is changed,
+        if it was taken of another training or is damaged."""
+        self._check_state(state)
         self.done = state["step"]
         self.model.load_state_dict(state["model"])
         self.strategies.load_state_dict(state["strategies"])
@@ -235,6 +239,28 @@ class Loop:
         if state["random_cuda"] is not None:
             torch.cuda.set_rng_state(state["random_cuda"])
         self.model.train()
+
+    def _check_state(self, state: Mapping[str, Any]) -> None:
+        what, own = "the checkpoint", self.state_dict()
+        if set(state) != set(own):
+            raise TrainingError(f"{what} must hold {', '.join(own)}, not {shown(list(state))}")
+        check_like(state["step"], own["step"], f"{what}: step")
+        if not 0 <= state["step"] <= self.steps:
+            raise TrainingError(f"{what}: step must be in [0, {self.steps}], not {state['step']}")
+        check_tensors(state["model"], own["model"], f"{what}: model")
+        check_tensors(state["strategies"], own["strategies"], f"{what}: strategies")
+        check_optimizer(state["optimizer"], own["optimizer"], self._trained, f"{what}: optimizer")
+        check_like(state["rate"], own["rate"], f"{what}: rate")
+        check_like(state["random"], own["random"], f"{what}: random")
+        if state["random_cuda"] is not None or own["random_cuda"] is not None:
+            check_like(state["random_cuda"], own["random_cuda"], f"{what}: random_cuda")
+        kept = torch.get_rng_state()
+        try:
+            torch.set_rng_state(state["random"])
+        except RuntimeError as error:
+            raise TrainingError(f"{what}: random is no state of a generator: {error}") from error
+        finally:
+            torch.set_rng_state(kept)
 
 
 class _Order:

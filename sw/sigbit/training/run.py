@@ -22,7 +22,6 @@ from sigbit.quant.strategies.sinareq import Sinareq
 from sigbit.training.config import RunConfig
 from sigbit.training.files import (
     load_weights,
-    restore,
     save,
     save_weights,
     write_json,
@@ -36,8 +35,9 @@ from sigbit.training.methods import quant_spec, strategies_of
 from sigbit.training.rehearsal import rehearse
 from sigbit.training.samples import Splits, augmentation
 from sigbit.training.schedule import Schedule
+from sigbit.training.states import check_tensors
 from sigbit.training.tasks import Score
-from sigbit_tools.files import read_json, replacing
+from sigbit_tools.files import replacing
 from sigbit_tools.stopwatch import Stopwatch
 
 FLOAT, QUANTIZED, CONTINUED = "float", "quantized", "continued"
@@ -109,9 +109,8 @@ class TrainingRun:
 
     def finish(self) -> dict[str, Any]:
         """Train what is left, and return the summary."""
-        if self.folder.summary.exists():
-            summary: dict[str, Any] = read_json(self.folder.summary)
-            return summary
+        if (done := self.folder.results()) is not None:
+            return done
         spent = Stopwatch()
         with self.machine.reproducible(), Interrupt() as interrupt:
             self._interrupt = interrupt
@@ -223,9 +222,10 @@ class TrainingRun:
                 values = prepared.trained(twin.state_dict())
                 save(self.folder.stage, {"bits": learned.bits, "values": values, **self._more})
             self.machine.any(False)  # nobody goes on before the file is there
-        stage = restore(self.folder.stage)
+        stage = self.folder.restore_stage()
         self._more = {"bits": stage["bits"], "measures": stage["measures"]}
         trained = self._network()
+        check_tensors(stage["values"], trained.state_dict(), str(self.folder.stage))
         trained.load_state_dict(stage["values"])
         further = self._prepared(trained, with_weight_bits(prepared, stage["bits"]))
         torch.manual_seed(self.config.seed)

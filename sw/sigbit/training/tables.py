@@ -13,8 +13,11 @@ from difflib import get_close_matches
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from sigbit.errors import TrainingError
+from sigbit_tools.shown import shown
 
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+WHOLE_MAX = 2**53
+"""Largest size of a whole number."""
 WHOLE = "the run"
 """What a file is as a table; the keys of other tables have their table's name before a dot."""
 
@@ -25,7 +28,7 @@ def from_table(kind: type[Any], table: object, where: str = WHOLE) -> Any:
     Raises :class:`TrainingError` for unknown, missing and ill-typed keys.
     """
     if not isinstance(table, Mapping):
-        raise TrainingError(f"{where} must be a table, not {table!r}")
+        raise TrainingError(f"{where} must be a table, not {shown(table)}")
     path = "" if where == WHOLE else f"{where}."
     hints = get_type_hints(kind)
     fields = {f.name: f for f in dataclasses.fields(kind)}
@@ -33,7 +36,9 @@ def from_table(kind: type[Any], table: object, where: str = WHOLE) -> Any:
         if name not in fields:
             near = get_close_matches(name, fields, 1)
             hint = f" (did you mean {near[0]}?)" if near else ""
-            raise TrainingError(f"{where} has no key {name!r}{hint}; it takes {', '.join(fields)}")
+            raise TrainingError(
+                f"{where} has no key {shown(name)}{hint}; it takes {', '.join(fields)}"
+            )
     absent = [
         name
         for name, field in fields.items()
@@ -59,29 +64,29 @@ def checked(hint: Any, value: object, where: str) -> Any:
     if origin in (Union, types.UnionType):
         inner = [a for a in get_args(hint) if a is not type(None)]
         if len(inner) > 1 and not isinstance(value, str | Mapping):
-            raise TrainingError(f"{where} must be text or a table, not {value!r}")
+            raise TrainingError(f"{where} must be text or a table, not {shown(value)}")
         kind = str if len(inner) > 1 and isinstance(value, str) else inner[-1]
         return None if value is None else checked(kind, value, where)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return from_table(hint, value, where)
     if origin in (tuple, Sequence):
         if not isinstance(value, list | tuple):
-            raise TrainingError(f"{where} must be a list, not {value!r}")
+            raise TrainingError(f"{where} must be a list, not {shown(value)}")
         return tuple(checked(get_args(hint)[0], v, f"{where}[{i}]") for i, v in enumerate(value))
     if origin is Mapping or hint is Mapping:
         if not isinstance(value, Mapping):
-            raise TrainingError(f"{where} must be a table, not {value!r}")
+            raise TrainingError(f"{where} must be a table, not {shown(value)}")
         return {k: _plain(v, f"{where}.{k}") for k, v in value.items()}
     if origin is Literal:
         if value not in get_args(hint):
             raise TrainingError(
-                f"{where} must be one of {', '.join(get_args(hint))}, not {value!r}"
+                f"{where} must be one of {', '.join(get_args(hint))}, not {shown(value)}"
             )
         return value
     if hint is float and type(value) is int:
-        return float(value)
+        return float(_plain(value, where))
     if type(value) is not hint:
-        raise TrainingError(f"{where} must be {_WORDS[hint]}, not {value!r}")
+        raise TrainingError(f"{where} must be {_WORDS[hint]}, not {shown(value)}")
     return _plain(value, where)
 
 
@@ -89,6 +94,8 @@ def _plain(value: object, where: str) -> Any:
     """``value``, if JSON has a form for it."""
     if isinstance(value, float) and not math.isfinite(value):
         raise TrainingError(f"{where} must be finite, not {value}")
+    if isinstance(value, int) and abs(value) > WHOLE_MAX:
+        raise TrainingError(f"{where} must be in [-{WHOLE_MAX}, {WHOLE_MAX}], not {shown(value)}")
     if isinstance(value, Mapping):
         return {k: _plain(v, f"{where}.{k}") for k, v in value.items()}
     if isinstance(value, list | tuple):

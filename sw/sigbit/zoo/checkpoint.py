@@ -1,15 +1,15 @@
 """Trained weights from files: everything fits, or nothing is changed."""
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sigbit.errors import ZooError
+from sigbit.zoo.tensor_files import read_pytorch, read_safetensors
+from sigbit_tools.files import FileError
+from sigbit_tools.shown import shown
 
 _SHOWN = 4
 """Tensors that an error names."""
@@ -48,22 +48,22 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> None:
 def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise ZooError(f"there is no file {path}")
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise ZooError(f"{path} is not a safetensors file: {error}") from error
-    if path.suffix not in (".pt", ".pth", ".th"):
+    if path.suffix not in (".safetensors", ".pt", ".pth", ".th"):
         raise ZooError(f"{path} must end in .safetensors, .pt, .pth or .th")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise ZooError(f"{path} is not a PyTorch file of tensors only: {error}") from error
+        if path.suffix == ".safetensors":
+            return read_safetensors(path)
+        content = read_pytorch(path)
+    except FileError as error:
+        raise ZooError(str(error)) from error
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
         raise ZooError(f"{path} holds no state_dict: a mapping of names to tensors")
-    return {str(key).removeprefix("module."): value for key, value in content.items()}
+    tensors = {str(key).removeprefix("module."): value for key, value in content.items()}
+    if len(tensors) < len(content):
+        raise ZooError(f"{path} holds tensors of one name, with and without 'module.' before it")
+    return tensors
 
 
 def _differences(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
@@ -75,16 +75,32 @@ def _differences(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> l
         for k in shared
         if found[k].shape != wanted[k].shape
     ]
-    infinite = [k for k in shared if not bool(torch.isfinite(found[k]).all())]
+    kinds = [
+        f"{k} is {found[k].dtype}, must be {wanted[k].dtype}"
+        for k in shared
+        if _kind(found[k]) != _kind(wanted[k])
+    ]
+    infinite = [
+        k
+        for k in shared
+        if found[k].shape == wanted[k].shape
+        and _kind(found[k]) == "float"
+        and not bool(torch.isfinite(found[k].float()).all())
+    ]
     groups = (
         ("missing", missing),
         ("not in the network", unknown),
         ("other shape", shapes),
+        ("other type", kinds),
         ("not finite", infinite),
     )
     return [f"{title}: {_list(items)}" for title, items in groups if items]
 
 
+def _kind(value: Tensor) -> str:
+    return "float" if value.is_floating_point() else "complex" if value.is_complex() else "whole"
+
+
 def _list(items: list[str]) -> str:
     more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
-    return ", ".join(items[:_SHOWN]) + more
+    return ", ".join(item if item.isprintable() else shown(item) for item in items[:_SHOWN]) + more

@@ -61,7 +61,7 @@ def library(
         _processor(),
     )
     folder = cached_folder(
-        f"rtl-{config.name}-{key}",
+        f"rtl-{key}",
         lambda into: _build(config, text, asserts, optimize, inline, into),
     )
     return folder / _LIBRARY

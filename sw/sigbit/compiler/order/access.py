@@ -2,10 +2,13 @@
 
 Entries are distinct and checked against the depths of their memories. Tiles of one layer read the
 same slots, hence the sets of slots are computed once for equal segments and shapes.
+
+A Program may come from anybody: what an instruction would touch is bounded by arithmetic on whole
+numbers before any array is made, and an array is never larger than its memory.
 """
 
 from collections.abc import Hashable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 import numpy as np
@@ -103,29 +106,44 @@ class _Walker:
     def step(self, index: int, instr: Instr) -> Iterator[Access]:
         """Activities of one instruction."""
         if isinstance(instr, Seg):
+            _need(instr.index < self._config.segments, f"writes segment {instr.index}")
             self._segments[instr.index] = instr
         elif isinstance(instr, Out):
             self._out = instr
         elif isinstance(instr, Load):
             kind = Memory(instr.kind)
-            yield Access(index, Thread.LOAD, self._beats(instr), self._block(instr, kind))
+            items = self._block(instr, kind)
+            yield Access(index, Thread.LOAD, self._beats(instr, instr.kind), items)
         elif isinstance(instr, Fill):
             yield Access(index, Thread.LOAD, writes=self._block(instr, Memory.ACTS))
         elif isinstance(instr, Store):
             read = self._block(instr, Memory.ACTS)
-            yield Access(index, Thread.STORE, read, self._beats(instr))
+            yield Access(index, Thread.STORE, read, self._beats(instr, LoadKind.ACTS))
         elif isinstance(instr, Exec):
+            self._check_shape(instr)
             yield Access(index, Thread.ISSUE, self._issue(instr))
             if instr.drain:
                 yield Access(index, Thread.DRAIN, *self._drain(instr))
 
-    def _beats(self, instr: Load | Store) -> dict[Memory, Entries]:
-        return self._range(Memory.WINDOW, instr.address // self._config.bus_bytes, instr.beats)
+    def _beats(self, instr: Load | Store, kind: LoadKind) -> dict[Memory, Entries]:
+        """The beats of the DMA window that a LOAD or STORE moves: as many as its items fill."""
+        c = self._config
+        size = instr.n0 * instr.n1 * instr.n2 * images.item_bytes(kind, c)
+        beats = images.beats(size, c)
+        _need(instr.beats == beats, f"moves {instr.beats} beats where its items fill {beats}")
+        _need(
+            instr.address % c.bus_bytes == 0,
+            f"moves bytes from {instr.address} on, which is no multiple of {c.bus_bytes}",
+        )
+        return self._range(Memory.WINDOW, instr.address // c.bus_bytes, instr.beats)
 
     def _block(self, instr: Load | Fill | Store, memory: Memory) -> dict[Memory, Entries]:
         start = instr.src if isinstance(instr, Store) else instr.dst
-        if memory != Memory.ACTS or instr.n1 == instr.n2 == 1:
+        if instr.n1 == instr.n2 == 1:
             return self._range(memory, start, instr.n0)
+        _need(memory == Memory.ACTS, "moves planes of items that are no slots")
+        depth, count = self._depths[memory], instr.n0 * instr.n1 * instr.n2
+        _need(count <= depth, f"moves {count} slots of {memory.name}, which has {depth}")
         key = (start, instr.n0, instr.n1, instr.n2, instr.d1, instr.d2)
         if key not in self._known:
             self._known[key] = self._slots(addressing.block_slots(instr))
@@ -137,17 +155,28 @@ class _Walker:
 
     def _slots(self, slots: Ints) -> Entries:
         """``slots`` once each, as a range where they are one."""
-        slots = np.unique(slots)
-        low, high = int(slots[0]), int(slots[-1])
+        low, high = int(slots.min()), int(slots.max())
         self._inside(Memory.ACTS, low, high)
-        return slice(low, high + 1) if high - low + 1 == slots.size else slots
+        mask = np.zeros(high - low + 1, bool)
+        mask[slots - low] = True
+        return slice(low, high + 1) if mask.all() else low + np.flatnonzero(mask)
 
     def _inside(self, memory: Memory, low: int, high: int) -> None:
         depth = self._depths[memory]
-        if low < 0 or high >= depth:
-            raise ValueError(
-                f"uses entry {low if low < 0 else high} of {memory.name}, which has {depth}"
-            )
+        _need(
+            low >= 0 and high < depth,
+            f"uses entry {low if low < 0 else high} of {memory.name}, which has {depth}",
+        )
+
+    def _check_shape(self, execute: Exec) -> None:
+        """An EXEC drains every block, or has one only; and what it drains fits on chip."""
+        blocks = execute.n_rows * addressing.blocks_of_run(execute, self._config)
+        _need(
+            bool(execute.drain and not execute.keep) or execute.n_ocb * blocks == 1,
+            "keeps accumulators, or does not drain, and has more than one block",
+        )
+        pixels, depth = execute.n_rows * execute.run, self._depths[Memory.ACTS]
+        _need(pixels <= depth, f"computes {pixels} pixels, ACTS has {depth} slots")
 
     def _issue(self, execute: Exec) -> dict[Memory, Entries]:
         """Slots and weight words that the steps of an EXEC read."""
@@ -156,8 +185,9 @@ class _Walker:
         segments = [self._segments[i] for i in range(execute.n_seg)]
         reads: dict[Memory, Entries] = {Memory.ACTS: self._windows(execute, segments)}
         if execute.mode == Mode.MAC:
-            words = addressing.weight_words(execute, segments)
-            first, last = int(words.min()), int(words.max())
+            first = execute.weights + min(s.words for s in segments)
+            last = max(s.words + s.n_ky * s.n_kx * s.n_ic - 1 for s in segments)
+            last += execute.weights + (execute.n_ocb - 1) * execute.block_words
             reads |= self._range(Memory.WEIGHTS, first, last + 1 - first)
         return reads
 
@@ -167,11 +197,17 @@ class _Walker:
         if out is None:
             raise ValueError("drains without an OUT")
         reads = self._range(Memory.TABLE, out.table, out.n_planes)
+        channels = addressing.channel_slots(out, execute, self._config)
         if execute.mode == Mode.MAC:
-            groups = execute.n_ocb * self._config.groups_per_block
+            groups = -(-channels * self._config.ic_lanes // self._config.param_lanes)
             reads |= self._range(Memory.PARAMS, out.param, groups)
-        slots = addressing.write_slots(out, execute, self._config).ravel()
-        return reads, {Memory.ACTS: self._slots(slots)}
+        count = out.n_planes * channels * execute.n_rows * execute.run
+        depth = self._depths[Memory.ACTS]
+        _need(count <= depth, f"writes {count} slots of ACTS, which has {depth}")
+        slots = self._slots(addressing.write_slots(out, execute, self._config).ravel())
+        distinct = slots.stop - slots.start if isinstance(slots, slice) else slots.size
+        _need(distinct == count, f"writes {count} times to {distinct} slots: one of them twice")
+        return reads, {Memory.ACTS: slots}
 
     def _windows(self, execute: Exec, segments: list[Seg]) -> Entries:
         """Slots that the valid lanes of an EXEC read."""
@@ -187,16 +223,24 @@ class _Walker:
         return self._known[key]
 
     def _mark(self, mask: NDArray[np.bool_], segment: Seg, execute: Exec) -> None:
-        """Set ``mask`` where the valid lanes of one segment read."""
+        """Set ``mask`` where the valid lanes of one segment read: those of the first run, and its
+        copies for every further run, output-channel block and tap."""
         c = self._config
-        lanes = addressing.valid_lanes(execute, c)
-        bases = addressing.block_bases(segment, execute, c)
-        _, blocks = np.unique(bases[:, 0, 0], return_index=True)
-        firsts = bases[blocks][..., None] + addressing.lane_offsets(segment, execute, c)
-        firsts = firsts[np.broadcast_to(lanes, firsts.shape)]
+        one = replace(execute, n_ocb=1, n_rows=1)
+        bases = addressing.block_bases(segment, one, c)[0, 0]
+        firsts = bases[:, None] + addressing.lane_offsets(segment, execute, c)
+        firsts = firsts[addressing.valid_lanes(execute, c)]
+        row = int(bases[-1]) - segment.base + segment.d_row
+        ocb = (execute.n_rows - 1) * row + row - segment.d_row + segment.d_ocb
         kx = (segment.n_ic - 1) * segment.d_ic + segment.d_kx
         ky = (segment.n_ic - 1) * segment.d_ic + (segment.n_kx - 1) * kx + segment.d_ky
-        loops = [(segment.n_ic, segment.d_ic), (segment.n_kx, kx), (segment.n_ky, ky)]
+        loops = [
+            (segment.n_ic, segment.d_ic),
+            (segment.n_kx, kx),
+            (segment.n_ky, ky),
+            (execute.n_rows, row),
+            (execute.n_ocb, ocb),
+        ]
         spans = [(count - 1) * step for count, step in loops]
         low = int(firsts.min()) + sum(min(0, span) for span in spans)
         high = int(firsts.max()) + sum(max(0, span) for span in spans)
@@ -212,6 +256,11 @@ def _reads(s: Seg) -> tuple[int, ...]:
     """The fields that say where a segment reads."""
     loops = (s.n_ic, s.n_kx, s.n_ky, s.d_ic, s.d_kx, s.d_ky)
     return (s.base, *loops, s.gap, s.d_block, s.d_row, s.d_ocb)
+
+
+def _need(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
 
 
 def _repeat(part: NDArray[np.bool_], count: int, step: int) -> None:

@@ -18,6 +18,7 @@ from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Exec, Halt, Load, Store
 from sigbit_hw.arch.program import ExecInfo, HostStep, LayerInfo, Port, Program
+from sigbit_hw.arch.program_schema import SOURCE_MAX
 
 
 def emit(
@@ -65,7 +66,10 @@ def emit(
         layers=layers,
         execs=_execs(scheduled),
         images=network.images,
-        host=tuple(HostStep(graph.outputs[h.output], h.function, h.location) for h in graph.host),
+        host=tuple(
+            HostStep(graph.outputs[h.output], h.function, _printable(h.location))
+            for h in graph.host
+        ),
         vectors=dict(vectors),
     )
 
@@ -104,11 +108,16 @@ def _layers(graph: IntegerGraph) -> tuple[LayerInfo, ...]:
             float(node.type.scale),
             int(node.type.zero),
             int(macs(graph, node)),
-            node.location,
+            _printable(node.location),
         )
         for node in graph.nodes
         if isinstance(node, Conv | MaxPool)
     )
+
+
+def _printable(source: str) -> str:
+    """Where a user wrote something, as a Program may hold it."""
+    return "".join(c if c.isprintable() else "?" for c in source)[:SOURCE_MAX]
 
 
 def _execs(scheduled: Scheduled) -> tuple[ExecInfo, ...]:

@@ -10,7 +10,7 @@ accesses are safe if the clock of the later one contains the earlier one.
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,9 @@ from sigbit_hw.arch.program import Program
 from sigbit_hw.arch.timing import QUEUE_AHEAD
 
 Ints = NDArray[np.int64]
+
+WINDOW_BEATS_MAX = 1 << 26
+"""Beats that STORE may write at most: what is noted of each takes 9 bytes."""
 
 
 def verify_hazards(program: Program, follow: Callable[[Access], None] | None = None) -> None:
@@ -61,17 +64,19 @@ class _Race:
     def __init__(self, program: Program) -> None:
         self.code, self.config = program.listing, program.config
         self.bytes = program.memory_bytes
+        self.low, high = (bound // self.config.bus_bytes for bound in program.write_window)
+        require(
+            high - self.low <= WINDOW_BEATS_MAX,
+            f"STORE may write {high - self.low} beats, at most {WINDOW_BEATS_MAX} can be verified",
+        )
         self.clocks = np.zeros((len(Thread), len(Thread)), np.int64)
         self.tokens: dict[tuple[int, int], deque[Ints]] = {
             (a, b): deque() for a in Engine for b in Engine
         }
-        sizes = depths(self.config, program.memory_bytes)
+        sizes = depths(self.config, self.bytes) | {Memory.WINDOW: high - self.low}
         self.written = {m: _clocks(WRITERS[m], size) for m, size in sizes.items()}
         self.read = {m: _clocks(READERS[m], size) for m, size in sizes.items()}
         self.known = {m: np.zeros(size, bool) for m, size in sizes.items()}
-        low, high = (bound // self.config.bus_bytes for bound in program.write_window)
-        self.known[Memory.WINDOW][:low] = True
-        self.known[Memory.WINDOW][high:] = True
 
     def verify(self, follow: Callable[[Access], None] | None) -> None:
         """Walk the program once."""
@@ -130,15 +135,24 @@ class _Race:
         now = int(clock[access.thread])
         if access.thread == Thread.DRAIN:
             clock[Thread.ISSUE] -= 1  # an EXEC drains while its own later blocks still read
-        for memory, entries in access.reads.items():
+        for memory, entries in self._changing(access.reads):
             self._require(bool(self.known[memory][entries].all()), access, memory, "never written")
             self._order(access, memory, entries, self.written[memory], clock, "written")
             self.read[memory][access.thread][entries] = now
-        for memory, entries in access.writes.items():
+        for memory, entries in self._changing(access.writes):
             self._order(access, memory, entries, self.written[memory], clock, "written")
             self._order(access, memory, entries, self.read[memory], clock, "read")
             self.written[memory][access.thread][entries] = now
             self.known[memory][entries] = True
+
+    def _changing(self, entries: dict[Memory, Entries]) -> Iterator[tuple[Memory, Entries]]:
+        """``entries`` of what may change: all memories on chip, and of the DMA window what STORE
+        may write, counted from there on."""
+        for memory, part in entries.items():
+            if memory == Memory.WINDOW and isinstance(part, slice):
+                first, last = max(part.start, self.low), max(part.stop, self.low)
+                part = slice(first - self.low, last - self.low)
+            yield memory, part
 
     def _order(
         self,

@@ -12,6 +12,9 @@ from sigbit.frontend.translation import Translation
 from sigbit.frontend.values import Computed, Refusal, Steps, Value
 from sigbit.ir import floating
 
+STEPS_MAX = 4096
+"""Steps of a sequence at most: each becomes nodes of its own."""
+
 
 def lstm(t: Translation) -> Value:
     """lstm: states of all steps, last hidden and cell states of all layers."""
@@ -72,6 +75,8 @@ def _steps(t: Translation) -> tuple[str, ...]:
     index = np.arange(int(np.prod(shape))).reshape(shape) if known.index is None else known.index
     if index.ndim != 2:
         raise Refusal("works on [batch, steps, features] only", "give a sequence")
+    if len(index) > STEPS_MAX:
+        raise Refusal(f"has {len(index)} steps, at most {STEPS_MAX} work", "give shorter sequences")
     return tuple(
         t.build.tensor(Computed(known.tensor, row, t.node), t.location, t.dtype) for row in index
     )

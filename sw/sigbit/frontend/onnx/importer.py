@@ -1,19 +1,20 @@
 """Import of ONNX and QONNX files: every node is translated or reported."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 
-import numpy as np
 import onnx
 import torch
-from google.protobuf.message import DecodeError
 from onnx import ModelProto, NodeProto, numpy_helper
-from onnx.reference import ReferenceEvaluator
 from torch.fx import Node as FxNode
 
 from sigbit.frontend.importer import Importer
 from sigbit.frontend.onnx import quantizers as quant
+from sigbit.frontend.onnx.folding import Folder
 from sigbit.frontend.onnx.operators import FUNCTIONS, OPERATORS, QONNX, unknown
+from sigbit.frontend.onnx.reading import check_model, read_model
 from sigbit.frontend.onnx.trace import (
     Array,
     Call,
@@ -29,7 +30,7 @@ from sigbit.frontend.onnx.trace import (
 )
 from sigbit.frontend.report import UnsupportedModel, UnsupportedNode
 from sigbit.frontend.source import Origin
-from sigbit.frontend.values import Refusal
+from sigbit.frontend.values import ELEMENTS_MAX, Refusal
 from sigbit.ir.floating import FloatGraph
 
 Shape = tuple[int, ...]
@@ -41,6 +42,8 @@ _FLOATS = {
 }
 _BATCH = 2
 """Stands for a batch of any size; more than one, so that what mixes samples shows."""
+SIDE_MAX = 1 << 20
+"""Channels, lines, columns or steps of an input at most."""
 
 
 def import_onnx(
@@ -60,51 +63,81 @@ def import_onnx(
     cannot be compiled, and for a file that is no ONNX model.
     """
     if isinstance(model, ModelProto):
-        return _OnnxImporter(model, model.graph.name or "model", shapes or {}).run()
+        name = model.graph.name or "model"
+        try:
+            check_model(model)
+        except ValueError as error:
+            raise _no_model(name, name, error) from error
+        return _OnnxImporter(model, name, shapes or {}).run()
     path = Path(model)
-    with path.open("rb"):  # names the file in the error if it cannot be read
-        pass
     try:
-        loaded = onnx.load(path)
-    except (DecodeError, onnx.checker.ValidationError, OSError, ValueError) as error:
-        reason = str(error).strip().split("\n")[0]
-        row = UnsupportedNode(
-            str(path),
-            "onnx",
-            "",
-            f"it is not an ONNX model ({type(error).__name__}: {reason})",
-            "give a file that torch.onnx.export or onnx.save wrote, with its external data",
-        )
-        raise UnsupportedModel(path.stem, (row,)) from error
+        loaded = read_model(path)
+    except ValueError as error:
+        raise _no_model(str(path), path.stem, error) from error
     return _OnnxImporter(loaded, path.stem, shapes or {}).run()
+
+
+def _no_model(where: str, name: str, error: Exception) -> UnsupportedModel:
+    """What to say of a file or a message that is no model."""
+    row = UnsupportedNode(
+        where,
+        "onnx",
+        "",
+        f"it is not an ONNX model ({error})",
+        "give a file that torch.onnx.export or onnx.save wrote, with its external data",
+    )
+    return UnsupportedModel(name, (row,))
 
 
 class _OnnxImporter:
     """Translates one model."""
 
     def __init__(self, model: ModelProto, name: str, shapes: Mapping[str, Shape]) -> None:
-        if model.functions:
-            from onnx.inliner import inline_local_functions
+        self._name, self._shapes = name, shapes
+        with self._reading():
+            if model.functions:
+                from onnx.inliner import inline_local_functions
 
-            model = inline_local_functions(model)
-        self._model, self._name, self._shapes = model, name, shapes
-        versions = {o.domain: o.version for o in model.opset_import}
+                model = inline_local_functions(model)
+            versions = {o.domain: o.version for o in model.opset_import}
+            constants = [numpy_helper.to_array(t) for t in model.graph.initializer]
+            self._known = _inferred(model)
+        self._model = model
         self._trace = Trace(versions.get("", versions.get("ai.onnx", 1)))
-        self._known = _inferred(model)
+        self._trace.values.update(
+            (tensor.name, Constant(tensor.name, array))
+            for tensor, array in zip(model.graph.initializer, constants, strict=True)
+        )
+        self._folder = Folder(model.opset_import, sum(array.size for array in constants))
         self._names: set[str] = set()
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Report what a damaged model makes its readers trip over."""
+        try:
+            yield
+        except _MALFORMED as error:
+            reason = str(error).strip().split("\n")[0]
+            raise _no_model(
+                self._name, self._name, ValueError(f"{type(error).__name__}: {reason}")
+            ) from error
 
     def run(self) -> FloatGraph:
         """The graph, or :class:`UnsupportedModel`."""
-        for tensor in self._model.graph.initializer:
-            self._trace.values[tensor.name] = Constant(tensor.name, numpy_helper.to_array(tensor))
-        if rows := tuple(self._inputs()):
-            raise UnsupportedModel(self._name, rows)
-        for node in self._model.graph.node:
-            self._node(node)
-        values = [(o.name, self._trace.values.get(o.name)) for o in self._model.graph.output]
-        results = tuple(self._output(n, v) for n, v in values if not isinstance(v, Unknown))
-        trace = self._trace
-        trace.graph.output(results)
+        with self._reading():
+            if rows := tuple(self._inputs()):
+                raise UnsupportedModel(self._name, rows)
+            for node in self._model.graph.node:
+                self._node(node)
+            values = [(o.name, self._trace.values.get(o.name)) for o in self._model.graph.output]
+            absent = [name for name, value in values if value is None]
+            if absent or not values:
+                reason = f"no node computes {absent[0]!r}" if absent else "it has no outputs"
+                row = UnsupportedNode(self._name, "graph", "", reason, _MEND)
+                raise UnsupportedModel(self._name, (row,))
+            results = tuple(self._output(n, v) for n, v in values if not isinstance(v, Unknown))
+            trace = self._trace
+            trace.graph.output(results)
         return Importer(trace.graph, trace.constants, self._name, FUNCTIONS, trace.quantizers).run()
 
     def _inputs(self) -> Iterator[UnsupportedNode]:
@@ -140,24 +173,42 @@ class _OnnxImporter:
                     "export with fixed sizes, or "
                     f"import_onnx(path, shapes={{{value.name!r}: (…)}}), without the batch",
                 )
+            elif any(d is not None and not 0 < d <= SIDE_MAX for d in dims):
+                yield UnsupportedNode(
+                    value.name,
+                    "input",
+                    value.name,
+                    f"has the dimensions {dims}, which must be in [1, {SIDE_MAX}]",
+                    "give smaller inputs",
+                )
             else:
                 shape = tuple(d or _BATCH for d in dims)
                 self._trace.input(value.name, shape, _FLOATS[kind.elem_type])
 
     def _node(self, node: NodeProto) -> None:
-        call = Call(node, self._origin(node), self._trace, attributes_of(node))
+        try:
+            call = Call(node, self._origin(node), self._trace, attributes_of(node))
+        except _MALFORMED as error:
+            call = Call(node, self._origin(node), self._trace)
+            results = [self._stand_in(call, _malformed(error), o) for o in node.output]
+            self._trace.values.update(zip(node.output, results, strict=True))
+            return
         operands = [self._trace.values.get(i) for i in node.input if i]
         outputs = [o for o in node.output if o]
         try:
+            if absent := [i for i in node.input if i and i not in self._trace.values]:
+                raise Refusal(f"reads {absent[0]!r}, which nothing before it computes", _MEND)
             known = node.op_type in OPERATORS and _is_standard(node)
             if not known and not all(isinstance(o, Constant) for o in operands):
                 raise unknown(node.op_type)
-            if any(isinstance(o, Unknown) or o is None for o in operands):
+            if any(isinstance(o, Unknown) for o in operands):
                 self._trace.values.update({o: Unknown() for o in outputs})
                 return
             results = self._results(call, operands)
         except Refusal as refusal:
             results = [self._stand_in(call, refusal, o) for o in node.output]
+        except _MALFORMED as error:
+            results = [self._stand_in(call, _malformed(error), o) for o in node.output]
         for name, value in zip(node.output, results, strict=False):
             if name:
                 self._trace.values[name] = value
@@ -185,24 +236,9 @@ class _OnnxImporter:
 
     def _folded(self, call: Call) -> list[Array]:
         """What a node computes from constants alone."""
-        node = call.node
-        names = [i for i in dict.fromkeys(node.input) if i]
-        graph = onnx.helper.make_graph(
-            [node],
-            "constant",
-            [onnx.ValueInfoProto(name=n) for n in names],
-            [onnx.ValueInfoProto(name=o) for o in node.output if o],
-        )
-        model = onnx.helper.make_model(graph, opset_imports=self._model.opset_import)
-        feeds = {n: call.array(list(node.input).index(n)) for n in names}
-        try:
-            return [np.asarray(r) for r in ReferenceEvaluator(model).run(None, feeds)]
-        except Exception as error:  # whatever an implementation of an operator trips over
-            reason = str(error).strip().split("\n")[0]
-            raise Refusal(
-                f"of constants, cannot be computed ({type(error).__name__}: {reason})",
-                "fold constants before: onnxruntime or onnxsim do",
-            ) from error
+        inputs = list(call.node.input)
+        names = [i for i in dict.fromkeys(inputs) if i]
+        return self._folder.compute(call.node, {n: call.array(inputs.index(n)) for n in names})
 
     def _origin(self, node: NodeProto) -> Origin:
         name = (node.name or next((o for o in node.output if o), node.op_type)).strip("/")
@@ -231,6 +267,29 @@ class _OnnxImporter:
         return Call(NodeProto(), Origin(name, "output", name), self._trace).applied(value)
 
 
+_MALFORMED = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    onnx.shape_inference.InferenceError,
+)
+"""What reading a model raises whose nodes lack attributes, or have those of another type."""
+
+
+def _malformed(error: BaseException) -> Refusal:
+    reason = str(error).strip().split("\n")[0]
+    return Refusal(
+        f"its operands or attributes are malformed ({type(error).__name__}: {reason})", _MEND
+    )
+
+
+_MEND = "check the model with onnx.checker.check_model(model, full_check=True)"
+
+
 def _is_standard(node: NodeProto) -> bool:
     """Whether an operator's name means what it does in ONNX, or QONNX."""
     return (node.domain in ("", "ai.onnx")) != (node.op_type in QONNX)
@@ -245,6 +304,7 @@ def _inferred(model: ModelProto) -> dict[str, Shape]:
     shapes: dict[str, Shape] = {}
     for value in (*graph.value_info, *graph.output):
         dims = [d.dim_value or None for d in value.type.tensor_type.shape.dim]
-        if dims and all(d is not None for d in dims[1:]):
-            shapes[value.name] = tuple(d or _BATCH for d in dims)
+        shape = tuple(d or _BATCH for d in dims)
+        if dims and all(d is not None for d in dims[1:]) and min(shape) > 0:
+            shapes[value.name] = shape if prod(shape) <= ELEMENTS_MAX else (_BATCH, 1)
     return shapes

@@ -10,6 +10,9 @@ import onnx
 from sigbit.frontend.onnx.trace import Call, Constant, OnnxValue, Quantized, View, aten
 from sigbit.frontend.values import Refusal
 
+SIDE_MAX = 1 << 20
+"""Elements of a dimension at most."""
+
 Result = OnnxValue | tuple[OnnxValue, ...]
 
 
@@ -243,6 +246,7 @@ def resize(c: Call) -> Result:
             f"a resize from {before} to {after}, which are no multiples of each other",
             "use integer factors",
         )
+        c.need(0 < after <= SIDE_MAX, f"a resize to {after}", f"stay within {SIDE_MAX}")
         x = _POSITIONS[transform](np.arange(after), before, after)
         index = np.clip(_NEAREST[nearest](x), 0, before - 1).astype(np.int64)
         node = c.emit(aten.index_select.default, node, axis, _index(c, index))

@@ -21,7 +21,7 @@ from torch.fx import Node as FxNode
 from torch.fx.node import map_arg
 
 from sigbit.frontend.source import Origin
-from sigbit.frontend.values import Refusal
+from sigbit.frontend.values import ELEMENTS_MAX, Refusal, elements_of
 from sigbit.ir.annotation import QuantAnnotation
 
 Array = NDArray[np.generic]
@@ -128,6 +128,11 @@ class Trace:
                 f"its operands do not fit: {reason}",
                 "check the model with onnx.checker.check_model(model, full_check=True)",
             ) from error
+        if (elements := elements_of(value)) > ELEMENTS_MAX:
+            raise Refusal(
+                f"has a result of {elements:,} elements, at most {ELEMENTS_MAX:,} work",
+                "give smaller inputs",
+            )
         node = self.graph.call_function(target, args, kwargs)
         node.meta["val"], node.meta["origin"] = value, origin
         return node

@@ -1,0 +1,43 @@
+"""Names of accelerators, networks, layers and tensors.
+
+A name may end up in a path, a report or a terminal, whoever wrote the file that it comes from: it
+is letters, digits, ``_``, ``.`` and ``-``, without ``..``.
+"""
+
+import re
+
+from sigbit_tools.shown import shown
+
+NAME_MAX = 128
+"""Characters of a name at most: with what is put around it, it still is the name of a file."""
+
+_LEGAL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_OTHERS = re.compile(r"[^A-Za-z0-9_.-]+")
+
+
+def is_name(value: object) -> bool:
+    """Whether ``value`` is a legal name."""
+    return (
+        isinstance(value, str)
+        and len(value) <= NAME_MAX
+        and _LEGAL.fullmatch(value) is not None
+        and ".." not in value
+    )
+
+
+def check_name(value: object, what: str = "a name") -> str:
+    """``value``, if it is a legal name; ``ValueError`` otherwise."""
+    if not is_name(value):
+        raise ValueError(
+            f"{what} must be up to {NAME_MAX} letters, digits and . _ - that begin with a letter, "
+            f"a digit or _ and hold no '..', not {shown(value)}"
+        )
+    return str(value)
+
+
+def legal_name(text: str) -> str:
+    """The legal name nearest to ``text``: a slash becomes a dot, anything else that is not allowed
+    an underscore."""
+    name = _OTHERS.sub("_", text.replace("/", "."))
+    name = re.sub(r"\.\.+", ".", name).strip(".")[: NAME_MAX - 8]  # room for a number behind it
+    return name if _LEGAL.fullmatch(name) else f"_{name}"

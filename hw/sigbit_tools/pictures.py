@@ -1,0 +1,49 @@
+"""Image files that anybody may have written."""
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sigbit_tools.files import FileError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
+"""Suffixes of image files."""
+
+PIXELS_MAX = 1 << 25
+"""Pixels of an image at most: a few more than 7680 x 4320."""
+
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "PPM", "TIFF")
+
+
+def read_image(source: Path | bytes, name: str, mode: str = "RGB") -> NDArray[np.uint8]:
+    """The pixels ``[H, W, 3]``, or ``[H, W]`` where ``mode`` is "L", of an image file or its
+    content; :class:`FileError`, which calls it ``name``, if it is none."""
+    from PIL import Image, UnidentifiedImageError
+
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about metadata, which nobody reads
+            with Image.open(file, formats=_FORMATS) as image:
+                if image.width * image.height > PIXELS_MAX:
+                    raise FileError(
+                        f"{name} has {image.width} x {image.height} pixels, at most "
+                        f"{PIXELS_MAX:,} are read: scale it down first"
+                    )
+                return np.array(image.convert(mode))
+    except FileError:
+        raise
+    except UnidentifiedImageError as error:
+        raise FileError(f"{name} is not a readable image: {_KNOWN}") from error
+    except Exception as error:  # whatever a decoder trips over
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        raise FileError(
+            f"{name} is not a readable image ({type(error).__name__}: {error})"
+        ) from error
+
+
+_KNOWN = f"known are {', '.join(_FORMATS)}"

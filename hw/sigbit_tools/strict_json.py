@@ -1,0 +1,70 @@
+"""JSON from files that anybody may have written.
+
+Refused is what JSON leaves open or NumPy cannot take: keys that come twice, NaN and infinity,
+endless nesting.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from sigbit_tools.shown import shown
+
+TEXT_MAX = 64 << 20
+"""Bytes of a document at most."""
+DIGITS_MAX = 400
+"""Digits of a whole number at most: those of the largest float, and some more."""
+DEPTH_MAX = 64
+"""Levels of a document at most."""
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The document in ``text``; ``ValueError`` says what is wrong with it and where."""
+    if len(text) > TEXT_MAX:
+        raise ValueError(f"a document must have at most {TEXT_MAX >> 20} MiB, not {len(text):,}")
+    try:
+        document = json.loads(
+            text, object_pairs_hook=_object, parse_constant=_constant, parse_int=_whole
+        )
+    except json.JSONDecodeError as error:
+        raise ValueError(f"line {error.lineno}, column {error.colno}: {error.msg}") from None
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8 text") from None
+    except RecursionError:
+        raise ValueError(f"it must nest at most {DEPTH_MAX} levels deep") from None
+    check_depth(document)
+    return document
+
+
+def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {shown(twice)} comes twice")
+    return found
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > DIGITS_MAX:
+        raise ValueError(f"numbers must have at most {DIGITS_MAX} digits, not {len(digits)}")
+    return int(digits)
+
+
+def _constant(name: str) -> NoReturn:
+    raise ValueError(f"numbers must be finite, not {name}")
+
+
+def check_depth(document: Any) -> None:
+    """Raise ``ValueError`` if ``document`` has more than :data:`DEPTH_MAX` levels; level by level,
+    as recursion would not survive what it looks for."""
+    level = [document]
+    for _ in range(DEPTH_MAX + 1):
+        level = [
+            inner
+            for value in level
+            if isinstance(value, dict | list)
+            for inner in (value.values() if isinstance(value, dict) else value)
+        ]
+    if level:
+        raise ValueError(f"it must nest at most {DEPTH_MAX} levels deep")
