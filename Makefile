@@ -7,7 +7,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help venv quick test test-all demo lint results clean
+.PHONY: help venv quick docs test test-all demo lint results clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /  make \1	/'
@@ -37,10 +37,13 @@ lint: $(STAMP) ## ruff, mypy and the import contracts
 quick: $(STAMP) ## unit tests: no simulator build, no synthesis, no data
 	$(BIN)/python -m pytest -n 2 -m "not sim and not synth and not slow and not data and not long" $(ARGS)
 
-test: lint ## lint, then every test but those too long for every run
+docs: $(STAMP) ## documentation as HTML in build/docs; a warning is an error
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
+
+test: lint docs ## lint, documentation, then every test but those too long for every run
 	$(BIN)/python -m pytest -n 2 -m "not long" $(ARGS)
 
-test-all: lint ## every test, and those of torch's oldest and newest allowed release (needs several GB of disk)
+test-all: lint docs ## every test, and those of torch's oldest and newest allowed release (needs several GB of disk)
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 	$(BIN)/python tests/tools/torch_range.py
 

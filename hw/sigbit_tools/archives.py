@@ -6,6 +6,7 @@ unpacked to a path, and nothing is unpickled.
 
 import math
 import os
+import struct
 import warnings
 import zipfile
 import zlib
@@ -22,8 +23,8 @@ from numpy.typing import NDArray
 from sigbit_tools.files import FileError
 from sigbit_tools.shown import shown
 
-ENTRIES_MAX = 100_000
-"""Files in an archive at most."""
+ENTRIES_MAX, DIRECTORY_MAX = 20_000, 4 << 20
+"""Files in an archive, and bytes of its directory, at most."""
 UNPACKED, RATIO = 64 << 20, 20
 """What an archive holds may take so many bytes, or so many times its length if that is more."""
 HEADER_MAX = 10_000
@@ -50,9 +51,12 @@ def open_archive(path: Path, what: str) -> Iterator[zipfile.ZipFile]:
     """The zip archive ``path``, its entries checked; :class:`FileError` where it, or what is read
     from it inside the block, is not what it should be: ``what``."""
     with _broken(path, what):
-        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            _check_entries(archive, os.fstat(file.fileno()).st_size)
-            yield archive
+        with path.open("rb") as file:
+            length = os.fstat(file.fileno()).st_size
+            _check_directory(file, length)
+            with zipfile.ZipFile(file) as archive:
+                _check_entries(archive, length)
+                yield archive
 
 
 @contextmanager
@@ -66,6 +70,22 @@ def _broken(path: Path, what: str) -> Iterator[None]:
         if error.filename is None:  # such as a seek to before the beginning
             raise FileError(f"{path} is not {what}: {error.strerror or error}") from error
         raise
+
+
+def _check_directory(file: IO[bytes], length: int) -> None:
+    """Refuse a directory that takes long to read; its end says how large it is."""
+    file.seek(max(0, length - _TAIL))
+    tail = file.read()
+    at = tail.rfind(b"PK\x05\x06")
+    if at >= 0 and len(tail) - at >= _END.size:
+        entries, size = _END.unpack_from(tail, at)
+        if entries > ENTRIES_MAX or size > DIRECTORY_MAX:
+            raise ValueError(f"it has {entries} entries or more, at most {ENTRIES_MAX} are read")
+
+
+_END = struct.Struct("<10xHI6x")
+"""The end of an archive: entries and bytes of its directory; a comment may follow."""
+_TAIL = _END.size + (1 << 16)
 
 
 def _check_entries(archive: zipfile.ZipFile, length: int) -> None:

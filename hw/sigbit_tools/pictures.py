@@ -36,6 +36,10 @@ def read_image(source: Path | bytes, name: str, mode: str = "RGB") -> NDArray[np
                 return np.array(image.convert(mode))
     except FileError:
         raise
+    except Image.DecompressionBombError as error:
+        raise FileError(
+            f"{name} has far more than the {PIXELS_MAX:,} pixels that are read"
+        ) from error
     except UnidentifiedImageError as error:
         raise FileError(f"{name} is not a readable image: {_KNOWN}") from error
     except Exception as error:  # whatever a decoder trips over

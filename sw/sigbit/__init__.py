@@ -7,7 +7,7 @@ gateware.
 * From a float network to integers: :func:`check`, :func:`quantize`, or :func:`prepare`, training,
   and :func:`convert`; :class:`Network`, :class:`Calibration`, :class:`QuantSpec`,
   :class:`Formats`, :class:`Budget` and :class:`PostTraining` say what and how. :func:`train`,
-  :func:`sweep` and :func:`methods` serve configuration files.
+  :func:`sweep` and :func:`methods` serve configuration files; :func:`load_plugin` adds methods.
 * Integer models: :class:`IntegerModel`, :class:`IntegerGraph`, :func:`load_model`,
   :func:`save_model`, :func:`export_model`.
 * Programs: :func:`compile`, :class:`Program`, :func:`load_program`, :func:`inspect`.
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from sigbit.inputs.samples import Calibration
     from sigbit.ir.integer import IntegerGraph
     from sigbit.ir.model_file import save_model
+    from sigbit.plugins import load_plugin
     from sigbit.quant import IntegerModel, PreparedModel, QuantSpec, convert, prepare
     from sigbit.runtime import Device, DeviceError, Mismatch, RunResult, Session
     from sigbit.training import Machine
@@ -105,6 +106,7 @@ _HOMES = MappingProxyType(
         "inspect": "sigbit.flows.inspect:inspect",
         "load_arch": "sigbit.inputs.accelerators:load_arch",
         "load_model": "sigbit.inputs.integer_models:load_model",
+        "load_plugin": "sigbit.plugins:load_plugin",
         "load_program": "sigbit.inputs.programs:load_program",
         "methods": "sigbit.flows.methods:methods",
         "prepare": "sigbit.quant:prepare",
@@ -166,6 +168,7 @@ __all__ = [
     "inspect",
     "load_arch",
     "load_model",
+    "load_plugin",
     "load_program",
     "methods",
     "prepare",

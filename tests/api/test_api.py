@@ -61,6 +61,7 @@ NAMES = [
     "inspect",
     "load_arch",
     "load_model",
+    "load_plugin",
     "load_program",
     "methods",
     "prepare",
@@ -135,6 +136,7 @@ def test_unknown_names_are_refused() -> None:
         _ = sigbit.quantise
 
 
+@pytest.mark.sim
 def test_use(tmp_path: Path) -> None:
     from api import uses_api
 

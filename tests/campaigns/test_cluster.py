@@ -77,6 +77,7 @@ def cluster() -> Iterator[Any]:
         yield found
 
 
+@pytest.mark.slow
 def test_a_worker_is_killed_in_the_middle(cluster: Any, tmp_path: Path) -> None:
     marker = tmp_path / "pid"
     store = Store(tmp_path / "cluster")

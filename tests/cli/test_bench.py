@@ -59,6 +59,7 @@ def test_a_row() -> None:
     json.dumps(row)
 
 
+@pytest.mark.sim
 def test_modelled_rows() -> None:
     rows = model_case(DIGITS, PRESETS["nano"], None, Simulators(40), silent)
     assert [(r["images"], r["first_layer_terms"]) for r in rows] == [(1, 2), (8, 2), (1, 1), (8, 1)]
@@ -102,6 +103,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nets_flow, "MODELLED", (DIGITS,))
 
 
+@pytest.mark.sim
 def test_a_job_that_fails_is_a_row(small: None, sigbit: Callable[..., Any], tmp_path: Path) -> None:
     rows, work = tmp_path / "rows.json", tmp_path / "work"
     other = json.loads((ROOT / "results" / "networks.json").read_text())["rows"][0]

@@ -22,10 +22,13 @@ plain = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU())
         ["arch", "list"],
         ["arch", "show", "nano"],
         ["check", "nets.py:plain", "--input", "1x6x6"],
-        ["check", "nets.py:plain", "--input", "1x6x6", "--arch", "nano"],
+        pytest.param(
+            ["check", "nets.py:plain", "--input", "1x6x6", "--arch", "nano"], marks=pytest.mark.sim
+        ),
         ["compile", "nets.py:graph", "--arch", "nano", "-o", "net.sigbit"],
         ["export", "nets.py:graph", "--qonnx", "net.onnx"],
-        ["inspect", "tiny.sigbit"],
+        ["inspect", "tiny.sigbit", "--no-cycles"],
+        pytest.param(["inspect", "tiny.sigbit"], marks=pytest.mark.sim),
         ["methods", "--arch", "nano"],
         ["run", "tiny.sigbit", "x.npy"],
     ],

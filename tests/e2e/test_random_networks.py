@@ -28,6 +28,7 @@ MOST_REFUSED = 0.25
 """Share of networks that may be refused."""
 
 
+@pytest.mark.sim
 @pytest.mark.parametrize("which", CONFIGS)
 def test_random_networks(which: str, seed: int) -> None:
     coverage = Coverage()
@@ -36,6 +37,7 @@ def test_random_networks(which: str, seed: int) -> None:
     assert coverage.codes > 0
 
 
+@pytest.mark.sim
 def test_every_corner_is_reached(
     seed: int, for_hours: Callable[[Iterable[Job]], Iterator[Row]]
 ) -> None:
@@ -48,6 +50,7 @@ def test_every_corner_is_reached(
     assert not coverage.missing, coverage.missing
 
 
+@pytest.mark.sim
 def test_jobs_cover_what_is_drawn_here(seed: int) -> None:
     """A job's row says what its networks have reached, and is the same each time."""
     job = next(network_jobs(seed))
@@ -80,6 +83,7 @@ def test_a_fault_of_the_compiler_is_found(
     assert "@reproduce_failure(" in "\n".join(error.value.__notes__)
 
 
+@pytest.mark.sim
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")
 def test_a_fault_of_the_gateware_is_found(seed: int) -> None:
     config = CONFIGS["nano"]

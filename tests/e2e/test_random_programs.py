@@ -74,6 +74,7 @@ def cycles(result: RunResult) -> None:
     result.cycles = np.array([1])
 
 
+@pytest.mark.sim
 @pytest.mark.parametrize(
     ("spoil", "text"),
     [(one_code, "1 of .* codes"), (one_layer, "were not compared"), (cycles, "by the cycle model")],

@@ -65,3 +65,13 @@ def test_wrong_images(rng: np.random.Generator) -> None:
     program = random_program(PRESETS["nano"], rng, execs=1)
     with pytest.raises(ProgramError, match="must have shape"):
         flow.run(program, np.zeros((3, 3)))
+
+
+def test_wrong_targets() -> None:
+    from sigbit.flows.budget import Budget
+    from sigbit.flows.synth import synth
+
+    with pytest.raises(UserError, match="a target must be xcup or ecp5 or ice40, not 'vu9p'"):
+        synth("nano", "vu9p")
+    with pytest.raises(UserError, match="a target must be"):
+        Budget.parse(["luts=5"], "vu9p")

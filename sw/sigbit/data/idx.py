@@ -18,6 +18,8 @@ from sigbit.data.files import Files, Remote
 from sigbit.errors import DataError
 from sigbit_tools.files import FileError, read_bytes
 
+DIMENSIONS_MAX = 3
+"""Dimensions of an IDX file at most: images."""
 UNPACKED_MAX = 1 << 28
 """Bytes of an IDX file at most; those of MNIST have 47 million."""
 
@@ -49,6 +51,8 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     content = _content(path)
     if len(content) < 4 or content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * content[3]:
         raise DataError(f"{path} is not an IDX file of unsigned bytes")
+    if content[3] > DIMENSIONS_MAX:
+        raise DataError(f"{path} must have at most {DIMENSIONS_MAX} dimensions, not {content[3]}")
     shape = struct.unpack_from(f">{content[3]}I", content, 4)
     start = 4 + 4 * content[3]
     if len(content) - start != math.prod(shape):

@@ -32,7 +32,8 @@ def _load(path: Path, title: str, split: str, classes: tuple[str, ...]) -> Datas
                 f"each of one dimension, not {array.dtype} {list(array.shape)}"
             )
     increasing = bool((np.diff(offsets) >= 0).all())
-    if len(offsets) != len(names) + 1 or not increasing or offsets[-1] > len(blob):
+    inside = len(offsets) and offsets[0] >= 0 and offsets[-1] <= len(blob)
+    if len(offsets) != len(names) + 1 or not increasing or not inside:
         raise DataError(f"{path}: offsets do not divide the blob into {len(names)} files")
 
     def read(index: int) -> bytes:

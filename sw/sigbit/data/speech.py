@@ -59,7 +59,7 @@ def _read_wave(path: Path) -> NDArray[np.int16]:
             form = (recording.getnchannels(), recording.getsampwidth(), recording.getframerate())
             content = recording.readframes(recording.getnframes())
     except (wave.Error, EOFError, ValueError, RuntimeError, struct.error) as error:
-        raise DataError(f"{path} is not a wave file: {error}") from error
+        raise DataError(f"{path} is not a wave file: {str(error) or 'it is cut short'}") from error
     if len(content) % 2:
         raise DataError(f"{path} is not a wave file: it ends within a sample")
     if form != (1, 2, RATE):

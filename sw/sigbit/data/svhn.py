@@ -19,7 +19,9 @@ _MD5 = {
 }
 
 
-NUMBERS = frozenset({"double", "single", "uint8", "int8", "int16", "uint16", "int32", "uint32"})
+NUMBERS = frozenset(
+    {"double", "single", "uint8", "int8", "int16", "uint16", "int32", "uint32", "int64", "uint64"}
+)
 """MATLAB's types of numbers that a file may hold."""
 IMAGES_MAX = 1 << 20
 """Images of a file at most; the largest has 531,131."""

@@ -12,6 +12,7 @@ from sigbit.compiler import compile_graph
 from sigbit.errors import UserError
 from sigbit.flows.formats import act_bits, weight_bits
 from sigbit.flows.progress import Tell
+from sigbit.flows.targets import load_target
 from sigbit.ir.floating import FloatGraph
 from sigbit.quant import PreparedModel, QuantizationError, QuantSpec, convert
 from sigbit.quant.post import choose_number_system, mixed_precision
@@ -73,7 +74,7 @@ class Budget:
         return None if self.cycles is None else Limit(CYCLES, self.cycles)
 
     @classmethod
-    def parse(cls, texts: Sequence[str], target: Target = Target.XCUP) -> Self:
+    def parse(cls, texts: Sequence[str], target: str | Target = Target.XCUP) -> Self:
         """Return the budget of ``luts=N``, ``cycles=N`` and ``bytes=N``.
 
         Raises :class:`~sigbit.errors.UserError` for anything else, and for what is given twice.
@@ -89,7 +90,7 @@ class Budget:
             if what in limits:
                 raise UserError(f"--budget gives {what} twice, {limits[what]} and {number}")
             limits[what] = int(number)
-        return cls(**limits, target=target)
+        return cls(**limits, target=load_target(target))
 
 
 @dataclass(frozen=True)

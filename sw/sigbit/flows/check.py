@@ -98,6 +98,9 @@ def check(
 ) -> CheckedNetwork:
     """Import a float network and say how each operation is carried out, or why it is refused.
 
+    Raises :class:`~sigbit.errors.UserError` for what does not exist. Refused operations are not an
+    exception: :attr:`CheckedNetwork.unsupported` has them all.
+
     Parameters
     ----------
     network : str, model or Network
@@ -106,9 +109,6 @@ def check(
         Also compile for this accelerator, with scales from random inputs, and predict its cycles.
     latency : int
         Memory latency that is predicted with, in cycles.
-
-    Raises :class:`~sigbit.errors.UserError` for what does not exist. Refused operations are not an
-    exception: :attr:`CheckedNetwork.unsupported` has them all.
     """
     watch = Stopwatch()
     wanted = Network.of(network)

@@ -48,6 +48,10 @@ def compile(
 ) -> Program:
     """Compile an integer model for an accelerator; the same arguments give the same bytes.
 
+    Raises :class:`~sigbit.errors.UserError` for what does not exist or is not an integer model,
+    :class:`~sigbit.errors.CompileError` where the model does not fit the accelerator: the message
+    names the layer, the reason and what would work.
+
     Parameters
     ----------
     model : str, Path, IntegerModel, PreparedModel or IntegerGraph
@@ -58,10 +62,6 @@ def compile(
         Images per run.
     vectors : int
         Random test images that the Program keeps, with the codes of all layers.
-
-    Raises :class:`~sigbit.errors.UserError` for what does not exist or is not an integer model,
-    :class:`~sigbit.errors.CompileError` where the model does not fit the accelerator: the message
-    names the layer, the reason and what would work.
     """
     config = load_arch(arch)
     tell("loading the model")

@@ -44,6 +44,9 @@ def export_model(
 ) -> ExportedModel:
     """Write an integer model as ONNX, for ``torch.export``, or as a bundle of plain arrays.
 
+    Raises :class:`~sigbit.errors.UserError` for what does not exist or is not an integer model,
+    :class:`~sigbit.export.ExportError` for what cannot be written.
+
     Parameters
     ----------
     model : str, Path, IntegerModel, PreparedModel or IntegerGraph
@@ -59,9 +62,6 @@ def export_model(
         Make every layer an output of the ONNX model.
     vectors : int
         Random test images in the bundle.
-
-    Raises :class:`~sigbit.errors.UserError` for what does not exist or is not an integer model,
-    :class:`~sigbit.export.ExportError` for what cannot be written.
     """
     watch = Stopwatch()
     if qonnx is None and pt2 is None and bundle is None:

@@ -155,6 +155,8 @@ def inspect(
 ) -> InspectedProgram:
     """Take a Program apart.
 
+    Raises :class:`~sigbit_hw.arch.program.ProgramError` for files that hold no Program.
+
     Parameters
     ----------
     program : Program, str or Path
@@ -163,8 +165,6 @@ def inspect(
         Predict the cycles of every layer.
     latency : int
         Memory latency that is predicted with, in cycles.
-
-    Raises :class:`~sigbit_hw.arch.program.ProgramError` for files that hold no Program.
     """
     watch = Stopwatch()
     net = load_program(program)

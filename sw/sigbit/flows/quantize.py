@@ -39,6 +39,9 @@ def quantize(
 ) -> QuantizedNetwork:
     """Quantize a trained float network and compile it.
 
+    Raises :class:`~sigbit_tools.errors.SigbitError` for what does not exist, does not fit, or
+    cannot be quantized or compiled; nothing is written then.
+
     Parameters
     ----------
     network : str, model or Network
@@ -55,9 +58,6 @@ def quantize(
         Within what to search for a number system and for bits.
     post : PostTraining, optional
         Which steps to take.
-
-    Raises :class:`~sigbit_tools.errors.SigbitError` for what does not exist, does not fit, or
-    cannot be quantized or compiled; nothing is written then.
     """
     watch = Stopwatch()
     wanted = Network.of(network)

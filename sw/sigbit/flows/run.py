@@ -107,6 +107,9 @@ def run(
 ) -> ProgramRun:
     """Run a Program.
 
+    Raises :class:`~sigbit_hw.arch.program.ProgramError` for files that hold no Program and inputs
+    that it does not take, :class:`~sigbit.runtime.DeviceError` if the accelerator stops.
+
     Parameters
     ----------
     program : Program, str or Path
@@ -121,9 +124,6 @@ def run(
         Memory latency of RTL and netlist, in cycles.
     layers : bool
         Keep every layer's stored integers.
-
-    Raises :class:`~sigbit_hw.arch.program.ProgramError` for files that hold no Program and inputs
-    that it does not take, :class:`~sigbit.runtime.DeviceError` if the accelerator stops.
     """
     watch = Stopwatch()
     runs = _Runs(load_program(program), inputs, target, latency, tell)

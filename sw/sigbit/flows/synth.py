@@ -6,6 +6,7 @@ from typing import Any
 
 from sigbit.flows.progress import Tell, silent
 from sigbit.flows.result import Result, Stopwatch, plain
+from sigbit.flows.targets import load_target
 from sigbit.inputs.accelerators import load_arch
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_synthesis import Report, Target, synthesize
@@ -62,11 +63,11 @@ def synth(
 ) -> Synthesized:
     """Map the accelerator ``arch`` to the cells of ``target``, each distinct module once.
 
-    Raises :class:`~sigbit.errors.UserError` for an unknown accelerator,
+    Raises :class:`~sigbit.errors.UserError` for an unknown accelerator or target,
     :class:`~sigbit_tools.toolchain.ToolchainError` if Yosys fails.
     """
     watch = Stopwatch()
-    config, fabric = load_arch(arch), Target(target)
+    config, fabric = load_arch(arch), load_target(target)
     tell(f"elaborating {config.name}")
     report = synthesize(
         config,

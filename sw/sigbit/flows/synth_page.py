@@ -22,7 +22,7 @@ def page(synthesized: Synthesized, command: str) -> str:
     config, total = report.config, report.total
     good = all(p.levels <= LEVELS and p.carries <= CARRIES for p in report.paths[GOAL])
     items = [
-        Card("LUT", f"{total.lut:,}", f"{report.lut_per_mac:.2f} a multiply-accumulate"),
+        Card("LUT", f"{total.lut:,}", f"{report.lut_per_mac:.2f} per multiply-accumulate"),
         Card("LUT of the array", f"{report.array.lut:,}", f"{report.lut_per_mac_array:.2f} each"),
         Card("Flip-flops", f"{total.ff:,}"),
         Card("DSP blocks", str(total.dsp), "must be 0", "bad" if total.dsp else "good"),
@@ -41,7 +41,7 @@ def page(synthesized: Synthesized, command: str) -> str:
     count = "no" if not total.dsp else f"{total.dsp}"
     return render(
         f"{config.name} on {report.target.value}",
-        f"{config.macs:,} multiply-accumulates a cycle, weights {config.weight_format}, "
+        f"{config.macs:,} multiply-accumulates per cycle, weights {config.weight_format}, "
         f"activations {config.act_format}",
         Verdict(not total.dsp, f"{count} DSP blocks, {total.lut:,} LUT"),
         [Section("Summary", cards(items)), *_sections(report, command)],

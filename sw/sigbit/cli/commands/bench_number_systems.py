@@ -48,7 +48,7 @@ def number_systems(
             metavar="FILE",
             exists=True,
             dir_okay=False,
-            help="JSON of `sigbit synth --pnr`: its clock stands in the row of the same netlist.",
+            help="JSON of `sigbit build`: its clock stands in the row of the same netlist.",
         ),
     ] = None,
     markdown: Markdown = None,

@@ -34,9 +34,8 @@ def quantize(
     from sigbit.flows.quantized import PostTraining
     from sigbit.inputs.networks import Network
     from sigbit.inputs.samples import Calibration
-    from sigbit_synthesis import Target
 
-    budget = Budget.parse(search.budget or (), Target(search.target))
+    budget = Budget.parse(search.budget or (), search.target)
     if budget.luts is not None and output.output.suffix == MODEL_SUFFIX and output.json is None:
         raise UserError(
             "--budget luts=N chooses an accelerator, which an integer model does not hold: add "

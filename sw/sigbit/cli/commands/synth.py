@@ -31,11 +31,10 @@ def synth(
     """
     from sigbit.flows.synth import synth as flow
     from sigbit.flows.synth_page import page
-    from sigbit_synthesis import Target
 
     with telling() as tell:
-        found = flow(arch, Target(target), tell=tell)
-    show_synthesized(found.report)
+        found = flow(arch, target, tell=tell)
+    show_synthesized(found)
     write_json(json, found)
     if report is not None:
         words = ["sigbit", "synth", "--arch", arch, "--target", target]

@@ -15,6 +15,8 @@ from sigbit.errors import CheckFailed, UserError
 from sigbit_tools.files import write_text
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as Display
+
     from sigbit.campaigns import Progress
     from sigbit.flows.campaigns.running import CampaignResult, Place, Watcher
     from sigbit.report.tables import Grid
@@ -67,29 +69,41 @@ class PlaceOptions:
         return Place(self.json, self.work, self.jobs, self.scheduler)
 
 
+class Bars:
+    """A bar for the campaign, with what is running and the time that is left, and one for the steps
+    of a job that runs in this process."""
+
+    def __init__(self, bar: "Display", title: str) -> None:
+        self._bar, self._title = bar, title
+        self._whole = bar.add_task(title, total=None)
+        self._step = bar.add_task("", total=None, visible=False)
+
+    def show(self, state: "Progress") -> None:
+        """How far the campaign is."""
+        running = f"{self._title}: {', '.join(state.running)}" if state.running else self._title
+        words = [running]
+        if state.failed:
+            words.append(f"{state.failed} failed")
+        if state.seconds_left is not None:
+            words.append(f"{duration(state.seconds_left)} left")
+        self._bar.update(
+            self._whole, description="; ".join(words), completed=state.done, total=state.total
+        )
+        self._bar.update(self._step, visible=False)
+
+    def tell(self, what: str, done: int, total: int) -> None:
+        """How far a job is."""
+        self._bar.update(self._step, description=what, completed=done, total=total, visible=True)
+
+
 @contextmanager
 def watching(title: str) -> Iterator["Watcher"]:
-    """A line on stdout for each job, and a progress display on stderr with the time that is left
-    and what is being done."""
+    """A line on stdout for each job, and :class:`Bars` on stderr."""
     from sigbit.flows.campaigns.running import Watcher
 
     with progress() as bar:
-        whole = bar.add_task(title, total=None)
-        step = bar.add_task("", total=None, visible=False)
-
-        def show(state: "Progress") -> None:
-            words = [f"{title}: {', '.join(state.running)}" if state.running else title]
-            if state.failed:
-                words.append(f"{state.failed} failed")
-            if state.seconds_left is not None:
-                words.append(f"{duration(state.seconds_left)} left")
-            bar.update(whole, description="; ".join(words), completed=state.done, total=state.total)
-            bar.update(step, visible=False)
-
-        def tell(what: str, done: int, total: int) -> None:
-            bar.update(step, description=what, completed=done, total=total, visible=True)
-
-        yield Watcher(say, show, tell)
+        bars = Bars(bar, title)
+        yield Watcher(say, bars.show, bars.tell)
 
 
 def duration(seconds: float) -> str:

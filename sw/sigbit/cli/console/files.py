@@ -10,7 +10,6 @@ import numpy as np
 
 from sigbit.errors import UserError
 from sigbit.flows.result import Result, plain
-from sigbit.results.files import RowFile, read_row_file
 from sigbit_tools.files import replacing, write_text
 
 
@@ -37,11 +36,3 @@ def write_json(path: Path | None, document: Result | Mapping[str, Any]) -> None:
     """Write ``document``, dataclasses and arrays in it included; nothing if ``path`` is None."""
     if path is not None:
         write_text(path, json.dumps(plain(document), indent=2, allow_nan=False) + "\n")
-
-
-def write_rows(path: Path | None, command: str, rows: list[dict[str, Any]]) -> None:
-    """Write the rows of a benchmark, which ``command`` made; what an existing file says of its rows
-    stays. Nothing if ``path`` is None."""
-    if path is not None:
-        before = read_row_file(path).header if path.exists() else {"command": command}
-        write_json(path, RowFile(path.stem, tuple(rows), before).to_json())

@@ -7,14 +7,15 @@ from sigbit.cli.console.output import say, show_facts, show_grid, show_table
 
 if TYPE_CHECKING:
     from sigbit.flows.build import Built
-    from sigbit_synthesis import Report
+    from sigbit.flows.synth import Synthesized
 
 SHOWN = 20
 """Modules in the table; the files hold all."""
 
 
-def show_synthesized(report: "Report") -> None:
+def show_synthesized(found: "Synthesized") -> None:
     """Print cells by module, longest logic, and totals."""
+    report = found.report
     config, total, array = report.config, report.total, report.array
     memory = report.target.block_name
     show_table(

@@ -52,7 +52,7 @@ def bench_number_systems(
     targets : sequence of str
         Fabrics.
     routed : sequence of Path
-        JSON of ``sigbit synth --pnr``: its clock stands in the row of the same netlist.
+        JSON of ``sigbit build``: its clock stands in the row of the same netlist.
     data : Path, optional
         Folder of data sets and checkpoints; without it the zoo's layers are random.
 
@@ -119,13 +119,13 @@ def _errors(data: str | None) -> error.MeasuredErrors:
 
 
 def clocks_of(files: Sequence[Path]) -> dict[str, float]:
-    """Megahertz by netlist, from JSON files of ``sigbit synth --pnr``."""
+    """Megahertz by netlist, from JSON files of ``sigbit build``."""
     found = {}
     for path in files:
         document = read_json(path)
         result = document.get("routed") if isinstance(document, dict) else None
         if not isinstance(result, dict) or not {"fmax_mhz"} <= set(result):
-            raise UserError(f"{path} is no result of sigbit synth --pnr: it names no clock")
+            raise UserError(f"{path} is no result of sigbit build: it names no clock")
         found[document["netlist_sha256"]] = float(result["fmax_mhz"])
     return found
 

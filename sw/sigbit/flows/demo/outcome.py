@@ -26,7 +26,7 @@ class Utilization:
     Parameters
     ----------
     layers : tuple of LayerCycles
-        One a layer, in the order of the Program.
+        One per layer, in the order of the Program.
     total : LayerCycles
         From the first ``EXEC`` to the last, the waiting between layers included.
     full : tuple of str
