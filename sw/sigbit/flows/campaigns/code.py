@@ -3,8 +3,8 @@ modules that measure, and no tables and plots."""
 
 DEVICES = (
     "sigbit_tools", "sigbit_hw", "sigbit_synthesis", "sigbit_sim", "sigbit.accelerators",
-    "sigbit.flows.devices", "sigbit.inputs.accelerators", "sigbit.report.metrics",
-    "sigbit.runtime",
+    "sigbit.compiler.order", "sigbit.flows.devices", "sigbit.inputs.accelerators",
+    "sigbit.report.metrics", "sigbit.runtime",
 )  # fmt: skip
 """What runs programs: contract, gateware, simulators."""
 NETWORKS = (
