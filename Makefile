@@ -35,7 +35,7 @@ lint: $(STAMP) ## ruff, mypy and the import contracts
 	$(BIN)/lint-imports
 
 quick: $(STAMP) ## unit tests: no simulator build, no synthesis, no data
-	$(BIN)/python -m pytest -n 2 -m "not sim and not synth and not slow and not data and not long" $(ARGS)
+	$(BIN)/python -m pytest --no-tools -n 2 -m "not sim and not synth and not slow and not data and not long" $(ARGS)
 
 docs: $(STAMP) ## documentation as HTML in build/docs; a warning is an error
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs

@@ -7,8 +7,8 @@ Environment:
 ``CI``: ``true`` makes an absent data set a failure instead of a skip.
 
 A test that starts a tool (Yosys, nextpnr, Verilator, a compiler), or runs a Verilator model from
-the cache, says so with the marker ``sim`` or ``synth``: without one it fails. ``make quick`` runs
-those that have none.
+the cache, says so with the marker ``sim`` or ``synth``: without one it fails in ``make quick``,
+which runs those that have none.
 """
 
 import os
@@ -36,6 +36,9 @@ settings.load_profile("no clock")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--hours``: how long the fuzzers in tests/e2e run; 0 is their short form. ``--jobs`` and
     ``--scheduler``: where."""
+    parser.addoption(
+        "--no-tools", action="store_true", help="fail a test that starts a tool without a marker"
+    )
     parser.addoption(
         "--hours", type=float, default=0.0, help="run the fuzzers of tests/e2e for this long"
     )
@@ -74,7 +77,9 @@ sys.addaudithook(_guard)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Tell the audit hook which test runs."""
     global _unmarked
-    marked = any(item.get_closest_marker(name) for name in _MARKERS)
+    marked = not item.config.getoption("--no-tools") or any(
+        item.get_closest_marker(name) for name in _MARKERS
+    )
     _unmarked = "" if marked else item.nodeid
     try:
         return (yield)

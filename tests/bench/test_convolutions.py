@@ -32,7 +32,9 @@ def test_a_sweep_in_short(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Real convolutions: those that the product asks for are right, whatever torch's own do."""
-    monkeypatch.setattr("sigbit.cli.convolutions.shapes", lambda channels: iter(SMALL))
+    monkeypatch.setattr(
+        "sigbit.cli.commands.bench_convolutions.shapes", lambda channels: iter(SMALL)
+    )
     file, page = tmp_path / "c.json", tmp_path / "c.md"
     arguments = ["bench", "convolutions", "--json", file, "--markdown", page, "--limit", "AVX2"]
     assert invoke([*map(str, arguments)]) == 0, capsys.readouterr()

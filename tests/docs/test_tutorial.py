@@ -34,3 +34,13 @@ def test_every_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert names["accuracy"] > 0.95
     assert (names["trained"] == names["labels"][names["test"]]).float().mean() > 0.95
     assert not names["done"].mismatches
+
+
+@pytest.mark.sim
+def test_the_lines_of_the_readme_run() -> None:
+    text = (TUTORIAL.parents[1] / "README.md").read_text()
+    (block,) = (text for kind, _, text in BLOCK.findall(text) if kind == "python")
+    names: dict[str, Any] = {"__name__": "readme"}
+    exec(compile(block, "README.md", "exec"), names)
+    assert names["done"].outputs
+    assert not names["done"].mismatches

@@ -39,7 +39,10 @@ def load_model(path: str | Path) -> IntegerGraph:
     path = Path(path)
     text, arrays = container.decode(path, _KIND)
     try:
-        return _graph(text, arrays)
+        graph = _graph(text, arrays)
+        if not graph.outputs:
+            raise GraphError("graph: there is no output")
+        return graph
     except (_Refused, GraphError, ValueError) as error:
         reason = " ".join(str(error).split())
         reason = reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]} …"

@@ -2,8 +2,9 @@
 modules that measure, and no tables and plots."""
 
 DEVICES = (
-    "sigbit_tools", "sigbit_hw", "sigbit_synthesis", "sigbit_sim", "sigbit.runtime",
-    "sigbit.flows.devices",
+    "sigbit_tools", "sigbit_hw", "sigbit_synthesis", "sigbit_sim", "sigbit.accelerators",
+    "sigbit.compiler.order", "sigbit.flows.devices", "sigbit.inputs.accelerators",
+    "sigbit.report.metrics", "sigbit.runtime",
 )  # fmt: skip
 """What runs programs: contract, gateware, simulators."""
 NETWORKS = (
