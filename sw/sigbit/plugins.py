@@ -66,7 +66,7 @@ def add_strategy(name: str, strategy: "type[Strategy]") -> None:
 
 
 def add_format(name: str, form: Format) -> None:
-    """Add a number format, which the number-system benchmark and LUT budgets then try as well.
+    """Add a number format under a name, for other plugins and for accelerators.
 
     Raises :class:`~sigbit.errors.UserError` if the name is not legal or taken, or if the format is
     unsigned: weights need a sign.
