@@ -11,7 +11,7 @@ from hypothesis import seed as hypothesis_seed
 from hypothesis import strategies as st
 
 from e2e.coverage import Coverage
-from e2e.graphs import graphs
+from e2e.graphs import KINDS, graphs
 from e2e.refusals import judge
 from sigbit.campaigns import Job, Row, Tell
 from sigbit.compiler import CompileError, compile_graph
@@ -165,11 +165,12 @@ def draw_networks(
     seed: int,
     devices: Devices | None,
     phases: Sequence[Phase] = (Phase.generate, Phase.shrink),
+    kinds: tuple[str, ...] = KINDS,
 ) -> None:
-    """Draw ``examples`` networks; a failing one is shrunk."""
+    """Draw ``examples`` networks of ``kinds`` of operations; a failing one is shrunk."""
     cases: st.SearchStrategy[Case] = st.builds(
         Case,
-        graph=graphs(config),
+        graph=graphs(config, kinds=kinds),
         images=st.sampled_from((1, 1, 1, 2, 3)),
         runs=st.sampled_from((1, 1, 2)),
         data=st.integers(0, 1 << 32),

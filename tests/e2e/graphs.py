@@ -46,7 +46,10 @@ KINDS = (
     "split",
     "shuffle",
     "chain",
+    "pooled",
+    "dense",
 )
+"""Operations and groups of them, by how often they are drawn."""
 WEIGHTS = ("random", "random", "sparse", "extreme", "ones", "zeros")
 TABLES = ("random", "random", "staircase", "extreme", "constant")
 SCALES = ("fitting", "fitting", "saturating", "vanishing", "mixed")
@@ -364,14 +367,16 @@ class _Graph:
 
 
 @st.composite
-def graphs(draw: Draw, config: ArchConfig, most: int = 7) -> IntegerGraph:
-    """Graphs of up to ``most`` operations for ``config``; they may still be refused for being too
-    large."""
+def graphs(
+    draw: Draw, config: ArchConfig, most: int = 7, kinds: tuple[str, ...] = KINDS
+) -> IntegerGraph:
+    """Graphs of up to ``most`` operations of ``kinds`` for ``config``; they may still be refused
+    for being too large."""
     build = _Graph(draw, config, np.random.default_rng(draw(st.integers(0, 1 << 32))))
     for _ in range(build.number(1, 2)):
         build.input()
     for _ in range(build.number(1, most)):
-        build.add(str(build.pick(*KINDS, "pooled", "dense")))
+        build.add(str(build.pick(*kinds)))
     read = {t for n in build.nodes for t in tensors_of(n)}
     ends = [n.name for n in build.nodes if n.name not in read]
     more = draw(st.lists(st.sampled_from([n.name for n in build.nodes]), max_size=1))

@@ -17,6 +17,7 @@ from hypothesis import Phase
 
 from e2e.coverage import Coverage
 from e2e.fuzz import CONFIGS, Devices, draw_networks, network_jobs
+from e2e.graphs import KINDS
 from sigbit.campaigns import Job, Row
 from sigbit.errors import VerifyError
 from sigbit_hw.gateware.emit import verilog
@@ -65,21 +66,27 @@ def test_jobs_cover_what_is_drawn_here(seed: int) -> None:
 
 
 FAULTS = [
-    ("legalize.upsample", "-zero * (", "zero * (", AssertionError),
-    ("stage.moves", "int(self._used[earlier].max(initial=-1))", "-1", VerifyError),
+    ("legalize.upsample", "-zero * (", "zero * (", AssertionError, ("conv", "transposed")),
+    ("stage.moves", "int(self._used[earlier].max(initial=-1))", "-1", VerifyError, KINDS),
 ]
-"""Module of the compiler, edit, and who notices: the comparison of codes, or a verifier before (a
-LOAD or FILL comes before the last reader of what it overwrites)."""
+"""Module of the compiler, edit, who notices, and in which operations: the comparison of codes, or a
+verifier before (a LOAD or FILL comes before the last reader of what it overwrites)."""
 
 
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")
-@pytest.mark.parametrize(("module", "old", "new", "noticed"), FAULTS)
+@pytest.mark.parametrize(("module", "old", "new", "noticed", "kinds"), FAULTS)
 def test_a_fault_of_the_compiler_is_found(
-    module: str, old: str, new: str, noticed: type[Exception], seed: int
+    module: str,
+    old: str,
+    new: str,
+    noticed: type[Exception],
+    kinds: tuple[str, ...],
+    seed: int,
 ) -> None:
     """It is told in a way that can be repeated."""
+    config = CONFIGS["small memories"]
     with planted(f"sigbit.compiler.{module}", old, new), pytest.raises(noticed) as error:
-        draw_networks(CONFIGS["small memories"], Coverage(), 300, seed, None, (Phase.generate,))
+        draw_networks(config, Coverage(), 300, seed, None, (Phase.generate,), kinds)
     assert "@reproduce_failure(" in "\n".join(error.value.__notes__)
 
 
