@@ -29,9 +29,13 @@ settings.load_profile("no clock")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--hours``: how long the campaign of random networks runs; 0 is its short form."""
+    """``--hours``: how long the campaign of random networks runs; 0 is its short form.
+    ``--hostile``: damaged and crafted files of every kind."""
     parser.addoption(
         "--hours", type=float, default=0.0, help="draw random networks (tests/e2e) for this long"
+    )
+    parser.addoption(
+        "--hostile", type=int, default=4, help="open so many damaged files of every kind"
     )
 
 

@@ -142,12 +142,14 @@ class Worker:
             self._process = None
 
 
-def cases(kind: Kind, damages: int, crafts: int, seed: int, folder: Path) -> Iterator[Case]:
+def cases(
+    kind: Kind, damages: int, crafts: int, seed: int, folder: Path, size: int = POOL
+) -> Iterator[Case]:
     """Valid files, then as many damaged and crafted ones, then the valid ones again; the same for
-    a seed."""
+    a seed. Of a kind with a document, half of the crafted ones have it mutated."""
     number = zlib.crc32(kind.name.encode()) ^ seed
     pool = []
-    for index in range(POOL):
+    for index in range(size):
         place = folder / str(index)
         place.mkdir(parents=True)
         kind.write(place, np.random.default_rng([number, index]))
@@ -155,7 +157,7 @@ def cases(kind: Kind, damages: int, crafts: int, seed: int, folder: Path) -> Ite
     rng = random.Random(number)
 
     def case(what: str, name: str, make: Callable[[bytes], bytes]) -> Case:
-        place, data = pool[rng.randrange(POOL)]
+        place, data = pool[rng.randrange(size)]
         return Case(kind.name, what, name, make(data), place)
 
     for place, data in pool:
@@ -199,17 +201,18 @@ def run(
     crafts: int,
     seed: int,
     only: str = "",
+    pool: int = POOL,
     tell: Callable[[str], None] = lambda text: None,
 ) -> list[Row]:
-    """Open ``damages`` damaged and ``crafts`` crafted files of every kind whose name contains
-    ``only``."""
+    """Open ``damages`` damaged and ``crafts`` crafted files, made from ``pool`` valid ones, of every
+    kind whose name contains ``only``."""
     rows = []
     for kind in kinds().values():
         if only not in kind.name:
             continue
         row = Row(kind.name)
-        pool = work / "pool" / str(len(rows))
-        for count, case in enumerate(cases(kind, damages, crafts, seed, pool)):
+        place = work / "pool" / str(len(rows))
+        for count, case in enumerate(cases(kind, damages, crafts, seed, place, pool)):
             answer = worker.open(kind.name, _placed(case, kind, worker))
             _count(row, case, kind, answer, work)
             if count % SAMPLE == 0 and (strays := _strays(worker.root)):
@@ -218,7 +221,7 @@ def run(
         rows.append(row)
         faults = sum(row.faults.values())
         tell(f"{kind.name}: {row.damaged} damaged, {row.crafted} crafted, {faults} faults")
-        shutil.rmtree(pool)
+        shutil.rmtree(place)
     return rows
 
 
