@@ -1,4 +1,4 @@
-# make venv | test | test-all | lint | demo | clean. ARGS="..." goes to pytest (test) or to sigbit (demo).
+# make venv | quick | test | test-all | lint | docs | results | demo | clean. ARGS="..." goes to pytest (test) or to sigbit (demo).
 # Nothing has to be installed first but Python >= 3.11, g++, make and perl.
 
 PYTHON ?= python3
@@ -7,7 +7,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test test-all demo lint results clean
+.PHONY: help venv quick docs test test-all demo lint results clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /  make \1	/'
@@ -34,10 +34,17 @@ lint: $(STAMP) ## ruff, mypy and the import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint ## lint, then every test
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+quick: $(STAMP) ## unit tests: no simulator build, no synthesis, no data
+	$(BIN)/python -m pytest --no-tools -n 2 -m "not sim and not synth and not slow and not data and not long" $(ARGS)
 
-test-all: test ## every test, then torch's oldest and newest allowed release (needs several GB of disk)
+docs: $(STAMP) ## documentation as HTML in build/docs; a warning is an error
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
+
+test: lint docs ## lint, documentation, then every test but those too long for every run
+	$(BIN)/python -m pytest -n 2 -m "not long" $(ARGS)
+
+test-all: lint docs ## every test, and those of torch's oldest and newest allowed release (needs several GB of disk)
+	$(BIN)/python -m pytest -n 2 $(ARGS)
 	$(BIN)/python tests/tools/torch_range.py
 
 demo: $(STAMP) ## train, quantize, compile and run handwritten digits through the RTL

@@ -5,13 +5,18 @@ Environment:
 ``SIGBIT_SEED``: integer mixed into every test's seed (default 0), to try other random cases.
 ``SIGBIT_DATA``: folder of real data sets (default ``../shared/data`` beside the checkout).
 ``CI``: ``true`` makes an absent data set a failure instead of a skip.
+
+A test that starts a tool (Yosys, nextpnr, Verilator, a compiler), or runs a Verilator model from
+the cache, says so with the marker ``sim`` or ``synth``: without one it fails in ``make quick``,
+which runs those that have none.
 """
 
 import os
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # xdist's workers are the threads
 
@@ -29,20 +34,60 @@ settings.load_profile("no clock")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--hours``: how long the campaign of random networks runs; 0 is its short form.
-    ``--hostile``: damaged and crafted files of every kind."""
+    """``--hours``: how long the fuzzers in tests/e2e run; 0 is their short form. ``--jobs`` and
+    ``--scheduler``: where. ``--hostile``: damaged and crafted files of every kind."""
     parser.addoption(
-        "--hours", type=float, default=0.0, help="draw random networks (tests/e2e) for this long"
+        "--no-tools", action="store_true", help="fail a test that starts a tool without a marker"
+    )
+    parser.addoption(
+        "--hours", type=float, default=0.0, help="run the fuzzers of tests/e2e for this long"
+    )
+    parser.addoption(
+        "--jobs", type=int, default=None, help="processes that the fuzzers take for --hours"
+    )
+    parser.addoption(
+        "--scheduler", default=None, help="Dask cluster that the fuzzers take for --hours"
     )
     parser.addoption(
         "--hostile", type=int, default=4, help="open so many damaged files of every kind"
     )
 
 
-@pytest.fixture
-def hours(request: pytest.FixtureRequest) -> float:
-    """How long the campaign of random networks runs; 0: the short form."""
-    return float(request.config.getoption("--hours"))
+_TOOLS = ("c++", "g++", "make", "nextpnr", "verilator", "yosys", "yowasp-", "z3")
+_MARKERS = ("sim", "synth")
+_unmarked = ""
+"""The running test, if it may not start a tool."""
+
+
+def _guard(event: str, arguments: tuple[Any, ...]) -> None:
+    """Audit hook: fail the unmarked test that starts a tool or loads a library of the cache."""
+    if not _unmarked or event not in ("subprocess.Popen", "ctypes.dlopen"):
+        return
+    if event == "subprocess.Popen":
+        words = (arguments[0], *(arguments[1] or ())[:3])
+        names = [Path(os.fsdecode(word)).name for word in words if word]
+        found = next((name for name in names if name.startswith(_TOOLS)), "")
+    else:
+        found = str(arguments[0]) if "sigbit" in str(arguments[0]) else ""
+    if found:
+        pytest.fail(f"{_unmarked} starts {found}: mark it, {' or '.join(_MARKERS)}")
+
+
+sys.addaudithook(_guard)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Tell the audit hook which test runs."""
+    global _unmarked
+    marked = not item.config.getoption("--no-tools") or any(
+        item.get_closest_marker(name) for name in _MARKERS
+    )
+    _unmarked = "" if marked else item.nodeid
+    try:
+        return (yield)
+    finally:
+        _unmarked = ""
 
 
 def pytest_report_header() -> str:

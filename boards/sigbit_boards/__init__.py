@@ -1,1 +1,1 @@
-"""FPGA targets of the sigbit accelerator: synthesis and its reports."""
+"""Boards that carry an accelerator, a folder each; ``registry`` finds them by name."""

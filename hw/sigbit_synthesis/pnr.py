@@ -76,6 +76,15 @@ class Routed:
         """Whether the board works at its clock."""
         return self.fmax_mhz >= self.clock_mhz
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The bitstream, the constraints, and nextpnr's report and log."""
+        folder = self.bitstream.parent
+        return (
+            self.bitstream,
+            *(folder / name for name in ("board.lpf", "report.json", "log.txt")),
+        )
+
 
 def fastest(
     design: Mapped, clock: float, seeds: int, progress: Callable[[str, int, int], None]

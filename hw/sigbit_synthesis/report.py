@@ -141,11 +141,20 @@ def synthesize(
     return Report(
         config,
         target,
-        hashlib.sha256(text.encode()).hexdigest(),
+        _sha256(text),
         _modules(netlists, timings),
         _block(short(NAME), NAME, 1, netlists, {}),
         _paths(netlists, timings),
     )
+
+
+def netlist_sha256(config: ArchConfig, target: Target) -> str:
+    """Return :attr:`Report.netlist_sha256` without mapping anything."""
+    return _sha256(cached_rtlil(config, target.fabric))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def short(module: str) -> str:

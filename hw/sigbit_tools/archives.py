@@ -147,7 +147,7 @@ def _read_array(file: IO[bytes], length: int) -> NDArray[Any]:
             f"an array of {dtype} {shown(list(shape))} takes {size:,} bytes, there are {left:,}"
         )
     array = np.empty(math.prod(shape), dtype)
-    view = memoryview(array.view(np.uint8)) if size else memoryview(b"")
+    view = array.view(np.uint8).data if size else memoryview(b"")
     done = 0
     while done < size:
         chunk = file.read(min(size - done, 1 << 24))

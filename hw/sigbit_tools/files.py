@@ -48,6 +48,15 @@ def write_text(path: Path, text: str) -> None:
         file.write(text.encode())
 
 
+def make_folder(path: Path) -> Path:
+    """Return ``path``, made a folder with all above it; :class:`FileError` where that cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"cannot make the folder {path}: {error.strerror or error}") from error
+    return path
+
+
 def read_bytes(path: Path, limit: int, what: str) -> bytes:
     """The content of a file of at most ``limit`` bytes; :class:`FileError` if it holds more, or is
     no regular file, which might never end. ``what`` says what it should be."""

@@ -1,5 +1,5 @@
-"""The configurations of ``sigbit bench silicon``: all widths and number systems, one shape, rules
-that are stated."""
+"""The configurations of ``sigbit bench number-systems``: all widths and number systems, one shape,
+rules that are stated."""
 
 import pytest
 from amaranth.hdl import signed, unsigned

@@ -16,10 +16,12 @@ from sigbit.bench.quantization.cases import QuantCase, quant_cases, trial
 from sigbit.bench.quantization.means import means
 from sigbit.bench.quantization.plot import accuracies
 from sigbit.bench.quantization.post_training import post_cases
-from sigbit.bench.quantization.rates import compared
-from sigbit.bench.quantization.runs import plan, run_cases
-from sigbit.cli.files import read_rows
-from sigbit.errors import UserError
+from sigbit.bench.quantization.rates import compared, rate_row
+from sigbit.bench.quantization.runs import plan
+from sigbit.campaigns import Campaign, Store, open_workers
+from sigbit.errors import TrainingError, UserError
+from sigbit.flows.campaigns.quantization import Choice, open_rows, select, training_jobs
+from sigbit.flows.campaigns.running import Place
 from sigbit.quant.quantizers import METHODS
 from sigbit.training import load_splits
 from sigbit.training.methods import quant_spec, strategies_of
@@ -75,10 +77,18 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("runs")
 
 
+def run(found: list[QuantCase], work: Path, jobs: int = 1) -> list[dict[str, Any]]:
+    """The rows of runs, in the order of their seeds."""
+    training = training_jobs(found, {"data": None, "work": str(work)})
+    with open_workers(jobs) as workers:
+        outcomes = list(Campaign(Store(work / "results"), workers).run(training))
+    return sorted((row for o in outcomes for row in o.rows), key=lambda row: row["seed"])
+
+
 @pytest.fixture(scope="module")
 def rows(work: Path) -> list[dict[str, Any]]:
     """Rows of two runs, one after the other."""
-    return [row for _, row in run_cases(cases(0, 1), None, work, 1)]
+    return run(cases(0, 1), work)
 
 
 def test_rows(rows: list[dict[str, Any]], work: Path) -> None:
@@ -86,8 +96,7 @@ def test_rows(rows: list[dict[str, Any]], work: Path) -> None:
     json.dumps(rows, allow_nan=False)
     assert [r["seed"] for r in rows] == [0, 1]
     assert all(r["accuracy"] == r["accuracy_quantized"] for r in rows)
-    again = [row for _, row in run_cases(cases(0, 1), None, work, 1)]
-    assert again == rows
+    assert run(cases(0, 1), work) == rows
     (mean,) = means(rows)
     assert mean.values == tuple(r["accuracy"] for r in rows)
     grid = quant_tables.method_grid(rows)
@@ -126,9 +135,8 @@ def untimed(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_jobs_do_not_change_rows(rows: list[dict[str, Any]], work: Path, tmp_path: Path) -> None:
-    found = {r["seed"]: r for _, r in run_cases(cases(0, 1), None, tmp_path, 2)}
-    for row in rows:
-        assert untimed(row) == untimed(found[row["seed"]])
+    for row, other in zip(rows, run(cases(0, 1), tmp_path, 2), strict=True):
+        assert untimed(row) == untimed(other)
         wanted, got = (torch.load(f / row["digest"] / "prepared.pt") for f in (work, tmp_path))
         assert all(torch.equal(wanted[k], got[k]) for k in wanted)
 
@@ -141,10 +149,19 @@ def test_plans_count_a_twin_once() -> None:
 def test_a_run_that_fails_does_not_stop_others(tmp_path: Path) -> None:
     (good,) = cases(0)
     wild = replace(good.config.train, lr=1e15, optimizer="sgd", warm_up=0.0)
-    bad = replace(good, config=replace(good.config, train=wild))
-    found = {c.config.digest: r for c, r in run_cases([bad, good], None, tmp_path, 1)}
-    assert "lower the learning rate" in str(found[bad.config.digest])
-    assert isinstance(found[good.config.digest], dict)
+    bad = replace(good, config=replace(good.config, train=wild, seed=1))
+    done, failed = run([bad, good], tmp_path)
+    assert done.keys() >= KEYS
+    assert "lower the learning rate" in failed["failure"]
+    assert failed["digest"] == bad.config.digest
+
+
+def test_those_who_share_a_twin_wait_for_it() -> None:
+    first, other = cases(0, 1)
+    again = replace(first, strategy="again")
+    jobs = training_jobs([first, other, again], {"data": None, "work": "w"})
+    assert [job.after for job in jobs] == [None, None, first.name]
+    assert len({job.key for job in jobs}) == 3
 
 
 def test_trials_are_short() -> None:
@@ -217,7 +234,17 @@ def test_the_cost_of_a_step_in_short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_names_and_files_are_refused(tmp_path: Path) -> None:
     assert quant_cases("lenet9000") == []
+    with pytest.raises(UserError, match="no run has 'lenet9000' in its name"):
+        select(Choice("lenet9000"))
+    with pytest.raises(UserError, match=r"--group must be one of quantizers, .* not 'x'"):
+        select(Choice(group="x"))
     path = tmp_path / "other.json"
     path.write_text('{"rows": [{"net": "resnet18"}]}')
     with pytest.raises(UserError, match="holds no rows"):
-        read_rows(path, {"group", "digest"})
+        open_rows(select(Choice()), Place(path))
+
+
+def test_rates_need_a_twin(tmp_path: Path) -> None:
+    (case,) = cases(0)
+    with pytest.raises(TrainingError, match="there is no float twin"):
+        rate_row(case, 4, "rows", None, tmp_path, lambda what, done, total: None)

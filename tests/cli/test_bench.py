@@ -1,7 +1,9 @@
 """``sigbit bench nets``: its rows on a small network, and how it is asked for."""
 
 import json
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,9 @@ import pytest
 
 from sigbit.bench.nets.cases import CASES, MODELLED, Case
 from sigbit.bench.nets.row import model_case, run_case
-from sigbit.cli.bench import _Simulators
+from sigbit.campaigns import workers
+from sigbit.flows.campaigns import nets as nets_flow
+from sigbit.flows.campaigns.nets import Simulators
 from sigbit_hw.arch.config import PRESETS
 
 KEYS = {
@@ -33,6 +37,7 @@ KEYS = {
     "weights",
     "netlist_sha256",
 }
+ROOT = Path(__file__).parents[2]
 DIGITS = Case("digits", "nano", "digits", "test")
 
 
@@ -43,7 +48,7 @@ def silent(what: str, done: int, total: int) -> None:
 
 @pytest.mark.sim
 def test_a_row() -> None:
-    row = run_case(DIGITS, PRESETS["nano"], None, 2, _Simulators(40), silent)
+    row = run_case(DIGITS, PRESETS["nano"], None, 2, Simulators(40), silent)
     assert set(row) >= KEYS
     assert row["mismatches"] == 0
     assert row["codes_compared"] > 1000
@@ -54,8 +59,9 @@ def test_a_row() -> None:
     json.dumps(row)
 
 
+@pytest.mark.sim
 def test_modelled_rows() -> None:
-    rows = model_case(DIGITS, PRESETS["nano"], None, _Simulators(40), silent)
+    rows = model_case(DIGITS, PRESETS["nano"], None, Simulators(40), silent)
     assert [(r["images"], r["first_layer_terms"]) for r in rows] == [(1, 2), (8, 2), (1, 1), (8, 1)]
     assert all(set(row) >= KEYS and row["cycles"] is None for row in rows)
     one, eight, *_ = rows
@@ -73,8 +79,9 @@ def test_unknown_network(refused: Callable[..., str]) -> None:
 
 def test_rows_without_their_data_are_named(sigbit: Callable[..., Any], tmp_path: Path) -> None:
     answer = sigbit(
-        "bench", "nets", "--only", "resnet20", "--data", tmp_path, "--json", tmp_path / "rows.json"
-    )
+        "bench", "nets", "--only", "resnet20", "--data", tmp_path, "--json", tmp_path / "rows.json",
+        "--work", tmp_path / "work",
+    )  # fmt: skip
     assert answer.code == 2
     assert "resnet20 on mobile: not run: there is no file" in " ".join(answer.out.split())
     assert "--data" in answer.err
@@ -87,3 +94,45 @@ def test_a_file_that_is_something_else(refused: Callable[..., str], tmp_path: Pa
     text = refused("bench", "nets", "--only", "svhnnet", "--json", other)
     assert "holds no rows" in text
     assert other.read_text() == '{"rows": [{"something": 1}]}'
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network for the cycle model, and one of widths that there are not."""
+    monkeypatch.setattr(nets_flow, "CASES", (replace(DIGITS, bits=5),))
+    monkeypatch.setattr(nets_flow, "MODELLED", (DIGITS,))
+
+
+@pytest.mark.sim
+def test_a_job_that_fails_is_a_row(small: None, sigbit: Callable[..., Any], tmp_path: Path) -> None:
+    rows, work = tmp_path / "rows.json", tmp_path / "work"
+    other = json.loads((ROOT / "results" / "networks.json").read_text())["rows"][0]
+    stale = {**other, "net": "digits", "preset": "nano"}
+    rows.write_text(json.dumps({"rows": [other, stale]}))
+    command = ("bench", "nets", "--json", rows, "--work", work)
+    answer = sigbit(*command)
+    assert answer.code == 1, answer
+    assert answer.err == "failed: digits on nano: KeyError: 5\n"
+    assert "The large accelerator" in answer.out
+    kept, *found = json.loads(rows.read_text())["rows"]
+    assert kept == other
+    (bad,) = (r for r in found if r["bits"] == 5)
+    assert bad.keys() == {"net", "bits", "preset", "failure", "seconds", "cpu_seconds"}
+    assert bad["failure"] == "KeyError: 5"
+    good = [r for r in found if r["bits"] == 4]
+    assert [r["images"] for r in good] == [1, 8, 1, 8]
+    assert all(r["seconds"] > 0 < r["cpu_seconds"] for r in good)
+    sigbit(*command)
+    _, *again = json.loads(rows.read_text())["rows"]
+    assert [r for r in again if r["bits"] == 4] == good  # not done again
+
+
+def test_mistakes_about_where_to_run(
+    refused: Callable[..., str], small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("bench", "nets", "--work", tmp_path, "--scheduler", "tcp://127.0.0.1:1")
+    assert "give one of the two" in refused(*command, "--jobs", "2")
+    monkeypatch.setattr(workers, "PATIENCE", 0.5)
+    assert "cannot reach a Dask scheduler at 'tcp://127.0.0.1:1'" in refused(*command)
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    assert "pip install 'sigbit[cluster]'" in refused(*command)

@@ -128,7 +128,7 @@ def test_zoo_on_an_accelerator(sigbit, tmp_path):
     fitted = document["accelerator"]
     assert fitted["arch"] == "nano"
     assert 0 < fitted["utilization"] < 1
-    assert f"{fitted['cycles']:,} cycles a frame" in answer.out
+    assert f"{fitted['cycles']:,} cycles per frame" in answer.out
 
 
 def test_what_does_not_fit_an_accelerator(sigbit, nets):

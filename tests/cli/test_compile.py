@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from sigbit.cli.models import load_model
+from sigbit.inputs.integer_models import load_model
 from sigbit.ir.model_file import save_model
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.program import Program

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from sigbit.data import load_digits
-from sigbit.demo import training
-from sigbit.demo.checking import check_device, golden_layers, predictions
-from sigbit.demo.outcome import Utilization
-from sigbit.demo.training import LayerWeights, Trained
+from sigbit.flows.demo import training
+from sigbit.flows.demo.checking import check_device, golden_layers, predictions
+from sigbit.flows.demo.outcome import Utilization
+from sigbit.flows.demo.training import LayerWeights, Trained
 from sigbit.quant import QuantSpec, convert, prepare
 from sigbit.report.metrics import LayerCycles
 from sigbit_hw.arch.config import PRESETS
@@ -176,9 +176,9 @@ def test_whole_split_on_the_interpreter_only(sigbit, quick, tmp_path):
 
 @pytest.mark.parametrize("device", [Broken, Confused])
 def test_a_difference_fails_everywhere(sigbit, quick, tmp_path, monkeypatch, device):
-    from sigbit.cli import demo
+    from sigbit.flows.demo import run
 
-    monkeypatch.setattr(demo, "open_device", lambda name, config, latency: device(config))
+    monkeypatch.setattr(run, "open_device", lambda name, config, latency: device(config))
     answer, document, page = _demo(sigbit, tmp_path, "--images", "3")
     assert answer.code == 1
     assert answer.err.splitlines()[-1].startswith("failed: ")

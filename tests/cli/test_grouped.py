@@ -5,7 +5,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from sigbit.cli.grouped import grouped
+from sigbit.cli.console.grouped import grouped
 
 
 @dataclass(frozen=True)

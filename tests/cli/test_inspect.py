@@ -37,7 +37,7 @@ def test_cycles_add_up(sigbit, program, program_file, tmp_path):
     assert document["cycles"] == predicted.cycles
     (row,) = document["times"]
     assert row["cycles"] == row["fed"] + row["drain"] + row["wait"] == predicted.retires[6]
-    assert f"{predicted.cycles:,} cycles a run" in answer.out
+    assert f"{predicted.cycles:,} cycles per run" in answer.out
     answer = sigbit("inspect", program_file, "--no-cycles", "--json", tmp_path / "i.json")
     assert "cycles" not in json.loads((tmp_path / "i.json").read_text())
 
@@ -46,7 +46,7 @@ def test_traffic_by_kind(bare):
     """A load and a store of each region."""
     from dataclasses import replace
 
-    from sigbit.cli.traffic import spilled, traffic
+    from sigbit.flows.traffic import spilled, traffic
     from sigbit_hw.arch import isa
 
     code = [

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sigbit.cli.models import load_model
+from sigbit.inputs.integer_models import load_model
 from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.program import Program
 from sigbit_sim.interp.device import Interp

@@ -234,7 +234,7 @@ def test_vectors_of_batches(sigbit, compiled):
     options = ("--arch", "nano", "--vectors", "3", "--images", "2")
     answer = sigbit("compile", "net.py:net", *options, "-o", "two.sigbit")
     assert answer.code == 0, answer
-    assert "2 images a run" in answer.out
+    assert "2 images per run" in answer.out
     answer = sigbit("run", "two.sigbit", "x.npy", "--check")
     assert answer.code == 0, answer
     codes = 3 * (4 * 4 * 4 + 3)
@@ -242,8 +242,8 @@ def test_vectors_of_batches(sigbit, compiled):
 
 
 def test_check_finds_a_difference(sigbit, net, monkeypatch, tmp_path):
-    from sigbit.cli import running
-    from sigbit.cli.devices import DeviceName
+    from sigbit.flows import run as running
+    from sigbit.flows.devices import DeviceName
 
     *_, file, x = net
 

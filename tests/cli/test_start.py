@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 import pytest
 
-from sigbit.cli.exits import explain
+from sigbit.cli.console.exits import explain
 from sigbit.cli.invocation import invoke
 from sigbit.errors import CheckFailed, UserError, given
 

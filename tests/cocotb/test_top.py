@@ -35,7 +35,8 @@ def test_networks(tmp_path: Path, seed: int, rng: np.random.Generator) -> None:
         inputs = {n.name: rng.integers(n.low, n.high + 1, (1, *n.type.shape)) for n in graph.inputs}
         tensors = graph.evaluate({name: torch.from_numpy(x) for name, x in inputs.items()})
         layers = [n.name for n in graph.nodes if isinstance(n, Conv | MaxPool)]
-        vectors = inputs | {name: tensors[name].numpy() for name in layers}
+        vectors = {f"input.{name}": x for name, x in inputs.items()}
+        vectors |= {f"layer.{name}": tensors[name].numpy() for name in layers}
         replace(program, vectors=vectors).save(tmp_path / f"{number}.sigbit")
     assert run_cocotb(NANO, HERE / "tb_networks.py", tmp_path, seed) > 0
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -94,6 +95,7 @@ BINS = (
 )
 """Every bin that a long campaign must reach."""
 
+_TOTALS = ("networks", "refused", "exact_cycles", "codes")
 RINGS = {LoadKind.WEIGHTS: "weights", LoadKind.PARAMS: "parameters", LoadKind.TABLE: "table"}
 
 
@@ -125,6 +127,16 @@ class Coverage:
         }
         assert found <= set(BINS), found - set(BINS)
         self.counts.update(found)
+
+    def to_json(self) -> dict[str, Any]:
+        """All counts."""
+        return {name: getattr(self, name) for name in _TOTALS} | {"counts": dict(self.counts)}
+
+    def merge(self, row: dict[str, Any]) -> None:
+        """Add the counts that :meth:`to_json` gave."""
+        for name in _TOTALS:
+            setattr(self, name, getattr(self, name) + row[name])
+        self.counts.update(row["counts"])
 
     def table(self) -> str:
         """The counts, one bin a line."""

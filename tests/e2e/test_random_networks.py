@@ -2,234 +2,71 @@
 the cycle model the same cycles as the RTL.
 
 The short form is part of the test suite. ``pytest tests/e2e --hours 8 -n 0 -s`` draws for eight
-hours, prints what was covered, and fails if a corner was never reached. A failure prints the
-smallest network found that fails, and a line ``@reproduce_failure(...)``: put above ``draw``, it
-makes that network the only example.
+hours, prints what was covered, and fails if a corner was never reached; ``--jobs N`` takes several
+processes, ``--scheduler ADDRESS`` a Dask cluster whose workers have this folder's parent on their
+PYTHONPATH. What was drawn before from the same sources counts, and is not drawn again. A failure
+prints the smallest network found that fails, and a line ``@reproduce_failure(...)``: put above
+``draw`` in :mod:`e2e.fuzz`, it makes that network the only example.
 """
 
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
-import numpy as np
 import pytest
-import torch
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import seed as hypothesis_seed
-from hypothesis import strategies as st
+from hypothesis import Phase
 
 from e2e.coverage import Coverage
-from e2e.graphs import graphs
-from e2e.refusals import judge
-from sigbit.compiler import CompileError, compile_graph
+from e2e.fuzz import CONFIGS, Devices, draw_networks, network_jobs
+from sigbit.campaigns import Job, Row
 from sigbit.errors import VerifyError
-from sigbit.ir.integer import Conv, Gather, IntegerGraph, MaxPool
-from sigbit_hw.arch import numerics
-from sigbit_hw.arch.config import PRESETS, ArchConfig
-from sigbit_hw.arch.formats import EsbFormat
-from sigbit_hw.arch.program import Program
 from sigbit_hw.gateware.emit import verilog
-from sigbit_sim.cycles import predict
-from sigbit_sim.interp.device import Interp
-from sigbit_sim.rtl.device import RtlDevice
 from sigbit_sim.verification.mutation import planted
 
-NANO = PRESETS["nano"]
-CONFIGS = {
-    "nano": replace(NANO, act_slots=1024),
-    "small memories": replace(
-        NANO,
-        name="small",
-        act_slots=512,
-        weight_words=64,
-        param_groups=16,
-        tables=4,
-        segments=4,
-        queue_depth=2,
-    ),
-    "several drained pixels": replace(NANO, name="drain", pixels=8, post_lanes=16, act_slots=1024),
-    "power of two, two ports": replace(
-        NANO,
-        name="pot",
-        weight_format=EsbFormat(4, 0),
-        act_format=EsbFormat(4, 1),
-        oc_lanes=8,
-        act_slots=4096,
-        acc_bits=28,
-        bus_bits=128,
-        ports=2,
-    ),
-    "linear, few bits": replace(
-        NANO,
-        name="linear",
-        weight_format=EsbFormat(2, 0),
-        act_format=EsbFormat(2, 0, False),
-        ic_lanes=4,
-        oc_lanes=8,
-        post_lanes=8,
-        term_radix_bits=2,
-        act_slots=1024,
-    ),
-}
 EXAMPLES = 10
 """Networks of a configuration in the short form."""
-BATCH = 100
-"""Networks between two looks at the clock in the long form."""
 MOST_REFUSED = 0.25
 """Share of networks that may be refused."""
-LATENCY = 19
-"""Cycles of the memory whose cycles are predicted."""
 
 
-@dataclass(frozen=True)
-class Case:
-    """One example of a campaign; ``runs`` runs of ``images`` images each."""
-
-    graph: IntegerGraph
-    images: int
-    runs: int
-    data: int
-    steady: bool
-
-    def __repr__(self) -> str:
-        lines = [
-            (
-                f"{self.images} images, {self.runs} runs, data {self.data}, steady "
-                f"{self.steady}, outputs {', '.join(self.graph.outputs)}"
-            )
-        ]
-        for node in self.graph.nodes:
-            lines.append(f"{type(node).__name__} {node.name}: {node.type}")
-            for s in getattr(node, "sources", ()):
-                lines.append(
-                    f"    of {s.tensor}: weights {s.weights.shape} of {s.terms} terms, stride "
-                    f"{s.stride}, padding {s.padding}, dilation {s.dilation}, upsampling "
-                    f"{s.upsampling}, {s.groups} groups"
-                )
-            if isinstance(node, MaxPool):
-                lines.append(
-                    f"    of {node.tensor}: kernel {node.kernel}, stride {node.stride}, "
-                    f"padding {node.padding}"
-                )
-            if isinstance(node, Gather):
-                lines.append(f"    of {node.tensors}: {node.channels.tolist()}")
-        return "\n".join(lines)
-
-
-class Devices:
-    """The RTL twice: one with a bus that pauses, and one with a steady bus, whose cycles can be
-    predicted."""
-
-    def __init__(self, config: ArchConfig, seed: int, verilog: str | None = None) -> None:
-        self.paused = RtlDevice(config, latency=7, stalls=0.1, seed=seed, verilog=verilog)
-        self.steady = RtlDevice(config, latency=LATENCY, verilog=verilog)
-
-
-def check(case: Case, config: ArchConfig, devices: Devices | None, coverage: Coverage) -> None:
-    """Compile the network and compare every layer of every image on both devices."""
-    graph, count = case.graph, case.images * case.runs
-    try:
-        program = compile_graph(graph, config, images=case.images)
-    except VerifyError:
-        raise
-    except CompileError as error:
-        judge(error, graph, config, case.images)
-        coverage.refused += 1
-        return
-    rng = np.random.default_rng(case.data)
-    stored = {n.name: rng.integers(n.low, n.high + 1, (count, *n.type.shape)) for n in graph.inputs}
-    golden = graph.evaluate({k: torch.from_numpy(v) for k, v in stored.items()})
-    values = {name: value.numpy() for name, value in golden.items()}
-    layers = {n.name for n in graph.nodes if isinstance(n, Conv | MaxPool)}
-    runners: list[Interp | RtlDevice] = [Interp(config, strict=True)]
-    if devices:
-        runners.append(devices.steady if case.steady else devices.paused)
-    for runner in runners:
-        result = runner.run(program, stored, layers=True)
-        assert set(result.layers) == layers
-        assert set(result.outputs) == set(graph.outputs)
-        for name, got in [*result.layers.items(), *result.outputs.items()]:
-            assert np.array_equal(got, values[name]), f"{runner.name}: {name}"
-            coverage.codes += got.size
-    if devices and case.steady:
-        check_cycles(program, result.cycles)
-        coverage.exact_cycles += 1
-    for node in graph.nodes:
-        if isinstance(node, Conv):
-            sums = graph.accumulate(node, golden).numpy()
-            params = (a[:, None, None] for a in (node.bias, node.mantissa, node.shift))
-            values[f"{node.name} pre-activation"] = numerics.requantize(sums, *params)
-    coverage.add(graph, program, values)
-
-
-def check_cycles(program: Program, cycles: np.ndarray | None) -> None:
-    """Every run of the RTL took as long as the model says."""
-    assert cycles is not None
-    predicted = predict(program, latency=LATENCY).cycles
-    assert cycles.tolist() == [predicted] * len(cycles), "cycles"
-
-
-def campaign(
-    config: ArchConfig,
-    coverage: Coverage,
-    examples: int,
-    seed: int,
-    devices: Devices | None,
-    phases: Sequence[Phase] = (Phase.generate, Phase.shrink),
-) -> None:
-    """Draw ``examples`` networks; a failing one is shrunk."""
-    cases: st.SearchStrategy[Case] = st.builds(
-        Case,
-        graph=graphs(config),
-        images=st.sampled_from((1, 1, 1, 2, 3)),
-        runs=st.sampled_from((1, 1, 2)),
-        data=st.integers(0, 1 << 32),
-        steady=st.booleans(),
-    )
-
-    @hypothesis_seed(seed)
-    @settings(
-        max_examples=examples,
-        database=None,
-        print_blob=True,
-        phases=phases,
-        suppress_health_check=list(HealthCheck),
-        report_multiple_bugs=False,
-    )
-    @given(case=cases)
-    def draw(case: Case) -> None:
-        check(case, config, devices, coverage)
-
-    draw()
-
-
+@pytest.mark.sim
 @pytest.mark.parametrize("which", CONFIGS)
 def test_random_networks(which: str, seed: int) -> None:
     coverage = Coverage()
-    campaign(CONFIGS[which], coverage, EXAMPLES, seed, Devices(CONFIGS[which], seed))
+    draw_networks(CONFIGS[which], coverage, EXAMPLES, seed, Devices(CONFIGS[which], seed))
     assert coverage.networks >= EXAMPLES // 2
     assert coverage.codes > 0
 
 
-def test_every_corner_is_reached(seed: int, hours: float) -> None:
+@pytest.mark.sim
+def test_every_corner_is_reached(
+    seed: int, for_hours: Callable[[Iterable[Job]], Iterator[Row]]
+) -> None:
     """The long form: all configurations in turns."""
-    if not hours:
-        pytest.skip("the long form needs --hours")
     coverage = Coverage()
-    devices = {which: Devices(config, seed) for which, config in CONFIGS.items()}
-    end = time.monotonic() + 3600 * hours
-    while time.monotonic() < end:
-        for which, config in CONFIGS.items():
-            campaign(config, coverage, BATCH, seed, devices[which])
-        seed += 1
+    for row in for_hours(network_jobs(seed)):
+        coverage.merge(row)
         print(f"\n{coverage.table()}")
     assert coverage.refused <= MOST_REFUSED * (coverage.refused + coverage.networks)
     assert not coverage.missing, coverage.missing
 
 
+@pytest.mark.sim
+def test_jobs_cover_what_is_drawn_here(seed: int) -> None:
+    """A job's row says what its networks have reached, and is the same each time."""
+    job = next(network_jobs(seed))
+    short = replace(job, parameters={**job.parameters, "examples": EXAMPLES})
+    (row,) = rows = short.run(lambda what, done, total: None)
+    assert rows == short.run(lambda what, done, total: None)
+    drawn, merged = Coverage(), Coverage()
+    config = CONFIGS[row["accelerator"]]
+    draw_networks(config, drawn, EXAMPLES, seed, Devices(config, seed))
+    merged.merge(row)
+    assert merged.table() == drawn.table()
+
+
 FAULTS = [
-    ("upsample", "-zero * (", "zero * (", AssertionError),
-    ("moves", "int(self._used[earlier].max(initial=-1))", "-1", VerifyError),
+    ("legalize.upsample", "-zero * (", "zero * (", AssertionError),
+    ("stage.moves", "int(self._used[earlier].max(initial=-1))", "-1", VerifyError),
 ]
 """Module of the compiler, edit, and who notices: the comparison of codes, or a verifier before (a
 LOAD or FILL comes before the last reader of what it overwrites)."""
@@ -242,10 +79,11 @@ def test_a_fault_of_the_compiler_is_found(
 ) -> None:
     """It is told in a way that can be repeated."""
     with planted(f"sigbit.compiler.{module}", old, new), pytest.raises(noticed) as error:
-        campaign(CONFIGS["small memories"], Coverage(), 300, seed, None, (Phase.generate,))
+        draw_networks(CONFIGS["small memories"], Coverage(), 300, seed, None, (Phase.generate,))
     assert "@reproduce_failure(" in "\n".join(error.value.__notes__)
 
 
+@pytest.mark.sim
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")
 def test_a_fault_of_the_gateware_is_found(seed: int) -> None:
     config = CONFIGS["nano"]
@@ -256,4 +94,4 @@ def test_a_fault_of_the_gateware_is_found(seed: int) -> None:
     ):
         devices = Devices(config, seed, verilog(config))
     with pytest.raises(AssertionError, match=r"^rtl: "):
-        campaign(config, Coverage(), 60, seed, devices, (Phase.generate,))
+        draw_networks(config, Coverage(), 60, seed, devices, (Phase.generate,))

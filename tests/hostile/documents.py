@@ -9,7 +9,7 @@ from typing import Any
 from hostile.kinds import Codec, Document, Kind, Rng, Unsound, at, edited, text, without
 from sigbit.accelerators import load_accelerator
 from sigbit.cli.answers import read_labels
-from sigbit.cli.files import read_rows
+from sigbit.results.files import read_row_file
 from sigbit.training import RunConfig
 from sigbit.training.config import load_config, load_sweep
 from sigbit.training.folder import RunFolder
@@ -173,14 +173,6 @@ def _write_rows(folder: Path, rng: Rng) -> None:
     write_json(folder / "rows.json", {"schema_version": 1, "command": "sigbit bench", "rows": rows})
 
 
-def _read_rows(path: Path) -> None:
-    read_rows(
-        path,
-        {"name", "value"},
-        lambda rows: [f"{r['name']:>10} {r['value']:.3f} {r['count']:,d}" for r in rows],
-    )
-
-
 _ROWS = ANY_JSON | {
     "rows as text": doc("rows", value="x"),
     "rows of numbers": doc("rows", value=[1, 2]),
@@ -249,7 +241,7 @@ KINDS = (
         (SigbitError, OSError),
         crafted=ANY_TOML,
     ),
-    Kind("rows", "rows.json", _write_rows, _read_rows, codec=JSON, crafted=_ROWS),
+    Kind("rows", "rows.json", _write_rows, read_row_file, codec=JSON, crafted=_ROWS),
     Kind(
         "run's configuration",
         "config.json",

@@ -16,9 +16,9 @@ from torch import nn
 
 from hostile.containers import codec, with_arrays
 from hostile.kinds import Codec, Document, Kind, Rng, Unsound, at, edited, text
-from sigbit.cli.models import load_exported
 from sigbit.compiler.random_graph import random_graph
 from sigbit.frontend import graph_from_exported, import_onnx
+from sigbit.inputs.integer_models import load_exported
 from sigbit.ir.model_file import load_model, model_digest, save_model
 from sigbit_hw.arch.config import PRESETS
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from signal import SIGABRT, SIGSEGV
 
 import pytest
 import torch
@@ -13,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from sigbit.bench.convolutions.fence import environment
 from sigbit.bench.convolutions.shapes import Limit
-from sigbit.bench.convolutions.sweep import environment
 from sigbit.ir.convolution import (
     compiled_part,
     conv2d,
@@ -196,8 +197,31 @@ def test_nothing_is_written_past_a_buffer() -> None:
 
 
 def test_control_torch_alone_takes_the_kernel() -> None:
-    """One convolution, as one need not crash."""
-    done = checked(PRODUCT.replace("conv2d(x", "F.conv2d(x", 1).replace("range(20)", "range(1)"))
-    assert "src:f32::blocked:acdb" in "".join(
-        line for line in done.stdout.splitlines() if "backward_weights" in line
-    )
+    done = checked(PRODUCT.replace("conv2d(x", "F.conv2d(x", 1))
+    made = [line for line in done.stdout.splitlines() if "backward_weights" in line]
+    assert made
+    assert all("src:f32::blocked:acdb" in line for line in made)
+
+
+BYTES = """
+import ctypes
+libc, block = ctypes.CDLL(None), ctypes.c_void_p()
+assert libc.posix_memalign(ctypes.byref(block), 64, {size}) == 0
+ctypes.memset(block.value + {offset}, 0, 1)
+libc.free(block)
+"""
+
+
+@pytest.mark.parametrize(
+    ("size", "offset", "signal"),
+    [
+        (100, 99, 0),
+        (100, 100, SIGABRT),
+        (100, 128, SIGSEGV),
+        (8192, 8192, SIGSEGV),
+        (1, -1, SIGABRT),
+    ],
+)
+def test_control_a_byte_past_a_block_is_noticed(size: int, offset: int, signal: int) -> None:
+    """At once, or by ``free``: what lies before it, and behind it where its alignment ends."""
+    assert checked(BYTES.format(size=size, offset=offset)).returncode == -signal

@@ -10,6 +10,7 @@ import pytest
 from sigbit_tools import toolchain
 from sigbit_tools.toolchain import ToolchainError
 
+pytestmark = pytest.mark.sim
 VERILOG = """\
 module top(input clk, input [7:0] a, output reg [7:0] q);
   always @(posedge clk) q <= a + 8'd1;

@@ -23,8 +23,17 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[2]
-TESTED = ("tests/frontend", "tests/ir", "tests/export", "tests/quant", "tests/training")
-MARKS = "not (sim or synth or slow or data)"
+TESTED = (
+    "tests/frontend",
+    "tests/inputs",
+    "tests/ir",
+    "tests/export",
+    "tests/quant",
+    "tests/training",
+    "tests/zoo",
+    "tests/cli/test_check.py",
+)
+MARKS = "not (sim or synth or slow or data or long)"
 
 
 def allowed() -> Requirement:

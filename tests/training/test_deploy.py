@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from sigbit.cli.models import load_model
 from sigbit.compiler import compile_graph
+from sigbit.inputs.integer_models import load_model
 from sigbit.ir.integer import IntegerGraph
 from sigbit.quant.quantizers import METHODS
 from sigbit.quant.strategies import STRATEGIES

@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from sigbit.cli.models import load_model
 from sigbit.errors import DivergedError
+from sigbit.inputs.integer_models import load_model
 from sigbit.quant import QuantizationError
 from sigbit.training import Machine, Options, TrainingError
 from sigbit.training.loop import Loop, Progress
+from sigbit.training.machine import instructions
 from sigbit.training.samples import TensorSamples
 from sigbit.training.schedule import Schedule
 from sigbit_tools.files import FileError
@@ -162,6 +163,22 @@ def test_another_machine_is_refused(tmp_path: Path) -> None:
         started(
             digits(), tmp_path / "run", options=Options(resume=True), machine=Machine(threads=2)
         )
+
+
+def test_another_instruction_set_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DNNL_MAX_CPU_ISA", "default")
+    used = instructions()
+    monkeypatch.setenv("DNNL_MAX_CPU_ISA", used)
+    assert instructions() == used  # no limit
+    with pytest.raises(KeyboardInterrupt):
+        started(digits(), tmp_path / "run", tell=Stop("float", 1)).finish()
+    monkeypatch.setenv("DNNL_MAX_CPU_ISA", "sse41")
+    with pytest.raises(
+        TrainingError, match=f"instructions: '{used}' -> '{used}, convolutions SSE41'"
+    ):
+        started(digits(), tmp_path / "run", options=Options(resume=True))
 
 
 def test_a_damaged_checkpoint(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from sigbit_boards.registry import Board
 from sigbit_boards.ulx3s.board import (
     BAUD,
     SerialAccelerator,
@@ -51,3 +52,6 @@ def place_and_route(
     folder = cached_folder(f"rtlil-board-{key}", emit)
     netlist = map_board((folder / "design.il").read_text(), TOP, told)
     return fastest(Mapped(netlist, constraints(), LFE5U_85F), made, seeds, told)
+
+
+BOARD = Board("ulx3s", Target.ECP5, LFE5U_85F, board_clock, place_and_route)

@@ -2,16 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from sigbit_hw.arch import bus, isa
 from sigbit_hw.arch.formats import Format
 from sigbit_hw.arch.names import check_name
 from sigbit_hw.arch.numerics import ACC_BITS_MAX, ACC_BITS_MIN
 from sigbit_tools.shown import shown
-
-if TYPE_CHECKING:
-    from sigbit_hw.arch.config import ArchConfig
 
 RADIX_BITS_MAX = 7
 """Most bits by which the accumulators shift between digit weights."""
@@ -49,13 +46,68 @@ _POWERS_OF_TWO = (
 )
 
 
-def check(config: "ArchConfig") -> None:
+class Parameters(Protocol):
+    """What is checked of an ``ArchConfig``."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def weight_format(self) -> Format: ...
+
+    @property
+    def act_format(self) -> Format: ...
+
+    @property
+    def pixels(self) -> int: ...
+
+    @property
+    def oc_lanes(self) -> int: ...
+
+    @property
+    def ic_lanes(self) -> int: ...
+
+    @property
+    def post_lanes(self) -> int: ...
+
+    @property
+    def acc_bits(self) -> int: ...
+
+    @property
+    def term_radix_bits(self) -> int: ...
+
+    @property
+    def act_slots(self) -> int: ...
+
+    @property
+    def burst_beats(self) -> int: ...
+
+    @property
+    def bus_bits(self) -> int: ...
+
+    @property
+    def ports(self) -> int: ...
+
+    @property
+    def dot_bits(self) -> int: ...
+
+    @property
+    def weight_word_bits(self) -> int: ...
+
+    @property
+    def slot_bits(self) -> int: ...
+
+    @property
+    def port_bytes(self) -> int: ...
+
+
+def check(config: Parameters) -> None:
     """``ValueError`` says which parameter is wrong, and what is allowed."""
     for rules in (_types, _array, _accumulators, _bus, _depths):
         rules(config)
 
 
-def _types(c: "ArchConfig") -> None:
+def _types(c: Parameters) -> None:
     check_name(c.name, "name")
     for name in ("weight_format", "act_format"):
         if not isinstance(getattr(c, name), Format):
@@ -71,7 +123,7 @@ def _types(c: "ArchConfig") -> None:
             raise ValueError(f"{name} must be at most {COUNTS_MAX[name]}, not {shown(value)}")
 
 
-def _array(c: "ArchConfig") -> None:
+def _array(c: Parameters) -> None:
     if c.pixels < 2:
         raise ValueError(f"pixels must be at least 2, not {c.pixels}")
     if not c.weight_format.signed:
@@ -92,7 +144,7 @@ def _array(c: "ArchConfig") -> None:
         )
 
 
-def _accumulators(c: "ArchConfig") -> None:
+def _accumulators(c: Parameters) -> None:
     if not ACC_BITS_MIN <= c.acc_bits <= ACC_BITS_MAX:
         raise ValueError(f"acc_bits must be in [{ACC_BITS_MIN}, {ACC_BITS_MAX}], not {c.acc_bits}")
     if c.dot_bits > c.acc_bits:
@@ -107,7 +159,7 @@ def _accumulators(c: "ArchConfig") -> None:
         )
 
 
-def _bus(c: "ArchConfig") -> None:
+def _bus(c: Parameters) -> None:
     if c.bus_bits not in bus.WIDTHS:
         raise ValueError(f"bus_bits must be {_one_of(bus.WIDTHS)}, not {c.bus_bits!r}")
     if c.ports not in bus.PORT_COUNTS or c.bus_bits < bus.PORT_BITS_MIN * c.ports:
@@ -134,7 +186,7 @@ def _bus(c: "ArchConfig") -> None:
         )
 
 
-def _depths(c: "ArchConfig") -> None:
+def _depths(c: Parameters) -> None:
     for name, most in DEPTHS_MAX.items():
         if getattr(c, name) > most:
             raise ValueError(f"{name} must be at most {most}, not {getattr(c, name)}")

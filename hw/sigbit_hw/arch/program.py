@@ -39,9 +39,15 @@ ARRAYS = frozenset({"instructions", "image"})
 _VECTOR = "vector."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Program(ProgramParts):
     """A compiled network, immutable; :meth:`save` and :meth:`load` are exact inverses."""
+
+    def __repr__(self) -> str:
+        return (
+            f"<Program {self.name} for {self.config.name}: {len(self.layers)} layers, "
+            f"{len(self.instructions):,} instructions, {self.images} images per run>"
+        )
 
     def memory(self) -> NDArray[np.uint8]:
         """A fresh DMA window of ``memory_bytes`` with instructions and constants in place, the rest

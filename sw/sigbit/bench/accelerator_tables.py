@@ -1,5 +1,5 @@
-"""Tables of what accelerators cost, from the documents of ``sigbit synth --json`` and ``sigbit
-quantize --budget luts=N --json``."""
+"""Tables of what accelerators cost, from what ``sigbit synth``, ``sigbit build`` and ``sigbit
+quantize --budget luts=N`` write with ``--json``."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,22 +1,24 @@
 """The command tree: names and options only; the work is in a module for each command."""
 
 from importlib.metadata import version as version_of
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sigbit.cli import (
+from sigbit.cli.commands import (
     arch,
     bench,
-    checking,
-    compiling,
+    build,
+    check,
+    compile,
     demo,
-    exporting,
-    inspecting,
+    export,
+    inspect,
     methods,
-    quantizing,
+    quantize,
     results,
-    running,
+    run,
     sweep,
     synth,
     train,
@@ -39,24 +41,43 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def sigbit(
+    plugin: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE.py",
+            exists=True,
+            dir_okay=False,
+            help="Load quantizers, strategies, formats or accelerators of your own. Repeatable; "
+            "also allowed after the command.",
+        ),
+    ] = None,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it and exit.")
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
     """Low-bit neural networks on FPGA accelerators, from PyTorch to bit-exact RTL."""
+    from sigbit.plugins import load_installed, load_plugin
+
+    load_installed()
+    for path in plugin or ():
+        load_plugin(path)
 
 
 app.command("demo")(demo.demo)
-app.command("check")(checking.check)
-app.command("quantize")(quantizing.quantize)
+app.command("check")(check.check)
+app.command("quantize")(quantize.quantize)
 app.command("methods")(methods.methods)
 app.command("train")(train.train)
 app.command("sweep")(sweep.sweep)
-app.command("compile")(compiling.compile_model)
-app.command("export")(exporting.export)
-app.command("inspect")(inspecting.inspect)
-app.command("run")(running.run)
+app.command("compile")(compile.compile)
+app.command("export")(export.export)
+app.command("inspect")(inspect.inspect)
+app.command("run")(run.run)
 app.command("synth")(synth.synth)
+app.command("build")(build.build)
 app.add_typer(arch.app, name="arch")
 app.add_typer(bench.app, name="bench")
 app.add_typer(results.app, name="results")

@@ -4,7 +4,24 @@ import os
 import sys
 from collections.abc import Sequence
 
-from sigbit.cli.exits import INTERRUPTED, USER_ERROR, explain
+from sigbit.cli.console.exits import INTERRUPTED, USER_ERROR, explain
+
+
+def plugins_first(arguments: Sequence[str]) -> list[str]:
+    """Return ``arguments`` with every ``--plugin FILE`` before the command, wherever it stood."""
+    first: list[str] = []
+    rest: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if word == "--":
+            rest += [word, *words]
+        elif word == "--plugin":
+            first += [word, *(value for value in [next(words, None)] if value is not None)]
+        elif word.startswith("--plugin="):
+            first.append(word)
+        else:
+            rest.append(word)
+    return first + rest
 
 
 def invoke(arguments: Sequence[str]) -> int:
@@ -12,7 +29,7 @@ def invoke(arguments: Sequence[str]) -> int:
     try:
         from sigbit.cli.app import app
 
-        app(list(arguments), prog_name="sigbit")
+        app(plugins_first(arguments), prog_name="sigbit")
     except SystemExit as stop:
         if stop.code == INTERRUPTED:  # typer's answer to Ctrl-C
             print("interrupted", file=sys.stderr)

@@ -4,7 +4,7 @@ import gzip
 import tarfile
 import zlib
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -57,7 +57,7 @@ def _read(
 class _Capped:
     """An unpacked file for tarfile that refuses to be longer than :data:`ARCHIVE_MAX`."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: gzip.GzipFile) -> None:
         self._file = file
         self.tell = file.tell
 
@@ -77,7 +77,7 @@ def _read_archive(path: Path, folder: str, names: tuple[str, ...]) -> list[dict[
     try:
         with (
             gzip.open(path) as packed,
-            tarfile.open(fileobj=cast(IO[bytes], _Capped(packed)), mode="r:") as archive,
+            tarfile.open(fileobj=cast(Any, _Capped(packed)), mode="r:") as archive,
         ):
             for member in archive:
                 name = member.name.removeprefix(f"{folder}/")

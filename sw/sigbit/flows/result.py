@@ -5,11 +5,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
 from sigbit_tools.stopwatch import Stopwatch as Stopwatch
+
+
+@runtime_checkable
+class Document(Protocol):
+    """What says itself how it becomes JSON values."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +48,12 @@ class Result:
 
 
 def plain(value: Any) -> Any:
-    """Return ``value`` as JSON values: dataclasses as objects, paths as text, arrays as lists.
+    """Return ``value`` as JSON values: dataclasses as objects, paths as text, arrays as lists; a
+    :class:`Document` by its own method.
 
     Raises ``TypeError`` for anything else, rather than writing its ``repr``.
     """
-    if isinstance(value, Result):
+    if isinstance(value, Document):
         return value.to_json()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}

@@ -204,7 +204,7 @@ def _harmless(node: ast.AST) -> bool:
     if isinstance(node, ast.keyword):
         return node.arg in _ASSUMPTIONS
     if isinstance(node, ast.Constant):
-        number = type(node.value) in (int, bool) and abs(node.value) < 1 << 63
+        number = isinstance(node.value, int) and abs(node.value) < 1 << 63
         return number or (isinstance(node.value, str) and _SYMBOL.fullmatch(node.value) is not None)
     plain = (ast.Expression, ast.Load, ast.BinOp, ast.UnaryOp, ast.Add, ast.Sub, ast.Mult, ast.USub)
     return isinstance(node, (*plain, ast.FloorDiv, ast.Mod))

@@ -24,7 +24,7 @@ def digest(array: Array) -> bytes:
     if (found := _known.get(key)) and found[0]() is array:
         return found[1]
     hasher = hashlib.sha256(f"{array.dtype.str} {array.shape} ".encode())
-    hasher.update(np.ascontiguousarray(array))
+    hasher.update(np.ascontiguousarray(array).data)
     result = hasher.digest()
     _known[key] = weakref.ref(array, lambda gone: _forget(key, gone)), result
     return result

@@ -256,7 +256,6 @@ class _Verifier:
         graph = self._graph
         need = _needs("graph")
         need(any(isinstance(n, Input) for n in graph.nodes), "there is no input")
-        need(len(graph.outputs) > 0, "there is no output")
         need(
             len(graph.output_axes) == len(graph.outputs),
             f"{len(graph.outputs)} outputs have {len(graph.output_axes)} kinds of axes",

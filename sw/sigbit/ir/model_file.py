@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from sigbit.ir.arrays import Ints, narrow
+from sigbit.ir.constants import digest
 from sigbit.ir.integer import GraphError, IntegerGraph
 from sigbit.ir.model_schema import SCHEMA_VERSION, Document, document_of
 from sigbit_hw.arch import container
@@ -38,7 +39,10 @@ def load_model(path: str | Path) -> IntegerGraph:
     path = Path(path)
     text, arrays = container.decode(path, _KIND)
     try:
-        return _graph(text, arrays)
+        graph = _graph(text, arrays)
+        if not graph.outputs:
+            raise GraphError("graph: there is no output")
+        return graph
     except (_Refused, GraphError, ValueError) as error:
         reason = " ".join(str(error).split())
         reason = reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]} …"
@@ -57,17 +61,13 @@ class _Refused(Exception):
 def _content(graph: IntegerGraph) -> tuple[str, dict[str, NDArray[Any]]]:
     """Document and arrays; equal arrays are stored once, in their narrowest type."""
     arrays: dict[str, NDArray[Any]] = {}
-    names: dict[tuple[tuple[int, ...], str, bytes], str] = {}
-    known: dict[int, str] = {}
+    names: dict[bytes, str] = {}
 
     def keep(name: str, values: Ints) -> str:
-        if id(values) not in known:
-            array = narrow(values)
-            key = (array.shape, array.dtype.str, array.tobytes())
-            known[id(values)] = names.setdefault(key, name)
-            if names[key] == name:
-                arrays[name] = array
-        return known[id(values)]
+        kept = names.setdefault(digest(values), name)
+        if kept == name:
+            arrays[name] = narrow(values)
+        return kept
 
     return container.to_json(document_of(graph, keep)), arrays
 

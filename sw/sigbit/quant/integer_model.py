@@ -38,14 +38,14 @@ class IntegerModel(nn.Module):
                 f"{self.graph.name} has {len(self.graph.inputs)} inputs, not {len(inputs)}"
             )
         given: dict[str, Tensor] = {}
-        for node, x in zip(self.graph.inputs, inputs, strict=True):
-            shape = node.axes.shape(node.type.shape)
+        for place, x in zip(self.graph.inputs, inputs, strict=True):
+            shape = place.axes.shape(place.type.shape)
             if tuple(x.shape[1:]) != shape:
                 raise ValueError(
-                    f"input {node.name!r} must have shape [batch, {', '.join(map(str, shape))}] "
-                    f"({node.axes}), not {list(x.shape)}"
+                    f"input {place.name!r} must have shape [batch, {', '.join(map(str, shape))}] "
+                    f"({place.axes}), not {list(x.shape)}"
                 )
-            given[node.name] = x
+            given[place.name] = x
         values: dict[str, Tensor] = {}
         for node in self.graph.nodes:
             values[node.name] = self._node(node, values, given)

@@ -9,6 +9,8 @@ from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Exec, Instr, Mode, Out, Seg
 from sigbit_hw.arch.program import Program
 
+CLOCK = 200e6
+"""Hertz at which images per second are stated."""
 COPIES = "(copies)"
 """Name of what the array does for no layer: tensors brought into another layout."""
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from sigbit.bench import accelerator_tables
+from sigbit.bench.demo_tables import layer_grid, result_grid
 from sigbit.bench.nets import tables as net_tables
 from sigbit.bench.number_systems import tables as number_tables
 from sigbit.bench.number_systems.plot import pareto
 from sigbit.bench.quantization import tables as quant_tables
 from sigbit.bench.quantization.claims import claim_grid, findings, goal_grid
 from sigbit.bench.quantization.plot import accuracies
-from sigbit.demo.tables import layer_grid, result_grid
 from sigbit.report.tables import Grid
 from sigbit.results.files import Row
 

@@ -104,7 +104,7 @@ class Context:
 def _goal_row(goal: Row, found: Row) -> Row:
     """A goal beside the value of the row that it is about."""
     form: Callable[[float], str] = share if goal.get("percent") else _shortest
-    value = found
+    value: Any = found
     for key in goal["key"].split("."):
         value = value[key]
     least = "at_least" in goal

@@ -91,7 +91,15 @@ class Results(Mapping[str, RowFile]):
         paths = sorted(folder.glob("*.json"))
         if not paths:
             raise ResultsError(f"{folder} holds no rows: there is no file *.json in it")
-        return cls({path.stem: read_row_file(path) for path in paths})
+        found = cls({path.stem: read_row_file(path) for path in paths})
+        for name, file in found.items():
+            if failures := [row["failure"] for row in file.rows if "failure" in row]:
+                count = len(failures)
+                raise ResultsError(
+                    f"{count} of the rows of {name} are of jobs that failed ({failures[0]}): "
+                    f"repeat them with `{file.header.get('command')}`"
+                )
+        return found
 
     def __getitem__(self, name: str) -> RowFile:
         if name not in self.files:

@@ -59,8 +59,10 @@ class Session:
     on any device, or was compiled for another one."""
 
     def __init__(self, program: Program | str | Path, device: Device) -> None:
-        own = isinstance(program, Program)
-        self.program = verified(program) if own else load_program(program)
+        if isinstance(program, Program):
+            self.program = verified(program)
+        else:
+            self.program = load_program(program)
         self.device = device
         self.program.require(device.config)
 

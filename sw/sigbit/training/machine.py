@@ -6,6 +6,7 @@ rather than by a wrapper of the model, because losses of strategies reach parame
 model's forward pass. So any number of processes computes the same step, up to the order of sums.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -84,6 +85,7 @@ class Machine:
             "threads": self.threads,
             "precision": precision,
             "torch": torch.__version__,
+            "instructions": instructions(),
         }
 
     def autocast(self) -> AbstractContextManager[None]:
@@ -129,6 +131,14 @@ class Machine:
         """:func:`reproducible` with this machine's threads."""
         with reproducible(self.threads):
             yield
+
+
+def instructions() -> str:
+    """The processor's instruction set as torch sees it, and the limit that is set for oneDNN's
+    convolutions: their sums depend on it in the last bit."""
+    used = torch.backends.cpu.get_cpu_capability()
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", os.environ.get("DNNL_MAX_CPU_ISA", "")).upper()
+    return f"{used}, convolutions {limit}" if limit not in ("", "DEFAULT", used) else used
 
 
 def _by_dtype(tensors: Iterable[Tensor]) -> list[list[Tensor]]:

@@ -8,6 +8,7 @@ import dataclasses
 import json
 import os
 import re
+import resource
 import signal
 import sys
 import tempfile
@@ -22,9 +23,9 @@ from torch import Tensor
 from sigbit.bench.convolutions.shapes import IMAGES, SIDE, Shape
 from sigbit.ir.convolution import conv2d, row_major
 
-HANGS = 120
-"""Seconds after which a convolution of milliseconds is taken to hang: 2 threads that corrupt each
-other's memory do."""
+BUSY, IDLE = 10, 120
+"""Seconds of the processor, and of the clock, after which a convolution of milliseconds is taken to
+hang: threads that overwrite each other's memory wait for each other, in a loop or asleep."""
 REPEATS = 3
 _MADE = re.compile(r"^onednn_verbose,.*,create:\w+,cpu,convolution,([^,]+),([^,]+),", re.M)
 
@@ -78,7 +79,8 @@ def trial(layout: Layout, threads: int, shape: Shape) -> Trial:
             try:
                 os.dup2(said.fileno(), 1)
                 os.dup2(said.fileno(), 2)
-                signal.alarm(HANGS)
+                resource.setrlimit(resource.RLIMIT_CPU, (BUSY, BUSY + 1))
+                signal.alarm(IDLE)
                 torch.set_num_threads(threads)
                 os.write(writer, repr(_error(layout, shape)).encode())
             except BaseException:

@@ -1,19 +1,18 @@
 """Which convolutions of torch crash or are wrong, by memory layout and instruction set."""
 
-import ctypes.util
 import dataclasses
 import json
-import os
 import platform
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from sigbit.bench.convolutions.fence import environment
 from sigbit.bench.convolutions.probe import Layout, Order, Trial
 from sigbit.bench.convolutions.shapes import Limit, Shape
 
@@ -79,17 +78,6 @@ class Row:
     def to_json(self) -> dict[str, Any]:
         """The row as JSON values."""
         return {**dataclasses.asdict(self), "crashes": self.crashes}
-
-
-def environment(limit: Limit) -> Mapping[str, str]:
-    """The environment in which a write past a buffer ends the process: checks at every ``free``
-    (since glibc 2.34 from a library that must be preloaded), oneDNN up to ``limit``, and its list
-    of what it makes and executes."""
-    changes = {"MALLOC_CHECK_": "3", "DNNL_VERBOSE": "2", "DNNL_MAX_CPU_ISA": limit}
-    checker = ctypes.util.find_library("c_malloc_debug")
-    if checker is not None:
-        changes["LD_PRELOAD"] = checker
-    return {**os.environ, **changes}
 
 
 def machine(limit: Limit = Limit.DEFAULT) -> Machine:

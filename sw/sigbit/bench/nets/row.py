@@ -17,6 +17,7 @@ from sigbit.ir.convolution import row_major_convolutions
 from sigbit.ir.integer import Conv, IntegerGraph, macs
 from sigbit.quant import IntegerModel, QuantSpec, convert
 from sigbit.quant.post import post_training
+from sigbit.report.metrics import CLOCK
 from sigbit.runtime import Device, compare
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.program import Program
@@ -26,8 +27,6 @@ Ints = NDArray[np.int64]
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, the steps done and their number."""
 
-CLOCK = 200e6
-"""Hertz at which frames a second are stated."""
 PRECISION: Mapping[int, Mapping[str, int]] = MappingProxyType(
     {4: MappingProxyType({}), 8: MappingProxyType({"weight_terms": 2, "act_planes": 3})}
 )

@@ -1,5 +1,5 @@
-"""One row of ``sigbit bench silicon``: an accelerator mapped to a fabric, run, and weighed against
-what its grids cost in precision."""
+"""One row of ``sigbit bench number-systems``: an accelerator mapped to a fabric, run, and weighed
+against what its grids cost in precision."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -62,9 +62,6 @@ class Tools(Protocol):
     def verify(self, config: ArchConfig, target: str, progress: Progress) -> str:
         """Run the accelerator; what was run and found equal. Raises if anything differs."""
 
-    def fmax(self, netlist_sha256: str) -> float | None:
-        """Megahertz that place and route reached for this netlist; None if it has not been."""
-
 
 class Errors(Protocol):
     """Quantization errors of formats."""
@@ -121,7 +118,7 @@ def row_of(
         "levels": costs.levels,
         "carries": costs.carries,
         "gops_per_klut": {str(f): gops_per_klut(per_mac["total"], f) for f in CLOCKS},
-        "fmax_mhz": tools.fmax(costs.netlist_sha256),
+        "fmax_mhz": None,
         "netlist_sha256": costs.netlist_sha256,
         "verified_by": tools.verify(config, target, progress),
         **spent.read(),
@@ -134,11 +131,6 @@ MEASURED = (
     "fmax_mhz", "netlist_sha256", "verified_by",
 )  # fmt: skip
 """What a row says of an accelerator that exists."""
-
-
-def key_of(row: Mapping[str, Any]) -> tuple[str, str]:
-    """What tells rows apart."""
-    return row["preset"], row["target"]
 
 
 def cheapest(rows: Sequence[Mapping[str, Any]], source: str) -> list[Mapping[str, Any]]:

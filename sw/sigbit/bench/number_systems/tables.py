@@ -1,4 +1,4 @@
-"""Tables of the rows of ``sigbit bench silicon``."""
+"""Tables of the rows of ``sigbit bench number-systems``."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict

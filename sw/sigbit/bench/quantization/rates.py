@@ -7,8 +7,7 @@ measured on test images, of which neither has seen any; activations stay real.
 """
 
 import copy
-from collections.abc import Callable, Iterator
-from itertools import product
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 
 from sigbit import zoo
 from sigbit.bench.quantization.cases import QuantCase, quant_cases
-from sigbit.bench.quantization.runs import run_case
+from sigbit.errors import TrainingError
 from sigbit.ir.convolution import row_major_convolutions
 from sigbit.quant.post import collapse, plain_rounding, transform_quantize
 from sigbit.quant.post.transform import Pair, Side
@@ -40,6 +39,7 @@ BLOCKS, CANDIDATES, MOST_BITS = 4, 6, 6
 """How finely rates and steps are searched."""
 
 Row = dict[str, Any]
+Tell = Callable[[str, int, int], None]
 
 
 def rate_case() -> QuantCase:
@@ -47,36 +47,32 @@ def rate_case() -> QuantCase:
     return quant_cases("quantizers: esb on fashion, 4 bits, seed 0")[0]
 
 
-def rate_rows(
-    case: QuantCase,
-    data: Path | None,
-    work: Path,
-    done: set[str],
-    tell: Callable[[str, int, int], None],
-) -> Iterator[Row]:
-    """A row for every rate and variant, on the twin of ``case``; without those whose digest is in
-    ``done``."""
+def rate_row(
+    case: QuantCase, bits: int, variant: str, data: Path | None, work: Path, tell: Tell
+) -> Row:
+    """The row of one rate and variant, on the twin that a run of ``case`` has left in ``work``;
+    :class:`~sigbit.errors.TrainingError` if there is none."""
     torch.set_num_threads(1)
     config = case.config
-    left = [p for p in product(RATES, VARIANTS) if _digest(case, *p) not in done]
-    if not left:
-        return
-    tell("training the twin", 0, 1)
-    run_case(case, data, work)
+    weights = work / config.digest / "float.safetensors"
+    if not weights.exists():
+        raise TrainingError(
+            f"there is no float twin {weights}: the run {case.name!r} has not ended"
+        )
+    tell("transforming", 0, 1)
     splits = load_splits(config.data, config.model.name, data)
     twin = zoo.build(config.model.name, **config.model.options)
-    twin.load_state_dict(load_file(work / config.digest / "float.safetensors"))
-    for number, (bits, variant) in enumerate(left):
-        tell(f"{bits} bits, {variant}", number, len(left))
-        yield {
-            **compared(twin.eval(), splits, bits, variant),
-            "model": config.model.name,
-            "seed": config.seed,
-            "digest": _digest(case, bits, variant),
-        }
+    twin.load_state_dict(load_file(weights))
+    return {
+        **compared(twin.eval(), splits, bits, variant),
+        "model": config.model.name,
+        "seed": config.seed,
+        "digest": rate_digest(case, bits, variant),
+    }
 
 
-def _digest(case: QuantCase, bits: int, variant: str) -> str:
+def rate_digest(case: QuantCase, bits: int, variant: str) -> str:
+    """What tells rows apart."""
     return f"rates {variant} {bits} {case.config.twin_digest}"
 
 

@@ -1,14 +1,8 @@
-"""Runs the cases of ``sigbit bench quant``, several at a time, each in a folder of its own that
-survives interruptions: a run that is done is not done again, one that was begun goes on. A run
-that fails does not stop the others.
-"""
+"""The runs of ``sigbit bench quant``: each in a folder of its own that survives interruptions. A
+run that is done is not done again, one that was begun goes on."""
 
-import multiprocessing
-import os
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +10,18 @@ import torch
 
 from sigbit import zoo
 from sigbit.bench.quantization.cases import QuantCase
-from sigbit.data import DataError
-from sigbit.quant import QuantizationError, prepare
+from sigbit.quant import prepare
 from sigbit.training import (
     Loop,
     Machine,
     Options,
     RunConfig,
-    TrainingError,
     TrainingRun,
     load_splits,
 )
 from sigbit.training.methods import quant_spec, strategies_of
 
 Row = dict[str, Any]
-Failure = TrainingError | QuantizationError | DataError
 Estimates = dict[str, tuple[float, float]]
 """Seconds of a step of the float and of the quantized network, by the network's name."""
 _STEPS = 6
@@ -75,58 +66,13 @@ def run_case(case: QuantCase, data: Path | None, work: Path) -> Row:
     return row_of(case, run.finish())
 
 
-def _outcome(case: QuantCase, data: Path | None, work: Path) -> Row | Failure:
-    try:
-        return run_case(case, data, work)
-    except (TrainingError, QuantizationError, DataError) as error:
-        return error
-
-
-def _end_with_parent() -> None:
-    """Let this process end when the one that started it does, even if that is killed: a campaign
-    that is started again then has its folders to itself."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def wait_for_it() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait_for_it, daemon=True).start()
-
-
-def run_cases(
-    cases: Sequence[QuantCase], data: Path | None, work: Path, jobs: int
-) -> Iterator[tuple[QuantCase, Row | Failure]]:
-    """All runs, ``jobs`` at a time, as they finish, with their rows or the reason why they have
-    none; those that share a twin wait until the first of them has trained it."""
-    work.mkdir(parents=True, exist_ok=True)
-    first: dict[str, QuantCase] = {}
+def leaders(cases: Sequence[QuantCase]) -> dict[str, QuantCase]:
+    """By the twins' digests: the first of ``cases`` with a twin, which trains it; the others wait
+    for it."""
+    found: dict[str, QuantCase] = {}
     for case in cases:
-        first.setdefault(case.config.twin_digest, case)
-    leaders = list(first.values())
-    rest = [case for case in cases if case not in leaders]
-    if jobs == 1:
-        for case in (*leaders, *rest):
-            yield case, _outcome(case, data, work)
-        return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, context, _end_with_parent)
-    try:
-        waiting: dict[Future[Row | Failure], QuantCase] = {
-            pool.submit(_outcome, case, data, work): case for case in leaders
-        }
-        while waiting:
-            done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in done:
-                case = waiting.pop(future)
-                yield case, future.result()
-                if case in leaders:
-                    twin = case.config.twin_digest
-                    ready = [c for c in rest if c.config.twin_digest == twin]
-                    waiting |= {pool.submit(_outcome, c, data, work): c for c in ready}
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        found.setdefault(case.config.twin_digest, case)
+    return found
 
 
 def estimates(cases: Sequence[QuantCase], data: Path | None) -> Estimates:

@@ -1,0 +1,34 @@
+"""Which extra of the package brings a module that is not installed."""
+
+import re
+from importlib import metadata
+
+_DISTRIBUTIONS = {"brevitas": "brevitas", "sklearn": "scikit-learn"}
+"""Distributions that have another name than their modules, but for the sign between words."""
+_REQUIREMENT = re.compile(r"""^([\w.-]+).*;\s*extra\s*==\s*["']([\w-]+)["']$""")
+_FOR_DEVELOPERS = "test"
+
+
+def extra_of(module: str) -> str | None:
+    """Return the extra that installs ``module``, None where no extra of sigbit does.
+
+    Of several extras it is the smallest one, so that nobody is told to install the test tools for
+    a simulation.
+    """
+    top = module.partition(".")[0]
+    wanted = _DISTRIBUTIONS.get(top, top).replace("_", "-").lower()
+    extras: dict[str, set[str]] = {}
+    for requirement in metadata.requires("sigbit") or ():
+        if found := _REQUIREMENT.match(requirement):
+            name = found[1].replace("_", "-").lower()
+            extras.setdefault(found[2], set()).add(name)
+    having = [extra for extra, names in extras.items() if wanted in names]
+    return min(having, key=lambda e: (e == _FOR_DEVELOPERS, len(extras[e])), default=None)
+
+
+def remedy(error: ModuleNotFoundError) -> str | None:
+    """Return one line that tells how to install what ``error`` misses, None if it is not ours."""
+    extra = extra_of(error.name or "")
+    if extra is None:
+        return None
+    return f"{error.name} is not installed; it comes with an extra: pip install 'sigbit[{extra}]'"

@@ -1,0 +1,38 @@
+"""How long the rest of a campaign takes."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+from sigbit.campaigns.job import Job
+
+
+class Estimate:
+    """The time that is left, from the mean time of finished jobs of the same function; of all jobs
+    for a function of which none is finished.
+
+    Parameters
+    ----------
+    jobs : iterable of Job
+        All jobs of the campaign.
+    """
+
+    def __init__(self, jobs: Iterable[Job]) -> None:
+        self._left = Counter(job.function for job in jobs)
+        self._spent: dict[str, list[float]] = defaultdict(list)
+
+    def finished(self, job: Job, seconds: float | None) -> None:
+        """Count a job off; ``seconds`` is None for one that was done before."""
+        self._left[job.function] -= 1
+        if seconds is not None:
+            self._spent[job.function].append(seconds)
+
+    def left(self, slots: int) -> float | None:
+        """Seconds, with ``slots`` jobs at a time; None before the first job is finished."""
+        every = [seconds for found in self._spent.values() for seconds in found]
+        if not every:
+            return None
+        total = 0.0
+        for function, count in self._left.items():
+            found = self._spent.get(function) or every
+            total += max(0, count) * sum(found) / len(found)
+        return total / min(slots, max(1, self._left.total()))

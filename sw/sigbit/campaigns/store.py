@@ -1,0 +1,113 @@
+"""The results of a campaign: a folder of JSON files, and who is at which job."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from sigbit.campaigns.job import Job, Row
+from sigbit.errors import UserError
+from sigbit_tools.files import FileError, read_json, write_text
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Record:
+    """What came of a job.
+
+    Parameters
+    ----------
+    rows : tuple of Row
+        What its function returned, with times where it gave none.
+    seconds, cpu_seconds : float
+        Times of the job.
+    worker : str
+        Machine and process that did it.
+    """
+
+    rows: tuple[Row, ...]
+    seconds: float
+    cpu_seconds: float
+    worker: str
+
+
+class Store:
+    """A folder that any number of processes share: a file ``KEY.json`` for each finished job.
+
+    A job that somebody is at is claimed by a lock of the file system, which the system takes from
+    processes that die. Machines that share the folder need a file system whose locks reach all of
+    them, as NFS 4 has.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            self._locks.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"cannot keep results in {folder}: {error.strerror}; name a folder that can be "
+                "written"
+            ) from error
+
+    @property
+    def _locks(self) -> Path:
+        return self.folder / "locks"
+
+    def _file(self, key: str) -> Path:
+        return self.folder / f"{key}.json"
+
+    def load(self, key: str) -> Record | None:
+        """The result of a job; None if there is none, or none that this release can read."""
+        path = self._file(key)
+        try:
+            document = read_json(path)
+            if document["schema_version"] != SCHEMA_VERSION:
+                return None
+            record = document["record"]
+            return Record(**{**record, "rows": tuple(record["rows"])})
+        except (FileNotFoundError, FileError, KeyError, TypeError):
+            return None
+
+    def save(self, key: str, job: Job, record: Record) -> None:
+        """Keep the result of a job, beside what it is the result of; nobody sees half a file."""
+        document: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            "job": {
+                "name": job.name,
+                "function": job.function,
+                "parameters": job.parameters,
+                "code": job.code,
+                "releases": job.releases,
+            },
+            "record": asdict(record),
+        }
+        write_text(self._file(key), json.dumps(document, indent=2, allow_nan=False) + "\n")
+        for path in self.folder.glob(f".{key}.json.*.tmp"):  # of a worker that was killed
+            path.unlink(missing_ok=True)
+
+    @contextmanager
+    def claim(self, key: str) -> Iterator[bool]:
+        """Whether the job is ours as long as the block lasts; False if somebody else has it."""
+        lock = FileLock(self._locks / f"{key}.lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            # Whoever opened the file before it goes finds the result once the lock is theirs.
+            if self._file(key).exists():
+                Path(lock.lock_file).unlink(missing_ok=True)
+            lock.release()
+
+    def claimed(self, key: str) -> bool:
+        """Whether somebody is at the job now."""
+        with self.claim(key) as free:
+            return not free

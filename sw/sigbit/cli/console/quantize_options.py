@@ -1,0 +1,107 @@
+"""Options of ``sigbit quantize``, in groups."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sigbit.cli.console.files import target
+from sigbit.cli.console.options import Fabric, Json, Mean, Std
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """What is written."""
+
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            callback=target,
+            help="File to write: NET.sigbit, a Program, or NET.sbm, an integer model.",
+        ),
+    ]
+    json: Json = None
+
+
+@dataclass(frozen=True)
+class CalibrationOptions:
+    """Samples to calibrate and to test with."""
+
+    calibrate: Annotated[
+        str,
+        typer.Option(
+            metavar="DATA",
+            help="A data set's name, or an .npy or .npz file of inputs [N, ...] (labels: array y).",
+        ),
+    ]
+    images: Annotated[int, typer.Option(min=1, help="Samples to calibrate with.")] = 32
+    test: Annotated[int, typer.Option(min=1, help="Other samples, to test with.")] = 100
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", exists=True, file_okay=False, help="Folder of data sets."),
+    ] = None
+    mean: Mean = None
+    std: Std = None
+
+
+@dataclass(frozen=True)
+class FormatOptions:
+    """Bits that are given."""
+
+    weights: Annotated[
+        str | None,
+        typer.Option(metavar="FORMAT", help="esb8: two terms; esb4 (native) if not given."),
+    ] = None
+    acts: Annotated[
+        str | None,
+        typer.Option(metavar="FORMAT", help="esb7, esb8: two or three planes; esb4 if not given."),
+    ] = None
+    first_last: Annotated[
+        int,
+        typer.Option(metavar="BITS", help="Minimum bits of the first and last layers' weights."),
+    ] = 8
+    bits: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LAYER=W/A", help="Bits of one layer, such as conv1=8/8; repeatable."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class BudgetOptions:
+    """Within what to search for bits and number systems."""
+
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="luts=N|cycles=N|bytes=N",
+            help="luts: search for the array's number system with the least error within so many "
+            "LUTs of --target; cycles, bytes: search for the bits of every layer within so many "
+            "cycles, by the cycle model, or bytes of constants. Repeatable.",
+        ),
+    ] = None
+    target: Annotated[
+        Fabric, typer.Option(help="Fabric whose LUTs --budget counts, before place and route.")
+    ] = Fabric.XCUP
+
+
+@dataclass(frozen=True)
+class PostTrainingOptions:
+    """Steps of post-training quantization."""
+
+    equalize: Annotated[bool, typer.Option(help="Even out the ranges of neighbouring layers.")] = (
+        False
+    )
+    bias_correction: Annotated[
+        bool, typer.Option(help="Subtract the mean error of every layer from its bias.")
+    ] = True
+    activation_aware: Annotated[
+        bool,
+        typer.Option(
+            "--activation-aware",
+            help="Search for the scales of weights with the least error of the layers' results.",
+        ),
+    ] = False

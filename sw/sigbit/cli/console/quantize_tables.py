@@ -1,0 +1,108 @@
+"""A quantized network, for people."""
+
+import math
+from typing import TYPE_CHECKING
+
+from sigbit.cli.console.output import say, show_facts, show_table
+from sigbit.cli.console.programs import say_program
+
+if TYPE_CHECKING:
+    from sigbit.flows.quality import LayerQuality
+    from sigbit.flows.quantized import QuantizedNetwork
+
+SHOWN = 60
+"""Layers in the table; the JSON file holds all."""
+
+
+def show_quantized(result: "QuantizedNetwork", arch: str) -> None:
+    """Print number systems, layers, quality, and what was written; ``arch`` is how other commands
+    are given the accelerator."""
+    from sigbit.flows.program_facts import ProgramFacts
+
+    _show_systems(result)
+    _show_layers(result)
+    _show_quality(result)
+    if result.program is not None:
+        say_program(str(result.file), ProgramFacts.of(result.program))
+    else:
+        say(
+            f"wrote {result.file}: `sigbit compile {result.file} --arch {arch} -o NET.sigbit` "
+            "makes the Program"
+        )
+
+
+def _show_systems(result: "QuantizedNetwork") -> None:
+    """Those that the network can be quantized to, the finest first, up to the chosen one."""
+    if result.number_systems is None:
+        return
+    show_table(
+        f"Number systems within {result.budget.luts:,} LUTs of {result.budget.target.value}",
+        ["accelerator", "weights", "activations", "error of the outputs", "LUTs", ""],
+        [
+            (
+                s.accelerator,
+                s.weight_format,
+                s.act_format,
+                "" if s.error is None else f"{10 * math.log10(max(s.error, 1e-30)):.1f} dB",
+                f"{s.luts:,.0f}",
+                "chosen" if s.chosen else "too large",
+            )
+            for s in result.number_systems
+            if s.luts is not None
+        ],
+        "   >>",
+    )
+
+
+def _show_layers(result: "QuantizedNetwork") -> None:
+    from sigbit.flows.formats import act_bits, weight_bits
+
+    shown = _noisiest(result.layers)
+    whole = len(shown) == len(result.layers)
+    of_weights, of_acts = (
+        {digits: bits for bits, digits in table(result.config).items()}
+        for table in (weight_bits, act_bits)
+    )
+    show_table(
+        "Layers" if whole else f"The {len(shown)} noisiest of {len(result.layers)} layers",
+        ["layer", "kind", "shape", "weight bits", "act bits", "scale", "signal to noise"],
+        [
+            (
+                row.layer,
+                row.kind,
+                "×".join(map(str, row.shape)),
+                "" if row.weight_terms is None else of_weights.get(row.weight_terms, ""),
+                of_acts.get(row.act_planes, row.act_planes),
+                f"{row.scale:.4g}",
+                "" if row.snr_db is None else f"{row.snr_db:.1f} dB",
+            )
+            for row in shown
+        ],
+        "   >>>>",
+    )
+
+
+def _noisiest(layers: "tuple[LayerQuality, ...]") -> "list[LayerQuality]":
+    """Those with most noise in the order of the network, if there are too many to show."""
+    ratios = sorted(row.snr_db for row in layers if row.snr_db is not None)
+    if len(layers) <= SHOWN or not ratios:
+        return list(layers)
+    least = ratios[:SHOWN][-1]
+    return [row for row in layers if row.snr_db is not None and row.snr_db <= least]
+
+
+def _show_quality(result: "QuantizedNetwork") -> None:
+    quality, chosen = result.quality, result.chosen_bits
+    facts: list[tuple[str, object]] = [("weights", result.weights)]
+    if result.quantizers:
+        facts.append(("quantizers in the model", result.quantizers))
+    facts += [("calibrated on", result.calibration), ("tested on", result.test)]
+    if chosen is not None:
+        facts.append(("budget", f"{chosen.cost:,.0f} of {chosen.limit:,} {chosen.what}"))
+    facts.append(("float and quantized agree", f"{quality.agreement:.1%}"))
+    if quality.accuracy_float is not None and quality.accuracy_quantized is not None:
+        facts += [
+            ("accuracy float", f"{quality.accuracy_float:.1%}"),
+            ("accuracy quantized", f"{quality.accuracy_quantized:.1%}"),
+        ]
+    show_facts("Quality", facts)

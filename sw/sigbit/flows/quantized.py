@@ -1,0 +1,108 @@
+"""What is quantized and how, and what came of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sigbit.flows.budget import Budget, ChosenBits, NumberSystem
+from sigbit.flows.formats import Formats
+from sigbit.flows.program_facts import ProgramFacts
+from sigbit.flows.quality import Agreement, LayerQuality
+from sigbit.flows.result import Result, plain
+from sigbit.ir.model_file import model_digest
+from sigbit.quant import IntegerModel
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.program import Program
+
+
+@dataclass(frozen=True)
+class PostTraining:
+    """Steps of post-training quantization.
+
+    Parameters
+    ----------
+    equalize : bool
+        Even out the ranges of neighbouring layers.
+    bias_correction : bool
+        Subtract the mean error of every layer from its bias.
+    activation_aware : bool
+        Search scales of weights for the least error of the layers' results.
+    """
+
+    equalize: bool = False
+    bias_correction: bool = True
+    activation_aware: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizedNetwork(Result):
+    """A quantized network and its quality.
+
+    Parameters
+    ----------
+    integer : IntegerModel
+    config : ArchConfig
+        The accelerator; with a budget of LUTs the one that was chosen.
+    program : Program, optional
+        None if the integer model was written instead.
+    file : Path, optional
+        What was written.
+    model, weights : str
+        The name of the network, and where its weights come from.
+    formats, budget, post
+        As given.
+    number_systems : tuple of NumberSystem, optional
+        With a budget of LUTs: accelerators that were considered, those of least error first.
+    chosen_bits : ChosenBits, optional
+        With a budget of cycles or bytes: the bits of each layer.
+    quantizers : int
+        Quantizers in the float network.
+    calibration, test : str
+        Which samples were calibrated and tested with.
+    quality : Agreement
+    layers : tuple of LayerQuality
+    """
+
+    integer: IntegerModel
+    config: ArchConfig
+    program: Program | None
+    file: Path | None
+    model: str
+    weights: str
+    formats: Formats
+    budget: Budget
+    post: PostTraining
+    number_systems: tuple[NumberSystem, ...] | None
+    chosen_bits: ChosenBits | None
+    quantizers: int
+    calibration: str
+    test: str
+    quality: Agreement
+    layers: tuple[LayerQuality, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures by name."""
+        luts = self.budget.luts
+        return {
+            "schema_version": self.schema_version,
+            "model": self.model,
+            "weights": self.weights,
+            "arch": self.config.name,
+            "arch_digest": self.config.digest,
+            "config": self.config.to_json(),
+            "formats": plain(self.formats),
+            "number_systems": plain(self.number_systems),
+            "lut_budget": luts and {"limit": luts, "target": self.budget.target.value},
+            "budget": plain(self.chosen_bits),
+            **plain(self.post),
+            "quantizers": self.quantizers,
+            "calibration": self.calibration,
+            "test": self.test,
+            **plain(self.quality),
+            "layers": plain(self.layers),
+            "file": plain(self.file),
+            "integer_model": {"digest": model_digest(self.integer.graph)},
+            "program": plain(self.program and ProgramFacts.of(self.program)),
+            "seconds": self.seconds,
+            "cpu_seconds": self.cpu_seconds,
+        }

@@ -1,0 +1,13 @@
+"""Targets of synthesis that users name."""
+
+from sigbit.errors import UserError
+from sigbit_synthesis import Target
+
+
+def load_target(target: str | Target) -> Target:
+    """Return the target called ``target``; :class:`~sigbit.errors.UserError` if there is none."""
+    try:
+        return Target(target)
+    except ValueError:
+        names = " or ".join(known.value for known in Target)
+        raise UserError(f"a target must be {names}, not {target!r}") from None

@@ -1,0 +1,57 @@
+"""What a Program moves between memory and chip: bytes by kind, and by layer."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from sigbit_hw.arch.isa import Load, LoadKind, Store
+from sigbit_hw.arch.program import Program
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Transfers and bytes of a run by kind; bytes loaded and stored by the number of the layer
+    that the instruction is tagged with."""
+
+    transfers: dict[str, int]
+    bytes: dict[str, int]
+    loaded: dict[int, int]
+    stored: dict[int, int]
+
+
+def spilled(program: Program) -> tuple[int, int]:
+    """Return the first byte, and the byte after the last, of the values that the accelerator puts
+    into memory for itself; empty if it keeps all on the chip."""
+    start, end = program.write_window
+    return start, min((port.offset for port in program.outputs), default=end)
+
+
+def traffic(program: Program) -> Traffic:
+    """Count all ``LOAD`` and ``STORE`` instructions, and the instructions themselves."""
+    transfers, moved = (
+        Counter({"instructions": 1}),
+        Counter({"instructions": program.instructions.size}),
+    )
+    loaded: Counter[int] = Counter()
+    stored: Counter[int] = Counter()
+    for instr in program.listing:
+        if not isinstance(instr, Load | Store):
+            continue
+        kind, count = _kind(program, instr), instr.beats * program.config.bus_bytes
+        transfers[kind] += 1
+        moved[kind] += count
+        (loaded if isinstance(instr, Load) else stored)[instr.tag] += count
+    return Traffic(dict(transfers), dict(moved), dict(loaded), dict(stored))
+
+
+def _kind(program: Program, instr: Load | Store) -> str:
+    start, end = spilled(program)
+    inside = start <= instr.address < end
+    if isinstance(instr, Store):
+        return "spilled values, written" if inside else "outputs"
+    if instr.kind == LoadKind.ACTS:
+        if inside:
+            return "spilled values, read"
+        return "inputs" if instr.address < start else "outputs, read back"
+    return {LoadKind.WEIGHTS: "weights", LoadKind.PARAMS: "parameters", LoadKind.TABLE: "tables"}[
+        instr.kind
+    ]

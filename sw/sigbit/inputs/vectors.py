@@ -1,0 +1,58 @@
+"""Test vectors in a Program: random inputs and the integer model's codes of every layer.
+
+Arrays ``input.NAME`` and ``layer.NAME`` hold stored integers ``[N, C, H, W]``.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from sigbit.ir.integer import IntegerGraph
+    from sigbit.runtime import Device, Mismatch
+    from sigbit_hw.arch.program import Program
+
+Codes = NDArray[np.int16]
+
+_INPUT, _LAYER = "input.", "layer."
+
+
+def make_vectors(graph: "IntegerGraph", images: int) -> dict[str, Codes]:
+    """Return ``images`` uniformly random inputs, the same ones every time, and the codes that every
+    node makes of them."""
+    import torch
+
+    rng = np.random.default_rng(0)
+    stored = {
+        node.name: rng.integers(node.low, node.high + 1, (images, *node.type.shape))
+        for node in graph.inputs
+    }
+    with torch.no_grad():
+        values = graph.evaluate({name: torch.from_numpy(x) for name, x in stored.items()})
+    return {
+        f"{_INPUT if name in stored else _LAYER}{name}": value.numpy().astype(np.int16)
+        for name, value in values.items()
+    }
+
+
+def check_vectors(program: "Program", device: "Device") -> tuple[int, list["Mismatch"]]:
+    """Run the Program's test vectors on ``device``.
+
+    Returns the number of codes compared, 0 if there are no vectors, and the layers that differ.
+    """
+    from sigbit.runtime import Session, compare
+
+    inputs = _named(program, _INPUT)
+    if not inputs:
+        return 0, []
+    got = Session(program, device).run_stored(inputs, layers=True).layers
+    return sum(a.size for a in got.values()), compare(_named(program, _LAYER), got)
+
+
+def _named(program: "Program", prefix: str) -> dict[str, NDArray[np.int64]]:
+    return {
+        name.removeprefix(prefix): array.astype(np.int64)
+        for name, array in program.vectors.items()
+        if name.startswith(prefix)
+    }

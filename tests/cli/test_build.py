@@ -1,0 +1,124 @@
+"""``sigbit build``: a board's files, figures and refusals."""
+
+import hashlib
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from amaranth.hdl import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from sigbit_boards.ulx3s import build as ulx3s
+from sigbit_boards.ulx3s.board import board_clock
+from sigbit_hw.arch.config import PRESETS, ArchConfig
+from sigbit_synthesis.emitted import cached_rtlil
+from sigbit_synthesis.pnr import Routed, result
+from sigbit_synthesis.target import Target
+
+REPORT = Path(__file__).parents[1] / "synthesis" / "nextpnr_report.json"
+ROUTING = Path(__file__).parents[2] / "results" / "routing.json"
+
+
+class Small(wiring.Component):
+    """Stands for the accelerator on its serial line: a counter, and a wire with a register."""
+
+    rx: In(1)
+    tx: Out(1, init=1)
+    irq: Out(1)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        count = Signal(20)
+        m.d.sync += [count.eq(count + 1), self.tx.eq(self.rx)]
+        m.d.comb += self.irq.eq(count[-1])
+        return m
+
+
+@pytest.mark.synth
+def test_files_and_figures(sigbit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGBIT_CACHE", str(tmp_path))
+    monkeypatch.setattr(ulx3s, "SerialAccelerator", lambda config, divisor: Small())
+    out, figures, page = tmp_path / "new" / "out", tmp_path / "b.json", tmp_path / "b.html"
+    arguments = ("--freq", "50", "--seeds", "2", "--json", figures, "--report", page)
+    answer = sigbit("build", "ulx3s", "--arch", "nano", "-o", out, *arguments)
+    assert answer.code == 0, answer
+    found = json.loads(figures.read_text())
+    assert sorted(found["files"]) == sorted(path.name for path in out.iterdir())
+    assert b"LFE5U-85F" in (out / "board.bit").read_bytes()[:200]
+    assert 'LOCATE COMP "clk25"' in (out / "board.lpf").read_text()
+    assert ArchConfig.from_json(json.loads((out / "arch.json").read_text())) == PRESETS["nano"]
+    text = cached_rtlil(PRESETS["nano"], Target.ECP5.fabric)
+    assert found["netlist_sha256"] == hashlib.sha256(text.encode()).hexdigest()
+    assert (found["board"], found["part"], found["target"]) == ("ulx3s", "LFE5U-85F", "ecp5")
+    assert (found["preset"], found["arch_digest"]) == ("nano", PRESETS["nano"].digest)
+    assert found["macs"] == PRESETS["nano"].macs
+    routed = found["routed"]
+    assert routed["fmax_mhz"] >= routed["clock_mhz"] == 50
+    assert routed["utilization"]["EHXPLLL"] == {"used": 1, "available": 4}
+    assert routed["critical_path"]
+    assert found["schema_version"] == 1
+    assert found["cpu_seconds"] > 0
+    assert f"{routed['fmax_mhz']:.1f} MHz" in answer.out
+    assert "nano on ulx3s, placed and routed on LFE5U-85F" in " ".join(answer.out.split())
+    rows = tmp_path / "routing.json"
+    shutil.copy(ROUTING, rows)
+    assert sigbit("results", "add", rows, figures).code == 0
+    row = json.loads(rows.read_text())["rows"][-1]
+    assert (row["preset"], row["routed"]) == ("nano", routed)
+    assert not {"schema_version", "folder", "files"} & row.keys()
+    html = page.read_text()
+    assert "<b>PASS</b>" in html
+    assert found["netlist_sha256"] in html
+    assert f"sigbit build ulx3s --arch nano -o {out} --freq 50 --seeds 2" in html
+
+
+def test_a_clock_that_is_missed(sigbit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files are there, and the command fails."""
+    routed = tmp_path / "routed"
+    routed.mkdir()
+    shutil.copy(REPORT, routed / "report.json")
+    for name in ("board.bit", "board.lpf", "log.txt"):
+        (routed / name).write_text(name)
+
+    def slow(config: ArchConfig, clock: float, seeds: int = 1, **_: object) -> Routed:
+        assert seeds == 1
+        return result(routed, board_clock(config, clock), 7)
+
+    monkeypatch.setattr(ulx3s, "BOARD", replace(ulx3s.BOARD, place_and_route=slow))
+    monkeypatch.setattr("sigbit.flows.build.netlist_sha256", lambda config, target: "00")
+    out, figures, page = tmp_path / "out", tmp_path / "b.json", tmp_path / "b.html"
+    answer = sigbit("build", "ulx3s", "-o", out, "--json", figures, "--report", page)
+    assert answer.code == 1
+    assert "the clock reaches 61.0 MHz, not 90.0 MHz: try more --seeds" in answer.err
+    assert (out / "board.bit").read_text() == "board.bit"
+    assert json.loads(figures.read_text())["routed"]["fmax_mhz"] == pytest.approx(61.02, abs=0.01)
+    assert "<b>FAIL</b>" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["zedboard"], "no board 'zedboard': give one of ulx3s"),
+        (["ulx3s", "--arch", "tpu"], "no accelerator 'tpu'"),
+        (["ulx3s", "--arch", "zcu102"], "zcu102 on ulx3s: the board has one memory port"),
+        (["ulx3s", "-o", "taken/out"], "cannot make the folder taken/out"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_any_work(
+    refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ulx3s, "gateware_key", None)
+    (tmp_path / "taken").write_text("")
+    assert told in refused("build", "-o", "out", *arguments)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--freq", "9"], ["--seeds", "0"]])
+def test_usage_errors(sigbit, tmp_path: Path, arguments: list[str]) -> None:
+    answer = sigbit("build", "ulx3s", "-o", tmp_path / "out", *arguments)
+    assert answer.code == 2
+    assert arguments[0] in answer.err

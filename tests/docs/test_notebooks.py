@@ -1,0 +1,32 @@
+"""The notebooks of examples run from top to bottom, and were committed with what they print."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "examples").glob("*.ipynb"))
+
+
+@pytest.mark.sim
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook(path: Path, tmp_path: Path) -> None:
+    committed = nbformat.read(path, as_version=4)
+    again = nbformat.from_dict(committed)
+    NotebookClient(again, timeout=None, resources={"metadata": {"path": tmp_path}}).execute()
+    for before, after in zip(_texts(committed), _texts(again), strict=True):
+        assert before.split() == after.split()
+
+
+def _texts(notebook: nbformat.NotebookNode) -> list[str]:
+    """Return what the cells print, which must not be nothing."""
+    found = [
+        output.text
+        for cell in notebook.cells
+        for output in cell.get("outputs", ())
+        if output.output_type == "stream" and output.name == "stdout"
+    ]
+    assert found
+    return found
