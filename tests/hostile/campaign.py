@@ -204,8 +204,8 @@ def run(
     pool: int = POOL,
     tell: Callable[[str], None] = lambda text: None,
 ) -> list[Row]:
-    """Open ``damages`` damaged and ``crafts`` crafted files, made from ``pool`` valid ones, of every
-    kind whose name contains ``only``."""
+    """Open ``damages`` damaged and ``crafts`` crafted files, made from ``pool`` valid ones, of
+    every kind whose name contains ``only``."""
     rows = []
     for kind in kinds().values():
         if only not in kind.name:

@@ -1,7 +1,7 @@
 """Kinds of files that the product reads, each with valid ones, their reader and crafted ones.
 
-To add a kind, write a :class:`Kind` and list it in ``KINDS`` of one of :data:`MODULES`. The variable
-``HOSTILE_MODULES`` names others.
+To add a kind, write a :class:`Kind` and list it in ``KINDS`` of one of :data:`MODULES`. The
+variable ``HOSTILE_MODULES`` names others.
 """
 
 import importlib

@@ -14,7 +14,10 @@ from sigbit_tools.files import FileError
 
 ARRAYS = hnp.arrays(
     st.one_of(
-        hnp.integer_dtypes(), hnp.unsigned_integer_dtypes(), hnp.floating_dtypes(), hnp.boolean_dtypes(),
+        hnp.integer_dtypes(),
+        hnp.unsigned_integer_dtypes(),
+        hnp.floating_dtypes(),
+        hnp.boolean_dtypes(),
         hnp.unicode_string_dtypes(max_len=5),
     ),
     hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4),
@@ -50,7 +53,7 @@ def test_the_last_byte_counts(tmp_path: Path) -> None:
     data = (tmp_path / "x.npy").read_bytes()
     for wrong in (data[:-1], data + b"\0"):
         (tmp_path / "x.npy").write_bytes(wrong)
-        with pytest.raises(FileError, match="takes 32 bytes, there are 3[13]"):
+        with pytest.raises(FileError, match=r"takes 32 bytes, there are 3[13]"):
             read_npy(tmp_path / "x.npy")
 
 

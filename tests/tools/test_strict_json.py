@@ -29,10 +29,9 @@ def test_documents_come_back(document: object) -> None:
 def test_any_text_is_a_document_or_an_error(text: str) -> None:
     try:
         document = parse_json(text)
-    except ValueError as error:
-        assert str(error)
-    else:
-        assert json.loads(text) == document
+    except ValueError:
+        return
+    assert json.loads(text) == document
 
 
 @pytest.mark.parametrize(
