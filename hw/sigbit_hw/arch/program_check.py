@@ -172,7 +172,7 @@ def _check_windows(program: ProgramParts) -> None:
     for (_, end, before), (start, _, after) in pairwise(row for row in rows if row[0] != row[1]):
         _need(
             end <= start,
-            f"no bytes may be shared: {before} ends at byte {end}, {after} starts at {start}",
+            f"two things share bytes: {before} up to {end}, {after} from {start}",
         )
     _need(
         rows[-1][1] <= program.memory_bytes,
