@@ -35,7 +35,7 @@ settings.load_profile("no clock")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--hours``: how long the fuzzers in tests/e2e run; 0 is their short form. ``--jobs`` and
-    ``--scheduler``: where."""
+    ``--scheduler``: where. ``--hostile``: damaged and crafted files of every kind."""
     parser.addoption(
         "--no-tools", action="store_true", help="fail a test that starts a tool without a marker"
     )
@@ -47,6 +47,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption(
         "--scheduler", default=None, help="Dask cluster that the fuzzers take for --hours"
+    )
+    parser.addoption(
+        "--hostile", type=int, default=4, help="open so many damaged files of every kind"
     )
 
 

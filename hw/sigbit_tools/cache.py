@@ -18,7 +18,8 @@ from pathlib import Path
 from sigbit_tools.toolchain import cache_dir
 
 _NAME = re.compile(r"[a-z0-9-]+")
-_SECRET = "secret"
+SECRET = "secret"
+"""The file of :func:`cache_secret`."""
 
 
 def key_of(*parts: str) -> str:
@@ -55,8 +56,8 @@ def cached_folder(name: str, make: Callable[[Path], None]) -> Path:
 def cache_secret() -> bytes:
     """Return 32 random bytes that only this user can read: with them the user's own files are
     signed. They are as old as the cache."""
-    path = cache_dir() / _SECRET
-    with _locked(cache_dir() / f"{_SECRET}.lock"):
+    path = cache_dir() / SECRET
+    with _locked(cache_dir() / f"{SECRET}.lock"):
         if not path.is_file() or path.stat().st_size != 32:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(handle, "wb") as file:

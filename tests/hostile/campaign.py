@@ -19,6 +19,7 @@ import numpy as np
 
 from hostile.kinds import Kind, kinds
 from hostile.mutators import damaged, mutated
+from sigbit_tools.cache import SECRET, cache_secret
 
 POOL = 5
 """Valid files of every kind that others are made from."""
@@ -81,7 +82,7 @@ class Worker:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stop()
+        self.stop()
 
     def open(self, kind: str, path: Path) -> dict[str, Any]:
         """What became of the file."""
@@ -91,9 +92,11 @@ class Worker:
         process.stdin.flush()
         answer = self._answer(PATIENCE)
         if answer is None:
-            code = process.poll()
-            self._stop()
-            outcome = "never ended" if code is None else f"ended the process ({code})"
+            try:
+                outcome = f"ended the process ({process.wait(1)})"
+            except subprocess.TimeoutExpired:
+                outcome = "never ended"
+            self.stop()
             return {"outcome": outcome, "text": "", "seconds": 0.0, "grown": 0}
         return answer
 
@@ -103,6 +106,7 @@ class Worker:
             for name in ("target", "tmp", "cache", "home", "cwd"):
                 (self.root / name).mkdir(parents=True)
             (self.root / "secret.txt").write_text("not yours")
+            (self.root / "cache" / SECRET).write_bytes(cache_secret())  # the pool is signed with it
             self.starts += 1
             environment = os.environ | {
                 "TMPDIR": str(self.root / "tmp"),
@@ -135,19 +139,22 @@ class Worker:
         answer: dict[str, Any] | None = json.loads(line) if line else None
         return answer
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """End the process; the next file gets another, in empty folders."""
         if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+            with self._process as process:  # closes the pipes, and waits
+                process.kill()
             self._process = None
 
 
-def cases(kind: Kind, damages: int, crafts: int, seed: int, folder: Path) -> Iterator[Case]:
+def cases(
+    kind: Kind, damages: int, crafts: int, seed: int, folder: Path, size: int = POOL
+) -> Iterator[Case]:
     """Valid files, then as many damaged and crafted ones, then the valid ones again; the same for
-    a seed."""
+    a seed. Of a kind with a document, half of the crafted ones have it mutated."""
     number = zlib.crc32(kind.name.encode()) ^ seed
     pool = []
-    for index in range(POOL):
+    for index in range(size):
         place = folder / str(index)
         place.mkdir(parents=True)
         kind.write(place, np.random.default_rng([number, index]))
@@ -155,7 +162,7 @@ def cases(kind: Kind, damages: int, crafts: int, seed: int, folder: Path) -> Ite
     rng = random.Random(number)
 
     def case(what: str, name: str, make: Callable[[bytes], bytes]) -> Case:
-        place, data = pool[rng.randrange(POOL)]
+        place, data = pool[rng.randrange(size)]
         return Case(kind.name, what, name, make(data), place)
 
     for place, data in pool:
@@ -199,26 +206,27 @@ def run(
     crafts: int,
     seed: int,
     only: str = "",
+    pool: int = POOL,
     tell: Callable[[str], None] = lambda text: None,
 ) -> list[Row]:
-    """Open ``damages`` damaged and ``crafts`` crafted files of every kind whose name contains
-    ``only``."""
+    """Open ``damages`` damaged and ``crafts`` crafted files, made from ``pool`` valid ones, of
+    every kind whose name contains ``only``."""
     rows = []
     for kind in kinds().values():
         if only not in kind.name:
             continue
         row = Row(kind.name)
-        pool = work / "pool" / str(len(rows))
-        for count, case in enumerate(cases(kind, damages, crafts, seed, pool)):
+        place = work / "pool" / str(len(rows))
+        for count, case in enumerate(cases(kind, damages, crafts, seed, place, pool)):
             answer = worker.open(kind.name, _placed(case, kind, worker))
             _count(row, case, kind, answer, work)
-            if count % SAMPLE == 0 and (strays := _strays(worker.root)):
-                row.faults["wrote"] += 1
-                row.failures.append({"case": case.name, "fault": f"strays: {strays}"})
+            if count % SAMPLE == SAMPLE - 1:
+                _look_around(row, worker)
+        _look_around(row, worker)
         rows.append(row)
         faults = sum(row.faults.values())
         tell(f"{kind.name}: {row.damaged} damaged, {row.crafted} crafted, {faults} faults")
-        shutil.rmtree(pool)
+        shutil.rmtree(place)
     return rows
 
 
@@ -254,6 +262,13 @@ def _count(row: Row, case: Case, kind: Kind, answer: dict[str, Any], work: Path)
                     "text": answer["text"][-2000:],
                 }
             )
+
+
+def _look_around(row: Row, worker: Worker) -> None:
+    if strays := _strays(worker.root):
+        row.faults["wrote"] += 1
+        row.failures.append({"case": "any of the last", "fault": f"strays: {strays}"})
+        worker.stop()
 
 
 def _strays(root: Path) -> list[str]:

@@ -8,7 +8,10 @@ from typing import Any
 
 from hostile.kinds import Codec, Document, Kind, Rng, Unsound, at, edited, text, without
 from sigbit.accelerators import load_accelerator
-from sigbit.cli.answers import read_labels
+from sigbit.campaigns.job import Job
+from sigbit.campaigns.store import Record, Store
+from sigbit.errors import UserError
+from sigbit.inputs.labels import read_labels
 from sigbit.results.files import read_row_file
 from sigbit.training import RunConfig
 from sigbit.training.config import load_config, load_sweep
@@ -176,10 +179,31 @@ def _write_rows(folder: Path, rng: Rng) -> None:
 _ROWS = ANY_JSON | {
     "rows as text": doc("rows", value="x"),
     "rows of numbers": doc("rows", value=[1, 2]),
-    "a row without a value": edited(JSON, without("rows", 0, "value")),
-    "a value of null": doc("rows", 0, "value", value=None),
-    "a value of text": doc("rows", 0, "value", value="fast"),
     "another version": doc("schema_version", value=99),
+}
+
+
+def _write_record(folder: Path, rng: Rng) -> None:
+    job = Job("x", "hostile.documents:_job", {"a": 1})
+    Store(folder).save("0123abcd", job, Record(({"value": 1.5},), 1.0, 0.5, "here"))
+
+
+def _read_record(path: Path) -> None:
+    record = Store(path.parent).load(path.stem)
+    if record is None:
+        raise UserError("no result that can be read")  # the job is done again
+    assert all(isinstance(row, dict) for row in record.rows)
+    assert record.seconds + record.cpu_seconds >= 0
+
+
+_RECORD = ANY_JSON | {
+    "no record": edited(JSON, without("record")),
+    "rows as text": doc("record", "rows", value="x"),
+    "rows of numbers": doc("record", "rows", value=[1]),
+    "seconds as text": doc("record", "seconds", value="1"),
+    "-1 seconds": doc("record", "seconds", value=-1),
+    "an unknown key": doc("record", "foo", value=1),
+    "another version": doc("schema_version", value=2),
 }
 
 
@@ -242,6 +266,14 @@ KINDS = (
         crafted=ANY_TOML,
     ),
     Kind("rows", "rows.json", _write_rows, read_row_file, codec=JSON, crafted=_ROWS),
+    Kind(
+        "campaign's result",
+        "0123abcd.json",
+        _write_record,
+        _read_record,
+        codec=JSON,
+        crafted=_RECORD,
+    ),
     Kind(
         "run's configuration",
         "config.json",

@@ -1,10 +1,12 @@
 """Kinds of files that the product reads, each with valid ones, their reader and crafted ones.
 
-To add a kind, write a :class:`Kind` and list it in :data:`MODULES`' ``KINDS``.
+To add a kind, write a :class:`Kind` and list it in ``KINDS`` of one of :data:`MODULES`. The
+variable ``HOSTILE_MODULES`` names others.
 """
 
 import importlib
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -73,7 +75,7 @@ MODULES = ("programs", "documents", "models", "tensors", "media", "datasets")
 def kinds() -> dict[str, Kind]:
     """All kinds by name."""
     found: dict[str, Kind] = {}
-    for module in MODULES:
+    for module in os.environ.get("HOSTILE_MODULES", " ".join(MODULES)).split():
         for kind in importlib.import_module(f"hostile.{module}").KINDS:
             assert kind.name not in found
             found[kind.name] = kind

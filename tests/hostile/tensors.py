@@ -18,7 +18,7 @@ from hostile.containers import header_length, with_header
 from hostile.kinds import Kind, Rng
 from hostile.models import Canary, repacked
 from sigbit import zoo
-from sigbit.cli.arrays import read_arrays
+from sigbit.inputs.arrays import read_arrays
 from sigbit.runtime import stored_inputs
 from sigbit.training.folder import FORMAT, RunFolder
 from sigbit.training.loop import Loop

@@ -10,6 +10,7 @@ an answer a line on standard output, both JSON.
 import json
 import os
 import resource
+import shutil
 import signal
 import sys
 import time
@@ -25,10 +26,14 @@ SECONDS, GROWTH = 2.0, 1 << 30
 """What one file may take."""
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_CHANGES = frozenset(
-    ["os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.symlink", "os.link", "os.truncate",
-     "os.chmod", "os.chown", "shutil.rmtree", "shutil.move", "shutil.copyfile"]
-)  # fmt: skip
+_CHANGES = {
+    "os.mkdir": ((0, 2),), "os.rename": ((0, 2), (1, 3)), "os.remove": ((0, 1),),
+    "os.rmdir": ((0, 1),), "os.symlink": ((1, 2),), "os.link": ((1, 3),),
+    "os.truncate": ((0, None),), "os.chmod": ((0, 2),), "os.chown": ((0, 3),),
+    "shutil.rmtree": ((0, 1),), "shutil.move": ((0, None), (1, None)),
+    "shutil.copyfile": ((1, None),),
+}  # fmt: skip
+"""Events that change files: which arguments are their paths, and the folders that these are in."""
 _RUNS = frozenset(
     ["subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty",
      "os.startfile", "pty.spawn", "socket.connect", "socket.bind", "urllib.Request",
@@ -58,14 +63,14 @@ class Watch:
             if writes and not isinstance(path, int):
                 self._note(event, path)
         elif event in _CHANGES:
-            self._note(event, arguments[0])
-            if event in ("os.rename", "os.link", "os.symlink"):
-                self._note(event, arguments[1])
+            for path, folder in _CHANGES[event]:
+                self._note(event, arguments[path], -1 if folder is None else arguments[folder])
         elif event in _RUNS:
             self.seen.append(f"{event} {str(arguments)[:200]}")
 
-    def _note(self, event: str, path: Any) -> None:
-        full = os.path.abspath(os.fsdecode(path))
+    def _note(self, event: str, path: Any, folder: int | None = None) -> None:
+        within = os.getcwd() if folder in (None, -1) else os.readlink(f"/proc/self/fd/{folder}")
+        full = os.path.abspath(os.path.join(within, os.fsdecode(path)))
         if not any(f"{full}{os.sep}".startswith(place) for place in self._allowed):
             self.seen.append(f"{event} {full}")
 
@@ -115,11 +120,17 @@ class Worker:
         if self.watch.seen or list(self.scratch.iterdir()):
             left = [str(p) for p in self.scratch.iterdir()]
             outcome, text = "wrote", "; ".join([*self.watch.seen, *left])
+            _empty(self.scratch)
         return {"outcome": outcome, "text": text, "seconds": seconds, "grown": grown}
 
     @staticmethod
     def _over(*_: object) -> None:
         raise TooSlow
+
+
+def _empty(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
 
 
 def _unreadable(text: str) -> bool:

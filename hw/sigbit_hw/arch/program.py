@@ -115,12 +115,7 @@ class Program(ProgramParts):
         try:
             _check_arrays(arrays)
             document = program_document(parse_json(text))
-            config = ArchConfig.from_json(document.config)
-            if config.digest != document.config_digest:
-                raise ValueError(
-                    "ArchConfig does not match its digest: compile it again with this sigbit"
-                )
-            program = _program(document, config, arrays)
+            program = _program(document, _config(document), arrays)
             check_program(program)
         except ValueError as error:
             raise ProgramError(f"{path}: {error}") from None
@@ -130,6 +125,16 @@ class Program(ProgramParts):
     def digest(self) -> str:
         """SHA-256 (hex) over the content, as stored in the file."""
         return container.digest(self._text, self._arrays)
+
+
+def _config(document: ProgramDocument) -> ArchConfig:
+    try:
+        config = ArchConfig.from_json(document.config)
+    except ValueError as error:
+        raise ValueError(f"config: {error}") from None
+    if config.digest != document.config_digest:
+        raise ValueError("ArchConfig does not match its digest: compile it again with this sigbit")
+    return config
 
 
 def _check_arrays(arrays: Mapping[str, NDArray[Any]]) -> None:

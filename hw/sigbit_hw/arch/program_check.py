@@ -170,7 +170,10 @@ def _check_windows(program: ProgramParts) -> None:
         (start, start + size, name) for name, (start, size) in (spans | fixed | outputs).items()
     )
     for (_, end, before), (start, _, after) in pairwise(row for row in rows if row[0] != row[1]):
-        _need(end <= start, f"{after} at byte {start} overlaps {before}, which ends at {end}")
+        _need(
+            end <= start,
+            f"two things share bytes: {before} up to {end}, {after} from {start}",
+        )
     _need(
         rows[-1][1] <= program.memory_bytes,
         f"{rows[-1][2]} ends at byte {rows[-1][1]} of a DMA window of {program.memory_bytes} bytes",

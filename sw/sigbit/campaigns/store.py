@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from filelock import FileLock, Timeout
+from pydantic import Field
 
 from sigbit.campaigns.job import Job, Row
 from sigbit.errors import UserError
+from sigbit_hw.arch.documents import Schema, validated
 from sigbit_tools.files import FileError, read_json, write_text
 
 SCHEMA_VERSION = 1
@@ -34,6 +36,15 @@ class Record:
     seconds: float
     cpu_seconds: float
     worker: str
+
+
+class _Stored(Schema):
+    """A :class:`Record` in a file."""
+
+    rows: tuple[dict[str, Any], ...]
+    seconds: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+    cpu_seconds: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+    worker: Annotated[str, Field(strict=True)]
 
 
 class Store:
@@ -68,9 +79,9 @@ class Store:
             document = read_json(path)
             if document["schema_version"] != SCHEMA_VERSION:
                 return None
-            record = document["record"]
-            return Record(**{**record, "rows": tuple(record["rows"])})
-        except (FileNotFoundError, FileError, KeyError, TypeError):
+            record = validated(_Stored, document["record"])
+            return Record(**dict(record))
+        except (FileNotFoundError, FileError, KeyError, TypeError, ValueError):
             return None
 
     def save(self, key: str, job: Job, record: Record) -> None:

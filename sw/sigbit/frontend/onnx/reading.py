@@ -53,6 +53,7 @@ def check_model(model: ModelProto) -> None:
     with, and all that the importer reads."""
     if model.graph.sparse_initializer:
         raise ValueError("it holds sparse tensors: make them dense")
+    _check_texts(model)
     calls = {_key(f.domain, f.name): _calls(f.node) for f in model.functions}
     if len(calls) < len(model.functions):
         raise ValueError("it holds two functions of one name")
@@ -72,6 +73,26 @@ def check_model(model: ModelProto) -> None:
         raise ValueError(
             f"it has {total:,} nodes with its functions expanded, at most {NODES_MAX:,} work"
         )
+
+
+def _check_texts(model: ModelProto) -> None:
+    """Every name is text; what is no UTF-8 arrives as bytes."""
+    graphs, nodes = [model.graph], [n for f in model.functions for n in f.node]
+    texts: list[object] = [t for f in model.functions for t in (f.domain, f.name)]
+    texts += [opset.domain for opset in model.opset_import]
+    while graphs or nodes:
+        for graph in graphs:
+            values = (*graph.input, *graph.output, *graph.value_info, *graph.initializer)
+            texts += [graph.name, *(value.name for value in values)]
+            nodes += graph.node
+        graphs = []
+        for node in nodes:
+            texts += [node.name, node.op_type, node.domain, *node.input, *node.output]
+            texts += [attribute.name for attribute in node.attribute]
+            graphs += _graphs(node)
+        nodes = []
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("it holds names that are not UTF-8 text")
 
 
 def _key(domain: str, name: str) -> str:
@@ -158,6 +179,8 @@ def _size(tensor: TensorProto) -> int:
 def _check_external(tensor: TensorProto, size: int, folder: Path) -> None:
     """The data lie in a file beside the model, and are as many as the tensor has."""
     what = f"the external data of {shown(tensor.name)}"
+    if not all(isinstance(t, str) for e in tensor.external_data for t in (e.key, e.value)):
+        raise ValueError(f"{what} are described by what is not UTF-8 text")
     entries = {entry.key: entry.value for entry in tensor.external_data}
     if len(entries) < len(tensor.external_data) or not {"location"} <= set(entries) <= _KEYS:
         raise ValueError(f"{what} must have a location, and once: it has {shown(sorted(entries))}")
