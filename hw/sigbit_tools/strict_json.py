@@ -5,7 +5,7 @@ endless nesting.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from sigbit_tools.shown import shown
@@ -58,13 +58,16 @@ def _constant(name: str) -> NoReturn:
 def check_depth(document: Any) -> None:
     """Raise ``ValueError`` if ``document`` has more than :data:`DEPTH_MAX` levels; level by level,
     as recursion would not survive what it looks for."""
-    level = [document]
-    for _ in range(DEPTH_MAX + 1):
-        level = [
-            inner
-            for value in level
-            if isinstance(value, dict | list)
-            for inner in (value.values() if isinstance(value, dict) else value)
-        ]
+    level = _containers([document])
+    for _ in range(DEPTH_MAX):
+        level = [inner for outer in level for inner in _containers(_children(outer))]
     if level:
         raise ValueError(f"it must nest at most {DEPTH_MAX} levels deep")
+
+
+def _children(outer: Any) -> Iterable[Any]:
+    return outer.values() if isinstance(outer, dict) else outer
+
+
+def _containers(values: Iterable[Any]) -> list[Any]:
+    return [value for value in values if isinstance(value, dict | list)]

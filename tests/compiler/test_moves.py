@@ -63,7 +63,7 @@ def make_case(rng: np.random.Generator, config: ArchConfig) -> Case:
         home = Rows(name)
         d.values[name] = replace(value, **{"load" if given else "store": home})
         if spills:
-            outputs[f"{name} copy"] = _copy_back(d, memory, name, config)
+            outputs[f"{name}_copy"] = _copy_back(d, memory, name, config)
         elif not given:
             outputs[name] = 0
     nodes = tuple(
@@ -74,7 +74,7 @@ def make_case(rng: np.random.Generator, config: ArchConfig) -> Case:
     graph = IntegerGraph(
         "net", config.weight_format, config.act_format, config.term_radix_bits, nodes, ()
     )
-    wanted = {n: expected[n.removesuffix(" copy")][:, first:] for n, first in outputs.items()}
+    wanted = {n: expected[n.removesuffix("_copy")][:, first:] for n, first in outputs.items()}
     network = Network("net", d.values, tuple(d.ops), memory)
     return Case(network, graph, {n: x[None] for n, x in d.stored.items()}, wanted)
 
@@ -85,7 +85,7 @@ def _copy_back(d: Draft, memory: dict[str, MemoryTensor], name: str, config: Arc
     whole = row_bytes(memory[name], config) % config.bus_bytes == 0
     first = int(d.rng.integers(0, value.shape[1])) if whole else 0
     shape = value.shape[0], value.shape[1] - first, value.shape[2]
-    back, out = f"{name} back", f"{name} copy"
+    back, out = f"{name}_back", f"{name}_copy"
     d.values[back] = replace(value, name=back, shape=shape, store=None, load=Rows(name, first))
     d.values[out] = replace(value, name=out, shape=shape, halo=None, store=Rows(out))
     memory[out] = MemoryTensor(out, "output", out, 0, shape, value.planes)

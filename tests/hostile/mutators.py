@@ -4,6 +4,7 @@ are not what they should be."""
 import json
 import random
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 Damage = Callable[[bytes, random.Random], bytes]
@@ -137,16 +138,16 @@ def _mutate(document: Any, rng: random.Random) -> None:
     inside, key = rng.choice(places)
     kind = rng.random()
     if kind < 0.6:
-        inside[key] = rng.choice((rng.choice(EXTREMES), _near(inside[key], rng)))
+        inside[key] = deepcopy(rng.choice((rng.choice(EXTREMES), _near(inside[key], rng))))
     elif kind < 0.75:
         del inside[key]
     elif kind < 0.85:
         other, at = rng.choice(places)
-        inside[key] = other[at]
+        inside[key] = deepcopy(other[at])
     elif isinstance(inside, list):
-        inside.insert(key, inside[key])
+        inside.insert(key, deepcopy(inside[key]))
     else:
-        inside[rng.choice(("foo", f"{key} ", str(key).upper(), ""))] = inside[key]
+        inside[rng.choice(("foo", f"{key} ", str(key).upper(), ""))] = deepcopy(inside[key])
 
 
 def _near(value: Any, rng: random.Random) -> Any:

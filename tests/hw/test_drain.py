@@ -3,7 +3,7 @@ cycle."""
 
 import itertools
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -187,7 +187,7 @@ class Addresses(wiring.Component):
 def fields(job: Job, config: ArchConfig) -> dict[str, int]:
     """``drain_layout`` of a job."""
     layout = drain_layout(config)
-    values = {**job.execute.values, **job.out.values}
+    values = {**asdict(job.execute), **asdict(job.out)}
     return {name: values[name] & ((1 << layout[name].width) - 1) for name in layout.members}
 
 
