@@ -42,9 +42,9 @@ def test_every_register_of_a_program_is_written_once() -> None:
         "PROGRAM_OFFSET": 128,
         "PROGRAM_COUNT": 2,
         "WATCHDOG": 77,
-        "IRQ_ENABLE": regs.IRQ_DONE | regs.IRQ_ERROR,
+        "IRQ_ENABLE": regs.IRQ_DONE | regs.IRQ_ERROR | regs.IRQ_REFUSED,
     }
-    owned = {r.name for r in regs.REGISTERS if r.access is regs.Access.RW}
+    owned = {r.name for r in regs.REGISTERS if r.access in regs.OWNED}
     absent = {n for port in range(1, regs.PORTS_MAX) for n in regs.base_names(port)}
     assert set(values) == owned - absent
     assert launch.START == {"CONTROL": regs.CONTROL_START}
@@ -78,6 +78,39 @@ def test_bases_that_no_port_can_have_are_refused(base: int) -> None:
             program_offset=0,
             instructions=1,
         )
+
+
+@pytest.mark.parametrize("ports", [1, 2, 4])
+def test_windows_that_no_port_can_address_are_refused(ports: int) -> None:
+    def base_of_last(base: int) -> int:
+        bases = [*range(0, (ports - 1) << 16, 1 << 16), base]
+        low, high = regs.base_names(ports - 1)
+        values = launch.set_up(
+            bases,
+            memory_bytes=0x2000 * ports,
+            write_window=(0, 64),
+            program_offset=0,
+            instructions=1,
+        )
+        return values[high] << 32 | values[low]
+
+    last = (1 << 40) - 0x2000
+    assert base_of_last(last) == last
+    with pytest.raises(ValueError, match=f"do not fit .*: give port {ports - 1} a lower base"):
+        base_of_last(last + 0x1000)
+
+
+def test_registers_hold_what_is_used() -> None:
+    masks = {r.name: r.mask for r in regs.REGISTERS}
+    for port in range(regs.PORTS_MAX):
+        low, high = regs.base_names(port)
+        assert masks[high] << 32 | masks[low] == (1 << 40) - 4096
+    assert masks["IRQ_ENABLE"] == masks["IRQ_STATUS"] == launch.INTERRUPTS
+    assert all(value & ~masks[name] == 0 for name, value in regs.RW_RESET.items())
+    setup = {r.name for r in regs.REGISTERS if r.access is regs.Access.SETUP}
+    assert setup == set(launch.set_up_program(program(), [0])) - {"IRQ_ENABLE"} | {
+        n for port in range(regs.PORTS_MAX) for n in regs.base_names(port)
+    }
 
 
 def test_identity_is_the_digest_as_it_is_printed() -> None:

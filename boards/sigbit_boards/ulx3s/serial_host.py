@@ -78,6 +78,8 @@ class SerialHost:
             if time.monotonic() > end:
                 raise BoardError(f"the accelerator did not finish within {timeout:g} s")
         self._set({"IRQ_STATUS": pending})
+        if pending & regs.IRQ_REFUSED:
+            raise BoardError("the accelerator was not idle, or had an error: reset it before a run")
         if pending & regs.IRQ_ERROR:
             cause = regs.Cause(self.read(regs.OFFSET["CAUSE"]))
             raise BoardError(f"the accelerator stopped: {regs.CAUSE_DOC[cause]}")

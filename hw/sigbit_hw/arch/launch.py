@@ -9,9 +9,11 @@ from sigbit_hw.arch.isa import WORD_BYTES
 from sigbit_hw.arch.program import Program
 
 START: Mapping[str, int] = MappingProxyType({"CONTROL": regs.CONTROL_START})
-"""The write that starts a run, after those of :func:`set_up`."""
+"""The write that starts a run, after those of :func:`set_up`, all of them while the accelerator is
+idle."""
 
-INTERRUPTS = regs.IRQ_DONE | regs.IRQ_ERROR
+INTERRUPTS = regs.IRQ_BITS
+"""What a driver waits for: done, error, or that it was refused, which leaves no other sign."""
 
 
 def identity(config: ArchConfig) -> dict[str, int]:
@@ -42,6 +44,11 @@ def set_up(
             raise ValueError(
                 f"the base of port {port} must be a multiple of {bus.PAGE_BYTES} below "
                 f"2**{bus.ADDRESS_BITS}, not {base:#x}"
+            )
+        if base + -(-memory_bytes // len(bases)) > 1 << bus.ADDRESS_BITS:
+            raise ValueError(
+                f"{memory_bytes} bytes on {len(bases)} ports do not fit between {base:#x} and "
+                f"2**{bus.ADDRESS_BITS}: give port {port} a lower base"
             )
         low, high = regs.base_names(port)
         values |= {low: base & regs.WORD_MAX, high: base >> regs.WORD_BITS}

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum, unique
 
 from sigbit_hw.arch import bus
+from sigbit_hw.arch.isa import INDEX_BITS
 
 MAGIC = 0x53494742
 """The value of ``MAGIC``: "SIGB"."""
@@ -12,7 +13,7 @@ MAGIC = 0x53494742
 PORTS_MAX = max(bus.PORT_COUNTS)
 """Most AXI4 master ports; the bases of absent ones are ignored."""
 
-VERSION = 2
+VERSION = 3
 """Version of the register map and of the instruction set."""
 
 WORD_BITS = 32
@@ -26,23 +27,33 @@ PROGRAM_ALIGN = 64
 
 
 class Access(Enum):
-    """What software can do with a register: read; read and write; write a pulse; read, and write 1
-    to clear."""
+    """What software can do with a register: read; read and write; the same, but write it only while
+    the accelerator is idle; write a pulse; read, and write 1 to clear.
+
+    Idle: not busy, and nothing outstanding on the bus. A write at another time is refused: it
+    changes nothing and sets ``IRQ_REFUSED``.
+    """
 
     RO = "read-only"
     RW = "read-write"
+    SETUP = "read-write, while idle"
     PULSE = "write 1 to act, reads 0"
     W1C = "read, write 1 to clear"
 
 
+OWNED = (Access.RW, Access.SETUP)
+"""Registers that hold what software writes."""
+
+
 @dataclass(frozen=True)
 class Register:
-    """One 32-bit register at byte ``offset``."""
+    """One 32-bit register at byte ``offset``; bits outside ``mask`` read 0, whatever is written."""
 
     name: str
     offset: int
     access: Access
     doc: str
+    mask: int = WORD_MAX
 
 
 @unique
@@ -59,6 +70,7 @@ class Cause(IntEnum):
     TOKEN_UNDERFLOW = 7
     TOKEN_OVERFLOW = 8
     WATCHDOG = 9
+    BASE = 10
 
 
 CAUSE_DOC = {
@@ -72,11 +84,18 @@ CAUSE_DOC = {
     Cause.TOKEN_UNDERFLOW: "an instruction waits for a token that no instruction left can give",
     Cause.TOKEN_OVERFLOW: "more tokens given than a counter holds",
     Cause.WATCHDOG: "no engine and no bus channel made progress for WATCHDOG cycles",
+    Cause.BASE: (
+        f"at start: the part of the DMA window of some port ends beyond bus address "
+        f"2**{bus.ADDRESS_BITS}"
+    ),
 }
 
+CAUSE_BITS = max(Cause).bit_length()
 CONTROL_START, CONTROL_SOFT_RESET = 1 << 0, 1 << 1
 STATUS_BUSY, STATUS_DONE, STATUS_ERROR, STATUS_BUS_IDLE = 1 << 0, 1 << 1, 1 << 2, 1 << 3
-IRQ_DONE, IRQ_ERROR = 1 << 0, 1 << 1
+STATUS_BITS = STATUS_BUSY | STATUS_DONE | STATUS_ERROR | STATUS_BUS_IDLE
+IRQ_DONE, IRQ_ERROR, IRQ_REFUSED = 1 << 0, 1 << 1, 1 << 2
+IRQ_BITS = IRQ_DONE | IRQ_ERROR | IRQ_REFUSED
 
 COUNTERS = (
     ("CYCLES", "cycles from start to done or error"),
@@ -101,61 +120,83 @@ def base_names(port: int) -> tuple[str, str]:
 
 
 def _registers() -> tuple[Register, ...]:
-    rows: list[tuple[str, Access, str]] = [
-        ("MAGIC", Access.RO, f"always 0x{MAGIC:08x}"),
-        ("VERSION", Access.RO, "version of this map"),
-        ("DIGEST_LO", Access.RO, "first 4 bytes of the ArchConfig digest (big-endian, as printed)"),
-        ("DIGEST_HI", Access.RO, "next 4 bytes of the ArchConfig digest"),
+    """The map, in order of offsets."""
+    rows: list[tuple[str, Access, int, str]] = [
+        ("MAGIC", Access.RO, WORD_MAX, f"always 0x{MAGIC:08x}"),
+        ("VERSION", Access.RO, WORD_MAX, "version of this map"),
+        (
+            "DIGEST_LO",
+            Access.RO,
+            WORD_MAX,
+            "first 4 bytes of the ArchConfig digest (big-endian, as printed)",
+        ),
+        ("DIGEST_HI", Access.RO, WORD_MAX, "next 4 bytes of the ArchConfig digest"),
         (
             "CONTROL",
             Access.PULSE,
-            "bit 0 start (ignored unless idle and without error), bit 1 soft reset",
+            CONTROL_START | CONTROL_SOFT_RESET,
+            "bit 0 start: clears `IRQ_STATUS` and begins a run; refused unless idle and without "
+            "error; bit 1 soft reset: ends a run, clears error, `IRQ_STATUS` and counters; in one "
+            "write with start it is as if start were not written",
         ),
-        ("STATUS", Access.RO, "bit 0 busy, 1 done, 2 error, 3 bus idle (no transfer outstanding)"),
-        ("IRQ_ENABLE", Access.RW, "bit 0 done, 1 error"),
+        (
+            "STATUS",
+            Access.RO,
+            STATUS_BITS,
+            "bit 0 busy, 1 done, 2 error, 3 bus idle (no transfer outstanding)",
+        ),
+        ("IRQ_ENABLE", Access.RW, IRQ_BITS, "bit 0 done, 1 error, 2 refused"),
         (
             "IRQ_STATUS",
             Access.W1C,
-            "bit 0 done, 1 error; the interrupt line is the OR of enabled bits",
+            IRQ_BITS,
+            "bit 0 done, 1 error, 2 refused (a start, or a write to a register that can be written "
+            "while idle only); the interrupt line is the OR of enabled bits, and has its new level "
+            "when the write that changes it is answered",
         ),
-        ("CAUSE", Access.RO, "Cause of the error"),
-        ("CAUSE_INDEX", Access.RO, "index of the instruction that failed"),
-        *(
-            row
-            for port in range(PORTS_MAX)
-            for row in (
-                (
-                    base_names(port)[0],
-                    Access.RW,
-                    (
-                        f"bus address of port {port}'s part of the DMA window, a multiple of "
-                        f"{bus.PAGE_BYTES}, low word"
-                    ),
-                ),
-                (base_names(port)[1], Access.RW, "high word"),
-            )
-        ),
+        ("CAUSE", Access.RO, (1 << CAUSE_BITS) - 1, "Cause of the error"),
         (
-            "MEM_SIZE",
-            Access.RW,
-            (
-                "bytes of the DMA window, all ports together; instruction addresses are offsets "
-                "into it"
-            ),
+            "CAUSE_INDEX",
+            Access.RO,
+            (1 << INDEX_BITS) - 1,
+            "index of the instruction that failed",
         ),
-        ("WRITE_LO", Access.RW, "first offset that STORE may write"),
-        ("WRITE_HI", Access.RW, "offset after the last that STORE may write"),
-        (
-            "PROGRAM_OFFSET",
-            Access.RW,
-            f"offset of the first instruction, a multiple of {PROGRAM_ALIGN}",
-        ),
-        ("PROGRAM_COUNT", Access.RW, "instructions in the program; the last one must be HALT"),
-        ("WATCHDOG", Access.RW, "cycles without progress until the error WATCHDOG; 0 disables"),
     ]
-    rows += [(name, Access.RO, doc) for name, doc in COUNTERS]
+    for port in range(PORTS_MAX):
+        low, high = base_names(port)
+        rows += [
+            (
+                low,
+                Access.SETUP,
+                WORD_MAX - (bus.PAGE_BYTES - 1),
+                f"bus address of port {port}'s part of the DMA window, low word: a multiple of "
+                f"{bus.PAGE_BYTES}",
+            ),
+            (high, Access.SETUP, (1 << bus.ADDRESS_BITS - WORD_BITS) - 1, "high word"),
+        ]
+    rows += [
+        (name, Access.SETUP, WORD_MAX, doc)
+        for name, doc in (
+            (
+                "MEM_SIZE",
+                "bytes of the DMA window, all ports together; instruction addresses are offsets "
+                "into it",
+            ),
+            ("WRITE_LO", "first offset that STORE may write"),
+            ("WRITE_HI", "offset after the last that STORE may write"),
+            (
+                "PROGRAM_OFFSET",
+                f"offset of the first instruction; a start fails unless it is a multiple of "
+                f"{PROGRAM_ALIGN}",
+            ),
+            ("PROGRAM_COUNT", "instructions in the program; the last one must be HALT"),
+            ("WATCHDOG", "cycles without progress until the error WATCHDOG; 0 disables"),
+        )
+    ]
+    rows += [(name, Access.RO, WORD_MAX, doc) for name, doc in COUNTERS]
     return tuple(
-        Register(name, WORD_BYTES * i, access, doc) for i, (name, access, doc) in enumerate(rows)
+        Register(name, WORD_BYTES * i, access, doc, mask)
+        for i, (name, access, mask, doc) in enumerate(rows)
     )
 
 

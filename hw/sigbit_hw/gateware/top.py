@@ -171,11 +171,16 @@ class Accelerator(wiring.Component):
             m.submodules[f"shell_{k}"] = shell
             self._wire_ports(m, shell, prefix)
             base = Cat(getattr(csr, name.lower()) for name in regs.base_names(k))
-            m.d.comb += [shell.base.eq(base[PAGE_BITS:]), shell.enable.eq(control.running)]
+            m.d.comb += [
+                shell.base.eq(base[PAGE_BITS:]),
+                shell.size.eq(csr.mem_size),
+                shell.enable.eq(control.running),
+            ]
             shells.append(shell)
         m.d.comb += [
             control.bus_idle.eq(Cat(shell.idle for shell in shells).all()),
             control.bus_progress.eq(Cat(shell.progress for shell in shells).any()),
+            control.bus_wraps.eq(Cat(shell.wraps for shell in shells).any()),
         ]
         return shells
 
@@ -184,6 +189,8 @@ class Accelerator(wiring.Component):
         m.d.comb += [
             control.control.eq(csr.control),
             control.watchdog.eq(csr.watchdog),
+            control.write_refused.eq(csr.refused),
+            csr.locked.eq(control.locked),
             csr.clear.eq(control.clear),
             csr.irq_status.eq(control.irq_set),
             self.irq.eq(csr.irq),

@@ -92,8 +92,11 @@ class AxiShell(wiring.Component):
     read : In(BusRead), write : In(BusWrite)
         The engines' side, as wide as the port. A write burst is accepted when all beats of the one
         before are; WLAST is made here.
-    base : In(28)
-        Bus address of this port's part of the DMA window, in pages of 4 KiB.
+    base : In(28), size : In(32)
+        Bus address of this port's part of the DMA window, in pages of 4 KiB; bytes of the window,
+        over all ports. Both are stable while ``enable`` is high, and for two cycles before.
+    wraps : Out(1)
+        The part ends beyond the last bus address.
     enable : In(1), idle : Out(1)
     progress : Out(1)
         Some channel transferred in the last cycle.
@@ -114,6 +117,8 @@ class AxiShell(wiring.Component):
                 "read": In(BusRead(config, config.ports)),
                 "write": In(BusWrite(config, config.ports)),
                 "base": In(ADDRESS_BITS - PAGE_BITS),
+                "size": In(isa.ADDRESS_BITS),
+                "wraps": Out(1),
                 "enable": In(1),
                 "idle": Out(1),
                 "progress": Out(1),
@@ -128,6 +133,7 @@ class AxiShell(wiring.Component):
             (self.awburst, self.awcache, self.awsize),
         ):
             m.d.comb += [burst.eq(_INCR), cache.eq(_CACHE), beat_size.eq(size)]
+        self._check_base(m)
         reads = self._read_channels(m)
         writes = self._write_channels(m)
         m.d.comb += self.idle.eq((reads == 0) & (writes == 0))
@@ -141,6 +147,16 @@ class AxiShell(wiring.Component):
             ).any()
         )
         return m
+
+    def _check_base(self, m: Module) -> None:
+        """Whether the page of the window's last byte can be addressed."""
+        last = Signal(isa.ADDRESS_BITS - PAGE_BITS - exact_log2(self.config.ports))
+        some = Signal()
+        m.d.sync += [
+            last.eq((self.size - 1)[: isa.ADDRESS_BITS] >> isa.ADDRESS_BITS - len(last)),
+            some.eq(self.size.any()),
+            self.wraps.eq(some & (self.base + last)[len(self.base)]),
+        ]
 
     def _address(self, beat: Signal) -> Cat:
         """Bus address of a beat of the window."""

@@ -77,13 +77,19 @@ class Control(wiring.Component):
     control : In(32), watchdog : In(32)
         Registers CONTROL (pulses) and WATCHDOG.
     status, cause, cause_index, irq_set : Out(32), clear : Out(1)
-        Registers STATUS, CAUSE, CAUSE_INDEX, the bits to set in IRQ_STATUS; soft reset.
+        Registers STATUS, CAUSE, CAUSE_INDEX, the bits to set in IRQ_STATUS; its other bits are to
+        be cleared.
+    locked : Out(1), write_refused : In(1)
+        The registers of a run must not be written: something runs or is outstanding; one is
+        written nevertheless.
     count_{counter} : Out(32)
     running : Out(1)
         Between start and done, error or soft reset. The engines are held in reset while it is low.
     runs : Out(1)
         Its value in the next cycle.
-    bus_idle : In(1), bus_progress : In(1)
+    bus_idle : In(1), bus_progress : In(1), bus_wraps : In(1)
+        From the bus ports, of some of them or all. ``bus_wraps``: a window is where no port can
+        address it, which the start reports.
     error_{source} : In(Error)
     done : In(1), oldest : In(24)
         From the sequencer: end of program; the instruction to blame for a standstill.
@@ -104,10 +110,13 @@ class Control(wiring.Component):
                 **{name: Out(32) for name in ("status", "cause", "cause_index", "irq_set")},
                 "clear": Out(1),
                 **{f"count_{name.lower()}": Out(32) for name, _ in regs.COUNTERS},
+                "locked": Out(1),
+                "write_refused": In(1),
                 "running": Out(1),
                 "runs": Out(1),
                 "bus_idle": In(1),
                 "bus_progress": In(1),
+                "bus_wraps": In(1),
                 **{f"error_{source}": In(Error()) for source in ERROR_SOURCES},
                 "done": In(1),
                 "oldest": In(INDEX_BITS),
@@ -128,7 +137,7 @@ class Control(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         done, error = Signal(), Signal()
-        start, reset, failed = Signal(), Signal(), Signal()
+        wanted, start, reset, failed = Signal(), Signal(), Signal(), Signal()
         hung = self._watch(m)
         finished = Signal()
         sources = {}
@@ -143,14 +152,9 @@ class Control(wiring.Component):
         m.d.sync += finished.eq(self.done & self.running)
         m.d.comb += [
             reset.eq((self.control & regs.CONTROL_SOFT_RESET).any()),
-            start.eq(
-                (self.control & regs.CONTROL_START).any()
-                & ~self.running
-                & ~error
-                & self.bus_idle
-                & ~reset
-            ),
-            self.clear.eq(reset),
+            wanted.eq((self.control & regs.CONTROL_START).any() & ~reset),
+            start.eq(wanted & ~self.running & ~error & self.bus_idle),
+            self.clear.eq(reset | start),
             self.status.eq(
                 Mux(self.running, regs.STATUS_BUSY, 0)
                 | Mux(done, regs.STATUS_DONE, 0)
@@ -158,13 +162,18 @@ class Control(wiring.Component):
                 | Mux(self.bus_idle, regs.STATUS_BUS_IDLE, 0)
             ),
         ]
+        misplaced = start & self.bus_wraps
         m.d.comb += failed.eq(self.running & (hung | Cat(s.valid for s in sources.values()).any()))
         ended = self.running & finished & ~failed
+        refused = (wanted & ~start) | self.write_refused
         m.d.comb += self.irq_set.eq(
-            Mux(ended & ~reset, regs.IRQ_DONE, 0) | Mux(failed & ~reset, regs.IRQ_ERROR, 0)
+            Mux(ended & ~reset, regs.IRQ_DONE, 0)
+            | Mux((failed & ~reset) | misplaced, regs.IRQ_ERROR, 0)
+            | Mux(refused, regs.IRQ_REFUSED, 0)
         )
-        m.d.comb += self.runs.eq(~reset & (start | (self.running & ~failed & ~ended)))
-        m.d.sync += self.running.eq(self.runs)
+        goes_on = self.running & ~failed & ~ended
+        m.d.comb += self.runs.eq(~reset & ((start & ~misplaced) | goes_on))
+        m.d.sync += [self.running.eq(self.runs), self.locked.eq(self.runs | ~self.bus_idle)]
         with m.If(reset):
             m.d.sync += [
                 done.eq(0),
@@ -174,6 +183,8 @@ class Control(wiring.Component):
             ]
         with m.Elif(start):
             m.d.sync += done.eq(0)
+            with m.If(misplaced):
+                m.d.sync += [error.eq(1), self.cause.eq(Cause.BASE)]
         with m.Elif(failed):
             m.d.sync += [
                 error.eq(1),
@@ -205,7 +216,7 @@ class Control(wiring.Component):
         with m.Else():
             m.d.sync += [
                 idle.eq(idle + 1),
-                hung.eq((idle == self.watchdog) & (self.watchdog != 0)),
+                hung.eq((idle >= self.watchdog) & (self.watchdog != 0)),
             ]
         return hung
 

@@ -1,0 +1,229 @@
+"""What registers promise to a driver that errs: bits that do not exist, writes at the wrong time,
+starts that are refused, interrupts of the run before."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from amaranth.sim import Simulator
+
+from sigbit_hw.arch import bus, isa, launch, regs
+from sigbit_hw.arch.config import PRESETS, ArchConfig
+from sigbit_hw.arch.isa import LoadKind
+from sigbit_hw.arch.regs import Access, Cause
+from sigbit_hw.gateware.control.csr import Csr, registers
+from sigbit_sim.verification.machine import BASES, Machine
+
+NANO = PRESETS["nano"]
+TWO = replace(NANO, bus_bits=128, oc_lanes=8, ports=2)
+CONFIGS = {"nano": NANO, "two": TWO}
+SIZE = 1 << 15
+IDLE = regs.STATUS_BUS_IDLE
+
+
+def copy(config: ArchConfig) -> list[isa.Instr]:
+    """Copies 16 beats from 0x1000 to 0x6000."""
+    slots = 16 * config.bus_bits // config.slot_bits
+    return [
+        isa.Load(kind=LoadKind.ACTS, address=0x1000, n0=slots, beats=16, signal=4),
+        isa.Store(address=0x6000, n0=slots, beats=16, wait=1),
+        isa.Halt(),
+    ]
+
+
+def machine_of(config: ArchConfig, rng: np.random.Generator, **timing: Any) -> Machine:
+    return Machine(config, rng.integers(0, 256, SIZE).astype(np.uint8), rng, **timing)
+
+
+async def runs_well(machine: Machine, ctx: Any) -> None:
+    size = 16 * machine.config.bus_bytes
+    machine.window[0x6000 : 0x6000 + size] = 0
+    assert await machine.run(ctx, copy(machine.config)) == (regs.STATUS_DONE, 0, 0)
+    window = machine.window
+    assert (window[0x6000 : 0x6000 + size] == window[0x1000 : 0x1000 + size]).all()
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_bases_have_no_other_bits(name: str, rng: np.random.Generator) -> None:
+    """A base is read as it is used, whatever is written to bits below its page and beyond the
+    bus."""
+    machine = machine_of(CONFIGS[name], rng)
+
+    async def test(ctx: Any) -> None:
+        noise = {}
+        for port in range(machine.config.ports):
+            low, high = regs.base_names(port)
+            noise |= {low: 0xABC, high: 0xABCDEF00}
+            noise[low] |= BASES[port] & regs.WORD_MAX
+            noise[high] |= BASES[port] >> regs.WORD_BITS
+        assert await machine.run(ctx, copy(machine.config), **noise) == (regs.STATUS_DONE, 0, 0)
+        for port in range(machine.config.ports):
+            low, high = [await machine.read(ctx, n) for n in regs.base_names(port)]
+            assert high << regs.WORD_BITS | low == BASES[port]
+        await runs_well(machine, ctx)
+
+    machine.simulate(test)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_windows_end_where_the_bus_ends(name: str, rng: np.random.Generator) -> None:
+    """A start fails, before anything is on the bus, if the window of some port wraps; at the very
+    end of the addresses it is used."""
+    config = CONFIGS[name]
+    machine = machine_of(config, rng)
+    top = (1 << bus.ADDRESS_BITS) - SIZE // config.ports
+
+    async def test(ctx: Any) -> None:
+        for port, memory in enumerate(machine.buses):
+            low, high = regs.base_names(port)
+            for base in (top + bus.PAGE_BYTES, (1 << bus.ADDRESS_BITS) - bus.PAGE_BYTES):
+                moved = {low: base & regs.WORD_MAX, high: base >> regs.WORD_BITS}
+                result = await machine.run(ctx, copy(config), **moved)
+                assert result == (regs.STATUS_ERROR, Cause.BASE, 0)
+                assert await machine.read(ctx, "IRQ_STATUS") == regs.IRQ_ERROR
+                assert await machine.read(ctx, "CYCLES") == 0
+                assert not memory.read_bursts
+                await machine.reset(ctx)
+            moved = {low: top & regs.WORD_MAX, high: top >> regs.WORD_BITS}
+            result = await machine.run(ctx, copy(config), **moved)
+            assert result == (regs.STATUS_ERROR, Cause.READ_DECERR, 0)
+            assert memory.read_bursts[-1][0] >= top
+            await machine.reset(ctx)
+            for each in machine.buses:
+                each.read_bursts.clear()
+        size = SIZE + config.bus_bytes
+        moved = {low: top & regs.WORD_MAX, high: top >> regs.WORD_BITS, "MEM_SIZE": size}
+        result = await machine.run(ctx, copy(config), **moved)
+        assert result == (regs.STATUS_ERROR, Cause.BASE, 0)
+        await machine.reset(ctx)
+        await runs_well(machine, ctx)
+
+    machine.simulate(test)
+
+
+def test_registers_of_a_run_are_locked(rng: np.random.Generator) -> None:
+    """While it runs, and while the bus is not idle, they keep their values and the refusal has a
+    sign; the interrupt's own registers can be written at any time."""
+    machine = machine_of(NANO, rng, latency=(20, 40), stall=0.2)
+    names = [r.name for r in registers(NANO) if r.access is Access.SETUP]
+    assert len(names) > 6
+
+    async def refused(ctx: Any) -> None:
+        for name in names:
+            before = await machine.read(ctx, name)
+            await machine.write(ctx, name, before ^ regs.WORD_MAX)
+            assert await machine.read(ctx, name) == before, name
+            assert await machine.read(ctx, "IRQ_STATUS") == regs.IRQ_REFUSED, name
+            assert ctx.get(machine.dut.irq)
+            await machine.write(ctx, "IRQ_STATUS", regs.IRQ_REFUSED)
+            assert not ctx.get(machine.dut.irq)
+        await machine.write(ctx, "IRQ_ENABLE", 0)
+        assert await machine.read(ctx, "IRQ_ENABLE") == 0
+        await machine.write(ctx, "IRQ_ENABLE", launch.INTERRUPTS)
+
+    async def test(ctx: Any) -> None:
+        machine.bus.hung = True
+        await machine.start(ctx, copy(NANO), WATCHDOG=1 << 20)
+        await refused(ctx)
+        machine.bus.hung = False
+        assert await machine.finish(ctx) == (regs.STATUS_DONE, 0, 0)
+        assert await machine.read(ctx, "IRQ_STATUS") == regs.IRQ_DONE
+        await machine.start(ctx, copy(NANO))
+        while not machine.bus.busy:
+            await ctx.tick()
+        machine.bus.hung = True
+        await machine.write(ctx, "CONTROL", regs.CONTROL_SOFT_RESET)
+        assert await machine.read(ctx, "STATUS") == 0
+        await refused(ctx)
+        machine.bus.hung = False
+        while not await machine.read(ctx, "STATUS") & IDLE:
+            pass
+        await runs_well(machine, ctx)
+
+    machine.simulate(test)
+
+
+def test_a_start_is_refused_with_a_sign(rng: np.random.Generator) -> None:
+    """Busy, in error, or with a bus that is not idle; a soft reset in the same write wins."""
+    machine = machine_of(NANO, rng, latency=(20, 40))
+
+    async def refused(ctx: Any, status: int) -> None:
+        for _ in range(2):
+            await machine.write(ctx, "IRQ_STATUS", launch.INTERRUPTS)
+            await machine.write(ctx, "CONTROL", regs.CONTROL_START)
+            assert await machine.read(ctx, "IRQ_STATUS") == regs.IRQ_REFUSED
+            assert await machine.read(ctx, "STATUS") == status
+
+    async def test(ctx: Any) -> None:
+        machine.bus.hung = True
+        await machine.start(ctx, copy(NANO), WATCHDOG=600)
+        await refused(ctx, regs.STATUS_BUSY)
+        while await machine.read(ctx, "STATUS") & regs.STATUS_BUSY:
+            pass
+        await refused(ctx, regs.STATUS_ERROR)
+        await machine.write(ctx, "CONTROL", regs.CONTROL_SOFT_RESET)
+        assert await machine.read(ctx, "IRQ_STATUS") == 0
+        await refused(ctx, 0)
+        machine.bus.hung = False
+        while not await machine.read(ctx, "STATUS") & IDLE:
+            pass
+        await machine.write(ctx, "IRQ_STATUS", launch.INTERRUPTS)
+        await machine.write(ctx, "CONTROL", regs.CONTROL_START | regs.CONTROL_SOFT_RESET)
+        assert await machine.read(ctx, "STATUS") == IDLE
+        assert await machine.read(ctx, "IRQ_STATUS") == 0
+        await runs_well(machine, ctx)
+
+    machine.simulate(test)
+
+
+def test_a_start_ends_the_interrupts_before_it(rng: np.random.Generator) -> None:
+    """Whoever waits for the interrupt waits for the run that was started."""
+    machine = machine_of(NANO, rng, latency=(10, 20))
+
+    async def test(ctx: Any) -> None:
+        await machine.start(ctx, copy(NANO))
+        assert await machine.finish(ctx) == (regs.STATUS_DONE, 0, 0)
+        assert await machine.read(ctx, "IRQ_STATUS") == regs.IRQ_DONE
+        await machine.write(ctx, "CONTROL", regs.CONTROL_START)
+        assert not ctx.get(machine.dut.irq), "the line is still that of the run before"
+        assert await machine.read(ctx, "IRQ_STATUS") == 0
+        assert await machine.finish(ctx) == (regs.STATUS_DONE, 0, 0)
+
+    machine.simulate(test)
+
+
+def test_a_second_write_waits_for_the_first_ones_answer(rng: np.random.Generator) -> None:
+    """Whatever is offered while an answer waits is accepted after it was taken; every write has an
+    answer of its own."""
+    dut = Csr(NANO)
+    values = [int(v) for v in rng.integers(0, 1 << 32, 8)]
+
+    async def test(ctx: Any) -> None:
+        ctx.set(dut.awaddr, regs.OFFSET["WRITE_LO"])
+        ctx.set(dut.wstrb, 15)
+        for before, value in zip([0, *values], values, strict=False):
+            for signal in (dut.awvalid, dut.wvalid):
+                ctx.set(signal, 1)
+            ctx.set(dut.wdata, value)
+            await ctx.tick().until(dut.awready & dut.wready)
+            assert ctx.get(dut.write_lo) == before
+            ctx.set(dut.wdata, value ^ regs.WORD_MAX)
+            await ctx.tick().until(dut.bvalid)
+            for _ in range(int(rng.integers(1, 9))):
+                assert (ctx.get(dut.awready), ctx.get(dut.bvalid)) == (0, 1)
+                assert ctx.get(dut.write_lo) == value
+                await ctx.tick()
+            for signal in (dut.awvalid, dut.wvalid):
+                ctx.set(signal, 0)
+            ctx.set(dut.bready, 1)
+            await ctx.tick()
+            ctx.set(dut.bready, 0)
+            for _ in range(6):
+                assert (ctx.get(dut.awready), ctx.get(dut.bvalid)) == (0, 0)
+                await ctx.tick()
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(test)
+    simulator.run()
