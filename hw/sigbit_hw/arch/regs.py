@@ -135,9 +135,11 @@ def _registers() -> tuple[Register, ...]:
             "CONTROL",
             Access.PULSE,
             CONTROL_START | CONTROL_SOFT_RESET,
-            "bit 0 start: clears `IRQ_STATUS` and begins a run; refused unless idle and without "
-            "error; bit 1 soft reset: ends a run, clears error, `IRQ_STATUS` and counters; in one "
-            "write with start it is as if start were not written",
+            (
+                "bit 0 start: clears `IRQ_STATUS` and begins a run; refused unless idle and without "
+                "error; bit 1 soft reset: ends a run, clears error, `IRQ_STATUS` and counters; in one "
+                "write with start it is as if start were not written"
+            ),
         ),
         (
             "STATUS",
@@ -150,9 +152,11 @@ def _registers() -> tuple[Register, ...]:
             "IRQ_STATUS",
             Access.W1C,
             IRQ_BITS,
-            "bit 0 done, 1 error, 2 refused (a start, or a write to a register that can be written "
-            "while idle only); the interrupt line is the OR of enabled bits, and has its new level "
-            "when the write that changes it is answered",
+            (
+                "bit 0 done, 1 error, 2 refused (a start, or a write to a register that can be written "
+                "while idle only); the interrupt line is the OR of enabled bits, and has its new level "
+                "when the write that changes it is answered"
+            ),
         ),
         ("CAUSE", Access.RO, (1 << CAUSE_BITS) - 1, "Cause of the error"),
         (
@@ -169,8 +173,10 @@ def _registers() -> tuple[Register, ...]:
                 low,
                 Access.SETUP,
                 WORD_MAX - (bus.PAGE_BYTES - 1),
-                f"bus address of port {port}'s part of the DMA window, low word: a multiple of "
-                f"{bus.PAGE_BYTES}",
+                (
+                    f"bus address of port {port}'s part of the DMA window, low word: a multiple of "
+                    f"{bus.PAGE_BYTES}"
+                ),
             ),
             (high, Access.SETUP, (1 << bus.ADDRESS_BITS - WORD_BITS) - 1, "high word"),
         ]
@@ -179,15 +185,19 @@ def _registers() -> tuple[Register, ...]:
         for name, doc in (
             (
                 "MEM_SIZE",
-                "bytes of the DMA window, all ports together; instruction addresses are offsets "
-                "into it",
+                (
+                    "bytes of the DMA window, all ports together; instruction addresses are offsets "
+                    "into it"
+                ),
             ),
             ("WRITE_LO", "first offset that STORE may write"),
             ("WRITE_HI", "offset after the last that STORE may write"),
             (
                 "PROGRAM_OFFSET",
-                f"offset of the first instruction; a start fails unless it is a multiple of "
-                f"{PROGRAM_ALIGN}",
+                (
+                    f"offset of the first instruction; a start fails unless it is a multiple of "
+                    f"{PROGRAM_ALIGN}"
+                ),
             ),
             ("PROGRAM_COUNT", "instructions in the program; the last one must be HALT"),
             ("WATCHDOG", "cycles without progress until the error WATCHDOG; 0 disables"),
