@@ -50,6 +50,8 @@ REGISTERS, INTERRUPT = "sequencer::test_registers", "sequencer::test_interrupt"
 WRITE_ERROR = "errors::test_bus_errors[store-2-3-5]"
 FETCH_ERROR = "errors::test_bus_errors[fetch_first-2-3-5]"
 UNDERFLOW = "errors::test_token_underflow"
+COUNTED = "bus_protocol::test_read_beats_are_counted[{}]"
+ANSWERS = "bus_protocol::test_responses_are_counted[{}]"
 ERRORS, SET_WINS = "control::test_first_error_counts", "control::test_setting_wins_over_clearing"
 WATCHDOG, NO_WATCHDOG = "control::test_watchdog[20]", "control::test_watchdog[0]"
 
@@ -476,11 +478,130 @@ FAULTS: list[tuple[str, str, str, str, str]] = [
     (
         "bus.axi",
         "strobes_after_the_end",
-        "Mux(self.enable, beat.p.strobe, 0)",
+        "Mux(self._live, beat.p.strobe, 0)",
         "beat.p.strobe",
         PLUG,
     ),
     ("bus.axi", "last_beat", "self.wlast.eq(left == 0)", "self.wlast.eq(left == 1)", PLUG),
+    (
+        "bus.axi",
+        "astray_unreported",
+        "self.violated.eq(wrong & ~astray)",
+        "self.violated.eq(wrong & astray)",
+        COUNTED.format("late-True"),
+    ),
+    (
+        "bus.axi",
+        "wrong_beat_passes",
+        "self._live.eq(self.enable & ~astray)",
+        "self._live.eq(self.enable)",
+        COUNTED.format("late-True"),
+    ),
+    (
+        "bus.axi",
+        "idle_while_astray",
+        "self.idle.eq(~astray & (reads == 0)",
+        "self.idle.eq((reads == 0)",
+        COUNTED.format("nothing-False"),
+    ),
+    (
+        "bus.axi",
+        "forgets_its_promises",
+        "quiet.eq(~(self.arvalid | self.awvalid",
+        "quiet.eq(~(self.awvalid",
+        COUNTED.format("before_the_address-True"),
+    ),
+    (
+        "bus.axi",
+        "forgets_beats_that_it_owes",
+        "self.wvalid | self._owing)",
+        "self.wvalid)",
+        ANSWERS.format("before_the_data"),
+    ),
+    (
+        "bus.axi",
+        "any_identifier",
+        "(due.moved & self.rid)",
+        "(due.moved & 0)",
+        COUNTED.format("identifier-True"),
+    ),
+    (
+        "bus.axi",
+        "any_response",
+        "self.bvalid & ~self.bid",
+        "self.bvalid",
+        ANSWERS.format("identifier"),
+    ),
+    (
+        "bus.due",
+        "last_unchecked",
+        "self.moved & (~due | (self.last != final))",
+        "self.moved & ~due",
+        COUNTED.format("early-True"),
+    ),
+    (
+        "bus.due",
+        "late_unchecked",
+        "(self.last != final)",
+        "(self.last & ~final)",
+        COUNTED.format("late-True"),
+    ),
+    (
+        "bus.due",
+        "beats_from_nothing",
+        "self.moved & (~due | (self.last != final))",
+        "self.moved & due & (self.last != final)",
+        COUNTED.format("nothing-True"),
+    ),
+    (
+        "bus.due",
+        "length_of_the_newest",
+        "lengths[(waiting - 1)[: len(waiting)]]",
+        "lengths[0]",
+        "bus_protocol::test_what_is_due_passes[nano]",
+    ),
+    (
+        "bus.due",
+        "burst_lost",
+        "due.eq(some | self.opened)",
+        "due.eq(some)",
+        "bus_protocol::test_what_is_due_passes[short]",
+    ),
+    (
+        "bus.due",
+        "nothing_forgotten",
+        "[due.eq(0), waiting.eq(0)]",
+        "[waiting.eq(0)]",
+        COUNTED.format("early-True"),
+    ),
+    (
+        "bus.due",
+        "response_before_the_data",
+        "(whole != 0) & ~unaddressed",
+        "(self.open != 0) & ~unaddressed",
+        ANSWERS.format("before_the_data"),
+    ),
+    (
+        "bus.due",
+        "response_before_the_address",
+        "(whole != 0) & ~unaddressed",
+        "whole != 0",
+        ANSWERS.format("before_the_address"),
+    ),
+    (
+        "bus.due",
+        "wrong_responses_count",
+        "closed = self.answered & self.right",
+        "closed = self.answered",
+        ANSWERS.format("nothing"),
+    ),
+    (
+        "control.state",
+        "protocol_while_it_runs_only",
+        "violated.eq(self.bus_violated)",
+        "violated.eq(self.bus_violated & self.running)",
+        "bus_protocol::test_a_response_out_of_nothing_stops_the_machine[nano]",
+    ),
     # load, store and walker
     (
         "memory.load",

@@ -71,6 +71,7 @@ class Cause(IntEnum):
     TOKEN_OVERFLOW = 8
     WATCHDOG = 9
     BASE = 10
+    BUS_PROTOCOL = 11
 
 
 CAUSE_DOC = {
@@ -87,6 +88,10 @@ CAUSE_DOC = {
     Cause.BASE: (
         f"at start: the part of the DMA window of some port ends beyond bus address "
         f"2**{bus.ADDRESS_BITS}"
+    ),
+    Cause.BUS_PROTOCOL: (
+        "a slave broke AXI: a read beat or a response that nothing asked for, RLAST early or late, "
+        "an identifier that is not in use; also when nothing runs"
     ),
 }
 

@@ -175,11 +175,13 @@ class Accelerator(wiring.Component):
                 shell.base.eq(base[PAGE_BITS:]),
                 shell.size.eq(csr.mem_size),
                 shell.enable.eq(control.running),
+                shell.forget.eq(control.bus_quiet),
             ]
             shells.append(shell)
         m.d.comb += [
             control.bus_idle.eq(Cat(shell.idle for shell in shells).all()),
             control.bus_progress.eq(Cat(shell.progress for shell in shells).any()),
+            control.bus_violated.eq(Cat(shell.violated for shell in shells).any()),
             control.bus_wraps.eq(Cat(shell.wraps for shell in shells).any()),
         ]
         return shells

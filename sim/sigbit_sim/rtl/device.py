@@ -43,7 +43,8 @@ BASES = (0x12_4000_0000, 0x3_0000_0000, 0xFF_0000_0000, 0x8000_0000)
 SLICE = 1 << 16
 """Cycles between two looks at Ctrl-C, and between two reports of progress."""
 RESET_CYCLES = 1 << 14
-"""Cycles granted to the bus to become idle after a soft reset, besides the memory's latency."""
+"""Cycles granted to the bus to become idle after a soft reset, besides the memory's latency and
+those of the watchdog."""
 
 
 class HangError(DeviceError):
@@ -223,8 +224,11 @@ class RtlDevice:
                 )
 
     def _renew(self) -> None:
-        """After an error, reset the hardware; where its bus does not become idle, a new model takes
-        its place. One that goes on from a checkpoint is always new."""
+        """After an error, of a run or of the bus since, reset the hardware; where its bus does not
+        become idle, a new model takes its place. One that goes on from a checkpoint is always
+        new."""
+        if self._model and not self._stopped:
+            self._stopped = bool(self.model.read(OFFSET["STATUS"]) & regs.STATUS_ERROR)
         if (self._stopped and not self.soft_reset()) or self._checkpoint:
             self._model = None
         self._stopped = False
@@ -342,7 +346,7 @@ class RtlDevice:
         """Reset the accelerator; whether its bus became idle."""
         model = self.model
         model.write(OFFSET["CONTROL"], regs.CONTROL_SOFT_RESET)
-        deadline = model.state().cycle + RESET_CYCLES + 4 * self._timing[0]
+        deadline = model.state().cycle + RESET_CYCLES + 4 * self._timing[0] + self._watchdog
         while model.state().cycle < deadline:
             if model.read(OFFSET["STATUS"]) & regs.STATUS_BUS_IDLE:
                 return True

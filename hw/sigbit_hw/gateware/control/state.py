@@ -90,6 +90,9 @@ class Control(wiring.Component):
     bus_idle : In(1), bus_progress : In(1), bus_wraps : In(1)
         From the bus ports, of some of them or all. ``bus_wraps``: a window is where no port can
         address it, which the start reports.
+    bus_violated : In(1), bus_quiet : Out(1)
+        A slave broke the protocol, an error whether something runs or not; nothing runs, and
+        nothing has moved on any port for WATCHDOG cycles.
     error_{source} : In(Error)
     done : In(1), oldest : In(24)
         From the sequencer: end of program; the instruction to blame for a standstill.
@@ -117,6 +120,8 @@ class Control(wiring.Component):
                 "bus_idle": In(1),
                 "bus_progress": In(1),
                 "bus_wraps": In(1),
+                "bus_violated": In(1),
+                "bus_quiet": Out(1),
                 **{f"error_{source}": In(Error()) for source in ERROR_SOURCES},
                 "done": In(1),
                 "oldest": In(INDEX_BITS),
@@ -138,7 +143,8 @@ class Control(wiring.Component):
         m = Module()
         done, error = Signal(), Signal()
         wanted, start, reset, failed = Signal(), Signal(), Signal(), Signal()
-        hung = self._watch(m)
+        hung = self._watch(m, start)
+        violated = Signal()
         finished = Signal()
         sources = {}
         for name in ERROR_SOURCES:
@@ -149,11 +155,11 @@ class Control(wiring.Component):
                 source.cause.eq(said.cause),
                 source.index.eq(said.index),
             ]
-        m.d.sync += finished.eq(self.done & self.running)
+        m.d.sync += [finished.eq(self.done & self.running), violated.eq(self.bus_violated)]
         m.d.comb += [
             reset.eq((self.control & regs.CONTROL_SOFT_RESET).any()),
             wanted.eq((self.control & regs.CONTROL_START).any() & ~reset),
-            start.eq(wanted & ~self.running & ~error & self.bus_idle),
+            start.eq(wanted & ~self.running & ~error & ~violated & self.bus_idle),
             self.clear.eq(reset | start),
             self.status.eq(
                 Mux(self.running, regs.STATUS_BUSY, 0)
@@ -163,7 +169,11 @@ class Control(wiring.Component):
             ),
         ]
         misplaced = start & self.bus_wraps
-        m.d.comb += failed.eq(self.running & (hung | Cat(s.valid for s in sources.values()).any()))
+        stopped = self.running & (hung | Cat(s.valid for s in sources.values()).any())
+        m.d.comb += [
+            failed.eq(stopped | (violated & ~error)),
+            self.bus_quiet.eq(hung & ~self.running),
+        ]
         ended = self.running & finished & ~failed
         refused = (wanted & ~start) | self.write_refused
         m.d.comb += self.irq_set.eq(
@@ -194,13 +204,19 @@ class Control(wiring.Component):
             for source in reversed(sources.values()):
                 with m.If(source.valid):
                     m.d.sync += [self.cause.eq(source.cause), self.cause_index.eq(source.index)]
+            with m.If(violated):
+                m.d.sync += [
+                    self.cause.eq(Cause.BUS_PROTOCOL),
+                    self.cause_index.eq(self.oldest),
+                ]
         with m.Elif(ended):
             m.d.sync += done.eq(1)
         self._count(m, start | reset)
         return m
 
-    def _watch(self, m: Module) -> Signal:
-        """The watchdog: high when nothing has moved for WATCHDOG cycles."""
+    def _watch(self, m: Module, start: Signal) -> Signal:
+        """The watchdog: high when nothing has moved for WATCHDOG cycles, since the start or since
+        it."""
         hung = Signal()
         idle = Signal(32)
         events = Cat(
@@ -211,9 +227,9 @@ class Control(wiring.Component):
             self.started,
             self.retired,
         )
-        with m.If(delay(m, events, 1, "events", reset=True).any() | ~self.running):
+        with m.If(delay(m, events, 1, "events", reset=True).any() | start):
             m.d.sync += [idle.eq(0), hung.eq(0)]
-        with m.Else():
+        with m.Elif(~hung):
             m.d.sync += [
                 idle.eq(idle + 1),
                 hung.eq((idle >= self.watchdog) & (self.watchdog != 0)),
