@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sigbit_hw.arch import isa, launch, regs
-from sigbit_hw.arch.config import PRESETS
+from sigbit_hw.arch import bus, isa, launch, regs
+from sigbit_hw.arch.config import PRESETS, ArchConfig
+from sigbit_hw.arch.formats import LevelFormat
 from sigbit_hw.arch.program import Program
 
 NANO = PRESETS["nano"]
@@ -42,6 +43,9 @@ def test_every_register_of_a_program_is_written_once() -> None:
         "PROGRAM_OFFSET": 128,
         "PROGRAM_COUNT": 2,
         "WATCHDOG": 77,
+        "CYCLE_LIMIT_LO": 0,
+        "CYCLE_LIMIT_HI": 0,
+        "BUS_ATTRIBUTES": 3,
         "IRQ_ENABLE": regs.IRQ_DONE | regs.IRQ_ERROR | regs.IRQ_REFUSED,
     }
     owned = {r.name for r in regs.REGISTERS if r.access in regs.OWNED}
@@ -52,7 +56,46 @@ def test_every_register_of_a_program_is_written_once() -> None:
 
 def test_defaults_are_those_of_the_reset() -> None:
     values = launch.set_up_program(program(), [0])
-    assert values["WATCHDOG"] == regs.RW_RESET["WATCHDOG"]
+    assert {name: values[name] for name in regs.RW_RESET} == dict(regs.RW_RESET)
+
+
+def test_limit_and_attributes() -> None:
+    attributes = bus.Attributes(cache=15, prot=2, qos=9)
+    values = launch.set_up_program(program(), [0], cycle_limit=(3 << 32) + 5, attributes=attributes)
+    assert (values["CYCLE_LIMIT_HI"], values["CYCLE_LIMIT_LO"]) == (3, 5)
+    assert values["BUS_ATTRIBUTES"] == 0x92F
+    for wrong in ({"cache": 16}, {"prot": -1}, {"prot": 8}, {"qos": 16}):
+        (name,) = wrong
+        with pytest.raises(ValueError, match=f"{name} must be in "):
+            bus.Attributes(**wrong)
+
+
+@pytest.mark.parametrize("config", PRESETS.values(), ids=lambda c: c.name)
+def test_capabilities_are_the_parameters(config: ArchConfig) -> None:
+    """Every number of the ArchConfig has a register; formats say how to pack a code."""
+    values = launch.capabilities(config)
+    plain = config.to_json()
+    numbers = {name for name, value in plain.items() if type(value) is int}
+    assert {name: values[name.upper()] for name in numbers} == {n: plain[n] for n in numbers}
+    assert values["WEIGHT_FORMAT"] == 4 | 1 << 8 | 1 << 16
+    assert values["ACT_FORMAT"] == 4 | 2 << 8 | 1 << 16
+    assert set(values) == {n.upper() for n in numbers} | {"WEIGHT_FORMAT", "ACT_FORMAT"}
+    assert all(0 <= v <= regs.WORD_MAX for v in values.values())
+
+
+def test_capabilities_of_a_level_table() -> None:
+    form = LevelFormat((0, 1, 2, 5), signed=True)
+    values = launch.capabilities(replace(NANO, weight_format=form, act_format=form))
+    assert values["ACT_FORMAT"] == values["WEIGHT_FORMAT"] == form.bits | 1 << 16 | 1 << 17
+
+
+def test_counters_that_have_wrapped_are_left_out() -> None:
+    names = [name for name, _ in regs.COUNTERS]
+    values = {name: 10 + i for i, name in enumerate(names)} | {"CYCLES_HI": 2, "OVERFLOW": 4 | 256}
+    found = launch.counters(values.__getitem__)
+    assert found["CYCLES"] == (2 << 32) + 10
+    assert set(found) == set(names) - {names[2], names[8]}
+    assert all(found[name] == values[name] for name in set(found) - {"CYCLES"})
 
 
 def test_every_port_has_a_base() -> None:

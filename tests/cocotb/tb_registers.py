@@ -6,7 +6,7 @@ import cocotb
 import numpy as np
 from cocotb.triggers import ClockCycles
 
-from sigbit_hw.arch import regs
+from sigbit_hw.arch import launch, regs
 from sigbit_hw.arch.regs import Access
 from sigbit_hw.gateware.control.csr import registers
 from sigbit_sim.random_programs.program import random_inputs
@@ -48,6 +48,7 @@ async def read_only(dut: Any, stall: float) -> None:
         "DIGEST_LO": int(digest[:8], 16),
         "DIGEST_HI": int(digest[8:16], 16),
         "STATUS": regs.STATUS_BUS_IDLE,
+        **launch.capabilities(bench.config),
     }
     for name in of(Access.RO):
         await bench.write(name, ONES)

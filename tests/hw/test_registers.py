@@ -12,6 +12,7 @@ from sigbit_hw.arch import bus, isa, launch, regs
 from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.isa import LoadKind
 from sigbit_hw.arch.regs import Access, Cause
+from sigbit_hw.gateware.control.counters import Counters, CycleLimit
 from sigbit_hw.gateware.control.csr import Csr, registers
 from sigbit_sim.verification.machine import BASES, Machine
 
@@ -222,6 +223,135 @@ def test_a_second_write_waits_for_the_first_ones_answer(rng: np.random.Generator
             for _ in range(6):
                 assert (ctx.get(dut.awready), ctx.get(dut.bvalid)) == (0, 0)
                 await ctx.tick()
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(test)
+    simulator.run()
+
+
+def test_attributes_are_on_every_transfer(rng: np.random.Generator) -> None:
+    """AxCACHE, AxPROT and AxQOS of both directions and all ports are those of the register, and
+    nothing else is ever offered while the accelerator is not idle."""
+    machine = machine_of(TWO, rng, latency=(2, 10), stall=0.2)
+    seen: set[tuple[int, ...]] = set()
+
+    async def watch(ctx: Any) -> None:
+        names = [
+            f"m_axi{port}_{way}{name}"
+            for port in (0, 1)
+            for way in ("ar", "aw")
+            for name in ("valid", *bus.ATTRIBUTES)
+        ]
+        sampled = ctx.tick().sample(*(getattr(machine.dut, name) for name in names))
+        async for _, _, *values in sampled:
+            for k in range(0, len(values), 4):
+                if values[k]:
+                    seen.add(tuple(values[k + 1 : k + 4]))
+
+    async def test(ctx: Any) -> None:
+        assert await machine.read(ctx, "BUS_ATTRIBUTES") == bus.NOT_COHERENT.word
+        assert await machine.run(ctx, copy(TWO)) == (regs.STATUS_DONE, 0, 0)
+        assert seen == {(bus.NOT_COHERENT.cache, 0, 0)}
+        for _ in range(3):
+            chosen = bus.Attributes(*(int(rng.integers(1 << bits)) for bits in (4, 3, 4)))
+            seen.clear()
+            result = await machine.run(ctx, copy(TWO), BUS_ATTRIBUTES=chosen.word)
+            assert result == (regs.STATUS_DONE, 0, 0)
+            assert seen == {(chosen.cache, chosen.prot, chosen.qos)}
+
+    machine.simulate(test, watch)
+
+
+def test_capabilities(rng: np.random.Generator) -> None:
+    machine = machine_of(TWO, rng)
+
+    async def test(ctx: Any) -> None:
+        for name, value in launch.capabilities(TWO).items():
+            assert await machine.read(ctx, name) == value, name
+            await machine.write(ctx, name, ~value & regs.WORD_MAX)
+            assert await machine.read(ctx, name) == value, name
+
+    machine.simulate(test)
+
+
+def test_a_run_ends_at_its_limit(rng: np.random.Generator) -> None:
+    """Not before, and not much later; a run before it, however long, does not count."""
+    machine = machine_of(NANO, rng, latency=(20, 40))
+
+    async def test(ctx: Any) -> None:
+        assert await machine.run(ctx, copy(NANO)) == (regs.STATUS_DONE, 0, 0)
+        cycles = await machine.read(ctx, "CYCLES")
+        for limit in (1, 2, cycles // 2, cycles - 100):
+            result = await machine.run(ctx, copy(NANO), CYCLE_LIMIT_LO=limit)
+            assert result[:2] == (regs.STATUS_ERROR, Cause.CYCLE_LIMIT)
+            assert limit <= await machine.read(ctx, "CYCLES") <= limit + 8
+            await machine.reset(ctx)
+            long = {"CYCLE_LIMIT_LO": 5 * cycles}
+            assert await machine.run(ctx, copy(NANO), **long) == (regs.STATUS_DONE, 0, 0)
+        for high in (1, 1 << 31):
+            words = {"CYCLE_LIMIT_LO": 0, "CYCLE_LIMIT_HI": high}
+            assert await machine.run(ctx, copy(NANO), **words) == (regs.STATUS_DONE, 0, 0)
+        await runs_well(machine, ctx)
+
+    machine.simulate(test)
+
+
+def test_limits_of_two_words(rng: np.random.Generator) -> None:
+    dut = CycleLimit()
+    cases = [(0, 0, 0), (7, 0, 0), (1 << 40, 0, 0)]
+    for _ in range(60):
+        limit = int(rng.integers(1, 1 << 63)) >> int(rng.integers(0, 62))
+        for cycles in {limit, limit - 1, limit + 1, limit ^ 1 << 32, limit ^ 1 << 3}:
+            if limit:
+                cases.append((cycles, limit, int(cycles >= limit)))
+
+    async def test(ctx: Any) -> None:
+        for cycles, limit, reached in cases:
+            ctx.set(dut.cycles, cycles)
+            ctx.set(dut.limit, limit)
+            await ctx.tick().repeat(2)
+            assert ctx.get(dut.reached) == reached, (cycles, limit)
+            ctx.set(dut.clear, 1)
+            await ctx.tick()
+            ctx.set(dut.clear, 0)
+            assert ctx.get(dut.reached) == 0
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(test)
+    simulator.run()
+
+
+def test_counters_say_that_they_have_wrapped(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With counters of six bits: CYCLES has a high word, the others a bit each in OVERFLOW."""
+    monkeypatch.setattr("sigbit_hw.gateware.control.counters._WORD", 6)
+    dut = Counters()
+    names = [name.lower() for name, _ in regs.COUNTERS]
+
+    async def test(ctx: Any) -> None:
+        for cycles in (63, 64, 65, 400, 3000):
+            ctx.set(dut.clear, 1)
+            await ctx.tick()
+            ctx.set(dut.clear, 0)
+            ctx.set(dut.enable, 1)
+            total = dict.fromkeys(names, 0)
+            rates = {name: float(rng.random() ** 4) for name in names} | {"cycles": 2.0}
+            for _ in range(cycles):
+                for name in names:
+                    more = int(rng.random() < rates[name])
+                    ctx.set(getattr(dut, f"add_{name}"), more)
+                    total[name] += more
+                await ctx.tick()
+            ctx.set(dut.enable, 0)
+            await ctx.tick()
+            assert ctx.get(dut.cycles) | ctx.get(dut.cycles_hi) << 6 == total["cycles"] == cycles
+            for i, name in enumerate(names[1:], 1):
+                assert ctx.get(getattr(dut, name)) == total[name] % 64, name
+                assert ctx.get(dut.overflow) >> i & 1 == (total[name] >= 64), name
+            assert ctx.get(dut.overflow) & 1 == 0
 
     simulator = Simulator(dut)
     simulator.add_clock(1e-8)

@@ -9,7 +9,7 @@ import pytest
 
 from sigbit.runtime import DeviceError, compare
 from sigbit_hw.arch import regs
-from sigbit_hw.arch.config import PRESETS, ArchConfig
+from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.regs import OFFSET, Cause
 from sigbit_sim.interp.device import Interp
 from sigbit_sim.random_programs.program import random_inputs, random_program

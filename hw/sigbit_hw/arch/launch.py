@@ -1,10 +1,11 @@
 """What a driver reads and writes to run a Program: the register file's use, for all drivers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from sigbit_hw.arch import bus, regs
 from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.formats import EsbFormat, Format
 from sigbit_hw.arch.isa import WORD_BYTES
 from sigbit_hw.arch.program import Program
 
@@ -26,6 +27,34 @@ def identity(config: ArchConfig) -> dict[str, int]:
     }
 
 
+def capabilities(config: ArchConfig) -> dict[str, int]:
+    """Values of the registers that tell what the accelerator is made of."""
+    values = {
+        f"{name.upper()}_FORMAT": _format_word(form)
+        for name, form in (("weight", config.weight_format), ("act", config.act_format))
+    }
+    return values | {name.upper(): getattr(config, name) for name in regs.CAPABILITIES}
+
+
+def _format_word(form: Format) -> int:
+    frac = form.frac if isinstance(form, EsbFormat) else None
+    values = {
+        "bits": form.bits,
+        "frac": frac or 0,
+        "signed": form.signed,
+        "levels": frac is None,
+    }
+    return sum(int(values[name]) << part.start for name, part in regs.FORMAT_FIELDS.items())
+
+
+def counters(read: Callable[[str], int]) -> dict[str, int]:
+    """The counters of a run that has ended, by name, from ``read``, which gives the value of a
+    register; without those that have exceeded their bits."""
+    over = read("OVERFLOW")
+    found = {name: read(name) for i, (name, _) in enumerate(regs.COUNTERS) if not over >> i & 1}
+    return found | {"CYCLES": found["CYCLES"] | read("CYCLES_HI") << regs.WORD_BITS}
+
+
 def set_up(
     bases: Sequence[int],
     *,
@@ -34,10 +63,23 @@ def set_up(
     program_offset: int,
     instructions: int,
     watchdog: int = regs.RW_RESET["WATCHDOG"],
+    cycle_limit: int = 0,
+    attributes: bus.Attributes = bus.NOT_COHERENT,
     interrupts: int = INTERRUPTS,
 ) -> dict[str, int]:
-    """Values by register, in the order of writing, for a program of so many ``instructions``;
-    ``bases`` are the bus addresses of the ports' parts of the DMA window."""
+    """Values by register, in the order of writing, for a program of so many ``instructions``.
+
+    Parameters
+    ----------
+    bases : Sequence[int]
+        Bus addresses of the ports' parts of the DMA window.
+    watchdog : int
+        Cycles without any movement after which a run fails: more than a sound bus ever waits.
+    cycle_limit : int
+        Cycles after which a run fails whatever moves, 0 for none; what a driver must set that runs
+        Programs from anybody. Only hardware has it: the interpreter knows no cycles, and the cycle
+        model gives up by a limit of its own.
+    """
     values: dict[str, int] = {}
     for port, base in enumerate(bases):
         if base % bus.PAGE_BYTES or base >> bus.ADDRESS_BITS:
@@ -60,6 +102,9 @@ def set_up(
         "PROGRAM_OFFSET": program_offset,
         "PROGRAM_COUNT": instructions,
         "WATCHDOG": watchdog,
+        "CYCLE_LIMIT_LO": cycle_limit & regs.WORD_MAX,
+        "CYCLE_LIMIT_HI": cycle_limit >> regs.WORD_BITS,
+        "BUS_ATTRIBUTES": attributes.word,
         "IRQ_ENABLE": interrupts,
     }
 
@@ -69,6 +114,8 @@ def set_up_program(
     bases: Sequence[int],
     *,
     watchdog: int = regs.RW_RESET["WATCHDOG"],
+    cycle_limit: int = 0,
+    attributes: bus.Attributes = bus.NOT_COHERENT,
     interrupts: int = INTERRUPTS,
 ) -> dict[str, int]:
     """:func:`set_up` for ``program``, a base for each port of its accelerator."""
@@ -84,5 +131,7 @@ def set_up_program(
         program_offset=program.program_offset,
         instructions=program.instructions.size // WORD_BYTES,
         watchdog=watchdog,
+        cycle_limit=cycle_limit,
+        attributes=attributes,
         interrupts=interrupts,
     )

@@ -73,7 +73,7 @@ class RtlDevice:
     watchdog : int
         Cycles without progress after which the accelerator reports WATCHDOG, besides the latency.
     max_cycles : int, optional
-        Longest run.
+        Cycles that a run may take until the accelerator reports CYCLE_LIMIT.
     netlist : Target, optional
         Simulate the netlist that synthesis for this target makes, instead of the gateware.
     verilog : str, optional
@@ -146,8 +146,8 @@ class RtlDevice:
 
         Each run starts from fresh DMA windows; the memories on chip keep what they held. The
         timeline and :attr:`feeds` are those of the first run. :class:`HangError` if the
-        accelerator makes no progress or exceeds ``max_cycles``; :class:`ModelError` if it breaks
-        the AXI protocol.
+        accelerator makes no progress, or goes on after ``max_cycles``, without saying so;
+        :class:`ModelError` if it breaks the AXI protocol.
         """
         program.require(self.config)
         stored = check_stored(program, inputs)
@@ -178,9 +178,7 @@ class RtlDevice:
                 if run == 0:
                     results.timeline = self._timeline()
                     results.feeds = self._feeds()
-                results.counters.append(
-                    {name: self.model.read(OFFSET[name]) for name, _ in regs.COUNTERS}
-                )
+                results.counters.append(launch.counters(lambda name: self.model.read(OFFSET[name])))
                 memory = images.join_ports(parts, self.config)[: program.memory_bytes]
                 for name, value in unpack_outputs(program, memory).items():
                     results.outputs.setdefault(name, []).append(value)
@@ -236,7 +234,9 @@ class RtlDevice:
     def _set_up(self, program: Program) -> None:
         """Write every register that describes the program."""
         bases = BASES[: self.config.ports]
-        values = launch.set_up_program(program, bases, watchdog=self._watchdog)
+        values = launch.set_up_program(
+            program, bases, watchdog=self._watchdog, cycle_limit=self._max_cycles or 0
+        )
         for name, value in values.items():
             self.model.write(OFFSET[name], value)
 
@@ -285,7 +285,8 @@ class RtlDevice:
         run before."""
         model = self.model
         saved = time.monotonic()
-        budget = None if self._max_cycles is None else self._max_cycles - spent
+        # The accelerator's own limit comes first, if it works.
+        budget = None if self._max_cycles is None else self._max_cycles + RESET_CYCLES - spent
         while True:
             cycles = SLICE if budget is None else min(SLICE, budget)
             try:
@@ -313,7 +314,7 @@ class RtlDevice:
                 why = (
                     "no progress"
                     if stop == Stop.IDLE
-                    else f"not done after {self._max_cycles} cycles"
+                    else f"neither done nor stopped after its limit of {self._max_cycles} cycles"
                 )
                 started = model.state().started[Engine.COMPUTE]
                 raise HangError(started or 0, f"{program.name}: {why}; {self._activity(program)}")

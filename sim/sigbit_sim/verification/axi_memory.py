@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from sigbit_hw.arch.bus import Response
 
 _PAYLOADS = {
-    "ar": ("addr", "len", "size", "burst", "cache", "prot", "id"),
-    "aw": ("addr", "len", "size", "burst", "cache", "prot", "id"),
+    "ar": ("addr", "len", "size", "burst", "cache", "prot", "qos", "id"),
+    "aw": ("addr", "len", "size", "burst", "cache", "prot", "qos", "id"),
     "w": ("data", "strb", "last"),
 }
 

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from sigbit_hw.arch import isa
-from sigbit_hw.arch.bus import ADDRESS_BITS, PAGE_BITS
+from sigbit_hw.arch.bus import ADDRESS_BITS, ATTRIBUTES, PAGE_BITS
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.timing import WRITES_MAX
 from sigbit_hw.gateware.bus.due import ReadsDue, ResponsesDue
@@ -15,7 +15,6 @@ from sigbit_hw.gateware.parts.queue import Skid
 from sigbit_hw.gateware.ports import axi_master
 
 _INCR = 1
-_CACHE = 0b0011  # normal memory, bufferable, not cached
 
 
 def burst_layout(config: ArchConfig) -> data.StructLayout:
@@ -102,6 +101,8 @@ class AxiShell(wiring.Component):
     base : In(28), size : In(32)
         Bus address of this port's part of the DMA window, in pages of 4 KiB; bytes of the window,
         over all ports. Both are stable while ``enable`` is high, and for two cycles before.
+    attributes : In(12)
+        AxCACHE, AxPROT and AxQOS as ``bus.ATTRIBUTES`` has them, stable while the port is not idle.
     wraps : Out(1)
         The part ends beyond the last bus address.
     enable : In(1), idle : Out(1)
@@ -130,6 +131,7 @@ class AxiShell(wiring.Component):
                 "write": In(BusWrite(config, config.ports)),
                 "base": In(ADDRESS_BITS - PAGE_BITS),
                 "size": In(isa.ADDRESS_BITS),
+                "attributes": In(max(part.stop for part in ATTRIBUTES.values())),
                 "wraps": Out(1),
                 "enable": In(1),
                 "violated": Out(1),
@@ -142,11 +144,13 @@ class AxiShell(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         size = exact_log2(self.config.port_bytes)
-        for burst, cache, beat_size in (
-            (self.arburst, self.arcache, self.arsize),
-            (self.awburst, self.awcache, self.awsize),
-        ):
-            m.d.comb += [burst.eq(_INCR), cache.eq(_CACHE), beat_size.eq(size)]
+        for way in ("ar", "aw"):
+            m.d.comb += [
+                getattr(self, f"{way}burst").eq(_INCR),
+                getattr(self, f"{way}size").eq(size),
+            ]
+            for name, part in ATTRIBUTES.items():
+                m.d.comb += getattr(self, way + name).eq(self.attributes[part])
         self._check_base(m)
         astray, anew, quiet = Signal(), Signal(), Signal()
         self._owing = Signal()  # beats of an accepted write burst

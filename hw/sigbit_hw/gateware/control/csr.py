@@ -51,7 +51,7 @@ class Csr(wiring.Component):
 
     def __init__(self, config: ArchConfig) -> None:
         self.registers = registers(config)
-        self.constants = launch.identity(config)
+        self.constants = launch.identity(config) | launch.capabilities(config)
         outputs = {*regs.OWNED, Access.PULSE}
         super().__init__(
             {

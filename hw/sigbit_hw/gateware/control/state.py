@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from sigbit_hw.arch import regs
 from sigbit_hw.arch.isa import INDEX_BITS, Engine
 from sigbit_hw.arch.regs import Cause
+from sigbit_hw.gateware.control.counters import Counters, CycleLimit
 from sigbit_hw.gateware.interfaces import ENGINES, Error
 from sigbit_hw.gateware.parts.pipeline import delay
 from sigbit_hw.gateware.ports import ENGINE_NAMES
@@ -15,37 +16,8 @@ ERROR_SOURCES = ("sequencer", "fetch", "load", "store")
 """Where errors come from; of several in one cycle the first counts."""
 
 
-class Counters(wiring.Component):
-    """The counters of ``regs.COUNTERS``, one member each.
-
-    Members
-    -------
-    clear : In(1), enable : In(1)
-    add_{counter} : In(3)
-        What to add in this cycle; takes effect in the next.
-    {counter} : Out(32)
-    """
-
-    def __init__(self) -> None:
-        names = [name.lower() for name, _ in regs.COUNTERS]
-        super().__init__(
-            {
-                "clear": In(1),
-                "enable": In(1),
-                **{f"add_{name}": In(range(ENGINES + 2)) for name in names},
-                **{name: Out(32) for name in names},
-            }
-        )
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        for name, _ in regs.COUNTERS:
-            value = getattr(self, name.lower())
-            with m.If(self.clear):
-                m.d.sync += value.eq(0)
-            with m.Elif(self.enable):
-                m.d.sync += value.eq(value + getattr(self, f"add_{name.lower()}"))
-        return m
+COUNTER_NAMES = (*(name.lower() for name, _ in regs.COUNTERS), "cycles_hi", "overflow")
+"""Registers that the counters give."""
 
 
 class Hold(wiring.Component):
@@ -74,8 +46,8 @@ class Control(wiring.Component):
 
     Members
     -------
-    control : In(32), watchdog : In(32)
-        Registers CONTROL (pulses) and WATCHDOG.
+    control : In(32), watchdog : In(32), cycle_limit : In(64)
+        Registers CONTROL (pulses), WATCHDOG and CYCLE_LIMIT.
     status, cause, cause_index, irq_set : Out(32), clear : Out(1)
         Registers STATUS, CAUSE, CAUSE_INDEX, the bits to set in IRQ_STATUS; its other bits are to
         be cleared.
@@ -83,6 +55,7 @@ class Control(wiring.Component):
         The registers of a run must not be written: something runs or is outstanding; one is
         written nevertheless.
     count_{counter} : Out(32)
+        Of ``regs.COUNTERS``, and ``cycles_hi`` and ``overflow``.
     running : Out(1)
         Between start and done, error or soft reset. The engines are held in reset while it is low.
     runs : Out(1)
@@ -110,9 +83,10 @@ class Control(wiring.Component):
             {
                 "control": In(32),
                 "watchdog": In(32),
+                "cycle_limit": In(64),
                 **{name: Out(32) for name in ("status", "cause", "cause_index", "irq_set")},
                 "clear": Out(1),
-                **{f"count_{name.lower()}": Out(32) for name, _ in regs.COUNTERS},
+                **{f"count_{name}": Out(32) for name in COUNTER_NAMES},
                 "locked": Out(1),
                 "write_refused": In(1),
                 "running": Out(1),
@@ -143,7 +117,7 @@ class Control(wiring.Component):
         m = Module()
         done, error = Signal(), Signal()
         wanted, start, reset, failed = Signal(), Signal(), Signal(), Signal()
-        hung = self._watch(m, start)
+        hung, spent = self._watch(m, start), Signal()
         violated = Signal()
         finished = Signal()
         sources = {}
@@ -169,7 +143,7 @@ class Control(wiring.Component):
             ),
         ]
         misplaced = start & self.bus_wraps
-        stopped = self.running & (hung | Cat(s.valid for s in sources.values()).any())
+        stopped = self.running & (hung | spent | Cat(s.valid for s in sources.values()).any())
         m.d.comb += [
             failed.eq(stopped | (violated & ~error)),
             self.bus_quiet.eq(hung & ~self.running),
@@ -198,7 +172,7 @@ class Control(wiring.Component):
         with m.Elif(failed):
             m.d.sync += [
                 error.eq(1),
-                self.cause.eq(Cause.WATCHDOG),
+                self.cause.eq(Mux(hung, Cause.WATCHDOG, Cause.CYCLE_LIMIT)),
                 self.cause_index.eq(self.oldest),
             ]
             for source in reversed(sources.values()):
@@ -211,7 +185,7 @@ class Control(wiring.Component):
                 ]
         with m.Elif(ended):
             m.d.sync += done.eq(1)
-        self._count(m, start | reset)
+        self._count(m, start | reset, spent)
         return m
 
     def _watch(self, m: Module, start: Signal) -> Signal:
@@ -236,8 +210,10 @@ class Control(wiring.Component):
             ]
         return hung
 
-    def _count(self, m: Module, clear: Signal) -> None:
+    def _count(self, m: Module, clear: Signal, spent: Signal) -> None:
+        """The counters; ``spent``: the run has reached its limit."""
         m.submodules.counters = counters = Counters()
+        m.submodules.limit = limit = CycleLimit()
         m.d.sync += [
             counters.enable.eq(self.running),
             counters.add_compute_busy.eq(self.compute_feeding),
@@ -247,10 +223,11 @@ class Control(wiring.Component):
         m.d.comb += [
             counters.clear.eq(clear),
             counters.add_cycles.eq(1),
-            *(
-                getattr(self, f"count_{name.lower()}").eq(getattr(counters, name.lower()))
-                for name, _ in regs.COUNTERS
-            ),
+            *(getattr(self, f"count_{name}").eq(getattr(counters, name)) for name in COUNTER_NAMES),
+            limit.clear.eq(clear),
+            limit.cycles.eq(Cat(counters.cycles, counters.cycles_hi)),
+            limit.limit.eq(self.cycle_limit),
+            spent.eq(limit.reached),
         ]
         for engine in (Engine.LOAD, Engine.STORE):
             busy = self.executing[engine]
