@@ -34,7 +34,9 @@ def program(**changes: object) -> Program:
 def test_every_register_of_a_program_is_written_once() -> None:
     """All that software owns, but for the bases of absent ports; the start comes after them."""
     values = launch.set_up_program(program(), [0x12_4000_0000], watchdog=77)
+    assert next(iter(values)) == "IRQ_STATUS"
     assert values == {
+        "IRQ_STATUS": regs.IRQ_DONE | regs.IRQ_ERROR | regs.IRQ_REFUSED,
         "MEM_BASE0_LO": 0x4000_0000,
         "MEM_BASE0_HI": 0x12,
         "MEM_SIZE": 4096,
@@ -50,7 +52,7 @@ def test_every_register_of_a_program_is_written_once() -> None:
     }
     owned = {r.name for r in regs.REGISTERS if r.access in regs.OWNED}
     absent = {n for port in range(1, regs.PORTS_MAX) for n in regs.base_names(port)}
-    assert set(values) == owned - absent
+    assert set(values) == (owned - absent) | {"IRQ_STATUS"}
     assert launch.START == {"CONTROL": regs.CONTROL_START}
 
 
@@ -151,7 +153,7 @@ def test_registers_hold_what_is_used() -> None:
     assert masks["IRQ_ENABLE"] == masks["IRQ_STATUS"] == launch.INTERRUPTS
     assert all(value & ~masks[name] == 0 for name, value in regs.RW_RESET.items())
     setup = {r.name for r in regs.REGISTERS if r.access is regs.Access.SETUP}
-    assert setup == set(launch.set_up_program(program(), [0])) - {"IRQ_ENABLE"} | {
+    assert setup == set(launch.set_up_program(program(), [0])) - {"IRQ_ENABLE", "IRQ_STATUS"} | {
         n for port in range(regs.PORTS_MAX) for n in regs.base_names(port)
     }
 

@@ -190,6 +190,13 @@ def test_a_start_ends_the_interrupts_before_it(rng: np.random.Generator) -> None
         assert not ctx.get(machine.dut.irq), "the line is still that of the run before"
         assert await machine.read(ctx, "IRQ_STATUS") == 0
         assert await machine.finish(ctx) == (regs.STATUS_DONE, 0, 0)
+        await machine.write(ctx, "CONTROL", regs.CONTROL_START)
+        await machine.write(ctx, "MEM_SIZE", 0)
+        assert await machine.read(ctx, "IRQ_STATUS") == regs.IRQ_REFUSED
+        while await machine.read(ctx, "STATUS") & regs.STATUS_BUSY:
+            pass
+        await machine.write(ctx, "CONTROL", regs.CONTROL_START)
+        assert await machine.read(ctx, "IRQ_STATUS") == regs.IRQ_REFUSED, "forgotten by the start"
 
     machine.simulate(test)
 

@@ -27,6 +27,19 @@ def identity(config: ArchConfig) -> dict[str, int]:
     }
 
 
+def blank(config: ArchConfig) -> dict[str, int]:
+    """Values of all registers that software owns, as a reset leaves them: what a driver writes
+    after it has scrubbed the accelerator."""
+    absent = {
+        name for port in range(config.ports, regs.PORTS_MAX) for name in regs.base_names(port)
+    }
+    return {
+        r.name: regs.RW_RESET.get(r.name, 0)
+        for r in regs.REGISTERS
+        if r.access in regs.OWNED and r.name not in absent
+    }
+
+
 def capabilities(config: ArchConfig) -> dict[str, int]:
     """Values of the registers that tell what the accelerator is made of."""
     values = {
@@ -69,6 +82,9 @@ def set_up(
 ) -> dict[str, int]:
     """Values by register, in the order of writing, for a program of so many ``instructions``.
 
+    Interrupts of the past are acknowledged first, so that one of these writes that is refused, for
+    the accelerator is not idle, can be seen by its interrupt.
+
     Parameters
     ----------
     bases : Sequence[int]
@@ -80,7 +96,7 @@ def set_up(
         Programs from anybody. Only hardware has it: the interpreter knows no cycles, and the cycle
         model gives up by a limit of its own.
     """
-    values: dict[str, int] = {}
+    values = {"IRQ_STATUS": regs.IRQ_BITS}
     for port, base in enumerate(bases):
         if base % bus.PAGE_BYTES or base >> bus.ADDRESS_BITS:
             raise ValueError(

@@ -207,7 +207,7 @@ class Accelerator(wiring.Component):
             control.cycle_limit.eq(Cat(csr.cycle_limit_lo, csr.cycle_limit_hi)),
             control.write_refused.eq(csr.refused),
             csr.locked.eq(control.locked),
-            csr.clear.eq(control.clear),
+            csr.clear.eq(control.irq_clear),
             csr.irq_status.eq(control.irq_set),
             self.irq.eq(csr.irq),
         ]

@@ -28,6 +28,7 @@ from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Engine
 from sigbit_hw.arch.program import Program, ProgramError
 from sigbit_hw.arch.regs import OFFSET, Cause
+from sigbit_hw.arch.scrub import scrub_program
 from sigbit_sim.rtl.checkpoint import Checkpoint, Feed, Results
 from sigbit_sim.rtl.native.build import library
 from sigbit_sim.rtl.native.model import Model, ModelError, Stop, Watch
@@ -159,11 +160,7 @@ class RtlDevice:
             watch = self.model.watch(
                 {i: collector.slots_of(i) for i in collector.execs} if collector else {}
             )
-            beats = images.beats(program.memory_bytes, self.config)
-            parts = [
-                np.zeros(beats * self.config.port_bytes, np.uint8) for _ in range(self.config.ports)
-            ]
-            self.model.connect(parts, BASES[: len(parts)])
+            parts = self._connect(program)
             checkpoint = self._checkpoint_of(program, stored, layers)
             found = checkpoint.restore(self.model) if checkpoint else None
             results, spent = found or (Results(), 0)
@@ -197,6 +194,20 @@ class RtlDevice:
             counters=results.counters,
             timeline=results.timeline,
         )
+
+    def scrub(self) -> None:
+        """Clear the accelerator: :func:`~sigbit_hw.arch.scrub.scrub_program`, soft reset, registers
+        as after a reset."""
+        program = scrub_program(self.config)
+        with self._recovering():
+            self._renew()
+            parts = self._connect(program)
+            self._set_up(program)
+            self._start(program.memory(), parts, log=False)
+            self._finish(program, 0, 0, None, None, Results())
+            self.soft_reset()
+            for name, value in launch.blank(self.config).items():
+                self.model.write(OFFSET[name], value)
 
     def _build(self) -> Path:
         if self._netlist is None or self._verilog is not None:
@@ -239,6 +250,15 @@ class RtlDevice:
         )
         for name, value in values.items():
             self.model.write(OFFSET[name], value)
+
+    def _connect(self, program: Program) -> list[NDArray[np.uint8]]:
+        """Give the ports memories for their parts of the window; return them."""
+        beats = images.beats(program.memory_bytes, self.config)
+        parts = [
+            np.zeros(beats * self.config.port_bytes, np.uint8) for _ in range(self.config.ports)
+        ]
+        self.model.connect(parts, BASES[: len(parts)])
+        return parts
 
     def _checkpoint_of(
         self, program: Program, stored: dict[str, Ints], layers: bool

@@ -149,7 +149,7 @@ class Machine:
             instructions=code.size // isa.WORD_BYTES,
             watchdog=5000,
         )
-        values |= {"IRQ_STATUS": launch.INTERRUPTS, **registers, **launch.START}
+        values |= {**registers, **launch.START}
         for name, value in values.items():
             await self.write(ctx, name, value)
 

@@ -41,8 +41,8 @@ class Csr(wiring.Component):
     {register} : In(32)
         Value of a read-only register (but for the constants); for a write-1-to-clear register, the
         bits to set.
-    clear : In(1)
-        Clears the write-1-to-clear registers, but for the bits to set.
+    clear : In(32)
+        Bits to clear in write-1-to-clear registers, unless they are to be set.
     locked : In(1), refused : Out(1)
         The accelerator is not idle: registers of ``Access.SETUP`` keep their values; such a one is
         being written nevertheless.
@@ -65,7 +65,7 @@ class Csr(wiring.Component):
                     for r in self.registers
                     if r.name not in self.constants
                 },
-                "clear": In(1),
+                "clear": In(32),
                 "locked": In(1),
                 "refused": Out(1),
                 "irq": Out(1),
@@ -101,7 +101,7 @@ class Csr(wiring.Component):
                 m.d.sync += port.eq(ones)
             else:
                 held = status[register.name]
-                m.d.sync += held.eq(Mux(self.clear, 0, held & ~ones) | port)
+                m.d.sync += held.eq((held & ~ones & ~self.clear) | port)
         m.d.comb += self.refused.eq(Cat(refusals).any())
         m.d.sync += self.irq.eq((status["IRQ_STATUS"] & self.irq_enable).any())
         self._read_channels(m, status)

@@ -48,9 +48,8 @@ class Control(wiring.Component):
     -------
     control : In(32), watchdog : In(32), cycle_limit : In(64)
         Registers CONTROL (pulses), WATCHDOG and CYCLE_LIMIT.
-    status, cause, cause_index, irq_set : Out(32), clear : Out(1)
-        Registers STATUS, CAUSE, CAUSE_INDEX, the bits to set in IRQ_STATUS; its other bits are to
-        be cleared.
+    status, cause, cause_index, irq_set, irq_clear : Out(32)
+        Registers STATUS, CAUSE, CAUSE_INDEX; bits to set and to clear in IRQ_STATUS.
     locked : Out(1), write_refused : In(1)
         The registers of a run must not be written: something runs or is outstanding; one is
         written nevertheless.
@@ -84,8 +83,10 @@ class Control(wiring.Component):
                 "control": In(32),
                 "watchdog": In(32),
                 "cycle_limit": In(64),
-                **{name: Out(32) for name in ("status", "cause", "cause_index", "irq_set")},
-                "clear": Out(1),
+                **{
+                    name: Out(32)
+                    for name in ("status", "cause", "cause_index", "irq_set", "irq_clear")
+                },
                 **{f"count_{name}": Out(32) for name in COUNTER_NAMES},
                 "locked": Out(1),
                 "write_refused": In(1),
@@ -134,7 +135,9 @@ class Control(wiring.Component):
             reset.eq((self.control & regs.CONTROL_SOFT_RESET).any()),
             wanted.eq((self.control & regs.CONTROL_START).any() & ~reset),
             start.eq(wanted & ~self.running & ~error & ~violated & self.bus_idle),
-            self.clear.eq(reset | start),
+            self.irq_clear.eq(
+                Mux(start, regs.IRQ_DONE | regs.IRQ_ERROR, 0) | Mux(reset, regs.IRQ_BITS, 0)
+            ),
             self.status.eq(
                 Mux(self.running, regs.STATUS_BUSY, 0)
                 | Mux(done, regs.STATUS_DONE, 0)
