@@ -86,7 +86,7 @@ def test_capabilities_are_the_parameters(config: ArchConfig) -> None:
 
 
 def test_capabilities_of_a_level_table() -> None:
-    form = LevelFormat((0, 1, 2, 5), signed=True)
+    form = LevelFormat((0, 1, 2, 3, 5, 8, 13, 21), signed=True)
     values = launch.capabilities(replace(NANO, weight_format=form, act_format=form))
     assert values["ACT_FORMAT"] == values["WEIGHT_FORMAT"] == form.bits | 1 << 16 | 1 << 17
 

@@ -26,7 +26,7 @@ FOUR = replace(PRESETS["mid"], act_slots=4096, bus_bits=256, ports=4, burst_beat
 
 
 def simulate(
-    shell: AxiShell, *tests: Callable[[Any], Awaitable[None]], limit: int = 20_000
+    shell: AxiShell, *tests: Callable[[Any], Awaitable[None]], limit: int = 40_000
 ) -> None:
     simulator = Simulator(shell)
     simulator.add_clock(1e-8)
@@ -108,7 +108,7 @@ def test_what_is_due_passes(name: str, rng: np.random.Generator) -> None:
         ctx.set(shell.enable, 1)
         ctx.set(shell.read.beat.ready, 1)
         due = 0
-        for _ in range(6):
+        for _ in range(4):
             due += await slave.good(ctx)
             assert (slave.passed, slave.violations) == (due, 0)
             assert ctx.get(shell.idle)

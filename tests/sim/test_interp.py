@@ -399,15 +399,15 @@ def test_two_writes_in_one_bank_are_refused(preset, post_lanes, out, run_length,
         (8192, 8192 + 96, True),
     ],
 )
-def test_a_program_that_writes_itself_is_refused(offset, address, legal, rng):
+def test_a_program_that_writes_itself_is_refused(address, legal, rng):
     """Whether an instruction is fetched before it is overwritten depends on the bus. Three
     instructions, of 32 bytes each, one beat stored."""
     code = [load(), isa.Store(address=address, n0=4)]
-    program = replace(small(rng, code), program_offset=offset, write_window=(0, 16384))
+    program = replace(small(rng, code), write_window=(0, 16384))
     if legal:
         run(program)
     else:
-        with pytest.raises(ProgramError, match="instruction 1 .* writes the program"):
+        with pytest.raises(ProgramError, match=r"instruction 1 .* writes the program"):
             run(program)
 
 

@@ -186,8 +186,8 @@ def _state_registers() -> list[_Row]:
             "CONTROL",
             Access.PULSE,
             "bit 0 start: clears done and error in `IRQ_STATUS` and begins a run; refused unless "
-            "idle and without error. Bit 1 soft reset: ends a run, clears error, `IRQ_STATUS` and counters; a start "
-            "in the same write is as if it were not there",
+            "idle and without error. Bit 1 soft reset: ends a run, clears error, `IRQ_STATUS` and "
+            "counters; a start in the same write is as if it were not there",
             mask["CONTROL"],
         ),
         _Row(

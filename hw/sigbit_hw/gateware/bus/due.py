@@ -43,9 +43,10 @@ class ReadsDue(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         depth = self.config.outstanding_reads
-        lengths = Signal(data.ArrayLayout(range(self.config.burst_beats), depth), reset_less=True)
+        shape = range(max(2, self.config.burst_beats))
+        lengths = Signal(data.ArrayLayout(shape, depth), reset_less=True)
         waiting = Signal(range(depth + 1))  # bursts behind the one whose beats come; newest first
-        left = Signal(range(self.config.burst_beats), reset_less=True)  # beats after the next
+        left = Signal(shape, reset_less=True)  # beats after the next
         due = Signal()
         final, free, some = Signal(), Signal(), Signal()
         m.d.comb += [
