@@ -340,12 +340,10 @@ class RtlDevice:
                 raise HangError(started or 0, f"{program.name}: {why}; {self._activity(program)}")
         pending = model.read(OFFSET["IRQ_STATUS"])
         model.write(OFFSET["IRQ_STATUS"], pending)
-        if pending & regs.IRQ_REFUSED:
+        if pending & (regs.IRQ_ERROR | regs.IRQ_REFUSED):
+            if cause := Cause(model.read(OFFSET["CAUSE"])):
+                raise DeviceError(cause, model.read(OFFSET["CAUSE_INDEX"]), program)
             raise ModelError(f"{program.name}: the accelerator, not idle, refused to be started")
-        if pending & regs.IRQ_ERROR:
-            raise DeviceError(
-                Cause(model.read(OFFSET["CAUSE"])), model.read(OFFSET["CAUSE_INDEX"]), program
-            )
         if violations := model.violations:
             raise ModelError(
                 f"{program.name}: {len(violations)} breaches of AXI, first: {violations[0]}"
