@@ -13,6 +13,7 @@ from sigbit.runtime import Session
 from sigbit_hw.arch import addressing, images, isa, launch, regs
 from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.isa import Exec, Fill, Halt, Instr, Load, LoadKind, Mode, Out, Seg, Store
+from sigbit_hw.arch.numerics import MANTISSA_MIN, TABLE_ENTRIES
 from sigbit_hw.arch.regs import OFFSET
 from sigbit_hw.arch.scrub import scrub_program
 from sigbit_sim.cycles import predict
@@ -26,6 +27,8 @@ TWO = replace(NANO, name="two_ports", oc_lanes=8, bus_bits=128, ports=2)
 CONFIGS = {"nano": NANO, "two": TWO}
 DATA, SPAN = 0x4000, 0x8000
 """Bytes of the DMA window that LOAD reads, from there on."""
+PLAIN = {LoadKind.PARAMS: 0xC000, LoadKind.TABLE: 0xE000}
+"""Where the window has one plain item of each."""
 OUTPUT, END = 0x10000, 0x18000
 """What STORE may write."""
 BLANK = 64
@@ -54,14 +57,30 @@ def execute(code: Sequence[Instr], device: RtlDevice, memory: NDArray[np.uint8])
     return images.join_ports(parts, config)[OUTPUT:END].tobytes()
 
 
-def load_all(kind: LoadKind, config: ArchConfig) -> list[Instr]:
-    """Every item of a memory, from bytes that are all different parts of DATA."""
+def load_all(kind: LoadKind, config: ArchConfig, *, plain: bool = False) -> list[Instr]:
+    """Every item of a memory, from bytes that are all different parts of DATA; ``plain``: the
+    parameters and table that :func:`plain_window` has."""
     item, depth = images.item_bytes(kind, config), images.depth(kind, config)
-    step = min(depth, SPAN // item)
+    address = PLAIN[kind] if plain else DATA
+    step = 1 if plain else min(depth, SPAN // item)
     beats = images.beats(step * item, config)
     return [
-        Load(kind=kind, address=DATA, dst=at, n0=step, beats=beats) for at in range(0, depth, step)
+        Load(kind=kind, address=address, dst=at, n0=step, beats=beats)
+        for at in range(0, depth, step)
     ]
+
+
+def plain_window(config: ArchConfig, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Random bytes, with parameters that leave accumulators as they are, and a table in which
+    neighbours differ."""
+    window = rng.integers(0, 256, END).astype(np.uint8)
+    lanes = np.zeros(config.param_lanes, np.int64)
+    for kind, data in (
+        (LoadKind.PARAMS, images.pack_params(lanes, lanes + MANTISSA_MIN, lanes)),
+        (LoadKind.TABLE, images.pack_table(np.arange(TABLE_ENTRIES) % 15)),
+    ):
+        window[PLAIN[kind] : PLAIN[kind] + data.size] = data
+    return window
 
 
 def one_block(config: ArchConfig, **fields: int) -> Exec:
@@ -79,7 +98,7 @@ def store(config: ArchConfig, src: int, slots: int) -> Store:
 
 
 def secrets(config: ArchConfig) -> list[Instr]:
-    """Something in every memory, segment, accumulator and maximum; then the descriptor."""
+    """Something in every memory, segment, accumulator and maximum."""
     last = load_all(LoadKind.ACTS, config)[-1]
     return [
         *(i for kind in LoadKind for i in load_all(kind, config)),
@@ -88,7 +107,6 @@ def secrets(config: ArchConfig) -> list[Instr]:
         *(Seg(index=i, base=100 + 5 * i, n_ic=i, d_ic=i) for i in range(1, config.segments)),
         one_block(config, mode=Mode.MAX, drain=False),
         one_block(config, drain=False),
-        Out(base=77, d_pix=2, d_col=2, table=3, param=5),
     ]
 
 
@@ -97,9 +115,8 @@ def probes(config: ArchConfig) -> dict[str, list[Instr]]:
     rows = 32
     ends = Seg(wait=1, base=0)
     fill = Fill(n0=BLANK, code=1)
-    weights, params, tables = (
-        load_all(kind, config) for kind in (LoadKind.WEIGHTS, LoadKind.PARAMS, LoadKind.TABLE)
-    )
+    weights = load_all(LoadKind.WEIGHTS, config)
+    params, tables = (load_all(kind, config, plain=True) for kind in PLAIN)
 
     def outputs(count: int, **step: int) -> list[Instr]:
         """One block after another, each with other words, groups or tables."""
@@ -143,14 +160,18 @@ def probes(config: ArchConfig) -> dict[str, list[Instr]]:
     }
 
 
-def unset(config: ArchConfig, *, own: bool) -> list[Instr]:
-    """Uses all segments and the descriptor; ``own``: those that this program itself sets."""
-    setup = [Seg(index=i) for i in range(config.segments)] + [Out()] if own else []
-    acts = replace(load_all(LoadKind.ACTS, config)[-1], signal=2)
-    others = [i for kind in LoadKind if kind != LoadKind.ACTS for i in load_all(kind, config)]
-    first, *more = setup or [one_block(config, n_seg=config.segments, run=1, signal=4)]
-    rest = [one_block(config, n_seg=config.segments, run=1, signal=4)] if setup else []
-    return [*others, acts, replace(first, wait=1), *more, *rest, store(config, 0, 128)]
+def segments(config: ArchConfig, *, own: bool) -> list[Instr]:
+    """Uses all segments; ``own``: those that this program itself sets."""
+    plain = [load_all(kind, config, plain=True) for kind in PLAIN]
+    weights, (*acts, last) = (load_all(kind, config) for kind in (LoadKind.WEIGHTS, LoadKind.ACTS))
+    return [
+        *(i for group in (*plain, weights, acts) for i in group),
+        replace(last, signal=2),
+        Out(wait=1, base=8, d_pix=1, d_col=1),
+        *(Seg(index=i) for i in range(config.segments if own else 0)),
+        one_block(config, n_seg=config.segments, signal=4),
+        store(config, 0, 128),
+    ]
 
 
 @pytest.mark.sim
@@ -158,7 +179,8 @@ def unset(config: ArchConfig, *, own: bool) -> list[Instr]:
 def test_nothing_of_the_first_owner_is_left(name: str, rng: np.random.Generator) -> None:
     """The second owner's probes find what they find in an accelerator that has just been reset."""
     config = CONFIGS[name]
-    theirs, mine = (rng.integers(0, 256, END).astype(np.uint8) for _ in range(2))
+    theirs = rng.integers(0, 256, END).astype(np.uint8)
+    mine = plain_window(config, rng)
     for what, probe in probes(config).items():
         device = RtlDevice(config)
         blank = execute(probe, device, mine)
@@ -172,18 +194,16 @@ def test_nothing_of_the_first_owner_is_left(name: str, rng: np.random.Generator)
 
 @pytest.mark.sim
 @pytest.mark.parametrize("name", CONFIGS)
-def test_segments_and_descriptor_are_those_of_the_scrub(
-    name: str, rng: np.random.Generator
-) -> None:
+def test_segments_are_those_of_the_scrub(name: str, rng: np.random.Generator) -> None:
     config = CONFIGS[name]
     device = RtlDevice(config)
-    theirs, mine = (rng.integers(0, 256, END).astype(np.uint8) for _ in range(2))
+    theirs = rng.integers(0, 256, END).astype(np.uint8)
+    mine = plain_window(config, rng)
     execute(secrets(config), device, theirs)
-    before = execute(unset(config, own=False), device, mine)
+    before = execute(segments(config, own=False), device, mine)
     device.scrub()
-    after = execute(unset(config, own=False), device, mine)
-    device.scrub()
-    assert after == execute(unset(config, own=True), device, mine) != before
+    after = execute(segments(config, own=False), device, mine)
+    assert after == execute(segments(config, own=True), device, mine) != before
 
 
 @pytest.mark.sim

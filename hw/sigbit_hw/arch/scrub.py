@@ -1,9 +1,9 @@
 """The Program that clears an accelerator between two owners.
 
-A soft reset leaves the memories on chip as they are, and accumulators, segment table and output
-descriptor too; instructions can read them all. This Program overwrites every one. The queues of
-LOAD, STORE and the bus pass more than they hold, though no instruction reads what is left in them.
-What it takes are the cycles of any Program, exactly those that the cycle model says.
+A soft reset, and the end of a run, leave the memories on chip as they are, and accumulators, maxima
+and segment table too; instructions can read them all. This Program overwrites every one. The queues
+of LOAD, STORE and the bus pass more than they hold, though no instruction reads what is left in
+them. What it takes are the cycles of any Program, exactly those that the cycle model says.
 """
 
 from collections.abc import Iterator
@@ -88,7 +88,6 @@ def _code(config: ArchConfig, source: int, zeros: int, target: int, stored: int)
         Out(base=2 * wrap, d_pix=1, d_col=1),
         execute,
         replace(execute, mode=Mode.MAX, signal=store),
-        Out(),
         Store(
             wait=compute,
             address=target,
