@@ -91,6 +91,30 @@ def test_capabilities_of_a_level_table() -> None:
     assert values["ACT_FORMAT"] == values["WEIGHT_FORMAT"] == form.bits | 1 << 16 | 1 << 17
 
 
+@pytest.mark.parametrize("config", PRESETS.values(), ids=lambda c: c.name)
+def test_an_accelerator_is_known_from_its_registers(config: ArchConfig) -> None:
+    values = launch.identity(config) | launch.capabilities(config)
+    found = launch.discover(values.__getitem__)
+    assert replace(found, name=config.name) == config
+    assert found.digest == config.digest
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"MAGIC": 0}, "no accelerator that this release knows: MAGIC is 0x0"),
+        ({"VERSION": 2}, "VERSION is 0x2"),
+        ({"TABLES": 4}, "that of its parameters"),
+        ({"PIXELS": 3}, "pixels must be a power of two, not 3"),
+        ({"ACT_FORMAT": 4 | 3 << 16}, "tables of levels, which no register holds"),
+    ],
+)
+def test_what_is_no_accelerator_is_refused(changes: dict[str, int], message: str) -> None:
+    values = launch.identity(NANO) | launch.capabilities(NANO) | changes
+    with pytest.raises(ValueError, match=message):
+        launch.discover(values.__getitem__)
+
+
 def test_counters_that_have_wrapped_are_left_out() -> None:
     names = [name for name, _ in regs.COUNTERS]
     values = {name: 10 + i for i, name in enumerate(names)} | {"CYCLES_HI": 2, "OVERFLOW": 4 | 256}

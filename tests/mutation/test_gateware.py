@@ -50,6 +50,7 @@ REGISTERS, INTERRUPT = "sequencer::test_registers", "sequencer::test_interrupt"
 WRITE_ERROR = "errors::test_bus_errors[store-2-3-5]"
 FETCH_ERROR = "errors::test_bus_errors[fetch_first-2-3-5]"
 UNDERFLOW = "errors::test_token_underflow"
+WRAPPED = "registers::test_counters_say_that_they_have_wrapped"
 COUNTED = "bus_protocol::test_read_beats_are_counted[{}]"
 ANSWERS = "bus_protocol::test_responses_are_counted[{}]"
 ERRORS, SET_WINS = "control::test_first_error_counts", "control::test_setting_wins_over_clearing"
@@ -715,6 +716,42 @@ FAULTS: list[tuple[str, str, str, str, str]] = [
         UNDERFLOW,
     ),
     # control and register file
+    (
+        "control.counters",
+        "carry_lost",
+        "self.cycles_hi.eq(self.cycles_hi + carries[0])",
+        "self.cycles_hi.eq(self.cycles_hi)",
+        WRAPPED,
+    ),
+    ("control.counters", "wraps_unseen", "Cat(0, carries[1:])", "0", WRAPPED),
+    (
+        "control.counters",
+        "limit_of_the_run_before",
+        "[low.eq(0), above.eq(0), self.reached.eq(0)]",
+        "[above.eq(0)]",
+        "registers::test_limits_of_two_words",
+    ),
+    (
+        "control.counters",
+        "low_words_only",
+        "above | (same & low)",
+        "above | low",
+        "registers::test_limits_of_two_words",
+    ),
+    (
+        "control.counters",
+        "limit_of_zero",
+        "self.reached.eq(some &",
+        "self.reached.eq(~some | some &",
+        "registers::test_limits_of_two_words",
+    ),
+    (
+        "bus.axi",
+        "attributes",
+        "self.attributes[part]",
+        "self.attributes[: len(self.attributes[part])]",
+        "registers::test_attributes_are_on_every_transfer",
+    ),
     ("control.state", "start_in_error", "& ~error & self.bus_idle", "& self.bus_idle", ERRORS),
     (
         "control.state",

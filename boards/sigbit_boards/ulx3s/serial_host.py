@@ -58,10 +58,18 @@ class SerialHost:
             raise BoardError(f"a read of {address:#010x} was answered by {len(answer)} bytes of 4")
         return int.from_bytes(answer, "little")
 
-    def scrub(self, config: ArchConfig, timeout: float = 60.0) -> None:
-        """Clear the accelerator, of this ``config``, between two owners: its memories and
-        registers. What the first one's Program left beyond the window of the next in the board's
-        memory, no Program can reach."""
+    @property
+    def config(self) -> ArchConfig:
+        """What the accelerator says that it is; :class:`BoardError` if it cannot."""
+        try:
+            return launch.discover(lambda name: self.read(regs.OFFSET[name]))
+        except ValueError as error:
+            raise BoardError(str(error)) from None
+
+    def scrub(self, timeout: float = 60.0) -> None:
+        """Clear memories and registers of the accelerator between two owners. What the first one's
+        Program left beyond the window of the next in the board's memory, no Program can reach."""
+        config = self.config
         program = scrub_program(config)
         self.run(program, program.memory(), timeout)
         self._set({"CONTROL": regs.CONTROL_SOFT_RESET, **launch.blank(config)})

@@ -60,6 +60,36 @@ def _format_word(form: Format) -> int:
     return sum(int(values[name]) << part.start for name, part in regs.FORMAT_FIELDS.items())
 
 
+def _format_of(word: int) -> Format:
+    value = {
+        name: word >> part.start & (1 << part.stop - part.start) - 1
+        for name, part in regs.FORMAT_FIELDS.items()
+    }
+    if value["levels"]:
+        raise ValueError("the accelerator's formats are tables of levels, which no register holds")
+    return EsbFormat(value["bits"], value["frac"], signed=bool(value["signed"]))
+
+
+def discover(read: Callable[[str], int]) -> ArchConfig:
+    """The ArchConfig, named after its digest, of the accelerator whose registers ``read`` gives;
+    ``ValueError`` if registers cannot tell, or are not those of an accelerator."""
+    for name, wanted in (("MAGIC", regs.MAGIC), ("VERSION", regs.VERSION)):
+        if (found := read(name)) != wanted:
+            raise ValueError(f"no accelerator that this release knows: {name} is {found:#x}")
+    digest = f"{read('DIGEST_LO'):08x}{read('DIGEST_HI'):08x}"
+    config = ArchConfig(
+        name=digest,
+        weight_format=_format_of(read("WEIGHT_FORMAT")),
+        act_format=_format_of(read("ACT_FORMAT")),
+        **{name: read(name.upper()) for name in regs.CAPABILITIES},
+    )
+    if not config.digest.startswith(digest):
+        raise ValueError(
+            f"the accelerator's digest is {digest}…, that of its parameters {config.digest[:16]}…"
+        )
+    return config
+
+
 def counters(read: Callable[[str], int]) -> dict[str, int]:
     """The counters of a run that has ended, by name, from ``read``, which gives the value of a
     register; without those that have exceeded their bits."""
