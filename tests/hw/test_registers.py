@@ -201,6 +201,42 @@ def test_a_start_ends_the_interrupts_before_it(rng: np.random.Generator) -> None
     machine.simulate(test)
 
 
+def test_a_write_that_is_answered_has_its_effect(rng: np.random.Generator) -> None:
+    """On the interrupt line too, in the cycle of the answer: whoever enables interrupts again after
+    it sees no old one."""
+    dut = Csr(NANO)
+
+    async def write(ctx: Any, name: str, value: int) -> int:
+        """The interrupt line when the write is answered."""
+        ctx.set(dut.awaddr, regs.OFFSET[name])
+        ctx.set(dut.wdata, value)
+        for signal, bits in ((dut.wstrb, 15), (dut.awvalid, 1), (dut.wvalid, 1)):
+            ctx.set(signal, bits)
+        await ctx.tick().until(dut.awready & dut.wready)
+        ctx.set(dut.awvalid, 0)
+        ctx.set(dut.wvalid, 0)
+        ctx.set(dut.bready, 1)
+        (line,) = await ctx.tick().sample(dut.irq).until(dut.bvalid)
+        ctx.set(dut.bready, 0)
+        return int(line)
+
+    async def test(ctx: Any) -> None:
+        for _ in range(5):
+            ctx.set(dut.irq_status, regs.IRQ_DONE)
+            await ctx.tick()
+            ctx.set(dut.irq_status, 0)
+            await ctx.tick().repeat(int(rng.integers(1, 5)))
+            assert await write(ctx, "IRQ_ENABLE", regs.IRQ_ERROR) == 0
+            assert await write(ctx, "IRQ_ENABLE", launch.INTERRUPTS) == 1
+            assert await write(ctx, "IRQ_STATUS", regs.IRQ_ERROR) == 1
+            assert await write(ctx, "IRQ_STATUS", regs.IRQ_DONE) == 0
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(test)
+    simulator.run()
+
+
 def test_a_second_write_waits_for_the_first_ones_answer(rng: np.random.Generator) -> None:
     """Whatever is offered while an answer waits is accepted after it was taken; every write has an
     answer of its own."""

@@ -153,11 +153,10 @@ class AxiShell(wiring.Component):
                 m.d.comb += getattr(self, way + name).eq(self.attributes[part])
         self._check_base(m)
         astray, anew, quiet = Signal(), Signal(), Signal()
-        self._owing = Signal()  # beats of an accepted write burst
         self._live, self._anew = Signal(), anew
         m.d.comb += [
             self._live.eq(self.enable & ~astray),
-            quiet.eq(~(self.arvalid | self.awvalid | self.wvalid | self._owing)),
+            quiet.eq(~(self.arvalid | self.awvalid | self.wvalid)),
             anew.eq(astray & self.forget & quiet),
         ]
         reads, wrong_beat = self._read_channels(m)
@@ -241,7 +240,7 @@ class AxiShell(wiring.Component):
         whether the bus gives a response that is wrong."""
         burst, beat = self.write.burst, self.write.beat
         m.submodules.responses_due = due = ResponsesDue()
-        owing = self._owing
+        owing = Signal()
         left = Signal(8, reset_less=True)
         free = ~self.wvalid | self.wready
         opened = burst.valid & burst.ready

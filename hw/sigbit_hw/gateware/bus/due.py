@@ -86,9 +86,10 @@ class ResponsesDue(wiring.Component):
     forget : In(1)
         Nothing is owed any more.
     right : Out(1)
-        In the same cycle: there is a burst that a response can belong to.
+        In the same cycle: there is a burst that a response can belong to. What is counted after
+        one that belongs to none means nothing until ``forget``.
     open : Out(range(WRITES_MAX + 1))
-        Bursts without response, at most ``WRITES_MAX``; wrong responses do not count.
+        Bursts without response, at most ``WRITES_MAX``.
     """
 
     opened: In(1)
@@ -104,10 +105,9 @@ class ResponsesDue(wiring.Component):
         whole = Signal.like(self.open)  # of these, those whose data the bus has got
         unaddressed = self.offered & (self.open == 1)
         m.d.comb += self.right.eq((whole != 0) & ~unaddressed)
-        closed = self.answered & self.right
         m.d.sync += [
-            self.open.eq(self.open + self.opened - closed),
-            whole.eq(whole + self.sent - closed),
+            self.open.eq(self.open + self.opened - self.answered),
+            whole.eq(whole + self.sent - self.answered),
         ]
         with m.If(self.forget):
             m.d.sync += [self.open.eq(0), whole.eq(0)]

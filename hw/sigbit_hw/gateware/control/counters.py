@@ -40,17 +40,16 @@ class Counters(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        carries = Signal(len(regs.COUNTERS))
+        carries, tops = Signal(len(regs.COUNTERS)), Signal(len(regs.COUNTERS))
         for i, (name, _) in enumerate(regs.COUNTERS):
             value = getattr(self, name.lower())
-            total = Signal(_WORD + 1, name=f"next_{name.lower()}")
-            m.d.comb += total.eq(value + getattr(self, f"add_{name.lower()}"))
+            top = value[-1]
+            m.d.comb += carries[i].eq(tops[i] & ~top)
+            m.d.sync += tops[i].eq(top & ~self.clear)
             with m.If(self.clear):
-                m.d.sync += [value.eq(0), carries[i].eq(0)]
-            with m.Else():
-                m.d.sync += carries[i].eq(self.enable & total[_WORD])
-                with m.If(self.enable):
-                    m.d.sync += value.eq(total)
+                m.d.sync += value.eq(0)
+            with m.Elif(self.enable):
+                m.d.sync += value.eq(value + getattr(self, f"add_{name.lower()}"))
         with m.If(self.clear):
             m.d.sync += [self.cycles_hi.eq(0), self.overflow.eq(0)]
         with m.Else():

@@ -134,7 +134,7 @@ class Control(wiring.Component):
         m.d.comb += [
             reset.eq((self.control & regs.CONTROL_SOFT_RESET).any()),
             wanted.eq((self.control & regs.CONTROL_START).any() & ~reset),
-            start.eq(wanted & ~self.running & ~error & ~violated & self.bus_idle),
+            start.eq(wanted & ~self.locked & ~error & ~violated),
             self.irq_clear.eq(
                 Mux(start, regs.IRQ_DONE | regs.IRQ_ERROR, 0) | Mux(reset, regs.IRQ_BITS, 0)
             ),
@@ -218,19 +218,19 @@ class Control(wiring.Component):
         m.submodules.counters = counters = Counters()
         m.submodules.limit = limit = CycleLimit()
         m.d.sync += [
+            counters.clear.eq(clear),
             counters.enable.eq(self.running),
             counters.add_compute_busy.eq(self.compute_feeding),
             counters.add_compute_wait.eq(self.waiting[Engine.COMPUTE] & ~self.compute_busy),
             counters.add_compute_stall.eq(self.compute_stalled),
         ]
         m.d.comb += [
-            counters.clear.eq(clear),
             counters.add_cycles.eq(1),
             *(getattr(self, f"count_{name}").eq(getattr(counters, name)) for name in COUNTER_NAMES),
-            limit.clear.eq(clear),
+            limit.clear.eq(counters.clear),
             limit.cycles.eq(Cat(counters.cycles, counters.cycles_hi)),
             limit.limit.eq(self.cycle_limit),
-            spent.eq(limit.reached),
+            spent.eq(counters.enable & limit.reached),
         ]
         for engine in (Engine.LOAD, Engine.STORE):
             busy = self.executing[engine]
