@@ -19,24 +19,27 @@ def gateware_key(config: ArchConfig, *more: str) -> str:
     return key_of(config.digest, *sources, *tools, *more)
 
 
-def cached_verilog(config: ArchConfig) -> str:
-    """Return the accelerator's Verilog."""
+def cached_verilog(config: ArchConfig, *, traced: bool = False) -> str:
+    """Return the accelerator's Verilog; ``traced``: with the ports that simulators need."""
 
     def emit(into: Path) -> None:
         from sigbit_hw.gateware.emit import verilog  # only here: elaborating is what is saved
 
-        (into / "top.v").write_text(verilog(config))
+        (into / "top.v").write_text(verilog(config, traced=traced))
 
-    return (cached_folder(f"verilog-{gateware_key(config)}", emit) / "top.v").read_text()
+    return (
+        cached_folder(f"verilog-{gateware_key(config, str(traced))}", emit) / "top.v"
+    ).read_text()
 
 
-def cached_rtlil(config: ArchConfig, fabric: Fabric) -> str:
-    """Return RTLIL of the accelerator for ``fabric``."""
+def cached_rtlil(config: ArchConfig, fabric: Fabric, *, traced: bool = False) -> str:
+    """Return RTLIL of the accelerator for ``fabric``; ``traced``: with the ports that simulators
+    need."""
 
     def emit(into: Path) -> None:
         from sigbit_hw.gateware.emit import rtlil  # as above
 
-        (into / "design.il").write_text(rtlil(config, fabric))
+        (into / "design.il").write_text(rtlil(config, fabric, traced=traced))
 
-    folder = cached_folder(f"rtlil-{gateware_key(config, fabric.value)}", emit)
+    folder = cached_folder(f"rtlil-{gateware_key(config, fabric.value, str(traced))}", emit)
     return (folder / "design.il").read_text()

@@ -35,7 +35,7 @@ CONSTANTS = names_of(bus, formats, images, isa, limits, numerics, regs, timing)
 OPCODES = "|".join(isa.Opcode.__members__)
 FIELDS = "|".join(f.name for o in (isa.Opcode.SEG, isa.Opcode.EXEC) for f in isa.LAYOUTS[o][3:6])
 NAMES = "|".join(sorted({f.name for o in isa.Opcode for f in isa.fields_of(o)}))
-REGISTERS = "|".join(r.name for r in regs.REGISTERS if r.access is regs.Access.RW)
+REGISTERS = "|".join(r.name for r in regs.REGISTERS if r.access in regs.OWNED)
 
 SEARCHES = {
     "a constant of the contract defined again": (

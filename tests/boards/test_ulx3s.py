@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from sigbit_boards.ulx3s.board import (
     pll_dividers,
 )
 from sigbit_boards.ulx3s.serial_host import BoardError, SerialHost
+from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.gateware.emit import deduplicate
 from sigbit_sim.interp.device import Interp
@@ -118,6 +120,38 @@ def test_programs_run_over_the_serial_line(host: SerialHost, rng: np.random.Gene
 
 @pytest.mark.slow
 @pytest.mark.sim
+def test_the_host_knows_and_clears_the_accelerator(
+    host: SerialHost, rng: np.random.Generator
+) -> None:
+    """After the scrub a Program that only stores what is on chip finds zeros."""
+    assert host.config.digest == NANO.digest
+    program = random_program(NANO, rng, execs=1)
+    host.run(program, window_of(program, random_inputs(program, rng), 0), timeout=3600)
+    code = [isa.Store(address=4096, n0=1024, beats=256), isa.Halt()]
+    probe = replace(
+        program,
+        instructions=isa.pack(code),
+        program_offset=0,
+        memory_bytes=6144,
+        write_window=(4096, 6144),
+        image=program.image[:0],
+        inputs=(),
+        outputs=(),
+        layers=(),
+        execs=(),
+    )
+    found = []
+    for scrub in (False, True):
+        if scrub:
+            host.scrub(timeout=3600)
+        window = probe.memory()
+        host.run(probe, window, timeout=3600)
+        found.append(window[4096:].any())
+    assert found == [True, False]
+
+
+@pytest.mark.slow
+@pytest.mark.sim
 def test_memory_keeps_words_and_errors_are_told(host: SerialHost, rng: np.random.Generator) -> None:
     words = {
         int(a) * 4: int(w)
@@ -136,6 +170,8 @@ def test_memory_keeps_words_and_errors_are_told(host: SerialHost, rng: np.random
     window[start] ^= 0xFF
     with pytest.raises(BoardError, match="illegal opcode"):
         host.run(program, window, timeout=3600)  # a hang, on whatever machine
+    window[start] ^= 0xFF
+    host.run(program, window, timeout=3600)
 
 
 def test_a_silent_line_is_told() -> None:

@@ -99,6 +99,6 @@ def test_a_fault_of_the_gateware_is_found(seed: int) -> None:
         "acc << self.radix_bits, acc",
         "acc << (self.radix_bits - 1), acc",
     ):
-        devices = Devices(config, seed, verilog(config))
+        devices = Devices(config, seed, verilog(config, traced=True))
     with pytest.raises(AssertionError, match=r"^rtl: "):
         draw_networks(config, Coverage(), 60, seed, devices, (Phase.generate,))

@@ -127,6 +127,7 @@ class BurstsAreWhole(_Shell):
         m.d.comb += [
             n.eq(AnyConst(2)),
             Assume(shell.write.burst.p.length < 3),
+            Assume(~shell.rvalid & ~shell.bid),  # else the port goes astray, and may begin anew
             Assume(~shell.bvalid | ((answered < closed) & (answered < sent))),
             Assert(~moves | (closed < opened)),
             Assert(~(moves & known & (closed == n)) | (shell.wlast == (beats == length))),

@@ -99,6 +99,24 @@ def test_watchdog(limit: int) -> None:
     simulate(dut, test)
 
 
+def test_watchdog_that_is_lowered_below_what_has_passed() -> None:
+    """It fires at once."""
+    dut = Control()
+
+    async def test(ctx: Any) -> None:
+        ctx.set(dut.bus_idle, 1)
+        ctx.set(dut.watchdog, 1000)
+        await command(ctx, dut, regs.CONTROL_START)
+        await ctx.tick().repeat(50)
+        assert ctx.get(dut.running)
+        ctx.set(dut.watchdog, 20)
+        await ctx.tick().repeat(3)
+        assert not ctx.get(dut.running)
+        assert ctx.get(dut.cause) == Cause.WATCHDOG
+
+    simulate(dut, test)
+
+
 def test_setting_wins_over_clearing() -> None:
     """An interrupt raised in the cycle in which its bit is cleared is kept. The write takes effect
     at the end of the third cycle; what is raised before that is cleared."""

@@ -96,6 +96,8 @@ def test_verilog() -> None:
     assert header is not None
     names = {name.strip() for name in header[1].split(",")}
     assert names == {"clk", "rst", *ports.accelerator(NANO)}
+    traced = rtlil(NANO, traced=True)
+    assert all(f" \\{name}\n" in traced for name in ports.trace(NANO))
     assert NANO.digest in text
     for word in ("/work", "/home", "/tmp", "site-packages", ".py"):
         assert word not in text

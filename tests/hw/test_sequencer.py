@@ -219,15 +219,16 @@ def test_registers(rng: np.random.Generator) -> None:
         model = {
             r.name: regs.RW_RESET.get(r.name, 0)
             for r in registers(CONFIG)
-            if r.access is regs.Access.RW
+            if r.access in regs.OWNED
         }
-        assert model
+        masks = {r.name: r.mask for r in registers(CONFIG)}
+        assert len(model) > 8
         for name, value in model.items():
             assert await read(ctx, name) == value
         for _ in range(40):
             name = str(rng.choice(list(model)))
             value, strobe = int(rng.integers(1 << 32)), int(rng.integers(16))
-            mask = sum(0xFF << 8 * k for k in range(4) if strobe >> k & 1)
+            mask = sum(0xFF << 8 * k for k in range(4) if strobe >> k & 1) & masks[name]
             await write(ctx, name, value, strobe)
             model[name] = model[name] & ~mask | value & mask
         for name, value in model.items():
@@ -259,14 +260,11 @@ def test_interrupt(rng: np.random.Generator) -> None:
         assert await machine.read(ctx, "IRQ_STATUS") == regs.IRQ_DONE
         assert ctx.get(machine.dut.irq) == 0
         await machine.write(ctx, "IRQ_ENABLE", regs.IRQ_DONE)
-        await ctx.tick().repeat(2)
         assert ctx.get(machine.dut.irq) == 1
         await machine.write(ctx, "IRQ_STATUS", regs.IRQ_ERROR)
-        await ctx.tick().repeat(2)
         assert ctx.get(machine.dut.irq) == 1
         await machine.write(ctx, "IRQ_STATUS", regs.IRQ_DONE)
-        await ctx.tick().repeat(2)
-        assert ctx.get(machine.dut.irq) == 0
+        assert ctx.get(machine.dut.irq) == 0, "the line is late"
         assert await machine.read(ctx, "IRQ_STATUS") == 0
 
     machine.simulate(test)

@@ -309,7 +309,7 @@ def test_a_program_must_halt(rng):
 
 FILL = isa.Fill(n0=64)
 SEG = isa.Seg()
-OUT = isa.Out(base=512, d_slot=1)
+OUT = isa.Out(base=512, d_slot=1, d_col=1)
 EXEC = isa.Exec(drain=1, wrap=2, group_step=1)
 MISUSES = [
     ("uses entry .4096. of ACTS, which has 4096", [isa.Fill(dst=4095, n0=2)]),
@@ -333,6 +333,13 @@ MISUSES = [
     ("uses entry .1024. of WEIGHTS", [replace(SEG, n_ic=2), OUT, replace(EXEC, weights=1023)]),
     ("uses entry .8. of TABLE", [SEG, replace(OUT, table=7, n_planes=2), EXEC]),
     ("uses entry .-1. of ACTS", [SEG, replace(OUT, base=0, n_planes=2, d_plane=-1), EXEC]),
+    ("writes 2 times to 1 slots", [SEG, replace(OUT, d_col=0), replace(EXEC, run=2)]),
+    (
+        "writes 4 times to 3 slots",
+        [SEG, replace(OUT, d_row=0), replace(EXEC, run=2, n_rows=2)],
+    ),
+    ("writes 2 times to 1 slots", [SEG, replace(OUT, n_planes=2), EXEC]),
+    ("writes 2 times to 1 slots", [SEG, replace(OUT, n_slots=2, d_slot=0), replace(EXEC, n_ocb=2)]),
     ("must have one block only", [SEG, OUT, replace(EXEC, drain=0, n_rows=2)]),
     ("must have one block only", [SEG, OUT, replace(EXEC, keep=1, run=3)]),
     ("keeps accumulators, but the EXEC before", [SEG, OUT, replace(EXEC, keep=1)]),
@@ -381,6 +388,21 @@ def test_two_writes_in_one_bank_are_refused(preset, post_lanes, out, run_length,
         else:
             with pytest.raises(ProgramError, match="two slots of one bank in a cycle of the drain"):
                 run(bad)
+
+
+@pytest.mark.parametrize(
+    ("address", "legal"), [(8192 - 8, True), (8192, False), (8192 + 64, False), (8192 + 96, True)]
+)
+def test_a_program_that_writes_itself_is_refused(address, legal, rng):
+    """Whether an instruction is fetched before it is overwritten depends on the bus. Three
+    instructions, of 32 bytes each, one beat stored."""
+    code = [load(), isa.Store(address=address, n0=4)]
+    program = replace(small(rng, code), write_window=(0, 16384))
+    if legal:
+        run(program)
+    else:
+        with pytest.raises(ProgramError, match=r"instruction 1 .* writes the program"):
+            run(program)
 
 
 def test_images_of_a_run_lie_one_behind_the_other(rng):

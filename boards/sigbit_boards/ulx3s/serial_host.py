@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from sigbit_boards.ulx3s.board import DONE, MEMORY_BIT, READ, WRITE
 from sigbit_hw.arch import launch, regs
+from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.program import Program
+from sigbit_hw.arch.scrub import scrub_program
 
 _MEMORY = 1 << MEMORY_BIT
 _WORD = regs.WORD_BYTES
@@ -56,8 +58,25 @@ class SerialHost:
             raise BoardError(f"a read of {address:#010x} was answered by {len(answer)} bytes of 4")
         return int.from_bytes(answer, "little")
 
+    @property
+    def config(self) -> ArchConfig:
+        """What the accelerator says that it is; :class:`BoardError` if it cannot."""
+        try:
+            return launch.discover(lambda name: self.read(regs.OFFSET[name]))
+        except ValueError as error:
+            raise BoardError(str(error)) from None
+
+    def scrub(self, timeout: float = 60.0) -> None:
+        """Clear memories and registers of the accelerator between two owners. What the first one's
+        Program left beyond the window of the next in the board's memory, no Program can reach."""
+        config = self.config
+        program = scrub_program(config)
+        self.run(program, program.memory(), timeout)
+        self._set({"CONTROL": regs.CONTROL_SOFT_RESET, **launch.blank(config)})
+
     def run(self, program: Program, window: NDArray[np.uint8], timeout: float = 60.0) -> None:
-        """Run a Program on its DMA window, whose writable part is updated in place.
+        """Reset the accelerator and run a Program on its DMA window, whose writable part is updated
+        in place.
 
         Raises :class:`BoardError` if it was compiled for another accelerator, on an error of the
         accelerator, or after ``timeout`` seconds.
@@ -72,12 +91,18 @@ class SerialHost:
         for index, word in enumerate(padded):
             self.write(_MEMORY | _WORD * index, word)
         bases = [0] * program.config.ports
-        self._set({**launch.set_up_program(program, bases), **launch.START})
         end = time.monotonic() + timeout
+        self._set({"CONTROL": regs.CONTROL_SOFT_RESET})
+        while not self.read(regs.OFFSET["STATUS"]) & regs.STATUS_BUS_IDLE:
+            if time.monotonic() > end:
+                raise BoardError(f"the accelerator's bus did not become idle within {timeout:g} s")
+        self._set({**launch.set_up_program(program, bases), **launch.START})
         while not (pending := self.read(regs.OFFSET["IRQ_STATUS"])):
             if time.monotonic() > end:
                 raise BoardError(f"the accelerator did not finish within {timeout:g} s")
         self._set({"IRQ_STATUS": pending})
+        if pending & regs.IRQ_REFUSED:
+            raise BoardError("the accelerator refused to be started; does another host use it?")
         if pending & regs.IRQ_ERROR:
             cause = regs.Cause(self.read(regs.OFFSET["CAUSE"]))
             raise BoardError(f"the accelerator stopped: {regs.CAUSE_DOC[cause]}")

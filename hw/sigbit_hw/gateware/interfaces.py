@@ -41,9 +41,7 @@ class Error(Signature):
     """``valid`` for at least one cycle with a ``regs.Cause`` and the instruction's index."""
 
     def __init__(self) -> None:
-        super().__init__(
-            {"valid": Out(1), "cause": Out(max(regs.Cause).bit_length()), "index": Out(INDEX_BITS)}
-        )
+        super().__init__({"valid": Out(1), "cause": Out(regs.CAUSE_BITS), "index": Out(INDEX_BITS)})
 
 
 class ActWrite(Signature):

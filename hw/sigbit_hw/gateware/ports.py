@@ -1,5 +1,5 @@
-"""The ports of the accelerator: AXI4-Lite slave, AXI4 masters, interrupt and trace outputs, by
-their flat names.
+"""The ports of the accelerator by their flat names: AXI4-Lite slave, AXI4 masters, interrupt, and
+trace outputs where they are wanted.
 
 Names follow the vendors' conventions (``s_axil_awaddr``, ``m_axi_rdata`` …), so that Vivado and
 cocotbext-axi recognize the interfaces. ``clk`` and ``rst`` (active high, synchronous) are added by
@@ -51,6 +51,7 @@ def axi_master(bus_bits: int) -> dict[str, Member]:
         "burst": Out(2),
         "cache": Out(4),
         "prot": Out(3),
+        "qos": Out(4),
         "valid": Out(1),
         "ready": In(1),
     }
@@ -103,8 +104,9 @@ def trace(config: ArchConfig) -> dict[str, Member]:
     return members
 
 
-def accelerator(config: ArchConfig) -> dict[str, Member]:
-    """Every port of the accelerator but ``clk`` and ``rst``."""
+def accelerator(config: ArchConfig, *, traced: bool = False) -> dict[str, Member]:
+    """Every port of the accelerator but ``clk`` and ``rst``; ``traced``: with those of
+    :func:`trace`."""
     return {
         **{f"s_axil_{name}": member for name, member in axi_lite_slave().items()},
         **{
@@ -113,5 +115,5 @@ def accelerator(config: ArchConfig) -> dict[str, Member]:
             for name, member in axi_master(8 * config.port_bytes).items()
         },
         "irq": Out(1),
-        **trace(config),
+        **(trace(config) if traced else {}),
     }

@@ -15,7 +15,7 @@ from sigbit_hw.gateware.compute.engine import ComputeEngine
 from sigbit_hw.gateware.control.csr import Csr
 from sigbit_hw.gateware.control.decode import Decode
 from sigbit_hw.gateware.control.sequencer import Sequencer
-from sigbit_hw.gateware.control.state import Control, Hold
+from sigbit_hw.gateware.control.state import COUNTER_NAMES, Control, Hold
 from sigbit_hw.gateware.memory.dma import ReadDma, Window
 from sigbit_hw.gateware.memory.fetch import Fetch
 from sigbit_hw.gateware.memory.load import LoadEngine
@@ -33,12 +33,21 @@ class Accelerator(wiring.Component):
     config : ArchConfig
     compute : Component, optional
         Takes the place of ``ComputeEngine(config)``: for testbenches of everything around it.
+    traced : bool
+        With the ports of ``ports.trace``, which simulators need.
     """
 
-    def __init__(self, config: ArchConfig, compute: wiring.Component | None = None) -> None:
+    def __init__(
+        self,
+        config: ArchConfig,
+        compute: wiring.Component | None = None,
+        *,
+        traced: bool = False,
+    ) -> None:
         self.config = config
         self.compute = ComputeEngine(config) if compute is None else compute
-        super().__init__(ports.accelerator(config))
+        self.traced = traced
+        super().__init__(ports.accelerator(config, traced=traced))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -114,11 +123,13 @@ class Accelerator(wiring.Component):
             m.d.comb += [
                 control.started[k].eq(start.valid),
                 control.retired[k].eq(engine.retire.valid),
-                getattr(self, f"trace_start_{name}").eq(start.valid),
-                getattr(self, f"trace_start_{name}_index").eq(start.index),
-                getattr(self, f"trace_retire_{name}").eq(engine.retire.valid),
-                getattr(self, f"trace_retire_{name}_index").eq(engine.retire.index),
             ]
+            if self.traced:
+                for event, source in (("start", start), ("retire", engine.retire)):
+                    m.d.comb += [
+                        getattr(self, f"trace_{event}_{name}").eq(source.valid),
+                        getattr(self, f"trace_{event}_{name}_index").eq(source.index),
+                    ]
 
         # Memories
         wiring.connect(m, load.act_write, compute.act_write)
@@ -137,7 +148,6 @@ class Accelerator(wiring.Component):
             control.compute_feeding.eq(compute.feeding),
             control.compute_stalled.eq(compute.stalled),
             control.setup_retired.eq(compute.setup_retired),
-            self.trace_feeding.eq(compute.feeding),
         ]
         for source, block in (
             ("sequencer", sequencer),
@@ -148,11 +158,13 @@ class Accelerator(wiring.Component):
             wiring.connect(m, block.error, getattr(control, f"error_{source}"))
         banks = [getattr(compute.trace, f"bank_{b}") for b in range(config.pixels)]
         m.d.comb += control.act_written.eq(Cat(bank.valid for bank in banks).any())
-        for b, bank in enumerate(banks):
-            m.d.comb += [
-                getattr(self, f"trace_act_{b}_{name}").eq(getattr(bank, name))
-                for name in ("valid", "word", "data")
-            ]
+        if self.traced:
+            m.d.comb += self.trace_feeding.eq(compute.feeding)
+            for b, bank in enumerate(banks):
+                m.d.comb += [
+                    getattr(self, f"trace_act_{b}_{name}").eq(getattr(bank, name))
+                    for name in ("valid", "word", "data")
+                ]
         return m
 
     def _wire_ports(self, m: Module, block: wiring.Component, prefix: str) -> None:
@@ -171,11 +183,19 @@ class Accelerator(wiring.Component):
             m.submodules[f"shell_{k}"] = shell
             self._wire_ports(m, shell, prefix)
             base = Cat(getattr(csr, name.lower()) for name in regs.base_names(k))
-            m.d.comb += [shell.base.eq(base[PAGE_BITS:]), shell.enable.eq(control.running)]
+            m.d.comb += [
+                shell.base.eq(base[PAGE_BITS:]),
+                shell.size.eq(csr.mem_size),
+                shell.attributes.eq(csr.bus_attributes),
+                shell.enable.eq(control.running),
+                shell.forget.eq(control.bus_quiet),
+            ]
             shells.append(shell)
         m.d.comb += [
             control.bus_idle.eq(Cat(shell.idle for shell in shells).all()),
             control.bus_progress.eq(Cat(shell.progress for shell in shells).any()),
+            control.bus_violated.eq(Cat(shell.violated for shell in shells).any()),
+            control.bus_wraps.eq(Cat(shell.wraps for shell in shells).any()),
         ]
         return shells
 
@@ -184,13 +204,15 @@ class Accelerator(wiring.Component):
         m.d.comb += [
             control.control.eq(csr.control),
             control.watchdog.eq(csr.watchdog),
-            csr.clear.eq(control.clear),
+            control.cycle_limit.eq(Cat(csr.cycle_limit_lo, csr.cycle_limit_hi)),
+            control.write_refused.eq(csr.refused),
+            csr.locked.eq(control.locked),
+            csr.clear.eq(control.irq_clear),
             csr.irq_status.eq(control.irq_set),
             self.irq.eq(csr.irq),
         ]
-        counters = {name for name, _ in regs.COUNTERS}
         for register in regs.REGISTERS:
             if register.access is Access.RO and register.name not in csr.constants:
                 name = register.name.lower()
-                source = f"count_{name}" if register.name in counters else name
+                source = f"count_{name}" if name in COUNTER_NAMES else name
                 m.d.comb += getattr(csr, name).eq(getattr(control, source))

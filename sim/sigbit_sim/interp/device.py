@@ -102,6 +102,9 @@ class Interp:
             layers={name: np.concatenate(v) for name, v in collected.items()},
         )
 
+    def scrub(self) -> None:
+        """Nothing is left to clear: every run starts from blank memories."""
+
     def _hooks(self, collector: LayerCollector | None) -> ExecHook:
         def hook(index: int, slots: Ints, codes: Codes) -> None:
             if collector:
@@ -275,6 +278,9 @@ class _Machine:
         slots = self._known(LoadKind.ACTS, self._block(LoadKind.ACTS, instr))
         low, high = self.program.write_window
         part = self._window(instr, slots.size * c.slot_bytes, low, min(high, len(self.memory)))
+        start = self.program.program_offset
+        apart = part.stop <= start or start + self.program.instructions.size <= part.start
+        need(apart, "writes the program, parts of which may have been fetched")
         self.memory[part] = images.pack_slots(self.acts[slots], c)
 
     # Compute
@@ -333,6 +339,14 @@ class _Machine:
         codes = self.tables[tables][:, index].reshape(out.n_planes, -1, count, c.ic_lanes)
         codes = codes.transpose(0, 2, 1, 3)
         slots = self._items(LoadKind.ACTS, addressing.write_slots(out, nest.execute, c))
+        once = np.zeros(c.act_slots, bool)
+        once[slots] = True
+        distinct = np.count_nonzero(once)
+        need(
+            distinct == slots.size,
+            f"writes {slots.size} times to {distinct} slots: which of two codes remains in a slot "
+            "is not defined",
+        )
         self.acts[slots] = codes
         self.written[LoadKind.ACTS][slots] = True
         self.on_exec(self.index, slots, codes)

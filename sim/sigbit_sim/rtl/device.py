@@ -28,6 +28,7 @@ from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Engine
 from sigbit_hw.arch.program import Program, ProgramError
 from sigbit_hw.arch.regs import OFFSET, Cause
+from sigbit_hw.arch.scrub import scrub_program
 from sigbit_sim.rtl.checkpoint import Checkpoint, Feed, Results
 from sigbit_sim.rtl.native.build import OPTIMIZE, library
 from sigbit_sim.rtl.native.model import Model, ModelError, Stop, Watch
@@ -43,7 +44,8 @@ BASES = (0x12_4000_0000, 0x3_0000_0000, 0xFF_0000_0000, 0x8000_0000)
 SLICE = 1 << 16
 """Cycles between two looks at Ctrl-C, and between two reports of progress."""
 RESET_CYCLES = 1 << 14
-"""Cycles granted to the bus to become idle after a soft reset, besides the memory's latency."""
+"""Cycles granted to the bus to become idle after a soft reset, besides the memory's latency and
+those of the watchdog."""
 
 
 class HangError(DeviceError):
@@ -72,7 +74,7 @@ class RtlDevice:
     watchdog : int
         Cycles without progress after which the accelerator reports WATCHDOG, besides the latency.
     max_cycles : int, optional
-        Longest run.
+        Cycles that a run may take until the accelerator reports CYCLE_LIMIT.
     netlist : Target, optional
         Simulate the netlist that synthesis for this target makes, instead of the gateware.
     verilog : str, optional
@@ -145,8 +147,8 @@ class RtlDevice:
 
         Each run starts from fresh DMA windows; the memories on chip keep what they held. The
         timeline and :attr:`feeds` are those of the first run. :class:`HangError` if the
-        accelerator makes no progress or exceeds ``max_cycles``; :class:`ModelError` if it breaks
-        the AXI protocol.
+        accelerator makes no progress, or goes on after ``max_cycles``, without saying so;
+        :class:`ModelError` if it breaks the AXI protocol.
         """
         program.require(self.config)
         stored = check_stored(program, inputs)
@@ -158,11 +160,7 @@ class RtlDevice:
             watch = self.model.watch(
                 {i: collector.slots_of(i) for i in collector.execs} if collector else {}
             )
-            beats = images.beats(program.memory_bytes, self.config)
-            parts = [
-                np.zeros(beats * self.config.port_bytes, np.uint8) for _ in range(self.config.ports)
-            ]
-            self.model.connect(parts, BASES[: len(parts)])
+            parts = self._connect(program)
             checkpoint = self._checkpoint_of(program, stored, layers)
             found = checkpoint.restore(self.model) if checkpoint else None
             results, spent = found or (Results(), 0)
@@ -177,9 +175,7 @@ class RtlDevice:
                 if run == 0:
                     results.timeline = self._timeline()
                     results.feeds = self._feeds()
-                results.counters.append(
-                    {name: self.model.read(OFFSET[name]) for name, _ in regs.COUNTERS}
-                )
+                results.counters.append(launch.counters(lambda name: self.model.read(OFFSET[name])))
                 memory = images.join_ports(parts, self.config)[: program.memory_bytes]
                 for name, value in unpack_outputs(program, memory).items():
                     results.outputs.setdefault(name, []).append(value)
@@ -198,6 +194,20 @@ class RtlDevice:
             counters=results.counters,
             timeline=results.timeline,
         )
+
+    def scrub(self) -> None:
+        """Clear the accelerator: :func:`~sigbit_hw.arch.scrub.scrub_program`, soft reset, registers
+        as after a reset."""
+        program = scrub_program(self.config)
+        with self._recovering():
+            self._renew()
+            parts = self._connect(program)
+            self._set_up(program)
+            self._start(program.memory(), parts, log=False)
+            self._finish(program, 0, 0, None, None, Results())
+            self.soft_reset()
+            for name, value in launch.blank(self.config).items():
+                self.model.write(OFFSET[name], value)
 
     def _build(self) -> Path:
         if self._netlist is None or self._verilog is not None:
@@ -223,8 +233,11 @@ class RtlDevice:
                 )
 
     def _renew(self) -> None:
-        """After an error, reset the hardware; where its bus does not become idle, a new model takes
-        its place. One that goes on from a checkpoint is always new."""
+        """After an error, of a run or of the bus since, reset the hardware; where its bus does not
+        become idle, a new model takes its place. One that goes on from a checkpoint is always
+        new."""
+        if self._model and not self._stopped:
+            self._stopped = bool(self.model.read(OFFSET["STATUS"]) & regs.STATUS_ERROR)
         if (self._stopped and not self.soft_reset()) or self._checkpoint:
             self._model = None
         self._stopped = False
@@ -232,9 +245,20 @@ class RtlDevice:
     def _set_up(self, program: Program) -> None:
         """Write every register that describes the program."""
         bases = BASES[: self.config.ports]
-        values = launch.set_up_program(program, bases, watchdog=self._watchdog)
+        values = launch.set_up_program(
+            program, bases, watchdog=self._watchdog, cycle_limit=self._max_cycles or 0
+        )
         for name, value in values.items():
             self.model.write(OFFSET[name], value)
+
+    def _connect(self, program: Program) -> list[NDArray[np.uint8]]:
+        """Give the ports memories for their parts of the window; return them."""
+        beats = images.beats(program.memory_bytes, self.config)
+        parts = [
+            np.zeros(beats * self.config.port_bytes, np.uint8) for _ in range(self.config.ports)
+        ]
+        self.model.connect(parts, BASES[: len(parts)])
+        return parts
 
     def _checkpoint_of(
         self, program: Program, stored: dict[str, Ints], layers: bool
@@ -281,7 +305,8 @@ class RtlDevice:
         run before."""
         model = self.model
         saved = time.monotonic()
-        budget = None if self._max_cycles is None else self._max_cycles - spent
+        # The accelerator's own limit comes first, if it works.
+        budget = None if self._max_cycles is None else self._max_cycles + RESET_CYCLES - spent
         while True:
             cycles = SLICE if budget is None else min(SLICE, budget)
             try:
@@ -309,16 +334,16 @@ class RtlDevice:
                 why = (
                     "no progress"
                     if stop == Stop.IDLE
-                    else f"not done after {self._max_cycles} cycles"
+                    else f"neither done nor stopped after its limit of {self._max_cycles} cycles"
                 )
                 started = model.state().started[Engine.COMPUTE]
                 raise HangError(started or 0, f"{program.name}: {why}; {self._activity(program)}")
         pending = model.read(OFFSET["IRQ_STATUS"])
         model.write(OFFSET["IRQ_STATUS"], pending)
-        if pending & regs.IRQ_ERROR:
-            raise DeviceError(
-                Cause(model.read(OFFSET["CAUSE"])), model.read(OFFSET["CAUSE_INDEX"]), program
-            )
+        if pending & (regs.IRQ_ERROR | regs.IRQ_REFUSED):
+            if cause := Cause(model.read(OFFSET["CAUSE"])):
+                raise DeviceError(cause, model.read(OFFSET["CAUSE_INDEX"]), program)
+            raise ModelError(f"{program.name}: the accelerator, not idle, refused to be started")
         if violations := model.violations:
             raise ModelError(
                 f"{program.name}: {len(violations)} breaches of AXI, first: {violations[0]}"
@@ -340,7 +365,7 @@ class RtlDevice:
         """Reset the accelerator; whether its bus became idle."""
         model = self.model
         model.write(OFFSET["CONTROL"], regs.CONTROL_SOFT_RESET)
-        deadline = model.state().cycle + RESET_CYCLES + 4 * self._timing[0]
+        deadline = model.state().cycle + RESET_CYCLES + 4 * self._timing[0] + self._watchdog
         while model.state().cycle < deadline:
             if model.read(OFFSET["STATUS"]) & regs.STATUS_BUS_IDLE:
                 return True

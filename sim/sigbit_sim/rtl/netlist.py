@@ -47,7 +47,7 @@ def netlists(
 
     ``progress(name, done, of)`` is called for every module. :class:`ToolchainError` if Yosys fails.
     """
-    sources = split(cached_rtlil(config, target.fabric)).values()
+    sources = split(cached_rtlil(config, target.fabric, traced=True)).values()
     return map_modules(sources, target, progress or (lambda *_: None))
 
 

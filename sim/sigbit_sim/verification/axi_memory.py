@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from sigbit_hw.arch.bus import Response
 
 _PAYLOADS = {
-    "ar": ("addr", "len", "size", "burst", "cache", "prot", "id"),
-    "aw": ("addr", "len", "size", "burst", "cache", "prot", "id"),
+    "ar": ("addr", "len", "size", "burst", "cache", "prot", "qos", "id"),
+    "aw": ("addr", "len", "size", "burst", "cache", "prot", "qos", "id"),
     "w": ("data", "strb", "last"),
 }
 
@@ -93,6 +93,10 @@ class AxiMemory:
     def busy(self) -> bool:
         """Bursts are open."""
         return bool(self._reads or self._writes or self._responses)
+
+    def answer_nothing(self) -> None:
+        """Give a write response that belongs to no write, as soon as those due have been given."""
+        self._responses.append((self._cycle, Response.OKAY, []))
 
     async def run(self, ctx: Any) -> None:
         """Background testbench."""

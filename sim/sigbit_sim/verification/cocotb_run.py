@@ -60,7 +60,7 @@ def run_cocotb(config: ArchConfig, module: Path, folder: Path, seed: int) -> int
 
 def _build(config: ArchConfig) -> Path:
     """The folder of the compiled model."""
-    verilog = cached_verilog(config)
+    verilog = cached_verilog(config, traced=True)
     arguments = [
         "--no-public-flat-rw",
         "-Wno-fatal",
@@ -98,6 +98,6 @@ def _build(config: ArchConfig) -> Path:
 
 def _visible(config: ArchConfig) -> str:
     """Verilator control file that makes the ports public."""
-    names: Sequence[str] = ["clk", "rst", *ports.accelerator(config)]
+    names: Sequence[str] = ["clk", "rst", *ports.accelerator(config, traced=True)]
     lines = [f'public_flat_rw -module "{TOP}" -var "{name}"' for name in names]
     return "\n".join(["`verilator_config", *lines, ""])

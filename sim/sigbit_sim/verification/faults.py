@@ -109,7 +109,8 @@ def copy_program(
 
 
 def fault_cases(config: ArchConfig) -> list[FaultCase]:
-    """At least one case for every ``Cause`` but NONE."""
+    """At least one case for every ``Cause`` that a program, or an answer of the bus, can
+    provoke."""
     return [*_program_cases(config), *_bus_cases(config)]
 
 

@@ -39,7 +39,7 @@ class Machine:
 
     def __post_init__(self) -> None:
         self.compute = ComputeDouble(self.config)
-        self.dut = Accelerator(self.config, compute=self.compute)
+        self.dut = Accelerator(self.config, compute=self.compute, traced=True)
         self.store = np.full(self.memory.size + 2 * self.margin, 0xA5, np.uint8)
         self.window = self.store[self.margin : self.margin + self.memory.size]
         self.window[:] = self.memory
@@ -62,8 +62,14 @@ class Machine:
         """The first port's memory."""
         return self.buses[0]
 
-    def simulate(self, test: Callable[[Any], Awaitable[None]], limit: int = 50_000) -> None:
-        """Runs ``test(ctx)``; fails if it takes more than ``limit`` cycles."""
+    def simulate(
+        self,
+        test: Callable[[Any], Awaitable[None]],
+        *beside: Callable[[Any], Awaitable[None]],
+        limit: int = 50_000,
+    ) -> None:
+        """Runs ``test(ctx)``, with the processes ``beside`` it; fails if it takes more than
+        ``limit`` cycles."""
         simulator = Simulator(self.dut)
         simulator.add_clock(1e-8)
 
@@ -79,7 +85,7 @@ class Machine:
                 ctx.set(self.compute.stall_write, self.rng.random() < self.stall)
                 ctx.set(self.compute.stall_read, self.rng.random() < self.stall)
 
-        for process in (*(bus.run for bus in self.buses), stall, self._trace, watch):
+        for process in (*(bus.run for bus in self.buses), stall, self._trace, watch, *beside):
             simulator.add_testbench(process, background=True)
         simulator.add_testbench(test)
         simulator.run()
@@ -143,7 +149,7 @@ class Machine:
             instructions=code.size // isa.WORD_BYTES,
             watchdog=5000,
         )
-        values |= {"IRQ_STATUS": launch.INTERRUPTS, **registers, **launch.START}
+        values |= {**registers, **launch.START}
         for name, value in values.items():
             await self.write(ctx, name, value)
 

@@ -97,6 +97,10 @@ class Device(Protocol):
         when the accelerator stops with an error.
         """
 
+    def scrub(self) -> None:
+        """Clear all memories on chip and all registers, so that nothing of what ran before can be
+        read by what runs next."""
+
 
 def check_stored(program: Program, inputs: Inputs) -> dict[str, Ints]:
     """``inputs`` by port name as int64 ``[N, C, H, W]``; :class:`ProgramError` if a shape, type,

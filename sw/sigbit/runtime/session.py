@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -54,16 +55,25 @@ def _stored(port: Port, x: ArrayLike) -> Ints:
     return value - port.zero
 
 
+_owners: WeakKeyDictionary[Device, str] = WeakKeyDictionary()
+"""Whose data each device may still hold."""
+
+
 class Session:
     """A Program, or the file of one, bound to a device; :class:`ProgramError` if it must not run
-    on any device, or was compiled for another one."""
+    on any device, or was compiled for another one.
 
-    def __init__(self, program: Program | str | Path, device: Device) -> None:
+    ``owner`` names whose Program and data these are. A device that ran for another owner before is
+    scrubbed, so that this one's Program reads nothing of that one's.
+    """
+
+    def __init__(self, program: Program | str | Path, device: Device, *, owner: str = "") -> None:
         if isinstance(program, Program):
             self.program = verified(program)
         else:
             self.program = load_program(program)
         self.device = device
+        self.owner = owner
         self.program.require(device.config)
 
     def run(
@@ -86,6 +96,9 @@ class Session:
         on_image: Callable[[int], None] | None = None,
     ) -> RunResult:
         """:meth:`run` for stored integers ``[N, C, H, W]`` by port name."""
+        if _owners.get(self.device, self.owner) != self.owner:
+            self.device.scrub()
+        _owners[self.device] = self.owner
         count = len(next(iter(stored.values())))
         missing = -count % self.program.images
 

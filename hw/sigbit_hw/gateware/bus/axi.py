@@ -1,20 +1,20 @@
 """The bus shell: what stands between the engines, which may be reset at any time, and the AXI4
 master port, which must keep every promise made on it."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from sigbit_hw.arch import isa
-from sigbit_hw.arch.bus import ADDRESS_BITS, PAGE_BITS
+from sigbit_hw.arch.bus import ADDRESS_BITS, ATTRIBUTES, PAGE_BITS
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.timing import WRITES_MAX
+from sigbit_hw.gateware.bus.due import ReadsDue, ResponsesDue
 from sigbit_hw.gateware.parts.queue import Skid
 from sigbit_hw.gateware.ports import axi_master
 
 _INCR = 1
-_CACHE = 0b0011  # normal memory, bufferable, not cached
 
 
 def burst_layout(config: ArchConfig) -> data.StructLayout:
@@ -79,7 +79,7 @@ class BusWrite(wiring.Signature):
 
 
 class AxiShell(wiring.Component):
-    """One AXI4 master port with a plug that can be pulled.
+    """One AXI4 master port with a plug that can be pulled, and that trusts no slave.
 
     While ``enable`` is high, bursts and beats pass through, one register each way (two for read
     data). When it falls, whatever the engines do: addresses that were accepted stay valid until
@@ -87,14 +87,30 @@ class AxiShell(wiring.Component):
     late read data and responses are swallowed. ``idle`` says that nothing is outstanding. All
     outputs to the bus are registers, but RREADY's source is one too.
 
+    Beats and responses are compared with what is due (:mod:`~sigbit_hw.gateware.bus.due`), and
+    identifiers with the only one there is. After the first that is wrong, the port is *astray*:
+    what is outstanding is not known any more. It then passes nothing on, that beat or response
+    included, goes on as with the plug pulled, and is not idle until ``forget`` says that no more
+    will come.
+
     Members
     -------
     read : In(BusRead), write : In(BusWrite)
         The engines' side, as wide as the port. A write burst is accepted when all beats of the one
         before are; WLAST is made here.
-    base : In(28)
-        Bus address of this port's part of the DMA window, in pages of 4 KiB.
+    base : In(28), size : In(32)
+        Bus address of this port's part of the DMA window, in pages of 4 KiB; bytes of the window,
+        over all ports. Both are stable while ``enable`` is high, and for two cycles before.
+    attributes : In(12)
+        AxCACHE, AxPROT and AxQOS as ``bus.ATTRIBUTES`` has them, stable while the port is not idle.
+    wraps : Out(1)
+        The part ends beyond the last bus address.
     enable : In(1), idle : Out(1)
+    violated : Out(1)
+        For one cycle, the one after it: the slave broke the protocol.
+    forget : In(1)
+        Whatever the slave was going to send has come; an astray port with nothing to send itself
+        begins anew.
     progress : Out(1)
         Some channel transferred in the last cycle.
     ar…, r…, aw…, w…, b… : as in ``ports.axi_master``
@@ -114,7 +130,12 @@ class AxiShell(wiring.Component):
                 "read": In(BusRead(config, config.ports)),
                 "write": In(BusWrite(config, config.ports)),
                 "base": In(ADDRESS_BITS - PAGE_BITS),
+                "size": In(isa.ADDRESS_BITS),
+                "attributes": In(max(part.stop for part in ATTRIBUTES.values())),
+                "wraps": Out(1),
                 "enable": In(1),
+                "violated": Out(1),
+                "forget": In(1),
                 "idle": Out(1),
                 "progress": Out(1),
             }
@@ -123,14 +144,29 @@ class AxiShell(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         size = exact_log2(self.config.port_bytes)
-        for burst, cache, beat_size in (
-            (self.arburst, self.arcache, self.arsize),
-            (self.awburst, self.awcache, self.awsize),
-        ):
-            m.d.comb += [burst.eq(_INCR), cache.eq(_CACHE), beat_size.eq(size)]
-        reads = self._read_channels(m)
-        writes = self._write_channels(m)
-        m.d.comb += self.idle.eq((reads == 0) & (writes == 0))
+        for way in ("ar", "aw"):
+            m.d.comb += [
+                getattr(self, f"{way}burst").eq(_INCR),
+                getattr(self, f"{way}size").eq(size),
+            ]
+            for name, part in ATTRIBUTES.items():
+                m.d.comb += getattr(self, way + name).eq(self.attributes[part])
+        self._check_base(m)
+        astray, anew, quiet = Signal(), Signal(), Signal()
+        self._live, self._anew = Signal(), anew
+        m.d.comb += [
+            self._live.eq(self.enable & ~astray),
+            quiet.eq(~(self.arvalid | self.awvalid | self.wvalid)),
+            anew.eq(astray & self.forget & quiet),
+        ]
+        reads, wrong_beat = self._read_channels(m)
+        writes, wrong_response = self._write_channels(m)
+        wrong = wrong_beat | wrong_response
+        m.d.sync += [
+            astray.eq(wrong | (astray & ~anew)),
+            self.violated.eq(wrong & ~astray),
+        ]
+        m.d.comb += self.idle.eq(~astray & (reads == 0) & (writes == 0))
         m.d.sync += self.progress.eq(
             Cat(
                 self.arvalid & self.arready,
@@ -142,27 +178,44 @@ class AxiShell(wiring.Component):
         )
         return m
 
+    def _check_base(self, m: Module) -> None:
+        """Whether the page of the window's last byte can be addressed."""
+        last = Signal(isa.ADDRESS_BITS - PAGE_BITS - exact_log2(self.config.ports))
+        some = Signal()
+        m.d.sync += [
+            last.eq((self.size - 1)[: isa.ADDRESS_BITS] >> isa.ADDRESS_BITS - len(last)),
+            some.eq(self.size.any()),
+            self.wraps.eq(some & (self.base + last)[len(self.base)]),
+        ]
+
     def _address(self, beat: Signal) -> Cat:
         """Bus address of a beat of the window."""
         offset = beat << exact_log2(self.config.port_bytes)
         return Cat(offset[:PAGE_BITS], (self.base + offset[PAGE_BITS:])[: len(self.base)])
 
-    def _read_channels(self, m: Module) -> Signal:
-        """Address register and read data; returns the number of bursts not yet passed on."""
+    def _read_channels(self, m: Module) -> tuple[Signal, Value]:
+        """Address register and read data; returns the number of bursts not yet passed on, and
+        whether the bus gives a beat that is wrong."""
         burst, beat = self.read.burst, self.read.beat
+        m.submodules.reads_due = due = ReadsDue(self.config)
         m.submodules.skid = skid = Skid(read_beat(self.config, self.config.ports))
         # A burst is counted for a cycle longer than it takes.
         reads = Signal(range(self.config.outstanding_reads + 2))
         m.d.comb += [
-            burst.ready.eq(self.enable & (~self.arvalid | self.arready)),
+            burst.ready.eq(self._live & (~self.arvalid | self.arready)),
             skid.i.valid.eq(self.rvalid),
             skid.i.p.data.eq(self.rdata),
             skid.i.p.resp.eq(self.rresp),
             skid.i.p.last.eq(self.rlast),
             self.rready.eq(skid.i.ready),
-            beat.valid.eq(self.enable & skid.o.valid),
+            beat.valid.eq(self._live & skid.o.valid),
             beat.payload.eq(skid.o.payload),
-            skid.o.ready.eq(~self.enable | beat.ready),
+            skid.o.ready.eq(~self._live | beat.ready),
+            due.opened.eq(self.arvalid & self.arready),
+            due.length.eq(self.arlen),
+            due.moved.eq(self.rvalid & self.rready),
+            due.last.eq(self.rlast),
+            due.forget.eq(self._anew),
         ]
         opened = burst.valid & burst.ready
         closed = Signal()
@@ -178,27 +231,35 @@ class AxiShell(wiring.Component):
             ]
         with m.Elif(self.arready):
             m.d.sync += self.arvalid.eq(0)
-        return reads
+        with m.If(self._anew):
+            m.d.sync += [reads.eq(0), closed.eq(0)]
+        return reads, due.wrong | (due.moved & self.rid)
 
-    def _write_channels(self, m: Module) -> Signal:
-        """Address and data registers, responses; returns the number of bursts without response."""
+    def _write_channels(self, m: Module) -> tuple[Signal, Value]:
+        """Address and data registers, responses; returns the number of bursts without response, and
+        whether the bus gives a response that is wrong."""
         burst, beat = self.write.burst, self.write.beat
-        writes = Signal(range(WRITES_MAX + 1))
+        m.submodules.responses_due = due = ResponsesDue()
         owing = Signal()
         left = Signal(8, reset_less=True)
         free = ~self.wvalid | self.wready
+        opened = burst.valid & burst.ready
+        answered = self.bvalid & ~self.bid
         m.d.comb += [
             burst.ready.eq(
-                self.enable & ~owing & (~self.awvalid | self.awready) & (writes != WRITES_MAX)
+                self._live & ~owing & (~self.awvalid | self.awready) & (due.open != WRITES_MAX)
             ),
-            beat.ready.eq(self.enable & owing & free),
+            beat.ready.eq(self._live & owing & free),
             self.bready.eq(1),
+            due.opened.eq(opened),
+            due.offered.eq(self.awvalid),
+            due.sent.eq(self.wvalid & self.wready & self.wlast),
+            due.answered.eq(answered),
+            due.forget.eq(self._anew),
         ]
-        opened = burst.valid & burst.ready
         m.d.sync += [
-            writes.eq(writes + opened - self.bvalid),
-            self.write.done.eq(self.enable & self.bvalid),
-            self.write.resp.eq(Mux(self.enable & self.bvalid, self.bresp, 0)),
+            self.write.done.eq(self._live & answered & due.right),
+            self.write.resp.eq(Mux(self._live & answered & due.right, self.bresp, 0)),
         ]
         with m.If(opened):
             m.d.sync += [
@@ -212,11 +273,11 @@ class AxiShell(wiring.Component):
             m.d.sync += self.awvalid.eq(0)
         with m.If(free):
             m.d.sync += [
-                self.wvalid.eq(owing & (beat.valid | ~self.enable)),
+                self.wvalid.eq(owing & (beat.valid | ~self._live)),
                 self.wdata.eq(beat.p.data),
-                self.wstrb.eq(Mux(self.enable, beat.p.strobe, 0)),
+                self.wstrb.eq(Mux(self._live, beat.p.strobe, 0)),
                 self.wlast.eq(left == 0),
             ]
-            with m.If(owing & (beat.valid | ~self.enable)):
+            with m.If(owing & (beat.valid | ~self._live)):
                 m.d.sync += [left.eq(left - 1), owing.eq(left != 0)]
-        return writes
+        return due.open, self.bvalid & (self.bid | ~due.right)

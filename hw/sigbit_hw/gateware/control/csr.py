@@ -1,27 +1,18 @@
 """The register file: an AXI4-Lite slave generated from ``arch.regs.REGISTERS``."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from sigbit_hw.arch import launch, regs
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import INDEX_BITS
 from sigbit_hw.arch.regs import WORD_BYTES, Access
 from sigbit_hw.gateware.ports import axi_lite_slave
 
 _INDEX_BITS = regs.ADDRESS_BITS - exact_log2(WORD_BYTES)
 _GROUP = 8
 """Registers among which one cycle of a read chooses."""
-_BITS = {
-    "CONTROL": (regs.CONTROL_START | regs.CONTROL_SOFT_RESET).bit_length(),
-    "STATUS": regs.STATUS_BUS_IDLE.bit_length(),
-    "IRQ_STATUS": (regs.IRQ_DONE | regs.IRQ_ERROR).bit_length(),
-    "CAUSE": max(regs.Cause).bit_length(),
-    "CAUSE_INDEX": INDEX_BITS,
-}
-"""Bits that mean something, of registers that software does not own; the others are 0."""
 
 
 def registers(config: ArchConfig) -> tuple[regs.Register, ...]:
@@ -37,26 +28,31 @@ class Csr(wiring.Component):
 
     Byte strobes are honoured. Unmapped addresses and the bases of absent bus ports read 0, writes
     to them and to read-only registers do nothing; the response is always OKAY. A write takes effect
-    three cycles after address and data have both been offered; what is read is the value of the
-    second cycle after the address was.
+    three cycles after address and data have both been offered, on the interrupt line one later,
+    when it is answered; the next one is accepted when the answer has been taken. What is read is
+    the value of the second cycle after the address was.
 
     Members
     -------
     aw…, w…, b…, ar…, r… : as in ``ports.axi_lite_slave``
     {register} : Out(32)
-        Value of a read-write register; for a pulse register, the ones being written, for one cycle.
+        Value of a register that software owns; for a pulse register, the ones being written, for
+        one cycle.
     {register} : In(32)
         Value of a read-only register (but for the constants); for a write-1-to-clear register, the
         bits to set.
-    clear : In(1)
-        Clears the write-1-to-clear registers.
+    clear : In(32)
+        Bits to clear in write-1-to-clear registers, unless they are to be set.
+    locked : In(1), refused : Out(1)
+        The accelerator is not idle: registers of ``Access.SETUP`` keep their values; such a one is
+        being written nevertheless.
     irq : Out(1)
     """
 
     def __init__(self, config: ArchConfig) -> None:
         self.registers = registers(config)
-        self.constants = launch.identity(config)
-        outputs = {Access.RW, Access.PULSE}
+        self.constants = launch.identity(config) | launch.capabilities(config)
+        outputs = {*regs.OWNED, Access.PULSE}
         super().__init__(
             {
                 **axi_lite_slave(),
@@ -69,7 +65,9 @@ class Csr(wiring.Component):
                     for r in self.registers
                     if r.name not in self.constants
                 },
-                "clear": In(1),
+                "clear": In(32),
+                "locked": In(1),
+                "refused": Out(1),
                 "irq": Out(1),
             }
         )
@@ -77,50 +75,63 @@ class Csr(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         status = {
-            r.name: Signal(_BITS[r.name], name=f"{r.name.lower()}_held")
+            r.name: Signal(r.mask.bit_length(), name=f"{r.name.lower()}_held")
             for r in self.registers
             if r.access is Access.W1C
         }
         write_index, strobes, write_data = self._write_channels(m)
+        refusals = []
         for register in self.registers:
             if register.name in self.constants or register.access is Access.RO:
                 continue
             port = getattr(self, register.name.lower())
             mine = Signal(4, name=f"writes_{register.name.lower()}")  # bytes
             m.d.comb += mine.eq(Mux(write_index == register.offset // WORD_BYTES, strobes, 0))
-            if register.access is Access.RW:
+            if register.access in regs.OWNED:
+                if register.access is Access.SETUP:
+                    refusals.append(mine.any() & self.locked)
+                    mine = Mux(self.locked, 0, mine)
                 for k in range(WORD_BYTES):
+                    byte = register.mask >> 8 * k & 0xFF
                     with m.If(mine[k]):
-                        m.d.sync += port.word_select(k, 8).eq(write_data.word_select(k, 8))
+                        m.d.sync += port.word_select(k, 8).eq(write_data.word_select(k, 8) & byte)
                 continue
-            ones = Mux(mine[0], write_data[: _BITS[register.name]], 0)
+            ones = Mux(mine[0], write_data[: register.mask.bit_length()], 0)
             if register.access is Access.PULSE:
                 m.d.sync += port.eq(ones)
             else:
                 held = status[register.name]
-                m.d.sync += held.eq(Mux(self.clear, 0, (held & ~ones) | port))
+                m.d.sync += held.eq((held & ~ones & ~self.clear) | port)
+        m.d.comb += self.refused.eq(Cat(refusals).any())
         m.d.sync += self.irq.eq((status["IRQ_STATUS"] & self.irq_enable).any())
         self._read_channels(m, status)
         return m
 
     def _write_channels(self, m: Module) -> tuple[Signal, Signal, Signal]:
-        """Returns the word index, the bytes to write (0 without a write) and the data."""
+        """Returns the word index, the bytes to write (0 without a write) and the data.
+
+        A write that is accepted passes three steps: its bytes, the register, the interrupt line.
+        """
         index = Signal(_INDEX_BITS)
         strobes, word = Signal(WORD_BYTES), Signal(8 * WORD_BYTES)
         accept = Signal()
-        m.d.comb += accept.eq(self.awvalid & self.wvalid & ~self.awready & ~self.bvalid)
+        steps = Signal(2)
+        pending = self.awready | steps.any() | self.bvalid
+        m.d.comb += accept.eq(self.awvalid & self.wvalid & ~pending)
         m.d.sync += [
             self.awready.eq(accept),
             self.wready.eq(accept),
             strobes.eq(0),
+            steps.eq(Cat(self.awready, steps[0])),
         ]
         with m.If(self.awvalid & self.awready):
             m.d.sync += [
                 index.eq(self.awaddr[2:]),
                 strobes.eq(self.wstrb),
                 word.eq(self.wdata),
-                self.bvalid.eq(1),
             ]
+        with m.If(steps[1]):
+            m.d.sync += self.bvalid.eq(1)
         with m.Elif(self.bready):
             m.d.sync += self.bvalid.eq(0)
         return index, strobes, word
@@ -129,25 +140,26 @@ class Csr(wiring.Component):
         """The value is chosen in two cycles: in its group of registers, then the group."""
         index = Signal(_INDEX_BITS)
         pending, chosen = Signal(), Signal()
-        groups: dict[int, dict[int, str]] = {}
+        groups: dict[int, dict[int, regs.Register]] = {}
         for register in self.registers:
             if register.access is Access.PULSE:
                 continue
             group, place = divmod(register.offset // WORD_BYTES, _GROUP)
-            groups.setdefault(group, {})[place] = register.name
+            groups.setdefault(group, {})[place] = register
         rdata = Signal(32)
         for group, members in groups.items():
             value = Signal(32, name=f"group_{group}")
             m.d.sync += value.eq(0)
             with m.Switch(index[: exact_log2(_GROUP)]):
-                for place, name in members.items():
+                for place, register in members.items():
+                    name = register.name
                     with m.Case(place):
                         m.d.sync += value.eq(
                             self.constants[name]
                             if name in self.constants
                             else status[name]
                             if name in status
-                            else getattr(self, name.lower())[: _BITS.get(name, 32)]
+                            else getattr(self, name.lower())[: register.mask.bit_length()]
                         )
             with m.If(index[exact_log2(_GROUP) :] == group):
                 m.d.comb += rdata.eq(value)

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from sigbit_hw.arch import regs
 from sigbit_hw.arch.isa import INDEX_BITS, Engine
 from sigbit_hw.arch.regs import Cause
+from sigbit_hw.gateware.control.counters import Counters, CycleLimit
 from sigbit_hw.gateware.interfaces import ENGINES, Error
 from sigbit_hw.gateware.parts.pipeline import delay
 from sigbit_hw.gateware.ports import ENGINE_NAMES
@@ -15,37 +16,8 @@ ERROR_SOURCES = ("sequencer", "fetch", "load", "store")
 """Where errors come from; of several in one cycle the first counts."""
 
 
-class Counters(wiring.Component):
-    """The counters of ``regs.COUNTERS``, one member each.
-
-    Members
-    -------
-    clear : In(1), enable : In(1)
-    add_{counter} : In(3)
-        What to add in this cycle; takes effect in the next.
-    {counter} : Out(32)
-    """
-
-    def __init__(self) -> None:
-        names = [name.lower() for name, _ in regs.COUNTERS]
-        super().__init__(
-            {
-                "clear": In(1),
-                "enable": In(1),
-                **{f"add_{name}": In(range(ENGINES + 2)) for name in names},
-                **{name: Out(32) for name in names},
-            }
-        )
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        for name, _ in regs.COUNTERS:
-            value = getattr(self, name.lower())
-            with m.If(self.clear):
-                m.d.sync += value.eq(0)
-            with m.Elif(self.enable):
-                m.d.sync += value.eq(value + getattr(self, f"add_{name.lower()}"))
-        return m
+COUNTER_NAMES = (*(name.lower() for name, _ in regs.COUNTERS), "cycles_hi", "overflow")
+"""Registers that the counters give."""
 
 
 class Hold(wiring.Component):
@@ -74,16 +46,25 @@ class Control(wiring.Component):
 
     Members
     -------
-    control : In(32), watchdog : In(32)
-        Registers CONTROL (pulses) and WATCHDOG.
-    status, cause, cause_index, irq_set : Out(32), clear : Out(1)
-        Registers STATUS, CAUSE, CAUSE_INDEX, the bits to set in IRQ_STATUS; soft reset.
+    control : In(32), watchdog : In(32), cycle_limit : In(64)
+        Registers CONTROL (pulses), WATCHDOG and CYCLE_LIMIT.
+    status, cause, cause_index, irq_set, irq_clear : Out(32)
+        Registers STATUS, CAUSE, CAUSE_INDEX; bits to set and to clear in IRQ_STATUS.
+    locked : Out(1), write_refused : In(1)
+        The registers of a run must not be written: something runs or is outstanding; one is
+        written nevertheless.
     count_{counter} : Out(32)
+        Of ``regs.COUNTERS``, and ``cycles_hi`` and ``overflow``.
     running : Out(1)
         Between start and done, error or soft reset. The engines are held in reset while it is low.
     runs : Out(1)
         Its value in the next cycle.
-    bus_idle : In(1), bus_progress : In(1)
+    bus_idle : In(1), bus_progress : In(1), bus_wraps : In(1)
+        From the bus ports, of some of them or all. ``bus_wraps``: a window is where no port can
+        address it, which the start reports.
+    bus_violated : In(1), bus_quiet : Out(1)
+        A slave broke the protocol, an error whether something runs or not; nothing runs, and
+        nothing has moved on any port for WATCHDOG cycles.
     error_{source} : In(Error)
     done : In(1), oldest : In(24)
         From the sequencer: end of program; the instruction to blame for a standstill.
@@ -101,13 +82,21 @@ class Control(wiring.Component):
             {
                 "control": In(32),
                 "watchdog": In(32),
-                **{name: Out(32) for name in ("status", "cause", "cause_index", "irq_set")},
-                "clear": Out(1),
-                **{f"count_{name.lower()}": Out(32) for name, _ in regs.COUNTERS},
+                "cycle_limit": In(64),
+                **{
+                    name: Out(32)
+                    for name in ("status", "cause", "cause_index", "irq_set", "irq_clear")
+                },
+                **{f"count_{name}": Out(32) for name in COUNTER_NAMES},
+                "locked": Out(1),
+                "write_refused": In(1),
                 "running": Out(1),
                 "runs": Out(1),
                 "bus_idle": In(1),
                 "bus_progress": In(1),
+                "bus_wraps": In(1),
+                "bus_violated": In(1),
+                "bus_quiet": Out(1),
                 **{f"error_{source}": In(Error()) for source in ERROR_SOURCES},
                 "done": In(1),
                 "oldest": In(INDEX_BITS),
@@ -128,8 +117,9 @@ class Control(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         done, error = Signal(), Signal()
-        start, reset, failed = Signal(), Signal(), Signal()
-        hung = self._watch(m)
+        wanted, start, reset, failed = Signal(), Signal(), Signal(), Signal()
+        hung, spent = self._watch(m, start), Signal()
+        violated = Signal()
         finished = Signal()
         sources = {}
         for name in ERROR_SOURCES:
@@ -140,17 +130,14 @@ class Control(wiring.Component):
                 source.cause.eq(said.cause),
                 source.index.eq(said.index),
             ]
-        m.d.sync += finished.eq(self.done & self.running)
+        m.d.sync += [finished.eq(self.done & self.running), violated.eq(self.bus_violated)]
         m.d.comb += [
             reset.eq((self.control & regs.CONTROL_SOFT_RESET).any()),
-            start.eq(
-                (self.control & regs.CONTROL_START).any()
-                & ~self.running
-                & ~error
-                & self.bus_idle
-                & ~reset
+            wanted.eq((self.control & regs.CONTROL_START).any() & ~reset),
+            start.eq(wanted & ~self.locked & ~error & ~violated),
+            self.irq_clear.eq(
+                Mux(start, regs.IRQ_DONE | regs.IRQ_ERROR, 0) | Mux(reset, regs.IRQ_BITS, 0)
             ),
-            self.clear.eq(reset),
             self.status.eq(
                 Mux(self.running, regs.STATUS_BUSY, 0)
                 | Mux(done, regs.STATUS_DONE, 0)
@@ -158,13 +145,22 @@ class Control(wiring.Component):
                 | Mux(self.bus_idle, regs.STATUS_BUS_IDLE, 0)
             ),
         ]
-        m.d.comb += failed.eq(self.running & (hung | Cat(s.valid for s in sources.values()).any()))
+        misplaced = start & self.bus_wraps
+        stopped = self.running & (hung | spent | Cat(s.valid for s in sources.values()).any())
+        m.d.comb += [
+            failed.eq(stopped | (violated & ~error)),
+            self.bus_quiet.eq(hung & ~self.running),
+        ]
         ended = self.running & finished & ~failed
+        refused = (wanted & ~start) | self.write_refused
         m.d.comb += self.irq_set.eq(
-            Mux(ended & ~reset, regs.IRQ_DONE, 0) | Mux(failed & ~reset, regs.IRQ_ERROR, 0)
+            Mux(ended & ~reset, regs.IRQ_DONE, 0)
+            | Mux((failed & ~reset) | misplaced, regs.IRQ_ERROR, 0)
+            | Mux(refused, regs.IRQ_REFUSED, 0)
         )
-        m.d.comb += self.runs.eq(~reset & (start | (self.running & ~failed & ~ended)))
-        m.d.sync += self.running.eq(self.runs)
+        goes_on = self.running & ~failed & ~ended
+        m.d.comb += self.runs.eq(~reset & ((start & ~misplaced) | goes_on))
+        m.d.sync += [self.running.eq(self.runs), self.locked.eq(self.runs | ~self.bus_idle)]
         with m.If(reset):
             m.d.sync += [
                 done.eq(0),
@@ -174,22 +170,30 @@ class Control(wiring.Component):
             ]
         with m.Elif(start):
             m.d.sync += done.eq(0)
+            with m.If(misplaced):
+                m.d.sync += [error.eq(1), self.cause.eq(Cause.BASE)]
         with m.Elif(failed):
             m.d.sync += [
                 error.eq(1),
-                self.cause.eq(Cause.WATCHDOG),
+                self.cause.eq(Mux(hung, Cause.WATCHDOG, Cause.CYCLE_LIMIT)),
                 self.cause_index.eq(self.oldest),
             ]
             for source in reversed(sources.values()):
                 with m.If(source.valid):
                     m.d.sync += [self.cause.eq(source.cause), self.cause_index.eq(source.index)]
+            with m.If(violated):
+                m.d.sync += [
+                    self.cause.eq(Cause.BUS_PROTOCOL),
+                    self.cause_index.eq(self.oldest),
+                ]
         with m.Elif(ended):
             m.d.sync += done.eq(1)
-        self._count(m, start | reset)
+        self._count(m, start | reset, spent)
         return m
 
-    def _watch(self, m: Module) -> Signal:
-        """The watchdog: high when nothing has moved for WATCHDOG cycles."""
+    def _watch(self, m: Module, start: Signal) -> Signal:
+        """The watchdog: high when nothing has moved for WATCHDOG cycles, since the start or since
+        it."""
         hung = Signal()
         idle = Signal(32)
         events = Cat(
@@ -200,30 +204,33 @@ class Control(wiring.Component):
             self.started,
             self.retired,
         )
-        with m.If(delay(m, events, 1, "events", reset=True).any() | ~self.running):
+        with m.If(delay(m, events, 1, "events", reset=True).any() | start):
             m.d.sync += [idle.eq(0), hung.eq(0)]
-        with m.Else():
+        with m.Elif(~hung):
             m.d.sync += [
                 idle.eq(idle + 1),
-                hung.eq((idle == self.watchdog) & (self.watchdog != 0)),
+                hung.eq((idle >= self.watchdog) & (self.watchdog != 0)),
             ]
         return hung
 
-    def _count(self, m: Module, clear: Signal) -> None:
+    def _count(self, m: Module, clear: Signal, spent: Signal) -> None:
+        """The counters; ``spent``: the run has reached its limit."""
         m.submodules.counters = counters = Counters()
+        m.submodules.limit = limit = CycleLimit()
         m.d.sync += [
+            counters.clear.eq(clear),
             counters.enable.eq(self.running),
             counters.add_compute_busy.eq(self.compute_feeding),
             counters.add_compute_wait.eq(self.waiting[Engine.COMPUTE] & ~self.compute_busy),
             counters.add_compute_stall.eq(self.compute_stalled),
         ]
         m.d.comb += [
-            counters.clear.eq(clear),
             counters.add_cycles.eq(1),
-            *(
-                getattr(self, f"count_{name.lower()}").eq(getattr(counters, name.lower()))
-                for name, _ in regs.COUNTERS
-            ),
+            *(getattr(self, f"count_{name}").eq(getattr(counters, name)) for name in COUNTER_NAMES),
+            limit.clear.eq(counters.clear),
+            limit.cycles.eq(Cat(counters.cycles, counters.cycles_hi)),
+            limit.limit.eq(self.cycle_limit),
+            spent.eq(counters.enable & limit.reached),
         ]
         for engine in (Engine.LOAD, Engine.STORE):
             busy = self.executing[engine]

@@ -20,6 +20,20 @@ namespace sigbit {
 
 enum Channel { AR, R, AW, W, B, CHANNELS };
 
+// What a slave does wrong, once: the first five to a read burst, the next two to a write burst.
+enum Misbehaviour {
+    GOOD,
+    SHORT,             // one beat less, RLAST on its last
+    LONG,              // one beat more, RLAST on its last
+    NEVER_LAST,        // no RLAST
+    EARLY_LAST,        // RLAST on the last beat but one, too
+    REPEATED,          // one more beat with RLAST
+    EARLY_RESPONSE,    // a response before the data, and one after
+    MISPLACED_RESPONSE,// a response before the data, none after
+    STRAY_RESPONSE,    // a response while nothing is outstanding
+    STRAY_BEAT,        // a read beat while nothing is outstanding
+};
+
 struct Timing {
     uint32_t latency;       // cycles from the address (or the last write beat) to the first answer
     uint32_t beats, cycles; // bandwidth in each direction: at most `beats` data beats in `cycles`
@@ -97,7 +111,8 @@ public:
     // Everything but the memory's place, for a checkpoint.
     template <typename Archive> void state(Archive& archive) {
         archive(pins_, last_, ar_waits_, aw_waits_, w_waits_, reads_, writes_, beats_, written_, answers_,
-                answer_, read_rate_, write_rate_, timing_, random_, faults_, hang_, now_);
+                answer_, read_rate_, write_rate_, timing_, random_, faults_, hang_, now_, evil_, evil_at_,
+                misbehaved_, unanswered_, prompt_);
         archive.bytes(data_, size_);
     }
 
@@ -111,6 +126,12 @@ public:
     void fault(const Fault& fault) { faults_.push_back(fault); }
     void clear_faults() { faults_.clear(); }
     void hang(uint32_t channels) { hang_ = channels; }
+    // Misbehave at the first occasion after `after` bursts of that direction, or cycles, from now.
+    void misbehave(Misbehaviour kind, uint64_t after) {
+        evil_ = kind, misbehaved_ = false;
+        evil_at_ = kind >= STRAY_RESPONSE ? now_ + after : after;
+    }
+    bool misbehaved() const { return misbehaved_; }
 
     const Pins& pins() const { return pins_; }
     const std::vector<std::string>& violations() const { return violations_; }
@@ -143,6 +164,7 @@ private:
         unsigned beats;
         uint8_t id;
         uint64_t ready;
+        Misbehaviour evil;
     };
     struct Write {
         uint64_t address;
@@ -189,11 +211,29 @@ private:
     void accept_read(const Address& a) {
         check_burst("AR", a);
         if (reads_.size() >= MAX_READS) violation("AR: more than %d reads in flight", MAX_READS);
-        reads_.push_back({a.address, a.len + 1u, a.id, now_ + timing_.latency});
+        unsigned beats = a.len + 1u;
+        Misbehaviour evil = GOOD;
+        if (evil_ >= SHORT && evil_ <= REPEATED && !misbehaved_) {
+            const bool fits = beats > 1 || (evil_ != SHORT && evil_ != EARLY_LAST);
+            if (evil_at_) --evil_at_;
+            else if (fits) misbehaved_ = true, evil = evil_;
+        }
+        if (evil == SHORT) --beats;
+        if (evil == LONG || evil == REPEATED) ++beats;
+        reads_.push_back({a.address, beats, a.id, now_ + timing_.latency, evil});
     }
 
     void accept_write(const Address& a) {
         check_burst("AW", a);
+        if ((evil_ == EARLY_RESPONSE || evil_ == MISPLACED_RESPONSE) && !misbehaved_) {
+            // None of its data has come, nor can all before the response is taken.
+            const bool fits = a.len >= 3 && writes_.empty() && beats_.empty() && !responding();
+            if (evil_at_) --evil_at_;
+            else if (fits) {
+                answers_.push_back({Response::OKAY, a.id, now_, 0});
+                misbehaved_ = prompt_ = true, unanswered_ = evil_ == MISPLACED_RESPONSE;
+            }
+        }
         writes_.push_back({a.address, a.len + 1u, 0, a.id, Response::OKAY});
     }
 
@@ -210,7 +250,8 @@ private:
                                                            write.beats);
             beats_.pop_front();
             if (write.beats == 0) {
-                answers_.push_back({write.response, write.id, now_ + timing_.latency, write.taken});
+                if (unanswered_) unanswered_ = false, store(write.taken);
+                else answers_.push_back({write.response, write.id, now_ + timing_.latency, write.taken});
                 writes_.pop_front();
             }
         }
@@ -234,8 +275,20 @@ private:
         return Response::OKAY;
     }
 
+    bool responding() const { return !answers_.empty() || pins_.bvalid; }
+
+    // Something that nobody asked for, when nothing else is going on.
+    void stray() {
+        if (evil_ < STRAY_RESPONSE || misbehaved_ || now_ < evil_at_) return;
+        if (evil_ == STRAY_RESPONSE && writes_.empty() && beats_.empty() && !responding())
+            answers_.push_back({Response::OKAY, 0, now_, 0}), misbehaved_ = true;
+        if (evil_ == STRAY_BEAT && reads_.empty() && !pins_.rvalid)
+            reads_.push_back({base_, 1, 0, now_, STRAY_BEAT}), misbehaved_ = true;
+    }
+
     // What the next cycle sees. A VALID that is not taken stays, whatever else happens.
     void drive() {
+        stray();
         read_rate_.refill(timing_);
         write_rate_.refill(timing_);
         pins_.arready = free(AR) && reads_.size() < MAX_READS;
@@ -249,13 +302,15 @@ private:
             if (pins_.rresp == Response::OKAY) std::memcpy(pins_.rdata, data_ + (read.address - base_), BYTES);
             else std::memset(pins_.rdata, 0xEE, BYTES);
             read.address += BYTES, --read.beats;
-            pins_.rlast = read.beats == 0;
-            if (pins_.rlast) reads_.pop_front();
+            pins_.rlast = read.evil != NEVER_LAST && read.beats == 0;
+            if (read.evil == EARLY_LAST || read.evil == REPEATED) pins_.rlast |= read.beats == 1;
+            if (read.beats == 0) reads_.pop_front();
         }
-        if (!pins_.bvalid && free(B) && !answers_.empty() && answers_.front().ready <= now_ + 1) {
+        if (!pins_.bvalid && (free(B) || prompt_) && !answers_.empty() && answers_.front().ready <= now_ + 1) {
             answer_ = answers_.front();
             pins_.bvalid = true, pins_.bresp = answer_.response, pins_.bid = answer_.id;
             answers_.pop_front();
+            prompt_ = false;
         }
     }
 
@@ -276,6 +331,9 @@ private:
     Random random_{0};
     std::vector<Fault> faults_;
     uint32_t hang_ = 0;
+    Misbehaviour evil_ = GOOD;
+    uint64_t evil_at_ = 0; // bursts to let pass, or a cycle
+    bool misbehaved_ = false, unanswered_ = false, prompt_ = false;
     uint8_t* data_ = nullptr;
     uint64_t base_ = 0, size_ = 0, now_ = 0;
     std::vector<std::string> violations_;

@@ -52,7 +52,7 @@ def library(
     without `inline` the instances of a module share its code.
     Any number of processes may ask at once.
     """
-    text = cached_verilog(config) if verilog is None else verilog
+    text = cached_verilog(config, traced=True) if verilog is None else verilog
     sources = [(_SOURCES / name).read_text() for name in (*_CPP, "build.py")]
     key = key_of(
         config.digest,

@@ -193,6 +193,10 @@ void sb_memory(Harness* h, int port, uint8_t* data, uint64_t base, uint64_t size
 }
 void sb_timing(Harness* h, int port, const sigbit::Timing* timing) { h->memories[port].timing(*timing); }
 void sb_hang(Harness* h, int port, uint32_t channels) { h->memories[port].hang(channels); }
+void sb_misbehave(Harness* h, int port, int kind, uint64_t after) {
+    h->memories[port].misbehave(sigbit::Misbehaviour(kind), after);
+}
+int sb_misbehaved(Harness* h, int port) { return h->memories[port].misbehaved(); }
 void sb_fault(Harness* h, int port, int write, uint64_t first, uint64_t last, int response) {
     h->memories[port].fault({bool(write), first, last, uint8_t(response)});
 }

@@ -43,6 +43,24 @@ class Hang(IntFlag):
     B = 1 << 4
 
 
+class Misbehaviour(IntEnum):
+    """What a slave may do wrong. A read burst: one beat less, or more, with RLAST on its last; no
+    RLAST; RLAST on the last beat but one, too; one more beat with RLAST. A write burst: a response
+    before the data and one after, or none after. At any time when nothing is outstanding: a
+    response, a read beat."""
+
+    NONE = 0
+    SHORT = 1
+    LONG = 2
+    NEVER_LAST = 3
+    EARLY_LAST = 4
+    REPEATED = 5
+    EARLY_RESPONSE = 6
+    MISPLACED_RESPONSE = 7
+    STRAY_RESPONSE = 8
+    STRAY_BEAT = 9
+
+
 class ModelError(Exception):
     """The gateware broke a protocol, failed an assertion or does not answer its register bus."""
 
@@ -113,6 +131,8 @@ def _load(path: Path) -> ctypes.CDLL:
         "sb_memory": (None, handle, i32, ctypes.c_void_p, u64, u64),
         "sb_timing": (None, handle, i32, ctypes.POINTER(_Timing)),
         "sb_hang": (None, handle, i32, u32),
+        "sb_misbehave": (None, handle, i32, i32, u64),
+        "sb_misbehaved": (i32, handle, i32),
         "sb_fault": (None, handle, i32, i32, u64, u64, i32),
         "sb_clear_faults": (None, handle, i32),
         "sb_violations": (u64, handle, i32),
@@ -226,6 +246,15 @@ class Model:
     def hang(self, channels: Hang, *, port: int = 0) -> None:
         """Stop these channels of a port's memory, let the others go on."""
         self._lib.sb_hang(self._handle, self._port(port), channels)
+
+    def misbehave(self, kind: Misbehaviour, after: int, *, port: int = 0) -> None:
+        """Let a port's memory misbehave once, at the first occasion after `after` bursts of that
+        direction or, for what answers nothing, `after` cycles from now."""
+        self._lib.sb_misbehave(self._handle, self._port(port), kind, after)
+
+    def misbehaved(self, port: int = 0) -> bool:
+        """Whether that has begun."""
+        return bool(self._lib.sb_misbehaved(self._handle, self._port(port)))
 
     @property
     def violations(self) -> list[str]:

@@ -135,7 +135,7 @@ def _verified(
     def run(into: Path) -> None:
         device = RtlDevice(config, netlist=netlist, quick=True)
         text = (
-            cached_verilog(config)
+            cached_verilog(config, traced=True)
             if netlist is None
             else netlist_verilog(netlists(config, netlist), netlist)
         )
