@@ -304,7 +304,7 @@ def test_slots_a_cycle(name: str, rng: np.random.Generator) -> None:
     demand; runs of one slot take a cycle each."""
     config = CONFIGS[name]
     per_beat = config.bus_bits // config.slot_bits
-    width = config.slots_per_write
+    width = config.slots_per_move
     beats = 100
     n0 = beats * per_beat
     load = isa.Load(kind=LoadKind.ACTS, address=0x1000, n0=n0, beats=beats)

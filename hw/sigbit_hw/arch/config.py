@@ -120,8 +120,9 @@ class ArchConfig:
         return self.oc_lanes // self.ic_lanes
 
     @property
-    def slots_per_write(self) -> int:
-        """Most slots that ``LOAD`` writes a cycle: those of a bus beat, a slot a bank."""
+    def slots_per_move(self) -> int:
+        """Most slots that ``LOAD`` writes, or ``STORE`` reads, in a cycle: those of a bus beat, a
+        slot a bank."""
         return min(self.pixels, self.bus_bits // self.slot_bits)
 
     @property

@@ -336,7 +336,7 @@ struct Back {
     bool offers() const { return moves() && acts(); }
     int64_t count() const {
         if (!acts()) return 1;
-        const int64_t room = std::min(walker.left(), c.slots_per_write);
+        const int64_t room = std::min(walker.left(), c.slots_per_move);
         return fill() ? room : std::min(room, units);
     }
     bool sub_last() const { return sub + 1 == c.steps[kind()]; }
@@ -367,12 +367,12 @@ struct SlotRange {
     int64_t first = 0, count = 0;
 };
 
-// Slot writes on their way: written when the drain leaves their banks alone.
-struct SlotWrites : SlotRange {
+// Slots on their way to or from the banks: they go when the drain leaves their banks alone.
+struct Transfer : SlotRange {
     const Config& c;
-    explicit SlotWrites(const Config& c) : c(c) {}
-    bool busy() const { return count; }
-    bool holds(int64_t bank) const { return ((bank - first) & (c.pixels - 1)) < count; }
+    bool read = false; // by STORE
+    explicit Transfer(const Config& c) : c(c) {}
+    bool writes() const { return count && !read; }
     bool blocked(const Compute& compute, int64_t now) const {
         for (int64_t i = 0; i < count; ++i)
             if (compute.drains_into((first + i) & (c.pixels - 1), now)) return true;
@@ -384,13 +384,25 @@ struct SlotWrites : SlotRange {
 struct Packer {
     const Config& c;
     Walker walker;
-    bool active = false, complete = false, last = false, one_left = false;
-    int64_t credit = READ_AHEAD, have = 0, beats = 0;
+    bool active = false, complete = false;
+    int64_t credit = READ_AHEAD, room = 0, beats = 0;
     Fifo<char> slots{READ_AHEAD};
-    Fifo<char> lasts{READ_AHEAD};
+    Fifo<char> ends{READ_AHEAD}; // by read: whether a beat ends with it
     std::deque<int64_t> arriving; // cycles in which slots come out of the memory
 
     explicit Packer(const Config& c) : c(c) {}
+    void start(const Instr& store) {
+        walker.restart(store), active = true, room = c.units[LoadKind::ACTS];
+    }
+    bool requests() const { return active && credit; }
+    int64_t count() const { return std::min({walker.left(), room, c.slots_per_move}); }
+    bool ends_beat() const { return walker.last(count()) || count() == room; }
+    void step() {
+        const int64_t moved = count();
+        room = moved == room ? c.units[LoadKind::ACTS] : room - moved;
+        if (walker.last(moved)) active = false;
+        else walker.step(moved);
+    }
 };
 
 class Machine {
@@ -400,7 +412,7 @@ public:
           queues_{Queue(c), Queue(c), Queue(c)}, compute_(c), fetch_split_(c.burst_beats),
           load_split_(c.burst_beats), store_split_(c.burst_beats), owners_(int(c.outstanding_reads)),
           joined_reads_(int(c.outstanding_reads * c.burst_beats)), joined_bursts_(2 * BURSTS_AHEAD),
-          joined_beats_(int(BURSTS_AHEAD * c.burst_beats)), back_(c), writes_{c}, packer_(c) {}
+          joined_beats_(int(BURSTS_AHEAD * c.burst_beats)), back_(c), transfer_{c}, packer_(c) {}
 
     // Cycles from start to done; -1 if it takes more than `limit`.
     int64_t run(int64_t limit) {
@@ -435,7 +447,7 @@ private:
         const bool joined_ready = joined_reads_.ready();
         const bool beat_valid = c_.ports > 1 ? joined_reads_.valid : skid_.valid;
         const bool beat_last = c_.ports > 1 ? joined_reads_.valid && joined_reads_.front() : skid_.value;
-        const bool blocked = writes_.blocked(compute_, now_);
+        const bool blocked = transfer_.blocked(compute_, now_);
         const bool load_step = back_.moves() && (!back_.acts() || write_skid_.ready());
         const bool slots_offered = back_.offers();
         const SlotRange offered{slots_offered ? back_.walker.slot : 0, slots_offered ? back_.count() : 0};
@@ -467,7 +479,7 @@ private:
         // Retirements.
         const bool store_finishes = store_.state == Front::FINISH && store_split_.ready() && pending_ == 0;
         bool retires[Engine::COUNT];
-        retires[Engine::LOAD] = back_.retires(writes_.busy() || write_skid_.valid);
+        retires[Engine::LOAD] = back_.retires(transfer_.writes() || write_skid_.valid);
         retires[Engine::COMPUTE] = compute_.retires(now_), retires[Engine::STORE] = store_finishes;
 
         // End of program.
@@ -493,7 +505,7 @@ private:
         const int64_t read_beats = chosen ? load_split_.count : fetch_split_.count;
 
         const bool store_issues = store_.state == Front::ISSUE && store_split_.ready();
-        const bool slot_valid = packer_.slots.valid && packer_.lasts.valid;
+        const bool slot_valid = packer_.slots.valid && packer_.ends.valid;
         const bool write_free = !wvalid_ || memory_.wready;
         bool burst_taken, beat_moves, port_burst, port_beat;
         int64_t port_length;
@@ -511,11 +523,9 @@ private:
         }
         const bool slot_leaves = slot_valid && slot_skid_.ready();
         const bool packer_ready = !packer_.complete || beat_moves, slot_taken = slot_skid_.valid && packer_ready;
-        bool slot_read = packer_.active && packer_.credit;
-        if (slot_read) {
-            const int64_t bank = packer_.walker.slot & (c_.pixels - 1);
-            slot_read = !writes_.holds(bank) && !compute_.drains_into(bank, now_);
-        }
+        const bool slot_asked = packer_.requests() && !blocked && !write_skid_.valid;
+        const SlotRange asked{slot_asked ? packer_.walker.slot : 0, slot_asked ? packer_.count() : 0};
+        const bool slot_read = transfer_.count && transfer_.read && !blocked;
         const bool slot_arrives = !packer_.arriving.empty() && packer_.arriving.front() == now_;
         const bool port_done = done_, joined_done = answered_ != 0;
         const bool write_done = c_.ports > 1 ? joined_done : port_done;
@@ -565,24 +575,16 @@ private:
 
         // STORE.
         Packer& p = packer_;
-        const bool taken_last = slot_taken && slot_skid_.value;
-        slot_skid_.tick(slot_valid, slot_valid && p.lasts.front(), packer_ready);
+        const bool ends_beat = slot_skid_.value;
+        slot_skid_.tick(slot_valid, slot_valid && p.ends.front(), packer_ready);
         p.slots.tick(slot_arrives, 0, slot_leaves);
         if (slot_arrives) p.arriving.pop_front();
-        p.lasts.tick(slot_read, slot_read && p.walker.last(), slot_leaves);
-        p.credit += slot_leaves - slot_read;
-        if (slot_read) {
-            p.arriving.push_back(now_ + READ_LATENCY);
-            if (p.walker.last()) p.active = false;
-            else p.walker.step();
-        }
-        const int64_t per_beat = c_.units[LoadKind::ACTS];
-        if (slot_taken) {
-            p.have = (p.complete ? 0 : p.have) + 1;
-            p.complete = taken_last || p.have == per_beat;
-        } else if (p.complete && beat_moves) {
-            p.complete = false, p.have = 0;
-        }
+        p.ends.tick(slot_asked, slot_asked && p.ends_beat(), slot_leaves);
+        p.credit += slot_leaves - slot_asked;
+        if (slot_asked) p.step();
+        if (slot_read) p.arriving.push_back(now_ + READ_LATENCY);
+        if (slot_taken) p.complete = ends_beat;
+        else if (beat_moves) p.complete = false;
         const bool store_moved_last = beat_moves && p.beats == 1;
         if (beat_moves) --p.beats;
         switch (store_.state) {
@@ -594,7 +596,7 @@ private:
             store_.check(false);
             break;
         case Front::ISSUE:
-            if (store_issues) store_.state = Front::MOVE, p.walker.restart(at(store_.index)), p.active = true;
+            if (store_issues) store_.state = Front::MOVE, p.start(at(store_.index));
             break;
         case Front::MOVE:
             if (store_moved_last) store_.state = Front::FINISH;
@@ -604,7 +606,10 @@ private:
         }
 
         // LOAD.
-        if (!blocked) static_cast<SlotRange&>(writes_) = write_skid_.valid ? write_skid_.value : SlotRange{};
+        if (!blocked) {
+            transfer_.read = !write_skid_.valid;
+            static_cast<SlotRange&>(transfer_) = transfer_.read ? asked : write_skid_.value;
+        }
         write_skid_.tick(slots_offered, offered, !blocked);
         const bool given = ahead_.valid && !back_.active;
         const int64_t given_index = given ? ahead_.front() : 0;
@@ -673,7 +678,7 @@ private:
     Front load_, store_;
     Fifo<int64_t> ahead_{LOAD_AHEAD};
     Back back_;
-    SlotWrites writes_;
+    Transfer transfer_;
     Packer packer_;
     int settled_ = 0;
 };

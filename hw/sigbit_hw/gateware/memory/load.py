@@ -140,7 +140,7 @@ class LoadFront(wiring.Component):
 
 class LoadBack(wiring.Component):
     """Moves beats to where they belong: in a cycle one beat of weights, up to
-    :func:`slots_per_write` slots that follow each other in one beat and one run (``FILL``: in one
+    :func:`slots_per_move` slots that follow each other in one beat and one run (``FILL``: in one
     run), one parameter or table item.
 
     Members
@@ -180,7 +180,7 @@ class LoadBack(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self.config
-        width = config.slots_per_write
+        width = config.slots_per_move
         m.submodules.walker = walker = BlockWalker(width)
         command = Signal(COMMAND, reset_less=True)
         active = Signal()
@@ -350,7 +350,7 @@ class LoadBack(wiring.Component):
                 stream.p.data[k].eq(
                     Mux(command.fill, filling, word.word_select(k, config.slot_bits))
                 )
-                for k in range(config.slots_per_write)
+                for k in range(config.slots_per_move)
             ),
         ]
 
