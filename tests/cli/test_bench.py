@@ -48,7 +48,7 @@ def silent(what: str, done: int, total: int) -> None:
 
 @pytest.mark.sim
 def test_a_row() -> None:
-    row = run_case(DIGITS, PRESETS["nano"], None, 2, Simulators(40), silent)
+    row = run_case(DIGITS, PRESETS["nano"], None, 2, Simulators(), silent)
     assert set(row) >= KEYS
     assert row["mismatches"] == 0
     assert row["codes_compared"] > 1000
@@ -61,7 +61,7 @@ def test_a_row() -> None:
 
 @pytest.mark.sim
 def test_modelled_rows() -> None:
-    rows = model_case(DIGITS, PRESETS["nano"], None, Simulators(40), silent)
+    rows = model_case(DIGITS, PRESETS["nano"], None, Simulators(), silent)
     assert [(r["images"], r["first_layer_terms"]) for r in rows] == [(1, 2), (8, 2), (1, 1), (8, 1)]
     assert all(set(row) >= KEYS and row["cycles"] is None for row in rows)
     one, eight, *_ = rows

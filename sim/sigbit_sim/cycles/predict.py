@@ -21,12 +21,13 @@ from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import LoadKind
 from sigbit_hw.arch.program import Program
 from sigbit_hw.gateware.compute.engine import ComputeEngine
+from sigbit_sim.memory import Memory, MemoryTiming, of_ports
 from sigbit_sim.rtl import native
 from sigbit_tools.cache import cached_folder, key_of
 from sigbit_tools.toolchain import ToolchainError
 
 _SOURCE = Path(__file__).with_name("model.cpp")
-_DEPTHS = Path(native.__file__).with_name("memory_depths.h")
+_TIMING = Path(native.__file__).with_name("memory_timing.h")
 _LIBRARY = "libcycles.so"
 LIMIT = 1 << 40
 """Cycles after which a program is taken to hang."""
@@ -43,15 +44,23 @@ class Prediction:
     retires: NDArray[np.int64]
 
 
-def predict(program: Program, *, latency: int = 40) -> Prediction:
-    """Cycles of ``program`` on its accelerator with a memory of ``latency`` cycles that moves one
-    beat a cycle in each direction; ``ValueError`` if it would never end."""
+def predict(program: Program, memory: Memory = MemoryTiming()) -> Prediction:
+    """Cycles of ``program`` on its accelerator with such a memory behind every port, or behind
+    each; ``ValueError`` if it would never end."""
     count = len(program.listing)
     events = np.full((count, 2), -1, np.int64)
-    values = _config(program.config) | {"latency": [latency]}
+    found = _config(program.config)
+    values = np.concatenate([np.array(found[name], np.int64) for name in _CONFIG])
+    memories = of_ports(memory, program.config.ports)
+    if len(set(memories)) == 1:  # ports that are alike do the same
+        del memories[1:]
+    timings = np.array([m.numbers for m in memories], np.uint32)
+    words = np.ascontiguousarray(program.instructions)
     cycles = _library().sb_cycles(
-        _pointer(np.concatenate([np.array(values[name], np.int64) for name in _CONFIG])),
-        _pointer(np.ascontiguousarray(program.instructions)),
+        _pointer(values),
+        _pointer(timings),
+        len(memories),
+        _pointer(words),
         count,
         program.program_offset,
         LIMIT,
@@ -78,14 +87,12 @@ _CONFIG: Mapping[str, int] = MappingProxyType(
             "queue_depth",
             "result_latency",
             "drain_latency",
-            "latency",
         ),
         1,
     )
     | dict.fromkeys(("steps", "units"), len(LoadKind))
 )
-"""Members of the model's Config, and how many numbers each is: ``latency`` is the memory's,
-``steps`` and ``units`` are, by kind of LOAD, the moves of an item and what a beat holds."""
+"""Members of the model's Config, and how many numbers each is: ``steps`` and ``units`` are, by kind of LOAD, the moves of an item and what a beat holds."""
 
 
 def _config_header() -> str:
@@ -96,7 +103,7 @@ def _config_header() -> str:
 
 
 def _config(c: ArchConfig) -> dict[str, list[int]]:
-    """The model's Config but for the memory's latency."""
+    """The model's Config."""
     result_latency, drain_latency = _latencies(c)
     return {
         "pixels": [c.pixels],
@@ -129,19 +136,19 @@ def _latencies(config: ArchConfig) -> tuple[int, int]:
     return latencies
 
 
-def _pointer(array: NDArray[np.int64] | NDArray[np.uint8]) -> ctypes.c_void_p:
+def _pointer(array: NDArray[np.int64] | NDArray[np.uint32] | NDArray[np.uint8]) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)
 
 
 @cache
 def _library() -> ctypes.CDLL:
     """The compiled model, built unless the cache has it."""
-    key = key_of(_SOURCE.read_text(), _DEPTHS.read_text(), cpp.header(), _config_header())
+    key = key_of(_SOURCE.read_text(), _TIMING.read_text(), cpp.header(), _config_header())
     folder = cached_folder(f"cycles-{key}", _build)
     library = ctypes.CDLL(str(folder / _LIBRARY))
     library.sb_cycles.restype = ctypes.c_int64
     pointer, number = ctypes.c_void_p, ctypes.c_int64
-    library.sb_cycles.argtypes = [pointer, pointer, number, number, number, pointer]
+    library.sb_cycles.argtypes = [pointer, pointer, number, pointer, number, number, number, pointer]
     return library
 
 
@@ -157,7 +164,7 @@ def _build(into: Path) -> None:
             "-fPIC",
             "-shared",
             f"-I{headers}",
-            f"-I{_DEPTHS.parent}",
+            f"-I{_TIMING.parent}",
             str(_SOURCE),
             "-o",
             str(into / _LIBRARY),

@@ -25,6 +25,18 @@ def _ends(row: Row) -> str:
     return {2: "8x8, 8x8", 1: "4x8, 8x4"}[row["first_layer_terms"]]
 
 
+def _memory(row: Row) -> str:
+    """The simulated memory; a dash where it is the fast one, or the row is too old to say."""
+    words = {
+        "latency": lambda x: f"latency {x}" if x != 40 else "",
+        "bandwidth": lambda x: f"{x} beats a cycle" if x != "1" else "",
+        "refresh": lambda x: f"refresh {x}" if x != "0" else "",
+        "skew": lambda x: f"skew {x}" if x else "",
+    }
+    shown = [words[key](row[key]) for key in words if key in row]
+    return ", ".join(filter(None, shown)) or NONE
+
+
 NETWORKS = Table(
     "Whole networks in RTL",
     (
@@ -33,6 +45,7 @@ NETWORKS = Table(
         label("bits", "bits"),
         Column("accelerator", _accelerator),
         label("weights", "weights"),
+        Column("memory", _memory),
         number("ideal cycles", "ideal_cycles"),
         number("RTL cycles", "cycles"),
         Column("model - RTL", _model_error, True),
@@ -73,4 +86,20 @@ MODELLED = Table(
     ),
     lambda r: r["cycles"] is None,
 )
-TABLES = (NETWORKS, ACCURACY, MODELLED)
+SLOWER = Table(
+    "The large accelerator with slower memories, cycles per batch",
+    (
+        label("network", "net"),
+        Column("accelerator", _accelerator),
+        Column("first layer, last layer", _ends),
+        label("batch", "images"),
+        Column("memory", _memory),
+        number("cycles", "model_cycles"),
+        number("latency 133", "cycles_latency_133"),
+        number("latency 400", "cycles_latency_400"),
+        number("half a beat a cycle", "cycles_half_bandwidth"),
+        number("refresh 70/1560", "cycles_refresh"),
+    ),
+    lambda r: r["cycles"] is None and "cycles_refresh" in r,
+)
+TABLES = (NETWORKS, ACCURACY, MODELLED, SLOWER)
