@@ -385,8 +385,9 @@ struct Back {
     }
     bool sub_last() const { return sub + 1 == c.steps[kind()]; }
     bool final(bool step) const { return step && sub_last() && walker.last(count()); }
+    bool unit_ends() const { return (sub + 1) % c.unit_steps[kind()] == 0; }
     bool beat_ready(bool step) const {
-        return active && !starting && !fill() && beats && (!full || (step && units == count()));
+        return active && !starting && !fill() && beats && (!full || (step && unit_ends() && units == count()));
     }
     bool retires(bool busy) const { return settling && !(of_slots && busy); }
 
@@ -394,7 +395,7 @@ struct Back {
         const bool ends = active && final(step), begins = starting;
         const int64_t moved = step ? count() : 0;
         if (beat) full = true, units = c.units[kind()], --beats;
-        else if (step) units -= moved, full = units != 0;
+        else if (step && unit_ends()) units -= moved, full = units != 0;
         if (step) {
             if (sub_last()) walker.step(moved), sub = 0;
             else ++sub;

@@ -90,9 +90,10 @@ _CONFIG: Mapping[str, int] = MappingProxyType(
         ),
         1,
     )
-    | dict.fromkeys(("steps", "units"), len(LoadKind))
+    | dict.fromkeys(("steps", "unit_steps", "units"), len(LoadKind))
 )
-"""Members of the model's Config, and how many numbers each is: ``steps`` and ``units`` are, by kind of LOAD, the moves of an item and what a beat holds."""
+"""Members of the model's Config, and how many numbers each is: ``steps``, ``unit_steps`` and
+``units`` are, by kind of LOAD, the moves of an item and of a unit, and the units of a beat."""
 
 
 def _config_header() -> str:
@@ -119,7 +120,8 @@ def _config(c: ArchConfig) -> dict[str, list[int]]:
         "queue_depth": [c.queue_depth],
         "result_latency": [result_latency],
         "drain_latency": [drain_latency],
-        "steps": [images.units_of_item(kind, c) for kind in LoadKind],
+        "steps": [images.steps_of_item(kind, c) for kind in LoadKind],
+        "unit_steps": [images.steps_of_unit(kind, c) for kind in LoadKind],
         "units": [images.units_of_beat(kind, c) for kind in LoadKind],
     }
 
