@@ -280,7 +280,21 @@ PRESETS: dict[str, ArchConfig] = {
             ports=4,
             outstanding_reads=16,
         ),
+        _esb4(
+            name="dense",
+            pixels=8,
+            oc_lanes=32,
+            ic_lanes=32,
+            post_lanes=256,
+            act_slots=131072,
+            weight_words=1024,
+            param_groups=256,
+            bus_bits=512,
+            ports=4,
+            outstanding_reads=16,
+        ),
     )
 }
-"""The shipped accelerators by name: 32, 256, 512, 1,024, 1,024 and 8,192 multiply-accumulates a
-cycle. ``mid`` is for dense networks, ``mobile`` for depthwise-separable ones."""
+"""The shipped accelerators by name: 32, 256, 512, 1,024, 1,024, 8,192 and 8,192
+multiply-accumulates a cycle. ``mid`` and ``dense`` are for dense networks, ``mobile`` for
+depthwise-separable ones."""
