@@ -56,6 +56,9 @@ class MemoryTiming:
         )
 
 
+PLAIN = MemoryTiming()
+"""A beat a cycle each way, 40 cycles after it was asked for."""
+
 Memory = MemoryTiming | Sequence[MemoryTiming]
 """That of every port, or one for each."""
 

@@ -111,7 +111,9 @@ class Devices:
     predicted."""
 
     def __init__(self, config: ArchConfig, seed: int, verilog: str | None = None) -> None:
-        self.paused = RtlDevice(config, memory=MemoryTiming(7), stalls=0.1, seed=seed, verilog=verilog)
+        self.paused = RtlDevice(
+            config, memory=MemoryTiming(7), stalls=0.1, seed=seed, verilog=verilog
+        )
         self.steady = RtlDevice(config, memory=MemoryTiming(LATENCY), verilog=verilog)
 
 

@@ -507,8 +507,8 @@ FAULTS: list[tuple[str, str, str, str, str]] = [
     (
         "memory.load",
         "leftover_counted",
-        "unit_last.eq(units_left == count)",
-        "unit_last.eq(units_left == count + 1)",
+        "unit_ends & (units_left == count)",
+        "unit_ends & (units_left == count + 1)",
         NANO,
     ),
     (

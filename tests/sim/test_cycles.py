@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.program import Program
 from sigbit_sim.cycles import predict
-from sigbit_sim.memory import Memory, MemoryTiming
+from sigbit_sim.memory import PLAIN, Memory, MemoryTiming
 from sigbit_sim.random_programs.program import random_inputs, random_program
 from sigbit_sim.rtl.device import RtlDevice
 from sigbit_sim.verification.networks import random_network
@@ -37,7 +37,7 @@ REFRESHED = MemoryTiming(40, Fraction(1), 156, 17)
 
 
 def check(
-    device: RtlDevice, program: Program, rng: np.random.Generator, memory: Memory = MemoryTiming()
+    device: RtlDevice, program: Program, rng: np.random.Generator, memory: Memory = PLAIN
 ) -> int:
     """Compare; the number of instructions that were."""
     result = device.run(program, random_inputs(program, rng, program.images))

@@ -21,7 +21,7 @@ from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import LoadKind
 from sigbit_hw.arch.program import Program
 from sigbit_hw.gateware.compute.engine import ComputeEngine
-from sigbit_sim.memory import Memory, MemoryTiming, of_ports
+from sigbit_sim.memory import PLAIN, Memory, of_ports
 from sigbit_sim.rtl import native
 from sigbit_tools.cache import cached_folder, key_of
 from sigbit_tools.toolchain import ToolchainError
@@ -44,7 +44,7 @@ class Prediction:
     retires: NDArray[np.int64]
 
 
-def predict(program: Program, memory: Memory = MemoryTiming()) -> Prediction:
+def predict(program: Program, memory: Memory = PLAIN) -> Prediction:
     """Cycles of ``program`` on its accelerator with such a memory behind every port, or behind
     each; ``ValueError`` if it would never end."""
     count = len(program.listing)
@@ -150,7 +150,16 @@ def _library() -> ctypes.CDLL:
     library = ctypes.CDLL(str(folder / _LIBRARY))
     library.sb_cycles.restype = ctypes.c_int64
     pointer, number = ctypes.c_void_p, ctypes.c_int64
-    library.sb_cycles.argtypes = [pointer, pointer, number, pointer, number, number, number, pointer]
+    library.sb_cycles.argtypes = [
+        pointer,
+        pointer,
+        number,
+        pointer,
+        number,
+        number,
+        number,
+        pointer,
+    ]
     return library
 
 

@@ -28,7 +28,7 @@ from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Engine
 from sigbit_hw.arch.program import Program, ProgramError
 from sigbit_hw.arch.regs import OFFSET, Cause
-from sigbit_sim.memory import Memory, MemoryTiming, of_ports
+from sigbit_sim.memory import PLAIN, Memory, of_ports
 from sigbit_sim.rtl.checkpoint import Checkpoint, Feed, Results
 from sigbit_sim.rtl.native.build import library
 from sigbit_sim.rtl.native.model import Model, ModelError, Stop, Watch
@@ -68,7 +68,8 @@ class RtlDevice:
     stalls : float, optional
         Chance that a bus channel pauses in a cycle, drawn from ``seed``.
     watchdog : int
-        Cycles without progress after which the accelerator reports WATCHDOG, besides the memory's pauses.
+        Cycles without progress after which the accelerator reports WATCHDOG, besides the memory's
+        pauses.
     max_cycles : int, optional
         Longest run.
     netlist : Target, optional
@@ -91,7 +92,7 @@ class RtlDevice:
         self,
         config: ArchConfig,
         *,
-        memory: Memory = MemoryTiming(),
+        memory: Memory = PLAIN,
         stalls: float | None = None,
         seed: int = 0,
         watchdog: int = 1 << 14,

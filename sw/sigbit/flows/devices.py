@@ -67,7 +67,6 @@ def device(
     netlist takes several.
     """
     from sigbit.inputs.accelerators import load_arch
-
     from sigbit_sim.memory import MemoryTiming
 
     memory = MemoryTiming(latency)

@@ -382,9 +382,7 @@ class LoadBack(wiring.Component):
             self.table_write.table.eq(item),
             self.table_write.entry.eq(sub),
             self.table_write.code.eq(
-                word[:_ITEM_BITS].word_select(
-                    sub[: exact_log2(_ITEM_BITS // lane_bits)], lane_bits
-                )
+                word[:_ITEM_BITS].word_select(sub[: exact_log2(_ITEM_BITS // lane_bits)], lane_bits)
             ),
         ]
 

@@ -28,9 +28,8 @@ from sigbit.runtime import Device
 from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.program import Program
 from sigbit_sim.cycles import predict
-from sigbit_sim.memory import MemoryTiming
+from sigbit_sim.memory import PLAIN, MemoryTiming
 from sigbit_synthesis.emitted import cached_verilog
-
 
 SLOWER: Mapping[str, MemoryTiming] = MappingProxyType(
     {
@@ -62,7 +61,7 @@ class Memories:
     """The memories behind the ports: ``memory``, on each port but the first with a latency ``skew``
     cycles above that of the one before."""
 
-    memory: MemoryTiming = MemoryTiming()
+    memory: MemoryTiming = PLAIN
     skew: int = 0
 
     def of(self, config: ArchConfig) -> list[MemoryTiming]:
@@ -89,7 +88,7 @@ class Memories:
 class Simulators:
     """The simulators as the benchmark wants them; devices are kept for the next row."""
 
-    def __init__(self, memories: Memories = Memories()) -> None:
+    def __init__(self, memories: Memories) -> None:
         self._memories = memories
         self._devices: dict[str, list[Device]] = {}
 
@@ -128,28 +127,27 @@ def bench_nets(
     only: str | None = None,
     preset: str | None = None,
     images: int = 200,
-    memory: MemoryTiming = MemoryTiming(),
-    skew: int = 0,
+    memories: Memories | None = None,
     data: Path | None = None,
     place: Place | None = None,
     watcher: Watcher | None = None,
 ) -> CampaignResult:
     """Run the networks whose names contain ``only``, on the accelerator ``preset`` if it is given;
-    on the large accelerator only the cycle model runs.
+    on the large accelerators only the cycle model runs.
 
     Parameters
     ----------
     images : int
         Images for the accuracy of networks with trained weights.
-    memory, skew : MemoryTiming, int
-        The simulated memory, and the cycles by which every port answers later than the one before.
+    memories : Memories, optional
+        The simulated memory.
     data : Path, optional
         Folder of data sets and checkpoints.
 
     Raises :class:`~sigbit.errors.UserError` if there is no such row.
     """
     place, watcher = place or Place(), watcher or Watcher()
-    jobs = net_jobs(only, preset, images, Memories(memory, skew), data)
+    jobs = net_jobs(only, preset, images, memories or Memories(), data)
     return run_jobs(NETS, jobs, place, watcher, RowBook(NETS, place.file))
 
 
