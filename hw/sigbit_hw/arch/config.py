@@ -255,6 +255,7 @@ PRESETS: dict[str, ArchConfig] = {
             weight_words=2048,
             param_groups=512,
             bus_bits=128,
+            burst_beats=64,
         ),
         _esb4(
             name="mobile",
@@ -266,6 +267,7 @@ PRESETS: dict[str, ArchConfig] = {
             weight_words=8192,
             param_groups=1024,
             bus_bits=128,
+            burst_beats=64,
         ),
         _esb4(
             name="zcu102",
@@ -278,6 +280,7 @@ PRESETS: dict[str, ArchConfig] = {
             param_groups=512,
             bus_bits=512,
             ports=4,
+            burst_beats=32,
             outstanding_reads=16,
         ),
         _esb4(
@@ -291,6 +294,7 @@ PRESETS: dict[str, ArchConfig] = {
             param_groups=256,
             bus_bits=512,
             ports=4,
+            burst_beats=32,
             outstanding_reads=16,
         ),
     )
