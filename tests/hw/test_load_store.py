@@ -62,7 +62,8 @@ class Model:
         config, memory = self.config, self.memory
         if instr.opcode == Opcode.FILL:
             bits = config.act_format.bits
-            slot = sum((instr.code & (1 << bits) - 1) << (config.act_format.lane_bits * k)
+            slot = sum(
+                (instr.code & (1 << bits) - 1) << (config.act_format.lane_bits * k)
                 for k in range(config.ic_lanes)
             )
             self.slots.update(dict.fromkeys(block_slots(instr).tolist(), slot))
