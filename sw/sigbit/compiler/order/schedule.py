@@ -181,7 +181,7 @@ def _tile_cycles(tile: Tile, config: ArchConfig) -> int:
 
 
 def _move_cycles(instr: Load | Fill | Store, config: ArchConfig) -> int:
-    """Cycles of a LOAD, FILL or STORE: its beats, or the steps in which its slots or items are moved
+    """Cycles of a LOAD, FILL or STORE: its beats, or the steps in which its slots or items move
     where those are more."""
     runs = instr.n1 * instr.n2
     if isinstance(instr, Load) and instr.kind != LoadKind.ACTS:
