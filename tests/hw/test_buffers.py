@@ -131,7 +131,7 @@ class Traffic:
         if self.due and self.due[0][0] == now:
             assert ctx.get(dut.read.valid)
             slots = self.due.pop(0)[1]
-            assert {k: ctx.get(dut.read.data[k]) for k in slots} == slots
+            assert {k: ctx.get(dut.read.data.slots[k]) for k in slots} == slots
             self.reads += 1
         else:
             assert not ctx.get(dut.read.valid)

@@ -2,6 +2,7 @@
 protocol."""
 
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.formats import EsbFormat
 from sigbit_hw.arch.isa import Instr, LoadKind, Opcode
 from sigbit_hw.arch.numerics import TABLE_ENTRIES
+from sigbit_sim.memory import MemoryTiming
 from sigbit_sim.verification.machine import BASE, Machine
 
 PROGRAM = 0xE000
@@ -195,6 +197,8 @@ def test_random_programs(
     for bus in machine.buses[1:]:
         bus.latency = (1, int(rng.integers(1, 100)))
         bus.stall = float(rng.random() * 0.7)
+    for bus in machine.buses:
+        bus.pace = MemoryTiming(1, Fraction(int(rng.integers(2, 6)), 5), 50, int(rng.integers(9)))
 
     async def test(ctx: Any) -> None:
         result = await machine.run(ctx, program, offset=PROGRAM, WRITE_LO=0x8000, WRITE_HI=PROGRAM)

@@ -68,8 +68,8 @@ class ActWrite(Signature):
 
 class ActRead(Signature):
     """Reads of ``count`` (at least 1) consecutive slots from ``slot`` on: a stream of requests;
-    ``data`` with ``valid`` follows each, in order, without back-pressure. Slot ``slot + i`` is in
-    element ``(lane + i) % slots_per_move`` of it."""
+    ``data`` with ``valid`` follows each, in order, without back-pressure. Slot ``slot + i`` is
+    element ``(lane + i) % slots_per_move`` of its ``slots``."""
 
     def __init__(self, config: ArchConfig) -> None:
         slots = config.slots_per_move
@@ -84,7 +84,7 @@ class ActRead(Signature):
             {
                 "request": Out(stream.Signature(request)),
                 "valid": In(1),
-                "data": In(data.ArrayLayout(config.slot_bits, slots)),
+                "data": In(data.StructLayout({"slots": data.ArrayLayout(config.slot_bits, slots)})),
             }
         )
 

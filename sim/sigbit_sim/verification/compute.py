@@ -264,7 +264,7 @@ def run(
 
             if ctx.get(dut.act_read.valid):
                 for element, value in expected_reads.pop(0).items():
-                    assert ctx.get(dut.act_read.data[element]) == value
+                    assert ctx.get(dut.act_read.data.slots[element]) == value
                 result.stored += 1
             if not ctx.get(dut.act_write.busy):
                 assert all(memory[slot] == value for slot, value in loading.items())

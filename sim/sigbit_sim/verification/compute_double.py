@@ -120,7 +120,7 @@ class ComputeDouble(wiring.Component):
             place = (lane - request.p.lane)[: len(request.p.lane)]
             m.d.comb += read.addr.eq(request.p.slot + place)
             given = Mux(delay(m, place < request.p.count, 1, f"asked_{lane}"), read.data, ~0)
-            m.d.comb += self.act_read.data[lane].eq(
+            m.d.comb += self.act_read.data.slots[lane].eq(
                 delay(m, given, READ_LATENCY - 1, f"read_{lane}")
             )
         m.d.sync += valid.eq((valid << 1) | (request.valid & request.ready))

@@ -179,7 +179,7 @@ class ActMemory(wiring.Component):
         turned = delay(m, turn, READ_LATENCY - 1, "turn")
         m.d.comb += self.read.valid.eq(delay(m, read, READ_LATENCY, "read_valid", reset=True))
         m.d.sync += [
-            self.read.data[lane].eq(
+            self.read.data.slots[lane].eq(
                 choose(turned, [neighbours[(lane + r) % width] for r in range(width)])
             )
             for lane in range(width)

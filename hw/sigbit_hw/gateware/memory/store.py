@@ -98,7 +98,7 @@ class SlotReader(wiring.Component):
             slots.i.valid.eq(self.act_read.valid),
             slots.i.payload.eq(self.act_read.data),
             out.i.valid.eq(slots.o.valid & places.o.valid),
-            out.i.p.slots.eq(slots.o.payload),
+            out.i.p.slots.eq(slots.o.p.slots),
             out.i.p.first.eq(-places.o.p.room),
             out.i.p.end.eq(places.o.p.count - places.o.p.room - 1),
             out.i.p.last.eq(places.o.p.last),

@@ -56,8 +56,8 @@ class Simulators(Protocol):
         """Interpreter and RTL of an accelerator."""
 
     @property
-    def memory(self) -> dict[str, Any]:
-        """The columns of a row that say which memory is simulated."""
+    def memory(self) -> str | None:
+        """The name of the memory that is simulated, None for the plain one."""
 
     def predict(self, program: Program) -> Prediction:
         """What the cycle model says of a run."""
@@ -187,7 +187,7 @@ def _compiled(
         "compile_seconds": seconds,
         "instructions": len(program.listing),
         "images": images,
-        **simulators.memory,
+        "memory": simulators.memory,
         "weights": case.weights,
         "program_sha256": program.digest,
         "netlist_sha256": simulators.netlist(config),

@@ -25,18 +25,6 @@ def _ends(row: Row) -> str:
     return {2: "8x8, 8x8", 1: "4x8, 8x4"}[row["first_layer_terms"]]
 
 
-def _memory(row: Row) -> str:
-    """The simulated memory; a dash where it is the fast one, or the row is too old to say."""
-    words = {
-        "latency": lambda x: f"latency {x}" if x != 40 else "",
-        "bandwidth": lambda x: f"{x} beats a cycle" if x != "1" else "",
-        "refresh": lambda x: f"refresh {x}" if x != "0" else "",
-        "skew": lambda x: f"skew {x}" if x else "",
-    }
-    shown = [words[key](row[key]) for key in words if key in row]
-    return ", ".join(filter(None, shown)) or NONE
-
-
 NETWORKS = Table(
     "Whole networks in RTL",
     (
@@ -45,7 +33,7 @@ NETWORKS = Table(
         label("bits", "bits"),
         Column("accelerator", _accelerator),
         label("weights", "weights"),
-        Column("memory", _memory),
+        label("memory", "memory"),
         number("ideal cycles", "ideal_cycles"),
         number("RTL cycles", "cycles"),
         Column("model - RTL", _model_error, True),
@@ -93,7 +81,7 @@ SLOWER = Table(
         Column("accelerator", _accelerator),
         Column("first layer, last layer", _ends),
         label("batch", "images"),
-        Column("memory", _memory),
+        label("memory", "memory"),
         number("cycles", "model_cycles"),
         number("latency 133", "cycles_latency_133"),
         number("latency 400", "cycles_latency_400"),

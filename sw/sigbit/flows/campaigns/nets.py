@@ -72,8 +72,16 @@ class Memories:
         ]
 
     @property
+    def name(self) -> str | None:
+        """What rows call them; None for the plain one."""
+        columns = self.columns
+        plain = Memories().columns
+        words = [f"{k} {v}" for k, v in columns.items() if v != plain[k]]
+        return ", ".join(words) or None
+
+    @property
     def columns(self) -> dict[str, Any]:
-        """How rows name them."""
+        """As the argument of a job."""
         memory = self.memory
         return {
             "latency": memory.latency,
@@ -93,9 +101,9 @@ class Simulators:
         self._devices: dict[str, list[Device]] = {}
 
     @property
-    def memory(self) -> dict[str, Any]:
-        """The memory in a row's columns."""
-        return self._memories.columns
+    def memory(self) -> str | None:
+        """The name of the memory."""
+        return self._memories.name
 
     def devices(self, config: ArchConfig) -> list[Device]:
         """Interpreter and RTL."""
@@ -172,7 +180,12 @@ def _job(case: Case, more: dict[str, Any], memories: Memories, data: Path | None
         f"{__name__}:{'simulated' if case in CASES else 'modelled'}",
         {"case": asdict(case), "memory": memories.columns, **more},
         {"data": None if data is None else str(data.absolute())},
-        columns={"net": case.net, "bits": case.bits, "preset": case.preset},
+        columns={
+            "net": case.net,
+            "bits": case.bits,
+            "preset": case.preset,
+            "memory": memories.name,
+        },
         code=(*NETWORKS, __name__),
         releases=RELEASES,
     )
@@ -228,4 +241,6 @@ def _order(row: Row) -> int:
     return _PLACES.get((row["net"], row["bits"], row["preset"]), len(_PLACES))
 
 
-NETS = Benchmark("sigbit bench nets", ("net", "bits", "preset"), _line, _order, _check)
+NETS = Benchmark(
+    "sigbit bench nets", ("net", "bits", "preset"), _line, _order, _check, varied=("memory",)
+)
