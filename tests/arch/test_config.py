@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 
 import pytest
 
+from sigbit_hw.arch import bus
 from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.formats import EsbFormat
 
@@ -50,6 +51,14 @@ NANO = PRESETS["nano"]
         ({"weight_words": 1 << 17}, "weight_words must be at most 65536"),
         ({"param_groups": 1 << 13}, "param_groups must be at most 4096"),
         ({"burst_beats": 512}, "a burst of 512 beats of 64 bits must fit 256 beats and 4096 bytes"),
+        (
+            {"oc_lanes": 32, "bus_bits": 512, "burst_beats": 128},
+            "a burst of 128 beats of 512 bits must fit 256 beats and 4096 bytes",
+        ),
+        (
+            {"oc_lanes": 32, "bus_bits": 512, "burst_beats": 256, "ports": 2},
+            "a burst of 256 beats of 256 bits must fit 256 beats and 4096 bytes",
+        ),
     ],
 )
 def test_validation_names_field_and_limit(change, message):
@@ -78,6 +87,12 @@ def test_json_errors(change, message):
     change(value)
     with pytest.raises(ValueError, match=message):
         ArchConfig.from_json(value)
+
+
+@pytest.mark.parametrize(("beats", "ports"), [(64, 1), (128, 2), (256, 4)])
+def test_a_burst_may_fill_a_page_of_every_port(beats, ports):
+    wide = replace(NANO, oc_lanes=32, bus_bits=512, burst_beats=beats, ports=ports)
+    assert wide.burst_beats * wide.port_bytes == bus.PAGE_BYTES
 
 
 def test_json_must_be_an_object():
@@ -136,6 +151,7 @@ def test_digest_is_the_same_in_another_process():
         ("mid", 1024),
         ("mobile", 1024),
         ("zcu102", 8192),
+        ("dense", 8192),
     ],
 )
 def test_presets(preset, macs):

@@ -7,6 +7,8 @@ import pytest
 
 from sigbit_hw.arch import images
 from sigbit_hw.arch.config import PRESETS
+from sigbit_hw.arch.formats import EsbFormat
+from sigbit_hw.arch.isa import LoadKind
 
 
 @pytest.mark.parametrize("bits", range(1, 9))
@@ -55,12 +57,16 @@ def test_parameters_out_of_range(name, values):
         images.pack_params(*([v] for v in values))
 
 
-def test_tables(rng):
-    tables = rng.integers(0, 256, (3, 256))
-    data = images.pack_table(tables)
-    assert data.size == 3 * images.TABLE_BYTES
-    assert (images.unpack_table(data) == tables).all()
-    assert data[8 * 5] == tables[0, 5]
+@pytest.mark.parametrize(("bits", "lane"), [(2, 2), (3, 4), (4, 4), (5, 8), (8, 8)])
+def test_tables(bits, lane, rng):
+    """An entry takes as many bits as a lane of a slot, entry 0 the lowest of the first byte."""
+    config = replace(PRESETS["nano"], act_format=EsbFormat(bits, bits - 2))
+    tables = rng.integers(0, 1 << bits, (3, 256))
+    data = images.pack_table(tables, config)
+    assert data.size == 3 * images.item_bytes(LoadKind.TABLE, config) == 3 * 32 * lane
+    assert (images.unpack_table(data, config) == tables).all()
+    at = 5 * lane
+    assert data[at // 8] >> at % 8 & (1 << lane) - 1 == tables[0, 5]
 
 
 @pytest.mark.parametrize("ports", [1, 2, 4])

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from sigbit.bench.nets.cases import CASES, MODELLED, Case
 from sigbit.bench.nets.row import model_case, run_case
 from sigbit.campaigns import workers
 from sigbit.flows.campaigns import nets as nets_flow
-from sigbit.flows.campaigns.nets import Simulators
+from sigbit.flows.campaigns.nets import SLOWER, Memories, Simulators, memory_timing
 from sigbit_hw.arch.config import PRESETS
+from sigbit_sim.memory import MemoryTiming
 
 KEYS = {
     "net",
@@ -48,7 +50,7 @@ def silent(what: str, done: int, total: int) -> None:
 
 @pytest.mark.sim
 def test_a_row() -> None:
-    row = run_case(DIGITS, PRESETS["nano"], None, 2, Simulators(40), silent)
+    row = run_case(DIGITS, PRESETS["nano"], None, 2, Simulators(Memories()), silent)
     assert set(row) >= KEYS
     assert row["mismatches"] == 0
     assert row["codes_compared"] > 1000
@@ -61,16 +63,55 @@ def test_a_row() -> None:
 
 @pytest.mark.sim
 def test_modelled_rows() -> None:
-    rows = model_case(DIGITS, PRESETS["nano"], None, Simulators(40), silent)
+    rows = model_case(DIGITS, PRESETS["nano"], None, Simulators(Memories()), silent)
     assert [(r["images"], r["first_layer_terms"]) for r in rows] == [(1, 2), (8, 2), (1, 1), (8, 1)]
     assert all(set(row) >= KEYS and row["cycles"] is None for row in rows)
     one, eight, *_ = rows
+    assert one["memory"] is None
+    slower = [one[f"cycles_{name}"] for name in SLOWER]
+    assert one["model_cycles"] <= min(slower)
+    assert slower[0] < slower[1]
     assert one["model_cycles"] < eight["model_cycles"] < 9 * one["model_cycles"]
 
 
 def test_every_row_names_a_network_and_a_preset() -> None:
     assert {case.preset for case in (*CASES, *MODELLED)} <= set(PRESETS)
     assert len({(c.net, c.preset, c.bits) for c in (*CASES, *MODELLED)}) == len(CASES + MODELLED)
+
+
+def test_memories() -> None:
+    """Columns name a memory, and give it back; every port is later than the one before."""
+    memory = MemoryTiming(133, Fraction(1, 2), 1560, 70)
+    assert memory_timing(133, "0.5", "70/1560") == memory
+    memories = Memories(memory, 3)
+    assert memories.columns == {
+        "latency": 133,
+        "bandwidth": "1/2",
+        "refresh": "70/1560",
+        "skew": 3,
+    }
+    latencies = [m.latency for m in memories.of(PRESETS["zcu102"])]
+    assert latencies == [133, 136, 139, 142]
+    assert memories.name == "latency 133, bandwidth 1/2, refresh 70/1560, skew 3"
+    assert Memories().columns == {"latency": 40, "bandwidth": "1", "refresh": "0", "skew": 0}
+    assert Memories().name is None
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--bandwidth", "3/2", "bandwidth must be a fraction in (0, 1]"),
+        ("--bandwidth", "1/0", "bandwidth '1/0'"),
+        ("--bandwidth", "fast", "bandwidth 'fast'"),
+        ("--refresh", "70/60", "a refresh must be shorter than its period, not 70 of 60"),
+        ("--refresh", "5", "not 5 of 0 cycles"),
+        ("--refresh", "-1/7", "not -1 of 7 cycles"),
+    ],
+)
+def test_impossible_memories(
+    option: str, value: str, message: str, refused: Callable[..., str]
+) -> None:
+    assert message in refused("bench", "nets", option, value)
 
 
 def test_unknown_network(refused: Callable[..., str]) -> None:

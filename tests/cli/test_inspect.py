@@ -29,11 +29,12 @@ def test_inspect(sigbit, program, program_file, tmp_path):
 
 def test_cycles_add_up(sigbit, program, program_file, tmp_path):
     from sigbit_sim.cycles import predict
+    from sigbit_sim.memory import MemoryTiming
 
     answer = sigbit("inspect", program_file, "--latency", "7", "--json", tmp_path / "i.json")
     assert answer.code == 0
     document = json.loads((tmp_path / "i.json").read_text())
-    predicted = predict(program, latency=7)
+    predicted = predict(program, MemoryTiming(7))
     assert document["cycles"] == predicted.cycles
     (row,) = document["times"]
     assert row["cycles"] == row["fed"] + row["drain"] + row["wait"] == predicted.retires[6]

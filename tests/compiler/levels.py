@@ -262,7 +262,7 @@ def _run_mac(t: Tile, memory: NDArray[np.uint8], acc: Ints, config: ArchConfig) 
         a.reshape(e.n_ocb, 1, 1, 1, -1) for a in images.unpack_params(t.params)
     )
     y = numerics.requantize(numerics.wrap(total, config.acc_bits), bias, mantissa, shift)
-    tables = images.unpack_table(t.tables)
+    tables = images.unpack_table(t.tables, config)
     assert len(tables) == t.out.n_planes
     codes = tables[:, y & 255]
     codes = codes.reshape(*codes.shape[:-1], config.slots_per_block, config.ic_lanes)
@@ -278,7 +278,7 @@ def _run_max(t: Tile, memory: NDArray[np.uint8], config: ArchConfig) -> None:
     codes = np.concatenate(found, axis=3)
     keys = numerics.order_key(codes, config.act_format)
     best = np.take_along_axis(codes, keys.argmax(3)[:, :, :, None], 3)[:, :, :, 0]
-    _write(t, memory, images.unpack_table(t.tables)[:, best][:, :, None], config)
+    _write(t, memory, images.unpack_table(t.tables, config)[:, best][:, :, None], config)
 
 
 def _write(

@@ -23,6 +23,7 @@ from sigbit_hw.arch.formats import EsbFormat
 from sigbit_hw.arch.program import Program
 from sigbit_sim.cycles import predict
 from sigbit_sim.interp.device import Interp
+from sigbit_sim.memory import MemoryTiming
 from sigbit_sim.rtl.device import RtlDevice
 
 NANO = PRESETS["nano"]
@@ -110,8 +111,10 @@ class Devices:
     predicted."""
 
     def __init__(self, config: ArchConfig, seed: int, verilog: str | None = None) -> None:
-        self.paused = RtlDevice(config, latency=7, stalls=0.1, seed=seed, verilog=verilog)
-        self.steady = RtlDevice(config, latency=LATENCY, verilog=verilog)
+        self.paused = RtlDevice(
+            config, memory=MemoryTiming(7), stalls=0.1, seed=seed, verilog=verilog
+        )
+        self.steady = RtlDevice(config, memory=MemoryTiming(LATENCY), verilog=verilog)
 
 
 def check(case: Case, config: ArchConfig, devices: Devices | None, coverage: Coverage) -> None:
@@ -154,7 +157,7 @@ def check(case: Case, config: ArchConfig, devices: Devices | None, coverage: Cov
 def check_cycles(program: Program, cycles: np.ndarray | None) -> None:
     """Every run of the RTL took as long as the model says."""
     assert cycles is not None
-    predicted = predict(program, latency=LATENCY).cycles
+    predicted = predict(program, MemoryTiming(LATENCY)).cycles
     assert cycles.tolist() == [predicted] * len(cycles), "cycles"
 
 

@@ -8,7 +8,7 @@ import grimp
 import pytest
 
 from sigbit.campaigns import Job
-from sigbit.flows.campaigns.nets import net_jobs
+from sigbit.flows.campaigns.nets import Memories, net_jobs
 from sigbit.flows.campaigns.number_systems import FABRICS, number_system_jobs
 from sigbit.flows.campaigns.quantization import Choice, quantization_job_list, select
 from sigbit.flows.campaigns.random_programs import fuzz_jobs
@@ -28,7 +28,7 @@ def all_jobs() -> dict[str, Job]:
     settings = {"data": "d", "work": "w"}
     choice = Choice()
     jobs = [
-        *net_jobs(None, None, 2, 40, None),
+        *net_jobs(None, None, 2, Memories(), None),
         *number_system_jobs(None, FABRICS, None),
         *quantization_job_list(choice, select(choice), set(), settings),
         next(fuzz_jobs({"nano": PRESETS["nano"]}, count(), 2, DeviceName.RTL)),

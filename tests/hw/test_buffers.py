@@ -8,7 +8,9 @@ from amaranth.sim import Simulator
 
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.formats import EsbFormat
+from sigbit_hw.arch.timing import READ_LATENCY
 from sigbit_hw.gateware.compute.buffers import ActMemory, WeightMemory
+from sigbit_sim.verification.compute import offer_read
 
 CONFIG = ArchConfig(
     name="parts",
@@ -93,9 +95,10 @@ class Traffic:
         self.memory = [0] * config.act_slots
         self.waiting: dict[int, int] | None = None  # accepted, not written yet
         self.offer: dict[int, int] = {}
-        self.read: int | None = None
-        self.due: list[tuple[int, int]] = []  # cycles and data of slot reads
-        self.transfers = self.full = self.held = self.crossing = self.reads = 0
+        self.read: dict[int, int] = {}  # offered: slots by element
+        self.reading: dict[int, int] = {}  # accepted, not read yet
+        self.due: list[tuple[int, dict[int, int]]] = []  # cycles and data of slot reads
+        self.transfers = self.full = self.held = self.crossing = self.reads = self.wide = 0
 
     def value(self) -> int:
         return int(self.rng.integers(1 << min(self.config.slot_bits, 62)))
@@ -109,18 +112,17 @@ class Traffic:
             ctx.set(port.word, int(rng.integers(config.act_slots // config.pixels)))
             ctx.set(port.data, self.value())
         if not self.offer and rng.random() < 0.7:
-            count = int(rng.integers(1, config.slots_per_write + 1))
+            count = int(rng.integers(1, config.slots_per_move + 1))
             first = int(rng.integers(config.act_slots - count + 1))
             self.offer = {first + k: self.value() for k in range(count)}
             ctx.set(dut.write.stream.p.slot, first)
             ctx.set(dut.write.stream.p.count, count)
-            for k in range(config.slots_per_write):
+            for k in range(config.slots_per_move):
                 ctx.set(dut.write.stream.p.data[k], self.offer.get(first + k, self.value()))
         ctx.set(dut.write.stream.valid, int(bool(self.offer)))
-        if self.read is None and rng.random() < 0.5:
-            self.read = int(rng.integers(config.act_slots))
-            ctx.set(dut.read.request.payload, self.read)
-        ctx.set(dut.read.request.valid, int(self.read is not None))
+        if not self.read and rng.random() < 0.5:
+            self.read = offer_read(ctx, dut.read, config, rng)
+        ctx.set(dut.read.request.valid, int(bool(self.read)))
         return drained
 
     def cycle(self, ctx: Any, now: int, drained: set[int]) -> None:
@@ -128,21 +130,25 @@ class Traffic:
         dut, pixels = self.dut, self.config.pixels
         if self.due and self.due[0][0] == now:
             assert ctx.get(dut.read.valid)
-            assert ctx.get(dut.read.data) == self.due.pop(0)[1]
+            slots = self.due.pop(0)[1]
+            assert {k: ctx.get(dut.read.data.slots[k]) for k in slots} == slots
             self.reads += 1
         else:
             assert not ctx.get(dut.read.valid)
         assert ctx.get(dut.write.busy) == (self.waiting is not None)
 
-        banks = {slot % pixels for slot in self.waiting or {}}
+        banks = {slot % pixels for slot in self.waiting or self.reading.values()}
         ready = ctx.get(dut.write.stream.ready)
         assert ready == (not banks & drained)
-        if self.read is not None:
-            free = self.read % pixels not in banks | drained
-            assert ctx.get(dut.read.request.ready) == free
-            if free:
-                self.due.append((now + 3, self.memory[self.read]))
-                self.read = None
+        assert ctx.get(dut.read.request.ready) == (ready and not self.offer)
+        if ready:
+            if self.reading:
+                slots = {k: self.memory[slot] for k, slot in self.reading.items()}
+                self.due.append((now + READ_LATENCY, slots))
+            self.wide += len(self.reading) == self.config.slots_per_move
+            self.reading = {}
+            if self.read and not self.offer:
+                self.reading, self.read = self.read, {}
         writes = {
             ctx.get(port.word) * pixels + b: ctx.get(port.data)
             for b, port in enumerate(dut.drain)
@@ -153,7 +159,7 @@ class Traffic:
             writes |= self.waiting or {}
             self.waiting = self.offer or None
             self.transfers += bool(self.offer)
-            self.full += len(self.offer) == self.config.slots_per_write
+            self.full += len(self.offer) == self.config.slots_per_move
             self.crossing += len({slot // pixels for slot in self.offer}) > 1
             self.offer = {}
         traced = {}
@@ -184,8 +190,8 @@ def test_activations(config: ArchConfig, rng: np.random.Generator) -> None:
 
     async def test(ctx: Any) -> None:
         expected: list[list[int]] = []
-        for now in range(600):
-            drained = traffic.drive(ctx, (0.0, 0.3, 0.8 / config.pixels)[now // 200])
+        for now in range(900):
+            drained = traffic.drive(ctx, (0.0, 0.3, 0.8 / config.pixels)[now // 300])
             at = [int(rng.integers(words)) for _ in range(config.pixels)]
             for word, address in zip(at, dut.words, strict=True):
                 ctx.set(address, word)
@@ -203,4 +209,5 @@ def test_activations(config: ArchConfig, rng: np.random.Generator) -> None:
     simulator.run()
     assert traffic.transfers > 150
     assert min(traffic.full, traffic.held, traffic.crossing) > 10
-    assert traffic.reads > 100
+    assert traffic.reads > 60
+    assert traffic.wide > 4

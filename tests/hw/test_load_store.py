@@ -2,6 +2,7 @@
 protocol."""
 
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,10 @@ import pytest
 from sigbit_hw.arch import images, isa, regs
 from sigbit_hw.arch.addressing import block_slots
 from sigbit_hw.arch.config import PRESETS, ArchConfig
+from sigbit_hw.arch.formats import EsbFormat
 from sigbit_hw.arch.isa import Instr, LoadKind, Opcode
 from sigbit_hw.arch.numerics import TABLE_ENTRIES
+from sigbit_sim.memory import MemoryTiming
 from sigbit_sim.verification.machine import BASE, Machine
 
 PROGRAM = 0xE000
@@ -22,6 +25,7 @@ CONFIGS = {
     "bus512": replace(PRESETS["mid"], act_slots=4096, bus_bits=512, outstanding_reads=2),
     "long_bursts": replace(PRESETS["nano"], burst_beats=256, outstanding_reads=1),
     "bus128": replace(PRESETS["micro"], bus_bits=128),
+    "bytes": replace(PRESETS["nano"], act_format=EsbFormat(6, 4)),
     "ports2": replace(PRESETS["nano"], bus_bits=128, oc_lanes=8, ports=2),
     "ports4": replace(PRESETS["mid"], act_slots=4096, bus_bits=256, ports=4, burst_beats=2),
 }
@@ -60,14 +64,17 @@ class Model:
         config, memory = self.config, self.memory
         if instr.opcode == Opcode.FILL:
             bits = config.act_format.bits
-            slot = sum((instr.code & (1 << bits) - 1) << (bits * k) for k in range(config.ic_lanes))
+            slot = sum(
+                (instr.code & (1 << bits) - 1) << (config.act_format.lane_bits * k)
+                for k in range(config.ic_lanes)
+            )
             self.slots.update(dict.fromkeys(block_slots(instr).tolist(), slot))
             return
         item = {
             LoadKind.WEIGHTS: config.weight_word_bytes,
             LoadKind.ACTS: config.slot_bytes,
             LoadKind.PARAMS: 8 * config.param_lanes,
-            LoadKind.TABLE: images.TABLE_BYTES,
+            LoadKind.TABLE: images.item_bytes(LoadKind.TABLE, config),
         }
         if instr.opcode == Opcode.STORE:
             for k, slot in enumerate(block_slots(instr).tolist()):
@@ -86,7 +93,7 @@ class Model:
                 for lane in range(config.param_lanes):
                     self.params[target * config.param_lanes + lane] = data[8 * lane : 8 * lane + 8]
             else:
-                codes = images.unpack_table(np.frombuffer(data, np.uint8))[0]
+                codes = images.unpack_table(np.frombuffer(data, np.uint8), config)[0]
                 mask = (1 << config.act_format.bits) - 1
                 for entry in range(TABLE_ENTRIES):
                     self.tables[target * TABLE_ENTRIES + entry] = int(codes[entry]) & mask
@@ -123,7 +130,7 @@ def random_program(rng: np.random.Generator, config: ArchConfig, length: int) ->
             items = {
                 "weights": (config.weight_words, config.weight_word_bytes),
                 "params": (config.param_groups, 8 * config.param_lanes),
-                "table": (config.tables, images.TABLE_BYTES),
+                "table": (config.tables, images.item_bytes(LoadKind.TABLE, config)),
             }[str(kind)]
             n0 = int(rng.integers(1, 4))
             b = {"n0": n0}
@@ -190,6 +197,8 @@ def test_random_programs(
     for bus in machine.buses[1:]:
         bus.latency = (1, int(rng.integers(1, 100)))
         bus.stall = float(rng.random() * 0.7)
+    for bus in machine.buses:
+        bus.pace = MemoryTiming(1, Fraction(int(rng.integers(2, 6)), 5), 50, int(rng.integers(9)))
 
     async def test(ctx: Any) -> None:
         result = await machine.run(ctx, program, offset=PROGRAM, WRITE_LO=0x8000, WRITE_HI=PROGRAM)
@@ -304,7 +313,7 @@ def test_slots_a_cycle(name: str, rng: np.random.Generator) -> None:
     demand; runs of one slot take a cycle each."""
     config = CONFIGS[name]
     per_beat = config.bus_bits // config.slot_bits
-    width = config.slots_per_write
+    width = config.slots_per_move
     beats = 100
     n0 = beats * per_beat
     load = isa.Load(kind=LoadKind.ACTS, address=0x1000, n0=n0, beats=beats)
@@ -320,6 +329,28 @@ def test_slots_a_cycle(name: str, rng: np.random.Generator) -> None:
     machine.simulate(test)
     for taken, least in zip(cycles, (n0 // width, n0 // width, n0), strict=True):
         assert least <= taken <= least + 40
+
+
+@pytest.mark.parametrize("name", ["nano", "bus512", "bytes"])
+def test_tables(name: str, rng: np.random.Generator) -> None:
+    """Entries lie as densely as codes in slots."""
+    config = CONFIGS[name]
+    bits = config.act_format.bits
+    codes = rng.integers(0, 1 << bits, (3, TABLE_ENTRIES))
+    machine = Machine(config, np.zeros(1 << 13, np.uint8), rng)
+    data = images.pack_table(codes, config)
+    machine.window[0x1000 : 0x1000 + data.size] = data
+    load = isa.Load(
+        kind=LoadKind.TABLE, address=0x1000, dst=1, n0=3, beats=images.beats(data.size, config)
+    )
+
+    async def test(ctx: Any) -> None:
+        assert await machine.run(ctx, [load, isa.Halt()]) == (regs.STATUS_DONE, 0, 0)
+        tables = machine.compute.tables
+        found = [ctx.get(tables[TABLE_ENTRIES + k]) for k in range(codes.size)]
+        assert found == codes.ravel().tolist()
+
+    machine.simulate(test)
 
 
 def test_store_waits_for_a_bus_that_pauses(rng: np.random.Generator) -> None:

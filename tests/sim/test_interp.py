@@ -57,14 +57,14 @@ class ScalarMachine:
                 LoadKind.WEIGHTS: self.c.weight_word_bytes,
                 LoadKind.ACTS: self.c.slot_bytes,
                 LoadKind.PARAMS: 8 * self.c.param_lanes,
-                LoadKind.TABLE: 2048,
+                LoadKind.TABLE: 32 * self.c.act_format.lane_bits,
             }[kind]
             item = data[n * size : (n + 1) * size]
             self.stores[kind][entry] = {
                 LoadKind.WEIGHTS: lambda d: images.unpack_weights(d, self.c)[0],
                 LoadKind.ACTS: lambda d: images.unpack_slots(d, self.c)[0],
                 LoadKind.PARAMS: lambda d: np.array(images.unpack_params(d)),
-                LoadKind.TABLE: lambda d: images.unpack_table(d)[0],
+                LoadKind.TABLE: lambda d: images.unpack_table(d, self.c)[0],
             }[kind](item)
 
     def execute(self, index: int, e: Instr) -> None:

@@ -17,6 +17,7 @@ from sigbit_hw.arch.isa import Engine, Opcode
 from sigbit_hw.arch.program import Program, ProgramError
 from sigbit_hw.arch.regs import OFFSET, Cause
 from sigbit_sim.interp.device import Interp
+from sigbit_sim.memory import MemoryTiming
 from sigbit_sim.random_programs.program import random_inputs, random_program
 from sigbit_sim.rtl.checkpoint import CheckpointError
 from sigbit_sim.rtl.device import BASES, HangError, RtlDevice
@@ -47,9 +48,9 @@ TWO = replace(NANO, name="two_ports", oc_lanes=8, bus_bits=128, ports=2)
 FOUR = replace(NANO, name="four_ports", oc_lanes=16, bus_bits=256, ports=4, burst_beats=4)
 MEMORIES: dict[str, dict[str, Any]] = {
     "default": {},
-    "fast": {"latency": 1},
-    "slow": {"latency": 90, "bandwidth": Fraction(1, 3)},
-    "stalling": {"latency": 17, "stalls": 0.4},
+    "fast": {"memory": MemoryTiming(1)},
+    "slow": {"memory": MemoryTiming(90, Fraction(1, 3), 100, 7)},
+    "stalling": {"memory": MemoryTiming(17), "stalls": 0.4},
 }
 
 
@@ -97,11 +98,10 @@ def test_networks(config: ArchConfig, memory: str, rng: np.random.Generator, see
 def test_ports(config: ArchConfig, rng: np.random.Generator, seed: int) -> None:
     """Random programs with memories of different speeds on the ports."""
     for round_ in range(4):
-        device = RtlDevice(config, latency=100, max_cycles=400_000)
+        device = RtlDevice(config, memory=MemoryTiming(100), max_cycles=400_000)
         for port in range(config.ports):
             device.model.timing(
-                int(rng.integers(1, 100)),
-                Fraction(int(rng.integers(2, 9)), 8),
+                MemoryTiming(int(rng.integers(1, 100)), Fraction(int(rng.integers(2, 9)), 8)),
                 float(rng.random() * 0.5),
                 seed + round_,
                 port=port,
@@ -128,7 +128,11 @@ def test_a_checkpoint_changes_nothing(tmp_path: Path, rng: np.random.Generator) 
     device: outputs, layers, counters, timeline and feeding are those of a run without a break."""
     program = random_program(TWO, rng)
     inputs = random_inputs(program, rng, 2)
-    memory: dict[str, Any] = {"latency": 30, "stalls": 0.3, "seed": 5}
+    memory: dict[str, Any] = {
+        "memory": MemoryTiming(30, Fraction(2, 3), 200, 11),
+        "stalls": 0.3,
+        "seed": 5,
+    }
     plain = RtlDevice(TWO, **memory)
     expected = plain.run(program, inputs, layers=True)
     assert expected.cycles is not None
@@ -190,17 +194,18 @@ def test_equal_images_take_equal_cycles(rng: np.random.Generator) -> None:
     assert got.counters[0]["RETIRED"] == len(program.listing) - 1
 
 
-def test_latency_and_bandwidth_cost_cycles(rng: np.random.Generator) -> None:
+def test_a_slow_memory_costs_cycles(rng: np.random.Generator) -> None:
     program = random_program(NANO, rng)
     inputs = random_inputs(program, rng)
 
-    def cycles(**memory: Any) -> int:
-        result = RtlDevice(NANO, **memory).run(program, inputs)
+    def cycles(*memory: Any) -> int:
+        result = RtlDevice(NANO, memory=MemoryTiming(*memory)).run(program, inputs)
         assert result.cycles is not None
         return int(result.cycles[0])
 
-    assert cycles(latency=1) < cycles(latency=40) < cycles(latency=200)
-    assert cycles() < cycles(bandwidth=0.5) < cycles(bandwidth=0.1)
+    assert cycles(1) < cycles(40) < cycles(200)
+    assert cycles() < cycles(40, Fraction(1, 2)) < cycles(40, Fraction(1, 10))
+    assert cycles() < cycles(40, Fraction(1), 50, 10) < cycles(40, Fraction(1), 50, 25)
 
 
 def test_timeline_and_feeding(rng: np.random.Generator) -> None:

@@ -120,8 +120,9 @@ class ArchConfig:
         return self.oc_lanes // self.ic_lanes
 
     @property
-    def slots_per_write(self) -> int:
-        """Most slots that ``LOAD`` writes a cycle: those of a bus beat, a slot a bank."""
+    def slots_per_move(self) -> int:
+        """Most slots that ``LOAD`` writes, or ``STORE`` reads, in a cycle: those of a bus beat, a
+        slot a bank."""
         return min(self.pixels, self.bus_bits // self.slot_bits)
 
     @property
@@ -254,6 +255,7 @@ PRESETS: dict[str, ArchConfig] = {
             weight_words=2048,
             param_groups=512,
             bus_bits=128,
+            burst_beats=64,
         ),
         _esb4(
             name="mobile",
@@ -265,6 +267,7 @@ PRESETS: dict[str, ArchConfig] = {
             weight_words=8192,
             param_groups=1024,
             bus_bits=128,
+            burst_beats=64,
         ),
         _esb4(
             name="zcu102",
@@ -277,9 +280,25 @@ PRESETS: dict[str, ArchConfig] = {
             param_groups=512,
             bus_bits=512,
             ports=4,
+            burst_beats=32,
+            outstanding_reads=16,
+        ),
+        _esb4(
+            name="dense",
+            pixels=8,
+            oc_lanes=32,
+            ic_lanes=32,
+            post_lanes=256,
+            act_slots=131072,
+            weight_words=1024,
+            param_groups=256,
+            bus_bits=512,
+            ports=4,
+            burst_beats=32,
             outstanding_reads=16,
         ),
     )
 }
-"""The shipped accelerators by name: 32, 256, 512, 1,024, 1,024 and 8,192 multiply-accumulates a
-cycle. ``mid`` is for dense networks, ``mobile`` for depthwise-separable ones."""
+"""The shipped accelerators by name: 32, 256, 512, 1,024, 1,024, 8,192 and 8,192
+multiply-accumulates a cycle. ``mid`` and ``dense`` are for dense networks, ``mobile`` for
+depthwise-separable ones."""

@@ -21,9 +21,7 @@ from sigbit_hw.arch.numerics import (
 
 Bytes = NDArray[np.uint8]
 ITEM_BYTES = 8
-"""Bytes of one channel's parameters and of one table entry."""
-
-TABLE_BYTES = TABLE_ENTRIES * ITEM_BYTES
+"""Bytes of one channel's parameters, and of a piece of a table."""
 
 
 def pack_lanes(codes: ArrayLike, bits: int) -> Bytes:
@@ -93,14 +91,15 @@ def unpack_params(data: Bytes) -> tuple[NDArray[np.int64], NDArray[np.int64], ND
     )
 
 
-def pack_table(codes: ArrayLike) -> Bytes:
-    """Activation tables, codes ``[tables, 256]`` (index ``y & 255``), as 8-byte items."""
-    return np.asarray(codes, np.uint8).astype("<u8").ravel().view(np.uint8)
+def pack_table(codes: ArrayLike, config: ArchConfig) -> Bytes:
+    """Activation tables, codes ``[tables, 256]`` (index ``y & 255``), as bytes."""
+    return pack_lanes(codes, config.act_format.lane_bits).ravel()
 
 
-def unpack_table(data: Bytes) -> Bytes:
+def unpack_table(data: Bytes, config: ArchConfig) -> Bytes:
     """Inverse of :func:`pack_table`: ``[tables, 256]``."""
-    return np.ascontiguousarray(data).reshape(-1, ITEM_BYTES)[:, 0].reshape(-1, TABLE_ENTRIES)
+    table = item_bytes(LoadKind.TABLE, config)
+    return unpack_lanes(data.reshape(-1, table), config.act_format.lane_bits)
 
 
 def depth(kind: LoadKind, config: ArchConfig) -> int:
@@ -119,12 +118,12 @@ def item_bytes(kind: LoadKind, config: ArchConfig) -> int:
         LoadKind.WEIGHTS: config.weight_word_bytes,
         LoadKind.ACTS: config.slot_bytes,
         LoadKind.PARAMS: config.param_lanes * ITEM_BYTES,
-        LoadKind.TABLE: TABLE_BYTES,
+        LoadKind.TABLE: TABLE_ENTRIES * config.act_format.lane_bits // 8,
     }[kind]
 
 
-def units_of_item(kind: LoadKind, config: ArchConfig) -> int:
-    """Units in which an item is written, a cycle each: parts of a weight word as wide as the bus,
+def steps_of_item(kind: LoadKind, config: ArchConfig) -> int:
+    """Steps in which an item is written, a cycle each: parts of a weight word as wide as the bus,
     one slot, the parameters of a channel, entries of a table."""
     return {
         LoadKind.WEIGHTS: config.weight_word_bits // config.bus_bits,
@@ -134,8 +133,14 @@ def units_of_item(kind: LoadKind, config: ArchConfig) -> int:
     }[kind]
 
 
+def steps_of_unit(kind: LoadKind, config: ArchConfig) -> int:
+    """Steps in which a unit of a beat is used up: one, but for tables, whose unit holds several
+    entries."""
+    return 8 * ITEM_BYTES // config.act_format.lane_bits if kind == LoadKind.TABLE else 1
+
+
 def units_of_beat(kind: LoadKind, config: ArchConfig) -> int:
-    """Units that a bus beat holds."""
+    """Units that a bus beat holds: what is taken from it at a time."""
     return {
         LoadKind.WEIGHTS: 1,
         LoadKind.ACTS: config.bus_bytes // config.slot_bytes,

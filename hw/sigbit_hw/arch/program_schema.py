@@ -13,7 +13,7 @@ from sigbit_hw.arch.formats import MAX_DIGITS
 from sigbit_hw.arch.isa import ADDRESS_BITS, TAG_BITS
 from sigbit_hw.arch.names import check_name
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Version of the document."""
 
 IMAGES_MAX = 1 << 16

@@ -24,10 +24,10 @@ LOAD_AHEAD = 4
 """Instructions between the front and the back end of LOAD."""
 
 READ_AHEAD = 16
-"""Slots that STORE may request before they are packed into beats."""
+"""Reads of slots that STORE may request before they are packed into beats."""
 
 READ_LATENCY = 3
-"""Cycles from STORE's request of a slot until the activation memory gives it."""
+"""Cycles from a read of the banks for STORE until the activation memory gives the slots."""
 
 CHECK_LATENCY = 2
 """Cycles in which a transfer is checked against the DMA window."""

@@ -53,7 +53,7 @@ class ActWrite(Signature):
     """
 
     def __init__(self, config: ArchConfig) -> None:
-        slots = config.slots_per_write
+        slots = config.slots_per_move
         payload = data.StructLayout(
             {
                 "slot": ceil_log2(config.act_slots),
@@ -65,15 +65,24 @@ class ActWrite(Signature):
 
 
 class ActRead(Signature):
-    """Slot reads: a stream of slot numbers; ``data`` with ``valid`` follows each, in order, without
-    back-pressure."""
+    """Reads of ``count`` (at least 1) consecutive slots from ``slot`` on: a stream of requests;
+    ``data`` with ``valid`` follows each, in order, without back-pressure. Slot ``slot + i`` is
+    element ``(lane + i) % slots_per_move`` of its ``slots``."""
 
     def __init__(self, config: ArchConfig) -> None:
+        slots = config.slots_per_move
+        request = data.StructLayout(
+            {
+                "slot": ceil_log2(config.act_slots),
+                "count": range(slots + 1),
+                "lane": range(slots),
+            }
+        )
         super().__init__(
             {
-                "request": Out(stream.Signature(ceil_log2(config.act_slots))),
+                "request": Out(stream.Signature(request)),
                 "valid": In(1),
-                "data": In(config.slot_bits),
+                "data": In(data.StructLayout({"slots": data.ArrayLayout(config.slot_bits, slots)})),
             }
         )
 

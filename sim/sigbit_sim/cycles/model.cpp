@@ -12,7 +12,7 @@
 
 #include "config.h"
 #include "contract.h"
-#include "memory_depths.h"
+#include "memory_timing.h"
 
 namespace sigbit {
 
@@ -210,26 +210,31 @@ private:
     std::deque<Drains> drains_;
 };
 
-// The memory behind AXI, as `native/axi_memory.h` times it without stalls, a beat a cycle each way.
+// The memory behind a port, as `native/axi_memory.h` times it without stalls.
 class Memory {
 public:
-    explicit Memory(const Config& c) : c_(c) {}
+    Memory(const Config& c, const MemoryTiming& timing) : c_(c), timing_(timing) {
+        for (int64_t now = -RUN_BEGINS; now < 0; ++now) tick(now, false, 0, false, 0, false, true);
+    }
     bool arready = true, awready = true, wready = true, rvalid = false, rlast = false, bvalid = false;
 
     void tick(int64_t now, bool ar, int64_t ar_beats, bool aw, int64_t aw_beats, bool w, bool rready) {
-        if (ar) reads_.push_back({ar_beats, now + c_.latency});
+        read_rate_.refill(timing_);
+        write_rate_.refill(timing_);
+        const bool moves = !timing_.refreshes(now + 1 + RUN_BEGINS);
+        if (ar) reads_.push_back({ar_beats, now + timing_.latency});
         if (aw) writes_.push_back(aw_beats);
         if (w) ++beats_;
         if (rvalid && rready) rvalid = false;
         bvalid = false;
         while (!writes_.empty() && beats_) {
             --beats_;
-            if (--writes_.front() == 0) answers_.push_back(now + c_.latency), writes_.pop_front();
+            if (--writes_.front() == 0) answers_.push_back(now + timing_.latency), writes_.pop_front();
         }
         arready = int64_t(reads_.size()) < c_.outstanding_reads;
         awready = writes_.size() < MAX_WRITES;
-        wready = beats_ < MAX_WRITE_BEATS;
-        if (!rvalid && !reads_.empty() && reads_.front().ready <= now + 1) {
+        wready = moves && beats_ < MAX_WRITE_BEATS && write_rate_.take(timing_);
+        if (!rvalid && moves && !reads_.empty() && reads_.front().ready <= now + 1 && read_rate_.take(timing_)) {
             rvalid = true, rlast = --reads_.front().beats == 0;
             if (rlast) reads_.pop_front();
         }
@@ -241,9 +246,48 @@ private:
         int64_t beats, ready;
     };
     const Config& c_;
+    const MemoryTiming& timing_;
+    Bandwidth read_rate_, write_rate_;
     std::deque<Read> reads_;
     std::deque<int64_t> writes_, answers_;
     size_t beats_ = 0;
+};
+
+// A memory, its bus shell, and the queues between the shell and what joins several ports.
+struct Port {
+    Memory memory;
+    bool arvalid = false, awvalid = false, wvalid = false, owing = false, done = false;
+    int64_t arbeats = 0, awbeats = 0, left = 0, writes_open = 0, answered = 0;
+    Skid<bool> skid;
+    Fifo<char> reads, beats;
+    Fifo<int64_t> bursts;
+
+    Port(const Config& c, const MemoryTiming& timing)
+        : memory(c, timing), reads(int(c.outstanding_reads * c.burst_beats)),
+          beats(int(BURSTS_AHEAD * c.burst_beats)), bursts(2 * BURSTS_AHEAD) {}
+    bool read_free() const { return !arvalid || memory.arready; }
+    bool write_free() const { return !wvalid || memory.wready; }
+    bool takes_burst() const { return !owing && (!awvalid || memory.awready) && writes_open != WRITES_MAX; }
+
+    // The read channels: a burst of `count` beats goes out if `read`; `leaves`: what the skid has is taken.
+    // The write channels: a burst of `length` beats if `burst`, a beat if `beat`.
+    void tick(int64_t now, bool read, int64_t count, bool leaves, bool burst, int64_t length, bool beat) {
+        const bool b = memory.bvalid, w_free = write_free(), w_taken = wvalid && memory.wready;
+        const bool aw_taken = awvalid && memory.awready, ar_taken = arvalid && memory.arready;
+        const bool r_valid = memory.rvalid, r_last = memory.rlast;
+        memory.tick(now, ar_taken, arbeats, aw_taken, awbeats, w_taken, skid.ready());
+        skid.tick(r_valid, r_last, leaves);
+        if (read) arvalid = true, arbeats = count;
+        else if (ar_taken) arvalid = false;
+        writes_open += burst - b;
+        done = b;
+        const bool was_owing = owing;
+        if (burst) awvalid = true, awbeats = length, owing = true;
+        else if (aw_taken) awvalid = false;
+        if (w_free) wvalid = was_owing && beat;
+        if (beat) owing = --left != 0;
+        if (burst) left = length;
+    }
 };
 
 // Instruction fetch: requests, the prefetch buffer, beats to words.
@@ -336,13 +380,14 @@ struct Back {
     bool offers() const { return moves() && acts(); }
     int64_t count() const {
         if (!acts()) return 1;
-        const int64_t room = std::min(walker.left(), c.slots_per_write);
+        const int64_t room = std::min(walker.left(), c.slots_per_move);
         return fill() ? room : std::min(room, units);
     }
     bool sub_last() const { return sub + 1 == c.steps[kind()]; }
     bool final(bool step) const { return step && sub_last() && walker.last(count()); }
+    bool unit_ends() const { return (sub + 1) % c.unit_steps[kind()] == 0; }
     bool beat_ready(bool step) const {
-        return active && !starting && !fill() && beats && (!full || (step && units == count()));
+        return active && !starting && !fill() && beats && (!full || (step && unit_ends() && units == count()));
     }
     bool retires(bool busy) const { return settling && !(of_slots && busy); }
 
@@ -350,7 +395,7 @@ struct Back {
         const bool ends = active && final(step), begins = starting;
         const int64_t moved = step ? count() : 0;
         if (beat) full = true, units = c.units[kind()], --beats;
-        else if (step) units -= moved, full = units != 0;
+        else if (step && unit_ends()) units -= moved, full = units != 0;
         if (step) {
             if (sub_last()) walker.step(moved), sub = 0;
             else ++sub;
@@ -367,12 +412,12 @@ struct SlotRange {
     int64_t first = 0, count = 0;
 };
 
-// Slot writes on their way: written when the drain leaves their banks alone.
-struct SlotWrites : SlotRange {
+// Slots on their way to or from the banks: they go when the drain leaves their banks alone.
+struct Transfer : SlotRange {
     const Config& c;
-    explicit SlotWrites(const Config& c) : c(c) {}
-    bool busy() const { return count; }
-    bool holds(int64_t bank) const { return ((bank - first) & (c.pixels - 1)) < count; }
+    bool read = false; // by STORE
+    explicit Transfer(const Config& c) : c(c) {}
+    bool writes() const { return count && !read; }
     bool blocked(const Compute& compute, int64_t now) const {
         for (int64_t i = 0; i < count; ++i)
             if (compute.drains_into((first + i) & (c.pixels - 1), now)) return true;
@@ -384,23 +429,36 @@ struct SlotWrites : SlotRange {
 struct Packer {
     const Config& c;
     Walker walker;
-    bool active = false, complete = false, last = false, one_left = false;
-    int64_t credit = READ_AHEAD, have = 0, beats = 0;
+    bool active = false, complete = false;
+    int64_t credit = READ_AHEAD, room = 0, beats = 0;
     Fifo<char> slots{READ_AHEAD};
-    Fifo<char> lasts{READ_AHEAD};
+    Fifo<char> ends{READ_AHEAD}; // by read: whether a beat ends with it
     std::deque<int64_t> arriving; // cycles in which slots come out of the memory
 
     explicit Packer(const Config& c) : c(c) {}
+    void start(const Instr& store) {
+        walker.restart(store), active = true, room = c.units[LoadKind::ACTS];
+    }
+    bool requests() const { return active && credit; }
+    int64_t count() const { return std::min({walker.left(), room, c.slots_per_move}); }
+    bool ends_beat() const { return walker.last(count()) || count() == room; }
+    void step() {
+        const int64_t moved = count();
+        room = moved == room ? c.units[LoadKind::ACTS] : room - moved;
+        if (walker.last(moved)) active = false;
+        else walker.step(moved);
+    }
 };
 
 class Machine {
 public:
-    Machine(const Config& c, const Instr* program, int64_t count, int64_t offset, Event* events)
-        : c_(c), program_(program), events_(events), memory_(c), fetch_(c, count, offset),
+    // `memories`: those of `ports` ports, or one if they are all alike.
+    Machine(const Config& c, const MemoryTiming* memories, int64_t ports, const Instr* program, int64_t count,
+            int64_t offset, Event* events)
+        : c_(c), program_(program), events_(events), ports_(memories_of(c, memories, ports)), fetch_(c, count, offset),
           queues_{Queue(c), Queue(c), Queue(c)}, compute_(c), fetch_split_(c.burst_beats),
           load_split_(c.burst_beats), store_split_(c.burst_beats), owners_(int(c.outstanding_reads)),
-          joined_reads_(int(c.outstanding_reads * c.burst_beats)), joined_bursts_(2 * BURSTS_AHEAD),
-          joined_beats_(int(BURSTS_AHEAD * c.burst_beats)), back_(c), writes_{c}, packer_(c) {}
+          back_(c), transfer_{c}, packer_(c) {}
 
     // Cycles from start to done; -1 if it takes more than `limit`.
     int64_t run(int64_t limit) {
@@ -418,6 +476,14 @@ private:
         explicit Queue(const Config& c) : fifo(int(c.queue_depth)) {}
     };
 
+    static std::vector<Port> memories_of(const Config& c, const MemoryTiming* memories, int64_t ports) {
+        std::vector<Port> found;
+        for (int64_t i = 0; i < ports; ++i) found.emplace_back(c, memories[i]);
+        return found;
+    }
+    // Whether `what` holds of every port.
+    template <typename What> bool all(What what) const { return std::all_of(ports_.begin(), ports_.end(), what); }
+
     const Instr& at(int64_t index) const { return program_[index]; }
     bool granted(int engine) const {
         const int64_t wait = at(queues_[engine].fifo.front()).wait;
@@ -432,10 +498,11 @@ private:
         compute_.begin(now_);
 
         // Read channel, from the memory to the readers.
-        const bool joined_ready = joined_reads_.ready();
-        const bool beat_valid = c_.ports > 1 ? joined_reads_.valid : skid_.valid;
-        const bool beat_last = c_.ports > 1 ? joined_reads_.valid && joined_reads_.front() : skid_.value;
-        const bool blocked = writes_.blocked(compute_, now_);
+        const bool joined = c_.ports > 1;
+        const Port& first = ports_.front();
+        const bool beat_valid = joined ? all([](const Port& p) { return p.reads.valid; }) : first.skid.valid;
+        const bool beat_last = joined ? beat_valid && first.reads.front() : first.skid.value;
+        const bool blocked = transfer_.blocked(compute_, now_);
         const bool load_step = back_.moves() && (!back_.acts() || write_skid_.ready());
         const bool slots_offered = back_.offers();
         const SlotRange offered{slots_offered ? back_.walker.slot : 0, slots_offered ? back_.count() : 0};
@@ -467,7 +534,7 @@ private:
         // Retirements.
         const bool store_finishes = store_.state == Front::FINISH && store_split_.ready() && pending_ == 0;
         bool retires[Engine::COUNT];
-        retires[Engine::LOAD] = back_.retires(writes_.busy() || write_skid_.valid);
+        retires[Engine::LOAD] = back_.retires(transfer_.writes() || write_skid_.valid);
         retires[Engine::COMPUTE] = compute_.retires(now_), retires[Engine::STORE] = store_finishes;
 
         // End of program.
@@ -487,51 +554,46 @@ private:
         const bool issues = load_.state == Front::ISSUE && ahead_.ready() && (load_is_fill || load_split_.ready());
         const bool load_request = issues && !load_is_fill;
         const bool chosen = holding_ ? held_ : !fetch_split_.valid();
-        const bool read_free = !arvalid_ || memory_.arready;
+        const bool read_free = all([](const Port& p) { return p.read_free(); });
         const bool read_burst = (fetch_split_.valid() || load_split_.valid()) && owners_.ready();
         const bool read_goes = read_burst && read_free;
         const int64_t read_beats = chosen ? load_split_.count : fetch_split_.count;
 
         const bool store_issues = store_.state == Front::ISSUE && store_split_.ready();
-        const bool slot_valid = packer_.slots.valid && packer_.lasts.valid;
-        const bool write_free = !wvalid_ || memory_.wready;
-        bool burst_taken, beat_moves, port_burst, port_beat;
-        int64_t port_length;
-        const bool beat_offered = packer_.complete;
-        if (c_.ports > 1) {
+        const bool slot_valid = packer_.slots.valid && packer_.ends.valid;
+        bool burst_taken, beat_moves;
+        if (joined) {
             burst_taken = store_split_.valid() && !filling_ && joined_pending_ != WRITES_MAX;
-            beat_moves = beat_offered && filling_ && joined_bursts_.ready() && joined_beats_.ready();
-            port_burst = joined_bursts_.valid && !owing_ && (!awvalid_ || memory_.awready) && writes_open_ != WRITES_MAX;
-            port_length = joined_bursts_.valid ? joined_bursts_.front() : 0;
-            port_beat = joined_beats_.valid && owing_ && write_free;
+            beat_moves = packer_.complete && filling_ &&
+                         all([](const Port& p) { return p.bursts.ready() && p.beats.ready(); });
         } else {
-            burst_taken = port_burst = store_split_.valid() && !owing_ && (!awvalid_ || memory_.awready) && writes_open_ != WRITES_MAX;
-            port_length = store_split_.count;
-            beat_moves = port_beat = beat_offered && owing_ && write_free;
+            burst_taken = store_split_.valid() && first.takes_burst();
+            beat_moves = packer_.complete && first.owing && first.write_free();
         }
         const bool slot_leaves = slot_valid && slot_skid_.ready();
         const bool packer_ready = !packer_.complete || beat_moves, slot_taken = slot_skid_.valid && packer_ready;
-        bool slot_read = packer_.active && packer_.credit;
-        if (slot_read) {
-            const int64_t bank = packer_.walker.slot & (c_.pixels - 1);
-            slot_read = !writes_.holds(bank) && !compute_.drains_into(bank, now_);
-        }
+        const bool slot_asked = packer_.requests() && !blocked && !write_skid_.valid;
+        const SlotRange asked{slot_asked ? packer_.walker.slot : 0, slot_asked ? packer_.count() : 0};
+        const bool slot_read = transfer_.count && transfer_.read && !blocked;
         const bool slot_arrives = !packer_.arriving.empty() && packer_.arriving.front() == now_;
-        const bool port_done = done_, joined_done = answered_ != 0;
-        const bool write_done = c_.ports > 1 ? joined_done : port_done;
+        const bool write_done = joined ? all([](const Port& p) { return p.answered != 0; }) : first.done;
 
-        // Clock edge: memory and its channels.
-        const bool b = memory_.bvalid;
-        const bool skid_ready = skid_.ready();
-        const bool w_taken = wvalid_ && memory_.wready;
-        const bool aw_taken = awvalid_ && memory_.awready, ar_taken = arvalid_ && memory_.arready;
-        const bool r_valid = memory_.rvalid, r_last = memory_.rlast;
-        memory_.tick(now_, ar_taken, arbeats_, aw_taken, awbeats_, w_taken, skid_ready);
-        const bool skid_leaves = c_.ports > 1 ? joined_ready : beat_taken;
-        if (c_.ports > 1) joined_reads_.tick(skid_.valid, skid_.value, beat_taken);
-        skid_.tick(r_valid, r_last, skid_leaves);
-        if (read_goes) arvalid_ = true, arbeats_ = read_beats;
-        else if (ar_taken) arvalid_ = false;
+        // Clock edge: ports.
+        const bool last_beat = left_joined_ == 0;
+        for (Port& p : ports_) {
+            if (!joined) {
+                p.tick(now_, read_goes, read_beats, beat_taken, burst_taken, store_split_.count, beat_moves);
+                continue;
+            }
+            const bool burst = p.bursts.valid && p.takes_burst(), beat = p.beats.valid && p.owing && p.write_free();
+            const int64_t length = p.bursts.valid ? p.bursts.front() : 0;
+            const bool offered_beat = p.skid.valid, offered_last = p.skid.value, reads_ready = p.reads.ready();
+            p.answered += p.done - write_done;
+            p.tick(now_, read_goes, read_beats, reads_ready, burst, length, beat);
+            p.reads.tick(offered_beat, offered_last, beat_taken);
+            p.bursts.tick(beat_moves && last_beat, joined_length_, burst);
+            p.beats.tick(beat_moves, 0, beat);
+        }
         owners_.tick(read_goes, chosen, beat_taken && beat_last);
         holding_ = read_burst && !read_free, held_ = chosen;
 
@@ -542,47 +604,27 @@ private:
         decode_.tick(word, word_index, dispatched);
 
         // Writes.
-        writes_open_ += port_burst - b;
-        done_ = b;
         pending_ += burst_taken - write_done;
-        if (c_.ports > 1) {
-            answered_ += port_done - joined_done;
-            joined_pending_ += burst_taken - joined_done;
-            const bool last_beat = left_joined_ == 0;
-            joined_bursts_.tick(beat_moves && last_beat, joined_length_, port_burst);
-            joined_beats_.tick(beat_moves, 0, port_beat);
+        if (joined) {
+            joined_pending_ += burst_taken - write_done;
             if (burst_taken) joined_length_ = store_split_.count, left_joined_ = store_split_.count - 1, filling_ = true;
             else if (beat_moves) filling_ = !last_beat, --left_joined_;
         }
-        const bool was_owing = owing_;
-        if (port_burst) awvalid_ = true, awbeats_ = port_length, owing_ = true;
-        else if (aw_taken) awvalid_ = false;
-        if (write_free) wvalid_ = was_owing && port_beat;
-        if (port_beat) owing_ = --left_ != 0;
-        if (port_burst) left_ = port_length;
         store_split_.tick(store_issues, store_issues ? at(store_.index).address / c_.bus_bytes : 0,
                           store_issues ? at(store_.index).beats : 0, burst_taken);
 
         // STORE.
         Packer& p = packer_;
-        const bool taken_last = slot_taken && slot_skid_.value;
-        slot_skid_.tick(slot_valid, slot_valid && p.lasts.front(), packer_ready);
+        const bool ends_beat = slot_skid_.value;
+        slot_skid_.tick(slot_valid, slot_valid && p.ends.front(), packer_ready);
         p.slots.tick(slot_arrives, 0, slot_leaves);
         if (slot_arrives) p.arriving.pop_front();
-        p.lasts.tick(slot_read, slot_read && p.walker.last(), slot_leaves);
-        p.credit += slot_leaves - slot_read;
-        if (slot_read) {
-            p.arriving.push_back(now_ + READ_LATENCY);
-            if (p.walker.last()) p.active = false;
-            else p.walker.step();
-        }
-        const int64_t per_beat = c_.units[LoadKind::ACTS];
-        if (slot_taken) {
-            p.have = (p.complete ? 0 : p.have) + 1;
-            p.complete = taken_last || p.have == per_beat;
-        } else if (p.complete && beat_moves) {
-            p.complete = false, p.have = 0;
-        }
+        p.ends.tick(slot_asked, slot_asked && p.ends_beat(), slot_leaves);
+        p.credit += slot_leaves - slot_asked;
+        if (slot_asked) p.step();
+        if (slot_read) p.arriving.push_back(now_ + READ_LATENCY);
+        if (slot_taken) p.complete = ends_beat;
+        else if (beat_moves) p.complete = false;
         const bool store_moved_last = beat_moves && p.beats == 1;
         if (beat_moves) --p.beats;
         switch (store_.state) {
@@ -594,7 +636,7 @@ private:
             store_.check(false);
             break;
         case Front::ISSUE:
-            if (store_issues) store_.state = Front::MOVE, p.walker.restart(at(store_.index)), p.active = true;
+            if (store_issues) store_.state = Front::MOVE, p.start(at(store_.index));
             break;
         case Front::MOVE:
             if (store_moved_last) store_.state = Front::FINISH;
@@ -604,7 +646,10 @@ private:
         }
 
         // LOAD.
-        if (!blocked) static_cast<SlotRange&>(writes_) = write_skid_.valid ? write_skid_.value : SlotRange{};
+        if (!blocked) {
+            transfer_.read = !write_skid_.valid;
+            static_cast<SlotRange&>(transfer_) = transfer_.read ? asked : write_skid_.value;
+        }
         write_skid_.tick(slots_offered, offered, !blocked);
         const bool given = ahead_.valid && !back_.active;
         const int64_t given_index = given ? ahead_.front() : 0;
@@ -652,7 +697,7 @@ private:
     const Instr* program_;
     Event* events_;
     int64_t now_ = 0;
-    Memory memory_;
+    std::vector<Port> ports_;
     Fetch fetch_;
     Decode decode_;
     std::array<Queue, Engine::COUNT> queues_;
@@ -660,20 +705,14 @@ private:
     Compute compute_;
     Splitter fetch_split_, load_split_, store_split_;
     Fifo<char> owners_;
-    bool holding_ = false, held_ = false, arvalid_ = false;
-    int64_t arbeats_ = 0;
-    Skid<bool> skid_, load_skid_, slot_skid_;
+    bool holding_ = false, held_ = false, filling_ = false;
+    Skid<bool> load_skid_, slot_skid_;
     Skid<SlotRange> write_skid_;
-    Fifo<char> joined_reads_;
-    bool awvalid_ = false, wvalid_ = false, owing_ = false, done_ = false, filling_ = false;
-    int64_t awbeats_ = 0, left_ = 0, writes_open_ = 0, pending_ = 0;
-    Fifo<int64_t> joined_bursts_;
-    Fifo<char> joined_beats_;
-    int64_t joined_length_ = 0, left_joined_ = 0, joined_pending_ = 0, answered_ = 0;
+    int64_t pending_ = 0, joined_length_ = 0, left_joined_ = 0, joined_pending_ = 0;
     Front load_, store_;
     Fifo<int64_t> ahead_{LOAD_AHEAD};
     Back back_;
-    SlotWrites writes_;
+    Transfer transfer_;
     Packer packer_;
     int settled_ = 0;
 };
@@ -681,9 +720,10 @@ private:
 } // namespace sigbit
 
 // `program` is `count` words as they lie in memory.
-extern "C" int64_t sb_cycles(const sigbit::Config* config, const uint8_t* program, int64_t count,
-                             int64_t offset, int64_t limit, sigbit::Event* events) {
+extern "C" int64_t sb_cycles(const sigbit::Config* config, const sigbit::MemoryTiming* memories, int64_t ports,
+                             const uint8_t* program, int64_t count, int64_t offset, int64_t limit,
+                             sigbit::Event* events) {
     std::vector<sigbit::Instr> decoded;
     for (int64_t i = 0; i < count; ++i) decoded.emplace_back(program + i * sigbit::WORD_BYTES);
-    return sigbit::Machine(*config, decoded.data(), count, offset, events).run(limit);
+    return sigbit::Machine(*config, memories, ports, decoded.data(), count, offset, events).run(limit);
 }

@@ -21,12 +21,13 @@ from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import LoadKind
 from sigbit_hw.arch.program import Program
 from sigbit_hw.gateware.compute.engine import ComputeEngine
+from sigbit_sim.memory import PLAIN, Memory, of_ports
 from sigbit_sim.rtl import native
 from sigbit_tools.cache import cached_folder, key_of
 from sigbit_tools.toolchain import ToolchainError
 
 _SOURCE = Path(__file__).with_name("model.cpp")
-_DEPTHS = Path(native.__file__).with_name("memory_depths.h")
+_TIMING = Path(native.__file__).with_name("memory_timing.h")
 _LIBRARY = "libcycles.so"
 LIMIT = 1 << 40
 """Cycles after which a program is taken to hang."""
@@ -43,15 +44,23 @@ class Prediction:
     retires: NDArray[np.int64]
 
 
-def predict(program: Program, *, latency: int = 40) -> Prediction:
-    """Cycles of ``program`` on its accelerator with a memory of ``latency`` cycles that moves one
-    beat a cycle in each direction; ``ValueError`` if it would never end."""
+def predict(program: Program, memory: Memory = PLAIN) -> Prediction:
+    """Cycles of ``program`` on its accelerator with such a memory behind every port, or behind
+    each; ``ValueError`` if it would never end."""
     count = len(program.listing)
     events = np.full((count, 2), -1, np.int64)
-    values = _config(program.config) | {"latency": [latency]}
+    found = _config(program.config)
+    values = np.concatenate([np.array(found[name], np.int64) for name in _CONFIG])
+    memories = of_ports(memory, program.config.ports)
+    if len(set(memories)) == 1:  # ports that are alike do the same
+        del memories[1:]
+    timings = np.array([m.numbers for m in memories], np.uint32)
+    words = np.ascontiguousarray(program.instructions)
     cycles = _library().sb_cycles(
-        _pointer(np.concatenate([np.array(values[name], np.int64) for name in _CONFIG])),
-        _pointer(np.ascontiguousarray(program.instructions)),
+        _pointer(values),
+        _pointer(timings),
+        len(memories),
+        _pointer(words),
         count,
         program.program_offset,
         LIMIT,
@@ -72,20 +81,19 @@ _CONFIG: Mapping[str, int] = MappingProxyType(
             "slots_per_block",
             "bus_bytes",
             "ports",
-            "slots_per_write",
+            "slots_per_move",
             "burst_beats",
             "outstanding_reads",
             "queue_depth",
             "result_latency",
             "drain_latency",
-            "latency",
         ),
         1,
     )
-    | dict.fromkeys(("steps", "units"), len(LoadKind))
+    | dict.fromkeys(("steps", "unit_steps", "units"), len(LoadKind))
 )
-"""Members of the model's Config, and how many numbers each is: ``latency`` is the memory's,
-``steps`` and ``units`` are, by kind of LOAD, the moves of an item and what a beat holds."""
+"""Members of the model's Config, and how many numbers each is: ``steps``, ``unit_steps`` and
+``units`` are, by kind of LOAD, the moves of an item and of a unit, and the units of a beat."""
 
 
 def _config_header() -> str:
@@ -96,7 +104,7 @@ def _config_header() -> str:
 
 
 def _config(c: ArchConfig) -> dict[str, list[int]]:
-    """The model's Config but for the memory's latency."""
+    """The model's Config."""
     result_latency, drain_latency = _latencies(c)
     return {
         "pixels": [c.pixels],
@@ -106,13 +114,14 @@ def _config(c: ArchConfig) -> dict[str, list[int]]:
         "slots_per_block": [c.slots_per_block],
         "bus_bytes": [c.bus_bytes],
         "ports": [c.ports],
-        "slots_per_write": [c.slots_per_write],
+        "slots_per_move": [c.slots_per_move],
         "burst_beats": [c.burst_beats],
         "outstanding_reads": [c.outstanding_reads],
         "queue_depth": [c.queue_depth],
         "result_latency": [result_latency],
         "drain_latency": [drain_latency],
-        "steps": [images.units_of_item(kind, c) for kind in LoadKind],
+        "steps": [images.steps_of_item(kind, c) for kind in LoadKind],
+        "unit_steps": [images.steps_of_unit(kind, c) for kind in LoadKind],
         "units": [images.units_of_beat(kind, c) for kind in LoadKind],
     }
 
@@ -129,19 +138,28 @@ def _latencies(config: ArchConfig) -> tuple[int, int]:
     return latencies
 
 
-def _pointer(array: NDArray[np.int64] | NDArray[np.uint8]) -> ctypes.c_void_p:
+def _pointer(array: NDArray[np.int64] | NDArray[np.uint32] | NDArray[np.uint8]) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)
 
 
 @cache
 def _library() -> ctypes.CDLL:
     """The compiled model, built unless the cache has it."""
-    key = key_of(_SOURCE.read_text(), _DEPTHS.read_text(), cpp.header(), _config_header())
+    key = key_of(_SOURCE.read_text(), _TIMING.read_text(), cpp.header(), _config_header())
     folder = cached_folder(f"cycles-{key}", _build)
     library = ctypes.CDLL(str(folder / _LIBRARY))
     library.sb_cycles.restype = ctypes.c_int64
     pointer, number = ctypes.c_void_p, ctypes.c_int64
-    library.sb_cycles.argtypes = [pointer, pointer, number, number, number, pointer]
+    library.sb_cycles.argtypes = [
+        pointer,
+        pointer,
+        number,
+        pointer,
+        number,
+        number,
+        number,
+        pointer,
+    ]
     return library
 
 
@@ -157,7 +175,7 @@ def _build(into: Path) -> None:
             "-fPIC",
             "-shared",
             f"-I{headers}",
-            f"-I{_DEPTHS.parent}",
+            f"-I{_TIMING.parent}",
             str(_SOURCE),
             "-o",
             str(into / _LIBRARY),

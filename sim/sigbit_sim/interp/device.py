@@ -263,7 +263,7 @@ class _Machine:
             for target, values in zip(self.params, images.unpack_params(data), strict=True):
                 target[items] = values.reshape(-1, c.param_lanes)
         else:
-            self.tables[items] = images.unpack_table(data) & ((1 << c.act_format.bits) - 1)
+            self.tables[items] = images.unpack_table(data, c) & ((1 << c.act_format.bits) - 1)
         self.written[kind][items] = True
 
     def _fill(self, instr: Fill) -> None:

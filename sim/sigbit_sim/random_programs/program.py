@@ -215,7 +215,7 @@ class _Builder:
         tables = self.rng.integers(
             0, 1 << self.config.act_format.bits, (self.config.tables, numerics.TABLE_ENTRIES)
         )
-        self._load(LoadKind.TABLE, 0, self.config.tables, images.pack_table(tables))
+        self._load(LoadKind.TABLE, 0, self.config.tables, images.pack_table(tables, self.config))
 
     def _slot_bytes(self, count: int) -> Bytes:
         c = self.config

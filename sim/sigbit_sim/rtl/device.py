@@ -4,10 +4,10 @@ The driver uses the register map only, as one for a board does; layers, timeline
 from the trace ports.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ from sigbit_hw.arch.isa import Engine
 from sigbit_hw.arch.program import Program, ProgramError
 from sigbit_hw.arch.regs import OFFSET, Cause
 from sigbit_hw.arch.scrub import scrub_program
+from sigbit_sim.memory import PLAIN, Memory, of_ports
 from sigbit_sim.rtl.checkpoint import Checkpoint, Feed, Results
 from sigbit_sim.rtl.native.build import OPTIMIZE, library
 from sigbit_sim.rtl.native.model import Model, ModelError, Stop, Watch
@@ -44,8 +45,8 @@ BASES = (0x12_4000_0000, 0x3_0000_0000, 0xFF_0000_0000, 0x8000_0000)
 SLICE = 1 << 16
 """Cycles between two looks at Ctrl-C, and between two reports of progress."""
 RESET_CYCLES = 1 << 14
-"""Cycles granted to the bus to become idle after a soft reset, besides the memory's latency and
-those of the watchdog."""
+"""Cycles granted to the bus to become idle after a soft reset, besides the memory's pauses and those
+of the watchdog."""
 
 
 class HangError(DeviceError):
@@ -64,15 +65,13 @@ class RtlDevice:
     ----------
     config : ArchConfig
         The accelerator; its model is built at the first run unless the cache has it.
-    latency : int
-        Cycles from an accepted read burst to its first data, and from a burst's last write data to
-        its response.
-    bandwidth : float
-        Data beats a cycle in each direction of every port, at most 1.
+    memory : MemoryTiming or sequence of it
+        The memory behind every port, or behind each.
     stalls : float, optional
         Chance that a bus channel pauses in a cycle, drawn from ``seed``.
     watchdog : int
-        Cycles without progress after which the accelerator reports WATCHDOG, besides the latency.
+        Cycles without progress after which the accelerator reports WATCHDOG, besides the memory's
+        pauses.
     max_cycles : int, optional
         Cycles that a run may take until the accelerator reports CYCLE_LIMIT.
     netlist : Target, optional
@@ -95,8 +94,7 @@ class RtlDevice:
         self,
         config: ArchConfig,
         *,
-        latency: int = 40,
-        bandwidth: Fraction | float = 1,
+        memory: Memory = PLAIN,
         stalls: float | None = None,
         seed: int = 0,
         watchdog: int = 1 << 14,
@@ -115,8 +113,12 @@ class RtlDevice:
         self._progress = progress
         self._checkpoint = checkpoint
         self._checkpoint_seconds = checkpoint_seconds
-        self._timing = (latency, bandwidth, stalls or 0.0, seed)
-        self._watchdog = watchdog + 4 * latency
+        memories = of_ports(memory, config.ports)
+        self._timing = (memories, stalls or 0.0, seed)
+        self._pause = 4 * max(
+            m.latency + m.refresh_cycles + math.ceil(1 / m.bandwidth) for m in memories
+        )
+        self._watchdog = watchdog + self._pause
         self._max_cycles = max_cycles
         self._netlist = netlist
         self._verilog = verilog
@@ -365,7 +367,7 @@ class RtlDevice:
         """Reset the accelerator; whether its bus became idle."""
         model = self.model
         model.write(OFFSET["CONTROL"], regs.CONTROL_SOFT_RESET)
-        deadline = model.state().cycle + RESET_CYCLES + 4 * self._timing[0] + self._watchdog
+        deadline = model.state().cycle + RESET_CYCLES + self._pause + self._watchdog
         while model.state().cycle < deadline:
             if model.read(OFFSET["STATUS"]) & regs.STATUS_BUS_IDLE:
                 return True

@@ -5,12 +5,14 @@ Writes take effect as late as AXI allows: with the handshake of their response."
 
 from collections import deque
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sigbit_hw.arch.bus import Response
+from sigbit_sim.memory import PLAIN, MemoryTiming
 
 _PAYLOADS = {
     "ar": ("addr", "len", "size", "burst", "cache", "prot", "qos", "id"),
@@ -44,6 +46,8 @@ class AxiMemory:
         The same from last data to response, where it differs.
     stall : float
         Probability that a channel pauses in a cycle.
+    pace : MemoryTiming
+        When data move: its bandwidth and refresh. The latency is the one above.
     faults : dict[int, Response]
         Response code by address of the beat; anything outside the memory answers DECERR.
     hung : bool
@@ -61,6 +65,7 @@ class AxiMemory:
     latency: tuple[int, int] = (1, 1)
     response: tuple[int, int] | None = None
     stall: float = 0.0
+    pace: MemoryTiming = PLAIN
     faults: dict[int, Response] = field(default_factory=dict)
     hung: bool = False
     turn: "list[AxiMemory] | None" = None
@@ -83,6 +88,7 @@ class AxiMemory:
         self._responses: deque[tuple[int, int, list[tuple[int, int, int]]]] = deque()
         self._before: dict[str, tuple[int, ...]] = {}
         self._cycle = 0
+        self._credit = [Fraction(0), Fraction(0)]  # beats that may be read and written
         self._read_beat = self._write_beat = 0
         self._write_resp = Response.OKAY
 
@@ -174,6 +180,18 @@ class AxiMemory:
         inside = 0 <= address - self.base < self.data.size
         return self.faults.get(address, Response.OKAY) if inside else Response.DECERR
 
+    def _moves(self, direction: int) -> bool:
+        """Whether bandwidth and refresh let a beat move; it is spent if so."""
+        pace, credit = self.pace, self._credit
+        credit[direction] = min(credit[direction] + pace.bandwidth, Fraction(1))
+        period = pace.refresh_period
+        if period and self._cycle % period >= period - pace.refresh_cycles:
+            return False
+        if credit[direction] < 1:
+            return False
+        credit[direction] -= 1
+        return True
+
     def _drive(self, ctx: Any, seen: dict[str, int]) -> None:
         """The slave's outputs of the next cycle; VALID stays until READY."""
         go = [not self.hung and self.rng.random() >= self.stall for _ in range(5)]
@@ -184,6 +202,8 @@ class AxiMemory:
                 self.turn.append(self.turn.pop(0))
             go[1] &= mine and not self.busy
             go[3] &= mine
+        for direction, channel in enumerate((3, 2)):
+            go[channel] &= self._moves(direction)
         ctx.set(self._get("arready"), go[0])
         ctx.set(self._get("awready"), go[1])
         # Data is taken only for bursts whose address is known, which keeps this model simple.

@@ -191,6 +191,17 @@ async def fill(ctx, dut: ComputeEngine, contents: Contents) -> None:
     ctx.set(dut.table_write.valid, 0)
 
 
+def offer_read(ctx, port, config: ArchConfig, rng: np.random.Generator) -> dict[int, int]:
+    """Set the request of ``port``, an ``ActRead``, to random slots; these by element of the
+    data."""
+    width = config.slots_per_move
+    count, lane = int(rng.integers(1, width + 1)), int(rng.integers(width))
+    first = int(rng.integers(config.act_slots - count + 1))
+    for name, value in (("slot", first), ("count", count), ("lane", lane)):
+        ctx.set(port.request.payload[name], value)
+    return {(lane + i) % width: first + i for i in range(count)}
+
+
 def run(
     config: ArchConfig,
     program: Compute,
@@ -217,12 +228,14 @@ def run(
         for slot, value in enumerate(memory):
             ctx.set(dut.acts.banks[slot % pixels][slot // pixels], value)
         await fill(ctx, dut, contents)
-        sent = now = read = 0
+        sent = now = 0
+        read: dict[int, int] = {}  # by element: slots, like those of the accepted read
+        reading: dict[int, int] = {}
         load: dict[int, int] = {}
         loading: dict[int, int] = {}
         offered = offered_load = offered_read = False
-        expected_reads: list[int] = []
-        while len(result.retired) < executes or expected_reads or loading:
+        expected_reads: list[dict[int, int]] = []  # by element
+        while len(result.retired) < executes or reading or expected_reads or loading:
             assert now < limit, f"still running after {limit} cycles"
             running = len(result.retired) < executes
             if not offered and sent < len(program) and rng.random() >= gaps:
@@ -233,7 +246,7 @@ def run(
             if loads and running and not offered_load and rng.random() < 0.6:
                 offered_load = True
                 payload = dut.act_write.stream.payload
-                count = int(rng.integers(1, config.slots_per_write + 1))
+                count = int(rng.integers(1, config.slots_per_move + 1))
                 first = int(rng.choice(loads[: len(loads) - count + 1]))
                 load = {
                     first + k: word_of(rng.integers(0, 1 << bits, config.ic_lanes), bits)
@@ -246,24 +259,28 @@ def run(
             ctx.set(dut.act_write.stream.valid, int(offered_load))
             if loads and running and not offered_read and rng.random() < 0.6:
                 offered_read = True
-                read = int(rng.integers(0, config.act_slots))
-                ctx.set(dut.act_read.request.payload, read)
+                read = offer_read(ctx, dut.act_read, config, rng)
             ctx.set(dut.act_read.request.valid, int(offered_read))
 
             if ctx.get(dut.act_read.valid):
-                assert ctx.get(dut.act_read.data) == expected_reads.pop(0)
+                for element, value in expected_reads.pop(0).items():
+                    assert ctx.get(dut.act_read.data.slots[element]) == value
                 result.stored += 1
-            if offered_read and ctx.get(dut.act_read.request.ready):
-                expected_reads.append(memory[read])
-                offered_read = False
             if not ctx.get(dut.act_write.busy):
                 assert all(memory[slot] == value for slot, value in loading.items())
                 loading.clear()
+            busy: set[int] = set()
             for b in range(pixels):
                 trace = getattr(dut.trace, f"bank_{b}")
                 if ctx.get(trace.valid):
                     memory[ctx.get(trace.word) * pixels + b] = ctx.get(trace.data)
                     result.written += 1
+                    busy.add(b)
+            if reading and not busy & {slot % pixels for slot in reading.values()}:
+                expected_reads.append({k: memory[slot] for k, slot in reading.items()})
+                reading = {}
+            if offered_read and ctx.get(dut.act_read.request.ready):
+                reading, offered_read = read, False
             if offered_load and ctx.get(dut.act_write.stream.ready):
                 loading |= load
                 offered_load = False

@@ -1,7 +1,7 @@
 """Stands in for the compute engine where memory and control are tested: memories without
 arithmetic."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -20,6 +20,7 @@ from sigbit_hw.gateware.interfaces import (
     WeightWrite,
     instruction_layout,
 )
+from sigbit_hw.gateware.parts.pipeline import delay
 
 
 class ComputeDouble(wiring.Component):
@@ -27,8 +28,9 @@ class ComputeDouble(wiring.Component):
     as fed.
 
     ``stall_write`` and ``stall_read`` (undriven signals, for the testbench) hold up slot writes,
-    accepted ones too, and slot reads. The memories' contents are ``acts``, ``weights`` (parts of a
-    word are consecutive), ``params`` and ``tables``.
+    accepted ones too, and slot reads; elements of a read that were not asked for are ones. The
+    memories' contents are ``acts``, ``weights`` (parts of a word are consecutive), ``params`` and
+    ``tables``.
     """
 
     def __init__(self, config: ArchConfig) -> None:
@@ -97,8 +99,8 @@ class ComputeDouble(wiring.Component):
         m.submodules.params = params = memory.Memory(self.params)
         m.submodules.tables = tables = memory.Memory(self.tables)
         slots, request = self.act_write.stream, self.act_read.request
-        writes = [acts.write_port() for _ in range(self.config.slots_per_write)]
-        read = acts.read_port()
+        writes = [acts.write_port() for _ in range(self.config.slots_per_move)]
+        reads = [acts.read_port() for _ in range(self.config.slots_per_move)]
         held, held_valid, valid = Signal.like(slots.p), Signal(), Signal(READ_LATENCY)
         for k, write in enumerate(writes):
             m.d.comb += [
@@ -112,15 +114,15 @@ class ComputeDouble(wiring.Component):
             self.act_write.busy.eq(held_valid),
             slots.ready.eq(~held_valid | ~self.stall_write),
             request.ready.eq(~self.stall_read),
-            read.addr.eq(request.payload),
             self.act_read.valid.eq(valid[-1]),
         ]
-        delayed = read.data
-        for k in range(READ_LATENCY - 1):
-            after = Signal.like(read.data, name=f"read_{k}")
-            m.d.sync += after.eq(delayed)
-            delayed = after
-        m.d.comb += self.act_read.data.eq(delayed)
+        for lane, read in enumerate(reads):
+            place = (lane - request.p.lane)[: len(request.p.lane)]
+            m.d.comb += read.addr.eq(request.p.slot + place)
+            given = Mux(delay(m, place < request.p.count, 1, f"asked_{lane}"), read.data, ~0)
+            m.d.comb += self.act_read.data.slots[lane].eq(
+                delay(m, given, READ_LATENCY - 1, f"read_{lane}")
+            )
         m.d.sync += valid.eq((valid << 1) | (request.valid & request.ready))
         for b in range(self.config.pixels):
             bank = getattr(self.trace, f"bank_{b}")

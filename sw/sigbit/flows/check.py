@@ -20,6 +20,7 @@ from sigbit.quant.plan.fusion import fuse
 from sigbit.report.metrics import CLOCK
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_sim.cycles import predict
+from sigbit_sim.memory import MemoryTiming
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def _fit(graph: FloatGraph, config: ArchConfig, latency: int) -> Fit:
         remedy = "see the reason, or take another accelerator"
         row = UnsupportedNode(graph.name, config.name, "", str(error), remedy)
         raise UnsupportedModel(graph.name, (row,)) from error
-    cycles = predict(program, latency=latency).cycles
+    cycles = predict(program, MemoryTiming(latency)).cycles
     native = sum(layer.macs for layer in program.layers)
     return Fit(
         arch=config.name,

@@ -8,6 +8,7 @@ from sigbit.errors import UserError
 if TYPE_CHECKING:
     from sigbit.runtime import Device
     from sigbit_hw.arch.config import ArchConfig
+    from sigbit_sim.memory import Memory
 
 
 class DeviceName(StrEnum):
@@ -66,8 +67,10 @@ def device(
     netlist takes several.
     """
     from sigbit.inputs.accelerators import load_arch
+    from sigbit_sim.memory import MemoryTiming
 
-    return open_device(device_name(name), load_arch(arch), latency, target_name(target))
+    memory = MemoryTiming(latency)
+    return open_device(device_name(name), load_arch(arch), memory, target_name(target))
 
 
 def _or(names: type[StrEnum]) -> str:
@@ -87,11 +90,11 @@ def preparing(name: DeviceName) -> str:
 def open_device(
     name: DeviceName,
     config: "ArchConfig",
-    latency: int,
+    memory: "Memory",
     target: NetlistTarget = NetlistTarget.XCUP,
 ) -> "Device":
-    """Return the device ``name`` of accelerator ``config``; ``latency`` is that of the RTL's memory
-    in cycles, ``target`` that of a netlist.
+    """Return the device ``name`` of accelerator ``config``; ``memory`` is behind the ports of
+    the RTL, ``target`` is that of a netlist.
 
     The first RTL device of an accelerator compiles its model, which takes a minute or so, a netlist
     several.
@@ -107,8 +110,8 @@ def open_device(
         from sigbit_synthesis.target import Target
 
         netlist_library(config, Target(target.value))
-        return RtlDevice(config, latency=latency, netlist=Target(target.value))
+        return RtlDevice(config, memory=memory, netlist=Target(target.value))
     from sigbit_sim.rtl.native.build import library
 
     library(config)  # built now, not at the first run
-    return RtlDevice(config, latency=latency)
+    return RtlDevice(config, memory=memory)

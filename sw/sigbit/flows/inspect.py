@@ -14,6 +14,7 @@ from sigbit_hw.arch.assembler import listing
 from sigbit_hw.arch.isa import Exec
 from sigbit_hw.arch.program import LayerInfo, Port, Program
 from sigbit_sim.cycles import predict
+from sigbit_sim.memory import MemoryTiming
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ def inspect(
 
 
 def _predict(net: Program, moved: Traffic, latency: int) -> Prediction:
-    predicted = predict(net, latency=latency)
+    predicted = predict(net, MemoryTiming(latency))
     numbers = {layer.name: i for i, layer in enumerate(net.layers)}
     times = layer_times(net, predicted.retires.tolist())
     rows = tuple(

@@ -8,6 +8,7 @@ from math import log10
 import torch
 from torch import Tensor
 
+from sigbit.flows.bulk import BATCH, BulkModel
 from sigbit.flows.progress import Tell
 from sigbit.inputs.networks import FloatNetwork
 from sigbit.inputs.samples import Samples
@@ -113,7 +114,7 @@ def _ratio(wanted: Tensor, got: Tensor) -> float | None:
 
 
 def agreement(
-    network: FloatNetwork, integer: IntegerModel, samples: Samples, tell: Tell
+    network: FloatNetwork, integer: IntegerModel | BulkModel, samples: Samples, tell: Tell
 ) -> Agreement:
     """Return how often the decisions of float network and integer model agree, and how often they
     are right."""
@@ -123,7 +124,7 @@ def agreement(
         counts["agree"] += int((in_float == quantized).sum())
         if samples.labels is None:
             continue
-        labels = torch.from_numpy(samples.labels[first : first + _BATCH])
+        labels = torch.from_numpy(samples.labels[first : first + len(in_float)])
         if labels.shape == in_float.shape:
             counts["labelled"] += labels.numel()
             counts["float"] += int((in_float == labels).sum())
@@ -136,12 +137,13 @@ def agreement(
 
 
 def _decided(
-    graph: FloatGraph, integer: IntegerModel, samples: Samples, tell: Tell
+    graph: FloatGraph, integer: IntegerModel | BulkModel, samples: Samples, tell: Tell
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
     """Yield batches: the first sample's number, and the decisions of both networks."""
-    for first in range(0, len(samples), _BATCH):
+    count = BATCH if isinstance(integer, BulkModel) else _BATCH
+    for first in range(0, len(samples), count):
         tell("testing", first, len(samples))
-        batches = tuple(torch.from_numpy(b[first : first + _BATCH]) for b in samples.inputs)
+        batches = tuple(torch.from_numpy(b[first : first + count]) for b in samples.inputs)
         with torch.no_grad():
             values = graph.evaluate(dict(zip((n.name for n in graph.inputs), batches, strict=True)))
             got = integer(*batches)

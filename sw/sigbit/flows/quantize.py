@@ -7,6 +7,7 @@ import torch
 from sigbit.compiler import compile_graph
 from sigbit.errors import UserError
 from sigbit.flows.budget import Batches, Budget, within, within_luts
+from sigbit.flows.bulk import BulkModel, runtime
 from sigbit.flows.formats import Formats
 from sigbit.flows.progress import Tell, silent
 from sigbit.flows.quality import agreement, layer_qualities
@@ -64,6 +65,8 @@ def quantize(
     samples = Calibration.of(calibration)
     formats, budget, post = formats or Formats(), budget or Budget(), post or PostTraining()
     _check(output, formats, budget)
+    if samples.bulk:
+        runtime()
     config = load_arch(arch)
     formats.spec(config)
     tell(f"importing {wanted.name}")
@@ -91,7 +94,7 @@ def quantize(
         tell("converting to integers")
         integer = convert(prepared)
         layers = layer_qualities(prepared, search.graph, seen, tell)
-        quality = agreement(loaded, integer, tested, tell)
+        quality = agreement(loaded, BulkModel(integer) if samples.bulk else integer, tested, tell)
     program = None
     if output is not None and output.suffix == MODEL_SUFFIX:
         integer.save(output)

@@ -17,6 +17,7 @@ from sigbit.inputs.vectors import check_vectors
 from sigbit.runtime import Device, Mismatch, RunResult, Session, results, stored_inputs
 from sigbit.runtime import compare as differences
 from sigbit_hw.arch.program import Program
+from sigbit_sim.memory import MemoryTiming
 
 Inputs = ArrayLike | Mapping[str, ArrayLike]
 """Images ``[N, C, H, W]`` or one ``[C, H, W]``; those of several inputs by name."""
@@ -175,12 +176,12 @@ class _Runs:
     ) -> None:
         self.program = program
         self._stored = stored_inputs(program, inputs)
-        self._target, self._latency = target_name(target), latency
+        self._target, self._memory = target_name(target), MemoryTiming(latency)
         self._tell = tell
 
     def open(self, name: DeviceName) -> Device:
         self._tell(preparing(name))
-        return open_device(name, self.program.config, self._latency, self._target)
+        return open_device(name, self.program.config, self._memory, self._target)
 
     def run(self, name: DeviceName, device: Device, layers: bool) -> RunResult:
         count = len(next(iter(self._stored.values())))

@@ -48,6 +48,8 @@ class Calibration:
         named ones holds the labels.
     images, test : int
         Samples to calibrate with and to test with.
+    bulk : bool
+        Test by ONNX Runtime (extra ``bulk``), a sample compared with the integer model.
     folder : Path, optional
         The folder of data sets.
     mean, std : str or floats, optional
@@ -58,6 +60,7 @@ class Calibration:
     data: SampleData
     images: int = 32
     test: int = 100
+    bulk: bool = False
     folder: Path | None = None
     mean: Channels = None
     std: Channels = None

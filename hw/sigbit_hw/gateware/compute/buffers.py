@@ -1,6 +1,6 @@
 """The memories of the compute engine: activations, weights, parameters, activation tables."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out, Signature
 from amaranth.utils import ceil_log2
@@ -36,10 +36,10 @@ class BankWrite(Signature):
 class ActMemory(wiring.Component):
     """Activation memory: slot s is in bank ``s % pixels``, word ``s // pixels``.
 
-    Each bank has two ports. Port A serves the operands. Port B serves, in this order, the drain,
-    slot writes (LOAD, FILL) and slot reads (STORE). The slots of a transfer of ``write`` are first
-    registered; they are written together in the next cycle in which the drain uses none of their
-    banks.
+    Each bank has two ports. Port A serves the operands. Port B serves the drain first, then
+    transfers of slots, one a cycle: a write (LOAD, FILL) if there is one, else a read (STORE). A
+    transfer is first registered; its slots are written or read together in the next cycle in which
+    the drain uses none of their banks.
 
     Members
     -------
@@ -50,8 +50,8 @@ class ActMemory(wiring.Component):
     ``write : In(ActWrite)``
         Ready unless the transfer before waits for the drain: at best one transfer a cycle.
     ``read : In(ActRead)``
-        Ready while port B of the addressed bank is free; data come ``READ_LATENCY`` cycles after
-        the request.
+        Ready with ``write``, when that has nothing to transfer; data come ``READ_LATENCY`` cycles
+        after the banks were read.
     ``trace : Out(ActTrace)``
         All writes, in the cycle in which they take place.
 
@@ -82,15 +82,17 @@ class ActMemory(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        pixels, width = self.config.pixels, self.config.slots_per_write
-        bank_bits = ceil_log2(pixels)
+        pixels, width = self.config.pixels, self.config.slots_per_move
+        bank_bits, width_bits = ceil_log2(pixels), ceil_log2(width)
         write, request = self.write.stream, self.read.request
         drained = Cat(port.valid for port in self.drain)
-        first, read_bank = write.p.slot[:bank_bits], request.p[:bank_bits]
+        start = Mux(write.valid, write.p.slot, request.p.slot)
+        count = Mux(write.valid, write.p.count, request.p.count)
+        first = start[:bank_bits]
 
-        # Slots on their way to their banks: rotated by an even number, so that bank b takes slot
-        # (b - odd) % width.
-        banks = Signal(pixels)
+        # The transfer on its way to its banks. Slots to be written are rotated by an even number,
+        # so that bank b takes slot (b - odd) % width.
+        banks, writing, reading = Signal(pixels), Signal(), Signal()
         next_word = Signal(pixels, reset_less=True)
         near, far = (
             Signal(ceil_log2(self.config.act_slots) - bank_bits, name=name, reset_less=True)
@@ -100,33 +102,40 @@ class ActMemory(wiring.Component):
         slots = [
             Signal(self.config.slot_bits, name=f"slot_{k}", reset_less=True) for k in range(width)
         ]
+        first_bank = Signal(bank_bits, reset_less=True)
+        turn = Signal(width_bits, reset_less=True)
         blocked = Signal()
         m.d.comb += [
             blocked.eq((banks & drained).any()),
             write.ready.eq(~blocked),
-            self.write.busy.eq(banks.any()),
-            request.ready.eq(~(banks | drained).bit_select(read_bank, 1)),
+            self.write.busy.eq(writing),
+            request.ready.eq(~blocked & ~write.valid),
         ]
         with m.If(~blocked):
             m.d.sync += [
                 banks.eq(
                     Cat(
-                        write.valid & ((b - first)[:bank_bits] < write.p.count)
+                        (write.valid | request.valid) & ((b - first)[:bank_bits] < count)
                         for b in range(pixels)
                     )
                 ),
+                writing.eq(write.valid),
+                reading.eq(request.valid & ~write.valid),
                 next_word.eq(Cat(b < first for b in range(pixels))),
-                near.eq(write.p.slot[bank_bits:]),
-                far.eq(write.p.slot[bank_bits:] + 1),
-                odd.eq(first[0]),
+                near.eq(start[bank_bits:]),
+                far.eq(start[bank_bits:] + 1),
+                odd.eq(write.p.slot[0]),
                 *(
                     slot.eq(
                         choose(
-                            first[1:], [write.p.data[(k - r) % width] for r in range(0, width, 2)]
+                            write.p.slot[1:],
+                            [write.p.data[(k - r) % width] for r in range(0, width, 2)],
                         )
                     )
                     for k, slot in enumerate(slots)
                 ),
+                first_bank.eq(request.p.slot),
+                turn.eq(request.p.slot - request.p.lane),
             ]
 
         stored = []
@@ -134,36 +143,47 @@ class ActMemory(wiring.Component):
             m.submodules[f"bank_{b}"] = bank = memory.Memory(init)
             port_a, port_b, writer = bank.read_port(), bank.read_port(), bank.write_port()
             drain, trace = self.drain[b], getattr(self.trace, f"bank_{b}")
-            reads = Signal(name=f"reads_{b}")
             word_b = Signal(len(drain.word), name=f"word_b_{b}")
-            user = Signal(2, name=f"user_{b}")
             writer.addr = port_b.addr
             m.d.comb += [
                 port_a.addr.eq(self.words[b]),
-                reads.eq(request.valid & request.ready & (read_bank == b)),
-                user.eq(Mux(drain.valid, 3, Mux(banks[b], Mux(next_word[b], 2, 1), 0))),
-                word_b.eq(choose(user, [request.p[bank_bits:], near, far, drain.word])),
+                word_b.eq(Mux(drain.valid, drain.word, Mux(next_word[b], far, near))),
                 port_b.addr.eq(word_b),
                 writer.data.eq(
                     Mux(drain.valid, drain.data, Mux(odd, slots[(b - 1) % width], slots[b % width]))
                 ),
-                writer.en.eq(drain.valid | (banks[b] & ~blocked)),
-                port_b.en.eq(reads),
+                writer.en.eq(drain.valid | (banks[b] & writing & ~blocked)),
+                port_b.en.eq(banks[b] & reading & ~blocked),
                 trace.valid.eq(writer.en),
                 trace.word.eq(writer.addr),
                 trace.data.eq(writer.data),
             ]
             m.d.comb += self.slots[b].eq(delay(m, port_a.data, 1, f"slot_a_{b}"))
             stored.append(delay(m, port_b.data, 1, f"slot_b_{b}"))
-        bank = delay(m, read_bank, READ_LATENCY - 1, "read_bank")
-        m.d.comb += self.read.valid.eq(
-            delay(m, request.valid & request.ready, READ_LATENCY, "read_valid", reset=True)
-        )
-        with m.Switch(bank):
-            for b, slot in enumerate(stored):
-                with m.Case(b):
-                    m.d.sync += self.read.data.eq(slot)
+        self._give(m, stored, first_bank, turn, reading & ~blocked)
         return m
+
+    def _give(
+        self, m: Module, stored: list[Value], first_bank: Signal, turn: Signal, read: Value
+    ) -> None:
+        """The slots read from the banks in turn: of the ``width`` neighbours from ``first_bank``
+        on those of equal number modulo ``width``, then rotated by ``turn``."""
+        width = self.config.slots_per_move
+        low, high = first_bank[: len(turn)], first_bank[len(turn) :]
+        neighbours = []
+        for k in range(width):
+            group = Signal(len(high), name=f"group_{k}")
+            m.d.comb += group.eq(high + (k < low))
+            chosen = delay(m, group, READ_LATENCY - 1, f"group_{k}")
+            neighbours.append(choose(chosen, stored[k::width]))
+        turned = delay(m, turn, READ_LATENCY - 1, "turn")
+        m.d.comb += self.read.valid.eq(delay(m, read, READ_LATENCY, "read_valid", reset=True))
+        m.d.sync += [
+            self.read.data.slots[lane].eq(
+                choose(turned, [neighbours[(lane + r) % width] for r in range(width)])
+            )
+            for lane in range(width)
+        ]
 
 
 class WeightMemory(wiring.Component):

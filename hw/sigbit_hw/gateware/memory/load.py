@@ -7,7 +7,7 @@ before a back end moves the data; so the bus stays busy from one instruction to 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
+from amaranth.utils import ceil_log2, exact_log2
 
 from sigbit_hw.arch import images
 from sigbit_hw.arch.config import ArchConfig
@@ -140,8 +140,8 @@ class LoadFront(wiring.Component):
 
 class LoadBack(wiring.Component):
     """Moves beats to where they belong: in a cycle one beat of weights, up to
-    :func:`slots_per_write` slots that follow each other in one beat and one run (``FILL``: in one
-    run), one parameter or table item.
+    :func:`slots_per_move` slots that follow each other in one beat and one run (``FILL``: in one
+    run), one parameter or table entry.
 
     Members
     -------
@@ -180,7 +180,7 @@ class LoadBack(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self.config
-        width = config.slots_per_write
+        width = config.slots_per_move
         m.submodules.walker = walker = BlockWalker(width)
         command = Signal(COMMAND, reset_less=True)
         active = Signal()
@@ -188,15 +188,21 @@ class LoadBack(wiring.Component):
         acts = Signal(reset_less=True)  # the command writes slots
 
         # Steps of one item less one, and units of one beat, by kind.
-        subs = {kind: images.units_of_item(kind, config) - 1 for kind in LoadKind}
+        subs = {kind: images.steps_of_item(kind, config) - 1 for kind in LoadKind}
         units = {kind: images.units_of_beat(kind, config) for kind in LoadKind}
+        table = Signal(reset_less=True)  # the command writes entries, several of a unit
+        entries = images.steps_of_unit(LoadKind.TABLE, config)
         sub_limit = Signal(_SUB_BITS, reset_less=True)
         unit_limit = Signal(range(max(units.values()) + 1), reset_less=True)
         first_limit = Signal(range(width + 1), reset_less=True)  # of these, in one step
 
         with m.If(~active):
             m.d.comb += self.i.ready.eq(1)
-            m.d.sync += [command.eq(self.i.payload), acts.eq(self.i.p.kind == LoadKind.ACTS)]
+            m.d.sync += [
+                command.eq(self.i.payload),
+                acts.eq(self.i.p.kind == LoadKind.ACTS),
+                table.eq(self.i.p.kind == LoadKind.TABLE),
+            ]
             with m.Switch(self.i.p.kind):
                 for kind in LoadKind:
                     with m.Case(kind):
@@ -220,6 +226,7 @@ class LoadBack(wiring.Component):
         beats_left = Signal(BEATS_BITS, reset_less=True)
         no_beats = Signal(reset_less=True)
         step, passes, final, unit_last = Signal(), Signal(), Signal(), Signal()
+        unit_ends = Signal(reset_less=True)  # with this step
         count = Signal(range(width + 1))
         limit = Signal(range(width + 1), reset_less=True)  # of count, by what is left of the beat
         units_after = Signal.like(units_left)
@@ -227,7 +234,7 @@ class LoadBack(wiring.Component):
         m.d.comb += [
             count.eq(Mux(acts, walker.count, 1)),
             units_after.eq(units_left - count),
-            unit_last.eq(units_left == count),
+            unit_last.eq(unit_ends & (units_left == count)),
             rest.eq(word >> _ITEM_BITS),
             passes.eq(~acts | self.act_write.stream.ready),
             self.beat.ready.eq(
@@ -243,7 +250,7 @@ class LoadBack(wiring.Component):
                 beats_left.eq(beats_left - 1),
                 no_beats.eq(beats_left == 1),
             ]
-        with m.Elif(step & ~fill):
+        with m.Elif(step & ~fill & unit_ends):
             m.d.sync += [
                 word.eq(rest),
                 full.eq(~unit_last),
@@ -282,6 +289,7 @@ class LoadBack(wiring.Component):
                 sub.eq(0),
                 sub_left.eq(sub_limit),
                 sub_last.eq(sub_limit == 0),
+                unit_ends.eq(~table),
                 beats_left.eq(command.beats),
                 no_beats.eq(0),
                 full.eq(0),
@@ -293,6 +301,7 @@ class LoadBack(wiring.Component):
                 sub.eq(Mux(sub_last, 0, sub + 1)),
                 sub_left.eq(Mux(sub_last, sub_limit, sub_left - 1)),
                 sub_last.eq(Mux(sub_last, sub_limit == 0, sub_left == 1)),
+                unit_ends.eq(~table | (sub[: exact_log2(entries)] == entries - 2)),
             ]
         with m.If(final):
             m.d.sync += active.eq(0)
@@ -350,7 +359,7 @@ class LoadBack(wiring.Component):
                 stream.p.data[k].eq(
                     Mux(command.fill, filling, word.word_select(k, config.slot_bits))
                 )
-                for k in range(config.slots_per_write)
+                for k in range(config.slots_per_move)
             ),
         ]
 
@@ -358,8 +367,8 @@ class LoadBack(wiring.Component):
         self, m: Module, command: data.View, full: Value, item: Signal, sub: Signal, word: Signal
     ) -> None:
         """Step ``sub`` of a weight word, parameter group or table: the lowest unit of the beat
-        register."""
-        weights = self.weight_write
+        register, of which a table's entries are taken one after another."""
+        weights, lane_bits = self.weight_write, self.config.act_format.lane_bits
         m.d.sync += [
             weights.valid.eq(full & (command.kind == LoadKind.WEIGHTS)),
             weights.word.eq(item),
@@ -372,7 +381,9 @@ class LoadBack(wiring.Component):
             self.table_write.valid.eq(full & (command.kind == LoadKind.TABLE)),
             self.table_write.table.eq(item),
             self.table_write.entry.eq(sub),
-            self.table_write.code.eq(word),
+            self.table_write.code.eq(
+                word[:_ITEM_BITS].word_select(sub[: exact_log2(_ITEM_BITS // lane_bits)], lane_bits)
+            ),
         ]
 
 

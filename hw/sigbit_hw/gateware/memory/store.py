@@ -4,8 +4,9 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from sigbit_hw.arch import images
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import BEATS_BITS, Opcode
+from sigbit_hw.arch.isa import BEATS_BITS, LoadKind, Opcode
 from sigbit_hw.arch.regs import Cause
 from sigbit_hw.arch.timing import CHECK_LATENCY, READ_AHEAD
 from sigbit_hw.gateware.bus.axi import BusWrite, write_beat
@@ -17,44 +18,65 @@ from sigbit_hw.gateware.interfaces import (
     instruction_layout,
 )
 from sigbit_hw.gateware.memory.dma import Window, WindowCheck, WriteDma
+from sigbit_hw.gateware.parts.product import truth_table
 from sigbit_hw.gateware.parts.queue import Queue, Skid
 from sigbit_hw.gateware.parts.walker import BLOCK, BlockWalker
 
 
+def pieces(config: ArchConfig) -> data.StructLayout:
+    """Slots of one read: those of places ``first`` to ``end`` of a beat, place p in element
+    ``p % slots_per_move`` of ``slots``; ``last`` of the block."""
+    places = range(images.units_of_beat(LoadKind.ACTS, config))
+    return data.StructLayout(
+        {
+            "slots": data.ArrayLayout(config.slot_bits, config.slots_per_move),
+            "first": places,
+            "end": places,
+            "last": 1,
+        }
+    )
+
+
 class SlotReader(wiring.Component):
-    """Reads the slots of a block; at most :data:`READ_AHEAD`, and two more in the
-    output's register, lie between request and ``o``.
+    """Reads the slots of a block: up to ``slots_per_move`` that follow each other in one run and
+    one beat at a time; at most :data:`READ_AHEAD` reads, and two more in the output's register,
+    lie between request and ``o``.
 
     Members
     -------
     block : In(BLOCK), start : In(1)
         ``start`` begins; the block is stable until the last slot has left.
     act_read : Out(ActRead)
-    o : Out(stream of {slot, last})
+    o : Out(stream of :func:`pieces`)
 
-    Timing: the first slot is requested in the cycle after ``start``, then one a cycle while fewer
-    than :data:`READ_AHEAD` have been requested and not passed on to the output's register; a slot
-    is offered three cycles after the memory gave it.
+    Timing: the first slots are requested in the cycle after ``start``, then more every cycle while
+    fewer than :data:`READ_AHEAD` reads have been requested and not passed on to the output's
+    register; slots are offered three cycles after the memory gave them.
     """
 
     def __init__(self, config: ArchConfig) -> None:
         self.config = config
-        self._layout = data.StructLayout({"slot": config.slot_bits, "last": 1})
         super().__init__(
             {
                 "block": In(BLOCK),
                 "start": In(1),
                 "act_read": Out(ActRead(config)),
-                "o": Out(stream.Signature(self._layout)),
+                "o": Out(stream.Signature(pieces(config))),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.walker = walker = BlockWalker()
-        m.submodules.slots = slots = Queue(self.config.slot_bits, READ_AHEAD)
-        m.submodules.lasts = lasts = Queue(1, READ_AHEAD)
-        m.submodules.out = out = Skid(self._layout)
+        width = self.config.slots_per_move
+        per_beat = images.units_of_beat(LoadKind.ACTS, self.config)
+        room = Signal(range(per_beat + 1), reset_less=True)  # places left in the beat
+        limit = Signal(range(width + 1), reset_less=True)  # of these, in one read
+        m.submodules.walker = walker = BlockWalker(width)
+        m.submodules.slots = slots = Queue(self.act_read.data.shape(), READ_AHEAD)
+        m.submodules.places = places = Queue(
+            data.StructLayout({"room": len(room), "count": len(limit), "last": 1}), READ_AHEAD
+        )
+        m.submodules.out = out = Skid(pieces(self.config))
         wiring.connect(m, out.o, wiring.flipped(self.o))
         credit = Signal(range(READ_AHEAD + 1), init=READ_AHEAD)
         active = Signal()
@@ -63,20 +85,36 @@ class SlotReader(wiring.Component):
         m.d.comb += [
             walker.block.eq(self.block),
             walker.restart.eq(~active),
+            walker.limit.eq(limit),
             walker.step.eq(request.valid & request.ready),
             request.valid.eq(active & (credit != 0)),
-            request.payload.eq(walker.slot),
-            lasts.i.valid.eq(walker.step),
-            lasts.i.payload.eq(walker.last),
+            request.p.slot.eq(walker.slot),
+            request.p.count.eq(walker.count),
+            request.p.lane.eq(-room),
+            places.i.valid.eq(walker.step),
+            places.i.p.room.eq(room),
+            places.i.p.count.eq(walker.count),
+            places.i.p.last.eq(walker.last),
             slots.i.valid.eq(self.act_read.valid),
             slots.i.payload.eq(self.act_read.data),
-            out.i.valid.eq(slots.o.valid & lasts.o.valid),
-            out.i.p.slot.eq(slots.o.payload),
-            out.i.p.last.eq(lasts.o.payload),
+            out.i.valid.eq(slots.o.valid & places.o.valid),
+            out.i.p.slots.eq(slots.o.p.slots),
+            out.i.p.first.eq(-places.o.p.room),
+            out.i.p.end.eq(places.o.p.count - places.o.p.room - 1),
+            out.i.p.last.eq(places.o.p.last),
             slots.o.ready.eq(taken),
-            lasts.o.ready.eq(taken),
+            places.o.ready.eq(taken),
         ]
         m.d.sync += credit.eq(credit + taken - walker.step)
+        rest = Signal.like(room)
+        m.d.comb += rest.eq(room - walker.count)
+        with m.If(~active | (walker.step & (rest == 0))):
+            m.d.sync += [room.eq(per_beat), limit.eq(width)]
+        with m.Elif(walker.step):
+            m.d.sync += [
+                room.eq(rest),
+                limit.eq(truth_table(rest, lambda r: min(r, width), len(limit))),
+            ]
         with m.If(self.start):
             m.d.sync += active.eq(1)
         with m.Elif(walker.step & walker.last):
@@ -89,9 +127,9 @@ class BeatPacker(wiring.Component):
 
     Members
     -------
-    i : In(stream of {slot, last}), o : Out(stream of {beat, last})
+    i : In(stream of :func:`pieces`), o : Out(stream of {beat, last})
 
-    Timing: one slot a cycle, none while a complete beat waits; a beat is offered in the cycle after
+    Timing: a piece a cycle, none while a complete beat waits; a beat is offered in the cycle after
     its last slot was taken.
     """
 
@@ -99,7 +137,7 @@ class BeatPacker(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "i": In(stream.Signature(data.StructLayout({"slot": config.slot_bits, "last": 1}))),
+                "i": In(stream.Signature(pieces(config))),
                 "o": Out(
                     stream.Signature(data.StructLayout({"beat": write_beat(config), "last": 1}))
                 ),
@@ -108,33 +146,30 @@ class BeatPacker(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        count = self.config.bus_bits // self.config.slot_bits
+        count = images.units_of_beat(LoadKind.ACTS, self.config)
         slots = Signal(data.ArrayLayout(self.config.slot_bits, count), reset_less=True)
-        have = Signal(count)  # ones from below
-        taken = self.i.valid & self.i.ready
-        free = Signal()  # nothing is in the beat register, or it leaves now
+        have = Signal(count, reset_less=True)  # ones from below
         last = Signal(reset_less=True)
         complete = Signal()
+        piece = self.i.payload
         m.d.comb += [
             self.o.valid.eq(complete),
             self.o.p.beat.data.eq(slots),
             self.o.p.beat.strobe.eq(Cat(bit.replicate(self.config.slot_bytes) for bit in have)),
             self.o.p.last.eq(last),
-            free.eq(complete & self.o.ready),
             self.i.ready.eq(~complete | self.o.ready),
         ]
-        before = Mux(free, 0, have)
-        with m.If(taken):
+        with m.If(self.i.valid & self.i.ready):
             m.d.sync += [
-                have.eq(Cat(1, before[:-1])),
-                last.eq(self.i.p.last),
-                complete.eq(self.i.p.last | (before[-2] if count > 1 else 1)),
+                have.eq(Cat(place <= piece.end for place in range(count))),
+                last.eq(piece.last),
+                complete.eq(piece.last | (piece.end == count - 1)),
             ]
-            for k in range(count):
-                with m.If(~before[k] & (before[k - 1] if k else 1)):
-                    m.d.sync += slots[k].eq(self.i.p.slot)
-        with m.Elif(free):
-            m.d.sync += [have.eq(0), complete.eq(0)]
+            for place in range(count):
+                with m.If((piece.first <= place) & (place <= piece.end)):
+                    m.d.sync += slots[place].eq(piece.slots[place % len(piece.slots)])
+        with m.Elif(self.o.ready):
+            m.d.sync += complete.eq(0)
         return m
 
 

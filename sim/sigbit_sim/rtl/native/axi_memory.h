@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "contract.h"
-#include "memory_depths.h"
+#include "memory_timing.h"
 
 namespace sigbit {
 
@@ -35,9 +35,8 @@ enum Misbehaviour {
 };
 
 struct Timing {
-    uint32_t latency;       // cycles from the address (or the last write beat) to the first answer
-    uint32_t beats, cycles; // bandwidth in each direction: at most `beats` data beats in `cycles`
-    uint32_t stall;         // chance of a pause, of 65536, for each channel and cycle
+    MemoryTiming memory;
+    uint32_t stall; // chance of a pause, of 65536, for each channel and cycle
     uint64_t seed;
 };
 
@@ -86,23 +85,6 @@ private:
     uint64_t state_;
 };
 
-class Bandwidth { // a token bucket that is never deeper than one beat
-public:
-    void refill(const Timing& t) {
-        credit_ += t.beats;
-        const uint32_t most = t.beats + t.cycles - 1;
-        if (credit_ > most) credit_ = most;
-    }
-    bool take(const Timing& t) {
-        if (credit_ < t.cycles) return false;
-        credit_ -= t.cycles;
-        return true;
-    }
-
-private:
-    uint32_t credit_ = 0;
-};
-
 template <int BYTES, int MAX_BEATS, int MAX_READS> class AxiMemory {
 public:
     using Master = MasterPins<BYTES>;
@@ -111,7 +93,7 @@ public:
     // Everything but the memory's place, for a checkpoint.
     template <typename Archive> void state(Archive& archive) {
         archive(pins_, last_, ar_waits_, aw_waits_, w_waits_, reads_, writes_, beats_, written_, answers_,
-                answer_, read_rate_, write_rate_, timing_, random_, faults_, hang_, now_, evil_, evil_at_,
+                answer_, read_rate_, write_rate_, timing_, random_, faults_, hang_, now_, begun_, evil_, evil_at_,
                 misbehaved_, unanswered_, prompt_);
         archive.bytes(data_, size_);
     }
@@ -122,6 +104,11 @@ public:
     void timing(const Timing& timing) {
         timing_ = timing;
         random_ = Random(timing.seed);
+    }
+    // A run begins: its cycles count from `now`.
+    void begin(uint64_t now) {
+        begun_ = now;
+        read_rate_ = write_rate_ = {};
     }
     void fault(const Fault& fault) { faults_.push_back(fault); }
     void clear_faults() { faults_.clear(); }
@@ -220,7 +207,7 @@ private:
         }
         if (evil == SHORT) --beats;
         if (evil == LONG || evil == REPEATED) ++beats;
-        reads_.push_back({a.address, beats, a.id, now_ + timing_.latency, evil});
+        reads_.push_back({a.address, beats, a.id, now_ + timing_.memory.latency, evil});
     }
 
     void accept_write(const Address& a) {
@@ -251,7 +238,7 @@ private:
             beats_.pop_front();
             if (write.beats == 0) {
                 if (unanswered_) unanswered_ = false, store(write.taken);
-                else answers_.push_back({write.response, write.id, now_ + timing_.latency, write.taken});
+                else answers_.push_back({write.response, write.id, now_ + timing_.memory.latency, write.taken});
                 writes_.pop_front();
             }
         }
@@ -289,13 +276,14 @@ private:
     // What the next cycle sees. A VALID that is not taken stays, whatever else happens.
     void drive() {
         stray();
-        read_rate_.refill(timing_);
-        write_rate_.refill(timing_);
+        read_rate_.refill(timing_.memory);
+        write_rate_.refill(timing_.memory);
+        const bool moves = !timing_.memory.refreshes(now_ + 1 - begun_);
         pins_.arready = free(AR) && reads_.size() < MAX_READS;
         pins_.awready = free(AW) && writes_.size() < MAX_WRITES;
-        pins_.wready = free(W) && beats_.size() < MAX_WRITE_BEATS && write_rate_.take(timing_);
-        if (!pins_.rvalid && free(R) && !reads_.empty() && reads_.front().ready <= now_ + 1 &&
-            read_rate_.take(timing_)) {
+        pins_.wready = free(W) && moves && beats_.size() < MAX_WRITE_BEATS && write_rate_.take(timing_.memory);
+        if (!pins_.rvalid && free(R) && moves && !reads_.empty() && reads_.front().ready <= now_ + 1 &&
+            read_rate_.take(timing_.memory)) {
             Read& read = reads_.front();
             pins_.rvalid = true, pins_.rid = read.id;
             pins_.rresp = response_at(false, read.address);
@@ -327,7 +315,7 @@ private:
     std::deque<Answer> answers_;
     Answer answer_{}; // the one on the pins
     Bandwidth read_rate_, write_rate_;
-    Timing timing_{40, 1, 1, 0, 0};
+    Timing timing_{{40, 1, 1, 0, 0}, 0, 0};
     Random random_{0};
     std::vector<Fault> faults_;
     uint32_t hang_ = 0;
@@ -335,7 +323,7 @@ private:
     uint64_t evil_at_ = 0; // bursts to let pass, or a cycle
     bool misbehaved_ = false, unanswered_ = false, prompt_ = false;
     uint8_t* data_ = nullptr;
-    uint64_t base_ = 0, size_ = 0, now_ = 0;
+    uint64_t base_ = 0, size_ = 0, now_ = 0, begun_ = 0;
     std::vector<std::string> violations_;
 };
 

@@ -25,7 +25,7 @@ from sigbit_tools.toolchain import (
 )
 
 _SOURCES = Path(__file__).parent
-_CPP = ("harness.cpp", "archive.h", "axi_memory.h", "memory_depths.h", "trace.h")
+_CPP = ("harness.cpp", "archive.h", "axi_memory.h", "memory_timing.h", "trace.h")
 _LIBRARY = "libsigbit.so"
 _RUNTIME = "libverilated.a"
 _TOP = "sigbit_accelerator"

@@ -90,6 +90,7 @@ public:
 
     void begin(bool log) {
         progress_ = cycle_;
+        for (Memory& memory : memories) memory.begin(cycle_);
         trace.begin(cycle_, log);
     }
 

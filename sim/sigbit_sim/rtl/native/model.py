@@ -8,7 +8,6 @@ import ctypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from sigbit_hw.arch.bus import Response
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Engine
+from sigbit_sim.memory import Memory, MemoryTiming, of_ports
 
 _NONE = 0xFFFFFFFF
 _STALL_UNIT = 1 << 16
@@ -67,9 +67,7 @@ class ModelError(Exception):
 
 class _Timing(ctypes.Structure):
     _fields_ = [
-        ("latency", ctypes.c_uint32),
-        ("beats", ctypes.c_uint32),
-        ("cycles", ctypes.c_uint32),
+        ("memory", ctypes.c_uint32 * len(MemoryTiming().numbers)),
         ("stall", ctypes.c_uint32),
         ("seed", ctypes.c_uint64),
     ]
@@ -202,34 +200,19 @@ class Model:
 
     def timing(
         self,
-        latency: int = 40,
-        bandwidth: Fraction | float = 1,
+        memory: Memory,
         stall: float = 0.0,
         seed: int = 0,
         *,
         port: int | None = None,
     ) -> None:
-        """Set the speed of a port's memory, or of all of them; every port draws its own pauses.
-
-        `latency` is in cycles from the acceptance of a read burst to its first data, and from the
-        last write data of a burst to its response; `bandwidth` in data beats a cycle in each
-        direction, at most 1; `stall` is the chance that a channel pauses in a cycle.
-        """
-        rate = Fraction(bandwidth).limit_denominator(1000)
-        if latency < 1:
-            raise ValueError(f"latency must be at least 1 cycle, not {latency}")
-        if not 0 < rate <= 1:
-            raise ValueError(f"bandwidth must be in (0, 1] beats a cycle, not {bandwidth}")
+        """Set the speed of a port's memory, or of all of them; `stall` is the chance that a channel
+        pauses in a cycle, and every port draws its own."""
         if not 0 <= stall < 1:
             raise ValueError(f"stall must be a probability in [0, 1), not {stall}")
+        memories = of_ports(memory, self.config.ports)
         for k in range(self.config.ports) if port is None else (self._port(port),):
-            timing = _Timing(
-                latency,
-                rate.numerator,
-                rate.denominator,
-                round(stall * _STALL_UNIT),
-                seed + (k << 32),
-            )
+            timing = _Timing(memories[k].numbers, round(stall * _STALL_UNIT), seed + (k << 32))
             self._lib.sb_timing(self._handle, k, ctypes.byref(timing))
 
     def fault(

@@ -73,22 +73,15 @@ _BYTES = ("squeezenet1_0_caffe", "mobilenet_v1_050_160", "mobilenet_v2_tf", "res
 CASES = (*_NATIVE, *(replace(c, bits=8) for c in _NATIVE if c.net in _BYTES))
 """Networks that run through the RTL: all of them at 4 bits, some with trained weights at 8."""
 
+_DENSE = ("resnet18", "resnet50", "vgg11", "alexnet", "squeezenet1_0_caffe", "densenet121")
+_LARGE = {"zcu102": (*_DENSE, "mobilenet_v1", "mobilenet_v2_tf"), "dense": _DENSE}
 MODELLED = tuple(
-    Case(c.net, "zcu102", c.dataset, c.split, c.checkpoint)
+    Case(c.net, preset, c.dataset, c.split, c.checkpoint)
+    for preset, nets in _LARGE.items()
     for c in _NATIVE
-    if c.net
-    in (
-        "resnet18",
-        "resnet50",
-        "mobilenet_v1",
-        "mobilenet_v2_tf",
-        "vgg11",
-        "alexnet",
-        "squeezenet1_0_caffe",
-        "densenet121",
-    )
+    if c.net in nets
 )
-"""Networks whose frames a second on the large accelerator the cycle model gives."""
+"""Networks whose frames a second on the large accelerators the cycle model gives."""
 
 
 @dataclass(frozen=True)

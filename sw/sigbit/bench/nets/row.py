@@ -55,8 +55,15 @@ class Simulators(Protocol):
     def devices(self, config: ArchConfig) -> list[Device]:
         """Interpreter and RTL of an accelerator."""
 
+    @property
+    def memory(self) -> str | None:
+        """The name of the memory that is simulated, None for the plain one."""
+
     def predict(self, program: Program) -> Prediction:
         """What the cycle model says of a run."""
+
+    def slower(self, program: Program) -> dict[str, int]:
+        """What it says with slower memories: cycles by their names."""
 
     def netlist(self, config: ArchConfig) -> str:
         """SHA-256 of the accelerator's Verilog."""
@@ -180,6 +187,7 @@ def _compiled(
         "compile_seconds": seconds,
         "instructions": len(program.listing),
         "images": images,
+        "memory": simulators.memory,
         "weights": case.weights,
         "program_sha256": program.digest,
         "netlist_sha256": simulators.netlist(config),
@@ -253,12 +261,13 @@ def model_case(
         for images in (1, BATCH):
             spent = Stopwatch()
             progress(f"compiling for {images} images", 0, 1)
-            _, row = _compiled(case, graph, config, images, simulators)
+            program, row = _compiled(case, graph, config, images, simulators)
             cycles = row["model_cycles"]
             rows.append(
                 row
                 | {
                     "first_layer_terms": terms,
+                    **{f"cycles_{k}": n for k, n in simulators.slower(program).items()},
                     "cycles": None,
                     "utilization": row["ideal_cycles"] / cycles,
                     "frames_per_second": images * CLOCK / cycles,

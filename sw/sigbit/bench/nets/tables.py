@@ -33,6 +33,7 @@ NETWORKS = Table(
         label("bits", "bits"),
         Column("accelerator", _accelerator),
         label("weights", "weights"),
+        label("memory", "memory"),
         number("ideal cycles", "ideal_cycles"),
         number("RTL cycles", "cycles"),
         Column("model - RTL", _model_error, True),
@@ -73,4 +74,20 @@ MODELLED = Table(
     ),
     lambda r: r["cycles"] is None,
 )
-TABLES = (NETWORKS, ACCURACY, MODELLED)
+SLOWER = Table(
+    "The large accelerator with slower memories, cycles per batch",
+    (
+        label("network", "net"),
+        Column("accelerator", _accelerator),
+        Column("first layer, last layer", _ends),
+        label("batch", "images"),
+        label("memory", "memory"),
+        number("cycles", "model_cycles"),
+        number("latency 133", "cycles_latency_133"),
+        number("latency 400", "cycles_latency_400"),
+        number("half a beat a cycle", "cycles_half_bandwidth"),
+        number("refresh 70/1560", "cycles_refresh"),
+    ),
+    lambda r: r["cycles"] is None and "cycles_refresh" in r,
+)
+TABLES = (NETWORKS, ACCURACY, MODELLED, SLOWER)

@@ -194,5 +194,5 @@ def sample(config: ArchConfig) -> ArchConfig:
     )
 
 
-NAMED = tuple(PRESETS[name] for name in ("ecp5", "mid", "mobile", "zcu102"))
+NAMED = tuple(PRESETS[name] for name in ("ecp5", "mid", "mobile", "zcu102", "dense"))
 """Shipped accelerators of at least 512 multiply-accumulates, beside those of the benchmark."""

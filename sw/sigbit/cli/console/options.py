@@ -27,7 +27,7 @@ Arch = Annotated[
     typer.Option("--arch", metavar="PRESET|FILE", help="Accelerator: a preset, JSON or a Program."),
 ]
 Latency = Annotated[
-    int, typer.Option(min=0, max=10_000, help="Memory latency of the simulated bus, in cycles.")
+    int, typer.Option(min=1, max=10_000, help="Memory latency of the simulated bus, in cycles.")
 ]
 Model = Annotated[
     str,

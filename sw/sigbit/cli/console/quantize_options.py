@@ -40,6 +40,12 @@ class CalibrationOptions:
     ]
     images: Annotated[int, typer.Option(min=1, help="Samples to calibrate with.")] = 32
     test: Annotated[int, typer.Option(min=1, help="Other samples, to test with.")] = 100
+    bulk: Annotated[
+        bool,
+        typer.Option(
+            "--bulk", help="Test by ONNX Runtime; a sample is compared with the integer model."
+        ),
+    ] = False
     data: Annotated[
         Path | None,
         typer.Option(metavar="DIR", exists=True, file_okay=False, help="Folder of data sets."),

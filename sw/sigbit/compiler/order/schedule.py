@@ -20,8 +20,9 @@ from sigbit.compiler.stage.stage import Bytes, Staged, verify_constants
 from sigbit.compiler.stage.window import WindowMap, window_map
 from sigbit.compiler.tile.tiles import Tile
 from sigbit.errors import require
+from sigbit_hw.arch import images
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import Fill, Instr, Load, Store
+from sigbit_hw.arch.isa import Fill, Instr, Load, LoadKind, Store
 
 LATENCY = 64
 """Cycles, roughly, from a memory's answer, or from dispatch, until the next engine starts."""
@@ -180,13 +181,13 @@ def _tile_cycles(tile: Tile, config: ArchConfig) -> int:
 
 
 def _move_cycles(instr: Load | Fill | Store, config: ArchConfig) -> int:
-    """Cycles of a LOAD, FILL or STORE: beats, or runs of slots where those are shorter."""
-    slots = config.bus_bytes // config.slot_bytes
-    runs = instr.n1 * instr.n2 * -(-instr.n0 // slots)
-    if isinstance(instr, Fill):
-        return runs
-    moves = isinstance(instr, Store) or instr.n1 * instr.n2 > 1
-    return max(instr.beats, runs) if moves else instr.beats
+    """Cycles of a LOAD, FILL or STORE: its beats, or the steps in which its slots or items move
+    where those are more."""
+    runs = instr.n1 * instr.n2
+    if isinstance(instr, Load) and instr.kind != LoadKind.ACTS:
+        return max(instr.beats, runs * instr.n0 * images.steps_of_item(instr.kind, config))
+    steps = runs * -(-instr.n0 // config.slots_per_move)
+    return steps if isinstance(instr, Fill) else max(instr.beats, steps)
 
 
 def verify_schedule(scheduled: Scheduled, staged: Staged, config: ArchConfig) -> None:

@@ -33,8 +33,7 @@ RESTS = (1 << 30, 16, 8, 4, 2, 1, 0)
 
 
 def place(laid: Laid, config: ArchConfig) -> Placed:
-    """First fit in the order of definition, every value with the longest rest that there is room
-    for; else the largest first; :class:`CompileError` if even that is too much."""
+    """The plan with the longest rests; :class:`CompileError` if there is none."""
     bases = plan(laid, config)
     if bases is not None:
         return Placed(laid.network, laid.layouts, bases)
@@ -53,11 +52,17 @@ def place(laid: Laid, config: ArchConfig) -> Placed:
 
 
 def plan(laid: Laid, config: ArchConfig) -> dict[str, int] | None:
-    """First slots of all values, or None if they do not fit."""
+    """First slots of all values, or None if they do not fit.
+
+    First fit in the order of definition, every value with the longest rest that there is room for.
+    What rests early may take the room that a later value needs: then no rest is longer than the
+    next of :data:`RESTS`, and so on; at last without any, the largest first.
+    """
     by_time, by_size = _orders(laid)
     if max(live_slots(laid)) > config.act_slots:
         return None
-    for order, rests in ((by_time, RESTS), (by_time, (0,)), (by_size, (0,))):
+    tries = [(by_time, RESTS[longest:]) for longest in range(len(RESTS))]
+    for order, rests in (*tries, (by_size, RESTS[-1:])):
         bases = _first_fit(order, laid, config.act_slots, rests)
         if _end(bases, laid) <= config.act_slots:
             return bases

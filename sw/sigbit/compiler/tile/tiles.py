@@ -132,7 +132,7 @@ class _Constants:
         self._config = config
         self._arrays: dict[tuple[object, ...], Bytes] = {}
         identity = np.arange(TABLE_ENTRIES) % (1 << config.act_format.bits)
-        self.identity = images.pack_table(identity)
+        self.identity = images.pack_table(identity, config)
 
     def params(self, op: Op, blocks: Blocks) -> Bytes:
         """Parameters of the channels of ``blocks``."""
@@ -152,7 +152,7 @@ class _Constants:
         key = (digest(op.table), planes)
         if key not in self._arrays:
             codes = self._config.act_grid(planes).encode(op.table)
-            self._arrays[key] = images.pack_table(codes)
+            self._arrays[key] = images.pack_table(codes, self._config)
         return self._arrays[key]
 
 

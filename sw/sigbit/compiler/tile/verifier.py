@@ -210,7 +210,7 @@ class _Verifier:
             for a, b in zip(found, arrays, strict=True)
         )
         require(right, f"{op.name}: parameters of other channels")
-        tables = c.act_grid(self.result.planes).decode(images.unpack_table(t.tables))
+        tables = c.act_grid(self.result.planes).decode(images.unpack_table(t.tables, c))
         require(np.array_equal(tables, np.asarray(op.table)), f"{op.name}: another table")
 
     def _order(self, group: list[Tile]) -> None:

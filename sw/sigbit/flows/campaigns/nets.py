@@ -1,9 +1,12 @@
 """Whole networks at full size, a job each: quantized, compiled, run, and every layer compared."""
 
 import hashlib
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from sigbit.bench.nets.cases import CASES, MODELLED, Case
@@ -25,28 +28,99 @@ from sigbit.runtime import Device
 from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.program import Program
 from sigbit_sim.cycles import predict
+from sigbit_sim.memory import PLAIN, MemoryTiming
 from sigbit_synthesis.emitted import cached_verilog
+
+SLOWER: Mapping[str, MemoryTiming] = MappingProxyType(
+    {
+        "latency_133": MemoryTiming(133),
+        "latency_400": MemoryTiming(400),
+        "half_bandwidth": MemoryTiming(bandwidth=Fraction(1, 2)),
+        "refresh": MemoryTiming(refresh_period=1560, refresh_cycles=70),
+    }
+)
+"""Memories with which modelled rows are predicted besides their own. The refresh is that of a DDR4
+memory of 8 Gbit, 350 ns of every 7.8 us, at 200 MHz."""
+
+
+def memory_timing(latency: int, bandwidth: str, refresh: str) -> MemoryTiming:
+    """The memory of ``latency`` cycles whose bandwidth is a ratio ("1/2", "0.5") and whose refresh
+    is "cycles/period" or "0"; :class:`UserError` says what is wrong."""
+    try:
+        cycles, _, period = refresh.partition("/")
+        return MemoryTiming(latency, Fraction(bandwidth), int(period or 0), int(cycles))
+    except (ValueError, ZeroDivisionError) as error:
+        raise UserError(
+            f"there is no memory of latency {latency}, bandwidth {bandwidth!r} and refresh "
+            f"{refresh!r}: {error}"
+        ) from None
+
+
+@dataclass(frozen=True)
+class Memories:
+    """The memories behind the ports: ``memory``, on each port but the first with a latency ``skew``
+    cycles above that of the one before."""
+
+    memory: MemoryTiming = PLAIN
+    skew: int = 0
+
+    def of(self, config: ArchConfig) -> list[MemoryTiming]:
+        """One for every port."""
+        first = self.memory.latency
+        return [
+            replace(self.memory, latency=first + port * self.skew) for port in range(config.ports)
+        ]
+
+    @property
+    def name(self) -> str | None:
+        """What rows call them; None for the plain one."""
+        columns = self.columns
+        plain = Memories().columns
+        words = [f"{k} {v}" for k, v in columns.items() if v != plain[k]]
+        return ", ".join(words) or None
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """As the argument of a job."""
+        memory = self.memory
+        return {
+            "latency": memory.latency,
+            "bandwidth": str(memory.bandwidth),
+            "refresh": f"{memory.refresh_cycles}/{memory.refresh_period}"
+            if memory.refresh_period
+            else "0",
+            "skew": self.skew,
+        }
 
 
 class Simulators:
     """The simulators as the benchmark wants them; devices are kept for the next row."""
 
-    def __init__(self, latency: int) -> None:
-        self._latency = latency
+    def __init__(self, memories: Memories) -> None:
+        self._memories = memories
         self._devices: dict[str, list[Device]] = {}
+
+    @property
+    def memory(self) -> str | None:
+        """The name of the memory."""
+        return self._memories.name
 
     def devices(self, config: ArchConfig) -> list[Device]:
         """Interpreter and RTL."""
         if config.digest not in self._devices:
             self._devices[config.digest] = [
-                open_device(name, config, self._latency)
+                open_device(name, config, self._memories.of(config))
                 for name in (DeviceName.INTERP, DeviceName.RTL)
             ]
         return self._devices[config.digest]
 
     def predict(self, program: Program) -> Prediction:
         """What the cycle model says."""
-        return predict(program, latency=self._latency)
+        return predict(program, self._memories.of(program.config))
+
+    def slower(self, program: Program) -> dict[str, int]:
+        """Cycles with every memory of :data:`SLOWER`."""
+        return {name: predict(program, memory).cycles for name, memory in SLOWER.items()}
 
     def netlist(self, config: ArchConfig) -> str:
         """SHA-256 of the Verilog."""
@@ -61,36 +135,36 @@ def bench_nets(
     only: str | None = None,
     preset: str | None = None,
     images: int = 200,
-    latency: int = 40,
+    memories: Memories | None = None,
     data: Path | None = None,
     place: Place | None = None,
     watcher: Watcher | None = None,
 ) -> CampaignResult:
     """Run the networks whose names contain ``only``, on the accelerator ``preset`` if it is given;
-    on the large accelerator only the cycle model runs.
+    on the large accelerators only the cycle model runs.
 
     Parameters
     ----------
     images : int
         Images for the accuracy of networks with trained weights.
-    latency : int
-        Cycles of the simulated memory.
+    memories : Memories, optional
+        The simulated memory.
     data : Path, optional
         Folder of data sets and checkpoints.
 
     Raises :class:`~sigbit.errors.UserError` if there is no such row.
     """
     place, watcher = place or Place(), watcher or Watcher()
-    jobs = net_jobs(only, preset, images, latency, data)
+    jobs = net_jobs(only, preset, images, memories or Memories(), data)
     return run_jobs(NETS, jobs, place, watcher, RowBook(NETS, place.file))
 
 
 def net_jobs(
-    only: str | None, preset: str | None, images: int, latency: int, data: Path | None
+    only: str | None, preset: str | None, images: int, memories: Memories, data: Path | None
 ) -> list[Job]:
     """A job for each network and accelerator; those of the cycle model come last."""
     found = [
-        _job(case, {"images": images} if case in CASES else {}, latency, data)
+        _job(case, {"images": images} if case in CASES else {}, memories, data)
         for case in (*CASES, *MODELLED)
         if (only is None or only in case.net) and preset in (None, case.preset)
     ]
@@ -100,34 +174,47 @@ def net_jobs(
     return found
 
 
-def _job(case: Case, more: dict[str, Any], latency: int, data: Path | None) -> Job:
+def _job(case: Case, more: dict[str, Any], memories: Memories, data: Path | None) -> Job:
     return Job(
         f"{case.net} on {case.preset}" + (", 8 bits" if case.bits == 8 else ""),
         f"{__name__}:{'simulated' if case in CASES else 'modelled'}",
-        {"case": asdict(case), "latency": latency, **more},
+        {"case": asdict(case), "memory": memories.columns, **more},
         {"data": None if data is None else str(data.absolute())},
-        columns={"net": case.net, "bits": case.bits, "preset": case.preset},
+        columns={
+            "net": case.net,
+            "bits": case.bits,
+            "preset": case.preset,
+            "memory": memories.name,
+        },
         code=(*NETWORKS, __name__),
         releases=RELEASES,
     )
 
 
 def simulated(
-    case: dict[str, Any], images: int, latency: int, data: str | None, tell: Tell
+    case: dict[str, Any], images: int, memory: dict[str, Any], data: str | None, tell: Tell
 ) -> list[Row]:
     """The row of a network on interpreter and RTL."""
     one = Case(**case)
     with one_thread():
-        return [
-            run_case(one, PRESETS[one.preset], _folder(data), images, _simulators(latency), tell)
-        ]
+        simulators = _simulators(_memories(memory))
+        return [run_case(one, PRESETS[one.preset], _folder(data), images, simulators, tell)]
 
 
-def modelled(case: dict[str, Any], latency: int, data: str | None, tell: Tell) -> list[Row]:
+def modelled(
+    case: dict[str, Any], memory: dict[str, Any], data: str | None, tell: Tell
+) -> list[Row]:
     """The rows of a network by the cycle model."""
     one = Case(**case)
     with one_thread():
-        return model_case(one, PRESETS[one.preset], _folder(data), _simulators(latency), tell)
+        simulators = _simulators(_memories(memory))
+        return model_case(one, PRESETS[one.preset], _folder(data), simulators, tell)
+
+
+def _memories(columns: dict[str, Any]) -> Memories:
+    """The inverse of :attr:`Memories.columns`."""
+    memory = memory_timing(columns["latency"], columns["bandwidth"], columns["refresh"])
+    return Memories(memory, columns["skew"])
 
 
 def _folder(data: str | None) -> Path | None:
@@ -154,4 +241,6 @@ def _order(row: Row) -> int:
     return _PLACES.get((row["net"], row["bits"], row["preset"]), len(_PLACES))
 
 
-NETS = Benchmark("sigbit bench nets", ("net", "bits", "preset"), _line, _order, _check)
+NETS = Benchmark(
+    "sigbit bench nets", ("net", "bits", "preset"), _line, _order, _check, varied=("memory",)
+)

@@ -22,6 +22,7 @@ from sigbit.runtime import Device
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_sim.cycles import predict
 from sigbit_sim.interp.device import Interp
+from sigbit_sim.memory import MemoryTiming
 from sigbit_sim.random_programs.program import random_inputs, random_program
 from sigbit_sim.rtl.device import RtlDevice
 from sigbit_sim.rtl.netlist import netlists
@@ -87,7 +88,7 @@ def fuzz(config: dict[str, Any], seed: int, programs: int, device: str, tell: Te
     arch, name = ArchConfig.from_json(config), DeviceName(device)
     tested = None
     if name is not DeviceName.INTERP:
-        tested = open_device(name, arch, LATENCY, NetlistTarget.XCUP)
+        tested = open_device(name, arch, MemoryTiming(LATENCY), NetlistTarget.XCUP)
     found = compare(arch, tested, programs, seed, tell)
     return [
         {
@@ -185,7 +186,7 @@ def compare(
                 codes += values.size
                 hasher.update(f"{name} {values.shape} ".encode() + values.tobytes())
         if latency is not None and got.cycles is not None:
-            model = predict(program, latency=latency).cycles
+            model = predict(program, MemoryTiming(latency)).cycles
             if got.cycles.tolist() != [model] * len(got.cycles):
                 raise Mismatch(f"{where}: {got.cycles.tolist()} cycles, {model} by the cycle model")
             cycles += int(got.cycles.sum())

@@ -96,6 +96,8 @@ class Benchmark:
         What is wrong with a row; None if it is as it should be.
     finish : callable
         A row as it goes to the file; None if it does not go there.
+    varied : tuple of str
+        Columns that tell rows apart as well, None where a row has no such column.
     """
 
     command: str
@@ -104,6 +106,7 @@ class Benchmark:
     order: Callable[[Row], int]
     check: Callable[[Row], str | None] = lambda row: None
     finish: Callable[[Row], Row | None] = lambda row: row
+    varied: tuple[str, ...] = ()
 
 
 class RowBook:
@@ -136,7 +139,9 @@ class RowBook:
             write_text(self._path, json.dumps(plain(document), indent=2, allow_nan=False) + "\n")
 
     def _identity(self, row: Row) -> tuple[Any, ...]:
-        return tuple(row[name] for name in self._benchmark.identity)
+        benchmark = self._benchmark
+        always = (row[name] for name in benchmark.identity)
+        return (*always, *(row.get(name) for name in benchmark.varied))
 
 
 def run_jobs(

@@ -18,6 +18,7 @@ from sigbit.flows.result import Stopwatch
 from sigbit.inputs.accelerators import load_arch
 from sigbit.runtime import Device
 from sigbit_hw.arch.config import ArchConfig
+from sigbit_sim.memory import MemoryTiming
 
 Over = Callable[[str, float], None]
 """Called with the name of a finished step and its seconds."""
@@ -56,12 +57,13 @@ def demo(
     images = most if images is None else images
     if not 1 <= images <= most:
         raise UserError(f"--images must be in [1, {most}], the test split, not {images}")
+    memory = MemoryTiming(latency)
     step = _Steps(over)
     with ThreadPoolExecutor(1) as background:
         rtl: Future[Device] | None = None
         if device is DeviceName.RTL:
             tell(preparing(device), line="rtl")
-            rtl = background.submit(open_device, device, config, latency)
+            rtl = background.submit(open_device, device, config, memory)
             rtl.add_done_callback(lambda _: tell("rtl", 1, 1, line="rtl"))
 
         def trained_to(what: str, done: int, total: int) -> None:
@@ -88,7 +90,7 @@ def demo(
             golden = golden_layers(trained.graph, trained.stored[:images])
         with step("devices"):
             job = None if rtl is None else background.submit(check, rtl.result())
-            checks = {"interp": check(open_device(DeviceName.INTERP, config, latency))}
+            checks = {"interp": check(open_device(DeviceName.INTERP, config, memory))}
             if job is not None:
                 checks["rtl"] = job.result()
         return Outcome(

@@ -1,0 +1,84 @@
+"""Integer models evaluated by ONNX Runtime: for decisions on many samples."""
+
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sigbit.errors import UserError
+from sigbit.export import onnx_model
+from sigbit.quant import IntegerModel
+from sigbit.quant.layers import operators
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+BATCH = 64
+"""Samples that are evaluated at a time; one of them is compared."""
+
+
+class BulkModel:
+    """What an :class:`IntegerModel` gives, by its ONNX export in ONNX Runtime (extra ``bulk``).
+
+    The export is exact by construction; that a runtime executes it exactly is seen, not believed:
+    in every call the first sample also passes the integer model, and all codes of its outputs must
+    be equal. :class:`~sigbit.errors.UserError` if one is not.
+    """
+
+    def __init__(self, integer: IntegerModel) -> None:
+        self.integer = integer
+        self.compared = 0
+        self._session = _session(onnx_model(integer.graph).SerializeToString())
+
+    def __call__(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Real outputs, as :meth:`IntegerModel.forward` gives them."""
+        graph = self.integer.graph
+        feeds = {
+            n.name: operators.quantize(
+                x, list(n.type.shape), n.type.scale, n.type.zero, n.low, n.high, n.name
+            )
+            for n, x in zip(graph.inputs, inputs, strict=True)
+        }
+        given = self._session.run(None, {k: v.numpy().astype(np.float32) for k, v in feeds.items()})
+        stored = dict(zip(dict.fromkeys(graph.outputs), map(torch.from_numpy, given), strict=True))
+        self._compare(inputs, stored)
+        outputs = []
+        for name, axes in zip(graph.outputs, graph.output_axes, strict=True):
+            t = graph[name].type
+            real = operators.dequantize(stored[name].long(), t.scale, t.zero, inputs[0])
+            outputs.append(real.reshape(-1, *axes.shape(t.shape)))
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    def _compare(self, inputs: tuple[Tensor, ...], stored: dict[str, Tensor]) -> None:
+        """The first sample's codes are the integer model's."""
+        wanted = self.integer.stored(*(x[:1] for x in inputs))
+        for name, found in stored.items():
+            different = int((found[:1] != wanted[name]).sum())
+            if different:
+                raise UserError(
+                    f"ONNX Runtime does not execute {self.integer.graph.name} exactly: "
+                    f"{different:,} of {found[:1].numel():,} codes of {name} differ from the "
+                    "integer model's. Evaluate without ONNX Runtime"
+                )
+            self.compared += found[:1].numel()
+
+
+def runtime() -> ModuleType:
+    """ONNX Runtime; :class:`~sigbit.errors.UserError` if it is not installed."""
+    try:
+        import onnxruntime
+    except ImportError:
+        raise UserError(
+            "evaluating in bulk needs ONNX Runtime, which is not installed: "
+            "pip install 'sigbit[bulk]', or evaluate without it"
+        ) from None
+    module: ModuleType = onnxruntime
+    return module
+
+
+def _session(model: bytes) -> "InferenceSession":
+    options = runtime().SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    return runtime().InferenceSession(model, options, providers=["CPUExecutionProvider"])
