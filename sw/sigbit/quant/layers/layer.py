@@ -2,9 +2,10 @@
 arithmetic in training and in the integer model.
 
 Real values: ``w = scale_w[c] n_w``, ``x = scale_x n_x``, ``y = scale_y n_y``. One accumulator step
-stands for ``S[c] = scale_w[c] scale_x``, the same for all sources of a layer, and ``S[c] / scale of
-y`` must be a representable requantization scale (m/8 2^-s); so S, and with it the weights' scales,
-snap to that grid before weights are rounded.
+stands for ``S[c] = scale_w[c] scale_x``, the same for all sources of a layer, and ``scale of y /
+S[c]`` must be a step that the requantizer can hold; so S, and with it the weights' scales, snap to
+the nearest (by up to 2^-15 where a step of y is at least one of the accumulator) before weights are
+rounded.
 """
 
 import math
@@ -21,12 +22,8 @@ from sigbit.quant.layers.function import Preactivation, lookup
 from sigbit.quant.layers.normalization import normalize
 from sigbit.quant.layers.real import RealLayer
 from sigbit.quant.layers.requant import (
-    SCALE_MAX,
     Requantization,
     hardware_table,
-    rounding,
-    scale_value,
-    snap_scale,
     table_of,
 )
 from sigbit.quant.layers.sources import accumulate
@@ -35,10 +32,10 @@ from sigbit.quant.numbers.grid import quantize_ste
 from sigbit.quant.plan.plans import LayerPlan, SourcePlan
 from sigbit.quant.quantizers import Quantizer
 from sigbit.quant.spec import ActGrid, QuantSpec
-from sigbit_hw.arch.numerics import MANTISSA_MIN, PRE_BITS
+from sigbit_hw.arch.numerics import PRE_BITS, UNIT
 
-_MARGIN = 1 + 1 / (2 * MANTISSA_MIN)
-"""Snapping a scale may lower it by up to half a step of the smallest mantissa, 1/16."""
+_MARGIN = 1 + 2**-10
+"""Room for a scale that snapping lowers."""
 _SCALE_ROOM = PRE_BITS + 2
 """One step of y is worth at most ``2**(acc_bits - 10)`` accumulator steps."""
 _HEADROOM = 1.25
@@ -110,7 +107,8 @@ class QuantLayer(RealLayer):
 
     def _finest_step(self, y_scale: Tensor) -> Tensor:
         """The least accumulator step of which a step of y is not too many."""
-        return y_scale * 2.0 ** -(self.spec.acc_bits - _SCALE_ROOM)
+        fmt = self.spec.params
+        return y_scale / min(2.0 ** (fmt.acc_bits - _SCALE_ROOM), fmt.step_max / UNIT)
 
     def _step_floor(
         self, weights: tuple[Tensor, ...], scales: list[Tensor], bias: Tensor, y_scale: Tensor
@@ -153,32 +151,26 @@ class QuantLayer(RealLayer):
             wanted = self._wanted_step(weights, scales, plain, factor)
             floor = self._step_floor(weights, scales, bias, y_scale)
             step = torch.maximum(wanted, floor)
-            excess = float((step.detach() / (y_scale * SCALE_MAX)).max())
-            if not math.isfinite(excess):
+            if not math.isfinite(float((step.detach() / y_scale).max())):
                 raise QuantizationError(
                     f"{self.plan.name} ({self.plan.location}): parameters or scales have become "
                     "NaN or infinite: the training diverged; lower the learning rate"
                 )
-            if pre is None and excess > 1:
-                y_grid = self.grid.coarser(math.ceil(math.log2(excess)))
-                y_scale = out_scale.detach() * 2.0**-y_grid.pre_shift
-                step = torch.maximum(step, self._finest_step(y_scale))
-        mantissa, shift = snap_scale(step / y_scale)
-        ratio = scale_value(mantissa, shift)
+        fmt = self.spec.params
+        steps = fmt.nearest_step((y_scale / step).detach(), torch)
         if self.follows:  # the weights are ones, so it is the scale of y that moves
-            y_scale = step[0].detach() / ratio[0]
+            y_scale = step[0].detach() * steps[0]
             out_scale = out_scale if pre else y_scale * 2.0**y_grid.pre_shift
         else:
-            step = step + (ratio * y_scale - step).detach()
+            step = step + (y_scale / steps - step).detach()
         integers = tuple(
             self._used_weights(i, w, step, s, plain if i == 0 else None, factor)
             for i, (w, s) in enumerate(zip(weights, scales, strict=True))
         )
-        steps = bias.detach() / step.detach() - y_grid.offset / ratio + rounding(shift)
+        base = bias.detach() / step.detach() + steps * (0.5 - y_grid.centre - y_grid.offset)
         requantization = Requantization(
-            (steps + 0.5).floor(),
-            mantissa,
-            shift,
+            fmt.nearest_base(base, torch),
+            steps,
             y_grid,
             self._limit(out_scale),
             isinstance(self.plan.activation, Relu),
@@ -274,8 +266,8 @@ class QuantLayer(RealLayer):
         assert total is not None
         rest = self.real_bias(lambda b: b.term not in norms and norms.isdisjoint(b.norms))
         r = a.requantization
-        steps = r.bias + (rest.detach() - a.bias.detach()) / a.step
-        return replace(a, requantization=replace(r, bias=steps), bias=rest), total
+        base = r.base + (rest.detach() - a.bias.detach()) / a.step
+        return replace(a, requantization=replace(r, base=base), bias=rest), total
 
     def forward(self, inputs: list[Levels]) -> Levels:
         """Output levels; the accumulators are those of the hardware, exactly, but for batch norms
@@ -317,7 +309,7 @@ class QuantLayer(RealLayer):
             window = self.out_quantizer.window
             levels = pre.table(self._function(), a.y_scale, a.out_scale, window)
             table = hardware_table(levels, self.grid.zero)
-        return Deployed(a.weights, r.bias, r.mantissa, r.shift, table, a.out_scale)
+        return Deployed(a.weights, r.base, r.step, table, a.out_scale)
 
 
 def _has(norm: BatchNorm, source: SourcePlan) -> bool:
