@@ -53,7 +53,7 @@ def test_parameters(acc_bits, step_bits, fraction_bits, base_fraction_bits, rng)
     base = np.concatenate([[-half, half - 1], rng.integers(-half, half, 20)]) * fmt.base_unit
     step = np.concatenate([[1, (1 << step_bits) - 1], rng.integers(1, 1 << step_bits, 20)])
     tie = rng.integers(0, 2, 22)
-    data = images.pack_params(base, step * fmt.step_unit, tie, config)
+    data = images.pack_params(base, step * fmt.step_unit, tie, config=config)
     assert data.size == 22 * images.ITEM_BYTES
     found = images.unpack_params(data, config)
     for got, expected in zip(found, (base, step * fmt.step_unit, tie), strict=True):
@@ -78,7 +78,7 @@ def test_parameters(acc_bits, step_bits, fraction_bits, base_fraction_bits, rng)
 )
 def test_parameters_out_of_range(name, values, message):
     with pytest.raises(ValueError, match=f"{name} must be {message}"):
-        images.pack_params(*([v] for v in values), PRESETS["nano"])
+        images.pack_params(*([v] for v in values), config=PRESETS["nano"])
 
 
 @given(st.floats(1e-3, 1e3), st.floats(-100, 100))

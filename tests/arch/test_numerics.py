@@ -44,8 +44,8 @@ def test_requantize_is_its_definition(acc, base, bits, share, tie):
 )
 def test_requantize_near_whole_quotients(acc, quotient, rest, step, tie, bits):
     base = quotient * step + rest - acc * 65536
-    got = int(numerics.requantize(acc, base, step, tie, bits))
-    assert got == exact_requantize(acc, base, step, tie, bits)
+    got = int(numerics.requantize(acc, base, step, tie, bits=bits))
+    assert got == exact_requantize(acc, base, step, tie, bits=bits)
 
 
 @given(
@@ -83,7 +83,7 @@ def test_ties_go_to_even_numbers():
 def test_codes_pass_unchanged(bits):
     codes = np.arange(1 << bits)
     index = numerics.passed(codes, bits)
-    y = numerics.requantize(numerics.wrap(codes, bits), 0, numerics.UNIT, 0, bits)
+    y = numerics.requantize(numerics.wrap(codes, bits), 0, numerics.UNIT, bits=bits)
     assert (index == numerics.table_index(y)).all()
     assert len(set(index.tolist())) == len(codes)
 

@@ -175,7 +175,7 @@ def evaluate(d: Draft) -> dict[str, Ints]:
             sums = np.sum([_sums(d, values, op, o) for o in op.operands], axis=0)
             params = (a[:, None, None] for a in (op.base, op.step, op.tie) if a is not None)
             wrapped = numerics.wrap(sums, d.config.acc_bits)
-            y = numerics.requantize(wrapped, *params, d.config.result_bits)
+            y = numerics.requantize(wrapped, *params, bits=d.config.result_bits)
             found = op.table[numerics.table_index(y)]
         else:
             found = _windows(d, values, op, op.operands[0]).max((3, 4))
@@ -269,7 +269,7 @@ def _run_mac(t: Tile, memory: NDArray[np.uint8], acc: Ints, config: ArchConfig) 
     assert t.out is not None
     params = (a.reshape(e.n_ocb, 1, 1, 1, -1) for a in images.unpack_params(t.params, config))
     wrapped = numerics.wrap(total, config.acc_bits)
-    y = numerics.requantize(wrapped, *params, config.result_bits)
+    y = numerics.requantize(wrapped, *params, bits=config.result_bits)
     tables = images.unpack_table(t.tables)
     assert len(tables) == t.out.n_planes
     codes = tables[:, y & 255]

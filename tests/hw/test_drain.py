@@ -371,7 +371,7 @@ class Values:
         ocb = block // (job.execute.n_rows * addressing.blocks_of_run(job.execute, config))
         first = job.out.param * config.param_lanes + ocb * config.oc_lanes
         params = self.params[:, first : first + config.oc_lanes]
-        y = numerics.requantize(self.acc[k][block], *params, config.result_bits)
+        y = numerics.requantize(self.acc[k][block], *params, bits=config.result_bits)
         return numerics.table_index(y)
 
     def code(self, job: Job, index: np.ndarray, write: Write) -> int:

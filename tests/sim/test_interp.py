@@ -132,7 +132,7 @@ class ScalarMachine:
                 if e.mode == Mode.MAC:
                     group = self.stores[LoadKind.PARAMS][out.param + channel // c.param_lanes]
                     params = (int(v) for v in group[:, channel % c.param_lanes])
-                    entry = int(requantize(entry, *params, c.result_bits)) & 255
+                    entry = int(requantize(entry, *params, bits=c.result_bits)) & 255
                 codes.append(int(table[entry]))
             wrote[int(slots[plane, slot, pixel])] = codes
         self.stores[LoadKind.ACTS] |= {slot: np.array(codes) for slot, codes in wrote.items()}

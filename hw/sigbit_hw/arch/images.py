@@ -52,7 +52,7 @@ def unpack_slots(data: Bytes, config: ArchConfig) -> Bytes:
     return unpack_lanes(data.reshape(-1, config.slot_bytes), config.act_format.lane_bits)
 
 
-def pack_params(base: ArrayLike, step: ArrayLike, tie: ArrayLike, config: ArchConfig) -> Bytes:
+def pack_params(base: ArrayLike, step: ArrayLike, tie: ArrayLike, *, config: ArchConfig) -> Bytes:
     """Parameters of channels as 8-byte items (:class:`~sigbit_hw.arch.params.ParamFormat`)."""
     return config.params.pack(base, step, tie).astype("<u8").ravel().view(np.uint8)
 

@@ -48,7 +48,7 @@ def wrap(x: ArrayLike, bits: int) -> Ints:
 
 
 def requantize(
-    acc: ArrayLike, base: ArrayLike, step: ArrayLike, tie: ArrayLike = 0, bits: int = PRE_BITS
+    acc: ArrayLike, base: ArrayLike, step: ArrayLike, tie: ArrayLike = 0, *, bits: int = PRE_BITS
 ) -> Ints:
     """Pre-activation ``y`` of accumulators: ``sat(floor((acc 2^16 + base) / step))``, saturated to
     ``bits`` bits of two's complement.

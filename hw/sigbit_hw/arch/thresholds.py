@@ -14,6 +14,7 @@ to even for scales m 2**-j with odd m > 1, and fixed point that rounds twice on 
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,8 +22,8 @@ from numpy.typing import ArrayLike
 from sigbit_hw.arch.numerics import PRE_BITS, UNIT, Ints, requantize
 from sigbit_hw.arch.params import ParamFormat
 
-_WIDTH = 256
-"""Steps on each side of the best one among which a base is sought that can be stored."""
+_NEAR = 48
+"""Steps on each side of the wanted one, and of the one with most room, that are tried."""
 _FAR = 1 << 61
 """Beyond every product of a code and a step."""
 
@@ -51,11 +52,28 @@ def thresholds(function: Callable[[Ints], Ints], low: int, high: int, codes: Arr
     return first
 
 
-def affine(scale: Fraction, offset: Fraction) -> Callable[[Ints], Ints]:
-    """``round(acc * scale + offset)`` of exact numbers, ties up; any number of digits."""
-    common = 2 * scale.denominator * offset.denominator
-    a, b = int(scale * common), int(offset * common) + common // 2
-    function = np.frompyfunc(lambda acc: (int(acc) * a + b) // common, 1, 1)
+Rounding = Literal["UP", "ROUND", "FLOOR", "CEIL", "ROUND_TO_ZERO"]
+"""To nearest, ties up; to nearest, ties to even; down; up; towards 0."""
+
+
+def rounded(scale: Fraction, offset: Fraction, rounding: Rounding) -> Callable[[Ints], Ints]:
+    """``acc * scale + offset``, of exact numbers, rounded."""
+    common = scale.denominator * offset.denominator
+    a, b = int(scale * common), int(offset * common)
+
+    def value(acc: int) -> int:
+        number = int(acc) * a + b
+        match rounding:
+            case "FLOOR":
+                return number // common
+            case "CEIL":
+                return -(-number // common)
+            case "ROUND_TO_ZERO":
+                return number // common if number >= 0 else -(-number // common)
+        nearest, rest = divmod(2 * number + common, 2 * common)
+        return nearest - (rounding == "ROUND" and rest == 0 and nearest & 1)
+
+    function = np.frompyfunc(value, 1, 1)
     return lambda acc: np.asarray(function(acc), np.int64)
 
 
@@ -68,9 +86,11 @@ def fit(
     without the tie bit; where neither is exact, the nearest thresholds.
     """
     at, results = np.asarray(at, np.int64), np.asarray(results, np.int64)
-    step = int(fmt.nearest_step(1 / start, np) * UNIT)
-    found = [_fit(at, results, low, high, fmt, step, tie) for tie in (0, 1)]
-    return min(found, key=lambda channel: channel.off)
+    step = int(fmt.nearest_step(1 / start, np) * UNIT) // fmt.step_unit
+    plain = _fit(at, results, low, high, fmt, step, 0)
+    if not plain.off:
+        return plain
+    return min(plain, _fit(at, results, low, high, fmt, step, 1), key=lambda c: c.off)
 
 
 def _fit(
@@ -79,55 +99,59 @@ def _fit(
     strict = tie & results  # an odd result is reached only beyond a tie
     least = np.where(at > high, -_FAR, strict - np.maximum(at, low) * UNIT)
     most = np.where(at <= low, _FAR, strict - 1 - (np.minimum(at, high + 1) - 1) * UNIT)
+    largest, base_unit = fmt.step_max // fmt.step_unit, fmt.base_unit
 
     def room(steps: Ints) -> tuple[Ints, Ints]:
         """Least and greatest base with which all thresholds are met, by step."""
-        products = results * steps[:, None]
+        products = results * (steps * fmt.step_unit)[:, None]
         return (products + least).max(1), (products + most).min(1)
 
-    unit, base_unit = fmt.step_unit, fmt.base_unit
-    first, last = 1, fmt.step_max // unit
-    while first < last:  # the room is concave in the step
-        middle = (first + last) // 2
-        here, there = room(np.array([middle, middle + 1]) * unit)
-        sizes = there - here
-        if sizes[0] < sizes[1]:
-            first = middle + 1
-        else:
-            last = middle
-    centre = min(first, last)
-    near = np.unique(
-        np.concatenate(
-            [np.arange(-_WIDTH, _WIDTH + 1) + middle for middle in (start // unit, centre)]
-        ).clip(1, fmt.step_max // unit)
-    )
-    steps = near * unit
-    lowest, highest = room(steps)
-    bases = -(-lowest // base_unit) * base_unit
-    limit = fmt.base_max
-    exact = (bases <= highest) & (bases <= limit) & (bases >= -limit - base_unit)
-    if exact.any():
-        best = int(np.flatnonzero(exact)[np.abs(steps[exact] - start).argmin()])
-        kept = (highest[best] - bases[best]) // base_unit // 2 * base_unit
-        return Channel(int(min(bases[best] + kept, limit)), int(steps[best]), tie, 0)
-    middles = (lowest + highest) // 2 // base_unit * base_unit
-    bases = middles.clip(-limit - base_unit, limit)
-    codes = results[:, None]
-    reached = (codes * steps + (tie & codes) - bases + UNIT - 1) // UNIT
-    missed = reached.clip(low, high + 1) - at[:, None].clip(low, high + 1)
-    off = np.abs(missed).sum(0)
-    best = int(off.argmin())
-    return Channel(int(bases[best]), int(steps[best]), tie, int(off[best]))
+    def around(centre: int) -> Channel:
+        """The exact step nearest to ``start`` among those around ``centre``, or the one that misses
+        least."""
+        steps = np.arange(max(1, centre - _NEAR), min(largest, centre + _NEAR) + 1)
+        lowest, highest = room(steps)
+        limit = fmt.base_max // base_unit
+        first, final = -(-lowest // base_unit), highest // base_unit
+        bases = ((first + final) // 2).clip(-limit - 1, limit) * base_unit
+        exact = (first <= final) & (bases >= lowest) & (bases <= highest)
+        if exact.any():
+            best = int(np.abs(np.where(exact, steps, _FAR) - start).argmin())
+            return Channel(int(bases[best]), int(steps[best]) * fmt.step_unit, tie, 0)
+        codes = results[:, None]
+        reached = -(-(codes * (steps * fmt.step_unit) + (tie & codes) - bases) // UNIT)
+        off = np.abs(reached.clip(low, high + 1) - at[:, None].clip(low, high + 1)).sum(0)
+        best = int(off.argmin())
+        return Channel(int(bases[best]), int(steps[best]) * fmt.step_unit, tie, int(off[best]))
+
+    found = around(start)
+    if found.off:
+        first, last = 1, largest
+        while first < last:  # the room is concave in the step
+            middle = (first + last) // 2
+            here, there = room(np.array([middle, middle + 1]))
+            if there[0] - here[0] < there[1] - here[1]:
+                first = middle + 1
+            else:
+                last = middle
+        found = min(found, around(first), key=lambda channel: channel.off)
+    return found
 
 
 def channel(
-    scale: Fraction, offset: Fraction, low: int, high: int, fmt: ParamFormat, bits: int = PRE_BITS
+    scale: Fraction,
+    offset: Fraction,
+    low: int,
+    high: int,
+    fmt: ParamFormat,
+    rounding: Rounding = "UP",
+    bits: int = PRE_BITS,
 ) -> Channel:
-    """The parameters of ``round(acc * scale + offset)``, ties up, saturated to ``bits`` bits, for
+    """The parameters of ``acc * scale + offset``, rounded and saturated to ``bits`` bits, for
     accumulators in [low, high] and a positive scale."""
     half = 1 << (bits - 1)
     results = np.arange(1 - half, half)
-    at = thresholds(affine(scale, offset), low, high, results)
+    at = thresholds(rounded(scale, offset, rounding), low, high, results)
     return fit(at, results, low, high, fmt, float(scale))
 
 
@@ -147,7 +171,7 @@ def differences(
     half = len(table) // 2
 
     def deployed(acc: Ints) -> Ints:
-        y = requantize(acc, found.base, found.step, found.tie, (len(table) - 1).bit_length())
+        y = requantize(acc, found.base, found.step, found.tie, bits=(len(table) - 1).bit_length())
         return np.asarray(table[y + half], np.int64)
 
     edges = [thresholds(f, low, high, steps) for f in (wanted, deployed)]

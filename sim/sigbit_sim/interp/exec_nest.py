@@ -233,5 +233,5 @@ def table_index(nest: Nest, acc: Ints, params: Ints) -> Ints:
         code_of[numerics.order_key(codes, c.act_format)] = codes
         return numerics.passed(code_of, c.result_bits)[acc]
     base, step, tie = params
-    y: Ints = numerics.table_index(numerics.requantize(acc, base, step, tie, c.result_bits))
+    y: Ints = numerics.table_index(numerics.requantize(acc, base, step, tie, bits=c.result_bits))
     return y

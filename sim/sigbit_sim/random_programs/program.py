@@ -390,7 +390,9 @@ class _Builder:
         offset = np.clip(offset, -limit * 2.0**-exponent, limit * 2.0**-exponent)
         base, step = fmt.affine(2.0**-exponent, offset)
         tie = rng.integers(0, 2, shape)
-        self._load(LoadKind.PARAMS, out.param, groups, images.pack_params(base, step, tie, c))
+        self._load(
+            LoadKind.PARAMS, out.param, groups, images.pack_params(base, step, tie, config=c)
+        )
         return out.param + np.arange(groups)
 
     def _layer(self, out: Out, execute: Exec) -> None:

@@ -119,7 +119,9 @@ def _drain(execute, out, total, acts, contents, config):
     else:
         first = out.param * config.param_lanes
         params = contents.params[:, first : first + pixel_major.shape[1]]
-        index = numerics.table_index(numerics.requantize(pixel_major, *params, config.result_bits))
+        index = numerics.table_index(
+            numerics.requantize(pixel_major, *params, bits=config.result_bits)
+        )
     for plane in range(out.n_planes):
         codes = contents.tables[out.table + plane][index]
         codes = codes.reshape(len(index), -1, config.ic_lanes).transpose(1, 0, 2)
@@ -176,7 +178,9 @@ async def fill(ctx, dut: ComputeEngine, contents: Contents) -> None:
             ctx.set(port.valid, 1)
             await ctx.tick()
     ctx.set(dut.weight_write.valid, 0)
-    for k, item in enumerate(images.pack_params(*contents.params, config).view("<u8").tolist()):
+    for k, item in enumerate(
+        images.pack_params(*contents.params, config=config).view("<u8").tolist()
+    ):
         group, lane = divmod(k, config.param_lanes)
         ctx.set(dut.param_write.group, group)
         ctx.set(dut.param_write.lane, lane)

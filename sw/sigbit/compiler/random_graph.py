@@ -100,7 +100,7 @@ class Builder:
                 tuple(sources),
                 base,
                 step,
-                self.rng.integers(0, 2, oc),
+                np.asarray(self.rng.integers(0, 2, oc)),
                 table,
                 kind,
                 location=f"model.py:{len(self.nodes)}",

@@ -131,7 +131,7 @@ class Requantizer(Leaf):
         self, acc: ArrayLike, base: ArrayLike, step: ArrayLike, tie: ArrayLike
     ) -> NDArray[np.int64]:
         """``y`` of arrays of accumulators and parameters, which broadcast."""
-        return numerics.requantize(acc, base, step, tie, self.bits)
+        return numerics.requantize(acc, base, step, tie, bits=self.bits)
 
     @property
     def parameters(self) -> tuple[object, ...]:
@@ -144,8 +144,8 @@ class Requantizer(Leaf):
         left, over = self._total(m), Const(0, 1)
         bits: list[Value] = []
         for stage, i in enumerate(reversed(range(self.bits - 1))):
-            left, over = self._kept(left, over, width + i + 2)
             positive = ~left[-1]
+            left, over = self._kept(left, over, width + i + 2)
             step = Cat(self.steps.word_select(stage, width), Const(0, 1))
             high = Signal(signed(len(left) - i), name=f"high_{i}", reset_less=True)
             m.d.sync += high.eq(

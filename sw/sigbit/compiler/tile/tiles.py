@@ -149,7 +149,7 @@ class _Constants:
                 for a, fill in zip(arrays, (0, UNIT, 0), strict=True)
                 if a is not None
             )
-            self._arrays[key] = images.pack_params(*padded, self._config)
+            self._arrays[key] = images.pack_params(*padded, config=self._config)
         return self._arrays[key]
 
     def tables(self, op: Op, planes: int) -> Bytes:
