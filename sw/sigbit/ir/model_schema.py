@@ -208,7 +208,7 @@ AnyNode = Annotated[
 class Document(_Schema):
     """The whole document."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     name: str
     weight_format: AnyFormat
     act_format: AnyFormat

@@ -129,9 +129,9 @@ def _conv(
             low + positive * (grid.low - grid.zero) + negative * (grid.high - grid.zero),
             high + positive * (grid.high - grid.zero) + negative * (grid.low - grid.zero),
         )
-    where, step = f"{plan.name} ({plan.location})", in_units(deployed.step.cpu().numpy())
+    where = f"{plan.name} ({plan.location})"
+    step, tie = in_units(deployed.step.cpu().numpy()), _ints(deployed.tie)
     _check_bits(where, spec.acc_bits, low, high)
-    tie = np.zeros_like(step)
     try:
         spec.params.check(base, step, tie)
     except ValueError as error:
@@ -158,7 +158,7 @@ def _check_bits(where: str, bits: int, low: Ints, high: Ints) -> None:
     worst = int(np.maximum(high, -low - 1).argmax())
     if high[worst] >= limit or low[worst] < -limit:
         raise QuantizationError(
-            f"{where}: the accumulator of channel {worst} can reach [{low[worst]}, {high[worst]}], "
+            f"{where}: accumulator of channel {worst} can reach [{low[worst]}, {high[worst]}], "
             f"which does not fit {bits} bits; use wider accumulators, fewer terms or fewer input "
             "channels"
         )

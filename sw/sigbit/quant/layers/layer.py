@@ -19,6 +19,7 @@ from torch import Tensor
 from sigbit.errors import QuantizationError
 from sigbit.ir.floating import BatchNorm, Relu, Unary
 from sigbit.quant.layers.function import Preactivation, lookup
+from sigbit.quant.layers.given import Exactness, GivenCodes
 from sigbit.quant.layers.normalization import normalize
 from sigbit.quant.layers.real import RealLayer
 from sigbit.quant.layers.requant import (
@@ -60,6 +61,11 @@ class QuantLayer(RealLayer):
         Whether the weights are ones and the result's scale follows from them.
     weight_factor : int
         What the quantizer's integers are multiplied by to be values of the native grid.
+
+    Attributes
+    ----------
+    given : GivenCodes or None
+        The codes of the quantized model that the layer comes from, until it is trained.
     """
 
     def __init__(
@@ -83,6 +89,8 @@ class QuantLayer(RealLayer):
         self.spec, self.grid, self.is_output = spec, grid, is_output
         self.sources, self.in_grids, self.terms = plan.sources, in_grids, terms
         self.follows, self.preactivation = follows, preactivation
+        self.given: GivenCodes | None = None
+        self._found: tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor, Exactness]] | None = None
         self.relaxations: list[Relaxation[QuantLayer]] = []
 
     def _wanted_step(
@@ -144,6 +152,7 @@ class QuantLayer(RealLayer):
         out_scale = self.out_quantizer.scale()
         pre = self.preactivation
         y_grid = self.grid if pre is None else pre.grid
+        y_grid = y_grid if self.given is None else self.given.grid
         y_scale = out_scale.detach() * 2.0**-y_grid.pre_shift if pre is None else pre.step
         if self.follows:
             step = (scales[0] * abs(self.plan.sources[0].scale)).expand_as(bias)
@@ -161,23 +170,43 @@ class QuantLayer(RealLayer):
         if self.follows:  # the weights are ones, so it is the scale of y that moves
             y_scale = step[0].detach() * steps[0]
             out_scale = out_scale if pre else y_scale * 2.0**y_grid.pre_shift
-        else:
+        elif self.given is None:
             step = step + (y_scale / steps - step).detach()
         integers = tuple(
             self._used_weights(i, w, step, s, plain if i == 0 else None, factor)
             for i, (w, s) in enumerate(zip(weights, scales, strict=True))
         )
         base = bias.detach() / step.detach() + steps * (0.5 - y_grid.centre - y_grid.offset)
+        base, tie = fmt.nearest_base(base, torch), None
+        if self.given is not None:
+            base, steps, tie, _ = self._given_by(integers[0], bias.detach())
         requantization = Requantization(
-            fmt.nearest_base(base, torch),
+            base,
             steps,
             y_grid,
             self._limit(out_scale),
             isinstance(self.plan.activation, Relu),
             self.is_output and pre is None,
             self.out_quantizer if pre is None else None,
+            tie,
         )
         return Arithmetic(integers, requantization, bias, step.detach(), y_scale, out_scale)
+
+    def _given_by(self, weights: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor, Exactness]:
+        """Parameters with which the layer has its :attr:`given` codes; found once for these weights
+        and biases."""
+        assert self.given is not None
+        known = self._found
+        if known is None or not (torch.equal(known[0], weights) and torch.equal(known[1], bias)):
+            found = self.given.requantization(weights, self.in_grids[0], bias, self.spec.params)
+            self._found = known = (weights.detach().clone(), bias.clone(), found)
+        return known[2]
+
+    @property
+    def exactness(self) -> Exactness | None:
+        """How exactly the layer has its :attr:`given` codes; None where there are none, or before
+        they were computed."""
+        return None if self.given is None or self._found is None else self._found[2][3]
 
     def _used_weights(
         self,
@@ -272,6 +301,8 @@ class QuantLayer(RealLayer):
     def forward(self, inputs: list[Levels]) -> Levels:
         """Output levels; the accumulators are those of the hardware, exactly, but for batch norms
         in training with :attr:`batch_statistics`."""
+        if self.training and torch.is_grad_enabled():
+            self.given = None
         a = self.arithmetic([x.scale for x in inputs])
         if self.normalizing:
             a, acc = self._normalized(a, inputs)
@@ -309,7 +340,8 @@ class QuantLayer(RealLayer):
             window = self.out_quantizer.window
             levels = pre.table(self._function(), a.y_scale, a.out_scale, window)
             table = hardware_table(levels, self.grid.zero)
-        return Deployed(a.weights, r.base, r.step, table, a.out_scale)
+        tie = torch.zeros_like(r.step) if r.tie is None else r.tie
+        return Deployed(a.weights, r.base, r.step, tie, table, a.out_scale)
 
 
 def _has(norm: BatchNorm, source: SourcePlan) -> bool:

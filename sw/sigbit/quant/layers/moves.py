@@ -53,7 +53,7 @@ class QuantMove(nn.Module):
         levels = torch.arange(TABLE_ENTRIES, dtype=torch.float64) + self.grid.low
         table = hardware_table(round_to_grid(levels, self.grid.levels), self.grid.zero)
         one = torch.ones(channels, dtype=torch.float64)
-        return Deployed(self._weights(), one * -offset, one, table, in_scales[0])
+        return Deployed(self._weights(), one * -offset, one, one * 0, table, in_scales[0])
 
 
 class QuantSquare(nn.Module):
@@ -138,6 +138,7 @@ class QuantSquare(nn.Module):
             weights,
             one * self.base,
             one * self.step,
+            one * 0,
             table,
             self._scale(in_scales),
         )

@@ -51,7 +51,8 @@ class Requantization:
     """One layer's parameters, a channel each (float64, in accumulator steps): ``base`` (for
     accumulators of levels, not of stored integers) and ``step``; the output's grid and the
     activation's clips (:func:`level_table`); ``open`` for the network's outputs, whose gradient
-    must lead back from saturation; the ``quantizer`` of the output, the nearest level if None.
+    must lead back from saturation; the ``quantizer`` of the output, the nearest level if None; the
+    ``tie`` bits, 0 if None.
     """
 
     base: Tensor
@@ -61,6 +62,7 @@ class Requantization:
     rectified: bool = False
     open: bool = False
     quantizer: Quantizer | None = None
+    tie: Tensor | None = None
 
     @property
     def gain(self) -> Tensor:
@@ -72,6 +74,14 @@ class Requantization:
         is that of the integers."""
         start, step = self.base + self.step * addend, self.step * unit
         return (acc + _column(start)).div_(_column(step))
+
+    def results(self, acc: Tensor, quotient: Tensor) -> Tensor:
+        """y (float64) of accumulators, from their :meth:`quotient`."""
+        y = torch.floor(quotient).clamp_(Y_MIN, Y_MAX)
+        if self.tie is None:
+            return y
+        whole = y * _column(self.step) == acc + _column(self.base)
+        return y - y.remainder(2) * whole * _column(self.tie)
 
     def __call__(self, acc: Tensor, bias: Tensor, scale: Tensor, out_scale: Tensor) -> Tensor:
         """Output levels of accumulators ``[N, C, H, W]``.
@@ -99,7 +109,7 @@ class Requantization:
         if self.quantizer.soft:
             return curve
         with torch.no_grad():
-            index = self.quotient(acc).floor_().clamp_(Y_MIN, Y_MAX).sub_(Y_MIN).int()
+            index = self.results(acc, self.quotient(acc)).sub_(Y_MIN).int()
         return straight_through(table.to(acc.device, acc.dtype)[index], curve)
 
 
@@ -125,7 +135,7 @@ class _Requantize(torch.autograd.Function):
         ctx.high = highest_level(grid, r.limit)
         ctx.open = r.open
         ctx.saturating = r.quantizer is not None and r.quantizer.saturating
-        if grid.levels.is_uniform and (j == 0 or (grid.low == 0 and j > 0)):
+        if r.tie is None and grid.levels.is_uniform and (j == 0 or (grid.low == 0 and j > 0)):
             half = 2 ** (j - 1) if j > 0 else 0
             ctx.centre = 0.5
             u = r.quotient(acc, 2**j, grid.offset + half)
@@ -134,7 +144,7 @@ class _Requantize(torch.autograd.Function):
         else:
             ctx.centre = (0.5 - grid.centre - grid.offset) * 2.0**-j
             u = r.quotient(acc)
-            index = torch.floor(u).clamp_(Y_MIN, Y_MAX).sub_(Y_MIN).int()
+            index = r.results(acc, u).sub_(Y_MIN).int()
             levels = level_table(grid, r.limit, r.rectified).to(acc.device, acc.dtype)[index]
             u = u.mul_(2.0**-j).to(acc.dtype)
         ctx.gain = _column(r.gain, acc)

@@ -23,13 +23,14 @@ class Levels:
 @dataclass(frozen=True)
 class Deployed:
     """What the accelerator computes a sum with: integer weights of each source (in floats), a base,
-    for accumulators of levels, and a step a channel (float64, in accumulator steps), the table of
-    256 stored integers, the scale of the result.
+    for accumulators of levels, a step (float64, in accumulator steps) and a tie bit a channel, the
+    table of 256 stored integers, the scale of the result.
     """
 
     weights: tuple[Tensor, ...]
     base: Tensor
     step: Tensor
+    tie: Tensor
     table: Tensor
     out_scale: Tensor
 
