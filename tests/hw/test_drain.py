@@ -256,6 +256,9 @@ ADDRESSES = [
         (32, 4, 4, 128),
     )
 ]
+ADDRESSES.append(
+    replace(ADDRESSES[0], name="few_bits", step_bits=20, fraction_bits=6, result_bits=4)
+)
 
 
 def expected_ends(

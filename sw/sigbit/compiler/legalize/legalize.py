@@ -242,8 +242,9 @@ class _Legalizer:
             for tensor, weights in picks.items()
         )
         values = self.config.act_grid(node.type.planes).values
-        offset = -(1 << (self.config.result_bits - 1)) - values.min()
-        table = wrap(np.arange(TABLE_ENTRIES), PRE_BITS) - offset
+        half = 1 << (self.config.result_bits - 1)
+        offset = -half - values.min()
+        table = wrap(np.arange(TABLE_ENTRIES), PRE_BITS).clip(-half, half - 1) - offset
         op = Op(
             f"select {node.name}",
             "conv",
