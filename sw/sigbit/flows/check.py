@@ -9,6 +9,7 @@ from sigbit.compiler import compile_graph
 from sigbit.errors import CompileError, QuantizationError
 from sigbit.flows.description import Description, describe
 from sigbit.flows.progress import Tell, silent
+from sigbit.flows.quality import LayerCodes, layer_codes
 from sigbit.flows.result import Result, Stopwatch
 from sigbit.frontend import UnsupportedModel
 from sigbit.frontend.report import UnsupportedNode
@@ -69,6 +70,8 @@ class CheckedNetwork(Result):
         Every refusal.
     accelerator : Fit, optional
         None if no accelerator was asked for, or the network does not fit it.
+    layers : tuple of LayerCodes
+        Of a quantized network on an accelerator: the layers of which it says what their codes are.
     """
 
     model: str
@@ -76,6 +79,7 @@ class CheckedNetwork(Result):
     weights: str | None
     unsupported: tuple[UnsupportedNode, ...]
     accelerator: Fit | None
+    layers: tuple[LayerCodes, ...]
 
     @property
     def supported(self) -> bool:
@@ -115,6 +119,7 @@ def check(
     config = None if arch is None else load_arch(arch)
     loaded: FloatNetwork | None = None
     fit: Fit | None = None
+    layers: tuple[LayerCodes, ...] = ()
     refused: tuple[UnsupportedNode, ...] = ()
     tell(f"importing {wanted.name}")
     try:
@@ -122,7 +127,7 @@ def check(
         fuse(loaded.graph)
         if config is not None:
             tell(f"compiling for {config.name}")
-            fit = _fit(loaded.graph, config, latency)
+            fit, layers = _fit(loaded.graph, config, latency)
     except UnsupportedModel as error:
         refused = error.rows
     return CheckedNetwork(
@@ -131,16 +136,18 @@ def check(
         weights=None if loaded is None else loaded.weights,
         unsupported=refused,
         accelerator=fit,
+        layers=layers,
         **watch.read(),
     )
 
 
-def _fit(graph: FloatGraph, config: ArchConfig, latency: int) -> Fit:
+def _fit(graph: FloatGraph, config: ArchConfig, latency: int) -> tuple[Fit, tuple[LayerCodes, ...]]:
     """Compile the network with scales from random inputs."""
     torch.manual_seed(0)
     examples = tuple(torch.randn(2, *node.shape) for node in graph.inputs)
     try:
-        integer = convert(prepare(graph, QuantSpec.from_arch(config), examples))
+        prepared = prepare(graph, QuantSpec.from_arch(config), examples)
+        integer = convert(prepared)
         program = compile_graph(integer.graph, config)
     except (CompileError, QuantizationError) as error:
         remedy = "see the reason, or take another accelerator"
@@ -148,7 +155,7 @@ def _fit(graph: FloatGraph, config: ArchConfig, latency: int) -> Fit:
         raise UnsupportedModel(graph.name, (row,)) from error
     cycles = predict(program, latency=latency).cycles
     native = sum(layer.macs for layer in program.layers)
-    return Fit(
+    fit = Fit(
         arch=config.name,
         arch_digest=config.digest,
         instructions=len(program.listing),
@@ -159,3 +166,4 @@ def _fit(graph: FloatGraph, config: ArchConfig, latency: int) -> Fit:
         utilization=native / config.macs / cycles,
         frames_per_second=CLOCK / cycles,
     )
+    return fit, layer_codes(prepared)

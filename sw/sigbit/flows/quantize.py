@@ -9,7 +9,7 @@ from sigbit.errors import UserError
 from sigbit.flows.budget import Batches, Budget, within, within_luts
 from sigbit.flows.formats import Formats
 from sigbit.flows.progress import Tell, silent
-from sigbit.flows.quality import agreement, layer_qualities
+from sigbit.flows.quality import agreement, layer_codes, layer_qualities
 from sigbit.flows.quantized import PostTraining, QuantizedNetwork
 from sigbit.flows.result import Stopwatch
 from sigbit.inputs.accelerators import load_arch
@@ -118,6 +118,7 @@ def quantize(
         test=tested.origin,
         quality=quality,
         layers=layers,
+        codes=layer_codes(prepared),
         **watch.read(),
     )
 
