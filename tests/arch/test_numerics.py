@@ -73,6 +73,12 @@ def test_requantize_broadcasts(rng):
         assert got[index] == exact_requantize(int(acc[index]), *params)
 
 
+def test_a_step_of_0_gives_the_limits():
+    acc = np.array([-3, -1, 0, 1, 5])
+    assert numerics.requantize(acc, 0, 0).tolist() == [-128, -128, 127, 127, 127]
+    assert numerics.requantize(acc, 65536, 0, bits=4).tolist() == [-8, 7, 7, 7, 7]
+
+
 def test_ties_go_to_even_numbers():
     acc = np.arange(-300, 301)
     y = numerics.requantize(acc, 65536, 2 * 65536, 1)

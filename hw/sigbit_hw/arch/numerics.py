@@ -53,16 +53,16 @@ def requantize(
     """Pre-activation ``y`` of accumulators: ``sat(floor((acc 2^16 + base) / step))``, saturated to
     ``bits`` bits of two's complement.
 
-    ``base`` lies within [-BASE_MAX - 1, BASE_MAX], ``step`` within [1, STEP_MAX]. Where ``tie`` is
-    1, a quotient that is whole and odd, and does not saturate, is lowered by one: with a base that
-    holds half a step, ties go to even numbers. Arguments broadcast; with accumulators of up to 32
-    bits nothing exceeds 64.
+    ``base`` lies within [-BASE_MAX - 1, BASE_MAX], ``step`` within [0, STEP_MAX]; a step of 0,
+    which no compiler uses, gives the limits. Where ``tie`` is 1, a quotient that is whole and odd,
+    and does not saturate, is lowered by one: with a base that holds half a step, ties go to even
+    numbers. Arguments broadcast; with accumulators of up to 32 bits nothing exceeds 64.
     """
     acc, base, step, tie = (np.asarray(a, np.int64) for a in (acc, base, step, tie))
     total = (acc << FRACTION_BITS) + base
-    quotient = total // step
     half = 1 << (bits - 1)
-    y = quotient.clip(-half, half - 1)
+    limits = np.where(total < 0, -half, half - 1)
+    y = np.where(step == 0, limits, (total // np.maximum(step, 1)).clip(-half, half - 1))
     return y - (tie & y & (y * step == total))
 
 
