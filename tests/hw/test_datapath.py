@@ -174,7 +174,9 @@ FORMATS = [
 ]
 
 
-@pytest.mark.parametrize(("fmt", "bits"), FORMATS, ids=str)
+@pytest.mark.parametrize(
+    ("fmt", "bits"), FORMATS, ids=[f"{f.acc_bits}-{f.step_bits}-{bits}" for f, bits in FORMATS]
+)
 def test_requantizer(fmt, bits, rng):
     """Totals of all sizes, most of them near whole quotients inside and around the results'
     range."""
@@ -190,6 +192,9 @@ def test_requantizer(fmt, bits, rng):
     near = (quotient * step + rest - acc * UNIT) // fmt.base_unit
     anywhere = rng.integers(-reach - 1, reach + 1, n) >> rng.integers(0, fmt.base_bits, n)
     base = np.where((rng.random(n) < 0.8) & (np.abs(near) <= reach), near, anywhere)
+    far = rng.random(n) < 0.25
+    acc = np.where(far, rng.integers(-half, half, n), acc)
+    base = np.where(far, rng.integers(-reach - 1, reach + 1, n), base)
     base[:4], acc[:4] = [-reach - 1, reach, -reach - 1, reach], [-half, half - 1, half - 1, -half]
     base = base * fmt.base_unit
     tie = rng.integers(0, 2, n)

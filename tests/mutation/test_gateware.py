@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ARRAY, DOT = "datapath::test_array", "dot_product::test_every_pair_of_codes[s(4,1)-s(4,2)]"
 TABLES = "dot_product::test_lanes[s(4,1)-s(4,2)-8]"
 SIGNIFICANDS = "dot_product::test_lanes[s(6,2)-s(5,1)-4]"
-REQUANT = "datapath::test_requantizer[20]"
+REQUANT = "datapath::test_requantizer[24-28-8]"
 MAX = "datapath::test_running_max[fmt0]"
 COMPUTE = "compute::test_random_programs[plain-0]"
 TRAFFIC = "compute::test_random_programs[plain-1]"
@@ -153,9 +153,9 @@ FAULTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "compute.requant",
-        "tie_beyond_the_range",
-        "(lowest, *reversed(bits[1:]))]",
-        "(lowest | over, *reversed(bits[1:]))]",
+        "last_bit_beyond_the_range",
+        "[Mux(over, first, bit) for bit in (lowest, *reversed(bits[1:]))]",
+        "[lowest, *(Mux(over, first, bit) for bit in reversed(bits[1:]))]",
         REQUANT,
     ),
     (

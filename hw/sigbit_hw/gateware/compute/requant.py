@@ -35,6 +35,11 @@ def add_term(total: Value, term: Value, carry: Value) -> Value:
     return (Cat(0, total).as_signed() - Cat(~carry, ~term).as_signed()) >> 1
 
 
+def kept(left: Value, over: Value, width: int) -> tuple[Value, Value]:
+    """The low ``width`` bits of a number, and whether it, or one before, has more."""
+    return left[:width], over | differs(left[width - 1 : -1], left[-1])
+
+
 class Steps(Leaf):
     """Step and tie bit of a parameter lane as old as the stages of its requantizers, of which there
     may be several, need them.
@@ -145,7 +150,7 @@ class Requantizer(Leaf):
         bits: list[Value] = []
         for stage, i in enumerate(reversed(range(self.bits - 1))):
             positive = ~left[-1]
-            left, over = self._kept(left, over, width + i + 2)
+            left, over = kept(left, over, width + i + 2)
             step = Cat(self.steps.word_select(stage, width), Const(0, 1))
             high = Signal(signed(len(left) - i), name=f"high_{i}", reset_less=True)
             m.d.sync += high.eq(
@@ -163,7 +168,7 @@ class Requantizer(Leaf):
                 delay(m, bit, 1, f"bit_{i}_{k}", reset=True)
                 for k, bit in enumerate([*bits, positive])
             ]
-        left, over = self._kept(left, over, width + 1)
+        left, over = kept(left, over, width + 1)
         first = bits[0]
         lowest = ~left[-1] & ~(self.tie & ~left.any())
         y = [Mux(over, first, bit) for bit in (lowest, *reversed(bits[1:]))]
@@ -183,8 +188,3 @@ class Requantizer(Leaf):
         )
         missing = self.fmt.step_bits + self.bits - len(total)
         return Cat(total, whole[-1].replicate(max(missing, 0)))
-
-    @staticmethod
-    def _kept(left: Value, over: Value, width: int) -> tuple[Value, Value]:
-        """The low ``width`` bits of a number, and whether it, or one before, has more."""
-        return left[:width], over | differs(left[width - 1 : -1], left[-1])
