@@ -20,7 +20,14 @@ from sigbit.quant.numbers.grid import LevelGrid
 from sigbit.quant.spec import ActGrid
 from sigbit_hw.arch.numerics import UNIT, Y_MAX, Y_MIN, Ints
 from sigbit_hw.arch.params import ParamFormat
-from sigbit_hw.arch.thresholds import Channel, differences, fit, rounded, thresholds
+from sigbit_hw.arch.thresholds import (
+    Channel,
+    differences,
+    fit,
+    guessed,
+    rounded,
+    thresholds,
+)
 
 
 @dataclass(frozen=True)
@@ -98,8 +105,10 @@ class GivenCodes:
         unit = float(self.quantizer.scale)
         for c, (low, high, b) in enumerate(zip(lowest, highest, bias.tolist(), strict=True)):
             wanted = self.function(c, b)
-            at = thresholds(wanted, low, high, levels)
-            channel = fit(at, levels - self.grid.offset, low, high, fmt, self.scales[c] / unit)
+            scale = self.scales[c] / unit
+            near = guessed(levels, scale, b / unit, self.quantizer.rounding)
+            at = thresholds(wanted, low, high, levels, near)
+            channel = fit(at, levels - self.grid.offset, low, high, fmt, scale)
             if channel.off:
                 wrong, by = differences(wanted, levels, table, channel, low, high)
                 off, most = off + wrong, max(most, by)
