@@ -66,7 +66,7 @@ def deployed(found: Channel, acc: np.ndarray, bits: int = 8) -> np.ndarray:
 )
 def test_affine_functions_are_exact_or_nearly(rounding, reach, octave, offset):
     """Any float32 scale that spreads the accumulators over half to four times the codes; hypothesis
-    finds some that miss an accumulator or two, which are counted."""
+    finds some that miss a few accumulators, which are counted."""
     high = 1 << reach
     scale = Fraction(float(np.float32(128 / high * 2.0**octave)))
     found = channel(scale, Fraction(offset), -high, high, FMT, rounding)
@@ -74,7 +74,7 @@ def test_affine_functions_are_exact_or_nearly(rounding, reach, octave, offset):
     every = 1 if found.off else max(1, high >> 11)
     acc = np.arange(-high, high + 1, every)
     expected = rounded(scale, Fraction(offset), rounding)(acc).clip(-128, 127)
-    assert (deployed(found, acc) != expected).sum() == found.off <= 2
+    assert (deployed(found, acc) != expected).sum() == found.off <= 8
 
 
 @pytest.mark.parametrize("reach", [8, 12, 16, 20])
