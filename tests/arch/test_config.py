@@ -38,6 +38,17 @@ NANO = PRESETS["nano"]
             {"weight_format": EsbFormat(8, 2)},
             r"acc_bits must be at least 39, not 24: a sum of 4 products of s\(8,2\) and s\(4,2\)",
         ),
+        (
+            {"step_bits": 14},
+            r"step_bits must be in \[15, 37\] with 14 fraction_bits.*24 bits, not 14",
+        ),
+        ({"step_bits": 38}, r"step_bits must be in \[15, 37\].*, not 38"),
+        ({"step_bits": 28.0}, r"step_bits must be an integer, not 28\.0"),
+        ({"fraction_bits": 0}, r"fraction_bits must be in \[1, 16\], not 0"),
+        ({"fraction_bits": 17}, r"fraction_bits must be in \[1, 16\], not 17"),
+        ({"acc_bits": 32, "step_bits": 30}, r"step_bits must be in \[15, 29\].*, not 30"),
+        ({"result_bits": 3}, r"result_bits must be in \[4, 8\] with activations of 4 bits, not 3"),
+        ({"result_bits": 9}, r"result_bits must be in \[4, 8\].*, not 9"),
         ({"term_radix_bits": 0}, r"term_radix_bits must be in \[1, 7\], not 0"),
         ({"bus_bits": 32}, "bus_bits must be 64, 128, 256 or 512, not 32"),
         ({"bus_bits": 128}, r"a weight word .*64 bits.* must be a multiple of bus_bits"),
@@ -119,6 +130,9 @@ def test_digest_depends_on_every_field_but_the_name():
         "bus_bits": 128,
         "ports": 1,
         "post_lanes": 16,
+        "step_bits": 27,
+        "fraction_bits": 13,
+        "result_bits": 7,
         "name": "other",
     }
     for field in fields(ArchConfig):

@@ -1,14 +1,18 @@
 """Codes and parameters as bytes."""
 
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sigbit_hw.arch import images
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.formats import EsbFormat
 from sigbit_hw.arch.isa import LoadKind
+from sigbit_hw.arch.params import ITEM_BYTES
 
 
 @pytest.mark.parametrize("bits", range(1, 9))
@@ -38,23 +42,58 @@ def test_weights_and_slots_round_trip(preset, rng):
     assert (images.unpack_slots(data, c) == slots).all()
 
 
-def test_parameters(rng):
-    bias = np.concatenate([[-(1 << 31), (1 << 31) - 1], rng.integers(-(1 << 31), 1 << 31, 20)])
-    mantissa, shift = rng.integers(0, 16, 22), rng.integers(0, 32, 22)
-    data = images.pack_params(bias, mantissa, shift)
-    assert data.size == 22 * images.ITEM_BYTES
-    for got, expected in zip(images.unpack_params(data), (bias, mantissa, shift), strict=True):
+@pytest.mark.parametrize(
+    ("acc_bits", "step_bits", "fraction_bits", "base_fraction_bits"),
+    [(24, 28, 14, 10), (32, 28, 14, 2), (16, 28, 14, 14), (24, 20, 6, 6), (24, 24, 16, 14)],
+)
+def test_parameters(acc_bits, step_bits, fraction_bits, base_fraction_bits, rng):
+    config = replace(
+        PRESETS["nano"], acc_bits=acc_bits, step_bits=step_bits, fraction_bits=fraction_bits
+    )
+    fmt = config.params
+    assert fmt.base_fraction_bits == base_fraction_bits
+    half = 1 << (fmt.base_bits - 1)
+    base = np.concatenate([[-half, half - 1], rng.integers(-half, half, 20)]) * fmt.base_unit
+    step = np.concatenate([[1, (1 << step_bits) - 1], rng.integers(1, 1 << step_bits, 20)])
+    tie = rng.integers(0, 2, 22)
+    data = images.pack_params(base, step * fmt.step_unit, tie, config=config)
+    assert data.size == 22 * ITEM_BYTES
+    found = images.unpack_params(data, config)
+    for got, expected in zip(found, (base, step * fmt.step_unit, tie), strict=True):
         assert (got == expected).all()
-    item = int.from_bytes(data[:8].tobytes(), "little")
-    assert item == (1 << 31) | int(mantissa[0]) << 32 | int(shift[0]) << 36
+    items = [int.from_bytes(data[8 * k : 8 * k + 8].tobytes(), "little") for k in range(22)]
+    for item, b, s, t in zip(items, base // fmt.base_unit, step, tie, strict=True):
+        stored = int(b) & ((1 << fmt.base_bits) - 1)
+        assert item == int(s) | int(t) << step_bits | stored << (step_bits + 1)
 
 
 @pytest.mark.parametrize(
-    ("name", "values"), [("bias", (1 << 31, 8, 0)), ("mantissa", (0, 16, 0)), ("shift", (0, 8, 32))]
+    ("name", "values", "message"),
+    [
+        ("base", (1 << 40, 4, 0), r"in \["),
+        ("base", (-(1 << 40) - 64, 4, 0), r"in \["),
+        ("base", (32, 4, 0), "a multiple of 64, not 32"),
+        ("step", (0, 0, 0), r"in \[4, 1073741820\]"),
+        ("step", (0, 1 << 30, 0), r"in \["),
+        ("step", (0, 6, 0), "a multiple of 4, not 6"),
+        ("tie", (0, 4, 2), r"in \[0, 1\]"),
+    ],
 )
-def test_parameters_out_of_range(name, values):
-    with pytest.raises(ValueError, match=f"{name} must be in"):
-        images.pack_params(*([v] for v in values))
+def test_parameters_out_of_range(name, values, message):
+    with pytest.raises(ValueError, match=f"{name} must be {message}"):
+        images.pack_params(*([v] for v in values), config=PRESETS["nano"])
+
+
+@given(st.floats(1e-3, 1e3), st.floats(-100, 100))
+def test_parameters_of_a_scale_are_the_nearest(scale, offset):
+    fmt = PRESETS["nano"].params
+    base, step = (int(v) for v in fmt.affine(scale, offset))
+    fmt.check(base, step, 0)
+    assert abs(Fraction(step, 65536) - 1 / Fraction(scale)) <= Fraction(1, 1 << 15) * (
+        1 + Fraction(1, 1 << 20)
+    )
+    wanted = (Fraction(offset) + Fraction(1, 2)) * Fraction(step, 65536)
+    assert abs(Fraction(base, 65536) - wanted) <= Fraction(1, 1 << 11) * (1 + Fraction(1, 1 << 20))
 
 
 @pytest.mark.parametrize(("bits", "lane"), [(2, 2), (3, 4), (4, 4), (5, 8), (8, 8)])

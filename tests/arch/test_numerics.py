@@ -14,36 +14,84 @@ from sigbit_hw.arch.formats import EsbFormat, round_half_away
 accumulators = st.integers(-(1 << 31), (1 << 31) - 1)
 
 
-def exact_requantize(total: int, mantissa: int, shift: int) -> int:
-    """The definition, step by step in rationals."""
-    scaled = floor(Fraction(total * 8, 2**shift))
-    scaled = max(-2048, min(2047, scaled))
-    rounded = floor(Fraction(scaled * mantissa, 64) + Fraction(1, 2))
-    return max(-128, min(127, rounded))
+bases = st.integers(-numerics.BASE_MAX - 1, numerics.BASE_MAX)
 
 
-@given(accumulators, accumulators, st.integers(8, 15), st.integers(0, 31))
-def test_requantize_is_its_definition(acc, bias, mantissa, shift):
-    got = int(numerics.requantize(acc, bias, mantissa, shift))
-    assert got == exact_requantize(acc + bias, mantissa, shift)
+def exact_requantize(acc: int, base: int, step: int, tie: int, bits: int = 8) -> int:
+    """The definition in rationals."""
+    quotient = Fraction(acc * 65536 + base, step)
+    half = 1 << (bits - 1)
+    if not -half <= quotient < half:
+        return half - 1 if quotient > 0 else -half
+    y = floor(quotient)
+    return y - 1 if tie and y == quotient and y % 2 else y
 
 
-@given(st.integers(-4000, 4000), st.integers(8, 15), st.integers(0, 8))
-def test_requantize_is_close_to_the_real_scale(acc, mantissa, shift):
-    real = acc * float(numerics.scale_value(mantissa, shift))
-    error = abs(int(numerics.requantize(acc, 0, mantissa, shift)) - np.clip(real, -128, 127))
-    assert error <= 0.5 + 15 / 64
+@given(accumulators, bases, st.integers(1, 40), st.floats(0, 1), st.integers(0, 1))
+def test_requantize_is_its_definition(acc, base, bits, share, tie):
+    step = min(max(1, int(share * 2.0**bits)), numerics.STEP_MAX)
+    expected = exact_requantize(acc, base, step, tie)
+    assert int(numerics.requantize(acc, base, step, tie)) == expected
+
+
+@given(
+    accumulators,
+    st.integers(-140, 140),
+    st.integers(-3, 3),
+    st.integers(1, numerics.STEP_MAX),
+    st.integers(0, 1),
+    st.integers(2, 8),
+)
+def test_requantize_near_whole_quotients(acc, quotient, rest, step, tie, bits):
+    base = quotient * step + rest - acc * 65536
+    got = int(numerics.requantize(acc, base, step, tie, bits=bits))
+    assert got == exact_requantize(acc, base, step, tie, bits=bits)
+
+
+@given(
+    st.integers(-(1 << 20), 1 << 20),
+    st.integers(-140, 140),
+    st.sampled_from([-1, 0, 1]),
+    st.integers(1, numerics.STEP_MAX),
+)
+def test_floats_divide_as_integers_do(acc, quotient, rest, step):
+    """What training and exports rely on: the floor of a float64 quotient is exact."""
+    total = quotient * step + rest
+    base = total - acc * 65536
+    y = np.floor((np.float64(acc) + base / 65536) / (step / 65536)).clip(-128, 127)
+    assert y == numerics.requantize(acc, base, step)
 
 
 def test_requantize_broadcasts(rng):
     acc = rng.integers(-1000, 1000, (2, 3, 4, 4))
-    mantissa, shift, bias = (rng.integers(*r, (3, 1, 1)) for r in ((8, 16), (0, 6), (-50, 50)))
-    got = numerics.requantize(acc, bias, mantissa, shift)
+    base, step = (rng.integers(*r, (3, 1, 1)) for r in ((-(1 << 22), 1 << 22), (1 << 10, 1 << 21)))
+    tie = rng.integers(0, 2, (3, 1, 1))
+    got = numerics.requantize(acc, base, step, tie)
     for index in np.ndindex(acc.shape):
         c = index[1]
-        assert got[index] == exact_requantize(
-            int(acc[index] + bias[c, 0, 0]), int(mantissa[c, 0, 0]), int(shift[c, 0, 0])
-        )
+        params = (int(a[c, 0, 0]) for a in (base, step, tie))
+        assert got[index] == exact_requantize(int(acc[index]), *params)
+
+
+def test_a_step_of_0_gives_the_limits():
+    acc = np.array([-3, -1, 0, 1, 5])
+    assert numerics.requantize(acc, 0, 0).tolist() == [-128, -128, 127, 127, 127]
+    assert numerics.requantize(acc, 65536, 0, bits=4).tolist() == [-8, 7, 7, 7, 7]
+
+
+def test_ties_go_to_even_numbers():
+    acc = np.arange(-300, 301)
+    y = numerics.requantize(acc, 65536, 2 * 65536, 1)
+    assert (y == np.round(acc / 2).clip(-128, 127)).all()
+
+
+@pytest.mark.parametrize("bits", [4, 6, 8])
+def test_codes_pass_unchanged(bits):
+    codes = np.arange(1 << bits)
+    index = numerics.passed(codes, bits)
+    y = numerics.requantize(numerics.wrap(codes, bits), 0, numerics.UNIT, bits=bits)
+    assert (index == numerics.table_index(y)).all()
+    assert len(set(index.tolist())) == len(codes)
 
 
 @given(st.integers(-(1 << 60), 1 << 60), st.integers(2, 32))
@@ -51,38 +99,6 @@ def test_wrap(x, bits):
     got = int(numerics.wrap(x, bits))
     assert (got - x) % (1 << bits) == 0
     assert -(1 << (bits - 1)) <= got < 1 << (bits - 1)
-
-
-@given(st.floats(2.0**-31, 1.875))
-def test_snap_scale_is_nearest(scale):
-    mantissa, shift = numerics.snap_scale(scale)
-    got = Fraction(float(numerics.scale_value(mantissa, shift)))
-    assert 8 <= int(mantissa) <= 15
-    assert 0 <= int(shift) <= 31
-    grid = [Fraction(m, 8) / 2**s for m in range(8, 16) for s in range(32)]
-    error = min(abs(Fraction(scale) - g) for g in grid)
-    assert abs(Fraction(scale) - got) == error
-    assert got == max(g for g in grid if abs(Fraction(scale) - g) == error)
-
-
-def test_snap_scale_keeps_what_is_representable():
-    mantissa, shift = (a.ravel() for a in np.meshgrid(np.arange(8, 16), np.arange(32)))
-    got = numerics.snap_scale(numerics.scale_value(mantissa, shift))
-    assert (got[0] == mantissa).all()
-    assert (got[1] == shift).all()
-
-
-def test_snap_scale_ends():
-    assert [int(v) for v in numerics.snap_scale(1e6)] == [15, 0]
-    assert [int(v) for v in numerics.snap_scale(1e-30)] == [8, 31]
-    assert [int(v) for v in numerics.snap_scale(1.9999)] == [15, 0]
-    assert [int(v) for v in numerics.snap_scale(0.9999)] == [8, 0]
-
-
-@pytest.mark.parametrize("scale", [0.0, -1.0, np.nan, np.inf])
-def test_snap_scale_refuses(scale):
-    with pytest.raises(ValueError, match="finite and positive"):
-        numerics.snap_scale([1.0, scale])
 
 
 @pytest.mark.parametrize("signed", [True, False])

@@ -16,7 +16,7 @@ from types import ModuleType
 
 import pytest
 
-from sigbit_hw.arch import bus, cpp, formats, images, isa, limits, numerics, regs, timing
+from sigbit_hw.arch import bus, cpp, formats, images, isa, limits, numerics, params, regs, timing
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOTS = ("hw", "sw", "sim", "boards")
@@ -31,7 +31,7 @@ def names_of(*modules: ModuleType) -> str:
     return "|".join(sorted(found, key=len, reverse=True))
 
 
-CONSTANTS = names_of(bus, formats, images, isa, limits, numerics, regs, timing)
+CONSTANTS = names_of(bus, formats, images, isa, limits, numerics, params, regs, timing)
 OPCODES = "|".join(isa.Opcode.__members__)
 FIELDS = "|".join(f.name for o in (isa.Opcode.SEG, isa.Opcode.EXEC) for f in isa.LAYOUTS[o][3:6])
 NAMES = "|".join(sorted({f.name for o in isa.Opcode for f in isa.fields_of(o)}))
@@ -67,25 +67,25 @@ SEARCHES = {
         "if instr.wait >> giver & 1:",
     ),
     "the opcode's width": (r"&\s*(15|0x0?[fF])\b", "opcode = word & 0xF"),
-    "the range of mantissas": (
-        r"(?i)\(\s*8,\s*16\b|\(\s*15,\s*7\b|mantissa[^,;]*[<>]=?\s*(8|15|16)\b|\[8, 15\]",
-        "rng.integers(8, 16, channels)",
+    "the fraction of a base or step": (
+        r"\b(base|step|acc|total)\b\s*(<<\s*16\b|[*/]+\s*(65536|2(\.0)?\s*\*\*\s*1[46])\b)",
+        "total = (acc << 16) + base",
     ),
-    "the largest shift": (
-        r"(?i)shift[^,;]*[<>]=?\s*3[12]\b|\[0, 31\]",
-        "need((node.shift <= 31).all())",
+    "widths of a requantizer": (
+        r"\b(step|fraction|result)_bits\b\s*(<=?|>=?)\s*\d|\d\s*(<=?|>=?)\s*[\w.]*\b(step|fraction|result)_bits\b",
+        "if not 1 <= self.fraction_bits <= 16:",
     ),
     "widths of an accumulator": (
         r"\bacc_bits\b\s*(<=?|>=?)\s*\d|\d\s*(<=?|>=?)\s*[\w.]*\bacc_bits\b|\[16, 32\]",
         "if not 16 <= self.acc_bits <= 32:",
     ),
-    "the snapping of a scale": (
-        r"\bfrexp\(.*\bscale\b|\bscale\b.*\.frexp\(",
-        "m, e = torch.frexp(scale)",
+    "the snapping of a step": (
+        r"(<<|\*\*)\s*-?\(?[\w.]*fraction_bits",
+        "step = floor(value * 2.0**fraction_bits + 0.5)",
     ),
-    "the rounding of a product": (
-        r"MANTISSA_BITS\s*-\s*1|1\s*<<\s*\(?[\w.]*(MANTISSA|SCALED|DROP|BIAS)_BITS|\+ 32\) / 64",
-        "drop = numerics.MANTISSA_BITS - 1 + numerics.GUARD_BITS",
+    "the division by a step": (
+        r"\btotal\b\s*//\s*[\w.]*step\b|\b(total|acc|base)\b\s*//\s*[\w.]*\bstep\b",
+        "y = np.clip(total // step, -128, 127)",
     ),
     "ties away from zero": (
         r">=\s*0\.5\b.*copysign|copysign\(.*>=\s*0\.5",
@@ -96,8 +96,8 @@ SEARCHES = {
         "entry = table[y & 255]",
     ),
     "places within a parameter item": (
-        r"<<\s*3[26]\b.*\bshift\b|\bmantissa\b\s*<<\s*\d",
-        "item = bias | mantissa << 32 | shift << 36",
+        r"<<\s*\(?[\w.]*step_bits",
+        "item = step | tie << fmt.step_bits",
     ),
     "registers of a program": (
         rf"[\"']({REGISTERS})[\"']\s*[:,]|MEM_BASE",

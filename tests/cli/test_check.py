@@ -3,8 +3,10 @@
 import json
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from sigbit.compiler.random_graph import random_graph
@@ -185,3 +187,52 @@ def test_integer_models_are_sent_to_compile(refused, nets):
     )
     nets.write_text(SOURCE + text)
     assert "`sigbit compile soft_nets.py:done" in refused("check", "soft_nets.py:done")
+
+
+def quantized_model(rounding: str) -> onnx.ModelProto:
+    """A convolution between quantizers: weights of 3 bits, a signed result of 3."""
+    rng = np.random.default_rng(0)
+    scale = rng.uniform(0.003, 0.01, (5, 1, 1, 1)).astype(np.float32)
+    number = {"z": 0, "eight": 8, "three": 3, "xs": 0.037, "ys": 0.29}
+    constants = {k: np.array(v, np.float32) for k, v in number.items()}
+    constants |= {"ws": scale, "w": (rng.integers(-3, 4, (5, 3, 3, 3)) * scale).astype(np.float32)}
+    constants |= {"b": rng.standard_normal(5).astype(np.float32)}
+    quant = {"domain": "qonnx.custom_op.general", "signed": 1, "narrow": 0}
+    nodes = [
+        helper.make_node("Quant", ["x", "xs", "z", "eight"], ["q"], **quant),
+        helper.make_node("Quant", ["w", "ws", "z", "three"], ["v"], **quant),
+        helper.make_node("Conv", ["q", "v", "b"], ["c"], name="conv"),
+        helper.make_node(
+            "Quant",
+            ["c", "ys", "z", "three"],
+            ["y"],
+            name="result",
+            rounding_mode=rounding,
+            **quant,
+        ),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ("batch", 3, 6, 6))],
+        [onnx.ValueInfoProto(name="y")],
+        [numpy_helper.from_array(v, k) for k, v in constants.items()],
+    )
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid(quant["domain"], 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=10)
+
+
+@pytest.mark.parametrize("rounding", ["ROUND", "ROUND_TO_ZERO"])
+def test_layers_of_a_quantized_model(sigbit, tmp_path, monkeypatch, rounding):
+    """Exact, or at how many accumulators not: nothing rounds towards 0 on both sides of it."""
+    monkeypatch.chdir(tmp_path)
+    onnx.save(quantized_model(rounding), "net.onnx")
+    answer = sigbit("check", "net.onnx", "--arch", "nano", "--json", "c.json")
+    assert answer.code == 0, answer
+    (layer,) = json.loads((tmp_path / "c.json").read_text())["layers"]
+    exact = rounding == "ROUND"
+    assert layer["exact"] is exact
+    assert (layer["codes_off"] == 0) is (layer["most_off"] == 0) is exact
+    assert 0 <= layer["codes_off"] < layer["accumulators"] / 10
+    shown = "exact" if exact else f"off by at most 1 at {layer['codes_off']:,} of"
+    assert shown in answer.out

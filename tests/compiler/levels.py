@@ -17,6 +17,16 @@ from sigbit_hw.arch.isa import Mode
 Ints = NDArray[np.int64]
 
 
+def parameters(
+    config: ArchConfig, rng: np.random.Generator, channels: int, octaves: int
+) -> dict[str, Ints]:
+    """Base, step and tie of channels whose steps are up to ``2**octaves`` accumulator steps, a
+    third of them powers of two."""
+    scale = 2.0 ** -rng.integers(0, octaves, channels) * rng.choice([1, 1.3, 1.9], channels)
+    base, step = config.params.affine(scale, rng.integers(-40, 40, channels) * scale)
+    return {"base": base, "step": step, "tie": rng.integers(0, 2, channels)}
+
+
 @dataclass
 class Draft:
     """Values and operations of a network under construction, with the stored integers of the
@@ -99,9 +109,7 @@ class Draft:
             region,
             channels,
             channel,
-            bias=rng.integers(-40, 40, channels),
-            mantissa=rng.integers(8, 16, channels),
-            shift=rng.integers(0, 9, channels),
+            **parameters(self.config, rng, channels, 9),
             table=rng.choice(values, numerics.TABLE_ENTRIES),
         )
         self.ops.append(op)
@@ -165,9 +173,10 @@ def evaluate(d: Draft) -> dict[str, Ints]:
         if op.kind == "conv":
             assert op.table is not None
             sums = np.sum([_sums(d, values, op, o) for o in op.operands], axis=0)
-            params = (a[:, None, None] for a in (op.bias, op.mantissa, op.shift) if a is not None)
+            params = (a[:, None, None] for a in (op.base, op.step, op.tie) if a is not None)
             wrapped = numerics.wrap(sums, d.config.acc_bits)
-            found = op.table[numerics.requantize(wrapped, *params) & 255]
+            y = numerics.requantize(wrapped, *params, bits=d.config.result_bits)
+            found = op.table[numerics.table_index(y)]
         else:
             found = _windows(d, values, op, op.operands[0]).max((3, 4))
         full[
@@ -258,10 +267,9 @@ def _run_mac(t: Tile, memory: NDArray[np.uint8], acc: Ints, config: ArchConfig) 
     if not e.drain:
         return total
     assert t.out is not None
-    bias, mantissa, shift = (
-        a.reshape(e.n_ocb, 1, 1, 1, -1) for a in images.unpack_params(t.params)
-    )
-    y = numerics.requantize(numerics.wrap(total, config.acc_bits), bias, mantissa, shift)
+    params = (a.reshape(e.n_ocb, 1, 1, 1, -1) for a in images.unpack_params(t.params, config))
+    wrapped = numerics.wrap(total, config.acc_bits)
+    y = numerics.requantize(wrapped, *params, bits=config.result_bits)
     tables = images.unpack_table(t.tables, config)
     assert len(tables) == t.out.n_planes
     codes = tables[:, y & 255]

@@ -92,9 +92,9 @@ def _write(state: Evaluation, op: Op) -> None:
             assert not (x == UNKNOWN).any() or not o.weights.any()
             weights = torch.from_numpy(np.ascontiguousarray(o.weights)).double()
             acc = acc + F.conv2d(x, weights, None, o.stride, 0, o.dilation, o.groups)[0]
-        params = (a[:, None, None] for a in (op.bias, op.mantissa, op.shift))
+        params = (a[:, None, None] for a in (op.base, op.step, op.tie))
         y = numerics.requantize(acc.numpy().astype(np.int64), *params)
-        result = op.table[y & 255]
+        result = op.table[numerics.table_index(y)]
     else:
         (o,) = op.operands
         assert o.channels == op.channels

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from compiler.levels import parameters
 from compiler.networks import check
 from sigbit.compiler.fit.bands import band
 from sigbit.compiler.fit.fit import fit, verify_fitted
@@ -63,10 +64,9 @@ class Draw:
         values = self.config.act_grid(planes).values
         table = self.rng.choice(values, 256)
         kind = TensorType((oc, h, w), planes, 0.25, -int(self.pick(0, *values[:8])))
-        bias, mantissa = self.rng.integers(-40, 40, oc), self.rng.integers(8, 16, oc)
-        shift = self.rng.integers(0, 5, oc)
+        params = parameters(self.config, self.rng, oc, 5)
         name = f"conv{len(self.nodes)}"
-        return self.add(Conv(name, sources, bias, mantissa, shift, table, kind))
+        return self.add(Conv(name, sources, **params, table=table, type=kind))
 
     def pool(self, tensor: str, kernel, stride, padding) -> str:
         kind = self.kinds[tensor]

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from compiler.levels import Draft, evaluate, memory_of, random_draft, read_value, run_tiles
+from compiler.levels import (
+    Draft,
+    evaluate,
+    memory_of,
+    parameters,
+    random_draft,
+    read_value,
+    run_tiles,
+)
 from sigbit.compiler import VerifyError
 from sigbit.compiler.groups import regular_blocks
 from sigbit.compiler.network import Op, Operand, Region
@@ -73,7 +81,7 @@ def convolution(
     size = -(-height // stride), -(-width // stride)
     values = config.weight_grid(1).values
     weights = rng.choice(values, (oc, channels // groups, kernel, kernel))
-    arrays = [rng.integers(low, high, oc) for low, high in ((-9, 9), (8, 16), (3, 6))]
+    params = parameters(config, rng, oc, 6)
     table = rng.choice(config.act_grid(1).values, numerics.TABLE_ENTRIES)
     for image in range(images):
         source = d.value(shape, 1, stride, given=True)
@@ -88,7 +96,6 @@ def convolution(
             groups=groups,
             halo=d.values[source].halo,
         )
-        bias, mantissa, shift = arrays
         d.ops.append(
             Op(
                 f"op{image}",
@@ -97,9 +104,7 @@ def convolution(
                 result,
                 Region(0, 0, *size),
                 oc,
-                bias=bias,
-                mantissa=mantissa,
-                shift=shift,
+                **params,
                 table=table,
                 image=image,
             )

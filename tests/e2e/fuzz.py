@@ -149,7 +149,7 @@ def check(case: Case, config: ArchConfig, devices: Devices | None, coverage: Cov
     for node in graph.nodes:
         if isinstance(node, Conv):
             sums = graph.accumulate(node, golden).numpy()
-            params = (a[:, None, None] for a in (node.bias, node.mantissa, node.shift))
+            params = (a[:, None, None] for a in (node.base, node.step, node.tie))
             values[f"{node.name} pre-activation"] = numerics.requantize(sums, *params)
     coverage.add(graph, program, values)
 

@@ -160,12 +160,16 @@ class _Graph:
         )
         assume(bound < 1 << (self.config.acc_bits - 2))
         fitting = max(bound, 1).bit_length() - 7
-        shift = {
-            "fitting": np.full(channels, fitting),
-            "saturating": np.zeros(channels, np.int64),
-            "vanishing": np.full(channels, 31),
-            "mixed": self.rng.integers(0, 32, channels),
+        fmt = self.config.params
+        whole = fmt.step_bits - fmt.fraction_bits
+        exponent = {
+            "fitting": np.full(channels, float(fitting)),
+            "saturating": np.zeros(channels),
+            "vanishing": np.full(channels, float(whole)),
+            "mixed": self.rng.uniform(-fmt.fraction_bits, whole, channels),
         }[str(self.pick(*SCALES))]
+        scale = 2.0**-exponent * self.rng.choice([1.0, 1.25, 1.7], channels)
+        base, step = fmt.affine(scale, self.rng.integers(-bound - 1, bound + 2, channels) * scale)
         table = {
             "random": self.rng.choice(grid, 256),
             "staircase": np.roll(np.sort(self.rng.choice(grid, 256)), 128),
@@ -176,9 +180,9 @@ class _Graph:
             Conv(
                 self.name(),
                 tuple(sources),
-                self.rng.integers(-bound - 1, bound + 2, channels),
-                self.rng.integers(8, 16, channels),
-                shift.clip(0, 31).astype(np.int64),
+                base,
+                step,
+                self.rng.integers(0, 2, channels),
                 table.astype(np.int64),
                 TensorType((channels, *size), planes, 0.25, self.zero(planes)),
             )
@@ -324,7 +328,7 @@ class _Graph:
             kind = TensorType(last.type.shape, 1, 0.25, 0)
             table = values[np.abs(last.table[:, None] - values).argmin(1)]
             self.nodes.append(
-                Conv(last.name, last.sources, last.bias, last.mantissa, last.shift, table, kind)
+                Conv(last.name, last.sources, last.base, last.step, last.tie, table, kind)
             )
             joined.append(self.nodes[-1])
             if len(joined) > 1:

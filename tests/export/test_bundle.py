@@ -60,11 +60,12 @@ def computed(node: dict[str, Any], values: dict[str, Array], load: Load) -> Arra
         rows = load(node["channels"])
         return np.stack([values[node["tensors"][t]][:, c] for t, c in rows], axis=1)
     acc = sum(convolved(values[s["tensor"]], s, load) for s in node["sources"])
-    bias, mantissa, shift = (
-        load(node[k]).astype(np.int64)[:, None, None] for k in ("bias", "mantissa", "shift")
+    base, step, tie = (
+        load(node[k]).astype(np.int64)[:, None, None] for k in ("base", "step", "tie")
     )
-    a = np.clip(((acc + bias) * 8) // 2**shift, -2048, 2047)
-    y = np.clip((a * mantissa + 32) // 64, -128, 127)
+    total = acc * 65536 + base
+    y = np.clip(total // step, -128, 127)
+    y = np.where((tie == 1) & (y % 2 == 1) & (total == y * step), y - 1, y)
     return load(node["table"])[y % 256]
 
 

@@ -3,16 +3,20 @@
 import numpy as np
 import pytest
 from amaranth.back import rtlil
+from amaranth.hdl import Module, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.formats import EsbFormat
 from sigbit_hw.arch.images import pack_lanes
-from sigbit_hw.arch.numerics import wrap
+from sigbit_hw.arch.numerics import UNIT, wrap
+from sigbit_hw.arch.params import ParamFormat
 from sigbit_hw.gateware.compute.array import MacArray
 from sigbit_hw.gateware.compute.mac import DotProduct
 from sigbit_hw.gateware.compute.pool import RunningMax
-from sigbit_hw.gateware.compute.requant import Requantizer
+from sigbit_hw.gateware.compute.requant import Requantizer, Steps, param_layout
 
 
 def word(codes, bits):
@@ -117,42 +121,101 @@ def test_array(rng):
             ]
 
 
-@pytest.mark.parametrize("acc_bits", [16, 20, 24, 32])
-def test_requantizer(acc_bits, rng):
-    n = 400
-    dut = Requantizer(acc_bits)
-    size = rng.integers(0, acc_bits, n)
-    half = 1 << (acc_bits - 1)
-    total = np.clip(rng.integers(-half, half, n) >> size, -half, half - 1)
-    total[:4] = -half, half - 1, 0, -1
-    bias = np.clip(
-        rng.integers(-half, half, n),
-        np.maximum(total - half + 1, -half),
-        np.minimum(total + half, half - 1),
-    )
-    acc = total - bias
-    mantissa = rng.integers(0, 16, n)
-    shift = np.where(
-        rng.random(n) < 0.5,
-        rng.integers(0, 32, n),
-        np.clip(acc_bits - size - 5 + rng.integers(-3, 4, n), 0, 31),
-    )
-    for k in range(64):  # near the ends of y's range, at every shift
-        limit = (int(rng.integers(500, 1100)) << k // 2) >> 3
-        acc[k + 4], bias[k + 4] = min(limit, half - 1) * (-1) ** k, 0
-        mantissa[k + 4], shift[k + 4] = rng.integers(8, 16), k // 2
-    acc[-1], bias[-1], mantissa[-1], shift[-1] = 4, 0, 8, 0  # a tie, rounded up
-    acc[-2], bias[-2], mantissa[-2], shift[-2] = 255, 0, 8, 1  # 127.5
+class Lane(wiring.Component):
+    """A requantizer behind its steps."""
+
+    def __init__(self, fmt: ParamFormat, bits: int) -> None:
+        self.steps, self.requant = Steps(fmt, bits), Requantizer(fmt, bits)
+        self.latency = self.requant.latency
+        super().__init__(
+            {
+                "acc": In(signed(fmt.acc_bits)),
+                "param": In(param_layout(fmt)),
+                "y": Out(signed(bits)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.steps, m.submodules.requant = self.steps, self.requant
+        m.d.comb += [
+            self.steps.param.eq(self.param),
+            self.requant.acc.eq(self.acc),
+            self.requant.base.eq(self.param.base),
+            self.requant.steps.eq(self.steps.steps),
+            self.requant.tie.eq(self.steps.tie),
+            self.y.eq(self.requant.y),
+        ]
+        return m
+
+
+def requantized(fmt, bits, acc, base, step, tie):
+    """Results of the gateware, and those that they should be."""
+    dut = Lane(fmt, bits)
+    nothing = (step == 0).astype(np.uint64)  # no compiler writes a step of 0
+    items = (fmt.pack(base, np.maximum(step, fmt.step_unit), tie) - nothing).tolist()
 
     def drive(ctx, k):
         ctx.set(dut.acc, int(acc[k]))
-        ctx.set(
-            dut.param, {"bias": int(bias[k]), "mantissa": int(mantissa[k]), "shift": int(shift[k])}
-        )
+        ctx.set(dut.param.as_value(), items[k])
 
-    results = pipeline(dut, drive, n, lambda ctx: ctx.get(dut.y))
-    assert results == dut.compute(acc, bias, mantissa, shift).tolist()
-    assert len(set(results)) > 50
+    results = pipeline(dut, drive, len(acc), lambda ctx: ctx.get(dut.y))
+    return results, dut.requant.compute(acc, base, step, tie).tolist()
+
+
+FORMATS = [
+    (ParamFormat(20), 8),
+    (ParamFormat(16), 8),
+    (ParamFormat(24), 8),
+    (ParamFormat(32), 8),
+    (ParamFormat(24, 20, 6), 4),
+    (ParamFormat(24, 22, 10), 6),
+    (ParamFormat(24, 24, 16), 8),
+]
+
+
+@pytest.mark.parametrize(
+    ("fmt", "bits"), FORMATS, ids=[f"{f.acc_bits}-{f.step_bits}-{bits}" for f, bits in FORMATS]
+)
+def test_requantizer(fmt, bits, rng):
+    """Totals of all sizes, most of them near whole quotients inside and around the results'
+    range."""
+    n = 600
+    half, reach = 1 << (fmt.acc_bits - 1), fmt.base_max // fmt.base_unit
+    size = rng.integers(0, fmt.acc_bits, n)
+    acc = (rng.integers(-half, half, n) >> size).clip(-half, half - 1)
+    step = (2.0 ** rng.uniform(0, fmt.step_bits, n)).astype(np.int64)
+    step = np.where(rng.random(n) < 0.3, 1 << np.log2(step).astype(np.int64), step)
+    step = step.clip(1, (1 << fmt.step_bits) - 1) * fmt.step_unit
+    quotient = rng.integers(-(1 << (bits - 1)) - 3, (1 << (bits - 1)) + 3, n)
+    rest = rng.integers(-1, 2, n) * fmt.base_unit
+    near = (quotient * step + rest - acc * UNIT) // fmt.base_unit
+    anywhere = rng.integers(-reach - 1, reach + 1, n) >> rng.integers(0, fmt.base_bits, n)
+    base = np.where((rng.random(n) < 0.8) & (np.abs(near) <= reach), near, anywhere)
+    far = rng.random(n) < 0.25
+    acc = np.where(far, rng.integers(-half, half, n), acc)
+    base = np.where(far, rng.integers(-reach - 1, reach + 1, n), base)
+    base[:4], acc[:4] = [-reach - 1, reach, -reach - 1, reach], [-half, half - 1, half - 1, -half]
+    base = base * fmt.base_unit
+    tie = rng.integers(0, 2, n)
+    results, expected = requantized(fmt, bits, acc, base, step, tie)
+    assert results == expected
+    assert len(set(results)) > min(50, (1 << bits) - 3)
+    ties = (base + acc * UNIT) % step == 0
+    assert (ties & (tie == 1)).sum() > 10
+
+
+def test_every_number_of_a_small_requantizer():
+    """All steps, ties and bases of a few bits, 0 steps among them, with accumulators around and far
+    beyond."""
+    fmt, bits = ParamFormat(16, 4, 2), 3
+    acc = [*range(-20, 21), -(1 << 15), (1 << 15) - 1]
+    rows = np.array(
+        [(a, b, s, t) for a in acc for b in range(-9, 10) for s in range(1 << 4) for t in (0, 1)]
+    )
+    a, b, s, t = rows.T
+    results, expected = requantized(fmt, bits, a, b * fmt.base_unit, s * fmt.step_unit, t)
+    assert results == expected
 
 
 @pytest.mark.parametrize("fmt", [EsbFormat(4, 2), EsbFormat(4, 1, signed=False), EsbFormat(2, 0)])
@@ -186,7 +249,8 @@ def test_lane_order_is_the_images():
 def test_leaves_convert():
     for leaf in (
         DotProduct(EsbFormat(5, 2), EsbFormat(4, 1), 4),
-        Requantizer(20),
+        Requantizer(ParamFormat(20), 8),
+        Steps(ParamFormat(20), 8),
         RunningMax(EsbFormat(4, 2), 4),
     ):
         assert "module \\top" in rtlil.convert(leaf)

@@ -20,6 +20,7 @@ from sigbit_hw.arch.isa import Instr, Mode
 from sigbit_hw.gateware.compute.drain import Drain
 from sigbit_hw.gateware.compute.drain_slots import OutputSlots, PixelSteps
 from sigbit_hw.gateware.compute.drain_walker import DrainWalker, drain_layout
+from sigbit_sim.verification.compute import random_params
 
 
 def config(pixels: int, oc: int, ic: int, post: int, slots: int = 4096) -> ArchConfig:
@@ -255,6 +256,9 @@ ADDRESSES = [
         (32, 4, 4, 128),
     )
 ]
+ADDRESSES.append(
+    replace(ADDRESSES[0], name="few_bits", step_bits=20, fraction_bits=6, result_bits=4)
+)
 
 
 def expected_ends(
@@ -318,13 +322,7 @@ class Values:
         self.config, self.rng = config, rng
         self.bits = config.act_format.bits
         channels, half = config.param_groups * config.param_lanes, 1 << config.acc_bits - 1
-        self.params = np.array(
-            [
-                rng.integers(-1000, 1000, channels),
-                rng.integers(8, 16, channels),
-                rng.integers(2, 14, channels),
-            ]
-        )
+        self.params = random_params(config, rng, channels)
         self.tables = rng.integers(0, 1 << self.bits, (config.tables, numerics.TABLE_ENTRIES))
         self.acc, self.maxima = [], []
         for job in jobs:
@@ -337,11 +335,11 @@ class Values:
         """Writes parameters and tables through their ports."""
         port = dut.param_write
         ctx.set(port.valid, 1)
-        for channel, (bias, mantissa, shift) in enumerate(self.params.T.tolist()):
+        for channel, item in enumerate(self.config.params.pack(*self.params).tolist()):
             group, lane = divmod(channel, self.config.param_lanes)
             ctx.set(port.group, group)
             ctx.set(port.lane, lane)
-            ctx.set(port.item, bias & 0xFFFF_FFFF | mantissa << 32 | shift << 36)
+            ctx.set(port.item, item)
             await ctx.tick()
         ctx.set(port.valid, 0)
         ctx.set(dut.table_write.valid, 1)
@@ -370,14 +368,14 @@ class Values:
 
     def index(self, k: int, job: Job, block: int) -> np.ndarray:
         """Table index of every pixel and lane of a block of job ``k``."""
-        if job.execute.mode == Mode.MAX:
-            return self.maxima[k][block]
         config = self.config
+        if job.execute.mode == Mode.MAX:
+            return numerics.passed(self.maxima[k][block], config.result_bits)
         ocb = block // (job.execute.n_rows * addressing.blocks_of_run(job.execute, config))
         first = job.out.param * config.param_lanes + ocb * config.oc_lanes
-        bias, mantissa, shift = self.params[:, first : first + config.oc_lanes]
-        biased = numerics.wrap(self.acc[k][block] + bias, config.acc_bits)
-        return numerics.requantize(biased, 0, mantissa, shift) % numerics.TABLE_ENTRIES
+        params = self.params[:, first : first + config.oc_lanes]
+        y = numerics.requantize(self.acc[k][block], *params, bits=config.result_bits)
+        return numerics.table_index(y)
 
     def code(self, job: Job, index: np.ndarray, write: Write) -> int:
         """What ``write`` puts into its slot, of the block's ``index``."""

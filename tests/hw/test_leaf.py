@@ -17,6 +17,7 @@ COUNTS = {
     "dot_product": NANO.pixels * NANO.oc_lanes,
     "accumulator": NANO.pixels * NANO.oc_lanes,
     "requantizer": NANO.post_lanes,
+    "steps": NANO.param_lanes,
     "running_max": NANO.pixels,
 }
 MEMORIES = NANO.pixels + NANO.weight_word_bits // NANO.bus_bits + 2 * NANO.post_lanes

@@ -35,7 +35,7 @@ from sigbit_hw.arch.formats import EsbFormat, LevelFormat
 from sigbit_hw.arch.program import Program, ProgramError
 from sigbit_tools.files import FileError
 
-DIGEST = "b22fcf9fb6ba"
+DIGEST = "e2ce0cd58900"
 """Of :func:`small`, wherever and whenever it is computed: it changes with the schema alone."""
 
 SEEDS = st.integers(0, 1 << 32)
@@ -60,7 +60,7 @@ def small() -> IntegerGraph:
         3,
         (
             Input("x", replace(kind, planes=2, zero=5), -3, 12),
-            Conv("c", (source, again), ints, ints % 8 + 8, ints % 4, table, kind, "sum", "n.py:1"),
+            Conv("c", (source, again), ints, ints % 8 + 8, ints % 2, table, kind, "sum", "n.py:1"),
             MaxPool("m", "c", (2, 1), (1, 1), (1, 0, 0, 0), kind, location="n.py:2"),
             Gather(
                 "g",
@@ -118,7 +118,7 @@ def test_every_field_counts() -> None:
     weights = c.sources[0].weights.copy()
     weights[1, 0, 1, 1] += 1
     reweighed = replace(c, sources=(replace(c.sources[0], weights=weights), c.sources[1]))
-    shifted = replace(c, shift=np.array([0, 2], np.int64))
+    shifted = replace(c, tie=np.array([0, 1], np.int64))
     changed = (
         replace(graph, name="other"),
         replace(graph, weight_format=EsbFormat(4, 2)),
@@ -145,7 +145,7 @@ def test_equal_arrays_are_one(tmp_path: Path) -> None:
     arrays = load_file(tmp_path / "net.sbm")
     assert {a.dtype for a in arrays.values()} == {np.dtype(np.int8)}
     assert set(arrays) == {
-        "c.weights0", "c.bias", "c.mantissa", "c.shift", "c.table", "g.channels",
+        "c.weights0", "c.base", "c.step", "c.tie", "c.table", "g.channels",
     }  # fmt: skip
     conv = load_model(tmp_path / "net.sbm")["c"]
     assert isinstance(conv, Conv)
@@ -179,7 +179,7 @@ def test_the_file_is_plain_safetensors(tmp_path: Path) -> None:
     assert header["__metadata__"].keys() == {"kind", "sigbit", "sha256"}
     assert header["__metadata__"]["sha256"] == digest
     document = json.loads(header["__metadata__"]["sigbit"])
-    assert document["schema_version"] == 1
+    assert document["schema_version"] == 2
     assert [n["op"] for n in document["nodes"]] == ["input", "conv", "maxpool", "gather"]
     assert document["outputs"][0] == {"tensor": "g", "axes": "features"}
     assert [p.name for p in tmp_path.iterdir()] == ["net.sbm"]
@@ -239,13 +239,13 @@ HUGE = 1 << 40
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (at("schema_version", value=2), "schema version 2, this sigbit reads 1"),
+        (at("schema_version", value=1), "schema version 1, this sigbit reads 2"),
         (at("schema_version", value=None), "schema version None"),
         (at("extra", value=1), "extra: Extra inputs are not permitted"),
         (at(*C, "extra", value=1), "nodes.1.conv.extra"),
         (at(*S, "extra", value=1), "nodes.1.conv.sources.0.extra"),
         (lambda d, a: d.pop("host"), "host: Field required"),
-        (lambda d, a: d["nodes"][1].pop("bias"), "nodes.1.conv.bias: Field required"),
+        (lambda d, a: d["nodes"][1].pop("base"), "nodes.1.conv.base: Field required"),
         (at("nodes", value={}), "nodes: Input should be a valid"),
         (at("nodes", value=[]), "there is no input"),
         (at(*C, "op", value="exec"), "'exec' found using 'op' does not match"),
@@ -293,7 +293,7 @@ HUGE = 1 << 40
         (at(*S, "groups", value=0), "groups must divide"),
         (at(*S, "groups", value=1), "do not fit 2 input and 2 output channels"),
         (at(*C, "sources", value=[]), "a convolution needs a source"),
-        (at(*C, "table", value="c.bias"), "table must be int64 [256], not int64 [2]"),
+        (at(*C, "table", value="c.base"), "table must be int64 [256], not int64 [2]"),
         (at(*M, "kernel", value=[0, 1]), "kernel and stride must be positive"),
         (at(*M, "stride", value=[1, 0]), "kernel and stride must be positive"),
         (at(*M, "padding", value=[0, 0, 0, 0]), "gives (2, 2, 3), not (2, 3, 3)"),
@@ -313,14 +313,14 @@ HUGE = 1 << 40
         (at("weight_format", value={"bits": 8, "frac": 0, "signed": True}), "at most 31 bits"),
         (at("act_format", "levels", value=[0, 2, 1, 3]), "ascend from 0"),
         (at("act_format", "levels", value=list(range(1000))), "at most 256 items"),
-        (array("c.bias", [1 << 31, 0], np.int64), "bias must be in [-2147483647, 2147483647]"),
-        (array("c.bias", [-(1 << 63), 0], np.int64), "bias must be in [-2147483647, 2147483647]"),
-        (array("c.bias", [0, 0, 0]), "bias must be int64 [2], not int64 [3]"),
-        (array("c.bias", [1.5, 0], np.float32), "must hold signed integers, not float32"),
-        (array("c.bias", [1, 0], np.uint64), "must hold signed integers, not uint64"),
-        (array("c.bias", [True, False], np.bool_), "must hold signed integers, not bool"),
-        (array("c.mantissa", [7, 8]), "mantissa must be in [8, 15]"),
-        (array("c.shift", [0, 32]), "shift must be in [0, 31]"),
+        (array("c.base", [1 << 48, 0], np.int64), "base must be in [-281474976710656, 28147"),
+        (array("c.base", [-(1 << 63), 0], np.int64), "base must be in [-281474976710656, 28147"),
+        (array("c.base", [0, 0, 0]), "base must be int64 [2], not int64 [3]"),
+        (array("c.base", [1.5, 0], np.float32), "must hold signed integers, not float32"),
+        (array("c.base", [1, 0], np.uint64), "must hold signed integers, not uint64"),
+        (array("c.base", [True, False], np.bool_), "must hold signed integers, not bool"),
+        (array("c.step", [0, 8]), "step must be in [1, 1099511627775]"),
+        (array("c.tie", [0, 2]), "tie must be in [0, 1]"),
         (array("c.table", [8] * 256), "table holds values that 1 planes cannot store"),
         (array("c.weights0", np.full((2, 1, 2, 2), 127)), "outside the grid of 2 terms"),
         (array("c.weights0", np.zeros((2, 1, 2))), "weights must be int64 [out, in / groups"),
@@ -328,7 +328,7 @@ HUGE = 1 << 40
         (array("g.channels", [[0, 0], [0, 9]]), "channels name what its tensors do not have"),
         (array("g.channels", [[0, 0], [-1, 0]]), "channels name what its tensors do not have"),
         (array("more", [0]), "no node uses the array 'more'"),
-        (lambda d, a: a.pop("c.bias"), "there is no array 'c.bias'"),
+        (lambda d, a: a.pop("c.base"), "there is no array 'c.base'"),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused(change: Change, message: str, tmp_path: Path) -> None:
@@ -351,14 +351,14 @@ def test_grids_too_large_to_list_are_refused(tmp_path: Path) -> None:
     [
         "[" * 100_000 + "]" * 100_000,
         '{"a":' * 100_000 + "1" + "}" * 100_000,
-        '{"schema_version": 1, "name": ' + "[" * 1000 + "]" * 1000 + "}",
+        '{"schema_version": 2, "name": ' + "[" * 1000 + "]" * 1000 + "}",
         '{"schema_version": ' + "1" * 5000 + "}",
-        '{"schema_version": 1',
+        '{"schema_version": 2',
         "",
         "null",
         "[]",
         '"schema_version"',
-        '{"schema_version": 1, "name": "\\ud800"}',
+        '{"schema_version": 2, "name": "\\ud800"}',
     ],
 )
 def test_documents_that_are_none_are_refused(text: str, tmp_path: Path) -> None:
@@ -373,7 +373,7 @@ JSON = st.recursive(
     | st.integers(-(1 << 70), 1 << 70)
     | st.integers(-9, 9)
     | st.floats(allow_nan=False, allow_infinity=False)
-    | st.sampled_from(["", "x", "c", "g", "c.bias", "conv", "input", "features", "\x00"]),
+    | st.sampled_from(["", "x", "c", "g", "c.base", "conv", "input", "features", "\x00"]),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner),
     max_leaves=6,
 )

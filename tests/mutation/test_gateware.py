@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ARRAY, DOT = "datapath::test_array", "dot_product::test_every_pair_of_codes[s(4,1)-s(4,2)]"
 TABLES = "dot_product::test_lanes[s(4,1)-s(4,2)-8]"
 SIGNIFICANDS = "dot_product::test_lanes[s(6,2)-s(5,1)-4]"
-REQUANT = "datapath::test_requantizer[20]"
+REQUANT = "datapath::test_requantizer[24-28-8]"
 MAX = "datapath::test_running_max[fmt0]"
 COMPUTE = "compute::test_random_programs[plain-0]"
 TRAFFIC = "compute::test_random_programs[plain-1]"
@@ -107,43 +107,67 @@ FAULTS: list[tuple[str, str, str, str, str]] = [
     # requant
     (
         "compute.requant",
-        "rounding_bit",
-        "product[numerics.DROP_BITS - 1]",
-        "product[numerics.DROP_BITS - 2]",
-        REQUANT,
-    ),
-    ("compute.requant", "no_rounding", "(up & fits & ~largest)", "(up & ~up)", REQUANT),
-    ("compute.requant", "rounded_over_the_end", "(up & fits & ~largest)", "(up & fits)", REQUANT),
-    (
-        "compute.requant",
-        "limit",
-        "(~sign).replicate(bits - 1)",
-        "(~sign).replicate(bits - 2), 0",
-        REQUANT,
-    ),
-    (
-        "compute.requant",
-        "cut_unseen",
-        "range(_COARSE // 2 - 1)",
-        "range(_COARSE // 2 - 2)",
-        REQUANT,
-    ),
-    (
-        "compute.requant",
         "wraps",
-        "shifted = Mux(saturates,",
-        "shifted = Mux(over & ~over,",
+        "over | differs(left[width - 1 : -1], left[-1])",
+        "over & differs(left[width - 1 : -1], left[-1])",
         REQUANT,
     ),
-    ("compute.requant", "guard_bit_lost", "Mux(last, fine[1:], fine[:-1])", "fine[:-1]", REQUANT),
     (
         "compute.requant",
-        "booth_digit",
-        "once, twice = low ^ middle",
-        "once, twice = low | middle",
+        "over_forgotten",
+        "over | differs(left[width - 1 : -1], left[-1])",
+        "differs(left[width - 1 : -1], left[-1])",
         REQUANT,
     ),
-    ("compute.requant", "mantissa_of_the_next", "mantissas[4][1:4]", "mantissas[3][1:4]", REQUANT),
+    (
+        "compute.requant",
+        "step_of_another",
+        "word_select(stage, width)",
+        "word_select(max(stage - 1, 0), width)",
+        REQUANT,
+    ),
+    (
+        "compute.requant",
+        "always_added",
+        "step ^ positive.replicate(width + 1)",
+        "step & ~positive.replicate(width + 1)",
+        REQUANT,
+    ),
+    (
+        "compute.requant",
+        "ties_up",
+        "~left[-1] & ~(self.tie & ~left.any())",
+        "~left[-1]",
+        REQUANT,
+    ),
+    (
+        "compute.requant",
+        "ties_always",
+        "~(self.tie & ~left.any())",
+        "~(~left.any())",
+        REQUANT,
+    ),
+    (
+        "compute.requant",
+        "tie_of_the_next",
+        "delay(m, self.param.tie, self.bits, ",
+        "delay(m, self.param.tie, self.bits - 1, ",
+        REQUANT,
+    ),
+    (
+        "compute.requant",
+        "last_bit_beyond_the_range",
+        "[Mux(over, first, bit) for bit in (lowest, *reversed(bits[1:]))]",
+        "[lowest, *(Mux(over, first, bit) for bit in reversed(bits[1:]))]",
+        REQUANT,
+    ),
+    (
+        "compute.requant",
+        "base_without_fraction",
+        "delay(m, self.base[:fraction], 1,",
+        "delay(m, self.base[:fraction] & 0, 1,",
+        REQUANT,
+    ),
     # buffers
     (
         "compute.buffers",

@@ -1,6 +1,8 @@
 """Quantizers of a quantized model become the scales of its tensors, where the grid has them."""
 
+import math
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 import torch
@@ -81,3 +83,95 @@ def test_weights_keep_their_integers() -> None:
     assert torch.equal(layer.weight_quantizer.scale(layer.real_weights()[0]), scale.reshape(-1))
     source = next(n for n in convert(prepared).graph.nodes if n.name == "y").sources[0]
     assert (torch.from_numpy(source.weights).sign() == levels.sign()).all()
+
+
+def quantized(
+    rounding: str, bits: int, signed: bool, zero: int, weight_bits: int, relu: bool
+) -> tuple[FloatGraph, QuantSpec, torch.Tensor]:
+    """A convolution between quantizers with scales that are no powers of two, and its input."""
+    generator = torch.Generator().manual_seed(bits)
+    planes = 1 if bits <= 3 else 3
+    most = 2 ** (weight_bits - 1) - 1
+    levels = torch.randint(-most, most + 1, (6, 3, 3, 3), generator=generator).double()
+    scale = torch.rand(6, 1, 1, 1, generator=generator) * 0.01 + 0.003
+    weights = {"w": (levels * scale.double()).float(), "b": torch.randn(6, generator=generator)}
+    reach = 2.0 ** (bits - 1) if signed else 2.0**bits
+    result = QuantAnnotation(
+        torch.tensor([4.321 / reach]), torch.tensor([zero]), bits, signed, rounding=rounding
+    )
+    sides = {"stride": (1, 1), "padding": (1, 1, 1, 1)}
+    nodes = (
+        Placeholder(name="x", shape=(3, 9, 9)),
+        Conv2d(name="c", inputs=("x",), shape=(6, 9, 9), weight="w", bias="b", **sides),
+        *((Relu(name="r", inputs=("c",), shape=(6, 9, 9)),) if relu else ()),
+    )
+    name = "r" if relu else "c"
+    quantizers = {"x": annotation(0.0371, 8, True), name: result}
+    graph = FloatGraph("net", nodes, weights, (name,), quantizers)
+    graph = replace(
+        graph,
+        parameter_quantizers={"w": QuantAnnotation(scale, torch.zeros(1), weight_bits, True)},
+    )
+    spec = replace(QuantSpec(), bits={name: (1 if weight_bits <= 3 else 2, planes)})
+    return graph, spec, torch.randn(16, 3, 9, 9, generator=generator) * 2
+
+
+ROUNDED = {
+    "ROUND": round,
+    "FLOOR": math.floor,
+    "CEIL": math.ceil,
+    "ROUND_TO_ZERO": int,
+}
+
+
+@pytest.mark.parametrize("rounding", ROUNDED)
+@pytest.mark.parametrize(
+    ("bits", "signed", "zero", "weight_bits", "relu"),
+    [
+        (2, False, 0, 3, True),
+        (3, True, 0, 3, False),
+        (8, False, 0, 4, True),
+        (8, True, 0, 4, False),
+        (8, True, -128, 4, True),
+        (7, True, 3, 4, False),
+    ],
+)
+def test_codes_are_those_of_the_quantized_model(
+    rounding: str, bits: int, signed: bool, zero: int, weight_bits: int, relu: bool
+) -> None:
+    """Every code, in exact arithmetic: scale, rounding, zero point and range are kept. What rounds
+    towards 0 on both sides of it is no division: some codes are off by one, and it is said."""
+    graph, spec, x = quantized(rounding, bits, signed, zero, weight_bits, relu)
+    prepared = post_training(graph, x, spec)
+    model = convert(prepared)
+    name = graph.outputs[0]
+    result, weights = graph.quantizers[name], graph.parameter_quantizers["w"]
+    low, high = (int(v) for v in result.range)
+    low = max(low, zero) if relu else low
+    found = prepared.exactness[name]
+    assert found.accumulators > 0
+    assert (found.off == found.most == 0) or (rounding == "ROUND_TO_ZERO" and low < 0)
+    assert found.most <= 1
+    stored = model.stored(x)
+    assert all(torch.equal(stored[n], v) for n, v in prepared.stored(x).items())
+    levels = (graph.parameters["w"].double() / weights.scale.double()).round()
+    sums = torch.nn.functional.conv2d(stored["x"].double(), levels, padding=1).long()
+    unit = Fraction(float(result.scale))
+    codes = stored[name] + model.graph[name].type.zero
+    for c in range(6):
+        step = Fraction(float(weights.scale[c])) * Fraction(float(graph.quantizers["x"].scale))
+        bias = Fraction(float(graph.parameters["b"][c]))
+        pairs = torch.stack([sums[:, c].reshape(-1), codes[:, c].reshape(-1)], 1)
+        for acc, code in pairs.tolist():
+            value = ROUNDED[rounding]((acc * step + bias) / unit + zero)
+            assert abs(code - min(max(value, low), high) + zero) <= found.most
+
+
+def test_training_ends_the_codes_of_the_quantized_model() -> None:
+    graph, spec, x = quantized("ROUND", 3, True, 0, 3, False)
+    prepared = prepare(graph, spec, x)
+    convert(prepared)
+    assert list(prepared.exactness) == ["c"]
+    prepared(x)
+    assert prepared.exactness == {}
+    assert torch.equal(convert(prepared).stored(x)["c"], prepared.stored(x)["c"])

@@ -205,9 +205,9 @@ def apply(quantizer: Quantizer, x: Tensor) -> Tensor:
     """Real activations of two bits as a layer makes them, from fine accumulators."""
     grid = method_grid(QuantSpec(act_method="lsq", act_bits=2), 2, 0)
     one, scale = torch.ones(1, dtype=torch.float64), quantizer.scale()
-    shift = 20.0 - grid.pre_shift
-    bias = one * -grid.offset * 2.0**shift
-    r = Requantization(bias, one * 8, one * shift, grid, None, True, False, quantizer)
+    unit = 2.0 ** (20 - grid.pre_shift)
+    base = one * (0.5 - grid.centre - grid.offset) * unit
+    r = Requantization(base, one * unit, grid, None, True, False, quantizer)
     step = scale.detach() * 2.0**-20
     return r(x / step, one * 0, one * step, scale) * scale.detach()
 

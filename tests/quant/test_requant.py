@@ -3,21 +3,16 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sigbit.quant.layers.requant import (
     Requantization,
     level_table,
-    power_of_two,
-    rounding,
-    scale_value,
-    snap_scale,
     table_of,
 )
 from sigbit.quant.spec import ActGrid, QuantSpec, act_grid
 from sigbit_hw.arch import numerics
 from sigbit_hw.arch.formats import EsbFormat
+from sigbit_hw.arch.params import in_units
 
 SPECS = {
     "esb42": QuantSpec(),
@@ -40,28 +35,12 @@ GRIDS |= {
 }
 
 
-@given(st.lists(st.floats(1e-12, 1e3), min_size=1, max_size=20))
-def test_snapping_is_the_contracts(scales: list[float]) -> None:
-    mantissa, shift = numerics.snap_scale(scales)
-    got = snap_scale(torch.tensor(scales, dtype=torch.float64))
-    assert np.array_equal(got[0].numpy(), mantissa)
-    assert np.array_equal(got[1].numpy(), shift)
-    assert np.array_equal(scale_value(*got).numpy(), numerics.scale_value(mantissa, shift))
-
-
-def test_powers_of_two_are_exact() -> None:
-    e = torch.arange(-64, 65)
-    assert power_of_two(e).tolist() == [2.0**i for i in range(-64, 65)]
-    assert rounding(torch.tensor([0.0, 3.0, 4.0, 10.0])).tolist() == [0, 0, 1, 64]
-
-
 def requantization(grid: ActGrid, limit: float | None, rng: np.random.Generator) -> Requantization:
-    c = 24
-    shift = torch.from_numpy(rng.integers(0, 15, c)).double()
-    bias = torch.from_numpy(rng.integers(-(1 << 16), 1 << 16, c)).double()
-    return Requantization(
-        bias, torch.from_numpy(rng.integers(8, 16, c)).double(), shift, grid, limit
-    )
+    c, fmt = 24, QuantSpec().params
+    step = 2.0 ** rng.integers(-2, 13, c) * rng.choice([1.0, 1.3, 1.9], c)
+    base = rng.integers(-(1 << 16), 1 << 16, c) * rng.choice([1.0, 0.37], c)
+    base, step = fmt.nearest_base(base, np), fmt.nearest_step(step, np)
+    return Requantization(torch.from_numpy(base), torch.from_numpy(step), grid, limit)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
@@ -71,16 +50,15 @@ def test_levels_are_those_of_the_hardware(
     grid: ActGrid, limit: float | None, dtype: torch.dtype, rng: np.random.Generator
 ) -> None:
     r = requantization(grid, limit, rng)
-    spread = 2.0 ** (r.shift.numpy() + 8)
-    acc = (
-        np.round(rng.uniform(-1, 1, (4, 40, 40, 24)) * spread).transpose(0, 3, 1, 2)
-        - r.bias.numpy()[:, None, None]
+    spread = 2.0 * numerics.Y_MAX * r.step.numpy()
+    acc = np.round(
+        (rng.uniform(-1, 1, (4, 40, 40, 24)) * spread - r.base.numpy()).transpose(0, 3, 1, 2)
     )
-    acc[0, :, 0, 0] = (1 << 23) - 1 - np.abs(r.bias.numpy())
+    acc[0, :, 0, 0] = (1 << 23) - 1
     acc[0, :, 0, 1] = -acc[0, :, 0, 0]
     one = torch.ones((), dtype=torch.float64)
-    got = r(torch.from_numpy(acc).to(dtype), r.bias, torch.ones(24).double(), one)
-    columns = (a.numpy().astype(np.int64)[:, None, None] for a in (r.bias, r.mantissa, r.shift))
+    got = r(torch.from_numpy(acc).to(dtype), r.base, torch.ones(24).double(), one)
+    columns = (in_units(a.numpy())[:, None, None] for a in (r.base, r.step))
     y = numerics.requantize(acc.astype(np.int64), *columns)
     assert np.array_equal(got.long().numpy(), table_of(grid, limit).numpy()[y & 255] + grid.zero)
     assert len(np.unique(y)) == 256, "every pre-activation occurs"
@@ -89,7 +67,7 @@ def test_levels_are_those_of_the_hardware(
 @pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
 def test_table_is_the_nearest_level(grid: ActGrid) -> None:
     table = level_table(grid, None)
-    y = torch.arange(-128, 128).double() + grid.offset
+    y = torch.arange(-128, 128).double() + grid.offset + grid.centre
     values = {v for m in grid.levels.magnitudes for v in (m, -m) if v >= grid.low}
     levels = torch.tensor(sorted(values | {grid.low}))
     best = (y[:, None] * 2.0**-grid.pre_shift - levels).abs().amin(1)
@@ -107,20 +85,19 @@ def test_gradient_is_straight_through(
 ) -> None:
     grid = GRIDS[name]
     r = requantization(grid, limit, rng)
-    ratio = scale_value(r.mantissa, r.shift)
+    ratio = 1 / r.step
     out_scale = torch.tensor(0.37, dtype=torch.float64, requires_grad=True)
     step = ratio * out_scale.detach() * 2.0**-grid.pre_shift
-    bias = ((r.bias - rounding(r.shift) + grid.offset / ratio) * step).requires_grad_()
-    acc = torch.from_numpy(
-        np.round(rng.uniform(-1, 1, (2, 24, 6, 6)) * 2.0 ** (r.shift.numpy()[:, None, None] + 8))
-    )
-    acc = (acc - r.bias.view(-1, 1, 1)).requires_grad_()
+    bias = ((r.base + (grid.offset + grid.centre - 0.5) * r.step) * step).requires_grad_()
+    spread = 2.0 * numerics.Y_MAX * r.step.numpy()[:, None, None]
+    acc = torch.from_numpy(np.round(rng.uniform(-1, 1, (2, 24, 6, 6)) * spread))
+    acc = (acc - r.base.round().view(-1, 1, 1)).requires_grad_()
     upstream = torch.from_numpy(rng.normal(size=acc.shape))
     levels = r(acc, bias, step, out_scale)
     (levels * upstream).sum().backward()
     v = ((acc * step.view(-1, 1, 1) + bias.view(-1, 1, 1)) / out_scale).detach()
     high = grid.high if limit is None else float(level_table(grid, limit).max())
-    blur = max(0.02, 0.25 * 2.0**-grid.pre_shift)  # what the guard bits drop
+    blur = 1e-6
     edge = (
         ((v - grid.low).abs() < blur)
         | ((v - high).abs() < blur)

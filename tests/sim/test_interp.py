@@ -63,7 +63,7 @@ class ScalarMachine:
             self.stores[kind][entry] = {
                 LoadKind.WEIGHTS: lambda d: images.unpack_weights(d, self.c)[0],
                 LoadKind.ACTS: lambda d: images.unpack_slots(d, self.c)[0],
-                LoadKind.PARAMS: lambda d: np.array(images.unpack_params(d)),
+                LoadKind.PARAMS: lambda d: np.array(images.unpack_params(d, self.c)),
                 LoadKind.TABLE: lambda d: images.unpack_table(d, self.c)[0],
             }[kind](item)
 
@@ -131,8 +131,8 @@ class ScalarMachine:
                 entry = acc[channel, pixel]
                 if e.mode == Mode.MAC:
                     group = self.stores[LoadKind.PARAMS][out.param + channel // c.param_lanes]
-                    bias, mantissa, shift = (int(v) for v in group[:, channel % c.param_lanes])
-                    entry = int(requantize(entry, bias, mantissa, shift)) & 255
+                    params = (int(v) for v in group[:, channel % c.param_lanes])
+                    entry = int(requantize(entry, *params, bits=c.result_bits)) & 255
                 codes.append(int(table[entry]))
             wrote[int(slots[plane, slot, pixel])] = codes
         self.stores[LoadKind.ACTS] |= {slot: np.array(codes) for slot, codes in wrote.items()}

@@ -13,7 +13,7 @@ from sigbit.runtime import Session
 from sigbit_hw.arch import addressing, images, isa, launch, regs
 from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.isa import Exec, Fill, Halt, Instr, Load, LoadKind, Mode, Out, Seg, Store
-from sigbit_hw.arch.numerics import MANTISSA_MIN, TABLE_ENTRIES
+from sigbit_hw.arch.numerics import TABLE_ENTRIES, UNIT
 from sigbit_hw.arch.regs import OFFSET
 from sigbit_hw.arch.scrub import scrub_program
 from sigbit_sim.cycles import predict
@@ -76,8 +76,8 @@ def plain_window(config: ArchConfig, rng: np.random.Generator) -> NDArray[np.uin
     window = rng.integers(0, 256, END).astype(np.uint8)
     lanes = np.zeros(config.param_lanes, np.int64)
     for kind, data in (
-        (LoadKind.PARAMS, images.pack_params(lanes, lanes + MANTISSA_MIN, lanes)),
-        (LoadKind.TABLE, images.pack_table(np.arange(TABLE_ENTRIES) % 15)),
+        (LoadKind.PARAMS, images.pack_params(lanes, lanes + UNIT, lanes, config=config)),
+        (LoadKind.TABLE, images.pack_table(np.arange(TABLE_ENTRIES) % 15, config)),
     ):
         window[PLAIN[kind] : PLAIN[kind] + data.size] = data
     return window

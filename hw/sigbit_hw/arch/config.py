@@ -9,7 +9,8 @@ from typing import Any
 
 from sigbit_hw.arch import limits
 from sigbit_hw.arch.formats import EsbFormat, Format, TermGrid
-from sigbit_hw.arch.numerics import dot_bits
+from sigbit_hw.arch.numerics import PRE_BITS, dot_bits
+from sigbit_hw.arch.params import STEP_BITS, STEP_FRACTION_BITS, ParamFormat
 from sigbit_tools.shown import shown
 
 
@@ -51,6 +52,11 @@ class ArchConfig:
         Longest AXI burst, a power of two up to 256.
     outstanding_reads : int
         Read bursts in flight on each port.
+    step_bits, fraction_bits : int
+        Bits of a requantizer's step, and how many of them are fraction bits
+        (:class:`~sigbit_hw.arch.params.ParamFormat`).
+    result_bits : int
+        Bits of what a requantizer gives: up to 8, at least those of an activation's code.
     ports : int
         AXI4 master ports: 1, 2 or 4 of ``bus_bits / ports`` (at least 64) each. Port i carries part
         i of every beat.
@@ -75,9 +81,17 @@ class ArchConfig:
     burst_beats: int = 16
     outstanding_reads: int = 8
     ports: int = 1
+    step_bits: int = STEP_BITS
+    fraction_bits: int = STEP_FRACTION_BITS
+    result_bits: int = PRE_BITS
 
     def __post_init__(self) -> None:
         limits.check(self)
+
+    @property
+    def params(self) -> ParamFormat:
+        """How parameters are stored."""
+        return ParamFormat(self.acc_bits, self.step_bits, self.fraction_bits)
 
     @property
     def macs(self) -> int:

@@ -9,19 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import LoadKind
-from sigbit_hw.arch.numerics import (
-    BIAS_BITS,
-    BIAS_MAX,
-    MANTISSA_BITS,
-    MANTISSA_MAX,
-    SHIFT_MAX,
-    TABLE_ENTRIES,
-    wrap,
-)
+from sigbit_hw.arch.numerics import TABLE_ENTRIES, Ints
+from sigbit_hw.arch.params import ITEM_BYTES
 
 Bytes = NDArray[np.uint8]
-ITEM_BYTES = 8
-"""Bytes of one channel's parameters, and of a piece of a table."""
 
 
 def pack_lanes(codes: ArrayLike, bits: int) -> Bytes:
@@ -60,35 +51,14 @@ def unpack_slots(data: Bytes, config: ArchConfig) -> Bytes:
     return unpack_lanes(data.reshape(-1, config.slot_bytes), config.act_format.lane_bits)
 
 
-def pack_params(bias: ArrayLike, mantissa: ArrayLike, shift: ArrayLike) -> Bytes:
-    """Per-channel parameters as 8-byte items: bias in bits 0 to 31, mantissa from bit 32, shift
-    from bit 36."""
-    bias, mantissa, shift = (np.asarray(a, np.int64) for a in (bias, mantissa, shift))
-    for name, value, low, high in (
-        ("bias", bias, -BIAS_MAX - 1, BIAS_MAX),
-        ("shift", shift, 0, SHIFT_MAX),
-        ("mantissa", mantissa, 0, MANTISSA_MAX),
-    ):
-        if value.size and (value.min() < low or value.max() > high):
-            raise ValueError(
-                f"{name} must be in [{low}, {high}], not [{value.min()}, {value.max()}]"
-            )
-    item = (
-        (bias & ((1 << BIAS_BITS) - 1))
-        | mantissa << BIAS_BITS
-        | shift << (BIAS_BITS + MANTISSA_BITS)
-    )
-    return item.astype("<u8").view(np.uint8)
+def pack_params(base: ArrayLike, step: ArrayLike, tie: ArrayLike, *, config: ArchConfig) -> Bytes:
+    """Parameters of channels as 8-byte items (:class:`~sigbit_hw.arch.params.ParamFormat`)."""
+    return config.params.pack(base, step, tie).astype("<u8").ravel().view(np.uint8)
 
 
-def unpack_params(data: Bytes) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """(bias, mantissa, shift) of :func:`pack_params`'s bytes."""
-    item = np.ascontiguousarray(data).view("<u8").astype(np.int64)
-    return (
-        wrap(item, BIAS_BITS),
-        item >> BIAS_BITS & MANTISSA_MAX,
-        item >> (BIAS_BITS + MANTISSA_BITS) & SHIFT_MAX,
-    )
+def unpack_params(data: Bytes, config: ArchConfig) -> tuple[Ints, Ints, Ints]:
+    """(base, step, tie) of :func:`pack_params`'s bytes."""
+    return config.params.unpack(np.ascontiguousarray(data).view("<u8").astype(np.uint64))
 
 
 def pack_table(codes: ArrayLike, config: ArchConfig) -> Bytes:

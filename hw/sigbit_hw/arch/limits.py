@@ -7,7 +7,8 @@ from typing import Protocol
 from sigbit_hw.arch import bus, isa
 from sigbit_hw.arch.formats import Format
 from sigbit_hw.arch.names import check_name
-from sigbit_hw.arch.numerics import ACC_BITS_MAX, ACC_BITS_MIN
+from sigbit_hw.arch.numerics import PRE_BITS
+from sigbit_hw.arch.params import ParamFormat
 from sigbit_tools.shown import shown
 
 RADIX_BITS_MAX = 7
@@ -77,6 +78,15 @@ class Parameters(Protocol):
     def term_radix_bits(self) -> int: ...
 
     @property
+    def step_bits(self) -> int: ...
+
+    @property
+    def fraction_bits(self) -> int: ...
+
+    @property
+    def result_bits(self) -> int: ...
+
+    @property
     def act_slots(self) -> int: ...
 
     @property
@@ -103,7 +113,7 @@ class Parameters(Protocol):
 
 def check(config: Parameters) -> None:
     """``ValueError`` says which parameter is wrong, and what is allowed."""
-    for rules in (_types, _array, _accumulators, _bus, _depths):
+    for rules in (_types, _array, _accumulators, _requantizers, _bus, _depths):
         rules(config)
 
 
@@ -112,7 +122,7 @@ def _types(c: Parameters) -> None:
     for name in ("weight_format", "act_format"):
         if not isinstance(getattr(c, name), Format):
             raise ValueError(f"{name} must be a format, not {shown(getattr(c, name))}")
-    for name in ("acc_bits", "term_radix_bits", "bus_bits"):
+    for name in ("acc_bits", "term_radix_bits", "bus_bits", "result_bits"):
         if type(getattr(c, name)) is not int:
             raise ValueError(f"{name} must be an integer, not {shown(getattr(c, name))}")
     for name in _POWERS_OF_TWO:
@@ -145,8 +155,7 @@ def _array(c: Parameters) -> None:
 
 
 def _accumulators(c: Parameters) -> None:
-    if not ACC_BITS_MIN <= c.acc_bits <= ACC_BITS_MAX:
-        raise ValueError(f"acc_bits must be in [{ACC_BITS_MIN}, {ACC_BITS_MAX}], not {c.acc_bits}")
+    ParamFormat(c.acc_bits, c.step_bits, c.fraction_bits)
     if c.dot_bits > c.acc_bits:
         raise ValueError(
             f"acc_bits must be at least {c.dot_bits}, not {c.acc_bits}: a sum of "
@@ -156,6 +165,15 @@ def _accumulators(c: Parameters) -> None:
     if not 1 <= c.term_radix_bits <= RADIX_BITS_MAX:
         raise ValueError(
             f"term_radix_bits must be in [1, {RADIX_BITS_MAX}], not {c.term_radix_bits}"
+        )
+
+
+def _requantizers(c: Parameters) -> None:
+    least = max(2, c.act_format.bits)
+    if not least <= c.result_bits <= PRE_BITS:
+        raise ValueError(
+            f"result_bits must be in [{least}, {PRE_BITS}] with activations of "
+            f"{c.act_format.bits} bits, not {c.result_bits}"
         )
 
 

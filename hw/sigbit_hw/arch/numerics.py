@@ -12,43 +12,25 @@ from numpy.typing import ArrayLike, NDArray
 
 from sigbit_hw.arch.formats import Format
 
-MANTISSA_BITS = 4
-"""Significant bits of a requantization scale; the top one is always set: mantissa in [8, 15]."""
+FRACTION_BITS = 16
+"""Fraction bits of a requantization's base and step: both count in 2**-16 of an accumulator
+step."""
 
-GUARD_BITS = 3
-"""Fraction bits kept between the shift and the multiplication by the mantissa."""
+UNIT = 1 << FRACTION_BITS
+"""An accumulator step, counted so."""
 
-SHIFT_MAX = 31
-"""Largest requantization shift."""
 PRE_BITS = 8
 """Bits of the requantized pre-activation ``y``, the index of the activation table."""
 
-SCALED_BITS = PRE_BITS + GUARD_BITS + 1
-"""Bits of the shifted accumulator that enters the multiplication."""
-
-SCALED_MIN, SCALED_MAX = -(1 << (SCALED_BITS - 1)), (1 << (SCALED_BITS - 1)) - 1
-"""Where the shifted accumulator saturates."""
-
-DROP_BITS = MANTISSA_BITS - 1 + GUARD_BITS
-"""Fraction bits that are rounded away after the multiplication by the mantissa."""
-
-ROUND_UNIT = 1 << DROP_BITS
-"""By what that divides."""
-
-ROUND_HALF = ROUND_UNIT // 2
-"""What is added before: half a unit, so that ties round up."""
-
-BIAS_BITS = 32
-"""Bits of a bias as it is stored; the hardware keeps the low ``acc_bits``."""
-
-BIAS_MAX = (1 << (BIAS_BITS - 1)) - 1
-"""Largest bias."""
-
-ACC_BITS_MIN, ACC_BITS_MAX = 16, BIAS_BITS
+ACC_BITS_MIN, ACC_BITS_MAX = 16, 32
 """Least and largest width of an accumulator."""
 
-MANTISSA_MIN, MANTISSA_MAX = 1 << (MANTISSA_BITS - 1), (1 << MANTISSA_BITS) - 1
-"""Least and largest mantissa: the top bit is set."""
+BASE_MAX = (1 << (ACC_BITS_MAX + FRACTION_BITS)) - 1
+"""Largest base, and but for its sign and one the least: twice the reach of an accumulator."""
+
+STEP_MAX = (1 << (24 + FRACTION_BITS)) - 1
+"""Largest step, just below 2**24 accumulator steps. With it float64 divides as exactly as integers
+do: quotients of eight bits are never rounded across a whole number."""
 
 Y_MIN, Y_MAX = -(1 << (PRE_BITS - 1)), (1 << (PRE_BITS - 1)) - 1
 TABLE_ENTRIES = 1 << PRE_BITS
@@ -65,17 +47,23 @@ def wrap(x: ArrayLike, bits: int) -> Ints:
     return ((x + half) & ((np.int64(1) << bits) - 1)) - half
 
 
-def requantize(acc: ArrayLike, bias: ArrayLike, mantissa: ArrayLike, shift: ArrayLike) -> Ints:
-    """Pre-activation ``y`` of accumulators: ``sat8(round_half_up(sat12(floor((acc + bias) 8 /
-    2^shift)) m / 64))``.
+def requantize(
+    acc: ArrayLike, base: ArrayLike, step: ArrayLike, tie: ArrayLike = 0, *, bits: int = PRE_BITS
+) -> Ints:
+    """Pre-activation ``y`` of accumulators: ``sat(floor((acc 2^16 + base) / step))``, saturated to
+    ``bits`` bits of two's complement.
 
-    The effective scale is ``mantissa / 8 * 2**-shift``. ``acc + bias`` must not overflow the
-    accumulator, which the compiler proves for every layer. Arguments broadcast; the result lies in
-    [-128, 127].
+    ``base`` lies within [-BASE_MAX - 1, BASE_MAX], ``step`` within [0, STEP_MAX]; a step of 0,
+    which no compiler uses, gives the limits. Where ``tie`` is 1, a quotient that is whole and odd,
+    and does not saturate, is lowered by one: with a base that holds half a step, ties go to even
+    numbers. Arguments broadcast; with accumulators of up to 32 bits nothing exceeds 64.
     """
-    acc, bias, mantissa, shift = (np.asarray(a, np.int64) for a in (acc, bias, mantissa, shift))
-    scaled = (((acc + bias) << GUARD_BITS) >> shift).clip(SCALED_MIN, SCALED_MAX)
-    return ((scaled * mantissa + ROUND_HALF) >> DROP_BITS).clip(Y_MIN, Y_MAX)
+    acc, base, step, tie = (np.asarray(a, np.int64) for a in (acc, base, step, tie))
+    total = (acc << FRACTION_BITS) + base
+    half = 1 << (bits - 1)
+    limits = np.where(total < 0, -half, half - 1)
+    y = np.where(step == 0, limits, (total // np.maximum(step, 1)).clip(-half, half - 1))
+    return y - (tie & y & (y * step == total))
 
 
 def table_index(y: Any) -> Any:
@@ -84,35 +72,10 @@ def table_index(y: Any) -> Any:
     return y & (TABLE_ENTRIES - 1)
 
 
-def scale_value(mantissa: ArrayLike, shift: ArrayLike) -> NDArray[np.float64]:
-    """The real factor that (mantissa, shift) stands for, exactly."""
-    return np.ldexp(np.asarray(mantissa, np.float64) / MANTISSA_MIN, -np.asarray(shift, np.int64))
-
-
-def snap_scale(scale: ArrayLike) -> tuple[Ints, Ints]:
-    """(mantissa, shift) of the representable scale nearest to ``scale``, ties to the larger one.
-
-    Representable are ``m / 8 * 2**-s``, m in [8, 15], s in [0, 31]; outside that range the nearest
-    end is taken. Raises ``ValueError`` unless every scale is finite and positive.
-    """
-    scale = np.asarray(scale, np.float64)
-    if not (np.isfinite(scale) & (scale > 0)).all():
-        raise ValueError("requantization scales must be finite and positive")
-    mantissa, shift = nearest_scale(scale, np)
-    return mantissa.astype(np.int64), shift.astype(np.int64)
-
-
-def nearest_scale(scale: Any, library: Any) -> tuple[Any, Any]:
-    """:func:`snap_scale` on arrays of float64 of ``library`` (``numpy``, ``torch``), where they
-    are: whole mantissas as float64, shifts as integers."""
-    fraction, exponent = library.frexp(scale)
-    mantissa = library.floor(fraction * (2 * MANTISSA_MIN) + 0.5)
-    carry = mantissa == 2 * MANTISSA_MIN
-    shift = 1 - library.where(carry, exponent + 1, exponent)
-    mantissa = library.where(carry, MANTISSA_MIN, mantissa)
-    mantissa = library.where(shift < 0, MANTISSA_MAX, mantissa)
-    mantissa = library.where(shift > SHIFT_MAX, MANTISSA_MIN, mantissa)
-    return mantissa, library.clip(shift, 0, SHIFT_MAX)
+def passed(codes: ArrayLike, bits: int) -> Ints:
+    """Index into an activation table of codes that pass a requantizer of ``bits`` bits unchanged,
+    as maxima do: they are its ``y``."""
+    return np.asarray(table_index(wrap(codes, bits)), np.int64)
 
 
 def product_bound(weights: Format, acts: Format) -> int:

@@ -7,9 +7,9 @@ from amaranth.utils import ceil_log2
 
 from sigbit_hw.arch import isa, regs
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.images import ITEM_BYTES
 from sigbit_hw.arch.isa import INDEX_BITS
 from sigbit_hw.arch.numerics import TABLE_ENTRIES
+from sigbit_hw.arch.params import ITEM_BYTES
 
 ENGINES = len(isa.Engine)
 

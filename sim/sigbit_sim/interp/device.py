@@ -260,7 +260,8 @@ class _Machine:
             )
             self.acts[items] = codes
         elif kind == LoadKind.PARAMS:
-            for target, values in zip(self.params, images.unpack_params(data), strict=True):
+            params = images.unpack_params(data, c)
+            for target, values in zip(self.params, params, strict=True):
                 target[items] = values.reshape(-1, c.param_lanes)
         else:
             self.tables[items] = images.unpack_table(data, c) & ((1 << c.act_format.bits) - 1)

@@ -224,15 +224,14 @@ def maximum(nest: Nest, operands: Operands, best: Ints) -> Ints:
 def table_index(nest: Nest, acc: Ints, params: Ints) -> Ints:
     """Index into the activation tables of accumulators or order keys ``[..., channels]``.
 
-    ``params`` ``[3, channels]`` are bias, mantissa and shift, used by MAC; the sum of accumulator
-    and bias counts modulo ``2**acc_bits``.
+    ``params`` ``[3, channels]`` are base, step and tie, used by MAC.
     """
     c = nest.config
     if nest.execute.mode == Mode.MAX:
         codes = np.arange(1 << c.act_format.bits)
         code_of = np.empty_like(codes)
         code_of[numerics.order_key(codes, c.act_format)] = codes
-        return code_of[acc]
-    bias, mantissa, shift = params
-    total = numerics.wrap(acc + bias, c.acc_bits)
-    return numerics.table_index(numerics.requantize(total, 0, mantissa, shift))
+        return numerics.passed(code_of, c.result_bits)[acc]
+    base, step, tie = params
+    y: Ints = numerics.table_index(numerics.requantize(acc, base, step, tie, bits=c.result_bits))
+    return y

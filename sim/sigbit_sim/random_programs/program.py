@@ -377,16 +377,22 @@ class _Builder:
         groups = -(-channels // c.param_lanes)
         shape = (groups * c.param_lanes,)
         spread = np.sqrt(steps * c.ic_lanes) * c.weight_format.max * c.act_format.max / 4
-        near = max(0, int(np.log2(spread)) - 6)
-        shift = np.where(
+        fmt = c.params
+        near = np.log2(spread) - c.result_bits + 2
+        exponent = np.where(
             rng.random(shape) < 0.8,
-            near + rng.integers(0, 4, shape),
-            rng.integers(0, numerics.SHIFT_MAX + 1, shape),
-        ).clip(0, numerics.SHIFT_MAX)
-        limit = np.minimum(1 << (c.acc_bits - 3), np.int64(64) << shift.clip(0, c.acc_bits))
-        bias = rng.integers(-limit, limit)
-        mantissa = rng.integers(numerics.MANTISSA_MIN, numerics.MANTISSA_MAX + 1, shape)
-        self._load(LoadKind.PARAMS, out.param, groups, images.pack_params(bias, mantissa, shift))
+            near + rng.uniform(0, 4, shape),
+            rng.uniform(-fmt.fraction_bits, fmt.step_bits - fmt.fraction_bits, shape),
+        )
+        exponent = np.where(rng.random(shape) < 0.2, np.floor(exponent), exponent)
+        offset = rng.uniform(-1, 1, shape) * (1 << (c.result_bits - 2))
+        limit = float(1 << (c.acc_bits - 3))
+        offset = np.clip(offset, -limit * 2.0**-exponent, limit * 2.0**-exponent)
+        base, step = fmt.affine(2.0**-exponent, offset)
+        tie = rng.integers(0, 2, shape)
+        self._load(
+            LoadKind.PARAMS, out.param, groups, images.pack_params(base, step, tie, config=c)
+        )
         return out.param + np.arange(groups)
 
     def _layer(self, out: Out, execute: Exec) -> None:

@@ -33,15 +33,19 @@ class Contents:
         return cls(
             rng.integers(0, act_codes, (config.act_slots, config.ic_lanes)),
             rng.integers(0, 1 << config.weight_format.bits, shape),
-            np.array(
-                [
-                    rng.integers(-1000, 1000, channels),
-                    rng.integers(numerics.MANTISSA_MIN, numerics.MANTISSA_MAX + 1, channels),
-                    rng.integers(2, 12, channels),
-                ]
-            ),
+            random_params(config, rng, channels),
             rng.integers(0, act_codes, (config.tables, numerics.TABLE_ENTRIES)),
         )
+
+
+def random_params(config: ArchConfig, rng: np.random.Generator, channels: int) -> np.ndarray:
+    """Base, step and tie ``[3, channels]`` that spread accumulators of all sizes over the results;
+    half of the steps are powers of two, so that ties occur."""
+    scale = 2.0 ** -rng.integers(2, 12, channels) * np.where(
+        rng.random(channels) < 0.5, 1, rng.uniform(1, 2, channels)
+    )
+    base, step = config.params.affine(scale, rng.integers(-60, 60, channels) * scale)
+    return np.array([base, step, rng.integers(0, 2, channels)])
 
 
 @dataclass
@@ -111,12 +115,13 @@ def _drain(execute, out, total, acts, contents, config):
     if execute.mode == Mode.MAX:
         codes = np.arange(1 << config.act_format.bits)
         keys = numerics.order_key(codes, config.act_format)
-        index = np.argsort(keys)[pixel_major]
+        index = numerics.passed(np.argsort(keys), config.result_bits)[pixel_major]
     else:
         first = out.param * config.param_lanes
-        bias, mantissa, shift = contents.params[:, first : first + pixel_major.shape[1]]
-        biased = numerics.wrap(pixel_major + bias, config.acc_bits)
-        index = numerics.table_index(numerics.requantize(biased, 0, mantissa, shift))
+        params = contents.params[:, first : first + pixel_major.shape[1]]
+        index = numerics.table_index(
+            numerics.requantize(pixel_major, *params, bits=config.result_bits)
+        )
     for plane in range(out.n_planes):
         codes = contents.tables[out.table + plane][index]
         codes = codes.reshape(len(index), -1, config.ic_lanes).transpose(1, 0, 2)
@@ -173,7 +178,9 @@ async def fill(ctx, dut: ComputeEngine, contents: Contents) -> None:
             ctx.set(port.valid, 1)
             await ctx.tick()
     ctx.set(dut.weight_write.valid, 0)
-    for k, item in enumerate(images.pack_params(*contents.params).view("<u8").tolist()):
+    for k, item in enumerate(
+        images.pack_params(*contents.params, config=config).view("<u8").tolist()
+    ):
         group, lane = divmod(k, config.param_lanes)
         ctx.set(dut.param_write.group, group)
         ctx.set(dut.param_write.lane, lane)

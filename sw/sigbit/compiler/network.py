@@ -124,7 +124,7 @@ class Op:
     ``node`` is the layer it comes from, None for a copy. The first of its channels is channel
     ``node_channel`` of the layer, and pixel (i, j) of the region is pixel ``(node_region.y + i *
     node_region.step[0], …)`` of the layer's output, which differs from ``region`` where ``result``
-    holds some rows only. Bias, mantissa, shift and operands' weights are those of these channels
+    holds some rows only. Base, step, tie and operands' weights are those of these channels
     alone. With ``images`` above 1 the region's columns are not the layer's but those of as many
     images side by side, from ``image`` on, and ``node_region`` is that of one image.
     """
@@ -139,9 +139,9 @@ class Op:
     node: Conv | MaxPool | None = None
     node_region: Region | None = None
     node_channel: int = 0
-    bias: Ints | None = None
-    mantissa: Ints | None = None
-    shift: Ints | None = None
+    base: Ints | None = None
+    step: Ints | None = None
+    tie: Ints | None = None
     table: Ints | None = None
     image: int = 0
     images: int = 1

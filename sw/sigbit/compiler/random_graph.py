@@ -14,7 +14,7 @@ from sigbit.ir.integer import (
     window,
 )
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.numerics import MANTISSA_MAX, MANTISSA_MIN, TABLE_ENTRIES, Y_MIN
+from sigbit_hw.arch.numerics import TABLE_ENTRIES, Y_MIN
 
 
 class Builder:
@@ -86,7 +86,9 @@ class Builder:
             * int(np.abs(self.config.act_grid(self.type_of(s.tensor).planes).values).max())
             for s in sources
         )
-        shift = np.ceil(np.log2(np.maximum(np.asarray(bound) / 512, 1))).astype(np.int64)
+        exponent = np.ceil(np.log2(np.maximum(np.asarray(bound) / 512, 1)))
+        scale = 2.0**-exponent * self.rng.uniform(1, 2, oc)
+        base, step = self.config.params.affine(scale, self.rng.integers(-40, 40, oc) * scale)
         values = self.config.act_grid(planes).values
         table = np.sort(self.rng.choice(values, TABLE_ENTRIES))
         table = np.roll(table, Y_MIN)
@@ -96,9 +98,9 @@ class Builder:
             Conv(
                 name,
                 tuple(sources),
-                np.asarray(self.rng.integers(-40, 40, oc)),
-                np.asarray(self.rng.integers(MANTISSA_MIN, MANTISSA_MAX + 1, oc)),
-                shift,
+                base,
+                step,
+                np.asarray(self.rng.integers(0, 2, oc)),
                 table,
                 kind,
                 location=f"model.py:{len(self.nodes)}",

@@ -21,7 +21,7 @@ from sigbit.ir.integer import Conv, Gather, Input, IntegerGraph, MaxPool, Node, 
 from sigbit_hw.arch import numerics
 from sigbit_hw.arch.formats import Format
 
-VERSION = 1
+VERSION = 2
 """Of the layout of ``bundle.json``."""
 
 MARKER = "bundle.json"
@@ -37,12 +37,10 @@ RULES = {
     "pixels, and padding (top, left, bottom, right) goes around the result, negative: lines and "
     "columns are cut off; all these positions hold the stored integer -zero of the source's "
     "tensor, which stands for the real value 0",
-    "requantize": f"a = floor((acc + bias) * {1 << numerics.GUARD_BITS} / 2**shift), clipped to "
-    f"[{numerics.SCALED_MIN}, {numerics.SCALED_MAX}]; "
-    f"y = floor((a * mantissa + {numerics.ROUND_HALF}) / {numerics.ROUND_UNIT}), clipped to "
-    f"[{numerics.Y_MIN}, {numerics.Y_MAX}]; "
-    f"stored = table[y mod {numerics.TABLE_ENTRIES}]; bias, mantissa and shift are per output "
-    "channel",
+    "requantize": f"total = acc * {numerics.UNIT} + base; y = floor(total / step), clipped to "
+    f"[{numerics.Y_MIN}, {numerics.Y_MAX}]; where tie is 1, y is odd and total = y * step, y is "
+    f"lowered by 1; stored = table[y mod {numerics.TABLE_ENTRIES}]; base, step and tie are "
+    "integers per output channel",
     "maxpool": "maximum over windows of stored integers; padding (top, left, bottom, right) holds "
     "padding_value, negative padding cuts off",
     "host": "functions over the channels of the real outputs, in this order, left to the host",
@@ -173,7 +171,7 @@ def _described(
                 "op": "conv",
                 "kind": node.kind,
                 "sources": sources,
-                **{k: array(k, getattr(node, k)) for k in ("bias", "mantissa", "shift", "table")},
+                **{k: array(k, getattr(node, k)) for k in ("base", "step", "tie", "table")},
                 "location": node.location,
             }
 

@@ -161,41 +161,44 @@ class _Exporter:
 
     def _conv(self, node: Conv) -> None:
         """Sum of convolutions, then ``table[requantize(...)]``."""
-        zeros = np.zeros(len(node.bias), np.int64)
-        bias = node.bias.astype(np.int64) + zeros
-        reach = np.abs(bias)
+        base = node.base
+        reach = np.zeros(len(base), np.int64)
         for source in node.sources:
             kind = self._graph[source.tensor].type
             values = self._graph.act_grid(kind.planes).values
             largest = int(np.abs(np.asarray(values) + kind.zero).max())
-            rows = source.weights.reshape(len(bias), -1)
-            bias = bias - kind.zero * rows.sum(1)
+            rows = source.weights.reshape(len(base), -1)
+            base = base - kind.zero * rows.sum(1) * numerics.UNIT
             reach = reach + np.abs(rows).sum(1) * (largest + abs(kind.zero))
-        exact = bool((np.maximum(reach, np.abs(bias)) < _EXACT).all())
+        exact = bool((reach < _EXACT).all())
         dtype = np.dtype(np.float32 if exact else np.float64)
         parts = [self._source(node, i, s, dtype) for i, s in enumerate(node.sources)]
         total = parts[0]
         for part in parts[1:]:
             total = self._add("Add", total, part)
-        self._requantize(node, total, bias, dtype)
+        if dtype != np.float64:
+            total = self._add("Cast", total, to=TensorProto.DOUBLE)
+        self._requantize(node, total, base)
 
-    def _requantize(self, node: Conv, total: str, bias: Array, dtype: np.dtype[Any]) -> None:
+    def _requantize(self, node: Conv, total: str, base: Array) -> None:
+        """Division in float64, whose floor is that of the integers (``numerics.STEP_MAX``)."""
+
         def channels(name: str, values: Array) -> str:
-            return self._constant(f"{node.name}.{name}", values.astype(dtype)[:, None, None])
+            return self._constant(f"{node.name}.{name}", values[:, None, None])
 
         def number(name: str, value: float) -> str:
-            return self._constant(f"{node.name}.{name}", np.asarray(value, dtype))
+            return self._constant(f"{node.name}.{name}", np.asarray(value, np.float64))
 
-        shift = np.ldexp(1.0, numerics.GUARD_BITS - node.shift)
-        y = self._add("Add", total, channels("bias", bias))
-        y = self._add("Floor", self._add("Mul", y, channels("scale", shift)))
-        y = self._add(
-            "Clip", y, number("low", numerics.SCALED_MIN), number("high", numerics.SCALED_MAX)
-        )
-        y = self._add("Mul", y, channels("mantissa", node.mantissa))
-        y = self._add("Add", y, number("half", numerics.ROUND_HALF))
-        y = self._add("Floor", self._add("Mul", y, number("step", 2.0**-numerics.DROP_BITS)))
+        total = self._add("Add", total, channels("base", base / numerics.UNIT))
+        step = channels("step", node.step / numerics.UNIT)
+        y = self._add("Floor", self._add("Div", total, step))
         y = self._add("Clip", y, number("y_low", numerics.Y_MIN), number("y_high", numerics.Y_MAX))
+        if node.tie.any():
+            whole = self._add("Equal", self._add("Mul", y, step), total)
+            tie = self._add("And", whole, channels("tie", node.tie.astype(bool)))
+            half = self._add("Floor", self._add("Mul", y, number("half", 0.5)))
+            even = self._add("Mul", half, number("two", 2.0))
+            y = self._add("Where", tie, even, y)
         index = self._add("Add", y, number("first", -numerics.Y_MIN))
         index = self._add("Cast", index, to=TensorProto.INT64)
         table = np.roll(node.table, -numerics.Y_MIN).astype(np.float32)

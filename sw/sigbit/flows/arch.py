@@ -10,8 +10,8 @@ from sigbit.accelerators import ACCELERATORS
 from sigbit.flows.result import Result, Stopwatch
 from sigbit.inputs.accelerators import load_arch
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.images import ITEM_BYTES
 from sigbit_hw.arch.numerics import TABLE_ENTRIES
+from sigbit_hw.arch.params import ITEM_BYTES
 from sigbit_synthesis.emitted import cached_verilog
 from sigbit_tools.files import write_text
 

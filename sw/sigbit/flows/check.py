@@ -9,6 +9,7 @@ from sigbit.compiler import compile_graph
 from sigbit.errors import CompileError, QuantizationError
 from sigbit.flows.description import Description, describe
 from sigbit.flows.progress import Tell, silent
+from sigbit.flows.quality import LayerCodes, layer_codes
 from sigbit.flows.result import Result, Stopwatch
 from sigbit.frontend import UnsupportedModel
 from sigbit.frontend.report import UnsupportedNode
@@ -70,6 +71,8 @@ class CheckedNetwork(Result):
         Every refusal.
     accelerator : Fit, optional
         None if no accelerator was asked for, or the network does not fit it.
+    layers : tuple of LayerCodes
+        Of a quantized network on an accelerator: the layers of which it says what their codes are.
     """
 
     model: str
@@ -77,6 +80,7 @@ class CheckedNetwork(Result):
     weights: str | None
     unsupported: tuple[UnsupportedNode, ...]
     accelerator: Fit | None
+    layers: tuple[LayerCodes, ...]
 
     @property
     def supported(self) -> bool:
@@ -116,6 +120,7 @@ def check(
     config = None if arch is None else load_arch(arch)
     loaded: FloatNetwork | None = None
     fit: Fit | None = None
+    layers: tuple[LayerCodes, ...] = ()
     refused: tuple[UnsupportedNode, ...] = ()
     tell(f"importing {wanted.name}")
     try:
@@ -123,7 +128,7 @@ def check(
         fuse(loaded.graph)
         if config is not None:
             tell(f"compiling for {config.name}")
-            fit = _fit(loaded.graph, config, latency)
+            fit, layers = _fit(loaded.graph, config, latency)
     except UnsupportedModel as error:
         refused = error.rows
     return CheckedNetwork(
@@ -132,16 +137,18 @@ def check(
         weights=None if loaded is None else loaded.weights,
         unsupported=refused,
         accelerator=fit,
+        layers=layers,
         **watch.read(),
     )
 
 
-def _fit(graph: FloatGraph, config: ArchConfig, latency: int) -> Fit:
+def _fit(graph: FloatGraph, config: ArchConfig, latency: int) -> tuple[Fit, tuple[LayerCodes, ...]]:
     """Compile the network with scales from random inputs."""
     torch.manual_seed(0)
     examples = tuple(torch.randn(2, *node.shape) for node in graph.inputs)
     try:
-        integer = convert(prepare(graph, QuantSpec.from_arch(config), examples))
+        prepared = prepare(graph, QuantSpec.from_arch(config), examples)
+        integer = convert(prepared)
         program = compile_graph(integer.graph, config)
     except (CompileError, QuantizationError) as error:
         remedy = "see the reason, or take another accelerator"
@@ -149,7 +156,7 @@ def _fit(graph: FloatGraph, config: ArchConfig, latency: int) -> Fit:
         raise UnsupportedModel(graph.name, (row,)) from error
     cycles = predict(program, MemoryTiming(latency)).cycles
     native = sum(layer.macs for layer in program.layers)
-    return Fit(
+    fit = Fit(
         arch=config.name,
         arch_digest=config.digest,
         instructions=len(program.listing),
@@ -160,3 +167,4 @@ def _fit(graph: FloatGraph, config: ArchConfig, latency: int) -> Fit:
         utilization=native / config.macs / cycles,
         frames_per_second=CLOCK / cycles,
     )
+    return fit, layer_codes(prepared)

@@ -56,6 +56,39 @@ class LayerQuality:
 
 
 @dataclass(frozen=True)
+class LayerCodes:
+    """Whether a layer gives the codes of the quantized model that it comes from, over all that its
+    weights and the grid of its input can reach.
+
+    Parameters
+    ----------
+    name : str
+    exact : bool
+    codes_off : int
+        Accumulators, over all channels, at which it gives another code.
+    accumulators : int
+        How many there are.
+    most_off : int
+        By how many codes it is off at most.
+    """
+
+    name: str
+    exact: bool
+    codes_off: int
+    accumulators: int
+    most_off: int
+
+
+def layer_codes(prepared: PreparedModel) -> tuple[LayerCodes, ...]:
+    """Return how exact the layers are of which a quantized model says what their codes are; after
+    ``convert``."""
+    return tuple(
+        LayerCodes(name, e.off == 0, e.off, e.accumulators, e.most)
+        for name, e in prepared.exactness.items()
+    )
+
+
+@dataclass(frozen=True)
 class Agreement:
     """Decisions of the first output, on samples that were not calibrated with.
 

@@ -10,7 +10,7 @@ from sigbit.flows.budget import Batches, Budget, within, within_luts
 from sigbit.flows.bulk import BulkModel, runtime
 from sigbit.flows.formats import Formats
 from sigbit.flows.progress import Tell, silent
-from sigbit.flows.quality import agreement, layer_qualities
+from sigbit.flows.quality import agreement, layer_codes, layer_qualities
 from sigbit.flows.quantized import PostTraining, QuantizedNetwork
 from sigbit.flows.result import Stopwatch
 from sigbit.inputs.accelerators import load_arch
@@ -121,6 +121,7 @@ def quantize(
         test=tested.origin,
         quality=quality,
         layers=layers,
+        codes=layer_codes(prepared),
         **watch.read(),
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 from sigbit.flows.budget import Budget, ChosenBits, NumberSystem
 from sigbit.flows.formats import Formats
 from sigbit.flows.program_facts import ProgramFacts
-from sigbit.flows.quality import Agreement, LayerQuality
+from sigbit.flows.quality import Agreement, LayerCodes, LayerQuality
 from sigbit.flows.result import Result, plain
 from sigbit.ir.model_file import model_digest
 from sigbit.quant import IntegerModel
@@ -61,6 +61,8 @@ class QuantizedNetwork(Result):
         Which samples were calibrated and tested with.
     quality : Agreement
     layers : tuple of LayerQuality
+    codes : tuple of LayerCodes
+        Of a quantized network: the layers of which it says what their codes are.
     """
 
     integer: IntegerModel
@@ -79,6 +81,7 @@ class QuantizedNetwork(Result):
     test: str
     quality: Agreement
     layers: tuple[LayerQuality, ...]
+    codes: tuple[LayerCodes, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures by name."""
@@ -100,6 +103,7 @@ class QuantizedNetwork(Result):
             "test": self.test,
             **plain(self.quality),
             "layers": plain(self.layers),
+            "codes": plain(self.codes),
             "file": plain(self.file),
             "integer_model": {"digest": model_digest(self.integer.graph)},
             "program": plain(self.program and ProgramFacts.of(self.program)),

@@ -112,7 +112,7 @@ class IntegerGraph:
         return values
 
     def accumulate(self, node: Conv, values: dict[str, Tensor]) -> Tensor:
-        """The accumulators of ``node``, without bias: int64 ``[batch, oc, H, W]``, exact."""
+        """The accumulators of ``node``, without base: int64 ``[batch, oc, H, W]``, exact."""
         parts = (
             convolve(values[s.tensor], s, self[s.tensor].type.zero, torch.from_numpy(s.weights))
             for s in node.sources
@@ -121,7 +121,7 @@ class IntegerGraph:
 
     def _conv(self, node: Conv, values: dict[str, Tensor]) -> Tensor:
         acc = self.accumulate(node, values).numpy()
-        params = (a[:, None, None] for a in (node.bias, node.mantissa, node.shift))
+        params = (a[:, None, None] for a in (node.base, node.step, node.tie))
         y = numerics.requantize(acc, *params)
         return torch.from_numpy(node.table[numerics.table_index(y)])
 

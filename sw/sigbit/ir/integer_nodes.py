@@ -89,17 +89,18 @@ class Source(Exact):
 
 @dataclass(frozen=True, eq=False)
 class Conv(Exact):
-    """``out = table[requantize(sum of convolutions, bias, mantissa, shift) & 255]``.
+    """``out = table[requantize(sum of convolutions, base, step, tie) & 255]``.
 
-    ``table`` holds 256 stored integers of the output type; ``bias`` (int32) already includes the
-    terms that the zeros of the sources cause.
+    ``table`` holds 256 stored integers of the output type; ``base`` and ``step`` count in 2**-16 of
+    an accumulator step, and ``base`` already includes the terms that the zeros of the sources
+    cause.
     """
 
     name: str
     sources: tuple[Source, ...]
-    bias: Ints
-    mantissa: Ints
-    shift: Ints
+    base: Ints
+    step: Ints
+    tie: Ints
     table: Ints
     type: TensorType
     kind: str = "conv"

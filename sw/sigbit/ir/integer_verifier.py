@@ -173,9 +173,9 @@ class _Verifier:
     def _check_conv(self, node: Conv, need: Need) -> None:
         channels = node.type.shape[0]
         for name, length in (
-            ("bias", channels),
-            ("mantissa", channels),
-            ("shift", channels),
+            ("base", channels),
+            ("step", channels),
+            ("tie", channels),
             ("table", numerics.TABLE_ENTRIES),
         ):
             _need_ints(getattr(node, name), name, (length,), need)
@@ -184,9 +184,9 @@ class _Verifier:
             f"table holds values that {node.type.planes} planes cannot store",
         )
         for name, low, high in (
-            ("mantissa", numerics.MANTISSA_MIN, numerics.MANTISSA_MAX),
-            ("shift", 0, numerics.SHIFT_MAX),
-            ("bias", -numerics.BIAS_MAX, numerics.BIAS_MAX),
+            ("step", 1, numerics.STEP_MAX),
+            ("tie", 0, 1),
+            ("base", -numerics.BASE_MAX - 1, numerics.BASE_MAX),
         ):
             array = getattr(node, name)
             need(

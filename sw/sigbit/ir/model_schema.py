@@ -25,7 +25,7 @@ from sigbit.ir.integer import (
 )
 from sigbit_hw.arch.formats import Format
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised with every change of the document."""
 
 Arrays = Mapping[str, Ints]
@@ -96,9 +96,9 @@ class ConvSchema(_Schema):
     name: str
     type: Type
     sources: tuple[SourceSchema, ...]
-    bias: str
-    mantissa: str
-    shift: str
+    base: str
+    step: str
+    tie: str
     table: str
     kind: str
     location: str
@@ -107,9 +107,9 @@ class ConvSchema(_Schema):
         return Conv(
             self.name,
             tuple(source.source(arrays) for source in self.sources),
-            arrays[self.bias],
-            arrays[self.mantissa],
-            arrays[self.shift],
+            arrays[self.base],
+            arrays[self.step],
+            arrays[self.tie],
             arrays[self.table],
             _type(self.type),
             self.kind,
@@ -208,7 +208,7 @@ AnyNode = Annotated[
 class Document(_Schema):
     """The whole document."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     name: str
     weight_format: AnyFormat
     act_format: AnyFormat
@@ -266,7 +266,7 @@ def _node(node: Node, keep: Keep) -> dict[str, Any]:
         case Conv():
             arrays = {
                 what: keep(f"{node.name}.{what}", getattr(node, what))
-                for what in ("bias", "mantissa", "shift", "table")
+                for what in ("base", "step", "tie", "table")
             }
             sources = [_source(node.name, i, s, keep) for i, s in enumerate(node.sources)]
             return common | arrays | {"op": "conv", "sources": sources}

@@ -24,7 +24,9 @@ from sigbit.quant.layers.plain import QuantGather, QuantInput, QuantMaxPool
 from sigbit.quant.layers.values import Deployed
 from sigbit.quant.plan.plans import Shape, tensors_of
 from sigbit.quant.prepare import PreparedModel
-from sigbit.quant.spec import ActGrid
+from sigbit.quant.spec import ActGrid, QuantSpec
+from sigbit_hw.arch.numerics import UNIT
+from sigbit_hw.arch.params import in_units
 
 Ints = NDArray[np.int64]
 
@@ -72,7 +74,7 @@ def integer_graph(prepared: PreparedModel) -> IntegerGraph:
             with torch.no_grad():
                 deployed = module.deploy(in_scales)
             scale = deployed.out_scale
-            nodes.append(_conv(module, deployed, spec.acc_bits))
+            nodes.append(_conv(module, deployed, spec))
         scales[p.name] = scale
     return IntegerGraph(
         prepared.graph_name,
@@ -97,12 +99,13 @@ def _ints(x: Tensor) -> Ints:
 def _conv(
     layer: QuantLayer | QuantMove | QuantSquare,
     deployed: Deployed,
-    acc_bits: int,
+    spec: QuantSpec,
 ) -> Conv:
-    """The integer node of a sum; the biases take over what the zeros of its sources add."""
+    """The integer node of a sum; the bases take over what the zeros of its sources add."""
     plan = layer.plan
-    sources, bias = [], _ints(deployed.bias)
-    low, high = bias.copy(), bias.copy()
+    sources, base = [], in_units(deployed.base.cpu().numpy())
+    low: Ints = np.zeros(plan.shape[0], np.int64)
+    high = low.copy()
     for source, terms, weights, grid in zip(
         layer.sources, layer.terms, map(_ints, deployed.weights), layer.in_grids, strict=True
     ):
@@ -118,21 +121,30 @@ def _conv(
                 source.upsampling,
             )
         )
-        bias = bias + grid.zero * weights.sum((1, 2, 3))
+        base = base + grid.zero * weights.sum((1, 2, 3)) * UNIT
         positive, negative = (
             weights.clip(*limits).sum((1, 2, 3)) for limits in ((0, None), (None, 0))
         )
         low, high = (
-            low + positive * grid.low + negative * grid.high,
-            high + positive * grid.high + negative * grid.low,
+            low + positive * (grid.low - grid.zero) + negative * (grid.high - grid.zero),
+            high + positive * (grid.high - grid.zero) + negative * (grid.low - grid.zero),
         )
-    _check_bits(f"{plan.name} ({plan.location})", acc_bits, bias, low, high)
+    where = f"{plan.name} ({plan.location})"
+    step, tie = in_units(deployed.step.cpu().numpy()), _ints(deployed.tie)
+    _check_bits(where, spec.acc_bits, low, high)
+    try:
+        spec.params.check(base, step, tie)
+    except ValueError as error:
+        raise QuantizationError(
+            f"{where}: the requantization cannot be stored: {error}; use wider accumulators or "
+            "fewer levels"
+        ) from error
     return Conv(
         plan.name,
         tuple(sources),
-        bias,
-        _ints(deployed.mantissa),
-        _ints(deployed.shift),
+        base,
+        step,
+        tie,
         deployed.table.cpu().numpy(),
         _type(plan.shape, layer.grid, deployed.out_scale),
         plan.kind,
@@ -140,14 +152,13 @@ def _conv(
     )
 
 
-def _check_bits(where: str, bits: int, bias: Ints, low: Ints, high: Ints) -> None:
-    """Raise unless bias and every possible accumulator fit ``bits`` bits."""
+def _check_bits(where: str, bits: int, low: Ints, high: Ints) -> None:
+    """Raise unless every possible accumulator fits ``bits`` bits."""
     limit = 1 << (bits - 1)
-    for what, least, most in (("bias", bias, bias), ("accumulator", low, high)):
-        worst = int(np.maximum(most, -least - 1).argmax())
-        if most[worst] >= limit or least[worst] < -limit:
-            raise QuantizationError(
-                f"{where}: {what} of channel {worst} can reach "
-                f"[{least[worst]}, {most[worst]}], which does not fit {bits} bits; use wider "
-                "accumulators, fewer terms or fewer input channels"
-            )
+    worst = int(np.maximum(high, -low - 1).argmax())
+    if high[worst] >= limit or low[worst] < -limit:
+        raise QuantizationError(
+            f"{where}: accumulator of channel {worst} can reach [{low[worst]}, {high[worst]}], "
+            f"which does not fit {bits} bits; use wider accumulators, fewer terms or fewer input "
+            "channels"
+        )

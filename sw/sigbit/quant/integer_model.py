@@ -71,13 +71,13 @@ class IntegerModel(nn.Module):
             return operators.gather(
                 [values[name] for name in node.tensors], buffers[0], list(t.shape)
             )
-        bias, mantissa, shift, table, *weights = buffers
+        base, step, tie, table, *weights = buffers
         return operators.conv(
             [values[s.tensor] for s in node.sources],
             weights,
-            bias,
-            mantissa,
-            shift,
+            base,
+            step,
+            tie,
             table,
             [v for s in node.sources for v in operators.describe(s)],
             [self.graph[s.tensor].type.zero for s in node.sources],
@@ -135,5 +135,5 @@ def _arrays(node: Node) -> list[np.ndarray]:
     """The arrays of a node, in the order of its operator's arguments."""
     if isinstance(node, Conv):
         weights = (s.weights for s in node.sources)
-        return [node.bias, node.mantissa, node.shift, node.table, *weights]
+        return [node.base, node.step, node.tie, node.table, *weights]
     return [node.channels] if isinstance(node, Gather) else []

@@ -7,9 +7,11 @@ from torch import Tensor, nn
 
 from sigbit.errors import QuantizationError
 from sigbit.frontend import Batches, as_tuple, import_model
+from sigbit.ir.annotation import QuantAnnotation
 from sigbit.ir.annotation import Quantizer as Quantization
 from sigbit.ir.floating import BatchNorm, FloatGraph, Relu, Unary
 from sigbit.quant.layers.function import Preactivation
+from sigbit.quant.layers.given import Exactness, GivenCodes
 from sigbit.quant.layers.layer import QuantLayer
 from sigbit.quant.layers.moves import QuantMove, QuantSquare
 from sigbit.quant.layers.plain import QuantGather, QuantInput, QuantMaxPool
@@ -196,6 +198,15 @@ class PreparedModel(nn.Module):
                 for name, v in self.levels(*inputs).items()
             }
 
+    @property
+    def exactness(self) -> dict[str, Exactness]:
+        """By tensor, how exactly layers have the codes of the quantized model that they come from,
+        after a forward pass or ``convert``; without those that come from none, or whose codes are
+        no function of one accumulator."""
+        modules = (self.quant_module(p.name) for p in self.plan.layers)
+        found = {m.plan.name: m.exactness for m in modules if isinstance(m, QuantLayer)}
+        return {name: e for name, e in found.items() if e is not None}
+
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         """The outputs' real values."""
         values = self.levels(*inputs)
@@ -260,7 +271,7 @@ def prepare_calibrated(
     ranges = {n.name: _range(n.name, values[n.name]) for n in graph.inputs}
     prepared = PreparedModel(graph, fuse(graph), spec, ranges)
     _calibrate(prepared, values, by_tensor(graph))
-    _give_weight_scales(prepared, graph)
+    _give_weight_scales(prepared, graph, by_tensor(graph))
     return prepared
 
 
@@ -334,8 +345,12 @@ def _calibrate(
         pre.initialize(float(x.min()), float(x.max()), function, scale, first.grid)
 
 
-def _give_weight_scales(prepared: PreparedModel, graph: FloatGraph) -> None:
-    """Scales that weights were quantized with; where batch norms scale weights there are none."""
+def _give_weight_scales(
+    prepared: PreparedModel, graph: FloatGraph, quantizers: Mapping[str, Quantization]
+) -> None:
+    """Scales that weights were quantized with; where batch norms scale weights there are none. And
+    the codes of the quantized model, to layers of one source whose input and result have its scales
+    too."""
     for p in prepared.plan.layers:
         module = prepared.quant_module(p.name)
         quantizer = module.weight_quantizer if isinstance(module, QuantLayer) else None
@@ -347,6 +362,30 @@ def _give_weight_scales(prepared: PreparedModel, graph: FloatGraph) -> None:
         scale = weight_scale(found, graph.parameters[source.weight], quantizer.grid)
         if scale is not None and (quantizer.channels or bool((scale == scale[0]).all())):
             quantizer.give(scale if quantizer.channels else scale[0])
+            assert isinstance(module, QuantLayer)
+            if len(module.sources) == 1 and module.preactivation is None:
+                module.given = _given_codes(prepared, module, scale, quantizers)
+
+
+def _given_codes(
+    prepared: PreparedModel,
+    module: QuantLayer,
+    weight_scale: Tensor,
+    quantizers: Mapping[str, Quantization],
+) -> GivenCodes | None:
+    """The codes of the quantized model, whose ``weight_scale`` the layer has, if its other scales
+    are that model's, too."""
+    read, relu = module.sources[0].tensor, module.plan.activation
+    found = quantizers.get(module.plan.name)
+    source = annotated_scale(quantizers.get(read), prepared.quant_module(read).grid.levels)
+    result = annotated_scale(found, module.grid.levels)
+    if source is None or result is None or not isinstance(found, QuantAnnotation):
+        return None
+    lowest = 0 if isinstance(relu, Relu) else None
+    given = GivenCodes.of(found, weight_scale * source, module.grid, lowest)
+    if given and isinstance(relu, Relu) and relu.limit is not None:
+        return given if relu.limit >= given.grid.high * float(result) else None
+    return given
 
 
 def _groups(

@@ -12,7 +12,8 @@ from sigbit.quant.numbers.scales import scale_rule
 from sigbit.quant.quantizers.registry import Side, embed, side
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.formats import MAX_DIGITS, EsbFormat, Format, TermGrid
-from sigbit_hw.arch.numerics import ACC_BITS_MAX, ACC_BITS_MIN, Y_MAX, Y_MIN
+from sigbit_hw.arch.numerics import Y_MAX, Y_MIN
+from sigbit_hw.arch.params import STEP_BITS, STEP_FRACTION_BITS, ParamFormat
 
 DIGITS = range(1, MAX_DIGITS + 1)
 """Numbers of digits that values and weights can have."""
@@ -36,6 +37,8 @@ class QuantSpec:
         Bits between the digit weights of tensors and weights of several terms.
     acc_bits : int
         Width of the accumulators, which no layer may overflow.
+    step_bits, fraction_bits : int
+        Bits of a requantizer's step, and how many of them are fraction bits.
     weight_terms : int
         Terms of the weights of ordinary layers.
     act_planes : int
@@ -75,6 +78,8 @@ class QuantSpec:
     act_format: Format = _ACTIVATIONS
     radix_bits: int = 3
     acc_bits: int = 24
+    step_bits: int = STEP_BITS
+    fraction_bits: int = STEP_FRACTION_BITS
     weight_terms: int = 1
     act_planes: int = 1
     first_last_terms: int | None = None
@@ -107,10 +112,10 @@ class QuantSpec:
                     f"bits of {name!r} must be (weight terms, activation planes), each in "
                     f"[1, {MAX_DIGITS}], not {pair!r}"
                 )
-        if not ACC_BITS_MIN <= self.acc_bits <= ACC_BITS_MAX:
-            raise QuantizationError(
-                f"acc_bits must be in [{ACC_BITS_MIN}, {ACC_BITS_MAX}], not {self.acc_bits!r}"
-            )
+        try:
+            ParamFormat(self.acc_bits, self.step_bits, self.fraction_bits)
+        except ValueError as error:
+            raise QuantizationError(str(error)) from error
         if self.input_range is not None and not self.input_range[0] < self.input_range[1]:
             raise QuantizationError(
                 f"input_range must be (low, high) with low < high, not {self.input_range}"
@@ -166,8 +171,15 @@ class QuantSpec:
             "act_format": config.act_format,
             "radix_bits": config.term_radix_bits,
             "acc_bits": config.acc_bits,
+            "step_bits": config.step_bits,
+            "fraction_bits": config.fraction_bits,
         }
         return cls(**(arch | changes))
+
+    @property
+    def params(self) -> ParamFormat:
+        """How the accelerator stores requantizations."""
+        return ParamFormat(self.acc_bits, self.step_bits, self.fraction_bits)
 
     def weight_grid(self, terms: int) -> LevelGrid:
         """Levels of weights of ``terms`` terms."""
@@ -261,10 +273,12 @@ class ActGrid:
         """Largest level."""
         return self.levels.max
 
-    def coarser(self, by: int) -> "ActGrid":
-        """The grid with up to ``by`` halvings of the steps of y a level, down to one."""
-        j = max(self.pre_shift - by, min(self.pre_shift, 0))
-        return _with_steps(self.levels, self.planes, self.zero, j, self.offset)
+    @property
+    def centre(self) -> float:
+        """Where in ``[y, y + 1)`` lie the values that y stands for: in the middle where y is finer
+        than levels, as the border between two levels then is one between two y; else at y itself,
+        which is the nearest."""
+        return 0.5 if self.pre_shift > 0 else 0.0
 
 
 @dataclass(frozen=True)

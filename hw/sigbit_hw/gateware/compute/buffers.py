@@ -6,9 +6,9 @@ from amaranth.lib.wiring import In, Out, Signature
 from amaranth.utils import ceil_log2
 
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.numerics import BIAS_BITS, MANTISSA_BITS, PRE_BITS, TABLE_ENTRIES
+from sigbit_hw.arch.numerics import PRE_BITS, TABLE_ENTRIES
 from sigbit_hw.arch.timing import READ_LATENCY
-from sigbit_hw.gateware.compute.requant import SHIFT_BITS, neutral_param, param_layout
+from sigbit_hw.gateware.compute.requant import neutral_param, param_layout
 from sigbit_hw.gateware.interfaces import (
     ActRead,
     ActTrace,
@@ -247,7 +247,7 @@ class ParamMemory(wiring.Component):
 
     def __init__(self, config: ArchConfig) -> None:
         self.config = config
-        layout = param_layout(config.acc_bits)
+        layout = param_layout(config.params)
         self.lanes = [
             memory.MemoryData(shape=layout.size, depth=config.param_groups, init=[])
             for _ in range(config.param_lanes)
@@ -263,15 +263,13 @@ class ParamMemory(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        item = Cat(
-            self.write.item[: self.config.acc_bits],
-            self.write.item[BIAS_BITS : BIAS_BITS + MANTISSA_BITS + SHIFT_BITS],
-        )
-        neutral, nothing = delay(m, self.neutral, 1, "neutral"), neutral_param(self.config.acc_bits)
+        layout, nothing = param_layout(self.config.params), neutral_param(self.config.params)
+        item = self.write.item[: layout.size]
+        neutral = delay(m, self.neutral, 1, "neutral")
         for k, init in enumerate(self.lanes):
             m.submodules[f"lane_{k}"] = lane = memory.Memory(init)
             writer, reader = lane.write_port(), lane.read_port()
-            param = Signal(param_layout(self.config.acc_bits), name=f"param_{k}", reset_less=True)
+            param = Signal(layout, name=f"param_{k}", reset_less=True)
             m.d.comb += [
                 writer.addr.eq(self.write.group),
                 writer.data.eq(item),

@@ -10,11 +10,10 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import ceil_log2
 
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.numerics import PRE_BITS
 from sigbit_hw.gateware.compute.buffers import BankWrite, ParamMemory, TableMemory
 from sigbit_hw.gateware.compute.drain_slots import OutputSlots, PixelSteps
 from sigbit_hw.gateware.compute.drain_walker import DrainWalker, drain_layout
-from sigbit_hw.gateware.compute.requant import Requantizer
+from sigbit_hw.gateware.compute.requant import Requantizer, Steps
 from sigbit_hw.gateware.interfaces import ParamWrite, TableWrite
 from sigbit_hw.gateware.parts.pipeline import choose, delay
 
@@ -49,6 +48,9 @@ class Drain(wiring.Component):
     def __init__(self, config: ArchConfig) -> None:
         self.config = config
         self.steps, self.slots = PixelSteps(config), OutputSlots(config)
+        self.requantizers = [
+            Requantizer(config.params, config.result_bits) for _ in range(config.post_lanes)
+        ]
         super().__init__(
             {
                 "i": In(stream.Signature(drain_layout(config))),
@@ -70,7 +72,7 @@ class Drain(wiring.Component):
     @property
     def _index_time(self) -> int:
         """Cycles from an entry to its index in the table."""
-        return ParamMemory.read_latency + Requantizer.latency
+        return ParamMemory.read_latency + self.requantizers[0].latency
 
     @property
     def _bank_time(self) -> int:
@@ -104,17 +106,24 @@ class Drain(wiring.Component):
 
         shows = Signal()
         m.d.sync += shows.eq(self.start)
+        divisors = []
+        for j, param in enumerate(params.params):
+            m.submodules[f"steps_{j}"] = line = Steps(config.params, config.result_bits)
+            m.d.comb += line.param.eq(param)
+            divisors.append(line)
         for d in range(config.drain_pixels):
             maximum = self._maximum(m, shows, walker.pool_entry, d)
-            for j in range(config.param_lanes):
+            for j, line in enumerate(divisors):
                 lane = d * config.param_lanes + j
-                m.submodules[f"requant_{lane}"] = requant = Requantizer(config.acc_bits)
+                m.submodules[f"requant_{lane}"] = requant = self.requantizers[lane]
                 value = self._accumulator(m, shows, walker.entry, d, j)
                 if j < config.ic_lanes:
                     value |= maximum[j]
                 m.d.comb += [
                     requant.acc.eq(value),
-                    requant.param.eq(params.params[j]),
+                    requant.base.eq(params.params[j].base),
+                    requant.steps.eq(line.steps),
+                    requant.tie.eq(line.tie),
                     tables.index[lane].eq(requant.y),
                 ]
         padding = Const(0, config.act_format.lane_bits - config.act_format.bits)
@@ -151,11 +160,11 @@ class Drain(wiring.Component):
             slot.word_select(j, config.act_format.lane_bits)[: config.act_format.bits]
             for j in range(config.ic_lanes)
         )
-        # A code is an index of the table: with all bits of it, its top one is a sign there.
+        # A code is a result: with all bits of it, its top one is a sign there.
         return [
             code
-            if len(code) < PRE_BITS
-            else Cat(code, code[-1].replicate(config.acc_bits - PRE_BITS))
+            if len(code) < config.result_bits
+            else Cat(code, code[-1].replicate(config.acc_bits - len(code)))
             for code in codes
         ]
 

@@ -11,9 +11,9 @@ from amaranth.utils import ceil_log2, exact_log2
 
 from sigbit_hw.arch import images
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.images import ITEM_BYTES
 from sigbit_hw.arch.isa import BEATS_BITS, INDEX_BITS, LoadKind, Opcode, field_of
 from sigbit_hw.arch.numerics import TABLE_ENTRIES
+from sigbit_hw.arch.params import ITEM_BYTES
 from sigbit_hw.arch.regs import Cause
 from sigbit_hw.arch.timing import CHECK_LATENCY, LOAD_AHEAD
 from sigbit_hw.gateware.interfaces import (

@@ -8,6 +8,7 @@ from sigbit.cli.console.files import write_json
 from sigbit.cli.console.grouped import grouped
 from sigbit.cli.console.options import Json, Latency, Model, NetworkOptions
 from sigbit.cli.console.output import say, show_facts, show_table, size
+from sigbit.cli.console.quantize_tables import show_codes
 from sigbit.cli.console.telling import telling
 from sigbit.errors import CheckFailed
 
@@ -65,6 +66,8 @@ def _show(found: "CheckedNetwork") -> None:
         return
     if found.accelerator is not None:
         _show_fit(found.accelerator)
+    if found.layers:
+        show_codes(found.layers)
     host = [] if found.network is None else [op.function for op in found.network.host]
     rest = ", ".join(dict.fromkeys(host))
     say(

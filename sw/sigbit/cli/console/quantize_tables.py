@@ -7,7 +7,7 @@ from sigbit.cli.console.output import say, show_facts, show_table
 from sigbit.cli.console.programs import say_program
 
 if TYPE_CHECKING:
-    from sigbit.flows.quality import LayerQuality
+    from sigbit.flows.quality import LayerCodes, LayerQuality
     from sigbit.flows.quantized import QuantizedNetwork
 
 SHOWN = 60
@@ -21,6 +21,8 @@ def show_quantized(result: "QuantizedNetwork", arch: str) -> None:
 
     _show_systems(result)
     _show_layers(result)
+    if result.codes:
+        show_codes(result.codes)
     _show_quality(result)
     if result.program is not None:
         say_program(str(result.file), ProgramFacts.of(result.program))
@@ -29,6 +31,21 @@ def show_quantized(result: "QuantizedNetwork", arch: str) -> None:
             f"wrote {result.file}: `sigbit compile {result.file} --arch {arch} -o NET.sigbit` "
             "makes the Program"
         )
+
+
+def show_codes(layers: "tuple[LayerCodes, ...]") -> None:
+    """Print which layers give the codes of the quantized model that they come from."""
+    rows = [
+        (
+            layer.name,
+            "exact"
+            if layer.exact
+            else f"off by at most {layer.most_off} at {layer.codes_off:,} of "
+            f"{layer.accumulators:,} accumulators",
+        )
+        for layer in layers
+    ]
+    show_table("Codes of the quantized model", ["layer", "codes"], rows)
 
 
 def _show_systems(result: "QuantizedNetwork") -> None:

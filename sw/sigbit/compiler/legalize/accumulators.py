@@ -1,4 +1,5 @@
-"""Proof that no accumulator overflows. Arithmetic is modular, so only the final sums matter."""
+"""Proof that no accumulator overflows, and that the requantizers have what an operation asks of
+them. Arithmetic is modular, so only the final sums matter."""
 
 from collections.abc import Mapping
 
@@ -7,12 +8,12 @@ import numpy as np
 from sigbit.compiler.network import Op, Value
 from sigbit.errors import CompileError
 from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.numerics import PRE_BITS, TABLE_ENTRIES, table_index, wrap
 
 
 def check_accumulators(op: Op, values: Mapping[str, Value], config: ArchConfig) -> None:
     """:class:`CompileError` unless all sums of ``op`` fit, whatever integers its values hold."""
-    assert op.bias is not None
-    low = op.bias.astype(np.int64).copy()
+    low: np.ndarray = np.zeros(op.channels, np.int64)
     high = low.copy()
     for operand in op.operands:
         value = values[operand.value]
@@ -31,4 +32,29 @@ def check_accumulators(op: Op, values: Mapping[str, Value], config: ArchConfig) 
             f"need {bits} bits, but the accumulators of {config.name} have {config.acc_bits}: use "
             "fewer terms or digits in this layer, split it, or choose an accelerator with acc_bits "
             f">= {bits}"
+        )
+
+
+def check_results(op: Op, config: ArchConfig) -> None:
+    """:class:`CompileError` unless the requantizers hold the parameters of ``op`` and tell apart
+    what its table does."""
+    assert op.base is not None
+    assert op.step is not None
+    assert op.tie is not None
+    assert op.table is not None
+    try:
+        config.params.check(op.base, op.step, op.tie)
+    except ValueError as error:
+        raise CompileError(
+            f"{op.where}: the requantizers of {config.name} cannot hold its parameters: {error}; "
+            "quantize the network for this accelerator, or choose one with wider steps"
+        ) from error
+    reached = table_index(wrap(np.arange(TABLE_ENTRIES), PRE_BITS))
+    half = 1 << (config.result_bits - 1)
+    ends = table_index(wrap(np.arange(TABLE_ENTRIES), PRE_BITS).clip(-half, half - 1))
+    table = np.asarray(op.table)
+    if not np.array_equal(table[reached], table[ends]):
+        raise CompileError(
+            f"{op.where}: its table tells apart more results than the {config.result_bits} bits of "
+            f"{config.name} hold: use fewer levels, or an accelerator with larger result_bits"
         )

@@ -14,7 +14,6 @@ import numpy as np
 from sigbit.errors import CompileError
 from sigbit.ir.integer import Conv, Gather, IntegerGraph, tensors_of
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.numerics import Y_MAX, Y_MIN
 
 Run = tuple[str, int, int]
 """``count`` channels of a tensor, from one on."""
@@ -158,7 +157,7 @@ def _joined(
 def _selectable(planes: int, config: ArchConfig) -> bool:
     """Whether stored integers, less the least of them, pass the requantizer unchanged."""
     values = config.act_grid(planes).values
-    return bool(values.max() - values.min() <= Y_MAX - Y_MIN)
+    return bool(values.max() - values.min() < 1 << config.result_bits)
 
 
 def _check_absorbable(graph: IntegerGraph, node: Gather, config: ArchConfig) -> None:

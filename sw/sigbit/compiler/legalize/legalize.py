@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigbit.compiler.legalize.absorb import absorbed
-from sigbit.compiler.legalize.accumulators import check_accumulators
+from sigbit.compiler.legalize.accumulators import check_accumulators, check_results
 from sigbit.compiler.legalize.batch import first_shared, side_by_side
 from sigbit.compiler.legalize.fold import choose_folds, folded
 from sigbit.compiler.legalize.join import Run, join
@@ -16,7 +16,7 @@ from sigbit.compiler.network import MemoryTensor, Network, Op, Operand, Region, 
 from sigbit.errors import CompileError
 from sigbit.ir.integer import Conv, Gather, Input, IntegerGraph, MaxPool, Node, Source
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.numerics import BIAS_BITS, MANTISSA_MIN, PRE_BITS, TABLE_ENTRIES, Y_MIN, wrap
+from sigbit_hw.arch.numerics import PRE_BITS, TABLE_ENTRIES, UNIT, wrap
 
 Ints = NDArray[np.int64]
 Shape = tuple[int, int, int]
@@ -176,12 +176,12 @@ class _Legalizer:
         """One operation for every phase of the output."""
         for region in lattice(node.sources, *node.type.shape[1:]):
             operands: list[Operand] = []
-            bias = node.bias.astype(np.int64)
+            base = node.base
             for source in node.sources:
                 kind = self.graph[source.tensor].type
                 for piece, operand in self._sources(source):
                     operand, lost = operand_of(piece, operand, region, kind.zero)
-                    bias = bias + lost
+                    base = base + lost * UNIT
                     operands.append(replace(operand, halo=-kind.zero))
             real = [o for o in operands if o.weights is not None and o.weights.any()]
             op = Op(
@@ -192,9 +192,9 @@ class _Legalizer:
                 region,
                 0,
                 node=node,
-                bias=wrap(bias, BIAS_BITS),
-                mantissa=node.mantissa,
-                shift=node.shift,
+                base=base,
+                step=node.step,
+                tie=node.tie,
                 table=node.table,
             )
             self._result(op, node.name, images)
@@ -242,8 +242,9 @@ class _Legalizer:
             for tensor, weights in picks.items()
         )
         values = self.config.act_grid(node.type.planes).values
-        offset = Y_MIN - values.min()
-        table = wrap(np.arange(TABLE_ENTRIES), PRE_BITS) - offset
+        half = 1 << (self.config.result_bits - 1)
+        offset = -half - values.min()
+        table = wrap(np.arange(TABLE_ENTRIES), PRE_BITS).clip(-half, half - 1) - offset
         op = Op(
             f"select {node.name}",
             "conv",
@@ -251,9 +252,9 @@ class _Legalizer:
             "",
             self._region(node),
             0,
-            bias=np.full(channels, offset),
-            mantissa=np.full(channels, MANTISSA_MIN),
-            shift=np.zeros(channels, np.int64),
+            base=np.full(channels, offset * UNIT),
+            step=np.full(channels, UNIT),
+            tie=np.zeros(channels, np.int64),
             table=np.where(np.isin(table, values), table, 0),
         )
         self._result(op, node.name, images)
@@ -277,6 +278,7 @@ class _Legalizer:
         )
         if op.kind == "conv":
             check_accumulators(op, self.kinds, self.config)
+            check_results(op, self.config)
         region, wide = op.region, base in self.wide
         width = self.kinds[base].shape[2]
         together = wide and all(o.value in self.wide for o in op.operands)

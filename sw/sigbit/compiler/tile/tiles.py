@@ -26,7 +26,7 @@ from sigbit.ir.constants import digest, digests
 from sigbit_hw.arch import images
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Exec, Mode, Opcode, Out, Seg, field_of
-from sigbit_hw.arch.numerics import TABLE_ENTRIES
+from sigbit_hw.arch.numerics import TABLE_ENTRIES, UNIT, passed
 
 Bytes = NDArray[np.uint8]
 
@@ -131,19 +131,25 @@ class _Constants:
         self.weights = WeightWords(config)
         self._config = config
         self._arrays: dict[tuple[object, ...], Bytes] = {}
-        identity = np.arange(TABLE_ENTRIES) % (1 << config.act_format.bits)
+        codes = np.arange(1 << config.act_format.bits)
+        identity = np.zeros(TABLE_ENTRIES, np.int64)
+        identity[passed(codes, config.result_bits)] = codes
         self.identity = images.pack_table(identity, config)
 
     def params(self, op: Op, blocks: Blocks) -> Bytes:
         """Parameters of the channels of ``blocks``."""
-        arrays = (op.bias, op.mantissa, op.shift)
+        arrays = (op.base, op.step, op.tie)
         key = (digests(arrays), blocks.first, blocks.count)
         if key not in self._arrays:
             lanes = self._config.oc_lanes
             channels = slice(blocks.first * lanes, (blocks.first + blocks.count) * lanes)
             pad = (0, max(0, channels.stop - op.channels))
-            padded = (np.pad(a[channels], pad) for a in arrays if a is not None)
-            self._arrays[key] = images.pack_params(*padded)
+            padded = (
+                np.pad(a[channels], pad, constant_values=fill)
+                for a, fill in zip(arrays, (0, UNIT, 0), strict=True)
+                if a is not None
+            )
+            self._arrays[key] = images.pack_params(*padded, config=self._config)
         return self._arrays[key]
 
     def tables(self, op: Op, planes: int) -> Bytes:

@@ -196,7 +196,7 @@ class _Verifier:
         op, c = self.op, self.config
         if op.kind != "conv":
             return
-        arrays = [a for a in (op.bias, op.mantissa, op.shift) if a is not None]
+        arrays = [a for a in (op.base, op.step, op.tie) if a is not None]
         require(len(arrays) == 3, f"{op.name} has no parameters")
         key = (digests([t.params, t.tables, *arrays, op.table]), t.blocks)
         if key in known:
@@ -204,7 +204,7 @@ class _Verifier:
         known.add(key)
         first = t.blocks.first * c.oc_lanes
         count = t.blocks.count * c.oc_lanes
-        found = images.unpack_params(t.params)
+        found = images.unpack_params(t.params, c)
         right = all(
             a.size == count and np.array_equal(a[: op.channels - first], b[first : first + count])
             for a, b in zip(found, arrays, strict=True)

@@ -2,9 +2,10 @@
 arithmetic in training and in the integer model.
 
 Real values: ``w = scale_w[c] n_w``, ``x = scale_x n_x``, ``y = scale_y n_y``. One accumulator step
-stands for ``S[c] = scale_w[c] scale_x``, the same for all sources of a layer, and ``S[c] / scale of
-y`` must be a representable requantization scale (m/8 2^-s); so S, and with it the weights' scales,
-snap to that grid before weights are rounded.
+stands for ``S[c] = scale_w[c] scale_x``, the same for all sources of a layer, and ``scale of y /
+S[c]`` must be a step that the requantizer can hold; so S, and with it the weights' scales, snap to
+the nearest (by up to 2^-15 where a step of y is at least one of the accumulator) before weights are
+rounded.
 """
 
 import math
@@ -18,15 +19,12 @@ from torch import Tensor
 from sigbit.errors import QuantizationError
 from sigbit.ir.floating import BatchNorm, Relu, Unary
 from sigbit.quant.layers.function import Preactivation, lookup
+from sigbit.quant.layers.given import Exactness, GivenCodes
 from sigbit.quant.layers.normalization import normalize
 from sigbit.quant.layers.real import RealLayer
 from sigbit.quant.layers.requant import (
-    SCALE_MAX,
     Requantization,
     hardware_table,
-    rounding,
-    scale_value,
-    snap_scale,
     table_of,
 )
 from sigbit.quant.layers.sources import accumulate
@@ -35,10 +33,10 @@ from sigbit.quant.numbers.grid import quantize_ste
 from sigbit.quant.plan.plans import LayerPlan, SourcePlan
 from sigbit.quant.quantizers import Quantizer
 from sigbit.quant.spec import ActGrid, QuantSpec
-from sigbit_hw.arch.numerics import MANTISSA_MIN, PRE_BITS
+from sigbit_hw.arch.numerics import PRE_BITS, UNIT
 
-_MARGIN = 1 + 1 / (2 * MANTISSA_MIN)
-"""Snapping a scale may lower it by up to half a step of the smallest mantissa, 1/16."""
+_MARGIN = 1 + 2**-10
+"""Room for a scale that snapping lowers."""
 _SCALE_ROOM = PRE_BITS + 2
 """One step of y is worth at most ``2**(acc_bits - 10)`` accumulator steps."""
 _HEADROOM = 1.25
@@ -63,6 +61,11 @@ class QuantLayer(RealLayer):
         Whether the weights are ones and the result's scale follows from them.
     weight_factor : int
         What the quantizer's integers are multiplied by to be values of the native grid.
+
+    Attributes
+    ----------
+    given : GivenCodes or None
+        The codes of the quantized model that the layer comes from, until it is trained.
     """
 
     def __init__(
@@ -86,6 +89,8 @@ class QuantLayer(RealLayer):
         self.spec, self.grid, self.is_output = spec, grid, is_output
         self.sources, self.in_grids, self.terms = plan.sources, in_grids, terms
         self.follows, self.preactivation = follows, preactivation
+        self.given: GivenCodes | None = None
+        self._found: tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor, Exactness]] | None = None
         self.relaxations: list[Relaxation[QuantLayer]] = []
 
     def _wanted_step(
@@ -110,7 +115,8 @@ class QuantLayer(RealLayer):
 
     def _finest_step(self, y_scale: Tensor) -> Tensor:
         """The least accumulator step of which a step of y is not too many."""
-        return y_scale * 2.0 ** -(self.spec.acc_bits - _SCALE_ROOM)
+        fmt = self.spec.params
+        return y_scale / min(2.0 ** (fmt.acc_bits - _SCALE_ROOM), fmt.step_max / UNIT)
 
     def _step_floor(
         self, weights: tuple[Tensor, ...], scales: list[Tensor], bias: Tensor, y_scale: Tensor
@@ -146,6 +152,7 @@ class QuantLayer(RealLayer):
         out_scale = self.out_quantizer.scale()
         pre = self.preactivation
         y_grid = self.grid if pre is None else pre.grid
+        y_grid = y_grid if self.given is None else self.given.grid
         y_scale = out_scale.detach() * 2.0**-y_grid.pre_shift if pre is None else pre.step
         if self.follows:
             step = (scales[0] * abs(self.plan.sources[0].scale)).expand_as(bias)
@@ -153,39 +160,53 @@ class QuantLayer(RealLayer):
             wanted = self._wanted_step(weights, scales, plain, factor)
             floor = self._step_floor(weights, scales, bias, y_scale)
             step = torch.maximum(wanted, floor)
-            excess = float((step.detach() / (y_scale * SCALE_MAX)).max())
-            if not math.isfinite(excess):
+            if not math.isfinite(float((step.detach() / y_scale).max())):
                 raise QuantizationError(
                     f"{self.plan.name} ({self.plan.location}): parameters or scales have become "
                     "NaN or infinite: the training diverged; lower the learning rate"
                 )
-            if pre is None and excess > 1:
-                y_grid = self.grid.coarser(math.ceil(math.log2(excess)))
-                y_scale = out_scale.detach() * 2.0**-y_grid.pre_shift
-                step = torch.maximum(step, self._finest_step(y_scale))
-        mantissa, shift = snap_scale(step / y_scale)
-        ratio = scale_value(mantissa, shift)
+        fmt = self.spec.params
+        steps = fmt.nearest_step((y_scale / step).detach(), torch)
         if self.follows:  # the weights are ones, so it is the scale of y that moves
-            y_scale = step[0].detach() / ratio[0]
+            y_scale = step[0].detach() * steps[0]
             out_scale = out_scale if pre else y_scale * 2.0**y_grid.pre_shift
-        else:
-            step = step + (ratio * y_scale - step).detach()
+        elif self.given is None:
+            step = step + (y_scale / steps - step).detach()
         integers = tuple(
             self._used_weights(i, w, step, s, plain if i == 0 else None, factor)
             for i, (w, s) in enumerate(zip(weights, scales, strict=True))
         )
-        steps = bias.detach() / step.detach() - y_grid.offset / ratio + rounding(shift)
+        base = bias.detach() / step.detach() + steps * (0.5 - y_grid.centre - y_grid.offset)
+        base, tie = fmt.nearest_base(base, torch), None
+        if self.given is not None:
+            base, steps, tie, _ = self._given_by(integers[0], bias.detach())
         requantization = Requantization(
-            (steps + 0.5).floor(),
-            mantissa,
-            shift,
+            base,
+            steps,
             y_grid,
             self._limit(out_scale),
             isinstance(self.plan.activation, Relu),
             self.is_output and pre is None,
             self.out_quantizer if pre is None else None,
+            tie,
         )
         return Arithmetic(integers, requantization, bias, step.detach(), y_scale, out_scale)
+
+    def _given_by(self, weights: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor, Exactness]:
+        """Parameters with which the layer has its :attr:`given` codes; found once for these weights
+        and biases."""
+        assert self.given is not None
+        known = self._found
+        if known is None or not (torch.equal(known[0], weights) and torch.equal(known[1], bias)):
+            found = self.given.requantization(weights, self.in_grids[0], bias, self.spec.params)
+            self._found = known = (weights.detach().clone(), bias.clone(), found)
+        return known[2]
+
+    @property
+    def exactness(self) -> Exactness | None:
+        """How exactly the layer has its :attr:`given` codes; None where there are none, or before
+        they were computed."""
+        return None if self.given is None or self._found is None else self._found[2][3]
 
     def _used_weights(
         self,
@@ -274,12 +295,14 @@ class QuantLayer(RealLayer):
         assert total is not None
         rest = self.real_bias(lambda b: b.term not in norms and norms.isdisjoint(b.norms))
         r = a.requantization
-        steps = r.bias + (rest.detach() - a.bias.detach()) / a.step
-        return replace(a, requantization=replace(r, bias=steps), bias=rest), total
+        base = r.base + (rest.detach() - a.bias.detach()) / a.step
+        return replace(a, requantization=replace(r, base=base), bias=rest), total
 
     def forward(self, inputs: list[Levels]) -> Levels:
         """Output levels; the accumulators are those of the hardware, exactly, but for batch norms
         in training with :attr:`batch_statistics`."""
+        if self.training and torch.is_grad_enabled():
+            self.given = None
         a = self.arithmetic([x.scale for x in inputs])
         if self.normalizing:
             a, acc = self._normalized(a, inputs)
@@ -317,7 +340,8 @@ class QuantLayer(RealLayer):
             window = self.out_quantizer.window
             levels = pre.table(self._function(), a.y_scale, a.out_scale, window)
             table = hardware_table(levels, self.grid.zero)
-        return Deployed(a.weights, r.bias, r.mantissa, r.shift, table, a.out_scale)
+        tie = torch.zeros_like(r.step) if r.tie is None else r.tie
+        return Deployed(a.weights, r.base, r.step, tie, table, a.out_scale)
 
 
 def _has(norm: BatchNorm, source: SourcePlan) -> bool:

@@ -1,20 +1,20 @@
 """Sums whose integers are known in advance: copies, upsampled copies and maxima of 8-bit tensors,
 and the quarter squares that products are made of."""
 
-import numpy as np
+import math
+
 import torch
 from torch import Tensor, nn
 
 from sigbit.errors import QuantizationError
-from sigbit.quant.layers.requant import hardware_table, rounding
+from sigbit.quant.layers.requant import hardware_table
 from sigbit.quant.layers.sources import accumulate
 from sigbit.quant.layers.values import Deployed, Levels
 from sigbit.quant.numbers.grid import LevelGrid, round_to_grid
 from sigbit.quant.plan.plans import MovePlan, SquarePlan
 from sigbit.quant.spec import BYTE, DIGITS, ActGrid, QuantSpec, act_grid
-from sigbit_hw.arch import numerics
 from sigbit_hw.arch.formats import MAX_DIGITS
-from sigbit_hw.arch.numerics import TABLE_ENTRIES, Y_MIN
+from sigbit_hw.arch.numerics import TABLE_ENTRIES, UNIT, Y_MAX, Y_MIN
 
 _FINE = 511
 """Levels that a quarter square has at least, where it cannot be exact."""
@@ -53,7 +53,7 @@ class QuantMove(nn.Module):
         levels = torch.arange(TABLE_ENTRIES, dtype=torch.float64) + self.grid.low
         table = hardware_table(round_to_grid(levels, self.grid.levels), self.grid.zero)
         one = torch.ones(channels, dtype=torch.float64)
-        return Deployed(self._weights(), one * -offset, one * 8, one * 0, table, in_scales[0])
+        return Deployed(self._weights(), one * -offset, one, one * 0, table, in_scales[0])
 
 
 class QuantSquare(nn.Module):
@@ -74,9 +74,11 @@ class QuantSquare(nn.Module):
         low = self._range(plan.sign)[0]
         ends = [v for sign in (1, -1) for v in self._range(sign)]
         peak, width = max(map(abs, ends)), max(ends[1] - ends[0], ends[3] - ends[2])
-        self.mantissa, self.shift = _largest_scale(BYTE / width)
-        ratio = self._ratio()
-        self.bias = float(np.floor(self._half() - (np.ceil(low * ratio) - Y_MIN) / ratio + 0.5))
+        unit = spec.params.step_unit / UNIT
+        self.step = max(1.0, math.ceil(width / BYTE / unit) * unit)
+        self.base = math.floor(
+            self._half() - (math.ceil(low / self.step) - Y_MIN) * self.step + 0.5
+        )
         sides = 2 if spec.act_format.signed else 1
 
         def capacity(planes: int) -> int:
@@ -84,7 +86,7 @@ class QuantSquare(nn.Module):
 
         exact = peak**2 // 4
         most = next((p for p in DIGITS if capacity(p) >= _FINE), MAX_DIGITS)
-        if ratio < 1 or capacity(most) < exact:
+        if self.step > 1 or capacity(most) < exact:
             planes, top = most, capacity(most)
             self.unit = peak**2 / 4 / top
         else:
@@ -98,16 +100,13 @@ class QuantSquare(nn.Module):
         other = (ky * y.low, ky * y.high) if sign > 0 else (-ky * y.high, -ky * y.low)
         return kx * x.low + other[0], kx * x.high + other[1]
 
-    def _ratio(self) -> float:
-        return float(numerics.scale_value(self.mantissa, self.shift))
-
     def _half(self) -> float:
-        return float(rounding(torch.tensor(float(self.shift), dtype=torch.float64)))
+        return self.step / 2 if self.step > 1 else 0.0
 
     def levels(self) -> Tensor:
         """Levels (float64) for y = -128 … 127."""
         y = torch.arange(TABLE_ENTRIES, dtype=torch.float64) + Y_MIN
-        a = y / self._ratio() - (self.bias - self._half())
+        a = y * self.step - (self.base - self._half())
         squares = (a.square() / 4).floor() if self.unit == 1 else a.square() / (4 * self.unit)
         return round_to_grid(squares, self.grid.levels)
 
@@ -124,12 +123,7 @@ class QuantSquare(nn.Module):
         ]
         a = x[0] * kx + x[1] * (ky * self.plan.sign)
         with torch.no_grad():
-            t = ((a + self.bias) * 2.0 ** (numerics.GUARD_BITS - self.shift)).floor_()
-            y = (
-                (t * (self.mantissa * 2.0**-numerics.DROP_BITS) + 0.5)
-                .floor_()
-                .clamp_(Y_MIN, numerics.Y_MAX)
-            )
+            y = a.double().add_(self.base).div_(self.step).floor_().clamp_(Y_MIN, Y_MAX)
             exact = self.levels().to(a)[(y - Y_MIN).long()]
         smooth = a.square() / (4 * self.unit)
         return Levels(exact + (smooth - smooth.detach()), self._scale([v.scale for v in inputs]))
@@ -142,17 +136,9 @@ class QuantSquare(nn.Module):
         table = hardware_table(self.levels(), self.grid.zero)
         return Deployed(
             weights,
-            one * self.bias,
-            one * self.mantissa,
-            one * self.shift,
+            one * self.base,
+            one * self.step,
+            one * 0,
             table,
             self._scale(in_scales),
         )
-
-
-def _largest_scale(limit: float) -> tuple[int, int]:
-    """(mantissa, shift) of the largest requantization scale up to 1 and ``limit``."""
-    mantissas = range(numerics.MANTISSA_MAX, numerics.MANTISSA_MIN - 1, -1)
-    shifts = range(1, numerics.SHIFT_MAX + 1)
-    wanted = [(numerics.MANTISSA_MIN, 0), *((m, s) for s in shifts for m in mantissas)]
-    return next(p for p in wanted if float(numerics.scale_value(*p)) <= limit)

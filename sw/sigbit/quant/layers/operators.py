@@ -80,9 +80,9 @@ def _(x: Tensor, shape: Sizes, scale: float, zero: int, low: int, high: int, nam
 def conv(
     xs: list[Tensor],
     weights: list[Tensor],
-    bias: Tensor,
-    mantissa: Tensor,
-    shift: Tensor,
+    base: Tensor,
+    step: Tensor,
+    tie: Tensor,
     table: Tensor,
     geometry: Sizes,
     zeros: Sizes,
@@ -97,7 +97,7 @@ def conv(
         part = convolve(x, source, zeros[i], w)
         total = part if total is None else total + part
     assert total is not None
-    parameters = (p.numpy(force=True)[:, None, None] for p in (bias, mantissa, shift))
+    parameters = (p.numpy(force=True)[:, None, None] for p in (base, step, tie))
     y = torch.from_numpy(numerics.requantize(total.numpy(force=True), *parameters))
     return table[numerics.table_index(y.to(total.device))]
 
@@ -106,9 +106,9 @@ def conv(
 def _(
     xs: list[Tensor],
     weights: list[Tensor],
-    bias: Tensor,
-    mantissa: Tensor,
-    shift: Tensor,
+    base: Tensor,
+    step: Tensor,
+    tie: Tensor,
     table: Tensor,
     geometry: Sizes,
     zeros: Sizes,

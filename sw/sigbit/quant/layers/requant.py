@@ -1,14 +1,14 @@
 """The accelerator's post-processing in floating point: exact values forward, straight-through
 gradients backward.
 
-Accumulators, biases, levels are integers held in floats. float32 is exact as long as accumulators
-stay below 2**24 in magnitude; float64 always is. ``sigbit_hw.arch.numerics`` defines the
-arithmetic; tests compare with ``==``.
+Accumulators and levels are integers held in floats, bases and steps float64 in accumulator steps.
+float32 is exact for accumulators below 2**24 in magnitude. The division is made in float64, whose
+floor is that of the integers; ``sigbit_hw.arch.numerics`` defines the arithmetic, and tests compare
+with ``==``.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import torch
@@ -17,46 +17,7 @@ from torch import Tensor
 from sigbit.quant.numbers.grid import round_to_grid
 from sigbit.quant.quantizers.base import Quantizer, straight_through
 from sigbit.quant.spec import ActGrid
-from sigbit_hw.arch import numerics
-from sigbit_hw.arch.numerics import (
-    DROP_BITS,
-    GUARD_BITS,
-    MANTISSA_MAX,
-    MANTISSA_MIN,
-    Y_MAX,
-    Y_MIN,
-)
-
-SCALE_MAX = MANTISSA_MAX / MANTISSA_MIN
-"""The largest requantization scale."""
-
-
-def power_of_two(exponent: Tensor) -> Tensor:
-    """``2**exponent`` (float64), exact, for whole exponents in [-64, 64]."""
-    return _powers(exponent.device)[exponent.long() + 64]
-
-
-@cache
-def _powers(device: torch.device) -> Tensor:
-    return torch.tensor([2.0**e for e in range(-64, 65)], dtype=torch.float64, device=device)
-
-
-def snap_scale(scale: Tensor) -> tuple[Tensor, Tensor]:
-    """``numerics.snap_scale`` on tensors: (mantissa, shift) as float64 integers."""
-    mantissa, shift = numerics.nearest_scale(scale.detach().double(), torch)
-    return mantissa, shift.double()
-
-
-def scale_value(mantissa: Tensor, shift: Tensor) -> Tensor:
-    """``mantissa / 8 * 2**-shift``, exact in float64."""
-    return mantissa / MANTISSA_MIN * power_of_two(-shift)
-
-
-def rounding(shift: Tensor) -> Tensor:
-    """The addend to a bias that turns the floor after the shift into rounding: half of what the
-    shift drops.
-    """
-    return torch.where(shift > GUARD_BITS, power_of_two(shift - GUARD_BITS - 1), 0.0)
+from sigbit_hw.arch.numerics import Y_MAX, Y_MIN
 
 
 def level_table(
@@ -71,9 +32,8 @@ def level_table(
     ``limit`` is the upper clip of the activation function in units of the output's scale, if it has
     one; negative values become 0 if ``rectified``, or where the grid has none.
     """
-    real = (
-        torch.arange(Y_MIN, Y_MAX + 1, dtype=torch.float64) + grid.offset
-    ) * 2.0**-grid.pre_shift
+    y = torch.arange(Y_MIN, Y_MAX + 1, dtype=torch.float64)
+    real = (y + (grid.offset + grid.centre)) * 2.0**-grid.pre_shift
     real = real.clamp(min=0.0) if rectified else real
     real = real if limit is None else real.clamp(max=limit)
     return round_to_grid(real, grid.levels) if rounding is None else rounding(real)
@@ -88,25 +48,40 @@ def highest_level(grid: ActGrid, limit: float | None) -> int:
 
 @dataclass(frozen=True)
 class Requantization:
-    """One layer's parameters, a channel each (float64): integer ``bias`` (accumulator of levels,
-    not of stored integers), ``mantissa``, ``shift``; the output's grid and the activation's clips
-    (:func:`level_table`); ``open`` for the network's outputs, whose gradient must lead back from
-    saturation; the ``quantizer`` of the output, the nearest level if None.
+    """One layer's parameters, a channel each (float64, in accumulator steps): ``base`` (for
+    accumulators of levels, not of stored integers) and ``step``; the output's grid and the
+    activation's clips (:func:`level_table`); ``open`` for the network's outputs, whose gradient
+    must lead back from saturation; the ``quantizer`` of the output, the nearest level if None; the
+    ``tie`` bits, 0 if None.
     """
 
-    bias: Tensor
-    mantissa: Tensor
-    shift: Tensor
+    base: Tensor
+    step: Tensor
     grid: ActGrid
     limit: float | None
     rectified: bool = False
     open: bool = False
     quantizer: Quantizer | None = None
+    tie: Tensor | None = None
 
     @property
     def gain(self) -> Tensor:
         """Output levels an accumulator step, ``[C]``."""
-        return scale_value(self.mantissa, self.shift) * 2.0**-self.grid.pre_shift
+        return 2.0**-self.grid.pre_shift / self.step
+
+    def quotient(self, acc: Tensor, unit: int = 1, addend: float = 0.0) -> Tensor:
+        """``(y + addend) / unit`` (float64) of accumulators before anything is rounded; its floor
+        is that of the integers."""
+        start, step = self.base + self.step * addend, self.step * unit
+        return (acc + _column(start)).div_(_column(step))
+
+    def results(self, acc: Tensor, quotient: Tensor) -> Tensor:
+        """y (float64) of accumulators, from their :meth:`quotient`."""
+        y = torch.floor(quotient).clamp_(Y_MIN, Y_MAX)
+        if self.tie is None:
+            return y
+        whole = y * _column(self.step) == acc + _column(self.base)
+        return y - y.remainder(2) * whole * _column(self.tie)
 
     def __call__(self, acc: Tensor, bias: Tensor, scale: Tensor, out_scale: Tensor) -> Tensor:
         """Output levels of accumulators ``[N, C, H, W]``.
@@ -134,29 +109,21 @@ class Requantization:
         if self.quantizer.soft:
             return curve
         with torch.no_grad():
-            t = torch.floor(
-                torch.addcmul(
-                    _column(self.bias * power_of_two(GUARD_BITS - self.shift), acc),
-                    acc,
-                    _column(power_of_two(GUARD_BITS - self.shift), acc),
-                )
-            )
-            u = torch.floor(t * _column(self.mantissa * 2.0**-DROP_BITS, acc) + 0.5)
-            index = u.clamp_(Y_MIN, Y_MAX).sub_(Y_MIN).int()
+            index = self.results(acc, self.quotient(acc)).sub_(Y_MIN).int()
         return straight_through(table.to(acc.device, acc.dtype)[index], curve)
 
 
-def _column(x: Tensor, like: Tensor) -> Tensor:
-    return x.to(like.dtype).view(-1, 1, 1)
+def _column(x: Tensor, like: Tensor | None = None) -> Tensor:
+    return (x if like is None else x.to(like.dtype)).view(-1, 1, 1)
 
 
 class _Requantize(torch.autograd.Function):
-    """Forward: five elementwise passes for uniform grids of positive levels, six and a look-up for
+    """Forward: a few elementwise passes for uniform grids of positive levels, and a look-up for
     others. Backward: two passes, and a sum for the bias.
 
-    For positive uniform levels the rounding to y and the one to levels are one floor, because
+    For positive uniform levels the floor to y and the rounding to levels are one floor, because
     ``floor((floor(a) + n) / d) == floor((a + n) / d)`` for integers n and d > 0; the clip of y is
-    implied by that of the levels, and the clip after the shift by that of y.
+    implied by that of the levels.
     """
 
     @staticmethod
@@ -164,27 +131,22 @@ class _Requantize(torch.autograd.Function):
         ctx: Any, acc: Tensor, bias: Tensor, out_scale: Tensor, scale: Tensor, r: Requantization
     ) -> Tensor:
         grid, j = r.grid, r.grid.pre_shift
-        inverse = power_of_two(GUARD_BITS - r.shift)
-        t = torch.addcmul(_column(r.bias * inverse, acc), acc, _column(inverse, acc)).floor_()
         ctx.low = max(grid.low, 0) if r.rectified else grid.low
         ctx.high = highest_level(grid, r.limit)
         ctx.open = r.open
         ctx.saturating = r.quantizer is not None and r.quantizer.saturating
-        if grid.levels.is_uniform and (j == 0 or (grid.low == 0 and j > 0)):
-            half = 2.0 ** (j - 1) if j > 0 else 0.0
-            ctx.centre = 0.5 + (2.0 ** -(j + 1) if j > 0 else 0.0)
-            start = torch.tensor(
-                (0.5 + grid.offset + half) * 2.0**-j, dtype=acc.dtype, device=acc.device
-            )
-            u = torch.addcmul(start, t, _column(r.mantissa * 2.0 ** (-DROP_BITS - j), acc))
-            levels = torch.floor(u).clamp_(ctx.low, ctx.high)
+        if r.tie is None and grid.levels.is_uniform and (j == 0 or (grid.low == 0 and j > 0)):
+            half = 2 ** (j - 1) if j > 0 else 0
+            ctx.centre = 0.5
+            u = r.quotient(acc, 2**j, grid.offset + half)
+            levels = torch.floor(u).clamp_(ctx.low, ctx.high).to(acc.dtype)
+            u = u.to(acc.dtype)
         else:
-            ctx.centre = (0.5 - grid.offset) * 2.0**-j
-            start = torch.tensor(0.5, dtype=acc.dtype, device=acc.device)
-            u = torch.addcmul(start, t, _column(r.mantissa * 2.0**-DROP_BITS, acc))
-            index = torch.floor(u).clamp_(Y_MIN, Y_MAX).sub_(Y_MIN).int()
+            ctx.centre = (0.5 - grid.centre - grid.offset) * 2.0**-j
+            u = r.quotient(acc)
+            index = r.results(acc, u).sub_(Y_MIN).int()
             levels = level_table(grid, r.limit, r.rectified).to(acc.device, acc.dtype)[index]
-            u.mul_(2.0**-j)
+            u = u.mul_(2.0**-j).to(acc.dtype)
         ctx.gain = _column(r.gain, acc)
         ctx.save_for_backward(u, levels, scale, out_scale)
         return levels

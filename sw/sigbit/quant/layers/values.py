@@ -22,15 +22,15 @@ class Levels:
 
 @dataclass(frozen=True)
 class Deployed:
-    """What the accelerator computes a sum with: integer weights of each source (in floats), a bias
-    for accumulators of levels, mantissa and shift a channel (float64), the table of 256 stored
-    integers, the scale of the result.
+    """What the accelerator computes a sum with: integer weights of each source (in floats), a base,
+    for accumulators of levels, a step (float64, in accumulator steps) and a tie bit a channel, the
+    table of 256 stored integers, the scale of the result.
     """
 
     weights: tuple[Tensor, ...]
-    bias: Tensor
-    mantissa: Tensor
-    shift: Tensor
+    base: Tensor
+    step: Tensor
+    tie: Tensor
     table: Tensor
     out_scale: Tensor
 

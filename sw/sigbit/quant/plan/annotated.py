@@ -4,8 +4,8 @@ A tensor takes the scale of its annotation where every value of that quantizer i
 tensor's grid: one scale, a zero point that is an integer, a range within the grid's. Elsewhere (one
 scale a channel, more bits than the grid has, small floating-point numbers) the scale is searched on
 calibration values, which are quantized as the model quantizes them. Likewise weights take the
-scales that they were quantized with where all of them are on the grid; what a requantization cannot
-represent then moves scales by up to 1/16, as everywhere.
+scales that they were quantized with where all of them are on the grid; snapping to a requantizer's
+step moves them by at most 2^-15 where a step of y is one of the accumulator or more.
 """
 
 from collections.abc import Mapping

@@ -30,7 +30,8 @@ def search_weight_scales(
     least squared error of their layers' results, with the real inputs ``given`` by name.
 
     Layer by layer, so that each one sees its quantized inputs; of layers with the same weights the
-    first one counts. Other methods keep their own scales. ``bias_takes_means``: errors of the mean
+    first one counts. Other methods keep their own scales, and layers with the codes of a quantized
+    model theirs. ``bias_takes_means``: errors of the mean
     do not count, since biases will be corrected.
     """
     done: set[int] = set()
@@ -38,7 +39,8 @@ def search_weight_scales(
     for p in prepared.plan.layers:
         module = prepared.quant_module(p.name)
         quantizer = module.weight_quantizer if isinstance(module, QuantLayer) else None
-        if quantizer is not None and quantizer.folded and id(quantizer) not in done:
+        free = isinstance(module, QuantLayer) and module.given is None
+        if quantizer is not None and free and quantizer.folded and id(quantizer) not in done:
             assert isinstance(module, QuantLayer)
             assert isinstance(p, LayerPlan)
             done.add(id(quantizer))

@@ -20,7 +20,8 @@ def correct_biases(prepared: PreparedModel, wanted: Mapping[str, Tensor]) -> Non
     activation function are those of the float tensors ``wanted``, computed from the same inputs.
 
     Layers without a bias of their own keep their error: those behind a batch norm that is not
-    folded, sums without weights, steps of a recurrence.
+    folded, sums without weights, steps of a recurrence; and those that have the codes of a
+    quantized model.
     """
     uses = _uses(prepared)
     last = {t: p.name for p in prepared.plan.layers for t in tensors_of(p)}
@@ -28,7 +29,9 @@ def correct_biases(prepared: PreparedModel, wanted: Mapping[str, Tensor]) -> Non
     for p in prepared.plan.layers:
         module = prepared.quant_module(p.name)
         bias = _own_bias(p, uses)
-        if bias is not None and isinstance(module, QuantLayer) and isinstance(p, LayerPlan):
+        free = isinstance(module, QuantLayer) and module.given is None
+        if bias is not None and free and isinstance(p, LayerPlan):
+            assert isinstance(module, QuantLayer)
             inputs = [values[t] for t in tensors_of(p)]
             a = module.arithmetic([x.scale for x in inputs])
             acc = _means(module.sums(a, inputs))

@@ -1,0 +1,202 @@
+"""Which function of its accumulators a requantization is, decided and not hoped for.
+
+A monotone function of integers to codes is given by its *thresholds*: for each of some codes, the
+least accumulator at which the function reaches it. The functions here find the thresholds of any
+function, the parameters that have given thresholds, and the accumulators at which two functions
+differ. They think of ascending functions; one that falls is that of the negated accumulator, which
+a layer has with negated weights.
+
+A division by a constant meets the thresholds of ``round(acc s + b)``, ties up, of float32 scales,
+and of halves to even for scales 2**-j. Two kinds it misses by a few accumulators in 32,768: halves
+to even for scales m 2**-j with odd m > 1, and fixed point that rounds twice on signed results.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sigbit_hw.arch.numerics import PRE_BITS, UNIT, Ints, requantize
+from sigbit_hw.arch.params import ParamFormat
+
+_NEAR = 48
+"""Steps on each side of the wanted one, and of the one with most room, that are tried."""
+_FAR = 1 << 61
+"""Beyond every product of a code and a step."""
+
+
+@dataclass(frozen=True)
+class Channel:
+    """Parameters of one channel, and at how many accumulators they miss what was asked for: 0 if
+    they are exact."""
+
+    base: int
+    step: int
+    tie: int
+    off: int
+
+
+def thresholds(
+    function: Callable[[Ints], Ints],
+    low: int,
+    high: int,
+    codes: ArrayLike,
+    near: ArrayLike | None = None,
+) -> Ints:
+    """For each of ``codes`` the least accumulator in [low, high] at which the ascending
+    ``function`` reaches it; ``high + 1`` for those that it does not reach. ``near`` are guesses,
+    which save time where they are right."""
+    wanted = np.asarray(codes, np.int64)
+    first: Ints = np.full(wanted.shape, low, np.int64)
+    last: Ints = np.full(wanted.shape, high + 1, np.int64)
+    if near is not None:
+        guess = np.asarray(near, np.float64).clip(low, high + 1).astype(np.int64)
+        after = (guess > high) | (function(guess.clip(low, high)) >= wanted)
+        before = (guess == low) | (function((guess - 1).clip(low, high)) < wanted)
+        right = after & before
+        first, last = np.where(right, guess, first), np.where(right, guess, last)
+    while bool((first < last).any()):
+        middle = (first + last) // 2
+        reached = (first == last) | (np.asarray(function(middle.clip(low, high))) >= wanted)
+        first, last = np.where(reached, first, middle + 1), np.where(reached, middle, last)
+    return first
+
+
+Rounding = Literal["UP", "ROUND", "FLOOR", "CEIL", "ROUND_TO_ZERO"]
+"""To nearest, ties up; to nearest, ties to even; down; up; towards 0."""
+
+
+def rounded(scale: Fraction, offset: Fraction, rounding: Rounding) -> Callable[[Ints], Ints]:
+    """``acc * scale + offset``, of exact numbers, rounded."""
+    common = scale.denominator * offset.denominator
+    a, b = int(scale * common), int(offset * common)
+
+    def value(acc: int) -> int:
+        number = int(acc) * a + b
+        match rounding:
+            case "FLOOR":
+                return number // common
+            case "CEIL":
+                return -(-number // common)
+            case "ROUND_TO_ZERO":
+                return number // common if number >= 0 else -(-number // common)
+        nearest, rest = divmod(2 * number + common, 2 * common)
+        return nearest - (rounding == "ROUND" and rest == 0 and nearest & 1)
+
+    function = np.frompyfunc(value, 1, 1)
+    return lambda acc: np.asarray(function(acc), np.int64)
+
+
+def guessed(codes: Ints, scale: float, offset: float, rounding: Rounding) -> NDArray[np.float64]:
+    """Thresholds of :func:`rounded` in floating point: nearly all right."""
+    border = {"FLOOR": 0.0, "CEIL": 1.0, "ROUND_TO_ZERO": 0.0}.get(rounding, 0.5)
+    return np.ceil((codes - border - offset) / scale)
+
+
+def fit(
+    at: ArrayLike, results: ArrayLike, low: int, high: int, fmt: ParamFormat, start: float
+) -> Channel:
+    """The parameters with which a requantizer reaches ``results[k]`` from accumulator ``at[k]`` on,
+    over accumulators in [low, high]; both ascend. A threshold of ``low`` or below is always
+    reached, one above ``high`` never. ``start`` is the scale that is sought around. With and
+    without the tie bit; where neither is exact, the nearest thresholds.
+    """
+    at, results = np.asarray(at, np.int64), np.asarray(results, np.int64)
+    step = int(fmt.nearest_step(1 / start, np) * UNIT) // fmt.step_unit
+    plain = _fit(at, results, low, high, fmt, step, 0)
+    if not plain.off:
+        return plain
+    return min(plain, _fit(at, results, low, high, fmt, step, 1), key=lambda c: c.off)
+
+
+def _fit(
+    at: Ints, results: Ints, low: int, high: int, fmt: ParamFormat, start: int, tie: int
+) -> Channel:
+    strict = tie & results  # an odd result is reached only beyond a tie
+    least = np.where(at > high, -_FAR, strict - np.maximum(at, low) * UNIT)
+    most = np.where(at <= low, _FAR, strict - 1 - (np.minimum(at, high + 1) - 1) * UNIT)
+    largest, base_unit = fmt.step_max // fmt.step_unit, fmt.base_unit
+
+    def room(steps: Ints) -> tuple[Ints, Ints]:
+        """Least and greatest base with which all thresholds are met, by step."""
+        products = results * (steps * fmt.step_unit)[:, None]
+        return (products + least).max(1), (products + most).min(1)
+
+    def around(centre: int) -> Channel:
+        """The exact step nearest to ``start`` among those around ``centre``, or the one that misses
+        least."""
+        steps = np.arange(max(1, centre - _NEAR), min(largest, centre + _NEAR) + 1)
+        lowest, highest = room(steps)
+        limit = fmt.base_max // base_unit
+        first, final = -(-lowest // base_unit), highest // base_unit
+        bases = ((first + final) // 2).clip(-limit - 1, limit) * base_unit
+        exact = (first <= final) & (bases >= lowest) & (bases <= highest)
+        if exact.any():
+            best = int(np.abs(np.where(exact, steps, _FAR) - start).argmin())
+            return Channel(int(bases[best]), int(steps[best]) * fmt.step_unit, tie, 0)
+        codes = results[:, None]
+        reached = -(-(codes * (steps * fmt.step_unit) + (tie & codes) - bases) // UNIT)
+        off = np.abs(reached.clip(low, high + 1) - at[:, None].clip(low, high + 1)).sum(0)
+        best = int(off.argmin())
+        return Channel(int(bases[best]), int(steps[best]) * fmt.step_unit, tie, int(off[best]))
+
+    found = around(start)
+    if found.off:
+        first, last = 1, largest
+        while first < last:  # the room is concave in the step
+            middle = (first + last) // 2
+            here, there = room(np.array([middle, middle + 1]))
+            if there[0] - here[0] < there[1] - here[1]:
+                first = middle + 1
+            else:
+                last = middle
+        found = min(found, around(first), key=lambda channel: channel.off)
+    return found
+
+
+def channel(
+    scale: Fraction,
+    offset: Fraction,
+    low: int,
+    high: int,
+    fmt: ParamFormat,
+    rounding: Rounding = "UP",
+    bits: int = PRE_BITS,
+) -> Channel:
+    """The parameters of ``acc * scale + offset``, rounded and saturated to ``bits`` bits, for
+    accumulators in [low, high] and a positive scale."""
+    half = 1 << (bits - 1)
+    results = np.arange(1 - half, half)
+    near = guessed(results, float(scale), float(offset), rounding)
+    at = thresholds(rounded(scale, offset, rounding), low, high, results, near)
+    return fit(at, results, low, high, fmt, float(scale))
+
+
+def differences(
+    wanted: Callable[[Ints], Ints],
+    codes: ArrayLike,
+    table: ArrayLike,
+    found: Channel,
+    low: int,
+    high: int,
+) -> tuple[int, int]:
+    """At how many accumulators in [low, high] ``table[y]`` (in the order of y, ascending) of the
+    deployed ``found`` is not what the ascending function ``wanted`` gives, and by how much at most.
+    ``codes`` are all that either gives."""
+    table = np.asarray(table, np.int64)
+    steps = np.asarray(codes, np.int64)
+    half = len(table) // 2
+
+    def deployed(acc: Ints) -> Ints:
+        y = requantize(acc, found.base, found.step, found.tie, bits=(len(table) - 1).bit_length())
+        return np.asarray(table[y + half], np.int64)
+
+    edges = [thresholds(f, low, high, steps) for f in (wanted, deployed)]
+    starts = np.unique(np.concatenate([[low], *edges]))
+    starts = starts[starts <= high]
+    lengths = np.diff(np.append(starts, high + 1))
+    gap = np.abs(np.asarray(wanted(starts)) - deployed(starts))
+    return int(lengths[gap > 0].sum()), int(gap.max())
