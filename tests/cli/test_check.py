@@ -118,7 +118,9 @@ def test_onnx(sigbit, tmp_path):
     assert document["inputs"] == [{"name": "x", "shape": [4, 8, 8]}]
     assert [h["function"] for h in document["host"]] == ["softmax"]
     path.write_text("nonsense")
-    assert "it is not an ONNX model" in sigbit("check", path).out
+    answer = sigbit("check", path)
+    assert answer.code == 2
+    assert "is not an ONNX model" in answer.err
 
 
 def test_zoo_on_an_accelerator(sigbit, tmp_path):

@@ -55,15 +55,17 @@ class FloatQuant(OpRun):
 
 
 class Trunc(OpRun):
+    """Version 1 and 2, told apart by their operands, in integers."""
+
     op_domain = QONNX
 
     def _run(self, x, scale, zero, bits, *out, rounding_mode="FLOOR", signed=1, narrow=0):
-        y = np.round(x / scale + zero)
+        y = np.round(x.astype(np.float64) / scale + zero)
         if len(out) == 1:
             y = ROUND[rounding_mode](y / 2.0 ** (bits - out[0]))
             return (((y - zero) * scale).astype(np.float32),)
         factor = 2 ** np.round(np.log2(out[0] / scale))
-        y = ROUND[rounding_mode]((y / factor).clip(*limits(signed, narrow, float(out[2]))))
+        y = ROUND[rounding_mode]((y / factor).clip(*limits(signed, narrow, float(out[1]))))
         return (((y - zero / factor) * out[0]).astype(np.float32),)
 
 
@@ -125,7 +127,6 @@ CASES = {
         number(8),
         number(8),
         number(0.5),
-        number(0),
         number(3),
         signed=0,
     ),
@@ -137,6 +138,67 @@ CASES.pop("ceil")  # the reference has no IntQuant; its name is tested below
 def test_quantizer_of_a_tensor(name: str) -> None:
     check(CASES[name])
     assert import_onnx(CASES[name]).quantizers
+
+
+def truncated(x: Array, *operands: float, **attributes: object) -> Array:
+    """What the import of one Trunc makes of ``x``."""
+    names = [f"c{i}" for i in range(len(operands))]
+    proto = helper.make_model(
+        helper.make_graph(
+            [N("Trunc", ["x", *names], ["y"], domain=QONNX, **attributes)],
+            "net",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, x.shape)],
+            [onnx.ValueInfoProto(name="y")],
+            [numpy_helper.from_array(number(v), n) for v, n in zip(operands, names, strict=True)],
+        ),
+        opset_imports=[helper.make_opsetid("", 21), helper.make_opsetid(QONNX, 2)],
+        ir_version=10,
+    )
+    return import_onnx(proto).results({"x": torch.from_numpy(x)})[0].numpy()
+
+
+SCALE = np.float32(0.097)
+STEPS = (np.arange(-64, 64) * SCALE).astype(np.float32).reshape(1, 128)
+
+
+@pytest.mark.parametrize(
+    ("mode", "values"),
+    [
+        ("FLOOR", [-2.5, -2.0, -1.5, -1.0, 0.0, 0.5, 1.0, 1.5]),
+        ("ROUND", [-2.5, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0]),
+        ("HALF_EVEN", [-2.5, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0]),
+        ("CEIL", [-2.5, -1.5, -1.0, -0.5, 0.0, 1.0, 1.5, 2.0]),
+        ("DOWN", [-2.5, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5]),
+    ],
+)
+def test_trunc_2_as_qonnx_has_it(mode: str, values: list[float]) -> None:
+    """The values are those of qonnx 1.0.0's own executor."""
+    x = (np.arange(-20, 20, dtype=np.float32) / 8).reshape(1, 40)
+    got = truncated(x, 0.125, 0, 8, 0.5, 6, rounding_mode=mode, narrow=0, signed=1)
+    assert got[0, ::5].tolist() == values
+
+
+def test_trunc_2_with_a_zero_point_as_qonnx_has_it() -> None:
+    got = truncated(
+        STEPS, SCALE, 3, 8, SCALE * 4, 4, rounding_mode="CEIL", narrow=1, signed=0
+    )  # fmt: skip
+    quarters = np.round(got / (SCALE * 4) * 4).astype(int)[0].tolist()
+    rising = [q for q in range(1, 53, 4) for _ in range(4)]
+    assert quarters == [-3] * 62 + rising + [53] * 14
+
+
+def test_trunc_1_cuts_integers_of_any_scale() -> None:
+    """As qonnx 1.0.0's own executor: scales that are no powers of two once lost a step."""
+    for scale in (SCALE, np.float32(0.25), *np.random.default_rng(0).uniform(0.02, 0.5, 60)):
+        x = (np.arange(-64, 64) * np.float32(scale)).astype(np.float32).reshape(1, 128)
+        got = truncated(x, scale, 0, 8, 6, rounding_mode="FLOOR")
+        assert np.round(got / np.float32(scale))[0].tolist() == [i // 4 for i in range(-64, 64)]
+
+
+@pytest.mark.parametrize("mode", ["UP", "HALF_UP", "HALF_DOWN", "NEAREST"])
+def test_other_roundings_are_refused(mode: str) -> None:
+    with pytest.raises(UnsupportedModel, match=f"rounding mode '{mode}'; use ROUND, HALF_EVEN"):
+        truncated(STEPS, SCALE, 0, 8, 6, rounding_mode=mode)
 
 
 def test_intquant_is_quant() -> None:
