@@ -187,3 +187,16 @@ def test_integer_models_are_sent_to_compile(refused, nets):
     )
     nets.write_text(SOURCE + text)
     assert "`sigbit compile soft_nets.py:done" in refused("check", "soft_nets.py:done")
+
+
+def test_a_file_called_like_a_network_of_the_zoo_is_not_that_network(sigbit, tmp_path):
+    """Its images are not prepared as the zoo's."""
+    from onnx import TensorProto, helper, save
+
+    sides = [helper.make_tensor_value_info(n, TensorProto.FLOAT, (1, 1, 28, 28)) for n in "xy"]
+    node = helper.make_node("Relu", ["x"], ["y"])
+    path = tmp_path / "fashion.onnx"
+    save(helper.make_model(helper.make_graph([node], "net", sides[:1], sides[1:])), path)
+    answer = sigbit("check", path, "--json", tmp_path / "c.json")
+    assert answer.code == 0, answer
+    assert json.loads((tmp_path / "c.json").read_text())["name"] == "fashion.own"
