@@ -101,7 +101,8 @@ class _OnnxImporter:
             constants = [numpy_helper.to_array(t) for t in model.graph.initializer]
             self._known = _inferred(model)
         self._model = model
-        stored = {t.data_type for t in model.graph.initializer}
+        types = {n.input[1] for n in model.graph.node if n.op_type == "CastLike" and n.input[1:]}
+        stored = {t.data_type for t in model.graph.initializer if t.name not in types}
         stored |= {v.type.tensor_type.elem_type for v in model.graph.input}
         self._trace = Trace(versions.get("", versions.get("ai.onnx", 1)), _NARROW & stored)
         self._trace.values.update(
@@ -215,8 +216,8 @@ class _OnnxImporter:
             if i < len(results):
                 self._trace.values[name] = results[i]
             elif name in self._read:
-                refusal = Refusal(f"its result {i} ({name!r}) is read", "use the first result only")
-                self._trace.values[name] = self._stand_in(call, refusal, name)
+                why = Refusal(f"its result {i} ({name!r}) is read", "use the first result only")
+                self._trace.values[name] = self._stand_in(call, why, name)
 
     def _results(self, call: Call, operands: list[OnnxValue | None]) -> list[OnnxValue]:
         node = call.node

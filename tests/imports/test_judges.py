@@ -1,0 +1,49 @@
+"""The importers against the tests that come with ONNX and with PyTorch.
+
+Every case is right or refused by the documented exception; none is wrong, none crashes, and none is
+worse than ``onnx.txt`` and ``torch.txt`` have it (:mod:`imports.status` writes them).
+"""
+
+import pytest
+
+from imports.status import recorded, worse
+from sigbit.bench.imports import onnx_suite, torch_suite
+from sigbit.bench.imports.verdicts import Count, Judged, Verdict
+
+SELECTED = 100
+"""Cases of PyTorch's that run every time."""
+
+
+def counted(judged: list[Judged], capsys: pytest.CaptureFixture[str]) -> Count:
+    count = Count.of(judged[0].suite, judged)
+    with capsys.disabled():
+        print(f"\n{count}")
+    return count
+
+
+def test_onnx(capsys: pytest.CaptureFixture[str]) -> None:
+    judged = list(onnx_suite.judge_suite())
+    before = recorded(onnx_suite.SUITE)
+    assert worse(judged, before) == []
+    assert {j.case for j in judged} >= set(before)
+    assert counted(judged, capsys).right >= 230
+
+
+def selected() -> list[str]:
+    """Evenly spread over the cases that are right."""
+    right = [c for c, v in recorded(torch_suite.SUITE).items() if v is Verdict.RIGHT]
+    return right[:: max(1, len(right) // SELECTED)][:SELECTED]
+
+
+def test_some_of_torch(capsys: pytest.CaptureFixture[str]) -> None:
+    names = selected()
+    judged = list(torch_suite.judge_suite(names))
+    assert worse(judged, recorded(torch_suite.SUITE)) == []
+    assert counted(judged, capsys).right == len(names) == SELECTED
+
+
+@pytest.mark.long
+def test_all_of_torch(capsys: pytest.CaptureFixture[str]) -> None:
+    judged = list(torch_suite.judge_suite())
+    assert worse(judged, recorded(torch_suite.SUITE)) == []
+    assert counted(judged, capsys).right >= 450
