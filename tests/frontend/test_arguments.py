@@ -179,14 +179,20 @@ BASE: dict[str, dict[str, Any]] = {
     **{
         f"{name}.default": {"self": X}
         for name in (
-            "amin", "asinh", "atan", "ceil", "celu", "cos", "cosh", "deg2rad", "erf", "exp", "exp2",
-            "expm1", "floor", "hardshrink", "log_sigmoid_forward", "rad2deg", "round", "sgn",
-            "sign", "sin", "sinh", "softshrink", "trunc",
+            "amin", "asinh", "atan", "ceil", "celu", "cos", "cosh", "deg2rad", "erf", "erfc",
+            "exp", "exp2", "expm1", "floor", "frac", "hardshrink", "log_sigmoid_forward",
+            "rad2deg", "round", "sin", "sinc", "sinh", "softshrink", "trunc",
         )
     },
     "amin.default": {"self": X, "dim": [2, 3]},
     "round.decimals": {"self": X, "decimals": 0},
     "threshold.default": {"self": X, "threshold": 0.5, "value": 0.0},
+    "addcmul.default": {"self": X, "tensor1": X, "tensor2": X},
+    "gather.default": {
+        "self": V, "dim": 1, "index": torch.tensor([[2, 0, 1], [2, 0, 1]]),
+    },
+    "glu.default": {"self": X, "dim": 1},
+    "rrelu.default": {"self": X},
     "type_as.default": {"self": X, "other": t(1)},
     **{
         f"{name}.default": {"self": X, "other": torch.tensor(0.5)}
@@ -199,7 +205,22 @@ BASE: dict[str, dict[str, Any]] = {
     "new_ones.default": {"self": X, "size": [1]},
     "new_zeros.default": {"self": X, "size": [1]},
 }  # fmt: skip
-"""A supported call of every overload; what comes in the last position is moved, too."""
+"""A supported call of every overload."""
+
+ALIKE = {
+    **{f"{name}_copy": name for name in (
+        "alias", "expand", "narrow", "permute", "select", "slice", "split", "squeeze", "t",
+        "transpose", "unsqueeze", "view",
+    )},
+    **{f"unsafe_{name}": name for name in ("chunk", "split", "split_with_sizes")},
+    **{f"{name}dropout": "dropout" for name in ("alpha_", "feature_", "feature_alpha_")},
+    "_upsample_nearest_exact2d": "upsample_nearest2d",
+}  # fmt: skip
+"""Operators with the calls of others."""
+for new, old in ALIKE.items():
+    for overload in getattr(aten, new).overloads():
+        if f"{old}.{overload}" in BASE:
+            BASE[f"{new}.{overload}"] = BASE[f"{old}.{overload}"]
 
 OTHERS: dict[str, list[Any]] = {
     "approximate": ["tanh"],
@@ -270,7 +291,10 @@ TOGETHER: dict[tuple[str, str], dict[str, Any]] = {
     ("gru.input", "batch_first"): {"batch_first": False, "hx": torch.zeros(1, 3, 4)},
     ("pad.default", "mode"): {"mode": "reflect", "pad": [1, 1, 1, 1]},
     ("pad.default", "value"): {"value": 2.0, "pad": [1, 1, 1, 1]},
-    ("upsample_nearest2d.vec", "output_size"): {"output_size": [12, 18], "scale_factors": None},
+    **{
+        (f"{name}.vec", "output_size"): {"output_size": [12, 18], "scale_factors": None}
+        for name in ("upsample_nearest2d", "_upsample_nearest_exact2d")
+    },
 }  # fmt: skip
 """Values that go with others only."""
 

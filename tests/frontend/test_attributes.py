@@ -92,7 +92,7 @@ BASES: dict[str, Base] = {
         op: Base()
         for op in (
             "Asinh", "Atan", "Ceil", "Celu", "Cos", "Cosh", "Erf", "Exp", "Floor", "Round",
-            "Shrink", "Sign", "Sin", "Sinh", "Softsign", "ThresholdedRelu",
+            "Shrink", "Sin", "Sinh", "Softsign", "ThresholdedRelu",
             "Abs", "Dropout", "Elu", "Flatten", "Gelu", "GlobalAveragePool", "GlobalMaxPool",
             "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Mish", "Neg", "Relu", "Selu",
             "Sigmoid", "Softplus", "Tanh",

@@ -64,6 +64,13 @@ RIGHT: dict[str, tuple[Tensor, Function, dict[str, Tensor]]] = {
     ),
     "mean with dtype": (IMAGE, lambda s, x: x.mean((2, 3), dtype=torch.float32), {}),
     "mean over channels": (IMAGE, lambda s, x: x.mean((1, 2, 3), keepdim=True), {}),
+    "mean over large images": (
+        torch.randn(2, 1, 40, 96),
+        lambda s, x: x.mean((2, 3), keepdim=True),
+        {},
+    ),
+    "maximum over large images": (torch.randn(2, 1, 40, 96), lambda s, x: x.amax((2, 3)), {}),
+    "sum over large images": (torch.randn(2, 1, 64, 33), lambda s, x: x.sum((2, 3)), {}),
     "sum over features": (VECTOR, lambda s, x: x.sum(1, keepdim=True), {}),
     "amin": (IMAGE, lambda s, x: x.amin((2, 3)), {}),
     "addmm row": (
@@ -99,6 +106,9 @@ REFUSED: dict[str, tuple[Tensor, Function, dict[str, Tensor], str]] = {
     "clamp by many": (
         IMAGE, lambda s, x: torch.clamp(x, min=s.b), {"b": torch.zeros(3, 1, 1)},
         "argument 'min' is 3 numbers, not one",
+    ),
+    "mean over a prime": (
+        torch.randn(2, 1, 37, 37), lambda s, x: x.mean((2, 3)), {}, "larger than 31x31",
     ),
     "mean of all": (IMAGE, lambda s, x: x.mean(), {}, "reduction over dimensions None"),
     "sum of all": (IMAGE, lambda s, x: x.sum(), {}, "reduction over dimensions None"),

@@ -324,3 +324,44 @@ def test_a_quantizer_without_negative_values_is_a_relu() -> None:
     graph = import_onnx(proto)
     assert isinstance(graph["dq"], Relu)
     assert set(graph.quantizers) == {"dq"}
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        *((n, f) for n in ("w4a4", "w2a2_per_channel") for f in ("qonnx", "qcdq")),
+        ("binary", "qonnx"),
+        ("residual_trunc", "qonnx"),
+    ],
+)
+def test_networks_of_brevitas(data_path, name: str, form: str) -> None:
+    """What Brevitas itself computes; QCDQ in operator set 18."""
+    graph = import_onnx(data_path(f"models/brevitas_{name}.{form}.onnx"))
+    x = torch.from_numpy(np.load(data_path("models/brevitas_x.npy")))
+    want = np.load(data_path(f"models/brevitas_{name}.y.npy"))
+    got = graph.results({graph.inputs[0].name: x})[0]
+    np.testing.assert_allclose(got.numpy(), want, rtol=0, atol=1e-6)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["brevitas_residual_trunc.qcdq", "mnist_qdq_opset13"])
+def test_networks_of_quantize_linear(data_path, name: str) -> None:
+    """What ONNX's reference computes, which has these operators from operator set 19 on only."""
+    path = data_path(f"models/{name}.onnx")
+    graph, proto = import_onnx(path), onnx.load(path)
+    for opset in proto.opset_import:
+        opset.version = max(opset.version, 19)
+    x = f32(8, *graph.inputs[0].shape, seed=3)
+    run = ReferenceEvaluator(proto).run
+    want = np.concatenate(
+        [run(None, {proto.graph.input[0].name: x[i : i + 1]})[0] for i in range(8)]
+    )
+    got = graph.results({graph.inputs[0].name: torch.from_numpy(x)})[0].numpy()
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.data
+def test_a_batch_of_minus_one(data_path) -> None:
+    graph = import_onnx(data_path("models/ppocr_cls.onnx"), {"x": (3, 48, 192)})
+    assert graph.inputs[0].shape == (3, 48, 192)

@@ -54,4 +54,6 @@ def imports(
     if found.faults:
         worst = [(f.suite, f.case, f.verdict.value, f.reason) for f in found.faults]
         show_table("At fault", ["suite", "case", "verdict", "why"], worst)
-        raise CheckFailed(f"{len(found.faults)} cases are imported wrong, or crash the importer")
+        count = len(found.faults)
+        cases = "1 case is" if count == 1 else f"{count} cases are"
+        raise CheckFailed(f"{cases} imported wrong, or a crash of the importer")

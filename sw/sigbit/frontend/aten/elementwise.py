@@ -189,6 +189,58 @@ def gelu(t: Translation) -> Value:
     return Computed(t.unary(t.tensor("self"), name))
 
 
+def rrelu(t: Translation) -> Value:
+    """rrelu, which is a leaky ReLU of the middle slope."""
+    slope = (t.number("lower") + t.number("upper")) / 2
+    if t.argument("training"):
+        raise Refusal("random slopes", "export in evaluation mode: call model.eval() first")
+    return Computed(t.unary(t.tensor("self"), "leaky_relu", slope))
+
+
+def glu(t: Translation) -> Value:
+    """glu over channels or features: one half gated by the other."""
+    tensor = t.tensor("self")
+    shape, dim = t.shape_of(tensor), t.argument("dim")
+    if len(shape) == 2 or dim % (len(shape) + 1) != 1:
+        raise Refusal(f"halves along dimension {dim}", "use dim=1: the channels")
+    half = shape[0] // 2
+    halves = [
+        t.build.add(
+            floating.Channels(
+                **t.base(tensor, shape=(half, *shape[1:]), part=f"half{i}"),
+                index=tuple(range(i * half, (i + 1) * half)),
+            )
+        )
+        for i in (0, 1)
+    ]
+    gate = t.unary(halves[1], "sigmoid", part="gate")
+    return t.add(floating.Multiply(**t.base(halves[0], gate)))
+
+
+def addcmul(t: Translation) -> Value:
+    """addcmul: a tensor plus the product of two more, one of them or all computed."""
+    value = float(t.argument("value"))
+    factors = [t.constant("tensor1"), t.constant("tensor2")]
+    if all(f is not None for f in factors) or t.constant("self") is not None:
+        raise Refusal("a constant sum or product", "write it as products and sums")
+    if any(f is not None for f in factors):
+        constant, other = (factors[0], "tensor2") if factors[0] is not None else (
+            factors[1], "tensor1")  # fmt: skip
+        assert constant is not None
+        tensor = t.tensor(other)
+        product = t.affine(tensor, constant * value, None, part="product")
+    else:
+        first, second = t.tensor("tensor1"), t.tensor("tensor2")
+        _same(t, first)
+        _same(t, second)
+        plain = t.build.add(floating.Multiply(**t.base(first, second, part="product")))
+        product = _scaled(t, plain, value)
+    whole = t.tensor("self")
+    _same(t, product)
+    _same(t, whole)
+    return t.add(floating.Add(**t.base(whole, product)))
+
+
 def elu(t: Translation) -> Value:
     """elu, and selu, which is exported as an elu with factors."""
     if t.argument("input_scale") != 1:

@@ -319,6 +319,13 @@ def _adaptive(t: Translation, kind: type[floating.AvgPool2d] | type[floating.Max
     return tensor
 
 
+def _part(size: int) -> int:
+    """What a side that is too large for one window is first divided by, 1 if nothing will do."""
+    if size <= MAX_WINDOW:
+        return 1
+    return max(n for n in range(1, MAX_STRIDE + 1) if size % n == 0)
+
+
 def _blocks(
     t: Translation,
     tensor: str,
@@ -326,7 +333,12 @@ def _blocks(
     kind: type[floating.AvgPool2d] | type[floating.MaxPool2d],
     divisor: int | None = None,
 ) -> str:
-    """Pooling of adjacent blocks."""
+    """Pooling of adjacent blocks; of large ones in two stages."""
+    if max(kernel) > MAX_WINDOW:
+        first = (_part(kernel[0]), _part(kernel[1]))
+        if first != (1, 1):
+            tensor = _blocks(t, tensor, first, kind, divisor)
+            kernel = (kernel[0] // first[0], kernel[1] // first[1])
     channels, height, width = t.shape_of(tensor)
     shape = (channels, height // kernel[0], width // kernel[1])
     stride = check_window(kernel, kernel, shape[1:])

@@ -60,7 +60,6 @@ OPERATORS: Mapping[str, OnnxTranslator] = {
     "Exp": elementwise.function(aten.exp.default),
     "Floor": elementwise.function(aten.floor.default),
     "Round": elementwise.function(aten.round.default),
-    "Sign": elementwise.function(aten.sign.default),
     "Sin": elementwise.function(aten.sin.default),
     "Sinh": elementwise.function(aten.sinh.default),
     "Celu": elementwise.function(aten.celu.default, alpha=1.0),
