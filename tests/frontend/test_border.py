@@ -253,6 +253,31 @@ def test_open_batch_written_as_minus_one() -> None:
     assert import_onnx(model).inputs[0].shape == (3, 4, 4)
 
 
+def old_norm(opset: int, **attributes: object) -> onnx.ModelProto:
+    constants = {k: np.linspace(0.5, 1.5, 3, dtype=np.float32) for k in "sbmv"}
+    norm = node("BatchNormalization", *"sbmv", **attributes)
+    return proto([norm], (2, 3, 4, 4), opset, **constants)
+
+
+def test_old_operators_say_that_they_are_not_in_training() -> None:
+    x = torch.randn(2, 3, 4, 4)
+    (want,) = import_onnx(old_norm(9)).results({"x": x})
+    assert torch.equal(import_onnx(old_norm(6, is_test=1)).results({"x": x})[0], want)
+    for model in (old_norm(6), proto([node("Dropout")], (2, 4), 6)):
+        with pytest.raises(UnsupportedModel, match="statistics of the batch|stays active"):
+            import_onnx(model)
+
+
+@pytest.mark.parametrize("axis", [None, 1])
+def test_old_operators_broadcast_from_an_axis_on(axis: int | None) -> None:
+    b = np.linspace(1, 2, 3, dtype=np.float32)
+    given = {"axis": 1} if axis else {}
+    model = proto([node("Add", "b", broadcast=1, **given)], (2, 3, 4, 4), 6, b=b if axis else b[:1])
+    x = torch.randn(2, 3, 4, 4)
+    bias = torch.from_numpy(b)[:, None, None] if axis else 1.0
+    torch.testing.assert_close(import_onnx(model).results({"x": x})[0], x + bias)
+
+
 @pytest.mark.parametrize("transform", ["asymmetric", "half_pixel", "half_pixel_symmetric"])
 @pytest.mark.parametrize("nearest", ["floor", "round_prefer_floor", "ceil"])
 @pytest.mark.parametrize("scales", [(2.6, 1.0), (0.4, 0.5), (2.0, 0.3), (1.5, 2.5)])

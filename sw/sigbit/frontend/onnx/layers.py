@@ -78,6 +78,7 @@ def gemm(c: Call) -> Result:
     c.array(1)
     c.need(not c.get("transA", 0), "transA", "give [batch, features] as it is")
     alpha, beta = float(c.get("alpha", 1.0)), float(c.get("beta", 1.0))
+    c.get("broadcast")  # before opset 7 only said what the shapes say
     if alpha != 1:
         matrix = np.asarray(c.array(1)) * np.asarray(alpha, c.array(1).dtype)
         weight = c.derived(1, "scaled", matrix if c.get("transB", 0) else matrix.T.copy())
@@ -113,7 +114,7 @@ def matmul(c: Call) -> Result:
 def batch_norm(c: Call) -> Result:
     """BatchNormalization with stored statistics."""
     c.need(
-        not c.get("training_mode", 0) and len([o for o in c.node.output if o]) == 1,
+        not c.in_training() and len([o for o in c.node.output if o]) == 1,
         "batch norm with the statistics of the batch",
         "export the model in evaluation mode",
     )

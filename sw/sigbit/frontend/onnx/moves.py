@@ -181,7 +181,7 @@ def identity(c: Call) -> Result:
     """Identity, and Dropout, which does nothing."""
     if c.node.op_type == "Dropout":
         c.need(
-            not (c.has(2) and c.number(2, 0)),
+            not (c.in_training() or (c.has(2) and c.number(2, 0))),
             "dropout that stays active in evaluation mode",
             "export in evaluation mode",
         )

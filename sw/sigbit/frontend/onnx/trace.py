@@ -267,6 +267,12 @@ class Call:
         self.read.add(name)
         return self.attributes.get(name, default)
 
+    def in_training(self) -> bool:
+        """Whether a node's attributes say that it computes as in training; before opset 7 it does
+        unless they say that it does not."""
+        training = bool(self.get("training_mode", 0))
+        return training or (self.trace.opset < 7 and not self.get("is_test", 0))
+
     def same(self, name: str, value: Any) -> None:
         """Refuse this node if an attribute that repeats what its operands say differs from it."""
         given = self.get(name, value)
