@@ -264,7 +264,7 @@ def test_old_operators_say_that_they_are_not_in_training() -> None:
     (want,) = import_onnx(old_norm(9)).results({"x": x})
     assert torch.equal(import_onnx(old_norm(6, is_test=1)).results({"x": x})[0], want)
     for model in (old_norm(6), proto([node("Dropout")], (2, 4), 6)):
-        with pytest.raises(UnsupportedModel, match="statistics of the batch|stays active"):
+        with pytest.raises(UnsupportedModel, match=r"statistics of the batch|stays active"):
             import_onnx(model)
 
 

@@ -85,11 +85,11 @@ def judge_suite(
 
 
 def _judge(case: Case, config: ArchConfig, layers: Layers) -> Judged | None:
-    """One case; None where its result is no single float tensor."""
+    """One case; None where its result is no single float32 tensor."""
     inputs = case.given
     with torch.no_grad(), row_major_convolutions():
         results = torch_suite.results(case, inputs)
-        if results is None or len(results) != 1 or not results[0].is_floating_point():
+        if results is None or len(results) != 1 or results[0].dtype != torch.float32:
             return None
         if results[0].dim() not in (2, 4) or not results[0].numel():
             return None

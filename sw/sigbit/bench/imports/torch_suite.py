@@ -86,6 +86,11 @@ class _Call(nn.Module):
         return case.function(*args, **kwargs)
 
 
+def operators() -> list[str]:
+    """Names of all operators that are tried."""
+    return [name for name, _, _ in _operators()]
+
+
 def cases(only: Collection[str] | None = None) -> Iterator[Case]:
     """Every case, or those of these names."""
     for name, function, samples in _operators():

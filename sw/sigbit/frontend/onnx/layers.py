@@ -85,9 +85,9 @@ def gemm(c: Call) -> Result:
     else:
         weight = c.operand(1) if c.get("transB", 0) else c.transposed(1)
     bias = None
-    if c.has(2) and beta != 0:
+    given = np.asarray(c.array(2)) if c.has(2) else None
+    if given is not None and beta != 0:
         rows = int(weight.meta["val"].shape[0])
-        given = np.asarray(c.array(2))
         c.need(
             given.size in (1, rows) and (given.ndim < 2 or given.shape[0] == 1),
             f"a matrix of shape {given.shape} added to the product",
