@@ -1,6 +1,8 @@
 """Files that are never left half written, and JSON documents."""
 
+import io
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +18,27 @@ class FileError(SigbitError):
     user."""
 
 
+STDOUT = Path("-")
+"""Stands for standard output where a file is written."""
+
+
+def is_stream(path: Path) -> bool:
+    """Whether what is written to ``path`` goes to a device, a pipe or standard output."""
+    return path == STDOUT or (path.exists() and not path.is_file() and not path.is_dir())
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A binary file under a temporary name that takes ``path``'s place when the block ends well,
-    its content on the disk; :class:`FileError` where that cannot be, as on a full disk."""
+    its content on the disk; :class:`FileError` where that cannot be, as on a full disk. The file
+    that a link leads to is replaced, not the link; devices, pipes and :data:`STDOUT` are written to
+    when the block ends."""
+    if is_stream(path):
+        content = io.BytesIO()
+        yield content
+        _write_through(path, content.getvalue())
+        return
+    path = Path(os.path.realpath(path))
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     except OSError as error:
@@ -36,6 +55,21 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         if isinstance(error, OSError) and error.filename in (None, name):  # no other file's
             raise _unwritable(path, error) from error
         raise
+
+
+def _write_through(path: Path, content: bytes) -> None:
+    try:
+        if path == STDOUT:
+            sys.stdout.flush()
+            sys.stdout.buffer.write(content)
+            sys.stdout.buffer.flush()
+            return
+        with path.open("wb", buffering=0) as file:
+            view = memoryview(content)
+            while view:
+                view = view[file.write(view) :]
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
 
 def _unwritable(path: Path, error: OSError) -> FileError:

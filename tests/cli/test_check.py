@@ -120,7 +120,9 @@ def test_onnx(sigbit, tmp_path):
     assert document["inputs"] == [{"name": "x", "shape": [4, 8, 8]}]
     assert [h["function"] for h in document["host"]] == ["softmax"]
     path.write_text("nonsense")
-    assert "it is not an ONNX model" in sigbit("check", path).out
+    answer = sigbit("check", path)
+    assert answer.code == 2
+    assert "is not an ONNX model" in answer.err
 
 
 def test_zoo_on_an_accelerator(sigbit, tmp_path):
@@ -236,3 +238,16 @@ def test_layers_of_a_quantized_model(sigbit, tmp_path, monkeypatch, rounding):
     assert 0 <= layer["codes_off"] < layer["accumulators"] / 10
     shown = "exact" if exact else f"off by at most 1 at {layer['codes_off']:,} of"
     assert shown in answer.out
+
+
+def test_a_file_called_like_a_network_of_the_zoo_is_not_that_network(sigbit, tmp_path):
+    """Its images are not prepared as the zoo's."""
+    from onnx import TensorProto, helper, save
+
+    sides = [helper.make_tensor_value_info(n, TensorProto.FLOAT, (1, 1, 28, 28)) for n in "xy"]
+    node = helper.make_node("Relu", ["x"], ["y"])
+    path = tmp_path / "fashion.onnx"
+    save(helper.make_model(helper.make_graph([node], "net", sides[:1], sides[1:])), path)
+    answer = sigbit("check", path, "--json", tmp_path / "c.json")
+    assert answer.code == 0, answer
+    assert json.loads((tmp_path / "c.json").read_text())["name"] == "fashion.own"

@@ -96,6 +96,7 @@ def test_exit_codes():
         "sigbit.compiler.CompileError",
         "sigbit.data.DataError",
         "sigbit.export.ExportError",
+        "sigbit.frontend.UnreadableModel",
         "sigbit.frontend.UnsupportedModel",
         "sigbit.ir.integer.GraphError",
         "sigbit.quant.QuantizationError",

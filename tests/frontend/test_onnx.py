@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from sigbit.frontend import UnsupportedModel, import_onnx
+from sigbit.frontend import UnreadableModel, UnsupportedModel, import_onnx
 from sigbit.ir.floating import BatchNorm, Conv2d, Unary
 
 Array = NDArray[np.generic]
@@ -345,9 +345,11 @@ def test_files(tmp_path: Path) -> None:
     proto = model([N("Relu", ["x"], ["y"])], {}, (1, 3, 4, 4))
     onnx.save(proto, tmp_path / "net.onnx")
     assert import_onnx(tmp_path / "net.onnx").name == "net"
-    (tmp_path / "bad.onnx").write_bytes(b"nonsense")
-    with pytest.raises(UnsupportedModel, match="not an ONNX model"):
-        import_onnx(tmp_path / "bad.onnx")
+    whole = (tmp_path / "net.onnx").read_bytes()
+    for content in (b"nonsense", b"", whole[: len(whole) // 2], whole[:-1]):
+        (tmp_path / "bad.onnx").write_bytes(content)
+        with pytest.raises(UnreadableModel, match="not an ONNX model"):
+            import_onnx(tmp_path / "bad.onnx")
     with pytest.raises(FileNotFoundError):
         import_onnx(tmp_path / "none.onnx")
 

@@ -55,15 +55,17 @@ class FloatQuant(OpRun):
 
 
 class Trunc(OpRun):
+    """Version 1 and 2, told apart by their operands, in integers."""
+
     op_domain = QONNX
 
     def _run(self, x, scale, zero, bits, *out, rounding_mode="FLOOR", signed=1, narrow=0):
-        y = np.round(x / scale + zero)
+        y = np.round(x.astype(np.float64) / scale + zero)
         if len(out) == 1:
             y = ROUND[rounding_mode](y / 2.0 ** (bits - out[0]))
             return (((y - zero) * scale).astype(np.float32),)
         factor = 2 ** np.round(np.log2(out[0] / scale))
-        y = ROUND[rounding_mode]((y / factor).clip(*limits(signed, narrow, float(out[2]))))
+        y = ROUND[rounding_mode]((y / factor).clip(*limits(signed, narrow, float(out[1]))))
         return (((y - zero / factor) * out[0]).astype(np.float32),)
 
 
@@ -125,7 +127,6 @@ CASES = {
         number(8),
         number(8),
         number(0.5),
-        number(0),
         number(3),
         signed=0,
     ),
@@ -137,6 +138,67 @@ CASES.pop("ceil")  # the reference has no IntQuant; its name is tested below
 def test_quantizer_of_a_tensor(name: str) -> None:
     check(CASES[name])
     assert import_onnx(CASES[name]).quantizers
+
+
+def truncated(x: Array, *operands: float, **attributes: object) -> Array:
+    """What the import of one Trunc makes of ``x``."""
+    names = [f"c{i}" for i in range(len(operands))]
+    proto = helper.make_model(
+        helper.make_graph(
+            [N("Trunc", ["x", *names], ["y"], domain=QONNX, **attributes)],
+            "net",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, x.shape)],
+            [onnx.ValueInfoProto(name="y")],
+            [numpy_helper.from_array(number(v), n) for v, n in zip(operands, names, strict=True)],
+        ),
+        opset_imports=[helper.make_opsetid("", 21), helper.make_opsetid(QONNX, 2)],
+        ir_version=10,
+    )
+    return import_onnx(proto).results({"x": torch.from_numpy(x)})[0].numpy()
+
+
+SCALE = np.float32(0.097)
+STEPS = (np.arange(-64, 64) * SCALE).astype(np.float32).reshape(1, 128)
+
+
+@pytest.mark.parametrize(
+    ("mode", "values"),
+    [
+        ("FLOOR", [-2.5, -2.0, -1.5, -1.0, 0.0, 0.5, 1.0, 1.5]),
+        ("ROUND", [-2.5, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0]),
+        ("HALF_EVEN", [-2.5, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0]),
+        ("CEIL", [-2.5, -1.5, -1.0, -0.5, 0.0, 1.0, 1.5, 2.0]),
+        ("DOWN", [-2.5, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5]),
+    ],
+)
+def test_trunc_2_as_qonnx_has_it(mode: str, values: list[float]) -> None:
+    """The values are those of qonnx 1.0.0's own executor."""
+    x = (np.arange(-20, 20, dtype=np.float32) / 8).reshape(1, 40)
+    got = truncated(x, 0.125, 0, 8, 0.5, 6, rounding_mode=mode, narrow=0, signed=1)
+    assert got[0, ::5].tolist() == values
+
+
+def test_trunc_2_with_a_zero_point_as_qonnx_has_it() -> None:
+    got = truncated(
+        STEPS, SCALE, 3, 8, SCALE * 4, 4, rounding_mode="CEIL", narrow=1, signed=0
+    )  # fmt: skip
+    quarters = np.round(got / (SCALE * 4) * 4).astype(int)[0].tolist()
+    rising = [q for q in range(1, 53, 4) for _ in range(4)]
+    assert quarters == [-3] * 62 + rising + [53] * 14
+
+
+def test_trunc_1_cuts_integers_of_any_scale() -> None:
+    """As qonnx 1.0.0's own executor: scales that are no powers of two once lost a step."""
+    for scale in (SCALE, np.float32(0.25), *np.random.default_rng(0).uniform(0.02, 0.5, 60)):
+        x = (np.arange(-64, 64) * np.float32(scale)).astype(np.float32).reshape(1, 128)
+        got = truncated(x, scale, 0, 8, 6, rounding_mode="FLOOR")
+        assert np.round(got / np.float32(scale))[0].tolist() == [i // 4 for i in range(-64, 64)]
+
+
+@pytest.mark.parametrize("mode", ["UP", "HALF_UP", "HALF_DOWN", "NEAREST"])
+def test_other_roundings_are_refused(mode: str) -> None:
+    with pytest.raises(UnsupportedModel, match=f"rounding mode '{mode}'; use ROUND, HALF_EVEN"):
+        truncated(STEPS, SCALE, 0, 8, 6, rounding_mode=mode)
 
 
 def test_intquant_is_quant() -> None:
@@ -262,3 +324,44 @@ def test_a_quantizer_without_negative_values_is_a_relu() -> None:
     graph = import_onnx(proto)
     assert isinstance(graph["dq"], Relu)
     assert set(graph.quantizers) == {"dq"}
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        *((n, f) for n in ("w4a4", "w2a2_per_channel") for f in ("qonnx", "qcdq")),
+        ("binary", "qonnx"),
+        ("residual_trunc", "qonnx"),
+    ],
+)
+def test_networks_of_brevitas(data_path, name: str, form: str) -> None:
+    """What Brevitas itself computes; QCDQ in operator set 18."""
+    graph = import_onnx(data_path(f"models/brevitas_{name}.{form}.onnx"))
+    x = torch.from_numpy(np.load(data_path("models/brevitas_x.npy")))
+    want = np.load(data_path(f"models/brevitas_{name}.y.npy"))
+    got = graph.results({graph.inputs[0].name: x})[0]
+    np.testing.assert_allclose(got.numpy(), want, rtol=0, atol=1e-6)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["brevitas_residual_trunc.qcdq", "mnist_qdq_opset13"])
+def test_networks_of_quantize_linear(data_path, name: str) -> None:
+    """What ONNX's reference computes, which has these operators from operator set 19 on only."""
+    path = data_path(f"models/{name}.onnx")
+    graph, proto = import_onnx(path), onnx.load(path)
+    for opset in proto.opset_import:
+        opset.version = max(opset.version, 19)
+    x = f32(8, *graph.inputs[0].shape, seed=3)
+    run = ReferenceEvaluator(proto).run
+    want = np.concatenate(
+        [run(None, {proto.graph.input[0].name: x[i : i + 1]})[0] for i in range(8)]
+    )
+    got = graph.results({graph.inputs[0].name: torch.from_numpy(x)})[0].numpy()
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.data
+def test_a_batch_of_minus_one(data_path) -> None:
+    graph = import_onnx(data_path("models/ppocr_cls.onnx"), {"x": (3, 48, 192)})
+    assert graph.inputs[0].shape == (3, 48, 192)

@@ -189,3 +189,17 @@ def test_prepare_leaves_the_model_alone() -> None:
             p.add_(1)
     assert model.training
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+def test_a_pooling_that_leaves_lines_is_not_padded() -> None:
+    """Of signed tensors of several planes: a window that would not fit is left out."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(2, 4, 1), nn.MaxPool2d(2), nn.Conv2d(4, 3, 1))
+    x = torch.randn(4, 2, 7, 9)
+    prepared = prepare(model, QuantSpec(act_planes=3), (x,))
+    assert equal(prepared, x)
+    with torch.no_grad():
+        assert prepared(x).shape == model(x).shape
+    padded = nn.Sequential(nn.Conv2d(2, 4, 1), nn.MaxPool2d(2, padding=1), nn.Conv2d(4, 3, 1))
+    with pytest.raises(QuantizationError, match="a padded maximum of values of both signs"):
+        prepare(padded, QuantSpec(act_planes=3), (x,))

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from sigbit.cli.console.exits import INTERRUPTED, USER_ERROR, explain
+from sigbit.cli.console.output import leave_stdout
 
 
 def plugins_first(arguments: Sequence[str]) -> list[str]:
@@ -26,6 +27,7 @@ def plugins_first(arguments: Sequence[str]) -> list[str]:
 
 def invoke(arguments: Sequence[str]) -> int:
     """Run the command line on ``arguments`` and return its exit code."""
+    leave_stdout(False)
     try:
         from sigbit.cli.app import app
 

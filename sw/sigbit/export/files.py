@@ -1,6 +1,5 @@
 """Files and folders that appear whole or not at all."""
 
-import os
 import shutil
 import tempfile
 import zipfile
@@ -8,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sigbit_tools.errors import SigbitError
+from sigbit_tools.files import replacing
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -18,15 +18,8 @@ class ExportError(SigbitError):
 
 def write_file(path: Path, content: bytes) -> None:
     """Write ``content``; readers see the old file or the new one."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with replacing(path) as file:
+        file.write(content)
 
 
 def write_zip(path: Path, files: Mapping[str, bytes]) -> None:

@@ -76,16 +76,16 @@ def export_model(
     if qonnx is not None:
         tell(f"writing {qonnx}")
         export_qonnx(graph, qonnx, layers=layers)
-        written[str(qonnx)] = qonnx.stat().st_size
+        written[str(qonnx)] = _bytes(qonnx)
     if pt2 is not None:
         tell(f"writing {pt2}")
         IntegerModel(graph).export_pt2(pt2)
-        written[str(pt2)] = pt2.stat().st_size
+        written[str(pt2)] = _bytes(pt2)
     if bundle is not None:
         tell(f"writing {bundle}")
         export_bundle(graph, bundle, vectors)
         files = bundle.rglob("*") if bundle.is_dir() else [bundle]
-        written[str(bundle)] = sum(file.stat().st_size for file in files if file.is_file())
+        written[str(bundle)] = sum(map(_bytes, files))
     return ExportedModel(
         name=graph.name,
         files=written,
@@ -93,3 +93,8 @@ def export_model(
         outputs=tuple(graph.outputs),
         **watch.read(),
     )
+
+
+def _bytes(path: Path) -> int:
+    """The size of a file; 0 for what is none."""
+    return path.stat().st_size if path.is_file() else 0

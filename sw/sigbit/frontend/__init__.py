@@ -7,11 +7,12 @@ operations that only move elements.
 """
 
 from sigbit.frontend.onnx.importer import import_onnx
-from sigbit.frontend.report import UnsupportedModel, UnsupportedNode
+from sigbit.frontend.report import UnreadableModel, UnsupportedModel, UnsupportedNode
 from sigbit.frontend.torch_export import Batches, as_tuple, graph_from_exported, import_model
 
 __all__ = [
     "Batches",
+    "UnreadableModel",
     "UnsupportedModel",
     "UnsupportedNode",
     "as_tuple",

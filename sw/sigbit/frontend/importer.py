@@ -1,7 +1,7 @@
 """From a graph of ATen operations to the float graph: every node is translated or reported."""
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from types import FunctionType, MappingProxyType
 from typing import Any
@@ -12,6 +12,7 @@ from torch.fx import Graph as FxGraph
 from torch.fx import Node as FxNode
 
 from sigbit.frontend import movement
+from sigbit.frontend.accounting import check_aten
 from sigbit.frontend.aten import operators as torch_ops
 from sigbit.frontend.report import UnsupportedModel, UnsupportedNode
 from sigbit.frontend.source import origin
@@ -22,8 +23,10 @@ from sigbit.frontend.values import (
     OnHost,
     Refusal,
     Steps,
+    Unusable,
     Value,
     elements_of,
+    is_empty,
 )
 from sigbit.ir.floating import (
     FloatGraph,
@@ -72,6 +75,7 @@ class Importer:
     def run(self) -> FloatGraph:
         """The graph, or :class:`UnsupportedModel`."""
         self._limit()
+        self._check_types()
         for node in self._graph.nodes:
             if node.op == "placeholder":
                 self._placeholder(node)
@@ -109,6 +113,23 @@ class Importer:
                 )
                 raise UnsupportedModel(self._name, (row,))
 
+    def _check_types(self) -> None:
+        """Refuse a network in another float type than float32 or float64, once for all nodes."""
+        for node in self._inputs():
+            value = node.meta["val"]
+            if isinstance(value, Tensor) and value.dtype in _NARROW:
+                reason = f"an input of type {value.dtype}: networks are read in float32 or float64"
+                row = UnsupportedNode(
+                    node.name, "placeholder", "", reason, "call model.float(), and give float32"
+                )
+                raise UnsupportedModel(self._name, (row,))
+
+    def _inputs(self) -> Iterator[FxNode]:
+        """The placeholders that are network inputs."""
+        for node in self._graph.nodes:
+            if node.op == "placeholder" and node.name not in self._constants:
+                yield node
+
     def _of_parameters(self, used: set[str]) -> dict[str, QuantAnnotation]:
         """The quantizers of the parameters that are constants as they were given."""
         given = {id(self._constants[n][1]): q for n, q in self._quantizers.items()}
@@ -127,7 +148,11 @@ class Importer:
         """A value for a refused result, so that the nodes that read it are examined as well."""
         if isinstance(value, (list, tuple)):
             return tuple(self._stand_in(node, v) for v in value)
-        shape = tuple(int(s) for s in value.shape[1:]) if isinstance(value, Tensor) else (1,)
+        if not isinstance(value, Tensor) or value.dim() < 2 or is_empty(value):
+            return Unusable()
+        if not all(isinstance(size, int) for size in value.shape):
+            return Unusable()
+        shape = tuple(int(s) for s in value.shape[1:])
         name = self._build.unique(node.name)
         return Computed(self._build.add(Node(name=name, shape=shape)))
 
@@ -148,6 +173,10 @@ class Importer:
             )
             return
         shape = tuple(int(s) for s in value.shape[1:])
+        if is_empty(value):
+            reason = f"an input without elements: {list(value.shape)}"
+            self._refuse(node, Refusal(reason, "give at least one sample of at least one element"))
+            return
         name = self._build.unique(origin(node).name or node.name)
         self._values[node] = Computed(self._build.add(Placeholder(name=name, shape=shape)))
 
@@ -159,6 +188,8 @@ class Importer:
 
     def _translate(self, node: FxNode) -> Value:
         operands = [self._values[a] for a in node.all_input_nodes]
+        if any(isinstance(o, Unusable) for o in operands):
+            return self._stand_in(node, node.meta.get("val"))
         if node.target is operator.getitem:
             source, index = node.args
             assert isinstance(source, FxNode)
@@ -172,21 +203,27 @@ class Importer:
         if all(isinstance(o, Tensor) for o in operands) and not own:
             return self._constant(node)
         name, where = torch_ops.op_name(node.target), origin(node)
+        if name in torch_ops.SAID:
+            return ()
+        if name in torch_ops.FILLED:
+            return self._filled(node)
         if name in torch_ops.MOVES:
             return movement.moved(node, self._values, self._build)
         translator = self._translators.get(name)
         if translator is None:
             raise Refusal(*torch_ops.unknown(str(node.target)))
-        return translator(
-            Translation(
-                node,
-                self._build.unique(where.name),
-                where.location,
-                self._values,
-                self._names,
-                self._build,
-            )
+        _check_result(node)
+        call = Translation(
+            node,
+            self._build.unique(where.name),
+            where.location,
+            self._values,
+            self._names,
+            self._build,
         )
+        result = translator(call)
+        check_aten(node, call.read)
+        return result
 
     def _constant(self, node: FxNode) -> Value:
         """What is computed from parameters alone."""
@@ -196,11 +233,22 @@ class Importer:
             result = node.target(*args, **kwargs)
         return tuple(result) if isinstance(result, (list, tuple)) else result
 
+    def _filled(self, node: FxNode) -> Value:
+        """What is computed from shapes alone, with tensors of zeros as operands."""
+        args, kwargs = movement.replaced(node, lambda n: torch.zeros(n.meta["val"].shape))
+        assert callable(node.target)
+        kwargs = {k: v for k, v in kwargs.items() if k not in movement.STORAGE}
+        result = node.target(*args, **kwargs)
+        assert isinstance(result, Tensor)
+        return result.to(node.meta["val"].dtype)
+
     def _outputs(self) -> tuple[tuple[str, ...], tuple[HostOp, ...]]:
         names: list[str] = []
         host: list[HostOp] = []
         for position, result in enumerate(_results(self._graph)):
             value = self._values.get(result) if isinstance(result, FxNode) else None
+            if isinstance(value, Unusable):
+                continue  # behind a node that was refused
             if isinstance(value, OnHost):
                 host += (replace(op, output=position) for op in value.functions)
                 value = value.value
@@ -220,6 +268,29 @@ class Importer:
             except Refusal as refusal:
                 self._refuse(result, refusal)
         return tuple(names), tuple(host)
+
+
+_NARROW = (torch.float16, torch.bfloat16)
+
+
+def _check_result(node: FxNode) -> None:
+    """Raise :class:`Refusal` for a result without elements, and for one of another float type than
+    what is read."""
+    results = node.meta["val"]
+    result = results if isinstance(results, Tensor) else results[0]
+    if is_empty(result):
+        raise Refusal(f"a result without elements: {list(result.shape)}", "mend the sizes")
+    if not result.is_floating_point():
+        return
+    for operand in node.all_input_nodes:
+        value = operand.meta.get("val")
+        if not isinstance(value, Tensor) or not value.dim() or not value.is_floating_point():
+            continue
+        if value.dtype != result.dtype:
+            raise Refusal(
+                f"a result of type {result.dtype} of an operand of type {value.dtype}",
+                "compute in one float type",
+            )
 
 
 def _results(graph: FxGraph) -> tuple[Any, ...]:

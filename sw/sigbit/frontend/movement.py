@@ -32,24 +32,38 @@ def moved(node: FxNode, values: Mapping[FxNode, Value], build: Builder) -> Value
         return _of_steps(node, value, source)
     if not isinstance(value, Computed):
         raise Refusal("moves what the host computes", "leave softmax and argmax to the end")
+    if any(not isinstance(values[n], Tensor) for n in node.all_input_nodes if n is not source):
+        raise Refusal("moves elements by numbers that the network computes", "use constants")
     if "pad" in str(node.target) and (_border(node) or 0) != 0:
         raise Refusal("a border of values other than 0", "pad with zeros")
     shape = build.nodes[value.tensor].shape
     size = int(np.prod(shape))
     given: Tensor = source.meta["val"]
+    _check_cast(node, given.dtype)
     first = np.arange(size).reshape(shape) if value.index is None else value.index
     batch = torch.arange(given.shape[0], dtype=torch.float64) * size
     one = torch.from_numpy(first).double()
     # 0 is a constant, so index i stands as i + 1
     index = torch.where(one < 0, 0, batch.view(-1, *[1] * one.dim()) + one + 1)
     args, kwargs = replaced(node, lambda n: index if n is source else values[n])
-    if "dtype" in kwargs:
-        kwargs["dtype"] = torch.float64
+    kwargs = {k: v for k, v in kwargs.items() if k not in STORAGE}
     assert callable(node.target)
     result = node.target(*args, **kwargs)
     if isinstance(result, (list, tuple)):
         return tuple(_sample(r, batch, value.tensor, node) for r in result)
     return _sample(result, batch, value.tensor, node)
+
+
+STORAGE = frozenset(["device", "dtype", "layout", "non_blocking", "pin_memory"])
+"""Arguments that say how a result is stored; its type is checked before."""
+
+
+def _check_cast(node: FxNode, dtype: torch.dtype) -> None:
+    """Raise :class:`Refusal` where the result has another type than the operand, ``dtype``."""
+    results = node.meta["val"]
+    result = results if isinstance(results, Tensor) else results[0]
+    if result.dtype != dtype:
+        raise Refusal(f"a cast from {dtype} to {result.dtype}", "compute in one float type")
 
 
 def _border(node: FxNode) -> Any:

@@ -127,14 +127,14 @@ def _to_image(source: Shape, index: Index) -> tuple[Move, ...] | None:
     flat = (channels * source[1] + lines) * source[2] + columns
     if not np.array_equal(np.where(known, flat, -1), index):
         return None
-    lattices = [_lattice(a) for a in axes[1:]]
+    lattices = [lattice(a) for a in axes[1:]]
     if lattices[0] is None or lattices[1] is None:
         return None
     return tuple(_image_moves(source, axes[0], (lattices[0], lattices[1])))
 
 
 @dataclass(frozen=True)
-class _Lattice:
+class Lattice:
     """``before`` zeros, then ``count`` positions from ``first`` on, ``stride`` apart, each
     ``factor`` times, then ``after`` zeros."""
 
@@ -149,7 +149,7 @@ class _Lattice:
         return -self.first, self.first + (self.count - 1) * self.stride + 1 - size
 
 
-def _lattice(positions: Index) -> _Lattice | None:
+def lattice(positions: Index) -> Lattice | None:
     """How ``positions`` along one axis (-1: zero) arise; None if they are no lattice."""
     used = np.flatnonzero(positions >= 0)
     first, last = int(used[0]), int(used[-1])
@@ -162,11 +162,11 @@ def _lattice(positions: Index) -> _Lattice | None:
     stride = strides.pop()
     if stride < 1 or (inner < 0).any():
         return None
-    return _Lattice(int(values[0]), len(values), stride, factor, first, len(positions) - 1 - last)
+    return Lattice(int(values[0]), len(values), stride, factor, first, len(positions) - 1 - last)
 
 
 def _image_moves(
-    source: Shape, channels: Index, lattices: tuple[_Lattice, _Lattice]
+    source: Shape, channels: Index, lattices: tuple[Lattice, Lattice]
 ) -> Iterator[Move]:
     vertical, horizontal = lattices
     crops = [a.crop(n) for a, n in zip(lattices, source[1:], strict=True)]

@@ -25,6 +25,10 @@ class UnsupportedNode:
         return f"{self.location or self.name}: {self.op}: {self.reason}; {self.remedy}"
 
 
+class UnreadableModel(SigbitError):
+    """A file or a message holds no model that can be read; the message is for the user."""
+
+
 class UnsupportedModel(SigbitError):
     """The model holds nodes that cannot be compiled; :attr:`rows` names every one of them."""
 

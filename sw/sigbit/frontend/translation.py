@@ -144,7 +144,8 @@ class Builder:
 @dataclass(frozen=True)
 class Translation:
     """One operation: its node, the name for its result, where the user wrote it, what is known of
-    its operands, the names of parameters."""
+    its operands, the names of parameters. ``read`` are the arguments that were asked for: see
+    :mod:`sigbit.frontend.accounting`."""
 
     node: FxNode
     name: str
@@ -152,16 +153,37 @@ class Translation:
     values: Mapping[FxNode, Value]
     names: Mapping[FxNode, str]
     build: Builder
+    read: set[str] = field(default_factory=set)
 
-    def argument(self, name: str) -> Any:
-        """An argument by its name in the operation's schema, or its default."""
+    def argument(self, name: str, absent: Any = None) -> Any:
+        """An argument by its name in the operation's schema, or its default; ``absent`` where the
+        schema has none of this name."""
         assert isinstance(self.node.target, OpOverload)
+        self.read.add(name)
         for i, argument in enumerate(self.node.target._schema.arguments):
             if argument.name == name:
                 if i < len(self.node.args):
                     return self.node.args[i]
                 return self.node.kwargs.get(name, argument.default_value)
-        raise KeyError(name)
+        return absent
+
+    def in_shape(self, *names: str) -> None:
+        """Note arguments that have no effect but on the result's shape."""
+        self.read.update(names)
+
+    def number(self, name: str, absent: float = 0.0) -> float:
+        """An argument that is one number, given as it is or as a constant tensor; ``absent`` where
+        it is left out."""
+        given = self.argument(name)
+        if given is None:
+            return absent
+        if isinstance(given, (int, float)):
+            return float(given)
+        value = self.constant(name)
+        if value is None or value.numel() != 1:
+            what = "computed" if value is None else f"{value.numel()} numbers"
+            raise Refusal(f"argument {name!r} is {what}, not one number", "use one constant number")
+        return float(value)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -273,16 +295,16 @@ class Translation:
         ones = torch.ones(shape[0], dtype=self.dtype)
 
         def channels(value: Tensor) -> Tensor:
-            fits = value.dim() <= len(shape) + 1 and value.numel() in (1, shape[0])
-            want = torch.Size([shape[0], *[1] * (len(shape) - 1)])
-            if value.numel() > 1:
-                fits = fits and torch.Size(value.shape[-len(want) :]) == want
-            if not fits:
+            given = value.detach().to(self.dtype)
+            full = given.reshape((1,) * (len(shape) + 1 - given.dim()) + given.shape)
+            one = full.flatten(2)[:1, :, :1] if full.dim() > 2 else full[:1, :, None]
+            kept = full.shape[1] in (1, shape[0]) if full.dim() == len(shape) + 1 else False
+            if not kept or not bool((full.reshape(*full.shape[:2], -1) == one).all()):
                 raise Refusal(
                     f"a constant operand of shape {tuple(value.shape)}",
                     "use one number, or one a channel",
                 )
-            return value.detach().to(self.dtype).reshape(-1) * ones
+            return one.reshape(-1) * ones
 
         return self.build.add(
             floating.BatchNorm(

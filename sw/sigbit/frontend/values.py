@@ -46,13 +46,23 @@ class OnHost:
     functions: tuple[HostOp, ...]
 
 
-Value = Computed | Steps | OnHost | Tensor | tuple["Value", ...]
+@dataclass(frozen=True)
+class Unusable:
+    """A refused result that no tensor can stand in for, so that what reads it is not examined."""
+
+
+Value = Computed | Steps | OnHost | Unusable | Tensor | tuple["Value", ...]
 """A tensor is a constant: a parameter, or what was computed from parameters alone."""
 
 
 ELEMENTS_MAX = 1 << 27
 """Elements of a tensor at most, of two samples where it has a batch: more do not fit any DMA
 window."""
+
+
+def is_empty(value: Tensor) -> bool:
+    """Whether a tensor has no elements, as far as its sizes are known."""
+    return any(isinstance(size, int) and not size for size in value.shape)
 
 
 def elements_of(value: Any) -> int:

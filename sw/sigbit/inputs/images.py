@@ -35,6 +35,8 @@ def preparation(
     from sigbit.zoo.preprocessing import FeaturePreprocessing, ImagePreprocessing
 
     features, images = FeaturePreprocessing(tuple(shape)), None
+    if len(shape) != 3:
+        refuse_channels(mean, std, f"the network reads {list(shape)}")
     if entry is not None and mean is None and std is None:
         if isinstance(entry.preprocessing, ImagePreprocessing):
             images = entry.preprocessing
@@ -67,6 +69,8 @@ def read_inputs(
     Returns them and the names of the images.
     """
     images = [path for path in paths if path.suffix.lower() in SUFFIXES]
+    if not images:
+        refuse_channels(mean, std, f"{paths[0]} is taken as it is")
     if len(images) < len(paths):
         if len(paths) > 1:
             raise UserError(
@@ -84,6 +88,13 @@ def read_inputs(
         raise UserError(f"{program.name} has {len(program.inputs)} inputs: give an .npz file")
     prepare = preparation(entry, program.inputs[0].shape, mean, std)
     return prepare(read_image(path, str(path)) for path in images), [path.name for path in images]
+
+
+def refuse_channels(mean: Channels, std: Channels, instead: str) -> None:
+    """Raise :class:`UserError` if ``mean`` or ``std`` are given where there are no images."""
+    for option, value in (("--mean", mean), ("--std", std)):
+        if value is not None:
+            raise UserError(f"{option} is for images, and {instead}: leave it out")
 
 
 def _entry(program: "Program") -> "Entry | None":

@@ -1,7 +1,7 @@
 """Float networks that users name: from the zoo, a file, or a Python object."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
 
@@ -74,6 +74,19 @@ def load_network(network: Network) -> FloatNetwork:
     Raises :class:`UserError` for wrong names, shapes and weights, ``UnsupportedModel`` with every
     node that cannot be compiled.
     """
+    found = _loaded(network)
+    return found if found.entry is not None else replace(found, graph=_own(found.graph))
+
+
+def _own(graph: "FloatGraph") -> "FloatGraph":
+    """The graph under a name that no network of the zoo has: by its name a Program takes the zoo's
+    preprocessing, which is not that of a file called like it."""
+    from sigbit import zoo
+
+    return replace(graph, name=f"{graph.name}.own") if graph.name in zoo.names() else graph
+
+
+def _loaded(network: Network) -> FloatNetwork:
     model, shapes, checkpoint = network.model, network.shapes, network.checkpoint
     if not isinstance(model, str):
         return _of_object(model, network.name, shapes, checkpoint)

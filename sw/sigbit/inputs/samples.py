@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sigbit.errors import UserError
 from sigbit.inputs.arrays import read_arrays
-from sigbit.inputs.images import Channels, Prepare, preparation
+from sigbit.inputs.images import Channels, Prepare, preparation, refuse_channels
 from sigbit.inputs.networks import FloatNetwork
 
 if TYPE_CHECKING:
@@ -150,10 +150,13 @@ def _of_arrays(
     network: FloatNetwork,
     wanted: Calibration,
 ) -> tuple[Samples, Samples]:
+    refuse_channels(wanted.mean, wanted.std, f"the arrays of {path} are taken as they are")
     nodes = network.graph.inputs
     named = given if isinstance(given, Mapping) else {"x": given}
     arrays = {name: np.asarray(array) for name, array in named.items()}
     labels = arrays.pop("y", None)
+    if labels is not None:
+        _check_labels(path, labels, network)
     names = [node.name for node in nodes]
     if len(nodes) == 1 and len(arrays) == 1:
         arrays = {names[0]: next(iter(arrays.values()))}
@@ -181,6 +184,22 @@ def _of_arrays(
         for part, title in zip(parts, ("chosen by seed 0", others), strict=True)
     )
     return calibration, test
+
+
+def _check_labels(path: str, labels: NDArray[Any], network: FloatNetwork) -> None:
+    """Labels are numbers of the network's classes."""
+    if labels.dtype.kind not in "iu":
+        raise UserError(f"{path}: y must hold the numbers of classes, not {labels.dtype}")
+    classes = network.graph[network.graph.outputs[0]].shape[0]
+    if (
+        labels.ndim == 1
+        and labels.size
+        and not 0 <= int(labels.min()) <= int(labels.max()) < classes
+    ):
+        raise UserError(
+            f"{path}: y must hold classes from 0 to {classes - 1}, which the network has, not "
+            f"{int(labels.min())} to {int(labels.max())}"
+        )
 
 
 def _batch(path: str, name: str, array: NDArray[Any], shape: tuple[int, ...]) -> Floats:

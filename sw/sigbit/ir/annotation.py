@@ -32,6 +32,9 @@ class QuantAnnotation:
     ``scale`` and ``zero_point`` hold one number, or one a channel (axis 1). The range is that of
     ``bits`` bits, signed or not; ``narrow`` leaves out its lowest (signed) or highest (unsigned)
     value. One signed bit is the sign: ``scale`` where x >= 0, else ``-scale``.
+
+    With ``source``, a scale, x is first rounded to integers of that scale (ties to even), whose
+    lowest bits are then cut off: ``scale / source`` is taken as the power of two nearest to it.
     """
 
     scale: Tensor
@@ -41,6 +44,7 @@ class QuantAnnotation:
     narrow: bool = False
     rounding: Rounding = "ROUND"
     shift_first: bool = True
+    source: Tensor | None = None
 
     @property
     def range(self) -> tuple[float, float]:
@@ -63,7 +67,12 @@ class QuantAnnotation:
         if self.signed and self.bits == 1:
             return torch.where(x >= 0, scale, -scale)
         rounded = _ROUND[self.rounding]
-        q = rounded(x / scale + zero) if self.shift_first else rounded(x / scale) + zero
+        if self.source is not None:
+            source = self.source.to(x.dtype).view(scale.shape)
+            factor = torch.exp2(torch.round(torch.log2(scale / source)))
+            q = rounded(torch.round(x / source + zero * factor) / factor)
+        else:
+            q = rounded(x / scale + zero) if self.shift_first else rounded(x / scale) + zero
         q = q.clamp(*self.range)
         return (q - zero) * scale
 

@@ -3,6 +3,7 @@
 import typer
 
 from sigbit.cli.commands.bench_convolutions import convolutions
+from sigbit.cli.commands.bench_imports import imports
 from sigbit.cli.commands.bench_nets import nets
 from sigbit.cli.commands.bench_number_systems import number_systems
 from sigbit.cli.commands.bench_quant import quant
@@ -22,3 +23,4 @@ app.command("nets")(nets)
 app.command("number-systems")(number_systems)
 app.command("quant")(quant)
 app.command("convolutions")(convolutions)
+app.command("imports")(imports)

@@ -8,19 +8,25 @@ from typing import Any
 
 import numpy as np
 
+from sigbit.cli.console.output import leave_stdout
 from sigbit.errors import UserError
 from sigbit.flows.result import Result, plain
-from sigbit_tools.files import replacing, write_text
+from sigbit_tools.files import STDOUT, is_stream, replacing, write_text
 
 
 def target(path: Path | None) -> Path | None:
     """Callback of options that name a file to write: complain before the work, not after it."""
     if path is None:
         return None
+    if path == STDOUT:
+        leave_stdout()
+        return path
     if path.is_dir():
         raise UserError(f"{path} is a folder: give the name of the file to write")
     if not path.parent.is_dir():
         raise UserError(f"cannot write {path}: there is no folder {path.parent}; make it first")
+    if is_stream(path):
+        return path
     if not os.access(path.parent, os.W_OK):
         raise UserError(f"cannot write {path}: the folder {path.parent} is not writable")
     return path

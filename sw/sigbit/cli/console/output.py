@@ -25,8 +25,19 @@ PIPED_WIDTH = 160
 """Columns of text that goes to a file or a pipe, unless COLUMNS says otherwise."""
 
 
+_left = False
+
+
+def leave_stdout(left: bool = True) -> None:
+    """Print everything on stderr from now on, because a file is written to stdout; ``False``: print
+    on stdout again."""
+    global _left  # as stdout itself, there is one
+    _left = left
+
+
 def console(stderr: bool = False) -> Console:
     """A console on the present stdout or stderr."""
+    stderr = stderr or _left
     probe = Console(stderr=stderr)
     if probe.is_terminal or "COLUMNS" in os.environ:
         return probe

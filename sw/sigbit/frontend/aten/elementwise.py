@@ -15,11 +15,10 @@ from sigbit.ir.floating import HostOp
 def add(t: Translation) -> Value:
     """add, sub and rsub, with a factor ``alpha``, of two tensors or a tensor and a constant."""
     operation = str(t.node.target)
-    factors = [1.0, float(t.argument("alpha"))]
-    if "sub" in operation:
-        factors[1] = -factors[1]
+    alpha = float(t.argument("alpha"))
+    factors = [1.0, -alpha if "sub" in operation else alpha]
     if "rsub" in operation:
-        factors = [-1.0, float(t.argument("alpha"))]
+        factors.reverse()
     constants = [t.constant("self"), t.constant("other")]
     for i, constant in enumerate(constants):
         if constant is not None:
@@ -86,6 +85,9 @@ def _factor(t: Translation, value: Computed) -> str:
 
 def divide(t: Translation) -> Value:
     """div by a constant."""
+    rounding = t.argument("rounding_mode")
+    if rounding is not None:
+        raise Refusal(f"rounding_mode={rounding!r}", "divide without rounding")
     divisor = t.constant("other")
     if divisor is None or t.constant("self") is not None:
         raise Refusal("a division by a computed tensor", "divide by constants only")
@@ -93,10 +95,15 @@ def divide(t: Translation) -> Value:
 
 
 def power(t: Translation) -> Value:
-    """pow with exponent 2."""
-    if t.argument("exponent") != 2:
-        raise Refusal(f"exponent {t.argument('exponent')}", "use squares")
-    return square(t)
+    """pow with a positive whole exponent: squares are products of two tensors."""
+    if t.constant("self") is not None:
+        raise Refusal("a power of a constant", "use exp, or exp2")
+    exponent = t.number("exponent")
+    if exponent == 2:
+        return square(t)
+    if exponent < 1 or exponent % 1:
+        raise Refusal(f"exponent {exponent:g}", "use 1, 2, 3 and so on")
+    return Computed(t.unary(t.tensor("self"), "pow", exponent))
 
 
 def square(t: Translation) -> Value:
@@ -114,21 +121,52 @@ def clip(low: str, high: str) -> Callable[[Translation], Value]:
     """hardtanh and clamp, by the names of their bounds."""
 
     def translate(t: Translation) -> Value:
-        bounds = [t.argument(low) if low else None, t.argument(high) if high else None]
         return clipped(
             t,
-            -torch.inf if bounds[0] is None else float(bounds[0]),
-            torch.inf if bounds[1] is None else float(bounds[1]),
+            t.number(low, -torch.inf) if low else -torch.inf,
+            t.number(high, torch.inf) if high else torch.inf,
         )
 
     return translate
 
 
-def clipped(t: Translation, low: float, high: float) -> Value:
+def extreme(bound: str) -> Callable[[Translation], Value]:
+    """maximum and minimum of a tensor and a number, which is its ``bound`` ("min" or "max")."""
+
+    def translate(t: Translation) -> Value:
+        first = t.constant("self")
+        number, tensor = ("other", "self") if first is None else ("self", "other")
+        if t.constant(number) is None:
+            raise Refusal("the larger or smaller of two computed tensors", "clip by a number")
+        limit = t.number(number)
+        low, high = (limit, torch.inf) if bound == "min" else (-torch.inf, limit)
+        operand = t.tensor(tensor)
+        _same(t, operand)
+        return clipped(t, low, high, operand)
+
+    return translate
+
+
+def times(factor: float) -> Callable[[Translation], Value]:
+    """A product with a constant."""
+
+    def translate(t: Translation) -> Value:
+        scale = torch.tensor(factor, dtype=t.dtype)
+        return Computed(t.affine(t.tensor("self"), scale, None))
+
+    return translate
+
+
+def log_sigmoid(t: Translation) -> Value:
+    """log_sigmoid_forward, whose second result is for gradients."""
+    return (Computed(t.unary(t.tensor("self"), "logsigmoid")),)
+
+
+def clipped(t: Translation, low: float, high: float, tensor: str | None = None) -> Value:
     """A clip to [low, high]: a ReLU where it is one."""
     if low > high:
         raise Refusal(f"a clip to [{low:g}, {high:g}], which is empty", "exchange the bounds")
-    tensor = t.tensor("self")
+    tensor = t.tensor("self") if tensor is None else tensor
     if low == 0 and high > 0:
         limit = None if high == torch.inf else high
         return t.add(floating.Relu(**t.base(tensor), limit=limit))
@@ -139,7 +177,7 @@ def function(name: str, *parameters: str) -> Callable[[Translation], Value]:
     """A function of :data:`~sigbit.ir.floating.UNARY`, with the names of its parameters."""
 
     def translate(t: Translation) -> Value:
-        values = (float(t.argument(p)) for p in parameters)
+        values = (t.number(p) for p in parameters)
         return Computed(t.unary(t.tensor("self"), name, *values))
 
     return translate
@@ -149,6 +187,58 @@ def gelu(t: Translation) -> Value:
     """gelu, exact or by tanh."""
     name = "gelu_tanh" if t.argument("approximate") == "tanh" else "gelu"
     return Computed(t.unary(t.tensor("self"), name))
+
+
+def rrelu(t: Translation) -> Value:
+    """rrelu, which is a leaky ReLU of the middle slope."""
+    slope = (t.number("lower") + t.number("upper")) / 2
+    if t.argument("training"):
+        raise Refusal("random slopes", "export in evaluation mode: call model.eval() first")
+    return Computed(t.unary(t.tensor("self"), "leaky_relu", slope))
+
+
+def glu(t: Translation) -> Value:
+    """glu over channels or features: one half gated by the other."""
+    tensor = t.tensor("self")
+    shape, dim = t.shape_of(tensor), t.argument("dim")
+    if len(shape) == 2 or dim % (len(shape) + 1) != 1:
+        raise Refusal(f"halves along dimension {dim}", "use dim=1: the channels")
+    half = shape[0] // 2
+    halves = [
+        t.build.add(
+            floating.Channels(
+                **t.base(tensor, shape=(half, *shape[1:]), part=f"half{i}"),
+                index=tuple(range(i * half, (i + 1) * half)),
+            )
+        )
+        for i in (0, 1)
+    ]
+    gate = t.unary(halves[1], "sigmoid", part="gate")
+    return t.add(floating.Multiply(**t.base(halves[0], gate)))
+
+
+def addcmul(t: Translation) -> Value:
+    """addcmul: a tensor plus the product of two more, one of them or all computed."""
+    value = float(t.argument("value"))
+    factors = [t.constant("tensor1"), t.constant("tensor2")]
+    if all(f is not None for f in factors) or t.constant("self") is not None:
+        raise Refusal("a constant sum or product", "write it as products and sums")
+    if any(f is not None for f in factors):
+        constant, other = (factors[0], "tensor2") if factors[0] is not None else (
+            factors[1], "tensor1")  # fmt: skip
+        assert constant is not None
+        tensor = t.tensor(other)
+        product = t.affine(tensor, constant * value, None, part="product")
+    else:
+        first, second = t.tensor("tensor1"), t.tensor("tensor2")
+        _same(t, first)
+        _same(t, second)
+        plain = t.build.add(floating.Multiply(**t.base(first, second, part="product")))
+        product = _scaled(t, plain, value)
+    whole = t.tensor("self")
+    _same(t, product)
+    _same(t, whole)
+    return t.add(floating.Add(**t.base(whole, product)))
 
 
 def elu(t: Translation) -> Value:
@@ -170,25 +260,22 @@ def prelu(t: Translation) -> Value:
     return Computed(t.unary(t.tensor("self"), "leaky_relu", float(slope)))
 
 
-def concat(t: Translation) -> Value:
-    """cat along channels or features."""
-    values = t.argument("tensors")
-    rank = len(t.shape) + 1
-    if t.argument("dim") % rank != 1 or rank == 3:
-        raise Refusal(
-            f"concatenation along dimension {t.argument('dim')}", "concatenate channels: dim=1"
-        )
-    tensors = [t.build.tensor(t.known(v), t.location, t.dtype) for v in values]
-    return Computed(tensors[0]) if len(tensors) == 1 else t.add(floating.Concat(**t.base(*tensors)))
-
-
 def dropout(t: Translation) -> Value:
     """dropout that does nothing."""
-    if t.argument("train"):
+    if all([t.argument("train"), t.argument("p")]):
         raise Refusal(
             "dropout that stays active in evaluation mode", "use nn.Dropout, or pass self.training"
         )
     return t.computed("input")
+
+
+def same_type(t: Translation) -> Value:
+    """type_as that changes nothing."""
+    value, own = t.computed("self"), t.argument("self").meta["val"].dtype
+    t.argument("other")  # of which only the type counts
+    if t.dtype != own:
+        raise Refusal(f"a cast from {own} to {t.dtype}", "compute in one float type")
+    return value
 
 
 def on_host(name: HostFunction) -> Callable[[Translation], Value]:
@@ -202,8 +289,11 @@ def on_host(name: HostFunction) -> Callable[[Translation], Value]:
         if not isinstance(value, Computed):
             raise Refusal("of something that is not computed", "return tensors of the network")
         source: Tensor = t.argument("self").meta["val"]
-        if t.argument("dim") is None or t.argument("dim") % source.dim() != 1:
-            raise Refusal(f"{name} over dimension {t.argument('dim')}", "use dim=1: the channels")
+        dim = t.argument("dim")
+        if dim is None or source.dim() < 2 or dim % source.dim() != 1:
+            raise Refusal(f"{name} over dimension {dim}", "use dim=1: the channels")
+        if t.argument("half_to_float", False):
+            raise Refusal("half_to_float=True", "compute in float32")
         if name == "argmax" and t.argument("keepdim"):
             raise Refusal("argmax with keepdim", "leave keepdim out")
         return OnHost(value, (*before, HostOp(0, name, t.location)))

@@ -1,10 +1,10 @@
 """Translation of convolutions, matrix products, batch norms and pooling."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx import Node as FxNode
 
 from sigbit.frontend.translation import Translation
 from sigbit.frontend.values import Computed, Refusal, Value
@@ -85,6 +85,17 @@ def convolution(t: Translation) -> Value:
     )
 
 
+def any_convolution(t: Translation) -> Value:
+    """convolution, to which the core operators reduce all convolutions."""
+    if len(t.argument("stride")) != 2:
+        return unsupported_convolution(t)
+    if t.argument("transposed"):
+        return transposed(t)
+    if any(t.argument("output_padding")):
+        raise Refusal(f"output_padding={t.argument('output_padding')}", "leave it at 0")
+    return convolution(t)
+
+
 def transposed(t: Translation) -> Value:
     """conv_transpose2d."""
     tensor = t.image("input")
@@ -117,9 +128,9 @@ def linear(t: Translation) -> Value:
 
 def matmul(t: Translation) -> Value:
     """matmul and mm: vectors times a constant matrix."""
-    first, second = t.node.args[:2]
-    matrix = t.values.get(second) if isinstance(second, FxNode) else None
-    if not isinstance(matrix, Tensor) or matrix.dim() != 2:
+    first = t.argument("self")
+    matrix = t.constant("other" if t.argument("mat2") is None else "mat2")
+    if matrix is None or matrix.dim() != 2:
         raise Refusal(
             "a product of two computed matrices", "multiply by a parameter, or use Linear"
         )
@@ -131,6 +142,11 @@ def addmm(t: Translation) -> Value:
     matrix, bias = t.constant("mat2"), t.constant("self")
     if matrix is None or bias is None or t.argument("beta") != 1 or t.argument("alpha") != 1:
         raise Refusal("addmm with computed or scaled operands", "use Linear")
+    if bias.dim() > 1 and bias.shape[0] != 1:
+        raise Refusal(
+            f"a matrix of shape {tuple(bias.shape)} added to the product",
+            "add one number, or one a feature",
+        )
     bias = bias.expand(1, matrix.shape[1]).reshape(-1)
     weight = t.derived("weight", matrix.t())
     return _product(t, t.computed("mat1"), weight, t.derived("bias", bias))
@@ -167,7 +183,7 @@ def batch_norm(t: Translation) -> Value:
     tensor = t.tensor("input")
     if len(t.shape_of(tensor)) == 2:
         raise Refusal("normalizes the steps of a sequence", "select the steps first")
-    if t.argument("running_mean") is None:
+    if t.argument("running_mean") is None or t.argument("training", False):
         return batch_norm_of_batch(t)
     norm = t.add(
         floating.BatchNorm(
@@ -184,7 +200,12 @@ def batch_norm(t: Translation) -> Value:
 
 def batch_norm_of_batch(t: Translation) -> Value:
     """batch_norm with the statistics of the batch."""
-    raise Refusal("batch norm without running statistics", "keep track_running_stats=True")
+    if t.argument("running_mean") is None:
+        raise Refusal("batch norm without running statistics", "keep track_running_stats=True")
+    raise Refusal(
+        "batch norm in training mode, with the statistics of the batch",
+        "export in evaluation mode: call model.eval() first",
+    )
 
 
 def _border(
@@ -192,6 +213,7 @@ def _border(
 ) -> Padding:
     """The padding of a pooling; with ceil_mode more below and to the right."""
     before = pair(t.argument("padding"))
+    t.in_shape("ceil_mode")
     after = [
         max(p, (out - 1) * s + k - n - p)
         for p, out, s, k, n in zip(before, t.shape[1:], stride, kernel, shape[1:], strict=True)
@@ -242,8 +264,8 @@ def avg_pool(t: Translation) -> Value:
     kernel = pair(t.argument("kernel_size"))
     stride = pair(t.argument("stride") or kernel)
     padding = _border(t, t.shape_of(tensor), kernel, stride)
-    divisor = t.argument("divisor_override")
-    if divisor is None and any(padding) and not t.argument("count_include_pad"):
+    divisor, counted = t.argument("divisor_override"), t.argument("count_include_pad")
+    if divisor is None and any(padding) and not counted:
         raise Refusal(
             "count_include_pad=False with padding is not supported",
             "count the padding, or pad nothing",
@@ -280,6 +302,7 @@ def adaptive_max_pool(t: Translation) -> Value:
 
 def _adaptive(t: Translation, kind: type[floating.AvgPool2d] | type[floating.MaxPool2d]) -> str:
     tensor = t.image("self")
+    t.in_shape("output_size")
     size, want = t.shape_of(tensor)[1:], t.shape[1:]
     if any(n % m and m % n for n, m in zip(size, want, strict=True)):
         raise Refusal(
@@ -296,6 +319,13 @@ def _adaptive(t: Translation, kind: type[floating.AvgPool2d] | type[floating.Max
     return tensor
 
 
+def _part(size: int) -> int:
+    """What a side that is too large for one window is first divided by, 1 if nothing will do."""
+    if size <= MAX_WINDOW:
+        return 1
+    return max(n for n in range(1, MAX_STRIDE + 1) if size % n == 0)
+
+
 def _blocks(
     t: Translation,
     tensor: str,
@@ -303,7 +333,12 @@ def _blocks(
     kind: type[floating.AvgPool2d] | type[floating.MaxPool2d],
     divisor: int | None = None,
 ) -> str:
-    """Pooling of adjacent blocks."""
+    """Pooling of adjacent blocks; of large ones in two stages."""
+    if max(kernel) > MAX_WINDOW:
+        first = (_part(kernel[0]), _part(kernel[1]))
+        if first != (1, 1):
+            tensor = _blocks(t, tensor, first, kind, divisor)
+            kernel = (kernel[0] // first[0], kernel[1] // first[1])
     channels, height, width = t.shape_of(tensor)
     shape = (channels, height // kernel[0], width // kernel[1])
     stride = check_window(kernel, kernel, shape[1:])
@@ -315,22 +350,51 @@ def _blocks(
 
 
 def reduction(t: Translation) -> Value:
-    """mean, sum and amax over height, width or both."""
-    tensor = t.image("self")
-    rank = len(t.shape_of(tensor)) + 1
+    """mean, sum and amax over height, width or both; sums and means over channels as well, by a
+    product with ones."""
+    operation = str(t.node.target)
+    return _reduced(t, t.tensor("self"), "amax" in operation, "sum" in operation)
+
+
+def least(t: Translation) -> Value:
+    """amin: what amax has of the negated tensor."""
+    found = _reduced(t, t.unary(t.tensor("self"), "neg", part="neg"), True, False)
+    return replace(found, tensor=t.unary(found.tensor, "neg"))
+
+
+def _reduced(t: Translation, tensor: str, largest: bool, total: bool) -> Computed:
+    shape = t.shape_of(tensor)
+    rank = len(shape) + 1
+    t.in_shape("keepdim")
     given = t.argument("dim")
-    dims = sorted(d % rank for d in (given if isinstance(given, (list, tuple)) else [given]))
-    if not dims or min(dims) < 2:
+    over = given if isinstance(given, (list, tuple)) else [] if given is None else [given]
+    dims = sorted(d % rank for d in over)
+    if not dims or min(dims) < 1 or rank == 3 or (dims[0] == 1 and largest):
         raise Refusal(
             f"a reduction over dimensions {given} is not supported",
-            "mean over dimensions other than height and width is not: average over (2, 3)",
+            "reduce over height and width, (2, 3); over channels by mean or sum only",
         )
-    channels, height, width = t.shape_of(tensor)
-    kernel = (height if 2 in dims else 1, width if 3 in dims else 1)
-    operation = str(t.node.target)
-    kind = floating.MaxPool2d if "amax" in operation else floating.AvgPool2d
-    pooled = _blocks(t, tensor, kernel, kind, 1 if "sum" in operation else None)
-    if len(t.shape) == 3:
-        return Computed(pooled)
-    index = torch.arange(channels * height * width // (kernel[0] * kernel[1])).reshape(t.shape)
-    return Computed(pooled, index.numpy(), t.node)
+    if rank == 4:
+        kernel = (shape[1] if 2 in dims else 1, shape[2] if 3 in dims else 1)
+        if kernel != (1, 1):
+            kind = floating.MaxPool2d if largest else floating.AvgPool2d
+            tensor = _blocks(t, tensor, kernel, kind, 1 if total else None)
+    if dims[0] == 1:
+        tensor = _over_channels(t, tensor, 1.0 if total else 1 / shape[0])
+    now = t.shape_of(tensor)
+    if now == t.shape:
+        return Computed(tensor)
+    index = torch.arange(torch.Size(now).numel()).reshape(t.shape)
+    return Computed(tensor, index.numpy(), t.node)
+
+
+def _over_channels(t: Translation, tensor: str, factor: float) -> str:
+    """The sum over channels or features, times a factor."""
+    shape = t.shape_of(tensor)
+    ones = torch.full((1, shape[0], *[1] * (len(shape) - 1)), factor, dtype=t.dtype)
+    base = t.base(tensor, shape=(1, *shape[1:]), part="channels")
+    weight = t.derived("ones", ones)
+    if len(shape) == 1:
+        return t.build.add(floating.Linear(**base, weight=weight, bias=None))
+    window: dict[str, Any] = {"stride": (1, 1), "padding": (0, 0, 0, 0)}
+    return t.build.add(floating.Conv2d(**base, weight=weight, bias=None, **window))

@@ -1,10 +1,11 @@
 """The translator of every ATen operation that is supported."""
 
+import math
 from collections.abc import Callable, Mapping
 from types import FunctionType
 from typing import Any
 
-from sigbit.frontend.aten import elementwise, layers, recurrent
+from sigbit.frontend.aten import concat, elementwise, layers, recurrent
 from sigbit.frontend.translation import Translation
 from sigbit.frontend.values import Value
 
@@ -12,6 +13,7 @@ Translator = Callable[[Translation], Value]
 
 TRANSLATORS: Mapping[str, Translator] = {
     "conv2d": layers.convolution,
+    "convolution": layers.any_convolution,
     "conv1d": layers.unsupported_convolution,
     "conv3d": layers.unsupported_convolution,
     "conv_transpose2d": layers.transposed,
@@ -22,6 +24,8 @@ TRANSLATORS: Mapping[str, Translator] = {
     "batch_norm": layers.batch_norm,
     "_native_batch_norm_legit_no_training": layers.batch_norm,
     "_native_batch_norm_legit": layers.batch_norm_of_batch,
+    "_native_batch_norm_legit_functional": layers.batch_norm_of_batch,
+    "native_batch_norm": layers.batch_norm,
     "max_pool2d": layers.max_pool,
     "max_pool2d_with_indices": layers.max_pool,
     "avg_pool2d": layers.avg_pool,
@@ -31,6 +35,7 @@ TRANSLATORS: Mapping[str, Translator] = {
     "mean": layers.reduction,
     "sum": layers.reduction,
     "amax": layers.reduction,
+    "amin": layers.least,
     "add": elementwise.add,
     "sub": elementwise.add,
     "rsub": elementwise.add,
@@ -38,13 +43,25 @@ TRANSLATORS: Mapping[str, Translator] = {
     "div": elementwise.divide,
     "pow": elementwise.power,
     "square": elementwise.square,
-    "cat": elementwise.concat,
+    "deg2rad": elementwise.times(math.pi / 180),
+    "rad2deg": elementwise.times(180 / math.pi),
+    "cat": concat.concat,
+    "stack": concat.stack,
     "relu": elementwise.relu,
     "relu6": lambda t: elementwise.clipped(t, 0, 6),
     "hardtanh": elementwise.clip("min_val", "max_val"),
     "clamp": elementwise.clip("min", "max"),
     "clamp_min": elementwise.clip("min", ""),
     "clamp_max": elementwise.clip("", "max"),
+    "maximum": elementwise.extreme("min"),
+    "fmax": elementwise.extreme("min"),
+    "minimum": elementwise.extreme("max"),
+    "fmin": elementwise.extreme("max"),
+    "celu": elementwise.function("celu", "alpha"),
+    "hardshrink": elementwise.function("hardshrink", "lambd"),
+    "softshrink": elementwise.function("softshrink", "lambd"),
+    "threshold": elementwise.function("threshold", "threshold", "value"),
+    "log_sigmoid_forward": elementwise.log_sigmoid,
     "leaky_relu": elementwise.function("leaky_relu", "negative_slope"),
     "softplus": elementwise.function("softplus", "beta", "threshold"),
     "gelu": elementwise.gelu,
@@ -54,14 +71,31 @@ TRANSLATORS: Mapping[str, Translator] = {
         name: elementwise.function(name)
         for name in (
             "abs",
+            "asinh",
+            "atan",
+            "ceil",
+            "cos",
+            "cosh",
+            "erf",
+            "erfc",
+            "exp",
+            "exp2",
+            "expm1",
+            "floor",
+            "frac",
             "hardsigmoid",
             "hardswish",
             "mish",
             "neg",
+            "round",
             "selu",
             "sigmoid",
             "silu",
+            "sin",
+            "sinc",
+            "sinh",
             "tanh",
+            "trunc",
         )
     },
     "softmax": elementwise.on_host("softmax"),
@@ -69,7 +103,14 @@ TRANSLATORS: Mapping[str, Translator] = {
     "log_softmax": elementwise.on_host("log_softmax"),
     "_log_softmax": elementwise.on_host("log_softmax"),
     "argmax": elementwise.on_host("argmax"),
+    "addcmul": elementwise.addcmul,
+    "glu": elementwise.glu,
+    "rrelu": elementwise.rrelu,
     "dropout": elementwise.dropout,
+    "alpha_dropout": elementwise.dropout,
+    "feature_alpha_dropout": elementwise.dropout,
+    "feature_dropout": elementwise.dropout,
+    "type_as": elementwise.same_type,
     "lstm": recurrent.lstm,
     "gru": recurrent.gru,
 }
@@ -77,8 +118,11 @@ TRANSLATORS: Mapping[str, Translator] = {
 
 MOVES = frozenset(
     [
+        "_unsafe_index",
+        "_upsample_nearest_exact2d",
         "_unsafe_view",
         "alias",
+        "alias_copy",
         "chunk",
         "clone",
         "constant_pad_nd",
@@ -86,29 +130,45 @@ MOVES = frozenset(
         "detach",
         "detach_",
         "expand",
+        "expand_copy",
         "flatten",
+        "gather",
+        "index",
         "index_select",
         "movedim",
         "narrow",
+        "narrow_copy",
         "pad",
         "permute",
+        "permute_copy",
         "repeat",
         "repeat_interleave",
         "reshape",
         "select",
+        "select_copy",
         "slice",
+        "slice_copy",
         "split",
+        "split_copy",
         "split_with_sizes",
         "squeeze",
+        "squeeze_copy",
         "swapaxes",
         "t",
+        "t_copy",
         "tensor_split",
         "transpose",
+        "transpose_copy",
         "unbind",
         "unflatten",
         "unsqueeze",
+        "unsafe_chunk",
+        "unsafe_split",
+        "unsafe_split_with_sizes",
+        "unsqueeze_copy",
         "upsample_nearest2d",
         "view",
+        "view_copy",
         "channel_shuffle",
         "pixel_shuffle",
         "pixel_unshuffle",
@@ -118,6 +178,12 @@ MOVES = frozenset(
     ]
 )
 """Operations that only move elements: what they do is found by running them on indices."""
+
+FILLED = frozenset(["full_like", "new_full", "new_ones", "new_zeros", "ones_like", "zeros_like"])
+"""Operations whose results depend on the shapes of their operands alone: they are constants."""
+
+SAID = frozenset(["_assert_tensor_metadata"])
+"""What torch.export writes down about tensors, and computes nothing."""
 
 _REMEDIES = {
     "conv_transpose1d": "use ConvTranspose2d",

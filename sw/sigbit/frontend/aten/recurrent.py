@@ -38,7 +38,7 @@ def _layers(t: Translation, layer: Layer, states: int) -> tuple[tuple[str, ...],
         (t.argument("bidirectional"), "a bidirectional layer", "use one direction"),
         (not t.argument("batch_first"), "steps before samples", "use batch_first=True"),
         (
-            t.argument("train") and t.argument("dropout"),
+            all([t.argument("train"), t.argument("dropout")]),
             "dropout between layers that stays active",
             "export in evaluation mode",
         ),
@@ -55,7 +55,7 @@ def _layers(t: Translation, layer: Layer, states: int) -> tuple[tuple[str, ...],
     params: list[Any] = list(t.argument("params"))
     count = int(t.argument("num_layers"))
     each = len(params) // count
-    if each not in (2, 4):
+    if each != (4 if t.argument("has_biases") else 2):
         raise Refusal("projections (proj_size) are not supported", "leave proj_size at 0")
     hidden, cells = [], []
     for i in range(count):

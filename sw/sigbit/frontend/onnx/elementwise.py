@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
 from torch.fx import Node as FxNode
 
 from sigbit.frontend.onnx.trace import Call, aten
@@ -15,7 +17,16 @@ Result = FxNode
 
 def binary(operation: Callable[..., Any]) -> Callable[[Call], Result]:
     """Add, Sub, Div: of two tensors, or of a tensor and a constant."""
-    return lambda c: c.emit(operation, c.operand(0), c.operand(1))
+    return lambda c: c.emit(operation, c.operand(0), second(c))
+
+
+def second(c: Call) -> FxNode:
+    """The second operand; before opset 7 it broadcasts from ``axis`` on, and only where asked."""
+    if not c.get("broadcast", 0) or (axis := c.get("axis")) is None:
+        return c.operand(1)
+    trailing = len(c.shape()) - c.axis(int(axis)) - len(c.shape(1))
+    c.need(trailing >= 0, f"axis {axis} of {c.shape(1)}", "mend the axis")
+    return c.derived(1, "aligned", c.array(1).reshape(*c.shape(1), *[1] * trailing))
 
 
 def multiply(c: Call) -> Result:
@@ -30,7 +41,7 @@ def multiply(c: Call) -> Result:
                 case FxNode(target=aten.softplus.default, args=(source, *_)) if source is x:
                     return c.emit(aten.mish.default, x)
         return c.emit(aten.mul.Tensor, a, b)
-    return c.emit(aten.mul.Tensor, c.operand(0), c.operand(1))
+    return c.emit(aten.mul.Tensor, c.operand(0), second(c))
 
 
 _GATES: dict[Any, Callable[..., Any]] = {
@@ -45,8 +56,54 @@ def total(c: Call) -> Result:
     return functools.reduce(lambda a, b: c.emit(aten.add.Tensor, a, b), nodes)
 
 
+def average(c: Call) -> Result:
+    """Mean of any number of tensors."""
+    count = len(c.node.input)
+    return total(c) if count == 1 else c.emit(aten.div.Tensor, total(c), float(count))
+
+
+def extreme(operation: Callable[..., Any]) -> Callable[[Call], Result]:
+    """Max and Min of any number of tensors, one of them computed."""
+
+    def translate(c: Call) -> Result:
+        nodes = [c.operand(i) for i in range(len(c.node.input))]
+        return functools.reduce(lambda a, b: c.emit(operation, a, b), nodes)
+
+    return translate
+
+
+def softsign(x: Tensor) -> Tensor:
+    """The function that torch has no operation for."""
+    return F.softsign(x)
+
+
+def swish(c: Call) -> Result:
+    """Swish: ``x * sigmoid(alpha * x)``."""
+    alpha, x = float(c.get("alpha", 1.0)), c.computed()
+    if alpha == 1:
+        return c.emit(aten.silu.default, x)
+    inner = c.emit(aten.sigmoid.default, c.emit(aten.mul.Tensor, x, alpha))
+    return c.emit(aten.mul.Tensor, x, inner)
+
+
+def shrink(c: Call) -> Result:
+    """Shrink with no bias, or with that of its threshold."""
+    bias, lambd = float(c.get("bias", 0.0)), float(c.get("lambd", 0.5))
+    c.need(
+        bias in (0, lambd) and lambd >= 0,
+        f"bias={bias:g} and lambd={lambd:g}",
+        "use a bias of 0, or of lambd",
+    )
+    return c.emit((aten.softshrink if bias else aten.hardshrink).default, c.computed(), lambd)
+
+
+def thresholded(c: Call) -> Result:
+    """ThresholdedRelu: x where it is larger than alpha, else 0."""
+    return c.emit(aten.threshold.default, c.computed(), float(c.get("alpha", 1.0)), 0.0)
+
+
 def power(c: Call) -> Result:
-    """Pow with exponent 2."""
+    """Pow with a positive whole exponent."""
     exponent = c.number(1, 1.0)
     return c.emit(aten.pow.Tensor_Scalar, c.computed(), exponent)
 
@@ -67,6 +124,8 @@ def clip(c: Call) -> Result:
         low, high = float(c.get("min", -math.inf)), float(c.get("max", math.inf))
     else:
         low, high = c.number(1, -math.inf), c.number(2, math.inf)
+    if low < -3e38 and high > 3e38:
+        return c.computed()
     return c.emit(
         aten.clamp.default,
         c.computed(),

@@ -10,6 +10,7 @@ import torch
 from onnx import ModelProto, NodeProto, numpy_helper
 from torch.fx import Node as FxNode
 
+from sigbit.frontend.accounting import check_onnx
 from sigbit.frontend.importer import Importer
 from sigbit.frontend.onnx import quantizers as quant
 from sigbit.frontend.onnx.folding import Folder
@@ -28,7 +29,7 @@ from sigbit.frontend.onnx.trace import (
     refused,
     transpose,
 )
-from sigbit.frontend.report import UnsupportedModel, UnsupportedNode
+from sigbit.frontend.report import UnreadableModel, UnsupportedModel, UnsupportedNode
 from sigbit.frontend.source import Origin
 from sigbit.frontend.values import ELEMENTS_MAX, Refusal
 from sigbit.ir.floating import FloatGraph
@@ -40,6 +41,7 @@ _FLOATS = {
     onnx.TensorProto.BFLOAT16: torch.float32,
     onnx.TensorProto.DOUBLE: torch.float64,
 }
+_NARROW = frozenset([onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16])
 _BATCH = 2
 """Stands for a batch of any size; more than one, so that what mixes samples shows."""
 SIDE_MAX = 1 << 20
@@ -60,33 +62,29 @@ def import_onnx(
 
     Weights are quantized as the model quantizes them; quantizers of computed tensors become
     :attr:`FloatGraph.quantizers`. Raises :class:`UnsupportedModel` with one row for every node that
-    cannot be compiled, and for a file that is no ONNX model.
+    cannot be compiled, and :class:`UnreadableModel` for a file that is no ONNX model.
     """
     if isinstance(model, ModelProto):
         name = model.graph.name or "model"
         try:
             check_model(model)
         except ValueError as error:
-            raise _no_model(name, name, error) from error
+            raise _no_model(name, error) from error
         return _OnnxImporter(model, name, shapes or {}).run()
     path = Path(model)
     try:
         loaded = read_model(path)
     except ValueError as error:
-        raise _no_model(str(path), path.stem, error) from error
+        raise _no_model(str(path), error) from error
     return _OnnxImporter(loaded, path.stem, shapes or {}).run()
 
 
-def _no_model(where: str, name: str, error: Exception) -> UnsupportedModel:
+def _no_model(where: str, error: Exception) -> UnreadableModel:
     """What to say of a file or a message that is no model."""
-    row = UnsupportedNode(
-        where,
-        "onnx",
-        "",
-        f"it is not an ONNX model ({error})",
-        "give a file that torch.onnx.export or onnx.save wrote, with its external data",
+    return UnreadableModel(
+        f"{where} is not an ONNX model ({error}): give a file that torch.onnx.export or onnx.save "
+        "wrote, with its external data"
     )
-    return UnsupportedModel(name, (row,))
 
 
 class _OnnxImporter:
@@ -103,13 +101,18 @@ class _OnnxImporter:
             constants = [numpy_helper.to_array(t) for t in model.graph.initializer]
             self._known = _inferred(model)
         self._model = model
-        self._trace = Trace(versions.get("", versions.get("ai.onnx", 1)))
+        types = {n.input[1] for n in model.graph.node if n.op_type == "CastLike" and n.input[1:]}
+        stored = {t.data_type for t in model.graph.initializer if t.name not in types}
+        stored |= {v.type.tensor_type.elem_type for v in model.graph.input}
+        self._trace = Trace(versions.get("", versions.get("ai.onnx", 1)), _NARROW & stored)
         self._trace.values.update(
             (tensor.name, Constant(tensor.name, array))
             for tensor, array in zip(model.graph.initializer, constants, strict=True)
         )
         self._folder = Folder(model.opset_import, sum(array.size for array in constants))
         self._names: set[str] = set()
+        self._read = {i for n in model.graph.node for i in n.input}
+        self._read |= {o.name for o in model.graph.output}
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -118,9 +121,7 @@ class _OnnxImporter:
             yield
         except _MALFORMED as error:
             reason = str(error).strip().split("\n")[0]
-            raise _no_model(
-                self._name, self._name, ValueError(f"{type(error).__name__}: {reason}")
-            ) from error
+            raise _no_model(self._name, ValueError(f"{type(error).__name__}: {reason}")) from error
 
     def run(self) -> FloatGraph:
         """The graph, or :class:`UnsupportedModel`."""
@@ -146,7 +147,7 @@ class _OnnxImporter:
             if value.name in self._trace.values:
                 continue
             kind = value.type.tensor_type
-            dims = [d.dim_value or None for d in kind.shape.dim]
+            dims = [d.dim_value if d.dim_value > 0 else None for d in kind.shape.dim]
             given = self._shapes.get(value.name)
             if given is not None:
                 dims = [dims[0] if dims else None, *given]
@@ -209,9 +210,14 @@ class _OnnxImporter:
             results = [self._stand_in(call, refusal, o) for o in node.output]
         except _MALFORMED as error:
             results = [self._stand_in(call, _malformed(error), o) for o in node.output]
-        for name, value in zip(node.output, results, strict=False):
-            if name:
-                self._trace.values[name] = value
+        for i, name in enumerate(node.output):
+            if not name:
+                continue
+            if i < len(results):
+                self._trace.values[name] = results[i]
+            elif name in self._read:
+                why = Refusal(f"its result {i} ({name!r}) is read", "use the first result only")
+                self._trace.values[name] = self._stand_in(call, why, name)
 
     def _results(self, call: Call, operands: list[OnnxValue | None]) -> list[OnnxValue]:
         node = call.node
@@ -231,6 +237,7 @@ class _OnnxImporter:
         if node.op_type == "Clip" and isinstance(operands[0], Quantized):
             return [quant.clip_quantized(call, operands[0])]
         result = OPERATORS[node.op_type](call)
+        check_onnx(node, call.attributes, call.read, call.operands, self._trace.opset)
         several = result if isinstance(result, tuple) else (result,)
         return [View.of(r) if isinstance(r, FxNode) else r for r in several]
 

@@ -17,18 +17,17 @@ Result = FxNode | tuple[FxNode, ...]
 
 def convolution(c: Call) -> Result:
     """Conv."""
+    _need_images(c)
     x, weight = c.computed(), c.operand(1)
     group = int(c.get("group", 1))
-    if len(c.shape()) == 3:
-        return c.emit(aten.conv1d.default, x, weight)
-    _need_images(c)
     kernel = c.shape(1)[2:]
+    c.same("kernel_shape", list(kernel))
     stride, dilation = _pair(c, "strides"), _pair(c, "dilations")
     padding = _padding(c, kernel, stride, dilation)
     sides = (padding[0], padding[1])
     if sides != padding[2:]:
         x, sides = _bordered(c, x, padding), (0, 0)
-    return c.emit(aten.conv2d.default, x, weight, c.optional(2), stride, sides, dilation, group)
+    return c.emit(aten.conv2d.default, x, weight, _bias(c, 0), stride, sides, dilation, group)
 
 
 def transposed(c: Call) -> Result:
@@ -36,6 +35,7 @@ def transposed(c: Call) -> Result:
     _need_images(c)
     x, weight = c.computed(), c.operand(1)
     kernel, stride, dilation = c.shape(1)[2:], _pair(c, "strides"), _pair(c, "dilations")
+    c.same("kernel_shape", list(kernel))
     more = tuple(c.get("output_padding", (0, 0)))
     full = [
         s * (n - 1) + m + (k - 1) * d + 1
@@ -56,9 +56,21 @@ def transposed(c: Call) -> Result:
     extra = [m + b - e for m, b, e in zip(more, begin, end, strict=True)]
     direct = all(0 <= e < max(s, d) for e, s, d in zip(extra, stride, dilation, strict=True))
     sides, rest = (begin, extra) if direct else ([0, 0], list(more))
-    operands = (x, weight, c.optional(2), stride, sides, rest, int(c.get("group", 1)), dilation)
+    group = int(c.get("group", 1))
+    operands = (x, weight, _bias(c, 1, group), stride, sides, rest, group, dilation)
     y = c.emit(aten.conv_transpose2d.input, *operands)
     return y if direct else _bordered(c, y, (-begin[0], -begin[1], -end[0], -end[1]))
+
+
+def _bias(c: Call, axis: int, groups: int = 1) -> FxNode | None:
+    """The bias of a convolution whose weight has its output channels along ``axis``."""
+    count = c.shape(1)[axis] * groups
+    c.need(
+        not c.has(2) or c.shape(2) == (count,),
+        f"a bias of shape {c.shape(2) if c.has(2) else ()} for {count} channels",
+        "give one number a channel",
+    )
+    return c.optional(2)
 
 
 def gemm(c: Call) -> Result:
@@ -66,15 +78,16 @@ def gemm(c: Call) -> Result:
     c.array(1)
     c.need(not c.get("transA", 0), "transA", "give [batch, features] as it is")
     alpha, beta = float(c.get("alpha", 1.0)), float(c.get("beta", 1.0))
+    c.get("broadcast")  # before opset 7 only said what the shapes say
     if alpha != 1:
         matrix = np.asarray(c.array(1)) * np.asarray(alpha, c.array(1).dtype)
         weight = c.derived(1, "scaled", matrix if c.get("transB", 0) else matrix.T.copy())
     else:
         weight = c.operand(1) if c.get("transB", 0) else c.transposed(1)
     bias = None
-    if c.has(2) and beta != 0:
+    given = np.asarray(c.array(2)) if c.has(2) else None
+    if given is not None and beta != 0:
         rows = int(weight.meta["val"].shape[0])
-        given = np.asarray(c.array(2))
         c.need(
             given.size in (1, rows) and (given.ndim < 2 or given.shape[0] == 1),
             f"a matrix of shape {given.shape} added to the product",
@@ -101,7 +114,7 @@ def matmul(c: Call) -> Result:
 def batch_norm(c: Call) -> Result:
     """BatchNormalization with stored statistics."""
     c.need(
-        not c.get("training_mode", 0) and len([o for o in c.node.output if o]) == 1,
+        not c.in_training() and len([o for o in c.node.output if o]) == 1,
         "batch norm with the statistics of the batch",
         "export the model in evaluation mode",
     )
@@ -139,9 +152,9 @@ def average_pool(c: Call) -> Result:
         set(_pair(c, "dilations")) == {1}, f"dilations {c.get('dilations')}", "use dilations of 1"
     )
     kernel, stride = tuple(c.get("kernel_shape")), _pair(c, "strides")
-    padding = _padding(c, kernel, stride, (1, 1))
+    padding, counted = _padding(c, kernel, stride, (1, 1)), bool(c.get("count_include_pad", 0))
     c.need(
-        not any(padding) or bool(c.get("count_include_pad", 0)),
+        not any(padding) or counted,
         "count_include_pad=0 with padding divides by different numbers",
         "set count_include_pad=1, or pad nothing",
     )
@@ -169,7 +182,7 @@ def reduction(operation: Callable[..., Any]) -> Callable[[Call], Result]:
 
     def translate(c: Call) -> Result:
         axes = c.ints(1) if c.has(1) else tuple(c.get("axes", ()))
-        if not axes and c.get("noop_with_empty_axes", 0):
+        if c.get("noop_with_empty_axes", 0) and not axes:
             return c.computed()
         rank = len(c.shape())
         axes = tuple(c.axis(a) for a in axes) or tuple(range(rank))

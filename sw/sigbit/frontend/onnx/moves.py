@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from sigbit.frontend.moves import lattice
 from sigbit.frontend.onnx.trace import Call, Constant, OnnxValue, Quantized, View, aten
 from sigbit.frontend.values import Refusal
 
@@ -127,6 +128,7 @@ def split(c: Call) -> Result:
     size, count = c.shape()[axis], len(c.node.output)
     each = -(-size // count)
     sizes = c.ints(1) if c.has(1) else tuple(c.get("split", ()))
+    c.same("num_outputs", count)
     sizes = sizes or (*[each] * (count - 1), size - each * (count - 1))
     node = c.emit(aten.split_with_sizes.default, c.computed(), list(sizes), axis)
     return tuple(View.of(c.emit(operator.getitem, node, i)) for i in range(count))
@@ -179,7 +181,7 @@ def identity(c: Call) -> Result:
     """Identity, and Dropout, which does nothing."""
     if c.node.op_type == "Dropout":
         c.need(
-            not (c.has(2) and c.number(2, 0)),
+            not (c.in_training() or (c.has(2) and c.number(2, 0))),
             "dropout that stays active in evaluation mode",
             "export in evaluation mode",
         )
@@ -187,20 +189,70 @@ def identity(c: Call) -> Result:
 
 
 def cast(c: Call) -> Result:
-    """Cast between float types."""
-    floats = ("FLOAT", "FLOAT16", "DOUBLE", "BFLOAT16")
-    kind = onnx.TensorProto.DataType.Name(int(c.get("to")))
-    c.need(kind in floats, f"a cast of a computed tensor to {kind}", "cast between float types")
+    """Cast between float types; to 16 bits in models that are stored so, which are read in 32."""
+    _check_cast(c, int(c.get("to")))
     return c.value(0)
 
 
-_POSITIONS: dict[str, Callable[[Any, int, int], Any]] = {
-    "asymmetric": lambda x, n, m: x * n / m,
-    "half_pixel": lambda x, n, m: (x + 0.5) * n / m - 0.5,
-    "half_pixel_symmetric": lambda x, n, m: (x + 0.5) * n / m - 0.5,
-    "pytorch_half_pixel": lambda x, n, m: (x + 0.5) * n / m - 0.5 if m > 1 else x * 0.0,
-    "align_corners": lambda x, n, m: x * (n - 1) / (m - 1) if m > 1 else x * 0.0,
+_FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
+
+
+def _check_cast(c: Call, kind: int) -> None:
+    name = onnx.TensorProto.DataType.Name(kind)
+    c.need(
+        kind in _FLOATS or kind in c.trace.narrow,
+        f"a cast of a computed tensor to {name}",
+        "cast to FLOAT, or store the whole model in 16 bits",
+    )
+
+
+def cast_like(c: Call) -> Result:
+    """CastLike of a float tensor to a float type."""
+    value = c.value(1)
+    if isinstance(value, Constant):
+        _check_cast(c, int(onnx.helper.np_dtype_to_tensor_dtype(value.array.dtype)))
+    return c.value(0)
+
+
+def depth_to_space(c: Call) -> Result:
+    """DepthToSpace, in the order of channels that torch has (CRD), or the other one (DCR)."""
+    size, mode = int(c.get("blocksize")), c.get("mode", "DCR")
+    batch, channels, height, width = c.shape()
+    if mode == "CRD":
+        return View.of(c.emit(aten.pixel_shuffle.default, c.computed(), size))
+    c.need(mode == "DCR", f"mode {mode!r}", "use DCR or CRD")
+    inner = [batch, size, size, channels // size**2, height, width]
+    split = c.emit(aten.reshape.default, c.computed(), inner)
+    turned = c.emit(aten.permute.default, split, [0, 3, 4, 1, 5, 2])
+    whole = [batch, channels // size**2, height * size, width * size]
+    return View.of(c.emit(aten.reshape.default, turned, whole))
+
+
+def space_to_depth(c: Call) -> Result:
+    """SpaceToDepth."""
+    size = int(c.get("blocksize"))
+    batch, channels, height, width = c.shape()
+    inner = [batch, channels, height // size, size, width // size, size]
+    split = c.emit(aten.reshape.default, c.computed(), inner)
+    turned = c.emit(aten.permute.default, split, [0, 3, 5, 1, 2, 4])
+    whole = [batch, channels * size**2, height // size, width // size]
+    return View.of(c.emit(aten.reshape.default, turned, whole))
+
+
+_POSITIONS: dict[str, Callable[[Any, int, int, float], Any]] = {
+    "asymmetric": lambda x, n, m, scale: x / scale,
+    "half_pixel": lambda x, n, m, scale: (x + 0.5) / scale - 0.5,
+    "half_pixel_symmetric": lambda x, n, m, scale: (
+        n / 2 * (1 - m / (scale * n)) + (x + 0.5) / scale - 0.5
+    ),
+    "pytorch_half_pixel": lambda x, n, m, scale: (
+        x * 0.0 if scale * n == 1 else (x + 0.5) / scale - 0.5
+    ),
+    "align_corners": lambda x, n, m, scale: (
+        x * 0.0 if scale * n == 1 else x * (n - 1) / (scale * n - 1)
+    ),
 }
+"""Where pixel x of m lies among n, by ONNX's names; ``scale`` is the one given, not m / n."""
 _NEAREST: dict[str, Callable[[Any], Any]] = {
     "round_prefer_floor": lambda x: np.ceil(x - 0.5),
     "round_prefer_ceil": lambda x: np.floor(x + 0.5),
@@ -218,39 +270,44 @@ def resize(c: Call) -> Result:
         "use nearest-neighbour upsampling or a transposed convolution",
     )
     old = c.node.op_type == "Upsample" or c.trace.opset < 11
-    scales_at = 1 if old else 2
-    shape = c.shape()
-    if not old and c.has(3) and np.asarray(c.array(3)).size:
-        axes = [c.axis(a) for a in c.get("axes", range(len(shape)))]
-        target = dict(zip(axes, c.ints(3), strict=True))
-        sizes = [target.get(a, n) for a, n in enumerate(shape)]
-        c.need(
-            c.get("keep_aspect_ratio_policy", "stretch") == "stretch",
-            "a size by aspect ratio",
-            "give sizes or scales",
-        )
-    else:
-        given = c.get("scales") if not c.has(scales_at) else np.asarray(c.array(scales_at)).tolist()
-        axes = [c.axis(a) for a in c.get("axes", range(len(shape)))]
-        factor = dict(zip(axes, given or (), strict=True))
-        sizes = [int(np.floor(n * factor.get(a, 1))) for a, n in enumerate(shape)]
     transform = "asymmetric" if old else c.get("coordinate_transformation_mode", "half_pixel")
     nearest = "floor" if old else c.get("nearest_mode", "round_prefer_floor")
     c.need(transform in _POSITIONS, f"coordinates by {transform!r}", "use 'asymmetric'")
+    c.need(nearest in _NEAREST, f"nearest_mode {nearest!r}", f"use {', '.join(_NEAREST)}")
     node = c.computed()
-    for axis, (before, after) in enumerate(zip(shape, sizes, strict=True)):
-        if before == after:
+    for axis, (before, (after, scale)) in enumerate(zip(c.shape(), _sizes(c, old), strict=True)):
+        if before == after and scale == 1:
             continue
+        c.need(0 < after <= SIDE_MAX, f"a resize to {after}", f"stay within {SIDE_MAX}")
+        x = _POSITIONS[transform](np.arange(after), before, after, scale)
+        index = np.clip(_NEAREST[nearest](x), 0, before - 1).astype(np.int64)
         c.need(
-            after % before == 0 or before % after == 0,
-            f"a resize from {before} to {after}, which are no multiples of each other",
+            lattice(index) is not None,
+            f"a resize from {before} to {after} that repeats pixels unequally",
             "use integer factors",
         )
-        c.need(0 < after <= SIDE_MAX, f"a resize to {after}", f"stay within {SIDE_MAX}")
-        x = _POSITIONS[transform](np.arange(after), before, after)
-        index = np.clip(_NEAREST[nearest](x), 0, before - 1).astype(np.int64)
         node = c.emit(aten.index_select.default, node, axis, _index(c, index))
     return View.of(node)
+
+
+def _sizes(c: Call, old: bool) -> list[tuple[int, float]]:
+    """Size and scale of the result along every axis."""
+    shape, scales_at = c.shape(), 1 if old else 2
+    axes = [c.axis(a) for a in c.get("axes", range(len(shape)))]
+    if c.has(scales_at) and (scales := np.asarray(c.array(scales_at))).size:
+        given = scales.astype(float).tolist()
+    elif c.get("scales") is not None:
+        given = [float(s) for s in c.get("scales")]
+    else:
+        policy = c.get("keep_aspect_ratio_policy", "stretch")
+        c.need(policy == "stretch", "a size by aspect ratio", "give sizes or scales")
+        target = dict(zip(axes, c.ints(3), strict=True))
+        return [(m := target.get(a, n), m / n) for a, n in enumerate(shape)]
+    if c.has(3):
+        c.need(not np.asarray(c.array(3)).size, "both scales and sizes", "give one of them")
+    factor = dict(zip(axes, given, strict=True))
+    c.need(min(given, default=1) > 0, f"scales {given}", "use scales above 0")
+    return [(int(np.floor(n * factor.get(a, 1))), factor.get(a, 1.0)) for a, n in enumerate(shape)]
 
 
 def concat(c: Call) -> Result:

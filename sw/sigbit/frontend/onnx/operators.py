@@ -11,7 +11,7 @@ from sigbit.frontend.onnx import elementwise, layers, moves, recurrent
 from sigbit.frontend.onnx import quantizers as quant
 from sigbit.frontend.onnx.trace import Call, OnnxValue, aten
 from sigbit.frontend.translation import Translation
-from sigbit.frontend.values import Refusal, Value
+from sigbit.frontend.values import Computed, Refusal, Value
 
 OnnxTranslator = Callable[[Call], "FxNode | OnnxValue | tuple[FxNode | OnnxValue, ...]"]
 
@@ -28,6 +28,7 @@ OPERATORS: Mapping[str, OnnxTranslator] = {
     "ReduceMean": layers.reduction(aten.mean.dim),
     "ReduceSum": layers.reduction(aten.sum.dim_IntList),
     "ReduceMax": layers.reduction(aten.amax.default),
+    "ReduceMin": layers.reduction(aten.amin.default),
     "Pad": layers.pad,
     "Add": elementwise.binary(aten.add.Tensor),
     "Sub": elementwise.binary(aten.sub.Tensor),
@@ -50,6 +51,25 @@ OPERATORS: Mapping[str, OnnxTranslator] = {
     "Mish": elementwise.function(aten.mish.default),
     "Abs": elementwise.function(aten.abs.default),
     "Neg": elementwise.function(aten.neg.default),
+    "Asinh": elementwise.function(aten.asinh.default),
+    "Atan": elementwise.function(aten.atan.default),
+    "Ceil": elementwise.function(aten.ceil.default),
+    "Cos": elementwise.function(aten.cos.default),
+    "Cosh": elementwise.function(aten.cosh.default),
+    "Erf": elementwise.function(aten.erf.default),
+    "Exp": elementwise.function(aten.exp.default),
+    "Floor": elementwise.function(aten.floor.default),
+    "Round": elementwise.function(aten.round.default),
+    "Sin": elementwise.function(aten.sin.default),
+    "Sinh": elementwise.function(aten.sinh.default),
+    "Celu": elementwise.function(aten.celu.default, alpha=1.0),
+    "Softsign": elementwise.function(elementwise.softsign),
+    "Swish": elementwise.swish,
+    "Shrink": elementwise.shrink,
+    "ThresholdedRelu": elementwise.thresholded,
+    "Max": elementwise.extreme(aten.maximum.default),
+    "Min": elementwise.extreme(aten.minimum.default),
+    "Mean": elementwise.average,
     "Softmax": elementwise.on_host(aten.softmax.int),
     "LogSoftmax": elementwise.on_host(aten.log_softmax.int),
     "ArgMax": elementwise.argmax,
@@ -69,6 +89,9 @@ OPERATORS: Mapping[str, OnnxTranslator] = {
     "Identity": moves.identity,
     "Dropout": moves.identity,
     "Cast": moves.cast,
+    "CastLike": moves.cast_like,
+    "DepthToSpace": moves.depth_to_space,
+    "SpaceToDepth": moves.space_to_depth,
     "Shape": moves.shape_of,
     "LSTM": recurrent.lstm,
     "GRU": recurrent.gru,
@@ -110,6 +133,11 @@ def _refused(t: Translation) -> Value:
     raise Refusal(str(t.node.kwargs["reason"]), str(t.node.kwargs["remedy"]))
 
 
+def _softsign(t: Translation) -> Value:
+    source = t.known(t.node.args[0])
+    return Computed(t.unary(t.build.tensor(source, t.location, t.dtype), "softsign"))
+
+
 def _max_pool(t: Translation) -> Value:
     arguments: Any = t.node.args
     source, *window = arguments
@@ -120,6 +148,7 @@ def _max_pool(t: Translation) -> Value:
 
 FUNCTIONS: Mapping[str, Translator] = {
     **TRANSLATORS,
+    "softsign": _softsign,
     "annotate": quant.annotated,
     "max_pool": _max_pool,
     "refused": _refused,

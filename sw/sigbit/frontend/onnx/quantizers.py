@@ -86,10 +86,19 @@ def _tensor(array: Array) -> Tensor:
 
 def _rounding(c: Call, default: str) -> Rounding:
     mode = str(c.get("rounding_mode", default)).upper()
-    for known in ("ROUND", "CEIL", "FLOOR", "ROUND_TO_ZERO"):
-        if mode == known:
-            return known
-    raise Refusal(f"rounding mode {mode!r}", "use ROUND, CEIL, FLOOR or ROUND_TO_ZERO")
+    if (known := _ROUNDINGS.get(mode)) is None:
+        raise Refusal(f"rounding mode {mode!r}", f"use {', '.join(_ROUNDINGS)}")
+    return known
+
+
+_ROUNDINGS: dict[str, Rounding] = {
+    "ROUND": "ROUND",
+    "HALF_EVEN": "ROUND",
+    "CEIL": "CEIL",
+    "FLOOR": "FLOOR",
+    "ROUND_TO_ZERO": "ROUND_TO_ZERO",
+    "DOWN": "ROUND_TO_ZERO",
+}
 
 
 def _by_channel(c: Call, tensor: Tensor, rank: int) -> Tensor:
@@ -122,7 +131,10 @@ def _annotate(c: Call, x: FxNode, quantizer: Quantizer) -> FxNode:
     if isinstance(quantizer, FloatAnnotation):
         return c.emit(annotate, x, replace(quantizer, scale=scale))
     zero = _by_channel(c, quantizer.zero_point, rank)
-    return c.emit(annotate, x, replace(quantizer, scale=scale, zero_point=zero))
+    source = None if quantizer.source is None else _by_channel(c, quantizer.source, rank)
+    if source is not None:
+        scale, source = torch.broadcast_tensors(scale, source)
+    return c.emit(annotate, x, replace(quantizer, scale=scale, zero_point=zero, source=source))
 
 
 def quant(c: Call) -> OnnxValue:
@@ -147,6 +159,7 @@ def bipolar(c: Call) -> OnnxValue:
 def float_quant(c: Call) -> OnnxValue:
     """FloatQuant that saturates."""
     c.need(bool(c.get("saturation", 1)), "saturation=0, which gives infinities", "set saturation=1")
+    c.need(bool(c.get("signed", 1)), "signed=0", "use numbers with a sign")
     quantizer = FloatAnnotation(
         _tensor(c.array(1)),
         c.number(2, 4),
@@ -159,21 +172,23 @@ def float_quant(c: Call) -> OnnxValue:
 
 
 def trunc(c: Call) -> OnnxValue:
-    """Trunc: integers of ``scale`` with their lowest bits cut off; version 2 has scale, zero point
-    and bits of the result, version 1 (5 operands) divides by what was cut off."""
+    """Trunc: integers of ``scale`` with their lowest bits cut off. Version 2 (6 operands) gives the
+    scale and the bits of the result; version 1 (5 operands) its bits only, and keeps the scale, so
+    that the result is smaller by what was cut off."""
     scale, zero = _tensor(c.array(1)), _tensor(c.array(2))
     rounding = _rounding(c, "FLOOR")
-    before = _annotate(c, c.computed(), QuantAnnotation(scale, zero, _WIDE, True))
-    if len(c.node.input) >= 7:
-        out_scale, bits = _tensor(c.array(4)), c.number(6, 8)
+    if len(c.node.input) == 6:
+        c.number(3, 8)  # the bits before say what is known of the operand, and change nothing
+        out_scale, bits = _tensor(c.array(4)), c.number(5, 8)
         factor = torch.exp2(torch.round(torch.log2(out_scale / scale)))
         signed, narrow = bool(c.get("signed", 1)), bool(c.get("narrow", 0))
         after = QuantAnnotation(out_scale, zero / factor, bits, signed, narrow, rounding)
-        return View.of(_annotate(c, before, after))
+        return View.of(_annotate(c, c.computed(), replace(after, source=scale)))
     c.need(not bool(zero.any()), "a truncation with a zero point", "use a zero point of 0")
     factor = 2.0 ** (c.number(4, 8) - c.number(3, 8))
-    before = c.emit(aten.mul.Tensor, before, factor)
-    return View.of(_annotate(c, before, QuantAnnotation(scale, zero, _WIDE, True, False, rounding)))
+    smaller = c.emit(aten.mul.Tensor, c.computed(), factor)
+    after = QuantAnnotation(scale, zero, _WIDE, True, False, rounding, source=scale * factor)
+    return View.of(_annotate(c, smaller, after))
 
 
 _RANGES = {
@@ -198,8 +213,9 @@ def quantize_linear(c: Call) -> OnnxValue:
     view = c.view()
     scale = _tensor(c.array(1)).reshape(-1)
     zero = _tensor(c.array(2)).reshape(-1) if c.has(2) else torch.zeros(1, dtype=torch.float64)
+    along = int(c.get("axis", 1))
     if scale.numel() > 1:
-        axis = c.axis(int(c.get("axis", 1)))
+        axis = c.axis(along)
         c.need(axis == 1, f"scales along axis {axis}", "use one for the tensor, or one a channel")
     quantizer = QuantAnnotation(scale, zero, 8, low < 0, shift_first=False)
     return Quantized(view, quantizer, low, high)
@@ -213,7 +229,7 @@ def clip_quantized(c: Call, value: Quantized) -> OnnxValue:
 
 def dequantize_linear(c: Call) -> OnnxValue:
     """DequantizeLinear behind QuantizeLinear."""
-    value = c.value(0)
+    value, along = c.value(0), int(c.get("axis", 1))
     if not isinstance(value, Quantized):
         raise Refusal(
             "reads integers that QuantizeLinear has not made",
@@ -222,6 +238,9 @@ def dequantize_linear(c: Call) -> OnnxValue:
     scale = _tensor(c.array(1)).reshape(-1)
     zero = _tensor(c.array(2)).reshape(-1) if c.has(2) else torch.zeros(1, dtype=torch.float64)
     quantizer = value.quantizer
+    if scale.numel() > 1:
+        axis = c.axis(along, len(value.tensor.axes))
+        c.need(axis == 1, f"scales along axis {axis}", "use one for the tensor, or one a channel")
     c.need(
         torch.equal(scale, quantizer.scale) and torch.equal(zero, quantizer.zero_point),
         "scale or zero point differ from those of QuantizeLinear",

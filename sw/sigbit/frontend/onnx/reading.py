@@ -51,6 +51,8 @@ def read_model(path: Path) -> ModelProto:
 def check_model(model: ModelProto) -> None:
     """Raise ``ValueError`` unless the model's graphs, functions expanded, are of a size to work
     with, and all that the importer reads."""
+    if not model.HasField("graph"):
+        raise ValueError("it holds no graph")
     if model.graph.sparse_initializer:
         raise ValueError("it holds sparse tensors: make them dense")
     _check_texts(model)

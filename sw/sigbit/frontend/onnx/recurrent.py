@@ -47,6 +47,7 @@ def _layer(
     if not first:
         x = View(x.node, (x.axes[1], x.axes[0], x.axes[2]))
     size, batch = c.array(2).shape[2], x.shape[0]
+    c.same("hidden_size", size)
 
     def gates(array: Array) -> Array:
         return np.ascontiguousarray(np.concatenate([np.split(array, len(order))[g] for g in order]))

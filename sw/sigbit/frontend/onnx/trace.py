@@ -76,10 +76,11 @@ OnnxValue = Constant | View | Quantized | Unknown
 
 
 class Trace:
-    """The graph of ATen operations so far, and the values of the ONNX tensors by name."""
+    """The graph of ATen operations so far, and the values of the ONNX tensors by name; ``narrow``
+    are the 16-bit float types in which the model stores numbers."""
 
-    def __init__(self, opset: int) -> None:
-        self.opset = opset
+    def __init__(self, opset: int, narrow: frozenset[int] = frozenset()) -> None:
+        self.opset, self.narrow = opset, narrow
         self.graph = fx.Graph()
         self.values: dict[str, OnnxValue] = {}
         self.constants: dict[str, tuple[str, Tensor]] = {}
@@ -145,12 +146,16 @@ def refused(*_: Any, shape: Sequence[int], reason: str, remedy: str) -> Tensor:
 
 @dataclass(frozen=True)
 class Call:
-    """One ONNX node: its operands and attributes by what they are, and the graph to add to."""
+    """One ONNX node: its operands and attributes by what they are, and the graph to add to.
+    ``read`` and ``operands`` are those that were asked for: see
+    :mod:`sigbit.frontend.accounting`."""
 
     node: NodeProto
     origin: Origin
     trace: Trace
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    read: set[str] = field(default_factory=set)
+    operands: set[int] = field(default_factory=set)
 
     def has(self, index: int) -> bool:
         """Whether operand ``index`` is given."""
@@ -160,6 +165,7 @@ class Call:
         """Operand ``index``."""
         if not self.has(index):
             raise Refusal(f"operand {index} is missing", "give all operands")
+        self.operands.add(index)
         return self.trace.values[self.node.input[index]]
 
     def is_constant(self, index: int) -> bool:
@@ -258,7 +264,19 @@ class Call:
 
     def get(self, name: str, default: Any = None) -> Any:
         """An attribute."""
+        self.read.add(name)
         return self.attributes.get(name, default)
+
+    def in_training(self) -> bool:
+        """Whether a node's attributes say that it computes as in training; before opset 7 it does
+        unless they say that it does not."""
+        training = bool(self.get("training_mode", 0))
+        return training or (self.trace.opset < 7 and not self.get("is_test", 0))
+
+    def same(self, name: str, value: Any) -> None:
+        """Refuse this node if an attribute that repeats what its operands say differs from it."""
+        given = self.get(name, value)
+        self.need(given == value, f"{name} is {given}, the operands say {value}", "mend the model")
 
     def need(self, condition: bool, reason: str, remedy: str) -> None:
         """Refuse this node unless ``condition``."""

@@ -159,7 +159,7 @@ def lower(plan: NetworkPlan, spec: QuantSpec) -> NetworkPlan:
     layers: list[Plan] = []
     for p in plan.layers:
         if isinstance(p, MaxPoolPlan) and precision.planes(p.name) > 1:
-            if any(p.padding) and precision.reaches_below_zero(p.tensor):
+            if max(p.padding) > 0 and precision.reaches_below_zero(p.tensor):
                 raise QuantizationError(
                     f"{p.name} ({p.location}): a padded maximum of values of both signs needs "
                     "tensors of one plane: put a ReLU before it, or set bits of the layer before it"

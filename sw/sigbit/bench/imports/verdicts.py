@@ -1,0 +1,115 @@
+"""What the import of a case of somebody else's tests comes to."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import torch
+from torch import Tensor
+
+from sigbit.frontend import UnsupportedModel
+from sigbit.ir.floating import FloatGraph
+
+
+class Verdict(StrEnum):
+    """From best to worst."""
+
+    RIGHT = "right"
+    WAIVED = "waived"
+    REFUSED = "refused"
+    WRONG = "wrong"
+    CRASH = "crash"
+
+    @property
+    def rank(self) -> int:
+        """0 for the best."""
+        return list(Verdict).index(self)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One case: ``operator`` and ``reason`` say what was refused, or what is wrong."""
+
+    suite: str
+    case: str
+    verdict: Verdict
+    operator: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Inputs in the order of the network's, and the results that somebody else computed;
+    ``tolerance`` is the largest difference, relative to the largest result: as a rule that of
+    float32 with sums in another order."""
+
+    inputs: Sequence[Tensor]
+    results: Sequence[Tensor]
+    tolerance: float = 1e-4
+
+
+def judge(
+    suite: str, case: str, load: Callable[[], FloatGraph], expected: Iterable[Expected]
+) -> Judged:
+    """Import a network, and compare what it computes. The documented refusal is the only exception
+    that is not a crash."""
+    try:
+        graph = load()
+        for each in expected:
+            if difference := _difference(graph, each):
+                return Judged(suite, case, Verdict.WRONG, "", difference)
+    except UnsupportedModel as error:
+        row = error.rows[0]
+        return Judged(suite, case, Verdict.REFUSED, row.op, row.reason)
+    except Exception as error:  # what is no refusal is a fault, whatever it is
+        text = f"{type(error).__name__}: {error}".split("\n")[0]
+        return Judged(suite, case, Verdict.CRASH, "", text)
+    return Judged(suite, case, Verdict.RIGHT)
+
+
+def _difference(graph: FloatGraph, expected: Expected) -> str:
+    """Where the results differ; "" where they do not."""
+    names = [node.name for node in graph.inputs]
+    with torch.no_grad():
+        results = graph.results(dict(zip(names, expected.inputs, strict=True)))
+    if len(results) != len(expected.results):
+        return f"{len(results)} results instead of {len(expected.results)}"
+    for number, (got, want) in enumerate(zip(results, expected.results, strict=True)):
+        if got.shape != want.shape:
+            return f"result {number} is {tuple(got.shape)} instead of {tuple(want.shape)}"
+        a, b = got.double(), want.double()
+        same = (a == b) | (a.isnan() & b.isnan())
+        if bool(same.all()):
+            continue
+        largest = float(b[b.isfinite()].abs().max()) if bool(b.isfinite().any()) else 1.0
+        error = torch.where(same, 0.0, (a - b).abs()).nan_to_num(nan=torch.inf).max()
+        if not float(error) <= expected.tolerance * max(largest, 1e-3):
+            return f"result {number} differs by {float(error):.3g} of {largest:.3g}"
+    return ""
+
+
+def worst_or_best(judged: Sequence[Judged]) -> Judged:
+    """The verdict of a case that was tried in several ways: a fault in one of them counts, else the
+    best."""
+    ranked = sorted(judged, key=lambda j: j.verdict.rank)
+    return ranked[-1] if ranked[-1].verdict.rank > Verdict.REFUSED.rank else ranked[0]
+
+
+@dataclass(frozen=True)
+class Count:
+    """How the cases of a suite came out."""
+
+    suite: str
+    total: int
+    right: int
+    refused: int
+    waived: int
+    wrong: int
+    crash: int
+
+    @classmethod
+    def of(cls, suite: str, judged: Iterable[Judged]) -> "Count":
+        """Count the verdicts."""
+        counts = Counter(j.verdict for j in judged)
+        return cls(suite, counts.total(), **{v.value: counts[v] for v in Verdict})
