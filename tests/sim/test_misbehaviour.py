@@ -20,7 +20,7 @@ pytestmark = pytest.mark.sim
 
 NANO = PRESETS["nano"]
 FOUR = replace(NANO, name="four_ports", oc_lanes=16, bus_bits=256, ports=4, burst_beats=4)
-CASES = {"nano": (NANO, 40), "four_ports": (FOUR, 12)}
+CASES = {"nano": (NANO, 25), "four_ports": (FOUR, 8)}
 """Accelerators, and tries of every kind on every port."""
 AFTER = {
     Misbehaviour.EARLY_RESPONSE: 2,
