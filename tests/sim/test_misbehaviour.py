@@ -41,6 +41,8 @@ def test_misbehaviour(name: str, kind: Misbehaviour, rng: np.random.Generator, s
             config, latency=20, stalls=0.1, seed=seed + port, watchdog=1000, max_cycles=100_000
         )
         model = device.model
+        program = random_program(config, rng, execs=1)
+        device.run(program, random_inputs(program, rng))  # sets WATCHDOG, for which a reset waits
         for _ in range(tries):
             outcomes[provoke(device, kind, port, rng)] += 1
         assert device.model is model, "the bus did not become idle after a soft reset"

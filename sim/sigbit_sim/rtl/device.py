@@ -365,7 +365,8 @@ class RtlDevice:
         """Reset the accelerator; whether its bus became idle."""
         model = self.model
         model.write(OFFSET["CONTROL"], regs.CONTROL_SOFT_RESET)
-        deadline = model.state().cycle + RESET_CYCLES + 4 * self._timing[0] + self._watchdog
+        watchdog = model.read(OFFSET["WATCHDOG"])
+        deadline = model.state().cycle + RESET_CYCLES + 4 * self._timing[0] + watchdog
         while model.state().cycle < deadline:
             if model.read(OFFSET["STATUS"]) & regs.STATUS_BUS_IDLE:
                 return True
