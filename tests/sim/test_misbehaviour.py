@@ -20,15 +20,15 @@ pytestmark = pytest.mark.sim
 
 NANO = PRESETS["nano"]
 FOUR = replace(NANO, name="four_ports", oc_lanes=16, bus_bits=256, ports=4, burst_beats=4)
-CASES = {"nano": (NANO, 40), "four_ports": (FOUR, 12)}
+CASES = {"nano": (NANO, 25), "four_ports": (FOUR, 8)}
 """Accelerators, and tries of every kind on every port."""
 AFTER = {
-    Misbehaviour.EARLY_RESPONSE: 2,
-    Misbehaviour.MISPLACED_RESPONSE: 2,
-    Misbehaviour.STRAY_RESPONSE: 1500,
-    Misbehaviour.STRAY_BEAT: 1500,
+    Misbehaviour.EARLY_RESPONSE: 1,
+    Misbehaviour.MISPLACED_RESPONSE: 1,
+    Misbehaviour.STRAY_RESPONSE: 400,
+    Misbehaviour.STRAY_BEAT: 400,
 }
-"""Bursts, or cycles, after which it comes at the latest, where there is an occasion."""
+"""Fewer bursts, or cycles, pass before it may come; it comes when there is an occasion."""
 
 
 @pytest.mark.parametrize("kind", list(Misbehaviour)[1:], ids=lambda kind: kind.name)
@@ -41,11 +41,13 @@ def test_misbehaviour(name: str, kind: Misbehaviour, rng: np.random.Generator, s
             config, latency=20, stalls=0.1, seed=seed + port, watchdog=1000, max_cycles=100_000
         )
         model = device.model
+        program = random_program(config, rng, execs=1)
+        device.run(program, random_inputs(program, rng))  # sets WATCHDOG, for which a reset waits
         for _ in range(tries):
             outcomes[provoke(device, kind, port, rng)] += 1
         assert device.model is model, "the bus did not become idle after a soft reset"
         assert model.violations == []
-    assert outcomes["stopped"] > tries * config.ports // 12
+    assert outcomes["stopped"] > 2, outcomes
 
 
 def provoke(device: RtlDevice, kind: Misbehaviour, port: int, rng: np.random.Generator) -> str:

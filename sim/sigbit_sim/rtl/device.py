@@ -45,8 +45,8 @@ BASES = (0x12_4000_0000, 0x3_0000_0000, 0xFF_0000_0000, 0x8000_0000)
 SLICE = 1 << 16
 """Cycles between two looks at Ctrl-C, and between two reports of progress."""
 RESET_CYCLES = 1 << 14
-"""Cycles granted to the bus to become idle after a soft reset, besides those of the watchdog, which
-hold the memory's pauses."""
+"""Cycles granted to the bus to become idle after a soft reset, besides the memory's pauses and
+those of the watchdog."""
 
 
 class HangError(DeviceError):
@@ -367,7 +367,8 @@ class RtlDevice:
         """Reset the accelerator; whether its bus became idle."""
         model = self.model
         model.write(OFFSET["CONTROL"], regs.CONTROL_SOFT_RESET)
-        deadline = model.state().cycle + RESET_CYCLES + self._watchdog
+        watchdog = model.read(OFFSET["WATCHDOG"])
+        deadline = model.state().cycle + RESET_CYCLES + self._pause + watchdog
         while model.state().cycle < deadline:
             if model.read(OFFSET["STATUS"]) & regs.STATUS_BUS_IDLE:
                 return True
