@@ -57,7 +57,7 @@ def program() -> Program:
     code = [
         isa.Load(kind=kind.WEIGHTS, address=1024, beats=1),
         isa.Load(kind=kind.PARAMS, address=1032, beats=4),
-        isa.Load(kind=kind.TABLE, address=1064, beats=256),
+        isa.Load(kind=kind.TABLE, address=1064, beats=16),
         isa.Load(kind=kind.ACTS, address=512, beats=4, n0=16, signal=compute),
         isa.Seg(index=0, base=0, d_block=2, d_row=2),
         isa.Out(base=64, d_slot=1, d_pix=1, d_col=1, d_line=1, d_row=1),
@@ -80,7 +80,7 @@ def program() -> Program:
         name="tiny",
         config=PRESETS["nano"],
         instructions=isa.pack(code),
-        image=np.zeros(2088, np.uint8),
+        image=np.zeros(168, np.uint8),
         image_offset=1024,
         program_offset=0,
         memory_bytes=8192,

@@ -24,7 +24,7 @@ def test_inspect(sigbit, program, program_file, tmp_path):
     assert document["instructions"] == counts
     assert document["layers"][0]["macs"] == 256
     spans = {(r["from"], r["to"]) for r in document["memory_map"]}
-    assert {(0, 288), (1024, 3112), (512, 544), (4096, 4128), (4096, 8192), (0, 8192)} == spans
+    assert {(0, 288), (1024, 1192), (512, 544), (4096, 4128), (4096, 8192), (0, 8192)} == spans
 
 
 def test_cycles_add_up(sigbit, program, program_file, tmp_path):

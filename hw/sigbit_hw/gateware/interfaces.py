@@ -67,7 +67,11 @@ class ActWrite(Signature):
 class ActRead(Signature):
     """Reads of ``count`` (at least 1) consecutive slots from ``slot`` on: a stream of requests;
     ``data`` with ``valid`` follows each, in order, without back-pressure. Slot ``slot + i`` is
-    element ``(lane + i) % slots_per_move`` of its ``slots``."""
+    element ``(lane + i) % slots_per_move`` of its ``slots``.
+
+    ``data`` is a structure because Yosys gives bit k of a wire the name that element k of a port
+    that is an array has.
+    """
 
     def __init__(self, config: ArchConfig) -> None:
         slots = config.slots_per_move
