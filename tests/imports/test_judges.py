@@ -63,6 +63,7 @@ def test_all_deployed(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.long
 def test_all_of_torch(capsys: pytest.CaptureFixture[str]) -> None:
+    before = recorded(torch_suite.SUITE)
     judged = list(torch_suite.judge_suite())
-    assert worse(judged, recorded(torch_suite.SUITE)) == []
-    assert counted(judged, capsys).right >= 450
+    assert worse(judged, before) == []
+    assert counted(judged, capsys).right >= list(before.values()).count(Verdict.RIGHT)

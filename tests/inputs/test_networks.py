@@ -59,15 +59,18 @@ def test_wrong_shapes(shape: str | tuple[int, ...]) -> None:
 
 def test_samples_in_arrays(one: FloatNetwork) -> None:
     rng = np.random.default_rng(1)
-    x, y = rng.random((10, 1, 6, 6)), np.arange(10)
+    x, y = rng.random((10, 1, 6, 6)), np.array([0, 1, 1, 0, 0, 0, 1, 0, 1, 1])
     seen, tested = load_samples(Calibration({"x": x, "y": y}, images=6, test=100), one)
     assert (len(seen), len(tested)) == (6, 4)
     assert seen.labels is not None
     assert tested.labels is not None
-    labels = [*seen.labels, *tested.labels]
-    assert sorted(labels) == list(range(10))  # no sample is in both
     batches = np.concatenate([seen.inputs[0], tested.inputs[0]])
-    assert (batches == x[labels].astype(np.float32)).all()
+    same = batches[:, None] == x.astype(np.float32)
+    chosen = same.all((2, 3, 4)).argmax(1)
+    assert sorted(chosen) == list(range(10))  # no sample is in both
+    assert [*seen.labels, *tested.labels] == y[chosen].tolist()
+    with pytest.raises(UserError, match="y must hold classes from 0 to 1, which the network has"):
+        load_samples(Calibration({"x": x, "y": np.arange(10)}), one)
     alone, _ = load_samples(Calibration(x, images=6), one)
     assert (alone.inputs[0] == seen.inputs[0]).all()
     assert alone.labels is None

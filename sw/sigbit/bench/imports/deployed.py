@@ -64,7 +64,10 @@ class _Between(nn.Module):
             self._after = _layer(len(shape) == 4, shape[1], 4)
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        result: Tensor = self._after(self._call(*(self._before(x) for x in inputs)))
+        found = self._call(*(self._before(x) for x in inputs))
+        if isinstance(found, (list, tuple)):
+            (found,) = found
+        result: Tensor = self._after(found)
         return result
 
 

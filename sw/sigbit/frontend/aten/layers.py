@@ -1,6 +1,5 @@
 """Translation of convolutions, matrix products, batch norms and pooling."""
 
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -311,7 +310,7 @@ def _adaptive(t: Translation, kind: type[floating.AvgPool2d] | type[floating.Max
         )
     kernel = (max(size[0] // want[0], 1), max(size[1] // want[1], 1))
     if kernel != (1, 1):
-        tensor = _blocks(t, tensor, kernel, kind)
+        tensor = blocks(t, tensor, kernel, kind)
     now = t.shape_of(tensor)[1:]
     if now != want:
         factor = (want[0] // now[0], want[1] // now[1])
@@ -326,7 +325,7 @@ def _part(size: int) -> int:
     return max(n for n in range(1, MAX_STRIDE + 1) if size % n == 0)
 
 
-def _blocks(
+def blocks(
     t: Translation,
     tensor: str,
     kernel: tuple[int, int],
@@ -337,7 +336,7 @@ def _blocks(
     if max(kernel) > MAX_WINDOW:
         first = (_part(kernel[0]), _part(kernel[1]))
         if first != (1, 1):
-            tensor = _blocks(t, tensor, first, kind, divisor)
+            tensor = blocks(t, tensor, first, kind, divisor)
             kernel = (kernel[0] // first[0], kernel[1] // first[1])
     channels, height, width = t.shape_of(tensor)
     shape = (channels, height // kernel[0], width // kernel[1])
@@ -347,54 +346,3 @@ def _blocks(
     if kind is floating.AvgPool2d:
         fields["divisor"] = kernel[0] * kernel[1] if divisor is None else divisor
     return t.build.add(kind(**fields))
-
-
-def reduction(t: Translation) -> Value:
-    """mean, sum and amax over height, width or both; sums and means over channels as well, by a
-    product with ones."""
-    operation = str(t.node.target)
-    return _reduced(t, t.tensor("self"), "amax" in operation, "sum" in operation)
-
-
-def least(t: Translation) -> Value:
-    """amin: what amax has of the negated tensor."""
-    found = _reduced(t, t.unary(t.tensor("self"), "neg", part="neg"), True, False)
-    return replace(found, tensor=t.unary(found.tensor, "neg"))
-
-
-def _reduced(t: Translation, tensor: str, largest: bool, total: bool) -> Computed:
-    shape = t.shape_of(tensor)
-    rank = len(shape) + 1
-    t.in_shape("keepdim")
-    given = t.argument("dim")
-    over = given if isinstance(given, (list, tuple)) else [] if given is None else [given]
-    dims = sorted(d % rank for d in over)
-    if not dims or min(dims) < 1 or rank == 3 or (dims[0] == 1 and largest):
-        raise Refusal(
-            f"a reduction over dimensions {given} is not supported",
-            "reduce over height and width, (2, 3); over channels by mean or sum only",
-        )
-    if rank == 4:
-        kernel = (shape[1] if 2 in dims else 1, shape[2] if 3 in dims else 1)
-        if kernel != (1, 1):
-            kind = floating.MaxPool2d if largest else floating.AvgPool2d
-            tensor = _blocks(t, tensor, kernel, kind, 1 if total else None)
-    if dims[0] == 1:
-        tensor = _over_channels(t, tensor, 1.0 if total else 1 / shape[0])
-    now = t.shape_of(tensor)
-    if now == t.shape:
-        return Computed(tensor)
-    index = torch.arange(torch.Size(now).numel()).reshape(t.shape)
-    return Computed(tensor, index.numpy(), t.node)
-
-
-def _over_channels(t: Translation, tensor: str, factor: float) -> str:
-    """The sum over channels or features, times a factor."""
-    shape = t.shape_of(tensor)
-    ones = torch.full((1, shape[0], *[1] * (len(shape) - 1)), factor, dtype=t.dtype)
-    base = t.base(tensor, shape=(1, *shape[1:]), part="channels")
-    weight = t.derived("ones", ones)
-    if len(shape) == 1:
-        return t.build.add(floating.Linear(**base, weight=weight, bias=None))
-    window: dict[str, Any] = {"stride": (1, 1), "padding": (0, 0, 0, 0)}
-    return t.build.add(floating.Conv2d(**base, weight=weight, bias=None, **window))

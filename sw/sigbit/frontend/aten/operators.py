@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from types import FunctionType
 from typing import Any
 
-from sigbit.frontend.aten import concat, elementwise, layers, recurrent
+from sigbit.frontend.aten import concat, elementwise, layers, recurrent, reductions
 from sigbit.frontend.translation import Translation
 from sigbit.frontend.values import Value
 
@@ -32,10 +32,10 @@ TRANSLATORS: Mapping[str, Translator] = {
     "adaptive_avg_pool2d": layers.adaptive_avg_pool,
     "_adaptive_avg_pool2d": layers.adaptive_avg_pool,
     "adaptive_max_pool2d": layers.adaptive_max_pool,
-    "mean": layers.reduction,
-    "sum": layers.reduction,
-    "amax": layers.reduction,
-    "amin": layers.least,
+    "mean": reductions.reduction,
+    "sum": reductions.reduction,
+    "amax": reductions.reduction,
+    "amin": reductions.least,
     "add": elementwise.add,
     "sub": elementwise.add,
     "rsub": elementwise.add,

@@ -7,7 +7,7 @@ from torch.fx import Node as FxNode
 
 from sigbit.frontend.aten.layers import fitted_max_pool
 from sigbit.frontend.aten.operators import TRANSLATORS, Translator
-from sigbit.frontend.onnx import elementwise, layers, moves, recurrent
+from sigbit.frontend.onnx import elementwise, layers, moves, recurrent, resize
 from sigbit.frontend.onnx import quantizers as quant
 from sigbit.frontend.onnx.trace import Call, OnnxValue, aten
 from sigbit.frontend.translation import Translation
@@ -84,8 +84,8 @@ OPERATORS: Mapping[str, OnnxTranslator] = {
     "Concat": moves.concat,
     "Expand": moves.expand,
     "Tile": moves.tile,
-    "Resize": moves.resize,
-    "Upsample": moves.resize,
+    "Resize": resize.resize,
+    "Upsample": resize.resize,
     "Identity": moves.identity,
     "Dropout": moves.identity,
     "Cast": moves.cast,
