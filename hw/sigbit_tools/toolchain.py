@@ -85,7 +85,7 @@ def verilator_version() -> tuple[int, int]:
     return find_verilator().version
 
 
-def verilator_env(opt_fast: str = "-O2", opt_slow: str = "-O0") -> dict[str, str]:
+def verilator_env(opt_fast: str = "-O1", opt_slow: str = "-O0") -> dict[str, str]:
     """Return a complete environment in which ``verilator --build`` and its makefiles work.
 
     Pass it as `env` to a subprocess, or update `os.environ` with it before cocotb's runner.

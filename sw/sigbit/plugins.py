@@ -38,6 +38,7 @@ FORMATS = MappingProxyType(_formats)
 _origins: dict[tuple[str, str], str] = {}
 _loading: list[str] = []
 _loaded: dict[str, ModuleType] = {}
+_digests: dict[str, str] = {}
 
 
 def add_quantizer(method: "Method") -> None:
@@ -114,6 +115,7 @@ def load_plugin(path: Path) -> ModuleType:
         with _from(str(path)):
             spec.loader.exec_module(module)
         _loaded[key] = module
+    _digests[str(path)] = key
     known = os.environ.get(ENVIRONMENT, "").split(os.pathsep)
     if str(path) not in known:
         os.environ[ENVIRONMENT] = os.pathsep.join([*filter(None, known), str(path)])
@@ -126,8 +128,20 @@ def load_installed() -> None:
         if entry.value not in _loaded:
             with _from(f"{entry.name} ({entry.value})"):
                 _loaded[entry.value] = entry.load()
+                _digests[entry.value] = _digest_of(_loaded[entry.value])
     for path in filter(None, os.environ.get(ENVIRONMENT, "").split(os.pathsep)):
         load_plugin(Path(path))
+
+
+def _digest_of(module: ModuleType) -> str:
+    file = getattr(module, "__file__", None)
+    return sha256(Path(file).read_bytes() if file else module.__name__.encode()).hexdigest()
+
+
+def loaded() -> dict[str, str]:
+    """SHA-256 (hex) of the loaded plugins: of a file by its path, of an installed one by what its
+    entry point names."""
+    return dict(_digests)
 
 
 def _claim(kind: str, name: str, taken: bool) -> None:

@@ -174,6 +174,7 @@ def test_mistakes(bench: Callable[..., Any], tmp_path: Path) -> None:
 
 @pytest.mark.sim
 @pytest.mark.synth
+@pytest.mark.long
 def test_a_row_for_real() -> None:
     """Synthesis, random programs in RTL, and the same on the netlist."""
     candidate = next(c for c in small_candidates() if c.name == "w4a4-esb-k1")

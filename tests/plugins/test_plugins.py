@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,12 @@ import torch
 
 from sigbit import plugins
 from sigbit.accelerators import ACCELERATORS, load_accelerator
+from sigbit.bench.number_systems.candidates import candidates
+from sigbit.campaigns import Campaign, Job, Store, open_workers
 from sigbit.cli.invocation import invoke, plugins_first
 from sigbit.compiler import compile_graph
 from sigbit.errors import UserError
+from sigbit.flows.campaigns.plugged import with_plugins
 from sigbit.inputs.integer_models import load_model
 from sigbit.quant import QuantizationError, QuantSpec
 from sigbit.quant.numbers.grid import LevelGrid
@@ -34,7 +38,14 @@ NF4 = EXAMPLES / "nf4.py"
 def nothing_stays(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Registries as they were, and no plugin for processes started later."""
     monkeypatch.delenv(plugins.ENVIRONMENT, raising=False)
-    tables = (METHODS, STRATEGIES, ACCELERATORS, plugins._formats, plugins._origins)
+    tables = (
+        METHODS,
+        STRATEGIES,
+        ACCELERATORS,
+        plugins._formats,
+        plugins._origins,
+        plugins._digests,
+    )
     before = [dict(table) for table in (*tables, plugins._loaded)]
     yield
     for table, old in zip((*tables, plugins._loaded), before, strict=True):
@@ -142,6 +153,39 @@ def test_other_processes_load_it_too(tmp_path: Path) -> None:
     plugins.load_plugin(NF4)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True"
+
+
+def test_formats_are_rows_of_the_number_systems() -> None:
+    before = {candidate.name for candidate in candidates()}
+    plugins.load_plugin(NF4)
+    own = {c.name: c for c in candidates() if c.name not in before}
+    assert set(own) == {"w4a4-nf4-x-integer", "w4a4-nf4"}
+    assert own["w4a4-nf4"].acts == own["w4a4-nf4"].weights == plugins.FORMATS["nf4"]
+    assert all(c.config is not None and c.config.weight_format.bits == 4 for c in own.values())
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_workers_of_campaigns_load_it(jobs: int, tmp_path: Path) -> None:
+    job = Job("one", "plugins.work:methods", {}, code=("sigbit.plugins",))
+    plain = with_plugins([job])
+    assert plain == [job]
+    own = tmp_path / "own.py"
+    own.write_text(NF4.read_text())
+    plugins.load_plugin(own)
+    (plugged,) = with_plugins([job])
+    assert plugged.key != job.key
+    with open_workers(jobs) as workers:
+        (outcome,) = Campaign(Store(tmp_path / "store"), workers).run([plugged])
+    assert outcome.failure is None
+    assert "nf4" in outcome.rows[0]["methods"]
+
+
+def test_a_worker_with_another_plugin_refuses(tmp_path: Path) -> None:
+    plugins.load_plugin(NF4)
+    (job,) = with_plugins([Job("one", "plugins.work:methods", {})])
+    other = replace(job, settings={**job.settings, "names": {str(NF4): "0" * 64}})
+    with pytest.raises(UserError, match=r"nf4\.py: this worker has another or none"):
+        other.run(lambda *_: None)
 
 
 def test_the_option_may_stand_anywhere() -> None:

@@ -29,7 +29,7 @@ from sigbit_hw.arch.isa import Engine
 from sigbit_hw.arch.program import Program, ProgramError
 from sigbit_hw.arch.regs import OFFSET, Cause
 from sigbit_sim.rtl.checkpoint import Checkpoint, Feed, Results
-from sigbit_sim.rtl.native.build import library
+from sigbit_sim.rtl.native.build import OPTIMIZE, library
 from sigbit_sim.rtl.native.model import Model, ModelError, Stop, Watch
 from sigbit_sim.rtl.netlist import netlist_library
 from sigbit_sim.rtl.progress import Meter, Progress
@@ -205,7 +205,7 @@ class RtlDevice:
                 self.config,
                 self._verilog,
                 asserts=self._asserts,
-                optimize="-O0" if self._quick else "-O2",
+                optimize="-O0" if self._quick else OPTIMIZE,
                 inline=not self._quick,
             )
         return netlist_library(self.config, self._netlist)

@@ -25,8 +25,6 @@ VENDOR = {
     Target.ECP5: ("ecp5/common_sim.vh", "ecp5/ccu2c_sim.vh"),
 }
 """Where Yosys keeps its models of a target's cells."""
-OPTIMIZE = "-O1"
-"""Netlists are large and their runs short: this builds in half the time of the default."""
 
 _CELLS = Path(__file__).parent / "cells"
 _CLOCKS = {
@@ -55,7 +53,7 @@ def netlists(
 
 def netlist_library(config: ArchConfig, target: Target) -> Path:
     """The native harness of the accelerator's netlist, made unless the cache has it."""
-    return library(config, verilog(netlists(config, target), target), optimize=OPTIMIZE)
+    return library(config, verilog(netlists(config, target), target))
 
 
 def verilog(modules: Mapping[str, Netlist], target: Target) -> str:

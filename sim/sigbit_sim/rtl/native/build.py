@@ -27,9 +27,14 @@ from sigbit_tools.toolchain import (
 _SOURCES = Path(__file__).parent
 _CPP = ("harness.cpp", "archive.h", "axi_memory.h", "memory_depths.h", "trace.h")
 _LIBRARY = "libsigbit.so"
+_RUNTIME = "libverilated.a"
 _TOP = "sigbit_accelerator"
 _APART = ("-fno-inline", "--output-split", "20000", "--output-groups", "4")
-_INLINED = ("--output-split", "5000")
+_INLINED = ("--output-split", "60000")
+
+OPTIMIZE = "-O1"
+"""For the C++ compiler: builds in a third of the time of -O2, for models that run about 10 % longer
+(four ports, 8 x 16 x 4 lanes: 28 against 95 CPU seconds, 273 to 287 against 308 to 317 kHz)."""
 
 
 def library(
@@ -37,7 +42,7 @@ def library(
     verilog: str | None = None,
     *,
     asserts: bool = False,
-    optimize: str = "-O2",
+    optimize: str = OPTIMIZE,
     inline: bool = True,
 ) -> Path:
     """Return the path of the harness's library for `config`, built unless the cache has it.
@@ -94,9 +99,6 @@ def _build(
             [
                 str(verilator.command),
                 "--cc",
-                "--build",
-                "-j",
-                str(os.cpu_count() or 1),
                 "--top-module",
                 _TOP,
                 "--prefix",
@@ -118,13 +120,14 @@ def _build(
                 "2000",
                 "-CFLAGS",
                 "-fPIC -march=native",
-                "-MAKEFLAGS",
-                f"OPT_FAST={optimize} OPT_SLOW=-O0",
                 "top.v",
             ],
             work,
             env,
         )
+        make = ["make", "-C", "obj", "-f", "Vsigbit.mk", f"-j{os.cpu_count() or 1}"]
+        make += [f"OPT_FAST={optimize}", "OPT_SLOW=-O0"]
+        _call([*make, "libVsigbit.a"], work, env)
         root = verilator.root or _output([str(verilator.command), "--getenv", "VERILATOR_ROOT"])
         compiler = os.environ.get("CXX") or "g++"
         _call(
@@ -141,7 +144,7 @@ def _build(
                 "-I.",
                 "harness.cpp",
                 "obj/libVsigbit.a",
-                "obj/libverilated.a",
+                str(_runtime(work, make, env)),
                 "-pthread",
                 "-o",
                 str(into / _LIBRARY),
@@ -149,6 +152,20 @@ def _build(
             work,
             env,
         )
+
+
+def _runtime(work: Path, make: list[str], env: dict[str, str]) -> Path:
+    """Verilator's own library, which is the same for all models and compiled once."""
+    compiler = os.environ.get("CXX") or "g++"
+    key = key_of(
+        repr(verilator_version()), compiler, _processor(), (_SOURCES / "build.py").read_text()
+    )
+
+    def build(into: Path) -> None:
+        _call([*make, _RUNTIME], work, env)
+        shutil.copy(work / "obj" / _RUNTIME, into)
+
+    return cached_folder(f"verilated-{key}", build) / _RUNTIME
 
 
 def _call(command: list[str], folder: Path, env: dict[str, str]) -> None:

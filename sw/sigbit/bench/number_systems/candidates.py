@@ -1,7 +1,8 @@
 """What ``sigbit bench number-systems`` compares."""
 
 from sigbit.bench.number_systems.row import Candidate
-from sigbit.bench.number_systems.systems import NAMED, SYSTEMS, accelerator, refusal
+from sigbit.bench.number_systems.systems import NAMED, SYSTEMS, System, accelerator, of_format
+from sigbit.plugins import FORMATS
 
 SHIPPED = "shipped"
 """Number system of the rows of named presets, whose shapes differ."""
@@ -10,15 +11,10 @@ PLAIN = "two's complement, by Yosys"
 
 
 def candidates() -> list[Candidate]:
-    """All number systems in the benchmark's shape, arrays of two's complement beside them, and the
-    shipped accelerators."""
-    found = []
-    for system in SYSTEMS:
-        refused = refusal(system)
-        config = None if refused else accelerator(system)
-        found.append(
-            Candidate(system.key, system.name, system.weights, system.acts, config, refused)
-        )
+    """All number systems in the benchmark's shape, those of plugins among them; arrays of two's
+    complement beside them; and the shipped accelerators."""
+    own = [system for name, form in FORMATS.items() for system in of_format(name, form)]
+    found = [_candidate(system) for system in (*SYSTEMS, *own)]
     found += [
         Candidate(f"w{s.weights.bits}a{s.acts.bits}-array", PLAIN, s.weights, s.acts)
         for s in SYSTEMS
@@ -26,3 +22,11 @@ def candidates() -> list[Candidate]:
     ]
     found += [Candidate(c.name, SHIPPED, c.weight_format, c.act_format, c) for c in NAMED]
     return found
+
+
+def _candidate(system: System) -> Candidate:
+    try:
+        config, refused = accelerator(system), None
+    except ValueError as error:
+        config, refused = None, str(error).removeprefix(f"{system.key}: ")
+    return Candidate(system.key, system.name, system.weights, system.acts, config, refused)

@@ -105,6 +105,15 @@ SYSTEMS = tuple(system for widths in WIDTHS for system in _of_widths(*widths))
 """What is compared."""
 
 
+def of_format(name: str, form: Format) -> list[System]:
+    """The systems of a format of one's own: as weights beside integers of equal width, and on both
+    sides."""
+    return [
+        System(f"{name} x integer", form, _acts(form.bits, 1)),
+        System(name, form, form),
+    ]
+
+
 def radix(weights: Format, acts: Format) -> int:
     """Bits between the digits of values and weights of several: the most at which sums of digits
     have no gaps, of activations, or of weights where one activation holds 8 bits."""

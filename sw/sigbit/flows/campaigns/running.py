@@ -10,6 +10,7 @@ from typing import Any
 from sigbit.campaigns import Campaign, Job, Outcome, Progress, Row, Store, Tell, open_workers
 from sigbit.campaigns.worker import silent
 from sigbit.errors import UserError
+from sigbit.flows.campaigns.plugged import with_plugins
 from sigbit.flows.result import Result, Stopwatch, plain
 from sigbit.results.files import RowFile, read_row_file
 from sigbit_tools.files import FileError, write_text
@@ -148,7 +149,7 @@ def run_jobs(
     store = Store((place.work or cache_dir() / "campaigns").absolute())
     with open_workers(place.jobs, place.scheduler) as workers:
         campaign = Campaign(store, workers, watcher.progress, watcher.tell)
-        for outcome in campaign.run(jobs):
+        for outcome in campaign.run(with_plugins(jobs)):
             if _is_missing(outcome):
                 missing.append(outcome.job.name)
                 watcher.say(f"{outcome.job.name}: not run: {_reason(outcome)}")
