@@ -41,7 +41,7 @@ class Contents:
 def random_params(config: ArchConfig, rng: np.random.Generator, channels: int) -> np.ndarray:
     """Base, step and tie ``[3, channels]`` that spread accumulators of all sizes over the results;
     half of the steps are powers of two, so that ties occur."""
-    scale = 2.0 ** -rng.integers(2, 12, channels) * np.where(
+    scale = 2.0 ** -rng.integers(0, 14, channels) * np.where(
         rng.random(channels) < 0.5, 1, rng.uniform(1, 2, channels)
     )
     base, step = config.params.affine(scale, rng.integers(-60, 60, channels) * scale)

@@ -157,9 +157,10 @@ class QuantLayer(RealLayer):
         if self.follows:
             step = (scales[0] * abs(self.plan.sources[0].scale)).expand_as(bias)
         else:
-            wanted = self._wanted_step(weights, scales, plain, factor)
-            floor = self._step_floor(weights, scales, bias, y_scale)
-            step = torch.maximum(wanted, floor)
+            step = self._wanted_step(weights, scales, plain, factor)
+            if self.given is None:
+                floor = self._step_floor(weights, scales, bias, y_scale)
+                step = torch.maximum(step, floor)
             if not math.isfinite(float((step.detach() / y_scale).max())):
                 raise QuantizationError(
                     f"{self.plan.name} ({self.plan.location}): parameters or scales have become "
