@@ -62,7 +62,9 @@ class GivenCodes:
         lowest: int | None,
     ) -> "GivenCodes | None":
         """The codes of a layer on ``grid``, from level ``lowest`` on, if its model's are levels of
-        it."""
+        it and rounded once."""
+        if quantizer.source is not None:
+            return None
         zero = int(quantizer.zero_point)
         low, high = (int(v) - zero for v in quantizer.range)
         low = low if lowest is None else max(low, lowest)
