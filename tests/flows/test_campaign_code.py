@@ -18,9 +18,11 @@ from sigbit_hw.arch.config import PRESETS
 PACKAGES = ("sigbit", "sigbit_hw", "sigbit_sim", "sigbit_synthesis", "sigbit_tools")
 BESIDE = (
     "sigbit.campaigns", "sigbit.errors", "sigbit.flows.campaigns.code",
-    "sigbit.flows.campaigns.running", "sigbit.flows.result", "sigbit.results.files",
+    "sigbit.flows.campaigns.plugged", "sigbit.flows.campaigns.running", "sigbit.flows.result",
+    "sigbit.plugins", "sigbit.results.files",
 )  # fmt: skip
-"""What runs campaigns and keeps their rows, and changes none of them."""
+"""What runs campaigns and keeps their rows, and changes none of them; keys have the contents of
+plugins besides."""
 
 
 def all_jobs() -> dict[str, Job]:

@@ -79,7 +79,7 @@ def test_one_port_hangs(name: str, rng: np.random.Generator) -> None:
 
     async def test(ctx: Any) -> None:
         for bus in machine.buses:
-            for cycles in (20, 100, 200):
+            for cycles in (20, 50, 80):
                 await machine.start(ctx, copy(config), WATCHDOG=300)
                 await ctx.tick().repeat(cycles)
                 bus.hung = True
