@@ -125,6 +125,7 @@ def test_onnx(sigbit, tmp_path):
     assert "is not an ONNX model" in answer.err
 
 
+@pytest.mark.sim
 def test_zoo_on_an_accelerator(sigbit, tmp_path):
     answer = sigbit("check", "zoo:digits", "--arch", "nano", "--json", tmp_path / "c.json")
     assert answer.code == 0, answer
@@ -224,6 +225,7 @@ def quantized_model(rounding: str) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=opsets, ir_version=10)
 
 
+@pytest.mark.sim
 @pytest.mark.parametrize("rounding", ["ROUND", "ROUND_TO_ZERO"])
 def test_layers_of_a_quantized_model(sigbit, tmp_path, monkeypatch, rounding):
     """Exact, or at how many accumulators not: nothing rounds towards 0 on both sides of it."""

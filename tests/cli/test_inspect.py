@@ -12,6 +12,7 @@ from sigbit_hw.arch import assembler, isa
 from sigbit_hw.arch.config import PRESETS
 
 
+@pytest.mark.sim
 def test_inspect(sigbit, program, program_file, tmp_path):
     answer = sigbit("inspect", program_file, "--json", tmp_path / "i.json")
     assert answer.code == 0
@@ -27,6 +28,7 @@ def test_inspect(sigbit, program, program_file, tmp_path):
     assert {(0, 288), (1024, 1192), (512, 544), (4096, 4128), (4096, 8192), (0, 8192)} == spans
 
 
+@pytest.mark.sim
 def test_cycles_add_up(sigbit, program, program_file, tmp_path):
     from sigbit_sim.cycles import predict
     from sigbit_sim.memory import MemoryTiming
@@ -84,6 +86,7 @@ def test_traffic_by_kind(bare):
     assert found.stored == {0: 2 * beats}
 
 
+@pytest.mark.sim
 def test_listing_assembles_again(sigbit, program, program_file):
     answer = sigbit("inspect", program_file, "--listing")
     lines = [line for line in answer.out.splitlines() if line[:6].strip().isdigit()]

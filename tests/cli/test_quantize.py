@@ -108,6 +108,7 @@ def test_bits(sigbit, nets):
     assert eight["layers"][1]["snr_db"] > mixed["relu"]["snr_db"]
 
 
+@pytest.mark.sim
 @pytest.mark.parametrize("what", ["bytes", "cycles"])
 def test_bits_within_a_budget(sigbit, refused, nets, what):
     error = refused(
@@ -127,6 +128,7 @@ def test_bits_within_a_budget(sigbit, refused, nets, what):
     assert found[0]["error"] > found[1]["error"]
 
 
+@pytest.mark.synth
 def test_the_number_system_within_luts(sigbit, refused, nets):
     """The finest one if any will do; a budget that only the smallest keeps takes that one; the
     accelerator goes with the Program."""
@@ -155,6 +157,7 @@ def test_the_number_system_within_luts(sigbit, refused, nets):
     assert sigbit("run", "net.sigbit", "x.npy").code == 0
 
 
+@pytest.mark.synth
 def test_an_integer_model_goes_with_its_accelerator(sigbit, refused, nets):
     answer = _quantize(sigbit, "net.sbm", "--budget", "luts=1000000")
     assert "`sigbit compile net.sbm --arch q.json -o NET.sigbit`" in answer.out

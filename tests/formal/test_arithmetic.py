@@ -17,6 +17,8 @@ from sigbit_hw.gateware.parts import product
 from sigbit_hw.gateware.parts.pipeline import delay
 from sigbit_sim.verification.formal import PropertyError, bmc, prove
 
+pytestmark = pytest.mark.synth
+
 S41, S42, S20 = EsbFormat(4, 1), EsbFormat(4, 2), EsbFormat(2, 0)
 U42, S62, S52 = EsbFormat(4, 2, signed=False), EsbFormat(6, 2), EsbFormat(5, 2)
 

@@ -13,6 +13,8 @@ from sigbit_hw.gateware.compute.mac import DotProduct
 from sigbit_hw.gateware.fabric.kinds import Fabric
 from sigbit_tools.toolchain import synth_tool
 
+pytestmark = pytest.mark.synth
+
 S20, S31, S41, S42 = EsbFormat(2, 0), EsbFormat(3, 1), EsbFormat(4, 1), EsbFormat(4, 2)
 U21 = EsbFormat(2, 1, signed=False)
 

@@ -10,6 +10,8 @@ from amaranth.lib.wiring import In
 from sigbit_sim.verification import formal
 from sigbit_sim.verification.formal import FormalError, PropertyError, bmc, prove
 
+pytestmark = pytest.mark.synth
+
 
 class Counter(wiring.Component):
     """Counts modulo 8 from 0; ``Assume`` of the first, ``Assert`` of the second of ``claims``."""

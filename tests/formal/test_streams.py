@@ -14,6 +14,8 @@ from sigbit_hw.gateware.bus.axi import AxiShell
 from sigbit_hw.gateware.parts.queue import Queue, Skid
 from sigbit_sim.verification.formal import PropertyError, bmc, prove
 
+pytestmark = pytest.mark.synth
+
 BYTE = data.StructLayout({"data": 8})
 DEPTH = 2
 

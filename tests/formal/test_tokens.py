@@ -16,6 +16,8 @@ from sigbit_hw.gateware.interfaces import ENGINES
 from sigbit_hw.gateware.ports import ENGINE_NAMES
 from sigbit_sim.verification.formal import PropertyError, bmc, prove, registers
 
+pytestmark = pytest.mark.synth
+
 COUNT = signed(isa.TOKEN_MAX.bit_length() + 2)
 
 

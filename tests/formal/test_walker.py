@@ -15,6 +15,8 @@ from sigbit_hw.gateware.parts import walker
 from sigbit_hw.gateware.parts.walker import BLOCK, BlockWalker
 from sigbit_sim.verification.formal import PropertyError, bmc, prove, registers
 
+pytestmark = pytest.mark.synth
+
 
 class _Walk(wiring.Component):
     """Restart and steps of any allowed ``limit`` at any time, the block constant and not empty, no

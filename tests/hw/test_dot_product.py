@@ -213,6 +213,7 @@ def cell_dots(duts, weights, acts, folder, edit=None):
     return sums
 
 
+@pytest.mark.synth
 def test_cells(tmp_path, rng):
     """All forms of products and trees, in one model."""
     cases = [(form, case) for form, group in CELL_FORMS.items() for case in group]
@@ -229,6 +230,7 @@ def test_cells(tmp_path, rng):
         assert sums == dut.compute(w, a).tolist(), dut.form
 
 
+@pytest.mark.synth
 def test_cells_with_one_wrong_bit(tmp_path, rng):
     """Control: one bit of one LUT's contents, for all inputs 0, is noticed."""
 

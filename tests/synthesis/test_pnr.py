@@ -91,6 +91,7 @@ def test_the_generated_clock_is_constrained_and_the_only_one(routed: Routed) -> 
     assert "ERROR" not in log
 
 
+@pytest.mark.synth
 def test_the_clock_generator_keeps_its_analog_settings(design: Mapped) -> None:
     cells = json.loads(design.netlist)["modules"][TOP]["cells"].values()
     (pll,) = (cell for cell in cells if cell["type"] == "EHXPLLL")

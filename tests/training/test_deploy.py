@@ -90,6 +90,7 @@ def test_strategies(name: str, twins: Options, tmp_path: Path) -> None:
     check(*deployed(config, tmp_path / "run", twins), Interp(ARCH, strict=True))
 
 
+@pytest.mark.sim
 @pytest.mark.parametrize("method", ["apot", "lsq+"])
 def test_on_the_rtl(method: str, twins: Options, tmp_path: Path) -> None:
     program, graph, _ = deployed(run_of(method), tmp_path / "run", twins)
