@@ -158,7 +158,8 @@ def test_a_job_that_fails_is_a_row(small: None, sigbit: Callable[..., Any], tmp_
     kept, *found = json.loads(rows.read_text())["rows"]
     assert kept == other
     (bad,) = (r for r in found if r["bits"] == 5)
-    assert bad.keys() == {"net", "bits", "preset", "failure", "seconds", "cpu_seconds"}
+    columns = {"net", "bits", "preset", "memory", "failure", "seconds", "cpu_seconds"}
+    assert bad.keys() == columns
     assert bad["failure"] == "KeyError: 5"
     good = [r for r in found if r["bits"] == 4]
     assert [r["images"] for r in good] == [1, 8, 1, 8]

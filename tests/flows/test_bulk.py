@@ -15,6 +15,7 @@ from sigbit.ir.integer import Conv, IntegerGraph
 from sigbit.quant import IntegerModel, QuantSpec, convert, prepare
 from sigbit.zoo import DigitsResNet
 from sigbit_hw.arch.config import PRESETS
+from sigbit_hw.arch.numerics import UNIT
 
 pytest.importorskip("onnxruntime")
 
@@ -51,11 +52,9 @@ def test_one_wrong_code_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(graph: IntegerGraph) -> ModelProto:
         model = onnx_model(graph)
         last = next(n for n in reversed(graph.nodes) if isinstance(n, Conv))
-        for array in model.graph.initializer:
-            if array.name == f"{last.name}.bias":
-                values = numpy_helper.to_array(array).copy()
-                values += 1 << int(last.shift.max())
-                array.CopyFrom(numpy_helper.from_array(values, array.name))
+        (base,) = (a for a in model.graph.initializer if a.name == f"{last.name}.base")
+        values = numpy_helper.to_array(base) + last.step.max() / UNIT
+        base.CopyFrom(numpy_helper.from_array(values, base.name))
         return model
 
     x = torch.rand(3, 1, 8, 8)

@@ -15,6 +15,7 @@ from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.isa import Opcode
 from sigbit_hw.arch.program import Program, ProgramError
 from sigbit_sim.interp.device import Interp
+from sigbit_sim.memory import MemoryTiming
 from sigbit_sim.random_programs.program import random_inputs, random_program
 from sigbit_sim.rtl.device import RtlDevice
 
@@ -39,7 +40,7 @@ def changed(program: Program, rng: np.random.Generator) -> Program | None:
 
 @pytest.mark.sim
 def test_what_is_accepted_means_the_same(rng: np.random.Generator, seed: int) -> None:
-    device = RtlDevice(NANO, latency=10, stalls=0.1, seed=seed, max_cycles=200_000)
+    device = RtlDevice(NANO, memory=MemoryTiming(10), stalls=0.1, seed=seed, max_cycles=200_000)
     outcomes: Counter[str] = Counter()
     while outcomes["equal"] < 80 or outcomes["twice"] < 3:
         assert outcomes.total() < 5000, outcomes

@@ -12,6 +12,7 @@ from sigbit_hw.arch import regs
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.regs import OFFSET, Cause
 from sigbit_sim.interp.device import Interp
+from sigbit_sim.memory import MemoryTiming
 from sigbit_sim.random_programs.program import random_inputs, random_program
 from sigbit_sim.rtl.device import RtlDevice
 from sigbit_sim.rtl.native.model import Misbehaviour
@@ -38,7 +39,12 @@ def test_misbehaviour(name: str, kind: Misbehaviour, rng: np.random.Generator, s
     outcomes: Counter[str] = Counter()
     for port in range(config.ports):
         device = RtlDevice(
-            config, latency=20, stalls=0.1, seed=seed + port, watchdog=1000, max_cycles=100_000
+            config,
+            memory=MemoryTiming(20),
+            stalls=0.1,
+            seed=seed + port,
+            watchdog=256 * config.tables + 1000,
+            max_cycles=100_000,
         )
         model = device.model
         program = random_program(config, rng, execs=1)

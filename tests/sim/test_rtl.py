@@ -112,7 +112,7 @@ def test_ports(config: ArchConfig, rng: np.random.Generator, seed: int) -> None:
 
 @pytest.mark.parametrize("port", range(FOUR.ports))
 def test_errors_on_one_port(port: int, rng: np.random.Generator, seed: int) -> None:
-    device = RtlDevice(FOUR, stalls=0.2, seed=seed, watchdog=2000, max_cycles=100_000)
+    device = RtlDevice(FOUR, stalls=0.2, seed=seed, watchdog=4000, max_cycles=100_000)
     cases = [case for case in fault_cases(FOUR) if case.faults or case.hang]
     assert len(cases) > 8
     for case in cases:
@@ -262,7 +262,7 @@ CASES = [case.name for case in fault_cases(NANO)]
 @pytest.mark.parametrize("name", CASES)
 def test_errors(name: str, stalls: float | None, rng: np.random.Generator, seed: int) -> None:
     case = next(c for c in fault_cases(NANO) if c.name == name)
-    device = RtlDevice(NANO, stalls=stalls, seed=seed, watchdog=2000, max_cycles=100_000)
+    device = RtlDevice(NANO, stalls=stalls, seed=seed, watchdog=4000, max_cycles=100_000)
     error = provoke(device, case)
     assert (error.cause, error.index) == (case.cause, case.index)
     assert case.cause.name in str(error)
