@@ -34,8 +34,9 @@ lint: $(STAMP) ## ruff, mypy and the import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-quick: $(STAMP) ## unit tests: no simulator build, no synthesis, no data
-	$(BIN)/python -m pytest --no-tools -n 2 -m "not sim and not synth and not slow and not data and not long" $(ARGS)
+quick: $(STAMP) ## unit tests of contract, graphs, quantizers and tools: no simulation, no synthesis, no data
+	$(BIN)/python -m pytest --no-tools -n 2 -m "not sim and not synth and not slow and not data and not long" \
+	  $(addprefix tests/,arch ir quant rooms runtime tools) $(ARGS)
 
 docs: $(STAMP) ## documentation as HTML in build/docs; a warning is an error
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs

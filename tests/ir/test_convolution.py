@@ -24,6 +24,8 @@ from sigbit.ir.convolution import (
     row_major_convolutions,
 )
 
+pytestmark = pytest.mark.slow
+
 LAST = torch.channels_last
 
 

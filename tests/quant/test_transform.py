@@ -25,6 +25,8 @@ from sigbit.quant.post.rate_distortion import (
 )
 from sigbit.quant.post.transform import Pair, collapse, plain_rounding, transform_quantize
 
+pytestmark = pytest.mark.slow
+
 
 def correlated(seed: int, n: int = 6, *rest: int) -> Tensor:
     random = torch.Generator().manual_seed(seed)

@@ -10,6 +10,8 @@ from sigbit.quant import QuantSpec
 from sigbit.quant.post import post_training
 from sigbit.zoo import build
 
+pytestmark = pytest.mark.slow
+
 NETS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
     "resnet20": ({"width": 4, "depth": 8}, (3, 16, 16)),
     "resnet8": ({"width": 4}, (3, 32, 32)),

@@ -13,6 +13,8 @@ from sigbit.quant.strategies.gradient_quantization import quantize_gradient
 from sigbit.quant.strategies.jarn import Discriminator, Jarn, normalized
 from sigbit_hw.arch.formats import EsbFormat
 
+pytestmark = pytest.mark.slow
+
 METHODS = [
     {},
     {"weight_method": "dorefa", "weight_bits": 3, "act_method": "dorefa", "act_bits": 3},
