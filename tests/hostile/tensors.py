@@ -112,7 +112,7 @@ ANY_ZIP: dict[str, Craft] = {
     "an empty archive": lambda data: _zipped({}),
     "a bomb of 256 MiB": lambda data: _zipped({"x.npy": bytes(1 << 28)}, zipfile.ZIP_DEFLATED),
     "a path that leaves": repacked(lambda e: e.update({"../../x": b"1"})),
-    "an absolute path": repacked(lambda e: e.update({"/tmp/x": b"1"})),
+    "an absolute path": repacked(lambda e: e.update({"/x": b"1"})),
     "a path of Windows": repacked(lambda e: e.update({"..\\x": b"1"})),
     "another packing": repacked(lambda e: None, compression=zipfile.ZIP_BZIP2),
     "a lie about a size": lambda data: _claimed(data, 1 << 30),

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
-from sigbit_hw.arch import isa, regs
-from sigbit_hw.arch.config import PRESETS, ArchConfig
-from sigbit_hw.arch.isa import LoadKind
+from hw.copies import copy
+from sigbit_hw.arch import regs
+from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.regs import Cause
 from sigbit_hw.gateware.bus.axi import AxiShell
 from sigbit_sim.verification.machine import Machine
@@ -268,15 +268,6 @@ def test_responses_are_counted(kind: str, rng: np.random.Generator) -> None:
     simulate(shell, watch, test)
 
 
-def copy(config: ArchConfig) -> list[isa.Instr]:
-    slots = 24 * config.bus_bits // config.slot_bits
-    return [
-        isa.Load(kind=LoadKind.ACTS, address=0x1000, n0=slots, beats=24, signal=4),
-        isa.Store(address=0x6000, n0=slots, beats=24, wait=1),
-        isa.Halt(),
-    ]
-
-
 @pytest.mark.parametrize("name", ["nano", "four"])
 def test_a_response_out_of_nothing_stops_the_machine(name: str, rng: np.random.Generator) -> None:
     """On any port, while it runs and while it does not: cause, interrupt, no bus idle until
@@ -292,9 +283,9 @@ def test_a_response_out_of_nothing_stops_the_machine(name: str, rng: np.random.G
         for port in range(config.ports):
             for running in (True, False):
                 if running:
-                    await machine.start(ctx, copy(config), WATCHDOG=limit)
+                    await machine.start(ctx, copy(config, 24), WATCHDOG=limit)
                 else:
-                    assert await machine.run(ctx, copy(config), WATCHDOG=limit) == (2, 0, 0)
+                    assert await machine.run(ctx, copy(config, 24), WATCHDOG=limit) == (2, 0, 0)
                     await machine.write(ctx, "IRQ_STATUS", regs.IRQ_DONE)
                 machine.buses[port].answer_nothing()
                 done = 0 if running else regs.STATUS_DONE
@@ -310,7 +301,7 @@ def test_a_response_out_of_nothing_stops_the_machine(name: str, rng: np.random.G
                 assert await machine.read(ctx, "IRQ_STATUS") == regs.IRQ_REFUSED
                 await machine.reset(ctx)
                 machine.window[0x6000 : 0x6000 + size] = 0
-                assert await machine.run(ctx, copy(config), WATCHDOG=limit) == (2, 0, 0)
+                assert await machine.run(ctx, copy(config, 24), WATCHDOG=limit) == (2, 0, 0)
                 window = machine.window
                 assert (window[0x6000 : 0x6000 + size] == window[0x1000 : 0x1000 + size]).all()
                 await machine.write(ctx, "IRQ_STATUS", regs.IRQ_DONE)

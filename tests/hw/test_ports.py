@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sigbit_hw.arch import isa, regs
+from hw.copies import copy
+from sigbit_hw.arch import regs
 from sigbit_hw.arch.bus import Response
 from sigbit_hw.arch.config import PRESETS, ArchConfig
-from sigbit_hw.arch.isa import Instr, LoadKind
 from sigbit_hw.arch.regs import Cause
 from sigbit_hw.gateware import ports
 from sigbit_sim.verification.machine import BASES, Machine
@@ -17,16 +17,6 @@ from sigbit_sim.verification.machine import BASES, Machine
 TWO = replace(PRESETS["nano"], bus_bits=128, oc_lanes=8, ports=2)
 FOUR = replace(PRESETS["mid"], act_slots=4096, bus_bits=256, ports=4, burst_beats=4)
 CONFIGS = {"two": TWO, "four": FOUR}
-
-
-def copy(config: ArchConfig, beats: int = 40) -> list[Instr]:
-    """Copies ``beats`` beats from 0x1000 to 0x6000."""
-    slots = beats * config.bus_bits // config.slot_bits
-    return [
-        isa.Load(kind=LoadKind.ACTS, address=0x1000, n0=slots, beats=beats, signal=4),
-        isa.Store(address=0x6000, n0=slots, beats=beats, wait=1),
-        isa.Halt(),
-    ]
 
 
 def machine_of(config: ArchConfig, rng: np.random.Generator, **timing: Any) -> Machine:
@@ -60,12 +50,12 @@ def test_error_on_one_port(name: str, what: str, rng: np.random.Generator) -> No
             for resp in (Response.SLVERR, Response.DECERR):
                 bus.faults[BASES[port] + address + 5 * config.port_bytes] = resp
                 cause = Cause[f"{what.upper()}_{resp.name}"]
-                result = await machine.run(ctx, copy(config))
+                result = await machine.run(ctx, copy(config, 40))
                 assert result == (regs.STATUS_ERROR, cause, int(what == "write"))
                 bus.faults.clear()
                 await machine.reset(ctx)
                 assert not any(bus.busy for bus in machine.buses)
-                assert await machine.run(ctx, copy(config)) == (regs.STATUS_DONE, 0, 0)
+                assert await machine.run(ctx, copy(config, 40)) == (regs.STATUS_DONE, 0, 0)
                 assert copied(machine)
 
     machine.simulate(test)
@@ -80,7 +70,7 @@ def test_one_port_hangs(name: str, rng: np.random.Generator) -> None:
     async def test(ctx: Any) -> None:
         for bus in machine.buses:
             for cycles in (20, 50, 80):
-                await machine.start(ctx, copy(config), WATCHDOG=300)
+                await machine.start(ctx, copy(config, 40), WATCHDOG=300)
                 await ctx.tick().repeat(cycles)
                 bus.hung = True
                 status, cause, _ = await machine.finish(ctx)
@@ -92,7 +82,7 @@ def test_one_port_hangs(name: str, rng: np.random.Generator) -> None:
                 while not await machine.read(ctx, "STATUS") & regs.STATUS_BUS_IDLE:
                     pass
                 assert not any(bus.busy for bus in machine.buses)
-            assert await machine.run(ctx, copy(config)) == (regs.STATUS_DONE, 0, 0)
+            assert await machine.run(ctx, copy(config, 40)) == (regs.STATUS_DONE, 0, 0)
             assert copied(machine)
 
     machine.simulate(test)
@@ -121,11 +111,11 @@ def test_soft_reset_while_running(rng: np.random.Generator) -> None:
 
     async def test(ctx: Any) -> None:
         for cycles in range(20, 300, 35):
-            await machine.start(ctx, copy(FOUR))
+            await machine.start(ctx, copy(FOUR, 40))
             await ctx.tick().repeat(cycles)
             await machine.reset(ctx)
             assert not any(bus.busy for bus in machine.buses)
-        assert await machine.run(ctx, copy(FOUR)) == (regs.STATUS_DONE, 0, 0)
+        assert await machine.run(ctx, copy(FOUR, 40)) == (regs.STATUS_DONE, 0, 0)
         assert copied(machine)
 
     machine.simulate(test)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
-from sigbit_hw.arch import bus, isa, launch, regs
+from hw.copies import copy
+from sigbit_hw.arch import bus, launch, regs
 from sigbit_hw.arch.config import PRESETS, ArchConfig
-from sigbit_hw.arch.isa import LoadKind
 from sigbit_hw.arch.regs import Access, Cause
 from sigbit_hw.gateware.control.counters import Counters, CycleLimit
 from sigbit_hw.gateware.control.csr import Csr, registers
@@ -23,16 +23,6 @@ SIZE = 1 << 15
 IDLE = regs.STATUS_BUS_IDLE
 
 
-def copy(config: ArchConfig) -> list[isa.Instr]:
-    """Copies 16 beats from 0x1000 to 0x6000."""
-    slots = 16 * config.bus_bits // config.slot_bits
-    return [
-        isa.Load(kind=LoadKind.ACTS, address=0x1000, n0=slots, beats=16, signal=4),
-        isa.Store(address=0x6000, n0=slots, beats=16, wait=1),
-        isa.Halt(),
-    ]
-
-
 def machine_of(config: ArchConfig, rng: np.random.Generator, **timing: Any) -> Machine:
     return Machine(config, rng.integers(0, 256, SIZE).astype(np.uint8), rng, **timing)
 
@@ -40,7 +30,7 @@ def machine_of(config: ArchConfig, rng: np.random.Generator, **timing: Any) -> M
 async def runs_well(machine: Machine, ctx: Any) -> None:
     size = 16 * machine.config.bus_bytes
     machine.window[0x6000 : 0x6000 + size] = 0
-    assert await machine.run(ctx, copy(machine.config)) == (regs.STATUS_DONE, 0, 0)
+    assert await machine.run(ctx, copy(machine.config, 16)) == (regs.STATUS_DONE, 0, 0)
     window = machine.window
     assert (window[0x6000 : 0x6000 + size] == window[0x1000 : 0x1000 + size]).all()
 
@@ -58,7 +48,7 @@ def test_bases_have_no_other_bits(name: str, rng: np.random.Generator) -> None:
             noise |= {low: 0xABC, high: 0xABCDEF00}
             noise[low] |= BASES[port] & regs.WORD_MAX
             noise[high] |= BASES[port] >> regs.WORD_BITS
-        assert await machine.run(ctx, copy(machine.config), **noise) == (regs.STATUS_DONE, 0, 0)
+        assert await machine.run(ctx, copy(machine.config, 16), **noise) == (regs.STATUS_DONE, 0, 0)
         for port in range(machine.config.ports):
             low, high = [await machine.read(ctx, n) for n in regs.base_names(port)]
             assert high << regs.WORD_BITS | low == BASES[port]
@@ -80,14 +70,14 @@ def test_windows_end_where_the_bus_ends(name: str, rng: np.random.Generator) -> 
             low, high = regs.base_names(port)
             for base in (top + bus.PAGE_BYTES, (1 << bus.ADDRESS_BITS) - bus.PAGE_BYTES):
                 moved = {low: base & regs.WORD_MAX, high: base >> regs.WORD_BITS}
-                result = await machine.run(ctx, copy(config), **moved)
+                result = await machine.run(ctx, copy(config, 16), **moved)
                 assert result == (regs.STATUS_ERROR, Cause.BASE, 0)
                 assert await machine.read(ctx, "IRQ_STATUS") == regs.IRQ_ERROR
                 assert await machine.read(ctx, "CYCLES") == 0
                 assert not memory.read_bursts
                 await machine.reset(ctx)
             moved = {low: top & regs.WORD_MAX, high: top >> regs.WORD_BITS}
-            result = await machine.run(ctx, copy(config), **moved)
+            result = await machine.run(ctx, copy(config, 16), **moved)
             assert result == (regs.STATUS_ERROR, Cause.READ_DECERR, 0)
             assert memory.read_bursts[-1][0] >= top
             await machine.reset(ctx)
@@ -95,7 +85,7 @@ def test_windows_end_where_the_bus_ends(name: str, rng: np.random.Generator) -> 
                 each.read_bursts.clear()
         size = SIZE + config.bus_bytes
         moved = {low: top & regs.WORD_MAX, high: top >> regs.WORD_BITS, "MEM_SIZE": size}
-        result = await machine.run(ctx, copy(config), **moved)
+        result = await machine.run(ctx, copy(config, 16), **moved)
         assert result == (regs.STATUS_ERROR, Cause.BASE, 0)
         await machine.reset(ctx)
         await runs_well(machine, ctx)
@@ -125,12 +115,12 @@ def test_registers_of_a_run_are_locked(rng: np.random.Generator) -> None:
 
     async def test(ctx: Any) -> None:
         machine.bus.hung = True
-        await machine.start(ctx, copy(NANO), WATCHDOG=1 << 20)
+        await machine.start(ctx, copy(NANO, 16), WATCHDOG=1 << 20)
         await refused(ctx)
         machine.bus.hung = False
         assert await machine.finish(ctx) == (regs.STATUS_DONE, 0, 0)
         assert await machine.read(ctx, "IRQ_STATUS") == regs.IRQ_DONE
-        await machine.start(ctx, copy(NANO))
+        await machine.start(ctx, copy(NANO, 16))
         while not machine.bus.busy:
             await ctx.tick()
         machine.bus.hung = True
@@ -158,7 +148,7 @@ def test_a_start_is_refused_with_a_sign(rng: np.random.Generator) -> None:
 
     async def test(ctx: Any) -> None:
         machine.bus.hung = True
-        await machine.start(ctx, copy(NANO), WATCHDOG=600)
+        await machine.start(ctx, copy(NANO, 16), WATCHDOG=600)
         await refused(ctx, regs.STATUS_BUSY)
         while await machine.read(ctx, "STATUS") & regs.STATUS_BUSY:
             pass
@@ -183,7 +173,7 @@ def test_a_start_ends_the_interrupts_before_it(rng: np.random.Generator) -> None
     machine = machine_of(NANO, rng, latency=(10, 20))
 
     async def test(ctx: Any) -> None:
-        await machine.start(ctx, copy(NANO))
+        await machine.start(ctx, copy(NANO, 16))
         assert await machine.finish(ctx) == (regs.STATUS_DONE, 0, 0)
         assert await machine.read(ctx, "IRQ_STATUS") == regs.IRQ_DONE
         await machine.write(ctx, "CONTROL", regs.CONTROL_START)
@@ -294,12 +284,12 @@ def test_attributes_are_on_every_transfer(rng: np.random.Generator) -> None:
 
     async def test(ctx: Any) -> None:
         assert await machine.read(ctx, "BUS_ATTRIBUTES") == bus.NOT_COHERENT.word
-        assert await machine.run(ctx, copy(TWO)) == (regs.STATUS_DONE, 0, 0)
+        assert await machine.run(ctx, copy(TWO, 16)) == (regs.STATUS_DONE, 0, 0)
         assert seen == {(bus.NOT_COHERENT.cache, 0, 0)}
         for _ in range(3):
             chosen = bus.Attributes(*(int(rng.integers(1 << bits)) for bits in (4, 3, 4)))
             seen.clear()
-            result = await machine.run(ctx, copy(TWO), BUS_ATTRIBUTES=chosen.word)
+            result = await machine.run(ctx, copy(TWO, 16), BUS_ATTRIBUTES=chosen.word)
             assert result == (regs.STATUS_DONE, 0, 0)
             assert seen == {(chosen.cache, chosen.prot, chosen.qos)}
 
@@ -323,18 +313,18 @@ def test_a_run_ends_at_its_limit(rng: np.random.Generator) -> None:
     machine = machine_of(NANO, rng, latency=(20, 40))
 
     async def test(ctx: Any) -> None:
-        assert await machine.run(ctx, copy(NANO)) == (regs.STATUS_DONE, 0, 0)
+        assert await machine.run(ctx, copy(NANO, 16)) == (regs.STATUS_DONE, 0, 0)
         cycles = await machine.read(ctx, "CYCLES")
         for limit in (1, 2, cycles // 2, cycles - 100):
-            result = await machine.run(ctx, copy(NANO), CYCLE_LIMIT_LO=limit)
+            result = await machine.run(ctx, copy(NANO, 16), CYCLE_LIMIT_LO=limit)
             assert result[:2] == (regs.STATUS_ERROR, Cause.CYCLE_LIMIT)
             assert limit <= await machine.read(ctx, "CYCLES") <= limit + 8
             await machine.reset(ctx)
             long = {"CYCLE_LIMIT_LO": 5 * cycles}
-            assert await machine.run(ctx, copy(NANO), **long) == (regs.STATUS_DONE, 0, 0)
+            assert await machine.run(ctx, copy(NANO, 16), **long) == (regs.STATUS_DONE, 0, 0)
         for high in (1, 1 << 31):
             words = {"CYCLE_LIMIT_LO": 0, "CYCLE_LIMIT_HI": high}
-            assert await machine.run(ctx, copy(NANO), **words) == (regs.STATUS_DONE, 0, 0)
+            assert await machine.run(ctx, copy(NANO, 16), **words) == (regs.STATUS_DONE, 0, 0)
         await runs_well(machine, ctx)
 
     machine.simulate(test)

@@ -314,5 +314,5 @@ PRESETS: dict[str, ArchConfig] = {
     )
 }
 """The shipped accelerators by name: 32, 256, 512, 1,024, 1,024, 8,192 and 8,192
-multiply-accumulates a cycle. ``mid`` and ``dense`` are for dense networks, ``mobile`` for
+multiply-accumulates per cycle. ``mid`` and ``dense`` are for dense networks, ``mobile`` for
 depthwise-separable ones."""
