@@ -237,30 +237,40 @@ int32_t sigbit_pack(const sigbit_layout *p, const uint32_t *table, const void *s
     return status;
 }
 
+// What one plane adds to the integers of a channel in a row; returns whether a code has no value.
+static int add_plane(const sigbit_layout *p, const int64_t *values, const uint8_t *from,
+                     size_t down, int64_t *to)
+{
+    const size_t slot = slot_bytes(p), phases = (size_t)p->phases, width = (size_t)p->out_width;
+    const unsigned mask = (1u << p->lane_bits) - 1;
+    int wrong = 0;
+    for (size_t phase = 0; phase < phases; ++phase, from += (size_t)p->columns * slot) {
+        const uint8_t *at = from;
+        for (size_t x = phase; x < width; x += phases, at += slot) {
+            int64_t value = values[*at >> down & mask];
+            wrong |= value == SIGBIT_NO_VALUE;
+            to[x] = (int64_t)((uint64_t)to[x] + (uint64_t)value);
+        }
+    }
+    return wrong;
+}
+
 int32_t sigbit_unpack(const sigbit_layout *p, const int64_t *values, const uint8_t *from,
                       int64_t *stored)
 {
-    const size_t slot = slot_bytes(p), phases = (size_t)p->phases, columns = (size_t)p->columns;
-    const size_t block = phases * columns * slot, plane_bytes = (size_t)p->blocks * block;
-    const size_t width = (size_t)p->out_width, height = (size_t)p->out_height;
+    const size_t block = (size_t)(p->phases * p->columns) * slot_bytes(p);
+    const size_t channels = (size_t)p->out_channels, height = (size_t)p->out_height;
+    const size_t width = (size_t)p->out_width, planes = (size_t)p->planes;
     const size_t each = 8 / lane_bits(p), lanes = (size_t)p->lanes;
-    const unsigned mask = (1u << p->lane_bits) - 1;
+    int wrong = 0;
+    memset(stored, 0, channels * height * width * sizeof *stored);
     for (size_t y = 0; y < height; ++y)
-        for (size_t c = 0; c < (size_t)p->out_channels; ++c) {
-            const size_t lane = c % lanes, down = lane % each * lane_bits(p);
-            const uint8_t *line = from + y * (size_t)p->planes * plane_bytes + c / lanes * block + lane / each;
-            int64_t *out = stored + (c * height + y) * width;
-            for (size_t x = 0; x < width; ++x) {
-                const uint8_t *at = line + (x % phases * columns + x / phases) * slot;
-                int64_t sum = 0;
-                for (size_t plane = 0; plane < (size_t)p->planes; ++plane) {
-                    unsigned code = at[plane * plane_bytes] >> down & mask;
-                    int64_t value = values[plane << lane_bits(p) | code];
-                    if (value == SIGBIT_NO_VALUE) return SIGBIT_NO_SUCH_CODE;
-                    sum += value;
-                }
-                out[x] = sum;
+        for (size_t plane = 0; plane < planes; ++plane, from += (size_t)p->blocks * block)
+            for (size_t c = 0; c < channels; ++c) {
+                size_t lane = c % lanes;
+                wrong |= add_plane(p, values + (plane << p->lane_bits),
+                                   from + c / lanes * block + lane / each,
+                                   lane % each * lane_bits(p), stored + (c * height + y) * width);
             }
-        }
-    return SIGBIT_DONE;
+    return wrong ? SIGBIT_NO_SUCH_CODE : SIGBIT_DONE;
 }
