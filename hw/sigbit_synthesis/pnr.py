@@ -24,6 +24,7 @@ class Part:
 
 
 LFE5U_85F = Part("LFE5U-85F", ("--85k", "--package", "CABGA381", "--speed", "6"))
+LFE5U_25F = Part("LFE5U-25F", ("--25k", "--package", "CABGA256", "--speed", "6"))
 
 
 @dataclass(frozen=True)
@@ -86,11 +87,11 @@ class Routed:
         )
 
 
-def fastest(
+def placements(
     design: Mapped, clock: float, seeds: int, progress: Callable[[str, int, int], None]
-) -> Routed:
-    """Of the placements of ``design`` the first of ``seeds`` placements, two at a time, that meets
-    ``clock`` Hertz, else the fastest.
+) -> list[Routed]:
+    """``seeds`` placements of ``design`` for ``clock`` Hertz, two at a time, in order of their
+    seeds, from 1 on.
 
     Raises :class:`~sigbit_tools.toolchain.ToolchainError` with the log's last lines if a tool
     fails.
@@ -105,12 +106,10 @@ def fastest(
             for job in as_completed(jobs):
                 found.append(job.result())
                 progress(f"placing and routing, seed {found[-1].seed}", len(found), seeds)
-                if found[-1].meets:
-                    break
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
             tools.close()
-    return max(found, key=lambda routed: routed.fmax_mhz)
+    return sorted(found, key=lambda routed: routed.seed)
 
 
 def map_board(text: str, top: str, progress: Callable[[str, int, int], None]) -> str:

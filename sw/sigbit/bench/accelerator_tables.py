@@ -65,7 +65,7 @@ BUDGET = Table(
 def routed_grid(document: Mapping[str, Any]) -> Grid:
     """Cells that place and route used, of those that the part has."""
     lines = []
-    for kind, cells in document["routed"]["utilization"].items():
+    for kind, cells in document["resources"].items():
         used, available = cells["used"], cells.get("available")
         lines.append(
             (

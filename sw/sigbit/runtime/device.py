@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sigbit.runtime.limits import Check, unlimited
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.assembler import listing
 from sigbit_hw.arch.config import ArchConfig
@@ -82,6 +83,10 @@ class Device(Protocol):
     def config(self) -> ArchConfig:
         """The accelerator it is."""
 
+    @property
+    def sees_layers(self) -> bool:
+        """Whether it can give the layers of a run, not only its outputs."""
+
     def run(
         self,
         program: Program,
@@ -89,17 +94,22 @@ class Device(Protocol):
         *,
         layers: bool = False,
         on_image: Callable[[int], None] | None = None,
+        check: Check = unlimited,
     ) -> RunResult:
         """Run all images, whose number is a multiple of ``program.images``; ``on_image(i)`` is
-        called when image i is done.
+        called when image i is done, ``check()`` now and then. What ``check`` raises ends the run,
+        after which the device runs the next one as if nothing had been.
 
-        Raises :class:`ProgramError` for a Program or inputs that do not fit, :class:`DeviceError`
-        when the accelerator stops with an error.
+        Raises :class:`ProgramError` for a Program or inputs that do not fit, or layers that it
+        cannot give, :class:`DeviceError` when the accelerator stops with an error.
         """
 
     def scrub(self) -> None:
         """Clear all memories on chip and all registers, so that nothing of what ran before can be
         read by what runs next."""
+
+    def reset(self) -> None:
+        """Stop whatever runs and be as at the beginning."""
 
 
 def check_stored(program: Program, inputs: Inputs) -> dict[str, Ints]:
