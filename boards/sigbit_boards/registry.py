@@ -60,6 +60,10 @@ class Board(Protocol):
     def loader(self) -> str:
         """What openFPGALoader calls it."""
 
+    @property
+    def bauds(self) -> tuple[int, ...]:
+        """Bits a second that its serial line may have."""
+
     def clock(self, config: ArchConfig, clock: float) -> float:
         """The fastest clock, in Hertz, up to the one given, that it can make for an accelerator;
         ``ValueError`` if there is none, or if it cannot carry this accelerator."""

@@ -14,6 +14,9 @@ from sigbit_synthesis.target import Target
 from sigbit_tools.cache import cached_folder, key_of
 from sigbit_tools.toolchain import ToolchainError, synth_tool
 
+BITSTREAM = "board.bit"
+"""The file of a placed, routed and packed board that the part is configured with."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -166,8 +169,8 @@ def route(design: Mapped, clock: float, seed: int, tools: Tools) -> Routed:
         _run(
             tools,
             into,
-            [str(synth_tool("ecppack")), "--compress", "board.config", "board.bit"],
-            "board.bit",
+            [str(synth_tool("ecppack")), "--compress", "board.config", BITSTREAM],
+            BITSTREAM,
             part,
         )
         for name in ("board.json", "board.config"):
@@ -212,5 +215,5 @@ def result(folder: Path, clock: float, seed: int) -> Routed:
             f"{step['type']} {step['delay']:.2f} ns {step.get('net') or step['to'].get('cell', '')}"
             for step in path
         ),
-        folder / "board.bit",
+        folder / BITSTREAM,
     )

@@ -8,7 +8,7 @@ from sigbit.runtime import Check, unlimited
 from sigbit_boards.driver import requests
 from sigbit_boards.driver.flight import Flight
 from sigbit_boards.driver.line import Line
-from sigbit_boards.driver.steps import BoardError, Step
+from sigbit_boards.driver.steps import BoardError, SilenceError, Step
 from sigbit_hw.arch import link
 from sigbit_hw.arch.link import Frame, Operation, Status
 
@@ -54,7 +54,7 @@ class SerialLink:
     def open(self, check: Check) -> None:
         """Begin a session, whatever was before; the board's facts are then known.
 
-        :class:`BoardError` if no board answers, or one of another version.
+        :class:`SilenceError` if no board answers, :class:`BoardError` if one of another version.
         """
         self._session = None
         session = secrets.randbelow(1 << link.SESSION_BITS)
@@ -65,9 +65,8 @@ class SerialLink:
             check()
             now = self._now()
             if now - begun > self._patience:
-                raise BoardError(
-                    f"{self.name}: no board answers at {self._line.baud:,} bits a second: is its "
-                    f"bitstream loaded? `sigbit load BOARD DIR` does that"
+                raise SilenceError(
+                    f"{self.name}: no board answers at {self._line.baud:,} bits a second"
                 )
             if now >= next_try:
                 self._line.write(bytes([link.DELIMITER]) + text)

@@ -12,6 +12,10 @@ class BoardError(SigbitError):
     """A board is not there, does not answer any more, or is not what it was taken for."""
 
 
+class SilenceError(BoardError):
+    """Nothing has ever answered."""
+
+
 @dataclass(frozen=True)
 class WriteMemory:
     """Put ``data`` into memory, from byte ``address`` on, a multiple of 4; up to three bytes behind

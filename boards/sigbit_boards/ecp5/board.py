@@ -54,6 +54,7 @@ class Ecp5Board:
     pulls: tuple[tuple[str, str], ...] = ()
 
     target = Target.ECP5
+    bauds = BAUDS
 
     def clock(self, config: ArchConfig, clock: float) -> float:
         """The fastest clock up to ``clock`` Hertz that it can make for an accelerator;

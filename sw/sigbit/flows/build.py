@@ -15,7 +15,6 @@ from sigbit_synthesis import netlist_sha256
 from sigbit_synthesis.pnr import Routed
 from sigbit_tools.files import make_folder, replacing
 
-
 ACCELERATOR = "accelerator"
 """The clock of accelerator, memory and link."""
 
