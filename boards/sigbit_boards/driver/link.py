@@ -14,7 +14,10 @@ from sigbit_hw.arch.link import Frame, Operation, Status
 
 PATIENCE = 3.0
 """Seconds for which a board may keep silent, with something to answer."""
-_TIMEOUT_FIRST, _TIMEOUT_MIN = 0.25, 0.05
+_TRIES = 12
+"""Of the patience so much passes before something is sent again, until answers tell how fast the
+board is."""
+_TIMEOUT_MIN = 0.05
 _OPEN_NUMBER = (1 << link.NUMBER_BITS) - 1
 _READ_MAX = 0.1
 """Seconds between two looks at whether to go on."""
@@ -40,7 +43,7 @@ class SerialLink:
         self._reader = link.Reader()
         self._session: int | None = None
         self._number = 0
-        self._timeout, self._mean, self._deviation = _TIMEOUT_FIRST, 0.0, 0.0
+        self._timeout, self._mean, self._deviation = patience / _TRIES, 0.0, 0.0
         self.facts: dict[str, int] = {}
         self.resent = 0
         """Requests that were sent again."""

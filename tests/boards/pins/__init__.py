@@ -47,7 +47,9 @@ def simulator(setting: Setting) -> Path:
 
 def _build(text: str, folder: Path) -> None:
     (folder / "board.il").write_text(text)
-    subprocess.run([synth_tool("yosys"), "-q", "-p", _TO_VERILOG], cwd=folder, check=True)
+    subprocess.run(
+        [synth_tool("yosys"), "-q", "-p", _TO_VERILOG], cwd=folder, check=True, capture_output=True
+    )
     command = [str(find_verilator().command), "--cc", "--exe", "--build", "--top-module", TOP]
     command += ["--prefix", "Vboard", "-Wno-fatal", "-Wno-lint", "-O3", "--no-timing"]
     command += ["--x-assign", "fast", "--x-initial", "fast", "--no-assert"]
