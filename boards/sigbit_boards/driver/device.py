@@ -7,13 +7,12 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
-from sigbit.runtime import Check, DeviceError, RunResult, check_stored, unlimited
+from sigbit.runtime import BoardError, Check, DeviceError, RunResult, check_stored, unlimited
 from sigbit.runtime.device import Inputs, port_parts, unpack_outputs
 from sigbit_boards.driver import registers
 from sigbit_boards.driver.residents import Place, Residents
 from sigbit_boards.driver.steps import (
     Await,
-    BoardError,
     ReadMemory,
     Step,
     Transport,
