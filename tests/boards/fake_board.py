@@ -38,7 +38,7 @@ class FakeBoard:
             return self._reply(asked, status=Status.STRANGER)
         ahead = (asked.number - self.turn) % NUMBERS
         known = ahead >= NUMBERS // 2 or asked.number in self.done
-        near = ahead < link.WINDOW
+        near = ahead < link.REQUESTS_MAX
         if not known and (not near or (asked.ordered and ahead)):
             return self._reply(asked, status=Status.EARLY)
         reply = self._reply(asked, b"" if known and asked.data else self._carry_out(asked))

@@ -96,8 +96,8 @@ def test_an_ordered_request_waits_for_all_before_it() -> None:
 def test_numbers_wrap_and_the_window_has_an_end() -> None:
     bench = Bench()
     opened = replace(OPEN, number=249)
-    far = write((250 + link.WINDOW) % 256, 0, 1)
-    last = write((250 + link.WINDOW - 1) % 256, 4, 2)
+    far = write((250 + link.REQUESTS_MAX) % 256, 0, 1)
+    last = write((250 + link.REQUESTS_MAX - 1) % 256, 4, 2)
     frames = [opened, far, last, *(write((250 + k) % 256, 8, k) for k in range(10)), far]
     answers = bench.answers(on_line(frames))
     assert [status for _, status in told(answers)] == [

@@ -63,7 +63,7 @@ class Flight:
             heapq.heappop(self._lost)
         again = bool(self._lost)
         index = self._lost[0] if again else self._next
-        if index >= min(len(self._requests), self._oldest + link.WINDOW):
+        if index >= min(len(self._requests), self._oldest + link.REQUESTS_MAX):
             return b""
         number = (self._first + index) % _NUMBERS
         text = self._requests[index].frame(self._session, number).to_line()

@@ -109,9 +109,9 @@ class Endpoint(wiring.Component):
 
         # Which requests are carried out: all before `turn`, and those that `done` says from there.
         session, turn = Signal(link.SESSION_BITS), Signal(link.NUMBER_BITS)
-        done = Signal(link.WINDOW)
+        done = Signal(link.REQUESTS_MAX)
         ahead, known, near = Signal(link.NUMBER_BITS), Signal(), Signal()
-        place = ahead[: (link.WINDOW - 1).bit_length()]
+        place = ahead[: (link.REQUESTS_MAX - 1).bit_length()]
         sane, writes, first = Signal(), Signal(), Signal()
         status, count = Signal(link.HEADER["status"]), Signal(link.HEADER["count"])
         fresh = Signal()  # to be marked as carried out
@@ -179,8 +179,10 @@ class Endpoint(wiring.Component):
                     m.next = "LOOK"
             with m.State("LOOK"):
                 m.d.sync += [
-                    known.eq(ahead[-1] | (ahead < link.WINDOW) & done.bit_select(place, 1).bool()),
-                    near.eq(ahead < link.WINDOW),
+                    known.eq(
+                        ahead[-1] | (ahead < link.REQUESTS_MAX) & done.bit_select(place, 1).bool()
+                    ),
+                    near.eq(ahead < link.REQUESTS_MAX),
                     first.eq(ahead == 0),
                 ]
                 m.next = "JUDGE"

@@ -8,12 +8,12 @@ nowhere else: whatever was lost or invented, the next 0 ends it.
 The host asks, the board answers in the order in which requests arrive; an answer repeats session,
 number, operation and address of its request. ``OPEN`` begins a session, which the host draws at
 random, and says which number the board counts from. From then on the board keeps the number of the
-first request that it has not carried out, and which of the :data:`WINDOW` requests from there on it
+first request that it has not carried out, and which of the :data:`REQUESTS_MAX` requests from there on it
 has. Of a request that it has carried out it repeats a read and confirms a write; so a host may send
 again whatever it has no answer to, and every write is done once. An *ordered* request is carried
 out only after all of smaller numbers: it waits for data to be in memory without a round trip.
 
-What a host may have in flight, sent and not answered: :data:`WINDOW` consecutive numbers, and as
+What a host may have in flight, sent and not answered: :data:`REQUESTS_MAX` consecutive numbers, and as
 many bytes on the line as the board's receiver holds (``receive_bytes`` of :data:`FACTS`).
 """
 
@@ -28,7 +28,7 @@ WORD_BYTES = 4
 WORDS_MAX = 60
 """Words of data in a frame."""
 NUMBER_BITS = 8
-WINDOW = 32
+REQUESTS_MAX = 32
 """Requests, from the first that is not carried out, of which the board remembers whether they
 are."""
 SESSION_BITS = 16
@@ -55,7 +55,7 @@ DELIMITER = 0
 
 _RUN_MAX = 0xFE
 assert FRAME_BYTES < _RUN_MAX
-assert 2 * WINDOW <= 1 << NUMBER_BITS - 1
+assert 2 * REQUESTS_MAX <= 1 << NUMBER_BITS - 1
 
 FACTS = ("version", "memory_bytes", "receive_bytes", "clock_hz")
 """Words in the answer to ``OPEN``: version of the link, bytes of the board's memory, bytes on the
