@@ -8,13 +8,14 @@ nowhere else: whatever was lost or invented, the next 0 ends it.
 The host asks, the board answers in the order in which requests arrive; an answer repeats session,
 number, operation and address of its request. ``OPEN`` begins a session, which the host draws at
 random, and says which number the board counts from. From then on the board keeps the number of the
-first request that it has not carried out, and which of the :data:`REQUESTS_MAX` requests from there on it
-has. Of a request that it has carried out it repeats a read and confirms a write; so a host may send
-again whatever it has no answer to, and every write is done once. An *ordered* request is carried
-out only after all of smaller numbers: it waits for data to be in memory without a round trip.
+first request that it has not carried out, and which of the :data:`REQUESTS_MAX` requests from there
+on it has. Of a request that it has carried out it repeats a read and confirms a write; so a host
+may send again whatever it has no answer to, and every write is done once. An *ordered* request is
+carried out only after all of smaller numbers: it waits for data to be in memory without a round
+trip.
 
-What a host may have in flight, sent and not answered: :data:`REQUESTS_MAX` consecutive numbers, and as
-many bytes on the line as the board's receiver holds (``receive_bytes`` of :data:`FACTS`).
+What a host may have in flight, sent and not answered: :data:`REQUESTS_MAX` consecutive numbers, and
+as many bytes on the line as the board's receiver holds (``receive_bytes`` of :data:`FACTS`).
 """
 
 import zlib
