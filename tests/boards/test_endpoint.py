@@ -174,6 +174,7 @@ def test_frames_that_no_host_sends_are_damaged() -> None:
 
     bad = [
         header(61) + bytes(4 * 61),
+        header(60) + bytes(4 * 61),
         header(59) + bytes(4 * 58),
         header(1) + bytes(3),
         header(2, Operation.READ_MEMORY) + bytes(4),

@@ -15,11 +15,7 @@ def bulk() -> None:
 
 
 def flipped() -> None:
-    tests.test_damage_is_told_and_nothing_of_it_done("flipped", 0)
-
-
-def cut() -> None:
-    tests.test_damage_is_told_and_nothing_of_it_done("dropped", 1)
+    tests.test_damage_is_told_and_nothing_of_it_done("flipped", 6)
 
 
 FAULTS: list[tuple[str, str, str, Callable[[], None]]] = [
