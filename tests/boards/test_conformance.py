@@ -31,7 +31,8 @@ class TestInterp(Conformance):
 @pytest.mark.slow
 class TestRtl(Conformance):
     @pytest.fixture(scope="class")
-    def device(self) -> Device:
+    @classmethod
+    def device(cls) -> Device:
         return RtlDevice(NANO)
 
 
@@ -135,12 +136,14 @@ class TestUlx3s(Conformance):
     """The board's whole top in Verilator, through a pseudo-terminal; a fast line."""
 
     @pytest.fixture(scope="class")
-    def pins(self) -> Iterator[Pins]:
+    @classmethod
+    def pins(cls) -> Iterator[Pins]:
         with Pins(Setting(NANO, 25e6, 90e6, 8, MEMORY_BYTES)) as running:
             yield running
 
     @pytest.fixture(scope="class")
-    def device(self, pins: Pins) -> Device:
+    @classmethod
+    def device(cls, pins: Pins) -> Device:
         return board_device("ulx3s", pins.port, NANO, patience=3600)
 
     def test_unplugged_in_the_middle(self) -> None:
