@@ -1,10 +1,10 @@
-"""Boards by name: the folders beside this module."""
+"""Boards by name: the folders beside this module that have a module ``build``."""
 
 import importlib
-import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import sigbit_boards
 from sigbit_hw.arch.config import ArchConfig
@@ -12,52 +12,80 @@ from sigbit_synthesis.pnr import Part, Routed
 from sigbit_synthesis.target import Target
 
 
-class PlaceAndRoute(Protocol):
-    """Place, route and pack an accelerator's board."""
+@dataclass(frozen=True)
+class Built:
+    """A board with an accelerator, placed, routed and packed.
 
-    def __call__(
+    Parameters
+    ----------
+    clock_hz : float
+        The accelerator's clock.
+    baud : int
+        Bits a second of the serial line.
+    placements : tuple of Routed
+        One for each seed.
+    """
+
+    clock_hz: float
+    baud: int
+    placements: tuple[Routed, ...]
+
+    @property
+    def fastest(self) -> Routed:
+        """The placement whose clock could be the fastest."""
+        return max(self.placements, key=lambda routed: routed.fmax_mhz)
+
+
+@runtime_checkable
+class Board(Protocol):
+    """What there is to build for a board."""
+
+    @property
+    def name(self) -> str:
+        """The name of its folder."""
+
+    @property
+    def target(self) -> Target:
+        """The fabric of its part."""
+
+    @property
+    def part(self) -> Part:
+        """The device on it."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory for Programs and their data."""
+
+    @property
+    def loader(self) -> str:
+        """What openFPGALoader calls it."""
+
+    @property
+    def bauds(self) -> tuple[int, ...]:
+        """Bits a second that its serial line may have."""
+
+    def clock(self, config: ArchConfig, clock: float) -> float:
+        """The fastest clock, in Hertz, up to the one given, that it can make for an accelerator;
+        ``ValueError`` if there is none, or if it cannot carry this accelerator."""
+
+    def build(
         self,
         config: ArchConfig,
         clock: float,
         seeds: int = 1,
         *,
         progress: Callable[[str, int, int], None] | None = None,
-    ) -> Routed:
-        """Return the first of ``seeds`` placements that meets ``clock`` Hertz, else the fastest.
+    ) -> Built:
+        """Place, route and pack, with ``seeds`` placements.
 
-        Raises what :attr:`Board.clock` raises.
+        Raises what :meth:`clock` raises.
         """
-
-
-@dataclass(frozen=True)
-class Board:
-    """What there is to build for a board.
-
-    Parameters
-    ----------
-    name : str
-        The name of its folder.
-    target : Target
-        The fabric of its part.
-    part : Part
-        The device on it.
-    clock : callable
-        The fastest clock, in Hertz, up to the one given, that it can make for an accelerator;
-        ``ValueError`` if there is none, or if it cannot carry this accelerator.
-    place_and_route : PlaceAndRoute
-        How an accelerator gets onto it.
-    """
-
-    name: str
-    target: Target
-    part: Part
-    clock: Callable[[ArchConfig, float], float]
-    place_and_route: PlaceAndRoute
 
 
 def names() -> tuple[str, ...]:
     """The names of all boards, in alphabetical order."""
-    return tuple(sorted(m.name for m in pkgutil.iter_modules(sigbit_boards.__path__) if m.ispkg))
+    folders = [Path(path) for path in sigbit_boards.__path__]
+    return tuple(sorted({p.parent.name for f in folders for p in f.glob("*/build.py")}))
 
 
 def load(name: str) -> Board:

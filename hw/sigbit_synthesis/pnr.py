@@ -14,6 +14,9 @@ from sigbit_synthesis.target import Target
 from sigbit_tools.cache import cached_folder, key_of
 from sigbit_tools.toolchain import ToolchainError, synth_tool
 
+BITSTREAM = "board.bit"
+"""The file of a placed, routed and packed board that the part is configured with."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -24,6 +27,7 @@ class Part:
 
 
 LFE5U_85F = Part("LFE5U-85F", ("--85k", "--package", "CABGA381", "--speed", "6"))
+LFE5U_25F = Part("LFE5U-25F", ("--25k", "--package", "CABGA256", "--speed", "6"))
 
 
 @dataclass(frozen=True)
@@ -86,11 +90,11 @@ class Routed:
         )
 
 
-def fastest(
+def placements(
     design: Mapped, clock: float, seeds: int, progress: Callable[[str, int, int], None]
-) -> Routed:
-    """Of the placements of ``design`` the first of ``seeds`` placements, two at a time, that meets
-    ``clock`` Hertz, else the fastest.
+) -> list[Routed]:
+    """``seeds`` placements of ``design`` for ``clock`` Hertz, two at a time, in order of their
+    seeds, from 1 on.
 
     Raises :class:`~sigbit_tools.toolchain.ToolchainError` with the log's last lines if a tool
     fails.
@@ -105,12 +109,10 @@ def fastest(
             for job in as_completed(jobs):
                 found.append(job.result())
                 progress(f"placing and routing, seed {found[-1].seed}", len(found), seeds)
-                if found[-1].meets:
-                    break
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
             tools.close()
-    return max(found, key=lambda routed: routed.fmax_mhz)
+    return sorted(found, key=lambda routed: routed.seed)
 
 
 def map_board(text: str, top: str, progress: Callable[[str, int, int], None]) -> str:
@@ -167,8 +169,8 @@ def route(design: Mapped, clock: float, seed: int, tools: Tools) -> Routed:
         _run(
             tools,
             into,
-            [str(synth_tool("ecppack")), "--compress", "board.config", "board.bit"],
-            "board.bit",
+            [str(synth_tool("ecppack")), "--compress", "board.config", BITSTREAM],
+            BITSTREAM,
             part,
         )
         for name in ("board.json", "board.config"):
@@ -213,5 +215,5 @@ def result(folder: Path, clock: float, seed: int) -> Routed:
             f"{step['type']} {step['delay']:.2f} ns {step.get('net') or step['to'].get('cell', '')}"
             for step in path
         ),
-        folder / "board.bit",
+        folder / BITSTREAM,
     )

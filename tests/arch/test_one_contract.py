@@ -16,7 +16,19 @@ from types import ModuleType
 
 import pytest
 
-from sigbit_hw.arch import bus, cpp, formats, images, isa, limits, numerics, params, regs, timing
+from sigbit_hw.arch import (
+    bus,
+    cpp,
+    formats,
+    images,
+    isa,
+    limits,
+    link,
+    numerics,
+    params,
+    regs,
+    timing,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOTS = ("hw", "sw", "sim", "boards")
@@ -31,7 +43,7 @@ def names_of(*modules: ModuleType) -> str:
     return "|".join(sorted(found, key=len, reverse=True))
 
 
-CONSTANTS = names_of(bus, formats, images, isa, limits, numerics, params, regs, timing)
+CONSTANTS = names_of(bus, formats, images, isa, limits, link, numerics, params, regs, timing)
 OPCODES = "|".join(isa.Opcode.__members__)
 FIELDS = "|".join(f.name for o in (isa.Opcode.SEG, isa.Opcode.EXEC) for f in isa.LAYOUTS[o][3:6])
 NAMES = "|".join(sorted({f.name for o in isa.Opcode for f in isa.fields_of(o)}))

@@ -11,25 +11,25 @@ from sigbit_boards import registry
 from sigbit_boards.ulx3s.build import BOARD
 
 
-def test_every_folder_is_a_board() -> None:
-    assert "ulx3s" in registry.names()
+def test_every_folder_with_a_build_is_a_board() -> None:
+    assert {"ulx3s", "icepi"} <= set(registry.names())
     for name in registry.names():
         assert registry.load(name).name == name
 
 
 def test_unknown_board() -> None:
-    with pytest.raises(ValueError, match="no board 'ulx4': give one of ulx3s"):
+    with pytest.raises(ValueError, match="no board 'ulx4': give one of icepi, ulx3s"):
         registry.load("ulx4")
 
 
 def test_a_folder_that_holds_another_board(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "__init__.py").write_text("")
+    (tmp_path / "other" / "build.py").write_text("")
     monkeypatch.setattr(sigbit_boards, "__path__", [*sigbit_boards.__path__, str(tmp_path)])
     module = ModuleType("sigbit_boards.other.build")
     monkeypatch.setitem(sys.modules, "sigbit_boards.other.build", module)
     module.BOARD = BOARD
-    assert registry.names() == ("other", "ulx3s")
+    assert registry.names() == ("icepi", "other", "ulx3s")
     with pytest.raises(TypeError, match="must be a Board named 'other'"):
         registry.load("other")
     module.BOARD = replace(BOARD, name="other")

@@ -99,7 +99,7 @@ def test_rows_tables_and_plot(bench: Callable[..., Any], tmp_path: Path) -> None
     rows_file, markdown, plot, routed = (
         tmp_path / name for name in ("rows.json", "t.md", "p.svg", "routed.json")
     )
-    routed.write_text('{"netlist_sha256": "ecp5-hash", "routed": {"fmax_mhz": 123.4}}')
+    routed.write_text('{"netlist_sha256": "ecp5-hash", "fmax_mhz": 123.4}')
     answer = bench("--json", rows_file, "--markdown", markdown, "--plot", plot, "--routed", routed)
     assert answer.code == 0, answer.err
     rows = json.loads(rows_file.read_text())["rows"]

@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigbit.runtime import (
+    Check,
     DeviceError,
     LayerCollector,
     RunResult,
     check_stored,
+    unlimited,
     unpack_outputs,
     window_of,
 )
@@ -62,6 +64,7 @@ class Interp:
     """
 
     name = "interp"
+    sees_layers = True
 
     def __init__(
         self, config: ArchConfig, *, strict: bool = False, on_exec: ExecHook | None = None
@@ -77,9 +80,13 @@ class Interp:
         *,
         layers: bool = False,
         on_image: Callable[[int], None] | None = None,
+        check: Check = unlimited,
     ) -> RunResult:
-        """Run every image. :class:`DeviceError` where the accelerator would stop with an error;
-        :class:`ProgramError` where it would compute something undefined."""
+        """Run every image; ``check`` is called before every instruction.
+
+        :class:`DeviceError` where the accelerator would stop with an error; :class:`ProgramError`
+        where it would compute something undefined.
+        """
         program.require(self.config)
         stored = check_stored(program, inputs)
         collector = LayerCollector(program) if layers else None
@@ -89,7 +96,7 @@ class Interp:
             memory = window_of(program, stored, run)
             if collector:
                 collector.clear()
-            _Machine(program, memory, self._strict, self._hooks(collector)).run()
+            _Machine(program, memory, self._strict, self._hooks(collector)).run(check)
             for name, value in unpack_outputs(program, memory).items():
                 outputs[name].append(value)
             for name, value in collector.layers().items() if collector else ():
@@ -104,6 +111,9 @@ class Interp:
 
     def scrub(self) -> None:
         """Nothing is left to clear: every run starts from blank memories."""
+
+    def reset(self) -> None:
+        """Nothing runs between two calls."""
 
     def _hooks(self, collector: LayerCollector | None) -> ExecHook:
         def hook(index: int, slots: Ints, codes: Codes) -> None:
@@ -144,10 +154,11 @@ class _Machine:
         self.tokens = np.zeros((len(isa.Engine), len(isa.Engine)), np.int64)
         self.index = 0
 
-    def run(self) -> None:
+    def run(self, check: Check) -> None:
         """Execute up to ``HALT``."""
         code = self._decoded()
         for self.index, item in enumerate(code):
+            check()
             if isinstance(item, str):
                 self._stop(Cause.ILLEGAL)
             if isinstance(item, Halt):

@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigbit.runtime import (
+    Check,
     DeviceError,
     Event,
     LayerCollector,
     RunResult,
     check_stored,
+    unlimited,
     unpack_outputs,
     window_of,
 )
@@ -90,6 +92,8 @@ class RtlDevice:
         end the file is deleted. :class:`CheckpointError` if it belongs to something else.
     """
 
+    sees_layers = True
+
     def __init__(
         self,
         config: ArchConfig,
@@ -144,8 +148,10 @@ class RtlDevice:
         *,
         layers: bool = False,
         on_image: Callable[[int], None] | None = None,
+        check: Check = unlimited,
     ) -> RunResult:
-        """Run all images, ``program.images`` at a time; see :class:`sigbit.runtime.Device`.
+        """Run all images, ``program.images`` at a time; see :class:`sigbit.runtime.Device`. Every
+        :data:`SLICE` cycles ``check`` is called.
 
         Each run starts from fresh DMA windows; the memories on chip keep what they held. The
         timeline and :attr:`feeds` are those of the first run. :class:`HangError` if the
@@ -173,7 +179,7 @@ class RtlDevice:
                     self._start(window_of(program, stored, run), parts, log=run == 0)
                     spent = 0
                 found = None
-                self._finish(program, run, spent, meter, checkpoint, results)
+                self._finish(program, run, spent, meter, checkpoint, results, check)
                 if run == 0:
                     results.timeline = self._timeline()
                     results.feeds = self._feeds()
@@ -206,10 +212,15 @@ class RtlDevice:
             parts = self._connect(program)
             self._set_up(program)
             self._start(program.memory(), parts, log=False)
-            self._finish(program, 0, 0, None, None, Results())
+            self._finish(program, 0, 0, None, None, Results(), unlimited)
             self.soft_reset()
             for name, value in launch.blank(self.config).items():
                 self.model.write(OFFSET[name], value)
+
+    def reset(self) -> None:
+        """Stop what runs: a new model, out of reset, takes its place."""
+        self._model = None
+        self._stopped = False
 
     def _build(self) -> Path:
         if self._netlist is None or self._verilog is not None:
@@ -302,6 +313,7 @@ class RtlDevice:
         meter: Meter | None,
         checkpoint: Checkpoint | None,
         results: Results,
+        check: Check,
     ) -> None:
         """Wait for the interrupt, acknowledge it; raise what went wrong. ``spent``: cycles of the
         run before."""
@@ -310,6 +322,7 @@ class RtlDevice:
         # The accelerator's own limit comes first, if it works.
         budget = None if self._max_cycles is None else self._max_cycles + RESET_CYCLES - spent
         while True:
+            check()
             cycles = SLICE if budget is None else min(SLICE, budget)
             try:
                 stop = model.run(cycles, 2 * self._watchdog)

@@ -13,8 +13,10 @@ from sigbit.cli.commands import (
     check,
     compile,
     demo,
+    devices,
     export,
     inspect,
+    load,
     methods,
     quantize,
     results,
@@ -78,6 +80,8 @@ app.command("inspect")(inspect.inspect)
 app.command("run")(run.run)
 app.command("synth")(synth.synth)
 app.command("build")(build.build)
+app.command("load")(load.load)
+app.command("devices")(devices.devices)
 app.add_typer(arch.app, name="arch")
 app.add_typer(bench.app, name="bench")
 app.add_typer(results.app, name="results")

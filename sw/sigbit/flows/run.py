@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sigbit.errors import UserError
-from sigbit.flows.devices import DeviceName, device_name, open_device, preparing, target_name
+from sigbit.flows.devices import (
+    AnyDevice,
+    DeviceName,
+    device_name,
+    open_device,
+    preparing,
+    target_name,
+)
 from sigbit.flows.progress import Tell, silent
 from sigbit.flows.result import Result, Stopwatch, plain
 from sigbit.inputs.programs import load_program
@@ -118,7 +125,7 @@ def run(
     inputs : array or mapping of arrays
         Floating-point arrays are real values, integers are in units of the input's scale.
     device : str
-        "interp", "rtl" or "netlist".
+        "interp", "rtl", "netlist", or a board and its port such as "ulx3s:/dev/ttyUSB0".
     target : str
         Whose cells a netlist is made of: "xcup" or "ecp5".
     latency : int
@@ -142,7 +149,8 @@ def compare(
     latency: int = 40,
     tell: Tell = silent,
 ) -> ProgramRun:
-    """Run a Program on the interpreter and on ``device``, and compare the codes of all layers.
+    """Run a Program on the interpreter and on ``device``, and compare the codes of all layers; of
+    the outputs alone where the device does not see layers, as boards do not.
 
     The test vectors of the Program run on both and are compared with the codes that it keeps.
     Parameters and exceptions are those of :func:`run`, but ``device`` cannot be the interpreter. A
@@ -152,18 +160,19 @@ def compare(
     runs = _Runs(load_program(program), inputs, target, latency, tell)
     golden, name = DeviceName.INTERP, device_name(device)
     if name is golden:
-        raise UserError(f"{golden} is what others are compared with: give rtl or netlist")
+        raise UserError(f"{golden} is what others are compared with: give rtl, netlist or a board")
     found: dict[str, Compared] = {}
-    done: dict[DeviceName, RunResult] = {}
+    done: dict[AnyDevice, RunResult] = {}
     for each in (golden, name):
         opened = runs.open(each)
-        done[each] = runs.run(each, opened, layers=True)
+        done[each] = runs.run(each, opened, layers=opened.sees_layers)
         if runs.program.vectors:
             tell(f"{each}: test vectors")
             codes, bad = check_vectors(runs.program, opened)
             found[f"test vectors, {each}"] = Compared(codes, tuple(bad))
     want, got = done[golden], done[name]
-    found[f"layers, {name} against {golden}"] = _compared(want.layers, got.layers)
+    if got.layers:
+        found[f"layers, {name} against {golden}"] = _compared(want.layers, got.layers)
     found[f"outputs, {name} against {golden}"] = _compared(want.outputs, got.outputs)
     return runs.result(name, done[name], found, watch)
 
@@ -179,11 +188,11 @@ class _Runs:
         self._target, self._memory = target_name(target), MemoryTiming(latency)
         self._tell = tell
 
-    def open(self, name: DeviceName) -> Device:
+    def open(self, name: AnyDevice) -> Device:
         self._tell(preparing(name))
         return open_device(name, self.program.config, self._memory, self._target)
 
-    def run(self, name: DeviceName, device: Device, layers: bool) -> RunResult:
+    def run(self, name: AnyDevice, device: Device, layers: bool) -> RunResult:
         count = len(next(iter(self._stored.values())))
         what = f"{name}: running {self.program.name}"
         self._tell(what, 0, count)
@@ -195,7 +204,7 @@ class _Runs:
 
     def result(
         self,
-        name: DeviceName,
+        name: AnyDevice,
         result: RunResult,
         compared: Mapping[str, Compared],
         watch: Stopwatch,

@@ -2,6 +2,7 @@
 
 from sigbit.runtime.compare import Mismatch, compare
 from sigbit.runtime.device import (
+    BoardError,
     Device,
     DeviceError,
     Event,
@@ -12,22 +13,28 @@ from sigbit.runtime.device import (
 )
 from sigbit.runtime.host import results
 from sigbit.runtime.layers import LayerCollector
+from sigbit.runtime.limits import Check, RunCancelled, RunTimeout, unlimited
 from sigbit.runtime.loading import load_program, verified
 from sigbit.runtime.session import Session, stored_inputs
 
 __all__ = [
+    "BoardError",
+    "Check",
     "Device",
     "DeviceError",
     "Event",
     "LayerCollector",
     "Mismatch",
+    "RunCancelled",
     "RunResult",
+    "RunTimeout",
     "Session",
     "check_stored",
     "compare",
     "load_program",
     "results",
     "stored_inputs",
+    "unlimited",
     "unpack_outputs",
     "verified",
     "window_of",

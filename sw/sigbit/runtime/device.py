@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sigbit.runtime.limits import Check, unlimited
 from sigbit_hw import driver
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.assembler import listing
@@ -30,6 +31,10 @@ class DeviceError(SigbitError):
         if program is not None:
             where = f"{program.name}: {where}{_describe(program, index)}"
         super().__init__(f"{where}: {cause.name}: {CAUSE_DOC[cause]}")
+
+
+class BoardError(SigbitError):
+    """A board is not there, does not answer any more, or is not what it was taken for."""
 
 
 def _describe(program: Program, index: int) -> str:
@@ -83,6 +88,10 @@ class Device(Protocol):
     def config(self) -> ArchConfig:
         """The accelerator it is."""
 
+    @property
+    def sees_layers(self) -> bool:
+        """Whether it can give the layers of a run, not only its outputs."""
+
     def run(
         self,
         program: Program,
@@ -90,17 +99,22 @@ class Device(Protocol):
         *,
         layers: bool = False,
         on_image: Callable[[int], None] | None = None,
+        check: Check = unlimited,
     ) -> RunResult:
         """Run all images, whose number is a multiple of ``program.images``; ``on_image(i)`` is
-        called when image i is done.
+        called when image i is done, ``check()`` now and then. What ``check`` raises ends the run,
+        after which the device runs the next one as if nothing had been.
 
-        Raises :class:`ProgramError` for a Program or inputs that do not fit, :class:`DeviceError`
-        when the accelerator stops with an error.
+        Raises :class:`ProgramError` for a Program or inputs that do not fit, or layers that it
+        cannot give, :class:`DeviceError` when the accelerator stops with an error.
         """
 
     def scrub(self) -> None:
         """Clear all memories on chip and all registers, so that nothing of what ran before can be
         read by what runs next."""
+
+    def reset(self) -> None:
+        """Stop whatever runs and be as at the beginning."""
 
 
 def check_stored(program: Program, inputs: Inputs) -> dict[str, Ints]:

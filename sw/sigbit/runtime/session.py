@@ -1,5 +1,6 @@
 """A Program on a device, fed with users' arrays."""
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sigbit.runtime.device import Device, RunResult, check_stored, only_input
+from sigbit.runtime.limits import until
 from sigbit.runtime.loading import load_program, verified
 from sigbit_hw.arch.program import Port, Program, ProgramError
 
@@ -82,11 +84,20 @@ class Session:
         *,
         layers: bool = False,
         on_image: Callable[[int], None] | None = None,
+        timeout: float | None = None,
+        cancel: threading.Event | None = None,
     ) -> RunResult:
         """Convert ``inputs`` as :func:`stored_inputs` does and run them, any number of images: the
-        last one is repeated until the last run is full."""
+        last one is repeated until the last run is full.
+
+        :class:`~sigbit.runtime.RunTimeout` if they are not done within ``timeout`` seconds,
+        :class:`~sigbit.runtime.RunCancelled` soon after another thread has set ``cancel``; the
+        device then runs the next ones.
+        """
         stored = stored_inputs(self.program, inputs)
-        return self.run_stored(stored, layers=layers, on_image=on_image)
+        return self.run_stored(
+            stored, layers=layers, on_image=on_image, timeout=timeout, cancel=cancel
+        )
 
     def run_stored(
         self,
@@ -94,6 +105,8 @@ class Session:
         *,
         layers: bool = False,
         on_image: Callable[[int], None] | None = None,
+        timeout: float | None = None,
+        cancel: threading.Event | None = None,
     ) -> RunResult:
         """:meth:`run` for stored integers ``[N, C, H, W]`` by port name."""
         if _owners.get(self.device, self.owner) != self.owner:
@@ -107,7 +120,9 @@ class Session:
                 on_image(image)
 
         full = {n: np.pad(x, ((0, missing), *[(0, 0)] * 3), "edge") for n, x in stored.items()}
-        result = self.device.run(self.program, full, layers=layers, on_image=done)
+        result = self.device.run(
+            self.program, full, layers=layers, on_image=done, check=until(timeout, cancel)
+        )
         return replace(
             result,
             outputs={name: value[:count] for name, value in result.outputs.items()},

@@ -35,7 +35,7 @@ def run(
     written: WrittenOptions,
     pixels: ImageOptions,
 ) -> None:
-    """Run a Program on the interpreter, the RTL or a netlist.
+    """Run a Program on the interpreter, the RTL, a netlist or a board.
 
     Results are those of the float model: what the Program leaves to the host is done here.
     """
@@ -56,7 +56,7 @@ def run(
     latency, target = where.latency, where.target_name
     with telling() as tell:
         if where.check:
-            device = DeviceName.RTL if where.device is DeviceName.INTERP else where.device
+            device = "rtl" if where.device == DeviceName.INTERP else where.device
             done = flow.compare(net, given, device, target=target, latency=latency, tell=tell)
         else:
             keep = written.layers is not None

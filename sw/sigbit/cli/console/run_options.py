@@ -8,14 +8,20 @@ import typer
 
 from sigbit.cli.console.files import target
 from sigbit.cli.console.options import Json, Latency
-from sigbit.flows.devices import DeviceName, NetlistTarget
+from sigbit.flows.devices import NetlistTarget
 
 
 @dataclass(frozen=True)
 class DeviceOptions:
     """Where a Program runs, and what that is compared with."""
 
-    device: Annotated[DeviceName, typer.Option(help="Where it runs.")] = DeviceName.INTERP
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar="interp|rtl|netlist|BOARD:PORT",
+            help="Where it runs: a simulator, or a board such as ulx3s:/dev/ttyUSB0.",
+        ),
+    ] = "interp"
     target_name: Annotated[
         NetlistTarget, typer.Option("--target", help="Whose cells the netlist is made of.")
     ] = NetlistTarget.XCUP
@@ -23,7 +29,8 @@ class DeviceOptions:
         bool,
         typer.Option(
             "--check",
-            help="Run interp and rtl (or the netlist), and compare every layer's codes.",
+            help="Run interp and rtl (or the device), and compare every layer's codes; those of "
+            "the outputs if it is a board.",
         ),
     ] = False
     latency: Latency = 40

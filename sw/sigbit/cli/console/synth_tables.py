@@ -66,11 +66,12 @@ def show_built(built: "Built") -> None:
     """Print cells, clock and files of a board."""
     from sigbit.bench.accelerator_tables import routed_grid
 
-    routed = built.routed
     title = f"{built.preset} on {built.board}, placed and routed on {built.part}"
     show_grid(replace(routed_grid(built.to_json()), title=title))
+    others = ", ".join(f"{met:.1f}" for met in built.clocks["accelerator"].met)
     say(
-        f"after routing: {routed.fmax_mhz:.1f} MHz (seed {routed.seed}), for a clock of "
-        f"{routed.clock_mhz:.1f} MHz"
+        f"after routing: {built.fmax_mhz:.1f} MHz (seed {built.seed} of {others}), for a clock of "
+        f"{built.clock_mhz:.1f} MHz"
     )
+    say(f"serial line: {built.baud:,} bits a second; memory: {built.memory_bytes:,} bytes")
     say(f"wrote {built.folder}: {', '.join(built.files)}")

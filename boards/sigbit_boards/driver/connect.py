@@ -1,0 +1,50 @@
+"""Boards by the name of their port."""
+
+from functools import partial
+
+from sigbit.runtime import BoardError
+from sigbit_boards import registry
+from sigbit_boards.driver.device import BoardDevice
+from sigbit_boards.driver.line import SerialLine
+from sigbit_boards.driver.link import PATIENCE, SerialLink
+from sigbit_boards.driver.steps import SilenceError, Transport
+from sigbit_hw.arch.config import ArchConfig
+
+
+def board_device(
+    board: str, port: str, config: ArchConfig, *, patience: float = PATIENCE
+) -> BoardDevice:
+    """The board of that name at a serial port, with an accelerator ``config``; it is opened when it
+    is first used.
+
+    Parameters
+    ----------
+    patience : float
+        Seconds for which it may keep silent.
+
+    Raises ``ValueError`` if there is no such board.
+    """
+    bauds = registry.load(board).bauds
+    connect = partial(connected, board, port, bauds, patience)
+    return BoardDevice(f"{board}:{port}", config, connect)
+
+
+def connected(board: str, port: str, bauds: tuple[int, ...], patience: float) -> Transport:
+    """The board at a port, at the first of ``bauds`` bits a second at which it answers.
+
+    Raises :class:`BoardError` if it answers at none, or the port cannot be used.
+    """
+    for baud in bauds:
+        line = SerialLine(port, baud)
+        try:
+            return SerialLink(line, patience)
+        except SilenceError:
+            line.close()
+        except BaseException:
+            line.close()
+            raise
+    speeds = " or ".join(f"{baud:,}" for baud in bauds)
+    raise BoardError(
+        f"{port}: no {board} answers at {speeds} bits a second: is it the right port, and has the "
+        f"board its bitstream? `sigbit load {board} DIR` gives it one"
+    )

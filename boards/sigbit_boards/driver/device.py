@@ -1,0 +1,248 @@
+"""A board as a device: Programs stay in its memory, inputs and outputs travel."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sigbit.runtime import BoardError, Check, DeviceError, RunResult, check_stored, unlimited
+from sigbit.runtime.device import Inputs, port_parts, unpack_outputs
+from sigbit_boards.driver import registers
+from sigbit_boards.driver.residents import Place, Residents
+from sigbit_boards.driver.steps import (
+    Await,
+    ReadMemory,
+    Step,
+    Transport,
+    WriteMemory,
+)
+from sigbit_hw.arch import launch, regs
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.program import Program, ProgramError
+from sigbit_hw.arch.regs import Cause
+from sigbit_hw.arch.scrub import scrub_program
+
+Ints = NDArray[np.int64]
+
+_AWAIT = 0.05
+"""Seconds for which the board waits for an interrupt before it answers that there is none."""
+_IDLE = 2.0
+"""Seconds granted to the accelerator's bus to become idle."""
+
+
+class BoardDevice:
+    """An accelerator on a board.
+
+    Nothing is opened before the first run. Once the board has not answered, the next run opens it
+    again; Programs are then put into its memory again.
+
+    Parameters
+    ----------
+    name : str
+        What the command line calls it.
+    config : ArchConfig
+        The accelerator that it must be.
+    connect : callable
+        Opens the board; :class:`BoardError` if that fails.
+    """
+
+    sees_layers = False
+
+    def __init__(self, name: str, config: ArchConfig, connect: Callable[[], Transport]) -> None:
+        self.name, self.config = name, config
+        self._connect = connect
+        self._transport: Transport | None = None
+        self._residents = Residents(0)
+        self._ready: tuple[str, Place] | None = None
+        """The Program, by its digest, that the registers describe, and where it lies."""
+
+    def run(
+        self,
+        program: Program,
+        inputs: Inputs,
+        *,
+        layers: bool = False,
+        on_image: Callable[[int], None] | None = None,
+        check: Check = unlimited,
+    ) -> RunResult:
+        """Run all images; see :class:`sigbit.runtime.Device`. Of a run that ``check`` ends nothing
+        goes on; :class:`BoardError` if the board does not answer."""
+        program.require(self.config)
+        stored = check_stored(program, inputs)
+        if layers:
+            raise ProgramError(
+                f"{self.name} gives outputs only: layers can be seen on interp, rtl and netlist"
+            )
+        results: list[tuple[dict[str, Ints], dict[str, int]]] = []
+        runs = len(next(iter(stored.values()))) // program.images
+        known = self._transport is not None
+        while len(results) < runs:
+            try:
+                with self._recovering():
+                    results.append(self._run_once(program, stored, len(results), check))
+            except BoardError:
+                if not known:
+                    raise
+                known = False  # restarted, or plugged in again, since it was used last
+                continue
+            known = False
+            for image in range((len(results) - 1) * program.images, len(results) * program.images):
+                if on_image:
+                    on_image(image)
+        counters = [found for _, found in results]
+        return RunResult(
+            outputs={
+                port.name: np.concatenate([found[port.name] for found, _ in results])
+                for port in program.outputs
+            },
+            cycles=np.array([found["CYCLES"] for found in counters], np.int64),
+            counters=counters,
+        )
+
+    def scrub(self) -> None:
+        """Clear the accelerator: :func:`~sigbit_hw.arch.scrub.scrub_program`, soft reset, registers
+        as after a reset. What was in the board's memory is overwritten before it can be read."""
+        program = scrub_program(self.config)
+        with self._recovering():
+            transport = self._open(unlimited)
+            self._residents.clear()
+            self._start(transport, program, [], [], unlimited)
+            self._residents.clear()
+            self._soft_reset(transport)
+            transport.carry_out(registers.writes(launch.blank(self.config)), unlimited)
+
+    def reset(self) -> None:
+        """Stop what runs, and forget what the board holds."""
+        with self._recovering():
+            transport = self._open(unlimited)
+            self._residents.clear()
+            self._soft_reset(transport)
+
+    def close(self) -> None:
+        """Let the board go."""
+        transport, self._transport, self._ready = self._transport, None, None
+        self._residents = Residents(0)
+        if transport is not None:
+            transport.close()
+
+    # Connection
+
+    def _open(self, check: Check) -> Transport:
+        """The board, identified and idle."""
+        if self._transport is None:
+            transport = self._connect()
+            try:
+                self._identify(transport, check)
+                self._soft_reset(transport)
+            except BaseException:
+                transport.close()
+                raise
+            self._transport = transport
+            self._residents = Residents(transport.memory_bytes)
+        return self._transport
+
+    def _identify(self, transport: Transport, check: Check) -> None:
+        wanted = launch.identity(self.config)
+        step, read = registers.block(next(iter(wanted)), list(wanted)[-1])
+        found = read(*transport.carry_out([step], check))
+        for name, value in wanted.items():
+            if found[name] != value:
+                raise ProgramError(
+                    f"the accelerator on {self.name} is not {self.config.name}, which the Program "
+                    f"was compiled for: its {name} is {found[name]:#010x}, not {value:#010x}"
+                )
+
+    @contextmanager
+    def _recovering(self) -> Iterator[None]:
+        """Leave the accelerator stopped after whatever happens, the board closed if it is gone."""
+        try:
+            yield
+        except BoardError:
+            self.close()
+            raise
+        except BaseException:
+            self._ready = None
+            try:
+                if self._transport is not None:
+                    self._soft_reset(self._transport)
+            except BoardError:
+                self.close()
+            raise
+
+    # Runs
+
+    def _run_once(
+        self, program: Program, stored: Mapping[str, Ints], run: int, check: Check
+    ) -> tuple[dict[str, Ints], dict[str, int]]:
+        """Outputs and counters of one run."""
+        transport = self._open(check)
+        parts = [
+            (part.start, port.pack(stored[port.name][run * program.images + image], self.config))
+            for port in program.inputs
+            for image, part in enumerate(port_parts(program, port))
+        ]
+        wanted = [part for port in program.outputs for part in port_parts(program, port)]
+        data, counters = self._start(transport, program, parts, wanted, check)
+        memory = np.zeros(program.memory_bytes, np.uint8)
+        for part, found in zip(wanted, data, strict=True):
+            memory[part] = np.frombuffer(found, np.uint8)
+        return unpack_outputs(program, memory), counters
+
+    def _start(
+        self,
+        transport: Transport,
+        program: Program,
+        inputs: Sequence[tuple[int, NDArray[np.uint8]]],
+        outputs: Sequence[slice],
+        check: Check,
+    ) -> tuple[list[bytes], dict[str, int]]:
+        """Run a Program on inputs at their offsets; return its outputs and counters."""
+
+        def write(place: Place) -> None:
+            step = WriteMemory(place.base, program.memory().tobytes())
+            transport.carry_out([step], check)
+
+        place = self._residents.place(program, write)
+        steps: list[Step] = [
+            WriteMemory(place.base + offset, data.tobytes()) for offset, data in inputs
+        ]
+        if self._ready != (program.digest, place):
+            bases = [place.base] * self.config.ports
+            steps += registers.writes(launch.set_up_program(program, bases))
+        self._ready = (program.digest, place)
+        steps += registers.writes(launch.START)
+        state, read_state = registers.block("STATUS", "CAUSE_INDEX")
+        counts, read_counts = registers.block("CYCLES", "OVERFLOW")
+        last: list[Step] = [Await(_AWAIT), state, counts]
+        last += [ReadMemory(place.base + p.start, p.stop - p.start) for p in outputs]
+        found = transport.carry_out([*steps, *last], check)[len(steps) :]
+        while not found[0][0]:  # what was read after the wait is of a run that goes on
+            found = transport.carry_out(last, check)
+        self._judge(program, read_state(found[1]))
+        return found[3:], launch.counters(read_counts(found[2]).__getitem__)
+
+    def _judge(self, program: Program, state: Mapping[str, int]) -> None:
+        """Raise what the accelerator reports."""
+        if state["IRQ_STATUS"] & regs.IRQ_REFUSED:
+            raise BoardError(
+                f"{self.name}: the accelerator refused to be started: does another program use it?"
+            )
+        if state["IRQ_STATUS"] & regs.IRQ_ERROR:
+            raise DeviceError(Cause(state["CAUSE"]), state["CAUSE_INDEX"], program)
+
+    def _soft_reset(self, transport: Transport) -> None:
+        self._ready = None
+        reset = registers.writes({"CONTROL": regs.CONTROL_SOFT_RESET})
+        step, read = registers.block("STATUS", "STATUS")
+        end = time.monotonic() + _IDLE
+        while True:
+            found = transport.carry_out([*reset, step], unlimited)[-1]
+            if read(found)["STATUS"] & regs.STATUS_BUS_IDLE:
+                return
+            if time.monotonic() > end:
+                raise BoardError(
+                    f"{self.name}: the accelerator's bus does not become idle: load the bitstream "
+                    f"again"
+                )

@@ -1,0 +1,130 @@
+"""Requests in flight: what is sent, what is lost, and what may be sent next."""
+
+import heapq
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sigbit_boards.driver.requests import Request
+from sigbit_hw.arch import link
+from sigbit_hw.arch.link import Frame, Status
+
+_NUMBERS = 1 << link.NUMBER_BITS
+
+
+@dataclass(frozen=True)
+class _Sent:
+    index: int
+    size: int
+    time: float
+
+
+class Flight:
+    """Some requests of a session until all are answered.
+
+    A line keeps the order of what goes over it, and the board answers in that order. So when an
+    answer comes, whatever was sent before its request and is not answered is lost, or its answer
+    is; it is sent again at once.
+
+    Parameters
+    ----------
+    requests : sequence of Request
+    session, first : int
+        The session, and the number of the first request.
+    receive_bytes : int
+        Bytes on the line that the board's receiver holds.
+    """
+
+    def __init__(
+        self, requests: Sequence[Request], session: int, first: int, receive_bytes: int
+    ) -> None:
+        self._requests, self._session, self._first = requests, session, first
+        self._room = receive_bytes
+        self.answers: list[bytes | None] = [None] * len(requests)
+        self._sent: deque[_Sent] = deque()
+        self._lost: list[int] = []  # a heap
+        self._next = self._oldest = 0
+        self.resent = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether all are answered."""
+        return self._oldest == len(self._requests)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether an answer may come."""
+        return bool(self._sent)
+
+    def send(self, now: float) -> bytes:
+        """Bytes to send at time ``now``, in seconds: of the next request, ``b""`` if none may be
+        sent before an answer has come."""
+        while self._lost and self.answers[self._lost[0]] is not None:
+            heapq.heappop(self._lost)
+        again = bool(self._lost)
+        index = self._lost[0] if again else self._next
+        if index >= min(len(self._requests), self._oldest + link.REQUESTS_MAX):
+            return b""
+        number = (self._first + index) % _NUMBERS
+        text = self._requests[index].frame(self._session, number).to_line()
+        if len(text) > self._room:
+            return b""
+        if again:
+            heapq.heappop(self._lost)
+            self.resent += 1
+        else:
+            self._next += 1
+        self._room -= len(text)
+        self._sent.append(_Sent(index, len(text), now))
+        return text
+
+    def answered(self, frame: Frame) -> float | None:
+        """Take an answer of this session; return when its request was sent, None if it is an answer
+        to none that is in flight."""
+        index = self._oldest + (frame.number - self._first - self._oldest) % _NUMBERS
+        behind = index - _NUMBERS
+        if not any(sent.index == index for sent in self._sent):
+            index = behind if any(sent.index == behind for sent in self._sent) else index
+        if index >= self._next or index < 0 or not self._requests[index].answered_by(frame):
+            return None
+        time = self._pop(index)
+        if self.answers[index] is not None:
+            return time
+        if frame.status is Status.DONE:
+            self.answers[index] = frame.data
+            while not self.done and self.answers[self._oldest] is not None:
+                self._oldest += 1
+        else:
+            self._lose(index)
+        return time
+
+    def damaged(self) -> None:
+        """Something came, or came back, damaged: most likely what was sent first."""
+        if self._sent:
+            self._forget()
+
+    def all_lost(self) -> None:
+        """Nothing has come for too long."""
+        while self._sent:
+            self._forget()
+
+    def _pop(self, index: int) -> float | None:
+        """Take the first one sent of ``index`` from those in flight, and lose all before it."""
+        if not any(sent.index == index for sent in self._sent):
+            return None
+        while self._sent[0].index != index:
+            self._forget()
+        sent = self._sent.popleft()
+        self._room += sent.size
+        return sent.time
+
+    def _forget(self) -> None:
+        sent = self._sent.popleft()
+        self._room += sent.size
+        self._lose(sent.index)
+
+    def _lose(self, index: int) -> None:
+        """Send a request again, unless it is answered or still in flight."""
+        again = any(sent.index == index for sent in self._sent) or index in self._lost
+        if self.answers[index] is None and not again:
+            heapq.heappush(self._lost, index)

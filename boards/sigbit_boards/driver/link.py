@@ -1,0 +1,161 @@
+"""The host's end of the serial link."""
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+
+from sigbit.runtime import BoardError, Check, unlimited
+from sigbit_boards.driver import requests
+from sigbit_boards.driver.flight import Flight
+from sigbit_boards.driver.line import Line
+from sigbit_boards.driver.steps import SilenceError, Step
+from sigbit_hw.arch import link
+from sigbit_hw.arch.link import Frame, Operation, Status
+
+PATIENCE = 3.0
+"""Seconds for which a board may keep silent, with something to answer."""
+_TRIES = 12
+"""Of the patience so much passes before something is sent again, until answers tell how fast the
+board is."""
+_TIMEOUT_MIN = 0.05
+_OPEN_NUMBER = (1 << link.NUMBER_BITS) - 1
+_READ_MAX = 0.1
+"""Seconds between two looks at whether to go on."""
+
+
+class SerialLink:
+    """A board at the other end of ``line``; see :mod:`sigbit_hw.arch.link`.
+
+    Parameters
+    ----------
+    line : Line
+    patience : float
+        Seconds of silence after which the board is given up.
+    now : callable
+        Seconds of a clock.
+    """
+
+    def __init__(
+        self, line: Line, patience: float = PATIENCE, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.name = line.name
+        self._line, self._patience, self._now = line, patience, now
+        self._reader = link.Reader()
+        self._session: int | None = None
+        self._number = 0
+        self._timeout, self._mean, self._deviation = patience / _TRIES, 0.0, 0.0
+        self.facts: dict[str, int] = {}
+        self.resent = 0
+        """Requests that were sent again."""
+        self.open(unlimited)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the board's memory."""
+        return self.facts["memory_bytes"]
+
+    def open(self, check: Check) -> None:
+        """Begin a session, whatever was before; the board's facts are then known.
+
+        :class:`SilenceError` if no board answers, :class:`BoardError` if one of another version.
+        """
+        self._session = None
+        session = secrets.randbelow(1 << link.SESSION_BITS)
+        text = Frame(session, _OPEN_NUMBER, Operation.OPEN).to_line()
+        begun = self._now()
+        next_try, wait = begun, self._timeout
+        while True:
+            check()
+            now = self._now()
+            if now - begun > self._patience:
+                raise SilenceError(
+                    f"{self.name}: no board answers at {self._line.baud:,} bits a second"
+                )
+            if now >= next_try:
+                self._line.write(bytes([link.DELIMITER]) + text)
+                next_try, wait = now + wait, 2 * wait
+            for frame in self._reader.feed(self._line.read(min(next_try - now, _READ_MAX))):
+                if frame and self._opens(frame, session):
+                    self._opened(session, frame)
+                    return
+
+    @staticmethod
+    def _opens(frame: Frame, session: int) -> bool:
+        """Whether a frame is the answer to an ``OPEN`` of this session."""
+        kind = (frame.answer, frame.operation, frame.status)
+        return kind == (True, Operation.OPEN, Status.DONE) and frame.session == session
+
+    def _opened(self, session: int, frame: Frame) -> None:
+        words = [
+            int.from_bytes(frame.data[at : at + link.WORD_BYTES], "little")
+            for at in range(0, len(frame.data), link.WORD_BYTES)
+        ]
+        self.facts = dict(zip(link.FACTS, words, strict=False))
+        if self.facts.get("version") != link.VERSION or len(words) != len(link.FACTS):
+            raise BoardError(
+                f"{self.name}: the board's link has version {self.facts.get('version')}, this "
+                f"release speaks {link.VERSION}: build its bitstream anew"
+            )
+        self._session, self._number = session, (_OPEN_NUMBER + 1) % (1 << link.NUMBER_BITS)
+
+    def carry_out(self, steps: Sequence[Step], check: Check) -> list[bytes]:
+        """What each step gives; see :class:`sigbit_boards.driver.steps.Transport`."""
+        if self._session is None:
+            self.open(check)
+        session, self._session = self._session, None  # not in a sound state until all is done
+        assert session is not None
+        asked = requests.requests(steps, self.facts["clock_hz"])
+        flight = Flight(asked, session, self._number, self.facts["receive_bytes"])
+        heard = moved = self._now()
+        while not flight.done:
+            check()
+            while text := flight.send(self._now()):
+                self._line.write(text)
+                moved = self._now()
+            wait = min(max(moved + self._timeout - self._now(), 0), _READ_MAX)
+            data = self._line.read(wait)
+            now = self._now()
+            if data:
+                moved = now
+            elif now >= moved + self._timeout:
+                flight.all_lost()
+                moved, self._timeout = now, min(2 * self._timeout, self._patience)
+            for frame in self._reader.feed(data):
+                if self._take(flight, frame, session, now):
+                    heard = now
+            if now - heard > self._patience:
+                raise BoardError(f"{self.name}: the board does not answer any more")
+        self.resent += flight.resent
+        self._session = session
+        self._number = (self._number + len(asked)) % (1 << link.NUMBER_BITS)
+        return requests.results(steps, asked, [answer or b"" for answer in flight.answers])
+
+    def _take(self, flight: Flight, frame: Frame | None, session: int, now: float) -> bool:
+        """Whether a frame comes from the board in this session."""
+        if frame is None or (frame.answer and frame.status is Status.DAMAGED):
+            flight.damaged()
+            return frame is not None
+        if not frame.answer or frame.session != session:
+            return False
+        if frame.status is Status.STRANGER:
+            raise BoardError(
+                f"{self.name}: the board was restarted, or another program uses it, while it was "
+                f"asked: run again"
+            )
+        sent = flight.answered(frame)
+        if sent is not None:
+            self._learn(now - sent)
+        return True
+
+    def _learn(self, seconds: float) -> None:
+        """How long to wait for an answer: as in RFC 6298."""
+        if not self._mean:
+            self._mean, self._deviation = seconds, seconds / 2
+        else:
+            self._deviation += (abs(seconds - self._mean) - self._deviation) / 4
+            self._mean += (seconds - self._mean) / 8
+        self._timeout = max(self._mean + 4 * self._deviation, _TIMEOUT_MIN)
+
+    def close(self) -> None:
+        """Let the line go."""
+        self._line.close()

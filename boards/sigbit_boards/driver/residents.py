@@ -1,0 +1,60 @@
+"""Where Programs lie in a board's memory, and which have to go when another needs room."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sigbit_hw.arch import bus
+from sigbit_hw.arch.program import Program, ProgramError
+
+
+@dataclass(frozen=True)
+class Place:
+    """A Program's DMA window: bytes of memory from ``base`` on."""
+
+    base: int
+    size: int
+
+
+class Residents:
+    """Programs in a memory of ``size`` bytes, by their digest; those that ran last stay."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._places: dict[str, Place] = {}  # the one used last at the end
+
+    def place(self, program: Program, write: Callable[[Place], None]) -> Place:
+        """Where ``program`` lies; ``write`` is called to put it there unless it is there already.
+
+        Raises :class:`ProgramError` if it is larger than the memory.
+        """
+        found = self._places.pop(program.digest, None)
+        if found is None:
+            found = self._make_room(program)
+            write(found)
+        self._places[program.digest] = found
+        return found
+
+    def clear(self) -> None:
+        """Nothing is known of what lies in memory."""
+        self._places.clear()
+
+    def _make_room(self, program: Program) -> Place:
+        need = program.memory_bytes
+        if need > self.size:
+            raise ProgramError(
+                f"{program.name} needs {need:,} bytes of memory, the board has {self.size:,}: "
+                f"compile it for fewer images a run, or take a board with more memory"
+            )
+        while (base := self._gap(need)) is None:
+            del self._places[next(iter(self._places))]
+        return Place(base, need)
+
+    def _gap(self, need: int) -> int | None:
+        """The first address from which on so many bytes are free."""
+        base = 0
+        for place in sorted(self._places.values(), key=lambda place: place.base):
+            if base + need <= place.base:
+                return base
+            end = place.base + place.size
+            base = -(-end // bus.PAGE_BYTES) * bus.PAGE_BYTES
+        return base if base + need <= self.size else None

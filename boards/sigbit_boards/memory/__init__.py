@@ -1,0 +1,1 @@
+"""Memories behind the accelerator's bus, with a port for the host."""

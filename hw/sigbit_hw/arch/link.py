@@ -1,0 +1,191 @@
+"""The serial link between a host and a board: frames and numbers, for gateware and host alike.
+
+A frame is a header (:data:`HEADER`, little-endian, in the order of its fields), up to
+:data:`WORDS_MAX` words of data, and the CRC-32 of both (CRC-32/ISO-HDLC, little-endian). On the
+line it is stuffed (COBS, Cheshire and Baker, 1999), so that the byte 0 occurs at its end and
+nowhere else: whatever was lost or invented, the next 0 ends it.
+
+The host asks, the board answers in the order in which requests arrive; an answer repeats session,
+number, operation and address of its request. ``OPEN`` begins a session, which the host draws at
+random, and says which number the board counts from. From then on the board keeps the number of the
+first request that it has not carried out, and which of the :data:`REQUESTS_MAX` requests from there
+on it has. Of a request that it has carried out it repeats a read and confirms a write; so a host
+may send again whatever it has no answer to, and every write is done once. An *ordered* request is
+carried out only after all of smaller numbers: it waits for data to be in memory without a round
+trip.
+
+What a host may have in flight, sent and not answered: :data:`REQUESTS_MAX` consecutive numbers, and
+as many bytes on the line as the board's receiver holds (``receive_bytes`` of :data:`FACTS`).
+"""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+VERSION = 1
+"""Version of the link, a fact of every board."""
+WORD_BYTES = 4
+WORDS_MAX = 60
+"""Words of data in a frame."""
+NUMBER_BITS = 8
+REQUESTS_MAX = 32
+"""Requests, from the first that is not carried out, of which the board remembers whether they
+are."""
+SESSION_BITS = 16
+
+HEADER = {
+    "session": SESSION_BITS,
+    "number": NUMBER_BITS,
+    "operation": 3,
+    "ordered": 1,
+    "status": 3,
+    "answer": 1,
+    "count": 8,
+    "address": 32,
+}
+"""Fields and their bits, the first in the least significant bits. ``count`` is the number of words
+that a request carries or asks for, and that an answer carries."""
+HEADER_BYTES = sum(HEADER.values()) // 8
+CRC_BYTES = 4
+FRAME_BYTES = HEADER_BYTES + WORDS_MAX * WORD_BYTES + CRC_BYTES
+"""The longest frame before stuffing. It is short enough for runs without 0 to have no limit."""
+LINE_BYTES = FRAME_BYTES + 2
+"""The longest frame on the line: a byte of stuffing and the delimiter."""
+DELIMITER = 0
+
+_RUN_MAX = 0xFE
+assert FRAME_BYTES < _RUN_MAX
+assert 2 * REQUESTS_MAX <= 1 << NUMBER_BITS - 1
+
+FACTS = ("version", "memory_bytes", "receive_bytes", "clock_hz")
+"""Words in the answer to ``OPEN``: version of the link, bytes of the board's memory, bytes on the
+line that its receiver holds, Hertz of its clock."""
+
+
+class Operation(IntEnum):
+    """What a request asks for. Addresses are bytes, multiples of 4, of registers or memory.
+
+    ``AWAIT`` is answered with a word, 1 or 0: whether the accelerator has an interrupt, at the
+    latest after as many cycles as its address says.
+    """
+
+    OPEN = 0
+    READ_REGISTERS = 1
+    WRITE_REGISTERS = 2
+    READ_MEMORY = 3
+    WRITE_MEMORY = 4
+    AWAIT = 5
+
+
+WRITES = (Operation.WRITE_REGISTERS, Operation.WRITE_MEMORY)
+"""Operations whose requests carry data."""
+
+
+class Status(IntEnum):
+    """What an answer says: carried out; ordered, and not its turn; of a session that is not open;
+    something came that is no request (its other fields say nothing)."""
+
+    DONE = 0
+    EARLY = 1
+    STRANGER = 2
+    DAMAGED = 3
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A request, or the answer to one (``answer``); ``data`` are whole words.
+
+    ``ValueError`` for fields that have no room.
+    """
+
+    session: int
+    number: int
+    operation: Operation
+    address: int = 0
+    count: int = 0
+    ordered: bool = False
+    status: Status = Status.DONE
+    answer: bool = False
+    data: bytes = b""
+
+    def __post_init__(self) -> None:
+        for name, bits in HEADER.items():
+            value = int(getattr(self, name))
+            if not 0 <= value < 1 << bits:
+                raise ValueError(f"{name} must be in [0, {(1 << bits) - 1}], not {value}")
+        if self.count > WORDS_MAX:
+            raise ValueError(f"a frame has at most {WORDS_MAX} words, not {self.count}")
+        carries = self.count if self.answer or self.operation in WRITES else 0
+        if len(self.data) != WORD_BYTES * carries:
+            raise ValueError(f"{carries} words of data are needed, not {len(self.data)} bytes")
+
+    def to_line(self) -> bytes:
+        """The frame as it is sent, its delimiter included."""
+        word, at = 0, 0
+        for name, bits in HEADER.items():
+            word |= int(getattr(self, name)) << at
+            at += bits
+        body = word.to_bytes(HEADER_BYTES, "little") + self.data
+        return stuff(body + zlib.crc32(body).to_bytes(CRC_BYTES, "little")) + bytes([DELIMITER])
+
+
+def from_line(text: bytes) -> Frame:
+    """The frame between two delimiters; ``ValueError`` if it is none."""
+    content = unstuff(text)
+    body, crc = content[:-CRC_BYTES], content[-CRC_BYTES:]
+    if not HEADER_BYTES <= len(body) <= FRAME_BYTES - CRC_BYTES:
+        raise ValueError(f"a frame has {HEADER_BYTES + CRC_BYTES} to {FRAME_BYTES} bytes")
+    if zlib.crc32(body) != int.from_bytes(crc, "little"):
+        raise ValueError("the CRC is wrong")
+    word, fields = int.from_bytes(body[:HEADER_BYTES], "little"), {}
+    for name, bits in HEADER.items():
+        fields[name] = word & (1 << bits) - 1
+        word >>= bits
+    return Frame(
+        session=fields["session"],
+        number=fields["number"],
+        operation=Operation(fields["operation"]),
+        address=fields["address"],
+        count=fields["count"],
+        ordered=bool(fields["ordered"]),
+        status=Status(fields["status"]),
+        answer=bool(fields["answer"]),
+        data=body[HEADER_BYTES:],
+    )
+
+
+class Reader:
+    """Frames in what comes from a line, in any pieces."""
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Frame | None]:
+        """Yield the frames that ``data`` completes; None for one that is damaged."""
+        *ended, rest = (bytes(self._rest) + data).split(bytes([DELIMITER]))
+        self._rest = bytearray(rest[: LINE_BYTES + 1])  # longer ones are damaged anyway
+        for text in ended:
+            if text:
+                try:
+                    yield from_line(text)
+                except ValueError:
+                    yield None
+
+
+def stuff(content: bytes) -> bytes:
+    """``content``, up to :data:`FRAME_BYTES` of it, without the byte 0: each 0, and one more at the
+    end, is left out, and what comes before it preceded by its own length plus 1."""
+    return b"".join(bytes([len(run) + 1]) + run for run in content.split(b"\0"))
+
+
+def unstuff(text: bytes) -> bytes:
+    """What :func:`stuff` was given; ``ValueError`` if it cannot have made ``text``."""
+    runs, at = [], 0
+    while at < len(text):
+        end = at + text[at]
+        if end == at or end > len(text) or end - at > _RUN_MAX:
+            raise ValueError("a run does not end where its length says")
+        runs.append(text[at + 1 : end])
+        at = end
+    return b"\0".join(runs)

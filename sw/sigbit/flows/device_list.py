@@ -1,0 +1,57 @@
+"""What Programs can run on, here and now."""
+
+from dataclasses import dataclass
+
+from sigbit.flows.devices import DeviceName
+from sigbit.flows.result import Result, Stopwatch
+from sigbit_tools.extras import remedy
+from sigbit_tools.toolchain import ToolchainError, find_verilator, synth_tool
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A device: what ``--device`` calls it, what it is, and why it cannot be used, if so."""
+
+    device: str
+    what: str
+    missing: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceList(Result):
+    """Simulators, then boards by port. ``note`` says why no port is listed, if none could be."""
+
+    devices: tuple[Listed, ...]
+    note: str = ""
+
+
+def device_list() -> DeviceList:
+    """List what there is. No port is opened: one of another program's device would be disturbed."""
+    watch = Stopwatch()
+    found = [
+        Listed(DeviceName.INTERP, "the interpreter, instruction by instruction"),
+        Listed(DeviceName.RTL, "the accelerator's Verilog in Verilator", _missing()),
+        Listed(DeviceName.NETLIST, "what synthesis makes of it, in Verilator", _missing()),
+    ]
+    note = ""
+    try:
+        from sigbit_boards.driver.ports import ports
+    except ModuleNotFoundError as error:
+        note = remedy(error) or str(error)
+    else:
+        for port in ports():
+            what = port.product or "a serial port"
+            if port.board is None:
+                what += ", which names no board: say which one it is"
+            found.append(Listed(f"{port.board or 'BOARD'}:{port.name}", what))
+    return DeviceList(devices=tuple(found), note=note, **watch.read())
+
+
+def _missing() -> str:
+    """Why simulators of Verilog cannot be built, if so."""
+    try:
+        synth_tool("yosys")
+        find_verilator()
+    except ToolchainError as error:
+        return str(error)
+    return ""

@@ -1,0 +1,106 @@
+"""A board's whole top in Verilator, its serial line a pseudo-terminal."""
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sigbit_boards.ecp5.board import TOP
+from sigbit_boards.ecp5.top import Ecp5Top
+from sigbit_boards.system import SerialAccelerator
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.gateware.emit import convert
+from sigbit_hw.gateware.fabric.kinds import Fabric
+from sigbit_tools.cache import cached_folder, key_of
+from sigbit_tools.toolchain import find_verilator, synth_tool, verilator_env, verilator_version
+
+_HERE = Path(__file__).parent
+_SOURCES = ("main.cpp", "cells.v")
+_TO_VERILOG = (
+    "read_rtlil board.il; proc -nomux -norom; memory_collect; write_verilog -norename board.v"
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A top: accelerator, clocks in Hertz, cycles a bit of its line, bytes of memory."""
+
+    config: ArchConfig
+    oscillator: float
+    clock: float
+    divisor: int
+    memory_bytes: int
+
+    def top(self) -> Ecp5Top:
+        core = SerialAccelerator(self.config, round(self.clock), self.divisor, self.memory_bytes)
+        return Ecp5Top(core, self.oscillator, self.clock)
+
+
+def simulator(setting: Setting) -> Path:
+    """The program, from the cache if it was built before."""
+    text = convert(setting.top(), TOP, Fabric.GENERIC)
+    sources = [(_HERE / name).read_text() for name in (*_SOURCES, "__init__.py")]
+    key = key_of(text, *sources, repr(verilator_version()))
+    return cached_folder(f"board-pins-{key}", lambda into: _build(text, into)) / "board"
+
+
+def _build(text: str, folder: Path) -> None:
+    (folder / "board.il").write_text(text)
+    subprocess.run(
+        [synth_tool("yosys"), "-q", "-p", _TO_VERILOG], cwd=folder, check=True, capture_output=True
+    )
+    command = [str(find_verilator().command), "--cc", "--exe", "--build", "--top-module", TOP]
+    command += ["--prefix", "Vboard", "-Wno-fatal", "-Wno-lint", "-O3", "--no-timing"]
+    command += ["--x-assign", "fast", "--x-initial", "fast", "--no-assert"]
+    command += ["-CFLAGS", "-std=c++20", "--Mdir", "obj", "-o", str(folder / "board")]
+    command += ["board.v", *(str(_HERE / name) for name in reversed(_SOURCES))]
+    done = subprocess.run(
+        command, cwd=folder, env=verilator_env(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Cycles of the accelerator's clock, and bytes sent to and from the board, so far."""
+
+    cycles: int
+    sent: int
+    came: int
+
+
+class Pins:
+    """A running board; ``port`` is its serial line."""
+
+    def __init__(self, setting: Setting, seed: int = 1) -> None:
+        self.setting = setting
+        self._process = subprocess.Popen(
+            [simulator(setting), str(setting.divisor), str(seed)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        self.port = self._process.stdout.readline().strip()
+
+    def tell(self, text: str = "cycles") -> Clock:
+        """Give the board's surroundings an order; return where it stands."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{text}\n")
+        self._process.stdin.flush()
+        return Clock(*map(int, self._process.stdout.readline().split()))
+
+    def unplug(self) -> None:
+        """The line is gone, and the board without power."""
+        self._process.kill()
+        self._process.communicate()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
+    ) -> None:
+        self.unplug()
