@@ -19,7 +19,7 @@ from sigbit_boards.driver.steps import (
     Transport,
     WriteMemory,
 )
-from sigbit_hw.arch import launch, regs
+from sigbit_hw.arch import bus, launch, regs
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.program import Program, ProgramError
 from sigbit_hw.arch.regs import Cause
@@ -134,7 +134,8 @@ class BoardDevice:
         """The board, identified and idle."""
         if self._transport is None:
             self._transport = self._connect()
-            self._residents = Residents(self._transport.memory_bytes)
+            page = self.config.ports * bus.PAGE_BYTES
+            self._residents = Residents(self._transport.memory_bytes, page)
             self._identify(self._transport, check)
             self._soft_reset(self._transport)
         return self._transport
@@ -205,7 +206,7 @@ class BoardDevice:
             WriteMemory(place.base + offset, data.tobytes()) for offset, data in inputs
         ]
         if self._ready != (program.digest, place):
-            bases = [place.base] * self.config.ports
+            bases = transport.bases(place.base)
             steps += registers.writes(launch.set_up_program(program, bases))
         self._ready = (program.digest, place)
         steps += registers.writes(launch.START)
