@@ -46,18 +46,23 @@ class TestUio(Conformance):
         assert [{name: found[name] for name in COUNTS} for found in counters] == [COUNTS] * 2
 
 
+@pytest.fixture(scope="module")
+def rtl(tmp_path_factory) -> Iterator[Device]:
+    def make(memory: np.ndarray) -> RtlAccelerator:
+        return RtlAccelerator(NANO, memory)
+
+    with FakeKernel(tmp_path_factory.mktemp("root"), make).running() as kernel:
+        yield linux_device(NAME, NANO, kernel)
+
+
 @pytest.mark.sim
 @pytest.mark.slow
 class TestUioRtl(Conformance):
     """The accelerator's Verilog behind the kernel's files."""
 
-    @pytest.fixture(scope="class")
-    def device(self, tmp_path_factory) -> Iterator[Device]:
-        def make(memory: np.ndarray) -> RtlAccelerator:
-            return RtlAccelerator(NANO, memory)
-
-        with FakeKernel(tmp_path_factory.mktemp("root"), make).running() as kernel:
-            yield linux_device(NAME, NANO, kernel)
+    @pytest.fixture
+    def device(self, rtl: Device) -> Device:
+        return rtl
 
 
 def test_exactly_what_was_touched_is_synchronised(kernel: FakeKernel) -> None:
