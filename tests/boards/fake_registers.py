@@ -46,6 +46,7 @@ class InterpAccelerator:
         self.values["STATUS"] = regs.STATUS_BUS_IDLE
         self.starts = 0
         self._left: int | None = None
+        self._stopped = False
         self._names = {offset: name for name, offset in OFFSET.items()}
 
     def read(self, offset: int) -> int:
@@ -58,7 +59,9 @@ class InterpAccelerator:
         elif name != "CONTROL":
             self.values[name] = value
         elif value & regs.CONTROL_SOFT_RESET:
-            self.values["IRQ_STATUS"], self._left = 0, None
+            self.values["IRQ_STATUS"], self._left, self._stopped = 0, None, False
+        elif value & regs.CONTROL_START and (self._stopped or self._left is not None):
+            self.values["IRQ_STATUS"] |= regs.IRQ_REFUSED
         elif value & regs.CONTROL_START:
             self.values["IRQ_STATUS"], self._left = 0, self.waits
             self.starts += 1
@@ -74,6 +77,10 @@ class InterpAccelerator:
                 self._left = None
                 self._run()
 
+    def _stop(self, cause: Cause, index: int) -> None:
+        self._stopped = True
+        self.values.update(IRQ_STATUS=regs.IRQ_ERROR, CAUSE=cause, CAUSE_INDEX=index)
+
     def _run(self) -> None:
         values, size = self.values, self.values["MEM_SIZE"]
         parts = []
@@ -88,14 +95,14 @@ class InterpAccelerator:
             if np.array_equal(window[at : at + code.size], code):
                 break
         else:
-            values.update(IRQ_STATUS=regs.IRQ_ERROR, CAUSE=Cause.ILLEGAL, CAUSE_INDEX=0)
+            self._stop(Cause.ILLEGAL, 0)
             return
         assert size == program.memory_bytes
         values.update(COUNTS)
         try:
             _Machine(program, window, False, lambda *_: None).run(unlimited)
         except DeviceError as error:
-            values.update(IRQ_STATUS=regs.IRQ_ERROR, CAUSE=error.cause, CAUSE_INDEX=error.index)
+            self._stop(error.cause, error.index)
             return
         values["IRQ_STATUS"] = regs.IRQ_DONE
         for part, data in zip(parts, images.split_ports(window, self.config), strict=True):

@@ -6,7 +6,7 @@ import socket
 import struct
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,11 +51,15 @@ def need(*tools: str) -> None:
 
 
 def build(
-    folder: Path, compiler: str, options: Sequence[str], emulator: Sequence[str] = ()
+    folder: Path,
+    compiler: str,
+    options: Sequence[str],
+    emulator: Sequence[str] = (),
+    sources: Mapping[str, str] | None = None,
 ) -> Tools:
     """Compile the driver with a board at a socket in place of Linux's."""
     need(compiler, *emulator[:1])
-    texts = driver_sources() | {name: (HERE / name).read_text() for name in _OURS}
+    texts = dict(sources or driver_sources()) | {name: (HERE / name).read_text() for name in _OURS}
     for name, text in texts.items():
         (folder / name).write_text(text)
     common = [n for n in texts if n.endswith(".c") and n not in ("main.c", "turns.c", "linux.c")]

@@ -10,6 +10,8 @@ import pytest
 from boards.conformance import BROKEN, JOBS, NANO, PROGRAMS, Job
 from boards.fake_registers import InterpAccelerator, RtlAccelerator
 from driver.c_board import SANITIZED, SocketBoard, Tools, build, need
+from sigbit.compiler import compile_graph
+from sigbit.compiler.random_graph import Builder
 from sigbit.runtime import Session
 from sigbit.runtime.device import port_parts
 from sigbit_hw.arch.config import ArchConfig
@@ -170,17 +172,39 @@ def test_a_program_makes_room(native: Tools, tmp_path: Path) -> None:
 
 
 @pytest.mark.sim
-def test_several_ports(native: Tools, tmp_path: Path) -> None:
+def test_several_images_a_run_and_windows(native: Tools, tmp_path: Path) -> None:
+    """A compiled network whose input is unfolded into windows."""
+    b = Builder(np.random.default_rng(8), NANO)
+    graph = b.graph(b.conv([b.source(b.input((3, 6, 6), 1), 5, (3, 3))]))
+    program = compile_graph(graph, NANO, images=2)
+    assert any(port.fold for port in program.inputs)
+    inputs = random_inputs(program, np.random.default_rng(9), 4)
+    wanted = Interp(NANO).run(program, inputs).outputs
+    turns = Turns(tmp_path)
+    for run in images(Job(program, inputs, wanted)):
+        turns.add(*run)
+    accelerator = InterpAccelerator(NANO, [program], memory())
+    with SocketBoard(tmp_path / "b", accelerator).listening() as board:
+        turns.right(native, board)
+
+
+def several_ports(tools: Tools, folder: Path, timeout: int = 600_000) -> None:
+    """Programs in turn, each port with a part of memory."""
     config = replace(NANO, name="nano2", oc_lanes=8, bus_bits=128, ports=2)
     rng = np.random.default_rng(5)
     programs = [random_program(config, rng, execs=2) for _ in range(3)]
-    turns = Turns(tmp_path)
+    turns = Turns(folder)
     for program in programs * 2:
         inputs = random_inputs(program, rng, program.images)
         turns.add(program, inputs, Interp(config).run(program, inputs).outputs)
     accelerator = InterpAccelerator(config, programs, memory(128 << 10))
-    with SocketBoard(tmp_path / "b", accelerator).listening() as board:
-        turns.right(native, board)
+    with SocketBoard(folder / "ports", accelerator).listening() as board:
+        turns.right(tools, board, timeout)
+
+
+@pytest.mark.sim
+def test_several_ports(native: Tools, tmp_path: Path) -> None:
+    several_ports(native, tmp_path)
 
 
 def rtl(config: ArchConfig, path: Path) -> SocketBoard:

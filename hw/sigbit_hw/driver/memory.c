@@ -33,8 +33,10 @@ typedef struct {
 static stripes stripes_of(const sigbit_device *device, const sigbit_file *file, size_t base,
                           size_t offset, size_t size)
 {
-    const size_t beat = (size_t)file->ports * file->port_bytes;
-    return (stripes){file->port_bytes, beat, size / beat, base + offset / file->ports,
+    // One port has all: the same as a single beat.
+    const size_t port_bytes = file->ports == 1 && size ? size : file->port_bytes;
+    const size_t beat = (size_t)file->ports * port_bytes;
+    return (stripes){port_bytes, beat, size / beat, base + offset / file->ports,
                      sigbit_part_bytes(device, file)};
 }
 

@@ -1,7 +1,6 @@
 """Files of the Linux kernel: attributes below /sys, devices below /dev."""
 
 import errno
-import fcntl
 import mmap
 import os
 from collections.abc import Iterator
@@ -65,6 +64,8 @@ class Kernel:
 
     def open(self, path: str, flags: int = 0) -> int:
         """Open a device for reading and writing, for this process alone; return its descriptor."""
+        import fcntl  # `sigbit devices` looks for devices where there is no such module, too
+
         with told(self.root / path):
             file = os.open(self.root / path, os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY | flags)
             try:
