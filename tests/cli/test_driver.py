@@ -4,10 +4,14 @@ import json
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from boards.fake_kernel import FakeKernel
+from boards.fake_registers import InterpAccelerator
 from sigbit.errors import UserError
 from sigbit.flows import device_list, devices
+from sigbit_boards.driver.linux import connect, kernel
 from sigbit_hw.arch.program import Program
 from sigbit_hw.driver.flat import flat_program
 
@@ -54,9 +58,30 @@ def test_uio_devices_by_name() -> None:
         devices.device("uio:a,b", "nano")
 
 
-def test_a_uio_device_that_is_not_there(refused, sigbit, program_file, tmp_path: Path) -> None:
-    import numpy as np
+def test_a_program_on_a_uio_device_is_compared(
+    sigbit, program, program_file, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a fake of the kernel's files."""
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "x.npy", rng.integers(-7, 8, (3, *program.inputs[0].shape)))
+    (tmp_path / "root").mkdir()
 
+    def make(memory: np.ndarray) -> InterpAccelerator:
+        return InterpAccelerator(program.config, [program], memory)
+
+    with FakeKernel(tmp_path / "root", make).running() as kernel:
+        monkeypatch.setattr(connect, "Kernel", lambda: kernel)
+        answer = sigbit(
+            "run", program_file, tmp_path / "x.npy", "--device", "uio:sigbit", "--check",
+            "--json", tmp_path / "r.json",
+        )  # fmt: skip
+    assert answer.code == 0, answer
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert (found["device"], found["images"], found["mismatches"]) == ("uio:sigbit", 3, 0)
+    assert kernel.accelerator.starts == 3
+
+
+def test_a_uio_device_that_is_not_there(refused, sigbit, program_file, tmp_path: Path) -> None:
     program = Program.load(program_file)
     (port,) = program.inputs
     np.save(tmp_path / "x.npy", np.zeros(port.shape))
@@ -67,8 +92,6 @@ def test_a_uio_device_that_is_not_there(refused, sigbit, program_file, tmp_path:
 
 
 def test_uio_devices_are_listed(sigbit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from sigbit_boards.driver.linux import kernel
-
     node = tmp_path / "sys/class/uio/uio7"
     node.mkdir(parents=True)
     (node / "name").write_text("sigbit\n")
