@@ -1,4 +1,4 @@
-"""A kernel's files in a folder: UIO, u-dma-buf, /dev/mem; and PYNQ's ``allocate``.
+"""A kernel's files in a folder: UIO, u-dma-buf, /dev/mem; and the module ``pyxrt``.
 
 What cannot be a file is a method: registers, which act when they are written, and synchronising a
 buffer. The processor's cache and the memory are apart: what is not synchronised is stale.
@@ -100,40 +100,36 @@ class FakeKernel(Kernel):
         self.accelerator.memory = np.memmap(path, np.uint8, "r+", ADDRESS)
         return f"{NAME},reserved={ADDRESS:#x}+{MEMORY_BYTES:#x}"
 
-    def pynq(self) -> str:
-        """Put a package ``pynq`` with ``allocate`` in place; how a device's name says so."""
+    def xrt(self) -> str:
+        """Put a module ``pyxrt`` in place; how a device's name says so."""
         kernel = self
 
-        class Array(np.ndarray):
-            def __array_finalize__(self, obj):
-                start = getattr(obj, "start", None)
-                self.start = self.place if start is None else start
+        class Bo:
+            flags = SimpleNamespace(normal=0, cacheable=1)
 
-            @property
-            def place(self):
-                return self.__array_interface__["data"][0]
+            def __init__(self, device: object, size: int, flags: int, group: int) -> None:
+                if size > MEMORY_BYTES:
+                    raise RuntimeError("failed to allocate")
+                assert (device, size, flags, group) == ("device 0", MEMORY_BYTES, 1, 0)
 
-            def flush(self):
-                kernel.synchronise(
-                    "sync_for_device", kernel.cache, self.place - self.start, self.nbytes
-                )
+            def map(self) -> memoryview:
+                return memoryview(kernel.cache)
 
-            def invalidate(self):
-                kernel.synchronise(
-                    "sync_for_cpu", kernel.cache, self.place - self.start, self.nbytes
-                )
+            def address(self) -> int:
+                return ADDRESS
 
-            device_address = ADDRESS
+            def sync(self, direction: str, size: int, offset: int) -> None:
+                kernel.synchronise(direction, kernel.cache, offset, size)
 
-            def freebuffer(self):
-                pass
-
-        def allocate(shape, dtype):
-            assert (shape, dtype) == ((MEMORY_BYTES,), np.uint8)
-            return np.asarray(kernel.cache).view(Array)
-
-        sys.modules["pynq"] = SimpleNamespace(allocate=allocate)  # type: ignore[assignment]
-        return f"{NAME},pynq={MEMORY_BYTES:#x}"
+        sys.modules["pyxrt"] = SimpleNamespace(  # type: ignore[assignment]
+            bo=Bo,
+            device=lambda index: f"device {index}",
+            xclBOSyncDirection=SimpleNamespace(
+                XCL_BO_SYNC_BO_TO_DEVICE="sync_for_device",
+                XCL_BO_SYNC_BO_FROM_DEVICE="sync_for_cpu",
+            ),
+        )
+        return f"{NAME},xrt={MEMORY_BYTES:#x}"
 
     # Interrupts
 
@@ -150,7 +146,7 @@ class FakeKernel(Kernel):
             thread.join()
             os.close(self._ours)
             os.close(self._theirs)
-            sys.modules.pop("pynq", None)
+            sys.modules.pop("pyxrt", None)
 
     def _interrupts(self, stop: threading.Event) -> None:
         unmasked, count = False, 0

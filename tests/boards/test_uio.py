@@ -36,9 +36,9 @@ def kernel(tmp_path) -> Iterator[FakeKernel]:
 class TestUio(Conformance):
     """Every provider of memory, on an accelerator whose start is the interpreter."""
 
-    @pytest.fixture(params=["u-dma-buf", "pynq", "reserved"])
+    @pytest.fixture(params=["u-dma-buf", "xrt", "reserved"])
     def device(self, kernel: FakeKernel, request) -> Device:
-        names = {"u-dma-buf": lambda: NAME, "pynq": kernel.pynq, "reserved": kernel.reserved}
+        names = {"u-dma-buf": lambda: NAME, "xrt": kernel.xrt, "reserved": kernel.reserved}
         return linux_device(names[request.param](), NANO, kernel)
 
     def test_counters(self, device: Device) -> None:
@@ -65,9 +65,10 @@ class TestUioRtl(Conformance):
         return rtl
 
 
-def test_exactly_what_was_touched_is_synchronised(kernel: FakeKernel) -> None:
+@pytest.mark.parametrize("memory", ["u-dma-buf", "xrt"])
+def test_exactly_what_was_touched_is_synchronised(kernel: FakeKernel, memory: str) -> None:
     job = JOBS[0]
-    device = linux_device(NAME, NANO, kernel)
+    device = linux_device(kernel.xrt() if memory == "xrt" else NAME, NANO, kernel)
     job.right(device)
     program = job.program
     first, *frames = kernel.synchronised
@@ -159,7 +160,7 @@ def test_another_accelerator(kernel: FakeKernel) -> None:
     [
         ("none", "no UIO device is called none; there are: another, sigbit"),
         (f"{NAME},u-dma-buf=none", "no u-dma-buf is called none; there are: sigbit"),
-        (f"{NAME},pynq=0x1000", "there is no package pynq here"),
+        (f"{NAME},xrt=0x1000", "there is no module pyxrt here"),
         (f"{NAME},reserved=0x1000+0x1000", "dev/mem: there is no such file"),
     ],
 )
@@ -168,6 +169,12 @@ def test_what_is_not_there(kernel: FakeKernel, name: str, message: str) -> None:
         with pytest.raises(BoardError, match=message):
             JOBS[0].right(linux_device(name, NANO, kernel))
     JOBS[0].right(linux_device(NAME, NANO, kernel))
+
+
+def test_xrt_has_not_so_much(kernel: FakeKernel) -> None:
+    kernel.xrt()
+    with pytest.raises(BoardError, match=r"XRT cannot allocate 1,048,576 bytes \(failed"):
+        JOBS[0].right(linux_device(f"{NAME},xrt=0x100000", NANO, kernel))
 
 
 @pytest.mark.parametrize(
@@ -187,7 +194,7 @@ def test_a_device_tree_that_is_wrong(kernel: FakeKernel, attribute, value, messa
 
 @pytest.mark.parametrize(
     "name",
-    ["a,", "a,cma=0x1000", "a,u-dma-buf=", "a,u-dma-buf=../b", "a,pynq=5", "a,reserved=4096"],
+    ["a,", "a,cma=0x1000", "a,u-dma-buf=", "a,u-dma-buf=../b", "a,xrt=5", "a,reserved=4096"],
 )
 def test_names_of_another_form(name: str) -> None:
     with pytest.raises(ValueError, match=r"a Linux device is NAME, |must be a multiple of 4096"):

@@ -50,7 +50,7 @@ def test_what_cannot_be_written_is_refused(refused, program_file, tmp_path: Path
 
 
 def test_uio_devices_by_name() -> None:
-    assert str(devices.device_name("uio:sigbit,pynq=0x1000")) == "uio:sigbit,pynq=0x1000"
+    assert str(devices.device_name("uio:sigbit,xrt=0x1000")) == "uio:sigbit,xrt=0x1000"
     assert devices.device("uio:sigbit", "nano").name == "uio:sigbit"
     with pytest.raises(UserError, match="name the UIO device, such as uio:sigbit"):
         devices.device_name("uio:")

@@ -94,40 +94,54 @@ class UDmaBuf:
         os.close(self._file)
 
 
-class PynqBuffer:
-    """``size`` bytes of PYNQ's ``allocate``, cached."""
+class XrtBuffer:
+    """``size`` bytes of XRT, cached.
+
+    It is what PYNQ's ``allocate`` gives, reached by XRT's own module: PYNQ needs NumPy 1, and
+    synchronises a whole buffer whenever a part of it is asked for.
+    """
 
     def __init__(self, size: int) -> None:
         try:
-            allocate = importlib.import_module("pynq").allocate
+            xrt: Any = importlib.import_module("pyxrt")
         except ImportError:
             raise BoardError(
-                "there is no package pynq here: use its Python, or memory of u-dma-buf"
+                "there is no module pyxrt here: install XRT for this Python, as PYNQ's image has "
+                "it, or use memory of u-dma-buf"
             ) from None
         try:
-            self._array: Any = allocate(shape=(size,), dtype=np.uint8)
-        except (RuntimeError, MemoryError, OSError) as error:
+            self._device = xrt.device(0)
+            self._buffer = xrt.bo(self._device, size, xrt.bo.flags.cacheable, 0)
+            self._memory = np.frombuffer(self._buffer.map(), np.uint8, size)
+        except (RuntimeError, MemoryError) as error:
             raise BoardError(
-                f"pynq cannot allocate {size:,} bytes ({error}): ask for fewer, or give the "
-                f"kernel a larger CMA area (bootarg cma=)"
+                f"XRT cannot allocate {size:,} bytes ({error}): is there a zocl node in the device "
+                f"tree? Or ask for fewer, or give the kernel a larger CMA area (bootarg cma=)"
             ) from None
-        self.address, self.size = int(self._array.device_address), size
+        direction = xrt.xclBOSyncDirection
+        self._to_device = direction.XCL_BO_SYNC_BO_TO_DEVICE
+        self._from_device = direction.XCL_BO_SYNC_BO_FROM_DEVICE
+        self.address, self.size = int(self._buffer.address()), size
 
     def write(self, offset: int, data: NDArray[np.uint8]) -> None:
         """Put ``data`` where the accelerator sees it."""
-        part = self._array[offset : offset + data.size]
-        part[:] = data
-        part.flush()
+        self._memory[offset : offset + data.size] = data
+        self._synchronise(self._to_device, data.size, offset)
 
     def read(self, offset: int, size: int) -> NDArray[np.uint8]:
         """A copy of ``size`` bytes as the accelerator has left them."""
-        part = self._array[offset : offset + size]
-        part.invalidate()
-        return np.array(part, np.uint8, subok=False)
+        self._synchronise(self._from_device, size, offset)
+        return self._memory[offset : offset + size].copy()
+
+    def _synchronise(self, direction: object, size: int, offset: int) -> None:
+        try:
+            self._buffer.sync(direction, size, offset)
+        except RuntimeError as error:
+            raise BoardError(f"XRT cannot synchronise memory: {error}") from None
 
     def close(self) -> None:
         """Let it go."""
-        self._array.freebuffer()
+        del self._memory, self._buffer, self._device
 
 
 class ReservedMemory:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 from sigbit_boards.driver.device import BoardDevice
-from sigbit_boards.driver.linux.buffers import Buffer, PynqBuffer, ReservedMemory, UDmaBuf
+from sigbit_boards.driver.linux.buffers import Buffer, ReservedMemory, UDmaBuf, XrtBuffer
 from sigbit_boards.driver.linux.kernel import Kernel
 from sigbit_boards.driver.linux.transport import LinuxBoard
 from sigbit_boards.driver.linux.uio import Uio
@@ -15,7 +15,7 @@ from sigbit_hw.arch.config import ArchConfig
 BOARD = "uio"
 """What stands before the colon in a device's name."""
 
-_FORMS = "NAME, NAME,u-dma-buf=NAME, NAME,pynq=BYTES or NAME,reserved=ADDRESS+BYTES"
+_FORMS = "NAME, NAME,u-dma-buf=NAME, NAME,xrt=BYTES or NAME,reserved=ADDRESS+BYTES"
 
 
 def linux_device(name: str, config: ArchConfig, kernel: Kernel | None = None) -> BoardDevice:
@@ -24,7 +24,7 @@ def linux_device(name: str, config: ArchConfig, kernel: Kernel | None = None) ->
     Parameters
     ----------
     name : str
-        Of the UIO device, and after a comma its memory: ``u-dma-buf=NAME``, ``pynq=BYTES``, or
+        Of the UIO device, and after a comma its memory: ``u-dma-buf=NAME``, ``xrt=BYTES``, or
         ``reserved=ADDRESS+BYTES``, without which it is the u-dma-buf of the same name. Numbers may
         be hexadecimal (0x...).
     kernel : Kernel, optional
@@ -54,8 +54,8 @@ def _provider(kernel: Kernel, memory: str) -> Callable[[], Buffer]:
     kind, _, value = memory.partition("=")
     if kind == "u-dma-buf" and value and "/" not in value:
         return partial(UDmaBuf, kernel, value)
-    if kind == "pynq":
-        return partial(PynqBuffer, _number(value, "BYTES"))
+    if kind == "xrt":
+        return partial(XrtBuffer, _number(value, "BYTES"))
     if kind == "reserved":
         address, _, size = value.partition("+")
         return partial(ReservedMemory, kernel, _number(address, "ADDRESS"), _number(size, "BYTES"))
