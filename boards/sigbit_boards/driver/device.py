@@ -18,7 +18,7 @@ from sigbit_boards.driver.steps import (
     Transport,
     WriteMemory,
 )
-from sigbit_hw.arch import launch, regs
+from sigbit_hw.arch import bus, launch, regs
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.program import Program, ProgramError
 from sigbit_hw.arch.regs import Cause
@@ -140,7 +140,8 @@ class BoardDevice:
                 transport.close()
                 raise
             self._transport = transport
-            self._residents = Residents(transport.memory_bytes)
+            page = self.config.ports * bus.PAGE_BYTES
+            self._residents = Residents(transport.memory_bytes, page)
         return self._transport
 
     def _identify(self, transport: Transport, check: Check) -> None:
@@ -209,7 +210,7 @@ class BoardDevice:
             WriteMemory(place.base + offset, data.tobytes()) for offset, data in inputs
         ]
         if self._ready != (program.digest, place):
-            bases = [place.base] * self.config.ports
+            bases = transport.bases(place.base)
             steps += registers.writes(launch.set_up_program(program, bases))
         self._ready = (program.digest, place)
         steps += registers.writes(launch.START)

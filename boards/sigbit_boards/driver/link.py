@@ -54,6 +54,10 @@ class SerialLink:
         """Bytes of the board's memory."""
         return self.facts["memory_bytes"]
 
+    def bases(self, address: int) -> list[int]:
+        """The accelerator's only port sees memory as it is."""
+        return [address]
+
     def open(self, check: Check) -> None:
         """Begin a session, whatever was before; the board's facts are then known.
 

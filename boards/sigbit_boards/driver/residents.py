@@ -16,10 +16,11 @@ class Place:
 
 
 class Residents:
-    """Programs in a memory of ``size`` bytes, by their digest; those that ran last stay."""
+    """Programs in a memory of ``size`` bytes, by their digest, each from a multiple of ``page`` on;
+    those that ran last stay."""
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    def __init__(self, size: int, page: int = bus.PAGE_BYTES) -> None:
+        self.size, self._page = size, page
         self._places: dict[str, Place] = {}  # the one used last at the end
 
     def place(self, program: Program, write: Callable[[Place], None]) -> Place:
@@ -56,5 +57,5 @@ class Residents:
             if base + need <= place.base:
                 return base
             end = place.base + place.size
-            base = -(-end // bus.PAGE_BYTES) * bus.PAGE_BYTES
+            base = -(-end // self._page) * self._page
         return base if base + need <= self.size else None

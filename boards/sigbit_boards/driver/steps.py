@@ -64,7 +64,10 @@ class Transport(Protocol):
 
     @property
     def memory_bytes(self) -> int:
-        """Memory that the accelerator sees from address 0 on."""
+        """Memory for Programs, from address 0 on."""
+
+    def bases(self, address: int) -> list[int]:
+        """Bus addresses at which the accelerator's ports see what lies from ``address`` on."""
 
     def carry_out(self, steps: Sequence[Step], check: Check) -> list[bytes]:
         """What each step gives, in their order; ``b""`` for one that writes.

@@ -35,7 +35,7 @@ def pack(
     array = np.ascontiguousarray(stored)
     if array.dtype not in _ELEMENTS:
         array = array.astype(np.int64)
-    table, low, high = _codes(port, config)
+    table, low, high = codes(port, config)
     layout = layout_of(port, config, _ELEMENTS[array.dtype], low, high)
     done = compiled.sigbit_pack(
         ctypes.byref(layout), table.ctypes.data, array.ctypes.data, to.ctypes.data
@@ -52,9 +52,9 @@ def unpack(port: Port, data: NDArray[np.uint8], config: ArchConfig) -> NDArray[n
     stored = np.empty(port.packed_shape, np.int64)
     array = np.ascontiguousarray(data)
     layout = layout_of(port, config, Element.INT64, 0, 0)
-    values = _values(port.planes, config)
+    table = values(port.planes, config)
     done = compiled.sigbit_unpack(
-        ctypes.byref(layout), values.ctypes.data, array.ctypes.data, stored.ctypes.data
+        ctypes.byref(layout), table.ctypes.data, array.ctypes.data, stored.ctypes.data
     )
     return stored if done == Status.DONE else port.unpack(data, config)  # says what is wrong
 
@@ -95,8 +95,9 @@ def layout_of(port: Port, config: ArchConfig, element: Element, low: int, high: 
     )
 
 
-def _codes(port: Port, config: ArchConfig) -> tuple[NDArray[np.uint32], int, int]:
-    """Codes of all stored integers from the least to the greatest that the port can hold."""
+def codes(port: Port, config: ArchConfig) -> tuple[NDArray[np.uint32], int, int]:
+    """Table of the codes of all stored integers that the port can hold, the least and the
+    greatest of them."""
     low, high = min(port.low, -port.zero), max(port.high, -port.zero)
     return _table(port.planes, low, high, config), low, high
 
@@ -104,19 +105,20 @@ def _codes(port: Port, config: ArchConfig) -> tuple[NDArray[np.uint32], int, int
 @lru_cache(maxsize=64)
 def _table(planes: int, low: int, high: int, config: ArchConfig) -> NDArray[np.uint32]:
     grid = config.act_grid(planes)
-    values = np.arange(low, high + 1)
-    known = np.isin(values, grid.values)
-    codes = grid.encode(np.where(known, values, 0)).astype(np.uint32)
-    table = np.bitwise_or.reduce([code << np.uint32(8 * i) for i, code in enumerate(codes)])
+    stored = np.arange(low, high + 1)
+    known = np.isin(stored, grid.values)
+    digits = grid.encode(np.where(known, stored, 0)).astype(np.uint32)
+    table = np.bitwise_or.reduce([code << np.uint32(8 * i) for i, code in enumerate(digits)])
     return np.where(known, table, np.uint32(NO_CODE))
 
 
 @lru_cache(maxsize=64)
-def _values(planes: int, config: ArchConfig) -> NDArray[np.int64]:
+def values(planes: int, config: ArchConfig) -> NDArray[np.int64]:
+    """Table ``[planes, codes of a lane]`` of what every code of every digit adds."""
     native, grid = config.act_format, config.act_grid(planes)
-    values = np.full((planes, 1 << native.lane_bits), NO_VALUE, np.int64)
+    table = np.full((planes, 1 << native.lane_bits), NO_VALUE, np.int64)
     for plane in range(planes):
         digits = np.zeros((planes, 1 << native.bits), np.uint8)
         digits[plane] = np.arange(1 << native.bits)
-        values[plane, : 1 << native.bits] = grid.decode(digits)
-    return values
+        table[plane, : 1 << native.bits] = grid.decode(digits)
+    return table

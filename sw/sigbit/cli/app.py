@@ -14,6 +14,7 @@ from sigbit.cli.commands import (
     compile,
     demo,
     devices,
+    driver,
     export,
     inspect,
     load,
@@ -82,6 +83,7 @@ app.command("synth")(synth.synth)
 app.command("build")(build.build)
 app.command("load")(load.load)
 app.command("devices")(devices.devices)
+app.command("driver")(driver.driver)
 app.add_typer(arch.app, name="arch")
 app.add_typer(bench.app, name="bench")
 app.add_typer(results.app, name="results")

@@ -19,7 +19,8 @@ class Listed:
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceList(Result):
-    """Simulators, then boards by port. ``note`` says why no port is listed, if none could be."""
+    """Simulators, then UIO devices, then boards by port. ``note`` says why no port is listed, if
+    none could be."""
 
     devices: tuple[Listed, ...]
     note: str = ""
@@ -33,6 +34,11 @@ def device_list() -> DeviceList:
         Listed(DeviceName.RTL, "the accelerator's Verilog in Verilator", _missing()),
         Listed(DeviceName.NETLIST, "what synthesis makes of it, in Verilator", _missing()),
     ]
+    from sigbit_boards.driver.linux.kernel import Kernel
+    from sigbit_boards.driver.linux.uio import uio_names
+
+    for name in sorted(set(uio_names(Kernel()).values())):
+        found.append(Listed(f"uio:{name}", "a UIO device of this machine"))
     note = ""
     try:
         from sigbit_boards.driver.ports import ports

@@ -23,7 +23,8 @@ class DeviceName(StrEnum):
 
 @dataclass(frozen=True)
 class BoardName:
-    """A board, and the port at which it is, such as ``ulx3s:/dev/ttyUSB0``."""
+    """A board, and the port at which it is, such as ``ulx3s:/dev/ttyUSB0``; or ``uio``, and the
+    name of a UIO device of this machine, such as ``uio:sigbit``."""
 
     board: str
     port: str
@@ -31,6 +32,9 @@ class BoardName:
     def __str__(self) -> str:
         return f"{self.board}:{self.port}"
 
+
+_UIO = "uio"
+"""The machine's own accelerators, reached by UIO."""
 
 AnyDevice = DeviceName | BoardName
 """The name of a simulator or of a board."""
@@ -52,8 +56,12 @@ def device_name(name: str) -> AnyDevice:
     if not colon or not board:
         raise UserError(
             f"a device must be {_or(DeviceName)}, or a board and its port such as "
-            f"ulx3s:/dev/ttyUSB0, not {name!r}: `sigbit devices` lists them"
+            f"ulx3s:/dev/ttyUSB0, or uio:NAME, not {name!r}: `sigbit devices` lists them"
         )
+    if board == _UIO:
+        if not port:
+            raise UserError(f"device {name}: name the UIO device, such as uio:sigbit")
+        return BoardName(board, port)
     from sigbit_boards import registry
 
     with given(f"device {name}"):
@@ -83,8 +91,8 @@ def device(
     ----------
     name : str
         "interp", the interpreter in NumPy; "rtl", the accelerator's Verilog in Verilator, cycle by
-        cycle; "netlist", the cells that synthesis makes of it, cycle by cycle; or a board and its
-        port, such as "ulx3s:/dev/ttyUSB0".
+        cycle; "netlist", the cells that synthesis makes of it, cycle by cycle; a board and its
+        port, such as "ulx3s:/dev/ttyUSB0"; or, on a board that runs Linux, "uio:NAME".
     arch : str or ArchConfig
         The accelerator.
     latency : int
@@ -129,6 +137,11 @@ def open_device(
     several. A board is opened when it is first used.
     """
     if isinstance(name, BoardName):
+        if name.board == _UIO:
+            from sigbit_boards.driver.linux.connect import linux_device
+
+            with given(f"device {name}"):
+                return linux_device(name.port, config)
         from sigbit_boards.driver.connect import board_device
 
         return board_device(name.board, name.port, config)

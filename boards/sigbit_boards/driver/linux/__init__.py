@@ -1,0 +1,1 @@
+"""Boards that run Linux: registers and interrupt by UIO, memory by one of three providers."""
