@@ -4,6 +4,8 @@ buffers.
 Lane i of a word occupies bits ``[i * width, (i + 1) * width)``, little-endian.
 """
 
+from functools import reduce
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -18,13 +20,23 @@ Bytes = NDArray[np.uint8]
 def pack_lanes(codes: ArrayLike, bits: int) -> Bytes:
     """Codes ``[words, lanes]`` of ``bits`` bits as bytes ``[words, lanes * bits / 8]``."""
     codes = np.asarray(codes, np.uint8)
+    if 8 % bits == 0:  # whole lanes in a byte: without a detour over single bits
+        codes = codes & np.uint8((1 << bits) - 1)
+        lanes = (codes[..., i :: 8 // bits] << np.uint8(i * bits) for i in range(8 // bits))
+        return reduce(np.bitwise_or, lanes)
     planes = (codes[..., None] >> np.arange(bits, dtype=np.uint8)) & 1
     return np.packbits(planes.reshape(*codes.shape[:-1], -1), axis=-1, bitorder="little")
 
 
 def unpack_lanes(data: ArrayLike, bits: int) -> Bytes:
     """Inverse of :func:`pack_lanes`."""
-    planes = np.unpackbits(np.asarray(data, np.uint8), axis=-1, bitorder="little")
+    data = np.asarray(data, np.uint8)
+    if 8 % bits == 0:
+        codes = np.empty((*data.shape[:-1], data.shape[-1] * 8 // bits), np.uint8)
+        for i in range(8 // bits):
+            codes[..., i :: 8 // bits] = data >> np.uint8(i * bits) & np.uint8((1 << bits) - 1)
+        return codes
+    planes = np.unpackbits(data, axis=-1, bitorder="little")
     planes = planes.reshape(*planes.shape[:-1], -1, bits)
     return (planes << np.arange(bits, dtype=np.uint8)).sum(-1, dtype=np.uint8)
 

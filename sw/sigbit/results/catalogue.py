@@ -9,6 +9,7 @@ from sigbit.bench.demo_tables import layer_grid, result_grid
 from sigbit.bench.nets import tables as net_tables
 from sigbit.bench.number_systems import tables as number_tables
 from sigbit.bench.number_systems.plot import pareto
+from sigbit.bench.packing import PACKING
 from sigbit.bench.quantization import tables as quant_tables
 from sigbit.bench.quantization.claims import claim_grid, findings, goal_grid
 from sigbit.bench.quantization.plot import accuracies
@@ -54,6 +55,7 @@ TABLES: Mapping[str, Entry] = {
     "published": Entry((), lambda rows: number_tables.published_grid()),
     "synthesis": Entry(("synthesis",), accelerator_tables.SYNTHESIS.grid),
     "budget": Entry(("lut_budget",), accelerator_tables.BUDGET.grid),
+    "packing": Entry(("packing",), PACKING.grid),
     "routed": Entry(("routing",), lambda rows: accelerator_tables.routed_grid(rows[0])),
     "methods": Entry(("training",), quant_tables.method_grid),
     "goals": Entry(("training",), goal_grid),

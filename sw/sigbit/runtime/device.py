@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigbit.runtime.limits import Check, unlimited
+from sigbit_hw import driver
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.assembler import listing
 from sigbit_hw.arch.config import ArchConfig
@@ -172,7 +173,7 @@ def window_of(program: Program, stored: Mapping[str, Ints], run: int) -> NDArray
     first = run * program.images
     for port in program.inputs:
         for image, part in enumerate(port_parts(program, port)):
-            memory[part] = port.pack(stored[port.name][first + image], program.config)
+            driver.pack(port, stored[port.name][first + image], program.config, memory[part])
     return memory
 
 
@@ -181,7 +182,10 @@ def unpack_outputs(program: Program, memory: NDArray[np.uint8]) -> dict[str, Int
     run."""
     return {
         port.name: np.stack(
-            [port.unpack(memory[part], program.config) for part in port_parts(program, port)]
+            [
+                driver.unpack(port, memory[part], program.config)
+                for part in port_parts(program, port)
+            ]
         )
         for port in program.outputs
     }

@@ -6,6 +6,7 @@ from sigbit.cli.commands.bench_convolutions import convolutions
 from sigbit.cli.commands.bench_imports import imports
 from sigbit.cli.commands.bench_nets import nets
 from sigbit.cli.commands.bench_number_systems import number_systems
+from sigbit.cli.commands.bench_packing import packing
 from sigbit.cli.commands.bench_quant import quant
 
 app = typer.Typer(
@@ -24,3 +25,4 @@ app.command("number-systems")(number_systems)
 app.command("quant")(quant)
 app.command("convolutions")(convolutions)
 app.command("imports")(imports)
+app.command("packing")(packing)
