@@ -17,6 +17,12 @@ LEDS = 5
 """LEDs that :class:`SerialAccelerator` has something to say by."""
 
 
+def require_one_port(config: ArchConfig) -> None:
+    """Raise ``ValueError`` for an accelerator that needs more memory ports."""
+    if config.ports != 1:
+        raise ValueError(f"the board has one memory port, {config.name} needs {config.ports}")
+
+
 class SerialAccelerator(wiring.Component):
     """An accelerator of one port with a memory, reached by the serial link.
 
@@ -41,8 +47,7 @@ class SerialAccelerator(wiring.Component):
     """
 
     def __init__(self, config: ArchConfig, clock_hz: int, divisor: int, memory_bytes: int) -> None:
-        if config.ports != 1:
-            raise ValueError(f"the board has one memory port, {config.name} needs {config.ports}")
+        require_one_port(config)
         self.config, self.clock_hz = config, clock_hz
         self.divisor, self.memory_bytes = divisor, memory_bytes
         super().__init__({"rx": In(1), "tx": Out(1, init=1), "leds": Out(LEDS)})

@@ -49,7 +49,16 @@ if TYPE_CHECKING:
     from sigbit.ir.model_file import save_model
     from sigbit.plugins import load_plugin
     from sigbit.quant import IntegerModel, PreparedModel, QuantSpec, convert, prepare
-    from sigbit.runtime import Device, DeviceError, Mismatch, RunResult, Session
+    from sigbit.runtime import (
+        BoardError,
+        Device,
+        DeviceError,
+        Mismatch,
+        RunCancelled,
+        RunResult,
+        RunTimeout,
+        Session,
+    )
     from sigbit.training import Machine
     from sigbit.training import Options as TrainingOptions
     from sigbit_hw.arch.config import PRESETS, ArchConfig
@@ -62,6 +71,7 @@ _HOMES = MappingProxyType(
     {
         "PRESETS": "sigbit_hw.arch.config:PRESETS",
         "ArchConfig": "sigbit_hw.arch.config:ArchConfig",
+        "BoardError": "sigbit.runtime:BoardError",
         "Budget": "sigbit.flows.budget:Budget",
         "Built": "sigbit.flows.build:Built",
         "Calibration": "sigbit.inputs.samples:Calibration",
@@ -87,7 +97,9 @@ _HOMES = MappingProxyType(
         "QuantSpec": "sigbit.quant:QuantSpec",
         "QuantizationError": "sigbit.errors:QuantizationError",
         "QuantizedNetwork": "sigbit.flows.quantized:QuantizedNetwork",
+        "RunCancelled": "sigbit.runtime:RunCancelled",
         "RunResult": "sigbit.runtime:RunResult",
+        "RunTimeout": "sigbit.runtime:RunTimeout",
         "Session": "sigbit.runtime:Session",
         "SigbitError": "sigbit_tools.errors:SigbitError",
         "SweepOutcome": "sigbit.flows.sweep:SweepOutcome",
@@ -124,6 +136,7 @@ _HOMES = MappingProxyType(
 __all__ = [
     "PRESETS",
     "ArchConfig",
+    "BoardError",
     "Budget",
     "Built",
     "Calibration",
@@ -149,7 +162,9 @@ __all__ = [
     "QuantSpec",
     "QuantizationError",
     "QuantizedNetwork",
+    "RunCancelled",
     "RunResult",
+    "RunTimeout",
     "Session",
     "SigbitError",
     "SweepOutcome",

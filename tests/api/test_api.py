@@ -16,6 +16,7 @@ import sigbit
 
 NAMES = [
     "ArchConfig",
+    "BoardError",
     "Budget",
     "Built",
     "Calibration",
@@ -42,7 +43,9 @@ NAMES = [
     "QuantSpec",
     "QuantizationError",
     "QuantizedNetwork",
+    "RunCancelled",
     "RunResult",
+    "RunTimeout",
     "Session",
     "SigbitError",
     "SweepOutcome",

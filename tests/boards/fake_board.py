@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable
 
-from sigbit_boards.driver.steps import BoardError
+from sigbit.runtime import BoardError
 from sigbit_hw.arch import link
 from sigbit_hw.arch.link import Frame, Operation, Status
 

@@ -8,11 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boards.fake_board import FakeBoard, FakeLine, one_of
-from sigbit.runtime import RunCancelled, unlimited
+from sigbit.runtime import BoardError, RunCancelled, unlimited
 from sigbit_boards.driver.link import SerialLink
 from sigbit_boards.driver.steps import (
     Await,
-    BoardError,
     ReadMemory,
     ReadRegisters,
     WriteMemory,

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,11 +10,13 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from sigbit_boards.ulx3s import build as ulx3s
-from sigbit_boards.ulx3s.board import board_clock
+from sigbit_boards.ecp5 import board as ecp5
+from sigbit_boards.ecp5.board import Ecp5Board
+from sigbit_boards.registry import Built
+from sigbit_boards.system import LEDS
 from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_synthesis.emitted import cached_rtlil
-from sigbit_synthesis.pnr import Routed, result
+from sigbit_synthesis.pnr import result
 from sigbit_synthesis.target import Target
 
 REPORT = Path(__file__).parents[1] / "synthesis" / "nextpnr_report.json"
@@ -27,20 +28,20 @@ class Small(wiring.Component):
 
     rx: In(1)
     tx: Out(1, init=1)
-    irq: Out(1)
+    leds: Out(LEDS)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         count = Signal(20)
         m.d.sync += [count.eq(count + 1), self.tx.eq(self.rx)]
-        m.d.comb += self.irq.eq(count[-1])
+        m.d.comb += self.leds.eq(count[-LEDS:])
         return m
 
 
 @pytest.mark.synth
 def test_files_and_figures(sigbit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIGBIT_CACHE", str(tmp_path))
-    monkeypatch.setattr(ulx3s, "SerialAccelerator", lambda config, divisor: Small())
+    monkeypatch.setattr(ecp5, "SerialAccelerator", lambda *_: Small())
     out, figures, page = tmp_path / "new" / "out", tmp_path / "b.json", tmp_path / "b.html"
     arguments = ("--freq", "50", "--seeds", "2", "--json", figures, "--report", page)
     answer = sigbit("build", "ulx3s", "--arch", "nano", "-o", out, *arguments)
@@ -48,26 +49,30 @@ def test_files_and_figures(sigbit, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     found = json.loads(figures.read_text())
     assert sorted(found["files"]) == sorted(path.name for path in out.iterdir())
     assert b"LFE5U-85F" in (out / "board.bit").read_bytes()[:200]
-    assert 'LOCATE COMP "clk25"' in (out / "board.lpf").read_text()
+    assert 'LOCATE COMP "clock"' in (out / "board.lpf").read_text()
     assert ArchConfig.from_json(json.loads((out / "arch.json").read_text())) == PRESETS["nano"]
     text = cached_rtlil(PRESETS["nano"], Target.ECP5.fabric)
     assert found["netlist_sha256"] == hashlib.sha256(text.encode()).hexdigest()
     assert (found["board"], found["part"], found["target"]) == ("ulx3s", "LFE5U-85F", "ecp5")
     assert (found["preset"], found["arch_digest"]) == ("nano", PRESETS["nano"].digest)
     assert found["macs"] == PRESETS["nano"].macs
-    routed = found["routed"]
-    assert routed["fmax_mhz"] >= routed["clock_mhz"] == 50
-    assert routed["utilization"]["EHXPLLL"] == {"used": 1, "available": 4}
-    assert routed["critical_path"]
+    clock = found["clocks"]["accelerator"]
+    assert clock["wanted"] == 50
+    assert len(clock["met"]) == 2
+    assert found["fmax_mhz"] == max(clock["met"]) == clock["met"][found["seed"] - 1] >= 50
+    assert found["resources"]["EHXPLLL"] == {"used": 1, "available": 4}
+    assert found["critical_path"]
+    assert found["bitstream_bytes"] == (out / "board.bit").stat().st_size
+    assert (found["baud"], found["memory_bytes"]) == (2_000_000, 65_536)
     assert found["schema_version"] == 1
     assert found["cpu_seconds"] > 0
-    assert f"{routed['fmax_mhz']:.1f} MHz" in answer.out
+    assert f"{found['fmax_mhz']:.1f} MHz" in answer.out
     assert "nano on ulx3s, placed and routed on LFE5U-85F" in " ".join(answer.out.split())
     rows = tmp_path / "routing.json"
     shutil.copy(ROUTING, rows)
     assert sigbit("results", "add", rows, figures).code == 0
     row = json.loads(rows.read_text())["rows"][-1]
-    assert (row["preset"], row["routed"]) == ("nano", routed)
+    assert (row["preset"], row["clocks"]["accelerator"]) == ("nano", clock)
     assert not {"schema_version", "folder", "files"} & row.keys()
     html = page.read_text()
     assert "<b>PASS</b>" in html
@@ -83,25 +88,25 @@ def test_a_clock_that_is_missed(sigbit, tmp_path: Path, monkeypatch: pytest.Monk
     for name in ("board.bit", "board.lpf", "log.txt"):
         (routed / name).write_text(name)
 
-    def slow(config: ArchConfig, clock: float, seeds: int = 1, **_: object) -> Routed:
+    def slow(self: Ecp5Board, config: ArchConfig, clock: float, seeds: int, **_: object) -> Built:
         assert seeds == 1
-        return result(routed, board_clock(config, clock), 7)
+        return Built(clock, 3_000_000, (result(routed, self.clock(config, clock), 7),))
 
-    monkeypatch.setattr(ulx3s, "BOARD", replace(ulx3s.BOARD, place_and_route=slow))
+    monkeypatch.setattr(Ecp5Board, "build", slow)
     monkeypatch.setattr("sigbit.flows.build.netlist_sha256", lambda config, target: "00")
     out, figures, page = tmp_path / "out", tmp_path / "b.json", tmp_path / "b.html"
     answer = sigbit("build", "ulx3s", "-o", out, "--json", figures, "--report", page)
     assert answer.code == 1
     assert "the clock reaches 61.0 MHz, not 90.0 MHz: try more --seeds" in answer.err
     assert (out / "board.bit").read_text() == "board.bit"
-    assert json.loads(figures.read_text())["routed"]["fmax_mhz"] == pytest.approx(61.02, abs=0.01)
+    assert json.loads(figures.read_text())["fmax_mhz"] == pytest.approx(61.02, abs=0.01)
     assert "<b>FAIL</b>" in page.read_text()
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["zedboard"], "no board 'zedboard': give one of ulx3s"),
+        (["zedboard"], "no board 'zedboard': give one of icepi, ulx3s"),
         (["ulx3s", "--arch", "tpu"], "no accelerator 'tpu'"),
         (["ulx3s", "--arch", "zcu102"], "zcu102 on ulx3s: the board has one memory port"),
         (["ulx3s", "-o", "taken/out"], "cannot make the folder taken/out"),
@@ -111,7 +116,7 @@ def test_what_cannot_be_done_is_refused_before_any_work(
     refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], told: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(ulx3s, "gateware_key", None)
+    monkeypatch.setattr(ecp5, "gateware_key", None)
     (tmp_path / "taken").write_text("")
     assert told in refused("build", "-o", "out", *arguments)
     assert not (tmp_path / "out").exists()

@@ -16,7 +16,10 @@ from sigbit_sim.random_programs.program import random_inputs, random_program
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("fpga", "nano"), "must be interp or rtl or netlist, or a board and its port .* not 'fpga'"),
+        (
+            ("fpga", "nano"),
+            "must be interp or rtl or netlist, or a board and its port .* not 'fpga'",
+        ),
         (("interp", "giga"), "no accelerator 'giga'"),
         (("interp", "nano", "vu9p"), "must be xcup or ecp5, not 'vu9p'"),
     ],

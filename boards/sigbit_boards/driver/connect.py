@@ -2,11 +2,12 @@
 
 from functools import partial
 
+from sigbit.runtime import BoardError
 from sigbit_boards import registry
 from sigbit_boards.driver.device import BoardDevice
 from sigbit_boards.driver.line import SerialLine
 from sigbit_boards.driver.link import PATIENCE, SerialLink
-from sigbit_boards.driver.steps import BoardError, SilenceError, Transport
+from sigbit_boards.driver.steps import SilenceError, Transport
 from sigbit_hw.arch.config import ArchConfig
 
 

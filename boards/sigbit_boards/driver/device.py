@@ -7,13 +7,12 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
-from sigbit.runtime import Check, DeviceError, RunResult, check_stored, unlimited
+from sigbit.runtime import BoardError, Check, DeviceError, RunResult, check_stored, unlimited
 from sigbit.runtime.device import Inputs, port_parts, unpack_outputs
 from sigbit_boards.driver import registers
 from sigbit_boards.driver.residents import Place, Residents
 from sigbit_boards.driver.steps import (
     Await,
-    BoardError,
     ReadMemory,
     Step,
     Transport,
@@ -133,10 +132,15 @@ class BoardDevice:
     def _open(self, check: Check) -> Transport:
         """The board, identified and idle."""
         if self._transport is None:
-            self._transport = self._connect()
-            self._residents = Residents(self._transport.memory_bytes)
-            self._identify(self._transport, check)
-            self._soft_reset(self._transport)
+            transport = self._connect()
+            try:
+                self._identify(transport, check)
+                self._soft_reset(transport)
+            except BaseException:
+                transport.close()
+                raise
+            self._transport = transport
+            self._residents = Residents(transport.memory_bytes)
         return self._transport
 
     def _identify(self, transport: Transport, check: Check) -> None:
@@ -155,7 +159,7 @@ class BoardDevice:
         """Leave the accelerator stopped after whatever happens, the board closed if it is gone."""
         try:
             yield
-        except (BoardError, ProgramError):
+        except BoardError:
             self.close()
             raise
         except BaseException:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import serial
 
-from sigbit_boards.driver.steps import BoardError
+from sigbit.runtime import BoardError
 
 
 class Line(Protocol):

@@ -4,11 +4,11 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 
-from sigbit.runtime import Check, unlimited
+from sigbit.runtime import BoardError, Check, unlimited
 from sigbit_boards.driver import requests
 from sigbit_boards.driver.flight import Flight
 from sigbit_boards.driver.line import Line
-from sigbit_boards.driver.steps import BoardError, SilenceError, Step
+from sigbit_boards.driver.steps import SilenceError, Step
 from sigbit_hw.arch import link
 from sigbit_hw.arch.link import Frame, Operation, Status
 

@@ -4,12 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sigbit.runtime import Check
-from sigbit_tools.errors import SigbitError
-
-
-class BoardError(SigbitError):
-    """A board is not there, does not answer any more, or is not what it was taken for."""
+from sigbit.runtime import BoardError, Check
 
 
 class SilenceError(BoardError):

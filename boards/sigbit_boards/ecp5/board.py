@@ -11,7 +11,7 @@ from sigbit_boards.ecp5 import pins
 from sigbit_boards.ecp5.pll import made_clock
 from sigbit_boards.ecp5.top import Ecp5Top
 from sigbit_boards.registry import Built
-from sigbit_boards.system import LEDS, SerialAccelerator
+from sigbit_boards.system import LEDS, SerialAccelerator, require_one_port
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.gateware.emit import convert
 from sigbit_synthesis.emitted import gateware_key
@@ -60,7 +60,8 @@ class Ecp5Board:
         """The fastest clock up to ``clock`` Hertz that it can make for an accelerator;
         ``ValueError`` if there is none, or if it cannot carry this accelerator."""
         made = made_clock(pins.oscillator(self.platform), clock)
-        SerialAccelerator(config, round(made), self.line(made)[0], self.memory_bytes)
+        self.line(made)
+        require_one_port(config)
         return made
 
     def line(self, clock: float) -> tuple[int, int]:

@@ -62,6 +62,47 @@ BUDGET = Table(
 )
 
 
+def _cells(title: str, kind: str) -> Column:
+    """Cells of a type: how many, and which share of the part's."""
+
+    def text(row: Row) -> str:
+        cells = row["resources"].get(kind)
+        if cells is None:
+            return NONE
+        return f"{cells['used']:,} ({percent(cells['used'] / cells['available'])})"
+
+    return Column(title, text, True)
+
+
+def _reached(row: Row) -> str:
+    """A clock for each seed, from 1 on."""
+    return ", ".join(f"{met:.1f}" for met in row["clocks"]["accelerator"]["met"])
+
+
+def _kibibytes(row: Row) -> str:
+    size = row.get("bitstream_bytes")
+    return NONE if size is None else f"{size / 1024:,.0f}"
+
+
+BOARDS = Table(
+    "Boards with accelerators, placed, routed and packed",
+    (
+        label("board", "board"),
+        label("part", "part"),
+        label("accelerator", "preset"),
+        number("MACs", "macs"),
+        Column("clock, MHz", lambda r: f"{r['clocks']['accelerator']['wanted']:g}", True),
+        Column("after routing, MHz, by seed", _reached, True),
+        _cells("logic cells", "TRELLIS_COMB"),
+        _cells("registers", "TRELLIS_FF"),
+        _cells("block memories", "DP16KD"),
+        Column("bitstream, KiB", _kibibytes, True),
+        Column("minutes", lambda r: f"{r['seconds'] / 60:,.0f}", True),
+        Column("of one core", lambda r: f"{r['cpu_seconds'] / 60:,.0f}", True),
+    ),
+)
+
+
 def routed_grid(document: Mapping[str, Any]) -> Grid:
     """Cells that place and route used, of those that the part has."""
     lines = []

@@ -112,8 +112,8 @@ def preparing(name: AnyDevice) -> str:
         DeviceName.RTL: "building the simulator, if not built before",
         DeviceName.NETLIST: "synthesizing and building the simulator, if not done before",
     }
-    known = isinstance(name, DeviceName) and name in doing
-    return f"{name}: {doing[name] if known else 'preparing'}"
+    what = doing.get(name) if isinstance(name, DeviceName) else None
+    return f"{name}: {what or 'preparing'}"
 
 
 def open_device(

@@ -57,6 +57,7 @@ TABLES: Mapping[str, Entry] = {
     "budget": Entry(("lut_budget",), accelerator_tables.BUDGET.grid),
     "packing": Entry(("packing",), PACKING.grid),
     "routed": Entry(("routing",), lambda rows: accelerator_tables.routed_grid(rows[0])),
+    "boards": Entry(("routing",), accelerator_tables.BOARDS.grid),
     "methods": Entry(("training",), quant_tables.method_grid),
     "goals": Entry(("training",), goal_grid),
     "claims": Entry(("claims", "training", "rates"), lambda rows: claim_grid(findings(rows))),

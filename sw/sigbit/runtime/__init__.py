@@ -2,6 +2,7 @@
 
 from sigbit.runtime.compare import Mismatch, compare
 from sigbit.runtime.device import (
+    BoardError,
     Device,
     DeviceError,
     Event,
@@ -17,6 +18,7 @@ from sigbit.runtime.loading import load_program, verified
 from sigbit.runtime.session import Session, stored_inputs
 
 __all__ = [
+    "BoardError",
     "Check",
     "Device",
     "DeviceError",

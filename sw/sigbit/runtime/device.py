@@ -33,6 +33,10 @@ class DeviceError(SigbitError):
         super().__init__(f"{where}: {cause.name}: {CAUSE_DOC[cause]}")
 
 
+class BoardError(SigbitError):
+    """A board is not there, does not answer any more, or is not what it was taken for."""
+
+
 def _describe(program: Program, index: int) -> str:
     """Listing line and layer of an instruction, as far as it can be decoded."""
     word = program.instructions[index * isa.WORD_BYTES : (index + 1) * isa.WORD_BYTES]
