@@ -12,6 +12,7 @@ which runs those that have none.
 """
 
 import os
+import shutil
 import sys
 import zlib
 from collections.abc import Callable, Iterator
@@ -110,8 +111,10 @@ def rng(seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def _absent(what: str) -> None:
-    message = f"{what}: set SIGBIT_DATA to the folder of data sets"
+_SETTING = "set SIGBIT_DATA to the folder of data sets"
+
+
+def _absent(message: str) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(message)
     pytest.skip(message)
@@ -122,7 +125,7 @@ def data_dir() -> Path:
     """The folder of real data sets; skips the test (fails it when CI=true) where there is none."""
     folder = Path(os.environ.get("SIGBIT_DATA") or ROOT.parent / "shared" / "data")
     if not folder.is_dir():
-        _absent(f"no folder {folder}")
+        _absent(f"no folder {folder}: {_SETTING}")
     return folder
 
 
@@ -133,7 +136,19 @@ def data_path(data_dir: Path) -> Callable[[str], Path]:
     def find(name: str) -> Path:
         path = data_dir / name
         if not path.exists():
-            _absent(f"no {name!r} in {data_dir}")
+            _absent(f"no {name!r} in {data_dir}: {_SETTING}")
         return path
 
     return find
+
+
+@pytest.fixture
+def debian() -> Callable[[str], None]:
+    """``debian("dtc")``: needs that command of a package in debian-packages.txt; skips the test
+    (fails it when CI=true) where it is not installed."""
+
+    def needed(command: str) -> None:
+        if shutil.which(command) is None:
+            _absent(f"no {command}: install the packages of debian-packages.txt")
+
+    return needed

@@ -125,8 +125,8 @@ def load(name: str) -> Board:
     """
     if name in projects():
         raise ValueError(
-            f"{name} is built and loaded by its vendor's tools: `sigbit build {name} -o DIR` writes "
-            "a project for them"
+            f"{name} is built and loaded by its vendor's tools: `sigbit build {name} -o DIR` "
+            "writes a project for them"
         )
     board = _member(name, names(), "build.BOARD")
     if not isinstance(board, Board) or board.name != name:
