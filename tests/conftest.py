@@ -12,6 +12,7 @@ which runs those that have none.
 """
 
 import os
+import shutil
 import sys
 import zlib
 from collections.abc import Callable, Iterator
@@ -55,6 +56,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 _TOOLS = ("c++", "g++", "make", "nextpnr", "verilator", "yosys", "yowasp-", "z3")
 _MARKERS = ("sim", "synth")
+_QUICK = "libsigbit_driver.so"
+"""A library of the cache that any test may load: it is compiled in a second."""
 _unmarked = ""
 """The running test, if it may not start a tool."""
 
@@ -68,7 +71,8 @@ def _guard(event: str, arguments: tuple[Any, ...]) -> None:
         names = [Path(os.fsdecode(word)).name for word in words if word]
         found = next((name for name in names if name.startswith(_TOOLS)), "")
     else:
-        found = str(arguments[0]) if "sigbit" in str(arguments[0]) else ""
+        name = str(arguments[0])
+        found = name if "sigbit" in name and not name.endswith(_QUICK) else ""
     if found:
         pytest.fail(f"{_unmarked} starts {found}: mark it, {' or '.join(_MARKERS)}")
 
@@ -110,8 +114,10 @@ def rng(seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def _absent(what: str) -> None:
-    message = f"{what}: set SIGBIT_DATA to the folder of data sets"
+_SETTING = "set SIGBIT_DATA to the folder of data sets"
+
+
+def _absent(message: str) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(message)
     pytest.skip(message)
@@ -122,7 +128,7 @@ def data_dir() -> Path:
     """The folder of real data sets; skips the test (fails it when CI=true) where there is none."""
     folder = Path(os.environ.get("SIGBIT_DATA") or ROOT.parent / "shared" / "data")
     if not folder.is_dir():
-        _absent(f"no folder {folder}")
+        _absent(f"no folder {folder}: {_SETTING}")
     return folder
 
 
@@ -133,7 +139,19 @@ def data_path(data_dir: Path) -> Callable[[str], Path]:
     def find(name: str) -> Path:
         path = data_dir / name
         if not path.exists():
-            _absent(f"no {name!r} in {data_dir}")
+            _absent(f"no {name!r} in {data_dir}: {_SETTING}")
         return path
 
     return find
+
+
+@pytest.fixture
+def debian() -> Callable[[str], None]:
+    """``debian("dtc")``: needs that command of a package in debian-packages.txt; skips the test
+    (fails it when CI=true) where it is not installed."""
+
+    def needed(command: str) -> None:
+        if shutil.which(command) is None:
+            _absent(f"no {command}: install the packages of debian-packages.txt")
+
+    return needed

@@ -18,8 +18,18 @@ def test_every_folder_with_a_build_is_a_board() -> None:
 
 
 def test_unknown_board() -> None:
-    with pytest.raises(ValueError, match="no board 'ulx4': give one of icepi, ulx3s"):
+    with pytest.raises(
+        ValueError, match="no board 'ulx4': give one of icepi, ulx3s, kr260, kv260, zcu102"
+    ):
         registry.load("ulx4")
+
+
+def test_boards_whose_tools_are_the_vendors() -> None:
+    assert registry.projects() == ("kr260", "kv260", "zcu102")
+    for name in registry.projects():
+        assert registry.project(name).name == name
+        with pytest.raises(ValueError, match=f"{name} is built and loaded by its vendor's tools"):
+            registry.load(name)
 
 
 def test_a_folder_that_holds_another_board(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:

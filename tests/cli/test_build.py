@@ -127,3 +127,37 @@ def test_usage_errors(sigbit, tmp_path: Path, arguments: list[str]) -> None:
     answer = sigbit("build", "ulx3s", "-o", tmp_path / "out", *arguments)
     assert answer.code == 2
     assert arguments[0] in answer.err
+
+
+@pytest.mark.synth
+def test_a_project_for_the_vendors_tools(sigbit, tmp_path: Path) -> None:
+    figures = tmp_path / "b.json"
+    answer = sigbit(
+        "build",
+        "kv260",
+        "--arch",
+        "nano",
+        "-o",
+        tmp_path / "kv",
+        "--freq",
+        "150",
+        "--json",
+        figures,
+    )
+    assert answer.code == 0, answer
+    found = json.loads(figures.read_text())
+    assert found["clocks"] == {"accelerator": {"wanted": 150.0, "met": []}}
+    assert (found["resources"], found["bitstream_bytes"]) == ({}, 0)
+    text = cached_rtlil(PRESETS["nano"], Target.XCUP.fabric)
+    assert found["netlist_sha256"] == hashlib.sha256(text.encode()).hexdigest()
+    written = {str(p.relative_to(tmp_path / "kv")) for p in (tmp_path / "kv").rglob("*.*")}
+    assert set(found["files"]) - {"Makefile"} == written
+    assert "not built by us" in answer.out
+
+
+@pytest.mark.parametrize("option", [("--seeds", "2"), ("--report", "x.html")])
+def test_what_a_project_does_not_take(sigbit, tmp_path: Path, option: tuple[str, str]) -> None:
+    answer = sigbit("build", "zcu102", "-o", tmp_path / "z", *option)
+    assert answer.code == 2
+    assert f"{option[0]}: zcu102 is placed and routed by Vivado" in answer.err
+    assert not (tmp_path / "z").exists()

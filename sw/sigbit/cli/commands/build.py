@@ -1,4 +1,4 @@
-"""``sigbit build``: an accelerator on a board, placed, routed and packed."""
+"""``sigbit build``: an accelerator on a board, placed, routed and packed, or a project for that."""
 
 import shlex
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ import typer
 
 from sigbit.cli.console.files import target, write_json
 from sigbit.cli.console.grouped import grouped
-from sigbit.cli.console.options import Arch, Json
+from sigbit.cli.console.options import Json
 from sigbit.cli.console.output import say
-from sigbit.cli.console.synth_tables import show_built
+from sigbit.cli.console.synth_tables import show_built, show_project
 from sigbit.cli.console.telling import telling
-from sigbit.errors import CheckFailed
+from sigbit.errors import CheckFailed, UserError
 from sigbit_tools.files import write_text
 
 
@@ -22,11 +22,15 @@ class GoalOptions:
     """What place and route aims at."""
 
     freq: Annotated[
-        float, typer.Option(metavar="MHZ", min=10, max=400, help="Clock to aim at.")
-    ] = 90.0
+        float | None,
+        typer.Option(
+            metavar="MHZ", min=10, max=400, help="Clock to aim at. [default: 90; projects: 200]"
+        ),
+    ] = None
     seeds: Annotated[
-        int, typer.Option(min=1, max=100, help="Placements to try, two at a time.")
-    ] = 1
+        int | None,
+        typer.Option(min=1, max=100, help="Placements to try, two at a time. [default: 1]"),
+    ] = None
 
 
 @grouped
@@ -43,7 +47,13 @@ def build(
         ),
     ],
     goal: GoalOptions,
-    arch: Arch = "nano",
+    arch: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PRESET|FILE",
+            help="Accelerator: a preset, JSON or a Program. [default: nano; projects: the board's]",
+        ),
+    ] = None,
     json: Json = None,
     report: Annotated[
         Path | None,
@@ -53,18 +63,47 @@ def build(
     """Place, route and pack a board that carries an accelerator.
 
     Takes the fastest placement. Exits with 1 if it does not meet the clock; the files are written
-    all the same. `sigbit load` puts the bitstream onto the board.
+    all the same. `sigbit load` puts the bitstream onto the board. For zcu102, kv260 and kr260 it
+    writes a project for Vivado, whose README says how to go on.
     """
+    from sigbit.flows.vendor_project import projects
+
+    if board in projects():
+        if goal.seeds is not None or report is not None:
+            option = "--seeds" if goal.seeds is not None else "--report"
+            raise UserError(f"{option}: {board} is placed and routed by Vivado, not here")
+        _project(board, output, arch, goal.freq, json)
+    else:
+        _built(board, output, arch or "nano", goal, json, report)
+
+
+def _project(
+    board: str, output: Path, arch: str | None, freq: float | None, json: Path | None
+) -> None:
+    """Write a project for the vendor's tools."""
+    from sigbit.flows.vendor_project import CLOCK_MHZ, write_project
+
+    with telling() as tell:
+        written = write_project(board, output, arch, clock_mhz=freq or CLOCK_MHZ, tell=tell)
+    show_project(written)
+    write_json(json, written)
+
+
+def _built(
+    board: str, output: Path, arch: str, goal: GoalOptions, json: Path | None, report: Path | None
+) -> None:
+    """Place, route and pack."""
     from sigbit.flows.build import build as flow
     from sigbit.flows.build_page import page
 
+    freq, seeds = goal.freq or 90.0, goal.seeds or 1
     with telling() as tell:
-        built = flow(board, output, arch, clock_mhz=goal.freq, seeds=goal.seeds, tell=tell)
+        built = flow(board, output, arch, clock_mhz=freq, seeds=seeds, tell=tell)
     show_built(built)
     write_json(json, built)
     if report is not None:
         words = ["sigbit", "build", board, "--arch", arch, "-o", str(output)]
-        words += ["--freq", f"{goal.freq:g}", "--seeds", str(goal.seeds)]
+        words += ["--freq", f"{freq:g}", "--seeds", str(seeds)]
         write_text(report, page(built, shlex.join(words)))
         say(f"wrote {report}")
     if not built.meets:

@@ -8,6 +8,7 @@ from sigbit.cli.console.output import say, show_facts, show_grid, show_table
 if TYPE_CHECKING:
     from sigbit.flows.build import Built
     from sigbit.flows.synth import Synthesized
+    from sigbit.flows.vendor_project import WrittenProject
 
 SHOWN = 20
 """Modules in the table; the files hold all."""
@@ -75,3 +76,18 @@ def show_built(built: "Built") -> None:
     )
     say(f"serial line: {built.baud:,} bits a second; memory: {built.memory_bytes:,} bytes")
     say(f"wrote {built.folder}: {', '.join(built.files)}")
+
+
+def show_project(written: "WrittenProject") -> None:
+    """Print what a project has, and how to go on."""
+    clock = written.clocks["accelerator"].wanted
+    show_facts(
+        f"{written.preset} on {written.board}: a project for Vivado, not built by us",
+        [
+            ("part", written.part),
+            ("clock", f"{clock:g} MHz, not proven"),
+            ("netlist", written.netlist_sha256),
+        ],
+    )
+    say(f"wrote {written.folder}: {', '.join(written.files)}")
+    say(f"how to go on: {written.folder / 'README.md'}")

@@ -1,0 +1,1 @@
+"""AMD's KR260 starter kit."""

@@ -1,0 +1,1 @@
+"""AMD's KV260 starter kit."""

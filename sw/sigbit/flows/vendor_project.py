@@ -1,0 +1,111 @@
+"""A board's project for its vendor's tools, which make the bitstream."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sigbit.errors import given
+from sigbit.flows.arch_file import write_arch
+from sigbit.flows.build import ACCELERATOR, Cells, ClockGoal
+from sigbit.flows.progress import Tell, silent
+from sigbit.flows.result import Result, Stopwatch
+from sigbit.inputs.accelerators import load_arch
+from sigbit_boards import registry
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_synthesis import netlist_sha256
+from sigbit_synthesis.emitted import cached_verilog
+from sigbit_tools.files import make_folder, write_text
+
+CLOCK_MHZ = 200.0
+"""The clock that projects ask for by default, as the cycle model's frame rates assume it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenProject(Result):
+    """A project that the vendor's tools have not built yet.
+
+    Parameters
+    ----------
+    board, part : str
+        The board, and the device on it.
+    preset, arch_digest : str
+        The accelerator.
+    macs : int
+        Its multiply-accumulates per cycle.
+    target : str
+        The fabric of the part.
+    netlist_sha256 : str
+        SHA-256 of the accelerator's RTLIL, as ``sigbit synth`` gives it for this target.
+    verilog_sha256 : str
+        SHA-256 of the accelerator's Verilog in the project: what simulations run, without their
+        trace ports.
+    clocks : mapping
+        By name; nothing is known of what placements would bear.
+    resources : mapping
+        Empty: nothing has been placed.
+    bitstream_bytes : int
+        0: there is none.
+    folder : Path
+    files : tuple of str
+        Paths in the folder.
+    """
+
+    board: str
+    part: str
+    preset: str
+    arch_digest: str
+    macs: int
+    target: str
+    netlist_sha256: str
+    verilog_sha256: str
+    clocks: Mapping[str, ClockGoal]
+    resources: Mapping[str, Cells] = field(default_factory=dict)
+    bitstream_bytes: int = 0
+    folder: Path
+    files: tuple[str, ...]
+
+
+def projects() -> tuple[str, ...]:
+    """Names of the boards for which projects are written."""
+    return registry.projects()
+
+
+def write_project(
+    board: str,
+    folder: Path,
+    arch: str | ArchConfig | None = None,
+    *,
+    clock_mhz: float = CLOCK_MHZ,
+    tell: Tell = silent,
+) -> WrittenProject:
+    """Write a project that puts ``arch`` (by default the board's) onto ``board`` into ``folder``.
+
+    Raises :class:`~sigbit.errors.UserError` for boards and accelerators that do not exist or do not
+    go together.
+    """
+    watch = Stopwatch()
+    with given(f"board {board}"):
+        wanted = registry.project(board)
+    config = load_arch(wanted.preset if arch is None else arch)
+    tell(f"emitting {config.name}")
+    netlist = netlist_sha256(config, wanted.target)
+    with given(f"{config.name} on {board}"):
+        files = wanted.files(config, clock_mhz, netlist)
+    for name, text in files.items():
+        make_folder((folder / name).parent)
+        write_text(folder / name, text)
+    return WrittenProject(
+        board=board,
+        part=wanted.part,
+        preset=config.name,
+        arch_digest=config.digest,
+        macs=config.macs,
+        target=wanted.target.value,
+        netlist_sha256=netlist,
+        verilog_sha256=hashlib.sha256(cached_verilog(config).encode()).hexdigest(),
+        clocks={ACCELERATOR: ClockGoal(clock_mhz, ())},
+        folder=folder,
+        files=(*files, write_arch(config, folder).name),
+        **watch.read(),
+    )
