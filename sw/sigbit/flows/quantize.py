@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-import torch
-
 from sigbit.compiler import compile_graph
 from sigbit.errors import UserError
-from sigbit.flows.budget import Batches, Budget, within, within_luts
+from sigbit.flows.budget import Budget, within, within_luts
 from sigbit.flows.bulk import BulkModel, runtime
 from sigbit.flows.formats import Formats
 from sigbit.flows.progress import Tell, silent
@@ -19,7 +17,7 @@ from sigbit.inputs.samples import Calibration, SampleData, Samples, load_samples
 from sigbit.ir import MODEL_SUFFIX
 from sigbit.quant import PreparedModel, QuantSpec, convert
 from sigbit.quant.post import equalized, fold_batch_norms, post_training
-from sigbit.quant.prepare import check_parameters, evaluate
+from sigbit.quant.prepare import check_parameters
 from sigbit.training import reproducible
 from sigbit_hw.arch.config import ArchConfig
 
@@ -81,14 +79,14 @@ def quantize(
                 budget.luts,
                 budget.target,
                 search.graph,
-                search.batches,
+                search.samples,
                 config,
                 lambda candidate: search.quantized(formats.spec(candidate)),
                 tell,
             )
         spec = formats.spec(config)
         if budget.of_bits is not None:
-            spec, chosen = within(budget.of_bits, search.graph, search.batches, spec, config, tell)
+            spec, chosen = within(budget.of_bits, search.graph, search.samples, spec, config, tell)
         tell(f"searching scales on {len(seen)} samples")
         prepared = search.quantized(spec)
         tell("converting to integers")
@@ -151,20 +149,19 @@ class _Search:
         self, network: FloatNetwork, samples: Samples, post: PostTraining, tell: Tell
     ) -> None:
         self._post = post
-        self.batches: Batches = tuple(torch.from_numpy(b) for b in samples.inputs)
+        self.samples = samples
         check_parameters(network.graph)
         tell("folding batch norms")
         self.graph = fold_batch_norms(network.graph)
         if post.equalize:
             tell("equalizing layers")
-            with torch.no_grad():
-                self.graph = equalized(self.graph, evaluate(self.graph, self.batches))
+            self.graph = equalized(self.graph, self.samples)
 
     def quantized(self, spec: QuantSpec) -> PreparedModel:
         """Return the network with the best scales."""
         return post_training(
             self.graph,
-            self.batches,
+            self.samples,
             spec,
             correct_bias=self._post.bias_correction,
             activation_aware=self._post.activation_aware,

@@ -48,6 +48,7 @@ def quantize(
                 samples.calibrate,
                 samples.images,
                 samples.test,
+                samples.chunk,
                 samples.bulk,
                 samples.data,
                 samples.mean,

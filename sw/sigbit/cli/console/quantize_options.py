@@ -40,6 +40,9 @@ class CalibrationOptions:
     ]
     images: Annotated[int, typer.Option(min=1, help="Samples to calibrate with.")] = 32
     test: Annotated[int, typer.Option(min=1, help="Other samples, to test with.")] = 100
+    chunk: Annotated[
+        int, typer.Option(min=1, help="Samples to read at a time; changes memory, not results.")
+    ] = 32
     bulk: Annotated[
         bool,
         typer.Option(
