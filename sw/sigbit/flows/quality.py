@@ -17,6 +17,7 @@ from sigbit.quant import IntegerModel, PreparedModel
 from sigbit.quant.calibration.reference import Reference, result
 from sigbit.quant.layers.layer import QuantLayer
 from sigbit.quant.plan.plans import InputPlan, LayerPlan
+from sigbit.quant.post.reconstruction.judge import decisions
 
 _BATCH = 8
 """Samples that are evaluated at a time."""
@@ -181,10 +182,4 @@ def _decided(
             values = graph.evaluate(dict(zip((n.name for n in graph.inputs), batches, strict=True)))
             got = integer(*batches)
         got = got[0] if isinstance(got, tuple) else got
-        yield first, _decisions(values[graph.outputs[0]]), _decisions(got)
-
-
-def _decisions(x: Tensor) -> Tensor:
-    """Classes ``[batch, ...]``; of a single channel its sign, 0 or 1."""
-    x = x.flatten(1) if x[0].numel() == x.shape[1] else x
-    return x.argmax(1) if x.shape[1] > 1 else (x[:, 0] > 0).long()
+        yield first, decisions(values[graph.outputs[0]]), decisions(got)

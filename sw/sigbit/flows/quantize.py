@@ -1,5 +1,6 @@
 """From a trained float network to a Program, without training."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from sigbit.compiler import compile_graph
@@ -9,18 +10,21 @@ from sigbit.flows.bulk import BulkModel, runtime
 from sigbit.flows.formats import Formats
 from sigbit.flows.progress import Tell, silent
 from sigbit.flows.quality import agreement, layer_codes, layer_qualities
-from sigbit.flows.quantized import PostTraining, QuantizedNetwork
+from sigbit.flows.quantized import PostTraining, QuantizedNetwork, ReconstructionStep
 from sigbit.flows.result import Stopwatch
 from sigbit.inputs.accelerators import load_arch
 from sigbit.inputs.networks import FloatNetwork, Model, Network, load_network
 from sigbit.inputs.samples import Calibration, SampleData, Samples, load_samples
 from sigbit.ir import MODEL_SUFFIX
 from sigbit.quant import PreparedModel, QuantSpec, convert
-from sigbit.quant.post import equalized, fold_batch_norms, post_training
+from sigbit.quant.post import equalized, fold_batch_norms, post_training, reconstruct
 from sigbit.quant.prepare import check_parameters
 from sigbit.training import reproducible
 from sigbit_hw.arch.config import ArchConfig
+from sigbit_tools.toolchain import cache_dir
 
+RECONSTRUCTION_SAMPLES = 128
+"""Samples for a reconstruction if their number is not given."""
 PROGRAM_SUFFIX = ".sigbit"
 """How the names of Programs' files end."""
 
@@ -62,6 +66,8 @@ def quantize(
     wanted = Network.of(network)
     samples = Calibration.of(calibration)
     formats, budget, post = formats or Formats(), budget or Budget(), post or PostTraining()
+    if samples.images is None and post.reconstruct:
+        samples = replace(samples, images=RECONSTRUCTION_SAMPLES)
     _check(output, formats, budget)
     if samples.bulk:
         runtime()
@@ -88,7 +94,7 @@ def quantize(
         if budget.of_bits is not None:
             spec, chosen = within(budget.of_bits, search.graph, search.samples, spec, config, tell)
         tell(f"searching scales on {len(seen)} samples")
-        prepared = search.quantized(spec)
+        prepared, attempts = search.final(spec)
         tell("converting to integers")
         integer = convert(prepared)
         layers = layer_qualities(prepared, search.graph, seen, tell)
@@ -114,6 +120,7 @@ def quantize(
         post=post,
         number_systems=systems,
         chosen_bits=chosen,
+        reconstruction=attempts,
         quantizers=len(loaded.graph.quantizers),
         calibration=seen.origin,
         test=tested.origin,
@@ -148,7 +155,7 @@ class _Search:
     def __init__(
         self, network: FloatNetwork, samples: Samples, post: PostTraining, tell: Tell
     ) -> None:
-        self._post = post
+        self._post, self._tell = post, tell
         self.samples = samples
         check_parameters(network.graph)
         tell("folding batch norms")
@@ -156,6 +163,24 @@ class _Search:
         if post.equalize:
             tell("equalizing layers")
             self.graph = equalized(self.graph, self.samples)
+
+    def final(self, spec: QuantSpec) -> tuple[PreparedModel, tuple[ReconstructionStep, ...] | None]:
+        """Return the network with the best scales, reconstructed if that is wanted, and what each
+        step of that brought."""
+        if self._post.reconstruct is None:
+            return self.quantized(spec), None
+        found = reconstruct(
+            self.graph,
+            self.samples,
+            spec,
+            self._post.reconstruct,
+            tell=self._tell,
+            work=cache_dir() / "reconstruction",
+        )
+        return found.prepared, tuple(
+            ReconstructionStep(a.name, a.score.agreement, a.score.error, a.kept)
+            for a in found.attempts
+        )
 
     def quantized(self, spec: QuantSpec) -> PreparedModel:
         """Return the network with the best scales."""

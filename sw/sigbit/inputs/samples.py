@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from sigbit.data import Dataset, DatasetEntry
 
 Floats = NDArray[np.float32]
+SAMPLES = 32
+"""Samples to calibrate with if their number is not given."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,10 @@ class Calibration:
         The name of a data set; or inputs ``[N, *shape]``, in an ``.npy`` file or as an array, or
         those of several inputs by name, in an ``.npz`` file or a mapping. An array ``y`` among
         named ones holds the labels.
-    images, test : int
-        Samples to calibrate with and to test with.
+    images : int, optional
+        Samples to calibrate with; 32 if not given, and more where they are learned from.
+    test : int
+        Samples to test with.
     chunk : int
         Samples to read at a time. The result does not depend on it.
     bulk : bool
@@ -86,7 +90,7 @@ class Calibration:
     """
 
     data: SampleData
-    images: int = 32
+    images: int | None = None
     test: int = 100
     chunk: int = 32
     bulk: bool = False
@@ -98,6 +102,11 @@ class Calibration:
     def of(cls, samples: "Calibration | SampleData") -> Self:
         """Return ``samples``, or the usual number of them from a source."""
         return samples if isinstance(samples, cls) else cls(cast("SampleData", samples))
+
+    @property
+    def count(self) -> int:
+        """How many to calibrate with."""
+        return SAMPLES if self.images is None else self.images
 
     @property
     def name(self) -> str:
@@ -132,10 +141,10 @@ def _of_dataset(name: str, network: FloatNetwork, wanted: Calibration) -> tuple[
         seen = _loaded(found, ["train", tested.split], wanted)
     if seen.split == tested.split:
         order = np.random.default_rng(0).permutation(len(tested))
-        first = min(wanted.images, max(1, len(tested) // 2))
+        first = min(wanted.count, max(1, len(tested) // 2))
         chosen = order[:first], order[first:][: wanted.test]
     else:
-        chosen = _chosen(len(seen), wanted.images), _chosen(len(tested), wanted.test)
+        chosen = _chosen(len(seen), wanted.count), _chosen(len(tested), wanted.test)
     calibration, test = (
         _samples(data, indices, prepare, shapes[0], wanted)
         for data, indices in zip((seen, tested), chosen, strict=True)
@@ -211,7 +220,7 @@ def _of_arrays(
         raise UserError(f"{path}: the arrays hold different numbers of samples: {sorted(counts)}")
     count = len(batches[0])
     order = np.random.default_rng(0).permutation(count)
-    parts = order[: wanted.images], order[wanted.images :][: wanted.test]
+    parts = order[: wanted.count], order[wanted.count :][: wanted.test]
     if not len(parts[1]):
         parts = (parts[0], parts[0][: wanted.test])
     others = "others" if count > len(parts[0]) else "the same ones"

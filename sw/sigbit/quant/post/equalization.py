@@ -49,8 +49,8 @@ def equalize(graph: FloatGraph, calibration: Calibration) -> FloatGraph:
                 total[i].reciprocal() / _MOST, _MOST / total[i]
             )
             total[i] = total[i] * s
-            _divide_outputs(p.first, parameters, s)
-            _multiply_inputs(p.second, parameters, s)
+            divide_outputs(p.first, parameters, s)
+            multiply_inputs(p.second, parameters, s)
             change = max(change, float(s.log2().abs().max()))
         if change < _SETTLED:
             break
@@ -117,14 +117,14 @@ def _factor(p: _Pair, parameters: Mapping[str, Tensor], peak: Tensor) -> Tensor:
     return torch.where(peak < p.limit, s, 1.0)
 
 
-def _divide_outputs(node: Conv2d | Linear, parameters: dict[str, Tensor], s: Tensor) -> None:
+def divide_outputs(node: Conv2d | Linear, parameters: dict[str, Tensor], s: Tensor) -> None:
     weight = parameters[node.weight]
     weight.div_(s.to(weight.dtype).view(-1, *[1] * (weight.dim() - 1)))
     if node.bias is not None:
         parameters[node.bias].div_(s.to(weight.dtype))
 
 
-def _multiply_inputs(node: Conv2d | Linear, parameters: dict[str, Tensor], s: Tensor) -> None:
+def multiply_inputs(node: Conv2d | Linear, parameters: dict[str, Tensor], s: Tensor) -> None:
     weight = parameters[node.weight]
     s = s.to(weight.dtype)
     if isinstance(node, Conv2d) and node.groups > 1:

@@ -13,7 +13,7 @@ from sigbit.quant.calibration.reference import Reference, result
 from sigbit.quant.calibration.samples import MICRO_BATCH, SampleChunks, micro_batches
 from sigbit.quant.layers.layer import QuantLayer
 from sigbit.quant.layers.plain import QuantInput
-from sigbit.quant.layers.values import Levels
+from sigbit.quant.layers.values import Arithmetic, Levels
 from sigbit.quant.plan.plans import InputPlan, LayerPlan, Plan, tensors_of
 from sigbit.quant.post.reconstruction.blocks import Block
 from sigbit.quant.post.reconstruction.store import Store
@@ -120,13 +120,12 @@ class Walk:
     def advance(self, index: int) -> None:
         """Keep the quantized tensors that the block gives."""
         block = self.blocks[index]
-        scales = dict(self.scales)
-        compute = frozen(self.prepared, block.plans, scales)
+        compute = Frozen(self.prepared, block.plans)
         for first, last in self.batches():
             values = compute(self.given(block, first, last))
             for name in block.gives:
                 self.levels.append(name, values[name].levels.to(torch.int16))
-        self.scales |= {name: scales[name] for name in block.gives}
+                self.scales[name] = values[name].scale
         for name in list(self.levels):
             if self._last.get(name, -1) <= index:
                 self.levels.drop(name)
@@ -142,30 +141,27 @@ class Walk:
         self._stack.close()
 
 
-def frozen(
-    prepared: PreparedModel, plans: Iterable[Plan], scales: dict[str, Tensor]
-) -> Callable[[Values], Values]:
-    """What computes ``plans`` from the tensors before them, with the parameters as they are now;
-    ``scales`` are those of the tensors, which it completes."""
-    stages: list[tuple[Plan, Callable[[list[Levels]], Levels]]] = []
-    for p in plans:
-        module = prepared.quant_module(p.name)
-        assert not isinstance(module, QuantInput)
-        inputs = [scales[t] for t in tensors_of(p)]
-        if isinstance(module, QuantLayer):
-            a = module.arithmetic(inputs)
-            scales[p.name] = a.out_scale
-            stages.append((p, lambda x, m=module, a=a: m.result(a, x)))  # type: ignore[misc]
-        else:
-            stages.append((p, module))
+class Frozen:
+    """Computes ``plans`` from the tensors before them, with the parameters as they are at its first
+    call: what layers compute with is found once."""
 
-    def compute(values: Values) -> Values:
-        for p, stage in stages:
-            values[p.name] = stage([values[t] for t in tensors_of(p)])
-            scales[p.name] = values[p.name].scale
+    def __init__(self, prepared: PreparedModel, plans: Iterable[Plan]) -> None:
+        self._prepared, self._plans = prepared, tuple(plans)
+        self._found: dict[str, Arithmetic] = {}
+
+    def __call__(self, values: Values) -> Values:
+        """``values`` with the tensors of the plans."""
+        for p in self._plans:
+            module = self._prepared.quant_module(p.name)
+            assert not isinstance(module, QuantInput)
+            x = [values[t] for t in tensors_of(p)]
+            if isinstance(module, QuantLayer):
+                if p.name not in self._found:
+                    self._found[p.name] = module.arithmetic([v.scale for v in x])
+                values[p.name] = module.result(self._found[p.name], x)
+            else:
+                values[p.name] = module(x)
         return values
-
-    return compute
 
 
 @dataclass(frozen=True)
@@ -185,7 +181,7 @@ class LayerSite:
 
     def scales(self) -> list[Tensor]:
         """The scales of its inputs."""
-        compute = frozen(self.walk.prepared, self._before, dict(self.walk.scales))
+        compute = Frozen(self.walk.prepared, self._before)
         values = compute(self.walk.given(self.block, 0, 1))
         return [values[t].scale for t in tensors_of(self.plan)]
 
@@ -196,7 +192,7 @@ class LayerSite:
 
     def inputs(self) -> Iterator[list[Levels]]:
         """Its quantized inputs, micro-batch by micro-batch."""
-        compute = frozen(self.walk.prepared, self._before, dict(self.walk.scales))
+        compute = Frozen(self.walk.prepared, self._before)
         for first, last in self.walk.batches():
             values = compute(self.walk.given(self.block, first, last))
             yield [values[t] for t in tensors_of(self.plan)]
@@ -209,6 +205,14 @@ class BlockSite:
     walk: Walk
     block: Block
     number: int
+
+    def values(self, samples: list[int]) -> Values:
+        """The quantized tensors of the block and those that it reads, with gradients."""
+        walk = self.walk
+        values = walk.some(self.block, samples)
+        for p in self.block.plans:
+            values[p.name] = walk.prepared.step(p, values, {})
+        return values
 
     def targets(self, samples: list[int]) -> Mapping[str, Tensor]:
         """The float values that the block should give, divided as the reference says."""
