@@ -177,7 +177,9 @@ def test_learning_lowers_the_error_of_blocks(seed: int) -> None:
     errors = []
     for learn in (False, True):
         settings = Reconstruction(False, False, learn, steps=60, drop=0.0, judge=False)
-        errors.append(error(reconstruct(graph, x, SPEC, settings).prepared, graph, (x[0][:48],)))
+        spec = replace(SPEC, act_planes=3)  # the rounding of weights is all there is
+        found = reconstruct(graph, x, spec, settings)
+        errors.append(error(found.prepared, graph, (x[0][:48],)))
     assert errors[1] < 0.8 * errors[0]
 
 
