@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sigbit.errors import QuantizationError
-from sigbit.ir.floating import FloatGraph
+from sigbit.ir.floating import FloatGraph, Unary
 from sigbit.quant.calibration.reference import FloatValues, Reference, preactivation, result
 from sigbit.quant.calibration.samples import Calibration, as_chunks, micro_batches
 from sigbit.quant.plan.fusion import fuse
@@ -52,7 +52,7 @@ class Statistics:
     results : mapping
         Of the tensors of layers, by the layer.
     before : mapping
-        Least and largest value of layers before their activation function.
+        Least and largest value of layers before an activation function that is no ReLU.
     means : mapping
         Means of their channels ``[C]`` (float64).
     """
@@ -97,9 +97,11 @@ def observe(network: FloatGraph | Reference, calibration: Calibration) -> Statis
 def _observe(
     p: LayerPlan, values: FloatValues, of: "_Observer", before: "_Means", first: int, samples: int
 ) -> None:
-    x = result(p, values)
-    of.add_samples(x, first, samples)
-    before.add(preactivation(p, values))
+    of.add_samples(result(p, values), first, samples)
+    x = preactivation(p, values)
+    before.add_means(x)
+    if isinstance(p.activation, Unary):
+        before.add(x)
 
 
 def _check(name: str, x: Tensor) -> None:
@@ -126,8 +128,8 @@ class _Means(_Range):
         self._sum: Tensor | None = None
         self._count = 0
 
-    def add(self, x: Tensor) -> None:
-        super().add(x)
+    def add_means(self, x: Tensor) -> None:
+        """Add a batch to the means."""
         total = x.sum([d for d in range(x.dim()) if d != 1], dtype=torch.float64)
         self._sum = total if self._sum is None else self._sum + total
         self._count += x.numel() // x.shape[1]

@@ -3,11 +3,13 @@ a channel, and the bias takes the shift back. Layer by layer, so that each one s
 are left before it.
 """
 
+import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
+from sigbit.quant.layers.values import Levels
 from sigbit.quant.post.reconstruction.walk import LayerSite, Step
 from sigbit.quant.post.uses import Uses
 
@@ -35,12 +37,21 @@ class BiasCorrection(Step):
         name, module = self._uses.bias_of(site.plan), site.module
         if name is None or module.given is not None:
             return
-        a = module.arithmetic(site.scales())
-        total, count = torch.zeros(site.plan.shape[0], dtype=torch.float64), 0
-        for inputs in site.inputs():
-            acc = module.sums(a, inputs)
-            total += acc.sum((0, 2, 3), dtype=torch.float64)
-            count += acc.numel() // acc.shape[1]
-        error = self._means[site.plan.name] - (total / count * a.step + a.bias)
+        total = _total(site)
+        a = module.arithmetic([x.scale for x in total])
+        acc = module.sums(a, total)  # sums are linear: that of all samples, without error
+        mean = acc.sum((0, 2, 3)) / (site.walk.samples * math.prod(site.plan.shape[1:]))
+        error = self._means[site.plan.name] - (mean * a.step + a.bias)
         parameter = site.walk.prepared.parameter_of(name)
         parameter += error.to(parameter.dtype)
+
+
+def _total(site: LayerSite) -> list[Levels]:
+    """The inputs of a layer, added up over the samples (float64)."""
+    total: list[Levels] = []
+    for inputs in site.inputs():
+        sums = [x.levels.sum(0, keepdim=True).double() for x in inputs]  # whole numbers, exact
+        if total:
+            sums = [t.levels + s for t, s in zip(total, sums, strict=True)]
+        total = [Levels(s, x.scale) for s, x in zip(sums, inputs, strict=True)]
+    return total
