@@ -31,7 +31,7 @@ BATCH, LEAST_BATCH = 16, 4
 """Samples of a step, and at least how many where tensors are large."""
 ELEMENTS = 1 << 22
 """Elements of all tensors of a block that a step computes, if that leaves it enough samples."""
-_WEIGHT_RATE, _RATE = 0.02, 0.01
+_WEIGHT_RATE, _RATE = 0.05, 0.02
 _FLAT_BIAS = 0.25
 """Steps of a bias in levels where no activation function follows, and the grid has both signs."""
 
