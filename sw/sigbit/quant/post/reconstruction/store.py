@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from typing import Self
+from typing import IO, Self
 
 import numpy as np
 import torch
@@ -60,7 +60,7 @@ class _Kept:
         self._size = like[:1].nbytes
         self._parts: list[tuple[int, Tensor]] = []
         self._inside = 0
-        self._file = None
+        self._file: IO[bytes] | None = None
 
     def append(self, x: Tensor) -> None:
         if self._file is None and (self._inside + len(x)) * self._size <= ROOM:

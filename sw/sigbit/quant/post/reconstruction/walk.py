@@ -1,7 +1,7 @@
 """A walk through the prepared network and the float one side by side, block by block: every layer
 meets the quantized inputs that it will get, and the float values that it should give."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Self
@@ -13,7 +13,7 @@ from sigbit.quant.calibration.reference import Reference, result
 from sigbit.quant.calibration.samples import MICRO_BATCH, SampleChunks, micro_batches
 from sigbit.quant.layers.layer import QuantLayer
 from sigbit.quant.layers.plain import QuantInput
-from sigbit.quant.layers.values import Arithmetic, Levels
+from sigbit.quant.layers.values import Levels
 from sigbit.quant.plan.plans import InputPlan, LayerPlan, Plan, tensors_of
 from sigbit.quant.post.reconstruction.blocks import Block
 from sigbit.quant.post.reconstruction.store import Store
@@ -26,7 +26,7 @@ class Step:
     """What is done to each layer, then to each block; this one does nothing."""
 
     needs_targets = False
-    """Whether :meth:`block` reads float values."""
+    """Whether :meth:`block` does anything, for which it needs float values."""
 
     def layer(self, site: "LayerSite") -> None:
         """Change a layer in place."""
@@ -90,19 +90,37 @@ class Walk:
         for first in range(0, self.samples, MICRO_BATCH):
             yield first, min(first + MICRO_BATCH, self.samples)
 
-    def given(self, block: Block, first: int, last: int) -> Values:
-        """The quantized tensors that a block reads."""
-        return {
-            t: Levels(self.levels.read(t, first, last).to(self._dtype), self.scales[t])
-            for t in block.reads
-        }
+    def read(self, p: Plan, first: int, last: int) -> list[Levels]:
+        """The quantized tensors that a plan reads."""
+        return [
+            Levels(self.levels.read(t, first, last).to(self._dtype), self.scales[t])
+            for t in tensors_of(p)
+        ]
 
     def some(self, block: Block, samples: list[int]) -> Values:
-        """And of some samples."""
+        """Those that a block reads, of some samples."""
         return {
             t: Levels(self.levels.gather(t, samples).to(self._dtype), self.scales[t])
             for t in block.reads
         }
+
+    @torch.no_grad()
+    def put(self, p: Plan) -> None:
+        """Compute the tensor of a plan; what a layer computes with is found once."""
+        module = self.prepared.quant_module(p.name)
+        assert not isinstance(module, QuantInput)
+        self.levels.drop(p.name)
+        a = None
+        if isinstance(module, QuantLayer):
+            a = module.arithmetic([self.scales[t] for t in tensors_of(p)])
+        for first, last in self.batches():
+            inputs = self.read(p, first, last)
+            if a is not None and isinstance(module, QuantLayer):
+                found = module.result(a, inputs)
+            else:
+                found = module(inputs)
+            self.levels.append(p.name, found.levels.to(torch.int16))
+            self.scales[p.name] = found.scale
 
     @torch.no_grad()
     def advance_floats(self, index: int) -> None:
@@ -116,23 +134,14 @@ class Walk:
                 if name in names:
                     self.floats.append(name, values.plain(name))
 
-    @torch.no_grad()
-    def advance(self, index: int) -> None:
-        """Keep the quantized tensors that the block gives."""
-        block = self.blocks[index]
-        compute = Frozen(self.prepared, block.plans)
-        for first, last in self.batches():
-            values = compute(self.given(block, first, last))
-            for name in block.gives:
-                self.levels.append(name, values[name].levels.to(torch.int16))
-                self.scales[name] = values[name].scale
-        for name in list(self.levels):
-            if self._last.get(name, -1) <= index:
-                self.levels.drop(name)
+    def forget(self, index: int) -> None:
+        """Forget what nobody reads after a block, but the inputs of the float network."""
         inputs = {node.name for node in self.reference.graph.inputs}
-        for name in list(self.floats):
-            if self._last.get(name, -1) <= index and name not in inputs:
-                self.floats.drop(name)
+        for store in (self.levels, self.floats):
+            for name in list(store):
+                kept = store is self.floats and name in inputs
+                if self._last.get(name, -1) <= index and not kept:
+                    store.drop(name)
 
     def __enter__(self) -> Self:
         return self
@@ -141,35 +150,11 @@ class Walk:
         self._stack.close()
 
 
-class Frozen:
-    """Computes ``plans`` from the tensors before them, with the parameters as they are at its first
-    call: what layers compute with is found once."""
-
-    def __init__(self, prepared: PreparedModel, plans: Iterable[Plan]) -> None:
-        self._prepared, self._plans = prepared, tuple(plans)
-        self._found: dict[str, Arithmetic] = {}
-
-    def __call__(self, values: Values) -> Values:
-        """``values`` with the tensors of the plans."""
-        for p in self._plans:
-            module = self._prepared.quant_module(p.name)
-            assert not isinstance(module, QuantInput)
-            x = [values[t] for t in tensors_of(p)]
-            if isinstance(module, QuantLayer):
-                if p.name not in self._found:
-                    self._found[p.name] = module.arithmetic([v.scale for v in x])
-                values[p.name] = module.result(self._found[p.name], x)
-            else:
-                values[p.name] = module(x)
-        return values
-
-
 @dataclass(frozen=True)
 class LayerSite:
     """A layer whose inputs are computed."""
 
     walk: Walk
-    block: Block
     plan: LayerPlan
 
     @property
@@ -181,21 +166,12 @@ class LayerSite:
 
     def scales(self) -> list[Tensor]:
         """The scales of its inputs."""
-        compute = Frozen(self.walk.prepared, self._before)
-        values = compute(self.walk.given(self.block, 0, 1))
-        return [values[t].scale for t in tensors_of(self.plan)]
-
-    @property
-    def _before(self) -> tuple[Plan, ...]:
-        names = [p.name for p in self.block.plans]
-        return self.block.plans[: names.index(self.plan.name)]
+        return [self.walk.scales[t] for t in tensors_of(self.plan)]
 
     def inputs(self) -> Iterator[list[Levels]]:
         """Its quantized inputs, micro-batch by micro-batch."""
-        compute = Frozen(self.walk.prepared, self._before)
         for first, last in self.walk.batches():
-            values = compute(self.walk.given(self.block, first, last))
-            yield [values[t] for t in tensors_of(self.plan)]
+            yield self.walk.read(self.plan, first, last)
 
 
 @dataclass(frozen=True)
@@ -233,15 +209,19 @@ def go(
 ) -> None:
     """Take ``steps`` at every block from number ``done`` on; ``after`` is called with the number of
     blocks that are done."""
+    learning = any(step.needs_targets for step in steps)
     for number, block in enumerate(walk.blocks):
-        if number >= done:
-            for p in block.layers:
+        for p in block.plans:
+            if number >= done and isinstance(p, LayerPlan):
                 for step in steps:
-                    step.layer(LayerSite(walk, block, p))
-        if any(step.needs_targets for step in steps):
+                    step.layer(LayerSite(walk, p))
+            walk.put(p)
+        if learning:
             walk.advance_floats(number)
-        if number >= done:
+        if learning and number >= done:
             for step in steps:
                 step.block(BlockSite(walk, block, number))
-        walk.advance(number)
+            for p in block.plans:
+                walk.put(p)
+        walk.forget(number)
         after(number + 1)
