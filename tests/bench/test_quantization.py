@@ -1,7 +1,8 @@
 """``sigbit bench quant``: committed configurations, rows, tables, interruptions."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from sigbit.bench.quantization.runs import plan
 from sigbit.campaigns import Campaign, Store, open_workers
 from sigbit.errors import TrainingError, UserError
 from sigbit.flows.campaigns.quantization import Choice, open_rows, select, training_jobs
+from sigbit.flows.campaigns.quantization_jobs import rounded
 from sigbit.flows.campaigns.running import Place
 from sigbit.quant.quantizers import METHODS
 from sigbit.training import load_splits
@@ -65,10 +67,32 @@ def test_every_claim_is_about_rows_that_run() -> None:
 
 def test_post_training_cases() -> None:
     found = post_cases()
-    assert len({c.digest(200) for c in found}) == len({c.name for c in found}) == len(found)
-    assert {(c.case.bits, c.strategy) for c in found} == {
-        (4, "post-training"), (4, "activation-aware"), (8, "post-training"),
+    assert len({c.digest(None) for c in found}) == len({c.name for c in found}) == len(found)
+    assert len({c.digest(200) for c in found} | {c.digest(None) for c in found}) == 2 * len(found)
+    nets = {c.case.net for c in found}
+    assert len(nets) == 6
+    assert {(c.case.net, c.strategy) for c in found} >= set(
+        product(nets, ("rounded", "reconstructed"))
+    )
+    assert {c.strategy for c in found if c.case.net == "resnet20"} == {
+        "rounded", "activation-aware", "equalized", "compensated", "learned", "reconstructed",
     }  # fmt: skip
+    assert all((c.recipe is None) == (c.strategy in ("rounded", "activation-aware")) for c in found)
+    assert all(c.recipe.judge == (c.strategy == "reconstructed") for c in found if c.recipe)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("strategy", ["rounded", "compensated"])
+def test_a_post_training_row(strategy: str, data_dir: Path, tmp_path: Path) -> None:
+    case = next(c for c in post_cases() if (c.case.net, c.strategy) == ("ds_cnn", "rounded"))
+    (row,) = rounded(
+        asdict(case.case), strategy, 20, str(data_dir), str(tmp_path), lambda what, done, of: None
+    )
+    assert (row["images_test"], row["halves"], row["mismatches"]) == (40, 2, 0)
+    assert row["codes_different"] == 0 < row["codes_compared"]
+    assert 0.5 < row["accuracy"] <= 1
+    assert row["passes"] < 2
+    assert len(row["quantizing_cpu_seconds"]) == 2
 
 
 @pytest.fixture(scope="module")

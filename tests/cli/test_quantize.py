@@ -84,6 +84,22 @@ def test_the_same_twice_and_by_way_of_an_integer_model(sigbit, nets):
         assert Program.load("d.sigbit").digest != Program.load("a.sigbit").digest
 
 
+def test_reconstruction(sigbit, refused, nets):
+    answer = _quantize(sigbit, "a.sigbit", "--reconstruct", "--steps", "3")
+    assert answer.code == 0, answer
+    assert "Reconstruction, on held-out calibration samples" in answer.out
+    first = json.loads((nets / "q.json").read_text())
+    steps = {s["step"]: s for s in first["reconstruction"]}
+    assert list(steps) == ["rounded", "equalized", "compensated", "learned"]
+    assert all(0 <= s["agreement"] <= 1 and s["error"] > 0 for s in steps.values())
+    assert first["reconstruct"]["steps"] == 3
+    assert _quantize(sigbit, "b.sigbit", "--reconstruct", "--steps", "3", "--chunk", "1").code == 0
+    assert (nets / "a.sigbit").read_bytes() == (nets / "b.sigbit").read_bytes()
+    for option in ("--no-bias-correction", "--activation-aware"):
+        base = ("quantize", *NET, "--calibrate", "x.npy", "-o", "c.sigbit", "--reconstruct")
+        assert "leave out" in refused(*base, option)
+
+
 def test_integer_model_is_what_runs(sigbit, nets):
     assert _quantize(sigbit, "net.sbm").code == 0
     assert _quantize(sigbit, "net.sigbit").code == 0

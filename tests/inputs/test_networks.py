@@ -64,7 +64,7 @@ def test_samples_in_arrays(one: FloatNetwork) -> None:
     assert (len(seen), len(tested)) == (6, 4)
     assert seen.labels is not None
     assert tested.labels is not None
-    batches = np.concatenate([seen.inputs[0], tested.inputs[0]])
+    batches = np.concatenate([seen.batch(0, len(seen))[0], tested.batch(0, len(tested))[0]])
     same = batches[:, None] == x.astype(np.float32)
     chosen = same.all((2, 3, 4)).argmax(1)
     assert sorted(chosen) == list(range(10))  # no sample is in both
@@ -72,7 +72,7 @@ def test_samples_in_arrays(one: FloatNetwork) -> None:
     with pytest.raises(UserError, match="y must hold classes from 0 to 1, which the network has"):
         load_samples(Calibration({"x": x, "y": np.arange(10)}), one)
     alone, _ = load_samples(Calibration(x, images=6), one)
-    assert (alone.inputs[0] == seen.inputs[0]).all()
+    assert (alone.batch(0, len(alone))[0] == seen.batch(0, len(seen))[0]).all()
     assert alone.labels is None
 
 
@@ -84,7 +84,8 @@ def test_arrays_in_files_and_in_memory_are_the_same(two: FloatNetwork, tmp_path:
         load_samples(Calibration(str(tmp_path / "x.npz"), images=3), two),
         strict=True,
     ):
-        assert all((x == y).all() for x, y in zip(part.inputs, other.inputs, strict=True))
+        pairs = zip(part.batch(0, len(part)), other.batch(0, len(other)), strict=True)
+        assert all((x == y).all() for x, y in pairs)
 
 
 @pytest.mark.parametrize(

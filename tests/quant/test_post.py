@@ -52,7 +52,7 @@ def test_equalization_keeps_the_function_and_balances_ranges(
     graph = separable(seed, limit)
     x = inputs(graph)
     values = evaluated(graph, x)
-    equal = equalize(graph, values)
+    equal = equalize(graph, x)
     assert torch.allclose(evaluated(equal, x)[graph.outputs[0]], values[graph.outputs[0]])
     ranges = []
     for g in (graph, equal):

@@ -25,7 +25,7 @@ SHOWN = {
     "training": ("method", "esb", "accuracy"),
     "claims": ("claim", "ESB beats APoT", "points"),
     "rates": ("strategy", "rows", "error"),
-    "post_training": ("model", "mobilenet_v2_tf", "agreement"),
+    "post_training": ("model", "resnet20", "agreement"),
     "speed": ("group", "speed", "ratio_float"),
     "synthesis": ("preset", "mid", "lut_per_mac"),
     "routing": ("preset", "ecp5", "seconds"),

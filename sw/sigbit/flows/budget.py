@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Self
 
-from torch import Tensor
-
 from sigbit.bench.number_systems.systems import in_shape
 from sigbit.compiler import compile_graph
 from sigbit.errors import UserError
@@ -15,13 +13,13 @@ from sigbit.flows.progress import Tell
 from sigbit.flows.targets import load_target
 from sigbit.ir.floating import FloatGraph
 from sigbit.quant import PreparedModel, QuantizationError, QuantSpec, convert
+from sigbit.quant.calibration.samples import SampleChunks
 from sigbit.quant.post import choose_number_system, mixed_precision
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.program import Program
 from sigbit_sim.cycles import predict
 from sigbit_synthesis import Target, synthesize
 
-Batches = tuple[Tensor, ...]
 LUTS, CYCLES, BYTES = LIMITS = "luts", "cycles", "bytes"
 
 
@@ -145,7 +143,7 @@ def within_luts(
     limit: int,
     target: Target,
     graph: FloatGraph,
-    batches: Batches,
+    samples: SampleChunks,
     config: ArchConfig,
     quantize: Callable[[ArchConfig], PreparedModel],
     tell: Tell,
@@ -169,7 +167,7 @@ def within_luts(
 
     own = config.weight_format, config.act_format
     others = (c for c in in_shape(config) if (c.weight_format, c.act_format) != own)
-    found = choose_number_system(graph, batches, [config, *others], quantized, area, float(limit))
+    found = choose_number_system(graph, samples, [config, *others], quantized, area, float(limit))
     return found.config, tuple(
         NumberSystem(
             trial.config.name,
@@ -187,7 +185,7 @@ def within_luts(
 def within(
     limit: Limit,
     graph: FloatGraph,
-    batches: Batches,
+    samples: SampleChunks,
     spec: QuantSpec,
     config: ArchConfig,
     tell: Tell,
@@ -206,5 +204,5 @@ def within(
         return limit.cost(compile_graph(convert(prepared).graph, config))
 
     pairs = tuple(product(weight_bits(config).values(), act_bits(config).values()))
-    found = mixed_precision(graph, spec, batches, pairs, float(limit.amount), cost)
+    found = mixed_precision(graph, spec, samples, pairs, float(limit.amount), cost)
     return found.spec, ChosenBits(limit.what, limit.amount, found.cost, found.error, found.bits)

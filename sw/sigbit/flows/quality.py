@@ -14,9 +14,10 @@ from sigbit.inputs.networks import FloatNetwork
 from sigbit.inputs.samples import Samples
 from sigbit.ir.floating import FloatGraph
 from sigbit.quant import IntegerModel, PreparedModel
+from sigbit.quant.calibration.reference import Reference, result
 from sigbit.quant.layers.layer import QuantLayer
 from sigbit.quant.plan.plans import InputPlan, LayerPlan
-from sigbit.quant.prepare import evaluate, reference
+from sigbit.quant.post.reconstruction.judge import decisions
 
 _BATCH = 8
 """Samples that are evaluated at a time."""
@@ -113,13 +114,13 @@ def layer_qualities(
 ) -> tuple[LayerQuality, ...]:
     """Return bits, scale and signal-to-noise ratio of every tensor."""
     tell("measuring the layers")
-    batches = tuple(torch.from_numpy(b[:_MEASURED]) for b in calibration.inputs)
+    batches = calibration.tensors(0, _MEASURED)
     with torch.no_grad():
-        values, levels = evaluate(graph, batches), prepared.levels(*batches)
+        values, levels = Reference(graph).of(batches), prepared.levels(*batches)
     rows = []
     for p in prepared.plan.layers:
         module, found = prepared.quant_module(p.name), levels[p.name]
-        wanted = reference(p, values) if isinstance(p, LayerPlan) else values.get(p.name)
+        wanted = result(p, values) if isinstance(p, LayerPlan) else values.get(p.name)
         terms = None
         if isinstance(module, QuantLayer) and module.sources[0].trained:
             terms = module.terms[0]
@@ -176,15 +177,9 @@ def _decided(
     count = BATCH if isinstance(integer, BulkModel) else _BATCH
     for first in range(0, len(samples), count):
         tell("testing", first, len(samples))
-        batches = tuple(torch.from_numpy(b[first : first + count]) for b in samples.inputs)
+        batches = samples.tensors(first, first + count)
         with torch.no_grad():
             values = graph.evaluate(dict(zip((n.name for n in graph.inputs), batches, strict=True)))
             got = integer(*batches)
         got = got[0] if isinstance(got, tuple) else got
-        yield first, _decisions(values[graph.outputs[0]]), _decisions(got)
-
-
-def _decisions(x: Tensor) -> Tensor:
-    """Classes ``[batch, ...]``; of a single channel its sign, 0 or 1."""
-    x = x.flatten(1) if x[0].numel() == x.shape[1] else x
-    return x.argmax(1) if x.shape[1] > 1 else (x[:, 0] > 0).long()
+        yield first, decisions(values[graph.outputs[0]]), decisions(got)

@@ -1,28 +1,30 @@
 """From a trained float network to a Program, without training."""
 
+from dataclasses import replace
 from pathlib import Path
-
-import torch
 
 from sigbit.compiler import compile_graph
 from sigbit.errors import UserError
-from sigbit.flows.budget import Batches, Budget, within, within_luts
+from sigbit.flows.budget import Budget, within, within_luts
 from sigbit.flows.bulk import BulkModel, runtime
 from sigbit.flows.formats import Formats
 from sigbit.flows.progress import Tell, silent
 from sigbit.flows.quality import agreement, layer_codes, layer_qualities
-from sigbit.flows.quantized import PostTraining, QuantizedNetwork
+from sigbit.flows.quantized import PostTraining, QuantizedNetwork, ReconstructionStep
 from sigbit.flows.result import Stopwatch
 from sigbit.inputs.accelerators import load_arch
 from sigbit.inputs.networks import FloatNetwork, Model, Network, load_network
 from sigbit.inputs.samples import Calibration, SampleData, Samples, load_samples
 from sigbit.ir import MODEL_SUFFIX
 from sigbit.quant import PreparedModel, QuantSpec, convert
-from sigbit.quant.post import equalized, fold_batch_norms, post_training
-from sigbit.quant.prepare import check_parameters, evaluate
+from sigbit.quant.post import equalized, fold_batch_norms, post_training, reconstruct
+from sigbit.quant.prepare import check_parameters
 from sigbit.training import reproducible
 from sigbit_hw.arch.config import ArchConfig
+from sigbit_tools.toolchain import cache_dir
 
+RECONSTRUCTION_SAMPLES = 128
+"""Samples for a reconstruction if their number is not given."""
 PROGRAM_SUFFIX = ".sigbit"
 """How the names of Programs' files end."""
 
@@ -64,6 +66,8 @@ def quantize(
     wanted = Network.of(network)
     samples = Calibration.of(calibration)
     formats, budget, post = formats or Formats(), budget or Budget(), post or PostTraining()
+    if samples.images is None and post.reconstruct:
+        samples = replace(samples, images=RECONSTRUCTION_SAMPLES)
     _check(output, formats, budget)
     if samples.bulk:
         runtime()
@@ -81,16 +85,16 @@ def quantize(
                 budget.luts,
                 budget.target,
                 search.graph,
-                search.batches,
+                search.samples,
                 config,
                 lambda candidate: search.quantized(formats.spec(candidate)),
                 tell,
             )
         spec = formats.spec(config)
         if budget.of_bits is not None:
-            spec, chosen = within(budget.of_bits, search.graph, search.batches, spec, config, tell)
+            spec, chosen = within(budget.of_bits, search.graph, search.samples, spec, config, tell)
         tell(f"searching scales on {len(seen)} samples")
-        prepared = search.quantized(spec)
+        prepared, attempts = search.final(spec)
         tell("converting to integers")
         integer = convert(prepared)
         layers = layer_qualities(prepared, search.graph, seen, tell)
@@ -116,6 +120,7 @@ def quantize(
         post=post,
         number_systems=systems,
         chosen_bits=chosen,
+        reconstruction=attempts,
         quantizers=len(loaded.graph.quantizers),
         calibration=seen.origin,
         test=tested.origin,
@@ -150,21 +155,38 @@ class _Search:
     def __init__(
         self, network: FloatNetwork, samples: Samples, post: PostTraining, tell: Tell
     ) -> None:
-        self._post = post
-        self.batches: Batches = tuple(torch.from_numpy(b) for b in samples.inputs)
+        self._post, self._tell = post, tell
+        self.samples = samples
         check_parameters(network.graph)
         tell("folding batch norms")
         self.graph = fold_batch_norms(network.graph)
         if post.equalize:
             tell("equalizing layers")
-            with torch.no_grad():
-                self.graph = equalized(self.graph, evaluate(self.graph, self.batches))
+            self.graph = equalized(self.graph, self.samples)
+
+    def final(self, spec: QuantSpec) -> tuple[PreparedModel, tuple[ReconstructionStep, ...] | None]:
+        """Return the network with the best scales, reconstructed if that is wanted, and what each
+        step of that brought."""
+        if self._post.reconstruct is None:
+            return self.quantized(spec), None
+        found = reconstruct(
+            self.graph,
+            self.samples,
+            spec,
+            self._post.reconstruct,
+            tell=self._tell,
+            work=cache_dir() / "reconstruction",
+        )
+        return found.prepared, tuple(
+            ReconstructionStep(a.name, a.score.agreement, a.score.error, a.kept)
+            for a in found.attempts
+        )
 
     def quantized(self, spec: QuantSpec) -> PreparedModel:
         """Return the network with the best scales."""
         return post_training(
             self.graph,
-            self.batches,
+            self.samples,
             spec,
             correct_bias=self._post.bias_correction,
             activation_aware=self._post.activation_aware,

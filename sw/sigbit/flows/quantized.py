@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sigbit.errors import UserError
 from sigbit.flows.budget import Budget, ChosenBits, NumberSystem
 from sigbit.flows.formats import Formats
 from sigbit.flows.program_facts import ProgramFacts
@@ -11,6 +12,7 @@ from sigbit.flows.quality import Agreement, LayerCodes, LayerQuality
 from sigbit.flows.result import Result, plain
 from sigbit.ir.model_file import model_digest
 from sigbit.quant import IntegerModel
+from sigbit.quant.post import Reconstruction
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.program import Program
 
@@ -27,11 +29,43 @@ class PostTraining:
         Subtract the mean error of every layer from its bias.
     activation_aware : bool
         Search scales of weights for the least error of the layers' results.
+    reconstruct : Reconstruction, optional
+        Round weights, and learn, for the least error of layers and blocks, as far as that raises
+        agreement with the float network.
     """
 
     equalize: bool = False
     bias_correction: bool = True
     activation_aware: bool = False
+    reconstruct: Reconstruction | None = None
+
+    def __post_init__(self) -> None:
+        if self.reconstruct and (self.activation_aware or not self.bias_correction):
+            raise UserError(
+                "--reconstruct corrects biases and rounds for the least error of the layers' "
+                "results by itself: leave out --no-bias-correction and --activation-aware"
+            )
+
+
+@dataclass(frozen=True)
+class ReconstructionStep:
+    """A step of reconstruction.
+
+    Parameters
+    ----------
+    step : str
+    agreement : float
+        Share of the decisions on held-out calibration samples that are the float network's, with
+        the step and all that were kept before it.
+    error : float
+        Relative squared error of the outputs there.
+    kept : bool
+    """
+
+    step: str
+    agreement: float
+    error: float
+    kept: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +89,8 @@ class QuantizedNetwork(Result):
         With a budget of LUTs: accelerators that were considered, those of least error first.
     chosen_bits : ChosenBits, optional
         With a budget of cycles or bytes: the bits of each layer.
+    reconstruction : tuple of ReconstructionStep, optional
+        With reconstruction: what each step brought.
     quantizers : int
         Quantizers in the float network.
     calibration, test : str
@@ -76,6 +112,7 @@ class QuantizedNetwork(Result):
     post: PostTraining
     number_systems: tuple[NumberSystem, ...] | None
     chosen_bits: ChosenBits | None
+    reconstruction: tuple[ReconstructionStep, ...] | None
     quantizers: int
     calibration: str
     test: str
@@ -98,6 +135,7 @@ class QuantizedNetwork(Result):
             "lut_budget": luts and {"limit": luts, "target": self.budget.target.value},
             "budget": plain(self.chosen_bits),
             **plain(self.post),
+            "reconstruction": plain(self.reconstruction),
             "quantizers": self.quantizers,
             "calibration": self.calibration,
             "test": self.test,

@@ -1,12 +1,14 @@
 """Inputs to calibrate with and to test with: of a data set by name, or in array files."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sigbit.errors import UserError
 from sigbit.inputs.arrays import read_arrays
@@ -17,19 +19,45 @@ if TYPE_CHECKING:
     from sigbit.data import Dataset, DatasetEntry
 
 Floats = NDArray[np.float32]
+SAMPLES = 32
+"""Samples to calibrate with if their number is not given."""
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Batches ``[N, *shape]``, one for each input of the network, and classes if there are any;
-    ``origin`` is for people."""
+    """Inputs that are read when they are asked for, and classes if there are any.
 
-    inputs: tuple[Floats, ...]
+    Parameters
+    ----------
+    count : int
+        How many there are.
+    batch : callable
+        Those from one number to another, excluded: ``[n, *shape]`` for each input of the network.
+    labels : array, optional
+        Their classes.
+    origin : str
+        Where they come from, for people.
+    chunk : int
+        How many are read at a time.
+    """
+
+    count: int
+    batch: Callable[[int, int], tuple[Floats, ...]]
     labels: NDArray[Any] | None
     origin: str
+    chunk: int = 32
 
     def __len__(self) -> int:
-        return len(self.inputs[0])
+        return self.count
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        """All of them, in chunks."""
+        for first in range(0, self.count, self.chunk):
+            yield self.tensors(first, first + self.chunk)
+
+    def tensors(self, first: int, last: int) -> tuple[Tensor, ...]:
+        """Those from ``first`` to ``last``, excluded, as far as there are any."""
+        return tuple(map(torch.from_numpy, self.batch(first, min(last, self.count))))
 
 
 SampleData = str | NDArray[Any] | Mapping[str, NDArray[Any]]
@@ -46,8 +74,12 @@ class Calibration:
         The name of a data set; or inputs ``[N, *shape]``, in an ``.npy`` file or as an array, or
         those of several inputs by name, in an ``.npz`` file or a mapping. An array ``y`` among
         named ones holds the labels.
-    images, test : int
-        Samples to calibrate with and to test with.
+    images : int, optional
+        Samples to calibrate with; 32 if not given, and more where they are learned from.
+    test : int
+        Samples to test with.
+    chunk : int
+        Samples to read at a time. The result does not depend on it.
     bulk : bool
         Test by ONNX Runtime (extra ``bulk``), a sample compared with the integer model.
     folder : Path, optional
@@ -58,8 +90,9 @@ class Calibration:
     """
 
     data: SampleData
-    images: int = 32
+    images: int | None = None
     test: int = 100
+    chunk: int = 32
     bulk: bool = False
     folder: Path | None = None
     mean: Channels = None
@@ -69,6 +102,11 @@ class Calibration:
     def of(cls, samples: "Calibration | SampleData") -> Self:
         """Return ``samples``, or the usual number of them from a source."""
         return samples if isinstance(samples, cls) else cls(cast("SampleData", samples))
+
+    @property
+    def count(self) -> int:
+        """How many to calibrate with."""
+        return SAMPLES if self.images is None else self.images
 
     @property
     def name(self) -> str:
@@ -103,12 +141,12 @@ def _of_dataset(name: str, network: FloatNetwork, wanted: Calibration) -> tuple[
         seen = _loaded(found, ["train", tested.split], wanted)
     if seen.split == tested.split:
         order = np.random.default_rng(0).permutation(len(tested))
-        first = min(wanted.images, max(1, len(tested) // 2))
+        first = min(wanted.count, max(1, len(tested) // 2))
         chosen = order[:first], order[first:][: wanted.test]
     else:
-        chosen = _chosen(len(seen), wanted.images), _chosen(len(tested), wanted.test)
+        chosen = _chosen(len(seen), wanted.count), _chosen(len(tested), wanted.test)
     calibration, test = (
-        _samples(data, indices, prepare, shapes[0], name)
+        _samples(data, indices, prepare, shapes[0], wanted)
         for data, indices in zip((seen, tested), chosen, strict=True)
     )
     return calibration, test
@@ -131,17 +169,28 @@ def _chosen(count: int, wanted: int) -> NDArray[np.int64]:
 
 
 def _samples(
-    data: "Dataset", indices: NDArray[np.int64], prepare: Prepare, shape: tuple[int, ...], name: str
+    data: "Dataset",
+    indices: NDArray[np.int64],
+    prepare: Prepare,
+    shape: tuple[int, ...],
+    wanted: Calibration,
 ) -> Samples:
     if not len(indices):
-        raise UserError(f"{name} has too few samples to calibrate and to test: {len(data)}")
-    inputs = prepare(data.inputs[int(i)] for i in indices)
-    if inputs.shape[1:] != tuple(shape):
-        raise UserError(
-            f"samples of {name} are {list(inputs.shape[1:])}, the network reads {list(shape)}"
-        )
+        raise UserError(f"{wanted.name} has too few samples to calibrate and to test: {len(data)}")
+
+    def batch(first: int, last: int) -> tuple[Floats]:
+        inputs = prepare(data.inputs[int(i)] for i in indices[first:last])
+        if inputs.shape[1:] != tuple(shape):
+            raise UserError(
+                f"samples of {wanted.name} are {list(inputs.shape[1:])}, the network reads "
+                f"{list(shape)}"
+            )
+        return (inputs,)
+
+    batch(0, 1)
     labels = data.labels[indices].astype(np.int64)
-    return Samples((inputs,), labels, f"{len(indices)} of {data.name}, {data.split}")
+    origin = f"{len(indices)} of {data.name}, {data.split}"
+    return Samples(len(indices), batch, labels, origin, wanted.chunk)
 
 
 def _of_arrays(
@@ -171,19 +220,27 @@ def _of_arrays(
         raise UserError(f"{path}: the arrays hold different numbers of samples: {sorted(counts)}")
     count = len(batches[0])
     order = np.random.default_rng(0).permutation(count)
-    parts = order[: wanted.images], order[wanted.images :][: wanted.test]
+    parts = order[: wanted.count], order[wanted.count :][: wanted.test]
     if not len(parts[1]):
         parts = (parts[0], parts[0][: wanted.test])
     others = "others" if count > len(parts[0]) else "the same ones"
     calibration, test = (
         Samples(
-            tuple(b[part] for b in batches),
+            len(part),
+            _rows(batches, part),
             None if labels is None else labels[part].astype(np.int64),
             f"{len(part)} of {count} in {path}, {title}",
+            wanted.chunk,
         )
         for part, title in zip(parts, ("chosen by seed 0", others), strict=True)
     )
     return calibration, test
+
+
+def _rows(
+    batches: list[Floats], rows: NDArray[np.int64]
+) -> Callable[[int, int], tuple[Floats, ...]]:
+    return lambda first, last: tuple(b[rows[first:last]] for b in batches)
 
 
 def _check_labels(path: str, labels: NDArray[Any], network: FloatNetwork) -> None:

@@ -6,10 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from sigbit.errors import QuantizationError
-from sigbit.frontend import Batches, as_tuple, import_model
+from sigbit.frontend import Batches, import_model
 from sigbit.ir.annotation import QuantAnnotation
 from sigbit.ir.annotation import Quantizer as Quantization
 from sigbit.ir.floating import BatchNorm, FloatGraph, Relu, Unary
+from sigbit.quant.calibration.samples import Calibration
+from sigbit.quant.calibration.statistics import Statistics, observe
 from sigbit.quant.layers.function import Preactivation
 from sigbit.quant.layers.given import Exactness, GivenCodes
 from sigbit.quant.layers.layer import QuantLayer
@@ -245,10 +247,10 @@ def prepare(
     model: nn.Module | FloatGraph,
     spec: QuantSpec,
     example_inputs: Batches,
-    calibration: Batches | None = None,
+    calibration: Calibration | None = None,
 ) -> PreparedModel:
     """A trainable quantized copy of ``model``, with scales chosen on ``calibration``
-    (``example_inputs`` if absent).
+    (``example_inputs`` if absent), which is read once, in chunks.
 
     The model itself is not changed. Parameters keep their dtype (float32 or float64). Raises
     :class:`~sigbit.frontend.UnsupportedModel` for operations that the accelerator lacks, before any
@@ -258,37 +260,17 @@ def prepare(
     graph = model if isinstance(model, FloatGraph) else import_model(model, example_inputs)
     fuse(graph)
     check_parameters(graph)
-    with torch.no_grad():
-        values = evaluate(graph, as_tuple(example_inputs if calibration is None else calibration))
-    return prepare_calibrated(graph, spec, values)
+    found = observe(graph, example_inputs if calibration is None else calibration)
+    return prepare_calibrated(graph, spec, found)
 
 
 @torch.no_grad()
-def prepare_calibrated(
-    graph: FloatGraph, spec: QuantSpec, values: dict[str, Tensor]
-) -> PreparedModel:
-    """:func:`prepare` with the float graph's tensors for a calibration batch."""
-    ranges = {n.name: _range(n.name, values[n.name]) for n in graph.inputs}
-    prepared = PreparedModel(graph, fuse(graph), spec, ranges)
-    _calibrate(prepared, values, by_tensor(graph))
+def prepare_calibrated(graph: FloatGraph, spec: QuantSpec, found: Statistics) -> PreparedModel:
+    """:func:`prepare` with the float graph's statistics on the calibration samples."""
+    prepared = PreparedModel(graph, fuse(graph), spec, dict(found.inputs))
+    _calibrate(prepared, found, by_tensor(graph))
     _give_weight_scales(prepared, graph, by_tensor(graph))
     return prepared
-
-
-def evaluate(graph: FloatGraph, batches: tuple[Tensor, ...]) -> dict[str, Tensor]:
-    """Every tensor of the float graph for a calibration batch."""
-    if len(batches) != len(graph.inputs):
-        raise QuantizationError(
-            f"calibration must be a tuple of {len(graph.inputs)} batches, one an input, "
-            f"not {len(batches)}"
-        )
-    return graph.evaluate(dict(zip((i.name for i in graph.inputs), batches, strict=True)))
-
-
-def _range(name: str, x: Tensor) -> tuple[float, float]:
-    if not bool(torch.isfinite(x).all()):
-        raise QuantizationError(f"the calibration batch of {name!r} holds NaN or infinity")
-    return (float(x.min()), float(x.max()))
 
 
 def check_parameters(graph: FloatGraph) -> None:
@@ -303,7 +285,7 @@ def check_parameters(graph: FloatGraph) -> None:
 
 
 def _calibrate(
-    prepared: PreparedModel, values: dict[str, Tensor], quantizers: Mapping[str, Quantization]
+    prepared: PreparedModel, found: Statistics, quantizers: Mapping[str, Quantization]
 ) -> None:
     """Set the scales from the float model's tensors, shared ones from all that share them; those
     of ``quantizers`` where the grid can express them."""
@@ -323,26 +305,27 @@ def _calibrate(
             weight, weight[0].numel() if prepared.spec.per_channel else weight.numel()
         )
     for group in _groups(layers, lambda m: m.out_quantizer):
-        tensors = [reference(m.plan, values) for m in group]
-        x = torch.cat([t.reshape(-1) for t in tensors])
-        if not bool((x > 0).any() if group[0].grid.low == 0 else (x != 0).any()):
+        spreads = [found.results[m.plan.name] for m in group]
+        low, high = min(s.low for s in spreads), max(s.high for s in spreads)
+        if not (high > 0 or (low < 0 and group[0].grid.low < 0)):
             plan = group[0].plan
             raise QuantizationError(
                 f"{plan.name} ({plan.location}) is 0 on the whole calibration batch of "
-                f"{len(tensors[0])} samples: give a larger one, or remove the layer"
+                f"{found.samples} samples: give a larger one, or remove the layer"
             )
-        group[0].out_quantizer.initialize(x, tensors[0][0].numel())
-        found = [annotated_scale(quantizers.get(m.plan.name), m.grid.levels) for m in group]
-        if found[0] is not None and all(s is not None and s == found[0] for s in found):
-            group[0].out_quantizer.give(found[0])
+        x = torch.cat([s.values for s in spreads])
+        group[0].out_quantizer.initialize(x, spreads[0].size)
+        scales = [annotated_scale(quantizers.get(m.plan.name), m.grid.levels) for m in group]
+        if scales[0] is not None and all(s is not None and s == scales[0] for s in scales):
+            group[0].out_quantizer.give(scales[0])
     for group in _groups(layers, lambda m: m.preactivation):
         first, pre = group[0], group[0].preactivation
         function = first.plan.activation
         assert pre is not None
         assert isinstance(function, Unary)
-        x = torch.cat([preactivation(m.plan, values).reshape(-1) for m in group])
-        scale = first.out_quantizer.scale()
-        pre.initialize(float(x.min()), float(x.max()), function, scale, first.grid)
+        ends = [found.before[m.plan.name] for m in group]
+        low, high = min(e[0] for e in ends), max(e[1] for e in ends)
+        pre.initialize(low, high, function, first.out_quantizer.scale(), first.grid)
 
 
 def _give_weight_scales(
@@ -397,18 +380,3 @@ def _groups(
         if (module := shared(layer)) is not None:
             groups.setdefault(id(module), []).append(layer)
     return list(groups.values())
-
-
-def reference(p: LayerPlan, values: Mapping[str, Tensor]) -> Tensor:
-    """The float value of a layer's tensor."""
-    value = values[p.name] if p.name in values else values[p.sources[0].tensor]
-    if isinstance(p.activation, Relu) and p.activation.name != p.name:
-        value = value.clamp(0, p.activation.limit)
-    return value
-
-
-def preactivation(p: LayerPlan, values: Mapping[str, Tensor]) -> Tensor:
-    """The float value of a layer before its activation function."""
-    if p.activation is None or p.activation.name != p.name:
-        return values[p.name] if p.name in values else values[p.sources[0].tensor]
-    return values[p.activation.inputs[0]]

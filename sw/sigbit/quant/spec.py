@@ -44,8 +44,8 @@ class QuantSpec:
     act_planes : int
         Planes of ordinary activations.
     first_last_terms : int, optional
-        Least number of terms of the weights of layers that read an input or produce an output; if
-        absent, :attr:`byte_terms`.
+        Least number of terms of the weights of layers that read an input or produce an output, also
+        where poolings follow; if absent, :attr:`byte_terms`.
     residual_terms : int, optional
         Terms of the weights of every further source that is added into a layer's accumulators; if
         absent, one more than the layer's own, up to :attr:`most_terms`.

@@ -16,7 +16,6 @@ from sigbit.frontend import import_model
 from sigbit.ir.floating import Relu
 from sigbit.quant.numbers.grid import LevelGrid, dequantize, quantize
 from sigbit.quant.numbers.scales import mse_scale
-from sigbit.quant.prepare import evaluate
 from sigbit.quant.spec import QuantSpec, act_grid
 from sigbit_hw.arch.formats import Format
 
@@ -122,7 +121,7 @@ def _layers(case: Case, folder: Path | None) -> Layers:
     ]
     images = torch.from_numpy(found.calibration[:IMAGES])
     graph = import_model(found.model, images)
-    values = evaluate(graph, (images,))
+    values = graph.evaluate({graph.inputs[0].name: images})
     rectified = [values[node.name] for node in graph.nodes if isinstance(node, Relu)]
     return Layers(
         case.net,

@@ -1,84 +1,252 @@
-"""Post-training quantization of trained ImageNet networks on real images."""
+"""Quantization without training of the trained networks: rounding, each ingredient of
+reconstruction for itself, and all of them.
 
-from collections.abc import Callable
+Networks whose data have no split of their own are calibrated on one half of the samples and tested
+on the other, and the other way round; the others are calibrated on training samples and tested on
+all test samples. No label is used but to count what is right.
+"""
+
+import math
+import resource
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor, nn
 
-from sigbit.bench.nets.cases import CALIBRATION, CASES, Case, material
-from sigbit.bench.nets.row import PRECISION, accuracy
-from sigbit.quant import QuantSpec, convert
-from sigbit.quant.post import post_training
+from sigbit import zoo
+from sigbit.bench.nets.cases import CASES, Case
+from sigbit.bench.nets.row import PRECISION
+from sigbit.data import Dataset, load
+from sigbit.inputs.samples import Samples
+from sigbit.ir.convolution import row_major_convolutions
+from sigbit.ir.integer import Conv, IntegerGraph
+from sigbit.quant import IntegerModel, PreparedModel, QuantSpec, convert
+from sigbit.quant.post import Reconstruction, post_training, reconstruct
 from sigbit_hw.arch.config import PRESETS
 from sigbit_tools.stopwatch import Stopwatch
+
+GROUP = "post-training"
+SAMPLES: Mapping[str, int] = MappingProxyType({"imagenet": 128, "cifar10-jpeg": 256})
+"""Samples to calibrate with, by data set; of others as many as of CIFAR-10."""
+ROUNDED, AWARE, ALL = "rounded", "activation-aware", "reconstructed"
+ALONE: Mapping[str, Reconstruction] = MappingProxyType(
+    {
+        "equalized": Reconstruction(compensate=False, learn=False, judge=False),
+        "compensated": Reconstruction(equalize=False, learn=False, judge=False),
+        "learned": Reconstruction(equalize=False, compensate=False, judge=False),
+    }
+)
+"""Ingredients of reconstruction for themselves; biases are corrected in all."""
+CONTROLS = ("mobilenet_v1_050_160", "resnet20")
+"""Networks that show what each ingredient does."""
+_BATCH = 16
 
 
 @dataclass(frozen=True)
 class PostCase:
-    """A network and its bits; ``aware``: scales of weights searched for the least error of the
-    layers' results, instead of the weights'."""
+    """A network, its bits, and how it is quantized."""
 
     case: Case
-    aware: bool
-
-    @property
-    def strategy(self) -> str:
-        """How scales of weights are found."""
-        return "activation-aware" if self.aware else "post-training"
+    strategy: str
 
     @property
     def name(self) -> str:
         """For people, and what ``--only`` looks in."""
-        return f"post-training: {self.strategy} on {self.case.net}, {self.case.bits} bits"
+        return f"{GROUP}: {self.strategy} on {self.case.net}, {self.case.bits} bits"
 
-    def digest(self, images: int) -> str:
+    def digest(self, images: int | None) -> str:
         """What tells rows apart."""
-        return f"{self.strategy} {self.case.net} {self.case.bits} {images}"
+        words = f"{self.strategy} {self.case.net} {self.case.bits}"
+        return words if images is None else f"{words} {images}"
+
+    @property
+    def samples(self) -> int:
+        """How many to calibrate with."""
+        return SAMPLES.get(self.case.dataset, SAMPLES["cifar10-jpeg"])
+
+    @property
+    def recipe(self) -> Reconstruction | None:
+        """What is attempted; None without reconstruction."""
+        return ALONE.get(self.strategy, Reconstruction() if self.strategy == ALL else None)
 
 
 def post_cases() -> list[PostCase]:
-    """The ImageNet networks with trained weights, in 4 and in 8 bits; both searches at 4."""
-    trained = [case for case in CASES if case.checkpoint and case.dataset == "imagenet"]
+    """All trained networks at 4 bits, rounded and reconstructed; the ingredients for two. Small
+    networks first."""
+    trained = [c for c in CASES if c.checkpoint and c.bits == 4]
+    sizes = {c.net: zoo.entry(c.net).input_shape[-1] for c in trained}
+    trained.sort(key=lambda c: sizes[c.net])
+    plain = [PostCase(c, s) for c in trained for s in (ROUNDED, ALL)]
+    others = (AWARE, *ALONE)
+    return plain + [PostCase(c, s) for c in trained if c.net in CONTROLS for s in others]
+
+
+@dataclass(frozen=True)
+class _Half:
+    """Samples to calibrate with, and others to test with."""
+
+    seen: Samples
+    tested: Samples
+
+
+def _halves(post: PostCase, data: Path, images: int | None) -> list[_Half]:
+    case = post.case
+    entry = zoo.entry(case.net)
+
+    def samples(found: Dataset, order: "np.ndarray[Any, np.dtype[np.int64]]") -> Samples:
+        def batch(first: int, last: int) -> tuple[Any]:
+            rows = order[first:last]
+            return (entry.preprocessing([found.inputs[int(i)] for i in rows]),)
+
+        return Samples(len(order), batch, found.labels[order].astype(np.int64), found.name)
+
+    random = np.random.default_rng(0)
+    if case.dataset == "cifar10-jpeg":
+        train, test = (load(case.dataset, split, data) for split in ("train", "test"))
+        chosen = random.permutation(len(train))[: post.samples]
+        tested = random.permutation(len(test))[:images]
+        return [_Half(samples(train, chosen), samples(test, tested))]
+    found = load(case.dataset, case.split, data)
+    order = random.permutation(len(found))
+    halves = order[: len(order) // 2], order[len(order) // 2 :]
     return [
-        PostCase(c, aware) for c in trained for aware in (False, True) if c.bits == 4 or not aware
+        _Half(samples(found, a[: post.samples]), samples(found, b[:images]))
+        for a, b in (halves, halves[::-1])
     ]
 
 
 def post_row(
-    post: PostCase, data: Path, images: int, tell: Callable[[str, int, int], None]
+    post: PostCase,
+    data: Path,
+    images: int | None,
+    work: Path | None,
+    measure: Callable[[IntegerModel, Tensor], Mapping[str, Any]],
+    tell: Callable[[str, int, int], None],
 ) -> dict[str, Any]:
-    """Top-1 accuracy of the float and of the integer network, and how often they agree."""
+    """Top-1 accuracy of the float and of the integer network, and how often they agree; what
+    ``measure`` finds of the first half's integer network. Raises ``RuntimeError`` where prepared
+    and integer model differ."""
     case, spent = post.case, Stopwatch()
-    found = material(case, data, images)
+    model = zoo.build(case.net).eval()
+    zoo.load_checkpoint(model, data / "checkpoints" / case.checkpoint)
     spec = QuantSpec.from_arch(
         PRESETS[case.preset], weight_scale="mse", act_scale="mse", **PRECISION[case.bits]
     )
-    tell("quantizing", 0, 1)
-    calibration = torch.from_numpy(found.calibration)
-    prepared = post_training(found.model, calibration, spec, activation_aware=post.aware)
-    deployed = convert(prepared)
-    scores = accuracy(found, deployed, tell)
+    counts = {"images": 0, "float": 0, "quantized": 0, "agree": 0}
+    seconds, attempts = [], []
+    found: dict[str, Any] = {}
+    halves = _halves(post, data, images)
+    for half in halves:
+        quantizing = Stopwatch()
+        prepared, steps = _quantized(post, model, half.seen, spec, work, tell)
+        seconds.append(quantizing.read()["cpu_seconds"])
+        attempts.append(steps)
+        integer = convert(prepared)
+        if not found:
+            found = {
+                **measure(integer, half.tested.tensors(0, 1)[0]),
+                "passes": _passes(integer.graph),
+            }
+        _count(counts, model, prepared, integer, half.tested, tell)
+    share = {name: counts[name] / counts["images"] for name in counts}
     return {
-        "group": "post-training",
+        "group": GROUP,
         "method": "esb",
         "strategy": post.strategy,
-        "dataset": found.dataset,
+        "dataset": halves[0].tested.origin,
         "model": case.net,
+        "preset": case.preset,
         "weight_bits": case.bits,
         "act_bits": case.bits,
-        "accuracy": scores["accuracy_deployed"],
-        "accuracy_float": scores["accuracy_float"],
-        "agreement": scores["agreement"],
+        "accuracy": share["quantized"],
+        "accuracy_float": share["float"],
+        "agreement": share["agree"],
+        "standard_error": math.sqrt(
+            share["quantized"] * (1 - share["quantized"]) / counts["images"]
+        ),
+        "mismatches": 0,
         "seed": 0,
         "epochs": 0,
-        "test_samples": scores["accuracy_images"],
+        "images_calibration": len(halves[0].seen),
+        "images_test": counts["images"],
+        "halves": len(halves),
+        "recipe": attempts,
+        "quantizing_cpu_seconds": seconds,
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        **found,
         "config": {
             "checkpoint": case.checkpoint,
             "preset": case.preset,
-            "calibration": CALIBRATION,
+            "calibration": len(halves[0].seen),
+            "reconstruction": None if post.recipe is None else vars(post.recipe),
         },
         "digest": post.digest(images),
         **spent.read(),
     }
+
+
+def _quantized(
+    post: PostCase,
+    model: nn.Module,
+    seen: Samples,
+    spec: QuantSpec,
+    work: Path | None,
+    tell: Callable[[str, int, int], None],
+) -> tuple[PreparedModel, list[dict[str, Any]]]:
+    """The network, and what each step of reconstruction brought on held-out samples."""
+    if post.recipe is None:
+        tell("quantizing", 0, 1)
+        aware = post.strategy == AWARE
+        return post_training(model, seen, spec, activation_aware=aware), []
+    found = reconstruct(model, seen, spec, post.recipe, tell=tell, work=work)
+    steps = [
+        {"step": a.name, "agreement": a.score.agreement, "error": a.score.error, "kept": a.kept}
+        for a in found.attempts
+    ]
+    return found.prepared, steps
+
+
+@torch.no_grad()
+def _count(
+    counts: dict[str, int],
+    model: nn.Module,
+    prepared: PreparedModel,
+    integer: IntegerModel,
+    tested: Samples,
+    tell: Callable[[str, int, int], None],
+) -> None:
+    """Add what float and integer network make of all samples."""
+    assert tested.labels is not None
+    for first in range(0, len(tested), _BATCH):
+        tell("accuracy", first, len(tested))
+        batch = tested.tensors(first, first + _BATCH)
+        labels = torch.from_numpy(tested.labels[first : first + _BATCH])
+        found = prepared(*batch)
+        deployed = integer(*batch)
+        if not torch.equal(found, deployed):
+            raise RuntimeError(f"{integer.graph.name}: prepared and integer model differ")
+        with row_major_convolutions():
+            in_float = model(*batch).flatten(1).argmax(1)
+        quantized = deployed.flatten(1).argmax(1)
+        counts["images"] += len(labels)
+        counts["float"] += int((in_float == labels).sum())
+        counts["quantized"] += int((quantized == labels).sum())
+        counts["agree"] += int((in_float == quantized).sum())
+
+
+def _passes(graph: IntegerGraph) -> float:
+    """Passes over the array a product takes, on average."""
+    planes = {node.name: node.type.planes for node in graph.nodes}
+    products = passes = 0
+    for node in graph.nodes:
+        if isinstance(node, Conv):
+            for s in node.sources:
+                count = s.weights.size * math.prod(node.type.shape[1:])
+                products += count
+                passes += count * s.terms * planes[s.tensor]
+    return passes / products

@@ -34,8 +34,13 @@ def _bits(row: Row) -> str:
     return f"{row['weight_bits']}/{row['act_bits']}"
 
 
-def _scales(row: Row) -> str:
-    return "layers' results" if row["strategy"] == "activation-aware" else "weights"
+def _below(row: Row) -> str:
+    points = (row["accuracy_float"] - row["accuracy"]) * 100
+    return f"{points:.1f} ± {row['standard_error'] * 100:.1f}"
+
+
+def _seconds(row: Row) -> str:
+    return f"{max(row['quantizing_cpu_seconds']):,.0f}"
 
 
 def _rate(row: Row) -> str:
@@ -64,12 +69,17 @@ POST = Table(
     (
         label("network", "model"),
         label("data", "dataset"),
-        label("images", "test_samples"),
+        label("strategy", "strategy"),
+        label("calibrated on", "images_calibration"),
+        label("tested on", "images_test"),
         Column("bits", _bits),
-        Column("least error of", _scales),
         share("top-1 float", "accuracy_float"),
         share("top-1 ESB", "accuracy"),
+        Column("points below float", _below, True),
         share("same class", "agreement"),
+        number("cycles", "cycles"),
+        number("passes", "passes", 2),
+        Column("CPU s", _seconds, True),
     ),
     lambda r: r["group"] == "post-training",
 )

@@ -51,7 +51,10 @@ class ChoiceOptions:
             help="Try the runs on N training and N test samples, one epoch each.",
         ),
     ] = None
-    images: Annotated[int, typer.Option(min=1, help="Images of post-training rows.")] = 200
+    images: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Test at most N samples of a post-training row."),
+    ] = None
 
 
 @grouped

@@ -34,6 +34,7 @@ def quantize(
     from sigbit.flows.quantized import PostTraining
     from sigbit.inputs.networks import Network
     from sigbit.inputs.samples import Calibration
+    from sigbit.quant.post import Reconstruction
 
     budget = Budget.parse(search.budget or (), search.target)
     if budget.luts is not None and output.output.suffix == MODEL_SUFFIX and output.json is None:
@@ -41,13 +42,14 @@ def quantize(
             "--budget luts=N chooses an accelerator, which an integer model does not hold: add "
             "--json FILE, which does, or let -o end in .sigbit"
         )
-    with telling() as tell:
+    with telling(remaining=True) as tell:
         result = flow(
             Network(model, tuple(network.shapes or ()), network.checkpoint),
             Calibration(
                 samples.calibrate,
                 samples.images,
                 samples.test,
+                samples.chunk,
                 samples.bulk,
                 samples.data,
                 samples.mean,
@@ -59,7 +61,12 @@ def quantize(
                 formats.weights, formats.acts, formats.first_last, tuple(formats.bits or ())
             ),
             budget=budget,
-            post=PostTraining(post.equalize, post.bias_correction, post.activation_aware),
+            post=PostTraining(
+                post.equalize,
+                post.bias_correction,
+                post.activation_aware,
+                Reconstruction(steps=post.steps) if post.reconstruct else None,
+            ),
             tell=tell,
         )
     show_quantized(result, arch if budget.luts is None else str(output.json))

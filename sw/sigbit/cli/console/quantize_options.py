@@ -38,8 +38,14 @@ class CalibrationOptions:
             help="A data set's name, or an .npy or .npz file of inputs [N, ...] (labels: array y).",
         ),
     ]
-    images: Annotated[int, typer.Option(min=1, help="Samples to calibrate with.")] = 32
+    images: Annotated[
+        int | None,
+        typer.Option(min=1, help="Samples to calibrate with: 32; 128 with --reconstruct."),
+    ] = None
     test: Annotated[int, typer.Option(min=1, help="Other samples, to test with.")] = 100
+    chunk: Annotated[
+        int, typer.Option(min=1, help="Samples to read at a time; changes memory, not results.")
+    ] = 32
     bulk: Annotated[
         bool,
         typer.Option(
@@ -111,3 +117,15 @@ class PostTrainingOptions:
             help="Search for the scales of weights with the least error of the layers' results.",
         ),
     ] = False
+    reconstruct: Annotated[
+        bool,
+        typer.Option(
+            "--reconstruct",
+            help="Equalize activations, round weights so that errors cancel, and learn rounding "
+            "and scales block by block, without labels; each as far as it raises agreement with "
+            "the float network. Takes minutes; what was cut off goes on when it is run again.",
+        ),
+    ] = False
+    steps: Annotated[
+        int, typer.Option(min=1, help="Steps that --reconstruct learns a block for.")
+    ] = 100

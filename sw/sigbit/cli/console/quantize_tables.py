@@ -20,6 +20,7 @@ def show_quantized(result: "QuantizedNetwork", arch: str) -> None:
     from sigbit.flows.program_facts import ProgramFacts
 
     _show_systems(result)
+    _show_reconstruction(result)
     _show_layers(result)
     if result.codes:
         show_codes(result.codes)
@@ -68,6 +69,26 @@ def _show_systems(result: "QuantizedNetwork") -> None:
             if s.luts is not None
         ],
         "   >>",
+    )
+
+
+def _show_reconstruction(result: "QuantizedNetwork") -> None:
+    """Print what each step brought."""
+    if result.reconstruction is None:
+        return
+    show_table(
+        "Reconstruction, on held-out calibration samples",
+        ["step", "same decision as float", "error of the outputs", ""],
+        [
+            (
+                s.step,
+                f"{s.agreement:.1%}",
+                f"{10 * math.log10(max(s.error, 1e-30)):.1f} dB",
+                "kept" if s.kept else "not kept",
+            )
+            for s in result.reconstruction
+        ],
+        " >>",
     )
 
 

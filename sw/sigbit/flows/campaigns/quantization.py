@@ -51,14 +51,14 @@ class Choice:
         Rows of this group; None: of all that are not on demand.
     samples : int, optional
         Try the runs on so many training and test samples, an epoch each.
-    images : int
-        Images of post-training rows.
+    images : int, optional
+        Test at most so many samples of a post-training row, or of each of its halves.
     """
 
     only: str | None = None
     group: str | None = None
     samples: int | None = None
-    images: int = 200
+    images: int | None = None
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def quantization_job_list(
     if POST in selection.others:
         only = choice.only if choice.group == POST else None
         jobs += [
-            _post_job(case, choice.images, settings["data"])
+            _post_job(case, choice.images, settings)
             for case in post_cases()
             if case.digest(choice.images) not in done and (only is None or only in case.name)
         ]
@@ -222,12 +222,12 @@ def _rate_jobs(
     return found if not found or case.name in names else [*training_jobs([case], settings), *found]
 
 
-def _post_job(post: PostCase, images: int, data: str | None) -> Job:
+def _post_job(post: PostCase, images: int | None, settings: Mapping[str, str | None]) -> Job:
     return Job(
         post.name,
         f"{_JOBS}:rounded",
-        {"case": asdict(post.case), "aware": post.aware, "images": images},
-        {"data": data},
+        {"case": asdict(post.case), "strategy": post.strategy, "images": images},
+        settings,
         columns={
             "group": POST,
             "strategy": post.strategy,

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from sigbit.bench.nets.cases import Case
 from sigbit.bench.quantization.cases import QuantCase
 from sigbit.bench.quantization.post_training import PostCase, post_row
@@ -11,8 +13,14 @@ from sigbit.bench.quantization.rates import rate_row
 from sigbit.bench.quantization.runs import run_case
 from sigbit.bench.quantization.speed import speed_row
 from sigbit.campaigns import Row, Tell
+from sigbit.compiler import compile_graph
 from sigbit.flows.campaigns.running import one_thread
+from sigbit.quant import IntegerModel
+from sigbit.runtime import compare
 from sigbit.training import RunConfig
+from sigbit_hw.arch.config import PRESETS
+from sigbit_sim.cycles import predict
+from sigbit_sim.interp.device import Interp
 
 
 def trained(
@@ -41,10 +49,35 @@ def rated(
         return [rate_row(case, bits, variant, _folder(data), Path(work), tell)]
 
 
-def rounded(case: Mapping[str, Any], aware: bool, images: int, data: str, tell: Tell) -> list[Row]:
+def rounded(
+    case: Mapping[str, Any],
+    strategy: str,
+    images: int | None,
+    data: str,
+    work: str,
+    tell: Tell,
+) -> list[Row]:
     """The row of a network without training."""
+    config = PRESETS[case["preset"]]
+
+    def measure(integer: IntegerModel, sample: Tensor) -> dict[str, Any]:
+        """Cycles of a sample; codes of the interpreter that are not the integer model's."""
+        tell("compiling", 0, 1)
+        program = compile_graph(integer.graph, config)
+        wanted = {name: x.numpy() for name, x in integer.stored(sample).items()}
+        inputs = {port.name: wanted[port.name] for port in program.inputs}
+        tell("interpreting", 0, 1)
+        found = Interp(config).run(program, inputs, layers=True)
+        codes = {**found.layers, **found.outputs}
+        return {
+            "cycles": predict(program).cycles,
+            "codes_compared": sum(x.size for x in codes.values()),
+            "codes_different": sum(m.count for m in compare(wanted, codes)),
+        }
+
     with one_thread():
-        return [post_row(PostCase(Case(**case), aware), Path(data), images, tell)]
+        post = PostCase(Case(**case), strategy)
+        return [post_row(post, Path(data), images, Path(work), measure, tell)]
 
 
 def speed(tell: Tell) -> Row:

@@ -309,6 +309,13 @@ class QuantLayer(RealLayer):
             a, acc = self._normalized(a, inputs)
         else:
             acc = self.sums(a, inputs)
+        return self._result(a, acc)
+
+    def result(self, a: Arithmetic, inputs: list[Levels]) -> Levels:
+        """Output levels with ``a``, the layer's :meth:`arithmetic`, found before."""
+        return self._result(a, self.sums(a, inputs))
+
+    def _result(self, a: Arithmetic, acc: Tensor) -> Levels:
         for relaxation in self.relaxations:
             if (relaxed := relaxation.output(self, a, acc)) is not None:
                 return Levels(relaxed, a.out_scale)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sigbit.errors import QuantizationError
-from sigbit.quant.numbers.grid import LevelGrid, quantize
+from sigbit.quant.numbers.grid import LevelGrid, round_to_grid
 
 BINS, MAX_EXACT = 1 << 12, 1 << 14
 """Intervals of the histogram that stands for a tensor of more than ``MAX_EXACT`` values."""
@@ -25,6 +25,9 @@ _MANY_LEVELS = 32
 
 OUTLIERS = 1e-3
 """The share of values that the rule "percentile" leaves beyond the largest level."""
+
+_AT_ONCE = 1 << 16
+"""Values that a search computes at a time, all scales together."""
 
 MAX_SAMPLES = 1 << 17
 """A search looks at no more values than this a tensor, or a channel, evenly spread over it."""
@@ -132,13 +135,14 @@ def mse_scale(
     coarse = torch.arange(least_exponent, 1.0, 0.2)
     for exponents in (coarse, torch.linspace(-0.2, 0.2, 21)):
         centre = top / float(grid.max) if exponents is coarse else best
-        for exponent in exponents.tolist():
-            scale = centre * 2.0**exponent
-            safe = torch.where(scale > 0, scale, 1.0)
-            error = (rows - quantize(rows, safe, grid) * safe[:, None]).square_()
-            error = error.mul_(weights).mean(1)
-            better = error < least
-            best, least = torch.where(better, scale, best), torch.where(better, error, least)
+        for some in exponents.split(max(1, _AT_ONCE // rows.numel())):
+            scales = centre * 2.0 ** some[:, None].to(centre)
+            wide = torch.where(scales > 0, scales, 1.0)[:, :, None]
+            errors = (rows - round_to_grid(rows / wide, grid) * wide).square_()
+            found = errors.mul_(weights).mean(2).min(0)
+            scale = scales.gather(0, found.indices[None])[0]
+            better = found.values < least
+            best, least = torch.where(better, scale, best), torch.where(better, found.values, least)
     return _shaped(best, channels)
 
 

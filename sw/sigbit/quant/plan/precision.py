@@ -100,6 +100,11 @@ class Precision:
         """Whether nothing reads a tensor."""
         return not self._readers[tensor]
 
+    def ends(self, tensor: str) -> bool:
+        """Whether a tensor is an output, or nothing but poolings and copies of it come to the
+        outputs."""
+        return all(_pools(p) and self.ends(p.name) for p in self._readers[tensor])
+
     def weights(self, p: LayerPlan) -> WeightChoice:
         """How the weights of the first source are quantized."""
         spec = self._spec
@@ -123,7 +128,7 @@ class Precision:
         spec = self._spec
         if (own := spec.layer_bits.get(p.name, (0, None))[1]) is not None:
             return own
-        wide = self.is_output(p.name) or (spec.wide_head and self._feeds_head_only(p.name))
+        wide = self.ends(p.name) or (spec.wide_head and self._feeds_head_only(p.name))
         return None if wide or p.name in spec.bits else spec.act_bits
 
     def _check_method(self, layers: list[LayerPlan], bits: int) -> None:
@@ -139,18 +144,33 @@ class Precision:
     def _wanted(self, p: LayerPlan) -> int:
         if p.name in self._spec.bits:
             return self._spec.bits[p.name][1]
-        if self.is_output(p.name) or (self._spec.wide_head and self._feeds_head_only(p.name)):
+        if self.ends(p.name) or (self._spec.wide_head and self._feeds_head_only(p.name)):
             return max(self._spec.act_planes, self._spec.byte_planes)
         return self._spec.act_planes
 
     def _is_head(self, p: Plan) -> bool:
-        return isinstance(p, LayerPlan) and p.sources[0].trained and self.is_output(p.name)
+        return isinstance(p, LayerPlan) and p.sources[0].trained and self.ends(p.name)
 
     def _feeds_head_only(self, tensor: str) -> bool:
+        """Whether only layers that produce outputs themselves read a tensor: what a classifier
+        reads before a pooling is an image, and eight bits of it are dear."""
         return all(
-            self._is_head(r) and isinstance(r, LayerPlan) and r.sources[0].tensor == tensor
+            self._is_head(r)
+            and self.is_output(r.name)
+            and isinstance(r, LayerPlan)
+            and r.sources[0].tensor == tensor
             for r in self._readers[tensor]
         )
+
+
+def _pools(p: Plan) -> bool:
+    """Whether a plan pools or copies, without any weights."""
+    match p:
+        case LayerPlan():
+            return p.unit and p.activation is None and len(p.sources) == 1
+        case MovePlan():
+            return p.kind == "maxpool" or len(p.sources) == 1
+    return isinstance(p, MaxPoolPlan | GatherPlan)
 
 
 def lower(plan: NetworkPlan, spec: QuantSpec) -> NetworkPlan:

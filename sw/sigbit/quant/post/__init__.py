@@ -1,6 +1,7 @@
 """Post-training quantization: a float model as a prepared one of few bits, without training.
 
-``pipeline`` folds, equalizes, searches scales and corrects biases; ``transform`` turns layers into
+``pipeline`` folds, equalizes, searches scales and corrects biases, ``reconstruction`` learns
+rounding from unlabelled samples; ``transform`` turns layers into
 pairs that need fewer bits (``linear_transforms``, ``rate_distortion``); ``mixed`` gives every layer
 its bits within a budget, ``number_systems`` the array its formats.
 """
@@ -10,9 +11,16 @@ from sigbit.quant.post.folding import fold_batch_norms
 from sigbit.quant.post.mixed import mixed_precision, weight_bits
 from sigbit.quant.post.number_systems import choose_number_system
 from sigbit.quant.post.pipeline import post_training
+from sigbit.quant.post.reconstruction.reconstruct import (
+    Reconstructed,
+    Reconstruction,
+    reconstruct,
+)
 from sigbit.quant.post.transform import collapse, plain_rounding, transform_quantize
 
 __all__ = [
+    "Reconstructed",
+    "Reconstruction",
     "choose_number_system",
     "collapse",
     "equalized",
@@ -20,6 +28,7 @@ __all__ = [
     "mixed_precision",
     "plain_rounding",
     "post_training",
+    "reconstruct",
     "transform_quantize",
     "weight_bits",
 ]

@@ -1,65 +1,57 @@
-"""Empirical bias correction: quantization shifts the mean of a channel, and the bias takes the
-shift back. Layer by layer, so that each one sees the errors that are left before it.
+"""Empirical bias correction (Nagel et al. 2019, arXiv 1906.04721): quantization shifts the mean of
+a channel, and the bias takes the shift back. Layer by layer, so that each one sees the errors that
+are left before it.
 """
 
-from collections import Counter
+import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from sigbit.quant.layers.layer import QuantLayer
 from sigbit.quant.layers.values import Levels
-from sigbit.quant.plan.plans import LayerPlan, Plan, tensors_of
-from sigbit.quant.prepare import PreparedModel, preactivation
+from sigbit.quant.post.reconstruction.walk import LayerSite, Step
+from sigbit.quant.post.uses import Uses
 
 
-@torch.no_grad()
-def correct_biases(prepared: PreparedModel, wanted: Mapping[str, Tensor]) -> None:
-    """Change the biases of ``prepared`` in place so that the means of all channels before their
-    activation function are those of the float tensors ``wanted``, computed from the same inputs.
+class BiasCorrection(Step):
+    """Makes the means of all channels before their activation function those of the float network.
 
     Layers without a bias of their own keep their error: those behind a batch norm that is not
     folded, sums without weights, steps of a recurrence; and those that have the codes of a
     quantized model.
+
+    Parameters
+    ----------
+    uses : Uses
+    means : mapping
+        By layer, ``[C]`` (float64): the float network's, on the same samples.
     """
-    uses = _uses(prepared)
-    last = {t: p.name for p in prepared.plan.layers for t in tensors_of(p)}
-    values: dict[str, Levels] = {}
-    for p in prepared.plan.layers:
-        module = prepared.quant_module(p.name)
-        bias = _own_bias(p, uses)
-        free = isinstance(module, QuantLayer) and module.given is None
-        if bias is not None and free and isinstance(p, LayerPlan):
-            assert isinstance(module, QuantLayer)
-            inputs = [values[t] for t in tensors_of(p)]
-            a = module.arithmetic([x.scale for x in inputs])
-            acc = _means(module.sums(a, inputs))
-            error = _means(preactivation(p, wanted)) - (acc * a.step + a.bias)
-            parameter = prepared.parameter_of(bias)
-            parameter += error.to(parameter.dtype)
-        values[p.name] = prepared.step(p, values, wanted)
-        for tensor in tensors_of(p):
-            if last[tensor] == p.name:
-                values.pop(tensor, None)
+
+    def __init__(self, uses: Uses, means: Mapping[str, Tensor]) -> None:
+        self._uses, self._means = uses, means
+
+    @torch.no_grad()
+    def layer(self, site: LayerSite) -> None:
+        """Take the mean error of the layer off its bias."""
+        name, module = self._uses.bias_of(site.plan), site.module
+        if name is None or module.given is not None:
+            return
+        total = _total(site)
+        a = module.arithmetic([x.scale for x in total])
+        acc = module.sums(a, total)  # sums are linear: that of all samples, without error
+        mean = acc.sum((0, 2, 3)) / (site.walk.samples * math.prod(site.plan.shape[1:]))
+        error = self._means[site.plan.name] - (mean * a.step + a.bias)
+        parameter = site.walk.prepared.parameter_of(name)
+        parameter += error.to(parameter.dtype)
 
 
-def _means(x: Tensor) -> Tensor:
-    """Means of the channels of ``[batch, C, ...]``, float64."""
-    return x.double().transpose(0, 1).flatten(1).mean(1)
-
-
-def _uses(prepared: PreparedModel) -> Counter[object]:
-    layers = [p for p in prepared.plan.layers if isinstance(p, LayerPlan)]
-    return Counter(b.term for p in layers for b in p.biases)
-
-
-def _own_bias(p: Plan, uses: Counter[object]) -> str | None:
-    """The bias parameter that only this layer adds, as it is."""
-    if not isinstance(p, LayerPlan):
-        return None
-    for b in p.biases:
-        whole = b.rows is None and b.scale == 1 and not b.norms
-        if isinstance(b.term, str) and whole and uses[b.term] == 1:
-            return b.term
-    return None
+def _total(site: LayerSite) -> list[Levels]:
+    """The inputs of a layer, added up over the samples (float64)."""
+    total: list[Levels] = []
+    for inputs in site.inputs():
+        sums = [x.levels.sum(0, keepdim=True).double() for x in inputs]  # whole numbers, exact
+        if total:
+            sums = [t.levels + s for t, s in zip(total, sums, strict=True)]
+        total = [Levels(s, x.scale) for s, x in zip(sums, inputs, strict=True)]
+    return total

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from sigbit.ir.floating import AvgPool2d, Conv2d, FloatGraph, Linear, MaxPool2d, Node, Relu
+from sigbit.quant.calibration.reference import Reference
+from sigbit.quant.calibration.samples import Calibration, as_chunks, micro_batches
 from sigbit.quant.post.folding import weight_uses
 
 _ROUNDS = 40
@@ -28,17 +30,18 @@ class _Pair:
     limit: float | None
 
 
-def equalize(graph: FloatGraph, values: Mapping[str, Tensor]) -> FloatGraph:
-    """``graph`` with equalized weights; ``values`` are its tensors on a calibration batch.
+@torch.no_grad()
+def equalize(graph: FloatGraph, calibration: Calibration) -> FloatGraph:
+    """``graph`` with equalized weights.
 
     Pairs are convolutions or linear layers, dense or depthwise, with a ReLU or poolings between
     them. Where the ReLU has a limit, a channel moves only if it stays below the limit on the
-    calibration batch, before and after.
+    calibration samples, before and after.
     """
     parameters = {k: v.clone() for k, v in graph.parameters.items()}
     pairs = list(_pairs(graph))
     total = [torch.ones(p.first.shape[0], dtype=torch.float64) for p in pairs]
-    peaks = [_peak(values[p.before]) for p in pairs]
+    peaks = _peaks(graph, pairs, calibration)
     for _ in range(_ROUNDS):
         change = 0.0
         for i, p in enumerate(pairs):
@@ -46,8 +49,8 @@ def equalize(graph: FloatGraph, values: Mapping[str, Tensor]) -> FloatGraph:
                 total[i].reciprocal() / _MOST, _MOST / total[i]
             )
             total[i] = total[i] * s
-            _divide_outputs(p.first, parameters, s)
-            _multiply_inputs(p.second, parameters, s)
+            divide_outputs(p.first, parameters, s)
+            multiply_inputs(p.second, parameters, s)
             change = max(change, float(s.log2().abs().max()))
         if change < _SETTLED:
             break
@@ -86,8 +89,15 @@ def _separable(graph: FloatGraph, node: Conv2d | Linear) -> bool:
     return node.groups == 1 or graph.parameters[node.weight].shape[:2] == (node.groups, 1)
 
 
-def _peak(x: Tensor) -> Tensor:
-    return x.double().transpose(0, 1).flatten(1).amax(1)
+def _peaks(graph: FloatGraph, pairs: list[_Pair], calibration: Calibration) -> list[Tensor]:
+    """The greatest value of every channel between the layers of a pair, before the ReLU."""
+    reference, found = Reference(graph), [torch.empty(0) for _ in pairs]
+    for batch in micro_batches(as_chunks(calibration)):
+        values = reference.of(batch)
+        for i, p in enumerate(pairs):
+            x = values[p.before].double().transpose(0, 1).flatten(1).amax(1)
+            found[i] = torch.maximum(found[i], x) if len(found[i]) else x
+    return found
 
 
 def _factor(p: _Pair, parameters: Mapping[str, Tensor], peak: Tensor) -> Tensor:
@@ -107,14 +117,14 @@ def _factor(p: _Pair, parameters: Mapping[str, Tensor], peak: Tensor) -> Tensor:
     return torch.where(peak < p.limit, s, 1.0)
 
 
-def _divide_outputs(node: Conv2d | Linear, parameters: dict[str, Tensor], s: Tensor) -> None:
+def divide_outputs(node: Conv2d | Linear, parameters: dict[str, Tensor], s: Tensor) -> None:
     weight = parameters[node.weight]
     weight.div_(s.to(weight.dtype).view(-1, *[1] * (weight.dim() - 1)))
     if node.bias is not None:
         parameters[node.bias].div_(s.to(weight.dtype))
 
 
-def _multiply_inputs(node: Conv2d | Linear, parameters: dict[str, Tensor], s: Tensor) -> None:
+def multiply_inputs(node: Conv2d | Linear, parameters: dict[str, Tensor], s: Tensor) -> None:
     weight = parameters[node.weight]
     s = s.to(weight.dtype)
     if isinstance(node, Conv2d) and node.groups > 1:

@@ -18,9 +18,17 @@ import torch
 from torch import Tensor, nn
 
 from sigbit.errors import QuantizationError
-from sigbit.frontend import Batches, as_tuple, import_model
+from sigbit.frontend import import_model
 from sigbit.ir.floating import FloatGraph
-from sigbit.quant.prepare import PreparedModel, check_parameters, evaluate, prepare_calibrated
+from sigbit.quant.calibration.reference import Reference
+from sigbit.quant.calibration.samples import (
+    Calibration,
+    SampleChunks,
+    as_chunks,
+    micro_batches,
+)
+from sigbit.quant.calibration.statistics import observe
+from sigbit.quant.prepare import PreparedModel, check_parameters, prepare_calibrated
 from sigbit.quant.spec import QuantSpec
 from sigbit.quant.strategies.base import users, weighted_layers
 
@@ -40,16 +48,30 @@ def weight_bits(model: PreparedModel) -> float:
 
 
 @torch.no_grad()
+def float_outputs(graph: FloatGraph, samples: SampleChunks) -> list[tuple[Tensor, ...]]:
+    """The outputs of the float network, a tuple for every micro-batch."""
+    reference = Reference(graph)
+    found = []
+    for batch in micro_batches(samples):
+        values = reference.of(batch)
+        found.append(tuple(values[name] for name in graph.outputs))
+    return found
+
+
+@torch.no_grad()
 def output_error(
-    model: PreparedModel, batches: tuple[Tensor, ...], reference: Sequence[Tensor]
+    model: PreparedModel, samples: SampleChunks, reference: Sequence[tuple[Tensor, ...]]
 ) -> float:
-    """Mean squared error of the outputs on ``batches``, relative to the mean square of
-    ``reference``, the float network's."""
-    outputs = model(*batches)
-    outputs = (outputs,) if isinstance(outputs, Tensor) else outputs
-    pairs = list(zip(outputs, reference, strict=True))
-    error = sum(float((a.reshape(b.shape) - b).square().sum()) for a, b in pairs)
-    return error / max(sum(float(b.square().sum()) for _, b in pairs), 1e-30)
+    """Mean squared error of the outputs on ``samples``, relative to the mean square of
+    ``reference``, the float network's :func:`float_outputs`."""
+    error = size = 0.0
+    for batch, wanted in zip(micro_batches(samples), reference, strict=True):
+        outputs = model(*batch)
+        outputs = (outputs,) if isinstance(outputs, Tensor) else outputs
+        for a, b in zip(outputs, wanted, strict=True):
+            error += float((a.reshape(b.shape) - b).double().square().sum())
+            size += float(b.double().square().sum())
+    return error / max(size, 1e-30)
 
 
 @dataclass(frozen=True)
@@ -77,10 +99,10 @@ class Mixed:
 class _Search:
     """Prepared networks with given bits, and their errors."""
 
-    def __init__(self, graph: FloatGraph, spec: QuantSpec, batches: tuple[Tensor, ...]) -> None:
-        self._graph, self._spec, self._batches = graph, spec, batches
-        self._values = evaluate(graph, batches)
-        self._reference = [self._values[name] for name in graph.outputs]
+    def __init__(self, graph: FloatGraph, spec: QuantSpec, samples: SampleChunks) -> None:
+        self._graph, self._spec, self._samples = graph, spec, samples
+        self._found = observe(graph, samples)
+        self._reference = float_outputs(graph, samples)
         self.base = self.prepare({})
         self.layers = weighted_layers(self.base)
 
@@ -111,18 +133,18 @@ class _Search:
     def prepare(self, bits: Mapping[str, Bits]) -> PreparedModel:
         """The network with ``bits`` by layer."""
         spec = self.spec(bits) if bits else self._spec
-        return prepare_calibrated(self._graph, spec, self._values).eval()
+        return prepare_calibrated(self._graph, spec, self._found).eval()
 
     def error(self, model: PreparedModel) -> float:
         """:func:`output_error` on the calibration inputs."""
-        return output_error(model, self._batches, self._reference)
+        return output_error(model, self._samples, self._reference)
 
 
 @torch.no_grad()
 def mixed_precision(
     model: nn.Module | FloatGraph,
     spec: QuantSpec,
-    calibration: Batches,
+    calibration: Calibration,
     choices: Sequence[Bits],
     budget: float,
     cost: Cost = weight_bits,
@@ -136,19 +158,23 @@ def mixed_precision(
         The trained network; it is not changed.
     spec : QuantSpec
         Formats and methods; bits of layers in it are replaced.
-    calibration : Tensor or tuple of Tensor
+    calibration : Tensor, tuple of Tensor or SampleChunks
         Inputs as the network will see them.
     choices : sequence of (int, int)
         What layers can have, see :data:`Bits`; the one that costs most is the finest.
     budget, cost : float, callable
         See the module. The cost function is called about once for every layer and choice.
     """
-    graph = model if isinstance(model, FloatGraph) else import_model(model, calibration)
+    samples = as_chunks(calibration)
+    if isinstance(model, FloatGraph):
+        graph = model
+    else:
+        graph = import_model(model, tuple(x[:2] for x in next(micro_batches(samples))))
     check_parameters(graph)
     options = list(dict.fromkeys(choices))
     if not options:
         raise QuantizationError("choices must name at least one pair of bits")
-    search = _Search(graph, spec, as_tuple(calibration))
+    search = _Search(graph, spec, samples)
     uniform = {pair: dict.fromkeys(search.layers, pair) for pair in options}
     totals = {pair: cost(search.prepare(bits)) for pair, bits in uniform.items()}
     least = min(totals.values())

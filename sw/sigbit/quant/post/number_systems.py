@@ -10,12 +10,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from torch import Tensor
-
 from sigbit.errors import QuantizationError
 from sigbit.ir.floating import FloatGraph
-from sigbit.quant.post.mixed import output_error
-from sigbit.quant.prepare import PreparedModel, evaluate
+from sigbit.quant.calibration.samples import Calibration, as_chunks
+from sigbit.quant.post.mixed import float_outputs, output_error
+from sigbit.quant.prepare import PreparedModel
 from sigbit_hw.arch.config import ArchConfig
 
 Quantize = Callable[[ArchConfig], PreparedModel]
@@ -55,7 +54,7 @@ class Chosen:
 
 def choose_number_system(
     graph: FloatGraph,
-    calibration: tuple[Tensor, ...],
+    calibration: Calibration,
     accelerators: Sequence[ArchConfig],
     quantize: Quantize,
     area: Area,
@@ -70,7 +69,7 @@ def choose_number_system(
     ----------
     graph : FloatGraph
         The trained network.
-    calibration : tuple of Tensor
+    calibration : Tensor, tuple of Tensor or SampleChunks
         Inputs as the network will see them; errors are those of these.
     accelerators : sequence of ArchConfig
         Candidates.
@@ -88,8 +87,8 @@ def choose_number_system(
             f"the budget of {budget:,.0f} LUTs is below {least:,.0f}, those of the smallest "
             f"accelerator, {smallest.name}: allow more, or take an array of fewer lanes"
         )
-    values = evaluate(graph, calibration)
-    reference = [values[name] for name in graph.outputs]
+    samples = as_chunks(calibration)
+    reference = float_outputs(graph, samples)
     trials = []
     for config in accelerators:
         try:
@@ -97,7 +96,7 @@ def choose_number_system(
         except QuantizationError as reason:
             trials.append(Trial(config, None, refused=str(reason)))
         else:
-            trials.append(Trial(config, output_error(prepared, calibration, reference)))
+            trials.append(Trial(config, output_error(prepared, samples, reference)))
     trials.sort(key=lambda t: math.inf if t.error is None else t.error)
     for place, trial in enumerate(trials):
         if trial.error is not None:

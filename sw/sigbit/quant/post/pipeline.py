@@ -3,22 +3,32 @@ correction, in this order."""
 
 from dataclasses import replace
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
-from sigbit.frontend import Batches, as_tuple, import_model
+from sigbit.frontend import import_model
 from sigbit.ir.floating import FloatGraph
-from sigbit.quant.post.activation_aware import search_weight_scales
-from sigbit.quant.post.correction import correct_biases
+from sigbit.quant.calibration.reference import Reference
+from sigbit.quant.calibration.samples import (
+    Calibration,
+    SampleChunks,
+    as_chunks,
+    micro_batches,
+)
+from sigbit.quant.calibration.statistics import observe
+from sigbit.quant.post.activation_aware import ActivationAwareScales
+from sigbit.quant.post.correction import BiasCorrection
 from sigbit.quant.post.equalization import equalize as equalized
 from sigbit.quant.post.folding import fold_batch_norms
-from sigbit.quant.prepare import PreparedModel, check_parameters, evaluate, prepare_calibrated
+from sigbit.quant.post.reconstruction.blocks import singles
+from sigbit.quant.post.reconstruction.walk import Step, Walk, go
+from sigbit.quant.post.uses import Uses
+from sigbit.quant.prepare import PreparedModel, check_parameters, prepare_calibrated
 from sigbit.quant.spec import QuantSpec
 
 
 def post_training(
     model: nn.Module | FloatGraph,
-    calibration: Batches,
+    calibration: Calibration,
     spec: QuantSpec | None = None,
     *,
     equalize: bool = False,
@@ -31,9 +41,10 @@ def post_training(
     ----------
     model : nn.Module or FloatGraph
         The trained network; it is not changed.
-    calibration : Tensor or tuple of Tensor
-        Inputs as the network will see them: tens of images are enough. All its tensors are in
-        memory at once.
+    calibration : Tensor, tuple of Tensor or SampleChunks
+        Inputs as the network will see them: tens of images are enough. Samples are read in chunks
+        two or three times; the memory that this takes does not grow with their number, nor does
+        the result depend on how they are read.
     spec : QuantSpec, optional
         Formats and bits; the default format with all scales searched for the least squared error
         if absent.
@@ -48,17 +59,26 @@ def post_training(
         along are searched anew, too.
     """
     spec = spec or replace(QuantSpec(), weight_scale="mse", act_scale="mse")
-    graph = model if isinstance(model, FloatGraph) else import_model(model, calibration)
+    samples = as_chunks(calibration)
+    graph = model if isinstance(model, FloatGraph) else import_model(model, _example(samples))
     check_parameters(graph)
-    batches = as_tuple(calibration)
     graph = fold_batch_norms(graph)
-    with torch.no_grad():
-        if equalize:
-            graph = equalized(graph, evaluate(graph, batches))
-        values = evaluate(graph, batches)
-        prepared = prepare_calibrated(graph, spec, values)
-        if activation_aware:
-            search_weight_scales(prepared, values, bias_takes_means=correct_bias)
-        if correct_bias:
-            correct_biases(prepared, values)
-    return prepared.eval()
+    if equalize:
+        graph = equalized(graph, samples)
+    found = observe(graph, samples)
+    prepared = prepare_calibrated(graph, spec, found).eval()
+    steps: list[Step] = []
+    if activation_aware:
+        steps.append(ActivationAwareScales(bias_takes_means=correct_bias))
+    if correct_bias:
+        steps.append(BiasCorrection(Uses(prepared), found.means))
+    if steps:
+        blocks = singles(prepared.plan)
+        with Walk(prepared, Reference(graph), samples, blocks, targets=False) as walk:
+            go(walk, steps)
+    return prepared
+
+
+def _example(samples: SampleChunks) -> tuple[Tensor, ...]:
+    """Two samples to trace a module with, or the only one."""
+    return tuple(x[:2] for x in next(micro_batches(samples)))

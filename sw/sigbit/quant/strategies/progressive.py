@@ -19,12 +19,13 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from sigbit.frontend import Batches, as_tuple
+from sigbit.frontend import Batches
 from sigbit.ir.floating import FloatGraph
+from sigbit.quant.calibration.statistics import observe
 from sigbit.quant.layers.layer import QuantLayer
 from sigbit.quant.numbers.grid import LevelGrid
 from sigbit.quant.numbers.scales import gaussian_scale
-from sigbit.quant.prepare import PreparedModel, evaluate, prepare_calibrated
+from sigbit.quant.prepare import PreparedModel, prepare_calibrated
 from sigbit.quant.spec import QuantSpec
 from sigbit.quant.strategies.base import Run, Step, Strategy, check
 from sigbit.quant.strategies.relaxed import (
@@ -167,4 +168,4 @@ def continued(
         name: model.parameter_of(name).detach().clone().cpu() for name in graph.parameters
     }
     current = replace(graph, parameters=parameters)
-    return prepare_calibrated(current, spec, evaluate(current, as_tuple(calibration)))
+    return prepare_calibrated(current, spec, observe(current, calibration))
