@@ -341,7 +341,7 @@ def test_networks_of_brevitas(data_path, name: str, form: str) -> None:
     x = torch.from_numpy(np.load(data_path("models/brevitas_x.npy")))
     want = np.load(data_path(f"models/brevitas_{name}.y.npy"))
     got = graph.results({graph.inputs[0].name: x})[0]
-    np.testing.assert_allclose(got.numpy(), want, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(got.numpy(), want, rtol=0, atol=1e-5)  # sums of 2,304 in float32
 
 
 @pytest.mark.data

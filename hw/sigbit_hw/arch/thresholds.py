@@ -130,7 +130,7 @@ def _fit(
         """The exact step nearest to ``start`` among those around ``centre``, or the one that misses
         least."""
         steps = np.arange(max(1, centre - _NEAR), min(largest, centre + _NEAR) + 1)
-        lowest, highest = room(steps)
+        lowest, highest = _bounded(*room(steps), (high - low + 1) * UNIT)
         limit = fmt.base_max // base_unit
         first, final = -(-lowest // base_unit), highest // base_unit
         bases = ((first + final) // 2).clip(-limit - 1, limit) * base_unit
@@ -156,6 +156,14 @@ def _fit(
                 last = middle
         found = min(found, around(first), key=lambda channel: channel.off)
     return found
+
+
+def _bounded(lowest: Ints, highest: Ints, span: int) -> tuple[Ints, Ints]:
+    """Least and greatest bases, of which no more than ``span`` are looked at where one end is
+    open, so that bases stay near the accumulators."""
+    below, above = lowest < -_FAR // 2, highest > _FAR // 2
+    ends = (np.where(below, highest - span, lowest), np.where(above, lowest + span, highest))
+    return np.where(below & above, 0, ends[0]), np.where(below & above, 0, ends[1])
 
 
 def channel(

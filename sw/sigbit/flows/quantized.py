@@ -27,11 +27,14 @@ class PostTraining:
         Subtract the mean error of every layer from its bias.
     activation_aware : bool
         Search scales of weights for the least error of the layers' results.
+    exact : bool
+        Refuse a network that is not a quantized one, or a layer of which has not its codes.
     """
 
     equalize: bool = False
     bias_correction: bool = True
     activation_aware: bool = False
+    exact: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

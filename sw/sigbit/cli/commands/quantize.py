@@ -59,7 +59,9 @@ def quantize(
                 formats.weights, formats.acts, formats.first_last, tuple(formats.bits or ())
             ),
             budget=budget,
-            post=PostTraining(post.equalize, post.bias_correction, post.activation_aware),
+            post=PostTraining(
+                post.equalize, post.bias_correction, post.activation_aware, output.exact
+            ),
             tell=tell,
         )
     show_quantized(result, arch if budget.luts is None else str(output.json))
