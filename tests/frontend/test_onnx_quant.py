@@ -15,7 +15,17 @@ from sigbit.ir.floating import Conv2d, Linear, QuantAnnotation, Relu, Unary
 Array = NDArray[np.generic]
 QONNX = "qonnx.custom_op.general"
 N = helper.make_node
-ROUND = {"ROUND": np.round, "CEIL": np.ceil, "FLOOR": np.floor, "ROUND_TO_ZERO": np.trunc}
+ROUND = {
+    "ROUND": np.round,
+    "HALF_EVEN": np.round,
+    "HALF_UP": lambda v: np.sign(v) * np.floor(np.abs(v) + 0.5),
+    "HALF_DOWN": lambda v: np.sign(v) * np.ceil(np.abs(v) - 0.5),
+    "CEIL": np.ceil,
+    "FLOOR": np.floor,
+    "ROUND_TO_ZERO": np.trunc,
+    "DOWN": np.fix,
+    "UP": lambda v: np.sign(v) * np.ceil(np.abs(v)),
+}
 
 
 def limits(signed: int, narrow: int, bits: float) -> tuple[float, float]:

@@ -285,3 +285,28 @@ def test_what_is_changed_is_the_models_no_more() -> None:
     stored = convert(prepared).stored(x)
     assert prepared.exactness == {}
     assert torch.equal(stored["b"], prepared.stored(x)["b"])
+
+
+@pytest.mark.parametrize("ratio", [2.0, 1 / 3, 513 / 377, 2**0.5, 3.14159265])
+def test_sums_of_two_scales_are_compared_over_all_pairs(ratio: float) -> None:
+    """Scales whose ratio is one of integer weights are exact; of others few pairs of codes are off
+    by one."""
+    net = Net(10)
+    net.conv("a", "x", 4, 4)
+    net.norm("b", "a", quantizer=annotation(0.0513, 8))
+    net.conv("c", "x", 4, 4)
+    net.norm("d", "c", quantizer=annotation(0.0513 * ratio, 8))
+    net.add(Add, "e", "b", "d", shape=(4, 8, 8), quantizer=annotation(0.0819, 8))
+    graph, x = net.graph("e"), net.batch()
+    prepared = post_training(graph, x, QuantSpec())
+    found = prepared.exactness["e"]
+    assert prepared.inexact == {}
+    assert found.accumulators >= 4 * 256 * 256 or ratio in (2.0, 1 / 3)
+    assert found.most == (found.off > 0)
+    assert found.off < found.accumulators / 1000
+    assert found.off == 0 or ratio in (2**0.5, 3.14159265)
+    model, values = convert(prepared), graph.evaluate({"x": x})
+    got = model.stored(x)["e"] + model.graph["e"].type.zero
+    gap = (got - (values["e"] / 0.0819).round()).abs()
+    assert float(gap.max()) <= found.most
+    assert float((gap > 0).double().mean()) < 0.01

@@ -66,8 +66,11 @@ def thresholds(
     return first
 
 
-Rounding = Literal["UP", "ROUND", "FLOOR", "CEIL", "ROUND_TO_ZERO"]
-"""To nearest, ties up; to nearest, ties to even; down; up; towards 0."""
+Rounding = Literal[
+    "TIES_UP", "ROUND", "HALF_UP", "HALF_DOWN", "FLOOR", "CEIL", "ROUND_TO_ZERO", "UP"
+]
+"""To nearest, with ties up, to even, away from 0, towards 0; down; up; towards 0; away from 0. All
+but the first have their names from QONNX."""
 
 
 def rounded(scale: Fraction, offset: Fraction, rounding: Rounding) -> Callable[[Ints], Ints]:
@@ -82,8 +85,16 @@ def rounded(scale: Fraction, offset: Fraction, rounding: Rounding) -> Callable[[
                 return number // common
             case "CEIL":
                 return -(-number // common)
+        sign, size = (1, number) if number >= 0 else (-1, -number)
+        match rounding:
             case "ROUND_TO_ZERO":
-                return number // common if number >= 0 else -(-number // common)
+                return sign * (size // common)
+            case "UP":
+                return sign * -(-size // common)
+            case "HALF_UP":
+                return sign * ((2 * size + common) // (2 * common))
+            case "HALF_DOWN":
+                return sign * -((common - 2 * size) // (2 * common))
         nearest, rest = divmod(2 * number + common, 2 * common)
         return nearest - (rounding == "ROUND" and rest == 0 and nearest & 1)
 
@@ -93,7 +104,8 @@ def rounded(scale: Fraction, offset: Fraction, rounding: Rounding) -> Callable[[
 
 def guessed(codes: Ints, scale: float, offset: float, rounding: Rounding) -> NDArray[np.float64]:
     """Thresholds of :func:`rounded` in floating point: nearly all right."""
-    border = {"FLOOR": 0.0, "CEIL": 1.0, "ROUND_TO_ZERO": 0.0}.get(rounding, 0.5)
+    borders = {"FLOOR": 0.0, "CEIL": 1.0, "ROUND_TO_ZERO": codes <= 0, "UP": codes > 0}
+    border = borders.get(rounding, 0.5)
     return np.ceil((codes - border - offset) / scale)
 
 
@@ -172,7 +184,7 @@ def channel(
     low: int,
     high: int,
     fmt: ParamFormat,
-    rounding: Rounding = "UP",
+    rounding: Rounding = "TIES_UP",
     bits: int = PRE_BITS,
 ) -> Channel:
     """The parameters of ``acc * scale + offset``, rounded and saturated to ``bits`` bits, for

@@ -1,7 +1,7 @@
 """What a quantized model says of the layers and tensors of a plan, and the codes that its layers
 have then."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -11,7 +11,13 @@ from torch import Tensor
 from sigbit.ir.annotation import QuantAnnotation, Quantizer
 from sigbit.ir.floating import FloatGraph, Relu, Unary
 from sigbit.quant.layers.given import GivenCodes, reach
-from sigbit.quant.layers.integers import GivenSource, exact_bias, fewest_terms, given_source
+from sigbit.quant.layers.integers import (
+    GivenSource,
+    exact_bias,
+    fewest_terms,
+    given_source,
+    weighed,
+)
 from sigbit.quant.layers.layer import QuantLayer
 from sigbit.quant.numbers.grid import LevelGrid
 from sigbit.quant.plan.annotated import Given, by_plan, levels_of
@@ -63,8 +69,13 @@ class Quantized:
                 ]
                 parts = tuple(s for s in own if isinstance(s, GivenSource))
                 why = next((s for s in own if isinstance(s, str)), "")
+                agree = not why and _agree(p, parts, held)
+                if not (why or agree) and _plain(p) and all(s.tensor in held for s in p.sources):
+                    values = spec.weight_grid(spec.most_terms).magnitudes
+                    units = tuple(Fraction(float(held[s.tensor])) for s in p.sources)
+                    parts, agree = weighed(parts, units, values), True
                 sources[p.name] = why or parts
-                needed = _terms(p, own[0], not why and _agree(p, parts, held), spec)
+                needed = _terms(p, parts if agree else own[:1], spec)
                 if needed is not None:
                     terms[p.name] = needed
         return cls(quantizers, sources, Given(levels, scales, terms))
@@ -135,20 +146,24 @@ def _agree(p: LayerPlan, parts: tuple[GivenSource, ...], scales: Mapping[str, Te
     return len(steps) == len(parts) and all(s == steps[0] for s in steps)
 
 
+def _plain(p: LayerPlan) -> bool:
+    """Whether a layer is the sum of two tensors."""
+    return len(p.sources) == 2 and all(s.pointwise and not s.norms for s in p.sources)
+
+
 def _terms(
-    p: LayerPlan, first: GivenSource | str, agree: bool, spec: QuantSpec
+    p: LayerPlan, known: Sequence[GivenSource | str], spec: QuantSpec
 ) -> tuple[int, ...] | None:
-    """Weight terms of a layer's sources, of which the ``first`` has these integers."""
-    if isinstance(first, str):
-        return None
+    """Weight terms of a layer's sources, of which the first ones are ``known``."""
 
     def values(terms: int) -> tuple[int, ...]:
         return spec.weight_grid(terms).values
 
-    own = fewest_terms(first.weights, values, max(DIGITS))
-    if not own:
+    found = [
+        fewest_terms(k.weights, values, max(DIGITS)) for k in known if isinstance(k, GivenSource)
+    ]
+    if len(found) < len(known) or not all(found):
         return None
-    others = 1 if agree else spec.extra_terms(own)
-    if not (p.sources[0].trained or agree):
+    if len(known) < len(p.sources) and not p.sources[0].trained:
         return None
-    return (own, *(others for _ in p.sources[1:]))
+    return (*found, *(spec.extra_terms(found[0]) for _ in p.sources[len(known) :]))

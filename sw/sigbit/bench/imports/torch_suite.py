@@ -32,8 +32,8 @@ LEFT_OUT = (
     "native_dropout_backward", "new_", "nn.functional.alpha_dropout", "nn.functional.cross_entropy",
     "nn.functional.ctc_loss", "nn.functional.dropout", "nn.functional.feature_alpha_dropout",
     "nn.functional.fractional", "nn.functional.linear_cross_entropy", "nn.functional.max_unpool",
-    "nn.functional.rrelu", "normal", "polygamma", "rand", "resize", "signal.", "sparse.", "special.", "stft", "svd",
-    "to_sparse", "torch.", "uniform", "view_as_complex",
+    "nn.functional.rrelu", "normal", "polygamma", "rand", "resize", "signal.", "sparse.",
+    "special.", "stft", "svd", "to_sparse", "torch.", "uniform", "view_as_complex",
 )  # fmt: skip
 """Beginnings of the names of operators that no network contains: linear algebra, special functions,
 random numbers, other layouts, gradients, what is internal to torch, and losses beside these."""

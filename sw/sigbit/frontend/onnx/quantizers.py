@@ -88,6 +88,9 @@ def _rounding(c: Call, default: str) -> Rounding:
 _ROUNDINGS: dict[str, Rounding] = {
     "ROUND": "ROUND",
     "HALF_EVEN": "ROUND",
+    "HALF_UP": "HALF_UP",
+    "HALF_DOWN": "HALF_DOWN",
+    "UP": "UP",
     "CEIL": "CEIL",
     "FLOOR": "FLOOR",
     "ROUND_TO_ZERO": "ROUND_TO_ZERO",

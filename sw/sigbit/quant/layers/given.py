@@ -7,7 +7,7 @@ rounded as its quantizer says; whoever computes in float32 may differ from that.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 
@@ -17,11 +17,10 @@ from torch import Tensor
 
 from sigbit.ir.annotation import QuantAnnotation
 from sigbit.quant.layers.integers import GivenSource
-from sigbit.quant.layers.requant import level_table
 from sigbit.quant.numbers.grid import LevelGrid
 from sigbit.quant.plan.annotated import levels_of
 from sigbit.quant.spec import ActGrid
-from sigbit_hw.arch.numerics import PRE_BITS, UNIT, Y_MAX, Y_MIN, Ints
+from sigbit_hw.arch.numerics import PRE_BITS, UNIT, Y_MAX, Y_MIN, Ints, requantize
 from sigbit_hw.arch.params import ParamFormat
 from sigbit_hw.arch.thresholds import (
     Channel,
@@ -39,7 +38,8 @@ _SAME = 1e-6
 @dataclass(frozen=True)
 class Exactness:
     """At how many of a layer's reachable ``accumulators``, over all channels, its codes are not the
-    model's, and by how much at most."""
+    model's, and by how much at most; of sums of two tensors of different scales, at how many pairs
+    of their codes."""
 
     off: int
     accumulators: int
@@ -48,13 +48,13 @@ class Exactness:
 
 @dataclass(frozen=True)
 class Found:
-    """Parameters a channel (float64, in accumulator steps), for accumulators of levels, how levels
-    relate to y, and how exact they are."""
+    """Parameters a channel (float64, in accumulator steps), for accumulators of levels, the levels
+    of the 256 y, and how exact they are."""
 
-    grid: ActGrid
     base: Tensor
     step: Tensor
     tie: Tensor
+    table: Tensor
     exactness: Exactness
 
 
@@ -64,8 +64,9 @@ class GivenCodes:
     bias, divided by the scale of ``quantizer``, rounded, clipped.
 
     ``weights`` are the integers of each source, ``grids`` those of its inputs; ``scales`` are real
-    values of an accumulator step, the same for all sources, ``in_scales`` and ``out_scale`` those
-    of a level; ``grid`` has the levels that the quantizer and the activation function leave.
+    values of an accumulator step, ``in_scales`` and ``out_scale`` those of a level; ``grid`` has
+    the levels that the quantizer and the activation function leave. Where two tensors are added of
+    which an accumulator step is not worth quite the same, ``pair`` has its values for both.
     """
 
     quantizer: QuantAnnotation
@@ -77,6 +78,7 @@ class GivenCodes:
     grid: ActGrid
     fmt: ParamFormat
     rectified: bool
+    pair: tuple[tuple[Fraction, ...], tuple[Fraction, ...]] | None = None
 
     @classmethod
     def of(
@@ -99,8 +101,12 @@ class GivenCodes:
             tuple(row * Fraction(s) for row in source.scales)
             for source, s in zip(sources, in_scales, strict=True)
         ]
+        pair, scales = None, steps[0]
         if any(s != steps[0] for s in steps):
-            return "it adds tensors of different scales"
+            if len(steps) != 2 or any(s.weights[0].numel() > 1 for s in sources):
+                return "it adds sums of different scales"
+            pair = (steps[0], steps[1])
+            scales = tuple((a + b) / 2 for a, b in zip(*pair, strict=True))
         levels = levels_of(quantizer, positive)
         if isinstance(levels, str):
             return levels
@@ -119,7 +125,9 @@ class GivenCodes:
             return "its levels are not on the grid of its tensor"
         own = ActGrid(given, grid.planes, grid.zero, 0, 0)
         weights = tuple(s.weights for s in sources)
-        found = cls(quantizer, weights, steps[0], bias, in_scales, in_grids, own, fmt, rectified)
+        found = cls(
+            quantizer, weights, scales, bias, in_scales, in_grids, own, fmt, rectified, pair
+        )
         most = 1 << (fmt.acc_bits - 1)
         if any(low < -most or high >= most for low, high in reach(weights, in_grids, stored=True)):
             return f"its accumulators do not fit {fmt.acc_bits} bits"
@@ -170,39 +178,47 @@ class GivenCodes:
     @cached_property
     def found(self) -> Found:
         """The parameters whose codes differ least: with one step of y a level, or with more where
-        that is too large a step for accumulators."""
-        best = self._found(0)
-        for shift in range(1, PRE_BITS):
-            fits = (self.grid.high - self.grid.low - 1) << shift <= Y_MAX - Y_MIN - 1
-            if best.exactness.off and fits and not self._bipolar:
-                best = min(best, self._found(shift), key=lambda f: f.exactness.off)
+        that is too large a step for accumulators; where rounding has another direction below 0,
+        with a gap there that no code is in."""
+        gap = {"ROUND_TO_ZERO": 1, "UP": -1}.get(self.quantizer.rounding, 0)
+        best: Found | None = None
+        for own in (gap, 0) if gap and not self._bipolar else (0,):
+            for shift in range(PRE_BITS):
+                width = self.grid.high - self.grid.low - 1 + max(own, 0)
+                if width << shift <= Y_MAX - Y_MIN - (shift > 0 or own != 0):
+                    found = self._found(shift, own)
+                    if best is None or found.exactness.off < best.exactness.off:
+                        best = found
+                if self._bipolar or (best is not None and not best.exactness.off):
+                    break
+        assert best is not None
         return best
 
     @property
     def _bipolar(self) -> bool:
         return self.quantizer.signed and self.quantizer.bits == 1
 
-    def _y(self, shift: int) -> tuple[ActGrid, Ints]:
-        """The grid with ``2**shift`` steps of y a level, and the y that reach its levels but the
-        lowest."""
+    def _reached_at(self, shift: int, gap: int) -> Ints:
+        """The y that reach the levels but the lowest, ``2**shift`` apart, with ``gap`` more of
+        these steps between numbers below 0 and others."""
         low, high = self.grid.low, self.grid.high
         if self._bipolar:
-            return self.grid, np.zeros(1, np.int64)
-        if shift == 0:
+            return np.zeros(1, np.int64)
+        levels = np.arange(low + 1, high + 1)
+        if shift == gap == 0:
             # An even offset, so that levels are odd where y is: ties go to even numbers.
             offset = low - Y_MIN
-            offset -= offset & 1 if high - low < Y_MAX - Y_MIN else 0
-            return replace(self.grid, offset=offset), np.arange(low + 1, high + 1) - offset
-        half = 1 << (shift - 1)
-        offset = (low << shift) + half - Y_MIN - 1
-        results = (np.arange(low + 1, high + 1) << shift) - half - offset
-        return replace(self.grid, pre_shift=shift, offset=offset), results
+            return levels - (offset - (offset & 1 if high - low < Y_MAX - Y_MIN else 0))
+        zero = int(self.quantizer.zero_point) if self.quantizer.shift_first else 0
+        steps = levels - (low + 1) + gap * (levels > -zero) - min(gap, 0)
+        return np.asarray((steps << shift) + Y_MIN + 1, np.int64)
 
-    def _found(self, shift: int) -> Found:
-        """The parameters with ``2**shift`` steps of y a level."""
-        grid, results = self._y(shift)
-        levels = np.array(grid.levels.values[1:], np.int64)
-        table = level_table(grid, None).long().numpy()
+    def _found(self, shift: int, gap: int) -> Found:
+        """The parameters for y as :meth:`_reached_at` says."""
+        results = self._reached_at(shift, gap)
+        values = np.array(self.grid.levels.values, np.int64)
+        levels = values[1:]
+        table = values[np.searchsorted(results, np.arange(Y_MIN, Y_MAX + 1), "right")]
         found: list[Channel] = []
         off = most = total = 0
         rounding = "FLOOR" if self._bipolar else self.quantizer.rounding
@@ -222,7 +238,36 @@ class GivenCodes:
             torch.tensor([getattr(f, name) / unit for f in found], dtype=torch.float64)
             for name, unit in (("base", UNIT), ("step", UNIT), ("tie", 1))
         )
-        return Found(grid, base, step, tie, Exactness(off, total, most))
+        exactness = Exactness(off, total, most)
+        if self.pair is not None:
+            exactness = self._of_pairs(found, table)
+        return Found(base, step, tie, torch.from_numpy(table).double(), exactness)
+
+    def _of_pairs(self, found: list[Channel], table: Ints) -> Exactness:
+        """How exact these parameters are for all pairs of codes of two tensors."""
+        assert self.pair is not None
+        q, unit = self.quantizer, Fraction(self.out_scale)
+        zero = int(q.zero_point) if q.shift_first else 0
+        grids = [np.array(g.levels.values, np.int64) for g in self.grids]
+        known: dict[object, tuple[int, int]] = {}
+        off = most = 0
+        for c, channel in enumerate(found):
+            n = [int(w[c]) for w in self.weights]
+            a, b = (k * g for k, g in zip(n, grids, strict=True))
+            bias, (s, t) = Fraction(float(self.bias[c])), (p[c] for p in self.pair)
+            key = (*n, s, t, bias, channel)
+            if key not in known:
+                # In units of which both steps are multiples, a sum is one number.
+                common = Fraction(1, s.denominator * t.denominator)
+                total = (a.astype(object) * int(s / common))[:, None] + (
+                    b.astype(object) * int(t / common)
+                )
+                wanted = rounded(common / unit, bias / unit + zero, q.rounding)(total) - zero
+                y = requantize(a[:, None] + b, channel.base, channel.step, channel.tie)
+                gap = np.abs(wanted.clip(self.grid.low, self.grid.high) - table[y - Y_MIN])
+                known[key] = int((gap > 0).sum()), int(gap.max())
+            off, most = off + known[key][0], max(most, known[key][1])
+        return Exactness(off, len(found) * len(grids[0]) * len(grids[1]), most)
 
 
 def reach(

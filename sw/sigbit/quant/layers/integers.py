@@ -68,6 +68,21 @@ def given_source(
     return GivenSource(signs + 0.0, tuple(rows))
 
 
+def weighed(
+    sources: tuple[GivenSource, ...], scales: tuple[Fraction, ...], magnitudes: tuple[int, ...]
+) -> tuple[GivenSource, ...]:
+    """Two tensors of these ``scales`` with integers in front, of ``magnitudes``, for which a sum is
+    worth about the same of both; the smallest of the best ones."""
+    a, b = (source.scales[0] * s for source, s in zip(sources, scales, strict=True))
+    positive = [m for m in magnitudes if m > 0]
+    pairs = ((p, min(positive, key=lambda q: abs(p * b - q * a))) for p in positive)
+    p, q = min(pairs, key=lambda pair: (abs(1 - pair[0] * b / (pair[1] * a)), pair))
+    return tuple(
+        GivenSource(s.weights * n, tuple(row / n for row in s.scales))
+        for s, n in zip(sources, (p, q), strict=True)
+    )
+
+
 def norm_factor(norms: tuple[BatchNorm, ...], values: Mapping[str, Tensor]) -> Tensor | None:
     """The product of the batch norms' factors, ``[C]`` (float64)."""
     factor = None

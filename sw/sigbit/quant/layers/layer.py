@@ -203,12 +203,10 @@ class QuantLayer(RealLayer):
         requantization = Requantization(
             found.base.to(device),
             found.step.to(device),
-            found.grid,
+            given.grid,
             None,
-            isinstance(self.plan.activation, Relu),
-            self.is_output,
-            None,
-            found.tie.to(device),
+            tie=found.tie.to(device),
+            table=found.table.to(device),
         )
         weights = tuple(w.to(device) for w in given.weights)
         return Arithmetic(
@@ -347,8 +345,8 @@ class QuantLayer(RealLayer):
         a = self.arithmetic(in_scales)
         r, pre = a.requantization, self.preactivation
         if pre is None:
-            rounding = None if self.given else self.out_quantizer.round
-            table = table_of(r.grid, r.limit, r.rectified, rounding)
+            table = table_of(r.grid, r.limit, r.rectified, self.out_quantizer.round)
+            table = table if r.table is None else hardware_table(r.table, self.grid.zero)
         else:
             window = self.out_quantizer.window
             levels = pre.table(self._function(), a.y_scale, a.out_scale, window)
