@@ -91,6 +91,7 @@ class CheckedNetwork(Result):
         """Return the figures by name, those of the network among them."""
         document = super().to_json()
         network = document.pop("network") or {}
+        document["refusals"] = document.pop("unsupported")
         return document | network | {"supported": self.supported}
 
 

@@ -179,13 +179,13 @@ class GivenCodes:
     def found(self) -> Found:
         """The parameters whose codes differ least: with one step of y a level, or with more where
         that is too large a step for accumulators; where rounding has another direction below 0,
-        with a gap there that no code is in."""
+        with a gap there that no code is in, for which 256 codes give up their lowest."""
         gap = {"ROUND_TO_ZERO": 1, "UP": -1}.get(self.quantizer.rounding, 0)
         best: Found | None = None
         for own in (gap, 0) if gap and not self._bipolar else (0,):
             for shift in range(PRE_BITS):
                 width = self.grid.high - self.grid.low - 1 + max(own, 0)
-                if width << shift <= Y_MAX - Y_MIN - (shift > 0 or own != 0):
+                if width << shift <= Y_MAX - Y_MIN - (shift > 0):
                     found = self._found(shift, own)
                     if best is None or found.exactness.off < best.exactness.off:
                         best = found
@@ -210,8 +210,9 @@ class GivenCodes:
             offset = low - Y_MIN
             return levels - (offset - (offset & 1 if high - low < Y_MAX - Y_MIN else 0))
         zero = int(self.quantizer.zero_point) if self.quantizer.shift_first else 0
-        steps = levels - (low + 1) + gap * (levels > -zero) - min(gap, 0)
-        return np.asarray((steps << shift) + Y_MIN + 1, np.int64)
+        steps = (levels - (low + 1) + gap * (levels > -zero) - min(gap, 0)) << shift
+        fits = steps.max(initial=0) < Y_MAX - Y_MIN  # else the lowest level is left out
+        return np.asarray(steps + Y_MIN + fits, np.int64)
 
     def _found(self, shift: int, gap: int) -> Found:
         """The parameters for y as :meth:`_reached_at` says."""
@@ -229,7 +230,7 @@ class GivenCodes:
                 wanted, low, high, levels, guessed(levels - self._bipolar, scale, offset, rounding)
             )
             channel = fit(at, results, low, high, self.fmt, scale * 2**shift)
-            if channel.off:
+            if channel.off or results[0] == Y_MIN:
                 wrong, by = differences(wanted, levels, table, channel, low, high)
                 off, most = off + wrong, max(most, by)
             total += high - low + 1
