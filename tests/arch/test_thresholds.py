@@ -21,7 +21,7 @@ from sigbit_hw.arch.thresholds import (
 
 FMT = ParamFormat(24)
 ROUNDINGS = {
-    "UP": lambda v: floor(v + Fraction(1, 2)),
+    "TIES_UP": lambda v: floor(v + Fraction(1, 2)),
     "ROUND": round,
     "FLOOR": floor,
     "CEIL": ceil,
@@ -57,7 +57,7 @@ def deployed(found: Channel, acc: np.ndarray, bits: int = 8) -> np.ndarray:
     return numerics.requantize(acc, found.base, found.step, found.tie, bits=bits)
 
 
-@pytest.mark.parametrize("rounding", ["UP", "FLOOR", "CEIL"])
+@pytest.mark.parametrize("rounding", ["TIES_UP", "FLOOR", "CEIL"])
 @settings(max_examples=15, deadline=None)
 @given(
     st.integers(6, 18),
@@ -149,7 +149,7 @@ def test_few_codes_on_a_narrow_step():
         acc = np.arange(-(1 << 14), (1 << 14) + 1, 7)
         if found.off == 0:
             exact += 1
-            expected = rounded(scale, offset, "UP")(acc).clip(-8, 7)
+            expected = rounded(scale, offset, "TIES_UP")(acc).clip(-8, 7)
             assert (deployed(found, acc, 4) == expected).all()
     assert exact == 20
 

@@ -58,7 +58,7 @@ def test_report(sigbit, nets, tmp_path):
     assert "softmax" in answer.out
     document = json.loads((tmp_path / "c.json").read_text())
     assert document["supported"] is True
-    assert document["unsupported"] == []
+    assert document["refusals"] == []
     assert document["inputs"] == [{"name": "x", "shape": [3, 8, 8]}]
     by = {o["operation"]: (o["count"], o["by"]) for o in document["operations"]}
     assert by["Conv2d 3x3"] == (1, "array")
@@ -79,12 +79,12 @@ def test_all_refusals_at_once(sigbit, nets, tmp_path):
     assert answer.err == "failed: soft_nets.py:Odd: 2 operations are not supported\n"
     document = json.loads((tmp_path / "c.json").read_text())
     assert document["supported"] is False
-    assert [r["op"] for r in document["unsupported"]] == [
+    assert [r["op"] for r in document["refusals"]] == [
         "aten.cumsum.default",
         "aten.lgamma.default",
     ]
-    assert all(r["reason"] and r["remedy"] for r in document["unsupported"])
-    assert all("soft_nets.py" in r["location"] for r in document["unsupported"])
+    assert all(r["reason"] and r["remedy"] for r in document["refusals"])
+    assert all("soft_nets.py" in r["location"] for r in document["refusals"])
     for word in ("cumsum", "lgamma", "soft_nets.py"):
         assert word in answer.out
 
@@ -192,11 +192,12 @@ def test_integer_models_are_sent_to_compile(refused, nets):
     assert "`sigbit compile soft_nets.py:done" in refused("check", "soft_nets.py:done")
 
 
-def quantized_model(rounding: str) -> onnx.ModelProto:
-    """A convolution between quantizers: weights of 3 bits, a signed result of 3."""
+def quantized_model(rounding: str, bits: int) -> onnx.ModelProto:
+    """A convolution between quantizers: weights of 3 bits, a signed result of ``bits``."""
     rng = np.random.default_rng(0)
     scale = rng.uniform(0.003, 0.01, (5, 1, 1, 1)).astype(np.float32)
-    number = {"z": 0, "eight": 8, "three": 3, "xs": 0.037, "ys": 0.29}
+    number = {"z": 0, "eight": 8, "three": 3, "xs": 0.037}
+    number |= {"ys": 2.32 / 2**bits, "bits": bits}
     constants = {k: np.array(v, np.float32) for k, v in number.items()}
     constants |= {"ws": scale, "w": (rng.integers(-3, 4, (5, 3, 3, 3)) * scale).astype(np.float32)}
     constants |= {"b": rng.standard_normal(5).astype(np.float32)}
@@ -207,7 +208,7 @@ def quantized_model(rounding: str) -> onnx.ModelProto:
         helper.make_node("Conv", ["q", "v", "b"], ["c"], name="conv"),
         helper.make_node(
             "Quant",
-            ["c", "ys", "z", "three"],
+            ["c", "ys", "z", "bits"],
             ["y"],
             name="result",
             rounding_mode=rounding,
@@ -226,20 +227,53 @@ def quantized_model(rounding: str) -> onnx.ModelProto:
 
 
 @pytest.mark.sim
-@pytest.mark.parametrize("rounding", ["ROUND", "ROUND_TO_ZERO"])
-def test_layers_of_a_quantized_model(sigbit, tmp_path, monkeypatch, rounding):
-    """Exact, or at how many accumulators not: nothing rounds towards 0 on both sides of it."""
+@pytest.mark.parametrize(
+    ("rounding", "bits", "exact"),
+    [("ROUND", 3, True), ("ROUND_TO_ZERO", 3, True), ("ROUND_TO_ZERO", 8, False)],
+)
+def test_layers_of_a_quantized_model(sigbit, tmp_path, monkeypatch, rounding, bits, exact):
+    """Exact, or at how many accumulators not: what rounds to 0 from both sides takes one y more
+    than there are codes, so that of 256 the lowest is left out."""
     monkeypatch.chdir(tmp_path)
-    onnx.save(quantized_model(rounding), "net.onnx")
+    onnx.save(quantized_model(rounding, bits), "net.onnx")
     answer = sigbit("check", "net.onnx", "--arch", "nano", "--json", "c.json")
     assert answer.code == 0, answer
     (layer,) = json.loads((tmp_path / "c.json").read_text())["layers"]
-    exact = rounding == "ROUND"
     assert layer["exact"] is exact
     assert (layer["codes_off"] == 0) is (layer["most_off"] == 0) is exact
     assert 0 <= layer["codes_off"] < layer["accumulators"] / 10
     shown = "exact" if exact else f"off by at most 1 at {layer['codes_off']:,} of"
     assert shown in answer.out
+    answer = sigbit("check", "net.onnx", "--arch", "nano", "--exact")
+    assert answer.code == (0 if exact else 1), answer
+    assert exact or "leave --exact out" in answer.out
+
+
+@pytest.mark.sim
+def test_what_is_not_the_models_is_named_and_refused(sigbit, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    proto = quantized_model("ROUND", 12)
+    onnx.save(proto, "net.onnx")
+    answer = sigbit("check", "net.onnx", "--arch", "nano", "--json", "c.json")
+    assert answer.code == 0, answer
+    (layer,) = json.loads((tmp_path / "c.json").read_text())["layers"]
+    assert (layer["exact"], layer["codes_off"]) == (False, None)
+    assert "4,096 levels" in layer["reason"]
+    np.save("x.npy", np.random.default_rng(0).standard_normal((4, 3, 6, 6)).astype(np.float32))
+    given = ("quantize", "net.onnx", "--calibrate", "x.npy", "--images", "2", "--test", "2")
+    answer = sigbit(*given, "--exact", "-o", "n.sigbit", "--arch", "nano")
+    assert answer.code == 2, answer
+    assert "--exact: conv has not the codes of the model" in answer.err
+    assert not (tmp_path / "n.sigbit").exists()
+
+
+def test_exact_needs_an_accelerator_and_quantizers(sigbit):
+    answer = sigbit("check", "zoo:digits", "--exact")
+    assert answer.code == 2, answer
+    assert "add --arch PRESET" in answer.err
+    answer = sigbit("check", "zoo:digits", "--exact", "--arch", "nano")
+    assert answer.code == 1, answer
+    assert "has no quantizers" in " ".join(answer.out.split())
 
 
 def test_a_file_called_like_a_network_of_the_zoo_is_not_that_network(sigbit, tmp_path):

@@ -15,7 +15,17 @@ from sigbit.ir.floating import Conv2d, Linear, QuantAnnotation, Relu, Unary
 Array = NDArray[np.generic]
 QONNX = "qonnx.custom_op.general"
 N = helper.make_node
-ROUND = {"ROUND": np.round, "CEIL": np.ceil, "FLOOR": np.floor, "ROUND_TO_ZERO": np.trunc}
+ROUND = {
+    "ROUND": np.round,
+    "HALF_EVEN": np.round,
+    "HALF_UP": lambda v: np.sign(v) * np.floor(np.abs(v) + 0.5),
+    "HALF_DOWN": lambda v: np.sign(v) * np.ceil(np.abs(v) - 0.5),
+    "CEIL": np.ceil,
+    "FLOOR": np.floor,
+    "ROUND_TO_ZERO": np.trunc,
+    "DOWN": np.fix,
+    "UP": lambda v: np.sign(v) * np.ceil(np.abs(v)),
+}
 
 
 def limits(signed: int, narrow: int, bits: float) -> tuple[float, float]:
@@ -341,7 +351,7 @@ def test_networks_of_brevitas(data_path, name: str, form: str) -> None:
     x = torch.from_numpy(np.load(data_path("models/brevitas_x.npy")))
     want = np.load(data_path(f"models/brevitas_{name}.y.npy"))
     got = graph.results({graph.inputs[0].name: x})[0]
-    np.testing.assert_allclose(got.numpy(), want, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(got.numpy(), want, rtol=0, atol=1e-5)  # sums of 2,304 in float32
 
 
 @pytest.mark.data

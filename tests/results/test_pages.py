@@ -31,6 +31,8 @@ SHOWN = {
     "routing": ("preset", "ecp5", "seconds"),
     "lut_budget": ("limit", 8000, "luts"),
     "demo": ("arch", "micro", "accuracy_float"),
+    "quantized_models": ("model", "tfc_1w1a.onnx", "quantizers"),
+    "judges": ("suite", "torch", "right"),
     "goals": ("goal", "ResNet-18, busy", "at_least"),
 }
 """A row of every file, by key and value, and something that a page shows of it."""

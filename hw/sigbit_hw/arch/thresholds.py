@@ -66,8 +66,11 @@ def thresholds(
     return first
 
 
-Rounding = Literal["UP", "ROUND", "FLOOR", "CEIL", "ROUND_TO_ZERO"]
-"""To nearest, ties up; to nearest, ties to even; down; up; towards 0."""
+Rounding = Literal[
+    "TIES_UP", "ROUND", "HALF_UP", "HALF_DOWN", "FLOOR", "CEIL", "ROUND_TO_ZERO", "UP"
+]
+"""To nearest, with ties up, to even, away from 0, towards 0; down; up; towards 0; away from 0. All
+but the first have their names from QONNX."""
 
 
 def rounded(scale: Fraction, offset: Fraction, rounding: Rounding) -> Callable[[Ints], Ints]:
@@ -82,8 +85,16 @@ def rounded(scale: Fraction, offset: Fraction, rounding: Rounding) -> Callable[[
                 return number // common
             case "CEIL":
                 return -(-number // common)
+        sign, size = (1, number) if number >= 0 else (-1, -number)
+        match rounding:
             case "ROUND_TO_ZERO":
-                return number // common if number >= 0 else -(-number // common)
+                return sign * (size // common)
+            case "UP":
+                return sign * -(-size // common)
+            case "HALF_UP":
+                return sign * ((2 * size + common) // (2 * common))
+            case "HALF_DOWN":
+                return sign * -((common - 2 * size) // (2 * common))
         nearest, rest = divmod(2 * number + common, 2 * common)
         return nearest - (rounding == "ROUND" and rest == 0 and nearest & 1)
 
@@ -93,7 +104,8 @@ def rounded(scale: Fraction, offset: Fraction, rounding: Rounding) -> Callable[[
 
 def guessed(codes: Ints, scale: float, offset: float, rounding: Rounding) -> NDArray[np.float64]:
     """Thresholds of :func:`rounded` in floating point: nearly all right."""
-    border = {"FLOOR": 0.0, "CEIL": 1.0, "ROUND_TO_ZERO": 0.0}.get(rounding, 0.5)
+    borders = {"FLOOR": 0.0, "CEIL": 1.0, "ROUND_TO_ZERO": codes <= 0, "UP": codes > 0}
+    border = borders.get(rounding, 0.5)
     return np.ceil((codes - border - offset) / scale)
 
 
@@ -130,7 +142,7 @@ def _fit(
         """The exact step nearest to ``start`` among those around ``centre``, or the one that misses
         least."""
         steps = np.arange(max(1, centre - _NEAR), min(largest, centre + _NEAR) + 1)
-        lowest, highest = room(steps)
+        lowest, highest = _bounded(*room(steps), (high - low + 1) * UNIT)
         limit = fmt.base_max // base_unit
         first, final = -(-lowest // base_unit), highest // base_unit
         bases = ((first + final) // 2).clip(-limit - 1, limit) * base_unit
@@ -158,13 +170,21 @@ def _fit(
     return found
 
 
+def _bounded(lowest: Ints, highest: Ints, span: int) -> tuple[Ints, Ints]:
+    """Least and greatest bases, of which no more than ``span`` are looked at where one end is
+    open, so that bases stay near the accumulators."""
+    below, above = lowest < -_FAR // 2, highest > _FAR // 2
+    ends = (np.where(below, highest - span, lowest), np.where(above, lowest + span, highest))
+    return np.where(below & above, 0, ends[0]), np.where(below & above, 0, ends[1])
+
+
 def channel(
     scale: Fraction,
     offset: Fraction,
     low: int,
     high: int,
     fmt: ParamFormat,
-    rounding: Rounding = "UP",
+    rounding: Rounding = "TIES_UP",
     bits: int = PRE_BITS,
 ) -> Channel:
     """The parameters of ``acc * scale + offset``, rounded and saturated to ``bits`` bits, for

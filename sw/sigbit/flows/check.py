@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from sigbit.compiler import compile_graph
-from sigbit.errors import CompileError, QuantizationError
+from sigbit.errors import CompileError, QuantizationError, UserError
 from sigbit.flows.description import Description, describe
 from sigbit.flows.progress import Tell, silent
 from sigbit.flows.quality import LayerCodes, layer_codes
@@ -91,6 +91,7 @@ class CheckedNetwork(Result):
         """Return the figures by name, those of the network among them."""
         document = super().to_json()
         network = document.pop("network") or {}
+        document["refusals"] = document.pop("unsupported")
         return document | network | {"supported": self.supported}
 
 
@@ -99,6 +100,7 @@ def check(
     arch: str | ArchConfig | None = None,
     *,
     latency: int = 40,
+    exact: bool = False,
     tell: Tell = silent,
 ) -> CheckedNetwork:
     """Import a float network and say how each operation is carried out, or why it is refused.
@@ -114,7 +116,11 @@ def check(
         Also compile for this accelerator, with scales from random inputs, and predict its cycles.
     latency : int
         Memory latency that is predicted with, in cycles.
+    exact : bool
+        Refuse layers that have not the codes of the quantized network; needs ``arch``.
     """
+    if exact and arch is None:
+        raise UserError("--exact needs an accelerator, on which codes are: add --arch PRESET")
     watch = Stopwatch()
     wanted = Network.of(network)
     config = None if arch is None else load_arch(arch)
@@ -129,6 +135,7 @@ def check(
         if config is not None:
             tell(f"compiling for {config.name}")
             fit, layers = _fit(loaded.graph, config, latency)
+            refused = _inexact(loaded.graph, layers) if exact else ()
     except UnsupportedModel as error:
         refused = error.rows
     return CheckedNetwork(
@@ -139,6 +146,18 @@ def check(
         accelerator=fit,
         layers=layers,
         **watch.read(),
+    )
+
+
+def _inexact(graph: FloatGraph, layers: tuple[LayerCodes, ...]) -> tuple[UnsupportedNode, ...]:
+    """Return a row for every layer that has not the codes of the quantized network."""
+    if not graph.quantizers:
+        reason = "has no quantizers, so that there are no codes to be equal to"
+        remedy = "give a quantized model (QONNX, QDQ), or leave --exact out"
+        return (UnsupportedNode(graph.name, "network", "", reason, remedy),)
+    remedy = "leave --exact out, or change the model's quantizers"
+    return tuple(
+        UnsupportedNode(c.name, "codes", c.location, str(c), remedy) for c in layers if not c.exact
     )
 
 

@@ -15,9 +15,10 @@ class Formats:
     Parameters
     ----------
     weights : str, optional
-        ``esb8`` for two terms; the accelerator's own format if not given.
+        ``esb8`` for two terms; if not given, the accelerator's own format, and for weights of a
+        quantized model what holds their integers.
     acts : str, optional
-        ``esb7`` or ``esb8`` for two or three planes; the accelerator's own format if not given.
+        ``esb7`` or ``esb8`` for two or three planes; if not given, as for weights.
     first_last : int
         Least bits of the first and last layers' weights.
     bits : tuple of str
@@ -49,6 +50,8 @@ class Formats:
             bits=dict(_layer(text, of_weights, of_acts, config) for text in self.bits),
             weight_scale="mse",
             act_scale="mse",
+            given_weights=self.weights is None,
+            given_acts=self.acts is None,
         )
 
 

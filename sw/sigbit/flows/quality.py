@@ -8,6 +8,7 @@ from math import log10
 import torch
 from torch import Tensor
 
+from sigbit.errors import QuantizationError
 from sigbit.flows.bulk import BATCH, BulkModel
 from sigbit.flows.progress import Tell
 from sigbit.inputs.networks import FloatNetwork
@@ -59,34 +60,78 @@ class LayerQuality:
 @dataclass(frozen=True)
 class LayerCodes:
     """Whether a layer gives the codes of the quantized model that it comes from, over all that its
-    weights and the grid of its input can reach.
+    weights and the grids of its inputs can reach.
 
     Parameters
     ----------
     name : str
     exact : bool
-    codes_off : int
-        Accumulators, over all channels, at which it gives another code.
-    accumulators : int
+    codes_off : int, optional
+        Accumulators, over all channels, at which it gives another code; None where codes cannot be
+        compared.
+    accumulators : int, optional
         How many there are.
-    most_off : int
+    most_off : int, optional
         By how many codes it is off at most.
+    reason : str
+        Why codes cannot be compared.
+    location : str
+        The line, or the node, that made it.
     """
 
     name: str
     exact: bool
-    codes_off: int
-    accumulators: int
-    most_off: int
+    codes_off: int | None
+    accumulators: int | None
+    most_off: int | None
+    reason: str
+    location: str
+
+    def __str__(self) -> str:
+        if self.exact:
+            return "exact"
+        if self.codes_off is None:
+            return f"not the model's: {self.reason}"
+        return (
+            f"off by at most {self.most_off} at {self.codes_off:,} of {self.accumulators:,} "
+            "accumulators"
+        )
 
 
 def layer_codes(prepared: PreparedModel) -> tuple[LayerCodes, ...]:
     """Return how exact the layers are of which a quantized model says what their codes are; after
     ``convert``."""
-    return tuple(
-        LayerCodes(name, e.off == 0, e.off, e.accumulators, e.most)
-        for name, e in prepared.exactness.items()
-    )
+    exactness, found = prepared.exactness, []
+    for p in prepared.plan.layers:
+        location = getattr(p, "location", "")
+        if (e := exactness.get(p.name)) is not None:
+            found.append(
+                LayerCodes(p.name, e.off == 0, e.off, e.accumulators, e.most, "", location)
+            )
+        elif (reason := prepared.inexact.get(p.name)) is not None:
+            found.append(LayerCodes(p.name, False, None, None, None, reason, location))
+    return tuple(found)
+
+
+def refuse_inexact(name: str, quantized: bool, codes: tuple[LayerCodes, ...]) -> None:
+    """Raise :class:`QuantizationError` unless network ``name`` is ``quantized`` and all its layers
+    have its ``codes``."""
+    if not quantized:
+        raise QuantizationError(
+            f"--exact: {name} has no quantizers, so that there are no codes to be equal to: give a "
+            "quantized model (QONNX, QDQ), or leave --exact out"
+        )
+    wrong = [c for c in codes if not c.exact]
+    if wrong:
+        more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        raise QuantizationError(
+            f"--exact: {wrong[0].name} {_said(wrong[0])}{more}; `sigbit check {name} --arch …` "
+            "lists all"
+        )
+
+
+def _said(codes: LayerCodes) -> str:
+    return f"has not the codes of the model ({codes.reason or codes})"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from sigbit.flows.budget import Budget, within, within_luts
 from sigbit.flows.bulk import BulkModel, runtime
 from sigbit.flows.formats import Formats
 from sigbit.flows.progress import Tell, silent
-from sigbit.flows.quality import agreement, layer_codes, layer_qualities
+from sigbit.flows.quality import agreement, layer_codes, layer_qualities, refuse_inexact
 from sigbit.flows.quantized import PostTraining, QuantizedNetwork, ReconstructionStep
 from sigbit.flows.result import Stopwatch
 from sigbit.inputs.accelerators import load_arch
@@ -97,6 +97,9 @@ def quantize(
         prepared, attempts = search.final(spec)
         tell("converting to integers")
         integer = convert(prepared)
+        codes = layer_codes(prepared)
+        if post.exact:
+            refuse_inexact(wanted.name, bool(loaded.graph.quantizers), codes)
         layers = layer_qualities(prepared, search.graph, seen, tell)
         quality = agreement(loaded, BulkModel(integer) if samples.bulk else integer, tested, tell)
     program = None
@@ -126,7 +129,7 @@ def quantize(
         test=tested.origin,
         quality=quality,
         layers=layers,
-        codes=layer_codes(prepared),
+        codes=codes,
         **watch.read(),
     )
 

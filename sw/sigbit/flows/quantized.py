@@ -32,12 +32,15 @@ class PostTraining:
     reconstruct : Reconstruction, optional
         Round weights, and learn, for the least error of layers and blocks, as far as that raises
         agreement with the float network.
+    exact : bool
+        Refuse a network that is not a quantized one, or a layer of which has not its codes.
     """
 
     equalize: bool = False
     bias_correction: bool = True
     activation_aware: bool = False
     reconstruct: Reconstruction | None = None
+    exact: bool = False
 
     def __post_init__(self) -> None:
         if self.reconstruct and (self.activation_aware or not self.bias_correction):

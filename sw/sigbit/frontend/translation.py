@@ -288,10 +288,19 @@ class Translation:
     def affine(
         self, tensor: str, scale: Tensor | None, shift: Tensor | None, part: str = ""
     ) -> str:
-        """``tensor * scale + shift`` a channel; both are numbers or broadcast along channels."""
+        """``tensor * scale + shift`` a channel; both are numbers or broadcast along channels. An
+        image is scaled before it is flattened, where its pixels are scaled alike."""
         shape = self.shape_of(tensor)
         if len(shape) == 2:
             raise Refusal("works on a whole sequence", "select the steps first")
+        flat = self.build.nodes[tensor]
+        if isinstance(flat, floating.Flatten):
+            image = self.shape_of(flat.inputs[0])
+            rows = [_alike(v, image) for v in (scale, shift)]
+            if all(r is not None or v is None for r, v in zip(rows, (scale, shift), strict=True)):
+                scaled = self.affine(flat.inputs[0], rows[0], rows[1], part=part)
+                base = self.base(scaled, shape=shape, part=f"{part}flatten")
+                return self.build.add(floating.Flatten(**base))
         ones = torch.ones(shape[0], dtype=self.dtype)
 
         def channels(value: Tensor) -> Tensor:
@@ -316,3 +325,16 @@ class Translation:
                 eps=0.0,
             )
         )
+
+
+def _alike(value: Tensor | None, image: tuple[int, ...]) -> Tensor | None:
+    """The constant ``value``, which broadcasts with a flattened ``image`` of one pixel at least, as
+    one that broadcasts with the image itself; None where pixels of a channel differ."""
+    if value is None or len(image) != 3:
+        return None
+    if value.numel() == 1:
+        return value.reshape(1)
+    if value.dim() > 2 or value.numel() != image[0] * image[1] * image[2]:
+        return None
+    rows = value.reshape(image[0], -1)
+    return rows[:, :1, None] if bool((rows == rows[:, :1]).all()) else None

@@ -8,11 +8,20 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Rounding = Literal["ROUND", "CEIL", "FLOOR", "ROUND_TO_ZERO"]
-"""Rounding of a quantizer: ``ROUND`` is to nearest, ties to even."""
+Rounding = Literal["ROUND", "HALF_UP", "HALF_DOWN", "CEIL", "FLOOR", "ROUND_TO_ZERO", "UP"]
+"""Rounding of a quantizer: to nearest, with ties to even, away from 0, towards 0; up; down; towards
+0; away from 0."""
 
 _ROUND: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
-    {"ROUND": torch.round, "CEIL": torch.ceil, "FLOOR": torch.floor, "ROUND_TO_ZERO": torch.trunc}
+    {
+        "ROUND": torch.round,
+        "HALF_UP": lambda v: v.sign() * (v.abs() + 0.5).floor(),
+        "HALF_DOWN": lambda v: v.sign() * (v.abs() - 0.5).ceil(),
+        "CEIL": torch.ceil,
+        "FLOOR": torch.floor,
+        "ROUND_TO_ZERO": torch.trunc,
+        "UP": lambda v: v.sign() * v.abs().ceil(),
+    }
 )
 
 _HOST: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(

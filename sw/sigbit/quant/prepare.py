@@ -7,19 +7,18 @@ from torch import Tensor, nn
 
 from sigbit.errors import QuantizationError
 from sigbit.frontend import Batches, import_model
-from sigbit.ir.annotation import QuantAnnotation
-from sigbit.ir.annotation import Quantizer as Quantization
-from sigbit.ir.floating import BatchNorm, FloatGraph, Relu, Unary
+from sigbit.ir.floating import BatchNorm, FloatGraph, Unary
 from sigbit.quant.calibration.samples import Calibration
 from sigbit.quant.calibration.statistics import Statistics, observe
 from sigbit.quant.layers.function import Preactivation
 from sigbit.quant.layers.given import Exactness, GivenCodes
+from sigbit.quant.layers.integers import GivenSource
 from sigbit.quant.layers.layer import QuantLayer
 from sigbit.quant.layers.moves import QuantMove, QuantSquare
 from sigbit.quant.layers.plain import QuantGather, QuantInput, QuantMaxPool
 from sigbit.quant.layers.values import Levels
 from sigbit.quant.numbers.scales import OUTPUT_RULE, scale_rule
-from sigbit.quant.plan.annotated import annotated_scale, by_tensor, weight_scale
+from sigbit.quant.plan.annotated import annotated_scale
 from sigbit.quant.plan.fusion import fuse
 from sigbit.quant.plan.plans import (
     GatherPlan,
@@ -29,11 +28,13 @@ from sigbit.quant.plan.plans import (
     MovePlan,
     NetworkPlan,
     Plan,
+    inherited,
     tensors_of,
 )
 from sigbit.quant.plan.precision import Precision, lower
+from sigbit.quant.quantized import Quantized, Tensors
 from sigbit.quant.quantizers import Quantizer, side
-from sigbit.quant.spec import ActGrid, QuantSpec
+from sigbit.quant.spec import ActGrid, QuantSpec, given_grid
 
 QuantModule = QuantInput | QuantLayer | QuantMove | QuantSquare | QuantMaxPool | QuantGather
 
@@ -44,7 +45,8 @@ class PreparedModel(nn.Module):
     straight-through.
 
     Outputs are real tensors of the float model's shapes, before the ``host``'s part: one tensor, or
-    a tuple where the float model has several.
+    a tuple where the float model has several. ``inexact`` says of tensors that a quantized model
+    quantizes why they have not its codes.
     """
 
     def __init__(
@@ -55,8 +57,11 @@ class PreparedModel(nn.Module):
         ranges: dict[str, tuple[float, float]],
     ) -> None:
         super().__init__()
-        self.graph_name, self.spec, self.plan = graph.name, spec, lower(plan, spec)
+        self.quantized = Quantized.of(graph, plan, spec)
+        given = self.quantized.given
+        self.graph_name, self.spec, self.plan = graph.name, spec, lower(plan, spec, given)
         self.host = graph.host
+        self.inexact: dict[str, str] = {}
         statistics = {
             n for node in graph.nodes if isinstance(node, BatchNorm) for n in (node.mean, node.var)
         }
@@ -65,7 +70,7 @@ class PreparedModel(nn.Module):
                 self.register_buffer(attribute_name(name), value.clone())
             else:
                 self.register_parameter(attribute_name(name), nn.Parameter(value.clone()))
-        self._precision = Precision(self.plan, spec)
+        self._precision = Precision(self.plan, spec, given)
         self._values = _Values(self, graph.parameters)
         self._shapes = {p.name: p.shape for p in self.plan.layers}
         self._weight_quantizers: dict[object, Quantizer] = {}
@@ -86,7 +91,9 @@ class PreparedModel(nn.Module):
         grids = tuple(modules[t].grid for t in tensors_of(p))
         match p:
             case InputPlan():
-                return QuantInput(p, self.spec, *(self.spec.input_range or ranges[p.name]))
+                levels = self.quantized.given.levels.get(p.name) if self.spec.given_acts else None
+                own = None if levels is None else given_grid(self.spec, levels)
+                return QuantInput(p, self.spec, *(self.spec.input_range or ranges[p.name]), own)
             case MaxPoolPlan():
                 return QuantMaxPool(p, grids[0])
             case GatherPlan():
@@ -104,7 +111,8 @@ class PreparedModel(nn.Module):
         root = precision.groups.of(p.name)
         grid, choice = precision.grid(p.name), precision.weights(p)
         is_output = precision.is_output(p.name)
-        follows = p.unit and precision.is_alone(p.name)
+        alone = precision.is_alone(p.name)
+        follows = p.unit and alone and p.name not in self.quantized.quantizers
         weight_quantizer = preactivation = None
         source = p.sources[0]
         if source.trained:
@@ -268,8 +276,8 @@ def prepare(
 def prepare_calibrated(graph: FloatGraph, spec: QuantSpec, found: Statistics) -> PreparedModel:
     """:func:`prepare` with the float graph's statistics on the calibration samples."""
     prepared = PreparedModel(graph, fuse(graph), spec, dict(found.inputs))
-    _calibrate(prepared, found, by_tensor(graph))
-    _give_weight_scales(prepared, graph, by_tensor(graph))
+    _calibrate(prepared, found)
+    _give_codes(prepared)
     return prepared
 
 
@@ -284,17 +292,18 @@ def check_parameters(graph: FloatGraph) -> None:
             )
 
 
-def _calibrate(
-    prepared: PreparedModel, found: Statistics, quantizers: Mapping[str, Quantization]
-) -> None:
+def _calibrate(prepared: PreparedModel, found: Statistics) -> None:
     """Set the scales from the float model's tensors, shared ones from all that share them; those
-    of ``quantizers`` where the grid can express them."""
+    of the quantized model where tensors have its levels."""
     layers: list[QuantLayer] = []
+    scales = {
+        name: annotated_scale(quantizer, prepared.quant_module(name).grid.levels)
+        for name, quantizer in prepared.quantized.quantizers.items()
+    }
     for p in prepared.plan.layers:
         module = prepared.quant_module(p.name)
-        if isinstance(module, QuantInput):
-            scale = annotated_scale(quantizers.get(p.name), module.grid.levels)
-            module.scale.copy_(module.scale if scale is None else scale)
+        if isinstance(module, QuantInput) and (given := scales.get(p.name)) is not None:
+            module.scale.copy_(given)
         if isinstance(module, QuantLayer):
             layers.append(module)
     for group in _groups(layers, lambda m: m.weight_quantizer):
@@ -305,6 +314,10 @@ def _calibrate(
             weight, weight[0].numel() if prepared.spec.per_channel else weight.numel()
         )
     for group in _groups(layers, lambda m: m.out_quantizer):
+        wanted = [scales.get(m.plan.name) for m in group]
+        if wanted[0] is not None and all(s is not None and s == wanted[0] for s in wanted):
+            group[0].out_quantizer.give(wanted[0])
+            continue
         spreads = [found.results[m.plan.name] for m in group]
         low, high = min(s.low for s in spreads), max(s.high for s in spreads)
         if not (high > 0 or (low < 0 and group[0].grid.low < 0)):
@@ -315,9 +328,6 @@ def _calibrate(
             )
         x = torch.cat([s.values for s in spreads])
         group[0].out_quantizer.initialize(x, spreads[0].size)
-        scales = [annotated_scale(quantizers.get(m.plan.name), m.grid.levels) for m in group]
-        if scales[0] is not None and all(s is not None and s == scales[0] for s in scales):
-            group[0].out_quantizer.give(scales[0])
     for group in _groups(layers, lambda m: m.preactivation):
         first, pre = group[0], group[0].preactivation
         function = first.plan.activation
@@ -328,47 +338,47 @@ def _calibrate(
         pre.initialize(low, high, function, first.out_quantizer.scale(), first.grid)
 
 
-def _give_weight_scales(
-    prepared: PreparedModel, graph: FloatGraph, quantizers: Mapping[str, Quantization]
-) -> None:
-    """Scales that weights were quantized with; where batch norms scale weights there are none. And
-    the codes of the quantized model, to layers of one source whose input and result have its scales
-    too."""
+def _give_codes(prepared: PreparedModel) -> None:
+    """To layers whose inputs and result have the scales of a quantized model, the codes of that
+    model; to its outputs, which it does not quantize, a scale that tells their sums apart; to the
+    others the scales of their weights."""
+    quantized, tensors = prepared.quantized, dict[str, Tensors]()
     for p in prepared.plan.layers:
-        module = prepared.quant_module(p.name)
-        quantizer = module.weight_quantizer if isinstance(module, QuantLayer) else None
-        source = module.plan.sources[0] if isinstance(module, QuantLayer) else None
-        if quantizer is None or source is None or source.weight is None:
+        module, name = prepared.quant_module(p.name), p.name
+        above = [tensors.get(t) for t in inherited(p)]
+        if isinstance(module, QuantInput):
+            tensors[name] = (float(module.scale), module.grid)
+        elif above and above[0] is not None and all(t and t[0] == above[0][0] for t in above):
+            tensors[name] = (above[0][0], module.grid)
+        if not isinstance(module, QuantLayer) or not isinstance(p, LayerPlan):
             continue
-        plain = not (source.norms or source.transposed or source.rows) and source.scale == 1
-        found = graph.parameter_quantizers.get(source.weight) if plain else None
-        scale = weight_scale(found, graph.parameters[source.weight], quantizer.grid)
-        if scale is not None and (quantizer.channels or bool((scale == scale[0]).all())):
-            quantizer.give(scale if quantizer.channels else scale[0])
-            assert isinstance(module, QuantLayer)
-            if len(module.sources) == 1 and module.preactivation is None:
-                module.given = _given_codes(prepared, module, scale, quantizers)
+        _give_weights(module, quantized.sources.get(name, ""))
+        if name in quantized.quantizers:
+            quantizer = quantized.quantizers[name]
+            found = quantized.codes(p, module, tensors)
+            if isinstance(found, GivenCodes):
+                module.given = found
+            else:
+                prepared.inexact[name] = found
+            if (scale := annotated_scale(quantizer, module.grid.levels)) is not None:
+                tensors[name] = (float(scale), module.grid)
+        elif prepared.plan.is_output(name) and quantized.quantizers:
+            scale = quantized.output_scale(p, module, tensors)
+            if scale is not None and not prepared.plan.readers(name):
+                module.out_quantizer.give(scale)
 
 
-def _given_codes(
-    prepared: PreparedModel,
-    module: QuantLayer,
-    weight_scale: Tensor,
-    quantizers: Mapping[str, Quantization],
-) -> GivenCodes | None:
-    """The codes of the quantized model, whose ``weight_scale`` the layer has, if its other scales
-    are that model's, too."""
-    read, relu = module.sources[0].tensor, module.plan.activation
-    found = quantizers.get(module.plan.name)
-    source = annotated_scale(quantizers.get(read), prepared.quant_module(read).grid.levels)
-    result = annotated_scale(found, module.grid.levels)
-    if source is None or result is None or not isinstance(found, QuantAnnotation):
-        return None
-    lowest = 0 if isinstance(relu, Relu) else None
-    given = GivenCodes.of(found, weight_scale * source, module.grid, lowest)
-    if given and isinstance(relu, Relu) and relu.limit is not None:
-        return given if relu.limit >= given.grid.high * float(result) else None
-    return given
+def _give_weights(module: QuantLayer, sources: tuple[GivenSource, ...] | str) -> None:
+    """The scale that weights were quantized with to their quantizer, where its grid has them."""
+    quantizer = module.weight_quantizer
+    if quantizer is None or isinstance(sources, str):
+        return
+    weights, rows = sources[0].weights, torch.tensor([float(s) for s in sources[0].scales]).double()
+    magnitudes = torch.tensor(quantizer.grid.magnitudes, dtype=torch.float64)
+    if not bool(torch.isin(weights.abs(), magnitudes).all()):
+        return
+    if quantizer.channels or bool((rows == rows[0]).all()):
+        quantizer.give(rows if quantizer.channels else rows[0])
 
 
 def _groups(

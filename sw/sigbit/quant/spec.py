@@ -72,6 +72,10 @@ class QuantSpec:
     layer_bits : mapping of str to (int, int or None)
         Bits of weights and activations with these methods for single layers, first and last ones
         too, by the name of their tensor; None for the activations' bits as they are without.
+    given_weights, given_acts : bool
+        Whether weights and tensors that the float model itself quantizes get the terms and planes
+        that hold their integers, unless ``weight_bits``, ``act_bits``, ``bits`` or ``layer_bits``
+        say otherwise; else they are quantized like all others.
     """
 
     weight_format: Format = _WEIGHTS
@@ -97,6 +101,8 @@ class QuantSpec:
     layer_bits: Mapping[str, tuple[int, int | None]] = field(
         default_factory=lambda: MappingProxyType({})
     )
+    given_weights: bool = True
+    given_acts: bool = True
 
     def __post_init__(self) -> None:
         if not self.weight_format.signed:
@@ -350,6 +356,18 @@ def act_grid(spec: QuantSpec, negative: float, planes: int) -> ActGrid:
     low = -(-Y_MIN if total == BYTE else total // 2) if negative == 1 else -int(total * negative)
     levels = LevelGrid.uniform(low, low + total)
     return _grid(levels, planes, spec.zero_of(levels, planes), 0 if negative == 1 else -Y_MIN)
+
+
+def given_grid(spec: QuantSpec, levels: LevelGrid) -> ActGrid | None:
+    """The grid of a tensor with exactly these ``levels``, at most 256, on the fewest planes; None
+    where none have them."""
+    for planes in DIGITS:
+        table = set(_levels(spec.act_format, spec.radix_bits, planes).values)
+        for zero in (0, spec.zero_of(levels, planes)):
+            if all(v - zero in table for v in levels.values):
+                plain = levels.signed and levels.floor is None
+                return _grid(levels, planes, zero, 0 if plain else -Y_MIN)
+    return None
 
 
 def _grid(levels: LevelGrid, planes: int, zero: int, offset: int) -> ActGrid:

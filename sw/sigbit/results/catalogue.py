@@ -6,6 +6,7 @@ from functools import partial
 
 from sigbit.bench import accelerator_tables
 from sigbit.bench.demo_tables import layer_grid, result_grid
+from sigbit.bench.imports import tables as import_tables
 from sigbit.bench.nets import tables as net_tables
 from sigbit.bench.number_systems import tables as number_tables
 from sigbit.bench.number_systems.plot import pareto
@@ -64,6 +65,8 @@ TABLES: Mapping[str, Entry] = {
     "rates": Entry(("rates",), quant_tables.RATES.grid),
     "robust": Entry(("training",), quant_tables.ROBUST.grid),
     "post_training": Entry(("post_training",), quant_tables.POST.grid),
+    "exact": Entry(("quantized_models",), import_tables.EXACT.grid),
+    "judged": Entry(("judges",), import_tables.JUDGED.grid),
     "speed": Entry(("speed",), quant_tables.SPEED.grid),
     "demo": Entry(("demo",), lambda rows: result_grid(rows[0])),
     "demo_layers": Entry(("demo",), lambda rows: layer_grid(rows[0])),

@@ -29,10 +29,11 @@ LEFT_OUT = (
     "cholesky", "complex", "empty", "equal", "exponential", "fft.", "geometric", "geqrf",
     "hash_tensor", "histc", "histogram", "igamma", "istft", "item", "jiterator", "linalg.",
     "log_normal", "lu", "masked.", "max_pool2d_with_indices_backward", "multinomial", "mvlgamma",
-    "native_dropout_backward", "new_", "nn.functional.cross_entropy", "nn.functional.ctc_loss",
+    "native_dropout_backward", "new_", "nn.functional.alpha_dropout", "nn.functional.cross_entropy",
+    "nn.functional.ctc_loss", "nn.functional.dropout", "nn.functional.feature_alpha_dropout",
     "nn.functional.fractional", "nn.functional.linear_cross_entropy", "nn.functional.max_unpool",
-    "normal", "polygamma", "rand", "resize", "signal.", "sparse.", "special.", "stft", "svd",
-    "to_sparse", "torch.", "uniform", "view_as_complex",
+    "nn.functional.rrelu", "normal", "polygamma", "rand", "resize", "signal.", "sparse.",
+    "special.", "stft", "svd", "to_sparse", "torch.", "uniform", "view_as_complex",
 )  # fmt: skip
 """Beginnings of the names of operators that no network contains: linear algebra, special functions,
 random numbers, other layouts, gradients, what is internal to torch, and losses beside these."""

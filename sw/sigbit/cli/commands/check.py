@@ -6,7 +6,7 @@ import typer
 
 from sigbit.cli.console.files import write_json
 from sigbit.cli.console.grouped import grouped
-from sigbit.cli.console.options import Json, Latency, Model, NetworkOptions
+from sigbit.cli.console.options import Exact, Json, Latency, Model, NetworkOptions
 from sigbit.cli.console.output import say, show_facts, show_table, size
 from sigbit.cli.console.quantize_tables import show_codes
 from sigbit.cli.console.telling import telling
@@ -31,6 +31,7 @@ def check(
         ),
     ] = None,
     latency: Latency = 40,
+    exact: Exact = False,
     json: Json = None,
 ) -> None:
     """Say whether a float network is supported, and how each operation is carried out.
@@ -45,6 +46,7 @@ def check(
             Network(model, tuple(network.shapes or ()), network.checkpoint),
             arch,
             latency=latency,
+            exact=exact,
             tell=tell,
         )
     _show(found)

@@ -66,6 +66,7 @@ def quantize(
                 post.bias_correction,
                 post.activation_aware,
                 Reconstruction(steps=post.steps) if post.reconstruct else None,
+                output.exact,
             ),
             tell=tell,
         )

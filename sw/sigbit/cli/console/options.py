@@ -29,6 +29,13 @@ Arch = Annotated[
 Latency = Annotated[
     int, typer.Option(min=1, max=10_000, help="Memory latency of the simulated bus, in cycles.")
 ]
+Exact = Annotated[
+    bool,
+    typer.Option(
+        "--exact",
+        help="Refuse a quantized network any layer of which gives other codes than the network.",
+    ),
+]
 Model = Annotated[
     str,
     typer.Argument(

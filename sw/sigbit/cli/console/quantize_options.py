@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from sigbit.cli.console.files import target
-from sigbit.cli.console.options import Fabric, Json, Mean, Std
+from sigbit.cli.console.options import Exact, Fabric, Json, Mean, Std
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class OutputOptions:
             help="File to write: NET.sigbit, a Program, or NET.sbm, an integer model.",
         ),
     ]
+    exact: Exact = False
     json: Json = None
 
 
@@ -66,7 +67,11 @@ class FormatOptions:
 
     weights: Annotated[
         str | None,
-        typer.Option(metavar="FORMAT", help="esb8: two terms; esb4 (native) if not given."),
+        typer.Option(
+            metavar="FORMAT",
+            help="esb8: two terms; esb4 (native) if not given, and what holds the integers of a "
+            "quantized model.",
+        ),
     ] = None
     acts: Annotated[
         str | None,

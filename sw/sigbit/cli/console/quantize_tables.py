@@ -36,16 +36,7 @@ def show_quantized(result: "QuantizedNetwork", arch: str) -> None:
 
 def show_codes(layers: "tuple[LayerCodes, ...]") -> None:
     """Print which layers give the codes of the quantized model that they come from."""
-    rows = [
-        (
-            layer.name,
-            "exact"
-            if layer.exact
-            else f"off by at most {layer.most_off} at {layer.codes_off:,} of "
-            f"{layer.accumulators:,} accumulators",
-        )
-        for layer in layers
-    ]
+    rows = [(layer.name, str(layer)) for layer in layers]
     show_table("Codes of the quantized model", ["layer", "codes"], rows)
 
 

@@ -13,6 +13,7 @@ from torch.fx import Node as FxNode
 from sigbit.frontend.accounting import check_onnx
 from sigbit.frontend.importer import Importer
 from sigbit.frontend.onnx import quantizers as quant
+from sigbit.frontend.onnx.explicit import explicit
 from sigbit.frontend.onnx.folding import Folder
 from sigbit.frontend.onnx.operators import FUNCTIONS, OPERATORS, QONNX, unknown
 from sigbit.frontend.onnx.reading import check_model, read_model
@@ -139,7 +140,8 @@ class _OnnxImporter:
             results = tuple(self._output(n, v) for n, v in values if not isinstance(v, Unknown))
             trace = self._trace
             trace.graph.output(results)
-        return Importer(trace.graph, trace.constants, self._name, FUNCTIONS, trace.quantizers).run()
+        importer = Importer(trace.graph, trace.constants, self._name, FUNCTIONS, trace.quantizers)
+        return explicit(importer.run())
 
     def _inputs(self) -> Iterator[UnsupportedNode]:
         """The network inputs; a row for each that cannot be one."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.fx import Node as FxNode
 
+from sigbit.frontend.onnx.explicit import same_quantizer
 from sigbit.frontend.onnx.trace import Array, Call, Constant, OnnxValue, Quantized, View, aten
 from sigbit.frontend.translation import Translation
 from sigbit.frontend.values import Computed, Refusal, Value
@@ -44,7 +45,7 @@ def annotated(t: Translation) -> Value:
         t.build.quantizers[tensor] = quantizer
         return Computed(tensor)
     if others or not own or (known is not None and known is not quantizer):
-        if known is not None and not others and _equal(known, quantizer):
+        if known is not None and not others and same_quantizer(known, quantizer):
             return Computed(tensor)
         tensor = t.unary(tensor, "identity")
     t.build.quantizers[tensor] = quantizer
@@ -70,14 +71,7 @@ def _rectifies(quantizer: Quantizer) -> bool:
 
 
 def _same(user: FxNode, quantizer: Quantizer) -> bool:
-    return user.target is annotate and _equal(user.args[1], quantizer)
-
-
-def _equal(a: object, b: object) -> bool:
-    if type(a) is not type(b):
-        return False
-    pairs = [(getattr(a, k), getattr(b, k)) for k in vars(a)]
-    return all(torch.equal(x, y) if isinstance(x, Tensor) else x == y for x, y in pairs)
+    return user.target is annotate and same_quantizer(user.args[1], quantizer)
 
 
 def _tensor(array: Array) -> Tensor:
@@ -94,6 +88,9 @@ def _rounding(c: Call, default: str) -> Rounding:
 _ROUNDINGS: dict[str, Rounding] = {
     "ROUND": "ROUND",
     "HALF_EVEN": "ROUND",
+    "HALF_UP": "HALF_UP",
+    "HALF_DOWN": "HALF_DOWN",
+    "UP": "UP",
     "CEIL": "CEIL",
     "FLOOR": "FLOOR",
     "ROUND_TO_ZERO": "ROUND_TO_ZERO",

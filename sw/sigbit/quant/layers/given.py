@@ -1,24 +1,26 @@
 """Layers of quantized models: the codes that such a model gives, and the requantization that gives
 the same.
 
-Codes are compared as functions of the accumulator, over all that the layer's weights and the grid
-of its input can reach. What the model gives is exact arithmetic on the scales that it stores,
+Codes are compared as functions of the accumulator, over all that the layer's weights and the grids
+of its inputs can reach. What the model gives is exact arithmetic on the scales that it stores,
 rounded as its quantizer says; whoever computes in float32 may differ from that.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sigbit.ir.annotation import QuantAnnotation
-from sigbit.quant.layers.requant import level_table
+from sigbit.quant.layers.integers import GivenSource
 from sigbit.quant.numbers.grid import LevelGrid
+from sigbit.quant.plan.annotated import levels_of
 from sigbit.quant.spec import ActGrid
-from sigbit_hw.arch.numerics import UNIT, Y_MAX, Y_MIN, Ints
+from sigbit_hw.arch.numerics import PRE_BITS, UNIT, Y_MAX, Y_MIN, Ints, requantize
 from sigbit_hw.arch.params import ParamFormat
 from sigbit_hw.arch.thresholds import (
     Channel,
@@ -29,11 +31,15 @@ from sigbit_hw.arch.thresholds import (
     thresholds,
 )
 
+_SAME = 1e-6
+"""By how much scales may differ that are kept as logarithms, in float32 at worst."""
+
 
 @dataclass(frozen=True)
 class Exactness:
     """At how many of a layer's reachable ``accumulators``, over all channels, its codes are not the
-    model's, and by how much at most."""
+    model's, and by how much at most; of sums of two tensors of different scales, at how many pairs
+    of their codes."""
 
     off: int
     accumulators: int
@@ -41,83 +47,239 @@ class Exactness:
 
 
 @dataclass(frozen=True)
+class Found:
+    """Parameters a channel (float64, in accumulator steps), for accumulators of levels, the levels
+    of the 256 y, and how exact they are."""
+
+    base: Tensor
+    step: Tensor
+    tie: Tensor
+    table: Tensor
+    exactness: Exactness
+
+
+@dataclass(frozen=True, eq=False)
 class GivenCodes:
     """What a quantized model makes of a layer's accumulators: of a channel ``acc * scale`` and the
     bias, divided by the scale of ``quantizer``, rounded, clipped.
 
-    ``scales`` are real values of an accumulator step; ``grid`` has the levels that the quantizer
-    and the activation function leave, one a step of y.
+    ``weights`` are the integers of each source, ``grids`` those of its inputs; ``scales`` are real
+    values of an accumulator step, ``in_scales`` and ``out_scale`` those of a level; ``grid`` has
+    the levels that the quantizer and the activation function leave. Where two tensors are added of
+    which an accumulator step is not worth quite the same, ``pair`` has its values for both.
     """
 
     quantizer: QuantAnnotation
-    scales: tuple[float, ...]
+    weights: tuple[Tensor, ...]
+    scales: tuple[Fraction, ...]
+    bias: Tensor
+    in_scales: tuple[float, ...]
+    grids: tuple[ActGrid, ...]
     grid: ActGrid
+    fmt: ParamFormat
+    rectified: bool
+    pair: tuple[tuple[Fraction, ...], tuple[Fraction, ...]] | None = None
 
     @classmethod
     def of(
         cls,
         quantizer: QuantAnnotation,
-        scales: Tensor,
+        sources: tuple[GivenSource, ...],
+        bias: Tensor,
+        in_scales: tuple[float, ...],
+        in_grids: tuple[ActGrid, ...],
         grid: ActGrid,
-        lowest: int | None,
-    ) -> "GivenCodes | None":
-        """The codes of a layer on ``grid``, from level ``lowest`` on, if its model's are levels of
-        it and rounded once."""
-        if quantizer.source is not None:
-            return None
-        zero = int(quantizer.zero_point)
-        low, high = (int(v) - zero for v in quantizer.range)
-        low = low if lowest is None else max(low, lowest)
-        if (quantizer.signed and quantizer.bits == 1) or not low <= 0 < high:
-            return None
-        if low < grid.low or high > grid.high or high - low > Y_MAX - Y_MIN:
-            return None
-        levels = LevelGrid.uniform(low, high)
-        if not set(levels.values) <= set(grid.levels.values):
-            return None
-        # An even offset, so that levels are odd where y is: ties go to even numbers.
-        offset = low - Y_MIN
-        offset -= offset & 1 if high - low < Y_MAX - Y_MIN else 0
-        return cls(
-            quantizer, tuple(scales.tolist()), ActGrid(levels, grid.planes, grid.zero, 0, offset)
+        fmt: ParamFormat,
+        *,
+        positive: bool,
+        rectified: bool,
+        limit: float | None,
+    ) -> "GivenCodes | str":
+        """The codes of a layer on ``grid``, of values from 0 on if ``positive``, or because they
+        are ``rectified``, up to the real ``limit`` if there is one; or why there are none."""
+        steps = [
+            tuple(row * Fraction(s) for row in source.scales)
+            for source, s in zip(sources, in_scales, strict=True)
+        ]
+        pair, scales = None, steps[0]
+        if any(s != steps[0] for s in steps):
+            if len(steps) != 2 or any(s.weights[0].numel() > 1 for s in sources):
+                return "it adds sums of different scales"
+            pair = (steps[0], steps[1])
+            scales = tuple((a + b) / 2 for a, b in zip(*pair, strict=True))
+        levels = levels_of(quantizer, positive)
+        if isinstance(levels, str):
+            return levels
+        low, high = levels.min, levels.max
+        bipolar = quantizer.signed and quantizer.bits == 1
+        if limit is not None and quantizer.source is not None:
+            return "it is cut off behind an activation function with a limit"
+        if limit is not None:
+            unit, zero = Fraction(float(quantizer.scale)), int(quantizer.zero_point)
+            code = rounded(Fraction(1), Fraction(limit) / unit + zero, quantizer.rounding)
+            high = min(high, int(code(np.zeros((), np.int64))) - zero)
+        if low < grid.low or high > grid.high or not high > low:
+            return "its levels are not on the grid of its tensor"
+        given = LevelGrid((1,), True) if bipolar else LevelGrid.uniform(low, high)
+        if not set(given.values) <= set(grid.levels.values):
+            return "its levels are not on the grid of its tensor"
+        own = ActGrid(given, grid.planes, grid.zero, 0, 0)
+        weights = tuple(s.weights for s in sources)
+        found = cls(
+            quantizer, weights, scales, bias, in_scales, in_grids, own, fmt, rectified, pair
+        )
+        most = 1 << (fmt.acc_bits - 1)
+        if any(low < -most or high >= most for low, high in reach(weights, in_grids, stored=True)):
+            return f"its accumulators do not fit {fmt.acc_bits} bits"
+        return found
+
+    @property
+    def step(self) -> Tensor:
+        """Real values of an accumulator step (float64)."""
+        return torch.tensor([float(s) for s in self.scales], dtype=torch.float64)
+
+    @property
+    def out_scale(self) -> float:
+        """The real value of a level."""
+        return float(self.quantizer.scale)
+
+    def holds(
+        self, weights: tuple[Tensor, ...], bias: Tensor, in_scales: list[Tensor], out: Tensor
+    ) -> bool:
+        """Whether a layer still is the model's: with real ``weights`` and ``bias``, and scales of
+        its inputs and of its result."""
+        scales = (*self.in_scales, self.out_scale)
+        if not np.allclose([*map(float, in_scales), float(out)], scales, rtol=_SAME, atol=0):
+            return False
+        steps = self.step.to(bias.device).view(-1, 1, 1, 1)
+        return torch.equal(bias, self.bias.to(bias.device)) and all(
+            torch.equal((w.detach().double() * s / steps).round() + 0.0, n.to(w.device))
+            for w, s, n in zip(weights, self.in_scales, self.weights, strict=True)
         )
 
-    def function(self, channel: int, bias: float) -> Callable[[Ints], Ints]:
+    def function(self, channel: int) -> Callable[[Ints], Ints]:
         """Levels of accumulators of levels."""
-        unit = Fraction(float(self.quantizer.scale))
-        zero = int(self.quantizer.zero_point) if self.quantizer.shift_first else 0
-        scale = Fraction(self.scales[channel]) / unit
-        codes = rounded(scale, Fraction(bias) / unit + zero, self.quantizer.rounding)
+        q, unit, zero = self.quantizer, Fraction(self.out_scale), int(self.quantizer.zero_point)
+        scale, bias = self.scales[channel], Fraction(float(self.bias[channel]))
         low, high = self.grid.low, self.grid.high
-        return lambda acc: (codes(acc) - zero).clip(low, high)
+        if self._bipolar:
+            reached = rounded(scale, bias, "FLOOR")
+            return lambda acc: np.where((reached(acc) >= 0) | self.rectified, 1, -1)
+        if q.source is None:
+            shift = zero if q.shift_first else 0
+            codes = rounded(scale / unit, bias / unit + shift, q.rounding)
+            return lambda acc: (codes(acc) - shift).clip(low, high)
+        source = Fraction(float(q.source))
+        factor = Fraction(2.0 ** round(float(torch.log2(q.scale.double() / q.source.double()))))
+        before = rounded(scale / source, bias / source + zero * factor, "ROUND")
+        after = rounded(1 / factor, Fraction(0), q.rounding)
+        return lambda acc: (after(before(acc)) - zero).clip(low, high)
 
-    def requantization(
-        self, weights: Tensor, in_grid: ActGrid, bias: Tensor, fmt: ParamFormat
-    ) -> tuple[Tensor, Tensor, Tensor, Exactness]:
-        """(base, step, tie, exactness): parameters for accumulators of levels, with integer
-        ``weights`` of levels of ``in_grid`` and the real ``bias``."""
-        rows = weights.detach().cpu().double().flatten(1)
-        positive, negative = rows.clamp(min=0).sum(1), rows.clamp(max=0).sum(1)
-        lowest = (positive * in_grid.low + negative * in_grid.high).long().tolist()
-        highest = (positive * in_grid.high + negative * in_grid.low).long().tolist()
-        levels = np.arange(self.grid.low + 1, self.grid.high + 1)
-        table = level_table(self.grid, None).long().numpy()
+    @cached_property
+    def found(self) -> Found:
+        """The parameters whose codes differ least: with one step of y a level, or with more where
+        that is too large a step for accumulators; where rounding has another direction below 0,
+        with a gap there that no code is in, for which 256 codes give up their lowest."""
+        gap = {"ROUND_TO_ZERO": 1, "UP": -1}.get(self.quantizer.rounding, 0)
+        best: Found | None = None
+        for own in (gap, 0) if gap and not self._bipolar else (0,):
+            for shift in range(PRE_BITS):
+                width = self.grid.high - self.grid.low - 1 + max(own, 0)
+                if width << shift <= Y_MAX - Y_MIN - (shift > 0):
+                    found = self._found(shift, own)
+                    if best is None or found.exactness.off < best.exactness.off:
+                        best = found
+                if self._bipolar or (best is not None and not best.exactness.off):
+                    break
+        assert best is not None
+        return best
+
+    @property
+    def _bipolar(self) -> bool:
+        return self.quantizer.signed and self.quantizer.bits == 1
+
+    def _reached_at(self, shift: int, gap: int) -> Ints:
+        """The y that reach the levels but the lowest, ``2**shift`` apart, with ``gap`` more of
+        these steps between numbers below 0 and others."""
+        low, high = self.grid.low, self.grid.high
+        if self._bipolar:
+            return np.zeros(1, np.int64)
+        levels = np.arange(low + 1, high + 1)
+        if shift == gap == 0:
+            # An even offset, so that levels are odd where y is: ties go to even numbers.
+            offset = low - Y_MIN
+            return levels - (offset - (offset & 1 if high - low < Y_MAX - Y_MIN else 0))
+        zero = int(self.quantizer.zero_point) if self.quantizer.shift_first else 0
+        steps = (levels - (low + 1) + gap * (levels > -zero) - min(gap, 0)) << shift
+        fits = steps.max(initial=0) < Y_MAX - Y_MIN  # else the lowest level is left out
+        return np.asarray(steps + Y_MIN + fits, np.int64)
+
+    def _found(self, shift: int, gap: int) -> Found:
+        """The parameters for y as :meth:`_reached_at` says."""
+        results = self._reached_at(shift, gap)
+        values = np.array(self.grid.levels.values, np.int64)
+        levels = values[1:]
+        table = values[np.searchsorted(results, np.arange(Y_MIN, Y_MAX + 1), "right")]
         found: list[Channel] = []
-        off = most = 0
-        unit = float(self.quantizer.scale)
-        for c, (low, high, b) in enumerate(zip(lowest, highest, bias.tolist(), strict=True)):
-            wanted = self.function(c, b)
-            scale = self.scales[c] / unit
-            near = guessed(levels, scale, b / unit, self.quantizer.rounding)
-            at = thresholds(wanted, low, high, levels, near)
-            channel = fit(at, levels - self.grid.offset, low, high, fmt, scale)
-            if channel.off:
+        off = most = total = 0
+        rounding = "FLOOR" if self._bipolar else self.quantizer.rounding
+        for c, (low, high) in enumerate(reach(self.weights, self.grids)):
+            wanted, scale = self.function(c), float(self.scales[c]) / self.out_scale
+            offset = float(self.bias[c]) / self.out_scale
+            at = thresholds(
+                wanted, low, high, levels, guessed(levels - self._bipolar, scale, offset, rounding)
+            )
+            channel = fit(at, results, low, high, self.fmt, scale * 2**shift)
+            if channel.off or results[0] == Y_MIN:
                 wrong, by = differences(wanted, levels, table, channel, low, high)
                 off, most = off + wrong, max(most, by)
+            total += high - low + 1
             found.append(channel)
         base, step, tie = (
             torch.tensor([getattr(f, name) / unit for f in found], dtype=torch.float64)
             for name, unit in (("base", UNIT), ("step", UNIT), ("tie", 1))
         )
-        total = sum(high - low + 1 for low, high in zip(lowest, highest, strict=True))
-        return base, step, tie, Exactness(off, total, most)
+        exactness = Exactness(off, total, most)
+        if self.pair is not None:
+            exactness = self._of_pairs(found, table)
+        return Found(base, step, tie, torch.from_numpy(table).double(), exactness)
+
+    def _of_pairs(self, found: list[Channel], table: Ints) -> Exactness:
+        """How exact these parameters are for all pairs of codes of two tensors."""
+        assert self.pair is not None
+        q, unit = self.quantizer, Fraction(self.out_scale)
+        zero = int(q.zero_point) if q.shift_first else 0
+        grids = [np.array(g.levels.values, np.int64) for g in self.grids]
+        known: dict[object, tuple[int, int]] = {}
+        off = most = 0
+        for c, channel in enumerate(found):
+            n = [int(w[c]) for w in self.weights]
+            a, b = (k * g for k, g in zip(n, grids, strict=True))
+            bias, (s, t) = Fraction(float(self.bias[c])), (p[c] for p in self.pair)
+            key = (*n, s, t, bias, channel)
+            if key not in known:
+                # In units of which both steps are multiples, a sum is one number.
+                common = Fraction(1, s.denominator * t.denominator)
+                total = (a.astype(object) * int(s / common))[:, None] + (
+                    b.astype(object) * int(t / common)
+                )
+                wanted = rounded(common / unit, bias / unit + zero, q.rounding)(total) - zero
+                y = requantize(a[:, None] + b, channel.base, channel.step, channel.tie)
+                gap = np.abs(wanted.clip(self.grid.low, self.grid.high) - table[y - Y_MIN])
+                known[key] = int((gap > 0).sum()), int(gap.max())
+            off, most = off + known[key][0], max(most, known[key][1])
+        return Exactness(off, len(found) * len(grids[0]) * len(grids[1]), most)
+
+
+def reach(
+    weights: tuple[Tensor, ...], grids: tuple[ActGrid, ...], stored: bool = False
+) -> list[tuple[int, int]]:
+    """Least and greatest accumulator a channel of integer ``weights`` of sources on ``grids``: of
+    their levels, or of stored integers."""
+    low = high = torch.zeros(len(weights[0]), dtype=torch.float64)
+    for source, grid in zip(weights, grids, strict=True):
+        rows, zero = source.cpu().flatten(1), grid.zero if stored else 0
+        positive, negative = rows.clamp(min=0).sum(1), rows.clamp(max=0).sum(1)
+        low = low + positive * (grid.low - zero) + negative * (grid.high - zero)
+        high = high + positive * (grid.high - zero) + negative * (grid.low - zero)
+    return list(zip(low.long().tolist(), high.long().tolist(), strict=True))

@@ -20,6 +20,7 @@ from sigbit.errors import QuantizationError
 from sigbit.ir.floating import BatchNorm, Relu, Unary
 from sigbit.quant.layers.function import Preactivation, lookup
 from sigbit.quant.layers.given import Exactness, GivenCodes
+from sigbit.quant.layers.integers import exact_bias
 from sigbit.quant.layers.normalization import normalize
 from sigbit.quant.layers.real import RealLayer
 from sigbit.quant.layers.requant import (
@@ -65,7 +66,8 @@ class QuantLayer(RealLayer):
     Attributes
     ----------
     given : GivenCodes or None
-        The codes of the quantized model that the layer comes from, until it is trained.
+        The codes of the quantized model that the layer comes from, until it is trained or its
+        parameters are changed.
     """
 
     def __init__(
@@ -90,7 +92,6 @@ class QuantLayer(RealLayer):
         self.sources, self.in_grids, self.terms = plan.sources, in_grids, terms
         self.follows, self.preactivation = follows, preactivation
         self.given: GivenCodes | None = None
-        self._found: tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor, Exactness]] | None = None
         self.relaxations: list[Relaxation[QuantLayer]] = []
 
     def _wanted_step(
@@ -146,21 +147,27 @@ class QuantLayer(RealLayer):
         scales = [s.detach() for s in in_scales]
         first, plain, factor = self._folded(0)
         others = (self._folded(i)[0] for i in range(1, len(self.plan.sources)))
-        weights, bias = (first, *others), self.real_bias()
+        weights = (first, *others)
+        if self.given is not None:
+            bias = exact_bias(self.plan, self.values, self.out_quantizer.log_scale)
+            out_scale = self.out_quantizer.scale()
+            still = self.given.holds(weights, bias, scales, out_scale)
+            if still and not self.relaxations:
+                return self._given_arithmetic(self.given, bias)
+            self.given = None
+        bias = self.real_bias()
         if self.training and self.weight_quantizer is not None:
             self.weight_quantizer.observe(first if plain is None else plain)
         out_scale = self.out_quantizer.scale()
         pre = self.preactivation
         y_grid = self.grid if pre is None else pre.grid
-        y_grid = y_grid if self.given is None else self.given.grid
         y_scale = out_scale.detach() * 2.0**-y_grid.pre_shift if pre is None else pre.step
         if self.follows:
             step = (scales[0] * abs(self.plan.sources[0].scale)).expand_as(bias)
         else:
             step = self._wanted_step(weights, scales, plain, factor)
-            if self.given is None:
-                floor = self._step_floor(weights, scales, bias, y_scale)
-                step = torch.maximum(step, floor)
+            floor = self._step_floor(weights, scales, bias, y_scale)
+            step = torch.maximum(step, floor)
             if not math.isfinite(float((step.detach() / y_scale).max())):
                 raise QuantizationError(
                     f"{self.plan.name} ({self.plan.location}): parameters or scales have become "
@@ -171,43 +178,45 @@ class QuantLayer(RealLayer):
         if self.follows:  # the weights are ones, so it is the scale of y that moves
             y_scale = step[0].detach() * steps[0]
             out_scale = out_scale if pre else y_scale * 2.0**y_grid.pre_shift
-        elif self.given is None:
+        else:
             step = step + (y_scale / steps - step).detach()
         integers = tuple(
             self._used_weights(i, w, step, s, plain if i == 0 else None, factor)
             for i, (w, s) in enumerate(zip(weights, scales, strict=True))
         )
         base = bias.detach() / step.detach() + steps * (0.5 - y_grid.centre - y_grid.offset)
-        base, tie = fmt.nearest_base(base, torch), None
-        if self.given is not None:
-            base, steps, tie, _ = self._given_by(integers[0], bias.detach())
         requantization = Requantization(
-            base,
+            fmt.nearest_base(base, torch),
             steps,
             y_grid,
             self._limit(out_scale),
             isinstance(self.plan.activation, Relu),
             self.is_output and pre is None,
             self.out_quantizer if pre is None else None,
-            tie,
         )
         return Arithmetic(integers, requantization, bias, step.detach(), y_scale, out_scale)
 
-    def _given_by(self, weights: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor, Exactness]:
-        """Parameters with which the layer has its :attr:`given` codes; found once for these weights
-        and biases."""
-        assert self.given is not None
-        known = self._found
-        if known is None or not (torch.equal(known[0], weights) and torch.equal(known[1], bias)):
-            found = self.given.requantization(weights, self.in_grids[0], bias, self.spec.params)
-            self._found = known = (weights.detach().clone(), bias.clone(), found)
-        return known[2]
+    def _given_arithmetic(self, given: GivenCodes, bias: Tensor) -> Arithmetic:
+        """That of the quantized model."""
+        found, device = given.found, bias.device
+        out_scale = torch.tensor(given.out_scale, dtype=torch.float64, device=device)
+        requantization = Requantization(
+            found.base.to(device),
+            found.step.to(device),
+            given.grid,
+            None,
+            tie=found.tie.to(device),
+            table=found.table.to(device),
+        )
+        weights = tuple(w.to(device) for w in given.weights)
+        return Arithmetic(
+            weights, requantization, bias, given.step.to(device), out_scale, out_scale
+        )
 
     @property
     def exactness(self) -> Exactness | None:
-        """How exactly the layer has its :attr:`given` codes; None where there are none, or before
-        they were computed."""
-        return None if self.given is None or self._found is None else self._found[2][3]
+        """How exactly the layer has its :attr:`given` codes; None where there are none."""
+        return None if self.given is None else self.given.found.exactness
 
     def _used_weights(
         self,
@@ -289,7 +298,7 @@ class QuantLayer(RealLayer):
             assert acc is not None
             assert factor is not None
             offset = self._offset(norm)
-            part = normalize(acc, norm, factor.detach(), a.step, offset, self._values)
+            part = normalize(acc, norm, factor.detach(), a.step, offset, self.values)
             total = part if total is None else total + part
         norms = set(self._norms)
         total = self._sum(a, inputs, lambda source: norms.isdisjoint(source.norms), total)
@@ -344,6 +353,7 @@ class QuantLayer(RealLayer):
         r, pre = a.requantization, self.preactivation
         if pre is None:
             table = table_of(r.grid, r.limit, r.rectified, self.out_quantizer.round)
+            table = table if r.table is None else hardware_table(r.table, self.grid.zero)
         else:
             window = self.out_quantizer.window
             levels = pre.table(self._function(), a.y_scale, a.out_scale, window)

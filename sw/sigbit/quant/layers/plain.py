@@ -14,21 +14,29 @@ from sigbit.quant.spec import ActGrid, QuantSpec, act_grid
 
 
 class QuantInput(nn.Module):
-    """A network input on an 8-bit grid: ``stored = clip(round(x / scale - zero), low, high)``,
-    computed in float64.
+    """A network input on an 8-bit grid, or the ``given`` one: ``stored = clip(round(x / scale -
+    zero), low, high)``, computed in float64.
     """
 
     scale: Tensor
 
-    def __init__(self, plan: InputPlan, spec: QuantSpec, low: float, high: float) -> None:
+    def __init__(
+        self,
+        plan: InputPlan,
+        spec: QuantSpec,
+        low: float,
+        high: float,
+        given: ActGrid | None = None,
+    ) -> None:
         super().__init__()
         self.plan = plan
         levels = act_grid(spec, 0 if low >= 0 else 1, spec.byte_planes).levels
         zero = spec.zero_of(levels, spec.byte_planes)
+        self.grid = given or ActGrid(levels, spec.byte_planes, zero, 0, 0)
+        levels, zero = self.grid.levels, self.grid.zero
         self.low, self.high = levels.min - zero, levels.max - zero
-        self.grid = ActGrid(levels, spec.byte_planes, zero, 0, 0)
         reach = max(abs(low), abs(high))
-        if not reach > 0:
+        if not reach > 0 and given is None:
             raise QuantizationError(
                 f"input {plan.name!r} is 0 on the whole calibration batch; give an input_range"
             )

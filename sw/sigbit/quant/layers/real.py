@@ -29,7 +29,7 @@ class RealLayer(nn.Module):
         out_quantizer: Quantizer,
     ) -> None:
         super().__init__()
-        self.plan, self._values = plan, values
+        self.plan, self.values = plan, values
         self.weight_quantizer, self.out_quantizer = weight_quantizer, out_quantizer
         self.batch_statistics = False
         self._norms = normalized_by(plan)
@@ -38,8 +38,8 @@ class RealLayer(nn.Module):
         """The product of the batch norms' factors, ``[C]``."""
         factor = None
         for norm in norms:
-            f = torch.rsqrt(self._values[norm.var] + norm.eps)
-            f = f if norm.weight is None else f * self._values[norm.weight]
+            f = torch.rsqrt(self.values[norm.var] + norm.eps)
+            f = f if norm.weight is None else f * self.values[norm.weight]
             factor = f if factor is None else factor * f
         return factor
 
@@ -59,7 +59,7 @@ class RealLayer(nn.Module):
         """Kernel of a source, and the factor ``[oc]`` of its batch norms."""
         source = self.plan.sources[index]
         if source.weight is not None:
-            weight = kernel(source, self._values[source.weight])
+            weight = kernel(source, self.values[source.weight])
         else:
             weight = torch.full(
                 (source.channels, 1, *source.kernel),
@@ -96,13 +96,13 @@ class RealLayer(nn.Module):
         total = torch.zeros(self.plan.shape[0], dtype=torch.float64, device=device)
         for bias in filter(of, self.plan.biases):
             if isinstance(bias.term, str):
-                value = self._values[bias.term]
+                value = self.values[bias.term]
                 value = value if bias.rows is None else value[list(bias.rows)]
             else:
                 factor = self._factor((bias.term,))
                 assert factor is not None
-                value = -self._values[bias.term.mean] * factor
-                value = value if bias.term.bias is None else value + self._values[bias.term.bias]
+                value = -self.values[bias.term.mean] * factor
+                value = value if bias.term.bias is None else value + self.values[bias.term.bias]
             factor = self._factor(bias.norms)
             value = value if bias.scale == 1 else value * bias.scale
             total = total + (value if factor is None else value * factor)
@@ -113,6 +113,6 @@ class RealLayer(nn.Module):
         total: Tensor | float = 0.0
         for bias in self.plan.biases:
             if bias.norms == (norm,) and isinstance(bias.term, str):
-                value = self._values[bias.term].detach().double() * bias.scale
+                value = self.values[bias.term].detach().double() * bias.scale
                 total = total + (value if bias.rows is None else value[list(bias.rows)])
         return total

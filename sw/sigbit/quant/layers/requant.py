@@ -52,7 +52,8 @@ class Requantization:
     accumulators of levels, not of stored integers) and ``step``; the output's grid and the
     activation's clips (:func:`level_table`); ``open`` for the network's outputs, whose gradient
     must lead back from saturation; the ``quantizer`` of the output, the nearest level if None; the
-    ``tie`` bits, 0 if None.
+    ``tie`` bits, 0 if None; the levels of the 256 y, in their order, where they are not those of
+    the grid.
     """
 
     base: Tensor
@@ -63,6 +64,7 @@ class Requantization:
     open: bool = False
     quantizer: Quantizer | None = None
     tie: Tensor | None = None
+    table: Tensor | None = None
 
     @property
     def gain(self) -> Tensor:
@@ -145,7 +147,8 @@ class _Requantize(torch.autograd.Function):
             ctx.centre = (0.5 - grid.centre - grid.offset) * 2.0**-j
             u = r.quotient(acc)
             index = r.results(acc, u).sub_(Y_MIN).int()
-            levels = level_table(grid, r.limit, r.rectified).to(acc.device, acc.dtype)[index]
+            table = level_table(grid, r.limit, r.rectified) if r.table is None else r.table
+            levels = table.to(acc.device, acc.dtype)[index]
             u = u.mul_(2.0**-j).to(acc.dtype)
         ctx.gain = _column(r.gain, acc)
         ctx.save_for_backward(u, levels, scale, out_scale)

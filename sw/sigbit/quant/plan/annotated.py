@@ -1,14 +1,14 @@
-"""Quantizers that a quantized model brings along, as scales of the accelerator's grids.
+"""What a quantized model says of its tensors, on the accelerator's terms.
 
-A tensor takes the scale of its annotation where every value of that quantizer is a level of the
-tensor's grid: one scale, a zero point that is an integer, a range within the grid's. Elsewhere (one
-scale a channel, more bits than the grid has, small floating-point numbers) the scale is searched on
-calibration values, which are quantized as the model quantizes them. Likewise weights take the
-scales that they were quantized with where all of them are on the grid; snapping to a requantizer's
-step moves them by at most 2^-15 where a step of y is one of the accumulator or more.
+A tensor takes the scale and the levels of its annotation where those are at most 256 integers: one
+scale, a zero point that is an integer. As many planes store it as its levels take. Elsewhere (one
+scale a channel, more bits, small floating-point numbers) scale and levels are the accelerator's,
+searched on calibration values, which are quantized as the model quantizes them. Likewise weights
+that are integers of a scale have as many terms as these integers take.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -16,60 +16,82 @@ from torch import Tensor
 from sigbit.ir.annotation import QuantAnnotation, Quantizer
 from sigbit.ir.floating import Flatten, FloatGraph
 from sigbit.quant.numbers.grid import LevelGrid
+from sigbit.quant.plan.plans import InputPlan, LayerPlan, NetworkPlan
+from sigbit_hw.arch.numerics import Y_MAX, Y_MIN
 
-_NEAR = 1e-3
-"""By how much a weight may miss its integer: rounding errors of its scale."""
+
+@dataclass(frozen=True)
+class Given:
+    """What a quantized model leaves no choice about: by tensor its levels and the scale of one
+    (float64); by layer the weight terms of its sources."""
+
+    levels: Mapping[str, LevelGrid] = field(default_factory=dict)
+    scales: Mapping[str, Tensor] = field(default_factory=dict)
+    terms: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
-def by_tensor(graph: FloatGraph) -> Mapping[str, Quantizer]:
-    """The graph's quantizers by the tensor that has the values: a flattened image is the image."""
+def by_plan(graph: FloatGraph, plan: NetworkPlan) -> Mapping[str, Quantizer]:
+    """The graph's quantizers by the stored tensor that has the values: a flattened image is the
+    image, a copy what it copies."""
     found: dict[str, Quantizer] = {}
     for name, quantizer in graph.quantizers.items():
         while isinstance(graph[name], Flatten):
             name = graph[name].inputs[0]
         found.setdefault(name, quantizer)
-    return found
+    stored: dict[str, Quantizer] = {}
+    for p in plan.layers:
+        names = [p.name]
+        if isinstance(p, LayerPlan):
+            names = [p.name if p.activation is None else p.activation.name, *names]
+            source = p.sources[0]
+            plain = p.unit and p.kind == "add" and source.pointwise and source.scale == 1
+            names += [source.tensor] if plain and p.activation is None else []
+        if isinstance(p, (LayerPlan, InputPlan)):
+            known = [
+                stored[n] if n in stored else found[n] for n in names if n in stored or n in found
+            ]
+            if known:
+                stored[p.name] = known[0]
+    return stored
+
+
+def levels_of(quantizer: Quantizer, positive: bool) -> LevelGrid | str:
+    """The integers, less the zero point, that ``quantizer`` gives, of values from 0 on if
+    ``positive``; or why an accelerator's tensor has no such levels."""
+    if not isinstance(quantizer, QuantAnnotation):
+        return "it is quantized to floating-point numbers"
+    if quantizer.scale.numel() != 1 or quantizer.zero_point.numel() != 1:
+        return "it has a scale or a zero point a channel"
+    zero, (low, high) = float(quantizer.zero_point), quantizer.range
+    if not all(float(v).is_integer() for v in (zero, low, high)):
+        return "its zero point or its range is no integer"
+    if quantizer.signed and quantizer.bits == 1:
+        return LevelGrid.uniform(-1, 1)
+    first, last = int(low - zero), int(high - zero)
+    first = max(first, 0) if positive else first
+    if not first <= 0 < last:
+        return f"its levels, from {first} to {last}, leave 0 out"
+    if last - first > Y_MAX - Y_MIN:
+        return f"it has {last - first + 1:,} levels; {Y_MAX - Y_MIN + 1} are possible"
+    return LevelGrid.uniform(first, last)
 
 
 def annotated_scale(quantizer: Quantizer | None, grid: LevelGrid) -> Tensor | None:
     """The scale of one level (float64, one number) at which ``grid`` has all values of
     ``quantizer``; None if there is none."""
-    if not isinstance(quantizer, QuantAnnotation):
+    levels = "" if quantizer is None else levels_of(quantizer, grid.min == 0)
+    if isinstance(levels, str) or not isinstance(quantizer, QuantAnnotation):
         return None
-    if quantizer.scale.numel() != 1 or quantizer.zero_point.numel() != 1:
+    if levels.min < grid.min or levels.max > grid.max:
         return None
-    zero, (low, high) = float(quantizer.zero_point), quantizer.range
-    if not all(float(v).is_integer() for v in (zero, low, high)):
-        return None
-    levels = range(int(low - zero), int(high - zero) + 1)
-    if quantizer.signed and quantizer.bits == 1:
-        levels = range(-1, 2)
-    if levels[0] < grid.min or levels[-1] > grid.max:
-        return None
-    if not grid.is_uniform and not {abs(v) for v in levels} <= set(grid.magnitudes):
+    if not grid.is_uniform and not {abs(v) for v in levels.values} <= set(grid.magnitudes):
         return None
     return quantizer.scale.reshape(()).double()
 
 
-def weight_scale(
-    quantizer: QuantAnnotation | None, weight: Tensor, grid: LevelGrid
-) -> Tensor | None:
-    """The scales ``[out]`` (float64) at which ``grid`` has all values of ``weight`` ``[out, ...]``,
-    which are those of ``quantizer``; None if there are none."""
-    if quantizer is None or bool(quantizer.zero_point.any()):
+def joined(grids: list[LevelGrid], scales: list[Tensor]) -> LevelGrid | None:
+    """All levels of tensors that share one grid; None where their scales differ."""
+    if any(not torch.equal(s, scales[0]) for s in scales):
         return None
-    scale = quantizer.scale.double().abs()
-    if scale.numel() > 1 and scale.dim() != weight.dim():
-        return None
-    rows = scale.reshape(-1)[:1].expand(len(weight)) if scale.numel() == 1 else None
-    if rows is None:
-        wide = scale.expand(weight.shape).flatten(1)
-        if not bool((wide == wide[:, :1]).all()):
-            return None
-        rows = wide[:, 0]
-    levels = weight.double() / rows.view(-1, *[1] * (weight.dim() - 1))
-    whole = levels.round()
-    if not bool(((levels - whole).abs() < _NEAR).all()):
-        return None
-    magnitudes = torch.tensor(grid.magnitudes, dtype=torch.float64)
-    return rows if bool(torch.isin(whole.abs(), magnitudes).all()) else None
+    low, high = min(g.min for g in grids), max(g.max for g in grids)
+    return LevelGrid.uniform(low, high) if high - low <= Y_MAX - Y_MIN else None

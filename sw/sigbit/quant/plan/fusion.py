@@ -107,6 +107,7 @@ class _Fuser:
                 and isinstance(reader := self._structure.only_reader(node.name), Relu)
                 and self._structure.only_reader(node.inputs[0]) is node
                 and not isinstance(self._graph[node.inputs[0]], Pad)
+                and not {node.name, node.inputs[0]} & set(self._graph.quantizers)
             ):
                 self._early[node.inputs[0]] = reader  # max and ReLU commute
         for node in self._graph.nodes:
@@ -314,7 +315,9 @@ class _Fuser:
                 if isinstance(node, Relu) and self._is_noop(node, operand):
                     self._alias[name] = self._view(operand.name)[0]
                 else:
-                    self._layer(name, shape, self._operand(operand.name), node, node.location)
+                    copies = isinstance(node, Unary) and node.function == "identity"
+                    function = None if copies else node
+                    self._layer(name, shape, self._operand(operand.name), function, node.location)
             case _:
                 self._layer(
                     name, shape, self._expression(name), self._early.get(name), node.location
@@ -337,7 +340,7 @@ class _Fuser:
         self._plans[node.name] = GatherPlan(node.name, shape, tensors, channels, node.location)
 
     def _is_noop(self, relu: Relu, operand: Node) -> bool:
-        if not self._structure.is_tensor(operand):
+        if relu.name in self._graph.quantizers or not self._structure.is_tensor(operand):
             return False
         plan = self._plans[self._view(operand.name)[0]]
         while isinstance(plan, MaxPoolPlan):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from sigbit.errors import QuantizationError
 from sigbit.ir.floating import Unary
+from sigbit.quant.plan.annotated import Given, joined
 from sigbit.quant.plan.plans import (
     GatherPlan,
     InputPlan,
@@ -23,18 +24,25 @@ from sigbit.quant.plan.plans import (
 )
 from sigbit.quant.plan.sharing import share
 from sigbit.quant.quantizers.registry import side
-from sigbit.quant.spec import ActGrid, QuantSpec, WeightChoice, act_grid, method_grid
+from sigbit.quant.spec import (
+    ActGrid,
+    QuantSpec,
+    WeightChoice,
+    act_grid,
+    given_grid,
+    method_grid,
+)
 
 
 class Precision:
-    """What ``spec`` gives to the tensors and layers of a plan.
+    """What ``spec`` gives to the tensors and layers of a plan, and what is ``given``.
 
     Tensors of one group (:mod:`~sigbit.quant.plan.sharing`) get the most planes and the widest
     range among them.
     """
 
-    def __init__(self, plan: NetworkPlan, spec: QuantSpec) -> None:
-        self._spec, self._plan = spec, plan
+    def __init__(self, plan: NetworkPlan, spec: QuantSpec, given: Given) -> None:
+        self._spec, self._plan, self._given = spec, plan, given
         self._by_name = {p.name: p for p in plan.layers}
         self._readers: dict[str, list[Plan]] = {name: [] for name in self._by_name}
         for p in plan.layers:
@@ -55,12 +63,34 @@ class Precision:
             bits = [self._method_bits(p) for p in layers]
             known = [b for b in bits if b is not None]
             self._methods[root] = max(known) if known and None not in bits else None
-            if (most := self._methods[root]) is not None:
+            if (own := self._own_grid(layers)) is not None:
+                self._methods[root], self._grids[root] = None, own
+            elif (most := self._methods[root]) is not None:
                 self._check_method(layers, most)
                 self._grids[root] = method_grid(spec, most, negative)
             else:
                 planes = max((self._wanted(p) for p in layers), default=spec.act_planes)
                 self._grids[root] = act_grid(spec, negative, planes)
+
+    def _own_grid(self, layers: list[LayerPlan]) -> ActGrid | None:
+        """The grid that a quantized model gives to the tensors of ``layers``; None where it gives
+        none, or the spec has bits for them."""
+        names, spec, given = [p.name for p in layers], self._spec, self._given
+        free = spec.given_acts and spec.act_bits is None
+        if not names or not free or not given.levels.keys() >= set(names):
+            return None
+        if (spec.bits.keys() | spec.layer_bits.keys()) & set(names):
+            return None
+        levels = joined([given.levels[n] for n in names], [given.scales[n] for n in names])
+        return None if levels is None else given_grid(spec, levels)
+
+    def _given_terms(self, p: LayerPlan) -> tuple[int, ...] | None:
+        """The terms that a quantized model gives to the sources of a layer."""
+        spec = self._spec
+        free = spec.given_weights and spec.weight_bits is None
+        if not free or p.name in spec.bits or p.name in spec.layer_bits:
+            return None
+        return self._given.terms.get(p.name)
 
     def planes(self, tensor: str) -> int:
         """Planes of a layer's tensor, or of one that inherits a layer's grid."""
@@ -108,6 +138,8 @@ class Precision:
     def weights(self, p: LayerPlan) -> WeightChoice:
         """How the weights of the first source are quantized."""
         spec = self._spec
+        if (given := self._given_terms(p)) is not None:
+            return spec.weight_choice(None, given[0])
         if p.name in spec.layer_bits:
             return spec.weight_choice(spec.layer_bits[p.name][0])
         if p.name in spec.bits:
@@ -119,6 +151,8 @@ class Precision:
 
     def terms(self, p: LayerPlan) -> tuple[int, ...]:
         """Weight terms of each source."""
+        if (given := self._given_terms(p)) is not None:
+            return given
         own = self.weights(p).terms
         first = own if p.sources[0].trained else self._spec.extra_terms(own)
         return (first, *(self._spec.extra_terms(own) for _ in p.sources[1:]))
@@ -173,9 +207,9 @@ def _pools(p: Plan) -> bool:
     return isinstance(p, MaxPoolPlan | GatherPlan)
 
 
-def lower(plan: NetworkPlan, spec: QuantSpec) -> NetworkPlan:
+def lower(plan: NetworkPlan, spec: QuantSpec, given: Given) -> NetworkPlan:
     """``plan`` with maxima of tensors of several planes as sums."""
-    precision = Precision(plan, spec)
+    precision = Precision(plan, spec, given)
     layers: list[Plan] = []
     for p in plan.layers:
         if isinstance(p, MaxPoolPlan) and precision.planes(p.name) > 1:

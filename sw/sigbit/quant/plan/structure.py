@@ -79,6 +79,8 @@ class Structure:
             return True
         if self.is_sliced(node):
             return False
+        if node.name in self.graph.quantizers:
+            return True
         reader = self.only_reader(node.name)
         return not (isinstance(reader, (Relu, Unary)) or self.is_linear(reader))
 
@@ -87,6 +89,7 @@ class Structure:
         readers = self._readers[node.name]
         return (
             node.name not in self.graph.outputs
+            and node.name not in self.graph.quantizers
             and bool(readers)
             and all(isinstance(r, Channels) for r in readers)
             and len({i for r in readers if isinstance(r, Channels) for i in r.index})

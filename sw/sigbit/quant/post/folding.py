@@ -21,8 +21,11 @@ Weighted = Conv2d | ConvTranspose2d | Linear
 
 def fold_batch_norms(graph: FloatGraph) -> FloatGraph:
     """``graph`` without the batch norms that follow the only use of a weight, and with a bias in
-    every layer whose weight is used once. Other batch norms stay."""
+    every layer whose weight is used once. Other batch norms stay; and where tensors are quantized,
+    those behind quantized weights, whose scales are exact without."""
     uses = weight_uses(graph)
+    if graph.quantizers:
+        uses.update(list(graph.parameter_quantizers))
     parameters = dict(graph.parameters)
     quantized = dict(graph.parameter_quantizers)
     norms: dict[str, BatchNorm] = {}

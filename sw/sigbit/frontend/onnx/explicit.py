@@ -1,0 +1,148 @@
+"""Quantizers where an accelerator can carry them out.
+
+Tensors that are copies of others (flattened, padded, repeated, chosen channels, maxima, parts of a
+concatenation) are stored on the grid of what they copy. Where a quantized model quantizes such a
+tensor anew, a copy that does nothing but this is put behind it; where it quantizes the copy only,
+what is copied is quantized instead, if nothing else reads it. The accelerator's input quantizes to
+integers of 8 bits, to the nearest; what a model does to its inputs beyond that is a layer of its
+own.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from sigbit.ir.annotation import QuantAnnotation, Quantizer
+from sigbit.ir.floating import (
+    Channels,
+    Concat,
+    Flatten,
+    FloatGraph,
+    MaxPool2d,
+    Node,
+    Pad,
+    Placeholder,
+    Select,
+    Unary,
+    Upsample,
+)
+
+_COPIES = (Channels, Flatten, MaxPool2d, Pad, Select, Upsample)
+_BITS = 8
+
+
+def same_quantizer(a: object, b: object) -> bool:
+    """Whether two quantizers, or None, are equal."""
+    if type(a) is not type(b):
+        return False
+    if a is None:
+        return True
+    pairs = [(getattr(a, k), getattr(b, k)) for k in vars(a)]
+    return all(
+        x.shape == y.shape and bool((x == y).all())
+        if isinstance(x, Tensor) and isinstance(y, Tensor)
+        else x is y or (not isinstance(x, Tensor) and x == y)
+        for x, y in pairs
+    )
+
+
+def explicit(graph: FloatGraph) -> FloatGraph:
+    """``graph`` with every quantizer on a tensor that is computed, and not copied."""
+    return _Explicit(graph).run() if graph.quantizers else graph
+
+
+@dataclass
+class _Explicit:
+    graph: FloatGraph
+
+    def run(self) -> FloatGraph:
+        self.nodes: dict[str, Node] = {}
+        self.quantizers = self._moved()
+        self.held: dict[str, Quantizer | None] = {}
+        self.renamed: dict[str, str] = {}
+        for node in self.graph.nodes:
+            self._node(node)
+        outputs = tuple(self.renamed.get(o, o) for o in self.graph.outputs)
+        used = set(outputs) | {i for n in self.nodes.values() for i in n.inputs}
+        kept = {k: q for k, q in self.quantizers.items() if k in used}
+        return replace(
+            self.graph, nodes=tuple(self.nodes.values()), outputs=outputs, quantizers=kept
+        )
+
+    def _moved(self) -> dict[str, Quantizer]:
+        """The quantizers, those of flattened images and maxima as quantizers of what nothing else
+        reads."""
+        found = dict(self.graph.quantizers)
+        for node in reversed(self.graph.nodes):
+            if isinstance(node, (Flatten, MaxPool2d)) and node.name in found:
+                below = self.graph[node.inputs[0]]
+                alone = len(self.graph.consumers(below.name)) == 1
+                free = below.name not in found and below.name not in self.graph.outputs
+                plain = isinstance(found[node.name], QuantAnnotation)
+                scalar = found[node.name].scale.numel() == 1
+                if alone and free and plain and scalar:
+                    found[below.name] = found.pop(node.name)
+        return found
+
+    def _node(self, node: Node) -> None:
+        node = replace(node, inputs=tuple(self.renamed.get(i, i) for i in node.inputs))
+        own = self.quantizers.get(node.name)
+        if isinstance(node, Concat):
+            node = self._joined(node, own)
+            own = None
+            held = [self.held[i] for i in node.inputs]
+            above = held[0] if all(same_quantizer(h, held[0]) for h in held) else None
+        else:
+            above = self.held[node.inputs[0]] if isinstance(node, _COPIES) else None
+        self.nodes[node.name] = node
+        self.held[node.name] = own or above
+        copied = isinstance(node, _COPIES) and not same_quantizer(own, above)
+        if own is not None and (copied or (isinstance(node, Placeholder) and not _at_input(own))):
+            del self.quantizers[node.name]
+            self.held[node.name] = above
+            self.renamed[node.name] = self._copy(node.name, own)
+
+    def _joined(self, node: Concat, own: Quantizer | None) -> Concat:
+        """The concatenation of parts that are quantized as it is itself."""
+        if own is None or own.scale.numel() > 1:
+            return node
+        self.quantizers.pop(node.name, None)
+        parts = tuple(
+            i if same_quantizer(self.held[i], own) else self._copy(i, own) for i in node.inputs
+        )
+        return replace(node, inputs=parts)
+
+    def _copy(self, tensor: str, quantizer: Quantizer) -> str:
+        """A copy of ``tensor`` with ``quantizer``."""
+        name = next(n for n in _names(f"{tensor}.quantized") if n not in self.nodes)
+        below = self.nodes[tensor]
+        self.nodes[name] = Unary(
+            name=name,
+            inputs=(tensor,),
+            shape=below.shape,
+            location=below.location,
+            function="identity",
+            parameters=(),
+        )
+        self.quantizers[name] = self.held[name] = quantizer
+        return name
+
+
+def _names(start: str) -> Iterator[str]:
+    yield start
+    count = 1
+    while True:
+        count += 1
+        yield f"{start}_{count}"
+
+
+def _at_input(quantizer: Quantizer) -> bool:
+    """Whether the accelerator's input quantizes so."""
+    if not isinstance(quantizer, QuantAnnotation) or quantizer.source is not None:
+        return False
+    one = quantizer.scale.numel() == quantizer.zero_point.numel() == 1
+    if not one or not float(quantizer.zero_point).is_integer() or quantizer.bits > _BITS:
+        return False
+    bipolar = quantizer.signed and quantizer.bits == 1
+    return quantizer.rounding == "ROUND" and not bipolar and float(quantizer.bits).is_integer()
