@@ -104,7 +104,12 @@ def rounded(scale: Fraction, offset: Fraction, rounding: Rounding) -> Callable[[
 
 def guessed(codes: Ints, scale: float, offset: float, rounding: Rounding) -> NDArray[np.float64]:
     """Thresholds of :func:`rounded` in floating point: nearly all right."""
-    borders = {"FLOOR": 0.0, "CEIL": 1.0, "ROUND_TO_ZERO": codes <= 0, "UP": codes > 0}
+    borders: dict[str, NDArray[np.float64] | float] = {
+        "FLOOR": 0.0,
+        "CEIL": 1.0,
+        "ROUND_TO_ZERO": (codes <= 0).astype(np.float64),
+        "UP": (codes > 0).astype(np.float64),
+    }
     border = borders.get(rounding, 0.5)
     return np.ceil((codes - border - offset) / scale)
 

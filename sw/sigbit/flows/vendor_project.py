@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from sigbit.errors import given
@@ -60,8 +60,8 @@ class WrittenProject(Result):
     netlist_sha256: str
     verilog_sha256: str
     clocks: Mapping[str, ClockGoal]
-    resources: Mapping[str, Cells] = field(default_factory=dict)
-    bitstream_bytes: int = 0
+    resources: Mapping[str, Cells]
+    bitstream_bytes: int
     folder: Path
     files: tuple[str, ...]
 
@@ -105,6 +105,8 @@ def write_project(
         netlist_sha256=netlist,
         verilog_sha256=hashlib.sha256(cached_verilog(config).encode()).hexdigest(),
         clocks={ACCELERATOR: ClockGoal(clock_mhz, ())},
+        resources={},
+        bitstream_bytes=0,
         folder=folder,
         files=(*files, write_arch(config, folder).name),
         **watch.read(),

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sigbit.runtime import BoardError
 from sigbit_boards.driver.linux.kernel import Kernel
-from sigbit_boards.driver.steps import BoardError
 
 _CLASSES = ("sys/class/u-dma-buf", "sys/class/udmabuf")
 """Of the module u-dma-buf, and of its versions before 4.0."""

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sigbit_boards.driver.steps import BoardError
+from sigbit.runtime import BoardError
 from sigbit_hw.arch.regs import WORD_BYTES
 
 
