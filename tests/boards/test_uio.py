@@ -9,12 +9,11 @@ import pytest
 from boards.conformance import JOBS, NANO, PROGRAMS, Conformance
 from boards.fake_kernel import MEMORY_BYTES, NAME, FakeKernel
 from boards.fake_registers import ADDRESS, COUNTS, InterpAccelerator, RtlAccelerator
-from sigbit.runtime import Device, DeviceError
+from sigbit.runtime import BoardError, Device, DeviceError
 from sigbit.runtime.device import port_parts
 from sigbit_boards.driver.linux.connect import linux_device
 from sigbit_boards.driver.linux.kernel import Kernel
 from sigbit_boards.driver.linux.uio import Uio
-from sigbit_boards.driver.steps import BoardError
 from sigbit_hw.arch.program import ProgramError
 from sigbit_hw.arch.regs import OFFSET
 from sigbit_hw.arch.scrub import scrub_program

@@ -57,7 +57,6 @@ TABLES: Mapping[str, Entry] = {
     "synthesis": Entry(("synthesis",), accelerator_tables.SYNTHESIS.grid),
     "budget": Entry(("lut_budget",), accelerator_tables.BUDGET.grid),
     "packing": Entry(("packing",), PACKING.grid),
-    "routed": Entry(("routing",), lambda rows: accelerator_tables.routed_grid(rows[0])),
     "boards": Entry(("routing",), accelerator_tables.BOARDS.grid),
     "methods": Entry(("training",), quant_tables.method_grid),
     "goals": Entry(("training",), goal_grid),
