@@ -42,6 +42,7 @@ NAMES = [
     "QuantSpec",
     "QuantizationError",
     "QuantizedNetwork",
+    "Reconstruction",
     "RunResult",
     "Session",
     "SigbitError",
