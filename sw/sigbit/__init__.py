@@ -6,7 +6,8 @@ gateware.
 
 * From a float network to integers: :func:`check`, :func:`quantize`, or :func:`prepare`, training,
   and :func:`convert`; :class:`Network`, :class:`Calibration`, :class:`QuantSpec`,
-  :class:`Formats`, :class:`Budget` and :class:`PostTraining` say what and how. :func:`train`,
+  :class:`Formats`, :class:`Budget`, :class:`PostTraining` and :class:`Reconstruction` say what
+  and how. :func:`train`,
   :func:`sweep` and :func:`methods` serve configuration files; :func:`load_plugin` adds methods.
 * Integer models: :class:`IntegerModel`, :class:`IntegerGraph`, :func:`load_model`,
   :func:`save_model`, :func:`export_model`.
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from sigbit.ir.model_file import save_model
     from sigbit.plugins import load_plugin
     from sigbit.quant import IntegerModel, PreparedModel, QuantSpec, convert, prepare
+    from sigbit.quant.post import Reconstruction
     from sigbit.runtime import (
         BoardError,
         Device,
@@ -97,6 +99,7 @@ _HOMES = MappingProxyType(
         "QuantSpec": "sigbit.quant:QuantSpec",
         "QuantizationError": "sigbit.errors:QuantizationError",
         "QuantizedNetwork": "sigbit.flows.quantized:QuantizedNetwork",
+        "Reconstruction": "sigbit.quant.post:Reconstruction",
         "RunCancelled": "sigbit.runtime:RunCancelled",
         "RunResult": "sigbit.runtime:RunResult",
         "RunTimeout": "sigbit.runtime:RunTimeout",
@@ -162,6 +165,7 @@ __all__ = [
     "QuantSpec",
     "QuantizationError",
     "QuantizedNetwork",
+    "Reconstruction",
     "RunCancelled",
     "RunResult",
     "RunTimeout",

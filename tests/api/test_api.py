@@ -43,6 +43,7 @@ NAMES = [
     "QuantSpec",
     "QuantizationError",
     "QuantizedNetwork",
+    "Reconstruction",
     "RunCancelled",
     "RunResult",
     "RunTimeout",

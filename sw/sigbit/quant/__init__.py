@@ -6,7 +6,8 @@ arithmetic; ``convert`` turns that into an :class:`~sigbit.quant.integer_model.I
 the same result on every layer. ``post`` does without training.
 
 ``fusion`` makes plans of the float graph (``plans``), ``precision`` and ``sharing`` give them
-digits and common grids; ``layer``, ``moves`` and ``modules`` compute them.
+digits and common grids; ``layer``, ``moves`` and ``modules`` compute them. ``calibration`` reads
+samples in chunks, and keeps statistics of the float network's tensors.
 """
 
 from sigbit.errors import QuantizationError
