@@ -3,7 +3,7 @@
 import re
 from importlib import metadata
 
-_DISTRIBUTIONS = {"brevitas": "brevitas", "sklearn": "scikit-learn"}
+_DISTRIBUTIONS = {"brevitas": "brevitas", "serial": "pyserial", "sklearn": "scikit-learn"}
 """Distributions that have another name than their modules, but for the sign between words."""
 _REQUIREMENT = re.compile(r"""^([\w.-]+).*;\s*extra\s*==\s*["']([\w-]+)["']$""")
 _FOR_DEVELOPERS = "test"
