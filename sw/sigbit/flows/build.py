@@ -37,8 +37,8 @@ class ClockGoal:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Built(Result):
-    """A board with an accelerator: the fastest of its placements, packed.
+class BoardFiles(Result):
+    """What was written for a board with an accelerator.
 
     Parameters
     ----------
@@ -54,21 +54,14 @@ class Built(Result):
         SHA-256 of the accelerator's RTLIL, as ``sigbit synth`` gives it for this target.
     clocks : mapping
         By name: ``accelerator`` is that of accelerator, memory and link.
-    seed, fmax_mhz : int, float
-        Of the placement that was packed.
     resources : mapping
-        Cells by type, of that placement.
-    critical_path : tuple of str
-        Cells and delays of its slowest path, in order.
-    baud : int
-        Bits a second of the serial line.
-    memory_bytes : int
-        Memory for Programs and their data.
+        Cells by type, of the placement that was packed; empty if nothing was placed.
     bitstream_bytes : int
+        0 if there is none.
     folder : Path
         Where the files are.
     files : tuple of str
-        Bitstream, constraints, report and log of the tools, and the accelerator as JSON.
+        Their paths in the folder.
     """
 
     board: str
@@ -79,15 +72,34 @@ class Built(Result):
     target: str
     netlist_sha256: str
     clocks: Mapping[str, ClockGoal]
-    seed: int
-    fmax_mhz: float
     resources: Mapping[str, Cells]
-    critical_path: tuple[str, ...]
-    baud: int
-    memory_bytes: int
     bitstream_bytes: int
     folder: Path
     files: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built(BoardFiles):
+    """A board with an accelerator: the fastest of its placements, packed. Its files are bitstream,
+    constraints, report and log of the tools, and the accelerator as JSON.
+
+    Parameters
+    ----------
+    seed, fmax_mhz : int, float
+        Of the placement that was packed.
+    critical_path : tuple of str
+        Cells and delays of its slowest path, in order.
+    baud : int
+        Bits a second of the serial line.
+    memory_bytes : int
+        Memory for Programs and their data.
+    """
+
+    seed: int
+    fmax_mhz: float
+    critical_path: tuple[str, ...]
+    baud: int
+    memory_bytes: int
 
     @property
     def clock_mhz(self) -> float:

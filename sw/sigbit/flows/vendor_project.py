@@ -1,15 +1,14 @@
 """A board's project for its vendor's tools, which make the bitstream."""
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from sigbit.errors import given
 from sigbit.flows.arch_file import write_arch
-from sigbit.flows.build import ACCELERATOR, Cells, ClockGoal
+from sigbit.flows.build import ACCELERATOR, BoardFiles, ClockGoal
 from sigbit.flows.progress import Tell, silent
-from sigbit.flows.result import Result, Stopwatch
+from sigbit.flows.result import Stopwatch
 from sigbit.inputs.accelerators import load_arch
 from sigbit_boards import registry
 from sigbit_hw.arch.config import ArchConfig
@@ -22,48 +21,18 @@ CLOCK_MHZ = 200.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class WrittenProject(Result):
-    """A project that the vendor's tools have not built yet.
+class WrittenProject(BoardFiles):
+    """A project that the vendor's tools have not built yet: nothing is known of what placements
+    would bear, or take.
 
     Parameters
     ----------
-    board, part : str
-        The board, and the device on it.
-    preset, arch_digest : str
-        The accelerator.
-    macs : int
-        Its multiply-accumulates per cycle.
-    target : str
-        The fabric of the part.
-    netlist_sha256 : str
-        SHA-256 of the accelerator's RTLIL, as ``sigbit synth`` gives it for this target.
     verilog_sha256 : str
         SHA-256 of the accelerator's Verilog in the project: what simulations run, without their
         trace ports.
-    clocks : mapping
-        By name; nothing is known of what placements would bear.
-    resources : mapping
-        Empty: nothing has been placed.
-    bitstream_bytes : int
-        0: there is none.
-    folder : Path
-    files : tuple of str
-        Paths in the folder.
     """
 
-    board: str
-    part: str
-    preset: str
-    arch_digest: str
-    macs: int
-    target: str
-    netlist_sha256: str
     verilog_sha256: str
-    clocks: Mapping[str, ClockGoal]
-    resources: Mapping[str, Cells]
-    bitstream_bytes: int
-    folder: Path
-    files: tuple[str, ...]
 
 
 def projects() -> tuple[str, ...]:
