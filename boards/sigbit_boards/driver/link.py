@@ -17,7 +17,8 @@ PATIENCE = 3.0
 _TRIES = 12
 """Of the patience so much passes before something is sent again, until answers tell how fast the
 board is."""
-_TIMEOUT_MIN = 0.05
+_TIMEOUT_MIN = 0.1
+"""More than a full window takes on a line of 3 Mbaud, a USB adapter's 16 ms included."""
 _OPEN_NUMBER = (1 << link.NUMBER_BITS) - 1
 _READ_MAX = 0.1
 """Seconds between two looks at whether to go on."""
