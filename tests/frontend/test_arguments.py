@@ -90,6 +90,8 @@ BASE: dict[str, dict[str, Any]] = {
     "div.Tensor": {"self": X, "other": t(4, 1, 1)},
     "div.Scalar": {"self": X, "other": 2.0},
     "div.Tensor_mode": {"self": X, "other": t(4, 1, 1), "rounding_mode": None},
+    "floor_divide.default": {"self": X, "other": t(4, 1, 1)},
+    "floor_divide.Scalar": {"self": X, "other": 2.0},
     "div.Scalar_mode": {"self": X, "other": 2.0, "rounding_mode": None},
     "pow.Tensor_Scalar": {"self": X, "exponent": 2},
     "pow.Tensor_Tensor": {"self": X, "exponent": torch.tensor(2.0)},

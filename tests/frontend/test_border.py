@@ -87,6 +87,15 @@ RIGHT: dict[str, tuple[Tensor, Function, dict[str, Tensor]]] = {
     "stack of steps": (VECTOR, lambda s, x: torch.stack([x, F.relu(x)], 1)[:, 1] * 2, {}),
     "constants by shape": (IMAGE, lambda s, x: x + torch.ones_like(x), {}),
     "constant map": (IMAGE, lambda s, x: x * s.b, {"b": torch.full((1, 3, 4, 6), 0.5)}),
+    "div floor": (IMAGE, lambda s, x: torch.div(x, 0.3, rounding_mode="floor"), {}),
+    "div trunc": (IMAGE, lambda s, x: torch.div(x, -0.3, rounding_mode="trunc"), {}),
+    "floor divide": (IMAGE, lambda s, x: x // 0.7, {}),
+    "border of a value": (IMAGE, lambda s, x: F.pad(x, (1, 2, 0, 1), value=2.5), {}),
+    "border of channels": (
+        IMAGE,
+        lambda s, x: torch.constant_pad_nd(x, (1, 1, 1, 1), -3.0),
+        {},
+    ),
     "pool that drops rows": (IMAGE, lambda s, x: F.max_pool2d(x, 3, 3), {}),
 }
 
@@ -99,10 +108,8 @@ def test_right(name: str) -> None:
 
 
 REFUSED: dict[str, tuple[Tensor, Function, dict[str, Tensor], str]] = {
-    "div floor": (
-        IMAGE, lambda s, x: torch.div(x, 2, rounding_mode="floor"), {}, "rounding_mode='floor'",
-    ),
-    "floor divide": (IMAGE, lambda s, x: x // 2, {}, "floor_divide|rounding_mode"),
+    "division by a tensor": (IMAGE, lambda s, x: x // F.relu(x), {}, "by a computed tensor"),
+    "an empty slice": (IMAGE, lambda s, x: x[:, 1:1], {}, "without elements"),
     "clamp by many": (
         IMAGE, lambda s, x: torch.clamp(x, min=s.b), {"b": torch.zeros(3, 1, 1)},
         "argument 'min' is 3 numbers, not one",

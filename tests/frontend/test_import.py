@@ -94,7 +94,7 @@ class Bad(nn.Module):
         g = F.adaptive_avg_pool2d(x, 5)
         h = torch.cat([x, x], 2)
         i = x + x.flip(1).flip(2)
-        j = F.pad(x, (1, 1), value=1.0)
+        j = F.pad(x, (1, 1, 1, 1), mode="reflect")
         return self.strided(b + d), e, f, g, h, i, j, x.mean(1)
 
 
@@ -112,7 +112,7 @@ def test_one_report_names_every_obstacle() -> None:
         "adaptive": "several sizes",
         "cat": "dimension 2",
         "flip": "rearrangement",
-        "value=1.0": "other than 0",
+        "reflect": "rearrangement",
         "mean(1)": "rearrangement",
         "self.strided(": "stride",
     }

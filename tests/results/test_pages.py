@@ -31,7 +31,7 @@ SHOWN = {
     "routing": ("preset", "ecp5", "seconds"),
     "lut_budget": ("limit", 8000, "luts"),
     "demo": ("arch", "micro", "accuracy_float"),
-    "quantized_models": ("model", "tfc_1w1a.onnx", "quantizers"),
+    "quantized_models": ("model", "mnist_qdq_opset13.onnx", "quantizers"),
     "judges": ("suite", "torch", "right"),
     "goals": ("goal", "ResNet-18, busy", "at_least"),
 }

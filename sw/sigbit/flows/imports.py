@@ -72,11 +72,12 @@ def judge_imports(suites: Iterable[str] = tuple(SUITES), *, tell: Tell = silent)
     judged: list[Judged] = []
     rows = []
     for suite in suites:
-        own = []
+        own, spent = [], Stopwatch()
         for case in SUITES[suite]():
             own.append(case)
             tell(f"{suite}: {case.case}", len(own))
-        rows.append(Count.of(suite, own))
+        took = spent.read()
+        rows.append(Count.of(suite, own, took["seconds"], took["cpu_seconds"]))
         judged += own
     return JudgedImports(
         rows=tuple(rows),

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.fx import Node as FxNode
 from torch.fx.node import map_arg
 
-from sigbit.frontend.translation import Builder
+from sigbit.frontend.source import origin
+from sigbit.frontend.translation import Builder, Translation
 from sigbit.frontend.values import Computed, Refusal, Steps, Value
 
 _MIXED = Refusal("mixes the samples of a batch", "keep the batch dimension as it is")
@@ -23,8 +24,11 @@ def replaced(
     return tuple(args), dict(map_arg(node.kwargs, value))
 
 
-def moved(node: FxNode, values: Mapping[FxNode, Value], build: Builder) -> Value:
-    """The result of a movement: known elements of the operand's source."""
+def moved(
+    node: FxNode, values: Mapping[FxNode, Value], build: Builder, *, zeros: bool = False
+) -> Value:
+    """The result of a movement: known elements of the operand's source; with ``zeros`` a border is
+    one of zeros whatever its value."""
     source = node.args[0]
     assert isinstance(source, FxNode)
     value = values[source]
@@ -34,24 +38,53 @@ def moved(node: FxNode, values: Mapping[FxNode, Value], build: Builder) -> Value
         raise Refusal("moves what the host computes", "leave softmax and argmax to the end")
     if any(not isinstance(values[n], Tensor) for n in node.all_input_nodes if n is not source):
         raise Refusal("moves elements by numbers that the network computes", "use constants")
-    if "pad" in str(node.target) and (_border(node) or 0) != 0:
-        raise Refusal("a border of values other than 0", "pad with zeros")
+    border = _border(node) if "pad" in str(node.target) else None
+    if isinstance(border, FxNode):
+        given = values[border]
+        assert isinstance(given, Tensor)
+        border = float(given)
+    if (border or 0) != 0 and not zeros:
+        return _bordered(node, float(border or 0), value, values, build)
     shape = build.nodes[value.tensor].shape
     size = int(np.prod(shape))
-    given: Tensor = source.meta["val"]
-    _check_cast(node, given.dtype)
+    operand: Tensor = source.meta["val"]
+    _check_cast(node, operand.dtype)
     first = np.arange(size).reshape(shape) if value.index is None else value.index
-    batch = torch.arange(given.shape[0], dtype=torch.float64) * size
+    batch = torch.arange(operand.shape[0], dtype=torch.float64) * size
     one = torch.from_numpy(first).double()
     # 0 is a constant, so index i stands as i + 1
     index = torch.where(one < 0, 0, batch.view(-1, *[1] * one.dim()) + one + 1)
     args, kwargs = replaced(node, lambda n: index if n is source else values[n])
     kwargs = {k: v for k, v in kwargs.items() if k not in STORAGE}
+    if border is not None:
+        kwargs.pop("value", None)
+        args = args[: _place(node)]
     assert callable(node.target)
     result = node.target(*args, **kwargs)
     if isinstance(result, (list, tuple)):
         return tuple(_sample(r, batch, value.tensor, node) for r in result)
     return _sample(result, batch, value.tensor, node)
+
+
+def _bordered(
+    node: FxNode,
+    border: float,
+    value: Computed,
+    values: Mapping[FxNode, Value],
+    build: Builder,
+) -> Value:
+    """A border of ``border``: one of zeros around the tensor less it, and it added again."""
+    where, dtype = origin(node), node.meta["val"].dtype
+    call = Translation(node, build.unique(where.name), where.location, values, {}, build)
+    tensor = build.tensor(value, where.location, dtype)
+    shift = torch.tensor(border, dtype=dtype)
+    less = call.affine(tensor, None, -shift, part="less")
+    source = node.args[0]
+    assert isinstance(source, FxNode)
+    padded = moved(node, {**values, source: Computed(less)}, build, zeros=True)
+    assert isinstance(padded, Computed)
+    found = build.tensor(padded, where.location, dtype)
+    return Computed(call.affine(found, None, shift, part="more"))
 
 
 STORAGE = frozenset(["device", "dtype", "layout", "non_blocking", "pin_memory"])
@@ -70,12 +103,19 @@ def _border(node: FxNode) -> Any:
     """The value of a constant border."""
     if "value" in node.kwargs:
         return node.kwargs["value"]
-    position = 2 if "constant_pad_nd" in str(node.target) else 3
+    position = _place(node)
     return node.args[position] if len(node.args) > position else None
+
+
+def _place(node: FxNode) -> int:
+    """Which argument the value of a border is."""
+    return 2 if "constant_pad_nd" in str(node.target) else 3
 
 
 def _sample(result: Tensor, batch: Tensor, tensor: str, node: FxNode) -> Computed:
     """The movement of one sample, which must be that of all."""
+    if not result.numel():
+        raise Refusal(f"a result without elements: {list(result.shape)}", "mend the sizes")
     if result.dim() < 1 or result.shape[0] != len(batch):
         raise _MIXED
     sample = result[0]

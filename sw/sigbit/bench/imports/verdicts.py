@@ -98,7 +98,7 @@ def worst_or_best(judged: Sequence[Judged]) -> Judged:
 
 @dataclass(frozen=True)
 class Count:
-    """How the cases of a suite came out."""
+    """How the cases of a suite came out, and how long that took where it was measured."""
 
     suite: str
     total: int
@@ -107,9 +107,20 @@ class Count:
     waived: int
     wrong: int
     crash: int
+    seconds: float | None = None
+    cpu_seconds: float | None = None
 
     @classmethod
-    def of(cls, suite: str, judged: Iterable[Judged]) -> "Count":
+    def of(
+        cls,
+        suite: str,
+        judged: Iterable[Judged],
+        seconds: float | None = None,
+        cpu_seconds: float | None = None,
+    ) -> "Count":
         """Count the verdicts."""
-        counts = Counter(j.verdict for j in judged)
-        return cls(suite, counts.total(), **{v.value: counts[v] for v in Verdict})
+        n = Counter(j.verdict for j in judged)
+        counts = {v.value: n[v] for v in Verdict}
+        right, refused, waived = counts["right"], counts["refused"], counts["waived"]
+        faults = counts["wrong"], counts["crash"]
+        return cls(suite, n.total(), right, refused, waived, *faults, seconds, cpu_seconds)

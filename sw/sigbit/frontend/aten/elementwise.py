@@ -84,14 +84,23 @@ def _factor(t: Translation, value: Computed) -> str:
 
 
 def divide(t: Translation) -> Value:
-    """div by a constant."""
-    rounding = t.argument("rounding_mode")
-    if rounding is not None:
-        raise Refusal(f"rounding_mode={rounding!r}", "divide without rounding")
+    """div by a constant, its result rounded down or to 0 if asked for."""
+    return _divided(t, t.argument("rounding_mode"))
+
+
+def floor_divide(t: Translation) -> Value:
+    """floor_divide by a constant."""
+    return _divided(t, "floor")
+
+
+def _divided(t: Translation, rounding: str | None) -> Value:
     divisor = t.constant("other")
     if divisor is None or t.constant("self") is not None:
         raise Refusal("a division by a computed tensor", "divide by constants only")
-    return Computed(t.affine(t.tensor("self"), 1 / divisor.to(t.dtype), None))
+    if rounding is None:
+        return Computed(t.affine(t.tensor("self"), 1 / divisor.to(t.dtype), None))
+    exact = t.affine(t.tensor("self"), 1 / divisor.to(t.dtype), None, part="exact")
+    return Computed(t.unary(exact, rounding))
 
 
 def power(t: Translation) -> Value:

@@ -41,6 +41,7 @@ TRANSLATORS: Mapping[str, Translator] = {
     "rsub": elementwise.add,
     "mul": elementwise.multiply,
     "div": elementwise.divide,
+    "floor_divide": elementwise.floor_divide,
     "pow": elementwise.power,
     "square": elementwise.square,
     "deg2rad": elementwise.times(math.pi / 180),
