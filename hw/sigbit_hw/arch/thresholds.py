@@ -104,9 +104,10 @@ def rounded(scale: Fraction, offset: Fraction, rounding: Rounding) -> Callable[[
 
 def guessed(codes: Ints, scale: float, offset: float, rounding: Rounding) -> NDArray[np.float64]:
     """Thresholds of :func:`rounded` in floating point: nearly all right."""
-    borders = {"FLOOR": 0.0, "CEIL": 1.0, "ROUND_TO_ZERO": codes <= 0, "UP": codes > 0}
-    border = borders.get(rounding, 0.5)
-    return np.ceil((codes - border - offset) / scale)
+    below = np.where(codes > 0, 0.0, 1.0)
+    borders = {"FLOOR": 0 * below, "CEIL": 1 + 0 * below, "ROUND_TO_ZERO": below, "UP": 1 - below}
+    border = borders.get(rounding, 0.5 + 0 * below)
+    return np.asarray(np.ceil((codes - border - offset) / scale), np.float64)
 
 
 def fit(
