@@ -26,6 +26,9 @@ ROUNDINGS = {
     "FLOOR": floor,
     "CEIL": ceil,
     "ROUND_TO_ZERO": int,
+    "HALF_UP": lambda v: (1 if v >= 0 else -1) * floor(abs(v) + Fraction(1, 2)),
+    "HALF_DOWN": lambda v: (1 if v >= 0 else -1) * ceil(abs(v) - Fraction(1, 2)),
+    "UP": lambda v: (1 if v >= 0 else -1) * ceil(abs(v)),
 }
 
 
