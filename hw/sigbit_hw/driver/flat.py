@@ -20,7 +20,7 @@ from sigbit_hw.arch.program import Port, Program, ProgramError
 from sigbit_hw.driver.layout import codes, layout_of, values
 from sigbit_hw.driver.library import FIELDS, Element
 
-MAGIC = 0x54464253
+FILE_MAGIC = 0x54464253
 """The first four bytes: "SBFT"."""
 VERSION = 1
 _NAME_BYTES = -(-(NAME_MAX + 1) // 8) * 8
@@ -139,7 +139,7 @@ class _Writer:
         identity = launch.identity(config)
         header = np.zeros((), record("file"))
         for name, value in {
-            "magic": MAGIC,
+            "magic": FILE_MAGIC,
             "version": VERSION,
             "bytes": self._end,
             "map_version": identity["VERSION"],

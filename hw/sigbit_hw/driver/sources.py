@@ -86,7 +86,7 @@ def format_header() -> str:
         "",
         "#include <stdint.h>",
         "",
-        f"#define SIGBIT_FILE_MAGIC {flat.MAGIC:#010x}u",
+        f"#define SIGBIT_FILE_MAGIC {flat.FILE_MAGIC:#010x}u",
         f"#define SIGBIT_FILE_VERSION {flat.VERSION}u",
     ]
     for name, fields in flat.RECORDS.items():
