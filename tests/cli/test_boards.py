@@ -85,7 +85,7 @@ def test_what_cannot_be_loaded(refused, tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("device", "told"),
     [
-        ("ulx3s", "or a board and its port such as ulx3s:/dev/ttyUSB0, not 'ulx3s'"),
+        ("ulx3s", "a board and its port such as ulx3s:/dev/ttyUSB0, or uio:NAME, not 'ulx3s'"),
         ("ulx3s:", "name the board's port, such as ulx3s:/dev/ttyUSB0"),
         ("ulx4:/dev/ttyUSB0", "no board 'ulx4': give one of icepi, ulx3s"),
         ("ulx3s:/dev/absent", "/dev/absent: there is no such port: is the board connected?"),

@@ -18,7 +18,7 @@ from sigbit_sim.random_programs.program import random_inputs, random_program
     [
         (
             ("fpga", "nano"),
-            "must be interp or rtl or netlist, or a board and its port .* not 'fpga'",
+            "must be interp, rtl, netlist, a board and its port .* not 'fpga'",
         ),
         (("interp", "giga"), "no accelerator 'giga'"),
         (("interp", "nano", "vu9p"), "must be xcup or ecp5, not 'vu9p'"),

@@ -55,7 +55,7 @@ def device_name(name: str) -> AnyDevice:
     board, colon, port = name.partition(":")
     if not colon or not board:
         raise UserError(
-            f"a device must be {_or(DeviceName)}, or a board and its port such as "
+            f"a device must be {', '.join(DeviceName)}, a board and its port such as "
             f"ulx3s:/dev/ttyUSB0, or uio:NAME, not {name!r}: `sigbit devices` lists them"
         )
     if board == _UIO:
