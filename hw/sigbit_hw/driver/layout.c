@@ -156,26 +156,31 @@ static size_t pieces_of(const sigbit_layout *p, size_t bits, piece *to)
     return count;
 }
 
-#define JOIN(TYPE, BYTES)                                                             \
+#define PLACE(TYPE, BYTES, KEPT)                                                      \
     for (size_t i = 0; i < count; ++i, from += step, to += stride) {                  \
         uint64_t word;                                                                \
         TYPE sum;                                                                     \
         memcpy(&word, from, WORD);                                                    \
         memcpy(&sum, to, BYTES);                                                      \
-        sum = (TYPE)(sum | (word & mask) << shift);                                   \
+        sum = (TYPE)((KEPT) | (word & mask) << shift);                                \
         memcpy(to, &sum, BYTES);                                                      \
     }                                                                                 \
     break
 
-// Put a piece into the words of `count` pixels, `stride` bytes apart; their streams are `step`.
-static void join(uint8_t *to, size_t stride, size_t bytes, const uint8_t *from, size_t step,
-                 size_t count, uint64_t mask, unsigned shift)
+// Put a piece into the words of `count` pixels, `stride` bytes apart; their streams are `step`. The
+// first piece of a word replaces what was there.
+static void place(uint8_t *to, size_t stride, size_t bytes, const uint8_t *from, size_t step,
+                  size_t count, uint64_t mask, unsigned shift)
 {
-    switch (bytes) {
-    case 1: JOIN(uint8_t, 1);
-    case 2: JOIN(uint16_t, 2);
-    case 4: JOIN(uint32_t, 4);
-    default: JOIN(uint64_t, 8);
+    switch (shift ? bytes : bytes + 8) {
+    case 1: PLACE(uint8_t, 1, sum);
+    case 2: PLACE(uint16_t, 2, sum);
+    case 4: PLACE(uint32_t, 4, sum);
+    case 8: PLACE(uint64_t, 8, sum);
+    case 9: PLACE(uint8_t, 1, 0u);
+    case 10: PLACE(uint16_t, 2, 0u);
+    case 12: PLACE(uint32_t, 4, 0u);
+    default: PLACE(uint64_t, 8, 0u);
     }
 }
 
@@ -195,7 +200,7 @@ static void pack_row(const sigbit_layout *p, const streams *s, const piece *piec
                 if (x >= width) break;
                 size_t bit = x * pixel_bits + part->first;
                 const uint8_t *from = s->data + bit % 8 / lane_bits(p) * s->whole + taps[part->tap] + bit / 8;
-                join(block + (phase * columns + column) * slot, lanes * slot, bytes, from,
+                place(block + (phase * columns + column) * slot, lanes * slot, bytes, from,
                      lanes * phases * pixel_bits / 8, (width - x + lanes * phases - 1) / (lanes * phases),
                      part->mask, part->shift);
             }
@@ -206,6 +211,8 @@ static void pack_streams(const sigbit_layout *p, const streams *s, const piece *
                          size_t count, size_t *taps, uint8_t *to)
 {
     const size_t row_bytes = (size_t)(p->blocks * p->phases * p->columns) * slot_bytes(p);
+    const size_t slot = slot_bytes(p), words = (size_t)p->blocks * (slot < WORD ? 1 : slot / WORD);
+    const int padded = pieces[count - 1].unit + 1 < words || p->phases * p->columns > p->out_width;
     for (int32_t y = 0; y < p->out_height; ++y)
         for (size_t plane = 0; plane < (size_t)p->planes; ++plane, to += row_bytes) {
             for (int32_t tap = 0; tap < p->kernel_y; ++tap) {
@@ -213,7 +220,7 @@ static void pack_streams(const sigbit_layout *p, const streams *s, const piece *
                 int inside = row >= 0 && row < p->height;
                 taps[tap] = row_of(s, plane, (size_t)(inside ? row : p->height));
             }
-            memset(to, 0, row_bytes);
+            if (padded) memset(to, 0, row_bytes);
             pack_row(p, s, pieces, count, taps, to);
         }
 }

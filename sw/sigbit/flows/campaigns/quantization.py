@@ -32,6 +32,7 @@ CODE = (
     *NETWORKS,
     "sigbit.accelerators",
     "sigbit.bench.quantization",
+    "sigbit.inputs",
     "sigbit.training",
     quantization_jobs.__name__,
 )
