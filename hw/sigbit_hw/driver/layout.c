@@ -17,7 +17,7 @@
 #error "images are little-endian"
 #endif
 
-enum { WORD = 8 }; // Bytes read at a time.
+enum { WORD = 8, SPARE = 3, MOST_PLANES = 4 }; // Bytes read at a time; codes behind a row.
 
 // Bits [first, first + count) of the stream of window row `tap`, for bits from `shift` on of the
 // word `unit` of the pixel.
@@ -86,30 +86,35 @@ static const size_t ELEMENT_BYTES[] = {
     [SIGBIT_INT8] = 1, [SIGBIT_UINT8] = 1, [SIGBIT_INT16] = 2, [SIGBIT_INT32] = 4, [SIGBIT_INT64] = 8,
 };
 
-// A row's codes as streams of all planes and shifts.
+// Bytes of `lanes` codes each, of all planes at once: a code has a byte for each plane.
+static void bytes_of(const uint32_t *codes, size_t lanes, size_t bits, uint8_t *const *to,
+                     size_t planes, size_t count)
+{
+    for (size_t b = 0; b < count; ++b, codes += lanes) {
+        uint32_t all = 0;
+        for (size_t lane = 0; lane < lanes; ++lane) all |= codes[lane] << lane * bits;
+        for (size_t plane = 0; plane < planes; ++plane) to[plane][b] = (uint8_t)(all >> 8 * plane);
+    }
+}
+
+// A row's codes, and SPARE more, as streams of all planes and shifts.
 static void stream_row(const sigbit_layout *p, const streams *s, const uint32_t *codes, size_t row)
 {
-    const size_t count = s->width * (size_t)p->channels, bits = lane_bits(p);
-    for (size_t plane = 0; plane < (size_t)p->planes; ++plane) {
-        uint8_t *to = s->data + row_of(s, plane, row);
-        const size_t down = 8 * plane;
-        size_t i = 0;
-        if (bits == 4)
-            for (; i + 2 <= count; i += 2)
-                *to++ = (uint8_t)((codes[i] >> down & 15) | (codes[i + 1] >> down & 15) << 4);
-        for (; i < count; i += s->lanes) {
-            unsigned byte = 0;
-            for (size_t lane = 0; lane < s->lanes && i + lane < count; ++lane)
-                byte |= (codes[i + lane] >> down & 255) << lane * bits;
-            *to++ = (uint8_t)byte;
-        }
-        const uint8_t *from = s->data + row_of(s, plane, row);
-        for (size_t shift = 1; shift < s->lanes; ++shift) {
-            to = s->data + shift * s->whole + row_of(s, plane, row);
+    const size_t bits = lane_bits(p), planes = (size_t)p->planes;
+    const size_t count = (s->width * (size_t)p->channels + s->lanes - 1) / s->lanes;
+    uint8_t *to[MOST_PLANES] = {0};
+    for (size_t plane = 0; plane < planes; ++plane) to[plane] = s->data + row_of(s, plane, row);
+    if (bits == 4 && planes == 3)
+        bytes_of(codes, 2, 4, to, 3, count);
+    else
+        bytes_of(codes, s->lanes, bits, to, planes, count);
+    for (size_t shift = 1; shift < s->lanes; ++shift)
+        for (size_t plane = 0; plane < planes; ++plane) {
+            const uint8_t *from = to[plane];
+            uint8_t *moved = s->data + shift * s->whole + row_of(s, plane, row);
             for (size_t b = 0; b + 1 < s->bytes; ++b)
-                to[b] = (uint8_t)((from[b] | from[b + 1] << 8) >> shift * bits);
+                moved[b] = (uint8_t)((from[b] | from[b + 1] << 8) >> shift * bits);
         }
-    }
 }
 
 static int32_t stream_image(const sigbit_layout *p, const streams *s, const uint32_t *table,
@@ -117,7 +122,7 @@ static int32_t stream_image(const sigbit_layout *p, const streams *s, const uint
 {
     const size_t channels = (size_t)p->channels, height = (size_t)p->height;
     const size_t line = (size_t)p->width * ELEMENT_BYTES[p->element];
-    uint32_t *codes = malloc(s->width * channels * sizeof *codes), wrong = 0;
+    uint32_t *codes = calloc(s->width * channels + SPARE, sizeof *codes), wrong = 0;
     if (!codes) return SIGBIT_NO_MEMORY;
     for (size_t i = 0; i < s->width * channels; ++i) codes[i] = table[p->border - p->low];
     stream_row(p, s, codes, height);
