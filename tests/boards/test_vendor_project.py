@@ -12,6 +12,7 @@ import pytest
 from lxml import etree
 
 from boards.vendor import tcl
+from sigbit.errors import UserError
 from sigbit.flows.vendor_project import projects, write_project
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.gateware.emit import NAME
@@ -300,6 +301,6 @@ def test_boards_without_a_bitstream_of_ours() -> None:
 
 
 def test_a_clock_that_the_processor_does_not_make(tmp_path: Path) -> None:
-    with pytest.raises(Exception, match="pl_clk0 makes 10 to 400 MHz, not 500"):
+    with pytest.raises(UserError, match="pl_clk0 makes 10 to 400 MHz, not 500"):
         write_project("zcu102", tmp_path / "x", "nano", clock_mhz=500.0)
     assert not (tmp_path / "x").exists()

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigbit.runtime import BoardError, Check, DeviceError, RunResult, check_stored, unlimited
-from sigbit.runtime.device import Inputs, port_parts, unpack_outputs
+from sigbit.runtime.device import Inputs, packed_inputs, port_parts, unpack_outputs
 from sigbit_boards.driver import registers
 from sigbit_boards.driver.residents import Place, Residents
 from sigbit_boards.driver.steps import (
@@ -179,11 +179,7 @@ class BoardDevice:
     ) -> tuple[dict[str, Ints], dict[str, int]]:
         """Outputs and counters of one run."""
         transport = self._open(check)
-        parts = [
-            (part.start, port.pack(stored[port.name][run * program.images + image], self.config))
-            for port in program.inputs
-            for image, part in enumerate(port_parts(program, port))
-        ]
+        parts = [(part.start, data) for part, data in packed_inputs(program, stored, run)]
         wanted = [part for port in program.outputs for part in port_parts(program, port)]
         data, counters = self._start(transport, program, parts, wanted, check)
         memory = np.zeros(program.memory_bytes, np.uint8)

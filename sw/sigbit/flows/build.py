@@ -17,6 +17,8 @@ from sigbit_tools.files import make_folder, replacing
 
 ACCELERATOR = "accelerator"
 """The clock of accelerator, memory and link."""
+CLOCK_MHZ = 90.0
+"""What it is by default."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def build(
     folder: Path,
     arch: str | ArchConfig = "nano",
     *,
-    clock_mhz: float = 90.0,
+    clock_mhz: float = CLOCK_MHZ,
     seeds: int = 1,
     tell: Tell = silent,
 ) -> Built:

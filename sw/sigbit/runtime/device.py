@@ -1,6 +1,6 @@
 """The Device protocol: what interpreter, simulators and boards have in common."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -172,13 +172,24 @@ def _checked(port: Port, array: Ints) -> Ints:
 
 def window_of(program: Program, stored: Mapping[str, Ints], run: int) -> NDArray[np.uint8]:
     """The DMA window before run number ``run``: program, constants and the inputs of
-    ``program.images`` images from ``run * program.images`` on, the rest 0."""
+    :func:`packed_inputs`, the rest 0."""
     memory = program.memory()
+    for part, data in packed_inputs(program, stored, run):
+        memory[part] = data
+    return memory
+
+
+def packed_inputs(
+    program: Program, stored: Mapping[str, Ints], run: int
+) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
+    """Where the inputs of run number ``run`` lie in the DMA window, and their bytes:
+    ``program.images`` images of every port, from ``run * program.images`` on."""
     first = run * program.images
     for port in program.inputs:
         for image, part in enumerate(port_parts(program, port)):
-            driver.pack(port, stored[port.name][first + image], program.config, memory[part])
-    return memory
+            data = np.empty(part.stop - part.start, np.uint8)
+            driver.pack(port, stored[port.name][first + image], program.config, data)
+            yield part, data
 
 
 def unpack_outputs(program: Program, memory: NDArray[np.uint8]) -> dict[str, Ints]:

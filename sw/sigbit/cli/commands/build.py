@@ -93,10 +93,11 @@ def _built(
     board: str, output: Path, arch: str, goal: GoalOptions, json: Path | None, report: Path | None
 ) -> None:
     """Place, route and pack."""
+    from sigbit.flows.build import CLOCK_MHZ
     from sigbit.flows.build import build as flow
     from sigbit.flows.build_page import page
 
-    freq, seeds = goal.freq or 90.0, goal.seeds or 1
+    freq, seeds = goal.freq or CLOCK_MHZ, goal.seeds or 1
     with telling() as tell:
         built = flow(board, output, arch, clock_mhz=freq, seeds=seeds, tell=tell)
     show_built(built)
