@@ -19,7 +19,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from boards.fake_registers import ADDRESS, Accelerator, lines
-from sigbit_boards.driver.linux.kernel import Kernel, Words
+from sigbit_boards.host.linux.kernel import Kernel, Words
 from sigbit_hw.arch.regs import WORD_BYTES
 
 NAME = "sigbit"

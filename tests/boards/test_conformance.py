@@ -10,9 +10,9 @@ from boards.fake_accelerator import FakeAccelerator
 from boards.fake_board import FakeLine, one_of
 from boards.pins import Pins, Setting
 from sigbit.runtime import BoardError, Device
-from sigbit_boards.driver.connect import board_device
-from sigbit_boards.driver.device import BoardDevice
-from sigbit_boards.driver.link import SerialLink
+from sigbit_boards.host.connect import board_device
+from sigbit_boards.host.device import BoardDevice
+from sigbit_boards.host.link import SerialLink
 from sigbit_hw.arch.program import ProgramError
 from sigbit_hw.arch.scrub import scrub_program
 from sigbit_sim.interp.device import Interp

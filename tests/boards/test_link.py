@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from boards.fake_board import FakeBoard, FakeLine, one_of
 from sigbit.runtime import BoardError, RunCancelled, unlimited
-from sigbit_boards.driver.link import SerialLink
-from sigbit_boards.driver.steps import (
+from sigbit_boards.host.link import SerialLink
+from sigbit_boards.host.steps import (
     Await,
     ReadMemory,
     ReadRegisters,

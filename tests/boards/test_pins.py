@@ -18,9 +18,9 @@ from sigbit.quant.post import post_training
 from sigbit.runtime import Session, unlimited
 from sigbit.training import Schedule, train
 from sigbit.zoo import DigitsResNet
-from sigbit_boards.driver.connect import board_device, connected
-from sigbit_boards.driver.steps import ReadMemory, WriteMemory
 from sigbit_boards.ecp5 import pins
+from sigbit_boards.host.connect import board_device, connected
+from sigbit_boards.host.steps import ReadMemory, WriteMemory
 from sigbit_boards.ulx3s.build import BOARD
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.program import Program

@@ -11,9 +11,9 @@ from boards.fake_kernel import MEMORY_BYTES, NAME, FakeKernel
 from boards.fake_registers import ADDRESS, COUNTS, InterpAccelerator, RtlAccelerator
 from sigbit.runtime import BoardError, Device, DeviceError
 from sigbit.runtime.device import port_parts
-from sigbit_boards.driver.linux.connect import linux_device
-from sigbit_boards.driver.linux.kernel import Kernel
-from sigbit_boards.driver.linux.uio import Uio
+from sigbit_boards.host.linux.connect import linux_device
+from sigbit_boards.host.linux.kernel import Kernel
+from sigbit_boards.host.linux.uio import Uio
 from sigbit_hw.arch.program import ProgramError
 from sigbit_hw.arch.regs import OFFSET
 from sigbit_hw.arch.scrub import scrub_program

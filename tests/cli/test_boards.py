@@ -11,8 +11,8 @@ from serial.tools import list_ports
 from boards.conformance import JOBS, NANO, PROGRAMS
 from boards.fake_accelerator import FakeAccelerator
 from boards.fake_board import FakeLine
-from sigbit_boards.driver import connect
-from sigbit_boards.driver.link import SerialLink
+from sigbit_boards.host import connect
+from sigbit_boards.host.link import SerialLink
 
 
 def port(device: str, product: str | None, vid: int | None = 0x0403) -> SimpleNamespace:

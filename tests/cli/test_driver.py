@@ -11,7 +11,7 @@ from boards.fake_kernel import FakeKernel
 from boards.fake_registers import InterpAccelerator
 from sigbit.errors import UserError
 from sigbit.flows import device_list, devices
-from sigbit_boards.driver.linux import connect, kernel
+from sigbit_boards.host.linux import connect, kernel
 from sigbit_hw.arch.program import Program
 from sigbit_hw.driver.flat import flat_program
 

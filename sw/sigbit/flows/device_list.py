@@ -34,14 +34,14 @@ def device_list() -> DeviceList:
         Listed(DeviceName.RTL, "the accelerator's Verilog in Verilator", _missing()),
         Listed(DeviceName.NETLIST, "what synthesis makes of it, in Verilator", _missing()),
     ]
-    from sigbit_boards.driver.linux.kernel import Kernel
-    from sigbit_boards.driver.linux.uio import uio_names
+    from sigbit_boards.host.linux.kernel import Kernel
+    from sigbit_boards.host.linux.uio import uio_names
 
     for name in sorted(set(uio_names(Kernel()).values())):
         found.append(Listed(f"uio:{name}", "a UIO device of this machine"))
     note = ""
     try:
-        from sigbit_boards.driver.ports import ports
+        from sigbit_boards.host.ports import ports
     except ModuleNotFoundError as error:
         note = remedy(error) or str(error)
     else:

@@ -138,11 +138,11 @@ def open_device(
     """
     if isinstance(name, BoardName):
         if name.board == _UIO:
-            from sigbit_boards.driver.linux.connect import linux_device
+            from sigbit_boards.host.linux.connect import linux_device
 
             with given(f"device {name}"):
                 return linux_device(name.port, config)
-        from sigbit_boards.driver.connect import board_device
+        from sigbit_boards.host.connect import board_device
 
         return board_device(name.board, name.port, config)
     if name is DeviceName.INTERP:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from sigbit_boards.driver.steps import ReadRegisters, Step, WriteRegisters
+from sigbit_boards.host.steps import ReadRegisters, Step, WriteRegisters
 from sigbit_hw.arch.regs import OFFSET, WORD_BYTES
 
 Names = Callable[[bytes], dict[str, int]]

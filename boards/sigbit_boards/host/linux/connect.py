@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from functools import partial
 
-from sigbit_boards.driver.device import BoardDevice
-from sigbit_boards.driver.linux.buffers import Buffer, ReservedMemory, UDmaBuf, XrtBuffer
-from sigbit_boards.driver.linux.kernel import Kernel
-from sigbit_boards.driver.linux.transport import LinuxBoard
-from sigbit_boards.driver.linux.uio import Uio
-from sigbit_boards.driver.steps import Transport
+from sigbit_boards.host.device import BoardDevice
+from sigbit_boards.host.linux.buffers import Buffer, ReservedMemory, UDmaBuf, XrtBuffer
+from sigbit_boards.host.linux.kernel import Kernel
+from sigbit_boards.host.linux.transport import LinuxBoard
+from sigbit_boards.host.linux.uio import Uio
+from sigbit_boards.host.steps import Transport
 from sigbit_hw.arch import bus
 from sigbit_hw.arch.config import ArchConfig
 

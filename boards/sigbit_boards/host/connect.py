@@ -4,10 +4,10 @@ from functools import partial
 
 from sigbit.runtime import BoardError
 from sigbit_boards import registry
-from sigbit_boards.driver.device import BoardDevice
-from sigbit_boards.driver.line import SerialLine
-from sigbit_boards.driver.link import PATIENCE, SerialLink
-from sigbit_boards.driver.steps import SilenceError, Transport
+from sigbit_boards.host.device import BoardDevice
+from sigbit_boards.host.line import SerialLine
+from sigbit_boards.host.link import PATIENCE, SerialLink
+from sigbit_boards.host.steps import SilenceError, Transport
 from sigbit_hw.arch.config import ArchConfig
 
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from sigbit.runtime import BoardError, Check, DeviceError, RunResult, check_stored, unlimited
 from sigbit.runtime.device import Inputs, packed_inputs, port_parts, unpack_outputs
-from sigbit_boards.driver import registers
-from sigbit_boards.driver.residents import Place, Residents
-from sigbit_boards.driver.steps import (
+from sigbit_boards.host import registers
+from sigbit_boards.host.residents import Place, Residents
+from sigbit_boards.host.steps import (
     Await,
     ReadMemory,
     Step,

@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable, Sequence
 
 from sigbit.runtime import BoardError, Check, unlimited
-from sigbit_boards.driver import requests
-from sigbit_boards.driver.flight import Flight
-from sigbit_boards.driver.line import Line
-from sigbit_boards.driver.steps import SilenceError, Step
+from sigbit_boards.host import requests
+from sigbit_boards.host.flight import Flight
+from sigbit_boards.host.line import Line
+from sigbit_boards.host.steps import SilenceError, Step
 from sigbit_hw.arch import link
 from sigbit_hw.arch.link import Frame, Operation, Status
 
@@ -104,7 +104,7 @@ class SerialLink:
         self._session, self._number = session, (_OPEN_NUMBER + 1) % (1 << link.NUMBER_BITS)
 
     def carry_out(self, steps: Sequence[Step], check: Check) -> list[bytes]:
-        """What each step gives; see :class:`sigbit_boards.driver.steps.Transport`."""
+        """What each step gives; see :class:`sigbit_boards.host.steps.Transport`."""
         if self._session is None:
             self.open(check)
         session, self._session = self._session, None  # not in a sound state until all is done

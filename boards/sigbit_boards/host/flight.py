@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sigbit_boards.driver.requests import Request
+from sigbit_boards.host.requests import Request
 from sigbit_hw.arch import link
 from sigbit_hw.arch.link import Frame, Status
 

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigbit.runtime import Check
-from sigbit_boards.driver.linux.buffers import Buffer
-from sigbit_boards.driver.linux.uio import Uio
-from sigbit_boards.driver.steps import (
+from sigbit_boards.host.linux.buffers import Buffer
+from sigbit_boards.host.linux.uio import Uio
+from sigbit_boards.host.steps import (
     Await,
     ReadMemory,
     ReadRegisters,
@@ -62,7 +62,7 @@ class LinuxBoard:
         return [first + port * self._part for port in range(self._ports)]
 
     def carry_out(self, steps: Sequence[Step], check: Check) -> list[bytes]:
-        """What each step gives; see :class:`~sigbit_boards.driver.steps.Transport`."""
+        """What each step gives; see :class:`~sigbit_boards.host.steps.Transport`."""
         return [self._carry_out(step, check) for step in steps]
 
     def close(self) -> None:

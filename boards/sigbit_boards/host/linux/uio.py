@@ -9,7 +9,7 @@ import select
 import time
 
 from sigbit.runtime import BoardError
-from sigbit_boards.driver.linux.kernel import Kernel, told
+from sigbit_boards.host.linux.kernel import Kernel, told
 from sigbit_hw.arch import regs
 from sigbit_hw.arch.regs import OFFSET, WORD_BYTES
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigbit.runtime import BoardError
-from sigbit_boards.driver.linux.kernel import Kernel
+from sigbit_boards.host.linux.kernel import Kernel
 
 _CLASSES = ("sys/class/u-dma-buf", "sys/class/udmabuf")
 """Of the module u-dma-buf, and of its versions before 4.0."""

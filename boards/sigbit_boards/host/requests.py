@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sigbit_boards.driver.steps import (
+from sigbit_boards.host.steps import (
     Await,
     ReadMemory,
     ReadRegisters,
