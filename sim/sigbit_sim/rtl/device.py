@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from sigbit.runtime import (
     Check,
     DeviceError,
-    Event,
     LayerCollector,
     RunResult,
     check_stored,
@@ -25,7 +24,7 @@ from sigbit.runtime import (
     window_of,
 )
 from sigbit.runtime.device import Inputs
-from sigbit_hw.arch import images, isa, launch, regs
+from sigbit_hw.arch import images, launch, regs
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Engine
 from sigbit_hw.arch.program import Program, ProgramError
@@ -34,8 +33,9 @@ from sigbit_hw.arch.scrub import scrub_program
 from sigbit_sim.memory import PLAIN, Memory, of_ports
 from sigbit_sim.rtl.checkpoint import Checkpoint, Feed, Results
 from sigbit_sim.rtl.native.build import OPTIMIZE, library
-from sigbit_sim.rtl.native.model import Model, ModelError, Stop, Watch
+from sigbit_sim.rtl.native.model import Model, ModelError, Stop
 from sigbit_sim.rtl.netlist import netlist_library
+from sigbit_sim.rtl.observation import activity, feeds, layers_of, timeline
 from sigbit_sim.rtl.progress import Meter, Progress
 from sigbit_synthesis.target import Target
 from sigbit_tools.cache import key_of
@@ -181,13 +181,15 @@ class RtlDevice:
                 found = None
                 self._finish(program, run, spent, meter, checkpoint, results, check)
                 if run == 0:
-                    results.timeline = self._timeline()
-                    results.feeds = self._feeds()
+                    results.timeline = timeline(self.model)
+                    results.feeds = feeds(self.model)
                 results.counters.append(launch.counters(lambda name: self.model.read(OFFSET[name])))
                 memory = images.join_ports(parts, self.config)[: program.memory_bytes]
                 for name, value in unpack_outputs(program, memory).items():
                     results.outputs.setdefault(name, []).append(value)
-                for name, value in self._layers(collector, watch).items() if collector else ():
+                for name, value in (
+                    layers_of(collector, watch, self.config).items() if collector else ()
+                ):
                     results.layers.setdefault(name, []).append(value)
                 for image in range(run * program.images, (run + 1) * program.images):
                     if on_image:
@@ -343,7 +345,7 @@ class RtlDevice:
             if stop == Stop.ASSERTION:
                 raise ModelError(
                     f"{program.name}: an assertion of the gateware failed "
-                    f"(its text is on standard output); {self._activity(program)}"
+                    f"(its text is on standard output); {activity(model, program)}"
                 )
             if stop == Stop.IDLE or budget == 0:
                 why = (
@@ -352,7 +354,7 @@ class RtlDevice:
                     else f"neither done nor stopped after its limit of {self._max_cycles} cycles"
                 )
                 started = model.state().started[Engine.COMPUTE]
-                raise HangError(started or 0, f"{program.name}: {why}; {self._activity(program)}")
+                raise HangError(started or 0, f"{program.name}: {why}; {activity(model, program)}")
         pending = model.read(OFFSET["IRQ_STATUS"])
         model.write(OFFSET["IRQ_STATUS"], pending)
         if pending & (regs.IRQ_ERROR | regs.IRQ_REFUSED):
@@ -386,48 +388,3 @@ class RtlDevice:
             if model.read(OFFSET["STATUS"]) & regs.STATUS_BUS_IDLE:
                 return True
         return False
-
-    # Observation
-
-    def _activity(self, program: Program) -> str:
-        """What each engine was doing, for people."""
-        state = self.model.state()
-        parts = []
-        for engine in Engine:
-            started, retired = state.started[engine], state.retired[engine]
-            if started is None:
-                doing = "never started"
-            elif started == retired:
-                doing = f"finished instruction {started}"
-            else:
-                first = int(program.instructions[started * isa.WORD_BYTES])
-                doing = f"at instruction {started} ({isa.opcode_of(first).name})"
-            parts.append(f"{engine.name} {doing}")
-        return (
-            f"{'; '.join(parts)}; {state.reads} reads and {state.writes} writes outstanding, "
-            f"nothing moved for {state.idle} cycles"
-        )
-
-    def _layers(self, collector: LayerCollector, watch: Watch) -> dict[str, Ints]:
-        collector.clear()
-        for index in collector.execs:
-            data = watch.bytes_of(index)
-            if data is None:
-                raise ModelError(f"the program is done, but EXEC {index} has not retired")
-            collector.add(index, images.unpack_lanes(data, self.config.act_format.lane_bits))
-        return collector.layers()
-
-    def _timeline(self) -> list[Event]:
-        """Instructions that both started and retired, by engine and start."""
-        starts: dict[tuple[int, int], int] = {}
-        events = []
-        for cycle, index, engine, retired in self.model.events().tolist():
-            if not retired:
-                starts[engine, index] = cycle
-            elif (engine, index) in starts:
-                events.append(Event(Engine(engine), index, starts[engine, index], cycle + 1))
-        return sorted(events, key=lambda event: (event.engine, event.start))
-
-    def _feeds(self) -> dict[int, Feed]:
-        feeds = self.model.feeds()
-        return {int(i): Feed(*feeds[i].tolist()) for i in np.flatnonzero(feeds["count"])}
