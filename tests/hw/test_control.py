@@ -81,6 +81,7 @@ def test_watchdog(limit: int) -> None:
             "bus_progress",
             "compute_feeding",
             "act_written",
+            "table_written",
             "setup_retired",
             "started",
             "retired",

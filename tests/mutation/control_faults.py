@@ -159,6 +159,7 @@ CONTROL_FAULTS: list[tuple[str, str, str, str, str]] = [
         "hung.eq((idle == self.watchdog)",
         "control::test_watchdog_that_is_lowered_below_what_has_passed",
     ),
+    ("control.state", "tables_stand_still", "self.table_written,", "self.act_written,", WATCHDOG),
     ("control.state", "watchdog_zero", " & (self.watchdog != 0)", "", NO_WATCHDOG),
     # control.csr
     (

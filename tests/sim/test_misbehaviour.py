@@ -43,7 +43,7 @@ def test_misbehaviour(name: str, kind: Misbehaviour, rng: np.random.Generator, s
             memory=MemoryTiming(20),
             stalls=0.1,
             seed=seed + port,
-            watchdog=256 * config.tables + 1000,
+            watchdog=1000,
             max_cycles=100_000,
         )
         model = device.model

@@ -11,9 +11,10 @@ import torch
 
 from sigbit.ir.integer import Conv, MaxPool
 from sigbit.runtime import DeviceError, RunResult, compare
-from sigbit_hw.arch import addressing, isa, regs
+from sigbit_hw.arch import addressing, images, isa, regs
 from sigbit_hw.arch.config import PRESETS, ArchConfig
-from sigbit_hw.arch.isa import Engine, Opcode
+from sigbit_hw.arch.isa import Engine, LoadKind, Opcode
+from sigbit_hw.arch.numerics import TABLE_ENTRIES
 from sigbit_hw.arch.program import Program, ProgramError
 from sigbit_hw.arch.regs import OFFSET, Cause
 from sigbit_sim.interp.device import Interp
@@ -307,6 +308,18 @@ def test_hang_without_a_cause_says_what_engines_do(monkeypatch: pytest.MonkeyPat
         r"COMPUTE never started; STORE at instruction 2 \(STORE\)",
     ):
         device.run(program, np.zeros((1, *program.inputs[0].shape), np.int64))
+
+
+def test_tables_that_are_written_are_progress() -> None:
+    """The bus rests while the entries of wide beats are written, for longer than WATCHDOG."""
+    entries = np.zeros((FOUR.tables, TABLE_ENTRIES), np.int64)
+    beats = images.beats(images.pack_table(entries, FOUR).size, FOUR)
+    code = [isa.Load(kind=LoadKind.TABLE, beats=beats, n0=FOUR.tables), isa.Halt()]
+    device = RtlDevice(FOUR, memory=MemoryTiming(4), watchdog=3 * TABLE_ENTRIES)
+    program = copy_program(FOUR, code)
+    result = device.run(program, np.zeros((1, *program.inputs[0].shape), np.int64))
+    limit = device.model.read(OFFSET["WATCHDOG"])
+    assert limit < TABLE_ENTRIES * FOUR.tables < result.cycles[0]
 
 
 def test_a_run_that_would_take_for_ever(rng: np.random.Generator) -> None:

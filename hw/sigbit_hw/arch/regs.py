@@ -246,8 +246,7 @@ def _setup_registers() -> list[_Row]:
         (
             "WATCHDOG",
             (
-                "cycles without progress until the error WATCHDOG; 0 disables. A LOAD of tables "
-                "makes none while it writes entries, one per cycle: 256 for each table. After "
+                "cycles without progress until the error WATCHDOG; 0 disables. After "
                 "BUS_PROTOCOL the bus is idle when nothing has moved for as long"
             ),
         ),

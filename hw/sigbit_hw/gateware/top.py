@@ -157,7 +157,10 @@ class Accelerator(wiring.Component):
         ):
             wiring.connect(m, block.error, getattr(control, f"error_{source}"))
         banks = [getattr(compute.trace, f"bank_{b}") for b in range(config.pixels)]
-        m.d.comb += control.act_written.eq(Cat(bank.valid for bank in banks).any())
+        m.d.comb += [
+            control.act_written.eq(Cat(bank.valid for bank in banks).any()),
+            control.table_written.eq(load.table_write.valid),
+        ]
         if self.traced:
             m.d.comb += self.trace_feeding.eq(compute.feeding)
             for b, bank in enumerate(banks):

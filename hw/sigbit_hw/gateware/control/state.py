@@ -70,8 +70,10 @@ class Control(wiring.Component):
         From the sequencer: end of program; the instruction to blame for a standstill.
     waiting, executing, started, retired : In(3)
         By engine.
-    compute_busy, compute_feeding, compute_stalled, setup_retired, act_written : In(1)
-        ``act_written``: some slot of the activation memory is written.
+    compute_busy, compute_feeding, compute_stalled, setup_retired : In(1)
+    act_written, table_written : In(1)
+        ``act_written``: some slot of the activation memory is written; ``table_written``: an entry
+        of a table is, of which one beat holds hundreds.
 
     Timing: what comes from the engines is registered first. ``done`` or an error in cycle t ends
     the run in t + 1: ``running`` falls in t + 2, and the counters stand still from t + 3 on.
@@ -109,6 +111,7 @@ class Control(wiring.Component):
                         "compute_stalled",
                         "setup_retired",
                         "act_written",
+                        "table_written",
                     )
                 },
             }
@@ -200,6 +203,7 @@ class Control(wiring.Component):
             self.bus_progress,
             self.compute_feeding,
             self.act_written,
+            self.table_written,
             self.setup_retired,
             self.started,
             self.retired,
