@@ -53,7 +53,7 @@ def _fields(fields: Sequence[Field]) -> str:
 
 
 def render() -> str:
-    """The page."""
+    """Return the text of the page."""
     parts = [
         _INTRODUCTION,
         _table(
@@ -112,7 +112,7 @@ def render() -> str:
 
 
 def main() -> None:
-    """Write the page to the file given, or print it."""
+    """Write the page to the given file, or print it."""
     if len(sys.argv) > 1:
         Path(sys.argv[1]).write_text(render(), encoding="utf-8")
     else:

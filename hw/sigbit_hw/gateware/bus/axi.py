@@ -1,5 +1,5 @@
-"""The bus shell: what stands between the engines, which may be reset at any time, and the AXI4
-master port, which must keep every promise made on it."""
+"""The bus shell between the engines, which may be reset at any time, and the AXI4 master port,
+which must keep every protocol obligation."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
@@ -18,8 +18,8 @@ _INCR = 1
 
 
 def burst_layout(config: ArchConfig) -> data.StructLayout:
-    """One INCR burst of full-width beats: the first one's number in the DMA window and AxLEN
-    (beats less one).
+    """One INCR burst of full-width beats: the number of its first beat in the DMA window, and AxLEN
+    (number of beats minus one).
 
     Beat n lies at ``n * port_bytes`` of every port's part of the window. A burst must not cross 4
     KiB there.
@@ -33,7 +33,7 @@ def burst_layout(config: ArchConfig) -> data.StructLayout:
 
 
 def read_beat(config: ArchConfig, ports: int = 1) -> data.StructLayout:
-    """A read beat, or its part on one of ``ports`` ports: data, response code, last of its
+    """A read beat, or its part on one of ``ports`` ports: data, response code, last beat of its
     burst."""
     return data.StructLayout({"data": config.bus_bits // ports, "resp": 2, "last": 1})
 
@@ -49,7 +49,7 @@ def write_beat(config: ArchConfig, ports: int = 1) -> data.StructLayout:
 
 
 class BusRead(wiring.Signature):
-    """Read bursts and their beats, in order; with ``ports``, of one of so many ports."""
+    """Read bursts and their beats, in order; with ``ports``, those of one of ``ports`` ports."""
 
     def __init__(self, config: ArchConfig, ports: int = 1) -> None:
         super().__init__(
@@ -61,10 +61,11 @@ class BusRead(wiring.Signature):
 
 
 class BusWrite(wiring.Signature):
-    """Write bursts and their beats in the same order; with ``ports``, of one of so many ports.
+    """Write bursts and their beats in the same order; with ``ports``, those of one of ``ports``
+    ports.
 
-    ``done``, for one cycle a burst: it has its response, from every port. ``resp``: the worst
-    response code of this cycle, 0 (OKAY) when there is none.
+    ``done``, for one cycle per burst: the burst has its response, from every port. ``resp``: the
+    worst response code of this cycle, 0 (OKAY) if there is none.
     """
 
     def __init__(self, config: ArchConfig, ports: int = 1) -> None:
@@ -79,7 +80,7 @@ class BusWrite(wiring.Signature):
 
 
 class AxiShell(wiring.Component):
-    """One AXI4 master port with a plug that can be pulled, and that trusts no slave.
+    """One AXI4 master port that can be disconnected, and that trusts no slave.
 
     While ``enable`` is high, bursts and beats pass through, one register each way (two for read
     data). When it falls, whatever the engines do: addresses that were accepted stay valid until
@@ -179,7 +180,7 @@ class AxiShell(wiring.Component):
         return m
 
     def _check_base(self, m: Module) -> None:
-        """Whether the page of the window's last byte can be addressed."""
+        """Check that the page of the window's last byte is addressable."""
         last = Signal(isa.ADDRESS_BITS - PAGE_BITS - exact_log2(self.config.ports))
         some = Signal()
         m.d.sync += [
@@ -194,12 +195,12 @@ class AxiShell(wiring.Component):
         return Cat(offset[:PAGE_BITS], (self.base + offset[PAGE_BITS:])[: len(self.base)])
 
     def _read_channels(self, m: Module) -> tuple[Signal, Value]:
-        """Address register and read data; returns the number of bursts not yet passed on, and
-        whether the bus gives a beat that is wrong."""
+        """Address register and read data; returns the number of bursts not yet passed on, and a
+        flag for a wrong beat from the bus."""
         burst, beat = self.read.burst, self.read.beat
         m.submodules.reads_due = due = ReadsDue(self.config)
         m.submodules.skid = skid = Skid(read_beat(self.config, self.config.ports))
-        # A burst is counted for a cycle longer than it takes.
+        # A burst is counted for one cycle longer than it takes.
         reads = Signal(range(self.config.outstanding_reads + 2))
         m.d.comb += [
             burst.ready.eq(self._live & (~self.arvalid | self.arready)),
@@ -236,8 +237,8 @@ class AxiShell(wiring.Component):
         return reads, due.wrong | (due.moved & self.rid)
 
     def _write_channels(self, m: Module) -> tuple[Signal, Value]:
-        """Address and data registers, responses; returns the number of bursts without response, and
-        whether the bus gives a response that is wrong."""
+        """Address and data registers, responses; returns the number of bursts without a response,
+        and a flag for a wrong response from the bus."""
         burst, beat = self.write.burst, self.write.beat
         m.submodules.responses_due = due = ResponsesDue()
         owing = Signal()

@@ -1,5 +1,5 @@
-"""What a port's slave owes: the beats of accepted read bursts, the responses of whole write
-bursts."""
+"""Outstanding obligations of a port's slave: the beats of accepted read bursts, and the responses
+of complete write bursts."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
@@ -10,7 +10,7 @@ from sigbit_hw.arch.timing import WRITES_MAX
 
 
 class ReadsDue(wiring.Component):
-    """Compares read beats with the bursts that were requested.
+    """Compares read beats with the requested bursts.
 
     Members
     -------
@@ -45,8 +45,8 @@ class ReadsDue(wiring.Component):
         depth = self.config.outstanding_reads
         shape = range(max(2, self.config.burst_beats))
         lengths = Signal(data.ArrayLayout(shape, depth), reset_less=True)
-        waiting = Signal(range(depth + 1))  # bursts behind the one whose beats come; newest first
-        left = Signal(shape, reset_less=True)  # beats after the next
+        waiting = Signal(range(depth + 1))  # bursts behind the one whose beats arrive; newest first
+        left = Signal(shape, reset_less=True)  # beats after the next one
         due = Signal()
         final, free, some = Signal(), Signal(), Signal()
         m.d.comb += [
@@ -71,7 +71,7 @@ class ReadsDue(wiring.Component):
 
 
 class ResponsesDue(wiring.Component):
-    """Compares write responses with the bursts that the bus has got as a whole.
+    """Compares write responses with the bursts that the bus has received completely.
 
     Members
     -------
@@ -102,7 +102,7 @@ class ResponsesDue(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        whole = Signal.like(self.open)  # of these, those whose data the bus has got
+        whole = Signal.like(self.open)  # of these, the ones whose data the bus has received
         unaddressed = self.offered & (self.open == 1)
         m.d.comb += self.right.eq((whole != 0) & ~unaddressed)
         m.d.sync += [

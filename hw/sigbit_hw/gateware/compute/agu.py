@@ -1,4 +1,4 @@
-"""The nest walker: an ``EXEC`` as one step a cycle, with the increments of all read addresses."""
+"""The nest walker: an ``EXEC`` as one step per cycle, with the increments of all read addresses."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, memory, stream, wiring
@@ -18,7 +18,7 @@ DRAIN_BITS = 16
 
 
 def segment_layout(config: ArchConfig) -> data.StructLayout:
-    """A segment as the table holds it: addresses modulo the size of the activation memory."""
+    """A segment as stored in the table: addresses modulo the size of the activation memory."""
     slot_bits, widths = ceil_log2(config.act_slots), _WIDTHS[isa.Opcode.SEG]
     return data.StructLayout(
         {"shift": 1, "base": slot_bits}
@@ -29,7 +29,7 @@ def segment_layout(config: ArchConfig) -> data.StructLayout:
 
 
 def nest_layout(config: ArchConfig) -> data.StructLayout:
-    """What the walker needs of an ``EXEC``, and the cycles that a block's drain takes."""
+    """Fields of an ``EXEC`` that the walker needs, and the cycles that a block's drain takes."""
     widths = _WIDTHS[isa.Opcode.EXEC]
     names = ("mode", "keep", "drain", "n_seg", "n_ocb", "n_rows", "run", "wrap", "block_step")
     return data.StructLayout(
@@ -64,10 +64,11 @@ def step_layout(config: ArchConfig) -> data.StructLayout:
 
 
 class NestWalker(wiring.Component):
-    """The loops of an ``EXEC``: ocb, row, block, segment, ky, kx, ic, from the outermost on.
+    """Nested loops of an ``EXEC``: ocb, row, block, segment, ky, kx, ic, from the outermost
+    inwards.
 
-    The last step of a draining block waits until the drain time of the draining block before has
-    passed since the last step of that one.
+    The last step of a draining block waits until the drain time of the previous draining block has
+    passed since the last step of that block.
 
     Members
     -------

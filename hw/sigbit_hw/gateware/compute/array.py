@@ -21,12 +21,12 @@ CONTROL = data.StructLayout(
         "end": 1,
     }
 )
-"""What a step does: ``pool`` for ``Mode.MAX``; ``clear`` the accumulators, or ``shift`` them left,
-before it; it is the ``last`` of its block, which is to ``drain``; it is the ``end`` of its EXEC."""
+"""Control of a step: ``pool`` for ``Mode.MAX``; ``clear`` the accumulators, or ``shift`` them left,
+before the step; ``last`` step of its block, which is to ``drain``; ``end`` of its EXEC."""
 
 
 class Accumulator(Leaf):
-    """An accumulator: on 6-input LUTs one a bit, with a carry chain.
+    """An accumulator: on 6-input LUTs one LUT per bit, with a carry chain.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class Accumulator(Leaf):
 
     @property
     def parameters(self) -> tuple[object, ...]:
-        """``acc_bits``, ``dot_bits``, ``radix_bits``."""
+        """The parameters ``acc_bits``, ``dot_bits`` and ``radix_bits``."""
         return len(self.acc), len(self.dot), self.radix_bits
 
     def build(self, fabric: Fabric) -> Module:
@@ -81,9 +81,9 @@ class Accumulator(Leaf):
 
 
 class MacArray(wiring.Component):
-    """Accumulators of ``pixels * oc_lanes`` outputs, maxima of ``pixels * ic_lanes`` channels.
+    """Accumulators of ``pixels * oc_lanes`` outputs, and maxima of ``pixels * ic_lanes`` channels.
 
-    A step makes ``acc = (clear ? 0 : shift ? acc << term_radix_bits : acc) + weights . acts`` in
+    A step computes ``acc = (clear ? 0 : shift ? acc << term_radix_bits : acc) + weights . acts`` in
     ``acc_bits`` of two's complement (it wraps); for ``pool``, the largest ``acts`` since ``clear``.
 
     Members

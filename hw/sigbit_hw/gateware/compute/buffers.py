@@ -37,7 +37,7 @@ class ActMemory(wiring.Component):
     """Activation memory: slot s is in bank ``s % pixels``, word ``s // pixels``.
 
     Each bank has two ports. Port A serves the operands. Port B serves the drain first, then
-    transfers of slots, one a cycle: a write (LOAD, FILL) if there is one, else a read (STORE). A
+    transfers of slots, one per cycle: a write (LOAD, FILL) if there is one, else a read (STORE). A
     transfer is first registered; its slots are written or read together in the next cycle in which
     the drain uses none of their banks.
 
@@ -166,8 +166,8 @@ class ActMemory(wiring.Component):
     def _give(
         self, m: Module, stored: list[Value], first_bank: Signal, turn: Signal, read: Value
     ) -> None:
-        """The slots read from the banks in turn: of the ``width`` neighbours from ``first_bank``
-        on those of equal number modulo ``width``, then rotated by ``turn``."""
+        """Select the slots read from the banks: of the ``width`` neighbours from ``first_bank`` on,
+        those of equal number modulo ``width``, then rotated by ``turn``."""
         width = self.config.slots_per_move
         low, high = first_bank[: len(turn)], first_bank[len(turn) :]
         neighbours = []
@@ -187,7 +187,7 @@ class ActMemory(wiring.Component):
 
 
 class WeightMemory(wiring.Component):
-    """Weight memory, built of memories as wide as the bus.
+    """Weight memory, built from memories as wide as the bus.
 
     Members
     -------
@@ -232,7 +232,8 @@ class WeightMemory(wiring.Component):
 
 
 class ParamMemory(wiring.Component):
-    """Parameter memory, the bits of an item that the requantizer uses, in ``param_lanes`` lanes.
+    """Parameter memory in ``param_lanes`` lanes; it stores the bits of an item that the requantizer
+    uses.
 
     Members
     -------

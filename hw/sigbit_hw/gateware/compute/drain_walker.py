@@ -1,4 +1,4 @@
-"""The drain's order: which results are post-processed in a cycle."""
+"""The drain's order: the results that are post-processed in each cycle."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
@@ -15,7 +15,8 @@ _EXEC = {f.name: f.width for f in isa.LAYOUTS[isa.Opcode.EXEC]}
 
 
 def drain_layout(config: ArchConfig) -> data.StructLayout:
-    """What the drain needs of an ``EXEC`` and its ``OUT``; slots modulo the memory's size."""
+    """Fields of an ``EXEC`` and its ``OUT`` that the drain needs; slots modulo the memory's
+    size."""
     slots = {"base", "d_slot", "d_pix", "d_col", "d_line", "d_row", "d_plane"}
     sizes = {"param": ceil_log2(config.param_groups), "table": ceil_log2(config.tables)}
     return data.StructLayout(
@@ -31,20 +32,20 @@ def drain_layout(config: ArchConfig) -> data.StructLayout:
 _PLACE = data.StructLayout(
     {"left": _EXEC["run"], "final": 1, "room": _EXEC["wrap"], "ends": 1, "near": 1, "fresh": 1}
 )
-"""Where a group of pixels begins: ``left`` pixels of the run from there on, ``final`` if all of
-these are in the group; ``room`` pixels of the line after the first, ``ends`` if all of these are in
-the group, ``near`` if they end as far behind it; ``fresh`` if a line began after the group
-before."""
+"""Start of a group of pixels: ``left`` pixels of the run from there on, ``final`` if all of them
+are in the group; ``room`` pixels of the line after the first, ``ends`` if all of them are in the
+group, ``near`` if they end in the next group; ``fresh`` if a line began after the previous
+group."""
 
 
 _LOOPS = ("n_planes", "n_rows", "n_ocb")
-"""Turns of the loops that are counted; of an EXEC in the drain, ``n_planes_one`` and
-``n_planes_two`` ... beside them tell whether there are but so many turns."""
+"""Loops whose iterations are counted. ``n_planes_one``, ``n_planes_two`` and so on, beside the
+fields of an EXEC in the drain, tell whether there are exactly that many iterations."""
 
 
 class _Count:
-    """A loop counted down. ``last``, in the last turn, and ``comes``, in the one before, are
-    registers."""
+    """A loop counter that counts down. ``last``, in the last iteration, and ``comes``, in the one
+    before, are registers."""
 
     def __init__(self, m: Module, name: str, width: int) -> None:
         self._m, self._name = m, name
@@ -53,7 +54,7 @@ class _Count:
         self.comes = Signal(name=f"{name}_comes")
 
     def restart(self, changes: Value, job: data.View, other: data.View) -> None:
-        """From the turns of ``job`` if ``changes``, else of ``other``."""
+        """Reload from the iterations of ``job`` if ``changes``, else of ``other``."""
         one, two = f"{self._name}_one", f"{self._name}_two"
         self._m.d.sync += [
             self._left.eq(Mux(changes, job[self._name], other[self._name])),
@@ -70,7 +71,8 @@ class _Count:
 
 
 class _Ring:
-    """One bit of ``size``, which moves on with ``step``; ``comes`` if a step leads to the last."""
+    """A one-hot ring of ``size`` bits that advances with ``step``; ``comes`` if a step leads to the
+    last bit."""
 
     def __init__(self, m: Module, name: str, size: int, step: Value) -> None:
         self.at = Signal(size, name=name, init=1)
@@ -80,7 +82,7 @@ class _Ring:
 
 
 class DrainWalker(wiring.Component):
-    """The loops of a drain: ocb, row, block, plane, group of pixels, and one parameter group a
+    """Nested loops of a drain: ocb, row, block, plane, group of pixels; one parameter group per
     cycle.
 
     Members
