@@ -55,9 +55,8 @@ class Timing:
     arrivals, departures : dict
         For bits of outputs, the parts from registers to them; for bits of inputs, the parts from
         them to registers.
-    For bits of inputs, the bits of outputs that they reach without a register, and the parts in
-    between.
-        For bits of inputs, the bits of outputs that they reach without a register, and the parts
+    through : dict
+        For bits of inputs, the bits of outputs that they reach without a register, and the parts in
         between.
     """
 

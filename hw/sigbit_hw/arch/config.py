@@ -55,7 +55,7 @@ class ArchConfig:
         Bits of a requantizer's step, and how many of them are fraction bits
         (:class:`~sigbit_hw.arch.params.ParamFormat`).
     result_bits : int
-        Bits of what a requantizer gives: up to 8, at least those of an activation's code.
+        Width of a requantizer's result: up to 8 bits, at least the width of an activation code.
     ports : int
         AXI4 master ports: 1, 2 or 4 of ``bus_bits / ports`` (at least 64) each. Port i carries part
         i of every beat.

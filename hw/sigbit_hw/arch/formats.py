@@ -171,7 +171,7 @@ class EsbFormat(Format):
     frac : int
         Fraction bits after the leading one, 0 to ``bits - 1 - signed``.
     signed : bool
-        Whether the top bit is a sign.
+        True if the top bit is a sign.
     """
 
     bits: int
@@ -221,7 +221,7 @@ class LevelFormat(Format):
         Magnitudes in LSBs, ascending from 0, as many as a power of two: 2 to 128, unsigned 4 to
         256.
     signed : bool
-        Whether the top bit is a sign.
+        True if the top bit is a sign.
     """
 
     levels: tuple[int, ...]

@@ -122,11 +122,12 @@ def set_up(
     bases : Sequence[int]
         Bus addresses of the ports' parts of the DMA window.
     watchdog : int
-        Cycles without any movement after which a run fails: more than a sound bus ever waits.
+        Cycles without any movement after which a run fails; it must exceed every wait of a correct
+        bus.
     cycle_limit : int
-        Cycles after which a run fails whatever moves, 0 for none; what a driver must set that runs
-        Programs from anybody. Only hardware has it: the interpreter knows no cycles, and the cycle
-        model gives up by a limit of its own.
+        Cycles after which a run fails regardless of progress, 0 for no limit; required for drivers
+        that run Programs from untrusted sources. Only hardware implements it: the interpreter does
+        not count cycles, and the cycle model has a limit of its own.
     """
     values = {"IRQ_STATUS": regs.IRQ_BITS}
     for port, base in enumerate(bases):

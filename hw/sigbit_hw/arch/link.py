@@ -5,7 +5,6 @@ A frame is a header (:data:`HEADER`, little-endian, in the order of its fields),
 line it is stuffed (COBS, Cheshire and Baker, 1999), so that the byte 0 occurs only at its end:
 after lost or spurious bytes, the receiver resynchronizes at the next 0.
 
-The host asks, the board answers in the order in which requests arrive; an answer repeats session,
 The host sends requests, the board answers them in order of arrival; an answer repeats session,
 number, operation and address of its request. ``OPEN`` begins a session, whose identifier the host
 draws at random, and sets the number from which the board counts. From then on the board tracks the
@@ -14,10 +13,9 @@ requests from there on it has carried out. If a request that has been carried ou
 board repeats a read and confirms a write; the host may therefore resend every request that has no
 answer, and every write is done once. An *ordered* request is carried out only after all requests
 with smaller numbers: it waits for data to be in memory without a round trip.
-
-What a host may have in flight, sent and not answered: :data:`REQUESTS_MAX` consecutive numbers, and
 The host may have in flight, sent and not answered, :data:`REQUESTS_MAX` consecutive numbers and as
-many bytes on the line as the board's receiver holds (``receive_bytes`` of :data:`FACTS`).
+
+The host may have in flight, sent and not answered, :data:`REQUESTS_MAX` consecutive numbers and as
 """
 
 import zlib

@@ -21,7 +21,7 @@ def burst_layout(config: ArchConfig) -> data.StructLayout:
     """One INCR burst of full-width beats: the number of its first beat in the DMA window, and AxLEN
     (number of beats minus one).
 
-    Beat n lies at ``n * port_bytes`` of every port's part of the window. A burst must not cross 4
+    Beat n is at ``n * port_bytes`` of every port's part of the window. A burst must not cross 4
     KiB there.
     """
     return data.StructLayout(
@@ -83,26 +83,27 @@ class AxiShell(wiring.Component):
     """One AXI4 master port that can be disconnected, and that trusts no slave.
 
     While ``enable`` is high, bursts and beats pass through, one register each way (two for read
-    data). When it falls, whatever the engines do: addresses that were accepted stay valid until
-    the bus takes them, beats that accepted write bursts still need are supplied with strobes 0,
-    late read data and responses are swallowed. ``idle`` says that nothing is outstanding. All
-    outputs to the bus are registers, but RREADY's source is one too.
+    data). When it falls, regardless of the engines: addresses that were accepted stay valid until
+    the bus takes them, beats that accepted write bursts still need are supplied with strobes 0, and
+    late read data and responses are discarded. ``idle`` says that nothing is outstanding. All
+    outputs to the bus are registers, as is the source of RREADY.
 
-    Beats and responses are compared with what is due (:mod:`~sigbit_hw.gateware.bus.due`), and
-    identifiers with the only one there is. After the first that is wrong, the port is *astray*:
-    what is outstanding is not known any more. It then passes nothing on, that beat or response
-    included, goes on as with the plug pulled, and is not idle until ``forget`` says that no more
-    will come.
+    Beats and responses are compared with the outstanding ones (:mod:`~sigbit_hw.gateware.bus.due`),
+    and identifiers with the only valid one. After the first mismatch, the port is *astray*: it no
+    longer knows what is outstanding. It then passes nothing on, including that beat or response,
+    behaves as if disconnected, and is not idle until ``forget`` says that no more will arrive.
 
     Members
     -------
-    read : In(BusRead), write : In(BusWrite)
+    The engines' side, as wide as the port. A write burst is accepted when all beats of the previous
+    one have been; WLAST is generated here.
         The engines' side, as wide as the port. A write burst is accepted when all beats of the one
         before are; WLAST is made here.
     base : In(28), size : In(32)
         Bus address of this port's part of the DMA window, in pages of 4 KiB; bytes of the window,
         over all ports. Both are stable while ``enable`` is high, and for two cycles before.
-    attributes : In(12)
+    AxCACHE, AxPROT and AxQOS with the layout of ``bus.ATTRIBUTES``, stable while the port is not
+    idle.
         AxCACHE, AxPROT and AxQOS as ``bus.ATTRIBUTES`` has them, stable while the port is not idle.
     wraps : Out(1)
         The part ends beyond the last bus address.
@@ -110,16 +111,16 @@ class AxiShell(wiring.Component):
     violated : Out(1)
         For one cycle, the one after it: the slave broke the protocol.
     forget : In(1)
-        Whatever the slave was going to send has come; an astray port with nothing to send itself
-        begins anew.
+        Everything that the slave was going to send has arrived; an astray port with nothing to send
+        itself starts afresh.
     progress : Out(1)
         Some channel transferred in the last cycle.
     ar…, r…, aw…, w…, b… : as in ``ports.axi_master``
 
     Timing: a burst or write beat accepted in cycle t is on the bus from t + 1 on, until the bus
     takes it; the next one is accepted in the cycle in which the bus takes it, or later. A write
-    burst is accepted from the cycle on after the last beat of the one before was, its first beat
-    from the cycle on after the burst. A read beat that the bus gives in cycle t is offered from t +
+    burst is accepted from the cycle after the last beat of the previous one was, its first beat
+    from the cycle after the burst. A read beat that the bus delivers in cycle t is offered from t +
     1 on, a response from the bus in t reported in t + 1.
     """
 

@@ -18,13 +18,12 @@ class ReadsDue(wiring.Component):
         The bus accepts an address in this cycle; AxLEN of its burst, less than ``burst_beats``. At
         most ``outstanding_reads`` bursts are open.
     moved : In(1), last : In(1)
-        The bus gives a beat in this cycle; its RLAST.
+        The bus delivers a beat in this cycle; its RLAST.
     forget : In(1)
         Nothing is owed any more.
     wrong : Out(1)
         In the same cycle: the beat belongs to no burst that was accepted before, or its RLAST does
-        not agree with the burst's length. What is counted after that means nothing until
-        ``forget``.
+        not agree with the burst's length. After that, the counts are meaningless until ``forget``.
     """
 
     def __init__(self, config: ArchConfig) -> None:
@@ -82,12 +81,12 @@ class ResponsesDue(wiring.Component):
     sent : In(1)
         The bus takes the last beat of a burst in this cycle.
     answered : In(1)
-        The bus gives a response in this cycle.
+        The bus delivers a response in this cycle.
     forget : In(1)
         Nothing is owed any more.
     right : Out(1)
-        In the same cycle: there is a burst that a response can belong to. What is counted after
-        one that belongs to none means nothing until ``forget``.
+        In the same cycle: there is a burst that a response can belong to. After a response that
+        belongs to none, the counts are meaningless until ``forget``.
     open : Out(range(WRITES_MAX + 1))
         Bursts without response, at most ``WRITES_MAX``.
     """

@@ -16,9 +16,9 @@ from sigbit_hw.gateware.parts.queue import Queue
 class PortJoin(wiring.Component):
     """One wide bus over ``config.ports`` ports, each of which carries its part of every beat.
 
-    No port ever waits for another one on the bus: there is room for the read data of every burst
-    that was requested (``outstanding_reads`` at most, which the requester observes), and a write
-    burst is announced when all of its data are here. So the ports may end in one interconnect,
+    No port ever waits for another one on the bus: there is room for the read data of every
+    requested burst (at most ``outstanding_reads``, which the requester observes), and a write burst
+    is announced when all of its data have arrived. The ports may therefore end in one interconnect,
     whatever its order.
 
     Members

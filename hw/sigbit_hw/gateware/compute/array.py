@@ -31,15 +31,15 @@ class Accumulator(Leaf):
     Parameters
     ----------
     acc_bits, dot_bits : int
-        Widths of the accumulator and of what is added.
+        Widths of the accumulator and of the addend.
     radix_bits : int
         Distance of a shift.
 
     Members
     -------
     ``enable : In(1)``, ``clear : In(1)``, ``shift : In(1)``
-        What to do in the next cycle: each accumulator has registers of its own for them, which can
-        be near it.
+        Operation of the next cycle: each accumulator has its own registers for them, which can be
+        placed near it.
     ``dot : In(signed(dot_bits))``, ``carry : In(1)``
         If this cycle is to ``enable``, ``acc = (clear ? 0 : shift ? acc << radix_bits : acc) + dot
         + carry`` in the next.
@@ -98,7 +98,7 @@ class MacArray(wiring.Component):
     ``done : Out(1)``, ``done_control : Out(CONTROL)``
         The step of :attr:`latency` cycles ago, whose result is there in this cycle only.
 
-    One step a cycle, with any gaps.
+    One step per cycle, with any gaps.
     """
 
     def __init__(self, config: ArchConfig) -> None:

@@ -48,15 +48,15 @@ class ActMemory(wiring.Component):
     ``drain : In(BankWrite).array(pixels)``
         The drain's writes.
     ``write : In(ActWrite)``
-        Ready unless the transfer before waits for the drain: at best one transfer a cycle.
+        Ready unless the previous transfer waits for the drain: at best one transfer per cycle.
     ``read : In(ActRead)``
-        Ready with ``write``, when that has nothing to transfer; data come ``READ_LATENCY`` cycles
+        Ready with ``write`` if that has nothing to transfer; data are valid ``READ_LATENCY`` cycles
         after the banks were read.
     ``trace : Out(ActTrace)``
         All writes, in the cycle in which they take place.
 
-    A read of a word that is written in the same cycle gives the old slot here, and in a fabric's
-    memories anything: programs do not ask for it.
+    A read of a word that is written in the same cycle returns the old slot here, and an undefined
+    value in a fabric's memories: programs do not request it.
     """
 
     read_latency = 2
@@ -192,7 +192,7 @@ class WeightMemory(wiring.Component):
     Members
     -------
     ``write : In(WeightWrite)``
-        One bus beat a cycle.
+        One bus beat per cycle.
     ``word : In(word)``, ``weights : Out(weight_word_bits)``
         The word addressed :attr:`read_latency` cycles ago; the last register is for the fan-out to
         all pixels.
@@ -238,7 +238,7 @@ class ParamMemory(wiring.Component):
     Members
     -------
     ``write : In(ParamWrite)``
-        One item a cycle.
+        One item per cycle.
     ``group : In(group)``, ``neutral : In(1)``, ``params : Out(param_layout).array(param_lanes)``
         The group addressed 2 cycles ago; or, if ``neutral``, parameters with which a requantizer
         gives what it gets.
@@ -288,7 +288,7 @@ class TableMemory(wiring.Component):
     Members
     -------
     ``write : In(TableWrite)``
-        One entry a cycle, into all copies.
+        One entry per cycle, into all copies.
     ``table : In(table)``, ``index : In(8).array(post_lanes)``
     ``codes : Out(bits).array(post_lanes)``
         Each lane's entry addressed 2 cycles ago.

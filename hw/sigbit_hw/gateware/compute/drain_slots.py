@@ -17,11 +17,12 @@ _STEPS = ("d_pix", "d_col", "d_line", "d_row")
 def group_layout(config: ArchConfig) -> data.StructLayout:
     """One cycle of the drain: a group of ``drain_pixels`` pixels, and what follows it.
 
-    ``inside``: pixels of the run, and, last, whether the run goes on after the group. A line ends
-    in the group if ``ends``, for the first time at pixel ``first_end``, then every ``period``
-    pixels (0: no more). The group's first pixel is in column ``column`` of its line if that began
-    after the group before (``fresh``), else its phase follows from there. ``leaves``: the next
-    cycle is another group's. The other fields are those of :func:`move_layout` and of ``OUT``."""
+    ``inside``: pixels of the run and, in the last bit, a flag that the run continues after the
+    group. A line ends in the group if ``ends``, for the first time at pixel ``first_end``, then
+    every ``period`` pixels (0: no more). The group's first pixel is in column ``column`` of its
+    line if that began after the previous group (``fresh``), else its phase follows from the
+    previous group. ``leaves``: the next cycle belongs to another group. The other fields are those
+    of :func:`move_layout` and of ``OUT``."""
     slot, pixels = ceil_log2(config.act_slots), config.drain_pixels
     count = ceil_log2(pixels)
     return data.StructLayout(
@@ -72,12 +73,12 @@ class PixelSteps(wiring.Component):
     Members
     -------
     ``group : In(group_layout)``
-        All zero in a cycle without drain, but for ``restart`` and ``base``.
+        All zero in a cycle without drain, except ``restart`` and ``base``.
     ``move : Out(move_layout)``
         The group of :attr:`latency` cycles ago.
 
-    One group a cycle. Only the phase is carried from group to group; the rest is a pipeline for
-    several pixels a cycle, and one cycle of logic for one.
+    One group per cycle. Only the phase is carried from group to group; the rest is a pipeline for
+    several pixels per cycle, and one cycle of logic for one.
     """
 
     def __init__(self, config: ArchConfig) -> None:
@@ -301,7 +302,7 @@ class OutputSlots(wiring.Component):
     Members
     -------
     ``move : In(move_layout)``
-        All zero in a cycle without drain, but for ``restart`` and ``base``.
+        All zero in a cycle without drain, except ``restart`` and ``base``.
     ``write : Out(n)``, ``slots : Out(slot).array(n)``, ``end : Out(1)``
         The slots that the ``move`` of :attr:`latency` cycles ago writes: ``drain_slots`` of each
         of ``drain_pixels``.

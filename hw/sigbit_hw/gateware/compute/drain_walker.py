@@ -92,13 +92,13 @@ class DrainWalker(wiring.Component):
     ``start : In(1)``
         The next cycle is the first of a block's drain. At least the block's drain time apart.
     ``active : Out(1)``, ``pool : Out(1)``, ``param : Out``, ``table : Out``
-        In a cycle of the drain: whether it drains a maximum, parameter group, activation table.
+        In a cycle of the drain: flag that it drains a maximum, parameter group, activation table.
     ``entry : Out``, ``pool_entry : Out``
         One cycle later, one bit: of ``group of pixels * groups_per_block + parameter group of the
         block``; or, of a maximum, of the group of pixels.
     ``group : Out(group_layout)``
-        One cycle later (:attr:`latency` after ``start``), what the cycle writes: nothing for pixels
-        past the run and channel slots from ``n_slots`` on.
+        One cycle later (:attr:`latency` after ``start``), the cycle's writes: none for pixels past
+        the run and channel slots from ``n_slots`` on.
     """
 
     latency = 2
@@ -126,10 +126,10 @@ class DrainWalker(wiring.Component):
         pixels, count = config.drain_pixels, ceil_log2(config.drain_pixels)
         groups, drain_slots = config.groups_per_block, config.drain_slots
 
-        # An EXEC, the one after it, and what follows from their fields: the columns after a line's
-        # first, and after a group's first pixel's line ends; a step back; whether the run, or a
-        # line, fits one group; whether a line fits no two; pixels between line ends in a group;
-        # whether ``line`` has one whole group of pixels.
+        # An EXEC, the one after it, and values derived from their fields: the columns after the
+        # first of a line, and those added when the line of a group's first pixel ends; a step back;
+        # flags that the run, or a line, fits one group, that a line does not fit two, and that
+        # ``line`` has exactly one whole group of pixels; pixels between line ends in a group.
         wrap = self.i.p.wrap
         more = {
             "line": len(wrap),
@@ -147,7 +147,7 @@ class DrainWalker(wiring.Component):
             for name in ("job", "offered")
         )
         held, offers, load = Signal(), Signal(), Signal()
-        # Whole groups of pixels in the job's ``refill``: whether there is one, or none.
+        # Whole groups of pixels in the job's ``refill``: flags for exactly one, and none.
         one, none = Signal(), Signal()
         with m.If(~offers):
             m.d.sync += [
@@ -167,8 +167,8 @@ class DrainWalker(wiring.Component):
         with m.Elif(load):
             m.d.sync += offers.eq(0)
 
-        # Loops within a block. Whether a cycle is the last of a group of pixels, and of a plane, is
-        # in registers. When a block begins, the rings are where they began.
+        # Loops within a block. The flags for the last cycle of a group of pixels, and of a plane,
+        # are in registers. When a block begins, the rings are back at their start.
         step_end, plane_end, block_end, row_end, ocb_end, job_end = (
             Signal(name=f"{loop}_end") for loop in ("step", "plane", "block", "row", "ocb", "job")
         )
@@ -195,8 +195,8 @@ class DrainWalker(wiring.Component):
                 )
             )
         planes, rows, ocbs = (_Count(m, loop, len(job[loop])) for loop in _LOOPS)
-        # An EXEC is taken over when the one before ends. While there is none, what takes its place
-        # changes nothing. With the row at hand the EXEC ends, or there is none.
+        # An EXEC is taken over when the previous one ends. While there is none, its placeholder
+        # changes nothing. With the current row the EXEC ends, or there is none.
         row_begins, changes = Signal(), Signal(init=1)
         here, after, first = (Signal(_PLACE, name=name) for name in ("here", "after", "first"))
         m.d.comb += [
@@ -235,9 +235,9 @@ class DrainWalker(wiring.Component):
                 with m.Else():
                     loop.step()
 
-        # Pixels of the run and of the line. Every plane begins again with the block's first group.
-        # A line that is no longer than a group ends in all of them; another one next ends when one
-        # group is left, or, if it begins in this group, if it ends in the next one.
+        # Pixels of the run and of the line. Every plane starts again with the block's first group.
+        # A line that is no longer than a group ends in every group; a longer one next ends when one
+        # group is left or, if it begins in this group, if it ends in the next one.
         new_line = here.ends & (here.room[: count + 1] < job.group_step)
         carries = here.room[:count] + job.refill[:count] >= pixels
         m.d.comb += [
@@ -270,11 +270,11 @@ class DrainWalker(wiring.Component):
             block = Signal(_PLACE, name="block")
             with m.If(Mux(job.mode, pools.at[0], entries.at[:groups].any())):
                 m.d.sync += block.eq(here)
-        with m.If(row_begins | step_end):  # what is worked out last is chosen last
+        with m.If(row_begins | step_end):  # the value that is computed last is selected last
             m.d.sync += here.eq(Mux(row_begins, first, Mux(turns_back, block, after)))
 
         # Channels: distance from channel slot 0, channel slots left, parameter group; and the same
-        # of the output-channel block's first group.
+        # for the output-channel block's first group.
         channels = data.StructLayout(
             {"offset": len(job.d_slot), "left": len(job.n_slots), "param": len(job.param)}
         )

@@ -17,7 +17,7 @@ class Counters(wiring.Component):
     -------
     clear : In(1), enable : In(1)
     add_{counter} : In(3)
-        What to add in this cycle; takes effect in the next.
+        Increment in this cycle; takes effect in the next.
     {counter} : Out(32)
     cycles_hi : Out(32)
         The high word of ``cycles``, one cycle late.

@@ -39,7 +39,7 @@ class Csr(wiring.Component):
         Value of a register that software owns; for a pulse register, the ones being written, for
         one cycle.
     {register} : In(32)
-        Value of a read-only register (but for the constants); for a write-1-to-clear register, the
+        Value of a read-only register (except the constants); for a write-1-to-clear register, the
         bits to set.
     clear : In(32)
         Bits to clear in write-1-to-clear registers, unless they are to be set.
