@@ -13,9 +13,9 @@ requests from there on it has carried out. If a request that has been carried ou
 board repeats a read and confirms a write; the host may therefore resend every request that has no
 answer, and every write is done once. An *ordered* request is carried out only after all requests
 with smaller numbers: it waits for data to be in memory without a round trip.
-The host may have in flight, sent and not answered, :data:`REQUESTS_MAX` consecutive numbers and as
 
 The host may have in flight, sent and not answered, :data:`REQUESTS_MAX` consecutive numbers and as
+many bytes on the line as the board's receiver holds (``receive_bytes`` of :data:`FACTS`).
 """
 
 import zlib

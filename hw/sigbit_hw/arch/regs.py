@@ -94,7 +94,7 @@ CAUSE_DOC = {
     Cause.READ_DECERR: "DECERR response to a read",
     Cause.WRITE_SLVERR: "SLVERR response to a write",
     Cause.WRITE_DECERR: "DECERR response to a write",
-    Cause.TOKEN_UNDERFLOW: "an instruction waits for a token that no instruction left can give",
+    Cause.TOKEN_UNDERFLOW: "an instruction waits for a token that no remaining one can give",
     Cause.TOKEN_OVERFLOW: "more tokens given than a counter holds",
     Cause.WATCHDOG: "no engine and no bus channel made progress for WATCHDOG cycles",
     Cause.BASE: (
@@ -102,8 +102,8 @@ CAUSE_DOC = {
         f"2**{bus.ADDRESS_BITS}"
     ),
     Cause.BUS_PROTOCOL: (
-        "a slave broke AXI: a read beat or a response that nothing asked for, RLAST early or late, "
-        "an identifier that is not in use; also when nothing runs"
+        "a slave violated AXI: an unrequested read beat or response, RLAST early or late, an "
+        "identifier that is not in use; also while nothing runs"
     ),
     Cause.CYCLE_LIMIT: "the run took CYCLE_LIMIT cycles",
 }
@@ -164,7 +164,7 @@ signedness; for a table of levels a flag, since only the digest identifies the l
 FORMAT_MASK = (1 << 18) - 1
 _FORMAT_DOC = (
     "`{}_format`: bits 7:0 bits of a code, 15:8 `frac` of an ESB format, 16 signed, 17 a table of "
-    "levels (no ESB format), which the digest alone tells"
+    "levels (no ESB format), which only the digest identifies"
 )
 
 
@@ -191,7 +191,7 @@ def _state_registers() -> list[_Row]:
             Access.PULSE,
             "bit 0 start: clears done and error in `IRQ_STATUS` and begins a run; refused unless "
             "idle and without error. Bit 1 soft reset: ends a run, clears error, `IRQ_STATUS` and "
-            "counters; a start in the same write is as if it were not there",
+            "counters; a start in the same write is ignored",
             mask["CONTROL"],
         ),
         _Row(
@@ -204,8 +204,8 @@ def _state_registers() -> list[_Row]:
         _Row(
             "IRQ_STATUS",
             Access.W1C,
-            "bit 0 done, 1 error, 2 refused: a start, or a write to a register that can be written "
-            "while idle only. The interrupt line is the OR of enabled bits",
+            "bit 0 done, 1 error, 2 refused: a start, or a write to a register that is writable "
+            "only while idle. The interrupt line is the OR of enabled bits",
             IRQ_BITS,
         ),
         _Row("CAUSE", Access.RO, "Cause of the error", mask["CAUSE"]),
@@ -248,13 +248,13 @@ def _setup_registers() -> list[_Row]:
             "WATCHDOG",
             (
                 "cycles without progress until the error WATCHDOG; 0 disables. After "
-                "BUS_PROTOCOL the bus is idle when nothing has moved for as long"
+                "BUS_PROTOCOL the bus is idle when nothing has moved for this number of cycles"
             ),
         ),
         (
             "CYCLE_LIMIT_LO",
             (
-                "a run that takes as many cycles ends, some cycles later, with the error "
+                "a run that takes this many cycles ends, some cycles later, with the error "
                 "CYCLE_LIMIT; 0 disables; low word"
             ),
         ),
@@ -287,8 +287,8 @@ def _counter_registers() -> list[_Row]:
         _Row(
             "OVERFLOW",
             Access.RO,
-            "bit i: the i-th counter, from 0 for `CYCLES` on, has exceeded its 32 bits and begun "
-            "anew; never set for `CYCLES`",
+            "bit i: the i-th counter, counted from 0 for `CYCLES`, has exceeded its 32 bits and "
+            "wrapped; never set for `CYCLES`",
             (1 << len(COUNTERS)) - 2,
         ),
     ]

@@ -83,7 +83,7 @@ class Header:
         len(Engine),
         "engines to give one token to after finishing (bit per engine; own bit illegal)",
     )
-    tag: int = bits(TAG_BITS, "free number for traces: the compiler's index of the layer")
+    tag: int = bits(TAG_BITS, "user-defined number for traces: the compiler's index of the layer")
 
     def __post_init__(self) -> None:
         layout = layout_of(type(self))

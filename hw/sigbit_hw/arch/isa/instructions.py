@@ -126,7 +126,7 @@ class Seg(Header):
     )
     d_block: int = _step(
         "slots from a block's base to the next's in a run if pixels // wrap output lines "
-        "end in the block; one line end more adds gap"
+        "end in the block; one more line end adds gap"
     )
     d_row: int = _step("slots from the last block's base of a row to the first's of the next")
     d_ocb: int = _step(
@@ -134,8 +134,8 @@ class Seg(Header):
     )
     words: int = bits(
         WEIGHT_WORD_BITS,
-        "weight word of the first step, from the output-channel block's first one on; one word "
-        "a step",
+        "weight word of the first step, counted from the output-channel block's first one; one "
+        "word per step",
     )
 
     @property
@@ -192,14 +192,14 @@ class Exec(Header):
         "a line ends inside a run after every `wrap` pixels",
         least=1,
     )
-    block_step: int = bits(SLOT_BITS, "pixels % wrap: columns from a block to the next")
+    block_step: int = bits(SLOT_BITS, "pixels % wrap: columns from one block to the next")
     group_step: int = bits(
-        SLOT_BITS, "drain_pixels % wrap: columns from a cycle of the drain to the next"
+        SLOT_BITS, "drain_pixels % wrap: columns from one drain cycle to the next"
     )
     weights: int = bits(
         WEIGHT_WORD_BITS,
-        "first weight word of the first output-channel block; the same words again for "
-        "every block of its pixels",
+        "first weight word of the first output-channel block; every block of its pixels uses the "
+        "same words",
     )
     block_words: int = bits(
         WEIGHT_WORD_BITS, "weight words from an output-channel block's first to the next's"
@@ -214,7 +214,7 @@ class Store(Header):
     address: int = _address("; written densely")
     beats: int = bits(
         BEATS_BITS,
-        "bus beats that the slots fill; bytes of the last one past them are not written",
+        "bus beats that the slots fill; bytes of the last one beyond the slots are not written",
         least=1,
     )
     src: int = bits(SLOT_BITS, "first slot")

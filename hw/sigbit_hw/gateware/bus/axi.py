@@ -95,16 +95,15 @@ class AxiShell(wiring.Component):
 
     Members
     -------
-    The engines' side, as wide as the port. A write burst is accepted when all beats of the previous
-    one have been; WLAST is generated here.
-        The engines' side, as wide as the port. A write burst is accepted when all beats of the one
-        before are; WLAST is made here.
+    read : In(BusRead), write : In(BusWrite)
+        The engines' side, as wide as the port. A write burst is accepted when all beats of the
+        previous one have been; WLAST is generated here.
     base : In(28), size : In(32)
         Bus address of this port's part of the DMA window, in pages of 4 KiB; bytes of the window,
         over all ports. Both are stable while ``enable`` is high, and for two cycles before.
-    AxCACHE, AxPROT and AxQOS with the layout of ``bus.ATTRIBUTES``, stable while the port is not
-    idle.
-        AxCACHE, AxPROT and AxQOS as ``bus.ATTRIBUTES`` has them, stable while the port is not idle.
+    attributes : In(12)
+        AxCACHE, AxPROT and AxQOS with the layout of ``bus.ATTRIBUTES``, stable while the port is
+        not idle.
     wraps : Out(1)
         The part ends beyond the last bus address.
     enable : In(1), idle : Out(1)
