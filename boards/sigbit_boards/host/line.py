@@ -66,11 +66,7 @@ class SerialLine:
         """Convert errors of the operating system to messages for the user."""
         try:
             yield
-        except (
-            OSError,
-            serial.SerialException,
-            TypeError,
-        ) as error:  # TypeError: closed in the meantime
+        except (OSError, serial.SerialException, TypeError) as error:  # TypeError: already closed
             number = getattr(error, "errno", None)
             if number == errno.ENOENT:
                 why = "there is no such port: is the board connected? `sigbit devices` lists ports"
