@@ -36,8 +36,9 @@ def fit(network: Network, config: ArchConfig) -> Network:
 
 
 def _victim(network: Network, laid: Laid, names: set[str]) -> str | None:
-    """The value to split next, among those alive where most slots are: the largest input or value
-    that need not be stored, if there is any, else the largest that stays there."""
+    """The value to split next, among those alive where most slots are: an input, else one that need
+    not be stored, else any other; of these one that is not in use there, if possible, and the
+    largest."""
     now, layouts = laid.network, laid.layouts
     slots = live_slots(laid)
     worst = max(range(len(slots)), key=lambda i: slots[i])
