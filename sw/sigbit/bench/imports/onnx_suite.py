@@ -92,7 +92,7 @@ def _arrays(values: Sequence[Any]) -> list[Array]:
 
 
 def _variants(case: Case) -> Iterator[tuple[ModelProto, Expected]]:
-    """The case with each of its operands as the network's input and the others as constants, and
+    """The case with one of its operands as the network's input and the others as constants, and
     with all possible inputs; unchanged if it has no float tensor."""
     initial = {i.name for i in case.model.graph.initializer}
     inputs = [v for v in case.model.graph.input if v.name not in initial]

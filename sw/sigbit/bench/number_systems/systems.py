@@ -69,12 +69,12 @@ class System:
 
 
 def _esb(bits: int, exponent_bits: int) -> EsbFormat:
-    """ESB grid with this number of exponent bits: signed, except for 2-bit activations."""
+    """Signed ESB grid with this number of exponent bits."""
     return EsbFormat(bits, bits - 1 - exponent_bits)
 
 
 def _acts(bits: int, exponent_bits: int) -> EsbFormat:
-    """The same for activations, unsigned at 2 bits: with a sign only the value 1 would be left."""
+    """The same for activations, but unsigned at 2 bits: with a sign only the value 1 would be left."""
     return EsbFormat(2, 2 - exponent_bits, False) if bits == 2 else _esb(bits, exponent_bits)
 
 

@@ -23,7 +23,7 @@ class RunSet:
     Parameters
     ----------
     group : str
-        Under which heading its rows stand.
+        Heading of its rows.
     base : str
         File with data, network and schedules.
     methods, bits, seeds : tuple
