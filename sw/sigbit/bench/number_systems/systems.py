@@ -74,7 +74,7 @@ def _esb(bits: int, exponent_bits: int) -> EsbFormat:
 
 
 def _acts(bits: int, exponent_bits: int) -> EsbFormat:
-    """The same for activations, but unsigned at 2 bits: with a sign only the value 1 would be left."""
+    """The same for activations, unsigned at 2 bits: with a sign only the value 1 would be left."""
     return EsbFormat(2, 2 - exponent_bits, False) if bits == 2 else _esb(bits, exponent_bits)
 
 
