@@ -1,1 +1,1 @@
-"""Boards that carry an accelerator, a folder each; ``registry`` finds them by name."""
+"""Boards that carry an accelerator, one folder each; ``registry`` finds them by name."""

@@ -1,5 +1,5 @@
 """Boards by name: the folders beside this module that have a module ``build``, whose bitstreams are
-made here, or a module ``project``, whose bitstreams are made by the vendor's tools."""
+made by open tools, or a module ``project``, whose bitstreams are made by the vendor's tools."""
 
 import importlib
 from collections.abc import Callable, Mapping
@@ -20,9 +20,9 @@ class Built:
     Parameters
     ----------
     clock_hz : float
-        The accelerator's clock.
+        Frequency of the accelerator's clock.
     baud : int
-        Bits a second of the serial line.
+        Bit rate of the serial line in bits per second.
     placements : tuple of Routed
         One for each seed.
     """
@@ -33,41 +33,42 @@ class Built:
 
     @property
     def fastest(self) -> Routed:
-        """The placement whose clock could be the fastest."""
+        """The placement with the highest possible clock frequency."""
         return max(self.placements, key=lambda routed: routed.fmax_mhz)
 
 
 @runtime_checkable
 class Board(Protocol):
-    """What there is to build for a board."""
+    """Interface of a board that can be built."""
 
     @property
     def name(self) -> str:
-        """The name of its folder."""
+        """Name of its folder."""
 
     @property
     def target(self) -> Target:
-        """The fabric of its part."""
+        """Fabric of its part."""
 
     @property
     def part(self) -> Part:
-        """The device on it."""
+        """Device on the board."""
 
     @property
     def memory_bytes(self) -> int:
-        """Memory for Programs and their data."""
+        """Memory for Programs and their data, in bytes."""
 
     @property
     def loader(self) -> str:
-        """What openFPGALoader calls it."""
+        """Name of the board in openFPGALoader."""
 
     @property
     def bauds(self) -> tuple[int, ...]:
-        """Bits a second that its serial line may have."""
+        """Supported bit rates of its serial line in bits per second."""
 
     def clock(self, config: ArchConfig, clock: float) -> float:
-        """The fastest clock, in Hertz, up to the one given, that it can make for an accelerator;
-        ``ValueError`` if there is none, or if it cannot carry this accelerator."""
+        """The fastest clock, in Hertz, up to the given one, that the board can generate for an
+        accelerator. Raises ``ValueError`` if there is none, or if the board cannot carry this
+        accelerator."""
 
     def build(
         self,
@@ -79,42 +80,42 @@ class Board(Protocol):
     ) -> Built:
         """Place, route and pack, with ``seeds`` placements.
 
-        Raises what :meth:`clock` raises.
+        Raises the same exceptions as :meth:`clock`.
         """
 
 
 @runtime_checkable
 class Project(Protocol):
-    """A board for which a project of its vendor's tools can be written."""
+    """Interface of a board for which a project of its vendor's tools can be written."""
 
     @property
     def name(self) -> str:
-        """The name of its folder."""
+        """Name of its folder."""
 
     @property
     def part(self) -> str:
-        """The device on it, by its ordering code."""
+        """Device on the board, by its ordering code."""
 
     @property
     def target(self) -> Target:
-        """The fabric of its part."""
+        """Fabric of its part."""
 
     @property
     def preset(self) -> str:
-        """The accelerator that it is for, unless another is wanted."""
+        """Default accelerator."""
 
     def files(self, config: ArchConfig, clock_mhz: float, netlist: str) -> Mapping[str, str]:
-        """Texts by their paths in the project, whose README names the SHA-256 ``netlist``;
-        ``ValueError`` for a clock or an accelerator that the board cannot have."""
+        """Files of the project by their paths; its README names the SHA-256 ``netlist``. Raises
+        ``ValueError`` for a clock or an accelerator that the board does not support."""
 
 
 def names() -> tuple[str, ...]:
-    """The names of all boards whose bitstreams are made here, in alphabetical order."""
+    """Names of all boards whose bitstreams are made by open tools, in alphabetical order."""
     return _folders("build")
 
 
 def projects() -> tuple[str, ...]:
-    """The names of all boards for which projects are written, in alphabetical order."""
+    """Names of all boards for which projects are written, in alphabetical order."""
     return _folders("project")
 
 

@@ -1,4 +1,4 @@
-"""An accelerator with a memory, on a serial line: all of a board but its clock and its pins."""
+"""An accelerator with a memory on a serial line: a complete board except its clock and pins."""
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
@@ -12,9 +12,9 @@ from sigbit_hw.gateware.ports import axi_master
 from sigbit_hw.gateware.top import Accelerator
 
 _VISIBLE_HZ = 10
-"""How often in a second an LED can tell of something."""
+"""Maximum number of events per second that an LED shows."""
 LEDS = 5
-"""LEDs that :class:`SerialAccelerator` has something to say by."""
+"""Number of LEDs that :class:`SerialAccelerator` drives."""
 
 
 def require_one_port(config: ArchConfig) -> None:
@@ -24,7 +24,7 @@ def require_one_port(config: ArchConfig) -> None:
 
 
 class SerialAccelerator(wiring.Component):
-    """An accelerator of one port with a memory, reached by the serial link.
+    """An accelerator with one port and a memory, accessed through the serial link.
 
     The accelerator sees the memory from address 0 on.
 
@@ -32,11 +32,11 @@ class SerialAccelerator(wiring.Component):
     ----------
     config : ArchConfig
     clock_hz : int
-        Its clock.
+        Frequency of its clock.
     divisor : int
-        Cycles a bit of the serial line.
+        Cycles per bit of the serial line.
     memory_bytes : int
-        A power of two.
+        Size of the memory, a power of two.
 
     Members
     -------
@@ -89,7 +89,7 @@ class SerialAccelerator(wiring.Component):
         return m
 
     def _light(self, m: Module, link: Endpoint, irq: Signal) -> None:
-        """Events light their LED until the next tick."""
+        """Light an LED after its event until the next tick."""
         period = self.clock_hz // _VISIBLE_HZ
         count, tick = Signal(range(period)), Signal()
         answered, damaged = Signal(), Signal()

@@ -1,8 +1,8 @@
-"""Synthesis with open tools: what an accelerator costs on a target, and how fast it can be.
+"""Synthesis with open tools: the cost of an accelerator on a target, and its achievable speed.
 
-``modules`` cuts a design into modules, ``netlist`` maps each with Yosys and keeps the result,
-``resources`` counts, ``paths`` finds the longest logic, ``report`` puts it together; ``pnr`` places
-and routes.
+``modules`` splits a design into modules, ``netlist`` maps each with Yosys and caches the result,
+``resources`` counts, ``paths`` finds the longest logic paths, ``report`` combines them; ``pnr``
+places and routes.
 """
 
 from sigbit_synthesis.report import Report, netlist_sha256, synthesize

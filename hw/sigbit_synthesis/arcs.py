@@ -1,11 +1,11 @@
-"""What a signal passes through in a cell: arcs from input to output bits, starts and ends of paths.
+"""Timing arcs of cells: from input to output bits, with the starts and ends of paths.
 
-A LUT is a level, from the inputs that its table, where it is known, depends on, with those taken
-into account that are constant or equal. Distributed memory and shift registers are read through a
-LUT, a level too. A multiplexer behind LUTs (MUXF7, PFUMX ...) belongs to the level of the LUTs that
-it selects from; a signal that comes to one by its select pin, or not from a LUT, pays a level.
-Entering a carry chain counts once, whatever its length; on ECP5 a level besides, for the LUTs
-inside CCU2C.
+A LUT is one level, from the inputs that its table, if known, depends on; constant and equal inputs
+are taken into account. Distributed memory and shift registers are read through a LUT, also one
+level. A multiplexer behind LUTs (MUXF7, PFUMX ...) belongs to the level of the LUTs that it selects
+from; a signal that reaches it through its select pin, or not from a LUT, costs a level. Entering a
+carry chain counts once, regardless of its length; on ECP5 it costs an additional level, for the
+LUTs inside CCU2C.
 """
 
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ _LUT_INPUTS = {pin: k for pins in ("ABCD", [f"I{k}" for k in range(6)])
 
 @dataclass(frozen=True)
 class Arc:
-    """A way through a cell, from net to net: its levels and carry chains."""
+    """A path through a cell, from net to net: its levels and carry chains."""
 
     source: int
     sink: int
@@ -43,7 +43,7 @@ class Arc:
 
 
 def arcs(cell: Cell, drivers: dict[int, str]) -> Iterator[Arc]:
-    """Combinational ways through a cell of the target; ``drivers`` has the type of the cell that
+    """Combinational paths through a cell of the target; ``drivers`` holds the type of the cell that
     drives a net."""
     if is_lut(cell.kind):
         for out, _, sink in _bits(cell.outputs):
@@ -56,7 +56,7 @@ def arcs(cell: Cell, drivers: dict[int, str]) -> Iterator[Arc]:
 
 
 def starts(cell: Cell) -> Iterator[tuple[int, int]]:
-    """Nets on which paths start at a cell, and the levels that they have passed inside it."""
+    """Nets on which paths start at a cell, with the levels passed inside the cell."""
     inside = _is_lut_memory(cell.kind)
     if inside or is_register(cell.kind) or cell.kind in MEMORIES:
         yield from ((net, int(inside)) for _, _, net in _bits(cell.outputs))
@@ -69,7 +69,7 @@ def ends(cell: Cell) -> Iterator[int]:
 
 
 def _bits(pins: dict[str, list[int | str]]) -> Iterator[tuple[str, int, int]]:
-    """Pins with the positions and the nets of their bits, constants left out."""
+    """Pins with the positions and nets of their bits, without constants."""
     for pin, bits in pins.items():
         for index, net in enumerate(bits):
             if isinstance(net, int):
@@ -81,7 +81,7 @@ def _is_lut_memory(kind: str) -> bool:
 
 
 def _lut_sources(cell: Cell, out: str) -> list[int]:
-    """The nets that an output of a LUT depends on."""
+    """Nets that an output of a LUT depends on."""
     nets = list(dict.fromkeys(net for _, _, net in _bits(cell.inputs)))
     table = next((cell.parameters[name] for name in _TABLES if name in cell.parameters), None)
     if table is None:
@@ -97,7 +97,7 @@ def _lut_sources(cell: Cell, out: str) -> list[int]:
 
 @cache
 def _relevant(table: str, pins: tuple[int | str, ...]) -> tuple[int, ...]:
-    """The variables that a truth table, its entry of all ones first, depends on; ``pins`` has for
+    """Variables that a truth table, its entry of all ones first, depends on; ``pins`` holds for
     each input its variable, or "0" or "1"."""
     variables = sorted({pin for pin in pins if isinstance(pin, int)})
     rows = [dict(zip(variables, row, strict=True))
@@ -114,7 +114,8 @@ def _relevant(table: str, pins: tuple[int | str, ...]) -> tuple[int, ...]:
 def _cost(
     cell: Cell, pin: str, index: int, net: int, out: str, position: int, drivers: dict[int, str]
 ) -> tuple[int, int] | None:
-    """Levels and carry chains from a bit of an input to a bit of an output; None if no way."""
+    """Levels and carry chains from a bit of an input to a bit of an output; None if there is no
+    path."""
     kind = cell.kind
     if kind in WIDE_MUXES:
         driver = drivers.get(net, "")
@@ -136,7 +137,7 @@ def _cost(
 
 
 def _reads(kind: str, pin: str, out: str) -> bool:
-    """Whether an input is the read address of an output of distributed memory."""
+    """True if an input is the read address of an output of distributed memory."""
     if is_shift_register(kind):
         return pin.startswith("A") and out == "Q"
     if kind == "TRELLIS_DPR16X4":

@@ -1,4 +1,4 @@
-"""The accelerator's text, emitted again only when the gateware's sources change."""
+"""Cached text of the accelerator, emitted again only when the gateware's sources change."""
 
 from importlib import metadata
 from pathlib import Path
@@ -10,7 +10,7 @@ from sigbit_tools.cache import cached_folder, key_of
 
 
 def gateware_key(config: ArchConfig, *more: str) -> str:
-    """Return a name for what ``config``'s gateware, as it is written now, is emitted as."""
+    """Return a cache name for the emitted text of ``config`` with the current gateware sources."""
     root = Path(sigbit_hw.__file__).parent
     sources = [
         f"{path.relative_to(root)}\n{path.read_text()}" for path in sorted(root.rglob("*.py"))
@@ -20,10 +20,12 @@ def gateware_key(config: ArchConfig, *more: str) -> str:
 
 
 def cached_verilog(config: ArchConfig, *, traced: bool = False) -> str:
-    """Return the accelerator's Verilog; ``traced``: with the ports that simulators need."""
+    """Return the accelerator's Verilog, with the ports that simulators need if ``traced``."""
 
     def emit(into: Path) -> None:
-        from sigbit_hw.gateware.emit import verilog  # only here: elaborating is what is saved
+        from sigbit_hw.gateware.emit import (
+            verilog,
+        )  # imported here only: a cache hit saves the elaboration
 
         (into / "top.v").write_text(verilog(config, traced=traced))
 
@@ -33,8 +35,8 @@ def cached_verilog(config: ArchConfig, *, traced: bool = False) -> str:
 
 
 def cached_rtlil(config: ArchConfig, fabric: Fabric, *, traced: bool = False) -> str:
-    """Return RTLIL of the accelerator for ``fabric``; ``traced``: with the ports that simulators
-    need."""
+    """Return RTLIL of the accelerator for ``fabric``, with the ports that simulators need if
+    ``traced``."""
 
     def emit(into: Path) -> None:
         from sigbit_hw.gateware.emit import rtlil  # as above

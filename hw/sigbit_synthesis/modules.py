@@ -1,4 +1,4 @@
-"""The modules of a design, each as a text of its own that does not know where it is used."""
+"""Modules of a design, each as a self-contained text that is independent of its use."""
 
 import re
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ class ModuleText:
     Parameters
     ----------
     name : str
-        In the design.
+        Name in the design.
     text : str
-        RTLIL of the module as :data:`~sigbit_synthesis.target.MODULE` and of its submodules
-        as black boxes ``child_0``, ``child_1`` ...: equal for equal modules, wherever they are.
+        RTLIL of the module as :data:`~sigbit_synthesis.target.MODULE` and of its submodules as
+        black boxes ``child_0``, ``child_1`` ...: identical for identical modules in any place.
     children : tuple of str
         Names of the modules ``child_0``, ``child_1`` ...
     """
@@ -47,7 +47,7 @@ def split(text: str) -> dict[str, ModuleText]:
 
 
 def _source(name: str, part: str, stubs: dict[str, str]) -> ModuleText:
-    """A module with its name and its submodules' names replaced."""
+    """Return a module with its name and its submodules' names replaced."""
     children = tuple(dict.fromkeys(m[1] for m in _CELL.finditer(part) if m[1] in stubs))
     numbers = {child: k for k, child in enumerate(children)}
 

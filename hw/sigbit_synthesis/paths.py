@@ -1,9 +1,9 @@
 """Longest logic paths between registers, through the whole hierarchy, exact without flattening.
 
-Every module is looked at once: its paths between registers, and for the modules around it how far
-its inputs are from registers inside, its outputs behind them, and which inputs reach which outputs
-without one. Of the paths between two places those are kept that no other exceeds both in levels
-and in carry chains.
+Every module is analysed once: its paths between registers and, for the modules around it, the
+distances of its inputs from internal registers, of its outputs behind them, and the outputs that
+inputs reach without a register. Of the paths between two places, those are kept that no other path
+exceeds in both levels and carry chains.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -17,12 +17,12 @@ from sigbit_synthesis.netlist import Cell, Netlist
 from sigbit_tools.toolchain import ToolchainError
 
 Bit = tuple[str, int]
-"""A port's name and the position of a bit."""
+"""Name of a port and position of a bit."""
 
 
 @dataclass(frozen=True)
 class Path:
-    """A path between registers: LUT levels, carry chains, where it starts and ends."""
+    """A path between registers: LUT levels, carry chains, start and end."""
 
     levels: int
     carries: int
@@ -32,20 +32,20 @@ class Path:
 
 @dataclass(frozen=True)
 class Part:
-    """Part of a path: levels, carry chains, the register at its end or start."""
+    """Part of a path: levels, carry chains, and the register at its end or start."""
 
     levels: int
     carries: int
     name: str = ""
 
     def after(self, levels: int, carries: int) -> "Part":
-        """This part with more logic behind it."""
+        """Return this part extended by more logic."""
         return Part(self.levels + levels, self.carries + carries, self.name)
 
 
 @dataclass(frozen=True)
 class Timing:
-    """What the modules around it must know of a module.
+    """Timing data of a module that the modules around it need.
 
     Parameters
     ----------
@@ -53,10 +53,10 @@ class Timing:
         The longest paths between its registers and those of its submodules, without paths inside
         submodules.
     arrivals, departures : dict
-        For bits of outputs the parts from registers to them; for bits of inputs the parts from them
-        to registers.
+        For bits of outputs, the parts from registers to them; for bits of inputs, the parts from
+        them to registers.
     through : dict
-        For bits of inputs, the bits of outputs that they reach without a register, and the parts
+        For bits of inputs, the bits of outputs that they reach without a register, and the parts in
         between.
     """
 
@@ -70,7 +70,8 @@ Logic = TypeVar("Logic", Part, Path)
 
 
 def pareto(parts: Iterable[Logic]) -> list[Logic]:
-    """Those that no other exceeds or equals in levels and carries, the first of equals."""
+    """Parts that no other part equals or exceeds in levels and carries; the first of equal
+    parts."""
     kept: list[Logic] = []
     for part in sorted(parts, key=lambda p: (-p.levels, -p.carries)):
         if not kept or part.carries > kept[-1].carries:
@@ -81,10 +82,10 @@ def pareto(parts: Iterable[Logic]) -> list[Logic]:
 def analyze(
     netlist: Netlist, children: Mapping[str, Timing], only: Callable[[str], bool] | None = None
 ) -> Timing:
-    """The timing of a module, given that of its submodules.
+    """Return the timing of a module, given that of its submodules.
 
-    With ``only``, paths start and end only in instances for whose names it holds. Raises
-    :class:`ToolchainError` if logic loops.
+    With ``only``, paths start and end only in instances for whose names it returns True. Raises
+    :class:`ToolchainError` on a logic loop.
     """
     graph = _Graph(netlist, children, only or (lambda name: True))
     arrivals = graph.forward(graph.starts)
@@ -133,7 +134,7 @@ def _bits_of(ports: Mapping[str, list[int | str]]) -> dict[int, list[Bit]]:
 
 
 class _Graph:
-    """Nets and the arcs between them, in topological order."""
+    """Nets and the arcs between them in topological order."""
 
     def __init__(
         self, netlist: Netlist, children: Mapping[str, Timing], only: Callable[[str], bool]
@@ -190,7 +191,7 @@ class _Graph:
                     parts.setdefault(at, []).extend(named)
 
     def _sorted(self, netlist: Netlist) -> dict[int, int]:
-        """The place of every net that has arcs in topological order."""
+        """Topological position of every net that has arcs."""
         sorter: TopologicalSorter[int] = TopologicalSorter()
         for sink, found in self._in.items():
             sorter.add(sink, *(arc.source for arc in found))
@@ -203,7 +204,7 @@ class _Graph:
     def forward(
         self, sources: Mapping[int, list[Part]], within: Collection[int] | None = None
     ) -> dict[int, list[Part]]:
-        """Parts from ``sources`` to every net behind them, over the nets of ``within``."""
+        """Parts from ``sources`` to every net behind them, over the nets in ``within``."""
         return self._spread(sources, self._out, lambda arc: arc.sink, 1, within)
 
     def backward(self, sinks: Mapping[int, list[Part]]) -> dict[int, list[Part]]:
@@ -236,7 +237,7 @@ class _Graph:
 
 
 def _register_name(cell: Cell, netlist: Netlist) -> str:
-    """What a register keeps, by name: its output's net."""
+    """Name of a register: that of its output's net."""
     for bits in cell.outputs.values():
         for net in bits:
             if isinstance(net, int) and net in netlist.nets:

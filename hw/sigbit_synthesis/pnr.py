@@ -1,4 +1,4 @@
-"""Place and route for ECP5 with nextpnr, and the bitstream: what a clock really is."""
+"""Place and route for ECP5 with nextpnr, and the bitstream: the real clock frequency."""
 
 import json
 from collections.abc import Callable
@@ -15,12 +15,12 @@ from sigbit_tools.cache import cached_folder, key_of
 from sigbit_tools.toolchain import ToolchainError, synth_tool
 
 BITSTREAM = "board.bit"
-"""The file of a placed, routed and packed board that the part is configured with."""
+"""File name of the bitstream, the placed, routed and packed board."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """An ECP5 device: its name, and the options by which nextpnr knows it."""
+    """An ECP5 device: its name, and the nextpnr options that select it."""
 
     name: str
     options: tuple[str, ...]
@@ -55,17 +55,17 @@ class Routed:
     Parameters
     ----------
     clock_mhz : float
-        The clock that the board's generator makes.
+        Frequency of the clock that the board's generator provides.
     fmax_mhz : float
-        The fastest that the accelerator's clock could be, after routing, by nextpnr.
+        Maximum frequency of the accelerator's clock after routing, as reported by nextpnr.
     seed : int
-        Of the placement.
+        Seed of the placement.
     utilization : dict
         Cells used and available, by type.
     critical : tuple of str
-        The slowest path's cells and delays, in order.
+        Cells and delays of the slowest path, in order.
     bitstream : Path
-        The configuration for the part.
+        Bitstream for the part.
     """
 
     clock_mhz: float
@@ -77,7 +77,7 @@ class Routed:
 
     @property
     def meets(self) -> bool:
-        """Whether the board works at its clock."""
+        """True if the board meets timing at its clock."""
         return self.fmax_mhz >= self.clock_mhz
 
     @property
@@ -94,7 +94,7 @@ def placements(
     design: Mapped, clock: float, seeds: int, progress: Callable[[str, int, int], None]
 ) -> list[Routed]:
     """``seeds`` placements of ``design`` for ``clock`` Hertz, two at a time, in order of their
-    seeds, from 1 on.
+    seeds, starting at 1.
 
     Raises :class:`~sigbit_tools.toolchain.ToolchainError` with the log's last lines if a tool
     fails.
@@ -127,8 +127,8 @@ def map_board(text: str, top: str, progress: Callable[[str, int, int], None]) ->
 
 
 def route(design: Mapped, clock: float, seed: int, tools: Tools) -> Routed:
-    """One placement of ``design`` for ``clock`` Hertz, routed and packed; from
-    the cache if it was made before.
+    """One placement of ``design`` for ``clock`` Hertz, routed and packed; from the cache if it
+    exists.
 
     Raises :class:`~sigbit_tools.toolchain.ToolchainError` with the log's last lines if a tool
     fails.
@@ -181,7 +181,8 @@ def route(design: Mapped, clock: float, seed: int, tools: Tools) -> Routed:
 
 
 def _run(tools: Tools, folder: Path, command: list[str], made: str, part: Part) -> None:
-    """Run a tool that makes the file ``made``; its log ends the error if it does not."""
+    """Run a tool that makes the file ``made``; if it does not, the error ends with the tool's
+    log."""
     done = tools.run(command, folder)
     if done.returncode or not (folder / made).exists():
         told = last_lines(folder / "log.txt") or done.stdout[-1500:]
@@ -192,10 +193,11 @@ def _run(tools: Tools, folder: Path, command: list[str], made: str, part: Part) 
 
 
 def result(folder: Path, clock: float, seed: int) -> Routed:
-    """What nextpnr's ``report.json`` in ``folder`` says of a placement for ``clock`` Hertz."""
+    """Result of a placement for ``clock`` Hertz, read from nextpnr's ``report.json`` in
+    ``folder``."""
     report: dict[str, Any] = json.loads((folder / "report.json").read_text())
     clocks = report["fmax"]
-    # The others, the oscillator's and the same before its gate, are those of a few registers.
+    # The other clocks, the oscillator's and the clock before its gate, drive only a few registers.
     name = min(clocks, key=lambda name: clocks[name]["achieved"])
     path = next(
         path["path"]

@@ -1,4 +1,4 @@
-"""What an accelerator costs on a target, block by block."""
+"""Cost of an accelerator on a target, block by block."""
 
 import hashlib
 import re
@@ -17,17 +17,18 @@ from sigbit_synthesis.resources import Resources
 from sigbit_synthesis.target import Target
 
 ENGINE, ARRAY, DRAIN = "compute", "array", "drain"
-"""Instances: of the compute engine in the accelerator; of array and post-processing in the
+"""Instance names: of the compute engine in the accelerator; of array and post-processing in the
 engine."""
 GOAL = "array and post-processing"
-"""The paths that limit the clock of the multiply-accumulates."""
+"""Paths that limit the clock of the multiply-accumulates."""
 POOL = "pool_"
-"""How the running maxima's instances in the array begin."""
+"""Prefix of the instances of the running maxima in the array."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """Equal instances of a module in a module: how many, and what each costs with all below it."""
+    """Identical instances of a module within a module: their number, and the cost of each with
+    everything below it."""
 
     name: str
     module: str
@@ -37,14 +38,14 @@ class Block:
     children: tuple["Block", ...]
 
     def child(self, name: str) -> "Block":
-        """The child of this name; ``LookupError`` if there is none."""
+        """Return the child of this name; raises ``LookupError`` if there is none."""
         return next(block for block in self.children if block.name == name)
 
 
 @dataclass(frozen=True)
 class Module:
-    """One distinct module: its name, its instances, what one costs without its submodules, and its
-    longest paths that do not lie within one of them."""
+    """One distinct module: its name, its number of instances, the cost of one without its
+    submodules, and its longest paths that do not lie within one of them."""
 
     name: str
     instances: int
@@ -59,16 +60,17 @@ class Report:
     Parameters
     ----------
     config, target
-        What was mapped to what.
+        Accelerator and target of the synthesis.
     netlist_sha256 : str
         SHA-256 of the RTLIL that Yosys mapped.
     modules : tuple of Module
-        Distinct modules, the costliest first.
+        Distinct modules, the most expensive first.
     tree : Block
-        The accelerator, by blocks.
+        The accelerator by blocks.
     paths : dict
         Longest paths of the ``accelerator`` between its registers, and within ``compute engine``,
-        ``array``, ``post-processing``, and ``array and post-processing``, between them included.
+        ``array``, ``post-processing``, and ``array and post-processing``, which includes the paths
+        between the two.
     """
 
     config: ArchConfig
@@ -80,39 +82,40 @@ class Report:
 
     @property
     def levels(self) -> int:
-        """The most LUT levels of any path in array and post-processing."""
+        """Maximum number of LUT levels on any path in array and post-processing."""
         return max((path.levels for path in self.paths[GOAL]), default=0)
 
     @property
     def carries(self) -> int:
-        """The most carry chains on any path in array and post-processing."""
+        """Maximum number of carry chains on any path in array and post-processing."""
         return max((path.carries for path in self.paths[GOAL]), default=0)
 
     @property
     def total(self) -> Resources:
-        """The whole accelerator."""
+        """Cost of the whole accelerator."""
         return self.tree.total
 
     @cached_property
     def pooling(self) -> Resources:
-        """The running maxima, which lie in the array but multiply nothing."""
+        """Cost of the running maxima, which lie in the array but multiply nothing."""
         array = self.tree.child(ENGINE).child(ARRAY)
         pools = [block for block in array.children if block.name.startswith(POOL)]
         return sum((block.total * block.instances for block in pools), Resources())
 
     @cached_property
     def array(self) -> Resources:
-        """Multiply-accumulates: the array and all below it, without the running maxima."""
+        """Cost of the multiply-accumulates: the array and everything below it, without the running
+        maxima."""
         return self.tree.child(ENGINE).child(ARRAY).total - self.pooling
 
     @property
     def lut_per_mac(self) -> float:
-        """LUTs of the whole accelerator for each multiply-accumulate a cycle."""
+        """LUTs of the whole accelerator per multiply-accumulate per cycle."""
         return self.total.lut / self.config.macs
 
     @property
     def lut_per_mac_array(self) -> float:
-        """LUTs of the array alone for each multiply-accumulate a cycle."""
+        """LUTs of the array alone per multiply-accumulate per cycle."""
         return self.array.lut / self.config.macs
 
 
@@ -122,13 +125,13 @@ def synthesize(
     *,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Report:
-    """Map the accelerator of ``config`` to ``target``: each distinct module once, none again that
-    was mapped before.
+    """Map the accelerator of ``config`` to ``target``: each distinct module once, and none that has
+    been mapped before.
 
     Parameters
     ----------
     progress : callable, optional
-        Called with the name of a finished module, how many are, and of how many.
+        Called with the name of a finished module, the number of finished modules, and their total.
 
     Raises :class:`~sigbit_tools.toolchain.ToolchainError` with the log's last lines if Yosys fails,
     or if the result has multiplier blocks or cells that are not the target's.
@@ -158,12 +161,12 @@ def _sha256(text: str) -> str:
 
 
 def short(module: str) -> str:
-    """A module's name for people, without what all of them share."""
+    """Display name of a module, without the prefix shared by all of them."""
     return plain(module).removeprefix(f"{NAME}_").removeprefix("sigbit_")
 
 
 def plain(name: str) -> str:
-    """A name without the numbers that make it unique among equal ones."""
+    """A name without the numbers that make it unique."""
     return re.sub(r"\$\d+", "", name)
 
 
@@ -174,7 +177,7 @@ def _block(
     netlists: Mapping[str, Netlist],
     seen: dict[str, tuple[Block, ...]],
 ) -> Block:
-    """A module as a block; ``seen`` keeps the children of modules."""
+    """A module as a block; ``seen`` holds the children of modules already visited."""
     netlist = netlists[module]
     if module not in seen:
         seen[module] = tuple(
@@ -189,7 +192,7 @@ def _block(
 def _instances(
     netlist: Netlist, netlists: Mapping[str, Netlist]
 ) -> Iterator[tuple[str, list[str]]]:
-    """Submodules and the names of their instances."""
+    """Submodules with the names of their instances."""
     names: dict[str, list[str]] = {}
     for cell in netlist.cells:
         if cell.kind in netlists:
@@ -203,7 +206,7 @@ def _own(netlist: Netlist, netlists: Mapping[str, Netlist]) -> Resources:
 
 
 def _modules(netlists: Mapping[str, Netlist], timings: Mapping[str, Timing]) -> tuple[Module, ...]:
-    """Distinct modules that the accelerator holds, the costliest first."""
+    """Distinct modules of the accelerator, the most expensive first."""
     uses: Counter[str] = Counter({NAME: 1})
     for name in parents_first(netlists):
         for kind, cells in _instances(netlists[name], netlists):
@@ -216,7 +219,7 @@ def _modules(netlists: Mapping[str, Netlist], timings: Mapping[str, Timing]) -> 
 
 
 def parents_first(netlists: Mapping[str, Netlist], top: str = NAME) -> list[str]:
-    """Names of ``top`` and all modules below, every module before those that it instantiates."""
+    """Names of ``top`` and all modules below it, every module before those that it instantiates."""
     order: dict[str, None] = {}
 
     def visit(name: str) -> None:

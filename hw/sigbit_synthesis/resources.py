@@ -1,4 +1,4 @@
-"""What cells cost: LUTs, flip-flops, carries, memories."""
+"""Resources of cells: LUTs, flip-flops, carries, memories."""
 
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
@@ -18,7 +18,8 @@ from sigbit_synthesis.target import (
 class Resources:
     """Cells of a module, a block or a design, before place and route.
 
-    Every LUT of a carry chain is a cell of its own, where a vendor's packer would often share one.
+    Every LUT of a carry chain is a cell of its own, although a vendor's packer would often share
+    one.
 
     Parameters
     ----------
@@ -61,7 +62,7 @@ class Resources:
 
     @classmethod
     def of_cells(cls, cells: Mapping[str, int]) -> "Resources":
-        """Sum up numbers of cells by type; types that cost nothing are passed over."""
+        """Sum up numbers of cells by type; types that cost nothing are skipped."""
         memories = [(MEMORIES[cell], n) for cell, n in cells.items() if cell in MEMORIES]
         lut_memory = sum(n * memory.luts for memory, n in memories)
         lut_shift = sum(n for cell, n in cells.items() if is_shift_register(cell))

@@ -1,4 +1,4 @@
-"""Targets: the fabrics that Yosys maps to, and what their cells are."""
+"""Targets: the fabrics that Yosys maps to, and their cells."""
 
 import re
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from sigbit_hw.gateware.fabric.kinds import Fabric
 MODULE = "sigbit_module"
 """Name of a module while Yosys maps it."""
 WIRE_PS = 700
-"""What Yosys takes for the delay of a wire between LUTs of UltraScale+. With its own 300 ps it sees
-carry chains as long as five LUTs and their wires, and lets paths of LUTs alone grow as long."""
+"""Wire delay between LUTs of UltraScale+ assumed by Yosys, in ps. With Yosys' own 300 ps a carry
+chain counts as much as five LUTs and their wires, and paths of LUTs alone grow as long."""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """A memory cell: the LUTs it takes (distributed memory) or its bits and its share of a block.
+    """A memory cell: its LUTs (distributed memory), or its bits and its share of a block.
 
     ``blocks`` counts RAMB36 on UltraScale+, EBR (DP16KD) on ECP5, SB_RAM40_4K on iCE40.
     """
@@ -29,7 +29,7 @@ class Memory:
 
 
 class Target(Enum):
-    """What an accelerator is synthesized for; always without DSP blocks."""
+    """Target of a synthesis; always without DSP blocks."""
 
     XCUP = "xcup"
     ECP5 = "ecp5"
@@ -42,19 +42,20 @@ class Target(Enum):
 
     @property
     def lut_inputs(self) -> int:
-        """Inputs of a LUT."""
+        """Number of inputs of a LUT."""
         return 6 if self is Target.XCUP else 4
 
     @property
     def block_name(self) -> str:
-        """What a block memory is called."""
+        """Name of a block memory."""
         return {Target.XCUP: "RAMB36", Target.ECP5: "EBR", Target.ICE40: "RAM40"}[self]
 
     def libraries(self) -> dict[str, str]:
-        """Verilog of cells that the script reads, by file name, beyond what Yosys reads itself.
+        """Verilog of cells that the script reads, by file name, in addition to Yosys' own
+        libraries.
 
-        Yosys' own library of UltraScale+ cells takes longer to read than most modules to map: of
-        its rarer cells only the memories are kept.
+        Yosys' own library of UltraScale+ cells takes longer to read than most modules take to map;
+        of its rarer cells only the memories are kept.
         """
         return {"memories.v": _xilinx_memories()} if self is Target.XCUP else {}
 
@@ -64,8 +65,8 @@ class Target(Enum):
         Parameters
         ----------
         source : str
-            RTLIL of the module. Where it has no memory, Yosys need not read how UltraScale+ block
-            memories are made of cells, which takes five times as long as mapping a small module.
+            RTLIL of the module. If it has no memory, Yosys need not read the definition of
+            UltraScale+ block memories, which takes five times as long as mapping a small module.
         """
         if self is Target.XCUP:
             synth = "synth_xilinx -family xcup -nodsp -noiopad -noclkbuf -run"
@@ -121,7 +122,7 @@ MEMORIES = {
 """Memory cells by name."""
 
 DSPS = {"DSP48E2", "MULT18X18D", "ALU54B", "SB_MAC16"}
-"""Multiplier blocks, which a result must not have."""
+"""Multiplier blocks, which a result must not contain."""
 WIDE_MUXES = {"MUXF7", "MUXF8", "MUXF9", "PFUMX", "L6MUX21"}
 """Multiplexers behind LUTs, part of the same slice."""
 CARRIES = {"CARRY4", "CARRY8", "CCU2C", "SB_CARRY"}
@@ -129,15 +130,15 @@ CARRIES = {"CARRY4", "CARRY8", "CCU2C", "SB_CARRY"}
 
 
 def is_lut(cell: str) -> bool:
-    """Whether a cell is one LUT (LUT6_2 is one with two outputs; an inverter takes one)."""
+    """True if a cell is one LUT (LUT6_2 is one with two outputs; an inverter takes one)."""
     return re.fullmatch(r"LUT[1-6]|LUT6_2|LUT4|SB_LUT4|INV", cell) is not None
 
 
 def is_shift_register(cell: str) -> bool:
-    """Whether a cell is a shift register in a LUT."""
+    """True if a cell is a shift register in a LUT."""
     return re.fullmatch(r"SRL16E?|SRLC16E?|SRLC32E", cell) is not None
 
 
 def is_register(cell: str) -> bool:
-    """Whether a cell is a flip-flop."""
+    """True if a cell is a flip-flop."""
     return re.fullmatch(r"FD[RSCP]E(_1)?|TRELLIS_FF|SB_DFF\w*", cell) is not None

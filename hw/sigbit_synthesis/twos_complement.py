@@ -1,5 +1,5 @@
-"""What the array would cost as people write it first: two's complement, ``*`` and ``+``, left to
-Yosys. An array alone, beside the accelerators of the benchmark."""
+"""Baseline of the array in straightforward RTL: two's complement, ``*`` and ``+``, left to Yosys.
+The array alone, for comparison with the accelerators of the benchmark."""
 
 import hashlib
 
@@ -17,15 +17,15 @@ NAME = "plain_dot"
 
 
 class PlainDot(wiring.Component):
-    """Accumulated dot product of two's complement integers: registered products, a registered tree
+    """Accumulated dot product of two's-complement integers: registered products, a registered tree
     of two-operand adders, an accumulator.
 
     Parameters
     ----------
     weight_bits : int
-        Of signed weights.
+        Width of the signed weights.
     act_shape : Shape
-        Of activations, signed or not.
+        Shape of the activations, signed or unsigned.
     lanes : int
         Products, a power of two.
     acc_bits : int
@@ -34,9 +34,9 @@ class PlainDot(wiring.Component):
     Members
     -------
     ``weights : In(signed(weight_bits)).array(lanes)``, ``acts : In(act_shape).array(lanes)``
-        A step every cycle.
+        One step every cycle.
     ``clear : In(1)``
-        The sum that leaves the tree begins a new total.
+        The sum that leaves the tree starts a new total.
     ``acc : Out(signed(acc_bits))``
         The total, ``log2(lanes) + 2`` cycles after the step.
     """

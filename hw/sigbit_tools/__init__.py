@@ -1,2 +1,2 @@
-"""Below all other rooms: tool discovery, the cache of builds, and files: written atomically, read
+"""The lowest layer: tool discovery, the build cache, and files that are written atomically and read
 with limits."""

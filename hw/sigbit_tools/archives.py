@@ -1,6 +1,6 @@
-"""Zip archives and arrays in files that anybody may have written.
+"""Zip archives and arrays in files from untrusted sources.
 
-What a file claims to hold is compared with its length before anything is allocated, nothing is
+The sizes that a file declares are compared with its length before anything is allocated, nothing is
 unpacked to a path, and nothing is unpickled.
 """
 
@@ -24,14 +24,15 @@ from sigbit_tools.files import FileError
 from sigbit_tools.shown import shown
 
 ENTRIES_MAX, DIRECTORY_MAX = 20_000, 4 << 20
-"""Files in an archive, and bytes of its directory, at most."""
+"""Maximum number of files in an archive, and maximum size of its directory in bytes."""
 UNPACKED, RATIO = 64 << 20, 20
-"""What an archive holds may take so many bytes, or so many times its length if that is more."""
+"""Limits of an archive's unpacked content: this many bytes, or this multiple of its length if that
+is more."""
 HEADER_MAX = 10_000
-"""Characters of an array's header at most."""
+"""Maximum length of an array header in characters."""
 
 ZIP, NPY = b"PK\x03\x04", b"\x93NUMPY"
-"""How such files begin."""
+"""Magic bytes of the files."""
 
 _BROKEN = (
     zipfile.BadZipFile,
@@ -43,13 +44,14 @@ _BROKEN = (
     RuntimeError,
     ValueError,
 )
-"""What the readers of archives and arrays raise at a damaged one."""
+"""Exceptions that the readers of archives and arrays raise for damaged files."""
 
 
 @contextmanager
 def open_archive(path: Path, what: str) -> Iterator[zipfile.ZipFile]:
-    """The zip archive ``path``, its entries checked; :class:`FileError` where it, or what is read
-    from it inside the block, is not what it should be: ``what``."""
+    """Open the zip archive ``path`` and check its entries. Raises :class:`FileError`, with the
+    expected content ``what``, if the archive, or anything read from it inside the block, is
+    invalid."""
     with _broken(path, what):
         with path.open("rb") as file:
             length = os.fstat(file.fileno()).st_size
@@ -67,13 +69,13 @@ def _broken(path: Path, what: str) -> Iterator[None]:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FileError(f"{path} is not {what}: {reason}") from error
     except OSError as error:
-        if error.filename is None:  # such as a seek to before the beginning
+        if error.filename is None:  # such as a seek before the beginning
             raise FileError(f"{path} is not {what}: {error.strerror or error}") from error
         raise
 
 
 def _check_directory(file: IO[bytes], length: int) -> None:
-    """Refuse a directory that takes long to read; its end says how large it is."""
+    """Refuse a directory that takes long to read; its size is stored in the end record."""
     file.seek(max(0, length - _TAIL))
     tail = file.read()
     at = tail.rfind(b"PK\x05\x06")
@@ -84,7 +86,8 @@ def _check_directory(file: IO[bytes], length: int) -> None:
 
 
 _END = struct.Struct("<10xHI6x")
-"""The end of an archive: entries and bytes of its directory; a comment may follow."""
+"""End record of an archive: number of entries, and size of its directory in bytes; a comment may
+follow."""
 _TAIL = _END.size + (1 << 16)
 
 
@@ -111,13 +114,13 @@ def _check_entries(archive: zipfile.ZipFile, length: int) -> None:
 
 
 def read_entry(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    """The array in the entry ``name``; ``ValueError`` if it is none."""
+    """Return the array in the entry ``name``; raises ``ValueError`` if it is not one."""
     with archive.open(name) as file:
         return _read_array(file, archive.getinfo(name).file_size)
 
 
 def read_npy(path: Path) -> NDArray[Any]:
-    """The array in an .npy file; :class:`FileError` if it is none."""
+    """Return the array in an .npy file; raises :class:`FileError` if it is not one."""
     if path.exists() and not path.is_file():
         raise FileError(f"{path} is not an .npy file: it is not a regular file")
     with _broken(path, "an .npy file"), path.open("rb") as file:
@@ -125,8 +128,8 @@ def read_npy(path: Path) -> NDArray[Any]:
 
 
 def read_npz(path: Path, *names: str) -> dict[str, NDArray[Any]]:
-    """The arrays ``names`` of an .npz file, or all of them; :class:`FileError` if it is none, or
-    lacks one."""
+    """Return the arrays ``names`` of an .npz file, or all of them; raises :class:`FileError` if it
+    is not one, or lacks one of them."""
     with open_archive(path, "an .npz file") as archive:
         arrays = {
             name.removesuffix(".npy"): name for name in archive.namelist() if name.endswith(".npy")
@@ -137,7 +140,7 @@ def read_npz(path: Path, *names: str) -> dict[str, NDArray[Any]]:
 
 
 def _read_array(file: IO[bytes], length: int) -> NDArray[Any]:
-    """The array in a stream of ``length`` bytes, all of which are its."""
+    """Read the array that occupies all ``length`` bytes of a stream."""
     shape, by_columns, dtype = _header(file)
     if dtype.hasobject or dtype.fields or not dtype.itemsize:
         raise ValueError(f"it holds {shown(str(dtype))}, not numbers or text")
@@ -165,7 +168,7 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         raise ValueError(f"it is an array file of version {version}, 1.0 and 2.0 are read")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about headers of Python 2
+            warnings.simplefilter("ignore")  # about headers written by Python 2
             shape, by_columns, dtype = read(file, max_header_size=HEADER_MAX)
     except (SyntaxError, TokenError, RecursionError, MemoryError, TypeError, ValueError) as error:
         raise ValueError("the header of its array cannot be read") from error

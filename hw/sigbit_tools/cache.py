@@ -1,7 +1,7 @@
-"""The cache of builds: folders named after everything that could change what is in them.
+"""The build cache: folders named after everything that could change their content.
 
-A name consists of a kind and of :func:`key_of`, never of texts from a file, which could lead out of
-the cache.
+A name consists of a kind and a result of :func:`key_of`, never of texts from a file, which could
+point outside the cache.
 """
 
 import fcntl
@@ -19,7 +19,7 @@ from sigbit_tools.toolchain import cache_dir
 
 _NAME = re.compile(r"[a-z0-9-]+")
 SECRET = "secret"
-"""The file of :func:`cache_secret`."""
+"""File name of :func:`cache_secret`."""
 
 
 def key_of(*parts: str) -> str:
@@ -32,10 +32,10 @@ def key_of(*parts: str) -> str:
 
 
 def cached_folder(name: str, make: Callable[[Path], None]) -> Path:
-    """Return folder `name` of the cache; `make` fills one that is renamed when complete.
+    """Return folder `name` of the cache; `make` fills a new one, which is renamed when complete.
 
     Any number of processes may ask at once: one makes the folder, the others wait. Raises
-    ``ValueError`` for a name that is not a name in the cache.
+    ``ValueError`` if the name is not valid in the cache.
     """
     if not _NAME.fullmatch(name):
         raise ValueError(f"a folder of the cache must be named by a-z, 0-9 and -, not {name!r}")
@@ -54,8 +54,8 @@ def cached_folder(name: str, make: Callable[[Path], None]) -> Path:
 
 
 def cache_secret() -> bytes:
-    """Return 32 random bytes that only this user can read: with them the user's own files are
-    signed. They are as old as the cache."""
+    """Return 32 random bytes that only this user can read, for signing the user's own files. They
+    last as long as the cache."""
     path = cache_dir() / SECRET
     with _locked(cache_dir() / f"{SECRET}.lock"):
         if not path.is_file() or path.stat().st_size != 32:

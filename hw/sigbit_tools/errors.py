@@ -1,8 +1,8 @@
-"""The base of every exception whose text is written for people."""
+"""Base of all exceptions whose text is written for users."""
 
 
 class SigbitError(Exception):
-    """A mistake that a person can mend.
+    """An error that the user can correct.
 
     The text says what is wrong, what is allowed, what was given and what to do. The command line
     prints it without a traceback.

@@ -1,19 +1,19 @@
-"""Which extra of the package brings a module that is not installed."""
+"""The extra that provides a module that is not installed."""
 
 import re
 from importlib import metadata
 
 _DISTRIBUTIONS = {"brevitas": "brevitas", "serial": "pyserial", "sklearn": "scikit-learn"}
-"""Distributions that have another name than their modules, but for the sign between words."""
+"""Distributions whose names differ from their modules' by more than the word separator."""
 _REQUIREMENT = re.compile(r"""^([\w.-]+).*;\s*extra\s*==\s*["']([\w-]+)["']$""")
 _FOR_DEVELOPERS = "test"
 
 
 def extra_of(module: str) -> str | None:
-    """Return the extra that installs ``module``, None where no extra of sigbit does.
+    """Return the extra that installs ``module``, or None if no extra of sigbit does.
 
-    Of several extras it is the smallest one, so that nobody is told to install the test tools for
-    a simulation.
+    Of several extras it is the smallest one, so that nobody is told to install the test tools for a
+    simulation.
     """
     top = module.partition(".")[0]
     wanted = _DISTRIBUTIONS.get(top, top).replace("_", "-").lower()
@@ -27,7 +27,8 @@ def extra_of(module: str) -> str | None:
 
 
 def remedy(error: ModuleNotFoundError) -> str | None:
-    """Return one line that tells how to install what ``error`` misses, None if it is not ours."""
+    """Return one line that explains how to install the module that ``error`` misses, or None if it
+    belongs to no extra."""
     extra = extra_of(error.name or "")
     if extra is None:
         return None

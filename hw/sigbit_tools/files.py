@@ -1,4 +1,4 @@
-"""Files that are never left half written, and JSON documents."""
+"""Files that are never left half-written, and JSON documents."""
 
 import io
 import os
@@ -14,25 +14,25 @@ from sigbit_tools.strict_json import TEXT_MAX, parse_json
 
 
 class FileError(SigbitError):
-    """A file cannot be written, or holds something else than it should; the message is for the
+    """A file cannot be written, or does not hold the expected content; the message is for the
     user."""
 
 
 STDOUT = Path("-")
-"""Stands for standard output where a file is written."""
+"""Placeholder path for standard output where a file is written."""
 
 
 def is_stream(path: Path) -> bool:
-    """Whether what is written to ``path`` goes to a device, a pipe or standard output."""
+    """Return whether ``path`` is a device, a pipe or standard output."""
     return path == STDOUT or (path.exists() and not path.is_file() and not path.is_dir())
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file under a temporary name that takes ``path``'s place when the block ends well,
-    its content on the disk; :class:`FileError` where that cannot be, as on a full disk. The file
-    that a link leads to is replaced, not the link; devices, pipes and :data:`STDOUT` are written to
-    when the block ends."""
+    """Yield a binary file under a temporary name that replaces ``path`` if the block succeeds,
+    after its content has been synced to disk. Raises :class:`FileError` if that fails, for example
+    on a full disk. If ``path`` is a link, its target is replaced, not the link; devices, pipes and
+    :data:`STDOUT` are written to at the end of the block."""
     if is_stream(path):
         content = io.BytesIO()
         yield content
@@ -52,7 +52,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         os.replace(name, path)
     except BaseException as error:
         Path(name).unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename in (None, name):  # no other file's
+        if isinstance(error, OSError) and error.filename in (None, name):  # no other process's file
             raise _unwritable(path, error) from error
         raise
 
@@ -83,7 +83,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def make_folder(path: Path) -> Path:
-    """Return ``path``, made a folder with all above it; :class:`FileError` where that cannot be."""
+    """Return ``path`` after making it a folder, with all its parents; raises :class:`FileError` if
+    that fails."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -92,8 +93,9 @@ def make_folder(path: Path) -> Path:
 
 
 def read_bytes(path: Path, limit: int, what: str) -> bytes:
-    """The content of a file of at most ``limit`` bytes; :class:`FileError` if it holds more, or is
-    no regular file, which might never end. ``what`` says what it should be."""
+    """Return the content of a file of at most ``limit`` bytes. Raises :class:`FileError` if it
+    holds more, or is not a regular file, which might be endless. ``what`` describes the expected
+    content."""
     if path.exists() and not path.is_file():
         raise FileError(f"{path} is not {what}: it is not a regular file")
     with path.open("rb") as file:
@@ -104,7 +106,8 @@ def read_bytes(path: Path, limit: int, what: str) -> bytes:
 
 
 def read_text(path: Path, limit: int, what: str) -> str:
-    """The UTF-8 text in a file of at most ``limit`` bytes, with a byte order mark or without."""
+    """Return the UTF-8 text in a file of at most ``limit`` bytes, with or without a byte order
+    mark."""
     try:
         return read_bytes(path, limit, what).decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -112,7 +115,7 @@ def read_text(path: Path, limit: int, what: str) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """The JSON document in a file; the error names line and column."""
+    """Return the JSON document in a file; the error names line and column."""
     try:
         return parse_json(read_text(path, TEXT_MAX, "JSON"))
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Image files that anybody may have written."""
+"""Image files from untrusted sources."""
 
 import io
 import warnings
@@ -13,20 +13,20 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
 """Suffixes of image files."""
 
 PIXELS_MAX = 1 << 25
-"""Pixels of an image at most: a few more than 7680 x 4320."""
+"""Maximum number of pixels of an image: slightly more than 7680 x 4320."""
 
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "PPM", "TIFF")
 
 
 def read_image(source: Path | bytes, name: str, mode: str = "RGB") -> NDArray[np.uint8]:
-    """The pixels ``[H, W, 3]``, or ``[H, W]`` where ``mode`` is "L", of an image file or its
-    content; :class:`FileError`, which calls it ``name``, if it is none."""
+    """Return the pixels ``[H, W, 3]``, or ``[H, W]`` if ``mode`` is "L", of an image file or its
+    content. Raises :class:`FileError`, which refers to it as ``name``, if it is not an image."""
     from PIL import Image, UnidentifiedImageError
 
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about metadata, which nobody reads
+            warnings.simplefilter("ignore")  # about metadata, which are not used
             with Image.open(file, formats=_FORMATS) as image:
                 if image.width * image.height > PIXELS_MAX:
                     raise FileError(
@@ -42,7 +42,7 @@ def read_image(source: Path | bytes, name: str, mode: str = "RGB") -> NDArray[np
         ) from error
     except UnidentifiedImageError as error:
         raise FileError(f"{name} is not a readable image: {_KNOWN}") from error
-    except Exception as error:  # whatever a decoder trips over
+    except Exception as error:  # any failure of a decoder
         if isinstance(error, OSError) and error.filename is not None:
             raise
         raise FileError(

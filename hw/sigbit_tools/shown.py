@@ -1,4 +1,4 @@
-"""Values as errors show them."""
+"""Formatting of values in error messages."""
 
 import reprlib
 
@@ -8,5 +8,5 @@ _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 4
 
 
 def shown(value: object) -> str:
-    """``value`` as an error shows it: its ``repr``, shortened."""
+    """Return the ``repr`` of ``value``, shortened for an error message."""
     return _SHORT.repr(value)

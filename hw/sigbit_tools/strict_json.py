@@ -1,7 +1,7 @@
-"""JSON from files that anybody may have written.
+"""JSON from untrusted sources.
 
-Refused is what JSON leaves open or NumPy cannot take: keys that come twice, NaN and infinity,
-endless nesting.
+Constructs that JSON leaves undefined or NumPy cannot represent are refused: duplicate keys, NaN and
+infinity, unbounded nesting.
 """
 
 import json
@@ -11,15 +11,15 @@ from typing import Any, NoReturn
 from sigbit_tools.shown import shown
 
 TEXT_MAX = 64 << 20
-"""Bytes of a document at most."""
+"""Maximum size of a document in bytes."""
 DIGITS_MAX = 400
-"""Digits of a whole number at most: those of the largest float, and some more."""
+"""Maximum number of digits of an integer: those of the largest float, with some margin."""
 DEPTH_MAX = 64
-"""Levels of a document at most."""
+"""Maximum nesting depth of a document."""
 
 
 def parse_json(text: str | bytes) -> Any:
-    """The document in ``text``; ``ValueError`` says what is wrong with it and where."""
+    """Return the document in ``text``; ``ValueError`` describes the error and its position."""
     if len(text) > TEXT_MAX:
         raise ValueError(f"a document must have at most {TEXT_MAX >> 20} MiB, not {len(text):,}")
     try:
@@ -56,8 +56,8 @@ def _constant(name: str) -> NoReturn:
 
 
 def check_depth(document: Any) -> None:
-    """Raise ``ValueError`` if ``document`` has more than :data:`DEPTH_MAX` levels; level by level,
-    as recursion would not survive what it looks for."""
+    """Raise ``ValueError`` if ``document`` is nested more than :data:`DEPTH_MAX` levels deep. The
+    check proceeds level by level, since recursion would fail on the very documents it looks for."""
     level = _containers([document])
     for _ in range(DEPTH_MAX):
         level = [inner for outer in level for inner in _containers(_children(outer))]

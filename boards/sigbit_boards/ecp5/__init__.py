@@ -1,1 +1,2 @@
-"""What boards with a Lattice ECP5 have in common: clock generator, pins, top, place and route."""
+"""Common parts of boards with a Lattice ECP5: clock generator, pins, top module, place and
+route."""

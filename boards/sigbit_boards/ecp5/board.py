@@ -1,4 +1,4 @@
-"""Boards with an ECP5, a clock and a serial line: what there is to build, and how."""
+"""Boards with an ECP5, a clock and a serial line, and their builds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,14 +22,15 @@ from sigbit_tools.cache import cached_folder
 TOP = "sigbit_board"
 """Name of the top module."""
 BAUDS = (3_000_000, 2_000_000, 1_000_000)
-"""Bits a second that the serial line may have, the first that the clock can make."""
+"""Supported bit rates of the serial line in bits per second; the first one that the clock can
+generate is used."""
 _BAUD_ERROR = 0.015
 _DIVISOR_MIN = 8
 
 
 @dataclass(frozen=True)
 class Ecp5Board:
-    """A board, as :class:`sigbit_boards.registry.Board` describes it.
+    """A board; implements :class:`sigbit_boards.registry.Board`.
 
     Parameters
     ----------
@@ -39,11 +40,11 @@ class Ecp5Board:
     platform : type
         Its description in amaranth-boards.
     memory_bytes : int
-        Memory beside the accelerator, on chip.
+        Size of the on-chip memory beside the accelerator.
     loader : str
-        What openFPGALoader calls the board.
+        Name of the board in openFPGALoader.
     pulls : tuple
-        Attributes of the serial line's pins that its description leaves out.
+        Attributes of the serial line's pins that the platform description lacks.
     """
 
     name: str
@@ -57,15 +58,15 @@ class Ecp5Board:
     bauds = BAUDS
 
     def clock(self, config: ArchConfig, clock: float) -> float:
-        """The fastest clock up to ``clock`` Hertz that it can make for an accelerator;
-        ``ValueError`` if there is none, or if it cannot carry this accelerator."""
+        """The fastest clock, up to ``clock`` Hertz, that the board can generate for an accelerator.
+        Raises ``ValueError`` if there is none, or if the board cannot carry this accelerator."""
         made = made_clock(pins.oscillator(self.platform), clock)
         self.line(made)
         require_one_port(config)
         return made
 
     def line(self, clock: float) -> tuple[int, int]:
-        """Cycles a bit of the serial line, and bits a second, at a clock of so many Hertz."""
+        """Cycles per bit of the serial line, and bits per second, at a clock of ``clock`` Hertz."""
         for baud in BAUDS:
             divisor = round(clock / baud)
             if divisor >= _DIVISOR_MIN and abs(clock / divisor / baud - 1) <= _BAUD_ERROR:
@@ -76,7 +77,7 @@ class Ecp5Board:
         )
 
     def top(self, config: ArchConfig, clock: float) -> Ecp5Top:
-        """The top module for a clock that :meth:`clock` gave."""
+        """The top module for a clock returned by :meth:`clock`."""
         divisor, _ = self.line(clock)
         core = SerialAccelerator(config, round(clock), divisor, self.memory_bytes)
         return Ecp5Top(core, pins.oscillator(self.platform), clock)
@@ -114,7 +115,7 @@ class Ecp5Board:
 
 
 def emitted(board: Ecp5Board, config: ArchConfig, clock: float) -> str:
-    """RTLIL of ``board`` with an accelerator, from the cache if it was emitted before."""
+    """RTLIL of ``board`` with an accelerator, from the cache if it has been emitted before."""
     root = Path(sigbit_boards.__file__).parent
     sources = [
         path.read_text() for path in sorted(root.rglob("*.py")) if "driver" not in path.parts

@@ -1,4 +1,4 @@
-"""Pins of boards, from amaranth-boards, as nextpnr and the vendor's tools read them."""
+"""Pins of boards, taken from amaranth-boards, in the formats of nextpnr and the vendor's tools."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from amaranth.vendor import LatticeECP5Platform
 
 @dataclass(frozen=True)
 class Pin:
-    """A port of the top: its ball, and what its buffer needs."""
+    """A port of the top module: its ball and the attributes of its buffer."""
 
     port: str
     ball: str
@@ -18,8 +18,8 @@ class Pin:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A port of the top, and the resource of the board that it is; ``part`` of it where a resource
-    has several, ``extra`` attributes that amaranth-boards leaves to its users."""
+    """A port of the top module and its resource on the board; ``part`` of the resource if it has
+    several, ``extra`` attributes that amaranth-boards leaves to its users."""
 
     port: str
     resource: str
@@ -29,22 +29,23 @@ class Wanted:
 
 
 def pins(board: type[LatticeECP5Platform], wanted: Iterable[Wanted]) -> tuple[Pin, ...]:
-    """The pins of ``board``, in the order of ``wanted``; a port of several bits has one a bit.
+    """The pins of ``board``, in the order of ``wanted``; a port of several bits has one pin per
+    bit.
 
-    ``ValueError`` if the board has no such resource.
+    Raises ``ValueError`` if the board has no such resource.
     """
     return tuple(pin for each in wanted for pin in _of(board, each))
 
 
 def oscillator(board: type[LatticeECP5Platform]) -> float:
-    """Hertz of the board's own clock."""
+    """Frequency of the board's own clock in Hertz."""
     resource = _resource(board, board.default_clk, 0)
     assert isinstance(resource.clock, Clock)
     return float(resource.clock.frequency)
 
 
 def constraints(found: Iterable[Pin], clock_port: str, hertz: float) -> str:
-    """The text of an ``.lpf`` file."""
+    """Text of an ``.lpf`` file."""
     found = tuple(found)
     lines = [f'LOCATE COMP "{pin.port}" SITE "{pin.ball}";' for pin in found]
     for pin in found:

@@ -1,7 +1,7 @@
 """The clock generator of an ECP5.
 
-Limits, phase and analog settings are those of prjtrellis, ``libtrellis/tools/ecppll.cpp``, which
-found them by asking Lattice's own tool.
+Limits, phase and analog settings are those of prjtrellis, ``libtrellis/tools/ecppll.cpp``, whose
+authors determined them with Lattice's own tool.
 """
 
 from amaranth.hdl import ClockDomain, Instance, Module, Signal
@@ -14,8 +14,8 @@ def dividers(oscillator: float, clock: float) -> tuple[int, int, int]:
     """Dividers of reference, feedback and output for the fastest clock up to ``clock`` Hertz from
     one of ``oscillator`` Hertz.
 
-    ``ValueError`` if there is none: the generator's own oscillator, of 400 to 800 MHz, has dividers
-    of 1 to 128, the phase detector wants at least 3.125 MHz.
+    Raises ``ValueError`` if there are none: the generator's own oscillator, of 400 to 800 MHz, has
+    dividers of 1 to 128, and the phase detector needs at least 3.125 MHz.
     """
     found = [
         (oscillator * feedback / reference, -reference, feedback)
@@ -30,7 +30,7 @@ def dividers(oscillator: float, clock: float) -> tuple[int, int, int]:
 
 
 def made_clock(oscillator: float, clock: float) -> float:
-    """The fastest clock up to ``clock`` Hertz; ``ValueError`` as for :func:`dividers`."""
+    """The fastest clock up to ``clock`` Hertz; raises ``ValueError`` as :func:`dividers` does."""
     reference, feedback, _ = dividers(oscillator, clock)
     return oscillator * feedback / reference
 
@@ -38,8 +38,8 @@ def made_clock(oscillator: float, clock: float) -> float:
 def add_clocks(m: Module, pin: Signal, oscillator: float, clock: float) -> None:
     """Add the domain ``sync`` of ``clock`` Hertz to ``m``, from the oscillator at ``pin``.
 
-    There is no reset. Registers begin with the values that configuration gives them, and nothing is
-    clocked before the clock generator has been locked for a while: a net to every register would be
+    There is no reset. Registers start with their configured initial values, and nothing is clocked
+    until the clock generator has been locked for a while: a reset net to every register would be
     the slowest of all.
     """
     reference, feedback, output = dividers(oscillator, clock)
@@ -91,6 +91,6 @@ def add_clocks(m: Module, pin: Signal, oscillator: float, clock: float) -> None:
     ]
     with m.If(~steady):
         m.d.oscillator += [count.eq(0), lasting.eq(0)]
-    # Two registers are too few for tools to give this clock a network before the gate.
+    # With only two registers, tools would not give this clock a network before the gate.
     m.submodules.runs = FFSynchronizer(lasting, runs, o_domain="made")
     m.submodules.gate = Instance("DCCA", i_CLKI=made.clk, i_CE=runs, o_CLKO=gated.clk)

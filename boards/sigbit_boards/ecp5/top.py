@@ -1,4 +1,4 @@
-"""The whole part: clock generator and what it clocks."""
+"""The complete design of the part: clock generator and clocked logic."""
 
 from amaranth.hdl import Module
 from amaranth.lib import wiring
@@ -9,17 +9,18 @@ from sigbit_boards.system import LEDS
 
 
 class Ecp5Top(wiring.Component):
-    """A board's part.
+    """The top module of a board's part.
 
     Parameters
     ----------
     core : Component
-        With members ``rx``, ``tx`` and ``leds`` as those of
+        With the members ``rx``, ``tx`` and ``leds`` of
         :class:`~sigbit_boards.system.SerialAccelerator`.
     oscillator : float
-        Hertz of the board's own clock.
+        Frequency of the board's own clock in Hertz.
     clock : float
-        Hertz of the core's clock, as :func:`~sigbit_boards.ecp5.pll.made_clock` gives it.
+        Frequency of the core's clock in Hertz, as returned by
+        :func:`~sigbit_boards.ecp5.pll.made_clock`.
 
     Members
     -------

@@ -1,1 +1,1 @@
-"""Host software for boards: how they are reached, and the device that runs Programs on them."""
+"""Host software for boards: transports, and the device that runs Programs on them."""

@@ -1,4 +1,4 @@
-"""Boards by the name of their port."""
+"""Access to boards by the name of their port."""
 
 from functools import partial
 
@@ -14,13 +14,13 @@ from sigbit_hw.arch.config import ArchConfig
 def board_device(
     board: str, port: str, config: ArchConfig, *, patience: float = PATIENCE
 ) -> BoardDevice:
-    """The board of that name at a serial port, with an accelerator ``config``; it is opened when it
-    is first used.
+    """The named board at a serial port, with an accelerator ``config``; it is opened at its first
+    use.
 
     Parameters
     ----------
     patience : float
-        Seconds for which it may keep silent.
+        Seconds of silence that are tolerated.
 
     Raises ``ValueError`` if there is no such board.
     """
@@ -30,9 +30,9 @@ def board_device(
 
 
 def connected(board: str, port: str, bauds: tuple[int, ...], patience: float) -> Transport:
-    """The board at a port, at the first of ``bauds`` bits a second at which it answers.
+    """The board at a port, connected at the first of the bit rates ``bauds`` at which it answers.
 
-    Raises :class:`BoardError` if it answers at none, or the port cannot be used.
+    Raises :class:`BoardError` if it answers at none, or if the port cannot be used.
     """
     for baud in bauds:
         line = SerialLine(port, baud)

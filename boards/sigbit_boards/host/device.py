@@ -1,4 +1,4 @@
-"""A board as a device: Programs stay in its memory, inputs and outputs travel."""
+"""A board as a device: Programs stay in its memory, only inputs and outputs are transferred."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,17 +35,17 @@ _IDLE = 2.0
 class BoardDevice:
     """An accelerator on a board.
 
-    Nothing is opened before the first run. Once the board has not answered, the next run opens it
-    again; Programs are then put into its memory again.
+    Nothing is opened before the first run. If the board has not answered, the next run opens it
+    again; Programs are then written to its memory again.
 
     Parameters
     ----------
     name : str
-        What the command line calls it.
+        Name of the device on the command line.
     config : ArchConfig
-        The accelerator that it must be.
+        Expected accelerator.
     connect : callable
-        Opens the board; :class:`BoardError` if that fails.
+        Function that opens the board; raises :class:`BoardError` if that fails.
     """
 
     sees_layers = False
@@ -56,7 +56,7 @@ class BoardDevice:
         self._transport: Transport | None = None
         self._residents = Residents(0)
         self._ready: tuple[str, Place] | None = None
-        """The Program, by its digest, that the registers describe, and where it lies."""
+        """Digest and location of the Program that the registers describe."""
 
     def run(
         self,
@@ -67,8 +67,8 @@ class BoardDevice:
         on_image: Callable[[int], None] | None = None,
         check: Check = unlimited,
     ) -> RunResult:
-        """Run all images; see :class:`sigbit.runtime.Device`. Of a run that ``check`` ends nothing
-        goes on; :class:`BoardError` if the board does not answer."""
+        """Run all images; see :class:`sigbit.runtime.Device`. Nothing of a run that ``check`` ends
+        continues. Raises :class:`BoardError` if the board does not answer."""
         program.require(self.config)
         stored = check_stored(program, inputs)
         if layers:
@@ -85,7 +85,7 @@ class BoardDevice:
             except BoardError:
                 if not known:
                     raise
-                known = False  # restarted, or plugged in again, since it was used last
+                known = False  # restarted, or reconnected, since its last use
                 continue
             known = False
             for image in range((len(results) - 1) * program.images, len(results) * program.images):
@@ -103,7 +103,8 @@ class BoardDevice:
 
     def scrub(self) -> None:
         """Clear the accelerator: :func:`~sigbit_hw.arch.scrub.scrub_program`, soft reset, registers
-        as after a reset. What was in the board's memory is overwritten before it can be read."""
+        as after a reset. The former content of the board's memory is overwritten before it can be
+        read."""
         program = scrub_program(self.config)
         with self._recovering():
             transport = self._open(unlimited)
@@ -114,14 +115,14 @@ class BoardDevice:
             transport.carry_out(registers.writes(launch.blank(self.config)), unlimited)
 
     def reset(self) -> None:
-        """Stop what runs, and forget what the board holds."""
+        """Stop the current run, and discard all state of the board."""
         with self._recovering():
             transport = self._open(unlimited)
             self._residents.clear()
             self._soft_reset(transport)
 
     def close(self) -> None:
-        """Let the board go."""
+        """Close the board."""
         transport, self._transport, self._ready = self._transport, None, None
         self._residents = Residents(0)
         if transport is not None:
@@ -130,7 +131,7 @@ class BoardDevice:
     # Connection
 
     def _open(self, check: Check) -> Transport:
-        """The board, identified and idle."""
+        """Open the board, identified and idle."""
         if self._transport is None:
             transport = self._connect()
             try:
@@ -157,7 +158,7 @@ class BoardDevice:
 
     @contextmanager
     def _recovering(self) -> Iterator[None]:
-        """Leave the accelerator stopped after whatever happens, the board closed if it is gone."""
+        """Leave the accelerator stopped on any exception, and the board closed if it is gone."""
         try:
             yield
         except BoardError:
@@ -215,13 +216,13 @@ class BoardDevice:
         last: list[Step] = [Await(_AWAIT), state, counts]
         last += [ReadMemory(place.base + p.start, p.stop - p.start) for p in outputs]
         found = transport.carry_out([*steps, *last], check)[len(steps) :]
-        while not found[0][0]:  # what was read after the wait is of a run that goes on
+        while not found[0][0]:  # data read after the wait belong to a run that is still active
             found = transport.carry_out(last, check)
         self._judge(program, read_state(found[1]))
         return found[3:], launch.counters(read_counts(found[2]).__getitem__)
 
     def _judge(self, program: Program, state: Mapping[str, int]) -> None:
-        """Raise what the accelerator reports."""
+        """Raise the error that the accelerator reports, if any."""
         if state["IRQ_STATUS"] & regs.IRQ_REFUSED:
             raise BoardError(
                 f"{self.name}: the accelerator refused to be started: does another program use it?"

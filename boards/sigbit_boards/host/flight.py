@@ -1,4 +1,5 @@
-"""Requests in flight: what is sent, what is lost, and what may be sent next."""
+"""Requests in flight: tracking of sent and lost requests, and of the requests that may be sent
+next."""
 
 import heapq
 from collections import deque
@@ -20,11 +21,11 @@ class _Sent:
 
 
 class Flight:
-    """Some requests of a session until all are answered.
+    """Requests of a session, tracked until all are answered.
 
-    A line keeps the order of what goes over it, and the board answers in that order. So when an
-    answer comes, whatever was sent before its request and is not answered is lost, or its answer
-    is; it is sent again at once.
+    A line preserves the order of its bytes, and the board answers in that order. When an answer
+    arrives, every unanswered request sent before its request is therefore lost, or its answer is;
+    it is sent again immediately.
 
     Parameters
     ----------
@@ -48,17 +49,17 @@ class Flight:
 
     @property
     def done(self) -> bool:
-        """Whether all are answered."""
+        """True if all requests are answered."""
         return self._oldest == len(self._requests)
 
     @property
     def waiting(self) -> bool:
-        """Whether an answer may come."""
+        """True if an answer may arrive."""
         return bool(self._sent)
 
     def send(self, now: float) -> bytes:
-        """Bytes to send at time ``now``, in seconds: of the next request, ``b""`` if none may be
-        sent before an answer has come."""
+        """Bytes of the next request to send at time ``now``, in seconds; ``b""`` if none may be
+        sent before an answer has arrived."""
         while self._lost and self.answers[self._lost[0]] is not None:
             heapq.heappop(self._lost)
         again = bool(self._lost)
@@ -79,8 +80,8 @@ class Flight:
         return text
 
     def answered(self, frame: Frame) -> float | None:
-        """Take an answer of this session; return when its request was sent, None if it is an answer
-        to none that is in flight."""
+        """Process an answer of this session. Returns the time at which its request was sent, or
+        None if it answers none that is in flight."""
         index = self._oldest + (frame.number - self._first - self._oldest) % _NUMBERS
         behind = index - _NUMBERS
         if not any(sent.index == index for sent in self._sent):
@@ -99,17 +100,18 @@ class Flight:
         return time
 
     def damaged(self) -> None:
-        """Something came, or came back, damaged: most likely what was sent first."""
+        """Handle a damaged frame in either direction: the earliest request is probably lost."""
         if self._sent:
             self._forget()
 
     def all_lost(self) -> None:
-        """Nothing has come for too long."""
+        """Handle a timeout: all requests in flight are lost."""
         while self._sent:
             self._forget()
 
     def _pop(self, index: int) -> float | None:
-        """Take the first one sent of ``index`` from those in flight, and lose all before it."""
+        """Remove the earliest transmission of ``index`` from those in flight; all before it are
+        lost."""
         if not any(sent.index == index for sent in self._sent):
             return None
         while self._sent[0].index != index:

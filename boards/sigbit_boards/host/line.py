@@ -12,25 +12,25 @@ from sigbit.runtime import BoardError
 
 
 class Line(Protocol):
-    """Bytes to and from a board."""
+    """Byte stream to and from a board."""
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Display name."""
 
     @property
     def baud(self) -> int:
-        """Bits a second."""
+        """Bit rate in bits per second."""
 
     def write(self, data: bytes) -> None:
-        """Send bytes. :class:`BoardError` if the line is gone."""
+        """Send bytes. Raises :class:`BoardError` if the line is gone."""
 
     def read(self, timeout: float) -> bytes:
-        """Bytes that have come, at least one within ``timeout`` seconds, else none.
+        """Return received bytes, at least one if any arrive within ``timeout`` seconds. Raises
         :class:`BoardError` if the line is gone."""
 
     def close(self) -> None:
-        """Let it go."""
+        """Close the line."""
 
 
 class SerialLine:
@@ -51,22 +51,22 @@ class SerialLine:
             self._port.write(data)
 
     def read(self, timeout: float) -> bytes:
-        """Bytes that have come, at least one within ``timeout`` seconds, else none."""
+        """Return received bytes, at least one if any arrive within ``timeout`` seconds."""
         with self._told():
             self._port.timeout = timeout
             first: bytes = self._port.read(1)
             return first + self._port.read(self._port.in_waiting) if first else b""
 
     def close(self) -> None:
-        """Let it go."""
+        """Close the line."""
         self._port.close()
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """Errors of the operating system, for people."""
+        """Convert errors of the operating system to messages for the user."""
         try:
             yield
-        except (OSError, serial.SerialException, TypeError) as error:  # TypeError: closed meanwhile
+        except (OSError, serial.SerialException, TypeError) as error:  # TypeError: already closed
             number = getattr(error, "errno", None)
             if number == errno.ENOENT:
                 why = "there is no such port: is the board connected? `sigbit devices` lists ports"

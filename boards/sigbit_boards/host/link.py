@@ -13,15 +13,16 @@ from sigbit_hw.arch import link
 from sigbit_hw.arch.link import Frame, Operation, Status
 
 PATIENCE = 3.0
-"""Seconds for which a board may keep silent, with something to answer."""
+"""Maximum silence of a board, in seconds, while it has requests to answer."""
 _TRIES = 12
-"""Of the patience so much passes before something is sent again, until answers tell how fast the
-board is."""
+"""Fraction of the patience after which a request is sent again, as a divisor, until answers show
+the board's speed."""
 _TIMEOUT_MIN = 0.1
-"""More than a full window takes on a line of 3 Mbaud, a USB adapter's 16 ms included."""
+"""Minimum timeout in seconds: more than a full window takes on a line of 3 Mbaud, including the 16
+ms of a USB adapter."""
 _OPEN_NUMBER = (1 << link.NUMBER_BITS) - 1
 _READ_MAX = 0.1
-"""Seconds between two looks at whether to go on."""
+"""Seconds between two checks for an interruption."""
 
 
 class SerialLink:
@@ -31,9 +32,9 @@ class SerialLink:
     ----------
     line : Line
     patience : float
-        Seconds of silence after which the board is given up.
+        Seconds of silence after which the board is considered gone.
     now : callable
-        Seconds of a clock.
+        Clock, in seconds.
     """
 
     def __init__(
@@ -47,22 +48,23 @@ class SerialLink:
         self._timeout, self._mean, self._deviation = patience / _TRIES, 0.0, 0.0
         self.facts: dict[str, int] = {}
         self.resent = 0
-        """Requests that were sent again."""
+        """Number of requests that were sent again."""
         self.open(unlimited)
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of the board's memory."""
+        """Size of the board's memory in bytes."""
         return self.facts["memory_bytes"]
 
     def bases(self, address: int) -> list[int]:
-        """The accelerator's only port sees memory as it is."""
+        """Base address of the accelerator's only port, which sees memory unchanged."""
         return [address]
 
     def open(self, check: Check) -> None:
-        """Begin a session, whatever was before; the board's facts are then known.
+        """Begin a session, regardless of previous ones; afterwards the board's facts are known.
 
-        :class:`SilenceError` if no board answers, :class:`BoardError` if one of another version.
+        Raises :class:`SilenceError` if no board answers, :class:`BoardError` if its version
+        differs.
         """
         self._session = None
         session = secrets.randbelow(1 << link.SESSION_BITS)
@@ -86,7 +88,7 @@ class SerialLink:
 
     @staticmethod
     def _opens(frame: Frame, session: int) -> bool:
-        """Whether a frame is the answer to an ``OPEN`` of this session."""
+        """True if a frame is the answer to an ``OPEN`` of this session."""
         kind = (frame.answer, frame.operation, frame.status)
         return kind == (True, Operation.OPEN, Status.DONE) and frame.session == session
 
@@ -104,10 +106,10 @@ class SerialLink:
         self._session, self._number = session, (_OPEN_NUMBER + 1) % (1 << link.NUMBER_BITS)
 
     def carry_out(self, steps: Sequence[Step], check: Check) -> list[bytes]:
-        """What each step gives; see :class:`sigbit_boards.host.steps.Transport`."""
+        """Return the result of each step; see :class:`sigbit_boards.host.steps.Transport`."""
         if self._session is None:
             self.open(check)
-        session, self._session = self._session, None  # not in a sound state until all is done
+        session, self._session = self._session, None  # not in a defined state until all is done
         assert session is not None
         asked = requests.requests(steps, self.facts["clock_hz"])
         flight = Flight(asked, session, self._number, self.facts["receive_bytes"])
@@ -136,7 +138,7 @@ class SerialLink:
         return requests.results(steps, asked, [answer or b"" for answer in flight.answers])
 
     def _take(self, flight: Flight, frame: Frame | None, session: int, now: float) -> bool:
-        """Whether a frame comes from the board in this session."""
+        """Process a frame; return whether it comes from the board in this session."""
         if frame is None or (frame.answer and frame.status is Status.DAMAGED):
             flight.damaged()
             return frame is not None
@@ -153,7 +155,7 @@ class SerialLink:
         return True
 
     def _learn(self, seconds: float) -> None:
-        """How long to wait for an answer: as in RFC 6298."""
+        """Update the timeout from an answer's delay, as in RFC 6298."""
         if not self._mean:
             self._mean, self._deviation = seconds, seconds / 2
         else:
@@ -162,5 +164,5 @@ class SerialLink:
         self._timeout = max(self._mean + 4 * self._deviation, _TIMEOUT_MIN)
 
     def close(self) -> None:
-        """Let the line go."""
+        """Close the line."""
         self._line.close()

@@ -1,4 +1,4 @@
-"""Serial ports of this machine, and the boards at them as far as their names tell."""
+"""Serial ports of this machine, and the boards that their names identify."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,8 @@ from sigbit_boards import registry
 
 @dataclass(frozen=True)
 class Port:
-    """A serial port: its name, what its USB device says that it is, and the board that this
-    names; None if it names none."""
+    """A serial port: its name, the description reported by its USB device, and the board that this
+    identifies; None if it identifies none."""
 
     name: str
     product: str

@@ -6,11 +6,11 @@ from sigbit_boards.host.steps import ReadRegisters, Step, WriteRegisters
 from sigbit_hw.arch.regs import OFFSET, WORD_BYTES
 
 Names = Callable[[bytes], dict[str, int]]
-"""Values by name, of what a step has read."""
+"""Converts the data read by a step to values by name."""
 
 
 def writes(values: Mapping[str, int]) -> list[Step]:
-    """Steps that write registers in the order of ``values``; neighbours share one."""
+    """Steps that write registers in the order of ``values``; adjacent registers share one."""
     groups: list[tuple[int, list[int]]] = []
     for name, value in values.items():
         offset = OFFSET[name]
@@ -22,8 +22,8 @@ def writes(values: Mapping[str, int]) -> list[Step]:
 
 
 def block(first: str, last: str) -> tuple[ReadRegisters, Names]:
-    """A step that reads the registers from ``first`` to ``last``, and what makes of it values by
-    name."""
+    """A step that reads the registers from ``first`` to ``last``, and a function that converts its
+    result to values by name."""
     start = OFFSET[first]
     names = [name for name, offset in OFFSET.items() if start <= offset <= OFFSET[last]]
 

@@ -1,4 +1,4 @@
-"""Steps of a driver as requests of the serial link, and answers as what the steps give."""
+"""Conversion of a driver's steps to requests of the serial link, and of answers to results."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _PIECE = link.WORDS_MAX * link.WORD_BYTES
 
 @dataclass(frozen=True)
 class Request:
-    """A frame but for session and number, and the step that it is part of."""
+    """A frame without session and number, and the step that it belongs to."""
 
     step: int
     operation: Operation
@@ -41,14 +41,14 @@ class Request:
         )
 
     def answered_by(self, frame: Frame) -> bool:
-        """Whether ``frame``, of the right session and number, is an answer to this."""
+        """True if ``frame``, of the right session and number, is an answer to this request."""
         return (frame.operation, frame.address) == (self.operation, self.address)
 
 
 def requests(steps: Sequence[Step], clock_hz: int) -> list[Request]:
-    """The requests of ``steps``, for a board whose clock has ``clock_hz`` Hertz.
+    """The requests of ``steps`` for a board whose clock has ``clock_hz`` Hertz.
 
-    ``ValueError`` for addresses that are no multiples of 4.
+    Raises ``ValueError`` for addresses that are not multiples of 4.
     """
     return [
         request
@@ -60,7 +60,7 @@ def requests(steps: Sequence[Step], clock_hz: int) -> list[Request]:
 def results(
     steps: Sequence[Step], asked: Sequence[Request], answers: Sequence[bytes]
 ) -> list[bytes]:
-    """What each of ``steps`` gives, from the data of the answers to :func:`requests`."""
+    """Result of each of ``steps``, from the data of the answers to :func:`requests`."""
     found = [bytearray() for _ in steps]
     for request, answer in zip(asked, answers, strict=True):
         found[request.step] += answer
@@ -68,8 +68,9 @@ def results(
 
 
 def _ordered(step: Step, before: Sequence[Step]) -> bool:
-    """Whether a step must wait for what is before it. Data of several steps may arrive in any
-    order, and may be given in any order, unless something else or the same place is between."""
+    """True if a step must wait for earlier ones. Consecutive writes to memory may be executed in
+    any order, and so may consecutive reads, unless a step of another kind, or a write to the same
+    place, comes before."""
     if not isinstance(step, WriteMemory):
         free = (ReadMemory, ReadRegisters)
         return not isinstance(step, free) or any(not isinstance(each, free) for each in before)

@@ -1,4 +1,4 @@
-"""Where Programs lie in a board's memory, and which have to go when another needs room."""
+"""Placement of Programs in a board's memory, and their eviction when another one needs room."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,15 +16,16 @@ class Place:
 
 
 class Residents:
-    """Programs in a memory of ``size`` bytes, by their digest, each from a multiple of ``page`` on;
-    those that ran last stay."""
+    """Programs in a memory of ``size`` bytes, by their digest, each aligned to ``page``; the most
+    recently used ones stay."""
 
     def __init__(self, size: int, page: int = bus.PAGE_BYTES) -> None:
         self.size, self._page = size, page
-        self._places: dict[str, Place] = {}  # the one used last at the end
+        self._places: dict[str, Place] = {}  # the most recently used one at the end
 
     def place(self, program: Program, write: Callable[[Place], None]) -> Place:
-        """Where ``program`` lies; ``write`` is called to put it there unless it is there already.
+        """Return the place of ``program``; ``write`` is called to write it there if it is not
+        resident.
 
         Raises :class:`ProgramError` if it is larger than the memory.
         """
@@ -36,7 +37,7 @@ class Residents:
         return found
 
     def clear(self) -> None:
-        """Nothing is known of what lies in memory."""
+        """Forget all residents: the content of the memory is unknown."""
         self._places.clear()
 
     def _make_room(self, program: Program) -> Place:
@@ -51,7 +52,7 @@ class Residents:
         return Place(base, need)
 
     def _gap(self, need: int) -> int | None:
-        """The first address from which on so many bytes are free."""
+        """The first address of a free gap of this size."""
         base = 0
         for place in sorted(self._places.values(), key=lambda place: place.base):
             if base + need <= place.base:

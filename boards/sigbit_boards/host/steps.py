@@ -1,4 +1,4 @@
-"""What a driver does with a board, in order, and who does it."""
+"""Steps of a driver on a board, and the transports that execute them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from sigbit.runtime import BoardError, Check
 
 
 class SilenceError(BoardError):
-    """Nothing has ever answered."""
+    """No answer has ever arrived."""
 
 
 @dataclass(frozen=True)
 class WriteMemory:
-    """Put ``data`` into memory, from byte ``address`` on, a multiple of 4; up to three bytes behind
+    """Write ``data`` to memory from byte ``address`` on, a multiple of 4; up to three bytes after
     it become 0."""
 
     address: int
@@ -22,7 +22,7 @@ class WriteMemory:
 
 @dataclass(frozen=True)
 class ReadMemory:
-    """Give ``size`` bytes of memory from byte ``address`` on, a multiple of 4."""
+    """Return ``size`` bytes of memory from byte ``address`` on, a multiple of 4."""
 
     address: int
     size: int
@@ -38,7 +38,7 @@ class WriteRegisters:
 
 @dataclass(frozen=True)
 class ReadRegisters:
-    """Give ``count`` registers from ``offset`` on, as little-endian words."""
+    """Return ``count`` registers from ``offset`` on, as little-endian words."""
 
     offset: int
     count: int
@@ -46,8 +46,8 @@ class ReadRegisters:
 
 @dataclass(frozen=True)
 class Await:
-    """Wait for the accelerator's interrupt, up to so many seconds, and not long; give ``b"\\x01"``
-    or ``b"\\x00"``: whether it is there."""
+    """Wait a short time, up to ``seconds``, for the accelerator's interrupt; return ``b"\\x01"`` if
+    it is there, else ``b"\\x00"``."""
 
     seconds: float
 
@@ -56,26 +56,26 @@ Step = WriteMemory | ReadMemory | WriteRegisters | ReadRegisters | Await
 
 
 class Transport(Protocol):
-    """A way to the registers and the memory of a board."""
+    """Access to the registers and the memory of a board."""
 
     @property
     def name(self) -> str:
-        """What people call it, such as the name of a port."""
+        """Display name, such as the name of a port."""
 
     @property
     def memory_bytes(self) -> int:
-        """Memory for Programs, from address 0 on."""
+        """Size of the memory for Programs, which starts at address 0."""
 
     def bases(self, address: int) -> list[int]:
-        """Bus addresses at which the accelerator's ports see what lies from ``address`` on."""
+        """Bus addresses at which the accelerator's ports see the memory from ``address`` on."""
 
     def carry_out(self, steps: Sequence[Step], check: Check) -> list[bytes]:
-        """What each step gives, in their order; ``b""`` for one that writes.
+        """Return the result of each step in order; ``b""`` for a step that writes.
 
-        The effect is that of carrying them out one after the other. :class:`BoardError` if the
-        board does not answer, and whatever ``check`` raises: it is then unknown which steps were
-        carried out, and the next call finds the board in a sound state all the same.
+        The effect is that of executing them one after the other. Raises :class:`BoardError` if the
+        board does not answer, and any exception of ``check``: it is then unknown which steps were
+        executed, but the next call finds the board in a defined state.
         """
 
     def close(self) -> None:
-        """Let the board go."""
+        """Close the board."""

@@ -1,4 +1,4 @@
-"""The Icepi Zero 1.3; no such board has run it yet."""
+"""The Icepi Zero 1.3; not yet tested on a board."""
 
 from amaranth_boards.icepi_zero import IcepiZero1_3Platform
 

@@ -1,4 +1,4 @@
-"""The board's end of the link: carries out requests on registers and memory."""
+"""The board's end of the link: executes requests on registers and memory."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
@@ -11,11 +11,12 @@ from sigbit_hw.arch.link import Operation, Status
 from sigbit_hw.gateware.parts.queue import Queue
 
 RECEIVE_BYTES = 8 << 10
-"""What 3 Mbaud bring within the 16 ms for which USB adapters hold answers back, and more."""
+"""Capacity of the receiver: more than 3 Mbaud deliver within the 16 ms for which USB adapters delay
+answers."""
 
 
 class Registers(wiring.Signature):
-    """The members of an AXI4-Lite master that this one uses."""
+    """Members of an AXI4-Lite master that the endpoint uses."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -37,31 +38,31 @@ class Registers(wiring.Signature):
 
 
 class Endpoint(wiring.Component):
-    """Requests from a line, and their answers.
+    """Executes requests from a line and answers them.
 
     Parameters
     ----------
     memory_bytes : int
-        Of the board's memory, a power of two.
+        Size of the board's memory, a power of two.
     clock_hz : int
-        What the host is told.
+        Clock frequency reported to the host.
     receive_bytes : int
-        Bytes from the line that wait for their turn.
+        Capacity of the receive queue in bytes on the line.
 
     Members
     -------
     i : In(stream of 8 bits, always ready), o : Out(stream of 8 bits)
         The line.
     registers : Out(Registers)
-        A master that takes every answer at once.
+        A master that accepts every answer immediately.
     memory_index : Out, memory_write : Out(1), memory_read : Out(1), memory_data : Out(32)
         Access to a word of memory, held until ``memory_done``.
     memory_done : In(1), memory_word : In(32)
-        For one cycle: it is done; the word read.
+        For one cycle: access done; the word read.
     irq : In(1)
         The accelerator's interrupt.
     opened : Out(1), answers : Out(1), damaged : Out(1)
-        A session has been opened; for one cycle: a request is answered, damage is.
+        A session has been opened; for one cycle: a request is answered, damage is reported.
     """
 
     def __init__(
@@ -107,7 +108,8 @@ class Endpoint(wiring.Component):
         m.d.comb += [waiting.i.payload.eq(self.i.payload), waiting.i.valid.eq(self.i.valid)]
         asked, header = receiver.header, sender.header
 
-        # Which requests are carried out: all before `turn`, and those that `done` says from there.
+        # Requests that are carried out: all before `turn`, and those marked by `done` from there
+        # on.
         session, turn = Signal(link.SESSION_BITS), Signal(link.NUMBER_BITS)
         done = Signal(link.REQUESTS_MAX)
         ahead, known, near = Signal(link.NUMBER_BITS), Signal(), Signal()
@@ -220,7 +222,7 @@ class Endpoint(wiring.Component):
                     m.d.sync += count.eq(asked.count)
                     m.next = "BEGIN"
 
-            with m.State("WRITE"):  # the receiver's word is there in the next cycle
+            with m.State("WRITE"):  # the receiver's word is valid in the next cycle
                 m.next = "WRITE_WORD"
                 with m.If(left == 0):
                     m.next = "ANSWER"
@@ -275,6 +277,6 @@ class Endpoint(wiring.Component):
                 with m.If(fresh):
                     m.d.sync += done.bit_select(place, 1).eq(1)
                 m.next = "TAKEN"
-            with m.State("TAKEN"):  # the receiver lets go
+            with m.State("TAKEN"):  # the receiver releases the frame
                 m.next = "IDLE"
         return m

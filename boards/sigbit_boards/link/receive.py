@@ -1,4 +1,4 @@
-"""Frames from bytes: unstuffed, checked, and held until they are carried out."""
+"""Frames from bytes: unstuffed, checked, and held until they are executed."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import crc, data, stream, wiring
@@ -14,21 +14,21 @@ CRC = crc.catalog.CRC32_ISO_HDLC
 
 
 class FrameReceiver(wiring.Component):
-    """One frame at a time.
+    """Receives one frame at a time.
 
     Members
     -------
     i : In(stream of 8 bits)
         The line's bytes; not taken while a frame is held.
     valid : Out(1), take : In(1)
-        A frame is held; it is let go.
+        A frame is held; release it.
     damaged : Out(1)
-        With ``valid``: what came is no frame, and nothing else of it is known.
+        With ``valid``: the received bytes are not a frame, and the other outputs are meaningless.
     header : Out(HEADER)
     words : Out(range(WORDS_MAX + 1))
         Words of data in the frame.
     index : In, word : Out(32)
-        The word of this index, a cycle later.
+        The word of this index, one cycle later.
     """
 
     def __init__(self) -> None:
@@ -52,12 +52,12 @@ class FrameReceiver(wiring.Component):
         writer, reader = storage.write_port(), storage.read_port(transparent_for=())
         m.d.comb += [reader.addr.eq(self.index), self.word.eq(reader.data)]
 
-        # Unstuffing: a byte comes out for every byte but the delimiter and the first length.
+        # Unstuffing: one byte is produced for every byte except the delimiter and the first length.
         left, begun, whole = Signal(8), Signal(), Signal()
         emitted, byte = Signal(), Signal(8)
         m.d.sync += emitted.eq(0)
 
-        # What comes out: header, words, and the CRC as if it were another word.
+        # Unstuffed bytes: header, words, and the CRC as if it were another word.
         count, place, item = Signal(range(link.HEADER_BYTES + 1)), Signal(2), Signal(7)
         overlong, shift, held = Signal(), Signal(32), self.header.as_value()
         next_word = Cat(shift[8:], byte)

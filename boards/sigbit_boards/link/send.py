@@ -1,4 +1,4 @@
-"""Bytes from frames: checked and stuffed, one frame on the line while the next is made."""
+"""Bytes from frames: checksummed and stuffed; one frame is on the line while the next is made."""
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
@@ -13,7 +13,7 @@ _PLACES = 1 << ceil_log2(link.LINE_BYTES)
 
 
 class FrameSender(wiring.Component):
-    """Frames onto a line.
+    """Sends frames on a line.
 
     Members
     -------
@@ -22,7 +22,7 @@ class FrameSender(wiring.Component):
     i : In(stream of 32 bits)
         Its words.
     o : Out(stream of 8 bits)
-        What goes onto the line.
+        Bytes for the line.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class FrameSender(wiring.Component):
         full = Signal(2)
         lengths = Array(Signal(range(_PLACES), name=f"length_{half}") for half in range(2))
 
-        # Stuffing: a 0 is not written, but the length of the run before it, in its place.
+        # Stuffing: a 0 is replaced by the length of the run before it.
         half, run, at = Signal(), Signal(range(_PLACES)), Signal(range(_PLACES))
         shift, bytes_left, words_left = Signal(72), Signal(4), Signal(8)
         byte, closing, checked = shift[:8], Signal(), Signal()

@@ -1,4 +1,4 @@
-"""A serial line of eight bits without parity, one stop bit."""
+"""A serial line: eight bits, no parity, one stop bit."""
 
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
@@ -7,19 +7,20 @@ from amaranth.lib.wiring import In, Out
 
 
 class SerialReceiver(wiring.Component):
-    """Bytes from a line.
+    """Receives bytes from a line.
 
     Parameters
     ----------
     divisor : int
-        Cycles a bit, at least 4.
+        Cycles per bit, at least 4.
 
     Members
     -------
     rx : In(1)
-        The line, high when idle; of any clock.
+        The line, high when idle; asynchronous.
     data : Out(8), valid : Out(1)
-        A byte, valid for one cycle in the middle of its stop bit. A byte without one is dropped.
+        A byte, valid for one cycle in the middle of its stop bit. A byte without a stop bit is
+        dropped.
     """
 
     def __init__(self, divisor: int) -> None:
@@ -47,12 +48,12 @@ class SerialReceiver(wiring.Component):
 
 
 class SerialTransmitter(wiring.Component):
-    """Bytes onto a line.
+    """Sends bytes on a line.
 
     Parameters
     ----------
     divisor : int
-        Cycles a bit.
+        Cycles per bit.
 
     Members
     -------

@@ -1,1 +1,1 @@
-"""The ULX3S, a board with a Lattice ECP5 (LFE5U-85F), reached by its serial line."""
+"""The ULX3S, a board with a Lattice ECP5 (LFE5U-85F), connected by its serial line."""

@@ -1,4 +1,4 @@
-"""The ULX3S with an LFE5U-85F; no such board has run it yet.
+"""The ULX3S with an LFE5U-85F; not yet tested on a board.
 
 Pins are those of amaranth-boards; the pulls of the serial line those of emard/ulx3s,
 ``doc/constraints/ulx3s_v20.lpf`` (boards 2.x and 3.0.x).

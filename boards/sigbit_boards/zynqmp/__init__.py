@@ -1,2 +1,2 @@
-"""Boards with a Zynq UltraScale+: complete projects for the vendor's tools, which are not run
-here."""
+"""Boards with a Zynq UltraScale+: complete projects for the vendor's tools; sigbit does not run
+these."""

@@ -15,11 +15,11 @@ from sigbit_synthesis.emitted import cached_verilog
 from sigbit_synthesis.target import Target
 
 BASE = 0xA000_0000
-"""Address of the registers: the first of M_AXI_HPM0_FPD."""
+"""Base address of the registers: the first address of M_AXI_HPM0_FPD."""
 MEMORY_BYTES = 64 << 20
-"""Size of the buffer that the overlay asks u-dma-buf for."""
+"""Size of the u-dma-buf buffer that the overlay requests."""
 CLOCKS_MHZ = (10.0, 400.0)
-"""Clocks that a project may ask pl_clk0 for."""
+"""Range of clock frequencies that a project may request of pl_clk0."""
 _HP_PORTS = 4
 _HP_BITS = 128
 _FIRST_GP, _FIRST_AFI = 2, 4
@@ -30,8 +30,8 @@ _JOBS = 2
 
 @dataclass(frozen=True)
 class HighPerformancePort:
-    """A memory port: the accelerator's interface ``master``, on ``S_AXI_HP{hp}_FPD``, which Vivado
-    calls ``S_AXI_GP{gp}``, ``bits`` wide."""
+    """A memory port: the accelerator's interface ``master``, ``bits`` wide, on
+    ``S_AXI_HP{hp}_FPD``, which Vivado calls ``S_AXI_GP{gp}``."""
 
     master: str
     hp: int
@@ -40,28 +40,28 @@ class HighPerformancePort:
 
     @property
     def name(self) -> str:
-        """The cell between both."""
+        """Name of the cell between the two."""
         return f"memory{self.hp}"
 
 
 @dataclass(frozen=True)
 class ZynqBoard:
-    """A board, as :class:`sigbit_boards.registry.Project` describes it.
+    """A board; implements :class:`sigbit_boards.registry.Project`.
 
     Parameters
     ----------
     name : str
-        The name of its folder.
+        Name of its folder.
     title : str
-        What people call it.
+        Display name.
     part : str
-        The device, by its ordering code.
+        Device on the board, by its ordering code.
     board_files : str
         Pattern of its board files in Vivado.
     kria : bool
-        Whether firmware is loaded by ``xmutil``.
+        True if firmware is loaded by ``xmutil``.
     preset : str
-        The accelerator that it is for, unless another is wanted.
+        Default accelerator.
     """
 
     name: str
@@ -74,7 +74,7 @@ class ZynqBoard:
     target = Target.XCUP
 
     def memory_ports(self, config: ArchConfig) -> tuple[HighPerformancePort, ...]:
-        """How the accelerator reaches memory; ``ValueError`` if it has too many ports."""
+        """Memory ports of the accelerator; raises ``ValueError`` if it has too many."""
         names = masters(config)
         if len(names) > _HP_PORTS:
             raise ValueError(f"{self.title} has {_HP_PORTS} memory ports, not {len(names)}")
@@ -84,10 +84,10 @@ class ZynqBoard:
         )
 
     def files(self, config: ArchConfig, clock_mhz: float, netlist: str) -> Mapping[str, str]:
-        """Texts of the project's files, by their paths in it; ``netlist`` is the SHA-256 that its
-        README names.
+        """Texts of the project's files by their paths; ``netlist`` is the SHA-256 that its README
+        names.
 
-        ``ValueError`` for a clock outside :data:`CLOCKS_MHZ` or too many ports.
+        Raises ``ValueError`` for a clock outside :data:`CLOCKS_MHZ` or too many ports.
         """
         low, high = CLOCKS_MHZ
         if not low <= clock_mhz <= high:

@@ -1,4 +1,4 @@
-"""The packaged IP: ``component.xml`` after IEEE 1685-2009, with Vivado's extensions."""
+"""The packaged IP: ``component.xml`` according to IEEE 1685-2009, with Vivado's extensions."""
 
 from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree
@@ -25,7 +25,7 @@ Element = ElementTree.Element
 
 
 def component(config: ArchConfig, sources: Sequence[str]) -> str:
-    """The IP's description; ``sources`` are its Verilog files, relative to it."""
+    """Description of the IP; ``sources`` are its Verilog files, relative to it."""
     ElementTree.register_namespace("spirit", SPIRIT)
     ElementTree.register_namespace("xilinx", XILINX)
     root = ElementTree.Element(_spirit("component"))

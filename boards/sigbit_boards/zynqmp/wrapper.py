@@ -1,4 +1,4 @@
-"""The accelerator in a module whose ports say to Vivado which interfaces they form."""
+"""The accelerator in a module whose port attributes tell Vivado the interfaces that they form."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from sigbit_hw.gateware.emit import NAME
 from sigbit_hw.gateware.ports import accelerator, axi_prefixes
 
 TOP = "sigbit"
-"""The module, and the IP made of it."""
+"""Name of the module and its IP."""
 REGISTERS = "s_axil"
-"""The interface of the registers."""
+"""Interface of the registers."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,13 @@ class Port:
 
     @property
     def verilog(self) -> str:
-        """Its declaration."""
+        """Its declaration in Verilog."""
         direction = "output" if self.output else "input"
         return f"{direction} wire {f'[{self.width - 1}:0] ' if self.width > 1 else ''}{self.name}"
 
 
 def masters(config: ArchConfig) -> tuple[str, ...]:
-    """Names of the memory interfaces, in the order of ports."""
+    """Names of the memory interfaces in the order of ports."""
     return tuple(prefix.rstrip("_") for prefix in axi_prefixes(config))
 
 
@@ -60,7 +60,7 @@ def _port(name: str, config: ArchConfig) -> Port:
 
 
 def parameters(config: ArchConfig) -> dict[str, dict[str, str]]:
-    """What Vivado must know of an interface beyond its signals."""
+    """Parameters of an interface that Vivado needs in addition to its signals."""
     return {
         "clk": {
             "ASSOCIATED_BUSIF": ":".join((REGISTERS, *masters(config))),
@@ -101,7 +101,7 @@ def wrapper(config: ArchConfig) -> str:
 
 
 def _declared(config: ArchConfig) -> Iterator[str]:
-    """Every port with its attributes."""
+    """Declarations of all ports with their attributes."""
     extra = parameters(config)
     for port in ports(config):
         info = f"{interface_type(port.interface)} {port.interface} {port.signal}"

@@ -1,6 +1,6 @@
 """The contract between gateware, compiler, simulators and drivers: formats, configuration, ISA,
 registers, program container and integer numerics.
 
-Pure Python and NumPy; every bit position, rounding rule and address rule of the project is written
-here, once. ``docs`` writes its tables as a page.
+Pure Python and NumPy. Every bit position, rounding rule and address rule of the project is written
+here, once. ``docs`` renders its tables as a page.
 """

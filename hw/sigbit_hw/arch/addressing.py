@@ -1,8 +1,8 @@
-"""Which slots an ``EXEC`` reads and writes: the address arithmetic of ``SEG`` and ``OUT``, as
+"""Slots that an ``EXEC`` reads and writes: the address arithmetic of ``SEG`` and ``OUT``, as
 arrays.
 
 The interpreter, the compiler's hazard check and the testbenches use these functions; the gateware
-walks the same sequences one block a time.
+walks the same sequences one block at a time.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ Ints = NDArray[np.int64]
 
 
 def _walk(steps: Ints) -> Ints:
-    """Positions visited from 0 on, ``steps[i]`` being added before position i (``steps[0]`` is
+    """Positions visited from 0 on; ``steps[i]`` is added before position i (``steps[0]`` is
     ignored)."""
     steps = steps.astype(np.int64).copy()
     steps[0] = 0
@@ -44,13 +44,14 @@ class ColumnSteps(TypedDict):
 
 
 def column_steps(wrap: int, config: ArchConfig) -> ColumnSteps:
-    """Columns from a block, and from a cycle of the drain, to the next, in lines of ``wrap``."""
+    """Columns from one block to the next, and from one drain cycle to the next, in lines of
+    ``wrap``."""
     return {"block_step": config.pixels % wrap, "group_step": config.drain_pixels % wrap}
 
 
 def line_ends(execute: Exec, config: ArchConfig) -> Ints:
-    """Output lines that end in a run before every lane of its blocks, and, last, before the next
-    block: shape ``[blocks, pixels + 1]``, counted from the block's first pixel."""
+    """Output lines that end within a run before each lane of its blocks and, in the last column,
+    before the next block: shape ``[blocks, pixels + 1]``, counted from the block's first pixel."""
     first = np.arange(blocks_of_run(execute, config))[:, None] * config.pixels % execute.wrap
     return (first + np.arange(config.pixels + 1)) // execute.wrap
 
@@ -109,7 +110,7 @@ def pixel_offsets(out: Out, execute: Exec) -> Ints:
 
 
 def channel_slots(out: Out, execute: Exec, config: ArchConfig) -> int:
-    """Channel slots that are really written: those produced, at most ``n_slots``."""
+    """Channel slots that are actually written: those produced, at most ``n_slots``."""
     produced = execute.n_ocb * (config.slots_per_block if execute.mode == Mode.MAC else 1)
     return min(produced, out.n_slots)
 
@@ -132,8 +133,8 @@ def block_slots(instr: Load | Fill | Store) -> Ints:
 
 
 def bank_conflicts(out: Out, execute: Exec, config: ArchConfig) -> int:
-    """Cycles of the drain in which two of the slots written lie in one bank: a legal program has
-    none."""
+    """Number of drain cycles in which two of the written slots lie in the same bank; 0 for a legal
+    program."""
     pixel = pixel_offsets(out, execute)[0]  # relative to each other, those of every row
     pad = -execute.run % config.drain_pixels
     inside = np.pad(np.ones(execute.run, bool), (0, pad)).reshape(-1, config.drain_pixels)

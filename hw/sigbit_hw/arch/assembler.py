@@ -6,7 +6,7 @@ from enum import IntEnum
 from sigbit_hw.arch.isa import Engine, Field, Instr, Opcode, engines_of, fields_of, instruction
 
 _TOKENS = ("wait", "signal")
-"""Fields that are masks of engines."""
+"""Fields that are engine masks."""
 
 
 def listing(program: Iterable[Instr]) -> str:
@@ -24,7 +24,7 @@ def listing(program: Iterable[Instr]) -> str:
 
 
 def _text(field: Field, value: int) -> str:
-    """A value as it is listed."""
+    """Text of a value in the listing."""
     if field.name in _TOKENS:
         return "+".join(e.name for e in engines_of(value))
     return value.name if isinstance(value, IntEnum) else str(int(value))
@@ -38,8 +38,8 @@ def _value(field: Field, text: str) -> int:
 
 
 def assemble(text: str) -> list[Instr]:
-    """Instructions of :func:`listing`'s text; blank lines and ``#`` comments are skipped; the index
-    is optional."""
+    """Parse the text of :func:`listing` into instructions; blank lines and ``#`` comments are
+    skipped, the index is optional."""
     program = []
     for number, line in enumerate(text.splitlines(), 1):
         words = line.split("#")[0].split()
@@ -72,7 +72,7 @@ def _instruction(mnemonic: str, *assignments: str) -> Instr:
 
 
 def _allowed(field: Field) -> str:
-    """What the text of a field may be, for people."""
+    """Allowed texts of a field, for error messages."""
     if field.name in _TOKENS:
         return f"give engines joined by +, of {', '.join(Engine.__members__)}"
     if issubclass(field.kind, IntEnum):

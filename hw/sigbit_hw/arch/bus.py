@@ -1,4 +1,4 @@
-"""What is fixed of the AXI4 ports: widths, bursts, pages, responses, attributes of transfers."""
+"""Constants of the AXI4 ports: widths, bursts, pages, responses and transfer attributes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,23 +6,23 @@ from enum import IntEnum, unique
 from types import MappingProxyType
 
 ADDRESS_BITS = 40
-"""Width of an address on an AXI4 master."""
+"""Address width of an AXI4 master."""
 
 WIDTHS = (64, 128, 256, 512)
-"""Bits that a beat may have, over all ports together."""
+"""Supported beat widths in bits, over all ports together."""
 
 PORT_COUNTS = (1, 2, 4)
-"""Numbers of AXI4 masters that an accelerator may have."""
+"""Supported numbers of AXI4 master ports."""
 
 PORT_BITS_MIN = 64
-"""Least bits of a beat that one port carries."""
+"""Minimum width of one port in bits."""
 
 BURST_MAX = 256
-"""Most beats of a burst."""
+"""Maximum burst length in beats."""
 
 PAGE_BITS = 12
 PAGE_BYTES = 1 << PAGE_BITS
-"""A burst does not cross a multiple of this many bytes, and the DMA window begins at one on every
+"""Page size in bytes. No burst crosses a page boundary, and the DMA window begins at one on every
 port."""
 
 
@@ -38,7 +38,7 @@ class Response(IntEnum):
 ATTRIBUTES: Mapping[str, slice] = MappingProxyType(
     {"cache": slice(0, 4), "prot": slice(4, 7), "qos": slice(8, 12)}
 )
-"""Bits of the register that gives AxCACHE, AxPROT and AxQOS."""
+"""Bit positions of AxCACHE, AxPROT and AxQOS in the attribute register."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Attributes:
     """AxCACHE, AxPROT and AxQOS of every transfer.
 
     The default is normal memory, bufferable, not cached, for ports that are not coherent with the
-    processor's caches; a coherent one wants ``cache=0b1111``.
+    processor's caches; a coherent port needs ``cache=0b1111``.
     """
 
     cache: int = 0b0011
@@ -61,7 +61,7 @@ class Attributes:
 
     @property
     def word(self) -> int:
-        """The register's value."""
+        """Value of the register."""
         return sum(getattr(self, name) << part.start for name, part in ATTRIBUTES.items())
 
 

@@ -1,5 +1,4 @@
-"""ArchConfig: every parameter of one accelerator, validated, with the widths that follow from
-it."""
+"""ArchConfig: all parameters of one accelerator, validated, with the widths derived from them."""
 
 import hashlib
 import json
@@ -26,15 +25,15 @@ class ArchConfig:
     Parameters
     ----------
     name : str
-        For people, a legal name (:mod:`~sigbit_hw.arch.names`); not part of the digest.
+        Display name, a legal name (:mod:`~sigbit_hw.arch.names`); not part of the digest.
     weight_format, act_format : Format
         Native formats; the weight format is signed.
     pixels, oc_lanes, ic_lanes : int
         Array shape, powers of two; ``oc_lanes`` is a multiple of ``ic_lanes``.
     post_lanes : int
-        Requantizers. Up to ``oc_lanes`` (and ``pixels * ic_lanes``): a multiple of ``ic_lanes``,
-        one pixel a cycle. Above: ``oc_lanes`` times the pixels a cycle, for ``oc_lanes`` equal to
-        ``ic_lanes``.
+        Number of requantizers. Up to ``oc_lanes`` (and ``pixels * ic_lanes``): a multiple of
+        ``ic_lanes``, one pixel per cycle. Above: ``oc_lanes`` times the number of pixels per cycle;
+        requires ``oc_lanes`` equal to ``ic_lanes``.
     acc_bits : int
         Accumulator width, 16 to 32.
     term_radix_bits : int
@@ -56,7 +55,7 @@ class ArchConfig:
         Bits of a requantizer's step, and how many of them are fraction bits
         (:class:`~sigbit_hw.arch.params.ParamFormat`).
     result_bits : int
-        Bits of what a requantizer gives: up to 8, at least those of an activation's code.
+        Width of a requantizer's result: up to 8 bits, at least the width of an activation code.
     ports : int
         AXI4 master ports: 1, 2 or 4 of ``bus_bits / ports`` (at least 64) each. Port i carries part
         i of every beat.
@@ -90,12 +89,12 @@ class ArchConfig:
 
     @property
     def params(self) -> ParamFormat:
-        """How parameters are stored."""
+        """Storage format of the post-processing parameters."""
         return ParamFormat(self.acc_bits, self.step_bits, self.fraction_bits)
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates a cycle."""
+        """Multiply-accumulates per cycle."""
         return self.pixels * self.oc_lanes * self.ic_lanes
 
     @property
@@ -115,7 +114,7 @@ class ArchConfig:
 
     @property
     def port_bytes(self) -> int:
-        """Bytes of a beat that one port carries."""
+        """Bytes of a beat carried by one port."""
         return self.bus_bytes // self.ports
 
     @property
@@ -135,23 +134,23 @@ class ArchConfig:
 
     @property
     def slots_per_move(self) -> int:
-        """Most slots that ``LOAD`` writes, or ``STORE`` reads, in a cycle: those of a bus beat, a
-        slot a bank."""
+        """Maximum number of slots that ``LOAD`` writes, or ``STORE`` reads, per cycle: those of a
+        bus beat, one slot per bank."""
         return min(self.pixels, self.bus_bits // self.slot_bits)
 
     @property
     def drain_slots(self) -> int:
-        """Channel slots that the drain writes a cycle, of every pixel."""
+        """Channel slots that the drain writes per cycle for each pixel."""
         return self.param_lanes // self.ic_lanes
 
     @property
     def drain_pixels(self) -> int:
-        """Pixels that the drain writes a cycle."""
+        """Pixels that the drain writes per cycle."""
         return self.post_lanes // self.param_lanes
 
     @property
     def param_lanes(self) -> int:
-        """Channels of a parameter group: those post-processed in a cycle."""
+        """Channels of a parameter group: those post-processed per cycle."""
         return min(self.post_lanes, self.oc_lanes)
 
     @property
@@ -160,8 +159,8 @@ class ArchConfig:
         return self.oc_lanes // self.param_lanes
 
     def drain_cycles(self, planes: int, *, maximum: bool = False) -> int:
-        """Cycles to drain one block into ``planes`` output planes: a block of accumulators, or, of
-        one parameter group only, of maxima."""
+        """Cycles to drain one block into ``planes`` output planes: a block of accumulators or, with
+        ``maximum``, of maxima, which have one parameter group only."""
         groups = 1 if maximum else self.groups_per_block
         return self.pixels // self.drain_pixels * groups * planes
 
@@ -171,22 +170,22 @@ class ArchConfig:
         return dot_bits(self.weight_format, self.act_format, self.ic_lanes)
 
     def weight_grid(self, terms: int) -> TermGrid:
-        """Values a weight of ``terms`` terms can take."""
+        """Values that a weight of ``terms`` terms can take."""
         return TermGrid(self.weight_format, self.term_radix_bits, terms)
 
     def act_grid(self, terms: int) -> TermGrid:
-        """Stored values an activation of ``terms`` planes can take."""
+        """Stored values that an activation of ``terms`` planes can take."""
         return TermGrid(self.act_format, self.term_radix_bits, terms)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, accepted by :meth:`from_json`."""
+        """Return plain values that :meth:`from_json` accepts."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         return plain | {name: plain[name].to_json() for name in ("weight_format", "act_format")}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "ArchConfig":
-        """The ArchConfig of :meth:`to_json`'s result; ``ValueError`` names missing, unknown and
-        wrong fields."""
+        """Return the ArchConfig of :meth:`to_json`'s result; ``ValueError`` names missing, unknown
+        and wrong fields."""
         if not isinstance(value, dict):
             raise ValueError(f"an ArchConfig must be a JSON object, not {type(value).__name__}")
         known = {f.name for f in fields(cls)}
@@ -207,7 +206,8 @@ class ArchConfig:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 (hex) over all fields but the name: the identity that programs are bound to."""
+        """SHA-256 (hex) over all fields except the name: the identity that programs are bound
+        to."""
         content = {k: v for k, v in self.to_json().items() if k != "name"}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -1,9 +1,9 @@
 """The file container of Programs and of integer models: a JSON document and arrays in one
 safetensors file.
 
-The metadata of the safetensors header hold three texts: ``kind`` (what the file is), ``sigbit``
-(the document) and ``sha256`` (:func:`digest`, a checksum against damage, not a signature). Equal
-contents give equal bytes.
+The metadata of the safetensors header holds three texts: ``kind`` (the type of the file),
+``sigbit`` (the document) and ``sha256`` (:func:`digest`, a checksum against damage, not a
+signature). Equal contents give equal bytes.
 """
 
 import hashlib
@@ -23,13 +23,13 @@ KINDS = {
     "program": ("a Program", "`sigbit run` runs it, `sigbit inspect` shows it"),
     "integer-model": ("an integer model", "`sigbit compile` makes a Program of it"),
 }
-"""Kinds of files: what people call each, and which command takes it."""
+"""Kinds of files: the display name of each, and the command that takes it."""
 
 Arrays = Mapping[str, NDArray[Any]]
 
 
 def to_json(document: Mapping[str, Any]) -> str:
-    """The one text of a document: keys sorted, ASCII, no spaces, shortest exact floats."""
+    """Canonical text of a document: sorted keys, ASCII, no spaces, shortest exact floats."""
     return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -45,15 +45,15 @@ def digest(document: str, arrays: Arrays) -> str:
 
 
 def encode(kind: str, document: str, arrays: Arrays) -> bytes:
-    """The content of a file of ``kind``, one of :data:`KINDS`."""
+    """Bytes of a file of ``kind``, one of :data:`KINDS`."""
     dense = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
     metadata = {"kind": kind, "sigbit": document, "sha256": digest(document, dense)}
     return _sorted_header(save(dense, metadata))
 
 
 def decode(path: Path, kind: str) -> tuple[str, dict[str, NDArray[Any]]]:
-    """Document and arrays of a file of ``kind``; :class:`FileError` for any other file, and
-    where the content does not match its digest."""
+    """Document and arrays of a file of ``kind``. Raises :class:`FileError` for any other file, and
+    if the content does not match its digest."""
     name, _ = KINDS[kind]
     if path.is_dir():
         raise FileError(f"{path} is a folder, not {name}")
@@ -65,7 +65,7 @@ def decode(path: Path, kind: str) -> tuple[str, dict[str, NDArray[Any]]]:
     except FileNotFoundError:
         raise FileError(f"{path}: no such file") from None
     except (OSError, SafetensorError, TypeError, AttributeError, ValueError) as error:
-        # the last three: types of elements, and shapes, that NumPy does not have
+        # the last three: element types and shapes that NumPy does not support
         reason = " ".join(str(error).split())[:200]
         raise FileError(f"{path}: not {name}, or truncated ({reason})") from None
     if digest(metadata["sigbit"], arrays) != metadata["sha256"]:
@@ -87,7 +87,7 @@ def _check(metadata: Mapping[str, str], path: Path, kind: str) -> None:
 
 
 def _sorted_header(data: bytes) -> bytes:
-    """A safetensors file with the keys of its header sorted, which the library leaves in a random
+    """Return a safetensors file with sorted header keys; the library leaves them in random
     order."""
     end = 8 + int.from_bytes(data[:8], "little")
     header = json.dumps(json.loads(data[8:end]), sort_keys=True, separators=(",", ":")).encode()

@@ -11,8 +11,8 @@ _INTRODUCTION = f"""\
 # Instruction set and registers
 
 Generated from `sigbit_hw.arch` by `python -m sigbit_hw.arch.docs docs/isa.md`; a test keeps it up
-to date. The semantics are executed by `sigbit_sim.interp`; which slots an `EXEC` reads and writes
-is defined in `sigbit_hw.arch.addressing`.
+to date. The semantics are executed by `sigbit_sim.interp`; the slots that an `EXEC` reads and
+writes are defined in `sigbit_hw.arch.addressing`.
 
 ## Instructions
 
@@ -26,9 +26,9 @@ program order, `HALT` after all of them.
 """
 
 _REGISTERS = """\
-32-bit registers, AXI4-Lite. Bits that are not in the column *bits* read 0, whatever is written to
-them. A write has its effect, on the interrupt line too, when it is answered. The accelerator is
-idle when it is not busy and nothing is outstanding on the bus.
+32-bit registers, AXI4-Lite. Bits that are not in the column *bits* read 0, regardless of what is
+written to them. A write takes effect, also on the interrupt line, when it is answered. The
+accelerator is idle when it is not busy and nothing is outstanding on the bus.
 """
 
 
@@ -53,7 +53,7 @@ def _fields(fields: Sequence[Field]) -> str:
 
 
 def render() -> str:
-    """The page."""
+    """Return the text of the page."""
     parts = [
         _INTRODUCTION,
         _table(
@@ -112,7 +112,7 @@ def render() -> str:
 
 
 def main() -> None:
-    """Write the page to the file given, or print it."""
+    """Write the page to the given file, or print it."""
     if len(sys.argv) > 1:
         Path(sys.argv[1]).write_text(render(), encoding="utf-8")
     else:

@@ -1,4 +1,4 @@
-"""Documents from files, held against a schema of pydantic; errors are one line for people."""
+"""Documents from files, validated against a pydantic schema; errors are one line for users."""
 
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -11,14 +11,14 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class Schema(BaseModel):
-    """Base of the schemas: no key but the declared ones."""
+    """Base of the schemas: only declared keys are allowed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def validated(schema: type[Model], document: object) -> Model:
-    """``document`` as ``schema``; ``ValueError`` with one line that names the place, what is
-    allowed and what was given."""
+    """Return ``document`` as ``schema``. The ``ValueError`` is one line that names the place, the
+    allowed values and the given one."""
     try:
         return schema.model_validate(document)
     except ValidationError as error:
@@ -61,7 +61,7 @@ def _line(problem: Any, schema: type[BaseModel]) -> str:
 
 
 def _place(parts: Sequence[str | int]) -> str:
-    """``inputs[0].scale`` of ("inputs", 0, "scale"); a key that is not a name is shown quoted."""
+    """``inputs[0].scale`` for ("inputs", 0, "scale"); a key that is not an identifier is quoted."""
     text = ""
     for part in parts:
         if isinstance(part, int):

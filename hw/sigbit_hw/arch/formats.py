@@ -21,11 +21,11 @@ from sigbit_tools.shown import shown
 Ints = NDArray[np.int64]
 
 MAX_DIGITS = 4
-"""Native digits of a value, or of a weight, at most."""
+"""Maximum number of native digits of a value or a weight."""
 MAX_LEVEL_BITS = 256
-"""Bits of a level at most: those of the largest ESB format."""
+"""Maximum width of a level in bits: that of the largest ESB format."""
 MAX_VALUES = 1 << 20
-"""Values that sums of digits can take at most."""
+"""Maximum number of values that sums of digits can take."""
 
 
 def check_finite(x: NDArray[np.float64], what: str) -> None:
@@ -37,8 +37,8 @@ def check_finite(x: NDArray[np.float64], what: str) -> None:
 
 
 def round_half_away(x: Any, library: Any = np) -> Any:
-    """Nearest integers, ties away from zero, of an array of ``library`` (``numpy``, ``torch``);
-    exact: ``x + 0.5`` would round below 0.5 itself."""
+    """Nearest integers, ties away from zero, of an array of ``library`` (``numpy``, ``torch``).
+    Exact, unlike the sum ``x + 0.5``, which is itself rounded for values just below 0.5."""
     whole = library.trunc(x)
     whole += library.copysign(library.abs(x - whole) >= 0.5, x)
     return whole
@@ -54,7 +54,7 @@ class Format(ABC):
     bits: int
     """Total bits, 2 to 8."""
     signed: bool
-    """Whether the top bit is a sign."""
+    """True if the top bit is a sign."""
     magnitudes: tuple[int, ...]
     """All magnitudes in LSBs, ascending from 0."""
 
@@ -65,8 +65,8 @@ class Format(ABC):
 
     @property
     def lane_bits(self) -> int:
-        """Bits that an activation code takes in a slot: 2, 4 or 8. It fills the low ones; the
-        others are zero."""
+        """Bits that an activation code occupies in a slot: 2, 4 or 8. The code is in the low bits;
+        the others are zero."""
         return 1 << (self.bits - 1).bit_length()
 
     @property
@@ -81,7 +81,7 @@ class Format(ABC):
 
     @property
     def range_bits(self) -> int:
-        """Width of a magnitude as an integer: bits of the largest one."""
+        """Width of the largest magnitude as an integer, in bits."""
         return self.max.bit_length()
 
     @cached_property
@@ -103,7 +103,7 @@ class Format(ABC):
 
     @cached_property
     def thresholds(self) -> NDArray[np.float64]:
-        """Decision levels between neighbouring magnitudes in LSBs, exact."""
+        """Decision levels between neighboring magnitudes in LSBs, exact."""
         mags = [float(m) for m in self.magnitudes]
         return np.array([(a + b) / 2 for a, b in pairwise(mags)])
 
@@ -118,9 +118,9 @@ class Format(ABC):
         return self._code_values[codes.astype(np.int64)]
 
     def quantize(self, x: ArrayLike) -> NDArray[np.uint8]:
-        """Codes of the nearest grid values to ``x`` (LSBs); ties away from zero; saturating.
+        """Codes of the grid values nearest to ``x`` (LSBs), ties away from zero, saturating.
 
-        Unsigned formats send every negative number to 0. Raises ``ValueError`` on NaN or infinity.
+        Unsigned formats map every negative number to 0. Raises ``ValueError`` on NaN or infinity.
         """
         x = np.asarray(x, np.float64)
         check_finite(x, "x")
@@ -130,7 +130,7 @@ class Format(ABC):
         return field | (((x < 0) & (field > 0)).astype(np.uint8) << np.uint8(self.bits - 1))
 
     def encode(self, values: ArrayLike) -> NDArray[np.uint8]:
-        """Codes of ``values`` (LSBs), which must lie on the grid exactly; ``ValueError``
+        """Codes of ``values`` (LSBs), which must lie exactly on the grid; raises ``ValueError``
         otherwise."""
         values = np.asarray(values)
         codes = self.quantize(values)
@@ -141,11 +141,12 @@ class Format(ABC):
 
     @abstractmethod
     def to_json(self) -> dict[str, Any]:
-        """Plain values, accepted by :meth:`from_json`."""
+        """Return plain values that :meth:`from_json` accepts."""
 
     @staticmethod
     def from_json(value: object) -> "Format":
-        """The format of :meth:`to_json`'s result; ``ValueError`` if ``value`` is none."""
+        """Return the format of :meth:`to_json`'s result; raises ``ValueError`` if ``value`` is not
+        one."""
         if isinstance(value, dict):
             if value.keys() == {"bits", "frac", "signed"}:
                 return EsbFormat(**value)
@@ -170,7 +171,7 @@ class EsbFormat(Format):
     frac : int
         Fraction bits after the leading one, 0 to ``bits - 1 - signed``.
     signed : bool
-        Whether the top bit is a sign.
+        True if the top bit is a sign.
     """
 
     bits: int
@@ -220,7 +221,7 @@ class LevelFormat(Format):
         Magnitudes in LSBs, ascending from 0, as many as a power of two: 2 to 128, unsigned 4 to
         256.
     signed : bool
-        Whether the top bit is a sign.
+        True if the top bit is a sign.
     """
 
     levels: tuple[int, ...]
@@ -244,7 +245,7 @@ class LevelFormat(Format):
 
     @property
     def bits(self) -> int:  # type: ignore[override]
-        """Bits of the index, and of the sign if ``signed``."""
+        """Bits of the index plus, if ``signed``, the sign."""
         return len(self.levels).bit_length() - 1 + self.signed
 
     @property
@@ -300,8 +301,8 @@ class TermGrid:
         return self.native.encode(np.array([self._digits_of[int(v)] for v in self.values]).T)
 
     def quantize(self, x: ArrayLike) -> Ints:
-        """Nearest values (LSBs) to ``x``; ties away from zero; saturating; ``ValueError`` on NaN or
-        infinity."""
+        """Nearest values (LSBs) to ``x``, ties away from zero, saturating; raises ``ValueError`` on
+        NaN or infinity."""
         x = np.asarray(x, np.float64)
         check_finite(x, "x")
         magnitudes = self.values[self.values >= 0]
@@ -310,7 +311,7 @@ class TermGrid:
         return np.where(x < 0, -nearest if self.native.signed else 0, nearest)
 
     def encode(self, values: ArrayLike) -> NDArray[np.uint8]:
-        """Native codes of on-grid ``values``, shape ``[terms, *values.shape]``, term 0 least
+        """Native codes of on-grid ``values``: shape ``[terms, *values.shape]``, term 0 least
         significant."""
         values = np.asarray(values, np.int64)
         index = np.searchsorted(self.values, values).clip(0, len(self.values) - 1)
@@ -331,8 +332,8 @@ class TermGrid:
 
 @cache
 def _digits(native: Format, radix_bits: int, terms: int) -> Mapping[int, tuple[int, ...]]:
-    """Value -> digits (least significant first); the least sum of magnitudes, then the smallest
-    digits."""
+    """Digits (least significant first) of every value: the smallest sum of magnitudes, then the
+    smallest digits."""
     span = (native.max - native.min) * sum(1 << (radix_bits * t) for t in range(terms)) + 1
     count = min(span, len(native.values) ** terms)
     if count > MAX_VALUES:
@@ -341,7 +342,7 @@ def _digits(native: Format, radix_bits: int, terms: int) -> Mapping[int, tuple[i
             f"most {MAX_VALUES} work: take fewer terms"
         )
     best: dict[int, tuple[int, tuple[int, ...]]] = {0: (0, ())}
-    for t in range(terms):  # the best digits of a value begin with the best of the rest
+    for t in range(terms):  # the best digits of a value begin with the best digits of the remainder
         before, best = best, {}
         for rest, (size, digits) in before.items():
             for d in native.values:

@@ -1,5 +1,5 @@
-"""Memory images: how codes and parameters lie in bytes, the same in DRAM, on the bus and in the
-buffers.
+"""Memory images: the layout of codes and parameters in bytes, identical in DRAM, on the bus and in
+the buffers.
 
 Lane i of a word occupies bits ``[i * width, (i + 1) * width)``, little-endian.
 """
@@ -85,7 +85,7 @@ def unpack_table(data: Bytes, config: ArchConfig) -> Bytes:
 
 
 def depth(kind: LoadKind, config: ArchConfig) -> int:
-    """Items that a memory on chip holds."""
+    """Number of items that an on-chip memory holds."""
     return {
         LoadKind.WEIGHTS: config.weight_words,
         LoadKind.ACTS: config.act_slots,
@@ -95,7 +95,7 @@ def depth(kind: LoadKind, config: ArchConfig) -> int:
 
 
 def item_bytes(kind: LoadKind, config: ArchConfig) -> int:
-    """Bytes of an item of a ``LOAD``: a weight word, slot, parameter group or table."""
+    """Bytes of one ``LOAD`` item: a weight word, slot, parameter group or table."""
     return {
         LoadKind.WEIGHTS: config.weight_word_bytes,
         LoadKind.ACTS: config.slot_bytes,
@@ -105,8 +105,8 @@ def item_bytes(kind: LoadKind, config: ArchConfig) -> int:
 
 
 def steps_of_item(kind: LoadKind, config: ArchConfig) -> int:
-    """Steps in which an item is written, a cycle each: parts of a weight word as wide as the bus,
-    one slot, the parameters of a channel, entries of a table."""
+    """Steps in which one item is written, one per cycle: bus-wide parts of a weight word, one slot,
+    the parameters of one channel, the entries of a table."""
     return {
         LoadKind.WEIGHTS: config.weight_word_bits // config.bus_bits,
         LoadKind.ACTS: 1,
@@ -116,13 +116,13 @@ def steps_of_item(kind: LoadKind, config: ArchConfig) -> int:
 
 
 def steps_of_unit(kind: LoadKind, config: ArchConfig) -> int:
-    """Steps in which a unit of a beat is used up: one, but for tables, whose unit holds several
+    """Steps that consume one unit of a beat: one, except for tables, whose units hold several
     entries."""
     return 8 * ITEM_BYTES // config.act_format.lane_bits if kind == LoadKind.TABLE else 1
 
 
 def units_of_beat(kind: LoadKind, config: ArchConfig) -> int:
-    """Units that a bus beat holds: what is taken from it at a time."""
+    """Units in one bus beat; a unit is the part of a beat that is taken at a time."""
     return {
         LoadKind.WEIGHTS: 1,
         LoadKind.ACTS: config.bus_bytes // config.slot_bytes,
@@ -137,7 +137,7 @@ def beats(size: int, config: ArchConfig) -> int:
 
 
 def split_ports(data: Bytes, config: ArchConfig) -> list[Bytes]:
-    """Bytes of the DMA window, whole beats, as each port's memory holds them."""
+    """Split the bytes of the DMA window, whole beats, into the contents of each port's memory."""
     parts = data.reshape(-1, config.ports, config.port_bytes)
     return [np.ascontiguousarray(parts[:, i]).ravel() for i in range(config.ports)]
 

@@ -1,4 +1,4 @@
-"""What a driver reads and writes to run a Program: the register file's use, for all drivers."""
+"""Register accesses of a driver that runs a Program, shared by all drivers."""
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -10,15 +10,16 @@ from sigbit_hw.arch.isa import WORD_BYTES
 from sigbit_hw.arch.program import Program
 
 START: Mapping[str, int] = MappingProxyType({"CONTROL": regs.CONTROL_START})
-"""The write that starts a run, after those of :func:`set_up`, all of them while the accelerator is
-idle."""
+"""The write that starts a run, after those of :func:`set_up`; all of them are made while the
+accelerator is idle."""
 
 INTERRUPTS = regs.IRQ_BITS
-"""What a driver waits for: done, error, or that it was refused, which leaves no other sign."""
+"""Interrupts that a driver waits for: done, error, and refused write, which leaves no other
+trace."""
 
 
 def identity(config: ArchConfig) -> dict[str, int]:
-    """Values of the registers that tell which accelerator answers."""
+    """Values of the registers that identify the accelerator."""
     return {
         "MAGIC": regs.MAGIC,
         "VERSION": regs.VERSION,
@@ -28,8 +29,8 @@ def identity(config: ArchConfig) -> dict[str, int]:
 
 
 def blank(config: ArchConfig) -> dict[str, int]:
-    """Values of all registers that software owns, as a reset leaves them: what a driver writes
-    after it has scrubbed the accelerator."""
+    """Values of all software-owned registers after a reset, which a driver restores after scrubbing
+    the accelerator."""
     absent = {
         name for port in range(config.ports, regs.PORTS_MAX) for name in regs.base_names(port)
     }
@@ -41,7 +42,7 @@ def blank(config: ArchConfig) -> dict[str, int]:
 
 
 def capabilities(config: ArchConfig) -> dict[str, int]:
-    """Values of the registers that tell what the accelerator is made of."""
+    """Values of the registers that describe the accelerator's parameters."""
     values = {
         f"{name.upper()}_FORMAT": _format_word(form)
         for name, form in (("weight", config.weight_format), ("act", config.act_format))
@@ -71,8 +72,9 @@ def _format_of(word: int) -> Format:
 
 
 def discover(read: Callable[[str], int]) -> ArchConfig:
-    """The ArchConfig, named after its digest, of the accelerator whose registers ``read`` gives;
-    ``ValueError`` if registers cannot tell, or are not those of an accelerator."""
+    """ArchConfig, named after its digest, of the accelerator whose registers ``read`` returns.
+    Raises ``ValueError`` if the registers do not describe it fully, or are not those of an
+    accelerator."""
     for name, wanted in (("MAGIC", regs.MAGIC), ("VERSION", regs.VERSION)):
         if (found := read(name)) != wanted:
             raise ValueError(f"no accelerator that this release knows: {name} is {found:#x}")
@@ -91,8 +93,8 @@ def discover(read: Callable[[str], int]) -> ArchConfig:
 
 
 def counters(read: Callable[[str], int]) -> dict[str, int]:
-    """The counters of a run that has ended, by name, from ``read``, which gives the value of a
-    register; without those that have exceeded their bits."""
+    """Counters of a completed run by name, without those that have overflowed; ``read`` returns the
+    value of a register."""
     over = read("OVERFLOW")
     found = {name: read(name) for i, (name, _) in enumerate(regs.COUNTERS) if not over >> i & 1}
     return found | {"CYCLES": found["CYCLES"] | read("CYCLES_HI") << regs.WORD_BITS}
@@ -110,21 +112,22 @@ def set_up(
     attributes: bus.Attributes = bus.NOT_COHERENT,
     interrupts: int = INTERRUPTS,
 ) -> dict[str, int]:
-    """Values by register, in the order of writing, for a program of so many ``instructions``.
+    """Values by register, in the order of writing, for a program of ``instructions`` instructions.
 
-    Interrupts of the past are acknowledged first, so that one of these writes that is refused, for
-    the accelerator is not idle, can be seen by its interrupt.
+    Earlier interrupts are acknowledged first. If one of these writes is then refused because the
+    accelerator is not idle, its interrupt shows it.
 
     Parameters
     ----------
     bases : Sequence[int]
         Bus addresses of the ports' parts of the DMA window.
     watchdog : int
-        Cycles without any movement after which a run fails: more than a sound bus ever waits.
+        Cycles without any movement after which a run fails; it must exceed every wait of a correct
+        bus.
     cycle_limit : int
-        Cycles after which a run fails whatever moves, 0 for none; what a driver must set that runs
-        Programs from anybody. Only hardware has it: the interpreter knows no cycles, and the cycle
-        model gives up by a limit of its own.
+        Cycles after which a run fails regardless of progress, 0 for no limit; required for drivers
+        that run Programs from untrusted sources. Only hardware implements it: the interpreter does
+        not count cycles, and the cycle model has a limit of its own.
     """
     values = {"IRQ_STATUS": regs.IRQ_BITS}
     for port, base in enumerate(bases):

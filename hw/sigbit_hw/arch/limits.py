@@ -1,4 +1,4 @@
-"""What an ArchConfig may be: the limits that instructions, numerics and the bus set."""
+"""Limits of an ArchConfig, set by instructions, numerics and the bus."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -12,7 +12,7 @@ from sigbit_hw.arch.params import ParamFormat
 from sigbit_tools.shown import shown
 
 RADIX_BITS_MAX = 7
-"""Most bits by which the accumulators shift between digit weights."""
+"""Maximum shift of the accumulators between digit weights, in bits."""
 
 DEPTHS_MAX: Mapping[str, int] = MappingProxyType(
     {
@@ -23,12 +23,12 @@ DEPTHS_MAX: Mapping[str, int] = MappingProxyType(
         "segments": 1 << isa.SEGMENT_BITS,
     }
 )
-"""Most entries that instructions can name."""
+"""Maximum depths, set by the widths of the instruction fields."""
 
 COUNTS_MAX: Mapping[str, int] = MappingProxyType(
     {"pixels": 1024, "oc_lanes": 1024, "queue_depth": 256, "outstanding_reads": 256}
 )
-"""Most of what neither instructions nor the bus limit."""
+"""Maximum values of parameters that neither the instructions nor the bus limit."""
 
 _POWERS_OF_TWO = (
     "pixels",
@@ -48,7 +48,7 @@ _POWERS_OF_TWO = (
 
 
 class Parameters(Protocol):
-    """What is checked of an ``ArchConfig``."""
+    """Attributes of an ``ArchConfig`` that the checks read."""
 
     @property
     def name(self) -> str: ...
@@ -112,7 +112,7 @@ class Parameters(Protocol):
 
 
 def check(config: Parameters) -> None:
-    """``ValueError`` says which parameter is wrong, and what is allowed."""
+    """Check all parameters; ``ValueError`` names the wrong parameter and the allowed values."""
     for rules in (_types, _array, _accumulators, _requantizers, _bus, _depths):
         rules(config)
 

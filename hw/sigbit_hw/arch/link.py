@@ -1,21 +1,21 @@
-"""The serial link between a host and a board: frames and numbers, for gateware and host alike.
+"""The serial link between a host and a board: frames and numbering, shared by gateware and host.
 
 A frame is a header (:data:`HEADER`, little-endian, in the order of its fields), up to
 :data:`WORDS_MAX` words of data, and the CRC-32 of both (CRC-32/ISO-HDLC, little-endian). On the
-line it is stuffed (COBS, Cheshire and Baker, 1999), so that the byte 0 occurs at its end and
-nowhere else: whatever was lost or invented, the next 0 ends it.
+line it is stuffed (COBS, Cheshire and Baker, 1999), so that the byte 0 occurs only at its end:
+after lost or spurious bytes, the receiver resynchronizes at the next 0.
 
-The host asks, the board answers in the order in which requests arrive; an answer repeats session,
-number, operation and address of its request. ``OPEN`` begins a session, which the host draws at
-random, and says which number the board counts from. From then on the board keeps the number of the
-first request that it has not carried out, and which of the :data:`REQUESTS_MAX` requests from there
-on it has. Of a request that it has carried out it repeats a read and confirms a write; so a host
-may send again whatever it has no answer to, and every write is done once. An *ordered* request is
-carried out only after all of smaller numbers: it waits for data to be in memory without a round
-trip.
+The host sends requests, the board answers them in order of arrival; an answer repeats session,
+number, operation and address of its request. ``OPEN`` begins a session, whose identifier the host
+draws at random, and sets the number from which the board counts. From then on the board tracks the
+number of the first request that it has not carried out, and which of the :data:`REQUESTS_MAX`
+requests from there on it has carried out. If a request that has been carried out arrives again, the
+board repeats a read and confirms a write; the host may therefore resend every request that has no
+answer, and every write is done once. An *ordered* request is carried out only after all requests
+with smaller numbers: it waits for data to be in memory without a round trip.
 
-What a host may have in flight, sent and not answered: :data:`REQUESTS_MAX` consecutive numbers, and
-as many bytes on the line as the board's receiver holds (``receive_bytes`` of :data:`FACTS`).
+The host may have in flight, sent and not answered, :data:`REQUESTS_MAX` consecutive numbers and as
+many bytes on the line as the board's receiver holds (``receive_bytes`` of :data:`FACTS`).
 """
 
 import zlib
@@ -24,14 +24,13 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 VERSION = 1
-"""Version of the link, a fact of every board."""
+"""Version of the link, one of the facts that every board reports."""
 WORD_BYTES = 4
 WORDS_MAX = 60
-"""Words of data in a frame."""
+"""Maximum number of data words in a frame."""
 NUMBER_BITS = 8
 REQUESTS_MAX = 32
-"""Requests, from the first that is not carried out, of which the board remembers whether they
-are."""
+"""Requests, from the first that is not carried out, whose completion the board tracks."""
 SESSION_BITS = 16
 
 HEADER = {
@@ -44,14 +43,15 @@ HEADER = {
     "count": 8,
     "address": 32,
 }
-"""Fields and their bits, the first in the least significant bits. ``count`` is the number of words
-that a request carries or asks for, and that an answer carries."""
+"""Fields and their widths in bits, the first in the least significant bits. ``count`` is the number
+of words that a request carries or asks for, and that an answer carries."""
 HEADER_BYTES = sum(HEADER.values()) // 8
 CRC_BYTES = 4
 FRAME_BYTES = HEADER_BYTES + WORDS_MAX * WORD_BYTES + CRC_BYTES
-"""The longest frame before stuffing. It is short enough for runs without 0 to have no limit."""
+"""Length of the longest frame before stuffing, short enough that runs without a 0 byte need no
+limit."""
 LINE_BYTES = FRAME_BYTES + 2
-"""The longest frame on the line: a byte of stuffing and the delimiter."""
+"""Length of the longest frame on the line, with one byte of stuffing and the delimiter."""
 DELIMITER = 0
 
 _RUN_MAX = 0xFE
@@ -59,15 +59,15 @@ assert FRAME_BYTES < _RUN_MAX
 assert 2 * REQUESTS_MAX <= 1 << NUMBER_BITS - 1
 
 FACTS = ("version", "memory_bytes", "receive_bytes", "clock_hz")
-"""Words in the answer to ``OPEN``: version of the link, bytes of the board's memory, bytes on the
-line that its receiver holds, Hertz of its clock."""
+"""Words in the answer to ``OPEN``: version of the link, memory size of the board in bytes, capacity
+of its receiver in bytes on the line, clock frequency in Hertz."""
 
 
 class Operation(IntEnum):
-    """What a request asks for. Addresses are bytes, multiples of 4, of registers or memory.
+    """Operation of a request. Addresses are in bytes, multiples of 4, of registers or memory.
 
-    ``AWAIT`` is answered with a word, 1 or 0: whether the accelerator has an interrupt, at the
-    latest after as many cycles as its address says.
+    ``AWAIT`` is answered with a word: 1 if the accelerator has an interrupt, else 0; at the latest
+    after as many cycles as its address says.
     """
 
     OPEN = 0
@@ -83,8 +83,8 @@ WRITES = (Operation.WRITE_REGISTERS, Operation.WRITE_MEMORY)
 
 
 class Status(IntEnum):
-    """What an answer says: carried out; ordered, and not its turn; of a session that is not open;
-    something came that is no request (its other fields say nothing)."""
+    """Status of an answer: carried out; ordered, and not its turn; not of the open session; not a
+    valid request (the other fields of the answer are meaningless)."""
 
     DONE = 0
     EARLY = 1
@@ -94,9 +94,9 @@ class Status(IntEnum):
 
 @dataclass(frozen=True)
 class Frame:
-    """A request, or the answer to one (``answer``); ``data`` are whole words.
+    """A request, or the answer to one (``answer``); ``data`` is a sequence of whole words.
 
-    ``ValueError`` for fields that have no room.
+    Raises ``ValueError`` for fields that do not fit.
     """
 
     session: int
@@ -121,7 +121,7 @@ class Frame:
             raise ValueError(f"{carries} words of data are needed, not {len(self.data)} bytes")
 
     def to_line(self) -> bytes:
-        """The frame as it is sent, its delimiter included."""
+        """Return the frame as sent on the line, including its delimiter."""
         word, at = 0, 0
         for name, bits in HEADER.items():
             word |= int(getattr(self, name)) << at
@@ -131,7 +131,7 @@ class Frame:
 
 
 def from_line(text: bytes) -> Frame:
-    """The frame between two delimiters; ``ValueError`` if it is none."""
+    """Decode the text between two delimiters; raises ``ValueError`` if it is not a frame."""
     content = unstuff(text)
     body, crc = content[:-CRC_BYTES], content[-CRC_BYTES:]
     if not HEADER_BYTES <= len(body) <= FRAME_BYTES - CRC_BYTES:
@@ -156,13 +156,13 @@ def from_line(text: bytes) -> Frame:
 
 
 class Reader:
-    """Frames in what comes from a line, in any pieces."""
+    """Decoder of a byte stream that arrives in arbitrary pieces."""
 
     def __init__(self) -> None:
         self._rest = bytearray()
 
     def feed(self, data: bytes) -> Iterator[Frame | None]:
-        """Yield the frames that ``data`` completes; None for one that is damaged."""
+        """Yield the frames that ``data`` completes; None for a damaged one."""
         *ended, rest = (bytes(self._rest) + data).split(bytes([DELIMITER]))
         self._rest = bytearray(rest[: LINE_BYTES + 1])  # longer ones are damaged anyway
         for text in ended:
@@ -174,13 +174,14 @@ class Reader:
 
 
 def stuff(content: bytes) -> bytes:
-    """``content``, up to :data:`FRAME_BYTES` of it, without the byte 0: each 0, and one more at the
-    end, is left out, and what comes before it preceded by its own length plus 1."""
+    """Encode ``content``, up to :data:`FRAME_BYTES` bytes, without the byte 0: each 0, and an
+    implicit one at the end, is dropped, and the bytes before it are preceded by their number plus
+    1."""
     return b"".join(bytes([len(run) + 1]) + run for run in content.split(b"\0"))
 
 
 def unstuff(text: bytes) -> bytes:
-    """What :func:`stuff` was given; ``ValueError`` if it cannot have made ``text``."""
+    """Invert :func:`stuff`; raises ``ValueError`` if ``text`` is not one of its results."""
     runs, at = [], 0
     while at < len(text):
         end = at + text[at]

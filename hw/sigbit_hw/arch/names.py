@@ -1,7 +1,7 @@
 """Names of accelerators, networks, layers and tensors.
 
-A name may end up in a path, a report or a terminal, whoever wrote the file that it comes from: it
-is letters, digits, ``_``, ``.`` and ``-``, without ``..``.
+A name may end up in a path, a report or a terminal, and the file that it comes from is not trusted:
+it consists of letters, digits, ``_``, ``.`` and ``-``, without ``..``.
 """
 
 import re
@@ -9,14 +9,14 @@ import re
 from sigbit_tools.shown import shown
 
 NAME_MAX = 128
-"""Characters of a name at most: with what is put around it, it still is the name of a file."""
+"""Maximum length of a name: with the usual prefixes and suffixes it remains a valid file name."""
 
 _LEGAL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _OTHERS = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
 def is_name(value: object) -> bool:
-    """Whether ``value`` is a legal name."""
+    """Return whether ``value`` is a legal name."""
     return (
         isinstance(value, str)
         and len(value) <= NAME_MAX
@@ -26,7 +26,7 @@ def is_name(value: object) -> bool:
 
 
 def check_name(value: object, what: str = "a name") -> str:
-    """``value``, if it is a legal name; ``ValueError`` otherwise."""
+    """Return ``value`` if it is a legal name; raises ``ValueError`` otherwise."""
     if not is_name(value):
         raise ValueError(
             f"{what} must be up to {NAME_MAX} letters, digits and . _ - that begin with a letter, "
@@ -36,8 +36,8 @@ def check_name(value: object, what: str = "a name") -> str:
 
 
 def legal_name(text: str) -> str:
-    """The legal name nearest to ``text``: a slash becomes a dot, anything else that is not allowed
+    """Return the legal name nearest to ``text``: a slash becomes a dot, any other illegal character
     an underscore."""
     name = _OTHERS.sub("_", text.replace("/", "."))
-    name = re.sub(r"\.\.+", ".", name).strip(".")[: NAME_MAX - 8]  # room for a number behind it
+    name = re.sub(r"\.\.+", ".", name).strip(".")[: NAME_MAX - 8]  # room for a numeric suffix
     return name if _LEGAL.fullmatch(name) else f"_{name}"

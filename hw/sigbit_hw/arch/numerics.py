@@ -1,5 +1,4 @@
-"""Integer arithmetic of the accelerator: the only place where its rounding and saturation are
-written.
+"""Integer arithmetic of the accelerator: the single definition of its rounding and saturation.
 
 The golden model, the interpreter and the gateware's tests call these functions; the gateware
 implements them. All arguments are integers (NumPy arrays or Python ints), all results exact.
@@ -13,24 +12,24 @@ from numpy.typing import ArrayLike, NDArray
 from sigbit_hw.arch.formats import Format
 
 FRACTION_BITS = 16
-"""Fraction bits of a requantization's base and step: both count in 2**-16 of an accumulator
+"""Fraction bits of a requantization's base and step; both are in units of 2**-16 of an accumulator
 step."""
 
 UNIT = 1 << FRACTION_BITS
-"""An accumulator step, counted so."""
+"""One accumulator step in these units."""
 
 PRE_BITS = 8
 """Bits of the requantized pre-activation ``y``, the index of the activation table."""
 
 ACC_BITS_MIN, ACC_BITS_MAX = 16, 32
-"""Least and largest width of an accumulator."""
+"""Minimum and maximum width of an accumulator."""
 
 BASE_MAX = (1 << (ACC_BITS_MAX + FRACTION_BITS)) - 1
-"""Largest base, and but for its sign and one the least: twice the reach of an accumulator."""
+"""Largest base, twice the range of an accumulator; the smallest is ``-BASE_MAX - 1``."""
 
 STEP_MAX = (1 << (24 + FRACTION_BITS)) - 1
-"""Largest step, just below 2**24 accumulator steps. With it float64 divides as exactly as integers
-do: quotients of eight bits are never rounded across a whole number."""
+"""Largest step, just below 2**24 accumulator steps. Up to this step float64 divides as exactly as
+integers do: eight-bit quotients are never rounded across an integer."""
 
 Y_MIN, Y_MAX = -(1 << (PRE_BITS - 1)), (1 << (PRE_BITS - 1)) - 1
 TABLE_ENTRIES = 1 << PRE_BITS
@@ -40,8 +39,8 @@ Ints = NDArray[np.int64]
 
 
 def wrap(x: ArrayLike, bits: int) -> Ints:
-    """``x`` modulo ``2**bits`` as a two's-complement number: what a ``bits``-wide accumulator
-    holds."""
+    """``x`` modulo ``2**bits`` as a two's-complement number: the value that a ``bits``-wide
+    accumulator holds."""
     x = np.asarray(x, np.int64)
     half = np.int64(1) << (bits - 1)
     return ((x + half) & ((np.int64(1) << bits) - 1)) - half
@@ -50,13 +49,13 @@ def wrap(x: ArrayLike, bits: int) -> Ints:
 def requantize(
     acc: ArrayLike, base: ArrayLike, step: ArrayLike, tie: ArrayLike = 0, *, bits: int = PRE_BITS
 ) -> Ints:
-    """Pre-activation ``y`` of accumulators: ``sat(floor((acc 2^16 + base) / step))``, saturated to
+    """Pre-activation ``y`` of accumulators: ``floor((acc 2^16 + base) / step)``, saturated to
     ``bits`` bits of two's complement.
 
     ``base`` lies within [-BASE_MAX - 1, BASE_MAX], ``step`` within [0, STEP_MAX]; a step of 0,
-    which no compiler uses, gives the limits. Where ``tie`` is 1, a quotient that is whole and odd,
-    and does not saturate, is lowered by one: with a base that holds half a step, ties go to even
-    numbers. Arguments broadcast; with accumulators of up to 32 bits nothing exceeds 64.
+    which no compiler uses, saturates to the limits. Where ``tie`` is 1, an odd quotient that is
+    exact and does not saturate is lowered by one: with a base that includes half a step, ties go to
+    even numbers. Arguments broadcast; with accumulators of up to 32 bits nothing exceeds 64 bits.
     """
     acc, base, step, tie = (np.asarray(a, np.int64) for a in (acc, base, step, tie))
     total = (acc << FRACTION_BITS) + base
@@ -67,14 +66,13 @@ def requantize(
 
 
 def table_index(y: Any) -> Any:
-    """Index into an activation table of pre-activations ``y``, an array of integers of any
-    library."""
+    """Index into an activation table for pre-activations ``y``, an integer array of any library."""
     return y & (TABLE_ENTRIES - 1)
 
 
 def passed(codes: ArrayLike, bits: int) -> Ints:
-    """Index into an activation table of codes that pass a requantizer of ``bits`` bits unchanged,
-    as maxima do: they are its ``y``."""
+    """Index into an activation table for codes that pass a requantizer of ``bits`` bits unchanged,
+    as maxima do: the codes are their own ``y``."""
     return np.asarray(table_index(wrap(codes, bits)), np.int64)
 
 
@@ -84,15 +82,16 @@ def product_bound(weights: Format, acts: Format) -> int:
 
 
 def dot_bits(weights: Format, acts: Format, lanes: int) -> int:
-    """Width of a sum of ``lanes`` products, two's complement."""
+    """Width of a sum of ``lanes`` products in two's complement."""
     return (lanes * product_bound(weights, acts)).bit_length() + 1
 
 
 def order_key(codes: ArrayLike, fmt: Format) -> Ints:
-    """Unsigned integers ordered as the values of ``codes``: what max pooling compares.
+    """Unsigned integers in the order of the values of ``codes``, for the comparisons of max
+    pooling.
 
-    Signed codes have their magnitude field inverted when negative, and the sign bit inverted; minus
-    zero sorts just below zero.
+    Negative signed codes have their magnitude field inverted, and all signed codes their sign bit;
+    minus zero sorts just below zero.
     """
     codes = np.asarray(codes, np.int64)
     if not fmt.signed:

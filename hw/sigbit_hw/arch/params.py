@@ -1,7 +1,7 @@
-"""How an accelerator stores a channel's requantization: a step, a tie bit and a base in 8 bytes.
+"""Storage format of a channel's requantization: a step, a tie bit and a base in 8 bytes.
 
-Step and base count in units of :data:`~sigbit_hw.arch.numerics.UNIT` everywhere else; here are the
-multiples of it that a width of ``step_bits`` with ``fraction_bits`` can hold.
+Everywhere else step and base are in units of :data:`~sigbit_hw.arch.numerics.UNIT`; this module
+defines the multiples of it that a width of ``step_bits`` with ``fraction_bits`` can hold.
 """
 
 from dataclasses import dataclass
@@ -20,22 +20,22 @@ from sigbit_hw.arch.numerics import (
 )
 
 ITEM_BYTES = 8
-"""Bytes of one channel's parameters, and of a piece of a table."""
+"""Bytes of one channel's parameters, and of one chunk of a table."""
 
 ITEM_BITS = 8 * ITEM_BYTES
 
 STEP_BITS, STEP_FRACTION_BITS = 28, 14
-"""Those of an accelerator that says nothing else: all functions ``round(acc s + b)`` of 8 bits that
-were tried are exact with them, on accumulators of up to 20 bits."""
+"""Default step width and fraction bits of an accelerator. With them every tested function
+``round(acc s + b)`` of 8 bits is exact on accumulators of up to 20 bits."""
 
 
 @dataclass(frozen=True)
 class ParamFormat:
-    """What parameters may be: steps of ``step_bits`` bits, of which ``fraction_bits`` are fraction
-    bits; a bit for ties; a signed base of ``acc_bits + 1`` bits and as many fraction bits as the
-    item still has room for, up to those of the step.
+    """Range and layout of parameters: steps of ``step_bits`` bits, of which ``fraction_bits`` are
+    fraction bits; a tie bit; a signed base of ``acc_bits + 1`` bits plus as many fraction bits as
+    the item has room for, up to those of the step.
 
-    An item holds, from bit 0 on, step, tie and base.
+    An item holds step, tie and base in this order, from bit 0.
     """
 
     acc_bits: int
@@ -67,17 +67,17 @@ class ParamFormat:
 
     @property
     def base_bits(self) -> int:
-        """Bits of a base, its sign among them."""
+        """Width of a base in bits, including its sign."""
         return self.acc_bits + 1 + self.base_fraction_bits
 
     @property
     def step_unit(self) -> int:
-        """What steps are multiples of."""
+        """Unit of steps: every step is a multiple of it."""
         return 1 << (FRACTION_BITS - self.fraction_bits)
 
     @property
     def base_unit(self) -> int:
-        """What bases are multiples of."""
+        """Unit of bases: every base is a multiple of it."""
         return 1 << (FRACTION_BITS - self.base_fraction_bits)
 
     @property
@@ -87,11 +87,11 @@ class ParamFormat:
 
     @property
     def base_max(self) -> int:
-        """Largest base; the least is ``-base_max - base_unit``."""
+        """Largest base; the smallest is ``-base_max - base_unit``."""
         return ((1 << (self.base_bits - 1)) - 1) * self.base_unit
 
     def check(self, base: ArrayLike, step: ArrayLike, tie: ArrayLike) -> None:
-        """``ValueError`` unless these parameters can be stored."""
+        """Raise ``ValueError`` unless these parameters can be stored."""
         low = -self.base_max - self.base_unit
         for name, values, least, most, unit in (
             ("step", step, self.step_unit, self.step_max, self.step_unit),
@@ -108,7 +108,7 @@ class ParamFormat:
                 raise ValueError(f"{name} must be a multiple of {unit}, not {wrong}")
 
     def pack(self, base: ArrayLike, step: ArrayLike, tie: ArrayLike) -> NDArray[np.uint64]:
-        """Items of parameters, which are checked."""
+        """Check parameters and pack them into items."""
         self.check(base, step, tie)
         base, step, tie = (np.asarray(a, np.int64) for a in (base, step, tie))
         item = (base // self.base_unit) << (self.step_bits + 1)
@@ -117,7 +117,7 @@ class ParamFormat:
         return item.astype(np.uint64) & mask
 
     def unpack(self, items: NDArray[np.uint64]) -> tuple[Ints, Ints, Ints]:
-        """(base, step, tie) of items; bits beyond the base mean nothing."""
+        """Return (base, step, tie) of items; bits above the base are ignored."""
         signed = items.astype(np.int64)
         spare = ITEM_BITS - self.step_bits - 1 - self.base_bits
         base = (signed << spare) >> (spare + self.step_bits + 1)
@@ -125,20 +125,19 @@ class ParamFormat:
         return base * self.base_unit, step * self.step_unit, signed >> self.step_bits & 1
 
     def nearest_step(self, value: Any, library: Any) -> Any:
-        """The steps nearest to ``value`` accumulator steps, in accumulator steps: arrays of float64
-        of ``library`` (``numpy``, ``torch``)."""
+        """Representable steps nearest to ``value``, in accumulator steps: float64 arrays of
+        ``library`` (``numpy``, ``torch``)."""
         scale = 2.0**self.fraction_bits
         most = self.step_max / UNIT
         return library.clip(library.floor(value * scale + 0.5) / scale, 1 / scale, most)
 
     def nearest_base(self, value: Any, library: Any) -> Any:
-        """The bases nearest to ``value`` accumulator steps, in accumulator steps, whatever their
-        size."""
+        """Representable bases nearest to ``value``, in accumulator steps, of any size."""
         scale = 2.0**self.base_fraction_bits
         return library.floor(value * scale + 0.5) / scale
 
     def affine(self, scale: ArrayLike, offset: ArrayLike = 0.0) -> tuple[Ints, Ints]:
-        """(base, step) of the nearest to ``round(acc * scale + offset)``, ties up."""
+        """Nearest (base, step) for ``round(acc * scale + offset)``, ties up."""
         scale, offset = np.broadcast_arrays(
             np.asarray(scale, np.float64), np.asarray(offset, np.float64)
         )
@@ -147,6 +146,6 @@ class ParamFormat:
 
 
 def in_units(value: ArrayLike) -> Ints:
-    """Accumulator steps, of up to 16 fraction bits, as integers of
+    """Convert accumulator steps with up to 16 fraction bits to integers in units of
     :data:`~sigbit_hw.arch.numerics.UNIT`."""
     return (np.asarray(value, np.float64) * UNIT).astype(np.int64)

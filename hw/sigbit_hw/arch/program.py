@@ -34,7 +34,7 @@ from sigbit_tools.strict_json import parse_json
 __all__ = ["ExecInfo", "Fold", "HostStep", "LayerInfo", "Port", "Program", "ProgramError"]
 
 ARRAYS = frozenset({"instructions", "image"})
-"""What a Program file holds besides test vectors."""
+"""Arrays of a Program file besides the test vectors."""
 
 _VECTOR = "vector."
 
@@ -50,8 +50,8 @@ class Program(ProgramParts):
         )
 
     def memory(self) -> NDArray[np.uint8]:
-        """A fresh DMA window of ``memory_bytes`` with instructions and constants in place, the rest
-        0."""
+        """Return a fresh DMA window of ``memory_bytes`` with instructions and constants in place,
+        zeros elsewhere."""
         memory = np.zeros(self.memory_bytes, np.uint8)
         for offset, data in (
             (self.program_offset, self.instructions),
@@ -90,8 +90,8 @@ class Program(ProgramParts):
         return {"instructions": self.instructions, "image": self.image, **vectors}
 
     def save(self, path: str | Path) -> None:
-        """Write the file, whole or not at all. Equal Programs give equal bytes.
-        :class:`ProgramError` if it cannot be written, or could not be loaded."""
+        """Write the file completely or not at all; equal Programs give equal bytes. Raises
+        :class:`ProgramError` if the file cannot be written, or could not be loaded again."""
         try:
             check_program(self)
         except ValueError as error:
@@ -105,9 +105,9 @@ class Program(ProgramParts):
 
     @classmethod
     def load(cls, path: str | Path) -> "Program":
-        """Read and check a file, which anybody may have written: :class:`ProgramError` says what is
-        wrong with it. Whether the instructions may run is not looked at:
-        :func:`sigbit.runtime.verified` does that."""
+        """Load and check a file from an untrusted source; :class:`ProgramError` describes the
+        error. The legality of the instructions is not checked; :func:`sigbit.runtime.verified` does
+        that."""
         try:
             text, arrays = container.decode(Path(path), "program")
         except FileError as error:
@@ -151,7 +151,7 @@ def _check_arrays(arrays: Mapping[str, NDArray[Any]]) -> None:
 def _program(
     document: ProgramDocument, config: ArchConfig, arrays: Mapping[str, NDArray[Any]]
 ) -> Program:
-    """The Program of a file's parts."""
+    """Assemble the Program from the parts of a file."""
     inputs, outputs = (
         tuple(
             Port(**dict(port) | {"fold": None if port.fold is None else Fold(**dict(port.fold))})

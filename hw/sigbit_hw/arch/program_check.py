@@ -1,7 +1,7 @@
-"""How the parts of a Program must fit together: checked whenever one is saved or loaded.
+"""Consistency checks of the parts of a Program, made whenever one is saved or loaded.
 
-Sizes are Python integers and nothing is allocated by what a file says, so that a Program that asks
-for terabytes costs no more to refuse than one that is damaged.
+Sizes are Python integers, and nothing is allocated according to the content of a file, so that a
+Program that asks for terabytes is refused as cheaply as a damaged one.
 """
 
 from collections import Counter
@@ -17,16 +17,15 @@ from sigbit_hw.arch.names import check_name
 from sigbit_hw.arch.program_parts import ExecInfo, Fold, LayerInfo, Port, ProgramParts
 
 PROGRAM_ALIGN = 64
-"""Instructions begin at a multiple of this many bytes."""
+"""Alignment of the instructions in bytes."""
 VECTOR_KINDS = ("input", "layer")
 """Test vectors are called ``input.NAME`` or ``layer.NAME``."""
 
 
 def check_program(program: ProgramParts) -> None:
-    """Raise ``ValueError``, in one line for people, unless ``program`` is whole and consistent.
+    """Raise ``ValueError`` with a one-line message unless ``program`` is complete and consistent.
 
-    Whether its instructions may run is another question, which `sigbit.compiler.order.hazards`
-    answers.
+    The legality of its instructions is checked separately by `sigbit.compiler.order.hazards`.
     """
     check_name(program.name, "the name of a Program")
     _check_arrays(program)
@@ -141,7 +140,8 @@ def _check_fold(fold: Fold, shape: Sequence[int], what: str) -> None:
 
 
 def _check_windows(program: ProgramParts) -> None:
-    """Nothing in the DMA window overlaps; STORE may write outputs, and nothing that must stay."""
+    """Check that no regions of the DMA window overlap, and that STORE may write all outputs but no
+    region that must be preserved."""
     config = program.config
     spans = {
         "the instructions": (program.program_offset, program.instructions.size),
@@ -181,7 +181,8 @@ def _check_windows(program: ProgramParts) -> None:
 
 
 def _check_execs(program: ProgramParts) -> None:
-    """Every element of every layer is written once, as far as counting tells."""
+    """Check, as far as counting allows, that every element of every layer is written exactly
+    once."""
     layers = {layer.name: layer for layer in program.layers}
     outs = _draining(program.listing)
     written: Counter[str] = Counter()
@@ -206,7 +207,7 @@ def _check_execs(program: ProgramParts) -> None:
 
 
 def _draining(listing: Sequence[Instr]) -> dict[int, tuple[Out, Exec]]:
-    """The OUT and the EXEC of every index at which an EXEC drains."""
+    """OUT and EXEC of every instruction index at which an EXEC drains."""
     found: dict[int, tuple[Out, Exec]] = {}
     out: Out | None = None
     for index, instr in enumerate(listing):

@@ -1,4 +1,4 @@
-"""What a Program consists of: ports, layers, and what the host is told about them."""
+"""Parts of a Program: ports, layers, and the metadata that the host needs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from sigbit_tools.errors import SigbitError
 
 
 class ProgramError(SigbitError):
-    """A Program file or its use is wrong; the message is for the user."""
+    """Error in a Program file or its use; the message is for the user."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Port:
 
     @property
     def packed_shape(self) -> tuple[int, int, int]:
-        """Shape as it lies in memory."""
+        """Shape as stored in memory, folded if the port has a fold."""
         return self.fold.shape(self.shape) if self.fold else self.shape
 
     def slots(self, config: ArchConfig) -> tuple[int, int, int, int, int]:
@@ -104,8 +104,8 @@ class Port:
         return images.beats(prod(self.slots(config)) * config.slot_bytes, config) * config.bus_bytes
 
     def quantize(self, x: ArrayLike) -> NDArray[np.int64]:
-        """Stored integers of real inputs ``[..., C, H, W]``: nearest, ties away from zero, clipped
-        to [low, high]."""
+        """Quantize real inputs ``[..., C, H, W]`` to stored integers: nearest, ties away from zero,
+        clipped to [low, high]."""
         x = np.asarray(x, np.float64)
         if x.shape[-3:] != tuple(self.shape):
             raise ProgramError(
@@ -120,12 +120,12 @@ class Port:
         return round_half_away(scaled).clip(self.low, self.high).astype(np.int64)
 
     def dequantize(self, stored: ArrayLike) -> NDArray[np.float64]:
-        """Real values of stored integers."""
+        """Return the real values of stored integers."""
         return self.scale * (np.asarray(stored, np.float64) + self.zero)
 
     def pack(self, stored: ArrayLike, config: ArchConfig) -> NDArray[np.uint8]:
-        """Bytes of stored integers ``[C, H, W]``, padded with zero values to whole slots, phases
-        and beats."""
+        """Return the bytes of stored integers ``[C, H, W]``, padded with zero values to whole
+        slots, phases and beats."""
         h, planes, blocks, phases, columns = self.slots(config)
         c, _, w = self.packed_shape
         full = np.zeros((blocks * config.ic_lanes, h, phases * columns), np.int64)
@@ -152,7 +152,7 @@ class Port:
 
 @dataclass(frozen=True)
 class LayerInfo:
-    """What a layer computes and where it came from; ``macs`` counts multiply-accumulates times term
+    """Type and origin of a layer; ``macs`` is the number of multiply-accumulates times term
     pairs."""
 
     name: str
@@ -187,8 +187,8 @@ class ExecInfo:
 
 @dataclass(frozen=True)
 class HostStep:
-    """What the host does with output ``output`` after a run: ``function`` ("argmax", "softmax",
-    "log_softmax") over its channels; ``source`` is where the user wrote it."""
+    """Function that the host applies to the channels of output ``output`` after a run: ``function``
+    is "argmax", "softmax" or "log_softmax"; ``source`` is the place in the user's code."""
 
     output: str
     function: str
@@ -197,10 +197,10 @@ class HostStep:
 
 @dataclass(frozen=True)
 class ProgramParts:
-    """A compiled network as it lies in memory.
+    """A compiled network in its memory layout.
 
     A run takes ``images`` images: image i of a port lies i times the port's size after its offset.
-    ``host`` is what remains to be done with the outputs, in this order.
+    ``host`` lists the remaining steps on the outputs, in order.
     """
 
     name: str

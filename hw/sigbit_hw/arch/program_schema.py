@@ -1,7 +1,6 @@
 """The document of a Program file: its keys, their types and limits.
 
-What one value may be is said here, how they must fit together in
-:mod:`~sigbit_hw.arch.program_check`.
+Limits of single values are defined here, their consistency in :mod:`~sigbit_hw.arch.program_check`.
 """
 
 from typing import Annotated, Any, Literal
@@ -17,11 +16,11 @@ FORMAT_VERSION = 3
 """Version of the document."""
 
 IMAGES_MAX = 1 << 16
-"""Images of a run at most."""
+"""Maximum number of images per run."""
 SIDE_MAX = 1 << 20
-"""Channels, lines or columns of a tensor at most: more slots no memory has."""
+"""Maximum number of channels, lines or columns of a tensor; no memory has more slots."""
 SOURCE_MAX = 4096
-"""Characters of the text that says where a user wrote something at most."""
+"""Maximum length in characters of a source location."""
 
 
 def _printable(text: str) -> str:
@@ -31,7 +30,8 @@ def _printable(text: str) -> str:
 
 
 def _normal(scale: float) -> float:
-    """A scale is a normal number of float32: it divides and multiplies without overflow."""
+    """Check that a scale is a normal float32 number, so that it divides and multiplies without
+    overflow."""
     if not 2.0**-126 <= scale <= 2.0**127:
         raise ValueError(f"a scale must be in [2**-126, 2**127], not {scale!r}")
     return scale
@@ -113,7 +113,7 @@ class HostDocument(Schema):
 
 
 class ProgramDocument(Schema):
-    """See :class:`~sigbit_hw.arch.program.Program`; ``config`` has checks of its own, of the
+    """See :class:`~sigbit_hw.arch.program.Program`; ``config`` is checked separately by
     :class:`~sigbit_hw.arch.config.ArchConfig`."""
 
     format_version: Annotated[int, Field(strict=True)]
@@ -133,7 +133,8 @@ class ProgramDocument(Schema):
 
 
 def program_document(document: object) -> ProgramDocument:
-    """``document`` as a Program's; ``ValueError`` in one line for people otherwise."""
+    """Return ``document`` as the document of a Program; raises ``ValueError`` with a one-line
+    message otherwise."""
     version = document.get("format_version") if isinstance(document, dict) else None
     if type(version) is int and version != FORMAT_VERSION:
         raise ValueError(

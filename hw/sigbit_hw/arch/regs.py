@@ -1,5 +1,5 @@
-"""The register map (AXI4-Lite, 32-bit registers) and the error causes: the gateware, the drivers
-and the documentation are generated from these tables."""
+"""The register map (AXI4-Lite, 32-bit registers) and the error causes: the tables from which the
+gateware, the drivers and the documentation are generated."""
 
 from dataclasses import dataclass
 from enum import Enum, IntEnum, unique
@@ -12,7 +12,7 @@ MAGIC = 0x53494742
 """The value of ``MAGIC``: "SIGB"."""
 
 PORTS_MAX = max(bus.PORT_COUNTS)
-"""Most AXI4 master ports; the bases of absent ones are ignored."""
+"""Maximum number of AXI4 master ports; the base registers of absent ports are ignored."""
 
 VERSION = 3
 """Version of the register map and of the instruction set."""
@@ -24,15 +24,15 @@ WORD_BYTES = WORD_BITS // 8
 WORD_MAX = (1 << WORD_BITS) - 1
 
 PROGRAM_ALIGN = 64
-"""Bytes that the program's offset must be a multiple of: the widest beat."""
+"""Alignment of the program's offset in bytes: the widest beat."""
 
 
 class Access(Enum):
-    """What software can do with a register: read; read and write; the same, but write it only while
-    the accelerator is idle; write a pulse; read, and write 1 to clear.
+    """Software access to a register: read; read and write; read, and write only while the
+    accelerator is idle; write a pulse; read, and write 1 to clear.
 
-    Idle: not busy, and nothing outstanding on the bus. A write at another time is refused: it
-    changes nothing and sets ``IRQ_REFUSED``.
+    The accelerator is idle when it is not busy and nothing is outstanding on the bus. A write at
+    another time is refused: it changes nothing and sets ``IRQ_REFUSED``.
     """
 
     RO = "read-only"
@@ -43,12 +43,13 @@ class Access(Enum):
 
 
 OWNED = (Access.RW, Access.SETUP)
-"""Registers that hold what software writes."""
+"""Access types of registers that hold the value written by software."""
 
 
 @dataclass(frozen=True)
 class Register:
-    """One 32-bit register at byte ``offset``; bits outside ``mask`` read 0, whatever is written."""
+    """One 32-bit register at byte ``offset``; bits outside ``mask`` read 0, regardless of what is
+    written."""
 
     name: str
     offset: int
@@ -68,7 +69,7 @@ class _Row(NamedTuple):
 
 @unique
 class Cause(IntEnum):
-    """Why the accelerator stopped with an error; the first one sticks until a soft reset."""
+    """Cause of an error stop; the first one is kept until a soft reset."""
 
     NONE = 0
     ILLEGAL = 1
@@ -93,7 +94,7 @@ CAUSE_DOC = {
     Cause.READ_DECERR: "DECERR response to a read",
     Cause.WRITE_SLVERR: "SLVERR response to a write",
     Cause.WRITE_DECERR: "DECERR response to a write",
-    Cause.TOKEN_UNDERFLOW: "an instruction waits for a token that no instruction left can give",
+    Cause.TOKEN_UNDERFLOW: "an instruction waits for a token that no remaining one can give",
     Cause.TOKEN_OVERFLOW: "more tokens given than a counter holds",
     Cause.WATCHDOG: "no engine and no bus channel made progress for WATCHDOG cycles",
     Cause.BASE: (
@@ -101,8 +102,8 @@ CAUSE_DOC = {
         f"2**{bus.ADDRESS_BITS}"
     ),
     Cause.BUS_PROTOCOL: (
-        "a slave broke AXI: a read beat or a response that nothing asked for, RLAST early or late, "
-        "an identifier that is not in use; also when nothing runs"
+        "a slave violated AXI: an unrequested read beat or response, RLAST early or late, an "
+        "identifier that is not in use; also while nothing runs"
     ),
     Cause.CYCLE_LIMIT: "the run took CYCLE_LIMIT cycles",
 }
@@ -150,7 +151,7 @@ CAPABILITIES = (
     "outstanding_reads",
     "ports",
 )
-"""Parameters of the ArchConfig that have a register each, of their name."""
+"""ArchConfig parameters that have a register each, of the same name."""
 
 FORMAT_FIELDS = {
     "bits": slice(0, 8),
@@ -158,22 +159,22 @@ FORMAT_FIELDS = {
     "signed": slice(16, 17),
     "levels": slice(17, 18),
 }
-"""Bits of a register that describes a format: bits of a code; of an ESB format, fraction bits;
-signed; a table of levels, which the digest alone tells."""
+"""Bit fields of a register that describes a format: code width; for an ESB format, fraction bits;
+signedness; for a table of levels a flag, since only the digest identifies the levels."""
 FORMAT_MASK = (1 << 18) - 1
 _FORMAT_DOC = (
     "`{}_format`: bits 7:0 bits of a code, 15:8 `frac` of an ESB format, 16 signed, 17 a table of "
-    "levels (no ESB format), which the digest alone tells"
+    "levels (no ESB format), which only the digest identifies"
 )
 
 
 def base_names(port: int) -> tuple[str, str]:
-    """The registers of a port's base: low and high word."""
+    """Names of the registers of a port's base address: low and high word."""
     return f"MEM_BASE{port}_LO", f"MEM_BASE{port}_HI"
 
 
 def _state_registers() -> list[_Row]:
-    """What the accelerator is, what it does, and what it is told to do now."""
+    """Registers of identity, state and commands."""
     mask = {
         "CONTROL": CONTROL_START | CONTROL_SOFT_RESET,
         "STATUS": STATUS_BUSY | STATUS_DONE | STATUS_ERROR | STATUS_BUS_IDLE,
@@ -190,7 +191,7 @@ def _state_registers() -> list[_Row]:
             Access.PULSE,
             "bit 0 start: clears done and error in `IRQ_STATUS` and begins a run; refused unless "
             "idle and without error. Bit 1 soft reset: ends a run, clears error, `IRQ_STATUS` and "
-            "counters; a start in the same write is as if it were not there",
+            "counters; a start in the same write is ignored",
             mask["CONTROL"],
         ),
         _Row(
@@ -203,8 +204,8 @@ def _state_registers() -> list[_Row]:
         _Row(
             "IRQ_STATUS",
             Access.W1C,
-            "bit 0 done, 1 error, 2 refused: a start, or a write to a register that can be written "
-            "while idle only. The interrupt line is the OR of enabled bits",
+            "bit 0 done, 1 error, 2 refused: a start, or a write to a register that is writable "
+            "only while idle. The interrupt line is the OR of enabled bits",
             IRQ_BITS,
         ),
         _Row("CAUSE", Access.RO, "Cause of the error", mask["CAUSE"]),
@@ -213,7 +214,7 @@ def _state_registers() -> list[_Row]:
 
 
 def _setup_registers() -> list[_Row]:
-    """What describes a run."""
+    """Registers that describe a run."""
     rows = []
     for port in range(PORTS_MAX):
         low, high = base_names(port)
@@ -247,13 +248,13 @@ def _setup_registers() -> list[_Row]:
             "WATCHDOG",
             (
                 "cycles without progress until the error WATCHDOG; 0 disables. After "
-                "BUS_PROTOCOL the bus is idle when nothing has moved for as long"
+                "BUS_PROTOCOL the bus is idle when nothing has moved for this number of cycles"
             ),
         ),
         (
             "CYCLE_LIMIT_LO",
             (
-                "a run that takes as many cycles ends, some cycles later, with the error "
+                "a run that takes this many cycles ends, some cycles later, with the error "
                 "CYCLE_LIMIT; 0 disables; low word"
             ),
         ),
@@ -279,22 +280,23 @@ def _setup_registers() -> list[_Row]:
 
 
 def _counter_registers() -> list[_Row]:
-    """What is counted."""
+    """Registers of the counters."""
     return [
         *(_Row(name, Access.RO, doc) for name, doc in COUNTERS),
         _Row("CYCLES_HI", Access.RO, "high word of `CYCLES`"),
         _Row(
             "OVERFLOW",
             Access.RO,
-            "bit i: the i-th counter, from 0 for `CYCLES` on, has exceeded its 32 bits and begun "
-            "anew; never set for `CYCLES`",
+            "bit i: the i-th counter, counted from 0 for `CYCLES`, has exceeded its 32 bits and "
+            "wrapped; never set for `CYCLES`",
             (1 << len(COUNTERS)) - 2,
         ),
     ]
 
 
 def _capability_registers() -> list[_Row]:
-    """What the accelerator is made of, for drivers that have no table of digests."""
+    """Registers that describe the accelerator's parameters, for drivers without a table of
+    digests."""
     return [
         *(
             _Row(f"{name.upper()}_FORMAT", Access.RO, _FORMAT_DOC.format(name), FORMAT_MASK)
@@ -305,7 +307,7 @@ def _capability_registers() -> list[_Row]:
 
 
 def _registers() -> tuple[Register, ...]:
-    """The map, in order of offsets."""
+    """The register map in order of offsets."""
     rows = [
         *_state_registers(),
         *_setup_registers(),
@@ -326,4 +328,4 @@ ADDRESS_BITS = 8
 """Width of the AXI4-Lite byte address."""
 
 RW_RESET = {"WATCHDOG": 1 << 20, "BUS_ATTRIBUTES": bus.NOT_COHERENT.word}
-"""Reset values, other than 0, of registers that software owns."""
+"""Nonzero reset values of software-owned registers."""

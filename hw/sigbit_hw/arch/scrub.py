@@ -1,9 +1,10 @@
-"""The Program that clears an accelerator between two owners.
+"""The Program that clears an accelerator between two users.
 
-A soft reset, and the end of a run, leave the memories on chip as they are, and accumulators, maxima
-and segment table too; instructions can read them all. This Program overwrites every one. The queues
-of LOAD, STORE and the bus pass more than they hold, though no instruction reads what is left in
-them. What it takes are the cycles of any Program, exactly those that the cycle model says.
+A soft reset, and the end of a run, leave the on-chip memories unchanged, and also accumulators,
+maxima and the segment table; instructions can read them all. This Program overwrites them all. It
+passes more data through the queues of LOAD, STORE and the bus than they hold, although no
+instruction can read their remaining content. Its cycle count is exactly what the cycle model
+predicts, as for any Program.
 """
 
 from collections.abc import Iterator
@@ -31,14 +32,14 @@ from sigbit_hw.arch.regs import PROGRAM_ALIGN
 from sigbit_hw.arch.timing import BURSTS_AHEAD, READ_AHEAD
 
 ZEROS = 1 << 14
-"""Bytes of zeros that it loads again and again; more where an item is larger."""
+"""Bytes of zeros that the Program loads repeatedly; more if an item is larger."""
 
 _FILL_MAX = 1 << isa.SLOT_BITS - 1
 
 
 def scrub_program(config: ArchConfig) -> Program:
-    """The Program for ``config``: no inputs, no outputs; its DMA window is what
-    ``Program.memory`` gives, and may be thrown away afterwards."""
+    """Return the Program for ``config``. It has no inputs and no outputs; its DMA window is the
+    result of ``Program.memory`` and may be discarded afterwards."""
     zeros = max(ZEROS, *(images.item_bytes(kind, config) for kind in LoadKind))
     stored = min(config.act_slots, _stored_slots(config))
     # Addresses do not change the number of instructions.
@@ -62,13 +63,14 @@ def scrub_program(config: ArchConfig) -> Program:
 
 
 def _stored_slots(config: ArchConfig) -> int:
-    """Slots that fill every queue on the way from the activation memory to the bus."""
+    """Number of slots that fills every queue between the activation memory and the bus."""
     per_beat = config.bus_bits // config.slot_bits
     return READ_AHEAD + 2 * BURSTS_AHEAD * config.burst_beats * per_beat
 
 
 def _code(config: ArchConfig, source: int, zeros: int, target: int, stored: int) -> list[Instr]:
-    """The instructions: zeros lie at ``source``, ``stored`` slots go to ``target``."""
+    """Return the instructions; zeros lie at ``source``, ``stored`` slots are written to
+    ``target``."""
     load, compute, store = (1 << engine for engine in (Engine.LOAD, Engine.COMPUTE, Engine.STORE))
     fills = [
         Fill(dst=at, n0=min(_FILL_MAX, config.act_slots - at))
@@ -99,7 +101,7 @@ def _code(config: ArchConfig, source: int, zeros: int, target: int, stored: int)
 
 
 def _loads(config: ArchConfig, source: int, zeros: int) -> Iterator[Load]:
-    """Zeros into weights, parameters and tables."""
+    """Return the loads that write zeros to weights, parameters and tables."""
     for kind in (LoadKind.WEIGHTS, LoadKind.PARAMS, LoadKind.TABLE):
         item, depth = images.item_bytes(kind, config), images.depth(kind, config)
         for at in range(0, depth, zeros // item):

@@ -1,15 +1,16 @@
-"""Which function of its accumulators a requantization is, decided and not hoped for.
+"""Exact comparison of requantizations, as functions of the accumulator, by their thresholds.
 
-A monotone function of integers to codes is given by its *thresholds*: for each of some codes, the
-least accumulator at which the function reaches it. The functions here find the thresholds of any
-function, the parameters that have given thresholds, and the accumulators at which two functions
-differ. They think of ascending functions; one that falls is that of the negated accumulator, which
-a layer has with negated weights.
+A monotone function from integers to codes is described by its *thresholds*: for each of a list of
+codes, the smallest accumulator at which the function reaches it. This module finds the thresholds
+of a given function, the parameters that have given thresholds, and the accumulators at which two
+functions differ. It handles ascending functions; a descending one is a function of the negated
+accumulator, which a layer obtains with negated weights.
 
-A division by a constant meets the thresholds of ``round(acc s + b)``, ties up, of float32 scales,
-and of halves to even for scales 2**-j. Two kinds it misses at some accumulators, of 32,769 with
-8-bit codes in 24 tries each: halves to even for scales m 2**-j with odd m > 1 at 8 to 31, and fixed
-point of 31 bits that rounds twice, on signed results, at 26 to 97.
+A division by a constant has the thresholds of ``round(acc s + b)``, ties up, for float32 scales,
+and, with halves to even, for scales 2**-j. In 24 trials each over 32,769 accumulators with 8-bit
+codes, two kinds of functions were missed at some accumulators: halves to even for scales m 2**-j
+with odd m > 1 at 8 to 31, and fixed point of 31 bits that rounds twice, on signed results, at 26 to
+97.
 """
 
 from collections.abc import Callable
@@ -24,15 +25,15 @@ from sigbit_hw.arch.numerics import PRE_BITS, UNIT, Ints, requantize
 from sigbit_hw.arch.params import ParamFormat
 
 _NEAR = 48
-"""Steps on each side of the wanted one, and of the one with most room, that are tried."""
+"""Number of steps tried on each side of the requested one, and of the one with the most room."""
 _FAR = 1 << 61
-"""Beyond every product of a code and a step."""
+"""Bound beyond every product of a code and a step."""
 
 
 @dataclass(frozen=True)
 class Channel:
-    """Parameters of one channel, and at how many accumulators they miss what was asked for: 0 if
-    they are exact."""
+    """Parameters of one channel, and the number of accumulators at which they miss the requested
+    function; 0 if they are exact."""
 
     base: int
     step: int
@@ -47,9 +48,9 @@ def thresholds(
     codes: ArrayLike,
     near: ArrayLike | None = None,
 ) -> Ints:
-    """For each of ``codes`` the least accumulator in [low, high] at which the ascending
-    ``function`` reaches it; ``high + 1`` for those that it does not reach. ``near`` are guesses,
-    which save time where they are right."""
+    """For each of ``codes``, the smallest accumulator in [low, high] at which the ascending
+    ``function`` reaches it, or ``high + 1`` if it does not. ``near`` holds guesses, which save time
+    where they are right."""
     wanted = np.asarray(codes, np.int64)
     first: Ints = np.full(wanted.shape, low, np.int64)
     last: Ints = np.full(wanted.shape, high + 1, np.int64)
@@ -69,12 +70,12 @@ def thresholds(
 Rounding = Literal[
     "TIES_UP", "ROUND", "HALF_UP", "HALF_DOWN", "FLOOR", "CEIL", "ROUND_TO_ZERO", "UP"
 ]
-"""To nearest, with ties up, to even, away from 0, towards 0; down; up; towards 0; away from 0. All
-but the first have their names from QONNX."""
+"""Rounding modes: to nearest with ties up, to even, away from 0, and towards 0; down; up; towards
+0; away from 0. All names except the first are those of QONNX."""
 
 
 def rounded(scale: Fraction, offset: Fraction, rounding: Rounding) -> Callable[[Ints], Ints]:
-    """``acc * scale + offset``, of exact numbers, rounded."""
+    """Return the function ``acc * scale + offset``, computed exactly and rounded."""
     common = scale.denominator * offset.denominator
     a, b = int(scale * common), int(offset * common)
 
@@ -103,7 +104,7 @@ def rounded(scale: Fraction, offset: Fraction, rounding: Rounding) -> Callable[[
 
 
 def guessed(codes: Ints, scale: float, offset: float, rounding: Rounding) -> NDArray[np.float64]:
-    """Thresholds of :func:`rounded` in floating point: nearly all right."""
+    """Thresholds of :func:`rounded`, computed in floating point: almost all are right."""
     borders: dict[str, NDArray[np.float64] | float] = {
         "FLOOR": 0.0,
         "CEIL": 1.0,
@@ -117,11 +118,11 @@ def guessed(codes: Ints, scale: float, offset: float, rounding: Rounding) -> NDA
 def fit(
     at: ArrayLike, results: ArrayLike, low: int, high: int, fmt: ParamFormat, start: float
 ) -> Channel:
-    """The parameters with which a requantizer reaches ``results[k]`` from accumulator ``at[k]`` on,
-    over accumulators in [low, high]; both ascend. A threshold of ``low`` or below is always
-    reached, one above ``high`` never. ``start`` is the scale that is sought around. With and
-    without the tie bit; where neither is exact, the nearest thresholds.
-    """
+    """Find the parameters with which a requantizer reaches ``results[k]`` from accumulator
+    ``at[k]`` on, over accumulators in [low, high]; both sequences ascend. A threshold of ``low`` or
+    below is always reached, one above ``high`` never. ``start`` is the scale around which to
+    search. Solutions with and without the tie bit are tried; if neither is exact, the one with the
+    nearest thresholds is returned."""
     at, results = np.asarray(at, np.int64), np.asarray(results, np.int64)
     step = int(fmt.nearest_step(1 / start, np) * UNIT) // fmt.step_unit
     plain = _fit(at, results, low, high, fmt, step, 0)
@@ -139,13 +140,13 @@ def _fit(
     largest, base_unit = fmt.step_max // fmt.step_unit, fmt.base_unit
 
     def room(steps: Ints) -> tuple[Ints, Ints]:
-        """Least and greatest base with which all thresholds are met, by step."""
+        """Smallest and largest base that meet all thresholds, for each step."""
         products = results * (steps * fmt.step_unit)[:, None]
         return (products + least).max(1), (products + most).min(1)
 
     def around(centre: int) -> Channel:
-        """The exact step nearest to ``start`` among those around ``centre``, or the one that misses
-        least."""
+        """Exact solution with the step nearest to ``start`` among those around ``centre``, or the
+        one that misses the fewest accumulators."""
         steps = np.arange(max(1, centre - _NEAR), min(largest, centre + _NEAR) + 1)
         lowest, highest = _bounded(*room(steps), (high - low + 1) * UNIT)
         limit = fmt.base_max // base_unit
@@ -176,8 +177,8 @@ def _fit(
 
 
 def _bounded(lowest: Ints, highest: Ints, span: int) -> tuple[Ints, Ints]:
-    """Least and greatest bases, of which no more than ``span`` are looked at where one end is
-    open, so that bases stay near the accumulators."""
+    """Smallest and largest bases; where one end is open, at most ``span`` of them are considered,
+    so that bases stay near the accumulators."""
     below, above = lowest < -_FAR // 2, highest > _FAR // 2
     ends = (np.where(below, highest - span, lowest), np.where(above, lowest + span, highest))
     return np.where(below & above, 0, ends[0]), np.where(below & above, 0, ends[1])
@@ -192,7 +193,7 @@ def channel(
     rounding: Rounding = "TIES_UP",
     bits: int = PRE_BITS,
 ) -> Channel:
-    """The parameters of ``acc * scale + offset``, rounded and saturated to ``bits`` bits, for
+    """Parameters of ``acc * scale + offset``, rounded and saturated to ``bits`` bits, for
     accumulators in [low, high] and a positive scale."""
     half = 1 << (bits - 1)
     results = np.arange(1 - half, half)
@@ -209,9 +210,9 @@ def differences(
     low: int,
     high: int,
 ) -> tuple[int, int]:
-    """At how many accumulators in [low, high] ``table[y]`` (in the order of y, ascending) of the
-    deployed ``found`` is not what the ascending function ``wanted`` gives, and by how much at most.
-    ``codes`` are all that either gives."""
+    """Number of accumulators in [low, high] at which ``table[y]`` (in ascending order of y) of the
+    deployed ``found`` differs from the ascending function ``wanted``, and the largest difference.
+    ``codes`` are all codes that either function returns."""
     table = np.asarray(table, np.int64)
     steps = np.asarray(codes, np.int64)
     half = len(table) // 2

@@ -1,6 +1,7 @@
-"""The host's part in C: inputs and outputs laid out as the accelerator reads and writes them.
+"""The host's part in C: layout of inputs and outputs as the accelerator reads and writes them.
 
-The definition is :class:`sigbit_hw.arch.program_parts.Port`; this is the same, fast.
+The reference definition is :class:`sigbit_hw.arch.program_parts.Port`; this package is a fast
+equivalent.
 """
 
 from sigbit_hw.driver.layout import pack, unpack

@@ -1,12 +1,12 @@
 """Programs as flat files for the C driver.
 
-A Program file is JSON in a safetensors file, with formats by their parameters: to read it takes a
-parser of JSON, and the definition of every number format once more. A flat file holds what follows
-from it for one accelerator: registers and their values, bytes of the DMA window, and for each port
-its layout with the tables of :mod:`sigbit_hw.driver.layout`. All is little-endian, and records are
-those of C. The first digest is over all that follows it, and guards against damage; whoever can
-write the file decides what is read and written in the Program's part of memory, as with any
-executable.
+A Program file is JSON in a safetensors file, with formats described by their parameters: reading it
+takes a JSON parser and a second definition of every number format. A flat file holds what these
+imply for one accelerator: registers and their values, bytes of the DMA window, and for each port
+its layout with the tables of :mod:`sigbit_hw.driver.layout`. Everything is little-endian, and
+records are C structs. The first digest covers the rest of the file and guards against damage only;
+a person who can write the file controls what is read and written in the Program's part of memory,
+as with any executable.
 """
 
 import hashlib
@@ -67,18 +67,19 @@ PORT = {
     "entries": ("u4", "of the table"),
     "layout": (f"({len(FIELDS)},)i4", ""),
 }
-"""Records of the file: by field its NumPy type and what it means."""
+"""Records of the file: the NumPy type and meaning of every field."""
 
 RECORDS = {"file": FILE, "setting": SETTING, "segment": SEGMENT, "port": PORT}
 
 
 def record(name: str) -> np.dtype[np.void]:
-    """The NumPy type of a record, laid out as C does it."""
+    """NumPy type of a record with the layout of a C struct."""
     return np.dtype([(field, f"{form}") for field, (form, _) in RECORDS[name].items()], align=True)
 
 
 def flat_program(program: Program) -> bytes:
-    """The flat file of a Program. :class:`ProgramError` if it does not fit the format."""
+    """Return the flat file of a Program; raises :class:`ProgramError` if the Program does not fit
+    the format."""
     try:
         return _Writer(program).file()
     except OverflowError as error:
@@ -86,7 +87,7 @@ def flat_program(program: Program) -> bytes:
 
 
 class _Writer:
-    """Records first, then tables and data."""
+    """Writer of a flat file: records first, then tables and data."""
 
     def __init__(self, program: Program) -> None:
         self._program = program
@@ -128,7 +129,7 @@ class _Writer:
         return header.tobytes() + rest
 
     def _append(self, data: NDArray[np.generic]) -> int:
-        """Where in the file data will lie."""
+        """Append data and return its offset in the file."""
         at, text = self._end, data.tobytes()
         self._data.append(text + bytes(-len(text) % _ALIGN))
         self._end += len(self._data[-1])
@@ -183,7 +184,7 @@ class _Writer:
 
 
 _BASES = {name for port in range(regs.PORTS_MAX) for name in regs.base_names(port)}
-"""Registers whose values are known when memory is: not in the file."""
+"""Registers whose values are known only once memory is allocated; they are not in the file."""
 
 
 def _text(name: str) -> NDArray[np.uint8]:

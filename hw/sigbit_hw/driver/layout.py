@@ -1,4 +1,4 @@
-"""``Port.pack`` and ``Port.unpack`` by the compiled functions, where there is a C compiler."""
+"""``Port.pack`` and ``Port.unpack`` by the compiled functions, if there is a C compiler."""
 
 import ctypes
 from functools import lru_cache
@@ -17,8 +17,8 @@ _ELEMENTS = {np.dtype(element.name.lower()): element for element in Element}
 def pack(
     port: Port, stored: NDArray[np.integer], config: ArchConfig, to: NDArray[np.uint8]
 ) -> None:
-    """Write the bytes of stored integers ``[C, H, W]`` of any integer type into ``to``, which must
-    be contiguous and of ``port.bytes(config)`` bytes.
+    """Write the bytes of stored integers ``[C, H, W]``, of any integer type, to ``to``, which must
+    be contiguous and have ``port.bytes(config)`` bytes.
 
     Raises ``ValueError`` for an integer that has no code.
     """
@@ -41,7 +41,7 @@ def pack(
         ctypes.byref(layout), table.ctypes.data, array.ctypes.data, to.ctypes.data
     )
     if done != Status.DONE:
-        to[:] = port.pack(stored, config)  # says what is wrong
+        to[:] = port.pack(stored, config)  # reports the error
 
 
 def unpack(port: Port, data: NDArray[np.uint8], config: ArchConfig) -> NDArray[np.int64]:
@@ -56,11 +56,11 @@ def unpack(port: Port, data: NDArray[np.uint8], config: ArchConfig) -> NDArray[n
     done = compiled.sigbit_unpack(
         ctypes.byref(layout), table.ctypes.data, array.ctypes.data, stored.ctypes.data
     )
-    return stored if done == Status.DONE else port.unpack(data, config)  # says what is wrong
+    return stored if done == Status.DONE else port.unpack(data, config)  # reports the error
 
 
 def layout_of(port: Port, config: ArchConfig, element: Element, low: int, high: int) -> Layout:
-    """What the functions need to know: an array's element type, the least and the greatest stored
+    """Layout for the C functions: the element type of an array, the smallest and largest stored
     integer of the table of codes, and the port's extents."""
     fold = port.fold or _WHOLE
     channels, height, width = port.shape
@@ -96,8 +96,8 @@ def layout_of(port: Port, config: ArchConfig, element: Element, low: int, high: 
 
 
 def codes(port: Port, config: ArchConfig) -> tuple[NDArray[np.uint32], int, int]:
-    """Table of the codes of all stored integers that the port can hold, the least and the
-    greatest of them."""
+    """Table of the codes of all stored integers that the port can hold, and the smallest and
+    largest of these integers."""
     low, high = min(port.low, -port.zero), max(port.high, -port.zero)
     return _table(port.planes, low, high, config), low, high
 
@@ -114,7 +114,7 @@ def _table(planes: int, low: int, high: int, config: ArchConfig) -> NDArray[np.u
 
 @lru_cache(maxsize=64)
 def values(planes: int, config: ArchConfig) -> NDArray[np.int64]:
-    """Table ``[planes, codes of a lane]`` of what every code of every digit adds."""
+    """Table ``[planes, codes of a lane]`` of the contribution of every code of every digit."""
     native, grid = config.act_format, config.act_grid(planes)
     table = np.full((planes, 1 << native.lane_bits), NO_VALUE, np.int64)
     for plane in range(planes):

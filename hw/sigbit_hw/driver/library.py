@@ -1,4 +1,4 @@
-"""Compiles the C sources once, and declares to C and to Python what both sides share."""
+"""Compiles the C sources once, and declares the interface shared by C and Python."""
 
 import ctypes
 import os
@@ -21,9 +21,9 @@ _LIBRARY = "libsigbit_driver.so"
 OPTIONS = ("-std=c11", "-O3", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared")
 
 NO_CODE = 1 << 31
-"""In the table of codes: the stored integer has none."""
+"""Entry of the table of codes for a stored integer that has no code."""
 NO_VALUE = -(1 << 63)
-"""In the table of values: the code has none."""
+"""Entry of the table of values for a code that has no value."""
 
 
 class Element(IntEnum):
@@ -37,7 +37,7 @@ class Element(IntEnum):
 
 
 class Status(IntEnum):
-    """What the functions return."""
+    """Return codes of the functions."""
 
     DONE = 0
     NO_SUCH_CODE = 1
@@ -71,7 +71,7 @@ FIELDS = {
     "lane_bits": "2, 4 or 8",
     "bytes": "of the whole, with its padding",
 }
-"""Fields of a layout, all ``int32_t``, and what they mean."""
+"""Fields of a layout, all ``int32_t``, with their meaning."""
 
 
 _DECLARATIONS = """
@@ -94,7 +94,7 @@ class Layout(ctypes.Structure):
 
 
 def header() -> str:
-    """The text of ``layout.h``."""
+    """Return the text of ``layout.h``."""
     width = max(map(len, FIELDS)) + 1
     fields = [
         f"    int32_t {name + ';':{width}}{' // ' + doc if doc else ''}".rstrip()
@@ -126,7 +126,7 @@ def _enumeration(members: type[IntEnum]) -> str:
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The compiled functions; None on a machine without a C compiler."""
+    """Return the compiled functions, or None on a machine without a C compiler."""
     compiler = shlex.split(os.environ.get("CC") or "cc")
     if not compiler or shutil.which(compiler[0]) is None:
         return None

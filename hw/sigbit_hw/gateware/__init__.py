@@ -1,1 +1,1 @@
-"""The Amaranth gateware: an instruction-driven accelerator, a room for each part of it."""
+"""The Amaranth gateware: an instruction-driven accelerator, one package for each part."""

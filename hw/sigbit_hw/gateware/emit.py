@@ -1,8 +1,9 @@
-"""Emits the accelerator as RTLIL or Verilog: the same text for the same configuration, on any
+"""Emits the accelerator as RTLIL or Verilog: the same text for the same configuration on every
 machine.
 
 Structurally identical modules are emitted once and instantiated many times: the array consists of
-many equal dot products, and simulators and synthesizers pay for each module they see.
+many equal dot products, and the cost of simulators and synthesizers grows with the number of
+distinct modules.
 """
 
 import hashlib
@@ -48,13 +49,13 @@ write_verilog -norename design.v
 
 
 class EmitError(Exception):
-    """Yosys could not turn the design into Verilog."""
+    """Yosys failed to convert the design to Verilog."""
 
 
 @dataclass
 class _Module:
-    """One RTLIL module: its name, its text with the name cut out, its anonymous ports' new
-    names."""
+    """One RTLIL module: its name, its text without the name, and the new names of its anonymous
+    ports."""
 
     name: str
     text: str
@@ -62,7 +63,7 @@ class _Module:
 
 
 def _split(text: str) -> list[_Module]:
-    """The modules of an RTLIL text, with ports that Amaranth named by net numbers renamed by
+    """Modules of an RTLIL text; ports that Amaranth named by net numbers are renamed by
     position."""
     modules = []
     for part in text.split(_HEAD)[1:]:
@@ -82,13 +83,13 @@ def _renamed(names: dict[str, str], match: re.Match[str]) -> str:
 
 
 def deduplicate(text: str) -> str:
-    """RTLIL with one module for each structure, named after the first that has it, dots replaced
+    """RTLIL with one module per structure, named after the first module that has it, dots replaced
     by underscores.
 
     Parameters
     ----------
     text : str
-        RTLIL as Amaranth writes it: modules after those that instantiate them.
+        RTLIL as written by Amaranth: modules after those that instantiate them.
     """
     modules = _split(text)
     by_name = {module.name: module for module in modules}
@@ -97,7 +98,7 @@ def deduplicate(text: str) -> str:
 
     def child(match: re.Match[str]) -> str:
         name = match[1]
-        if name not in by_name:  # a cell of Yosys, or a primitive
+        if name not in by_name:  # a Yosys cell or a primitive
             return match[0]
         cell = match[0].replace(f"  cell \\{name} ", f"  cell \\{structure[name]} ", 1)
         ports = by_name[name].ports
@@ -129,18 +130,18 @@ def deduplicate(text: str) -> str:
 
 
 def rtlil(config: ArchConfig, fabric: Fabric = Fabric.GENERIC, *, traced: bool = False) -> str:
-    """The accelerator as RTLIL, with the leaf modules of ``fabric``, and with the ports that
-    simulators need if it is ``traced``.
+    """The accelerator as RTLIL with the leaf modules of ``fabric`` and, if ``traced``, with the
+    ports that simulators need.
 
-    A fabric's block memories may give anything when a word is read while it is written. The
-    accelerator never uses what it gets then, and says so here; else Yosys would build the old word
-    of registers and LUTs around every block.
+    A fabric's block memories may return any value when a word is read while it is written. The
+    accelerator never uses that value, and declares this here; otherwise Yosys would add registers
+    and LUTs around every block to return the old word.
     """
     return convert(Accelerator(config, traced=traced), NAME, fabric)
 
 
 def convert(design: Component, name: str, fabric: Fabric) -> str:
-    """A design that holds an accelerator as RTLIL; see :func:`rtlil`."""
+    """A design that contains an accelerator as RTLIL; see :func:`rtlil`."""
     emission = Emission(fabric)
     top = amaranth_rtlil.convert(design, name=name, platform=emission, emit_src=False)
     text = deduplicate("".join([top, *emission.texts]))
@@ -150,9 +151,9 @@ def convert(design: Component, name: str, fabric: Fabric) -> str:
 
 
 def compact(text: str) -> str:
-    """Verilog with a loop where every word of a memory starts with the same value.
+    """Verilog with a loop in place of equal initial assignments to all words of a memory.
 
-    Yosys writes an assignment for each word, in big designs hundreds of thousands of lines.
+    Yosys writes one assignment per word, hundreds of thousands of lines in large designs.
     """
 
     def loop(match: re.Match[str]) -> str:
@@ -170,8 +171,8 @@ def compact(text: str) -> str:
 
 
 def verilog(config: ArchConfig, *, traced: bool = False) -> str:
-    """The accelerator as Verilog, module :data:`NAME`, with the ports that simulators need if it is
-    ``traced``; :class:`EmitError` if Yosys fails."""
+    """The accelerator as Verilog module :data:`NAME`, if ``traced`` with the ports that simulators
+    need. Raises :class:`EmitError` if Yosys fails."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
         (path / "design.il").write_text(rtlil(config, traced=traced))

@@ -1,4 +1,4 @@
-"""Signatures between the blocks of the accelerator, from the point of view of the side that drives
+"""Signatures between the blocks of the accelerator, from the viewpoint of the side that drives
 ``Out``."""
 
 from amaranth.lib import data, stream
@@ -45,7 +45,7 @@ class Error(Signature):
 
 
 class ActWrite(Signature):
-    """Writes of consecutive slots into the activation memory, held up while the drain uses a port.
+    """Writes of consecutive slots to the activation memory, stalled while the drain uses a port.
 
     A transfer writes the first ``count`` (at least 1) of ``data`` to ``slot``, ``slot + 1``, …, all
     of them in one later cycle. ``busy``: an earlier transfer has not been written before this
@@ -69,8 +69,8 @@ class ActRead(Signature):
     ``data`` with ``valid`` follows each, in order, without back-pressure. Slot ``slot + i`` is
     element ``(lane + i) % slots_per_move`` of its ``slots``.
 
-    ``data`` is a structure because Yosys gives bit k of a wire the name that element k of a port
-    that is an array has.
+    ``data`` is a structure because Yosys gives bit k of a wire the name that element k of an array
+    port has.
     """
 
     def __init__(self, config: ArchConfig) -> None:
@@ -92,7 +92,7 @@ class ActRead(Signature):
 
 
 class WeightWrite(Signature):
-    """One bus beat into part ``part`` of weight word ``word``; always accepted."""
+    """Write of one bus beat to part ``part`` of weight word ``word``; always accepted."""
 
     def __init__(self, config: ArchConfig) -> None:
         super().__init__(
@@ -106,7 +106,7 @@ class WeightWrite(Signature):
 
 
 class ParamWrite(Signature):
-    """The 8-byte parameter item of ``lane`` in ``group``; always accepted."""
+    """Write of the 8-byte parameter item of ``lane`` in ``group``; always accepted."""
 
     def __init__(self, config: ArchConfig) -> None:
         super().__init__(
@@ -120,7 +120,7 @@ class ParamWrite(Signature):
 
 
 class TableWrite(Signature):
-    """Entry ``entry`` of ``table``; always accepted."""
+    """Write of entry ``entry`` of ``table``; always accepted."""
 
     def __init__(self, config: ArchConfig) -> None:
         super().__init__(
@@ -134,7 +134,7 @@ class TableWrite(Signature):
 
 
 class ActTrace(Signature):
-    """What is written into the activation memory this cycle, bank by bank, whoever writes it: for
+    """All writes to the activation memory in this cycle, bank by bank, from any source; for
     checkers."""
 
     def __init__(self, config: ArchConfig) -> None:

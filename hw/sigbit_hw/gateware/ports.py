@@ -1,5 +1,5 @@
-"""The ports of the accelerator by their flat names: AXI4-Lite slave, AXI4 masters, interrupt, and
-trace outputs where they are wanted.
+"""Flat-named ports of the accelerator: AXI4-Lite slave, AXI4 masters, interrupt, and optional trace
+outputs.
 
 Names follow the vendors' conventions (``s_axil_awaddr``, ``m_axi_rdata`` …), so that Vivado and
 cocotbext-axi recognize the interfaces. ``clk`` and ``rst`` (active high, synchronous) are added by
@@ -77,18 +77,18 @@ def axi_master(bus_bits: int) -> dict[str, Member]:
 
 
 def axi_prefixes(config: ArchConfig) -> tuple[str, ...]:
-    """Prefix of every AXI4 master's signals: ``m_axi_``, or ``m_axi0_``, ``m_axi1_``, …"""
+    """Prefixes of the AXI4 masters' signals: ``m_axi_``, or ``m_axi0_``, ``m_axi1_``, …"""
     if config.ports == 1:
         return ("m_axi_",)
     return tuple(f"m_axi{port}_" for port in range(config.ports))
 
 
 def trace(config: ArchConfig) -> dict[str, Member]:
-    """What checkers watch.
+    """Signals observed by checkers.
 
-    ``trace_act_{b}_*``: the write into bank b of the activation memory. ``trace_start_{engine}``:
-    in this cycle the instruction of that index enters its engine, its tokens taken.
-    ``trace_retire_{engine}``: the instruction of that index has finished (``SEG`` and ``OUT`` do
+    ``trace_act_{b}_*``: the write to bank b of the activation memory. ``trace_start_{engine}``: in
+    this cycle the instruction with that index enters its engine, its tokens taken.
+    ``trace_retire_{engine}``: the instruction with that index has finished (``SEG`` and ``OUT`` do
     not appear). ``trace_feeding``: the array is fed operands.
     """
     members: dict[str, Member] = {}
@@ -105,7 +105,7 @@ def trace(config: ArchConfig) -> dict[str, Member]:
 
 
 def accelerator(config: ArchConfig, *, traced: bool = False) -> dict[str, Member]:
-    """Every port of the accelerator but ``clk`` and ``rst``; ``traced``: with those of
+    """All ports of the accelerator except ``clk`` and ``rst``; if ``traced``, including those of
     :func:`trace`."""
     return {
         **{f"s_axil_{name}": member for name, member in axi_lite_slave().items()},

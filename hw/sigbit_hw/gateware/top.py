@@ -1,4 +1,4 @@
-"""The accelerator: everything wired together, nothing else."""
+"""The accelerator: the wiring of all blocks, without logic of its own."""
 
 from amaranth.hdl import Cat, Module, ResetInserter
 from amaranth.lib import wiring
@@ -32,9 +32,9 @@ class Accelerator(wiring.Component):
     ----------
     config : ArchConfig
     compute : Component, optional
-        Takes the place of ``ComputeEngine(config)``: for testbenches of everything around it.
+        Replacement of ``ComputeEngine(config)``, for testbenches of everything around it.
     traced : bool
-        With the ports of ``ports.trace``, which simulators need.
+        Add the ports of ``ports.trace``, which simulators need.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Accelerator(wiring.Component):
         m.submodules.control = control
 
         def held(name: str, block: wiring.Component) -> None:
-            """Adds a block that is reset while the machine does not run."""
+            """Add a block that is reset while the machine does not run."""
             m.submodules[f"hold_{name}"] = hold = Hold()
             m.d.comb += hold.runs.eq(control.runs)
             m.submodules[name] = ResetInserter(hold.reset)(block)
@@ -171,7 +171,7 @@ class Accelerator(wiring.Component):
         return m
 
     def _wire_ports(self, m: Module, block: wiring.Component, prefix: str) -> None:
-        """Connects every port with this prefix to the block's port without it."""
+        """Connect every port with this prefix to the block's port without it."""
         for name, member in self.signature.members.items():
             if name.startswith(prefix):
                 inner = getattr(block, name.removeprefix(prefix))
@@ -179,7 +179,8 @@ class Accelerator(wiring.Component):
                 m.d.comb += inner.eq(outer) if member.flow is In else outer.eq(inner)
 
     def _shells(self, m: Module, csr: Csr, control: Control) -> list[AxiShell]:
-        """A bus shell for each port. The bus is idle when all are, and progresses if one does."""
+        """Add a bus shell for each port. The bus is idle when all shells are, and progresses if one
+        does."""
         shells = []
         for k, prefix in enumerate(ports.axi_prefixes(self.config)):
             shell = AxiShell(self.config)
@@ -203,7 +204,7 @@ class Accelerator(wiring.Component):
         return shells
 
     def _wire_control(self, m: Module, control: Control, csr: Csr) -> None:
-        """Connects the register file to control and counters."""
+        """Connect the register file to control and counters."""
         m.d.comb += [
             control.control.eq(csr.control),
             control.watchdog.eq(csr.watchdog),

@@ -1,7 +1,7 @@
-"""The cycle model: how many cycles the RTL takes for a Program, exactly, without simulating it.
+"""The cycle model: the exact number of cycles that the RTL takes for a Program, without simulation.
 
-A second description of the accelerator's control, independent of the gateware's and compared with
-it by the tests: every instruction's start and retirement, and the run's cycles, are equal.
+It is a second description of the accelerator's control logic, independent of the gateware's. Tests
+compare the two: the start and retirement of every instruction, and the run's cycles, are equal.
 """
 
 from sigbit_sim.cycles.predict import Prediction, predict

@@ -1,4 +1,4 @@
-"""Programs into the compiled model, and its answers."""
+"""Interface to the compiled model: Programs in, predictions out."""
 
 import ctypes
 import gc
@@ -30,14 +30,14 @@ _SOURCE = Path(__file__).with_name("model.cpp")
 _TIMING = Path(native.__file__).with_name("memory_timing.h")
 _LIBRARY = "libcycles.so"
 LIMIT = 1 << 40
-"""Cycles after which a program is taken to hang."""
+"""Number of cycles after which a program is considered to hang."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says: ``cycles`` of the run as the CYCLES counter has them; by instruction the
+    """Result of the model: ``cycles`` of the run, as in the CYCLES counter; by instruction, the
     cycle in which it enters its engine and the one in which it retires, counted from the run's
-    first, -1 where there is none (``SEG``, ``OUT`` and ``HALT``)."""
+    first cycle, -1 for none (``SEG``, ``OUT`` and ``HALT``)."""
 
     cycles: int
     starts: NDArray[np.int64]
@@ -45,14 +45,14 @@ class Prediction:
 
 
 def predict(program: Program, memory: Memory = PLAIN) -> Prediction:
-    """Cycles of ``program`` on its accelerator with such a memory behind every port, or behind
-    each; ``ValueError`` if it would never end."""
+    """Predict the cycles of ``program`` on its accelerator with the given memory behind every port,
+    or one per port. Raises ``ValueError`` if the program would never end."""
     count = len(program.listing)
     events = np.full((count, 2), -1, np.int64)
     found = _config(program.config)
     values = np.concatenate([np.array(found[name], np.int64) for name in _CONFIG])
     memories = of_ports(memory, program.config.ports)
-    if len(set(memories)) == 1:  # ports that are alike do the same
+    if len(set(memories)) == 1:  # identical ports behave identically
         del memories[1:]
     timings = np.array([m.numbers for m in memories], np.uint32)
     words = np.ascontiguousarray(program.instructions)
@@ -92,19 +92,19 @@ _CONFIG: Mapping[str, int] = MappingProxyType(
     )
     | dict.fromkeys(("steps", "unit_steps", "units"), len(LoadKind))
 )
-"""Members of the model's Config, and how many numbers each is: ``steps``, ``unit_steps`` and
-``units`` are, by kind of LOAD, the moves of an item and of a unit, and the units of a beat."""
+"""Members of the model's Config, and the number of integers in each: ``steps``, ``unit_steps`` and
+``units`` are, by kind of LOAD, the moves per item and per unit, and the units per beat."""
 
 
 def _config_header() -> str:
-    """The text of ``config.h``."""
+    """Text of ``config.h``."""
     members = (f"    int64_t {n}{f'[{size}]' if size > 1 else ''};" for n, size in _CONFIG.items())
     body = "\n".join(members)
     return f"#pragma once\n\nnamespace sigbit {{\n\nstruct Config {{\n{body}\n}};\n\n}}\n"
 
 
 def _config(c: ArchConfig) -> dict[str, list[int]]:
-    """The model's Config."""
+    """Config of the model for an accelerator."""
     result_latency, drain_latency = _latencies(c)
     return {
         "pixels": [c.pixels],
@@ -128,7 +128,7 @@ def _config(c: ArchConfig) -> dict[str, list[int]]:
 
 @cache
 def _latencies(config: ArchConfig) -> tuple[int, int]:
-    """The compute engine's pipeline, as the gateware states it: (result, drain)."""
+    """Pipeline latencies of the compute engine, as stated by the gateware: (result, drain)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnusedElaboratable)
         engine = ComputeEngine(config)
@@ -144,7 +144,7 @@ def _pointer(array: NDArray[np.int64] | NDArray[np.uint32] | NDArray[np.uint8]) 
 
 @cache
 def _library() -> ctypes.CDLL:
-    """The compiled model, built unless the cache has it."""
+    """The compiled model, built unless it is cached."""
     key = key_of(_SOURCE.read_text(), _TIMING.read_text(), cpp.header(), _config_header())
     folder = cached_folder(f"cycles-{key}", _build)
     library = ctypes.CDLL(str(folder / _LIBRARY))

@@ -1,8 +1,7 @@
 """The interpreter: the executable definition of the instruction set.
 
-Instructions run one after another in program order; runs of ``Program.images`` images one after
-another, each from a machine whose memories are blank. Arithmetic and addresses come from
-``sigbit_hw.arch``.
+Instructions run one after another in program order; runs of ``Program.images`` images run one after
+another, each starting with blank memories. Arithmetic and addresses come from ``sigbit_hw.arch``.
 """
 
 from collections.abc import Callable
@@ -58,9 +57,9 @@ class Interp:
         The accelerator.
     strict : bool
         Also refuse (``ProgramError``) reads of weights, slots, parameters and tables that were
-        never written, which on other devices depend on what ran before.
+        never written; on other devices their values depend on earlier runs.
     on_exec : ExecHook, optional
-        Sees every write-back.
+        Called for every write-back.
     """
 
     name = "interp"
@@ -84,8 +83,8 @@ class Interp:
     ) -> RunResult:
         """Run every image; ``check`` is called before every instruction.
 
-        :class:`DeviceError` where the accelerator would stop with an error; :class:`ProgramError`
-        where it would compute something undefined.
+        Raises :class:`DeviceError` where the accelerator would stop with an error, and
+        :class:`ProgramError` where it would compute an undefined result.
         """
         program.require(self.config)
         stored = check_stored(program, inputs)
@@ -110,10 +109,10 @@ class Interp:
         )
 
     def scrub(self) -> None:
-        """Nothing is left to clear: every run starts from blank memories."""
+        """Do nothing: every run starts with blank memories."""
 
     def reset(self) -> None:
-        """Nothing runs between two calls."""
+        """Do nothing: nothing runs between two calls."""
 
     def _hooks(self, collector: LayerCollector | None) -> ExecHook:
         def hook(index: int, slots: Ints, codes: Codes) -> None:
@@ -127,7 +126,8 @@ class Interp:
 
 @dataclass
 class _Kept:
-    """Accumulators left by an EXEC, ``[1, pixels, channels]``, and how many lanes its run had."""
+    """Accumulators left by an EXEC, ``[1, pixels, channels]``, and the number of lanes of its
+    run."""
 
     mode: Mode
     acc: Ints
@@ -189,7 +189,7 @@ class _Machine:
                 self._store(instr)
 
     def _decoded(self) -> list[Instr | str]:
-        """Instructions, or why they are illegal."""
+        """Decoded instructions, or the error of an illegal one."""
         code: list[Instr | str] = []
         for row in self.program.instructions.reshape(-1, isa.WORD_BYTES):
             try:
@@ -220,7 +220,8 @@ class _Machine:
     # Memory
 
     def _window(self, instr: Load | Store, size: int, low: int, high: int) -> slice:
-        """Bytes ``size`` from the instruction's address on; its beats must lie in [low, high)."""
+        """Bytes of the window from the instruction's address on, ``size`` of them; its beats must
+        lie in [low, high)."""
         c = self.config
         if instr.address % c.bus_bytes:
             self._stop(Cause.ILLEGAL)
@@ -238,13 +239,13 @@ class _Machine:
         return items
 
     def _block(self, kind: LoadKind, instr: Load | Fill | Store) -> Ints:
-        """Items that a LOAD, FILL or STORE moves, no more than the memory has."""
+        """Items that a LOAD, FILL or STORE moves; at most as many as the memory has."""
         count, depth = instr.n0 * instr.n1 * instr.n2, len(self.written[kind])
         need(count <= depth, f"moves {count} entries of {kind.name}, which has {depth}")
         return addressing.block_slots(instr)
 
     def _known(self, kind: LoadKind, items: Ints) -> Ints:
-        """``items`` to be read, which must have been written (``strict``)."""
+        """Check that the ``items`` to be read have been written (``strict``)."""
         items = self._items(kind, items)
         if self.strict:
             unknown = items[~self.written[kind][items]]

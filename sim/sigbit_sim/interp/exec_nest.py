@@ -19,11 +19,11 @@ Table = NDArray[Any]
 """Values by code: float32, float64 or int64."""
 
 CHUNK_VALUES = 1 << 23
-"""Operands gathered at once: bounds the memory that a layer needs."""
+"""Maximum number of operands gathered at once, which bounds the memory that a layer needs."""
 
 
 class Misuse(Exception):
-    """An instruction does what no compiler may emit; the message says what."""
+    """An instruction violates a rule that every compiler must obey; the message names it."""
 
 
 def need(condition: bool, message: str) -> None:
@@ -34,12 +34,12 @@ def need(condition: bool, message: str) -> None:
 
 @lru_cache(maxsize=1 << 12)
 def bank_conflicts(out: Out, execute: Exec, config: ArchConfig) -> int:
-    """``addressing.bank_conflicts``, remembered."""
+    """Cached ``addressing.bank_conflicts``."""
     return addressing.bank_conflicts(out, execute, config)
 
 
 def need_banks(out: Out, execute: Exec, config: ArchConfig) -> None:
-    """Raise :class:`Misuse` where two slots that a cycle of the drain writes lie in one bank."""
+    """Raise :class:`Misuse` if two slots written in the same drain cycle lie in the same bank."""
     shape = Exec(mode=execute.mode, run=execute.run, wrap=execute.wrap)
     place = Out(
         n_slots=out.n_slots,
@@ -59,7 +59,7 @@ def need_banks(out: Out, execute: Exec, config: ArchConfig) -> None:
 
 @dataclass(frozen=True)
 class Nest:
-    """An ``EXEC`` with the segments it takes, checked.
+    """An ``EXEC`` with its segments, checked.
 
     Blocks are numbered ``row * blocks_of_run + block``; all arrays of lanes are
     ``[blocks, pixels, …]``.
@@ -94,13 +94,13 @@ class Nest:
 
     @property
     def channels(self) -> int:
-        """Channels of the result, whole blocks."""
+        """Channels of the result, in whole blocks."""
         lanes = self.config.oc_lanes if self.execute.mode == Mode.MAC else self.config.ic_lanes
         return self.execute.n_ocb * lanes
 
     @property
     def blocks(self) -> int:
-        """Blocks of an output-channel block."""
+        """Blocks per output-channel block."""
         return self.execute.n_rows * addressing.blocks_of_run(self.execute, self.config)
 
     @property
@@ -111,7 +111,7 @@ class Nest:
 
     @property
     def steps(self) -> int:
-        """Steps of a block: weight words of an output-channel block."""
+        """Steps per block, which are also the weight words per output-channel block."""
         return sum(s.steps for s in self.segments)
 
     def bases(self, segment: Seg) -> Ints:
@@ -125,8 +125,8 @@ class Nest:
 class Operands:
     """Reads of the activation memory, checked lane by lane.
 
-    ``written`` ``[slots]`` tells which slots have ever been written; reading another one is
-    a :class:`Misuse`. ``None`` switches this check off.
+    ``written`` ``[slots]`` marks the slots that have been written; reading any other one is a
+    :class:`Misuse`. ``None`` disables this check.
     """
 
     def __init__(self, acts: Codes, written: NDArray[np.bool_] | None) -> None:
@@ -175,7 +175,8 @@ def accumulate(nest: Nest, operands: Operands, weights: Codes, acc: Ints) -> Int
 
 
 def _segment_sum(nest: Nest, segment: Seg, operands: Operands, words: Codes) -> Ints:
-    """What one segment adds: ``[blocks, pixels, n_ocb * oc_lanes]``, modulo ``2**64`` at least."""
+    """Contribution of one segment: ``[blocks, pixels, n_ocb * oc_lanes]``, modulo ``2**64`` or
+    more."""
     c = nest.config
     n_ocb, steps = words.shape[:2]
     depth = steps * c.ic_lanes
@@ -198,8 +199,8 @@ def _segment_sum(nest: Nest, segment: Seg, operands: Operands, words: Codes) -> 
 
 
 def _value_tables(config: ArchConfig, depth: int) -> tuple[Table, Table]:
-    """Values by code of weights and activations, in the fastest type in which ``depth`` products
-    add up exactly: float32 or float64 (BLAS), else int64 modulo ``2**acc_bits``."""
+    """Values by code of weights and activations, in the fastest type in which a sum of ``depth``
+    products is exact: float32 or float64 (BLAS), else int64 modulo ``2**acc_bits``."""
     bound = depth * numerics.product_bound(config.weight_format, config.act_format)
     dtype = np.float32 if bound <= 1 << 24 else np.float64 if bound <= 1 << 53 else np.int64
     bits = config.acc_bits if dtype is np.int64 else 63
@@ -209,8 +210,8 @@ def _value_tables(config: ArchConfig, depth: int) -> tuple[Table, Table]:
 
 
 def maximum(nest: Nest, operands: Operands, best: Ints) -> Ints:
-    """Largest order keys ``[blocks, pixels, channels]`` of a MAX nest, ``best`` before its first
-    step; a cleared one is 0."""
+    """Largest order keys ``[blocks, pixels, channels]`` of a MAX nest, starting from ``best``; a
+    cleared key is 0."""
     c, e = nest.config, nest.execute
     keys = numerics.order_key(np.arange(1 << c.act_format.bits), c.act_format)
     best = best.reshape(nest.blocks, c.pixels, e.n_ocb, c.ic_lanes).transpose(2, 0, 1, 3)

@@ -1,1 +1,1 @@
-"""Legal random programs at the level of instructions, for comparing devices."""
+"""Random legal programs at instruction level, for comparing devices."""

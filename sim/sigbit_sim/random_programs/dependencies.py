@@ -1,4 +1,4 @@
-"""Which instructions must wait for which, from what they read and write."""
+"""Dependencies between instructions, derived from their reads and writes."""
 
 from dataclasses import dataclass, field
 
@@ -12,7 +12,7 @@ Ints = NDArray[np.int64]
 
 @dataclass
 class Dependencies:
-    """Tokens from accesses: who wrote and read each entry of each memory last."""
+    """Tokens from accesses: tracks the last writer and readers of each entry of each memory."""
 
     written: dict[str, dict[int, int]] = field(default_factory=dict)
     read: dict[str, dict[tuple[int, Engine], int]] = field(default_factory=dict)
@@ -22,10 +22,10 @@ class Dependencies:
     def access(
         self, index: int, engine: Engine, reads: dict[str, Ints], writes: dict[str, Ints]
     ) -> tuple[dict[Engine, int], int]:
-        """Instruction ``index`` reads and writes entries: returns the instructions of other engines
-        that it must wait for and no earlier one has waited for, and the last one of its own (-1
-        if none) that wrote what it reads or overwrites (results are looked at when their
-        instruction retires)."""
+        """Record that instruction ``index`` reads and writes entries. Returns the instructions of
+        other engines that it must wait for and that no earlier one has waited for, and the last one
+        of its own engine (-1 if none) that wrote an entry that it reads or overwrites (results
+        become visible when their instruction retires)."""
         latest = dict.fromkeys(Engine, -1)
 
         def after(other: int) -> None:

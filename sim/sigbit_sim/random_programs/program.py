@@ -1,9 +1,9 @@
-"""Legal random programs at the level of instructions: what the devices are compared with.
+"""Random legal programs at instruction level, for comparing devices.
 
 A program loads random weights, parameters, tables and activations, runs random ``EXEC`` of both
-modes, moves slots between the memories, there and back too, and stores outputs. Every read hits
-memory written before, tokens follow from what instructions read and write, and no accumulator
-overflows.
+modes, moves slots between the memories, also there and back, and stores outputs. Every read
+accesses memory written before, tokens follow from the instructions' reads and writes, and no
+accumulator overflows.
 """
 
 from collections import defaultdict
@@ -32,22 +32,22 @@ Bytes = NDArray[np.uint8]
 
 PAGE = 4096
 MAX_WORDS = 64
-"""Weight words of one EXEC at most."""
+"""Maximum number of weight words of one EXEC."""
 GROUP = 4
-"""EXECs that hand their accumulators on: fewer than this."""
+"""Upper bound (exclusive) of the number of EXECs that pass on their accumulators."""
 BLOCKS = 3
-"""Output-channel blocks of an EXEC at most."""
+"""Maximum number of output-channel blocks of an EXEC."""
 SPILL_BEATS = 32
-"""Memory, in bus beats, for slots that are stored and loaded again."""
+"""Size in bus beats of the memory for slots that are stored and loaded again."""
 
 
 def random_program(
     config: ArchConfig, rng: np.random.Generator, *, execs: int = 6, area: int | None = None
 ) -> Program:
-    """A random legal program with ``execs`` groups of ``EXEC`` that works on ``area`` slots (by
-    default 512, or 64 a bank if that is more).
+    """Random legal program with ``execs`` groups of ``EXEC`` that works on ``area`` slots (by
+    default 512, or 64 per bank if that is more).
 
-    Each draining ``EXEC`` is a layer of its own. One input, two outputs.
+    Each draining ``EXEC`` is a layer of its own. The program has one input and two outputs.
     """
     if area is None:
         area = max(512, 64 * config.pixels)
@@ -126,7 +126,7 @@ class _Builder:
         return -(-offset // PAGE) * PAGE
 
     def build(self, execs: int) -> Program:
-        """The program."""
+        """Build the program."""
         self._initialise()
         for _ in range(execs):
             if self.rng.random() < 0.4:
@@ -167,7 +167,8 @@ class _Builder:
         writes: dict[str, Ints],
         waiter: int | None = None,
     ) -> None:
-        """Append ``instr`` with the tokens it needs, taken by instruction ``waiter`` or itself."""
+        """Append ``instr`` with the tokens it needs, which instruction ``waiter`` takes, or
+        ``instr`` itself."""
         index, engine = len(self.code), isa.ENGINE_OF[instr.opcode]
         waits, own = self.deps.access(index, engine, reads, writes)
         for other, giver in waits.items():
@@ -236,7 +237,7 @@ class _Builder:
         self._emit(instr, {"DRAM": stored}, {"ACTS": addressing.block_slots(instr)})
 
     def _move_in(self, count: int) -> None:
-        """Overwrite some slots: constants, a fill, or what has been stored."""
+        """Overwrite some slots with constants, a fill, or slots stored earlier."""
         choice = self.rng.integers(4)
         port = self.outputs[int(self.rng.integers(2))]
         stored = port.offset // self.config.bus_bytes in self.deps.written.get("DRAM", {})
@@ -253,7 +254,7 @@ class _Builder:
             self._emit(instr, {}, {"ACTS": addressing.block_slots(instr)})
 
     def _spill(self, count: int) -> None:
-        """Store ``count`` random slots; load some of them, or more from an earlier time."""
+        """Store ``count`` random slots; load some of them, or more from an earlier call."""
         rng, c = self.rng, self.config
         beats = images.beats(count * c.slot_bytes, c)
         at = int(rng.integers(0, SPILL_BEATS - beats + 1))
@@ -292,7 +293,7 @@ class _Builder:
     # Compute
 
     def _exec_group(self) -> None:
-        """One EXEC, or several of one block that hand their accumulators on."""
+        """One EXEC, or several of one block that pass on their accumulators."""
         rng, half = self.rng, self.area // 2
         count = 1 if rng.random() < 0.7 else int(rng.integers(2, GROUP))
         mode = Mode.MAX if rng.random() < 0.25 else Mode.MAC
@@ -352,11 +353,12 @@ class _Builder:
         self._emit(replace(shape, tag=tag), reads, writes, waiter)
 
     def _most_words(self, mode: Mode) -> int:
-        """Steps of an EXEC at most; so many that a group of :data:`GROUP` fits the accumulators."""
+        """Maximum number of steps of an EXEC for which a group of :data:`GROUP` fits the
+        accumulators."""
         return MAX_WORDS if mode == Mode.MAX else min(MAX_WORDS, self.limit // (GROUP * self.step))
 
     def _within_range(self, segments: list[Seg], keep: bool) -> list[Seg]:
-        """The segments, shifts taken away where an accumulator might overflow."""
+        """The segments, without shifts where an accumulator might overflow."""
         c, limit, step = self.config, self.limit, self.step
         bound = self.bound if keep else 0
         result = []
@@ -371,7 +373,7 @@ class _Builder:
         return result
 
     def _params(self, out: Out, execute: Exec, steps: int) -> Ints:
-        """Load the parameters of an EXEC, most of them such that results are spread."""
+        """Load the parameters of an EXEC, most of them chosen so that results are spread."""
         rng, c = self.rng, self.config
         channels = addressing.channel_slots(out, execute, c) * c.ic_lanes
         groups = -(-channels // c.param_lanes)
@@ -396,7 +398,7 @@ class _Builder:
         return out.param + np.arange(groups)
 
     def _layer(self, out: Out, execute: Exec) -> None:
-        """Record the layer that the EXEC emitted next writes."""
+        """Record the layer that the next emitted EXEC writes."""
         c = self.config
         slots = addressing.channel_slots(out, execute, c)
         channels = int(self.rng.integers((slots - 1) * c.ic_lanes + 1, slots * c.ic_lanes + 1))

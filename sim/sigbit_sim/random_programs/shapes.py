@@ -1,4 +1,4 @@
-"""Random addresses that stay where they should: blocks, segments and output descriptors."""
+"""Random addresses within given bounds: blocks, segments and output descriptors."""
 
 from dataclasses import dataclass, replace
 
@@ -15,7 +15,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Sizes:
-    """Extents of an ``EXEC`` and of what it writes."""
+    """Extents of an ``EXEC`` and of its output."""
 
     n_ocb: int
     n_rows: int
@@ -42,7 +42,7 @@ def random_sizes(
 
 
 def random_wrap(rng: np.random.Generator, config: ArchConfig, run: int) -> int:
-    """Pixels of a line, for a ``run``: often so few that several lines end in a block."""
+    """Pixels per line for a ``run``: often so few that several lines end in a block."""
     least = min(WRAP_MIN, config.pixels)
     if run < least and rng.random() < 0.5:
         return run
@@ -50,7 +50,7 @@ def random_wrap(rng: np.random.Generator, config: ArchConfig, run: int) -> int:
 
 
 def random_block(rng: np.random.Generator, count: int, origin: int, size: int) -> tuple[int, Block]:
-    """First slot and fields of a block of ``count`` different slots in [origin, origin + size)."""
+    """First slot and fields of a block of ``count`` distinct slots in [origin, origin + size)."""
     n0 = int(rng.choice([n for n in range(1, count + 1) if count % n == 0]))
     n1 = int(rng.choice([n for n in range(1, count // n0 + 1) if count // n0 % n == 0]))
     n2 = count // n0 // n1
@@ -67,7 +67,7 @@ def random_block(rng: np.random.Generator, count: int, origin: int, size: int) -
 
 
 def valid_reads(segment: Seg, execute: Exec, config: ArchConfig) -> Ints:
-    """Slots that the lanes within their runs read, each once."""
+    """Distinct slots that the lanes within their runs read."""
     slots = np.moveaxis(addressing.read_slots(segment, execute, config), -1, 3)
     return np.unique(slots[:, :, addressing.valid_lanes(execute, config)])
 
@@ -122,8 +122,8 @@ def random_out(
     origin: int,
     size: int,
 ) -> Out:
-    """An output descriptor for ``execute`` that writes different slots in [origin, origin + size),
-    in each cycle of the drain in different banks.
+    """An output descriptor for ``execute`` that writes distinct slots in [origin, origin + size),
+    and slots in different banks in each drain cycle.
 
     The dimensions of the output are nested in random order with random gaps.
     """
@@ -141,7 +141,7 @@ def _nested_out(
     origin: int,
     size: int,
 ) -> Out | None:
-    """One of :func:`random_out`, or None if it is too large; its banks may collide."""
+    """One candidate of :func:`random_out`, or None if it is too large; its banks may collide."""
     phases = int(rng.integers(1, 4))
     instr = Out(n_slots=sizes.n_slots, n_planes=sizes.n_planes, phases=phases)
     width = min(execute.run, execute.wrap)
@@ -182,8 +182,8 @@ def _nested_out(
 
 
 def with_words(segments: list[Seg], rng: np.random.Generator) -> tuple[list[Seg], int]:
-    """``segments`` with their weight words, one's own or those of one before, and the words of an
-    output-channel block."""
+    """``segments`` with their weight words, new ones or those of an earlier segment, and the words
+    per output-channel block."""
     placed: list[Seg] = []
     end = 0
     for segment in segments:

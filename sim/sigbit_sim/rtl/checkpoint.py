@@ -1,8 +1,8 @@
 """Checkpoints of long simulations: one file with the results so far and the simulator's state.
 
-The state is the memory of a compiled model, which nobody can check. So a checkpoint begins with a
-signature made with a secret of the user's (:func:`sigbit_tools.cache.cache_secret`); one that is
-damaged, or that anybody else wrote, is refused before anything in it is looked at.
+The state is the memory image of a compiled model, which cannot be validated. A checkpoint therefore
+begins with a signature made with a secret of the user (:func:`sigbit_tools.cache.cache_secret`); a
+checkpoint that is damaged, or was written by somebody else, is refused before its content is read.
 """
 
 import hmac
@@ -26,7 +26,7 @@ from sigbit_tools.errors import SigbitError
 Ints = NDArray[np.int64]
 
 _SIGNATURE = 32
-"""Bytes of the signature, before the zip archive that it is of."""
+"""Length in bytes of the signature that precedes the zip archive."""
 
 
 class CheckpointError(SigbitError):
@@ -35,7 +35,7 @@ class CheckpointError(SigbitError):
 
 @dataclass(frozen=True)
 class Feed:
-    """Cycles of the first run in which an EXEC fed the array: first, last, and how many."""
+    """Cycles of the first run in which an EXEC fed the array: first, last, and count."""
 
     first: int
     last: int
@@ -44,7 +44,7 @@ class Feed:
 
 @dataclass
 class Results:
-    """What the finished runs gave: tensors by name, one array a run; counters of every run;
+    """Results of the finished runs: tensors by name, one array per run; counters of every run;
     timeline and feeding of the first."""
 
     outputs: dict[str, list[Ints]] = field(default_factory=dict)
@@ -55,13 +55,13 @@ class Results:
 
 
 class Checkpoint:
-    """The file ``path`` of the simulation that ``key`` identifies."""
+    """The file ``path`` of the simulation identified by ``key``."""
 
     def __init__(self, path: Path, key: str) -> None:
         self.path, self._key = path, key
 
     def save(self, model: Model, results: Results, *, spent: int) -> None:
-        """Replace the file, atomically. ``spent``: cycles of the current run."""
+        """Replace the file atomically. ``spent`` is the number of cycles of the current run."""
         document = {
             "key": self._key,
             "spent": spent,
@@ -90,7 +90,7 @@ class Checkpoint:
             raise CheckpointError(f"cannot write the checkpoint {self.path}: {error}") from None
 
     def restore(self, model: Model) -> tuple[Results, int] | None:
-        """Bring ``model`` to where it was; the results so far and the cycles spent in the current
+        """Restore the state of ``model``; return the results so far and the cycles of the current
         run, or None if there is no file."""
         if not self.path.exists():
             return None
@@ -130,12 +130,12 @@ class Checkpoint:
         return results, int(document["spent"])
 
     def delete(self) -> None:
-        """The simulation is over."""
+        """Remove the file at the end of the simulation."""
         self.path.unlink(missing_ok=True)
 
 
 def _signature(file: IO[bytes]) -> bytes:
-    """The signature of what follows it in ``file``."""
+    """Signature of the content of ``file`` that follows it."""
     file.seek(_SIGNATURE)
     signing = hmac.new(cache_secret(), digestmod="sha256")
     while chunk := file.read(1 << 20):

@@ -1,7 +1,7 @@
 """The accelerator's RTL as a device: the Verilator model behind its own driver.
 
-The driver uses the register map only, as one for a board does; layers, timeline and feeding come
-from the trace ports.
+The driver uses only the register map, as a driver for a board does; layers, timeline and feeding
+come from the trace ports.
 """
 
 import math
@@ -43,16 +43,16 @@ from sigbit_tools.cache import key_of
 Ints = NDArray[np.int64]
 
 BASES = (0x12_4000_0000, 0x3_0000_0000, 0xFF_0000_0000, 0x8000_0000)
-"""Bus addresses of the ports' parts of the DMA window: both words of MEM_BASE are in use."""
+"""Bus addresses of the ports' parts of the DMA window; they use both words of MEM_BASE."""
 SLICE = 1 << 16
-"""Cycles between two looks at Ctrl-C, and between two reports of progress."""
+"""Cycles between two checks for Ctrl-C, and between two progress reports."""
 RESET_CYCLES = 1 << 14
-"""Cycles granted to the bus to become idle after a soft reset, besides the memory's pauses and
-those of the watchdog."""
+"""Cycles granted to the bus to become idle after a soft reset, in addition to the memory's pauses
+and those of the watchdog."""
 
 
 class HangError(DeviceError):
-    """Neither done nor an error: the message says what each engine was doing."""
+    """Neither done nor an error; the message describes the state of each engine."""
 
     def __init__(self, index: int, message: str) -> None:
         Exception.__init__(self, message)
@@ -61,25 +61,25 @@ class HangError(DeviceError):
 
 
 class RtlDevice:
-    """The gateware, simulated.
+    """The gateware in simulation.
 
     Parameters
     ----------
     config : ArchConfig
         The accelerator; its model is built at the first run unless the cache has it.
     memory : MemoryTiming or sequence of it
-        The memory behind every port, or behind each.
+        The memory behind every port, or one per port.
     stalls : float, optional
-        Chance that a bus channel pauses in a cycle, drawn from ``seed``.
+        Probability that a bus channel pauses in a cycle, drawn from ``seed``.
     watchdog : int
-        Cycles without progress after which the accelerator reports WATCHDOG, besides the memory's
-        pauses.
+        Cycles without progress after which the accelerator reports WATCHDOG, in addition to the
+        memory's pauses.
     max_cycles : int, optional
-        Cycles that a run may take until the accelerator reports CYCLE_LIMIT.
+        Maximum number of cycles of a run; then the accelerator reports CYCLE_LIMIT.
     netlist : Target, optional
         Simulate the netlist that synthesis for this target makes, instead of the gateware.
     verilog : str, optional
-        Verilog to simulate instead of either (tests of planted faults).
+        Verilog to simulate instead of either (for tests of planted faults).
     asserts : bool
         Keep the gateware's assertions; slower.
     quick : bool
@@ -87,9 +87,10 @@ class RtlDevice:
     progress : Callable, optional
         Called with a :class:`Progress` every :data:`SLICE` cycles.
     checkpoint : Path, optional
-        A file in which the simulation is kept every ``checkpoint_seconds`` and at Ctrl-C. The same
-        call of :meth:`run` then goes on from it, with the same result as without a break; at the
-        end the file is deleted. :class:`CheckpointError` if it belongs to something else.
+        File in which the simulation is saved every ``checkpoint_seconds`` and at Ctrl-C. The same
+        call of :meth:`run` then resumes from it, with the same result as without interruption; at
+        the end the file is deleted. Raises :class:`CheckpointError` if it belongs to another
+        simulation.
     """
 
     sees_layers = True
@@ -150,12 +151,12 @@ class RtlDevice:
         on_image: Callable[[int], None] | None = None,
         check: Check = unlimited,
     ) -> RunResult:
-        """Run all images, ``program.images`` at a time; see :class:`sigbit.runtime.Device`. Every
-        :data:`SLICE` cycles ``check`` is called.
+        """Run all images, ``program.images`` at a time; see :class:`sigbit.runtime.Device`.
+        ``check`` is called every :data:`SLICE` cycles.
 
-        Each run starts from fresh DMA windows; the memories on chip keep what they held. The
-        timeline and :attr:`feeds` are those of the first run. :class:`HangError` if the
-        accelerator makes no progress, or goes on after ``max_cycles``, without saying so;
+        Each run starts with fresh DMA windows; the on-chip memories keep their content. The
+        timeline and :attr:`feeds` are those of the first run. Raises :class:`HangError` if the
+        accelerator makes no progress, or continues after ``max_cycles``, without reporting it, and
         :class:`ModelError` if it breaks the AXI protocol.
         """
         program.require(self.config)
@@ -220,7 +221,7 @@ class RtlDevice:
                 self.model.write(OFFSET[name], value)
 
     def reset(self) -> None:
-        """Stop what runs: a new model, out of reset, takes its place."""
+        """Stop the current run: a new model, out of reset, replaces the old one."""
         self._model = None
         self._stopped = False
 
@@ -238,7 +239,7 @@ class RtlDevice:
     # Driver
 
     def _identify(self, model: Model) -> None:
-        """Check that the hardware is what ``config`` says."""
+        """Check that the hardware matches ``config``."""
         for name, value in launch.identity(self.config).items():
             if (got := model.read(OFFSET[name])) != value:
                 raise ProgramError(
@@ -248,9 +249,8 @@ class RtlDevice:
                 )
 
     def _renew(self) -> None:
-        """After an error, of a run or of the bus since, reset the hardware; where its bus does not
-        become idle, a new model takes its place. One that goes on from a checkpoint is always
-        new."""
+        """Reset the hardware after an error, of a run or of the bus since then; if its bus does not
+        become idle, replace the model. A model that resumes from a checkpoint is always new."""
         if self._model and not self._stopped:
             self._stopped = bool(self.model.read(OFFSET["STATUS"]) & regs.STATUS_ERROR)
         if (self._stopped and not self.soft_reset()) or self._checkpoint:
@@ -267,7 +267,7 @@ class RtlDevice:
             self.model.write(OFFSET[name], value)
 
     def _connect(self, program: Program) -> list[NDArray[np.uint8]]:
-        """Give the ports memories for their parts of the window; return them."""
+        """Give the ports memories for their parts of the window, and return them."""
         beats = images.beats(program.memory_bytes, self.config)
         parts = [
             np.zeros(beats * self.config.port_bytes, np.uint8) for _ in range(self.config.ports)
@@ -278,7 +278,7 @@ class RtlDevice:
     def _checkpoint_of(
         self, program: Program, stored: dict[str, Ints], layers: bool
     ) -> Checkpoint | None:
-        """The checkpoint of this simulation, if one is wanted."""
+        """The checkpoint of this simulation, if requested."""
         if self._checkpoint is None:
             return None
         data = [
@@ -317,8 +317,8 @@ class RtlDevice:
         results: Results,
         check: Check,
     ) -> None:
-        """Wait for the interrupt, acknowledge it; raise what went wrong. ``spent``: cycles of the
-        run before."""
+        """Wait for the interrupt and acknowledge it; raise the error, if any. ``spent`` is the
+        number of cycles the run has taken before."""
         model = self.model
         saved = time.monotonic()
         # The accelerator's own limit comes first, if it works.
@@ -368,7 +368,7 @@ class RtlDevice:
 
     @contextmanager
     def _recovering(self) -> Iterator[None]:
-        """Remember that the hardware must be reset; drop the model if its state is unknown."""
+        """Remember that the hardware must be reset; discard the model if its state is unknown."""
         try:
             yield
         except DeviceError:
@@ -379,7 +379,7 @@ class RtlDevice:
             raise
 
     def soft_reset(self) -> bool:
-        """Reset the accelerator; whether its bus became idle."""
+        """Reset the accelerator; return whether its bus became idle."""
         model = self.model
         model.write(OFFSET["CONTROL"], regs.CONTROL_SOFT_RESET)
         watchdog = model.read(OFFSET["WATCHDOG"])

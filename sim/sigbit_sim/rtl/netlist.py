@@ -1,9 +1,9 @@
-"""Netlists in the simulator: what synthesis made, as Verilog of the target's cells.
+"""Netlists in the simulator: the result of synthesis, as Verilog of the target's cells.
 
-The modules are those that :mod:`sigbit_synthesis` maps and counts, every one with its
-submodules as they are. LUTs, carries, flip-flops, shift registers and distributed memory are Yosys'
-own models of the vendor's cells; of block memories it has declarations only, so ``cells`` holds
-models of the modes that it maps to.
+The modules are those that :mod:`sigbit_synthesis` maps and counts, each with its submodules
+unchanged. LUTs, carries, flip-flops, shift registers and distributed memory use Yosys' own models
+of the vendor's cells; for block memories Yosys has declarations only, so ``cells`` holds models of
+the modes that it maps to.
 """
 
 import re
@@ -24,7 +24,7 @@ VENDOR = {
     Target.XCUP: ("xilinx/cells_sim.v",),
     Target.ECP5: ("ecp5/common_sim.vh", "ecp5/ccu2c_sim.vh"),
 }
-"""Where Yosys keeps its models of a target's cells."""
+"""Location of Yosys' models of a target's cells."""
 
 _CELLS = Path(__file__).parent / "cells"
 _CLOCKS = {
@@ -32,7 +32,7 @@ _CLOCKS = {
     "RAMB36E2": ("CLKARDCLK", "CLKBWRCLK"),
     "DP16KD": ("CLKA", "CLKB"),
 }
-"""Cells with two clock pins, which the models take to be one."""
+"""Cells with two clock pins, which the models assume to be the same clock."""
 _MODULE = re.compile(r"^module\s+(\w+)\s*[(#;].*?^endmodule", re.M | re.S)
 _INSTANCE = re.compile(r"^\s+(\w+)\s+(?:#\s*\(|\w+\s*\()", re.M)
 _SPECIFY = re.compile(r"^\s*specify\b.*?\bendspecify\b", re.M | re.S)
@@ -43,23 +43,24 @@ Bits = list[int | str]
 def netlists(
     config: ArchConfig, target: Target, progress: Callable[[str, int, int], None] | None = None
 ) -> dict[str, Netlist]:
-    """The mapped modules of an accelerator by name, from the cache where they were mapped before.
+    """Mapped modules of an accelerator by name, from the cache if they have been mapped before.
 
-    ``progress(name, done, of)`` is called for every module. :class:`ToolchainError` if Yosys fails.
+    ``progress(name, done, of)`` is called for every module. Raises :class:`ToolchainError` if Yosys
+    fails.
     """
     sources = split(cached_rtlil(config, target.fabric, traced=True)).values()
     return map_modules(sources, target, progress or (lambda *_: None))
 
 
 def netlist_library(config: ArchConfig, target: Target) -> Path:
-    """The native harness of the accelerator's netlist, made unless the cache has it."""
+    """The native harness of the accelerator's netlist, built unless it is cached."""
     return library(config, verilog(netlists(config, target), target))
 
 
 def verilog(modules: Mapping[str, Netlist], target: Target) -> str:
     """Verilog of mapped modules with the models of all their cells.
 
-    :class:`ToolchainError` if there is no model of a cell, or a block memory has two clocks.
+    Raises :class:`ToolchainError` if there is no model of a cell, or a block memory has two clocks.
     """
     if target not in VENDOR:
         raise ToolchainError(
@@ -72,7 +73,7 @@ def verilog(modules: Mapping[str, Netlist], target: Target) -> str:
 
 
 def _module(name: str, module: Netlist) -> str:
-    """One module; a wire ``n5`` for net 5."""
+    """Verilog of one module, with a wire ``n5`` for net 5."""
     ports = [
         f"  {way} [{len(bits) - 1}:0] {_name(port)}"
         for way, group in (("input", module.inputs), ("output", module.outputs))
@@ -121,19 +122,19 @@ def _net(bit: int | str) -> str:
 
 
 def _name(name: str) -> str:
-    """Escaped: some ports have the names of keywords."""
+    """An escaped identifier, because some ports have the names of keywords."""
     return f"\\{name} "
 
 
 def _constant(value: str) -> str:
-    """A parameter of Yosys' JSON: bits, or a text, with a space behind it if it looks like bits."""
+    """A parameter in Yosys' JSON: bits, or a text, followed by a space if it looks like bits."""
     if re.fullmatch(r"[01xz]+", value):
         return f"{len(value)}'b{value}"
     return f'"{value[:-1] if re.fullmatch("[01xz]* +", value) else value}"'
 
 
 def cell_models(kinds: set[str], target: Target) -> list[str]:
-    """Models of cells and of all that they are made of."""
+    """Models of cells and of all cells that they instantiate."""
     library = _library(target)
     found: dict[str, str] = {}
     wanted = sorted(kinds)

@@ -15,7 +15,7 @@ Ints = NDArray[np.int64]
 
 
 def activity(model: Model, program: Program) -> str:
-    """The present state of each engine and of the bus, for an error message."""
+    """Present state of each engine and of the bus, for an error message."""
     state = model.state()
     parts = []
     for engine in Engine:
@@ -35,9 +35,9 @@ def activity(model: Model, program: Program) -> str:
 
 
 def layers_of(collector: LayerCollector, watch: Watch, config: ArchConfig) -> dict[str, Ints]:
-    """Codes of every layer of the run that has ended, [image, channel, row, column].
+    """Codes of every layer of the completed run, [image, channel, row, column].
 
-    :class:`ModelError` if an EXEC of a layer has not retired.
+    Raises :class:`ModelError` if an EXEC of a layer has not retired.
     """
     collector.clear()
     for index in collector.execs:

@@ -1,4 +1,4 @@
-"""How far a long simulation is, and how long it will still take."""
+"""Progress of a long simulation, and its remaining time."""
 
 import time
 from collections.abc import Callable
@@ -11,9 +11,9 @@ from sigbit_hw.arch.program import Program
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a simulation stands: run ``run`` of ``runs``, with its cycles and retired instructions
-    so far (``SEG``, ``OUT`` and ``HALT`` are not counted), of ``instructions``; ``seconds`` spent
-    and, where it can be told, ``remaining``."""
+    """Position of a simulation: run ``run`` of ``runs``, with its cycles and retired instructions
+    so far (``SEG``, ``OUT`` and ``HALT`` are not counted) out of ``instructions``; ``seconds``
+    spent and, if it can be estimated, ``remaining``."""
 
     run: int
     runs: int
@@ -32,7 +32,7 @@ class Progress:
 
 
 def array_steps(program: Program) -> int:
-    """Steps of the array in a run: the cycles in which it is fed."""
+    """Steps of the array in a run, that is, cycles in which it is fed."""
     segments: dict[int, Seg] = {}
     steps = 0
     for instr in program.listing:
@@ -46,7 +46,8 @@ def array_steps(program: Program) -> int:
 
 
 class Meter:
-    """Calls ``report`` with a :class:`Progress`; the time left follows from the array's steps."""
+    """Calls ``report`` with a :class:`Progress`; the remaining time is estimated from the array's
+    steps."""
 
     def __init__(self, program: Program, runs: int, report: Callable[[Progress], None]) -> None:
         self._runs = runs
@@ -57,7 +58,8 @@ class Meter:
         self._first: float | None = None
 
     def update(self, run: int, cycles: int, retired: int, fed: int) -> None:
-        """Run number ``run`` is at ``cycles``, with so many instructions and array steps done."""
+        """Report that run number ``run`` is at ``cycles``, with this number of instructions and
+        array steps done."""
         part = fed / self._steps if self._steps else retired / max(self._instructions, 1)
         done = (run + part) / self._runs
         seconds = time.monotonic() - self._begin

@@ -1,1 +1,1 @@
-"""For testbenches: bus models, doubles of blocks, planted faults, random networks."""
+"""Support for testbenches: bus models, doubles of blocks, planted faults, random networks."""

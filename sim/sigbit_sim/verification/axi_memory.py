@@ -1,5 +1,4 @@
-"""A memory behind an AXI4 slave port, for Amaranth's simulator, that checks the protocol as it
-goes.
+"""A memory behind an AXI4 slave port for Amaranth's simulator, which also checks the protocol.
 
 Writes take effect as late as AXI allows: with the handshake of their response."""
 
@@ -38,23 +37,23 @@ class AxiMemory:
     port : Any
         Component whose attributes are the master's signals.
     data : NDArray[np.uint8]
-        The memory ``[beats, bytes of a beat]``, maybe a view; it begins at bus address ``base``.
+        The memory ``[beats, bytes per beat]``, possibly a view; it begins at bus address ``base``.
     rng : np.random.Generator
     latency : tuple[int, int]
-        Least and largest number of cycles from address to first data.
+        Minimum and maximum number of cycles from address to first data.
     response : tuple[int, int], optional
-        The same from last data to response, where it differs.
+        The same from last data to response, if different.
     stall : float
         Probability that a channel pauses in a cycle.
     pace : MemoryTiming
-        When data move: its bandwidth and refresh. The latency is the one above.
+        Timing of data: bandwidth and refresh. The latency is the one above.
     faults : dict[int, Response]
         Response code by address of the beat; anything outside the memory answers DECERR.
     hung : bool
         While set, nothing is accepted and nothing answered.
     turn : list[AxiMemory], optional
-        All ports of an interconnect that moves data for one port at a time: the first in the list,
-        as long as it has bursts open, then the next one.
+        All ports of an interconnect that moves data for one port at a time: the first in the list
+        as long as it has open bursts, then the next one.
     """
 
     port: Any
@@ -97,7 +96,7 @@ class AxiMemory:
 
     @property
     def busy(self) -> bool:
-        """Bursts are open."""
+        """True if bursts are open."""
         return bool(self._reads or self._writes or self._responses)
 
     def answer_nothing(self) -> None:
@@ -105,7 +104,7 @@ class AxiMemory:
         self._responses.append((self._cycle, Response.OKAY, []))
 
     async def run(self, ctx: Any) -> None:
-        """Background testbench."""
+        """Run as a background testbench."""
         names = list(self._signals)
         ticks = ctx.tick().sample(*self._signals.values())
         async for _, reset, *values in ticks:
@@ -181,7 +180,7 @@ class AxiMemory:
         return self.faults.get(address, Response.OKAY) if inside else Response.DECERR
 
     def _moves(self, direction: int) -> bool:
-        """Whether bandwidth and refresh let a beat move; it is spent if so."""
+        """True if bandwidth and refresh allow a beat to move; the allowance is then used up."""
         pace, credit = self.pace, self._credit
         credit[direction] = min(credit[direction] + pace.bandwidth, Fraction(1))
         period = pace.refresh_period
@@ -193,7 +192,7 @@ class AxiMemory:
         return True
 
     def _drive(self, ctx: Any, seen: dict[str, int]) -> None:
-        """The slave's outputs of the next cycle; VALID stays until READY."""
+        """Drive the slave's outputs of the next cycle; VALID stays high until READY."""
         go = [not self.hung and self.rng.random() >= self.stall for _ in range(5)]
         if self.turn:
             mine = self.turn[0] is self
@@ -206,7 +205,7 @@ class AxiMemory:
             go[channel] &= self._moves(direction)
         ctx.set(self._get("arready"), go[0])
         ctx.set(self._get("awready"), go[1])
-        # Data is taken only for bursts whose address is known, which keeps this model simple.
+        # Data are taken only for bursts whose address is known, which keeps this model simple.
         ctx.set(self._get("wready"), go[2] and bool(self._writes))
         if not (seen["rvalid"] and not seen["rready"]):
             valid = go[3] and bool(self._reads) and self._reads[0].due <= self._cycle

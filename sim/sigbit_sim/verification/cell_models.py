@@ -1,4 +1,4 @@
-"""Simulates gateware made of UltraScale+ cells with the vendor's cell models that Yosys brings."""
+"""Simulation of gateware made of UltraScale+ cells with Yosys' models of the vendor's cells."""
 
 import subprocess
 from collections.abc import Callable
@@ -37,7 +37,7 @@ int main() {{
 
 
 class VerilogModel:
-    """Verilog's module ``top``, compiled.
+    """Compiled Verilog module ``top``.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class VerilogModel:
     inputs, outputs : dict
         Bits of its other ports by name.
     folder : Path
-        For its files; empty.
+        Folder for its files; empty.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class VerilogModel:
 
     @staticmethod
     def _bytes(bits: int) -> int:
-        """Bytes that Verilator takes for a port."""
+        """Bytes that Verilator uses for a port."""
         return next((size for size in (1, 2, 4, 8) if bits <= 8 * size), -(-bits // 32) * 4)
 
     def _copies(self, form: str, ports: dict[str, int]) -> str:
@@ -116,9 +116,9 @@ class CellModel(VerilogModel):
     component : wiring.Component
         Clocked by ``sync``.
     folder : Path
-        For its files; empty.
+        Folder for its files; empty.
     edit : function, optional
-        What to do to the RTLIL: a planted fault.
+        Modification of the RTLIL, such as a planted fault.
     """
 
     def __init__(

@@ -12,13 +12,13 @@ from sigbit_sim.verification.faults import BusFault
 
 
 def pauses(generator: random.Random, chance: float) -> Iterator[bool]:
-    """Whether a channel pauses, cycle by cycle."""
+    """Pause flags of a channel, cycle by cycle."""
     while True:
         yield generator.random() < chance
 
 
 class CocotbMemory:
-    """Bytes ``data`` from bus address ``base`` on.
+    """Memory of the bytes ``data`` from bus address ``base`` on.
 
     Parameters
     ----------
@@ -27,9 +27,9 @@ class CocotbMemory:
     generator : random.Random
         Source of all randomness.
     stall : float
-        Chance that a channel pauses in a cycle.
+        Probability that a channel pauses in a cycle.
     delay : int
-        Most cycles that one of eight beats is held back besides.
+        Maximum number of cycles by which one in eight beats is additionally delayed.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class CocotbMemory:
         self.hang(())
 
     def hang(self, channels: tuple[str, ...]) -> None:
-        """Stop these channels (no READY, no new VALID); let all others go on."""
+        """Stop these channels (no READY, no new VALID); all others continue."""
         for name, channel in self._channels.items():
             channel.clear_pause_generator()
             channel.pause = name in channels
@@ -70,7 +70,7 @@ class CocotbMemory:
                 channel.set_pause_generator(pauses(self._random, self._stall))
 
     async def access(self, address: int, size: int, write: bool) -> Response:
-        """Delay an access, perhaps; return its response."""
+        """Possibly delay an access; return its response."""
         if self._delay and self._random.random() < 1 / 8:
             await ClockCycles(self._clock, self._random.randint(1, self._delay))
         offset = address - self.base

@@ -1,7 +1,7 @@
 """Builds the accelerator for cocotb and runs test modules on it; called from ordinary tests.
 
-The model is kept in the cache. Only the ports are visible to cocotb: with every signal public a
-large array takes minutes to compile.
+The model is cached. Only the ports are visible to cocotb: with every signal public a large array
+takes minutes to compile.
 """
 
 import json
@@ -23,19 +23,19 @@ from sigbit_tools.toolchain import verilator_env, verilator_version
 
 TOP = "sigbit_accelerator"
 CONFIG = "SIGBIT_COCOTB_CONFIG"
-"""Environment variable that hands the ArchConfig to the test module."""
+"""Environment variable that passes the ArchConfig to the test module."""
 
 
 def config_of_run() -> ArchConfig:
-    """Inside the simulator: the ArchConfig of the device under test."""
+    """The ArchConfig of the device under test; called inside the simulator."""
     return ArchConfig.from_json(json.loads(os.environ[CONFIG]))
 
 
 def run_cocotb(config: ArchConfig, module: Path, folder: Path, seed: int) -> int:
     """Run the cocotb tests of the file `module` with `folder` as working directory.
 
-    Returns how many passed. Fails if a test fails or there is none. Raises ToolchainError without
-    a simulator.
+    Returns the number of passed tests. Fails if a test fails or there is none. Raises
+    ToolchainError without a simulator.
     """
     with pytest.MonkeyPatch.context() as patch:
         for name, value in verilator_env().items():

@@ -32,18 +32,18 @@ Ints = NDArray[np.int64]
 
 
 class Scoreboard:
-    """Write-backs the interpreter expects, in order, against those the RTL makes."""
+    """Expected write-backs of the interpreter, in order, compared with those of the RTL."""
 
     def __init__(self) -> None:
         self.compared = 0
         self.expected: deque[tuple[int, Ints, Codes]] = deque()
 
     def expect(self, index: int, slots: Ints, codes: Codes) -> None:
-        """The EXEC at ``index`` will leave these codes in these slots."""
+        """Expect that the EXEC at ``index`` leaves these codes in these slots."""
         self.expected.append((index, slots.copy(), codes.copy()))
 
     def retired(self, index: int, shadow: Codes) -> None:
-        """Instruction ``index`` has retired; ``shadow`` holds the codes of every slot."""
+        """Compare after the retirement of ``index``; ``shadow`` holds the codes of every slot."""
         if not self.expected or self.expected[0][0] != index:
             return
         _, slots, codes = self.expected.popleft()
@@ -51,13 +51,13 @@ class Scoreboard:
         self.compared += codes.size
 
     def finish(self) -> None:
-        """Nothing is outstanding, and something was compared."""
+        """Check that nothing is outstanding and that something was compared."""
         assert not self.expected, f"EXEC at {[e[0] for e in self.expected]} did not retire in order"
         assert self.compared > 0, "no codes were compared"
 
 
 class Bench:
-    """One accelerator with clock, register master and a memory for each port.
+    """One accelerator with clock, register master and one memory per port.
 
     ``stall`` and ``delay`` are those of the memories; the register bus pauses as often.
     """
@@ -74,7 +74,7 @@ class Bench:
         self._shadow = np.zeros((self.config.act_slots, self.config.ic_lanes), np.uint8)
 
     async def start(self) -> None:
-        """Clock and reset the device, connect everything."""
+        """Clock and reset the device, and connect everything."""
         dut = self.dut
         Clock(dut.clk, PERIOD_NS, unit="ns").start()
         dut.rst.value = 1
@@ -111,7 +111,7 @@ class Bench:
         await self.registers.write_dword(offset, value)
 
     async def write_bytes(self, register: str, first: int, data: bytes) -> None:
-        """Write some bytes of a register: only their strobes are set."""
+        """Write individual bytes of a register: only their strobes are set."""
         response = await self.registers.write(OFFSET[register] + first, data)
         assert response.resp == 0
 
@@ -141,7 +141,7 @@ class Bench:
             await self.write(name, value)
 
     def window(self, program: Program) -> NDArray[np.uint8]:
-        """The DMA window as the memories hold it now."""
+        """Current content of the DMA window in the memories."""
         parts = [np.frombuffer(bytes(memory.data), np.uint8) for memory in self.memories]
         return images.join_ports(parts, self.config)[: program.memory_bytes]
 
@@ -165,7 +165,8 @@ class Bench:
         return self._collector.layers()
 
     async def run_checked(self, program: Program, inputs: dict[str, Ints]) -> None:
-        """Run a legal program; every write-back and output must be the interpreter's."""
+        """Run a legal program and check that every write-back and output equals the
+        interpreter's."""
         expected = Interp(self.config, on_exec=self.scoreboard.expect).run(program, inputs)
         compared = self.scoreboard.compared
         await self.load(program, inputs)

@@ -1,4 +1,4 @@
-"""ComputeEngine as a function of instructions and memory contents, and what is expected of it."""
+"""ComputeEngine as a function of instructions and memory contents, and its expected results."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from sigbit_hw.arch.timing import EXECS_IN_FLIGHT
 from sigbit_hw.gateware.compute.engine import ComputeEngine
 
 Compute = Sequence[Seg | Out | Exec]
-"""A program of one engine."""
+"""Program of one engine."""
 
 
 @dataclass
@@ -50,7 +50,7 @@ def random_params(config: ArchConfig, rng: np.random.Generator, channels: int) -
 
 @dataclass
 class Result:
-    """Activation memory after the program; what was observed, by cycle."""
+    """Activation memory after the program, and observations by cycle."""
 
     acts: np.ndarray
     accepted: list[int] = field(default_factory=list)
@@ -129,7 +129,7 @@ def _drain(execute, out, total, acts, contents, config):
 
 
 def cycles(program: Compute, accepted: list[int], dut: ComputeEngine):
-    """The cycle model: (cycles that feed a step, cycles of the EXECs' retirement)."""
+    """The cycle model: (cycles that feed a step, cycles in which EXECs retire)."""
     config, segments, planes = dut.config, {}, 0
     fed: list[int] = []
     retired: list[int] = []
@@ -166,7 +166,7 @@ def word_of(codes, bits: int) -> int:
 
 
 async def fill(ctx, dut: ComputeEngine, contents: Contents) -> None:
-    """Write all memories but the activation memory through the engine's ports."""
+    """Write all memories except the activation memory through the engine's ports."""
     config = dut.config
     for k, codes in enumerate(contents.weights):
         value = word_of(codes, config.weight_format.bits)
@@ -199,8 +199,8 @@ async def fill(ctx, dut: ComputeEngine, contents: Contents) -> None:
 
 
 def offer_read(ctx, port, config: ArchConfig, rng: np.random.Generator) -> dict[int, int]:
-    """Set the request of ``port``, an ``ActRead``, to random slots; these by element of the
-    data."""
+    """Set the request of ``port``, an ``ActRead``, to random slots; return the slots by element of
+    the data."""
     width = config.slots_per_move
     count, lane = int(rng.integers(1, width + 1)), int(rng.integers(width))
     first = int(rng.integers(config.act_slots - count + 1))
@@ -221,9 +221,9 @@ def run(
 ) -> tuple[Result, ComputeEngine]:
     """Run ``program``; instructions are offered after random ``gaps``.
 
-    ``loads``: consecutive slots that random slot writes go to meanwhile, beside slot reads of all
-    slots; both are held up at random. Every write is followed on the trace, every slot read is
-    compared with what the trace says that the memory holds.
+    ``loads``: consecutive slots that are the targets of random slot writes during the run; slot
+    reads of all slots run as well; both are stalled at random. Every write is followed on the
+    trace, and every slot read is compared with the memory's content according to the trace.
     """
     dut = ComputeEngine(config)
     bits, pixels = config.act_format.lane_bits, config.pixels
@@ -236,7 +236,7 @@ def run(
             ctx.set(dut.acts.banks[slot % pixels][slot // pixels], value)
         await fill(ctx, dut, contents)
         sent = now = 0
-        read: dict[int, int] = {}  # by element: slots, like those of the accepted read
+        read: dict[int, int] = {}  # by element: slots like those of the accepted read
         reading: dict[int, int] = {}
         load: dict[int, int] = {}
         loading: dict[int, int] = {}

@@ -1,5 +1,4 @@
-"""Stands in for the compute engine where memory and control are tested: memories without
-arithmetic."""
+"""Double of the compute engine for tests of memory and control: memories without arithmetic."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, memory, wiring
@@ -24,13 +23,13 @@ from sigbit_hw.gateware.parts.pipeline import delay
 
 
 class ComputeDouble(wiring.Component):
-    """The ports of ``ComputeEngine``; an ``EXEC`` takes ``run`` cycles in which the array counts
-    as fed.
+    """Component with the ports of ``ComputeEngine``; an ``EXEC`` takes ``run`` cycles in which the
+    array counts as fed.
 
-    ``stall_write`` and ``stall_read`` (undriven signals, for the testbench) hold up slot writes,
-    accepted ones too, and slot reads; elements of a read that were not asked for are ones. The
-    memories' contents are ``acts``, ``weights`` (parts of a word are consecutive), ``params`` and
-    ``tables``.
+    ``stall_write`` and ``stall_read`` (undriven signals, for the testbench) stall slot writes,
+    including accepted ones, and slot reads; elements of a read that were not requested are ones.
+    The memories' contents are ``acts``, ``weights`` (parts of a word are consecutive), ``params``
+    and ``tables``.
     """
 
     def __init__(self, config: ArchConfig) -> None:

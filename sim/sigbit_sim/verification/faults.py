@@ -1,7 +1,8 @@
-"""Every error the accelerator must report, each as a small program with what the bus does to it.
+"""All errors that the accelerator must report, each as a small program and the bus behaviour that
+causes it.
 
 The programs move an input from memory to the activation memory and from there to an output; each
-case breaks one thing and names the cause and the instruction that must be blamed.
+case breaks one rule and names the cause and the instruction that must be reported.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,8 @@ PROGRAM, INPUT, OUTPUT, END = 0x0000, 0x1000, 0x2000, 0x3000
 
 @dataclass(frozen=True)
 class BusFault:
-    """Bytes ``[first, last]`` of the window whose reads, or writes, get ``response``."""
+    """Bytes ``[first, last]`` of the window whose reads, or writes, are answered with
+    ``response``."""
 
     write: bool
     first: int
@@ -33,13 +35,14 @@ class BusFault:
     response: Response
 
     def on_port(self, config: ArchConfig) -> "BusFault":
-        """The same where one of the ports sees it: in its part of the window."""
+        """The same fault as seen by one port: in its part of the window."""
         return replace(self, first=self.first // config.ports, last=self.last // config.ports)
 
 
 @dataclass(frozen=True)
 class FaultCase:
-    """A program and a bus that make the accelerator stop with ``cause`` at instruction ``index``.
+    """A program and bus behaviour that make the accelerator stop with ``cause`` at instruction
+    ``index``.
 
     ``hang`` names AXI channels (``"R"``, ``"B"`` …) on which the memory stops.
     """
@@ -53,7 +56,7 @@ class FaultCase:
 
 
 def copy_code(config: ArchConfig) -> tuple[Fill, Load, Store, Halt]:
-    """FILL, LOAD of the input, STORE of it, HALT."""
+    """FILL, LOAD of the input, STORE of the result, HALT."""
     beats = images.beats(PIXELS * config.slot_bytes, config)
     return (
         Fill(dst=64, n0=4, code=1),
@@ -73,7 +76,8 @@ def copy_code(config: ArchConfig) -> tuple[Fill, Load, Store, Halt]:
 def copy_program(
     config: ArchConfig, code: Sequence[Instr] | None = None, words: NDArray[np.uint8] | None = None
 ) -> Program:
-    """A program that copies its input to its output, or does what ``code`` or raw ``words`` say."""
+    """A program that copies its input to its output, or runs the given ``code`` or raw
+    ``words``."""
     if words is None:
         words = isa.pack(code if code is not None else copy_code(config))
     grid = config.act_grid(1)

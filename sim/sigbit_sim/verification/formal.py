@@ -4,8 +4,9 @@ The design under proof is an Amaranth component that holds the gateware and the 
 ``Assert`` and ``Assume`` about it. Its ports, and ``AnySeq``, may have any value in every cycle,
 ``AnyConst`` any constant value. Registers start at their initial values and are never reset.
 
-:func:`bmc` proves all runs of a number of cycles. :func:`prove` proves all runs whatever, by
-induction over that number of cycles. Neither passes when the assumptions contradict each other.
+:func:`bmc` proves all runs of a given number of cycles. :func:`prove` proves all runs of any
+length, by induction over that number of cycles. Neither passes if the assumptions contradict each
+other.
 """
 
 import os
@@ -24,8 +25,8 @@ from amaranth.lib import wiring
 from sigbit_tools.toolchain import ToolchainError, synth_tool
 
 RESOURCES = 500_000_000
-"""Steps of Z3 (its ``rlimit``) that one query may take: equal on every machine, unlike seconds. The
-proofs in ``tests/formal`` take up to 37 million."""
+"""Maximum number of Z3 steps (its ``rlimit``) per query: equal on every machine, unlike seconds.
+The proofs in ``tests/formal`` take up to 37 million."""
 _SCRIPT = """
 read_rtlil design.il
 hierarchy -check -top top
@@ -68,7 +69,7 @@ class PropertyError(AssertionError):
 
 @dataclass(frozen=True)
 class Proof:
-    """What was proved: ``asserts`` properties over ``cycles`` cycles, or over all runs if
+    """A completed proof: ``asserts`` properties over ``cycles`` cycles, or over all runs if
     ``unbounded``, in ``seconds``."""
 
     asserts: int
@@ -78,10 +79,11 @@ class Proof:
 
 
 def registers(component: wiring.Component) -> tuple[Fragment, dict[str, Signal]]:
-    """``component`` elaborated, to be used as the submodule, and what it assigns, by name.
+    """Elaborated ``component``, to be used as the submodule, and the signals that it assigns, by
+    name.
 
-    Properties about the inside of a block need this: invariants, and lemmas that cut a proof in
-    two. Submodules are not looked into.
+    Properties about the inside of a block need this: invariants, and lemmas that split a proof.
+    Submodules are not inspected.
     """
     fragment = Fragment.get(component, None)
     assigned = (
@@ -96,8 +98,8 @@ def registers(component: wiring.Component) -> tuple[Fragment, dict[str, Signal]]
 def bmc(design: wiring.Component, cycles: int, folder: Path) -> Proof:
     """Prove every ``Assert`` of ``design`` in the first ``cycles`` cycles of every run.
 
-    Files go to ``folder``. Raises ``PropertyError`` with a trace when one fails, ``FormalError``
-    when there is no verdict, ``ToolchainError`` when a tool is missing.
+    Files are written to ``folder``. Raises ``PropertyError`` with a trace if one fails,
+    ``FormalError`` if there is no verdict, ``ToolchainError`` if a tool is missing.
     """
     start = time.perf_counter()
     asserts = _compile(design, cycles, folder)
@@ -108,10 +110,10 @@ def bmc(design: wiring.Component, cycles: int, folder: Path) -> Proof:
 def prove(design: wiring.Component, cycles: int, folder: Path) -> Proof:
     """Prove every ``Assert`` of ``design`` in all runs, by induction over ``cycles`` cycles.
 
-    Besides :func:`bmc`, it shows that no ``cycles`` good cycles in a row, from whatever state, are
-    followed by a bad one. Arguments and errors as of :func:`bmc`; the trace of a failing induction
-    step may start in a state that no run reaches: then prove more cycles, or assert an invariant
-    that excludes it.
+    In addition to :func:`bmc`, it shows that no ``cycles`` good cycles in a row, from any state,
+    are followed by a bad one. Arguments and errors are those of :func:`bmc`; the trace of a failing
+    induction step may start in a state that no run reaches: in this case prove more cycles, or
+    assert an invariant that excludes it.
     """
     start = time.perf_counter()
     asserts = _compile(design, cycles, folder)
@@ -121,7 +123,7 @@ def prove(design: wiring.Component, cycles: int, folder: Path) -> Proof:
 
 
 def _compile(design: wiring.Component, cycles: int, folder: Path) -> int:
-    """Write ``design.smt2``; returns the number of properties to prove."""
+    """Write ``design.smt2``; return the number of properties to prove."""
     sync = ClockDomain("sync", reset_less=True)
     fragment = Fragment.get(design, None)
     if cycles < 1:

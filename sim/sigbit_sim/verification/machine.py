@@ -17,16 +17,16 @@ from sigbit_sim.verification.axi_memory import AxiMemory
 from sigbit_sim.verification.compute_double import ComputeDouble
 
 BASES = (0x12_3456_7000, 0x5_0000_0000, 0xFF_FFF0_0000, 0x1000)
-"""Bus addresses of the ports' parts of the DMA window: up to the highest."""
+"""Bus addresses of the ports' parts of the DMA window, up to the highest possible one."""
 BASE = BASES[0]
 
 
 @dataclass
 class Machine:
-    """One accelerator with its memories, one a port.
+    """One accelerator with its memories, one per port.
 
-    ``memory`` is the DMA window; the bus sees ``margin`` guard bytes on both sides of it, all ports
-    together. ``window`` is what the memories hold, as the program sees it.
+    ``memory`` is the DMA window; the bus sees ``margin`` guard bytes on both sides of it, over all
+    ports together. ``window`` is the content of the memories as the program sees it.
     """
 
     config: ArchConfig
@@ -68,7 +68,7 @@ class Machine:
         *beside: Callable[[Any], Awaitable[None]],
         limit: int = 50_000,
     ) -> None:
-        """Runs ``test(ctx)``, with the processes ``beside`` it; fails if it takes more than
+        """Run ``test(ctx)`` together with the processes ``beside`` it; fail if it takes more than
         ``limit`` cycles."""
         simulator = Simulator(self.dut)
         simulator.add_clock(1e-8)
@@ -101,7 +101,7 @@ class Machine:
                     self.events.append((cycle, event, engine, index))
 
     async def write(self, ctx: Any, name: str | int, value: int, strobe: int = 15) -> None:
-        """Writes a register by name or byte offset."""
+        """Write a register by name or byte offset."""
         dut = self.dut
         ctx.set(dut.s_axil_awaddr, regs.OFFSET[name] if isinstance(name, str) else name)
         ctx.set(dut.s_axil_wdata, value)
@@ -116,7 +116,7 @@ class Machine:
         ctx.set(dut.s_axil_bready, 0)
 
     async def read(self, ctx: Any, name: str | int) -> int:
-        """Reads a register by name or byte offset."""
+        """Read a register by name or byte offset."""
         dut = self.dut
         ctx.set(dut.s_axil_araddr, regs.OFFSET[name] if isinstance(name, str) else name)
         ctx.set(dut.s_axil_arvalid, 1)
@@ -138,7 +138,8 @@ class Machine:
         offset: int = 0,
         **registers: int,
     ) -> None:
-        """Places the program, sets the registers (``registers`` overrides their values), starts."""
+        """Place the program, set the registers (``registers`` overrides their values), and
+        start."""
         code = isa.pack(program) if isinstance(program, list) else program
         self.window[offset : offset + code.size] = code
         values = launch.set_up(
@@ -154,13 +155,13 @@ class Machine:
             await self.write(ctx, name, value)
 
     async def finish(self, ctx: Any) -> tuple[int, int, int]:
-        """Waits for the interrupt; returns (STATUS without bus idle, CAUSE, CAUSE_INDEX)."""
+        """Wait for the interrupt; return (STATUS without bus idle, CAUSE, CAUSE_INDEX)."""
         await ctx.tick().until(self.dut.irq)
         status = await self.read(ctx, "STATUS") & ~regs.STATUS_BUS_IDLE
         return status, await self.read(ctx, "CAUSE"), await self.read(ctx, "CAUSE_INDEX")
 
     async def reset(self, ctx: Any) -> None:
-        """Soft reset, then waits until the bus is idle."""
+        """Make a soft reset, then wait until the bus is idle."""
         await self.write(ctx, "CONTROL", regs.CONTROL_SOFT_RESET)
         while not await self.read(ctx, "STATUS") & regs.STATUS_BUS_IDLE:
             pass
@@ -168,6 +169,6 @@ class Machine:
     async def run(
         self, ctx: Any, program: list[isa.Instr] | NDArray[np.uint8], **registers: int
     ) -> tuple[int, int, int]:
-        """:meth:`start` and :meth:`finish`."""
+        """Call :meth:`start` and :meth:`finish`."""
         await self.start(ctx, program, **registers)
         return await self.finish(ctx)

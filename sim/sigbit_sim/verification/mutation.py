@@ -1,4 +1,4 @@
-"""Planting faults in gateware: a function of a module runs with an edited body.
+"""Planting of faults in gateware: a function of a module runs with an edited body.
 
 The edit replaces the function's code object, so that everything that imported the function or its
 class sees the fault, and nothing has to be imported again.
@@ -38,10 +38,10 @@ def _function(module: ModuleType, qualname: str) -> FunctionType:
 
 @contextmanager
 def planted(name: str, old: str, new: str) -> Iterator[None]:
-    """While the context lasts, module ``name`` has ``new`` where its source says ``old``.
+    """Context in which module ``name`` has ``new`` where its source says ``old``.
 
-    Raises ``LookupError`` if ``old`` does not occur exactly once, in exactly one function or
-    method: the module has changed, and the edit must follow it.
+    Raises ``LookupError`` unless ``old`` occurs exactly once, in exactly one function or method:
+    otherwise the module has changed, and the edit must be adapted.
     """
     module = importlib.import_module(name)
     source = Path(str(module.__file__)).read_text(encoding="utf-8")

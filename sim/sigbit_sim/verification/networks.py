@@ -12,10 +12,10 @@ from sigbit_hw.arch.program import Program
 def random_network(
     rng: np.random.Generator, config: ArchConfig, layers: int, *, tries: int = 20
 ) -> tuple[IntegerGraph, Program]:
-    """A graph of about ``layers`` layers and its Program.
+    """Return a random graph of about ``layers`` layers and its Program.
 
-    Graphs too large for the activation memory are drawn again; the last ``CompileError`` is raised
-    when none of ``tries`` fits.
+    Graphs that are too large for the activation memory are redrawn; the last ``CompileError`` is
+    raised if none of ``tries`` fits.
     """
     for _ in range(tries - 1):
         graph = random_graph(rng, config, layers)

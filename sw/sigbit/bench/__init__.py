@@ -1,1 +1,1 @@
-"""Benchmarks whose rows are figures of the documentation: whole networks through all devices."""
+"""Benchmarks whose rows are figures of the documentation."""

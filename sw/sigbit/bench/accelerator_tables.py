@@ -1,5 +1,5 @@
-"""Tables of what accelerators cost, from what ``sigbit synth``, ``sigbit build`` and ``sigbit
-quantize --budget luts=N`` write with ``--json``."""
+"""Tables of accelerator costs, from the ``--json`` output of ``sigbit synth``, ``sigbit build`` and
+``sigbit quantize --budget luts=N``."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from sigbit.report.tables import NONE, Column, Grid, Row, Table, label, number, 
 
 
 def _of_total(title: str, key: str) -> Column:
-    """A number of cells of the whole accelerator."""
+    """Number of cells of the whole accelerator."""
 
     def text(row: Row) -> str:
         return f"{row['total'][key]:,g}" if key in row["total"] else NONE
@@ -63,7 +63,7 @@ BUDGET = Table(
 
 
 def _cells(title: str, kind: str) -> Column:
-    """Cells of a type: how many, and which share of the part's."""
+    """Cells of a type: their number, and their fraction of the part's."""
 
     def text(row: Row) -> str:
         cells = row["resources"].get(kind)
@@ -75,7 +75,7 @@ def _cells(title: str, kind: str) -> Column:
 
 
 def _reached(row: Row) -> str:
-    """A clock for each seed, from 1 on."""
+    """Clock frequencies reached, one for each seed, starting at 1."""
     return ", ".join(f"{met:.1f}" for met in row["clocks"]["accelerator"]["met"])
 
 
@@ -104,7 +104,7 @@ BOARDS = Table(
 
 
 def routed_grid(document: Mapping[str, Any]) -> Grid:
-    """Cells that place and route used, of those that the part has."""
+    """Cells used after place and route, and available on the part."""
     lines = []
     for kind, cells in document["resources"].items():
         used, available = cells["used"], cells.get("available")

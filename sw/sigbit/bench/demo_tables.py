@@ -13,7 +13,7 @@ def _shape(row: Row) -> str:
 
 
 def _sum(key: str) -> Column:
-    """The sum over all devices."""
+    """Sum over all devices."""
     title = {"codes": "codes", "mismatches": "differ"}[key]
     return Column(title, lambda row: f"{sum(row[key].values()):,}", True)
 
@@ -31,8 +31,8 @@ LAYERS = Table(
         share("busy", "busy"),
     ),
 )
-"""The rows ``layers`` of a document: cycles, the share of them that multiplications need, and the
-share in which the array took operands."""
+"""Columns of the rows ``layers`` of a document: cycles, the fraction of them that multiplications
+need, and the fraction in which the array took operands."""
 
 
 def layer_grid(document: Document) -> Grid:
@@ -41,7 +41,7 @@ def layer_grid(document: Document) -> Grid:
 
 
 def result_grid(document: Document) -> Grid:
-    """What the whole demonstration found, a figure per line."""
+    """Results of the whole demonstration, one figure per line."""
     shares = (
         f"{stage} {percent(document[f'accuracy_{stage}'], 2)}"
         for stage in ("float", "quantized", "deployed")

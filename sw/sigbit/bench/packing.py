@@ -1,4 +1,4 @@
-"""What the host does for every frame: laying out inputs and outputs, timed."""
+"""Host work per frame: packing inputs and unpacking outputs, timed."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +14,8 @@ from sigbit_hw.arch.program_parts import Fold, Port
 from sigbit_tools.stopwatch import Stopwatch
 
 REPEATS = 31
-"""Times of the compiled functions, of which the median is taken; of the definition, a fifth."""
+"""Number of timings of the compiled functions, whose median is taken; of the definition, a
+fifth."""
 
 PORTS: Mapping[str, Port] = {
     "input 3x224x224, 7x7 windows": Port(
@@ -24,13 +25,13 @@ PORTS: Mapping[str, Port] = {
     "output 1000x1x1": Port("y", (1000, 1, 1), 0, 3, 1, 1.0, 0, -128, 127),
     "output 21x224x224": Port("y", (21, 224, 224), 0, 1, 1, 1.0, 0, -7, 7),
 }
-"""What is timed: the first layers and the last of networks at ImageNet's size, 8-bit at both ends,
-and a map of classes."""
+"""Timed ports: the first layers and the last one of networks at ImageNet's size, 8-bit at both
+ends, and a map of classes."""
 
 
 @dataclass(frozen=True)
 class _Work:
-    """The same by the compiled functions and by the definition."""
+    """The same work by the compiled functions and by the definition."""
 
     fast: Callable[[], object]
     defined: Callable[[], object]
@@ -38,8 +39,8 @@ class _Work:
 
 
 def measure(preset: str) -> Iterator[Row]:
-    """Rows of an accelerator: milliseconds of CPU time per frame, and bytes or integers that differ
-    between both ways, which must be none."""
+    """Rows of an accelerator: milliseconds of CPU time per frame, and the number of bytes or
+    integers that differ between both methods, which must be 0."""
     config = load_accelerator(preset)
     for name, port in PORTS.items():
         watch = Stopwatch()

@@ -1,4 +1,4 @@
-"""Campaigns: lists of independent jobs, on one machine or many, whose results are kept."""
+"""Campaigns: lists of independent jobs, on one or many machines, with stored results."""
 
 from sigbit.campaigns.campaign import Campaign, Outcome, Progress
 from sigbit.campaigns.job import Job, Row, Tell

@@ -1,4 +1,5 @@
-"""Runs the jobs of a campaign: those without a result, each once, in any order that they allow."""
+"""Execution of a campaign's jobs: those without a result, each once, in any order that they
+allow."""
 
 import time
 from collections import deque
@@ -14,24 +15,23 @@ from sigbit.campaigns.workers import Workers
 from sigbit.errors import UserError
 
 PAUSE = 1.0
-"""Seconds until a job that somebody else is at is looked at again."""
+"""Seconds between two checks of a job that another worker is running."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a job.
+    """Outcome of a job.
 
     Parameters
     ----------
     job : Job
         The job.
     rows : tuple of Row
-        Its rows; of one that failed a single row, of the job's columns and the
-        ``failure``.
+        Its rows; a failed job has a single row, with the job's columns and the ``failure``.
     failure : Failure, optional
-        Why it failed.
+        Reason of the failure.
     fresh : bool
-        Whether it was done now, and not found done.
+        True if the job was run now, False if its result was already stored.
     """
 
     job: Job
@@ -42,16 +42,16 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a campaign is.
+    """Progress of a campaign.
 
     Parameters
     ----------
     done, failed : int
-        Jobs that are over, and those of them that failed.
+        Finished jobs, and those of them that failed.
     total : int, optional
-        Jobs in all; None where their number is not known.
+        Total number of jobs; None if it is not known.
     running : tuple of str
-        Names of jobs that workers have.
+        Names of the jobs that workers are running.
     seconds_left : float, optional
         Estimate; None as long as there is none.
     """
@@ -64,8 +64,8 @@ class Progress:
 
 
 class _Queue:
-    """Jobs that wait: for their turn, for a job that comes first, for somebody who is at them, or
-    for a trial alone, because a worker died while it had them."""
+    """Waiting jobs: for their turn, for an earlier job, for another campaign that is running them,
+    or, after a worker died while running them, for a trial without other jobs."""
 
     def __init__(self, jobs: Iterable[Job]) -> None:
         self._jobs = iter(jobs)
@@ -78,7 +78,7 @@ class _Queue:
         self._look_again = 0.0
 
     def next(self) -> Job | None:
-        """The next job that may begin; None if there is none now."""
+        """The next job that may start; None if there is none now."""
         for waiting in (self._suspects, self._ready):
             if waiting:
                 return waiting.popleft()
@@ -91,22 +91,23 @@ class _Queue:
         return None
 
     def occupied(self, job: Job) -> None:
-        """Somebody else is at ``job``."""
+        """Record that another campaign is running ``job``."""
         self._busy.append(job)
         self._look_again = time.monotonic() + PAUSE
 
     @property
     def pause(self) -> float | None:
-        """Seconds until jobs that others are at are worth another look; None if there are none."""
+        """Seconds until the next check of jobs that others are running; None if there are none."""
         return max(0.0, self._look_again - time.monotonic()) if self._busy else None
 
     def over(self, job: Job) -> None:
-        """``job`` is done or has failed: let those go that come after it."""
+        """Record that ``job`` is done or has failed, and release the jobs that come after it."""
         self._over.add(job.name)
         self._ready.extend(self._blocked.pop(job.name, ()))
 
     def suspect(self, job: Job) -> bool:
-        """A worker died while it had ``job``: let it run alone; False if it did already."""
+        """Record that a worker died while running ``job``, which will run alone; return False if it
+        already did."""
         if job.key in self._tried:
             return False
         self._tried.add(job.key)
@@ -114,11 +115,11 @@ class _Queue:
         return True
 
     def alone(self, running: Iterable[Job]) -> bool:
-        """Whether suspects are to run, or do."""
+        """True if suspects are to be run, or are running."""
         return bool(self._suspects) or any(job.key in self._tried for job in running)
 
     def check(self) -> None:
-        """Complain of jobs that come after one that does not exist."""
+        """Raise an error if jobs come after one that does not exist."""
         for name, jobs in self._blocked.items():
             raise ValueError(f"{jobs[0].name!r} comes after {name!r}, which is no job here")
 
@@ -126,20 +127,20 @@ class _Queue:
 class Campaign:
     """Jobs, run by ``workers``, with results in ``store``.
 
-    A campaign that was cut off is started again and goes on: results that are there are not
-    computed again. Several campaigns may share a store: none does what another one is at.
+    An interrupted campaign continues when it is started again: stored results are not computed
+    again. Several campaigns may share a store: none runs a job that another one is running.
 
     Parameters
     ----------
     store : Store
-        Where results are kept. Workers on other machines keep them in a folder of the same name: a
-        shared one, or one of their own.
+        Store of the results. Workers on other machines use a folder of the same name: a shared one,
+        or one of their own.
     workers : Workers
-        Who does the jobs.
+        Workers that run the jobs.
     watch : callable
-        Called with the :class:`Progress` whenever that has changed.
+        Called with the :class:`Progress` whenever it changes.
     tell : Tell
-        Called with the steps within a job, where it runs in this process.
+        Called with the steps within a job, if it runs in this process.
     """
 
     def __init__(
@@ -157,8 +158,8 @@ class Campaign:
         self._estimate = Estimate(())
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
-        """Do ``jobs`` and yield what came of each, as they finish; ``jobs`` may be endless, and is
-        read no further than workers are free."""
+        """Run ``jobs`` and yield the outcome of each as it finishes; ``jobs`` may be infinite, and
+        is read only as far as workers are free."""
         known = jobs if isinstance(jobs, Sequence) else ()
         self._total = len(known) if isinstance(jobs, Sequence) else None
         self._estimate = Estimate(known)
@@ -176,7 +177,7 @@ class Campaign:
         queue.check()
 
     def _launch(self, queue: _Queue) -> Iterator[Outcome]:
-        """Hand over as many jobs as workers can have; those with a result need none."""
+        """Submit as many jobs as workers can take; those with a result need none."""
         while len(self._running) < self._window(queue):
             job = queue.next()
             if job is None:
@@ -203,7 +204,7 @@ class Campaign:
         self._report()
 
     def _land(self, queue: _Queue) -> Iterator[Outcome]:
-        """Take what has finished, after waiting for it."""
+        """Collect finished jobs, after waiting for them."""
         if not self._running:
             time.sleep(queue.pause or 0.0)
             return
@@ -221,7 +222,7 @@ class Campaign:
                     "the cluster has dropped the jobs, and its scheduler may have stopped: start "
                     "the campaign again once it runs; what is finished is kept"
                 ) from None
-            except Exception as error:  # the executor's: the job's own are answers
+            except Exception as error:  # an error of the executor; errors of a job are answers
                 answer = Failure(f"{type(error).__name__}: {error}")
             if answer is None:
                 queue.occupied(job)
@@ -231,8 +232,8 @@ class Campaign:
             yield from self._mourn(queue, [*dead, *self._running.values()])
 
     def _mourn(self, queue: _Queue, jobs: Sequence[Job]) -> Iterator[Outcome]:
-        """A process died while workers had ``jobs``: each gets a trial alone, and the one at whose
-        trial a process dies again has failed."""
+        """Handle the death of a process while workers had ``jobs``: each gets a trial alone, and
+        the one in whose trial a process dies again has failed."""
         self._running.clear()
         self._workers.renew()
         for job in jobs:
@@ -247,7 +248,7 @@ class Campaign:
         self._done += 1
         if isinstance(answer, Record):
             if fresh and self._store.load(job.key) is None:
-                self._store.save(job.key, job, answer)  # done where our folder is not seen
+                self._store.save(job.key, job, answer)  # done where our folder is not visible
             self._estimate.finished(job, answer.seconds if fresh else None)
             outcome = Outcome(job, answer.rows, fresh=fresh)
         else:

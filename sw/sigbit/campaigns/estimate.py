@@ -1,4 +1,4 @@
-"""How long the rest of a campaign takes."""
+"""Estimate of a campaign's remaining time."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -7,8 +7,8 @@ from sigbit.campaigns.job import Job
 
 
 class Estimate:
-    """The time that is left, from the mean time of finished jobs of the same function; of all jobs
-    for a function of which none is finished.
+    """The remaining time, from the mean time of finished jobs of the same function, or of all jobs
+    for a function without finished jobs.
 
     Parameters
     ----------
@@ -21,13 +21,14 @@ class Estimate:
         self._spent: dict[str, list[float]] = defaultdict(list)
 
     def finished(self, job: Job, seconds: float | None) -> None:
-        """Count a job off; ``seconds`` is None for one that was done before."""
+        """Count a job as finished; ``seconds`` is None for one that was done before."""
         self._left[job.function] -= 1
         if seconds is not None:
             self._spent[job.function].append(seconds)
 
     def left(self, slots: int) -> float | None:
-        """Seconds, with ``slots`` jobs at a time; None before the first job is finished."""
+        """Remaining seconds with ``slots`` jobs at a time; None before the first job is
+        finished."""
         every = [seconds for found in self._spent.values() for seconds in found]
         if not every:
             return None

@@ -1,4 +1,4 @@
-"""One job of a campaign, and the key under which its result is kept."""
+"""One job of a campaign, and the key under which its result is stored."""
 
 import hashlib
 import importlib
@@ -15,12 +15,12 @@ from sigbit_tools.cache import key_of
 
 Row = dict[str, Any]
 Tell = Callable[[str, int, int], None]
-"""Called with what is being done, the steps done and their number."""
+"""Called with the current activity, the number of steps done and their total number."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A function to be called with plain values, on whatever machine.
+    """A function to be called with plain values, on any machine.
 
     The function takes ``parameters`` and ``settings`` as keywords, and ``tell``, a
     :data:`Tell`; it returns rows. Equal parameters must give equal rows, apart from times.
@@ -28,21 +28,22 @@ class Job:
     Parameters
     ----------
     name : str
-        For people.
+        Display name.
     function : str
         ``package.module:name``.
     parameters : mapping
         JSON values that the rows depend on.
     settings : mapping
-        JSON values that they do not depend on, such as where data sets lie.
+        JSON values that the rows do not depend on, such as the location of data sets.
     columns : mapping
-        What tells the job's rows from those of others; a job that fails has a row of these.
+        Columns that distinguish the job's rows from those of others; the row of a failed job
+        consists of them.
     code : tuple of str
-        Packages whose sources the rows depend on.
+        Packages whose sources affect the rows.
     releases : tuple of str
-        Distributions of others whose releases the rows depend on.
+        Third-party distributions whose releases affect the rows.
     after : str, optional
-        Name of the job of the same campaign that comes first, whether it fails or not.
+        Name of the job of the same campaign that must finish first, successfully or not.
 
     Raises ``TypeError`` or ``ValueError`` for values that are not JSON.
     """
@@ -65,7 +66,7 @@ class Job:
 
     @property
     def key(self) -> str:
-        """A name for the result: a hash of function, parameters, sources and releases."""
+        """Name of the result: a hash of function, parameters, sources and releases."""
         return key_of(
             self.function,
             json.dumps(self.parameters, sort_keys=True),
@@ -74,7 +75,7 @@ class Job:
         )
 
     def run(self, tell: Tell) -> list[Row]:
-        """Call the function, here and now."""
+        """Call the function in this process."""
         module, _, name = self.function.partition(":")
         function = getattr(importlib.import_module(module), name)
         rows: list[Row] = as_json(function(**self.parameters, **self.settings, tell=tell))
@@ -82,7 +83,7 @@ class Job:
 
 
 def as_json(value: Any) -> Any:
-    """``value`` as it is read back from JSON: lists for tuples and arrays, numbers of Python."""
+    """``value`` as read back from JSON: lists for tuples and arrays, Python numbers."""
     return json.loads(json.dumps(value, allow_nan=False, default=_plain))
 
 
@@ -94,7 +95,7 @@ def _plain(value: object) -> Any:
 
 @cache
 def source_digest(package: str) -> str:
-    """A hash of all files of a package or module but compiled ones; computed once a process."""
+    """Hash of all files of a package or module except compiled ones; computed once per process."""
     spec = importlib.util.find_spec(package)
     if spec is None:
         raise ModuleNotFoundError(f"there is no package {package!r}", name=package)

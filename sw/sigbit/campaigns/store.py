@@ -1,4 +1,4 @@
-"""The results of a campaign: a folder of JSON files, and who is at which job."""
+"""The results of a campaign: a folder of JSON files, and locks on the jobs that are running."""
 
 import json
 from collections.abc import Iterator
@@ -20,16 +20,16 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class Record:
-    """What came of a job.
+    """Result of a job.
 
     Parameters
     ----------
     rows : tuple of Row
-        What its function returned, with times where it gave none.
+        Rows that its function returned, with times added where it returned none.
     seconds, cpu_seconds : float
         Times of the job.
     worker : str
-        Machine and process that did it.
+        Machine and process that ran it.
     """
 
     rows: tuple[Row, ...]
@@ -48,11 +48,10 @@ class _Stored(Schema):
 
 
 class Store:
-    """A folder that any number of processes share: a file ``KEY.json`` for each finished job.
+    """A folder shared by any number of processes, with a file ``KEY.json`` for each finished job.
 
-    A job that somebody is at is claimed by a lock of the file system, which the system takes from
-    processes that die. Machines that share the folder need a file system whose locks reach all of
-    them, as NFS 4 has.
+    A running job is claimed by a file lock, which the system releases when a process dies. Machines
+    that share the folder need a file system whose locks apply to all of them, such as NFS 4.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -73,7 +72,7 @@ class Store:
         return self.folder / f"{key}.json"
 
     def load(self, key: str) -> Record | None:
-        """The result of a job; None if there is none, or none that this release can read."""
+        """Return the result of a job; None if there is none, or none that this release can read."""
         path = self._file(key)
         try:
             document = read_json(path)
@@ -85,7 +84,7 @@ class Store:
             return None
 
     def save(self, key: str, job: Job, record: Record) -> None:
-        """Keep the result of a job, beside what it is the result of; nobody sees half a file."""
+        """Store the result of a job together with its origin; the file is written atomically."""
         document: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             "job": {
@@ -98,12 +97,12 @@ class Store:
             "record": asdict(record),
         }
         write_text(self._file(key), json.dumps(document, indent=2, allow_nan=False) + "\n")
-        for path in self.folder.glob(f".{key}.json.*.tmp"):  # of a worker that was killed
+        for path in self.folder.glob(f".{key}.json.*.tmp"):  # of a killed worker
             path.unlink(missing_ok=True)
 
     @contextmanager
     def claim(self, key: str) -> Iterator[bool]:
-        """Whether the job is ours as long as the block lasts; False if somebody else has it."""
+        """Claim the job for the duration of the block; yields False if another process has it."""
         lock = FileLock(self._locks / f"{key}.lock")
         try:
             lock.acquire(blocking=False)
@@ -113,12 +112,13 @@ class Store:
         try:
             yield True
         finally:
-            # Whoever opened the file before it goes finds the result once the lock is theirs.
+            # A process that opened the file before its removal finds the result once it holds the
+            # lock.
             if self._file(key).exists():
                 Path(lock.lock_file).unlink(missing_ok=True)
             lock.release()
 
     def claimed(self, key: str) -> bool:
-        """Whether somebody is at the job now."""
+        """True if a process is running the job now."""
         with self.claim(key) as free:
             return not free

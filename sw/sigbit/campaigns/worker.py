@@ -1,4 +1,4 @@
-"""What a worker does with a job."""
+"""Execution of a job by a worker."""
 
 import os
 import socket
@@ -14,23 +14,23 @@ from sigbit_tools.errors import SigbitError
 from sigbit_tools.stopwatch import Stopwatch
 
 _ALONE = threading.Lock()
-"""Jobs seed the random numbers of their process: it does one at a time."""
+"""Jobs seed the random number generators of their process, which therefore runs one at a time."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a job has no result.
+    """Reason why a job has no result.
 
     Parameters
     ----------
     text : str
-        For people.
+        Message for the user.
     kinds : tuple of str
-        Names of the exception's class and of those it derives from.
+        Names of the exception's class and its base classes.
     trace : str
         The traceback.
     seconds, cpu_seconds : float
-        Times until it failed.
+        Times until the failure.
     """
 
     text: str
@@ -41,23 +41,23 @@ class Failure:
 
 
 Answer = Record | Failure | None
-"""None: another worker is at the job."""
+"""None: another worker is running the job."""
 
 
 def silent(what: str, done: int, total: int) -> None:
-    """A ``tell`` that nobody hears."""
+    """A ``tell`` that does nothing."""
 
 
 def attempt(job: Job, key: str, folder: Path, tell: Tell = silent) -> Answer:
-    """Do ``job`` and keep its result in ``folder``, unless that is there or another worker is at
-    it."""
+    """Run ``job`` and store its result in ``folder``, unless the result is there or another worker
+    is running the job."""
     store = Store(folder)
     if found := store.load(key):
         return found
     with _ALONE, store.claim(key) as mine:
         if not mine:
             return None
-        if found := store.load(key):  # finished between the two looks
+        if found := store.load(key):  # finished between the two checks
             return found
         answer = _done(job, key, tell)
         if isinstance(answer, Record):
@@ -83,8 +83,8 @@ def _done(job: Job, key: str, tell: Tell) -> Record | Failure:
 
 
 def _text(error: Exception) -> str:
-    """The message of an exception that is meant for people; others with their class. Notes, which
-    say how to repeat a failure, belong to it."""
+    """Message of an exception that is written for users; other exceptions with their class. Notes,
+    which say how to repeat a failure, are included."""
     told = str(error) if isinstance(error, SigbitError | CheckFailed) else ""
     notes = getattr(error, "__notes__", ())
     return "\n".join([told or f"{type(error).__name__}: {error}", *notes])

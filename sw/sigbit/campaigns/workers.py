@@ -1,4 +1,4 @@
-"""Where jobs run: in this process, in processes of this machine, or on a Dask cluster."""
+"""Executors of jobs: this process, processes of this machine, or a Dask cluster."""
 
 import logging
 import multiprocessing
@@ -13,48 +13,48 @@ from typing import Any
 from sigbit.errors import UserError
 
 PATIENCE = 30
-"""Seconds that a cluster has to answer, and to have a worker."""
+"""Timeout in seconds for a cluster to answer, and to have a worker."""
 FRESH = 5
-"""Seconds for which the number of a cluster's workers is taken for the present one."""
+"""Seconds for which the number of a cluster's workers is cached."""
 
 
 class Workers:
-    """An executor that takes jobs.
+    """An executor that accepts jobs.
 
     Parameters
     ----------
     executor : Executor
-        Anything that calls functions, with arguments that can be pickled.
+        Any executor that calls functions with arguments that can be pickled.
     slots : int
-        Calls that it runs at once.
+        Number of calls that it runs at once.
     """
 
     in_process = False
-    """Whether a job runs while it is handed over, in the process that does so."""
+    """True if a job runs while it is submitted, in the submitting process."""
 
     def __init__(self, executor: Executor, slots: int) -> None:
         self._executor, self._slots = executor, slots
 
     @property
     def slots(self) -> int:
-        """Jobs that can run at once, at present."""
+        """Number of jobs that can run at once at present."""
         return self._slots
 
     @property
     def window(self) -> int:
-        """Jobs that may be handed over and not be finished."""
+        """Number of jobs that may be submitted and unfinished."""
         return self._slots
 
     def submit(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        """Hand over a call."""
+        """Submit a call."""
         return self._executor.submit(call, *arguments)
 
     def renew(self) -> None:
-        """Go on after a process has died and made the executor useless."""
+        """Replace the executor after a process has died and made it unusable."""
         raise NotImplementedError(f"{type(self._executor).__name__} cannot be made anew")
 
     def close(self) -> None:
-        """Cancel what has not begun, and wait for the rest."""
+        """Cancel calls that have not started, and wait for the others."""
         self._executor.shutdown(wait=True, cancel_futures=True)
 
 
@@ -69,7 +69,7 @@ class _Immediately(Executor):
 
 
 class InProcess(Workers):
-    """This process, one job after the other."""
+    """This process, one job after another."""
 
     in_process = True
 
@@ -84,7 +84,7 @@ class LocalProcesses(Workers):
         super().__init__(_pool(jobs), jobs)
 
     def submit(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        """Hand over a call, to new processes if one of the old ones has died since."""
+        """Submit a call, to new processes if one of the old ones has died since."""
         try:
             return super().submit(call, *arguments)
         except BrokenExecutor:
@@ -103,9 +103,9 @@ def _pool(jobs: int) -> ProcessPoolExecutor:
 
 
 def _begin(threads: int) -> None:
-    """Prepare a new process: so many threads for a library that takes all cores otherwise; and it
-    ends when the process that started it does, even if that is killed, so that a campaign that is
-    started again has its jobs to itself."""
+    """Initialize a new process: limit the threads of libraries that otherwise use all cores, and
+    end the process when its parent ends, even if that is killed, so that a restarted campaign has
+    its jobs to itself."""
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -118,7 +118,7 @@ def _begin(threads: int) -> None:
 
 
 class Cluster(Workers):
-    """The workers of a Dask scheduler; twice as many jobs are handed over as there are workers, so
+    """The workers of a Dask scheduler; twice as many jobs are submitted as there are workers, so
     that none waits for its next one."""
 
     def __init__(self, address: str) -> None:
@@ -129,7 +129,7 @@ class Cluster(Workers):
                 "--scheduler needs Dask, which is not installed: pip install 'sigbit[cluster]', or "
                 "leave out --scheduler to work on this machine"
             ) from error
-        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # errors are told here
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # reported below
         self._address, self._until = address, 0.0
         try:
             self._client = Client(address, timeout=PATIENCE, set_as_default=False)
@@ -162,7 +162,7 @@ class Cluster(Workers):
 
     @property
     def slots(self) -> int:
-        """Workers, at present; at least 1, as more may come."""
+        """Present number of workers; at least 1, since more may join."""
         now = time.monotonic()
         if now >= self._until:
             self._slots, self._until = max(1, len(self._client.nthreads())), now + FRESH
@@ -170,11 +170,11 @@ class Cluster(Workers):
 
     @property
     def window(self) -> int:
-        """Jobs that may be handed over and not be finished."""
+        """Number of jobs that may be submitted and unfinished."""
         return 2 * self.slots
 
     def close(self) -> None:
-        """Cancel what has not begun; workers finish and keep what they are at."""
+        """Cancel jobs that have not started; workers finish and store the ones they are running."""
         self._executor.shutdown(wait=False)
         self._client.close()
 
@@ -184,8 +184,7 @@ def open_workers(jobs: int | None = None, scheduler: str | None = None) -> Itera
     """``jobs`` processes of this machine (this process alone for 1, the default), or the cluster of
     a Dask ``scheduler``.
 
-    Raises :class:`~sigbit.errors.UserError` if both are given, and for a cluster that cannot be
-    used.
+    Raises :class:`~sigbit.errors.UserError` if both are given, or if the cluster cannot be used.
     """
     if scheduler is not None and jobs is not None:
         raise UserError(

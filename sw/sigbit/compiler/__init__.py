@@ -1,10 +1,10 @@
 """The compiler: integer graphs to Programs.
 
 ``IntegerGraph -> Network -> Laid -> Placed -> Tiled -> Staged -> Scheduled -> Program``: the passes
-and their verifiers are listed in :mod:`sigbit.compiler.pipeline`, a module for each; the other
-modules are what they decide with. The last verifier also judges Programs from files
-(:mod:`sigbit.compiler.order.verdict`): it needs no torch, hence the passes are imported when
-they are asked for.
+and their verifiers are listed in :mod:`sigbit.compiler.pipeline`, one module for each; the other
+modules support their decisions. The last verifier also checks Programs from files
+(:mod:`sigbit.compiler.order.verdict`). It does not need torch; the passes are therefore imported on
+demand.
 """
 
 from typing import TYPE_CHECKING, Any

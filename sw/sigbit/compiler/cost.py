@@ -1,8 +1,8 @@
-"""What operations and tiles cost: the cycle rule of an EXEC, and bus cycles of its constants.
+"""Cost of operations and tiles: the cycles of an EXEC, and the bus cycles of its constants.
 
-Compute cycles are exact for an EXEC that neither waits for tokens nor for ``sync``
-(``docs/architecture.md``, "Timing, exactly"): every block takes its steps, one a cycle, and ends no
-sooner after the draining block before than that one takes to drain.
+Compute cycles are exact for an EXEC that waits neither for tokens nor for ``sync``
+(``docs/architecture.md``, "Timing, exactly"): every block takes its steps, one per cycle, and ends
+no sooner after the previous draining block than that one takes to drain.
 """
 
 from sigbit.compiler.groups import input_slots, out_blocks
@@ -13,7 +13,7 @@ from sigbit_hw.arch.isa import Exec, Mode, Seg
 
 
 def block_steps(op: Op, network: Network, config: ArchConfig) -> int:
-    """Steps of an output block of ``op``: of the one that reads most."""
+    """Steps of an output block of ``op``, for the block that reads most."""
     total = 0
     for operand in op.operands:
         taps = operand.kernel[0] * operand.kernel[1]
@@ -41,8 +41,8 @@ def op_cycles(op: Op, network: Network, pixel_blocks: int, config: ArchConfig) -
 
 
 def issue_cycles(execute: Exec, segments: tuple[Seg, ...], planes: int, config: ArchConfig) -> int:
-    """Cycles from the first step of an EXEC to its last, both counted, if no block that drains
-    comes shortly before."""
+    """Cycles from the first step of an EXEC to its last, both counted, if no draining block comes
+    shortly before."""
     steps = sum(s.steps for s in segments)
     blocks = execute.n_ocb * execute.n_rows * addressing.blocks_of_run(execute, config)
     if not execute.drain:

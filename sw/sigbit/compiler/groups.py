@@ -1,8 +1,9 @@
-"""Which channel slots of an operand an output-channel block of the array reads.
+"""Channel slots of an operand that each output-channel block of the array reads.
 
 A convolution of several groups multiplies only some channels with each other. An output block reads
-the contiguous slots that hold the inputs of all its groups; what does not belong to an output's own
-group has weight 0. A dense operand is one group, a depthwise one has as many as channels.
+the contiguous slots that hold the inputs of all its groups; inputs of other groups than the
+output's own have weight 0. A dense operand is one group, a depthwise one has as many groups as
+channels.
 """
 
 from collections.abc import Iterator
@@ -14,9 +15,9 @@ from sigbit_hw.arch.config import ArchConfig
 
 @dataclass(frozen=True)
 class Blocks:
-    """``count`` neighbouring output blocks, from block ``first`` on, whose operands advance
-    regularly: for each operand the first channel slot of the first block (counted from the
-    operand's own first), the slots a block reads, and the slots from a block to the next."""
+    """``count`` adjacent output blocks, from block ``first`` on, whose operands advance regularly:
+    for each operand, the first channel slot of the first block (counted from the operand's own
+    first), the number of slots a block reads, and the slots from one block to the next."""
 
     first: int
     count: int
@@ -25,7 +26,7 @@ class Blocks:
     steps: tuple[int, ...]
 
     def part(self, first: int, count: int) -> "Blocks":
-        """``count`` of the blocks, from the ``first``-th of these on."""
+        """``count`` of the blocks, starting with the ``first``-th of these."""
         slots = tuple(s + first * d for s, d in zip(self.slots, self.steps, strict=True))
         return Blocks(self.first + first, count, slots, self.counts, self.steps)
 
@@ -47,7 +48,7 @@ def input_slots(op: Op, operand: Operand, block: int, config: ArchConfig) -> tup
 
 
 def regular_blocks(op: Op, config: ArchConfig) -> Iterator[Blocks]:
-    """The output blocks of a convolution, in as few regular sequences as a greedy cut gives."""
+    """Output blocks of a convolution in regular sequences, as few as a greedy split gives."""
     reads = [
         tuple(input_slots(op, operand, block, config) for operand in op.operands)
         for block in range(out_blocks(op, config))

@@ -6,8 +6,8 @@ of one value. It is one of: a multiply-accumulate (``conv``) over any number of 
 maximum (``max``), or a ``copy`` into another layout. Values come from, and go to, tensors in the
 DMA window row by row.
 
-Splits, concatenations, time steps and bands of rows are ranges of values, hence free; the phases of
-a transposed convolution or an upsampling are operations that write every second pixel.
+Splits, concatenations, time steps and bands of rows are ranges of values and cost nothing; the
+phases of a transposed convolution or an upsampling are operations that write every second pixel.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ Ints = NDArray[np.int64]
 @dataclass(frozen=True)
 class MemoryTensor:
     """A tensor in the DMA window, in the byte order of ``Port``: an input, an output, or a spilled
-    value, for image number ``image``. ``shape`` is the folded one if there is a ``fold``."""
+    value, for image number ``image``. ``shape`` is the folded shape if there is a ``fold``."""
 
     name: str
     kind: Literal["input", "output", "spill"]
@@ -52,8 +52,8 @@ class Rows:
 class Value:
     """Stored integers in [low, high]; padding around them holds ``halo`` (None: unread).
 
-    ``load``: where they come from if no operation writes them; ``store``: where they go after the
-    last operation that writes them.
+    ``load``: the source of the values if no operation writes them; ``store``: their destination
+    after the last operation that writes them.
     """
 
     name: str
@@ -111,15 +111,15 @@ class Operand:
         return first, first + reach
 
     def phases(self, columns: int) -> int | None:
-        """Column phases its value must be stored in, for regions of ``columns`` columns; None if
-        any will do."""
+        """Column phases in which its value must be stored, for regions of ``columns`` columns; None
+        if any number is suitable."""
         return self.stride[1] if columns > 1 else None
 
 
 @dataclass(frozen=True)
 class Op:
-    """One operation on image ``image``; it writes ``channels`` channels from ``channel`` on (a
-    multiple of ic_lanes) of the pixels in ``region`` of ``result``.
+    """One operation on image ``image``. It writes ``channels`` channels, starting at ``channel`` (a
+    multiple of ic_lanes), of the pixels in ``region`` of ``result``.
 
     ``node`` is the layer it comes from, None for a copy. The first of its channels is channel
     ``node_channel`` of the layer, and pixel (i, j) of the region is pixel ``(node_region.y + i *
@@ -148,7 +148,7 @@ class Op:
 
     @property
     def where(self) -> str:
-        """How messages name the operation."""
+        """Name of the operation in messages."""
         location = self.node.location if self.node else ""
         return f"{self.name} ({location})" if location else self.name
 
@@ -157,7 +157,7 @@ class Op:
 class Network:
     """Operations in order of execution, values by name, tensors in the DMA window by name.
 
-    ``images`` is the number of images that a run takes.
+    ``images`` is the number of images per run.
     """
 
     name: str
@@ -168,7 +168,7 @@ class Network:
 
     @cached_property
     def uses(self) -> dict[str, list[tuple[int, Operand]]]:
-        """By value: who reads it, as (index of the operation, operand)."""
+        """Readers of every value, as (index of the operation, operand)."""
         uses: dict[str, list[tuple[int, Operand]]] = {name: [] for name in self.values}
         for index, op in enumerate(self.ops):
             for operand in op.operands:
@@ -177,7 +177,7 @@ class Network:
 
     @cached_property
     def writers(self) -> dict[str, list[int]]:
-        """By value: indices of the operations that write it, ascending."""
+        """Indices of the operations that write every value, ascending."""
         writers: dict[str, list[int]] = {name: [] for name in self.values}
         for index, op in enumerate(self.ops):
             writers[op.result].append(index)
@@ -185,8 +185,8 @@ class Network:
 
     @cached_property
     def life(self) -> dict[str, tuple[int, int]]:
-        """By value: indices of the first and last operation that touch it; values that are stored
-        live one operation longer, those that are loaded and never read begin at -1."""
+        """Indices of the first and last operation that use every value; values that are stored live
+        one operation longer, those that are loaded and never read begin at -1."""
         life = {}
         for name, value in self.values.items():
             touched = [*self.writers[name], *(i for i, _ in self.uses[name])] or [-1]
@@ -195,8 +195,8 @@ class Network:
 
 
 def verify_network(network: Network) -> None:
-    """Operations read what was written before, windows and channels fit their values, and every
-    element of a value that is not loaded is written exactly once."""
+    """Check that operations read only what was written before, that windows and channels fit their
+    values, and that every element of a value that is not loaded is written exactly once."""
     written = {
         name: np.zeros(value.shape, np.uint8)
         for name, value in network.values.items()

@@ -27,12 +27,12 @@ from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.program import Program
 
 Progress = Callable[[str, int, int], None]
-"""Called before every pass with its name, its number from 0 on and the number of passes."""
+"""Called before every pass with its name, its number, starting at 0, and the number of passes."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """What every pass may look at besides the level before."""
+    """Inputs of every pass in addition to the previous level."""
 
     graph: IntegerGraph
     config: ArchConfig
@@ -43,7 +43,7 @@ class Context:
 
 @dataclass(frozen=True)
 class Pass:
-    """``run(level, context)`` gives the next level; ``verify(after, before, context)`` raises
+    """``run(level, context)`` returns the next level; ``verify(after, before, context)`` raises
     VerifyError if it is wrong."""
 
     name: str
@@ -101,12 +101,12 @@ def compile_graph(
     vectors: Mapping[str, NDArray[Any]] | None = None,
     progress: Progress | None = None,
 ) -> Program:
-    """The Program that evaluates ``graph`` on an accelerator, for ``images`` images a run; the same
+    """Compile ``graph`` to a Program for an accelerator, with ``images`` images per run; the same
     arguments give the same bytes.
 
-    ``vectors`` are test vectors to keep in the Program; ``name`` is the graph's if not given.
-    Raises :class:`~sigbit.errors.CompileError` where the graph does not fit the
-    accelerator; the message names the layer, the reason and what would work.
+    ``vectors`` are test vectors to include in the Program; ``name`` defaults to the graph's name.
+    Raises :class:`~sigbit.errors.CompileError` if the graph does not fit the accelerator; the
+    message names the layer, the reason and a remedy.
     """
     if images < 1:
         raise CompileError(f"images must be at least 1, not {images}")

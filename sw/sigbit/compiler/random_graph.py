@@ -1,4 +1,4 @@
-"""Random integer graphs, to test compilers and devices with."""
+"""Random integer graphs for testing compilers and devices."""
 
 import numpy as np
 
@@ -26,17 +26,17 @@ class Builder:
         self.nodes: list[Node] = []
 
     def type_of(self, name: str) -> TensorType:
-        """Type of a node built before."""
+        """Type of a node that has been built."""
         return next(n.type for n in self.nodes if n.name == name)
 
     def zero(self, planes: int) -> int:
-        """A zero point: often 0, else one whose negative is a stored value."""
+        """A zero point: often 0, otherwise one whose negative is a stored value."""
         if self.rng.random() < 0.4:
             return 0
         return -int(self.rng.choice(self.config.act_grid(planes).values))
 
     def input(self, shape: tuple[int, int, int], planes: int) -> str:
-        """A network input."""
+        """Add a network input."""
         grid = self.config.act_grid(planes)
         low = -grid.contiguous if self.config.act_format.signed else 0
         kind = TensorType(shape, planes, 0.5, self.zero(planes))
@@ -58,7 +58,7 @@ class Builder:
         upsampling: tuple[int, int] = (1, 1),
         ones: bool = False,
     ) -> Source:
-        """An operand with random weights, sparse where many would overflow the accumulator;
+        """An operand with random weights, sparse if many would overflow the accumulator;
         ``depthwise``: as many groups as channels."""
         c = self.type_of(tensor).shape[0]
         groups = c if depthwise else groups
@@ -77,7 +77,7 @@ class Builder:
         )
 
     def conv(self, sources: list[Source], planes: int = 1) -> str:
-        """A convolution; scales spread the accumulators over the table."""
+        """Add a convolution; its scales spread the accumulators over the table."""
         first = sources[0]
         oc = first.weights.shape[0]
         h, w = first.window(self.type_of(first.tensor).shape[1:])
@@ -115,7 +115,7 @@ class Builder:
         stride: tuple[int, int],
         padding: tuple[int, int, int, int] = (0, 0, 0, 0),
     ) -> str:
-        """A maximum pooling of a tensor of one digit."""
+        """Add a max pooling of a tensor of one digit."""
         kind = self.type_of(tensor)
         h, w = window(kind.shape[1:], kernel, stride, padding)
         name = f"pool{len(self.nodes)}"
@@ -149,9 +149,9 @@ class Builder:
 
 
 def random_graph(rng: np.random.Generator, config: ArchConfig, layers: int = 5) -> IntegerGraph:
-    """A small network: convolutions dense, grouped and depthwise, with kernels to 11x11, strides to
-    4, dilation, any padding, zeros between pixels, one to three terms and digits; residual and
-    pooling operands, maxima, gathers, a linear tail."""
+    """A small random network: dense, grouped and depthwise convolutions with kernels up to 11x11,
+    strides up to 4, dilation, any padding, zeros between pixels, one to three terms and digits;
+    residual and pooling operands, maxima, gathers, a linear tail."""
     b = Builder(rng, config)
     size = int(rng.integers(1, 15)), int(rng.integers(1, 15))
     last = b.input((int(rng.integers(1, 12)), *size), int(rng.integers(1, 4)))
@@ -231,7 +231,8 @@ def _layer(b: Builder, tensor: str) -> str:
 
 
 def _gather(b: Builder, tensor: str) -> str:
-    """A concatenation, a split at any channel, or a shuffle, of one digit: more must be aligned."""
+    """A concatenation, a split at any channel, or a shuffle, of one digit; more digits would have
+    to be aligned."""
     rng, c = b.rng, b.type_of(tensor).shape[0]
     kind = rng.choice(["concat", "split", "shuffle"])
     if kind == "split":
@@ -283,8 +284,8 @@ def _upsampled(b: Builder, tensor: str) -> str:
 def _padding(
     rng: np.random.Generator, size: tuple[int, int], reach: tuple[int, ...], least: int
 ) -> tuple[int, int, int, int]:
-    """Padding (top, left, bottom, right) of at least ``least``, such that a window fits and has an
-    element inside."""
+    """Padding (top, left, bottom, right) of at least ``least``, such that a window fits and
+    contains an element."""
     first = [int(rng.integers(least if n > 1 else 0, r)) for n, r in zip(size, reach, strict=True)]
     last = [
         max(int(rng.integers(least if n > 1 else 0, r)), r - n - p)
@@ -294,5 +295,5 @@ def _padding(
 
 
 def _extent(rng: np.random.Generator, size: int) -> int:
-    """Kernel rows or columns for an image of ``size``."""
+    """Number of kernel rows or columns for an image of ``size``."""
     return int(min(rng.choice([1, 2, 3, 3, 5, 11]), size + 3))

@@ -11,7 +11,8 @@ from sigbit_tools.files import FileError
 
 
 def read_npz(path: Path, *names: str) -> tuple[NDArray[Any], ...]:
-    """The arrays ``names`` of ``path``; :class:`DataError` if it lacks one or is no .npz file."""
+    """Return the arrays ``names`` of ``path``; raises :class:`DataError` if it lacks one or is not
+    an .npz file."""
     try:
         arrays = read(path, *names)
     except FileError as error:

@@ -1,8 +1,8 @@
-"""Pickled batches of the CIFAR data sets, without unpickling what is not data.
+"""Pickled batches of the CIFAR data sets, read without unpickling anything but data.
 
-A pickle names functions to call and a machine to run; here it can name none but those that stand
-for an array of bytes and for text, which are replaced by ones that check what they are given. The
-memory of the machine is a dictionary, so that it is never larger than the file.
+A pickle names functions to call and instructions of a machine; here it can name only those that
+stand for an array of bytes and for text, which are replaced by ones that check their arguments. The
+machine's memory is a dictionary, so that it is never larger than the file.
 """
 
 import io
@@ -19,14 +19,14 @@ from sigbit_tools.shown import shown
 
 
 class _Type:
-    """``numpy.dtype`` of a pickle: only that of bytes."""
+    """``numpy.dtype`` of a pickle: only the type of bytes."""
 
     def __init__(self, code: object, *_: object) -> None:
         if code not in ("u1", b"u1"):
             raise pickle.UnpicklingError(f"its arrays must hold bytes, not {shown(code)}")
 
     def __setstate__(self, state: object) -> None:
-        """Byte order and alignment, which bytes do not have."""
+        """Ignore byte order and alignment, which do not apply to bytes."""
 
 
 class _Bytes:
@@ -60,7 +60,7 @@ def _encode(text: object, encoding: object = "latin1") -> bytes:
 
 
 _PARTS: Mapping[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): "ndarray",  # an argument of what makes an empty array, never called
+    ("numpy", "ndarray"): "ndarray",  # an argument for _reconstruct, never called
     ("numpy", "dtype"): _Type,
     ("_codecs", "encode"): _encode,
     ("numpy._core.multiarray", "_reconstruct"): _empty,
@@ -76,10 +76,10 @@ class _Unpickler(pickle._Unpickler):
 
 
 def read_batch(content: bytes, where: str) -> dict[bytes, Any]:
-    """What is in a batch: arrays of bytes, and lists of numbers and of text."""
+    """Return the content of a batch: arrays of bytes, and lists of numbers and of text."""
     try:
         batch = _Unpickler(io.BytesIO(content), encoding="bytes").load()
-    except Exception as error:  # whatever the machine trips over
+    except Exception as error:  # any failure of the machine
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{where} is not a CIFAR batch: {reason}") from error
     if not isinstance(batch, dict) or not all(isinstance(k, str | bytes) for k in batch):

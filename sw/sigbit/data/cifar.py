@@ -28,15 +28,16 @@ _HUNDRED = Remote(
 )
 
 BATCH_MAX, ARCHIVE_MAX = 1 << 28, 1 << 30
-"""Bytes of a batch, and of an unpacked archive, at most; the largest batch has 154 million."""
+"""Maximum size in bytes of a batch, and of an unpacked archive; the largest batch has 154
+million."""
 NAMES_MAX = 100
-"""Classes at most."""
+"""Maximum number of classes."""
 
 
 def _read(
     files: Files, folder: str, remote: Remote, names: tuple[str, ...]
 ) -> list[dict[bytes, Any]]:
-    """The pickles ``names``, from the unpacked ``folder`` or else from the archive."""
+    """The pickles ``names``, from the unpacked ``folder`` if it exists, else from the archive."""
     unpacked = files.find(folder)
     if unpacked is None and (meta := files.find(names[-1])) is not None:
         unpacked = meta.parent
@@ -55,7 +56,7 @@ def _read(
 
 
 class _Capped:
-    """An unpacked file for tarfile that refuses to be longer than :data:`ARCHIVE_MAX`."""
+    """An unpacked file for tarfile that must not be longer than :data:`ARCHIVE_MAX`."""
 
     def __init__(self, file: gzip.GzipFile) -> None:
         self._file = file

@@ -21,14 +21,15 @@ class EncodedImages:
     Parameters
     ----------
     names : sequence of str
-        Names of the files, for errors.
+        Names of the files, for error messages.
     read : callable
-        Content of file i.
+        Returns the content of file i.
     side : int or None
         The largest centred square is scaled to this side (bilinear). None: images keep their size.
 
     ``images[3]`` is one image ``[H, W, 3]``, ``images[10:20]`` and ``images[[1, 5]]`` are arrays
-    ``[N, H, W, 3]``, which need images of one size. :class:`DataError` for a file that is no image.
+    ``[N, H, W, 3]``, which require images of one size. Raises :class:`DataError` for a file that is
+    not an image.
     """
 
     def __init__(
@@ -88,9 +89,9 @@ class Dataset:
     Parameters
     ----------
     name : str
-        As it is written in figures.
+        Name as written in figures.
     split : str
-        Which part: "train", "test", ...
+        Name of the split: "train", "test", ...
     inputs : array or EncodedImages
         Images as bytes ``[N, H, W]`` or ``[N, H, W, 3]``, or features ``[N, ...]``.
     labels : array
@@ -101,7 +102,7 @@ class Dataset:
     Raises
     ------
     DataError
-        Inputs and labels differ in number, there are none, or a label is no class.
+        Inputs and labels differ in number, there are none, or a label is not a class.
     """
 
     name: str
@@ -126,13 +127,14 @@ class Dataset:
         return len(self.labels)
 
     def take(self, indices: Sequence[int] | slice | NDArray[np.integer]) -> "Dataset":
-        """The examples ``indices``, read into memory."""
+        """Return the examples ``indices``, read into memory."""
         return Dataset(
             self.name, self.split, self.inputs[indices], self.labels[indices], self.classes
         )
 
     def batches(self, size: int) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-        """Inputs and labels of ``size`` examples at a time, in order; the last may be fewer."""
+        """Yield inputs and labels of ``size`` examples at a time, in order; the last batch may be
+        smaller."""
         if size < 1:
             raise ValueError(f"size must be at least 1, not {size}")
         for start in range(0, len(self), size):

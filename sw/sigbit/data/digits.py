@@ -1,6 +1,5 @@
 """The handwritten digits of scikit-learn (1,797 real images of 8x8 pixels from the UCI repository),
-bundled with it.
-"""
+which are bundled with it."""
 
 import numpy as np
 import torch
@@ -9,9 +8,9 @@ from sklearn.datasets import load_digits as _load
 from sigbit.data.split import Split
 
 PIXEL_MAX = 16
-"""The images' pixels are integers in [0, 16]."""
+"""Maximum of the images' pixels, which are integers in [0, 16]."""
 TEST_IMAGES = 360
-"""Images in the test split."""
+"""Number of images in the test split."""
 _SPLIT_SEED = 2026
 
 

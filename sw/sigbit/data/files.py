@@ -1,4 +1,4 @@
-"""Where the files of a data set are: in a folder of the user's, or downloaded with a checksum."""
+"""Location of a data set's files: a folder of the user, or a download with a checksum."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,8 @@ class Remote:
     url : str
         Its address.
     checksum : str
-        ``sha256:...`` or ``md5:...`` of its content, as the data set's authors or users publish it.
+        ``sha256:...`` or ``md5:...`` of its content, as published by the data set's authors or
+        users.
     """
 
     name: str
@@ -42,12 +43,12 @@ class Files:
     dataset : str
         Name of the data set.
     folder : Path or None
-        Folder of the user's: it, or a folder of one of ``aliases`` in it, holds the files. None:
-        files are downloaded into the user's cache, once.
+        Folder of the user: it, or a folder in it with one of the names ``aliases``, holds the
+        files. None: files are downloaded into the user's cache, once.
     aliases : tuple of str
         Names that a folder with this data set usually has.
     progress : bool
-        Whether downloads draw a progress bar.
+        Show a progress bar for downloads.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Files:
         self.places = (folder, *(folder / name for name in inside if (folder / name).is_dir()))
 
     def find(self, *names: str) -> Path | None:
-        """The first file or folder of ``names`` that is there."""
+        """Return the first existing file or folder of ``names``."""
         for name in names:
             for place in self.places:
                 if (place / name).exists():
@@ -78,21 +79,22 @@ class Files:
         return None
 
     def glob(self, pattern: str) -> Path | None:
-        """The first file, by name, that matches ``pattern``."""
+        """Return the first file, by name, that matches ``pattern``."""
         found = [path for place in self.places for path in sorted(place.glob(pattern))]
         return found[0] if found else None
 
     def require(self, *names: str) -> Path:
-        """The first of ``names`` that is there; :class:`MissingError` if there is none."""
+        """Return the first existing one of ``names``; raises :class:`MissingError` if there is
+        none."""
         found = self.find(*names)
         if found is None:
             raise self.missing(*names)
         return found
 
     def fetch(self, remote: Remote, *others: str) -> Path:
-        """The file ``remote``, downloaded and checked unless the user has named a folder.
+        """Return the file ``remote``, downloaded and checked unless the user has named a folder.
 
-        ``others`` are names that the caller has looked for before, for the error.
+        ``others`` are names that the caller has looked for before, for the error message.
         """
         found = self.find(remote.name)
         if found is not None:
@@ -105,9 +107,9 @@ class Files:
             path = pooch.retrieve(
                 remote.url, remote.checksum, remote.name, self.places[0], downloader=downloader
             )
-        except OSError as error:  # every exception of requests is one
+        except OSError as error:  # base class of all exceptions of requests
             raise DataError(f"{self.dataset}: cannot download {remote.url}: {error}") from error
-        except ValueError as error:  # pooch's answer to a wrong checksum
+        except ValueError as error:  # raised by pooch for a wrong checksum
             raise DataError(f"{self.dataset}: {remote.url} has changed: {error}") from error
         finally:
             if bar:
@@ -115,7 +117,7 @@ class Files:
         return Path(path)
 
     def missing(self, *names: str, url: str | None = None) -> MissingError:
-        """What to say where none of ``names`` was found."""
+        """Error message if none of ``names`` was found."""
         wanted = " or ".join(names)
         if self._download and url is None:
             return MissingError(
@@ -127,7 +129,8 @@ class Files:
 
 
 class _Bar:
-    """A progress bar in the form that pooch drives: ``total``, ``update``, ``reset``, ``close``."""
+    """A progress bar with the interface that pooch uses: ``total``, ``update``, ``reset``,
+    ``close``."""
 
     total = 0
 
@@ -143,11 +146,11 @@ class _Bar:
         self._progress.start()
 
     def update(self, count: int) -> None:
-        """``count`` more bytes are there."""
+        """Advance by ``count`` bytes."""
         self._progress.update(self._task, total=self.total or None, advance=count)
 
     def reset(self) -> None:
-        """Back to nothing; pooch calls it before it fills the bar."""
+        """Return to zero; pooch calls it before it fills the bar."""
         self._progress.update(self._task, completed=0)
 
     def close(self) -> None:

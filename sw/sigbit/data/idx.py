@@ -19,9 +19,9 @@ from sigbit.errors import DataError
 from sigbit_tools.files import FileError, read_bytes
 
 DIMENSIONS_MAX = 3
-"""Dimensions of an IDX file at most: images."""
+"""Maximum number of dimensions of an IDX file: those of images."""
 UNPACKED_MAX = 1 << 28
-"""Bytes of an IDX file at most; those of MNIST have 47 million."""
+"""Maximum size of an IDX file in bytes; those of MNIST have 47 million."""
 
 _PREFIXES = {"train": "train", "test": "t10k"}
 _IMAGES, _LABELS = "-images-idx3-ubyte.gz", "-labels-idx1-ubyte.gz"
@@ -47,7 +47,8 @@ _FASHION_CLASSES = (
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
-    """The bytes of an IDX file, gzipped or not; :class:`DataError` if it is none."""
+    """Return the bytes of an IDX file, gzipped or not; raises :class:`DataError` if it is not
+    one."""
     content = _content(path)
     if len(content) < 4 or content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * content[3]:
         raise DataError(f"{path} is not an IDX file of unsigned bytes")
@@ -62,7 +63,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
 
 
 def _content(path: Path) -> bytes:
-    """What is in a file, unpacked if it is a gzip file."""
+    """Content of a file, unpacked if it is a gzip file."""
     try:
         if path.suffix != ".gz":
             return read_bytes(path, UNPACKED_MAX, "an IDX file")

@@ -11,11 +11,12 @@ from sigbit_tools.pictures import SUFFIXES
 
 
 def load_image_folder(files: Files, split: str, side: int | None = None) -> Dataset:
-    """``SPLIT/CLASS/IMAGE`` for any number of classes, which are numbered in order of their names.
+    """Read ``SPLIT/CLASS/IMAGE`` for any number of classes, which are numbered in order of their
+    names.
 
-    ``side`` scales the images to squares of that many pixels, which :meth:`Dataset.batches` needs
-    where they differ in size. A split has the classes of its own folders. What a dot begins the
-    name of is no part of it.
+    ``side`` scales the images to squares with sides of this many pixels, which
+    :meth:`Dataset.batches` requires if their sizes differ. A split has the classes of its own
+    folders. Names that begin with a dot are ignored.
     """
     root = files.require(split)
     folders = [path.name for path in root.iterdir() if path.is_dir()] if root.is_dir() else []

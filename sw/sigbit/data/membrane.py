@@ -13,7 +13,8 @@ from sigbit_tools.pictures import read_image
 
 SECTIONS = 30
 HELD_OUT = 6
-"""Labelled sections, the last ones, that are the test split; the challenge's own have no labels."""
+"""Number of labelled sections, the last ones, in the test split; the challenge's own test sections
+have no labels."""
 
 
 def _read(path: Path) -> NDArray[np.uint8]:

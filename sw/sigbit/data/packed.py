@@ -20,7 +20,7 @@ CIFAR10_CLASSES = (
 )  # fmt: skip
 IMAGENET_CLASSES = 1000
 TEXT_MAX = 1 << 20
-"""Bytes of a list of classes at most."""
+"""Maximum size of a list of classes in bytes."""
 
 
 def _load(path: Path, title: str, split: str, classes: tuple[str, ...]) -> Dataset:
@@ -51,13 +51,14 @@ def _text(path: Path) -> str:
 
 
 def load_cifar10_jpeg(files: Files, split: str) -> Dataset:
-    """CIFAR-10 with the losses of JPEG at quality 75: train and test on it alone, and say so."""
+    """CIFAR-10 with the losses of JPEG at quality 75: both train and test on it, and state it with
+    results."""
     path = files.require(f"cifar10_{split}_jpeg.npz")
     return _load(path, "CIFAR-10 (JPEG)", split, CIFAR10_CLASSES)
 
 
 def load_tiny_imagenet(files: Files, split: str) -> Dataset:
-    """200 classes at 32x32; of the training images the first 150 a class."""
+    """200 classes at 32x32; of the training images, the first 150 per class."""
     path = files.require("tiny32_train150.npz" if split == "train" else "tiny32_val.npz")
     classes = tuple(_text(files.require("wnids.txt")).split())
     return _load(path, "Tiny ImageNet (32x32)", split, classes)
@@ -66,7 +67,7 @@ def load_tiny_imagenet(files: Files, split: str) -> Dataset:
 def load_imagenet(files: Files, split: str, side: int | None = None) -> Dataset:
     """ImageNet's folders ``train`` and ``val``, or validation images in ``imagenet_val*.npz``.
 
-    ``side`` scales images of folders to squares of that many pixels.
+    ``side`` scales images of folders to squares with sides of this many pixels.
     """
     packed = files.glob("imagenet_val*.npz")
     if packed is None or split != "val":

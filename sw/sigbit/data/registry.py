@@ -35,7 +35,7 @@ class DatasetEntry:
     Parameters
     ----------
     name : str
-        What :func:`load` takes.
+        Name for :func:`load`.
     splits : tuple of str
         Its parts.
     origin : str
@@ -45,7 +45,7 @@ class DatasetEntry:
     aliases : tuple of str
         Names that a folder with this data set usually has.
     sizes_differ : bool
-        Whether images may differ in size, so that ``side`` has a meaning.
+        True if images may differ in size, so that ``side`` applies.
     """
 
     name: str
@@ -83,7 +83,7 @@ def names() -> tuple[str, ...]:
 
 
 def source(name: str) -> DatasetEntry:
-    """The data set ``name``; :class:`DataError` if there is none."""
+    """Return the data set ``name``; raises :class:`DataError` if there is none."""
     if name not in _BY_NAME:
         raise DataError(f"there is no data set {name!r}; there are {', '.join(_BY_NAME)}")
     return _BY_NAME[name]
@@ -97,7 +97,7 @@ def load(
     side: int | None = None,
     progress: bool = False,
 ) -> Dataset:
-    """A split of a data set.
+    """Load a split of a data set.
 
     Parameters
     ----------
@@ -109,9 +109,10 @@ def load(
         Folder with the data set's files, or with a folder of its name. None: bundled data, or a
         download into the user's cache that is checked against its published checksum.
     side : int or None
-        Where images differ in size: scale their centres to squares of that many pixels.
+        For images of different sizes: scale their centres to squares with sides of this many
+        pixels.
     progress : bool
-        Whether a download draws a progress bar.
+        Show a progress bar for downloads.
 
     Raises
     ------

@@ -13,12 +13,12 @@ from sigbit.data.files import Files
 from sigbit.errors import DataError
 
 RATE = 8000
-"""Samples a second of the spoken digits."""
+"""Sampling rate of the spoken digits in samples per second."""
 WINDOW, HOP, BANDS, FRAMES = 256, 160, 20, 50
 """Samples in a frame, samples from frame to frame, mel bands, frames in an utterance (1 s)."""
 _FLOOR = 1e-6
 _TEST_TAKES = 5
-"""Takes 0 to 4 of every speaker and digit are the test split, by the authors' rule."""
+"""Takes 0 to 4 of every speaker and digit form the test split, according to the authors' rule."""
 
 KEYWORDS = (
     "down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes", "silence", "unknown",

@@ -22,13 +22,13 @@ _MD5 = {
 NUMBERS = frozenset(
     {"double", "single", "uint8", "int8", "int16", "uint16", "int32", "uint32", "int64", "uint64"}
 )
-"""MATLAB's types of numbers that a file may hold."""
+"""MATLAB's numeric types that a file may contain."""
 IMAGES_MAX = 1 << 20
-"""Images of a file at most; the largest has 531,131."""
+"""Maximum number of images of a file; the largest has 531,131."""
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The arrays X and y of a MATLAB file, whose sizes are known before they are read."""
+    """The arrays X and y of a MATLAB file, whose sizes are checked before they are read."""
     try:
         with path.open("rb") as file:
             found = {name: (shape, kind) for name, shape, kind in whosmat(file)}
@@ -45,7 +45,7 @@ def _read(path: Path) -> dict[str, Any]:
             content: dict[str, Any] = loadmat(file, variable_names=["X", "y"])
     except DataError:
         raise
-    except Exception as error:  # whatever SciPy's reader trips over
+    except Exception as error:  # any failure of SciPy's reader
         if isinstance(error, OSError) and error.filename is not None:
             raise
         raise DataError(f"{path} is not a MATLAB file: {error}") from error

@@ -1,4 +1,4 @@
-"""The tables and figures that a page may show, by name, and the files whose rows they take."""
+"""Tables and figures that a page may show, by name, with the files of their rows."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

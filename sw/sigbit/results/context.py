@@ -1,4 +1,4 @@
-"""What templates may use: rows, tables, means and claims, and forms of numbers."""
+"""Names available to templates: rows, tables, means and claims, and number formats."""
 
 import math
 import statistics
@@ -18,7 +18,7 @@ from sigbit.results.files import Results, Row, RowFile
 
 
 class Context:
-    """The names that templates see, over the rows of ``results``."""
+    """Names that templates see, over the rows of ``results``."""
 
     def __init__(self, results: Results) -> None:
         self._results = results
@@ -42,11 +42,11 @@ class Context:
         }
 
     def header(self, name: str) -> Mapping[str, Any]:
-        """What file ``name`` says of all its rows."""
+        """Header of file ``name``, which applies to all its rows."""
         return self._results[name].header
 
     def table(self, name: str, *columns: str, **where: object) -> str:
-        """A table of the catalogue in Markdown: all columns or some, all rows or those that have
+        """Return a table of the catalogue in Markdown: all columns or some, all rows or those with
         the values ``where``."""
         if name not in TABLES:
             raise ResultsError(f"there is no table {name!r}, only {', '.join(TABLES)}")
@@ -74,7 +74,7 @@ class Context:
         ]
 
     def finding(self, claim: str, method: str) -> Finding:
-        """What came of a claim."""
+        """Result of a claim."""
         rows = [r for name in TABLES["claims"].files for r in self._results[name].rows]
         for found in findings(rows):
             if (found.claim, found.method) == (claim, method):
@@ -82,7 +82,7 @@ class Context:
         raise ResultsError(f"there is no claim {claim!r} of {method}")
 
     def compared(self, **where: object) -> list[Row]:
-        """Number systems of the benchmark's shape, those of the fewest LUTs first."""
+        """Number systems in the benchmark's shape, in ascending order of LUTs."""
         found = filter(is_compared, self._results.select("number_systems", **where))
         return sorted(found, key=lambda row: row["lut_per_mac_total"])
 
@@ -91,7 +91,7 @@ class Context:
         return _FILES.grid([_file_row(file) for file in self._results.values()]).markdown()
 
     def goals(self, topic: str) -> str:
-        """What was aimed at in ``topic``, what came of it, and whether that is met, in Markdown."""
+        """Goals of ``topic`` in Markdown: the goal, the result, and whether it is met."""
         lines = [
             _goal_row(goal, self._results.one(goal["file"], **goal["where"]))
             for goal in self._results.select("goals", topic=topic)
@@ -102,7 +102,7 @@ class Context:
 
 
 def _goal_row(goal: Row, found: Row) -> Row:
-    """A goal beside the value of the row that it is about."""
+    """A goal beside the value of its row."""
     form: Callable[[float], str] = share if goal.get("percent") else _shortest
     value: Any = found
     for key in goal["key"].split("."):
@@ -119,7 +119,7 @@ def _goal_row(goal: Row, found: Row) -> Row:
 
 
 def _shortest(value: float) -> str:
-    """A number with at most four digits, more only before the point."""
+    """A number with at most four significant digits, more only before the decimal point."""
     return thousands(value) if value >= 1000 else f"{value:.4g}"
 
 
@@ -158,14 +158,16 @@ def published(source: str) -> Published:
 
 
 def holds(condition: object, text: str) -> str:
-    """Nothing; :class:`ResultsError` if what the page says, ``text``, is not so in the rows."""
+    """Return an empty text; raises :class:`ResultsError` if the statement ``text`` of a page is not
+    true of the rows."""
     if not condition:
         raise ResultsError(f"the rows no longer say so: {text}")
     return ""
 
 
 def standard_error(accuracy: float, samples: int) -> float:
-    """Points by which the accuracy on so many samples varies by chance, one standard deviation."""
+    """Standard deviation, in percentage points, of an accuracy measured on this number of
+    samples."""
     return 100 * math.sqrt(accuracy * (1 - accuracy) / samples)
 
 
@@ -175,13 +177,13 @@ def thousands(value: float) -> str:
 
 
 def fixed(value: float, digits: int = 1) -> str:
-    """``17.3``; halves are rounded away from zero, as people do."""
+    """``17.3``; halves are rounded away from zero."""
     exact = Decimal(repr(round(value, 9)))
     return f"{exact.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP):,}"
 
 
 def span(values: Sequence[float], digits: int = 1) -> str:
-    """``2.3 to 3.5``, or one number where both are the same."""
+    """``2.3 to 3.5``, or one number if both are equal."""
     low, high = fixed(min(values), digits), fixed(max(values), digits)
     return low if low == high else f"{low} to {high}"
 
@@ -192,7 +194,7 @@ def share(value: float, digits: int = 0) -> str:
 
 
 def word(value: int) -> str:
-    """``three``; numerals from thirteen on."""
+    """``three``; numerals from thirteen upwards."""
     return _WORDS[value] if 0 <= value < len(_WORDS) else thousands(value)
 
 

@@ -1,4 +1,4 @@
-"""Files of rows: what a benchmark measured, and how."""
+"""Files of rows: measurements of a benchmark, and their conditions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,14 +19,14 @@ class RowFile:
     Parameters
     ----------
     name : str
-        The file's, without its suffix.
+        Name of the file, without its suffix.
     rows : tuple of Row
-        One per thing measured; a row with ``recovered`` true was transcribed from a published page.
+        One per measurement; a row with ``recovered`` true was transcribed from a published page.
     header : mapping
-        What holds for all rows: the ``command`` that writes them, the ``configuration`` that they
-        share, and with recovered rows a sentence ``recovered`` on where they come from. Where a row
-        is the document of a command: the ``key``, names of the values that tell rows apart, and
-        ``without``, names that are left out.
+        Facts that apply to all rows: the ``command`` that writes them, their common
+        ``configuration``, and for recovered rows a sentence ``recovered`` on their origin. If a row
+        is the document of a command: the ``key``, names of the values that distinguish rows, and
+        ``without``, names that are omitted.
     """
 
     name: str
@@ -35,12 +35,11 @@ class RowFile:
 
     @property
     def recovered(self) -> int:
-        """Rows that were transcribed instead of measured."""
+        """Rows that were transcribed rather than measured."""
         return sum(bool(row.get("recovered")) for row in self.rows)
 
     def with_document(self, document: Row) -> "RowFile":
-        """The file with ``document`` in the place of the row that has the same key, or at the
-        end."""
+        """The file with ``document`` in place of the row that has the same key, or at the end."""
         key = self.header.get("key")
         if key is None:
             raise ResultsError(
@@ -59,13 +58,14 @@ class RowFile:
         return RowFile(self.name, tuple(rows.values()), self.header)
 
     def to_json(self) -> dict[str, Any]:
-        """The file's content; without the sentence on recovered rows where there are none."""
+        """Content of the file; without the sentence on recovered rows if there are none."""
         header = {k: v for k, v in self.header.items() if k != "recovered" or self.recovered}
         return {"schema_version": SCHEMA_VERSION, **header, "rows": list(self.rows)}
 
 
 def read_row_file(path: Path) -> RowFile:
-    """The rows in a file; :class:`~sigbit_tools.files.FileError` for anything else."""
+    """Return the rows in a file; raises :class:`~sigbit_tools.files.FileError` for anything
+    else."""
     document = read_json(path)
     rows = document.get("rows") if isinstance(document, dict) else None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -87,7 +87,7 @@ class Results(Mapping[str, RowFile]):
 
     @classmethod
     def read(cls, folder: Path) -> "Results":
-        """Every ``*.json`` in ``folder``."""
+        """Read every ``*.json`` in ``folder``."""
         paths = sorted(folder.glob("*.json"))
         if not paths:
             raise ResultsError(f"{folder} holds no rows: there is no file *.json in it")
@@ -113,7 +113,7 @@ class Results(Mapping[str, RowFile]):
         return len(self.files)
 
     def select(self, name: str, **where: object) -> Sequence[Row]:
-        """The rows of file ``name`` that have these values; a list stands for any of its values."""
+        """Rows of file ``name`` that have these values; a list stands for any of its values."""
         known = {key for row in self[name].rows for key in row}
         if unknown := set(where) - known:
             raise ResultsError(f"no row of {name} has a key {', '.join(sorted(unknown))}")

@@ -1,4 +1,4 @@
-"""Pages from rows: Markdown and figures, the same bytes for the same rows."""
+"""Pages rendered from rows: Markdown and figures, the same bytes for the same rows."""
 
 import traceback
 from collections.abc import Mapping
@@ -23,23 +23,23 @@ from sigbit.results.prose import marked, plain, typed_numbers
 
 SUFFIX = ".md.j2"
 BLOCK = "readme"
-"""Template of the block in the README, which is no page of its own."""
+"""Template of the block in the README, which is not a page of its own."""
 MARK = "<!-- Rendered by `sigbit results render`"
-"""How every rendered page begins."""
+"""First line of every rendered page."""
 BEGIN, END = "<!-- results: begin; rendered by `sigbit results render` -->", "<!-- results: end -->"
-"""Marks around the block in the README."""
+"""Markers around the block in the README."""
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """What a folder of templates gives.
+    """Result of rendering a folder of templates.
 
     Parameters
     ----------
     files : mapping
         Contents of pages and figures, by path below the folder of the pages.
     block : str
-        What stands in the README.
+        Text of the block in the README.
     """
 
     files: Mapping[str, bytes]
@@ -54,7 +54,8 @@ class Renderer:
     results : Results
         All rows.
     templates : Path
-        Folder of templates; ``networks.md.j2`` gives ``networks.md``, in folders as they are.
+        Folder of templates; ``networks.md.j2`` is rendered to ``networks.md``, and subfolders to
+        subfolders.
     """
 
     def __init__(self, results: Results, templates: Path) -> None:
@@ -75,7 +76,7 @@ class Renderer:
         self._up = ""
 
     def render(self) -> Rendered:
-        """All pages, the figures that they show, and the block."""
+        """Render all pages, their figures, and the block."""
         self._drawn = {}
         found = [n for n in self._environment.list_templates() if n.endswith(SUFFIX)]
         texts = {name: self.page(name) for name in (n.removesuffix(SUFFIX) for n in found)}
@@ -84,8 +85,8 @@ class Renderer:
         return Rendered(files | self._drawn, block)
 
     def page(self, name: str) -> str:
-        """One page; :class:`~sigbit.errors.ResultsError` if its template asks for what is not in
-        the rows, or states a number itself."""
+        """Render one page; raises :class:`~sigbit.errors.ResultsError` if its template uses data
+        that are not in the rows, or states a number itself."""
         try:
             self._refuse_constants(name)
             self._up = "../" * name.count("/")
@@ -102,14 +103,14 @@ class Renderer:
         return plain(text)
 
     def _place(self, name: str, error: Exception) -> str:
-        """The template, and the line in it where ``error`` came up."""
+        """Template and line in which ``error`` occurred."""
         frames = traceback.extract_tb(error.__traceback__)
         lines = [f.lineno for f in frames if f.filename.endswith(f"{name}{SUFFIX}")]
         line = getattr(error, "lineno", None) or next(iter(reversed(lines)), None)
         return f"{name}, line {line}" if line else name
 
     def _refuse_constants(self, name: str) -> None:
-        """A number in an expression is as good as one in the text."""
+        """Refuse numbers in expressions, which are equivalent to numbers in the text."""
         loader, environment = self._environment.loader, self._environment
         assert loader is not None
         source, _, _ = loader.get_source(environment, name + SUFFIX)
@@ -127,7 +128,7 @@ class Renderer:
         return f"{MARK}: edit {template} or the rows, not this file. -->\n\n"
 
     def _plot(self, name: str, alt: str) -> str:
-        """A figure of the catalogue, drawn beside the pages."""
+        """Draw a figure of the catalogue beside the pages."""
         if name not in PLOTS:
             raise ResultsError(f"there is no figure {name!r}, only {', '.join(PLOTS)}")
         file = f"{name}.svg"
@@ -139,7 +140,7 @@ class Renderer:
 
 
 def with_block(readme: str, block: str) -> str:
-    """``readme`` with ``block`` between its marks."""
+    """``readme`` with ``block`` between its markers."""
     before, begin, rest = readme.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end or BEGIN in rest:

@@ -1,14 +1,14 @@
-"""Numbers in the text of a page: all of them come from rows.
+"""Numbers in the text of a page: all of them must come from rows.
 
-While a page is rendered, what the template computes stands between marks; a number outside of them
-was typed. Numbers that name something are no figures: words with letters in them (ResNet-18, 4x4),
+While a page is rendered, values computed by the template stand between markers; a number outside
+them was typed. Numbers in names are not figures: words with letters in them (ResNet-18, 4x4),
 widths (4 and 3 bits), formats and shapes ((4,1)), code, and links.
 """
 
 import re
 
 OPEN, CLOSE = "\x02", "\x03"
-"""Marks around what a template computes."""
+"""Markers around values computed by a template."""
 _NAMES = (
     re.compile(r"<!--.*?-->", re.S),
     re.compile(r"```.*?```|^ {4}.*$|`[^`\n]*`", re.S | re.M),
@@ -21,17 +21,17 @@ _WORD = re.compile(r"[^\s()]+")
 
 
 def marked(value: object) -> str:
-    """A computed value between marks."""
+    """A computed value between markers."""
     return f"{OPEN}{value}{CLOSE}"
 
 
 def plain(text: str) -> str:
-    """A page without marks."""
+    """A page without markers."""
     return text.replace(OPEN, "").replace(CLOSE, "")
 
 
 def typed(text: str) -> str:
-    """A page with a ``#`` in the place of everything computed."""
+    """A page with a ``#`` in place of everything computed."""
     kept: list[str] = []
     depth = 0
     for character in text:
@@ -46,8 +46,8 @@ def typed(text: str) -> str:
 
 
 def typed_numbers(text: str) -> list[str]:
-    """Numbers of a marked page that are neither computed nor part of a name, each with the words
-    around it."""
+    """Numbers of a marked page that are neither computed nor part of a name, each with the
+    surrounding words."""
     rest = typed(text)
     for pattern in _NAMES:
         rest = pattern.sub(" ", rest)

@@ -9,7 +9,7 @@ from sigbit.results.pages import MARK, Renderer, with_block
 from sigbit_tools.files import FileError, replacing
 
 TEMPLATES = "templates"
-"""Folder of the templates, in that of the pages."""
+"""Name of the folder of templates within the folder of pages."""
 
 
 class Site:
@@ -26,7 +26,7 @@ class Site:
 
     @cached_property
     def files(self) -> Mapping[Path, bytes]:
-        """What every file must hold."""
+        """Required content of every file."""
         templates = self._pages / TEMPLATES
         if not templates.is_dir():
             raise FileError(f"{templates} is no folder: it must hold the templates of the pages")
@@ -37,7 +37,7 @@ class Site:
 
     @cached_property
     def _left_over(self) -> list[Path]:
-        """Pages that were rendered from templates that are no more."""
+        """Pages that were rendered from templates that no longer exist."""
         return [
             path
             for path in sorted(self._pages.rglob("*.md"))
@@ -45,7 +45,7 @@ class Site:
         ]
 
     def stale(self) -> list[Path]:
-        """Files that differ from what rows and templates give, are not there, or should not be."""
+        """Files that differ from the rendered ones, are missing, or should not exist."""
         differing = [
             path
             for path, content in self.files.items()
@@ -54,7 +54,7 @@ class Site:
         return differing + self._left_over
 
     def write(self) -> None:
-        """Write the files that differ, and remove those that should not be."""
+        """Write the files that differ, and remove those that should not exist."""
         for path in self.stale():
             if path in self.files:
                 path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
-"""Training: float twins, quantized networks with any quantizer and strategies, resumable to the
-bit, on one machine or many, and sweeps over configurations.
+"""Training: float twins, quantized networks with any quantizer and strategies, resumable bit for
+bit, on one or many machines, and sweeps over configurations.
 
-``config`` says what a run is; ``loop`` trains; ``run`` goes from data to the integer model in a
-``folder``; ``machine`` is where it runs.
+``config`` describes a run; ``loop`` trains; ``run`` leads from data to the integer model in a
+``folder``; ``machine`` is the environment of the run.
 """
 
 from sigbit.errors import TrainingError

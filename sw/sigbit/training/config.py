@@ -1,4 +1,4 @@
-"""What a training run is: one TOML file.
+"""Configuration of a training run: one TOML file.
 
 seed = 0
 
@@ -48,10 +48,10 @@ from sigbit_tools.files import FileError, read_text
 from sigbit_tools.strict_json import DEPTH_MAX, check_depth
 
 TOML_MAX = 1 << 20
-"""Bytes of a configuration at most."""
+"""Maximum size of a configuration in bytes."""
 _DOTS = re.compile(rf"(?:[\w\"'-]+\s*\.\s*){{{DEPTH_MAX}}}")
 LARGEST_SEED = 2**31 - 1
-"""Seed and number of a step make one number of 63 bits."""
+"""Largest seed: seed and step number together form one 63-bit number."""
 
 
 def _at_least(least: int, **values: int | None) -> None:
@@ -69,15 +69,15 @@ class DataConfig:
     name : str
         One of :func:`sigbit.data.names`.
     side : int, optional
-        Where images differ in size: pixels of the squares they are scaled to.
+        For images of different sizes: side of the squares they are scaled to, in pixels.
     train_samples, test_samples : int, optional
-        Only the first so many of a fixed permutation of the split.
+        Use only this many samples, the first of a fixed permutation of the split.
     flip : bool
         Mirror half of the training images left to right.
     crop : int
-        Shift training images by up to so many pixels in every direction.
+        Shift training images by up to this many pixels in every direction.
     calibration : int
-        Training samples that scales are first chosen on.
+        Number of training samples from which initial scales are chosen.
     """
 
     name: str
@@ -108,11 +108,11 @@ class ModelConfig:
     name : str
         One of :func:`sigbit.zoo.names`.
     options : table
-        Of its class.
+        Options of its class.
     checkpoint : str, optional
-        File of weights to start the twin from.
+        File of weights that initialize the twin.
     widen : int
-        Times as many channels in every layer (WRPN), trained from scratch.
+        Factor of the channels of every layer (WRPN), trained from scratch.
     """
 
     name: str
@@ -133,21 +133,22 @@ class QuantizerConfig:
     Parameters
     ----------
     arch : str or table
-        The accelerator that the network is for: a preset, or an ArchConfig as a table; a file of
-        either kind that :func:`~sigbit.accelerators.load_accelerator` knows is read into the table
-        when the configuration is. Its native formats hold every method's levels, in as many terms
-        and planes as that takes.
+        Accelerator that the network is for: a preset, or an ArchConfig as a table; a file in a
+        format that :func:`~sigbit.accelerators.load_accelerator` reads is read into the table
+        together with the configuration. Its native formats represent every method's levels, in as
+        many terms and planes as necessary.
     weights, activations : str
         Methods (:data:`sigbit.quant.quantizers.METHODS`).
     weight_bits, act_bits : int
-        Bits between first and last layer; 0: with "esb", the accelerator's own format.
+        Bits of the layers between the first and the last; 0: with "esb", the accelerator's own
+        format.
     weight_scale, act_scale : str
         Scale rules ("dda", "mse", "learned", "range", "percentile") of the methods "esb" and
         "uniform".
     per_channel : bool
-        A scale for every output channel.
+        Use one scale per output channel.
     wide_first_last : bool
-        First and last layers have weights of 8 bits, and the last one reads 8 bits.
+        The first and the last layer have weights of 8 bits, and the last one reads 8 bits.
     """
 
     arch: str | Mapping[str, Any] = "micro"
@@ -162,7 +163,7 @@ class QuantizerConfig:
 
     @cached_property
     def accelerator(self) -> ArchConfig:
-        """The accelerator that ``arch`` names or is."""
+        """Accelerator given by ``arch``, by name or as a table."""
         if isinstance(self.arch, str):
             return PRESETS[self.arch]
         return ArchConfig.from_json(dict(self.arch))
@@ -189,17 +190,17 @@ METRICS = tuple(
     for what in ("accuracy", "mean_iou")
     for stage in ("deployed", "quantized", "float")
 )
-"""What a sweep can maximize; intersections over union are of pixels only."""
+"""Metrics that a sweep can maximize; intersection over union applies to pixels only."""
 
 
 @dataclass(frozen=True)
 class SweepConfig:
-    """What ``sigbit sweep`` varies.
+    """Search space and settings of ``sigbit sweep``.
 
     Parameters
     ----------
     trials : int
-        Runs of the whole study.
+        Total number of runs of the study.
     metric : str
         Entry of a run's summary that is maximized: one of :data:`METRICS`.
     sampler : str
@@ -226,11 +227,11 @@ class SweepConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One run: data, network, the training of its float twin, quantizers, training of the
-    quantized network, strategies, and the seed of everything random.
+    """One run: data, network, the training of its float twin, quantizers, training of the quantized
+    network, strategies, and the seed of all random numbers.
 
-    ``continued`` is a further training, in which weights have the bits that the strategy "sinareq"
-    has learned for every layer; it starts from the weights of the first one.
+    ``continued`` is a further training stage, in which weights have the bits that the strategy
+    "sinareq" has learned for every layer; it starts from the weights of the first stage.
     """
 
     data: DataConfig
@@ -254,7 +255,8 @@ class RunConfig:
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> "RunConfig":
-        """The run of a file's content; :class:`TrainingError` for what it must not hold."""
+        """Return the run described by the content of a file; raises :class:`TrainingError` for
+        invalid content."""
         document = {k: v for k, v in table.items() if k != "sweep"}
         listed = document.get("strategies", [])
         if isinstance(listed, list) and all(isinstance(s, Mapping) for s in listed):
@@ -263,7 +265,7 @@ class RunConfig:
         return run
 
     def to_table(self) -> dict[str, Any]:
-        """Plain values, defaults included; :meth:`from_table` takes them."""
+        """Return plain values, including defaults; :meth:`from_table` accepts them."""
         table: dict[str, Any] = to_table(self)
         return table
 
@@ -280,7 +282,8 @@ class RunConfig:
 
 
 def _strategy(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Keys of a strategy are its options, unless they are in a table ``options`` already."""
+    """Move the keys of a strategy to its options, unless they are in a table ``options``
+    already."""
     if set(table) <= {"name", "options"}:
         return dict(table)
     return {
@@ -294,24 +297,24 @@ def _digest(table: object) -> str:
 
 
 def read_table(path: Path) -> dict[str, Any]:
-    """The content of a TOML file, with a byte order mark or without; :class:`TrainingError` with
-    line and column if it is none."""
+    """Return the content of a TOML file, with or without a byte order mark; raises
+    :class:`TrainingError` with line and column if it is invalid."""
     try:
         text = read_text(path, TOML_MAX, "TOML")
-        if _DOTS.search(text):  # its reader takes a time that grows with their square
+        if _DOTS.search(text):  # its reader takes time quadratic in their length
             raise ValueError(f"a key must have at most {DEPTH_MAX} parts")
         table = tomllib.loads(text)
         check_depth(table)
     except FileError as error:
         raise TrainingError(str(error)) from error
-    except (ValueError, RecursionError) as error:  # the former of numbers of thousands of digits
+    except (ValueError, RecursionError) as error:  # the former for numbers of thousands of digits
         reason = "it nests too deep" if isinstance(error, RecursionError) else error
         raise TrainingError(f"{path} is not TOML: {reason}") from error
     return table
 
 
 def load_config(path: Path) -> RunConfig:
-    """The run of a TOML file; errors name the file."""
+    """Return the run in a TOML file; errors name the file."""
     table = read_table(path)
     try:
         return RunConfig.from_table(table)
@@ -320,7 +323,7 @@ def load_config(path: Path) -> RunConfig:
 
 
 def load_sweep(path: Path) -> tuple[dict[str, Any], SweepConfig]:
-    """The content of a TOML file without its table ``sweep``, and that table."""
+    """Return the content of a TOML file without its table ``sweep``, and that table."""
     table = read_table(path)
     if "sweep" not in table:
         raise TrainingError(f"{path} has no table [sweep], which says what to vary")

@@ -33,7 +33,8 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
-    """Write tensors and plain values; by way of memory, as torch hides what a full disk says."""
+    """Write tensors and plain values, through memory, because torch hides the error of a full
+    disk."""
     content = io.BytesIO()
     torch.save(dict(state), content)
     with replacing(path) as file:
@@ -41,7 +42,7 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def restore(path: Path) -> dict[str, Any]:
-    """What :func:`save` wrote, on the CPU; nothing in the file can run code."""
+    """Return the data written by :func:`save`, on the CPU; nothing in the file can run code."""
     try:
         state = read_pytorch(path, "a checkpoint of this software")
     except FileError as error:
@@ -59,7 +60,7 @@ def save_weights(model: nn.Module, path: Path) -> None:
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Read what :func:`save_weights` wrote."""
+    """Read the tensors written by :func:`save_weights`."""
     try:
         tensors = read_safetensors(path)
         check_tensors(tensors, model.state_dict(), "the weights")

@@ -1,4 +1,5 @@
-"""The folder of a run: its configuration, checkpoint, log and results, and who may go on in it."""
+"""The folder of a run: its configuration, checkpoint, log and results, and the conditions for
+resuming it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,10 +21,10 @@ FORMAT = 1
 class RunFolder:
     """Files of one run.
 
-    ``config.json``: the configuration with all defaults; ``checkpoint.pt``: where the training
-    stands; ``float.safetensors``: the trained twin; ``stage.pt``: what the first of two stages
-    leaves; ``prepared.pt``: state of the trained prepared model; ``model.sbm``: the integer model,
-    for ``sigbit compile``; ``log.csv``; ``summary.json``.
+    ``config.json``: the configuration with all defaults; ``checkpoint.pt``: state of the training;
+    ``float.safetensors``: the trained twin; ``stage.pt``: result of the first of two stages;
+    ``prepared.pt``: state of the trained prepared model; ``model.sbm``: the integer model, for
+    ``sigbit compile``; ``log.csv``; ``summary.json``.
     """
 
     def __init__(self, path: Path) -> None:
@@ -35,12 +36,12 @@ class RunFolder:
 
     @property
     def checkpoint(self) -> Path:
-        """Where the training stands."""
+        """State of the training."""
         return self.path / "checkpoint.pt"
 
     @property
     def stage(self) -> Path:
-        """Weights and bits at the end of the first stage of a run that is continued."""
+        """Weights and bits at the end of the first stage of a continued run."""
         return self.path / "stage.pt"
 
     @property
@@ -50,14 +51,14 @@ class RunFolder:
 
     @property
     def summary(self) -> Path:
-        """The results; there once all is done."""
+        """The results; present once everything is done."""
         return self.path / "summary.json"
 
     def check(self, config: RunConfig, facts: Mapping[str, object], resume: bool) -> None:
-        """Whether a run can begin here, or go on with ``resume``.
+        """Check that a run can start here, or with ``resume`` continue.
 
-        Raises :class:`TrainingError` where there is a run already and it is not resumed, or the
-        resumed one has another configuration or machine; the text says what differs.
+        Raises :class:`TrainingError` if there is a run that is not to be resumed, or if the resumed
+        one has another configuration or machine; the text describes the difference.
         """
         kept = self._config
         if resume and not kept.exists():
@@ -76,13 +77,13 @@ class RunFolder:
             self._same("machine", before["machine"], dict(facts))
 
     def begin(self, config: RunConfig, facts: Mapping[str, object]) -> None:
-        """Make the folder, with the configuration in it."""
+        """Create the folder with the configuration in it."""
         self.path.mkdir(parents=True, exist_ok=True)
         document = {"run": config.to_table(), "digest": config.digest, "machine": facts}
         write_json(self._config, document)
 
     def tidy(self) -> None:
-        """Remove what a process that was killed has left half written."""
+        """Remove half-written files of a killed process."""
         for path in self.path.glob(".*.tmp"):
             path.unlink(missing_ok=True)
 
@@ -113,13 +114,13 @@ class RunFolder:
         return state
 
     def restore_stage(self) -> dict[str, Any]:
-        """What the first of two stages has left."""
+        """Result of the first of two stages."""
         state = restore(self.stage)
         check(Stage, state, str(self.stage))
         return state
 
     def results(self) -> dict[str, Any] | None:
-        """The results; None until all is done."""
+        """The results; None until everything is done."""
         if not self.summary.exists():
             return None
         summary: dict[str, Any] = read_json(self.summary)

@@ -1,4 +1,4 @@
-"""Ctrl-C between two steps instead of within one."""
+"""Deferral of Ctrl-C to the end of a step."""
 
 import signal
 import threading
@@ -7,8 +7,8 @@ from typing import Any, Self
 
 
 class Interrupt:
-    """While it lasts, the first SIGINT or SIGTERM sets :attr:`pending`; the next one interrupts at
-    once. In threads other than the main one, signals stay what they are."""
+    """Context in which the first SIGINT or SIGTERM sets :attr:`pending`; the next one interrupts
+    immediately. In threads other than the main one, signals keep their handlers."""
 
     def __init__(self) -> None:
         self.pending = False

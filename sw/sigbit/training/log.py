@@ -1,4 +1,4 @@
-"""The log of a run: a row an epoch, as CSV and, if asked for, for TensorBoard."""
+"""The log of a run: one row per epoch, as CSV and optionally for TensorBoard."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,9 +12,9 @@ COLUMNS = ("phase", "epoch", "step", "loss", "lr", "accuracy", "seconds")
 
 class Log:
     """``log.csv`` in ``folder``: phase, epoch, step, mean loss of the epoch's batches, learning
-    rate of its last step, accuracy on the test split, seconds since the phase's start.
+    rate of its last step, accuracy on the test split, seconds since the start of the phase.
 
-    ``tensorboard`` writes the figures to the folder ``events`` too.
+    ``tensorboard`` also writes the values to the folder ``events``.
     """
 
     def __init__(self, folder: Path, *, tensorboard: bool = False) -> None:
@@ -32,7 +32,7 @@ class Log:
             self._board.flush()
 
     def rewind(self, rows: list[dict[str, Any]]) -> None:
-        """Hold ``rows`` and no others."""
+        """Replace the content by ``rows``."""
         self.rows = list(rows)
         write_csv(self._path, self.rows)
 

@@ -26,9 +26,8 @@ TEST_BATCH = 256
 
 @dataclass(frozen=True)
 class Progress:
-    """State after a step: 1-based ``step`` of ``steps``, ``epoch`` of ``epochs``, the batch's
-    loss, the learning rate it was trained with.
-    """
+    """State after a step: 1-based ``step`` of ``steps``, ``epoch`` of ``epochs``, the batch's loss,
+    and the learning rate used."""
 
     step: int
     steps: int
@@ -39,16 +38,16 @@ class Progress:
 
     @property
     def ends_epoch(self) -> bool:
-        """Whether this was an epoch's last step."""
+        """True if this was an epoch's last step."""
         return self.step * self.epochs == self.epoch * self.steps
 
 
 class Loop:
-    """A training, as an iterator over its steps; between two of them it can be saved and resumed,
-    with the same result to the bit.
+    """A training as an iterator over its steps; between two steps it can be saved and resumed, with
+    bit-identical results.
 
-    Order and augmentation of step n are functions of the seed and n; what else there is of
-    randomness is torch's generator, which is saved too.
+    Order and augmentation of step n are functions of the seed and n; all other random numbers come
+    from torch's generator, whose state is saved as well.
 
     Parameters
     ----------
@@ -59,15 +58,15 @@ class Loop:
     schedule : Schedule
         Length, optimizer, learning rate.
     seed : int
-        Of the order of the data and of the augmentation.
+        Random seed for the order of the data and the augmentation.
     strategies : sequence of Strategy
         For a :class:`~sigbit.quant.prepare.PreparedModel`, in this order.
     twin : nn.Module, optional
         The trained float model, which strategies may use.
     augment : callable, optional
-        Changes every batch.
+        Function that modifies every batch.
     machine : Machine
-        Where it runs.
+        Environment of the training.
     """
 
     def __init__(
@@ -136,7 +135,7 @@ class Loop:
             yield strategy
 
     def __iter__(self) -> Iterator[Progress]:
-        """Train from where it stands; inside :func:`~sigbit.training.machine.reproducible`."""
+        """Train from the present state; inside :func:`~sigbit.training.machine.reproducible`."""
         order = _Order(len(self.samples), self.seed)
         self.model.train()
         self.strategies.train()
@@ -189,7 +188,7 @@ class Loop:
         return float(self.machine.sum(loss.detach())) / self.machine.processes
 
     def _output(self, x: Tensor) -> Tensor:
-        if isinstance(self.model, PreparedModel):  # its convolutions are row-major by themselves
+        if isinstance(self.model, PreparedModel):  # its convolutions are row-major anyway
             prepared: Tensor = self.model(x)
             return prepared
         with row_major_convolutions():
@@ -214,7 +213,7 @@ class Loop:
         return x.to(self.machine.device), y.to(self.machine.device)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the rest of the training depends on."""
+        """Return everything that the rest of the training depends on."""
         cuda = self.machine.device.type == "cuda"
         return {
             "step": self.done,
@@ -227,8 +226,8 @@ class Loop:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Stand where :meth:`state_dict` was taken; :class:`TrainingError`, and nothing is changed,
-        if it was taken of another training or is damaged."""
+        """Restore the state that :meth:`state_dict` returned; raises :class:`TrainingError`,
+        without changes, if it belongs to another training or is damaged."""
         self._check_state(state)
         self.done = state["step"]
         self.model.load_state_dict(state["model"])
@@ -264,14 +263,14 @@ class Loop:
 
 
 class _Order:
-    """The order of the samples in every epoch: permutations drawn one after the other."""
+    """Order of the samples in every epoch: permutations drawn one after another."""
 
     def __init__(self, count: int, seed: int) -> None:
         self._count, self._generator = count, torch.Generator().manual_seed(seed)
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
 
     def epoch(self, number: int) -> Tensor:
-        """The permutation of epoch ``number``, which must not decrease."""
+        """Permutation of epoch ``number``, which must not decrease."""
         while self._epoch < number:
             self._order = torch.randperm(self._count, generator=self._generator)
             self._epoch += 1
@@ -304,7 +303,7 @@ def predict(model: nn.Module, x: Tensor, batch_size: int = TEST_BATCH) -> Tensor
 
 
 def accuracy(model: nn.Module, x: Tensor, y: Tensor) -> float:
-    """Share of inputs whose largest output is that of their class."""
+    """Fraction of inputs whose largest output is that of their class."""
     return float((predict(model, x).argmax(1) == y).double().mean())
 
 
@@ -313,8 +312,8 @@ def accuracy(model: nn.Module, x: Tensor, y: Tensor) -> float:
 def evaluate(
     model: nn.Module, samples: Samples, machine: Machine, dtype: torch.dtype = torch.float32
 ) -> Score:
-    """What ``model`` (in its present mode, on the machine's device) says of ``samples``, shared
-    between the processes."""
+    """Evaluate ``model`` (in its present mode, on the machine's device) on ``samples``, distributed
+    over the processes."""
     task = Task(samples.classes)
     counts = torch.zeros(task.classes, task.classes, dtype=torch.int64, device=machine.device)
     mine = torch.arange(machine.rank, len(samples), machine.processes)

@@ -1,9 +1,9 @@
-"""Where a training runs: one process or many (Hugging Face accelerate), on which device, in which
-precision.
+"""Environment of a training: one or many processes (Hugging Face accelerate), device and precision.
 
 Every process holds the whole model and takes its share of every batch. Gradients are averaged here
-rather than by a wrapper of the model, because losses of strategies reach parameters beside the
-model's forward pass. So any number of processes computes the same step, up to the order of sums.
+rather than by a wrapper of the model, because losses of strategies reach parameters outside the
+model's forward pass. Any number of processes therefore computes the same step, up to the order of
+sums.
 """
 
 import os
@@ -25,7 +25,7 @@ PRECISIONS = ("no", "bf16")
 
 @dataclass(frozen=True)
 class Machine:
-    """One process on the CPU; :meth:`launched` for all else.
+    """One process on the CPU; use :meth:`launched` for everything else.
 
     Parameters
     ----------
@@ -42,23 +42,22 @@ class Machine:
     def launched(
         cls, *, cpu: bool = False, precision: str = "no", threads: int | None = None
     ) -> "Machine":
-        """The processes and the device that ``accelerate launch`` or ``torchrun`` has set up, or
-        else the one GPU or the CPU. ``precision`` "bf16" trains in mixed precision: forward passes
-        are then not the accelerator's exact ones, tests still are.
-        """
+        """Processes and device that ``accelerate launch`` or ``torchrun`` has set up, or else the
+        only GPU or the CPU. ``precision`` "bf16" trains in mixed precision: forward passes then
+        differ from the accelerator's exact ones, but tests do not."""
         from accelerate import Accelerator
 
         if precision not in PRECISIONS:
             raise TrainingError(
                 f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}"
             )
-        cpu = cpu or not torch.accelerator.is_available()  # else processes would not join
+        cpu = cpu or not torch.accelerator.is_available()  # otherwise processes would not join
         accelerator = Accelerator(cpu=cpu, mixed_precision=precision)
         return cls(accelerator, torch.get_num_threads() if threads is None else threads)
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """Device of the model."""
         return torch.device("cpu") if self.accelerator is None else self.accelerator.device
 
     @property
@@ -68,16 +67,16 @@ class Machine:
 
     @property
     def processes(self) -> int:
-        """How many there are."""
+        """Number of processes."""
         return 1 if self.accelerator is None else int(self.accelerator.num_processes)
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes files and talks to people."""
+        """True if this process writes files and reports to the user."""
         return self.rank == 0
 
     def facts(self) -> dict[str, object]:
-        """What bit-identical results need to be equal."""
+        """Facts that must be equal for bit-identical results."""
         precision = "no" if self.accelerator is None else self.accelerator.mixed_precision
         return {
             "device": self.device.type,
@@ -89,52 +88,52 @@ class Machine:
         }
 
     def autocast(self) -> AbstractContextManager[None]:
-        """Mixed precision, if asked for."""
+        """Context of mixed precision, if requested."""
         return nullcontext() if self.accelerator is None else self.accelerator.autocast()
 
     def backward(self, loss: Tensor) -> None:
-        """Gradients of ``loss``."""
+        """Compute the gradients of ``loss``."""
         if self.accelerator is None:
             loss.backward()
         else:
             self.accelerator.backward(loss)
 
     def sum(self, value: Tensor) -> Tensor:
-        """``value``, summed over all processes."""
+        """Return ``value`` summed over all processes."""
         if self.accelerator is None or self.processes == 1:
             return value
         total: Tensor = self.accelerator.reduce(value, "sum")
         return total
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Make every gradient the mean over all processes."""
+        """Replace every gradient by the mean over all processes."""
         if self.processes > 1:
             for tensors in _by_dtype(p.grad for p in parameters if p.grad is not None):
                 mean = self.sum(torch.cat([t.reshape(-1) for t in tensors])) / self.processes
                 _scatter(mean, tensors)
 
     def agree(self, buffers: Iterable[Tensor]) -> None:
-        """Make floating-point buffers (running statistics) the mean over all processes."""
+        """Replace floating-point buffers (running statistics) by the mean over all processes."""
         if self.processes > 1:
             for tensors in _by_dtype(b for b in buffers if b.is_floating_point()):
                 mean = self.sum(torch.cat([t.reshape(-1) for t in tensors])) / self.processes
                 _scatter(mean, tensors)
 
     def any(self, flag: bool) -> bool:
-        """Whether ``flag`` is set in any process."""
+        """Return True if ``flag`` is set in any process."""
         if self.processes == 1:
             return flag
         return bool(self.sum(torch.tensor(int(flag), device=self.device)) > 0)
 
     @contextmanager
     def reproducible(self) -> Iterator[None]:
-        """:func:`reproducible` with this machine's threads."""
+        """Context :func:`reproducible` with this machine's number of threads."""
         with reproducible(self.threads):
             yield
 
 
 def instructions() -> str:
-    """The processor's instruction set as torch sees it, and the limit that is set for oneDNN's
+    """Instruction set of the processor according to torch, and the limit set for oneDNN's
     convolutions: their sums depend on it in the last bit."""
     used = torch.backends.cpu.get_cpu_capability()
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA", os.environ.get("DNNL_MAX_CPU_ISA", "")).upper()
@@ -156,8 +155,8 @@ def _scatter(flat: Tensor, tensors: list[Tensor]) -> None:
 
 @contextmanager
 def reproducible(threads: int = 1) -> Iterator[None]:
-    """``threads`` CPU threads (sums depend on their number) and deterministic kernels, as long as
-    it lasts."""
+    """Context with ``threads`` CPU threads (sums depend on their number) and deterministic
+    kernels."""
     before, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)

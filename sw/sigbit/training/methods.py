@@ -1,4 +1,4 @@
-"""Quantizers and strategies of a configuration as objects."""
+"""Quantizers and strategies of a configuration, as objects."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, get_type_hints
@@ -11,8 +11,8 @@ from sigbit.training.tables import checked
 
 
 def quant_spec(config: QuantizerConfig, input_range: tuple[float, float] | None) -> QuantSpec:
-    """What a network is quantized to. ``QuantizationError`` for unknown methods and bits that they
-    do not have."""
+    """Quantization of a network. Raises ``QuantizationError`` for unknown methods, and for bits
+    that they do not support."""
     return QuantSpec.from_arch(
         config.accelerator,
         weight_method=config.weights,
@@ -29,8 +29,8 @@ def quant_spec(config: QuantizerConfig, input_range: tuple[float, float] | None)
 
 
 def strategies_of(configs: Sequence[StrategyConfig]) -> list[Strategy]:
-    """New strategies, in order; :class:`TrainingError` for unknown names, and for parameters that
-    are unknown, of another type or out of range."""
+    """New strategies in order; raises :class:`TrainingError` for unknown names, and for parameters
+    that are unknown, of a wrong type or out of range."""
     return [_strategy(c, f"strategies[{place}]") for place, c in enumerate(configs)]
 
 
@@ -47,7 +47,7 @@ def _strategy(config: StrategyConfig, where: str) -> Strategy:
 
 
 def method_bits(config: QuantizerConfig) -> tuple[int, int]:
-    """Bits of weights and activations between first and last layer."""
+    """Bits of weights and activations between the first and the last layer."""
     native = config.accelerator
     return (
         config.weight_bits or native.weight_format.bits,
@@ -58,7 +58,7 @@ def method_bits(config: QuantizerConfig) -> tuple[int, int]:
 def learning_rates(
     groups: Sequence[Mapping[str, Any]], hints: Sequence[Mapping[str, Any]], lr: float
 ) -> list[dict[str, Any]]:
-    """``groups`` of an optimizer where parameters that ``hints`` name have groups of their own:
+    """``groups`` of an optimizer, with separate groups for parameters that ``hints`` name: with
     ``lr_factor`` times ``lr``, and their ``weight_decay``. Parameters in groups with a rate stay
     there."""
     fixed = {id(p) for g in groups if "lr" in g for p in g["params"]}

@@ -1,4 +1,4 @@
-"""What can go wrong in a run is found before its folder is made and hours are spent on the twin."""
+"""Detection of errors in a run before its folder is created and hours are spent on the twin."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,8 +28,8 @@ def rehearse(
 ) -> None:
     """Do everything up to the first steps, on two samples and the untrained ``network()``.
 
-    Raises :class:`TrainingError`, ``ZooError`` or ``QuantizationError`` where data, network,
-    schedules, quantizers and strategies do not fit each other. Leaves torch's generator changed.
+    Raises :class:`TrainingError`, ``ZooError`` or ``QuantizationError`` if data, network,
+    schedules, quantizers and strategies are incompatible. Changes the state of torch's generator.
     """
     x, y = _samples(config, splits)
     model = network()

@@ -1,6 +1,5 @@
 """A run from data to integers: the float twin, the prepared network, the training of its
-quantization, the integer model, and what each of them is worth.
-"""
+quantization, the integer model, and the evaluation of each of them."""
 
 import time
 from collections.abc import Callable
@@ -43,27 +42,27 @@ from sigbit_tools.stopwatch import Stopwatch
 FLOAT, QUANTIZED, CONTINUED = "float", "quantized", "continued"
 """Phases of a run."""
 MEASURED = 1000
-"""Test samples that strategies measure on."""
+"""Number of test samples on which strategies measure."""
 
 Tell = Callable[[str, Progress], None]
-"""Called after every step with the phase and where it stands."""
+"""Called after every step with the phase and its progress."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What does not change the result.
+    """Options that do not change the result.
 
     Parameters
     ----------
     resume : bool
-        Go on where the folder's checkpoint stands.
+        Resume from the folder's checkpoint.
     every : int
-        Steps between checkpoints; 0: one an epoch.
+        Steps between checkpoints; 0: one per epoch.
     twins : Path, optional
-        Folder in which float twins are kept for other runs with the same data, network, schedule
+        Folder in which float twins are stored for other runs with the same data, network, schedule
         and seed.
     tensorboard : bool
-        Write TensorBoard events too.
+        Also write TensorBoard events.
     """
 
     resume: bool = False
@@ -73,7 +72,7 @@ class Options:
 
 
 class TrainingRun:
-    """One run in a folder; :meth:`finish` does all that is left to do.
+    """One run in a folder; :meth:`finish` completes it.
 
     ``KeyboardInterrupt`` (Ctrl-C, or SIGTERM) writes a checkpoint first.
     """
@@ -108,7 +107,7 @@ class TrainingRun:
         )
 
     def finish(self) -> dict[str, Any]:
-        """Train what is left, and return the summary."""
+        """Complete the training, and return the summary."""
         if (done := self.folder.results()) is not None:
             return done
         spent = Stopwatch()
@@ -186,8 +185,8 @@ class TrainingRun:
         )
 
     def _prepared(self, twin: nn.Module, spec: QuantSpec | None = None) -> PreparedModel:
-        """The twin with quantizers whose scales are chosen on the first training samples of a fixed
-        permutation."""
+        """The twin with quantizers whose scales are chosen from the first training samples of a
+        fixed permutation."""
         count = min(self.config.data.calibration, len(self.splits.train))
         order = torch.randperm(
             len(self.splits.train), generator=torch.Generator().manual_seed(self.config.seed)
@@ -212,8 +211,8 @@ class TrainingRun:
         self, prepared: PreparedModel, twin: nn.Module, state: dict[str, Any] | None
     ) -> PreparedModel:
         """The network of the further stage: the weights of the first one, in the bits that it has
-        learned, trained on without its strategies. What the first stage leaves is kept in the
-        folder, so that a resumed run need not repeat it."""
+        learned, trained further without its strategies. The result of the first stage is stored in
+        the folder, so that a resumed run need not repeat it."""
         assert self.config.continued is not None
         learned = next(s for s in self._strategies if isinstance(s, Sinareq))
         if not self.folder.stage.exists():
@@ -221,7 +220,7 @@ class TrainingRun:
             if self.machine.is_main:
                 values = prepared.trained(twin.state_dict())
                 save(self.folder.stage, {"bits": learned.bits, "values": values, **self._more})
-            self.machine.any(False)  # nobody goes on before the file is there
+            self.machine.any(False)  # no process continues before the file exists
         stage = self.folder.restore_stage()
         self._more = {"bits": stage["bits"], "measures": stage["measures"]}
         trained = self._network()
@@ -286,8 +285,8 @@ class TrainingRun:
             )
 
     def _results(self, prepared: PreparedModel, float_score: Score) -> dict[str, Any]:
-        """Convert, write the results, and measure them; the quantized network in the exact float64
-        form."""
+        """Convert the network, write the results, and evaluate them; the quantized network is
+        evaluated in the exact float64 form."""
         quantized = evaluate(prepared, self.splits.test, self.machine)
         _, target = self.splits.test.batch(torch.zeros(1, dtype=torch.int64))
         prepared.cpu().double()
@@ -320,8 +319,8 @@ class TrainingRun:
 
 
 def _basis_errors(model: PreparedModel) -> dict[str, dict[str, float]]:
-    """:meth:`LqNets.basis_error` of "weights" and "activations", by the name of the layer; empty
-    where no tensor has the method."""
+    """:meth:`LqNets.basis_error` of "weights" and "activations" by layer name; empty if no tensor
+    uses the method."""
     found: dict[str, dict[str, float]] = {}
     for p in model.plan.layers:
         layer = model.quant_module(p.name)
@@ -334,5 +333,5 @@ def _basis_errors(model: PreparedModel) -> dict[str, dict[str, float]]:
 
 
 def _of(phase: str, state: dict[str, Any] | None) -> dict[str, Any] | None:
-    """A checkpoint, if it is of ``phase``."""
+    """Return a checkpoint if it is of ``phase``, else None."""
     return state if state is not None and state["phase"] == phase else None

@@ -18,7 +18,8 @@ from sigbit.training.config import DataConfig
 from sigbit.zoo.preprocessing import FeaturePreprocessing, ImagePreprocessing
 
 CACHED = 2 << 30
-"""Bytes of decoded images that are kept in memory; larger sets are decoded batch by batch."""
+"""Size in bytes up to which decoded images are kept in memory; larger sets are decoded batch by
+batch."""
 
 
 class Samples(Protocol):
@@ -36,7 +37,7 @@ class Samples(Protocol):
 
 @dataclass(frozen=True)
 class TensorSamples:
-    """Samples that are tensors already: inputs ``x``, targets ``y``, number of ``classes``."""
+    """Samples that are already tensors: inputs ``x``, targets ``y``, number of ``classes``."""
 
     x: Tensor
     y: Tensor
@@ -51,8 +52,8 @@ class TensorSamples:
 
 
 class DatasetSamples:
-    """A split of :mod:`sigbit.data`, as a network of the zoo reads it; targets of pixels are scaled
-    to the network's input by taking the nearest."""
+    """A split of :mod:`sigbit.data` in the form that a network of the zoo reads; targets of pixels
+    are scaled to the network's input by nearest neighbour."""
 
     def __init__(self, data: Dataset, entry: zoo.Entry) -> None:
         self._data, self._entry = data, entry
@@ -63,7 +64,7 @@ class DatasetSamples:
         return len(self._data)
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """The samples ``indices``, prepared."""
+        """The samples ``indices``, preprocessed."""
         chosen: NDArray[np.int64] = indices.numpy()
         x = torch.from_numpy(self._entry.preprocessing(self._inputs[chosen]))
         y = torch.from_numpy(self._data.labels[chosen].astype(np.int64))
@@ -73,7 +74,7 @@ class DatasetSamples:
 
 
 def _decoded(inputs: Any) -> Any:
-    """``inputs``, decoded once where they fit in memory."""
+    """``inputs``, decoded in advance if they fit in memory."""
     if isinstance(inputs, EncodedImages) and inputs[0].nbytes * len(inputs) <= CACHED:
         return inputs[:]
     return inputs
@@ -81,8 +82,8 @@ def _decoded(inputs: Any) -> Any:
 
 @dataclass(frozen=True)
 class Splits:
-    """What a run trains on and tests with; ``input_range`` are the real values that inputs can
-    have, None if not known; ``black`` is a black pixel, a value a channel."""
+    """Training and test samples of a run; ``input_range`` is the range of real values that inputs
+    can have, None if it is not known; ``black`` is a black pixel, one value per channel."""
 
     train: Samples
     test: Samples
@@ -94,8 +95,9 @@ class Splits:
 def load_splits(
     config: DataConfig, model: str, folder: Path | None, *, progress: bool = False
 ) -> Splits:
-    """The data of a run, the split test or else val to test with. ``DataError`` where files are
-    missing, ``ZooError`` for unknown networks, :class:`TrainingError` where the two do not fit."""
+    """The data of a run, with the split test, or else val, as test data. Raises ``DataError`` if
+    files are missing, ``ZooError`` for unknown networks, :class:`TrainingError` if data and network
+    are incompatible."""
     entry, found = zoo.entry(model), source(config.name)
     tests = [s for s in ("test", "val") if s in found.splits]
     if "train" not in found.splits or not tests:
@@ -129,7 +131,7 @@ def load_splits(
 
 
 def _first(read: Callable[[str], Dataset], splits: Sequence[str]) -> Dataset:
-    """The first of ``splits`` that is there; the error of the first one if none is."""
+    """The first existing one of ``splits``; raises the error of the first one if none exists."""
     missing: list[MissingError] = []
     for split in splits:
         try:
@@ -164,12 +166,12 @@ def _some(data: Dataset, count: int | None) -> Dataset:
 
 
 Augment = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
-"""Changes a batch; all its randomness is the generator's."""
+"""Modifies a batch; all its random numbers come from the generator."""
 
 
 def augmentation(config: DataConfig, black: tuple[float, ...] | None) -> Augment | None:
-    """The augmentation of ``config``; None if there is none. ``black`` fills what a shift
-    uncovers."""
+    """The augmentation of ``config``; None if there is none. ``black`` fills the pixels that a
+    shift uncovers."""
     if not (config.flip or config.crop) or black is None:
         return None
 
@@ -184,7 +186,7 @@ def augmentation(config: DataConfig, black: tuple[float, ...] | None) -> Augment
 
 
 def _shifted(x: Tensor, most: int, black: tuple[float, ...], random: torch.Generator) -> Tensor:
-    """Every image moved by its own whole numbers of pixels in [-most, most]."""
+    """Every image shifted by its own integer number of pixels in [-most, most]."""
     count, channels, height, width = x.shape
     if most >= min(height, width):
         raise TrainingError(

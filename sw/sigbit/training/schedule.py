@@ -9,32 +9,32 @@ import torch
 OPTIMIZERS = ("adamw", "sgd")
 RATES = ("cosine", "steps", "constant")
 LARGEST = 1e15
-"""A product of two such numbers is still a float32."""
+"""Upper bound of values: a product of two such numbers is still a float32."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast a network is trained.
+    """Length and learning rates of a network's training.
 
     Parameters
     ----------
     epochs, batch_size : int
-        Passes over the data, samples a step in all processes together (the last, smaller batch of
-        an epoch is dropped).
+        Passes over the data, samples per step over all processes (the last, smaller batch of an
+        epoch is dropped).
     optimizer : str
         "adamw" or "sgd" (Nesterov).
     lr, weight_decay, momentum : float
         Peak learning rate; decay of weights (not of vectors: biases, batch norms, scales);
         momentum of "sgd", below 1.
     rate : str
-        "cosine" to 0, "steps" (times ``gamma`` at every share of the run in ``milestones``),
-        "constant".
+        "cosine" to 0, "steps" (multiplied by ``gamma`` at every fraction of the run in
+        ``milestones``), "constant".
     warm_up : float
         Epochs in which the rate rises linearly.
     label_smoothing : float
-        Share of the target given to all classes alike.
+        Fraction of the target distributed evenly over all classes.
     clip : float
-        Largest norm of the gradient; 0: any.
+        Maximum norm of the gradient; 0: no limit.
     """
 
     epochs: int
@@ -87,7 +87,7 @@ class Schedule:
         return torch.optim.SGD(groups, lr=self.lr, momentum=momentum, nesterov=momentum > 0)
 
     def factor(self, step: int, steps: int, per_epoch: int) -> float:
-        """The learning rate of a step, in units of the peak."""
+        """Learning rate of a step as a multiple of the peak."""
         rising = min(1.0, (step + 1) / (self.warm_up * per_epoch)) if self.warm_up else 1.0
         match self.rate:
             case "cosine":

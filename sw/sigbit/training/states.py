@@ -1,7 +1,7 @@
-"""What the files of a run must hold before a training goes on with it.
+"""Required content of a run's files, checked before a training resumes from them.
 
-A checkpoint is compared with the state of the very training that it is for: the same keys, types
-and shapes. Whatever fits can be loaded, and whatever cannot is refused before anything is changed.
+A checkpoint is compared with the state of the training that it is for: the same keys, types and
+shapes. A matching checkpoint can be loaded, and any other is refused before anything is changed.
 """
 
 import math
@@ -34,7 +34,7 @@ class Row(Schema):
 
 
 class Checkpoint(Schema):
-    """Where a training stands; ``loop`` is compared with the training's own state."""
+    """State of a training; ``loop`` is compared with the training's own state."""
 
     format: Count
     phase: Text
@@ -45,7 +45,7 @@ class Checkpoint(Schema):
 
 
 class Stage(Schema):
-    """What the first of two stages leaves."""
+    """Result of the first of two stages."""
 
     bits: dict[Text, Annotated[int, Field(strict=True, ge=1, le=32)]]
     values: dict[Text, Any]
@@ -53,7 +53,7 @@ class Stage(Schema):
 
 
 class Summary(BaseModel):
-    """The results of a run, as far as everybody needs them."""
+    """The results of a run, as far as other parts of sigbit read them."""
 
     model: Text
     dataset: Text
@@ -65,8 +65,8 @@ class Summary(BaseModel):
 
 
 def check(schema: type[BaseModel], document: object, what: str) -> None:
-    """Raise :class:`TrainingError`, which calls the document ``what``, unless it is as ``schema``
-    says."""
+    """Raise :class:`TrainingError`, which refers to the document as ``what``, unless it matches
+    ``schema``."""
     try:
         validated(schema, document)
     except ValueError as error:
@@ -84,8 +84,8 @@ def check_tensors(found: object, wanted: Mapping[str, Any], what: str) -> None:
 
 
 def check_like(found: object, wanted: object, what: str) -> None:
-    """Raise :class:`TrainingError` unless ``found`` is like ``wanted``: tensors of the same type
-    and shape, containers of the same keys or length, plain values of the same type."""
+    """Raise :class:`TrainingError` unless ``found`` has the structure of ``wanted``: tensors of the
+    same type and shape, containers with the same keys or length, plain values of the same type."""
     if isinstance(wanted, Tensor):
         if not isinstance(found, Tensor):
             raise TrainingError(f"{what} must be a tensor, not {shown(found)}")
@@ -114,7 +114,7 @@ def check_like(found: object, wanted: object, what: str) -> None:
 def check_optimizer(
     found: object, wanted: Mapping[str, Any], parameters: Sequence[Tensor], what: str
 ) -> None:
-    """Raise :class:`TrainingError` unless ``found`` is a state of the optimizer whose present one
+    """Raise :class:`TrainingError` unless ``found`` is a state of the optimizer whose present state
     is ``wanted``: the same groups, and for each of the ``parameters`` numbers and tensors of its
     shape, or none yet."""
     if not isinstance(found, Mapping) or set(found) != {"state", "param_groups"}:

@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     import optuna
 
 HEARTBEAT = 60
-"""Seconds between signs of life of a trial; one whose machine has vanished fails, and so is not
-waited for."""
+"""Seconds between heartbeats of a trial; a trial whose machine has vanished fails, so that nobody
+waits for it."""
 ATTEMPTS, PAUSE = 5, 0.5
-"""Times that a storage is opened, and seconds between them: of several processes that begin a study
-at once, one makes its tables while others fail."""
+"""Number of attempts to open a storage, and seconds between them: if several processes start a
+study at once, one creates its tables while others fail."""
 _RANGE = {"low", "high", "log", "step"}
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What one key is varied over: ``choices``, or numbers from ``low`` to ``high``."""
+    """Variation of one key: ``choices``, or numbers from ``low`` to ``high``."""
 
     key: str
     choices: tuple[Any, ...] = ()
@@ -39,7 +39,7 @@ class Choice:
 
     @classmethod
     def of(cls, key: str, table: object) -> "Choice":
-        """From an entry of the search space."""
+        """Create the choice from an entry of the search space."""
         where = f'sweep.space."{key}"'
         if isinstance(table, Mapping) and set(table) == {"choices"} and table["choices"]:
             if not isinstance(table["choices"], list | tuple):
@@ -65,7 +65,7 @@ class Choice:
         return choice
 
     def suggest(self, trial: "optuna.trial.BaseTrial") -> Any:
-        """The trial's value."""
+        """Return the trial's value."""
         if self.choices:
             return trial.suggest_categorical(self.key, self.choices)
         if all(isinstance(n, int) for n in (self.low, self.high, self.step or 1)):
@@ -77,7 +77,7 @@ class Choice:
 
 
 def with_values(table: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """``table`` with other values at dotted keys; numbers in a key are places in a list."""
+    """``table`` with other values at dotted keys; numbers in a key are list indices."""
     result = copy.deepcopy(dict(table))
     for key, value in values.items():
         *path, last = key.split(".")
@@ -96,7 +96,7 @@ def with_values(table: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str
 
 
 def trial_folder(folder: Path, number: int) -> Path:
-    """Where a trial's run is."""
+    """Folder of a trial's run."""
     return folder / f"trial-{number:04d}"
 
 
@@ -106,7 +106,7 @@ def _unusable(storage: str, error: BaseException) -> TrainingError:
 
 
 def _quietly(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    """``call``'s result, without Optuna's warnings that it is new."""
+    """Return ``call``'s result without Optuna's warnings about experimental features."""
     import optuna
 
     with warnings.catch_warnings():
@@ -115,27 +115,27 @@ def _quietly(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
 
 
 class Sweep:
-    """A study of the configuration ``table``, shared by all that open it with the same ``name`` and
-    ``storage``.
+    """A study of the configuration ``table``, shared by all processes that open it with the same
+    ``name`` and ``storage``.
 
-    Values are drawn anew by every process, so that machines do not repeat each other's trials.
+    Every process draws new values, so that machines do not repeat each other's trials.
 
     Parameters
     ----------
     table : mapping
         A configuration without its table ``sweep``.
     sweep : SweepConfig
-        What is varied.
+        Search space and settings.
     name : str
-        Of the study.
+        Name of the study.
     storage : str
-        A URL as Optuna takes it: ``sqlite:///FILE``, ``mysql://…``, ``postgresql://…``.
+        A URL in Optuna's form: ``sqlite:///FILE``, ``mysql://…``, ``postgresql://…``.
 
-    A trial that is cut off is done again, with the same values; one that is not possible or whose
-    loss diverges is done, without a value.
+    An interrupted trial is repeated with the same values; a trial that is impossible or whose loss
+    diverges is finished without a value.
 
-    Raises :class:`TrainingError` for a search space that does not fit the configuration, a storage
-    that cannot be opened, and a study that was begun with another configuration.
+    Raises :class:`TrainingError` for a search space that does not match the configuration, a
+    storage that cannot be opened, and a study that was started with another configuration.
     """
 
     def __init__(
@@ -153,7 +153,7 @@ class Sweep:
         self._check_same()
 
     def _opened(self, name: str, storage: str) -> "optuna.Study":
-        """The study; tried again where others may just have been making its tables."""
+        """Open the study; repeat where other processes may be creating its tables."""
         import optuna
         from sqlalchemy.exc import SQLAlchemyError
 
@@ -206,7 +206,7 @@ class Sweep:
 
     @property
     def left(self) -> int:
-        """Trials that nobody has finished or begun."""
+        """Number of trials that have not been started."""
         from optuna.trial import TrialState
 
         wanted = self._sweep.trials
@@ -218,8 +218,8 @@ class Sweep:
     def work(
         self, folder: Path, run: Callable[[RunConfig, Path], Mapping[str, Any]]
     ) -> list[dict[str, Any]]:
-        """Do trials until none is left, each by ``run`` in a folder of its own; the table of all
-        finished ones."""
+        """Run trials until none is left, each by ``run`` in a folder of its own; return the table
+        of all finished ones."""
         import optuna
 
         begun: list[int] = []
@@ -260,7 +260,7 @@ class Sweep:
         return self.rows()
 
     def _put_back(self, begun: list[int]) -> None:
-        """Queue the trials ``begun`` that were cut off, with their values."""
+        """Queue the interrupted trials among ``begun`` again, with their values."""
         from optuna.trial import TrialState
 
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.FAIL,)):
@@ -269,13 +269,14 @@ class Sweep:
 
     @property
     def running(self) -> int:
-        """Trials that others are at, or that were cut off so lately that they may be."""
+        """Number of trials that others are running, or that were interrupted so recently that they
+        may be."""
         from optuna.trial import TrialState
 
         return len(self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
 
     def failures(self) -> dict[int, str]:
-        """By trial without a value: why it has none."""
+        """Reasons of the trials without a value."""
         from optuna.trial import TrialState
 
         trials = self.study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))

@@ -1,8 +1,9 @@
-"""Tables of a configuration file as frozen dataclasses: every key checked, every error for people.
+"""Tables of a configuration file as frozen dataclasses, with every key checked and error messages
+for users.
 
 Supported types of fields: bool, int, float (finite), str, ``Literal``, ``tuple[T, ...]`` and
 ``Sequence[T]``, ``Mapping`` (any table of plain values), ``str | Mapping``, other dataclasses, and
-each of them or None.
+each of these or None.
 """
 
 import dataclasses
@@ -17,13 +18,14 @@ from sigbit_tools.shown import shown
 
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 WHOLE_MAX = 2**53
-"""Largest size of a whole number."""
+"""Largest magnitude of an integer."""
 WHOLE = "the run"
-"""What a file is as a table; the keys of other tables have their table's name before a dot."""
+"""Name of a whole file as a table; keys of other tables are prefixed with their table's name and a
+dot."""
 
 
 def from_table(kind: type[Any], table: object, where: str = WHOLE) -> Any:
-    """An object of the dataclass ``kind`` from the table ``where`` of a file.
+    """Return an object of the dataclass ``kind`` from the table ``where`` of a file.
 
     Raises :class:`TrainingError` for unknown, missing and ill-typed keys.
     """
@@ -56,9 +58,9 @@ def from_table(kind: type[Any], table: object, where: str = WHOLE) -> Any:
 
 
 def checked(hint: Any, value: object, where: str) -> Any:
-    """``value``, if it is of the type ``hint``; whole numbers are numbers too.
+    """Return ``value`` if it is of the type ``hint``; integers are accepted as floats.
 
-    Raises :class:`TrainingError`, which calls the value ``where``.
+    Raises :class:`TrainingError`, which refers to the value as ``where``.
     """
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
@@ -91,7 +93,7 @@ def checked(hint: Any, value: object, where: str) -> Any:
 
 
 def _plain(value: object, where: str) -> Any:
-    """``value``, if JSON has a form for it."""
+    """Return ``value`` if JSON can represent it."""
     if isinstance(value, float) and not math.isfinite(value):
         raise TrainingError(f"{where} must be finite, not {value}")
     if isinstance(value, int) and abs(value) > WHOLE_MAX:
@@ -117,8 +119,7 @@ def to_table(value: object) -> Any:
 
 
 def differences(old: object, new: object, where: str = "") -> list[str]:
-    """Lines ``key: old -> new`` for everything that differs between two results of
-    :func:`to_table`."""
+    """Lines ``key: old -> new`` for all differences between two results of :func:`to_table`."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         lines: list[str] = []
         for key in dict.fromkeys((*old, *new)):

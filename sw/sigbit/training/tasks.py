@@ -8,13 +8,13 @@ from torch import Tensor
 
 
 def decisions(output: Tensor) -> Tensor:
-    """Classes ``[N, ...]`` of scores ``[N, C, ...]``; of a single channel its sign, 0 or 1."""
+    """Classes ``[N, ...]`` of scores ``[N, C, ...]``; for a single channel its sign, 0 or 1."""
     return output.argmax(1) if output.shape[1] > 1 else (output[:, 0] > 0).long()
 
 
 @dataclass(frozen=True)
 class Task:
-    """Cross entropy over classes, or over the classes of every pixel; networks with one output a
+    """Cross entropy over classes, or over the classes of every pixel; networks with one output per
     pixel decide between two classes by its sign.
 
     Parameters
@@ -22,14 +22,14 @@ class Task:
     classes : int
         Number of classes.
     label_smoothing : float
-        Share of the target given to all classes alike.
+        Fraction of the target distributed evenly over all classes.
     """
 
     classes: int
     label_smoothing: float = 0.0
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """The mean over all decisions."""
+        """Mean over all decisions."""
         if output.shape[1] > 1:
             return F.cross_entropy(output, target, label_smoothing=self.label_smoothing)
         smooth = self.label_smoothing
@@ -46,18 +46,18 @@ class Task:
 
 @dataclass(frozen=True)
 class Score:
-    """Shares of right decisions, from a confusion matrix ``[target, decision]``."""
+    """Fractions of correct decisions, from a confusion matrix ``[target, decision]``."""
 
     counts: Tensor
 
     @property
     def accuracy(self) -> float:
-        """Share of all decisions that are right."""
+        """Fraction of all decisions that are correct."""
         return int(self.counts.diagonal().sum()) / int(self.counts.sum())
 
     @property
     def mean_iou(self) -> float:
-        """Intersection over union, mean over the classes that occur."""
+        """Intersection over union, averaged over the classes that occur."""
         hits = self.counts.diagonal().double()
         union = self.counts.sum(0) + self.counts.sum(1) - self.counts.diagonal()
         return float((hits / union)[union > 0].mean())

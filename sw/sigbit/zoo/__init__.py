@@ -1,4 +1,4 @@
-"""Networks that the demo, the tests and the benchmarks use: plain PyTorch modules."""
+"""Networks used by the demo, the tests and the benchmarks: plain PyTorch modules."""
 
 from sigbit.errors import ZooError
 from sigbit.zoo.checkpoint import load_checkpoint

@@ -1,4 +1,4 @@
-"""Trained weights from files: everything fits, or nothing is changed."""
+"""Loading of trained weights from files: everything fits, or nothing is changed."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ from sigbit_tools.files import FileError
 from sigbit_tools.shown import shown
 
 _SHOWN = 4
-"""Tensors that an error names."""
+"""Maximum number of tensors that an error names."""
 
 
 def load_checkpoint(model: nn.Module, path: str | Path) -> None:
@@ -23,12 +23,12 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> None:
     model : nn.Module
         A network of the zoo, or any other.
     path : str or Path
-        A safetensors file, or a PyTorch file (.pt, .pth, .th) of tensors only; keys may stand in a
-        "state_dict" and begin with "module.", as training scripts leave them.
+        A safetensors file, or a PyTorch file (.pt, .pth, .th) of tensors only; keys may be in a
+        "state_dict" and begin with "module.", as training scripts write them.
 
-    Every parameter and buffer must be there in its shape, finite, and nothing else; the counters
-    ``num_batches_tracked``, which no network computes with, may be absent. :class:`ZooError` with
-    all differences otherwise, and ``model`` is unchanged.
+    Every parameter and buffer must be present, with its shape and finite, and nothing else; the
+    counters ``num_batches_tracked``, which no network uses, may be absent. Otherwise raises
+    :class:`ZooError` with all differences, and ``model`` is unchanged.
     """
     path = Path(path)
     tensors = _read(path)

@@ -83,5 +83,5 @@ class DenseNet(nn.Module):
 
     @staticmethod
     def checkpoint_key(key: str) -> str:
-        """Today's name of a tensor in torchvision's old files (``denselayer1.norm.1.weight``)."""
+        """Present name of a tensor in torchvision's old files (``denselayer1.norm.1.weight``)."""
         return re.sub(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.", r"\1\2.", key)

@@ -1,6 +1,5 @@
-"""What several networks share: padding as TensorFlow does it, convolution with batch norm, and
-initial weights.
-"""
+"""Parts shared by several networks: TensorFlow's padding, convolution with batch norm, and initial
+weights."""
 
 from collections.abc import Callable
 from typing import Literal, get_args
@@ -11,14 +10,13 @@ from torch import Tensor, nn
 from sigbit.errors import ZooError
 
 Padding = Literal["symmetric", "same"]
-"""How a convolution of odd stride-1 size keeps its size: ``symmetric`` is ``(k - 1) // 2`` on every
-side, ``same`` TensorFlow's rule (:func:`same_padding`). They differ at stride 2 and for even
-kernels.
-"""
+"""Padding of a convolution that keeps its size at stride 1 with odd kernels: ``symmetric`` is ``(k
+- 1) // 2`` on every side, ``same`` TensorFlow's rule (:func:`same_padding`). They differ at stride
+2 and for even kernels."""
 
 
 def check_padding(padding: str) -> None:
-    """:class:`ZooError` unless ``padding`` is a :data:`Padding`."""
+    """Raise :class:`ZooError` unless ``padding`` is a :data:`Padding`."""
     if padding not in get_args(Padding):
         raise ZooError(f"padding must be one of {', '.join(get_args(Padding))}, not {padding!r}")
 
@@ -33,7 +31,7 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
 
 
 def same_pad(x: Tensor, convolution: nn.Conv2d) -> Tensor:
-    """``x`` [N, C, H, W] with the zeros around it that ``convolution`` needs for SAME."""
+    """``x`` [N, C, H, W] with the zeros around it that ``convolution`` needs for SAME padding."""
     (kernel_y, kernel_x), (stride_y, stride_x) = convolution.kernel_size, convolution.stride
     top, bottom = same_padding(x.shape[2], kernel_y, stride_y)
     left, right = same_padding(x.shape[3], kernel_x, stride_x)
@@ -64,8 +62,8 @@ def convolution(
 
 
 def convolve(x: Tensor, module: nn.Module, padding: Padding) -> Tensor:
-    """``module(x)`` for a module of :func:`convolution` with the same ``padding``, or for what has
-    taken its place: such a one and 1x1 convolutions."""
+    """``module(x)`` for a module of :func:`convolution` with the same ``padding``, or for a
+    replacement of one: a module of the same kind together with 1x1 convolutions."""
     if padding == "same":
         for part in module.modules():
             if isinstance(part, nn.Conv2d) and part.padding == (0, 0):

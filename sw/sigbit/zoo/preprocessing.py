@@ -1,4 +1,4 @@
-"""From a data set's arrays to a network's input: resizing, scaling, layout."""
+"""Conversion of a data set's arrays to a network's input: resizing, scaling, layout."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,14 +17,15 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class ImagePreprocessing:
-    """Images as a network wants them: ``(scale * byte - mean) / std``, after cropping and resizing.
+    """Images in the form that a network reads: ``(scale * byte - mean) / std``, after cropping and
+    resizing.
 
     Parameters
     ----------
     size : tuple of int
         Height and width of the network's input.
     mean, std : tuple of float
-        A value a channel, of the scaled image.
+        One value per channel, of the scaled image.
     scale : float
         Factor of the bytes 0 to 255.
     resize : int or None
@@ -77,7 +78,7 @@ def _resized(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True)
 class FeaturePreprocessing:
-    """Features as a network wants them: ``scale * x + offset``, in the network's shape.
+    """Features in the form that a network reads: ``scale * x + offset``, in the network's shape.
 
     Parameters
     ----------
@@ -104,10 +105,10 @@ Preprocessing = ImagePreprocessing | FeaturePreprocessing
 
 
 def imagenet(size: int = 224, resize: int = 256) -> ImagePreprocessing:
-    """What torchvision's ImageNet networks were trained with."""
+    """Preprocessing of torchvision's ImageNet networks."""
     return ImagePreprocessing((size, size), IMAGENET_MEAN, IMAGENET_STD, resize=resize)
 
 
 def tensorflow(size: int) -> ImagePreprocessing:
-    """What TensorFlow's MobileNets were trained with: ``byte / 127.5 - 1``."""
+    """Preprocessing of TensorFlow's MobileNets: ``byte / 127.5 - 1``."""
     return ImagePreprocessing((size, size), (0.5,) * 3, (0.5,) * 3, resize=size)

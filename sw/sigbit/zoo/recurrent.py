@@ -18,13 +18,13 @@ class SequenceClassifier(nn.Module):
     cell : "lstm" or "gru"
         Kind of recurrent cell.
     features : int
-        Numbers in a step of the input.
+        Values per step of the input.
     classes : int
         Outputs.
     hidden : int
         Width of the state of every layer.
     layers : int
-        Recurrent layers, one on the other.
+        Number of stacked recurrent layers.
 
     ``[N, T, features]`` to logits ``[N, classes]``.
     """

@@ -1,4 +1,5 @@
-"""The networks by name: how each is built, what it reads, and how its input is prepared."""
+"""The networks by name: their construction, their data sets, and the preprocessing of their
+inputs."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -39,7 +40,7 @@ class Entry:
     Parameters
     ----------
     name : str
-        What :func:`build` takes.
+        Name for :func:`build`.
     network : callable
         The module's class.
     input_shape : tuple of int
@@ -47,11 +48,11 @@ class Entry:
     preprocessing : Preprocessing
         From the arrays of ``dataset`` to inputs.
     dataset : str
-        Name in :mod:`sigbit.data` of the data that the network is meant for.
+        Name in :mod:`sigbit.data` of the data set that the network is meant for.
     summary : str
-        One line for people.
+        One-line description for users.
     defaults : mapping
-        Options that make this entry out of ``network``.
+        Options that turn ``network`` into this entry.
     """
 
     name: str
@@ -188,16 +189,17 @@ def names() -> tuple[str, ...]:
 
 
 def entry(name: str) -> Entry:
-    """The network ``name``; :class:`ZooError` if there is none."""
+    """Return the network ``name``; raises :class:`ZooError` if there is none."""
     if name not in _BY_NAME:
         raise ZooError(f"there is no network {name!r}; there are {', '.join(_BY_NAME)}")
     return _BY_NAME[name]
 
 
 def build(name: str, **options: Any) -> nn.Module:
-    """The network ``name`` with seeded random weights (torch's generator), in training mode.
+    """Return the network ``name`` with seeded random weights (from torch's generator), in training
+    mode.
 
-    ``options`` are those of its class (:attr:`Entry.options`); :class:`ZooError` for others.
+    ``options`` are those of its class (:attr:`Entry.options`); raises :class:`ZooError` for others.
     """
     found = entry(name)
     if unknown := sorted(set(options) - set(found.options)):

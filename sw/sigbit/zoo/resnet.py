@@ -29,9 +29,8 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """``relu(x + 1x1, 3x3 and 1x1 convolution)``; four times as many channels leave as the 3x3
-    has.
-    """
+    """``relu(x + 1x1, 3x3 and 1x1 convolution)``; the output has four times as many channels as the
+    3x3 convolution."""
 
     expansion = 4
 

@@ -80,8 +80,8 @@ def _stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential
 
 
 class ProjectedBlock(nn.Module):
-    """``relu(shortcut(x) + two 3x3 convolutions)`` where a strided shortcut is a 1x1 convolution
-    with bias and without batch norm."""
+    """``relu(shortcut(x) + two 3x3 convolutions)``; a strided shortcut is a 1x1 convolution with
+    bias and without batch norm."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, padding: Padding) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Plain convolutional networks for SVHN and CIFAR-10, as small as those of the SINAREQ experiments.
+"""Plain convolutional networks for SVHN and CIFAR-10, of the size used in the SINAREQ experiments.
 
 Their publication gives neither layers nor widths. The shapes here are the usual ones for such
 studies (seven convolutions for SVHN, a LeNet for CIFAR-10); the exact widths are ours.
@@ -10,14 +10,15 @@ from sigbit.zoo.layers import ConvNorm, initialize
 
 
 class SvhnNet(nn.Module):
-    """Seven convolutions, two 2x2 maxima and a linear layer.
+    """Seven convolutions, two 2x2 max poolings and a linear layer.
 
     Parameters
     ----------
     classes : int
         Outputs.
     width : int
-        Channels of the first convolution; those behind have 1, 1, 2, 2, 2 and 8 times as many.
+        Channels of the first convolution; the following ones have 1, 1, 2, 2, 2 and 8 times as
+        many.
 
     ``[N, 3, 32, 32]`` to logits ``[N, classes]``.
     """
@@ -45,7 +46,7 @@ class SvhnNet(nn.Module):
 
 
 class CifarNet(nn.Module):
-    """Two 5x5 convolutions with 2x2 maxima and three linear layers.
+    """Two 5x5 convolutions with 2x2 max pooling and three linear layers.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ class Fire(nn.Module):
 
 
 class SqueezeNet(nn.Module):
-    """Fire modules between strided maxima; the classifier is a convolution.
+    """Fire modules between strided max poolings; the classifier is a convolution.
 
     Parameters
     ----------

@@ -1,5 +1,5 @@
-"""Tensors in files that anybody may have written: no code is run, and no tensor is larger than what
-the file holds of it."""
+"""Tensors in files from untrusted sources: no code is run, and no tensor is larger than its data in
+the file."""
 
 import pickle
 import warnings
@@ -17,12 +17,12 @@ from sigbit_tools.files import FileError
 from sigbit_tools.shown import shown
 
 DEPTH_MAX = 32
-"""Levels of containers in a file at most."""
+"""Maximum nesting depth of containers in a file."""
 _PLAIN = (bool, int, float, str, type(None))
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file; :class:`FileError` if it is none."""
+    """Return the tensors of a safetensors file; raises :class:`FileError` if it is not one."""
     if path.exists() and not path.is_file():
         raise FileError(f"{path} is not a safetensors file: it is not a regular file")
     try:
@@ -35,13 +35,14 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         RuntimeError,
         TypeError,
         ValueError,
-    ) as error:  # all but the first: types and shapes that this torch does not have
+    ) as error:  # all but the first: types and shapes that this torch does not support
         raise FileError(f"{path} is not a safetensors file: {_first_line(error)}") from error
 
 
 def read_pytorch(path: Path, what: str = "a PyTorch file of tensors only") -> Any:
-    """What ``torch.save`` wrote: tensors on the CPU, numbers, texts and containers of them;
-    :class:`FileError` if it is, or holds, anything else. ``what`` says what it should be."""
+    """Return the content of a file written by ``torch.save``: tensors on the CPU, numbers, strings
+    and containers of them. Raises :class:`FileError`, with the expected content ``what``, if it is,
+    or contains, anything else."""
     if path.exists() and not path.is_file():
         raise FileError(f"{path} is not {what}: it is not a regular file")
     with path.open("rb") as file:
@@ -51,24 +52,24 @@ def read_pytorch(path: Path, what: str = "a PyTorch file of tensors only") -> An
             pass  # its entries are in order
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about formats of old
+            warnings.simplefilter("ignore")  # about old formats
             content = torch.load(path, map_location="cpu", weights_only=True)
         _check(content, path)
     except FileError:
         raise
     except MemoryError as error:
         raise FileError(f"{path} is not {what}: it asks for more memory than there is") from error
-    except pickle.UnpicklingError as error:  # with advice to run what is in the file
+    except pickle.UnpicklingError as error:  # with advice to run the code in the file
         raise FileError(
             f"{path} is not {what}: it is damaged, or holds objects that could run code"
         ) from error
-    except Exception as error:  # the reader gathers its own in no class
+    except Exception as error:  # the reader's own errors have no common class
         raise FileError(f"{path} is not {what}: {_first_line(error)}") from error
     return content
 
 
 def _check(content: object, path: Path) -> None:
-    """Level by level, as recursion would not survive a file that nests without end."""
+    """Check level by level, because recursion would fail on a file with unbounded nesting."""
     level = [content]
     for _ in range(DEPTH_MAX):
         inner: list[object] = []

@@ -10,8 +10,8 @@ from sigbit.errors import ZooError
 from sigbit.zoo.layers import ConvNorm, initialize
 
 Upsampling = Literal["transposed", "nearest"]
-"""How the decoder doubles an image: 2x2 transposed convolution of stride 2, or repetition of pixels
-followed by a 1x1 convolution with batch norm."""
+"""Upsampling by a factor of 2 in the decoder: 2x2 transposed convolution of stride 2, or repetition
+of pixels followed by a 1x1 convolution with batch norm."""
 
 
 class Up(nn.Module):
@@ -40,7 +40,7 @@ class UNet(nn.Module):
     inputs : int
         Channels of the image.
     classes : int
-        Outputs a pixel; 1 for a binary mask.
+        Outputs per pixel; 1 for a binary mask.
     width : int
         Channels at full size, doubled at every halving; 64 in the publication.
     depth : int

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from sigbit.zoo.layers import initialize
 
 STAGES = ((64,), (128,), (256, 256), (512, 512), (512, 512))
-"""Channels of the 3x3 convolutions; every stage ends with a 2x2 maximum."""
+"""Channels of the 3x3 convolutions; every stage ends with a 2x2 max pooling."""
 
 
 class Vgg11(nn.Module):
@@ -18,7 +18,7 @@ class Vgg11(nn.Module):
     classes : int
         Outputs.
     batch_norm : bool
-        Whether every convolution is followed by a batch norm.
+        True if every convolution is followed by a batch norm.
     hidden : int
         Width of the two hidden linear layers, 4096 in the publication.
 

@@ -1,1 +1,2 @@
-"""Boards that run Linux: registers and interrupt by UIO, memory by one of three providers."""
+"""Boards that run Linux: registers and interrupt through UIO, memory from one of three
+providers."""

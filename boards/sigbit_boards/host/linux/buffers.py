@@ -1,8 +1,8 @@
-"""Memory that both the processor and the accelerator reach, from three providers.
+"""Memory shared by the processor and the accelerator, from three providers.
 
 Ports of the accelerator are not coherent with the processor's caches. A cached buffer is therefore
-synchronised: after a write up to memory, before a read from it, each time the bytes that were
-touched and no others.
+synchronised: after a write to memory, and before a read from it, each time for exactly the bytes
+that are accessed.
 """
 
 import importlib
@@ -16,35 +16,35 @@ from sigbit.runtime import BoardError
 from sigbit_boards.host.linux.kernel import Kernel
 
 _CLASSES = ("sys/class/u-dma-buf", "sys/class/udmabuf")
-"""Of the module u-dma-buf, and of its versions before 4.0."""
+"""Folders of the module u-dma-buf, and of its versions before 4.0."""
 _TO_DEVICE, _FROM_DEVICE = 1, 2
 _WORD = 8
 
 
 class Buffer(Protocol):
-    """``size`` bytes that lie one after the other, from bus address ``address`` on; they are
-    written and read by whole words of 8 bytes."""
+    """``size`` contiguous bytes from bus address ``address`` on; they are written and read in whole
+    words of 8 bytes."""
 
     @property
     def address(self) -> int:
-        """Where the accelerator sees it."""
+        """Bus address of the buffer for the accelerator."""
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Size in bytes."""
 
     def write(self, offset: int, data: NDArray[np.uint8]) -> None:
-        """Put ``data`` where the accelerator sees it."""
+        """Write ``data`` so that the accelerator sees it."""
 
     def read(self, offset: int, size: int) -> NDArray[np.uint8]:
-        """A copy of ``size`` bytes as the accelerator has left them."""
+        """Return a copy of ``size`` bytes as the accelerator left them."""
 
     def close(self) -> None:
-        """Let it go."""
+        """Close the buffer."""
 
 
 class UDmaBuf:
-    """A cached buffer of the kernel module u-dma-buf, called ``name``."""
+    """A cached buffer of the kernel module u-dma-buf with the name ``name``."""
 
     def __init__(self, kernel: Kernel, name: str) -> None:
         folders = [f"{c}/{name}" for c in _CLASSES if name in kernel.names(c)]
@@ -71,12 +71,12 @@ class UDmaBuf:
             raise
 
     def write(self, offset: int, data: NDArray[np.uint8]) -> None:
-        """Put ``data`` where the accelerator sees it."""
+        """Write ``data`` so that the accelerator sees it."""
         self._memory[offset : offset + data.size] = data
         self._synchronise(offset, data.size, _TO_DEVICE, "sync_for_device")
 
     def read(self, offset: int, size: int) -> NDArray[np.uint8]:
-        """A copy of ``size`` bytes as the accelerator has left them."""
+        """Return a copy of ``size`` bytes as the accelerator left them."""
         self._synchronise(offset, size, _FROM_DEVICE, "sync_for_cpu")
         return self._memory[offset : offset + size].copy()
 
@@ -90,15 +90,15 @@ class UDmaBuf:
             self._kernel.put(f"{self._folder}/{attribute}", value)
 
     def close(self) -> None:
-        """Let it go."""
+        """Close the buffer."""
         os.close(self._file)
 
 
 class XrtBuffer:
-    """``size`` bytes of XRT, cached.
+    """A cached XRT buffer of ``size`` bytes.
 
-    It is what PYNQ's ``allocate`` gives, reached by XRT's own module: PYNQ needs NumPy 1, and
-    synchronises a whole buffer whenever a part of it is asked for.
+    It corresponds to PYNQ's ``allocate``, but uses XRT's own module: PYNQ needs NumPy 1, and
+    synchronises a whole buffer whenever a part of it is accessed.
     """
 
     def __init__(self, size: int) -> None:
@@ -124,12 +124,12 @@ class XrtBuffer:
         self.address, self.size = int(self._buffer.address()), size
 
     def write(self, offset: int, data: NDArray[np.uint8]) -> None:
-        """Put ``data`` where the accelerator sees it."""
+        """Write ``data`` so that the accelerator sees it."""
         self._memory[offset : offset + data.size] = data
         self._synchronise(self._to_device, data.size, offset)
 
     def read(self, offset: int, size: int) -> NDArray[np.uint8]:
-        """A copy of ``size`` bytes as the accelerator has left them."""
+        """Return a copy of ``size`` bytes as the accelerator left them."""
         self._synchronise(self._from_device, size, offset)
         return self._memory[offset : offset + size].copy()
 
@@ -140,17 +140,17 @@ class XrtBuffer:
             raise BoardError(f"XRT cannot synchronise memory: {error}") from None
 
     def close(self) -> None:
-        """Let it go."""
+        """Close the buffer."""
         del self._memory, self._buffer, self._device
 
 
 class ReservedMemory:
-    """``size`` bytes of memory from ``address`` on that the kernel was told to leave alone
-    (``reserved-memory`` with ``no-map``), uncached.
+    """``size`` bytes of uncached memory from ``address`` on that the kernel does not use
+    (``reserved-memory`` with ``no-map``).
 
-    It is mapped as device memory: accesses happen in order, and must be aligned. So it is copied by
-    aligned words, every other one at a time: for contiguous ones NumPy calls ``memcpy``, which may
-    use others.
+    It is mapped as device memory: accesses happen in order, and must be aligned. It is therefore
+    copied in aligned words, alternate words at a time: for contiguous words NumPy calls ``memcpy``,
+    which may use other accesses.
     """
 
     def __init__(self, kernel: Kernel, address: int, size: int) -> None:
@@ -164,12 +164,12 @@ class ReservedMemory:
         self._words = memory.view(np.uint64)
 
     def write(self, offset: int, data: NDArray[np.uint8]) -> None:
-        """Put ``data`` where the accelerator sees it."""
+        """Write ``data`` so that the accelerator sees it."""
         words, to = data.view(np.uint64), self._part(offset, data.size)
         to[::2], to[1::2] = words[::2], words[1::2]
 
     def read(self, offset: int, size: int) -> NDArray[np.uint8]:
-        """A copy of ``size`` bytes as the accelerator has left them."""
+        """Return a copy of ``size`` bytes as the accelerator left them."""
         source = self._part(offset, size)
         words = np.empty(source.size, np.uint64)
         words[::2], words[1::2] = source[::2], source[1::2]
@@ -179,5 +179,5 @@ class ReservedMemory:
         return self._words[offset // _WORD : (offset + size) // _WORD]
 
     def close(self) -> None:
-        """Let it go."""
+        """Close the buffer."""
         os.close(self._file)

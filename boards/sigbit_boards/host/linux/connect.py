@@ -13,23 +13,23 @@ from sigbit_hw.arch import bus
 from sigbit_hw.arch.config import ArchConfig
 
 BOARD = "uio"
-"""What stands before the colon in a device's name."""
+"""Part of a device's name before the colon."""
 
 _FORMS = "NAME, NAME,u-dma-buf=NAME, NAME,xrt=BYTES or NAME,reserved=ADDRESS+BYTES"
 
 
 def linux_device(name: str, config: ArchConfig, kernel: Kernel | None = None) -> BoardDevice:
-    """The accelerator ``config`` behind a UIO device; it is opened when it is first used.
+    """The accelerator ``config`` behind a UIO device; it is opened at its first use.
 
     Parameters
     ----------
     name : str
-        Of the UIO device, and after a comma its memory: ``u-dma-buf=NAME``, ``xrt=BYTES``, or
-        ``reserved=ADDRESS+BYTES``, without which it is the u-dma-buf of the same name. Numbers may
-        be hexadecimal (0x...).
+        Name of the UIO device, optionally followed by a comma and its memory: ``u-dma-buf=NAME``,
+        ``xrt=BYTES``, or ``reserved=ADDRESS+BYTES``; the default is the u-dma-buf of the same name.
+        Numbers may be hexadecimal (0x...).
     kernel : Kernel, optional
 
-    Raises ``ValueError`` for another form.
+    Raises ``ValueError`` for any other form.
     """
     kernel = kernel or Kernel()
     uio, comma, memory = name.partition(",")
@@ -50,7 +50,7 @@ def _connected(
 
 
 def _provider(kernel: Kernel, memory: str) -> Callable[[], Buffer]:
-    """What opens the memory of that description."""
+    """Function that opens the memory of this description."""
     kind, _, value = memory.partition("=")
     if kind == "u-dma-buf" and value and "/" not in value:
         return partial(UDmaBuf, kernel, value)

@@ -16,26 +16,26 @@ from sigbit_hw.arch.regs import WORD_BYTES
 
 
 class Words(Protocol):
-    """Registers by their index; every access is one of 32 bits."""
+    """Registers by their index; every access is a single 32-bit access."""
 
     def __getitem__(self, index: int) -> int:
-        """Read one."""
+        """Read one register."""
 
     def __setitem__(self, index: int, value: int) -> None:
-        """Write one."""
+        """Write one register."""
 
 
 class Kernel:
     """The kernel's files below ``root``, by their paths without the first slash.
 
-    All methods raise :class:`BoardError` for what the system refuses.
+    All methods raise :class:`BoardError` for errors of the system.
     """
 
     def __init__(self, root: Path = Path("/")) -> None:
         self.root = root
 
     def names(self, folder: str) -> list[str]:
-        """What a folder holds, in order; nothing if there is none."""
+        """Sorted names in a folder; empty if there is none."""
         try:
             return sorted(os.listdir(self.root / folder))
         except FileNotFoundError:
@@ -47,8 +47,8 @@ class Kernel:
             return (self.root / path).read_text().strip()
 
     def number(self, path: str, default: int | None = None) -> int:
-        """The value of an attribute that is a number; ``default`` where there is no such
-        attribute, if given."""
+        """Value of an attribute that is a number; if there is no such attribute, ``default``, if
+        given."""
         if default is not None and not (self.root / path).exists():
             return default
         text = self.text(path)
@@ -63,8 +63,8 @@ class Kernel:
             file.write(str(value))
 
     def open(self, path: str, flags: int = 0) -> int:
-        """Open a device for reading and writing, for this process alone; return its descriptor."""
-        import fcntl  # `sigbit devices` looks for devices where there is no such module, too
+        """Open a device exclusively for reading and writing; return its descriptor."""
+        import fcntl  # `sigbit devices` looks for devices also where there is no such module
 
         with told(self.root / path):
             file = os.open(self.root / path, os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY | flags)
@@ -76,20 +76,20 @@ class Kernel:
             return file
 
     def bytes(self, path: str, file: int, size: int, offset: int = 0) -> NDArray[np.uint8]:
-        """``size`` bytes of an open device from ``offset`` on, a multiple of the page size, shared
-        with it."""
+        """``size`` bytes of an open device from ``offset`` on, a multiple of the page size, mapped
+        as shared memory."""
         with told(self.root / path):
             return np.frombuffer(mmap.mmap(file, size, offset=offset), np.uint8)
 
     def words(self, path: str, file: int, size: int) -> Words:
         """``size`` bytes of an open device as registers."""
         words: NDArray[np.uint32] = self.bytes(path, file, size).view(f"<u{WORD_BYTES}")
-        return words  # NumPy loads and stores an element of an aligned array at once
+        return words  # NumPy loads and stores an element of an aligned array in one access
 
 
 @contextmanager
 def told(path: Path) -> Iterator[None]:
-    """Errors of the operating system, for people."""
+    """Convert errors of the operating system to messages for the user."""
     try:
         yield
     except OSError as error:

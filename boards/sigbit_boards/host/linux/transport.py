@@ -1,4 +1,4 @@
-"""Steps of a driver, carried out on registers and memory of this machine."""
+"""Steps of a driver, executed on registers and memory of this machine."""
 
 from collections.abc import Sequence
 
@@ -21,15 +21,15 @@ from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.regs import WORD_BYTES
 
 _PIECE = 1 << 20
-"""Bytes between two looks at whether to go on; a multiple of every beat."""
+"""Bytes between two checks for an interruption; a multiple of every beat."""
 
 
 class LinuxBoard:
-    """An accelerator of the machine that this runs on.
+    """An accelerator of the machine on which this code runs.
 
-    Every port sees a part of the buffer of its own. Of every beat, the first bytes lie in the first
-    port's part, the next ones in the second's, and so on; addresses and sizes are those of whole
-    beats, as all in a Program are.
+    Every port has its own part of the buffer. The first bytes of every beat lie in the first port's
+    part, the next ones in the second's, and so on; addresses and sizes are multiples of a beat, as
+    all in a Program are.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class LinuxBoard:
         Registers and interrupt.
     buffer : Buffer
     config : ArchConfig
-        For its ports.
+        Determines the ports.
     """
 
     def __init__(self, name: str, uio: Uio, buffer: Buffer, config: ArchConfig) -> None:
@@ -53,20 +53,20 @@ class LinuxBoard:
 
     @property
     def memory_bytes(self) -> int:
-        """Memory for Programs, of all ports together."""
+        """Memory for Programs, over all ports together."""
         return self._ports * self._part
 
     def bases(self, address: int) -> list[int]:
-        """Bus addresses at which the ports see what lies from ``address`` on."""
+        """Bus addresses at which the ports see the memory from ``address`` on."""
         first = self._buffer.address + address // self._ports
         return [first + port * self._part for port in range(self._ports)]
 
     def carry_out(self, steps: Sequence[Step], check: Check) -> list[bytes]:
-        """What each step gives; see :class:`~sigbit_boards.host.steps.Transport`."""
+        """Return the result of each step; see :class:`~sigbit_boards.host.steps.Transport`."""
         return [self._carry_out(step, check) for step in steps]
 
     def close(self) -> None:
-        """Let registers and memory go."""
+        """Close registers and memory."""
         self._uio.close()
         self._buffer.close()
 
@@ -110,7 +110,8 @@ class LinuxBoard:
         return lanes.tobytes()
 
     def _part_of(self, address: int, size: int) -> tuple[int, int]:
-        """Where, in the part of each port, ``size`` bytes from ``address`` on lie, and how many."""
+        """Position and length, within the part of each port, of ``size`` bytes from ``address``
+        on."""
         if address % self._beat or size % self._beat:
             raise ValueError(
                 f"addresses and sizes must be multiples of {self._beat}, not {address} and {size}"

@@ -18,15 +18,15 @@ _UNMASK = (1).to_bytes(WORD_BYTES, "little")
 
 
 def uio_names(kernel: Kernel) -> dict[str, str]:
-    """Names of all UIO devices, by that of their file (``uio0``); numbers change with the order in
-    which drivers are bound."""
+    """Names of all UIO devices by file name (``uio0``); numbers change with the order in which
+    drivers are bound."""
     return {node: kernel.text(f"{_CLASS}/{node}/name") for node in kernel.names(_CLASS)}
 
 
 class Uio:
-    """The UIO device called ``name``, opened.
+    """The open UIO device with the name ``name``.
 
-    :class:`BoardError` if there is none, or several, or another program uses it.
+    Raises :class:`BoardError` if there is none, or several, or another program uses it.
     """
 
     def __init__(self, kernel: Kernel, name: str) -> None:
@@ -67,8 +67,8 @@ class Uio:
         self._words[self._first + offset // WORD_BYTES] = value
 
     def wait(self, seconds: float) -> bool:
-        """Wait for an interrupt that is enabled, up to so many seconds; return whether there is
-        one. An interrupt of the past that the kernel has counted is none."""
+        """Wait up to ``seconds`` for an enabled interrupt; return whether there is one. An earlier
+        interrupt that the kernel has counted is ignored."""
         end = time.monotonic() + seconds
         while not (pending := self._pending()) and (left := end - time.monotonic()) > 0:
             with told(self._path):
@@ -81,5 +81,5 @@ class Uio:
         return bool(self.read(OFFSET["IRQ_STATUS"]) & self.read(OFFSET["IRQ_ENABLE"]))
 
     def close(self) -> None:
-        """Let it go."""
+        """Close the device."""
         os.close(self._file)

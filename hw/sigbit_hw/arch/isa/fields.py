@@ -1,4 +1,4 @@
-"""Fields of instructions: what a class of instructions declares, and what follows from it.
+"""Fields of instructions: their declaration in a class, and the tables derived from it.
 
 An instruction is a frozen dataclass whose fields, in their order, are those of the word from bit 0
 up; :func:`bits` and :func:`flag` declare them. Encoding, decoding, checks, documentation and the
@@ -18,8 +18,8 @@ OPCODE_BITS = 4
 
 @dataclass(frozen=True)
 class Field:
-    """One field: ``width`` bits from bit ``first`` of the word on, two's complement if ``signed``;
-    ``least`` is the smallest legal value, ``kind`` the Python type of its values."""
+    """One field: ``width`` bits starting at bit ``first`` of the word, two's complement if
+    ``signed``; ``least`` is the smallest legal value, ``kind`` the Python type of its values."""
 
     name: str
     first: int
@@ -43,35 +43,35 @@ class Field:
 
     @property
     def default(self) -> int:
-        """The value of a field that is not given: the least legal one if that is positive, else
+        """Value of a field that is not given: the smallest legal value if that is positive, else
         0."""
         return max(self.min, 0)
 
     @property
     def end(self) -> int:
-        """The bit after the last."""
+        """Position after the last bit."""
         return self.first + self.width
 
 
 def bits(
     width: int, doc: str, *, signed: bool = False, least: int | None = None, default: int = 0
 ) -> Any:
-    """Declare a field of an instruction; the type of ``default`` is that of its values."""
+    """Declare a field of an instruction; its values have the type of ``default``."""
     table = {"width": width, "doc": doc, "signed": signed, "least": least, "kind": type(default)}
     return dataclasses.field(default=default if least is None else least, metadata={"bits": table})
 
 
 def flag(doc: str) -> Any:
-    """Declare a field of one bit, True or False."""
+    """Declare a one-bit field, True or False."""
     return bits(1, doc, default=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Header:
-    """What all instructions have in common.
+    """Fields and behaviour common to all instructions.
 
-    Fields that are not given are at their least legal value if that is positive, else 0;
-    ``ValueError`` names one that is out of range. ``dataclasses.replace`` changes fields.
+    Fields that are not given have their smallest legal value if that is positive, else 0;
+    ``ValueError`` names a field that is out of range. ``dataclasses.replace`` changes fields.
     """
 
     opcode: ClassVar[Opcode]
@@ -83,7 +83,7 @@ class Header:
         len(Engine),
         "engines to give one token to after finishing (bit per engine; own bit illegal)",
     )
-    tag: int = bits(TAG_BITS, "free number for traces: the compiler's index of the layer")
+    tag: int = bits(TAG_BITS, "user-defined number for traces: the compiler's index of the layer")
 
     def __post_init__(self) -> None:
         layout = layout_of(type(self))
@@ -107,7 +107,7 @@ class Header:
             raise ValueError(f"{opcode.name} must not wait for tokens; it waits until all is idle")
 
     def encode(self) -> int:
-        """The instruction as a ``WORD_BITS``-bit unsigned integer."""
+        """Return the instruction as a ``WORD_BITS``-bit unsigned integer."""
         layout = layout_of(type(self))
         word = int(self.opcode)
         for value, (first, mask) in zip(layout.values(self), layout.places, strict=True):
@@ -117,8 +117,9 @@ class Header:
 
 @dataclass(frozen=True)
 class Layout:
-    """The fields of a class of instructions but for the opcode: ``values`` takes them out of one,
-    ``rules`` are their names, bounds and types, ``places`` their first bits and masks."""
+    """Fields of an instruction class except the opcode: ``values`` extracts them from an
+    instruction, ``rules`` holds their names, bounds and types, ``places`` their first bits and
+    masks."""
 
     fields: tuple[Field, ...]
     values: Callable[[Any], tuple[int, ...]]
@@ -130,7 +131,7 @@ _LAYOUTS: dict[type[Header], Layout] = {}
 
 
 def layout_of(instruction: type[Header]) -> Layout:
-    """The table of a class of instructions."""
+    """Return the layout of an instruction class."""
     if instruction not in _LAYOUTS:
         found: list[Field] = []
         first = OPCODE_BITS
@@ -148,4 +149,4 @@ def layout_of(instruction: type[Header]) -> Layout:
 
 
 HEADER = (Field("opcode", 0, OPCODE_BITS, "operation"), *layout_of(Header).fields)
-"""The fields with which every instruction starts."""
+"""Fields at the start of every instruction."""

@@ -1,5 +1,5 @@
-"""The instructions, one class each, with all their fields: the table that gateware, documentation
-and assembler are generated from."""
+"""The instructions, one class each, with all their fields: the table from which gateware,
+documentation and assembler are generated."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from sigbit_hw.arch.isa.opcodes import (
 
 
 class Block(TypedDict):
-    """The fields of ``LOAD``, ``FILL`` and ``STORE`` that say how the slots of a block lie."""
+    """Fields of ``LOAD``, ``FILL`` and ``STORE`` that describe the layout of a block of slots."""
 
     n0: int
     n1: int
@@ -33,7 +33,7 @@ class Block(TypedDict):
 
 
 def _step(doc: str) -> Any:
-    """A distance between slots."""
+    """Declare a distance between slots."""
     return bits(STEP_BITS, doc, signed=True)
 
 
@@ -67,14 +67,14 @@ def _d2() -> Any:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Halt(Header):
-    """The end of a program."""
+    """End the program."""
 
     opcode: ClassVar[Opcode] = Opcode.HALT
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Load(Header):
-    """From the DMA window to a memory on chip."""
+    """Transfer data from the DMA window to an on-chip memory."""
 
     opcode: ClassVar[Opcode] = Opcode.LOAD
     kind: LoadKind = bits(
@@ -94,7 +94,7 @@ class Load(Header):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fill(Header):
-    """One code into activation slots."""
+    """Write one code to activation slots."""
 
     opcode: ClassVar[Opcode] = Opcode.FILL
     code: int = bits(8, "activation code written to every lane of every slot")
@@ -108,7 +108,7 @@ class Fill(Header):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Seg(Header):
-    """An entry of the segment table: what an EXEC reads."""
+    """Write an entry of the segment table: the operands of an EXEC."""
 
     opcode: ClassVar[Opcode] = Opcode.SEG
     index: int = bits(SEGMENT_BITS, "entry of the segment table")
@@ -126,7 +126,7 @@ class Seg(Header):
     )
     d_block: int = _step(
         "slots from a block's base to the next's in a run if pixels // wrap output lines "
-        "end in the block; one line end more adds gap"
+        "end in the block; one more line end adds gap"
     )
     d_row: int = _step("slots from the last block's base of a row to the first's of the next")
     d_ocb: int = _step(
@@ -134,19 +134,19 @@ class Seg(Header):
     )
     words: int = bits(
         WEIGHT_WORD_BITS,
-        "weight word of the first step, from the output-channel block's first one on; one word "
-        "a step",
+        "weight word of the first step, counted from the output-channel block's first one; one "
+        "word per step",
     )
 
     @property
     def steps(self) -> int:
-        """Steps of a block: turns of the three loops, and weight words."""
+        """Steps per block: iterations of the three loops, and also weight words."""
         return self.n_ky * self.n_kx * self.n_ic
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Out(Header):
-    """The output descriptor: where the next EXEC writes, and how it post-processes."""
+    """Set the output descriptor: addresses and post-processing of the next EXEC's results."""
 
     opcode: ClassVar[Opcode] = Opcode.OUT
     base: int = bits(SLOT_BITS, "slot of the first output pixel, first channel slot, plane 0")
@@ -171,7 +171,7 @@ class Out(Header):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Exec(Header):
-    """A nest of steps of the array."""
+    """Run a loop nest of array steps."""
 
     opcode: ClassVar[Opcode] = Opcode.EXEC
     mode: Mode = bits(1, "Mode", default=Mode.MAC)
@@ -192,14 +192,14 @@ class Exec(Header):
         "a line ends inside a run after every `wrap` pixels",
         least=1,
     )
-    block_step: int = bits(SLOT_BITS, "pixels % wrap: columns from a block to the next")
+    block_step: int = bits(SLOT_BITS, "pixels % wrap: columns from one block to the next")
     group_step: int = bits(
-        SLOT_BITS, "drain_pixels % wrap: columns from a cycle of the drain to the next"
+        SLOT_BITS, "drain_pixels % wrap: columns from one drain cycle to the next"
     )
     weights: int = bits(
         WEIGHT_WORD_BITS,
-        "first weight word of the first output-channel block; the same words again for "
-        "every block of its pixels",
+        "first weight word of the first output-channel block; every block of its pixels uses the "
+        "same words",
     )
     block_words: int = bits(
         WEIGHT_WORD_BITS, "weight words from an output-channel block's first to the next's"
@@ -208,13 +208,13 @@ class Exec(Header):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Store(Header):
-    """From activation slots to the DMA window."""
+    """Transfer activation slots to the DMA window."""
 
     opcode: ClassVar[Opcode] = Opcode.STORE
     address: int = _address("; written densely")
     beats: int = bits(
         BEATS_BITS,
-        "bus beats that the slots fill; bytes of the last one past them are not written",
+        "bus beats that the slots fill; bytes of the last one beyond the slots are not written",
         least=1,
     )
     src: int = bits(SLOT_BITS, "first slot")
@@ -231,7 +231,7 @@ Instr = Halt | Load | Fill | Seg | Out | Exec | Store
 CLASSES: Mapping[Opcode, type[Instr]] = MappingProxyType(
     {c.opcode: c for c in (Halt, Load, Fill, Seg, Out, Exec, Store)}
 )
-"""Classes of instructions by opcode."""
+"""Instruction class by opcode."""
 
 LAYOUTS: Mapping[Opcode, tuple[Field, ...]] = MappingProxyType(
     {o: layout_of(c).fields[len(HEADER) - 1 :] for o, c in CLASSES.items()}
@@ -240,7 +240,7 @@ LAYOUTS: Mapping[Opcode, tuple[Field, ...]] = MappingProxyType(
 
 
 def instruction(opcode: Opcode, values: Mapping[str, int]) -> Instr:
-    """The instruction of fields that are known at run time only; ``ValueError`` names one that it
+    """Instruction with fields that are known only at run time; ``ValueError`` names a field that it
     does not have or that is out of range."""
     if unknown := values.keys() - {f.name for f in fields_of(opcode)[1:]}:
         known = ", ".join(f.name for f in fields_of(opcode)[1:])
@@ -250,7 +250,7 @@ def instruction(opcode: Opcode, values: Mapping[str, int]) -> Instr:
 
 
 def fields_of(opcode: Opcode) -> tuple[Field, ...]:
-    """All fields of an instruction, header first, from bit 0 up."""
+    """All fields of an instruction, header first, in order from bit 0."""
     return HEADER + LAYOUTS[opcode]
 
 

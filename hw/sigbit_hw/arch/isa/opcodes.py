@@ -1,5 +1,5 @@
-"""Numbers of the instruction set: opcodes, engines, kinds and modes, and the widths that several
-instructions share."""
+"""Numbering of the instruction set: opcodes, engines, kinds and modes, and the widths shared by
+several instructions."""
 
 from enum import IntEnum, unique
 from functools import cache
@@ -8,14 +8,14 @@ from types import MappingProxyType
 WORD_BITS = 256
 WORD_BYTES = WORD_BITS // 8
 WRAP_MIN = 4
-"""Least output pixels of a line in a run of several lines (`EXEC.wrap`)."""
+"""Minimum number of output pixels per line in a run of several lines (`EXEC.wrap`)."""
 TOKEN_MAX = 15
-"""A token counter holds at most this many; one more is the error ``TOKEN_OVERFLOW``."""
+"""Maximum value of a token counter; one more token is the error ``TOKEN_OVERFLOW``."""
 
 
 @unique
 class Engine(IntEnum):
-    """Engines, numbered as their bits in the token masks."""
+    """Engines, numbered by their bits in the token masks."""
 
     LOAD = 0
     COMPUTE = 1
@@ -54,7 +54,7 @@ ENGINE_OF = MappingProxyType(
 """The engine that runs an opcode; ``HALT`` belongs to the sequencer."""
 
 SIGNALLING = frozenset({Opcode.LOAD, Opcode.FILL, Opcode.EXEC, Opcode.STORE})
-"""Opcodes that may give tokens."""
+"""Opcodes that may signal tokens."""
 
 
 @unique
@@ -69,30 +69,29 @@ class LoadKind(IntEnum):
 
 @unique
 class Mode(IntEnum):
-    """What ``EXEC`` does with its operands: multiply-accumulate, or running maximum of the
-    activations."""
+    """Operation of an ``EXEC``: multiply-accumulate, or running maximum of the activations."""
 
     MAC = 0
     MAX = 1
 
 
 SLOT_BITS = 20
-"""Width of a slot's number, and of counts of slots and pixels."""
+"""Width of a slot number, and of counts of slots and pixels."""
 STEP_BITS = SLOT_BITS + 1
 """Width of a distance between slots, two's complement."""
 WEIGHT_WORD_BITS = 16
-"""Width of a weight word's number."""
+"""Width of a weight word number."""
 PARAM_GROUP_BITS = 12
-"""Width of a parameter group's number."""
+"""Width of a parameter group number."""
 TABLE_BITS = 4
-"""Width of an activation table's number."""
+"""Width of an activation table number."""
 SEGMENT_BITS = 4
-"""Width of a segment's number."""
+"""Width of a segment number."""
 ADDRESS_BITS = 32
 """Width of an address in the DMA window."""
 BEATS_BITS = 24
-"""Width of a transfer's number of bus beats."""
+"""Width of the number of bus beats of a transfer."""
 TAG_BITS = 16
-"""Width of the free number."""
+"""Width of the tag, a number that programs are free to choose."""
 INDEX_BITS = 24
 """Width of an instruction's index in its program."""

@@ -1,4 +1,4 @@
-"""Instructions from and to the words and bytes of memory."""
+"""Conversion between instructions and the words and bytes of memory."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ from sigbit_hw.arch.isa.opcodes import WORD_BYTES, Opcode
 
 
 def opcode_of(word: int) -> Opcode:
-    """The opcode of a word; ``ValueError`` if there is none of that number."""
+    """Opcode of a word; raises ``ValueError`` if the number is not an opcode."""
     number = word & ((1 << OPCODE_BITS) - 1)
     try:
         return Opcode(number)
@@ -23,8 +23,8 @@ def opcode_of(word: int) -> Opcode:
 
 
 def decode(word: int) -> Instr:
-    """The instruction of a word; ``ValueError`` if its opcode or a field is illegal, or spare bits
-    are set."""
+    """Instruction of a word; raises ``ValueError`` if its opcode or a field is illegal, or spare
+    bits are set."""
     opcode = opcode_of(word)
     fields = fields_of(opcode)[1:]
     if word >> fields[-1].end:
@@ -44,8 +44,8 @@ def pack(program: Iterable[Instr]) -> NDArray[np.uint8]:
 
 
 def unpack(data: NDArray[np.uint8]) -> list[Instr]:
-    """Instructions of :func:`pack`'s bytes; ``ValueError`` names the first illegal one by its
-    index."""
+    """Instructions of :func:`pack`'s bytes; ``ValueError`` names the index of the first illegal
+    one."""
     if data.size % WORD_BYTES:
         raise ValueError(
             f"an instruction stream must be a multiple of {WORD_BYTES} bytes, not {data.size}"

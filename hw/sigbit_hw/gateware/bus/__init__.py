@@ -1,1 +1,1 @@
-"""The bus side: shells that keep AXI4 promises, and several ports joined to one."""
+"""The bus side: shells that obey the AXI4 protocol, and several ports joined into one."""

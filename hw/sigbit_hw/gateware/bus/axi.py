@@ -1,5 +1,5 @@
-"""The bus shell: what stands between the engines, which may be reset at any time, and the AXI4
-master port, which must keep every promise made on it."""
+"""The bus shell between the engines, which may be reset at any time, and the AXI4 master port,
+which must keep every protocol obligation."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
@@ -18,10 +18,10 @@ _INCR = 1
 
 
 def burst_layout(config: ArchConfig) -> data.StructLayout:
-    """One INCR burst of full-width beats: the first one's number in the DMA window and AxLEN
-    (beats less one).
+    """One INCR burst of full-width beats: the number of its first beat in the DMA window, and AxLEN
+    (number of beats minus one).
 
-    Beat n lies at ``n * port_bytes`` of every port's part of the window. A burst must not cross 4
+    Beat n is at ``n * port_bytes`` of every port's part of the window. A burst must not cross 4
     KiB there.
     """
     return data.StructLayout(
@@ -33,7 +33,7 @@ def burst_layout(config: ArchConfig) -> data.StructLayout:
 
 
 def read_beat(config: ArchConfig, ports: int = 1) -> data.StructLayout:
-    """A read beat, or its part on one of ``ports`` ports: data, response code, last of its
+    """A read beat, or its part on one of ``ports`` ports: data, response code, last beat of its
     burst."""
     return data.StructLayout({"data": config.bus_bits // ports, "resp": 2, "last": 1})
 
@@ -49,7 +49,7 @@ def write_beat(config: ArchConfig, ports: int = 1) -> data.StructLayout:
 
 
 class BusRead(wiring.Signature):
-    """Read bursts and their beats, in order; with ``ports``, of one of so many ports."""
+    """Read bursts and their beats, in order; with ``ports``, those of one of ``ports`` ports."""
 
     def __init__(self, config: ArchConfig, ports: int = 1) -> None:
         super().__init__(
@@ -61,10 +61,11 @@ class BusRead(wiring.Signature):
 
 
 class BusWrite(wiring.Signature):
-    """Write bursts and their beats in the same order; with ``ports``, of one of so many ports.
+    """Write bursts and their beats in the same order; with ``ports``, those of one of ``ports``
+    ports.
 
-    ``done``, for one cycle a burst: it has its response, from every port. ``resp``: the worst
-    response code of this cycle, 0 (OKAY) when there is none.
+    ``done``, for one cycle per burst: the burst has its response, from every port. ``resp``: the
+    worst response code of this cycle, 0 (OKAY) if there is none.
     """
 
     def __init__(self, config: ArchConfig, ports: int = 1) -> None:
@@ -79,46 +80,46 @@ class BusWrite(wiring.Signature):
 
 
 class AxiShell(wiring.Component):
-    """One AXI4 master port with a plug that can be pulled, and that trusts no slave.
+    """One AXI4 master port that can be disconnected, and that trusts no slave.
 
     While ``enable`` is high, bursts and beats pass through, one register each way (two for read
-    data). When it falls, whatever the engines do: addresses that were accepted stay valid until
-    the bus takes them, beats that accepted write bursts still need are supplied with strobes 0,
-    late read data and responses are swallowed. ``idle`` says that nothing is outstanding. All
-    outputs to the bus are registers, but RREADY's source is one too.
+    data). When it falls, regardless of the engines: addresses that were accepted stay valid until
+    the bus takes them, beats that accepted write bursts still need are supplied with strobes 0, and
+    late read data and responses are discarded. ``idle`` says that nothing is outstanding. All
+    outputs to the bus are registers, as is the source of RREADY.
 
-    Beats and responses are compared with what is due (:mod:`~sigbit_hw.gateware.bus.due`), and
-    identifiers with the only one there is. After the first that is wrong, the port is *astray*:
-    what is outstanding is not known any more. It then passes nothing on, that beat or response
-    included, goes on as with the plug pulled, and is not idle until ``forget`` says that no more
-    will come.
+    Beats and responses are compared with the outstanding ones (:mod:`~sigbit_hw.gateware.bus.due`),
+    and identifiers with the only valid one. After the first mismatch, the port is *astray*: it no
+    longer knows what is outstanding. It then passes nothing on, including that beat or response,
+    behaves as if disconnected, and is not idle until ``forget`` says that no more will arrive.
 
     Members
     -------
     read : In(BusRead), write : In(BusWrite)
-        The engines' side, as wide as the port. A write burst is accepted when all beats of the one
-        before are; WLAST is made here.
+        The engines' side, as wide as the port. A write burst is accepted when all beats of the
+        previous one have been; WLAST is generated here.
     base : In(28), size : In(32)
         Bus address of this port's part of the DMA window, in pages of 4 KiB; bytes of the window,
         over all ports. Both are stable while ``enable`` is high, and for two cycles before.
     attributes : In(12)
-        AxCACHE, AxPROT and AxQOS as ``bus.ATTRIBUTES`` has them, stable while the port is not idle.
+        AxCACHE, AxPROT and AxQOS with the layout of ``bus.ATTRIBUTES``, stable while the port is
+        not idle.
     wraps : Out(1)
         The part ends beyond the last bus address.
     enable : In(1), idle : Out(1)
     violated : Out(1)
         For one cycle, the one after it: the slave broke the protocol.
     forget : In(1)
-        Whatever the slave was going to send has come; an astray port with nothing to send itself
-        begins anew.
+        Everything that the slave was going to send has arrived; an astray port with nothing to send
+        itself starts afresh.
     progress : Out(1)
         Some channel transferred in the last cycle.
     ar…, r…, aw…, w…, b… : as in ``ports.axi_master``
 
     Timing: a burst or write beat accepted in cycle t is on the bus from t + 1 on, until the bus
     takes it; the next one is accepted in the cycle in which the bus takes it, or later. A write
-    burst is accepted from the cycle on after the last beat of the one before was, its first beat
-    from the cycle on after the burst. A read beat that the bus gives in cycle t is offered from t +
+    burst is accepted from the cycle after the last beat of the previous one was, its first beat
+    from the cycle after the burst. A read beat that the bus delivers in cycle t is offered from t +
     1 on, a response from the bus in t reported in t + 1.
     """
 
@@ -179,7 +180,7 @@ class AxiShell(wiring.Component):
         return m
 
     def _check_base(self, m: Module) -> None:
-        """Whether the page of the window's last byte can be addressed."""
+        """Check that the page of the window's last byte is addressable."""
         last = Signal(isa.ADDRESS_BITS - PAGE_BITS - exact_log2(self.config.ports))
         some = Signal()
         m.d.sync += [
@@ -194,12 +195,12 @@ class AxiShell(wiring.Component):
         return Cat(offset[:PAGE_BITS], (self.base + offset[PAGE_BITS:])[: len(self.base)])
 
     def _read_channels(self, m: Module) -> tuple[Signal, Value]:
-        """Address register and read data; returns the number of bursts not yet passed on, and
-        whether the bus gives a beat that is wrong."""
+        """Address register and read data; returns the number of bursts not yet passed on, and a
+        flag for a wrong beat from the bus."""
         burst, beat = self.read.burst, self.read.beat
         m.submodules.reads_due = due = ReadsDue(self.config)
         m.submodules.skid = skid = Skid(read_beat(self.config, self.config.ports))
-        # A burst is counted for a cycle longer than it takes.
+        # A burst is counted for one cycle longer than it takes.
         reads = Signal(range(self.config.outstanding_reads + 2))
         m.d.comb += [
             burst.ready.eq(self._live & (~self.arvalid | self.arready)),
@@ -236,8 +237,8 @@ class AxiShell(wiring.Component):
         return reads, due.wrong | (due.moved & self.rid)
 
     def _write_channels(self, m: Module) -> tuple[Signal, Value]:
-        """Address and data registers, responses; returns the number of bursts without response, and
-        whether the bus gives a response that is wrong."""
+        """Address and data registers, responses; returns the number of bursts without a response,
+        and a flag for a wrong response from the bus."""
         burst, beat = self.write.burst, self.write.beat
         m.submodules.responses_due = due = ResponsesDue()
         owing = Signal()

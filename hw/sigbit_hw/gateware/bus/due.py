@@ -1,5 +1,5 @@
-"""What a port's slave owes: the beats of accepted read bursts, the responses of whole write
-bursts."""
+"""Outstanding obligations of a port's slave: the beats of accepted read bursts, and the responses
+of complete write bursts."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
@@ -10,7 +10,7 @@ from sigbit_hw.arch.timing import WRITES_MAX
 
 
 class ReadsDue(wiring.Component):
-    """Compares read beats with the bursts that were requested.
+    """Compares read beats with the requested bursts.
 
     Members
     -------
@@ -18,13 +18,12 @@ class ReadsDue(wiring.Component):
         The bus accepts an address in this cycle; AxLEN of its burst, less than ``burst_beats``. At
         most ``outstanding_reads`` bursts are open.
     moved : In(1), last : In(1)
-        The bus gives a beat in this cycle; its RLAST.
+        The bus delivers a beat in this cycle; its RLAST.
     forget : In(1)
         Nothing is owed any more.
     wrong : Out(1)
         In the same cycle: the beat belongs to no burst that was accepted before, or its RLAST does
-        not agree with the burst's length. What is counted after that means nothing until
-        ``forget``.
+        not agree with the burst's length. After that, the counts are meaningless until ``forget``.
     """
 
     def __init__(self, config: ArchConfig) -> None:
@@ -45,8 +44,8 @@ class ReadsDue(wiring.Component):
         depth = self.config.outstanding_reads
         shape = range(max(2, self.config.burst_beats))
         lengths = Signal(data.ArrayLayout(shape, depth), reset_less=True)
-        waiting = Signal(range(depth + 1))  # bursts behind the one whose beats come; newest first
-        left = Signal(shape, reset_less=True)  # beats after the next
+        waiting = Signal(range(depth + 1))  # bursts behind the one whose beats arrive; newest first
+        left = Signal(shape, reset_less=True)  # beats after the next one
         due = Signal()
         final, free, some = Signal(), Signal(), Signal()
         m.d.comb += [
@@ -71,7 +70,7 @@ class ReadsDue(wiring.Component):
 
 
 class ResponsesDue(wiring.Component):
-    """Compares write responses with the bursts that the bus has got as a whole.
+    """Compares write responses with the bursts that the bus has received completely.
 
     Members
     -------
@@ -82,12 +81,12 @@ class ResponsesDue(wiring.Component):
     sent : In(1)
         The bus takes the last beat of a burst in this cycle.
     answered : In(1)
-        The bus gives a response in this cycle.
+        The bus delivers a response in this cycle.
     forget : In(1)
         Nothing is owed any more.
     right : Out(1)
-        In the same cycle: there is a burst that a response can belong to. What is counted after
-        one that belongs to none means nothing until ``forget``.
+        In the same cycle: there is a burst that a response can belong to. After a response that
+        belongs to none, the counts are meaningless until ``forget``.
     open : Out(range(WRITES_MAX + 1))
         Bursts without response, at most ``WRITES_MAX``.
     """
@@ -102,7 +101,7 @@ class ResponsesDue(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        whole = Signal.like(self.open)  # of these, those whose data the bus has got
+        whole = Signal.like(self.open)  # of these, the ones whose data the bus has received
         unaddressed = self.offered & (self.open == 1)
         m.d.comb += self.right.eq((whole != 0) & ~unaddressed)
         m.d.sync += [

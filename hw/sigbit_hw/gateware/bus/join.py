@@ -1,4 +1,4 @@
-"""Several bus ports as one: bursts go to all of them, beats are joined of their parts."""
+"""Several bus ports as one: bursts go to all ports, and beats are assembled from their parts."""
 
 from functools import reduce
 from operator import or_
@@ -16,9 +16,9 @@ from sigbit_hw.gateware.parts.queue import Queue
 class PortJoin(wiring.Component):
     """One wide bus over ``config.ports`` ports, each of which carries its part of every beat.
 
-    No port ever waits for another one on the bus: there is room for the read data of every burst
-    that was requested (``outstanding_reads`` at most, which the requester observes), and a write
-    burst is announced when all of its data are here. So the ports may end in one interconnect,
+    No port ever waits for another one on the bus: there is room for the read data of every
+    requested burst (at most ``outstanding_reads``, which the requester observes), and a write burst
+    is announced when all of its data have arrived. The ports may therefore end in one interconnect,
     whatever its order.
 
     Members
@@ -46,7 +46,7 @@ class PortJoin(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        self._pending = Signal(range(WRITES_MAX + 1))  # write bursts not done
+        self._pending = Signal(range(WRITES_MAX + 1))  # write bursts that are not done
         self._join_reads(m)
         self._split_writes(m)
         self._join_responses(m)
@@ -77,8 +77,8 @@ class PortJoin(wiring.Component):
         ]
 
     def _split_writes(self, m: Module) -> None:
-        """One burst at a time is accepted and its beats are shared out; with the last one the burst
-        goes to the ports."""
+        """Accept one burst at a time and distribute its beats; the burst goes to the ports with its
+        last beat."""
         config = self.config
         burst, beat = self.write.burst, self.write.beat
         current = Signal(burst_layout(config), reset_less=True)
@@ -113,7 +113,7 @@ class PortJoin(wiring.Component):
             m.d.sync += [left.eq(left - 1), filling.eq(~last)]
 
     def _join_responses(self, m: Module) -> None:
-        """A burst is done when every port has answered it; an error is reported at once."""
+        """Complete a burst when every port has answered it; report an error immediately."""
         opened = self.write.burst.valid & self.write.burst.ready
         answers = []
         for k, port in enumerate(self.port_writes):

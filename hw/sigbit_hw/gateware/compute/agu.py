@@ -1,4 +1,4 @@
-"""The nest walker: an ``EXEC`` as one step a cycle, with the increments of all read addresses."""
+"""The nest walker: an ``EXEC`` as one step per cycle, with the increments of all read addresses."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, memory, stream, wiring
@@ -18,7 +18,7 @@ DRAIN_BITS = 16
 
 
 def segment_layout(config: ArchConfig) -> data.StructLayout:
-    """A segment as the table holds it: addresses modulo the size of the activation memory."""
+    """A segment as stored in the table: addresses modulo the size of the activation memory."""
     slot_bits, widths = ceil_log2(config.act_slots), _WIDTHS[isa.Opcode.SEG]
     return data.StructLayout(
         {"shift": 1, "base": slot_bits}
@@ -29,7 +29,7 @@ def segment_layout(config: ArchConfig) -> data.StructLayout:
 
 
 def nest_layout(config: ArchConfig) -> data.StructLayout:
-    """What the walker needs of an ``EXEC``, and the cycles that a block's drain takes."""
+    """Fields of an ``EXEC`` that the walker needs, and the cycles that a block's drain takes."""
     widths = _WIDTHS[isa.Opcode.EXEC]
     names = ("mode", "keep", "drain", "n_seg", "n_ocb", "n_rows", "run", "wrap", "block_step")
     return data.StructLayout(
@@ -40,11 +40,11 @@ def nest_layout(config: ArchConfig) -> data.StructLayout:
 
 
 def step_layout(config: ArchConfig) -> data.StructLayout:
-    """One step. The first slot of ``segment``'s block is ``base`` if ``fresh``, else where the
-    segment stands; the segment moves on by ``advance`` from there. Other steps than the ``first``
-    of a segment add ``step``. An output line ends before lane ``room`` and after every ``line``
-    lanes more (``pixels`` stands for anything longer); a lane reads ``gap_words`` words further for
-    each that has ended."""
+    """One step. The first slot of ``segment``'s block is ``base`` if ``fresh``, else the current
+    position of the segment; the segment then moves on by ``advance``. Steps other than the
+    ``first`` of a segment add ``step``. An output line ends before lane ``room`` and after every
+    further ``line`` lanes (``pixels`` stands for anything longer); for each line that has ended, a
+    lane reads ``gap_words`` words further."""
     slot_bits, lane_bits = ceil_log2(config.act_slots), ceil_log2(config.pixels)
     return data.StructLayout(
         {
@@ -64,10 +64,11 @@ def step_layout(config: ArchConfig) -> data.StructLayout:
 
 
 class NestWalker(wiring.Component):
-    """The loops of an ``EXEC``: ocb, row, block, segment, ky, kx, ic, from the outermost on.
+    """Nested loops of an ``EXEC``: ocb, row, block, segment, ky, kx, ic, from the outermost
+    inwards.
 
-    The last step of a draining block waits until the drain time of the draining block before has
-    passed since the last step of that one.
+    The last step of a draining block waits until the drain time of the previous draining block has
+    passed since the last step of that block.
 
     Members
     -------
@@ -80,7 +81,7 @@ class NestWalker(wiring.Component):
     ``valid : Out(1)``, ``step : Out(step_layout)``
         The step issued one cycle ago.
 
-    One step a cycle, without gaps between segments, blocks, rows and output-channel blocks.
+    One step per cycle, without gaps between segments, blocks, rows and output-channel blocks.
     """
 
     latency = 1
@@ -117,8 +118,8 @@ class NestWalker(wiring.Component):
         nest = Signal(nest_layout(config))
         start = self.i.valid & self.i.ready
 
-        # The segment under way is in a register; the one after it is looked up meanwhile, and with
-        # it, which of its loops have one turn.
+        # The current segment is in a register; meanwhile the next one is looked up, together with
+        # the flags of its loops that have one iteration.
         m.submodules.segments = segments = memory.Memory(
             shape=entry.size, depth=config.segments, init=[]
         )
@@ -149,25 +150,25 @@ class NestWalker(wiring.Component):
             block_end.eq(self.feeding & block_last),
         ]
 
-        # Loops over blocks: pixels left of the run and of the output line, this block's included.
-        # From a block to the next, pixels // wrap lines end, and one more where the line has no
-        # room left for block_step columns.
+        # Loops over blocks: pixels left of the run and of the output line, including this block's.
+        # From one block to the next, pixels // wrap lines end, plus one if the line has no room
+        # left for block_step columns.
         left = Signal(nest.run.shape())
         room, refill = (Signal(nest.wrap.shape(), name=name) for name in ("room", "refill"))
         back = Signal(signed(len(nest.block_step) + 1))  # -block_step
         rows, ocbs = Countdown(len(nest.n_rows), "rows"), Countdown(len(nest.n_ocb), "ocbs")
         row_last, ocb_last, run_last = rows.last, ocbs.last, Signal()
         one_block, run_fits = Signal(), at_most(self.i.p.run, lane_bits)
-        # Whether this block crosses a line's end, as a register: of a row's first block, and, by
-        # the sign of a sum, of the block after one that does, or does not.
+        # Registered flag that this block crosses a line's end: of a row's first block and, by the
+        # sign of a sum, of the block after one that does, or does not.
         crosses, first_crosses = Signal(), Signal()
         if_crossed, if_not = (
             Signal(signed(len(nest.wrap) + 2), name=name) for name in ("if_crossed", "if_not")
         )
         next_crosses = (room + Mux(crosses, if_crossed, if_not)) < 0
 
-        # Spacing of the ends of draining blocks: whether the drain is free, and whether a block
-        # may end for all the EXEC does, are registers.
+        # Spacing of the ends of draining blocks, in registers: the drain is free, and the EXEC
+        # allows a block to end.
         open_, closed_for, may_end = Signal(init=1), Signal(DRAIN_BITS), Signal()
         closes = block_end & nest.drain
         opens = Mux(closes, nest.drain_cycles == 1, open_ | (closed_for == 1))
@@ -179,7 +180,8 @@ class NestWalker(wiring.Component):
         with m.If(closes | ~open_):
             m.d.sync += closed_for.eq(Mux(closes, nest.drain_cycles, closed_for) - 1)
 
-        # Weights: one word a step, every segment from its own one of the output-channel block on.
+        # Weights: one word per step, every segment starting at its own word of the output-channel
+        # block.
         word, ocb_word, next_ocb_word = (
             Signal(nest.weights.shape(), name=name)
             for name in ("word", "ocb_word", "next_ocb_word")

@@ -21,25 +21,25 @@ CONTROL = data.StructLayout(
         "end": 1,
     }
 )
-"""What a step does: ``pool`` for ``Mode.MAX``; ``clear`` the accumulators, or ``shift`` them left,
-before it; it is the ``last`` of its block, which is to ``drain``; it is the ``end`` of its EXEC."""
+"""Control of a step: ``pool`` for ``Mode.MAX``; ``clear`` the accumulators, or ``shift`` them left,
+before the step; ``last`` step of its block, which is to ``drain``; ``end`` of its EXEC."""
 
 
 class Accumulator(Leaf):
-    """An accumulator: on 6-input LUTs one a bit, with a carry chain.
+    """An accumulator: on 6-input LUTs one LUT per bit, with a carry chain.
 
     Parameters
     ----------
     acc_bits, dot_bits : int
-        Widths of the accumulator and of what is added.
+        Widths of the accumulator and of the addend.
     radix_bits : int
         Distance of a shift.
 
     Members
     -------
     ``enable : In(1)``, ``clear : In(1)``, ``shift : In(1)``
-        What to do in the next cycle: each accumulator has registers of its own for them, which can
-        be near it.
+        Operation of the next cycle: each accumulator has its own registers for them, which can be
+        placed near it.
     ``dot : In(signed(dot_bits))``, ``carry : In(1)``
         If this cycle is to ``enable``, ``acc = (clear ? 0 : shift ? acc << radix_bits : acc) + dot
         + carry`` in the next.
@@ -62,7 +62,7 @@ class Accumulator(Leaf):
 
     @property
     def parameters(self) -> tuple[object, ...]:
-        """``acc_bits``, ``dot_bits``, ``radix_bits``."""
+        """The parameters ``acc_bits``, ``dot_bits`` and ``radix_bits``."""
         return len(self.acc), len(self.dot), self.radix_bits
 
     def build(self, fabric: Fabric) -> Module:
@@ -81,9 +81,9 @@ class Accumulator(Leaf):
 
 
 class MacArray(wiring.Component):
-    """Accumulators of ``pixels * oc_lanes`` outputs, maxima of ``pixels * ic_lanes`` channels.
+    """Accumulators of ``pixels * oc_lanes`` outputs, and maxima of ``pixels * ic_lanes`` channels.
 
-    A step makes ``acc = (clear ? 0 : shift ? acc << term_radix_bits : acc) + weights . acts`` in
+    A step computes ``acc = (clear ? 0 : shift ? acc << term_radix_bits : acc) + weights . acts`` in
     ``acc_bits`` of two's complement (it wraps); for ``pool``, the largest ``acts`` since ``clear``.
 
     Members
@@ -98,7 +98,7 @@ class MacArray(wiring.Component):
     ``done : Out(1)``, ``done_control : Out(CONTROL)``
         The step of :attr:`latency` cycles ago, whose result is there in this cycle only.
 
-    One step a cycle, with any gaps.
+    One step per cycle, with any gaps.
     """
 
     def __init__(self, config: ArchConfig) -> None:

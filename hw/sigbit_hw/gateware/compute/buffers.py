@@ -37,7 +37,7 @@ class ActMemory(wiring.Component):
     """Activation memory: slot s is in bank ``s % pixels``, word ``s // pixels``.
 
     Each bank has two ports. Port A serves the operands. Port B serves the drain first, then
-    transfers of slots, one a cycle: a write (LOAD, FILL) if there is one, else a read (STORE). A
+    transfers of slots, one per cycle: a write (LOAD, FILL) if there is one, else a read (STORE). A
     transfer is first registered; its slots are written or read together in the next cycle in which
     the drain uses none of their banks.
 
@@ -48,15 +48,15 @@ class ActMemory(wiring.Component):
     ``drain : In(BankWrite).array(pixels)``
         The drain's writes.
     ``write : In(ActWrite)``
-        Ready unless the transfer before waits for the drain: at best one transfer a cycle.
+        Ready unless the previous transfer waits for the drain: at best one transfer per cycle.
     ``read : In(ActRead)``
-        Ready with ``write``, when that has nothing to transfer; data come ``READ_LATENCY`` cycles
+        Ready with ``write`` if that has nothing to transfer; data are valid ``READ_LATENCY`` cycles
         after the banks were read.
     ``trace : Out(ActTrace)``
         All writes, in the cycle in which they take place.
 
-    A read of a word that is written in the same cycle gives the old slot here, and in a fabric's
-    memories anything: programs do not ask for it.
+    A read of a word that is written in the same cycle returns the old slot here, and an undefined
+    value in a fabric's memories: programs do not request it.
     """
 
     read_latency = 2
@@ -166,8 +166,8 @@ class ActMemory(wiring.Component):
     def _give(
         self, m: Module, stored: list[Value], first_bank: Signal, turn: Signal, read: Value
     ) -> None:
-        """The slots read from the banks in turn: of the ``width`` neighbours from ``first_bank``
-        on those of equal number modulo ``width``, then rotated by ``turn``."""
+        """Select the slots read from the banks: of the ``width`` neighbours from ``first_bank`` on,
+        those of equal number modulo ``width``, then rotated by ``turn``."""
         width = self.config.slots_per_move
         low, high = first_bank[: len(turn)], first_bank[len(turn) :]
         neighbours = []
@@ -187,12 +187,12 @@ class ActMemory(wiring.Component):
 
 
 class WeightMemory(wiring.Component):
-    """Weight memory, built of memories as wide as the bus.
+    """Weight memory, built from memories as wide as the bus.
 
     Members
     -------
     ``write : In(WeightWrite)``
-        One bus beat a cycle.
+        One bus beat per cycle.
     ``word : In(word)``, ``weights : Out(weight_word_bits)``
         The word addressed :attr:`read_latency` cycles ago; the last register is for the fan-out to
         all pixels.
@@ -232,12 +232,13 @@ class WeightMemory(wiring.Component):
 
 
 class ParamMemory(wiring.Component):
-    """Parameter memory, the bits of an item that the requantizer uses, in ``param_lanes`` lanes.
+    """Parameter memory in ``param_lanes`` lanes; it stores the bits of an item that the requantizer
+    uses.
 
     Members
     -------
     ``write : In(ParamWrite)``
-        One item a cycle.
+        One item per cycle.
     ``group : In(group)``, ``neutral : In(1)``, ``params : Out(param_layout).array(param_lanes)``
         The group addressed 2 cycles ago; or, if ``neutral``, parameters with which a requantizer
         gives what it gets.
@@ -287,7 +288,7 @@ class TableMemory(wiring.Component):
     Members
     -------
     ``write : In(TableWrite)``
-        One entry a cycle, into all copies.
+        One entry per cycle, into all copies.
     ``table : In(table)``, ``index : In(8).array(post_lanes)``
     ``codes : Out(bits).array(post_lanes)``
         Each lane's entry addressed 2 cycles ago.

@@ -1,4 +1,4 @@
-"""The drain: results of a finished block to codes in the activation memory."""
+"""The drain: converts the results of a finished block to codes in the activation memory."""
 
 from collections.abc import Sequence
 from functools import reduce
@@ -19,7 +19,8 @@ from sigbit_hw.gateware.parts.pipeline import choose, delay
 
 
 class Drain(wiring.Component):
-    """Copies a block's results, post-processes ``post_lanes`` of them a cycle, writes their codes.
+    """Copies a block's results, post-processes ``post_lanes`` of them per cycle, and writes their
+    codes.
 
     Lane ``d * param_lanes + j`` takes channel j of a parameter group, of pixel d of a group of
     ``drain_pixels``. Accumulators go through requantizer and activation table. So do maxima, with
@@ -66,12 +67,12 @@ class Drain(wiring.Component):
 
     @property
     def _code_time(self) -> int:
-        """Cycles from ``start`` to codes."""
+        """Cycles from ``start`` to the codes."""
         return 1 + self._index_time + TableMemory.read_latency
 
     @property
     def _index_time(self) -> int:
-        """Cycles from an entry to its index in the table."""
+        """Cycles from an entry to its table index."""
         return ParamMemory.read_latency + self.requantizers[0].latency
 
     @property
@@ -133,7 +134,7 @@ class Drain(wiring.Component):
     def _chosen(
         self, m: Module, shows: Signal, results: Sequence[Value], entry: Value, name: str
     ) -> Value:
-        """Copies ``results`` to shadow registers when ``shows``, and gives that of the bit set in
+        """Copy ``results`` to shadow registers if ``shows``, and return the one whose bit is set in
         ``entry`` one cycle later, 0 for none.
 
         A register's reset takes no LUT, so each copy goes through one that is 0 unless it is
@@ -152,15 +153,15 @@ class Drain(wiring.Component):
         return reduce(or_, gated)
 
     def _maximum(self, m: Module, shows: Signal, entry: Value, d: int) -> list[Value]:
-        """The maxima of pixel d of a group as the requantizers take them, when their parameters
-        arrive."""
+        """Maxima of pixel d of a group in the form that the requantizers take, aligned with their
+        parameters."""
         config = self.config
         slot = self._chosen(m, shows, self.maxima[d :: config.drain_pixels], entry, f"maximum_{d}")
         codes = (
             slot.word_select(j, config.act_format.lane_bits)[: config.act_format.bits]
             for j in range(config.ic_lanes)
         )
-        # A code is a result: with all bits of it, its top one is a sign there.
+        # Treat a code as a result: with all its bits, the top one is a sign there.
         return [
             code
             if len(code) < config.result_bits
@@ -169,7 +170,7 @@ class Drain(wiring.Component):
         ]
 
     def _accumulator(self, m: Module, shows: Signal, entry: Value, d: int, j: int) -> Value:
-        """The accumulator that lane (d, j) takes, when its parameters arrive."""
+        """The accumulator of lane (d, j), aligned with its parameters."""
         config = self.config
         results = [
             self.acc[p][g * config.param_lanes + j].as_unsigned()
@@ -179,7 +180,7 @@ class Drain(wiring.Component):
         return self._chosen(m, shows, results, entry, f"{d}_{j}")
 
     def _write(self, m: Module, codes: Value) -> None:
-        """Brings slots, and codes of all lanes, to their banks, and aligns them."""
+        """Route the slots and the codes of all lanes to their banks, and align them."""
         config, slots = self.config, self.slots
         bank_bits, count = ceil_log2(config.pixels), len(slots.slots)
         wait = self.latency - 1 - self._bank_time

@@ -1,4 +1,4 @@
-"""Which slots a cycle of the drain writes: from groups of pixels to addresses."""
+"""Slots written per drain cycle: from groups of pixels to addresses."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
@@ -15,13 +15,14 @@ _STEPS = ("d_pix", "d_col", "d_line", "d_row")
 
 
 def group_layout(config: ArchConfig) -> data.StructLayout:
-    """One cycle of the drain: a group of ``drain_pixels`` pixels, and what comes after it.
+    """One cycle of the drain: a group of ``drain_pixels`` pixels, and what follows it.
 
-    ``inside``: pixels of the run, and, last, whether the run goes on after the group. A line ends
-    in the group if ``ends``, for the first time at pixel ``first_end``, then every ``period``
-    pixels (0: no more). The group's first pixel is in column ``column`` of its line if that began
-    after the group before (``fresh``), else its phase follows from there. ``leaves``: the next
-    cycle is another group's. The other fields are those of :func:`move_layout` and of ``OUT``."""
+    ``inside``: pixels of the run and, in the last bit, a flag that the run continues after the
+    group. A line ends in the group if ``ends``, for the first time at pixel ``first_end``, then
+    every ``period`` pixels (0: no more). The group's first pixel is in column ``column`` of its
+    line if that began after the previous group (``fresh``), else its phase follows from the
+    previous group. ``leaves``: the next cycle belongs to another group. The other fields are those
+    of :func:`move_layout` and of ``OUT``."""
     slot, pixels = ceil_log2(config.act_slots), config.drain_pixels
     count = ceil_log2(pixels)
     return data.StructLayout(
@@ -72,12 +73,12 @@ class PixelSteps(wiring.Component):
     Members
     -------
     ``group : In(group_layout)``
-        All zero in a cycle without drain, but for ``restart`` and ``base``.
+        All zero in a cycle without drain, except ``restart`` and ``base``.
     ``move : Out(move_layout)``
         The group of :attr:`latency` cycles ago.
 
-    One group a cycle. Only the phase is carried from group to group; the rest is a pipeline for
-    several pixels a cycle, and one cycle of logic for one.
+    One group per cycle. Only the phase is carried from group to group; the rest is a pipeline for
+    several pixels per cycle, and one cycle of logic for one.
     """
 
     def __init__(self, config: ArchConfig) -> None:
@@ -86,7 +87,8 @@ class PixelSteps(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """The steps, for several pixels in five cycles, their sums in a tree, then the places."""
+        """Cycles of latency: the steps, for several pixels in five cycles; their sums in a tree;
+        the places."""
         pixels = self.config.drain_pixels
         return 1 if pixels == 1 else 5 + ceil_log2(pixels) + 1
 
@@ -98,19 +100,19 @@ class PixelSteps(wiring.Component):
         return m
 
     def _ago(self, m: Module, name: str, cycles: int, *, reset: bool = False) -> Value:
-        """A field of the group ``cycles`` cycles of the pipeline ago."""
+        """A field of the group ``cycles`` pipeline cycles ago."""
         if self.config.drain_pixels == 1:
             return self.group[name]
         return delay(m, self.group[name], cycles, name, reset=reset)
 
     def _cut(self, m: Module, value: Value, name: str) -> Signal:
-        """A cycle of the pipeline."""
+        """One pipeline cycle."""
         result = Signal(len(value), name=name, reset_less=True)
         m.d[("comb" if self.config.drain_pixels == 1 else "sync")] += result.eq(value)
         return result
 
     def _kind(self, m: Module) -> tuple[Value, Value]:
-        """Of one pixel: whether its line ends there, its last phase is there."""
+        """Flags of one pixel: its line ends there, its last phase is there."""
         group = self.group
         phase, after, block, held = (
             Signal(PHASE_BITS, name=name)
@@ -135,8 +137,7 @@ class PixelSteps(wiring.Component):
         return group.ends, turns
 
     def _kinds(self, m: Module) -> tuple[Value, Value]:
-        """For every pixel, of 4 cycles ago: whether its line ends there, its last phase is
-        there."""
+        """The same flags for every pixel of 4 cycles ago."""
         pixels = self.config.drain_pixels
         first = {
             name: self._ago(m, name, 1)
@@ -238,7 +239,8 @@ class PixelSteps(wiring.Component):
         )
 
     def _steps(self, m: Module, kinds: tuple[Value, Value]) -> list[Signal]:
-        """The step after every pixel: of 5 cycles ago, for one pixel of one."""
+        """The step after each pixel, of 5 cycles ago; with one pixel per group, of one cycle
+        ago."""
         line_ends, phase_ends = kinds
         inside, leaves = self._ago(m, "inside", 4), self._ago(m, "leaves", 4)
         d_pix, d_col, d_line, d_row = (self._ago(m, name, 4) for name in _STEPS)
@@ -260,7 +262,7 @@ class PixelSteps(wiring.Component):
         return steps
 
     def _places(self, m: Module, sums: list[Signal]) -> None:
-        """Sums up the steps in a parallel-prefix tree (Sklansky), and drives ``move``."""
+        """Sum up the steps in a parallel-prefix tree (Sklansky), and drive ``move``."""
         group, move, pixels = self.group, self.move, self.config.drain_pixels
         for level in range(ceil_log2(pixels)):
             nodes = []
@@ -300,7 +302,7 @@ class OutputSlots(wiring.Component):
     Members
     -------
     ``move : In(move_layout)``
-        All zero in a cycle without drain, but for ``restart`` and ``base``.
+        All zero in a cycle without drain, except ``restart`` and ``base``.
     ``write : Out(n)``, ``slots : Out(slot).array(n)``, ``end : Out(1)``
         The slots that the ``move`` of :attr:`latency` cycles ago writes: ``drain_slots`` of each
         of ``drain_pixels``.
@@ -320,7 +322,7 @@ class OutputSlots(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """The pixels' slots, then the channel slots by halves."""
+        """Cycles of latency: the pixels' slots, then the channel slots in halves."""
         return 1 + ceil_log2(self.config.drain_slots)
 
     def elaborate(self, platform: object) -> Module:

@@ -1,4 +1,4 @@
-"""The drain's order: which results are post-processed in a cycle."""
+"""The drain's order: the results that are post-processed in each cycle."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
@@ -15,7 +15,8 @@ _EXEC = {f.name: f.width for f in isa.LAYOUTS[isa.Opcode.EXEC]}
 
 
 def drain_layout(config: ArchConfig) -> data.StructLayout:
-    """What the drain needs of an ``EXEC`` and its ``OUT``; slots modulo the memory's size."""
+    """Fields of an ``EXEC`` and its ``OUT`` that the drain needs; slots modulo the memory's
+    size."""
     slots = {"base", "d_slot", "d_pix", "d_col", "d_line", "d_row", "d_plane"}
     sizes = {"param": ceil_log2(config.param_groups), "table": ceil_log2(config.tables)}
     return data.StructLayout(
@@ -31,20 +32,20 @@ def drain_layout(config: ArchConfig) -> data.StructLayout:
 _PLACE = data.StructLayout(
     {"left": _EXEC["run"], "final": 1, "room": _EXEC["wrap"], "ends": 1, "near": 1, "fresh": 1}
 )
-"""Where a group of pixels begins: ``left`` pixels of the run from there on, ``final`` if all of
-these are in the group; ``room`` pixels of the line after the first, ``ends`` if all of these are in
-the group, ``near`` if they end as far behind it; ``fresh`` if a line began after the group
-before."""
+"""Start of a group of pixels: ``left`` pixels of the run from there on, ``final`` if all of them
+are in the group; ``room`` pixels of the line after the first, ``ends`` if all of them are in the
+group, ``near`` if they end in the next group; ``fresh`` if a line began after the previous
+group."""
 
 
 _LOOPS = ("n_planes", "n_rows", "n_ocb")
-"""Turns of the loops that are counted; of an EXEC in the drain, ``n_planes_one`` and
-``n_planes_two`` ... beside them tell whether there are but so many turns."""
+"""Loops whose iterations are counted. ``n_planes_one``, ``n_planes_two`` and so on, beside the
+fields of an EXEC in the drain, tell whether there are exactly that many iterations."""
 
 
 class _Count:
-    """A loop counted down. ``last``, in the last turn, and ``comes``, in the one before, are
-    registers."""
+    """A loop counter that counts down. ``last``, in the last iteration, and ``comes``, in the one
+    before, are registers."""
 
     def __init__(self, m: Module, name: str, width: int) -> None:
         self._m, self._name = m, name
@@ -53,7 +54,7 @@ class _Count:
         self.comes = Signal(name=f"{name}_comes")
 
     def restart(self, changes: Value, job: data.View, other: data.View) -> None:
-        """From the turns of ``job`` if ``changes``, else of ``other``."""
+        """Reload from the iterations of ``job`` if ``changes``, else of ``other``."""
         one, two = f"{self._name}_one", f"{self._name}_two"
         self._m.d.sync += [
             self._left.eq(Mux(changes, job[self._name], other[self._name])),
@@ -70,7 +71,8 @@ class _Count:
 
 
 class _Ring:
-    """One bit of ``size``, which moves on with ``step``; ``comes`` if a step leads to the last."""
+    """A one-hot ring of ``size`` bits that advances with ``step``; ``comes`` if a step leads to the
+    last bit."""
 
     def __init__(self, m: Module, name: str, size: int, step: Value) -> None:
         self.at = Signal(size, name=name, init=1)
@@ -80,7 +82,7 @@ class _Ring:
 
 
 class DrainWalker(wiring.Component):
-    """The loops of a drain: ocb, row, block, plane, group of pixels, and one parameter group a
+    """Nested loops of a drain: ocb, row, block, plane, group of pixels; one parameter group per
     cycle.
 
     Members
@@ -90,13 +92,13 @@ class DrainWalker(wiring.Component):
     ``start : In(1)``
         The next cycle is the first of a block's drain. At least the block's drain time apart.
     ``active : Out(1)``, ``pool : Out(1)``, ``param : Out``, ``table : Out``
-        In a cycle of the drain: whether it drains a maximum, parameter group, activation table.
+        In a cycle of the drain: flag that it drains a maximum, parameter group, activation table.
     ``entry : Out``, ``pool_entry : Out``
         One cycle later, one bit: of ``group of pixels * groups_per_block + parameter group of the
         block``; or, of a maximum, of the group of pixels.
     ``group : Out(group_layout)``
-        One cycle later (:attr:`latency` after ``start``), what the cycle writes: nothing for pixels
-        past the run and channel slots from ``n_slots`` on.
+        One cycle later (:attr:`latency` after ``start``), the cycle's writes: none for pixels past
+        the run and channel slots from ``n_slots`` on.
     """
 
     latency = 2
@@ -124,10 +126,10 @@ class DrainWalker(wiring.Component):
         pixels, count = config.drain_pixels, ceil_log2(config.drain_pixels)
         groups, drain_slots = config.groups_per_block, config.drain_slots
 
-        # An EXEC, the one after it, and what follows from their fields: the columns after a line's
-        # first, and after a group's first pixel's line ends; a step back; whether the run, or a
-        # line, fits one group; whether a line fits no two; pixels between line ends in a group;
-        # whether ``line`` has one whole group of pixels.
+        # An EXEC, the one after it, and values derived from their fields: the columns after the
+        # first of a line, and those added when the line of a group's first pixel ends; a step back;
+        # flags that the run, or a line, fits one group, that a line does not fit two, and that
+        # ``line`` has exactly one whole group of pixels; pixels between line ends in a group.
         wrap = self.i.p.wrap
         more = {
             "line": len(wrap),
@@ -145,7 +147,7 @@ class DrainWalker(wiring.Component):
             for name in ("job", "offered")
         )
         held, offers, load = Signal(), Signal(), Signal()
-        # Whole groups of pixels in the job's ``refill``: whether there is one, or none.
+        # Whole groups of pixels in the job's ``refill``: flags for exactly one, and none.
         one, none = Signal(), Signal()
         with m.If(~offers):
             m.d.sync += [
@@ -165,8 +167,8 @@ class DrainWalker(wiring.Component):
         with m.Elif(load):
             m.d.sync += offers.eq(0)
 
-        # Loops within a block. Whether a cycle is the last of a group of pixels, and of a plane, is
-        # in registers. When a block begins, the rings are where they began.
+        # Loops within a block. The flags for the last cycle of a group of pixels, and of a plane,
+        # are in registers. When a block begins, the rings are back at their start.
         step_end, plane_end, block_end, row_end, ocb_end, job_end = (
             Signal(name=f"{loop}_end") for loop in ("step", "plane", "block", "row", "ocb", "job")
         )
@@ -193,8 +195,8 @@ class DrainWalker(wiring.Component):
                 )
             )
         planes, rows, ocbs = (_Count(m, loop, len(job[loop])) for loop in _LOOPS)
-        # An EXEC is taken over when the one before ends. While there is none, what takes its place
-        # changes nothing. With the row at hand the EXEC ends, or there is none.
+        # An EXEC is taken over when the previous one ends. While there is none, its placeholder
+        # changes nothing. With the current row the EXEC ends, or there is none.
         row_begins, changes = Signal(), Signal(init=1)
         here, after, first = (Signal(_PLACE, name=name) for name in ("here", "after", "first"))
         m.d.comb += [
@@ -233,9 +235,9 @@ class DrainWalker(wiring.Component):
                 with m.Else():
                     loop.step()
 
-        # Pixels of the run and of the line. Every plane begins again with the block's first group.
-        # A line that is no longer than a group ends in all of them; another one next ends when one
-        # group is left, or, if it begins in this group, if it ends in the next one.
+        # Pixels of the run and of the line. Every plane starts again with the block's first group.
+        # A line that is no longer than a group ends in every group; a longer one next ends when one
+        # group is left or, if it begins in this group, if it ends in the next one.
         new_line = here.ends & (here.room[: count + 1] < job.group_step)
         carries = here.room[:count] + job.refill[:count] >= pixels
         m.d.comb += [
@@ -268,11 +270,11 @@ class DrainWalker(wiring.Component):
             block = Signal(_PLACE, name="block")
             with m.If(Mux(job.mode, pools.at[0], entries.at[:groups].any())):
                 m.d.sync += block.eq(here)
-        with m.If(row_begins | step_end):  # what is worked out last is chosen last
+        with m.If(row_begins | step_end):  # the value that is computed last is selected last
             m.d.sync += here.eq(Mux(row_begins, first, Mux(turns_back, block, after)))
 
         # Channels: distance from channel slot 0, channel slots left, parameter group; and the same
-        # of the output-channel block's first group.
+        # for the output-channel block's first group.
         channels = data.StructLayout(
             {"offset": len(job.d_slot), "left": len(job.n_slots), "param": len(job.param)}
         )

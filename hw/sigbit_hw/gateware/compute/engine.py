@@ -57,11 +57,11 @@ class ComputeEngine(wiring.Component):
 
     Timing: an EXEC accepted in cycle t begins in cycle t + 1, or later: with ``sync``, when all
     earlier EXECs have retired in earlier cycles; else when fewer than :data:`EXECS_IN_FLIGHT` are
-    left. One cycle later it issues its first step, and from then on one a cycle, but the last steps
-    of draining blocks at least the drain time of the earlier one apart. It retires
+    left. One cycle later it issues its first step, and from then on one per cycle; the last steps
+    of draining blocks, however, are at least the drain time of the earlier block apart. It retires
     :attr:`result_latency` cycles after its last step if it does not drain, else
-    :attr:`drain_latency` plus the drain time of its last block, less one; at the earliest one
-    cycle after the EXEC before.
+    :attr:`drain_latency` plus the drain time of its last block, minus one; at the earliest one
+    cycle after the previous EXEC.
     """
 
     def __init__(self, config: ArchConfig) -> None:
@@ -88,7 +88,7 @@ class ComputeEngine(wiring.Component):
 
     @property
     def result_latency(self) -> int:
-        """Cycles from the issue of an EXEC's last step to its retirement, if it does not drain."""
+        """Cycles from the issue of an EXEC's last step to its retirement if it does not drain."""
         return self.walker.latency + self.fetch.latency + self.array.latency + 1
 
     @property
@@ -129,7 +129,7 @@ class ComputeEngine(wiring.Component):
         with m.If(take & (opcode == isa.Opcode.OUT)):
             m.d.sync += out.eq(views[isa.Opcode.OUT])
 
-        # EXEC: begins when all it has to wait for is done.
+        # EXEC: begins when everything that it has to wait for is done.
         waiting, begin = Signal(), Signal()
         in_flight = Signal(range(EXECS_IN_FLIGHT + 1))
         none, room = Signal(init=1), Signal(init=1)  # in flight; for another one
@@ -159,7 +159,7 @@ class ComputeEngine(wiring.Component):
                 index.eq(self.i.p.index),
             ]
 
-        # EXECs on their way queue for the drain, if they drain, and for retirement.
+        # EXECs in progress queue for the drain, if they drain, and for retirement.
         m.submodules.drains = drains = Queue(drain_layout(config), EXECS_IN_FLIGHT)
         m.submodules.retirements = retirements = Queue(_RETIREMENT, EXECS_IN_FLIGHT)
         connect(m, drains.o, drain.i)

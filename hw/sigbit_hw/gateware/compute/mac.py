@@ -1,4 +1,4 @@
-"""The dot product of native codes: the leaf of the array, where most of the LUTs are."""
+"""The dot product of native codes: the leaf of the array, which holds most of the LUTs."""
 
 import numpy as np
 from amaranth.hdl import Cat, Module, Signal, Value, signed
@@ -18,8 +18,8 @@ class DotProduct(Leaf):
 
     Products are magnitudes (:class:`~sigbit_hw.gateware.parts.product.Product`) with a sign. A
     negative product enters the adder tree as one's complement; the missing +1 of each is the
-    carry-in of an adder above it. One is left over: it is the output ``carry``, for the carry-in
-    of the accumulator.
+    carry-in of an adder above it. The remaining one is the output ``carry``, for the carry-in of
+    the accumulator.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class DotProduct(Leaf):
         ``dot + carry`` is the dot product of ``latency`` cycles ago. The sum over k lanes lies in
         [-k M - 1, k M], M the largest product: nodes of the tree have exactly the bits for that.
 
-    One dot product a cycle. Nothing is rounded. For UltraScale+ there is a form made of its cells
+    One dot product per cycle. Nothing is rounded. For UltraScale+ there is a form made of its cells
     (:mod:`sigbit_hw.gateware.compute.xcup_dot`).
     """
 
@@ -54,8 +54,7 @@ class DotProduct(Leaf):
 
     @property
     def latency(self) -> int:
-        """Cycles from codes to dot product: those of the product, and 1 for a level of the
-        tree."""
+        """Cycles from codes to dot product: those of the product, and 1 per level of the tree."""
         return self.form.latency + self.ic_lanes.bit_length() - 1
 
     def compute(self, weights: ArrayLike, acts: ArrayLike) -> NDArray[np.int64]:
@@ -68,7 +67,7 @@ class DotProduct(Leaf):
 
     @property
     def parameters(self) -> tuple[object, ...]:
-        """``weight_format``, ``act_format``, ``ic_lanes``."""
+        """The parameters ``weight_format``, ``act_format`` and ``ic_lanes``."""
         return self.weight_format, self.act_format, self.ic_lanes
 
     def build(self, fabric: Fabric) -> Module:

@@ -16,7 +16,7 @@ from sigbit_hw.gateware.parts.pipeline import choose, delay
 
 
 def most_line_ends(pixels: int) -> int:
-    """Most output lines that can end before the last lane of a block."""
+    """Maximum number of output lines that can end before the last lane of a block."""
 
     def ends(wrap: int) -> int:
         return (wrap - gcd(wrap, pixels) + pixels - 1) // wrap  # with the first lane farthest right
@@ -25,7 +25,7 @@ def most_line_ends(pixels: int) -> int:
 
 
 def number_of(flags: list[Value]) -> Value:
-    """How many of ``flags`` are set, if none of them follows one that is not."""
+    """Number of set ``flags``; set flags precede all others."""
     if not flags:
         return Const(0, 0)
     half = 1 << (len(flags).bit_length() - 1)
@@ -34,7 +34,7 @@ def number_of(flags: list[Value]) -> Value:
 
 
 class OperandFetch(wiring.Component):
-    """Walks every segment's slots, addresses the banks, rotates what they give to the lanes.
+    """Tracks every segment's slots, addresses the banks, and rotates the slots read to the lanes.
 
     Lane p of a step at slot F reads slot F + p, and ``gap_words`` words further for each output
     line that has ended before it. So bank b serves lane ``(b - F) % pixels``; its word is
@@ -51,7 +51,7 @@ class OperandFetch(wiring.Component):
     ``fed : Out(1)``, ``control : Out(CONTROL)``, ``acts : Out(slot_bits).array(pixels)``
         The step of :attr:`latency` cycles ago with its activations, lane by lane.
 
-    One step a cycle.
+    One step per cycle.
     """
 
     address_cycles = 4
@@ -94,7 +94,7 @@ class OperandFetch(wiring.Component):
         ]
         with m.If(self.valid):
             m.d.sync += slot.eq(Mux(step.first, start, slot + step.step))
-        # Beside it, the lanes before which lines end, and the words that 1, 2, … gaps are.
+        # In parallel, the lanes before which lines end, and the words for 1, 2, … gaps.
         most = most_line_ends(pixels)
         ends = [delay(m, step.room + j * step.line, 1, f"end_{j}") for j in range(most)]
         gaps = [
@@ -102,8 +102,8 @@ class OperandFetch(wiring.Component):
             for k in range(1, most + 1)
         ]
 
-        # Cycle 2: lanes counted from bank 0 on, so that the banks below the rotation come after
-        # all others; the word of lane 0 after so many gaps.
+        # Cycle 2: lanes counted from bank 0 on, so that the banks below the rotation come after all
+        # others; the word of lane 0 after this number of gaps.
         rotation, word = slot[:lane_bits], slot[lane_bits:]
         ends = [delay(m, rotation + end, 1, f"bank_end_{j}") for j, end in enumerate(ends)]
         words = [

@@ -17,7 +17,7 @@ _DIGIT_BITS = 2
 
 
 class _Order(IntEnum):
-    """What the upper digits of two codes say; ``EQUAL_MINUS`` of two negative codes."""
+    """Order of two codes by their upper digits; ``EQUAL_MINUS`` for two negative codes."""
 
     LESS = 0
     EQUAL_PLUS = 1
@@ -26,7 +26,7 @@ class _Order(IntEnum):
 
 
 def _compare(order: int, a: int, b: int) -> int:
-    """The order with one more digit of both magnitudes."""
+    """The order after one more digit of both magnitudes."""
     if a == b or order in (_Order.LESS, _Order.GREATER):
         return order
     return _Order.GREATER if (a > b) == (order == _Order.EQUAL_PLUS) else _Order.LESS
@@ -41,10 +41,10 @@ def outranks(
     enable: Value,
     attributes: dict[str, int],
 ) -> Value:
-    """``enable & (always | order_key(code) > order_key(best))``, in digits of two bits from the top
-    on, each a table of six inputs into signals with ``attributes``.
+    """``enable & (always | order_key(code) > order_key(best))``, in two-bit digits from the top,
+    each a table of six inputs into signals with ``attributes``.
 
-    Codes are compared as they are: it costs fewer tables than making keys of them.
+    Codes are compared directly, which costs fewer tables than converting them to keys.
     """
     low = (fmt.bits - 1) // _DIGIT_BITS * _DIGIT_BITS
     top = 1 << (fmt.bits - low)
@@ -85,12 +85,12 @@ class RunningMax(Leaf):
     ``acts : In(lanes * lane_bits)``
         Codes, lane 0 in the low bits.
     ``enable, clear : In(1)``
-        Take ``acts`` into account in this cycle; forget what came before it.
+        Take ``acts`` into account in this cycle; forget earlier ones.
     ``codes : Out(lanes * lane_bits)``
         The maxima, one cycle after the last ``enable``. Of two codes of equal value that with the
         larger order key is kept.
 
-    One slot a cycle.
+    One slot per cycle.
     """
 
     latency = 1

@@ -1,4 +1,4 @@
-"""The requantizer: accumulator to pre-activation, ``numerics.requantize`` bit for bit."""
+"""The requantizer: accumulator to pre-activation, bit-exact with ``numerics.requantize``."""
 
 import numpy as np
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
@@ -14,17 +14,17 @@ from sigbit_hw.gateware.parts.pipeline import delay
 
 
 def param_layout(fmt: ParamFormat) -> data.StructLayout:
-    """One channel's parameters as the hardware keeps them: the used bits of an item."""
+    """One channel's parameters as stored in hardware: the used bits of an item."""
     return data.StructLayout({"step": fmt.step_bits, "tie": 1, "base": signed(fmt.base_bits)})
 
 
 def neutral_param(fmt: ParamFormat) -> Const:
-    """Parameters with which ``y`` is an accumulator of so many bits: a step of 1."""
+    """Parameters that make ``y`` equal to an accumulator of ``bits`` bits: a step of 1."""
     return Const(int(fmt.pack(0, numerics.UNIT, 0)), param_layout(fmt).size)
 
 
 def differs(bits: Value, sign: Value) -> Value:
-    """Whether any of ``bits`` is not ``sign``."""
+    """1 if any of ``bits`` differs from ``sign``."""
     return (bits ^ sign.replicate(len(bits))).any()
 
 
@@ -36,13 +36,14 @@ def add_term(total: Value, term: Value, carry: Value) -> Value:
 
 
 def kept(left: Value, over: Value, width: int) -> tuple[Value, Value]:
-    """The low ``width`` bits of a number, and whether it, or one before, has more."""
+    """The low ``width`` bits of a number, and a flag that it, or an earlier number, has more
+    bits."""
     return left[:width], over | differs(left[width - 1 : -1], left[-1])
 
 
 class Steps(Leaf):
-    """Step and tie bit of a parameter lane as old as the stages of its requantizers, of which there
-    may be several, need them.
+    """Delayed step and tie bit of a parameter lane, aligned with the stages of its requantizers, of
+    which there may be several.
 
     Parameters
     ----------
@@ -69,7 +70,7 @@ class Steps(Leaf):
 
     @property
     def parameters(self) -> tuple[object, ...]:
-        """``fmt``, ``bits``."""
+        """The parameters ``fmt`` and ``bits``."""
         return self.fmt, self.bits
 
     def build(self, fabric: Fabric) -> Module:
@@ -99,19 +100,20 @@ class Requantizer(Leaf):
     ``acc : In(signed(acc_bits))``, ``base : In(signed(base_bits))``
         One channel's accumulator and base.
     ``steps : In(step_bits * (bits - 1))``, ``tie : In(1)``
-        Of its :class:`Steps`.
+        The outputs of its :class:`Steps`.
     ``y : Out(signed(bits))``
         Pre-activation, :attr:`latency` cycles later.
 
-    One result a cycle: a division by the channel's step that does not restore. Stage i adds
-    ``2**i`` steps to what is left of the total if that is negative, and takes them away if not. A
-    result's bits are whether it was not; the first of them is the inverted sign, and what is left
-    in the end, at least minus a step and less than one, gives the last.
+    One result per cycle: a non-restoring division by the channel's step. Stage i adds ``2**i``
+    steps to the remainder if that is negative, and subtracts them if not. The result's bits tell
+    whether it was nonnegative; the first of them is the inverted sign, and the final remainder, at
+    least minus a step and less than one step, gives the last.
 
-    * A total beyond the results' range has one sign in all stages, so that it saturates by itself.
-    * What is left of any other total takes a bit less after every stage. The registers are no
-      wider; ``over`` remembers that something did not fit, and the result then is the limit.
-    * Each stage is one carry chain, whose LUTs hold the choice of adding or taking away.
+    * A total beyond the results' range has the same sign in all stages, so that it saturates by
+      itself.
+    * The remainder of any other total takes one bit less after every stage. The registers are no
+      wider; ``over`` records that something did not fit, and the result then is the limit.
+    * Each stage is one carry chain, whose LUTs select between addition and subtraction.
     """
 
     def __init__(self, fmt: ParamFormat, bits: int) -> None:
@@ -128,8 +130,8 @@ class Requantizer(Leaf):
 
     @property
     def latency(self) -> int:
-        """Cycles from an accumulator to its result: the sum, a stage for every bit but the first,
-        and the limits."""
+        """Cycles from an accumulator to its result: the sum, one stage for every bit except the
+        first, and the limits."""
         return self.bits + 1
 
     def compute(
@@ -140,7 +142,7 @@ class Requantizer(Leaf):
 
     @property
     def parameters(self) -> tuple[object, ...]:
-        """``fmt``, ``bits``."""
+        """The parameters ``fmt`` and ``bits``."""
         return self.fmt, self.bits
 
     def build(self, fabric: Fabric) -> Module:
@@ -160,8 +162,8 @@ class Requantizer(Leaf):
                     positive,
                 )
             )
-            # What does not change goes through registers with a reset, of which synthesis does not
-            # make LUTs (shift registers).
+            # Unchanged data go through registers with a reset, which synthesis does not turn into
+            # LUTs (shift registers).
             left = Cat(delay(m, left[:i], 1, f"low_{i}", reset=True), high)
             over = delay(m, over, 1, f"over_{i}", reset=True)
             bits = [
@@ -176,8 +178,8 @@ class Requantizer(Leaf):
         return m
 
     def _total(self, m: Module) -> Value:
-        """Accumulator and base in units of the step's last bit, at least as wide as the first stage
-        takes them."""
+        """Accumulator and base in units of the step's last bit, at least as wide as the input of
+        the first stage."""
         fraction = self.fmt.base_fraction_bits
         whole = Signal(signed(self.fmt.acc_bits + 2), reset_less=True)
         m.d.sync += whole.eq(add_term(self.base[fraction:].as_signed(), self.acc, Const(0)))

@@ -1,13 +1,13 @@
 """The dot product made of UltraScale+ cells.
 
-A signed product is its magnitude, inverted where it is negative, below an inverted sign bit: an
-unsigned number, 2**n too large, for n bits of magnitude. So no adder extends signs, and for a power
-of two of lanes all that is too much together is the top bit of the sum. The missing +1 of negative
-products are carries of adders, of which every tree has as many as it has lanes, but one.
+A signed product is its magnitude, inverted if it is negative, below an inverted sign bit: an
+unsigned number that is 2**n too large, for n bits of magnitude. Therefore no adder extends signs,
+and for a power of two of lanes the total excess is the top bit of the sum. The missing +1 of
+negative products are carries of adders; every tree has one adder less than it has lanes.
 
-Where the inversion fits the product's LUTs, products are *complete*, and the tree adds three
-numbers at a time from its first level on. Else an adder's LUTs invert them (they are *raw*): both
-of a pair, or one of three. Which adders a level has is searched for.
+If the inversion fits into the product's LUTs, products are *complete*, and the tree adds three
+numbers at a time from its first level on. Otherwise an adder's LUTs invert them (they are *raw*):
+both of a pair, or one of three. A search selects the adders of each level.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ class Lane:
 
 
 class Inversion(Enum):
-    """Where negative products are inverted."""
+    """Place where negative products are inverted."""
 
     RAW = "raw"
     """In the tree."""
@@ -52,7 +52,7 @@ class Inversion(Enum):
 
 @dataclass(frozen=True)
 class Level:
-    """How many adders one level has, by what they add: r for a raw product, c for a complete
+    """Number of adders of one level by their operands: r for a raw product, c for a complete
     number."""
 
     rr: int
@@ -62,7 +62,7 @@ class Level:
     cr: int
 
     def after(self, raw: int, complete: int) -> tuple[int, int]:
-        """Raw and complete numbers that the level leaves."""
+        """Raw and complete numbers after the level."""
         adders = self.rr + self.ccr + self.ccc + self.cc + self.cr
         return (
             raw - 2 * self.rr - self.ccr - self.cr,
@@ -70,7 +70,7 @@ class Level:
         )
 
     def luts(self, bits: float) -> float:
-        """An estimate for complete numbers of ``bits``."""
+        """Estimate of the LUTs for complete numbers of ``bits`` bits."""
         return (self.rr + self.cc + self.cr) * bits + (self.ccr + self.ccc) * (bits + 1)
 
 
@@ -84,11 +84,11 @@ class Plan:
 
 @cache
 def plan(raw: int, complete: int, depth: int, bits: int, level: int = 1) -> Plan | None:
-    """The cheapest tree of at most ``depth`` levels for products of ``bits``, None if there is
-    none.
+    """The cheapest tree of at most ``depth`` levels for products of ``bits`` bits, or None if there
+    is none.
 
-    Numbers are estimated to grow by 1.5 bits a level. A raw product that waits for two levels
-    costs a shift register a bit.
+    Numbers are estimated to grow by 1.5 bits per level. A raw product that waits for two levels
+    costs one shift register per bit.
     """
     if raw + complete == 1:
         return Plan(0) if complete else None
@@ -112,12 +112,12 @@ def plan(raw: int, complete: int, depth: int, bits: int, level: int = 1) -> Plan
 
 
 class Products:
-    """The products of all lanes as rows of the tree, and their signs.
+    """Products of all lanes as rows of the tree, and their signs.
 
     Attributes
     ----------
     complete : bool
-        Whether the rows are inverted already.
+        True if the rows are inverted already.
     stages : int
         Cycles from codes to rows.
     """
@@ -131,7 +131,7 @@ class Products:
 
     @property
     def inputs(self) -> int:
-        """Inputs of the table of a product's bit."""
+        """Inputs of the table of one product bit."""
         return (
             sum(self.form.fields)
             + {Inversion.RAW: 0, Inversion.DIRECT: self.signs, Inversion.LATE: 1}[self.inversion]
@@ -139,18 +139,18 @@ class Products:
 
     @property
     def possible(self) -> bool:
-        """Whether the form exists for these formats."""
+        """True if this form exists for these formats."""
         if self.inversion is Inversion.RAW:
             return True
         return self.inputs <= LUT_INPUTS and (self.inversion is Inversion.DIRECT or self.signs > 1)
 
     @property
     def by_cells(self) -> bool:
-        """Whether each bit is a table of a cell's size."""
+        """True if each bit is a table that fits one cell."""
         return self.form.by_table and self.inputs <= LUT_INPUTS
 
     def tables(self, inputs: Sequence[Value]) -> list[Table]:
-        """The tables of a product's bits; of the inputs, signs are the last."""
+        """Tables of the product's bits; signs are the last inputs."""
         fields = sum(self.form.fields)
         rows = [
             self.form.value(i & (1 << fields) - 1) ^ -((i >> fields).bit_count() & 1)
@@ -162,14 +162,14 @@ class Products:
         ]
 
     def luts(self) -> float:
-        """LUTs of a lane, other than those for the sign."""
+        """LUTs per lane, except those for the sign."""
         if not self.by_cells:
             return 0  # the same for all forms: there is one
         given = [Signal() for _ in range(self.inputs)]
         return len(pack([table.reduced for table in self.tables(given)]))
 
     def build(self, m: Module, lanes: Sequence[Lane]) -> tuple[list[Row], list[Value]]:
-        """(Rows, signs of the products) after :attr:`stages`."""
+        """Return (rows, signs of the products), :attr:`stages` cycles after the codes."""
         signs: list[Value] = [lane.signs[0] for lane in lanes]
         sign_tables = [
             Table.of(lambda a, b: a ^ b, *lane.signs) for lane in lanes if len(lane.signs) == 2
@@ -250,7 +250,7 @@ def dot_product(
     m: Module, form: ProductForm, lanes: Sequence[Lane], width: int, latency: int
 ) -> tuple[Value, Value]:
     """(``dot`` in ``width`` bits, ``carry``) of a dot product of two or more lanes, ``latency``
-    cycles after the operands, as :class:`~sigbit_hw.gateware.compute.mac.DotProduct` has them."""
+    cycles after the operands, as defined by :class:`~sigbit_hw.gateware.compute.mac.DotProduct`."""
     products, tree = choose(form, len(lanes[0].signs), len(lanes), latency)
     rows, signs = products.build(m, lanes)
     carry = delay(m, signs[-1], latency - products.stages, "carry", reset=True)

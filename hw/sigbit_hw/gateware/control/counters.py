@@ -1,4 +1,4 @@
-"""What a run has cost, and the limit of it."""
+"""Cost counters of a run, and its cycle limit."""
 
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
@@ -17,12 +17,12 @@ class Counters(wiring.Component):
     -------
     clear : In(1), enable : In(1)
     add_{counter} : In(3)
-        What to add in this cycle; takes effect in the next.
+        Increment in this cycle; takes effect in the next.
     {counter} : Out(32)
     cycles_hi : Out(32)
-        The high word of ``cycles``, a cycle late.
+        The high word of ``cycles``, one cycle late.
     overflow : Out(9)
-        By number in ``regs.COUNTERS``: a counter of one word has begun anew.
+        By number in ``regs.COUNTERS``: a counter of one word has wrapped.
     """
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class CycleLimit(wiring.Component):
     clear : In(1)
         The cycles are 0 from the next cycle on.
     cycles : In(64), limit : In(64)
-        A limit of 0 is none. ``cycles`` may be low by a carry for a cycle.
+        A limit of 0 means no limit. ``cycles`` may be low by a carry for one cycle.
     reached : Out(1)
         The cycles are at least the limit; two or three cycles late.
     """

@@ -12,11 +12,11 @@ from sigbit_hw.gateware.ports import axi_lite_slave
 
 _INDEX_BITS = regs.ADDRESS_BITS - exact_log2(WORD_BYTES)
 _GROUP = 8
-"""Registers among which one cycle of a read chooses."""
+"""Registers selected in one cycle of a read."""
 
 
 def registers(config: ArchConfig) -> tuple[regs.Register, ...]:
-    """The registers that an accelerator has: all but the bases of absent bus ports."""
+    """Registers that an accelerator has: all except the bases of absent bus ports."""
     absent = {
         name for port in range(config.ports, regs.PORTS_MAX) for name in regs.base_names(port)
     }
@@ -28,9 +28,9 @@ class Csr(wiring.Component):
 
     Byte strobes are honoured. Unmapped addresses and the bases of absent bus ports read 0, writes
     to them and to read-only registers do nothing; the response is always OKAY. A write takes effect
-    three cycles after address and data have both been offered, on the interrupt line one later,
-    when it is answered; the next one is accepted when the answer has been taken. What is read is
-    the value of the second cycle after the address was.
+    three cycles after address and data have both been offered; on the interrupt line one cycle
+    later, when it is answered; the next write is accepted when the answer has been taken. A read
+    returns the value of the second cycle after its address was offered.
 
     Members
     -------
@@ -39,13 +39,13 @@ class Csr(wiring.Component):
         Value of a register that software owns; for a pulse register, the ones being written, for
         one cycle.
     {register} : In(32)
-        Value of a read-only register (but for the constants); for a write-1-to-clear register, the
+        Value of a read-only register (except the constants); for a write-1-to-clear register, the
         bits to set.
     clear : In(32)
         Bits to clear in write-1-to-clear registers, unless they are to be set.
     locked : In(1), refused : Out(1)
-        The accelerator is not idle: registers of ``Access.SETUP`` keep their values; such a one is
-        being written nevertheless.
+        The accelerator is not idle: registers of ``Access.SETUP`` keep their values; a write to
+        such a register is refused.
     irq : Out(1)
     """
 
@@ -108,9 +108,9 @@ class Csr(wiring.Component):
         return m
 
     def _write_channels(self, m: Module) -> tuple[Signal, Signal, Signal]:
-        """Returns the word index, the bytes to write (0 without a write) and the data.
+        """Return the word index, the bytes to write (0 without a write) and the data.
 
-        A write that is accepted passes three steps: its bytes, the register, the interrupt line.
+        An accepted write passes three stages: its bytes, the register, the interrupt line.
         """
         index = Signal(_INDEX_BITS)
         strobes, word = Signal(WORD_BYTES), Signal(8 * WORD_BYTES)
@@ -137,7 +137,7 @@ class Csr(wiring.Component):
         return index, strobes, word
 
     def _read_channels(self, m: Module, status: dict[str, Signal]) -> None:
-        """The value is chosen in two cycles: in its group of registers, then the group."""
+        """Select the value in two cycles: within its group of registers, then among the groups."""
         index = Signal(_INDEX_BITS)
         pending, chosen = Signal(), Signal()
         groups: dict[int, dict[int, regs.Register]] = {}

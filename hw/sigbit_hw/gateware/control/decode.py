@@ -1,5 +1,5 @@
-"""Legality of instructions, generated from the tables of ``arch.isa``: the gateware's
-``isa.decode``."""
+"""Legality of instructions, generated from the tables of ``arch.isa``: the gateware's counterpart
+of ``isa.decode``."""
 
 from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import data, stream, wiring
@@ -19,11 +19,11 @@ DECODED = data.StructLayout(
         "legal": 1,
     }
 )
-"""A checked instruction: its engine (one bit set) or ``halt``, if ``legal``."""
+"""A checked instruction: its engine (one-hot) or ``halt``, if ``legal``."""
 
 
 def violations(opcode: Opcode, word: Value) -> Value:
-    """One bit for every rule that ``word``, taken as an instruction of ``opcode``, may break."""
+    """One bit for every rule that ``word``, taken as an instruction of ``opcode``, may violate."""
     layout = instruction_layout(opcode)
     view = data.View(layout, word[: layout.size])
     broken = [word[layout.size :].any()]
@@ -38,7 +38,7 @@ def violations(opcode: Opcode, word: Value) -> Value:
 
 
 class Decode(wiring.Component):
-    """Checks one instruction in two cycles, while the one before leaves. A program's last
+    """Checks one instruction in two cycles, while the previous one leaves. A program's last
     instruction is legal only if it is ``HALT``.
 
     Members

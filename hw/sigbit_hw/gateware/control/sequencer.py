@@ -1,4 +1,4 @@
-"""The sequencer: dispatches checked instructions in order to the engines' queues, and keeps the
+"""The sequencer: dispatches checked instructions in order to the engines' queues, and manages the
 tokens."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
@@ -32,22 +32,22 @@ def _queue_bits(engine: Engine) -> int:
 
 
 class Event(wiring.Signature):
-    """Something happened to the instruction of that index, in this cycle."""
+    """Event of the instruction with this index, in this cycle."""
 
     def __init__(self) -> None:
         super().__init__({"valid": Out(1), "index": Out(INDEX_BITS)})
 
 
 class EngineQueue(wiring.Component):
-    """One engine's queue: instructions wait at its head for their tokens; those in the engine are
-    remembered.
+    """Queue of one engine: instructions wait at its head for their tokens; those in the engine are
+    tracked.
 
     Members
     -------
     i : In(stream of {word, index}), o : Out(InstructionStream)
         An instruction leaves when every engine in its wait mask has a token for it.
     tokens : In(3), take : Out(3)
-        Which engines have a token for this one; the tokens taken in this cycle.
+        Engines that have a token for this one; the tokens taken in this cycle.
     retired : In(1)
         The oldest signalling instruction in the engine has finished.
     start : Out(Event)
@@ -82,7 +82,8 @@ class EngineQueue(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        # In the queue an instruction has a mark if its opcode retires; the others finish at once.
+        # In the queue an instruction has a mark if its opcode retires; the others finish
+        # immediately.
         m.submodules.queue = queue = Queue(
             data.StructLayout({**self._shape.members, "tracked": 1}), self.config.queue_depth
         )
@@ -140,8 +141,8 @@ class EngineQueue(wiring.Component):
 
 
 def _counted(i: int) -> int:
-    """The next count of tokens, from the bits of a count, and of one given and one taken: as a
-    table it takes a 6-input LUT a bit."""
+    """The next token count, from the current count, one token given and one taken: as a table it
+    takes one 6-input LUT per bit."""
     most = 1 << isa.TOKEN_MAX.bit_length()
     return i % most + int(i // most == 1) - int(i // most == 2)
 
@@ -275,8 +276,8 @@ class Sequencer(wiring.Component):
         return m
 
     def _find_oldest(self, m: Module, queues: dict[Engine, EngineQueue]) -> None:
-        """The least index of the engines' oldest, or else the one being fetched; one comparison a
-        stage."""
+        """The smallest index of the engines' oldest instructions, or else of the one being fetched;
+        one comparison per stage."""
         best_found, best = Const(0), Const(0, INDEX_BITS)
         for engine, queue in queues.items():
             found = Signal(name=f"found_{engine.name.lower()}")
@@ -293,11 +294,11 @@ class Sequencer(wiring.Component):
     def _conclude(
         self, m: Module, queues: dict[Engine, EngineQueue], tokens: Tokens, halted: Signal
     ) -> None:
-        """Done, or an error of instruction or tokens.
+        """Detect the end, or an error of instruction or tokens.
 
-        The machine stands still when nothing is in an engine, every queue's head, if there is one,
-        lacks a token, and dispatch cannot go on. That is the end if no head is left, else a token
-        that never comes.
+        The machine stands still when no instruction is in an engine, every queue's head, if there
+        is one, lacks a token, and dispatch cannot proceed. This is the end if no head is left, else
+        a token that will never arrive.
         """
         still = Signal()
         settled = Signal(range(SETTLE + 1))

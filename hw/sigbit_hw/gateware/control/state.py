@@ -1,4 +1,4 @@
-"""Start, done, error, watchdog and counters: the machine's state as the register file shows it."""
+"""Start, done, error, watchdog and counters: the machine's state as shown by the register file."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
@@ -13,21 +13,21 @@ from sigbit_hw.gateware.parts.pipeline import delay
 from sigbit_hw.gateware.ports import ENGINE_NAMES
 
 ERROR_SOURCES = ("sequencer", "fetch", "load", "store")
-"""Where errors come from; of several in one cycle the first counts."""
+"""Sources of errors; of several in the same cycle the first in this order counts."""
 
 
 COUNTER_NAMES = (*(name.lower() for name, _ in regs.COUNTERS), "cycles_hi", "overflow")
-"""Registers that the counters give."""
+"""Names of the registers driven by the counters."""
 
 
 class Hold(wiring.Component):
-    """A block's reset: a register of its own, because one for all would be far from most of what
-    it resets, and tools merge equal registers of one module.
+    """A block's reset, in a register of its own: a single register for all blocks would be far from
+    most of them, and tools merge equal registers of one module.
 
     Members
     -------
     runs : In(1)
-        What ``Control.running`` will be in the next cycle.
+        Value of ``Control.running`` in the next cycle.
     reset : Out(1)
         The block is to be held in reset in this cycle: its complement.
     """
@@ -51,32 +51,32 @@ class Control(wiring.Component):
     status, cause, cause_index, irq_set, irq_clear : Out(32)
         Registers STATUS, CAUSE, CAUSE_INDEX; bits to set and to clear in IRQ_STATUS.
     locked : Out(1), write_refused : In(1)
-        The registers of a run must not be written: something runs or is outstanding; one is
-        written nevertheless.
+        The registers of a run must not be written: something runs or is outstanding; a write to one
+        of them is refused.
     count_{counter} : Out(32)
-        Of ``regs.COUNTERS``, and ``cycles_hi`` and ``overflow``.
+        Inputs of the registers of ``regs.COUNTERS``, and of ``cycles_hi`` and ``overflow``.
     running : Out(1)
         Between start and done, error or soft reset. The engines are held in reset while it is low.
     runs : Out(1)
         Its value in the next cycle.
     bus_idle : In(1), bus_progress : In(1), bus_wraps : In(1)
-        From the bus ports, of some of them or all. ``bus_wraps``: a window is where no port can
-        address it, which the start reports.
+        Combined from the bus ports, from any or from all. ``bus_wraps``: a window lies beyond the
+        addresses of a port, which the start reports.
     bus_violated : In(1), bus_quiet : Out(1)
-        A slave broke the protocol, an error whether something runs or not; nothing runs, and
-        nothing has moved on any port for WATCHDOG cycles.
+        A slave broke the protocol, which is an error whether something runs or not; nothing runs,
+        and nothing has moved on any port for WATCHDOG cycles.
     error_{source} : In(Error)
     done : In(1), oldest : In(24)
-        From the sequencer: end of program; the instruction to blame for a standstill.
+        From the sequencer: end of program; the instruction to report for a standstill.
     waiting, executing, started, retired : In(3)
         By engine.
     compute_busy, compute_feeding, compute_stalled, setup_retired : In(1)
     act_written, table_written : In(1)
-        ``act_written``: some slot of the activation memory is written; ``table_written``: an entry
-        of a table is, of which one beat holds hundreds.
+        ``act_written``: some slot of the activation memory is written; ``table_written``: a table
+        entry is written; one beat holds hundreds of entries.
 
-    Timing: what comes from the engines is registered first. ``done`` or an error in cycle t ends
-    the run in t + 1: ``running`` falls in t + 2, and the counters stand still from t + 3 on.
+    Timing: signals from the engines are registered first. ``done`` or an error in cycle t ends the
+    run in t + 1: ``running`` falls in t + 2, and the counters stand still from t + 3 on.
     """
 
     def __init__(self) -> None:
@@ -195,8 +195,8 @@ class Control(wiring.Component):
         return m
 
     def _watch(self, m: Module, start: Signal) -> Signal:
-        """The watchdog: high when nothing has moved for WATCHDOG cycles, since the start or since
-        it."""
+        """The watchdog: high when nothing has moved for WATCHDOG cycles since the start or the last
+        movement."""
         hung = Signal()
         idle = Signal(32)
         events = Cat(

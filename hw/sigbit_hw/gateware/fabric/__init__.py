@@ -1,1 +1,1 @@
-"""Fabrics, leaf modules that may take a fabric's form, and UltraScale+ cells."""
+"""Fabrics, leaf modules that may have fabric-specific forms, and UltraScale+ cells."""

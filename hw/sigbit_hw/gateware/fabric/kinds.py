@@ -1,7 +1,7 @@
-"""Fabrics: what a gateware module is built for.
+"""Fabrics: the targets for which gateware modules are built.
 
 A fabric is the ``platform`` of ``elaborate``. A leaf module may have a form made of a fabric's
-primitives; it has the members, function and latency of the plain form, which defines it.
+primitives; it has the members, function and latency of the plain form, which is the reference.
 """
 
 from enum import Enum
@@ -11,7 +11,7 @@ class Fabric(Enum):
     """Families of parts."""
 
     GENERIC = "generic"
-    """Any: plain RTL. What the simulators run."""
+    """Any part: plain RTL, as run by the simulators."""
     XCUP = "xcup"
     """UltraScale+: 6-input LUTs with two outputs, carry chains of eight."""
     ECP5 = "ecp5"

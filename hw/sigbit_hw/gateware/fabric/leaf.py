@@ -1,5 +1,5 @@
-"""Leaf modules: components and memories of which an accelerator has many, elaborated and emitted
-once."""
+"""Leaf modules: components and memories that occur many times in an accelerator, elaborated and
+emitted once."""
 
 import re
 from abc import abstractmethod
@@ -17,7 +17,8 @@ from sigbit_hw.gateware.fabric.kinds import Fabric
 
 
 class Leaf(wiring.Component):
-    """A component of plain ports, clocked by ``sync``, made of :attr:`parameters` alone."""
+    """A component with plain ports, clocked by ``sync`` and determined by :attr:`parameters`
+    alone."""
 
     @property
     @abstractmethod
@@ -26,7 +27,7 @@ class Leaf(wiring.Component):
 
     @abstractmethod
     def build(self, fabric: Fabric) -> Module:
-        """The module, in its form for ``fabric``."""
+        """Return the module in its form for ``fabric``."""
 
     def elaborate(self, platform: object) -> Module | Instance:
         if isinstance(platform, Emission):
@@ -36,15 +37,15 @@ class Leaf(wiring.Component):
 
 
 class Storage(Leaf):
-    """A memory in a module of its own, all words 0 at first. Amaranth takes longer to emit one than
-    a dot product, and most memories have many equals.
+    """A memory in a module of its own, all words initially 0. Amaranth takes longer to emit a
+    memory than a dot product, and most memories have many duplicates.
 
     Parameters
     ----------
     width, depth : int
-        Of its words.
+        Width of a word, number of words.
     reads : tuple of str
-        Domains of the read ports, "sync" or "comb"; what is written in the same cycle is not seen.
+        Domains of the read ports, "sync" or "comb"; a read does not see a write of the same cycle.
     writes : tuple of int or None
         For every write port, of whole words, the read port whose address it shares.
 
@@ -100,7 +101,7 @@ class Storage(Leaf):
 
 @dataclass(frozen=True)
 class _Text:
-    """A module of a leaf: RTLIL, and which of its ports are inputs."""
+    """A leaf module: its RTLIL, and the names of its input ports."""
 
     kind: type[Leaf]
     name: str
@@ -115,7 +116,7 @@ class Emission:
     Parameters
     ----------
     fabric : Fabric
-        What the design is emitted for.
+        Fabric for which the design is emitted.
     """
 
     def __init__(self, fabric: Fabric) -> None:
@@ -128,10 +129,11 @@ class Emission:
         return [module.text for module in self._modules.values()]
 
     def get_memory(self, memory: Memory) -> Instance:
-        """An instance of the module of ``memory``, connected to its ports; Amaranth asks for it.
+        """Return an instance of the module of ``memory``, connected to its ports; called by
+        Amaranth.
 
-        A read and a write port that have one signal as their address can be one port of a block
-        memory: their module has one address.
+        A read and a write port with the same signal as address can be one port of a block memory:
+        their module has one address.
         """
         reads, writes = memory.read_ports, memory.write_ports
         if (

@@ -1,9 +1,9 @@
 """Tables and adders made of UltraScale+ cells: LUT6_2 and CARRY8.
 
-A LUT6_2 is two tables of the same five inputs, or one of six. In an adder it makes a position's
-*propagate* bit and what the carry chain takes when that is 0, so that gates in front of the adder
-cost nothing as long as five inputs are enough. Three numbers are added at the cost of two: a
-position's LUT also makes the majority of its three bits, which is an input of the next position.
+A LUT6_2 is two tables of the same five inputs, or one of six. In an adder it computes a position's
+*propagate* bit and the input of the carry chain for when that is 0, so that gates in front of the
+adder cost nothing as long as five inputs are enough. Three numbers are added at the cost of two: a
+position's LUT also computes the majority of its three bits, which is an input of the next position.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,12 +15,12 @@ from amaranth.hdl._ast import Slice
 
 LUT_INPUTS = 6
 SHARED_INPUTS = 5
-"""Inputs that the two tables of one cell share."""
+"""Inputs shared by the two tables of one cell."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """One bit as a function of others.
+    """One bit as a function of other bits.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class Table:
 
     @property
     def reduced(self) -> "Table":
-        """The same without the inputs that it does not depend on."""
+        """The same table without the inputs that it does not depend on."""
         for k in range(len(self.inputs)):
             low = tuple(row for i, row in enumerate(self.rows) if not i >> k & 1)
             if low == tuple(row for i, row in enumerate(self.rows) if i >> k & 1):
@@ -67,7 +67,7 @@ def _init(table: Table, inputs: Sequence[Value]) -> int:
 
 
 def _key(value: Value) -> object:
-    """Bits of equal keys are the same bit of the same signal."""
+    """Key under which bits are equal if they are the same bit of the same signal."""
     return (_key(value.value), value.start, value.stop) if isinstance(value, Slice) else id(value)
 
 
@@ -111,7 +111,7 @@ def lut_pair(m: Module, name: str, six: Table, five: Table) -> tuple[Value, Valu
 
 
 def pack(outputs: Sequence[Table]) -> list[tuple[int, ...]]:
-    """Which tables, one or two by their positions, share a cell."""
+    """Group tables, by their positions, into cells of one or two."""
     inputs = [{_key(value) for value in table.inputs} for table in outputs]
     cells: list[tuple[int, ...]] = []
     left = sorted(range(len(outputs)), key=lambda k: -len(outputs[k].inputs))
@@ -124,8 +124,8 @@ def pack(outputs: Sequence[Table]) -> list[tuple[int, ...]]:
 
 
 def tables(m: Module, name: str, outputs: Sequence[Table]) -> list[Value]:
-    """The bits of all ``outputs``, each of up to six inputs, two a cell where five inputs are
-    enough for both."""
+    """Bits of all ``outputs``, each of up to six inputs; two share a cell if five inputs are enough
+    for both."""
     reduced = [table.reduced for table in outputs]
     bits: dict[int, Value] = {}
     for cell in pack(reduced):
@@ -148,9 +148,9 @@ class Row:
     max : int
         Largest value.
     sign : Value, optional
-        If 1, all bits that there are count inverted.
+        If 1, all existing bits count inverted.
     inverted : int
-        Positions of bits that count inverted anyway.
+        Positions of bits that always count inverted.
     gate : Value, optional
         If 0, all bits count as 0; not together with ``sign``.
     """
@@ -162,7 +162,7 @@ class Row:
     gate: Value | None = None
 
     def operand(self, position: int) -> Table | None:
-        """The bit that counts at a position, None beyond the row's."""
+        """The effective bit at a position, None beyond the row's bits."""
         bit = self.bits[position] if position < len(self.bits) else None
         if bit is None:
             return None
@@ -178,7 +178,7 @@ class Row:
 
 
 def _combine(function: Callable[[list[int]], int], operands: Sequence[Table]) -> Table:
-    """The table of ``function`` of the bits that are tables themselves."""
+    """The table of ``function`` of bits that are tables themselves."""
     inputs = _union(*operands)
     index = [[_position(inputs, value) for value in table.inputs] for table in operands]
     rows = []
@@ -200,7 +200,7 @@ def _combine(function: Callable[[list[int]], int], operands: Sequence[Table]) ->
 def chain(
     m: Module, name: str, propagate: Sequence[Value], data: Sequence[Value], carry: Value
 ) -> list[Value]:
-    """Sum bits of a carry chain, and above them its carry."""
+    """Sum bits of a carry chain, followed by its carry."""
     sums: list[Value] = []
     for k in range(0, len(propagate), 8):
         count = min(8, len(propagate) - k)
@@ -230,16 +230,17 @@ def add(
     width: int | None = None,
     flip_top: bool = False,
 ) -> list[Value]:
-    """The sum of two or three rows and of up to one bit less than rows.
+    """Sum of two or three rows and of a number of single bits up to one less than the number of
+    rows.
 
-    One LUT a position. Of three rows, at most one may have a sign or a gate; of two, both.
+    One LUT per position. Of three rows, at most one may have a sign or a gate; of two, both.
 
     Parameters
     ----------
     width : int, optional
-        Bits of the sum that are wanted; by default, all.
+        Number of sum bits required; all by default.
     flip_top : bool
-        Whether the highest of them is wanted inverted.
+        Invert the highest of them.
     """
     assert len(carries) < len(rows) <= 3
     width = (sum(row.max for row in rows) + len(carries)).bit_length() if width is None else width
@@ -288,7 +289,7 @@ def add(
 
 
 def register(m: Module, name: str, row: Row) -> Row:
-    """The row of the cycle before."""
+    """The row of the previous cycle."""
     kept = {
         "bits": Cat(bit for bit in row.bits if bit is not None and not isinstance(bit, Const)),
         "sign": row.sign,
@@ -323,9 +324,10 @@ def register_sum(
 
 
 def multiply(m: Module, wide: Value, narrow: Value, latency: int) -> Value:
-    """The product of two unsigned numbers ``latency`` cycles ago.
+    """Product of two unsigned numbers, ``latency`` cycles later.
 
-    Rows of the narrower one are added in pairs, their gates in the adders' LUTs, then by threes.
+    Rows of the narrower one are added in pairs, their gates in the adders' LUTs, then three at a
+    time.
     """
     factors = list(wide), list(narrow)
     limit = (1 << len(wide)) - 1

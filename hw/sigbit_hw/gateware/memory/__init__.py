@@ -1,1 +1,1 @@
-"""DMA between the bus and the memories on chip: instruction fetch, LOAD and STORE."""
+"""DMA between the bus and the on-chip memories: instruction fetch, LOAD and STORE."""

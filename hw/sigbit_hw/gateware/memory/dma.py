@@ -18,8 +18,8 @@ from sigbit_hw.gateware.bus.axi import BusRead, BusWrite, burst_layout, write_be
 from sigbit_hw.gateware.parts.queue import Queue
 
 REQUEST = data.StructLayout({"offset": isa.ADDRESS_BITS, "beats": BEATS_BITS})
-"""A transfer: byte offset into the window, a multiple of the bus width, and bus beats, at least
-1."""
+"""A transfer: byte offset into the window, a multiple of the bus width, and the number of bus
+beats, at least 1."""
 
 
 class Window(wiring.Signature):
@@ -36,7 +36,7 @@ class Window(wiring.Signature):
 
 
 def client_beat(config: ArchConfig) -> data.StructLayout:
-    """A read beat as its reader sees it."""
+    """A read beat in the form that its reader receives."""
     return data.StructLayout({"data": config.bus_bits, "resp": 2})
 
 
@@ -59,7 +59,7 @@ class WindowCheck(wiring.Component):
     -------
     offset : In(32), beats : In(beats_bits), window : In(Window)
     misaligned : Out(1)
-        The offset is no multiple of the bus width.
+        The offset is not a multiple of the bus width.
     outside : Out(1)
         The transfer leaves the window (for writes: or the range that may be written).
     """
@@ -102,8 +102,8 @@ class BurstSplitter(wiring.Component):
     i : In(stream of REQUEST)
     o : Out(stream of ``burst_layout``)
 
-    Timing: of a request accepted in cycle t the first burst is offered from t + 2 on; two cycles
-    after a burst is taken the next is offered; the next request is accepted from the cycle on after
+    Timing: the first burst of a request accepted in cycle t is offered from t + 2 on; two cycles
+    after a burst is taken the next is offered; the next request is accepted from the cycle after
     the last burst is taken.
     """
 
@@ -161,10 +161,10 @@ class BurstSplitter(wiring.Component):
 
 
 class ReadDma(wiring.Component):
-    """Two readers on one bus port. ``fetch`` goes first; beats return in order of the bursts.
+    """Two readers on one bus port. ``fetch`` has priority; beats return in order of the bursts.
 
-    A reader that does not take its beats holds up the other, so ``fetch`` must only request what
-    it has room for, and ``load`` must take its beats without waiting for anything that needs a
+    A reader that does not take its beats blocks the other, so ``fetch`` must only request beats for
+    which it has room, and ``load`` must take its beats without waiting for anything that needs a
     fetch.
 
     Members
@@ -174,8 +174,8 @@ class ReadDma(wiring.Component):
         At most ``outstanding_reads`` bursts at a time.
 
     Timing: a burst that a splitter offers is offered to the bus in the same cycle, unless
-    ``outstanding_reads`` are on their way, or the other reader's is: fetch goes first where both
-    begin, and what has been offered stays until it is taken. Beats pass in no time.
+    ``outstanding_reads`` are in flight, or the other reader has the bus: fetch has priority if both
+    begin, and an offered burst stays until it is taken. Beats pass combinationally.
     """
 
     def __init__(self, config: ArchConfig) -> None:
@@ -228,7 +228,7 @@ class ReadDma(wiring.Component):
 
 
 class WriteDma(wiring.Component):
-    """Write requests to bursts, and the count of what is not yet acknowledged.
+    """Converts write requests to bursts, and counts unacknowledged bursts.
 
     Members
     -------
@@ -241,8 +241,8 @@ class WriteDma(wiring.Component):
     failed : Out(1), resp : Out(2)
         A response other than OKAY, for one cycle.
 
-    Timing: bursts and beats pass in no time; ``idle`` in the cycle after ``bus.done`` of the last
-    burst.
+    Timing: bursts and beats pass combinationally; ``idle`` in the cycle after ``bus.done`` of the
+    last burst.
     """
 
     def __init__(self, config: ArchConfig) -> None:

@@ -1,4 +1,4 @@
-"""Instruction fetch: reads the program ahead of its use and assembles instruction words."""
+"""Instruction fetch: prefetches the program and assembles instruction words."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
@@ -19,16 +19,16 @@ FETCHED = data.StructLayout({"word": isa.WORD_BITS, "index": INDEX_BITS, "last":
 
 
 class Fetch(wiring.Component):
-    """Reads ``count`` instructions from ``offset`` on, from reset on.
+    """Reads ``count`` instructions starting at ``offset``, beginning at reset.
 
-    It only requests bursts for which the buffer has room, so it never holds up the read port.
+    It only requests bursts for which the buffer has room, so it never blocks the read port.
 
     Members
     -------
     window : In(Window), offset : In(32), count : In(32)
     read : Out(ReadClient)
     stop : In(1)
-        Request nothing more and drop what comes.
+        Request nothing more and drop arriving beats.
     quiet : Out(1)
         Nothing is outstanding or buffered.
     o : Out(stream of FETCHED)
@@ -38,12 +38,12 @@ class Fetch(wiring.Component):
         ILLEGAL: no instructions, more than an index can count, or a misaligned offset; WINDOW: the
         program (in whole bus beats) leaves the window; read errors, a cycle after the beat.
 
-    Timing: the first chunk, of ``burst_beats`` beats or what is left, is requested in the fifth
+    Timing: the first chunk, of ``burst_beats`` beats or the remainder, is requested in the fifth
     cycle after the first out of reset; the next one two cycles after a request was taken, or when
-    the buffer of :data:`FETCH_AHEAD` chunks has had room for a whole one a cycle before. Beats
-    pass the buffer in two cycles; one is taken from it each cycle, but that after a word's last one
-    only when the word leaves. A word is offered in the cycle after its last beat was taken, a
-    further one of the same beat in the cycle after the one before left.
+    the buffer of :data:`FETCH_AHEAD` chunks has had room for a whole one a cycle before. Beats pass
+    the buffer in two cycles; one is taken from it each cycle, except that the beat after a word's
+    last one is taken only when the word leaves. A word is offered in the cycle after its last beat
+    was taken, a further one of the same beat in the cycle after the previous one left.
     """
 
     def __init__(self, config: ArchConfig) -> None:
@@ -70,7 +70,7 @@ class Fetch(wiring.Component):
         return m
 
     def _request(self, m: Module) -> None:
-        """Requests chunks of at most a burst while the buffer has room for one."""
+        """Request chunks of at most one burst while the buffer has room for one."""
         config = self.config
         chunk_max = config.burst_beats
         room = FETCH_AHEAD * chunk_max
@@ -140,13 +140,13 @@ class Fetch(wiring.Component):
                     m.next = "CHUNK"
 
     def _assemble(self, m: Module) -> None:
-        """Beats to words: several beats a word, or several words a beat."""
+        """Assemble words from beats: several beats per word, or several words per beat."""
         bus_bits = self.config.bus_bits
         beat = self._beat
         failed, wrong_address = Signal(), Signal(reset_less=True)
         word = Signal(max(isa.WORD_BITS, bus_bits), reset_less=True)
-        parts = max(isa.WORD_BITS // bus_bits, 1)  # beats of a word
-        words = max(bus_bits // isa.WORD_BITS, 1)  # words of a beat
+        parts = max(isa.WORD_BITS // bus_bits, 1)  # beats per word
+        words = max(bus_bits // isa.WORD_BITS, 1)  # words per beat
         part = Signal(range(parts))
         words_left = Signal(range(words))
         m.d.comb += [
@@ -177,7 +177,7 @@ class Fetch(wiring.Component):
                 m.d.sync += self.o.valid.eq(0)
                 m.d.sync += [failed.eq(1), wrong_address.eq(beat.p.resp[0])]
         # A beat that is taken while a word leaves belongs to the next instruction: one cycle later
-        # the index is right in any case.
+        # the index is right in either case.
         m.d.comb += self.error.index.eq(self.index)
         with m.If(failed):
             m.d.comb += [

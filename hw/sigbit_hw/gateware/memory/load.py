@@ -1,7 +1,7 @@
-"""The LOAD engine: DMA into weights, activation slots, parameters and tables; ``FILL``.
+"""The LOAD engine: DMA to weights, activation slots, parameters and tables; ``FILL``.
 
 A front end checks instructions and requests their data, up to :data:`LOAD_AHEAD` instructions
-before a back end moves the data; so the bus stays busy from one instruction to the next.
+before a back end moves the data; the bus therefore stays busy from one instruction to the next.
 """
 
 from amaranth.hdl import Module, Mux

@@ -1,4 +1,4 @@
-"""The back end of LOAD: beats moved into weights, slots, parameters and tables; ``FILL``."""
+"""The back end of LOAD: moves beats to weights, slots, parameters and tables; ``FILL``."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
@@ -29,9 +29,9 @@ _SUB_BITS = ceil_log2(TABLE_ENTRIES)
 
 
 class LoadBack(wiring.Component):
-    """Moves beats to where they belong: in a cycle one beat of weights, up to
-    :func:`slots_per_move` slots that follow each other in one beat and one run (``FILL``: in one
-    run), one parameter or table entry.
+    """Moves beats to their destinations: per cycle one beat of weights, up to
+    :func:`slots_per_move` slots that are consecutive in one beat and one run (``FILL``: in one
+    run), one parameter or one table entry.
 
     Members
     -------
@@ -41,15 +41,16 @@ class LoadBack(wiring.Component):
         In the cycle in which the last write to weights, parameters or tables appears; in the first
         cycle after the last transfer of slots in which ``act_write.busy`` is low.
     error : Out(Error)
-        Read errors; ILLEGAL if ``beats`` is not what the items fill.
+        Read errors; ILLEGAL if ``beats`` differs from the number that the items fill.
 
     Timing: with a command accepted in cycle t, ``FILL`` moves its first slots in t + 2. The first
-    beat is taken in t + 2 or when it comes, and what it holds is moved from the next cycle on: one
-    move a cycle, but slots wait for ``act_write`` and the first move for the retirement before.
-    Another beat is taken in the cycle of the last move out of the one before, or later. The next
+    beat is taken in t + 2 or when it arrives, and its content is moved from the next cycle on: one
+    move per cycle, but slots wait for ``act_write`` and the first move for the previous retirement.
+    Another beat is taken in the cycle of the last move out of the previous one, or later. The next
     command is accepted in the cycle after the last move.
 
-    A command whose items end before its beats may take one of the others before it reports them.
+    A command whose items end before its beats may take one of the remaining beats before it reports
+    the error.
     """
 
     def __init__(self, config: ArchConfig) -> None:
@@ -77,10 +78,10 @@ class LoadBack(wiring.Component):
         fill = command.fill
         acts = Signal(reset_less=True)  # the command writes slots
 
-        # Steps of one item less one, and units of one beat, by kind.
+        # Steps per item minus one, and units per beat, by kind.
         subs = {kind: images.steps_of_item(kind, config) - 1 for kind in LoadKind}
         units = {kind: images.units_of_beat(kind, config) for kind in LoadKind}
-        table = Signal(reset_less=True)  # the command writes entries, several of a unit
+        table = Signal(reset_less=True)  # the command writes entries, several per unit
         entries = images.steps_of_unit(LoadKind.TABLE, config)
         sub_limit = Signal(_SUB_BITS, reset_less=True)
         unit_limit = Signal(range(max(units.values()) + 1), reset_less=True)
@@ -118,7 +119,7 @@ class LoadBack(wiring.Component):
         step, passes, final, unit_last = Signal(), Signal(), Signal(), Signal()
         unit_ends = Signal(reset_less=True)  # with this step
         count = Signal(range(width + 1))
-        limit = Signal(range(width + 1), reset_less=True)  # of count, by what is left of the beat
+        limit = Signal(range(width + 1), reset_less=True)  # of count, by the rest of the beat
         units_after = Signal.like(units_left)
         rest = Signal(config.bus_bits)  # of the beat, after this step
         m.d.comb += [
@@ -235,7 +236,8 @@ class LoadBack(wiring.Component):
         count: Signal,
         word: Signal,
     ) -> None:
-        """``count`` slots from ``slot`` on: the lowest of the beat register, or the constant."""
+        """Write ``count`` slots from ``slot`` on: the lowest of the beat register, or the
+        constant."""
         config, stream = self.config, self.act_write.stream
         fmt = config.act_format
         filling = Cat(command.code[: fmt.bits], Const(0, fmt.lane_bits - fmt.bits)).replicate(
@@ -256,8 +258,8 @@ class LoadBack(wiring.Component):
     def _write_items(
         self, m: Module, command: data.View, full: Value, item: Signal, sub: Signal, word: Signal
     ) -> None:
-        """Step ``sub`` of a weight word, parameter group or table: the lowest unit of the beat
-        register, of which a table's entries are taken one after another."""
+        """Write step ``sub`` of a weight word, parameter group or table: the lowest unit of the
+        beat register, from which a table's entries are taken one after another."""
         weights, lane_bits = self.weight_write, self.config.act_format.lane_bits
         m.d.sync += [
             weights.valid.eq(full & (command.kind == LoadKind.WEIGHTS)),

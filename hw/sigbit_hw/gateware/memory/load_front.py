@@ -1,4 +1,4 @@
-"""The front end of LOAD: instructions decoded and checked, their data requested."""
+"""The front end of LOAD: decodes and checks instructions, and requests their data."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
@@ -28,12 +28,12 @@ COMMAND = data.StructLayout(
         "index": INDEX_BITS,
     }
 )
-"""What the back end needs of an instruction."""
+"""Fields of an instruction that the back end needs."""
 _BLOCK_FIELDS = tuple(BLOCK.members)[1:]
 
 
 class LoadFront(wiring.Component):
-    """Decodes ``LOAD`` and ``FILL``, checks the window, requests the data.
+    """Decodes ``LOAD`` and ``FILL``, checks the window, and requests the data.
 
     Members
     -------
@@ -42,7 +42,7 @@ class LoadFront(wiring.Component):
     o : Out(stream of COMMAND)
         One for each instruction, transferred together with its request.
     error : Out(Error)
-        ILLEGAL: misaligned address; WINDOW: outside the window. Nothing is requested then.
+        ILLEGAL: misaligned address; WINDOW: outside the window. In both cases nothing is requested.
 
     Timing: an instruction taken in cycle t is passed on, with its request, in t + 3 (``FILL``: in
     t + 2) or when there is room; the next one is taken one cycle later.
@@ -110,7 +110,8 @@ class LoadFront(wiring.Component):
                 with m.Elif(check.misaligned | check.outside):
                     m.d.comb += self.error.valid.eq(1)
                 with m.Else():
-                    # The two streams transfer together: each is offered once the other can go.
+                    # The two streams transfer together: each is offered only when the other can
+                    # proceed.
                     m.d.comb += [
                         self.request.valid.eq(self.o.ready),
                         self.o.valid.eq(self.request.ready),

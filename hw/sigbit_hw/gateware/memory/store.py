@@ -24,8 +24,8 @@ from sigbit_hw.gateware.parts.walker import BLOCK, BlockWalker
 
 
 def pieces(config: ArchConfig) -> data.StructLayout:
-    """Slots of one read: those of places ``first`` to ``end`` of a beat, place p in element
-    ``p % slots_per_move`` of ``slots``; ``last`` of the block."""
+    """Slots of one read: those at places ``first`` to ``end`` of a beat, place p in element ``p %
+    slots_per_move`` of ``slots``; ``last`` of the block."""
     places = range(images.units_of_beat(LoadKind.ACTS, config))
     return data.StructLayout(
         {
@@ -38,9 +38,9 @@ def pieces(config: ArchConfig) -> data.StructLayout:
 
 
 class SlotReader(wiring.Component):
-    """Reads the slots of a block: up to ``slots_per_move`` that follow each other in one run and
-    one beat at a time; at most :data:`READ_AHEAD` reads, and two more in the output's register,
-    lie between request and ``o``.
+    """Reads the slots of a block: up to ``slots_per_move`` at a time that are consecutive in one
+    run and one beat; at most :data:`READ_AHEAD` reads, and two more in the output register, are
+    between request and ``o``.
 
     Members
     -------
@@ -50,8 +50,8 @@ class SlotReader(wiring.Component):
     o : Out(stream of :func:`pieces`)
 
     Timing: the first slots are requested in the cycle after ``start``, then more every cycle while
-    fewer than :data:`READ_AHEAD` reads have been requested and not passed on to the output's
-    register; slots are offered three cycles after the memory gave them.
+    fewer than :data:`READ_AHEAD` reads have been requested and not passed on to the output
+    register; slots are offered three cycles after the memory delivered them.
     """
 
     def __init__(self, config: ArchConfig) -> None:
@@ -123,14 +123,14 @@ class SlotReader(wiring.Component):
 
 
 class BeatPacker(wiring.Component):
-    """Packs slots into beats; after a last slot the beat leaves with strobes for the slots it has.
+    """Packs slots into beats; after a last slot the beat leaves with strobes for its slots.
 
     Members
     -------
     i : In(stream of :func:`pieces`), o : Out(stream of {beat, last})
 
-    Timing: a piece a cycle, none while a complete beat waits; a beat is offered in the cycle after
-    its last slot was taken.
+    Timing: one piece per cycle, none while a complete beat waits; a beat is offered in the cycle
+    after its last slot was taken.
     """
 
     def __init__(self, config: ArchConfig) -> None:
@@ -174,8 +174,8 @@ class BeatPacker(wiring.Component):
 
 
 class StoreEngine(wiring.Component):
-    """``STORE``, one at a time; it retires, and gives its tokens, when every port has answered
-    every write: whoever waits for it reads what it wrote.
+    """Executes one ``STORE`` at a time; it retires, and gives its tokens, when every port has
+    answered every write, so that a waiting engine reads the written data.
 
     Members
     -------
@@ -183,8 +183,8 @@ class StoreEngine(wiring.Component):
     act_read : Out(ActRead), bus : Out(BusWrite)
     retire : Out(Retire)
     error : Out(Error)
-        ILLEGAL: misaligned address, or ``beats`` is not what the slots fill; WINDOW: outside what
-        may be written, nothing is requested then; write errors.
+        ILLEGAL: misaligned address, or ``beats`` differs from the number that the slots fill;
+        WINDOW: outside the writable range, in which case nothing is requested; write errors.
 
     Timing: with an instruction taken in cycle t, the write is requested and the slots' reader
     started in t + 3. It retires in the cycle after the last beat was accepted, or when the DMA is

@@ -1,1 +1,1 @@
-"""Parts that several rooms use: pipelines, queues, walkers, products of magnitudes."""
+"""Parts shared by several packages: pipelines, queues, walkers, products of magnitudes."""

@@ -1,5 +1,5 @@
-"""Registers in a row, which keep the pipelines of the compute engine aligned, and idioms for
-what lies between them."""
+"""Delay registers that keep the pipelines of the compute engine aligned, and idioms for the logic
+between them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,10 +8,10 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 
 
 def delay(m: Module, value: Any, cycles: int, name: str, *, reset: bool = False) -> Any:
-    """``value`` as it was ``cycles`` clock cycles ago, of the same shape.
+    """``value`` delayed by ``cycles`` clock cycles, of the same shape.
 
     ``reset`` clears the registers at reset: for bits that have an effect on their own. Data that
-    only mean something beside such a bit go without, so that synthesis can use shift registers.
+    are only meaningful beside such a bit are not reset, so that synthesis can use shift registers.
     """
     for k in range(cycles):
         register = Signal(value.shape(), name=f"{name}_d{k + 1}", reset_less=not reset)
@@ -23,8 +23,8 @@ def delay(m: Module, value: Any, cycles: int, name: str, *, reset: bool = False)
 def add_with_carry(a: Value, b: Value, carry: Value) -> Value:
     """``a + b + carry`` for signed ``a``, ``b`` and one bit ``carry``, written as one carry chain.
 
-    Synthesis tools build a sum of three operands with two adders; one adder that is a bit longer,
-    whose lowest position makes the carry, does it too.
+    Synthesis tools build a sum of three operands with two adders; one slightly longer adder, whose
+    lowest position generates the carry, is enough.
     """
     return (Cat(carry, a).as_signed() + Cat(carry, b).as_signed()) >> 1
 
@@ -35,7 +35,7 @@ def at_most(value: Value, exponent: int) -> Value:
 
 
 def choose(index: Value, values: Sequence[Value]) -> Value:
-    """``values[index]`` of a power of two of values, as a tree of two-way multiplexers."""
+    """``values[index]`` for a power of two of values, as a tree of two-way multiplexers."""
     values = list(values)
     for k in range(len(values).bit_length() - 1):
         values = [

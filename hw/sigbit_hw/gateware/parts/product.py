@@ -1,4 +1,4 @@
-"""The product of two magnitudes: a truth table where that is small, else a multiplication of
+"""The product of two magnitudes: a truth table if that is small, else a multiplication of
 significands and a shift."""
 
 from collections.abc import Callable
@@ -15,13 +15,13 @@ from sigbit_hw.gateware.fabric.kinds import Fabric
 from sigbit_hw.gateware.parts.pipeline import delay
 
 TABLE_INPUT_BITS = 8
-"""Magnitude bits of both factors together up to which a product is a truth table."""
+"""Maximum total number of magnitude bits of both factors for a product by truth table."""
 
 LINEAR_TABLE_INPUT_BITS = 6
 """The same for two fixed-point factors, whose multiplication needs no shift."""
 
 SHIFT_BITS = 3
-"""Bits of a shift that one stage carries out."""
+"""Bits of a shift per stage."""
 
 
 def truth_table(index: Value, function: Callable[[int], int], width: int) -> Value:
@@ -36,18 +36,18 @@ def truth_table(index: Value, function: Callable[[int], int], width: int) -> Val
 
 
 class Factor:
-    """How a magnitude field is split: ``magnitude == significand << shift``.
+    """Decomposition of a magnitude field: ``magnitude == significand << shift``.
 
-    Fixed point is its own significand. Of other ESB formats, the significand has ``frac + 1`` bits.
-    Levels are odd numbers and their shifts if that makes the significand at least two bits
-    narrower than the magnitude.
+    A fixed-point magnitude is its own significand. In other ESB formats, the significand has ``frac
+    + 1`` bits. Levels are split into odd numbers and shifts if that makes the significand at least
+    two bits narrower than the magnitude.
 
     Attributes
     ----------
     significands, shifts : tuple of int
-        Those of every field.
+        The values of every field.
     linear : bool
-        Whether the significand is the field.
+        True if the significand is the field itself.
     """
 
     def __init__(self, fmt: Format) -> None:
@@ -93,22 +93,22 @@ class Factor:
 
 
 def multiplied_by_table(a_bits: int, b_bits: int) -> bool:
-    """Whether a :class:`Multiplier` is a table or an AND."""
+    """True if a :class:`Multiplier` is a table or an AND."""
     return a_bits + b_bits <= LINEAR_TABLE_INPUT_BITS or min(a_bits, b_bits) == 1
 
 
 def multiplier_latency(a_bits: int, b_bits: int) -> int:
-    """Cycles of a :class:`Multiplier`: 1 for the table or for the pairs of rows, and 1 for every
+    """Cycles of a :class:`Multiplier`: 1 for the table or for the pairs of rows, and 1 for each
     level of the tree."""
     rows = (min(a_bits, b_bits) + 1) // 2
     return 1 if multiplied_by_table(a_bits, b_bits) else 1 + (rows - 1).bit_length()
 
 
 class Multiplier(wiring.Component):
-    """The product of two unsigned numbers, :func:`multiplier_latency` later.
+    """The product of two unsigned numbers, :func:`multiplier_latency` cycles later.
 
-    A table for up to six bits of input, an AND for one bit on a side; else the rows of the
-    narrower factor are added in pairs, and the pair sums by a tree with registers.
+    A table for up to six input bits, an AND for a one-bit factor; else the rows of the narrower
+    factor are added in pairs, and the pair sums by a tree with registers.
 
     Members
     -------
@@ -177,13 +177,13 @@ class Multiplier(wiring.Component):
 
 @dataclass(frozen=True)
 class ProductForm:
-    """How two magnitudes are multiplied: by a truth table of both fields, else in stages: decode
+    """Method of multiplying two magnitudes: by a truth table of both fields, else in stages: decode
     (unless both are fixed point), multiply significands, shift.
 
     Parameters
     ----------
     weight_format, act_format : Format
-        Formats; the sign bit is not looked at.
+        Formats; the sign bit is ignored.
     """
 
     weight_format: Format
@@ -191,12 +191,12 @@ class ProductForm:
 
     @cached_property
     def factors(self) -> tuple[Factor, Factor]:
-        """How both magnitudes are split."""
+        """Decompositions of both magnitudes."""
         return Factor(self.weight_format), Factor(self.act_format)
 
     @property
     def fields(self) -> tuple[int, int]:
-        """Bits of both magnitude fields."""
+        """Total number of bits of both magnitude fields."""
         return self.weight_format.magnitude_bits, self.act_format.magnitude_bits
 
     @property
@@ -211,12 +211,12 @@ class ProductForm:
 
     @property
     def linear(self) -> bool:
-        """Whether both are fixed point."""
+        """True if both formats are fixed point."""
         return all(factor.linear for factor in self.factors)
 
     @property
     def by_table(self) -> bool:
-        """Whether the product is a truth table of both fields."""
+        """True if the product is a truth table of both fields."""
         return sum(self.fields) <= (LINEAR_TABLE_INPUT_BITS if self.linear else TABLE_INPUT_BITS)
 
     @property

@@ -8,8 +8,8 @@ from amaranth.lib.wiring import In, Out
 class Queue(wiring.Component):
     """A stream through a memory of ``depth`` entries with a registered output.
 
-    Latency two cycles, throughput one entry a cycle (half of that with ``depth`` 2). A queue of
-    depth 1 is a register: latency one cycle, an entry every other cycle. Both ``valid`` and
+    Latency two cycles, throughput one entry per cycle (half of that with ``depth`` 2). A queue of
+    depth 1 is a register: latency one cycle, one entry every other cycle. Both ``valid`` and
     ``ready`` are registers.
 
     Members
@@ -62,7 +62,7 @@ class Queue(wiring.Component):
 
 
 class Skid(wiring.Component):
-    """A stream register whose ready is a register too: full throughput, latency one cycle.
+    """A stream register whose ``ready`` is also a register: full throughput, latency one cycle.
 
     Members
     -------
@@ -75,7 +75,7 @@ class Skid(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         spare = Signal.like(self.i.payload, reset_less=True)
-        free = Signal(init=1)  # the spare register has nothing
+        free = Signal(init=1)  # the spare register is empty
         m.d.comb += self.i.ready.eq(free)
         with m.If(~self.o.valid | self.o.ready):
             m.d.sync += [

@@ -1,4 +1,4 @@
-"""Walks the slots of a block: ``for n2: for n1: for n0``, some of a run a cycle."""
+"""Walks the slots of a block: ``for n2: for n1: for n0``, several slots of a run per cycle."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
@@ -18,7 +18,7 @@ BLOCK = data.StructLayout(
         },
     }
 )
-"""A block: its first slot and the extents and distances of ``isa``."""
+"""A block: its first slot, and the extents and distances of ``isa``."""
 
 
 class Countdown:
@@ -31,7 +31,7 @@ class Countdown:
         self.last = Signal(name=f"{name}_last", reset_less=True)
 
     def restart(self, n: Value, one: Value | None = None) -> list:
-        """``one``: whether ``n`` is 1, where that is known earlier."""
+        """Reload the counter. ``one``: flag that ``n`` is 1, where that is known earlier."""
         return [self.left.eq(n), self.last.eq(n == 1 if one is None else one)]
 
     def step(self) -> list:
@@ -39,8 +39,8 @@ class Countdown:
 
 
 class _Run:
-    """Slots left of a run, of which up to ``width`` go at a time, and ``limit``: ``count``. Whether
-    there are whole widths left, and whether there is one, are registers."""
+    """Slots left of a run, taken up to ``width`` at a time, and ``limit``: ``count``. The flags for
+    whole widths left, and for exactly one, are registers."""
 
     def __init__(self, width: int, limit: Signal) -> None:
         self.left = Signal(isa.SLOT_BITS, name="n0_left", reset_less=True)
@@ -49,7 +49,7 @@ class _Run:
         )
         bits = exact_log2(width)
         self._rest, self._widths = self.left[:bits], self.left[bits:]
-        # Tables, because tools make carry chains of the smallest comparison.
+        # Tables, because tools implement even the smallest comparison as a carry chain.
         state = Cat(limit, self._rest, self.some)
 
         def now(i: int) -> tuple[int, int]:
@@ -81,7 +81,7 @@ class BlockWalker(wiring.Component):
     Parameters
     ----------
     width : int
-        Most slots of a step, a power of two.
+        Maximum number of slots per step, a power of two.
 
     Members
     -------
@@ -91,11 +91,11 @@ class BlockWalker(wiring.Component):
         Go to the first slot; it appears in the next cycle.
     step : In(1), limit : In(range(width + 1))
         Pass ``count`` slots, at most ``limit``, at least 1; the next one appears in the next cycle.
-        ``limit`` is without effect where ``width`` is 1.
+        ``limit`` has no effect if ``width`` is 1.
     slot : Out(20), count : Out(range(width + 1))
         The current slot, and how many there are from it to the end of its run, at most ``limit``.
     last : Out(1)
-        With these ``count`` slots the block ends.
+        The block ends with these ``count`` slots.
     """
 
     def __init__(self, width: int = 1) -> None:

@@ -1,8 +1,8 @@
-"""Builds the native harness of one accelerator, and keeps what it built.
+"""Builds the native harness of one accelerator, and caches the result.
 
 The result is one shared library in the cache. Its folder is named after everything that could
 change it: the ArchConfig, the Verilog, the harness's sources, the tools, the options and the
-machine's processor (the code is compiled for it).
+machine's processor (for which the code is compiled).
 """
 
 import os
@@ -33,8 +33,9 @@ _APART = ("-fno-inline", "--output-split", "20000", "--output-groups", "4")
 _INLINED = ("--output-split", "60000")
 
 OPTIMIZE = "-O1"
-"""For the C++ compiler: builds in a third of the time of -O2, for models that run about 10 % longer
-(four ports, 8 x 16 x 4 lanes: 28 against 95 CPU seconds, 273 to 287 against 308 to 317 kHz)."""
+"""Optimization level of the C++ compiler: builds in a third of the time of -O2, for models that run
+about 10 % slower (four ports, 8 x 16 x 4 lanes: 28 against 95 CPU seconds, 273 to 287 against 308
+to 317 kHz)."""
 
 
 def library(
@@ -45,7 +46,7 @@ def library(
     optimize: str = OPTIMIZE,
     inline: bool = True,
 ) -> Path:
-    """Return the path of the harness's library for `config`, built unless the cache has it.
+    """Return the path of the harness's library for `config`, built unless it is cached.
 
     `verilog` replaces the Verilog of the gateware (netlists, tests of planted faults); `asserts`
     keeps the gateware's assertions, which then end a run; `optimize` is the C++ compiler's option;
@@ -73,7 +74,7 @@ def library(
 
 
 def _processor() -> str:
-    """What tells this processor from others: code for one may not run on another."""
+    """Identification of this processor: code for one may not run on another."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -155,7 +156,7 @@ def _build(
 
 
 def _runtime(work: Path, make: list[str], env: dict[str, str]) -> Path:
-    """Verilator's own library, which is the same for all models and compiled once."""
+    """Verilator's runtime library, which is the same for all models and compiled once."""
     compiler = os.environ.get("CXX") or "g++"
     key = key_of(
         repr(verilator_version()), compiler, _processor(), (_SOURCES / "build.py").read_text()
@@ -180,7 +181,7 @@ def _output(command: list[str]) -> str:
 
 
 def ports_header(config: ArchConfig) -> str:
-    """Return ``ports.h``: sizes of `config`, and access to the ports that depend on it."""
+    """Return ``ports.h``: sizes of `config`, and accessors of the ports that depend on it."""
     banks = "\n".join(
         f"    if (t.trace_act_{bank}_valid)\n"
         f"        f({bank}, t.trace_act_{bank}_word, bytes(t.trace_act_{bank}_data));"

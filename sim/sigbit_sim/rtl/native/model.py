@@ -1,7 +1,7 @@
 """The native harness in Python: one accelerator in reset state, its memories and its trace.
 
-Calls return to Python only at the end of a slice of cycles; the memories, one a port, are NumPy
-arrays that both sides see.
+Calls return to Python only at the end of a slice of cycles; the memories, one per port, are NumPy
+arrays shared by both sides.
 """
 
 import ctypes
@@ -24,7 +24,7 @@ _STALL_UNIT = 1 << 16
 
 
 class Stop(IntEnum):
-    """Why a slice ended."""
+    """Reason for the end of a slice."""
 
     BUDGET = 0
     IRQ = 1
@@ -33,7 +33,7 @@ class Stop(IntEnum):
 
 
 class Hang(IntFlag):
-    """Channels on which the memory stops: it accepts no addresses or data, gives no answers."""
+    """Channels on which the memory stops: it accepts no addresses or data, or gives no answers."""
 
     NONE = 0
     AR = 1 << 0
@@ -44,10 +44,10 @@ class Hang(IntFlag):
 
 
 class Misbehaviour(IntEnum):
-    """What a slave may do wrong. A read burst: one beat less, or more, with RLAST on its last; no
-    RLAST; RLAST on the last beat but one, too; one more beat with RLAST. A write burst: a response
-    before the data and one after, or none after. At any time when nothing is outstanding: a
-    response, a read beat."""
+    """Protocol violations of a slave. In a read burst: one beat too few, or too many, with RLAST on
+    the last one; no RLAST; an additional RLAST on the last beat but one; one extra beat with RLAST.
+    In a write burst: a response before the data and one after, or none after. At any time when
+    nothing is outstanding: a response, a read beat."""
 
     NONE = 0
     SHORT = 1
@@ -62,7 +62,7 @@ class Misbehaviour(IntEnum):
 
 
 class ModelError(Exception):
-    """The gateware broke a protocol, failed an assertion or does not answer its register bus."""
+    """The gateware broke a protocol, failed an assertion or does not answer on its register bus."""
 
 
 class _Timing(ctypes.Structure):
@@ -103,10 +103,10 @@ _FEED = np.dtype([("first", "u8"), ("last", "u8"), ("count", "u8")])
 
 @dataclass(frozen=True)
 class State:
-    """Where the accelerator stands; by engine, the last instruction started and retired.
+    """Present state of the accelerator: by engine, the last instruction started and retired.
 
-    ``finished`` counts the instructions retired in this run (all but ``SEG`` and ``OUT``), ``fed``
-    the cycles in which the array was fed.
+    ``finished`` counts the instructions retired in this run (all except ``SEG`` and ``OUT``),
+    ``fed`` the cycles in which the array was fed.
     """
 
     cycle: int
@@ -154,7 +154,7 @@ def _load(path: Path) -> ctypes.CDLL:
 
 
 class Model:
-    """One accelerator out of reset; ``connect`` gives it memories before it may use its bus.
+    """One accelerator out of reset; ``connect`` must give it memories before it uses its bus.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ class Model:
         self._memories: tuple[NDArray[np.uint8], ...] = ()
 
     def close(self) -> None:
-        """Free the model; nothing else may be called after it."""
+        """Free the model; no other method may be called afterwards."""
         if self._handle:
             self._lib.sb_free(self._handle)
             self._handle = None
@@ -181,7 +181,7 @@ class Model:
             self.close()
 
     def connect(self, memories: Sequence[NDArray[np.uint8]], bases: Sequence[int]) -> None:
-        """Make ``memories[i]`` what port i sees from address ``bases[i]`` on; they are shared, not
+        """Connect ``memories[i]`` to port i from address ``bases[i]`` on; they are shared, not
         copied."""
         for port, (memory, base) in enumerate(zip(memories, bases, strict=True)):
             if not memory.flags.c_contiguous or memory.dtype != np.uint8:
@@ -206,8 +206,8 @@ class Model:
         *,
         port: int | None = None,
     ) -> None:
-        """Set the speed of a port's memory, or of all of them; `stall` is the chance that a channel
-        pauses in a cycle, and every port draws its own."""
+        """Set the speed of a port's memory, or of all of them; `stall` is the probability that a
+        channel pauses in a cycle, drawn independently for every port."""
         if not 0 <= stall < 1:
             raise ValueError(f"stall must be a probability in [0, 1), not {stall}")
         memories = of_ports(memory, self.config.ports)
@@ -222,26 +222,26 @@ class Model:
         self._lib.sb_fault(self._handle, self._port(port), write, first, last, response)
 
     def clear_faults(self) -> None:
-        """Forget all faults."""
+        """Remove all faults."""
         for port in range(self.config.ports):
             self._lib.sb_clear_faults(self._handle, port)
 
     def hang(self, channels: Hang, *, port: int = 0) -> None:
-        """Stop these channels of a port's memory, let the others go on."""
+        """Stop these channels of a port's memory; the others continue."""
         self._lib.sb_hang(self._handle, self._port(port), channels)
 
     def misbehave(self, kind: Misbehaviour, after: int, *, port: int = 0) -> None:
-        """Let a port's memory misbehave once, at the first occasion after `after` bursts of that
-        direction or, for what answers nothing, `after` cycles from now."""
+        """Let a port's memory misbehave once, at the first opportunity after `after` bursts of that
+        direction or, for unrequested answers, `after` cycles from now."""
         self._lib.sb_misbehave(self._handle, self._port(port), kind, after)
 
     def misbehaved(self, port: int = 0) -> bool:
-        """Whether that has begun."""
+        """True if the misbehaviour has begun."""
         return bool(self._lib.sb_misbehaved(self._handle, self._port(port)))
 
     @property
     def violations(self) -> list[str]:
-        """Breaches of the AXI protocol by the accelerator so far, port by port."""
+        """Violations of the AXI protocol by the accelerator so far, port by port."""
         lib, handle = self._lib, self._handle
         return [
             lib.sb_violation(handle, port, i).decode()
@@ -250,13 +250,13 @@ class Model:
         ]
 
     def save(self, path: Path) -> None:
-        """Write everything that the simulation is into a file: accelerator, memories, trace, what
-        the watch has copied."""
+        """Write the complete simulation to a file: accelerator, memories, trace, and the copies of
+        the watch."""
         if not self._lib.sb_save(self._handle, str(path).encode()):
             raise OSError(f"cannot write {path}")
 
     def restore(self, path: Path) -> None:
-        """Go on from :meth:`save`'s file, in a model of the same library with memories of the same
+        """Resume from :meth:`save`'s file, in a model of the same library with memories of the same
         sizes connected and the same watch set."""
         if not self._lib.sb_restore(self._handle, str(path).encode()):
             raise OSError(f"cannot read {path}")
@@ -279,11 +279,12 @@ class Model:
             raise ModelError(f"{what} of the register at 0x{offset:02x}: response {response}")
 
     def run(self, cycles: int, idle_limit: int) -> Stop:
-        """Clock until the interrupt, `cycles` are over or nothing moved for `idle_limit`."""
+        """Clock until the interrupt, for `cycles`, or until nothing has moved for `idle_limit`
+        cycles."""
         return Stop(self._lib.sb_run(self._handle, cycles, idle_limit))
 
     def state(self) -> State:
-        """Where the accelerator stands now."""
+        """The present state of the accelerator."""
         raw = _State()
         self._lib.sb_state(self._handle, ctypes.byref(raw))
         started, retired = (
@@ -295,7 +296,7 @@ class Model:
         )
 
     def watch(self, slots: Mapping[int, NDArray[np.int64]]) -> "Watch":
-        """Copy ``slots[index]`` when instruction ``index`` retires; replaces the last watch."""
+        """Copy ``slots[index]`` when instruction ``index`` retires; replaces the previous watch."""
         watch = Watch(slots, self.config)
         execs, offsets, flat = watch.arrays
         raw = _Watch(
@@ -311,19 +312,20 @@ class Model:
         return watch
 
     def begin(self, *, log: bool) -> None:
-        """Start a new run of the trace: cycles count from here, `log` keeps the events."""
+        """Start a new run of the trace: cycles count from here; `log` keeps the events."""
         self._lib.sb_begin(self._handle, log)
 
     def events(self) -> NDArray[Any]:
-        """Starts and retirements of the run: fields cycle, index, engine, retired."""
+        """Starts and retirements of the run, with the fields cycle, index, engine, retired."""
         return self._records("sb_events", _EVENT)
 
     def feeds(self) -> NDArray[Any]:
-        """By instruction index: first and last cycle in which the array was fed, and how many."""
+        """First and last cycle in which the array was fed, and their number, by instruction
+        index."""
         return self._records("sb_feeds", _FEED)
 
     def slots(self) -> NDArray[np.uint8]:
-        """The activation memory as the trace saw it: bytes ``[slots, slot_bytes]``."""
+        """The activation memory as seen by the trace: bytes ``[slots, slot_bytes]``."""
         return self._records("sb_shadow", np.dtype("u1")).reshape(-1, self.config.slot_bytes)
 
     def _records(self, name: str, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -354,7 +356,8 @@ class Watch:
         self.taken = np.zeros(len(sizes), np.uint8)
 
     def bytes_of(self, index: int) -> NDArray[np.uint8] | None:
-        """Bytes ``[*shape of the slots, slot_bytes]`` when `index` retired; None if it has not."""
+        """Bytes ``[*shape of the slots, slot_bytes]`` at the retirement of `index`; None if it has
+        not retired."""
         k = self._number[index]
         if not self.taken[k]:
             return None

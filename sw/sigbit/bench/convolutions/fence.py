@@ -1,4 +1,4 @@
-"""An environment in which an access past a block of memory ends the process."""
+"""An environment in which an access beyond a block of memory ends the process."""
 
 import os
 import subprocess
@@ -15,9 +15,9 @@ _LIBRARY = "libfence.so"
 
 
 def environment(limit: Limit) -> Mapping[str, str]:
-    """The present environment, with oneDNN up to ``limit``, its list of what it makes and executes
-    on standard output, tensors and workspaces from ``fence.cpp``, and the C library's own checks of
-    other memory, where it has them."""
+    """The present environment, with oneDNN limited to ``limit``, its log of created and executed
+    primitives on standard output, tensors and workspaces from ``fence.cpp``, and the C library's
+    own checks of other memory, where available."""
     changes = {
         "LD_PRELOAD": str(_library()),
         "MALLOC_CHECK_": "3",
@@ -29,7 +29,7 @@ def environment(limit: Limit) -> Mapping[str, str]:
 
 @cache
 def _library() -> Path:
-    """The compiled allocator, built unless the cache has it."""
+    """The compiled allocator, built unless it is cached."""
     folder = cached_folder(f"fence-{key_of(_SOURCE.read_text())}", _build)
     return folder / _LIBRARY
 

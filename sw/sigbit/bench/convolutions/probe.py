@@ -1,4 +1,4 @@
-"""The process that convolves: each shape in a fork of it, which may crash.
+"""The process that computes convolutions: each shape in a fork of it, which may crash.
 
 Run as ``python -m sigbit.bench.convolutions.probe``: a JSON object with the fields of
 :class:`Order` on standard input, one of :class:`Trial` per line on standard output.
@@ -24,14 +24,15 @@ from sigbit.bench.convolutions.shapes import IMAGES, SIDE, Shape
 from sigbit.ir.convolution import conv2d, row_major
 
 BUSY, IDLE = 10, 120
-"""Seconds of the processor, and of the clock, after which a convolution of milliseconds is taken to
-hang: threads that overwrite each other's memory wait for each other, in a loop or asleep."""
+"""Seconds of processor time, and of wall time, after which a convolution that takes milliseconds is
+considered to hang: threads that overwrite each other's memory wait for each other, in a loop or
+asleep."""
 REPEATS = 3
 _MADE = re.compile(r"^onednn_verbose,.*,create:\w+,cpu,convolution,([^,]+),([^,]+),", re.M)
 
 
 class Layout(StrEnum):
-    """The memory layout of the input, and who is asked to convolve."""
+    """The memory layout of the input, and the library that computes the convolution."""
 
     NCHW = "NCHW"
     CHANNELS_LAST = "channels-last"
@@ -40,7 +41,7 @@ class Layout(StrEnum):
 
 @dataclass(frozen=True)
 class Order:
-    """What to try."""
+    """Shapes to try, and their conditions."""
 
     layout: Layout
     threads: int
@@ -49,7 +50,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Trial:
-    """What became of a shape.
+    """Result of a shape.
 
     Parameters
     ----------
@@ -71,7 +72,7 @@ class Trial:
 
 
 def trial(layout: Layout, threads: int, shape: Shape) -> Trial:
-    """Convolve in a fork of this process, which must not have convolved yet."""
+    """Compute a convolution in a fork of this process, which must not have computed any itself."""
     with tempfile.TemporaryFile() as said:
         reader, writer = os.pipe()
         child = os.fork()
@@ -86,7 +87,7 @@ def trial(layout: Layout, threads: int, shape: Shape) -> Trial:
             except BaseException:
                 traceback.print_exc()
             finally:
-                os._exit(1)  # without what this process does at its end
+                os._exit(1)  # without this process's exit handlers
         os.close(writer)
         with os.fdopen(reader) as answers:
             answer = answers.read()
@@ -116,7 +117,7 @@ def _error(layout: Layout, shape: Shape) -> float:
 
 
 def _channels_last(x: Tensor) -> Tensor:
-    """``x`` in the order [N, H, W, C], with its strides also where C is 1."""
+    """``x`` in the order [N, H, W, C], with the strides of that order even if C is 1."""
     return x.permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format).permute(0, 3, 1, 2)
 
 
@@ -136,13 +137,13 @@ def _passes(
 
 
 def main() -> None:
-    """Carry out the order on standard input."""
+    """Execute the order on standard input."""
     document = json.load(sys.stdin)
     made = tuple(Shape(**shape) for shape in document["shapes"])
     order = Order(Layout(document["layout"]), document["threads"], made)
-    torch.set_num_threads(1)  # before a fork there must be no other thread
+    torch.set_num_threads(1)  # no other thread may exist before a fork
     one = torch.ones(1, requires_grad=True)
-    one.backward(torch.ones(1))  # imports what backward needs, once for all forks
+    one.backward(torch.ones(1))  # imports the dependencies of backward, once for all forks
     for shape in order.shapes:
         print(json.dumps(dataclasses.asdict(trial(order.layout, order.threads, shape))), flush=True)
 

@@ -1,4 +1,4 @@
-"""The convolutions that are tried, and the instruction sets."""
+"""The convolutions that are tested, and the instruction sets."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ KERNELS = (1, 2, 3, 4, 5)
 STRIDES = (1, 2, 3)
 MOST_CHANNELS = 16
 IMAGES, SIDE = 4, 24
-"""Images per batch, and their height and width: multiples of every stride, as it takes for oneDNN
-to copy a strided input, and large enough that it does so block by block."""
+"""Images per batch, and their height and width: multiples of every stride, which oneDNN requires
+for copying a strided input, and large enough that it does so block by block."""
 
 
 class Limit(StrEnum):
-    """The largest instruction set that oneDNN may use, in the words of ``DNNL_MAX_CPU_ISA``;
-    ``DEFAULT`` is all that the processor has."""
+    """The largest instruction set that oneDNN may use, as in ``DNNL_MAX_CPU_ISA``; ``DEFAULT`` is
+    everything that the processor has."""
 
     SSE41 = "SSE41"
     AVX = "AVX"
@@ -45,8 +45,8 @@ class Shape:
 
 
 def shapes(channels: Sequence[int] = range(1, MOST_CHANNELS + 1)) -> Iterator[Shape]:
-    """Every kernel and stride for these numbers of input channels: dense (8 and 16 outputs, a block
-    of channels of AVX2 and of AVX-512), in two groups, and depthwise."""
+    """Every kernel and stride for these numbers of input channels: dense (8 and 16 outputs, one
+    block of channels of AVX2 and of AVX-512), in two groups, and depthwise."""
     for inputs in channels:
         outputs = [(8, 1), (16, 1)]
         if inputs % 2 == 0:

@@ -1,4 +1,4 @@
-"""Which convolutions of torch crash or are wrong, by memory layout and instruction set."""
+"""Convolutions of torch that crash or are wrong, by memory layout and instruction set."""
 
 import dataclasses
 import json
@@ -22,12 +22,12 @@ _USED = re.compile(r"^onednn_verbose,.*,cpu,isa:(.*)$", re.M)
 _VERSION = re.compile(r"^onednn_verbose,.*,info,oneDNN (v[\d.]+)", re.M)
 
 Tell = Callable[[str, int, int], None]
-"""Called with what is being done, the shapes done and their number."""
+"""Called with the current activity, the number of shapes done and their total number."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What oneDNN says of itself and of the processor."""
+    """Properties of oneDNN and the processor, as reported by oneDNN."""
 
     processor: str
     torch: str
@@ -42,19 +42,19 @@ class Row:
     Parameters
     ----------
     limit : Limit
-        What oneDNN was allowed.
+        Instruction set that oneDNN was limited to.
     instructions : str
-        The instruction set that oneDNN then uses, in its words.
+        Instruction set that oneDNN then uses, as it reports it.
     layout : Layout
-        Of the input.
+        Layout of the input.
     threads : int
         CPU threads.
     shapes : int
-        Shapes tried: forward pass and both gradients of each.
+        Shapes tested: forward pass and both gradients of each.
     largest_error : float
-        Of the shapes that neither crashed nor were wrong.
+        Largest error of the shapes that neither crashed nor were wrong.
     faults : tuple of Trial
-        The others.
+        The other shapes.
     """
 
     limit: Limit
@@ -72,16 +72,16 @@ class Row:
 
     @property
     def is_ours(self) -> bool:
-        """Whether the product convolves so."""
+        """True if sigbit computes convolutions in this way."""
         return self.layout is not Layout.CHANNELS_LAST
 
     def to_json(self) -> dict[str, Any]:
-        """The row as JSON values."""
+        """Return the row as JSON values."""
         return {**dataclasses.asdict(self), "crashes": self.crashes}
 
 
 def machine(limit: Limit = Limit.DEFAULT) -> Machine:
-    """Ask oneDNN in a process of its own, as it looks at the environment only once."""
+    """Query oneDNN in a separate process, because it reads the environment only once."""
     code = (
         "import torch; torch.conv2d(torch.ones(4, 8, 24, 24), torch.ones(8, 8, 3, 3))\n"
         "print(torch.backends.cpu.get_cpu_capability())"
@@ -111,8 +111,8 @@ def _processor() -> str:
 def sweep(
     shapes: Sequence[Shape], limits: Sequence[Limit], threads: int, tell: Tell
 ) -> Iterator[Row]:
-    """A row for every limit and layout, as they finish; limits that come to the same instruction
-    set give one row."""
+    """Yield a row for every limit and layout, as they finish; limits that lead to the same
+    instruction set give one row."""
     seen: set[str] = set()
     for limit in limits:
         used = machine(limit).instructions

@@ -1,4 +1,4 @@
-"""The rows of ``sigbit bench convolutions`` for people."""
+"""Readable tables of the rows of ``sigbit bench convolutions``."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ FAULTS = ("instruction set", "layout", "convolution", "input channels", "shapes"
 
 
 def summary(rows: Iterable[Row]) -> list[list[str]]:
-    """A line for each row."""
+    """One line for each row."""
     return [
         [
             row.instructions,
@@ -26,8 +26,8 @@ def summary(rows: Iterable[Row]) -> list[list[str]]:
 
 
 def faults(rows: Iterable[Row]) -> list[list[str]]:
-    """A line for each kind of convolution at fault: kernel, stride and groups, and with which
-    input channels."""
+    """One line for each kind of faulty convolution: kernel, stride and groups, and the input
+    channels concerned."""
     lines = []
     for row in rows:
         channels: dict[str, set[int]] = defaultdict(set)
@@ -55,14 +55,14 @@ def faults(rows: Iterable[Row]) -> list[list[str]]:
 
 
 def markdown(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown; nothing if it has no lines."""
+    """A table in Markdown; empty if it has no lines."""
     head = [list(columns), ["---"] * len(columns)]
     text = "\n".join("| " + " | ".join(line) + " |" for line in [*head, *lines])
     return f"{text}\n" if lines else ""
 
 
 def _ranges(numbers: Sequence[int]) -> str:
-    """``1 to 3, 5`` of 1, 2, 3, 5."""
+    """``1 to 3, 5`` for 1, 2, 3, 5."""
     parts: list[list[int]] = []
     for number in numbers:
         if parts and number == parts[-1][1] + 1:

@@ -1,1 +1,1 @@
-"""Judges of the importers that nobody here wrote: the tests that come with ONNX and PyTorch."""
+"""Independent tests of the importers: the test suites of ONNX and PyTorch."""

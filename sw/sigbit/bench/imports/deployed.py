@@ -1,5 +1,6 @@
-"""PyTorch's operators between two linear layers, deployed: what moves elements or changes nothing
-has something to move, and the device's integers are compared with those of the integer model."""
+"""PyTorch's operators between two linear layers, deployed: operators that move elements or change
+nothing have data to move, and the device's integers are compared with those of the integer
+model."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Protocol
@@ -24,8 +25,8 @@ from sigbit_hw.arch.program import Program
 
 SUITE = "deployed"
 LEAST_SNR = 15.0
-"""Decibels by which the float results exceed the error of the deployed ones at least: a range that
-is cut off, or a wrong scale, leaves less."""
+"""Minimum ratio in decibels of the float results to the error of the deployed ones: a clipped range
+or a wrong scale leaves less."""
 STEPS = frozenset(
     [
         "ceil",
@@ -37,12 +38,12 @@ STEPS = frozenset(
         "trunc",
     ]
 )
-"""Functions with steps, next to which a small error becomes a large one: their integers are
-compared, not their noise."""
+"""Functions with steps, near which a small error becomes a large one: their integers are compared,
+but not their noise."""
 
 
 class Layers(Protocol):
-    """Runs a Program on stored integers; the integers of every layer."""
+    """Runs a Program on stored integers and returns the integers of every layer."""
 
     def __call__(
         self, program: Program, stored: Mapping[str, NDArray[np.int64]]
@@ -50,7 +51,8 @@ class Layers(Protocol):
 
 
 class _Between(nn.Module):
-    """A call between two layers; the second one where the result is an image or a vector."""
+    """A call between two layers; the second layer is added if the result is an image or a
+    vector."""
 
     def __init__(self, case: Case, shape: torch.Size) -> None:
         super().__init__()
@@ -88,7 +90,7 @@ def judge_suite(
 
 
 def _judge(case: Case, config: ArchConfig, layers: Layers) -> Judged | None:
-    """One case; None where its result is no single float32 tensor."""
+    """Judge one case; None if its result is not a single float32 tensor."""
     inputs = case.given
     with torch.no_grad(), row_major_convolutions():
         results = torch_suite.results(case, inputs)
@@ -106,7 +108,7 @@ def _judge(case: Case, config: ArchConfig, layers: Layers) -> Judged | None:
     except (CompileError, QuantizationError) as error:
         reason = str(error).split("\n")[0]
         return Judged(SUITE, case.name, Verdict.REFUSED, type(error).__name__, reason)
-    except Exception as error:  # what is no refusal is a fault, whatever it is
+    except Exception as error:  # anything but a refusal is a fault
         text = f"{type(error).__name__}: {error}".split("\n")[0]
         return Judged(SUITE, case.name, Verdict.CRASH, "", text)
     verdict = Verdict.WRONG if difference else Verdict.RIGHT
@@ -121,7 +123,7 @@ def _difference(
     config: ArchConfig,
     layers: Layers,
 ) -> str:
-    """What differs; "" if nothing does."""
+    """Description of the difference; "" if there is none."""
     spec = QuantSpec.from_arch(
         config, weight_terms=3, act_planes=3, first_last_terms=3, weight_scale="mse",
         act_scale="mse",

@@ -1,4 +1,4 @@
-"""The backend tests that the ``onnx`` package ships: one model a case, with inputs and results."""
+"""The backend tests of the ``onnx`` package: one model per case, with inputs and results."""
 
 import copy
 import warnings
@@ -23,7 +23,7 @@ KINDS = ("node", "simple", "pytorch-converted", "pytorch-operator")
 Array = NDArray[np.generic]
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 _PRODUCTS = frozenset(["Add", "Div", "Max", "Min", "Mul", "Pow", "Sub"])
-"""Operators that are also tried with a constant first operand."""
+"""Operators that are also tested with a constant first operand."""
 _EACH = frozenset([
     "Abs", "Add", "Ceil", "Celu", "Clip", "Cos", "Div", "Dropout", "Elu", "Erf", "Exp", "Floor",
     "Gelu", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Log", "Max", "Mean", "Min",
@@ -31,8 +31,8 @@ _EACH = frozenset([
     "Sigmoid", "Sign", "Sin", "Softplus", "Softsign", "Sqrt", "Sub", "Sum", "Swish", "Tanh",
     "ThresholdedRelu", "Where",
 ])  # fmt: skip
-"""Operators of every element, which are also tried with axes in front: a network's tensors have a
-batch, and most of these tests have none."""
+"""Elementwise operators, which are also tested with additional leading axes: a network's tensors
+have a batch dimension, and most of these tests have none."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def _load(kind: str) -> list[Any]:
 
 
 def _case(test: Any) -> Case:
-    """A test of the package, from memory or from its folder; the first of its data sets."""
+    """A test of the package, from memory or from its folder, with the first of its data sets."""
     if test.model is not None:
         inputs, results = test.data_sets[0]
         return Case(test.name, test.model, _arrays(inputs), _arrays(results))
@@ -87,13 +87,13 @@ def _stored(folder: Path, kind: str) -> list[Array]:
 
 
 def _arrays(values: Sequence[Any]) -> list[Array]:
-    """Arrays; sequences and the like stay what they are, for their models are refused."""
+    """Arrays; sequences and similar types remain unchanged, because their models are refused."""
     return [numpy_helper.to_array(v) if isinstance(v, TensorProto) else v for v in values]
 
 
 def _variants(case: Case) -> Iterator[tuple[ModelProto, Expected]]:
     """The case with one of its operands as the network's input and the others as constants, and
-    with all that can be inputs; as it is where it has no float tensor."""
+    with all possible inputs; unchanged if it has no float tensor."""
     initial = {i.name for i in case.model.graph.initializer}
     inputs = [v for v in case.model.graph.input if v.name not in initial]
     floats = [i for i, v in enumerate(inputs) if v.type.tensor_type.elem_type in _FLOATS]
@@ -114,7 +114,7 @@ def _variants(case: Case) -> Iterator[tuple[ModelProto, Expected]]:
 
 
 def _split(case: Case, chosen: Sequence[int]) -> tuple[ModelProto, Expected]:
-    """The model with the operands ``chosen`` as inputs, the others as constants."""
+    """The model with the operands ``chosen`` as inputs and the others as constants."""
     model = copy.deepcopy(case.model)
     initial = {i.name for i in model.graph.initializer}
     values = [v for v in model.graph.input if v.name not in initial]
@@ -131,23 +131,24 @@ def _split(case: Case, chosen: Sequence[int]) -> tuple[ModelProto, Expected]:
 
 
 _TOLERANCES = {"bfloat16": 2e-2, "float16": 2e-3}
-"""Of models of 16 bits, which are read in float32; others have results of four digits at least."""
+"""Tolerances for 16-bit models, which are read in float32; others have results with at least four
+digits."""
 
 
 def _tensor(array: Any) -> torch.Tensor:
-    """A tensor; types that the importer widens, widened."""
+    """A tensor; types that the importer widens are widened."""
     if not isinstance(array, np.ndarray | np.generic | float | int):
-        return torch.empty(0)  # sequences and the like, which no network has
+        return torch.empty(0)  # sequences and other types that no network has
     value = np.asarray(array)
     if value.dtype.kind not in "biufV":
-        return torch.empty(0)  # texts
+        return torch.empty(0)  # strings
     if value.dtype.kind in "fV" and value.dtype not in (np.float32, np.float64):
         value = value.astype(np.float32)
     return torch.from_numpy(np.array(value))
 
 
 def _with_axes(case: Case) -> Iterator[Case]:
-    """The case with axes in front, so that it has a batch, and channels."""
+    """The case with leading axes, so that it has a batch and channels."""
     rank = max(np.ndim(a) for a in case.inputs)
     if rank > 3:
         return

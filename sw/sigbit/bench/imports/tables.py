@@ -1,4 +1,4 @@
-"""Tables of imports: how exact quantized models are, and how importers pass the tests of others."""
+"""Tables of imports: exactness of quantized models, and results of importers in external tests."""
 
 from sigbit.report.tables import Column, Row, Table, label, number
 

@@ -1,4 +1,4 @@
-"""PyTorch's operator database: sample inputs of every operator, of which the first float tensor is
+"""PyTorch's operator database: sample inputs of every operator; the first float tensor of each is
 the network's input."""
 
 import importlib.util
@@ -35,18 +35,19 @@ LEFT_OUT = (
     "nn.functional.rrelu", "normal", "polygamma", "rand", "resize", "signal.", "sparse.",
     "special.", "stft", "svd", "to_sparse", "torch.", "uniform", "view_as_complex",
 )  # fmt: skip
-"""Beginnings of the names of operators that no network contains: linear algebra, special functions,
-random numbers, other layouts, gradients, what is internal to torch, and losses beside these."""
+"""Prefixes of the names of operators that no network contains: linear algebra, special functions,
+random numbers, other layouts, gradients, internals of torch, and losses other than these."""
 GIVE_UP = 3
-"""Refusals of an operator that has no translator, after which its other cases are left out."""
+"""Number of refusals of an operator without a translator after which its other cases are
+skipped."""
 _PER_VARIANT = {"image": 6, "vector": 3, "given": 6, "several": 4, "batched": 4}
-"""Cases of every kind at most: with the first operand an image [2, 3, 4, 6] or a vector [2, 6]; as
-sampled; as sampled with several computed operands; with a batch in front."""
+"""Maximum number of cases of every kind: with an image [2, 3, 4, 6] or a vector [2, 6] as first
+operand; as sampled; as sampled with several computed operands; with a leading batch."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A call of an operator, of whose flattened arguments ``inputs`` are the network's."""
+    """A call of an operator; ``inputs`` are the network's inputs among its flattened arguments."""
 
     name: str
     function: Any
@@ -56,7 +57,7 @@ class Case:
 
     @cached_property
     def module(self) -> nn.Module:
-        """The network that is this call alone."""
+        """A network that consists of this call."""
         return _Call(self).eval()
 
     @property
@@ -66,7 +67,7 @@ class Case:
 
 
 class _Call(nn.Module):
-    """One call; tensors that are no inputs are buffers."""
+    """One call; tensors that are not inputs are buffers."""
 
     def __init__(self, case: Case) -> None:
         super().__init__()
@@ -88,12 +89,12 @@ class _Call(nn.Module):
 
 
 def operators() -> list[str]:
-    """Names of all operators that are tried."""
+    """Names of all operators that are tested."""
     return [name for name, _, _ in _operators()]
 
 
 def cases(only: Collection[str] | None = None) -> Iterator[Case]:
-    """Every case, or those of these names."""
+    """Every case, or those with these names."""
     for name, function, samples in _operators():
         if only is None or any(n.startswith(f"{name}/") for n in only):
             for case in _cases(name, function, samples()):
@@ -102,7 +103,7 @@ def cases(only: Collection[str] | None = None) -> Iterator[Case]:
 
 
 def judge_suite(only: Collection[str] | None = None) -> Iterator[Judged]:
-    """Judge every case, or those of these names."""
+    """Judge every case, or those with these names."""
     hopeless: Counter[str] = Counter()
     for case in cases(only):
         operator = case.name.split("/")[0]
@@ -115,8 +116,8 @@ def judge_suite(only: Collection[str] | None = None) -> Iterator[Judged]:
 
 
 def judge_case(case: Case) -> Judged | None:
-    """Judge one case, on the inputs that were sampled and on others of the same shapes; None where
-    it is no function of its inputs to tensors."""
+    """Judge one case, on the sampled inputs and on others of the same shapes; None if it is not a
+    function of its inputs to tensors."""
     torch.manual_seed(1)
     first = case.given
     others = tuple(torch.randn_like(x) * (_spread(x) + 0.5) for x in first)
@@ -138,7 +139,7 @@ def _spread(x: Tensor) -> float:
 
 
 def results(case: Case, inputs: Sequence[Tensor]) -> list[Tensor] | None:
-    """What torch computes; None where it refuses, or gives something else than real tensors."""
+    """Results of torch; None if it raises an error, or returns anything but real tensors."""
     try:
         with torch.no_grad():
             found = case.module(*(x.clone() for x in inputs))
@@ -166,8 +167,8 @@ def _operators() -> Iterator[tuple[str, Any, Any]]:
 
 
 def _database() -> list[Any]:
-    """The database. It lies beside torch's own tests, which take their base class from a package of
-    their own, ``expecttest``; nothing here uses it, so it need not be installed."""
+    """The operator database. It is part of torch's own tests, whose base class comes from a
+    separate package, ``expecttest``; nothing here uses it, so it need not be installed."""
     if "expecttest" not in sys.modules and importlib.util.find_spec("expecttest") is None:
         stand_in = ModuleType("expecttest")
         vars(stand_in)["TestCase"] = unittest.TestCase
@@ -179,7 +180,7 @@ def _database() -> list[Any]:
 
 
 def _samples(operator: Any) -> list[Any]:
-    """Samples, the same in every run."""
+    """Samples, identical in every run."""
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002  # what torch's samplers draw from
     torch.manual_seed(0)
@@ -188,7 +189,7 @@ def _samples(operator: Any) -> list[Any]:
 
 
 def _cases(name: str, function: Any, samples: Sequence[Any]) -> Iterator[Case]:
-    """The cases of an operator, every call once, evenly spread over the samples."""
+    """Cases of an operator, every call once, evenly distributed over the samples."""
     kinds: dict[str, list[tuple[tuple[Any, ...], Any, tuple[int, ...]]]] = {}
     seen: set[str] = set()
     for sample in samples:
@@ -207,8 +208,8 @@ def _cases(name: str, function: Any, samples: Sequence[Any]) -> Iterator[Case]:
 
 
 def _kinds(leaves: list[Any], listed: bool) -> Iterator[tuple[str, list[Any], tuple[int, ...]]]:
-    """The variants of a sample whose arguments are ``leaves``; ``listed``: its first is a list of
-    tensors."""
+    """Variants of a sample whose arguments are ``leaves``; ``listed``: its first argument is a list
+    of tensors."""
     floats = [i for i, v in enumerate(leaves) if isinstance(v, Tensor) and v.dtype == torch.float32]
     if not floats:
         return

@@ -1,4 +1,4 @@
-"""What the import of a case of somebody else's tests comes to."""
+"""Verdicts on the import of cases from external tests."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -13,7 +13,7 @@ from sigbit.ir.floating import FloatGraph
 
 
 class Verdict(StrEnum):
-    """From best to worst."""
+    """Verdicts from best to worst."""
 
     RIGHT = "right"
     WAIVED = "waived"
@@ -23,13 +23,13 @@ class Verdict(StrEnum):
 
     @property
     def rank(self) -> int:
-        """0 for the best."""
+        """Rank of the verdict; 0 is the best."""
         return list(Verdict).index(self)
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One case: ``operator`` and ``reason`` say what was refused, or what is wrong."""
+    """One case: ``operator`` and ``reason`` describe the refusal or the error."""
 
     suite: str
     case: str
@@ -40,9 +40,9 @@ class Judged:
 
 @dataclass(frozen=True)
 class Expected:
-    """Inputs in the order of the network's, and the results that somebody else computed;
-    ``tolerance`` is the largest difference, relative to the largest result: as a rule that of
-    float32 with sums in another order."""
+    """Inputs in the order of the network's, and the expected results; ``tolerance`` is the largest
+    difference allowed, relative to the largest result: usually that of float32 with sums in another
+    order."""
 
     inputs: Sequence[Tensor]
     results: Sequence[Tensor]
@@ -52,8 +52,8 @@ class Expected:
 def judge(
     suite: str, case: str, load: Callable[[], FloatGraph], expected: Iterable[Expected]
 ) -> Judged:
-    """Import a network, and compare what it computes. The documented refusal is the only exception
-    that is not a crash."""
+    """Import a network and compare its results. Any exception other than the documented refusal is
+    a crash."""
     try:
         graph = load()
         for each in expected:
@@ -62,14 +62,14 @@ def judge(
     except UnsupportedModel as error:
         row = error.rows[0]
         return Judged(suite, case, Verdict.REFUSED, row.op, row.reason)
-    except Exception as error:  # what is no refusal is a fault, whatever it is
+    except Exception as error:  # anything but a refusal is a fault
         text = f"{type(error).__name__}: {error}".split("\n")[0]
         return Judged(suite, case, Verdict.CRASH, "", text)
     return Judged(suite, case, Verdict.RIGHT)
 
 
 def _difference(graph: FloatGraph, expected: Expected) -> str:
-    """Where the results differ; "" where they do not."""
+    """Position of a difference of the results; "" if there is none."""
     names = [node.name for node in graph.inputs]
     with torch.no_grad():
         results = graph.results(dict(zip(names, expected.inputs, strict=True)))
@@ -90,7 +90,7 @@ def _difference(graph: FloatGraph, expected: Expected) -> str:
 
 
 def worst_or_best(judged: Sequence[Judged]) -> Judged:
-    """The verdict of a case that was tried in several ways: a fault in one of them counts, else the
+    """Verdict of a case that was tested in several ways: a fault in one of them counts, else the
     best."""
     ranked = sorted(judged, key=lambda j: j.verdict.rank)
     return ranked[-1] if ranked[-1].verdict.rank > Verdict.REFUSED.rank else ranked[0]
@@ -98,7 +98,7 @@ def worst_or_best(judged: Sequence[Judged]) -> Judged:
 
 @dataclass(frozen=True)
 class Count:
-    """How the cases of a suite came out, and how long that took where it was measured."""
+    """Numbers of verdicts in a suite, and its duration if it was measured."""
 
     suite: str
     total: int

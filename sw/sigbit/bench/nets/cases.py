@@ -12,7 +12,7 @@ from sigbit import zoo
 from sigbit.data import Dataset, load
 
 CALIBRATION = 32
-"""Inputs that the quantizer sees; none of them counts for accuracy."""
+"""Number of inputs used for calibration; they do not count for accuracy."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class Case:
     preset : str
         Accelerator whose shape suits the network.
     dataset, split : str
-        Where its inputs come from; "" where there are none, then they are seeded random numbers.
+        Source of its inputs; "" if there is none, in which case they are seeded random numbers.
     checkpoint : str
         File in the folder ``checkpoints``; "" for seeded random weights.
     bits : int
-        Of weights and activations, between first and last layer: 4 (native) or 8 (two terms, three
-        planes).
+        Width of weights and activations between the first and the last layer: 4 (native) or 8 (two
+        terms, three planes).
     """
 
     net: str
@@ -81,7 +81,7 @@ MODELLED = tuple(
     for c in _NATIVE
     if c.net in nets
 )
-"""Networks whose frames a second on the large accelerators the cycle model gives."""
+"""Networks whose frames per second on the large accelerators are predicted by the cycle model."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Material:
 
 
 def material(case: Case, folder: Path | None, images: int) -> Material:
-    """Weights and ``images`` inputs of ``case``; what is real comes from ``folder``."""
+    """Weights and ``images`` inputs of ``case``; real ones are read from ``folder``."""
     torch.manual_seed(0)
     entry = zoo.entry(case.net)
     model = zoo.build(case.net).eval()

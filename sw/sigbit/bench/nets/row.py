@@ -25,45 +25,45 @@ from sigbit_tools.stopwatch import Stopwatch
 
 Ints = NDArray[np.int64]
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, the steps done and their number."""
+"""Called with the current activity, the number of steps done and their total number."""
 
 PRECISION: Mapping[int, Mapping[str, int]] = MappingProxyType(
     {4: MappingProxyType({}), 8: MappingProxyType({"weight_terms": 2, "act_planes": 3})}
 )
 """Options of QuantSpec by the bits of weights and activations."""
 SAMPLES = 2
-"""Inputs that the quantizer sees where only cycles are wanted."""
+"""Number of calibration inputs if only cycles are measured."""
 BATCH = 8
-"""Images that the integer model evaluates at a time."""
+"""Number of images that the integer model evaluates at a time."""
 
 
 class Prediction(Protocol):
-    """Cycles of a run, and by instruction the cycle in which it retires."""
+    """Predicted cycles of a run, and the cycle in which each instruction retires."""
 
     @property
     def cycles(self) -> int:
-        """Of the whole run."""
+        """Cycles of the whole run."""
 
     @property
     def retires(self) -> Ints:
-        """By instruction, -1 for those that do not retire."""
+        """Cycle of retirement by instruction, -1 for those that do not retire."""
 
 
 class Simulators(Protocol):
-    """What a row needs from the simulators, which this package does not import."""
+    """Interface of the simulators that a row needs; this package does not import them."""
 
     def devices(self, config: ArchConfig) -> list[Device]:
         """Interpreter and RTL of an accelerator."""
 
     @property
     def memory(self) -> str | None:
-        """The name of the memory that is simulated, None for the plain one."""
+        """Name of the simulated memory, None for the plain one."""
 
     def predict(self, program: Program) -> Prediction:
-        """What the cycle model says of a run."""
+        """Prediction of the cycle model for a run."""
 
     def slower(self, program: Program) -> dict[str, int]:
-        """What it says with slower memories: cycles by their names."""
+        """Predicted cycles with slower memories, by their names."""
 
     def netlist(self, config: ArchConfig) -> str:
         """SHA-256 of the accelerator's Verilog."""
@@ -71,7 +71,7 @@ class Simulators(Protocol):
 
 @dataclass(frozen=True)
 class Quantized:
-    """A network ready to compile, and how well it does."""
+    """A network ready to compile, with its accuracy."""
 
     graph: IntegerGraph
     stored: Ints
@@ -79,8 +79,8 @@ class Quantized:
 
 
 def quantized(case: Case, config: ArchConfig, found: Material, progress: Progress) -> Quantized:
-    """Post-training quantization of ``found`` to the accelerator's formats, first and last layers
-    at 8 bits, and the accuracy of both models where there are labels."""
+    """Post-training quantization of ``found`` to the accelerator's formats, with the first and the
+    last layer at 8 bits, and the accuracy of both models if there are labels."""
     spec = _spec(config, **PRECISION[case.bits])
     calibration = torch.from_numpy(found.calibration)
     progress("quantizing", 0, 1)
@@ -93,15 +93,15 @@ def quantized(case: Case, config: ArchConfig, found: Material, progress: Progres
 
 
 def _spec(config: ArchConfig, **changes: object) -> QuantSpec:
-    """Native formats, first and last layers at 8 bits, scales of least squared error."""
+    """Native formats, first and last layer at 8 bits, scales of least squared error."""
     return QuantSpec.from_arch(config, weight_scale="mse", act_scale="mse", **changes)
 
 
 def accuracy(
     found: Material, deployed: IntegerModel, progress: Progress
 ) -> dict[str, float | int | None]:
-    """Top-1 accuracy of float and integer network, and the share of inputs on which they agree;
-    None without labels."""
+    """Top-1 accuracy of the float and the integer network, and the fraction of inputs on which they
+    agree; None without labels."""
     if found.labels is None:
         return {
             "accuracy_float": None,
@@ -132,13 +132,13 @@ def accuracy(
 
 
 def ideal_cycles(graph: IntegerGraph, config: ArchConfig) -> int:
-    """Cycles of all multiplications, terms counted, if the array were always full."""
+    """Cycles of all multiplications, with terms counted, if the array were always full."""
     return -(-sum(macs(graph, node) for node in graph.nodes) // config.macs)
 
 
 def _spatial_utilization(program: Program, model: Prediction) -> float:
-    """Ideal over total cycles up to the last layer whose output is larger than one pixel: without
-    the linear layers at the end."""
+    """Ratio of ideal to total cycles up to the last layer whose output is larger than one pixel,
+    that is, without the linear layers at the end."""
     spatial = {x.name for x in program.layers if x.shape[1:] != (1, 1)}
     ends = [int(model.retires[e.index]) for e in program.execs if e.layer in spatial]
     macs = program.images * sum(x.macs for x in program.layers if x.name in spatial)
@@ -153,8 +153,8 @@ def run_case(
     simulators: Simulators,
     progress: Progress,
 ) -> dict[str, Any]:
-    """The row of ``case``: one image through interpreter and RTL, every layer compared with the
-    integer model; on the large accelerator the cycle model alone, for one image and for eight."""
+    """Row of ``case``: one image through interpreter and RTL, with every layer compared with the
+    integer model; on the large accelerators, the cycle model alone, for one image and for eight."""
     spent = Stopwatch()
     found = material(case, folder, images)
     network = quantized(case, config, found, progress)
@@ -168,7 +168,7 @@ def run_case(
 def _compiled(
     case: Case, graph: IntegerGraph, config: ArchConfig, images: int, simulators: Simulators
 ) -> tuple[Program, dict[str, Any]]:
-    """``graph`` compiled for a batch of ``images``, and what every row says of it."""
+    """``graph`` compiled for a batch of ``images``, and the columns common to all rows."""
     start = time.perf_counter()
     program = compile_graph(graph, config, name=case.net, images=images)
     seconds = time.perf_counter() - start
@@ -241,7 +241,7 @@ def model_case(
     case: Case, config: ArchConfig, folder: Path | None, simulators: Simulators, progress: Progress
 ) -> list[dict[str, Any]]:
     """Rows of ``case`` from the cycle model alone: batches of 1 and 8; first and last layer with
-    weights and activations of 8 bits, and with 8 bits on one side only, the input's and the
+    weights and activations of 8 bits, and with 8 bits on one side only, that is, the input and the
     classifier's weights."""
     rows = []
     found = material(case, folder, 1)

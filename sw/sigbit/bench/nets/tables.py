@@ -16,7 +16,7 @@ def _model_error(row: Row) -> str:
 
 
 def _spatial(row: Row) -> str:
-    """A dash where every layer is a vector."""
+    """A dash if every layer is a vector."""
     return percent(row["utilization_images"]) if row["utilization_images"] else NONE
 
 

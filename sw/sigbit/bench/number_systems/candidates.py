@@ -1,18 +1,18 @@
-"""What ``sigbit bench number-systems`` compares."""
+"""Candidates of ``sigbit bench number-systems``."""
 
 from sigbit.bench.number_systems.row import Candidate
 from sigbit.bench.number_systems.systems import NAMED, SYSTEMS, System, accelerator, of_format
 from sigbit.plugins import FORMATS
 
 SHIPPED = "shipped"
-"""Number system of the rows of named presets, whose shapes differ."""
+"""Number system of the rows of named presets, which have different shapes."""
 PLAIN = "two's complement, by Yosys"
-"""Number system of arrays alone, as ``*`` and ``+`` of two's complement give them."""
+"""Number system of the arrays in plain two's complement, with ``*`` and ``+``."""
 
 
 def candidates() -> list[Candidate]:
-    """All number systems in the benchmark's shape, those of plugins among them; arrays of two's
-    complement beside them; and the shipped accelerators."""
+    """All number systems in the benchmark's shape, including those of plugins; two's-complement
+    arrays for comparison; and the shipped accelerators."""
     own = [system for name, form in FORMATS.items() for system in of_format(name, form)]
     found = [_candidate(system) for system in (*SYSTEMS, *own)]
     found += [

@@ -1,4 +1,4 @@
-"""What rounding to a grid costs: on a Gaussian, on a Laplacian, and on layers of the zoo."""
+"""Rounding error of grids: on a Gaussian, on a Laplacian, and on layers of the zoo."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,12 +24,12 @@ _DENSITIES: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
 )
 """Densities of the distributions, up to a factor; all symmetric about 0."""
 REACH, STEP = 40.0, 1 / 512
-"""End and spacing of the points at which densities are summed up."""
+"""End and spacing of the points at which densities are summed."""
 NETS = ("squeezenet1_0_caffe", "mobilenet_v2_tf", "resnet20", "ds_cnn")
 """Networks whose layers are quantized."""
 CHANNELS, VALUES, IMAGES = 16, 1 << 14, 2
-"""Output channels of a layer whose weights are taken, and values of an activation, evenly spread,
-at most; images whose activations are taken."""
+"""Maximum number of output channels of a layer whose weights are taken, and of values of an
+activation, evenly distributed; number of images whose activations are taken."""
 
 
 @dataclass(frozen=True)
@@ -42,20 +42,20 @@ class Layers:
 
 
 def weight_levels(native: Format) -> LevelGrid:
-    """The grid of a weight of one term."""
+    """Grid of a weight of one term."""
     return LevelGrid.of(native)
 
 
 def activation_levels(native: Format) -> LevelGrid:
-    """The levels of a positive tensor of one plane, as the quantizer stores it: with a ``zero``
-    where the format is signed and its levels are evenly spaced, else the magnitudes."""
+    """Levels of a positive tensor of one plane, as stored by the quantizer: with a ``zero`` if the
+    format is signed and its levels are evenly spaced, else the magnitudes."""
     return act_grid(QuantSpec(act_format=native), 0, 1).levels
 
 
 @cache
 def distribution_error(name: str, grid: LevelGrid) -> float:
-    """Least mean squared error over the mean square, of all scales. Grids without negative levels
-    are meant for the positive half, whose values are as many."""
+    """Minimum over all scales of the mean squared error, relative to the mean square. Grids without
+    negative levels apply to the positive half, which has the same number of values."""
     z = torch.arange(STEP / 2, REACH, STEP, dtype=torch.float64)
     density = _DENSITIES[name](z)
     power = float((density * z**2).sum())
@@ -76,8 +76,8 @@ def distribution_error(name: str, grid: LevelGrid) -> float:
 
 
 def tensor_error(x: Tensor, grid: LevelGrid, channels: bool) -> float:
-    """Squared error over squares of ``x``, at the scale (one a channel if ``channels``) that the
-    quantizer's search finds."""
+    """Squared error of ``x`` relative to its squares, at the scale (one per channel if
+    ``channels``) that the quantizer's search finds."""
     x = x.double()
     scale = mse_scale(x, grid, channels)
     safe = torch.where(scale > 0, scale, 1.0)
@@ -85,15 +85,15 @@ def tensor_error(x: Tensor, grid: LevelGrid, channels: bool) -> float:
 
 
 def weight_errors(native: Format, zoo: Sequence[Layers]) -> dict[str, float]:
-    """Relative squared errors of weights by distribution and network, a network's the mean of its
-    layers'."""
+    """Relative squared errors of weights by distribution and network; that of a network is the mean
+    over its layers."""
     grid = weight_levels(native)
     found = {name: distribution_error(name, grid) for name in DISTRIBUTIONS}
     return found | {n.net: _mean(tensor_error(w, grid, True) for w in n.weights) for n in zoo}
 
 
 def activation_errors(native: Format, zoo: Sequence[Layers]) -> dict[str, float]:
-    """The same of positive activations, one scale a tensor."""
+    """Relative squared errors of positive activations, with one scale per tensor."""
     grid = activation_levels(native)
     found = {name: distribution_error(name, grid) for name in DISTRIBUTIONS}
     return found | {n.net: _mean(tensor_error(x, grid, False) for x in n.activations) for n in zoo}
@@ -105,8 +105,8 @@ def _mean(values: Iterable[float]) -> float:
 
 
 def zoo_layers(folder: Path | None) -> tuple[Layers, ...]:
-    """Layers of :data:`NETS`: real weights and inputs from ``folder``; seeded random ones without
-    it."""
+    """Layers of :data:`NETS`: real weights and inputs from ``folder``, or seeded random ones
+    without it."""
     cases = {case.net: case for case in CASES if case.bits == 4 and case.net in NETS}
     if folder is None:
         cases = {n: replace(case, dataset="", checkpoint="") for n, case in cases.items()}
@@ -131,7 +131,7 @@ def _layers(case: Case, folder: Path | None) -> Layers:
 
 
 def _thinned(x: Tensor, most: int) -> Tensor:
-    """``most`` entries of ``x`` along dimension 0, evenly spread."""
+    """``most`` entries of ``x`` along dimension 0, evenly distributed."""
     count = min(most, len(x))
     return x[torch.arange(count) * len(x) // count]
 
@@ -142,7 +142,7 @@ class MeasuredErrors:
     Parameters
     ----------
     zoo : sequence of Layers
-        Networks whose layers are quantized, beside the distributions.
+        Networks whose layers are quantized, in addition to the distributions.
     """
 
     def __init__(self, zoo: Sequence[Layers]) -> None:

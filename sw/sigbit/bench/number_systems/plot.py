@@ -1,4 +1,4 @@
-"""LUTs a multiply-accumulate against quantization error: what nothing else beats."""
+"""LUTs per multiply-accumulate against quantization error: the Pareto front."""
 
 import io
 import math
@@ -16,7 +16,7 @@ from sigbit.report.tables import Row
 
 _COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#a463f2", "#97bbf5")
 _MARKERS = {"integer": "o", "power of two": "^", "ESB": "s", "APoT": "D", "shipped": "P"}
-"""By the beginning of the number system's name."""
+"""Markers by the prefix of the number system's name."""
 _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "sigbit",
@@ -31,9 +31,9 @@ _STYLE: Any = {
 
 
 def pareto(rows: Sequence[Row], source: str) -> bytes:
-    """An SVG with a panel for each fabric: LUTs of the whole accelerator a multiply-accumulate
-    (log), and signal over noise of a product on ``source``; a line through what nothing beats,
-    named where it gains a decibel. The same bytes for the same rows."""
+    """An SVG with one panel per fabric: LUTs of the whole accelerator per multiply-accumulate
+    (log), and signal-to-noise ratio of a product on ``source``; a line through the Pareto front,
+    with names where it gains a decibel. The same bytes for the same rows."""
     built = [r for r in rows if r["lut_total"] is not None and source in r["weight_error"]]
     targets = sorted({r["target"] for r in built})
     widths = sorted({(r["weight_bits"], r["act_bits"]) for r in built})
@@ -55,7 +55,7 @@ def pareto(rows: Sequence[Row], source: str) -> bytes:
 
 
 def _system(row: Row) -> str:
-    """The number system of the weights."""
+    """Number system of the weights."""
     return next(name for name in _MARKERS if row["number_system"].startswith(name))
 
 

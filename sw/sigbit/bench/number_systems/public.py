@@ -1,28 +1,28 @@
-"""Public cost figures of other DSP-free or low-bit designs, beside which the rows stand."""
+"""Public cost figures of other DSP-free or low-bit designs, shown beside the rows."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Published:
-    """One figure as its source states it, or as it follows from one (``derived``).
+    """One figure as stated by its source, or derived from one that is (``derived``).
 
     Parameters
     ----------
     source : str
-        Who published it, and where.
+        Author and place of publication.
     bits : str
-        Of weights x activations.
+        Bits of weights x activations.
     covers : str
-        What was counted: one processing element, or a whole design.
+        Scope of the count: one processing element, or a whole design.
     lut_per_mac, gops_per_klut : float, optional
-        LUTs a multiply-accumulate and cycle; billions of operations a second and 1,000 LUTs.
+        LUTs per multiply-accumulate per cycle; billions of operations per second per 1,000 LUTs.
     clock_mhz : float, optional
-        Clock of the throughput; None where it is not stated.
+        Clock frequency of the throughput; None if it is not stated.
     dsp : bool
-        Whether the design also uses DSP blocks.
+        True if the design also uses DSP blocks.
     derived : str
-        How the figure follows from the published one; "" if it is that.
+        Derivation of the figure from the published one; "" if it is the published one.
     """
 
     source: str
@@ -91,4 +91,4 @@ PUBLISHED = (
         derived="3.45 TOPS / 122.6 kLUT",
     ),
 )
-"""The figures; LUTs are those that each source counts."""
+"""The figures; LUTs are as counted by each source."""

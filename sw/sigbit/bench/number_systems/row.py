@@ -1,5 +1,5 @@
-"""One row of ``sigbit bench number-systems``: an accelerator mapped to a fabric, run, and weighed
-against what its grids cost in precision."""
+"""One row of ``sigbit bench number-systems``: an accelerator mapped to a fabric, run, and compared
+with the precision of its grids."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -12,18 +12,18 @@ from sigbit_tools.stopwatch import Stopwatch
 
 Row = dict[str, Any]
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, the steps done and their number."""
+"""Called with the current activity, the number of steps done and their total number."""
 
 CLOCKS = (100, 150, 200, 250, 300)
-"""Megahertz at which throughput is stated."""
+"""Clock frequencies in megahertz for which throughput is stated."""
 DISTRIBUTIONS = ("gaussian", "laplacian")
-"""Distributions whose quantization error is stated, beside that of real networks."""
+"""Distributions whose quantization error is stated, in addition to that of real networks."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A pair of formats, under the name of its number system, and its accelerator; or why there is
-    none; or neither, for arrays that are compared alone."""
+    """A pair of formats under the name of its number system, and its accelerator; or the reason why
+    there is none; or neither, for arrays that are compared alone."""
 
     name: str
     number_system: str
@@ -35,7 +35,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Costs:
-    """What synthesis found, before place and route: cells of the array and of the whole
+    """Results of synthesis, before place and route: cells of the array and of the whole
     accelerator, block memory, and the longest path in array and post-processing, in LUTs and carry
     chains."""
 
@@ -51,7 +51,7 @@ class Costs:
 
 
 class Tools(Protocol):
-    """Synthesis and simulators, which this package does not import."""
+    """Interface of synthesis and simulators, which this package does not import."""
 
     def synthesize(self, config: ArchConfig, target: str, progress: Progress) -> Costs:
         """Map an accelerator to a fabric."""
@@ -60,7 +60,8 @@ class Tools(Protocol):
         """Columns of :data:`MEASURED` for an array that is compared alone."""
 
     def verify(self, config: ArchConfig, target: str, progress: Progress) -> str:
-        """Run the accelerator; what was run and found equal. Raises if anything differs."""
+        """Run the accelerator; return a description of the runs that were found equal. Raises an
+        error if anything differs."""
 
 
 class Errors(Protocol):
@@ -71,14 +72,14 @@ class Errors(Protocol):
 
 
 def gops_per_klut(lut_per_mac: float, megahertz: float) -> float:
-    """Billions of operations a second and 1,000 LUTs; a multiply-accumulate is two operations."""
+    """Billions of operations per second per 1,000 LUTs; a multiply-accumulate is two operations."""
     return 2 * megahertz / lut_per_mac
 
 
 def row_of(
     candidate: Candidate, target: str, errors: Errors, tools: Tools, progress: Progress
 ) -> Row:
-    """The row of ``candidate`` on ``target``; a refused one has null where there is nothing to
+    """Row of ``candidate`` on ``target``; a refused candidate has null where there is nothing to
     measure."""
     spent = Stopwatch()
     head: Row = {
@@ -130,12 +131,12 @@ MEASURED = (
     "lut_per_mac_total", "ff", "carry", "dsp", "memory_bits", "levels", "carries", "gops_per_klut",
     "fmax_mhz", "netlist_sha256", "verified_by",
 )  # fmt: skip
-"""What a row says of an accelerator that exists."""
+"""Columns of a row for an accelerator that exists."""
 
 
 def cheapest(rows: Sequence[Mapping[str, Any]], source: str) -> list[Mapping[str, Any]]:
-    """Rows that no other of the same fabric beats or equals in both LUTs a multiply-accumulate and
-    error on ``source`` (weights' plus activations')."""
+    """Rows that no other row of the same fabric beats or equals in both LUTs per
+    multiply-accumulate and error on ``source`` (weights plus activations)."""
     built = [r for r in rows if r["lut_per_mac_total"] is not None and source in r["weight_error"]]
 
     def place(row: Mapping[str, Any]) -> tuple[float, float]:
@@ -154,8 +155,8 @@ def cheapest(rows: Sequence[Mapping[str, Any]], source: str) -> list[Mapping[str
 
 
 def total_error(row: Mapping[str, Any], source: str) -> float:
-    """Error of a product's operands together: for small independent errors, the relative squared
-    error of the products."""
+    """Total error of a product's operands: for small independent errors, the relative squared error
+    of the products."""
     return float(row["weight_error"][source] + row["act_error"][source])
 
 

@@ -13,12 +13,12 @@ from sigbit_hw.arch.numerics import ACC_BITS_MAX, ACC_BITS_MIN, dot_bits
 WIDTHS = ((2, 2), (3, 3), (4, 4), (4, 8), (8, 8))
 """Bits of weights and activations."""
 APOT = {3: LevelFormat((0, 1, 2, 4)), 4: LevelFormat((0, 1, 2, 3, 4, 6, 8, 10))}
-"""Additive powers of two (Li et al., ICLR 2020) by bits with the sign, in their smallest step; at 3
-bits they are powers of two."""
+"""Additive powers of two (Li et al., ICLR 2020) by width including the sign, in units of their
+smallest step; at 3 bits they are powers of two."""
 
 ACC_ROOM, ACC_LEAST_ROOM = 12, 6
-"""An accumulator has 12 bits more than a dot product, within its limits; with fewer than 6 more
-(64 steps) there is no accelerator."""
+"""An accumulator has 12 bits more than a dot product, within its limits; with fewer than 6
+additional bits (64 steps) there is no accelerator."""
 
 _shape = partial(
     ArchConfig,
@@ -33,9 +33,10 @@ _shape = partial(
     bus_bits=256,
     ports=2,
 )
-"""4,096 multiply-accumulates a cycle behind 32 requantizers and two 128-bit ports. A slot of 32
-8-bit activations is as wide as the bus; 32 input lanes keep the share of the accumulators, and
-4 x 32 outputs that of the operands' memories, as small as networks of 32 channels and more fill."""
+"""4,096 multiply-accumulates per cycle with 32 requantizers and two 128-bit ports. A slot of 32
+8-bit activations is as wide as the bus; 32 input lanes keep the fraction of the accumulators, and 4
+x 32 outputs that of the operand memories, so small that networks of 32 or more channels fill
+them."""
 
 
 @dataclass(frozen=True)
@@ -57,23 +58,23 @@ class System:
 
     @property
     def widths(self) -> tuple[int, int]:
-        """Bits of a weight and of an activation."""
+        """Widths of a weight and of an activation."""
         return self.weights.bits, self.acts.bits
 
     @property
     def key(self) -> str:
-        """A name for files and accelerators: ``w4a4-esb-k1``."""
+        """Name for files and accelerators: ``w4a4-esb-k1``."""
         words = self.name.lower().replace("=", "").split()
         return "-".join([f"w{self.weights.bits}a{self.acts.bits}", *words])
 
 
 def _esb(bits: int, exponent_bits: int) -> EsbFormat:
-    """The ESB grid with so many exponent bits: signed, unsigned at 2 bits of an activation."""
+    """Signed ESB grid with this number of exponent bits."""
     return EsbFormat(bits, bits - 1 - exponent_bits)
 
 
 def _acts(bits: int, exponent_bits: int) -> EsbFormat:
-    """The same for activations, unsigned at 2 bits: with a sign only 1 would be left."""
+    """The same for activations, unsigned at 2 bits: with a sign only the value 1 would be left."""
     return EsbFormat(2, 2 - exponent_bits, False) if bits == 2 else _esb(bits, exponent_bits)
 
 
@@ -102,12 +103,12 @@ def _of_widths(weight_bits: int, act_bits: int) -> list[System]:
 
 
 SYSTEMS = tuple(system for widths in WIDTHS for system in _of_widths(*widths))
-"""What is compared."""
+"""The number systems that are compared."""
 
 
 def of_format(name: str, form: Format) -> list[System]:
-    """The systems of a format of one's own: as weights beside integers of equal width, and on both
-    sides."""
+    """Systems of a user-defined format: as weights with integer activations of equal width, and on
+    both sides."""
     return [
         System(f"{name} x integer", form, _acts(form.bits, 1)),
         System(name, form, form),
@@ -115,15 +116,16 @@ def of_format(name: str, form: Format) -> list[System]:
 
 
 def radix(weights: Format, acts: Format) -> int:
-    """Bits between the digits of values and weights of several: the most at which sums of digits
-    have no gaps, of activations, or of weights where one activation holds 8 bits."""
+    """Distance in bits between the digits of multi-digit values and weights: the maximum at which
+    sums of digits have no gaps, of activations, or of weights if one activation holds 8 bits."""
     native = weights if acts.bits == 8 else acts
     steps = TermGrid(native, 1, 1).contiguous
     return min(RADIX_BITS_MAX, ((2 * steps if native.signed else steps) + 1).bit_length() - 1)
 
 
 def refusal(system: System, lanes: int = 32) -> str | None:
-    """Why there is no accelerator of ``system`` with ``lanes`` products a sum; None if there is."""
+    """Reason why there is no accelerator of ``system`` with ``lanes`` products per sum; None if
+    there is one."""
     bits = dot_bits(system.weights, system.acts, lanes)
     if bits + ACC_LEAST_ROOM <= ACC_BITS_MAX:
         return None
@@ -140,8 +142,8 @@ def acc_bits(system: System, lanes: int = 32) -> int:
 
 
 def accelerator(system: System, **shape: int) -> ArchConfig:
-    """The accelerator of ``system``, of the benchmark's shape but for the fields in ``shape``;
-    ``ValueError`` with the :func:`refusal` if there is none."""
+    """Accelerator of ``system``, in the benchmark's shape except for the fields in ``shape``;
+    raises ``ValueError`` with the :func:`refusal` if there is none."""
     lanes = shape.get("ic_lanes", _shape.keywords["ic_lanes"])
     if reason := refusal(system, lanes):
         raise ValueError(f"{system.key}: {reason}")
@@ -156,8 +158,8 @@ def accelerator(system: System, **shape: int) -> ArchConfig:
 
 
 def in_shape(config: ArchConfig) -> list[ArchConfig]:
-    """The accelerators of all systems in the shape of ``config``: its lanes, memories and ports.
-    Systems for which there is none are left out."""
+    """Accelerators of all systems in the shape of ``config``: its lanes, memories and ports.
+    Systems without an accelerator are omitted."""
     found = []
     for system in SYSTEMS:
         if refusal(system, config.ic_lanes) is None:
@@ -176,8 +178,8 @@ def in_shape(config: ArchConfig) -> list[ArchConfig]:
 
 
 def sample(config: ArchConfig) -> ArchConfig:
-    """A small accelerator of the same formats, accumulators and post-processing, 128
-    multiply-accumulates a cycle: one whose netlist is quickly simulated."""
+    """A small accelerator with the same formats, accumulators and post-processing, 128
+    multiply-accumulates per cycle, whose netlist is quick to simulate."""
     return replace(
         config,
         name=f"{config.name}-sample",
@@ -195,4 +197,5 @@ def sample(config: ArchConfig) -> ArchConfig:
 
 
 NAMED = tuple(PRESETS[name] for name in ("ecp5", "mid", "mobile", "zcu102", "dense"))
-"""Shipped accelerators of at least 512 multiply-accumulates, beside those of the benchmark."""
+"""Shipped accelerators with at least 512 multiply-accumulates, shown beside those of the
+benchmark."""

@@ -35,7 +35,7 @@ def _noise(side: str, source: str) -> Callable[[Row], str]:
 
 
 def zoo_decibels(errors: Mapping[str, float]) -> float | None:
-    """Mean signal over noise of the networks; None without networks."""
+    """Mean signal-to-noise ratio of the networks; None without networks."""
     found = [decibels(error) for name, error in errors.items() if name not in DISTRIBUTIONS]
     return sum(found) / len(found) if found else None
 
@@ -65,7 +65,7 @@ _HEAD = (
 
 
 def costs(target: str) -> Table:
-    """What the accelerators cost on one fabric."""
+    """Costs of the accelerators on one fabric."""
     return Table(
         f"Cost on {target}",
         (
@@ -87,7 +87,7 @@ def costs(target: str) -> Table:
 
 
 def summary(target: str) -> Table:
-    """LUTs beside precision on one fabric, of all accelerators of the same shape."""
+    """LUTs and precision on one fabric, for all accelerators of the same shape."""
     return Table(
         f"LUTs and signal over noise on {target}",
         (
@@ -102,12 +102,12 @@ def summary(target: str) -> Table:
 
 
 def is_compared(row: Row) -> bool:
-    """Whether ``row`` is about an accelerator of the shape that all have."""
+    """True if ``row`` describes an accelerator of the common shape."""
     return row.get("lut_total") is not None and row["number_system"] != "shipped"
 
 
 def evidence(target: str) -> Table:
-    """Which netlist the rows are about and what ran on it; and what was refused."""
+    """The netlists of the rows, the runs on them, and the refused candidates."""
     return Table(
         f"Netlists and runs on {target}",
         (
@@ -121,7 +121,7 @@ def evidence(target: str) -> Table:
 
 
 def noise(target: str) -> Table:
-    """What the grids lose, in decibels of signal over quantization noise."""
+    """Precision of the grids, in decibels of signal-to-quantization-noise ratio."""
     return Table(
         "Signal over quantization noise, dB: weights, and activations of positive tensors",
         (
@@ -141,8 +141,9 @@ def noise(target: str) -> Table:
 
 
 def verdict_grid(rows: Sequence[Row]) -> Grid:
-    """For every pair of widths and fabric: the number system of the least LUTs, and that of the
-    least error on each distribution. Shipped accelerators of other shapes do not take part."""
+    """For every pair of widths and fabric: the number system with the fewest LUTs, and the one with
+    the smallest error on each distribution. Shipped accelerators of other shapes are not
+    included."""
     built = [r for r in rows if is_compared(r)]
 
     def place(row: Row) -> tuple[Any, ...]:

@@ -11,9 +11,9 @@ from sigbit.training.sweep import with_values
 from sigbit.training.tables import from_table
 
 WEIGHTS_ONLY = "uniform"
-"""Method of activations beside one that quantizes weights only."""
+"""Activation method used beside a method that quantizes weights only."""
 ON_DEMAND = ("cifar10",)
-"""Groups that run only if they are asked for."""
+"""Groups that run only on request."""
 
 
 @dataclass(frozen=True)
@@ -23,19 +23,20 @@ class RunSet:
     Parameters
     ----------
     group : str
-        Under which heading its rows stand.
+        Heading of its rows.
     base : str
         File with data, network and schedules.
     methods, bits, seeds : tuple
-        All combinations run.
+        All combinations are run.
     strategies : tuple of table
-        Of all runs, beside those of the base file, which are no part of the name.
+        Strategies of all runs, in addition to those of the base file; they are not part of the
+        name.
     values : table
         Other values, by dotted key.
     title : str
-        Added to the name of the strategy, to tell rows apart.
+        Suffix of the name of the strategy, to distinguish rows.
     cost : float
-        Seconds of a step, relative to the same one without strategies; for estimates only.
+        Seconds per step, relative to the same step without strategies; for estimates only.
     """
 
     group: str
@@ -62,21 +63,21 @@ class QuantCase:
 
     @property
     def name(self) -> str:
-        """For people, and what ``--only`` looks in."""
+        """Display name, which ``--only`` searches."""
         what = f"{self.method}+{self.strategy}" if self.strategy else self.method
         where = self.config.model.name
         return f"{self.group}: {what} on {where}, {self.bits} bits, seed {self.config.seed}"
 
 
 def base_table(name: str) -> dict[str, Any]:
-    """The content of ``configs/NAME.toml``."""
+    """Content of ``configs/NAME.toml``."""
     with as_file(files("sigbit.bench") / "configs" / f"{name}.toml") as path:
         return read_table(path)
 
 
 def quant_cases(only: str | None = None, group: str | None = None) -> list[QuantCase]:
-    """The runs whose names contain ``only``, of ``group`` or else of all that are not on demand, in
-    the order in which they run: those of the first seed first."""
+    """Runs whose names contain ``only``, of ``group`` or else of all groups that are not on demand,
+    in the order in which they run: those of the first seed first."""
     found = [
         case
         for table in base_table("campaign")["sets"]
@@ -88,8 +89,8 @@ def quant_cases(only: str | None = None, group: str | None = None) -> list[Quant
 
 
 def trial(case: QuantCase, samples: int) -> QuantCase:
-    """``case`` in short: ``samples`` samples to train with and as many to test with, an epoch of
-    the twin and one of the quantized network."""
+    """A short version of ``case``: ``samples`` samples for training and as many for testing, one
+    epoch of the twin and one of the quantized network."""
     config = case.config
     values = {
         "data.train_samples": samples,

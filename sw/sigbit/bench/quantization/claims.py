@@ -1,5 +1,5 @@
-"""What publications claim of their methods and what we aim at, and whether it holds in the rows of
-``sigbit bench quant``."""
+"""Claims of publications and goals of this project, and their verification in the rows of ``sigbit
+bench quant``."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,14 +9,14 @@ from sigbit.bench.quantization.means import Mean, count_range, means
 from sigbit.report.tables import NONE, Grid, Row
 
 BITS = (5, 4, 3, 2)
-"""Columns of the claims."""
+"""Bit widths of the claims, in the order of columns."""
 CLAIMS = "claims"
-"""Group of rows that hold differences between methods instead of runs."""
+"""Group of rows that hold differences between methods rather than runs."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """``better`` beats ``worse``, both (method, strategy), at each of ``bits``."""
+    """The claim that ``better`` beats ``worse``, both (method, strategy), at each of ``bits``."""
 
     text: str
     better: tuple[str, str]
@@ -26,7 +26,8 @@ class Claim:
 
 @dataclass(frozen=True)
 class Goal:
-    """``run`` (method, strategy, bits) falls short of its float twin by at most ``points``."""
+    """The goal that ``run`` (method, strategy, bits) loses at most ``points`` against its float
+    twin."""
 
     run: tuple[str, str, int]
     points: float
@@ -42,7 +43,7 @@ GOALS = (
 
 
 def goal_grid(rows: Sequence[Row]) -> Grid:
-    """What falls short of its float twin by how much, in points, and whether that is allowed."""
+    """Loss of the runs against their float twins, in points, and whether it is allowed."""
     found = _fashion(rows)
     lines = []
     for goal in GOALS:
@@ -66,7 +67,7 @@ def goal_grid(rows: Sequence[Row]) -> Grid:
 
 
 def claims() -> list[Claim]:
-    """What the publications of the methods and strategies say of them."""
+    """Claims of the methods' and strategies' publications."""
     found = [
         Claim(f"{text} helps", (method, strategy), (method, ""), bits)
         for text, strategy, methods, bits in (
@@ -97,18 +98,18 @@ def claims() -> list[Claim]:
 
 @dataclass(frozen=True)
 class Finding:
-    """What came of a claim.
+    """Result of a claim.
 
     Parameters
     ----------
     claim, method : str
-        What is claimed, and of which method.
+        The claim, and the method it is about.
     gains : dict
-        By bits: how much better the claimed side is, and whether that could be chance.
+        By bits: the advantage of the claimed side, and whether it could be due to chance.
     seeds : tuple of int
-        How many seeds both sides share, by width.
+        Number of seeds that both sides share, by width.
     unit : str
-        Of the gains, and how many decimals they are shown with.
+        Unit of the gains, which determines the number of decimals shown.
     """
 
     claim: str
@@ -120,23 +121,24 @@ class Finding:
 
     @classmethod
     def of_row(cls, row: Row) -> "Finding":
-        """A row that holds differences instead of runs."""
+        """Read a row that holds differences rather than runs."""
         gains = {int(b): (p, int(b) in row["undecided"]) for b, p in row["points"].items()}
         return cls(row["claim"], row["method"], gains, tuple(row["seeds"]))
 
     @property
     def right(self) -> int:
-        """At how many widths the gain has the claimed sign."""
+        """Number of widths at which the gain has the claimed sign."""
         return sum(gain > 0 for gain, _ in self.gains.values())
 
     @property
     def verdict(self) -> str:
-        """``yes``, ``no``, ``in part`` or ``undecided``, by the gains that are no chance."""
+        """``yes``, ``no``, ``in part`` or ``undecided``, according to the gains that are not due to
+        chance."""
         signs = {gain > 0 for gain, about in self.gains.values() if not about}
         return {(): "undecided", (True,): "yes", (False,): "no"}.get(tuple(signs), "in part")
 
     def cell(self, bits: int) -> str:
-        """The gain at so many bits."""
+        """The gain at this number of bits."""
         if bits not in self.gains:
             return NONE
         gain, about = self.gains[bits]
@@ -144,8 +146,8 @@ class Finding:
 
 
 def claim_grid(found: Sequence[Finding]) -> Grid:
-    """What is claimed, and by how much it holds here at each of :data:`BITS`; "≈" before what could
-    be chance."""
+    """Each claim, and by how much it holds here at each of :data:`BITS`; "≈" marks differences that
+    could be due to chance."""
     cells = tuple(
         (
             f.claim,
@@ -161,8 +163,8 @@ def claim_grid(found: Sequence[Finding]) -> Grid:
 
 
 def findings(rows: Sequence[Row]) -> list[Finding]:
-    """What came of every claim whose runs are there, over the seeds that both sides have; rows that
-    hold the differences themselves stand in for runs that are not there."""
+    """Result of every claim whose runs exist, over the seeds that both sides share; rows that hold
+    the differences replace missing runs."""
     recorded = [Finding.of_row(row) for row in rows if row["group"] == CLAIMS]
     means = _fashion(rows)
     found = []
@@ -185,8 +187,8 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
 
 
 def undecided(a: Mean, b: Mean) -> bool:
-    """Whether the ranges over several seeds overlap; with one seed, whether the accuracies differ
-    by less than two standard errors that the number of test samples gives their difference."""
+    """True if the ranges over several seeds overlap; with one seed, if the accuracies differ by
+    less than two standard errors of their difference for this number of test samples."""
     if len(a.values) > 1:
         return min(a.values) <= max(b.values) and min(b.values) <= max(a.values)
     accuracies = ((m.accuracy.mean, m.row["test_samples"]) for m in (a, b))
@@ -200,8 +202,8 @@ def _fashion(rows: Sequence[Row]) -> dict[tuple[str, str, int], Mean]:
 
 
 def _rate_findings(rows: Sequence[Row]) -> list[Finding]:
-    """Transform Quantization beside plain rounding at the same bits per weight: signal to error of
-    the outputs, in dB."""
+    """Transform Quantization compared with plain rounding at the same bits per weight: ratio of
+    signal to error of the outputs, in dB."""
     gains: dict[str, dict[int, tuple[float, bool]]] = {}
     for row in rows:
         if row["group"] == "rates":

@@ -14,7 +14,7 @@ Key = tuple[str, str, str, str, int]
 
 @dataclass(frozen=True)
 class Spread:
-    """A mean, and half of the range where there are several values."""
+    """A mean, and half of the range if there are several values."""
 
     mean: float
     half: float | None = None
@@ -39,15 +39,15 @@ class Mean:
     Parameters
     ----------
     row : Row
-        What all its runs share.
+        Values that all its runs share.
     seeds : tuple of int
-        Of its runs.
+        Seeds of its runs.
     accuracy : Spread
-        Of the integer models.
+        Accuracy of the integer models.
     twin : Spread, optional
-        Of the float networks; None where only a mean over other seeds is known.
+        Accuracy of the float networks; None if only a mean over other seeds is known.
     values : tuple of float
-        Accuracies by seed; empty where only their mean is known.
+        Accuracies by seed; empty if only their mean is known.
     """
 
     row: Row
@@ -58,7 +58,7 @@ class Mean:
 
     @classmethod
     def of_runs(cls, runs: Sequence[Row]) -> "Mean":
-        """Runs that differ in their seed alone."""
+        """Mean of runs that differ only in their seed."""
         values = tuple(run["accuracy"] for run in runs)
         twins = [run["accuracy_float"] for run in runs]
         seeds = tuple(run["seed"] for run in runs)
@@ -66,7 +66,7 @@ class Mean:
 
     @classmethod
     def of_mean(cls, row: Row) -> "Mean":
-        """A row that holds a mean over ``seeds`` instead of a run."""
+        """Mean read from a row that holds a mean over ``seeds`` rather than a run."""
         twin = None
         if "accuracy_float" in row:
             twin = Spread(row["accuracy_float"], row.get("accuracy_float_half_range"))
@@ -74,7 +74,7 @@ class Mean:
         return cls(row, tuple(row["seeds"]), accuracy, twin)
 
     def over(self, seeds: Collection[int]) -> "Mean | None":
-        """The same over ``seeds`` alone; None where the values are not known or there are none."""
+        """The same mean over ``seeds`` only; None if the values are not known or there are none."""
         kept = [k for k, seed in enumerate(self.seeds) if seed in seeds]
         if not kept or not self.values:
             return None
@@ -83,7 +83,7 @@ class Mean:
 
     @property
     def key(self) -> Key:
-        """What tells means apart."""
+        """Key that distinguishes means."""
         row = self.row
         return (
             row["dataset"], row["model"], row["method"], row["strategy"], row["weight_bits"],
@@ -91,12 +91,12 @@ class Mean:
 
     @property
     def below(self) -> float | None:
-        """Points below the float twins; None where those of the same seeds are not known."""
+        """Points below the float twins; None if those of the same seeds are not known."""
         return None if self.twin is None else 100 * (self.twin.mean - self.accuracy.mean)
 
 
 def means(rows: Sequence[Row]) -> list[Mean]:
-    """Trained rows, those that differ in their seed alone as one."""
+    """Trained rows; rows that differ only in their seed are combined."""
     runs: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
         if row["group"] in TRAINED:
@@ -109,7 +109,7 @@ def means(rows: Sequence[Row]) -> list[Mean]:
 
 
 def fullest_twin(found: Sequence[Mean]) -> str:
-    """The float twins of the width with the most seeds."""
+    """Float twins of the width with the most seeds."""
     known = [m for m in found if m.twin is not None]
     best = max(known, key=lambda m: len(m.seeds), default=None)
     return NONE if best is None or best.twin is None else best.twin.text

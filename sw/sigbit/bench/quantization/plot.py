@@ -13,7 +13,7 @@ from sigbit.bench.quantization.means import Mean, means
 from sigbit.report.tables import Row
 
 SHOWN = 6
-"""Points of accuracy below float that the figure has room for."""
+"""Points of accuracy below float that the figure shows."""
 _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "sigbit",
@@ -25,8 +25,8 @@ _STYLE: Any = {
 
 def accuracies(rows: Sequence[Row]) -> bytes:
     """An SVG: accuracy of every quantizer on Fashion-MNIST over its bits, with bars of half the
-    range over the seeds; what is more than :data:`SHOWN` points below the float twins stands at the
-    bottom with its number. The same bytes for the same rows."""
+    range over the seeds; values more than :data:`SHOWN` points below the float twins are drawn at
+    the bottom with their number. The same bytes for the same rows."""
     chosen = [
         m
         for m in means(rows)
@@ -55,7 +55,7 @@ def accuracies(rows: Sequence[Row]) -> bytes:
 def _series(
     axes: Axes, place: int, name: tuple[str, ...], found: Sequence[Mean], shift: float, twin: float
 ) -> None:
-    """The points of one method; those below the figure's floor by number."""
+    """Points of one method; those below the figure's floor with their number."""
     colour, floor = f"C{place % 10}", twin - SHOWN
     for m in found:
         if 100 * m.accuracy.mean < floor:

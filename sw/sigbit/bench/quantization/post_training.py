@@ -1,9 +1,9 @@
-"""Quantization without training of the trained networks: rounding, each ingredient of
-reconstruction for itself, and all of them.
+"""Quantization of the trained networks without training: rounding, each ingredient of
+reconstruction on its own, and all of them.
 
-Networks whose data have no split of their own are calibrated on one half of the samples and tested
-on the other, and the other way round; the others are calibrated on training samples and tested on
-all test samples. No label is used but to count what is right.
+Networks whose data have no training split are calibrated on one half of the samples and tested on
+the other, and vice versa; the others are calibrated on training samples and tested on all test
+samples. Labels are used only to count correct answers.
 """
 
 import math
@@ -32,7 +32,7 @@ from sigbit_tools.stopwatch import Stopwatch
 
 GROUP = "post-training"
 SAMPLES: Mapping[str, int] = MappingProxyType({"imagenet": 128, "cifar10-jpeg": 256})
-"""Samples to calibrate with, by data set; of others as many as of CIFAR-10."""
+"""Number of calibration samples by data set; for other data sets that of CIFAR-10."""
 ROUNDED, AWARE, ALL = "rounded", "activation-aware", "reconstructed"
 ALONE: Mapping[str, Reconstruction] = MappingProxyType(
     {
@@ -41,43 +41,43 @@ ALONE: Mapping[str, Reconstruction] = MappingProxyType(
         "learned": Reconstruction(equalize=False, compensate=False, judge=False),
     }
 )
-"""Ingredients of reconstruction for themselves; biases are corrected in all."""
+"""Ingredients of reconstruction on their own; biases are corrected in all of them."""
 CONTROLS = ("mobilenet_v1_050_160", "resnet20")
-"""Networks that show what each ingredient does."""
+"""Networks for which every ingredient is measured."""
 _BATCH = 16
 
 
 @dataclass(frozen=True)
 class PostCase:
-    """A network, its bits, and how it is quantized."""
+    """A network, its bits, and its quantization."""
 
     case: Case
     strategy: str
 
     @property
     def name(self) -> str:
-        """For people, and what ``--only`` looks in."""
+        """Display name, which ``--only`` searches."""
         return f"{GROUP}: {self.strategy} on {self.case.net}, {self.case.bits} bits"
 
     def digest(self, images: int | None) -> str:
-        """What tells rows apart."""
+        """Key that distinguishes rows."""
         words = f"{self.strategy} {self.case.net} {self.case.bits}"
         return words if images is None else f"{words} {images}"
 
     @property
     def samples(self) -> int:
-        """How many to calibrate with."""
+        """Number of calibration samples."""
         return SAMPLES.get(self.case.dataset, SAMPLES["cifar10-jpeg"])
 
     @property
     def recipe(self) -> Reconstruction | None:
-        """What is attempted; None without reconstruction."""
+        """The reconstruction to attempt; None for plain rounding."""
         return ALONE.get(self.strategy, Reconstruction() if self.strategy == ALL else None)
 
 
 def post_cases() -> list[PostCase]:
     """All trained networks at 4 bits, rounded and reconstructed; the ingredients for two. Small
-    networks first."""
+    networks come first."""
     trained = [c for c in CASES if c.checkpoint and c.bits == 4]
     sizes = {c.net: zoo.entry(c.net).input_shape[-1] for c in trained}
     trained.sort(key=lambda c: sizes[c.net])
@@ -88,7 +88,7 @@ def post_cases() -> list[PostCase]:
 
 @dataclass(frozen=True)
 class _Half:
-    """Samples to calibrate with, and others to test with."""
+    """Samples for calibration, and others for testing."""
 
     seen: Samples
     tested: Samples
@@ -128,9 +128,9 @@ def post_row(
     measure: Callable[[IntegerModel, Tensor], Mapping[str, Any]],
     tell: Callable[[str, int, int], None],
 ) -> dict[str, Any]:
-    """Top-1 accuracy of the float and of the integer network, and how often they agree; what
-    ``measure`` finds of the first half's integer network. Raises ``RuntimeError`` where prepared
-    and integer model differ."""
+    """Top-1 accuracy of the float and the integer network, and how often they agree, together with
+    the results of ``measure`` for the first half's integer network. Raises ``RuntimeError`` if
+    prepared and integer model differ."""
     case, spent = post.case, Stopwatch()
     model = zoo.build(case.net).eval()
     zoo.load_checkpoint(model, data / "checkpoints" / case.checkpoint)
@@ -198,7 +198,7 @@ def _quantized(
     work: Path | None,
     tell: Callable[[str, int, int], None],
 ) -> tuple[PreparedModel, list[dict[str, Any]]]:
-    """The network, and what each step of reconstruction brought on held-out samples."""
+    """The network, and the gain of each step of reconstruction on held-out samples."""
     if post.recipe is None:
         tell("quantizing", 0, 1)
         aware = post.strategy == AWARE
@@ -220,7 +220,7 @@ def _count(
     tested: Samples,
     tell: Callable[[str, int, int], None],
 ) -> None:
-    """Add what float and integer network make of all samples."""
+    """Count the answers of the float and the integer network for all samples."""
     assert tested.labels is not None
     for first in range(0, len(tested), _BATCH):
         tell("accuracy", first, len(tested))
@@ -240,7 +240,7 @@ def _count(
 
 
 def _passes(graph: IntegerGraph) -> float:
-    """Passes over the array a product takes, on average."""
+    """Average number of passes over the array per product."""
     planes = {node.name: node.type.planes for node in graph.nodes}
     products = passes = 0
     for node in graph.nodes:

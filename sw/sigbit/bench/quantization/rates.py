@@ -1,9 +1,9 @@
-"""Rate-distortion curves of weights: Transform Quantization beside plain rounding, on the trained
-float twin of the committed Fashion-MNIST configuration.
+"""Rate-distortion curves of weights: Transform Quantization compared with plain rounding, on the
+trained float twin of the committed Fashion-MNIST configuration.
 
-Plain rounding gives every weight of the network the same bits, at the step of least squared error
-of its tensor. Transform Quantization may spend as many bits in all, bases included. Both are
-measured on test images, of which neither has seen any; activations stay real.
+Plain rounding gives every weight of the network the same number of bits, at the step of least
+squared error of its tensor. Transform Quantization may spend the same total number of bits,
+including bases. Both are measured on test images that neither has seen; activations remain real.
 """
 
 import copy
@@ -26,17 +26,19 @@ from sigbit.training.loop import evaluate
 from sigbit_tools.stopwatch import Stopwatch
 
 RATES = (4, 3, 2)
-"""Bits a weight."""
+"""Bits per weight."""
 VARIANTS: dict[str, tuple[Side, bool]] = {
     "where it pays": ("row", False),
     "rows": ("row", True),
     "columns": ("column", True),
 }
-"""Side of the transform, and whether every layer is transformed, whatever its basis takes."""
+"""Side of the transform, and whether every layer is transformed, regardless of the size of its
+basis."""
 IMAGES, TESTED = 64, 2048
-"""Images that steps and rates are chosen on; test images that errors are measured on."""
+"""Number of images from which steps and rates are chosen, and of test images on which errors are
+measured."""
 BLOCKS, CANDIDATES, MOST_BITS = 4, 6, 6
-"""How finely rates and steps are searched."""
+"""Granularity of the search for rates and steps."""
 
 Row = dict[str, Any]
 Tell = Callable[[str, int, int], None]
@@ -50,7 +52,7 @@ def rate_case() -> QuantCase:
 def rate_row(
     case: QuantCase, bits: int, variant: str, data: Path | None, work: Path, tell: Tell
 ) -> Row:
-    """The row of one rate and variant, on the twin that a run of ``case`` has left in ``work``;
+    """Row of one rate and variant, for the twin that a run of ``case`` has left in ``work``; raises
     :class:`~sigbit.errors.TrainingError` if there is none."""
     torch.set_num_threads(1)
     config = case.config
@@ -72,12 +74,12 @@ def rate_row(
 
 
 def rate_digest(case: QuantCase, bits: int, variant: str) -> str:
-    """What tells rows apart."""
+    """Key that distinguishes rows."""
     return f"rates {variant} {bits} {case.config.twin_digest}"
 
 
 def compared(twin: nn.Module, splits: Splits, bits: int, variant: str) -> Row:
-    """The row of a trained float network, at one rate."""
+    """Row of a trained float network at one rate."""
     spent = Stopwatch()
     inputs, _ = splits.train.batch(torch.arange(min(IMAGES, len(splits.train))))
     tested, _ = splits.test.batch(torch.arange(min(TESTED, len(splits.test))))

@@ -1,5 +1,5 @@
-"""The runs of ``sigbit bench quant``: each in a folder of its own that survives interruptions. A
-run that is done is not done again, one that was begun goes on."""
+"""The runs of ``sigbit bench quant``, each in its own folder, which survives interruptions. A
+completed run is not repeated, an interrupted one is resumed."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -23,9 +23,9 @@ from sigbit.training.methods import quant_spec, strategies_of
 
 Row = dict[str, Any]
 Estimates = dict[str, tuple[float, float]]
-"""Seconds of a step of the float and of the quantized network, by the network's name."""
+"""Seconds per step of the float and of the quantized network, by the network's name."""
 _STEPS = 6
-"""Steps that an estimate measures; the first one is not counted."""
+"""Number of steps that an estimate measures; the first one is not counted."""
 
 
 def row_of(case: QuantCase, summary: dict[str, Any]) -> Row:
@@ -57,7 +57,7 @@ def row_of(case: QuantCase, summary: dict[str, Any]) -> Row:
 
 
 def run_case(case: QuantCase, data: Path | None, work: Path) -> Row:
-    """One run, on one thread of the CPU, in a folder of ``work``."""
+    """Execute one run, on one CPU thread, in a folder of ``work``."""
     torch.set_num_threads(1)
     config, folder = case.config, work / case.config.digest
     splits = load_splits(config.data, config.model.name, data)
@@ -67,8 +67,8 @@ def run_case(case: QuantCase, data: Path | None, work: Path) -> Row:
 
 
 def leaders(cases: Sequence[QuantCase]) -> dict[str, QuantCase]:
-    """By the twins' digests: the first of ``cases`` with a twin, which trains it; the others wait
-    for it."""
+    """By the twins' digests: the first of ``cases`` with each twin, which trains it; the others
+    wait for it."""
     found: dict[str, QuantCase] = {}
     for case in cases:
         found.setdefault(case.config.twin_digest, case)
@@ -76,7 +76,7 @@ def leaders(cases: Sequence[QuantCase]) -> dict[str, QuantCase]:
 
 
 def estimates(cases: Sequence[QuantCase], data: Path | None) -> Estimates:
-    """Measured on a few steps of every network."""
+    """Measure a few steps of every network."""
     found: Estimates = {}
     for case in cases:
         if case.config.model.name not in found:
@@ -109,7 +109,7 @@ def _measured(config: RunConfig, data: Path | None) -> tuple[float, float]:
 
 
 def _step_seconds(loop: Loop) -> float:
-    """CPU time, so that others on the machine do not count."""
+    """CPU time of a step, so that other processes on the machine do not count."""
     begin = 0.0
     for count, _ in enumerate(loop):
         if count == 0:
@@ -122,7 +122,8 @@ def _step_seconds(loop: Loop) -> float:
 def plan(
     cases: Sequence[QuantCase], steps: Estimates, samples: Callable[[QuantCase], int]
 ) -> list[tuple[QuantCase, float]]:
-    """Every run with its estimated seconds on one core, the twin's with the first that needs it."""
+    """Every run with its estimated seconds on one core; those of the twin count for the first run
+    that needs it."""
     twins: set[str] = set()
     rows = []
     for case in cases:

@@ -1,9 +1,9 @@
-"""The cost of a quantized training step: ResNet-20, batch 128, one thread of the CPU, beside the
-float step and the same network in Brevitas, in one run.
+"""Cost of a quantized training step: ResNet-20, batch size 128, one CPU thread, compared with the
+float step and with the same network in Brevitas, in one run.
 
-Seconds are those of the CPU, and steps of all three alternate, so that what else the machine does
-matters little and meets all of them; a ratio is the median of the ratios of neighbouring steps.
-Peak memory is that of a process that does nothing but such steps.
+Seconds are CPU seconds, and the steps of all three alternate, so that other load on the machine
+matters little and affects all of them; a ratio is the median of the ratios of adjacent steps. Peak
+memory is that of a process that does nothing but such steps.
 """
 
 import importlib.util
@@ -46,8 +46,8 @@ class _BrevitasBlock(nn.Module):
 
 
 class _BrevitasResNet(nn.Module):
-    """The network in Brevitas: weights of 4 bits per channel, 8 in first and last layer,
-    activations of 4 bits with learned scales."""
+    """The network in Brevitas: weights of 4 bits per channel, 8 bits in the first and the last
+    layer, activations of 4 bits with learned scales."""
 
     def __init__(self, network: CifarResNet) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ def _network(kind: str, x: Tensor) -> nn.Module:
 
 
 def _stepper(kind: str) -> Callable[[], float]:
-    """A function that does one training step and returns its seconds."""
+    """Return a function that does one training step and returns its seconds."""
     random = torch.Generator().manual_seed(0)
     x = torch.randn(BATCH, 3, 32, 32, generator=random)
     y = torch.randint(10, (BATCH,), generator=random)
@@ -127,8 +127,8 @@ def _peak(kind: str) -> float:
 
 
 def _peaks(kinds: list[str], tell: Callable[[str, int, int], None]) -> dict[str, float]:
-    """Peak memory by kind. Linux counts the largest size of the process that started another as
-    that one's too: so this comes before any step here."""
+    """Peak memory by kind. Linux counts the peak size of a parent process as that of its child too:
+    therefore this runs before any step in this process."""
     peaks = {}
     for number, kind in enumerate(kinds):
         tell("peak memory", number, len(kinds))

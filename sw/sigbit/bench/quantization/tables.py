@@ -8,8 +8,8 @@ from sigbit.report.tables import NONE, Column, Grid, Row, Table, label, number, 
 
 
 def method_grid(rows: Sequence[Row]) -> Grid:
-    """A line per network, method and strategy: accuracy of the float twin, and of the integer model
-    at each width."""
+    """One line per network, method and strategy: accuracy of the float twin, and of the integer
+    model at each width."""
     lines: dict[tuple[object, ...], list[Mean]] = {}
     for mean in means(rows):
         lines.setdefault(mean.key[:4], []).append(mean)
@@ -48,7 +48,7 @@ def _rate(row: Row) -> str:
 
 
 def _within(key: str, name: str, form: Callable[[Any], str]) -> Callable[[Row], str]:
-    """``form`` of one of several values under ``key``."""
+    """``form`` applied to one of several values under ``key``."""
 
     def text(row: Row) -> str:
         values = row.get(key) or {}
@@ -60,7 +60,7 @@ def _within(key: str, name: str, form: Callable[[Any], str]) -> Callable[[Row], 
 def _several(
     key: str, names: Sequence[tuple[str, str]], form: Callable[[Any], str]
 ) -> list[Column]:
-    """A column for each of several values under ``key``, by (title, name)."""
+    """One column for each of several values under ``key``, by (title, name)."""
     return [Column(title, _within(key, name, form), True) for title, name in names]
 
 
@@ -129,4 +129,5 @@ SPEED = Table(
     lambda r: r["group"] == "speed",
 )
 OTHERS = (RATES, ROBUST, POST, SPEED)
-"""Tables of rows that are no means over seeds, and of what single rows have beside accuracy."""
+"""Tables of rows that are not means over seeds, and of values that single rows have in addition to
+accuracy."""

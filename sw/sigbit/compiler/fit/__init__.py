@@ -1,1 +1,1 @@
-"""Passes that give every value a readable layout and cut what does not fit on chip."""
+"""Passes that give every value a readable layout and split values that do not fit on chip."""

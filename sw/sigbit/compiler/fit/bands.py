@@ -1,10 +1,11 @@
-"""Values that do not rest on chip are cut into bands of rows.
+"""Splitting of values that do not stay on chip into bands of rows.
 
-An input is loaded band by band. Any other value is *spilled*: stored band by band, and loaded again
-for every reader; or *fused* if a single operation reads it through windows that do not overlap:
-then each of its bands is computed just before the band that is made of it (a convolution and its
-pooling), and never leaves the chip. Operations that read or write bands are cut accordingly; a band
-is the rows that a part needs, with real rows at inner borders and a halo at those of the image.
+An input is loaded band by band. Any other value is *spilled*, that is, stored band by band and
+loaded again for every reader, or *fused* if a single operation reads it through windows that do not
+overlap: then each of its bands is computed just before the band that is computed from it (a
+convolution and its pooling), and never leaves the chip. Operations that read or write bands are
+split accordingly; a band consists of the rows that a part needs, with real rows at inner borders
+and a halo at those of the image.
 """
 
 from dataclasses import dataclass, replace
@@ -24,27 +25,27 @@ from sigbit.compiler.network import Rows as MemoryRows
 from sigbit_hw.arch.config import ArchConfig
 
 FIRST_BAND = 4
-"""The first band of an input is so many times smaller than others, so that the array starts
-early."""
+"""Ratio of the band size to that of the first band of an input, which is smaller so that the array
+starts early."""
 
 
 @dataclass
 class Stage:
-    """Operations that together write one value, or a part of one, band by band."""
+    """Operations that together write one value, or a part of it, band by band."""
 
     result: str
     ops: list[Op]
 
 
 def band(network: Network, names: set[str], budget: int, config: ArchConfig) -> Network:
-    """``network`` with the values ``names`` in bands; those of one step fill about ``budget``
+    """``network`` with the values ``names`` in bands; the bands of one step fill about ``budget``
     slots."""
     network, names = unjoin(*detach(network, names))
     return _Bander(network, names, budget, config).network()
 
 
 def fusable(network: Network, name: str) -> bool:
-    """Whether a single operation reads ``name``, through windows that do not overlap, and writes a
+    """True if a single operation reads ``name``, through windows that do not overlap, and writes a
     whole value."""
     value, uses = network.values[name], network.uses[name]
     if len(uses) != 1 or value.load or value.store:
@@ -64,7 +65,7 @@ def fusable(network: Network, name: str) -> bool:
 
 
 class _Bander:
-    """Emits stages band by band, those that are fused within the bands of others."""
+    """Emits stages band by band; fused stages within the bands of others."""
 
     def __init__(self, network: Network, names: set[str], budget: int, config: ArchConfig) -> None:
         self.old, self.names, self.budget, self.config = network, names, budget, config
@@ -96,7 +97,7 @@ class _Bander:
         return replace(self.old, values=self.values, ops=tuple(self.ops), memory=self.memory)
 
     def _home(self, name: str) -> str:
-        """The tensor in memory that holds a value."""
+        """Tensor in memory that holds a value."""
         value = self.old.values[name]
         rows = value.load or value.store
         if rows:
@@ -109,8 +110,8 @@ class _Bander:
         return memory
 
     def _stages(self) -> list[Stage]:
-        """Operations on one value in bands together, where the last of them stands; neighbours of
-        one layer together."""
+        """Operations on one banded value together, at the position of the last one; adjacent
+        operations of one layer together."""
         last = {n: self.old.writers[n][-1] for n in self.names if self.old.writers[n]}
         waiting: dict[str, list[Op]] = {}
         stages: list[Stage] = []
@@ -126,7 +127,7 @@ class _Bander:
         return stages
 
     def _part(self, name: str, rows: Rows) -> tuple[str, Value]:
-        """A new value for ``rows`` of ``name``."""
+        """Create a new value for ``rows`` of ``name``."""
         value = self.old.values[name]
         channels, _, width = value.shape
         part = f"{name}#{rows[0]}"
@@ -138,7 +139,7 @@ class _Bander:
         return part, replace(value, name=part, shape=shape, load=None, store=None)
 
     def _needs(self, stage: Stage, rows: Rows) -> tuple[list[Op], dict[str, Rows]]:
-        """Parts of a stage's operations that write ``rows``, and the rows of values in bands that
+        """Parts of a stage's operations that write ``rows``, and the rows of banded values that
         they read."""
         pieces = [piece for op in stage.ops if (piece := cut_op(op, rows))]
         needs: dict[str, Rows] = {}
@@ -156,7 +157,7 @@ class _Bander:
         return pieces, needs
 
     def _fused_rows(self, name: str, rows: Rows) -> Rows:
-        """The share of a fused value that ``rows`` of its reader's result are made of."""
+        """Rows of a fused value from which ``rows`` of its reader's result are computed."""
         index, operand = self.old.uses[name][0]
         height = self.old.values[name].shape[1]
         total = self.old.ops[index].region.rows
@@ -164,7 +165,7 @@ class _Bander:
         return first if rows[0] else 0, end if rows[1] < total else height
 
     def _run(self, stage: Stage, rows: Rows, result: str | None) -> None:
-        """Write ``rows`` of a stage's result, into the value ``result`` that holds them alone."""
+        """Write ``rows`` of a stage's result to the value ``result``, which holds only them."""
         pieces, needs = self._needs(stage, rows)
         places: dict[str, tuple[str, Rows]] = {}
         halos: dict[str, int | None] = {}
@@ -192,7 +193,7 @@ class _Bander:
             self.values[part] = replace(self.values[part], halo=halo)
 
     def _cost(self, stage: Stage, rows: Rows) -> int:
-        """Slots of the bands that are alive while ``rows`` of a stage are made."""
+        """Slots of the bands that are alive while ``rows`` of a stage are computed."""
         _, needs = self._needs(stage, rows)
         cost = 0
         if stage.result in self.names:

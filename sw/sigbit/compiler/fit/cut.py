@@ -1,4 +1,4 @@
-"""Operations and values cut into bands of rows."""
+"""Splitting of operations and values into bands of rows."""
 
 from dataclasses import dataclass, replace
 from math import gcd
@@ -11,8 +11,8 @@ Rows = tuple[int, int]
 
 
 def cut_op(op: Op, rows: Rows) -> Op | None:
-    """The part of ``op`` that writes ``rows`` of its result, in the coordinates of the whole
-    result; None if it writes none of them."""
+    """Part of ``op`` that writes ``rows`` of its result, in the coordinates of the whole result;
+    None if it writes none of them."""
     r = op.region
     first = max(0, -(-(rows[0] - r.y) // r.step[0]))
     end = min(r.rows, -(-(rows[1] - r.y) // r.step[0]))
@@ -30,14 +30,14 @@ def _part(region: Region, first: int, end: int) -> Region:
 
 
 def rows_read(op: Op, operand: Operand, height: int) -> Rows:
-    """Rows of a value of ``height`` that ``operand`` needs; one if its windows lie outside."""
+    """Rows of a value of ``height`` that ``operand`` needs; one row if its windows lie outside."""
     first, last = operand.span(0, op.region.rows)
     top = min(max(first, 0), height - 1)
     return top, max(top, min(last, height - 1)) + 1
 
 
 def moved_operand(op: Op, operand: Operand, name: str, value: Value, rows: Rows) -> Operand:
-    """``operand`` on the value ``name`` that holds ``rows`` of ``value`` alone; its halo stays
+    """``operand`` on the value ``name`` that holds only ``rows`` of ``value``; its halo remains
     where windows reach outside the image."""
     spans = [operand.span(a, n) for a, n in enumerate((op.region.rows, op.region.columns))]
     outside = any(a < 0 or b >= n for (a, b), n in zip(spans, value.shape[1:], strict=True))
@@ -47,13 +47,15 @@ def moved_operand(op: Op, operand: Operand, name: str, value: Value, rows: Rows)
 
 
 def moved_result(op: Op, name: str, first: int) -> Op:
-    """``op`` writing the value ``name`` that begins with row ``first`` of its result."""
+    """``op`` with the result ``name``, a value that begins with row ``first`` of the original
+    result."""
     return replace(op, result=name, region=replace(op.region, y=op.region.y - first))
 
 
 @dataclass(frozen=True)
 class Extent:
-    """What a row of a value takes: activation slots with all halos, about, and bytes in memory."""
+    """Size of one row of a value: activation slots including all halos, approximately, and bytes in
+    memory."""
 
     slots: int
     bytes: int
@@ -64,7 +66,7 @@ class Extent:
 
 
 def extent(value: Value | MemoryTensor, config: ArchConfig) -> Extent:
-    """Of a row of ``value``."""
+    """Size of one row of ``value``."""
     channels, _, width = value.shape
     slots = value.planes * -(-channels // config.ic_lanes) * value.phases
     columns = -(-width // value.phases)

@@ -1,4 +1,5 @@
-"""Pass: what does not fit on chip is cut into bands of rows, loaded and stored as they are used."""
+"""Pass: split values that do not fit on chip into bands of rows, loaded and stored as they are
+used."""
 
 from sigbit.compiler.fit.bands import band, fusable
 from sigbit.compiler.network import Network
@@ -8,13 +9,13 @@ from sigbit.errors import require
 from sigbit_hw.arch.config import ArchConfig
 
 SHARE = 8
-"""Bands of one step fill about this part of the activation memory at most, and so do inputs that
-are loaded as a whole."""
+"""Upper bound, as a fraction of the activation memory, for the bands of one step and for inputs
+that are loaded as a whole."""
 
 
 def fit(network: Network, config: ArchConfig) -> Network:
-    """``network`` with as few values in bands as it takes to find every value a place; if nothing
-    helps, as it is then, for the next passes to refuse."""
+    """``network`` with as few banded values as necessary for every value to find a place; if this
+    is impossible, the last attempt, for the next passes to refuse."""
     laid = lay_out(network, config)
     limit = config.act_slots // SHARE
     sizes = {name: layout.size for name, layout in laid.layouts.items()}
@@ -35,8 +36,9 @@ def fit(network: Network, config: ArchConfig) -> Network:
 
 
 def _victim(network: Network, laid: Laid, names: set[str]) -> str | None:
-    """The value to cut next: alive where most slots are, an input or one that need not be stored if
-    there is any, else one that rests there, the largest of them."""
+    """The value to split next, among those alive where most slots are: an input, else one that need
+    not be stored, else any other; of these one that is not in use there, if possible, and the
+    largest."""
     now, layouts = laid.network, laid.layouts
     slots = live_slots(laid)
     worst = max(range(len(slots)), key=lambda i: slots[i])
@@ -53,8 +55,8 @@ def _victim(network: Network, laid: Laid, names: set[str]) -> str | None:
 
 
 def verify_fitted(network: Network, config: ArchConfig) -> None:
-    """Rows in memory begin at whole beats and lie inside their tensor; every row of a tensor that
-    is stored is stored exactly once, and none is loaded before."""
+    """Check that rows in memory begin at whole beats and lie inside their tensor, that every row of
+    a stored tensor is stored exactly once, and that none is loaded before."""
     stored: dict[str, list[tuple[int, int, int]]] = {}
     for name, value in network.values.items():
         for rows in (value.load, value.store):

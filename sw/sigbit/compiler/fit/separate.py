@@ -1,9 +1,8 @@
-"""Pass: every value gets one layout that all its consumers can read, by copies where they differ.
+"""Pass: give every value one layout that all its consumers can read, with copies where they differ.
 
-Consumers disagree when one strides over columns and another does not (column phases), or when one
-pads with zeros and another with the least code (maxima). Lanes copy columns in order, so the value
-that is copied from has one phase. Strides that no layout serves well read copies by row
-(``strided``).
+Consumers disagree if one strides over columns and another does not (column phases), or if one pads
+with zeros and another with the smallest code (maxima). Lanes copy columns in order, so the source
+of a copy has one phase. Strides that no layout serves well read copies by row (``strided``).
 """
 
 from dataclasses import replace
@@ -15,12 +14,12 @@ from sigbit.errors import CompileError, require
 from sigbit_hw.arch.config import ArchConfig
 
 Need = tuple[int, int | None]
-"""What a consumer asks for: (column phases, halo)."""
+"""Requirement of a consumer: (column phases, halo)."""
 
 
 def separate(network: Network, config: ArchConfig) -> Network:
     """``network`` with copies such that all readers of a value agree on its phases and halo; inputs
-    lie in memory in the phases of their value."""
+    in memory have the phases of their value."""
     network = split_rows(network, config)
     needs = {name: _needs(network, name) for name in network.values}
     values: dict[str, Value] = {}
@@ -47,7 +46,8 @@ def separate(network: Network, config: ArchConfig) -> Network:
 def _copied(
     operand: Operand, need: Need, value: Value, values: dict[str, Value], ops: list[Op]
 ) -> Operand:
-    """``operand`` on a copy of the channels that it reads; the copy is made where it is new."""
+    """``operand`` on a copy of the channels that it reads; the copy is made if it does not exist
+    yet."""
     phases, halo = need
     last = operand.channel + operand.channels
     target = f"{value.name}[{operand.channel}:{last}]%{phases}" + f"%{halo}" * (halo is not None)
@@ -63,8 +63,8 @@ def _copied(
 
 
 def verify_separated(network: Network) -> None:
-    """Every reader of a value finds the phases and the halo it needs; values lie in memory in their
-    phases, outputs in one."""
+    """Check that every reader of a value finds the phases and the halo it needs, and that values in
+    memory have their phases, outputs a single one."""
     for name, value in network.values.items():
         for index, operand in network.uses[name]:
             phases, halo = _need(network.ops[index], operand)
@@ -89,7 +89,7 @@ def _need(op: Op, operand: Operand) -> tuple[int | None, int | None]:
 
 
 def _needs(network: Network, name: str) -> list[Need]:
-    """Distinct needs of a value's consumers, those that do not care merged into others."""
+    """Distinct needs of a value's consumers; those without a requirement are merged into others."""
     asked = [_need(network.ops[i], operand) for i, operand in network.uses[name]]
     if network.values[name].store:
         asked.append((1, None))
@@ -107,5 +107,6 @@ def _serve(need: tuple[int | None, int | None], needs: list[Need]) -> Need:
 
 
 def _own(needs: list[Need]) -> Need:
-    """The layout of the value itself: what all want, else one phase, from which copies are made."""
+    """Layout of the value itself: the one that all consumers need, else one phase, from which
+    copies are made."""
     return needs[0] if len(needs) == 1 or needs[0][0] == 1 else (1, None)

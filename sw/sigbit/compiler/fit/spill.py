@@ -1,4 +1,4 @@
-"""Values that are about to be spilled take a form that can be: one range of channels, stored
+"""Preparation of values for spilling: each becomes one range of channels that is stored as a
 whole."""
 
 from collections.abc import Iterator
@@ -8,12 +8,12 @@ from sigbit.compiler.legalize.absorb import dense
 from sigbit.compiler.network import Network, Op, Operand, Region
 
 Part = tuple[str, int, int]
-"""Value that holds channels [first, end) of a joined one."""
+"""Value that holds channels [first, end) of a joined value."""
 
 
 def unjoin(network: Network, names: set[str]) -> tuple[Network, set[str]]:
     """``network`` with each range of channels of the values ``names`` that operations write as a
-    value of its own, and the names of these; their readers read all parts that they need."""
+    separate value, and the names of these; their readers read all the parts that they need."""
     parts = {name: _parts(network, name) for name in names}
     parts = {name: found for name, found in parts.items() if len(found) > 1}
     if not parts:
@@ -38,8 +38,9 @@ def unjoin(network: Network, names: set[str]) -> tuple[Network, set[str]]:
 
 
 def detach(network: Network, names: set[str]) -> tuple[Network, set[str]]:
-    """``network`` with the values ``names`` that are stored as outputs, and also read or written
-    part by part, stored from copies, and the names with those of the copies."""
+    """``network`` with copies of those of the values ``names`` that are stored as outputs and are
+    also read, or are written in parts; the copies are stored. Also returns the names including the
+    copies."""
     values, ops, copies = dict(network.values), list(network.ops), set()
     for name in sorted(names):
         value = values[name]
@@ -66,7 +67,7 @@ def _parts(network: Network, name: str) -> list[Part]:
 
 
 def _overlaps(operand: Operand, parts: list[Part]) -> Iterator[tuple[Operand, int, int]]:
-    """``operand`` on every part that it reads, and which of its channels these are."""
+    """``operand`` on every part that it reads, and the channels of the operand in that part."""
     for name, first, end in parts:
         low = max(first, operand.channel)
         high = min(end, operand.channel + operand.channels)
@@ -91,7 +92,7 @@ def _pieces(operand: Operand, parts: list[Part] | None) -> Iterator[Operand]:
 
 
 def _split(op: Op, parts: list[Part] | None) -> Iterator[Op]:
-    """A maximum or copy, part by part."""
+    """A maximum or copy, split by part."""
     if parts is None:
         yield op
         return

@@ -1,8 +1,10 @@
-"""Operands whose row stride keeps lanes from running across lines, on copies of every n-th row.
+"""Replacement of operands whose row stride keeps lanes from running across lines, by copies of
+every n-th row.
 
 Blocks run across the lines of an output if ``stride * pitch`` of every operand is congruent to the
-output's width modulo ``pixels``. For a width that the stride and the lanes do not allow (7 columns,
-stride 2) no pitch is. On values that hold the even and the odd rows the stride is 1, and one is.
+output's width modulo ``pixels``. For a width that is incompatible with the stride and the lanes (7
+columns, stride 2) no pitch satisfies this. On values that hold the even and the odd rows the stride
+is 1, and some pitch does.
 """
 
 import math
@@ -16,7 +18,7 @@ from sigbit_hw.arch.isa import WRAP_MIN
 
 
 def split_rows(network: Network, config: ArchConfig) -> Network:
-    """``network`` with strided operands on copies by row, where that saves cycles."""
+    """``network`` with strided operands replaced by copies by row, where that saves cycles."""
     work = _Split(network, config)
     for op in network.ops:
         work.ops.append(work.rewritten(op) if work.pays(op) else op)
@@ -24,7 +26,7 @@ def split_rows(network: Network, config: ArchConfig) -> Network:
 
 
 class _Split:
-    """The network while operations are rewritten."""
+    """The network during the rewriting of its operations."""
 
     def __init__(self, network: Network, config: ArchConfig) -> None:
         self.network, self.config = network, config
@@ -33,7 +35,7 @@ class _Split:
         self._weights: dict[tuple[bytes, int, int], Ints] = {}
 
     def _stuck(self, op: Op, operand: Operand) -> bool:
-        """Whether no pitch of its value lets the blocks of ``op`` run across lines, although there
+        """True if no pitch of its value lets the blocks of ``op`` run across lines, although there
         are rows for every copy."""
         common = math.gcd(operand.stride[0], self.config.pixels)
         rows = self.values[operand.value].shape[1]
@@ -41,7 +43,7 @@ class _Split:
         return can and op.region.columns % common != 0
 
     def pays(self, op: Op) -> bool:
-        """Whether full blocks save more than the copies cost."""
+        """True if full blocks save more than the copies cost."""
         rows, columns, pixels = op.region.rows, op.region.columns, self.config.pixels
         stuck = [o for o in op.operands if self._stuck(op, o)]
         if op.kind != "conv" or not stuck or rows < 2 or columns < min(WRAP_MIN, pixels):
@@ -58,14 +60,14 @@ class _Split:
         return cost.op_cycles(op, self.network, saved, self.config) > 2 * copies
 
     def rewritten(self, op: Op) -> Op:
-        """``op`` with operands of row stride 1 in place of those that are stuck."""
+        """``op`` with operands of row stride 1 in place of those that cannot run across lines."""
         operands: list[Operand] = []
         for operand in op.operands:
             operands += self._by_row(operand) if self._stuck(op, operand) else [operand]
         return replace(op, operands=tuple(operands))
 
     def _by_row(self, operand: Operand) -> list[Operand]:
-        """Operands for the kernel rows that fall on the same rows modulo the stride."""
+        """Operands for the kernel rows that use the same rows modulo the stride."""
         stride, top = operand.stride[0], operand.padding[0]
         found = []
         for first in range(min(stride, operand.kernel[0])):
@@ -85,7 +87,7 @@ class _Split:
         return found
 
     def _rows_of(self, operand: Operand, first: int, stride: int) -> Ints:
-        """Every ``stride``-th kernel row; one array for equal weights."""
+        """Every ``stride``-th kernel row; equal weights share one array."""
         assert operand.weights is not None
         key = (digest(operand.weights), first, stride)
         if key not in self._weights:
@@ -93,7 +95,8 @@ class _Split:
         return self._weights[key]
 
     def _copy(self, operand: Operand, stride: int, phase: int) -> str:
-        """Rows ``phase``, ``phase + stride``, … of what ``operand`` reads; copied where new."""
+        """Rows ``phase``, ``phase + stride``, … of the input of ``operand``; copied if not copied
+        yet."""
         value = self.network.values[operand.value]
         last = operand.channel + operand.channels
         target = f"{value.name}[{operand.channel}:{last}] rows {phase}::{stride}"

@@ -1,1 +1,1 @@
-"""The first pass: nodes become operations of the array on named values."""
+"""The first pass: conversion of nodes to operations of the array on named values."""

@@ -1,4 +1,4 @@
-"""Gathers that no operation can compute: the convolutions that read them read the tensors
+"""Gathers that no operation can compute; the convolutions that read their results read their inputs
 instead."""
 
 import numpy as np
@@ -24,7 +24,7 @@ def absorbed(
     weights: Ints, groups: int, runs: list[Run], channels: dict[str, int]
 ) -> list[tuple[str, Ints]]:
     """Dense weights for the tensors of ``runs``, whose channels together are those of ``weights``;
-    a channel that is gathered twice has weights of its own each time."""
+    a channel that is gathered twice has separate weights for each occurrence."""
     full = dense(weights, groups)
     found: list[tuple[str, Ints, set[int]]] = []
     at = 0

@@ -1,5 +1,5 @@
-"""Proof that no accumulator overflows, and that the requantizers have what an operation asks of
-them. Arithmetic is modular, so only the final sums matter."""
+"""Proof that no accumulator overflows, and that the requantizers can represent the parameters of an
+operation. Arithmetic is modular, so only the final sums matter."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,8 @@ from sigbit_hw.arch.numerics import PRE_BITS, TABLE_ENTRIES, table_index, wrap
 
 
 def check_accumulators(op: Op, values: Mapping[str, Value], config: ArchConfig) -> None:
-    """:class:`CompileError` unless all sums of ``op`` fit, whatever integers its values hold."""
+    """Raise :class:`CompileError` unless all sums of ``op`` fit, for all integers that its values
+    may hold."""
     low: np.ndarray = np.zeros(op.channels, np.int64)
     high = low.copy()
     for operand in op.operands:
@@ -36,8 +37,8 @@ def check_accumulators(op: Op, values: Mapping[str, Value], config: ArchConfig) 
 
 
 def check_results(op: Op, config: ArchConfig) -> None:
-    """:class:`CompileError` unless the requantizers hold the parameters of ``op`` and tell apart
-    what its table does."""
+    """Raise :class:`CompileError` unless the requantizers can hold the parameters of ``op`` and
+    distinguish all entries of its table."""
     assert op.base is not None
     assert op.step is not None
     assert op.tie is not None

@@ -1,9 +1,9 @@
 """Batches: the order of the images' operations, and values in which images lie side by side.
 
-Layers whose tensors are small run for all images one behind the other, so that weights loaded once
-serve all; before them, one image runs after the other. A small tensor that is only read through
-windows as wide as an image lies side by side with those of the other images, and one operation
-serves all.
+Layers with small tensors run for all images one after the other, so that weights that are loaded
+once serve all images; in the layers before them, one image runs after the other. A small tensor
+that is only read through windows as wide as an image lies side by side with those of the other
+images, and one operation serves all of them.
 """
 
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Opcode, field_of
 
 MAX_PHASES = field_of(Opcode.OUT, "phases").max
-"""Most column phases of a value."""
+"""Maximum number of column phases of a value."""
 
 SHARE = 2
-"""Tensors of all images together may fill the activation memory's ``1 / SHARE``."""
+"""Tensors of all images together may fill ``1 / SHARE`` of the activation memory."""
 
 
 def first_shared(graph: IntegerGraph, config: ArchConfig, images: int) -> int:
-    """Index of the first node from which on all images run layer by layer."""
+    """Index of the first node from which all images run layer by layer."""
     last = {t: i for i, n in enumerate(graph.nodes) for t in tensors_of(n)}
     sizes = {n.name: _slots(n, config) for n in graph.nodes}
     first = len(graph.nodes)
@@ -38,8 +38,8 @@ def first_shared(graph: IntegerGraph, config: ArchConfig, images: int) -> int:
 
 
 def side_by_side(graph: IntegerGraph, joins: Joins, shared: Sequence[Node]) -> set[str]:
-    """Values in which the images lie side by side: only read by ``shared`` nodes, through windows
-    within the image whose results are a column of pixels."""
+    """Values in which the images lie side by side: those read only by ``shared`` nodes, through
+    windows within the image whose results are a column of pixels."""
     names = {n.name for n in shared}
     names_of = {n.name for n in graph.nodes}
     aliases: dict[str, set[str]] = {v: set() for v in joins.members}
@@ -66,7 +66,7 @@ def side_by_side(graph: IntegerGraph, joins: Joins, shared: Sequence[Node]) -> s
 
 
 def _narrow(node: Node, tensors: set[str], joins: Joins) -> bool:
-    """Whether ``node`` reads ``tensors`` through windows inside the image, one a line."""
+    """True if ``node`` reads ``tensors`` through windows inside the image, one per line."""
     moved = isinstance(node, Gather) and not (
         node.name in joins.clones or node.name in joins.selected
     )

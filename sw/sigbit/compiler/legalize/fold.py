@@ -1,4 +1,4 @@
-"""Inputs of few channels: the host lays their windows out as channels, so that they fill the
+"""Inputs with few channels: the host arranges their windows as channels, so that they fill the
 lanes."""
 
 from dataclasses import replace
@@ -9,8 +9,8 @@ from sigbit_hw.arch.program import Fold
 
 
 def choose_folds(graph: IntegerGraph, config: ArchConfig) -> dict[str, Fold]:
-    """By input: the fold that saves most steps a pixel, the smaller tensor among equals; inputs
-    that gain nothing, or have several readers, are missing."""
+    """Fold that saves most steps per pixel, by input; of equal ones the one with the smaller
+    tensor. Inputs that gain nothing, or have several readers, are omitted."""
     folds = {}
     for node in graph.inputs:
         readers = [n for n in graph.nodes if node.name in tensors_of(n)]
@@ -25,7 +25,7 @@ def choose_folds(graph: IntegerGraph, config: ArchConfig) -> dict[str, Fold]:
 
 
 def folded(source: Source, fold: Fold) -> Source:
-    """``source`` as it reads the folded tensor: the folded taps of a kernel are channels."""
+    """``source`` as it reads the folded tensor: the folded taps of a kernel become channels."""
     oc, c, kh, kw = source.weights.shape
     taps = source.weights.transpose(0, 2, 3, 1)
     if fold == _whole(source):
@@ -54,13 +54,13 @@ def _best(node: Input, source: Source, config: ArchConfig) -> Fold | None:
 
 
 def _lines(source: Source) -> Fold:
-    """Windows of one line each."""
+    """Fold of windows of one line each."""
     _, left, _, right = source.padding
     width = source.weights.shape[3]
     return Fold((1, width), (1, source.stride[1]), (0, left, 0, right), (1, source.dilation[1]))
 
 
 def _whole(source: Source) -> Fold:
-    """Whole windows."""
+    """Fold of whole windows."""
     kernel = source.weights.shape[2], source.weights.shape[3]
     return Fold(kernel, source.stride, source.padding, source.dilation)

@@ -1,10 +1,9 @@
-"""Gathers: concatenations and splits are ranges of channels of one value, hence free.
+"""Gathers: concatenations and splits as ranges of channels of one value, which cost nothing.
 
-Tensors that a concatenation puts side by side are written into one *joined* value, and a split
-reads a part of one, if all pieces begin at multiples of ``ic_lanes`` channels. Growing
-concatenations (DenseNet) extend the value that they begin with. Pieces that cannot move, because
-they are inputs, parts of others, or already joined elsewhere, are copied; what is not aligned is
-selected by a convolution.
+Tensors that a concatenation combines are written to one *joined* value, and a split reads a part of
+one, if all pieces begin at multiples of ``ic_lanes`` channels. Growing concatenations (DenseNet)
+extend the value that they begin with. Pieces that cannot move, because they are inputs, parts of
+others, or already joined elsewhere, are copied; unaligned pieces are selected by a convolution.
 """
 
 from dataclasses import dataclass, field
@@ -16,12 +15,12 @@ from sigbit.ir.integer import Conv, Gather, IntegerGraph, tensors_of
 from sigbit_hw.arch.config import ArchConfig
 
 Run = tuple[str, int, int]
-"""``count`` channels of a tensor, from one on."""
+"""``count`` channels of a tensor, starting at one."""
 
 
 @dataclass(frozen=True)
 class Clone:
-    """A copy of some channels of a tensor, under the tensor's name ``name``."""
+    """A copy of some channels of a tensor, under the tensor name ``name``."""
 
     name: str
     source: Run
@@ -29,11 +28,11 @@ class Clone:
 
 @dataclass
 class Joins:
-    """Where the channels of all tensors lie.
+    """Location of the channels of all tensors.
 
     ``members``: tensors of every value in order; ``runs``: every tensor as channels of members, one
-    contiguous range of a value, but for those ``absorbed``; ``clones``: copies to make, by gather.
-    ``selected``: gathers that are computed.
+    contiguous range of a value, except for those ``absorbed``; ``clones``: copies to make, by
+    gather. ``selected``: gathers that are computed.
     """
 
     channels: dict[str, int] = field(default_factory=dict)
@@ -56,7 +55,7 @@ class Joins:
         return value, sum(self.channels[m] for m in before) + run[1]
 
     def resolve(self, tensor: str, channel: int) -> tuple[str, int]:
-        """(member of a value, its channel) that is ``channel`` of a tensor."""
+        """(member of a value, its channel) of ``channel`` of a tensor."""
         for member, first, count in self.runs[tensor]:
             if channel < count:
                 return member, first + channel
@@ -68,7 +67,7 @@ class Joins:
         return sum(self.channels[m] for m in self.members[value])
 
     def contiguous(self, runs: list[Run]) -> bool:
-        """Whether ``runs`` are one range of channels of one value."""
+        """True if ``runs`` are one range of channels of one value."""
         value, at = self.locate(runs[0])
         for run in runs:
             if self.locate(run) != (value, at):
@@ -77,13 +76,13 @@ class Joins:
         return True
 
     def add(self, name: str, channels: int) -> None:
-        """A tensor with a value of its own."""
+        """Add a tensor with a value of its own."""
         self.channels[name], self.members[name], self.home[name] = channels, [name], name
         self.runs[name] = [(name, 0, channels)]
 
 
 def join(graph: IntegerGraph, config: ArchConfig) -> Joins:
-    """Where the channels of all tensors of ``graph`` lie; :class:`CompileError` for the outputs
+    """Locate the channels of all tensors of ``graph``; raises :class:`CompileError` for outputs
     that no operation can move."""
     joins = Joins()
     inputs = {n.name for n in graph.inputs}
@@ -109,7 +108,7 @@ def join(graph: IntegerGraph, config: ArchConfig) -> Joins:
 
 
 def _runs(node: Gather, joins: Joins) -> list[Run]:
-    """The channels of ``node`` as runs of tensors that have channels of their own."""
+    """Channels of ``node`` as runs of tensors that have channels of their own."""
     found: list[Run] = []
     for tensor, channel in node.channels.tolist():
         name, at = joins.resolve(node.tensors[tensor], channel)
@@ -124,8 +123,8 @@ def _runs(node: Gather, joins: Joins) -> list[Run]:
 def _joined(
     name: str, runs: list[Run], joins: Joins, inputs: set[str], config: ArchConfig
 ) -> list[Run]:
-    """``runs`` as a contiguous range: they extend the value that the first of them end, tensors
-    that stand alone move there, others are cloned."""
+    """``runs`` as a contiguous range: they extend the value that the first of them end, standalone
+    tensors move there, others are cloned."""
     value, _ = joins.locate(runs[0])
     kept = 0
     for count in range(1, len(runs)):
@@ -155,7 +154,7 @@ def _joined(
 
 
 def _selectable(planes: int, config: ArchConfig) -> bool:
-    """Whether stored integers, less the least of them, pass the requantizer unchanged."""
+    """True if stored integers, minus their smallest value, pass the requantizer unchanged."""
     values = config.act_grid(planes).values
     return bool(values.max() - values.min() < 1 << config.result_bits)
 

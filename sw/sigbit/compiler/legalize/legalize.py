@@ -1,5 +1,5 @@
-"""Pass: an integer graph becomes operations of the array on named values, proven to fit its formats
-and accumulators."""
+"""Pass: convert an integer graph to operations of the array on named values, proven to fit its
+formats and accumulators."""
 
 from dataclasses import replace
 
@@ -23,8 +23,8 @@ Shape = tuple[int, int, int]
 
 
 def legalize(graph: IntegerGraph, config: ArchConfig, images: int = 1) -> Network:
-    """Operations and values of ``graph`` for ``images`` images; :class:`CompileError` if it does
-    not fit the formats of ``config`` or could overflow an accumulator."""
+    """Operations and values of ``graph`` for ``images`` images. Raises :class:`CompileError` if it
+    does not fit the formats of ``config`` or could overflow an accumulator."""
     _check_formats(graph, config)
     if not graph.inputs or not graph.outputs:
         raise CompileError(f"{graph.name}: a network needs at least one input and one output")
@@ -75,7 +75,7 @@ class _Legalizer:
         return Network(self.graph.name, values, tuple(self.ops), self.memory, self.images)
 
     def _declare(self) -> None:
-        """Values by tensor, and the ranges of what they hold."""
+        """Values by tensor, and the ranges of their content."""
         members = {clone.name: clone for c in self.joins.clones.values() for clone in c}
         for node in self.graph.nodes:
             self.ranges[node.name] = self._range(node)
@@ -96,7 +96,7 @@ class _Legalizer:
             self.kinds[name] = Value(name, tensor, shape, kind.planes, min(lows), max(highs))
 
     def _range(self, node: Node) -> tuple[int, int]:
-        """Least and largest stored integer that ``node`` can produce."""
+        """Smallest and largest stored integer that ``node`` can produce."""
         if isinstance(node, Input):
             ends = {node.low, node.high}
             if node.name in self.folds and any(self.folds[node.name].padding):
@@ -151,7 +151,7 @@ class _Legalizer:
         self.values[name] = replace(value, name=name, load=Rows(name))
 
     def _output(self, node: Node, image: int) -> None:
-        """Store a tensor, from a value of its own if it is not all that its value holds."""
+        """Store a tensor, from a value of its own if its value holds other data as well."""
         suffix = f"@{image}" if self.images > 1 else ""
         memory = f"output {node.name}{suffix}"
         kind = node.type
@@ -200,8 +200,8 @@ class _Legalizer:
             self._result(op, node.name, images)
 
     def _sources(self, source: Source) -> list[tuple[Source, Operand]]:
-        """The tensors that ``source`` reads, as operands still to be given windows; with no more
-        terms than its weights need (those of an average are ones)."""
+        """Tensors that ``source`` reads, as operands without windows; with no more terms than its
+        weights need (those of an average are ones)."""
         source = replace(source, terms=self._terms(source))
         if source.tensor in self.folds:
             source = folded(source, self.folds[source.tensor])
@@ -221,7 +221,7 @@ class _Legalizer:
         ]
 
     def _terms(self, source: Source) -> int:
-        """The fewest terms that hold all weights."""
+        """The smallest number of terms that can represent all weights."""
         fewer = range(1, source.terms)
         grids = ((t, self.config.weight_grid(t).values) for t in fewer)
         fits = (t for t, values in grids if bool(np.isin(source.weights, values).all()))
@@ -266,8 +266,8 @@ class _Legalizer:
         self._result(Op(f"copy {name}", "copy", (operand,), "", region, 0), name, images)
 
     def _result(self, op: Op, tensor: str, images: range) -> None:
-        """``op`` as the writer of ``tensor``, for ``images``: one for all where they lie side by
-        side in all its values."""
+        """``op`` as the writer of ``tensor``, for ``images``: one for all if they lie side by side
+        in all its values."""
         base, channel = self.joins.locate((tensor, 0, 0))
         op = replace(
             op,
@@ -306,7 +306,7 @@ class _Legalizer:
             )
 
     def _declared(self, base: str, image: int) -> str:
-        """The name of a value that operations write, known from now on."""
+        """Name of a value that operations write; declares the value."""
         name = self._name(base, image)
         if name not in self.values:
             value = self.kinds[base]

@@ -1,5 +1,5 @@
 """Transposed convolutions and upsamplings: one operation for every phase of the output, with the
-taps that meet pixels instead of the zeros between them."""
+taps that meet pixels rather than the zeros between them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -28,13 +28,13 @@ class Taps:
 
     @property
     def index(self) -> slice:
-        """The taps, as an index."""
+        """The taps as an index."""
         return slice(self.start, self.start + self.step * self.count, self.step)
 
 
 def lattice(sources: Sequence[Source], height: int, width: int) -> Iterator[Region]:
-    """Phases of an output of ``height`` x ``width``: its pixels, as far apart as all upsamplings
-    demand."""
+    """Phases of an output of ``height`` x ``width``: its pixels at the distance that all
+    upsamplings require."""
     dy, dx = (lcm(*(s.upsampling[axis] for s in sources)) for axis in (0, 1))
     for y in range(min(dy, height)):
         for x in range(min(dx, width)):
@@ -60,8 +60,8 @@ def taps(source: Source, axis: int, phase: int, step: int) -> Taps:
 
 
 def operand_of(source: Source, operand: Operand, region: Region, zero: int) -> tuple[Operand, Ints]:
-    """``operand``, which reads the tensor of ``source``, for one phase of the output, and what the
-    zeros that it does not read add to the accumulators of every channel."""
+    """``operand``, which reads the tensor of ``source``, for one phase of the output, and the
+    contribution of the zeros that it does not read to the accumulators of every channel."""
     rows, columns = (
         taps(source, axis, (region.y, region.x)[axis], region.step[axis]) for axis in (0, 1)
     )

@@ -1,10 +1,10 @@
-"""What every instruction reads and writes, in the memories on chip and in the DMA window.
+"""Accesses of every instruction to the on-chip memories and to the DMA window.
 
 Entries are distinct and checked against the depths of their memories. Tiles of one layer read the
-same slots, hence the sets of slots are computed once for equal segments and shapes.
+same slots, so the sets of slots are computed once for equal segments and shapes.
 
-A Program may come from anybody: what an instruction would touch is bounded by arithmetic on whole
-numbers before any array is made, and an array is never larger than its memory.
+A Program may come from an untrusted source: the accesses of an instruction are bounded by integer
+arithmetic before any array is made, and an array is never larger than its memory.
 """
 
 from collections.abc import Hashable, Iterable, Iterator
@@ -26,14 +26,14 @@ Entries = slice | Ints
 
 class Thread(IntEnum):
     """Activities that are each in order: an EXEC first issues its steps, then drains, while the
-    next one issues already."""
+    next one already issues."""
 
     LOAD, ISSUE, DRAIN, STORE = range(4)
 
 
 class Memory(IntEnum):
-    """The memories on chip, the first four, numbered as LoadKind; and the DMA window, whose entries
-    are bus beats."""
+    """The on-chip memories, the first four numbered as in LoadKind, and the DMA window, whose
+    entries are bus beats."""
 
     WEIGHTS = LoadKind.WEIGHTS
     ACTS = LoadKind.ACTS
@@ -62,7 +62,7 @@ READERS = {
 
 
 def depths(config: ArchConfig, window_bytes: int) -> dict[Memory, int]:
-    """Entries of every memory, for a DMA window of ``window_bytes``."""
+    """Number of entries of every memory, for a DMA window of ``window_bytes``."""
     return {
         **{Memory(kind): images.depth(kind, config) for kind in LoadKind},
         Memory.WINDOW: -(-window_bytes // config.bus_bytes),
@@ -71,7 +71,7 @@ def depths(config: ArchConfig, window_bytes: int) -> dict[Memory, int]:
 
 @dataclass(frozen=True)
 class Access:
-    """One activity of instruction ``index``: entries it reads and writes."""
+    """One activity of instruction ``index``: the entries it reads and writes."""
 
     index: int
     thread: Thread
@@ -82,7 +82,8 @@ class Access:
 def accesses(program: Iterable[Instr], config: ArchConfig, window_bytes: int) -> Iterator[Access]:
     """Activities of a program in program order; SEG and OUT have none of their own.
 
-    Raises :class:`VerifyError` if an instruction leaves its memory or uses what was never set.
+    Raises :class:`VerifyError` if an instruction leaves its memory or uses state that was never
+    set.
     """
     walker = _Walker(config, window_bytes)
     for index, instr in enumerate(program):
@@ -93,8 +94,8 @@ def accesses(program: Iterable[Instr], config: ArchConfig, window_bytes: int) ->
 
 
 class _Walker:
-    """The segment table and output descriptor that a program has set, and sets of slots computed
-    before. Its methods raise ``ValueError``."""
+    """The segment table and output descriptor that a program has set, and cached sets of slots. Its
+    methods raise ``ValueError``."""
 
     def __init__(self, config: ArchConfig, window_bytes: int) -> None:
         self._config = config
@@ -126,7 +127,7 @@ class _Walker:
                 yield Access(index, Thread.DRAIN, *self._drain(instr))
 
     def _beats(self, instr: Load | Store, kind: LoadKind) -> dict[Memory, Entries]:
-        """The beats of the DMA window that a LOAD or STORE moves: as many as its items fill."""
+        """Beats of the DMA window that a LOAD or STORE moves: as many as its items fill."""
         c = self._config
         size = instr.n0 * instr.n1 * instr.n2 * images.item_bytes(kind, c)
         beats = images.beats(size, c)
@@ -154,7 +155,7 @@ class _Walker:
         return {memory: slice(start, start + count)}
 
     def _slots(self, slots: Ints) -> Entries:
-        """``slots`` once each, as a range where they are one."""
+        """The distinct ``slots``, as a range if they are contiguous."""
         low, high = int(slots.min()), int(slots.max())
         self._inside(Memory.ACTS, low, high)
         mask = np.zeros(high - low + 1, bool)
@@ -169,7 +170,8 @@ class _Walker:
         )
 
     def _check_shape(self, execute: Exec) -> None:
-        """An EXEC drains every block, or has one only; and what it drains fits on chip."""
+        """Check that an EXEC drains every block, or has one only, and that its results fit on
+        chip."""
         blocks = execute.n_rows * addressing.blocks_of_run(execute, self._config)
         _need(
             bool(execute.drain and not execute.keep) or execute.n_ocb * blocks == 1,
@@ -192,7 +194,7 @@ class _Walker:
         return reads
 
     def _drain(self, execute: Exec) -> tuple[dict[Memory, Entries], dict[Memory, Entries]]:
-        """What the drain of an EXEC reads and writes."""
+        """Entries that the drain of an EXEC reads and writes."""
         out = self._out
         if out is None:
             raise ValueError("drains without an OUT")
@@ -223,7 +225,7 @@ class _Walker:
         return self._known[key]
 
     def _mark(self, mask: NDArray[np.bool_], segment: Seg, execute: Exec) -> None:
-        """Set ``mask`` where the valid lanes of one segment read: those of the first run, and its
+        """Set ``mask`` where the valid lanes of one segment read: those of the first run, and their
         copies for every further run, output-channel block and tap."""
         c = self._config
         one = replace(execute, n_ocb=1, n_rows=1)
@@ -253,7 +255,7 @@ class _Walker:
 
 
 def _reads(s: Seg) -> tuple[int, ...]:
-    """The fields that say where a segment reads."""
+    """Fields that determine the slots that a segment reads."""
     loops = (s.n_ic, s.n_kx, s.n_ky, s.d_ic, s.d_kx, s.d_ky)
     return (s.base, *loops, s.gap, s.d_block, s.d_row, s.d_ocb)
 

@@ -1,8 +1,8 @@
-"""Whose data every activation slot holds, in program order.
+"""Owner of the data in every activation slot, in program order.
 
-That accesses are ordered does not make them right: a LOAD or FILL placed before the last reader of
-what it overwrites is ordered behind nothing, and the reader gets the new value. Here every read
-must find the value that its operation means.
+Ordered accesses are not necessarily correct: a LOAD or FILL placed before the last reader of the
+data it overwrites is ordered behind nothing, and the reader gets the new value. This check requires
+that every read finds the value that its operation is meant to read.
 """
 
 import numpy as np
@@ -18,8 +18,8 @@ NOBODY = -1
 class Contents:
     """Follows the accesses of a program whose instructions are those of ``scheduled``.
 
-    A slot that an operation or a STORE may read belongs to one of its operands, by where values
-    lie: those that live together do not overlap.
+    A slot that an operation or a STORE may read is assigned to one of its operands by the placement
+    of values: those that live together do not overlap.
     """
 
     def __init__(self, scheduled: Scheduled, config: ArchConfig) -> None:
@@ -38,7 +38,7 @@ class Contents:
         self._meant = np.full(config.act_slots, NOBODY, np.int32)
 
     def follow(self, access: Access) -> None:
-        """Check what ``access`` reads, and note what it writes; accesses come in program order."""
+        """Check the reads of ``access`` and record its writes; accesses come in program order."""
         step = self._steps[access.index]
         if Memory.ACTS in access.reads:
             if access.thread == Thread.STORE:
@@ -53,7 +53,7 @@ class Contents:
             self._owner[access.writes[Memory.ACTS]] = self._number[name]
 
     def _check(self, index: int, entries: Entries, values: list[str]) -> None:
-        """Every slot of ``entries`` holds the one of ``values`` that lies there."""
+        """Check that every slot of ``entries`` holds the one of ``values`` that lies there."""
         for name in values:
             self._meant[self._places[name]] = self._number[name]
         meant, found = self._meant[entries], self._owner[entries]

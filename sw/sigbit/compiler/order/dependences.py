@@ -1,9 +1,9 @@
-"""Pass: tokens and sync, so that engines running at once do what the program order says.
+"""Pass: set tokens and sync, so that concurrent engines respect the program order.
 
 Every pair of conflicting accesses of different engines needs a token from the earlier to the later
-one, counted by a counter for each ordered pair of engines. Of the tokens an instruction would need
-from an engine, the latest implies the others, and tokens that an earlier instruction of the same
-engine has awaited imply older ones; what remains gives each signal one wait, in the same order.
+one, counted by a counter for each ordered pair of engines. Of the tokens an instruction needs from
+an engine, the latest implies the others, and tokens that an earlier instruction of the same engine
+has awaited imply older ones; the remaining ones give each signal one wait, in the same order.
 """
 
 from bisect import bisect_right
@@ -21,7 +21,8 @@ from sigbit_hw.arch.isa import ENGINE_OF, TOKEN_MAX, Engine, Exec, Instr, engine
 from sigbit_hw.arch.timing import QUEUE_AHEAD
 
 Edges = dict[tuple[Engine, Engine], dict[int, int]]
-"""By (giver, taker): index of the latest instruction needed, by index of the one that needs it."""
+"""By (giver, taker): index of the latest required instruction, by index of the one that requires
+it."""
 Pairs = list[tuple[int, int]]
 
 ENGINES = {
@@ -33,26 +34,27 @@ ENGINES = {
 
 
 class _History:
-    """Who last wrote and read the entries of one memory: instruction indices, -1 for nobody."""
+    """Last writers and readers of the entries of one memory: instruction indices, -1 for none."""
 
     def __init__(self, memory: Memory, depth: int) -> None:
         self._writer = {t: np.full(depth, -1, np.int32) for t in WRITERS[memory]}
         self._reader = {t: np.full(depth, -1, np.int32) for t in READERS[memory]}
 
     def written(self, thread: Thread, entries: Entries) -> dict[Thread, int]:
-        """Latest writer of ``entries``, by its thread if that is another one than ``thread``."""
+        """Latest writers of ``entries`` by thread, without ``thread`` itself."""
         return _latest(self._writer, thread, entries)
 
     def touched(self, thread: Thread, entries: Entries) -> dict[Thread, int]:
-        """Latest writer or reader of ``entries``, as :meth:`written`."""
+        """Latest writers or readers of ``entries``; see :meth:`written`."""
         return _latest(self._writer, thread, entries) | _latest(self._reader, thread, entries)
 
     def read(self, thread: Thread, index: int, entries: Entries) -> None:
-        """Remember that ``index`` reads ``entries``."""
+        """Record that ``index`` reads ``entries``."""
         self._reader[thread][entries] = index
 
     def write(self, thread: Thread, index: int, entries: Entries) -> None:
-        """Remember a write: whoever comes after it comes after all that it comes after."""
+        """Record a write, which replaces all earlier accesses: whatever comes after it also comes
+        after them."""
         for table in (*self._writer.values(), *self._reader.values()):
             table[entries] = -1
         self._writer[thread][entries] = index
@@ -116,7 +118,7 @@ def _conflicts(
 
 
 def _reduced(needs: dict[int, int]) -> Pairs:
-    """The edges that do not follow from earlier ones: givers and takers both ascend strictly."""
+    """Edges that do not follow from earlier ones: givers and takers both ascend strictly."""
     pairs: Pairs = []
     for taker in sorted(needs):
         if not pairs or needs[taker] > pairs[-1][0]:
@@ -129,8 +131,8 @@ def _within_counters(
 ) -> dict[tuple[Engine, Engine], Pairs]:
     """Reduced edges, made stricter where a counter could overflow.
 
-    Two neighbours (a, b), (c, d) with c before b in program order become the one edge (c, b). Where
-    there are no such neighbours, the giver first waits for the taker.
+    Two adjacent edges (a, b), (c, d) with c before b in program order become the one edge (c, b).
+    If there are no such edges, the giver first waits for the taker.
     """
     edges = {key: dict(needs) for key, needs in edges.items()}
     positions = {e: np.cumsum([ENGINE_OF[i.opcode] == e for i in program]) for e in Engine}
@@ -153,11 +155,11 @@ def _within_counters(
 def _merge(
     pairs: Pairs, answers: Pairs, position: NDArray[np.int64], config: ArchConfig
 ) -> tuple[int, int] | None:
-    """Merge ``pairs`` in place until the counter cannot overflow; an edge (taker, giver) to add
-    where that is not enough.
+    """Merge ``pairs`` in place until the counter cannot overflow; return an edge (taker, giver) to
+    add if that is not enough.
 
-    A token has certainly been taken when its taker lies further back than the taker's queue is
-    deep, or when the giver has awaited a later one of the taker's tokens, ``answers``; ``position``
+    A token has certainly been taken if its taker is further back than the depth of the taker's
+    queue, or if the giver has awaited a later one of the taker's tokens, ``answers``; ``position``
     counts the taker's instructions.
     """
     m = first = 0
@@ -184,7 +186,8 @@ def _merge(
 
 
 def verify_synchronized(after: Scheduled, before: Scheduled) -> None:
-    """Nothing but tokens and ``sync`` has changed, and there are as many waits as signals."""
+    """Check that nothing except tokens and ``sync`` has changed, and that there are as many waits
+    as signals."""
     balance = np.zeros((len(Engine), len(Engine)), np.int64)
     for step, old in zip(after.steps, before.steps, strict=True):
         instr = step.instr

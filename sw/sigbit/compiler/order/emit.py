@@ -28,8 +28,8 @@ def emit(
     name: str,
     vectors: Mapping[str, NDArray[Any]],
 ) -> Program:
-    """Instructions with their final addresses and the layers' numbers as tags (that of no layer for
-    copies), and what describes them."""
+    """Instructions with their final addresses and the layers' numbers as tags (for copies, the
+    number that stands for no layer), and their metadata."""
     window = scheduled.window(config)
     if window.end >> isa.ADDRESS_BITS:
         raise CompileError(
@@ -75,7 +75,7 @@ def emit(
 
 
 def _port(tensor: MemoryTensor, graph: IntegerGraph, window: WindowMap) -> Port:
-    """The port that begins with ``tensor``, the first image's. Its shape is the graph's, also where
+    """Port that begins with ``tensor``, the first image's. Its shape is that of the graph, even if
     windows are folded."""
     node = graph[tensor.tensor]
     if isinstance(node, Input):
@@ -98,7 +98,7 @@ def _port(tensor: MemoryTensor, graph: IntegerGraph, window: WindowMap) -> Port:
 
 
 def _layers(graph: IntegerGraph) -> tuple[LayerInfo, ...]:
-    """What the array computes: convolutions and maxima."""
+    """Layers that the array computes: convolutions and maxima."""
     return tuple(
         LayerInfo(
             node.name,
@@ -116,7 +116,8 @@ def _layers(graph: IntegerGraph) -> tuple[LayerInfo, ...]:
 
 
 def _printable(source: str) -> str:
-    """Where a user wrote something, as a Program may hold it."""
+    """Source location of a layer in the form that a Program may hold: printable and not too
+    long."""
     return "".join(c if c.isprintable() else "?" for c in source)[:SOURCE_MAX]
 
 
@@ -130,8 +131,8 @@ def _execs(scheduled: Scheduled) -> tuple[ExecInfo, ...]:
 
 
 def _info(index: int, tile: Tile, scheduled: Scheduled) -> ExecInfo | None:
-    """The part of a layer that a tile writes; None for copies. Images side by side are columns of
-    one pixel."""
+    """Part of a layer that a tile writes; None for copies. Images side by side are columns of one
+    pixel."""
     op, region = scheduled.placed.network.ops[tile.op], tile.node_region
     if op.node is None:
         return None
@@ -152,9 +153,9 @@ def _info(index: int, tile: Tile, scheduled: Scheduled) -> ExecInfo | None:
 
 
 def verify_program(program: Program, scheduled: Scheduled) -> None:
-    """Regions of the window do not overlap; loads stay in constants, inputs and spills, stores in
-    spills and outputs, which are written whole; every element of every layer of every image is
-    listed exactly once."""
+    """Check that regions of the window do not overlap; that loads stay in constants, inputs and
+    spills, stores in spills and outputs, which are written completely; and that every element of
+    every layer of every image is listed exactly once."""
     _verify_regions(program, scheduled)
     _verify_moves(program, scheduled)
     _verify_execs(program)

@@ -1,7 +1,7 @@
 """The last verifier: a proof that the engines of a finished Program cannot disturb each other.
 
-It reads only the Program. What the Program then does is what its instructions do one after another;
-:mod:`~sigbit.compiler.order.contents`, which follows along, checks that this is meant.
+It reads only the Program, and proves that its effect is that of its instructions one after another;
+:mod:`~sigbit.compiler.order.contents`, which follows along, checks that this is the intended one.
 
 Vector clocks over the four activities (load, issue, drain, store) grow along program order within
 an activity, from an EXEC's issue to its drain, along ``sync`` and along tokens. Two conflicting
@@ -35,13 +35,13 @@ from sigbit_hw.arch.timing import QUEUE_AHEAD
 Ints = NDArray[np.int64]
 
 WINDOW_BEATS_MAX = 1 << 26
-"""Beats that STORE may write at most: what is noted of each takes 9 bytes."""
+"""Maximum number of beats that STORE may write: the record of each beat takes 9 bytes."""
 
 
 def verify_hazards(program: Program, follow: Callable[[Access], None] | None = None) -> None:
-    """Raise :class:`~sigbit.errors.VerifyError` unless every pair of conflicting accesses
-    is ordered, everything read was written, and no token counter can under- or overflow; ``follow``
-    is called with every access, in program order."""
+    """Raise :class:`~sigbit.errors.VerifyError` unless every pair of conflicting accesses is
+    ordered, every read entry was written before, and no token counter can under- or overflow;
+    ``follow`` is called with every access, in program order."""
     code = program.listing
     require(bool(code) and isinstance(code[-1], Halt), "the program does not end with HALT")
     require(not any(isinstance(i, Halt) for i in code[:-1]), "HALT comes before the end")
@@ -121,7 +121,7 @@ class _Race:
         self.clocks[thread] = np.maximum(self.clocks[thread], clock)
 
     def _begin(self, access: Access) -> None:
-        """Order the activity behind what it follows, and count it."""
+        """Order the activity after its predecessors, and count it."""
         if access.thread == Thread.DRAIN:
             self._join(Thread.DRAIN, self.clocks[Thread.ISSUE])
         elif access.thread == Thread.ISSUE:
@@ -146,8 +146,8 @@ class _Race:
             self.known[memory][entries] = True
 
     def _changing(self, entries: dict[Memory, Entries]) -> Iterator[tuple[Memory, Entries]]:
-        """``entries`` of what may change: all memories on chip, and of the DMA window what STORE
-        may write, counted from there on."""
+        """``entries`` that may change: all on-chip memories, and the part of the DMA window that
+        STORE may write, counted from its start."""
         for memory, part in entries.items():
             if memory == Memory.WINDOW and isinstance(part, slice):
                 first, last = max(part.start, self.low), max(part.stop, self.low)
@@ -163,7 +163,7 @@ class _Race:
         clock: Ints,
         what: str,
     ) -> None:
-        """Every earlier access of other activities to ``entries`` is in ``clock``."""
+        """Check that ``clock`` contains every earlier access of other activities to ``entries``."""
         for thread, table in tables.items():
             if thread != access.thread and self.clocks[thread, thread] > clock[thread]:
                 before = bool((table[entries] <= clock[thread]).all())
@@ -192,8 +192,8 @@ class _Race:
 
 
 def _verify_window(program: Program) -> None:
-    """STORE writes inside the write window only, where neither program nor constants nor inputs
-    are."""
+    """Check that STORE writes only inside the write window, which contains neither program nor
+    constants nor inputs."""
     low, high = program.write_window
     for index, instr in enumerate(program.listing):
         if isinstance(instr, Store):
@@ -211,11 +211,11 @@ def _verify_window(program: Program) -> None:
 
 
 def _verify_counters(code: list[Instr], config: ArchConfig) -> None:
-    """No token counter can exceed its maximum, one after another or at once.
+    """Check that no token counter can exceed its maximum, in program order or concurrently.
 
     Dispatch is in order and queues are bounded: when an instruction runs, those of another engine
-    that lie further back than its queue is deep have taken their tokens; so have those whose
-    answering token it has taken itself.
+    that are further back than the depth of its queue have taken their tokens, and so have those
+    whose answering token it has taken itself.
     """
     engines = [ENGINE_OF.get(i.opcode) for i in code]
     for giver in Engine:

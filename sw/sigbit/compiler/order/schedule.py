@@ -2,10 +2,10 @@
 
 Dispatch is in order over all engines and queues are short, so the order decides how far loads run
 ahead. Loads are put in the order in which a rough model of the machine would start them: what is
-needed first goes first, but nothing that has to wait holds up what could be done meanwhile. Then
-each goes into the program where the LOAD queue has room for it: earlier it would hold up the
-compute instructions behind it, later the LOAD engine might run dry. A store follows the tile that
-completes its value.
+needed first goes first, but nothing that has to wait delays loads that are possible in the
+meantime. Each is then inserted into the program where the LOAD queue has room for it: earlier it
+would delay the compute instructions behind it, later the LOAD engine might run dry. A store follows
+the tile that completes its value.
 """
 
 from dataclasses import dataclass, replace
@@ -25,17 +25,18 @@ from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Fill, Instr, Load, LoadKind, Store
 
 LATENCY = 64
-"""Cycles, roughly, from a memory's answer, or from dispatch, until the next engine starts."""
+"""Approximate number of cycles from a memory's answer, or from dispatch, until the next engine
+starts."""
 
 WINDOW = 64
-"""Fetches among which the next one is chosen."""
+"""Number of fetches among which the next one is chosen."""
 
 
 @dataclass(frozen=True)
 class Step:
     """One instruction; addresses of LOAD and STORE count from the start of ``region``. ``tile``,
-    ``fetch`` and ``store`` are the indices of what it is, else -1; ``value`` is the one that a
-    fetch fills or a store takes."""
+    ``fetch`` and ``store`` are the index of its origin, -1 for the other two; ``value`` is the one
+    that a fetch fills or a store takes."""
 
     instr: Instr
     region: str = ""
@@ -55,7 +56,7 @@ class Scheduled:
     constants: Bytes
 
     def window(self, config: ArchConfig) -> WindowMap:
-        """Where everything lies in the DMA window."""
+        """Memory map of the DMA window."""
         return window_map(self.placed.network, len(self.steps) + 1, self.constants.size, config)
 
 
@@ -88,8 +89,8 @@ def schedule(staged: Staged, config: ArchConfig) -> Scheduled:
 
 
 class _Plan:
-    """A run of the staged program on a rough model: engines are busy as long as their data take and
-    wait for nothing but each other's results."""
+    """A run of the staged program on a rough model: engines are busy for as long as their data
+    take, and wait only for each other's results."""
 
     def __init__(self, staged: Staged, config: ArchConfig) -> None:
         self._staged, self._config = staged, config
@@ -104,7 +105,7 @@ class _Plan:
 
     @cached_property
     def positions(self) -> list[tuple[int, int]]:
-        """Fetches in order, each with the tile before which it comes."""
+        """Fetches in order, each with the tile before which it is placed."""
         queue = max(1, self._config.queue_depth - 1)
         tiles = np.array([begin - LATENCY for begin in self._begin], np.int64)
         free = [0] * queue + self._started
@@ -118,7 +119,7 @@ class _Plan:
         return found[::-1]
 
     def _earliest(self, item: Fetch) -> int:
-        """The first tile before which a fetch may come."""
+        """The first tile before which a fetch may be placed."""
         last = self._staged.stores[item.stores - 1].after if item.stores else -1
         return max(item.after, last) + 1
 
@@ -139,7 +140,7 @@ class _Plan:
             ready = self._loader + LATENCY
 
     def _compute(self, count: int, ready: int) -> None:
-        """Let the tiles before ``count`` run, and what is stored after them."""
+        """Run the tiles before ``count``, and the stores after them."""
         stores = self._staged.stores
         while len(self._begin) < count:
             index = len(self._begin)
@@ -153,13 +154,13 @@ class _Plan:
                 self._stored.append(self._writer)
 
     def _possible(self, item: Fetch) -> int:
-        """When a fetch could start, were the LOAD engine free."""
+        """Earliest start of a fetch if the LOAD engine were free."""
         tile = self._finish[item.after] if item.after >= 0 else 0
         return max(tile, self._stored[item.stores - 1] if item.stores else 0)
 
     def _choice(self, waiting: list[int]) -> int:
-        """Which of the ``waiting`` fetches comes next: the first one, or while that cannot start,
-        the first that is over before it can."""
+        """The next one of the ``waiting`` fetches: the first one or, while that cannot start, the
+        first that is completed before it can."""
         urgent = self._possible(self._staged.fetches[waiting[0]])
         if urgent > self._loader:
             passed: set[str] = set()
@@ -175,14 +176,14 @@ class _Plan:
 
 
 def _tile_cycles(tile: Tile, config: ArchConfig) -> int:
-    """Cycles of the array."""
+    """Cycles of the array for a tile."""
     planes = tile.out.n_planes if tile.out else 1
     return issue_cycles(tile.execute, tile.segments, planes, config)
 
 
 def _move_cycles(instr: Load | Fill | Store, config: ArchConfig) -> int:
-    """Cycles of a LOAD, FILL or STORE: its beats, or the steps in which its slots or items move
-    where those are more."""
+    """Cycles of a LOAD, FILL or STORE: its beats, or the steps in which its slots or items move,
+    whichever is more."""
     runs = instr.n1 * instr.n2
     if isinstance(instr, Load) and instr.kind != LoadKind.ACTS:
         return max(instr.beats, runs * instr.n0 * images.steps_of_item(instr.kind, config))
@@ -191,9 +192,9 @@ def _move_cycles(instr: Load | Fill | Store, config: ArchConfig) -> int:
 
 
 def verify_schedule(scheduled: Scheduled, staged: Staged, config: ArchConfig) -> None:
-    """Every fetch, tile and store appears once; a tile's fetches come before it, its constants are
-    on chip, and a fetch comes after the tiles and stores whose memory it takes; a store comes right
-    after its tile."""
+    """Check that every fetch, tile and store appears once; that a tile's fetches come before it and
+    its constants are on chip; that a fetch comes after the tiles and stores whose memory it takes;
+    and that a store comes right after its tile."""
     tiles = stores = 0
     fetched = np.zeros(len(staged.fetches), bool)
     needs = np.array([f.need for f in staged.fetches], np.int64)

@@ -1,13 +1,13 @@
-"""Pass: where the elements of every value lie relative to its first slot.
+"""Pass: position of the elements of every value relative to its first slot.
 
-Element (digit, channel slot, line y, column x) lies at ``digit * plane_step + slot * slot_step +
-(x % phases) * phase_step + (y + top) * pitch + x // phases + left``; the halo is physical. Pitch
-and steps are chosen for two ends:
+Element (digit, channel slot, line y, column x) lies at ``digit * plane_step + slot * slot_step + (x
+% phases) * phase_step + (y + top) * pitch + x // phases + left``; the halo is physical. Pitch and
+steps are chosen for two purposes:
 
 * Lanes of the array run across output lines if, for every operand, ``stride_y * pitch`` exceeds
   the output columns by a multiple of ``pixels``.
-* The drain writes ``drain_pixels`` pixels of ``drain_slots`` channel slots a cycle; they must lie
-  in different banks, and runs across lines need that at line ends too.
+* The drain writes ``drain_pixels`` pixels of ``drain_slots`` channel slots per cycle; they must lie
+  in different banks, and runs across lines need this at line ends as well.
 """
 
 import math
@@ -54,19 +54,20 @@ class Layout:
 
     @property
     def size(self) -> int:
-        """Slots in all."""
+        """Total number of slots."""
         return self.planes * self.plane_step
 
     @property
     def even(self) -> bool:
-        """Whether planes, channel slots and phases lie at one distance, as LOAD and STORE need."""
+        """True if planes, channel slots and phases are equally spaced, as LOAD and STORE
+        require."""
         return self.slot_step == self.phases * self.phase_step
 
     @property
     def loads(self) -> Block:
-        """Block fields of the LOAD or STORE of all rows, the first slot being ``at(0, 0, 0, 0)``:
-        columns of a phase; planes, slots and phases; rows. Where the width is no multiple of the
-        phases, the last column of later phases is a slot right of the image."""
+        """Block fields of the LOAD or STORE of all rows, where the first slot is ``at(0, 0, 0,
+        0)``: columns of a phase; planes, slots and phases; rows. If the width is not a multiple of
+        the phases, the last column of later phases is a slot right of the image."""
         return {
             "n0": self.columns(0),
             "n1": self.planes * self.slots * self.phases,
@@ -115,13 +116,14 @@ class Laid:
 
 
 def lay_out(network: Network, config: ArchConfig) -> Laid:
-    """Halo, pitch and steps of every value."""
+    """Choose halo, pitch and steps of every value."""
     return Laid(network, {n: _layout(network, v, config) for n, v in network.values.items()})
 
 
 def verify_layout(laid: Laid, config: ArchConfig) -> None:
-    """Every window lies inside its value's lines and columns; slots that the drain writes at once
-    lie in different banks; no two elements share a slot; what is transferred lies evenly."""
+    """Check that every window lies inside its value's lines and columns, that slots that the drain
+    writes at once lie in different banks, that no two elements share a slot, and that transferred
+    data are evenly spaced."""
     network = laid.network
     for name, layout in laid.layouts.items():
         value = network.values[name]
@@ -152,7 +154,7 @@ def verify_layout(laid: Laid, config: ArchConfig) -> None:
 
 
 def clear(places: Ints, config: ArchConfig) -> bool:
-    """Whether the drain of a run's pixels at ``places``, in this order, never writes a bank twice
+    """True if the drain of a run's pixels at ``places``, in this order, never writes a bank twice
     in a cycle."""
     group = config.drain_pixels
     if group == 1:
@@ -164,7 +166,8 @@ def clear(places: Ints, config: ArchConfig) -> bool:
 
 
 def clear_lines(layout: Layout, region: Region, config: ArchConfig) -> bool:
-    """:func:`clear` for a run over all lines of ``region``, whose groups repeat after a few."""
+    """:func:`clear` for a run over all lines of ``region``, whose groups repeat after a few
+    lines."""
     group = config.drain_pixels
     lines = group // math.gcd(group, region.columns) + -(-group // region.columns) + 1
     return clear(layout.pixels(region, lines), config)
@@ -176,13 +179,13 @@ def gap(operand: Operand, layout: Layout, columns: int) -> int:
 
 
 def runs_on(skip: int, rows: int, columns: int, config: ArchConfig) -> bool:
-    """Whether blocks of output pixels can run across lines with a gap of ``skip``."""
+    """True if blocks of output pixels can run across lines with a gap of ``skip``."""
     long = columns >= min(WRAP_MIN, config.pixels)
     return rows == 1 or skip == 0 or (long and skip > 0 and skip % config.pixels == 0)
 
 
 def _slots_clear(slot_step: int, config: ArchConfig) -> bool:
-    """Whether channel slots that the drain writes at once lie in different banks."""
+    """True if channel slots that the drain writes at once lie in different banks."""
     banks = np.arange(config.drain_slots) * slot_step % config.pixels
     return np.unique(banks).size == banks.size
 
@@ -246,9 +249,9 @@ def _best(
     even: bool,
     config: ArchConfig,
 ) -> Layout | None:
-    """The layout with pitch and steps of least cost, then of least size; ``least`` has the least
-    pitch. ``readers``: (stride_y, output rows, output columns, cycles saved by running on);
-    ``writers``: (region, cycles saved by running on)."""
+    """The layout whose pitch and steps have the lowest cost, then the smallest size; ``least`` has
+    the smallest pitch. ``readers``: (stride_y, output rows, output columns, cycles saved by running
+    on); ``writers``: (region, cycles saved by running on)."""
 
     def lost(pitch: int) -> int:
         return sum(
@@ -286,8 +289,8 @@ def _padded(layout: Layout, written: bool, even: bool, config: ArchConfig) -> It
 
 
 def _penalty(layout: Layout, region: Region, saved: int, config: ArchConfig) -> int:
-    """Cycles lost by an operation that writes ``region``: all that running across lines saves if
-    banks conflict at line ends, much more if they do within lines."""
+    """Cycles lost by an operation that writes ``region``: everything that running across lines
+    saves if banks conflict at line ends, and much more if they conflict within lines."""
     if not clear(layout.pixels(region, 1), config):
         return (1 + saved) * config.pixels
     if region.rows == 1 or clear_lines(layout, region, config):

@@ -1,8 +1,8 @@
-"""Pass: first slots of all values, such that values alive at the same time never overlap.
+"""Pass: assign first slots to all values, such that values alive at the same time never overlap.
 
-Memory rests between uses as long as there is room for that: a halo is filled, and an input loaded,
-only after the last reader of what lay there before, and whatever the LOAD engine has to wait for
-holds up every load behind it.
+Memory rests between uses as long as there is room: a halo is filled, and an input loaded, only
+after the last reader of the previous content, and every wait of the LOAD engine delays all loads
+behind it.
 """
 
 from collections.abc import Sequence
@@ -29,11 +29,11 @@ class Placed:
 
 
 RESTS = (1 << 30, 16, 8, 4, 2, 1, 0)
-"""Operations for which memory rests before the LOAD engine writes into it, the best first."""
+"""Rest periods, in operations, before the LOAD engine writes to memory, the best first."""
 
 
 def place(laid: Laid, config: ArchConfig) -> Placed:
-    """The plan with the longest rests; :class:`CompileError` if there is none."""
+    """Return the plan with the longest rests; raises :class:`CompileError` if there is none."""
     bases = plan(laid, config)
     if bases is not None:
         return Placed(laid.network, laid.layouts, bases)
@@ -54,9 +54,9 @@ def place(laid: Laid, config: ArchConfig) -> Placed:
 def plan(laid: Laid, config: ArchConfig) -> dict[str, int] | None:
     """First slots of all values, or None if they do not fit.
 
-    First fit in the order of definition, every value with the longest rest that there is room for.
-    What rests early may take the room that a later value needs: then no rest is longer than the
-    next of :data:`RESTS`, and so on; at last without any, the largest first.
+    First fit in the order of definition, every value with the longest rest for which there is room.
+    An early long rest may use the room that a later value needs: then no rest is longer than the
+    next of :data:`RESTS`, and so on; the last attempt is without rests, the largest value first.
     """
     by_time, by_size = _orders(laid)
     if max(live_slots(laid)) > config.act_slots:
@@ -70,7 +70,7 @@ def plan(laid: Laid, config: ArchConfig) -> dict[str, int] | None:
 
 
 def live_slots(laid: Laid) -> list[int]:
-    """Slots alive during every operation, and after the last."""
+    """Number of slots alive during every operation, and after the last one."""
     change = np.zeros(len(laid.network.ops) + 2, np.int64)
     for name, (born, last) in laid.network.life.items():
         change[max(born, 0)] += laid.layouts[name].size
@@ -80,7 +80,7 @@ def live_slots(laid: Laid) -> list[int]:
 
 
 def verify_placed(placed: Placed, config: ArchConfig) -> None:
-    """All values lie in the memory; those alive together do not overlap."""
+    """Check that all values lie in the memory and that those alive together do not overlap."""
     names = sorted(placed.layouts)
     first, end, born, last = _extents(names, placed)
     outside = (first < 0) | (end > config.act_slots)
@@ -109,18 +109,17 @@ def _orders(laid: Laid) -> tuple[list[str], list[str]]:
 
 
 def _end(bases: dict[str, int], laid: Laid) -> int:
-    """Slots that values take in all."""
+    """Total number of slots that values occupy."""
     return max((base + laid.layouts[name].size for name, base in bases.items()), default=0)
 
 
 def _first_fit(
     order: Sequence[str], laid: Laid, room: int, rests: Sequence[int] = (0,)
 ) -> dict[str, int]:
-    """Lowest first slots that keep clear of everything placed before and alive at the same time.
+    """Lowest first slots that do not overlap anything placed before and alive at the same time.
 
-    A value that the LOAD engine writes, or whose halo it fills, also keeps clear of what was last
-    used less than a number of operations before: the first of ``rests`` with which it ends within
-    ``room``.
+    A value that the LOAD engine writes, or whose halo it fills, also avoids slots last used less
+    than a number of operations before: the first of ``rests`` with which it ends within ``room``.
     """
     life = np.array([laid.network.life[n] for n in order], np.int64).reshape(-1, 2)
     starts, ends = np.zeros((2, len(order)), np.int64)
@@ -138,7 +137,7 @@ def _first_fit(
 
 
 def _lowest(starts: Ints, ends: Ints, size: int) -> int:
-    """Lowest slot from which on ``size`` slots are free of the taken ranges."""
+    """Lowest slot from which ``size`` slots are free of the occupied ranges."""
     order = np.argsort(starts, kind="stable")
     base = 0
     for start, end in zip(starts[order].tolist(), ends[order].tolist(), strict=True):

@@ -7,10 +7,11 @@ from sigbit_hw.arch.isa import Fill
 
 
 def halo_fills(placed: Placed, name: str, config: ArchConfig) -> list[Fill]:
-    """FILLs of everything between the image's lines, before and after them; none without a halo.
+    """FILLs of everything between the image's lines, before and after them; none for a value
+    without a halo.
 
-    What is stored has no unset slots where the width is no multiple of the phases, either. Digits
-    with the same code share instructions, because planes lie evenly.
+    A stored value has no unset slots even if its width is not a multiple of the phases. Digits with
+    the same code share instructions, because planes are evenly spaced.
     """
     value, layout = placed.network.values[name], placed.layouts[name]
     uneven = value.store is not None and layout.width % layout.phases > 0

@@ -1,7 +1,7 @@
-"""What moves between the activation memory and the DMA window, and fills of halos.
+"""Transfers between the activation memory and the DMA window, and fills of halos.
 
-Memory of a value may have held others before, which lived until an earlier operation: nothing of
-them is read, written or stored any more once their last tile and STORE are through.
+The memory of a value may have held other values before, which lived until an earlier operation:
+nothing of them is read, written or stored any more after their last tile and STORE.
 """
 
 from dataclasses import dataclass
@@ -30,8 +30,8 @@ class Store:
 
 @dataclass(frozen=True)
 class Fetch:
-    """A LOAD or FILL that tile ``need`` waits for and that must come after tile ``after`` and after
-    the first ``stores`` of all stores.
+    """A LOAD or FILL that tile ``need`` waits for, and that must come after tile ``after`` and
+    after the first ``stores`` of all stores.
 
     ``region`` of the DMA window (CONSTANTS or a tensor's name): the address counts from its
     start.
@@ -47,12 +47,12 @@ class Fetch:
 
 
 def list_moves(tiled: Tiled, config: ArchConfig) -> tuple[list[Store], list[Fetch]]:
-    """Stores in the order of ``after``, loads and fills in no special order."""
+    """Stores in the order of ``after``; loads and fills in no particular order."""
     return _Moves(tiled, config).lists()
 
 
 class _Moves:
-    """The tiles that use every value, and what its memory was used for before."""
+    """Tiles that use every value, and the previous uses of its memory."""
 
     def __init__(self, tiled: Tiled, config: ArchConfig) -> None:
         self._placed, self._config = tiled.placed, config
@@ -110,7 +110,7 @@ class _Moves:
         return stores
 
     def _first_use(self, name: str) -> int:
-        """The first tile that reads a value; values that none reads are there from the start."""
+        """The first tile that reads a value; values without readers are needed from the start."""
         return min((self._first[i] for i, _ in self._network.uses[name]), default=0)
 
     def _last_tile(self, name: str) -> int:
@@ -118,8 +118,8 @@ class _Moves:
         return max((self._last[i] for i in uses), default=-1)
 
     def _before(self, number: int, order: dict[str, int]) -> tuple[int, int]:
-        """Last tile that used a value's memory for others before, and how many stores must be
-        over."""
+        """The last tile that used a value's memory for other values, and the number of stores that
+        must be completed."""
         shared = (
             (self._start < self._stop[number])
             & (self._start[number] < self._stop)
@@ -131,7 +131,7 @@ class _Moves:
         return after, count
 
     def _rows_stored(self, rows: Rows, height: int, stores: list[tuple[str, Store]]) -> int:
-        """How many stores must be over before ``rows`` can be loaded."""
+        """Number of stores that must be completed before ``rows`` can be loaded."""
         needed = 0
         if self._network.memory[rows.memory].kind != "input":
             for index, (name, _) in enumerate(stores):
@@ -151,5 +151,5 @@ class _Moves:
         return self._placed.bases[name] + layout.at(0, 0, 0, 0), beats, block
 
     def _address(self, rows: Rows) -> int:
-        """Where ``rows`` begin in their region."""
+        """Position of ``rows`` in their region."""
         return rows.first * row_bytes(self._network.memory[rows.memory], self._config)

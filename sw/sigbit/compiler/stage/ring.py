@@ -1,10 +1,10 @@
-"""Allocation in a memory that is filled round and round, in the order of use."""
+"""Allocation in a ring buffer, in the order of use."""
 
 import numpy as np
 
 
 class Ring:
-    """Places constants one behind the other, from the start again when the end is reached."""
+    """Places constants one after another, starting over when the end is reached."""
 
     def __init__(self, size: int) -> None:
         self._head = 0
@@ -12,8 +12,8 @@ class Ring:
         self._places: dict[bytes, slice] = {}
 
     def place(self, key: bytes, size: int, user: int) -> tuple[int, bool, int]:
-        """Place ``size`` items called ``key`` for tile ``user``: (first item, whether they must be
-        loaded, last tile that used any of these items before or -1)."""
+        """Place ``size`` items with the key ``key`` for tile ``user``. Returns (first item, whether
+        they must be loaded, last tile that used any of these items before or -1)."""
         place = self._places.get(key)
         if place:
             self._users[place] = user

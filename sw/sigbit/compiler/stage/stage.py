@@ -1,5 +1,5 @@
-"""Pass: what to fetch for every tile and to store after it, and where constants lie on chip and in
-memory."""
+"""Pass: determine the fetches before and the stores after every tile, and the places of constants
+on chip and in memory."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
@@ -35,7 +35,7 @@ class Staged:
 
 
 class _Constants:
-    """Bytes of the constants region; equal pieces are kept once."""
+    """Bytes of the constants region; equal pieces are stored once."""
 
     def __init__(self, align: int) -> None:
         self._align = align
@@ -44,7 +44,7 @@ class _Constants:
         self._size = 0
 
     def add(self, data: Bytes) -> tuple[bytes, int]:
-        """(digest, offset) of ``data``."""
+        """Add ``data``; return its (digest, offset)."""
         key = digest(data)
         if key not in self._offsets:
             self._offsets[key] = self._size
@@ -54,13 +54,13 @@ class _Constants:
         return key, self._offsets[key]
 
     def image(self) -> Bytes:
-        """All bytes."""
+        """Return all bytes."""
         return np.concatenate([np.zeros(0, np.uint8), *self._pieces])
 
 
 def stage(tiled: Tiled, config: ArchConfig) -> Staged:
-    """Give weights, parameters and tables their places on chip, in rings, and list everything that
-    moves between the memories."""
+    """Assign weights, parameters and tables their places on chip, in rings, and list all transfers
+    between the memories."""
     tiles, fetches, constants = _stage_constants(tiled, config)
     stores, moves = list_moves(tiled, config)
     fetches = sorted([*moves, *fetches], key=lambda fetch: fetch.need)
@@ -68,7 +68,7 @@ def stage(tiled: Tiled, config: ArchConfig) -> Staged:
 
 
 def _stage_constants(tiled: Tiled, config: ArchConfig) -> tuple[list[Tile], list[Fetch], Bytes]:
-    """Tiles with addresses, loads of constants in the order of need, the constants' bytes."""
+    """Tiles with addresses, loads of constants in the order of need, and the constants' bytes."""
     items, depths = _items(config), _depths(config)
     constants = _Constants(config.bus_bytes)
     rings = {kind: Ring(depth) for kind, depth in depths.items()}
@@ -126,8 +126,9 @@ def _depths(config: ArchConfig) -> dict[LoadKind, int]:
 
 
 def verify_staged(staged: Staged, config: ArchConfig) -> None:
-    """Fetched in order of need, each tile finds its constants on chip at the addresses it uses;
-    fetches can come after what they have to wait for; every value is loaded and stored once."""
+    """Check that with fetches in order of need, each tile finds its constants on chip at the
+    addresses it uses; that fetches can come after everything they have to wait for; and that every
+    value is loaded and stored once."""
     fetches, needs = staged.fetches, [f.need for f in staged.fetches]
     require(needs == sorted(needs), "fetches are not in order of need")
     for fetch in fetches:
@@ -147,8 +148,8 @@ def verify_staged(staged: Staged, config: ArchConfig) -> None:
 
 
 def verify_constants(staged: Staged, events: Iterable[Fetch | int], config: ArchConfig) -> None:
-    """With fetches and tiles (their indices) in the order of ``events``, each tile finds its
-    constants on chip at the addresses it uses."""
+    """Check that with fetches and tiles (their indices) in the order of ``events``, each tile finds
+    its constants on chip at the addresses it uses."""
     depths, items = _depths(config), _items(config)
     memory = {kind: np.zeros((depths[kind], items[kind]), np.uint8) for kind in depths}
     for event in events:

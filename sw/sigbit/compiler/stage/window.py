@@ -12,7 +12,7 @@ from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Instr, Load, Store
 
 ALIGN = 64
-"""Regions of the DMA window start at multiples of this many bytes: the widest beat."""
+"""Alignment of the regions of the DMA window in bytes: the widest beat."""
 
 CONSTANTS = "(constants)"
 """Name of the region that holds weights, parameters and tables."""
@@ -23,7 +23,7 @@ PROGRAM = "(program)"
 
 @dataclass(frozen=True)
 class WindowMap:
-    """Offset of every region by name, the range that STORE may write, and the size of all."""
+    """Offset of every region by name, the range that STORE may write, and the total size."""
 
     offsets: dict[str, int]
     write: tuple[int, int]
@@ -40,7 +40,7 @@ class WindowMap:
 def window_map(
     network: Network, instructions: int, constants: int, config: ArchConfig
 ) -> WindowMap:
-    """Where everything lies, for a number of instructions and of bytes of constants."""
+    """Memory map for a number of instructions and of bytes of constants."""
     sizes = {PROGRAM: instructions * isa.WORD_BYTES, CONSTANTS: constants}
     tensors = in_order(network)
     sizes |= {tensor.name: tensor_bytes(tensor, config) for tensor in tensors}
@@ -54,7 +54,7 @@ def window_map(
 
 
 def in_order(network: Network) -> list[MemoryTensor]:
-    """Tensors in the DMA window as they lie there."""
+    """Tensors in the DMA window, in order of their addresses."""
     kinds = ("input", "spill", "output")
     ports: dict[tuple[int, str], list[MemoryTensor]] = {}
     for tensor in network.memory.values():
@@ -64,7 +64,7 @@ def in_order(network: Network) -> list[MemoryTensor]:
 
 
 def row_bytes(tensor: MemoryTensor, config: ArchConfig) -> int:
-    """Bytes of a row: all planes, channel slots and column phases."""
+    """Size of a row in bytes: all planes, channel slots and column phases."""
     channels, _, width = tensor.shape
     columns = -(-width // tensor.phases) * tensor.phases
     slots = tensor.planes * -(-channels // config.ic_lanes) * columns
@@ -72,5 +72,5 @@ def row_bytes(tensor: MemoryTensor, config: ArchConfig) -> int:
 
 
 def tensor_bytes(tensor: MemoryTensor, config: ArchConfig) -> int:
-    """Size of a tensor, padded to whole beats: ``Port.bytes``."""
+    """Size of a tensor in bytes, padded to whole beats; equals ``Port.bytes``."""
     return images.beats(tensor.shape[1] * row_bytes(tensor, config), config) * config.bus_bytes

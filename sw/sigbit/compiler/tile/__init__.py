@@ -1,1 +1,1 @@
-"""The pass that cuts operations into tiles, and its verifier."""
+"""The pass that splits operations into tiles, and its verifier."""

@@ -1,4 +1,4 @@
-"""How an operation becomes segments of the reduction: term pairs, column phases, Horner's order."""
+"""Segments of an operation's reduction: term pairs, column phases, Horner's order."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ from sigbit_hw.arch.isa import Opcode, field_of
 MAX_SLOTS, MAX_COLUMNS, MAX_ROWS = (
     field_of(Opcode.SEG, name).max for name in ("n_ic", "n_kx", "n_ky")
 )
-"""Most steps of the loops of a segment."""
+"""Maximum number of steps of the loops of a segment."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Segment:
 
     @property
     def steps(self) -> int:
-        """Steps of an output-channel block, each with its weight word."""
+        """Steps per output-channel block, each with its weight word."""
         return self.rows * self.columns * self.slots
 
 
@@ -45,7 +45,7 @@ def reduction(
     """Segments of ``op`` in descending order of digit weight, for an output block that reads
     ``counts`` channel slots of its operands.
 
-    Kernel columns in the same column phase are one segment; they lie evenly.
+    Kernel columns in the same column phase are one segment; they are evenly spaced.
     """
     found = []
     for index, (operand, slots) in enumerate(zip(op.operands, counts, strict=True)):
@@ -68,15 +68,15 @@ def reduction(
 
 
 def fits_loops(segments: tuple[Segment, ...]) -> bool:
-    """Whether the loops of all segments fit their fields."""
+    """True if the loops of all segments fit their fields."""
     return all(
         s.slots <= MAX_SLOTS and s.columns <= MAX_COLUMNS and s.rows <= MAX_ROWS for s in segments
     )
 
 
 def word_places(segments: Iterable[Segment]) -> tuple[tuple[int, ...], int]:
-    """First weight word of every segment, and the words of an output block: segments that differ
-    only in the digit of the value have the same words."""
+    """First weight word of every segment, and the number of words of an output block: segments that
+    differ only in the digit of the value share their words."""
     places: dict[Segment, int] = {}
     firsts, end = [], 0
     for segment in segments:
@@ -90,7 +90,8 @@ def word_places(segments: Iterable[Segment]) -> tuple[tuple[int, ...], int]:
 
 def cut(segments: tuple[Segment, ...], words: int, count: int) -> list[tuple[Segment, ...]]:
     """``segments`` in groups of at most ``words`` steps and ``count`` segments, as few as a greedy
-    cut gives; those that are too long are cut along rows, then columns, then channel slots."""
+    split gives; segments that are too long are split along rows, then columns, then channel
+    slots."""
     groups: list[list[Segment]] = [[]]
     for segment in (piece for s in segments for piece in _pieces(s, words)):
         used = sum(s.steps for s in groups[-1])

@@ -1,10 +1,10 @@
-"""Pass: operations become tiles, one EXEC each, with the constants it needs.
+"""Pass: split operations into tiles, one EXEC each, with the constants it needs.
 
 A tile computes some output blocks of all pixels that one walk visits. Its weights fill at most part
-of their memory, so that those of the next tiles load meanwhile. Where the weights of one output
-block are too many, its reduction is cut into tiles that keep the accumulators, one pixel block at a
-time. Neighbouring operations with the same weights (images of a batch, bands) take turns, so that a
-weight is loaded once for all.
+of their memory, so that those of the next tiles can be loaded at the same time. If one output block
+has too many weights, its reduction is split into tiles that keep the accumulators, one pixel block
+at a time. Adjacent operations with the same weights (images of a batch, bands) alternate, so that a
+weight is loaded once for all of them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -31,10 +31,11 @@ from sigbit_hw.arch.numerics import TABLE_ENTRIES, UNIT, passed
 Bytes = NDArray[np.uint8]
 
 CHUNKS = 4
-"""Weights of a tile fill at most this part of their memory, so that loads run ahead."""
+"""Maximum fraction of their memory that the weights of a tile fill, as a divisor, so that loads run
+ahead."""
 
 MAX_BLOCKS = field_of(Opcode.EXEC, "n_ocb").max
-"""Most output blocks of an EXEC."""
+"""Maximum number of output blocks of an EXEC."""
 
 _NONE = np.zeros(0, np.uint8)
 
@@ -44,10 +45,10 @@ class Tile:
     """One EXEC of operation ``op``: the ``parts`` of its reduction, each a SEG, for ``blocks`` of
     its channels and the pixels of ``walk``.
 
-    ``weights``, ``params`` and ``tables`` are bytes to be in on-chip memory when it runs, the same
-    array wherever they are equal; ``out`` and ``execute`` get their addresses in the next pass. It
-    writes ``node_channels`` channels of the layer from ``node_channel`` on, of the pixels in
-    ``node_region`` (of a copy: of its result).
+    ``weights``, ``params`` and ``tables`` are the bytes that must be in on-chip memory when it
+    runs; equal ones are the same array. ``out`` and ``execute`` get their addresses in the next
+    pass. The tile writes ``node_channels`` channels of the layer, starting at ``node_channel``, of
+    the pixels in ``node_region`` (for a copy: of its result).
     """
 
     op: int
@@ -74,7 +75,8 @@ class Tiled:
 
 
 def tile(placed: Placed, config: ArchConfig) -> Tiled:
-    """Cut every operation into tiles whose constants fit; :class:`CompileError` if none do."""
+    """Split every operation into tiles whose constants fit; raises :class:`CompileError` if none
+    do."""
     constants = _Constants(config)
     tiles: list[Tile] = []
     for group in _turns(placed):
@@ -91,8 +93,8 @@ def tile(placed: Placed, config: ArchConfig) -> Tiled:
 
 
 def _turns(placed: Placed) -> Iterator[list[int]]:
-    """Neighbouring operations that may take turns: same weights, no two on the same slots but for
-    values that they only read or write at different elements."""
+    """Groups of adjacent operations that may alternate: same weights, and no two on the same slots
+    except for values that they only read or write at different elements."""
     group: list[int] = []
     weights: tuple[bytes, ...] = ()
     for index, op in enumerate(placed.network.ops):
@@ -108,7 +110,8 @@ def _turns(placed: Placed) -> Iterator[list[int]]:
 
 
 def _independent(placed: Placed, group: list[int], op: Op) -> bool:
-    """Whether ``op`` neither reads what ``group`` writes nor uses slots of other values of it."""
+    """True if ``op`` neither reads values that ``group`` writes nor uses slots of its other
+    values."""
     others = [placed.network.ops[i] for i in group]
     results = {o.result for o in others}
     mine = {o.value for o in op.operands}
@@ -125,7 +128,7 @@ def _independent(placed: Placed, group: list[int], op: Op) -> bool:
 
 
 class _Constants:
-    """Bytes of weights, parameters and tables; equal requests give the same array."""
+    """Bytes of weights, parameters and tables; equal requests return the same array."""
 
     def __init__(self, config: ArchConfig) -> None:
         self.weights = WeightWords(config)
@@ -174,7 +177,7 @@ class _Tiler:
         self.result = placed.layouts[self.op.result]
 
     def stages(self) -> Iterator[Iterable[Tile]]:
-        """Tiles in order of execution, those of the same weights together."""
+        """Tiles in order of execution, grouped by weights."""
         if self.op.kind != "conv":
             yield self._maximum()
             return
@@ -196,8 +199,8 @@ class _Tiler:
                     yield self._in_parts(blocks.part(i, 1), parts)
 
     def _at_once(self, segments: tuple[Segment, ...], walks: list[Walk]) -> bool:
-        """Whether the reduction of an output block is one EXEC: it must fit, and leave room for the
-        next one's weights unless loading them over and over costs more than waiting for them."""
+        """True if the reduction of an output block is one EXEC: it must fit, and leave room for the
+        next one's weights unless loading them repeatedly costs more than waiting for them."""
         c = self.config
         steps, words = sum(s.steps for s in segments), word_places(segments)[1]
         if words > c.weight_words or len(segments) > c.segments or not fits_loops(segments):
@@ -268,8 +271,8 @@ class _Tiler:
         )
 
     def _maximum(self) -> Iterator[Tile]:
-        """A running maximum, or a copy. All digits are as if they were channel slots, where these
-        lie evenly; else every digit is a tile."""
+        """A running maximum, or a copy. If digits are evenly spaced, they are treated like channel
+        slots; else every digit is a tile."""
         c, op = self.config, self.op
         source = self.layouts[op.operands[0].value]
         slots = -(-op.channels // c.ic_lanes)
@@ -335,7 +338,7 @@ class _Tiler:
         )
 
     def _out(self, walk: Walk, plane: int, slot: int, n_slots: int, planes: int) -> Out:
-        """Writes of ``n_slots`` slots from the ``slot``-th of the operation on."""
+        """Writes of ``n_slots`` slots, starting at the ``slot``-th of the operation."""
         op, layout = self.op, self.result
         first = walk.part(op.region)
         channel = op.channel // self.config.ic_lanes + slot

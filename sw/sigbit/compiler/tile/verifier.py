@@ -1,9 +1,9 @@
-"""Verifier of the tiles: every address against the element that it stands for, every weight word
-against the weights.
+"""Verifier of the tiles: compares every address with the element that it stands for, and every
+weight word with the weights.
 
-What a tile's instructions do is compared with what its ``parts``, ``blocks`` and ``walk`` say, step
-by step, lane by lane and pixel by pixel; these in turn must cover the operation exactly once. Tiles
-of the same shape are compared once.
+The effect of a tile's instructions is compared with its ``parts``, ``blocks`` and ``walk``, step by
+step, lane by lane and pixel by pixel; these in turn must cover the operation exactly once. Tiles of
+the same shape are compared once.
 """
 
 import itertools
@@ -27,9 +27,9 @@ Ints = NDArray[np.int64]
 
 
 def verify_tiled(tiled: Tiled, config: ArchConfig) -> None:
-    """The draining tiles write every element of every operation exactly once and without bank
-    conflicts, every step and lane reads the element that it should, and the weight words are the
-    weights."""
+    """Check that the draining tiles write every element of every operation exactly once and without
+    bank conflicts, that every step and lane reads the correct element, and that the weight words
+    equal the weights."""
     tiles: dict[int, list[Tile]] = defaultdict(list)
     for t in tiled.tiles:
         tiles[t.op].append(t)
@@ -47,7 +47,7 @@ class _Shapes:
         self._right: dict[Hashable, bool] = {}
 
     def taps(self, s: Seg, part: Segment, operand: Operand, layout: Layout) -> bool:
-        """Whether the steps of a segment visit its elements in the order of the weight words."""
+        """True if the steps of a segment visit its elements in the order of the weight words."""
         loops = (s.n_ky, s.n_kx, s.n_ic, s.d_ky, s.d_kx, s.d_ic)
         place = part.column * operand.dilation[1] - operand.padding[1]
         shape = (part.rows, part.columns, part.slots, part.spacing)
@@ -62,8 +62,8 @@ class _Shapes:
         return self._right[key]
 
     def lanes(self, s: Seg, x: int, t: Tile, operand: Operand, layout: Layout, step: int) -> bool:
-        """Whether the lanes of a segment, whose first tap is in column ``x``, are apart as the
-        windows of the output pixels are, and output blocks by ``step`` channel slots."""
+        """True if the lanes of a segment, whose first tap is in column ``x``, have the distances of
+        the windows of the output pixels, and output blocks a distance of ``step`` channel slots."""
         e, walk, config = t.execute, t.walk, self._config
         steps = (s.gap, s.d_block, s.d_row, s.d_ocb, e.n_ocb, e.n_rows, e.run, e.wrap)
         key = (*steps, x, walk.rows, walk.columns, operand.stride, layout, step)
@@ -81,7 +81,7 @@ class _Shapes:
         return self._right[key]
 
     def writes(self, out: Out, t: Tile, op: Op, layout: Layout) -> bool:
-        """Whether OUT steps through the pixels of the walk, without bank conflicts."""
+        """True if OUT steps through the pixels of the walk without bank conflicts."""
         e = t.execute
         steps = (out.phases, out.d_pix, out.d_col, out.d_line, out.d_row)
         shape = (out.d_slot, out.n_slots, e.mode, e.n_rows, e.run, e.wrap)
@@ -107,7 +107,7 @@ class _Verifier:
         self.orders: set[Hashable] = set()
 
     def verify(self, tiles: list[Tile], words: set[Hashable]) -> None:
-        """All checks; ``words`` holds the weights that have been compared before."""
+        """Make all checks; ``words`` holds the weights that have been compared before."""
         op = self.op
         groups: dict[Hashable, list[Tile]] = defaultdict(list)
         for t in tiles:
@@ -132,7 +132,7 @@ class _Verifier:
                     self._words(group)
 
     def _segments(self, t: Tile) -> None:
-        """Every segment begins at its element and steps right."""
+        """Check that every segment begins at its element and steps correctly."""
         op, e = self.op, t.execute
         mac = op.kind == "conv"
         ends = [s.words + s.steps for s in t.segments]
@@ -159,12 +159,12 @@ class _Verifier:
             require(self.shapes.lanes(s, x, t, operand, layout, step), who)
 
     def _plane(self, t: Tile) -> int:
-        """Digit that a maximum or copy begins with."""
+        """Digit with which a maximum or copy begins."""
         assert t.out is not None
         return (t.out.base - self.placed.bases[self.op.result]) // self.result.plane_step
 
     def _writes(self, t: Tile, out: Out) -> None:
-        """Pixels and slots are those of the tile; mark them."""
+        """Check that pixels and slots are those of the tile, and mark them."""
         op, layout, config = self.op, self.result, self.config
         who = f"{op.name}: its tiles write other elements"
         first = t.walk.part(op.region)
@@ -192,7 +192,7 @@ class _Verifier:
             self.written[at : at + count, rows, columns] += 1
 
     def _constants(self, t: Tile, known: set[Hashable]) -> None:
-        """Parameters and tables are those of the tile's channels."""
+        """Check that parameters and tables are those of the tile's channels."""
         op, c = self.op, self.config
         if op.kind != "conv":
             return
@@ -214,9 +214,9 @@ class _Verifier:
         require(np.array_equal(tables, np.asarray(op.table)), f"{op.name}: another table")
 
     def _order(self, group: list[Tile]) -> None:
-        """The tiles of one reduction together hold every element of the window once for every
-        digit pair, in descending order of digit weight with one shift between neighbours; the
-        first clears the accumulators, the last drains them."""
+        """Check that the tiles of one reduction together contain every element of the window once
+        for every digit pair, in descending order of digit weight with one shift between adjacent
+        ones, and that the first clears the accumulators and the last drains them."""
         op = self.op
         flags = [(t.execute.keep, t.execute.drain) for t in group]
         last = len(group) - 1
@@ -247,8 +247,8 @@ class _Verifier:
         require(right, f"{op.name}: digits are out of order")
 
     def _words(self, group: list[Tile]) -> None:
-        """The words of a reduction's tiles, summed over terms, are the weights of the output
-        blocks, for every digit of the operands."""
+        """Check that the words of a reduction's tiles, summed over terms, are the weights of the
+        output blocks, for every digit of the operands."""
         op, c, blocks = self.op, self.config, group[0].blocks
         shape = (blocks.count, c.oc_lanes, c.ic_lanes)
         sums = [

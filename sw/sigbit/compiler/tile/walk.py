@@ -1,4 +1,4 @@
-"""How the output pixels of an operation are cut into row runs and blocks, and the address steps."""
+"""Splitting of an operation's output pixels into row runs and blocks, and the address steps."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ from sigbit_hw.arch.isa import WRAP_MIN, Opcode, field_of
 Ints = NDArray[np.int64]
 
 MAX_PHASES = field_of(Opcode.OUT, "phases").max
-"""Most column phases that OUT steps through."""
+"""Maximum number of column phases that OUT steps through."""
 
 
 class ExecPixels(addressing.ColumnSteps):
@@ -54,11 +54,12 @@ class OutSteps(LineSteps):
 
 @dataclass(frozen=True)
 class Walk:
-    """``rows`` lines of ``columns`` pixels of an operation's region, from its line ``y`` and column
-    ``x`` on, in order of execution.
+    """``rows`` lines of ``columns`` pixels of an operation's region, starting at line ``y`` and
+    column ``x``, in order of execution.
 
     ``whole``: all of them are one row run, else every line is one. ``flat``: a run without line
-    ends, because lines follow each other without a gap in all operands and evenly in the result.
+    ends, because lines follow each other without a gap in all operands and evenly spaced in the
+    result.
     """
 
     y: int
@@ -70,16 +71,16 @@ class Walk:
 
     @property
     def n_rows(self) -> int:
-        """Row runs."""
+        """Number of row runs."""
         return 1 if self.whole else self.rows
 
     @property
     def run(self) -> int:
-        """Output pixels of a row run."""
+        """Output pixels per row run."""
         return self.rows * self.columns // self.n_rows
 
     def blocks(self, config: ArchConfig) -> int:
-        """Blocks of a row run."""
+        """Blocks per row run."""
         return -(-self.run // config.pixels)
 
     def part(self, region: Region) -> Region:
@@ -161,13 +162,13 @@ def single_blocks(op: Op, layouts: Mapping[str, Layout], config: ArchConfig) -> 
 
 
 def _period(layout: Layout, region: Region) -> int:
-    """Pixels of a region's line after which its column phases repeat."""
+    """Number of pixels of a region's line after which its column phases repeat."""
     return layout.phases // math.gcd(layout.phases, region.step[1])
 
 
 def _line_steps(places: Ints, period: int) -> LineSteps | None:
-    """The fields of OUT that visit ``places``, whose phases repeat after ``period``; None if there
-    are none."""
+    """Fields of OUT that visit ``places``, whose phases repeat after ``period``; None if there are
+    none."""
     steps = np.diff(places)
     for phases in {1, period}:
         turns = np.arange(1, places.size) % phases == 0

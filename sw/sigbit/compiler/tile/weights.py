@@ -16,10 +16,10 @@ Codes = NDArray[np.uint8]
 
 
 class WeightWords:
-    """Bytes of the weight words of operations; equal requests give the same array.
+    """Bytes of the weight words of operations; equal requests return the same array.
 
-    Operations share words if their weights are equal, as those of bands and images of a layer are.
-    Lanes past the last channel, and inputs of other groups, hold the code of 0.
+    Operations share words if their weights are equal, as for bands and images of a layer. Lanes
+    past the last channel, and inputs of other groups, hold the code of 0.
     """
 
     def __init__(self, config: ArchConfig) -> None:
@@ -40,7 +40,8 @@ class WeightWords:
         return self._images[key]
 
     def _code_table(self, terms: int) -> tuple[int, Codes]:
-        """(least value, codes by ``[term, value - least value]``) of weights of ``terms`` terms."""
+        """(smallest value, codes by ``[term, value - smallest value]``) of weights of ``terms``
+        terms."""
         if terms in self._tables:
             return self._tables[terms]
         grid = self._config.weight_grid(terms)

@@ -1,4 +1,4 @@
-"""Quantizers: one module a method, and the table of all by name."""
+"""Quantizers: one module per method, and the table of all methods by name."""
 
 from sigbit.quant.quantizers.base import Quantizer
 from sigbit.quant.quantizers.registry import METHODS, Method, Side, embed, side

@@ -1,9 +1,10 @@
-"""INQ (arXiv 1702.03044): weights become powers of two, or 0, part by part.
+"""INQ (arXiv 1702.03044): weights become powers of two, or 0, in portions.
 
-``s = max|w|``, ``n1 = floor(log2(4 s / 3))``; levels ``0, +-2^n``, n1 the largest, fixed by the
-weights at the start; nearest level. ``freeze`` fixes the largest weights of a layer for good; in
-training the others are still real numbers and go on learning. In evaluation all are quantized, so a
-prepared model equals its conversion at any time. The schedule of portions is a strategy.
+``s = max|w|``, ``n1 = floor(log2(4 s / 3))``; levels ``0, +-2^n`` with n1 the largest exponent,
+fixed by the initial weights; nearest level. ``freeze`` permanently fixes the largest weights of a
+layer; in training the others remain real numbers and continue to learn. In evaluation all are
+quantized, so that a prepared model always equals its conversion. The schedule of portions is a
+strategy.
 """
 
 import torch
@@ -44,8 +45,8 @@ class Inq(Quantizer):
 
     @torch.no_grad()
     def freeze(self, x: Tensor, portion: float) -> None:
-        """Freeze the largest of the weights ``x`` that still learn, until ``portion`` (0 to 1) of
-        all are frozen."""
+        """Freeze the largest of the weights ``x`` that are not frozen, until ``portion`` (0 to 1)
+        of all are."""
         if not 0 <= portion <= 1:
             raise ValueError(f"portion must be in [0, 1], not {portion!r}")
         more = round(portion * x.numel()) - int(self.frozen.sum())

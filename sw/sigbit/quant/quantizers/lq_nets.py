@@ -1,13 +1,14 @@
-"""LQ-Nets (arXiv 1807.10029): levels are sums of a learned basis, found by least squares (QEM).
+"""LQ-Nets (arXiv 1807.10029): levels are sums of a learned basis, determined by least squares
+(QEM).
 
-Weights: ``B v`` with B in {-1, 1}^K, a basis for each output channel; activations: B in {0, 1}^K, a
-basis a tensor. Every training step assigns the nearest level, solves ``v* = (B'B + e)^-1 (B'x + e
+Weights: ``B v`` with B in {-1, 1}^K, one basis per output channel; activations: B in {0, 1}^K, one
+basis per tensor. Every training step assigns the nearest level, solves ``v* = (B'B + e)^-1 (B'x + e
 v)`` and sets ``v <- 0.9 v + 0.1 v*``. Gradients: the identity for weights, that of ``min(x, largest
 level)`` for activations.
 
-The accelerator has integers: the basis used, in training too, is the integer basis whose levels the
-grid has and whose direction is nearest to v; :meth:`LqNets.basis_error` says what this changes, and
-is part of a training run's summary.
+The accelerator has integers: the basis used, in training as well, is the integer basis whose levels
+are in the grid and whose direction is nearest to v; :meth:`LqNets.basis_error` measures the
+difference, and is part of a training run's summary.
 """
 
 from functools import cache
@@ -22,7 +23,7 @@ from sigbit.quant.quantizers.base import Quantizer, rows, straight_through
 
 MOMENTUM, RIDGE = 0.1, 1e-4
 _LARGEST = 31
-"""Integer bases have sums up to this."""
+"""Largest sum of an integer basis."""
 _SAMPLES = 1 << 14
 _NORMAL_MEDIAN = 0.6745
 
@@ -39,7 +40,7 @@ def combinations(bits: int, signed: bool) -> Tensor:
 @cache
 def integer_bases(grid: LevelGrid, bits: int, signed: bool) -> Tensor:
     """Bases ``[n, bits]`` (float64), descending, all of whose levels are in ``grid``; with signs,
-    in halves, since only sums need to be integers."""
+    in units of halves, since only sums need to be integers."""
     unit = 2 if signed else 1
     top = unit * min(grid.max, _LARGEST)
     parts = torch.tensor(_partitions(top, bits), dtype=torch.float64)
@@ -77,7 +78,8 @@ def qem(x: Tensor, basis: Tensor, signed: bool, ridge: float) -> Tensor:
 
 
 class LqNets(Quantizer):
-    """A basis ``[rows, bits]`` for a tensor or each channel; the grid is what integers may be."""
+    """A basis ``[rows, bits]`` for a tensor or each channel; the grid is the set of allowed
+    integers."""
 
     clips = False
     curved = True
@@ -129,8 +131,8 @@ class LqNets(Quantizer):
 
     @torch.no_grad()
     def basis_error(self) -> float:
-        """What the integer bases change: ``|v - integers * scale|^2 / |v|^2``, both sums over all
-        rows; 0 if v is."""
+        """Relative difference of the integer bases: ``|v - integers * scale|^2 / |v|^2``, both sums
+        over all rows; 0 if v is 0."""
         integers, scale = self.integers()
         error = (self.basis - integers * scale[:, None]).square().sum()
         return float(error / self.basis.square().sum().clamp(min=torch.finfo(torch.float64).tiny))

@@ -2,14 +2,14 @@
 
     x_q = s clip(round(x / s), z, z + 2^b - 1),   beta = s z
 
-The offset is z, a whole number of levels: rounded straight through, so that 0 is a level. A tensor
-that is padded then has exact borders, and the accelerator stores ``level - zero`` with one ``zero``
-for every z: the layer's table clips to the window, and what the zeros of its inputs add is in the
-biases, exactly. A real beta would need ``beta sum(w)`` in the bias of every reader, which is wrong
-wherever a window of the reader hangs over the border.
+The offset is z, a whole number of levels, rounded straight-through, so that 0 is a level. A padded
+tensor then has exact borders, and the accelerator stores ``level - zero`` with one ``zero`` for
+every z: the layer's table clips to the window, and the contribution of the zeros of its inputs is
+exactly included in the biases. A real beta would need ``beta sum(w)`` in the bias of every reader,
+which is wrong wherever a window of the reader extends beyond the border.
 
 Only functions with a small negative part (SiLU, GELU, leaky ReLU, hard swish) have an offset to
-learn: behind a ReLU it is 0, and values of both signs have symmetric levels. With 8 bits a byte has
+learn: after a ReLU it is 0, and values of both signs have symmetric levels. With 8 bits a byte has
 no room for the window to move, and it stays where the plan puts it.
 """
 
@@ -23,7 +23,7 @@ from sigbit.quant.numbers.scales import ScaleRule, mse_scale
 from sigbit.quant.quantizers.base import Quantizer, positive, scale_gradient
 
 _STARTS = 8
-"""Offsets that are tried at first, beside 0, in equal steps."""
+"""Number of initial offsets to try, besides 0, in equal steps."""
 _SAMPLES = 1 << 14
 
 
@@ -33,7 +33,8 @@ def room(bits: int) -> LevelGrid:
 
 
 class LsqPlus(Quantizer):
-    """Activations whose window of ``2**bits`` levels moves within ``grid``, where that has more."""
+    """Activations whose window of ``2**bits`` levels moves within ``grid``, if that has more
+    levels."""
 
     def __init__(self, grid: LevelGrid, rule: ScaleRule, channels: int | None, bits: int) -> None:
         super().__init__(grid, rule, channels)
@@ -59,7 +60,7 @@ class LsqPlus(Quantizer):
 
     @torch.no_grad()
     def initialize(self, x: Tensor, values: int) -> None:
-        """Set scale and offset to those of the least squared error of ``x``."""
+        """Set scale and offset to those with the least squared error of ``x``."""
         super().initialize(x, values)
         if not self._moves:
             return

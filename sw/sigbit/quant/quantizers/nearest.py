@@ -1,5 +1,5 @@
 """Methods that round to the nearest level: they differ in level table, transform of the weights,
-scale, and what is learned.
+scale, and learned parameters.
 
 * ESB, uniform: the rules of :mod:`~sigbit.quant.numbers.scales`, on weights with batch norms in
   them.
@@ -18,7 +18,7 @@ scale, and what is learned.
 
 Where a publication fixes a range of 1 and lets batch norm absorb the magnitude, the range here is
 the tensor's own, from calibration or from the weights, which is the same function with the
-magnitude kept: pretrained networks stay what they are.
+magnitude preserved: pretrained networks remain unchanged.
 """
 
 from typing import Any
@@ -32,7 +32,7 @@ from sigbit.quant.quantizers.base import Quantizer, positive, rows
 
 
 def lsq_step(x: Tensor, grid: LevelGrid, channels: bool = False) -> Tensor:
-    """``2 mean|x| / sqrt(Qp)`` (float64); of the positive values where the grid has no others."""
+    """``2 mean|x| / sqrt(Qp)`` (float64); over the positive values if the grid has no others."""
     data = rows(x.detach(), channels).double()
     if not grid.min < 0:
         data = data.clamp(min=0)
@@ -59,7 +59,7 @@ def mean_magnitude(x: Tensor, grid: LevelGrid, channels: bool = False) -> Tensor
 
 
 PENALTY = 2e-4
-"""Of PACT's clips: the decay of the weights in its experiments."""
+"""Penalty of PACT's clips: the weight decay of its experiments."""
 
 LSQ = ScaleRule("lsq", lsq_step, learned=True)
 LSQ_PLUS_WEIGHTS = ScaleRule("lsq+", three_sigma_step, learned=True)
@@ -115,7 +115,7 @@ class Pact(Quantizer):
 
 
 def with_decay(x: Tensor, strength: float) -> Tensor:
-    """``x`` itself, with the gradient of ``strength x^2 / 2`` added to its own."""
+    """Return ``x``, with the gradient of ``strength x^2 / 2`` added to its own."""
     result: Tensor = _Decay.apply(x, strength)
     return result
 
@@ -134,14 +134,14 @@ class _Decay(torch.autograd.Function):
 
 
 class Apot(Quantizer):
-    """Weights less their mean over their standard deviation, and back to its magnitude; ``scale =
-    alpha sigma / max`` with ``alpha`` learned, 3 at first."""
+    """Weights normalized by mean and standard deviation, with their magnitude restored; ``scale =
+    alpha sigma / max`` with a learned ``alpha``, initially 3."""
 
     clips = False
     _given = False
 
     def transform(self, w: Tensor) -> Tensor:
-        """Weights less their mean, with the gradient of ``(w - mean) / sigma`` times sigma."""
+        """Weights minus their mean, with the gradient of ``(w - mean) / sigma`` times sigma."""
         data = rows(w, self.channels is not None)
         sigma = data.std(1, correction=0, keepdim=True)
         centred = data - data.mean(1, keepdim=True)
@@ -161,13 +161,13 @@ class Apot(Quantizer):
 
     @torch.no_grad()
     def give(self, scale: Tensor) -> None:
-        """Take ``scale``, whatever the standard deviation."""
+        """Set the scale to ``scale``, independently of the standard deviation."""
         super().give(scale)
         self._given = True
 
     def scale(self, x: Tensor | None = None) -> Tensor:
-        """``alpha / max``, times the standard deviation of the transformed weights ``x``; or the
-        given one."""
+        """``alpha / max`` times the standard deviation of the transformed weights ``x``; or the
+        scale that was set."""
         scale = super().scale()
         return scale if x is None or self._given else scale * self._sigma(x)
 

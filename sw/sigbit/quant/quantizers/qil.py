@@ -3,11 +3,11 @@ and rounded to equal steps; smaller magnitudes are pruned, larger ones clipped.
 
     t(x) = clip(0.5 (|x| - c) / d + 0.5, 0, 1);   real = (c + d) sign(x) round(top t) / top
 
-with gamma = 1, as both public implementations have it. The publication's output is in [-1, 1]; the
-constant factor ``c + d``, which gets no gradient, keeps the magnitude. At first ``c = d``, half of
-the range with the least squared error: no pruning. Gradients of t: ``0.5 / d`` to \\|x|, ``-0.5 /
-d`` to c, ``-0.5 (|x| - c) / d^2`` to d inside the interval, else 0; the rounding is straight
-through.
+with gamma = 1, as in both public implementations. The publication's output is in [-1, 1]; the
+constant factor ``c + d``, which gets no gradient, preserves the magnitude. Initially ``c = d``,
+half of the range with the least squared error: no pruning. Gradients of t: ``0.5 / d`` to \\|x|,
+``-0.5 / d`` to c, ``-0.5 (|x| - c) / d^2`` to d inside the interval, else 0; the rounding is
+straight-through.
 """
 
 import math
@@ -34,7 +34,7 @@ class Qil(Quantizer):
         self.log_center, self.log_distance = nn.Parameter(start), nn.Parameter(start.clone())
 
     def parameter_groups(self) -> list[dict[str, object]]:
-        """The interval, a hundred times slower than the weights."""
+        """The interval, with a hundredth of the weights' learning rate."""
         parameters = [self.log_center, self.log_distance]
         return [{"params": parameters, "lr_factor": 0.01, "weight_decay": 0.0}]
 
@@ -48,7 +48,7 @@ class Qil(Quantizer):
 
     @torch.no_grad()
     def give(self, scale: Tensor) -> None:
-        """Stretch the interval so that its end is at ``scale`` times the largest level."""
+        """Stretch the interval so that it ends at ``scale`` times the largest level."""
         octaves = (scale / self.scale()).log2()
         self.log_center.add_(octaves)
         self.log_distance.add_(octaves)
@@ -70,7 +70,7 @@ class Qil(Quantizer):
         return self.normalized(w) * torch.sign(w) * reach
 
     def scale(self, x: Tensor | None = None) -> Tensor:
-        """``(c + d) / top``, a constant to gradients."""
+        """``(c + d) / top``, a constant for gradients."""
         center, distance = self.interval()
         return ((center + distance) / self.grid.max).detach()
 

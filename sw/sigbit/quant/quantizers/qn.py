@@ -8,13 +8,13 @@ learned, the thresholds b are chosen once. With ``g_i`` the sigmoids: ``dn/dx = 
 (1 - g_i)``, ``dn/dbeta = x T sum s_i g_i (1 - g_i)``, ``dreal/dalpha = n``. A strategy raises the
 temperature T (``T = T0 * epoch``, up to 2000).
 
-Binary weights {-1, 1} have a single sigmoid, and where it is steep next to no weight has a gradient
-any more: their gradients of x and beta are those of the sigmoid at T = 1, whatever T the values
-have (the authors' code multiplies these by T, and clips gradients).
+Binary weights {-1, 1} have a single sigmoid, and where it is steep almost no weight has a gradient
+any more: their gradients of x and beta are those of the sigmoid at T = 1, for any T of the values
+(the authors' code multiplies them by T, and clips gradients).
 
-At first ``beta = (5 p / 4) / q`` with p the largest level and q the largest magnitude, ``alpha = 1
-/ beta``; b are the middles between the means of n + 1 clusters of ``beta x``, those around 0 being
--0.05 and 0.05.
+Initially ``beta = (5 p / 4) / q`` with p the largest level and q the largest magnitude, ``alpha = 1
+/ beta``; b are the midpoints between the means of n + 1 clusters of ``beta x``, where those around
+0 are -0.05 and 0.05.
 """
 
 from typing import Any
@@ -29,14 +29,14 @@ from sigbit.quant.quantizers.base import Quantizer, positive
 MAX_TEMPERATURE = 2000.0
 _CENTRAL = 0.05
 _STEEPEST = 10.0
-"""Largest argument of a sigmoid; beyond it the value is the step's, and there is no gradient."""
+"""Largest argument of a sigmoid; beyond it the value is that of the step, without gradient."""
 _ROUNDS = 20
 
 WIDEST = ScaleRule("widest", range_scale, learned=True)
 
 
 def cluster_thresholds(x: Tensor, grid: LevelGrid) -> Tensor:
-    """Middles (float64, ``[levels - 1]``) between the means of one cluster of ``x`` a level."""
+    """Midpoints (float64, ``[levels - 1]``) between the means of one cluster of ``x`` per level."""
     flat = x.detach().reshape(-1).double()
     flat = flat[:: max(1, flat.numel() // MAX_SAMPLES)].contiguous()
     means = torch.tensor(grid.values, dtype=torch.float64, device=x.device)
@@ -56,13 +56,13 @@ def cluster_thresholds(x: Tensor, grid: LevelGrid) -> Tensor:
 
 
 def _sigmoid(argument: Tensor) -> tuple[Tensor, Tensor]:
-    """The sigmoid, and where it is no step yet."""
+    """The sigmoid, and a mask of the values where it is not yet a step."""
     return torch.sigmoid(argument), argument.abs() <= _STEEPEST
 
 
 class _Staircase(torch.autograd.Function):
-    """``sum_i s_i sigmoid(T (beta x - b_i)) - o`` and its closed-form gradients, which are those at
-    the temperature ``of_gradient``."""
+    """``sum_i s_i sigmoid(T (beta x - b_i)) - o`` and its closed-form gradients at the temperature
+    ``of_gradient``."""
 
     @staticmethod
     def forward(
@@ -117,7 +117,7 @@ class QuantizationNetwork(Quantizer):
 
     @property
     def soft(self) -> bool:
-        """Whether sigmoids are used: in training."""
+        """True if sigmoids are used, that is, in training."""
         return self.training
 
     def staircase(self, x: Tensor) -> Tensor:

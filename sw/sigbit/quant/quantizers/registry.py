@@ -21,10 +21,10 @@ Maker = Callable[[LevelGrid, ScaleRule, int | None, int], Quantizer]
 
 @dataclass(frozen=True)
 class Side:
-    """What a method does for weights, or for activations.
+    """Definition of a method for weights, or for activations.
 
-    ``levels`` is the level table of a bit width; ``learns_levels`` where it changes in training,
-    within the accelerator's own grid.
+    ``levels`` is the level table of a bit width; ``learns_levels`` is True if it changes in
+    training, within the accelerator's own grid.
     """
 
     bits: tuple[int, ...]
@@ -32,9 +32,9 @@ class Side:
     make: Maker
     learns_levels: bool = False
     positive_only: bool = False
-    """Whether it is defined for activations from 0 on alone."""
+    """True if it is defined only for nonnegative activations."""
     room: Callable[[int], LevelGrid] | None = None
-    """Levels within which the table of ``levels`` moves, where its offset is learned."""
+    """Levels within which the table of ``levels`` moves if its offset is learned."""
 
 
 @dataclass(frozen=True)
@@ -68,14 +68,14 @@ def unsigned(bits: int) -> LevelGrid:
 
 
 def esb(bits: int, signed: bool = True) -> LevelGrid:
-    """ESB(b, k) with the k that suits a Gaussian best: 0, 1, 1, then b - 3; unsigned as the
-    positive half of one bit more."""
+    """ESB(b, k) with the best k for a Gaussian: 0, 1, 1, then b - 3; the unsigned grid is the
+    positive half of one with one more bit."""
     total = bits if signed else bits + 1
     return LevelGrid.of(EsbFormat(bits, max(min(total - 2, 1), total - 3), signed))
 
 
 def powers_of_two(bits: int) -> LevelGrid:
-    """0 and ``2^(b-2)`` powers of two of each sign (INQ): at two bits ternary."""
+    """0 and ``2^(b-2)`` powers of two of each sign (INQ); ternary at two bits."""
     return LevelGrid((0, *(1 << n for n in range(1 << (bits - 2)))), True)
 
 
@@ -197,8 +197,8 @@ METHODS: dict[str, Method] = {
 
 
 def side(name: str, what: str, bits: int | None) -> Side:
-    """The side ``what`` ("weights", "activations") of the method ``name``; an error where there is
-    none, or none of ``bits`` bits (None where the method takes the accelerator's own grid)."""
+    """The side ``what`` ("weights", "activations") of the method ``name``. Raises an error if there
+    is none, or none of ``bits`` bits (None if the method uses the accelerator's own grid)."""
     if name not in METHODS:
         raise QuantizationError(f"method must be one of {sorted(METHODS)}, not {name!r}")
     found = METHODS[name].weights if what == "weights" else METHODS[name].acts
@@ -215,8 +215,8 @@ def side(name: str, what: str, bits: int | None) -> Side:
 
 
 def embed(levels: LevelGrid, natives: Iterable[LevelGrid]) -> tuple[int, int] | None:
-    """(terms, factor): the first of ``natives`` (by terms, from 1 on) that has ``factor`` times
-    every level, with the least factor; None if none has."""
+    """(terms, factor): the first of ``natives`` (by terms, starting at 1) that contains ``factor``
+    times every level, with the smallest factor; None if there is none."""
     values = levels.values
     for terms, native in enumerate(natives, start=1):
         table = set(native.values)

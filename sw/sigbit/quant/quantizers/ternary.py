@@ -1,7 +1,6 @@
 """Ternary weights by thresholds, as in TWN (arXiv 1605.04711) and in cluster regularization (arXiv
 1902.10370): ``0 if |w| <= D else a sign(w)`` with ``D = 0.7 mean|w|`` and a the mean of the
-magnitudes above D, of a tensor or of each channel, in every step. Identity gradient.
-"""
+magnitudes above D, of a tensor or of each channel, in every step. Identity gradient."""
 
 from typing import Any
 
@@ -13,7 +12,7 @@ from sigbit.quant.numbers.scales import ScaleRule
 from sigbit.quant.quantizers.base import Quantizer, rows
 
 THRESHOLD = 0.7
-"""The threshold, as a share of the mean magnitude."""
+"""The threshold as a fraction of the mean magnitude."""
 
 
 def threshold(x: Tensor, channels: bool) -> Tensor:
@@ -34,7 +33,7 @@ CLUSTERS = ScaleRule("clusters", cluster_magnitude, tracks=True)
 
 
 class Ternary(Quantizer):
-    """-1, 0, 1 by the threshold, wherever the hardware's scale is."""
+    """-1, 0, 1 by the threshold, independently of the hardware's scale."""
 
     clips = False
 

@@ -15,12 +15,12 @@ _Layer = nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d | nn.Linear
 
 @row_major_convolutions()
 def widen(model: nn.Module, factor: int, *example_inputs: Tensor) -> nn.Module:
-    """A copy of ``model`` with ``factor`` times the channels between its first and its last layer,
-    newly initialised (torch's global generator), to be trained from scratch.
+    """Return a copy of ``model`` with ``factor`` times the channels between its first and its last
+    layer, newly initialized (torch's global generator), to be trained from scratch.
 
-    Layers that read an input of the network, or produce its output, keep that side; which they are
-    is found by running ``example_inputs``. Raises :class:`QuantizationError` if the wider network
-    does not run, or gives another shape.
+    Layers that read an input of the network, or produce its output, keep that side; they are
+    determined by running ``example_inputs``. Raises :class:`QuantizationError` if the wider network
+    does not run, or returns another shape.
     """
     if factor < 1:
         raise QuantizationError(f"factor must be a positive integer, not {factor!r}")

@@ -1,10 +1,10 @@
-"""Training strategies and regularizers: what happens beside the task loss, with any quantizer for
-which it is defined.
+"""Training strategies and regularizers: additions to the task loss, for any quantizer for which
+they are defined.
 
-``base`` has the hooks and ``registry`` the strategies by name. ``levels`` and ``relaxed`` are what
-strategies see of a layer, and put in place of its rounding; ``bits`` turns learned bits into the
-next stage's spec; ``attacks`` evaluates robustness; ``study`` has the recipes of quantization as a
-regularizer.
+``base`` has the hooks and ``registry`` the strategies by name. ``levels`` and ``relaxed`` provide
+strategies with a layer's weights, and with replacements of its rounding; ``bits`` turns learned
+bits into the next stage's spec; ``attacks`` evaluates robustness; ``study`` has the recipes for
+quantization as a regularizer.
 """
 
 from sigbit.quant.strategies.base import Run, Step, Strategy, optimizer_groups

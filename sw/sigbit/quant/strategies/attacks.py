@@ -1,8 +1,8 @@
 """Adversarial examples: FGSM (Goodfellow et al. 2015) and PGD (Madry et al. 2018), on float,
-prepared and integer-equal models, and the accuracy that is left.
+prepared and integer-equal models, and the remaining accuracy.
 
-Straight-through gradients hide gradients: where claims of robustness are made, use at least 20
-steps of PGD, and a transfer from the float twin beside it.
+Straight-through gradients mask gradients: for claims of robustness, use at least 20 steps of PGD,
+together with a transfer attack from the float twin.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,8 +23,8 @@ Range = tuple[float, float]
 
 
 def pass_input_gradients(model: nn.Module) -> list[RemovableHandle]:
-    """Let gradients pass straight through the network's inputs (inside their range), which they do
-    not by themselves; until the handles are removed."""
+    """Pass gradients straight through the network's inputs (inside their range), which otherwise
+    stop them, until the returned handles are removed."""
 
     def through(module: nn.Module, inputs: tuple[Tensor, ...], result: Levels) -> Levels:
         assert isinstance(module, QuantInput)
@@ -37,7 +37,7 @@ def pass_input_gradients(model: nn.Module) -> list[RemovableHandle]:
 
 @contextmanager
 def input_gradients(model: nn.Module) -> Iterator[None]:
-    """:func:`pass_input_gradients` for a while."""
+    """Context manager of :func:`pass_input_gradients`."""
     handles = pass_input_gradients(model)
     try:
         yield
@@ -48,7 +48,7 @@ def input_gradients(model: nn.Module) -> Iterator[None]:
 
 @row_major_convolutions()
 def _ascent(model: nn.Module, x: Tensor, y: Tensor, loss: Loss) -> Tensor:
-    """The sign of the gradient of the loss at ``x``; parameters get none."""
+    """Sign of the gradient of the loss at ``x``; parameters get no gradient."""
     point = x.detach().requires_grad_()
     with torch.enable_grad():
         (gradient,) = torch.autograd.grad(loss(model(point), y), point)
@@ -102,8 +102,8 @@ def robust_accuracy(
     attack: Callable[[nn.Module, Tensor, Tensor], Tensor],
     batch_size: int = 256,
 ) -> float:
-    """Share of the images that are classified correctly under ``attack(model, x, y)``; the model
-    is in evaluation mode meanwhile."""
+    """Fraction of the images that are classified correctly under ``attack(model, x, y)``; the model
+    is in evaluation mode during the attack."""
     training = model.training
     model.eval()
     right = 0

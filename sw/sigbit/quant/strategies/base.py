@@ -1,15 +1,15 @@
-"""What a training strategy is: hooks of the training loop.
+"""Base class of training strategies: hooks of the training loop.
 
 A loop trains a :class:`~sigbit.quant.prepare.PreparedModel` with any number of strategies, in the
-order in which they are given, calls ``start`` of each before it makes the optimizer (of
+given order. It calls ``start`` of each before it creates the optimizer (from
 :func:`optimizer_groups`), and for every optimizer step
 
-1. ``before_step`` and ``batch``, which may change the batch,
-2. the model, and the task's loss of its output,
-3. ``loss`` of every strategy, all of which are added to the task's,
-4. backward, ``after_backward`` (gradients are there), the optimizer, ``after_step``.
+1. ``before_step`` and ``batch``, which may modify the batch,
+2. the model, and the task loss of its output,
+3. ``loss`` of every strategy, all of which are added to the task loss,
+4. backward, ``after_backward`` (gradients are available), the optimizer, ``after_step``.
 
-At the end ``finish`` of each, in reverse order.
+At the end it calls ``finish`` of each, in reverse order.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -33,15 +33,15 @@ class Run:
     Parameters
     ----------
     model : PreparedModel
-        What is trained.
+        Model to train.
     twin : nn.Module
-        The float model, trained on the same data, of which ``model`` was prepared.
+        The float model from which ``model`` was prepared, trained on the same data.
     steps, epochs : int
         Optimizer steps and epochs of the whole run.
     task_loss : callable
         Loss of ``(output, target)``, a scalar: the mean over the batch.
     seed : int
-        Seed of everything random; a strategy that draws numbers makes its own generator of it.
+        Random seed; a strategy that draws random numbers creates its own generator from it.
     """
 
     model: PreparedModel
@@ -54,7 +54,7 @@ class Run:
 
 @dataclass
 class Step:
-    """One optimizer step: ``number`` from 0 on, ``progress`` = number / steps of the run, in
+    """One optimizer step: ``number``, starting at 0; ``progress`` = number / steps of the run, in
     [0, 1); inputs ``x``, targets ``y``; the model's ``output`` and the ``task_loss`` once they are
     computed."""
 
@@ -69,19 +69,19 @@ class Step:
 
 class Strategy(nn.Module):
     """Base of all strategies: does nothing. Its parameters and buffers are its state, saved and
-    resumed with the run; state that is neither goes through ``get_extra_state``."""
+    resumed with the run; other state goes through ``get_extra_state``."""
 
     run: Run
 
     def start(self, run: Run) -> None:
-        """Called once, before the first step and before a resumed state is loaded. Raises
+        """Set up; called once, before the first step and before a resumed state is loaded. Raises
         ``QuantizationError`` if the strategy is not defined for the model's quantizers."""
         self.run = run
 
     def parameter_groups(self) -> Iterable[dict[str, Any]]:
-        """Own parameter groups of the optimizer, after ``start``: by default all parameters of the
-        strategy, without weight decay. They may name parameters of the model, which then are in no
-        other group."""
+        """Own parameter groups of the optimizer, called after ``start``: by default all parameters
+        of the strategy, without weight decay. They may include parameters of the model, which then
+        are in no other group."""
         parameters = list(self.parameters())
         return [{"params": parameters, "weight_decay": 0.0}] if parameters else []
 
@@ -92,7 +92,7 @@ class Strategy(nn.Module):
         """Change ``step.x`` or ``step.y``."""
 
     def loss(self, step: Step) -> Tensor | None:
-        """What is added to the task's loss."""
+        """Addition to the task loss."""
 
     def after_backward(self, step: Step) -> None:
         """Change gradients."""
@@ -101,20 +101,20 @@ class Strategy(nn.Module):
         """Change parameters."""
 
     def finish(self) -> None:
-        """Called once, after the last step: leaves the model ready for ``convert``."""
+        """Clean up; called once, after the last step: leaves the model ready for ``convert``."""
 
     def measures(self, x: Tensor, y: Tensor) -> dict[str, float]:
-        """What is worth knowing of the trained model beside its accuracy, by name, on test samples;
-        called after ``finish``."""
+        """Measurements of the trained model besides its accuracy, by name, on test samples; called
+        after ``finish``."""
         return {}
 
 
 def optimizer_groups(
     model: nn.Module, strategies: Sequence[Strategy], weight_decay: float
 ) -> list[dict[str, Any]]:
-    """Parameter groups of a run's optimizer, every parameter in one: those that strategies name,
-    then the model's others, of which vectors and scalars (biases, batch norms, scales) do not
-    decay. To be called after ``start`` of all strategies."""
+    """Parameter groups of a run's optimizer, with every parameter in exactly one: those that
+    strategies name, then the model's others, of which vectors and scalars (biases, batch norms,
+    scales) do not decay. Call it after ``start`` of all strategies."""
     groups = [dict(g) for s in strategies for g in s.parameter_groups()]
     taken = {id(p) for g in groups for p in g["params"]}
     rest = [p for p in model.parameters() if p.requires_grad and id(p) not in taken]
@@ -127,9 +127,9 @@ def optimizer_groups(
 
 
 def weighted_layers(model: PreparedModel, *, first_last: bool = True) -> dict[str, QuantLayer]:
-    """The layers with trained weights by the name of their tensor, of those with the same weights
-    (steps of a recurrence) the first. Without ``first_last``, no layers that read an input or
-    produce an output."""
+    """Layers with trained weights by the name of their tensor; of layers with the same weights
+    (steps of a recurrence) the first one. Without ``first_last``, layers that read an input or
+    produce an output are omitted."""
     inputs = {p.name for p in model.plan.layers if isinstance(p, InputPlan)}
     found: dict[str, QuantLayer] = {}
     seen: set[int] = set()
@@ -153,7 +153,7 @@ def weighted_layers(model: PreparedModel, *, first_last: bool = True) -> dict[st
 
 
 def users(model: PreparedModel, layer: QuantLayer) -> list[QuantLayer]:
-    """All layers that have the weight quantizer of ``layer``, itself among them."""
+    """All layers that have the weight quantizer of ``layer``, including itself."""
     return [
         m
         for m in model.layers
@@ -162,12 +162,12 @@ def users(model: PreparedModel, layer: QuantLayer) -> list[QuantLayer]:
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where the model's parameters are."""
+    """Device of the model's parameters."""
     return next(model.parameters()).device
 
 
 class Hooked(Strategy):
-    """Base of strategies that hook into the model, and draw numbers whose state is saved."""
+    """Base of strategies that hook into the model, and draw random numbers whose state is saved."""
 
     random: "Randomness"
 
@@ -176,12 +176,12 @@ class Hooked(Strategy):
         self._handles: list[RemovableHandle] = []
 
     def start(self, run: Run) -> None:
-        """Seed the random numbers."""
+        """Seed the random number generator."""
         super().start(run)
         self.random = Randomness(run.seed, device_of(run.model))
 
     def keep(self, handles: Iterable[RemovableHandle]) -> None:
-        """Hooks to be removed at the end."""
+        """Register hooks to be removed at the end."""
         self._handles += handles
 
     def finish(self) -> None:
@@ -191,16 +191,16 @@ class Hooked(Strategy):
         self._handles = []
 
     def get_extra_state(self) -> dict[str, Tensor]:
-        """The state of the random numbers."""
+        """Return the state of the random number generator."""
         return {"random": self.random.state}
 
     def set_extra_state(self, state: Any) -> None:
-        """Take the state of the random numbers."""
+        """Restore the state of the random number generator."""
         self.random.state = state["random"]
 
 
 class Randomness:
-    """Random numbers of one strategy: a generator of the run's seed whose state can be saved."""
+    """Random numbers of one strategy: a generator with the run's seed whose state can be saved."""
 
     def __init__(self, seed: int, device: torch.device) -> None:
         self.generator = torch.Generator(device).manual_seed(seed)
@@ -216,6 +216,6 @@ class Randomness:
 
 
 def check(condition: bool, name: str, allowed: str, value: object) -> None:
-    """Raise :class:`QuantizationError` for a parameter outside what is allowed."""
+    """Raise :class:`QuantizationError` for a parameter that is out of range."""
     if not condition:
         raise QuantizationError(f"{name} must be {allowed}, not {value!r}")

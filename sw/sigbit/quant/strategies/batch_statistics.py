@@ -1,7 +1,7 @@
-"""Batch norm with the batch's statistics for most of the training, then with the running ones.
+"""Batch norm with the statistics of the batch for most of the training, then with the running ones.
 
-A prepared model keeps the float model's statistics by default; below four bits quantization shifts
-mean and variance so far that following them is worth it. The last part of the run trains with the
+By default a prepared model keeps the float model's statistics; below four bits quantization shifts
+mean and variance so far that it is worth following them. The last part of the run trains with the
 statistics that are deployed.
 """
 
@@ -14,7 +14,7 @@ class BatchStatistics(Strategy):
     Parameters
     ----------
     until : float
-        Progress from which on they stay as they are.
+        Progress from which the statistics are fixed.
     """
 
     def __init__(self, until: float = 0.8) -> None:
@@ -23,14 +23,14 @@ class BatchStatistics(Strategy):
         self.until = until
 
     def start(self, run: Run) -> None:
-        """Follow the batches."""
+        """Let the statistics follow the batches."""
         super().start(run)
         run.model.use_batch_statistics(True)
 
     def before_step(self, step: Step) -> None:
-        """Stop following in time."""
+        """Fix the statistics when ``until`` is reached."""
         self.run.model.use_batch_statistics(step.progress < self.until)
 
     def finish(self) -> None:
-        """The statistics stay."""
+        """Fix the statistics."""
         self.run.model.use_batch_statistics(False)

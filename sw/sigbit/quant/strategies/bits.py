@@ -1,4 +1,4 @@
-"""From bits a layer to the mixed precision that ``prepare`` takes for the next stage."""
+"""Conversion of bits per layer to the mixed precision that ``prepare`` takes for the next stage."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,8 +14,9 @@ from sigbit_hw.arch.formats import MAX_DIGITS
 
 
 def terms_for(spec: QuantSpec, bits: int) -> int:
-    """The fewest terms of native weights that have at least ``2**bits - 1`` levels, which is what
-    ``bits`` bits have with a level at 0; the most there are if none has."""
+    """The smallest number of terms of native weights with at least ``2**bits - 1`` levels, the
+    number that ``bits`` bits have with a level at 0; the largest number of terms if none has as
+    many."""
     for terms in range(1, MAX_DIGITS):
         if len(spec.weight_grid(terms).values) >= 2**bits - 1:
             return terms
@@ -23,9 +24,9 @@ def terms_for(spec: QuantSpec, bits: int) -> int:
 
 
 def with_weight_bits(model: PreparedModel, bits: Mapping[str, int]) -> QuantSpec:
-    """The spec of ``model`` with weights of the layers ``bits`` (by the name of their tensor) in
-    that many bits, or the next larger number that the spec's method has; what layers share stays
-    shared, and activations keep their bits."""
+    """The spec of ``model`` with the weights of the layers ``bits`` (by the name of their tensor)
+    in this many bits, or the next larger number that the spec's method supports; shared weights
+    remain shared, and activations keep their bits."""
     spec = model.spec
     terms, levels = dict(spec.bits), dict(spec.layer_bits)
     for name, number in bits.items():

@@ -1,16 +1,17 @@
 """Cluster regularized quantization, a reconstruction from the abstract of Hu et al., ICIP 2019
 (arXiv 1902.10370): a term that draws full-precision weights to the values they will be quantized
-to, so that the change to the low-bit model is smooth. None of the publication's numbers are
+to, so that the transition to the low-bit model is smooth. None of the publication's numbers are
 claimed.
 
     R = lambda(t) / 2 * mean (w - c)^2      per layer, summed over layers, c without gradient
 
-or the sum instead of the mean, which draws every weight alike, whatever the size of its layer.
+or the sum instead of the mean, which draws every weight equally, regardless of the size of its
+layer.
 
-c is what the quantizer makes of w: with the ternary one (TWN, arXiv 1605.04711) 0 where |w| <= D,
+c is the quantized value of w: with the ternary quantizer (TWN, arXiv 1605.04711) 0 where |w| <= D,
 D = 0.7 mean|w|, else sign(w) a, a the mean of the |w| above D; with others the nearest level.
 lambda grows exponentially. Until ``project`` weights are not rounded in the forward pass; then the
-quantizer rounds them, and training goes on straight through.
+quantizer rounds them, and training continues with straight-through gradients.
 """
 
 from typing import Literal, get_args
@@ -30,7 +31,7 @@ Normalize = Literal["mean", "sum"]
 
 @torch.no_grad()
 def targets(layer: QuantLayer) -> Tensor:
-    """The value that the layer's quantizer gives each of its weights when it is deployed."""
+    """Values that the layer's quantizer gives its weights when deployed."""
     quantizer = layer.weight_quantizer
     assert quantizer is not None
     weight, scale = rounded_input(layer)
@@ -42,7 +43,7 @@ def targets(layer: QuantLayer) -> Tensor:
 
 
 class ClusterRegularization(Strategy):
-    """Weights drawn to the values they will have.
+    """Draws weights to their quantized values.
 
     Parameters
     ----------
@@ -50,12 +51,12 @@ class ClusterRegularization(Strategy):
         lambda at ``project`` and in the first step; exponential in between, constant afterwards.
     project : float
         Progress at which the quantizer takes over; 0: it rounds from the start, and lambda is
-        ``strength`` throughout. That is the default: with short trainings real weights until 0.7
+        ``strength`` throughout. This is the default: in short trainings, real weights until 0.7
         left too little of the run for the rounded network, whose accuracy was lower.
     first_last : bool
-        Whether the first and last layers take part.
+        Include the first and the last layers.
     normalize : "mean" or "sum"
-        See the module; strengths for sums are those of weight decay, 1e-4 to 1.
+        See the module; strengths for sums are like those of weight decay, 1e-4 to 1.
     """
 
     def __init__(
@@ -100,7 +101,7 @@ class ClusterRegularization(Strategy):
         return float(self.start_strength * (self.strength / self.start_strength) ** part)
 
     def before_step(self, step: Step) -> None:
-        """Hand over to the quantizers when it is time."""
+        """Switch to the quantizers at ``project``."""
         self.switch.on = step.progress < self.project
 
     def loss(self, step: Step) -> Tensor:
@@ -112,5 +113,5 @@ class ClusterRegularization(Strategy):
         return self.lambda_at(step.progress) / 2 * torch.stack(parts).sum()
 
     def finish(self) -> None:
-        """Weights are rounded."""
+        """Restore the rounding of weights."""
         detach(self.run.model, self.switch)

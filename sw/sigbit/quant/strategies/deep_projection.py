@@ -1,15 +1,15 @@
 """Deep Projection, a reconstruction from the abstract of Wu, Liu, Li (CVIU 2022): weights composed
-of latent tensors in a space of more dimensions, with any quantizer behind them. None of the
+of latent tensors in a space of more dimensions, followed by any quantizer. None of the
 publication's numbers are claimed.
 
     W = sum_d a_d V_d,   so that  dL/dV_d = a_d G,  dL/da_d = <G, V_d>  with G = dL/dW
 
 and one step of gradient descent moves W by ``-lr [(sum a_d^2) G + sum <G, V_d> V_d]``: along the
-gradient, and along what the tensors have become. Afterwards W is one tensor again: inference costs
-nothing more.
+gradient, and along the present tensors. Afterwards W is one tensor again, so that inference has no
+additional cost.
 
-Weight decay acts on the latent tensors and not on the coefficients. As W is linear in them, a decay
-of theirs is the same decay of W: exactly with decoupled decay (AdamW, SGD without momentum).
+Weight decay acts on the latent tensors and not on the coefficients. As W is linear in the tensors,
+decaying them decays W equally: exactly with decoupled decay (AdamW, SGD without momentum).
 """
 
 from typing import Any, Literal, get_args
@@ -30,22 +30,22 @@ from sigbit.quant.strategies.base import (
 
 Variant = Literal["linear", "conv1x1", "fixed-random"]
 """Coefficients: trained; the product of two trained 1x1 convolutions along the new axis, the first
-of which expands it; random signs over ``sqrt(D)`` that stay."""
+of which expands it; fixed random signs over ``sqrt(D)``."""
 
 
 class Composition(nn.Module):
-    """``W = sum_d a_d V_d`` as a parametrization: the weight is what its parameters give.
+    """``W = sum_d a_d V_d`` as a parametrization: the weight is computed from its parameters.
 
     Parameters
     ----------
     variant : Variant
-        How a is made.
+        Variant of the coefficients a.
     dimension : int
-        D.
+        Number of latent tensors D.
     noise : float
-        Standard deviation of all latent tensors but the first, relative to that of the weight.
+        Standard deviation of all latent tensors except the first, relative to that of the weight.
     random : Randomness
-        For them and for random signs.
+        Source of the latent tensors and random signs.
     """
 
     signs: Tensor
@@ -71,7 +71,7 @@ class Composition(nn.Module):
         return torch.tensordot(a, latent, 1)
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, ...]:
-        """Latent tensors and projections that give ``weight``."""
+        """Latent tensors and projections whose composition is ``weight``."""
         d = self.dimension
         projections: tuple[Tensor, ...] = ()
         if self.variant == "linear":
@@ -96,11 +96,11 @@ class DeepProjection(Strategy):
     dimension : int
         Number of latent tensors D.
     variant : "linear", "conv1x1" or "fixed-random"
-        How they are composed.
+        Variant of the composition.
     noise : float
-        How much they differ at first; the network does what it did.
+        Initial differences between latent tensors; the network's function is unchanged.
     first_last : bool
-        Whether the first and last layers take part.
+        Include the first and the last layers.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class DeepProjection(Strategy):
         self.names: list[str] = []
 
     def start(self, run: Run) -> None:
-        """Compose the weights; the network's function stays."""
+        """Compose the weights without changing the network's function."""
         super().start(run)
         random = Randomness(run.seed, torch.device("cpu"))
         layers = weighted_layers(run.model, first_last=self.first_last).values()
@@ -132,7 +132,7 @@ class DeepProjection(Strategy):
             parametrize.register_parametrization(run.model, name, composition)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """The coefficients, which do not decay."""
+        """The coefficients, without weight decay."""
         coefficients = [
             p
             for name in self.names
@@ -145,7 +145,7 @@ class DeepProjection(Strategy):
         return self.run.model.get_submodule(f"parametrizations.{name}")
 
     def finish(self) -> None:
-        """Every weight is one tensor again, with the value it had."""
+        """Replace every composed weight by a single tensor with the same value."""
         for name in self.names:
             parametrize.remove_parametrizations(self.run.model, name, leave_parametrized=True)
         self.names = []

@@ -1,16 +1,17 @@
 """Joint knowledge distillation (Zhuang et al., CVPR 2018 and TPAMI 2021): a full-precision teacher
-is trained alongside, and both learn from each other.
+is trained at the same time, and both learn from each other.
 
 Mutual form, of the outputs z_s of the quantized network and z_t of the teacher at temperature T:
 
     L_s = c_s task(z_s) + d_s T^2 KL(softmax(z_t / T) || softmax(z_s / T))      z_t without gradient
     L_t = c_t task(z_t) + d_t T^2 KL(softmax(z_s / T) || softmax(z_t / T))      z_s without gradient
 
-Guided form, of feature maps F: both get ``guide * distance(F_s, Q(F_t))``, where the teacher's map
-goes through the quantizer of the network's own first. The student's weight of the task is part of
-it: the loop's own task loss is scaled by c_s.
+Guided form, for feature maps F: both get ``guide * distance(F_s, Q(F_t))``, where the teacher's map
+first passes through the quantizer of the network's own. The student's task weight is included: the
+loop's own task loss is scaled by c_s.
 
-The two losses share no gradients, so that one backward pass and one optimizer do what two would.
+The two losses share no gradients, so that one backward pass and one optimizer are equivalent to
+two.
 """
 
 import copy
@@ -30,12 +31,12 @@ from sigbit.quant.numbers.grid import fake_quantize
 from sigbit.quant.strategies.base import Run, Step, Strategy, check
 
 Distance = Literal["l1", "l2"]
-"""Of feature maps: mean |a - b|, or half the mean of the squares."""
+"""Distance of feature maps: mean |a - b|, or half the mean of the squares."""
 
 
 def soft_cross(target: Tensor, output: Tensor, temperature: float) -> Tensor:
-    """``T^2 KL(softmax(target / T) || softmax(output / T))`` over dimension 1, the mean over all
-    other dimensions; ``target`` gets no gradient. One logit stands for a binary decision."""
+    """``T^2 KL(softmax(target / T) || softmax(output / T))`` over dimension 1, averaged over all
+    other dimensions; ``target`` gets no gradient. A single logit stands for a binary decision."""
     if target.shape[1] == 1:
         target = torch.cat([target, torch.zeros_like(target)], 1)
         output = torch.cat([output, torch.zeros_like(output)], 1)
@@ -45,7 +46,7 @@ def soft_cross(target: Tensor, output: Tensor, temperature: float) -> Tensor:
 
 
 class Distillation(Strategy):
-    """A teacher trained alongside.
+    """A teacher that is trained together with the network.
 
     Parameters
     ----------
@@ -56,7 +57,7 @@ class Distillation(Strategy):
     temperature : float
         T.
     teacher_lr : float, optional
-        Learning rate of the teacher; the run's if absent.
+        Learning rate of the teacher; that of the run if absent.
     teacher_weight_decay : float
         Weight decay of the teacher's matrices.
     features : mapping of str to str
@@ -104,7 +105,7 @@ class Distillation(Strategy):
         self._handles: list[RemovableHandle] = []
 
     def start(self, run: Run) -> None:
-        """Copy the twin: it itself stays what it is."""
+        """Copy the twin, which itself remains unchanged."""
         super().start(run)
         self.teacher = copy.deepcopy(run.twin).train()
         for parameter in self.teacher.parameters():
@@ -153,7 +154,7 @@ class Distillation(Strategy):
 
     @row_major_convolutions()
     def loss(self, step: Step) -> Tensor:
-        """Both networks' losses, less the part of the task's that the loop adds."""
+        """Losses of both networks, minus the part of the task loss that the loop adds."""
         assert step.output is not None
         assert step.task_loss is not None
         z_t, z_s = self.teacher(step.x.detach()), step.output
@@ -165,7 +166,7 @@ class Distillation(Strategy):
         return student + teacher + self._guidance()
 
     def _guidance(self) -> Tensor | float:
-        """The guided form: each network is drawn to the other's maps."""
+        """The guided form: each network is drawn to the other's feature maps."""
         total: Tensor | float = 0.0
         for tensor, (layer, result) in self._student.items():
             scale = result.scale.detach().to(result.levels.dtype)
@@ -182,7 +183,7 @@ class Distillation(Strategy):
         return 0.5 * difference.square().mean()
 
     def finish(self) -> None:
-        """Nothing of the teacher is left in the network."""
+        """Remove the teacher from the network."""
         for handle in self._handles:
             handle.remove()
         self._handles = []

@@ -1,12 +1,12 @@
-"""DoReFa's quantization of gradients (arXiv 1606.06160): what flows back through a layer is rounded
-to g bits, with noise that makes the rounding right on average.
+"""DoReFa's quantization of gradients (arXiv 1606.06160): the gradient that flows back through a
+layer is rounded to g bits, with noise that makes the rounding unbiased.
 
     g_q = 2 M [ Q(clip(g / (2 M) + 1/2 + N, 0, 1)) - 1/2 ]
 
 with M the largest magnitude in a sample, ``Q(x) = round((2^g - 1) x) / (2^g - 1)`` and N uniform in
-(-1/2, 1/2) / (2^g - 1). It stands between a layer's result and its backward convolutions; first and
-last layers keep their gradients, as in the publication's networks. Second derivatives (JARN's) go
-straight through.
+(-1/2, 1/2) / (2^g - 1). It is applied between a layer's result and its backward convolutions; first
+and last layers keep their gradients, as in the publication's networks. Second derivatives (JARN's)
+pass straight through.
 """
 
 import torch
@@ -19,7 +19,7 @@ from sigbit.quant.strategies.base import Hooked, Run, check, users, weighted_lay
 
 
 def quantize_gradient(g: Tensor, bits: int, noise: Tensor) -> Tensor:
-    """``g`` ``[N, ...]`` on a grid of ``2**bits`` values a sample; ``noise`` in (-1/2, 1/2)."""
+    """``g`` ``[N, ...]`` on a grid of ``2**bits`` values per sample; ``noise`` in (-1/2, 1/2)."""
     steps = 2**bits - 1
     largest = g.abs().amax(tuple(range(1, g.dim())), keepdim=True)
     safe = torch.where(largest > 0, largest, 1.0)
@@ -36,7 +36,7 @@ class GradientQuantization(Hooked):
     bits : int
         Bits of a gradient, 2 to 16.
     first_last : bool
-        Whether the first and last layers take part.
+        Include the first and the last layers.
     """
 
     def __init__(self, bits: int = 6, *, first_last: bool = False) -> None:
@@ -45,7 +45,7 @@ class GradientQuantization(Hooked):
         self.bits, self.first_last = bits, first_last
 
     def start(self, run: Run) -> None:
-        """Listen to the layers' results."""
+        """Hook into the layers' results."""
         super().start(run)
         for layer in weighted_layers(run.model, first_last=self.first_last).values():
             for user in users(run.model, layer):

@@ -1,12 +1,12 @@
 """Incremental network quantization (INQ, Zhou et al. 2017): the largest weights are frozen at their
-quantized values, the others are trained on in full precision, until all are frozen.
+quantized values and the others are trained further in full precision, until all are frozen.
 
-Frozen weights keep their integer and their parameter, bit for bit, whatever the optimizer does;
-weights that are not frozen are not rounded in training. Scales stay those of the pretrained
-network, as the exponents do in the publication. The quantizer ``inq`` keeps what is frozen itself;
-for any other one it is the strategy's state. Levels that move (``lq-nets``) and soft ones (``qn``)
-cannot be frozen. Between portions the publication resets the learning rate, which is a matter of
-the run's schedule.
+Frozen weights keep their integer and their parameter, bit for bit, regardless of the optimizer;
+weights that are not frozen are not rounded in training. Scales remain those of the pretrained
+network, as the exponents do in the publication. The quantizer ``inq`` stores its frozen weights
+itself; for any other quantizer they are the strategy's state. Levels that move (``lq-nets``) and
+soft ones (``qn``) cannot be frozen. Between portions the publication resets the learning rate,
+which is a matter of the run's schedule.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from sigbit.quant.strategies.levels import rounded_input
 
 
 class Freezer(Relaxation[QuantLayer]):
-    """Weights of which the ones under ``mask`` are the integers ``levels``."""
+    """Weights of which those under ``mask`` are the integers ``levels``."""
 
     def __init__(self, mask: Tensor, levels: Tensor) -> None:
         self.mask, self.levels = mask, levels
@@ -35,7 +35,7 @@ class Freezer(Relaxation[QuantLayer]):
 
     @property
     def deployable(self) -> bool:
-        """Whether all weights are frozen."""
+        """True if all weights are frozen."""
         return bool(self.mask.all())
 
     def weights(self, layer: QuantLayer, index: int, real: Tensor, integers: Tensor) -> Tensor:
@@ -66,12 +66,12 @@ class Incremental(Strategy):
     Parameters
     ----------
     portions : sequence of float
-        Shares of each layer's weights that are frozen, accumulated, ascending to 1.
+        Fraction of each layer's weights that are frozen, accumulated, ascending to 1.
     at : sequence of float, optional
-        Progress at which each portion is frozen, ascending from 0, each below 1; equal distances if
+        Progress at which each portion is frozen, ascending from 0, each below 1; equally spaced if
         absent.
     first_last : bool
-        Whether the first and last layers take part; they are quantized throughout if not.
+        Include the first and the last layers; otherwise they are quantized throughout.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Incremental(Strategy):
         self._held: list[Tensor] = []
 
     def start(self, run: Run) -> None:
-        """Fix the scales; nothing is frozen yet."""
+        """Fix the scales; no weight is frozen yet."""
         super().start(run)
         self.layers = weighted_layers(run.model, first_last=self.first_last)
         for i, (name, layer) in enumerate(self.layers.items()):
@@ -131,12 +131,12 @@ class Incremental(Strategy):
                 user.relaxations.insert(0, freezer)
 
     def mask(self, name: str) -> Tensor:
-        """Which weights ``[out, in / groups, kh, kw]`` of a layer are frozen."""
+        """Mask of the frozen weights ``[out, in / groups, kh, kw]`` of a layer."""
         quantizer = self.layers[name].weight_quantizer
         return quantizer.frozen if isinstance(quantizer, Inq) else self.freezers[name].mask
 
     def levels(self, name: str) -> Tensor:
-        """The integers of a layer's frozen weights, in the same places."""
+        """Integers of a layer's frozen weights, at the same positions."""
         quantizer = self.layers[name].weight_quantizer
         return quantizer.fixed if isinstance(quantizer, Inq) else self.freezers[name].levels
 
@@ -152,8 +152,8 @@ class Incremental(Strategy):
         return parameter
 
     def before_step(self, step: Step) -> None:
-        """Ask for the portion of this step, which the forward pass freezes; remember what is
-        frozen."""
+        """Request the portion of this step, which the forward pass freezes; record the frozen
+        weights."""
         due = [p for p, t in zip(self.portions, self.at, strict=True) if step.progress >= t]
         portion = due[-1] if due else 0.0
         for freezer in self.freezers.values():
@@ -169,7 +169,7 @@ class Incremental(Strategy):
 
     @torch.no_grad()
     def after_step(self, step: Step) -> None:
-        """Frozen parameters are what they were before the step."""
+        """Restore frozen parameters to their values before the step."""
         for (name, layer), places, held in zip(
             self.layers.items(), self._places, self._held, strict=True
         ):
@@ -177,7 +177,7 @@ class Incremental(Strategy):
             flat[places] = torch.where(self.mask(name), held, flat[places])
 
     def finish(self) -> None:
-        """Everything must be frozen; the integers stay in force."""
+        """Check that all weights are frozen; the integers remain in force."""
         for name in self.layers:
             if missing := int((~self.mask(name)).sum()):
                 raise QuantizationError(
@@ -187,6 +187,6 @@ class Incremental(Strategy):
 
 
 def _places(layer: QuantLayer, parameter: Tensor) -> Tensor:
-    """Where each weight ``[out, in / groups, kh, kw]`` of a layer lies in its parameter."""
+    """Position of each weight ``[out, in / groups, kh, kw]`` of a layer in its parameter."""
     index = torch.arange(parameter.numel(), device=parameter.device).view(parameter.shape)
     return kernel(replace(layer.sources[0], scale=1.0), index)

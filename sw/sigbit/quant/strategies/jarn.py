@@ -1,15 +1,15 @@
 """Jacobian adversarially regularized training (JARN, Chan et al., ICLR 2020, arXiv 1912.10185): the
-network's input gradient is made to look like an image, which makes the network harder to attack.
+network's input gradient is trained to look like an image, which makes the network harder to attack.
 
 An adaptor turns the gradient J of the target class's probability into an image J'; a discriminator
-tells J' from real images; the classifier and the adaptor learn to deceive it, which needs the
-second derivative through the quantizers (straight-through ones are linear in the gradient, so that
-it is finite). Both helpers are gone after training.
+distinguishes J' from real images; the classifier and the adaptor learn to deceive it, which needs
+the second derivative through the quantizers (straight-through ones are linear in the gradient, so
+that it is finite). Both helpers are removed after training.
 
-After the authors' code: J and images have mean 0 and length 1 a sample; the adaptor is a 1x1
+As in the authors' code, J and images have mean 0 and length 1 per sample; the adaptor is a 1x1
 convolution and tanh; the discriminator has up to five 4x4 convolutions of stride 2 (as many as the
-image has room for), batch norm and leaky ReLU 0.1; noise of ``epsilon`` on the images; the
-discriminator learns in every ``every``-th step, the term is active from progress ``active`` on.
+image has room for), batch norm and leaky ReLU 0.1; images get noise of ``epsilon``; the
+discriminator learns in every ``every``-th step, and the term is active from progress ``active`` on.
 """
 
 import math
@@ -29,13 +29,13 @@ from sigbit.quant.strategies.base import Hooked, Run, Step, check, device_of
 
 
 def normalized(x: Tensor) -> Tensor:
-    """Mean 0 and length 1 for every sample of ``[N, C, H, W]``."""
+    """Return every sample of ``[N, C, H, W]`` with mean 0 and length 1."""
     x = x - x.mean((1, 2, 3), keepdim=True)
     return x / (x.square().sum((1, 2, 3), keepdim=True) + 1e-12).sqrt()
 
 
 class Discriminator(nn.Module):
-    """Two logits of images: made (0) or real (1)."""
+    """Two logits per image: generated (0) or real (1)."""
 
     def __init__(self, channels: int, height: int, width: int, base: int) -> None:
         super().__init__()
@@ -65,18 +65,18 @@ class Jarn(Hooked):
     strength : float
         lambda of the adversarial term.
     epsilon : float
-        Half range of the noise on images, and of the attacks that it is measured by; in units of
-        the network's inputs, which are not those of pixels where inputs are normalized.
+        Half range of the noise on images, and of the attacks in its evaluation; in units of the
+        network's inputs, which differ from those of pixels if inputs are normalized.
     active : float
-        Progress from which on the term acts.
+        Progress from which the term is active.
     every : int
-        Steps of the classifier for one of the discriminator.
+        Steps of the classifier per step of the discriminator.
     base : int
         Channels of the discriminator's first layer, doubled in each further one.
     helper_lr : float, optional
-        Learning rate of adaptor and discriminator; the run's if absent.
+        Learning rate of adaptor and discriminator; that of the run if absent.
     helper_weight_decay : float
-        Their weight decay.
+        Weight decay of adaptor and discriminator.
     """
 
     adaptor: nn.Module
@@ -103,7 +103,7 @@ class Jarn(Hooked):
         self.base, self.helper_lr, self.helper_weight_decay = base, helper_lr, helper_weight_decay
 
     def start(self, run: Run) -> None:
-        """Make adaptor and discriminator; open the network's input to gradients."""
+        """Create adaptor and discriminator; pass gradients through the network's input."""
         super().start(run)
         shapes = [p.shape for p in run.model.plan.layers if isinstance(p, InputPlan)]
         if len(shapes) != 1 or min(shapes[0][1:]) < 2 or len(run.model.plan.outputs) != 1:
@@ -122,7 +122,7 @@ class Jarn(Hooked):
         self.keep(pass_input_gradients(run.model))
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Adaptor and discriminator."""
+        """Parameters of adaptor and discriminator."""
         group: dict[str, Any] = {
             "params": list(self.parameters()),
             "weight_decay": self.helper_weight_decay,
@@ -133,7 +133,7 @@ class Jarn(Hooked):
         return step.progress >= self.active
 
     def batch(self, step: Step) -> None:
-        """Noise on the images, which get gradients."""
+        """Add noise to the images, and let them get gradients."""
         if self._is_active(step):
             x = step.x.detach()
             noise = torch.rand(
@@ -143,7 +143,7 @@ class Jarn(Hooked):
 
     @row_major_convolutions()
     def loss(self, step: Step) -> Tensor | None:
-        """The classifier and the adaptor deceive; the discriminator learns in its turn."""
+        """Train the classifier and the adaptor to deceive, and the discriminator in its turn."""
         if not self._is_active(step):
             return None
         assert step.output is not None

@@ -1,4 +1,4 @@
-"""Weights as the quantizer sees them: in units of its levels, between two neighbours of its
+"""Weights as the quantizer sees them: in units of its levels, between two adjacent entries of its
 table."""
 
 from functools import cache
@@ -17,14 +17,14 @@ def level_tensor(grid: LevelGrid, dtype: torch.dtype, device: torch.device) -> T
 
 
 def magnitude_bits(grid: LevelGrid) -> float:
-    """Bits of a magnitude, as SINAREQ counts them: ``2**b`` magnitudes, 0 included where it is a
+    """Bits of a magnitude, as SINAREQ counts them: ``2**b`` magnitudes, including 0 if it is a
     level; ``2**b - 1`` is the largest one of a uniform grid."""
     return float(torch.tensor(len({abs(v) for v in grid.values}), dtype=torch.float64).log2())
 
 
 def rounded_input(layer: QuantLayer) -> tuple[Tensor, Tensor]:
-    """What the quantizer of a layer's own weights rounds, ``[out, in / groups, kh, kw]``, with
-    gradients to the weights; and the real value of one level, which broadcasts, without."""
+    """Values ``[out, in / groups, kh, kw]`` that the quantizer of a layer's own weights rounds,
+    with gradients to the weights; and the real value of one level, which broadcasts, without."""
     quantizer = layer.weight_quantizer
     assert quantizer is not None
     weight = layer.kernel_of_method()
@@ -40,9 +40,8 @@ def in_levels(layer: QuantLayer) -> Tensor:
 
 
 def between(v: Tensor, grid: LevelGrid) -> Tensor:
-    """Where ``v`` lies between its two neighbouring levels: 0 at the lower, 1 at the upper one,
-    with gradients; values outside the grid are clamped to it, where nothing is left of their
-    gradient."""
+    """Position of ``v`` between its two adjacent levels: 0 at the lower, 1 at the upper one, with
+    gradients; values outside the grid are clamped to it, which removes their gradient."""
     levels = level_tensor(grid, v.dtype, v.device)
     clamped = v.clamp(grid.min, grid.max)
     upper = torch.bucketize(clamped.detach().contiguous(), levels).clamp_(1, len(levels) - 1)

@@ -1,5 +1,5 @@
-"""Progressive quantization (Zhuang et al., CVPR 2018, arXiv 1711.00205): low bits by way of higher
-ones, each stage initialised from the one before.
+"""Progressive quantization (Zhuang et al., CVPR 2018, arXiv 1711.00205): low bits through higher
+ones, each stage initialized from the one before.
 
 * *Bits*: the network trains at b_1 > b_2 > … before the bits that it was prepared with. On the way
   weights and activations are on uniform grids of so many bits, whose scale relative to the
@@ -8,8 +8,8 @@ ones, each stage initialised from the one before.
 * *Two stages*: the first part of every stage only lowers the bits of weights, activations keep
   those of the stage before.
 
-Both can be used alone. :func:`continued` is the step to a network prepared with another spec, as
-learned bits need it.
+Both can be used separately. :func:`continued` is the transition to a network prepared with another
+spec, as needed for learned bits.
 """
 
 from collections.abc import Sequence
@@ -38,13 +38,13 @@ from sigbit.quant.strategies.relaxed import (
 )
 
 REAL = 32
-"""The number of bits that stands for real numbers."""
+"""Number of bits that stands for real numbers."""
 OWN = 0
-"""Stands for the grids that the network was prepared with."""
+"""Number of bits that stands for the grids with which the network was prepared."""
 
 
 class _Ladder:
-    """The grids of one layer on the way: ``weights`` and ``outputs`` by bits."""
+    """Grids of one layer during the transition: ``weights`` and ``outputs`` by bits."""
 
     def __init__(self, layer: QuantLayer) -> None:
         self.real_weights, self.real_output = RealWeights(), RealOutput()
@@ -61,11 +61,11 @@ class _Ladder:
 
     @property
     def all(self) -> tuple[RealWeights | RealOutput | GridWeights | GridOutput, ...]:
-        """What is attached."""
+        """Everything that is attached."""
         return self.real_weights, self.grid_weights, self.real_output, self.grid_output
 
     def set(self, weight_bits: int, act_bits: int) -> None:
-        """Put grids of so many bits in force, where they are finer than the network's own."""
+        """Activate grids of this many bits, where they are finer than the network's own."""
         self.real_weights.on, self.real_output.on = weight_bits == REAL, act_bits == REAL
         self._set(self.grid_weights, self._weights, weight_bits)
         self.grid_weights.unit *= self._factor
@@ -94,18 +94,18 @@ def _symmetric(grid: LevelGrid) -> LevelGrid:
 
 
 class Progressive(Strategy):
-    """Bits that step down.
+    """Bits that decrease in steps.
 
     Parameters
     ----------
     bits : sequence of int
-        Bits on the way, descending; the network's own follow. 32: real numbers. Empty with
+        Bits of the stages, descending; the network's own follow. 32: real numbers. Empty with
         ``two_stage``: real activations first.
     share : float
-        Progress at which the last stage, with the network's own bits, begins; the others have
-        equal parts of what is before.
+        Progress at which the last stage, with the network's own bits, begins; the others divide the
+        time before it equally.
     two_stage : bool
-        Whether the first half of every stage lowers the bits of weights only.
+        Lower only the bits of weights in the first half of every stage.
     """
 
     def __init__(
@@ -145,11 +145,11 @@ class Progressive(Strategy):
             ladder.set(*self.at(progress))
 
     def before_step(self, step: Step) -> None:
-        """The bits of this step."""
+        """Set the bits of this step."""
         self._set(step.progress)
 
     def finish(self) -> None:
-        """The network's own bits."""
+        """Set the network's own bits."""
         for ladder in self._ladders:
             for relaxation in ladder.all:
                 detach(self.run.model, relaxation)
@@ -159,10 +159,10 @@ class Progressive(Strategy):
 def continued(
     graph: FloatGraph, model: PreparedModel, spec: QuantSpec, calibration: Batches
 ) -> PreparedModel:
-    """The network ``model``, trained so far, prepared anew with ``spec``: its parameters and
-    statistics as they are, scales from ``calibration``.
+    """Prepare the network ``model``, as trained so far, with ``spec``: its parameters and
+    statistics are kept, scales come from ``calibration``.
 
-    ``graph`` is the float graph that ``model`` was prepared of; it is not changed.
+    ``graph`` is the float graph from which ``model`` was prepared; it is not changed.
     """
     parameters: dict[str, Tensor] = {
         name: model.parameter_of(name).detach().clone().cpu() for name in graph.parameters

@@ -45,7 +45,7 @@ def parameters(name: str) -> dict[str, inspect.Parameter]:
 
 
 def strategy(name: str, options: Mapping[str, Any] | None = None) -> Strategy:
-    """The strategy ``name``; :class:`QuantizationError` says what is allowed."""
+    """Create the strategy ``name``; :class:`QuantizationError` names the allowed values."""
     allowed, given = parameters(name), dict(options or {})
     if unknown := sorted(set(given) - set(allowed)):
         raise QuantizationError(
@@ -58,7 +58,7 @@ def strategy(name: str, options: Mapping[str, Any] | None = None) -> Strategy:
 
 
 def strategies(configs: Iterable[Mapping[str, Any]]) -> list[Strategy]:
-    """Strategies from ``[{"name": ..., parameter: value, ...}, ...]``, in order."""
+    """Create strategies from ``[{"name": ..., parameter: value, ...}, ...]``, in order."""
     found = []
     for config in configs:
         options = dict(config)

@@ -1,4 +1,4 @@
-"""What strategies put in place of a layer's rounding: real weights, real results, coarser or finer
+"""Replacements of a layer's rounding by strategies: real weights, real results, coarser or finer
 grids."""
 
 import torch
@@ -13,14 +13,14 @@ from sigbit.quant.prepare import PreparedModel
 
 
 class Switch(Relaxation[QuantLayer]):
-    """A relaxation that is on or off; ``training_only``: off in evaluation."""
+    """A relaxation that can be switched on and off; ``training_only``: off in evaluation."""
 
     def __init__(self, *, training_only: bool = False) -> None:
         self.on = False
         self.training_only = training_only
 
     def applies(self, layer: QuantLayer) -> bool:
-        """Whether it is on for ``layer`` now."""
+        """True if it is on for ``layer`` now."""
         return self.on and (layer.training or not self.training_only)
 
 
@@ -28,26 +28,26 @@ class RealWeights(Switch):
     """Weights that are not rounded."""
 
     def weights(self, layer: QuantLayer, index: int, real: Tensor, integers: Tensor) -> Tensor:
-        """The real weights where it applies."""
+        """The real weights where the relaxation applies."""
         return real if self.applies(layer) else integers
 
 
 class RealOutput(Switch):
-    """Results that are not rounded, nor clipped but by the activation function itself."""
+    """Results that are not rounded, and only clipped by the activation function itself."""
 
     def output(self, layer: QuantLayer, arithmetic: Arithmetic, acc: Tensor) -> Tensor | None:
-        """The real result in units of the output's level, where it applies."""
+        """The real result in units of the output's level, where the relaxation applies."""
         return real_output(layer, arithmetic, acc) if self.applies(layer) else None
 
 
 class GridWeights(Switch):
-    """Weights on another grid, one of whose levels is worth ``unit`` native integers."""
+    """Weights on another grid, one level of which equals ``unit`` native integers."""
 
     grid: LevelGrid
     unit: float = 1.0
 
     def weights(self, layer: QuantLayer, index: int, real: Tensor, integers: Tensor) -> Tensor:
-        """The weights on the other grid where it applies; further sources stay as they are."""
+        """Weights on the other grid where the relaxation applies; further sources are unchanged."""
         if index or not self.applies(layer):
             return integers
         unit = torch.tensor(self.unit, dtype=real.dtype, device=real.device)
@@ -55,13 +55,13 @@ class GridWeights(Switch):
 
 
 class GridOutput(Switch):
-    """Results on another grid: ``unit`` levels of their own grid is one of its levels."""
+    """Results on another grid: one of its levels equals ``unit`` levels of their own grid."""
 
     grid: LevelGrid
     unit: float = 1.0
 
     def output(self, layer: QuantLayer, arithmetic: Arithmetic, acc: Tensor) -> Tensor | None:
-        """The result on the other grid where it applies."""
+        """The result on the other grid where the relaxation applies."""
         if not self.applies(layer):
             return None
         real = real_output(layer, arithmetic, acc)
@@ -82,13 +82,13 @@ def real_output(layer: QuantLayer, arithmetic: Arithmetic, acc: Tensor) -> Tenso
 
 
 def attach(layers: list[QuantLayer], relaxation: Relaxation[QuantLayer]) -> None:
-    """Put ``relaxation`` in force for ``layers``."""
+    """Activate ``relaxation`` for ``layers``."""
     for layer in layers:
         layer.relaxations.append(relaxation)
 
 
 def detach(model: PreparedModel, relaxation: Relaxation[QuantLayer]) -> None:
-    """Take ``relaxation`` out of all layers."""
+    """Remove ``relaxation`` from all layers."""
     for layer in model.layers:
         if isinstance(layer, QuantLayer) and relaxation in layer.relaxations:
             layer.relaxations.remove(relaxation)

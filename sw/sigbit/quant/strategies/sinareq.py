@@ -15,9 +15,9 @@ Learned bits: beta is a parameter of each layer, on the normalised weight w in [
     R = lambda_w mean sin^2(pi (w + shift) / step(beta)) / 2^beta + lambda_beta beta
 
 in three phases: plain training; both lambdas on, bits and weights move; then bits are rounded up
-and frozen, lambda_beta is off, and lambda_w draws the weights to the levels of the whole beta. The
-model itself computes with the grids that it was prepared with. :attr:`Sinareq.bits` is the result
-(:func:`~sigbit.quant.strategies.bits.with_weight_bits` makes it the next stage's spec).
+and frozen, lambda_beta is off, and lambda_w draws the weights to the levels of the rounded beta.
+The model itself computes with the grids with which it was prepared. :attr:`Sinareq.bits` is the
+result (:func:`~sigbit.quant.strategies.bits.with_weight_bits` turns it into the next stage's spec).
 
 Departures from the released code: the *mean* over a layer, as all code paths have it, where the
 figure has a sum; the quantizer's own input is regularized, not the raw weight; beta is clamped,
@@ -38,8 +38,8 @@ from sigbit.quant.strategies.base import Run, Step, Strategy, check, device_of, 
 from sigbit.quant.strategies.levels import between, in_levels, magnitude_bits
 
 Align = Literal["wrpn", "dorefa", "symmetric"]
-"""Where the minima lie for b magnitude bits: integers / (2^b - 1), which has 2^(b+1) - 1 levels in
-[-1, 1]; odd integers / (2^(b+1) - 1), without 0; even integers / (2^(b+1) - 1)."""
+"""Alignment of the minima for b magnitude bits: integers / (2^b - 1), which has 2^(b+1) - 1 levels
+in [-1, 1]; odd integers / (2^(b+1) - 1), without 0; even integers / (2^(b+1) - 1)."""
 
 
 def ramp(progress: float, at: float, width: float) -> float:
@@ -51,7 +51,7 @@ def grid_penalty(v: Tensor, grid: LevelGrid) -> Tensor:
     """``sin^2 / 2^beta`` of weights ``v`` in units of levels, element by element: 0 exactly at the
     levels, 1 / 2^beta halfway between two."""
     t = between(v, grid)
-    # The shorter way to a level: sin(pi) is not 0 in floating point, sin(0) is.
+    # Use the shorter distance to a level: sin(pi) is not 0 in floating point, sin(0) is.
     t = torch.where(t > 0.5, 1 - t, t)
     return (math.pi * t).sin().square() * 2.0 ** -magnitude_bits(grid)
 
@@ -68,7 +68,7 @@ def wave_penalty(w: Tensor, beta: Tensor, align: Align) -> Tensor:
 
 
 def alignment(grid: LevelGrid) -> Align:
-    """The alignment of a grid's levels."""
+    """Alignment of a grid's levels."""
     return "wrpn" if 0 in grid.values else "dorefa"
 
 
@@ -80,7 +80,7 @@ class Sinareq(Strategy):
     lambda_w : float
         Strength of the sine.
     learn_bits : bool
-        Whether beta is learned.
+        Learn beta.
     lambda_beta : float
         Strength of the pull on beta. A run moves beta by about ``lr * lambda_beta`` times the
         number of steps in the second phase (:meth:`expected_drop`), against a sine that balances it
@@ -88,15 +88,15 @@ class Sinareq(Strategy):
     rise, fall : float
         Progress at which the lambdas rise, and lambda_beta falls.
     width : float
-        Of a rise or fall, in progress.
+        Width of a rise or fall, in progress.
     beta, beta_min, beta_max : float
-        Where learned beta starts, and its limits.
+        Initial value of learned beta, and its limits.
     beta_lr : float
         Learning rate of beta, which has no weight decay.
     align : "wrpn", "dorefa", "symmetric" or None
-        Where the minima of learned beta lie; None takes it from each layer's grid.
+        Alignment of the minima of learned beta; None derives it from each layer's grid.
     first_last : bool
-        Whether the first and last layers take part.
+        Include the first and the last layers.
     """
 
     frozen: Tensor
@@ -137,7 +137,7 @@ class Sinareq(Strategy):
         self.register_buffer("frozen", torch.tensor(False))
 
     def start(self, run: Run) -> None:
-        """Find the layers; a beta for each where it is learned."""
+        """Find the layers; create a beta for each if it is learned."""
         super().start(run)
         self.layers = weighted_layers(run.model, first_last=self.first_last)
         for name, layer in self.layers.items():
@@ -164,7 +164,7 @@ class Sinareq(Strategy):
         return self.lambda_w * rise, self.lambda_beta * max(0.0, rise - fall)
 
     def expected_drop(self) -> float:
-        """By how much SGD without momentum lowers beta in the second phase at most."""
+        """Upper bound of the decrease of beta by SGD without momentum in the second phase."""
         steps = (self.fall - self.rise) * self.run.steps
         return self.beta_lr * self.lambda_beta * steps
 
@@ -189,7 +189,7 @@ class Sinareq(Strategy):
 
     @torch.no_grad()
     def after_step(self, step: Step) -> None:
-        """Keep beta within its limits; freeze it at whole numbers where the third phase begins."""
+        """Keep beta within its limits; freeze it at integers when the third phase begins."""
         if not self.learn_bits:
             return
         if not self.frozen and step.progress >= self.fall:
@@ -201,8 +201,8 @@ class Sinareq(Strategy):
 
     @property
     def bits(self) -> dict[str, int]:
-        """Bits of each layer's weights, sign included, by the name of its tensor: learned ones
-        rounded up."""
+        """Bits of each layer's weights, including the sign, by the name of its tensor; learned bits
+        are rounded up."""
         if not self.learn_bits:
             grids = {
                 n: m.weight_quantizer.grid for n, m in self.layers.items() if m.weight_quantizer

@@ -1,5 +1,5 @@
 """Stochastic precision, a reconstruction from the abstract of Zhuang et al., TPAMI 2021 (arXiv
-1908.04680): in every step random parts of the network are quantized while the rest computes with
+1908.04680): in every step random parts of the network are quantized while the others compute with
 real numbers. None of the publication's numbers are claimed.
 
 A unit (a residual block or a layer) is quantized, weights and results, with probability p, which
@@ -18,12 +18,12 @@ from sigbit.quant.strategies.base import Randomness, Run, Step, Strategy, check
 from sigbit.quant.strategies.relaxed import RealOutput, RealWeights, Switch, attach, detach
 
 Unit = Literal["block", "layer"]
-"""What is drawn at once: the layers up to and including one that adds several tensors; one layer
-with trained weights and what follows it up to the next."""
+"""Granularity of the draws: the layers up to and including one that adds several tensors; one layer
+with trained weights and those that follow it up to the next."""
 
 
 def units(model: PreparedModel, unit: Unit) -> list[list[QuantLayer]]:
-    """The layers of each unit; those that share weights are in one."""
+    """The layers of each unit; layers that share weights are in the same unit."""
     found: list[list[QuantLayer]] = [[]]
     home: dict[int, list[QuantLayer]] = {}
     for layer in model.layers:
@@ -47,9 +47,9 @@ class StochasticPrecision(Strategy):
     start_probability : float
         Probability that a unit is quantized in the first step.
     until : float
-        Progress at which it has reached 1.
+        Progress at which the probability reaches 1.
     unit : "block" or "layer"
-        What is drawn at once.
+        Granularity of the draws.
     """
 
     def __init__(
@@ -86,15 +86,15 @@ class StochasticPrecision(Strategy):
                 switch.on = on
 
     def finish(self) -> None:
-        """Everything is quantized."""
+        """Quantize everything."""
         for switches in self.switches:
             for switch in switches:
                 detach(self.run.model, switch)
 
     def get_extra_state(self) -> dict[str, Tensor]:
-        """The state of the random numbers."""
+        """Return the state of the random number generator."""
         return {"random": self.random.state}
 
     def set_extra_state(self, state: Any) -> None:
-        """Take the state of the random numbers."""
+        """Restore the state of the random number generator."""
         self.random.state = state["random"]

@@ -2,14 +2,15 @@
 Neural Networks for Accurate Edge Computing" (Chen et al., ACM JETC 2021, arXiv 2104.12046) and its
 predecessor for segmentation (Xu et al., CVPR 2018, arXiv 1803.04907).
 
-What can be tested of it: little data, on which a float network overfits; weights quantized by INQ
-(powers of two, frozen by portions) at several bit widths; the difference to the float twin that was
-trained in the same run, with the same total of epochs. The publications' numbers, bits of the
-convolutional and the recurrent network, and data are not reproduced: they are known in part only.
+Testable aspects: little data, on which a float network overfits; weights quantized by INQ (powers
+of two, frozen in portions) at several bit widths; the difference to the float twin that was trained
+in the same run, with the same total number of epochs. The publications' numbers, bits of the
+convolutional and the recurrent network, and data are not reproduced, because they are only partly
+known.
 
-Two departures: activations have 8 bits instead of none, as the accelerator has; and INQ stops at 5
-bits (8 powers of two of each sign), since those of 7 bits span 2^31, wider than any accumulator.
-Above, and as a second quantizer, weights are uniform.
+Two departures: activations have 8 bits, as the accelerator requires, rather than being real; and
+INQ stops at 5 bits (8 powers of two of each sign), since those of 7 bits span 2^31, wider than any
+accumulator. Above that, and as a second quantizer, weights are uniform.
 """
 
 from collections.abc import Iterator

@@ -6,12 +6,12 @@ from sigbit.quant.strategies.base import Run, Step, Strategy, check
 
 
 class Temperature(Strategy):
-    """Staircases of quantizers ``qn`` get steeper epoch by epoch.
+    """Makes the staircases of ``qn`` quantizers steeper epoch by epoch.
 
     Parameters
     ----------
     start_temperature : float
-        T0: the temperature of the first epoch, added in every further one; 5 for residual
+        T0: the temperature of the first epoch, which is added in every further one; 5 for residual
         networks, 10 for plain ones in the publication.
     """
 
