@@ -1,0 +1,32 @@
+"""When the engines work for which layer: as a device measured it, or as the cycle model predicts
+it."""
+
+from collections.abc import Iterable
+
+from sigbit.report.spans import Span, Timeline
+from sigbit.runtime import Event
+from sigbit_hw.arch.isa import Engine, Exec, Fill, Load, Store
+from sigbit_hw.arch.program import Program
+from sigbit_sim.cycles import Prediction
+
+_ENGINES = {Load: Engine.LOAD, Fill: Engine.LOAD, Exec: Engine.COMPUTE, Store: Engine.STORE}
+
+
+def of_events(program: Program, events: Iterable[Event]) -> Timeline:
+    """Return the timeline that a device measured."""
+    return Timeline.of(_span(program, Engine(e.engine), e.index, e.start, e.end) for e in events)
+
+
+def of_prediction(program: Program, predicted: Prediction) -> Timeline:
+    """Return the timeline of the cycle model."""
+    starts, retires = predicted.starts.tolist(), predicted.retires.tolist()
+    return Timeline.of(
+        _span(program, _ENGINES[type(instr)], index, starts[index], retires[index])
+        for index, instr in enumerate(program.listing)
+        if starts[index] >= 0 and type(instr) in _ENGINES
+    )
+
+
+def _span(program: Program, engine: Engine, index: int, start: int, stop: int) -> Span:
+    tag = program.listing[index].tag
+    return Span(engine.name, start, stop, tag if tag < len(program.layers) else -1)
