@@ -1,13 +1,18 @@
 """The report: self-contained, escaped, reproducible; and the utilization it shows."""
 
 import re
+from functools import partial
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markupsafe import Markup
 
 from sigbit.report import charts, sections
-from sigbit.report.components import Card, Column, table
+from sigbit.report.components import Card, Column, figure, table
+from sigbit.report.grids import GridUse, RealHistogram
 from sigbit.report.metrics import (
     COPIES,
     LayerCycles,
@@ -15,23 +20,35 @@ from sigbit.report.metrics import (
     layer_cycles,
     layer_times,
 )
-from sigbit.report.page import Verdict, render
+from sigbit.report.page import Section, Verdict, render
+from sigbit.report.spans import Span, Timeline
+from sigbit.report.treemap import Tile, treemap
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import PRESETS
 
 
 def _page(seed: int, name: str = "conv & <b>") -> str:
     rng = np.random.default_rng(seed)
-    spans = [charts.Span("LOAD", 0, 40, -1), charts.Span("COMPUTE", 30, 90, 0)]
+    found = Timeline.of(90, [Span("LOAD", 0, 40, -1), Span("COMPUTE", 30, 90, 0)])
     pixels = rng.integers(0, 256, (8, 8)).astype(np.uint8)
-    grid = np.array([-4, -2, -1, 0, 1, 2, 4])
+    grid = [-4, -2, -1, 0, 1, 2, 4]
+    engines = ["LOAD", "COMPUTE", "STORE"]
+    point = charts.Point(name, 3.0, 20.0, 1.0, "series-0")
+    drawn = [
+        partial(charts.stacked, [name], {"a": [1], "b": [2.5]}, ["ink", "bad"], "cycles"),
+        partial(charts.dots, [name], {"a": [1.5], "b": [None]}, ["ink", "bad"], "dB"),
+        partial(charts.roofline, [point], 32.0, 8.0),
+        partial(charts.extents, [charts.Extent(name, 0, 3, "accent")], 9, "KiB"),
+        partial(treemap, Tile("all", 3, (Tile(name, 2), Tile("b", 1))), "LUT"),
+    ]
     parts = [
         sections.headline([Card("images", "3", tone="good")]),
         sections.accuracy({"float": 0.99, "deployed": 0.5}, 3),
         sections.utilization([LayerCycles(name, 10, 20, 60)], 32),
-        sections.timeline(spans, ["LOAD", "COMPUTE", "STORE"], [name], [("all", 0, 90)]),
-        sections.weights([charts.WeightHistogram(name, rng.normal(0, 2, 99), grid)], "lead"),
-        sections.activations([(name, np.arange(200), np.arange(200))] * 2, "lead"),
+        sections.timeline(found, engines, [name], [("all", 0, 90)], "lead"),
+        sections.weights([RealHistogram.of(name, rng.normal(0, 2, 99), grid)], "lead"),
+        sections.codes("Activations", [GridUse.of(name, grid, np.arange(200))] * 2, "x", "lead"),
+        Section("Drawings", Markup("").join(figure(draw, "caption") for draw in drawn)),
         sections.samples([sections.Sample(pixels, 1, 7)], [sections.Sample(pixels, 2, 2)], 3),
         sections.layers([sections.LayerRow(name, "conv", (1, 2, 3), 4, 5, 0, "a.py:1")]),
         sections.provenance({"digest": "00"}, "sigbit demo --seed 1"),
@@ -171,3 +188,35 @@ def test_layers_without_cycles():
     assert LayerCycles("a", 0, 0, 0).utilization == 0
     with pytest.raises(KeyError):
         exec_steps([isa.Exec(n_seg=1, run=4, wrap=4)], PRESETS["nano"])
+
+
+def test_grid_use():
+    use = GridUse.of("a", [-4, -2, 0, 2, 4], [[4, 4, 0], [2, 0, -2]])
+    assert use.counts.tolist() == [0, 1, 2, 1, 2]
+    assert (use.range_use, use.saturated) == (6 / 8, 2 / 6)
+    use = GridUse.of("a", [0, 1, 2], [0, 0, 0])  # an end of 0 is no saturation
+    assert (use.range_use, use.saturated) == (0, 0)
+    assert GridUse.of("a", [0, 1], [0, 5]).grid.tolist() == [0, 1, 5]  # nothing is lost
+    assert GridUse.of("a", [0, 1], []).counts.tolist() == [0, 0]
+
+
+@given(st.lists(st.floats(-100, 100), min_size=1))
+def test_no_weight_is_lost_from_a_histogram(weights):
+    found = RealHistogram.of("a", np.array(weights), [-7, 0, 7])
+    assert found.counts.sum() == len(weights)
+    assert found.edges[0] == -found.edges[-1] < -7
+
+
+def test_spans_are_joined_where_nobody_sees_a_gap():
+    near = [Span("LOAD", 0, 10, 0), Span("LOAD", 11, 20, 0), Span("LOAD", 19, 25, 0)]
+    assert Timeline.of(6000, near).spans == (Span("LOAD", 0, 25, 0),)
+    apart = [Span("LOAD", 0, 10, 0), Span("LOAD", 13, 20, 0), Span("LOAD", 20, 25, 1)]
+    assert Timeline.of(6000, apart).spans == tuple(apart)
+    assert Timeline.of(0, []).spans == ()
+
+
+@given(st.text(min_size=1, max_size=60), st.sampled_from([3.4, 10.6]))
+def test_names_are_shortened_in_the_middle(name, width):
+    got = charts.short(name, width)
+    assert len(got) <= (30 if width > 4 else 16)
+    assert got == name or (got[0] == name[0] and got[-1] == name[-1] and "…" in got)

@@ -8,7 +8,7 @@ from typing import Any
 
 from sigbit.flows.details.chip import Chip, chip
 from sigbit.flows.details.codes import program_codes
-from sigbit.flows.details.timeline import of_prediction
+from sigbit.flows.details.timeline import predicted as predicted_timeline
 from sigbit.flows.result import Result, Stopwatch, plain
 from sigbit.flows.traffic import Traffic, spilled, traffic
 from sigbit.inputs.programs import load_program
@@ -236,7 +236,7 @@ def _predict(net: Program, moved: Traffic, latency: int, details: bool) -> Predi
         for t in times
     )
     ideal = sum(t.ideal for t in times)
-    timeline = of_prediction(net, predicted) if details else None
+    timeline = predicted_timeline(net, predicted) if details else None
     return Prediction(latency, predicted.cycles, ideal / predicted.cycles, rows, timeline)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sigbit.errors import UserError
 from sigbit.flows.details.codes import activation_codes
-from sigbit.flows.details.timeline import of_events
+from sigbit.flows.details.timeline import measured
 from sigbit.flows.devices import (
     AnyDevice,
     DeviceName,
@@ -259,7 +259,7 @@ class _Runs:
     def _details(self, result: RunResult) -> RunDetails:
         return RunDetails(
             inspect(self.program, latency=self._latency, details=True),
-            of_events(self.program, result.timeline) if result.timeline else None,
+            measured(self.program, result),
             activation_codes(self.program, result.layers),
         )
 

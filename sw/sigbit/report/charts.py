@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from markupsafe import Markup
@@ -42,8 +43,8 @@ class Extent:
     """``[start, stop)`` of an axis in row ``row``, in a colour."""
 
     row: str
-    start: int
-    stop: int
+    start: float
+    stop: float
     tone: str
 
 
@@ -188,34 +189,36 @@ def roofline(points: Sequence[Point], peak: float, bandwidth: float, width: floa
 def _name(axes: Axes, points: Sequence[Point], width: float) -> None:
     """Write names beside points, as far as none covers another or leaves the axes."""
     renderer = canvas_of(axes)
-    inside = axes.get_window_extent(renderer)
-    taken: list[Annotation] = []
+    inside, taken = axes.get_window_extent(renderer), list[Annotation]()
     for point in sorted(points, key=lambda p: -p.weight):
-        text = axes.annotate(
-            short(point.name, width),
-            (point.intensity, point.rate),
-            (5, -3),
-            textcoords="offset points",
-            va="top",
-        )
-        box = text.get_window_extent(renderer).padded(3)
-        fits = inside.x1 > box.x1 and inside.y0 < box.y0
-        if fits and not any(box.overlaps(other.get_window_extent(renderer)) for other in taken):
-            taken.append(text)
-        else:
+        for right, above in product((True, False), repeat=2):
+            text = axes.annotate(
+                short(point.name, width),
+                (point.intensity, point.rate),
+                (5 if right else -5, 3 if above else -3),
+                textcoords="offset points",
+                ha="left" if right else "right",
+                va="bottom" if above else "top",
+            )
+            box = text.get_window_extent(renderer)
+            fits = inside.x0 < box.x0 and box.x1 < inside.x1 and inside.y0 < box.y0
+            if fits and not any(box.overlaps(o.get_window_extent(renderer)) for o in taken):
+                taken.append(text)
+                break
             text.remove()
 
 
-def extents(found: Sequence[Extent], end: int, label: str, width: float) -> Markup:
-    """Parts of an axis from 0 to ``end``, in rows."""
+def extents(found: Sequence[Extent], end: float, label: str, width: float) -> Markup:
+    """Parts of an axis from 0 to ``end``, in rows; none is too short to be seen."""
     rows = list(dict.fromkeys(extent.row for extent in found))
     axes = axes_of(width, 0.75 + ROW * len(rows))
     for number, row in enumerate(rows):
         mine = [e for e in found if e.row == row]
         height = 0.76 / len(mine)
         for place, extent in enumerate(mine):
+            length = max(extent.stop - extent.start, end / 200)
             axes.broken_barh(
-                [(extent.start, max(extent.stop - extent.start, end / 250))],
+                [(min(extent.start, end - length), length)],
                 (number - 0.38 + place * height, height),
                 facecolors=colour(extent.tone),
             )

@@ -27,11 +27,10 @@ class Timeline:
     spans: tuple[Span, ...]
 
     @classmethod
-    def of(cls, spans: Iterable[Span]) -> Self:
+    def of(cls, cycles: int, spans: Iterable[Span]) -> Self:
         """Join spans of one engine and layer that are less than a :data:`RESOLUTION`-th of the run
         apart."""
         ordered = sorted(spans, key=lambda s: (s.engine, s.start, s.stop))
-        cycles = max((s.stop for s in ordered), default=0)
         joined: list[Span] = []
         for span in ordered:
             last = joined[-1] if joined else None

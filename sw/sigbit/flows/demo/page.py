@@ -7,7 +7,7 @@ import numpy as np
 
 from sigbit.flows.demo.outcome import Outcome
 from sigbit.flows.details.codes import activation_codes
-from sigbit.flows.details.timeline import of_events
+from sigbit.flows.details.timeline import measured
 from sigbit.report import sections
 from sigbit.report.components import Card
 from sigbit.report.page import Section, Verdict, render
@@ -86,11 +86,10 @@ def _cards(outcome: Outcome) -> list[Card]:
 
 def _cycles(outcome: Outcome) -> list[Section]:
     """Utilization and timeline, where a device counts cycles."""
-    use = outcome.utilization
-    if use is None:
+    use, found = outcome.utilization, measured(outcome.program, outcome.deployed.result)
+    if use is None or found is None:
         return []
     names = [layer.name for layer in outcome.program.layers]
-    found = of_events(outcome.program, outcome.deployed.result.timeline)
     third = found.cycles // 3
     windows = [
         ("One image, from start to done.", 0, found.cycles),

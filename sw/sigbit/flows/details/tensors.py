@@ -53,10 +53,12 @@ class ChannelError:
     ----------
     layer : str
     channel : int
-    snr_db : float
-        Signal-to-noise ratio in decibels.
+    weight : float
+        Energy of its error, relative to the mean signal energy of its layer's channels.
+    snr_db : float, optional
+        Its own signal-to-noise ratio in decibels; None without signal.
     noise_share : float
-        Share of its layer's noise energy.
+        Share of its layer's error energy.
     range_use : float
         Largest magnitude of its values, relative to that of the grid.
     saturated : float
@@ -65,7 +67,8 @@ class ChannelError:
 
     layer: str
     channel: int
-    snr_db: float
+    weight: float
+    snr_db: float | None
     noise_share: float
     range_use: float
     saturated: float
@@ -85,7 +88,7 @@ class Tensors:
     weight_use, activation_use : tuple of GridUse
         Integers of the weights, and levels of the tensors.
     worst : tuple of ChannelError
-        The channels with the least signal-to-noise ratio, at most :data:`WORST`.
+        The channels of the largest weight, at most :data:`WORST`.
     """
 
     samples: str
@@ -122,6 +125,7 @@ def measure(
         weight_use = tuple(_weight_use(prepared, scales))
     ratios = [{n: decibels(w, _real(part[n])) for n, w in wanted.items()} for part in parts]
     ratios += [dict.fromkeys(wanted)] * (3 - len(ratios))
+    ratios[1] |= dict.fromkeys(p.name for p in prepared.plan.layers if isinstance(p, InputPlan))
     channels = [
         channel
         for name, want in wanted.items()
@@ -136,7 +140,7 @@ def measure(
             GridUse.of(name, prepared.quant_module(name).grid.levels.values, found.levels.numpy())
             for name, found in deployed.items()
         ),
-        tuple(sorted(channels, key=lambda c: c.snr_db)[:WORST]),
+        tuple(sorted(channels, key=lambda c: -c.weight)[:WORST]),
     )
 
 
@@ -215,20 +219,21 @@ def _real(found: Levels) -> Tensor:
 
 
 def _channels(name: str, want: Tensor, got: Levels, grid: ActGrid) -> Iterator[ChannelError]:
-    """Yield the channels of a tensor that have signal and noise."""
-    noise = (want - _real(got)).square().sum((0, 2, 3))
+    """Yield the channels of a tensor that have an error."""
+    real, levels = _real(got), got.levels
+    noise = (want - real).square().sum((0, 2, 3))
     signal = want.square().sum((0, 2, 3))
-    levels = got.levels
     largest = levels.abs().amax((0, 2, 3)) / max(abs(grid.low), grid.high)
     ends = (levels == grid.high) | ((levels == grid.low) & (grid.low != 0))
     saturated = ends.double().mean((0, 2, 3))
-    total = float(noise.sum())
+    total, mean = float(noise.sum()), float(signal.mean())
     for channel in range(len(noise)):
-        if noise[channel] > 0 and signal[channel] > 0:
+        if noise[channel] > 0 and mean > 0:
             yield ChannelError(
                 name,
                 channel,
-                10 * log10(float(signal[channel] / noise[channel])),
+                float(noise[channel]) / mean,
+                decibels(want[:, channel], real[:, channel]),
                 float(noise[channel]) / total,
                 float(largest[channel]),
                 float(saturated[channel]),

@@ -10,6 +10,7 @@ from sigbit.report.components import Card, Column, figure, legend, table
 from sigbit.report.metrics import CLOCK
 from sigbit.report.page import Section
 from sigbit.report.spans import Timeline
+from sigbit.report.tables import percent
 from sigbit.report.units import size
 from sigbit_hw.arch.isa import Engine
 
@@ -34,7 +35,7 @@ def cards(found: InspectedProgram) -> list[Card]:
         rate = f"{net.images * CLOCK / told.cycles:,.0f} images/s at {CLOCK / 1e6:.0f} MHz"
         items += [
             Card("Cycles per run", f"{told.cycles:,}", rate),
-            Card("Array busy", f"{told.utilization:.1%}", "of what it could multiply"),
+            Card("Array busy", percent(told.utilization), "of what it could multiply"),
         ]
     return items
 
@@ -60,7 +61,7 @@ def _timeline(found: InspectedProgram, drawn: Timeline, measured: bool) -> Secti
         start = max(span.start, reached.get(span.engine, 0))
         busy[span.engine] += max(span.stop - start, 0)
         reached[span.engine] = max(reached.get(span.engine, 0), span.stop)
-    shares = ", ".join(f"{e.name} {busy[e.name] / drawn.cycles:.0%}" for e in Engine)
+    shares = ", ".join(f"{e.name} {percent(busy[e.name] / drawn.cycles, 0)}" for e in Engine)
     source = "as the device measured it" if measured else "by the cycle model, exact for the RTL"
     third = drawn.cycles // 3
     windows = [
@@ -86,8 +87,9 @@ def _cycles(told: Prediction) -> Section:
     most = max(times, key=lambda t: t.cycles)
     counts = Counter(t.bound for t in times)
     bounds = ", ".join(f"{n} by {what}" for what, n in counts.most_common())
+    share = percent(most.cycles / told.cycles, 0)
     caption = (
-        f"{most.layer} takes the most cycles, {most.cycles / told.cycles:.0%} of {told.cycles:,}. "
+        f"{most.layer} takes the most cycles, {share} of {told.cycles:,}. "
         f"Layers by what bounds them: {bounds}."
     )
     parts = {
@@ -114,8 +116,8 @@ def _cycle_table(told: Prediction) -> sections.Markup:
             (
                 t.layer,
                 f"{t.cycles:,}",
-                f"{t.cycles / told.cycles:.1%}",
-                f"{t.ideal / t.cycles:.1%}",
+                percent(t.cycles / told.cycles),
+                percent(t.ideal / t.cycles),
                 f"{t.fed:,}",
                 f"{t.drain:,}",
                 f"{t.wait:,}",
@@ -155,13 +157,21 @@ def _traffic(found: InspectedProgram, told: Prediction) -> Section:
 
 
 def _roofline(found: InspectedProgram, told: Prediction) -> Section:
-    config, points = found.program.config, list(_points(told.times, found.program.config.macs))
-    memory = sum(p.intensity < config.macs / config.bus_bytes for p in points)
+    config = found.program.config
+    points = list(_points(told.times, config.macs))
+    ridge = config.macs / config.bus_bytes
+    memory = sum(p.intensity < ridge for p in points)
+    early = sum(p.rate > p.intensity * config.bus_bytes for p in points)
     caption = (
-        f"{memory} of {len(points)} layers lie under the slope: what they move bounds them "
-        "before the multipliers do. The distance to the roof is time lost to anything else: "
-        "empty lanes, the drain, waiting."
+        f"{memory} of {len(points)} layers have less than {ridge:g} multiply-accumulates per byte: "
+        "without other layers to hide their loads, moving data would bound them. "
     )
+    if early:
+        caption += (
+            f"{early} of them are above the slope, because what they need was loaded while "
+            "earlier layers computed. "
+        )
+    caption += "The distance to the flat roof is empty lanes, drain and waiting."
     draw = partial(charts.roofline, points, float(config.macs), float(config.bus_bytes))
     keys = [(tone, f"bound by {what}") for what, tone in _TONES.items()]
     return Section(

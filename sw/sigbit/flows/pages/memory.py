@@ -65,9 +65,7 @@ def _window(found: InspectedProgram) -> Markup:
     net = found.program
     whole = net.memory_bytes
     regions = [r for r in found.memory_map if (r.start, r.end) != (0, whole)]
-    parts = [
-        charts.Extent(r.content, r.start // 1024, -(-r.end // 1024), "series-2") for r in regions
-    ]
+    parts = [charts.Extent(r.content, r.start / 1024, r.end / 1024, "series-2") for r in regions]
     largest = max(regions, key=lambda r: r.end - r.start)
     caption = (
         f"The DMA window takes {size(whole)}; {largest.content} is the largest part, "
@@ -79,5 +77,5 @@ def _window(found: InspectedProgram) -> Markup:
     ]
     columns = [Column("from", code=True), Column("to", code=True)]
     columns += [Column("size", number=True), Column("content")]
-    draw = partial(charts.extents, parts, max(whole // 1024, 1), "KiB from the window's start")
+    draw = partial(charts.extents, parts, whole / 1024, "KiB from the window's start")
     return figure(draw, caption) + table(columns, rows)

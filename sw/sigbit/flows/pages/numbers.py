@@ -5,12 +5,12 @@ from functools import partial
 
 from markupsafe import Markup
 
-from sigbit.flows.details.tensors import LayerError, Tensors
+from sigbit.flows.details.tensors import WORST, LayerError, Tensors
 from sigbit.report import charts, sections
 from sigbit.report.components import Column, bar, figure, legend, table
 from sigbit.report.grids import GridUse
 from sigbit.report.page import Section
-from sigbit.report.tables import NONE
+from sigbit.report.tables import NONE, percent
 
 _PARTS = (
     ("ink", "deployed"),
@@ -72,7 +72,7 @@ def grid_use(weights: Sequence[GridUse], acts: Sequence[GridUse], lead: str) -> 
 
 
 def _cells(use: GridUse | None) -> list[object]:
-    return [NONE, NONE] if use is None else [bar(use.range_use), f"{use.saturated:.2%}"]
+    return [NONE, NONE] if use is None else [bar(use.range_use), percent(use.saturated, 2)]
 
 
 def _errors(found: Tensors) -> Section:
@@ -123,27 +123,27 @@ def _finding(errors: Sequence[LayerError]) -> str:
 
 def _worst(found: Tensors) -> Section:
     columns = [Column("layer"), Column("channel", number=True)]
-    columns += [Column(n, number=True) for n in ("signal-to-noise ratio", "of the layer's noise")]
+    names = ("error", "share of the layer's error", "signal-to-noise ratio")
+    columns += [Column(n, number=True) for n in names]
     columns += [Column("range used"), Column("saturated", number=True)]
     rows: list[tuple[str | Markup, ...]] = [
         (
             c.layer,
             f"{c.channel}",
+            percent(c.weight),
+            percent(c.noise_share),
             _decibels(c.snr_db),
-            f"{c.noise_share:.1%}",
             bar(c.range_use),
-            f"{c.saturated:.2%}",
+            percent(c.saturated, 2),
         )
         for c in found.worst
     ]
-    count = "channels" if len(found.worst) > 1 else "channel"
     return Section(
         "Worst channels",
         table(columns, rows),
-        f"The {len(found.worst)} {count} with the least signal-to-noise ratio, on "
-        f"{found.samples}. A channel that uses little of the range shares its scale with much "
-        "larger ones: equalization (--equalize) may help it; one that saturates wants a larger "
-        "scale.",
+        f"The channels with the largest error energy, relative to the mean signal energy of their "
+        f"layer's channels, at most {WORST}, on {found.samples}. A channel that uses little of the "
+        "range shares its scale with much larger ones; one that saturates wants a larger scale.",
     )
 
 

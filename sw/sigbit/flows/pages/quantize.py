@@ -11,7 +11,7 @@ from sigbit.flows.quantized import QuantizedNetwork
 from sigbit.report import sections
 from sigbit.report.components import Card, Column, badge, table
 from sigbit.report.page import Section, render
-from sigbit.report.tables import NONE
+from sigbit.report.tables import NONE, percent
 
 
 def page(found: QuantizedNetwork, command: str) -> str:
@@ -49,7 +49,7 @@ def _cards(found: QuantizedNetwork) -> list[Card]:
     items = [
         Card(
             "Same decision as the float network",
-            f"{quality.agreement:.1%}",
+            percent(quality.agreement),
             f"on {quality.images:,} test samples",
         )
     ]
@@ -57,8 +57,8 @@ def _cards(found: QuantizedNetwork) -> list[Card]:
         items.append(
             Card(
                 "Accuracy",
-                f"{quality.accuracy_quantized:.1%}",
-                f"float {quality.accuracy_float:.1%}",
+                percent(quality.accuracy_quantized),
+                f"float {percent(quality.accuracy_float)}",
             )
         )
     program = found.details and found.details.program
@@ -77,7 +77,7 @@ def _reconstruction(found: QuantizedNetwork) -> Iterator[Section]:
         return
     columns = [Column("step"), Column("agreement", number=True), Column("error", number=True)]
     rows = [
-        (s.step, f"{s.agreement:.1%}", f"{s.error:.4g}", badge("kept", "good") if s.kept else "no")
+        (s.step, percent(s.agreement), f"{s.error:.4g}", badge("kept", "good") if s.kept else "no")
         for s in found.reconstruction
     ]
     yield Section(
