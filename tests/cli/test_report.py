@@ -1,17 +1,16 @@
 """The report: self-contained, escaped, reproducible; and the utilization it shows."""
 
 import re
-from functools import partial
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from markupsafe import Markup
 
+from cli.sample_page import sample_page
 from sigbit.report import charts, sections
-from sigbit.report.components import Card, Column, figure, table
+from sigbit.report.components import Column, table
 from sigbit.report.grids import GridUse, RealHistogram
 from sigbit.report.metrics import (
     COPIES,
@@ -20,40 +19,10 @@ from sigbit.report.metrics import (
     layer_cycles,
     layer_times,
 )
-from sigbit.report.page import Section, Verdict, render
+from sigbit.report.page import Verdict, render
 from sigbit.report.spans import Span, Timeline
-from sigbit.report.treemap import Tile, treemap
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import PRESETS
-
-
-def _page(seed: int, name: str = "conv & <b>") -> str:
-    rng = np.random.default_rng(seed)
-    found = Timeline.of(90, [Span("LOAD", 0, 40, -1), Span("COMPUTE", 30, 90, 0)])
-    pixels = rng.integers(0, 256, (8, 8)).astype(np.uint8)
-    grid = [-4, -2, -1, 0, 1, 2, 4]
-    engines = ["LOAD", "COMPUTE", "STORE"]
-    point = charts.Point(name, 3.0, 20.0, 1.0, "series-0")
-    drawn = [
-        partial(charts.stacked, [name], {"a": [1], "b": [2.5]}, ["ink", "bad"], "cycles"),
-        partial(charts.dots, [name], {"a": [1.5], "b": [None]}, ["ink", "bad"], "dB"),
-        partial(charts.roofline, [point], 32.0, 8.0),
-        partial(charts.extents, [charts.Extent(name, 0, 3, "accent")], 9, "KiB"),
-        partial(treemap, Tile("all", 3, (Tile(name, 2), Tile("b", 1))), "LUT"),
-    ]
-    parts = [
-        sections.headline([Card("images", "3", tone="good")]),
-        sections.accuracy({"float": 0.99, "deployed": 0.5}, 3),
-        sections.utilization([LayerCycles(name, 10, 20, 60)], 32),
-        sections.timeline(found, engines, [name], [("all", 0, 90)], "lead"),
-        sections.weights([RealHistogram.of(name, rng.normal(0, 2, 99), grid)], "lead"),
-        sections.codes("Activations", [GridUse.of(name, grid, np.arange(200))] * 2, "x", "lead"),
-        Section("Drawings", Markup("").join(figure(draw, "caption") for draw in drawn)),
-        sections.samples([sections.Sample(pixels, 1, 7)], [sections.Sample(pixels, 2, 2)], 3),
-        sections.layers([sections.LayerRow(name, "conv", (1, 2, 3), 4, 5, 0, "a.py:1")]),
-        sections.provenance({"digest": "00"}, "sigbit demo --seed 1"),
-    ]
-    return render("Title", "subtitle", Verdict(True, "all equal"), parts, "footer")
 
 
 class _Checker(HTMLParser):
@@ -87,7 +56,7 @@ class _Checker(HTMLParser):
 
 
 def test_page_is_well_formed_and_self_contained():
-    page = _page(0)
+    page = sample_page(0)
     checker = _Checker()
     checker.feed(page)
     assert checker.open == []
@@ -101,7 +70,7 @@ def test_page_is_well_formed_and_self_contained():
 
 
 def test_every_colour_is_themed():
-    page = _page(0)
+    page = sample_page(0)
     defined = set(re.findall(r"(--[a-z0-9-]+):", page))
     assert set(re.findall(r"var\((--[a-z0-9-]+)\)", page)) <= defined
     assert "#0101" not in page  # no placeholder is left
@@ -110,15 +79,15 @@ def test_every_colour_is_themed():
 
 
 def test_names_are_escaped():
-    page = _page(0)
+    page = sample_page(0)
     assert "<b>" not in page.replace("<b>PASS</b>", "").replace("<b>says", "")
     assert "conv &amp; &lt;b&gt;" in page
     assert "&lt;i&gt;" in table([Column("a")], [["<i>"]])
 
 
 def test_reproducible():
-    assert _page(1) == _page(1)
-    assert _page(1) != _page(2)
+    assert sample_page(1) == sample_page(1)
+    assert sample_page(1) != sample_page(2)
 
 
 def test_failure_is_visible():
