@@ -19,6 +19,9 @@
     }
   }
 
+  const ids = [...document.querySelectorAll("[id]")].map((element) => element.id);
+  if (new Set(ids).size < ids.length) wrong.push("two elements have one id");
+
   // Figures: text inside its drawing, and large enough.
   let figures = 0;
   for (const drawing of [...document.querySelectorAll("figure svg")].filter(shown)) {

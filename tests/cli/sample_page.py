@@ -35,7 +35,7 @@ def sample_page(seed: int, name: str = "conv & <b>") -> str:
         sections.utilization([LayerCycles(name, 10, 20, 60)], 32),
         sections.timeline(found, engines, [name], [("all", 0, 90)], "lead"),
         sections.weights([RealHistogram.of(name, rng.normal(0, 2, 99), grid)], "lead"),
-        sections.codes("Activations", [GridUse.of(name, grid, np.arange(200))] * 2, "x", "lead"),
+        sections.codes("Activations", [GridUse.of(n, grid, np.arange(200)) for n in (name, "b")], "x", "lead"),
         Section("Drawings", Markup("").join(figure(draw, "caption") for draw in drawn)),
         sections.samples([sections.Sample(pixels, 1, 7)], [sections.Sample(pixels, 2, 2)], 3),
         sections.layers([sections.LayerRow(name, "conv", (1, 2, 3), 4, 5, 0, "a.py:1")]),

@@ -3,18 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import ceil, floor, log10
 
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.text import Annotation
-from matplotlib.ticker import (
-    FuncFormatter,
-    LogLocator,
-    MaxNLocator,
-    NullLocator,
-    StrMethodFormatter,
-)
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from sigbit.report.figures import NARROW, axes_of, canvas_of, colour, series, svg
 from sigbit.report.grids import GridUse, RealHistogram
@@ -24,6 +19,14 @@ ROW = 0.21
 """Inches of a layer's row."""
 _FEW = 64
 """Values of a grid up to which each is drawn on its own."""
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value == round(value) else f"{value:g}"
+
+
+NUMBER = FuncFormatter(lambda value, _: _number(value))
+PERCENT = FuncFormatter(lambda value, _: f"{_number(value)} %")
 
 
 @dataclass(frozen=True)
@@ -48,11 +51,11 @@ class Extent:
     tone: str
 
 
-def accuracy(shares: Mapping[str, float], floor: float, width: float) -> Markup:
-    """Horizontal bars of accuracies in [0, 1]; the axis starts at ``floor`` so that differences
+def accuracy(shares: Mapping[str, float], start: float, width: float) -> Markup:
+    """Horizontal bars of accuracies in [0, 1]; the axis starts at ``start`` so that differences
     show."""
     axes = axes_of(width, 0.7 + 0.34 * len(shares))
-    left = 100 * floor
+    left = 100 * start
     for row, share in enumerate(shares.values()):
         axes.barh(row, 100 * share - left, left=left, height=0.62, color=series(row))
         axes.annotate(
@@ -64,7 +67,7 @@ def accuracy(shares: Mapping[str, float], floor: float, width: float) -> Markup:
         )
     _rows(axes, list(shares), width)
     axes.set_xlim(left, 100 + (0.09 if width > NARROW else 0.32) * (100 - left))
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:.0f} %"))
+    axes.xaxis.set_major_formatter(PERCENT)
     _ticks(axes, width)
     axes.set_xlabel("images classified correctly")
     return svg(axes, "accuracy")
@@ -88,7 +91,7 @@ def timeline(
         )
     _rows(axes, engines, width)
     axes.set_xlim(low, high)
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.xaxis.set_major_formatter(NUMBER)
     _ticks(axes, width)
     axes.set_xlabel("cycle")
     axes.grid(axis="x", linewidth=0.5)
@@ -111,7 +114,7 @@ def stacked(
         left += np.asarray(values, float)
     _rows(axes, rows, width)
     axes.set_xlim(0, 1.02 * max(float(left.max(initial=0)), 1.0))
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.xaxis.set_major_formatter(NUMBER)
     _ticks(axes, width)
     axes.set_xlabel(label)
     axes.grid(axis="x", linewidth=0.5)
@@ -140,7 +143,7 @@ def dots(
             zorder=3,
         )
     _rows(axes, rows, width)
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.xaxis.set_major_formatter(NUMBER)
     _ticks(axes, width)
     axes.set_xlabel(label)
     return svg(axes, label)
@@ -176,11 +179,11 @@ def roofline(points: Sequence[Point], peak: float, bandwidth: float, width: floa
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, peak * 2)
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(LogLocator(numticks=6 if width > NARROW else 4))
+        axis.set_major_locator(FixedLocator(_decades(*axis.get_view_interval())))
         axis.set_minor_locator(NullLocator())
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        axis.set_major_formatter(NUMBER)
     axes.set_xlabel("multiply-accumulates per byte moved")
-    axes.set_ylabel("per cycle")
+    axes.set_ylabel("multiply-accumulates per cycle")
     axes.grid(linewidth=0.5)
     _name(axes, points, width)
     return svg(axes, "roofline: multiply-accumulates per cycle against those per byte")
@@ -224,7 +227,7 @@ def extents(found: Sequence[Extent], end: float, label: str, width: float) -> Ma
             )
     _rows(axes, rows, width)
     axes.set_xlim(0, end)
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.xaxis.set_major_formatter(NUMBER)
     _ticks(axes, width)
     axes.set_xlabel(label)
     axes.grid(axis="x", linewidth=0.5)
@@ -273,8 +276,8 @@ def _shares(axes: Axes, title: str, label: str) -> None:
     axes.set_title(title, loc="left")
     axes.set_xlabel(label)
     axes.set_ylabel("share")
-    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:.0f} %"))
-    axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+    axes.yaxis.set_major_formatter(PERCENT)
+    axes.yaxis.set_major_locator(MaxNLocator(3))
 
 
 def _rows(axes: Axes, names: Sequence[str], width: float) -> None:
@@ -289,6 +292,17 @@ def _rows(axes: Axes, names: Sequence[str], width: float) -> None:
 def _ticks(axes: Axes, width: float) -> None:
     count = 9 if width > NARROW else 3
     axes.xaxis.set_major_locator(MaxNLocator(count, integer=True, steps=[1, 2, 2.5, 5, 10]))
+
+
+def _decades(low: float, high: float) -> list[float]:
+    """At most five round numbers of an axis of logarithms."""
+    powers = range(floor(log10(low)), ceil(log10(high)) + 1)
+    fine = [m * 10.0**k for k in powers for m in (1, 2, 5)]
+    for ticks in (fine, fine[::3], fine[::6], fine[::9]):
+        inside = [t for t in ticks if low <= t <= high]
+        if len(inside) <= 5:
+            break
+    return inside
 
 
 def short(name: str, width: float) -> str:

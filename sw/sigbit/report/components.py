@@ -112,3 +112,8 @@ def picture(pixels: NDArray[np.uint8], label: str) -> Markup:
 def tiles(items: Iterable[tuple[Markup, str, str, str]]) -> Markup:
     """A grid of pictures: (picture, title, note, tone)."""
     return _render("tiles", list(items))
+
+
+def entries(items: Iterable[tuple[str, str, Sequence[str]]]) -> Markup:
+    """Paragraphs under small headings: (title, place, paragraphs)."""
+    return _render("entries", list(items))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 
 import numpy as np
 from markupsafe import Markup
@@ -59,10 +60,10 @@ def headline(items: Sequence[Card]) -> Section:
 
 def accuracy(shares: Mapping[str, float], images: int) -> Section:
     """Accuracies of the same images through the stages of the flow."""
-    floor = min(0.9, np.floor(10 * min(shares.values())) / 10)
+    start = max(0, ceil(10 * min(shares.values())) - 1) / 10
     return Section(
         "Accuracy",
-        figure(partial(charts.accuracy, shares, float(floor))),
+        figure(partial(charts.accuracy, shares, start)),
         f"Share of the {images} test images that are classified correctly.",
     )
 

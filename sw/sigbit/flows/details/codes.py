@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 
 from sigbit.ir.integer import Conv, IntegerGraph
 from sigbit.report.grids import GridUse
+from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.images import unpack_weights
 from sigbit_hw.arch.isa import Load, LoadKind
+from sigbit_hw.arch.numerics import TABLE_ENTRIES, Y_MAX, Y_MIN
 from sigbit_hw.arch.program import Program
 
 Ints = NDArray[np.int64]
@@ -55,9 +57,18 @@ def activation_codes(program: Program, layers: Mapping[str, Ints]) -> tuple[Grid
     return tuple(
         GridUse.of(
             info.name,
-            program.config.act_grid(info.planes).values + info.zero,
+            _stored(program.config, info.planes) + info.zero,
             layers[info.name] + info.zero,
         )
         for info in program.layers
         if info.name in layers
     )
+
+
+def _stored(config: ArchConfig, planes: int) -> Ints:
+    """Return the integers of a tensor of so many planes; of more than a byte only those of a
+    byte, as they come from a table of 256 entries."""
+    values = config.act_grid(planes).values
+    if len(values) <= TABLE_ENTRIES:
+        return values
+    return values[(values >= Y_MIN) & (values <= Y_MAX)]

@@ -10,7 +10,7 @@ from sigbit.flows.pages.memory import memory
 from sigbit.flows.pages.numbers import numbers
 from sigbit.flows.quality import LayerCodes
 from sigbit.report import sections
-from sigbit.report.components import Card, Column, badge, table
+from sigbit.report.components import Card, Column, badge, entries, table
 from sigbit.report.page import Section, Verdict, render
 
 
@@ -63,10 +63,10 @@ def _summary(found: CheckedNetwork, network: Description) -> Section:
 
 
 def _refusals(found: CheckedNetwork) -> Section:
-    columns = [Column("where", code=True), Column("operation", code=True)]
-    columns += [Column("why", prose=True), Column("instead", prose=True)]
-    rows = [(r.location or r.name, r.op, r.reason, r.remedy) for r in found.unsupported]
-    return Section("Not supported", table(columns, rows))
+    rows = (
+        (r.op, r.location or r.name, (r.reason, f"Instead: {r.remedy}")) for r in found.unsupported
+    )
+    return Section("Not supported", entries(rows))
 
 
 def _operations(network: Description) -> Section:

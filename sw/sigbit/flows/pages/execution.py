@@ -34,7 +34,7 @@ def cards(found: InspectedProgram) -> list[Card]:
     if told is not None:
         rate = f"{net.images * CLOCK / told.cycles:,.0f} images/s at {CLOCK / 1e6:.0f} MHz"
         items += [
-            Card("Cycles per run", f"{told.cycles:,}", rate),
+            Card("Cycles predicted", f"{told.cycles:,}", rate),
             Card("Array busy", percent(told.utilization), "of what it could multiply"),
         ]
     return items
@@ -163,15 +163,11 @@ def _roofline(found: InspectedProgram, told: Prediction) -> Section:
     memory = sum(p.intensity < ridge for p in points)
     early = sum(p.rate > p.intensity * config.bus_bytes for p in points)
     caption = (
-        f"{memory} of {len(points)} layers have less than {ridge:g} multiply-accumulates per byte: "
-        "without other layers to hide their loads, moving data would bound them. "
+        f"Less than {ridge:g} multiply-accumulates per byte, so that moving data may bound them: "
+        f"{memory} of {len(points)} layers. Above the slope, because their data was loaded while "
+        f"earlier layers computed: {early}. The distance to the flat roof is empty lanes, drain "
+        "and waiting."
     )
-    if early:
-        caption += (
-            f"{early} of them are above the slope, because what they need was loaded while "
-            "earlier layers computed. "
-        )
-    caption += "The distance to the flat roof is empty lanes, drain and waiting."
     draw = partial(charts.roofline, points, float(config.macs), float(config.bus_bytes))
     keys = [(tone, f"bound by {what}") for what, tone in _TONES.items()]
     return Section(

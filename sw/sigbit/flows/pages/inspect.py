@@ -1,6 +1,6 @@
 """The report of ``sigbit inspect``: a Program."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 from sigbit.flows.inspect import InspectedProgram
 from sigbit.flows.pages.execution import cards, execution
@@ -9,16 +9,19 @@ from sigbit.flows.pages.memory import memory
 from sigbit.flows.pages.numbers import grid_use
 from sigbit.report import sections
 from sigbit.report.components import Column, table
+from sigbit.report.grids import GridUse
 from sigbit.report.page import Section, render
 
 
 def page(found: InspectedProgram, command: str) -> str:
     """Return a self-contained page of a Program inspected in detail; ``command`` makes it again."""
-    net = found.program
+    net, details = found.program, found.details
+    assert details is not None
     parts = [
         sections.headline(cards(found)),
         *execution(found),
-        *native_weights(found),
+        grid_use(details.weights, (), "Native weight codes of the Program."),
+        native_weights(details.weights),
         memory(found),
         _layers(found),
         provenance(command, {}, net.config, net),
@@ -33,20 +36,16 @@ def page(found: InspectedProgram, command: str) -> str:
     )
 
 
-def native_weights(found: InspectedProgram) -> Iterator[Section]:
-    """Yield how the weight codes in a Program use the array's native grid."""
-    assert found.details is not None
-    uses = found.details.weights
-    if uses:
-        yield grid_use(uses, (), "Native weight codes of the Program.")
-        yield sections.codes(
-            "Weights",
-            uses,
-            "native value",
-            "How often each native value occurs in the weight words that a layer loads. Weights of "
-            "several terms are counted digit by digit, and lanes that a layer's channels leave "
-            "empty count as zeros.",
-        )
+def native_weights(uses: Sequence[GridUse]) -> Section:
+    """Return how often a Program's weight codes occur."""
+    return sections.codes(
+        "Weights",
+        uses,
+        "native value",
+        "How often each native value occurs in the weight words that a layer loads. Weights of "
+        "several terms are counted digit by digit, and lanes that a layer's channels leave empty "
+        "count as zeros.",
+    )
 
 
 def _layers(found: InspectedProgram) -> Section:

@@ -21,8 +21,7 @@ def page(found: ProgramRun, command: str) -> str:
         sections.headline(_cards(found, details)),
         *_compared(found),
         *execution(details.program, details.timeline),
-        *_activations(found, details),
-        *native_weights(details.program),
+        *_numbers(found, details),
         memory(details.program),
         *_counters(found),
         provenance(command, {"device": found.device}, net.config, net),
@@ -69,12 +68,16 @@ def _compared(found: ProgramRun) -> Iterator[Section]:
     yield Section("Comparison", table([*columns, Column("where", prose=True)], rows))
 
 
-def _activations(found: ProgramRun, details: RunDetails) -> Iterator[Section]:
-    if not details.activations:
-        return
+def _numbers(found: ProgramRun, details: RunDetails) -> Iterator[Section]:
+    assert details.program.details is not None
+    weights, acts = details.program.details.weights, details.activations
     samples = f"{found.images:,} {'images' if found.images > 1 else 'image'}"
-    yield grid_use((), details.activations, f"Values that {found.device} gave for {samples}.")
-    yield activations(details.activations, f"{samples}, as {found.device} gave it")
+    lead = "Native weight codes of the Program"
+    lead += f", and values that {found.device} gave for {samples}." if acts else "."
+    yield grid_use(weights, acts, lead)
+    yield native_weights(weights)
+    if acts:
+        yield activations(acts, f"{samples}, as {found.device} gave it")
 
 
 def _counters(found: ProgramRun) -> Iterator[Section]:
