@@ -20,6 +20,7 @@ def sample_page(seed: int, name: str = "conv & <b>") -> str:
     found = Timeline.of(90, [Span("LOAD", 0, 40, -1), Span("COMPUTE", 30, 90, 0)])
     pixels = rng.integers(0, 256, (8, 8)).astype(np.uint8)
     grid = [-4, -2, -1, 0, 1, 2, 4]
+    uses = [GridUse.of(layer, grid, np.arange(200)) for layer in (name, "b")]
     engines = ["LOAD", "COMPUTE", "STORE"]
     point = charts.Point(name, 3.0, 20.0, 1.0, "series-0")
     drawn = [
@@ -35,7 +36,7 @@ def sample_page(seed: int, name: str = "conv & <b>") -> str:
         sections.utilization([LayerCycles(name, 10, 20, 60)], 32),
         sections.timeline(found, engines, [name], [("all", 0, 90)], "lead"),
         sections.weights([RealHistogram.of(name, rng.normal(0, 2, 99), grid)], "lead"),
-        sections.codes("Activations", [GridUse.of(n, grid, np.arange(200)) for n in (name, "b")], "x", "lead"),
+        sections.codes("Activations", uses, "x", "lead"),
         Section("Drawings", Markup("").join(figure(draw, "caption") for draw in drawn)),
         sections.samples([sections.Sample(pixels, 1, 7)], [sections.Sample(pixels, 2, 2)], 3),
         sections.layers([sections.LayerRow(name, "conv", (1, 2, 3), 4, 5, 0, "a.py:1")]),

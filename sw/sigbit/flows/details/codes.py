@@ -8,10 +8,9 @@ from numpy.typing import NDArray
 
 from sigbit.ir.integer import Conv, IntegerGraph
 from sigbit.report.grids import GridUse
-from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.images import unpack_weights
-from sigbit_hw.arch.isa import Load, LoadKind
-from sigbit_hw.arch.numerics import TABLE_ENTRIES, Y_MAX, Y_MIN
+from sigbit_hw.arch.images import item_bytes, unpack_table, unpack_weights
+from sigbit_hw.arch.isa import Load, LoadKind, Out
+from sigbit_hw.arch.numerics import TABLE_ENTRIES
 from sigbit_hw.arch.program import Program
 
 Ints = NDArray[np.int64]
@@ -53,22 +52,40 @@ def model_codes(graph: IntegerGraph) -> tuple[GridUse, ...]:
 
 def activation_codes(program: Program, layers: Mapping[str, Ints]) -> tuple[GridUse, ...]:
     """Count the values that layers have, in units of their scale; ``layers`` holds stored
-    integers ``[N, C, H, W]``."""
+    integers ``[N, C, H, W]``.
+
+    The grid of a tensor whose planes hold more values than a table has entries is what its table
+    gives.
+    """
+    given = _given_by_tables(program)
     return tuple(
         GridUse.of(
             info.name,
-            _stored(program.config, info.planes) + info.zero,
+            (grid if len(grid) <= TABLE_ENTRIES else given[info.name]) + info.zero,
             layers[info.name] + info.zero,
         )
         for info in program.layers
         if info.name in layers
+        for grid in [program.config.act_grid(info.planes).values]
     )
 
 
-def _stored(config: ArchConfig, planes: int) -> Ints:
-    """Return the integers of a tensor of so many planes; of more than a byte only those of a
-    byte, as they come from a table of 256 entries."""
-    values = config.act_grid(planes).values
-    if len(values) <= TABLE_ENTRIES:
-        return values
-    return values[(values >= Y_MIN) & (values <= Y_MAX)]
+def _given_by_tables(program: Program) -> dict[str, Ints]:
+    """Return the stored integers, ascending, that the tables of each layer give."""
+    config, memory = program.config, program.memory()
+    layer_of = {info.index: info.layer for info in program.execs}
+    tables = np.zeros((config.tables, TABLE_ENTRIES), np.uint8)
+    found: dict[str, Ints] = {}
+    out: Out | None = None
+    for index, instr in enumerate(program.listing):
+        if isinstance(instr, Out):
+            out = instr
+        elif isinstance(instr, Load) and instr.kind == LoadKind.TABLE:
+            size = instr.n0 * item_bytes(LoadKind.TABLE, config)
+            data = memory[instr.address : instr.address + size]
+            tables[instr.dst : instr.dst + instr.n0] = unpack_table(data, config)
+        elif index in layer_of and out is not None:
+            codes = tables[out.table : out.table + out.n_planes]
+            values = config.act_grid(out.n_planes).decode(codes)
+            found[layer_of[index]] = np.union1d(found.get(layer_of[index], values), values)
+    return found

@@ -12,6 +12,7 @@ from sigbit.report.page import Section
 from sigbit.report.spans import Timeline
 from sigbit.report.tables import percent
 from sigbit.report.units import size
+from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Engine
 
 _TONES = {"compute": "series-0", "drain": "series-1", "loads": "series-3"}
@@ -44,14 +45,15 @@ def execution(found: InspectedProgram, measured: Timeline | None = None) -> Iter
     """Yield the sections of a Program with a prediction; ``measured`` is the timeline of the
     device that ran it, if there is one."""
     told = found.prediction
-    if told is None:
+    if told is None or not told.times:
         return
     drawn = measured or told.timeline
     if drawn is not None and drawn.spans:
         yield _timeline(found, drawn, measured is not None)
     yield _cycles(told)
     yield _traffic(found, told)
-    yield _roofline(found, told)
+    if points := tuple(_points(told.times, found.program.config.macs)):
+        yield _roofline(found.program.config, points)
 
 
 def _timeline(found: InspectedProgram, drawn: Timeline, measured: bool) -> Section:
@@ -156,9 +158,7 @@ def _traffic(found: InspectedProgram, told: Prediction) -> Section:
     )
 
 
-def _roofline(found: InspectedProgram, told: Prediction) -> Section:
-    config = found.program.config
-    points = list(_points(told.times, config.macs))
+def _roofline(config: ArchConfig, points: Sequence[charts.Point]) -> Section:
     ridge = config.macs / config.bus_bytes
     memory = sum(p.intensity < ridge for p in points)
     early = sum(p.rate > p.intensity * config.bus_bytes for p in points)

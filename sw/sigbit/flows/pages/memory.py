@@ -49,6 +49,8 @@ def _memories(chip: Chip) -> Markup:
 
 
 def _slots(chip: Chip) -> Markup:
+    if not chip.slots:
+        return Markup("")
     (total,) = {m.items for m in chip.memories if m.name == "activation slots"}
     largest = max(chip.slots, key=lambda r: r.stop - r.start)
     parts = [charts.Extent(r.layer, r.start, r.stop, _DOING[r.doing]) for r in chip.slots]
