@@ -31,7 +31,7 @@ def sample_page(seed: int, name: str = "conv & <b>") -> str:
         partial(treemap, Tile("all", 3, (Tile(name, 2), Tile("b", 1))), "LUT"),
     ]
     parts = [
-        sections.headline([Card("images", "3", tone="good")]),
+        sections.headline([Card("images", "3", tone="good"), Card("Sums", "123,300,774,272")] * 4),
         sections.accuracy({"float": 0.99, "deployed": 0.5}, 3),
         sections.utilization([LayerCycles(name, 10, 20, 60)], 32),
         sections.timeline(found, engines, [name], [("all", 0, 90)], "lead"),

@@ -9,16 +9,14 @@ from torch import Tensor
 
 from sigbit.errors import QuantizationError
 from sigbit.flows.bulk import BATCH, BulkModel
-from sigbit.flows.details.tensors import decibels
+from sigbit.flows.details.tensors import decibels, wanted_tensors
 from sigbit.flows.progress import Tell
 from sigbit.inputs.networks import FloatNetwork
 from sigbit.inputs.samples import Samples
 from sigbit.ir.floating import FloatGraph
 from sigbit.quant import IntegerModel, PreparedModel
-from sigbit.quant.calibration.reference import Reference, result
 from sigbit.quant.layers.layer import QuantLayer
-from sigbit.quant.layers.operators import as_image
-from sigbit.quant.plan.plans import InputPlan, LayerPlan
+from sigbit.quant.plan.plans import InputPlan
 from sigbit.quant.post.reconstruction.judge import decisions
 
 _BATCH = 8
@@ -162,11 +160,10 @@ def layer_qualities(
     tell("measuring the layers")
     batches = calibration.tensors(0, MEASURED)
     with torch.no_grad():
-        values, levels = Reference(graph).of(batches), prepared.levels(*batches)
+        wanted, levels = wanted_tensors(prepared, graph, batches), prepared.levels(*batches)
     rows = []
     for p in prepared.plan.layers:
         module, found = prepared.quant_module(p.name), levels[p.name]
-        wanted = result(p, values) if isinstance(p, LayerPlan) else values.get(p.name)
         terms = None
         if isinstance(module, QuantLayer) and module.sources[0].trained:
             terms = module.terms[0]
@@ -178,9 +175,9 @@ def layer_qualities(
                 weight_terms=terms,
                 act_planes=module.grid.planes,
                 scale=float(found.scale),
-                snr_db=None
-                if wanted is None
-                else decibels(as_image(wanted, p.shape), found.levels * found.scale),
+                snr_db=decibels(wanted[p.name], found.levels * found.scale)
+                if p.name in wanted
+                else None,
                 location=getattr(p, "location", ""),
             )
         )

@@ -193,7 +193,8 @@ def _name(axes: Axes, points: Sequence[Point], width: float) -> None:
     """Write names beside points, as far as none covers another or leaves the axes."""
     renderer = canvas_of(axes)
     inside, taken = axes.get_window_extent(renderer), list[Annotation]()
-    for point in sorted(points, key=lambda p: -p.weight):
+    most = 12 if width > NARROW else 6
+    for point in sorted(points, key=lambda p: -p.weight)[:most]:
         for right, above in product((True, False), repeat=2):
             text = axes.annotate(
                 short(point.name, width),

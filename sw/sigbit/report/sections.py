@@ -111,6 +111,9 @@ def timeline(
 ) -> Section:
     """The engines over one run: a chart for each window (caption, first cycle, last cycle)."""
     keys = [(f"series-{i % SERIES}", name) for i, name in enumerate(layers)]
+    if len(keys) > SERIES:
+        keys = [(f"series-{i}", f"layer {i + 1}") for i in range(SERIES)]
+        lead += f" Colours follow the order of the layers and repeat after {SERIES}."
     if any(span.layer < 0 for span in found.spans):
         keys.append(("muted", "no layer"))
     drawn = Markup("").join(

@@ -11,7 +11,7 @@ from torch import Tensor
 from sigbit.flows.progress import Tell
 from sigbit.ir.floating import FloatGraph
 from sigbit.quant import PreparedModel
-from sigbit.quant.calibration.reference import Reference, result
+from sigbit.quant.calibration.reference import result
 from sigbit.quant.layers.layer import QuantLayer
 from sigbit.quant.layers.operators import as_image
 from sigbit.quant.layers.values import Arithmetic, Levels
@@ -22,6 +22,8 @@ from sigbit.report.grids import GridUse, RealHistogram
 
 WORST = 10
 """Channels that are listed."""
+EXACT = 120.0
+"""Decibels above which only the rounding of float32 is left."""
 
 
 @dataclass(frozen=True)
@@ -110,11 +112,7 @@ def measure(
     """Compare the tensors of ``prepared``, after ``convert``, with those of ``graph`` on a
     ``batch`` of each input, called ``samples``."""
     tell("measuring every layer for the report")
-    values, wanted = Reference(graph).of(batch), {}
-    for p in prepared.plan.layers:
-        found = result(p, values) if isinstance(p, LayerPlan) else values.get(p.name)
-        if found is not None:
-            wanted[p.name] = as_image(found, p.shape).double()
+    wanted = wanted_tensors(prepared, graph, batch)
     with _evaluating(prepared):
         deployed = prepared.levels(*batch)
         parts: list[Mapping[str, Levels]] = [deployed]
@@ -144,11 +142,27 @@ def measure(
     )
 
 
+def wanted_tensors(
+    prepared: PreparedModel, graph: FloatGraph, batch: tuple[Tensor, ...]
+) -> dict[str, Tensor]:
+    """Return what the float network, with the quantizers that it has, gives in place of the
+    tensors of ``prepared``: float64 ``[batch, C, H, W]`` by name, where there is one."""
+    values = graph.evaluate(dict(zip((node.name for node in graph.inputs), batch, strict=True)))
+    found = {}
+    for p in prepared.plan.layers:
+        value = result(p, values) if isinstance(p, LayerPlan) else values.get(p.name)
+        if value is not None:
+            found[p.name] = as_image(value, p.shape).double()
+    return found
+
+
 def decibels(wanted: Tensor, got: Tensor) -> float | None:
-    """Return the signal-to-noise ratio of tensors of one shape; None without signal or noise."""
+    """Return the signal-to-noise ratio of tensors of one shape; None without signal, or without
+    more noise than the rounding of float32 makes, :data:`EXACT`."""
     signal = float(wanted.double().square().sum())
     noise = float((wanted.double() - got.double()).square().sum())
-    return 10 * log10(signal / noise) if signal > 0 and noise > 0 else None
+    found = 10 * log10(signal / noise) if signal > 0 and noise > 0 else None
+    return None if found is None or found > EXACT else found
 
 
 def weight_histograms(

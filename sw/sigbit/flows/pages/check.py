@@ -12,6 +12,7 @@ from sigbit.flows.quality import LayerCodes
 from sigbit.report import sections
 from sigbit.report.components import Card, Column, badge, entries, table
 from sigbit.report.page import Section, Verdict, render
+from sigbit.report.units import count
 
 
 def page(found: CheckedNetwork, command: str) -> str:
@@ -46,14 +47,14 @@ def _subtitle(found: CheckedNetwork) -> str:
 def _verdict(found: CheckedNetwork) -> Verdict:
     if found.supported:
         return Verdict(True, "every operation is supported.")
-    count = len(found.unsupported)
-    return Verdict(False, f"{count} operation{'s are' if count > 1 else ' is'} not supported.")
+    refused = len(found.unsupported)
+    return Verdict(False, f"{refused} operation{'s are' if refused > 1 else ' is'} not supported.")
 
 
 def _summary(found: CheckedNetwork, network: Description) -> Section:
     items = [
-        Card("Multiply-accumulates", f"{network.macs:,}", "per sample"),
-        Card("Parameters", f"{network.parameters:,}"),
+        Card("Multiply-accumulates", count(network.macs), "per sample"),
+        Card("Parameters", count(network.parameters)),
     ]
     if network.quantizers:
         items.append(Card("Own quantizers", f"{network.quantizers:,}", "tensors that have one"))

@@ -11,7 +11,7 @@ from sigbit.report.metrics import CLOCK
 from sigbit.report.page import Section
 from sigbit.report.spans import Timeline
 from sigbit.report.tables import percent
-from sigbit.report.units import size
+from sigbit.report.units import count, size
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Engine
 
@@ -35,7 +35,7 @@ def cards(found: InspectedProgram) -> list[Card]:
     if told is not None:
         rate = f"{net.images * CLOCK / told.cycles:,.0f} images/s at {CLOCK / 1e6:.0f} MHz"
         items += [
-            Card("Cycles predicted", f"{told.cycles:,}", rate),
+            Card("Cycles predicted", count(told.cycles), rate),
             Card("Array busy", percent(told.utilization), "of what it could multiply"),
         ]
     return items
@@ -80,7 +80,7 @@ def _timeline(found: InspectedProgram, drawn: Timeline, measured: bool) -> Secti
         [layer.name for layer in found.program.layers],
         windows if third else windows[:1],
         f"What the three engines do in one run of {drawn.cycles:,} cycles, {source}: LOAD fetches, "
-        "COMPUTE multiplies, STORE writes. A bar is work for one layer, in that layer's colour.",
+        "COMPUTE multiplies, STORE writes. A bar is work for one layer.",
     )
 
 

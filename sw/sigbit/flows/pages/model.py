@@ -6,7 +6,7 @@ from sigbit.flows.pages.numbers import grid_use
 from sigbit.report import sections
 from sigbit.report.components import Card, Column, table
 from sigbit.report.page import Section, render
-from sigbit.report.units import size
+from sigbit.report.units import count, size
 
 
 def page(found: ModelFacts, command: str) -> str:
@@ -16,8 +16,8 @@ def page(found: ModelFacts, command: str) -> str:
         sections.headline(
             [
                 Card("Layers", f"{len(found.layers):,}"),
-                Card("Weights", f"{sum(layer.weights for layer in found.layers):,}"),
-                Card("Native multiply-accumulates", f"{found.macs:,}", "per sample"),
+                Card("Weights", count(sum(layer.weights for layer in found.layers))),
+                Card("Native multiply-accumulates", count(found.macs), "per sample"),
                 Card("File", size(found.file_bytes)),
             ]
         ),
