@@ -105,6 +105,9 @@ WRONG: list[tuple[str, ...]] = [
     ("check", "zoo:digits", "--json", "none/c.json"),
     ("check", "zoo:digits", "--json", "dir"),
     ("check", "zoo:digits", "--json", "/dev/full"),
+    ("check", "zoo:digits", "--report", "none/c.html"),
+    ("check", "zoo:digits", "--report", "dir"),
+    ("check", "zoo:digits", "--report", "/dev/full"),
     (*Q, "--calibrate", "none.npy", "-o", "n.sigbit"),
     (*Q, "--calibrate", "noise.npy", "-o", "n.sigbit"),
     (*Q, "--calibrate", "small.npy", "-o", "n.sigbit"),
@@ -117,6 +120,7 @@ WRONG: list[tuple[str, ...]] = [
     (*Q, "--calibrate", "x.npy", "-o", "n.exe"),
     (*Q, "--calibrate", "x.npy", "-o", "dir"),
     (*Q, "--calibrate", "x.npy", "-o", "none/n.sigbit"),
+    (*Q, "--calibrate", "x.npy", "-o", "n.sigbit", "--report", "none/n.html"),
     (*Q, "--calibrate", "x.npy", "-o", "n.sigbit", "--mean", "0.5"),
     (*Q, "--calibrate", "x.npy", "-o", "n.sigbit", "--std", "0.5"),
     (*Q, "--calibrate", "x.npy", "-o", "n.sigbit", "--weights", "int99"),
@@ -145,8 +149,10 @@ WRONG: list[tuple[str, ...]] = [
     ("run", "tiny.sigbit", "tiny.npy", "-o", "/dev/full"),
     ("run", "tiny.sigbit", "tiny.npy", "-o", "none/y.npy"),
     ("run", "tiny.sigbit", "tiny.npy", "--layers", "x.npy"),
+    ("run", "tiny.sigbit", "tiny.npy", "--report", "dir"),
     ("inspect", "none.sigbit"),
     ("inspect", "noise.sigbit"),
+    ("inspect", "tiny.sigbit", "--report", "none/i.html"),
     ("export", "nets.py:net", "--qonnx", "n.onnx"),
     ("export", "nets.py:graph"),
     ("export", "nets.py:graph", "--qonnx", "none/n.onnx"),
@@ -179,8 +185,9 @@ def test_there_are_enough() -> None:
         ("run", "tiny.sigbit", "tiny.npy", "-o"),
         ("export", "nets.py:graph", "--qonnx"),
         ("check", "nets.py:net", "--input", "1x6x6", "--json"),
+        ("check", "nets.py:net", "--input", "1x6x6", "--report"),
     ],
-    ids=lambda a: a[0],
+    ids=lambda a: f"{a[0]} {a[-1]}",
 )
 def test_standard_output(folder: Path, capfdbinary, arguments: tuple[str, ...]) -> None:
     """``-`` is standard output, on which nothing else is then written; it has what a file has."""
@@ -191,7 +198,7 @@ def test_standard_output(folder: Path, capfdbinary, arguments: tuple[str, ...]) 
     assert not Path("-").exists()
     written = Path("whole").read_bytes()
     if arguments[0] == "check":
-        assert out.startswith(b"{")
+        assert out.startswith(b"{" if arguments[-1] == "--json" else b"<!doctype html>")
         assert out.count(b"\n") == written.count(b"\n")
     else:
         assert out == written

@@ -6,17 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
-from torch import nn
 
-from sigbit.data import load_digits
+from cli.untrained import untrained
 from sigbit.flows.demo import training
 from sigbit.flows.demo.checking import check_device, golden_layers, predictions
 from sigbit.flows.demo.outcome import Utilization
-from sigbit.flows.demo.training import LayerWeights, Trained
-from sigbit.quant import QuantSpec, convert, prepare
+from sigbit.flows.demo.training import Trained
 from sigbit.report.metrics import LayerCycles
 from sigbit_hw.arch.config import PRESETS
 from sigbit_sim.interp.device import Interp
@@ -116,23 +112,7 @@ def test_report_and_summary(real):
 @pytest.fixture
 def quick(monkeypatch) -> Trained:
     """An untrained small network in the place of the trained one."""
-    torch.manual_seed(0)
-    digits = load_digits()
-    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
-    prepared = prepare(model.double().eval(), QuantSpec(), (digits.train_x[:64].double(),))
-    integer = convert(prepared)
-    test = digits.test_x.double()
-    (port,) = integer.graph.inputs
-    says = prepared(test).argmax(1).numpy()
-    trained = Trained(
-        graph=integer.graph,
-        labels=digits.test_y.numpy(),
-        stored=integer.stored(test)[port.name].numpy(),
-        pictures=(255 * digits.test_x[:, 0]).to(torch.uint8).numpy(),
-        float_predictions=says,
-        quantized_predictions=says,
-        weights=(LayerWeights("0", np.zeros((4, 1, 3, 3)), np.array([-1, 0, 1])),),
-    )
+    trained = untrained()
     monkeypatch.setattr(training, "train_digits", lambda *_: trained)
     return trained
 

@@ -5,9 +5,13 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from cli.sample_page import sample_page
 from sigbit.report import charts, sections
-from sigbit.report.components import Card, Column, table
+from sigbit.report.components import Column, table
+from sigbit.report.grids import GridUse, RealHistogram
 from sigbit.report.metrics import (
     COPIES,
     LayerCycles,
@@ -16,27 +20,9 @@ from sigbit.report.metrics import (
     layer_times,
 )
 from sigbit.report.page import Verdict, render
+from sigbit.report.spans import Span, Timeline
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import PRESETS
-
-
-def _page(seed: int, name: str = "conv & <b>") -> str:
-    rng = np.random.default_rng(seed)
-    spans = [charts.Span("LOAD", 0, 40, -1), charts.Span("COMPUTE", 30, 90, 0)]
-    pixels = rng.integers(0, 256, (8, 8)).astype(np.uint8)
-    grid = np.array([-4, -2, -1, 0, 1, 2, 4])
-    parts = [
-        sections.headline([Card("images", "3", tone="good")]),
-        sections.accuracy({"float": 0.99, "deployed": 0.5}, 3),
-        sections.utilization([LayerCycles(name, 10, 20, 60)], 32),
-        sections.timeline(spans, ["LOAD", "COMPUTE", "STORE"], [name], [("all", 0, 90)]),
-        sections.weights([charts.WeightHistogram(name, rng.normal(0, 2, 99), grid)], "lead"),
-        sections.activations([(name, np.arange(200), np.arange(200))] * 2, "lead"),
-        sections.samples([sections.Sample(pixels, 1, 7)], [sections.Sample(pixels, 2, 2)], 3),
-        sections.layers([sections.LayerRow(name, "conv", (1, 2, 3), 4, 5, 0, "a.py:1")]),
-        sections.provenance({"digest": "00"}, "sigbit demo --seed 1"),
-    ]
-    return render("Title", "subtitle", Verdict(True, "all equal"), parts, "footer")
 
 
 class _Checker(HTMLParser):
@@ -70,7 +56,7 @@ class _Checker(HTMLParser):
 
 
 def test_page_is_well_formed_and_self_contained():
-    page = _page(0)
+    page = sample_page(0)
     checker = _Checker()
     checker.feed(page)
     assert checker.open == []
@@ -84,7 +70,7 @@ def test_page_is_well_formed_and_self_contained():
 
 
 def test_every_colour_is_themed():
-    page = _page(0)
+    page = sample_page(0)
     defined = set(re.findall(r"(--[a-z0-9-]+):", page))
     assert set(re.findall(r"var\((--[a-z0-9-]+)\)", page)) <= defined
     assert "#0101" not in page  # no placeholder is left
@@ -93,15 +79,15 @@ def test_every_colour_is_themed():
 
 
 def test_names_are_escaped():
-    page = _page(0)
+    page = sample_page(0)
     assert "<b>" not in page.replace("<b>PASS</b>", "").replace("<b>says", "")
     assert "conv &amp; &lt;b&gt;" in page
     assert "&lt;i&gt;" in table([Column("a")], [["<i>"]])
 
 
 def test_reproducible():
-    assert _page(1) == _page(1)
-    assert _page(1) != _page(2)
+    assert sample_page(1) == sample_page(1)
+    assert sample_page(1) != sample_page(2)
 
 
 def test_failure_is_visible():
@@ -171,3 +157,35 @@ def test_layers_without_cycles():
     assert LayerCycles("a", 0, 0, 0).utilization == 0
     with pytest.raises(KeyError):
         exec_steps([isa.Exec(n_seg=1, run=4, wrap=4)], PRESETS["nano"])
+
+
+def test_grid_use():
+    use = GridUse.of("a", [-4, -2, 0, 2, 4], [[4, 4, 0], [2, 0, -2]])
+    assert use.counts.tolist() == [0, 1, 2, 1, 2]
+    assert (use.range_use, use.saturated) == (6 / 8, 2 / 6)
+    use = GridUse.of("a", [0, 1, 2], [0, 0, 0])  # an end of 0 is no saturation
+    assert (use.range_use, use.saturated) == (0, 0)
+    assert GridUse.of("a", [0, 1], [0, 5]).grid.tolist() == [0, 1, 5]  # nothing is lost
+    assert GridUse.of("a", [0, 1], []).counts.tolist() == [0, 0]
+
+
+@given(st.lists(st.floats(-100, 100), min_size=1))
+def test_no_weight_is_lost_from_a_histogram(weights):
+    found = RealHistogram.of("a", np.array(weights), [-7, 0, 7])
+    assert found.counts.sum() == len(weights)
+    assert found.edges[0] == -found.edges[-1] < -7
+
+
+def test_spans_are_joined_where_nobody_sees_a_gap():
+    near = [Span("LOAD", 0, 10, 0), Span("LOAD", 11, 20, 0), Span("LOAD", 19, 25, 0)]
+    assert Timeline.of(6000, near).spans == (Span("LOAD", 0, 25, 0),)
+    apart = [Span("LOAD", 0, 10, 0), Span("LOAD", 13, 20, 0), Span("LOAD", 20, 25, 1)]
+    assert Timeline.of(6000, apart).spans == tuple(apart)
+    assert Timeline.of(0, []).spans == ()
+
+
+@given(st.text(min_size=1, max_size=60), st.sampled_from([3.4, 10.6]))
+def test_names_are_shortened_in_the_middle(name, width):
+    got = charts.short(name, width)
+    assert len(got) <= (30 if width > 4 else 16)
+    assert got == name or (got[0] == name[0] and got[-1] == name[-1] and "…" in got)

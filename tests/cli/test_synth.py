@@ -80,7 +80,7 @@ def test_boxes_have_the_areas_of_their_values_and_fill_the_room(seed: int) -> No
 
 def test_a_treemap_names_what_it_shows_and_escapes_it() -> None:
     root = Tile("all", 30, (Tile("a<b", 20, (Tile("inner", 12),)), Tile("c", 10), Tile("none", 0)))
-    drawn = treemap(root, "LUT")
+    drawn = treemap(root, "LUT", 10.0)
     assert "a&lt;b: 20 LUT (66.7 %)" in drawn
     assert "a&lt;b / inner: 12 LUT (40.0 %)" in drawn
     assert "none" not in drawn.replace("stroke:none", "")

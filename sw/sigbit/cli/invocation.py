@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from sigbit.cli.console.command_line import remember
 from sigbit.cli.console.exits import INTERRUPTED, USER_ERROR, explain
 from sigbit.cli.console.output import leave_stdout
 
@@ -28,6 +29,7 @@ def plugins_first(arguments: Sequence[str]) -> list[str]:
 def invoke(arguments: Sequence[str]) -> int:
     """Run the command line on ``arguments`` and return its exit code."""
     leave_stdout(False)
+    remember(arguments)
     try:
         from sigbit.cli.app import app
 

@@ -4,10 +4,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from sigbit.compiler import compile_graph
 from sigbit.errors import CompileError, QuantizationError, UserError
 from sigbit.flows.description import Description, describe
+from sigbit.flows.details.tensors import Tensors, measure
+from sigbit.flows.inspect import InspectedProgram, inspect
 from sigbit.flows.progress import Tell, silent
 from sigbit.flows.quality import LayerCodes, layer_codes
 from sigbit.flows.result import Result, Stopwatch
@@ -16,10 +19,11 @@ from sigbit.frontend.report import UnsupportedNode
 from sigbit.inputs.accelerators import load_arch
 from sigbit.inputs.networks import FloatNetwork, Model, Network, load_network
 from sigbit.ir.floating import FloatGraph
-from sigbit.quant import QuantSpec, convert, prepare
+from sigbit.quant import PreparedModel, QuantSpec, convert, prepare
 from sigbit.quant.plan.fusion import fuse
 from sigbit.report.metrics import CLOCK
 from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.program import Program
 from sigbit_sim.cycles import predict
 from sigbit_sim.memory import MemoryTiming
 
@@ -55,6 +59,14 @@ class Fit:
     frames_per_second: float
 
 
+@dataclass(frozen=True)
+class CheckDetails:
+    """What only a report shows: the Program, taken apart, and its tensors on random inputs."""
+
+    program: InspectedProgram
+    tensors: Tensors
+
+
 @dataclass(frozen=True, kw_only=True)
 class CheckedNetwork(Result):
     """What of a network is supported, and how.
@@ -73,6 +85,8 @@ class CheckedNetwork(Result):
         None if no accelerator was asked for, or the network does not fit it.
     layers : tuple of LayerCodes
         Of a quantized network on an accelerator: the layers of which it says what their codes are.
+    details : CheckDetails, optional
+        None if they, or an accelerator, were not asked for.
     """
 
     model: str
@@ -81,6 +95,7 @@ class CheckedNetwork(Result):
     unsupported: tuple[UnsupportedNode, ...]
     accelerator: Fit | None
     layers: tuple[LayerCodes, ...]
+    details: CheckDetails | None
 
     @property
     def supported(self) -> bool:
@@ -101,6 +116,7 @@ def check(
     *,
     latency: int = 40,
     exact: bool = False,
+    details: bool = False,
     tell: Tell = silent,
 ) -> CheckedNetwork:
     """Import a float network and say how each operation is carried out, or why it is refused.
@@ -118,6 +134,8 @@ def check(
         Memory latency that is predicted with, in cycles.
     exact : bool
         Refuse layers that have not the codes of the quantized network; needs ``arch``.
+    details : bool
+        Also find what only a report shows of a network on an accelerator.
     """
     if exact and arch is None:
         raise UserError("--exact needs an accelerator, on which codes are: add --arch PRESET")
@@ -127,6 +145,7 @@ def check(
     loaded: FloatNetwork | None = None
     fit: Fit | None = None
     layers: tuple[LayerCodes, ...] = ()
+    found: CheckDetails | None = None
     refused: tuple[UnsupportedNode, ...] = ()
     tell(f"importing {wanted.name}")
     try:
@@ -134,7 +153,11 @@ def check(
         fuse(loaded.graph)
         if config is not None:
             tell(f"compiling for {config.name}")
-            fit, layers = _fit(loaded.graph, config, latency)
+            fitted = _fit(loaded.graph, config)
+            layers = layer_codes(fitted.prepared)
+            fit = _figures(fitted.program, latency)
+            if details:
+                found = fitted.details(latency, tell)
             refused = _inexact(loaded.graph, layers) if exact else ()
     except UnsupportedModel as error:
         refused = error.rows
@@ -145,6 +168,7 @@ def check(
         unsupported=refused,
         accelerator=fit,
         layers=layers,
+        details=found,
         **watch.read(),
     )
 
@@ -161,21 +185,43 @@ def _inexact(graph: FloatGraph, layers: tuple[LayerCodes, ...]) -> tuple[Unsuppo
     )
 
 
-def _fit(graph: FloatGraph, config: ArchConfig, latency: int) -> tuple[Fit, tuple[LayerCodes, ...]]:
+@dataclass(frozen=True)
+class _Fitted:
+    """A network compiled with scales from random ``inputs``."""
+
+    graph: FloatGraph
+    inputs: tuple[Tensor, ...]
+    prepared: PreparedModel
+    program: Program
+
+    def details(self, latency: int, tell: Tell) -> CheckDetails:
+        """Return what a report shows."""
+        samples = f"{len(self.inputs[0])} random inputs"
+        return CheckDetails(
+            inspect(self.program, latency=latency, details=True),
+            measure(self.prepared, self.graph, self.inputs, samples, tell),
+        )
+
+
+def _fit(graph: FloatGraph, config: ArchConfig) -> _Fitted:
     """Compile the network with scales from random inputs."""
     torch.manual_seed(0)
     examples = tuple(torch.randn(2, *node.shape) for node in graph.inputs)
     try:
         prepared = prepare(graph, QuantSpec.from_arch(config), examples)
-        integer = convert(prepared)
-        program = compile_graph(integer.graph, config)
+        program = compile_graph(convert(prepared).graph, config)
     except (CompileError, QuantizationError) as error:
         remedy = "see the reason, or take another accelerator"
         row = UnsupportedNode(graph.name, config.name, "", str(error), remedy)
         raise UnsupportedModel(graph.name, (row,)) from error
+    return _Fitted(graph, examples, prepared, program)
+
+
+def _figures(program: Program, latency: int) -> Fit:
+    config = program.config
     cycles = predict(program, MemoryTiming(latency)).cycles
     native = sum(layer.macs for layer in program.layers)
-    fit = Fit(
+    return Fit(
         arch=config.name,
         arch_digest=config.digest,
         instructions=len(program.listing),
@@ -186,4 +232,3 @@ def _fit(graph: FloatGraph, config: ArchConfig, latency: int) -> tuple[Fit, tupl
         utilization=native / config.macs / cycles,
         frames_per_second=CLOCK / cycles,
     )
-    return fit, layer_codes(prepared)

@@ -6,10 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sigbit.flows.details.chip import Chip, chip
+from sigbit.flows.details.codes import program_codes
+from sigbit.flows.details.timeline import predicted as predicted_timeline
 from sigbit.flows.result import Result, Stopwatch, plain
 from sigbit.flows.traffic import Traffic, spilled, traffic
 from sigbit.inputs.programs import load_program
+from sigbit.report.grids import GridUse
 from sigbit.report.metrics import layer_times
+from sigbit.report.spans import Timeline
 from sigbit_hw.arch.assembler import listing
 from sigbit_hw.arch.isa import Exec
 from sigbit_hw.arch.program import LayerInfo, Port, Program
@@ -81,12 +86,24 @@ class Prediction:
     utilization : float
         The layers' ideal cycles over all cycles.
     times : tuple of LayerCost
+    timeline : Timeline, optional
+        When the engines work; only where details were asked for.
     """
 
     latency: int
     cycles: int
     utilization: float
     times: tuple[LayerCost, ...]
+    timeline: Timeline | None
+
+
+@dataclass(frozen=True)
+class ProgramDetails:
+    """What only a report shows of a Program: how it fills the memories on the chip, and how often
+    each native weight code occurs in what its layers load."""
+
+    chip: Chip
+    weights: tuple[GridUse, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +122,8 @@ class InspectedProgram(Result):
         Transfers and bytes of one run.
     prediction : Prediction, optional
         None if it was not asked for.
+    details : ProgramDetails, optional
+        None if they were not asked for.
     """
 
     program: Program
@@ -113,6 +132,7 @@ class InspectedProgram(Result):
     instructions: Mapping[str, int]
     traffic: Traffic
     prediction: Prediction | None
+    details: ProgramDetails | None
 
     def listing(self) -> str:
         """Return the assembler listing, with a comment line where another layer begins: it
@@ -146,13 +166,18 @@ class InspectedProgram(Result):
             "instructions": plain(self.instructions),
             "traffic_bytes": plain(self.traffic.bytes),
             **(plain(self.prediction) or {}),
+            "details": plain(self.details),
             "seconds": self.seconds,
             "cpu_seconds": self.cpu_seconds,
         }
 
 
 def inspect(
-    program: Program | str | Path, *, cycles: bool = True, latency: int = 40
+    program: Program | str | Path,
+    *,
+    cycles: bool = True,
+    latency: int = 40,
+    details: bool = False,
 ) -> InspectedProgram:
     """Take a Program apart.
 
@@ -166,6 +191,8 @@ def inspect(
         Predict the cycles of every layer.
     latency : int
         Memory latency that is predicted with, in cycles.
+    details : bool
+        Also find what only a report shows: the timeline, the memories on the chip and the weights.
     """
     watch = Stopwatch()
     net = load_program(program)
@@ -184,12 +211,13 @@ def inspect(
         memory_map=_memory_map(net),
         instructions=Counter(instr.opcode.name for instr in net.listing),
         traffic=moved,
-        prediction=_predict(net, moved, latency) if cycles else None,
+        prediction=_predict(net, moved, latency, details) if cycles else None,
+        details=ProgramDetails(chip(net), program_codes(net)) if details else None,
         **watch.read(),
     )
 
 
-def _predict(net: Program, moved: Traffic, latency: int) -> Prediction:
+def _predict(net: Program, moved: Traffic, latency: int, details: bool) -> Prediction:
     predicted = predict(net, MemoryTiming(latency))
     numbers = {layer.name: i for i, layer in enumerate(net.layers)}
     times = layer_times(net, predicted.retires.tolist())
@@ -208,7 +236,8 @@ def _predict(net: Program, moved: Traffic, latency: int) -> Prediction:
         for t in times
     )
     ideal = sum(t.ideal for t in times)
-    return Prediction(latency, predicted.cycles, ideal / predicted.cycles, rows)
+    timeline = predicted_timeline(net, predicted) if details else None
+    return Prediction(latency, predicted.cycles, ideal / predicted.cycles, rows, timeline)
 
 
 def _memory_map(net: Program) -> tuple[Region, ...]:

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from sigbit.flows.details.codes import model_codes
 from sigbit.flows.result import Result, Stopwatch
 from sigbit.ir.integer import Axes, Conv, Gather, Input, IntegerGraph, MaxPool, macs, tensors_of
 from sigbit.ir.model_file import load_model, model_digest
+from sigbit.report.grids import GridUse
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,12 @@ class ModelFacts(Result):
     host: tuple[str, ...]
     layers: tuple[LayerFacts, ...]
     macs: int
+    weights: tuple[GridUse, ...] | None
 
 
-def model_facts(path: Path) -> ModelFacts:
-    """Read an integer model and describe it; ``FileError`` if it is none."""
+def model_facts(path: Path, *, details: bool = False) -> ModelFacts:
+    """Read an integer model and describe it, with ``details`` how often each weight occurs too;
+    ``FileError`` if it is none."""
     watch = Stopwatch()
     graph = load_model(path)
     layers = tuple(_layer(graph, n) for n in graph.nodes if not isinstance(n, Input))
@@ -77,6 +81,7 @@ def model_facts(path: Path) -> ModelFacts:
         ),
         layers=layers,
         macs=sum(layer.macs for layer in layers),
+        weights=model_codes(graph) if details else None,
         **watch.read(),
     )
 

@@ -3,27 +3,26 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import log10
 
 import torch
 from torch import Tensor
 
 from sigbit.errors import QuantizationError
 from sigbit.flows.bulk import BATCH, BulkModel
+from sigbit.flows.details.tensors import decibels, wanted_tensors
 from sigbit.flows.progress import Tell
 from sigbit.inputs.networks import FloatNetwork
 from sigbit.inputs.samples import Samples
 from sigbit.ir.floating import FloatGraph
 from sigbit.quant import IntegerModel, PreparedModel
-from sigbit.quant.calibration.reference import Reference, result
 from sigbit.quant.layers.layer import QuantLayer
-from sigbit.quant.plan.plans import InputPlan, LayerPlan
+from sigbit.quant.plan.plans import InputPlan
 from sigbit.quant.post.reconstruction.judge import decisions
 
 _BATCH = 8
 """Samples that are evaluated at a time."""
-_MEASURED = 8
-"""Calibration samples that the signal-to-noise ratios are measured on."""
+MEASURED = 8
+"""Calibration samples that the layers are measured on."""
 
 
 @dataclass(frozen=True)
@@ -159,13 +158,12 @@ def layer_qualities(
 ) -> tuple[LayerQuality, ...]:
     """Return bits, scale and signal-to-noise ratio of every tensor."""
     tell("measuring the layers")
-    batches = calibration.tensors(0, _MEASURED)
+    batches = calibration.tensors(0, MEASURED)
     with torch.no_grad():
-        values, levels = Reference(graph).of(batches), prepared.levels(*batches)
+        wanted, levels = wanted_tensors(prepared, graph, batches), prepared.levels(*batches)
     rows = []
     for p in prepared.plan.layers:
         module, found = prepared.quant_module(p.name), levels[p.name]
-        wanted = result(p, values) if isinstance(p, LayerPlan) else values.get(p.name)
         terms = None
         if isinstance(module, QuantLayer) and module.sources[0].trained:
             terms = module.terms[0]
@@ -177,19 +175,13 @@ def layer_qualities(
                 weight_terms=terms,
                 act_planes=module.grid.planes,
                 scale=float(found.scale),
-                snr_db=None if wanted is None else _ratio(wanted, found.levels * found.scale),
+                snr_db=decibels(wanted[p.name], found.levels * found.scale)
+                if p.name in wanted
+                else None,
                 location=getattr(p, "location", ""),
             )
         )
     return tuple(rows)
-
-
-def _ratio(wanted: Tensor, got: Tensor) -> float | None:
-    wanted = wanted.double()
-    wanted = wanted.transpose(1, 2) if wanted.dim() == 3 else wanted
-    signal = float(wanted.square().sum())
-    noise = float((wanted.reshape(got.shape) - got.double()).square().sum())
-    return 10 * log10(signal / noise) if signal > 0 and noise > 0 else None
 
 
 def agreement(

@@ -7,10 +7,23 @@ from sigbit.compiler import compile_graph
 from sigbit.errors import UserError
 from sigbit.flows.budget import Budget, within, within_luts
 from sigbit.flows.bulk import BulkModel, runtime
+from sigbit.flows.details.tensors import Tensors, measure
 from sigbit.flows.formats import Formats
+from sigbit.flows.inspect import inspect
 from sigbit.flows.progress import Tell, silent
-from sigbit.flows.quality import agreement, layer_codes, layer_qualities, refuse_inexact
-from sigbit.flows.quantized import PostTraining, QuantizedNetwork, ReconstructionStep
+from sigbit.flows.quality import (
+    MEASURED,
+    agreement,
+    layer_codes,
+    layer_qualities,
+    refuse_inexact,
+)
+from sigbit.flows.quantized import (
+    PostTraining,
+    QuantizationDetails,
+    QuantizedNetwork,
+    ReconstructionStep,
+)
 from sigbit.flows.result import Stopwatch
 from sigbit.inputs.accelerators import load_arch
 from sigbit.inputs.networks import FloatNetwork, Model, Network, load_network
@@ -21,6 +34,7 @@ from sigbit.quant.post import equalized, fold_batch_norms, post_training, recons
 from sigbit.quant.prepare import check_parameters
 from sigbit.training import reproducible
 from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.program import Program
 from sigbit_tools.toolchain import cache_dir
 
 RECONSTRUCTION_SAMPLES = 128
@@ -101,6 +115,7 @@ def quantize(
         if post.exact:
             refuse_inexact(wanted.name, bool(loaded.graph.quantizers), codes)
         layers = layer_qualities(prepared, search.graph, seen, tell)
+        tensors = search.measured(prepared) if samples.details else None
         quality = agreement(loaded, BulkModel(integer) if samples.bulk else integer, tested, tell)
     program = None
     if output is not None and output.suffix == MODEL_SUFFIX:
@@ -130,8 +145,15 @@ def quantize(
         quality=quality,
         layers=layers,
         codes=codes,
+        details=_details(program, tensors),
         **watch.read(),
     )
+
+
+def _details(program: Program | None, tensors: Tensors | None) -> QuantizationDetails | None:
+    if tensors is None:
+        return None
+    return QuantizationDetails(program and inspect(program, details=True), tensors)
 
 
 def _check(output: Path | None, formats: Formats, budget: Budget) -> None:
@@ -184,6 +206,12 @@ class _Search:
             ReconstructionStep(a.name, a.score.agreement, a.score.error, a.kept)
             for a in found.attempts
         )
+
+    def measured(self, prepared: PreparedModel) -> Tensors:
+        """Return the tensors of ``prepared`` beside those of the float network."""
+        batch = self.samples.tensors(0, MEASURED)
+        samples = f"{len(batch[0])} calibration samples"
+        return measure(prepared, self.graph, batch, samples, self._tell)
 
     def quantized(self, spec: QuantSpec) -> PreparedModel:
         """Return the network with the best scales."""

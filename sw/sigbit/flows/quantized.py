@@ -6,7 +6,9 @@ from typing import Any
 
 from sigbit.errors import UserError
 from sigbit.flows.budget import Budget, ChosenBits, NumberSystem
+from sigbit.flows.details.tensors import Tensors
 from sigbit.flows.formats import Formats
+from sigbit.flows.inspect import InspectedProgram
 from sigbit.flows.program_facts import ProgramFacts
 from sigbit.flows.quality import Agreement, LayerCodes, LayerQuality
 from sigbit.flows.result import Result, plain
@@ -71,6 +73,15 @@ class ReconstructionStep:
     kept: bool
 
 
+@dataclass(frozen=True)
+class QuantizationDetails:
+    """What only a report shows: the Program, taken apart, None if an integer model was written
+    instead, and the tensors beside the float network's."""
+
+    program: InspectedProgram | None
+    tensors: Tensors
+
+
 @dataclass(frozen=True, kw_only=True)
 class QuantizedNetwork(Result):
     """A quantized network and its quality.
@@ -102,6 +113,8 @@ class QuantizedNetwork(Result):
     layers : tuple of LayerQuality
     codes : tuple of LayerCodes
         Of a quantized network: the layers of which it says what their codes are.
+    details : QuantizationDetails, optional
+        None if they were not asked for.
     """
 
     integer: IntegerModel
@@ -122,6 +135,7 @@ class QuantizedNetwork(Result):
     quality: Agreement
     layers: tuple[LayerQuality, ...]
     codes: tuple[LayerCodes, ...]
+    details: QuantizationDetails | None
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures by name."""
@@ -145,6 +159,7 @@ class QuantizedNetwork(Result):
             **plain(self.quality),
             "layers": plain(self.layers),
             "codes": plain(self.codes),
+            "details": plain(self.details),
             "file": plain(self.file),
             "integer_model": {"digest": model_digest(self.integer.graph)},
             "program": plain(self.program and ProgramFacts.of(self.program)),

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sigbit.errors import UserError
+from sigbit.flows.details.codes import activation_codes
+from sigbit.flows.details.timeline import measured
 from sigbit.flows.devices import (
     AnyDevice,
     DeviceName,
@@ -17,10 +19,13 @@ from sigbit.flows.devices import (
     preparing,
     target_name,
 )
+from sigbit.flows.inspect import InspectedProgram, inspect
 from sigbit.flows.progress import Tell, silent
 from sigbit.flows.result import Result, Stopwatch, plain
 from sigbit.inputs.programs import load_program
 from sigbit.inputs.vectors import check_vectors
+from sigbit.report.grids import GridUse
+from sigbit.report.spans import Timeline
 from sigbit.runtime import Device, Mismatch, RunResult, Session, results, stored_inputs
 from sigbit.runtime import compare as differences
 from sigbit_hw.arch.program import Program
@@ -43,6 +48,25 @@ class Compared:
         return sum(mismatch.count for mismatch in self.mismatches)
 
 
+@dataclass(frozen=True)
+class RunDetails:
+    """What only a report shows of a run.
+
+    Parameters
+    ----------
+    program : InspectedProgram
+        The Program, taken apart.
+    timeline : Timeline, optional
+        When the engines worked in the first run, as the device measured it; None where it does not.
+    activations : tuple of GridUse
+        How the layers' values use their grids; empty where the device does not see layers.
+    """
+
+    program: InspectedProgram
+    timeline: Timeline | None
+    activations: tuple[GridUse, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ProgramRun(Result):
     """What a device made of some images.
@@ -62,6 +86,8 @@ class ProgramRun(Result):
         Performance counters of each run.
     compared : mapping
         What was compared, and what came of it; empty without a comparison.
+    details : RunDetails, optional
+        None if they were not asked for.
     """
 
     program: Program
@@ -71,6 +97,7 @@ class ProgramRun(Result):
     cycles: NDArray[np.int64] | None
     counters: list[dict[str, int]]
     compared: Mapping[str, Compared]
+    details: RunDetails | None
 
     @property
     def images(self) -> int:
@@ -98,6 +125,7 @@ class ProgramRun(Result):
             "mismatches": self.mismatches,
             "host": plain(self.program.host),
             "outputs": plain(self.outputs),
+            "details": plain(self.details),
             "seconds": self.seconds,
             "cpu_seconds": self.cpu_seconds,
         }
@@ -111,6 +139,7 @@ def run(
     target: str = "xcup",
     latency: int = 40,
     layers: bool = False,
+    details: bool = False,
     tell: Tell = silent,
 ) -> ProgramRun:
     """Run a Program.
@@ -132,12 +161,15 @@ def run(
         Memory latency of RTL and netlist, in cycles.
     layers : bool
         Keep every layer's stored integers.
+    details : bool
+        Also find what only a report shows.
     """
     watch = Stopwatch()
     runs = _Runs(load_program(program), inputs, target, latency, tell)
     name = device_name(device)
-    result = runs.run(name, runs.open(name), layers)
-    return runs.result(name, result, {}, watch)
+    opened = runs.open(name)
+    result = runs.run(name, opened, layers or (details and opened.sees_layers))
+    return runs.result(name, result, {}, details, watch)
 
 
 def compare(
@@ -147,6 +179,7 @@ def compare(
     *,
     target: str = "xcup",
     latency: int = 40,
+    details: bool = False,
     tell: Tell = silent,
 ) -> ProgramRun:
     """Run a Program on the interpreter and on ``device``, and compare the codes of all layers; of
@@ -174,7 +207,7 @@ def compare(
     if got.layers:
         found[f"layers, {name} against {golden}"] = _compared(want.layers, got.layers)
     found[f"outputs, {name} against {golden}"] = _compared(want.outputs, got.outputs)
-    return runs.result(name, done[name], found, watch)
+    return runs.result(name, done[name], found, details, watch)
 
 
 class _Runs:
@@ -185,12 +218,13 @@ class _Runs:
     ) -> None:
         self.program = program
         self._stored = stored_inputs(program, inputs)
-        self._target, self._memory = target_name(target), MemoryTiming(latency)
+        self._target, self._latency = target_name(target), latency
         self._tell = tell
 
     def open(self, name: AnyDevice) -> Device:
         self._tell(preparing(name))
-        return open_device(name, self.program.config, self._memory, self._target)
+        memory = MemoryTiming(self._latency)
+        return open_device(name, self.program.config, memory, self._target)
 
     def run(self, name: AnyDevice, device: Device, layers: bool) -> RunResult:
         count = len(next(iter(self._stored.values())))
@@ -207,6 +241,7 @@ class _Runs:
         name: AnyDevice,
         result: RunResult,
         compared: Mapping[str, Compared],
+        details: bool,
         watch: Stopwatch,
     ) -> ProgramRun:
         return ProgramRun(
@@ -217,7 +252,15 @@ class _Runs:
             cycles=result.cycles,
             counters=result.counters,
             compared=compared,
+            details=self._details(result) if details else None,
             **watch.read(),
+        )
+
+    def _details(self, result: RunResult) -> RunDetails:
+        return RunDetails(
+            inspect(self.program, latency=self._latency, details=True),
+            measured(self.program, result),
+            activation_codes(self.program, result.layers),
         )
 
 

@@ -1,6 +1,7 @@
 """A synthesized accelerator as an HTML page."""
 
 from collections.abc import Iterator
+from functools import partial
 from importlib.metadata import version
 
 from sigbit.flows.synth import Synthesized, by_block
@@ -53,7 +54,9 @@ def _sections(report: Report, command: str) -> Iterator[Section]:
     number = [Column(name, number=True) for name in _COSTS]
     yield Section(
         "LUTs by block",
-        figure(treemap(_tile(report.tree, 1), "LUT"), "Area is LUT cells; hover for figures."),
+        figure(
+            partial(treemap, _tile(report.tree, 1), "LUT"), "Area is LUT cells; hover for figures."
+        ),
     )
     yield Section(
         "Longest logic",

@@ -87,6 +87,8 @@ class Calibration:
     mean, std : str or floats, optional
         Mean and standard deviation of each channel of images in [0, 1]; as text,
         separated by commas.
+    details : bool
+        Also measure on them what only a report shows.
     """
 
     data: SampleData
@@ -97,6 +99,7 @@ class Calibration:
     folder: Path | None = None
     mean: Channels = None
     std: Channels = None
+    details: bool = False
 
     @classmethod
     def of(cls, samples: "Calibration | SampleData") -> Self:

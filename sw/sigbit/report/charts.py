@@ -1,46 +1,61 @@
-"""The drawings of the reports."""
+"""The drawings of the reports; every one takes the ``width`` that it has, in inches."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
+from math import ceil, floor, log10
 
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, StrMethodFormatter
-from numpy.typing import NDArray
+from matplotlib.text import Annotation
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from sigbit.report.figures import colour, series, subplots, svg
+from sigbit.report.figures import NARROW, axes_of, canvas_of, colour, series, svg
+from sigbit.report.grids import GridUse, RealHistogram
+from sigbit.report.spans import Span
 
-WIDTH = 10.6
-"""Inches across a page."""
+ROW = 0.21
+"""Inches of a layer's row."""
+_FEW = 64
+"""Values of a grid up to which each is drawn on its own."""
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value == round(value) else f"{value:g}"
+
+
+NUMBER = FuncFormatter(lambda value, _: _number(value))
+PERCENT = FuncFormatter(lambda value, _: f"{_number(value)} %")
 
 
 @dataclass(frozen=True)
-class Span:
-    """One instruction at work on ``engine`` in the cycles [start, stop); ``layer`` is a position in
-    the list of layers, or -1."""
-
-    engine: str
-    start: int
-    stop: int
-    layer: int
-
-
-@dataclass(frozen=True)
-class WeightHistogram:
-    """Weights of one layer in LSBs of their grid (before rounding) and the grid's values."""
+class Point:
+    """A layer under the roof: multiply-accumulates per byte moved and per cycle; ``weight`` says
+    how much it matters, ``tone`` is a colour."""
 
     name: str
-    weights: NDArray[np.float64]
-    grid: NDArray[np.int64]
+    intensity: float
+    rate: float
+    weight: float
+    tone: str
 
 
-def accuracy(shares: Mapping[str, float], floor: float) -> Markup:
-    """Horizontal bars of accuracies in [0, 1]; the axis starts at ``floor`` so that differences
+@dataclass(frozen=True)
+class Extent:
+    """``[start, stop)`` of an axis in row ``row``, in a colour."""
+
+    row: str
+    start: float
+    stop: float
+    tone: str
+
+
+def accuracy(shares: Mapping[str, float], start: float, width: float) -> Markup:
+    """Horizontal bars of accuracies in [0, 1]; the axis starts at ``start`` so that differences
     show."""
-    figure, (axes,) = subplots(1, 1, WIDTH, 0.45 + 0.34 * len(shares))
-    left = 100 * floor
+    axes = axes_of(width, 0.7 + 0.34 * len(shares))
+    left = 100 * start
     for row, share in enumerate(shares.values()):
         axes.barh(row, 100 * share - left, left=left, height=0.62, color=series(row))
         axes.annotate(
@@ -50,20 +65,21 @@ def accuracy(shares: Mapping[str, float], floor: float) -> Markup:
             textcoords="offset points",
             va="center",
         )
-    axes.set_yticks(range(len(shares)), list(shares), color=colour("ink"))
-    axes.invert_yaxis()
-    axes.set_xlim(left, 100 + 0.09 * (100 - left))
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:.0f} %"))
-    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    axes.tick_params(left=False)
-    return svg(figure, "accuracy")
+    _rows(axes, list(shares), width)
+    axes.set_xlim(left, 100 + (0.09 if width > NARROW else 0.32) * (100 - left))
+    axes.xaxis.set_major_formatter(PERCENT)
+    _ticks(axes, width)
+    axes.set_xlabel("images classified correctly")
+    return svg(axes, "accuracy")
 
 
-def timeline(spans: Sequence[Span], engines: Sequence[str], window: tuple[int, int]) -> Markup:
-    """A Gantt chart: a lane for each engine, a bar for each instruction, coloured by layer, in the
+def timeline(
+    spans: Sequence[Span], engines: Sequence[str], window: tuple[int, int], width: float
+) -> Markup:
+    """A Gantt chart: a lane for each engine, a bar for each span, coloured by layer, in the
     cycles of ``window``."""
     low, high = window
-    figure, (axes,) = subplots(1, 1, WIDTH, 0.6 + 0.42 * len(engines))
+    axes = axes_of(width, 0.6 + 0.42 * len(engines))
     for row, engine in enumerate(engines):
         mine = [s for s in spans if s.engine == engine and s.stop > low and s.start < high]
         axes.broken_barh(
@@ -73,59 +89,225 @@ def timeline(spans: Sequence[Span], engines: Sequence[str], window: tuple[int, i
             edgecolor=colour("surface"),
             linewidth=0.25,
         )
-    axes.set_yticks(range(len(engines)), list(engines), color=colour("ink"))
-    axes.set_ylim(len(engines) - 0.5, -0.5)
+    _rows(axes, engines, width)
     axes.set_xlim(low, high)
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
+    axes.xaxis.set_major_formatter(NUMBER)
+    _ticks(axes, width)
     axes.set_xlabel("cycle")
-    axes.tick_params(left=False)
     axes.grid(axis="x", linewidth=0.5)
+    return svg(axes, f"timeline of {', '.join(engines)}, cycles {low} to {high}")
+
+
+def stacked(
+    rows: Sequence[str],
+    parts: Mapping[str, Sequence[float]],
+    tones: Sequence[str],
+    label: str,
+    width: float,
+) -> Markup:
+    """Horizontal bars, one a row, whose parts follow each other; ``label`` names the axis and its
+    unit."""
+    axes = axes_of(width, 0.75 + ROW * len(rows))
+    left = np.zeros(len(rows))
+    for tone, values in zip(tones, parts.values(), strict=True):
+        axes.barh(range(len(rows)), values, left=left, height=0.7, color=colour(tone))
+        left += np.asarray(values, float)
+    _rows(axes, rows, width)
+    axes.set_xlim(0, 1.02 * max(float(left.max(initial=0)), 1.0))
+    axes.xaxis.set_major_formatter(NUMBER)
+    _ticks(axes, width)
+    axes.set_xlabel(label)
+    axes.grid(axis="x", linewidth=0.5)
+    return svg(axes, label)
+
+
+def dots(
+    rows: Sequence[str],
+    parts: Mapping[str, Sequence[float | None]],
+    tones: Sequence[str],
+    label: str,
+    width: float,
+) -> Markup:
+    """Dots on a line for every row, one for each part that has a value there."""
+    axes = axes_of(width, 0.75 + ROW * len(rows))
+    axes.grid(axis="both", linewidth=0.5)
+    for place, (tone, values) in enumerate(zip(tones, parts.values(), strict=True)):
+        found = [(v, row) for row, v in enumerate(values) if v is not None]
+        axes.scatter(
+            [v for v, _ in found],
+            [row for _, row in found],
+            s=34 - 8 * place,
+            color=colour(tone),
+            edgecolor=colour("surface"),
+            linewidth=0.5,
+            zorder=3,
+        )
+    _rows(axes, rows, width)
+    axes.xaxis.set_major_formatter(NUMBER)
+    _ticks(axes, width)
+    axes.set_xlabel(label)
+    return svg(axes, label)
+
+
+def roofline(points: Sequence[Point], peak: float, bandwidth: float, width: float) -> Markup:
+    """Layers in a plane of logarithms, under the roof of ``peak`` multiply-accumulates and
+    ``bandwidth`` bytes per cycle; names where there is room, the heaviest layers first."""
+    axes = axes_of(width, 3.6 if width > NARROW else 3.0)
+    ridge = peak / bandwidth
+    left = min([p.intensity for p in points] + [ridge]) / 2
+    right = max([p.intensity for p in points] + [ridge]) * 3
+    bottom = min([p.rate for p in points] + [peak]) / 2
+    axes.plot(
+        [left, ridge, right],
+        [left * bandwidth, peak, peak],
+        color=colour("muted"),
+        linewidth=1.5,
+    )
+    for tone in dict.fromkeys(p.tone for p in points):
+        mine = [p for p in points if p.tone == tone]
+        axes.scatter(
+            [p.intensity for p in mine],
+            [p.rate for p in mine],
+            s=26,
+            color=colour(tone),
+            edgecolor=colour("surface"),
+            linewidth=0.5,
+            zorder=3,
+        )
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlim(left, right)
+    axes.set_ylim(bottom, peak * 2)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(FixedLocator(_decades(*axis.get_view_interval())))
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter(NUMBER)
+    axes.set_xlabel("multiply-accumulates per byte moved")
+    axes.set_ylabel("multiply-accumulates per cycle")
+    axes.grid(linewidth=0.5)
+    _name(axes, points, width)
+    return svg(axes, "roofline: multiply-accumulates per cycle against those per byte")
+
+
+def _name(axes: Axes, points: Sequence[Point], width: float) -> None:
+    """Write names beside points, as far as none covers another or leaves the axes."""
+    renderer = canvas_of(axes)
+    inside, taken = axes.get_window_extent(renderer), list[Annotation]()
+    most = 12 if width > NARROW else 6
+    for point in sorted(points, key=lambda p: -p.weight)[:most]:
+        for right, above in product((True, False), repeat=2):
+            text = axes.annotate(
+                short(point.name, width),
+                (point.intensity, point.rate),
+                (5 if right else -5, 3 if above else -3),
+                textcoords="offset points",
+                ha="left" if right else "right",
+                va="bottom" if above else "top",
+            )
+            box = text.get_window_extent(renderer)
+            fits = inside.x0 < box.x0 and box.x1 < inside.x1 and inside.y0 < box.y0
+            if fits and not any(box.overlaps(o.get_window_extent(renderer)) for o in taken):
+                taken.append(text)
+                break
+            text.remove()
+
+
+def extents(found: Sequence[Extent], end: float, label: str, width: float) -> Markup:
+    """Parts of an axis from 0 to ``end``, in rows; none is too short to be seen."""
+    rows = list(dict.fromkeys(extent.row for extent in found))
+    axes = axes_of(width, 0.75 + ROW * len(rows))
+    for number, row in enumerate(rows):
+        mine = [e for e in found if e.row == row]
+        height = 0.76 / len(mine)
+        for place, extent in enumerate(mine):
+            length = max(extent.stop - extent.start, end / 200)
+            axes.broken_barh(
+                [(min(extent.start, end - length), length)],
+                (number - 0.38 + place * height, height),
+                facecolors=colour(extent.tone),
+            )
+    _rows(axes, rows, width)
+    axes.set_xlim(0, end)
+    axes.xaxis.set_major_formatter(NUMBER)
+    _ticks(axes, width)
+    axes.set_xlabel(label)
+    axes.grid(axis="x", linewidth=0.5)
+    return svg(axes, label)
+
+
+def real_histogram(found: RealHistogram, width: float) -> Markup:
+    """Shares of numbers, with the grid that they are rounded to drawn over them."""
+    axes = axes_of(width, 1.95)
+    share = 100 * found.counts / max(int(found.counts.sum()), 1)
+    axes.stairs(share, found.edges, fill=True, color=series(0), alpha=0.85)
+    few = len(found.grid) <= _FEW
+    axes.vlines(
+        found.grid,
+        0,
+        1,
+        transform=axes.get_xaxis_transform(),
+        color=colour("bad"),
+        linewidth=0.7 if few else 0.25,
+        alpha=1.0 if few else 0.35,
+        zorder=3,
+    )
+    axes.set_xlim(found.edges[0], found.edges[-1])
+    _shares(axes, f"{short(found.layer, width)} · {len(found.grid)} values", "steps of the grid")
+    return svg(axes, f"histogram of the weights of {found.layer}")
+
+
+def grid_histogram(found: GridUse, unit: str, width: float) -> Markup:
+    """How often each value of a grid occurs."""
+    axes = axes_of(width, 1.95)
+    share = 100 * found.counts / max(int(found.counts.sum()), 1)
+    if len(found.grid) <= _FEW:
+        axes.bar(range(len(found.grid)), share, width=0.8, color=series(2))
+        step = max(1, -(-len(found.grid) // 8))
+        marks = range(0, len(found.grid), step)
+        axes.set_xticks(list(marks), [str(int(found.grid[i])) for i in marks])
+    else:
+        edges = np.append(found.grid, found.grid[-1] + 1) - 0.5
+        axes.stairs(share, edges, fill=True, color=series(2))
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    _shares(axes, f"{short(found.layer, width)} · {len(found.grid)} values", unit)
+    return svg(axes, f"histogram of {found.layer}")
+
+
+def _shares(axes: Axes, title: str, label: str) -> None:
+    axes.set_title(title, loc="left")
+    axes.set_xlabel(label)
+    axes.set_ylabel("share")
+    axes.yaxis.set_major_formatter(PERCENT)
+    axes.yaxis.set_major_locator(MaxNLocator(3))
+
+
+def _rows(axes: Axes, names: Sequence[str], width: float) -> None:
+    """Names at the left, the first one on top."""
+    labels = [short(name, width) for name in names]
+    axes.set_yticks(range(len(names)), labels, color=colour("ink"))
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.tick_params(left=False)
     axes.set_axisbelow(True)
-    return svg(figure, f"timeline of {', '.join(engines)}, cycles {low} to {high}")
 
 
-def weight_histograms(layers: Sequence[WeightHistogram]) -> Markup:
-    """The weights of each layer with the grid that they are rounded to drawn over them."""
-    figure, panels = _panels(len(layers))
-    for axes, layer in zip(panels, layers, strict=False):
-        limit = 1.15 * float(max(abs(int(layer.grid[0])), abs(int(layer.grid[-1]))))
-        share = np.full(layer.weights.size, 100 / max(layer.weights.size, 1))
-        bins = np.linspace(-limit, limit, 72)
-        clipped = layer.weights.ravel().clip(-limit, limit)
-        axes.hist(clipped, bins.tolist(), weights=share, color=series(0), alpha=0.85)
-        width, alpha = (0.7, 1.0) if len(layer.grid) <= 64 else (0.25, 0.35)
-        for value in layer.grid:
-            axes.axvline(float(value), color=colour("bad"), linewidth=width, alpha=alpha, zorder=3)
-        axes.set_xlim(-limit, limit)
-        axes.set_title(f"{layer.name} · {len(layer.grid)} values", loc="left")
-        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:.0f} %"))
-        axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-    return svg(figure, "weight histograms")
+def _ticks(axes: Axes, width: float) -> None:
+    count = 9 if width > NARROW else 3
+    axes.xaxis.set_major_locator(MaxNLocator(count, integer=True, steps=[1, 2, 2.5, 5, 10]))
 
 
-def code_histograms(layers: Sequence[tuple[str, NDArray[np.int64], NDArray[np.int64]]]) -> Markup:
-    """How often each value occurs: (name, values, counts) of each layer."""
-    figure, panels = _panels(len(layers))
-    for axes, (name, values, counts) in zip(panels, layers, strict=False):
-        share = 100 * counts / max(int(counts.sum()), 1)
-        if len(values) <= 64:
-            axes.bar(range(len(values)), share, width=0.8, color=series(2))
-            step = max(1, -(-len(values) // 8))
-            marks = range(0, len(values), step)
-            axes.set_xticks(list(marks), [str(int(values[i])) for i in marks])
-        else:
-            axes.bar(values, share, width=1.0, color=series(2))
-        axes.set_title(name, loc="left")
-        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:.0f} %"))
-        axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-    return svg(figure, "histograms of activations")
+def _decades(low: float, high: float) -> list[float]:
+    """At most five round numbers of an axis of logarithms."""
+    powers = range(floor(log10(low)), ceil(log10(high)) + 1)
+    fine = [m * 10.0**k for k in powers for m in (1, 2, 5)]
+    for ticks in (fine, fine[::3], fine[::6], fine[::9]):
+        inside = [t for t in ticks if low <= t <= high]
+        if len(inside) <= 5:
+            break
+    return inside
 
 
-def _panels(count: int) -> tuple[Figure, list[Axes]]:
-    columns = 3
-    rows = -(-count // columns)
-    figure, panels = subplots(rows, columns, WIDTH, 1.95 * rows)
-    for axes in panels[count:]:
-        axes.set_visible(False)
-    return figure, panels
+def short(name: str, width: float) -> str:
+    """``name``, its middle left out if it is too long for a figure of ``width``."""
+    most = 30 if width > NARROW else 16
+    half = (most - 1) // 2
+    return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"

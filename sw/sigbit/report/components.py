@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -12,6 +12,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
+
+from sigbit.report.figures import NARROW, WIDE
 
 
 @cache
@@ -43,11 +45,19 @@ class Card:
 
 @dataclass(frozen=True)
 class Column:
-    """A table column; numbers are aligned right, ``code`` columns are set in a fixed pitch."""
+    """A table column; numbers are aligned right, ``code`` columns are set in a fixed pitch,
+    ``prose`` is broken into lines."""
 
     title: str
     number: bool = False
     code: bool = False
+    prose: bool = False
+
+    @property
+    def style(self) -> str:
+        """The class of its cells."""
+        names = {"number": self.number, "fixed": self.code, "prose": self.prose}
+        return " ".join(name for name, on in names.items() if on)
 
 
 def cards(items: Iterable[Card]) -> Markup:
@@ -60,9 +70,15 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> Markup
     return _render("table", columns, [list(zip(columns, row, strict=True)) for row in rows])
 
 
-def figure(drawing: Markup, caption: str = "") -> Markup:
-    """A drawing with a caption under it."""
-    return _render("figure", drawing, caption)
+def figure(draw: Callable[[float], Markup], caption: str = "") -> Markup:
+    """A drawing over the whole width, with a caption under it; ``draw`` is called with the inches
+    that it has, on a screen and on a phone."""
+    return _render("figure", draw(WIDE), draw(NARROW), caption)
+
+
+def panels(draws: Iterable[Callable[[float], Markup]], caption: str = "") -> Markup:
+    """Small drawings side by side, as many as there is room for."""
+    return _render("panels", [draw(NARROW) for draw in draws], caption)
 
 
 def legend(entries: Iterable[tuple[str, str]]) -> Markup:
@@ -96,3 +112,8 @@ def picture(pixels: NDArray[np.uint8], label: str) -> Markup:
 def tiles(items: Iterable[tuple[Markup, str, str, str]]) -> Markup:
     """A grid of pictures: (picture, title, note, tone)."""
     return _render("tiles", list(items))
+
+
+def entries(items: Iterable[tuple[str, str, Sequence[str]]]) -> Markup:
+    """Paragraphs under small headings: (title, place, paragraphs)."""
+    return _render("entries", list(items))

@@ -1,7 +1,8 @@
 """Matplotlib figures as inline SVG whose colours are the page's CSS variables.
 
 A figure is drawn with placeholder colours; :func:`svg` replaces them by ``var(--name)``, so that
-one drawing is readable in light and dark and on paper.
+one drawing is readable in light and dark and on paper. It is drawn at :data:`WIDE` and at
+:data:`NARROW`, and the page's style shows the one that fits: text keeps its size on a phone.
 """
 
 import io
@@ -12,7 +13,11 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
+
+WIDE, NARROW = 10.6, 3.4
+"""Inches across a page on a screen and on a phone; a panel is :data:`NARROW` on both."""
 
 SERIES = 12
 """Number of distinct colours for categories; the template defines ``--series-0`` and so on."""
@@ -57,21 +62,33 @@ def series(index: int) -> str:
     return _PLACEHOLDER[f"series-{index % SERIES}"]
 
 
-def subplots(rows: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    """A themed figure of ``width`` x ``height`` inches and its axes, row by row."""
+def axes_of(width: float, height: float) -> Axes:
+    """The axes of a themed figure of ``width`` x ``height`` inches."""
     with rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False)
-    return figure, list(axes.ravel())
+        return Figure(figsize=(width, height), layout="constrained").add_subplot()
 
 
-def svg(figure: Figure, label: str) -> Markup:
-    """``figure`` as an ``<svg>`` element, the same bytes for the same drawing; ``label`` is read to
-    people who cannot see it."""
+def canvas_of(axes: Axes) -> RendererAgg:
+    """A renderer that measures text, after the figure has been laid out."""
+    canvas = FigureCanvasAgg(_figure(axes))
+    with rc_context(_STYLE):
+        canvas.draw()
+    return canvas.get_renderer()
+
+
+def _figure(axes: Axes) -> Figure:
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    return figure
+
+
+def svg(axes: Axes, label: str) -> Markup:
+    """The figure of ``axes`` as an ``<svg>`` element, the same bytes for the same drawing;
+    ``label`` is read to people who cannot see it."""
     buffer = io.StringIO()
     nothing = {"Date": None, "Creator": None, "Type": None, "Format": None}
     with rc_context(_STYLE):
-        figure.savefig(buffer, format="svg", metadata=nothing)
+        _figure(axes).savefig(buffer, format="svg", metadata=nothing)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)

@@ -31,9 +31,9 @@ class Verdict:
 
 
 def render(
-    title: str, subtitle: str, verdict: Verdict, sections: Sequence[Section], footer: str
+    title: str, subtitle: str, verdict: Verdict | None, sections: Sequence[Section], footer: str
 ) -> str:
-    """The whole HTML document."""
+    """The whole HTML document; without a ``verdict`` where nothing was checked."""
     return (
         environment()
         .get_template("page.html.j2")

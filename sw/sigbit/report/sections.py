@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from math import ceil
 
 import numpy as np
 from markupsafe import Markup
@@ -17,13 +19,16 @@ from sigbit.report.components import (
     code,
     figure,
     legend,
+    panels,
     picture,
     table,
     tiles,
 )
 from sigbit.report.figures import SERIES
+from sigbit.report.grids import GridUse, RealHistogram
 from sigbit.report.metrics import LayerCycles
 from sigbit.report.page import Section
+from sigbit.report.spans import Timeline
 
 
 @dataclass(frozen=True)
@@ -55,10 +60,10 @@ def headline(items: Sequence[Card]) -> Section:
 
 def accuracy(shares: Mapping[str, float], images: int) -> Section:
     """Accuracies of the same images through the stages of the flow."""
-    floor = min(0.9, np.floor(10 * min(shares.values())) / 10)
+    start = max(0, ceil(10 * min(shares.values())) - 1) / 10
     return Section(
         "Accuracy",
-        figure(charts.accuracy(shares, float(floor))),
+        figure(partial(charts.accuracy, shares, start)),
         f"Share of the {images} test images that are classified correctly.",
     )
 
@@ -98,37 +103,34 @@ def utilization(rows: Sequence[LayerCycles], config_macs: int) -> Section:
 
 
 def timeline(
-    spans: Sequence[charts.Span],
+    found: Timeline,
     engines: Sequence[str],
     layers: Sequence[str],
     windows: Sequence[tuple[str, int, int]],
+    lead: str,
 ) -> Section:
-    """The engines over one image: a chart for each window (caption, first cycle, last cycle)."""
+    """The engines over one run: a chart for each window (caption, first cycle, last cycle)."""
     keys = [(f"series-{i % SERIES}", name) for i, name in enumerate(layers)]
-    if any(span.layer < 0 for span in spans):
+    if len(keys) > SERIES:
+        keys = [(f"series-{i}", f"layer {i + 1}") for i in range(SERIES)]
+        lead += f" Colours follow the order of the layers and repeat after {SERIES}."
+    if any(span.layer < 0 for span in found.spans):
         keys.append(("muted", "no layer"))
     drawn = Markup("").join(
-        figure(charts.timeline(spans, engines, (low, high)), caption)
+        figure(partial(charts.timeline, found.spans, engines, (low, high)), caption)
         for caption, low, high in windows
     )
-    return Section(
-        "Timeline",
-        legend(keys) + drawn,
-        "What the three engines do while one image passes: every bar is an instruction, from the "
-        "cycle it took its tokens to the cycle it finished, coloured by the layer it belongs to.",
-    )
+    return Section("Timeline", legend(keys) + drawn, lead)
 
 
-def weights(layers: Sequence[charts.WeightHistogram], lead: str) -> Section:
+def weights(layers: Sequence[RealHistogram], lead: str) -> Section:
     """Grids over the weights of every layer."""
-    return Section("Weights", figure(charts.weight_histograms(layers)), lead)
+    return Section("Weights", panels(partial(charts.real_histogram, h) for h in layers), lead)
 
 
-def activations(
-    layers: Sequence[tuple[str, NDArray[np.int64], NDArray[np.int64]]], lead: str
-) -> Section:
-    """How often each value occurs in every layer: (name, values, counts)."""
-    return Section("Activations", figure(charts.code_histograms(layers)), lead)
+def codes(title: str, layers: Sequence[GridUse], unit: str, lead: str) -> Section:
+    """How often each value of its grid occurs in every layer; ``unit`` names the values."""
+    return Section(title, panels(partial(charts.grid_histogram, use, unit) for use in layers), lead)
 
 
 def samples(wrong: Sequence[Sample], right: Sequence[Sample], images: int) -> Section:

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from sigbit.report.figures import SERIES
 
-WIDTH, HEIGHT = 1080.0, 560.0
+HEIGHT = 560.0
 _HEADER, _GAP = 17.0, 2.0
 _LETTER = 6.3
 """Width of a letter at the labels' size."""
@@ -78,15 +78,17 @@ def _worst(row: Sequence[float], side: float, scale: float) -> float:
     return max(max(side**2 * v * scale / area**2, area**2 / (side**2 * v * scale)) for v in row)
 
 
-def treemap(root: Tile, unit: str) -> Markup:
-    """A drawing of the tiles inside ``root``; every tile tells its ``value`` in ``unit``."""
+def treemap(root: Tile, unit: str, width: float) -> Markup:
+    """A drawing of the tiles inside ``root``, ``width`` inches wide; every tile tells its ``value``
+    in ``unit``."""
+    across = 96 * width
     svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH:g} {HEIGHT:g}" '
-        f'width="{WIDTH:g}" height="{HEIGHT:g}" role="img" font-size="11.5">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {across:g} {HEIGHT:g}" '
+        f'width="{across:g}" height="{HEIGHT:g}" role="img" font-size="11.5">'
     )
     parts = [svg]
     largest = _visible(root)
-    boxes = squarify([tile.value for tile in largest], Box(0, 0, WIDTH, HEIGHT))
+    boxes = squarify([tile.value for tile in largest], Box(0, 0, across, HEIGHT))
     for index, (tile, box) in enumerate(zip(largest, boxes, strict=True)):
         parts += _drawn(tile, box, f"var(--series-{index % SERIES})", tile.name, root, unit, 0)
     return Markup("".join([*parts, "</svg>"]))

@@ -7,7 +7,8 @@ import typer
 
 from sigbit.cli.console.files import target, write_json
 from sigbit.cli.console.options import Json
-from sigbit.cli.console.output import say, show_facts, show_table, size
+from sigbit.cli.console.output import say, show_facts, show_table
+from sigbit.report.units import size
 
 app = typer.Typer(help="The accelerators: presets, derived figures, Verilog.", no_args_is_help=True)
 

@@ -1,20 +1,18 @@
 """``sigbit build``: an accelerator on a board, placed, routed and packed, or a project for that."""
 
-import shlex
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sigbit.cli.console.files import target, write_json
+from sigbit.cli.console.files import write_json, write_report
 from sigbit.cli.console.grouped import grouped
-from sigbit.cli.console.options import Json
-from sigbit.cli.console.output import say
+from sigbit.cli.console.options import Json, Report
 from sigbit.cli.console.synth_tables import show_built, show_project
 from sigbit.cli.console.telling import telling
 from sigbit.errors import CheckFailed, UserError
-from sigbit_tools.files import write_text
 
 
 @dataclass(frozen=True)
@@ -55,10 +53,7 @@ def build(
         ),
     ] = None,
     json: Json = None,
-    report: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.html", help="Also write a report.", callback=target),
-    ] = None,
+    report: Report = None,
 ) -> None:
     """Place, route and pack a board that carries an accelerator.
 
@@ -102,11 +97,7 @@ def _built(
         built = flow(board, output, arch, clock_mhz=freq, seeds=seeds, tell=tell)
     show_built(built)
     write_json(json, built)
-    if report is not None:
-        words = ["sigbit", "build", board, "--arch", arch, "-o", str(output)]
-        words += ["--freq", f"{freq:g}", "--seeds", str(seeds)]
-        write_text(report, page(built, shlex.join(words)))
-        say(f"wrote {report}")
+    write_report(report, partial(page, built))
     if not built.meets:
         raise CheckFailed(
             f"after routing the clock reaches {built.fmax_mhz:.1f} MHz, not "

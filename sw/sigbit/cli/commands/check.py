@@ -1,20 +1,21 @@
 """``sigbit check``: whether a float network is supported, and what carries out each operation."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sigbit.cli.console.files import write_json
+from sigbit.cli.console.files import write_json, write_report
 from sigbit.cli.console.grouped import grouped
-from sigbit.cli.console.options import Exact, Json, Latency, Model, NetworkOptions
-from sigbit.cli.console.output import say, show_facts, show_table, size
+from sigbit.cli.console.network_tables import show_fit, show_network
+from sigbit.cli.console.options import Exact, Json, Latency, Model, NetworkOptions, Report
+from sigbit.cli.console.output import say, show_table
 from sigbit.cli.console.quantize_tables import show_codes
 from sigbit.cli.console.telling import telling
 from sigbit.errors import CheckFailed
 
 if TYPE_CHECKING:
-    from sigbit.flows.check import CheckedNetwork, Fit
-    from sigbit.flows.description import Description, Tensor
+    from sigbit.flows.check import CheckedNetwork
 
 
 @grouped
@@ -33,12 +34,14 @@ def check(
     latency: Latency = 40,
     exact: Exact = False,
     json: Json = None,
+    report: Report = None,
 ) -> None:
     """Say whether a float network is supported, and how each operation is carried out.
 
     Exits with 1 if anything is unsupported; every refusal is listed with its place and a remedy.
     """
     from sigbit.flows.check import check as flow
+    from sigbit.flows.pages.check import page
     from sigbit.inputs.networks import Network
 
     with telling() as tell:
@@ -47,10 +50,12 @@ def check(
             arch,
             latency=latency,
             exact=exact,
+            details=report is not None,
             tell=tell,
         )
     _show(found)
     write_json(json, found)
+    write_report(report, partial(page, found))
     if refused := len(found.unsupported):
         plural = "s are" if refused > 1 else " is"
         raise CheckFailed(f"{model}: {refused} operation{plural} not supported")
@@ -58,7 +63,7 @@ def check(
 
 def _show(found: "CheckedNetwork") -> None:
     if found.network is not None:
-        _show_network(found.network, found.weights)
+        show_network(found.network, found.weights)
     if found.unsupported:
         show_table(
             "Not supported",
@@ -67,7 +72,7 @@ def _show(found: "CheckedNetwork") -> None:
         )
         return
     if found.accelerator is not None:
-        _show_fit(found.accelerator)
+        show_fit(found.accelerator)
     if found.layers:
         show_codes(found.layers)
     host = [] if found.network is None else [op.function for op in found.network.host]
@@ -76,42 +81,3 @@ def _show(found: "CheckedNetwork") -> None:
         "supported: everything runs on the accelerator, "
         f"{f'but {rest}, which the host does' if rest else 'and nothing is left to the host'}"
     )
-
-
-def _show_network(network: "Description", weights: str | None) -> None:
-    facts = [
-        *((f"input {t.name}", _shape(t)) for t in network.inputs),
-        *((f"output {t.name}", _shape(t)) for t in network.outputs),
-        ("multiply-accumulates", f"{network.macs:,} per sample"),
-        ("parameters", f"{network.parameters:,}; {weights}"),
-    ]
-    if network.quantizers:
-        facts.append(("quantizers", f"{network.quantizers} tensors have one of the model's own"))
-    rows: list[tuple[object, ...]] = [
-        (o.operation, o.count, f"{o.macs:,}" if o.macs else "", o.by, o.how)
-        for o in network.operations
-    ]
-    rows += [
-        (h.function, 1, "", "host", f"after the accelerator {h.location}".strip())
-        for h in network.host
-    ]
-    show_facts(f"Network {network.name}", facts)
-    show_table("Operations", ["operation", "count", "MACs", "by", "how"], rows, " >>")
-
-
-def _show_fit(fit: "Fit") -> None:
-    rate = f"{fit.cycles:,} cycles per frame, {fit.frames_per_second:,.0f} frames/s at 200 MHz"
-    show_facts(
-        f"On {fit.arch}, with scales from random inputs",
-        [
-            ("instructions", f"{fit.instructions:,}"),
-            ("constants", size(fit.constant_bytes)),
-            ("DMA window", size(fit.memory_bytes)),
-            ("predicted", rate),
-            ("array busy", f"{fit.utilization:.1%}"),
-        ],
-    )
-
-
-def _shape(tensor: "Tensor") -> str:
-    return "×".join(map(str, tensor.shape))

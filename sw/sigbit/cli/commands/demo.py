@@ -1,20 +1,18 @@
 """``sigbit demo``: handwritten digits from training to the accelerator, every code compared."""
 
-import shlex
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sigbit.cli.console.files import target, write_json
+from sigbit.cli.console.files import write_json, write_report
 from sigbit.cli.console.grouped import grouped
-from sigbit.cli.console.options import Arch, Json, Latency
+from sigbit.cli.console.options import Arch, Json, Latency, Report
 from sigbit.cli.console.output import say, show_grid
 from sigbit.cli.console.telling import telling
 from sigbit.errors import CheckFailed
 from sigbit.flows.devices import DeviceName
-from sigbit_tools.files import write_text
 
 if TYPE_CHECKING:
     from sigbit.flows.demo.outcome import Outcome
@@ -43,9 +41,7 @@ def demo(
     options: DemoOptions,
     arch: Arch = "micro",
     json: Json = None,
-    report: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", callback=target, help="Write a report.")
-    ] = None,
+    report: Report = None,
 ) -> None:
     """Train, quantize, compile and run handwritten digits; compare every code of every layer.
 
@@ -66,12 +62,7 @@ def demo(
         )
     _show(outcome)
     write_json(json, outcome)
-    if report is not None:
-        words = ["sigbit", "demo", "--arch", arch, "--images", outcome.images]
-        words += ["--seed", options.seed, "--device", options.device]
-        words += ["--latency", options.latency, "--report", report]
-        write_text(report, page(outcome, shlex.join(map(str, words))))
-        say(f"wrote {report}")
+    write_report(report, partial(page, outcome))
     if not outcome.passed:
         raise CheckFailed(
             f"{outcome.mismatches:,} codes differ; predictions "

@@ -7,7 +7,8 @@ import typer
 
 from sigbit.cli.console.files import write_json
 from sigbit.cli.console.options import Json
-from sigbit.cli.console.output import say, size
+from sigbit.cli.console.output import say
+from sigbit.report.units import size
 
 
 def driver(

@@ -7,8 +7,9 @@ import typer
 
 from sigbit.cli.console.files import target, write_json
 from sigbit.cli.console.options import IntegerModel, Json
-from sigbit.cli.console.output import say, size
+from sigbit.cli.console.output import say
 from sigbit.cli.console.telling import telling
+from sigbit.report.units import size
 
 
 def export(

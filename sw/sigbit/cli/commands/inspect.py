@@ -1,13 +1,14 @@
 """``sigbit inspect``: what a Program or an integer model holds."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sigbit.cli.console.files import write_json
+from sigbit.cli.console.files import write_json, write_report
 from sigbit.cli.console.model_tables import show_model
-from sigbit.cli.console.options import Json, Latency
+from sigbit.cli.console.options import Json, Latency, Report
 from sigbit.cli.console.program_tables import show_prediction, show_program
 from sigbit.errors import UserError
 from sigbit.ir import MODEL_SUFFIX
@@ -27,25 +28,30 @@ def inspect(
     ] = True,
     latency: Latency = 40,
     json: Json = None,
+    report: Report = None,
 ) -> None:
     """Show a Program's layers, memory, traffic, instructions and predicted cycles, or the layers of
     an integer model."""
     if program.suffix == MODEL_SUFFIX:
         _refuse_given(context, program, "listing", "cycles", "latency")
         from sigbit.flows.model_facts import model_facts
+        from sigbit.flows.pages.model import page as model_page
 
-        facts = model_facts(program)
+        facts = model_facts(program, details=report is not None)
         show_model(facts)
         write_json(json, facts)
+        write_report(report, partial(model_page, facts))
         return
     from sigbit.flows.inspect import inspect as flow
+    from sigbit.flows.pages.inspect import page
 
-    found = flow(program, cycles=cycles, latency=latency)
+    found = flow(program, cycles=cycles, latency=latency, details=report is not None)
     show_program(found)
     show_prediction(found)
     if listing:
         typer.echo(found.listing())
     write_json(json, found)
+    write_report(report, partial(page, found))
 
 
 def _refuse_given(context: typer.Context, model: Path, *names: str) -> None:

@@ -1,6 +1,8 @@
 """``sigbit quantize``: from a float checkpoint to a Program, without training."""
 
-from sigbit.cli.console.files import write_json
+from functools import partial
+
+from sigbit.cli.console.files import write_json, write_report
 from sigbit.cli.console.grouped import grouped
 from sigbit.cli.console.options import Arch, Model, NetworkOptions
 from sigbit.cli.console.quantize_options import (
@@ -30,6 +32,7 @@ def quantize(
     """Quantize a trained float network and compile it: a checkpoint becomes a Program."""
     from sigbit.flows.budget import Budget
     from sigbit.flows.formats import Formats
+    from sigbit.flows.pages.quantize import page
     from sigbit.flows.quantize import quantize as flow
     from sigbit.flows.quantized import PostTraining
     from sigbit.inputs.networks import Network
@@ -54,6 +57,7 @@ def quantize(
                 samples.data,
                 samples.mean,
                 samples.std,
+                details=output.report is not None,
             ),
             output.output,
             arch=arch,
@@ -72,3 +76,4 @@ def quantize(
         )
     show_quantized(result, arch if budget.luts is None else str(output.json))
     write_json(output.json, result)
+    write_report(output.report, partial(page, result))

@@ -1,12 +1,13 @@
 """``sigbit run``: a Program on a device, if asked compared with another one layer by layer."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sigbit.cli.console.answers import show_answers
-from sigbit.cli.console.files import write_array, write_json
+from sigbit.cli.console.files import write_array, write_json, write_report
 from sigbit.cli.console.grouped import grouped
 from sigbit.cli.console.options import ImageOptions
 from sigbit.cli.console.output import say, show_facts
@@ -53,15 +54,23 @@ def run(
         )
     if written.layers is not None and written.layers.exists() and not written.layers.is_dir():
         raise UserError(f"--layers: {written.layers} is a file: give a folder")
-    latency, target = where.latency, where.target_name
+    latency, target, details = where.latency, where.target_name, written.report is not None
     with telling() as tell:
         if where.check:
             device = "rtl" if where.device == DeviceName.INTERP else where.device
-            done = flow.compare(net, given, device, target=target, latency=latency, tell=tell)
+            done = flow.compare(
+                net, given, device, target=target, latency=latency, details=details, tell=tell
+            )
         else:
-            keep = written.layers is not None
             done = flow.run(
-                net, given, where.device, target=target, latency=latency, layers=keep, tell=tell
+                net,
+                given,
+                where.device,
+                target=target,
+                latency=latency,
+                layers=written.layers is not None,
+                details=details,
+                tell=tell,
             )
     _show_comparison(done)
     _show_counters(done)
@@ -86,6 +95,8 @@ def _show_counters(done: "ProgramRun") -> None:
 
 
 def _write(done: "ProgramRun", written: WrittenOptions) -> None:
+    from sigbit.flows.pages.run import page
+
     if written.layers is not None:
         written.layers.mkdir(parents=True, exist_ok=True)
         for name, values in done.layers.items():
@@ -95,6 +106,7 @@ def _write(done: "ProgramRun", written: WrittenOptions) -> None:
         (results,) = done.outputs.values()
         write_array(written.output, results)
     write_json(written.json, done)
+    write_report(written.report, partial(page, done))
 
 
 def _fail_if_different(done: "ProgramRun") -> None:

@@ -2,13 +2,14 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sigbit.cli.console.output import leave_stdout
+from sigbit.cli.console.command_line import command_line
+from sigbit.cli.console.output import leave_stdout, say
 from sigbit.errors import UserError
 from sigbit.flows.result import Result, plain
 from sigbit_tools.files import STDOUT, is_stream, replacing, write_text
@@ -36,6 +37,14 @@ def write_array(path: Path, array: np.ndarray) -> None:
     """Write ``array`` as .npy."""
     with replacing(path) as file:
         np.save(file, array, allow_pickle=False)
+
+
+def write_report(path: Path | None, page: Callable[[str], str]) -> None:
+    """Write the HTML ``page`` of the command that is carried out, which is given to it; nothing if
+    ``path`` is None."""
+    if path is not None:
+        write_text(path, page(command_line()))
+        say(f"wrote {path}")
 
 
 def write_json(path: Path | None, document: Result | Mapping[str, Any]) -> None:

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from sigbit.cli.console.output import say, show_facts, show_table, size
+from sigbit.cli.console.output import say, show_facts, show_table
+from sigbit.report.units import size
 
 if TYPE_CHECKING:
     from sigbit.flows.model_facts import ModelFacts, TensorFacts

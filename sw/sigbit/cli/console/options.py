@@ -22,6 +22,10 @@ Json = Annotated[
     Path | None,
     typer.Option("--json", metavar="FILE", help="Also write the figures as JSON.", callback=target),
 ]
+Report = Annotated[
+    Path | None,
+    typer.Option("--report", metavar="FILE.html", help="Also write a report.", callback=target),
+]
 Arch = Annotated[
     str,
     typer.Option("--arch", metavar="PRESET|FILE", help="Accelerator: a preset, JSON or a Program."),

@@ -108,10 +108,3 @@ def progress(remaining: bool = False) -> Progress:
 def ticking(bar: Progress, task: TaskID) -> Callable[[int], None]:
     """A callback that advances ``task`` by one, whatever it is called with."""
     return lambda _: bar.advance(task)
-
-
-def size(count: int) -> str:
-    """Bytes for people."""
-    if count < 1024:
-        return f"{count} B"
-    return f"{count / 1024:,.1f} KiB" if count < 1 << 20 else f"{count / (1 << 20):,.2f} MiB"

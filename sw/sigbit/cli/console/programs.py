@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sigbit.cli.console.output import say, size
+from sigbit.cli.console.output import say
+from sigbit.report.units import size
 
 if TYPE_CHECKING:
     from sigbit.flows.program_facts import ProgramFacts

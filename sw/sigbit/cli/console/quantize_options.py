@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from sigbit.cli.console.files import target
-from sigbit.cli.console.options import Exact, Fabric, Json, Mean, Std
+from sigbit.cli.console.options import Exact, Fabric, Json, Mean, Report, Std
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class OutputOptions:
     ]
     exact: Exact = False
     json: Json = None
+    report: Report = None
 
 
 @dataclass(frozen=True)

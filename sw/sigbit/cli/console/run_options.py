@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from sigbit.cli.console.files import target
-from sigbit.cli.console.options import Json, Latency
+from sigbit.cli.console.options import Json, Latency, Report
 from sigbit.flows.devices import NetlistTarget
 
 
@@ -54,3 +54,4 @@ class WrittenOptions:
         Path | None, typer.Option(metavar="FILE", help="Names of the classes, one per line.")
     ] = None
     json: Json = None
+    report: Report = None

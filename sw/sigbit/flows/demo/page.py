@@ -6,7 +6,9 @@ from importlib.metadata import version
 import numpy as np
 
 from sigbit.flows.demo.outcome import Outcome
-from sigbit.report import charts, sections
+from sigbit.flows.details.codes import activation_codes
+from sigbit.flows.details.timeline import measured
+from sigbit.report import sections
 from sigbit.report.components import Card
 from sigbit.report.page import Section, Verdict, render
 from sigbit.report.sections import LayerRow, Sample
@@ -84,32 +86,28 @@ def _cards(outcome: Outcome) -> list[Card]:
 
 def _cycles(outcome: Outcome) -> list[Section]:
     """Utilization and timeline, where a device counts cycles."""
-    use = outcome.utilization
-    if use is None:
+    use, found = outcome.utilization, measured(outcome.program, outcome.deployed.result)
+    if use is None or found is None:
         return []
     names = [layer.name for layer in outcome.program.layers]
-    listing = outcome.program.listing
-    spans = []
-    for event in outcome.deployed.result.timeline:
-        tag = listing[event.index].tag
-        layer = tag if tag < len(names) else -1
-        spans.append(charts.Span(Engine(event.engine).name, event.start, event.end, layer))
-    end = max(span.stop for span in spans)
-    windows = [("One image, from start to done.", 0, end)]
-    middle = "The middle third: the next layers' weights load while one computes."
-    windows += [(middle, end // 3, 2 * end // 3)]
+    third = found.cycles // 3
+    windows = [
+        ("One image, from start to done.", 0, found.cycles),
+        ("The middle third: the next layers' weights load while one computes.", third, 2 * third),
+    ]
+    lead = (
+        "What the three engines do while one image passes: every bar is a layer's instructions, "
+        "from the cycle they took their tokens to the cycle they finished."
+    )
     return [
         sections.utilization([*use.layers, use.total], outcome.program.config.macs),
-        sections.timeline(spans, [e.name for e in Engine], names, windows),
+        sections.timeline(found, [e.name for e in Engine], names, windows, lead),
     ]
 
 
 def _weights(outcome: Outcome) -> Section:
     return sections.weights(
-        [
-            charts.WeightHistogram(layer.name, layer.lsbs, layer.grid)
-            for layer in outcome.trained.weights
-        ],
+        outcome.trained.weights,
         "The trained weights of each layer before rounding, in units of their channel's scale, and "
         "the values that they are rounded to (red). The ESB grid is dense where weights are many "
         "and exponentially sparse in the tails. Weights of the first and the last layer are sums "
@@ -118,21 +116,10 @@ def _weights(outcome: Outcome) -> Section:
 
 
 def _activations(outcome: Outcome) -> Section:
-    config = outcome.program.config
-    rows = []
-    for info in outcome.program.layers:
-        stored = outcome.deployed.result.layers.get(info.name)
-        if stored is None:
-            continue
-        values, counts = np.unique(stored, return_counts=True)
-        grid = config.act_grid(info.planes).values
-        if len(grid) <= 64:
-            full = np.zeros(len(grid), np.int64)
-            full[np.searchsorted(grid, values)] = counts
-            values, counts = grid, full
-        rows.append((info.name, values + info.zero, counts.astype(np.int64)))
-    return sections.activations(
-        rows,
+    return sections.codes(
+        "Activations",
+        activation_codes(outcome.program, outcome.deployed.result.layers),
+        "steps of the scale",
         "How often each value occurs in a layer's output, in units of its scale, over all "
         f"{outcome.images} images, as the device wrote them.",
     )

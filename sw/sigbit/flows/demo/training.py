@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sigbit.data import Split
+from sigbit.flows.details.tensors import weight_histograms
 from sigbit.ir.integer import IntegerGraph
 from sigbit.quant import PreparedModel, QuantSpec, convert, prepare
-from sigbit.quant.layers.layer import QuantLayer
+from sigbit.report.grids import RealHistogram
 from sigbit.training import Schedule, predict, reproducible, train
 from sigbit.zoo import DigitsResNet
 from sigbit_hw.arch.config import ArchConfig
@@ -24,16 +25,6 @@ CALIBRATION_IMAGES = 512
 
 Progress = Callable[[str, int, int], None]
 """Called with a text, the steps done and their number."""
-
-
-@dataclass(frozen=True)
-class LayerWeights:
-    """Trained weights of one layer in units of their channel's scale, before rounding, and the
-    values that they are rounded to."""
-
-    name: str
-    lsbs: NDArray[np.float64]
-    grid: Ints
 
 
 @dataclass(frozen=True)
@@ -52,8 +43,8 @@ class Trained:
         The test images for people, uint8 ``[N, 8, 8]``.
     float_predictions, quantized_predictions : array
         Classes that the float network and the trained quantized network say, ``[N]``.
-    weights : tuple of LayerWeights
-        Weights of the layers that have some.
+    weights : tuple of RealHistogram
+        Weights before rounding, of the layers that have some.
     """
 
     graph: IntegerGraph
@@ -62,7 +53,7 @@ class Trained:
     pictures: NDArray[np.uint8]
     float_predictions: Ints
     quantized_predictions: Ints
-    weights: tuple[LayerWeights, ...]
+    weights: tuple[RealHistogram, ...]
 
 
 def train_digits(digits: Split, config: ArchConfig, seed: int, progress: Progress) -> Trained:
@@ -93,7 +84,7 @@ def train_digits(digits: Split, config: ArchConfig, seed: int, progress: Progres
             pictures=(255 * digits.test_x[:, 0]).round().to(torch.uint8).numpy(),
             float_predictions=float_predictions,
             quantized_predictions=_predict(prepared, test),
-            weights=tuple(_weights(prepared, integer.graph)),
+            weights=_weights(prepared, integer.graph),
         )
 
 
@@ -120,22 +111,7 @@ def _predict(model: nn.Module, x: Tensor) -> Ints:
     return classes
 
 
-def _weights(prepared: PreparedModel, graph: IntegerGraph) -> list[LayerWeights]:
-    """The weights of every dense layer, in the order of the network."""
-    rows = []
-    for plan in prepared.plan.layers:
-        layer = prepared.quant_module(plan.name)
-        if not isinstance(layer, QuantLayer) or layer.weight_quantizer is None:
-            continue
-        scales = [
-            torch.tensor(graph[s.tensor].type.scale, dtype=torch.float64)
-            for s in layer.plan.sources
-        ]
-        with torch.no_grad():
-            weight = layer.real_weights()[0]
-            scale = layer.arithmetic(scales).step / scales[0]
-            lsbs = (weight / scale.view(-1, 1, 1, 1)).double().numpy()
-        grid = layer.spec.weight_grid(layer.terms[0])
-        negative = [-m for m in grid.magnitudes[:0:-1]] if grid.signed else []
-        rows.append(LayerWeights(plan.name, lsbs, np.array([*negative, *grid.magnitudes])))
-    return rows
+@torch.no_grad()
+def _weights(prepared: PreparedModel, graph: IntegerGraph) -> tuple[RealHistogram, ...]:
+    scales = {n.name: torch.tensor(n.type.scale, dtype=torch.float64) for n in graph.nodes}
+    return weight_histograms(prepared, scales)

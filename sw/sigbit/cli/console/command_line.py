@@ -1,0 +1,17 @@
+"""The command that is carried out, as it was typed."""
+
+import shlex
+from collections.abc import Sequence
+
+_words: tuple[str, ...] = ()
+
+
+def remember(words: Sequence[str]) -> None:
+    """Take the arguments of the command that begins."""
+    global _words  # as the process's own arguments, they are there once
+    _words = tuple(words)
+
+
+def command_line() -> str:
+    """Return the command, for a shell."""
+    return shlex.join(["sigbit", *_words])
