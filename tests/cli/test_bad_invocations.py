@@ -41,7 +41,7 @@ def folder(program, tmp_path, monkeypatch) -> Path:
     np.save("x.npy", x)
     np.save("small.npy", x[:, :, :5])
     np.save("nan.npy", np.full_like(x, np.nan))
-    np.save("tiny.npy", np.zeros((4, 4, 4)))
+    np.save("tiny.npy", np.zeros((1, 4, 4, 4)))
     np.savez("y.npz", x=x, y=rng.integers(0, 3, 24))
     np.savez("outside.npz", x=x, y=rng.integers(0, 4, 24) + 1)
     np.savez("real.npz", x=x, y=rng.random(24))

@@ -21,13 +21,13 @@ from sigbit.flows.progress import Tell, silent
 from sigbit.flows.result import Result, Stopwatch, plain
 from sigbit.inputs.programs import load_program
 from sigbit.inputs.vectors import check_vectors
-from sigbit.runtime import Device, Mismatch, RunResult, Session, results, stored_inputs
+from sigbit.runtime import Device, Mismatch, RunResult, Session, own_outputs, results, stored_inputs
 from sigbit.runtime import compare as differences
 from sigbit_hw.arch.program import Program
 from sigbit_sim.memory import MemoryTiming
 
 Inputs = ArrayLike | Mapping[str, ArrayLike]
-"""Images ``[N, C, H, W]`` or one ``[C, H, W]``; those of several inputs by name."""
+"""Samples in the network's own shape, ``[N, *shape]``; those of several inputs by name."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class ProgramRun(Result):
     program : Program
     device : str
     outputs : mapping
-        Results ``[N, ...]`` by name, as those of the float model: what the Program leaves to the
-        host is done.
+        Results ``[N, *shape]`` by name, as those of the float model: what the Program leaves to
+        the host is done. Stored integers if the inputs were.
     layers : mapping
         Stored integers ``[N, C, H, W]`` of every layer, if they were asked for.
     cycles : array, optional
@@ -62,15 +62,18 @@ class ProgramRun(Result):
         Performance counters of each run.
     compared : mapping
         What was compared, and what came of it; empty without a comparison.
+    clipped : mapping
+        By input the share of the values other than 0 that lie outside of what it stores.
     """
 
     program: Program
     device: str
-    outputs: Mapping[str, NDArray[np.float64]]
+    outputs: Mapping[str, NDArray[Any]]
     layers: Mapping[str, NDArray[np.int64]]
     cycles: NDArray[np.int64] | None
     counters: list[dict[str, int]]
     compared: Mapping[str, Compared]
+    clipped: Mapping[str, float]
 
     @property
     def images(self) -> int:
@@ -96,6 +99,7 @@ class ProgramRun(Result):
             "compared": {what: found.codes for what, found in self.compared.items()},
             "checked": {what: plain(found.mismatches) for what, found in self.compared.items()},
             "mismatches": self.mismatches,
+            "clipped": plain(self.clipped),
             "host": plain(self.program.host),
             "outputs": plain(self.outputs),
             "seconds": self.seconds,
@@ -111,6 +115,7 @@ def run(
     target: str = "xcup",
     latency: int = 40,
     layers: bool = False,
+    stored: bool = False,
     tell: Tell = silent,
 ) -> ProgramRun:
     """Run a Program.
@@ -123,7 +128,7 @@ def run(
     program : Program, str or Path
         The Program, or the name of its file.
     inputs : array or mapping of arrays
-        Floating-point arrays are real values, integers are in units of the input's scale.
+        In the network's own shapes, with the samples in front.
     device : str
         "interp", "rtl", "netlist", or a board and its port such as "ulx3s:/dev/ttyUSB0".
     target : str
@@ -132,9 +137,12 @@ def run(
         Memory latency of RTL and netlist, in cycles.
     layers : bool
         Keep every layer's stored integers.
+    stored : bool
+        Inputs and outputs are stored integers instead of real values: ``real = scale * (stored +
+        zero)``. Nothing is done on the host.
     """
     watch = Stopwatch()
-    runs = _Runs(load_program(program), inputs, target, latency, tell)
+    runs = _Runs(load_program(program), inputs, stored, target, latency, tell)
     name = device_name(device)
     result = runs.run(name, runs.open(name), layers)
     return runs.result(name, result, {}, watch)
@@ -147,6 +155,7 @@ def compare(
     *,
     target: str = "xcup",
     latency: int = 40,
+    stored: bool = False,
     tell: Tell = silent,
 ) -> ProgramRun:
     """Run a Program on the interpreter and on ``device``, and compare the codes of all layers; of
@@ -157,7 +166,7 @@ def compare(
     difference is not an exception: see :attr:`ProgramRun.mismatches`.
     """
     watch = Stopwatch()
-    runs = _Runs(load_program(program), inputs, target, latency, tell)
+    runs = _Runs(load_program(program), inputs, stored, target, latency, tell)
     golden, name = DeviceName.INTERP, device_name(device)
     if name is golden:
         raise UserError(f"{golden} is what others are compared with: give rtl, netlist or a board")
@@ -181,10 +190,18 @@ class _Runs:
     """Images for one Program, and devices to run them."""
 
     def __init__(
-        self, program: Program, inputs: Inputs, target: str, latency: int, tell: Tell
+        self,
+        program: Program,
+        inputs: Inputs,
+        stored: bool,
+        target: str,
+        latency: int,
+        tell: Tell,
     ) -> None:
         self.program = program
-        self._stored = stored_inputs(program, inputs)
+        self._are_stored = stored
+        self._stored = stored_inputs(program, inputs, stored=stored)
+        self._clipped = {} if stored else _clipped(program, inputs)
         self._target, self._memory = target_name(target), MemoryTiming(latency)
         self._tell = tell
 
@@ -212,13 +229,19 @@ class _Runs:
         return ProgramRun(
             program=self.program,
             device=str(name),
-            outputs=results(self.program, result.outputs),
+            outputs=(own_outputs if self._are_stored else results)(self.program, result.outputs),
             layers=result.layers,
             cycles=result.cycles,
             counters=result.counters,
             compared=compared,
+            clipped=self._clipped,
             **watch.read(),
         )
+
+
+def _clipped(program: Program, inputs: Inputs) -> dict[str, float]:
+    given = inputs if isinstance(inputs, Mapping) else {program.inputs[0].name: inputs}
+    return {port.name: port.clipped(given[port.name]) for port in program.inputs}
 
 
 def _compared(want: Mapping[str, ArrayLike], got: Mapping[str, NDArray[np.int64]]) -> Compared:

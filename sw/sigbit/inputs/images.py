@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sigbit.errors import UserError
 from sigbit.inputs.arrays import read_arrays
+from sigbit_hw.arch.preprocessing import ImagePreprocessing
 from sigbit_tools.pictures import SUFFIXES, read_image
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def preparation(
     The zoo's ``entry`` says how; without it images of bytes are scaled to [0, 1], resized and
     normalized, and features are taken as they are.
     """
-    from sigbit.zoo.preprocessing import FeaturePreprocessing, ImagePreprocessing
+    from sigbit.zoo.preprocessing import FeaturePreprocessing
 
     features, images = FeaturePreprocessing(tuple(shape)), None
     if len(shape) != 3:

@@ -85,6 +85,7 @@ def integer_graph(prepared: PreparedModel) -> IntegerGraph:
         tuple(tensor for tensor, _ in plan.outputs),
         prepared.host,
         tuple(Axes.of(shape) for _, shape in plan.outputs),
+        prepared.output_names,
     )
 
 

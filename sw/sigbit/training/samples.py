@@ -15,7 +15,8 @@ from sigbit import zoo
 from sigbit.data import Dataset, EncodedImages, MissingError, load, source
 from sigbit.errors import TrainingError
 from sigbit.training.config import DataConfig
-from sigbit.zoo.preprocessing import FeaturePreprocessing, ImagePreprocessing
+from sigbit.zoo.preprocessing import FeaturePreprocessing
+from sigbit_hw.arch.preprocessing import ImagePreprocessing
 
 CACHED = 2 << 30
 """Bytes of decoded images that are kept in memory; larger sets are decoded batch by batch."""

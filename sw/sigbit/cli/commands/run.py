@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sigbit.cli.console.answers import show_answers
-from sigbit.cli.console.files import write_array, write_json
+from sigbit.cli.console.files import ARCHIVE, write_array, write_arrays, write_json
 from sigbit.cli.console.grouped import grouped
 from sigbit.cli.console.options import ImageOptions
-from sigbit.cli.console.output import say, show_facts
+from sigbit.cli.console.output import say, say_error, show_facts
 from sigbit.cli.console.run_options import DeviceOptions, WrittenOptions
 from sigbit.cli.console.telling import telling
 from sigbit.errors import CheckFailed, UserError
@@ -17,6 +17,9 @@ from sigbit.flows.devices import DeviceName
 
 if TYPE_CHECKING:
     from sigbit.flows.run import ProgramRun
+
+_MOSTLY = 0.5
+"""Share of saturated values from which on something must be wrong."""
 
 
 @grouped
@@ -26,9 +29,9 @@ def run(
         list[Path],
         typer.Argument(
             metavar="INPUT.npy|IMAGE...",
-            help="Image files; or [C, H, W] or [N, C, H, W]: floats are real values, integers are "
-            "in units of the input's scale. An .npz with an array for each name if there are "
-            "several inputs.",
+            help="Image files; or an array of real values, [N, ...] with the shape that the "
+            "network was calibrated with. An .npz with an array for each name if there are several "
+            "inputs.",
         ),
     ],
     where: DeviceOptions,
@@ -47,28 +50,53 @@ def run(
     net = load_program(program)
     labels = read_labels(written.labels)
     given, titles = read_inputs(net, inputs, pixels.mean, pixels.std)
-    if written.output is not None and len(net.outputs) != 1:
+    if written.output is not None and written.output.suffix != ARCHIVE and len(net.results) != 1:
+        names = ", ".join(result.name for result in net.results)
         raise UserError(
-            f"{program} has {len(net.outputs)} outputs and -o writes one: use --layers DIR"
+            f"{program} has {len(net.results)} outputs ({names}), and an .npy file holds one: "
+            "let -o end in .npz"
         )
     if written.layers is not None and written.layers.exists() and not written.layers.is_dir():
         raise UserError(f"--layers: {written.layers} is a file: give a folder")
-    latency, target = where.latency, where.target_name
+    latency, target, stored = where.latency, where.target_name, where.stored
     with telling() as tell:
         if where.check:
             device = "rtl" if where.device == DeviceName.INTERP else where.device
-            done = flow.compare(net, given, device, target=target, latency=latency, tell=tell)
+            done = flow.compare(
+                net, given, device, target=target, latency=latency, stored=stored, tell=tell
+            )
         else:
             keep = written.layers is not None
             done = flow.run(
-                net, given, where.device, target=target, latency=latency, layers=keep, tell=tell
+                net,
+                given,
+                where.device,
+                target=target,
+                latency=latency,
+                layers=keep,
+                stored=stored,
+                tell=tell,
             )
+    _warn_of_clipping(done)
     _show_comparison(done)
     _show_counters(done)
     for name, values in done.outputs.items():
         show_answers(name, values, titles or [str(i) for i in range(done.images)], labels)
     _write(done, written)
     _fail_if_different(done)
+
+
+def _warn_of_clipping(done: "ProgramRun") -> None:
+    """Say that inputs mostly saturate."""
+    for port in done.program.inputs:
+        share = done.clipped.get(port.name, 0.0)
+        if share > _MOSTLY:
+            low, high = port.dequantize([port.low, port.high])
+            say_error(
+                f"warning: {share:.0%} of the values of {port.name} lie outside [{low:.4g}, "
+                f"{high:.4g}], which it was calibrated for: are they prepared as the samples that "
+                "the network was quantized with?"
+            )
 
 
 def _show_comparison(done: "ProgramRun") -> None:
@@ -92,8 +120,7 @@ def _write(done: "ProgramRun", written: WrittenOptions) -> None:
             write_array(written.layers / f"{name.replace('/', '_')}.npy", values)
         say(f"wrote {len(done.layers)} layers to {written.layers}")
     if written.output is not None:
-        (results,) = done.outputs.values()
-        write_array(written.output, results)
+        write_arrays(written.output, done.outputs)
     write_json(written.json, done)
 
 

@@ -34,6 +34,14 @@ class DeviceOptions:
         ),
     ] = False
     latency: Latency = 40
+    stored: Annotated[
+        bool,
+        typer.Option(
+            "--stored",
+            help="Inputs and outputs are stored integers, real = scale * (stored + zero), instead "
+            "of real values; nothing is done on the host.",
+        ),
+    ] = False
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,11 @@ class WrittenOptions:
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", metavar="OUT.npy", callback=target, help="Write the results."
+            "-o",
+            "--output",
+            metavar="OUT.npy|OUT.npz",
+            callback=target,
+            help="Write the results; as .npz by their names, if there are several.",
         ),
     ] = None
     labels: Annotated[
