@@ -245,8 +245,8 @@ def test_images(sigbit, refused, program_file, tmp_path):
     assert "an image must be [height, width, 4]" in refused(
         "run", program_file, image, "--mean", "0", "--std", "1"
     )
-    assert "--std must be 4 numbers" in refused("run", program_file, image, "--std", "1,2")
-    assert "none of them 0" in refused("run", program_file, image, "--std", "0")
+    assert "--std must be 4 positive numbers" in refused("run", program_file, image, "--std", "1,2")
+    assert "must be 4 positive numbers" in refused("run", program_file, image, "--std", "0")
     np.save(tmp_path / "x.npy", np.zeros((4, 4, 4)))
     assert "not both" in refused("run", program_file, image, tmp_path / "x.npy")
     image.write_text("no image")

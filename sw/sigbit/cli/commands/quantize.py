@@ -2,7 +2,7 @@
 
 from sigbit.cli.console.files import write_json
 from sigbit.cli.console.grouped import grouped
-from sigbit.cli.console.options import Arch, Model, NetworkOptions
+from sigbit.cli.console.options import Arch, Model, NetworkOptions, images_as
 from sigbit.cli.console.quantize_options import (
     BudgetOptions,
     CalibrationOptions,
@@ -32,6 +32,7 @@ def quantize(
     from sigbit.flows.formats import Formats
     from sigbit.flows.quantize import quantize as flow
     from sigbit.flows.quantized import PostTraining
+    from sigbit.inputs.labels import read_labels
     from sigbit.inputs.networks import Network
     from sigbit.inputs.samples import Calibration
     from sigbit.quant.post import Reconstruction
@@ -52,8 +53,8 @@ def quantize(
                 samples.chunk,
                 samples.bulk,
                 samples.data,
-                samples.mean,
-                samples.std,
+                images_as(samples),
+                tuple(read_labels(samples.labels)),
             ),
             output.output,
             arch=arch,

@@ -8,18 +8,16 @@ import typer
 from sigbit.cli.console.answers import show_answers
 from sigbit.cli.console.files import ARCHIVE, write_array, write_arrays, write_json
 from sigbit.cli.console.grouped import grouped
-from sigbit.cli.console.options import ImageOptions
-from sigbit.cli.console.output import say, say_error, show_facts
+from sigbit.cli.console.options import ImageOptions, images_as
+from sigbit.cli.console.output import say
 from sigbit.cli.console.run_options import DeviceOptions, WrittenOptions
+from sigbit.cli.console.run_tables import show_comparison, show_counters, warn_of_clipping
 from sigbit.cli.console.telling import telling
 from sigbit.errors import CheckFailed, UserError
 from sigbit.flows.devices import DeviceName
 
 if TYPE_CHECKING:
     from sigbit.flows.run import ProgramRun
-
-_MOSTLY = 0.5
-"""Share of saturated values from which on something must be wrong."""
 
 
 @grouped
@@ -44,12 +42,12 @@ def run(
     """
     from sigbit.flows import run as flow
     from sigbit.inputs.images import read_inputs
-    from sigbit.inputs.labels import read_labels
+    from sigbit.inputs.labels import class_names
     from sigbit.inputs.programs import load_program
 
     net = load_program(program)
-    labels = read_labels(written.labels)
-    given, titles = read_inputs(net, inputs, pixels.mean, pixels.std)
+    labels = class_names(net, written.labels)
+    given, titles = read_inputs(net, inputs, images_as(pixels), stored=where.stored)
     if written.output is not None and written.output.suffix != ARCHIVE and len(net.results) != 1:
         names = ", ".join(result.name for result in net.results)
         raise UserError(
@@ -77,40 +75,13 @@ def run(
                 stored=stored,
                 tell=tell,
             )
-    _warn_of_clipping(done)
-    _show_comparison(done)
-    _show_counters(done)
+    warn_of_clipping(done)
+    show_comparison(done)
+    show_counters(done)
     for name, values in done.outputs.items():
         show_answers(name, values, titles or [str(i) for i in range(done.images)], labels)
     _write(done, written)
     _fail_if_different(done)
-
-
-def _warn_of_clipping(done: "ProgramRun") -> None:
-    """Say that inputs mostly saturate."""
-    for port in done.program.inputs:
-        share = done.clipped.get(port.name, 0.0)
-        if share > _MOSTLY:
-            low, high = port.dequantize([port.low, port.high])
-            say_error(
-                f"warning: {share:.0%} of the values of {port.name} lie outside [{low:.4g}, "
-                f"{high:.4g}], which it was calibrated for: are they prepared as the samples that "
-                "the network was quantized with?"
-            )
-
-
-def _show_comparison(done: "ProgramRun") -> None:
-    for what, found in done.compared.items():
-        say(f"{what}: {found.codes:,} codes compared, {found.different:,} differ")
-
-
-def _show_counters(done: "ProgramRun") -> None:
-    if done.cycles is None:
-        return
-    facts: list[tuple[str, object]] = [("cycles per run", f"{done.cycles.mean():,.0f}")]
-    if done.counters:
-        facts += [(name, f"{count:,}") for name, count in done.counters[0].items()]
-    show_facts("Counters of the first run", facts)
 
 
 def _write(done: "ProgramRun", written: WrittenOptions) -> None:

@@ -7,7 +7,16 @@ from typing import Annotated
 import typer
 
 from sigbit.cli.console.files import target
-from sigbit.cli.console.options import Exact, Fabric, Json, Mean, Std
+from sigbit.cli.console.options import (
+    ColourOrder,
+    Exact,
+    Fabric,
+    Json,
+    Labels,
+    Mean,
+    Resize,
+    Std,
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,9 @@ class CalibrationOptions:
     ] = None
     mean: Mean = None
     std: Std = None
+    resize: Resize = None
+    colours: ColourOrder = None
+    labels: Labels = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from sigbit.cli.console.files import target
-from sigbit.cli.console.options import Json, Latency
+from sigbit.cli.console.options import Json, Labels, Latency
 from sigbit.flows.devices import NetlistTarget
 
 
@@ -62,7 +62,5 @@ class WrittenOptions:
             help="Write the results; as .npz by their names, if there are several.",
         ),
     ] = None
-    labels: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Names of the classes, one per line.")
-    ] = None
+    labels: Labels = None
     json: Json = None
