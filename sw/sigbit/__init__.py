@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sigbit.flows.check import CheckedNetwork, check
     from sigbit.flows.compile import compile
     from sigbit.flows.devices import device
-    from sigbit.flows.export import ExportedModel, export_model
+    from sigbit.flows.export import ExportedModel, OnnxOptions, export_model
     from sigbit.flows.formats import Formats
     from sigbit.flows.inspect import InspectedProgram, inspect
     from sigbit.flows.methods import Methods, methods
@@ -95,6 +95,7 @@ _HOMES = MappingProxyType(
         "Methods": "sigbit.flows.methods:Methods",
         "Mismatch": "sigbit.runtime:Mismatch",
         "Network": "sigbit.inputs.networks:Network",
+        "OnnxOptions": "sigbit.flows.export:OnnxOptions",
         "PostTraining": "sigbit.flows.quantized:PostTraining",
         "PreparedModel": "sigbit.quant:PreparedModel",
         "Program": "sigbit_hw.arch.program:Program",
@@ -164,6 +165,7 @@ __all__ = [
     "Methods",
     "Mismatch",
     "Network",
+    "OnnxOptions",
     "PostTraining",
     "PreparedModel",
     "Program",

@@ -36,6 +36,7 @@ NAMES = [
     "Methods",
     "Mismatch",
     "Network",
+    "OnnxOptions",
     "PRESETS",
     "PostTraining",
     "PreparedModel",
