@@ -50,4 +50,19 @@ def read_image(source: Path | bytes, name: str, mode: str = "RGB") -> NDArray[np
         ) from error
 
 
+def centre_square(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """The largest centred square of an image ``[H, W, C]``, scaled (bilinear) to ``side``."""
+    from PIL import Image
+
+    height, width, channels = image.shape
+    if height == width == side:
+        return image
+    square = min(height, width)
+    top, left = (height - square) // 2, (width - square) // 2
+    picture = Image.fromarray(image[:, :, 0] if channels == 1 else image)
+    picture = picture.crop((left, top, left + square, top + square))
+    picture = picture.resize((side, side), Image.Resampling.BILINEAR)
+    return np.asarray(picture).reshape(side, side, channels)
+
+
 _KNOWN = f"known are {', '.join(_FORMATS)}"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sigbit.flows.check import CheckedNetwork, check
     from sigbit.flows.compile import compile
     from sigbit.flows.devices import device
-    from sigbit.flows.export import ExportedModel, export_model
+    from sigbit.flows.export import ExportedModel, OnnxOptions, export_model
     from sigbit.flows.formats import Formats
     from sigbit.flows.inspect import InspectedProgram, inspect
     from sigbit.flows.methods import Methods, methods
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from sigbit.flows.train import TrainedModel, train
     from sigbit.frontend import UnsupportedModel
     from sigbit.inputs.accelerators import load_arch
+    from sigbit.inputs.images import ImageOptions
     from sigbit.inputs.integer_models import load_model
     from sigbit.inputs.networks import Network
     from sigbit.inputs.programs import load_program
@@ -57,13 +58,14 @@ if TYPE_CHECKING:
         DeviceError,
         Mismatch,
         RunCancelled,
-        RunResult,
         RunTimeout,
         Session,
+        SessionResult,
     )
-    from sigbit.training import Machine
+    from sigbit.training import Machine, load_run
     from sigbit.training import Options as TrainingOptions
     from sigbit_hw.arch.config import PRESETS, ArchConfig
+    from sigbit_hw.arch.preprocessing import ImagePreprocessing
     from sigbit_hw.arch.program import Program, ProgramError
     from sigbit_tools.errors import SigbitError
 
@@ -84,6 +86,8 @@ _HOMES = MappingProxyType(
         "EmittedVerilog": "sigbit.flows.arch:EmittedVerilog",
         "ExportedModel": "sigbit.flows.export:ExportedModel",
         "Formats": "sigbit.flows.formats:Formats",
+        "ImageOptions": "sigbit.inputs.images:ImageOptions",
+        "ImagePreprocessing": "sigbit_hw.arch.preprocessing:ImagePreprocessing",
         "InspectedProgram": "sigbit.flows.inspect:InspectedProgram",
         "IntegerGraph": "sigbit.ir.integer:IntegerGraph",
         "IntegerModel": "sigbit.quant:IntegerModel",
@@ -91,6 +95,7 @@ _HOMES = MappingProxyType(
         "Methods": "sigbit.flows.methods:Methods",
         "Mismatch": "sigbit.runtime:Mismatch",
         "Network": "sigbit.inputs.networks:Network",
+        "OnnxOptions": "sigbit.flows.export:OnnxOptions",
         "PostTraining": "sigbit.flows.quantized:PostTraining",
         "PreparedModel": "sigbit.quant:PreparedModel",
         "Program": "sigbit_hw.arch.program:Program",
@@ -101,9 +106,9 @@ _HOMES = MappingProxyType(
         "QuantizedNetwork": "sigbit.flows.quantized:QuantizedNetwork",
         "Reconstruction": "sigbit.quant.post:Reconstruction",
         "RunCancelled": "sigbit.runtime:RunCancelled",
-        "RunResult": "sigbit.runtime:RunResult",
         "RunTimeout": "sigbit.runtime:RunTimeout",
         "Session": "sigbit.runtime:Session",
+        "SessionResult": "sigbit.runtime:SessionResult",
         "SigbitError": "sigbit_tools.errors:SigbitError",
         "SweepOutcome": "sigbit.flows.sweep:SweepOutcome",
         "Synthesized": "sigbit.flows.synth:Synthesized",
@@ -123,6 +128,7 @@ _HOMES = MappingProxyType(
         "load_model": "sigbit.inputs.integer_models:load_model",
         "load_plugin": "sigbit.plugins:load_plugin",
         "load_program": "sigbit.inputs.programs:load_program",
+        "load_run": "sigbit.training:load_run",
         "methods": "sigbit.flows.methods:methods",
         "prepare": "sigbit.quant:prepare",
         "quantize": "sigbit.flows.quantize:quantize",
@@ -150,6 +156,8 @@ __all__ = [
     "EmittedVerilog",
     "ExportedModel",
     "Formats",
+    "ImageOptions",
+    "ImagePreprocessing",
     "InspectedProgram",
     "IntegerGraph",
     "IntegerModel",
@@ -157,6 +165,7 @@ __all__ = [
     "Methods",
     "Mismatch",
     "Network",
+    "OnnxOptions",
     "PostTraining",
     "PreparedModel",
     "Program",
@@ -167,9 +176,9 @@ __all__ = [
     "QuantizedNetwork",
     "Reconstruction",
     "RunCancelled",
-    "RunResult",
     "RunTimeout",
     "Session",
+    "SessionResult",
     "SigbitError",
     "SweepOutcome",
     "Synthesized",
@@ -189,6 +198,7 @@ __all__ = [
     "load_model",
     "load_plugin",
     "load_program",
+    "load_run",
     "methods",
     "prepare",
     "quantize",

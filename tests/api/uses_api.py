@@ -58,7 +58,7 @@ def executed(program: sigbit.Program, images: np.ndarray) -> np.ndarray:
     """Run ``images`` in both ways there are, which give the same codes."""
     session = sigbit.Session(program, sigbit.device("interp", program.config))
     codes = session.run(images, layers=True)
-    done = sigbit.run(program, images, "interp", layers=True)
+    done = sigbit.run(program, images, "interp", keep="layers")
     assert all((codes.layers[name] == layer).all() for name, layer in done.layers.items())
     (results,) = done.outputs.values()
     return results

@@ -10,13 +10,16 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from sigbit_hw.arch import isa
+from sigbit_hw.arch.axes import Axes
 from sigbit_hw.arch.config import PRESETS
+from sigbit_hw.arch.preprocessing import ImagePreprocessing
 from sigbit_hw.arch.program import (
     FORMAT_VERSION,
     ExecInfo,
     Fold,
     HostStep,
     LayerInfo,
+    ModelOutput,
     Port,
     Program,
     ProgramError,
@@ -50,7 +53,9 @@ def program(rng) -> Program:
         layers=(LayerInfo("conv", "conv", (9, 1, 1), 1, 1.5, 0, 945, "model.py:3"),),
         execs=(ExecInfo(2, "conv", 0, 0, 0, 1, 1, (2, 3), 0, 9, 2),),
         images=2,
-        host=(HostStep("y", "softmax", "model.py:9"),),
+        host=(HostStep("scores", "softmax", "model.py:9"),),
+        results=(ModelOutput("scores", "y", Axes.FEATURES), ModelOutput("map", "y")),
+        classes=("cat", "dög"),
         vectors={
             "input.x": rng.integers(-7, 8, (2, 3, 5, 7)),
             "layer.conv": np.zeros((2, 9, 1, 1), np.int8),
@@ -68,6 +73,9 @@ def test_load_inverts_save(program, file):
     got = Program.load(file)
     for name in (
         "name",
+        "results",
+        "classes",
+        "preprocessing",
         "config",
         "image_offset",
         "program_offset",
@@ -277,12 +285,56 @@ def test_rows_of_a_port_are_consecutive(rng):
     assert (port.pack(stored, NANO)[3 * rows : 5 * rows] == band).all()
 
 
+def test_preprocessing_is_kept_where_it_fits(program, tmp_path):
+    how = ImagePreprocessing((5, 7), (0.5, 0.25, 0), (1, 2, 3), 1.0, 9, "BGR")
+    one = replace(program, inputs=program.inputs[:1], preprocessing=how)
+    one.save(tmp_path / "net.sigbit")
+    assert Program.load(tmp_path / "net.sigbit").preprocessing == how
+    with pytest.raises(ProgramError, match=r"makes one input of \[3, 5, 7\], not \[3, 5, 7\], "):
+        replace(program, preprocessing=how).save(tmp_path / "net.sigbit")
+
+
 def test_port_quantizes_and_dequantizes():
     port = Port("x", (1, 1, 4), 0, 1, 1, 0.5, 2, -7, 7)
-    got = port.quantize([[[-99.0, 0.25, 0.75, 99.0]]])
+    got = port.quantize([[[[-99.0, 0.25, 0.75, 99.0]]]])
     assert got.ravel().tolist() == [-7, -2, -1, 7]
     assert port.dequantize(got).ravel().tolist() == [-2.5, 0.0, 0.5, 4.5]
-    with pytest.raises(ProgramError, match=r"x must have shape \[..., 1, 1, 4\], not \[4\]"):
-        port.quantize(np.zeros(4))
+    with pytest.raises(ProgramError, match=r"x must have shape \[N, 1, 1, 4\] .*, not \[1, 1, 4\]"):
+        port.quantize(np.zeros((1, 1, 4)))
     with pytest.raises(ProgramError, match="x must be finite"):
-        port.quantize([[[0, 0, np.nan, 0]]])
+        port.quantize([[[[0, 0, np.nan, 0]]]])
+    assert port.clipped([[[[-99.0, 0.25, 0.0, 0.0]]]]) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("axes", "stored", "own"),
+    [
+        (Axes.IMAGE, (2, 3, 4), (2, 3, 4)),
+        (Axes.FEATURES, (2, 3, 4), (24,)),
+        (Axes.SEQUENCE, (4, 6, 1), (6, 4)),
+    ],
+)
+def test_axes_arrange_samples(axes, stored, own, rng):
+    """Exact inverses; element (step, feature) of a sequence is stored at (feature, step, 0)."""
+    assert axes.shape(stored) == own
+    x = rng.integers(-9, 9, (5, *own))
+    arranged = axes.to_stored(x, stored)
+    assert arranged.shape == (5, *stored)
+    assert (axes.from_stored(arranged) == x).all()
+    if axes is Axes.SEQUENCE:
+        assert arranged[3, 1, 2, 0] == x[3, 2, 1]
+    else:
+        assert (arranged.reshape(5, -1) == x.reshape(5, -1)).all()
+
+
+def test_a_square_sequence_is_not_misread():
+    """[N, T, F] is read as the model has it, [N, F, T, 1] as it is stored is refused, also where
+    T = F."""
+    port = Port("x", (3, 3, 1), 0, 2, 1, 1.0, 0, -63, 63, axes=Axes.SEQUENCE)
+    x = np.arange(18).reshape(2, 3, 3)
+    assert (port.quantize(x)[..., 0] == x.transpose(0, 2, 1)).all()
+    assert (port.arranged(x)[..., 0] == x.transpose(0, 2, 1)).all()
+    with pytest.raises(
+        ProgramError, match=r"\[N, 3, 3\] \(N samples of steps, features\).*not \[2, 3, 3, 1\]"
+    ):
+        port.quantize(x[..., None])

@@ -198,7 +198,7 @@ def test_trials_are_short() -> None:
 
 def test_rates() -> None:
     (case,) = cases(0)
-    splits = load_splits(case.config.data, "digits", None)
+    splits = load_splits(case.config.data, case.config.model, None)
     torch.manual_seed(0)
     twin = zoo.build("digits", width=4).eval()
     row = compared(twin, splits, 3, "where it pays")

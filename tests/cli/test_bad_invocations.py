@@ -41,7 +41,7 @@ def folder(program, tmp_path, monkeypatch) -> Path:
     np.save("x.npy", x)
     np.save("small.npy", x[:, :, :5])
     np.save("nan.npy", np.full_like(x, np.nan))
-    np.save("tiny.npy", np.zeros((4, 4, 4)))
+    np.save("tiny.npy", np.zeros((1, 4, 4, 4)))
     np.savez("y.npz", x=x, y=rng.integers(0, 3, 24))
     np.savez("outside.npz", x=x, y=rng.integers(0, 4, 24) + 1)
     np.savez("real.npz", x=x, y=rng.random(24))
@@ -121,8 +121,13 @@ WRONG: list[tuple[str, ...]] = [
     (*Q, "--calibrate", "x.npy", "-o", "dir"),
     (*Q, "--calibrate", "x.npy", "-o", "none/n.sigbit"),
     (*Q, "--calibrate", "x.npy", "-o", "n.sigbit", "--report", "none/n.html"),
-    (*Q, "--calibrate", "x.npy", "-o", "n.sigbit", "--mean", "0.5"),
-    (*Q, "--calibrate", "x.npy", "-o", "n.sigbit", "--std", "0.5"),
+    (*Q, "--calibrate", "x.npy", "-o", "n.sigbit", "--mean", "0.5,0.5,0.5,0.5,0.5"),
+    (*Q, "--calibrate", "x.npy", "-o", "n.sigbit", "--std", "0"),
+    (*Q, "--calibrate", "x.npy", "-o", "n.sigbit", "--resize", "9"),
+    (*Q, "--calibrate", "x.npy", "-o", "n.sigbit", "--mean", "0", "--resize", "1"),
+    (*Q, "--calibrate", "x.npy", "-o", "n.sigbit", "--mean", "0", "--colours", "BGR"),
+    (*Q, "--calibrate", "x.npy", "-o", "n.sigbit", "--labels", "labels.txt"),
+    (*Q, "--calibrate", "digits", "-o", "n.sigbit"),
     (*Q, "--calibrate", "x.npy", "-o", "n.sigbit", "--weights", "int99"),
     (*Q, "--calibrate", "x.npy", "-o", "n.sigbit", "--budget", "luts=many"),
     ("compile", "none.sbm", "-o", "n.sigbit"),
@@ -143,6 +148,8 @@ WRONG: list[tuple[str, ...]] = [
     ("run", "tiny.sigbit", "grey.png", "--std", "0"),
     ("run", "tiny.sigbit", "grey.png", "--mean", "grey"),
     ("run", "tiny.sigbit", "tiny.npy", "--mean", "0.5"),
+    ("run", "tiny.sigbit", "tiny.npy", "--stored"),
+    ("run", "tiny.sigbit", "grey.png", "--stored"),
     ("run", "tiny.sigbit", "tiny.npy", "tiny.npy"),
     ("run", "tiny.sigbit", "tiny.npy", "--labels", "none.txt"),
     ("run", "tiny.sigbit", "tiny.npy", "--labels", "labels.txt"),

@@ -276,9 +276,10 @@ def test_exact_needs_an_accelerator_and_quantizers(sigbit):
     assert "has no quantizers" in " ".join(answer.out.split())
 
 
-def test_a_file_called_like_a_network_of_the_zoo_is_not_that_network(sigbit, tmp_path):
-    """Its images are not prepared as the zoo's."""
+def test_a_file_called_like_a_network_of_the_zoo_is_not_that_network(sigbit, refused, tmp_path):
+    """How its images are prepared is asked for."""
     from onnx import TensorProto, helper, save
+    from PIL import Image
 
     sides = [helper.make_tensor_value_info(n, TensorProto.FLOAT, (1, 1, 28, 28)) for n in "xy"]
     node = helper.make_node("Relu", ["x"], ["y"])
@@ -286,4 +287,10 @@ def test_a_file_called_like_a_network_of_the_zoo_is_not_that_network(sigbit, tmp
     save(helper.make_model(helper.make_graph([node], "net", sides[:1], sides[1:])), path)
     answer = sigbit("check", path, "--json", tmp_path / "c.json")
     assert answer.code == 0, answer
-    assert json.loads((tmp_path / "c.json").read_text())["name"] == "fashion.own"
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).random((4, 1, 28, 28), np.float32))
+    file = tmp_path / "n.sigbit"
+    options = ("--calibrate", tmp_path / "x.npy", "--arch", "nano", "-o", file)
+    assert sigbit("quantize", path, *options).code == 0
+    Image.fromarray(np.zeros((28, 28), np.uint8)).save(tmp_path / "x.png")
+    assert "does not say how images become its inputs" in refused("run", file, tmp_path / "x.png")
+    assert sigbit("run", file, tmp_path / "x.png", "--mean", "0").code == 0

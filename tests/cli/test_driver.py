@@ -84,7 +84,7 @@ def test_a_program_on_a_uio_device_is_compared(
 def test_a_uio_device_that_is_not_there(refused, sigbit, program_file, tmp_path: Path) -> None:
     program = Program.load(program_file)
     (port,) = program.inputs
-    np.save(tmp_path / "x.npy", np.zeros(port.shape))
+    np.save(tmp_path / "x.npy", np.zeros((1, *port.own_shape)))
     answer = sigbit("run", program_file, tmp_path / "x.npy", "--device", "uio:none")
     assert answer.code != 0
     assert "no UIO device is called none" in answer.err

@@ -37,7 +37,7 @@ plain = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU())
 def test_version_and_times(sigbit, program_file, monkeypatch, arguments: list[str]) -> None:
     monkeypatch.chdir(program_file.parent)
     Path("nets.py").write_text(MODEL)
-    np.save("x.npy", np.zeros((4, 4, 4)))
+    np.save("x.npy", np.zeros((1, 4, 4, 4)))
     answer = sigbit(*arguments, "--json", "out.json")
     assert answer.code == 0, answer
     document = json.loads(Path("out.json").read_text())

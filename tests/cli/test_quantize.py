@@ -1,6 +1,7 @@
 """``sigbit quantize``: a float network becomes a Program, deterministic, with clear refusals."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -197,7 +198,7 @@ def test_labels_and_the_zoo(sigbit, nets):
     assert document["accuracy_float"] is not None
 
 
-def test_a_folder_of_images(sigbit, nets):
+def test_a_folder_of_images(sigbit, refused, nets):
     from PIL import Image
 
     rng = np.random.default_rng(0)
@@ -217,6 +218,51 @@ def test_a_folder_of_images(sigbit, nets):
     assert document["calibration"] == "9 of photos, val"
     assert document["images"] == 9
     assert document["accuracy_float"] is not None
+    bare = ("--data", "photos", "--calibrate", "image-folder", "-o", "net.sigbit")
+    assert "give --mean and --std" in refused("quantize", *net, *bare)
+
+
+def test_preprocessing_is_kept(sigbit, refused, nets):
+    """In Program and integer model, and given or asked for, never guessed: an image is run as the
+    array that the preprocessing makes of it."""
+    from PIL import Image
+
+    from sigbit.ir.model_file import load_model
+    from sigbit_hw.arch.preprocessing import ImagePreprocessing
+    from sigbit_hw.arch.program import Program
+
+    text = SOURCE.replace("nn.Conv2d(2, 4", "nn.Conv2d(3, 4")
+    (nets / "kept.py").write_text(text)
+    net = ("kept.py:Net", "--input", "3x6x6", "--arch", "nano")
+    rng = np.random.default_rng(3)
+    np.save("three.npy", rng.normal(size=(24, 3, 6, 6)).astype(np.float32))
+    pixels = rng.integers(0, 256, (9, 20, 3), np.uint8)
+    Image.fromarray(pixels).save("a.png")
+    assert _quantize(sigbit, "bare.sigbit", net=net, data="three.npy").code == 0
+    assert "does not say how images become its inputs" in refused("run", "bare.sigbit", "a.png")
+    Path("names.txt").write_text("\n".join(f"thing {i}" for i in range(3)))
+    options = ("--mean", "0.5,0.4,0.3", "--std", "0.25", "--resize", "8", "--colours", "bgr")
+    options += ("--labels", "names.txt")
+    for file in ("kept.sigbit", "kept.sbm"):
+        assert _quantize(sigbit, file, *options, net=net, data="three.npy").code == 0
+    assert sigbit("compile", "kept.sbm", "--arch", "nano", "-o", "again.sigbit").code == 0
+    how = ImagePreprocessing((6, 6), (0.5, 0.4, 0.3), (0.25,) * 3, 1 / 255, 8, "BGR")
+    for file in ("kept.sigbit", "again.sigbit"):
+        assert Program.load(file).preprocessing == how
+        assert Program.load(file).classes == ("thing 0", "thing 1", "thing 2")
+    assert load_model("kept.sbm").preprocessing == how
+    np.save("a.npy", how([pixels]))
+    outputs = []
+    for given in ("a.png", "a.npy"):
+        answer = sigbit("run", "kept.sigbit", given, "-o", f"{given}.out.npy")
+        assert answer.code == 0, answer
+        assert "thing " in answer.out
+        outputs.append(np.load(f"{given}.out.npy"))
+    assert (outputs[0] == outputs[1]).all()
+    assert "6×6 BGR" in sigbit("inspect", "kept.sigbit").out
+    Path("names.txt").write_text("one\ntwo")
+    error = refused("run", "kept.sigbit", "a.png", "--labels", "names.txt")
+    assert "names.txt names 2 classes, Net has 3" in error
 
 
 def test_unsupported(sigbit, nets):
@@ -248,7 +294,11 @@ def test_unsupported(sigbit, nets):
         (["--calibrate", "words.npy"], "must hold numbers"),
         (["--calibrate", "zero.npy"], "0 on the whole calibration batch"),
         (["--calibrate", "uneven.npz"], "different numbers of samples"),
-        (["--calibrate", "digits"], "an image must be [height, width, 2]"),
+        (
+            ["--calibrate", "digits"],
+            "must hold classes from 0 to 2, which the network has, not 0 to",
+        ),
+        (["--mean", "1,2,3"], "--mean must be 2 numbers, one for each channel"),
         (["-o", "net.txt"], "-o must end in .sigbit"),
         (["-o", "absent/net.sigbit"], "there is no folder absent"),
         (["--arch", "nonsense"], "no accelerator 'nonsense'"),

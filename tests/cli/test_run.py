@@ -43,26 +43,33 @@ def test_interp(sigbit, net, tmp_path):
 
 def test_output_file(sigbit, refused, program_file, net, tmp_path):
     x = tmp_path / "one.npy"
-    np.save(x, np.zeros((4, 4, 4), np.float32))
+    np.save(x, np.zeros((1, 4, 4, 4), np.float32))
     answer = sigbit("run", program_file, x, "-o", tmp_path / "y.npy")
     assert answer.code == 0
     assert np.load(tmp_path / "y.npy").shape == (1, 4, 4, 4)
-    assert "2 outputs and -o writes one" in refused("run", net[2], net[3], "-o", tmp_path / "z.npy")
+    assert "2 outputs (y, z), and an .npy file holds one: let -o end in .npz" in refused(
+        "run", net[2], net[3], "-o", tmp_path / "z.npy"
+    )
     assert not (tmp_path / "z.npy").exists()
+    assert sigbit("run", net[2], net[3], "-o", tmp_path / "z.npz").code == 0
+    wanted = Interp(net[0].config).run(net[0], net[1]).outputs
+    with np.load(tmp_path / "z.npz") as archive:
+        assert list(archive) == ["y", "z"]
+        for port in net[0].outputs:
+            assert (archive[port.name] == port.dequantize(wanted[port.name])).all()
 
 
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.zeros((4, 4)), "must have shape"),
-        (np.zeros((4, 4, 5)), "must have shape"),
+        (np.zeros((4, 4, 4)), "must have shape [N, 4, 4, 4]"),
+        (np.zeros((1, 4, 4, 5)), "must have shape [N, 4, 4, 4]"),
         (np.zeros((0, 4, 4, 4)), "N >= 1"),
-        (np.full((4, 4, 4), np.nan), "must be finite, but 64 of 64"),
-        (np.full((4, 4, 4), -np.inf), "must be finite"),
-        (np.zeros((4, 4, 4), bool), "not bool"),
-        (np.zeros((4, 4, 4), complex), "not complex128"),
-        (np.full((4, 4, 4), "a"), "not <U1"),
-        (np.full((4, 4, 4), 8), "must be in [-7, 7]"),
+        (np.full((1, 4, 4, 4), np.nan), "must be finite, but 64 of 64"),
+        (np.full((1, 4, 4, 4), -np.inf), "must be finite"),
+        (np.zeros((1, 4, 4, 4), bool), "not bool"),
+        (np.zeros((1, 4, 4, 4), complex), "not complex128"),
+        (np.full((1, 4, 4, 4), "a"), "not <U1"),
     ],
 )
 def test_wrong_arrays(refused, program_file, tmp_path, array, message):
@@ -70,6 +77,114 @@ def test_wrong_arrays(refused, program_file, tmp_path, array, message):
     error = refused("run", program_file, tmp_path / "x.npy", "-o", tmp_path / "y.npy")
     assert message in error
     assert not (tmp_path / "y.npy").exists()
+
+
+def test_an_array_means_one_thing(sigbit, refused, net, tmp_path):
+    """Integers are real values, as floats are; stored ones are said to be, and come back."""
+    program, stored, file, _ = net
+    (port,) = program.inputs
+    want = Interp(program.config).run(program, stored)
+    np.save(tmp_path / "s.npy", stored[port.name])
+    answer = sigbit("run", file, tmp_path / "s.npy", "--stored", "--json", tmp_path / "s.json")
+    assert answer.code == 0, answer
+    document = json.loads((tmp_path / "s.json").read_text())
+    for name, values in want.outputs.items():
+        assert document["outputs"][name] == values.tolist()
+    whole = np.rint(port.dequantize(stored[port.name]))
+    outputs = []
+    for dtype in (np.int16, np.float64):
+        np.save(tmp_path / "x.npy", whole.astype(dtype))
+        answer = sigbit("run", file, tmp_path / "x.npy", "--json", tmp_path / "r.json")
+        assert answer.code == 0, answer
+        outputs.append(json.loads((tmp_path / "r.json").read_text())["outputs"])
+    assert outputs[0] == outputs[1]
+    np.save(tmp_path / "x.npy", stored[port.name] + 1000)
+    assert "stored integers must be in [" in refused("run", file, tmp_path / "x.npy", "--stored")
+    np.save(tmp_path / "x.npy", whole)
+    assert "must hold stored integers" in refused("run", file, tmp_path / "x.npy", "--stored")
+
+
+def test_inputs_that_mostly_saturate_are_said(sigbit, program_file, tmp_path):
+    x = np.zeros((1, 4, 4, 4))
+    x[0, :2] = 9  # zeros do not count, as backgrounds
+    np.save(tmp_path / "x.npy", x)
+    answer = sigbit("run", program_file, tmp_path / "x.npy")
+    assert answer.code == 0
+    assert "warning: 100% of the values of x lie outside [-3.5, 3.5]" in answer.err
+    np.save(tmp_path / "x.npy", x / 9)
+    assert "warning" not in sigbit("run", program_file, tmp_path / "x.npy").err
+
+
+NETWORKS = """
+import torch
+from torch import nn
+
+class Vector(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second = nn.Linear(7, 16), nn.Linear(16, 3)
+    def forward(self, x):
+        return self.second(torch.relu(self.first(x)))
+
+class Sequence(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.lstm, self.head = nn.LSTM(4, 6, batch_first=True), nn.Linear(6, 3)
+    def forward(self, x):
+        return self.head(self.lstm(x)[0][:, -1])
+
+class Named(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 4, 3)
+    def forward(self, picture):
+        y = self.conv(picture)
+        return {"map": y, "flat": y.flatten(1), "odds": y.mean((2, 3)).softmax(1)}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "outputs"),
+    [
+        ("Vector", (7,), {"second": (3,)}),
+        ("Sequence", (4, 4), {"head": (3,)}),
+        ("Named", (3, 6, 6), {"map": (4, 4, 4), "flat": (64,), "odds": (4,)}),
+    ],
+)
+def test_a_network_runs_with_what_it_was_calibrated_with(sigbit, tmp_path, name, shape, outputs):
+    """The same array, outputs under the model's own names in its own shapes, near the float
+    model's and equal to the integer model's."""
+    import torch
+
+    from sigbit.quant import IntegerModel
+
+    (tmp_path / "nets.py").write_text(NETWORKS)
+    spec = "x".join(map(str, shape))
+    x = np.random.default_rng(1).normal(size=(6, *shape)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    options = ("--input", spec, "--calibrate", tmp_path / "x.npy", "--acts", "esb8")
+    options += ("--weights", "esb8")
+    for end in ("sigbit", "sbm"):
+        file = tmp_path / f"net.{end}"
+        assert sigbit("quantize", f"{tmp_path}/nets.py:{name}", *options, "-o", file).code == 0
+    answer = sigbit("run", tmp_path / "net.sigbit", tmp_path / "x.npy", "--json", tmp_path / "r")
+    assert answer.code == 0, answer
+    got = json.loads((tmp_path / "r").read_text())["outputs"]
+    assert {n: np.shape(v)[1:] for n, v in got.items()} == outputs
+    space: dict = {}
+    exec(NETWORKS, space)
+    with torch.no_grad():
+        real = space[name]()(torch.from_numpy(x))
+        exact = IntegerModel.load(tmp_path / "net.sbm").double()(torch.from_numpy(x).double())
+    real = real if isinstance(real, dict) else {next(iter(outputs)): real}
+    exact = exact if isinstance(exact, tuple) else (exact,)
+    for (key, want), golden in zip(real.items(), exact, strict=True):
+        assert np.abs(np.array(got[key]) - want.numpy()).max() < 0.1
+        if key != "odds":
+            assert (np.array(got[key]) == golden.numpy()).all()
 
 
 def test_wrong_files(refused, program_file, tmp_path):
@@ -84,7 +199,7 @@ def test_wrong_files(refused, program_file, tmp_path):
     assert "write one with numpy.save" in refused("run", program_file, x)
     x.write_bytes(b"")
     assert "write one with numpy.save" in refused("run", program_file, x)
-    np.savez(tmp_path / "x.npz", wrong=np.zeros((4, 4, 4)))
+    np.savez(tmp_path / "x.npz", wrong=np.zeros((1, 4, 4, 4)))
     assert "'wrong'" in refused("run", program_file, tmp_path / "x.npz")
     np.save(x, np.zeros((4, 4, 4)))
     assert "no such file" in refused("run", tmp_path / "no.sigbit", x)
@@ -130,8 +245,8 @@ def test_images(sigbit, refused, program_file, tmp_path):
     assert "an image must be [height, width, 4]" in refused(
         "run", program_file, image, "--mean", "0", "--std", "1"
     )
-    assert "--std must be 4 numbers" in refused("run", program_file, image, "--std", "1,2")
-    assert "none of them 0" in refused("run", program_file, image, "--std", "0")
+    assert "--std must be 4 positive numbers" in refused("run", program_file, image, "--std", "1,2")
+    assert "must be 4 positive numbers" in refused("run", program_file, image, "--std", "0")
     np.save(tmp_path / "x.npy", np.zeros((4, 4, 4)))
     assert "not both" in refused("run", program_file, image, tmp_path / "x.npy")
     image.write_text("no image")
@@ -156,7 +271,7 @@ def test_images_of_the_zoo(sigbit, refused, tmp_path):
     assert answer.code == 0, answer
     assert "0.png  digit " in answer.out
     document = json.loads((tmp_path / "r.json").read_text())
-    assert np.array(document["outputs"]["classifier"]).shape == (2, 10, 1, 1)
+    assert np.array(document["outputs"]["classifier"]).shape == (2, 10)
     labels.write_text("")
     assert "names no classes" in refused("run", file, *files, "--labels", labels)
 
@@ -176,7 +291,7 @@ def test_batches(sigbit, tmp_path):
         assert compiled.code == 0, compiled
         assert sigbit("run", file, tmp_path / "x.npy", "-o", out).code == 0
         outputs.append(np.load(out))
-    assert outputs[0].shape == (3, 10, 1, 1)
+    assert outputs[0].shape == (3, 10)
     assert (outputs[0] == outputs[1]).all()
 
 

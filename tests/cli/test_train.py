@@ -4,8 +4,14 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
+from sigbit import load_run
+from sigbit.data import load
+from sigbit.errors import TrainingError
 from sigbit.training import Machine, TrainingRun
 from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.program import Program
@@ -53,6 +59,97 @@ def test_train_and_compile(sigbit, config: Path, tmp_path: Path) -> None:
     assert answer.code == 0, answer
     again = sigbit("train", config, "-o", out, "--cpu", "--threads", "1")
     assert (again.code, "holds a run already" in again.err) == (2, True)
+
+
+NETWORK = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, width=4, classes=10):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(1, width, 3, 2, bias=False), nn.BatchNorm2d(width), nn.ReLU(), nn.Flatten()
+        )
+        self.head = nn.Linear(9 * width, classes)
+
+    def forward(self, image):
+        return self.head(self.body(image))
+"""
+OWN = (
+    RUN.replace('name = "digits"\noptions', 'name = "my_nets.py:Net"\noptions')
+    + """
+[model.images]
+mean = [0.0]
+std = [0.0625]
+"""
+)
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("my_nets.py").write_text(NETWORK)
+    Path("run.toml").write_text(OWN)
+    return tmp_path
+
+
+def test_a_network_of_ones_own(sigbit, refused, own: Path) -> None:
+    """Trained, loaded in one call, run on an image that its preprocessing is stored for, and not
+    taken for another one once its file has changed."""
+    answer = sigbit("train", "run.toml", "-o", "out", "--cpu", "--threads", "1")
+    assert answer.code == 0, answer
+    assert sigbit("compile", "out/model.sbm", "-o", "net.sigbit").code == 0
+    images = load("digits", "test").inputs[:3]
+    for i, image in enumerate(images):
+        Image.fromarray(image).save(f"{i}.png")
+    answer = sigbit("run", "net.sigbit", "0.png", "1.png", "2.png", "-o", "y.npy")
+    assert answer.code == 0, answer
+    done = load_run("out")
+    x = torch.from_numpy(images[:, None].astype(np.float32) / 255 / 0.0625)
+    with torch.no_grad():
+        exact = done.integer(x)
+        real = done.float_model(x)
+    assert np.abs(np.load("y.npy") - exact.numpy()).max() < 1e-5
+    assert real.shape == (3, 10)
+    assert not done.float_model.training
+    assert done.summary["accuracy_deployed"] == done.summary["accuracy_quantized"]
+    Path("my_nets.py").write_text(NETWORK + "\n")
+    with pytest.raises(TrainingError, match="Net has changed since out was trained"):
+        load_run("out")
+    answer = sigbit("train", "run.toml", "-o", "out", "--resume")
+    assert answer.code == 2
+    assert "model.source" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (":Net", ":Absent", "there is no 'Absent'"),
+        ("my_nets", "absent", "absent.py: No such file"),
+        ("std = [0.0625]", "std = [0.0]", "std and scale positive"),
+        ("mean = [0.0]", "mean = [0.0, 0.0]", "mean must be 1 numbers, one for each channel"),
+        (
+            "[model.images]\nmean = [0.0]\nstd = [0.0625]",
+            "",
+            "as a table with mean and std",
+        ),
+        ("width = 4", "depth = 4", "unexpected keyword argument 'depth'"),
+        ("width = 4", "classes = 5", "set model.options.classes = 10"),
+        ("my_nets.py:Net", "digits", "digits says itself how they become inputs"),
+    ],
+)
+def test_mistakes_with_ones_own_network(refused, own: Path, old: str, new: str, message: str):
+    assert old in OWN
+    Path("run.toml").write_text(OWN.replace(old, new))
+    assert message in refused("train", "run.toml", "-o", "out", "--cpu", "--threads", "1")
+    assert not Path("out").exists()
+
+
+def test_sweep_a_network_of_ones_own(sigbit, own: Path) -> None:
+    Path("run.toml").write_text(OWN + SPACE.replace("trials = 2", "trials = 1"))
+    answer = sigbit("sweep", "run.toml", "-o", "trials", "--cpu", "--threads", "1")
+    assert answer.code == 0, answer
+    assert list(own.glob("trials/*/model.sbm"))
 
 
 def test_train_for_an_accelerator_of_ones_own(sigbit, tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from sigbit.compiler import compile_graph
 from sigbit.compiler.random_graph import Builder
 from sigbit.runtime import Session
 from sigbit.runtime.device import port_parts
+from sigbit_hw.arch.axes import Axes
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.program import Program
+from sigbit_hw.arch.program import ModelOutput, Program
 from sigbit_hw.arch.regs import CAUSE_DOC, Cause
 from sigbit_hw.driver.flat import flat_program
 from sigbit_sim.interp.device import Interp
@@ -252,12 +253,8 @@ def test_arrays_are_taken_as_sigbit_run_takes_them(run, board, tmp_path, dtype) 
     rng = np.random.default_rng(4)
     arrays = []
     for port in program.inputs:
-        shape = (3, *port.shape)
-        if "f" in dtype:
-            x = (rng.integers(-40, 40, shape) / 2 + port.zero) * port.scale  # ties, and beyond
-        else:
-            x = rng.integers(max(port.low + port.zero, 0), port.high + port.zero + 1, shape)
-        arrays.append(x.astype(dtype))
+        x = (rng.integers(-40, 40, (3, *port.shape)) / 2 + port.zero) * port.scale  # ties, beyond
+        arrays.append((x if "f" in dtype else np.abs(x * 4)).astype(dtype))
     given = {port.name: x for port, x in zip(program.inputs, arrays, strict=True)}
     wanted = Session(program, Interp(NANO)).run(given)
     code, text, errors = run(program, *arrays, options=("-c",))
@@ -265,8 +262,54 @@ def test_arrays_are_taken_as_sigbit_run_takes_them(run, board, tmp_path, dtype) 
     assert "CYCLES 1000\n" in text
     for i, port in enumerate(program.outputs):
         found = np.load(tmp_path / f"out{i}.npy")
+        assert found.dtype == np.float64
+        np.testing.assert_array_equal(found, wanted.results[port.name])
+
+
+@pytest.mark.sim
+def test_stored_integers_are_taken_as_they_are(run, board, tmp_path) -> None:
+    program = JOBS[0].program
+    stored = random_inputs(program, np.random.default_rng(5), 3)
+    code, _, errors = run(program, *stored.values(), options=("-s",))
+    assert (code, errors) == (0, "")
+    wanted = Session(program, Interp(NANO)).run(stored, stored=True)
+    for i, port in enumerate(program.outputs):
+        found = np.load(tmp_path / f"out{i}.npy")
         assert found.dtype == np.int64
-        np.testing.assert_array_equal(found, wanted.outputs[port.name])
+        np.testing.assert_array_equal(found, wanted.results[port.name])
+    code, _, errors = run(program, *(x + 1000 for x in stored.values()), options=("-s",))
+    assert (code, "stored integers must be in [" in errors) == (2, True)
+    code, _, errors = run(program, *(x * 1.0 for x in stored.values()), options=("-s",))
+    assert (code, "stored integers must be integers" in errors) == (2, True)
+
+
+@pytest.mark.sim
+def test_arrays_have_the_networks_own_shapes(native: Tools, tmp_path: Path) -> None:
+    """A sequence as [N, steps, features], with as many of the one as of the other; an output
+    flattened."""
+    rng = np.random.default_rng(8)
+    b = Builder(rng, NANO)
+    compiled = compile_graph(b.graph(b.conv([b.source(b.input((4, 4, 1), 1), 5, (1, 1))])), NANO)
+    (port,), (output,) = compiled.inputs, compiled.outputs
+    program = replace(
+        compiled,
+        inputs=(replace(port, axes=Axes.SEQUENCE),),
+        results=(ModelOutput("y", output.name, Axes.FEATURES),),
+    )
+    x = rng.normal(0, 4 * port.scale, (3, 4, 4))
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "wrong.npy", x[..., None])
+    (tmp_path / "net.flat").write_bytes(flat_program(program))
+    wanted = Session(program, Interp(NANO)).run(x)
+    assert wanted.results["y"].shape == (3, 20)
+    accelerator = InterpAccelerator(NANO, [program], memory())
+    with SocketBoard(tmp_path / "board", accelerator).listening() as board:
+        call = ("sigbit-run", "-d", board.path, f"-o{tmp_path}/y.npy", tmp_path / "net.flat")
+        code, _, errors = native.run(*call, tmp_path / "x.npy")
+        assert (code, errors) == (0, "")
+        np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), wanted.results["y"])
+        code, _, errors = native.run(*call, tmp_path / "wrong.npy")
+        assert (code, "must have shape [N, 4, 4]" in errors) == (2, True)
 
 
 def good(program: Program) -> list[np.ndarray]:
@@ -286,7 +329,7 @@ def test_what_does_not_fit_is_refused(run, board) -> None:
     rest = arrays[1:]
     assert "must have shape [N, " in refused(arrays[0][:, :, :-1], *rest)
     assert "holds NaN or infinity" in refused(arrays[0] + np.float32("nan"), *rest)
-    assert "integers must be in [" in refused(arrays[0].astype("i4") + 100, *rest)
+    assert "must have shape [N, " in refused(arrays[0][0], *rest)
     assert "little-endian" in refused(arrays[0].astype(">f4"), *rest)
     assert "little-endian" in refused(arrays[0].astype("f2"), *rest)
     assert "in C order" in refused(np.asfortranarray(arrays[0].repeat(2, 0)), *rest)

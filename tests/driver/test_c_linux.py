@@ -99,7 +99,7 @@ def test_from_nothing_to_a_start(root: Path, run: Callable[..., str]) -> None:
     assert {name: int(found[OFFSET[name] // 4]) for name in wanted} == wanted
     memory = PROGRAM.memory()
     for port in PROGRAM.inputs:
-        data = port.pack(port.quantize(np.zeros(port.shape)), NANO)
+        data = port.pack(port.quantize(np.zeros((1, *port.shape)))[0], NANO)
         memory[port.offset : port.offset + data.size] = data
     held = np.fromfile(root / "dev/sigbit", np.uint8)
     np.testing.assert_array_equal(held[: memory.size], memory)

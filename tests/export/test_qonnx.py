@@ -12,8 +12,8 @@ from onnx.reference import ReferenceEvaluator
 
 from sigbit.compiler.random_graph import Builder, random_graph
 from sigbit.export import export_qonnx, onnx_model
-from sigbit.ir.integer import Conv, Gather, IntegerGraph, MaxPool
-from sigbit.quant import QuantSpec, convert, prepare
+from sigbit.ir.integer import Axes, Conv, Gather, Input, IntegerGraph, MaxPool
+from sigbit.quant import IntegerModel, QuantSpec, convert, prepare
 from sigbit.zoo import DigitsResNet
 from sigbit_hw.arch.config import PRESETS
 
@@ -25,16 +25,42 @@ def compare(graph: IntegerGraph, batch: int = 2) -> None:
     rng = np.random.default_rng(3)
     stored = {n.name: rng.integers(n.low, n.high + 1, (batch, *n.type.shape)) for n in graph.inputs}
     wanted = graph.evaluate({k: torch.from_numpy(v) for k, v in stored.items()})
-    model = onnx_model(graph, layers=True)
-    names = [o.name for o in model.graph.output]
-    feeds = {k: v.astype(np.float32) for k, v in stored.items()}
+    model = onnx_model(graph, layers=True, stored=True)
+    names = [o.name.removesuffix(".stored") for o in model.graph.output]
+    feeds = {f"{k}.stored": v.astype(np.float32) for k, v in stored.items()}
     got = dict(zip(names, ReferenceEvaluator(model).run(None, feeds), strict=True))
     assert set(graph.outputs) <= set(got) | set(stored)
+    compare_real(graph, batch, wanted)
     layers = [n.name for n in graph.nodes if n.name not in stored]
     assert layers
     for name in layers:
         assert got[name].dtype == np.float32
         assert np.array_equal(got[name], wanted[name].numpy()), name
+
+
+def compare_real(graph: IntegerGraph, batch: int, layers: dict[str, torch.Tensor]) -> None:
+    """From real inputs to real outputs, with ties and what is clipped; all layers at once."""
+    inputs = {}
+    for n in graph.inputs:
+        half = np.random.default_rng(4).integers(
+            2 * n.low - 3, 2 * n.high + 4, (batch, *n.type.shape)
+        )
+        x = n.type.scale * (half / 2 + n.type.zero)
+        inputs[n.name] = n.axes.from_stored(x).astype(np.float32)
+    model = onnx_model(graph, layers=True)
+    onnx.checker.check_model(model, full_check=True)
+    assert [i.name for i in model.graph.input] == list(inputs)
+    names = [o.name for o in model.graph.output]
+    got = dict(zip(names, ReferenceEvaluator(model).run(None, inputs), strict=True))
+    integer = IntegerModel(graph)
+    tensors = [torch.from_numpy(x) for x in inputs.values()]
+    real = integer(*tensors)
+    for name, want in zip(names, real if isinstance(real, tuple) else (real,), strict=False):
+        assert np.array_equal(got[name], want.numpy()), name
+    stored = integer.stored(*tensors)
+    ends = {*graph.outputs, *graph.output_names}
+    for name in layers.keys() - inputs.keys():
+        assert np.array_equal(got[f"{name}.stored" if name in ends else name], stored[name]), name
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -90,8 +116,58 @@ def test_file_tells_scales(tmp_path: Path) -> None:
     model = onnx.load(tmp_path / "net.onnx")
     onnx.checker.check_model(model, full_check=True)
     told = json.loads({p.key: p.value for p in model.metadata_props}["sigbit"])
+    assert told["values"] == "real"
+    assert all(o.doc_string == "real values" for o in (*model.graph.input, *model.graph.output))
     for node in graph.nodes:
-        assert told["tensors"][node.name]["scale"] == node.type.scale
-        assert told["tensors"][node.name]["zero"] == node.type.zero
+        end = isinstance(node, Input) or node.name in graph.outputs
+        facts = told["tensors"][f"{node.name}.stored" if end else node.name]
+        assert facts["scale"] == node.type.scale
+        assert facts["zero"] == node.type.zero
     assert {n.domain for n in model.graph.node} == {""}
     assert [p.name for p in tmp_path.iterdir()] == ["net.onnx"]
+
+
+def own(**changes: object) -> IntegerGraph:
+    """A sequence in, vectors out under names of the user's, one of them that of another tensor."""
+    b = Builder(np.random.default_rng(9), CONFIG)
+    x = b.input((4, 4, 1), 2)
+    first = b.conv([b.source(x, 5, (1, 1))])
+    last = b.conv([b.source(first, 3, (4, 1))])
+    graph = b.graph(last, first)
+    nodes = (replace(graph.nodes[0], axes=Axes.SEQUENCE), *graph.nodes[1:])
+    names = (first, "map")
+    return replace(
+        graph, nodes=nodes, output_axes=(Axes.FEATURES, Axes.IMAGE), output_names=names, **changes
+    )
+
+
+def test_own_names_shapes_and_axes() -> None:
+    graph = own()
+    model = onnx_model(graph)
+    shapes = {
+        end.name: [d.dim_value or d.dim_param for d in end.type.tensor_type.shape.dim]
+        for end in (*model.graph.input, *model.graph.output)
+    }
+    name = graph.output_names[0]
+    assert shapes == {
+        graph.inputs[0].name: ["batch", 4, 4],
+        name: ["batch", 3],
+        "map": ["batch", 5, 4, 1],
+    }
+    compare(graph)
+
+
+def test_the_qonnx_executor_takes_a_fixed_batch() -> None:
+    """An executor of somebody else's, which refuses an open batch: the same real values."""
+    pytest.importorskip("qonnx")
+    from qonnx.core.modelwrapper import ModelWrapper
+    from qonnx.core.onnx_exec import execute_onnx
+
+    graph = own()
+    x = np.random.default_rng(1).normal(0, 9, (3, 4, 4)).astype(np.float32)
+    with torch.no_grad():
+        wanted = IntegerModel(graph)(torch.from_numpy(x))
+    got = execute_onnx(ModelWrapper(onnx_model(graph, batch=3)), {graph.inputs[0].name: x})
+    assert list(got) == list(graph.output_names)
+    for value, want in zip(got.values(), wanted, strict=True):
+        assert np.array_equal(value, want.numpy())

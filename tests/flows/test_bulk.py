@@ -49,8 +49,8 @@ def _all(outputs: torch.Tensor | tuple[torch.Tensor, ...]) -> tuple[torch.Tensor
 def test_one_wrong_code_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     integer = digits()
 
-    def wrong(graph: IntegerGraph) -> ModelProto:
-        model = onnx_model(graph)
+    def wrong(graph: IntegerGraph, **options: bool) -> ModelProto:
+        model = onnx_model(graph, **options)
         last = next(n for n in reversed(graph.nodes) if isinstance(n, Conv))
         (base,) = (a for a in model.graph.initializer if a.name == f"{last.name}.base")
         values = numpy_helper.to_array(base) + last.step.max() / UNIT

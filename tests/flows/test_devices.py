@@ -49,7 +49,7 @@ def test_run_tells_how_far_it_is(rng: np.random.Generator, tmp_path: Path) -> No
     what = f"interp: running {program.name}"
     assert told[1:] == [(what, 0, 3), (what, 1, 3), (what, 2, 3), (what, 3, 3)]
     program.save(tmp_path / "p.sigbit")
-    again = flow.run(str(tmp_path / "p.sigbit"), images, layers=True)
+    again = flow.run(str(tmp_path / "p.sigbit"), images, keep="layers")
     assert again.layers
     assert all((again.outputs[name] == x).all() for name, x in done.outputs.items())
 

@@ -32,10 +32,11 @@ from sigbit.ir.model_file import load_model, model_digest, save_model
 from sigbit_hw.arch import container
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.formats import EsbFormat, LevelFormat
+from sigbit_hw.arch.preprocessing import ImagePreprocessing
 from sigbit_hw.arch.program import Program, ProgramError
 from sigbit_tools.files import FileError
 
-DIGEST = "e2ce0cd58900"
+DIGEST = "8dfdf00a65de"
 """Of :func:`small`, wherever and whenever it is computed: it changes with the schema alone."""
 
 SEEDS = st.integers(0, 1 << 32)
@@ -73,6 +74,9 @@ def small() -> IntegerGraph:
         ("g", "c"),
         (HostOp(0, "softmax", "n.py:4"),),
         (Axes.FEATURES, Axes.IMAGE),
+        ("logits", "map"),
+        ImagePreprocessing((3, 3), (0.5, 0.25), (0.5, 1.0), 1.0, 4),
+        ("cat", "dog"),
     )
 
 
@@ -100,8 +104,16 @@ def test_names_and_numbers_come_back_equal(
     assert isinstance(c, Conv)
     kind = replace(c.type, scale=scale, zero=zero)
     named = replace(c, name=f"{name}-", type=kind, location=location)
-    graph = replace(graph, name=name, nodes=(x, named), outputs=(named.name,), output_axes=())
-    graph = replace(graph, host=())
+    graph = replace(
+        graph,
+        name=name,
+        nodes=(x, named),
+        outputs=(named.name,),
+        output_axes=(),
+        output_names=(),
+        preprocessing=None,
+        host=(),
+    )
     save_model(graph, tmp_path / "net.sbm")
     loaded = load_model(tmp_path / "net.sbm")
     assert loaded == graph
@@ -128,6 +140,10 @@ def test_every_field_counts() -> None:
         replace(graph, host=()),
         replace(graph, host=(HostOp(1, "softmax", "n.py:4"),)),
         replace(graph, output_axes=(Axes.IMAGE, Axes.IMAGE)),
+        replace(graph, output_names=("g", "c")),
+        replace(graph, preprocessing=None),
+        replace(graph, preprocessing=replace(graph.preprocessing, mean=(0.5, 0.5))),
+        replace(graph, classes=("dog", "cat")),
         replace(graph, nodes=(replace(x, low=-2), c, m, g)),
         replace(graph, nodes=(x, shifted, m, g)),
         replace(graph, nodes=(x, replace(c, kind="conv"), m, g)),
@@ -179,9 +195,9 @@ def test_the_file_is_plain_safetensors(tmp_path: Path) -> None:
     assert header["__metadata__"].keys() == {"kind", "sigbit", "sha256"}
     assert header["__metadata__"]["sha256"] == digest
     document = json.loads(header["__metadata__"]["sigbit"])
-    assert document["schema_version"] == 2
+    assert document["schema_version"] == 3
     assert [n["op"] for n in document["nodes"]] == ["input", "conv", "maxpool", "gather"]
-    assert document["outputs"][0] == {"tensor": "g", "axes": "features"}
+    assert document["outputs"][0] == {"name": "logits", "tensor": "g", "axes": "features"}
     assert [p.name for p in tmp_path.iterdir()] == ["net.sbm"]
 
 
@@ -239,7 +255,7 @@ HUGE = 1 << 40
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (at("schema_version", value=1), "schema version 1, this sigbit reads 2"),
+        (at("schema_version", value=1), "schema version 1, this sigbit reads 3"),
         (at("schema_version", value=None), "schema version None"),
         (at("extra", value=1), "extra: Extra inputs are not permitted"),
         (at(*C, "extra", value=1), "nodes.1.conv.extra"),

@@ -61,7 +61,7 @@ def test_the_example_runs_from_toml_to_the_accelerator(tmp_path: Path) -> None:
     assert summary["accuracy_quantized"] == summary["accuracy_deployed"]
     graph = load_model(str(tmp_path / "run" / "model.sbm"))
     program = compile_graph(graph, load_accelerator("nf4"))
-    x, _ = load_splits(config.data, "digits", None).test.batch(torch.arange(24))
+    x, _ = load_splits(config.data, config.model, None).test.batch(torch.arange(24))
     stored = stored_inputs(program, x.numpy())
     golden = graph.evaluate({k: torch.from_numpy(v) for k, v in stored.items()})
     result = Interp(program.config, strict=True).run(program, stored, layers=True)

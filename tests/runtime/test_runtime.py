@@ -19,9 +19,10 @@ from sigbit.runtime import (
     window_of,
 )
 from sigbit_hw.arch import isa
+from sigbit_hw.arch.axes import Axes
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.isa import Opcode
-from sigbit_hw.arch.program import ExecInfo, Port, Program, ProgramError
+from sigbit_hw.arch.program import ExecInfo, HostStep, ModelOutput, Port, Program, ProgramError
 from sigbit_hw.arch.regs import Cause
 from sigbit_sim.interp.device import Interp
 from sigbit_sim.random_programs.program import random_inputs, random_program
@@ -48,23 +49,29 @@ def with_input(program: Program, **changes: object) -> Program:
 class TestInputs:
     def test_floats_are_quantized(self, program, rng):
         port = program.inputs[0]
-        x = rng.normal(0, 2, (3, *port.shape))
+        x = rng.normal(0, 2, (3, *port.own_shape))
         assert (stored_inputs(program, x)["x"] == port.quantize(x)).all()
         assert (
             stored_inputs(program, x.astype(np.float32))["x"] == port.quantize(x.astype(np.float32))
         ).all()
 
-    def test_integers_are_values_in_units_of_the_scale(self, program):
-        program = with_input(program, zero=3)
-        port = program.inputs[0]
-        x = np.arange(np.prod(port.shape)).reshape(1, *port.shape) % 5
-        got = stored_inputs(program, x.astype(np.uint8))["x"]
-        assert (got == x - 3).all()
-        assert (got == stored_inputs(program, x * port.scale)["x"]).all()
-
-    def test_one_image_needs_no_batch(self, program):
+    def test_integers_are_real_values(self, program):
+        """As floats of the same value are: an array means one thing."""
+        program = with_input(program, zero=3, scale=0.75)
         shape = program.inputs[0].shape
-        assert stored_inputs(program, np.zeros(shape))["x"].shape == (1, *shape)
+        x = np.arange(np.prod(shape)).reshape(1, *shape) % 5
+        got = stored_inputs(program, x.astype(np.uint8))["x"]
+        assert (got == stored_inputs(program, x.astype(float))["x"]).all()
+
+    def test_stored_integers_are_taken_as_they_are(self, program):
+        program = with_input(program, zero=3)
+        shape = program.inputs[0].shape
+        x = np.arange(np.prod(shape)).reshape(1, *shape) % 5
+        assert (stored_inputs(program, x.astype(np.uint8), stored=True)["x"] == x).all()
+        with pytest.raises(ProgramError, match=r"integers must be in \[.*not \[1000, 1000\]"):
+            stored_inputs(program, np.full_like(x, 1000), stored=True)
+        with pytest.raises(ProgramError, match="must hold stored integers, not float64"):
+            stored_inputs(program, x.astype(float), stored=True)
 
     @pytest.mark.parametrize(
         ("x", "message"),
@@ -72,10 +79,10 @@ class TestInputs:
             (lambda s: np.zeros((2, *s[:2], s[2] + 1)), "x must have shape"),
             (lambda s: np.zeros(s[1:]), "x must have shape"),
             (lambda s: np.zeros((0, *s)), "N >= 1"),
-            (lambda s: np.full(s, np.nan), "x must be finite"),
-            (lambda s: np.full(s, 1000), r"integers must be in \[-\d+, \d+\].*not \[1000, 1000\]"),
-            (lambda s: np.zeros(s, bool), "floating-point numbers or integers, not bool"),
-            (lambda s: np.zeros(s, complex), "floating-point numbers or integers, not complex128"),
+            (lambda s: np.zeros(s), "x must have shape"),
+            (lambda s: np.full((1, *s), np.nan), "x must be finite"),
+            (lambda s: np.zeros((1, *s), bool), "x must hold numbers, not bool"),
+            (lambda s: np.zeros((1, *s), complex), "x must hold numbers, not complex128"),
             (lambda s: {"y": np.zeros(s)}, r"has no inputs \['y'\]; it has \['x'\]"),
             (lambda s: {}, r"needs the inputs \['x'\], not \[\]"),
         ],
@@ -108,7 +115,7 @@ class TestSession:
         inputs = random_inputs(program, rng, 2)
         done: list[int] = []
         session = Session(tmp_path / "net.sigbit", Interp(NANO))
-        got = session.run(inputs["x"], layers=True, on_image=done.append)
+        got = session.run(inputs["x"], stored=True, layers=True, on_image=done.append)
         expected = Interp(NANO).run(program, inputs, layers=True)
         assert compare(expected.outputs, got.outputs) == []
         assert compare(expected.layers, got.layers) == []
@@ -121,13 +128,36 @@ class TestSession:
         device = Interp(NANO)
         everything = device.run(pair, inputs, layers=True)
         done: list[int] = []
-        stored = {name: x[:3] + pair.inputs[0].zero for name, x in inputs.items()}
-        got = Session(pair, device).run(stored, layers=True, on_image=done.append)
+        stored = {name: x[:3] for name, x in inputs.items()}
+        got = Session(pair, device).run(stored, stored=True, layers=True, on_image=done.append)
         for part, whole in ((got.outputs, everything.outputs), (got.layers, everything.layers)):
             assert compare({name: x[:3] for name, x in whole.items()}, part) == []
         assert done == [0, 1, 2]
         with pytest.raises(ProgramError, match=r"takes 2 images a run.*not 3"):
             device.run(pair, {name: x[:3] for name, x in inputs.items()})
+
+    def test_results_have_the_networks_own_names_and_shapes(self, program, rng):
+        """Two results of one port: one as it is stored, one flattened with a function on the host,
+        which changes that one alone."""
+        port = program.outputs[0]
+        two = replace(
+            program,
+            results=(
+                ModelOutput("map", port.name),
+                ModelOutput("class", port.name, Axes.FEATURES),
+            ),
+            host=(HostStep("class", "argmax"),),
+        )
+        x = random_inputs(two, rng, 2)["x"]
+        session = Session(two, Interp(NANO))
+        coded = session.run(x, stored=True)
+        raw = coded.outputs[port.name]
+        assert list(coded.results) == ["map", "class"]
+        assert (coded.results["map"] == raw).all()
+        assert (coded.results["class"] == raw.reshape(2, -1)).all()
+        real = session.run(two.inputs[0].dequantize(x))
+        assert (real.results["map"] == port.dequantize(raw)).all()
+        assert (real.results["class"] == raw.reshape(2, -1).argmax(1)).all()
 
     def test_refuses_another_accelerator(self, program):
         with pytest.raises(ProgramError, match="compiled for nano"):

@@ -32,5 +32,5 @@ def started(
     machine: Machine | None = None,
 ) -> TrainingRun:
     """The run in ``folder``."""
-    splits = load_splits(config.data, config.model.name, None)
+    splits = load_splits(config.data, config.model, None)
     return TrainingRun(config, splits, folder, options=options, tell=tell, machine=machine)

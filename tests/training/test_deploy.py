@@ -64,7 +64,7 @@ def deployed(
 
 def check(program: Program, graph: IntegerGraph, accuracy: float | None, device: Device) -> None:
     """All codes of all layers, and with ``accuracy`` the decisions on the run's test images."""
-    test = load_splits(digits(**SHORT).data, "digits", None).test
+    test = load_splits(digits(**SHORT).data, digits(**SHORT).model, None).test
     x, y = test.batch(torch.arange(TESTED if accuracy is not None else ON_RTL))
     stored = stored_inputs(program, x.numpy())
     golden = graph.evaluate({k: torch.from_numpy(v) for k, v in stored.items()})

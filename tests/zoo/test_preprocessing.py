@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from sigbit import zoo
-from sigbit.zoo.preprocessing import FeaturePreprocessing, ImagePreprocessing, imagenet, tensorflow
+from sigbit.zoo.preprocessing import FeaturePreprocessing, imagenet, tensorflow
+from sigbit_hw.arch.preprocessing import ImageError, ImagePreprocessing
 
 
 def test_scale_and_layout(rng):
@@ -53,13 +54,36 @@ def test_features():
     assert prepared.tolist() == [[[[-1, 1, 3], [5, 7, 9]]]]
 
 
+def test_the_order_of_colours(rng):
+    images = rng.integers(0, 256, (2, 4, 4, 3), dtype=np.uint8)
+    how = ImagePreprocessing((4, 4), (1.0, 2.0, 3.0), (1.0, 2.0, 4.0), 1.0, colours="BGR")
+    assert (how(images)[:, 0] == images[..., 2] - 1.0).all()  # blue first, with the first mean
+    assert (how(images)[:, 2] == (images[..., 0] - 3.0) / 4).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"std": (1.0,)}, "a number for each channel, not 3 and 1"),
+        ({"std": (1.0, 0.0, 1.0)}, "std and scale positive"),
+        ({"mean": (float("nan"),) * 3}, "mean must be finite"),
+        ({"resize": 3}, r"\(4, 4\) pixels cannot be cut of images of side 3"),
+        ({"mean": (0.0,), "std": (1.0,), "colours": "BGR"}, "needs 3 channels, not 1"),
+    ],
+)
+def test_what_makes_no_sense(changes, message):
+    given = {"size": (4, 4), "mean": (0.0,) * 3, "std": (1.0,) * 3} | changes
+    with pytest.raises(ValueError, match=message):
+        ImagePreprocessing(**given)
+
+
 def test_errors(rng):
     prepare = ImagePreprocessing((4, 4), (0.0,) * 3, (1.0,) * 3)
-    with pytest.raises(zoo.ZooError, match="must be bytes"):
+    with pytest.raises(ImageError, match="must be bytes"):
         prepare(np.zeros((1, 4, 4, 3)))
-    with pytest.raises(zoo.ZooError, match=r"must be \[height, width, 3\], not \[4, 4, 1\]"):
+    with pytest.raises(ImageError, match=r"must be \[height, width, 3\], not \[4, 4, 1\]"):
         prepare(np.zeros((1, 4, 4), np.uint8))
-    with pytest.raises(zoo.ZooError, match=r"must be \(4, 4\) pixels, not \(4, 5\)"):
+    with pytest.raises(ImageError, match=r"must be \(4, 4\) pixels, not \(4, 5\)"):
         prepare(np.zeros((1, 4, 5, 3), np.uint8))
     with pytest.raises(zoo.ZooError, match=r"must fill \[2\], not \[3\]"):
         FeaturePreprocessing((2,))(np.zeros((1, 3)))

@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from sigbit_hw.arch import container
 from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.preprocessing import ImagePreprocessing
 from sigbit_hw.arch.program_check import check_program
 from sigbit_hw.arch.program_parts import (
     ExecInfo,
     Fold,
     HostStep,
     LayerInfo,
+    ModelOutput,
     Port,
     ProgramError,
     ProgramParts,
@@ -31,7 +33,16 @@ from sigbit_tools.files import FileError, replacing
 from sigbit_tools.shown import shown
 from sigbit_tools.strict_json import parse_json
 
-__all__ = ["ExecInfo", "Fold", "HostStep", "LayerInfo", "Port", "Program", "ProgramError"]
+__all__ = [
+    "ExecInfo",
+    "Fold",
+    "HostStep",
+    "LayerInfo",
+    "ModelOutput",
+    "Port",
+    "Program",
+    "ProgramError",
+]
 
 ARRAYS = frozenset({"instructions", "image"})
 """Arrays of a Program file besides the test vectors."""
@@ -72,8 +83,10 @@ class Program(ProgramParts):
     def _document(self) -> dict[str, Any]:
         skip = {"config", "instructions", "image", "vectors"}
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in skip}
-        for name in ("inputs", "outputs", "layers", "execs", "host"):
+        for name in ("inputs", "outputs", "layers", "execs", "host", "results"):
             plain[name] = [asdict(item) for item in plain[name]]
+        if self.preprocessing is not None:
+            plain["preprocessing"] = asdict(self.preprocessing)
         return plain | {
             "format_version": FORMAT_VERSION,
             "config": self.config.to_json(),
@@ -171,6 +184,9 @@ def _program(
             "layers": tuple(LayerInfo(**dict(layer)) for layer in document.layers),
             "execs": tuple(ExecInfo(**dict(info)) for info in document.execs),
             "host": tuple(HostStep(**dict(step)) for step in document.host),
+            "results": tuple(ModelOutput(**dict(result)) for result in document.results),
+            "preprocessing": document.preprocessing
+            and ImagePreprocessing(**dict(document.preprocessing)),
             "vectors": {
                 name.removeprefix(_VECTOR): array
                 for name, array in arrays.items()

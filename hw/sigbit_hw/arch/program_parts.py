@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sigbit_hw.arch import images, isa
+from sigbit_hw.arch.axes import Axes
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.formats import check_finite, round_half_away
+from sigbit_hw.arch.preprocessing import ImagePreprocessing
 from sigbit_tools.errors import SigbitError
 
 
@@ -76,6 +78,9 @@ class Port:
     channels of one pixel, digit ``plane`` of the stored integer in the native activation format.
     With ``fold`` they hold the folded tensor (inputs only). A Program of several images has them
     one behind the other.
+
+    ``axes`` are those of the array that the network's user gives for an input; what the user gets
+    of an output is a :class:`ModelOutput`.
     """
 
     name: str
@@ -88,6 +93,12 @@ class Port:
     low: int
     high: int
     fold: Fold | None = None
+    axes: Axes = Axes.IMAGE
+
+    @property
+    def own_shape(self) -> tuple[int, ...]:
+        """Shape of one sample as the network's user gives it."""
+        return self.axes.shape(self.shape)
 
     @property
     def packed_shape(self) -> tuple[int, int, int]:
@@ -104,20 +115,37 @@ class Port:
         return images.beats(prod(self.slots(config)) * config.slot_bytes, config) * config.bus_bytes
 
     def quantize(self, x: ArrayLike) -> NDArray[np.int64]:
-        """Quantize real inputs ``[..., C, H, W]`` to stored integers: nearest, ties away from zero,
-        clipped to [low, high]."""
+        """Quantize real inputs ``[N, *own_shape]`` to stored integers ``[N, C, H, W]``: nearest,
+        ties away from zero, clipped to [low, high]."""
         x = np.asarray(x, np.float64)
-        if x.shape[-3:] != tuple(self.shape):
-            raise ProgramError(
-                f"{self.name} must have shape [..., {', '.join(map(str, self.shape))}], "
-                f"not {list(x.shape)}"
-            )
+        self._check_shape(x)
         try:
             check_finite(x, self.name)
         except ValueError as error:
             raise ProgramError(str(error)) from None
         scaled = x / self.scale - self.zero
-        return round_half_away(scaled).clip(self.low, self.high).astype(np.int64)
+        stored = round_half_away(scaled).clip(self.low, self.high).astype(np.int64)
+        return self.axes.to_stored(stored, self.shape)
+
+    def arranged(self, stored: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Stored integers ``[N, C, H, W]`` of stored integers ``[N, *own_shape]``."""
+        self._check_shape(stored)
+        return self.axes.to_stored(stored, self.shape)
+
+    def clipped(self, x: ArrayLike) -> float:
+        """The share of the real inputs ``x`` that :meth:`quantize` clips, among those that are not
+        0, as borders and backgrounds are."""
+        x = np.asarray(x, np.float64)
+        scaled = x / self.scale - self.zero
+        outside = (scaled < self.low - 0.5) | (scaled > self.high + 0.5)
+        return float(outside.sum() / max(1, np.count_nonzero(x)))
+
+    def _check_shape(self, x: NDArray[Any]) -> None:
+        if x.ndim == 0 or x.shape[1:] != self.own_shape or not len(x):
+            raise ProgramError(
+                f"{self.name} must have shape [N, {', '.join(map(str, self.own_shape))}] (N "
+                f"samples of {self.axes.replace(' ', ', ')}) with N >= 1, not {list(x.shape)}"
+            )
 
     def dequantize(self, stored: ArrayLike) -> NDArray[np.float64]:
         """Return the real values of stored integers."""
@@ -186,9 +214,20 @@ class ExecInfo:
 
 
 @dataclass(frozen=True)
+class ModelOutput:
+    """What the network returns: the output port ``port`` as an array of these axes, under the
+    network's own name. Several may come of one port."""
+
+    name: str
+    port: str
+    axes: Axes = Axes.IMAGE
+
+
+@dataclass(frozen=True)
 class HostStep:
-    """Function that the host applies to the channels of output ``output`` after a run: ``function``
-    is "argmax", "softmax" or "log_softmax"; ``source`` is the place in the user's code."""
+    """Function that the host applies to the channels of the :class:`ModelOutput` called ``output``
+    after a run: ``function`` is "argmax", "softmax" or "log_softmax"; ``source`` is the place in
+    the user's code."""
 
     output: str
     function: str
@@ -200,7 +239,9 @@ class ProgramParts:
     """A compiled network in its memory layout.
 
     A run takes ``images`` images: image i of a port lies i times the port's size after its offset.
-    ``host`` lists the remaining steps on the outputs, in order.
+    ``results`` are the network's outputs, in its order; if absent, each output port under its own
+    name. ``host`` lists the remaining steps on them, in order. ``preprocessing`` describes how
+    images become the input, and ``classes`` names the channels of the first result, where known.
     """
 
     name: str
@@ -218,6 +259,14 @@ class ProgramParts:
     images: int = 1
     host: tuple[HostStep, ...] = ()
     vectors: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    results: tuple[ModelOutput, ...] = ()
+    preprocessing: ImagePreprocessing | None = None
+    classes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.results:
+            results = tuple(ModelOutput(port.name, port.name) for port in self.outputs)
+            object.__setattr__(self, "results", results)
 
     @cached_property
     def listing(self) -> list[isa.Instr]:

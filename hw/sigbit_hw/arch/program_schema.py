@@ -7,14 +7,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
+from sigbit_hw.arch.axes import Axes
 from sigbit_hw.arch.documents import Schema, validated
 from sigbit_hw.arch.formats import MAX_DIGITS
 from sigbit_hw.arch.isa import ADDRESS_BITS, TAG_BITS
 from sigbit_hw.arch.names import check_name
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """Version of the document."""
 
+CLASSES_MAX = 1 << 16
+"""Names of classes at most."""
+CHANNELS_MAX = 64
+"""Channels of images that are preprocessed at most."""
 IMAGES_MAX = 1 << 16
 """Maximum number of images per run."""
 SIDE_MAX = 1 << 20
@@ -49,6 +54,11 @@ Stored = Annotated[int, Field(strict=True, ge=-(1 << 31), lt=1 << 31)]
 Count = Annotated[int, Field(strict=True, ge=0, lt=1 << 63)]
 Scale = Annotated[float, Field(strict=True), AfterValidator(_normal)]
 Shape = tuple[Side, Side, Side]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+Class = Annotated[
+    str, Field(strict=True, min_length=1, max_length=SOURCE_MAX), AfterValidator(_printable)
+]
 
 
 class FoldDocument(Schema):
@@ -73,6 +83,7 @@ class PortDocument(Schema):
     low: Stored
     high: Stored
     fold: FoldDocument | None
+    axes: Axes
 
 
 class LayerDocument(Schema):
@@ -104,6 +115,25 @@ class ExecDocument(Schema):
     images: Images
 
 
+class ResultDocument(Schema):
+    """See :class:`~sigbit_hw.arch.program.ModelOutput`."""
+
+    name: Name
+    port: Name
+    axes: Axes
+
+
+class PreprocessingDocument(Schema):
+    """See :class:`~sigbit_hw.arch.preprocessing.ImagePreprocessing`."""
+
+    size: tuple[Side, Side]
+    mean: Annotated[tuple[Number, ...], Field(min_length=1, max_length=CHANNELS_MAX)]
+    std: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=CHANNELS_MAX)]
+    scale: Positive
+    resize: Side | None
+    colours: Literal["RGB", "BGR"]
+
+
 class HostDocument(Schema):
     """See :class:`~sigbit_hw.arch.program.HostStep`."""
 
@@ -130,6 +160,9 @@ class ProgramDocument(Schema):
     execs: tuple[ExecDocument, ...]
     images: Images
     host: tuple[HostDocument, ...]
+    results: Annotated[tuple[ResultDocument, ...], Field(min_length=1)]
+    preprocessing: PreprocessingDocument | None
+    classes: Annotated[tuple[Class, ...], Field(max_length=CLASSES_MAX)]
 
 
 def program_document(document: object) -> ProgramDocument:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigbit_hw.arch import launch, regs
+from sigbit_hw.arch.axes import Axes
 from sigbit_hw.arch.names import NAME_MAX
 from sigbit_hw.arch.program import Port, Program, ProgramError
 from sigbit_hw.driver.layout import codes, layout_of, values
@@ -22,9 +23,10 @@ from sigbit_hw.driver.library import FIELDS, Element
 
 FILE_MAGIC = 0x54464253
 """The first four bytes: "SBFT"."""
-VERSION = 1
+VERSION = 2
 _NAME_BYTES = -(-(NAME_MAX + 1) // 8) * 8
 _DIGEST_BYTES = 32
+_AXES = 3
 _ALIGN = 8
 
 FILE = {
@@ -47,7 +49,7 @@ FILE = {
     "registers": ("u4", "sigbit_setting records behind this one"),
     "segments": ("u4", "sigbit_segment records behind those"),
     "inputs": ("u4", "sigbit_port records behind those"),
-    "outputs": ("u4", "and behind those"),
+    "outputs": ("u4", "and behind those, one for each result of the network"),
 }
 SETTING = {"offset": ("u4", "of a register"), "value": ("u4", "")}
 SEGMENT = {
@@ -65,6 +67,12 @@ PORT = {
     "high": ("i4", "greatest"),
     "table": ("u4", "codes of an input, values of an output: where in the file"),
     "entries": ("u4", "of the table"),
+    "dimensions": ("u4", "of a sample as the network's user has it"),
+    "shape": (f"({_AXES},)u4", "of a sample as the network's user has it"),
+    "transposed": (
+        "u4",
+        "1: [steps][features], in the layout [features][steps]",
+    ),
     "layout": (f"({len(FIELDS)},)i4", ""),
 }
 """Records of the file: the NumPy type and meaning of every field."""
@@ -109,7 +117,7 @@ class _Writer:
             "file": 1,
             "setting": len(self._settings),
             "segment": len(self._parts),
-            "port": len(program.inputs) + len(program.outputs),
+            "port": len(program.inputs) + len(program.results),
         }
         self._end = sum(count * record(name).itemsize for name, count in counts.items())
 
@@ -118,8 +126,9 @@ class _Writer:
         segments = np.zeros(len(self._parts), record("segment"))
         for row, (offset, data) in zip(segments, self._parts, strict=True):
             row["offset"], row["bytes"], row["at"] = offset, data.size, self._append(data)
-        ports = [self._port(port, True) for port in self._program.inputs]
-        ports += [self._port(port, False) for port in self._program.outputs]
+        ports = [self._port(port, port.name, port.axes, True) for port in self._program.inputs]
+        outputs = {port.name: port for port in self._program.outputs}
+        ports += [self._port(outputs[r.port], r.name, r.axes, False) for r in self._program.results]
         header = self._header()
         records = [settings.tobytes(), segments.tobytes(), *(port.tobytes() for port in ports)]
         rest = b"".join(records) + b"".join(self._data)
@@ -153,31 +162,34 @@ class _Writer:
             "registers": len(self._settings),
             "segments": len(self._parts),
             "inputs": len(program.inputs),
-            "outputs": len(program.outputs),
+            "outputs": len(program.results),
             "program": np.frombuffer(bytes.fromhex(program.digest), np.uint8),
             "name": _text(program.name),
         }.items():
             header[name] = value
         return header
 
-    def _port(self, port: Port, is_input: bool) -> NDArray[np.void]:
+    def _port(self, port: Port, name: str, axes: Axes, is_input: bool) -> NDArray[np.void]:
         config = self._program.config
         table, low, high = codes(port, config) if is_input else (None, 0, 0)
         found = values(port.planes, config) if table is None else table
         layout = layout_of(port, config, Element.INT64, low, high)
-        row = np.zeros((), record("port"))
-        for name, value in {
+        row, shape = np.zeros((), record("port")), axes.shape(port.shape)
+        for field, value in {
             "scale": port.scale,
-            "name": _text(port.name),
+            "name": _text(name),
             "offset": port.offset,
             "zero": port.zero,
             "low": port.low,
             "high": port.high,
             "table": self._append(found),
             "entries": found.size,
-            "layout": [getattr(layout, field) for field in FIELDS],
+            "dimensions": len(shape),
+            "shape": [*shape, *[1] * (_AXES - len(shape))],
+            "transposed": axes is Axes.SEQUENCE,
+            "layout": [getattr(layout, part) for part in FIELDS],
         }.items():
-            row[name] = value
+            row[field] = value
         if port.bytes(config) > np.iinfo(np.int32).max:
             raise OverflowError(f"{port.name} has {port.bytes(config):,} bytes")
         return row

@@ -15,14 +15,15 @@
 enum { WRONG_USE = 2, PORTS = 64, SECONDS_MAX = 1000000 };
 
 static const char USE[] =
-    "use: sigbit-run [-d DEVICE] [-t SECONDS] [-c] [-o OUTPUT.npy]... PROGRAM.flat INPUT.npy...\n"
+    "use: sigbit-run [-d DEVICE] [-t SECONDS] [-c] [-s] [-o OUTPUT.npy]... PROGRAM.flat INPUT.npy...\n"
     "\n"
-    "Run a Program on arrays [N, C, H, W] or [C, H, W], one for each of its inputs, in their order:\n"
-    "floats are real values, integers are in units of the input's scale. Outputs are written as\n"
-    "stored integers, in the order of -o; real value = scale * (stored + zero).\n"
+    "Run a Program on arrays [N, ...] of the network's own shapes, one for each of its inputs, in their\n"
+    "order. They hold real values, and so do the outputs, which are written in the order of -o: what\n"
+    "the Program leaves to the host is not done.\n"
     "\n"
     "  -d DEVICE    " SIGBIT_DEVICE_USE "\n"
     "  -t SECONDS   that a run may take; 10 unless given\n"
+    "  -s           arrays hold stored integers; real value = scale * (stored + zero)\n"
     "  -c           print the counters of the last run\n";
 
 static int refuse(const char *what, const char *why)
@@ -31,49 +32,67 @@ static int refuse(const char *what, const char *why)
     return WRONG_USE;
 }
 
-// Stored integers of a port from users' values; NULL, and what is wrong printed, if they do not fit.
-static int64_t *stored_of(const sigbit_port *port, const npy_array *array, const char *path)
+// Whether an array holds samples of a port as the network's user has them; else print what is wrong.
+static int fits(const sigbit_port *port, const npy_array *array, const char *path)
 {
-    const size_t each = sigbit_input_size(port), first = array->dimensions - 3;
-    const sigbit_layout *p = &port->layout;
-    if (array->dimensions < 3 || array->shape[first] != (size_t)p->channels
-        || array->shape[first + 1] != (size_t)p->height || array->shape[first + 2] != (size_t)p->width) {
-        fprintf(stderr, "sigbit-run: %s: %s must have shape [N, %" PRId32 ", %" PRId32 ", %" PRId32 "]\n",
-                path, (const char *)port->name, p->channels, p->height, p->width);
-        return NULL;
+    int same = array->dimensions == port->dimensions + 1;
+    for (uint32_t i = 0; same && i < port->dimensions; ++i)
+        same = array->shape[i + 1] == port->shape[i];
+    if (same) return 1;
+    fprintf(stderr, "sigbit-run: %s: %s must have shape [N", path, (const char *)port->name);
+    for (uint32_t i = 0; i < port->dimensions; ++i) fprintf(stderr, ", %" PRIu32, port->shape[i]);
+    fprintf(stderr, "]\n");
+    return 0;
+}
+
+// Where element i of an array lies in one that is stored: a sequence [steps][features] has its axes
+// exchanged.
+static size_t place(const sigbit_port *port, size_t i)
+{
+    if (!port->transposed) return i;
+    const size_t steps = port->shape[0], features = port->shape[1], each = steps * features;
+    return i / each * each + i % features * steps + i % each / features;
+}
+
+// The stored integer of element i; 0, and what is wrong printed, if there is none.
+static int stored_value(const sigbit_port *port, const npy_array *array, const char *path, int stored,
+                        size_t i, int64_t *to)
+{
+    if (stored) {
+        *to = array->integers[i];
+        if (*to >= port->low && *to <= port->high) return 1;
+        fprintf(stderr, "sigbit-run: %s: stored integers must be in [%" PRId32 ", %" PRId32 "], not %"
+                PRId64 "\n", path, port->low, port->high, *to);
+        return 0;
     }
-    const size_t count = each * (first ? array->shape[0] : 1);
-    int64_t *stored = malloc(count * sizeof *stored + 1);
-    for (size_t i = 0; stored && i < count; ++i) {
-        if (array->is_real) {
-            double value = round(array->reals[i] / port->scale - port->zero);
-            if (!isfinite(array->reals[i])) {
-                refuse(path, "holds NaN or infinity");
-                free(stored);
-                return NULL;
-            }
-            stored[i] = value < port->low ? port->low : value > port->high ? port->high : (int64_t)value;
-        } else {
-            int64_t low = (int64_t)port->low + port->zero, high = (int64_t)port->high + port->zero;
-            if (array->integers[i] < low || array->integers[i] > high) {
-                fprintf(stderr, "sigbit-run: %s: integers must be in [%" PRId64 ", %" PRId64 "] (units "
-                        "of the scale %g), not %" PRId64 "\n", path, low, high, port->scale,
-                        array->integers[i]);
-                free(stored);
-                return NULL;
-            }
-            stored[i] = array->integers[i] - port->zero;
+    const double real = array->is_real ? array->reals[i] : (double)array->integers[i];
+    if (!isfinite(real)) return refuse(path, "holds NaN or infinity"), 0;
+    const double value = round(real / port->scale - port->zero);
+    *to = value < port->low ? port->low : value > port->high ? port->high : (int64_t)value;
+    return 1;
+}
+
+// Stored integers of a port from users' values; NULL, and what is wrong printed, if they do not fit.
+static int64_t *stored_of(const sigbit_port *port, const npy_array *array, const char *path, int stored)
+{
+    if (!fits(port, array, path)) return NULL;
+    if (stored && array->is_real) return refuse(path, "-s: stored integers must be integers"), NULL;
+    const size_t count = sigbit_input_size(port) * array->shape[0];
+    int64_t *all = malloc(count * sizeof *all + 1);
+    if (!all) refuse(path, "is too large for this machine's memory");
+    for (size_t i = 0; all && i < count; ++i)
+        if (!stored_value(port, array, path, stored, i, &all[place(port, i)])) {
+            free(all);
+            return NULL;
         }
-    }
-    if (!stored) refuse(path, "is too large for this machine's memory");
-    return stored;
+    return all;
 }
 
 typedef struct {
     const char *device, *program, *outputs[PORTS];
     char **inputs;
     size_t output_count;
-    int milliseconds, counters;
+    int milliseconds, counters, stored;
 } arguments;
 
 static int parse(int count, char **values, arguments *a)
@@ -81,10 +100,11 @@ static int parse(int count, char **values, arguments *a)
     int option;
     char *end;
     *a = (arguments){.device = SIGBIT_DEVICE_DEFAULT, .milliseconds = 10000};
-    while ((option = getopt(count, values, "d:t:o:c")) != -1) {
+    while ((option = getopt(count, values, "d:t:o:cs")) != -1) {
         double seconds = option == 't' ? strtod(optarg, &end) : 0;
         if (option == 'd') a->device = optarg;
         else if (option == 'c') a->counters = 1;
+        else if (option == 's') a->stored = 1;
         else if (option == 'o' && a->output_count < PORTS) a->outputs[a->output_count++] = optarg;
         else if (option == 't' && !*end && seconds > 0 && seconds <= SECONDS_MAX)
             a->milliseconds = seconds > 1000000 ? 1000000000 : (int)ceil(seconds * 1000);
@@ -130,8 +150,8 @@ static int read_inputs(const arguments *a, const sigbit_program *program, int64_
         npy_array array;
         const char *wrong = npy_read(&array, a->inputs[i]);
         if (wrong) return refuse(a->inputs[i], wrong);
-        inputs[i] = stored_of(&program->inputs[i], &array, a->inputs[i]);
-        size_t count = array.dimensions == 4 ? array.shape[0] : 1;
+        inputs[i] = stored_of(&program->inputs[i], &array, a->inputs[i], a->stored);
+        size_t count = array.shape[0];
         npy_free(&array);
         if (!inputs[i]) return WRONG_USE;
         if (i && count != *images) return refuse(a->inputs[i], "has another number of images");
@@ -141,6 +161,25 @@ static int read_inputs(const arguments *a, const sigbit_program *program, int64_
     fprintf(stderr, "sigbit-run: %s takes %" PRIu32 " images a run: give a multiple, not %zu\n",
             a->program, program->file->images, *images);
     return WRONG_USE;
+}
+
+// Write an output as the network's user has it; NULL, or what is wrong.
+static const char *write_output(const sigbit_port *port, int64_t *values, size_t images, int stored,
+                                const char *path)
+{
+    const size_t count = images * sigbit_output_size(port);
+    size_t shape[NPY_AXES] = {images};
+    npy_array array = {.integers = values, .dimensions = port->dimensions + 1};
+    for (uint32_t i = 0; i < port->dimensions; ++i) shape[i + 1] = port->shape[i];
+    memcpy(array.shape, shape, sizeof shape);
+    if (stored) return npy_write(path, &array);
+    array.is_real = 1;
+    array.reals = malloc(count * sizeof *array.reals + 1);
+    if (!array.reals) return "is too large for this machine's memory";
+    for (size_t i = 0; i < count; ++i) array.reals[i] = port->scale * ((double)values[i] + port->zero);
+    const char *wrong = npy_write(path, &array);
+    free(array.reals);
+    return wrong;
 }
 
 static int work(const arguments *a, const sigbit_program *program, int64_t **inputs,
@@ -155,10 +194,8 @@ static int work(const arguments *a, const sigbit_program *program, int64_t **inp
     }
     status = run_all(a, program, inputs, outputs, images);
     for (size_t i = 0; i < a->output_count && !status; ++i) {
-        const sigbit_layout *p = &program->outputs[i].layout;
-        const size_t shape[] = {images, (size_t)p->out_channels, (size_t)p->out_height,
-                                (size_t)p->out_width};
-        const char *wrong = npy_write(a->outputs[i], outputs[i], shape);
+        const char *wrong =
+            write_output(&program->outputs[i], outputs[i], images, a->stored, a->outputs[i]);
         if (wrong) status = refuse(a->outputs[i], wrong);
     }
     return status;

@@ -23,13 +23,13 @@ static const char *fields(const char *header, npy_array *array, char *kind, size
                  && (*bytes == 1 || *bytes == 2 || *bytes == 4 || *bytes == 8))))
         return "must hold little-endian integers, float32 or float64";
     const char *at = strchr(shape, '(');
-    for (array->dimensions = 0; at && array->dimensions < 4;) {
+    for (array->dimensions = 0; at && array->dimensions < NPY_AXES;) {
         char *end;
         unsigned long long value = strtoull(++at, &end, 10);
         if (end == at) break;
         array->shape[array->dimensions++] = (size_t)value;
         at = *end == ',' ? end : NULL;
-        if (array->dimensions == 4 && at && strspn(at, ", ") && at[strspn(at, ", ")] != ')')
+        if (array->dimensions == NPY_AXES && at && strspn(at, ", ") && at[strspn(at, ", ")] != ')')
             return "must have up to four dimensions";
     }
     return NULL;
@@ -105,12 +105,17 @@ void npy_free(npy_array *array)
     *array = (npy_array){0};
 }
 
-const char *npy_write(const char *path, const int64_t *values, const size_t shape[4])
+const char *npy_write(const char *path, const npy_array *array)
 {
-    char header[2 * ALIGN + 1], text[2 * ALIGN - MAGIC_BYTES - 2];
-    int length = snprintf(text, sizeof text,
-                          "{'descr': '<i8', 'fortran_order': False, 'shape': (%zu, %zu, %zu, %zu), }",
-                          shape[0], shape[1], shape[2], shape[3]);
+    char header[2 * ALIGN + 1], text[2 * ALIGN - MAGIC_BYTES - 2], shape[ALIGN] = "";
+    size_t count = 1, used = 0;
+    for (size_t i = 0; i < array->dimensions; ++i) {
+        int length = snprintf(shape + used, sizeof shape - used, "%zu, ", array->shape[i]);
+        if (length < 0 || (used += (size_t)length) >= sizeof shape) return "the array is too large";
+        count *= array->shape[i];
+    }
+    int length = snprintf(text, sizeof text, "{'descr': '<%c8', 'fortran_order': False, 'shape': (%s), }",
+                          array->is_real ? 'f' : 'i', shape);
     if (length < 0 || (size_t)length >= sizeof text - 1) return "the array is too large";
     const size_t rest = sizeof header - 1 - MAGIC_BYTES - 2;
     memcpy(header, "\x93NUMPY\x01\x00", MAGIC_BYTES);
@@ -120,9 +125,9 @@ const char *npy_write(const char *path, const int64_t *values, const size_t shap
     header[10 + rest - 1] = '\n';
     FILE *file = fopen(path, "wb");
     if (!file) return strerror(errno);
-    const size_t count = shape[0] * shape[1] * shape[2] * shape[3];
+    const void *values = array->is_real ? (const void *)array->reals : (const void *)array->integers;
     int wrong = fwrite(header, sizeof header - 1, 1, file) != 1
-             || fwrite(values, sizeof *values, count, file) != count;
+             || fwrite(values, sizeof(int64_t), count, file) != count;
     wrong |= fclose(file) != 0;
     if (!wrong) return NULL;
     const char *why = strerror(errno);

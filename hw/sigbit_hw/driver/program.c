@@ -37,6 +37,7 @@ static int inside(uint64_t at, uint64_t size, uint64_t whole) { return at + size
 static int fits(const sigbit_file *file, const sigbit_port *port, size_t entry)
 {
     return inside(port->table, (uint64_t)port->entries * entry, file->bytes) && port->layout.bytes > 0
+        && port->dimensions > 0 && port->dimensions <= sizeof port->shape / sizeof *port->shape
         && inside(port->offset, (uint64_t)port->layout.bytes * file->images, file->memory_bytes);
 }
 

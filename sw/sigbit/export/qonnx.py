@@ -1,21 +1,26 @@
 """The integer graph as an ONNX model of standard operators, exact in every runtime.
 
-Inputs and outputs are *stored* integers in float32 (``real = scale * (stored + zero)``); scales and
-zeros of all tensors are in the model's metadata, entry ``sigbit``. Every tensor of the integer
-graph has its name there. Convolutions work on levels (stored + zero), so that padding is 0, in
-float32 where all sums stay below 2**24 and in float64 elsewhere: both are exact.
+Inputs and outputs are real values in float32, under the names and in the shapes of the network's
+user, or *stored* integers in float32, ``[batch, C, H, W]`` (``real = scale * (stored + zero)``).
+Tensors of stored integers that are an input or an output are called ``NAME.stored``, others have
+their name of the integer graph; scales and zeros of all are in the model's metadata, entry
+``sigbit``. Convolutions work on levels (stored + zero), so that padding is 0, in float32 where all
+sums stay below 2**24 and in float64 elsewhere: both are exact.
 """
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import DTypeLike, NDArray
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from numpy.typing import DTypeLike
+from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
 from sigbit.export.files import write_file
+from sigbit.export.onnx_ends import dequantize, quantize
+from sigbit.export.onnx_nodes import Array, Nodes
 from sigbit.ir.arrays import narrow
 from sigbit.ir.integer import (
     Conv,
@@ -25,7 +30,6 @@ from sigbit.ir.integer import (
     MaxPool,
     Node,
     Source,
-    TensorType,
 )
 from sigbit_hw.arch import numerics
 
@@ -35,47 +39,67 @@ OPSET, IR_VERSION = 18, 10
 _EXACT = 1 << 24
 """All integers up to here are float32 numbers."""
 
-Array = NDArray[Any]
+_REAL = "real values"
+_CODES = "stored integers: real = scale * (stored + zero)"
+
 Padding = tuple[int, int, int, int]
 
 
-def export_qonnx(graph: IntegerGraph, path: str | Path, *, layers: bool = False) -> None:
-    """Write :func:`onnx_model` to ``path``, whole or not at all."""
-    write_file(Path(path), onnx_model(graph, layers=layers).SerializeToString())
+def export_qonnx(graph: IntegerGraph, path: str | Path, **options: Any) -> None:
+    """Write :func:`onnx_model` with ``options`` to ``path``, whole or not at all."""
+    write_file(Path(path), onnx_model(graph, **options).SerializeToString())
 
 
-def onnx_model(graph: IntegerGraph, *, layers: bool = False) -> ModelProto:
-    """``graph`` as an ONNX model; with ``layers`` every tensor is an output.
+def onnx_model(
+    graph: IntegerGraph, *, layers: bool = False, stored: bool = False, batch: int | None = None
+) -> ModelProto:
+    """``graph`` as an ONNX model, executed alike by any ONNX runtime.
 
-    Executed by any ONNX runtime, outputs equal those of :meth:`IntegerGraph.evaluate`.
+    Parameters
+    ----------
+    layers : bool
+        Every tensor is an output too, as stored integers.
+    stored : bool
+        Inputs and outputs are stored integers, those of :meth:`IntegerGraph.evaluate`, instead of
+        the real values of :class:`~sigbit.quant.IntegerModel`.
+    batch : int, optional
+        Samples of every input; any number if not given. With it all tensors have known shapes.
     """
-    return _Exporter(graph).model(layers)
+    return _Exporter(graph, stored, batch).model(layers)
 
 
-class _Exporter:
+class _Exporter(Nodes):
     """Builds the nodes of one model."""
 
-    def __init__(self, graph: IntegerGraph) -> None:
-        self._graph = graph
-        self._nodes: list[NodeProto] = []
-        self._constants: dict[str, TensorProto] = {}
-        self._used = {n.name for n in graph.nodes}
+    def __init__(self, graph: IntegerGraph, stored: bool, batch: int | None) -> None:
+        super().__init__((*(n.name for n in graph.nodes), *graph.output_names))
+        self._graph, self._stored, self._batch = graph, stored, batch
+        self._ends = {n.name for n in graph.inputs} | {*graph.outputs, *graph.output_names}
+        self._names = {
+            n.name: self.unique(f"{n.name}.stored") if n.name in self._ends else n.name
+            for n in graph.nodes
+        }
 
     def model(self, layers: bool) -> ModelProto:
         """The whole model."""
         graph = self._graph
         for node in graph.nodes:
             self._node(node)
-        names = dict.fromkeys(graph.outputs)
+        for node in self.nodes:
+            node.input[:] = [self._names.get(i, i) for i in node.input]
+            node.output[:] = [self._names.get(o, o) for o in node.output]
+            node.name = node.output[0]
+        inputs, outputs = self._stored_ends() if self._stored else self._real_ends()
         if layers:
-            names |= dict.fromkeys(n.name for n in graph.nodes if not isinstance(n, Input))
-        outputs = [self._output(name) for name in names]
+            there = {o.name for o in outputs}
+            rest = (n for n in graph.nodes if not isinstance(n, Input))
+            outputs += [
+                self._info(self._names[n.name], n.type.shape, _CODES)
+                for n in rest
+                if self._names[n.name] not in there
+            ]
         body = helper.make_graph(
-            self._nodes,
-            graph.name,
-            [self._info(n.name, n.type) for n in graph.inputs],
-            outputs,
-            list(self._constants.values()),
+            self.nodes, graph.name, inputs, outputs, list(self.constants.values())
         )
         model = helper.make_model(
             body,
@@ -86,7 +110,38 @@ class _Exporter:
         )
         helper.set_model_props(model, {"sigbit": json.dumps(self._metadata())})
         onnx.checker.check_model(model)
-        return model
+        return model if self._batch is None else onnx.shape_inference.infer_shapes(model)
+
+    def _stored_ends(self) -> tuple[list[ValueInfoProto], list[ValueInfoProto]]:
+        """Inputs and outputs that are stored integers; an input that is an output needs a name of
+        its own."""
+        graph = self._graph
+        inputs = [self._info(self._names[n.name], n.type.shape, _CODES) for n in graph.inputs]
+        outputs = []
+        for tensor in dict.fromkeys(graph.outputs):
+            name, node = self._names[tensor], graph[tensor]
+            if isinstance(node, Input):
+                name = self.add("Identity", name, result=self.unique(f"{tensor}.output"))
+            outputs.append(self._info(name, node.type.shape, _CODES))
+        return inputs, outputs
+
+    def _real_ends(self) -> tuple[list[ValueInfoProto], list[ValueInfoProto]]:
+        """Inputs and outputs that are real values in the shapes of the network's user."""
+        graph, inner = self._graph, self.nodes
+        inputs, outputs = [], []
+        self.nodes = []
+        for node in graph.inputs:
+            quantize(self, node.name, node, self._names[node.name])
+            inputs.append(self._info(node.name, node.axes.shape(node.type.shape), _REAL))
+        self.nodes += inner
+        for name, tensor, axes in zip(
+            graph.output_names, graph.outputs, graph.output_axes, strict=True
+        ):
+            result = name if name not in {i.name for i in inputs} else self.unique(f"{name}.output")
+            kind = graph[tensor].type
+            dequantize(self, self._names[tensor], kind, axes, result)
+            outputs.append(self._info(result, axes.shape(kind.shape), _REAL))
+        return inputs, outputs
 
     def _metadata(self) -> dict[str, Any]:
         graph = self._graph
@@ -98,51 +153,27 @@ class _Exporter:
             tensors[node.name] |= {"low": node.low, "high": node.high}
         formats = {"weights": str(graph.weight_format), "activations": str(graph.act_format)}
         host = [{"output": op.output, "function": op.function} for op in graph.host]
-        return {"name": graph.name, "formats": formats, "tensors": tensors, "host": host}
+        return {
+            "name": graph.name,
+            "values": "stored" if self._stored else "real",
+            "formats": formats,
+            "tensors": {self._names[name]: facts for name, facts in tensors.items()},
+            "outputs": list(graph.output_names),
+            "host": host,
+            "preprocessing": graph.preprocessing and asdict(graph.preprocessing),
+            "classes": list(graph.classes),
+        }
 
-    def _info(self, name: str, kind: TensorType) -> onnx.ValueInfoProto:
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, ("batch", *kind.shape))
-
-    def _output(self, name: str) -> onnx.ValueInfoProto:
-        """An input that is an output needs a name of its own."""
-        node = self._graph[name]
-        if isinstance(node, Input):
-            name = self._add("Identity", name, result=self._unique(f"{name}.output"))
-        return self._info(name, node.type)
-
-    def _unique(self, name: str) -> str:
-        unique, count = name, 1
-        while unique in self._used:
-            count += 1
-            unique = f"{name}_{count}"
-        self._used.add(unique)
-        return unique
-
-    def _add(self, op: str, *operands: str, result: str = "", **attributes: Any) -> str:
-        """Append a node; the name of its result."""
-        result = result or self._unique(f"{operands[0]}.{op.lower()}")
-        self._nodes.append(helper.make_node(op, operands, [result], result, **attributes))
-        return result
-
-    def _constant(self, name: str, value: Array) -> str:
-        name = self._unique(name)
-        self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
-        return name
-
-    def _ints(self, *values: int) -> str:
-        """A vector of int64; equal ones are stored once."""
-        name = "ints." + "_".join(map(str, values))
-        if name not in self._constants:
-            self._used.add(name)
-            self._constants[name] = numpy_helper.from_array(np.array(values, np.int64), name)
-        return name
+    def _info(self, name: str, shape: tuple[int, ...], what: str) -> ValueInfoProto:
+        sizes = ("batch" if self._batch is None else self._batch, *shape)
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, sizes, what)
 
     def _node(self, node: Node) -> None:
         if isinstance(node, Conv):
             self._conv(node)
         elif isinstance(node, MaxPool):
             padded = self._bordered(node.tensor, node.padding, float(self._graph.act_format.min))
-            self._add(
+            self.add(
                 "MaxPool",
                 padded,
                 result=node.name,
@@ -155,9 +186,9 @@ class _Exporter:
             index = starts[node.channels[:, 0]] + node.channels[:, 1]
             joined = node.tensors[0]
             if len(node.tensors) > 1:
-                joined = self._add("Concat", *node.tensors, axis=1)
-            chosen = self._constant(f"{node.name}.index", index.astype(np.int64))
-            self._add("Gather", joined, chosen, result=node.name, axis=1)
+                joined = self.add("Concat", *node.tensors, axis=1)
+            chosen = self.constant(f"{node.name}.index", index.astype(np.int64))
+            self.add("Gather", joined, chosen, result=node.name, axis=1)
 
     def _conv(self, node: Conv) -> None:
         """Sum of convolutions, then ``table[requantize(...)]``."""
@@ -175,35 +206,35 @@ class _Exporter:
         parts = [self._source(node, i, s, dtype) for i, s in enumerate(node.sources)]
         total = parts[0]
         for part in parts[1:]:
-            total = self._add("Add", total, part)
+            total = self.add("Add", total, part)
         if dtype != np.float64:
-            total = self._add("Cast", total, to=TensorProto.DOUBLE)
+            total = self.add("Cast", total, to=TensorProto.DOUBLE)
         self._requantize(node, total, base)
 
     def _requantize(self, node: Conv, total: str, base: Array) -> None:
         """Division in float64, whose floor is that of the integers (``numerics.STEP_MAX``)."""
 
         def channels(name: str, values: Array) -> str:
-            return self._constant(f"{node.name}.{name}", values[:, None, None])
+            return self.constant(f"{node.name}.{name}", values[:, None, None])
 
         def number(name: str, value: float) -> str:
-            return self._constant(f"{node.name}.{name}", np.asarray(value, np.float64))
+            return self.constant(f"{node.name}.{name}", np.asarray(value, np.float64))
 
-        total = self._add("Add", total, channels("base", base / numerics.UNIT))
+        total = self.add("Add", total, channels("base", base / numerics.UNIT))
         step = channels("step", node.step / numerics.UNIT)
-        y = self._add("Floor", self._add("Div", total, step))
-        y = self._add("Clip", y, number("y_low", numerics.Y_MIN), number("y_high", numerics.Y_MAX))
+        y = self.add("Floor", self.add("Div", total, step))
+        y = self.add("Clip", y, number("y_low", numerics.Y_MIN), number("y_high", numerics.Y_MAX))
         if node.tie.any():
-            whole = self._add("Equal", self._add("Mul", y, step), total)
-            tie = self._add("And", whole, channels("tie", node.tie.astype(bool)))
-            half = self._add("Floor", self._add("Mul", y, number("half", 0.5)))
-            even = self._add("Mul", half, number("two", 2.0))
-            y = self._add("Where", tie, even, y)
-        index = self._add("Add", y, number("first", -numerics.Y_MIN))
-        index = self._add("Cast", index, to=TensorProto.INT64)
+            whole = self.add("Equal", self.add("Mul", y, step), total)
+            tie = self.add("And", whole, channels("tie", node.tie.astype(bool)))
+            half = self.add("Floor", self.add("Mul", y, number("half", 0.5)))
+            even = self.add("Mul", half, number("two", 2.0))
+            y = self.add("Where", tie, even, y)
+        index = self.add("Add", y, number("first", -numerics.Y_MIN))
+        index = self.add("Cast", index, to=TensorProto.INT64)
         table = np.roll(node.table, -numerics.Y_MIN).astype(np.float32)
-        stored = self._constant(f"{node.name}.table", table)
-        self._add("Gather", stored, index, result=node.name, axis=0)
+        stored = self.constant(f"{node.name}.table", table)
+        self.add("Gather", stored, index, result=node.name, axis=0)
 
     def _source(self, node: Conv, index: int, source: Source, dtype: np.dtype[Any]) -> str:
         """One convolution of levels."""
@@ -212,18 +243,18 @@ class _Exporter:
         x = source.tensor
         to = helper.np_dtype_to_tensor_dtype(dtype)
         if dtype != np.float32:
-            x = self._add("Cast", x, to=to)
+            x = self.add("Cast", x, to=to)
         if kind.zero:
-            x = self._add("Add", x, self._constant(f"{name}.zero", np.asarray(kind.zero, dtype)))
+            x = self.add("Add", x, self.constant(f"{name}.zero", np.asarray(kind.zero, dtype)))
         x = self._spread(x, kind.shape, source.upsampling)
         padding = source.padding
         if min(padding) < 0:
             x, padding = self._bordered(x, padding, 0.0, dtype), (0, 0, 0, 0)
-        weights = self._constant(f"{name}.weights", narrow(source.weights))
-        return self._add(
+        weights = self.constant(f"{name}.weights", narrow(source.weights))
+        return self.add(
             "Conv",
             x,
-            self._add("Cast", weights, to=to),
+            self.add("Cast", weights, to=to),
             strides=list(source.stride),
             dilations=list(source.dilation),
             group=source.groups,
@@ -236,11 +267,11 @@ class _Exporter:
         if upsampling == (1, 1):
             return x
         (channels, height, width), (u, v) = shape, upsampling
-        x = self._add("Reshape", x, self._ints(0, channels, height, 1, width, 1))
-        x = self._add("Pad", x, self._ints(*[0] * 9, u - 1, 0, v - 1))
-        x = self._add("Reshape", x, self._ints(0, channels, height * u, width * v))
-        ends = self._ints((height - 1) * u + 1, (width - 1) * v + 1)
-        return self._add("Slice", x, self._ints(0, 0), ends, self._ints(2, 3))
+        x = self.add("Reshape", x, self.ints(0, channels, height, 1, width, 1))
+        x = self.add("Pad", x, self.ints(*[0] * 9, u - 1, 0, v - 1))
+        x = self.add("Reshape", x, self.ints(0, channels, height * u, width * v))
+        ends = self.ints((height - 1) * u + 1, (width - 1) * v + 1)
+        return self.add("Slice", x, self.ints(0, 0), ends, self.ints(2, 3))
 
     def _bordered(
         self, x: str, padding: Padding, value: float, dtype: DTypeLike = np.float32
@@ -248,12 +279,12 @@ class _Exporter:
         """A border of ``value``, cut off where negative."""
         top, left, bottom, right = padding
         if min(padding) < 0:
-            starts = self._ints(max(-top, 0), max(-left, 0))
-            ends = self._ints(*(e if e < 0 else 1 << 31 for e in (bottom, right)))
-            x = self._add("Slice", x, starts, ends, self._ints(2, 3))
+            starts = self.ints(max(-top, 0), max(-left, 0))
+            ends = self.ints(*(e if e < 0 else 1 << 31 for e in (bottom, right)))
+            x = self.add("Slice", x, starts, ends, self.ints(2, 3))
         if max(padding) <= 0:
             return x
         top, left, bottom, right = (max(p, 0) for p in padding)
-        pads = self._ints(0, 0, top, left, 0, 0, bottom, right)
-        border = self._constant(f"{x}.border", np.asarray(value, dtype))
-        return self._add("Pad", x, pads, border)
+        pads = self.ints(0, 0, top, left, 0, 0, bottom, right)
+        border = self.constant(f"{x}.border", np.asarray(value, dtype))
+        return self.add("Pad", x, pads, border)

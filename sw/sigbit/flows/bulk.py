@@ -1,5 +1,6 @@
 """Integer models evaluated by ONNX Runtime: for decisions on many samples."""
 
+from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -30,16 +31,16 @@ class BulkModel:
     def __init__(self, integer: IntegerModel) -> None:
         self.integer = integer
         self.compared = 0
-        self._session = _session(onnx_model(integer.graph).SerializeToString())
+        self._session = session(onnx_model(integer.graph, stored=True).SerializeToString())
 
     def __call__(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Real outputs, as :meth:`IntegerModel.forward` gives them."""
         graph = self.integer.graph
         feeds = {
-            n.name: operators.quantize(
+            end.name: operators.quantize(
                 x, list(n.type.shape), n.type.scale, n.type.zero, n.low, n.high, n.name
             )
-            for n, x in zip(graph.inputs, inputs, strict=True)
+            for end, n, x in zip(self._session.get_inputs(), graph.inputs, inputs, strict=True)
         }
         given = self._session.run(None, {k: v.numpy().astype(np.float32) for k, v in feeds.items()})
         stored = dict(zip(dict.fromkeys(graph.outputs), map(torch.from_numpy, given), strict=True))
@@ -65,6 +66,11 @@ class BulkModel:
             self.compared += found[:1].numel()
 
 
+def has_runtime() -> bool:
+    """Whether ONNX Runtime is installed."""
+    return find_spec("onnxruntime") is not None
+
+
 def runtime() -> ModuleType:
     """ONNX Runtime; :class:`~sigbit.errors.UserError` if it is not installed."""
     try:
@@ -78,7 +84,8 @@ def runtime() -> ModuleType:
     return module
 
 
-def _session(model: bytes) -> "InferenceSession":
+def session(model: bytes) -> "InferenceSession":
+    """An ONNX model in ONNX Runtime, on the CPU."""
     options = runtime().SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     return runtime().InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -4,12 +4,42 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sigbit.errors import UserError
-from sigbit.export import export_bundle, export_qonnx
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+from sigbit.errors import CheckFailed, UserError
+from sigbit.export import export_bundle, onnx_model
+from sigbit.export.files import write_file
+from sigbit.flows.bulk import has_runtime, session
 from sigbit.flows.progress import Tell, silent
 from sigbit.flows.result import Result, Stopwatch
 from sigbit.inputs.integer_models import Model, load_model
+from sigbit.ir.integer import Axes, IntegerGraph, TensorType
 from sigbit.quant import IntegerModel
+
+
+@dataclass(frozen=True)
+class OnnxOptions:
+    """What an exported ONNX model is.
+
+    Parameters
+    ----------
+    layers : bool
+        Every layer is an output, too, as stored integers.
+    stored : bool
+        It goes from stored integers ``[batch, C, H, W]`` to stored integers.
+    batch : int, optional
+        Samples of its inputs; any number if not given.
+    """
+
+    layers: bool = False
+    stored: bool = False
+    batch: int | None = None
+
+
+DEFAULT = OnnxOptions()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,21 +54,25 @@ class ExportedModel(Result):
     layers : int
     outputs : tuple of str
         Names of the outputs.
+    checked : int, optional
+        Values of the ONNX model's outputs that ONNX Runtime gave in a test, all of them equal to
+        the integer model's; None without an ONNX model or ONNX Runtime.
     """
 
     name: str
     files: Mapping[str, int]
     layers: int
     outputs: tuple[str, ...]
+    checked: int | None
 
 
 def export_model(
     model: Model,
     *,
     qonnx: Path | None = None,
+    onnx: OnnxOptions = DEFAULT,
     pt2: Path | None = None,
     bundle: Path | None = None,
-    layers: bool = False,
     vectors: int = 2,
     tell: Tell = silent,
 ) -> ExportedModel:
@@ -52,30 +86,38 @@ def export_model(
     model : str, Path, IntegerModel, PreparedModel or IntegerGraph
         The integer model, as an object or by name.
     qonnx : Path, optional
-        An ONNX file of standard operators, from stored integers to stored integers.
+        An ONNX file of standard operators, from real inputs to real outputs under the names and in
+        the shapes of the network's user. Where ONNX Runtime is installed (extra ``bulk``), it
+        executes the model on random inputs first, and all outputs must equal the integer model's.
     pt2 : Path, optional
         A program of ``torch.export``, from real inputs to real outputs.
     bundle : Path, optional
         A folder or ``.zip`` file of weights, tables and golden values as ``.npy``, with a JSON file
         that explains them.
-    layers : bool
-        Make every layer an output of the ONNX model.
+    onnx : OnnxOptions
+        What the ONNX model is.
     vectors : int
         Random test images in the bundle.
     """
     watch = Stopwatch()
     if qonnx is None and pt2 is None and bundle is None:
         raise UserError("nothing to write: give --qonnx FILE.onnx, --pt2 FILE.pt2 or --bundle DIR")
-    if layers and qonnx is None:
-        raise UserError("--layers says what the ONNX model gives: add --qonnx FILE.onnx")
+    for option, given in vars(onnx).items():
+        if given and qonnx is None:
+            raise UserError(f"--{option} says what the ONNX model is: add --qonnx FILE.onnx")
     if bundle is not None and not bundle.parent.is_dir():
         raise UserError(f"cannot write {bundle}: there is no folder {bundle.parent}; make it first")
     tell("loading the model")
     graph = load_model(model)
     written: dict[str, int] = {}
+    checked = None
     if qonnx is not None:
+        exported = onnx_model(graph, **vars(onnx))
+        if has_runtime():
+            tell("comparing ONNX Runtime with the integer model")
+            checked = _checked(graph, exported, onnx)
         tell(f"writing {qonnx}")
-        export_qonnx(graph, qonnx, layers=layers)
+        write_file(qonnx, exported.SerializeToString())
         written[str(qonnx)] = _bytes(qonnx)
     if pt2 is not None:
         tell(f"writing {pt2}")
@@ -90,9 +132,50 @@ def export_model(
         name=graph.name,
         files=written,
         layers=len(graph.nodes),
-        outputs=tuple(graph.outputs),
+        outputs=graph.output_names,
+        checked=checked,
         **watch.read(),
     )
+
+
+def _checked(graph: IntegerGraph, exported: ModelProto, options: OnnxOptions) -> int:
+    """Values of outputs that ONNX Runtime gives for random inputs; :class:`CheckFailed` if one is
+    not the integer model's."""
+    rng, count = np.random.default_rng(0), options.batch or _TESTED
+    codes = [rng.integers(n.low, n.high + 1, (count, *n.type.shape)) for n in graph.inputs]
+    if options.stored:
+        tensors = {n.name: torch.from_numpy(c) for n, c in zip(graph.inputs, codes, strict=True)}
+        found = graph.evaluate(tensors)
+        wanted = [found[name].numpy() for name in dict.fromkeys(graph.outputs)]
+        feeds = [c.astype(np.float32) for c in codes]
+    else:
+        feeds = [_between(n.type, n.axes, c, rng) for n, c in zip(graph.inputs, codes, strict=True)]
+        with torch.no_grad():
+            real = IntegerModel(graph)(*map(torch.from_numpy, feeds))
+        wanted = [y.numpy() for y in (real if isinstance(real, tuple) else (real,))]
+    runtime = session(exported.SerializeToString())
+    names = [end.name for end in runtime.get_inputs()]
+    got = runtime.run(None, dict(zip(names, feeds, strict=True)))[: len(wanted)]
+    wrong = sum(int((g != w).sum()) for g, w in zip(got, wanted, strict=True))
+    total = sum(w.size for w in wanted)
+    if wrong:
+        raise CheckFailed(
+            f"ONNX Runtime does not execute the export of {graph.name} exactly: {wrong:,} of "
+            f"{total:,} values differ from the integer model's; nothing was written"
+        )
+    return total
+
+
+def _between(
+    kind: TensorType, axes: Axes, codes: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Real values of stored integers and half-way between them, in the shape of their user."""
+    halves = codes + rng.integers(-1, 2, codes.shape) / 2
+    return axes.from_stored(kind.scale * (halves + kind.zero)).astype(np.float32)
+
+
+_TESTED = 2
+"""Samples of the test, where their number is open."""
 
 
 def _bytes(path: Path) -> int:

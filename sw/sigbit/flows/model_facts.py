@@ -65,7 +65,7 @@ def model_facts(path: Path, *, details: bool = False) -> ModelFacts:
     watch = Stopwatch()
     graph = load_model(path)
     layers = tuple(_layer(graph, n) for n in graph.nodes if not isinstance(n, Input))
-    outputs = zip(graph.outputs, graph.output_axes, strict=True)
+    outputs = zip(graph.output_names, graph.outputs, graph.output_axes, strict=True)
     return ModelFacts(
         name=graph.name,
         digest=model_digest(graph),
@@ -73,10 +73,10 @@ def model_facts(path: Path, *, details: bool = False) -> ModelFacts:
         weight_format=str(graph.weight_format),
         act_format=str(graph.act_format),
         radix_bits=graph.radix_bits,
-        inputs=tuple(_tensor(graph, n.name, n.axes) for n in graph.inputs),
-        outputs=tuple(_tensor(graph, name, axes) for name, axes in outputs),
+        inputs=tuple(_tensor(graph, n.name, n.name, n.axes) for n in graph.inputs),
+        outputs=tuple(_tensor(graph, *output) for output in outputs),
         host=tuple(
-            f"{op.function} of {graph.outputs[op.output]} {op.location}".strip()
+            f"{op.function} of {graph.output_names[op.output]} {op.location}".strip()
             for op in graph.host
         ),
         layers=layers,
@@ -86,8 +86,8 @@ def model_facts(path: Path, *, details: bool = False) -> ModelFacts:
     )
 
 
-def _tensor(graph: IntegerGraph, name: str, axes: Axes) -> TensorFacts:
-    kind = graph[name].type
+def _tensor(graph: IntegerGraph, name: str, tensor: str, axes: Axes) -> TensorFacts:
+    kind = graph[tensor].type
     shape = axes.shape(kind.shape)
     return TensorFacts(name, shape, axes.value, kind.planes, kind.scale, kind.zero)
 

@@ -27,7 +27,14 @@ from sigbit.flows.quantized import (
 from sigbit.flows.result import Stopwatch
 from sigbit.inputs.accelerators import load_arch
 from sigbit.inputs.networks import FloatNetwork, Model, Network, load_network
-from sigbit.inputs.samples import Calibration, SampleData, Samples, load_samples
+from sigbit.inputs.samples import (
+    Calibration,
+    SampleData,
+    Samples,
+    classes_of,
+    load_samples,
+    preprocessing_of,
+)
 from sigbit.ir import MODEL_SUFFIX
 from sigbit.quant import PreparedModel, QuantSpec, convert
 from sigbit.quant.post import equalized, fold_batch_norms, post_training, reconstruct
@@ -90,7 +97,9 @@ def quantize(
     tell(f"importing {wanted.name}")
     loaded = load_network(wanted)
     tell(f"reading {samples.name}")
+    how = preprocessing_of(samples, loaded)
     seen, tested = load_samples(samples, loaded)
+    classes = classes_of(samples, loaded, tested)
     with reproducible():
         search = _Search(loaded, seen, post, tell)
         systems = chosen = None
@@ -110,7 +119,7 @@ def quantize(
         tell(f"searching scales on {len(seen)} samples")
         prepared, attempts = search.final(spec)
         tell("converting to integers")
-        integer = convert(prepared)
+        integer = convert(prepared, preprocessing=how, classes=classes)
         codes = layer_codes(prepared)
         if post.exact:
             refuse_inexact(wanted.name, bool(loaded.graph.quantizers), codes)
@@ -153,7 +162,8 @@ def quantize(
 def _details(program: Program | None, tensors: Tensors | None) -> QuantizationDetails | None:
     if tensors is None:
         return None
-    return QuantizationDetails(program and inspect(program, details=True), tensors)
+    inspected = None if program is None else inspect(program, details=True)
+    return QuantizationDetails(inspected, tensors)
 
 
 def _check(output: Path | None, formats: Formats, budget: Budget) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,13 +26,23 @@ from sigbit.inputs.programs import load_program
 from sigbit.inputs.vectors import check_vectors
 from sigbit.report.grids import GridUse
 from sigbit.report.spans import Timeline
-from sigbit.runtime import Device, Mismatch, RunResult, Session, results, stored_inputs
+from sigbit.runtime import (
+    Device,
+    Mismatch,
+    RunResult,
+    Session,
+    own_outputs,
+    results,
+    stored_inputs,
+)
 from sigbit.runtime import compare as differences
 from sigbit_hw.arch.program import Program
 from sigbit_sim.memory import MemoryTiming
 
 Inputs = ArrayLike | Mapping[str, ArrayLike]
-"""Images ``[N, C, H, W]`` or one ``[C, H, W]``; those of several inputs by name."""
+"""Samples in the network's own shape, ``[N, *shape]``; those of several inputs by name."""
+Kept = Literal["outputs", "layers", "details"]
+"""Parts of a run's result that are kept: each includes those before it."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +86,8 @@ class ProgramRun(Result):
     program : Program
     device : str
     outputs : mapping
-        Results ``[N, ...]`` by name, as those of the float model: what the Program leaves to the
-        host is done.
+        Results ``[N, *shape]`` by name, as those of the float model: what the Program leaves to
+        the host is done. Stored integers if the inputs were.
     layers : mapping
         Stored integers ``[N, C, H, W]`` of every layer, if they were asked for.
     cycles : array, optional
@@ -86,17 +96,20 @@ class ProgramRun(Result):
         Performance counters of each run.
     compared : mapping
         What was compared, and what came of it; empty without a comparison.
+    clipped : mapping
+        By input the share of the values other than 0 that lie outside of what it stores.
     details : RunDetails, optional
         None if they were not asked for.
     """
 
     program: Program
     device: str
-    outputs: Mapping[str, NDArray[np.float64]]
+    outputs: Mapping[str, NDArray[Any]]
     layers: Mapping[str, NDArray[np.int64]]
     cycles: NDArray[np.int64] | None
     counters: list[dict[str, int]]
     compared: Mapping[str, Compared]
+    clipped: Mapping[str, float]
     details: RunDetails | None
 
     @property
@@ -123,6 +136,7 @@ class ProgramRun(Result):
             "compared": {what: found.codes for what, found in self.compared.items()},
             "checked": {what: plain(found.mismatches) for what, found in self.compared.items()},
             "mismatches": self.mismatches,
+            "clipped": plain(self.clipped),
             "host": plain(self.program.host),
             "outputs": plain(self.outputs),
             "details": plain(self.details),
@@ -138,8 +152,8 @@ def run(
     *,
     target: str = "xcup",
     latency: int = 40,
-    layers: bool = False,
-    details: bool = False,
+    stored: bool = False,
+    keep: Kept = "outputs",
     tell: Tell = silent,
 ) -> ProgramRun:
     """Run a Program.
@@ -152,24 +166,25 @@ def run(
     program : Program, str or Path
         The Program, or the name of its file.
     inputs : array or mapping of arrays
-        Floating-point arrays are real values, integers are in units of the input's scale.
+        In the network's own shapes, with the samples in front.
     device : str
         "interp", "rtl", "netlist", or a board and its port such as "ulx3s:/dev/ttyUSB0".
     target : str
         Whose cells a netlist is made of: "xcup" or "ecp5".
     latency : int
         Memory latency of RTL and netlist, in cycles.
-    layers : bool
-        Keep every layer's stored integers.
-    details : bool
-        Also find what only a report shows.
+    stored : bool
+        Inputs and outputs are stored integers instead of real values: ``real = scale * (stored +
+        zero)``. Nothing is done on the host.
+    keep : "outputs", "layers" or "details"
+        Also keep every layer's stored integers; also find what a report shows.
     """
     watch = Stopwatch()
-    runs = _Runs(load_program(program), inputs, target, latency, tell)
+    runs = _Runs(load_program(program), inputs, stored, target, latency, tell)
     name = device_name(device)
     opened = runs.open(name)
-    result = runs.run(name, opened, layers or (details and opened.sees_layers))
-    return runs.result(name, result, {}, details, watch)
+    layers = keep == "layers" or (keep == "details" and opened.sees_layers)
+    return runs.result(name, runs.run(name, opened, layers), {}, keep == "details", watch)
 
 
 def compare(
@@ -179,6 +194,7 @@ def compare(
     *,
     target: str = "xcup",
     latency: int = 40,
+    stored: bool = False,
     details: bool = False,
     tell: Tell = silent,
 ) -> ProgramRun:
@@ -190,7 +206,7 @@ def compare(
     difference is not an exception: see :attr:`ProgramRun.mismatches`.
     """
     watch = Stopwatch()
-    runs = _Runs(load_program(program), inputs, target, latency, tell)
+    runs = _Runs(load_program(program), inputs, stored, target, latency, tell)
     golden, name = DeviceName.INTERP, device_name(device)
     if name is golden:
         raise UserError(f"{golden} is what others are compared with: give rtl, netlist or a board")
@@ -214,10 +230,18 @@ class _Runs:
     """Images for one Program, and devices to run them."""
 
     def __init__(
-        self, program: Program, inputs: Inputs, target: str, latency: int, tell: Tell
+        self,
+        program: Program,
+        inputs: Inputs,
+        stored: bool,
+        target: str,
+        latency: int,
+        tell: Tell,
     ) -> None:
         self.program = program
-        self._stored = stored_inputs(program, inputs)
+        self._are_stored = stored
+        self._stored = stored_inputs(program, inputs, stored=stored)
+        self._clipped = {} if stored else _clipped(program, inputs)
         self._target, self._latency = target_name(target), latency
         self._tell = tell
 
@@ -247,11 +271,12 @@ class _Runs:
         return ProgramRun(
             program=self.program,
             device=str(name),
-            outputs=results(self.program, result.outputs),
+            outputs=(own_outputs if self._are_stored else results)(self.program, result.outputs),
             layers=result.layers,
             cycles=result.cycles,
             counters=result.counters,
             compared=compared,
+            clipped=self._clipped,
             details=self._details(result) if details else None,
             **watch.read(),
         )
@@ -262,6 +287,11 @@ class _Runs:
             measured(self.program, result),
             activation_codes(self.program, result.layers),
         )
+
+
+def _clipped(program: Program, inputs: Inputs) -> dict[str, float]:
+    given = inputs if isinstance(inputs, Mapping) else {program.inputs[0].name: inputs}
+    return {port.name: port.clipped(given[port.name]) for port in program.inputs}
 
 
 def _compared(want: Mapping[str, ArrayLike], got: Mapping[str, NDArray[np.int64]]) -> Compared:

@@ -90,7 +90,7 @@ def sweep(
     options = Options(twins=folder / "twins" if twins is None else twins)
 
     def run(chosen: RunConfig, where: Path) -> Mapping[str, Any]:
-        splits = load_splits(chosen.data, chosen.model.name, data, progress=True)
+        splits = load_splits(chosen.data, chosen.model, data, progress=True)
         told = steps(tell, machine, f"{where.name}, ")
         return TrainingRun(
             chosen, splits, where, machine=machine, options=options, tell=told

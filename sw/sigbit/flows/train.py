@@ -97,7 +97,7 @@ def train(
     watch = Stopwatch()
     run = load_config(config)
     machine = Machine() if machine is None else machine
-    splits = load_splits(run.data, run.model.name, data, progress=machine.is_main)
+    splits = load_splits(run.data, run.model, data, progress=machine.is_main)
     work = TrainingRun(
         run, splits, output, machine=machine, options=options, tell=steps(tell, machine)
     )

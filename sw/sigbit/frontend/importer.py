@@ -1,7 +1,7 @@
 """From a graph of ATen operations to the float graph: every node is translated or reported."""
 
 import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import FunctionType, MappingProxyType
 from typing import Any
@@ -28,6 +28,7 @@ from sigbit.frontend.values import (
     elements_of,
     is_empty,
 )
+from sigbit.ir.arrays import distinct
 from sigbit.ir.floating import (
     FloatGraph,
     HostOp,
@@ -268,6 +269,15 @@ class Importer:
             except Refusal as refusal:
                 self._refuse(result, refusal)
         return tuple(names), tuple(host)
+
+
+def named_outputs(graph: FloatGraph, names: Sequence[str]) -> FloatGraph:
+    """``graph`` with the model's own ``names`` of its outputs; those of the tensors where a name is
+    empty."""
+    if len(names) != len(graph.outputs):
+        return graph
+    found = (legal_name(n) if n else o for n, o in zip(names, graph.outputs, strict=True))
+    return replace(graph, output_names=distinct(found))
 
 
 _NARROW = (torch.float16, torch.bfloat16)

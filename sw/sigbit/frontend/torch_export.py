@@ -7,8 +7,9 @@ import warnings
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
+from torch.utils._pytree import MappingKey, tree_flatten_with_path, tree_unflatten
 
-from sigbit.frontend.importer import Importer
+from sigbit.frontend.importer import Importer, named_outputs
 from sigbit.frontend.report import UnsupportedModel, UnsupportedNode
 from sigbit.ir.floating import FloatGraph
 
@@ -80,4 +81,18 @@ def graph_from_exported(exported: ExportedProgram, name: str = "model") -> Float
     }
     tensors = {**exported.state_dict, **exported.constants}
     constants = {n: (target, tensors[target].detach().clone()) for n, target in target_of.items()}
-    return Importer(exported.graph, constants, name).run()
+    graph = Importer(exported.graph, constants, name).run()
+    return named_outputs(graph, _output_names(exported))
+
+
+def _output_names(exported: ExportedProgram) -> list[str]:
+    """The keys under which the model returns its tensors, empty where it has none."""
+    spec = exported.call_spec.out_spec
+    if spec is None:
+        return []
+    places = tree_unflatten(range(spec.num_leaves), spec)
+    paths, _ = tree_flatten_with_path(places)
+    return [
+        "_".join(str(part.key) for part in path if isinstance(part, MappingKey))
+        for path, _ in paths
+    ]

@@ -1,7 +1,7 @@
 """From images and arrays to what networks and Programs read."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sigbit.errors import UserError
 from sigbit.inputs.arrays import read_arrays
+from sigbit_hw.arch.preprocessing import Colours, ImagePreprocessing
 from sigbit_tools.pictures import SUFFIXES, read_image
 
 if TYPE_CHECKING:
@@ -24,87 +25,127 @@ Channels = str | Sequence[float] | None
 """A number for each channel, or one for all; as text, separated by commas."""
 
 
-def preparation(
-    entry: "Entry | None", shape: Sequence[int], mean: Channels, std: Channels
-) -> Prepare:
-    """Return what turns samples into inputs ``[N, *shape]``.
+@dataclass(frozen=True)
+class ImageOptions:
+    """How images become a network's input, as far as somebody says.
 
-    The zoo's ``entry`` says how; without it images of bytes are scaled to [0, 1], resized and
-    normalized, and features are taken as they are.
+    Parameters
+    ----------
+    mean, std : str or floats, optional
+        Mean and standard deviation of each channel of images in [0, 1]; as text, separated by
+        commas. 0 and 1 if only the other one is given.
+    resize : int, optional
+        Side to which the largest centred square is scaled before the input is cut out of its
+        centre; the larger side of the input if not given.
+    colours : "RGB" or "BGR", optional
+        Order of the channels; RGB if not given.
     """
-    from sigbit.zoo.preprocessing import FeaturePreprocessing, ImagePreprocessing
 
-    features, images = FeaturePreprocessing(tuple(shape)), None
-    if len(shape) != 3:
-        refuse_channels(mean, std, f"the network reads {list(shape)}")
-    if entry is not None and mean is None and std is None:
-        if isinstance(entry.preprocessing, ImagePreprocessing):
-            images = entry.preprocessing
-        else:
-            features = entry.preprocessing
-    elif len(shape) == 3:
-        channels = shape[0]
-        images = ImagePreprocessing(
-            (shape[1], shape[2]),
-            _numbers("--mean", mean, channels, 0.0),
-            _numbers("--std", std, channels, 1.0),
-        )
-    if images is not None and images.resize is None:
-        images = replace(images, resize=max(images.size))
+    mean: Channels = None
+    std: Channels = None
+    resize: int | None = None
+    colours: Colours | None = None
+
+    def preprocessing(
+        self, shapes: Sequence[tuple[int, ...]], known: ImagePreprocessing | None
+    ) -> ImagePreprocessing | None:
+        """What is ``known`` with what is given here in its place, for inputs of ``shapes``; None
+        if nothing is known. :class:`UserError` for what does not fit them."""
+        given: dict[str, Any] = {
+            name: value for name, value in vars(self).items() if value is not None
+        }
+        if not given:
+            return known and _of_any_size(known)
+        if len(shapes) != 1 or len(shapes[0]) != 3:
+            inputs = ", ".join(str(list(shape)) for shape in shapes)
+            raise UserError(f"--{next(iter(given))} is for images, the network reads {inputs}")
+        if known is None and self.mean is None and self.std is None:
+            option = next(iter(given))
+            raise UserError(f"--{option} alone does not say how images become inputs: {ASK}")
+        channels, height, width = shapes[0]
+        how = known or ImagePreprocessing((height, width), (0.0,) * channels, (1.0,) * channels)
+        numbers: dict[str, Any] = {
+            name: _numbers(f"--{name}", given[name], channels)
+            for name in ("mean", "std")
+            if name in given
+        }
+        try:
+            return _of_any_size(replace(how, **given | numbers))
+        except ValueError as error:
+            raise UserError(f"--{', --'.join(given)}: {error}") from None
+
+
+NO_OPTIONS = ImageOptions()
+"""Nothing is said."""
+ASK = "give --mean and --std of each channel of pixels in [0, 1], as in training"
+
+
+def _of_any_size(how: ImagePreprocessing) -> ImagePreprocessing:
+    return how if how.resize is not None else replace(how, resize=max(how.size))
+
+
+def known_preprocessing(entry: "Entry | None") -> ImagePreprocessing | None:
+    """The preprocessing of the zoo's ``entry``, if it reads images."""
+    found = None if entry is None else entry.preprocessing
+    return found if isinstance(found, ImagePreprocessing) else None
+
+
+def preparation(
+    entry: "Entry | None", shape: Sequence[int], how: ImagePreprocessing | None
+) -> Prepare:
+    """Return what turns samples into inputs ``[N, *shape]``: images of bytes as ``how`` says,
+    features as the zoo's ``entry`` does, or else taken as they are."""
+    from sigbit.zoo.preprocessing import FeaturePreprocessing
+
+    features = FeaturePreprocessing(tuple(shape))
+    if entry is not None and isinstance(entry.preprocessing, FeaturePreprocessing):
+        features = entry.preprocessing
 
     def prepare(samples: Iterable[NDArray[Any]]) -> Floats:
         samples = [np.asarray(s) for s in samples]
-        if images is None or samples[0].dtype != np.uint8:
+        if len(shape) != 3 or samples[0].dtype != np.uint8:
             return features(np.stack(samples))
-        return images(_with_channels(sample, len(images.mean)) for sample in samples)
+        if how is None:
+            raise UserError(f"how images become the input of the network is not known: {ASK}")
+        return prepared(how, samples)
 
     return prepare
 
 
+def prepared(how: ImagePreprocessing, images: Iterable[NDArray[np.uint8]]) -> Floats:
+    """Images of bytes as inputs, grey or coloured as the network wants them."""
+    return how(_with_channels(image, len(how.mean)) for image in images)
+
+
 def read_inputs(
-    program: "Program", paths: Sequence[Path], mean: Channels, std: Channels
+    program: "Program", paths: Sequence[Path], given: ImageOptions, *, stored: bool = False
 ) -> tuple[Any, list[str]]:
     """Read inputs for ``Session.run`` from one array file or any number of image files.
 
     Returns them and the names of the images.
     """
     images = [path for path in paths if path.suffix.lower() in SUFFIXES]
-    if not images:
-        refuse_channels(mean, std, f"{paths[0]} is taken as it is")
     if len(images) < len(paths):
         if len(paths) > 1:
             raise UserError(
                 "give one .npy or .npz file, or image files "
                 f"({', '.join(SUFFIXES)}), not both or several arrays"
             )
+        for option, value in vars(given).items():
+            if value is not None:
+                raise UserError(
+                    f"--{option} is for images, and {paths[0]} is taken as it is: leave it out"
+                )
         return read_arrays(paths[0]), []
-    entry = _entry(program)
-    if entry is None and mean is None and std is None:
-        raise UserError(
-            f"{program.name} is not a network of the zoo, so how images become its inputs is "
-            "unknown: give --mean and --std of each channel of pixels in [0, 1], as in training"
-        )
+    if stored:
+        raise UserError("--stored is for arrays of stored integers, not for images: leave it out")
     if len(program.inputs) != 1:
         raise UserError(f"{program.name} has {len(program.inputs)} inputs: give an .npz file")
-    prepare = preparation(entry, program.inputs[0].shape, mean, std)
-    return prepare(read_image(path, str(path)) for path in images), [path.name for path in images]
-
-
-def refuse_channels(mean: Channels, std: Channels, instead: str) -> None:
-    """Raise :class:`UserError` if ``mean`` or ``std`` are given where there are no images."""
-    for option, value in (("--mean", mean), ("--std", std)):
-        if value is not None:
-            raise UserError(f"{option} is for images, and {instead}: leave it out")
-
-
-def _entry(program: "Program") -> "Entry | None":
-    """Return the zoo's network that a Program was made of, by its name and input."""
-    from sigbit import zoo
-
-    if program.name not in zoo.names():
-        return None
-    entry = zoo.entry(program.name)
-    return entry if entry.input_shape == tuple(program.inputs[0].shape) else None
+    how = given.preprocessing([program.inputs[0].own_shape], program.preprocessing)
+    if how is None:
+        raise UserError(f"{program.name} does not say how images become its inputs: {ASK}")
+    read = (read_image(path, str(path)) for path in images)
+    return prepared(how, read), [path.name for path in images]
 
 
 def _with_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
@@ -117,18 +158,20 @@ def _with_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]
     return np.asarray(Image.fromarray(image.squeeze()).convert("L" if channels == 1 else "RGB"))
 
 
-def _numbers(option: str, given: Channels, count: int, default: float) -> tuple[float, ...]:
-    if given is None:
-        return (default,) * count
+def _numbers(option: str, given: str | Sequence[float], count: int) -> tuple[float, ...]:
     try:
         values = tuple(float(v) for v in (given.split(",") if isinstance(given, str) else given))
     except ValueError:
         values = ()
     if len(values) == 1:
         values *= count
-    if len(values) != count or not np.isfinite(values).all() or (option == "--std" and 0 in values):
+    if (
+        len(values) != count
+        or not np.isfinite(values).all()
+        or (option == "--std" and min(values) <= 0)
+    ):
         raise UserError(
-            f"{option} must be {count} numbers separated by commas, or one, "
-            f"{'none of them 0, ' if option == '--std' else ''}not {given!r}"
+            f"{option} must be {count} {'positive ' if option == '--std' else ''}numbers, one for "
+            f"each channel, separated by commas, or one for all, not {given!r}"
         )
     return values

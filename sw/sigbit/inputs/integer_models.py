@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sigbit.errors import UserError
-from sigbit.inputs.python_objects import python_object
 from sigbit.ir import MODEL_SUFFIX
+from sigbit.python_objects import python_object
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from sigbit.errors import UserError
+from sigbit_hw.arch.program import Program
 from sigbit_tools.files import read_text
 from sigbit_tools.shown import shown
 
@@ -22,4 +23,19 @@ def read_labels(path: Path | None) -> list[str]:
         raise UserError(f"{path} names no classes: one per line is expected")
     if wrong := [label for label in labels if not label.isprintable()]:
         raise UserError(f"{path} names classes that cannot be printed, such as {shown(wrong[0])}")
+    return labels
+
+
+def class_names(program: Program, path: Path | None) -> list[str]:
+    """The names in the file ``path``, as many as the Program has classes; those that the Program
+    holds if it is None."""
+    if path is None:
+        return list(program.classes)
+    labels, result = read_labels(path), program.results[0]
+    port = next(port for port in program.outputs if port.name == result.port)
+    count = result.axes.shape(port.shape)[0]
+    if len(labels) != count:
+        raise UserError(
+            f"{path} names {len(labels)} classes, {program.name} has {count}: one per line"
+        )
     return labels

@@ -1,14 +1,14 @@
 """Float networks that users name: from the zoo, a file, or a Python object."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
 
 from sigbit.errors import UserError
 from sigbit.inputs.integer_models import ZOO, load_exported
-from sigbit.inputs.python_objects import first_line, python_object
 from sigbit.ir import MODEL_SUFFIX
+from sigbit.python_objects import first_line, python_object
 
 if TYPE_CHECKING:
     from torch import nn
@@ -74,19 +74,6 @@ def load_network(network: Network) -> FloatNetwork:
     Raises :class:`UserError` for wrong names, shapes and weights, ``UnsupportedModel`` with every
     node that cannot be compiled.
     """
-    found = _loaded(network)
-    return found if found.entry is not None else replace(found, graph=_own(found.graph))
-
-
-def _own(graph: "FloatGraph") -> "FloatGraph":
-    """The graph under a name that no network of the zoo has: by its name a Program takes the zoo's
-    preprocessing, which is not that of a file called like it."""
-    from sigbit import zoo
-
-    return replace(graph, name=f"{graph.name}.own") if graph.name in zoo.names() else graph
-
-
-def _loaded(network: Network) -> FloatNetwork:
     model, shapes, checkpoint = network.model, network.shapes, network.checkpoint
     if not isinstance(model, str):
         return _of_object(model, network.name, shapes, checkpoint)

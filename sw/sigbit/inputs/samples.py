@@ -12,8 +12,15 @@ from torch import Tensor
 
 from sigbit.errors import UserError
 from sigbit.inputs.arrays import read_arrays
-from sigbit.inputs.images import Channels, Prepare, preparation, refuse_channels
+from sigbit.inputs.images import (
+    NO_OPTIONS,
+    ImageOptions,
+    Prepare,
+    known_preprocessing,
+    preparation,
+)
 from sigbit.inputs.networks import FloatNetwork
+from sigbit_hw.arch.preprocessing import ImagePreprocessing
 
 if TYPE_CHECKING:
     from sigbit.data import Dataset, DatasetEntry
@@ -39,6 +46,8 @@ class Samples:
         Where they come from, for people.
     chunk : int
         How many are read at a time.
+    classes : tuple of str
+        Names of the classes, if they have any.
     """
 
     count: int
@@ -46,6 +55,7 @@ class Samples:
     labels: NDArray[Any] | None
     origin: str
     chunk: int = 32
+    classes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return self.count
@@ -84,9 +94,10 @@ class Calibration:
         Test by ONNX Runtime (extra ``bulk``), a sample compared with the integer model.
     folder : Path, optional
         The folder of data sets.
-    mean, std : str or floats, optional
-        Mean and standard deviation of each channel of images in [0, 1]; as text,
-        separated by commas.
+    images_as : ImageOptions
+        How images become inputs: kept in the Program. Arrays are taken as they are.
+    classes : tuple of str
+        Names of the classes, kept in the Program; those of the data set if not given.
     details : bool
         Also measure on them what only a report shows.
     """
@@ -97,8 +108,8 @@ class Calibration:
     chunk: int = 32
     bulk: bool = False
     folder: Path | None = None
-    mean: Channels = None
-    std: Channels = None
+    images_as: ImageOptions = NO_OPTIONS
+    classes: tuple[str, ...] = ()
     details: bool = False
 
     @classmethod
@@ -115,6 +126,24 @@ class Calibration:
     def name(self) -> str:
         """How people call the source."""
         return self.data if isinstance(self.data, str) else "arrays"
+
+
+def preprocessing_of(wanted: Calibration, network: FloatNetwork) -> ImagePreprocessing | None:
+    """How images become the input of ``network``; None if that is not known."""
+    shapes = [node.shape for node in network.graph.inputs]
+    return wanted.images_as.preprocessing(shapes, known_preprocessing(network.entry))
+
+
+def classes_of(wanted: Calibration, network: FloatNetwork, samples: Samples) -> tuple[str, ...]:
+    """Names of the classes of ``network``: those that are given, of which there must be as many as
+    there are classes, or those of ``samples``, if they are as many; none if they are not known."""
+    count = network.graph[network.graph.outputs[0]].shape[0]
+    if wanted.classes and len(wanted.classes) != count:
+        raise UserError(
+            f"--labels names {len(wanted.classes)} classes, the network has {count}: one per line"
+        )
+    known = samples.classes if len(samples.classes) == count else ()
+    return wanted.classes or known
 
 
 def load_samples(wanted: Calibration, network: FloatNetwork) -> tuple[Samples, Samples]:
@@ -136,7 +165,7 @@ def _of_dataset(name: str, network: FloatNetwork, wanted: Calibration) -> tuple[
             f"{network.graph.name} has {len(shapes)} inputs: give an .npz with an array for each "
             f"of {', '.join(node.name for node in network.graph.inputs)}"
         )
-    prepare = preparation(network.entry, shapes[0], wanted.mean, wanted.std)
+    prepare = preparation(network.entry, shapes[0], preprocessing_of(wanted, network))
     found = source(name)
     tested = _loaded(found, [s for s in ("test", "val", "train") if s in found.splits], wanted)
     seen = tested
@@ -148,6 +177,7 @@ def _of_dataset(name: str, network: FloatNetwork, wanted: Calibration) -> tuple[
         chosen = order[:first], order[first:][: wanted.test]
     else:
         chosen = _chosen(len(seen), wanted.count), _chosen(len(tested), wanted.test)
+    _check_classes(f"{name}, {tested.split}", np.asarray(tested.labels), network)
     calibration, test = (
         _samples(data, indices, prepare, shapes[0], wanted)
         for data, indices in zip((seen, tested), chosen, strict=True)
@@ -193,7 +223,7 @@ def _samples(
     batch(0, 1)
     labels = data.labels[indices].astype(np.int64)
     origin = f"{len(indices)} of {data.name}, {data.split}"
-    return Samples(len(indices), batch, labels, origin, wanted.chunk)
+    return Samples(len(indices), batch, labels, origin, wanted.chunk, data.classes)
 
 
 def _of_arrays(
@@ -202,7 +232,6 @@ def _of_arrays(
     network: FloatNetwork,
     wanted: Calibration,
 ) -> tuple[Samples, Samples]:
-    refuse_channels(wanted.mean, wanted.std, f"the arrays of {path} are taken as they are")
     nodes = network.graph.inputs
     named = given if isinstance(given, Mapping) else {"x": given}
     arrays = {name: np.asarray(array) for name, array in named.items()}
@@ -250,6 +279,10 @@ def _check_labels(path: str, labels: NDArray[Any], network: FloatNetwork) -> Non
     """Labels are numbers of the network's classes."""
     if labels.dtype.kind not in "iu":
         raise UserError(f"{path}: y must hold the numbers of classes, not {labels.dtype}")
+    _check_classes(f"{path}: y", labels, network)
+
+
+def _check_classes(what: str, labels: NDArray[Any], network: FloatNetwork) -> None:
     classes = network.graph[network.graph.outputs[0]].shape[0]
     if (
         labels.ndim == 1
@@ -257,7 +290,7 @@ def _check_labels(path: str, labels: NDArray[Any], network: FloatNetwork) -> Non
         and not 0 <= int(labels.min()) <= int(labels.max()) < classes
     ):
         raise UserError(
-            f"{path}: y must hold classes from 0 to {classes - 1}, which the network has, not "
+            f"{what} must hold classes from 0 to {classes - 1}, which the network has, not "
             f"{int(labels.min())} to {int(labels.max())}"
         )
 

@@ -1,5 +1,6 @@
 """Integer arrays of nodes: exact equality of the nodes that hold them, narrow storage."""
 
+from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 
@@ -35,3 +36,15 @@ def narrow(values: NDArray[Any]) -> NDArray[Any]:
         if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
             return np.ascontiguousarray(values, dtype)
     return np.ascontiguousarray(values, np.int64)
+
+
+def distinct(names: Iterable[str]) -> tuple[str, ...]:
+    """``names`` in their order, those that came before with a number behind them."""
+    found: dict[str, None] = {}
+    for name in names:
+        unique, count = name, 1
+        while unique in found:
+            count += 1
+            unique = f"{name}_{count}"
+        found[unique] = None
+    return tuple(found)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from sigbit.ir.annotation import FloatAnnotation, HostOp, QuantAnnotation, Quantizer
+from sigbit.ir.arrays import distinct
 from sigbit.ir.evaluation import UNARY, apply, pad
 from sigbit.ir.integer import GraphError
 from sigbit.ir.nodes import (
@@ -76,8 +77,9 @@ class FloatGraph:
 
     ``quantizers``: by tensor, the quantizer that a quantized model applies to it; its readers see
     the quantized value. ``host``: what is left to the host after the network, in this order.
-    ``parameter_quantizers``: by parameter, the quantizer whose values it has; scale and zero point
-    broadcast with it.
+    ``output_names``: by what names the user's model returns the outputs; those of the tensors if
+    it has none. ``parameter_quantizers``: by parameter, the quantizer whose values it has; scale
+    and zero point broadcast with it.
     """
 
     name: str
@@ -87,10 +89,13 @@ class FloatGraph:
     quantizers: Mapping[str, Quantizer] = field(default_factory=dict)
     host: tuple[HostOp, ...] = ()
     parameter_quantizers: Mapping[str, QuantAnnotation] = field(default_factory=dict)
+    output_names: tuple[str, ...] = ()
     _by_name: dict[str, Node] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_name", {n.name: n for n in self.nodes})
+        if not self.output_names:
+            object.__setattr__(self, "output_names", distinct(self.outputs))
         verify(self)
 
     def __getitem__(self, name: str) -> Node:
@@ -166,6 +171,8 @@ def verify(graph: FloatGraph) -> None:
     for name in graph.outputs:
         if name not in seen:
             raise GraphError(f"output {name!r} is not a node")
+    if len(set(graph.output_names)) != len(graph.outputs):
+        raise GraphError(f"{len(graph.outputs)} outputs have the names {graph.output_names}")
     for name in graph.quantizers:
         if name not in seen:
             raise GraphError(f"quantizer of {name!r}, which is not a node")

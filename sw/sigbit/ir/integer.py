@@ -10,11 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sigbit.ir.annotation import HostOp
-from sigbit.ir.arrays import Ints
+from sigbit.ir.arrays import Ints, distinct
 from sigbit.ir.constants import Pool
 from sigbit.ir.convolution import conv2d
 from sigbit.ir.integer_nodes import (
-    Axes,
     Conv,
     Gather,
     Input,
@@ -27,7 +26,9 @@ from sigbit.ir.integer_nodes import (
 )
 from sigbit.ir.integer_verifier import GraphError, verify
 from sigbit_hw.arch import numerics
+from sigbit_hw.arch.axes import Axes
 from sigbit_hw.arch.formats import Format, TermGrid
+from sigbit_hw.arch.preprocessing import ImagePreprocessing
 
 __all__ = [
     "Axes",
@@ -54,8 +55,10 @@ __all__ = [
 @dataclass(frozen=True)
 class IntegerGraph:
     """Nodes in topological order, with the native formats they are meant for; ``host`` is what is
-    left to the host after the network, in this order. ``output_axes`` are the axes of every output
-    as the network's user has it; images if absent.
+    left to the host after the network, in this order. ``output_axes`` and ``output_names`` are the
+    axes and the name of every output as the network's user has it; images and the tensors' names if
+    absent. ``preprocessing`` says how images become the input, and ``classes`` what the channels of
+    the first output are called, where that is known.
 
     Equal graphs have the same nodes, down to every integer of their arrays. Equal weights are one
     array.
@@ -69,6 +72,9 @@ class IntegerGraph:
     outputs: tuple[str, ...]
     host: tuple[HostOp, ...] = ()
     output_axes: tuple[Axes, ...] = ()
+    output_names: tuple[str, ...] = ()
+    preprocessing: ImagePreprocessing | None = None
+    classes: tuple[str, ...] = ()
     _by_name: dict[str, Node] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -77,6 +83,8 @@ class IntegerGraph:
         object.__setattr__(self, "_by_name", {n.name: n for n in self.nodes})
         if not self.output_axes:
             object.__setattr__(self, "output_axes", (Axes.IMAGE,) * len(self.outputs))
+        if not self.output_names:
+            object.__setattr__(self, "output_names", distinct(self.outputs))
         verify(self)
 
     def __getitem__(self, name: str) -> Node:

@@ -8,36 +8,11 @@ upsampling a convolution of the input with zeros between its pixels. Padding and
 for the real value 0, hence for the stored integer ``-zero``. :class:`Gather` moves channels.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
-from math import prod
 
 from sigbit.ir.arrays import Exact, Ints
-
-
-class Axes(StrEnum):
-    """Axes of one sample as the network's user has it, outermost first."""
-
-    IMAGE = "channels height width"
-    FEATURES = "features"
-    SEQUENCE = "steps features"
-
-    @classmethod
-    def of(cls, shape: Sequence[int]) -> "Axes":
-        """The axes of a sample of ``shape``."""
-        return {1: cls.FEATURES, 2: cls.SEQUENCE, 3: cls.IMAGE}[len(shape)]
-
-    def shape(self, stored: tuple[int, int, int]) -> tuple[int, ...]:
-        """The shape of a sample that is ``stored`` = (channels, height, width): features are the
-        stored elements in their order, a sequence is stored as (features, steps, 1)."""
-        match self:
-            case Axes.IMAGE:
-                return stored
-            case Axes.FEATURES:
-                return (prod(stored),)
-            case Axes.SEQUENCE:
-                return (stored[1], stored[0])
+from sigbit_hw.arch.axes import Axes
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ import numpy as np
 from sigbit.ir.annotation import HostFunction, HostOp
 from sigbit.ir.arrays import Ints
 from sigbit.ir.integer_nodes import (
-    Axes,
     Conv,
     Gather,
     Input,
@@ -22,8 +21,10 @@ from sigbit.ir.integer_nodes import (
     window,
 )
 from sigbit_hw.arch import numerics
+from sigbit_hw.arch.axes import Axes
 from sigbit_hw.arch.formats import MAX_DIGITS, Format, TermGrid
 from sigbit_hw.arch.names import check_name, is_name
+from sigbit_hw.arch.preprocessing import ImagePreprocessing
 from sigbit_tools.errors import SigbitError
 
 RADIX_MAX = 7
@@ -60,6 +61,12 @@ class Graph(Protocol):
     def outputs(self) -> tuple[str, ...]: ...
     @property
     def output_axes(self) -> tuple[Axes, ...]: ...
+    @property
+    def output_names(self) -> tuple[str, ...]: ...
+    @property
+    def preprocessing(self) -> ImagePreprocessing | None: ...
+    @property
+    def classes(self) -> tuple[str, ...]: ...
     @property
     def host(self) -> tuple[HostOp, ...]: ...
 
@@ -260,6 +267,20 @@ class _Verifier:
             len(graph.output_axes) == len(graph.outputs),
             f"{len(graph.outputs)} outputs have {len(graph.output_axes)} kinds of axes",
         )
+        for name in graph.output_names:
+            _need_name(name, "the name of an output", need)
+        need(
+            len(set(graph.output_names)) == len(graph.outputs),
+            f"{len(graph.outputs)} outputs have the names {', '.join(graph.output_names)}",
+        )
+        for text in graph.classes:
+            need(_is_text(text), "the name of a class is empty, too long or not one line")
+        if graph.preprocessing is not None:
+            inputs = [n for n in graph.nodes if isinstance(n, Input)]
+            try:
+                graph.preprocessing.require([n.axes.shape(n.type.shape) for n in inputs])
+            except ValueError as error:
+                need(False, str(error))
         for name, axes in zip(graph.outputs, graph.output_axes, strict=True):
             if name not in self._seen:
                 raise GraphError(f"output {name!r} is not a node")

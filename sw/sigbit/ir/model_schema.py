@@ -24,8 +24,9 @@ from sigbit.ir.integer import (
     TensorType,
 )
 from sigbit_hw.arch.formats import Format
+from sigbit_hw.arch.preprocessing import Colours, ImagePreprocessing
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised with every change of the document."""
 
 Arrays = Mapping[str, Ints]
@@ -166,10 +167,22 @@ class GatherSchema(_Schema):
 
 
 class Output(_Schema):
-    """An output, with the axes that the network's user gets."""
+    """An output, with the name and the axes that the network's user gets."""
 
+    name: str
     tensor: str
     axes: Axes
+
+
+class Preprocessing(_Schema):
+    """How images become the input: :class:`~sigbit_hw.arch.preprocessing.ImagePreprocessing`."""
+
+    size: Pair
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    scale: float
+    resize: Number | None
+    colours: Colours
 
 
 class Host(_Schema):
@@ -208,7 +221,7 @@ AnyNode = Annotated[
 class Document(_Schema):
     """The whole document."""
 
-    schema_version: Literal[2]
+    schema_version: Literal[3]
     name: str
     weight_format: AnyFormat
     act_format: AnyFormat
@@ -216,6 +229,8 @@ class Document(_Schema):
     nodes: Annotated[tuple[AnyNode, ...], FailFast()]
     outputs: tuple[Output, ...]
     host: tuple[Host, ...]
+    preprocessing: Preprocessing | None
+    classes: tuple[str, ...]
 
     def graph(self, arrays: Arrays) -> IntegerGraph:
         """The graph with these arrays; ``KeyError`` for an array that is not there, ``ValueError``
@@ -229,12 +244,15 @@ class Document(_Schema):
             tuple(output.tensor for output in self.outputs),
             tuple(HostOp(h.output, h.function, h.location) for h in self.host),
             tuple(output.axes for output in self.outputs),
+            tuple(output.name for output in self.outputs),
+            ImagePreprocessing(**dict(how)) if (how := self.preprocessing) else None,
+            self.classes,
         )
 
 
 def document_of(graph: IntegerGraph, keep: Keep) -> dict[str, Any]:
     """The document of a graph as plain values; arrays go to ``keep``."""
-    outputs = zip(graph.outputs, graph.output_axes, strict=True)
+    outputs = zip(graph.output_names, graph.outputs, graph.output_axes, strict=True)
     return {
         "schema_version": SCHEMA_VERSION,
         "name": graph.name,
@@ -242,8 +260,10 @@ def document_of(graph: IntegerGraph, keep: Keep) -> dict[str, Any]:
         "act_format": graph.act_format.to_json(),
         "radix_bits": int(graph.radix_bits),
         "nodes": [_node(node, keep) for node in graph.nodes],
-        "outputs": [{"tensor": tensor, "axes": axes.value} for tensor, axes in outputs],
+        "outputs": [{"name": n, "tensor": t, "axes": axes.value} for n, t, axes in outputs],
         "host": [asdict(op) for op in graph.host],
+        "preprocessing": graph.preprocessing and asdict(graph.preprocessing),
+        "classes": list(graph.classes),
     }
 
 

@@ -1,5 +1,7 @@
 """``convert``: the integer graph of a prepared model, with proof that no accumulator overflows."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -27,18 +29,25 @@ from sigbit.quant.prepare import PreparedModel
 from sigbit.quant.spec import ActGrid, QuantSpec
 from sigbit_hw.arch.numerics import UNIT
 from sigbit_hw.arch.params import in_units
+from sigbit_hw.arch.preprocessing import ImagePreprocessing
 
 Ints = NDArray[np.int64]
 
 
-def convert(prepared: PreparedModel) -> IntegerModel:
+def convert(
+    prepared: PreparedModel,
+    *,
+    preprocessing: ImagePreprocessing | None = None,
+    classes: tuple[str, ...] = (),
+) -> IntegerModel:
     """The integer model that computes what ``prepared`` computes, with the same integers in every
-    tensor.
+    tensor. It keeps how images become its input, and the names of its classes, for whoever runs it.
 
     Raises :class:`QuantizationError` where a parameter has become NaN or infinite, or an
     accumulator could overflow.
     """
-    return IntegerModel(integer_graph(prepared))
+    graph = integer_graph(prepared)
+    return IntegerModel(replace(graph, preprocessing=preprocessing, classes=classes))
 
 
 def integer_graph(prepared: PreparedModel) -> IntegerGraph:
@@ -85,6 +94,7 @@ def integer_graph(prepared: PreparedModel) -> IntegerGraph:
         tuple(tensor for tensor, _ in plan.outputs),
         prepared.host,
         tuple(Axes.of(shape) for _, shape in plan.outputs),
+        prepared.output_names,
     )
 
 

@@ -61,6 +61,7 @@ class PreparedModel(nn.Module):
         given = self.quantized.given
         self.graph_name, self.spec, self.plan = graph.name, spec, lower(plan, spec, given)
         self.host = graph.host
+        self.output_names = graph.output_names
         self.inexact: dict[str, str] = {}
         statistics = {
             n for node in graph.nodes if isinstance(node, BatchNorm) for n in (node.mean, node.var)

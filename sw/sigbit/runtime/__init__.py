@@ -11,11 +11,11 @@ from sigbit.runtime.device import (
     unpack_outputs,
     window_of,
 )
-from sigbit.runtime.host import results
+from sigbit.runtime.host import own_outputs, results
 from sigbit.runtime.layers import LayerCollector
 from sigbit.runtime.limits import Check, RunCancelled, RunTimeout, unlimited
 from sigbit.runtime.loading import load_program, verified
-from sigbit.runtime.session import Session, stored_inputs
+from sigbit.runtime.session import Session, SessionResult, stored_inputs
 
 __all__ = [
     "BoardError",
@@ -29,9 +29,11 @@ __all__ = [
     "RunResult",
     "RunTimeout",
     "Session",
+    "SessionResult",
     "check_stored",
     "compare",
     "load_program",
+    "own_outputs",
     "results",
     "stored_inputs",
     "unlimited",

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from sigbit_hw.arch.program import Program, ProgramError
 
+Ints = NDArray[np.int64]
 Reals = NDArray[np.float64]
 
 
@@ -25,10 +26,19 @@ _FUNCTIONS: Mapping[str, Callable[[Reals], Reals]] = MappingProxyType(
 )
 
 
-def results(program: Program, outputs: Mapping[str, NDArray[np.int64]]) -> dict[str, Reals]:
-    """Real results ``[N, C, H, W]`` of the stored integers ``outputs``, the functions of
-    ``program.host`` applied: ``argmax`` leaves ``[N, H, W]``."""
-    real = {port.name: port.dequantize(outputs[port.name]) for port in program.outputs}
+def own_outputs(program: Program, outputs: Mapping[str, Ints]) -> dict[str, Ints]:
+    """What the network returns as stored integers, in its own order, names and shapes, of the
+    stored integers ``[N, C, H, W]`` of the output ports."""
+    return {r.name: r.axes.from_stored(outputs[r.port]) for r in program.results}
+
+
+def results(program: Program, outputs: Mapping[str, Ints]) -> dict[str, Reals]:
+    """What the network returns, in its own order, names and shapes, of the stored integers
+    ``[N, C, H, W]`` of the output ports: real values, the functions of ``program.host`` applied.
+    ``argmax`` leaves out the channels."""
+    ports = {port.name: port for port in program.outputs}
+    codes = own_outputs(program, outputs)
+    real = {r.name: ports[r.port].dequantize(codes[r.name]) for r in program.results}
     for step in program.host:
         if step.function not in _FUNCTIONS:
             raise ProgramError(

@@ -2,14 +2,16 @@
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sigbit.runtime.device import Device, RunResult, check_stored, only_input
+from sigbit.runtime.host import own_outputs, results
 from sigbit.runtime.limits import until
 from sigbit.runtime.loading import load_program, verified
 from sigbit_hw.arch.program import Port, Program, ProgramError
@@ -17,13 +19,15 @@ from sigbit_hw.arch.program import Port, Program, ProgramError
 Ints = NDArray[np.int64]
 
 
-def stored_inputs(program: Program, inputs: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, Ints]:
-    """Stored integers ``[N, C, H, W]`` of users' arrays, by port name.
+def stored_inputs(
+    program: Program, inputs: ArrayLike | Mapping[str, ArrayLike], *, stored: bool = False
+) -> dict[str, Ints]:
+    """Stored integers ``[N, C, H, W]`` by port name of users' arrays, which have the network's own
+    shapes with the samples in front.
 
-    Floating-point arrays are real values: they are quantized by ``Port.quantize`` (nearest,
-    clipped; NaN and infinity are errors). Integer arrays are values in units of the port's scale,
-    such as the bytes of an image: ``stored = value - zero``, which must lie in the port's range.
-    An array ``[C, H, W]`` is one image.
+    Numbers of any type are real values, quantized by ``Port.quantize`` (nearest, clipped; NaN and
+    infinity are errors). With ``stored`` they are stored integers already, which must be of an
+    integer type and lie in the port's range.
     """
     if not isinstance(inputs, Mapping):
         inputs = {only_input(program).name: inputs}
@@ -32,29 +36,25 @@ def stored_inputs(program: Program, inputs: ArrayLike | Mapping[str, ArrayLike])
         raise ProgramError(
             f"{program.name} has no inputs {sorted(unknown)}; it has {sorted(ports)}"
         )
-    return check_stored(
-        replace(program, images=1), {name: _stored(ports[name], x) for name, x in inputs.items()}
-    )
+    found = {name: _stored(ports[name], x, stored) for name, x in inputs.items()}
+    return check_stored(replace(program, images=1), found)
 
 
-def _stored(port: Port, x: ArrayLike) -> Ints:
+def _stored(port: Port, x: ArrayLike, stored: bool) -> Ints:
     array = np.asarray(x)
-    if array.ndim == 3:
-        array = array[None]
-    if array.dtype.kind == "f":
-        return port.quantize(array)
-    if array.dtype.kind not in "iu":
-        raise ProgramError(
-            f"{port.name} must hold floating-point numbers or integers, not {array.dtype}"
-        )
-    value = array.astype(np.int64)
-    low, high = port.low + port.zero, port.high + port.zero
-    if value.size and (value.min() < low or value.max() > high):
-        raise ProgramError(
-            f"{port.name}: integers must be in [{low}, {high}] (units of the "
-            f"input's scale {port.scale:g}), not [{value.min()}, {value.max()}]"
-        )
-    return value - port.zero
+    kinds, wanted = ("iu", "stored integers") if stored else ("fiu", "numbers")
+    if array.dtype.kind not in kinds:
+        raise ProgramError(f"{port.name} must hold {wanted}, not {array.dtype}")
+    return port.arranged(array.astype(np.int64)) if stored else port.quantize(array)
+
+
+@dataclass
+class SessionResult(RunResult):
+    """A :class:`~sigbit.runtime.RunResult` with what the network returns: ``results`` by its own
+    names ``[N, *shape]``, in its own shapes; real values, what is left to the host done, or stored
+    integers if the inputs were."""
+
+    results: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
 _owners: WeakKeyDictionary[Device, str] = WeakKeyDictionary()
@@ -82,22 +82,25 @@ class Session:
         self,
         inputs: ArrayLike | Mapping[str, ArrayLike],
         *,
+        stored: bool = False,
         layers: bool = False,
         on_image: Callable[[int], None] | None = None,
         timeout: float | None = None,
         cancel: threading.Event | None = None,
-    ) -> RunResult:
-        """Convert ``inputs`` as :func:`stored_inputs` does and run them, any number of images: the
-        last one is repeated until the last run is full.
+    ) -> SessionResult:
+        """Run ``inputs`` in the network's own shapes, any number of samples: real values, or stored
+        integers if ``stored``, and so are the results.
 
         :class:`~sigbit.runtime.RunTimeout` if they are not done within ``timeout`` seconds,
         :class:`~sigbit.runtime.RunCancelled` soon after another thread has set ``cancel``; the
         device then runs the next ones.
         """
-        stored = stored_inputs(self.program, inputs)
-        return self.run_stored(
-            stored, layers=layers, on_image=on_image, timeout=timeout, cancel=cancel
+        codes = stored_inputs(self.program, inputs, stored=stored)
+        done = self.run_stored(
+            codes, layers=layers, on_image=on_image, timeout=timeout, cancel=cancel
         )
+        of = own_outputs if stored else results
+        return SessionResult(**vars(done), results=dict(of(self.program, done.outputs)))
 
     def run_stored(
         self,
@@ -108,7 +111,8 @@ class Session:
         timeout: float | None = None,
         cancel: threading.Event | None = None,
     ) -> RunResult:
-        """:meth:`run` for stored integers ``[N, C, H, W]`` by port name."""
+        """:meth:`run` for stored integers as they lie in memory, ``[N, C, H, W]`` by port name. The
+        last sample is repeated until the last run is full."""
         if _owners.get(self.device, self.owner) != self.owner:
             self.device.scrub()
         _owners[self.device] = self.owner

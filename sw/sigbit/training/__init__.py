@@ -12,6 +12,7 @@ from sigbit.training.machine import Machine, reproducible
 from sigbit.training.run import Options, TrainingRun
 from sigbit.training.samples import Splits, load_splits
 from sigbit.training.schedule import Schedule
+from sigbit.training.trained import TrainedRun, load_run
 
 __all__ = [
     "Loop",
@@ -21,10 +22,12 @@ __all__ = [
     "RunConfig",
     "Schedule",
     "Splits",
+    "TrainedRun",
     "TrainingError",
     "TrainingRun",
     "accuracy",
     "load_config",
+    "load_run",
     "load_splits",
     "predict",
     "reproducible",

@@ -100,27 +100,62 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
+class ImagesConfig:
+    """How the images of a data set become the input: ``(byte / 255 - mean) / std``.
+
+    Parameters
+    ----------
+    mean, std : list of float
+        A number for each channel.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def _file_digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from error
+
+
+@dataclass(frozen=True)
 class ModelConfig:
-    """A network of the zoo.
+    """A network, of the zoo or the user's own.
 
     Parameters
     ----------
     name : str
-        One of :func:`sigbit.zoo.names`.
+        One of :func:`sigbit.zoo.names`, or ``path/to/file.py:attribute`` or ``module:attribute``: a
+        class, a function that returns an nn.Module, or one.
     options : table
-        Options of its class.
+        Arguments of its class or function.
     checkpoint : str, optional
         File of weights that initialize the twin.
     widen : int
         Factor of the channels of every layer (WRPN), trained from scratch.
+    images : table, optional
+        How images become the input of an own network.
+    source : str, optional
+        SHA-256 of the file of an own network, for whoever resumes the run: found, not given.
     """
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
     checkpoint: str | None = None
     widen: int = 1
+    images: ImagesConfig | None = None
+    source: str | None = None
 
     def __post_init__(self) -> None:
+        where, colon, _ = self.name.rpartition(":")
+        if colon and where.endswith(".py"):
+            object.__setattr__(self, "source", _file_digest(Path(where)))
+        if self.images is not None and not colon:
+            raise ValueError(
+                f"images: {self.name} says itself how they become inputs: leave it out"
+            )
         _at_least(1, widen=self.widen)
         if self.widen > 1 and self.checkpoint is not None:
             raise ValueError("a widened network cannot start from a checkpoint")
@@ -267,6 +302,9 @@ class RunConfig:
     def to_table(self) -> dict[str, Any]:
         """Return plain values, including defaults; :meth:`from_table` accepts them."""
         table: dict[str, Any] = to_table(self)
+        for own in ("images", "source"):  # a network of the zoo has none of them
+            if table["model"][own] is None:
+                del table["model"][own]
         return table
 
     @property

@@ -40,6 +40,11 @@ class RunFolder:
         return self.path / "checkpoint.pt"
 
     @property
+    def twin(self) -> Path:
+        """Weights of the trained float network."""
+        return self.path / "float.safetensors"
+
+    @property
     def stage(self) -> Path:
         """Weights and bits at the end of the first stage of a continued run."""
         return self.path / "stage.pt"
@@ -69,12 +74,25 @@ class RunFolder:
             raise TrainingError(
                 f"{self.path} holds a run already: go on with --resume, or name another folder"
             )
-        before = read_json(kept)
-        if not isinstance(before, dict) or not {"run", "machine"} <= set(before):
-            raise TrainingError(f"{kept} is no configuration of a run: begin a new folder")
+        before = self._document()
         self._same("configuration", before["run"], config.to_table())
         if not self.summary.exists():
             self._same("machine", before["machine"], dict(facts))
+
+    def configuration(self) -> dict[str, Any]:
+        """The table of the run that is here; :class:`TrainingError` if there is none."""
+        if not self._config.exists():
+            raise TrainingError(f"{self.path} holds no run of sigbit train")
+        table = self._document()["run"]
+        if not isinstance(table, dict) or not isinstance(table.get("model"), dict):
+            raise TrainingError(f"{self._config} is no configuration of a run")
+        return table
+
+    def _document(self) -> dict[str, Any]:
+        before = read_json(self._config)
+        if not isinstance(before, dict) or not {"run", "machine"} <= set(before):
+            raise TrainingError(f"{self._config} is no configuration of a run: begin a new folder")
+        return before
 
     def begin(self, config: RunConfig, facts: Mapping[str, object]) -> None:
         """Create the folder with the configuration in it."""

@@ -10,11 +10,13 @@ from sigbit import zoo
 from sigbit.errors import TrainingError
 from sigbit.ir.convolution import row_major_convolutions
 from sigbit.quant import QuantSpec, prepare
+from sigbit.training import networks
 from sigbit.training.config import RunConfig
 from sigbit.training.loop import Loop
 from sigbit.training.machine import Machine
 from sigbit.training.methods import strategies_of
 from sigbit.training.samples import Splits, augmentation
+from sigbit_hw.arch.preprocessing import ImageError
 
 SAMPLES = 2
 
@@ -47,7 +49,7 @@ def rehearse(
 def _samples(config: RunConfig, splits: Splits) -> tuple[Tensor, Tensor]:
     try:
         x, y = splits.train.batch(torch.arange(min(SAMPLES, len(splits.train))))
-    except zoo.ZooError as error:
+    except (zoo.ZooError, ImageError) as error:
         raise TrainingError(
             f"the network {config.model.name} does not read {splits.name}: {error}"
         ) from error
@@ -77,9 +79,10 @@ def _check_output(config: RunConfig, splits: Splits, output: Tensor, target: Ten
         )
     if output.shape[1] != classes and (output.shape[1], classes) != (1, 2):
         remedy = f": set model.options.classes = {classes}"
+        options = networks.option_names(config.model)
         raise TrainingError(
             f"the network {name} has {output.shape[1]} outputs, {splits.name} has {classes} "
-            f"classes{remedy if 'classes' in zoo.entry(name).options else ''}"
+            f"classes{remedy if 'classes' in options else ''}"
         )
 
 

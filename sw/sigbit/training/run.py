@@ -11,13 +11,13 @@ import torch
 from torch import nn
 
 from sigbit import zoo
-from sigbit.errors import TrainingError
 from sigbit.quant import PreparedModel, QuantSpec, convert, prepare
 from sigbit.quant.layers.layer import QuantLayer
 from sigbit.quant.quantizers import widen
 from sigbit.quant.quantizers.lq_nets import LqNets
 from sigbit.quant.strategies.bits import with_weight_bits
 from sigbit.quant.strategies.sinareq import Sinareq
+from sigbit.training import networks
 from sigbit.training.config import RunConfig
 from sigbit.training.files import (
     load_weights,
@@ -132,7 +132,7 @@ class TrainingRun:
 
     def _network(self) -> nn.Module:
         torch.manual_seed(self.config.seed)
-        model = self._built()
+        model = networks.build(self.config.model)
         if self.config.model.checkpoint is not None:
             zoo.load_checkpoint(model, self.config.model.checkpoint)
         if self.config.model.widen > 1:
@@ -140,18 +140,9 @@ class TrainingRun:
             model = widen(model.eval(), self.config.model.widen, x).train()
         return model
 
-    def _built(self) -> nn.Module:
-        name, options = self.config.model.name, self.config.model.options
-        try:
-            return zoo.build(name, **options)
-        except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
-            raise TrainingError(
-                f"model: there is no network {name} with options {dict(options)}: {error}"
-            ) from error
-
     def _twin(self, state: dict[str, Any] | None) -> nn.Module:
         """The trained float network."""
-        model, kept = self._network(), self.folder.path / "float.safetensors"
+        model, kept = self._network(), self.folder.twin
         shared = (
             self.options.twins and self.options.twins / f"{self.config.twin_digest}.safetensors"
         )
@@ -272,6 +263,12 @@ class TrainingRun:
                 }
             )
 
+    def _class_names(self, prepared: PreparedModel) -> tuple[str, ...]:
+        """Names of the channels of the output; none where one channel tells two classes."""
+        (_, shape), *_ = prepared.plan.outputs
+        names = self.splits.classes
+        return names if len(names) == shape[0] else ()
+
     def _save(self, phase: str, loop: Loop, total: float, seconds: float) -> None:
         if self._log is not None:
             self.folder.save(
@@ -290,7 +287,9 @@ class TrainingRun:
         quantized = evaluate(prepared, self.splits.test, self.machine)
         _, target = self.splits.test.batch(torch.zeros(1, dtype=torch.int64))
         prepared.cpu().double()
-        integer = convert(prepared)
+        integer = convert(
+            prepared, preprocessing=self.splits.preprocessing, classes=self._class_names(prepared)
+        )
         on_cpu = Machine(threads=self.machine.threads)
         if self.machine.is_main:
             save(self.folder.path / "prepared.pt", prepared.state_dict())

@@ -14,8 +14,10 @@ from torch import Tensor
 from sigbit import zoo
 from sigbit.data import Dataset, EncodedImages, MissingError, load, source
 from sigbit.errors import TrainingError
-from sigbit.training.config import DataConfig
-from sigbit.zoo.preprocessing import FeaturePreprocessing, ImagePreprocessing
+from sigbit.training import networks
+from sigbit.training.config import DataConfig, ModelConfig
+from sigbit.zoo.preprocessing import FeaturePreprocessing, Preprocessing
+from sigbit_hw.arch.preprocessing import ImagePreprocessing
 
 CACHED = 2 << 30
 """Size in bytes up to which decoded images are kept in memory; larger sets are decoded batch by
@@ -52,11 +54,11 @@ class TensorSamples:
 
 
 class DatasetSamples:
-    """A split of :mod:`sigbit.data` in the form that a network of the zoo reads; targets of pixels
-    are scaled to the network's input by nearest neighbour."""
+    """A split of :mod:`sigbit.data` in the form that a network reads; targets of pixels are scaled
+    to the network's input by nearest neighbour."""
 
-    def __init__(self, data: Dataset, entry: zoo.Entry) -> None:
-        self._data, self._entry = data, entry
+    def __init__(self, data: Dataset, how: Preprocessing) -> None:
+        self._data, self._how = data, how
         self.classes, self.name = len(data.classes), data.name
         self._inputs: Any = _decoded(data.inputs)
 
@@ -66,7 +68,7 @@ class DatasetSamples:
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """The samples ``indices``, preprocessed."""
         chosen: NDArray[np.int64] = indices.numpy()
-        x = torch.from_numpy(self._entry.preprocessing(self._inputs[chosen]))
+        x = torch.from_numpy(self._how(self._inputs[chosen]))
         y = torch.from_numpy(self._data.labels[chosen].astype(np.int64))
         if y.dim() == 3:
             y = F.interpolate(y[:, None].float(), x.shape[2:], mode="nearest")[:, 0].long()
@@ -83,22 +85,28 @@ def _decoded(inputs: Any) -> Any:
 @dataclass(frozen=True)
 class Splits:
     """Training and test samples of a run; ``input_range`` is the range of real values that inputs
-    can have, None if it is not known; ``black`` is a black pixel, one value per channel."""
+    can have, None if it is not known; ``black`` is a black pixel, one value per channel.
+    ``preprocessing`` describes how images became the inputs, if they did, and ``classes`` names the
+    classes."""
 
     train: Samples
     test: Samples
     name: str
     input_range: tuple[float, float] | None
     black: tuple[float, ...] | None
+    preprocessing: ImagePreprocessing | None
+    classes: tuple[str, ...]
 
 
 def load_splits(
-    config: DataConfig, model: str, folder: Path | None, *, progress: bool = False
+    config: DataConfig, model: ModelConfig, folder: Path | None, *, progress: bool = False
 ) -> Splits:
     """The data of a run, with the split test, or else val, as test data. Raises ``DataError`` if
     files are missing, ``ZooError`` for unknown networks, :class:`TrainingError` if data and network
     are incompatible."""
-    entry, found = zoo.entry(model), source(config.name)
+    if not networks.is_own(model):
+        zoo.entry(model.name)  # before data are looked for
+    found = source(config.name)
     tests = [s for s in ("test", "val") if s in found.splits]
     if "train" not in found.splits or not tests:
         raise TrainingError(
@@ -117,16 +125,19 @@ def load_splits(
             f"not {', '.join(train.classes)}"
         )
     augmented = config.flip or config.crop
-    pictures = isinstance(entry.preprocessing, ImagePreprocessing)
-    if augmented and not pictures:
-        raise TrainingError(f"data: flip and crop are for images, which {model} does not read")
+    how = networks.preprocessing(model, np.asarray(train.inputs[0]))
+    pictures = how if isinstance(how, ImagePreprocessing) else None
+    if augmented and pictures is None:
+        raise TrainingError(f"data: flip and crop are for images, which {model.name} does not read")
     if config.crop and train.labels.ndim > 1:
         raise TrainingError("data.crop is for classes of whole images, not of pixels")
     return Splits(
-        DatasetSamples(_some(train, config.train_samples), entry),
-        DatasetSamples(_some(test, config.test_samples), entry),
+        DatasetSamples(_some(train, config.train_samples), how),
+        DatasetSamples(_some(test, config.test_samples), how),
         train.name,
-        *_values(entry.preprocessing),
+        *_values(how),
+        pictures,
+        train.classes,
     )
 
 

@@ -18,7 +18,6 @@ from sigbit.zoo.preprocessing import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     FeaturePreprocessing,
-    ImagePreprocessing,
     Preprocessing,
     imagenet,
     tensorflow,
@@ -31,6 +30,7 @@ from sigbit.zoo.simplenet import CifarNet, SvhnNet
 from sigbit.zoo.squeezenet import SqueezeNet
 from sigbit.zoo.unet import UNet
 from sigbit.zoo.vgg import Vgg11
+from sigbit_hw.arch.preprocessing import ImagePreprocessing
 
 
 @dataclass(frozen=True)

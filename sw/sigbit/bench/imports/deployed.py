@@ -133,7 +133,7 @@ def _difference(
         codes = integer.stored(*inputs)
         got: Any = integer(*inputs)
     program = compile_graph(integer.graph, config)
-    arrays = {p.name: _image(x) for p, x in zip(program.inputs, inputs, strict=True)}
+    arrays = {p.name: x.numpy() for p, x in zip(program.inputs, inputs, strict=True)}
     for name, values in layers(program, stored_inputs(program, arrays)).items():
         if name in codes:
             wanted = codes[name].numpy().reshape(values.shape)
@@ -145,7 +145,3 @@ def _difference(
     signal = float((want.double() ** 2).sum())
     snr = 10 * float(np.log10(signal / error)) if error and signal else np.inf
     return f"{snr:.0f} dB above the error" if snr < LEAST_SNR else ""
-
-
-def _image(x: Tensor) -> NDArray[np.float32]:
-    return np.asarray(x.numpy().reshape(*x.shape, *[1] * (4 - x.dim())))

@@ -62,7 +62,7 @@ def rate_row(
             f"there is no float twin {weights}: the run {case.name!r} has not ended"
         )
     tell("transforming", 0, 1)
-    splits = load_splits(config.data, config.model.name, data)
+    splits = load_splits(config.data, config.model, data)
     twin = zoo.build(config.model.name, **config.model.options)
     twin.load_state_dict(load_file(weights))
     return {

@@ -60,7 +60,7 @@ def run_case(case: QuantCase, data: Path | None, work: Path) -> Row:
     """Execute one run, on one CPU thread, in a folder of ``work``."""
     torch.set_num_threads(1)
     config, folder = case.config, work / case.config.digest
-    splits = load_splits(config.data, config.model.name, data)
+    splits = load_splits(config.data, config.model, data)
     options = Options(resume=(folder / "config.json").exists(), twins=work / "twins")
     run = TrainingRun(config, splits, folder, machine=Machine(), options=options)
     return row_of(case, run.finish())
@@ -85,7 +85,7 @@ def estimates(cases: Sequence[QuantCase], data: Path | None) -> Estimates:
 
 
 def _measured(config: RunConfig, data: Path | None) -> tuple[float, float]:
-    splits = load_splits(config.data, config.model.name, data)
+    splits = load_splits(config.data, config.model, data)
     machine = Machine()
     with machine.reproducible():
         torch.manual_seed(0)

@@ -4,7 +4,7 @@ from functools import partial
 
 from sigbit.cli.console.files import write_json, write_report
 from sigbit.cli.console.grouped import grouped
-from sigbit.cli.console.options import Arch, Model, NetworkOptions
+from sigbit.cli.console.options import Arch, Model, NetworkOptions, images_as
 from sigbit.cli.console.quantize_options import (
     BudgetOptions,
     CalibrationOptions,
@@ -35,6 +35,7 @@ def quantize(
     from sigbit.flows.pages.quantize import page
     from sigbit.flows.quantize import quantize as flow
     from sigbit.flows.quantized import PostTraining
+    from sigbit.inputs.labels import read_labels
     from sigbit.inputs.networks import Network
     from sigbit.inputs.samples import Calibration
     from sigbit.quant.post import Reconstruction
@@ -55,8 +56,8 @@ def quantize(
                 samples.chunk,
                 samples.bulk,
                 samples.data,
-                samples.mean,
-                samples.std,
+                images_as(samples),
+                tuple(read_labels(samples.labels)),
                 details=output.report is not None,
             ),
             output.output,

@@ -7,11 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sigbit.cli.console.answers import show_answers
-from sigbit.cli.console.files import write_array, write_json, write_report
+from sigbit.cli.console.files import (
+    ARCHIVE,
+    write_array,
+    write_arrays,
+    write_json,
+    write_report,
+)
 from sigbit.cli.console.grouped import grouped
-from sigbit.cli.console.options import ImageOptions
-from sigbit.cli.console.output import say, show_facts
+from sigbit.cli.console.options import ImageOptions, images_as
+from sigbit.cli.console.output import say
 from sigbit.cli.console.run_options import DeviceOptions, WrittenOptions
+from sigbit.cli.console.run_tables import show_comparison, show_counters, warn_of_clipping
 from sigbit.cli.console.telling import telling
 from sigbit.errors import CheckFailed, UserError
 from sigbit.flows.devices import DeviceName
@@ -27,9 +34,9 @@ def run(
         list[Path],
         typer.Argument(
             metavar="INPUT.npy|IMAGE...",
-            help="Image files; or [C, H, W] or [N, C, H, W]: floats are real values, integers are "
-            "in units of the input's scale. An .npz with an array for each name if there are "
-            "several inputs.",
+            help="Image files; or an array of real values, [N, ...] with the shape that the "
+            "network was calibrated with. An .npz with an array for each name if there are several "
+            "inputs.",
         ),
     ],
     where: DeviceOptions,
@@ -42,24 +49,34 @@ def run(
     """
     from sigbit.flows import run as flow
     from sigbit.inputs.images import read_inputs
-    from sigbit.inputs.labels import read_labels
+    from sigbit.inputs.labels import class_names
     from sigbit.inputs.programs import load_program
 
     net = load_program(program)
-    labels = read_labels(written.labels)
-    given, titles = read_inputs(net, inputs, pixels.mean, pixels.std)
-    if written.output is not None and len(net.outputs) != 1:
+    labels = class_names(net, written.labels)
+    given, titles = read_inputs(net, inputs, images_as(pixels), stored=where.stored)
+    if written.output is not None and written.output.suffix != ARCHIVE and len(net.results) != 1:
+        names = ", ".join(result.name for result in net.results)
         raise UserError(
-            f"{program} has {len(net.outputs)} outputs and -o writes one: use --layers DIR"
+            f"{program} has {len(net.results)} outputs ({names}), and an .npy file holds one: "
+            "let -o end in .npz"
         )
     if written.layers is not None and written.layers.exists() and not written.layers.is_dir():
         raise UserError(f"--layers: {written.layers} is a file: give a folder")
-    latency, target, details = where.latency, where.target_name, written.report is not None
+    latency, target, stored = where.latency, where.target_name, where.stored
+    details = written.report is not None
     with telling() as tell:
         if where.check:
             device = "rtl" if where.device == DeviceName.INTERP else where.device
             done = flow.compare(
-                net, given, device, target=target, latency=latency, details=details, tell=tell
+                net,
+                given,
+                device,
+                target=target,
+                latency=latency,
+                stored=stored,
+                details=details,
+                tell=tell,
             )
         else:
             done = flow.run(
@@ -68,30 +85,17 @@ def run(
                 where.device,
                 target=target,
                 latency=latency,
-                layers=written.layers is not None,
-                details=details,
+                stored=stored,
+                keep="details" if details else "layers" if written.layers else "outputs",
                 tell=tell,
             )
-    _show_comparison(done)
-    _show_counters(done)
+    warn_of_clipping(done)
+    show_comparison(done)
+    show_counters(done)
     for name, values in done.outputs.items():
         show_answers(name, values, titles or [str(i) for i in range(done.images)], labels)
     _write(done, written)
     _fail_if_different(done)
-
-
-def _show_comparison(done: "ProgramRun") -> None:
-    for what, found in done.compared.items():
-        say(f"{what}: {found.codes:,} codes compared, {found.different:,} differ")
-
-
-def _show_counters(done: "ProgramRun") -> None:
-    if done.cycles is None:
-        return
-    facts: list[tuple[str, object]] = [("cycles per run", f"{done.cycles.mean():,.0f}")]
-    if done.counters:
-        facts += [(name, f"{count:,}") for name, count in done.counters[0].items()]
-    show_facts("Counters of the first run", facts)
 
 
 def _write(done: "ProgramRun", written: WrittenOptions) -> None:
@@ -103,8 +107,7 @@ def _write(done: "ProgramRun", written: WrittenOptions) -> None:
             write_array(written.layers / f"{name.replace('/', '_')}.npy", values)
         say(f"wrote {len(done.layers)} layers to {written.layers}")
     if written.output is not None:
-        (results,) = done.outputs.values()
-        write_array(written.output, results)
+        write_arrays(written.output, done.outputs)
     write_json(written.json, done)
     write_report(written.report, partial(page, done))
 

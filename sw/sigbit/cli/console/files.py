@@ -14,6 +14,9 @@ from sigbit.errors import UserError
 from sigbit.flows.result import Result, plain
 from sigbit_tools.files import STDOUT, is_stream, replacing, write_text
 
+ARCHIVE = ".npz"
+"""How files end that hold several arrays."""
+
 
 def target(path: Path | None) -> Path | None:
     """Callback of options that name a file to write: complain before the work, not after it."""
@@ -45,6 +48,16 @@ def write_report(path: Path | None, page: Callable[[str], str]) -> None:
     if path is not None:
         write_text(path, page(command_line()))
         say(f"wrote {path}")
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write ``arrays``: by name as .npz, if ``path`` ends so, or the only one as .npy."""
+    if path.suffix != ARCHIVE:
+        (only,) = arrays.values()
+        write_array(path, only)
+        return
+    with replacing(path) as file:
+        np.savez(file, allow_pickle=False, **dict(arrays))
 
 
 def write_json(path: Path | None, document: Result | Mapping[str, Any]) -> None:

@@ -3,11 +3,15 @@
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
 from sigbit.cli.console.files import target
+from sigbit_hw.arch.preprocessing import Colours
+
+if TYPE_CHECKING:
+    from sigbit.inputs import images as inputs
 
 
 class Fabric(StrEnum):
@@ -74,12 +78,31 @@ Mean = Annotated[
     str | None,
     typer.Option(
         metavar="NUMBERS",
-        help="Mean of each channel of images in [0, 1], such as 0.485,0.456,0.406.",
+        help="Mean of each channel of images in [0, 1], such as 0.485,0.456,0.406; where the "
+        "network does not say, or says otherwise.",
     ),
 ]
 Std = Annotated[
     str | None,
     typer.Option(metavar="NUMBERS", help="Standard deviation of each channel, as for --mean."),
+]
+Resize = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="SIDE",
+        help="Scale the largest centred square of an image to this side, and cut the input out of "
+        "its centre.",
+    ),
+]
+Labels = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Names of the classes, one per line.")
+]
+
+
+ColourOrder = Annotated[
+    Colours | None,
+    typer.Option("--colours", case_sensitive=False, help="Order of the channels of images."),
 ]
 
 
@@ -97,3 +120,23 @@ class ImageOptions:
 
     mean: Mean = None
     std: Std = None
+    resize: Resize = None
+    colours: ColourOrder = None
+
+
+class _Images(Protocol):
+    @property
+    def mean(self) -> str | None: ...
+    @property
+    def std(self) -> str | None: ...
+    @property
+    def resize(self) -> int | None: ...
+    @property
+    def colours(self) -> Colours | None: ...
+
+
+def images_as(given: _Images) -> "inputs.ImageOptions":
+    """The options of images as flows take them."""
+    from sigbit.inputs import images as inputs
+
+    return inputs.ImageOptions(given.mean, given.std, given.resize, given.colours)

@@ -7,18 +7,21 @@ from sigbit.report.units import size
 
 if TYPE_CHECKING:
     from sigbit.flows.inspect import InspectedProgram
-    from sigbit_hw.arch.program import Port
+    from sigbit_hw.arch.axes import Axes
+    from sigbit_hw.arch.program import Port, Program
 
 
 def show_program(found: "InspectedProgram") -> None:
     """Print facts, layers, memory map, traffic and instructions."""
     net = found.program
+    ports = {port.name: port for port in net.outputs}
     host = ", ".join(f"{s.function} of {s.output} {s.source}".strip() for s in net.host)
     facts = [
         ("accelerator", f"{net.config.name} ({net.config.digest})"),
         ("digest", net.digest),
-        *((f"input {p.name}", _port(p)) for p in net.inputs),
-        *((f"output {p.name}", _port(p)) for p in net.outputs),
+        *((f"input {p.name}", _port(p, p.axes)) for p in net.inputs),
+        *((f"output {r.name}", _port(ports[r.port], r.axes)) for r in net.results),
+        *(("images", _preprocessing(net)) for p in net.inputs[:1] if len(p.own_shape) == 3),
         ("images per run", net.images),
         ("on the host", host or "nothing"),
         ("test vectors", f"{len(net.vectors)} arrays" if net.vectors else "none"),
@@ -74,9 +77,26 @@ def show_prediction(found: "InspectedProgram") -> None:
     )
 
 
-def _port(port: "Port") -> str:
-    shape = "×".join(map(str, port.shape))
+def _preprocessing(net: "Program") -> str:
+    """How images become the input, and what comes out is called."""
+    how, classes = net.preprocessing, f"; {len(net.classes)} classes" if net.classes else ""
+    if how is None:
+        return f"how they become the input is not known{classes}"
+    mean, std = (
+        "[" + ", ".join(f"{v:.4g}" for v in values) + "]" for values in (how.mean, how.std)
+    )
+    cut = "" if how.resize is None else f"centre scaled to {how.resize}, "
+    order = f" {how.colours}" if len(how.mean) == 3 else ""
     return (
-        f"{shape}, {port.scale:.6g} × (stored + {port.zero}), stored in [{port.low}, {port.high}], "
+        f"{cut}{how.size[0]}×{how.size[1]}{order}, (byte × {how.scale:.6g} - {mean}) / {std}"
+        f"{classes}"
+    )
+
+
+def _port(port: "Port", axes: "Axes") -> str:
+    shape = "×".join(map(str, axes.shape(port.shape)))
+    return (
+        f"{shape} ({axes.replace(' ', ', ')}), {port.scale:.6g} × (stored + {port.zero}), "
+        f"stored in [{port.low}, {port.high}], "
         f"{port.planes} planes"
     )

@@ -7,7 +7,17 @@ from typing import Annotated
 import typer
 
 from sigbit.cli.console.files import target
-from sigbit.cli.console.options import Exact, Fabric, Json, Mean, Report, Std
+from sigbit.cli.console.options import (
+    ColourOrder,
+    Exact,
+    Fabric,
+    Json,
+    Labels,
+    Mean,
+    Report,
+    Resize,
+    Std,
+)
 
 
 @dataclass(frozen=True)
@@ -60,6 +70,9 @@ class CalibrationOptions:
     ] = None
     mean: Mean = None
     std: Std = None
+    resize: Resize = None
+    colours: ColourOrder = None
+    labels: Labels = None
 
 
 @dataclass(frozen=True)

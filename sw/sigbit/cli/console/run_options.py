@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from sigbit.cli.console.files import target
-from sigbit.cli.console.options import Json, Latency, Report
+from sigbit.cli.console.options import Json, Labels, Latency, Report
 from sigbit.flows.devices import NetlistTarget
 
 
@@ -34,6 +34,14 @@ class DeviceOptions:
         ),
     ] = False
     latency: Latency = 40
+    stored: Annotated[
+        bool,
+        typer.Option(
+            "--stored",
+            help="Inputs and outputs are stored integers, real = scale * (stored + zero), instead "
+            "of real values; nothing is done on the host.",
+        ),
+    ] = False
 
 
 @dataclass(frozen=True)
@@ -47,11 +55,13 @@ class WrittenOptions:
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", metavar="OUT.npy", callback=target, help="Write the results."
+            "-o",
+            "--output",
+            metavar="OUT.npy|OUT.npz",
+            callback=target,
+            help="Write the results; as .npz by their names, if there are several.",
         ),
     ] = None
-    labels: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Names of the classes, one per line.")
-    ] = None
+    labels: Labels = None
     json: Json = None
     report: Report = None

@@ -13,11 +13,11 @@ from sigbit.compiler.order.schedule import Scheduled
 from sigbit.compiler.stage.window import CONSTANTS, PROGRAM, WindowMap
 from sigbit.compiler.tile.tiles import Tile
 from sigbit.errors import CompileError, require
-from sigbit.ir.integer import Conv, Input, IntegerGraph, MaxPool, macs
+from sigbit.ir.integer import Axes, Conv, Input, IntegerGraph, MaxPool, macs
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Exec, Halt, Load, Store
-from sigbit_hw.arch.program import ExecInfo, HostStep, LayerInfo, Port, Program
+from sigbit_hw.arch.program import ExecInfo, HostStep, LayerInfo, ModelOutput, Port, Program
 from sigbit_hw.arch.program_schema import SOURCE_MAX
 
 
@@ -67,19 +67,22 @@ def emit(
         execs=_execs(scheduled),
         images=network.images,
         host=tuple(
-            HostStep(graph.outputs[h.output], h.function, _printable(h.location))
+            HostStep(graph.output_names[h.output], h.function, _printable(h.location))
             for h in graph.host
         ),
         vectors=dict(vectors),
+        results=tuple(map(ModelOutput, graph.output_names, graph.outputs, graph.output_axes)),
+        preprocessing=graph.preprocessing,
+        classes=tuple(map(_printable, graph.classes)),
     )
 
 
 def _port(tensor: MemoryTensor, graph: IntegerGraph, window: WindowMap) -> Port:
     """Port that begins with ``tensor``, the first image's. Its shape is that of the graph, even if
     windows are folded."""
-    node = graph[tensor.tensor]
+    node, axes = graph[tensor.tensor], Axes.IMAGE
     if isinstance(node, Input):
-        low, high = node.low, node.high
+        low, high, axes = node.low, node.high, node.axes
     else:
         values = graph.act_grid(node.type.planes).values
         low, high = int(values[0]), int(values[-1])
@@ -94,6 +97,7 @@ def _port(tensor: MemoryTensor, graph: IntegerGraph, window: WindowMap) -> Port:
         low,
         high,
         tensor.fold,
+        axes,
     )
 
 

@@ -31,7 +31,7 @@ def page(found: CheckedNetwork, command: str) -> str:
         parts.append(exactness(found.layers))
     net = None if details is None else details.program.program
     facts = {} if found.weights is None else {"weights": found.weights}
-    parts.append(provenance(command, facts, net and net.config, net))
+    parts.append(provenance(command, facts, None if net is None else net.config, net))
     return render(f"Network {found.model}", _subtitle(found), _verdict(found), parts, FOOTER)
 
 

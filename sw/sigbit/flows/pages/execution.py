@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+from markupsafe import Markup
+
 from sigbit.flows.inspect import InspectedProgram, LayerCost, Prediction
 from sigbit.report import charts, sections
 from sigbit.report.components import Card, Column, figure, legend, table
@@ -109,7 +111,7 @@ def _cycles(told: Prediction) -> Section:
     )
 
 
-def _cycle_table(told: Prediction) -> sections.Markup:
+def _cycle_table(told: Prediction) -> Markup:
     names = ("cycles", "share", "array busy", "feeding", "drain", "waiting")
     columns = [Column("layer"), *(Column(n, number=True) for n in names), Column("bound by")]
     return table(

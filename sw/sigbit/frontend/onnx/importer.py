@@ -11,7 +11,7 @@ from onnx import ModelProto, NodeProto, numpy_helper
 from torch.fx import Node as FxNode
 
 from sigbit.frontend.accounting import check_onnx
-from sigbit.frontend.importer import Importer
+from sigbit.frontend.importer import Importer, named_outputs
 from sigbit.frontend.onnx import quantizers as quant
 from sigbit.frontend.onnx.explicit import explicit
 from sigbit.frontend.onnx.folding import Folder
@@ -141,7 +141,7 @@ class _OnnxImporter:
             trace = self._trace
             trace.graph.output(results)
         importer = Importer(trace.graph, trace.constants, self._name, FUNCTIONS, trace.quantizers)
-        return explicit(importer.run())
+        return explicit(named_outputs(importer.run(), [o.name for o in self._model.graph.output]))
 
     def _inputs(self) -> Iterator[UnsupportedNode]:
         """The network inputs; a row for each that cannot be one."""

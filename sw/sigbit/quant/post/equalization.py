@@ -4,7 +4,7 @@ equal range.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -54,7 +54,7 @@ def equalize(graph: FloatGraph, calibration: Calibration) -> FloatGraph:
             change = max(change, float(s.log2().abs().max()))
         if change < _SETTLED:
             break
-    return FloatGraph(graph.name, graph.nodes, parameters, graph.outputs, host=graph.host)
+    return replace(graph, parameters=parameters, quantizers={}, parameter_quantizers={})
 
 
 def _pairs(graph: FloatGraph) -> list[_Pair]:

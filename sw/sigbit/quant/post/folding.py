@@ -56,7 +56,14 @@ def fold_batch_norms(graph: FloatGraph) -> FloatGraph:
     quantizers = {k: q for k, q in graph.quantizers.items() if k in there}
     quantized = {k: q for k, q in quantized.items() if k in kept}
     return FloatGraph(
-        graph.name, tuple(nodes), kept, graph.outputs, quantizers, graph.host, quantized
+        graph.name,
+        tuple(nodes),
+        kept,
+        graph.outputs,
+        quantizers,
+        graph.host,
+        quantized,
+        graph.output_names,
     )
 
 

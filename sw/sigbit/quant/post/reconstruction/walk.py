@@ -83,7 +83,7 @@ class Walk:
                 self.levels.append(p.name, found.levels.to(torch.int16))
                 if self._targets:
                     self.floats.append(p.name, given[p.name])
-        self._dtype = next(self.prepared.parameters()).dtype
+        self._dtype = next((p.dtype for p in self.prepared.parameters()), torch.float32)
 
     def batches(self) -> Iterator[tuple[int, int]]:
         """First and last sample, plus one, of every micro-batch."""

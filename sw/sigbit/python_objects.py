@@ -16,16 +16,22 @@ def python_object(name: str) -> Any:
     returns if it is a function or class; None if ``name`` is of neither form."""
     from torch import nn
 
-    where, colon, attribute = name.rpartition(":")
-    if not colon or not where or not attribute:
-        return None
-    value = _attribute(_module(where), attribute, name)
+    value = python_attribute(name)
     if callable(value) and (isinstance(value, type) or not isinstance(value, nn.Module)):
         try:
             value = value()
         except Exception as error:
             raise UserError(f"calling {name} failed: {first_line(error)}") from error
     return value
+
+
+def python_attribute(name: str) -> Any:
+    """Return the object called ``module:attribute`` or ``path/to/file.py:attribute`` as it is; None
+    if ``name`` is of neither form."""
+    where, colon, attribute = name.rpartition(":")
+    if not colon or not where or not attribute:
+        return None
+    return _attribute(_module(where), attribute, name)
 
 
 def _module(where: str) -> ModuleType:

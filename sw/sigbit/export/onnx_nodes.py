@@ -1,0 +1,48 @@
+"""Nodes and constants of an ONNX graph that is being built, each under a name of its own."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+Array = NDArray[Any]
+
+
+class Nodes:
+    """Nodes in their order and constants by name; names in ``used`` are taken."""
+
+    def __init__(self, used: Iterable[str]) -> None:
+        self.nodes: list[NodeProto] = []
+        self.constants: dict[str, TensorProto] = {}
+        self._used = set(used)
+
+    def unique(self, name: str) -> str:
+        """``name``, with a number behind it if it is taken; it is then."""
+        unique, count = name, 1
+        while unique in self._used:
+            count += 1
+            unique = f"{name}_{count}"
+        self._used.add(unique)
+        return unique
+
+    def add(self, op: str, *operands: str, result: str = "", **attributes: Any) -> str:
+        """Append a node; the name of its result."""
+        result = result or self.unique(f"{operands[0]}.{op.lower()}")
+        self.nodes.append(helper.make_node(op, operands, [result], result, **attributes))
+        return result
+
+    def constant(self, name: str, value: Array) -> str:
+        """Keep a constant; its name."""
+        name = self.unique(name)
+        self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+        return name
+
+    def ints(self, *values: int) -> str:
+        """A vector of int64; equal ones are kept once."""
+        name = "ints." + "_".join(map(str, values))
+        if name not in self.constants:
+            self._used.add(name)
+            self.constants[name] = numpy_helper.from_array(np.array(values, np.int64), name)
+        return name
