@@ -18,7 +18,7 @@ from sigbit.cli.console.grouped import grouped
 from sigbit.cli.console.options import ImageOptions, images_as
 from sigbit.cli.console.output import say
 from sigbit.cli.console.run_options import DeviceOptions, WrittenOptions
-from sigbit.cli.console.run_tables import show_comparison, show_counters, warn_of_clipping
+from sigbit.cli.console.run_tables import show_run
 from sigbit.cli.console.telling import telling
 from sigbit.errors import CheckFailed, UserError
 from sigbit.flows.devices import DeviceName
@@ -89,9 +89,7 @@ def run(
                 keep="details" if details else "layers" if written.layers else "outputs",
                 tell=tell,
             )
-    warn_of_clipping(done)
-    show_comparison(done)
-    show_counters(done)
+    show_run(done)
     for name, values in done.outputs.items():
         show_answers(name, values, titles or [str(i) for i in range(done.images)], labels)
     _write(done, written)

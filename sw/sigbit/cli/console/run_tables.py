@@ -1,4 +1,4 @@
-"""What came of a run, for people."""
+"""Results of a run, for people."""
 
 from typing import TYPE_CHECKING
 
@@ -11,8 +11,14 @@ _MOSTLY = 0.5
 """Share of saturated values from which on something must be wrong."""
 
 
-def warn_of_clipping(done: "ProgramRun") -> None:
-    """Say that inputs mostly saturate."""
+def show_run(done: "ProgramRun") -> None:
+    """Print a warning of saturated inputs, codes compared, and counters."""
+    _warn_of_clipping(done)
+    _show_comparison(done)
+    _show_counters(done)
+
+
+def _warn_of_clipping(done: "ProgramRun") -> None:
     for port in done.program.inputs:
         share = done.clipped.get(port.name, 0.0)
         if share > _MOSTLY:
@@ -24,14 +30,12 @@ def warn_of_clipping(done: "ProgramRun") -> None:
             )
 
 
-def show_comparison(done: "ProgramRun") -> None:
-    """Print how many codes were compared."""
+def _show_comparison(done: "ProgramRun") -> None:
     for what, found in done.compared.items():
         say(f"{what}: {found.codes:,} codes compared, {found.different:,} differ")
 
 
-def show_counters(done: "ProgramRun") -> None:
-    """Print cycles and performance counters, if the device counts."""
+def _show_counters(done: "ProgramRun") -> None:
     if done.cycles is None:
         return
     facts: list[tuple[str, object]] = [("cycles per run", f"{done.cycles.mean():,.0f}")]
