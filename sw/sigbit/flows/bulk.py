@@ -37,7 +37,7 @@ class BulkModel:
         graph = self.integer.graph
         feeds = {
             n.name: operators.quantize(
-                x, list(n.type.shape), n.type.scale, n.type.zero, n.low, n.high, n.name
+                n.axes.to_stored(x, n.type.shape), n.type.scale, n.type.zero, n.low, n.high, n.name
             )
             for n, x in zip(graph.inputs, inputs, strict=True)
         }
@@ -48,7 +48,7 @@ class BulkModel:
         for name, axes in zip(graph.outputs, graph.output_axes, strict=True):
             t = graph[name].type
             real = operators.dequantize(stored[name].long(), t.scale, t.zero, inputs[0])
-            outputs.append(real.reshape(-1, *axes.shape(t.shape)))
+            outputs.append(axes.to_given(real))
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     def _compare(self, inputs: tuple[Tensor, ...], stored: dict[str, Tensor]) -> None:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import prod
 
+from torch import Tensor
+
 from sigbit.ir.arrays import Exact, Ints
 
 
@@ -20,24 +22,40 @@ class Axes(StrEnum):
     """Axes of one sample as the network's user has it, outermost first."""
 
     IMAGE = "channels height width"
-    FEATURES = "features"
+    LINES = "height width channels"
+    SIGNAL = "channels steps"
     SEQUENCE = "steps features"
-
-    @classmethod
-    def of(cls, shape: Sequence[int]) -> "Axes":
-        """The axes of a sample of ``shape``."""
-        return {1: cls.FEATURES, 2: cls.SEQUENCE, 3: cls.IMAGE}[len(shape)]
+    FEATURES = "features"
 
     def shape(self, stored: tuple[int, int, int]) -> tuple[int, ...]:
-        """The shape of a sample that is ``stored`` = (channels, height, width): features are the
-        stored elements in their order, a sequence is stored as (features, steps, 1)."""
+        """The shape of a sample that is ``stored`` = (channels, height, width): steps are the
+        pixels in their order, features the elements in theirs."""
+        channels, height, width = stored
         match self:
             case Axes.IMAGE:
                 return stored
+            case Axes.LINES:
+                return (height, width, channels)
+            case Axes.SIGNAL:
+                return (channels, height * width)
+            case Axes.SEQUENCE:
+                return (height * width, channels)
             case Axes.FEATURES:
                 return (prod(stored),)
-            case Axes.SEQUENCE:
-                return (stored[1], stored[0])
+
+    @property
+    def _channels_last(self) -> bool:
+        return self in (Axes.LINES, Axes.SEQUENCE)
+
+    def to_stored(self, x: Tensor, stored: Sequence[int]) -> Tensor:
+        """A batch ``[batch, *shape(stored)]`` as it is stored, ``[batch, *stored]``."""
+        return (x.movedim(-1, 1) if self._channels_last else x).reshape(x.shape[0], *stored)
+
+    def to_given(self, x: Tensor) -> Tensor:
+        """What is stored, ``[batch, channels, height, width]``, with the user's axes."""
+        _, channels, height, width = x.shape
+        last = x.movedim(1, -1) if self._channels_last else x
+        return last.reshape(-1, *self.shape((channels, height, width)))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from sigbit.errors import QuantizationError
 from sigbit.ir.integer import (
-    Axes,
     Conv,
     Gather,
     Input,
@@ -84,7 +83,7 @@ def integer_graph(prepared: PreparedModel) -> IntegerGraph:
         tuple(nodes),
         tuple(tensor for tensor, _ in plan.outputs),
         prepared.host,
-        tuple(Axes.of(shape) for _, shape in plan.outputs),
+        tuple(axes for _, axes in plan.outputs),
     )
 
 

@@ -5,8 +5,9 @@ from typing import Any
 
 from torch.fx import Node as FxNode
 
-from sigbit.frontend.aten.layers import fitted_max_pool
+from sigbit.frontend.aten.layers import Windows
 from sigbit.frontend.aten.operators import TRANSLATORS, Translator
+from sigbit.frontend.aten.pooling import fitted_max_pool
 from sigbit.frontend.onnx import elementwise, layers, moves, recurrent, resize
 from sigbit.frontend.onnx import quantizers as quant
 from sigbit.frontend.onnx.trace import Call, OnnxValue, aten
@@ -134,16 +135,17 @@ def _refused(t: Translation) -> Value:
 
 
 def _softsign(t: Translation) -> Value:
-    source = t.known(t.node.args[0])
-    return Computed(t.unary(t.build.tensor(source, t.location, t.dtype), "softsign"))
+    return t.unary(t.known(t.node.args[0]), "softsign")
 
 
 def _max_pool(t: Translation) -> Value:
+    """:func:`sigbit.frontend.onnx.layers.max_pool`."""
     arguments: Any = t.node.args
-    source, *window = arguments
-    kernel, stride, padding = (tuple(w) for w in window)
-    tensor = t.build.tensor(t.known(source), t.location, t.dtype)
-    return fitted_max_pool(t, tensor, kernel, stride, padding)
+    source, *given = arguments
+    windows = Windows(t, source)
+    kernel, stride = (windows.pair(g) for g in given[:2])
+    begin, end = (windows.pair(g, 0) for g in (given[2][: len(given[2]) // 2], given[2][len(given[2]) // 2 :]))
+    return fitted_max_pool(t, windows, kernel, stride, (*begin, *end))
 
 
 FUNCTIONS: Mapping[str, Translator] = {
