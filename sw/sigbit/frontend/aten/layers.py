@@ -236,18 +236,25 @@ def _columns(weight: Tensor, places: Index, size: int) -> Tensor:
     return weight.new_zeros(weight.shape[0], size).index_add_(1, columns, weight[:, used])
 
 
+def _features_last(t: Translation, value: Computed) -> Computed:
+    """A value in an image of which its last axis is the channels."""
+    shape = t.size(value)
+    rows = t.index(value).reshape(-1, shape[-1])
+    order = (1, 0)
+    if len(shape) == 3:
+        rows, order = t.index(value), (2, 0, 1)
+    held = t.laid_out(Computed(value.tensor, rows, value.origin), order)
+    return t.chosen(held, t.index(held).reshape(shape))
+
+
 def _of_steps(t: Translation, value: Computed, weight: str, bias: str | None) -> Value:
     """A matrix times the channels of every pixel."""
     rank = len(t.size(value))
     found = along(t.shape_of(value.tensor), t.index(value), rank - 1)
     if found is None:
-        value = t.settled(value)
+        value = _features_last(t, value)
         found = along(t.shape_of(value.tensor), t.index(value), rank - 1)
-    if found is None:
-        raise Refusal(
-            f"multiplies the last axis of {t.size(value)}, which does not run along channels",
-            "give [batch, steps, features], or permute channels to the last axis",
-        )
+    assert found is not None
     shape = t.shape_of(value.tensor)
     matrix = t.build.parameters[weight]
     if len(found.channels) == shape[0] and is_whole(found.channels):

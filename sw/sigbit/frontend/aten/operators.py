@@ -8,6 +8,7 @@ from typing import Any
 from sigbit.frontend.aten import (
     concat,
     elementwise,
+    interpolation,
     layers,
     pooling,
     recurrent,
@@ -134,6 +135,8 @@ TRANSLATORS: Mapping[str, Translator] = {
     "addcmul": elementwise.addcmul,
     "glu": elementwise.glu,
     "rrelu": elementwise.rrelu,
+    "upsample_linear1d": interpolation.linear,
+    "upsample_bilinear2d": interpolation.linear,
     "dropout": elementwise.dropout,
     "alpha_dropout": elementwise.dropout,
     "feature_alpha_dropout": elementwise.dropout,
@@ -194,7 +197,9 @@ MOVES = frozenset(
         "unsafe_split",
         "unsafe_split_with_sizes",
         "unsqueeze_copy",
+        "upsample_nearest1d",
         "upsample_nearest2d",
+        "_upsample_nearest_exact1d",
         "view",
         "view_copy",
         "channel_shuffle",
@@ -217,7 +222,7 @@ _REMEDIES = {
     "layer_norm": "use BatchNorm2d",
     "group_norm": "use BatchNorm2d",
     "instance_norm": "use BatchNorm2d",
-    "upsample_bilinear2d": "use nearest-neighbour upsampling or a transposed convolution",
+    "upsample_bicubic2d": "use bilinear or nearest-neighbour upsampling",
 }
 
 

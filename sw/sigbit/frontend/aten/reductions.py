@@ -34,9 +34,11 @@ def _reduced(t: Translation, value: Computed, largest: bool, total: bool) -> Com
     if not dims or min(dims) < 1 or rank > 4:
         raise _refusal(given)
     order = _order(t, value)
-    held = t.laid_out(value, order)
-    tensor = held.tensor
     axes = [order.index(d - 1) for d in dims]
+    if (found := _of_all(t, value, order[0])) is not None and axes == [*range(1, len(order))]:
+        tensor, axes = found, [1, 2]
+    else:
+        tensor = t.laid_out(value, order).tensor
     shape = t.shape_of(tensor)
     if 0 in axes and largest:
         raise _refusal(given)
@@ -48,8 +50,19 @@ def _reduced(t: Translation, value: Computed, largest: bool, total: bool) -> Com
     if 0 in axes:
         tensor = _over_channels(t, tensor, 1.0 if total else 1 / shape[0])
     now = t.shape_of(tensor)
-    places = views.whole(now).reshape(now[: len(order)]).transpose(np.argsort(order))
+    rest = now[: len(order)] if now[1:] != (1, 1) else (now[0], *[1] * (len(order) - 1))
+    places = views.whole(now).reshape(rest).transpose(np.argsort(order))
     return t.chosen(Computed(tensor), places.reshape(t.shape))
+
+
+def _of_all(t: Translation, value: Computed, axis: int) -> str | None:
+    """The image whose channels are ``axis`` of a value and whose pixels are all the others'."""
+    shape = t.shape_of(value.tensor)
+    found = views.along(shape, t.index(value), axis)
+    if found is None or len(shape) != 3:
+        return None
+    whole = len(found.channels) == shape[0] and views.is_whole(found.channels)
+    return value.tensor if whole and views.has_all(found.pixels, shape[1] * shape[2]) else None
 
 
 def _refusal(given: Any) -> Refusal:
