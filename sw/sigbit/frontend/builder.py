@@ -94,10 +94,12 @@ class Builder:
         problem: Refusal | None = None
         for axes in (first, last):
             turned = np.moveaxis(index, -1, 0) if axes is last else index
+            held = turned.reshape(*turned.shape, *[1] * (3 - turned.ndim))
             shape = self.nodes[value.tensor].shape
-            held = turned.reshape(shape) if turned.size == prod(shape) else turned
-            if not is_whole(held) or axes.shape(shape) != index.shape:
-                held = turned.reshape(*turned.shape, *[1] * (3 - turned.ndim))
+            if turned.size == prod(shape) and is_whole(turned) and len(shape) == 3:
+                channels, height, width = shape
+                if axes.shape((channels, height, width)) == index.shape:
+                    held = turned.reshape(shape)
             try:
                 tensor = self.tensor(
                     Computed(value.tensor, held, value.origin), location, torch.float32

@@ -72,6 +72,7 @@ class Importer:
         self._graph, self._constants, self._name = graph, constants, name
         self._translators, self._quantizers = translators, quantizers
         self._axes: Mapping[str, Axes] = {}
+        self._reached = 0
         self._build = Builder()
         self._values: dict[FxNode, Value] = {}
         self._names: dict[FxNode, str] = {}
@@ -79,19 +80,22 @@ class Importer:
 
     def run(self) -> FloatGraph:
         """The graph, or :class:`UnsupportedModel`. Inputs of two or three axes are images and
-        sequences whose channels come first or last: whichever the network can be computed with."""
+        sequences whose channels come first or last: whichever the network can be computed with;
+        if neither, the report is that of the way that leads furthest."""
         self._limit()
         self._check_types()
-        fewest: UnsupportedModel | None = None
+        furthest: tuple[int, UnsupportedModel] | None = None
         for axes in self._ways():
             self._build, self._axes = Builder(), axes
             self._values, self._names, self._rows = {}, {}, {}
+            self._reached = 0
             try:
                 return self._run()
             except UnsupportedModel as error:
-                fewest = error if fewest is None or len(error.rows) < len(fewest.rows) else fewest
-        assert fewest is not None
-        raise fewest
+                if furthest is None or self._reached > furthest[0]:
+                    furthest = self._reached, error
+        assert furthest is not None
+        raise furthest[1]
 
     def _ways(self) -> Iterator[dict[str, Axes]]:
         """The axes that the inputs may have, by their nodes' names, the usual ones first."""
@@ -163,6 +167,7 @@ class Importer:
         return {k: given[id(values[k])] for k in used if id(values[k]) in given}
 
     def _refuse(self, node: FxNode, refusal: Refusal) -> None:
+        self._reached = self._reached or len(self._values)
         at = refusal.node or node
         where = origin(at)
         name = where.name if "origin" in at.meta else at.name

@@ -300,6 +300,8 @@ class Translation:
         if given.numel() == 1:
             return given.reshape(1).expand(count).clone()
         full = given.reshape((1,) * (len(shape) + 1 - given.dim()) + given.shape)
+        if full.dim() == len(shape) + 1 and bool((full == full[:1]).all()):
+            full = full[:1]
         try:
             rows = full.expand(1, *shape).reshape(-1)
         except RuntimeError:

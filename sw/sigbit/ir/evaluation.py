@@ -82,7 +82,6 @@ UNARY: Mapping[str, Callable[..., Tensor]] = MappingProxyType(
         "softshrink": F.softshrink,
         "softsign": F.softsign,
         "sqrt": torch.sqrt,
-        "tan": torch.tan,
         "tanh": torch.tanh,
         "threshold": F.threshold,
         "trunc": torch.trunc,

@@ -54,6 +54,8 @@ def floor_divide(t: Translation) -> Value:
 def _divided(t: Translation, rounding: str | None) -> Value:
     divisor, dividend = t.constant("other"), t.constant("self")
     if divisor is None:
+        if rounding is not None:
+            raise Refusal("a rounded division by a computed tensor", "round by a constant only")
         below = t.unary(t.computed("other"), "reciprocal", part="reciprocal")
         if dividend is not None:
             exact = t.affine(t.broadcast(below), dividend, None)

@@ -91,22 +91,28 @@ def sliding(matrix: Tensor) -> Sliding | None:
 
 def linear(t: Translation) -> Value:
     """upsample_linear1d and upsample_bilinear2d."""
-    windows = Windows(t, "input")
-    t.in_shape("output_size", "scales", "scale_factors", "scales_h", "scales_w", "scales_d")
+    windows = Windows(t, "self" if t.argument("input") is None else "input")
+    t.in_shape("output_size")
     corners = bool(t.argument("align_corners"))
-    factors = t.argument("scale_factors")
-    size, want = t.shape_of(windows.tensor)[1:], windows.shape[1:]
-    scales = [None, None] if factors is None else [*factors, None][:2]
+    axes = ["scales"] if len(t.shape) == 2 else ["scales_h", "scales_w"]
+    given = t.argument("scale_factors") or [t.argument(name) for name in axes]
+    scales = [None if v is None else _factor(v) for v in [*given, None][:2]]
     matrices = [
-        F.interpolate(
-            torch.eye(n, dtype=torch.float64)[None],
-            **({"size": m} if s is None else {"scale_factor": s}),
-            mode="linear",
-            align_corners=corners,
+        torch.ops.aten.upsample_linear1d.default(
+            torch.eye(n, dtype=torch.float64)[None], [m], corners, s
         )[0].mT
-        for n, m, s in zip(size, want, scales, strict=True)
+        for n, m, s in zip(
+            t.shape_of(windows.tensor)[1:], windows.shape[1:], scales, strict=True
+        )
     ]
     return interpolated(t, windows, matrices)
+
+
+def _factor(value: Any) -> float:
+    """A factor, which must be a number."""
+    if not isinstance(value, (int, float)):
+        raise Refusal("a factor that is computed", "give sizes or factors as numbers")
+    return float(value)
 
 
 def interpolated(t: Translation, windows: Windows, matrices: list[Tensor]) -> Computed:

@@ -122,7 +122,6 @@ TRANSLATORS: Mapping[str, Translator] = {
             "sinc",
             "sinh",
             "sqrt",
-            "tan",
             "tanh",
             "trunc",
         )

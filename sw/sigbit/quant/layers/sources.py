@@ -32,7 +32,7 @@ def window(source: SourcePlan) -> Tensor:
         case Blocks(to_space):
             ones = torch.eye(height * width, dtype=torch.float64).view(-1, height, width)
             if to_space:
-                return ones.flip(1, 2).repeat(source.groups, 1, 1, 1, 1)
+                return ones.flip(1, 2).repeat(source.groups, 1, 1, 1)
             return ones[:, None].repeat(source.groups, 1, 1, 1)
     return torch.ones(source.channels, 1, height, width, dtype=torch.float64)
 

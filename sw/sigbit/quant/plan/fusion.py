@@ -461,6 +461,7 @@ class _Fuser:
 def _negative(node: Unary) -> float:
     x = torch.linspace(-100, 100, 20001, dtype=torch.float64)
     y = UNARY[node.function](x, *node.parameters)
+    y = y[y.isfinite()]
     least = float(y.min())
     if least >= 0:
         return 0.0
