@@ -265,6 +265,11 @@ def prelu(t: Translation) -> Value:
     slope, value = t.constant("weight"), t.value("self")
     if slope is None:
         raise Refusal("slopes that are computed", "use parameters of the module")
+    return sloped(t, value, slope)
+
+
+def sloped(t: Translation, value: Computed, slope: Tensor) -> Computed:
+    """The value, times ``slope`` where it is below 0."""
     if slope.numel() == 1:
         return t.unary(value, "leaky_relu", float(slope))
     if slope.dim() == 1:
