@@ -139,8 +139,8 @@ BASE: dict[str, dict[str, Any]] = {
     **{
         f"{name}.default": {"self": X}
         for name in (
-            "abs", "hardsigmoid", "hardswish", "log", "log10", "log1p", "log2", "log_sigmoid", "mish",
-            "neg", "reciprocal", "rsqrt", "selu", "sigmoid", "sign", "silu", "sqrt", "tanh",
+            "abs", "hardsigmoid", "hardswish", "log", "log10", "log1p", "log2", "log_sigmoid",
+            "mish", "neg", "reciprocal", "rsqrt", "selu", "sigmoid", "sign", "silu", "sqrt", "tanh",
         )
     },
     "softmax.int": {"self": V, "dim": 1},

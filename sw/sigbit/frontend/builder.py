@@ -185,7 +185,7 @@ class Builder:
                 if min(channels) >= 0:
                     chosen = base("channels", (len(channels), *shape[1:]))
                     return self.add(floating.Channels(**chosen, index=channels))
-                return self._with_zeros(tensor, channels, location, dtype)
+        return self._with_zeros(tensor, channels, location, dtype)
 
     def repeated(self, tensor: str, factor: tuple[int, int], location: str) -> str:
         """Every pixel repeated; one pixel more often than a window is large in several steps."""

@@ -16,9 +16,9 @@ from torch.fx import Node as FxNode
 from sigbit.frontend import movement
 from sigbit.frontend.accounting import check_aten
 from sigbit.frontend.aten import operators as torch_ops
+from sigbit.frontend.builder import Builder
 from sigbit.frontend.report import UnsupportedModel, UnsupportedNode
 from sigbit.frontend.source import origin
-from sigbit.frontend.builder import Builder
 from sigbit.frontend.translation import Translation
 from sigbit.frontend.values import (
     ELEMENTS_MAX,

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.fx import Node as FxNode
 from torch.fx.node import map_arg
 
-from sigbit.frontend.source import origin
 from sigbit.frontend.builder import Builder
+from sigbit.frontend.source import origin
 from sigbit.frontend.translation import Translation
 from sigbit.frontend.values import Computed, Refusal, Steps, Value
 

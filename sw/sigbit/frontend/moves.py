@@ -205,7 +205,7 @@ def _shuffled(source: Shape, index: Index) -> tuple[Move, ...] | None:
     if (index < 0).any():
         return None
     channels, lines, columns = np.unravel_index(index, source)
-    count, *size = index.shape
+    size = index.shape[1:]
     if all(m % n == 0 for m, n in zip(size, source[1:], strict=True)):
         h, w = size[0] // source[1], size[1] // source[2]
         block = channels[:, :h, :w]

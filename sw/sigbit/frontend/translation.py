@@ -282,9 +282,7 @@ class Translation:
                 shape = self.shape_of(held.tensor)
                 places = views.replaced(self.index(held), self.index(y)).reshape(shape)
                 moved = Computed(y.tensor, places, y.origin)
-                tensor = self.build.tensor(
-                    self.chosen(moved, places), self.location, self.dtype
-                )
+                tensor = self.build.tensor(self.chosen(moved, places), self.location, self.dtype)
             except Refusal as refusal:
                 problem = problem or refusal
                 continue

@@ -32,7 +32,6 @@ from sigbit.ir.nodes import (
     Upsample,
 )
 
-
 _OF_IMAGES = (
     Conv2d,
     ConvTranspose2d,
@@ -137,8 +136,8 @@ def expected_shape(
             return _covered(node, shapes)
         case Interpolate():
             spread = tuple((n - 1) * f + 1 for n, f in zip(shape[1:], node.factor, strict=True))
-            kernel = (len(node.lines), len(node.columns))
-            return (shape[0], *window(spread, kernel, node.stride, node.padding))
+            taps = (len(node.lines), len(node.columns))
+            return (shape[0], *window(spread, taps, node.stride, node.padding))
         case Unary():
             return shape if node.function in UNARY else f"unknown function {node.function!r}"
         case Flatten():

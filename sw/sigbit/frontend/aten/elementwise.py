@@ -248,7 +248,7 @@ def _masked(t: Translation, mask: Tensor | None, names: tuple[str, str]) -> Valu
     if not parts:
         raise Refusal("a choice between constants", "compute it at export")
     if len(parts) == 2:
-        return t.plus(*parts)
+        return t.plus(parts[0], parts[1])
     return t.affine(parts[0], None, shift) if bool(shift.any()) else parts[0]
 
 

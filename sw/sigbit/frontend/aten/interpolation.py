@@ -101,9 +101,7 @@ def linear(t: Translation) -> Value:
         torch.ops.aten.upsample_linear1d.default(
             torch.eye(n, dtype=torch.float64)[None], [m], corners, s
         )[0].mT
-        for n, m, s in zip(
-            t.shape_of(windows.tensor)[1:], windows.shape[1:], scales, strict=True
-        )
+        for n, m, s in zip(t.shape_of(windows.tensor)[1:], windows.shape[1:], scales, strict=True)
     ]
     return interpolated(t, windows, matrices)
 

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sigbit.frontend.translation import Translation
 from sigbit.frontend.moves import Index
+from sigbit.frontend.translation import Translation
 from sigbit.frontend.values import Computed, Refusal, Value
 from sigbit.frontend.views import along, is_whole, whole
 from sigbit.ir import floating
@@ -239,10 +239,8 @@ def _columns(weight: Tensor, places: Index, size: int) -> Tensor:
 def _features_last(t: Translation, value: Computed) -> Computed:
     """A value in an image of which its last axis is the channels."""
     shape = t.size(value)
-    rows = t.index(value).reshape(-1, shape[-1])
-    order = (1, 0)
-    if len(shape) == 3:
-        rows, order = t.index(value), (2, 0, 1)
+    order: tuple[int, ...] = (2, 0, 1) if len(shape) == 3 else (1, 0)
+    rows = t.index(value) if len(shape) == 3 else t.index(value).reshape(-1, shape[-1])
     held = t.laid_out(Computed(value.tensor, rows, value.origin), order)
     return t.chosen(held, t.index(held).reshape(shape))
 
@@ -257,12 +255,11 @@ def _of_steps(t: Translation, value: Computed, weight: str, bias: str | None) ->
     assert found is not None
     shape = t.shape_of(value.tensor)
     matrix = t.build.parameters[weight]
-    if len(found.channels) == shape[0] and is_whole(found.channels):
-        kernel = matrix
-    else:
-        kernel = _columns(matrix, found.channels, shape[0])
+    rows = matrix
+    if len(found.channels) != shape[0] or not is_whole(found.channels):
+        rows = _columns(matrix, found.channels, shape[0])
     base = t.base(value.tensor, shape=(matrix.shape[0], *shape[1:]))
-    kernel = t.derived("weight", kernel[:, :, None, None])
+    kernel = t.derived("weight", rows[:, :, None, None])
     one: dict[str, Any] = {"stride": (1, 1), "padding": (0, 0, 0, 0)}
     tensor = t.build.add(floating.Conv2d(**base, weight=kernel, bias=bias, **one))
     count = int(torch.Size(shape[1:]).numel())

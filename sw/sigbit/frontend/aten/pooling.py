@@ -105,7 +105,9 @@ def pieces(
     tensor, shape = windows.tensor, windows.shape
     size = t.shape_of(tensor)[1:]
     alone = len(lines) == len(columns) == 1
-    names, places, line = [], [], 0
+    names: list[str] = []
+    places: list[tuple[int, int]] = []
+    line = 0
     for vertical in lines:
         column = 0
         for horizontal in columns:

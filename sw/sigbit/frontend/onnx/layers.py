@@ -195,8 +195,12 @@ def axes_of(
 ) -> list[list[tuple[int, int, int]]]:
     """:func:`windows_of` every axis of an image or a signal."""
     n = len(kernel)
-    each = zip(shape, kernel, stride, padding[:n], padding[n:], whole[n:], strict=True)
-    return [windows_of(*numbers, counted) for numbers in each]
+    return [
+        windows_of(
+            shape[i], kernel[i], stride[i], padding[i], padding[n + i], whole[n + i], counted
+        )
+        for i in range(n)
+    ]
 
 
 def avg_pool(

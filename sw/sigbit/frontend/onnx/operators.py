@@ -16,7 +16,7 @@ from sigbit.frontend.onnx import elementwise, layers, moves, recurrent, resize
 from sigbit.frontend.onnx import quantizers as quant
 from sigbit.frontend.onnx.trace import Call, OnnxValue, aten
 from sigbit.frontend.translation import Translation
-from sigbit.frontend.values import Computed, Refusal, Value
+from sigbit.frontend.values import Refusal, Value
 
 OnnxTranslator = Callable[[Call], "FxNode | OnnxValue | tuple[FxNode | OnnxValue, ...]"]
 

@@ -23,7 +23,6 @@ from sigbit.ir.floating import (
     Conv2d,
     ConvTranspose2d,
     DepthToSpace,
-    Flatten,
     FloatGraph,
     FromImage,
     Interpolate,
