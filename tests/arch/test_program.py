@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
 
 from sigbit_hw.arch import isa
@@ -312,19 +313,24 @@ def test_port_quantizes_and_dequantizes():
         (Axes.IMAGE, (2, 3, 4), (2, 3, 4)),
         (Axes.FEATURES, (2, 3, 4), (24,)),
         (Axes.SEQUENCE, (4, 6, 1), (6, 4)),
+        (Axes.SEQUENCE, (4, 3, 2), (6, 4)),
+        (Axes.SIGNAL, (4, 3, 2), (4, 6)),
+        (Axes.LINES, (4, 3, 2), (3, 2, 4)),
     ],
 )
 def test_axes_arrange_samples(axes, stored, own, rng):
-    """Exact inverses; element (step, feature) of a sequence is stored at (feature, step, 0)."""
+    """Exact inverses: channels come first, pixels in their order after them."""
     assert axes.shape(stored) == own
     x = rng.integers(-9, 9, (5, *own))
     arranged = axes.to_stored(x, stored)
     assert arranged.shape == (5, *stored)
     assert (axes.from_stored(arranged) == x).all()
-    if axes is Axes.SEQUENCE:
-        assert arranged[3, 1, 2, 0] == x[3, 2, 1]
-    else:
-        assert (arranged.reshape(5, -1) == x.reshape(5, -1)).all()
+    channels = axes.channels(stored)
+    pixels = x.reshape(5, -1, channels) if axes.channels_last else x.reshape(5, channels, -1)
+    first = pixels.swapaxes(1, 2) if axes.channels_last else pixels
+    assert (arranged.reshape(first.shape) == first).all()
+    assert (torch.from_numpy(arranged) == axes.to_stored(torch.from_numpy(x), stored)).all()
+    assert (torch.from_numpy(x) == axes.from_stored(torch.from_numpy(arranged))).all()
 
 
 def test_a_square_sequence_is_not_misread():

@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from sigbit.compiler.legalize.join import join
-from sigbit.ir.integer import Conv, Gather, Input, IntegerGraph, MaxPool, tensors_of
+from sigbit.ir.integer import Conv, Gather, Input, IntegerGraph, MaxPool, Source, tensors_of
 from sigbit_hw.arch.isa import ENGINE_OF, Engine, LoadKind, Mode, Opcode
 from sigbit_hw.arch.program import ExecInfo, Program
 
@@ -22,6 +23,9 @@ BINS = (
     "op transposed",
     "op transposed of groups",
     "op upsampling",
+    "op depth to space",
+    "op space to depth",
+    "op mosaic",
     "op maxpool",
     "op gather",
     "two inputs",
@@ -181,14 +185,28 @@ def _of_graph(graph: IntegerGraph, values: dict[str, np.ndarray]) -> Iterator[st
                     yield name
 
 
+def _is_piece(graph: IntegerGraph, source: Source) -> bool:
+    """Whether a source is a tensor as it is, at a place of its own."""
+    weights = source.weights
+    alone = source.groups == graph[source.tensor].type.shape[0] == len(weights)
+    return alone and weights[0].size == 1 and bool((weights == 1).all()) and any(source.padding)
+
+
 def _of_conv(graph: IntegerGraph, node: Conv) -> Iterator[str]:
     if len(node.sources) > 1:
         yield "op residual"
     if len(node.sources) > 2:
         yield "three sources"
+    if len(node.sources) > 1 and all(_is_piece(graph, s) for s in node.sources):
+        yield "op mosaic"
     for source in node.sources:
         channels, height, width = graph[source.tensor].type.shape
         kernel = source.weights.shape[2:]
+        if channels // source.groups == prod(kernel) > 1 and source.upsampling == kernel:
+            yield "op depth to space"
+        deep = len(source.weights) == channels * prod(kernel) > source.groups == channels
+        if deep and source.stride == kernel:
+            yield "op space to depth"
         if source.upsampling != (1, 1):
             yield "op upsampling" if source.groups == channels else "op transposed"
             if source.groups > 1:

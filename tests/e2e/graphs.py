@@ -46,6 +46,8 @@ KINDS = (
     "split",
     "shuffle",
     "chain",
+    "blocks",
+    "mosaic",
     "pooled",
     "dense",
 )
@@ -251,6 +253,47 @@ class _Graph:
                 Source(other.name, self.weights((channels, other.type.shape[0], 1, 1), 1))
             )
         self.finish(sources, channels, size)
+
+    def blocks(self) -> None:
+        """Channels as pixels of a block, or pixels of a block as channels, copied by ones."""
+        x = self.tensor()
+        c, height, width = x.type.shape
+        to_space = self.flag()
+        sides = [(h, w) for h in (1, 2, 3) for w in (1, 2, 3) if h * w > 1]
+        fitting = [s for s in sides if c % (s[0] * s[1]) == 0]
+        assume(fitting or not to_space)
+        h, w = self.pick(*(fitting if to_space else sides))
+        ones = np.eye(h * w, dtype=np.int64).reshape(h * w, h, w)
+        if to_space:
+            groups = c // (h * w)
+            weights = np.tile(ones[None, :, ::-1, ::-1], (groups, 1, 1, 1))
+            padding = (h - 1, w - 1, h - 1, w - 1)
+            source = Source(x.name, weights, 1, (1, 1), padding, groups, upsampling=(h, w))
+        else:
+            groups = c
+            assume(height >= h and width >= w)
+            crop = (0, 0, -(height % h), -(width % w))
+            weights = np.tile(ones[:, None], (c, 1, 1, 1))
+            source = Source(x.name, weights, 1, (h, w), crop, groups)
+        self.finish([source], len(weights), source.window((height, width)))
+
+    def mosaic(self) -> None:
+        """Parts of a tensor, and of others of its shape, side by side, each in a border."""
+        x = self.tensor()
+        c, height, width = x.type.shape
+        others = [n for n in self.nodes if n.type.shape == x.type.shape]
+        parts = [x, *(others[self.number(0, len(others) - 1)] for _ in range(self.number(1, 2)))]
+        along = self.flag()
+        size = height if along else width
+        cut = self.number(0, size - 1) if len(parts) == 2 else 0
+        sources = []
+        for i, part in enumerate(parts):
+            last = len(parts) - 1 - i
+            before, after = (size - cut) * i or -cut, (size - cut) * last or -cut
+            padding = (before, 0, after, 0) if along else (0, before, 0, after)
+            ones = np.ones((c, 1, 1, 1), np.int64)
+            sources.append(Source(part.name, ones, 1, padding=padding, groups=c))
+        self.finish(sources, c, sources[0].window((height, width)))
 
     def linear(self) -> None:
         x = self.tensor()

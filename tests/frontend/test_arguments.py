@@ -45,6 +45,7 @@ RECURRENT = {
     "input": S, "has_biases": True, "num_layers": 1, "dropout": 0.0, "train": False,
     "bidirectional": False, "batch_first": True,
 }  # fmt: skip
+MASK = torch.tensor([True, False, False, True]).reshape(4, 1, 1)
 INDEX = torch.tensor([2, 0, 1])
 
 BASE: dict[str, dict[str, Any]] = {
@@ -56,6 +57,7 @@ BASE: dict[str, dict[str, Any]] = {
     },
     "conv1d.default": {"input": S, "weight": t(6, 3, 3)},
     "conv1d.padding": {"input": S, "weight": t(6, 3, 3), "padding": "same"},
+    "conv_transpose1d.default": {"input": S, "weight": t(3, 6, 3), "stride": [2]},
     "conv_transpose2d.input": {"input": X, "weight": t(4, 6, 3, 3), "stride": [2, 2]},
     "linear.default": {"input": V, "weight": t(5, 6)},
     "matmul.default": {"self": V, "other": t(6, 5)},
@@ -74,6 +76,28 @@ BASE: dict[str, dict[str, Any]] = {
     "adaptive_avg_pool2d.default": {"self": X, "output_size": [2, 3]},
     "_adaptive_avg_pool2d.default": {"self": X, "output_size": [2, 3]},
     "adaptive_max_pool2d.default": {"self": X, "output_size": [2, 3]},
+    "max_pool1d.default": {"self": S, "kernel_size": [3], "stride": [2]},
+    "max_pool1d_with_indices.default": {"self": S, "kernel_size": [3], "stride": [2]},
+    "avg_pool1d.default": {"self": S, "kernel_size": [3], "stride": [2]},
+    "adaptive_avg_pool1d.default": {"self": S, "output_size": [2]},
+    "adaptive_max_pool1d.default": {"self": S, "output_size": [2]},
+    "upsample_linear1d.default": {"self": S, "output_size": [10], "align_corners": False},
+    "upsample_linear1d.vec": {
+        "input": S, "output_size": [10], "align_corners": False, "scale_factors": None,
+    },
+    "upsample_bilinear2d.default": {"self": X, "output_size": [12, 18], "align_corners": False},
+    "upsample_bilinear2d.vec": {
+        "input": X, "output_size": [12, 18], "align_corners": False, "scale_factors": None,
+    },
+    "lerp.Scalar": {"self": X, "end": t(4, 1, 1), "weight": 0.25},
+    "lerp.Tensor": {"self": X, "end": X, "weight": t(4, 1, 1)},
+    "masked_fill.Scalar": {"self": X, "mask": MASK, "value": 2.0},
+    "masked_fill.Tensor": {"self": X, "mask": MASK, "value": torch.tensor(2.0)},
+    "where.self": {"condition": MASK, "self": X, "other": X},
+    "where.ScalarOther": {"condition": MASK, "self": X, "other": 2.0},
+    "where.ScalarSelf": {"condition": MASK, "self": 2.0, "other": X},
+    "true_divide.Tensor": {"self": X, "other": t(4, 1, 1)},
+    "true_divide.Scalar": {"self": X, "other": 2.0},
     "mean.default": {"self": X},
     "mean.dim": {"self": X, "dim": [2, 3]},
     "sum.default": {"self": X},
@@ -115,7 +139,8 @@ BASE: dict[str, dict[str, Any]] = {
     **{
         f"{name}.default": {"self": X}
         for name in (
-            "abs", "hardsigmoid", "hardswish", "mish", "neg", "selu", "sigmoid", "silu", "tanh",
+            "abs", "hardsigmoid", "hardswish", "log", "log10", "log1p", "log2", "log_sigmoid",
+            "mish", "neg", "reciprocal", "rsqrt", "selu", "sigmoid", "sign", "silu", "sqrt", "tanh",
         )
     },
     "softmax.int": {"self": V, "dim": 1},
@@ -170,6 +195,14 @@ BASE: dict[str, dict[str, Any]] = {
     "squeeze.dim": {"self": Input(2, 3, 1, 1), "dim": 3},
     "squeeze.dims": {"self": Input(2, 3, 1, 1), "dim": [2, 3]},
     "unsqueeze.default": {"self": V, "dim": 2},
+    **{
+        f"{name}.{overload}": {**arguments, "output_size": [10]}
+        for name in ("upsample_nearest1d", "_upsample_nearest_exact1d")
+        for overload, arguments in (
+            ("default", {"self": S}),
+            ("vec", {"input": S, "scale_factors": None}),
+        )
+    },
     "upsample_nearest2d.default": {"self": X, "output_size": [12, 18]},
     "upsample_nearest2d.vec": {"input": X, "output_size": None, "scale_factors": [2.0, 3.0]},
     "channel_shuffle.default": {"self": X, "groups": 2},
@@ -259,6 +292,8 @@ OTHERS: dict[str, list[Any]] = {
     "weight": [t(4), t(6, 2, 3, 3), t(4, 3, 3, 3)],
     "params": [LSTM[:2]],
     "exponent": [3, 0.5, torch.tensor(3.0)],
+    "mask": [~MASK, MASK[:1], MASK.reshape(4, 1) & True],
+    "condition": [~MASK, MASK[:1], MASK.reshape(4, 1) & True],
 }
 """Other values by the argument's name, where its type does not say them."""
 
@@ -269,6 +304,14 @@ TOGETHER: dict[tuple[str, str], dict[str, Any]] = {
     },
     ("conv1d.default", "groups"): {"groups": 3, "weight": t(6, 1, 3)},
     ("conv1d.padding", "groups"): {"groups": 3, "weight": t(6, 1, 3)},
+    ("conv_transpose1d.default", "groups"): {"groups": 3, "weight": t(3, 2, 3)},
+    **{
+        (f"{name}.vec", "scale_factors"): {"scale_factors": factors, "output_size": None}
+        for name, factors in (
+            ("upsample_linear1d", [3.0]), ("upsample_bilinear2d", [2.0, 1.5]),
+            ("upsample_nearest1d", [2.0]), ("_upsample_nearest_exact1d", [3.0]),
+        )
+    },
     ("conv2d.padding", "stride"): {"stride": [2, 1], "padding": "valid"},
     ("conv1d.padding", "stride"): {"stride": [2], "padding": "valid"},
     ("convolution.default", "transposed"): {"transposed": True, "weight": t(4, 6, 3, 3)},
@@ -337,6 +380,7 @@ def key(target: OpOverload) -> str:
 NO_CALL = {
     "_assert_tensor_metadata.default": "torch.export's own note",
     "add.t": "of lists", "mul.left_t": "of lists",
+    "where.default": "of indices alone", "where.Scalar": "of a mask alone",
     "lstm.data": "packed sequences, which torch.export does not keep",
     "gru.data": "packed sequences, which torch.export does not keep",
     "repeat_interleave.Tensor": "of indices alone",
@@ -445,7 +489,7 @@ def others(argument: Any, value: Any) -> list[Any]:
         found += [value + 1, value + 0.5, value - 1, 2]
     elif isinstance(value, (list, tuple)) and all(isinstance(v, int) for v in value):
         found += [[v + 1 for v in value], [2 for _ in value] or [2, 2]]
-    elif isinstance(value, Tensor):
+    elif isinstance(value, Tensor) and value.dtype != torch.bool:
         found += [value + 1, value.reshape(1, -1), t(2, *value.shape)]
     elif value is None:
         found += [0.25, 2, t(4), t(6), t(5), t(4, 1, 1), torch.tensor(0.5)]

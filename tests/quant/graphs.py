@@ -13,20 +13,25 @@ from sigbit.ir.floating import (
     Concat,
     Conv2d,
     ConvTranspose2d,
+    DepthToSpace,
     Flatten,
     FloatGraph,
+    FromImage,
+    Interpolate,
     Linear,
     MaxPool2d,
+    Mosaic,
     Multiply,
     Node,
     Pad,
     Placeholder,
     Relu,
-    Select,
+    SpaceToDepth,
+    ToImage,
     Unary,
     Upsample,
 )
-from sigbit.ir.integer import window
+from sigbit.ir.integer import Axes, window
 
 Names = tuple[str, ...]
 Padding = tuple[int, int, int, int]
@@ -159,8 +164,39 @@ class Builder:
     def flatten(self, x: str) -> str:
         return self.add(Flatten, (x,), (torch.Size(self.shape(x)).numel(),))
 
+    def image(self, x: str, axes: Axes, *shape: int) -> str:
+        return self.add(ToImage, (x,), shape, axes=axes)
+
+    def given(self, x: str, axes: Axes) -> str:
+        channels, height, width = self.shape(x)
+        return self.add(FromImage, (x,), axes.shape((channels, height, width)), axes=axes)
+
     def select(self, x: str, step: int) -> str:
-        return self.add(Select, (x,), self.shape(x)[1:], step=step)
+        _, steps, _ = self.shape(x)
+        return self.flatten(self.pad(x, (-step, 0, step + 1 - steps, 0)))
+
+    def shuffle(self, x: str, factor: tuple[int, int]) -> str:
+        (channels, height, width), (h, w) = self.shape(x), factor
+        shape = (channels // (h * w), height * h, width * w)
+        return self.add(DepthToSpace, (x,), shape, factor=factor)
+
+    def unshuffle(self, x: str, factor: tuple[int, int]) -> str:
+        (channels, height, width), (h, w) = self.shape(x), factor
+        shape = (channels * h * w, height // h, width // w)
+        return self.add(SpaceToDepth, (x,), shape, factor=factor)
+
+    def mosaic(self, size: tuple[int, int], *pieces: tuple[str, tuple[int, int]]) -> str:
+        shape = (self.shape(pieces[0][0])[0], *size)
+        names = tuple(name for name, _ in pieces)
+        return self.add(Mosaic, names, shape, places=tuple(place for _, place in pieces))
+
+    def doubled(self, x: str) -> str:
+        """Twice the lines and columns, interpolated, but for those at the edges."""
+        channels, height, width = self.shape(x)
+        shape = (channels, 2 * height - 4, 2 * width - 4)
+        fields = {"lines": (1, 3, 3, 1), "columns": (1, 3, 3, 1), "factor": (2, 2)}
+        fields |= {"stride": (1, 1), "padding": (0, 0, 0, 0), "divisor": 16}
+        return self.add(Interpolate, (x,), shape, **fields)
 
 
 def mixture(seed: int) -> FloatGraph:
@@ -206,7 +242,7 @@ def dense_block(seed: int) -> FloatGraph:
 def lstm(seed: int, steps: int = 5, features: int = 6, hidden: int = 4) -> FloatGraph:
     """An unrolled LSTM and a linear layer on its last state."""
     b = Builder(seed)
-    sequence = b.input(steps, features)
+    sequence = b.image(b.input(steps, features), Axes.SEQUENCE, features, steps, 1)
     w_x, w_h = b.parameter(4 * hidden, features), b.parameter(4 * hidden, hidden)
     bias = b.parameter(4 * hidden)
     h = c = ""
@@ -225,4 +261,28 @@ def lstm(seed: int, steps: int = 5, features: int = 6, hidden: int = 4) -> Float
     return b.graph(b.linear(h, 3, bias=b.parameter(3)))
 
 
-GRAPHS = {"mixture": mixture, "dense block": dense_block, "lstm": lstm}
+def rearranged(seed: int) -> FloatGraph:
+    """Channels last at both ends; pixel shuffles, a reflected border, interpolation, a mosaic of
+    crops, a border where something was cut off, steps of a sequence."""
+    b = Builder(seed)
+    x = b.image(b.input(6, 8, 3), Axes.LINES, 3, 6, 8)
+    a = b.relu(b.conv(x, 8))
+    inner = b.pad(a, (-1, 0, -4, 0))
+    reflected = b.mosaic((7, 8), (inner, (0, 0)), (a, (1, 0)))
+    large = b.unary(b.doubled(b.conv(reflected, 4)), "tanh")
+    deep = b.conv(b.unshuffle(large, (2, 2)), 12, (1, 1), padding=(0, 0, 0, 0))
+    wide = b.shuffle(b.relu(deep), (2, 3))
+    moved = b.pad(b.pad(a, (-2, -3, 0, 0)), (1, 2, 1, 0))
+    s = b.image(b.input(5, 4), Axes.SIGNAL, 5, 4, 1)
+    steps = b.relu(b.conv(s, 6, (3, 1), padding=(2, 0, 0, 0)))
+    one = b.image(b.linear(b.flatten(steps), 8), Axes.FEATURES, 8, 1, 1)
+    small = b.transposed(b.unary(one, "silu"), 3, (3, 4), (1, 1))
+    return b.graph(
+        b.given(b.plus(b.conv(moved, 4), b.conv(a, 4, padding=(1, 0, 1, 1))), Axes.LINES),
+        b.conv(wide, 3),
+        b.given(b.conv(steps, 3, (1, 1), padding=(0, 0, 0, 0)), Axes.SEQUENCE),
+        small,
+    )
+
+
+GRAPHS = {"rearranged": rearranged, "mixture": mixture, "dense block": dense_block, "lstm": lstm}

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from quant.graphs import GRAPHS, Builder
 from sigbit.frontend import UnsupportedModel
-from sigbit.ir.floating import UNARY, FloatGraph
-from sigbit.ir.integer import Conv, Gather, IntegerGraph, MaxPool
+from sigbit.ir.floating import UNARY, BatchNorm, FloatGraph
+from sigbit.ir.integer import Axes, Conv, Gather, IntegerGraph, MaxPool
 from sigbit.ir.model_file import model_digest
 from sigbit.quant import (
     IntegerModel,
@@ -101,8 +101,10 @@ def test_graphs_come_back_from_a_file(name: str, seed: int, tmp_path: Path) -> N
 PARAMETERS = {
     "clamp": (-0.5, 2.0), "leaky_relu": (0.2,), "pow": (3.0,), "threshold": (0.5, 0.25),
 }  # fmt: skip
-STEPS = ("ceil", "floor", "frac", "hardshrink", "round", "threshold", "trunc")
+STEPS = ("ceil", "floor", "frac", "hardshrink", "round", "sign", "threshold", "trunc")
 """Next to their steps, a small error becomes a large one."""
+POSITIVE = ("log", "log10", "log1p", "log2", "reciprocal", "rsqrt", "sqrt")
+"""Of numbers above 0 only."""
 STEEP = ("cosh", "exp", "exp2", "expm1", "pow", "sinh")
 """Where they are large, so are the errors of what they read."""
 
@@ -112,7 +114,13 @@ def test_functions_follow_their_float_selves(function: str, seed: int) -> None:
     torch.manual_seed(seed)
     b = Builder(seed)
     parameters = PARAMETERS.get(function, ())
-    out = b.unary(b.conv(b.input(3, 6, 6), 4), function, *parameters)
+    inner = b.conv(b.input(3, 6, 6), 4)
+    if function in POSITIVE:
+        one = b.parameter(4, low=0.5, high=1)
+        plain = {"mean": b.parameter(4, low=0, high=0), "var": b.parameter(4, low=1, high=1)}
+        positive = b.unary(inner, "softplus")
+        inner = b.add(BatchNorm, (positive,), b.shape(inner), weight=one, bias=one, eps=0, **plain)
+    out = b.unary(inner, function, *parameters)
     graph = b.graph(out)
     x = (torch.randn(16, 3, 6, 6, dtype=torch.float64),)
     prepared = prepare(graph, SPECS["8 bits"], x)
@@ -266,12 +274,15 @@ def test_vectors_that_do_not_fit_together_are_refused(seed: int) -> None:
 
 def test_sequences_are_read_step_by_step(seed: int) -> None:
     b = Builder(seed)
-    x = b.unary(b.input(4, 3), "tanh")
+    x = b.unary(b.image(b.input(4, 3), Axes.SEQUENCE, 3, 4, 1), "tanh")
     graph = b.graph(b.plus(b.linear(b.select(x, 1), 2), b.linear(b.select(x, 3), 2)))
     data = inputs(graph)
     integer = check(prepare(graph, SPECS["8 bits"], data), data)
     assert [n.type.shape for n in integer.graph.nodes][:2] == [(3, 4, 1)] * 2
     want = graph.evaluate({graph.inputs[0].name: data[0]})[graph.outputs[0]]
     assert float((integer(*data) - want).norm() / want.norm()) < 0.05
-    with pytest.raises(UnsupportedModel, match="is a sequence"):
-        prepare(FloatGraph("s", graph.nodes[:2], {}, (x,)), QuantSpec(), data)
+    whole = b.given(x, Axes.SEQUENCE)
+    alone = FloatGraph("s", (*graph.nodes[:3], b.nodes[-1]), {}, (whole,))
+    got = convert(prepare(alone, SPECS["8 bits"], data))(*data)
+    assert isinstance(got, Tensor)
+    torch.testing.assert_close(got, data[0].tanh(), atol=0.02, rtol=0)

@@ -12,7 +12,6 @@ from math import prod
 import numpy as np
 
 from sigbit_hw.arch.addressing import channel_slots
-from sigbit_hw.arch.axes import Axes
 from sigbit_hw.arch.isa import ADDRESS_BITS, WORD_BYTES, Exec, Instr, Out
 from sigbit_hw.arch.names import check_name
 from sigbit_hw.arch.program_parts import ExecInfo, Fold, LayerInfo, Port, ProgramParts
@@ -53,19 +52,11 @@ def _check_results(program: ProgramParts) -> None:
             raise ValueError(
                 f"result {result.name!r}: there is no output {result.port!r}, only {list(ports)}"
             )
-        _check_axes(f"result {result.name!r}", result.axes, port)
     known = [result.name for result in program.results]
     for step in program.host:
         _need(step.output in known, f"host: there is no result {step.output!r}, only {known}")
     if program.preprocessing is not None:
         program.preprocessing.require([port.own_shape for port in program.inputs])
-
-
-def _check_axes(what: str, axes: Axes, port: Port) -> None:
-    _need(
-        axes is not Axes.SEQUENCE or port.shape[2] == 1,
-        f"{what}: a sequence must be stored as [features, steps, 1], not {list(port.shape)}",
-    )
 
 
 def _need(condition: bool, message: str) -> None:
@@ -120,7 +111,6 @@ def _check_port(port: Port, program: ProgramParts, what: str, *, is_input: bool)
         f"{what}: offset must be a multiple of {config.bus_bytes}, not {port.offset}",
     )
     _need(port.low <= port.high, f"{what}: low {port.low} is above high {port.high}")
-    _check_axes(what, port.axes, port)
     if port.fold is not None:
         _need(is_input, f"{what}: only an input can have a fold")
         _check_fold(port.fold, port.shape, what)

@@ -186,7 +186,7 @@ class _Writer:
             "entries": found.size,
             "dimensions": len(shape),
             "shape": [*shape, *[1] * (_AXES - len(shape))],
-            "transposed": axes is Axes.SEQUENCE,
+            "transposed": axes.channels_last,
             "layout": [getattr(layout, part) for part in FIELDS],
         }.items():
             row[field] = value

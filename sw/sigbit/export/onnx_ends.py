@@ -25,8 +25,9 @@ def quantize(nodes: Nodes, name: str, node: Input, result: str) -> None:
     v = nodes.add("Mul", near, nodes.add("Sign", v))
     v = nodes.add("Clip", v, number("low", node.low), number("high", node.high))
     v = nodes.add("Cast", v, to=TensorProto.FLOAT)
-    if node.axes is Axes.SEQUENCE:
-        v = nodes.add("Transpose", v, perm=[0, 2, 1])
+    if node.axes.channels_last:
+        last = len(node.axes.shape(node.type.shape))
+        v = nodes.add("Transpose", v, perm=[0, last, *range(1, last)])
     nodes.add("Reshape", v, nodes.ints(0, *node.type.shape), result=result)
 
 
@@ -36,4 +37,6 @@ def dequantize(nodes: Nodes, tensor: str, kind: TensorType, axes: Axes, result: 
     zero = nodes.constant(f"{tensor}.zero", np.asarray(kind.zero, np.float32))
     scale = nodes.constant(f"{tensor}.scale", np.asarray(kind.scale, np.float32))
     real = nodes.add("Mul", nodes.add("Add", tensor, zero), scale)
+    if axes.channels_last:
+        real = nodes.add("Transpose", real, perm=[0, 2, 3, 1])
     nodes.add("Reshape", real, nodes.ints(0, *axes.shape(kind.shape)), result=result)

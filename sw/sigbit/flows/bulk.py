@@ -38,7 +38,7 @@ class BulkModel:
         graph = self.integer.graph
         feeds = {
             end.name: operators.quantize(
-                x, list(n.type.shape), n.type.scale, n.type.zero, n.low, n.high, n.name
+                n.axes.to_stored(x, n.type.shape), n.type.scale, n.type.zero, n.low, n.high, n.name
             )
             for end, n, x in zip(self._session.get_inputs(), graph.inputs, inputs, strict=True)
         }
@@ -49,7 +49,7 @@ class BulkModel:
         for name, axes in zip(graph.outputs, graph.output_axes, strict=True):
             t = graph[name].type
             real = operators.dequantize(stored[name].long(), t.scale, t.zero, inputs[0])
-            outputs.append(real.reshape(-1, *axes.shape(t.shape)))
+            outputs.append(axes.from_stored(real))
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     def _compare(self, inputs: tuple[Tensor, ...], stored: dict[str, Tensor]) -> None:

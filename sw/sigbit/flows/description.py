@@ -20,7 +20,12 @@ HOW = {
     "Channels": ("addressing", "channels by address; copied where lanes do not line up"),
     "Pad": ("addressing", "part of the padding of what reads it"),
     "Flatten": ("addressing", "nothing to do"),
-    "Select": ("addressing", "one step of a sequence"),
+    "ToImage": ("addressing", "axes of an input, or a vector, as channels and pixels"),
+    "FromImage": ("addressing", "axes of an output"),
+    "DepthToSpace": ("array", "channels copied to the pixels of their blocks, by weights of 1"),
+    "SpaceToDepth": ("array", "pixels of a block copied to channels, by weights of 1"),
+    "Mosaic": ("array", "each piece copied to its place"),
+    "Interpolate": ("array", "depthwise kernel of fixed integers"),
 }
 """How the float graph's operations are carried out: by what, and how."""
 UNARY = ("table", "exact: 256 entries, with the layer before it")

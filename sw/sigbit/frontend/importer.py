@@ -3,6 +3,8 @@
 import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice, product
+from math import prod
 from types import FunctionType, MappingProxyType
 from typing import Any
 
@@ -14,9 +16,10 @@ from torch.fx import Node as FxNode
 from sigbit.frontend import movement
 from sigbit.frontend.accounting import check_aten
 from sigbit.frontend.aten import operators as torch_ops
+from sigbit.frontend.builder import Builder
 from sigbit.frontend.report import UnsupportedModel, UnsupportedNode
 from sigbit.frontend.source import origin
-from sigbit.frontend.translation import Builder, Translation
+from sigbit.frontend.translation import Translation
 from sigbit.frontend.values import (
     ELEMENTS_MAX,
     Computed,
@@ -28,6 +31,7 @@ from sigbit.frontend.values import (
     elements_of,
     is_empty,
 )
+from sigbit.frontend.views import whole
 from sigbit.ir.arrays import distinct
 from sigbit.ir.floating import (
     FloatGraph,
@@ -37,7 +41,7 @@ from sigbit.ir.floating import (
     QuantAnnotation,
     parameter_names,
 )
-from sigbit.ir.integer import GraphError
+from sigbit.ir.integer import Axes, GraphError
 from sigbit_hw.arch.names import legal_name
 
 
@@ -68,15 +72,41 @@ class Importer:
     ) -> None:
         self._graph, self._constants, self._name = graph, constants, name
         self._translators, self._quantizers = translators, quantizers
+        self._axes: Mapping[str, Axes] = {}
+        self._reached = 0
         self._build = Builder()
         self._values: dict[FxNode, Value] = {}
         self._names: dict[FxNode, str] = {}
         self._rows: dict[object, UnsupportedNode] = {}
 
     def run(self) -> FloatGraph:
-        """The graph, or :class:`UnsupportedModel`."""
+        """The graph, or :class:`UnsupportedModel`. Inputs of two or three axes are images and
+        sequences whose channels come first or last: whichever the network can be computed with;
+        if neither, the report is that of the way that leads furthest."""
         self._limit()
         self._check_types()
+        furthest: tuple[int, UnsupportedModel] | None = None
+        for axes in self._ways():
+            self._build, self._axes = Builder(), axes
+            self._values, self._names, self._rows = {}, {}, {}
+            self._reached = 0
+            try:
+                return self._run()
+            except UnsupportedModel as error:
+                if furthest is None or self._reached > furthest[0]:
+                    furthest = self._reached, error
+        assert furthest is not None
+        raise furthest[1]
+
+    def _ways(self) -> Iterator[dict[str, Axes]]:
+        """The axes that the inputs may have, by their nodes' names, the usual ones first."""
+        inputs = {n.name: n.meta["val"] for n in self._inputs()}
+        ranks = {k: v.dim() for k, v in inputs.items() if isinstance(v, Tensor)}
+        choices = [_AXES.get(rank, (Axes.FEATURES,)) for rank in ranks.values()]
+        for each in islice(product(*choices), _WAYS_MAX):
+            yield dict(zip(ranks, each, strict=True))
+
+    def _run(self) -> FloatGraph:
         for node in self._graph.nodes:
             if node.op == "placeholder":
                 self._placeholder(node)
@@ -138,6 +168,7 @@ class Importer:
         return {k: given[id(values[k])] for k in used if id(values[k]) in given}
 
     def _refuse(self, node: FxNode, refusal: Refusal) -> None:
+        self._reached = self._reached or len(self._values)
         at = refusal.node or node
         where = origin(at)
         name = where.name if "origin" in at.meta else at.name
@@ -155,7 +186,11 @@ class Importer:
             return Unusable()
         shape = tuple(int(s) for s in value.shape[1:])
         name = self._build.unique(node.name)
-        return Computed(self._build.add(Node(name=name, shape=shape)))
+        if len(shape) in (1, 3):
+            return Computed(self._build.add(Node(name=name, shape=shape)))
+        places = whole((shape[-1], prod(shape[:-1]), 1))
+        stand_in = self._build.add(Node(name=name, shape=places.shape))
+        return Computed(stand_in, places.reshape(places.shape[0], -1).T.reshape(shape))
 
     def _placeholder(self, node: FxNode) -> None:
         if (constant := self._constants.get(node.name)) is not None:
@@ -179,7 +214,8 @@ class Importer:
             self._refuse(node, Refusal(reason, "give at least one sample of at least one element"))
             return
         name = self._build.unique(origin(node).name or node.name)
-        self._values[node] = Computed(self._build.add(Placeholder(name=name, shape=shape)))
+        given = self._build.add(Placeholder(name=name, shape=shape))
+        self._values[node] = self._build.image_of(given, self._axes[node.name])
 
     def _call(self, node: FxNode) -> None:
         try:
@@ -265,7 +301,7 @@ class Importer:
                 )
                 continue
             try:
-                names.append(self._build.tensor(value, origin(result).location, torch.float32))
+                names.append(self._build.output(value, origin(result).location))
             except Refusal as refusal:
                 self._refuse(result, refusal)
         return tuple(names), tuple(host)
@@ -281,6 +317,13 @@ def named_outputs(graph: FloatGraph, names: Sequence[str]) -> FloatGraph:
 
 
 _NARROW = (torch.float16, torch.bfloat16)
+_AXES: Mapping[int, tuple[Axes, ...]] = {
+    3: (Axes.SEQUENCE, Axes.SIGNAL),
+    4: (Axes.IMAGE, Axes.LINES),
+}
+"""By the number of axes, those that an input may have."""
+_WAYS_MAX = 8
+"""Combinations of inputs' axes that are tried."""
 
 
 def _check_result(node: FxNode) -> None:

@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.fx import Node as FxNode
 from torch.fx.node import map_arg
 
+from sigbit.frontend.builder import Builder
 from sigbit.frontend.source import origin
-from sigbit.frontend.translation import Builder, Translation
+from sigbit.frontend.translation import Translation
 from sigbit.frontend.values import Computed, Refusal, Steps, Value
 
 _MIXED = Refusal("mixes the samples of a batch", "keep the batch dimension as it is")
@@ -60,7 +61,8 @@ def moved(
         kwargs.pop("value", None)
         args = args[: _place(node)]
     assert callable(node.target)
-    result = node.target(*args, **kwargs)
+    target = torch.reshape if "view.default" in str(node.target) else node.target
+    result = target(*args, **kwargs)  # indices lie in memory otherwise than the elements
     if isinstance(result, (list, tuple)):
         return tuple(_sample(r, batch, value.tensor, node) for r in result)
     return _sample(result, batch, value.tensor, node)
@@ -76,15 +78,13 @@ def _bordered(
     """A border of ``border``: one of zeros around the tensor less it, and it added again."""
     where, dtype = origin(node), node.meta["val"].dtype
     call = Translation(node, build.unique(where.name), where.location, values, {}, build)
-    tensor = build.tensor(value, where.location, dtype)
     shift = torch.tensor(border, dtype=dtype)
-    less = call.affine(tensor, None, -shift, part="less")
+    less = call.affine(value, None, -shift, part="less")
     source = node.args[0]
     assert isinstance(source, FxNode)
-    padded = moved(node, {**values, source: Computed(less)}, build, zeros=True)
+    padded = moved(node, {**values, source: less}, build, zeros=True)
     assert isinstance(padded, Computed)
-    found = build.tensor(padded, where.location, dtype)
-    return Computed(call.affine(found, None, shift, part="more"))
+    return call.affine(padded, None, shift, part="more")
 
 
 STORAGE = frozenset(["device", "dtype", "layout", "non_blocking", "pin_memory"])

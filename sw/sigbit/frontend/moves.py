@@ -31,13 +31,6 @@ class Chosen:
 
 
 @dataclass(frozen=True)
-class Step:
-    """One step of a sequence."""
-
-    step: int
-
-
-@dataclass(frozen=True)
 class Bordered:
     """(top, left, bottom, right) zeros added, negative: lines and columns cut off."""
 
@@ -59,7 +52,32 @@ class Repeated:
     factor: tuple[int, int]
 
 
-Move = Flattened | Chosen | Step | Bordered | Strided | Repeated
+@dataclass(frozen=True)
+class Pixel:
+    """A vector as an image of one pixel."""
+
+
+@dataclass(frozen=True)
+class Shuffled:
+    """Channels as blocks of ``factor`` pixels, ``to_space``, or blocks as channels."""
+
+    factor: tuple[int, int]
+    to_space: bool
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """Lines, or columns, in ``pieces``, one after the other; what moves give each."""
+
+    pieces: tuple[tuple["Move", ...], ...]
+    axis: int
+
+
+Move = Flattened | Chosen | Bordered | Strided | Repeated | Pixel | Shuffled | Assembled
+
+
+PIECES_MAX = 64
+"""Pieces of an image at most: each is a layer of its own."""
 
 
 def moves(source: Shape, index: Index) -> tuple[Move, ...] | None:
@@ -68,8 +86,11 @@ def moves(source: Shape, index: Index) -> tuple[Move, ...] | None:
         return ()
     if index.ndim == 1:
         return _to_vector(source, index)
-    if index.ndim == len(source) == 3:
-        return _to_image(source, index)
+    if index.ndim == 3 and len(source) == 1:
+        found = moves((*source, 1, 1), index)
+        return None if found is None else (Pixel(), *found)
+    if index.ndim == 3:
+        return _to_image(source, index) or _shuffled(source, index)
     return None
 
 
@@ -80,25 +101,29 @@ def _is_whole(index: Index) -> bool:
 def _to_vector(source: Shape, index: Index) -> tuple[Move, ...] | None:
     if len(source) == 1:
         return (Chosen(tuple(map(int, index))),)
-    if len(source) == 2:
-        return _to_step(source, index)
-    if len(source) != 3:
-        return None
     if index.size == math.prod(source) and _is_whole(index):
         return (Flattened(),)
-    if source[1:] == (1, 1):
-        return (Flattened(), Chosen(tuple(map(int, index))))
-    return _to_part(source, index)
+    found = _of_pixel(source, index) or _to_part(source, index)
+    if found is None and (found := _shuffled(source, index[:, None, None])) is not None:
+        found = (*found, Flattened())
+    return found
 
 
-def _to_step(source: Shape, index: Index) -> tuple[Move, ...] | None:
-    steps, features = index // source[1], index % source[1]
-    if (index < 0).any() or len(set(steps)) != 1:
+def _of_pixel(source: Shape, index: Index) -> tuple[Move, ...] | None:
+    """Channels of one pixel."""
+    channels, pixels = np.divmod(index, math.prod(source[1:]))
+    used = index >= 0
+    if not used.any() or len(set(pixels[used])) > 1:
         return None
-    step = Step(int(steps[0]))
-    if features.size == source[1] and _is_whole(features):
-        return (step,)
-    return (step, Chosen(tuple(map(int, features))))
+    line, column = divmod(int(pixels[used][0]), source[2])
+    chosen = np.where(used, channels, -1)
+    moves: list[Move] = []
+    if source[1:] != (1, 1):
+        moves.append(Bordered((-line, -column, line + 1 - source[1], column + 1 - source[2])))
+    moves.append(Flattened())
+    if len(chosen) != source[0] or not _is_whole(chosen):
+        moves.append(Chosen(tuple(map(int, chosen))))
+    return tuple(moves)
 
 
 def _to_part(source: Shape, index: Index) -> tuple[Move, ...] | None:
@@ -128,9 +153,87 @@ def _to_image(source: Shape, index: Index) -> tuple[Move, ...] | None:
     if not np.array_equal(np.where(known, flat, -1), index):
         return None
     lattices = [lattice(a) for a in axes[1:]]
-    if lattices[0] is None or lattices[1] is None:
+    if lattices[0] is not None and lattices[1] is not None:
+        return tuple(_image_moves(source, axes[0], (lattices[0], lattices[1])))
+    return _in_pieces(source, axes)
+
+
+def _in_pieces(source: Shape, axes: list[Index]) -> tuple[Move, ...] | None:
+    """An image whose lines, or columns, are several lattices: first lines, then columns."""
+    channels = np.arange(source[0])
+    result: list[Move] = []
+    for axis in (1, 2):
+        parts = runs(axes[axis])
+        if len(parts) > PIECES_MAX:
+            return None
+        own = [np.arange(n) for n in source[1:]]
+        pieces = []
+        for part in parts:
+            own[axis - 1] = part
+            pieces.append(_lattice_moves(source, channels, own))
+        if len(pieces) > 1:
+            result.append(Assembled(tuple(pieces), axis))
+        else:
+            result += pieces[0]
+        size = len(axes[axis])
+        source = (source[0], size, source[2]) if axis == 1 else (*source[:2], size)
+    if not np.array_equal(axes[0], channels):
+        result.append(Chosen(tuple(map(int, axes[0]))))
+    return tuple(result)
+
+
+def _lattice_moves(source: Shape, channels: Index, axes: list[Index]) -> tuple[Move, ...]:
+    vertical, horizontal = lattice(axes[0]), lattice(axes[1])
+    assert vertical is not None
+    assert horizontal is not None
+    return tuple(_image_moves(source, channels, (vertical, horizontal)))
+
+
+def runs(positions: Index) -> list[Index]:
+    """``positions`` in parts that are lattices, each as long as it can be."""
+    parts, start = [], 0
+    for end in range(1, len(positions) + 1):
+        longer = positions[start : end + 1]
+        if end == len(positions) or (longer.max() >= 0 and lattice(longer) is None):
+            parts.append(positions[start:end])
+            start = end
+    return parts
+
+
+def _shuffled(source: Shape, index: Index) -> tuple[Move, ...] | None:
+    """Channels as blocks of pixels, or blocks as channels, of chosen channels."""
+    if (index < 0).any():
         return None
-    return tuple(_image_moves(source, axes[0], (lattices[0], lattices[1])))
+    channels, lines, columns = np.unravel_index(index, source)
+    size = index.shape[1:]
+    if all(m % n == 0 for m, n in zip(size, source[1:], strict=True)):
+        h, w = size[0] // source[1], size[1] // source[2]
+        block = channels[:, :h, :w]
+        fits = (
+            (lines == (np.arange(size[0]) // h)[:, None]).all()
+            and (columns == np.arange(size[1]) // w).all()
+            and (channels == np.tile(block, (1, *source[1:]))).all()
+        )
+        return (*_choice(block.ravel(), source[0]), Shuffled((h, w), True)) if fits else None
+    if any(n % m for m, n in zip(size, source[1:], strict=True)):
+        return None
+    h, w = source[1] // size[0], source[2] // size[1]
+    line, column = lines[:, :1, :1] % h, columns[:, :1, :1] % w
+    fits = (
+        (channels == channels[:, :1, :1]).all()
+        and (lines == np.arange(size[0])[:, None] * h + line).all()
+        and (columns == np.arange(size[1]) * w + column).all()
+    )
+    if not fits:
+        return None
+    chosen = ((channels[:, :1, :1] * h + line) * w + column).ravel()
+    return (Shuffled((h, w), False), *_choice(chosen, source[0] * h * w))
+
+
+def _choice(channels: Index, count: int) -> tuple[Move, ...]:
+    if len(channels) == count and _is_whole(channels):
+        return ()
+    return (Chosen(tuple(map(int, channels))),)
 
 
 @dataclass(frozen=True)
@@ -152,6 +255,8 @@ class Lattice:
 def lattice(positions: Index) -> Lattice | None:
     """How ``positions`` along one axis (-1: zero) arise; None if they are no lattice."""
     used = np.flatnonzero(positions >= 0)
+    if not len(used):
+        return None
     first, last = int(used[0]), int(used[-1])
     inner = positions[first : last + 1]
     values = inner[np.r_[True, inner[1:] != inner[:-1]]]

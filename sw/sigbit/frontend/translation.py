@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,135 +10,12 @@ from torch import Tensor
 from torch._ops import OpOverload
 from torch.fx import Node as FxNode
 
-from sigbit.frontend.moves import Bordered, Chosen, Flattened, Move, Repeated, Step, Strided, moves
+from sigbit.frontend import views
+from sigbit.frontend.builder import Builder
+from sigbit.frontend.moves import Index
 from sigbit.frontend.values import Computed, Refusal, Value
 from sigbit.ir import floating
-from sigbit.ir.floating import Node, Quantizer
-from sigbit_hw.arch.names import legal_name
-
-N = TypeVar("N", bound=Node)
-
-
-@dataclass
-class Builder:
-    """The float graph so far."""
-
-    nodes: dict[str, Node] = field(default_factory=dict)
-    parameters: dict[str, Tensor] = field(default_factory=dict)
-    quantizers: dict[str, Quantizer] = field(default_factory=dict)
-    _moved: dict[int, tuple[Computed, str]] = field(default_factory=dict)
-
-    def unique(self, name: str) -> str:
-        """``name`` as a legal one, numbered if a node has it already."""
-        name = legal_name(name)
-        unique, count = name, 1
-        while unique in self.nodes:
-            count += 1
-            unique = f"{name}_{count}"
-        return unique
-
-    def add(self, node: Node) -> str:
-        """Append ``node``; its name."""
-        self.nodes[node.name] = node
-        return node.name
-
-    def parameter(self, name: str, value: Tensor) -> str:
-        """A parameter of this value called ``name``, or like it."""
-        unique, count = name, 1
-        while (there := self.parameters.get(unique)) is not None and not (
-            there is value or (there.dtype == value.dtype and torch.equal(there, value))
-        ):
-            count += 1
-            unique = f"{name}_{count}"
-        self.parameters.setdefault(unique, value)
-        return unique
-
-    def tensor(self, value: Computed, location: str, dtype: torch.dtype) -> str:
-        """The tensor that holds ``value``, moved where it has to be."""
-        if value.index is None:
-            return value.tensor
-        if (known := self._moved.get(id(value))) is not None:
-            return known[1]
-        shape = self.nodes[value.tensor].shape
-        found = moves(shape, value.index)
-        if found is None:
-            raise Refusal(
-                f"a reshape or rearrangement of {shape} to {value.index.shape} that is none of "
-                "flatten, channel choice, crop, border, stride, repetition, step of a sequence",
-                "keep [batch, C, H, W] images, flatten them to [batch, features]",
-                value.origin,
-            )
-        name = value.tensor
-        for move in found:
-            name = self._move(name, move, location, dtype)
-        self._moved[id(value)] = (value, name)
-        return name
-
-    def _move(self, tensor: str, move: Move, location: str, dtype: torch.dtype) -> str:
-        shape = self.nodes[tensor].shape
-
-        def base(kind: str, shape: tuple[int, ...]) -> dict[str, Any]:
-            return {
-                "name": self.unique(f"{tensor}.{kind}"),
-                "inputs": (tensor,),
-                "shape": shape,
-                "location": location,
-            }
-
-        match move:
-            case Flattened():
-                flat = base("flatten", (int(np.prod(shape)),))
-                return self.add(floating.Flatten(**flat))
-            case Step(step):
-                return self.add(floating.Select(**base(f"step{step}", shape[1:]), step=step))
-            case Repeated(factor):
-                larger = (shape[0], shape[1] * factor[0], shape[2] * factor[1])
-                return self.add(floating.Upsample(**base("upsample", larger), factor=factor))
-            case Bordered((top, left, bottom, right) as padding):
-                size = (shape[0], shape[1] + top + bottom, shape[2] + left + right)
-                return self.add(floating.Pad(**base("pad", size), padding=padding))
-            case Strided((dy, dx) as stride, (top, left, bottom, right) as padding):
-                height = (shape[1] + top + bottom - 1) // dy + 1
-                width = (shape[2] + left + right - 1) // dx + 1
-                return self.add(
-                    floating.AvgPool2d(
-                        **base("stride", (shape[0], height, width)),
-                        kernel=(1, 1),
-                        stride=stride,
-                        padding=padding,
-                        divisor=1,
-                    )
-                )
-            case Chosen(channels):
-                if min(channels) >= 0:
-                    chosen = base("channels", (len(channels), *shape[1:]))
-                    return self.add(floating.Channels(**chosen, index=channels))
-                return self._with_zeros(tensor, channels, location, dtype)
-
-    def _with_zeros(
-        self, tensor: str, channels: tuple[int, ...], location: str, dtype: torch.dtype
-    ) -> str:
-        """Channels and zeros, by a weight of ones and zeros that also does a stride before it."""
-        node = self.nodes[tensor]
-        weight = torch.zeros(len(channels), node.shape[0], dtype=dtype)
-        for row, channel in enumerate(channels):
-            if channel >= 0:
-                weight[row, channel] = 1
-        fields: dict[str, Any] = {
-            "name": self.unique(f"{tensor}.channels"),
-            "inputs": (tensor,),
-            "shape": (len(channels), *node.shape[1:]),
-            "location": location,
-            "bias": None,
-        }
-        if len(node.shape) == 1:
-            name = self.parameter(f"{tensor}.selection", weight)
-            return self.add(floating.Linear(**fields, weight=name))
-        stride, padding = (1, 1), (0, 0, 0, 0)
-        if isinstance(node, floating.AvgPool2d) and node.kernel == (1, 1) and node.divisor == 1:
-            fields["inputs"], stride, padding = node.inputs, node.stride, node.padding
-        name = self.parameter(f"{tensor}.selection", weight[:, :, None, None])
-        return self.add(floating.Conv2d(**fields, weight=name, stride=stride, padding=padding))
+from sigbit.ir.floating import Node
 
 
 @dataclass(frozen=True)
@@ -280,61 +157,177 @@ class Translation:
         """Append ``node``."""
         return Computed(self.build.add(node))
 
-    def unary(self, tensor: str, function: str, *parameters: float, part: str = "") -> str:
+    def size(self, value: Computed) -> tuple[int, ...]:
+        """The shape of a value."""
+        return self.shape_of(value.tensor) if value.index is None else value.index.shape
+
+    def index(self, value: Computed) -> Index:
+        """Where the elements of a value lie in its tensor."""
+        return views.whole(self.shape_of(value.tensor)) if value.index is None else value.index
+
+    def chosen(self, value: Computed, index: Index) -> Computed:
+        """Elements of a value's tensor; the tensor itself where these are all in their order."""
+        same = index.shape == self.shape_of(value.tensor) and views.is_whole(index)
+        return Computed(value.tensor, None if same else index, self.node)
+
+    def broadcast(self, value: Computed, shape: tuple[int, ...] | None = None) -> Computed:
+        """A value repeated along the axes that it does not have, or has of size 1."""
+        shape = self.shape if shape is None else shape
+        if self.size(value) == shape:
+            return value
+        return self.chosen(value, np.broadcast_to(self.index(value), shape))
+
+    def laid_out(self, value: Computed, order: tuple[int, ...]) -> Computed:
+        """A value in a tensor that has it as an image: ``order`` are the value's axes that are
+        channels, lines and columns; one that is missing has size 1."""
+        turned = self.index(value).transpose(order)
+        image = turned.reshape(*turned.shape, *[1] * (3 - len(order) if len(order) > 1 else 0))
+        held = self.chosen(value, image)
+        held = Computed(held.tensor, held.index, value.origin or self.node)
+        tensor = self.build.tensor(held, self.location, self.dtype)
+        places = views.whole(turned.shape).transpose(np.argsort(order))
+        return self.chosen(Computed(tensor), places)
+
+    def settled(self, value: Computed) -> Computed:
+        """A value that is all of its tensor, in any order; moved where it is not."""
+        shape = self.shape_of(value.tensor)
+        if value.index is None or views.has_all(value.index, int(np.prod(shape))):
+            return value
+        rank = value.index.ndim
+        if rank in (1, 3):
+            try:
+                return Computed(self.build.tensor(value, self.location, self.dtype))
+            except Refusal:
+                if rank == 1:
+                    raise
+        if rank > 3:
+            rows = value.index.reshape(-1, value.index.shape[-1])
+            held = self.laid_out(Computed(value.tensor, rows, value.origin), (1, 0))
+            return self.chosen(held, self.index(held).reshape(value.index.shape))
+        orders = ((1, 0), (0, 1)) if rank == 2 else ((2, 0, 1),)
+        for order in orders[:-1]:
+            try:
+                return self.laid_out(value, order)
+            except Refusal:
+                pass
+        return self.laid_out(value, orders[-1])
+
+    def value(self, name: str) -> Computed:
+        """The computed value that is argument ``name``, all of its tensor in any order."""
+        return self.settled(self.computed(name))
+
+    def unary(self, value: Computed, function: str, *parameters: float, part: str = "") -> Computed:
         """A function of every element."""
-        base = self.base(tensor, shape=self.shape_of(tensor), part=part)
-        return self.build.add(floating.Unary(**base, function=function, parameters=parameters))
+        value = self.settled(value)
+        base = self.base(value.tensor, shape=self.shape_of(value.tensor), part=part)
+        node = floating.Unary(**base, function=function, parameters=parameters)
+        return Computed(self.build.add(node), value.index, self.node)
+
+    def relu(self, value: Computed, limit: float | None = None, part: str = "") -> Computed:
+        """``min(max(x, 0), limit)`` of every element."""
+        value = self.settled(value)
+        base = self.base(value.tensor, shape=self.shape_of(value.tensor), part=part)
+        return Computed(self.build.add(floating.Relu(**base, limit=limit)), value.index, self.node)
+
+    def scaled(self, value: Computed, factor: float, part: str = "scaled") -> Computed:
+        """A value times a number."""
+        if factor == 1:
+            return value
+        if factor == -1:
+            return self.unary(value, "neg", part=part)
+        return self.affine(value, torch.tensor(factor, dtype=self.dtype), None, part=part)
+
+    def plus(self, a: Computed, b: Computed, part: str = "") -> Computed:
+        """The sum of two values, broadcast."""
+        return self._paired(floating.Add, a, b, part)
+
+    def times(self, a: Computed, b: Computed, part: str = "") -> Computed:
+        """The product of two values, broadcast; one number a channel is left to the product."""
+        shape = np.broadcast_shapes(self.size(a), self.size(b))
+        for x, y in ((a, b), (b, a)):
+            held = self.shape_of(y.tensor)
+            alone = len(shape) == 3 and held[1:] in ((), (1, 1)) and held[0] == shape[0]
+            if alone and self.size(x) == shape and self.size(y) == (shape[0], 1, 1) != shape:
+                if not views.is_whole(self.index(y)):
+                    continue
+                first = self.build.tensor(x, self.location, self.dtype)
+                base = self.base(first, y.tensor, shape=shape, part=part)
+                return Computed(self.build.add(floating.Multiply(**base)))
+        return self._paired(floating.Multiply, a, b, part)
+
+    def _paired(self, kind: type[Node], a: Computed, b: Computed, part: str) -> Computed:
+        try:
+            shape = np.broadcast_shapes(self.size(a), self.size(b))
+        except ValueError:
+            raise Refusal(
+                f"operands {self.size(a)} and {self.size(b)} do not fit together",
+                "give tensors of one shape, or of shapes that broadcast",
+            ) from None
+        first, second = self._aligned(self.broadcast(a, shape), self.broadcast(b, shape))
+        own = self.shape_of(first.tensor)
+        base = self.base(first.tensor, second.tensor, shape=own, part=part)
+        return Computed(self.build.add(kind(**base)), first.index, self.node)
+
+    def _aligned(self, a: Computed, b: Computed) -> tuple[Computed, Computed]:
+        """Two values of one shape in tensors that hold them alike."""
+        ia, ib = self.index(a), self.index(b)
+        if self.shape_of(a.tensor) == self.shape_of(b.tensor) and np.array_equal(ia, ib):
+            first = self.settled(a)
+            if first is a:
+                return a, b
+        problem: Refusal | None = None
+        for x, y, swapped in ((a, b, False), (b, a, True)):
+            try:
+                held = self.settled(x)
+                shape = self.shape_of(held.tensor)
+                places = views.replaced(self.index(held), self.index(y)).reshape(shape)
+                moved = Computed(y.tensor, places, y.origin)
+                tensor = self.build.tensor(self.chosen(moved, places), self.location, self.dtype)
+            except Refusal as refusal:
+                problem = problem or refusal
+                continue
+            other = Computed(tensor, held.index)
+            return (other, held) if swapped else (held, other)
+        assert problem is not None
+        raise problem
+
+    def channels(self, value: Computed, constant: Tensor) -> Tensor:
+        """A constant that broadcasts with a value, as one number a channel of its tensor."""
+        count = self.shape_of(value.tensor)[0]
+        given, shape = constant.detach().to(self.dtype), self.size(value)
+        if given.numel() == 1:
+            return given.reshape(1).expand(count).clone()
+        full = given.reshape((1,) * (len(shape) + 1 - given.dim()) + given.shape)
+        if full.dim() == len(shape) + 1 and bool((full == full[:1]).all()):
+            full = full[:1]
+        try:
+            rows = full.expand(1, *shape).reshape(-1)
+        except RuntimeError:
+            rows = full.new_zeros(0)
+        if len(rows):
+            order = torch.from_numpy(self.index(value).ravel().copy())
+            rows = torch.empty_like(rows).index_copy_(0, order, rows).reshape(count, -1)
+        if not len(rows) or not bool((rows == rows[:, :1]).all()):
+            raise Refusal(
+                f"a constant operand of shape {tuple(constant.shape)}",
+                "use one number, or one a channel",
+            )
+        return rows[:, 0].clone()
 
     def affine(
-        self, tensor: str, scale: Tensor | None, shift: Tensor | None, part: str = ""
-    ) -> str:
-        """``tensor * scale + shift`` a channel; both are numbers or broadcast along channels. An
-        image is scaled before it is flattened, where its pixels are scaled alike."""
-        shape = self.shape_of(tensor)
-        if len(shape) == 2:
-            raise Refusal("works on a whole sequence", "select the steps first")
-        flat = self.build.nodes[tensor]
-        if isinstance(flat, floating.Flatten):
-            image = self.shape_of(flat.inputs[0])
-            rows = [_alike(v, image) for v in (scale, shift)]
-            if all(r is not None or v is None for r, v in zip(rows, (scale, shift), strict=True)):
-                scaled = self.affine(flat.inputs[0], rows[0], rows[1], part=part)
-                base = self.base(scaled, shape=shape, part=f"{part}flatten")
-                return self.build.add(floating.Flatten(**base))
+        self, value: Computed, scale: Tensor | None, shift: Tensor | None, part: str = ""
+    ) -> Computed:
+        """``value * scale + shift``; both are numbers or broadcast along channels."""
+        value = self.settled(value)
+        shape = self.shape_of(value.tensor)
+        scales, shifts = (None if v is None else self.channels(value, v) for v in (scale, shift))
         ones = torch.ones(shape[0], dtype=self.dtype)
-
-        def channels(value: Tensor) -> Tensor:
-            given = value.detach().to(self.dtype)
-            full = given.reshape((1,) * (len(shape) + 1 - given.dim()) + given.shape)
-            one = full.flatten(2)[:1, :, :1] if full.dim() > 2 else full[:1, :, None]
-            kept = full.shape[1] in (1, shape[0]) if full.dim() == len(shape) + 1 else False
-            if not kept or not bool((full.reshape(*full.shape[:2], -1) == one).all()):
-                raise Refusal(
-                    f"a constant operand of shape {tuple(value.shape)}",
-                    "use one number, or one a channel",
-                )
-            return one.reshape(-1) * ones
-
-        return self.build.add(
-            floating.BatchNorm(
-                **self.base(tensor, shape=shape, part=part),
-                weight=None if scale is None else self.derived(f"{part}scale", channels(scale)),
-                bias=None if shift is None else self.derived(f"{part}shift", channels(shift)),
-                mean=self.derived("zero", 0 * ones),
-                var=self.derived("one", ones),
-                eps=0.0,
-            )
+        norm = floating.BatchNorm(
+            **self.base(value.tensor, shape=shape, part=part),
+            weight=None if scales is None else self.derived(f"{part}scale", scales),
+            bias=None if shifts is None else self.derived(f"{part}shift", shifts),
+            mean=self.derived("zero", 0 * ones),
+            var=self.derived("one", ones),
+            eps=0.0,
         )
-
-
-def _alike(value: Tensor | None, image: tuple[int, ...]) -> Tensor | None:
-    """The constant ``value``, which broadcasts with a flattened ``image`` of one pixel at least, as
-    one that broadcasts with the image itself; None where pixels of a channel differ."""
-    if value is None or len(image) != 3:
-        return None
-    if value.numel() == 1:
-        return value.reshape(1)
-    if value.dim() > 2 or value.numel() != image[0] * image[1] * image[2]:
-        return None
-    rows = value.reshape(image[0], -1)
-    return rows[:, :1, None] if bool((rows == rows[:, :1]).all()) else None
+        return Computed(self.build.add(norm), value.index, self.node)

@@ -33,7 +33,7 @@ def class_names(program: Program, path: Path | None) -> list[str]:
         return list(program.classes)
     labels, result = read_labels(path), program.results[0]
     port = next(port for port in program.outputs if port.name == result.port)
-    count = result.axes.shape(port.shape)[0]
+    count = result.axes.channels(port.shape)
     if len(labels) != count:
         raise UserError(
             f"{path} names {len(labels)} classes, {program.name} has {count}: one per line"

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sigbit.ir.convolution import conv2d, conv_transpose2d
-from sigbit.ir.integer import GraphError
+from sigbit.ir.integer import GraphError, spread
 from sigbit.ir.nodes import (
     Add,
     AvgPool2d,
@@ -17,15 +17,20 @@ from sigbit.ir.nodes import (
     Concat,
     Conv2d,
     ConvTranspose2d,
+    DepthToSpace,
     Flatten,
+    FromImage,
+    Interpolate,
     Linear,
     MaxPool2d,
+    Mosaic,
     Multiply,
     Node,
     Pad,
     Padding,
     Relu,
-    Select,
+    SpaceToDepth,
+    ToImage,
     Unary,
     Upsample,
 )
@@ -55,13 +60,20 @@ UNARY: Mapping[str, Callable[..., Tensor]] = MappingProxyType(
         "hardswish": F.hardswish,
         "identity": lambda x: x,
         "leaky_relu": F.leaky_relu,
+        "log": torch.log,
+        "log10": torch.log10,
+        "log1p": torch.log1p,
+        "log2": torch.log2,
         "logsigmoid": F.logsigmoid,
         "mish": F.mish,
         "neg": torch.neg,
         "pow": torch.pow,
+        "reciprocal": torch.reciprocal,
         "round": torch.round,
+        "rsqrt": torch.rsqrt,
         "selu": F.selu,
         "sigmoid": torch.sigmoid,
+        "sign": torch.sign,
         "silu": F.silu,
         "sin": torch.sin,
         "sinc": torch.sinc,
@@ -69,6 +81,7 @@ UNARY: Mapping[str, Callable[..., Tensor]] = MappingProxyType(
         "softplus": F.softplus,
         "softshrink": F.softshrink,
         "softsign": F.softsign,
+        "sqrt": torch.sqrt,
         "tanh": torch.tanh,
         "threshold": F.threshold,
         "trunc": torch.trunc,
@@ -124,8 +137,17 @@ def apply(node: Node, x: list[Tensor], p: Mapping[str, Tensor]) -> Tensor:
         case Upsample():
             vertical, horizontal = node.factor
             return x[0].repeat_interleave(vertical, 2).repeat_interleave(horizontal, 3)
-        case Select():
-            return x[0][:, node.step]
+        case ToImage():
+            channels, height, width = node.shape
+            return node.axes.to_stored(x[0], (channels, height, width))
+        case FromImage():
+            return node.axes.from_stored(x[0])
+        case DepthToSpace() | SpaceToDepth():
+            return _blocks(x[0], node.factor, isinstance(node, DepthToSpace))
+        case Mosaic():
+            return _mosaic(x, node)
+        case Interpolate():
+            return _interpolated(x[0], node)
         case MaxPool2d():
             return F.max_pool2d(pad(x[0], node.padding, -torch.inf), node.kernel, node.stride)
         case AvgPool2d():
@@ -134,6 +156,31 @@ def apply(node: Node, x: list[Tensor], p: Mapping[str, Tensor]) -> Tensor:
         case Flatten():
             return x[0].flatten(1)
     raise GraphError(f"{node.name}: no evaluation of {type(node).__name__}")
+
+
+def _blocks(x: Tensor, factor: tuple[int, int], to_space: bool) -> Tensor:
+    """Channels as blocks of ``factor`` pixels, or blocks as channels."""
+    (h, w), (batch, channels, height, width) = factor, x.shape
+    if to_space:
+        split = x.reshape(batch, channels // (h * w), h, w, height, width)
+        return split.permute(0, 1, 4, 2, 5, 3).reshape(batch, -1, height * h, width * w)
+    split = x.reshape(batch, channels, height // h, h, width // w, w)
+    return split.permute(0, 1, 3, 5, 2, 4).reshape(batch, -1, height // h, width // w)
+
+
+def _mosaic(pieces: list[Tensor], node: Mosaic) -> Tensor:
+    result = pieces[0].new_zeros(len(pieces[0]), *node.shape)
+    for (line, column), piece in zip(node.places, pieces, strict=True):
+        height, width = piece.shape[2:]
+        result[:, :, line : line + height, column : column + width] = piece
+    return result
+
+
+def _interpolated(x: Tensor, node: Interpolate) -> Tensor:
+    padded = pad(spread(x, node.factor, 0), node.padding)
+    lines, columns = (torch.tensor(v, dtype=x.dtype) for v in (node.lines, node.columns))
+    kernel = (torch.outer(lines, columns) / node.divisor).expand(x.shape[1], 1, -1, -1)
+    return conv2d(padded, kernel.contiguous(), None, node.stride, 0, (1, 1), x.shape[1])
 
 
 def _get(parameters: Mapping[str, Tensor], name: str | None) -> Tensor | None:

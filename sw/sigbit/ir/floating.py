@@ -22,16 +22,21 @@ from sigbit.ir.nodes import (
     Concat,
     Conv2d,
     ConvTranspose2d,
+    DepthToSpace,
     Flatten,
+    FromImage,
+    Interpolate,
     Linear,
     MaxPool2d,
+    Mosaic,
     Multiply,
     Node,
     Pad,
     Padding,
     Placeholder,
     Relu,
-    Select,
+    SpaceToDepth,
+    ToImage,
     Unary,
     Upsample,
     parameter_names,
@@ -48,12 +53,16 @@ __all__ = [
     "Concat",
     "Conv2d",
     "ConvTranspose2d",
+    "DepthToSpace",
     "Flatten",
     "FloatAnnotation",
     "FloatGraph",
+    "FromImage",
     "HostOp",
+    "Interpolate",
     "Linear",
     "MaxPool2d",
+    "Mosaic",
     "Multiply",
     "Node",
     "Pad",
@@ -62,7 +71,8 @@ __all__ = [
     "QuantAnnotation",
     "Quantizer",
     "Relu",
-    "Select",
+    "SpaceToDepth",
+    "ToImage",
     "Unary",
     "Upsample",
     "pad",
@@ -142,10 +152,11 @@ def verify(graph: FloatGraph) -> None:
     for node in graph.nodes:
         if node.name in seen:
             raise GraphError(f"{node.name}: a second node of this name")
-        operands = {Placeholder: 0, Add: 2, Multiply: 2, Concat: len(node.inputs)}.get(
+        several = len(node.inputs) or 1
+        operands = {Placeholder: 0, Add: 2, Multiply: 2, Concat: several, Mosaic: several}.get(
             type(node), 1
         )
-        if len(node.inputs) != operands or (isinstance(node, Concat) and not operands):
+        if len(node.inputs) != operands:
             raise GraphError(
                 f"{node.name}: {type(node).__name__} has {operands} operands, "
                 f"not {len(node.inputs)}"
@@ -153,13 +164,14 @@ def verify(graph: FloatGraph) -> None:
         for tensor in node.inputs:
             if tensor not in seen:
                 raise GraphError(f"{node.name}: reads {tensor!r}, which is not an earlier node")
+            if len(seen[tensor].shape) == 2 and not isinstance(node, ToImage):
+                raise GraphError(f"{node.name}: reads {tensor!r}, which is no image or vector")
         for parameter in parameter_names(node):
             if parameter not in graph.parameters:
                 raise GraphError(f"{node.name}: parameter {parameter!r} does not exist")
         if not 1 <= len(node.shape) <= 3 or min(node.shape) < 1:
             raise GraphError(
-                f"{node.name}: shape must be (channels, height, width), (features,) or "
-                f"(steps, features), not {node.shape}"
+                f"{node.name}: shape must have one to three sizes above 0, not {node.shape}"
             )
         if not isinstance(node, Placeholder):
             expected = expected_shape(node, [seen[t].shape for t in node.inputs], graph.parameters)

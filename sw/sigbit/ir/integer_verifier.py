@@ -172,10 +172,6 @@ class _Verifier:
             need(
                 node.type.shape[1:] == (1, 1), f"features must be [n, 1, 1], not {node.type.shape}"
             )
-        if node.axes is Axes.SEQUENCE:
-            need(
-                node.type.shape[2] == 1, f"a sequence must be [n, steps, 1], not {node.type.shape}"
-            )
 
     def _check_conv(self, node: Conv, need: Need) -> None:
         channels = node.type.shape[0]
@@ -281,10 +277,9 @@ class _Verifier:
                 graph.preprocessing.require([n.axes.shape(n.type.shape) for n in inputs])
             except ValueError as error:
                 need(False, str(error))
-        for name, axes in zip(graph.outputs, graph.output_axes, strict=True):
+        for name in graph.outputs:
             if name not in self._seen:
                 raise GraphError(f"output {name!r} is not a node")
-            need(axes is not Axes.SEQUENCE, f"output {name!r} must not be a sequence")
         for op in graph.host:
             known = get_args(HostFunction)
             if op.function not in known:

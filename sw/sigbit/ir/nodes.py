@@ -1,11 +1,14 @@
 """The nodes of the float graph.
 
 Shapes are those of one sample: ``(channels, height, width)`` of an image, ``(features,)`` of a
-vector, ``(steps, features)`` of a sequence.
+vector. Inputs and outputs may have other axes, which :class:`ToImage` and :class:`FromImage`
+exchange.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from sigbit_hw.arch.axes import Axes
 
 MAX_WINDOW = 31
 """Largest height and width of a kernel or pooling window, and of a linear layer's input before
@@ -130,10 +133,54 @@ class Upsample(Node):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Select(Node):
-    """Step ``step`` of a sequence, as a vector."""
+class ToImage(Node):
+    """A network input whose axes are ``axes``, or a vector, as an image."""
 
-    step: int
+    axes: Axes
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromImage(Node):
+    """An image with the axes ``axes``, which is an output."""
+
+    axes: Axes
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthToSpace(Node):
+    """Channels ``c * h * w + y * w + x`` as line y and column x of a block of ``factor`` = (h, w)
+    pixels of channel c: a pixel shuffle."""
+
+    factor: tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpaceToDepth(Node):
+    """Blocks of ``factor`` pixels as channels: the inverse of :class:`DepthToSpace`."""
+
+    factor: tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mosaic(Node):
+    """An image of pieces, one operand each, with its first pixel at ``places`` (line, column);
+    together they cover it, and none covers another."""
+
+    places: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interpolate(Node):
+    """Weighted sums of neighbouring pixels: an image with ``factor - 1`` zeros between its pixels,
+    then ``padding``, convolved with the integers ``lines`` and ``columns`` along its axes, every
+    ``stride``-th sum, divided by ``divisor``."""
+
+    lines: tuple[int, ...]
+    columns: tuple[int, ...]
+    factor: tuple[int, int]
+    stride: tuple[int, int]
+    padding: Padding
+    divisor: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,16 +15,35 @@ from sigbit.ir.nodes import (
     Concat,
     Conv2d,
     ConvTranspose2d,
+    DepthToSpace,
     Flatten,
+    FromImage,
+    Interpolate,
     Linear,
     MaxPool2d,
+    Mosaic,
     Multiply,
     Node,
     Pad,
     Relu,
-    Select,
+    SpaceToDepth,
+    ToImage,
     Unary,
     Upsample,
+)
+
+_OF_IMAGES = (
+    Conv2d,
+    ConvTranspose2d,
+    MaxPool2d,
+    AvgPool2d,
+    Pad,
+    Upsample,
+    FromImage,
+    DepthToSpace,
+    SpaceToDepth,
+    Mosaic,
+    Interpolate,
 )
 
 
@@ -39,9 +58,7 @@ def expected_shape(
     }
     shape = shapes[0]
     match node:
-        case Conv2d() | ConvTranspose2d() | MaxPool2d() | AvgPool2d() | Pad() | Upsample() if (
-            len(shape) != 3
-        ):
+        case _ if isinstance(node, _OF_IMAGES) and any(len(s) != 3 for s in shapes):
             return f"needs a (channels, height, width) input, not {shape}"
         case Conv2d():
             out, channels, *kernel = parameter["weight"]
@@ -100,10 +117,27 @@ def expected_shape(
             if not all(0 <= i < shape[0] for i in node.index):
                 return f"channels {node.index} do not exist among {shape[0]}"
             return (len(node.index), *shape[1:])
-        case Select():
-            if len(shape) != 2 or not 0 <= node.step < shape[0]:
-                return f"step {node.step} of {shape} does not exist"
-            return shape[1:]
+        case ToImage():
+            channels, height, width = node.shape
+            fits = node.axes.shape((channels, height, width)) == shape
+            return node.shape if fits else f"{node.axes} of {node.shape} are not {shape}"
+        case FromImage():
+            channels, height, width = shape
+            return node.axes.shape((channels, height, width))
+        case DepthToSpace(factor=(h, w)):
+            if shape[0] % (h * w):
+                return f"blocks of {node.factor} pixels do not divide {shape[0]} channels"
+            return (shape[0] // (h * w), shape[1] * h, shape[2] * w)
+        case SpaceToDepth(factor=(h, w)):
+            if shape[1] % h or shape[2] % w:
+                return f"blocks of {node.factor} pixels do not divide {shape}"
+            return (shape[0] * h * w, shape[1] // h, shape[2] // w)
+        case Mosaic():
+            return _covered(node, shapes)
+        case Interpolate():
+            spread = tuple((n - 1) * f + 1 for n, f in zip(shape[1:], node.factor, strict=True))
+            taps = (len(node.lines), len(node.columns))
+            return (shape[0], *window(spread, taps, node.stride, node.padding))
         case Unary():
             return shape if node.function in UNARY else f"unknown function {node.function!r}"
         case Flatten():
@@ -111,3 +145,17 @@ def expected_shape(
         case Relu():
             return shape
     return f"unknown node type {type(node).__name__}"
+
+
+def _covered(node: Mosaic, shapes: list[tuple[int, ...]]) -> tuple[int, ...] | str:
+    """The shape of a mosaic whose pieces cover it once."""
+    if len(node.places) != len(shapes) or len({s[0] for s in shapes}) != 1:
+        return f"pieces {shapes} at {node.places} differ in their channels or number"
+    count = torch.zeros(node.shape[1:], dtype=torch.int64)
+    for (line, column), (_, height, width) in zip(node.places, shapes, strict=True):
+        inside = count[line : line + height, column : column + width]
+        if min(line, column) < 0 or inside.shape != (height, width):
+            return f"a piece of {height} x {width} at {(line, column)} leaves {node.shape}"
+        inside += 1
+    covered = bool((count == 1).all())
+    return (shapes[0][0], *node.shape[1:]) if covered else f"pieces do not cover {node.shape} once"

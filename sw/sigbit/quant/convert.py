@@ -9,7 +9,6 @@ from torch import Tensor
 
 from sigbit.errors import QuantizationError
 from sigbit.ir.integer import (
-    Axes,
     Conv,
     Gather,
     Input,
@@ -93,7 +92,7 @@ def integer_graph(prepared: PreparedModel) -> IntegerGraph:
         tuple(nodes),
         tuple(tensor for tensor, _ in plan.outputs),
         prepared.host,
-        tuple(Axes.of(shape) for _, shape in plan.outputs),
+        tuple(axes for _, axes in plan.outputs),
         prepared.output_names,
     )
 

@@ -54,9 +54,8 @@ class IntegerModel(nn.Module):
     def _node(self, node: Node, values: dict[str, Tensor], given: dict[str, Tensor]) -> Tensor:
         t = node.type
         if isinstance(node, Input):
-            return operators.quantize(
-                given[node.name], list(t.shape), t.scale, t.zero, node.low, node.high, node.name
-            )
+            image = node.axes.to_stored(given[node.name], t.shape)
+            return operators.quantize(image, t.scale, t.zero, node.low, node.high, node.name)
         if isinstance(node, MaxPool):
             return operators.max_pool(
                 values[node.tensor],
@@ -96,7 +95,7 @@ class IntegerModel(nn.Module):
         for name, axes in zip(self.graph.outputs, self.graph.output_axes, strict=True):
             t = self.graph[name].type
             real = operators.dequantize(values[name], t.scale, t.zero, inputs[0])
-            outputs.append(real.reshape(-1, *axes.shape(t.shape)))
+            outputs.append(axes.from_stored(real))
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     def save(self, path: str | Path) -> str:

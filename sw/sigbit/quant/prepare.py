@@ -222,10 +222,8 @@ class PreparedModel(nn.Module):
         """The outputs' real values."""
         values = self.levels(*inputs)
         outputs = tuple(
-            (values[t].levels * values[t].scale.detach().to(values[t].levels.dtype)).reshape(
-                -1, *shape
-            )
-            for t, shape in self.plan.outputs
+            axes.from_stored(values[t].levels * values[t].scale.detach().to(values[t].levels.dtype))
+            for t, axes in self.plan.outputs
         )
         return outputs[0] if len(outputs) == 1 else outputs
 

@@ -265,9 +265,10 @@ class TrainingRun:
 
     def _class_names(self, prepared: PreparedModel) -> tuple[str, ...]:
         """Names of the channels of the output; none where one channel tells two classes."""
-        (_, shape), *_ = prepared.plan.outputs
+        (tensor, axes), *_ = prepared.plan.outputs
+        shape = next(plan.shape for plan in prepared.plan.layers if plan.name == tensor)
         names = self.splits.classes
-        return names if len(names) == shape[0] else ()
+        return names if len(names) == axes.channels(shape) else ()
 
     def _save(self, phase: str, loop: Loop, total: float, seconds: float) -> None:
         if self._log is not None:

@@ -13,12 +13,12 @@ from sigbit.ir.floating import FloatGraph
 from sigbit.quant import PreparedModel
 from sigbit.quant.calibration.reference import result
 from sigbit.quant.layers.layer import QuantLayer
-from sigbit.quant.layers.operators import as_image
 from sigbit.quant.layers.values import Arithmetic, Levels
 from sigbit.quant.plan.plans import InputPlan, LayerPlan
 from sigbit.quant.spec import ActGrid
 from sigbit.quant.strategies.relaxed import RealOutput, RealWeights, Switch, attach, detach
 from sigbit.report.grids import GridUse, RealHistogram
+from sigbit_hw.arch.axes import Axes
 
 WORST = 10
 """Channels that are listed."""
@@ -152,7 +152,8 @@ def wanted_tensors(
     for p in prepared.plan.layers:
         value = result(p, values) if isinstance(p, LayerPlan) else values.get(p.name)
         if value is not None:
-            found[p.name] = as_image(value, p.shape).double()
+            axes = p.axes if isinstance(p, InputPlan) else Axes.IMAGE
+            found[p.name] = axes.to_stored(value, p.shape).double()
     return found
 
 
@@ -220,7 +221,7 @@ def _relaxed(
         for p in prepared.plan.layers:
             found = prepared.step(p, values, given)
             if isinstance(p, InputPlan) and isinstance(relaxation, RealOutput):
-                real = as_image(given[p.name], p.shape) / found.scale
+                real = p.axes.to_stored(given[p.name], p.shape) / found.scale
                 found = Levels(real.to(found.levels.dtype), found.scale)
             values[p.name] = found
     finally:

@@ -1,10 +1,11 @@
-"""Translation of concatenations."""
+"""Translation of concatenations, along channels or along lines and columns."""
 
 import math
 from itertools import accumulate
 
 import numpy as np
 
+from sigbit.frontend import views
 from sigbit.frontend.moves import Index
 from sigbit.frontend.translation import Translation
 from sigbit.frontend.values import Computed, Refusal, Value
@@ -12,16 +13,48 @@ from sigbit.ir import floating
 
 
 def concat(t: Translation) -> Value:
-    """cat along channels or features; of steps, into a sequence."""
-    rank = len(t.shape) + 1
-    dim = t.argument("dim")
-    if dim % rank == 0 or (dim % rank > 1 and rank == 4):
-        raise Refusal(f"concatenation along dimension {dim}", "concatenate channels: dim=1")
+    """cat along any dimension but the batch."""
+    axis = t.argument("dim") % (len(t.shape) + 1) - 1
+    if axis < 0:
+        raise Refusal("concatenation along dimension 0", "concatenate channels: dim=1")
     values = [t.known(v) for v in t.argument("tensors")]
-    if rank == 3:
-        return _joined(t, values, [_index(t, v) for v in values], dim % rank - 1)
-    tensors = [t.build.tensor(v, t.location, t.dtype) for v in values]
-    return Computed(tensors[0]) if len(tensors) == 1 else t.add(floating.Concat(**t.base(*tensors)))
+    if len({v.tensor for v in values}) == 1:
+        joined = np.concatenate([t.index(v) for v in values], axis)
+        return t.chosen(values[0], joined)
+    if len(t.shape) > 3:
+        return _joined(t, values, [t.index(v) for v in values], axis)
+    found = [views.along(t.shape_of(v.tensor), t.index(v), axis) for v in values]
+    rest = [a for a in range(len(t.shape)) if a != axis]
+    if not rest or all(f is not None for f in found):
+        return _side_by_side(t, values, (axis, *rest), 0)
+    channels = [a for a in rest if _runs(t, values[0], a)]
+    first = channels[0] if channels else rest[-1 if axis == 0 else 0]
+    order = (first, *(a for a in range(len(t.shape)) if a != first))
+    return _side_by_side(t, values, order, order.index(axis))
+
+
+def _runs(t: Translation, value: Computed, axis: int) -> bool:
+    """Whether an axis of a value runs along the channels of its tensor."""
+    return views.along(t.shape_of(value.tensor), t.index(value), axis) is not None
+
+
+def _side_by_side(
+    t: Translation, values: list[Computed], order: tuple[int, ...], axis: int
+) -> Computed:
+    """The values laid out by ``order``, joined along ``axis`` of the image."""
+    tensors = [t.laid_out(v, order).tensor for v in values]
+    shapes = [t.shape_of(name) for name in tensors]
+    whole = list(shapes[0])
+    whole[axis] = sum(s[axis] for s in shapes)
+    base = t.base(*tensors, shape=tuple(whole))
+    if axis == 0:
+        name = t.build.add(floating.Concat(**base))
+    else:
+        starts = list(accumulate((s[axis] for s in shapes), initial=0))[:-1]
+        places = tuple((s, 0) if axis == 1 else (0, s) for s in starts)
+        name = t.build.add(floating.Mosaic(**base, places=places))
+    held = views.whole(tuple(whole)).reshape(whole[: len(order)])
+    return t.chosen(Computed(name), held.transpose(np.argsort(order)))
 
 
 def stack(t: Translation) -> Value:
@@ -30,15 +63,8 @@ def stack(t: Translation) -> Value:
     if dim == 0:
         raise Refusal("a stack of batches", "stack from dimension 1 on")
     values = [t.known(v) for v in t.argument("tensors")]
-    indices = [np.expand_dims(_index(t, v), dim - 1) for v in values]
+    indices = [np.expand_dims(t.index(v), dim - 1) for v in values]
     return _joined(t, values, indices, dim - 1)
-
-
-def _index(t: Translation, value: Computed) -> Index:
-    if value.index is not None:
-        return value.index
-    shape = t.shape_of(value.tensor)
-    return np.arange(math.prod(shape)).reshape(shape)
 
 
 def _joined(t: Translation, values: list[Computed], indices: list[Index], dim: int) -> Computed:
@@ -46,7 +72,7 @@ def _joined(t: Translation, values: list[Computed], indices: list[Index], dim: i
     movement of its elements."""
     tensors = list(dict.fromkeys(v.tensor for v in values))
     shapes = [t.shape_of(name) for name in tensors]
-    if any(len(s) == 2 or len(s) != len(shapes[0]) or s[1:] != shapes[0][1:] for s in shapes):
+    if any(len(s) != len(shapes[0]) or s[1:] != shapes[0][1:] for s in shapes):
         raise Refusal(f"joins parts of tensors {shapes}", "concatenate channels: dim=1")
     starts = dict(zip(tensors, accumulate(map(math.prod, shapes), initial=0), strict=False))
     moved = [np.where(i < 0, i, i + starts[v.tensor]) for v, i in zip(values, indices, strict=True)]

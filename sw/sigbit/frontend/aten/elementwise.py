@@ -1,13 +1,14 @@
 """Translation of sums, products and functions of every element."""
 
+import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sigbit.frontend.translation import Translation
 from sigbit.frontend.values import Computed, OnHost, Refusal, Value
-from sigbit.ir import floating
 from sigbit.ir.annotation import HostFunction
 from sigbit.ir.floating import HostOp
 
@@ -22,70 +23,27 @@ def add(t: Translation) -> Value:
     constants = [t.constant("self"), t.constant("other")]
     for i, constant in enumerate(constants):
         if constant is not None:
-            tensor = t.tensor("other" if i == 0 else "self")
-            _same(t, tensor)
+            value = t.broadcast(t.computed("other" if i == 0 else "self"))
             scale = None if factors[1 - i] == 1 else torch.tensor(factors[1 - i], dtype=t.dtype)
-            return Computed(t.affine(tensor, scale, constant * factors[i]))
-    operands = [
-        _scaled(t, t.tensor(name), factor)
+            return t.affine(value, scale, constant * factors[i])
+    first, second = (
+        t.scaled(t.computed(name), factor, part="neg" if factor == -1 else "scaled")
         for name, factor in zip(("self", "other"), factors, strict=True)
-    ]
-    shapes = [t.shape_of(o) for o in operands]
-    if shapes[0] != shapes[1]:
-        raise Refusal(
-            f"operands {shapes[0]} and {shapes[1]} differ in shape", "add tensors of one shape"
-        )
-    return t.add(floating.Add(**t.base(*operands)))
-
-
-def _same(t: Translation, tensor: str) -> None:
-    if t.shape_of(tensor) != t.shape:
-        raise Refusal("a constant that enlarges the tensor", "use one number, or one a channel")
-
-
-def _scaled(t: Translation, tensor: str, factor: float) -> str:
-    if factor == 1:
-        return tensor
-    if factor == -1:
-        return t.unary(tensor, "neg", part="neg")
-    return t.affine(tensor, torch.tensor(factor, dtype=t.dtype), None, part="scaled")
+    )
+    return t.plus(first, second)
 
 
 def multiply(t: Translation) -> Value:
     """mul of two tensors, or of a tensor and a constant."""
     for constant, other in (("self", "other"), ("other", "self")):
         if (scale := t.constant(constant)) is not None:
-            tensor = t.tensor(other)
-            _same(t, tensor)
-            return Computed(t.affine(tensor, scale, None))
-    return _multiply(t, t.computed("self"), t.computed("other"))
-
-
-def _multiply(t: Translation, a: Computed, b: Computed) -> Value:
-    first, second = _factor(t, a), _factor(t, b)
-    if len(t.shape_of(second)) == 3 and t.shape_of(second) == t.shape != t.shape_of(first):
-        first, second = second, first
-    shape, other = t.shape_of(first), t.shape_of(second)
-    small = {(shape[0],), (shape[0], 1, 1)}
-    if shape != t.shape or not (other == shape or (len(shape) == 3 and other in small)):
-        raise Refusal(
-            f"operands {shape} and {other} do not fit together",
-            "multiply tensors of one shape, or an image by one number a channel",
-        )
-    return t.add(floating.Multiply(**t.base(first, second)))
-
-
-def _factor(t: Translation, value: Computed) -> str:
-    """A vector that was made (channels, 1, 1) is read as the vector it is."""
-    shape = t.shape_of(value.tensor)
-    if value.index is not None and value.index.shape == (*shape, 1, 1) and len(shape) == 1:
-        value = Computed(value.tensor, value.index.reshape(-1), value.origin)
-    return t.build.tensor(value, t.location, t.dtype)
+            return t.affine(t.broadcast(t.computed(other)), scale, None)
+    return t.times(t.computed("self"), t.computed("other"))
 
 
 def divide(t: Translation) -> Value:
-    """div by a constant, its result rounded down or to 0 if asked for."""
-    return _divided(t, t.argument("rounding_mode"))
+    """div by a constant, its result rounded down or to 0 if asked for; of a constant."""
+    return _divided(t, t.argument("rounding_mode", None))
 
 
 def floor_divide(t: Translation) -> Value:
@@ -94,36 +52,43 @@ def floor_divide(t: Translation) -> Value:
 
 
 def _divided(t: Translation, rounding: str | None) -> Value:
-    divisor = t.constant("other")
-    if divisor is None or t.constant("self") is not None:
-        raise Refusal("a division by a computed tensor", "divide by constants only")
-    if rounding is None:
-        return Computed(t.affine(t.tensor("self"), 1 / divisor.to(t.dtype), None))
-    exact = t.affine(t.tensor("self"), 1 / divisor.to(t.dtype), None, part="exact")
-    return Computed(t.unary(exact, rounding))
+    divisor, dividend = t.constant("other"), t.constant("self")
+    if divisor is None:
+        if rounding is not None:
+            raise Refusal("a rounded division by a computed tensor", "round by a constant only")
+        below = t.unary(t.computed("other"), "reciprocal", part="reciprocal")
+        if dividend is not None:
+            exact = t.affine(t.broadcast(below), dividend, None)
+        else:
+            exact = t.times(t.computed("self"), below)
+    else:
+        part = "exact" if rounding else ""
+        exact = t.affine(t.broadcast(t.computed("self")), 1 / divisor.to(t.dtype), None, part=part)
+    return exact if rounding is None else t.unary(exact, rounding)
 
 
 def power(t: Translation) -> Value:
-    """pow with a positive whole exponent: squares are products of two tensors."""
-    if t.constant("self") is not None:
-        raise Refusal("a power of a constant", "use exp, or exp2")
+    """pow by a constant: squares are products of two tensors; of a positive constant."""
+    if (base := t.constant("self")) is not None:
+        if base.numel() != 1 or float(base) <= 0:
+            raise Refusal("a power of several numbers, or of one below 0", "use exp, or exp2")
+        inner = t.scaled(t.computed("exponent"), math.log2(float(base)))
+        return t.unary(inner, "exp2")
     exponent = t.number("exponent")
     if exponent == 2:
         return square(t)
-    if exponent < 1 or exponent % 1:
-        raise Refusal(f"exponent {exponent:g}", "use 1, 2, 3 and so on")
-    return Computed(t.unary(t.tensor("self"), "pow", exponent))
+    return t.unary(t.computed("self"), "pow", exponent)
 
 
 def square(t: Translation) -> Value:
     """square."""
-    tensor = t.tensor("self")
-    return t.add(floating.Multiply(**t.base(tensor, tensor)))
+    value = t.value("self")
+    return t.times(value, value)
 
 
 def relu(t: Translation) -> Value:
     """relu."""
-    return t.add(floating.Relu(**t.base(t.tensor("self"))))
+    return t.relu(t.computed("self"))
 
 
 def clip(low: str, high: str) -> Callable[[Translation], Value]:
@@ -139,19 +104,27 @@ def clip(low: str, high: str) -> Callable[[Translation], Value]:
     return translate
 
 
-def extreme(bound: str) -> Callable[[Translation], Value]:
-    """maximum and minimum of a tensor and a number, which is its ``bound`` ("min" or "max")."""
+def extreme(largest: bool) -> Callable[[Translation], Value]:
+    """maximum, or minimum, of a tensor and a number, one number a channel, or another tensor."""
 
     def translate(t: Translation) -> Value:
-        first = t.constant("self")
-        number, tensor = ("other", "self") if first is None else ("self", "other")
-        if t.constant(number) is None:
-            raise Refusal("the larger or smaller of two computed tensors", "clip by a number")
-        limit = t.number(number)
-        low, high = (limit, torch.inf) if bound == "min" else (-torch.inf, limit)
-        operand = t.tensor(tensor)
-        _same(t, operand)
-        return clipped(t, low, high, operand)
+        constants = [t.constant("self"), t.constant("other")]
+        if all(c is None for c in constants):
+            a, b = t.computed("self"), t.computed("other")
+            more = t.plus(a, t.unary(b, "neg", part="neg"), part="difference")
+            if largest:
+                return t.plus(b, t.relu(more, part="excess"))
+            excess = t.relu(more, part="excess")
+            return t.plus(a, t.unary(excess, "neg", part="less"))
+        i = 0 if constants[0] is not None else 1
+        limit, value = constants[i], t.broadcast(t.computed("other" if i == 0 else "self"))
+        assert limit is not None
+        if limit.numel() == 1:
+            bounds = (float(limit), torch.inf) if largest else (-torch.inf, float(limit))
+            return clipped(t, *bounds, value)
+        sign = None if largest else torch.tensor(-1.0, dtype=t.dtype)
+        above = t.affine(value, sign, -limit if largest else limit, part="less")
+        return t.affine(t.relu(above, part="excess"), sign, limit)
 
     return translate
 
@@ -160,26 +133,25 @@ def times(factor: float) -> Callable[[Translation], Value]:
     """A product with a constant."""
 
     def translate(t: Translation) -> Value:
-        scale = torch.tensor(factor, dtype=t.dtype)
-        return Computed(t.affine(t.tensor("self"), scale, None))
+        return t.affine(t.computed("self"), torch.tensor(factor, dtype=t.dtype), None)
 
     return translate
 
 
 def log_sigmoid(t: Translation) -> Value:
-    """log_sigmoid_forward, whose second result is for gradients."""
-    return (Computed(t.unary(t.tensor("self"), "logsigmoid")),)
+    """log_sigmoid, or log_sigmoid_forward, whose second result is for gradients."""
+    found = t.unary(t.computed("self"), "logsigmoid")
+    return found if isinstance(t.node.meta["val"], Tensor) else (found,)
 
 
-def clipped(t: Translation, low: float, high: float, tensor: str | None = None) -> Value:
+def clipped(t: Translation, low: float, high: float, value: Computed | None = None) -> Value:
     """A clip to [low, high]: a ReLU where it is one."""
     if low > high:
         raise Refusal(f"a clip to [{low:g}, {high:g}], which is empty", "exchange the bounds")
-    tensor = t.tensor("self") if tensor is None else tensor
+    value = t.computed("self") if value is None else value
     if low == 0 and high > 0:
-        limit = None if high == torch.inf else high
-        return t.add(floating.Relu(**t.base(tensor), limit=limit))
-    return Computed(t.unary(tensor, "clamp", low, high))
+        return t.relu(value, None if high == torch.inf else high)
+    return t.unary(value, "clamp", low, high)
 
 
 def function(name: str, *parameters: str) -> Callable[[Translation], Value]:
@@ -187,7 +159,7 @@ def function(name: str, *parameters: str) -> Callable[[Translation], Value]:
 
     def translate(t: Translation) -> Value:
         values = (t.number(p) for p in parameters)
-        return Computed(t.unary(t.tensor("self"), name, *values))
+        return t.unary(t.computed("self"), name, *values)
 
     return translate
 
@@ -195,7 +167,7 @@ def function(name: str, *parameters: str) -> Callable[[Translation], Value]:
 def gelu(t: Translation) -> Value:
     """gelu, exact or by tanh."""
     name = "gelu_tanh" if t.argument("approximate") == "tanh" else "gelu"
-    return Computed(t.unary(t.tensor("self"), name))
+    return t.unary(t.computed("self"), name)
 
 
 def rrelu(t: Translation) -> Value:
@@ -203,27 +175,18 @@ def rrelu(t: Translation) -> Value:
     slope = (t.number("lower") + t.number("upper")) / 2
     if t.argument("training"):
         raise Refusal("random slopes", "export in evaluation mode: call model.eval() first")
-    return Computed(t.unary(t.tensor("self"), "leaky_relu", slope))
+    return t.unary(t.computed("self"), "leaky_relu", slope)
 
 
 def glu(t: Translation) -> Value:
     """glu over channels or features: one half gated by the other."""
-    tensor = t.tensor("self")
-    shape, dim = t.shape_of(tensor), t.argument("dim")
-    if len(shape) == 2 or dim % (len(shape) + 1) != 1:
-        raise Refusal(f"halves along dimension {dim}", "use dim=1: the channels")
-    half = shape[0] // 2
-    halves = [
-        t.build.add(
-            floating.Channels(
-                **t.base(tensor, shape=(half, *shape[1:]), part=f"half{i}"),
-                index=tuple(range(i * half, (i + 1) * half)),
-            )
-        )
-        for i in (0, 1)
-    ]
-    gate = t.unary(halves[1], "sigmoid", part="gate")
-    return t.add(floating.Multiply(**t.base(halves[0], gate)))
+    value = t.computed("self")
+    index = t.index(value)
+    axis = t.argument("dim") % (index.ndim + 1) - 1
+    if axis < 0:
+        raise Refusal("halves of the batch", "use dim=1, or -1: the channels")
+    first, second = (t.chosen(value, half) for half in np.split(index, 2, axis))
+    return t.times(first, t.unary(second, "sigmoid", part="gate"))
 
 
 def addcmul(t: Translation) -> Value:
@@ -236,37 +199,83 @@ def addcmul(t: Translation) -> Value:
         constant, other = (factors[0], "tensor2") if factors[0] is not None else (
             factors[1], "tensor1")  # fmt: skip
         assert constant is not None
-        tensor = t.tensor(other)
-        product = t.affine(tensor, constant * value, None, part="product")
+        product = t.affine(t.broadcast(t.computed(other)), constant * value, None, part="product")
     else:
-        first, second = t.tensor("tensor1"), t.tensor("tensor2")
-        _same(t, first)
-        _same(t, second)
-        plain = t.build.add(floating.Multiply(**t.base(first, second, part="product")))
-        product = _scaled(t, plain, value)
-    whole = t.tensor("self")
-    _same(t, product)
-    _same(t, whole)
-    return t.add(floating.Add(**t.base(whole, product)))
+        plain = t.times(t.computed("tensor1"), t.computed("tensor2"), part="product")
+        product = t.scaled(plain, value)
+    return t.plus(t.computed("self"), product)
+
+
+def lerp(t: Translation) -> Value:
+    """lerp by a constant weight: ``self + weight * (end - self)``."""
+    weight = t.constant("weight")
+    if weight is None:
+        raise Refusal("a weight that is computed", "write it as products and sums")
+    start, end = t.constant("self"), t.constant("end")
+    if start is not None and end is not None:
+        raise Refusal("between two constants", "write it as products and sums")
+    if end is not None:
+        return t.affine(t.broadcast(t.computed("self")), 1 - weight, weight * end)
+    last = t.broadcast(t.computed("end"))
+    if start is not None:
+        return t.affine(last, weight, (1 - weight) * start)
+    first = t.affine(t.broadcast(t.computed("self")), 1 - weight, None, part="start")
+    return t.plus(first, t.affine(last, weight, None, part="end"))
+
+
+def where(t: Translation) -> Value:
+    """where, by a constant mask of one value a channel."""
+    return _masked(t, t.constant("condition"), ("self", "other"))
+
+
+def masked_fill(t: Translation) -> Value:
+    """masked_fill, by a constant mask of one value a channel."""
+    return _masked(t, t.constant("mask"), ("value", "self"))
+
+
+def _masked(t: Translation, mask: Tensor | None, names: tuple[str, str]) -> Value:
+    """The first of the operands ``names`` where ``mask``, else the second."""
+    if mask is None:
+        raise Refusal("a mask that is computed", "use a constant mask, or clamp, relu, threshold")
+    parts: list[Computed] = []
+    shift = torch.zeros((), dtype=t.dtype)
+    for name, chosen in zip(names, (mask.bool(), ~mask.bool()), strict=True):
+        if (constant := t.constant(name)) is not None:
+            shift = shift + torch.where(chosen, constant.to(t.dtype), 0)
+        else:
+            value = t.broadcast(t.computed(name))
+            parts.append(t.affine(value, chosen.to(t.dtype), None, part=name))
+    if not parts:
+        raise Refusal("a choice between constants", "compute it at export")
+    if len(parts) == 2:
+        return t.plus(parts[0], parts[1])
+    return t.affine(parts[0], None, shift) if bool(shift.any()) else parts[0]
 
 
 def elu(t: Translation) -> Value:
     """elu, and selu, which is exported as an elu with factors."""
     if t.argument("input_scale") != 1:
         raise Refusal(f"input_scale={t.argument('input_scale')}", "leave it at 1")
-    name = t.unary(t.tensor("self"), "elu", float(t.argument("alpha")))
-    scale = t.argument("scale")
-    return Computed(
-        name if scale == 1 else t.affine(name, torch.tensor(scale), None, part="scaled")
-    )
+    found = t.unary(t.computed("self"), "elu", float(t.argument("alpha")))
+    return t.scaled(found, float(t.argument("scale")))
 
 
 def prelu(t: Translation) -> Value:
-    """prelu with one slope."""
-    slope = t.constant("weight")
-    if slope is None or slope.numel() != 1:
-        raise Refusal("a slope for every channel", "use num_parameters=1, or LeakyReLU")
-    return Computed(t.unary(t.tensor("self"), "leaky_relu", float(slope)))
+    """prelu: with one slope a leaky ReLU; with one a channel ``a x + (1 - a) relu(x)``."""
+    slope, value = t.constant("weight"), t.value("self")
+    if slope is None:
+        raise Refusal("slopes that are computed", "use parameters of the module")
+    return sloped(t, value, slope)
+
+
+def sloped(t: Translation, value: Computed, slope: Tensor) -> Computed:
+    """The value, times ``slope`` where it is below 0."""
+    if slope.numel() == 1:
+        return t.unary(value, "leaky_relu", float(slope))
+    if slope.dim() == 1:
+        slope = slope.reshape(-1, *[1] * (len(t.size(value)) - 1))
+    positive = t.affine(t.relu(value, part="positive"), 1 - slope, None, part="rest")
+    return t.plus(t.affine(value, slope, None, part="slope"), positive)
 
 
 def dropout(t: Translation) -> Value:

@@ -5,8 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sigbit.frontend.moves import Index
 from sigbit.frontend.translation import Translation
 from sigbit.frontend.values import Computed, Refusal, Value
+from sigbit.frontend.views import along, is_whole, whole
 from sigbit.ir import floating
 from sigbit.ir.floating import MAX_WINDOW, Padding
 
@@ -37,31 +39,81 @@ def check_window(
 
 
 def _unpadded(t: Translation, tensor: str, padding: Padding) -> tuple[str, Padding]:
-    """A zero border before a zero-padded window is part of the padding."""
+    """A zero border before a zero-padded window is part of the padding; what was cut off does not
+    come back."""
     node = t.build.nodes[tensor]
     while isinstance(node, floating.Pad):
+        if any(a < 0 < b for a, b in zip(node.padding, padding, strict=True)):
+            break
         top, left, bottom, right = (a + b for a, b in zip(padding, node.padding, strict=True))
         tensor, padding = node.inputs[0], (top, left, bottom, right)
         node = t.build.nodes[tensor]
     return tensor, padding
 
 
+class Windows:
+    """Windows over the image that ``operand``, or the argument of this name, is; of a signal
+    [batch, C, steps] over its steps, which are lines."""
+
+    def __init__(self, t: Translation, operand: Any) -> None:
+        value = t.computed(operand) if isinstance(operand, str) else t.known(operand)
+        self._t, self._signal = t, len(t.size(value)) == 2
+        if self._signal:
+            value = t.laid_out(value, (0, 1))
+            channels, steps = t.size(value)
+            value = t.chosen(value, t.index(value).reshape(channels, steps, 1))
+        self.tensor = t.build.tensor(value, t.location, t.dtype)
+        if len(t.shape_of(self.tensor)) != 3:
+            raise Refusal(
+                "works on [batch, C, H, W] or [batch, C, steps] tensors only",
+                "give images or signals to this layer",
+            )
+
+    def pair(self, value: Any, missing: int = 1) -> tuple[int, int]:
+        """One number, or one for each axis, as two; ``missing`` is that of a signal's columns."""
+        return (pair(value)[0], missing) if self._signal else pair(value)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the image that results."""
+        return (*self._t.shape, 1) if self._signal else self._t.shape
+
+    def weight(self) -> str:
+        """The kernel; that of a signal has one column."""
+        t = self._t
+        if not self._signal:
+            return t.weight("weight")
+        value = t.constant("weight")
+        if value is None:
+            raise Refusal("a kernel that is computed", "use a parameter of the module")
+        return t.derived("weight", value[..., None])
+
+    def result(self, node: floating.Node) -> Computed:
+        """The value that ``node`` computes."""
+        return self.held(self._t.build.add(node))
+
+    def held(self, tensor: str) -> Computed:
+        """The value that an image is."""
+        index = whole(self._t.shape_of(tensor))[:, :, 0] if self._signal else None
+        return Computed(tensor, index, self._t.node)
+
+
 def convolution(t: Translation) -> Value:
-    """conv2d, also with padding by name."""
-    tensor = t.image("input")
-    weight = t.weight("weight")
+    """conv1d and conv2d, also with padding by name."""
+    windows = Windows(t, "input")
+    tensor, shape = windows.tensor, windows.shape
+    weight = windows.weight()
     kernel = pair(t.build.parameters[weight].shape[2:])
-    dilation = pair(t.argument("dilation"))
-    stride = check_window(kernel, pair(t.argument("stride")), t.shape[1:])
+    dilation = windows.pair(t.argument("dilation"))
+    stride = check_window(kernel, windows.pair(t.argument("stride")), shape[1:])
     padding = t.argument("padding")
     if padding == "same":
         total = [(k - 1) * d for k, d in zip(kernel, dilation, strict=True)]
         top, left = total[0] // 2, total[1] // 2
         sides = (top, left, total[0] - top, total[1] - left)
     else:
-        vertical, horizontal = (0, 0) if padding == "valid" else pair(padding)
+        vertical, horizontal = (0, 0) if padding == "valid" else windows.pair(padding, 0)
         sides = (vertical, horizontal, vertical, horizontal)
-    shape = t.shape
     tensor, sides = _unpadded(t, tensor, sides)
     base = t.base(tensor, shape=shape)
     size = t.shape_of(tensor)[1:]
@@ -71,7 +123,7 @@ def convolution(t: Translation) -> Value:
             sides[2:], shape[1:], stride, kernel, dilation, size, sides[:2], strict=True
         )
     )
-    return t.add(
+    return windows.result(
         floating.Conv2d(
             **base,
             weight=weight,
@@ -86,7 +138,7 @@ def convolution(t: Translation) -> Value:
 
 def any_convolution(t: Translation) -> Value:
     """convolution, to which the core operators reduce all convolutions."""
-    if len(t.argument("stride")) != 2:
+    if len(t.argument("stride")) > 2:
         return unsupported_convolution(t)
     if t.argument("transposed"):
         return transposed(t)
@@ -96,28 +148,32 @@ def any_convolution(t: Translation) -> Value:
 
 
 def transposed(t: Translation) -> Value:
-    """conv_transpose2d."""
-    tensor = t.image("input")
-    weight = t.weight("weight")
-    stride = pair(t.argument("stride"))
+    """conv_transpose1d and conv_transpose2d."""
+    windows = Windows(t, "input")
+    weight = windows.weight()
+    stride = windows.pair(t.argument("stride"))
     check_window(pair(t.build.parameters[weight].shape[2:]), stride, (2, 2))
-    (y, x), (more_y, more_x) = pair(t.argument("padding")), pair(t.argument("output_padding"))
-    return t.add(
+    y, x = windows.pair(t.argument("padding"), 0)
+    more_y, more_x = windows.pair(t.argument("output_padding"), 0)
+    return windows.result(
         floating.ConvTranspose2d(
-            **t.base(tensor),
+            **t.base(windows.tensor, shape=windows.shape),
             weight=weight,
             bias=t.parameter("bias"),
             stride=stride,
             crop=(y, x, y - more_y, x - more_x),
-            dilation=pair(t.argument("dilation")),
+            dilation=windows.pair(t.argument("dilation")),
             groups=int(t.argument("groups")),
         )
     )
 
 
 def unsupported_convolution(t: Translation) -> Value:
-    """conv1d, conv3d."""
-    raise Refusal("only two-dimensional convolutions are supported", "use Conv2d (kernel 1 x k)")
+    """conv3d."""
+    raise Refusal(
+        "convolutions in three dimensions are not supported",
+        "use Conv2d, with the planes of a window as channels",
+    )
 
 
 def linear(t: Translation) -> Value:
@@ -129,6 +185,8 @@ def matmul(t: Translation) -> Value:
     """matmul and mm: vectors times a constant matrix."""
     first = t.argument("self")
     matrix = t.constant("other" if t.argument("mat2") is None else "mat2")
+    if matrix is not None and matrix.dim() > 2 and matrix.shape[:-2].numel() == 1:
+        matrix = matrix.reshape(matrix.shape[-2:])
     if matrix is None or matrix.dim() != 2:
         raise Refusal(
             "a product of two computed matrices", "multiply by a parameter, or use Linear"
@@ -152,49 +210,82 @@ def addmm(t: Translation) -> Value:
 
 
 def _product(t: Translation, value: Computed, weight: str, bias: str | None) -> Value:
-    """Where features were moved, the columns of the matrix move instead."""
+    """A matrix times the last axis of a value: of a sequence times every step. Where features were
+    moved, the columns of the matrix move instead."""
+    if len(t.size(value)) > 1:
+        return _of_steps(t, value, weight, bias)
     shape = t.shape_of(value.tensor)
-    if len(t.shape) != 1:
-        raise Refusal("works on [batch, features] tensors only", "flatten from dimension 1 first")
-    if value.index is None or (value.index == range(value.index.size)).all():
+    if value.index is None or is_whole(value.index):
         return t.add(
             floating.Linear(
                 **t.base(t.build.tensor(value, t.location, t.dtype)), weight=weight, bias=bias
             )
         )
-    if len(shape) == 2:
-        tensor = t.build.tensor(value, t.location, t.dtype)
-        return t.add(floating.Linear(**t.base(tensor), weight=weight, bias=bias))
     size = int(torch.Size(shape).numel())
-    old = t.build.parameters[weight]
-    used = torch.from_numpy(value.index >= 0)
-    columns = torch.from_numpy(value.index)[used]
-    moved = old.new_zeros(old.shape[0], size).index_add_(1, columns, old[:, used])
     tensor = value.tensor
     if len(shape) == 3:
         tensor = t.build.add(floating.Flatten(**t.base(tensor, shape=(size,), part="flatten")))
-    weight = t.derived("weight", moved)
+    weight = t.derived("weight", _columns(t.build.parameters[weight], value.index, size))
     return t.add(floating.Linear(**t.base(tensor), weight=weight, bias=bias))
+
+
+def _columns(weight: Tensor, places: Index, size: int) -> Tensor:
+    """The matrix for ``size`` features, of which those at ``places`` are what ``weight`` reads."""
+    used = torch.from_numpy(places >= 0)
+    columns = torch.from_numpy(places)[used]
+    return weight.new_zeros(weight.shape[0], size).index_add_(1, columns, weight[:, used])
+
+
+def _features_last(t: Translation, value: Computed) -> Computed:
+    """A value in an image of which its last axis is the channels."""
+    shape = t.size(value)
+    order: tuple[int, ...] = (2, 0, 1) if len(shape) == 3 else (1, 0)
+    rows = t.index(value) if len(shape) == 3 else t.index(value).reshape(-1, shape[-1])
+    held = t.laid_out(Computed(value.tensor, rows, value.origin), order)
+    return t.chosen(held, t.index(held).reshape(shape))
+
+
+def _of_steps(t: Translation, value: Computed, weight: str, bias: str | None) -> Value:
+    """A matrix times the channels of every pixel."""
+    rank = len(t.size(value))
+    found = along(t.shape_of(value.tensor), t.index(value), rank - 1)
+    if found is None:
+        value = _features_last(t, value)
+        found = along(t.shape_of(value.tensor), t.index(value), rank - 1)
+    assert found is not None
+    shape = t.shape_of(value.tensor)
+    matrix = t.build.parameters[weight]
+    rows = matrix
+    if len(found.channels) != shape[0] or not is_whole(found.channels):
+        rows = _columns(matrix, found.channels, shape[0])
+    base = t.base(value.tensor, shape=(matrix.shape[0], *shape[1:]))
+    kernel = t.derived("weight", rows[:, :, None, None])
+    one: dict[str, Any] = {"stride": (1, 1), "padding": (0, 0, 0, 0)}
+    tensor = t.build.add(floating.Conv2d(**base, weight=kernel, bias=bias, **one))
+    count = int(torch.Size(shape[1:]).numel())
+    return t.chosen(Computed(tensor), found.index(matrix.shape[0], count, rank - 1))
 
 
 def batch_norm(t: Translation) -> Value:
     """batch_norm with running statistics; the functional form has several results."""
-    tensor = t.tensor("input")
-    if len(t.shape_of(tensor)) == 2:
-        raise Refusal("normalizes the steps of a sequence", "select the steps first")
+    value = t.computed("input")
     if t.argument("running_mean") is None or t.argument("training", False):
         return batch_norm_of_batch(t)
-    norm = t.add(
-        floating.BatchNorm(
-            **t.base(tensor),
-            weight=t.parameter("weight"),
-            bias=t.parameter("bias"),
-            mean=t.weight("running_mean"),
-            var=t.weight("running_var"),
-            eps=float(t.argument("eps")),
-        )
+    if value.index is not None:
+        value = t.settled(value) if len(t.size(value)) > 1 else value
+        found = along(t.shape_of(value.tensor), t.index(value), 0)
+        if found is None or not is_whole(found.channels):
+            value = Computed(t.build.tensor(value, t.location, t.dtype))
+    norm = floating.BatchNorm(
+        **t.base(value.tensor, shape=t.shape_of(value.tensor)),
+        weight=t.parameter("weight"),
+        bias=t.parameter("bias"),
+        mean=t.weight("running_mean"),
+        var=t.weight("running_var"),
+        eps=float(t.argument("eps")),
     )
-    return norm if isinstance(t.node.meta["val"], Tensor) else (norm,)
+    result = Computed(t.build.add(norm), value.index, t.node)
+    return result if isinstance(t.node.meta["val"], Tensor) else (result,)
 
 
 def batch_norm_of_batch(t: Translation) -> Value:
@@ -205,144 +296,3 @@ def batch_norm_of_batch(t: Translation) -> Value:
         "batch norm in training mode, with the statistics of the batch",
         "export in evaluation mode: call model.eval() first",
     )
-
-
-def _border(
-    t: Translation, shape: tuple[int, ...], kernel: tuple[int, int], stride: tuple[int, int]
-) -> Padding:
-    """The padding of a pooling; with ceil_mode more below and to the right."""
-    before = pair(t.argument("padding"))
-    t.in_shape("ceil_mode")
-    after = [
-        max(p, (out - 1) * s + k - n - p)
-        for p, out, s, k, n in zip(before, t.shape[1:], stride, kernel, shape[1:], strict=True)
-    ]
-    return (*before, after[0], after[1])
-
-
-def max_pool(t: Translation) -> Value:
-    """max_pool2d; the form with indices has two results."""
-    tensor = t.image("self")
-    if pair(t.argument("dilation")) != (1, 1):
-        raise Refusal(f"dilation {t.argument('dilation')} is not supported", "use dilation 1")
-    kernel = pair(t.argument("kernel_size"))
-    stride = pair(t.argument("stride") or kernel)
-    padding = _border(t, t.shape_of(tensor), kernel, stride)
-    pool = fitted_max_pool(t, tensor, kernel, stride, padding)
-    return pool if isinstance(t.node.meta["val"], Tensor) else (pool,)
-
-
-def fitted_max_pool(
-    t: Translation, tensor: str, kernel: tuple[int, int], stride: tuple[int, int], padding: Padding
-) -> Computed:
-    """Maximum over the windows that the result's shape has room for."""
-    stride = check_window(kernel, stride, t.shape[1:])
-    padding = _fit(t, tensor, kernel, stride, padding)
-    return t.add(
-        floating.MaxPool2d(**t.base(tensor), kernel=kernel, stride=stride, padding=padding)
-    )
-
-
-def _fit(
-    t: Translation, tensor: str, kernel: tuple[int, int], stride: tuple[int, int], padding: Padding
-) -> Padding:
-    """Where a stride became 1 because there is one window, nothing behind that window."""
-    size = t.shape_of(tensor)[1:]
-    after = [
-        k - n - start if out == 1 else end
-        for end, out, k, n, start in zip(
-            padding[2:], t.shape[1:], kernel, size, padding[:2], strict=True
-        )
-    ]
-    return (padding[0], padding[1], after[0], after[1])
-
-
-def avg_pool(t: Translation) -> Value:
-    """avg_pool2d where every window has the same divisor."""
-    tensor = t.image("self")
-    kernel = pair(t.argument("kernel_size"))
-    stride = pair(t.argument("stride") or kernel)
-    padding = _border(t, t.shape_of(tensor), kernel, stride)
-    divisor, counted = t.argument("divisor_override"), t.argument("count_include_pad")
-    if divisor is None and any(padding) and not counted:
-        raise Refusal(
-            "count_include_pad=False with padding is not supported",
-            "count the padding, or pad nothing",
-        )
-    if divisor is None and padding[2:] != padding[:2]:
-        raise Refusal(
-            "ceil_mode with windows beyond the border divides by different numbers",
-            "use ceil_mode=False, or divisor_override",
-        )
-    stride = check_window(kernel, stride, t.shape[1:])
-    padding = _fit(t, tensor, kernel, stride, padding)
-    shape = t.shape
-    tensor, padding = _unpadded(t, tensor, padding)
-    return t.add(
-        floating.AvgPool2d(
-            **t.base(tensor, shape=shape),
-            kernel=kernel,
-            stride=stride,
-            padding=padding,
-            divisor=int(divisor or kernel[0] * kernel[1]),
-        )
-    )
-
-
-def adaptive_avg_pool(t: Translation) -> Value:
-    """adaptive_avg_pool2d between sizes that divide each other."""
-    return Computed(_adaptive(t, floating.AvgPool2d))
-
-
-def adaptive_max_pool(t: Translation) -> Value:
-    """adaptive_max_pool2d between sizes that divide each other."""
-    return (Computed(_adaptive(t, floating.MaxPool2d)),)
-
-
-def _adaptive(t: Translation, kind: type[floating.AvgPool2d] | type[floating.MaxPool2d]) -> str:
-    tensor = t.image("self")
-    t.in_shape("output_size")
-    size, want = t.shape_of(tensor)[1:], t.shape[1:]
-    if any(n % m and m % n for n, m in zip(size, want, strict=True)):
-        raise Refusal(
-            f"adaptive pooling from {size} to {want} has windows of several sizes",
-            "pool to a size that divides the image",
-        )
-    kernel = (max(size[0] // want[0], 1), max(size[1] // want[1], 1))
-    if kernel != (1, 1):
-        tensor = blocks(t, tensor, kernel, kind)
-    now = t.shape_of(tensor)[1:]
-    if now != want:
-        factor = (want[0] // now[0], want[1] // now[1])
-        tensor = t.build.add(floating.Upsample(**t.base(tensor), factor=factor))
-    return tensor
-
-
-def _part(size: int) -> int:
-    """What a side that is too large for one window is first divided by, 1 if nothing will do."""
-    if size <= MAX_WINDOW:
-        return 1
-    return max(n for n in range(1, MAX_STRIDE + 1) if size % n == 0)
-
-
-def blocks(
-    t: Translation,
-    tensor: str,
-    kernel: tuple[int, int],
-    kind: type[floating.AvgPool2d] | type[floating.MaxPool2d],
-    divisor: int | None = None,
-) -> str:
-    """Pooling of adjacent blocks; of large ones in two stages."""
-    if max(kernel) > MAX_WINDOW:
-        first = (_part(kernel[0]), _part(kernel[1]))
-        if first != (1, 1):
-            tensor = blocks(t, tensor, first, kind, divisor)
-            kernel = (kernel[0] // first[0], kernel[1] // first[1])
-    channels, height, width = t.shape_of(tensor)
-    shape = (channels, height // kernel[0], width // kernel[1])
-    stride = check_window(kernel, kernel, shape[1:])
-    fields: dict[str, Any] = t.base(tensor, shape=shape)
-    fields |= {"kernel": kernel, "stride": stride, "padding": (0, 0, 0, 0)}
-    if kind is floating.AvgPool2d:
-        fields["divisor"] = kernel[0] * kernel[1] if divisor is None else divisor
-    return t.build.add(kind(**fields))

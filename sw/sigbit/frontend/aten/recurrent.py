@@ -113,7 +113,7 @@ class _Cell:
         return self._t.build.add(floating.Channels(**base, index=index))
 
     def function(self, name: str, x: str) -> str:
-        return self._t.unary(x, name, part=f"{self._part}.{name}")
+        return self._t.unary(Computed(x), name, part=f"{self._part}.{name}").tensor
 
     def add(self, a: str, b: str) -> str:
         base = self._t.base(a, b, shape=self._t.shape_of(a), part=f"{self._part}.add")
@@ -175,7 +175,8 @@ def _gru_layer(
             h = ""
             r, z = cell.function("sigmoid", r), cell.function("sigmoid", z)
             part = f"{layer}.t{number}.reset"
-            n = cell.add(n, t.affine(r, b_h[2 * size :].to(t.dtype), None, part=part))
+            reset = t.affine(Computed(r), b_h[2 * size :].to(t.dtype), None, part=part)
+            n = cell.add(n, reset.tensor)
         n = cell.function("tanh", n)
         back = cell.function("neg", n)
         change = cell.multiply(z, cell.add(h, back) if states else back)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.fx import Node as FxNode
@@ -103,7 +104,9 @@ def thresholded(c: Call) -> Result:
 
 
 def power(c: Call) -> Result:
-    """Pow with a positive whole exponent."""
+    """Pow by a constant exponent, or of a constant."""
+    if c.is_constant(0):
+        return c.emit(aten.pow.Scalar, c.number(0, 1.0), c.computed(1))
     exponent = c.number(1, 1.0)
     return c.emit(aten.pow.Tensor_Scalar, c.computed(), exponent)
 
@@ -135,10 +138,22 @@ def clip(c: Call) -> Result:
 
 
 def prelu(c: Call) -> Result:
-    """PRelu with one slope."""
-    slopes = np.unique(np.asarray(c.array(1)))
-    c.need(slopes.size == 1, "a slope for every channel", "use one slope, or LeakyRelu")
-    return c.emit(aten.leaky_relu.default, c.computed(), float(slopes[0]))
+    """PRelu with one slope, or one a channel."""
+    slopes = np.asarray(c.array(1))
+    if np.unique(slopes).size == 1:
+        return c.emit(aten.leaky_relu.default, c.computed(), float(slopes.flat[0]))
+    return c.emit(prelu_of, c.computed(), c.operand(1))
+
+
+def prelu_of(x: Tensor, slope: Tensor) -> Tensor:
+    """PReLU whose slopes broadcast."""
+    return torch.where(x < 0, x * slope, x)
+
+
+def where(c: Call) -> Result:
+    """Where, by a constant mask."""
+    c.array(0)
+    return c.emit(aten.where.self, c.operand(0), c.operand(1), c.operand(2))
 
 
 def hard_sigmoid(c: Call) -> Result:

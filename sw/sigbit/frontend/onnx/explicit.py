@@ -17,18 +17,32 @@ from sigbit.ir.annotation import QuantAnnotation, Quantizer
 from sigbit.ir.floating import (
     Channels,
     Concat,
+    DepthToSpace,
     Flatten,
     FloatGraph,
+    FromImage,
     MaxPool2d,
+    Mosaic,
     Node,
     Pad,
     Placeholder,
-    Select,
+    SpaceToDepth,
+    ToImage,
     Unary,
     Upsample,
 )
 
-_COPIES = (Channels, Flatten, MaxPool2d, Pad, Select, Upsample)
+_COPIES = (
+    Channels,
+    DepthToSpace,
+    Flatten,
+    FromImage,
+    MaxPool2d,
+    Pad,
+    SpaceToDepth,
+    ToImage,
+    Upsample,
+)
 _BITS = 8
 
 
@@ -75,7 +89,7 @@ class _Explicit:
         reads."""
         found = dict(self.graph.quantizers)
         for node in reversed(self.graph.nodes):
-            if isinstance(node, (Flatten, MaxPool2d)) and node.name in found:
+            if isinstance(node, (Flatten, MaxPool2d, ToImage)) and node.name in found:
                 below = self.graph[node.inputs[0]]
                 alone = len(self.graph.consumers(below.name)) == 1
                 free = below.name not in found and below.name not in self.graph.outputs
@@ -88,7 +102,7 @@ class _Explicit:
     def _node(self, node: Node) -> None:
         node = replace(node, inputs=tuple(self.renamed.get(i, i) for i in node.inputs))
         own = self.quantizers.get(node.name)
-        if isinstance(node, Concat):
+        if isinstance(node, Concat | Mosaic):
             node = self._joined(node, own)
             own = None
             held = [self.held[i] for i in node.inputs]
@@ -103,7 +117,7 @@ class _Explicit:
             self.held[node.name] = above
             self.renamed[node.name] = self._copy(node.name, own)
 
-    def _joined(self, node: Concat, own: Quantizer | None) -> Concat:
+    def _joined(self, node: Concat | Mosaic, own: Quantizer | None) -> Concat | Mosaic:
         """The concatenation of parts that are quantized as it is itself."""
         if own is None or own.scale.numel() > 1:
             return node

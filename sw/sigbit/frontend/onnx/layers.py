@@ -1,7 +1,7 @@
 """Translation of ONNX convolutions, products, batch norms, pooling and reductions."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,34 +9,35 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.fx import Node as FxNode
 
+from sigbit.frontend.onnx.moves import index_constant
 from sigbit.frontend.onnx.trace import Call, aten
-from sigbit.ir.floating import Padding
 
 Result = FxNode | tuple[FxNode, ...]
 
 
 def convolution(c: Call) -> Result:
-    """Conv."""
-    _need_images(c)
+    """Conv over lines and columns, or over steps."""
+    count = _need_images(c)
     x, weight = c.computed(), c.operand(1)
     group = int(c.get("group", 1))
     kernel = c.shape(1)[2:]
     c.same("kernel_shape", list(kernel))
-    stride, dilation = _pair(c, "strides"), _pair(c, "dilations")
+    stride, dilation = _each(c, "strides"), _each(c, "dilations")
     padding = _padding(c, kernel, stride, dilation)
-    sides = (padding[0], padding[1])
-    if sides != padding[2:]:
-        x, sides = _bordered(c, x, padding), (0, 0)
-    return c.emit(aten.conv2d.default, x, weight, _bias(c, 0), stride, sides, dilation, group)
+    sides = padding[:count]
+    if sides != padding[count:]:
+        x, sides = _bordered(c, x, padding), (0,) * count
+    operation = aten.conv1d.default if count == 1 else aten.conv2d.default
+    return c.emit(operation, x, weight, _bias(c, 0), stride, sides, dilation, group)
 
 
 def transposed(c: Call) -> Result:
-    """ConvTranspose."""
-    _need_images(c)
+    """ConvTranspose over lines and columns, or over steps."""
+    count = _need_images(c)
     x, weight = c.computed(), c.operand(1)
-    kernel, stride, dilation = c.shape(1)[2:], _pair(c, "strides"), _pair(c, "dilations")
+    kernel, stride, dilation = c.shape(1)[2:], _each(c, "strides"), _each(c, "dilations")
     c.same("kernel_shape", list(kernel))
-    more = tuple(c.get("output_padding", (0, 0)))
+    more = tuple(c.get("output_padding", (0,) * count))
     full = [
         s * (n - 1) + m + (k - 1) * d + 1
         for n, s, k, d, m in zip(c.shape()[2:], stride, kernel, dilation, more, strict=True)
@@ -46,20 +47,21 @@ def transposed(c: Call) -> Result:
     if size is None and automatic.startswith("SAME"):
         size = [n * s for n, s in zip(c.shape()[2:], stride, strict=True)]
     if size is not None:
-        totals = [f - n for f, n in zip(full, size[-2:], strict=True)]
+        totals = [f - n for f, n in zip(full, size[-count:], strict=True)]
         low, high = [t // 2 for t in totals], [t - t // 2 for t in totals]
         begin, end = (low, high) if automatic == "SAME_UPPER" else (high, low)
     else:
-        pads = c.get("pads", (0, 0, 0, 0))
-        begin, end = list(pads[:2]), list(pads[2:])
+        pads = c.get("pads", (0,) * (2 * count))
+        begin, end = list(pads[:count]), list(pads[count:])
     c.need(min(*begin, *end) >= 0, f"pads {(*begin, *end)}", "use pads >= 0")
     extra = [m + b - e for m, b, e in zip(more, begin, end, strict=True)]
     direct = all(0 <= e < max(s, d) for e, s, d in zip(extra, stride, dilation, strict=True))
-    sides, rest = (begin, extra) if direct else ([0, 0], list(more))
+    sides, rest = (begin, extra) if direct else ([0] * count, list(more))
     group = int(c.get("group", 1))
     operands = (x, weight, _bias(c, 1, group), stride, sides, rest, group, dilation)
-    y = c.emit(aten.conv_transpose2d.input, *operands)
-    return y if direct else _bordered(c, y, (-begin[0], -begin[1], -end[0], -end[1]))
+    one = aten.conv_transpose1d.default
+    y = c.emit(one if count == 1 else aten.conv_transpose2d.input, *operands)
+    return y if direct else _bordered(c, y, tuple(-n for n in (*begin, *end)))
 
 
 def _bias(c: Call, axis: int, groups: int = 1) -> FxNode | None:
@@ -103,10 +105,12 @@ def gemm(c: Call) -> Result:
 
 def matmul(c: Call) -> Result:
     """MatMul by a constant matrix."""
+    matrix = c.array(1) if c.is_constant(1) else None
     c.need(
-        c.is_constant(1) and c.array(1).ndim == 2,
+        matrix is not None and matrix.ndim >= 2 and math.prod(matrix.shape[:-2]) == 1,
         "a product that is not a tensor times a constant matrix",
-        "multiply [batch, features] by an initializer [features, outputs]",
+        "multiply [batch, features] or [batch, steps, features] by an initializer [features, "
+        "outputs]",
     )
     return c.emit(aten.linear.default, c.computed(), c.transposed(1), None)
 
@@ -126,53 +130,98 @@ def batch_norm(c: Call) -> Result:
 
 
 def max_pool(x: Tensor, kernel: list[int], stride: list[int], padding: list[int]) -> Tensor:
-    """Maximum over windows of an image with a border (top, left, bottom, right) that never wins."""
-    top, left, bottom, right = padding
-    return F.max_pool2d(F.pad(x, (left, right, top, bottom), value=-math.inf), kernel, stride)
+    """Maximum over windows of an image, or of a signal, with a border that never wins:
+    ``padding`` before each axis, then after each."""
+    count = len(kernel)
+    sides = [n for i in reversed(range(count)) for n in (padding[i], padding[count + i])]
+    pool = F.max_pool1d if count == 1 else F.max_pool2d
+    return pool(F.pad(x, sides, value=-math.inf), kernel, stride)
 
 
 def max_pool_of(c: Call) -> Result:
     """MaxPool."""
     _need_images(c)
     c.need(
-        set(_pair(c, "dilations")) == {1}, f"dilations {c.get('dilations')}", "use dilations of 1"
+        set(_each(c, "dilations")) == {1}, f"dilations {c.get('dilations')}", "use dilations of 1"
     )
     c.need(
         len([o for o in c.node.output if o]) == 1, "indices of maxima", "use the first result only"
     )
-    kernel, stride = tuple(c.get("kernel_shape")), _pair(c, "strides")
-    padding = _whole(c, kernel, stride, _padding(c, kernel, stride, (1, 1)))
+    kernel, stride = tuple(c.get("kernel_shape")), _each(c, "strides")
+    padding = _whole(c, kernel, stride, _padding(c, kernel, stride, (1,) * len(kernel)))
     return c.emit(max_pool, c.computed(), list(kernel), list(stride), list(padding))
 
 
 def average_pool(c: Call) -> Result:
-    """AveragePool where every window has the same divisor."""
-    _need_images(c)
+    """AveragePool; windows that count different numbers of pixels are pieces."""
+    count = _need_images(c)
     c.need(
-        set(_pair(c, "dilations")) == {1}, f"dilations {c.get('dilations')}", "use dilations of 1"
+        set(_each(c, "dilations")) == {1}, f"dilations {c.get('dilations')}", "use dilations of 1"
     )
-    kernel, stride = tuple(c.get("kernel_shape")), _pair(c, "strides")
-    padding, counted = _padding(c, kernel, stride, (1, 1)), bool(c.get("count_include_pad", 0))
-    c.need(
-        not any(padding) or counted,
-        "count_include_pad=0 with padding divides by different numbers",
-        "set count_include_pad=1, or pad nothing",
+    kernel, stride = tuple(c.get("kernel_shape")), _each(c, "strides")
+    padding = _padding(c, kernel, stride, (1,) * count)
+    counted = bool(c.get("count_include_pad", 0))
+    whole = _whole(c, kernel, stride, padding)
+    if whole == padding and (counted or not any(padding)):
+        x = _bordered(c, c.computed(), padding)
+        operation = aten.avg_pool1d.default if count == 1 else aten.avg_pool2d.default
+        return c.emit(operation, x, list(kernel), list(stride))
+    return c.emit(
+        avg_pool, c.computed(), list(kernel), list(stride), list(padding), list(whole), counted
     )
-    c.need(
-        _whole(c, kernel, stride, padding) == padding,
-        "ceil_mode with windows beyond the border divides by different numbers",
-        "use ceil_mode=0",
-    )
-    x = _bordered(c, c.computed(), padding)
-    return c.emit(aten.avg_pool2d.default, x, list(kernel), list(stride))
+
+
+def windows_of(
+    size: int, kernel: int, stride: int, before: int, after: int, last: int, counted: bool
+) -> list[tuple[int, int, int]]:
+    """Windows (start, size, divisor) of an average pooling along an axis of ``size`` pixels, with
+    ``before`` and ``after`` pixels of padding, which count if ``counted``; ``last`` more behind
+    complete the last window, and never count."""
+    found = []
+    for start in range(-before, size + last - kernel + 1, stride):
+        first, end = max(start, 0), min(start + kernel, size)
+        padded = min(start + kernel, size + after) - start
+        found.append((first, end - first, padded if counted else end - first))
+    return found
+
+
+def axes_of(
+    shape: Sequence[int],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    whole: Sequence[int],
+    counted: bool,
+) -> list[list[tuple[int, int, int]]]:
+    """:func:`windows_of` every axis of an image or a signal."""
+    n = len(kernel)
+    return [
+        windows_of(
+            shape[i], kernel[i], stride[i], padding[i], padding[n + i], whole[n + i], counted
+        )
+        for i in range(n)
+    ]
+
+
+def avg_pool(
+    x: Tensor,
+    kernel: list[int],
+    stride: list[int],
+    padding: list[int],
+    whole: list[int],
+    counted: bool,
+) -> Tensor:
+    """Averages over windows that count different numbers of pixels."""
+    counts = [len(a) for a in axes_of(x.shape[2:], kernel, stride, padding, whole, counted)]
+    return x.new_empty((*x.shape[:2], *counts))
 
 
 def global_pool(operation: Callable[..., Any]) -> Callable[[Call], Result]:
     """GlobalAveragePool and GlobalMaxPool."""
 
     def translate(c: Call) -> Result:
-        _need_images(c)
-        return c.emit(operation, c.computed(), [2, 3], True)
+        axes = list(range(2, _need_images(c) + 2))
+        return c.emit(operation, c.computed(), axes, True)
 
     return translate
 
@@ -193,68 +242,103 @@ def reduction(operation: Callable[..., Any]) -> Callable[[Call], Result]:
 
 
 def pad(c: Call) -> Result:
-    """Pad with zeros."""
+    """Pad with a number, or with pixels of the image."""
     mode = c.get("mode", "constant")
-    c.need(mode == "constant", f"a border by mode {mode!r}", "pad with zeros")
+    c.need(
+        mode in _MODES, f"a border by mode {mode!r}", f"use one of the modes {', '.join(_MODES)}"
+    )
     pads = c.ints(1) if c.has(1) else tuple(c.get("pads", c.get("paddings", ())))
     value = c.number(2, 0.0) if c.has(2) else float(c.get("value", 0.0))
-    rank = len(c.shape())
+    shape = c.shape()
+    rank = len(shape)
     axes = [c.axis(a) for a in c.ints(3)] if c.has(3) else list(range(rank))
     sides = {a: (pads[i], pads[i + len(axes)]) for i, a in enumerate(axes)}
+    if mode != "constant":
+        return _reflected(c, _MODES[mode], sides)
     flat = [n for a in reversed(range(rank)) for n in sides.get(a, (0, 0))]
     while flat and flat[-2:] == [0, 0]:
         del flat[-2:]
     return c.emit(aten.constant_pad_nd.default, c.computed(), flat, value) if flat else c.computed()
 
 
-def _need_images(c: Call) -> None:
+_MODES = {"constant": "constant", "reflect": "reflect", "edge": "edge", "wrap": "wrap"}
+"""Borders by ONNX's names, and NumPy's names for them."""
+
+
+def _reflected(c: Call, mode: Any, sides: Mapping[int, tuple[int, int]]) -> Result:
+    """A border of the image's own pixels, axis by axis."""
+    node, shape = c.computed(), c.shape()
+    for axis, (before, after) in sides.items():
+        if not before and not after:
+            continue
+        kept = np.arange(shape[axis])[max(-before, 0) : shape[axis] - max(-after, 0)]
+        index = np.pad(kept, (max(before, 0), max(after, 0)), mode=mode)
+        node = c.emit(aten.index_select.default, node, axis, index_constant(c, index))
+    return node
+
+
+def _need_images(c: Call) -> int:
+    """How many axes an image, or a signal, has behind batch and channels."""
+    count = len(c.shape()) - 2
     c.need(
-        len(c.shape()) == 4,
-        f"works on a tensor with {len(c.shape())} axes",
-        "give [batch, channels, height, width]",
+        count in (1, 2),
+        f"works on a tensor with {count + 2} axes",
+        "give [batch, channels, height, width] or [batch, channels, steps]",
     )
+    return count
 
 
-def _pair(c: Call, name: str) -> tuple[int, int]:
-    vertical, horizontal = c.get(name) or (1, 1)
-    return int(vertical), int(horizontal)
+def _each(c: Call, name: str) -> tuple[int, ...]:
+    """An attribute with a number for every axis behind the channels."""
+    count = len(c.shape()) - 2
+    given = tuple(int(v) for v in c.get(name) or (1,) * count)
+    c.need(len(given) == count, f"{name} are {list(given)}, for {count} axes", "mend the model")
+    return given
 
 
 def _padding(
-    c: Call, kernel: tuple[int, ...], stride: tuple[int, int], dilation: tuple[int, int]
-) -> Padding:
-    """(top, left, bottom, right) from ``pads`` or ``auto_pad``."""
-    automatic = c.get("auto_pad", "NOTSET")
+    c: Call, kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]
+) -> tuple[int, ...]:
+    """``pads``, or those of ``auto_pad``: before every axis, then after every axis."""
+    automatic, count = c.get("auto_pad", "NOTSET"), len(kernel)
     if automatic in ("NOTSET", ""):
-        top, left, bottom, right = c.get("pads") or (0, 0, 0, 0)
-        return int(top), int(left), int(bottom), int(right)
+        pads = tuple(int(n) for n in c.get("pads") or (0,) * (2 * count))
+        c.need(len(pads) == 2 * count, f"pads {pads} for {count} axes", "mend the model")
+        return pads
     if automatic == "VALID":
-        return 0, 0, 0, 0
-    sides = []
+        return (0,) * (2 * count)
+    before, after = [], []
     for n, k, s, d in zip(c.shape()[2:], kernel, stride, dilation, strict=True):
         total = max((math.ceil(n / s) - 1) * s + (k - 1) * d + 1 - n, 0)
         few, many = total // 2, total - total // 2
-        sides.append((few, many) if automatic == "SAME_UPPER" else (many, few))
-    return sides[0][0], sides[1][0], sides[0][1], sides[1][1]
+        upper = automatic == "SAME_UPPER"
+        before.append(few if upper else many)
+        after.append(many if upper else few)
+    return (*before, *after)
 
 
-def _whole(c: Call, kernel: tuple[int, ...], stride: tuple[int, int], padding: Padding) -> Padding:
+def _whole(
+    c: Call, kernel: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...]
+) -> tuple[int, ...]:
     """With ``ceil_mode`` the padding that also completes the last window, which must start inside
     the image or the padding before it."""
     if not c.get("ceil_mode", 0):
         return padding
+    n_axes = len(kernel)
     after = []
-    sizes = zip(c.shape()[2:], kernel, stride, padding[:2], padding[2:], strict=True)
+    sizes = zip(c.shape()[2:], kernel, stride, padding[:n_axes], padding[n_axes:], strict=True)
     for n, k, s, before, behind in sizes:
         count = math.ceil((n + before + behind - k) / s) + 1
         if (count - 1) * s >= n + before:
             count -= 1
         after.append(max(behind, (count - 1) * s + k - n - before))
-    return padding[0], padding[1], after[0], after[1]
+    return (*padding[:n_axes], *after)
 
 
-def _bordered(c: Call, x: FxNode, padding: Padding) -> FxNode:
-    top, left, bottom, right = padding
+def _bordered(c: Call, x: FxNode, padding: tuple[int, ...]) -> FxNode:
+    """Zeros around the axes behind the channels."""
     if not any(padding):
         return x
-    return c.emit(aten.constant_pad_nd.default, x, [left, right, top, bottom], 0.0)
+    count = len(padding) // 2
+    sides = [n for i in reversed(range(count)) for n in (padding[i], padding[count + i])]
+    return c.emit(aten.constant_pad_nd.default, x, sides, 0.0)

@@ -3,15 +3,20 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
+from torch import Tensor
 from torch.fx import Node as FxNode
 
-from sigbit.frontend.aten.layers import fitted_max_pool
+from sigbit.frontend.aten.elementwise import sloped
+from sigbit.frontend.aten.interpolation import interpolated
+from sigbit.frontend.aten.layers import Windows
 from sigbit.frontend.aten.operators import TRANSLATORS, Translator
+from sigbit.frontend.aten.pooling import averaged, fitted_max_pool
 from sigbit.frontend.onnx import elementwise, layers, moves, recurrent, resize
 from sigbit.frontend.onnx import quantizers as quant
 from sigbit.frontend.onnx.trace import Call, OnnxValue, aten
 from sigbit.frontend.translation import Translation
-from sigbit.frontend.values import Computed, Refusal, Value
+from sigbit.frontend.values import Refusal, Value
 
 OnnxTranslator = Callable[[Call], "FxNode | OnnxValue | tuple[FxNode | OnnxValue, ...]"]
 
@@ -70,6 +75,11 @@ OPERATORS: Mapping[str, OnnxTranslator] = {
     "Max": elementwise.extreme(aten.maximum.default),
     "Min": elementwise.extreme(aten.minimum.default),
     "Mean": elementwise.average,
+    "Log": elementwise.function(aten.log.default),
+    "Sqrt": elementwise.function(aten.sqrt.default),
+    "Reciprocal": elementwise.function(aten.reciprocal.default),
+    "Sign": elementwise.function(aten.sign.default),
+    "Where": elementwise.where,
     "Softmax": elementwise.on_host(aten.softmax.int),
     "LogSoftmax": elementwise.on_host(aten.log_softmax.int),
     "ArgMax": elementwise.argmax,
@@ -134,23 +144,60 @@ def _refused(t: Translation) -> Value:
 
 
 def _softsign(t: Translation) -> Value:
-    source = t.known(t.node.args[0])
-    return Computed(t.unary(t.build.tensor(source, t.location, t.dtype), "softsign"))
+    return t.unary(t.known(t.node.args[0]), "softsign")
+
+
+def _prelu(t: Translation) -> Value:
+    """:func:`sigbit.frontend.onnx.elementwise.prelu_of`."""
+    source, slope = t.node.args
+    assert isinstance(slope, FxNode)
+    found = t.values[slope]
+    if not isinstance(found, Tensor):
+        raise Refusal("slopes that are computed", "make them an initializer")
+    value = t.settled(t.known(source))
+    return sloped(t, value, found if found.dim() < len(t.size(value)) + 1 else found[0])
+
+
+def _interpolate(t: Translation) -> Value:
+    """:func:`sigbit.frontend.onnx.resize.interpolate`."""
+    arguments: Any = t.node.args
+    source, rows = arguments
+    matrices = [torch.tensor(m, dtype=torch.float64) for m in rows]
+    windows = Windows(t, source)
+    if len(matrices) == 1:
+        matrices.append(torch.ones(1, 1, dtype=torch.float64))
+    return interpolated(t, windows, matrices)
 
 
 def _max_pool(t: Translation) -> Value:
+    """:func:`sigbit.frontend.onnx.layers.max_pool`."""
     arguments: Any = t.node.args
-    source, *window = arguments
-    kernel, stride, padding = (tuple(w) for w in window)
-    tensor = t.build.tensor(t.known(source), t.location, t.dtype)
-    return fitted_max_pool(t, tensor, kernel, stride, padding)
+    source, *given = arguments
+    windows = Windows(t, source)
+    kernel, stride = (windows.pair(g) for g in given[:2])
+    count = len(given[2]) // 2
+    begin, end = (windows.pair(g, 0) for g in (given[2][:count], given[2][count:]))
+    return fitted_max_pool(t, windows, kernel, stride, (*begin, *end))
+
+
+def _avg_pool(t: Translation) -> Value:
+    """:func:`sigbit.frontend.onnx.layers.avg_pool`."""
+    arguments: Any = t.node.args
+    source, *given = arguments
+    windows = Windows(t, source)
+    count = len(given[0])
+    axes = layers.axes_of(t.shape_of(windows.tensor)[1 : 1 + count], *given)
+    return averaged(t, windows, axes if count == 2 else [*axes, [(0, 1, 1)]])
 
 
 FUNCTIONS: Mapping[str, Translator] = {
     **TRANSLATORS,
     "softsign": _softsign,
     "annotate": quant.annotated,
+    "prelu_of": _prelu,
+    "interpolate": _interpolate,
     "max_pool": _max_pool,
+    "avg_pool": _avg_pool,
     "refused": _refused,
 }
 """Translators of what these emit, by the operation's name."""

@@ -36,20 +36,31 @@ def annotated(t: Translation) -> Value:
     assert isinstance(source, FxNode)
     assert isinstance(quantizer, (QuantAnnotation, FloatAnnotation))
     value = t.known(source)
-    tensor = t.build.tensor(value, t.location, t.dtype)
+    held = _held(t, value, quantizer)
+    tensor = held.tensor
     others = [u for u in source.users if u is not t.node and not _same(u, quantizer)]
-    own = value.index is None or tensor != value.tensor
+    own = value.index is None or held.index is not None or tensor != value.tensor
     known = t.build.quantizers.get(tensor)
     if known is None and _rectifies(quantizer) and isinstance(t.build.nodes[tensor], _SIGNED):
-        tensor = t.build.add(floating.Relu(**t.base(tensor)))
+        base = t.base(tensor, shape=t.shape_of(tensor))
+        tensor = t.build.add(floating.Relu(**base))
         t.build.quantizers[tensor] = quantizer
-        return Computed(tensor)
+        return replace(held, tensor=tensor)
     if others or not own or (known is not None and known is not quantizer):
         if known is not None and not others and same_quantizer(known, quantizer):
-            return Computed(tensor)
-        tensor = t.unary(tensor, "identity")
-    t.build.quantizers[tensor] = quantizer
-    return Computed(tensor)
+            return held
+        held = t.unary(held, "identity")
+    t.build.quantizers[held.tensor] = quantizer
+    return held
+
+
+def _held(t: Translation, value: Computed, quantizer: Quantizer) -> Computed:
+    """The value in the tensor that is quantized: a sequence, or an input in another order, as it
+    lies, where all its elements have one scale."""
+    ordered = isinstance(t.build.nodes[value.tensor], floating.ToImage)
+    if quantizer.scale.numel() == 1 and (ordered or len(t.size(value)) == 2):
+        return t.settled(value)
+    return Computed(t.build.tensor(value, t.location, t.dtype))
 
 
 _SIGNED = (

@@ -1,9 +1,11 @@
-"""Translation of Resize and Upsample to the nearest pixel."""
+"""Translation of Resize and Upsample: the nearest pixel, or linear interpolation."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from torch import Tensor
+from torch.fx import Node as FxNode
 
 from sigbit.frontend.moves import lattice
 from sigbit.frontend.onnx.moves import Result, index_constant
@@ -35,18 +37,20 @@ _NEAREST: dict[str, Callable[[Any], Any]] = {
 
 
 def resize(c: Call) -> Result:
-    """Resize and Upsample to the nearest pixel."""
+    """Resize and Upsample to the nearest pixel, or linearly between two."""
     mode = c.get("mode", "nearest")
     c.need(
-        mode == "nearest",
+        mode in ("nearest", "linear"),
         f"interpolation by mode {mode!r}",
-        "use nearest-neighbour upsampling or a transposed convolution",
+        "use linear or nearest-neighbour upsampling",
     )
     old = c.node.op_type == "Upsample" or c.trace.opset < 11
     transform = "asymmetric" if old else c.get("coordinate_transformation_mode", "half_pixel")
     nearest = "floor" if old else c.get("nearest_mode", "round_prefer_floor")
     c.need(transform in _POSITIONS, f"coordinates by {transform!r}", "use 'asymmetric'")
     c.need(nearest in _NEAREST, f"nearest_mode {nearest!r}", f"use {', '.join(_NEAREST)}")
+    if mode == "linear":
+        return View.of(_linear(c, _POSITIONS[transform], _sizes(c, old)))
     node = c.computed()
     for axis, (before, (after, scale)) in enumerate(zip(c.shape(), _sizes(c, old), strict=True)):
         if before == after and scale == 1:
@@ -61,6 +65,30 @@ def resize(c: Call) -> Result:
         )
         node = c.emit(aten.index_select.default, node, axis, index_constant(c, index))
     return View.of(node)
+
+
+def _linear(
+    c: Call, position: Callable[[Any, int, int, float], Any], sizes: list[tuple[int, float]]
+) -> FxNode:
+    """Linear interpolation along the axes behind the channels."""
+    shape = c.shape()
+    same = all(n == m for n, (m, _) in zip(shape[:2], sizes[:2], strict=True))
+    c.need(same and len(shape) in (3, 4), "interpolates between channels", "resize images")
+    matrices = []
+    for n, (m, scale) in zip(shape[2:], sizes[2:], strict=True):
+        c.need(0 < m <= SIDE_MAX, f"a resize to {m}", f"stay within {SIDE_MAX}")
+        x = np.clip(position(np.arange(m), n, m, scale), 0, n - 1)
+        first = np.floor(x).astype(np.int64)
+        matrix = np.zeros((m, n))
+        np.add.at(matrix, (np.arange(m), first), 1 - (x - first))
+        np.add.at(matrix, (np.arange(m), np.minimum(first + 1, n - 1)), x - first)
+        matrices.append(matrix.tolist())
+    return c.emit(interpolate, c.computed(), matrices)
+
+
+def interpolate(x: Tensor, matrices: list[list[list[float]]]) -> Tensor:
+    """Lines and columns, or steps, times matrices ``[result, pixels]``."""
+    return x.new_empty((*x.shape[:2], *map(len, matrices)))
 
 
 def _sizes(c: Call, old: bool) -> list[tuple[int, float]]:

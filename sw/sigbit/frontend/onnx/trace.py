@@ -250,8 +250,9 @@ class Call:
         """The constant matrix that is operand ``index``, transposed."""
         value = self.value(index)
         assert isinstance(value, Constant)
-        constant = transpose(f"{value.name}.T", value)
-        return self.trace.constant(constant)
+        if value.array.ndim > 2:
+            value = Constant(value.name, value.array.reshape(value.array.shape[-2:]))
+        return self.trace.constant(transpose(f"{value.name}.T", value))
 
     def shape(self, index: int = 0) -> tuple[int, ...]:
         """Shape of operand ``index``, the batch that stands for all included."""

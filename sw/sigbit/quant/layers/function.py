@@ -14,6 +14,8 @@ from sigbit.quant.spec import BYTE, ActGrid
 from sigbit_hw.arch.numerics import TABLE_ENTRIES, Y_MIN
 
 _SAMPLES = 4097
+_POLE = 1e30
+"""What a table has in place of infinity."""
 
 
 class Preactivation(nn.Module):
@@ -65,8 +67,9 @@ class Preactivation(nn.Module):
 
 
 def evaluate(function: Unary, x: Tensor) -> Tensor:
-    """The function of a node at ``x``."""
-    return UNARY[function.function](x, *function.parameters)
+    """The function of a node at ``x``; 0 where it is not defined, and large at its poles."""
+    y = UNARY[function.function](x, *function.parameters)
+    return y.nan_to_num(0.0, _POLE, -_POLE)
 
 
 def lookup(
@@ -84,6 +87,7 @@ def lookup(
         x = pre.points(y_scale.detach()).requires_grad_()
         value = evaluate(function, x)
         (slope,) = torch.autograd.grad(value.sum(), x)
+        slope = slope.nan_to_num(0.0, 0.0, 0.0)
     v, window = value.detach() / out_scale.detach(), quantizer.window
     levels = round_to_grid(v, window)
     inside = (v >= window.min) & (v <= window.max)

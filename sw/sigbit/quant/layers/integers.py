@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sigbit.ir.annotation import QuantAnnotation
 from sigbit.ir.floating import BatchNorm
-from sigbit.quant.layers.sources import kernel
+from sigbit.quant.layers.sources import kernel, window
 from sigbit.quant.plan.plans import LayerPlan, SourcePlan
 
 _NEAR = 1e-3
@@ -38,10 +38,9 @@ def given_source(
     on a grid; or why it has none."""
     factor = norm_factor(source.norms, values)
     if source.weight is None:
-        shape = (source.channels, 1, *source.kernel)
         one = Fraction(abs(source.scale)).limit_denominator(_WINDOW)
-        signs = torch.full(shape, 1.0 if source.scale > 0 else -1.0, dtype=torch.float64)
-        rows = [one] * source.channels
+        signs = window(source) * (1.0 if source.scale > 0 else -1.0)
+        rows = [one] * len(signs)
     else:
         if (quantizer := quantizers.get(source.weight)) is None:
             return "its weights are not quantized"

@@ -28,7 +28,7 @@ from sigbit.quant.layers.requant import (
     hardware_table,
     table_of,
 )
-from sigbit.quant.layers.sources import accumulate
+from sigbit.quant.layers.sources import accumulate, window
 from sigbit.quant.layers.values import Arithmetic, Deployed, Levels, Relaxation
 from sigbit.quant.numbers.grid import quantize_ste
 from sigbit.quant.plan.plans import LayerPlan, SourcePlan
@@ -243,7 +243,8 @@ class QuantLayer(RealLayer):
         self, index: int, weight: Tensor, step: Tensor, in_scale: Tensor
     ) -> Tensor:
         if self.follows:
-            return torch.sign(weight)
+            source = self.plan.sources[index]
+            return (window(source) * math.copysign(1, source.scale)).to(weight)
         if index == 0 and self.weight_quantizer is not None:
             scale = step / in_scale * self.weight_factor
             return self.weight_quantizer.quantize(weight, scale) * self.weight_factor

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from sigbit.errors import QuantizationError
 from sigbit.quant.layers.requant import hardware_table
-from sigbit.quant.layers.sources import accumulate
+from sigbit.quant.layers.sources import accumulate, window
 from sigbit.quant.layers.values import Deployed, Levels
 from sigbit.quant.numbers.grid import LevelGrid, round_to_grid
 from sigbit.quant.plan.plans import MovePlan, SquarePlan
@@ -36,7 +36,7 @@ class QuantMove(nn.Module):
             )
 
     def _weights(self) -> tuple[Tensor, ...]:
-        return tuple(torch.full((s.channels, 1, *s.kernel), s.scale) for s in self.sources)
+        return tuple((window(s) * s.scale).float() for s in self.sources)
 
     def forward(self, inputs: list[Levels]) -> Levels:
         """Levels on the grid of the first input."""

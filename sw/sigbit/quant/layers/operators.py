@@ -45,35 +45,28 @@ def source_of(weights: Tensor, numbers: Sequence[int]) -> Source:
     )
 
 
-def as_image(x: Tensor, shape: Sequence[int]) -> Tensor:
-    """A batch of real inputs as it is stored, ``[batch, *shape]``: a sequence ``[batch, steps,
-    features]`` as (features, steps, 1)."""
-    return (x.transpose(1, 2) if x.dim() == 3 else x).reshape(x.shape[0], *shape)
-
-
 @torch.library.custom_op("sigbit::quantize", mutates_args=())
 def quantize(
     x: Tensor,
-    shape: Sizes,
     scale: float,
     zero: int,
     low: int,
     high: int,
     name: str,
 ) -> Tensor:
-    """Stored integers of a real input: nearest to ``x / scale - zero``, ties away from zero,
-    clipped; in float64.
+    """Stored integers of a real input as an image: nearest to ``x / scale - zero``, ties away from
+    zero, clipped; in float64.
     """
     v = x.double() / scale - zero
     if not bool(torch.isfinite(v).all()):
         raise ValueError(f"input {name!r} holds NaN or infinity")
     stored = round_half_away(v).clamp_(low, high)
-    return as_image(stored.to(torch.int64), shape).contiguous()
+    return stored.to(torch.int64).contiguous()
 
 
 @quantize.register_fake
-def _(x: Tensor, shape: Sizes, scale: float, zero: int, low: int, high: int, name: str) -> Tensor:
-    return x.new_empty((x.shape[0], *shape), dtype=torch.int64)
+def _(x: Tensor, scale: float, zero: int, low: int, high: int, name: str) -> Tensor:
+    return x.new_empty(x.shape, dtype=torch.int64)
 
 
 @torch.library.custom_op("sigbit::conv", mutates_args=())

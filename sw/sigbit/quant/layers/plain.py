@@ -6,7 +6,6 @@ from torch import Tensor, nn
 
 from sigbit.errors import QuantizationError
 from sigbit.ir.floating import pad
-from sigbit.quant.layers.operators import as_image
 from sigbit.quant.layers.values import Levels
 from sigbit.quant.numbers.grid import round_half_away
 from sigbit.quant.plan.plans import GatherPlan, InputPlan, MaxPoolPlan
@@ -46,7 +45,8 @@ class QuantInput(nn.Module):
         """Levels of real inputs; no gradient flows to the input. Raises
         :class:`QuantizationError` for NaN and infinity, as the integer model refuses them."""
         with torch.no_grad():
-            v = as_image(x, self.plan.shape).double() / self.scale.double() - self.grid.zero
+            image = self.plan.axes.to_stored(x, self.plan.shape)
+            v = image.double() / self.scale.double() - self.grid.zero
             if not bool(torch.isfinite(v).all()):
                 raise QuantizationError(f"input {self.plan.name!r} holds NaN or infinity")
             stored = round_half_away(v).clamp_(self.low, self.high).add_(0.0)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sigbit.ir.floating import BatchNorm
 from sigbit.quant.layers.normalization import normalized_by
-from sigbit.quant.layers.sources import kernel
+from sigbit.quant.layers.sources import kernel, window
 from sigbit.quant.plan.plans import BiasPlan, LayerPlan
 from sigbit.quant.quantizers import Quantizer
 
@@ -61,12 +61,7 @@ class RealLayer(nn.Module):
         if source.weight is not None:
             weight = kernel(source, self.values[source.weight])
         else:
-            weight = torch.full(
-                (source.channels, 1, *source.kernel),
-                source.scale,
-                dtype=torch.float64,
-                device=self.out_quantizer.log_scale.device,
-            )
+            weight = window(source).to(self.out_quantizer.log_scale.device) * source.scale
         factor = self._factor(source.norms)
         if factor is not None and self.normalizing:
             factor = factor.detach()

@@ -6,7 +6,7 @@ from torch import Tensor
 from sigbit.ir.convolution import conv2d
 from sigbit.ir.floating import pad
 from sigbit.ir.integer import spread
-from sigbit.quant.plan.plans import SourcePlan
+from sigbit.quant.plan.plans import Blocks, Separable, SourcePlan
 
 
 def kernel(source: SourcePlan, weight: Tensor) -> Tensor:
@@ -20,6 +20,21 @@ def kernel(source: SourcePlan, weight: Tensor) -> Tensor:
         weight = weight.view(-1, inputs, *source.kernel)
     weight = weight if source.rows is None else weight[list(source.rows)]
     return weight if source.scale == 1 else weight * source.scale
+
+
+def window(source: SourcePlan) -> Tensor:
+    """The integers (float64) ``[out, in / groups, kh, kw]`` of a source without a parameter."""
+    height, width = source.kernel
+    match source.taps:
+        case Separable(lines, columns):
+            one = torch.outer(*(torch.tensor(v, dtype=torch.float64) for v in (lines, columns)))
+            return one.repeat(source.channels, 1, 1, 1)
+        case Blocks(to_space):
+            ones = torch.eye(height * width, dtype=torch.float64).view(-1, height, width)
+            if to_space:
+                return ones.flip(1, 2).repeat(source.groups, 1, 1, 1)
+            return ones[:, None].repeat(source.groups, 1, 1, 1)
+    return torch.ones(source.channels, 1, height, width, dtype=torch.float64)
 
 
 def accumulate(acc: Tensor | None, x: Tensor, weight: Tensor, source: SourcePlan) -> Tensor:

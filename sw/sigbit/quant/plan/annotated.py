@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sigbit.ir.annotation import QuantAnnotation, Quantizer
-from sigbit.ir.floating import Flatten, FloatGraph
+from sigbit.ir.floating import Flatten, FloatGraph, FromImage, ToImage
 from sigbit.quant.numbers.grid import LevelGrid
 from sigbit.quant.plan.plans import InputPlan, LayerPlan, NetworkPlan
 from sigbit_hw.arch.numerics import Y_MAX, Y_MIN
@@ -35,7 +35,7 @@ def by_plan(graph: FloatGraph, plan: NetworkPlan) -> Mapping[str, Quantizer]:
     image, a copy what it copies."""
     found: dict[str, Quantizer] = {}
     for name, quantizer in graph.quantizers.items():
-        while isinstance(graph[name], Flatten):
+        while isinstance(graph[name], Flatten | ToImage | FromImage):
             name = graph[name].inputs[0]
         found.setdefault(name, quantizer)
     stored: dict[str, Quantizer] = {}

@@ -22,17 +22,20 @@ from sigbit.ir.floating import (
     Concat,
     Conv2d,
     ConvTranspose2d,
-    Flatten,
+    DepthToSpace,
     FloatGraph,
+    FromImage,
+    Interpolate,
     Linear,
     MaxPool2d,
+    Mosaic,
     Multiply,
     Node,
     Pad,
     Padding,
     Placeholder,
     Relu,
-    Select,
+    SpaceToDepth,
     Unary,
     Upsample,
 )
@@ -40,6 +43,7 @@ from sigbit.ir.integer import Axes
 from sigbit.quant.plan.plans import (
     NO_PADDING,
     BiasPlan,
+    Blocks,
     GatherPlan,
     InputPlan,
     LayerPlan,
@@ -47,11 +51,12 @@ from sigbit.quant.plan.plans import (
     MovePlan,
     NetworkPlan,
     Plan,
+    Separable,
     Shape,
     SourcePlan,
     SquarePlan,
 )
-from sigbit.quant.plan.structure import Structure, is_negation
+from sigbit.quant.plan.structure import VIEWS, Structure, is_negation
 
 _SMALL_NEGATIVE = 0.5
 """Functions that never go further below 0 get the grid with few negative levels."""
@@ -113,21 +118,33 @@ class _Fuser:
         for node in self._graph.nodes:
             if self._structure.is_tensor(node):
                 self._materialize(node)
-        outputs = tuple(
-            (self._stored(name), self._graph[name].shape) for name in self._graph.outputs
-        )
+        outputs = tuple((self._stored(name), self._axes(name)) for name in self._graph.outputs)
         return NetworkPlan(tuple(self._plans.values()), outputs)
 
     def _view(self, name: str) -> tuple[str, Padding]:
         """The stored tensor that holds the value of node ``name``, and the border to read it
         with."""
         node = self._graph[name]
-        if isinstance(node, Flatten):
+        if isinstance(node, VIEWS):
             return self._view(node.inputs[0])
-        if isinstance(node, (Pad, Select)):
-            tensor, padding = self._view(node.inputs[0])
-            return tensor, _sum(padding, self._structure.border(node))
+        if isinstance(node, Pad):
+            return self._bordered(node.inputs[0], node.padding)
         return self._alias.get(name, name), NO_PADDING
+
+    def _bordered(self, name: str, border: Padding) -> tuple[str, Padding]:
+        """The stored tensor and the padding that give the value ``name`` with a ``border``: what
+        was cut off does not come back."""
+        tensor, padding = self._view(name)
+        if any(a < 0 < b for a, b in zip(padding, border, strict=True)):
+            tensor, padding = self._stored(name), NO_PADDING
+        return tensor, _sum(padding, border)
+
+    def _axes(self, name: str) -> Axes:
+        """The axes of an output."""
+        node = self._graph[name]
+        if isinstance(node, FromImage):
+            return node.axes
+        return Axes.IMAGE if len(node.shape) == 3 else Axes.FEATURES
 
     def _stored(self, name: str) -> str:
         """The stored tensor that holds the value of node ``name``, copied where it is but a view,
@@ -157,17 +174,17 @@ class _Fuser:
         """The linear expression that node ``name`` computes, down to stored tensors."""
         node = self._graph[name]
         match node:
-            case Flatten():
+            case _ if isinstance(node, VIEWS):
                 return self._expression(node.inputs[0])
             case Conv2d():
-                tensor, padding = self._view(node.inputs[0])
+                tensor, padding = self._bordered(node.inputs[0], node.padding)
                 height, width = self._graph.parameters[node.weight].shape[2:]
                 source = replace(
                     self._plain(tensor),
                     weight=node.weight,
                     kernel=(height, width),
                     stride=node.stride,
-                    padding=_sum(padding, node.padding),
+                    padding=padding,
                     groups=node.groups,
                     dilation=node.dilation,
                 )
@@ -184,10 +201,23 @@ class _Fuser:
                     groups=1,
                 )
                 return _Expression((source,), _bias(node.bias))
-            case AvgPool2d():
-                tensor, padding = self._view(node.inputs[0])
+            case Interpolate():
+                tensor, padding = self._bordered(node.inputs[0], NO_PADDING)
+                if any(padding):
+                    tensor = self._stored(node.inputs[0])
                 source = replace(
-                    self._plain(tensor, _sum(padding, node.padding)),
+                    self._plain(tensor, node.padding),
+                    kernel=(len(node.lines), len(node.columns)),
+                    taps=Separable(node.lines, node.columns),
+                    stride=node.stride,
+                    upsampling=node.factor,
+                    scale=1 / node.divisor,
+                )
+                return _Expression((source,))
+            case AvgPool2d():
+                tensor, padding = self._bordered(node.inputs[0], node.padding)
+                source = replace(
+                    self._plain(tensor, padding),
                     kernel=node.kernel,
                     stride=node.stride,
                     scale=1 / node.divisor,
@@ -211,6 +241,8 @@ class _Fuser:
 
     def _transposed(self, node: ConvTranspose2d) -> _Expression:
         tensor, border = self._view(node.inputs[0])
+        if min(border) < 0:
+            tensor, border = self._stored(node.inputs[0]), NO_PADDING
         height, width = self._graph.parameters[node.weight].shape[2:]
         reach = ((height - 1) * node.dilation[0], (width - 1) * node.dilation[1])
         top, left, bottom, right = (
@@ -285,7 +317,7 @@ class _Fuser:
 
     def _operand(self, name: str) -> _Expression:
         node = self._structure.origin(name)
-        if isinstance(node, (Pad, Select)) or self._structure.is_tensor(node):
+        if isinstance(node, Pad) or self._structure.is_tensor(node):
             return _Expression((self._plain(*self._view(node.name)),))
         return self._expression(node.name)
 
@@ -293,7 +325,7 @@ class _Fuser:
         name, shape = node.name, self._structure.image(node.name)
         match node:
             case Placeholder():
-                self._plans[name] = InputPlan(name, shape, Axes.of(node.shape))
+                self._plans[name] = InputPlan(name, shape, self._structure.read_as(node))
             case MaxPool2d():
                 self._plans[name] = MaxPoolPlan(
                     name,
@@ -310,6 +342,10 @@ class _Fuser:
                 self._gather(node, shape)
             case Upsample():
                 self._repeat(name, self._stored(node.inputs[0]), shape, node.factor, node.location)
+            case DepthToSpace() | SpaceToDepth():
+                self._plans[name] = self._rearranged(node, shape)
+            case Mosaic():
+                self._plans[name] = self._mosaic(node, shape)
             case Relu() | Unary() if not is_negation(node):
                 operand = self._structure.origin(node.inputs[0])
                 if isinstance(node, Relu) and self._is_noop(node, operand):
@@ -322,6 +358,31 @@ class _Fuser:
                 self._layer(
                     name, shape, self._expression(name), self._early.get(name), node.location
                 )
+
+    def _rearranged(self, node: DepthToSpace | SpaceToDepth, shape: Shape) -> MovePlan:
+        tensor, (height, width) = self._stored(node.inputs[0]), node.factor
+        to_space = isinstance(node, DepthToSpace)
+        source = replace(
+            self._plain(tensor),
+            kernel=node.factor,
+            taps=Blocks(to_space),
+            groups=min(shape[0], self._plans[tensor].shape[0]),
+            stride=(1, 1) if to_space else node.factor,
+            upsampling=node.factor if to_space else (1, 1),
+            padding=(height - 1, width - 1) * 2 if to_space else NO_PADDING,
+        )
+        return MovePlan(node.name, shape, (source,), "rearrange", node.location)
+
+    def _mosaic(self, node: Mosaic, shape: Shape) -> MovePlan:
+        sources = []
+        for name, (line, column) in zip(node.inputs, node.places, strict=True):
+            _, height, width = self._structure.image(name)
+            border = (line, column, shape[1] - line - height, shape[2] - column - width)
+            tensor, padding = self._bordered(name, border)
+            if isinstance(self._plans[tensor], InputPlan):
+                tensor, padding = self._stored(name), border
+            sources.append(self._plain(tensor, padding))
+        return MovePlan(node.name, shape, tuple(sources), "mosaic", node.location, pieces=True)
 
     def _gather(self, node: Concat | Channels, shape: Shape) -> None:
         """Channels of stored tensors; those of gathered ones are taken where they come from."""
@@ -376,6 +437,7 @@ class _Fuser:
             kind = "multiply"
         else:
             kind = "avgpool" if any(s.kernel != (1, 1) for s in sources) else "add"
+            kind = "interpolate" if any(s.taps is not None for s in sources) else kind
         self._plans[name] = LayerPlan(
             name, shape, sources, expression.biases, activation, negative, kind, location
         )
@@ -398,6 +460,7 @@ class _Fuser:
 def _negative(node: Unary) -> float:
     x = torch.linspace(-100, 100, 20001, dtype=torch.float64)
     y = UNARY[node.function](x, *node.parameters)
+    y = y[y.isfinite()]
     least = float(y.min())
     if least >= 0:
         return 0.0

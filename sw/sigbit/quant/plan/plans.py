@@ -11,10 +11,27 @@ Shape = tuple[int, int, int]
 NO_PADDING: Padding = (0, 0, 0, 0)
 
 
+@dataclass(frozen=True)
+class Separable:
+    """The same window in every channel: the products of ``lines`` and ``columns``."""
+
+    lines: tuple[int, ...]
+    columns: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The ones with which the channels of a group are the pixels of a block, ``to_space``, or the
+    pixels of a block become channels."""
+
+    to_space: bool
+
+
 @dataclass(frozen=True, kw_only=True)
 class SourcePlan:
     """One operand of a sum: ``tensor`` convolved with ``scale`` times the parameter ``weight``, or
-    with a depthwise window of ``scale`` everywhere; then the batch norms ``norms`` in order.
+    with ``scale`` times the integers of ``taps``, a depthwise window of ones if None; then the
+    batch norms ``norms`` in order.
 
     Geometry is that of :class:`~sigbit.ir.integer.Source`. ``transposed`` weights are those of a
     transposed convolution; ``rows`` are the output channels used, all if None.
@@ -24,6 +41,7 @@ class SourcePlan:
     channels: int
     kernel: Pair = (1, 1)
     weight: str | None = None
+    taps: Separable | Blocks | None = None
     scale: float = 1.0
     stride: Pair = (1, 1)
     padding: Padding = NO_PADDING
@@ -44,6 +62,7 @@ class SourcePlan:
         """Whether it is the tensor itself, a factor a channel at most."""
         return (
             not self.trained
+            and self.taps is None
             and self.kernel == self.stride == self.upsampling == (1, 1)
             and not any(self.padding)
         )
@@ -108,7 +127,7 @@ class LayerPlan:
 class MovePlan:
     """Levels added exactly, on the grid of ``sources[0].tensor``: scales of the sources are 1 or
     -1, and no sum is larger than that grid allows. ``rectified``: negative sums become 0, on the
-    grid of positive values."""
+    grid of positive values. ``pieces``: the sources lie side by side, all on one grid."""
 
     name: str
     shape: Shape
@@ -116,6 +135,7 @@ class MovePlan:
     kind: str
     location: str
     rectified: bool = False
+    pieces: bool = False
 
 
 @dataclass(frozen=True)
@@ -161,12 +181,12 @@ Plan = InputPlan | SumPlan | MaxPoolPlan | GatherPlan
 
 @dataclass(frozen=True)
 class NetworkPlan:
-    """Plans in order, and for every output of the float graph its tensor and its shape for the
-    user.
+    """Plans in order, and for every output of the float graph its tensor and the axes that its
+    user has.
     """
 
     layers: tuple[Plan, ...]
-    outputs: tuple[tuple[str, tuple[int, ...]], ...]
+    outputs: tuple[tuple[str, Axes], ...]
 
     def readers(self, tensor: str) -> tuple[Plan, ...]:
         """The plans that read ``tensor``."""
@@ -192,6 +212,8 @@ def tensors_of(plan: Plan) -> tuple[str, ...]:
 def inherited(plan: Plan) -> Iterator[str]:
     """Tensors whose grid and scale are those of the plan's own tensor."""
     match plan:
+        case MovePlan(pieces=True):
+            yield from tensors_of(plan)
         case MovePlan() if not plan.rectified:
             yield plan.sources[0].tensor
         case MaxPoolPlan():

@@ -18,6 +18,7 @@ from sigbit.quant.plan.plans import (
     NetworkPlan,
     Pair,
     Plan,
+    Separable,
     Shape,
     SourcePlan,
     tensors_of,
@@ -25,6 +26,7 @@ from sigbit.quant.plan.plans import (
 from sigbit.quant.plan.sharing import share
 from sigbit.quant.quantizers.registry import side
 from sigbit.quant.spec import (
+    DIGITS,
     ActGrid,
     QuantSpec,
     WeightChoice,
@@ -155,7 +157,16 @@ class Precision:
             return given
         own = self.weights(p).terms
         first = own if p.sources[0].trained else self._spec.extra_terms(own)
+        first = max(first, self._fewest(p.sources[0]))
         return (first, *(self._spec.extra_terms(own) for _ in p.sources[1:]))
+
+    def _fewest(self, source: SourcePlan) -> int:
+        """The fewest terms that hold the integers of a source without a parameter."""
+        if not isinstance(source.taps, Separable):
+            return 1
+        products = {a * b for a in source.taps.lines for b in source.taps.columns}
+        fits = (t for t in DIGITS if products <= set(self._spec.weight_grid(t).values))
+        return next(fits, max(DIGITS))
 
     def _method_bits(self, p: LayerPlan) -> int | None:
         """Bits that a layer's tensor has by the spec's method; None on the accelerator's grid."""
@@ -178,7 +189,9 @@ class Precision:
     def _wanted(self, p: LayerPlan) -> int:
         if p.name in self._spec.bits:
             return self._spec.bits[p.name][1]
-        if self.ends(p.name) or (self._spec.wide_head and self._feeds_head_only(p.name)):
+        copies = p.unit and isinstance(self._by_name[p.sources[0].tensor], InputPlan)
+        wide = self._spec.wide_head and self._feeds_head_only(p.name)
+        if (copies and p.activation is None) or self.ends(p.name) or wide:
             return max(self._spec.act_planes, self._spec.byte_planes)
         return self._spec.act_planes
 

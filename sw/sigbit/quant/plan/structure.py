@@ -9,21 +9,40 @@ from sigbit.ir.floating import (
     Channels,
     Concat,
     Conv2d,
+    DepthToSpace,
     Flatten,
     FloatGraph,
+    FromImage,
     Linear,
     MaxPool2d,
+    Mosaic,
     Multiply,
     Node,
     Pad,
-    Padding,
     Placeholder,
     Relu,
-    Select,
+    SpaceToDepth,
+    ToImage,
     Unary,
     Upsample,
 )
+from sigbit.ir.integer import Axes
 from sigbit.quant.plan.plans import Shape
+
+VIEWS = (Flatten, ToImage, FromImage)
+"""Nodes that store nothing new."""
+
+
+_STORED = (
+    Placeholder,
+    MaxPool2d,
+    Relu,
+    Concat,
+    Upsample,
+    DepthToSpace,
+    SpaceToDepth,
+    Mosaic,
+)
 
 
 class Structure:
@@ -37,19 +56,29 @@ class Structure:
                 self._readers[tensor].append(node)
 
     def origin(self, name: str) -> Node:
-        """The node whose value ``name`` is, but for flattening."""
+        """The node whose value ``name`` is, but for its axes."""
         node = self.graph[name]
-        return self.origin(node.inputs[0]) if isinstance(node, Flatten) else node
+        return self.origin(node.inputs[0]) if isinstance(node, VIEWS) else node
+
+    def read_as(self, node: Placeholder) -> Axes:
+        """The axes that an input's user gives."""
+        images = {r.axes for r in self._readers[node.name] if isinstance(r, ToImage)}
+        unread = {1: Axes.FEATURES, 2: Axes.SEQUENCE, 3: Axes.IMAGE}[len(node.shape)]
+        return next(iter(images), unread)
 
     def image(self, name: str) -> Shape:
-        """The shape of a tensor as it is stored: before flattening, sequences as (features, steps,
-        1)."""
+        """The shape of a tensor as it is stored: before flattening, whatever axes its user has."""
         node = self.graph[name]
-        if len(node.shape) == 3:
+        if isinstance(node, Placeholder):
+            images = [r.shape for r in self._readers[name] if isinstance(r, ToImage)]
+            if images:
+                channels, height, width = images[0]
+                return channels, height, width
+        if len(node.shape) == 3 and not isinstance(node, FromImage):
             return (node.shape[0], node.shape[1], node.shape[2])
-        if len(node.shape) == 2:
+        if len(node.shape) == 2 and not node.inputs:
             return (node.shape[1], node.shape[0], 1)
-        if isinstance(node, (Placeholder, Linear, Select, Channels)):
+        if isinstance(node, (Placeholder, Linear, Channels)):
             return (node.shape[0], 1, 1)
         if isinstance(node, Concat):
             parts = [self.image(i) for i in node.inputs]
@@ -61,7 +90,7 @@ class Structure:
         readers = self._readers[name]
         if name in self.graph.outputs or len(readers) != 1:
             return None
-        return self.only_reader(readers[0].name) if isinstance(readers[0], Flatten) else readers[0]
+        return self.only_reader(readers[0].name) if isinstance(readers[0], VIEWS) else readers[0]
 
     def is_linear(self, node: Node | None) -> bool:
         """Whether a node continues its operand's expression."""
@@ -69,11 +98,11 @@ class Structure:
 
     def is_tensor(self, node: Node) -> bool:
         """Whether the value of ``node`` has to exist as a stored tensor."""
-        if isinstance(node, (Flatten, Pad, Select)):
+        if isinstance(node, (*VIEWS, Pad)):
             return False
         if isinstance(node, Channels) and not self.slices(node):
             return True
-        if isinstance(node, (Placeholder, MaxPool2d, Relu, Concat, Upsample)):
+        if isinstance(node, _STORED):
             return True
         if isinstance(node, Unary) and not is_negation(node):
             return True
@@ -108,13 +137,6 @@ class Structure:
         """Whether ``node`` is a layer of its own, of rows of its operand."""
         return self.is_sliced(self.graph[node.inputs[0]])
 
-    def border(self, node: Pad | Select) -> Padding:
-        """The padding with which ``node`` is read from its operand."""
-        if isinstance(node, Pad):
-            return node.padding
-        steps = self.graph[node.inputs[0]].shape[0]
-        return (-node.step, 0, node.step + 1 - steps, 0)
-
     def unsupported(self) -> Iterator[UnsupportedNode]:
         """The nodes that have no plan, and why."""
         for n in self.graph.nodes:
@@ -146,13 +168,13 @@ class Structure:
                         f"joins images of different sizes after flattening: {sorted(sizes)}",
                         "join them before flattening, or by linear layers",
                     )
-            elif isinstance(n, (BatchNorm, Concat, Channels)) and len(n.shape) == 2:
+            elif isinstance(n, ToImage) and images[0] != n.shape:
                 yield UnsupportedNode(
                     n.name,
-                    type(n).__name__,
+                    "ToImage",
                     n.location,
-                    "works along the steps of a sequence",
-                    "select the steps first",
+                    f"makes pixels of an image of {images[0]} channels after a layer of vectors",
+                    "compute on the image before flattening, or reshape at once",
                 )
         for name in self.graph.outputs:
             if isinstance(n := self.origin(name), Placeholder):
@@ -162,14 +184,6 @@ class Structure:
                     "",
                     "is the network's input itself",
                     "return what the network computes",
-                )
-            elif len(n.shape) == 2:
-                yield UnsupportedNode(
-                    n.name,
-                    "output",
-                    n.location,
-                    "is a sequence",
-                    "return images or vectors, such as single steps",
                 )
 
 

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from sigbit.ir.convolution import row_major_convolutions
-from sigbit.quant.layers.operators import as_image
 from sigbit.quant.layers.plain import QuantInput
 from sigbit.quant.layers.values import Levels
 
@@ -28,7 +27,9 @@ def pass_input_gradients(model: nn.Module) -> list[RemovableHandle]:
 
     def through(module: nn.Module, inputs: tuple[Tensor, ...], result: Levels) -> Levels:
         assert isinstance(module, QuantInput)
-        v = as_image(inputs[0], module.plan.shape) / result.scale.to(inputs[0].dtype)
+        v = module.plan.axes.to_stored(inputs[0], module.plan.shape) / result.scale.to(
+            inputs[0].dtype
+        )
         v = v.clamp(module.low + module.grid.zero, module.high + module.grid.zero)
         return Levels(result.levels + (v - v.detach()), result.scale)
 
