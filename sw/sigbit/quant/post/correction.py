@@ -17,9 +17,9 @@ class BiasCorrection(Step):
     """Makes the means of all channels before their activation function equal to those of the float
     network.
 
-    Layers without a bias of their own keep their error: those before a batch norm that is not
-    folded, sums without weights, and steps of a recurrence; so do layers with the codes of a
-    quantized model.
+    Layers without a bias of their own keep their error: those with a batch norm that is not folded,
+    sums without weights, and steps of a recurrence; so do layers with the codes of a quantized
+    model.
 
     Parameters
     ----------
