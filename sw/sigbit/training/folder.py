@@ -67,11 +67,11 @@ class RunFolder:
             return
         if not resume:
             raise TrainingError(
-                f"{self.path} holds a run already: go on with --resume, or name another folder"
+                f"{self.path} holds a run already: resume it with --resume, or use another folder"
             )
         before = read_json(kept)
         if not isinstance(before, dict) or not {"run", "machine"} <= set(before):
-            raise TrainingError(f"{kept} is no configuration of a run: begin a new folder")
+            raise TrainingError(f"{kept} is not the configuration of a run: use a new folder")
         self._same("configuration", before["run"], config.to_table())
         if not self.summary.exists():
             self._same("machine", before["machine"], dict(facts))
@@ -93,7 +93,7 @@ class RunFolder:
                 f"{self.path} was begun with another {what}, so that resuming would give another "
                 "result (before -> now):\n  "
                 + "\n  ".join(lines)
-                + "\nTake the same one, or begin a new folder."
+                + "\nUse the same one, or a new folder."
             )
 
     def save(self, state: Mapping[str, Any]) -> None:
