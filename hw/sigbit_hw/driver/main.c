@@ -1,4 +1,4 @@
-// Runs a flat Program on arrays: as `sigbit run NET.sigbit INPUT.npy`, on the board itself.
+// Runs a flat Program on arrays, like `sigbit run NET.sigbit INPUT.npy`, on the board itself.
 #define _POSIX_C_SOURCE 200809L
 
 #include "npy.h"
@@ -31,7 +31,7 @@ static int refuse(const char *what, const char *why)
     return WRONG_USE;
 }
 
-// Stored integers of a port from users' values; NULL, and what is wrong printed, if they do not fit.
+// Stored integers of a port from users' values; if they do not fit, prints the error and returns NULL.
 static int64_t *stored_of(const sigbit_port *port, const npy_array *array, const char *path)
 {
     const size_t each = sigbit_input_size(port), first = array->dimensions - 3;
