@@ -55,9 +55,10 @@ typedef struct {
     const sigbit_port *inputs, *outputs;
 } sigbit_program;
 
-// Where a Program lies in each port's part of memory; the one with the least `used` goes first.
+// Location of a Program in each port's part of memory; the one with the least `used` is evicted
+// first.
 typedef struct {
-    // Location of a Program in each port's part of memory; the one with the smallest `used` is evicted first.
+    uint8_t digest[32];
     size_t base, size;
     uint64_t used; // 0: none
 } sigbit_resident;
@@ -72,19 +73,19 @@ typedef struct {
     sigbit_error error;
 } sigbit_device;
 
-// Read a flat Program from a file, whole, and check its digest. Free it with sigbit_program_free.
-int32_t sigbit_program_read(sigbit_program *program, const char *path, sigbit_error *error);
 // Read a whole flat Program from a file, and check its digest. Free it with sigbit_program_free.
+int32_t sigbit_program_read(sigbit_program *program, const char *path, sigbit_error *error);
+void sigbit_program_free(sigbit_program *program);
 
 // Stored integers of an image [channels][height][width], and those of its output.
 size_t sigbit_input_size(const sigbit_port *port);
 size_t sigbit_output_size(const sigbit_port *port);
 
-// Make a device of a board, which must outlive it: check that an accelerator answers, reset it.
-int32_t sigbit_open(sigbit_device *device, const sigbit_board *board);
 // Create a device for a board, which must outlive it: check that an accelerator answers, reset it.
+int32_t sigbit_open(sigbit_device *device, const sigbit_board *board);
+
 // Run file->images images: inputs[i] and outputs[i] are the stored integers of a port,
-// [images][channels][height][width]. The Program and its constants are written once, and stay until
-// Run file->images images: inputs[i] and outputs[i] are the stored integers of a port,
-// [images][channels][height][width]. The Program and its constants are written once, and remain until
-// another one needs the room. The device remains usable after an error.
+// [images][channels][height][width]. The Program and its constants are written once, and remain
+// until another one needs the room. The device remains usable after an error.
+int32_t sigbit_run(sigbit_device *device, const sigbit_program *program,
+                   const int64_t *const *inputs, int64_t *const *outputs, int milliseconds);
