@@ -34,8 +34,8 @@ class MemoryTiming:
             raise ValueError(f"latency must be at least 1 cycle, not {self.latency}")
         if not 0 < self.bandwidth <= 1 or self.bandwidth.denominator > BEATS_MAX:
             raise ValueError(
-                "bandwidth must be a fraction in (0, 1] of beats a cycle with a denominator of at "
-                f"most {BEATS_MAX}, not {self.bandwidth}"
+                "bandwidth must be a fraction in (0, 1] of a beat per cycle with a denominator of "
+                f"at most {BEATS_MAX}, not {self.bandwidth}"
             )
         if not 0 <= self.refresh_cycles <= max(self.refresh_period - 1, 0):
             raise ValueError(

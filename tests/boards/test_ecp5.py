@@ -42,7 +42,7 @@ def test_the_line_has_a_speed_that_adapters_have(clock: float) -> None:
 
 
 def test_a_clock_that_makes_no_line_is_refused() -> None:
-    with pytest.raises(ValueError, match="cannot make a serial line"):
+    with pytest.raises(ValueError, match="cannot drive a serial line"):
         ULX3S.line(8.4e6)
 
 

@@ -197,10 +197,10 @@ def test_a_check_ends_the_waiting_and_the_next_steps_are_carried_out() -> None:
 
 def test_silence_and_strangers_are_told() -> None:
     board = FakeBoard()
-    with pytest.raises(BoardError, match="no board answers at 3,000,000 bits a second"):
+    with pytest.raises(BoardError, match="no board answers at 3,000,000 bits per second"):
         connected(FakeLine(board, lambda _: "drop"))
     board.facts = (7, *board.facts[1:])
-    with pytest.raises(BoardError, match="link has version 7, this release speaks 1"):
+    with pytest.raises(BoardError, match="link has version 7, this release uses 1"):
         connected(FakeLine(board))
 
 

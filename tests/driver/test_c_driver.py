@@ -284,24 +284,30 @@ def test_stored_integers_are_taken_as_they_are(run, board, tmp_path) -> None:
 
 
 @pytest.mark.sim
-def test_arrays_have_the_networks_own_shapes(native: Tools, tmp_path: Path) -> None:
-    """A sequence as [N, steps, features], with as many of the one as of the other; an output
+@pytest.mark.parametrize(
+    ("axes", "stored", "own"),
+    [(Axes.SEQUENCE, (4, 4, 1), (4, 4)), (Axes.LINES, (2, 4, 3), (4, 3, 2))],
+)
+def test_arrays_have_the_networks_own_shapes(
+    axes: Axes, stored: tuple[int, int, int], own: tuple[int, ...], native: Tools, tmp_path: Path
+) -> None:
+    """A sequence with as many steps as features, an image whose channels come last; an output
     flattened."""
     rng = np.random.default_rng(8)
     b = Builder(rng, NANO)
-    compiled = compile_graph(b.graph(b.conv([b.source(b.input((4, 4, 1), 1), 5, (1, 1))])), NANO)
+    compiled = compile_graph(b.graph(b.conv([b.source(b.input(stored, 1), 5, (1, 1))])), NANO)
     (port,), (output,) = compiled.inputs, compiled.outputs
     program = replace(
         compiled,
-        inputs=(replace(port, axes=Axes.SEQUENCE),),
+        inputs=(replace(port, axes=axes),),
         results=(ModelOutput("y", output.name, Axes.FEATURES),),
     )
-    x = rng.normal(0, 4 * port.scale, (3, 4, 4))
+    x = rng.normal(0, 4 * port.scale, (3, *own))
     np.save(tmp_path / "x.npy", x)
     np.save(tmp_path / "wrong.npy", x[..., None])
     (tmp_path / "net.flat").write_bytes(flat_program(program))
     wanted = Session(program, Interp(NANO)).run(x)
-    assert wanted.results["y"].shape == (3, 20)
+    assert wanted.results["y"].shape == (3, 5 * stored[1] * stored[2])
     accelerator = InterpAccelerator(NANO, [program], memory())
     with SocketBoard(tmp_path / "board", accelerator).listening() as board:
         call = ("sigbit-run", "-d", board.path, f"-o{tmp_path}/y.npy", tmp_path / "net.flat")
@@ -309,7 +315,8 @@ def test_arrays_have_the_networks_own_shapes(native: Tools, tmp_path: Path) -> N
         assert (code, errors) == (0, "")
         np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), wanted.results["y"])
         code, _, errors = native.run(*call, tmp_path / "wrong.npy")
-        assert (code, "must have shape [N, 4, 4]" in errors) == (2, True)
+        shape = ", ".join(map(str, own))
+        assert (code, f"must have shape [N, {shape}]" in errors) == (2, True)
 
 
 def good(program: Program) -> list[np.ndarray]:

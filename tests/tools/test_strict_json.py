@@ -39,8 +39,8 @@ def test_any_text_is_a_document_or_an_error(text: str) -> None:
     [
         ("", "line 1, column 1: Expecting value"),
         ('{"a": 1,\n}', "line 2, column 1"),
-        ('{"a": 1, "a": 2}', "the key 'a' comes twice"),
-        ('{"x": {"a": 1, "a": 1}}', "the key 'a' comes twice"),
+        ('{"a": 1, "a": 2}', "the key 'a' occurs twice"),
+        ('{"x": {"a": 1, "a": 1}}', "the key 'a' occurs twice"),
         ("NaN", "numbers must be finite, not NaN"),
         ("[-Infinity]", "numbers must be finite, not -Infinity"),
         ("9" * 401, "numbers must have at most 400 digits, not 401"),

@@ -297,7 +297,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_folder_of_something_else(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(TrainingError, match="is no configuration of a run"):
+    with pytest.raises(TrainingError, match="is not the configuration of a run"):
         started(digits(), tmp_path, options=Options(resume=True))
 
 

@@ -72,8 +72,8 @@ class Ecp5Board:
             if divisor >= _DIVISOR_MIN and abs(clock / divisor / baud - 1) <= _BAUD_ERROR:
                 return divisor, baud
         raise ValueError(
-            f"a clock of {clock / 1e6:g} MHz cannot make a serial line of "
-            f"{' or '.join(f'{baud:,}' for baud in BAUDS)} bits a second: give another one"
+            f"a clock of {clock / 1e6:g} MHz cannot drive a serial line of "
+            f"{' or '.join(f'{baud:,}' for baud in BAUDS)} bits per second: use another clock"
         )
 
     def top(self, config: ArchConfig, clock: float) -> Ecp5Top:

@@ -45,6 +45,6 @@ def connected(board: str, port: str, bauds: tuple[int, ...], patience: float) ->
             raise
     speeds = " or ".join(f"{baud:,}" for baud in bauds)
     raise BoardError(
-        f"{port}: no {board} answers at {speeds} bits a second: is it the right port, and has the "
-        f"board its bitstream? `sigbit load {board} DIR` gives it one"
+        f"{port}: no {board} answers at {speeds} bits per second: is it the right port, and does "
+        f"the board have its bitstream? `sigbit load {board} DIR` loads it"
     )

@@ -73,7 +73,7 @@ class BoardDevice:
         stored = check_stored(program, inputs)
         if layers:
             raise ProgramError(
-                f"{self.name} gives outputs only: layers can be seen on interp, rtl and netlist"
+                f"{self.name} returns outputs only: layers are available on interp, rtl and netlist"
             )
         results: list[tuple[dict[str, Ints], dict[str, int]]] = []
         runs = len(next(iter(stored.values()))) // program.images

@@ -76,7 +76,7 @@ class SerialLink:
             now = self._now()
             if now - begun > self._patience:
                 raise SilenceError(
-                    f"{self.name}: no board answers at {self._line.baud:,} bits a second"
+                    f"{self.name}: no board answers at {self._line.baud:,} bits per second"
                 )
             if now >= next_try:
                 self._line.write(bytes([link.DELIMITER]) + text)
@@ -101,7 +101,7 @@ class SerialLink:
         if self.facts.get("version") != link.VERSION or len(words) != len(link.FACTS):
             raise BoardError(
                 f"{self.name}: the board's link has version {self.facts.get('version')}, this "
-                f"release speaks {link.VERSION}: build its bitstream anew"
+                f"release uses {link.VERSION}: rebuild its bitstream"
             )
         self._session, self._number = session, (_OPEN_NUMBER + 1) % (1 << link.NUMBER_BITS)
 

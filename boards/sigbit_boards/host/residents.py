@@ -45,7 +45,7 @@ class Residents:
         if need > self.size:
             raise ProgramError(
                 f"{program.name} needs {need:,} bytes of memory, the board has {self.size:,}: "
-                f"compile it for fewer images a run, or take a board with more memory"
+                f"compile it for fewer images per run, or use a board with more memory"
             )
         while (base := self._gap(need)) is None:
             del self._places[next(iter(self._places))]

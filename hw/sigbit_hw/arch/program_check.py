@@ -66,7 +66,7 @@ def _need(condition: bool, message: str) -> None:
 
 def _distinct(what: str, names: Iterable[str]) -> None:
     twice = [name for name, count in Counter(names).items() if count > 1]
-    _need(not twice, f"names of {what} must differ: {twice[:1]} comes twice")
+    _need(not twice, f"names of {what} must differ: {twice[:1]} occurs twice")
 
 
 def _check_arrays(program: ProgramParts) -> None:

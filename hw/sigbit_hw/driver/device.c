@@ -1,4 +1,4 @@
-// Programs on an accelerator: what lies where in memory, registers, waiting, what went wrong.
+// Programs on an accelerator: memory placement, registers, waiting, errors.
 #define _POSIX_C_SOURCE 200809L
 
 #include "device.h"
@@ -30,7 +30,7 @@ static int64_t now(void) // milliseconds
     return (int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000;
 }
 
-// End what runs, and wait until no transfer is under way.
+// Stop the current run, and wait until no transfer is outstanding.
 static int32_t reset(sigbit_device *device)
 {
     const int64_t end = now() + IDLE_MILLISECONDS;

@@ -1,12 +1,12 @@
-// Inputs and outputs of a Program as they lie in memory. Defined by sigbit_hw.arch.program_parts:
-// these functions give the same bytes and integers, and know no number format: the caller brings
-// the codes of every stored integer, and the value of every code.
+// Memory layout of a Program's inputs and outputs. The reference is sigbit_hw.arch.program_parts:
+// these functions give the same bytes and integers without knowledge of number formats: the caller
+// passes the codes of all stored integers, and the values of all codes.
 //
 // Packing has two steps. Every row of the image becomes, digit by digit, a stream of lanes in the
-// order [x][channel], with its border. The lanes of a window's row then follow each other in a
-// stream, so a word of a slot is a few pieces of streams: masked, shifted, put together. Streams
-// are kept as many times as a byte has lanes, each time shifted by one lane more, so that every
-// piece begins at a byte.
+// order [x][channel], with its border. The lanes of a window's row are consecutive in a stream, so
+// a word of a slot consists of a few pieces of streams: masked, shifted, combined. Streams are
+// stored as many times as a byte has lanes, each time shifted by one more lane, so that every piece
+// begins at a byte.
 
 #include "layout.h"
 
@@ -17,7 +17,7 @@
 #error "images are little-endian"
 #endif
 
-enum { WORD = 8, SPARE = 3, MOST_PLANES = 4 }; // Bytes read at a time; codes behind a row.
+enum { WORD = 8, SPARE = 3, MOST_PLANES = 4 }; // Bytes read at a time; codes after a row.
 
 // Bits [first, first + count) of the stream of window row `tap`, for bits from `shift` on of the
 // word `unit` of the pixel.
@@ -27,7 +27,7 @@ typedef struct {
     uint64_t mask;
 } piece;
 
-// Where streams lie: [shift][plane][row][bytes], behind the image's rows one of the border.
+// Position of streams: [shift][plane][row][bytes]; the row after those of the image is the border.
 typedef struct {
     size_t lanes, width, bytes, rows, whole;
     uint8_t *data;
@@ -65,7 +65,7 @@ static streams sizes(const sigbit_layout *p)
     }                                                                                 \
     break
 
-// Codes of one channel of a row, into `to` [x][channel]; returns whether one is missing.
+// Codes of one channel of a row, into `to` [x][channel]; returns true if one is missing.
 static uint32_t encode_line(const sigbit_layout *p, const uint32_t *table, const void *from,
                             uint32_t *to)
 {
@@ -136,7 +136,7 @@ static int32_t stream_image(const sigbit_layout *p, const streams *s, const uint
     return wrong ? SIGBIT_NO_SUCH_CODE : SIGBIT_DONE;
 }
 
-// The pieces of a pixel in words of `bits`, at most one per lane; returns how many.
+// The pieces of a pixel in words of `bits`, at most one per lane; returns their number.
 static size_t pieces_of(const sigbit_layout *p, size_t bits, piece *to)
 {
     const size_t channel_bits = (size_t)p->channels * lane_bits(p);
@@ -173,7 +173,7 @@ static size_t pieces_of(const sigbit_layout *p, size_t bits, piece *to)
     break
 
 // Put a piece into the words of `count` pixels, `stride` bytes apart; their streams are `step`. The
-// first piece of a word replaces what was there.
+// first piece of a word replaces the previous content.
 static void place(uint8_t *to, size_t stride, size_t bytes, const uint8_t *from, size_t step,
                   size_t count, uint64_t mask, unsigned shift)
 {
@@ -249,7 +249,8 @@ int32_t sigbit_pack(const sigbit_layout *p, const uint32_t *table, const void *s
     return status;
 }
 
-// What one plane adds to the integers of a channel in a row; returns whether a code has no value.
+// Add the contribution of one plane to the integers of a channel in a row; returns true if a code has no
+// value.
 static int add_plane(const sigbit_layout *p, const int64_t *values, const uint8_t *from,
                      size_t down, int64_t *to)
 {

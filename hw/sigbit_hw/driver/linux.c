@@ -41,7 +41,7 @@ static uint32_t read_register(void *context, uint32_t offset)
 static void write_register(void *context, uint32_t offset, uint32_t value)
 {
     const linux_board *b = context;
-    __sync_synchronize(); // what was written to memory comes first
+    __sync_synchronize(); // writes to memory come first
     *(volatile uint32_t *)(void *)(b->page + b->first + offset) = value;
 }
 
@@ -116,7 +116,7 @@ static int refuse(sigbit_error *error, const char *what, const char *name, const
     return 1;
 }
 
-// Find the UIO device of that name: uioN, by the order in which drivers are bound.
+// Find the UIO device with this name: uioN, numbered in the order in which drivers are bound.
 static int find_uio(const char *name, char *node, sigbit_error *error)
 {
     int count = 0;

@@ -1,4 +1,4 @@
-// Runs a flat Program on arrays: as `sigbit run NET.sigbit INPUT.npy`, on the board itself.
+// Runs a flat Program on arrays, like `sigbit run NET.sigbit INPUT.npy`, on the board itself.
 #define _POSIX_C_SOURCE 200809L
 
 #include "npy.h"
@@ -32,7 +32,7 @@ static int refuse(const char *what, const char *why)
     return WRONG_USE;
 }
 
-// Whether an array holds samples of a port as the network's user has them; else print what is wrong.
+// Whether an array holds samples of a port in the network's own shape; if not, prints the error.
 static int fits(const sigbit_port *port, const npy_array *array, const char *path)
 {
     int same = array->dimensions == port->dimensions + 1;
@@ -45,13 +45,16 @@ static int fits(const sigbit_port *port, const npy_array *array, const char *pat
     return 0;
 }
 
-// Where element i of an array lies in one that is stored: a sequence [steps][features] has its axes
-// exchanged.
+// Position in a stored array of element i of a user's: channels that come last, as those of a sequence
+// [steps][features] do, are stored first.
 static size_t place(const sigbit_port *port, size_t i)
 {
     if (!port->transposed) return i;
-    const size_t steps = port->shape[0], features = port->shape[1], each = steps * features;
-    return i / each * each + i % features * steps + i % each / features;
+    const size_t channels = port->shape[port->dimensions - 1];
+    size_t pixels = 1;
+    for (uint32_t axis = 0; axis + 1 < port->dimensions; ++axis) pixels *= port->shape[axis];
+    const size_t each = pixels * channels;
+    return i / each * each + i % channels * pixels + i % each / channels;
 }
 
 // The stored integer of element i; 0, and what is wrong printed, if there is none.

@@ -1,4 +1,4 @@
-// What lies where in memory, and how it gets there.
+// Placement of data in memory, and their transfer.
 #include "device.h"
 
 #include <inttypes.h>
@@ -33,14 +33,14 @@ typedef struct {
 static stripes stripes_of(const sigbit_device *device, const sigbit_file *file, size_t base,
                           size_t offset, size_t size)
 {
-    // One port has all: the same as a single beat.
+    // A single port has everything: the same as a single beat.
     const size_t port_bytes = file->ports == 1 && size ? size : file->port_bytes;
     const size_t beat = (size_t)file->ports * port_bytes;
     return (stripes){port_bytes, beat, size / beat, base + offset / file->ports,
                      sigbit_part_bytes(device, file)};
 }
 
-// Bytes of whole beats into the window that begins at `base` of every part; NULL: zeros.
+// Copy whole beats to the window that begins at `base` of every part; NULL: zeros.
 int32_t sigbit_put(sigbit_device *device, const sigbit_file *file, size_t base, size_t offset,
                    const uint8_t *data, size_t size)
 {
@@ -75,7 +75,7 @@ int32_t sigbit_take(sigbit_device *device, const sigbit_file *file, size_t base,
     return SIGBIT_DONE;
 }
 
-// The resident that lies in the way of `size` bytes from `base` on; NULL if none does.
+// The resident that overlaps `size` bytes from `base` on; NULL if there is none.
 static const sigbit_resident *in_the_way(const sigbit_device *device, size_t base, size_t size)
 {
     for (size_t i = 0; i < SIGBIT_RESIDENTS; ++i) {
@@ -95,7 +95,7 @@ static sigbit_resident *oldest(sigbit_device *device)
     return found;
 }
 
-// A place for a Program: those that ran longest ago make room.
+// A place for a Program: the least recently used ones are evicted.
 static sigbit_resident *make_room(sigbit_device *device, size_t size, size_t part)
 {
     for (;;) {
@@ -115,7 +115,7 @@ static sigbit_resident *make_room(sigbit_device *device, size_t size, size_t par
     }
 }
 
-// Have a Program in memory.
+// Ensure that a Program is in memory.
 int32_t sigbit_place(sigbit_device *device, const sigbit_program *program, sigbit_resident **found)
 {
     const sigbit_file *file = program->file;
@@ -136,7 +136,7 @@ int32_t sigbit_place(sigbit_device *device, const sigbit_program *program, sigbi
     int32_t status = sigbit_put(device, file, r->base, 0, NULL, file->memory_bytes);
     for (uint32_t i = 0; i < file->segments && !status; ++i) {
         const sigbit_segment *s = &program->segments[i];
-        // The file may end within a beat; what is behind it there is 0.
+        // The file may end within a beat; the rest of the beat is 0.
         const size_t beat = (size_t)file->ports * file->port_bytes, whole = s->bytes / beat * beat;
         uint8_t *last = calloc(1, beat);
         if (!last) return sigbit_fail(device, SIGBIT_NO_MEMORY, "out of memory");

@@ -14,7 +14,7 @@ static int32_t bad(sigbit_program *program, sigbit_error *error, const char *pat
     return SIGBIT_BAD_FILE;
 }
 
-// The whole file; its size, 0 if it cannot be read.
+// Read the whole file; returns its size, 0 if it cannot be read.
 static size_t read_file(FILE *file, uint8_t **data)
 {
     size_t size = 0, room = 1 << 16, count;
@@ -33,7 +33,7 @@ static size_t read_file(FILE *file, uint8_t **data)
 
 static int inside(uint64_t at, uint64_t size, uint64_t whole) { return at + size <= whole; }
 
-// Whether a port and its table lie within window and file.
+// True if a port and its table lie within window and file.
 static int fits(const sigbit_file *file, const sigbit_port *port, size_t entry)
 {
     return inside(port->table, (uint64_t)port->entries * entry, file->bytes) && port->layout.bytes > 0
@@ -41,7 +41,7 @@ static int fits(const sigbit_file *file, const sigbit_port *port, size_t entry)
         && inside(port->offset, (uint64_t)port->layout.bytes * file->images, file->memory_bytes);
 }
 
-// Find the records, and look whether all lies where it may.
+// Find the records, and check that all of them are within bounds.
 static int find(sigbit_program *program)
 {
     const sigbit_file *file = program->file;

@@ -1,4 +1,4 @@
-// SHA-256 as FIPS 180-4 describes it; the names are those of its section 6.2.
+// SHA-256 according to FIPS 180-4; the names are those of its section 6.2.
 #include "sha256.h"
 
 #include <string.h>

@@ -1,6 +1,6 @@
-// Runs Programs on an accelerator. Nothing here allocates memory that outlives the call, but for
-// sigbit_program_read, and nothing knows how registers and memory are reached: a table of functions
-// does (sigbit_board).
+// Runs Programs on an accelerator. No function allocates memory that outlives the call, except
+// sigbit_program_read, and none depends on how registers and memory are accessed: a table of
+// functions does that (sigbit_board).
 #pragma once
 
 #include "format.h"
@@ -12,12 +12,12 @@
 
 enum {
     SIGBIT_TEXT_BYTES = 512,
-    SIGBIT_RESIDENTS = 16, // Programs that a device remembers
+    SIGBIT_RESIDENTS = 16, // Programs that a device tracks
 };
 
-// What functions return beside SIGBIT_DONE; the text says more.
+// Return values of functions besides SIGBIT_DONE; the text has details.
 enum {
-    SIGBIT_BAD_FILE = 16,   // no flat Program, or a damaged one
+    SIGBIT_BAD_FILE = 16,   // not a flat Program, or a damaged one
     SIGBIT_BAD_INPUT,       // a stored integer outside of the input's range
     SIGBIT_OTHER_DEVICE,    // not the accelerator that the Program was compiled for
     SIGBIT_NO_ROOM,         // the Program is larger than memory
@@ -31,14 +31,14 @@ typedef struct {
     char text[SIGBIT_TEXT_BYTES];
 } sigbit_error;
 
-// Ways to an accelerator. Functions that return an int return 0, or an errno.
+// Access to an accelerator. Functions that return an int return 0, or an errno.
 typedef struct {
-    void *context; // handed to each of them
+    void *context; // passed to each of them
     uint32_t (*read)(void *context, uint32_t offset);
     void (*write)(void *context, uint32_t offset, uint32_t value);
-    // Return when there may be an interrupt, at the latest after so many milliseconds.
+    // Return when there may be an interrupt, at the latest after `milliseconds`.
     int (*wait)(void *context, int milliseconds);
-    // Before the accelerator reads what the processor wrote, and after the reverse.
+    // Called before the accelerator reads data written by the processor, and after the reverse.
     int (*to_device)(void *context, size_t offset, size_t size);
     int (*to_processor)(void *context, size_t offset, size_t size);
     uint8_t *memory;  // as the processor sees it
@@ -55,7 +55,8 @@ typedef struct {
     const sigbit_port *inputs, *outputs;
 } sigbit_program;
 
-// Where a Program lies in each port's part of memory; the one with the least `used` goes first.
+// Location of a Program in each port's part of memory; the one with the least `used` is evicted
+// first.
 typedef struct {
     uint8_t digest[32];
     size_t base, size;
@@ -67,12 +68,12 @@ typedef struct {
     sigbit_resident residents[SIGBIT_RESIDENTS];
     uint64_t runs;
     const sigbit_resident *ready; // the Program that the registers describe
-    uint64_t counters[SIGBIT_COUNTERS]; // of the last run; UINT64_MAX: more than it can count
-    uint32_t cause, index; // of SIGBIT_STOPPED: why, and at which instruction
+    uint64_t counters[SIGBIT_COUNTERS]; // of the last run; UINT64_MAX: overflow
+    uint32_t cause, index; // of SIGBIT_STOPPED: error cause and instruction
     sigbit_error error;
 } sigbit_device;
 
-// Read a flat Program from a file, whole, and check its digest. Free it with sigbit_program_free.
+// Read a whole flat Program from a file, and check its digest. Free it with sigbit_program_free.
 int32_t sigbit_program_read(sigbit_program *program, const char *path, sigbit_error *error);
 void sigbit_program_free(sigbit_program *program);
 
@@ -80,11 +81,11 @@ void sigbit_program_free(sigbit_program *program);
 size_t sigbit_input_size(const sigbit_port *port);
 size_t sigbit_output_size(const sigbit_port *port);
 
-// Make a device of a board, which must outlive it: check that an accelerator answers, reset it.
+// Create a device for a board, which must outlive it: check that an accelerator answers, reset it.
 int32_t sigbit_open(sigbit_device *device, const sigbit_board *board);
 
 // Run file->images images: inputs[i] and outputs[i] are the stored integers of a port,
-// [images][channels][height][width]. The Program and its constants are written once, and stay until
-// another one needs the room. After an error the device can be used further.
+// [images][channels][height][width]. The Program and its constants are written once, and remain
+// until another one needs the room. The device remains usable after an error.
 int32_t sigbit_run(sigbit_device *device, const sigbit_program *program,
                    const int64_t *const *inputs, int64_t *const *outputs, int milliseconds);

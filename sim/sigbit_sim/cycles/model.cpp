@@ -1,8 +1,9 @@
 // The cycle model: the accelerator's control, register by register, without data.
 //
-// Every block below states what the gateware's block of that name does in a cycle: `settle` works out the
-// signals between the blocks from their registers, `tick` is the clock edge. What COMPUTE does follows in
-// closed form from the instruction when it begins. Instructions, numbers and timing come from the contract.
+// Every block below describes the behaviour of the gateware's block of that name in a cycle: `settle`
+// computes the signals between the blocks from their registers, `tick` is the clock edge. The behaviour of
+// COMPUTE follows in closed form from the instruction when it begins. Instructions, numbers and timing come
+// from the contract.
 
 #include <algorithm>
 #include <array>
@@ -111,7 +112,7 @@ public:
     bool busy() const { return waiting_ || in_flight_; }
     int64_t begun() const { return begun_; }
 
-    // The EXEC whose turn it is begins in this cycle, if it may.
+    // The EXEC that is next begins in this cycle, if it may.
     void begin(int64_t now) {
         if (waiting_ && (exec_.sync ? in_flight_ == 0 : in_flight_ != EXECS_IN_FLIGHT)) run(now), begins_ = true;
     }
@@ -131,7 +132,7 @@ public:
         while (!drains_.empty() && now + 1 >= drains_.front().end()) drains_.pop_front();
     }
 
-    // Whether the drain writes into `bank` in this cycle.
+    // True if the drain writes to `bank` in this cycle.
     bool drains_into(int64_t bank, int64_t now) const {
         if (drains_.empty() || now < drains_.front().first) return false;
         const Drains& d = drains_.front();
@@ -253,7 +254,7 @@ private:
     size_t beats_ = 0;
 };
 
-// A memory, its bus shell, and the queues between the shell and what joins several ports.
+// A memory, its bus shell, and the queues between the shell and the join of several ports.
 struct Port {
     Memory memory;
     bool arvalid = false, awvalid = false, wvalid = false, owing = false, done = false;
@@ -340,7 +341,7 @@ struct Fetch {
     }
 };
 
-// Decoding: an instruction in two cycles.
+// Decoding: one instruction in two cycles.
 struct Decode {
     bool deciding = false, valid = false;
     int64_t index = 0;
@@ -412,7 +413,7 @@ struct SlotRange {
     int64_t first = 0, count = 0;
 };
 
-// Slots on their way to or from the banks: they go when the drain leaves their banks alone.
+// Slots on their way to or from the banks: they proceed when the drain does not use their banks.
 struct Transfer : SlotRange {
     const Config& c;
     bool read = false; // by STORE
@@ -432,8 +433,8 @@ struct Packer {
     bool active = false, complete = false;
     int64_t credit = READ_AHEAD, room = 0, beats = 0;
     Fifo<char> slots{READ_AHEAD};
-    Fifo<char> ends{READ_AHEAD}; // by read: whether a beat ends with it
-    std::deque<int64_t> arriving; // cycles in which slots come out of the memory
+    Fifo<char> ends{READ_AHEAD}; // by read: true if a beat ends with it
+    std::deque<int64_t> arriving; // cycles in which slots arrive from the memory
 
     explicit Packer(const Config& c) : c(c) {}
     void start(const Instr& store) {
@@ -463,7 +464,7 @@ public:
     // Cycles from start to done; -1 if it takes more than `limit`.
     int64_t run(int64_t limit) {
         for (now_ = 0; now_ < limit; ++now_)
-            if (cycle()) return now_ + 2; // the end is seen a cycle late
+            if (cycle()) return now_ + 2; // the end is detected one cycle late
         return -1;
     }
 
@@ -481,7 +482,7 @@ private:
         for (int64_t i = 0; i < ports; ++i) found.emplace_back(c, memories[i]);
         return found;
     }
-    // Whether `what` holds of every port.
+    // True if `what` holds for every port.
     template <typename What> bool all(What what) const { return std::all_of(ports_.begin(), ports_.end(), what); }
 
     const Instr& at(int64_t index) const { return program_[index]; }
@@ -719,7 +720,7 @@ private:
 
 } // namespace sigbit
 
-// `program` is `count` words as they lie in memory.
+// `program` is `count` words in memory order.
 extern "C" int64_t sb_cycles(const sigbit::Config* config, const sigbit::MemoryTiming* memories, int64_t ports,
                              const uint8_t* program, int64_t count, int64_t offset, int64_t limit,
                              sigbit::Event* events) {

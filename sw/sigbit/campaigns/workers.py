@@ -51,7 +51,7 @@ class Workers:
 
     def renew(self) -> None:
         """Replace the executor after a process has died and made it unusable."""
-        raise NotImplementedError(f"{type(self._executor).__name__} cannot be made anew")
+        raise NotImplementedError(f"{type(self._executor).__name__} cannot be replaced")
 
     def close(self) -> None:
         """Cancel calls that have not started, and wait for the others."""

@@ -72,7 +72,7 @@ class RunFolder:
             return
         if not resume:
             raise TrainingError(
-                f"{self.path} holds a run already: go on with --resume, or name another folder"
+                f"{self.path} holds a run already: resume it with --resume, or use another folder"
             )
         before = self._document()
         self._same("configuration", before["run"], config.to_table())
@@ -111,7 +111,7 @@ class RunFolder:
                 f"{self.path} was begun with another {what}, so that resuming would give another "
                 "result (before -> now):\n  "
                 + "\n  ".join(lines)
-                + "\nTake the same one, or begin a new folder."
+                + "\nUse the same one, or a new folder."
             )
 
     def save(self, state: Mapping[str, Any]) -> None:

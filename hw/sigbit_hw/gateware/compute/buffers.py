@@ -241,7 +241,7 @@ class ParamMemory(wiring.Component):
         One item per cycle.
     ``group : In(group)``, ``neutral : In(1)``, ``params : Out(param_layout).array(param_lanes)``
         The group addressed 2 cycles ago; or, if ``neutral``, parameters with which a requantizer
-        gives what it gets.
+        returns its input.
     """
 
     read_latency = 2

@@ -137,8 +137,8 @@ class Drain(wiring.Component):
         """Copy ``results`` to shadow registers if ``shows``, and return the one whose bit is set in
         ``entry`` one cycle later, 0 for none.
 
-        A register's reset takes no LUT, so each copy goes through one that is 0 unless it is
-        chosen; what remains of the multiplexer is a disjunction in the adder that follows.
+        A register's reset takes no LUT, so each copy goes through a register that is 0 unless it
+        is selected; the rest of the multiplexer is an OR in the adder that follows.
         """
         gated = []
         for k, result in enumerate(results):

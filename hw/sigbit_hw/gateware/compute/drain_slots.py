@@ -224,7 +224,7 @@ class PixelSteps(wiring.Component):
         late = self._cut(m, late & any_end, "late")
         phase = self._cut(m, phase, "phase_first")
 
-        # Cycle 4: the phases of the pixels before the first line end go on from the first pixel's.
+        # Cycle 4: the phases of the pixels before the first line end follow from the first pixel's.
         early_turns = truth_table(
             Cat(phase, self._ago(m, "phases", 3)),
             lambda i: sum(

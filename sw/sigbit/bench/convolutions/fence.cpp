@@ -1,10 +1,10 @@
-// A preloaded allocator of aligned memory that ends the process at the first access past a block.
+// A preloaded allocator of aligned memory that ends the process at the first access beyond a block.
 //
-// torch and oneDNN take tensors and workspaces from `posix_memalign`. Here each one lies in pages of its own,
-// its end at the end of the last page, between two gaps that are never mapped: whoever leaves it by up to a
-// gap is killed where it happens, not when some later `free` notices. The bytes of the pages before a block,
-// and the few behind it that its alignment can cost, hold a pattern that `free` checks. What is freed is
-// unmapped, so that later accesses are noticed too.
+// torch and oneDNN allocate tensors and workspaces with `posix_memalign`. Here each block has its own pages,
+// ends at the end of the last page, and lies between two gaps that are never mapped: an access outside it by
+// up to a gap is fatal where it happens, not when a later `free` detects it. The bytes of the pages before a
+// block, and the few after it that its alignment can cost, hold a pattern that `free` checks. Freed blocks are
+// unmapped, so that later accesses are detected too.
 
 #include <cerrno>
 #include <cstdint>

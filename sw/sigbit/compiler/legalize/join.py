@@ -15,7 +15,7 @@ from sigbit.ir.integer import Conv, Gather, IntegerGraph, tensors_of
 from sigbit_hw.arch.config import ArchConfig
 
 Run = tuple[str, int, int]
-"""``count`` channels of a tensor, starting at one."""
+"""Consecutive channels of a tensor: its name, the first channel and the number of channels."""
 
 
 @dataclass(frozen=True)

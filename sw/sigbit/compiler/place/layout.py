@@ -228,7 +228,7 @@ def _layout(network: Network, value: Value, config: ArchConfig) -> Layout:
     if found is None:
         raise CompileError(
             f"{value.name}: {value.phases} column phases cannot be stored to memory from "
-            f"{config.drain_slots} channel slots a cycle and {config.pixels} banks: use an "
+            f"{config.drain_slots} channel slots per cycle and {config.pixels} banks: use an "
             "accelerator with fewer post_lanes"
         )
     return found

@@ -35,7 +35,8 @@ class Fetch:
 
     ``region`` of the DMA window (CONSTANTS or a tensor's name): the address counts from its
     start.
-    Fetches of one ``value`` stay in order: a halo overwrites what a load puts beside the image.
+    Fetches of one ``value`` stay in order: a halo overwrites the data that a load puts beside the
+    image.
     """
 
     instr: isa.Load | isa.Fill

@@ -1,2 +1,2 @@
 """Calibration: samples that are read in chunks (``samples``), the float network's tensors on them
-(``reference``), and what is kept of those (``statistics``)."""
+(``reference``), and their statistics (``statistics``)."""

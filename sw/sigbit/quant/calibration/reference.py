@@ -1,4 +1,4 @@
-"""The float network's tensors, computed when they are asked for."""
+"""The float network's tensors, computed on demand."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,8 +19,7 @@ class Reference:
     ----------
     graph : FloatGraph
     divisors : mapping of str to Tensor
-        By the tensor, ``[C]``: what its channels are divided by, because an equalized network has
-        them so.
+        Divisors of the channels ``[C]``, by tensor, as in an equalized network.
     """
 
     graph: FloatGraph
@@ -37,12 +36,12 @@ class Reference:
         return self.known({n.name: x for n, x in zip(nodes, inputs, strict=True)})
 
     def known(self, values: Mapping[str, Tensor]) -> "FloatValues":
-        """The tensors, where ``values`` are known, not divided."""
+        """The tensors, given the undivided ``values`` of some of them."""
         return FloatValues(self, values)
 
 
 class FloatValues(Mapping[str, Tensor]):
-    """Tensors ``[batch, *shape]`` by node name; each is computed once, from what is known."""
+    """Tensors ``[batch, *shape]`` by node name; each is computed once, from known ones."""
 
     def __init__(self, reference: Reference, known: Mapping[str, Tensor]) -> None:
         self._reference = reference
@@ -50,7 +49,7 @@ class FloatValues(Mapping[str, Tensor]):
         self._names = {node.name for node in reference.graph.nodes}
 
     def plain(self, name: str) -> Tensor:
-        """A tensor before it is divided."""
+        """A tensor before the division."""
         graph = self._reference.graph
         waiting = [name]
         while waiting:

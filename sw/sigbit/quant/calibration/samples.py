@@ -12,8 +12,8 @@ from torch import Tensor
 from sigbit.frontend import Batches, as_tuple
 
 MICRO_BATCH = 8
-"""Samples that are computed at a time. The last bits of a convolution may depend on it, so it is
-the same for all."""
+"""Number of samples computed at a time. The last bits of a convolution may depend on it, so it is
+the same everywhere."""
 
 
 @runtime_checkable
@@ -21,15 +21,15 @@ class SampleChunks(Protocol):
     """Samples that can be read any number of times, always the same ones in the same order."""
 
     def __len__(self) -> int:
-        """How many samples there are."""
+        """Return the number of samples."""
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        """The samples in chunks of any size: batches ``[n, ...]``, one for each input of the
+        """Yield the samples in chunks of any size: batches ``[n, ...]``, one for each input of the
         network."""
 
 
 Calibration = Batches | SampleChunks
-"""Samples in memory: a batch for each input, or the only one; or samples that are read in
+"""Samples in memory: one batch for each input, or a single one; or samples that are read in
 chunks."""
 
 
@@ -48,7 +48,7 @@ class InMemory:
 
 @dataclass(frozen=True)
 class Part:
-    """The samples ``first`` to ``last - 1`` of others."""
+    """The samples ``first`` to ``last - 1`` of other samples."""
 
     samples: SampleChunks
     first: int
@@ -70,14 +70,14 @@ class Part:
 
 
 def as_chunks(calibration: Calibration) -> SampleChunks:
-    """``calibration`` as samples that are read in chunks."""
+    """Return ``calibration`` as samples that are read in chunks."""
     if isinstance(calibration, Tensor | tuple):
         return InMemory(as_tuple(calibration))
     return calibration
 
 
 def micro_batches(samples: SampleChunks) -> Iterator[tuple[Tensor, ...]]:
-    """The samples in batches of :data:`MICRO_BATCH`, the last one of what is left."""
+    """Yield the samples in batches of :data:`MICRO_BATCH`; the last batch holds the remainder."""
     held: list[tuple[Tensor, ...]] = []
     count = 0
     for chunk in samples:
@@ -95,5 +95,5 @@ def micro_batches(samples: SampleChunks) -> Iterator[tuple[Tensor, ...]]:
 
 
 def _joined(parts: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-    """Batches of their own, wherever their parts lie in memory."""
+    """Return separate batches, independent of the memory layout of their parts."""
     return tuple(torch.cat(of) for of in zip(*parts, strict=True))

@@ -1,6 +1,5 @@
-"""What is kept of the float network's tensors on the calibration samples: ranges, means of
-channels in float64, and a sample of the values. It takes the same memory for any number of samples.
-"""
+"""Statistics of the float network's tensors on the calibration samples: ranges, means of channels
+in float64, and a sample of the values. They take the same memory for any number of samples."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from sigbit.quant.plan.fusion import fuse
 from sigbit.quant.plan.plans import LayerPlan
 
 KEPT = 1 << 17
-"""Values of a tensor that are kept at most, evenly spread over samples and places."""
+"""Maximum number of values of a tensor that are kept, evenly distributed over samples and
+positions."""
 _GOLDEN = 0.6180339887498949
 
 
@@ -27,11 +27,11 @@ class Spread:
     Parameters
     ----------
     low, high : float
-        The least and the largest of all.
+        The smallest and the largest of all values.
     values : Tensor
-        ``[n]``: all of them, or about :data:`KEPT` and the two ends.
+        ``[n]``: all of them, or about :data:`KEPT` and the two extremes.
     size : int
-        How many a sample has.
+        Number of values per sample.
     """
 
     low: float
@@ -42,17 +42,17 @@ class Spread:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Of a float network on calibration samples.
+    """Statistics of a float network on calibration samples.
 
     Parameters
     ----------
     samples : int
     inputs : mapping
-        Least and largest value of each input.
+        Smallest and largest value of each input.
     results : mapping
-        Of the tensors of layers, by the layer.
+        Statistics of the tensors of layers, by layer.
     before : mapping
-        Least and largest value of layers before an activation function that is no ReLU.
+        Smallest and largest value of layers before an activation function other than a ReLU.
     means : mapping
         Means of their channels ``[C]`` (float64).
     """
@@ -66,8 +66,9 @@ class Statistics:
 
 @torch.no_grad()
 def observe(network: FloatGraph | Reference, calibration: Calibration) -> Statistics:
-    """The statistics of ``network`` on ``calibration``; they do not depend on how the samples are
-    read. Raises :class:`QuantizationError` for samples with NaN or infinity, or none at all."""
+    """Compute the statistics of ``network`` on ``calibration``; they do not depend on how the
+    samples are read. Raises :class:`QuantizationError` for samples with NaN or infinity, or if
+    there are none."""
     reference = Reference(network) if isinstance(network, FloatGraph) else network
     samples = as_chunks(calibration)
     layers = [p for p in fuse(reference.graph).layers if isinstance(p, LayerPlan)]
@@ -110,7 +111,7 @@ def _check(name: str, x: Tensor) -> None:
 
 
 class _Range:
-    """Least and largest value."""
+    """Smallest and largest value."""
 
     def __init__(self) -> None:
         self.ends = (float("inf"), float("-inf"))
@@ -121,7 +122,7 @@ class _Range:
 
 
 class _Means(_Range):
-    """And the means of channels."""
+    """Smallest and largest value, and the means of channels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -141,7 +142,8 @@ class _Means(_Range):
 
 
 class _Observer(_Range):
-    """And values: of every sample as many, at places that differ from sample to sample."""
+    """Range, means and values: of every sample the same number, at positions that differ from
+    sample to sample."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -163,7 +165,7 @@ class _Observer(_Range):
         self._kept.append(rows.reshape(-1).clone())
 
     def spread(self) -> Spread:
-        """What was seen."""
+        """Spread of the values seen."""
         values = torch.cat(self._kept)
         if not self._whole:
             values = torch.cat([values, values.new_tensor(self.ends)])

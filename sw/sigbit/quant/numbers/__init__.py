@@ -1,1 +1,1 @@
-"""Level grids and how their scales are chosen."""
+"""Level grids and the choice of their scales."""

@@ -1,4 +1,4 @@
-"""Level tables and the pure verbs on them: quantize, dequantize, fake-quantize, with
+"""Level tables and the pure operations on them: quantize, dequantize, fake-quantize, with
 straight-through gradients.
 
 A grid is a set of integers (units: LSB); a tensor is ``scale * integer``. Nearest value, ties away
@@ -23,10 +23,10 @@ from sigbit_hw.arch.formats import Format, TermGrid
 
 @dataclass(frozen=True)
 class LevelGrid:
-    """All values a quantized tensor can take: ``magnitudes`` (ascending, not negative) and, if
+    """All values that a quantized tensor can take: ``magnitudes`` (ascending, not negative) and, if
     ``signed``, their negatives; or all integers from ``floor`` to the largest magnitude.
 
-    Magnitudes may leave 0 out where ``signed``: DoReFa's levels are the odd integers.
+    Magnitudes may omit 0 if ``signed``: DoReFa's levels are the odd integers.
     """
 
     magnitudes: tuple[int, ...]
@@ -74,12 +74,12 @@ class LevelGrid:
 
     @cached_property
     def is_uniform(self) -> bool:
-        """Whether every integer between ``min`` and ``max`` is a value."""
+        """True if every integer between ``min`` and ``max`` is a value."""
         return len(self.magnitudes) == self.max + 1
 
 
 _MAX_TABLE = 1 << 10
-"""Largest magnitude of a grid that is rounded to by a table of half steps."""
+"""Largest magnitude of a grid for which rounding uses a table of half steps."""
 
 
 @cache
@@ -92,15 +92,15 @@ def _tables(grid: LevelGrid, dtype: torch.dtype, device: torch.device) -> tuple[
 
 @cache
 def _half_steps(grid: LevelGrid, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The magnitude nearest to every ``|v|`` in [i / 2, (i + 1) / 2), by i."""
+    """Magnitude nearest to every ``|v|`` in [i / 2, (i + 1) / 2), by i."""
     thresholds, magnitudes = _tables(grid, torch.float64, torch.device("cpu"))
     halves = torch.arange(2 * grid.max + 1, dtype=torch.float64) / 2
     return magnitudes[torch.bucketize(halves, thresholds, right=True)].to(device, dtype)
 
 
 def _nearest_magnitude(v: Tensor, grid: LevelGrid) -> Tensor:
-    """The thresholds between integers are multiples of a half, so that few levels need no
-    search."""
+    """Nearest magnitudes. The thresholds between integers are multiples of a half, so that grids
+    with small magnitudes need no search."""
     size = v.abs()
     if grid.max > _MAX_TABLE:
         thresholds, magnitudes = _tables(grid, v.dtype, v.device)
@@ -115,15 +115,14 @@ def per_channel(scale: Tensor, x: Tensor) -> Tensor:
 
 
 def round_half_away(v: Tensor) -> Tensor:
-    """Nearest integers, ties away from zero, as the contract rounds."""
+    """Nearest integers, ties away from zero, as in the contract."""
     nearest: Tensor = formats.round_half_away(v, torch)
     return nearest
 
 
 def round_to_grid(v: Tensor, grid: LevelGrid) -> Tensor:
-    """Nearest grid values of ``v`` (LSBs); ties away from zero; saturating. NaN is not allowed
-    (unchecked).
-    """
+    """Nearest grid values of ``v`` (LSBs), ties away from zero, saturating. NaN is not allowed
+    (unchecked)."""
     if grid.is_uniform:
         return round_half_away(v).clamp_(grid.min, grid.max).add_(0.0)
     nearest = _nearest_magnitude(v, grid)

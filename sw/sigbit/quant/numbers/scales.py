@@ -1,9 +1,8 @@
-"""How to choose the scale of a grid: the distribution difference aligner (DDA), a search, or
-learning.
+"""Choice of a grid's scale: the distribution difference aligner (DDA), a search, or learning.
 
-DDA takes the data as Gaussian of mean 0: the scale is ``sigma`` times a constant of the grid, the
-one that minimises ``E[(z - s Q(z / s))^2]`` for z ~ N(0, 1). In the notation of the ESB paper the
-constant is ``alpha * 2**-k``.
+DDA models the data as Gaussian with mean 0: the scale is ``sigma`` times a constant of the grid,
+the one that minimizes ``E[(z - s Q(z / s))^2]`` for z ~ N(0, 1). In the notation of the ESB paper
+the constant is ``alpha * 2**-k``.
 """
 
 import math
@@ -18,26 +17,28 @@ from sigbit.errors import QuantizationError
 from sigbit.quant.numbers.grid import LevelGrid, round_to_grid
 
 BINS, MAX_EXACT = 1 << 12, 1 << 14
-"""Intervals of the histogram that stands for a tensor of more than ``MAX_EXACT`` values."""
+"""Number of intervals of the histogram that replaces a tensor of more than ``MAX_EXACT`` values."""
 
 _MANY_LEVELS = 32
-"""Grids of so many magnitudes clip little, so that their best scale is near the largest value."""
+"""Grids with this many magnitudes clip little, so that their best scale is near the largest
+value."""
 
 OUTLIERS = 1e-3
-"""The share of values that the rule "percentile" leaves beyond the largest level."""
+"""Fraction of values that the rule "percentile" leaves beyond the largest level."""
 
 _AT_ONCE = 1 << 16
-"""Values that a search computes at a time, all scales together."""
+"""Number of values that a search computes at a time, over all scales."""
 
 MAX_SAMPLES = 1 << 17
-"""A search looks at no more values than this a tensor, or a channel, evenly spread over it."""
+"""Maximum number of values per tensor, or per channel, that a search uses, evenly distributed over
+it."""
 
 
 def gaussian_error(grid: LevelGrid, scales: Tensor) -> Tensor:
-    """``E[(z - s Q(z / s))^2]`` of z ~ N(0, 1) for each of ``scales`` (float64), in closed form.
+    """``E[(z - s Q(z / s))^2]`` for z ~ N(0, 1) and each of ``scales`` (float64), in closed form.
 
-    Grids without negative values are meant for the positive half of the distribution, which has the
-    same error.
+    Grids without negative values apply to the positive half of the distribution, which has the same
+    error.
     """
     levels = torch.tensor(grid.magnitudes, dtype=torch.float64) * scales[:, None]
     edges = torch.cat(
@@ -59,9 +60,8 @@ def gaussian_error(grid: LevelGrid, scales: Tensor) -> Tensor:
 
 @cache
 def gaussian_scale(grid: LevelGrid) -> float:
-    """The scale with the least :func:`gaussian_error`: a scan over all clipping points, refined
-    around the best.
-    """
+    """The scale with the smallest :func:`gaussian_error`: a scan over all clipping points, refined
+    around the best one."""
     low, high = math.log(0.2 / grid.max), math.log(12.0 / grid.max)
     for _ in range(4):
         candidates = torch.linspace(low, high, 513, dtype=torch.float64)
@@ -72,9 +72,8 @@ def gaussian_scale(grid: LevelGrid) -> float:
 
 
 def _rows(x: Tensor, channels: bool) -> Tensor:
-    """``[rows, values]`` float64: one row a channel, or one row in all; thinned evenly to
-    :data:`MAX_SAMPLES`.
-    """
+    """``[rows, values]`` float64: one row per channel, or a single row; thinned evenly to
+    :data:`MAX_SAMPLES`."""
     rows = (x.detach().flatten(1) if channels else x.detach().reshape(1, -1)).double()
     if rows.shape[1] > MAX_SAMPLES:
         rows = rows[:, torch.arange(MAX_SAMPLES, device=x.device) * rows.shape[1] // MAX_SAMPLES]
@@ -88,9 +87,9 @@ def _shaped(scales: Tensor, channels: bool) -> Tensor:
 def dda_scale(x: Tensor, grid: LevelGrid, channels: bool = False) -> Tensor:
     """The Gaussian-optimal scale (float64) of ``x``: scalar, or ``[C]`` with ``channels``.
 
-    sigma is the root mean square: about zero, since the grids have no offset. For a grid without
-    negative values it is taken over the positive values of ``x`` only, so that zeros from a ReLU do
-    not shrink it.
+    sigma is the root mean square, which does not subtract the mean, since the grids have no offset.
+    For a grid without negative values it is taken over the positive values of ``x`` only, so that
+    zeros from a ReLU do not reduce it.
     """
     rows = _rows(x, channels)
     if grid.signed:
@@ -118,9 +117,8 @@ def mse_scale(
     x: Tensor, grid: LevelGrid, channels: bool = False, importance: Tensor | None = None
 ) -> Tensor:
     """The scale (float64) with the least squared error on ``x`` itself, by a search over clipping
-    points; on its histogram where ``x`` has many values a scale. ``importance`` (as ``x``, not
-    negative) is what the squares are multiplied by.
-    """
+    points; on its histogram if ``x`` has many values per scale. The squares are multiplied by
+    ``importance`` (same shape as ``x``, not negative)."""
     if importance is not None:
         rows, weights = _rows(x, channels), _rows(importance, channels)
     elif channels or x.numel() <= MAX_EXACT:
@@ -147,8 +145,8 @@ def mse_scale(
 
 
 def percentile_scale(x: Tensor, grid: LevelGrid, channels: bool = False) -> Tensor:
-    """The scale (float64) at which a share of :data:`OUTLIERS` of the values saturates; of the
-    positive ones where the grid has no others."""
+    """The scale (float64) at which a fraction :data:`OUTLIERS` of the values saturates; of the
+    positive values if the grid has no others."""
     rows = _rows(x, channels)
     found = []
     for row in rows.abs() if grid.signed else rows:
@@ -167,12 +165,12 @@ def range_scale(x: Tensor, grid: LevelGrid, channels: bool = False) -> Tensor:
 
 @dataclass(frozen=True)
 class ScaleRule:
-    """A way to find scales: ``choose(x, grid, channels)``, and what happens to the result during
-    training.
+    """A rule for choosing scales: ``choose(x, grid, channels)``, and the treatment of the result
+    during training.
 
-    ``tracks``: chosen again from the weights of every step; ``learned``: a trained parameter that
-    starts there; neither: it stays. Scales of activations are chosen from the calibration batch and
-    never track.
+    ``tracks``: chosen again from the weights of every step; ``learned``: the initial value of a
+    trained parameter; neither: fixed. Scales of activations are chosen from the calibration batch
+    and never track.
     """
 
     name: str
@@ -195,11 +193,11 @@ SCALE_RULES = {
 
 
 OUTPUT_RULE = ScaleRule("output", lambda x, grid, channels: range_scale(x, grid, channels) * 1.25)
-"""The rule of network outputs: a quarter above the calibration's range, as training moves it."""
+"""Rule for network outputs: a quarter above the calibration's range, because training shifts it."""
 
 
 def scale_rule(name: str) -> ScaleRule:
-    """The rule called ``name``; :class:`QuantizationError` where there is none."""
+    """Return the rule ``name``; raises :class:`QuantizationError` if there is none."""
     if name not in SCALE_RULES:
         raise QuantizationError(f"scale rule must be one of {sorted(SCALE_RULES)}, not {name!r}")
     return SCALE_RULES[name]

@@ -1,9 +1,10 @@
-"""Post-training quantization: a float model as a prepared one of few bits, without training.
+"""Post-training quantization: conversion of a float model to a prepared one of few bits, without
+training.
 
-``pipeline`` folds, equalizes, searches scales and corrects biases, ``reconstruction`` learns
-rounding from unlabelled samples; ``transform`` turns layers into
-pairs that need fewer bits (``linear_transforms``, ``rate_distortion``); ``mixed`` gives every layer
-its bits within a budget, ``number_systems`` the array its formats.
+``pipeline`` folds, equalizes, searches scales and corrects biases; ``reconstruction`` learns
+rounding from unlabelled samples; ``transform`` turns layers into pairs that need fewer bits
+(``linear_transforms``, ``rate_distortion``); ``mixed`` chooses the bits of every layer within a
+budget, ``number_systems`` the array's formats.
 """
 
 from sigbit.quant.post.equalization import equalize as equalized

@@ -1,13 +1,13 @@
-"""Activation-aware scales: weights are rounded so that the layer's result changes least, not the
-weights themselves.
+"""Activation-aware scales: the rounding of weights minimizes the change of the layer's result, not
+of the weights themselves.
 
-With inputs x whose channels are taken as uncorrelated, the squared error of a sum is
+With inputs x whose channels are assumed to be uncorrelated, the squared error of a sum is
 
     E (sum_i (q(w_i) - w_i) x_i)^2 = sum_i (q(w_i) - w_i)^2 E x_i^2
 
-so that the search is the one for the least squared error, with every weight counted as much as the
-mean square of the channel that it reads; or as much as its variance, where the bias takes the mean
-of the error afterwards. Channels that hardly ever change count for little, and may saturate.
+so that the search is the one for the least squared error, with every weight's error multiplied by
+the mean square of the channel that it reads, or by its variance if the bias absorbs the mean of the
+error afterwards. Channels that hardly ever change count for little, and may saturate.
 """
 
 import torch
@@ -18,11 +18,11 @@ from sigbit.quant.post.reconstruction.walk import LayerSite, Step
 
 
 class ActivationAwareScales(Step):
-    """Gives weights on the grids "esb" and "uniform" the scales of the least squared error of their
-    layers' results.
+    """Gives weights on the grids "esb" and "uniform" the scales with the least squared error of
+    their layers' results.
 
     Each layer sees its quantized inputs; of layers with the same weights the first one counts.
-    Other methods keep their own scales, and layers with the codes of a quantized model theirs.
+    Other methods, and layers with the codes of a quantized model, keep their own scales.
     ``bias_takes_means``: errors of the mean do not count, since biases will be corrected.
     """
 
@@ -47,8 +47,8 @@ class ActivationAwareScales(Step):
         quantizer.give(torch.where(scale > 0, scale, old))
 
     def _power(self, site: LayerSite, kernel: Tensor) -> Tensor:
-        """The mean square, or the variance, of the channel that every weight of ``kernel``
-        ``[out, in / groups, kh, kw]`` reads, relative to the largest one."""
+        """Mean square, or variance, of the channel that every weight of ``kernel`` ``[out, in /
+        groups, kh, kw]`` reads, relative to the largest one."""
         source = site.plan.sources[0]
         squares: Tensor | float = 0.0
         means: Tensor | float = 0.0

@@ -1,7 +1,6 @@
 """Empirical bias correction (Nagel et al. 2019, arXiv 1906.04721): quantization shifts the mean of
-a channel, and the bias takes the shift back. Layer by layer, so that each one sees the errors that
-are left before it.
-"""
+a channel, and the bias compensates the shift, layer by layer, so that each layer sees the errors
+that remain before it."""
 
 import math
 from collections.abc import Mapping
@@ -15,11 +14,12 @@ from sigbit.quant.post.uses import Uses
 
 
 class BiasCorrection(Step):
-    """Makes the means of all channels before their activation function those of the float network.
+    """Makes the means of all channels before their activation function equal to those of the float
+    network.
 
-    Layers without a bias of their own keep their error: those behind a batch norm that is not
-    folded, sums without weights, steps of a recurrence; and those that have the codes of a
-    quantized model.
+    Layers without a bias of their own keep their error: those with a batch norm that is not folded,
+    sums without weights, and steps of a recurrence; so do layers with the codes of a quantized
+    model.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class BiasCorrection(Step):
 
     @torch.no_grad()
     def layer(self, site: LayerSite) -> None:
-        """Take the mean error of the layer off its bias."""
+        """Subtract the mean error of the layer from its bias."""
         name, module = self._uses.bias_of(site.plan), site.module
         if name is None or module.given is not None:
             return
@@ -47,10 +47,10 @@ class BiasCorrection(Step):
 
 
 def _total(site: LayerSite) -> list[Levels]:
-    """The inputs of a layer, added up over the samples (float64)."""
+    """Sum of a layer's inputs over the samples (float64)."""
     total: list[Levels] = []
     for inputs in site.inputs():
-        sums = [x.levels.sum(0, keepdim=True).double() for x in inputs]  # whole numbers, exact
+        sums = [x.levels.sum(0, keepdim=True).double() for x in inputs]  # integers, exact
         if total:
             sums = [t.levels + s for t, s in zip(total, sums, strict=True)]
         total = [Levels(s, x.scale) for s, x in zip(sums, inputs, strict=True)]

@@ -1,7 +1,6 @@
 """Cross-layer equalization (Nagel et al. 2019, arXiv 1906.04721): because ``relu(x / s) = relu(x) /
-s``, a channel can be made smaller by one layer and larger by the next, until both have weights of
-equal range.
-"""
+s``, a channel can be scaled down by one layer and up by the next, until both have weights of equal
+range."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,12 +16,12 @@ from sigbit.quant.post.folding import weight_uses
 _ROUNDS = 40
 _SETTLED = 1e-3
 _MOST = 64.0
-"""Largest factor by which a channel moves in all."""
+"""Largest total factor of a channel."""
 
 
 @dataclass(frozen=True)
 class _Pair:
-    """Two layers with channels that nothing else reads; ``limit``: the clip between them."""
+    """Two layers with channels that no other layer reads; ``limit``: the clip between them."""
 
     first: Conv2d | Linear
     second: Conv2d | Linear
@@ -35,7 +34,7 @@ def equalize(graph: FloatGraph, calibration: Calibration) -> FloatGraph:
     """``graph`` with equalized weights.
 
     Pairs are convolutions or linear layers, dense or depthwise, with a ReLU or poolings between
-    them. Where the ReLU has a limit, a channel moves only if it stays below the limit on the
+    them. If the ReLU has a limit, a channel is scaled only if it stays below the limit on the
     calibration samples, before and after.
     """
     parameters = {k: v.clone() for k, v in graph.parameters.items()}
@@ -83,14 +82,14 @@ def _only_reader(graph: FloatGraph, name: str) -> Node | None:
 
 
 def _separable(graph: FloatGraph, node: Conv2d | Linear) -> bool:
-    """Whether the weights of each input channel can be told apart: dense or depthwise."""
+    """True if the weights of each input channel can be distinguished: dense or depthwise."""
     if isinstance(node, Linear):
         return True
     return node.groups == 1 or graph.parameters[node.weight].shape[:2] == (node.groups, 1)
 
 
 def _peaks(graph: FloatGraph, pairs: list[_Pair], calibration: Calibration) -> list[Tensor]:
-    """The greatest value of every channel between the layers of a pair, before the ReLU."""
+    """Largest value of every channel between the layers of a pair, before the ReLU."""
     reference, found = Reference(graph), [torch.empty(0) for _ in pairs]
     for batch in micro_batches(as_chunks(calibration)):
         values = reference.of(batch)
@@ -101,8 +100,8 @@ def _peaks(graph: FloatGraph, pairs: list[_Pair], calibration: Calibration) -> l
 
 
 def _factor(p: _Pair, parameters: Mapping[str, Tensor], peak: Tensor) -> Tensor:
-    """What the outputs of the first layer are divided by, ``[C]``; ``peak`` are the greatest values
-    before the activation function."""
+    """Divisors of the first layer's outputs, ``[C]``; ``peak`` holds the largest values before the
+    activation function."""
     first = parameters[p.first.weight].double().flatten(1).abs().amax(1)
     weight = parameters[p.second.weight].double().abs()
     if isinstance(p.second, Conv2d) and p.second.groups > 1:

@@ -1,4 +1,4 @@
-"""Batch norms folded into the weights before them."""
+"""Folding of batch norms into the weights before them."""
 
 from collections import Counter
 from dataclasses import replace
@@ -21,8 +21,8 @@ Weighted = Conv2d | ConvTranspose2d | Linear
 
 def fold_batch_norms(graph: FloatGraph) -> FloatGraph:
     """``graph`` without the batch norms that follow the only use of a weight, and with a bias in
-    every layer whose weight is used once. Other batch norms stay; and where tensors are quantized,
-    those behind quantized weights, whose scales are exact without."""
+    every layer whose weight is used once. Other batch norms remain; so do, if tensors are
+    quantized, those after quantized weights, whose scales are exact without folding."""
     uses = weight_uses(graph)
     if graph.quantizers:
         uses.update(list(graph.parameter_quantizers))
@@ -68,12 +68,12 @@ def fold_batch_norms(graph: FloatGraph) -> FloatGraph:
 
 
 def weight_uses(graph: FloatGraph) -> Counter[str]:
-    """How many nodes use a weight."""
+    """Number of nodes that use each weight."""
     return Counter(n.weight for n in graph.nodes if isinstance(n, Weighted))
 
 
 def _folded(node: Weighted, norm: BatchNorm | None, parameters: dict[str, Tensor]) -> Weighted:
-    """``node`` under the name of ``norm``, with a weight and a bias of its own."""
+    """``node`` under the name of ``norm``, with its own weight and bias."""
     weight = parameters[node.weight].clone()
     name = node.name if norm is None else norm.name
     bias = weight.new_zeros(node.shape[0])

@@ -1,8 +1,8 @@
 """The transforms of Transform Quantization (Young et al., TPAMI 2021, arXiv 2009.01174): a kernel
 as a product ``Theta = S T`` of a basis and transformed kernels whose covariance is diagonal.
 
-All functions see the kernel as ``[n, ...]``, with the dimension that is transformed first: outputs
-for a column transform, inputs for a row transform.
+All functions see the kernel as ``[n, ...]``, with the transformed dimension first: outputs for a
+column transform, inputs for a row transform.
 
 * KLT: U are the eigenvectors of ``C_tt``, the covariance of the weights across n; orthogonal.
 * ELT: also the covariance ``C_gg`` of the outputs' gradients becomes diagonal:
@@ -24,8 +24,8 @@ _REGULARIZATION = 1e-3
 
 
 def weight_covariance(theta: Tensor) -> Tensor:
-    """``C_tt`` ``[n, n]`` (float64): ``theta theta^t`` over all other dimensions, by the second
-    one's size; means are not removed."""
+    """``C_tt`` ``[n, n]`` (float64): ``theta theta^t`` over all other dimensions, divided by the
+    size of the second one; means are not removed."""
     rows = theta.detach().double().flatten(1)
     return rows @ rows.T / theta.shape[1]
 
@@ -35,9 +35,9 @@ def weight_covariance(theta: Tensor) -> Tensor:
 def gradient_covariance(
     model: nn.Module, weight: nn.Parameter, inputs: Tensor, dimension: int
 ) -> Tensor:
-    """``C_gg`` ``[n, n]`` (float64) along ``dimension`` of ``weight``: of the gradients of every
-    output of ``model`` for every one of ``inputs``, summed; regularized so that it has an
-    inverse."""
+    """``C_gg`` ``[n, n]`` (float64) along ``dimension`` of ``weight``: covariance of the gradients
+    of every output of ``model`` for every one of ``inputs``, summed; regularized so that it is
+    invertible."""
     total = torch.zeros(weight.shape[dimension], weight.shape[dimension], dtype=torch.float64)
     for x in inputs.split(1):
         outputs = model(x).flatten()
@@ -50,7 +50,7 @@ def gradient_covariance(
 
 
 def basis(c_tt: Tensor, c_gg: Tensor | None = None) -> Tensor:
-    """U ``[n, n]`` of the KLT, or with ``c_gg`` of the ELT, by falling variance."""
+    """U ``[n, n]`` of the KLT, or with ``c_gg`` of the ELT, in descending order of variance."""
     if c_gg is None:
         vectors = torch.linalg.eigh(c_tt).eigenvectors
         return vectors.flip(1)
@@ -68,8 +68,8 @@ def factors(theta: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def coding_gain(u: Tensor, c_tt: Tensor, c_gg: Tensor | None = None) -> float:
-    """G: the geometric mean of ``(C_gg)_kk (C_tt)_kk`` before the transform over that after it;
-    worth ``log2(G) / 2`` bits a weight."""
+    """G: the geometric mean of ``(C_gg)_kk (C_tt)_kk`` before the transform divided by that after
+    it; worth ``log2(G) / 2`` bits per weight."""
     gg = torch.eye(len(u), dtype=u.dtype) if c_gg is None else c_gg
     inverse, tiny = torch.linalg.inv(u), torch.finfo(torch.float64).tiny
 

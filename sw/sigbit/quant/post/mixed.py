@@ -1,12 +1,12 @@
-"""Automatic mixed precision: how much each layer's bits matter, and the cheapest bits within a
-budget of the hardware's own cost.
+"""Automatic mixed precision: the sensitivity of each layer to its bits, and the cheapest bits
+within a budget of the hardware's own cost.
 
-Sensitivity of a layer to a choice of bits is the error of the network's outputs when this layer
-alone has them and all others the finest choice. Errors and savings of layers are taken as additive
-where bits are chosen, by equal slope; then the network as a whole is measured, and the budget
-tightened until its true cost is within it.
+The sensitivity of a layer to a choice of bits is the error of the network's outputs if only this
+layer has them and all others have the finest choice. For the choice of bits by equal slope, errors
+and savings of layers are assumed to be additive; then the whole network is measured, and the budget
+is tightened until its true cost is within it.
 
-The cost is any function of a prepared network: cycles or bytes of what the compiler makes of it, or
+The cost is any function of a prepared network: cycles or bytes of its compiled form, or
 :func:`weight_bits`.
 """
 
@@ -33,14 +33,14 @@ from sigbit.quant.spec import QuantSpec
 from sigbit.quant.strategies.base import users, weighted_layers
 
 Bits = tuple[int, int]
-"""Weights and activations of a layer: terms and planes where the spec's weights are on the
+"""Weights and activations of a layer: terms and planes if the spec's weights are on the
 accelerator's own grid, else bits of its methods."""
 Cost = Callable[[PreparedModel], float]
 _ROUNDS = 12
 
 
 def weight_bits(model: PreparedModel) -> float:
-    """Bits that the weights are stored in."""
+    """Number of bits in which the weights are stored."""
     native, total = model.spec.weight_format.bits, 0
     for layer in weighted_layers(model).values():
         total += layer.kernel_of_method().numel() * layer.terms[0] * native
@@ -49,7 +49,7 @@ def weight_bits(model: PreparedModel) -> float:
 
 @torch.no_grad()
 def float_outputs(graph: FloatGraph, samples: SampleChunks) -> list[tuple[Tensor, ...]]:
-    """The outputs of the float network, a tuple for every micro-batch."""
+    """Outputs of the float network, one tuple for every micro-batch."""
     reference = Reference(graph)
     found = []
     for batch in micro_batches(samples):
@@ -76,8 +76,8 @@ def output_error(
 
 @dataclass(frozen=True)
 class Choice:
-    """A layer's ``bits``; the ``error`` of the outputs and the ``cost`` of the network if this
-    layer alone has them."""
+    """A layer's ``bits``, and the ``error`` of the outputs and the ``cost`` of the network if only
+    this layer has them."""
 
     bits: Bits
     error: float
@@ -86,8 +86,8 @@ class Choice:
 
 @dataclass(frozen=True)
 class Mixed:
-    """The result: a ``spec`` with bits a layer, the ``bits`` by layer, ``cost`` and ``error`` of
-    the whole network, and the ``sensitivity`` of every layer, from the finest choice on."""
+    """The result: a ``spec`` with bits per layer, the ``bits`` by layer, ``cost`` and ``error`` of
+    the whole network, and the ``sensitivity`` of every layer, starting with the finest choice."""
 
     spec: QuantSpec
     bits: Mapping[str, Bits]
@@ -107,7 +107,7 @@ class _Search:
         self.layers = weighted_layers(self.base)
 
     def spec(self, bits: Mapping[str, Bits]) -> QuantSpec:
-        """The spec with ``bits`` by layer; outputs of the network keep the grids that they have."""
+        """The spec with ``bits`` by layer; outputs of the network keep their grids."""
         spec = self._spec
         chosen = {
             user.plan.name: (user, pair)
@@ -149,19 +149,19 @@ def mixed_precision(
     budget: float,
     cost: Cost = weight_bits,
 ) -> Mixed:
-    """Bits for every layer with weights such that the network's ``cost`` is at most ``budget``, at
-    the least error.
+    """Choose bits for every layer with weights such that the network's ``cost`` is at most
+    ``budget``, with the smallest error.
 
     Parameters
     ----------
     model : nn.Module or FloatGraph
         The trained network; it is not changed.
     spec : QuantSpec
-        Formats and methods; bits of layers in it are replaced.
+        Formats and methods; its bits of layers are replaced.
     calibration : Tensor, tuple of Tensor or SampleChunks
         Inputs as the network will see them.
     choices : sequence of (int, int)
-        What layers can have, see :data:`Bits`; the one that costs most is the finest.
+        Allowed bits of a layer, see :data:`Bits`; the most expensive one is the finest.
     budget, cost : float, callable
         See the module. The cost function is called about once for every layer and choice.
     """
@@ -217,7 +217,7 @@ def _choose(
     budget: float,
     cost: Cost,
 ) -> tuple[dict[str, Bits], PreparedModel, float] | None:
-    """The choice of least error whose true cost is within the budget."""
+    """The choice with the smallest error whose true cost is within the budget."""
     target = budget
     for _ in range(_ROUNDS):
         picked = _within(table, total, target)
@@ -235,8 +235,8 @@ def _choose(
 def _within(
     table: Mapping[str, tuple[Choice, ...]], total: float, target: float
 ) -> dict[str, Choice] | None:
-    """Equal slope: the least sum of errors with an additive cost of at most ``target``, on the
-    lower hull."""
+    """Choice by equal slope: the smallest sum of errors with an additive cost of at most
+    ``target``, on the lower hull."""
 
     def at(slope: float) -> dict[str, Choice]:
         return {
@@ -261,8 +261,8 @@ def _within(
 def _refine(
     picked: dict[str, Choice], table: Mapping[str, tuple[Choice, ...]], room: float
 ) -> None:
-    """Spend what the hull leaves: the choice that lowers the error most for its cost, while there
-    is room."""
+    """Spend the budget that the hull leaves: apply the choice that lowers the error most for its
+    cost, as long as there is room."""
     while True:
         steps = [
             (picked[n].error - c.error, c.cost - picked[n].cost, n, c)

@@ -1,9 +1,9 @@
-"""Which number system the array should have: the one that changes a network's outputs least, of
-those whose accelerators are small enough.
+"""Choice of the array's number system: the one that changes a network's outputs least among those
+whose accelerators are small enough.
 
-LUTs are a property of the accelerator, not of a layer's bits: within a budget of LUTs what is
-chosen are the array's native formats. Bits of layers can be chosen beside that, for the cycles they
-cost (:mod:`~sigbit.quant.post.mixed`).
+LUTs are a property of the accelerator, not of a layer's bits: within a budget of LUTs, the choice
+is that of the array's native formats. Bits of layers can be chosen in addition, according to their
+cycles (:mod:`~sigbit.quant.post.mixed`).
 """
 
 import math
@@ -28,14 +28,14 @@ class Trial:
     Parameters
     ----------
     config : ArchConfig
-        With its native formats.
+        Accelerator with its native formats.
     error : float, optional
-        Mean squared error of the network's outputs, relative to their mean square; None where the
-        network cannot be quantized to it.
+        Mean squared error of the network's outputs, relative to their mean square; None if the
+        network cannot be quantized for it.
     area : float, optional
-        What it takes; None where that was not needed.
+        Area of the accelerator; None if it was not needed.
     refused : str
-        Why the network cannot be quantized to it; "" if it can.
+        Reason why the network cannot be quantized for it; "" if it can.
     """
 
     config: ArchConfig
@@ -46,7 +46,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The result: the accelerator, and all that were considered, those of least error first."""
+    """The result: the accelerator, and all candidates in ascending order of error."""
 
     config: ArchConfig
     trials: tuple[Trial, ...]
@@ -60,26 +60,27 @@ def choose_number_system(
     area: Area,
     budget: float,
 ) -> Chosen:
-    """The accelerator of at most ``budget`` LUTs for which quantization changes the outputs least.
+    """Choose the accelerator of at most ``budget`` LUTs for which quantization changes the outputs
+    least.
 
-    Areas take long to find: only those of accelerators with less error than the result are, and
-    that of the one with the fewest bits, which is taken for the smallest, to begin with.
+    Areas take long to determine: only those of accelerators with a smaller error than the result
+    are, and first that of the one with the fewest bits, which is assumed to be the smallest.
 
     Parameters
     ----------
     graph : FloatGraph
         The trained network.
     calibration : Tensor, tuple of Tensor or SampleChunks
-        Inputs as the network will see them; errors are those of these.
+        Inputs as the network will see them; errors are measured on them.
     accelerators : sequence of ArchConfig
         Candidates.
     quantize : callable
-        The network as it is for an accelerator; may raise
+        Returns the network quantized for an accelerator; may raise
         :class:`~sigbit.errors.QuantizationError`.
     area : callable
-        LUTs of an accelerator.
+        Returns the LUTs of an accelerator.
     budget : float
-        LUTs that there are.
+        Maximum number of LUTs.
     """
     smallest = min(accelerators, key=lambda c: c.weight_format.bits * c.act_format.bits)
     if (least := area(smallest)) > budget:

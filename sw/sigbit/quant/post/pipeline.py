@@ -35,28 +35,28 @@ def post_training(
     correct_bias: bool = True,
     activation_aware: bool = False,
 ) -> PreparedModel:
-    """A quantized copy of ``model`` that needs no training.
+    """Return a quantized copy of ``model`` without training.
 
     Parameters
     ----------
     model : nn.Module or FloatGraph
         The trained network; it is not changed.
     calibration : Tensor, tuple of Tensor or SampleChunks
-        Inputs as the network will see them: tens of images are enough. Samples are read in chunks
-        two or three times; the memory that this takes does not grow with their number, nor does
-        the result depend on how they are read.
+        Inputs as the network will see them: tens of images are enough. Samples are read in chunks,
+        two or three times; memory use does not grow with their number, and the result does not
+        depend on how they are read.
     spec : QuantSpec, optional
-        Formats and bits; the default format with all scales searched for the least squared error
-        if absent.
+        Formats and bits; by default the default format with all scales searched for the least
+        squared error.
     equalize : bool
-        Whether to move ranges between neighbouring layers (Nagel et al. 2019). Scales of weights
-        are per channel, so that it matters for activations only; try both.
+        Move ranges between adjacent layers (Nagel et al. 2019). Scales of weights are per channel,
+        so that it affects activations only; try both.
     correct_bias : bool
-        Whether to take the mean error of every layer off its bias.
+        Subtract the mean error of every layer from its bias.
     activation_aware : bool
-        Whether scales of weights are searched for the least error of their layers' results, instead
-        of the weights themselves; of the methods "esb" and "uniform". Scales that the model brings
-        along are searched anew, too.
+        Search scales of weights for the smallest error of their layers' results rather than of the
+        weights themselves; for the methods "esb" and "uniform". Scales that come with the model are
+        searched anew as well.
     """
     spec = spec or replace(QuantSpec(), weight_scale="mse", act_scale="mse")
     samples = as_chunks(calibration)

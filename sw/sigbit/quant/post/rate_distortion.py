@@ -1,9 +1,9 @@
-"""Bit allocation by equal slope: every unit gets the bits at which one more would lower its
-distortion by the same amount for each bit stored (Shoham and Gersho 1988; section 4 of arXiv
+"""Bit allocation by equal slope: every unit gets the number of bits at which one more would lower
+its distortion by the same amount for each bit stored (Shoham and Gersho 1988; section 4 of arXiv
 2009.01174).
 
 A unit is any part of a network's weights with a rate of its own. Distortions of units are measured
-one at a time, and taken as additive.
+one at a time, and assumed to be additive.
 """
 
 import math
@@ -26,8 +26,8 @@ def block_quantize(x: Tensor, bits: int, step: float) -> Tensor:
 
 
 def steps_to_try(x: Tensor, bits: int, count: int, per_octave: int = 4) -> list[float]:
-    """Steps on the grid ``2^(k / per_octave)``, the largest at which nothing of ``x`` saturates and
-    the ``count - 1`` below it."""
+    """Steps on the grid ``2^(k / per_octave)``: the largest at which nothing of ``x`` saturates,
+    and the ``count - 1`` below it."""
     top = float(x.abs().max())
     if not top > 0:
         return [1.0]
@@ -37,8 +37,8 @@ def steps_to_try(x: Tensor, bits: int, count: int, per_octave: int = 4) -> list[
 
 @dataclass(frozen=True)
 class Curve:
-    """A unit's rate-distortion curve: ``distortion[R]`` and the ``step[R]`` that gives it, for R =
-    0, 1, … bits, and its number of weights."""
+    """A unit's rate-distortion curve: ``distortion[R]`` and the ``step[R]`` that achieves it, for R
+    = 0, 1, … bits, and its number of weights."""
 
     name: str
     weights: int
@@ -46,7 +46,8 @@ class Curve:
     step: tuple[float, ...]
 
     def choose(self, slope: float) -> int:
-        """The R with the least ``distortion[R] + slope * weights * R``; the smallest of equals."""
+        """The R with the smallest ``distortion[R] + slope * weights * R``; of equal ones the
+        smallest."""
         costs = [d + slope * self.weights * r for r, d in enumerate(self.distortion)]
         return costs.index(min(costs))
 
@@ -59,8 +60,8 @@ def curve(
     candidates: int,
     per_octave: int = 4,
 ) -> Curve:
-    """The curve of the unit ``x``: for every rate the step with the least ``distortion`` of the
-    quantized unit. ``per_octave = 1`` has powers of two only, as the shift-add array likes them."""
+    """Curve of the unit ``x``: for every rate the step with the smallest ``distortion`` of the
+    quantized unit. ``per_octave = 1`` allows only powers of two, which suit the shift-add array."""
     errors, steps = [distortion(torch.zeros_like(x))], [0.0]
     for bits in range(1, most_bits + 1):
         tried = {
@@ -75,7 +76,8 @@ def curve(
 
 @dataclass(frozen=True)
 class Allocation:
-    """Bits of every unit at a ``slope``; ``stored``: bits in all; ``distortion``: the sum."""
+    """Bits of every unit at a ``slope``; ``stored``: total number of bits; ``distortion``:
+    total."""
 
     slope: float
     bits: tuple[int, ...]
@@ -84,7 +86,7 @@ class Allocation:
 
 
 def allocate(curves: Sequence[Curve], slope: float) -> Allocation:
-    """The bits that minimise distortion plus ``slope`` times bits stored."""
+    """The bits that minimize distortion plus ``slope`` times bits stored."""
     bits = tuple(c.choose(slope) for c in curves)
     return Allocation(
         slope,
@@ -95,7 +97,7 @@ def allocate(curves: Sequence[Curve], slope: float) -> Allocation:
 
 
 def frontier(curves: Sequence[Curve], per_octave: int = 2) -> list[Allocation]:
-    """All different allocations for slopes ``2^(k / per_octave)``, from the fewest bits on."""
+    """All different allocations for slopes ``2^(k / per_octave)``, in ascending order of bits."""
     found: dict[tuple[int, ...], Allocation] = {}
     for k in range(40 * per_octave, -80 * per_octave, -1):
         allocation = allocate(curves, 2.0 ** (k / per_octave))

@@ -1,19 +1,19 @@
 """Transform Quantization (Young et al., TPAMI 2021, arXiv 2009.01174) of a float model.
 
 Every ordinary convolution and linear layer becomes two: a *row* transform puts a 1x1 convolution of
-its inputs before the kernel, a *column* transform one of its outputs behind it. Kernel and basis
-are cut into blocks; each has a rate and a step of its own, chosen by equal slope of the error of
-the model's outputs. Channels between the two whose block has rate 0 are left out by
+its inputs before the kernel, a *column* transform one of its outputs after it. Kernel and basis are
+divided into blocks; each has a rate and a step of its own, chosen by equal slope of the error of
+the model's outputs. Channels between the two whose block has rate 0 are removed by
 :func:`collapse`, so that the pair may be smaller than the layer.
 
-The result is an ordinary model whose weights are on their grids: ``prepare`` or ``post_training``
-take it from there. Its rounding stays in force while it is trained (straight through at fixed rates
-and steps) until :func:`collapse`. ``fold=True`` multiplies the pair back into one layer, which
-gives up the grids and is for comparison only.
+The result is an ordinary model whose weights are on their grids; ``prepare`` or ``post_training``
+continue from there. Its rounding remains in force while it is trained (straight-through at fixed
+rates and steps) until :func:`collapse`. ``fold=True`` multiplies the pair back into one layer,
+which gives up the grids and is intended for comparison only.
 
-Grouped convolutions keep their kernel, without a transform. The rate counts the basis. Only
+Grouped convolutions keep their kernel, without a transform. The rate includes the basis. Only
 ``Conv2d`` and ``Linear`` are quantized: the weights of transposed and one-dimensional convolutions
-and of recurrent layers stay as they are and do not count; :attr:`Transformed.untouched` names them.
+and of recurrent layers remain unchanged and do not count; :attr:`Transformed.untouched` names them.
 """
 
 import copy
@@ -75,7 +75,7 @@ class BlockRounding(nn.Module):
 
 
 class Pair(nn.Sequential):
-    """The two layers that a layer has become."""
+    """The two layers that replace a layer."""
 
     @property
     def first(self) -> Layer:
@@ -86,7 +86,7 @@ class Pair(nn.Sequential):
 
     @property
     def second(self) -> Layer:
-        """The layer that gives the result, with the bias."""
+        """The layer that returns the result, with the bias."""
         layer = self[1]
         assert isinstance(layer, (nn.Conv2d, nn.Linear))
         return layer
@@ -105,8 +105,8 @@ class Unit:
 @dataclass(frozen=True)
 class Transformed:
     """The result: the ``model``, the ``units`` with their ``curves`` and the ``allocation``,
-    ``bits_per_weight`` of the layers that are quantized, the mean squared error of the outputs, and
-    the names of weights of other layers, which are ``untouched``."""
+    ``bits_per_weight`` of the quantized layers, the mean squared error of the outputs, and the
+    names of weights of other layers, which are ``untouched``."""
 
     model: nn.Module
     units: tuple[Unit, ...]
@@ -132,25 +132,25 @@ def transform_quantize(
     always: bool = False,
     fold: bool = False,
 ) -> Transformed:
-    """``model`` with at most ``bits`` bits a weight on average, quantized so that its outputs for
-    ``inputs`` change least.
+    """Quantize ``model`` with at most ``bits`` bits per weight on average, such that its outputs
+    for ``inputs`` change least.
 
     Parameters
     ----------
     model : nn.Module
         Not changed; in evaluation mode.
     inputs : Tensor
-        A batch as the model will see it, tens of samples.
+        A batch as the model will see it, of tens of samples.
     bits : float
-        Bits stored a weight of the layers that are quantized, those of the bases included.
+        Bits stored per weight of the quantized layers, including those of the bases.
     side, transform : str
         "row" or "column"; "klt" needs no gradients, "elt" does, "identity" does not transform.
     blocks : int
         Units of a kernel, and of a basis.
     most_bits, candidates : int
-        Largest rate of a unit; steps that are tried for every rate.
+        Largest rate of a unit; number of steps that are tried for every rate.
     powers_of_two : bool
-        Steps are powers of two, as a shift-add array has them, instead of quarter octaves.
+        Use steps that are powers of two, as in a shift-add array, rather than quarter octaves.
     always : bool
         Transform every layer; otherwise only those whose basis is no larger than they are, and
         where the coding gain saves more bits than the basis takes.
@@ -192,9 +192,9 @@ def transform_quantize(
 
 @row_major_convolutions()
 def plain_rounding(model: nn.Module, inputs: Tensor, bits: int) -> tuple[nn.Module, float]:
-    """``model`` with the weights of every layer that is quantized here rounded to ``bits`` bits, at
-    the step of least squared error of its weights, and the mean squared error of the outputs: what
-    transforms are compared with."""
+    """``model`` with the weights of all layers that are quantized here rounded to ``bits`` bits, at
+    the step of least squared error of their weights, and the mean squared error of the outputs: the
+    baseline for transforms."""
     work = copy.deepcopy(model).eval()
     with torch.no_grad():
         reference = model.eval()(inputs)
@@ -212,9 +212,9 @@ def _nearest_step(w: Tensor, bits: int) -> float:
 
 @torch.no_grad()
 def collapse(model: nn.Module) -> nn.Module:
-    """``model`` itself, with the rounded weights as its parameters, no rounding any more, and pairs
-    without the channels that are 0. Where all are, one stays, which the second layer reads with 0:
-    a tensor of zeros could not be calibrated."""
+    """Return ``model`` itself with the rounded weights as its parameters, without further rounding,
+    and with pairs without the channels that are 0. If all are 0, one remains, which the second
+    layer reads with weight 0: a tensor of zeros could not be calibrated."""
     for module in list(model.modules()):
         if parametrize.is_parametrized(module, "weight"):
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
@@ -240,7 +240,7 @@ def _untouched(model: nn.Module) -> tuple[str, ...]:
 
 
 def _replace(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
-    """Put ``new`` wherever ``old`` is."""
+    """Replace every occurrence of ``old`` by ``new``."""
     for name in [n for n, m in model.named_modules(remove_duplicate=False) if m is old]:
         parent, _, last = name.rpartition(".")
         setattr(model.get_submodule(parent), last, new)
@@ -255,8 +255,8 @@ def _weight(model: nn.Module, name: str) -> nn.Parameter:
 def _split(
     model: nn.Module, name: str, inputs: Tensor, side: Side, transform: Transform, worth: float
 ) -> list[tuple[str, int]]:
-    """Replace the layer ``name`` by its pair if every bit that it saves, times ``worth``, pays for
-    its basis; (module, dimension of its blocks) of the parts."""
+    """Replace the layer ``name`` by its pair if the bits that it saves, times ``worth``, pay for
+    its basis; return (module, dimension of its blocks) of the parts."""
     layer = model.get_submodule(name)
     assert isinstance(layer, (nn.Conv2d, nn.Linear))
     if transform == "identity" or (isinstance(layer, nn.Conv2d) and layer.groups > 1):
@@ -298,7 +298,7 @@ def _pair(layer: Layer, s: Tensor, kernel: Tensor, side: Side) -> Pair:
 
 
 def _set_weight(layer: Layer, weight: Tensor) -> None:
-    """Give a layer a weight, and the sizes that go with it."""
+    """Set a layer's weight and the corresponding sizes."""
     layer.weight = nn.Parameter(weight.detach().clone().contiguous())
     outputs, inputs = weight.shape[:2]
     if isinstance(layer, nn.Conv2d):
@@ -323,7 +323,7 @@ def _curves(
     candidates: int,
     per_octave: int,
 ) -> tuple[Curve, ...]:
-    """Every unit's curve of the mean squared error of the outputs, all others as they are."""
+    """Curve of every unit for the mean squared error of the outputs, with all others unchanged."""
     reference = model(inputs)
 
     def distortion_of(block: Tensor) -> Callable[[Tensor], float]:
@@ -349,7 +349,7 @@ def _curves(
 def _apply(
     model: nn.Module, units: tuple[Unit, ...], curves: tuple[Curve, ...], allocation: Allocation
 ) -> None:
-    """Put the rounding in force."""
+    """Activate the rounding."""
     by_module: dict[str, list[tuple[Unit, int, float]]] = {}
     for u, c, b in zip(units, curves, allocation.bits, strict=True):
         by_module.setdefault(u.module, []).append((u, b, c.step[b]))
@@ -363,7 +363,7 @@ def _apply(
 
 @torch.no_grad()
 def _fold(model: nn.Module, side: Side) -> None:
-    """Multiply every pair into the one of its layers that has the kernel."""
+    """Multiply every pair into that one of its layers that has the kernel."""
     for pair in list(model.modules()):
         if not isinstance(pair, Pair):
             continue

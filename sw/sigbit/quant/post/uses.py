@@ -1,4 +1,4 @@
-"""Which parameters a step may change: those that a single layer uses, as they are."""
+"""Parameters that a step may change: those that a single layer uses unmodified."""
 
 from collections import Counter
 
@@ -8,7 +8,7 @@ from sigbit.quant.prepare import PreparedModel
 
 
 class Uses:
-    """How often the parameters of ``prepared`` are used."""
+    """Number of uses of the parameters of ``prepared``."""
 
     def __init__(self, prepared: PreparedModel) -> None:
         layers = [p for p in prepared.plan.layers if isinstance(p, LayerPlan)]
@@ -16,7 +16,7 @@ class Uses:
         self._weights = Counter(s.weight for p in layers for s in p.sources)
 
     def bias_of(self, p: LayerPlan) -> str | None:
-        """The bias parameter that only this layer adds, as it is."""
+        """Bias parameter that only this layer adds, and adds unmodified."""
         for b in p.biases:
             whole = b.rows is None and b.scale == 1 and not b.norms
             if isinstance(b.term, str) and whole and self._biases[b.term] == 1:
@@ -24,8 +24,9 @@ class Uses:
         return None
 
     def weight_is_free(self, p: LayerPlan, module: QuantLayer) -> bool:
-        """Whether the weights of the first source are this layer's alone, plainly those of a
-        convolution, on the grids "esb" or "uniform", and not the codes of a quantized model."""
+        """True if the weights of the first source are used by this layer alone, are plain weights
+        of a convolution on the grids "esb" or "uniform", and are not the codes of a quantized
+        model."""
         source, quantizer = p.sources[0], module.weight_quantizer
         plain = not (source.norms or source.transposed or source.rows) and source.scale == 1
         return (

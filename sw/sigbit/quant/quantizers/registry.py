@@ -1,5 +1,5 @@
-"""The methods by name: level tables, bit widths, what is learned, and what has no form on the
-accelerator.
+"""The methods by name: level tables, bit widths, learned parameters, and forms that the accelerator
+does not support.
 
 A level table holds integers; ``real = scale * integer``. :func:`embed` finds the terms with which a
 native format represents them exactly.

@@ -127,7 +127,7 @@ class Incremental(Strategy):
             self.register_buffer(f"levels{i}", torch.zeros_like(weight, dtype=torch.int16))
             freezer = Freezer(self.get_buffer(f"mask{i}"), self.get_buffer(f"levels{i}"))
             self.freezers[name] = freezer
-            for user in users(run.model, layer):  # before what others put there for integers
+            for user in users(run.model, layer):  # before relaxations of other strategies
                 user.relaxations.insert(0, freezer)
 
     def mask(self, name: str) -> Tensor:

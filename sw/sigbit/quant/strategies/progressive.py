@@ -1,12 +1,12 @@
 """Progressive quantization (Zhuang et al., CVPR 2018, arXiv 1711.00205): low bits through higher
 ones, each stage initialized from the one before.
 
-* *Bits*: the network trains at b_1 > b_2 > … before the bits that it was prepared with. On the way
-  weights and activations are on uniform grids of so many bits, whose scale relative to the
-  network's own one is that of the best grids for a Gaussian; 32 stands for real numbers. It is one
-  run: the parameters, scales and the optimizer's state go on.
-* *Two stages*: the first part of every stage only lowers the bits of weights, activations keep
-  those of the stage before.
+* *Bits*: the network trains at b_1 > b_2 > … before the bits with which it was prepared. In these
+  stages weights and activations are on uniform grids of that many bits, whose scale relative to
+  the network's own is that of the best grids for a Gaussian; 32 stands for real numbers. It is a
+  single run: the parameters, scales and the optimizer's state are carried over.
+* *Two stages*: the first part of every stage only lowers the bits of weights; activations keep
+  those of the previous stage.
 
 Both can be used separately. :func:`continued` is the transition to a network prepared with another
 spec, as needed for learned bits.

@@ -19,7 +19,7 @@ and frozen, lambda_beta is off, and lambda_w draws the weights to the levels of 
 The model itself computes with the grids with which it was prepared. :attr:`Sinareq.bits` is the
 result (:func:`~sigbit.quant.strategies.bits.with_weight_bits` turns it into the next stage's spec).
 
-Departures from the released code: the *mean* over a layer, as all code paths have it, where the
+Departures: the *mean* over a layer, as in all paths of the released code, where the publication's
 figure has a sum; the quantizer's own input is regularized, not the raw weight; beta is clamped,
 since it collapses to 0 with some lambdas.
 """

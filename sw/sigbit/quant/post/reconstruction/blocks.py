@@ -1,4 +1,4 @@
-"""Where a network is cut into blocks that are reconstructed as a whole."""
+"""Division of a network into blocks that are reconstructed as a whole."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,13 +14,14 @@ from sigbit.quant.plan.plans import (
 )
 
 _LEAST, _MOST = 2, 6
-"""Layers with weights in a block: at least, and at most where no place to cut comes."""
+"""Minimum number of layers with weights per block, and maximum where there is no suitable
+boundary."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """Plans that follow each other; ``reads``: the tensors from before them, ``gives``: those that
-    are read after them, or are outputs."""
+    """Consecutive plans; ``reads``: the tensors from earlier plans that they read, ``gives``: those
+    that later plans read, or that are outputs."""
 
     plans: tuple[Plan, ...]
     reads: tuple[str, ...]
@@ -28,21 +29,22 @@ class Block:
 
     @property
     def layers(self) -> Iterator[LayerPlan]:
-        """Its sums."""
+        """The sums among the plans."""
         return (p for p in self.plans if isinstance(p, LayerPlan))
 
 
 def singles(plan: NetworkPlan) -> list[Block]:
-    """Every plan for itself."""
+    """Blocks of one plan each."""
     return _blocks(plan, [[p] for p in plan.layers if not isinstance(p, InputPlan)])
 
 
 def joined(plan: NetworkPlan) -> list[Block]:
     """Blocks that end where a single tensor leads on: residual blocks, fire modules, depthwise
-    layers with the dense one that follows.
+    layers with the following dense one.
 
-    BRECQ (Li et al. 2021, arXiv 2102.05426) finds such blocks better than layers, whose errors are
-    not independent, and than the whole network, for which few samples are too little.
+    BRECQ (Li et al. 2021, arXiv 2102.05426) reports that such blocks work better than layers, whose
+    errors are not independent, and than the whole network, for which a small number of samples is
+    insufficient.
     """
     plans = [p for p in plan.layers if not isinstance(p, InputPlan)]
     last = _last_reads(plan)
@@ -71,7 +73,8 @@ def _pooled(p: Plan) -> bool:
 
 
 def _last_reads(plan: NetworkPlan) -> dict[str, int]:
-    """The number of the last plan, without inputs, that reads a tensor; of outputs one too many."""
+    """Number of the last plan, excluding inputs, that reads a tensor; for outputs one more than the
+    last plan."""
     plans = [p for p in plan.layers if not isinstance(p, InputPlan)]
     last = {t: i for i, p in enumerate(plans) for t in tensors_of(p)}
     return last | {name: len(plans) for name, _ in plan.outputs}

@@ -1,4 +1,4 @@
-"""What a quantized network is worth on samples that it has not seen, without labels."""
+"""Evaluation of a quantized network on held-out samples, without labels."""
 
 import math
 from dataclasses import dataclass
@@ -12,24 +12,24 @@ from sigbit.quant.post.mixed import float_outputs
 from sigbit.quant.prepare import PreparedModel
 
 CHANCE = 2.0
-"""Standard deviations of a difference of agreements that mean nothing: those of samples whose
-decisions change, each for the better or the worse."""
+"""Number of standard deviations within which a difference of agreements is insignificant, for
+samples whose decisions change for the better or the worse at random."""
 
 
 def decisions(x: Tensor) -> Tensor:
-    """Classes ``[batch, ...]`` of outputs; of a single channel its sign, 0 or 1."""
+    """Classes ``[batch, ...]`` of outputs; for a single channel its sign, 0 or 1."""
     x = x.flatten(1) if x[0].numel() == x.shape[1] else x
     return x.argmax(1) if x.shape[1] > 1 else (x[:, 0] > 0).long()
 
 
 @dataclass(frozen=True)
 class Score:
-    """Against the float network.
+    """Comparison with the float network.
 
     Parameters
     ----------
     same : tuple of float
-        By sample, the share of the decisions of the first output that are the same.
+        Fraction of equal decisions of the first output, by sample.
     error : float
         Mean squared error of all outputs, relative to their mean square.
     """
@@ -39,12 +39,12 @@ class Score:
 
     @property
     def agreement(self) -> float:
-        """Share of all decisions."""
+        """Fraction of all decisions that are equal."""
         return sum(self.same) / len(self.same)
 
     def beats(self, other: "Score") -> bool:
-        """Whether agreement is higher; where the difference is within :data:`CHANCE`, as it is on
-        few samples, whether the error is smaller."""
+        """Return whether agreement is higher or, if the difference is within :data:`CHANCE`, as it
+        is with few samples, whether the error is smaller."""
         changes = [a - b for a, b in zip(self.same, other.same, strict=True)]
         if abs(sum(changes)) > CHANCE * math.sqrt(sum(c * c for c in changes)):
             return sum(changes) > 0

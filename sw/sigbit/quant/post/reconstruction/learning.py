@@ -1,13 +1,13 @@
-"""Learned rounding by blocks: weights, biases and scales of activations of a block are trained
-until its result, with the quantized inputs that it will get, is that of the float network.
+"""Learned rounding by blocks: weights, biases and activation scales of a block are trained until
+its result, with the quantized inputs that it will get, matches that of the float network.
 
 The objective is that of BRECQ (Li et al. 2021, arXiv 2102.05426), the squared error of a block's
-result, and what is learned that of AdaRound (Nagel et al. 2020, arXiv 2004.10568), to which of the
-levels around it a weight is rounded. Departure: weights move through the straight-through
-rounding of the exact model, in steps that are small beside a level, instead of by a sigmoid with a
-penalty; a grid whose levels are not equally far apart needs no case of its own then, and biases and
-scales (LSQ, arXiv 1902.08153) learn in the same way. QDrop (Wei et al. 2022, arXiv 2203.05740)
-leaves a share of the activations inside the block real at every step.
+result, and the learned quantity that of AdaRound (Nagel et al. 2020, arXiv 2004.10568): the one of
+its adjacent levels to which a weight is rounded. Departure: weights move through the
+straight-through rounding of the exact model, in steps that are small compared with a level, instead
+of by a sigmoid with a penalty; a grid with unevenly spaced levels then needs no special case, and
+biases and scales (LSQ, arXiv 1902.08153) learn in the same way. QDrop (Wei et al. 2022, arXiv
+2203.05740) leaves a fraction of the activations inside the block real at every step.
 """
 
 import math
@@ -28,23 +28,23 @@ from sigbit.quant.post.uses import Uses
 from sigbit.quant.prepare import PreparedModel
 
 BATCH, LEAST_BATCH = 16, 4
-"""Samples of a step, and at least how many where tensors are large."""
+"""Samples per step, and their minimum number if tensors are large."""
 ELEMENTS = 1 << 22
-"""Elements of all tensors of a block that a step computes, if that leaves it enough samples."""
+"""Maximum number of elements of all tensors of a block per step, if it leaves enough samples."""
 _WEIGHT_RATE, _RATE = 0.05, 0.02
 _FLAT_BIAS = 0.25
-"""Steps of a bias in levels where no activation function follows, and the grid has both signs."""
+"""Step of a bias in levels if no activation function follows and the grid has both signs."""
 
 
 class BlockLearning(Step):
-    """Trains each block for ``steps`` steps of Adam, whose rate falls as a cosine.
+    """Trains each block for ``steps`` steps of Adam, with a cosine learning rate schedule.
 
     Parameters
     ----------
     uses : Uses
     steps : int
     drop : float
-        The share of activations inside a block that stay real, drawn anew at every step.
+        Fraction of activations inside a block that remain real, drawn anew at every step.
     """
 
     needs_targets = True
@@ -89,8 +89,8 @@ class BlockLearning(Step):
 
 
 def _loss(site: BlockSite, samples: list[int]) -> Tensor:
-    """The squared errors of what the block gives, each relative to its variance. Channels of a
-    tensor count as they do in the network that is not equalized."""
+    """Squared errors of the block's results, each relative to its variance. Channels of a tensor
+    count as in the network before equalization."""
     values = site.values(samples)
     total = torch.zeros(())
     for name, wanted in site.targets(samples).items():
@@ -112,7 +112,8 @@ def _layer_of(model: PreparedModel, name: str) -> QuantLayer:
 
 @dataclass
 class _Parameter:
-    """What is learned, its ``unit`` (as large as a level), and its rate in units a step."""
+    """A learned parameter, its ``unit`` (the size of a level), and its learning rate in units per
+    step."""
 
     value: Tensor
     unit: Tensor
@@ -123,7 +124,7 @@ class _Parameter:
 def _learning(
     model: PreparedModel, block: Block, uses: Uses, values: Values
 ) -> Iterator[list[_Parameter]]:
-    """What a block learns; its gradients are on as long as this lasts."""
+    """Learned parameters of a block; a context in which their gradients are enabled."""
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     found: list[_Parameter] = []
@@ -169,8 +170,8 @@ def _of_layer(
 
 
 def _scale_is_free(model: PreparedModel, module: QuantLayer) -> bool:
-    """Whether a layer's scale is its own, not an output's, nor one that others in the network
-    write, nor that of a table or a method with parameters of its own."""
+    """True if a layer's scale is its own: not that of an output, not shared with other writers in
+    the network, and not that of a table or a method with parameters of its own."""
     out = module.out_quantizer
     shared = sum(isinstance(m, QuantLayer) and m.out_quantizer is out for m in model.layers)
     return (
@@ -182,13 +183,13 @@ def _scale_is_free(model: PreparedModel, module: QuantLayer) -> bool:
 
 
 class _Drop(Relaxation[QuantLayer]):
-    """Leaves a share of the results as they are before they are rounded."""
+    """Leaves a fraction of the results as they are before rounding."""
 
     def __init__(self, share: float, random: torch.Generator) -> None:
         self._share, self._random = share, random
 
     def output(self, layer: QuantLayer, arithmetic: Arithmetic, acc: Tensor) -> Tensor | None:
-        """Levels, some of them real."""
+        """Return the levels, some of them real."""
         function = layer.plan.activation
         if not self._share or isinstance(function, Unary):
             return None
@@ -205,7 +206,7 @@ class _Drop(Relaxation[QuantLayer]):
 
 
 class _Adam:
-    """Adam (Kingma and Ba 2015, arXiv 1412.6980) whose steps are in the parameters' units."""
+    """Adam (Kingma and Ba 2015, arXiv 1412.6980) with steps in the parameters' units."""
 
     def __init__(self, parameters: Sequence[_Parameter]) -> None:
         self._state = [
@@ -215,7 +216,7 @@ class _Adam:
 
     @torch.no_grad()
     def step(self, factor: float, beta1: float = 0.9, beta2: float = 0.99) -> None:
-        """One step of ``factor`` times the rates."""
+        """Make one step with ``factor`` times the learning rates."""
         self._count += 1
         for p, mean, square in self._state:
             if p.value.grad is None:

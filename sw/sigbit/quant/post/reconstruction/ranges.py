@@ -1,14 +1,14 @@
-"""Equalized activations: the channels of a tensor are divided by factors of their own, and the
-weights that read them multiplied, until each uses the levels as well as the others.
+"""Equalized activations: the channels of a tensor are divided by individual factors, and the
+weights that read them multiplied, until every channel uses the levels equally well.
 
-After cross-layer equalization (Nagel et al. 2019, arXiv 1906.04721) and SmoothQuant (Xiao et al.
-2022, arXiv 2211.10438), which moves difficulty from activations to weights by an exponent. Here
+This follows cross-layer equalization (Nagel et al. 2019, arXiv 1906.04721) and SmoothQuant (Xiao et
+al. 2022, arXiv 2211.10438), which moves difficulty from activations to weights by an exponent. Here
 the ranges are those in which a channel has the least squared error on the tensor's grid. The
-exponent is chosen for every tensor by the error of the layers that read it, both sides quantized;
-before depthwise layers it is 1, since every weight there has a scale of its own.
+exponent is chosen for every tensor by the error of the layers that read it, with both sides
+quantized; before depthwise layers it is 1, since every weight there has its own scale.
 
-A channel whose ReLU has a limit is clipped at what its range allows. The float values to compare
-with stay those of the network as it was, divided.
+A channel whose ReLU has a limit is clipped at the end of its range. The float values for comparison
+remain those of the original network, divided by the factors.
 """
 
 from collections import Counter
@@ -30,9 +30,9 @@ from sigbit.quant.post.folding import weight_uses
 from sigbit.quant.prepare import PreparedModel
 
 SAMPLES = 32
-"""Samples that ranges are taken from."""
+"""Number of samples from which ranges are determined."""
 PLACES = 2048
-"""Places of each channel that are looked at, over all samples."""
+"""Maximum number of positions of each channel that are used, over all samples."""
 EXPONENTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _MOST = 64.0
 """Largest factor."""
@@ -42,7 +42,7 @@ Weighted = Conv2d | Linear
 
 @dataclass(frozen=True)
 class _Site:
-    """A layer with a ReLU of its own, and the layers that alone read it."""
+    """A layer with its own ReLU, and the layers that read it exclusively."""
 
     layer: Weighted
     relu: Relu
@@ -57,9 +57,9 @@ class _Site:
 def equalize_activations(
     graph: FloatGraph, prepared: PreparedModel, samples: SampleChunks
 ) -> Reference | None:
-    """``graph`` with equalized tensors, as :class:`Reference` of what ``prepared`` was made of:
-    its graph has the new parameters, its divisors those of all tensors. None if there is nothing
-    to equalize."""
+    """``graph`` with equalized tensors, as a :class:`Reference` for the network from which
+    ``prepared`` was made: its graph has the new parameters, its divisors those of all tensors. None
+    if there is nothing to equalize."""
     sites = list(_sites(graph))
     if not sites:
         return None
@@ -114,7 +114,7 @@ def _free(graph: FloatGraph, relu: Relu) -> bool:
 
 
 def _own(graph: FloatGraph, node: Weighted, uses: Counter[str]) -> bool:
-    """Whether a layer's weights are its alone, not quantized, and dense or depthwise."""
+    """True if a layer's weights are used by it alone, not quantized, and dense or depthwise."""
     if uses[node.weight] != 1 or node.weight in graph.parameter_quantizers:
         return False
     if isinstance(node, Linear):
@@ -123,7 +123,7 @@ def _own(graph: FloatGraph, node: Weighted, uses: Counter[str]) -> bool:
 
 
 def _places(graph: FloatGraph, sites: list[_Site], samples: SampleChunks) -> dict[str, Tensor]:
-    """Values ``[C, n]`` of every tensor, at places that differ from sample to sample."""
+    """Values ``[C, n]`` of every tensor, at positions that differ from sample to sample."""
     reference = Reference(graph)
     found: dict[str, list[Tensor]] = {s.relu.name: [] for s in sites}
     share = max(1, PLACES // len(samples))
@@ -147,7 +147,7 @@ def _grid_of(prepared: PreparedModel, name: str) -> LevelGrid | None:
 
 
 def _ratio(values: Tensor, grid: LevelGrid, limit: float | None) -> Tensor:
-    """The range of every channel ``[C]`` (float64), relative to the limit or the largest one."""
+    """Range of every channel ``[C]`` (float64), relative to the limit or the largest range."""
     ranges = grid.max * mse_scale(values, grid, True)
     top = limit if limit is not None else float(ranges.max())
     ranges = torch.where(ranges > 0, ranges, ranges.new_tensor(top)).clamp(max=top)
@@ -162,8 +162,8 @@ def _exponent(
     prepared: PreparedModel,
     parameters: dict[str, Tensor],
 ) -> float:
-    """The exponent with the least error of what reads the tensor ``x``, relative to the variance,
-    without the means of channels, which biases take."""
+    """The exponent with the smallest error of the layers that read the tensor ``x``, relative to
+    the variance, without the means of channels, which biases absorb."""
     weights = prepared.spec.weight_grid(prepared.spec.weight_terms)
     errors = {}
     for exponent in EXPONENTS:

@@ -1,7 +1,6 @@
-"""``reconstruct``: equalization, error-compensated rounding and learned blocks, each on top of what
-was kept before it, and each kept only if the network then decides more like its float self on
-samples that none of them has seen.
-"""
+"""``reconstruct``: equalization, error-compensated rounding and learned blocks, each applied on top
+of the results kept so far, and kept only if the network's decisions then agree more with those of
+its float original on held-out samples."""
 
 import math
 from collections.abc import Callable
@@ -38,29 +37,29 @@ from sigbit.quant.spec import QuantSpec
 
 PLAIN, EQUALIZED, COMPENSATED, LEARNED = "rounded", "equalized", "compensated", "learned"
 Tell = Callable[[str, int, int], None]
-"""Called with what is being done, the share of the work that is done, and the whole."""
+"""Called with the current activity, the amount of work done, and the total amount."""
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """What is attempted, in this order.
+    """Attempts of the reconstruction, in this order.
 
     Parameters
     ----------
     equalize : bool
-        Even out the ranges of channels of activations.
+        Equalize the ranges of the channels of activations.
     compensate : bool
-        Round weights one after the other, and let the others take over the error.
+        Round weights one after another, and let the others compensate the error.
     learn : bool
         Learn rounding, biases and scales of activations, block by block.
     steps : int
-        Of the learning of a block.
+        Number of learning steps per block.
     drop : float
-        The share of activations that stay real while a block learns, from 0 to 1.
+        Fraction of activations that remain real while a block learns, from 0 to 1.
     held_out : float
-        The share of the samples that attempts are compared on, and do not see otherwise.
+        Fraction of the samples on which attempts are compared; they are not used otherwise.
     judge : bool
-        Whether to keep only what raises agreement; all that is attempted if not.
+        Keep only attempts that raise agreement; otherwise keep all.
     """
 
     equalize: bool = True
@@ -82,8 +81,8 @@ class Reconstruction:
 
 @dataclass(frozen=True)
 class Attempt:
-    """What one of the steps brought; ``score`` is that of the network with it, and with all that
-    were kept before it."""
+    """Result of one attempt; ``score`` is that of the network with it and all attempts kept before
+    it."""
 
     name: str
     score: Score
@@ -92,8 +91,8 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Reconstructed:
-    """The network, in evaluation mode, and the attempts, plain rounding with corrected biases
-    first."""
+    """The network, in evaluation mode, and the attempts, starting with plain rounding with
+    corrected biases."""
 
     prepared: PreparedModel
     attempts: tuple[Attempt, ...]
@@ -108,23 +107,23 @@ def reconstruct(
     tell: Tell = lambda what, done, of: None,
     work: Path | None = None,
 ) -> Reconstructed:
-    """A quantized copy of ``model``, without training and without labels.
+    """Return a quantized copy of ``model``, without training and without labels.
 
     Parameters
     ----------
     model : nn.Module or FloatGraph
         The trained network; it is not changed.
     calibration : Tensor, tuple of Tensor or SampleChunks
-        Inputs as the network will see them: about a hundred images and more. They are read in
-        chunks, several times; their number does not change the memory that this takes.
+        Inputs as the network will see them: about a hundred images or more. They are read in
+        chunks, several times; memory use does not depend on their number.
     spec : QuantSpec
         Formats, bits and scale rules.
     settings : Reconstruction, optional
     tell : callable, optional
-        Progress: what is being done, multiply-accumulates done, and all of them.
+        Called with the current activity, the multiply-accumulates done, and their total number.
     work : Path, optional
-        A folder. What was cut off goes on from there, to the same bits; nothing is left when it is
-        done.
+        Folder for the state of an interrupted reconstruction, which then resumes from there, with
+        bit-identical results; the state is removed at the end.
     """
     settings = settings or Reconstruction()
     samples = as_chunks(calibration)
@@ -151,7 +150,7 @@ def reconstruct(
 
 @dataclass(frozen=True)
 class _Setup:
-    """A network to quantize: its reference, whose graph has its parameters, and statistics."""
+    """A network to quantize: its reference, whose graph holds its parameters, and statistics."""
 
     graph: FloatGraph
     reference: Reference
@@ -206,7 +205,7 @@ class _Attempts:
     def _attempt(
         self, name: str, setup: _Setup, *, compensate: bool, learn: bool
     ) -> tuple[PreparedModel, Score]:
-        """The network quantized anew, and its score."""
+        """Quantize the network anew; return it with its score."""
         prepared = prepare_calibrated(setup.graph, self._spec, setup.found).eval()
         _settle(prepared)
         stands = self.progress.load(name, prepared)
@@ -234,7 +233,7 @@ class _Attempts:
 
 
 def _settle(prepared: PreparedModel) -> None:
-    """Scales of weights stay as they are from here on, whatever becomes of the weights."""
+    """Fix the scales of weights, regardless of later changes of the weights."""
     for p in prepared.plan.layers:
         module = prepared.quant_module(p.name)
         if not isinstance(module, QuantLayer):
@@ -245,8 +244,8 @@ def _settle(prepared: PreparedModel) -> None:
 
 
 def _work(block: Block) -> int:
-    """Multiply-accumulates of a block, and its elements: what its time is about in proportion
-    to."""
+    """Multiply-accumulates of a block, and its elements, to which its time is roughly
+    proportional."""
     total = 0
     for p in block.plans:
         places = math.prod(p.shape[1:])

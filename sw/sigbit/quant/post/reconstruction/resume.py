@@ -1,4 +1,4 @@
-"""Reconstructions that go on where they were cut off."""
+"""Resumption of interrupted reconstructions."""
 
 import hashlib
 import shutil
@@ -18,7 +18,8 @@ _VERSION = 1
 
 
 def digest_of(graph: FloatGraph, samples: SampleChunks, *settings: object) -> str:
-    """What tells one reconstruction from another: network, samples, settings, release of torch."""
+    """Digest of everything that distinguishes reconstructions: network, samples, settings, release
+    of torch."""
     found = hashlib.sha256(repr((_VERSION, torch.__version__, settings)).encode())
     for name, value in sorted(graph.parameters.items()):
         found.update(name.encode())
@@ -31,20 +32,20 @@ def digest_of(graph: FloatGraph, samples: SampleChunks, *settings: object) -> st
 
 
 class Progress:
-    """The folder of one reconstruction: ``begun`` is the attempt that was cut off.
+    """State of one reconstruction in a folder: ``begun`` is the interrupted attempt.
 
     Parameters
     ----------
     folder : Path, optional
-        None: nothing is kept.
+        None: nothing is stored.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
 
     def load(self, attempt: str, prepared: PreparedModel) -> Mapping[str, Any]:
-        """Bring ``prepared`` to where ``attempt`` stands; how many of its blocks are done, and its
-        score if it is over; nothing if it was not begun."""
+        """Restore the state of ``attempt`` to ``prepared``. Returns the number of its completed
+        blocks, and its score if it is complete; nothing if it was not begun."""
         path = self._path(attempt)
         if path is None or not path.exists():
             return {}
@@ -53,7 +54,7 @@ class Progress:
         return kept
 
     def save(self, attempt: str, prepared: PreparedModel, **stands: Any) -> None:
-        """Keep where ``attempt`` stands."""
+        """Store the state of ``attempt``."""
         path = self._path(attempt)
         if path is None:
             return
@@ -63,7 +64,7 @@ class Progress:
             torch.save({"state": state, **stands}, file)
 
     def finish(self) -> None:
-        """Forget it all."""
+        """Remove all stored state."""
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 

@@ -1,13 +1,13 @@
-"""Error-compensated rounding: weights are rounded one input after the other, and what each
-rounding adds to a layer's results is taken off the weights that are still to be rounded.
+"""Error-compensated rounding: weights are rounded one input after another, and the resulting change
+of a layer's results is compensated by the weights that are still to be rounded.
 
 GPTQ (Frantar et al. 2022, arXiv 2210.17323), after Optimal Brain Surgeon (Hassibi and Stork 1993).
 With the quantized inputs x of the layer, weights W and their rounding Q, the squared error of the
-results, tr (W - Q) H (W - Q)^t, has H = E (x - m)(x - m)^t: the covariance, since the bias takes
+results, tr (W - Q) H (W - Q)^t, has H = E (x - m)(x - m)^t: the covariance, since the bias absorbs
 the mean of the error afterwards. Inputs that always saturate have no variance, and make H singular:
-a share of the mean variance is added to its diagonal.
+a fraction of the mean variance is added to its diagonal.
 
-The grid and its scales are the layer's own, as the requantizer will have them.
+The grid and its scales are the layer's own, as the requantizer will use them.
 """
 
 import torch
@@ -21,12 +21,13 @@ from sigbit.quant.post.reconstruction.walk import LayerSite, Step
 from sigbit.quant.post.uses import Uses
 
 PLACES = 8192
-"""Places of a layer's results that its covariance is estimated on, over all samples."""
+"""Number of positions of a layer's results on which its covariance is estimated, over all
+samples."""
 DAMPING = 0.01
-"""What is added to the variances, relative to their mean; at least a hundredth of that of all
+"""Addition to the variances, relative to their mean; at least a hundredth of that of all
 channels."""
 MOST_INPUTS = 1 << 13
-"""Layers with more inputs a result are left as they are: their covariance would be too large."""
+"""Layers with more inputs per result are left unchanged: their covariance would be too large."""
 _BLOCK = 64
 
 
@@ -55,7 +56,7 @@ class ErrorCompensation(Step):
         grid = module.weight_quantizer.grid
         factor = module.weight_factor
         rounded = compensated(real.flatten(1), scale * factor, grid, covariance)
-        for _ in range(3):  # a step that a large sum enforces moves with the weights
+        for _ in range(3):  # a step that a large sum requires changes with the weights
             parameter.copy_((rounded * (scale * factor)[:, None]).view_as(parameter))
             a = module.arithmetic(scales)
             same = torch.equal(a.weights[0].flatten(1).double(), rounded * factor)
@@ -66,7 +67,8 @@ class ErrorCompensation(Step):
 
 
 def _covariance(site: LayerSite) -> Tensor:
-    """``[groups, n, n]`` (float64) of the inputs of a result, over places spread evenly."""
+    """Covariance ``[groups, n, n]`` (float64) of the inputs of a result, over evenly distributed
+    positions."""
     source = site.plan.sources[0]
     places = site.plan.shape[1] * site.plan.shape[2]
     share = max(1, -(-PLACES // site.walk.samples))
@@ -94,17 +96,17 @@ def _covariance(site: LayerSite) -> Tensor:
 
 
 def _columns(x: Tensor, source: SourcePlan) -> Tensor:
-    """The inputs of every result, ``[batch, inputs of all groups, places]``."""
+    """Inputs of every result, ``[batch, inputs of all groups, positions]``."""
     return F.unfold(
         pad(x, source.padding), source.kernel, dilation=source.dilation, stride=source.stride
     )
 
 
 def compensated(real: Tensor, scale: Tensor, grid: LevelGrid, covariance: Tensor) -> Tensor:
-    """Values of ``grid`` for the weights ``real`` ``[out, n]`` of ``scale`` ``[out]`` (float64),
-    whose results have little error for inputs of ``covariance`` ``[groups, n, n]``.
+    """Values of ``grid`` for the weights ``real`` ``[out, n]`` with ``scale`` ``[out]`` (float64),
+    whose results have a small error for inputs of ``covariance`` ``[groups, n, n]``.
 
-    Groups have equal numbers of outputs, in order. Inputs of large variance are rounded first.
+    Groups have equal numbers of outputs, in order. Inputs with large variance are rounded first.
     """
     groups, n, _ = covariance.shape
     variance = covariance.diagonal(dim1=1, dim2=2)

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 ROOM = 1 << 26
-"""Bytes of a tensor that are held in memory at most."""
+"""Maximum number of bytes of a tensor held in memory."""
 
 
 class Store:
-    """Tensors by name, written batch by batch in the order of the samples; a context that deletes
-    the files."""
+    """Tensors by name, written batch by batch in the order of the samples; a context manager that
+    deletes the files."""
 
     def __init__(self) -> None:
         self._kept: dict[str, _Kept] = {}
@@ -26,21 +26,21 @@ class Store:
         return iter(self._kept)
 
     def append(self, name: str, x: Tensor) -> None:
-        """Add the next samples of a tensor, which must not change any more."""
+        """Append the next samples of a tensor, which must not change afterwards."""
         if name not in self._kept:
             self._kept[name] = _Kept(x)
         self._kept[name].append(x.detach())
 
     def read(self, name: str, first: int, last: int) -> Tensor:
-        """The samples ``first`` to ``last - 1``."""
+        """Return the samples ``first`` to ``last - 1``."""
         return self._kept[name].read(first, last)
 
     def gather(self, name: str, samples: Sequence[int]) -> Tensor:
-        """Some samples, in the order given."""
+        """Return selected samples in the given order."""
         return torch.cat([self.read(name, i, i + 1) for i in samples])
 
     def drop(self, name: str) -> None:
-        """Forget a tensor."""
+        """Remove a tensor."""
         if (kept := self._kept.pop(name, None)) is not None:
             kept.close()
 

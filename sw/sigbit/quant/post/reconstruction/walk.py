@@ -1,5 +1,5 @@
 """A walk through the prepared network and the float one side by side, block by block: every layer
-meets the quantized inputs that it will get, and the float values that it should give."""
+gets the quantized inputs of the final network, and the float values that it should return."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -23,32 +23,32 @@ Values = dict[str, Levels]
 
 
 class Step:
-    """What is done to each layer, then to each block; this one does nothing."""
+    """Operation on each layer, then on each block; this base class does nothing."""
 
     needs_targets = False
-    """Whether :meth:`block` does anything, for which it needs float values."""
+    """True if :meth:`block` needs float values."""
 
     def layer(self, site: "LayerSite") -> None:
         """Change a layer in place."""
 
     def block(self, site: "BlockSite") -> None:
-        """Change a block in place, when its layers are done."""
+        """Change a block in place, after its layers."""
 
 
 class Walk:
-    """Both networks on ``samples``, as far as the walk has come; a context.
+    """Both networks on ``samples``, up to the present position of the walk; a context manager.
 
     Parameters
     ----------
     prepared : PreparedModel
-        In evaluation mode; what follows is computed with its parameters as they are then.
+        In evaluation mode; later values are computed with its parameters at that time.
     reference : Reference
         The float network.
     samples : SampleChunks
         Read once.
     blocks : sequence of Block
     targets : bool
-        Whether float values are kept.
+        Store float values.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Walk:
         self._dtype = next((p.dtype for p in self.prepared.parameters()), torch.float32)
 
     def batches(self) -> Iterator[tuple[int, int]]:
-        """First and last sample, plus one, of every micro-batch."""
+        """First sample, and last sample plus one, of every micro-batch."""
         for first in range(0, self.samples, MICRO_BATCH):
             yield first, min(first + MICRO_BATCH, self.samples)
 
@@ -98,7 +98,7 @@ class Walk:
         ]
 
     def some(self, block: Block, samples: list[int]) -> Values:
-        """Those that a block reads, of some samples."""
+        """The tensors that a block reads, for selected samples."""
         return {
             t: Levels(self.levels.gather(t, samples).to(self._dtype), self.scales[t])
             for t in block.reads
@@ -106,7 +106,7 @@ class Walk:
 
     @torch.no_grad()
     def put(self, p: Plan) -> None:
-        """Compute the tensor of a plan; what a layer computes with is found once."""
+        """Compute the tensor of a plan; the layer's constants are determined once."""
         module = self.prepared.quant_module(p.name)
         assert not isinstance(module, QuantInput)
         self.levels.drop(p.name)
@@ -124,7 +124,7 @@ class Walk:
 
     @torch.no_grad()
     def advance_floats(self, index: int) -> None:
-        """Keep the float values that the block gives."""
+        """Store the float values that the block returns."""
         block, graph = self.blocks[index], self.reference.graph
         known = list(self.floats)
         names = {node.name for node in graph.nodes}
@@ -135,7 +135,8 @@ class Walk:
                     self.floats.append(name, values.plain(name))
 
     def forget(self, index: int) -> None:
-        """Forget what nobody reads after a block, but the inputs of the float network."""
+        """Remove tensors that are no longer read after a block, except the inputs of the float
+        network."""
         inputs = {node.name for node in self.reference.graph.inputs}
         for store in (self.levels, self.floats):
             for name in list(store):
@@ -152,7 +153,7 @@ class Walk:
 
 @dataclass(frozen=True)
 class LayerSite:
-    """A layer whose inputs are computed."""
+    """A layer whose inputs have been computed."""
 
     walk: Walk
     plan: LayerPlan
@@ -191,7 +192,7 @@ class BlockSite:
         return values
 
     def targets(self, samples: list[int]) -> Mapping[str, Tensor]:
-        """The float values that the block should give, divided as the reference says."""
+        """The float values that the block should return, divided as in the reference."""
         found = {}
         for p in self.block.plans:
             if p.name in self.block.gives and p.name in self.walk.floats:
@@ -207,8 +208,8 @@ def go(
     done: int = 0,
     after: Callable[[int], None] = lambda number: None,
 ) -> None:
-    """Take ``steps`` at every block from number ``done`` on; ``after`` is called with the number of
-    blocks that are done."""
+    """Apply ``steps`` to every block from number ``done`` on; ``after`` is called with the number
+    of completed blocks."""
     learning = any(step.needs_targets for step in steps)
     for number, block in enumerate(walk.blocks):
         for p in block.plans:
