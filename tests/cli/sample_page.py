@@ -24,8 +24,8 @@ def sample_page(seed: int, name: str = "conv & <b>") -> str:
     engines = ["LOAD", "COMPUTE", "STORE"]
     point = charts.Point(name, 3.0, 20.0, 1.0, "series-0")
     drawn = [
-        partial(charts.stacked, [name], {"a": [1], "b": [2.5]}, ["ink", "bad"], "cycles"),
-        partial(charts.dots, [name], {"a": [1.5], "b": [None]}, ["ink", "bad"], "dB"),
+        partial(charts.stacked, [name], [("ink", [1]), ("bad", [2.5])], "cycles"),
+        partial(charts.dots, [name], [("ink", [1.5]), ("bad", [None])], "dB"),
         partial(charts.roofline, [point], 32.0, 8.0),
         partial(charts.extents, [charts.Extent(name, 0, 3, "accent")], 9, "KiB"),
         partial(treemap, Tile("all", 3, (Tile(name, 2), Tile("b", 1))), "LUT"),

@@ -9,12 +9,14 @@ import pytest
 import torch
 from torch import nn
 
+from quant.test_annotated import quantized
 from sigbit.compiler import compile_graph
 from sigbit.compiler.random_graph import random_graph
 from sigbit.flows.details.chip import chip
 from sigbit.flows.details.codes import activation_codes, model_codes, program_codes
 from sigbit.flows.details.tensors import Tensors, measure
 from sigbit.flows.details.timeline import predicted
+from sigbit.flows.pages.numbers import numbers
 from sigbit.flows.progress import silent
 from sigbit.frontend import import_model
 from sigbit.ir.integer import Conv
@@ -161,6 +163,18 @@ def test_errors_are_split():
     assert last.deployed_db == pytest.approx(
         -10 * np.log10(10 ** (-last.weights_db / 10) + 10 ** (-last.activations_db / 10)), abs=3
     )
+
+
+def test_an_exact_network_has_no_errors():
+    """A quantized network whose codes are kept: nothing differs, nothing is split."""
+    graph, spec, x = quantized("ROUND", 8, True, 0, 4, False)
+    prepared = prepare(graph, spec, (x,))
+    before = convert(prepared).graph
+    found = measure(prepared, graph, (x,), "noise", silent)
+    assert {(e.deployed_db, e.weights_db, e.activations_db) for e in found.errors} == {(None,) * 3}
+    assert found.worst == ()
+    assert convert(prepared).graph == before
+    assert "No tensor differs" in next(numbers(found)).body
 
 
 def test_worst_channels_are_found():

@@ -91,47 +91,31 @@ def timeline(
         )
     _rows(axes, engines, width)
     axes.set_xlim(low, high)
-    axes.xaxis.set_major_formatter(NUMBER)
-    _ticks(axes, width)
-    axes.set_xlabel("cycle")
-    axes.grid(axis="x", linewidth=0.5)
-    return svg(axes, f"timeline of {', '.join(engines)}, cycles {low} to {high}")
+    return _finished(axes, "cycle", width, f"timeline of {', '.join(engines)}")
 
 
-def stacked(
-    rows: Sequence[str],
-    parts: Mapping[str, Sequence[float]],
-    tones: Sequence[str],
-    label: str,
-    width: float,
-) -> Markup:
-    """Horizontal bars, one a row, whose parts follow each other; ``label`` names the axis and its
-    unit."""
+Parts = Sequence[tuple[str, Sequence[float | None]]]
+"""Colours, and the values of every row."""
+
+
+def stacked(rows: Sequence[str], parts: Parts, label: str, width: float) -> Markup:
+    """Horizontal bars, one a row, whose ``parts`` follow each other; ``label`` names the axis and
+    its unit."""
     axes = axes_of(width, 0.75 + ROW * len(rows))
     left = np.zeros(len(rows))
-    for tone, values in zip(tones, parts.values(), strict=True):
-        axes.barh(range(len(rows)), values, left=left, height=0.7, color=colour(tone))
-        left += np.asarray(values, float)
+    for tone, values in parts:
+        lengths = np.array([value or 0.0 for value in values])
+        axes.barh(range(len(rows)), lengths, left=left, height=0.7, color=colour(tone))
+        left += lengths
     _rows(axes, rows, width)
-    axes.set_xlim(0, 1.02 * max(float(left.max(initial=0)), 1.0))
-    axes.xaxis.set_major_formatter(NUMBER)
-    _ticks(axes, width)
-    axes.set_xlabel(label)
-    axes.grid(axis="x", linewidth=0.5)
-    return svg(axes, label)
+    axes.set_xlim(0, 1.02 * float(left.max(initial=0)) or 1.0)
+    return _finished(axes, label, width)
 
 
-def dots(
-    rows: Sequence[str],
-    parts: Mapping[str, Sequence[float | None]],
-    tones: Sequence[str],
-    label: str,
-    width: float,
-) -> Markup:
-    """Dots on a line for every row, one for each part that has a value there."""
+def dots(rows: Sequence[str], parts: Parts, label: str, width: float) -> Markup:
+    """Dots on a line for every row, one for each of ``parts`` that has a value there."""
     axes = axes_of(width, 0.75 + ROW * len(rows))
-    axes.grid(axis="both", linewidth=0.5)
-    for place, (tone, values) in enumerate(zip(tones, parts.values(), strict=True)):
+    for place, (tone, values) in enumerate(parts):
         found = [(v, row) for row, v in enumerate(values) if v is not None]
         axes.scatter(
             [v for v, _ in found],
@@ -143,10 +127,8 @@ def dots(
             zorder=3,
         )
     _rows(axes, rows, width)
-    axes.xaxis.set_major_formatter(NUMBER)
-    _ticks(axes, width)
-    axes.set_xlabel(label)
-    return svg(axes, label)
+    axes.grid(axis="y", linewidth=0.5)
+    return _finished(axes, label, width)
 
 
 def roofline(points: Sequence[Point], peak: float, bandwidth: float, width: float) -> Markup:
@@ -228,11 +210,7 @@ def extents(found: Sequence[Extent], end: float, label: str, width: float) -> Ma
             )
     _rows(axes, rows, width)
     axes.set_xlim(0, end)
-    axes.xaxis.set_major_formatter(NUMBER)
-    _ticks(axes, width)
-    axes.set_xlabel(label)
-    axes.grid(axis="x", linewidth=0.5)
-    return svg(axes, label)
+    return _finished(axes, label, width)
 
 
 def real_histogram(found: RealHistogram, width: float) -> Markup:
@@ -288,6 +266,15 @@ def _rows(axes: Axes, names: Sequence[str], width: float) -> None:
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.tick_params(left=False)
     axes.set_axisbelow(True)
+
+
+def _finished(axes: Axes, label: str, width: float, title: str = "") -> Markup:
+    """The drawing of rows over an axis of numbers that ``label`` names."""
+    axes.xaxis.set_major_formatter(NUMBER)
+    _ticks(axes, width)
+    axes.set_xlabel(label)
+    axes.grid(axis="x", linewidth=0.5)
+    return svg(axes, title or label)
 
 
 def _ticks(axes: Axes, width: float) -> None:

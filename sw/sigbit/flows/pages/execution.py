@@ -96,13 +96,11 @@ def _cycles(told: Prediction) -> Section:
         f"{most.layer} takes the most cycles, {share} of {told.cycles:,}. "
         f"Layers by what bounds them: {bounds}."
     )
-    parts = {
-        "fed": [t.fed for t in times],
-        "drain": [t.drain for t in times],
-        "wait": [t.wait for t in times],
-    }
-    tones = [tone for tone, _ in _PARTS]
-    draw = partial(charts.stacked, [t.layer for t in times], parts, tones, "cycles")
+    parts = [
+        (tone, [getattr(t, part) for t in times])
+        for part, (tone, _) in zip(("fed", "drain", "wait"), _PARTS, strict=True)
+    ]
+    draw = partial(charts.stacked, [t.layer for t in times], parts, "cycles")
     return Section(
         "Cycles by layer",
         legend(_PARTS) + figure(draw, caption) + _cycle_table(told),
@@ -141,12 +139,11 @@ def _traffic(found: InspectedProgram, told: Prediction) -> Section:
         f"together {size(whole)} per run, {whole / told.cycles:.1f} of "
         f"{found.program.config.bus_bytes} bytes per cycle that the bus could carry."
     )
-    parts = {
-        "loaded": [t.loaded_bytes / 1024 for t in times],
-        "stored": [t.stored_bytes / 1024 for t in times],
-    }
-    tones = ("series-6", "series-8")
-    draw = partial(charts.stacked, [t.layer for t in times], parts, tones, "KiB per run")
+    parts = [
+        ("series-6", [t.loaded_bytes / 1024 for t in times]),
+        ("series-8", [t.stored_bytes / 1024 for t in times]),
+    ]
+    draw = partial(charts.stacked, [t.layer for t in times], parts, "KiB per run")
     kinds = [
         (kind, f"{moved.transfers[kind]:,}", size(count)) for kind, count in moved.bytes.items()
     ]

@@ -76,30 +76,31 @@ def _cells(use: GridUse | None) -> list[object]:
 
 
 def _errors(found: Tensors) -> Section:
-    split = any(e.weights_db is not None or e.activations_db is not None for e in found.errors)
-    keys = _PARTS if split else _PARTS[:1]
-    parts = {
-        "deployed": [e.deployed_db for e in found.errors],
-        "weights": [e.weights_db for e in found.errors],
-        "activations": [e.activations_db for e in found.errors],
-    }
-    kept = dict(list(parts.items())[: len(keys)])
-    label = "signal-to-noise ratio in dB"
-    draw = partial(
-        charts.dots, [e.layer for e in found.errors], kept, [tone for tone, _ in keys], label
-    )
-    columns = [Column("layer"), *(Column(text, number=True) for _, text in keys)]
-    rows = [
-        (e.layer, *map(_decibels, (e.deployed_db, e.weights_db, e.activations_db)[: len(keys)]))
-        for e in found.errors
-    ]
-    return Section(
-        "Error by layer",
-        legend(keys) + figure(draw, _finding(found.errors)) + table(columns, rows),
+    lead = (
         f"Every tensor beside the float network's, on {found.samples}: energy of the signal over "
         "that of the error, in decibels. More is better; 6 dB are about one bit. Errors of earlier "
-        "layers are part of those of later ones.",
+        "layers are part of those of later ones."
     )
+    names = [e.layer for e in found.errors]
+    ratios = [(e.deployed_db, e.weights_db, e.activations_db) for e in found.errors]
+    shown = [
+        (tone, text, values)
+        for (tone, text), values in zip(_PARTS, zip(*ratios, strict=True), strict=True)
+        if any(value is not None for value in values)
+    ]
+    if not shown:
+        return Section("Error by layer", Markup("<p>{}</p>").format(_finding(found.errors)), lead)
+    draw = partial(
+        charts.dots, names, [(tone, v) for tone, _, v in shown], "signal-to-noise ratio in dB"
+    )
+    columns = [Column("layer"), *(Column(text, number=True) for _, text, _ in shown)]
+    rows = [
+        (name, *map(_decibels, values))
+        for name, *values in zip(names, *(v for _, _, v in shown), strict=True)
+    ]
+    keys = legend((tone, text) for tone, text, _ in shown)
+    drawn = figure(draw, _finding(found.errors))
+    return Section("Error by layer", keys + drawn + table(columns, rows), lead)
 
 
 def _finding(errors: Sequence[LayerError]) -> str:
