@@ -10,13 +10,15 @@ from sigbit.frontend.translation import Translation
 from sigbit.frontend.values import Computed, Refusal, Value
 from sigbit.ir import floating
 
+APART = "return the parts as outputs of their own, and join them on the host"
+
 
 def concat(t: Translation) -> Value:
     """cat along channels or features; of steps, into a sequence."""
     rank = len(t.shape) + 1
     dim = t.argument("dim")
     if dim % rank == 0 or (dim % rank > 1 and rank == 4):
-        raise Refusal(f"concatenation along dimension {dim}", "concatenate channels: dim=1")
+        raise Refusal(f"concatenation along dimension {dim}", APART)
     values = [t.known(v) for v in t.argument("tensors")]
     if rank == 3:
         return _joined(t, values, [_index(t, v) for v in values], dim % rank - 1)
@@ -47,7 +49,7 @@ def _joined(t: Translation, values: list[Computed], indices: list[Index], dim: i
     tensors = list(dict.fromkeys(v.tensor for v in values))
     shapes = [t.shape_of(name) for name in tensors]
     if any(len(s) == 2 or len(s) != len(shapes[0]) or s[1:] != shapes[0][1:] for s in shapes):
-        raise Refusal(f"joins parts of tensors {shapes}", "concatenate channels: dim=1")
+        raise Refusal(f"joins parts of tensors of different sizes, {shapes}", APART)
     starts = dict(zip(tensors, accumulate(map(math.prod, shapes), initial=0), strict=False))
     moved = [np.where(i < 0, i, i + starts[v.tensor]) for v, i in zip(values, indices, strict=True)]
     index = np.concatenate(moved, dim)
