@@ -133,6 +133,7 @@ WRONG: list[tuple[str, ...]] = [
     ("compile", "none.sbm", "-o", "n.sigbit"),
     ("compile", "noise.sbm", "-o", "n.sigbit"),
     ("compile", "zoo:digits", "-o", "n.sigbit"),
+    ("compile", "nets.py:graph", "--arch", "nano", "-o", "n.sigbit", "--images", "100000"),
     ("compile", "nets.py:net", "-o", "n.sigbit"),
     ("compile", "nets.py:graph", "--arch", "nano", "-o", "/dev/full"),
     ("run", "none.sigbit", "tiny.npy"),

@@ -114,6 +114,7 @@ def test_onnx(sigbit, tmp_path):
     answer = sigbit("check", path)
     assert answer.code == 1
     assert "dimension 2 ('H') is dynamic" in answer.out
+    assert "give --input x=SHAPE" in " ".join(answer.out.split())
     answer = sigbit("check", path, "--input", "x=4x8x8", "--json", tmp_path / "c.json")
     assert answer.code == 0, answer
     document = json.loads((tmp_path / "c.json").read_text())

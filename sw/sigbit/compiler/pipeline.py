@@ -26,6 +26,9 @@ from sigbit.ir.integer import IntegerGraph
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.program import Program
 
+IMAGES_MAX = 1024
+"""Images per run at most: a Program has instructions for each of them."""
+
 Progress = Callable[[str, int, int], None]
 """Called before every pass with its name, its number, starting at 0, and the number of passes."""
 
@@ -108,8 +111,11 @@ def compile_graph(
     Raises :class:`~sigbit.errors.CompileError` if the graph does not fit the accelerator; the
     message names the layer, the reason and a remedy.
     """
-    if images < 1:
-        raise CompileError(f"images must be at least 1, not {images}")
+    if not 1 <= images <= IMAGES_MAX:
+        raise CompileError(
+            f"images per run must be in [1, {IMAGES_MAX:,}], not {images:,}: a Program has "
+            "instructions for each of them, and runs as often as there are samples"
+        )
     context = Context(graph, config, name or graph.name, images, vectors or {})
     level: Any = graph
     for number, step in enumerate(PASSES):

@@ -103,13 +103,15 @@ def describe(graph: FloatGraph) -> Description:
     learned: set[str] = set()
     for node in graph.nodes:
         learned.update(n for a in ("weight", "bias") if (n := getattr(node, a, None)) is not None)
+    outputs = zip(graph.output_names, graph.outputs, strict=True)
     return Description(
         name=graph.name,
         inputs=tuple(Tensor(node.name, tuple(node.shape)) for node in graph.inputs),
-        outputs=tuple(Tensor(name, tuple(graph[name].shape)) for name in graph.outputs),
+        outputs=tuple(Tensor(name, tuple(graph[tensor].shape)) for name, tensor in outputs),
         operations=operations,
         host=tuple(
-            HostOperation(op.function, graph.outputs[op.output], op.location) for op in graph.host
+            HostOperation(op.function, graph.output_names[op.output], op.location)
+            for op in graph.host
         ),
         quantizers=len(graph.quantizers),
         macs=sum(row.macs for row in operations),

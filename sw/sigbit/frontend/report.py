@@ -1,8 +1,21 @@
 """The refusal of a model: one row for every node that cannot be compiled."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 
 from sigbit_tools.errors import SigbitError
+
+_ALIKE = 0.75
+"""Share of letters in common from which on names are alike."""
+
+
+def nearest(op: str, supported: Iterable[str]) -> str:
+    """The remedy for an operator of which no better one is known: those whose names are like
+    it."""
+    found = get_close_matches(op, sorted(supported), 3, _ALIKE)
+    near = f"nearest by name: {', '.join(found)}; " if found else ""
+    return f"{near}docs/networks.md lists what is supported"
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,14 @@ from sigbit.frontend.translation import Translation
 from sigbit.frontend.values import Computed, Refusal, Value
 from sigbit.ir import floating
 
+APART = "return the parts as outputs of their own, and join them on the host"
+
 
 def concat(t: Translation) -> Value:
     """cat along any dimension but the batch."""
     axis = t.argument("dim") % (len(t.shape) + 1) - 1
     if axis < 0:
-        raise Refusal("concatenation along dimension 0", "concatenate channels: dim=1")
+        raise Refusal("concatenation along dimension 0", APART)
     values = [t.known(v) for v in t.argument("tensors")]
     if len({v.tensor for v in values}) == 1:
         joined = np.concatenate([t.index(v) for v in values], axis)
@@ -73,7 +75,7 @@ def _joined(t: Translation, values: list[Computed], indices: list[Index], dim: i
     tensors = list(dict.fromkeys(v.tensor for v in values))
     shapes = [t.shape_of(name) for name in tensors]
     if any(len(s) != len(shapes[0]) or s[1:] != shapes[0][1:] for s in shapes):
-        raise Refusal(f"joins parts of tensors {shapes}", "concatenate channels: dim=1")
+        raise Refusal(f"joins parts of tensors of different sizes, {shapes}", APART)
     starts = dict(zip(tensors, accumulate(map(math.prod, shapes), initial=0), strict=False))
     moved = [np.where(i < 0, i, i + starts[v.tensor]) for v, i in zip(values, indices, strict=True)]
     index = np.concatenate(moved, dim)

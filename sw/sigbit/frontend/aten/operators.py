@@ -14,6 +14,7 @@ from sigbit.frontend.aten import (
     recurrent,
     reductions,
 )
+from sigbit.frontend.report import nearest
 from sigbit.frontend.translation import Translation
 from sigbit.frontend.values import Value
 
@@ -235,8 +236,6 @@ def op_name(target: Any) -> str:
 def unknown(op: str) -> tuple[str, str]:
     """Reason and remedy for an operation without a translator."""
     refused = {k for k, t in TRANSLATORS.items() if t is layers.unsupported_convolution}
-    supported = ", ".join(sorted(k for k in set(TRANSLATORS) - refused if not k.startswith("_")))
-    return (
-        "not supported on this accelerator",
-        _REMEDIES.get(op_name(op), f"supported are {supported}, and rearrangements"),
-    )
+    supported = (k for k in set(TRANSLATORS) - refused if not k.startswith("_"))
+    name = op_name(op)
+    return ("not supported on this accelerator", _REMEDIES.get(name) or nearest(name, supported))

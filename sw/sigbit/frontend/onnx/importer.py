@@ -173,8 +173,7 @@ class _OnnxImporter:
                     "input",
                     value.name,
                     f"dimension {', '.join(unclear)} is dynamic; only the batch may be",
-                    "export with fixed sizes, or "
-                    f"import_onnx(path, shapes={{{value.name!r}: (…)}}), without the batch",
+                    _open_remedy(value.name, dims, unclear),
                 )
             elif any(d is not None and not 0 < d <= SIDE_MAX for d in dims):
                 yield UnsupportedNode(
@@ -274,6 +273,13 @@ class _OnnxImporter:
         if not isinstance(value, View):
             return None
         return Call(NodeProto(), Origin(name, "output", name), self._trace).applied(value)
+
+
+def _open_remedy(name: str, dims: list[int | None], unclear: list[str]) -> str:
+    """What to do about dimensions that are open, where only the batch may be."""
+    if dims[0] is not None and len(unclear) == 1 and dims[1] is None:
+        return "the batch must be the first dimension: export with it in front (batch_first=True)"
+    return f"give --input {name}=SHAPE without the batch (import_onnx: shapes=), or fixed sizes"
 
 
 _MALFORMED = (

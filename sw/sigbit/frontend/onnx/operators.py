@@ -15,6 +15,7 @@ from sigbit.frontend.aten.pooling import averaged, fitted_max_pool
 from sigbit.frontend.onnx import elementwise, layers, moves, recurrent, resize
 from sigbit.frontend.onnx import quantizers as quant
 from sigbit.frontend.onnx.trace import Call, OnnxValue, aten
+from sigbit.frontend.report import nearest
 from sigbit.frontend.translation import Translation
 from sigbit.frontend.values import Refusal, Value
 
@@ -135,7 +136,7 @@ _REMEDIES = {
 
 def unknown(op: str) -> Refusal:
     """The refusal of an operator without a translator."""
-    remedy = _REMEDIES.get(op, f"supported are {', '.join(sorted(OPERATORS))}")
+    remedy = _REMEDIES.get(op) or nearest(op, OPERATORS)
     return Refusal("not supported on this accelerator", remedy)
 
 
