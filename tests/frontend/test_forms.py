@@ -108,10 +108,8 @@ FORMS: dict[str, tuple[tuple[int, ...], Net]] = {
         Net(lambda x, a, b: x + b(a(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2),
             nn.Conv2d(4, 4, 7, padding=3, groups=4), nn.Linear(4, 4)),
     ),
-    "global average over a prime": (
-        (2, 4, 37, 41), Net(lambda x, a: a(x).mean((2, 3)), conv(4, 8)),
-    ),
-    "global maximum over a prime": ((2, 4, 37, 3), Net(lambda x, a: a(x).amax((2, 3)), conv(4, 8))),
+    "average over a prime": ((2, 4, 37, 41), Net(lambda x, a: a(x).mean((2, 3)), conv(4, 8))),
+    "maximum over a prime": ((2, 4, 37, 3), Net(lambda x, a: a(x).amax((2, 3)), conv(4, 8))),
     "linear to image": (
         (2, 10),
         Net(lambda x, a, b: b(F.relu(a(x)).view(-1, 8, 4, 4)), nn.Linear(10, 128), conv(8, 4)),

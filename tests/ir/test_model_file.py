@@ -288,7 +288,6 @@ HUGE = 1 << 40
         (at(*X, "high", value=-4), "is not within the values"),
         (at(*X, "axes", value="rows"), "axes: Input should be"),
         (at(*X, "axes", value="features"), "features must be [n, 1, 1]"),
-        (at(*X, "axes", value="steps features"), "a sequence must be [n, steps, 1]"),
         (at(*X, "name", value=""), "must be up to 128 letters, digits and . _ -"),
         (at(*X, "name", value="a\x1b[31m"), "must be up to 128 letters, digits and . _ -"),
         (at(*X, "name", value="../x"), "must be up to 128 letters, digits and . _ -"),
