@@ -23,9 +23,7 @@ def cached_verilog(config: ArchConfig, *, traced: bool = False) -> str:
     """Return the accelerator's Verilog, with the ports that simulators need if ``traced``."""
 
     def emit(into: Path) -> None:
-        from sigbit_hw.gateware.emit import (
-            verilog,
-        )  # imported here only: a cache hit saves the elaboration
+        from sigbit_hw.gateware.emit import verilog  # imported only when needed
 
         (into / "top.v").write_text(verilog(config, traced=traced))
 
