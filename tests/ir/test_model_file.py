@@ -318,7 +318,6 @@ HUGE = 1 << 40
         (at(*G, "tensors", value=["m", "x"]), "tensors differ in size, planes, scale or zero"),
         (without_outputs, "there is no output"),
         (at("outputs", 0, "tensor", value="absent"), "output 'absent' is not a node"),
-        (at("outputs", 0, "axes", value="steps features"), "must not be a sequence"),
         (at("host", 0, "function", value="eval"), "host.0.function: Input should be"),
         (at("host", 0, "output", value=2), "output 2, which does not exist"),
         (at("host", 0, "output", value=-1), "output -1, which does not exist"),

@@ -113,7 +113,8 @@ class PreparedModel(nn.Module):
         grid, choice = precision.grid(p.name), precision.weights(p)
         is_output = precision.is_output(p.name)
         alone = precision.is_alone(p.name)
-        follows = p.unit and alone and p.name not in self.quantized.quantizers
+        free = p.unit and alone and p.name not in self.quantized.quantizers
+        follows = free and precision.keeps_integers(p)
         weight_quantizer = preactivation = None
         source = p.sources[0]
         if source.trained:

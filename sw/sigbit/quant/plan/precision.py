@@ -162,11 +162,18 @@ class Precision:
 
     def _fewest(self, source: SourcePlan) -> int:
         """The fewest terms that hold the integers of a source without a parameter."""
+        return next((t for t in DIGITS if self._holds(source, t)), max(DIGITS))
+
+    def _holds(self, source: SourcePlan, terms: int) -> bool:
+        """Whether ``terms`` terms hold the integers of a source without a parameter."""
         if not isinstance(source.taps, Separable):
-            return 1
+            return True
         products = {a * b for a in source.taps.lines for b in source.taps.columns}
-        fits = (t for t in DIGITS if products <= set(self._spec.weight_grid(t).values))
-        return next(fits, max(DIGITS))
+        return products <= set(self._spec.weight_grid(terms).values)
+
+    def keeps_integers(self, p: LayerPlan) -> bool:
+        """Whether the first source's integers, without a parameter, are the weights as they are."""
+        return self._holds(p.sources[0], self.terms(p)[0])
 
     def _method_bits(self, p: LayerPlan) -> int | None:
         """Bits that a layer's tensor has by the spec's method; None on the accelerator's grid."""
