@@ -73,7 +73,8 @@ BAD = {
     "text over text": "<svg width='99' height='20' viewBox='0 0 99 20'>"
     "<text x='0' y='15'>one</text><text x='4' y='15'>two</text></svg>",
     "contrast": "<p style='color:color-mix(in srgb, var(--surface), var(--ink) 20%)'>pale</p>",
-    "text overflows its box": "<p style='width:20px;overflow:hidden'>unbreakable</p>",
+    "text overflows its box": "<p style='width:20px;overflow:hidden;white-space:nowrap'>"
+    "too long</p>",
 }
 """What must be found, and a part of a page that has it."""
 

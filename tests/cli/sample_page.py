@@ -42,4 +42,4 @@ def sample_page(seed: int, name: str = "conv & <b>") -> str:
         sections.layers([sections.LayerRow(name, "conv", (1, 2, 3), 4, 5, 0, "a.py:1")]),
         sections.provenance({"digest": "00"}, "sigbit demo --seed 1"),
     ]
-    return render("Title", "subtitle", Verdict(True, "all equal"), parts, "footer")
+    return render("/a/long/path" * 8, "subtitle", Verdict(True, "all equal"), parts, "footer")
