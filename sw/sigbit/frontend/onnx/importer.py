@@ -16,6 +16,7 @@ from sigbit.frontend.onnx import quantizers as quant
 from sigbit.frontend.onnx.explicit import explicit
 from sigbit.frontend.onnx.folding import Folder
 from sigbit.frontend.onnx.operators import FUNCTIONS, OPERATORS, QONNX, unknown
+from sigbit.frontend.onnx.qoperator import lowered
 from sigbit.frontend.onnx.reading import check_model, read_model
 from sigbit.frontend.onnx.trace import (
     Array,
@@ -98,6 +99,7 @@ class _OnnxImporter:
                 from onnx.inliner import inline_local_functions
 
                 model = inline_local_functions(model)
+            model, self._kept = lowered(model)
             versions = {o.domain: o.version for o in model.opset_import}
             constants = [numpy_helper.to_array(t) for t in model.graph.initializer]
             self._known = _inferred(model)
@@ -203,7 +205,7 @@ class _OnnxImporter:
                 raise Refusal(f"reads {absent[0]!r}, which nothing before it computes", _MEND)
             known = node.op_type in OPERATORS and _is_standard(node)
             if not known and not all(isinstance(o, Constant) for o in operands):
-                raise unknown(node.op_type)
+                raise self._kept.get(next(iter(outputs), "")) or unknown(node.op_type)
             if any(isinstance(o, Unknown) for o in operands):
                 self._trace.values.update({o: Unknown() for o in outputs})
                 return

@@ -107,6 +107,7 @@ OPERATORS: Mapping[str, OnnxTranslator] = {
 
 QONNX = frozenset(["Quant", "IntQuant", "BipolarQuant", "FloatQuant", "Trunc"])
 
+_STATIC = "quantize statically: scales that depend on the input are not known beforehand"
 _REMEDIES = {
     "LayerNormalization": "use BatchNormalization",
     "InstanceNormalization": "use BatchNormalization",
@@ -115,9 +116,9 @@ _REMEDIES = {
     "If": "export the model without data-dependent control flow",
     "Loop": "export the model without data-dependent control flow",
     "Scan": "export the model without data-dependent control flow",
-    "QLinearConv": "export quantized models with QuantizeLinear and DequantizeLinear",
-    "QLinearMatMul": "export quantized models with QuantizeLinear and DequantizeLinear",
-    "ConvInteger": "export quantized models with QuantizeLinear and DequantizeLinear",
+    "ConvInteger": _STATIC,
+    "DynamicQuantizeLinear": _STATIC,
+    "MatMulInteger": _STATIC,
     "MultiThreshold": "give the model as it was before the conversion to MultiThreshold",
     "TopK": "take the network's output before it, or use ArgMax",
 }
