@@ -297,7 +297,7 @@ OPERANDS = ["q", "s", "z", "w", "s", "z"]
         (
             [N("QLinearMatMul", ["q", "s2", "z", "w", "s", "z", "s", "z"], ["r"]), LAST],
             "QLinearMatMul",
-            "2 scales of the tensor 'q'",
+            "2 scales or zero points of 'q'",
         ),
         ([N("QLinearMatMul", OPERANDS[:4], ["r"]), LAST], "QLinearMatMul", "missing"),
         (

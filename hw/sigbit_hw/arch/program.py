@@ -1,8 +1,8 @@
 """The Program container: one file with everything a device needs to run a network.
 
 A :mod:`~sigbit_hw.arch.container` of arrays ``instructions`` (bytes), ``image`` (constant bytes of
-the DMA window) and optional test vectors ``vector.*``, and one JSON document with everything else
-(:mod:`~sigbit_hw.arch.program_schema`).
+the DMA window), optional test vectors ``vector.*`` and constants of the host ``host.*``, and one
+JSON document with everything else (:mod:`~sigbit_hw.arch.program_schema`).
 """
 
 from collections.abc import Mapping
@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from sigbit_hw.arch import container
 from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.host_schema import PREFIX, host_document
 from sigbit_hw.arch.program_check import check_program
 from sigbit_hw.arch.program_parts import (
     ExecInfo,
     Fold,
-    HostStep,
     LayerInfo,
     Port,
     ProgramError,
@@ -31,10 +31,10 @@ from sigbit_tools.files import FileError, replacing
 from sigbit_tools.shown import shown
 from sigbit_tools.strict_json import parse_json
 
-__all__ = ["ExecInfo", "Fold", "HostStep", "LayerInfo", "Port", "Program", "ProgramError"]
+__all__ = ["ExecInfo", "Fold", "LayerInfo", "Port", "Program", "ProgramError"]
 
 ARRAYS = frozenset({"instructions", "image"})
-"""What a Program file holds besides test vectors."""
+"""What a Program file holds besides test vectors and constants of the host."""
 
 _VECTOR = "vector."
 
@@ -70,11 +70,12 @@ class Program(ProgramParts):
             )
 
     def _document(self) -> dict[str, Any]:
-        skip = {"config", "instructions", "image", "vectors"}
+        skip = {"config", "host", "instructions", "image", "vectors"}
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in skip}
-        for name in ("inputs", "outputs", "layers", "execs", "host"):
+        for name in ("inputs", "outputs", "layers", "execs"):
             plain[name] = [asdict(item) for item in plain[name]]
         return plain | {
+            "host": host_document(self.host)[0],
             "format_version": FORMAT_VERSION,
             "config": self.config.to_json(),
             "config_digest": self.config.digest,
@@ -87,7 +88,8 @@ class Program(ProgramParts):
     @property
     def _arrays(self) -> dict[str, NDArray[Any]]:
         vectors = {f"{_VECTOR}{name}": array for name, array in self.vectors.items()}
-        return {"instructions": self.instructions, "image": self.image, **vectors}
+        constants = host_document(self.host)[1]
+        return {"instructions": self.instructions, "image": self.image, **vectors, **constants}
 
     def save(self, path: str | Path) -> None:
         """Write the file, whole or not at all. Equal Programs give equal bytes.
@@ -141,10 +143,10 @@ def _check_arrays(arrays: Mapping[str, NDArray[Any]]) -> None:
     if absent := ARRAYS - set(arrays):
         raise ValueError(f"a Program without {' and '.join(sorted(absent))}: compile it again")
     for name in arrays:
-        if name not in ARRAYS and not name.startswith(_VECTOR):
+        if name not in ARRAYS and not name.startswith((_VECTOR, PREFIX)):
             raise ValueError(
-                f"a Program holds {', '.join(sorted(ARRAYS))} and test vectors {_VECTOR}*, not "
-                f"{shown(name)}"
+                f"a Program holds {', '.join(sorted(ARRAYS))}, test vectors {_VECTOR}* and "
+                f"constants {PREFIX}*, not {shown(name)}"
             )
 
 
@@ -170,7 +172,7 @@ def _program(
             "outputs": outputs,
             "layers": tuple(LayerInfo(**dict(layer)) for layer in document.layers),
             "execs": tuple(ExecInfo(**dict(info)) for info in document.execs),
-            "host": tuple(HostStep(**dict(step)) for step in document.host),
+            "host": document.host.part(arrays),
             "vectors": {
                 name.removeprefix(_VECTOR): array
                 for name, array in arrays.items()

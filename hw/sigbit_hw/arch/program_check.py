@@ -39,9 +39,10 @@ def check_program(program: ProgramParts) -> None:
     _check_windows(program)
     _distinct("layers", (layer.name for layer in program.layers))
     _check_execs(program)
-    for step in program.host:
-        known = [port.name for port in program.outputs]
-        _need(step.output in known, f"host: there is no output {step.output!r}, only {known}")
+    try:
+        program.host.check({port.name: port.shape for port in program.outputs})
+    except ValueError as error:
+        raise ValueError(f"host: {error}") from None
     _check_vectors(program)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sigbit_hw.arch import images, isa
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.formats import check_finite, round_half_away
+from sigbit_hw.arch.host import HostPart
 from sigbit_tools.errors import SigbitError
 
 
@@ -186,21 +187,11 @@ class ExecInfo:
 
 
 @dataclass(frozen=True)
-class HostStep:
-    """What the host does with output ``output`` after a run: ``function`` ("argmax", "softmax",
-    "log_softmax") over its channels; ``source`` is where the user wrote it."""
-
-    output: str
-    function: str
-    source: str = ""
-
-
-@dataclass(frozen=True)
 class ProgramParts:
     """A compiled network as it lies in memory.
 
     A run takes ``images`` images: image i of a port lies i times the port's size after its offset.
-    ``host`` is what remains to be done with the outputs, in this order.
+    ``host`` is what remains to be done with the outputs.
     """
 
     name: str
@@ -216,7 +207,7 @@ class ProgramParts:
     layers: tuple[LayerInfo, ...]
     execs: tuple[ExecInfo, ...]
     images: int = 1
-    host: tuple[HostStep, ...] = ()
+    host: HostPart = field(default_factory=HostPart)
     vectors: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @cached_property

@@ -4,30 +4,22 @@ What one value may be is said here, how they must fit together in
 :mod:`~sigbit_hw.arch.program_check`.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
 from sigbit_hw.arch.documents import Schema, validated
 from sigbit_hw.arch.formats import MAX_DIGITS
+from sigbit_hw.arch.host_schema import HostDocument, Name, Source
 from sigbit_hw.arch.isa import ADDRESS_BITS, TAG_BITS
-from sigbit_hw.arch.names import check_name
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """Version of the document."""
 
 IMAGES_MAX = 1 << 16
 """Images of a run at most."""
 SIDE_MAX = 1 << 20
 """Channels, lines or columns of a tensor at most: more slots no memory has."""
-SOURCE_MAX = 4096
-"""Characters of the text that says where a user wrote something at most."""
-
-
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("text must be printable, in one line")
-    return text
 
 
 def _normal(scale: float) -> float:
@@ -37,8 +29,6 @@ def _normal(scale: float) -> float:
     return scale
 
 
-Name = Annotated[str, Field(strict=True), AfterValidator(check_name)]
-Source = Annotated[str, Field(strict=True, max_length=SOURCE_MAX), AfterValidator(_printable)]
 Offset = Annotated[int, Field(strict=True, ge=0, lt=1 << ADDRESS_BITS)]
 Size = Annotated[int, Field(strict=True, ge=1, lt=1 << ADDRESS_BITS)]
 Side = Annotated[int, Field(strict=True, ge=1, le=SIDE_MAX)]
@@ -104,14 +94,6 @@ class ExecDocument(Schema):
     images: Images
 
 
-class HostDocument(Schema):
-    """See :class:`~sigbit_hw.arch.program.HostStep`."""
-
-    output: Name
-    function: Literal["argmax", "log_softmax", "softmax"]
-    source: Source
-
-
 class ProgramDocument(Schema):
     """See :class:`~sigbit_hw.arch.program.Program`; ``config`` has checks of its own, of the
     :class:`~sigbit_hw.arch.config.ArchConfig`."""
@@ -129,7 +111,7 @@ class ProgramDocument(Schema):
     layers: Annotated[tuple[LayerDocument, ...], Field(max_length=1 << TAG_BITS)]
     execs: tuple[ExecDocument, ...]
     images: Images
-    host: tuple[HostDocument, ...]
+    host: HostDocument
 
 
 def program_document(document: object) -> ProgramDocument:

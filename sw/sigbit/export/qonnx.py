@@ -28,6 +28,7 @@ from sigbit.ir.integer import (
     TensorType,
 )
 from sigbit_hw.arch import numerics
+from sigbit_hw.arch.host_schema import host_document
 
 OPSET, IR_VERSION = 18, 10
 """Versions that runtimes have had for years."""
@@ -97,7 +98,7 @@ class _Exporter:
         for node in graph.inputs:
             tensors[node.name] |= {"low": node.low, "high": node.high}
         formats = {"weights": str(graph.weight_format), "activations": str(graph.act_format)}
-        host = [{"output": op.output, "function": op.function} for op in graph.host]
+        host = host_document(graph.host)[0]["steps"]
         return {"name": graph.name, "formats": formats, "tensors": tensors, "host": host}
 
     def _info(self, name: str, kind: TensorType) -> onnx.ValueInfoProto:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sigbit.flows.host import HostOperation, host_operations
 from sigbit.flows.result import Result, Stopwatch, plain
 from sigbit.flows.traffic import Traffic, spilled, traffic
 from sigbit.inputs.programs import load_program
@@ -114,6 +115,11 @@ class InspectedProgram(Result):
     traffic: Traffic
     prediction: Prediction | None
 
+    @property
+    def host(self) -> tuple[HostOperation, ...]:
+        """What is left to the host."""
+        return host_operations(self.program.host)
+
     def listing(self) -> str:
         """Return the assembler listing, with a comment line where another layer begins: it
         assembles again."""
@@ -137,7 +143,7 @@ class InspectedProgram(Result):
             "arch": net.config.name,
             "arch_digest": net.config.digest,
             "images": net.images,
-            "host": plain(net.host),
+            "host": plain(self.host),
             "layers": plain(self.layers),
             "inputs": plain(net.inputs),
             "outputs": plain(net.outputs),

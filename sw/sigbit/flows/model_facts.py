@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from sigbit.flows.host import host_operations
 from sigbit.flows.result import Result, Stopwatch
 from sigbit.ir.integer import Axes, Conv, Gather, Input, IntegerGraph, MaxPool, macs, tensors_of
 from sigbit.ir.model_file import load_model, model_digest
@@ -71,10 +72,7 @@ def model_facts(path: Path) -> ModelFacts:
         radix_bits=graph.radix_bits,
         inputs=tuple(_tensor(graph, n.name, n.axes) for n in graph.inputs),
         outputs=tuple(_tensor(graph, name, axes) for name, axes in outputs),
-        host=tuple(
-            f"{op.function} of {graph.outputs[op.output]} {op.location}".strip()
-            for op in graph.host
-        ),
+        host=tuple(map(str, host_operations(graph.host))),
         layers=layers,
         macs=sum(layer.macs for layer in layers),
         **watch.read(),

@@ -17,6 +17,7 @@ from sigbit.flows.devices import (
     preparing,
     target_name,
 )
+from sigbit.flows.host import host_operations
 from sigbit.flows.progress import Tell, silent
 from sigbit.flows.result import Result, Stopwatch, plain
 from sigbit.inputs.programs import load_program
@@ -96,7 +97,7 @@ class ProgramRun(Result):
             "compared": {what: found.codes for what, found in self.compared.items()},
             "checked": {what: plain(found.mismatches) for what, found in self.compared.items()},
             "mismatches": self.mismatches,
-            "host": plain(self.program.host),
+            "host": plain(host_operations(self.program.host)),
             "outputs": plain(self.outputs),
             "seconds": self.seconds,
             "cpu_seconds": self.cpu_seconds,

@@ -1,4 +1,4 @@
-"""What a float graph says beside its nodes: quantizers of tensors, and the host's part."""
+"""What a float graph says beside its nodes: quantizers of tensors."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,14 +21,6 @@ _ROUND: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
         "FLOOR": torch.floor,
         "ROUND_TO_ZERO": torch.trunc,
         "UP": lambda v: v.sign() * v.abs().ceil(),
-    }
-)
-
-_HOST: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
-    {
-        "argmax": lambda x: x.argmax(1),
-        "log_softmax": lambda x: x.log_softmax(1),
-        "softmax": lambda x: x.softmax(1),
     }
 )
 
@@ -127,22 +119,3 @@ class FloatAnnotation:
 
 Quantizer = QuantAnnotation | FloatAnnotation
 """What a quantized model does to a tensor."""
-
-
-HostFunction = Literal["argmax", "log_softmax", "softmax"]
-
-
-@dataclass(frozen=True)
-class HostOp:
-    """A function over the channels of output number ``output``, left to the host.
-
-    It does not change the predicted class.
-    """
-
-    output: int
-    function: HostFunction
-    location: str = ""
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """The function of ``x`` ``[batch, channels, ...]``."""
-        return _HOST[self.function](x)

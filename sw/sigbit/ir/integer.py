@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sigbit.ir.annotation import HostOp
 from sigbit.ir.arrays import Ints
 from sigbit.ir.constants import Pool
 from sigbit.ir.convolution import conv2d
@@ -28,6 +27,7 @@ from sigbit.ir.integer_nodes import (
 from sigbit.ir.integer_verifier import GraphError, verify
 from sigbit_hw.arch import numerics
 from sigbit_hw.arch.formats import Format, TermGrid
+from sigbit_hw.arch.host import HostPart
 
 __all__ = [
     "Axes",
@@ -54,7 +54,7 @@ __all__ = [
 @dataclass(frozen=True)
 class IntegerGraph:
     """Nodes in topological order, with the native formats they are meant for; ``host`` is what is
-    left to the host after the network, in this order. ``output_axes`` are the axes of every output
+    left to the host after the network. ``output_axes`` are the axes of every output
     as the network's user has it; images if absent.
 
     Equal graphs have the same nodes, down to every integer of their arrays. Equal weights are one
@@ -67,7 +67,7 @@ class IntegerGraph:
     radix_bits: int
     nodes: tuple[Node, ...]
     outputs: tuple[str, ...]
-    host: tuple[HostOp, ...] = ()
+    host: HostPart = field(default_factory=HostPart)
     output_axes: tuple[Axes, ...] = ()
     _by_name: dict[str, Node] = field(init=False, repr=False, compare=False)
 

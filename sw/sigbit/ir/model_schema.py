@@ -5,12 +5,11 @@ Every field is required, none may be added, and numbers are what they say they a
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Discriminator, FailFast, Field, Tag
 
-from sigbit.ir.annotation import HostFunction, HostOp
 from sigbit.ir.arrays import Ints
 from sigbit.ir.integer import (
     Axes,
@@ -24,8 +23,9 @@ from sigbit.ir.integer import (
     TensorType,
 )
 from sigbit_hw.arch.formats import Format
+from sigbit_hw.arch.host_schema import HostDocument, host_document
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised with every change of the document."""
 
 Arrays = Mapping[str, Ints]
@@ -172,14 +172,6 @@ class Output(_Schema):
     axes: Axes
 
 
-class Host(_Schema):
-    """A function of output number ``output`` that is left to the host."""
-
-    output: Number
-    function: HostFunction
-    location: str
-
-
 class EsbSchema(_Schema):
     """An :class:`~sigbit_hw.arch.formats.EsbFormat`."""
 
@@ -208,18 +200,18 @@ AnyNode = Annotated[
 class Document(_Schema):
     """The whole document."""
 
-    schema_version: Literal[2]
+    schema_version: Literal[3]
     name: str
     weight_format: AnyFormat
     act_format: AnyFormat
     radix_bits: Number
     nodes: Annotated[tuple[AnyNode, ...], FailFast()]
     outputs: tuple[Output, ...]
-    host: tuple[Host, ...]
+    host: HostDocument
 
-    def graph(self, arrays: Arrays) -> IntegerGraph:
-        """The graph with these arrays; ``KeyError`` for an array that is not there, ``ValueError``
-        for formats and ``GraphError`` for nodes that make no sense."""
+    def graph(self, arrays: Arrays, constants: Mapping[str, NDArray[Any]]) -> IntegerGraph:
+        """The graph with these arrays and constants of the host; ``KeyError`` for an array that is
+        not there, ``ValueError`` for formats and ``GraphError`` for nodes that make no sense."""
         return IntegerGraph(
             self.name,
             _format(self.weight_format),
@@ -227,7 +219,7 @@ class Document(_Schema):
             self.radix_bits,
             tuple(node.node(arrays) for node in self.nodes),
             tuple(output.tensor for output in self.outputs),
-            tuple(HostOp(h.output, h.function, h.location) for h in self.host),
+            self.host.part(constants),
             tuple(output.axes for output in self.outputs),
         )
 
@@ -243,7 +235,7 @@ def document_of(graph: IntegerGraph, keep: Keep) -> dict[str, Any]:
         "radix_bits": int(graph.radix_bits),
         "nodes": [_node(node, keep) for node in graph.nodes],
         "outputs": [{"tensor": tensor, "axes": axes.value} for tensor, axes in outputs],
-        "host": [asdict(op) for op in graph.host],
+        "host": host_document(graph.host)[0],
     }
 
 

@@ -60,7 +60,8 @@ class PreparedModel(nn.Module):
         self.quantized = Quantized.of(graph, plan, spec)
         given = self.quantized.given
         self.graph_name, self.spec, self.plan = graph.name, spec, lower(plan, spec, given)
-        self.host = graph.host
+        stored = (tensor for tensor, _ in self.plan.outputs)
+        self.host = graph.host.of(dict(zip(graph.outputs, stored, strict=True)))
         self.inexact: dict[str, str] = {}
         statistics = {
             n for node in graph.nodes if isinstance(node, BatchNorm) for n in (node.mean, node.var)

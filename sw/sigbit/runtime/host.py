@@ -1,39 +1,21 @@
 """The host's part of a network: what remains to be done with the accelerator's outputs."""
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sigbit_hw.arch.program import Program, ProgramError
 
-Reals = NDArray[np.float64]
 
-
-def _log_softmax(x: Reals) -> Reals:
-    x = x - x.max(1, keepdims=True)
-    return np.asarray(x - np.log(np.exp(x).sum(1, keepdims=True)))
-
-
-_FUNCTIONS: Mapping[str, Callable[[Reals], Reals]] = MappingProxyType(
-    {
-        "argmax": lambda x: x.argmax(1).astype(np.float64),
-        "log_softmax": _log_softmax,
-        "softmax": lambda x: np.asarray(np.exp(_log_softmax(x))),
-    }
-)
-
-
-def results(program: Program, outputs: Mapping[str, NDArray[np.int64]]) -> dict[str, Reals]:
-    """Real results ``[N, C, H, W]`` of the stored integers ``outputs``, the functions of
-    ``program.host`` applied: ``argmax`` leaves ``[N, H, W]``."""
+def results(program: Program, outputs: Mapping[str, NDArray[np.int64]]) -> dict[str, NDArray[Any]]:
+    """Results by name of the stored integers ``outputs``: real outputs ``[N, C, H, W]``, or where
+    ``program.host`` has steps what it makes of them, ``[N, ...]``."""
     real = {port.name: port.dequantize(outputs[port.name]) for port in program.outputs}
-    for step in program.host:
-        if step.function not in _FUNCTIONS:
-            raise ProgramError(
-                f"{program.name}: the host's function {step.function!r} is none of "
-                f"{', '.join(_FUNCTIONS)}: compile it again"
-            )
-        real[step.output] = _FUNCTIONS[step.function](real[step.output])
-    return real
+    if not program.host:
+        return {name: np.asarray(value) for name, value in real.items()}
+    try:
+        return program.host(real)
+    except ValueError as error:
+        raise ProgramError(f"{program.name}: on the host: {error}") from None

@@ -43,7 +43,9 @@ def check(
 
     with telling() as tell:
         found = flow(
-            Network(model, tuple(network.shapes or ()), network.checkpoint),
+            Network(
+                model, tuple(network.shapes or ()), network.checkpoint, tuple(network.cuts or ())
+            ),
             arch,
             latency=latency,
             exact=exact,
@@ -91,10 +93,7 @@ def _show_network(network: "Description", weights: str | None) -> None:
         (o.operation, o.count, f"{o.macs:,}" if o.macs else "", o.by, o.how)
         for o in network.operations
     ]
-    rows += [
-        (h.function, 1, "", "host", f"after the accelerator {h.location}".strip())
-        for h in network.host
-    ]
+    rows += [(h.function, 1, "", "host", f"after the accelerator, {h}") for h in network.host]
     show_facts(f"Network {network.name}", facts)
     show_table("Operations", ["operation", "count", "MACs", "by", "how"], rows, " >>")
 

@@ -16,9 +16,9 @@ from sigbit.errors import CompileError, require
 from sigbit.ir.integer import Conv, Input, IntegerGraph, MaxPool, macs
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.host_schema import SOURCE_MAX
 from sigbit_hw.arch.isa import Exec, Halt, Load, Store
-from sigbit_hw.arch.program import ExecInfo, HostStep, LayerInfo, Port, Program
-from sigbit_hw.arch.program_schema import SOURCE_MAX
+from sigbit_hw.arch.program import ExecInfo, LayerInfo, Port, Program
 
 
 def emit(
@@ -66,10 +66,7 @@ def emit(
         layers=layers,
         execs=_execs(scheduled),
         images=network.images,
-        host=tuple(
-            HostStep(graph.outputs[h.output], h.function, _printable(h.location))
-            for h in graph.host
-        ),
+        host=graph.host,
         vectors=dict(vectors),
     )
 

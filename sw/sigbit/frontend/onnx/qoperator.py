@@ -74,6 +74,8 @@ class _Lowering:
             try:
                 self._node(node)
             except Refusal as refusal:
+                gone = {o for n in self.nodes[at:] for o in n.output}
+                self.real = {k: v for k, v in self.real.items() if v not in gone}
                 del self.nodes[at:]
                 self.nodes.append(node)
                 self.refusals.update(dict.fromkeys(node.output, refusal))
@@ -156,15 +158,15 @@ class _Lowering:
                     "use those of the operator that computes it",
                 )
             return self.real[name]
-        if not self.is_constant(name) and self.array(grid.scale).size != 1:
+        sizes = {self.array(n).size for n in (grid.scale, grid.zero)} - {1}
+        if len(sizes) > 1 or (sizes and grid.axis is None):
             raise Refusal(
-                f"{self.array(grid.scale).size} scales of the tensor {name!r}", "use one scale"
+                f"{' and '.join(map(str, sorted(sizes)))} scales or zero points of {name!r}",
+                "use one for the tensor",
             )
-        inputs = [name, grid.scale, *([grid.zero] if grid.zero else [])]
-        axis: dict[str, Any]
-        axis = {} if grid.axis is None or self.array(grid.scale).size == 1 else {"axis": grid.axis}
-        if axis or self.array(grid.scale).ndim:
-            inputs[1:] = [self._shaped(n, bool(axis)) for n in inputs[1:]]
+        count = next(iter(sizes), 1)
+        axis: dict[str, Any] = {} if count == 1 else {"axis": grid.axis}
+        inputs = [name, *(self._shaped(n, count) for n in (grid.scale, grid.zero) if n)]
         output = self.unique(f"{name}.real")
         self.nodes.append(helper.make_node("DequantizeLinear", inputs, [output], name, **axis))
         if not self.is_constant(name):
@@ -172,10 +174,10 @@ class _Lowering:
             self.grids.setdefault(name, grid)
         return output
 
-    def _shaped(self, name: str, along: bool) -> str:
-        """A scale or a zero point as one number, or as a vector of them."""
+    def _shaped(self, name: str, count: int = 1) -> str:
+        """A scale or a zero point as one number, or as a vector of ``count``."""
         array = self.array(name)
-        wanted = array.reshape(-1) if along else array.reshape(())
+        wanted = array.reshape(()) if count == 1 else np.broadcast_to(array.reshape(-1), count)
         return name if wanted.shape == array.shape else self.constant(f"{name}.flat", wanted)
 
     def quantized(self, real: str, name: str, grid: _Grid) -> None:
@@ -183,8 +185,8 @@ class _Lowering:
         for constant in filter(None, (grid.scale, grid.zero)):
             if self.array(constant).size != 1:
                 raise Refusal(f"{self.array(constant).size} scales of its result", "use one scale")
-        inputs = [real, self._shaped(grid.scale, False)]
-        inputs += [self._shaped(grid.zero, False)] if grid.zero else []
+        inputs = [real, self._shaped(grid.scale)]
+        inputs += [self._shaped(grid.zero)] if grid.zero else []
         self.nodes.append(helper.make_node("QuantizeLinear", inputs, [name], f"{name}.quantize"))
         self.grids[name] = grid
 
