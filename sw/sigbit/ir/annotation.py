@@ -36,6 +36,9 @@ class QuantAnnotation:
 
     With ``source``, a scale, x is first rounded to integers of that scale (ties to even), whose
     lowest bits are then cut off: ``scale / source`` is taken as the power of two nearest to it.
+
+    With ``thresholds`` ``[channels or 1, n]``, whose rows ascend, the integer is the number of
+    those that x reaches; of one signed bit, the sign says whether x reaches the only one.
     """
 
     scale: Tensor
@@ -46,10 +49,18 @@ class QuantAnnotation:
     rounding: Rounding = "ROUND"
     shift_first: bool = True
     source: Tensor | None = None
+    thresholds: Tensor | None = None
+
+    @property
+    def bipolar(self) -> bool:
+        """Whether the values are ``scale`` and ``-scale``."""
+        return self.signed and self.bits == 1
 
     @property
     def range(self) -> tuple[float, float]:
         """Smallest and largest integer."""
+        if self.thresholds is not None and not self.bipolar:
+            return 0.0, float(self.thresholds.shape[1])
         if self.signed:
             return -(2 ** (self.bits - 1)) + self.narrow, 2 ** (self.bits - 1) - 1
         return 0.0, 2**self.bits - 1 - self.narrow
@@ -65,7 +76,11 @@ class QuantAnnotation:
 
     def apply(self, x: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
         """The quantized values of ``x``, with which ``scale`` and ``zero`` broadcast."""
-        if self.signed and self.bits == 1:
+        if self.thresholds is not None:
+            rows = self.thresholds.view(1, -1, *[1] * (x.dim() - 2), self.thresholds.shape[1])
+            count = (x.unsqueeze(-1) >= rows).sum(-1).to(x.dtype)
+            return (2 * count - 1) * scale if self.bipolar else (count - zero) * scale
+        if self.bipolar:
             return torch.where(x >= 0, scale, -scale)
         rounded = _ROUND[self.rounding]
         if self.source is not None:

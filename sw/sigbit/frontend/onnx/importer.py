@@ -18,8 +18,10 @@ from sigbit.frontend.onnx.explicit import explicit
 from sigbit.frontend.onnx.folding import Folder
 from sigbit.frontend.onnx.operators import FUNCTIONS, OPERATORS, QONNX, unknown
 from sigbit.frontend.onnx.qoperator import lowered
+from sigbit.frontend.onnx.quantizers import annotate
 from sigbit.frontend.onnx.reading import check_model, read_model
 from sigbit.frontend.onnx.tail import OnnxTail
+from sigbit.frontend.onnx.thresholds import integer_input, integer_weights
 from sigbit.frontend.onnx.trace import (
     Array,
     Call,
@@ -142,9 +144,10 @@ class _OnnxImporter:
         stored = {t.data_type for t in model.graph.initializer if t.name not in types}
         stored |= {v.type.tensor_type.elem_type for v in model.graph.input}
         self._trace = Trace(versions.get("", versions.get("ai.onnx", 1)), _NARROW & stored)
+        arrays = dict(zip((t.name for t in model.graph.initializer), constants, strict=True))
+        integers = integer_weights(model, arrays)
         self._trace.values.update(
-            (tensor.name, Constant(tensor.name, array))
-            for tensor, array in zip(model.graph.initializer, constants, strict=True)
+            (name, Constant(name, array, integers.get(name))) for name, array in arrays.items()
         )
         self._folder = Folder(model.opset_import, sum(array.size for array in constants))
         self._names: set[str] = set()
@@ -231,6 +234,12 @@ class _OnnxImporter:
             else:
                 shape = tuple(d or _BATCH for d in dims)
                 self._trace.input(value.name, shape, _FLOATS[kind.elem_type])
+                if (quantizer := integer_input(self.model, value.name)) is not None:
+                    call = Call(NodeProto(), Origin(value.name, "input", value.name), self._trace)
+                    found = self._trace.values[value.name]
+                    assert isinstance(found, View)
+                    node = call.emit(annotate, found.node, quantizer)
+                    self._trace.values[value.name] = View.of(node)
 
     def _node(self, node: NodeProto) -> None:
         try:
