@@ -186,9 +186,15 @@ class _OnnxImporter:
         try:
             return explicit(importer.run())
         except UnsupportedModel as error:
-            found = [self._results_of.get(row.name, ()) for row in error.rows]
+            found = [self._tensors_of(row) for row in error.rows]
             self.refused = frozenset(t for each in found for t in each if all(found))
             raise
+
+    def _tensors_of(self, row: UnsupportedNode) -> tuple[str, ...]:
+        """The results of the node that a row names, or the output."""
+        if row.op == "output":
+            return tuple(o.name for o in self.model.graph.output if o.name == row.name)
+        return self._results_of.get(row.name, ())
 
     def _inputs(self) -> Iterator[UnsupportedNode]:
         """The network inputs; a row for each that cannot be one."""
