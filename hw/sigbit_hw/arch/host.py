@@ -124,7 +124,10 @@ class HostPart:
             )
         for step in self.steps:
             _need(step.function in FUNCTIONS, f"no function {shown(step.function)}")
-            FUNCTIONS[step.function].check(step.operands, step.results, step.options)
+            try:
+                FUNCTIONS[step.function].check(step.operands, step.results, step.options)
+            except HostError as error:
+                raise ValueError(f"{step.function}: {error}") from None
             absent = [o for o in step.operands if o and o not in known]
             _need(not absent, f"{step.function} reads {shown(absent[:1])}, which is not known yet")
             for name in filter(None, step.results):

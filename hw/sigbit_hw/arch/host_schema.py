@@ -1,6 +1,7 @@
 """The host's part in documents of Programs and integer models; constants are arrays beside them."""
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Annotated, Any
 
 import numpy as np
@@ -10,11 +11,14 @@ from pydantic import AfterValidator, Field
 from sigbit_hw.arch.documents import Schema
 from sigbit_hw.arch.host import STEPS_MAX, HostInput, HostPart, HostStep, Option
 from sigbit_hw.arch.names import check_name
+from sigbit_tools.shown import shown
 
 PREFIX = "host."
 """What the names of the arrays begin with."""
 SOURCE_MAX = 4096
 """Characters of the text that says where a user wrote something at most."""
+
+_LIST = 16
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -29,8 +33,20 @@ def printable(text: str) -> str:
 Name = Annotated[str, Field(strict=True), AfterValidator(check_name)]
 Reference = Annotated[str, Field(strict=True, max_length=128)]
 Source = Annotated[str, Field(strict=True, max_length=SOURCE_MAX), AfterValidator(printable)]
-Whole = Annotated[int, Field(strict=True, ge=-(1 << 63), lt=1 << 63)]
 Side = Annotated[int, Field(strict=True, ge=1, le=1 << 31)]
+
+
+def _option(value: object) -> Option:
+    """A whole number, a number, or a few whole numbers."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value):
+        return value
+    if isinstance(value, (list, tuple)) and len(value) <= _LIST:
+        numbers = [v for v in value if isinstance(v, int) and not isinstance(v, bool)]
+        if len(numbers) == len(value):
+            return tuple(numbers)
+    raise ValueError(
+        f"an option must be a number or up to {_LIST} whole numbers, not {shown(value)}"
+    )
 
 
 class HostInputDocument(Schema):
@@ -47,12 +63,7 @@ class HostStepDocument(Schema):
     function: Name
     operands: Annotated[tuple[Reference, ...], Field(max_length=256)]
     results: Annotated[tuple[Reference, ...], Field(min_length=1, max_length=256)]
-    options: dict[
-        Name,
-        Whole
-        | Annotated[float, Field(strict=True, allow_inf_nan=False)]
-        | Annotated[tuple[Whole, ...], Field(max_length=16)],
-    ]
+    options: dict[Name, Annotated[Any, AfterValidator(_option)]]
     source: Source
 
 
