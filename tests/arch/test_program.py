@@ -13,12 +13,12 @@ from safetensors.numpy import load_file, save_file
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.axes import Axes
 from sigbit_hw.arch.config import PRESETS
+from sigbit_hw.arch.host import HostInput, HostPart, HostStep
 from sigbit_hw.arch.preprocessing import ImagePreprocessing
 from sigbit_hw.arch.program import (
     FORMAT_VERSION,
     ExecInfo,
     Fold,
-    HostStep,
     LayerInfo,
     ModelOutput,
     Port,
@@ -54,7 +54,20 @@ def program(rng) -> Program:
         layers=(LayerInfo("conv", "conv", (9, 1, 1), 1, 1.5, 0, 945, "model.py:3"),),
         execs=(ExecInfo(2, "conv", 0, 0, 0, 1, 1, (2, 3), 0, 9, 2),),
         images=2,
-        host=(HostStep("scores", "softmax", "model.py:9"),),
+        host=HostPart(
+            (HostInput("logits", "scores", (9,)),),
+            (
+                HostStep("Mul", ("logits", "factor"), ("scaled",), source="model.py:8"),
+                HostStep("Softmax", ("scaled",), ("odds",), {"axis": 1}, "model.py:9"),
+                HostStep("Slice", ("odds", "one", "two", "one"), ("part",)),
+            ),
+            {
+                "factor": np.array(0.3),
+                "one": np.array([1], np.int64),
+                "two": np.array([2], np.int64),
+            },
+            ("odds", "part"),
+        ),
         results=(ModelOutput("scores", "y", Axes.FEATURES), ModelOutput("map", "y")),
         classes=("cat", "dög"),
         vectors={
@@ -205,7 +218,8 @@ def test_memory(program):
 
 def test_file_is_plain_safetensors(file):
     arrays = load_file(file)
-    assert {"instructions", "image", "vector.input.x", "vector.layer.conv"} == set(arrays)
+    host = {"host.factor", "host.one", "host.two"}
+    assert {"instructions", "image", "vector.input.x", "vector.layer.conv", *host} == set(arrays)
     header = int.from_bytes(file.read_bytes()[:8], "little")
     metadata = json.loads(file.read_bytes()[8 : 8 + header])["__metadata__"]
     assert json.loads(metadata["sigbit"])["config_digest"] == NANO.digest

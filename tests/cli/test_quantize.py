@@ -62,8 +62,9 @@ def test_program(sigbit, nets):
     assert document["images"] == 8
     assert 0 <= document["agreement"] <= 1
     assert document["accuracy_float"] is None
-    assert [(s.function, s.output) for s in program.host] == [("softmax", program.outputs[0].name)]
-    assert "on the host: softmax of c" in answer.out
+    assert [s.function for s in program.host.steps] == ["Softmax"]
+    assert [i.output for i in program.host.inputs] == [program.outputs[0].name]
+    assert "on the host: Softmax of c" in answer.out
     rows = {r["layer"]: r for r in document["layers"]}
     assert [(r["weight_terms"], r["act_planes"]) for r in rows.values()][:3] == [
         (None, 3),
@@ -110,7 +111,7 @@ def test_integer_model_is_what_runs(sigbit, nets):
     got = Interp(program.config).run(program, stored, layers=True).layers
     assert got
     assert all((want[name].numpy() == value).all() for name, value in got.items())
-    assert [h.function for h in graph.host] == ["softmax"]
+    assert [s.function for s in graph.host.steps] == ["Softmax"]
 
 
 def test_bits(sigbit, nets):

@@ -211,12 +211,16 @@ def classifier(program, tmp_path):
     """The small Program with a host's part, for ``digits``'s name in the zoo and for another."""
     from dataclasses import replace
 
-    from sigbit_hw.arch.program import HostStep
+    from sigbit_hw.arch.host import HostInput, HostPart, HostStep
 
     files = {}
-    for function in ("softmax", "argmax", "log_softmax"):
+    for function in ("Softmax", "ArgMax", "LogSoftmax"):
         files[function] = tmp_path / f"{function}.sigbit"
-        replace(program, host=(HostStep("y", function, "net.py:1"),)).save(files[function])
+        (port,) = program.outputs
+        options = {"axis": 1, **({"keepdims": 0} if function == "ArgMax" else {})}
+        step = HostStep(function, ("given",), ("z",), options, "net.py:1")
+        host = HostPart((HostInput("given", port.name, port.shape),), (step,), {}, ("z",))
+        replace(program, host=host).save(files[function])
     return files
 
 
@@ -227,7 +231,7 @@ def test_the_hosts_part(sigbit, program, classifier, rng, tmp_path):
     stored = Interp(program.config).run(program, port.quantize(x)).outputs["y"]
     real = program.outputs[0].dequantize(stored)
     odds = np.exp(real) / np.exp(real).sum(1, keepdims=True)
-    wanted = {"softmax": odds, "log_softmax": np.log(odds), "argmax": real.argmax(1)}
+    wanted = {"Softmax": odds, "LogSoftmax": np.log(odds), "ArgMax": real.argmax(1)}
     for function, want in wanted.items():
         out = tmp_path / f"{function}.npy"
         answer = sigbit("run", classifier[function], tmp_path / "x.npy", "-o", out)

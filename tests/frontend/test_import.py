@@ -178,7 +178,7 @@ class Mixing(nn.Module):
         (Constant(), r"a constant operand of shape \(1, 4, 8, 8\)"),
         (Mixing(), "mixes the samples"),
         (nn.Sequential(nn.BatchNorm2d(4, track_running_stats=False)), "running statistics"),
-        (nn.Sequential(nn.Flatten(), nn.Unflatten(1, (16, 4, 4))), "reshape"),
+        (nn.Sequential(nn.Flatten(), nn.Unflatten(1, (16, 4, 4)), nn.Conv2d(16, 2, 1)), "reshape"),
     ],
 )
 def test_refusals(model: nn.Module, message: str) -> None:

@@ -58,6 +58,15 @@ _SBMS: dict[str, Craft] = {
     "100 planes": sbm("nodes", 0, "type", "planes", value=100),
     "no nodes": sbm("nodes", value=[]),
     "no outputs": sbm("outputs", value=[]),
+    "a host's function": sbm(
+        "host",
+        "steps",
+        value=[{"function": "Loop", "operands": [], "results": ["z"], "options": {}, "source": ""}],
+    ),
+    "a host's constant": sbm("host", "constants", value=["a"]),
+    "a host's input without steps": sbm(
+        "host", "inputs", value=[{"name": "a", "output": "x", "shape": [1]}]
+    ),
     "an output of no node": sbm("outputs", value=["nobody"]),
     "an unknown key": sbm("foo", value=1),
     "another version": sbm("schema_version", value=99),

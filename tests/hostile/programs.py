@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from hostile.containers import codec, header_length, with_arrays, with_header
+from hostile.containers import Arrays, codec, header_length, with_arrays, with_header
 from hostile.kinds import Kind, Rng, Unsound, at, edited, text, without
-from sigbit.runtime import DeviceError, load_program
+from sigbit.runtime import DeviceError, load_program, results
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import PRESETS
-from sigbit_hw.arch.program import HostStep, Program, ProgramError
+from sigbit_hw.arch.host import HostInput, HostPart, HostStep
+from sigbit_hw.arch.program import Program, ProgramError
 from sigbit_sim.interp.device import Interp
 from sigbit_sim.random_programs.program import random_inputs, random_program
 
@@ -33,8 +34,27 @@ def write(path: Path, rng: Rng) -> None:
     program = random_program(NANO if rng.random() < 0.7 else FOUR, rng, execs=2)
     inputs = random_inputs(program, rng, 1)
     vectors = {f"input.{name}": value for name, value in inputs.items()}
-    program = replace(program, vectors=vectors, host=(HostStep("y", "softmax", "net.py:3"),))
-    program.save(path)
+    port = program.outputs[0]
+    replace(program, vectors=vectors, host=_host(port.name, port.shape)).save(path)
+
+
+def _host(output: str, shape: tuple[int, ...]) -> HostPart:
+    """Steps with options and constants of every kind."""
+    steps = (
+        HostStep("Clip", ("y", "", "most"), ("clipped",), {}, "net.py:3"),
+        HostStep("Reshape", ("clipped", "flat"), ("row",), {"allowzero": 0}),
+        HostStep("Tile", ("row", "twice"), ("rows",)),
+        HostStep("TopK", ("row", "one"), ("best", "which"), {"axis": 1}),
+        HostStep("Transpose", ("rows",), ("columns",), {"perm": (1, 0)}),
+    )
+    constants = {
+        "most": np.array(0.5),
+        "flat": np.array([1, -1], np.int64),
+        "twice": np.array([2, 1], np.int64),
+        "one": np.array([1], np.int64),
+    }
+    results = ("best", "which", "columns")
+    return HostPart((HostInput("y", output, shape),), steps, constants, results)
 
 
 def read(path: Path) -> None:
@@ -48,7 +68,16 @@ def read(path: Path) -> None:
     if program.images <= IMAGES_RUN and len(program.listing) <= INSTRUCTIONS_RUN:
         inputs = random_inputs(program, np.random.default_rng(0), program.images)
         with suppress(ProgramError, DeviceError):  # legal reasons to stop
-            Interp(program.config, strict=True).run(program, inputs)
+            found = Interp(program.config, strict=True).run(program, inputs)
+            results(program, found.outputs)
+
+
+def _tiled(arrays: Arrays) -> None:
+    arrays["host.twice"] = np.array([1 << 31, 1 << 31], np.int64)
+
+
+def _retyped(arrays: Arrays) -> None:
+    arrays["host.flat"] = np.array([1, 255], np.uint8)
 
 
 def doc(*path: str | int, value: object) -> Craft:
@@ -268,9 +297,26 @@ _DOCUMENT: dict[str, Craft] = {
     "2^40 images": doc("images", value=1 << 40),
     "images as text": doc("images", value="7"),
     "images as 1.0": doc("images", value=1.0),
-    "a host's function": doc("host", 0, "function", value="os.system"),
-    "a host's output": doc("host", 0, "output", value="../../etc/passwd"),
-    "a source of control characters": doc("host", 0, "source", value="a\x1b[31m"),
+    "a host's function": doc("host", "steps", 0, "function", value="os.system"),
+    "a host's input": doc("host", "inputs", 0, "output", value="../../etc/passwd"),
+    "a host's input of another shape": doc("host", "inputs", 0, "shape", value=[1 << 30]),
+    "a host's operand": doc("host", "steps", 0, "operands", value=["__import__"]),
+    "a host's operand of later": doc("host", "steps", 0, "operands", 0, value="row"),
+    "a host's result twice": doc("host", "steps", 1, "results", 0, value="clipped"),
+    "a host's option": doc("host", "steps", 0, "options", value={"mode": 1}),
+    "a host's option as true": doc("host", "steps", 1, "options", value={"allowzero": True}),
+    "a host's option of text": doc("host", "steps", 4, "options", value={"perm": "x"}),
+    "a host's axis": doc("host", "steps", 3, "options", value={"axis": 1 << 62}),
+    "a host's permutation": doc("host", "steps", 4, "options", value={"perm": [0, 0]}),
+    "a host without steps": doc("host", "steps", value=[]),
+    "a host of 5,000 steps": edited(
+        _CODEC, lambda d: d["host"].update(steps=d["host"]["steps"] * 1_000)
+    ),
+    "a host's constant left out": edited(_CODEC, without("host", "constants", 0)),
+    "a host's result of nothing": doc("host", "results", value=["nope"]),
+    "a host's tile of 2^62": with_arrays("program", _tiled),
+    "a host's constant of bytes": with_arrays("program", _retyped),
+    "a source of control characters": doc("host", "steps", 0, "source", value="a\x1b[31m"),
     "a name that leaves": doc("name", value="../../..x/evil"),
     "a name of two dots": doc("name", value="a..b"),
     "a name of control characters": doc("name", value="evil\x1b[31m"),

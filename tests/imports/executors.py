@@ -20,12 +20,12 @@ def tensors(path: Path, x: Floats, batch: int = 1) -> dict[str, Floats]:
     ONNX Runtime without optimizations for others."""
     model = onnx.load(path)
     own = any(n.domain.startswith(("qonnx", "onnx.brevitas")) for n in model.graph.node)
-    run = _by_qonnx if own else _by_onnxruntime
+    run = by_qonnx if own else by_onnxruntime
     found = [run(model, x[i : i + batch]) for i in range(0, len(x), batch)]
     return {n: np.concatenate([np.atleast_1d(f[n]) for f in found]) for n in found[0]}
 
 
-def _by_qonnx(model: onnx.ModelProto, x: Floats) -> dict[str, Floats]:
+def by_qonnx(model: onnx.ModelProto, x: Floats) -> dict[str, Floats]:
     pytest.importorskip("qonnx")
     from qonnx.core.modelwrapper import ModelWrapper
     from qonnx.core.onnx_exec import execute_onnx
@@ -45,7 +45,8 @@ def _by_qonnx(model: onnx.ModelProto, x: Floats) -> dict[str, Floats]:
     return {k: v for k, v in found.items() if k in computed and v is not None}
 
 
-def _by_onnxruntime(model: onnx.ModelProto, x: Floats) -> dict[str, Floats]:
+def by_onnxruntime(model: onnx.ModelProto, x: Floats) -> dict[str, Floats]:
+    """Every tensor by name, without optimizations."""
     import onnxruntime
 
     whole = onnx.ModelProto()

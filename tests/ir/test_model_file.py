@@ -17,7 +17,6 @@ from safetensors.numpy import load_file, save_file
 
 from sigbit.compiler.random_graph import random_graph
 from sigbit.ir import model_schema
-from sigbit.ir.annotation import HostOp
 from sigbit.ir.integer import (
     Axes,
     Conv,
@@ -32,11 +31,12 @@ from sigbit.ir.model_file import load_model, model_digest, save_model
 from sigbit_hw.arch import container
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.formats import EsbFormat, LevelFormat
+from sigbit_hw.arch.host import HostInput, HostPart, HostStep
 from sigbit_hw.arch.preprocessing import ImagePreprocessing
 from sigbit_hw.arch.program import Program, ProgramError
 from sigbit_tools.files import FileError
 
-DIGEST = "8dfdf00a65de"
+DIGEST = "3a177b47b25b"
 """Of :func:`small`, wherever and whenever it is computed: it changes with the schema alone."""
 
 SEEDS = st.integers(0, 1 << 32)
@@ -44,6 +44,17 @@ NAMES = st.from_regex(r"[a-z0-9_](-?[a-zA-Z0-9_]){0,9}", fullmatch=True)
 TEXTS = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=9)
 SCALES = st.floats(min_value=5e-324, allow_nan=False, allow_infinity=False)
 RELAXED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+
+HOST = HostPart(
+    (HostInput("a", "logits", (18,)), HostInput("b", "map", (2, 3, 3))),
+    (
+        HostStep("Mul", ("a", "two"), ("scaled",), {}, "n.py:4"),
+        HostStep("Softmax", ("scaled",), ("p",), {"axis": -1}, "n.py:5"),
+    ),
+    {"two": np.array(2.0)},
+    ("p", "b"),
+)
+"""What the host does behind :func:`small`."""
 
 
 def small() -> IntegerGraph:
@@ -72,7 +83,7 @@ def small() -> IntegerGraph:
             ),
         ),
         ("g", "c"),
-        (HostOp(0, "softmax", "n.py:4"),),
+        HOST,
         (Axes.FEATURES, Axes.IMAGE),
         ("logits", "map"),
         ImagePreprocessing((3, 3), (0.5, 0.25), (0.5, 1.0), 1.0, 4),
@@ -112,7 +123,7 @@ def test_names_and_numbers_come_back_equal(
         output_axes=(),
         output_names=(),
         preprocessing=None,
-        host=(),
+        host=HostPart(),
     )
     save_model(graph, tmp_path / "net.sbm")
     loaded = load_model(tmp_path / "net.sbm")
@@ -137,10 +148,11 @@ def test_every_field_counts() -> None:
         replace(graph, act_format=EsbFormat(4, 2)),
         replace(graph, radix_bits=2),
         replace(graph, outputs=("c", "g")),
-        replace(graph, host=()),
-        replace(graph, host=(HostOp(1, "softmax", "n.py:4"),)),
+        replace(graph, host=HostPart()),
+        replace(graph, host=replace(HOST, constants={"two": np.array(3.0)})),
+        replace(graph, host=replace(HOST, results=("p", "scaled"))),
         replace(graph, output_axes=(Axes.IMAGE, Axes.IMAGE)),
-        replace(graph, output_names=("g", "c")),
+        replace(graph, output_names=("map", "logits")),
         replace(graph, preprocessing=None),
         replace(graph, preprocessing=replace(graph.preprocessing, mean=(0.5, 0.5))),
         replace(graph, classes=("dog", "cat")),
@@ -159,9 +171,10 @@ def test_every_field_counts() -> None:
 def test_equal_arrays_are_one(tmp_path: Path) -> None:
     save_model(small(), tmp_path / "net.sbm")
     arrays = load_file(tmp_path / "net.sbm")
-    assert {a.dtype for a in arrays.values()} == {np.dtype(np.int8)}
+    integers = [a for name, a in arrays.items() if not name.startswith("host.")]
+    assert {a.dtype for a in integers} == {np.dtype(np.int8)}
     assert set(arrays) == {
-        "c.weights0", "c.base", "c.step", "c.tie", "c.table", "g.channels",
+        "host.two", "c.weights0", "c.base", "c.step", "c.tie", "c.table", "g.channels",
     }  # fmt: skip
     conv = load_model(tmp_path / "net.sbm")["c"]
     assert isinstance(conv, Conv)
@@ -195,7 +208,7 @@ def test_the_file_is_plain_safetensors(tmp_path: Path) -> None:
     assert header["__metadata__"].keys() == {"kind", "sigbit", "sha256"}
     assert header["__metadata__"]["sha256"] == digest
     document = json.loads(header["__metadata__"]["sigbit"])
-    assert document["schema_version"] == 3
+    assert document["schema_version"] == 4
     assert [n["op"] for n in document["nodes"]] == ["input", "conv", "maxpool", "gather"]
     assert document["outputs"][0] == {"name": "logits", "tensor": "g", "axes": "features"}
     assert [p.name for p in tmp_path.iterdir()] == ["net.sbm"]
@@ -240,7 +253,9 @@ def at(*where: str | int, value: Any) -> Change:
 
 
 def without_outputs(document: Any, arrays: dict[str, np.ndarray]) -> None:
-    document["outputs"] = document["host"] = []
+    document["outputs"] = []
+    document["host"] = {"inputs": [], "steps": [], "constants": [], "results": []}
+    del arrays["host.two"]
 
 
 def array(name: str, value: Any, dtype: Any = np.int8) -> Change:
@@ -255,7 +270,7 @@ HUGE = 1 << 40
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (at("schema_version", value=1), "schema version 1, this sigbit reads 3"),
+        (at("schema_version", value=1), "schema version 1, this sigbit reads 4"),
         (at("schema_version", value=None), "schema version None"),
         (at("extra", value=1), "extra: Extra inputs are not permitted"),
         (at(*C, "extra", value=1), "nodes.1.conv.extra"),
@@ -318,9 +333,13 @@ HUGE = 1 << 40
         (at(*G, "tensors", value=["m", "x"]), "tensors differ in size, planes, scale or zero"),
         (without_outputs, "there is no output"),
         (at("outputs", 0, "tensor", value="absent"), "output 'absent' is not a node"),
-        (at("host", 0, "function", value="eval"), "host.0.function: Input should be"),
-        (at("host", 0, "output", value=2), "output 2, which does not exist"),
-        (at("host", 0, "output", value=-1), "output -1, which does not exist"),
+        (at("host", "steps", 0, "function", value="eval"), "host: no function 'eval'"),
+        (at("host", "inputs", 0, "output", value="z"), "host: there is no output 'z'"),
+        (at("host", "inputs", 0, "shape", value=[7]), "is no view of [18]"),
+        (at("host", "steps", 1, "operands", value=["q"]), "reads ['q'], which is not known yet"),
+        (at("host", "steps", 1, "options", value={"beta": 1}), "Softmax: options are axis (int)"),
+        (at("host", "results", value=["two", "q"]), "no step has the result ['q']"),
+        (lambda d, a: a.pop("host.two"), "its constants are not those that are stored"),
         (at("radix_bits", value=0), "radix_bits must be in [1, 7]"),
         (at("radix_bits", value=1 << 20), "radix_bits must be in [1, 7]"),
         (at("weight_format", "bits", value=99), "bits must be in [2, 8]"),

@@ -1,5 +1,6 @@
 """Sessions, layers and comparison, with the interpreter as the device."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -21,8 +22,9 @@ from sigbit.runtime import (
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.axes import Axes
 from sigbit_hw.arch.config import PRESETS
+from sigbit_hw.arch.host import HostInput, HostPart, HostStep
 from sigbit_hw.arch.isa import Opcode
-from sigbit_hw.arch.program import ExecInfo, HostStep, ModelOutput, Port, Program, ProgramError
+from sigbit_hw.arch.program import ExecInfo, ModelOutput, Port, Program, ProgramError
 from sigbit_hw.arch.regs import Cause
 from sigbit_sim.interp.device import Interp
 from sigbit_sim.random_programs.program import random_inputs, random_program
@@ -137,27 +139,44 @@ class TestSession:
             device.run(pair, {name: x[:3] for name, x in inputs.items()})
 
     def test_results_have_the_networks_own_names_and_shapes(self, program, rng):
-        """Two results of one port: one as it is stored, one flattened with a function on the host,
-        which changes that one alone."""
+        """Two results of one port: one as it is stored, one flattened. The host continues on the
+        latter alone, with real values only."""
         port = program.outputs[0]
         two = replace(
             program,
             results=(
                 ModelOutput("map", port.name),
-                ModelOutput("class", port.name, Axes.FEATURES),
+                ModelOutput("flat", port.name, Axes.FEATURES),
             ),
-            host=(HostStep("class", "argmax"),),
+        )
+        flat = math.prod(port.shape)
+        hosted = replace(
+            two,
+            host=HostPart(
+                (HostInput("f", "flat", (flat,)), HostInput("m", "map", port.shape)),
+                (HostStep("ArgMax", ("f",), ("class",), {"axis": 1, "keepdims": 0}),),
+                {},
+                ("class", "m"),
+            ),
         )
         x = random_inputs(two, rng, 2)["x"]
-        session = Session(two, Interp(NANO))
-        coded = session.run(x, stored=True)
-        raw = coded.outputs[port.name]
-        assert list(coded.results) == ["map", "class"]
-        assert (coded.results["map"] == raw).all()
-        assert (coded.results["class"] == raw.reshape(2, -1)).all()
-        real = session.run(two.inputs[0].dequantize(x))
-        assert (real.results["map"] == port.dequantize(raw)).all()
-        assert (real.results["class"] == raw.reshape(2, -1).argmax(1)).all()
+        real_x = two.inputs[0].dequantize(x)
+        for each, names in ((two, ["map", "flat"]), (hosted, ["class", "m"])):
+            assert list(each.returned) == names
+            session = Session(each, Interp(NANO))
+            coded = session.run(x, stored=True)
+            raw = coded.outputs[port.name]
+            assert list(coded.results) == ["map", "flat"]
+            assert (coded.results["map"] == raw).all()
+            assert (coded.results["flat"] == raw.reshape(2, -1)).all()
+            real = session.run(real_x).results
+            assert list(real) == names
+            if each is two:
+                assert (real["map"] == port.dequantize(raw)).all()
+                assert (real["flat"] == port.dequantize(raw).reshape(2, -1)).all()
+            else:
+                assert (real["m"] == port.dequantize(raw)).all()
+                assert (real["class"] == raw.reshape(2, -1).argmax(1)).all()
 
     def test_refuses_another_accelerator(self, program):
         with pytest.raises(ProgramError, match="compiled for nano"):

@@ -38,7 +38,7 @@ def digest(document: str, arrays: Arrays) -> str:
     arrays."""
     hasher = hashlib.sha256(document.encode())
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
+        array = np.asarray(arrays[name], order="C")
         hasher.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
         hasher.update(array.tobytes())
     return hasher.hexdigest()
@@ -46,7 +46,7 @@ def digest(document: str, arrays: Arrays) -> str:
 
 def encode(kind: str, document: str, arrays: Arrays) -> bytes:
     """Bytes of a file of ``kind``, one of :data:`KINDS`."""
-    dense = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
+    dense = {name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}
     metadata = {"kind": kind, "sigbit": document, "sha256": digest(document, dense)}
     return _sorted_header(save(dense, metadata))
 

@@ -1,8 +1,8 @@
 """The Program container: one file with everything a device needs to run a network.
 
 A :mod:`~sigbit_hw.arch.container` of arrays ``instructions`` (bytes), ``image`` (constant bytes of
-the DMA window) and optional test vectors ``vector.*``, and one JSON document with everything else
-(:mod:`~sigbit_hw.arch.program_schema`).
+the DMA window), optional test vectors ``vector.*`` and constants of the host ``host.*``, and one
+JSON document with everything else (:mod:`~sigbit_hw.arch.program_schema`).
 """
 
 from collections.abc import Mapping
@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from sigbit_hw.arch import container
 from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.host_schema import PREFIX, host_document
 from sigbit_hw.arch.preprocessing import ImagePreprocessing
 from sigbit_hw.arch.program_check import check_program
 from sigbit_hw.arch.program_parts import (
     ExecInfo,
     Fold,
-    HostStep,
     LayerInfo,
     ModelOutput,
     Port,
@@ -36,7 +36,6 @@ from sigbit_tools.strict_json import parse_json
 __all__ = [
     "ExecInfo",
     "Fold",
-    "HostStep",
     "LayerInfo",
     "ModelOutput",
     "Port",
@@ -45,7 +44,7 @@ __all__ = [
 ]
 
 ARRAYS = frozenset({"instructions", "image"})
-"""Arrays of a Program file besides the test vectors."""
+"""Arrays of a Program file besides the test vectors and the constants of the host."""
 
 _VECTOR = "vector."
 
@@ -81,13 +80,14 @@ class Program(ProgramParts):
             )
 
     def _document(self) -> dict[str, Any]:
-        skip = {"config", "instructions", "image", "vectors"}
+        skip = {"config", "host", "instructions", "image", "vectors"}
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in skip}
-        for name in ("inputs", "outputs", "layers", "execs", "host", "results"):
+        for name in ("inputs", "outputs", "layers", "execs", "results"):
             plain[name] = [asdict(item) for item in plain[name]]
         if self.preprocessing is not None:
             plain["preprocessing"] = asdict(self.preprocessing)
         return plain | {
+            "host": host_document(self.host)[0],
             "format_version": FORMAT_VERSION,
             "config": self.config.to_json(),
             "config_digest": self.config.digest,
@@ -100,7 +100,8 @@ class Program(ProgramParts):
     @property
     def _arrays(self) -> dict[str, NDArray[Any]]:
         vectors = {f"{_VECTOR}{name}": array for name, array in self.vectors.items()}
-        return {"instructions": self.instructions, "image": self.image, **vectors}
+        constants = host_document(self.host)[1]
+        return {"instructions": self.instructions, "image": self.image, **vectors, **constants}
 
     def save(self, path: str | Path) -> None:
         """Write the file completely or not at all; equal Programs give equal bytes. Raises
@@ -154,10 +155,10 @@ def _check_arrays(arrays: Mapping[str, NDArray[Any]]) -> None:
     if absent := ARRAYS - set(arrays):
         raise ValueError(f"a Program without {' and '.join(sorted(absent))}: compile it again")
     for name in arrays:
-        if name not in ARRAYS and not name.startswith(_VECTOR):
+        if name not in ARRAYS and not name.startswith((_VECTOR, PREFIX)):
             raise ValueError(
-                f"a Program holds {', '.join(sorted(ARRAYS))} and test vectors {_VECTOR}*, not "
-                f"{shown(name)}"
+                f"a Program holds {', '.join(sorted(ARRAYS))}, test vectors {_VECTOR}* and "
+                f"constants {PREFIX}*, not {shown(name)}"
             )
 
 
@@ -183,7 +184,7 @@ def _program(
             "outputs": outputs,
             "layers": tuple(LayerInfo(**dict(layer)) for layer in document.layers),
             "execs": tuple(ExecInfo(**dict(info)) for info in document.execs),
-            "host": tuple(HostStep(**dict(step)) for step in document.host),
+            "host": document.host.part(arrays),
             "results": tuple(ModelOutput(**dict(result)) for result in document.results),
             "preprocessing": document.preprocessing
             and ImagePreprocessing(**dict(document.preprocessing)),

@@ -43,7 +43,8 @@ def check_program(program: ProgramParts) -> None:
 
 
 def _check_results(program: ProgramParts) -> None:
-    """What the network returns comes from ports, in shapes that they have."""
+    """The network's outputs come from ports, in shapes that they have, and the host's part can
+    read them."""
     ports = {port.name: port for port in program.outputs}
     _distinct("results", (result.name for result in program.results))
     for result in program.results:
@@ -52,9 +53,10 @@ def _check_results(program: ProgramParts) -> None:
             raise ValueError(
                 f"result {result.name!r}: there is no output {result.port!r}, only {list(ports)}"
             )
-    known = [result.name for result in program.results]
-    for step in program.host:
-        _need(step.output in known, f"host: there is no result {step.output!r}, only {known}")
+    try:
+        program.host.check({r.name: r.axes.shape(ports[r.port].shape) for r in program.results})
+    except ValueError as error:
+        raise ValueError(f"host: {error}") from None
     if program.preprocessing is not None:
         program.preprocessing.require([port.own_shape for port in program.inputs])
 

@@ -13,6 +13,7 @@ from sigbit_hw.arch import images, isa
 from sigbit_hw.arch.axes import Axes
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.formats import check_finite, round_half_away
+from sigbit_hw.arch.host import HostPart
 from sigbit_hw.arch.preprocessing import ImagePreprocessing
 from sigbit_tools.errors import SigbitError
 
@@ -215,8 +216,8 @@ class ExecInfo:
 
 @dataclass(frozen=True)
 class ModelOutput:
-    """What the network returns: the output port ``port`` as an array of these axes, under the
-    network's own name. Several may come of one port."""
+    """What the network returns, or what its host part reads: the output port ``port`` as an array
+    of these axes, under a name of its own. Several may come of one port."""
 
     name: str
     port: str
@@ -224,24 +225,14 @@ class ModelOutput:
 
 
 @dataclass(frozen=True)
-class HostStep:
-    """Function that the host applies to the channels of the :class:`ModelOutput` called ``output``
-    after a run: ``function`` is "argmax", "softmax" or "log_softmax"; ``source`` is the place in
-    the user's code."""
-
-    output: str
-    function: str
-    source: str = ""
-
-
-@dataclass(frozen=True)
 class ProgramParts:
     """A compiled network in its memory layout.
 
     A run takes ``images`` images: image i of a port lies i times the port's size after its offset.
-    ``results`` are the network's outputs, in its order; if absent, each output port under its own
-    name. ``host`` lists the remaining steps on them, in order. ``preprocessing`` describes how
-    images become the input, and ``classes`` names the channels of the first result, where known.
+    ``results`` are the accelerator's outputs as the network has them, in its order; if absent, each
+    output port under its own name. The network returns them, or, where ``host`` has steps, what
+    those make of them. ``preprocessing`` describes how images become the input, and ``classes``
+    names the channels of the first output, where known.
     """
 
     name: str
@@ -257,7 +248,7 @@ class ProgramParts:
     layers: tuple[LayerInfo, ...]
     execs: tuple[ExecInfo, ...]
     images: int = 1
-    host: tuple[HostStep, ...] = ()
+    host: HostPart = field(default_factory=HostPart)
     vectors: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     results: tuple[ModelOutput, ...] = ()
     preprocessing: ImagePreprocessing | None = None
@@ -267,6 +258,11 @@ class ProgramParts:
         if not self.results:
             results = tuple(ModelOutput(port.name, port.name) for port in self.outputs)
             object.__setattr__(self, "results", results)
+
+    @property
+    def returned(self) -> tuple[str, ...]:
+        """Names of what the network returns."""
+        return self.host.results if self.host else tuple(r.name for r in self.results)
 
     @cached_property
     def listing(self) -> list[isa.Instr]:

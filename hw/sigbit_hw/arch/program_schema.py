@@ -10,10 +10,10 @@ from pydantic import AfterValidator, Field
 from sigbit_hw.arch.axes import Axes
 from sigbit_hw.arch.documents import Schema, validated
 from sigbit_hw.arch.formats import MAX_DIGITS
+from sigbit_hw.arch.host_schema import SOURCE_MAX, HostDocument, Name, Source, printable
 from sigbit_hw.arch.isa import ADDRESS_BITS, TAG_BITS
-from sigbit_hw.arch.names import check_name
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 """Version of the document."""
 
 CLASSES_MAX = 1 << 16
@@ -24,14 +24,6 @@ IMAGES_MAX = 1 << 16
 """Maximum number of images per run."""
 SIDE_MAX = 1 << 20
 """Maximum number of channels, lines or columns of a tensor; no memory has more slots."""
-SOURCE_MAX = 4096
-"""Maximum length in characters of a source location."""
-
-
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("text must be printable, in one line")
-    return text
 
 
 def _normal(scale: float) -> float:
@@ -42,8 +34,6 @@ def _normal(scale: float) -> float:
     return scale
 
 
-Name = Annotated[str, Field(strict=True), AfterValidator(check_name)]
-Source = Annotated[str, Field(strict=True, max_length=SOURCE_MAX), AfterValidator(_printable)]
 Offset = Annotated[int, Field(strict=True, ge=0, lt=1 << ADDRESS_BITS)]
 Size = Annotated[int, Field(strict=True, ge=1, lt=1 << ADDRESS_BITS)]
 Side = Annotated[int, Field(strict=True, ge=1, le=SIDE_MAX)]
@@ -57,7 +47,7 @@ Shape = tuple[Side, Side, Side]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Class = Annotated[
-    str, Field(strict=True, min_length=1, max_length=SOURCE_MAX), AfterValidator(_printable)
+    str, Field(strict=True, min_length=1, max_length=SOURCE_MAX), AfterValidator(printable)
 ]
 
 
@@ -134,14 +124,6 @@ class PreprocessingDocument(Schema):
     colours: Literal["RGB", "BGR"]
 
 
-class HostDocument(Schema):
-    """See :class:`~sigbit_hw.arch.program.HostStep`."""
-
-    output: Name
-    function: Literal["argmax", "log_softmax", "softmax"]
-    source: Source
-
-
 class ProgramDocument(Schema):
     """See :class:`~sigbit_hw.arch.program.Program`; ``config`` is checked separately by
     :class:`~sigbit_hw.arch.config.ArchConfig`."""
@@ -159,7 +141,7 @@ class ProgramDocument(Schema):
     layers: Annotated[tuple[LayerDocument, ...], Field(max_length=1 << TAG_BITS)]
     execs: tuple[ExecDocument, ...]
     images: Images
-    host: tuple[HostDocument, ...]
+    host: HostDocument
     results: Annotated[tuple[ResultDocument, ...], Field(min_length=1)]
     preprocessing: PreprocessingDocument | None
     classes: Annotated[tuple[Class, ...], Field(max_length=CLASSES_MAX)]

@@ -20,8 +20,9 @@ from sigbit.ir.arrays import narrow
 from sigbit.ir.integer import Conv, Gather, Input, IntegerGraph, MaxPool, Node, TensorType
 from sigbit_hw.arch import numerics
 from sigbit_hw.arch.formats import Format
+from sigbit_hw.arch.host_schema import host_document
 
-VERSION = 2
+VERSION = 3
 """Of the layout of ``bundle.json``."""
 
 MARKER = "bundle.json"
@@ -43,7 +44,8 @@ RULES = {
     "integers per output channel",
     "maxpool": "maximum over windows of stored integers; padding (top, left, bottom, right) holds "
     "padding_value, negative padding cuts off",
-    "host": "functions over the channels of the real outputs, in this order, left to the host",
+    "host": "steps left to the host, in this order: operators of ONNX (operator set 21) on real "
+    "outputs of one sample, viewed as [1, *shape]; their constants are arrays called host.NAME",
     "gather": "channel i of the result is channel channels[i][1] of tensor number channels[i][0]",
 }
 
@@ -79,6 +81,8 @@ def bundle_files(
     for i, (name, value) in enumerate(_golden(graph, vectors).items()):
         golden[name] = f"golden/{i:04d}.npy"
         arrays[golden[name]] = narrow(value)
+    host, constants = host_document(graph.host)
+    arrays |= {f"{name}.npy": array for name, array in constants.items()}
     document = {
         "version": VERSION,
         "name": graph.name,
@@ -88,7 +92,7 @@ def bundle_files(
         "rules": RULES,
         "nodes": nodes,
         "outputs": list(graph.outputs),
-        "host": [{"output": op.output, "function": op.function} for op in graph.host],
+        "host": host,
         "golden": golden,
     }
     text = json.dumps(document, indent=1, allow_nan=False) + "\n"

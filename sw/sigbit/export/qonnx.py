@@ -32,6 +32,7 @@ from sigbit.ir.integer import (
     Source,
 )
 from sigbit_hw.arch import numerics
+from sigbit_hw.arch.host_schema import host_document
 
 OPSET, IR_VERSION = 18, 10
 """Versions that runtimes have had for years."""
@@ -152,14 +153,13 @@ class _Exporter(Nodes):
         for node in graph.inputs:
             tensors[node.name] |= {"low": node.low, "high": node.high}
         formats = {"weights": str(graph.weight_format), "activations": str(graph.act_format)}
-        host = [{"output": op.output, "function": op.function} for op in graph.host]
         return {
             "name": graph.name,
             "values": "stored" if self._stored else "real",
             "formats": formats,
             "tensors": {self._names[name]: facts for name, facts in tensors.items()},
             "outputs": list(graph.output_names),
-            "host": host,
+            "host": host_document(graph.host)[0],
             "preprocessing": graph.preprocessing and asdict(graph.preprocessing),
             "classes": list(graph.classes),
         }

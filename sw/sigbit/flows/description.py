@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from math import prod
 
+from sigbit.flows.host import HostOperation, host_operations
 from sigbit.ir.floating import Conv2d, ConvTranspose2d, FloatGraph, Linear, Node, Placeholder, Unary
 
 HOW = {
@@ -61,15 +62,6 @@ class Operation:
 
 
 @dataclass(frozen=True)
-class HostOperation:
-    """An operation that is left to the host, and where its user wrote it."""
-
-    function: str
-    output: str
-    location: str
-
-
-@dataclass(frozen=True)
 class Description:
     """A float network.
 
@@ -109,10 +101,7 @@ def describe(graph: FloatGraph) -> Description:
         inputs=tuple(Tensor(node.name, tuple(node.shape)) for node in graph.inputs),
         outputs=tuple(Tensor(name, tuple(graph[tensor].shape)) for name, tensor in outputs),
         operations=operations,
-        host=tuple(
-            HostOperation(op.function, graph.output_names[op.output], op.location)
-            for op in graph.host
-        ),
+        host=host_operations(graph.host),
         quantizers=len(graph.quantizers),
         macs=sum(row.macs for row in operations),
         parameters=sum(graph.parameters[name].numel() for name in learned),

@@ -9,6 +9,7 @@ from typing import Any
 from sigbit.flows.details.chip import Chip, chip
 from sigbit.flows.details.codes import program_codes
 from sigbit.flows.details.timeline import predicted as predicted_timeline
+from sigbit.flows.host import HostOperation, host_operations
 from sigbit.flows.result import Result, Stopwatch, plain
 from sigbit.flows.traffic import Traffic, spilled, traffic
 from sigbit.inputs.programs import load_program
@@ -134,6 +135,11 @@ class InspectedProgram(Result):
     prediction: Prediction | None
     details: ProgramDetails | None
 
+    @property
+    def host(self) -> tuple[HostOperation, ...]:
+        """What is left to the host."""
+        return host_operations(self.program.host)
+
     def listing(self) -> str:
         """Return the assembler listing, with a comment line where another layer begins: it
         assembles again."""
@@ -157,7 +163,7 @@ class InspectedProgram(Result):
             "arch": net.config.name,
             "arch_digest": net.config.digest,
             "images": net.images,
-            "host": plain(net.host),
+            "host": plain(self.host),
             "layers": plain(self.layers),
             "inputs": plain(net.inputs),
             "outputs": plain(net.outputs),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sigbit.flows.details.codes import model_codes
+from sigbit.flows.host import host_operations
 from sigbit.flows.result import Result, Stopwatch
 from sigbit.ir.integer import Axes, Conv, Gather, Input, IntegerGraph, MaxPool, macs, tensors_of
 from sigbit.ir.model_file import load_model, model_digest
@@ -75,10 +76,7 @@ def model_facts(path: Path, *, details: bool = False) -> ModelFacts:
         radix_bits=graph.radix_bits,
         inputs=tuple(_tensor(graph, n.name, n.name, n.axes) for n in graph.inputs),
         outputs=tuple(_tensor(graph, *output) for output in outputs),
-        host=tuple(
-            f"{op.function} of {graph.output_names[op.output]} {op.location}".strip()
-            for op in graph.host
-        ),
+        host=tuple(map(str, host_operations(graph.host))),
         layers=layers,
         macs=sum(layer.macs for layer in layers),
         weights=model_codes(graph) if details else None,

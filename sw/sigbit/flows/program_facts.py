@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Self
 
-from sigbit_hw.arch.program import HostStep, Program
+from sigbit.flows.host import HostOperation, host_operations
+from sigbit_hw.arch.program import Program
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,7 @@ class ProgramFacts:
         Constants: weights, parameters and tables.
     memory_bytes : int
         DMA window.
-    host : tuple of HostStep
+    host : tuple of HostOperation
         What is left to the host.
     """
 
@@ -36,7 +37,7 @@ class ProgramFacts:
     instructions: int
     image_bytes: int
     memory_bytes: int
-    host: tuple[HostStep, ...]
+    host: tuple[HostOperation, ...]
 
     @classmethod
     def of(cls, program: Program) -> Self:
@@ -52,5 +53,5 @@ class ProgramFacts:
             instructions=len(program.listing),
             image_bytes=program.image.size,
             memory_bytes=program.memory_bytes,
-            host=program.host,
+            host=host_operations(program.host),
         )

@@ -19,6 +19,7 @@ from sigbit.flows.devices import (
     preparing,
     target_name,
 )
+from sigbit.flows.host import host_operations
 from sigbit.flows.inspect import InspectedProgram, inspect
 from sigbit.flows.progress import Tell, silent
 from sigbit.flows.result import Result, Stopwatch, plain
@@ -137,7 +138,7 @@ class ProgramRun(Result):
             "checked": {what: plain(found.mismatches) for what, found in self.compared.items()},
             "mismatches": self.mismatches,
             "clipped": plain(self.clipped),
-            "host": plain(self.program.host),
+            "host": plain(host_operations(self.program.host)),
             "outputs": plain(self.outputs),
             "details": plain(self.details),
             "seconds": self.seconds,

@@ -1,8 +1,7 @@
 """From a graph of ATen operations to the float graph: every node is translated or reported."""
 
 import operator
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from itertools import islice, product
 from math import prod
 from types import FunctionType, MappingProxyType
@@ -19,10 +18,12 @@ from sigbit.frontend.aten import operators as torch_ops
 from sigbit.frontend.builder import Builder
 from sigbit.frontend.report import UnsupportedModel, UnsupportedNode
 from sigbit.frontend.source import origin
+from sigbit.frontend.tail import classified
 from sigbit.frontend.translation import Translation
 from sigbit.frontend.values import (
     ELEMENTS_MAX,
     Computed,
+    HostFunction,
     OnHost,
     Refusal,
     Steps,
@@ -32,16 +33,15 @@ from sigbit.frontend.values import (
     is_empty,
 )
 from sigbit.frontend.views import whole
-from sigbit.ir.arrays import distinct
 from sigbit.ir.floating import (
     FloatGraph,
-    HostOp,
     Node,
     Placeholder,
     QuantAnnotation,
     parameter_names,
 )
 from sigbit.ir.integer import Axes, GraphError
+from sigbit_hw.arch.host import HostPart
 from sigbit_hw.arch.names import legal_name
 
 
@@ -78,6 +78,7 @@ class Importer:
         self._values: dict[FxNode, Value] = {}
         self._names: dict[FxNode, str] = {}
         self._rows: dict[object, UnsupportedNode] = {}
+        self._refused: set[str] = set()
 
     def run(self) -> FloatGraph:
         """The graph, or :class:`UnsupportedModel`. Inputs of two or three axes are images and
@@ -132,6 +133,12 @@ class Importer:
             row = UnsupportedNode(self._name, "graph", "", str(error), "please report this model")
             raise UnsupportedModel(self._name, (row,)) from error
 
+    @property
+    def refused(self) -> frozenset[str]:
+        """The nodes that :meth:`run` refused; none if it refused anything else."""
+        others = any(row.op in ("output", "graph") for row in self._rows.values())
+        return frozenset() if others else frozenset(self._refused)
+
     def _limit(self) -> None:
         """Refuse a tensor that no accelerator could hold, before anything of its size is made."""
         for node in self._graph.nodes:
@@ -170,6 +177,7 @@ class Importer:
     def _refuse(self, node: FxNode, refusal: Refusal) -> None:
         self._reached = self._reached or len(self._values)
         at = refusal.node or node
+        self._refused.add(at.name)
         where = origin(at)
         name = where.name if "origin" in at.meta else at.name
         row = UnsupportedNode(name, where.op, where.location, refusal.reason, refusal.remedy)
@@ -279,16 +287,16 @@ class Importer:
         assert isinstance(result, Tensor)
         return result.to(node.meta["val"].dtype)
 
-    def _outputs(self) -> tuple[tuple[str, ...], tuple[HostOp, ...]]:
+    def _outputs(self) -> tuple[tuple[str, ...], HostPart]:
         names: list[str] = []
-        host: list[HostOp] = []
+        functions: list[tuple[tuple[HostFunction, str], ...]] = []
         for position, result in enumerate(_results(self._graph)):
             value = self._values.get(result) if isinstance(result, FxNode) else None
             if isinstance(value, Unusable):
                 continue  # behind a node that was refused
+            on_host: tuple[tuple[HostFunction, str], ...] = ()
             if isinstance(value, OnHost):
-                host += (replace(op, output=position) for op in value.functions)
-                value = value.value
+                on_host, value = value.functions, value.value
             if not isinstance(value, Computed):
                 reason = (
                     "the states of all steps are no output"
@@ -302,18 +310,11 @@ class Importer:
                 continue
             try:
                 names.append(self._build.output(value, origin(result).location))
+                functions.append(on_host)
             except Refusal as refusal:
                 self._refuse(result, refusal)
-        return tuple(names), tuple(host)
-
-
-def named_outputs(graph: FloatGraph, names: Sequence[str]) -> FloatGraph:
-    """``graph`` with the model's own ``names`` of its outputs; those of the tensors where a name is
-    empty."""
-    if len(names) != len(graph.outputs):
-        return graph
-    found = (legal_name(n) if n else o for n, o in zip(names, graph.outputs, strict=True))
-    return replace(graph, output_names=distinct(found))
+        host = classified(names, functions, {n: self._build.nodes[n].shape for n in names})
+        return tuple(dict.fromkeys(names)) if host else tuple(names), host
 
 
 _NARROW = (torch.float16, torch.bfloat16)

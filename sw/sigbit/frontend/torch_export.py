@@ -3,14 +3,18 @@ reported.
 """
 
 import warnings
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.utils._pytree import MappingKey, tree_flatten_with_path, tree_unflatten
 
-from sigbit.frontend.importer import Importer, named_outputs
+from sigbit.frontend.aten.tail import AtenTail
+from sigbit.frontend.cutting import cut_import, shortened_import
+from sigbit.frontend.importer import Importer
 from sigbit.frontend.report import UnsupportedModel, UnsupportedNode
+from sigbit.frontend.tail import named_results
 from sigbit.ir.floating import FloatGraph
 
 Batches = Tensor | tuple[Tensor, ...]
@@ -22,8 +26,14 @@ def as_tuple(batches: Batches) -> tuple[Tensor, ...]:
     return (batches,) if isinstance(batches, Tensor) else tuple(batches)
 
 
-def import_model(model: nn.Module, example_inputs: Batches, name: str | None = None) -> FloatGraph:
-    """The float graph of ``model`` in evaluation mode; the model is left as it was.
+def import_model(
+    model: nn.Module,
+    example_inputs: Batches,
+    name: str | None = None,
+    cuts: Sequence[str] = (),
+) -> FloatGraph:
+    """The float graph of ``model`` in evaluation mode; the model is left as it was. ``cuts`` are
+    those of :func:`graph_from_exported`.
 
     Raises :class:`UnsupportedModel` with one
     row for every node that cannot be compiled, before any other work.
@@ -52,12 +62,17 @@ def import_model(model: nn.Module, example_inputs: Batches, name: str | None = N
     finally:
         for module, mode in training.items():
             module.training = mode
-    return graph_from_exported(exported, name)
+    return graph_from_exported(exported, name, cuts)
 
 
-def graph_from_exported(exported: ExportedProgram, name: str = "model") -> FloatGraph:
+def graph_from_exported(
+    exported: ExportedProgram, name: str = "model", cuts: Sequence[str] = ()
+) -> FloatGraph:
     """The float graph of an exported float model; raises :class:`UnsupportedModel` as
     :func:`import_model` does.
+
+    The host goes on behind the nodes called ``cuts``; without them it does so where operations are
+    not supported, if it has all that follow. ``UserError`` for cuts that are none.
     """
     try:
         with warnings.catch_warnings():
@@ -81,8 +96,30 @@ def graph_from_exported(exported: ExportedProgram, name: str = "model") -> Float
     }
     tensors = {**exported.state_dict, **exported.constants}
     constants = {n: (target, tensors[target].detach().clone()) for n, target in target_of.items()}
-    graph = Importer(exported.graph, constants, name).run()
-    return named_outputs(graph, _output_names(exported))
+    graph = _cut_or_whole(exported, constants, name, cuts)
+    return named_results(graph, _output_names(exported))
+
+
+def _cut_or_whole(
+    exported: ExportedProgram,
+    constants: Mapping[str, tuple[str, Tensor]],
+    name: str,
+    cuts: Sequence[str],
+) -> FloatGraph:
+    """The graph, with what is cut off, or not supported at its end, on the host."""
+    if cuts:
+        return cut_import(AtenTail(exported.graph, constants, name), name, cuts)
+    whole = Importer(exported.graph, constants, name)
+    try:
+        return whole.run()
+    except UnsupportedModel:
+        if not whole.refused:
+            raise
+        network = AtenTail(exported.graph, constants, name)
+        graph = shortened_import(network, name, whole.refused)
+        if graph is None:
+            raise
+        return graph
 
 
 def _output_names(exported: ExportedProgram) -> list[str]:

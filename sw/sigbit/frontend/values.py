@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 from torch.fx import Node as FxNode
 
 from sigbit.frontend.moves import Index
-from sigbit.ir.floating import HostOp
 
 
 class Refusal(Exception):
@@ -38,12 +37,16 @@ class Steps:
     dim: int
 
 
+HostFunction = Literal["ArgMax", "LogSoftmax", "Softmax"]
+
+
 @dataclass(frozen=True)
 class OnHost:
     """An output of the accelerator on which the host continues."""
 
     value: Computed
-    functions: tuple[HostOp, ...]
+    functions: tuple[tuple[HostFunction, str], ...]
+    """Functions, and where they are written."""
 
 
 @dataclass(frozen=True)

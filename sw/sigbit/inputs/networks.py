@@ -41,11 +41,14 @@ class Network:
         inputs as text, ``NAME=3x224x224``.
     checkpoint : Path, optional
         Trained weights for networks of the zoo and modules.
+    cuts : tuple of str
+        Tensors behind which the host goes on: of an ONNX model, or nodes of a torch.export program.
     """
 
     model: Model
     shapes: tuple[Shape, ...] = ()
     checkpoint: Path | None = None
+    cuts: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, network: "Network | Model") -> Self:
@@ -76,19 +79,20 @@ def load_network(network: Network) -> FloatNetwork:
     """
     model, shapes, checkpoint = network.model, network.shapes, network.checkpoint
     if not isinstance(model, str):
-        return _of_object(model, network.name, shapes, checkpoint)
+        return _of_object(model, network.name, shapes, checkpoint, network.cuts)
     if model.startswith(ZOO):
-        return _of_zoo(model.removeprefix(ZOO), shapes, checkpoint)
+        return _of_zoo(model.removeprefix(ZOO), shapes, checkpoint, network.cuts)
     if model.endswith(MODEL_SUFFIX):
         raise UserError(_already_integer(model))
     if model.endswith((".pt2", ".onnx")):
         if checkpoint is not None:
             raise UserError(f"{model} holds its weights itself: leave out --checkpoint")
-        return FloatNetwork(_of_file(Path(model), shapes), None, f"those in {model}")
+        graph = _of_file(Path(model), shapes, network.cuts)
+        return FloatNetwork(graph, None, f"those in {model}")
     value = python_object(model)
     if value is None:
         raise UserError(_hint(model))
-    return _of_object(value, model, shapes, checkpoint)
+    return _of_object(value, model, shapes, checkpoint, network.cuts)
 
 
 def _hint(name: str) -> str:
@@ -102,7 +106,9 @@ def _hint(name: str) -> str:
     )
 
 
-def _of_zoo(name: str, shapes: Sequence[Shape], checkpoint: Path | None) -> FloatNetwork:
+def _of_zoo(
+    name: str, shapes: Sequence[Shape], checkpoint: Path | None, cuts: Sequence[str]
+) -> FloatNetwork:
     import torch
 
     from sigbit import zoo
@@ -112,20 +118,20 @@ def _of_zoo(name: str, shapes: Sequence[Shape], checkpoint: Path | None) -> Floa
     entry = zoo.entry(name)
     torch.manual_seed(0)
     model = zoo.build(name)
-    graph = _imported(model, [entry.input_shape], name, checkpoint)
+    graph = _imported(model, [entry.input_shape], name, checkpoint, cuts)
     return FloatNetwork(graph, entry, _origin(checkpoint, "random, seed 0"))
 
 
-def _of_file(path: Path, shapes: Sequence[Shape]) -> "FloatGraph":
+def _of_file(path: Path, shapes: Sequence[Shape], cuts: Sequence[str]) -> "FloatGraph":
     if path.suffix == ".pt2":
         if shapes:
             raise UserError(f"{path} holds its inputs itself: leave out --input")
-        return _of_exported(load_exported(path), path.stem, str(path))
+        return _of_exported(load_exported(path), path.stem, str(path), cuts)
     from sigbit.frontend import import_onnx
 
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    return import_onnx(path, dict(_named(shape, path) for shape in shapes))
+    return import_onnx(path, dict(_named(shape, path) for shape in shapes), cuts)
 
 
 def _named(shape: Shape, path: Path) -> tuple[str, tuple[int, ...]]:
@@ -140,7 +146,9 @@ def _named(shape: Shape, path: Path) -> tuple[str, tuple[int, ...]]:
     return name, _shape(numbers)
 
 
-def _of_exported(exported: "ExportedProgram", name: str, where: str) -> "FloatGraph":
+def _of_exported(
+    exported: "ExportedProgram", name: str, where: str, cuts: Sequence[str]
+) -> "FloatGraph":
     import torch
 
     from sigbit.frontend import graph_from_exported
@@ -150,7 +158,7 @@ def _of_exported(exported: "ExportedProgram", name: str, where: str) -> "FloatGr
             f"{where} is an export of an integer model: `sigbit compile` takes the "
             f"NET{MODEL_SUFFIX} that it was made of"
         )
-    return graph_from_exported(exported, name)
+    return graph_from_exported(exported, name, cuts)
 
 
 def _already_integer(name: str) -> str:
@@ -158,7 +166,11 @@ def _already_integer(name: str) -> str:
 
 
 def _of_object(
-    value: Any, name: str, shapes: Sequence[Shape], checkpoint: Path | None
+    value: Any,
+    name: str,
+    shapes: Sequence[Shape],
+    checkpoint: Path | None,
+    cuts: Sequence[str],
 ) -> FloatNetwork:
     from torch import nn
     from torch.export import ExportedProgram
@@ -176,13 +188,15 @@ def _of_object(
                 f"{name}: the shape of its input is not known: give --input SHAPE, such as "
                 "--input 3x224x224 (without the batch; once for each input)"
             )
-        graph = _imported(value, [_shape(s) for s in shapes], title, checkpoint)
+        graph = _imported(value, [_shape(s) for s in shapes], title, checkpoint, cuts)
         return FloatNetwork(graph, None, _origin(checkpoint, f"as {name} has them"))
     if shapes or checkpoint is not None:
         raise UserError(f"{name} is not an nn.Module: leave out --input and --checkpoint")
     if isinstance(value, ExportedProgram):
-        return FloatNetwork(_of_exported(value, title, name), None, f"as {name} has them")
+        return FloatNetwork(_of_exported(value, title, name, cuts), None, f"as {name} has them")
     if isinstance(value, FloatGraph):
+        if cuts:
+            raise UserError(f"{name} is imported already: leave out --cut")
         return FloatNetwork(value, None, f"as {name} has them")
     raise UserError(
         f"{name} must be an nn.Module or an exported program, or a function without arguments that "
@@ -191,7 +205,11 @@ def _of_object(
 
 
 def _imported(
-    model: "nn.Module", shapes: Sequence[tuple[int, ...]], name: str, checkpoint: Path | None
+    model: "nn.Module",
+    shapes: Sequence[tuple[int, ...]],
+    name: str,
+    checkpoint: Path | None,
+    cuts: Sequence[str],
 ) -> "FloatGraph":
     import torch
 
@@ -212,7 +230,7 @@ def _imported(
             f"{name} does not take inputs of {given} (without the batch of {_EXAMPLES}): "
             f"{first_line(error)}"
         ) from error
-    return import_model(model, examples, name)
+    return import_model(model, examples, name, cuts)
 
 
 def _shape(shape: Shape) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""What a float graph says beside its nodes: quantizers of tensors, and the host's part."""
+"""What a float graph says beside its nodes: quantizers of tensors."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,14 +24,6 @@ _ROUND: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
     }
 )
 
-_HOST: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
-    {
-        "argmax": lambda x: x.argmax(1),
-        "log_softmax": lambda x: x.log_softmax(1),
-        "softmax": lambda x: x.softmax(1),
-    }
-)
-
 
 @dataclass(frozen=True)
 class QuantAnnotation:
@@ -44,6 +36,9 @@ class QuantAnnotation:
 
     With ``source``, a scale, x is first rounded to integers of that scale (ties to even), whose
     lowest bits are then cut off: ``scale / source`` is taken as the power of two nearest to it.
+
+    With ``thresholds`` ``[channels or 1, n]``, whose rows ascend, the integer is the number of
+    those that x reaches; of one signed bit, the sign says whether x reaches the only one.
     """
 
     scale: Tensor
@@ -54,10 +49,18 @@ class QuantAnnotation:
     rounding: Rounding = "ROUND"
     shift_first: bool = True
     source: Tensor | None = None
+    thresholds: Tensor | None = None
+
+    @property
+    def bipolar(self) -> bool:
+        """Whether the values are ``scale`` and ``-scale``."""
+        return self.signed and self.bits == 1
 
     @property
     def range(self) -> tuple[float, float]:
         """Smallest and largest integer."""
+        if self.thresholds is not None and not self.bipolar:
+            return 0.0, float(self.thresholds.shape[1])
         if self.signed:
             return -(2 ** (self.bits - 1)) + self.narrow, 2 ** (self.bits - 1) - 1
         return 0.0, 2**self.bits - 1 - self.narrow
@@ -73,7 +76,11 @@ class QuantAnnotation:
 
     def apply(self, x: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
         """The quantized values of ``x``, with which ``scale`` and ``zero`` broadcast."""
-        if self.signed and self.bits == 1:
+        if self.thresholds is not None:
+            rows = self.thresholds.view(1, -1, *[1] * (x.dim() - 2), self.thresholds.shape[1])
+            count = (x.unsqueeze(-1) >= rows).sum(-1).to(x.dtype)
+            return (2 * count - 1) * scale if self.bipolar else (count - zero) * scale
+        if self.bipolar:
             return torch.where(x >= 0, scale, -scale)
         rounded = _ROUND[self.rounding]
         if self.source is not None:
@@ -127,22 +134,3 @@ class FloatAnnotation:
 
 Quantizer = QuantAnnotation | FloatAnnotation
 """What a quantized model does to a tensor."""
-
-
-HostFunction = Literal["argmax", "log_softmax", "softmax"]
-
-
-@dataclass(frozen=True)
-class HostOp:
-    """A function over the channels of output number ``output``, left to the host.
-
-    It does not change the predicted class.
-    """
-
-    output: int
-    function: HostFunction
-    location: str = ""
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """The function of ``x`` ``[batch, channels, ...]``."""
-        return _HOST[self.function](x)

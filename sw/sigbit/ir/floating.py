@@ -7,9 +7,11 @@ survives.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+import torch
 from torch import Tensor
 
-from sigbit.ir.annotation import FloatAnnotation, HostOp, QuantAnnotation, Quantizer
+from sigbit.ir.annotation import FloatAnnotation, QuantAnnotation, Quantizer
 from sigbit.ir.arrays import distinct
 from sigbit.ir.evaluation import UNARY, apply, pad
 from sigbit.ir.integer import GraphError
@@ -42,6 +44,7 @@ from sigbit.ir.nodes import (
     parameter_names,
 )
 from sigbit.ir.shapes import expected_shape
+from sigbit_hw.arch.host import HostPart
 
 __all__ = [
     "MAX_WINDOW",
@@ -58,7 +61,6 @@ __all__ = [
     "FloatAnnotation",
     "FloatGraph",
     "FromImage",
-    "HostOp",
     "Interpolate",
     "Linear",
     "MaxPool2d",
@@ -86,10 +88,10 @@ class FloatGraph:
     """Nodes in topological order, parameters by name, names of the output tensors.
 
     ``quantizers``: by tensor, the quantizer that a quantized model applies to it; its readers see
-    the quantized value. ``host``: what is left to the host after the network, in this order.
-    ``output_names``: by what names the user's model returns the outputs; those of the tensors if
-    it has none. ``parameter_quantizers``: by parameter, the quantizer whose values it has; scale
-    and zero point broadcast with it.
+    the quantized value. ``output_names``: by what names the user's model returns the outputs, or
+    ``host``, what is left to the host after the network, reads them; those of the tensors if
+    absent. ``parameter_quantizers``: by parameter, the quantizer whose values it has; scale and
+    zero point broadcast with it.
     """
 
     name: str
@@ -97,7 +99,7 @@ class FloatGraph:
     parameters: Mapping[str, Tensor]
     outputs: tuple[str, ...]
     quantizers: Mapping[str, Quantizer] = field(default_factory=dict)
-    host: tuple[HostOp, ...] = ()
+    host: HostPart = field(default_factory=HostPart)
     parameter_quantizers: Mapping[str, QuantAnnotation] = field(default_factory=dict)
     output_names: tuple[str, ...] = ()
     _by_name: dict[str, Node] = field(init=False, repr=False, compare=False)
@@ -139,9 +141,11 @@ class FloatGraph:
         """What the user's model returns: the outputs, with the host's part applied."""
         values = self.evaluate(inputs)
         results = [values[name] for name in self.outputs]
-        for op in self.host:
-            results[op.output] = op(results[op.output])
-        return tuple(results)
+        if not self.host:
+            return tuple(results)
+        given = {n: v.double().numpy() for n, v in zip(self.output_names, results, strict=True)}
+        on_host = [torch.from_numpy(np.asarray(v)) for v in self.host(given).values()]
+        return tuple(v.to(results[0].dtype) if v.is_floating_point() else v for v in on_host)
 
 
 def verify(graph: FloatGraph) -> None:
@@ -191,6 +195,8 @@ def verify(graph: FloatGraph) -> None:
     for name in graph.parameter_quantizers:
         if name not in graph.parameters:
             raise GraphError(f"quantizer of {name!r}, which is not a parameter")
-    for op in graph.host:
-        if not 0 <= op.output < len(graph.outputs):
-            raise GraphError(f"host {op.function} of output {op.output}, which does not exist")
+    try:
+        outputs = zip(graph.output_names, graph.outputs, strict=True)
+        graph.host.check({name: seen[tensor].shape for name, tensor in outputs})
+    except ValueError as error:
+        raise GraphError(f"host: {error}") from None

@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sigbit.ir.annotation import HostOp
 from sigbit.ir.arrays import Ints, distinct
 from sigbit.ir.constants import Pool
 from sigbit.ir.convolution import conv2d
@@ -28,6 +27,7 @@ from sigbit.ir.integer_verifier import GraphError, verify
 from sigbit_hw.arch import numerics
 from sigbit_hw.arch.axes import Axes
 from sigbit_hw.arch.formats import Format, TermGrid
+from sigbit_hw.arch.host import HostPart
 from sigbit_hw.arch.preprocessing import ImagePreprocessing
 
 __all__ = [
@@ -55,10 +55,10 @@ __all__ = [
 @dataclass(frozen=True)
 class IntegerGraph:
     """Nodes in topological order, with the native formats they are meant for; ``host`` is what is
-    left to the host after the network, in this order. ``output_axes`` and ``output_names`` are the
-    axes and the name of every output as the network's user has it; images and the tensors' names if
-    absent. ``preprocessing`` says how images become the input, and ``classes`` what the channels of
-    the first output are called, where that is known.
+    left to the host after the network. ``output_axes`` and ``output_names`` are the axes and the
+    name of every output as the network's user has it, or as ``host`` reads it; images and the
+    tensors' names if absent. ``preprocessing`` says how images become the input, and ``classes``
+    what the channels of the first output are called, where that is known.
 
     Equal graphs have the same nodes, down to every integer of their arrays. Equal weights are one
     array.
@@ -70,7 +70,7 @@ class IntegerGraph:
     radix_bits: int
     nodes: tuple[Node, ...]
     outputs: tuple[str, ...]
-    host: tuple[HostOp, ...] = ()
+    host: HostPart = field(default_factory=HostPart)
     output_axes: tuple[Axes, ...] = ()
     output_names: tuple[str, ...] = ()
     preprocessing: ImagePreprocessing | None = None

@@ -3,11 +3,10 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 from math import isfinite
-from typing import Any, Protocol, get_args
+from typing import Any, Protocol
 
 import numpy as np
 
-from sigbit.ir.annotation import HostFunction, HostOp
 from sigbit.ir.arrays import Ints
 from sigbit.ir.integer_nodes import (
     Conv,
@@ -23,6 +22,7 @@ from sigbit.ir.integer_nodes import (
 from sigbit_hw.arch import numerics
 from sigbit_hw.arch.axes import Axes
 from sigbit_hw.arch.formats import MAX_DIGITS, Format, TermGrid
+from sigbit_hw.arch.host import HostPart
 from sigbit_hw.arch.names import check_name, is_name
 from sigbit_hw.arch.preprocessing import ImagePreprocessing
 from sigbit_tools.errors import SigbitError
@@ -68,7 +68,7 @@ class Graph(Protocol):
     @property
     def classes(self) -> tuple[str, ...]: ...
     @property
-    def host(self) -> tuple[HostOp, ...]: ...
+    def host(self) -> HostPart: ...
 
 
 def verify(graph: Graph) -> None:
@@ -280,15 +280,13 @@ class _Verifier:
         for name in graph.outputs:
             if name not in self._seen:
                 raise GraphError(f"output {name!r} is not a node")
-        for op in graph.host:
-            known = get_args(HostFunction)
-            if op.function not in known:
-                raise GraphError(
-                    f"host: the function must be one of {', '.join(known)}, not {op.function!r}"
-                )
-            if not 0 <= op.output < len(graph.outputs):
-                raise GraphError(f"host {op.function} of output {op.output}, which does not exist")
-            need(not op.location or _is_text(op.location), "location has control characters")
+        try:
+            outputs = zip(graph.output_names, graph.outputs, graph.output_axes, strict=True)
+            graph.host.check({n: axes.shape(self._seen[t].type.shape) for n, t, axes in outputs})
+        except ValueError as error:
+            raise GraphError(f"host: {error}") from None
+        for step in graph.host.steps:
+            need(not step.source or _is_text(step.source), "a source has control characters")
 
 
 _LONGEST = 1000

@@ -19,6 +19,7 @@ from sigbit.ir.constants import digest
 from sigbit.ir.integer import GraphError, IntegerGraph
 from sigbit.ir.model_schema import SCHEMA_VERSION, Document, document_of
 from sigbit_hw.arch import container
+from sigbit_hw.arch.host_schema import PREFIX, host_document
 from sigbit_tools.files import FileError, replacing
 
 _KIND = "integer-model"
@@ -69,16 +70,18 @@ def _content(graph: IntegerGraph) -> tuple[str, dict[str, NDArray[Any]]]:
             arrays[name] = narrow(values)
         return kept
 
-    return container.to_json(document_of(graph, keep)), arrays
+    document = document_of(graph, keep)
+    return container.to_json(document), arrays | host_document(graph.host)[1]
 
 
 def _graph(text: str, stored: dict[str, NDArray[Any]]) -> IntegerGraph:
     document = _document(text)
+    constants = {n: stored.pop(n) for n in sorted(stored) if n.startswith(PREFIX)}
     for name, array in stored.items():
         if array.dtype.kind != "i":
             raise _Refused(f"array {name!r} must hold signed integers, not {array.dtype}")
     arrays = _Arrays((name, array.astype(np.int64)) for name, array in stored.items())
-    graph = document.graph(arrays)
+    graph = document.graph(arrays, constants)
     if unused := sorted(arrays.keys() - arrays.used):
         raise _Refused(f"no node uses the array {unused[0]!r}")
     return graph

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Discriminator, FailFast, Field, Tag
 
-from sigbit.ir.annotation import HostFunction, HostOp
 from sigbit.ir.arrays import Ints
 from sigbit.ir.integer import (
     Axes,
@@ -24,9 +24,10 @@ from sigbit.ir.integer import (
     TensorType,
 )
 from sigbit_hw.arch.formats import Format
+from sigbit_hw.arch.host_schema import HostDocument, host_document
 from sigbit_hw.arch.preprocessing import Colours, ImagePreprocessing
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raised with every change of the document."""
 
 Arrays = Mapping[str, Ints]
@@ -185,14 +186,6 @@ class Preprocessing(_Schema):
     colours: Colours
 
 
-class Host(_Schema):
-    """A function of output number ``output`` that is left to the host."""
-
-    output: Number
-    function: HostFunction
-    location: str
-
-
 class EsbSchema(_Schema):
     """An :class:`~sigbit_hw.arch.formats.EsbFormat`."""
 
@@ -221,20 +214,20 @@ AnyNode = Annotated[
 class Document(_Schema):
     """The whole document."""
 
-    schema_version: Literal[3]
+    schema_version: Literal[4]
     name: str
     weight_format: AnyFormat
     act_format: AnyFormat
     radix_bits: Number
     nodes: Annotated[tuple[AnyNode, ...], FailFast()]
     outputs: tuple[Output, ...]
-    host: tuple[Host, ...]
+    host: HostDocument
     preprocessing: Preprocessing | None
     classes: tuple[str, ...]
 
-    def graph(self, arrays: Arrays) -> IntegerGraph:
-        """The graph with these arrays; ``KeyError`` for an array that is not there, ``ValueError``
-        for formats and ``GraphError`` for nodes that make no sense."""
+    def graph(self, arrays: Arrays, constants: Mapping[str, NDArray[Any]]) -> IntegerGraph:
+        """The graph with these arrays and constants of the host; ``KeyError`` for an array that is
+        not there, ``ValueError`` for formats and ``GraphError`` for nodes that make no sense."""
         return IntegerGraph(
             self.name,
             _format(self.weight_format),
@@ -242,7 +235,7 @@ class Document(_Schema):
             self.radix_bits,
             tuple(node.node(arrays) for node in self.nodes),
             tuple(output.tensor for output in self.outputs),
-            tuple(HostOp(h.output, h.function, h.location) for h in self.host),
+            self.host.part(constants),
             tuple(output.axes for output in self.outputs),
             tuple(output.name for output in self.outputs),
             ImagePreprocessing(**dict(how)) if (how := self.preprocessing) else None,
@@ -261,7 +254,7 @@ def document_of(graph: IntegerGraph, keep: Keep) -> dict[str, Any]:
         "radix_bits": int(graph.radix_bits),
         "nodes": [_node(node, keep) for node in graph.nodes],
         "outputs": [{"name": n, "tensor": t, "axes": axes.value} for n, t, axes in outputs],
-        "host": [asdict(op) for op in graph.host],
+        "host": host_document(graph.host)[0],
         "preprocessing": graph.preprocessing and asdict(graph.preprocessing),
         "classes": list(graph.classes),
     }

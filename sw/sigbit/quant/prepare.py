@@ -358,6 +358,10 @@ def _give_codes(prepared: PreparedModel) -> None:
             found = quantized.codes(p, module, tensors)
             if isinstance(found, GivenCodes):
                 module.given = found
+            elif getattr(quantizer, "thresholds", None) is not None:
+                raise QuantizationError(
+                    f"{name} ({p.location}): its thresholds have no other form, but {found}"
+                )
             else:
                 prepared.inexact[name] = found
             if (scale := annotated_scale(quantizer, module.grid.levels)) is not None:

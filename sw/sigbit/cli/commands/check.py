@@ -46,7 +46,9 @@ def check(
 
     with telling() as tell:
         found = flow(
-            Network(model, tuple(network.shapes or ()), network.checkpoint),
+            Network(
+                model, tuple(network.shapes or ()), network.checkpoint, tuple(network.cuts or ())
+            ),
             arch,
             latency=latency,
             exact=exact,

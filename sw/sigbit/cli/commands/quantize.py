@@ -48,7 +48,9 @@ def quantize(
         )
     with telling(remaining=True) as tell:
         result = flow(
-            Network(model, tuple(network.shapes or ()), network.checkpoint),
+            Network(
+                model, tuple(network.shapes or ()), network.checkpoint, tuple(network.cuts or ())
+            ),
             Calibration(
                 samples.calibrate,
                 samples.images,

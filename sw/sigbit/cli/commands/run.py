@@ -55,11 +55,11 @@ def run(
     net = load_program(program)
     labels = class_names(net, written.labels)
     given, titles = read_inputs(net, inputs, images_as(pixels), stored=where.stored)
-    if written.output is not None and written.output.suffix != ARCHIVE and len(net.results) != 1:
-        names = ", ".join(result.name for result in net.results)
+    names = [result.name for result in net.results] if where.stored else net.returned
+    if written.output is not None and written.output.suffix != ARCHIVE and len(names) != 1:
         raise UserError(
-            f"{program} has {len(net.results)} outputs ({names}), and an .npy file holds one: "
-            "let -o end in .npz"
+            f"{program} has {len(names)} outputs ({', '.join(names)}), and an .npy file holds "
+            "one: let -o end in .npz"
         )
     if written.layers is not None and written.layers.exists() and not written.layers.is_dir():
         raise UserError(f"--layers: {written.layers} is a file: give a folder")

@@ -68,6 +68,15 @@ Shapes = Annotated[
         "for each input. For ONNX inputs of open dimensions: NAME=3x224x224.",
     ),
 ]
+Cuts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cut",
+        metavar="TENSOR",
+        help="Cut the network at this tensor (of ONNX, or a node of torch.export): the host does "
+        "what is behind it. May be repeated.",
+    ),
+]
 Checkpoint = Annotated[
     Path | None,
     typer.Option(
@@ -112,6 +121,7 @@ class NetworkOptions:
 
     checkpoint: Checkpoint = None
     shapes: Shapes = None
+    cuts: Cuts = None
 
 
 @dataclass(frozen=True)

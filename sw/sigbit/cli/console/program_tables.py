@@ -15,7 +15,7 @@ def show_program(found: "InspectedProgram") -> None:
     """Print facts, layers, memory map, traffic and instructions."""
     net = found.program
     ports = {port.name: port for port in net.outputs}
-    host = ", ".join(f"{s.function} of {s.output} {s.source}".strip() for s in net.host)
+    host = ", ".join(map(str, found.host))
     facts = [
         ("accelerator", f"{net.config.name} ({net.config.digest})"),
         ("digest", net.digest),

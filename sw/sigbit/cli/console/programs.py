@@ -18,6 +18,6 @@ def say_program(path: Path | str, facts: "ProgramFacts") -> None:
         f"{facts.instructions:,} instructions, {size(facts.image_bytes)} of constants, "
         f"{size(facts.memory_bytes)} of memory{batch}, for {facts.arch}"
     )
-    host = ", ".join(f"{step.function} of {step.output}" for step in facts.host)
+    host = ", ".join(map(str, facts.host))
     say(f"on the host: {host or 'nothing'}")
     say(f"digest {facts.digest}")

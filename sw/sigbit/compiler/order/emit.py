@@ -16,9 +16,9 @@ from sigbit.errors import CompileError, require
 from sigbit.ir.integer import Axes, Conv, Input, IntegerGraph, MaxPool, macs
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.host_schema import SOURCE_MAX
 from sigbit_hw.arch.isa import Exec, Halt, Load, Store
-from sigbit_hw.arch.program import ExecInfo, HostStep, LayerInfo, ModelOutput, Port, Program
-from sigbit_hw.arch.program_schema import SOURCE_MAX
+from sigbit_hw.arch.program import ExecInfo, LayerInfo, ModelOutput, Port, Program
 
 
 def emit(
@@ -66,10 +66,7 @@ def emit(
         layers=layers,
         execs=_execs(scheduled),
         images=network.images,
-        host=tuple(
-            HostStep(graph.output_names[h.output], h.function, _printable(h.location))
-            for h in graph.host
-        ),
+        host=graph.host,
         vectors=dict(vectors),
         results=tuple(map(ModelOutput, graph.output_names, graph.outputs, graph.output_axes)),
         preprocessing=graph.preprocessing,

@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 
 from sigbit.frontend.translation import Translation
-from sigbit.frontend.values import Computed, OnHost, Refusal, Value
-from sigbit.ir.annotation import HostFunction
-from sigbit.ir.floating import HostOp
+from sigbit.frontend.values import Computed, HostFunction, OnHost, Refusal, Value
 
 
 def add(t: Translation) -> Value:
@@ -301,7 +299,7 @@ def on_host(name: HostFunction) -> Callable[[Translation], Value]:
 
     def translate(t: Translation) -> Value:
         value: Value | None = t.values.get(t.argument("self"))
-        before: tuple[HostOp, ...] = ()
+        before: tuple[tuple[HostFunction, str], ...] = ()
         if isinstance(value, OnHost):
             before, value = value.functions, value.value
         if not isinstance(value, Computed):
@@ -312,8 +310,8 @@ def on_host(name: HostFunction) -> Callable[[Translation], Value]:
             raise Refusal(f"{name} over dimension {dim}", "use dim=1: the channels")
         if t.argument("half_to_float", False):
             raise Refusal("half_to_float=True", "compute in float32")
-        if name == "argmax" and t.argument("keepdim"):
+        if name == "ArgMax" and t.argument("keepdim"):
             raise Refusal("argmax with keepdim", "leave keepdim out")
-        return OnHost(value, (*before, HostOp(0, name, t.location)))
+        return OnHost(value, (*before, (name, t.location)))
 
     return translate

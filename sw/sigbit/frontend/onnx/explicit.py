@@ -94,7 +94,7 @@ class _Explicit:
                 alone = len(self.graph.consumers(below.name)) == 1
                 free = below.name not in found and below.name not in self.graph.outputs
                 plain = isinstance(found[node.name], QuantAnnotation)
-                scalar = found[node.name].scale.numel() == 1
+                scalar = _is_scalar(found[node.name])
                 if alone and free and plain and scalar:
                     found[below.name] = found.pop(node.name)
         return found
@@ -119,7 +119,7 @@ class _Explicit:
 
     def _joined(self, node: Concat | Mosaic, own: Quantizer | None) -> Concat | Mosaic:
         """The concatenation of parts that are quantized as it is itself."""
-        if own is None or own.scale.numel() > 1:
+        if own is None or not _is_scalar(own):
             return node
         self.quantizers.pop(node.name, None)
         parts = tuple(
@@ -143,6 +143,12 @@ class _Explicit:
         return name
 
 
+def _is_scalar(quantizer: Quantizer) -> bool:
+    """Whether all channels are quantized alike."""
+    rows = getattr(quantizer, "thresholds", None)
+    return quantizer.scale.numel() == 1 and (rows is None or len(rows) == 1)
+
+
 def _names(start: str) -> Iterator[str]:
     yield start
     count = 1
@@ -153,10 +159,15 @@ def _names(start: str) -> Iterator[str]:
 
 def _at_input(quantizer: Quantizer) -> bool:
     """Whether the accelerator's input quantizes so."""
-    if not isinstance(quantizer, QuantAnnotation) or quantizer.source is not None:
+    if not isinstance(quantizer, QuantAnnotation):
+        return False
+    if quantizer.source is not None or quantizer.thresholds is not None:
         return False
     one = quantizer.scale.numel() == quantizer.zero_point.numel() == 1
     if not one or not float(quantizer.zero_point).is_integer() or quantizer.bits > _BITS:
         return False
-    bipolar = quantizer.signed and quantizer.bits == 1
-    return quantizer.rounding == "ROUND" and not bipolar and float(quantizer.bits).is_integer()
+    return (
+        quantizer.rounding == "ROUND"
+        and not quantizer.bipolar
+        and float(quantizer.bits).is_integer()
+    )

@@ -1,6 +1,6 @@
 """Import of ONNX and QONNX files: every node is translated or reported."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
@@ -11,12 +11,17 @@ from onnx import ModelProto, NodeProto, numpy_helper
 from torch.fx import Node as FxNode
 
 from sigbit.frontend.accounting import check_onnx
-from sigbit.frontend.importer import Importer, named_outputs
+from sigbit.frontend.cutting import cut_import, shortened_import
+from sigbit.frontend.importer import Importer
 from sigbit.frontend.onnx import quantizers as quant
 from sigbit.frontend.onnx.explicit import explicit
 from sigbit.frontend.onnx.folding import Folder
 from sigbit.frontend.onnx.operators import FUNCTIONS, OPERATORS, QONNX, unknown
+from sigbit.frontend.onnx.qoperator import lowered
+from sigbit.frontend.onnx.quantizers import annotate
 from sigbit.frontend.onnx.reading import check_model, read_model
+from sigbit.frontend.onnx.tail import OnnxTail
+from sigbit.frontend.onnx.thresholds import integer_input, integer_weights
 from sigbit.frontend.onnx.trace import (
     Array,
     Call,
@@ -32,6 +37,7 @@ from sigbit.frontend.onnx.trace import (
 )
 from sigbit.frontend.report import UnreadableModel, UnsupportedModel, UnsupportedNode
 from sigbit.frontend.source import Origin
+from sigbit.frontend.tail import named_results
 from sigbit.frontend.values import ELEMENTS_MAX, Refusal
 from sigbit.ir.floating import FloatGraph
 
@@ -50,7 +56,9 @@ SIDE_MAX = 1 << 20
 
 
 def import_onnx(
-    model: str | Path | ModelProto, shapes: Mapping[str, Shape] | None = None
+    model: str | Path | ModelProto,
+    shapes: Mapping[str, Shape] | None = None,
+    cuts: Sequence[str] = (),
 ) -> FloatGraph:
     """The float graph of an ONNX or QONNX model.
 
@@ -60,10 +68,14 @@ def import_onnx(
         A file, with its external data beside it, or a model.
     shapes : Mapping, optional
         Shapes of inputs without the batch, for inputs whose dimensions the model leaves open.
+    cuts : Sequence of str, optional
+        Names of tensors behind which the host goes on. Without them it does so where operators are
+        not supported, if it has all that follow.
 
     Weights are quantized as the model quantizes them; quantizers of computed tensors become
     :attr:`FloatGraph.quantizers`. Raises :class:`UnsupportedModel` with one row for every node that
-    cannot be compiled, and :class:`UnreadableModel` for a file that is no ONNX model.
+    cannot be compiled, :class:`UnreadableModel` for a file that is no ONNX model, and ``UserError``
+    for cuts that are none.
     """
     if isinstance(model, ModelProto):
         name = model.graph.name or "model"
@@ -71,13 +83,39 @@ def import_onnx(
             check_model(model)
         except ValueError as error:
             raise _no_model(name, error) from error
-        return _OnnxImporter(model, name, shapes or {}).run()
+        return _imported(model, name, shapes or {}, cuts)
     path = Path(model)
     try:
         loaded = read_model(path)
     except ValueError as error:
         raise _no_model(str(path), error) from error
-    return _OnnxImporter(loaded, path.stem, shapes or {}).run()
+    return _imported(loaded, path.stem, shapes or {}, cuts)
+
+
+def _imported(
+    model: ModelProto, name: str, shapes: Mapping[str, Shape], cuts: Sequence[str]
+) -> FloatGraph:
+    """The graph, with what is cut off, or not supported at its end, on the host."""
+    whole = _OnnxImporter(model, name, shapes)
+
+    def front(part: ModelProto) -> _OnnxImporter:
+        return _OnnxImporter(part, name, shapes)
+
+    if cuts:
+        with whole.reading():
+            network = OnnxTail(whole.model, shapes, front)
+        return cut_import(network, name, cuts)
+    try:
+        return whole.run()
+    except UnsupportedModel:
+        if not whole.refused:
+            raise
+        with whole.reading():
+            network = OnnxTail(whole.model, shapes, front)
+        graph = shortened_import(network, name, whole.refused)
+        if graph is None:
+            raise
+        return graph
 
 
 def _no_model(where: str, error: Exception) -> UnreadableModel:
@@ -93,30 +131,35 @@ class _OnnxImporter:
 
     def __init__(self, model: ModelProto, name: str, shapes: Mapping[str, Shape]) -> None:
         self._name, self._shapes = name, shapes
-        with self._reading():
+        with self.reading():
             if model.functions:
                 from onnx.inliner import inline_local_functions
 
                 model = inline_local_functions(model)
+            model, self._kept = lowered(model)
             versions = {o.domain: o.version for o in model.opset_import}
             constants = [numpy_helper.to_array(t) for t in model.graph.initializer]
             self._known = _inferred(model)
-        self._model = model
+        self.model = model
         types = {n.input[1] for n in model.graph.node if n.op_type == "CastLike" and n.input[1:]}
         stored = {t.data_type for t in model.graph.initializer if t.name not in types}
         stored |= {v.type.tensor_type.elem_type for v in model.graph.input}
         self._trace = Trace(versions.get("", versions.get("ai.onnx", 1)), _NARROW & stored)
+        arrays = dict(zip((t.name for t in model.graph.initializer), constants, strict=True))
+        integers = integer_weights(model, arrays)
         self._trace.values.update(
-            (tensor.name, Constant(tensor.name, array))
-            for tensor, array in zip(model.graph.initializer, constants, strict=True)
+            (name, Constant(name, array, integers.get(name))) for name, array in arrays.items()
         )
         self._folder = Folder(model.opset_import, sum(array.size for array in constants))
         self._names: set[str] = set()
+        self._results_of: dict[str, tuple[str, ...]] = {}
+        self.refused = frozenset[str]()
+        """The results of the nodes that :meth:`run` refused; none if it refused anything else."""
         self._read = {i for n in model.graph.node for i in n.input}
         self._read |= {o.name for o in model.graph.output}
 
     @contextmanager
-    def _reading(self) -> Iterator[None]:
+    def reading(self) -> Iterator[None]:
         """Report what a damaged model makes its readers trip over."""
         try:
             yield
@@ -126,12 +169,12 @@ class _OnnxImporter:
 
     def run(self) -> FloatGraph:
         """The graph, or :class:`UnsupportedModel`."""
-        with self._reading():
+        with self.reading():
             if rows := tuple(self._inputs()):
                 raise UnsupportedModel(self._name, rows)
-            for node in self._model.graph.node:
+            for node in self.model.graph.node:
                 self._node(node)
-            values = [(o.name, self._trace.values.get(o.name)) for o in self._model.graph.output]
+            values = [(o.name, self._trace.values.get(o.name)) for o in self.model.graph.output]
             absent = [name for name, value in values if value is None]
             if absent or not values:
                 reason = f"no node computes {absent[0]!r}" if absent else "it has no outputs"
@@ -141,11 +184,23 @@ class _OnnxImporter:
             trace = self._trace
             trace.graph.output(results)
         importer = Importer(trace.graph, trace.constants, self._name, FUNCTIONS, trace.quantizers)
-        return explicit(named_outputs(importer.run(), [o.name for o in self._model.graph.output]))
+        try:
+            graph = importer.run()
+        except UnsupportedModel as error:
+            found = [self._tensors_of(row) for row in error.rows]
+            self.refused = frozenset(t for each in found for t in each if all(found))
+            raise
+        return explicit(named_results(graph, [o.name for o in self.model.graph.output]))
+
+    def _tensors_of(self, row: UnsupportedNode) -> tuple[str, ...]:
+        """The results of the node that a row names, or the output."""
+        if row.op == "output":
+            return tuple(o.name for o in self.model.graph.output if o.name == row.name)
+        return self._results_of.get(row.name, ())
 
     def _inputs(self) -> Iterator[UnsupportedNode]:
         """The network inputs; a row for each that cannot be one."""
-        for value in self._model.graph.input:
+        for value in self.model.graph.input:
             if value.name in self._trace.values:
                 continue
             kind = value.type.tensor_type
@@ -186,6 +241,12 @@ class _OnnxImporter:
             else:
                 shape = tuple(d or _BATCH for d in dims)
                 self._trace.input(value.name, shape, _FLOATS[kind.elem_type])
+                if (quantizer := integer_input(self.model, value.name)) is not None:
+                    call = Call(NodeProto(), Origin(value.name, "input", value.name), self._trace)
+                    found = self._trace.values[value.name]
+                    assert isinstance(found, View)
+                    node = call.emit(annotate, found.node, quantizer)
+                    self._trace.values[value.name] = View.of(node)
 
     def _node(self, node: NodeProto) -> None:
         try:
@@ -202,7 +263,7 @@ class _OnnxImporter:
                 raise Refusal(f"reads {absent[0]!r}, which nothing before it computes", _MEND)
             known = node.op_type in OPERATORS and _is_standard(node)
             if not known and not all(isinstance(o, Constant) for o in operands):
-                raise unknown(node.op_type)
+                raise self._kept.get(next(iter(outputs), "")) or unknown(node.op_type)
             if any(isinstance(o, Unknown) for o in operands):
                 self._trace.values.update({o: Unknown() for o in outputs})
                 return
@@ -255,6 +316,7 @@ class _OnnxImporter:
             count += 1
             unique = f"{name}_{count}"
         self._names.add(unique)
+        self._results_of[unique] = tuple(o for o in node.output if o)
         return Origin(unique, node.op_type, node.name or unique)
 
     def _stand_in(self, call: Call, refusal: Refusal, output: str) -> OnnxValue:

@@ -12,7 +12,7 @@ from sigbit.frontend.aten.interpolation import interpolated
 from sigbit.frontend.aten.layers import Windows
 from sigbit.frontend.aten.operators import TRANSLATORS, Translator
 from sigbit.frontend.aten.pooling import averaged, fitted_max_pool
-from sigbit.frontend.onnx import elementwise, layers, moves, recurrent, resize
+from sigbit.frontend.onnx import elementwise, layers, moves, recurrent, resize, thresholds
 from sigbit.frontend.onnx import quantizers as quant
 from sigbit.frontend.onnx.trace import Call, OnnxValue, aten
 from sigbit.frontend.report import nearest
@@ -111,13 +111,15 @@ OPERATORS: Mapping[str, OnnxTranslator] = {
     "BipolarQuant": quant.bipolar,
     "FloatQuant": quant.float_quant,
     "Trunc": quant.trunc,
+    "MultiThreshold": thresholds.multi_threshold,
     "QuantizeLinear": quant.quantize_linear,
     "DequantizeLinear": quant.dequantize_linear,
 }
 """By the operator's name; QONNX's own are of a domain of theirs."""
 
-QONNX = frozenset(["Quant", "IntQuant", "BipolarQuant", "FloatQuant", "Trunc"])
+QONNX = frozenset(["Quant", "IntQuant", "BipolarQuant", "FloatQuant", "Trunc", "MultiThreshold"])
 
+_STATIC = "quantize statically: scales that depend on the input are not known beforehand"
 _REMEDIES = {
     "LayerNormalization": "use BatchNormalization",
     "InstanceNormalization": "use BatchNormalization",
@@ -126,10 +128,9 @@ _REMEDIES = {
     "If": "export the model without data-dependent control flow",
     "Loop": "export the model without data-dependent control flow",
     "Scan": "export the model without data-dependent control flow",
-    "QLinearConv": "export quantized models with QuantizeLinear and DequantizeLinear",
-    "QLinearMatMul": "export quantized models with QuantizeLinear and DequantizeLinear",
-    "ConvInteger": "export quantized models with QuantizeLinear and DequantizeLinear",
-    "MultiThreshold": "give the model as it was before the conversion to MultiThreshold",
+    "ConvInteger": _STATIC,
+    "DynamicQuantizeLinear": _STATIC,
+    "MatMulInteger": _STATIC,
     "TopK": "take the network's output before it, or use ArgMax",
 }
 

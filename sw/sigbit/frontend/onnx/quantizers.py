@@ -78,6 +78,8 @@ def _rectifies(quantizer: Quantizer) -> bool:
     """Whether nothing below 0 is left, so that the quantizer is a ReLU as well."""
     if not isinstance(quantizer, QuantAnnotation) or quantizer.zero_point.numel() > 1:
         return False
+    if quantizer.thresholds is not None:
+        return False
     return quantizer.range[0] == float(quantizer.zero_point)
 
 

@@ -6,13 +6,16 @@ of its inputs can reach. What the model gives is exact arithmetic on the scales 
 rounded as its quantizer says; whoever computes in float32 may differ from that.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sigbit.ir.annotation import QuantAnnotation
@@ -31,6 +34,8 @@ from sigbit_hw.arch.thresholds import (
     thresholds,
 )
 
+_FAR = 1 << 62
+"""Beyond all accumulators."""
 _SAME = 1e-6
 """By how much scales may differ that are kept as logarithms, in float32 at worst."""
 
@@ -111,7 +116,9 @@ class GivenCodes:
         if isinstance(levels, str):
             return levels
         low, high = levels.min, levels.max
-        bipolar = quantizer.signed and quantizer.bits == 1
+        bipolar = quantizer.bipolar
+        if limit is not None and quantizer.thresholds is not None:
+            return "its thresholds are behind an activation function with a limit"
         if limit is not None and quantizer.source is not None:
             return "it is cut off behind an activation function with a limit"
         if limit is not None:
@@ -159,8 +166,10 @@ class GivenCodes:
 
     def function(self, channel: int) -> Callable[[Ints], Ints]:
         """Levels of accumulators of levels."""
-        q, unit, zero = self.quantizer, Fraction(self.out_scale), int(self.quantizer.zero_point)
         scale, bias = self.scales[channel], Fraction(float(self.bias[channel]))
+        if self.quantizer.thresholds is not None:
+            return self._counted(self._reached(channel, scale, bias))
+        q, unit, zero = self.quantizer, Fraction(self.out_scale), int(self.quantizer.zero_point)
         low, high = self.grid.low, self.grid.high
         if self._bipolar:
             reached = rounded(scale, bias, "FLOOR")
@@ -174,6 +183,23 @@ class GivenCodes:
         before = rounded(scale / source, bias / source + zero * factor, "ROUND")
         after = rounded(1 / factor, Fraction(0), q.rounding)
         return lambda acc: (after(before(acc)) - zero).clip(low, high)
+
+    def _reached(self, channel: int, scale: Fraction, bias: Fraction) -> Ints:
+        """The least integers ``acc`` at which ``acc * scale + bias`` reaches a channel's
+        thresholds."""
+        assert self.quantizer.thresholds is not None
+        rows = self.quantizer.thresholds
+        row = rows[channel if len(rows) > 1 else 0].tolist()
+        at = [math.ceil((Fraction(t) - bias) / scale) for t in row]
+        return np.array([min(max(a, -_FAR), _FAR) for a in at], np.int64)
+
+    def _counted(self, at: Ints) -> Callable[[Ints], Ints]:
+        """Levels of integers that reach thresholds ``at``."""
+        if self._bipolar:
+            return lambda acc: np.where(acc >= at[0], 1, -1)
+        low, high = self.grid.low, self.grid.high
+        zero = int(self.quantizer.zero_point)
+        return lambda acc: (np.searchsorted(at, acc, "right") - zero).clip(low, high)
 
     @cached_property
     def found(self) -> Found:
@@ -196,7 +222,7 @@ class GivenCodes:
 
     @property
     def _bipolar(self) -> bool:
-        return self.quantizer.signed and self.quantizer.bits == 1
+        return self.quantizer.bipolar
 
     def _reached_at(self, shift: int, gap: int) -> Ints:
         """The y that reach the levels but the lowest, ``2**shift`` apart, with ``gap`` more of
@@ -226,9 +252,13 @@ class GivenCodes:
         for c, (low, high) in enumerate(reach(self.weights, self.grids)):
             wanted, scale = self.function(c), float(self.scales[c]) / self.out_scale
             offset = float(self.bias[c]) / self.out_scale
-            at = thresholds(
-                wanted, low, high, levels, guessed(levels - self._bipolar, scale, offset, rounding)
-            )
+            near: NDArray[Any] = guessed(levels - self._bipolar, scale, offset, rounding)
+            if self.quantizer.thresholds is not None:
+                exact = self._reached(c, self.scales[c], Fraction(float(self.bias[c])))
+                near = exact[levels - 1 + (0 if self._bipolar else int(self.quantizer.zero_point))]
+                span = int(near[-1] - near[0])
+                scale = (len(near) - 1) / span if span else scale
+            at = thresholds(wanted, low, high, levels, near)
             channel = fit(at, results, low, high, self.fmt, scale * 2**shift)
             if channel.off or results[0] == Y_MIN:
                 wrong, by = differences(wanted, levels, table, channel, low, high)
@@ -256,14 +286,18 @@ class GivenCodes:
             n = [int(w[c]) for w in self.weights]
             a, b = (k * g for k, g in zip(n, grids, strict=True))
             bias, (s, t) = Fraction(float(self.bias[c])), (p[c] for p in self.pair)
-            key = (*n, s, t, bias, channel)
+            own = c if q.thresholds is not None else -1
+            key = (*n, s, t, bias, channel, own)
             if key not in known:
                 # In units of which both steps are multiples, a sum is one number.
                 common = Fraction(1, s.denominator * t.denominator)
                 total = (a.astype(object) * int(s / common))[:, None] + (
                     b.astype(object) * int(t / common)
                 )
-                wanted = rounded(common / unit, bias / unit + zero, q.rounding)(total) - zero
+                if q.thresholds is not None:
+                    wanted = self._counted(self._reached(c, common, bias))(total)
+                else:
+                    wanted = rounded(common / unit, bias / unit + zero, q.rounding)(total) - zero
                 y = requantize(a[:, None] + b, channel.base, channel.step, channel.tie)
                 gap = np.abs(wanted.clip(self.grid.low, self.grid.high) - table[y - Y_MIN])
                 known[key] = int((gap > 0).sum()), int(gap.max())

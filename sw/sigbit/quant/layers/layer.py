@@ -154,7 +154,7 @@ class QuantLayer(RealLayer):
             still = self.given.holds(weights, bias, scales, out_scale)
             if still and not self.relaxations:
                 return self._given_arithmetic(self.given, bias)
-            self.given = None
+            self._leave_given()
         bias = self.real_bias()
         if self.training and self.weight_quantizer is not None:
             self.weight_quantizer.observe(first if plain is None else plain)
@@ -195,6 +195,15 @@ class QuantLayer(RealLayer):
             self.out_quantizer if pre is None else None,
         )
         return Arithmetic(integers, requantization, bias, step.detach(), y_scale, out_scale)
+
+    def _leave_given(self) -> None:
+        """Let the layer's codes be its own."""
+        if self.given is not None and self.given.quantizer.thresholds is not None:
+            raise QuantizationError(
+                f"{self.plan.name} ({self.plan.location}): its thresholds are for the weights and "
+                "scales of the model, which must not change: train the model before it has any"
+            )
+        self.given = None
 
     def _given_arithmetic(self, given: GivenCodes, bias: Tensor) -> Arithmetic:
         """That of the quantized model."""
@@ -313,7 +322,7 @@ class QuantLayer(RealLayer):
         """Output levels; the accumulators are those of the hardware, exactly, but for batch norms
         in training with :attr:`batch_statistics`."""
         if self.training and torch.is_grad_enabled():
-            self.given = None
+            self._leave_given()
         a = self.arithmetic([x.scale for x in inputs])
         if self.normalizing:
             a, acc = self._normalized(a, inputs)

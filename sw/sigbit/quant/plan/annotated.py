@@ -65,7 +65,7 @@ def levels_of(quantizer: Quantizer, positive: bool) -> LevelGrid | str:
     zero, (low, high) = float(quantizer.zero_point), quantizer.range
     if not all(float(v).is_integer() for v in (zero, low, high)):
         return "its zero point or its range is no integer"
-    if quantizer.signed and quantizer.bits == 1:
+    if quantizer.bipolar:
         return LevelGrid.uniform(-1, 1)
     first, last = int(low - zero), int(high - zero)
     first = max(first, 0) if positive else first

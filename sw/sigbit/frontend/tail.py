@@ -1,0 +1,192 @@
+"""The host's part of a float graph: what importers put behind the accelerator's outputs."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sigbit.frontend.values import HostFunction, Refusal
+from sigbit.ir.arrays import distinct
+from sigbit.ir.floating import FloatGraph
+from sigbit_hw.arch.host import FUNCTIONS, HostError, HostInput, HostPart, HostStep, Option
+from sigbit_hw.arch.names import legal_name
+
+_OPTIONS: Mapping[HostFunction, Mapping[str, Option]] = {
+    "ArgMax": {"axis": 1, "keepdims": 0},
+    "LogSoftmax": {"axis": 1},
+    "Softmax": {"axis": 1},
+}
+
+
+class Names:
+    """Legal names, each given once."""
+
+    def __init__(self) -> None:
+        self._given: dict[str, str] = {}
+        self._used: set[str] = set()
+
+    def __getitem__(self, name: str) -> str:
+        """The legal name of what the model calls ``name``; "" stays."""
+        if name and name not in self._given:
+            self._given[name] = self.new(name)
+        return self._given.get(name, "")
+
+    def new(self, name: str) -> str:
+        """A legal name like ``name`` that nothing has."""
+        legal = unique = legal_name(name)
+        count = 1
+        while unique in self._used:
+            count += 1
+            unique = f"{legal}_{count}"
+        self._used.add(unique)
+        return unique
+
+
+def classified(
+    outputs: Sequence[str],
+    functions: Sequence[Sequence[tuple[HostFunction, str]]],
+    shapes: Mapping[str, tuple[int, ...]],
+) -> HostPart:
+    """The host's part that returns each of ``outputs``, tensors of these ``shapes`` that may occur
+    several times, with ``functions`` applied over the channels; none where there are none."""
+    if not any(functions):
+        return HostPart()
+    names, steps, results = Names(), [], []
+    inputs = {output: HostInput(names[output], output, shapes[output]) for output in outputs}
+    for output, each in zip(outputs, functions, strict=True):
+        name = names[output]
+        for function, location in each:
+            below, name = name, names.new(f"{output}.{function.lower()}")
+            options = _OPTIONS[function]
+            steps.append(HostStep(function, (below,), (name,), options, location))
+        results.append(name)
+    returned = _once(results, names, steps)
+    return HostPart(tuple(inputs.values()), tuple(steps), {}, returned)
+
+
+def _once(results: Iterable[str], names: Names, steps: list[HostStep]) -> tuple[str, ...]:
+    """``results`` with copies, made by ``steps``, of those that are returned several times."""
+    once: list[str] = []
+    for result in results:
+        unique = result
+        if result in once:
+            unique = names.new(result)
+            steps.append(HostStep("Identity", (result,), (unique,)))
+        once.append(unique)
+    return tuple(once)
+
+
+@dataclass
+class Tail:
+    """Steps behind a cut under construction, in the model's own names."""
+
+    steps: list[HostStep] = field(default_factory=list)
+    constants: dict[str, NDArray[np.generic]] = field(default_factory=dict)
+
+    def constant(self, name: str, array: NDArray[np.generic]) -> str:
+        """A constant called so, or like it; its name."""
+        kinds = {"f": np.float64, "i": np.int64, "u": np.int64, "b": np.bool_}
+        kind = kinds.get(array.dtype.kind)
+        if kind is None:
+            raise Refusal(f"a constant of type {array.dtype}", "use numbers")
+        value: NDArray[np.generic] = np.asarray(array, kind)
+        unique, count = name, 1
+        while (known := self.constants.get(unique)) is not None and not (
+            known.dtype == value.dtype and np.array_equal(known, value)
+        ):
+            count += 1
+            unique = f"{name}#{count}"
+        self.constants[unique] = value
+        return unique
+
+    def add(
+        self,
+        function: str,
+        operands: Iterable[str],
+        results: Iterable[str],
+        options: Mapping[str, Option] | None = None,
+        source: str = "",
+    ) -> None:
+        """Append a step; :class:`Refusal` for a function that the host has not."""
+        step = HostStep(function, tuple(operands), tuple(results), dict(options or {}), source)
+        if function not in FUNCTIONS:
+            raise Refusal(*unknown())
+        try:
+            FUNCTIONS[function].check(step.operands, step.results, step.options)
+        except HostError as error:
+            raise Refusal(f"is behind the cut, where the host {error}", _LATER) from None
+        self.steps.append(step)
+
+
+_LATER = "cut behind it"
+
+
+def unknown() -> tuple[str, str]:
+    """Reason and remedy of an operation that the host has not."""
+    return (
+        "is behind the cut, and the host has no such function",
+        f"cut behind it; the host has {', '.join(sorted(FUNCTIONS))}",
+    )
+
+
+def with_tail(
+    graph: FloatGraph,
+    boundary: Sequence[str],
+    shapes: Mapping[str, tuple[int, ...]],
+    tail: Tail,
+    results: Sequence[str],
+) -> FloatGraph:
+    """``graph``, whose results are the model's tensors ``boundary``, with ``tail`` behind them.
+
+    ``shapes`` are those of the tensors as the model has them, without the batch; ``results`` is
+    what the model returns. :class:`Refusal` where the steps cannot be done.
+    """
+    if not tail.steps:
+        return graph
+    names = Names()
+    inputs, before, given = [], graph.host, {}
+    steps: list[HostStep] = []
+    if before:
+        inputs = [replace(i, name=names[f"before.{i.name}"]) for i in before.inputs]
+        steps += [_renamed(s, lambda n: names[f"before.{n}"]) for s in before.steps]
+        given = dict(zip(boundary, (names[f"before.{r}"] for r in before.results), strict=True))
+    else:
+        for tensor, called, output in zip(boundary, graph.output_names, graph.outputs, strict=True):
+            own = graph[output].shape
+            shape = shapes.get(tensor, own)
+            fits = 1 <= len(shape) <= 3 and prod(shape) == prod(own)
+            inputs.append(HostInput(names[tensor], called, shape if fits else own))
+    used = {o for s in tail.steps for o in s.operands}
+
+    def name(tensor: str) -> str:
+        return given.get(tensor) or names[tensor]
+
+    steps += [_renamed(s, name) for s in tail.steps]
+    constants = {name(n): a for n, a in tail.constants.items() if n in used}
+    returned = _once((name(r) for r in results), names, steps)
+    part = HostPart(tuple(inputs), tuple(steps), constants, returned)
+    try:
+        outputs = zip(graph.output_names, graph.outputs, strict=True)
+        part.check({n: graph[tensor].shape for n, tensor in outputs})
+    except ValueError as error:
+        raise Refusal(f"behind the cut: {error}", "cut elsewhere") from None
+    return replace(graph, host=part)
+
+
+def named_results(graph: FloatGraph, names: Sequence[str]) -> FloatGraph:
+    """``graph`` with the model's own ``names`` of what it returns: of its outputs, or of the host's
+    results where the host has steps. Those that it has stay where a name is empty."""
+    known = graph.host.results if graph.host else graph.output_names
+    if len(names) != len(known):
+        return graph
+    found = distinct(legal_name(n) if n else k for n, k in zip(names, known, strict=True))
+    if graph.host:
+        return replace(graph, host=graph.host.returning(found))
+    return replace(graph, output_names=found)
+
+
+def _renamed(step: HostStep, name: Callable[[str], str]) -> HostStep:
+    operands, results = (tuple(map(name, n)) for n in (step.operands, step.results))
+    return replace(step, operands=operands, results=results)
