@@ -54,7 +54,7 @@ class ProgramRun(Result):
     device : str
     outputs : mapping
         Results ``[N, ...]`` by name, as those of the float model: what the Program leaves to the
-        host is done.
+        host is done. NaN where samples have sizes of their own, and others more.
     layers : mapping
         Stored integers ``[N, C, H, W]`` of every layer, if they were asked for.
     cycles : array, optional
@@ -67,7 +67,7 @@ class ProgramRun(Result):
 
     program: Program
     device: str
-    outputs: Mapping[str, NDArray[np.float64]]
+    outputs: Mapping[str, NDArray[Any]]
     layers: Mapping[str, NDArray[np.int64]]
     cycles: NDArray[np.int64] | None
     counters: list[dict[str, int]]
@@ -98,7 +98,7 @@ class ProgramRun(Result):
             "checked": {what: plain(found.mismatches) for what, found in self.compared.items()},
             "mismatches": self.mismatches,
             "host": plain(host_operations(self.program.host)),
-            "outputs": plain(self.outputs),
+            "outputs": {name: _numbers(values) for name, values in self.outputs.items()},
             "seconds": self.seconds,
             "cpu_seconds": self.cpu_seconds,
         }
@@ -220,6 +220,13 @@ class _Runs:
             compared=compared,
             **watch.read(),
         )
+
+
+def _numbers(values: NDArray[Any]) -> Any:
+    """Nested lists; null for what a sample has not, which is NaN."""
+    if values.dtype.kind != "f" or not np.isnan(values).any():
+        return plain(values)
+    return np.where(np.isnan(values), None, values.astype(object)).tolist()
 
 
 def _compared(want: Mapping[str, ArrayLike], got: Mapping[str, NDArray[np.int64]]) -> Compared:

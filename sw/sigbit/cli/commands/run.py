@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sigbit.cli.console.answers import show_answers
-from sigbit.cli.console.files import write_array, write_json
+from sigbit.cli.console.files import write_array, write_arrays, write_json
 from sigbit.cli.console.grouped import grouped
 from sigbit.cli.console.options import ImageOptions
 from sigbit.cli.console.output import say, show_facts
@@ -47,10 +47,9 @@ def run(
     net = load_program(program)
     labels = read_labels(written.labels)
     given, titles = read_inputs(net, inputs, pixels.mean, pixels.std)
-    if written.output is not None and len(net.outputs) != 1:
-        raise UserError(
-            f"{program} has {len(net.outputs)} outputs and -o writes one: use --layers DIR"
-        )
+    several = len(net.host.results if net.host else net.outputs)
+    if written.output is not None and several > 1 and written.output.suffix != ".npz":
+        raise UserError(f"{program} has {several} outputs: write them by name, -o OUT.npz")
     if written.layers is not None and written.layers.exists() and not written.layers.is_dir():
         raise UserError(f"--layers: {written.layers} is a file: give a folder")
     latency, target = where.latency, where.target_name
@@ -92,8 +91,7 @@ def _write(done: "ProgramRun", written: WrittenOptions) -> None:
             write_array(written.layers / f"{name.replace('/', '_')}.npy", values)
         say(f"wrote {len(done.layers)} layers to {written.layers}")
     if written.output is not None:
-        (results,) = done.outputs.values()
-        write_array(written.output, results)
+        write_arrays(written.output, done.outputs)
     write_json(written.json, done)
 
 

@@ -38,6 +38,16 @@ def write_array(path: Path, array: np.ndarray) -> None:
         np.save(file, array, allow_pickle=False)
 
 
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays by name as .npz where the file is called so, else the only one as .npy."""
+    if path.suffix != ".npz":
+        (array,) = arrays.values()
+        write_array(path, array)
+        return
+    with replacing(path) as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
 def write_json(path: Path | None, document: Result | Mapping[str, Any]) -> None:
     """Write ``document``, dataclasses and arrays in it included; nothing if ``path`` is None."""
     if path is not None:

@@ -47,7 +47,11 @@ class WrittenOptions:
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", metavar="OUT.npy", callback=target, help="Write the results."
+            "-o",
+            "--output",
+            metavar="OUT.npy|OUT.npz",
+            callback=target,
+            help="Write the result, or several by name.",
         ),
     ] = None
     labels: Annotated[
