@@ -47,7 +47,9 @@ def test_output_file(sigbit, refused, program_file, net, tmp_path):
     answer = sigbit("run", program_file, x, "-o", tmp_path / "y.npy")
     assert answer.code == 0
     assert np.load(tmp_path / "y.npy").shape == (1, 4, 4, 4)
-    assert "2 outputs: write them by name" in refused("run", net[2], net[3], "-o", tmp_path / "z.npy")
+    assert "2 outputs: write them by name" in refused(
+        "run", net[2], net[3], "-o", tmp_path / "z.npy"
+    )
     assert not (tmp_path / "z.npy").exists()
 
 
