@@ -300,7 +300,9 @@ def _numbers(values: NDArray[Any]) -> Any:
     """Nested lists; null for what a sample has not, which is NaN."""
     if values.dtype.kind != "f" or not np.isnan(values).any():
         return plain(values)
-    return np.where(np.isnan(values), None, values.astype(object)).tolist()
+    found = values.astype(object)
+    found[np.isnan(values)] = None
+    return found.tolist()
 
 
 def _compared(want: Mapping[str, ArrayLike], got: Mapping[str, NDArray[np.int64]]) -> Compared:
