@@ -266,3 +266,22 @@ def test_inputs_are_views_of_outputs() -> None:
         assert message in str(error.value)
     with pytest.raises(ValueError, match=r"a host without steps"):
         HostPart((HostInput("x", "y", (6,)),)).check({"y": (6, 1, 1)})
+
+
+def test_results_get_other_names() -> None:
+    """Names of the other tensors and of each other, swapped; a constant and an input as result."""
+    one = chain(
+        HostStep("Mul", ("x", "half"), ("a",)),
+        HostStep("Add", ("a", "x"), ("b",)),
+        HostStep("Neg", ("b",), ("b_2",)),
+        HostStep("Split", ("b_2",), ("", "end"), {"axis": 1, "num_outputs": 2}),
+        results=("a", "end", "x", "half"),
+        half=np.array(0.5),
+    )
+    outputs = {"y": np.arange(12.0).reshape(2, 6)}
+    for names in (("b", "a", "half", "x"), ("b", "b_2", "b_3", "q"), ("a", "end", "x", "half")):
+        other = one.returning(names)
+        other.check({"y": (6,)})
+        assert other.results == names
+        pairs = zip(one(outputs).values(), other(outputs).values(), strict=True)
+        assert all((x == y).all() for x, y in pairs)

@@ -212,6 +212,7 @@ def classifier(program, tmp_path):
     from dataclasses import replace
 
     from sigbit_hw.arch.host import HostInput, HostPart, HostStep
+    from sigbit_hw.arch.program import ModelOutput
 
     files = {}
     for function in ("Softmax", "ArgMax", "LogSoftmax"):
@@ -219,8 +220,9 @@ def classifier(program, tmp_path):
         (port,) = program.outputs
         options = {"axis": 1, **({"keepdims": 0} if function == "ArgMax" else {})}
         step = HostStep(function, ("given",), ("z",), options, "net.py:1")
-        host = HostPart((HostInput("given", port.name, port.shape),), (step,), {}, ("z",))
-        replace(program, host=host).save(files[function])
+        host = HostPart((HostInput("given", "map", port.shape),), (step,), {}, ("z",))
+        results = (ModelOutput("map", port.name),)
+        replace(program, host=host, results=results).save(files[function])
     return files
 
 
@@ -237,6 +239,14 @@ def test_the_hosts_part(sigbit, program, classifier, rng, tmp_path):
         answer = sigbit("run", classifier[function], tmp_path / "x.npy", "-o", out)
         assert answer.code == 0, answer
         assert np.allclose(np.load(out), want, rtol=1e-12, atol=0)
+    out = tmp_path / "out.npz"
+    assert sigbit("run", classifier["ArgMax"], tmp_path / "x.npy", "-o", out).code == 0
+    assert list(np.load(out)) == ["z"]
+    np.save(tmp_path / "codes.npy", port.quantize(x))
+    answer = sigbit("run", classifier["ArgMax"], tmp_path / "codes.npy", "--stored", "-o", out)
+    assert answer.code == 0, answer
+    assert list(np.load(out)) == ["map"]
+    assert (np.load(out)["map"] == stored).all()
 
 
 def test_images(sigbit, refused, program_file, tmp_path):

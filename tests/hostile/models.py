@@ -67,7 +67,23 @@ _SBMS: dict[str, Craft] = {
     "a host's input without steps": sbm(
         "host", "inputs", value=[{"name": "a", "output": "x", "shape": [1]}]
     ),
-    "an output of no node": sbm("outputs", value=["nobody"]),
+    "an output that is text": sbm("outputs", value=["nobody"]),
+    "an output of no node": sbm("outputs", 0, "tensor", value="nobody"),
+    "an output's name that leaves": sbm("outputs", 0, "name", value="../../x"),
+    "an output of other axes": sbm("outputs", 0, "axes", value="batch features"),
+    "preprocessing of something else": sbm("preprocessing", value={"size": [1, 1]}),
+    "preprocessing of another size": sbm(
+        "preprocessing",
+        value={
+            "size": [1 << 20, 1 << 20],
+            "mean": [0.5],
+            "std": [0.5],
+            "scale": 1.0,
+            "resize": None,
+            "colours": "RGB",
+        },
+    ),
+    "a class of control characters": sbm("classes", value=["cat\x1b[31m"]),
     "an unknown key": sbm("foo", value=1),
     "another version": sbm("schema_version", value=99),
     "nothing": text(_SBM, lambda t: ""),

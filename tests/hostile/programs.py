@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,12 @@ from hostile.containers import Arrays, codec, header_length, with_arrays, with_h
 from hostile.kinds import Kind, Rng, Unsound, at, edited, text, without
 from sigbit.runtime import DeviceError, load_program, results
 from sigbit_hw.arch import isa
+from sigbit_hw.arch.axes import Axes
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.host import HostInput, HostPart, HostStep
-from sigbit_hw.arch.program import Program, ProgramError
+from sigbit_hw.arch.preprocessing import ImagePreprocessing
+from sigbit_hw.arch.program import ModelOutput, Program, ProgramError
+from sigbit_hw.arch.program_schema import CHANNELS_MAX, CLASSES_MAX
 from sigbit_sim.interp.device import Interp
 from sigbit_sim.random_programs.program import random_inputs, random_program
 
@@ -30,12 +34,22 @@ _CODEC = codec("program")
 
 
 def write(path: Path, rng: Rng) -> None:
-    """A legal random Program with test vectors and a host's part."""
+    """A legal random Program with test vectors, preprocessing, classes, outputs of its own and a
+    host's part that reads one."""
     program = random_program(NANO if rng.random() < 0.7 else FOUR, rng, execs=2)
     inputs = random_inputs(program, rng, 1)
     vectors = {f"input.{name}": value for name, value in inputs.items()}
-    port = program.outputs[0]
-    replace(program, vectors=vectors, host=_host(port.name, port.shape)).save(path)
+    y, z = program.outputs
+    channels, *size = program.inputs[0].shape
+    how = ImagePreprocessing((size[0], size[1]), (0.5,) * channels, (0.25,) * channels)
+    replace(
+        program,
+        vectors=vectors,
+        host=_host("features", (prod(y.shape),)),
+        results=(ModelOutput("features", y.name, Axes.FEATURES), ModelOutput("map", z.name)),
+        preprocessing=how if channels <= CHANNELS_MAX else None,
+        classes=("cat", "dog"),
+    ).save(path)
 
 
 def _host(output: str, shape: tuple[int, ...]) -> HostPart:
@@ -298,6 +312,35 @@ _DOCUMENT: dict[str, Craft] = {
     "images as text": doc("images", value="7"),
     "images as 1.0": doc("images", value=1.0),
     "a host's function": doc("host", "steps", 0, "function", value="os.system"),
+    "no results": doc("results", value=[]),
+    "a result of no port": doc("results", 0, "port", value="nobody"),
+    "a result's name that leaves": doc("results", 0, "name", value="../../x"),
+    "two results of one name": edited(_CODEC, lambda d: d.update(results=d["results"] * 2)),
+    "a result of other axes": doc("results", 0, "axes", value="batch features"),
+    "a result that is a sequence": doc("results", 0, "axes", value="steps features"),
+    "axes as number": doc("inputs", 0, "axes", value=1),
+    "preprocessing of another size": doc("preprocessing", "size", value=[1 << 20, 1 << 20]),
+    "preprocessing of size 0": doc("preprocessing", "size", value=[0, 0]),
+    "preprocessing of no channel": edited(
+        _CODEC, lambda d: d["preprocessing"].update(mean=[], std=[])
+    ),
+    "preprocessing of 65 channels": edited(
+        _CODEC, lambda d: d["preprocessing"].update(mean=[0.5] * 65, std=[0.5] * 65)
+    ),
+    "preprocessing of another std": doc("preprocessing", "std", value=[1.0] * 9),
+    "preprocessing of std 0": edited(
+        _CODEC, lambda d: d["preprocessing"].update(std=[0.0] * len(d["preprocessing"]["std"]))
+    ),
+    "preprocessing resized to 0": doc("preprocessing", "resize", value=0),
+    "preprocessing of other colours": doc("preprocessing", "colours", value="GRB"),
+    "preprocessing as text": doc("preprocessing", value="imagenet"),
+    "a class of control characters": doc("classes", 0, value="cat\x1b[31m"),
+    "a class without a name": doc("classes", 0, value=""),
+    "a class as number": doc("classes", 0, value=1),
+    "65,537 classes": doc("classes", value=["a"] * (CLASSES_MAX + 1)),
+    "a host's input of a port": edited(
+        _CODEC, lambda d: d["host"]["inputs"][0].update(output=d["results"][0]["port"])
+    ),
     "a host's input": doc("host", "inputs", 0, "output", value="../../etc/passwd"),
     "a host's input of another shape": doc("host", "inputs", 0, "shape", value=[1 << 30]),
     "a host's operand": doc("host", "steps", 0, "operands", value=["__import__"]),

@@ -44,6 +44,8 @@ RULES = {
     "integers per output channel",
     "maxpool": "maximum over windows of stored integers; padding (top, left, bottom, right) holds "
     "padding_value, negative padding cuts off",
+    "output": "what the network returns, or the host reads under this name: the tensor in these "
+    "axes; channels height width as it is stored, features its elements in their order",
     "host": "steps left to the host, in this order: operators of ONNX (operator set 21) on real "
     "outputs of one sample, viewed as [1, *shape]; their constants are arrays called host.NAME",
     "gather": "channel i of the result is channel channels[i][1] of tensor number channels[i][0]",
@@ -81,6 +83,7 @@ def bundle_files(
     for i, (name, value) in enumerate(_golden(graph, vectors).items()):
         golden[name] = f"golden/{i:04d}.npy"
         arrays[golden[name]] = narrow(value)
+    outputs = zip(graph.output_names, graph.outputs, graph.output_axes, strict=True)
     host, constants = host_document(graph.host)
     arrays |= {f"{name}.npy": array for name, array in constants.items()}
     document = {
@@ -91,7 +94,9 @@ def bundle_files(
         "radix_bits": graph.radix_bits,
         "rules": RULES,
         "nodes": nodes,
-        "outputs": list(graph.outputs),
+        "outputs": [
+            {"name": name, "tensor": tensor, "axes": axes.value} for name, tensor, axes in outputs
+        ],
         "host": host,
         "golden": golden,
     }
