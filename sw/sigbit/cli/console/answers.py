@@ -1,4 +1,4 @@
-"""What a network said, for people: the highest classes, or the values themselves."""
+"""Results of a network, for people: the highest classes, or the values themselves."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -34,7 +34,7 @@ def show_answers(
             [(titles[i], _some(row, labels)) for i, row in enumerate(shown)],
         )
     if len(flat) > len(shown):
-        say(f"{len(flat) - len(shown)} more: -o OUT.npy writes all of them")
+        say(f"{len(flat) - len(shown)} more; -o FILE writes all of them")
 
 
 def _top(row: NDArray[Any], labels: Sequence[str]) -> tuple[str, str, str]:
