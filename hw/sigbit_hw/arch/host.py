@@ -162,11 +162,11 @@ class HostPart:
         _need(len(set(self.results)) == len(self.results), "a result is given twice")
         absent = [r for r in self.results if r not in known]
         _need(not absent, f"no step has the result {shown(absent[:1])}")
-        self.of_one({name: np.zeros(shape) for name, shape in shapes.items()})
+        self.of_one({name: np.zeros(shape) for name, shape in shapes.items()}, trial=True)
 
-    def of_one(self, outputs: Mapping[str, Reals]) -> dict[str, Value]:
+    def of_one(self, outputs: Mapping[str, Reals], *, trial: bool = False) -> dict[str, Value]:
         """The results for one sample, from the accelerator's outputs ``[*shape]``; ``ValueError``
-        where a step cannot be done."""
+        where a step cannot be done, which is all that a ``trial`` finds out."""
         values: dict[str, Value] = {k: np.asarray(v) for k, v in self.constants.items()}
         for given in self.inputs:
             values[given.name] = outputs[given.output].reshape(1, *given.shape)
@@ -175,7 +175,9 @@ class HostPart:
             operands = [values[o] if o else None for o in step.operands]
             try:
                 with np.errstate(all="ignore"):
-                    found = FUNCTIONS[step.function](operands, step.options, len(step.results))
+                    found = FUNCTIONS[step.function](
+                        operands, step.options, len(step.results), trial=trial
+                    )
             except HostError as error:
                 raise ValueError(f"{step.function}: {error}") from None
             left -= sum(v.size for v in found)

@@ -33,11 +33,13 @@ Kind = Literal["int", "float", "ints"]
 
 @dataclass(frozen=True)
 class Call:
-    """Operands and options of one step, and the number of its results."""
+    """Operands and options of one step, and the number of its results; in a ``trial``, which only
+    asks if it can be done, one box a class is enough."""
 
     operands: Operands
     options: Mapping[str, Option]
     count: int
+    trial: bool = False
 
     def __getitem__(self, index: int) -> Value:
         """An operand that must be there."""
@@ -108,11 +110,11 @@ class Function:
                 raise HostError(f"options are {allowed}, not {name}={value!r}")
 
     def __call__(
-        self, operands: Operands, options: Mapping[str, Option], count: int
+        self, operands: Operands, options: Mapping[str, Option], count: int, *, trial: bool = False
     ) -> list[Value]:
         """The results; :class:`HostError` where there are none."""
         try:
-            found = self.apply(Call(operands, options, count))
+            found = self.apply(Call(operands, options, count, trial))
         except HostError:
             raise
         except (ValueError, IndexError, TypeError, OverflowError, np.exceptions.AxisError) as error:
@@ -375,6 +377,7 @@ def _suppressed(c: Call) -> Value:
     if scores.shape[2] != boxes.shape[1]:
         raise HostError(f"{scores.shape[2]} scores a class for {boxes.shape[1]} boxes")
     most, overlap = int(c.number(2, 0)), c.number(3, 0.0)
+    most = min(most, 1) if c.trial else most
     least = c.number(4, -np.inf)
     found: list[tuple[int, int, int]] = []
     left = COMPARISONS_MAX

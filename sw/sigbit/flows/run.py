@@ -88,7 +88,8 @@ class ProgramRun(Result):
     device : str
     outputs : mapping
         Results ``[N, *shape]`` by name, as those of the float model: what the Program leaves to
-        the host is done. Stored integers if the inputs were.
+        the host is done; NaN fills up samples that have less than others. The accelerator's
+        outputs as stored integers if the inputs were.
     layers : mapping
         Stored integers ``[N, C, H, W]`` of every layer, if they were asked for.
     cycles : array, optional
@@ -139,7 +140,7 @@ class ProgramRun(Result):
             "mismatches": self.mismatches,
             "clipped": plain(self.clipped),
             "host": plain(host_operations(self.program.host)),
-            "outputs": plain(self.outputs),
+            "outputs": {name: _numbers(values) for name, values in self.outputs.items()},
             "details": plain(self.details),
             "seconds": self.seconds,
             "cpu_seconds": self.cpu_seconds,
@@ -293,6 +294,13 @@ class _Runs:
 def _clipped(program: Program, inputs: Inputs) -> dict[str, float]:
     given = inputs if isinstance(inputs, Mapping) else {program.inputs[0].name: inputs}
     return {port.name: port.clipped(given[port.name]) for port in program.inputs}
+
+
+def _numbers(values: NDArray[Any]) -> Any:
+    """Nested lists; null for what a sample has not, which is NaN."""
+    if values.dtype.kind != "f" or not np.isnan(values).any():
+        return plain(values)
+    return np.where(np.isnan(values), None, values.astype(object)).tolist()
 
 
 def _compared(want: Mapping[str, ArrayLike], got: Mapping[str, NDArray[np.int64]]) -> Compared:
