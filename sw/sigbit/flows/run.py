@@ -88,8 +88,8 @@ class ProgramRun(Result):
     device : str
     outputs : mapping
         Results ``[N, *shape]`` by name, as those of the float model: what the Program leaves to
-        the host is done. Stored integers if the inputs were. NaN pads the results of samples whose
-        sizes differ.
+        the host is done; NaN pads samples that have less than others. The accelerator's outputs as
+        stored integers if the inputs were.
     layers : mapping
         Stored integers ``[N, C, H, W]`` of every layer, if they were asked for.
     cycles : array, optional

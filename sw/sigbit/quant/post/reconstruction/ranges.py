@@ -89,6 +89,7 @@ def equalize_activations(
         host=graph.host,
         quantizers=graph.quantizers,
         parameter_quantizers=graph.parameter_quantizers,
+        output_names=graph.output_names,
     )
     return Reference(equal, divisors)
 
