@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sigbit.cli.console.files import write_arrays
 from sigbit_hw.arch.config import PRESETS
 from sigbit_sim.interp.device import Interp
 from sigbit_sim.random_programs.program import random_inputs, random_program
@@ -39,6 +40,17 @@ def test_interp(sigbit, net, tmp_path):
     for port in program.outputs:
         wanted = port.dequantize(want.outputs[port.name])
         assert (np.array(document["outputs"][port.name]) == wanted).all()
+
+
+def test_any_name_is_a_name_in_an_archive(tmp_path):
+    """Those of numpy.savez's own arguments, too."""
+    arrays = {"file": np.arange(3), "allow_pickle": np.zeros((2, 2)), "y.1": np.ones(1)}
+    write_arrays(tmp_path / "y.npz", arrays)
+    with np.load(tmp_path / "y.npz", allow_pickle=False) as archive:
+        assert set(archive) == set(arrays)
+        for name, array in arrays.items():
+            assert archive[name].dtype == array.dtype
+            assert (archive[name] == array).all()
 
 
 def test_output_file(sigbit, refused, program_file, net, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -56,8 +57,11 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         (only,) = arrays.values()
         write_array(path, only)
         return
-    with replacing(path) as file:
-        np.savez(file, allow_pickle=False, **dict(arrays))
+    # Not numpy.savez: it takes names as keywords, and an output may be called "file".
+    with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.save(entry, array, allow_pickle=False)
 
 
 def write_json(path: Path | None, document: Result | Mapping[str, Any]) -> None:
