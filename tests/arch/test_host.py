@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from sigbit_hw.arch import host_functions
 from sigbit_hw.arch.host import FUNCTIONS, HostInput, HostPart, HostStep
-from sigbit_hw.arch.host_functions import ELEMENTS_MAX
+from sigbit_hw.arch.host_call import ELEMENTS_MAX
 
 Array = NDArray[Any]
 X = np.random.default_rng(1).normal(size=(1, 3, 4, 5)).astype(np.float32)

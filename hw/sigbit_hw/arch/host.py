@@ -15,7 +15,8 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from sigbit_hw.arch.host_functions import FUNCTIONS, HostError, Option, Value
+from sigbit_hw.arch.host_call import HostError, Option, Value
+from sigbit_hw.arch.host_functions import FUNCTIONS
 from sigbit_hw.arch.names import check_name
 from sigbit_tools.shown import shown
 
