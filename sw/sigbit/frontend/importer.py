@@ -86,18 +86,21 @@ class Importer:
         if neither, the report is that of the way that leads furthest."""
         self._limit()
         self._check_types()
-        furthest: tuple[int, UnsupportedModel] | None = None
+        furthest: tuple[int, UnsupportedModel, dict[object, UnsupportedNode], set[str]] | None = (
+            None
+        )
         for axes in self._ways():
             self._build, self._axes = Builder(), axes
-            self._values, self._names, self._rows = {}, {}, {}
-            self._reached = 0
+            self._values, self._names = {}, {}
+            self._rows, self._refused, self._reached = {}, set(), 0
             try:
                 return self._run()
             except UnsupportedModel as error:
                 if furthest is None or self._reached > furthest[0]:
-                    furthest = self._reached, error
+                    furthest = self._reached, error, self._rows, self._refused
         assert furthest is not None
-        raise furthest[1]
+        _, error, self._rows, self._refused = furthest
+        raise error
 
     def _ways(self) -> Iterator[dict[str, Axes]]:
         """The axes that the inputs may have, by their nodes' names, the usual ones first."""
