@@ -99,8 +99,8 @@ class Importer:
                 if furthest is None or self._reached > furthest[0]:
                     furthest = self._reached, error, self._rows, self._refused
         assert furthest is not None
-        _, error, self._rows, self._refused = furthest
-        raise error
+        _, why, self._rows, self._refused = furthest
+        raise why
 
     def _ways(self) -> Iterator[dict[str, Axes]]:
         """The axes that the inputs may have, by their nodes' names, the usual ones first."""
