@@ -304,7 +304,7 @@ def test_arrays_have_the_networks_own_shapes(
     )
     x = rng.normal(0, 4 * port.scale, (3, *own))
     np.save(tmp_path / "x.npy", x)
-    np.save(tmp_path / "wrong.npy", x[..., None])
+    np.save(tmp_path / "wrong.npy", x[:, 1:])
     (tmp_path / "net.flat").write_bytes(flat_program(program))
     wanted = Session(program, Interp(NANO)).run(x)
     assert wanted.results["y"].shape == (3, 5 * stored[1] * stored[2])
