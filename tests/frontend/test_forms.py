@@ -318,7 +318,9 @@ REFUSED: dict[str, tuple[tuple[int, ...], Net, str]] = {
         IMAGE, Net(lambda x: F.interpolate(x, scale_factor=2, mode="bicubic")), "bilinear",
     ),
     "exchanged lines and columns": (
-        IMAGE, Net(lambda x: x.relu() + x.relu().transpose(2, 3)), "keep [batch, C, H, W]",
+        IMAGE,
+        Net(lambda x, a: a(x.relu() + x.relu().transpose(2, 3)), conv(4, 8)),
+        "keep [batch, C, H, W]",
     ),
     "rounded division": (IMAGE, Net(lambda x: x // (x.relu() + 1)), "round by a constant"),
 }  # fmt: skip

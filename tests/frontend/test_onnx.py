@@ -301,7 +301,7 @@ def test_everything_refused_is_named() -> None:
     nodes = [
         N("LRN", ["x"], ["a"], name="/norm", size=3),
         N("Conv", ["a", "w"], ["b"], name="/conv"),
-        N("Resize", ["b", "", "s"], ["c"], name="/up", mode="linear"),
+        N("Resize", ["b", "", "s"], ["c"], name="/up", mode="cubic"),
         N("Magic", ["c"], ["d"], name="/magic"),
         N("Relu", ["d"], ["e"], name="/relu"),
         N("TopK", ["e", "k"], ["y", ""], name="/top"),
@@ -311,7 +311,7 @@ def test_everything_refused_is_named() -> None:
         import_onnx(model(nodes, constants, ("batch", *SMALL)))
     rows = {r.location: (r.op, r.reason) for r in caught.value.rows}
     assert set(rows) == {"/norm", "/up", "/magic", "/top"}
-    assert rows["/up"] == ("Resize", "interpolation by mode 'linear'")
+    assert rows["/up"] == ("Resize", "interpolation by mode 'cubic'")
     assert all(r.remedy for r in caught.value.rows)
 
 
@@ -321,9 +321,9 @@ def test_everything_refused_is_named() -> None:
         (N("MatMul", ["x", "x"], ["y"]), {}, "product"),
         (N("Transpose", ["x"], ["y"], perm=[1, 0, 2, 3]), {}, "mixes the samples"),
         (N("Gather", ["x", "i"], ["y"], axis=0), {"i": i64(0)}, "mixes the samples"),
-        (N("PRelu", ["x", "s"], ["y"]), {"s": f32(4, 1, 1)}, "slope"),
-        (N("Pad", ["x", "p"], ["y"], mode="reflect"), {"p": i64(*[0] * 8)}, "reflect"),
-        (N("AveragePool", ["x"], ["y"], kernel_shape=[3, 3], pads=[1] * 4), {}, "count_include"),
+        (N("PRelu", ["x", "s"], ["y"]), {"s": f32(4, 7, 9)}, "slope"),
+        (N("Pad", ["x", "p"], ["y"], mode="edge"), {"p": i64(1, *[0] * 7)}, "sampl"),
+        (N("AveragePool", ["x"], ["y"], kernel_shape=[3, 3, 3]), {}, "kernel"),
         (N("Conv", ["x", "w"], ["y"]), {"w": f32(6, 3, 3, 3)}, "operands do not fit"),
     ],
 )
