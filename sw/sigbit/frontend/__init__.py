@@ -1,5 +1,5 @@
-"""Importers: a user's PyTorch, ONNX or QONNX model as a float graph, or one report of all that is
-not supported.
+"""Importers: a user's PyTorch, ONNX or QONNX model as a float graph, or one report of everything
+that is not supported.
 
 ``torch_export`` and ``onnx_import`` both give a graph of ATen operations; ``importer`` translates
 it node by node with the translators that ``torch_ops`` and ``onnx_ops`` list; ``moves`` understands

@@ -1,10 +1,10 @@
-"""No argument is ignored: what a translator of an operation has not read must be at its default,
-or is refused by name.
+"""Check that no argument is ignored: every argument that a translator of an operation has not read
+must be at its default, or is refused by name.
 
 Translators read arguments through :class:`~sigbit.frontend.translation.Translation` and
-:class:`~sigbit.frontend.onnx.trace.Call`, which remember what was read; the importers then call
-:func:`check_aten` and :func:`check_onnx`. An operator that gains an argument in a new release is
-refused where that argument is given, and works as before where it is not.
+:class:`~sigbit.frontend.onnx.trace.Call`, which record the arguments that were read; the importers
+then call :func:`check_aten` and :func:`check_onnx`. An operator that gains an argument in a new
+release is refused where that argument is given, and works as before where it is not.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -23,7 +23,7 @@ NEUTRAL_ATEN = frozenset([
     "copy", "device", "layout", "memory_format", "non_blocking", "pin_memory",  # where it stores
     "generator", "momentum",  # of training
 ])  # fmt: skip
-"""Arguments that change no value of a network in evaluation mode."""
+"""Arguments that do not change the values of a network in evaluation mode."""
 
 NEUTRAL_ONNX = frozenset([
     ("", "consumed_inputs"),  # a hint of the first operator sets
@@ -35,7 +35,8 @@ NEUTRAL_ONNX = frozenset([
     ("QuantizeLinear", "saturate"),  # of 8-bit floats, which are refused
     ("Resize", "roi"),  # of tf_crop_and_resize, which is refused
 ])  # fmt: skip
-"""Attributes and operands that change no value of what is accepted: (operator or "", name)."""
+"""Attributes and operands that do not change the values of accepted nodes: (operator or "",
+name)."""
 
 
 def given(node: FxNode) -> Iterator[tuple[Any, Any]]:
@@ -69,7 +70,7 @@ def check_aten(node: FxNode, read: Collection[str]) -> None:
 
 
 def _kept(node: FxNode) -> bool:
-    """Whether a node's result has the type of what it reads."""
+    """Return whether a node's result has the same type as its operand."""
     results = node.meta["val"]
     first = results if isinstance(results, Tensor) else results[0]
     return all(first.dtype == n.meta["val"].dtype for n in node.all_input_nodes[:1])
@@ -129,7 +130,7 @@ def _default(value: AttributeProto | None) -> Any:
 
 
 def _equal(value: Any, default: Any) -> bool:
-    """Whether a value is the default; lists may be lists of torch or of ONNX."""
+    """Return whether a value is the default; lists may be lists of torch or of ONNX."""
     if isinstance(value, FxNode | Tensor) or isinstance(default, Tensor):
         return False
     if isinstance(value, (list, tuple)) or isinstance(default, (list, tuple)):

@@ -1,4 +1,4 @@
-"""The float graph while it is being built."""
+"""The float graph under construction."""
 
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -29,9 +29,10 @@ from sigbit.ir.integer import Axes
 from sigbit_hw.arch.names import legal_name
 
 _REPEATS = 7
-"""Times that a pixel is repeated at once where it is repeated more often than a window is large."""
+"""Number of times that a pixel is repeated at once if it is repeated more often than a window is
+large."""
 _OUTPUTS = {2: (Axes.SIGNAL, Axes.SEQUENCE), 3: (Axes.IMAGE, Axes.LINES)}
-"""By their number, the axes that an output may have: channels first, channels last."""
+"""Possible axes of an output, by their number: channels first, channels last."""
 
 
 @dataclass
@@ -44,7 +45,7 @@ class Builder:
     _moved: dict[object, str] = field(default_factory=dict)
 
     def unique(self, name: str) -> str:
-        """``name`` as a legal one, numbered if a node has it already."""
+        """Return ``name`` as a legal name, numbered if a node has it already."""
         name = legal_name(name)
         unique, count = name, 1
         while unique in self.nodes:
@@ -53,12 +54,12 @@ class Builder:
         return unique
 
     def add(self, node: Node) -> str:
-        """Append ``node``; its name."""
+        """Append ``node``; return its name."""
         self.nodes[node.name] = node
         return node.name
 
     def parameter(self, name: str, value: Tensor) -> str:
-        """A parameter of this value called ``name``, or like it."""
+        """Add a parameter of this value called ``name``, or similar."""
         unique, count = name, 1
         while (there := self.parameters.get(unique)) is not None and not (
             there is value or (there.dtype == value.dtype and torch.equal(there, value))
@@ -82,7 +83,7 @@ class Builder:
         return Computed(name, np.moveaxis(index, 0, -1) if last else index)
 
     def output(self, value: Computed, location: str) -> str:
-        """The tensor that has ``value`` with the axes of the network's user."""
+        """Return the tensor that has ``value`` with the axes of the network's user."""
         index = value.index
         if index is None or index.ndim == 1:
             return self.tensor(value, location, torch.float32)
@@ -116,7 +117,7 @@ class Builder:
         raise problem
 
     def tensor(self, value: Computed, location: str, dtype: torch.dtype) -> str:
-        """The tensor that holds ``value``, moved where it has to be."""
+        """Return the tensor that holds ``value``, moved if necessary."""
         if value.index is None:
             return value.tensor
         places = blake2b(np.ascontiguousarray(value.index).data).digest()
@@ -188,7 +189,7 @@ class Builder:
         return self._with_zeros(tensor, channels, location, dtype)
 
     def repeated(self, tensor: str, factor: tuple[int, int], location: str) -> str:
-        """Every pixel repeated; one pixel more often than a window is large in several steps."""
+        """Repeat every pixel; in several steps if more often than a window is large."""
         channels, *size = self.nodes[tensor].shape
         want = [n * f for n, f in zip(size, factor, strict=True)]
         while size != want:
@@ -245,7 +246,8 @@ class Builder:
     def _with_zeros(
         self, tensor: str, channels: tuple[int, ...], location: str, dtype: torch.dtype
     ) -> str:
-        """Channels and zeros, by a weight of ones and zeros that also does a stride before it."""
+        """Return channels and zeros, by a weight of ones and zeros that also performs a stride
+        before it."""
         node = self.nodes[tensor]
         weight = torch.zeros(len(channels), node.shape[0], dtype=dtype)
         for row, channel in enumerate(channels):

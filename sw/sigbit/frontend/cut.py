@@ -1,8 +1,4 @@
-"""Where a network is cut in two: what the accelerator computes, and what the host does behind it.
-
-A graph is a list of operations in topological order, of which only the operands count that depend
-on the network's inputs.
-"""
+"""Cut of a network in two: the accelerator's part, and the host's part behind it."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -21,15 +17,16 @@ class Operation:
 
 @dataclass(frozen=True)
 class Cut:
-    """The tensors that the accelerator gives, and the operations (by index) that the host does."""
+    """The tensors that the accelerator computes, and the operations (by index) that the host
+    executes."""
 
     boundary: tuple[str, ...]
     behind: tuple[int, ...]
 
 
 def cut_at(operations: Sequence[Operation], outputs: Sequence[str], names: Sequence[str]) -> Cut:
-    """The cut at the tensors ``names``; :class:`UserError` unless each is one, and all that is
-    behind them depends on nothing else."""
+    """Return the cut at the tensors ``names``; raise :class:`UserError` unless each is a tensor,
+    and everything behind them depends on nothing else."""
     computed = {r for o in operations for r in o.results}
     for name in names:
         if name not in computed:
@@ -63,8 +60,8 @@ def cut_before(
     inputs: Collection[str],
     refused: Iterable[str],
 ) -> Cut | None:
-    """The cut before the operations that compute the tensors ``refused``; None where nothing would
-    be left for the accelerator, or they lead to no output."""
+    """Return the cut before the operations that compute the tensors ``refused``; None if nothing
+    would be left for the accelerator, or they lead to no output."""
     names = set(refused)
     first = [i for i, o in enumerate(operations) if names.intersection(o.results)]
     operands = [t for i in first for t in operations[i].results]
@@ -98,7 +95,7 @@ def _behind(operations: Sequence[Operation], tensors: Iterable[str]) -> list[int
 
 
 def _cut(operations: Sequence[Operation], outputs: Sequence[str], behind: list[int]) -> Cut:
-    """The cut that has these operations behind it."""
+    """Return the cut with these operations behind it."""
     on_host = {r for i in behind for r in operations[i].results}
     read = [t for i in behind for t in operations[i].operands]
     boundary = dict.fromkeys(t for t in (*read, *outputs) if t not in on_host)

@@ -1,4 +1,4 @@
-"""Imports of networks in two parts: the accelerator's, and what the host does behind it."""
+"""Import of networks in two parts: one for the accelerator, and the host's steps behind it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -11,14 +11,14 @@ from sigbit.frontend.values import Refusal
 from sigbit.ir.floating import FloatGraph
 
 _ATTEMPTS = 8
-"""How often a cut is moved forward."""
+"""Maximum number of times that a cut is moved forward."""
 
 
 class Front(Protocol):
     """The import of a network, or of the part of it before a cut."""
 
     def run(self) -> FloatGraph:
-        """The graph, or :class:`UnsupportedModel`."""
+        """Return the graph; raise :class:`UnsupportedModel` if it cannot be built."""
 
     @property
     def refused(self) -> frozenset[str]:
@@ -38,13 +38,13 @@ class Cuttable(Protocol):
         """Shapes of tensors without the batch, as far as they are known."""
 
     def where(self, index: int) -> Origin:
-        """Where operation ``index`` is written."""
+        """Return the source location of operation ``index``."""
 
     def steps(self, behind: Sequence[int]) -> tuple[Tail, dict[int, Refusal]]:
-        """Operations as steps of the host; why those of them are none that are not."""
+        """Return operations as host steps, and the reason for each operation that cannot be one."""
 
     def front(self, boundary: tuple[str, ...]) -> Front:
-        """The import of what computes the tensors ``boundary``."""
+        """Return the import of the part that computes the tensors ``boundary``."""
 
 
 class _NotInFront(Exception):
@@ -58,8 +58,8 @@ class _NotInFront(Exception):
 def cut_import(network: Cuttable, name: str, cuts: Sequence[str]) -> FloatGraph:
     """The graph cut at the tensors ``cuts``.
 
-    Raises ``UserError`` for cuts that are none, :class:`UnsupportedModel` for what neither the
-    accelerator nor the host has.
+    Raises ``UserError`` for invalid cuts, :class:`UnsupportedModel` for operations that neither the
+    accelerator nor the host supports.
     """
     at = cut_at(network.operations, network.outputs, cuts)
     try:
@@ -72,8 +72,8 @@ def cut_import(network: Cuttable, name: str, cuts: Sequence[str]) -> FloatGraph:
 
 
 def shortened_import(network: Cuttable, name: str, refused: frozenset[str]) -> FloatGraph | None:
-    """The graph cut before the operations of the tensors ``refused``, which are not supported; None
-    where the host has not all that follow, or nothing is left for the accelerator."""
+    """Return the graph cut before the unsupported operations of the tensors ``refused``; None where
+    the host does not support all later operations, or nothing is left for the accelerator."""
     more = refused
     try:
         for _ in range(_ATTEMPTS):

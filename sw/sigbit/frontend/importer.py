@@ -53,13 +53,13 @@ class Importer:
     graph : torch.fx.Graph
         In functional form; ``meta["val"]`` of every node has its shape and type.
     constants : Mapping
-        Name and value of the placeholders that are no network inputs, by their node's name.
+        Name and value of the placeholders that are not network inputs, by their node's name.
     name : str
-        The model's.
+        The model's name.
     translators : Mapping
-        By the operation's name.
+        Translators by the operation's name.
     quantizers : Mapping
-        Those whose values constants are, by their node's name.
+        The quantizers of constants that are quantized values, by their node's name.
     """
 
     def __init__(
@@ -81,9 +81,9 @@ class Importer:
         self._refused: set[str] = set()
 
     def run(self) -> FloatGraph:
-        """The graph, or :class:`UnsupportedModel`. Inputs of two or three axes are images and
-        sequences whose channels come first or last: whichever the network can be computed with;
-        if neither, the report is that of the way that leads furthest."""
+        """Return the graph; raise :class:`UnsupportedModel` if it cannot be built. Inputs of two or
+        three axes are images and sequences with channels first or last, whichever the network can
+        be computed with; if neither works, the report describes the attempt that got furthest."""
         self._limit()
         self._check_types()
         furthest: tuple[int, UnsupportedModel, dict[object, UnsupportedNode], set[str]] | None = (
@@ -103,7 +103,7 @@ class Importer:
         raise why
 
     def _ways(self) -> Iterator[dict[str, Axes]]:
-        """The axes that the inputs may have, by their nodes' names, the usual ones first."""
+        """Yield the possible axes of the inputs, by their nodes' names, the usual ones first."""
         inputs = {n.name: n.meta["val"] for n in self._inputs()}
         ranks = {k: v.dim() for k, v in inputs.items() if isinstance(v, Tensor)}
         choices = [_AXES.get(rank, (Axes.FEATURES,)) for rank in ranks.values()]
@@ -172,7 +172,7 @@ class Importer:
                 yield node
 
     def _of_parameters(self, used: set[str]) -> dict[str, QuantAnnotation]:
-        """The quantizers of the parameters that are constants as they were given."""
+        """Return the quantizers of the parameters that are constants of the model itself."""
         given = {id(self._constants[n][1]): q for n, q in self._quantizers.items()}
         values = self._build.parameters
         return {k: given[id(values[k])] for k in used if id(values[k]) in given}
@@ -188,7 +188,8 @@ class Importer:
         self._values[node] = self._stand_in(node, node.meta.get("val"))
 
     def _stand_in(self, node: FxNode, value: Any) -> Value:
-        """A value for a refused result, so that the nodes that read it are examined as well."""
+        """Return a placeholder for a refused result, so that the nodes that read it are examined as
+        well."""
         if isinstance(value, (list, tuple)):
             return tuple(self._stand_in(node, v) for v in value)
         if not isinstance(value, Tensor) or value.dim() < 2 or is_empty(value):
@@ -274,7 +275,7 @@ class Importer:
         return result
 
     def _constant(self, node: FxNode) -> Value:
-        """What is computed from parameters alone."""
+        """Return the result of an operation on parameters alone."""
         args, kwargs = movement.replaced(node, lambda n: self._values[n])
         assert callable(node.target)
         with torch.no_grad():
@@ -282,7 +283,7 @@ class Importer:
         return tuple(result) if isinstance(result, (list, tuple)) else result
 
     def _filled(self, node: FxNode) -> Value:
-        """What is computed from shapes alone, with tensors of zeros as operands."""
+        """Return the result of an operation on shapes alone, with tensors of zeros as operands."""
         args, kwargs = movement.replaced(node, lambda n: torch.zeros(n.meta["val"].shape))
         assert callable(node.target)
         kwargs = {k: v for k, v in kwargs.items() if k not in movement.STORAGE}
@@ -325,14 +326,14 @@ _AXES: Mapping[int, tuple[Axes, ...]] = {
     3: (Axes.SEQUENCE, Axes.SIGNAL),
     4: (Axes.IMAGE, Axes.LINES),
 }
-"""By the number of axes, those that an input may have."""
+"""Possible axes of an input, by the number of axes."""
 _WAYS_MAX = 8
-"""Combinations of inputs' axes that are tried."""
+"""Maximum number of combinations of input axes to try."""
 
 
 def _check_result(node: FxNode) -> None:
-    """Raise :class:`Refusal` for a result without elements, and for one of another float type than
-    what is read."""
+    """Raise :class:`Refusal` for a result without elements, or of another float type than the
+    operands."""
     results = node.meta["val"]
     result = results if isinstance(results, Tensor) else results[0]
     if is_empty(result):
@@ -351,7 +352,7 @@ def _check_result(node: FxNode) -> None:
 
 
 def _results(graph: FxGraph) -> tuple[Any, ...]:
-    """What a graph returns."""
+    """Return the results of a graph."""
     results: Any = graph.output_node().args[0]
     return tuple(results)
 

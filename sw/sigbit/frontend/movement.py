@@ -28,8 +28,8 @@ def replaced(
 def moved(
     node: FxNode, values: Mapping[FxNode, Value], build: Builder, *, zeros: bool = False
 ) -> Value:
-    """The result of a movement: known elements of the operand's source; with ``zeros`` a border is
-    one of zeros whatever its value."""
+    """Return the result of a movement: known elements of the operand's source; with ``zeros``, a
+    border counts as one of zeros whatever its value."""
     source = node.args[0]
     assert isinstance(source, FxNode)
     value = values[source]
@@ -75,7 +75,8 @@ def _bordered(
     values: Mapping[FxNode, Value],
     build: Builder,
 ) -> Value:
-    """A border of ``border``: one of zeros around the tensor less it, and it added again."""
+    """Add a border of value ``border``: subtract it from the tensor, add a border of zeros, and add
+    it again."""
     where, dtype = origin(node), node.meta["val"].dtype
     call = Translation(node, build.unique(where.name), where.location, values, {}, build)
     shift = torch.tensor(border, dtype=dtype)
@@ -88,11 +89,11 @@ def _bordered(
 
 
 STORAGE = frozenset(["device", "dtype", "layout", "non_blocking", "pin_memory"])
-"""Arguments that say how a result is stored; its type is checked before."""
+"""Arguments for the storage of a result; its type is checked before."""
 
 
 def _check_cast(node: FxNode, dtype: torch.dtype) -> None:
-    """Raise :class:`Refusal` where the result has another type than the operand, ``dtype``."""
+    """Raise :class:`Refusal` if the result has another type than the operand, ``dtype``."""
     results = node.meta["val"]
     result = results if isinstance(results, Tensor) else results[0]
     if result.dtype != dtype:
@@ -108,12 +109,12 @@ def _border(node: FxNode) -> Any:
 
 
 def _place(node: FxNode) -> int:
-    """Which argument the value of a border is."""
+    """Return the argument position of a border's value."""
     return 2 if "constant_pad_nd" in str(node.target) else 3
 
 
 def _sample(result: Tensor, batch: Tensor, tensor: str, node: FxNode) -> Computed:
-    """The movement of one sample, which must be that of all."""
+    """Return the movement of one sample, which must be the same for all samples."""
     if not result.numel():
         raise Refusal(f"a result without elements: {list(result.shape)}", "mend the sizes")
     if result.dim() < 1 or result.shape[0] != len(batch):

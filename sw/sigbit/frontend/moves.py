@@ -1,9 +1,10 @@
 """Pure data movement: any chain of reshapes, transpositions, slices, borders and repetitions, as
-the few moves that the float graph has.
+the few moves of the float graph.
 
 A movement is the array ``index`` that has the result's shape and holds, for every element, its flat
-index in the source, or -1 for the constant 0. Whatever was written, only this array counts: a
-channel shuffle is found whether it is written as view, transpose, view or as a list of channels.
+index in the source, or -1 for the constant 0. Only this array counts, not the original code: a
+channel shuffle is recognized whether it is written as view, transpose, view or as a list of
+channels.
 """
 
 import math
@@ -25,21 +26,21 @@ class Flattened:
 
 @dataclass(frozen=True)
 class Chosen:
-    """Channels or features in this order; -1 is a channel of zeros."""
+    """Channels or features in the given order; -1 is a channel of zeros."""
 
     channels: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Bordered:
-    """(top, left, bottom, right) zeros added, negative: lines and columns cut off."""
+    """(top, left, bottom, right) zeros added; negative values cut off lines and columns."""
 
     padding: tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
 class Strided:
-    """Every ``stride``-th line and column, of the part that ``padding`` (negative) leaves."""
+    """Every ``stride``-th line and column of the part that ``padding`` (negative) keeps."""
 
     stride: tuple[int, int]
     padding: tuple[int, int, int, int]
@@ -47,7 +48,7 @@ class Strided:
 
 @dataclass(frozen=True)
 class Repeated:
-    """Every line and column this many times."""
+    """Every line and column repeated this many times."""
 
     factor: tuple[int, int]
 
@@ -59,7 +60,7 @@ class Pixel:
 
 @dataclass(frozen=True)
 class Shuffled:
-    """Channels as blocks of ``factor`` pixels, ``to_space``, or blocks as channels."""
+    """Channels rearranged as blocks of ``factor`` pixels (``to_space``), or blocks as channels."""
 
     factor: tuple[int, int]
     to_space: bool
@@ -67,7 +68,7 @@ class Shuffled:
 
 @dataclass(frozen=True)
 class Assembled:
-    """Lines, or columns, in ``pieces``, one after the other; what moves give each."""
+    """Lines or columns in ``pieces``, one after the other, each the result of its moves."""
 
     pieces: tuple[tuple["Move", ...], ...]
     axis: int
@@ -77,11 +78,12 @@ Move = Flattened | Chosen | Bordered | Strided | Repeated | Pixel | Shuffled | A
 
 
 PIECES_MAX = 64
-"""Pieces of an image at most: each is a layer of its own."""
+"""Maximum number of pieces of an image; each piece is a layer of its own."""
 
 
 def moves(source: Shape, index: Index) -> tuple[Move, ...] | None:
-    """The moves that give ``index`` from a tensor of shape ``source``; None if none do."""
+    """Return the moves that produce ``index`` from a tensor of shape ``source``; None if there are
+    none."""
     if index.shape == source and _is_whole(index):
         return ()
     if index.ndim == 1:
@@ -190,7 +192,7 @@ def _lattice_moves(source: Shape, channels: Index, axes: list[Index]) -> tuple[M
 
 
 def runs(positions: Index) -> list[Index]:
-    """``positions`` in parts that are lattices, each as long as it can be."""
+    """Split ``positions`` into lattices, each as long as possible."""
     parts, start = [], 0
     for end in range(1, len(positions) + 1):
         longer = positions[start : end + 1]
@@ -253,7 +255,8 @@ class Lattice:
 
 
 def lattice(positions: Index) -> Lattice | None:
-    """How ``positions`` along one axis (-1: zero) arise; None if they are no lattice."""
+    """Return the lattice of ``positions`` along one axis (-1: zero); None if they are no
+    lattice."""
     used = np.flatnonzero(positions >= 0)
     if not len(used):
         return None

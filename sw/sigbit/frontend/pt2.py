@@ -1,9 +1,10 @@
-"""Files of ``torch.export.save`` that anybody may have written.
+"""Reader for untrusted files of ``torch.export.save``.
 
 ``torch.export.load`` runs code from a file in several ways: pickles in the example inputs, in
 weights and in objects, shared libraries, expressions that are evaluated, operators looked up by
-name. So it never sees the file: what is data in it (the graph, and tensors as plain bytes) is
-checked and packed into a fresh archive in memory, without example inputs, and that is loaded.
+name. It therefore never reads the file: the data in it (the graph, and tensors as plain bytes) are
+checked and packed into a fresh archive in memory, without example inputs; only that archive is
+loaded.
 """
 
 import ast
@@ -31,7 +32,7 @@ CONFIGS = {
     "data/weights/": "data/weights/model_weights_config.json",
     "data/constants/": "data/constants/model_constants_config.json",
 }
-"""By folder of tensors: the document that says what they are."""
+"""Documents that describe the tensors, by the folder of the tensors."""
 
 _SAMPLES = "data/sample_inputs/model.pt"
 _TENSOR = re.compile(r"(weight|tensor)_\d{1,7}")
@@ -44,12 +45,12 @@ _SYMBOL = re.compile(r"[su]\d{1,9}")
 _FUNCTIONS = frozenset({"Symbol", "Integer", "Add", "Mul", "Max", "Min", "Mod", "FloorDiv"})
 _ASSUMPTIONS = frozenset({"positive", "integer", "nonnegative", "nonzero", "finite", "real"})
 _KEPT = ("stack_trace", "nn_module_stack")
-"""What of a node's metadata is read: where the user wrote it."""
+"""Metadata keys of a node that are read: the source location."""
 
 
 def load_pt2(path: Path) -> ExportedProgram:
-    """The exported program in ``path``, without example inputs; :class:`FileError` if it is none,
-    or holds anything but a graph of known operators and plain tensors."""
+    """Return the exported program in ``path``, without example inputs; raise :class:`FileError` if
+    there is none, or if it holds anything but a graph of known operators and plain tensors."""
     with open_archive(path, WHAT) as archive:
         content = _cleaned(archive)
     try:
@@ -74,7 +75,8 @@ def _packed(content: Mapping[str, bytes]) -> io.BytesIO:
 
 
 def _cleaned(archive: zipfile.ZipFile) -> dict[str, bytes]:
-    """The entries that are data, checked; ``ValueError`` if one is missing, or none of them."""
+    """Return the data entries, checked; raise ``ValueError`` if one is missing, or there are
+    none."""
     roots = {name.partition("/")[0] for name in archive.namelist()}
     if len(roots) != 1:
         raise ValueError(f"it has {len(roots)} folders, not one")
@@ -140,7 +142,7 @@ def _payloads(document: Any, where: str) -> list[str]:
 
 
 def _check_sizes(document: Any, folder: str, content: Mapping[str, bytes]) -> None:
-    """Every tensor is as large as its shape says, or is a part of what its file holds."""
+    """Check that every tensor has the size of its shape, or is a part of its file's contents."""
     for tensor, payload in document["config"].items():
         meta = payload.get("tensor_meta")
         sizes = meta.get("sizes") if isinstance(meta, dict) else None
@@ -157,8 +159,8 @@ def _check_sizes(document: Any, folder: str, content: Mapping[str, bytes]) -> No
 
 
 def _clean(document: Any, where: str) -> None:
-    """Check everything in ``document`` that its reader would evaluate or look up, and take out what
-    is not needed."""
+    """Check everything in ``document`` that its reader would evaluate or look up, and remove
+    entries that are not needed."""
     level = [document]
     while level:
         inner: list[Any] = []
@@ -184,7 +186,7 @@ def _check_operator(target: object) -> None:
 
 
 def _check_expression(text: object) -> None:
-    """Sums and products of whole numbers and of sizes that are open, and nothing else."""
+    """Allow sums and products of integers and of open sizes only."""
     if not isinstance(text, str) or len(text) > 1000:
         raise ValueError(f"the size {shown(text)} is no expression")
     try:
@@ -223,4 +225,4 @@ _CHECKS: Mapping[str, Callable[[object], None]] = {
     "custom_obj_values": _refuse,
     "custom_obj": _refuse,
 }
-"""By key of a document: what its value must be."""
+"""Checks of a document's values, by key."""

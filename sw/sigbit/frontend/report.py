@@ -7,12 +7,12 @@ from difflib import get_close_matches
 from sigbit_tools.errors import SigbitError
 
 _ALIKE = 0.75
-"""Share of letters in common from which on names are alike."""
+"""Minimum share of common letters for two names to count as similar."""
 
 
 def nearest(op: str, supported: Iterable[str]) -> str:
-    """The remedy for an operator of which no better one is known: those whose names are like
-    it."""
+    """Return the remedy for an operator without a better known one: the operators with similar
+    names."""
     found = get_close_matches(op, sorted(supported), 3, _ALIKE)
     near = f"nearest by name: {', '.join(found)}; " if found else ""
     return f"{near}docs/networks.md lists what is supported"
@@ -20,8 +20,8 @@ def nearest(op: str, supported: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class UnsupportedNode:
-    """One node: its operation, the user's source line, why it is refused and what would work; what
-    cannot be printed is shown as "?", wherever it comes from."""
+    """One node: its operation, the user's source line, the reason for the refusal and a remedy.
+    Text that cannot be printed is shown as "?", wherever it comes from."""
 
     name: str
     op: str
@@ -39,11 +39,12 @@ class UnsupportedNode:
 
 
 class UnreadableModel(SigbitError):
-    """A file or a message holds no model that can be read; the message is for the user."""
+    """Raised for a file or a message without a readable model; the message is for the user."""
 
 
 class UnsupportedModel(SigbitError):
-    """The model holds nodes that cannot be compiled; :attr:`rows` names every one of them."""
+    """Raised for a model with nodes that cannot be compiled; :attr:`rows` names every one of
+    them."""
 
     def __init__(self, model: str, rows: tuple[UnsupportedNode, ...]) -> None:
         self.model, self.rows = model, rows

@@ -1,4 +1,4 @@
-"""Where in the user's files a node of a graph was written."""
+"""Source locations of a graph's nodes in the user's files."""
 
 import re
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ _TORCH = str(Path(torch.__file__).parent)
 
 @dataclass(frozen=True)
 class Origin:
-    """What the user knows a node as: a name for its result, its operation, where it is written;
-    importers of files keep it in ``meta["origin"]``."""
+    """The user's view of a node: a name for its result, its operation, its source location.
+    Importers of files keep it in ``meta["origin"]``."""
 
     name: str
     op: str
@@ -23,7 +23,7 @@ class Origin:
 
 
 def origin(node: Node) -> Origin:
-    """Where ``node`` comes from."""
+    """Return the origin of ``node``."""
     known = node.meta.get("origin")
     if isinstance(known, Origin):
         return known
@@ -33,9 +33,7 @@ def origin(node: Node) -> Origin:
 
 
 def _location(node: Node) -> str:
-    """``file.py:line (module.path)`` of the innermost frame outside torch; empty where it is
-    unknown.
-    """
+    """``file.py:line (module.path)`` of the innermost frame outside torch; empty if unknown."""
     frames = [
         m
         for m in _FRAME.finditer(node.meta.get("stack_trace") or "")

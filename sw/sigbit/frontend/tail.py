@@ -1,4 +1,5 @@
-"""The host's part of a float graph: what importers put behind the accelerator's outputs."""
+"""The host's part of a float graph: the steps that importers put behind the accelerator's
+outputs."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,13 +29,13 @@ class Names:
         self._used: set[str] = set()
 
     def __getitem__(self, name: str) -> str:
-        """The legal name of what the model calls ``name``; "" stays."""
+        """Return the legal name of the model's tensor ``name``; "" stays ""."""
         if name and name not in self._given:
             self._given[name] = self.new(name)
         return self._given.get(name, "")
 
     def new(self, name: str) -> str:
-        """A legal name like ``name`` that nothing has."""
+        """Return an unused legal name like ``name``."""
         legal = unique = legal_name(name)
         count = 1
         while unique in self._used:
@@ -49,8 +50,9 @@ def classified(
     functions: Sequence[Sequence[tuple[HostFunction, str]]],
     shapes: Mapping[str, tuple[int, ...]],
 ) -> HostPart:
-    """The host's part that returns each of ``outputs``, tensors of these ``shapes`` that may occur
-    several times, with ``functions`` applied over the channels; none where there are none."""
+    """Return the host's part that computes each of ``outputs``, tensors of these ``shapes`` that
+    may occur several times, with ``functions`` applied over the channels; None without
+    functions."""
     if not any(functions):
         return HostPart()
     names, steps, results = Names(), [], []
@@ -67,7 +69,8 @@ def classified(
 
 
 def _once(results: Iterable[str], names: Names, steps: list[HostStep]) -> tuple[str, ...]:
-    """``results`` with copies, made by ``steps``, of those that are returned several times."""
+    """Return ``results``, with copies made by ``steps`` for tensors that are returned several
+    times."""
     once: list[str] = []
     for result in results:
         unique = result
@@ -86,7 +89,7 @@ class Tail:
     constants: dict[str, NDArray[np.generic]] = field(default_factory=dict)
 
     def constant(self, name: str, array: NDArray[np.generic]) -> str:
-        """A constant called so, or like it; its name."""
+        """Add a constant with this name, or a similar one; return its name."""
         kinds = {"f": np.float64, "i": np.int64, "u": np.int64, "b": np.bool_}
         kind = kinds.get(array.dtype.kind)
         if kind is None:
@@ -109,7 +112,7 @@ class Tail:
         options: Mapping[str, Option] | None = None,
         source: str = "",
     ) -> None:
-        """Append a step; :class:`Refusal` for a function that the host has not."""
+        """Append a step; raise :class:`Refusal` for a function that the host does not support."""
         step = HostStep(function, tuple(operands), tuple(results), dict(options or {}), source)
         if function not in FUNCTIONS:
             raise Refusal(*unknown())
@@ -124,7 +127,7 @@ _LATER = "cut behind it"
 
 
 def unknown() -> tuple[str, str]:
-    """Reason and remedy of an operation that the host has not."""
+    """Return reason and remedy for an operation that the host does not support."""
     return (
         "is behind the cut, and the host has no such function",
         f"cut behind it; the host has {', '.join(sorted(FUNCTIONS))}",
@@ -140,8 +143,8 @@ def with_tail(
 ) -> FloatGraph:
     """``graph``, whose results are the model's tensors ``boundary``, with ``tail`` behind them.
 
-    ``shapes`` are those of the tensors as the model has them, without the batch; ``results`` is
-    what the model returns. :class:`Refusal` where the steps cannot be done.
+    ``shapes`` are the shapes of the model's tensors, without the batch; ``results`` are the tensors
+    that the model returns. Raises :class:`Refusal` if the steps cannot be executed.
     """
     if not tail.steps:
         return graph
@@ -176,8 +179,8 @@ def with_tail(
 
 
 def named_results(graph: FloatGraph, names: Sequence[str]) -> FloatGraph:
-    """``graph`` with the model's own ``names`` of what it returns: of its outputs, or of the host's
-    results where the host has steps. Those that it has stay where a name is empty."""
+    """Return ``graph`` with the model's own ``names`` for its outputs, or for the host's results if
+    the host has steps. An empty name keeps the existing one."""
     known = graph.host.results if graph.host else graph.output_names
     if len(names) != len(known):
         return graph

@@ -71,8 +71,8 @@ def graph_from_exported(
     """The float graph of an exported float model; raises :class:`UnsupportedModel` as
     :func:`import_model` does.
 
-    The host goes on behind the nodes called ``cuts``; without them it does so where operations are
-    not supported, if it has all that follow. ``UserError`` for cuts that are none.
+    The host continues after the nodes named ``cuts``; without cuts, after the last supported
+    operations if it supports all later ones. ``UserError`` for invalid cuts.
     """
     try:
         with warnings.catch_warnings():
@@ -106,7 +106,8 @@ def _cut_or_whole(
     name: str,
     cuts: Sequence[str],
 ) -> FloatGraph:
-    """The graph, with what is cut off, or not supported at its end, on the host."""
+    """Return the graph, with the operations behind a cut, or unsupported ones at its end, on the
+    host."""
     if cuts:
         return cut_import(AtenTail(exported.graph, constants, name), name, cuts)
     whole = Importer(exported.graph, constants, name)
@@ -123,7 +124,7 @@ def _cut_or_whole(
 
 
 def _output_names(exported: ExportedProgram) -> list[str]:
-    """The keys under which the model returns its tensors, empty where it has none."""
+    """Return the keys under which the model returns its tensors; "" for a tensor without a key."""
     spec = exported.call_spec.out_spec
     if spec is None:
         return []

@@ -1,4 +1,4 @@
-"""What a translator of an ATen operation works with: its arguments, and the graph being built."""
+"""Context for a translator of an ATen operation: its arguments, and the graph being built."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,9 +20,9 @@ from sigbit.ir.floating import Node
 
 @dataclass(frozen=True)
 class Translation:
-    """One operation: its node, the name for its result, where the user wrote it, what is known of
-    its operands, the names of parameters. ``read`` are the arguments that were asked for: see
-    :mod:`sigbit.frontend.accounting`."""
+    """One operation: its node, the name for its result, its source location, the known values of
+    its operands, the names of parameters. ``read`` holds the names of the arguments that were read;
+    see :mod:`sigbit.frontend.accounting`."""
 
     node: FxNode
     name: str
@@ -33,8 +33,8 @@ class Translation:
     read: set[str] = field(default_factory=set)
 
     def argument(self, name: str, absent: Any = None) -> Any:
-        """An argument by its name in the operation's schema, or its default; ``absent`` where the
-        schema has none of this name."""
+        """Return an argument by its name in the operation's schema, or its default; ``absent`` if
+        the schema has no such name."""
         assert isinstance(self.node.target, OpOverload)
         self.read.add(name)
         for i, argument in enumerate(self.node.target._schema.arguments):
@@ -45,12 +45,12 @@ class Translation:
         return absent
 
     def in_shape(self, *names: str) -> None:
-        """Note arguments that have no effect but on the result's shape."""
+        """Mark arguments as read that only affect the shape of the result."""
         self.read.update(names)
 
     def number(self, name: str, absent: float = 0.0) -> float:
-        """An argument that is one number, given as it is or as a constant tensor; ``absent`` where
-        it is left out."""
+        """Return an argument that is one number, given directly or as a constant tensor; ``absent``
+        if it is left out."""
         given = self.argument(name)
         if given is None:
             return absent
@@ -88,11 +88,11 @@ class Translation:
         return None if value is None else torch.tensor(value, dtype=self.dtype)
 
     def computed(self, name: str) -> Computed:
-        """What is known of the computed tensor that is argument ``name``."""
+        """Return the known value of the computed tensor that is argument ``name``."""
         return self.known(self.argument(name))
 
     def known(self, value: Any) -> Computed:
-        """What is known of operand ``value``, which must be computed."""
+        """Return the known value of operand ``value``, which must be computed."""
         found = self.values.get(value) if isinstance(value, FxNode) else None
         if isinstance(found, Computed):
             return found
@@ -132,7 +132,7 @@ class Translation:
         )
 
     def weight(self, name: str) -> str:
-        """The parameter that is argument ``name``, which must be there."""
+        """Return the parameter that is argument ``name``, which must be present."""
         found = self.parameter(name)
         if found is None:
             raise Refusal(f"operand {name!r} is missing", "give the layer its parameter")
@@ -162,24 +162,24 @@ class Translation:
         return self.shape_of(value.tensor) if value.index is None else value.index.shape
 
     def index(self, value: Computed) -> Index:
-        """Where the elements of a value lie in its tensor."""
+        """Return the positions of a value's elements in its tensor."""
         return views.whole(self.shape_of(value.tensor)) if value.index is None else value.index
 
     def chosen(self, value: Computed, index: Index) -> Computed:
-        """Elements of a value's tensor; the tensor itself where these are all in their order."""
+        """Return elements of a value's tensor; the tensor itself for all elements in order."""
         same = index.shape == self.shape_of(value.tensor) and views.is_whole(index)
         return Computed(value.tensor, None if same else index, self.node)
 
     def broadcast(self, value: Computed, shape: tuple[int, ...] | None = None) -> Computed:
-        """A value repeated along the axes that it does not have, or has of size 1."""
+        """Repeat a value along the axes that it lacks, or that have size 1."""
         shape = self.shape if shape is None else shape
         if self.size(value) == shape:
             return value
         return self.chosen(value, np.broadcast_to(self.index(value), shape))
 
     def laid_out(self, value: Computed, order: tuple[int, ...]) -> Computed:
-        """A value in a tensor that has it as an image: ``order`` are the value's axes that are
-        channels, lines and columns; one that is missing has size 1."""
+        """Return a value in a tensor that holds it as an image. ``order`` are the value's axes for
+        channels, lines and columns; a missing one has size 1."""
         turned = self.index(value).transpose(order)
         image = turned.reshape(*turned.shape, *[1] * (3 - len(order) if len(order) > 1 else 0))
         held = self.chosen(value, image)
@@ -189,7 +189,7 @@ class Translation:
         return self.chosen(Computed(tensor), places)
 
     def settled(self, value: Computed) -> Computed:
-        """A value that is all of its tensor, in any order; moved where it is not."""
+        """Return a value that is all of its tensor, in any order; move it if necessary."""
         shape = self.shape_of(value.tensor)
         if value.index is None or views.has_all(value.index, int(np.prod(shape))):
             return value
@@ -230,7 +230,7 @@ class Translation:
         return Computed(self.build.add(floating.Relu(**base, limit=limit)), value.index, self.node)
 
     def scaled(self, value: Computed, factor: float, part: str = "scaled") -> Computed:
-        """A value times a number."""
+        """Multiply a value by a number."""
         if factor == 1:
             return value
         if factor == -1:
@@ -242,7 +242,8 @@ class Translation:
         return self._paired(floating.Add, a, b, part)
 
     def times(self, a: Computed, b: Computed, part: str = "") -> Computed:
-        """The product of two values, broadcast; one number a channel is left to the product."""
+        """Return the product of two values, broadcast; a factor of one number per channel is left
+        to the product."""
         shape = np.broadcast_shapes(self.size(a), self.size(b))
         for x, y in ((a, b), (b, a)):
             held = self.shape_of(y.tensor)
@@ -269,7 +270,7 @@ class Translation:
         return Computed(self.build.add(kind(**base)), first.index, self.node)
 
     def _aligned(self, a: Computed, b: Computed) -> tuple[Computed, Computed]:
-        """Two values of one shape in tensors that hold them alike."""
+        """Return two values of one shape in tensors with the same element order."""
         ia, ib = self.index(a), self.index(b)
         if self.shape_of(a.tensor) == self.shape_of(b.tensor) and np.array_equal(ia, ib):
             first = self.settled(a)
@@ -292,7 +293,8 @@ class Translation:
         raise problem
 
     def channels(self, value: Computed, constant: Tensor) -> Tensor:
-        """A constant that broadcasts with a value, as one number a channel of its tensor."""
+        """Return a constant that broadcasts with a value, as one number per channel of its
+        tensor."""
         count = self.shape_of(value.tensor)[0]
         given, shape = constant.detach().to(self.dtype), self.size(value)
         if given.numel() == 1:

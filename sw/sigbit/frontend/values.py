@@ -1,4 +1,4 @@
-"""What the importer knows about the results of an exported graph's operations."""
+"""Known values of the results of an exported graph's operations."""
 
 from dataclasses import dataclass
 from math import prod
@@ -11,8 +11,8 @@ from sigbit.frontend.moves import Index
 
 
 class Refusal(Exception):
-    """An operation cannot be translated: why, and what would work; ``node`` if another one than
-    the one at hand is to blame."""
+    """Raised for an operation that cannot be translated, with reason and remedy; ``node`` is the
+    node to blame if not the current one."""
 
     def __init__(self, reason: str, remedy: str, node: FxNode | None = None) -> None:
         self.reason, self.remedy, self.node = reason, remedy, node
@@ -22,7 +22,7 @@ class Refusal(Exception):
 @dataclass(frozen=True)
 class Computed:
     """Elements ``index`` (see :mod:`sigbit.frontend.moves`) of a tensor of the float graph; None:
-    the tensor itself. ``origin`` moved them last."""
+    the tensor itself. ``origin`` is the last move."""
 
     tensor: str
     index: Index | None = None
@@ -46,30 +46,32 @@ class OnHost:
 
     value: Computed
     functions: tuple[tuple[HostFunction, str], ...]
-    """Functions, and where they are written."""
+    """Functions, and their source locations."""
 
 
 @dataclass(frozen=True)
 class Unusable:
-    """A refused result that no tensor can stand in for, so that what reads it is not examined."""
+    """A refused result without a placeholder tensor; the operations that read it are not
+    examined."""
 
 
 Value = Computed | Steps | OnHost | Unusable | Tensor | tuple["Value", ...]
-"""A tensor is a constant: a parameter, or what was computed from parameters alone."""
+"""A tensor is a constant: a parameter, or a result of parameters alone."""
 
 
 ELEMENTS_MAX = 1 << 27
-"""Elements of a tensor at most, of two samples where it has a batch: more do not fit any DMA
-window."""
+"""Maximum number of elements of a tensor, of two samples where it has a batch: more do not fit any
+DMA window."""
 
 
 def is_empty(value: Tensor) -> bool:
-    """Whether a tensor has no elements, as far as its sizes are known."""
+    """Return whether a tensor has no elements, as far as its sizes are known."""
     return any(isinstance(size, int) and not size for size in value.shape)
 
 
 def elements_of(value: Any) -> int:
-    """Elements of the largest tensor in ``value``, with one sample where their number is open."""
+    """Return the number of elements of the largest tensor in ``value``, with one sample where the
+    batch is open."""
     if isinstance(value, (list, tuple)):
         return max(map(elements_of, value), default=0)
     if not isinstance(value, Tensor):

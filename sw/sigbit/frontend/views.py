@@ -1,8 +1,8 @@
-"""Where the elements of a value lie in the tensor that holds it.
+"""Positions of a value's elements in the tensor that holds it.
 
-A value is known by the array ``index`` of its elements' places in a tensor (see
-:mod:`sigbit.frontend.moves`). What is computed from every element, or from every pixel's channels,
-is computed from the tensor as it lies; the result lies as the operand does.
+A value is described by the array ``index`` of its elements' places in a tensor (see
+:mod:`sigbit.frontend.moves`). Functions of every element, or of every pixel's channels, are
+computed on the tensor without moving it; the result has the order of the operand.
 """
 
 import math
@@ -19,19 +19,19 @@ def whole(shape: Shape) -> Index:
 
 
 def is_whole(index: Index) -> bool:
-    """Whether an index has all elements of something in their order."""
+    """Return whether an index holds all elements of a tensor in order."""
     return bool((index.ravel() == np.arange(index.size)).all())
 
 
 def has_all(index: Index, size: int) -> bool:
-    """Whether an index has each of ``size`` elements once."""
+    """Return whether an index holds each of ``size`` elements once."""
     return index.size == size and np.array_equal(np.sort(index, axis=None), np.arange(size))
 
 
 @dataclass(frozen=True)
 class Along:
     """An axis of a value that runs along channels: element i of it is channel ``channels[i]`` of
-    the pixel that ``pixels``, of the other axes' shape, says."""
+    the pixel given by ``pixels``, which has the shape of the other axes."""
 
     channels: Index
     pixels: Index
@@ -45,8 +45,8 @@ class Along:
 
 
 def along(shape: Shape, index: Index, axis: int) -> Along | None:
-    """How ``axis`` of a value runs along the channels of an image, or of a vector, of ``shape``;
-    None if it does not."""
+    """Return the run of ``axis`` of a value along the channels of an image, or of a vector, of
+    ``shape``; None if it does not run along them."""
     if (index < 0).any():
         return None
     channels, pixels = np.divmod(np.moveaxis(index, axis, 0), math.prod(shape[1:]))
@@ -57,8 +57,9 @@ def along(shape: Shape, index: Index, axis: int) -> Along | None:
 
 
 def replaced(index: Index, other: Index) -> Index:
-    """What lies where ``index``, of all elements of a tensor, has its elements, as an index that
-    has the tensor's order: ``other`` moved as ``index`` would have to be to be the tensor."""
+    """Return the elements at the positions of ``index``, which holds all elements of a tensor, as
+    an index in the tensor's order: ``other`` under the movement that turns ``index`` into the
+    tensor."""
     result = np.empty(index.size, np.int64)
     result[index.ravel()] = other.ravel()
     return result

@@ -36,14 +36,14 @@ def concat(t: Translation) -> Value:
 
 
 def _runs(t: Translation, value: Computed, axis: int) -> bool:
-    """Whether an axis of a value runs along the channels of its tensor."""
+    """Return whether an axis of a value runs along the channels of its tensor."""
     return views.along(t.shape_of(value.tensor), t.index(value), axis) is not None
 
 
 def _side_by_side(
     t: Translation, values: list[Computed], order: tuple[int, ...], axis: int
 ) -> Computed:
-    """The values laid out by ``order``, joined along ``axis`` of the image."""
+    """Return the values laid out by ``order``, joined along ``axis`` of the image."""
     tensors = [t.laid_out(v, order).tensor for v in values]
     shapes = [t.shape_of(name) for name in tensors]
     whole = list(shapes[0])
@@ -70,8 +70,8 @@ def stack(t: Translation) -> Value:
 
 
 def _joined(t: Translation, values: list[Computed], indices: list[Index], dim: int) -> Computed:
-    """The tensors that the values are taken from as one, channels behind channels, and the
-    movement of its elements."""
+    """Return the source tensors of the values as one, joined along channels, and the movement of
+    its elements."""
     tensors = list(dict.fromkeys(v.tensor for v in values))
     shapes = [t.shape_of(name) for name in tensors]
     if any(len(s) != len(shapes[0]) or s[1:] != shapes[0][1:] for s in shapes):

@@ -103,7 +103,7 @@ def clip(low: str, high: str) -> Callable[[Translation], Value]:
 
 
 def extreme(largest: bool) -> Callable[[Translation], Value]:
-    """maximum, or minimum, of a tensor and a number, one number a channel, or another tensor."""
+    """maximum, or minimum, of a tensor and a number, one number per channel, or another tensor."""
 
     def translate(t: Translation) -> Value:
         constants = [t.constant("self"), t.constant("other")]
@@ -169,7 +169,7 @@ def gelu(t: Translation) -> Value:
 
 
 def rrelu(t: Translation) -> Value:
-    """rrelu, which is a leaky ReLU of the middle slope."""
+    """rrelu, which is a leaky ReLU with the mean slope."""
     slope = (t.number("lower") + t.number("upper")) / 2
     if t.argument("training"):
         raise Refusal("random slopes", "export in evaluation mode: call model.eval() first")
@@ -222,17 +222,17 @@ def lerp(t: Translation) -> Value:
 
 
 def where(t: Translation) -> Value:
-    """where, by a constant mask of one value a channel."""
+    """where, by a constant mask of one value per channel."""
     return _masked(t, t.constant("condition"), ("self", "other"))
 
 
 def masked_fill(t: Translation) -> Value:
-    """masked_fill, by a constant mask of one value a channel."""
+    """masked_fill, by a constant mask of one value per channel."""
     return _masked(t, t.constant("mask"), ("value", "self"))
 
 
 def _masked(t: Translation, mask: Tensor | None, names: tuple[str, str]) -> Value:
-    """The first of the operands ``names`` where ``mask``, else the second."""
+    """Return the first of the operands ``names`` where ``mask`` is set, else the second."""
     if mask is None:
         raise Refusal("a mask that is computed", "use a constant mask, or clamp, relu, threshold")
     parts: list[Computed] = []
@@ -259,7 +259,7 @@ def elu(t: Translation) -> Value:
 
 
 def prelu(t: Translation) -> Value:
-    """prelu: with one slope a leaky ReLU; with one a channel ``a x + (1 - a) relu(x)``."""
+    """prelu: with one slope a leaky ReLU; with one per channel ``a x + (1 - a) relu(x)``."""
     slope, value = t.constant("weight"), t.value("self")
     if slope is None:
         raise Refusal("slopes that are computed", "use parameters of the module")
@@ -277,7 +277,7 @@ def sloped(t: Translation, value: Computed, slope: Tensor) -> Computed:
 
 
 def dropout(t: Translation) -> Value:
-    """dropout that does nothing."""
+    """dropout without effect."""
     if all([t.argument("train"), t.argument("p")]):
         raise Refusal(
             "dropout that stays active in evaluation mode", "use nn.Dropout, or pass self.training"
@@ -286,7 +286,7 @@ def dropout(t: Translation) -> Value:
 
 
 def same_type(t: Translation) -> Value:
-    """type_as that changes nothing."""
+    """type_as without effect."""
     value, own = t.computed("self"), t.argument("self").meta["val"].dtype
     t.argument("other")  # of which only the type counts
     if t.dtype != own:
@@ -295,7 +295,7 @@ def same_type(t: Translation) -> Value:
 
 
 def on_host(name: HostFunction) -> Callable[[Translation], Value]:
-    """softmax and its like: at the end of the network, on the host."""
+    """softmax and similar functions: at the end of the network, on the host."""
 
     def translate(t: Translation) -> Value:
         value: Value | None = t.values.get(t.argument("self"))

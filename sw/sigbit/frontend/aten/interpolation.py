@@ -1,8 +1,8 @@
 """Translation of linear interpolation: fixed integer weights over neighbouring pixels.
 
-Along an axis the result is a matrix times the pixels, which torch itself gives. Where it is a
+Along an axis the result is a matrix times the pixels; torch provides the matrix. Where it is a
 window that slides over pixels with zeros between them, it is a layer of fixed integers; a small
-image is multiplied by the matrix as it is.
+image is multiplied by the matrix directly.
 """
 
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Sliding:
     edge: bool = False
 
     def matrix(self, size: int) -> Tensor:
-        """What it multiplies ``size`` pixels by."""
+        """Return the equivalent matrix for ``size`` pixels."""
         x = torch.eye(size, dtype=torch.float64)
         x = torch.cat([x[:1], x, x[-1:]]) if self.edge else x
         spread = x.new_zeros((len(x) - 1) * self.factor + 1, size)
@@ -49,7 +49,7 @@ class Sliding:
 
 
 def _upwards(size: int, factor: int) -> Sliding:
-    """Interpolation between the middles of pixels, each of which becomes ``factor``."""
+    """Interpolation between pixel centers, each of which becomes ``factor``."""
     half = range(1, 2 * factor, 2) if factor % 2 == 0 else range(1, factor + 1)
     mirrored = list(half)[::-1]
     taps = (*half, *(mirrored if factor % 2 == 0 else mirrored[1:]))
@@ -61,7 +61,7 @@ def _upwards(size: int, factor: int) -> Sliding:
 
 
 def _downwards(matrix: Tensor, stride: int) -> Sliding | None:
-    """The same weights for every ``stride`` pixels."""
+    """Return the window with the same weights for every ``stride`` pixels; None if they differ."""
     used = torch.nonzero(matrix[0].abs() > _NEAR).ravel()
     first, last = int(used[0]), int(used[-1])
     weights = matrix[0, first : last + 1]
@@ -75,7 +75,7 @@ def _downwards(matrix: Tensor, stride: int) -> Sliding | None:
 
 
 def sliding(matrix: Tensor) -> Sliding | None:
-    """The window that multiplies by ``matrix`` ``[result, pixels]``; None if none does."""
+    """Return the window equivalent to ``matrix`` ``[result, pixels]``; None if there is none."""
     count, size = matrix.shape
     found: Sliding | None = None
     if count == size:
@@ -114,7 +114,7 @@ def _factor(value: Any) -> float:
 
 
 def interpolated(t: Translation, windows: Windows, matrices: list[Tensor]) -> Computed:
-    """The image of ``windows``, its lines and its columns multiplied by matrices."""
+    """Return the image of ``windows`` with its lines and columns multiplied by matrices."""
     tensor = windows.tensor
     found = [sliding(m) for m in matrices]
     for axis, matrix in enumerate(matrices, start=1):
@@ -148,7 +148,7 @@ def interpolated(t: Translation, windows: Windows, matrices: list[Tensor]) -> Co
 
 
 def _multiplied(t: Translation, tensor: str, matrix: Tensor, axis: int) -> str:
-    """The pixels along an axis times a matrix: as many channels as it has rows, which then become
+    """Multiply the pixels along an axis by a matrix: one channel per row, which then become
     pixels."""
     count, size = matrix.shape
     if max(count, size) > MAX_WINDOW:

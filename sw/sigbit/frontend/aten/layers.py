@@ -13,11 +13,11 @@ from sigbit.ir import floating
 from sigbit.ir.floating import MAX_WINDOW, Padding
 
 MAX_STRIDE = 15
-"""Column phases that a stored tensor can have."""
+"""Number of column phases that a stored tensor can have."""
 
 
 def pair(value: Any) -> tuple[int, int]:
-    """One number, or two, as two."""
+    """Return one number, or two, as a pair."""
     value = list(value) if isinstance(value, (list, tuple)) else [value]
     return (int(value[0]), int(value[-1]))
 
@@ -39,8 +39,8 @@ def check_window(
 
 
 def _unpadded(t: Translation, tensor: str, padding: Padding) -> tuple[str, Padding]:
-    """A zero border before a zero-padded window is part of the padding; what was cut off does not
-    come back."""
+    """Merge a zero border before a zero-padded window into the padding; pixels that were cut off
+    are not restored."""
     node = t.build.nodes[tensor]
     while isinstance(node, floating.Pad):
         if any(a < 0 < b for a, b in zip(node.padding, padding, strict=True)):
@@ -52,8 +52,8 @@ def _unpadded(t: Translation, tensor: str, padding: Padding) -> tuple[str, Paddi
 
 
 class Windows:
-    """Windows over the image that ``operand``, or the argument of this name, is; of a signal
-    [batch, C, steps] over its steps, which are lines."""
+    """Windows over the image that is ``operand``, or the argument of this name; for a signal
+    [batch, C, steps], over its steps, which become lines."""
 
     def __init__(self, t: Translation, operand: Any) -> None:
         value = t.computed(operand) if isinstance(operand, str) else t.known(operand)
@@ -70,16 +70,17 @@ class Windows:
             )
 
     def pair(self, value: Any, missing: int = 1) -> tuple[int, int]:
-        """One number, or one for each axis, as two; ``missing`` is that of a signal's columns."""
+        """Return one number, or one per axis, as a pair; ``missing`` is the value for a signal's
+        columns."""
         return (pair(value)[0], missing) if self._signal else pair(value)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of the image that results."""
+        """Shape of the resulting image."""
         return (*self._t.shape, 1) if self._signal else self._t.shape
 
     def weight(self) -> str:
-        """The kernel; that of a signal has one column."""
+        """Return the kernel; a signal's kernel has one column."""
         t = self._t
         if not self._signal:
             return t.weight("weight")
@@ -93,7 +94,7 @@ class Windows:
         return self.held(self._t.build.add(node))
 
     def held(self, tensor: str) -> Computed:
-        """The value that an image is."""
+        """Return the value of an image."""
         index = whole(self._t.shape_of(tensor))[:, :, 0] if self._signal else None
         return Computed(tensor, index, self._t.node)
 
@@ -137,7 +138,7 @@ def convolution(t: Translation) -> Value:
 
 
 def any_convolution(t: Translation) -> Value:
-    """convolution, to which the core operators reduce all convolutions."""
+    """convolution, the core operator for all convolutions."""
     if len(t.argument("stride")) > 2:
         return unsupported_convolution(t)
     if t.argument("transposed"):
@@ -177,7 +178,7 @@ def unsupported_convolution(t: Translation) -> Value:
 
 
 def linear(t: Translation) -> Value:
-    """linear: a matrix of the module's times a vector."""
+    """linear: a matrix of the module times a vector."""
     return _product(t, t.computed("input"), t.weight("weight"), t.parameter("bias"))
 
 
@@ -210,8 +211,8 @@ def addmm(t: Translation) -> Value:
 
 
 def _product(t: Translation, value: Computed, weight: str, bias: str | None) -> Value:
-    """A matrix times the last axis of a value: of a sequence times every step. Where features were
-    moved, the columns of the matrix move instead."""
+    """Multiply the last axis of a value by a matrix, for a sequence at every step. If features were
+    moved, the columns of the matrix are moved instead."""
     if len(t.size(value)) > 1:
         return _of_steps(t, value, weight, bias)
     shape = t.shape_of(value.tensor)
@@ -230,14 +231,14 @@ def _product(t: Translation, value: Computed, weight: str, bias: str | None) -> 
 
 
 def _columns(weight: Tensor, places: Index, size: int) -> Tensor:
-    """The matrix for ``size`` features, of which those at ``places`` are what ``weight`` reads."""
+    """Return the matrix for ``size`` features, with the columns of ``weight`` at ``places``."""
     used = torch.from_numpy(places >= 0)
     columns = torch.from_numpy(places)[used]
     return weight.new_zeros(weight.shape[0], size).index_add_(1, columns, weight[:, used])
 
 
 def _features_last(t: Translation, value: Computed) -> Computed:
-    """A value in an image of which its last axis is the channels."""
+    """Return a value in an image whose channels are the value's last axis."""
     shape = t.size(value)
     order: tuple[int, ...] = (2, 0, 1) if len(shape) == 3 else (1, 0)
     rows = t.index(value) if len(shape) == 3 else t.index(value).reshape(-1, shape[-1])
@@ -246,7 +247,7 @@ def _features_last(t: Translation, value: Computed) -> Computed:
 
 
 def _of_steps(t: Translation, value: Computed, weight: str, bias: str | None) -> Value:
-    """A matrix times the channels of every pixel."""
+    """Multiply the channels of every pixel by a matrix."""
     rank = len(t.size(value))
     found = along(t.shape_of(value.tensor), t.index(value), rank - 1)
     if found is None:

@@ -145,7 +145,7 @@ TRANSLATORS: Mapping[str, Translator] = {
     "lstm": recurrent.lstm,
     "gru": recurrent.gru,
 }
-"""By the operation's name, without its overload."""
+"""Translators by the operation's name, without its overload."""
 
 MOVES = frozenset(
     [
@@ -210,13 +210,13 @@ MOVES = frozenset(
         "_to_copy",
     ]
 )
-"""Operations that only move elements: what they do is found by running them on indices."""
+"""Operations that only move elements: their movement is found by running them on indices."""
 
 FILLED = frozenset(["full_like", "new_full", "new_ones", "new_zeros", "ones_like", "zeros_like"])
-"""Operations whose results depend on the shapes of their operands alone: they are constants."""
+"""Operations whose results depend only on the shapes of their operands: they are constants."""
 
 SAID = frozenset(["_assert_tensor_metadata"])
-"""What torch.export writes down about tensors, and computes nothing."""
+"""Assertions and notes of torch.export about tensors, which compute nothing."""
 
 _REMEDIES = {
     "layer_norm": "use BatchNorm2d",

@@ -35,7 +35,7 @@ def max_pool(t: Translation) -> Value:
 
 
 def _is_one(t: Translation) -> bool:
-    """Whether an operation has one result."""
+    """Return whether an operation has one result."""
     return not isinstance(t.node.meta["val"], (list, tuple))
 
 
@@ -46,7 +46,7 @@ def fitted_max_pool(
     stride: tuple[int, int],
     padding: Padding,
 ) -> Computed:
-    """Maximum over the windows that the result's shape has room for."""
+    """Return the maximum over the windows that fit the result's shape."""
     shape = windows.shape
     stride = check_window(kernel, stride, shape[1:])
     size = t.shape_of(windows.tensor)[1:]
@@ -79,7 +79,7 @@ class Run:
 
 
 def runs(windows: Sequence[tuple[int, int, int]]) -> list[Run]:
-    """Windows (start, size, divisor) as few runs."""
+    """Group windows (start, size, divisor) into few runs."""
     found: list[Run] = []
     for start, size, divisor in windows:
         last = found[-1] if found else None
@@ -95,8 +95,8 @@ def runs(windows: Sequence[tuple[int, int, int]]) -> list[Run]:
 def pieces(
     t: Translation, windows: Windows, kind: Pool, lines: list[Run], columns: list[Run]
 ) -> Computed:
-    """A pooling whose windows are runs along lines and along columns; where these are several, a
-    mosaic of pieces."""
+    """Return a pooling whose windows are runs along lines and columns; several runs give a mosaic
+    of pieces."""
     if len(lines) * len(columns) > PIECES_MAX:
         raise Refusal(
             f"pools windows of {len(lines)} x {len(columns)} kinds, at most {PIECES_MAX} work",
@@ -132,7 +132,7 @@ def pieces(
 
 
 def avg_pool(t: Translation) -> Value:
-    """avg_pool1d and avg_pool2d; windows that count different numbers of pixels are pieces."""
+    """avg_pool1d and avg_pool2d; windows that count different numbers of pixels become pieces."""
     windows = Windows(t, "self")
     kernel = windows.pair(t.argument("kernel_size"))
     given = t.argument("stride")
@@ -151,8 +151,8 @@ def avg_pool(t: Translation) -> Value:
 def _counted(
     n: int, k: int, s: int, before: int, after: int, count: int, counted: bool, whole: bool
 ) -> list[tuple[int, int, int]]:
-    """Windows (start, size, divisor) along an axis of n pixels: such as count their padding, if
-    ``counted`` or ``whole``, reach into it."""
+    """Return windows (start, size, divisor) along an axis of n pixels; windows that count their
+    padding (``counted`` or ``whole``) extend into it."""
     found = []
     for i in range(count):
         start = i * s - before
@@ -218,7 +218,7 @@ def blocks(
     kind: Pool,
     divisor: int | None = None,
 ) -> str:
-    """Pooling of adjacent blocks; of large ones in two stages, of which the first sums."""
+    """Pool adjacent blocks; large ones in two stages, the first of which sums."""
     count = kernel[0] * kernel[1] if divisor is None else divisor
     if max(kernel) > MAX_WINDOW:
         parts = [-(-k // MAX_STRIDE) if k > MAX_WINDOW else k for k in kernel]

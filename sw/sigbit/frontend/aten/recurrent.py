@@ -13,7 +13,7 @@ from sigbit.frontend.values import Computed, Refusal, Steps, Value
 from sigbit.ir import floating
 
 STEPS_MAX = 4096
-"""Steps of a sequence at most: each becomes nodes of its own."""
+"""Maximum number of steps of a sequence; each step becomes nodes of its own."""
 
 
 def lstm(t: Translation) -> Value:

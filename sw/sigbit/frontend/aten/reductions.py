@@ -20,7 +20,7 @@ def reduction(t: Translation) -> Value:
 
 
 def least(t: Translation) -> Value:
-    """amin: what amax has of the negated tensor."""
+    """amin, as the negated amax of the negated tensor."""
     found = _reduced(t, t.unary(t.computed("self"), "neg", part="neg"), True, False)
     return t.unary(found, "neg")
 
@@ -56,7 +56,8 @@ def _reduced(t: Translation, value: Computed, largest: bool, total: bool) -> Com
 
 
 def _of_all(t: Translation, value: Computed, axis: int) -> str | None:
-    """The image whose channels are ``axis`` of a value and whose pixels are all the others'."""
+    """Return the image whose channels are ``axis`` of a value and whose pixels are all other
+    axes."""
     shape = t.shape_of(value.tensor)
     found = views.along(shape, t.index(value), axis)
     if found is None or len(shape) != 3:
@@ -73,7 +74,7 @@ def _refusal(given: Any) -> Refusal:
 
 
 def _order(t: Translation, value: Computed) -> tuple[int, ...]:
-    """The axes of a value with that in front which runs along channels."""
+    """Return the axes of a value, the one along the channels first."""
     index, shape = t.index(value), t.shape_of(value.tensor)
     rank = index.ndim
     found = [a for a in range(rank) if views.along(shape, index, a) is not None]

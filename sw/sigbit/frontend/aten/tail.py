@@ -1,6 +1,6 @@
 """ATen operations behind a cut, as steps of the host.
 
-An exported program computes with the batch of its example in front; the host sees one sample at a
+An exported program computes with the example's batch as first axis; the host sees one sample at a
 time, so that every tensor behind a cut must keep the batch in front.
 """
 
@@ -52,7 +52,8 @@ class AtenTail:
         ]
 
     def _fold(self, node: FxNode) -> bool:
-        """Whether an operation depends on parameters alone, and its result is now known."""
+        """Fold an operation that depends on parameters alone; return whether its result is now
+        known."""
         if not node.all_input_nodes or any(a not in self._static for a in node.all_input_nodes):
             return False
         args, kwargs = replaced(node, self._static.__getitem__)
@@ -70,7 +71,8 @@ class AtenTail:
         return {n: tuple(v.shape[1:]) for n, v in values.items() if isinstance(v, Tensor)}
 
     def steps(self, behind: Sequence[int]) -> tuple[Tail, dict[int, Refusal]]:
-        """The operations ``behind`` as steps; why those of them are none that are not."""
+        """Return the operations ``behind`` as steps, and the reason for each operation that cannot
+        be one."""
         tail, refused = Tail(), {}
         for index in behind:
             node = self.nodes[index]
@@ -92,7 +94,7 @@ class AtenTail:
         return int(next(inputs).meta["val"].shape[0])
 
     def where(self, index: int) -> Origin:
-        """Where a node is written, with the node's name."""
+        """Return the source location of a node, with the node's name."""
         return replace(origin(self.nodes[index]), name=self.nodes[index].name)
 
     def front(self, boundary: tuple[str, ...]) -> Front:

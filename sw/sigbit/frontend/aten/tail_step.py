@@ -1,4 +1,4 @@
-"""One ATen operation behind a cut: its arguments, and the steps of the host that it becomes."""
+"""One ATen operation behind a cut: its arguments and the resulting host steps."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Step:
         return (1, *(int(n) for n in self.node.meta["val"].shape[1:]))
 
     def need_batch(self) -> None:
-        """Refuse what does not keep the batch in front."""
+        """Refuse an operation that does not keep the batch as first axis."""
         for node in (self.node, *self.node.all_input_nodes):
             value = node.meta.get("val")
             several = value if isinstance(value, (tuple, list)) else [value]
@@ -111,7 +111,8 @@ class Step:
         part: str = "",
         results: Sequence[str] = (),
     ) -> str:
-        """Append a step; the name of its result: the operation's, or that of an inner ``part``."""
+        """Append a step; return the name of its result: the operation's, or that of an inner
+        ``part``."""
         result = f"{self.node.name}.{part}" if part else self.node.name
         self.tail.add(function, operands, results or (result,), options, origin(self.node).location)
         return result

@@ -244,4 +244,4 @@ STEPS: Mapping[str, Translate] = {
     "view": _reshaped,
     "where": _where,
 }
-"""By the operation's name."""
+"""Translators by the operation's name."""

@@ -1,4 +1,4 @@
-"""Translation of ONNX sums, products, functions of every element, and of what the host does."""
+"""Translation of ONNX sums, products, elementwise functions, and the host's functions."""
 
 import functools
 import math
@@ -22,7 +22,7 @@ def binary(operation: Callable[..., Any]) -> Callable[[Call], Result]:
 
 
 def second(c: Call) -> FxNode:
-    """The second operand; before opset 7 it broadcasts from ``axis`` on, and only where asked."""
+    """The second operand; before opset 7 it broadcasts from ``axis`` on, and only if requested."""
     if not c.get("broadcast", 0) or (axis := c.get("axis")) is None:
         return c.operand(1)
     trailing = len(c.shape()) - c.axis(int(axis)) - len(c.shape(1))
@@ -31,7 +31,7 @@ def second(c: Call) -> FxNode:
 
 
 def multiply(c: Call) -> Result:
-    """Mul; ``x * sigmoid(x)`` and its like are the functions that they are."""
+    """Mul; ``x * sigmoid(x)`` and similar products become the matching function."""
     if not (c.is_constant(0) or c.is_constant(1)):
         a, b = c.computed(0), c.computed(1)
         for x, y in ((a, b), (b, a)):
@@ -74,7 +74,7 @@ def extreme(operation: Callable[..., Any]) -> Callable[[Call], Result]:
 
 
 def softsign(x: Tensor) -> Tensor:
-    """The function that torch has no operation for."""
+    """Softsign, for which torch has no operation."""
     return F.softsign(x)
 
 
@@ -88,7 +88,7 @@ def swish(c: Call) -> Result:
 
 
 def shrink(c: Call) -> Result:
-    """Shrink with no bias, or with that of its threshold."""
+    """Shrink without bias, or with a bias equal to its threshold."""
     bias, lambd = float(c.get("bias", 0.0)), float(c.get("lambd", 0.5))
     c.need(
         bias in (0, lambd) and lambd >= 0,
@@ -138,7 +138,7 @@ def clip(c: Call) -> Result:
 
 
 def prelu(c: Call) -> Result:
-    """PRelu with one slope, or one a channel."""
+    """PRelu with one slope, or one per channel."""
     slopes = np.asarray(c.array(1))
     if np.unique(slopes).size == 1:
         return c.emit(aten.leaky_relu.default, c.computed(), float(slopes.flat[0]))

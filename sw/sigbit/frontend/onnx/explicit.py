@@ -1,11 +1,10 @@
-"""Quantizers where an accelerator can carry them out.
+"""Placement of quantizers where an accelerator can apply them.
 
 Tensors that are copies of others (flattened, padded, repeated, chosen channels, maxima, parts of a
-concatenation) are stored on the grid of what they copy. Where a quantized model quantizes such a
-tensor anew, a copy that does nothing but this is put behind it; where it quantizes the copy only,
-what is copied is quantized instead, if nothing else reads it. The accelerator's input quantizes to
-integers of 8 bits, to the nearest; what a model does to its inputs beyond that is a layer of its
-own.
+concatenation) are stored on the grid of the copied tensor. Where a quantized model quantizes such a
+tensor again, a copy that only does this is put behind it; where it quantizes the copy only, the
+copied tensor is quantized instead, if nothing else reads it. The accelerator's input quantizes to
+integers of 8 bits, to the nearest; any further operation on the inputs is a layer of its own.
 """
 
 from collections.abc import Iterator
@@ -47,7 +46,7 @@ _BITS = 8
 
 
 def same_quantizer(a: object, b: object) -> bool:
-    """Whether two quantizers, or None, are equal."""
+    """Return whether two quantizers, or None, are equal."""
     if type(a) is not type(b):
         return False
     if a is None:
@@ -62,7 +61,7 @@ def same_quantizer(a: object, b: object) -> bool:
 
 
 def explicit(graph: FloatGraph) -> FloatGraph:
-    """``graph`` with every quantizer on a tensor that is computed, and not copied."""
+    """Return ``graph`` with every quantizer on a tensor that is computed, not copied."""
     return _Explicit(graph).run() if graph.quantizers else graph
 
 
@@ -85,8 +84,8 @@ class _Explicit:
         )
 
     def _moved(self) -> dict[str, Quantizer]:
-        """The quantizers, those of flattened images and maxima as quantizers of what nothing else
-        reads."""
+        """Return the quantizers, with those of flattened images and maxima moved to operands that
+        nothing else reads."""
         found = dict(self.graph.quantizers)
         for node in reversed(self.graph.nodes):
             if isinstance(node, (Flatten, MaxPool2d, ToImage)) and node.name in found:
@@ -118,7 +117,7 @@ class _Explicit:
             self.renamed[node.name] = self._copy(node.name, own)
 
     def _joined(self, node: Concat | Mosaic, own: Quantizer | None) -> Concat | Mosaic:
-        """The concatenation of parts that are quantized as it is itself."""
+        """Return the concatenation, with parts that have its own quantizer."""
         if own is None or not _is_scalar(own):
             return node
         self.quantizers.pop(node.name, None)
@@ -144,7 +143,7 @@ class _Explicit:
 
 
 def _is_scalar(quantizer: Quantizer) -> bool:
-    """Whether all channels are quantized alike."""
+    """Return whether all channels share one scale and zero point."""
     rows = getattr(quantizer, "thresholds", None)
     return quantizer.scale.numel() == 1 and (rows is None or len(rows) == 1)
 
@@ -158,7 +157,7 @@ def _names(start: str) -> Iterator[str]:
 
 
 def _at_input(quantizer: Quantizer) -> bool:
-    """Whether the accelerator's input quantizes so."""
+    """Return whether the accelerator's input supports this quantizer."""
     if not isinstance(quantizer, QuantAnnotation):
         return False
     if quantizer.source is not None or quantizer.thresholds is not None:

@@ -1,4 +1,4 @@
-"""What ONNX nodes compute from constants alone, by ONNX's own reference implementation.
+"""Results of ONNX nodes that depend on constants alone, by ONNX's own reference implementation.
 
 A file of a few bytes can ask for a tensor of terabytes, or for a loop without end: only operators
 whose results have a known size are computed, and only within a budget.
@@ -17,9 +17,10 @@ from sigbit.frontend.onnx.trace import Array
 from sigbit.frontend.values import Refusal
 
 BUDGET = 1 << 26
-"""Elements that all results of a model have at most, or four times those of its constants."""
+"""Maximum number of elements of all results of a model, unless four times those of its constants is
+more."""
 WORK = 1 << 33
-"""Products of a matrix multiplication at most."""
+"""Maximum number of products of a matrix multiplication."""
 
 _FOLDED = frozenset([
     "Abs", "Add", "And", "ArgMax", "ArgMin", "BitShift", "Cast", "CastLike", "Ceil", "Clip",
@@ -34,10 +35,10 @@ _FOLDED = frozenset([
     "Sub", "Sum", "Tanh", "Tile", "Transpose", "Tril", "Trilu", "Unsqueeze", "Where", "Xor",
 ])  # fmt: skip
 _SINCE = {"DequantizeLinear": 19, "QuantizeLinear": 19}
-"""Operator sets of which the reference has an operator first, though what it has holds for the
-earlier ones as well: these gave it more types only."""
+"""First operator sets with an operator in the reference whose implementation holds for earlier ones
+as well, since they only gave it more types."""
 _INPUT_BOUND = frozenset(["NonZero"])
-"""Their results depend on values, but are bounded by the size of what they read."""
+"""Operators whose results depend on values, but are bounded by the size of the operands."""
 
 
 class Folder:
@@ -48,8 +49,8 @@ class Folder:
         self._left = max(BUDGET, 4 * constants)
 
     def compute(self, node: NodeProto, feeds: Mapping[str, Array]) -> list[Array]:
-        """The results of ``node``; :class:`Refusal` where they cannot be computed, or are too
-        large."""
+        """Return the results of ``node``; raise :class:`Refusal` if they cannot be computed, or are
+        too large."""
         if node.op_type not in _FOLDED | _INPUT_BOUND or node.domain not in ("", "ai.onnx"):
             raise Refusal(f"{node.op_type} of constants is not computed", _REMEDY)
         graph = onnx.helper.make_graph(
@@ -77,7 +78,7 @@ class Folder:
             ) from error
 
     def _pay(self, node: NodeProto, feeds: Mapping[str, Array], model: onnx.ModelProto) -> None:
-        """Take the size of the results off the budget."""
+        """Subtract the size of the results from the budget."""
         if node.op_type in _INPUT_BOUND:
             elements = sum(a.size * max(1, a.ndim) for a in feeds.values())
         else:

@@ -50,9 +50,10 @@ _FLOATS = {
 }
 _NARROW = frozenset([onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16])
 _BATCH = 2
-"""Stands for a batch of any size; more than one, so that what mixes samples shows."""
+"""Placeholder for a batch of any size; more than one, so that operations that mix samples are
+detected."""
 SIDE_MAX = 1 << 20
-"""Channels, lines, columns or steps of an input at most."""
+"""Maximum number of channels, lines, columns or steps of an input."""
 
 
 def import_onnx(
@@ -69,13 +70,13 @@ def import_onnx(
     shapes : Mapping, optional
         Shapes of inputs without the batch, for inputs whose dimensions the model leaves open.
     cuts : Sequence of str, optional
-        Names of tensors behind which the host goes on. Without them it does so where operators are
-        not supported, if it has all that follow.
+        Names of tensors behind which the host continues. Without cuts it continues where operators
+        are not supported, if it supports all later ones.
 
     Weights are quantized as the model quantizes them; quantizers of computed tensors become
     :attr:`FloatGraph.quantizers`. Raises :class:`UnsupportedModel` with one row for every node that
-    cannot be compiled, :class:`UnreadableModel` for a file that is no ONNX model, and ``UserError``
-    for cuts that are none.
+    cannot be compiled, :class:`UnreadableModel` for a file that is not an ONNX model, and
+    ``UserError`` for invalid cuts.
     """
     if isinstance(model, ModelProto):
         name = model.graph.name or "model"
@@ -95,7 +96,8 @@ def import_onnx(
 def _imported(
     model: ModelProto, name: str, shapes: Mapping[str, Shape], cuts: Sequence[str]
 ) -> FloatGraph:
-    """The graph, with what is cut off, or not supported at its end, on the host."""
+    """Return the graph, with the operations behind a cut, or unsupported ones at its end, on the
+    host."""
     whole = _OnnxImporter(model, name, shapes)
 
     def front(part: ModelProto) -> _OnnxImporter:
@@ -119,7 +121,7 @@ def _imported(
 
 
 def _no_model(where: str, error: Exception) -> UnreadableModel:
-    """What to say of a file or a message that is no model."""
+    """Return the error for a file or a message that is not a model."""
     return UnreadableModel(
         f"{where} is not an ONNX model ({error}): give a file that torch.onnx.export or onnx.save "
         "wrote, with its external data"
@@ -160,7 +162,7 @@ class _OnnxImporter:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Report what a damaged model makes its readers trip over."""
+        """Report the errors that a damaged model causes in its readers."""
         try:
             yield
         except _MALFORMED as error:
@@ -168,7 +170,7 @@ class _OnnxImporter:
             raise _no_model(self._name, ValueError(f"{type(error).__name__}: {reason}")) from error
 
     def run(self) -> FloatGraph:
-        """The graph, or :class:`UnsupportedModel`."""
+        """Return the graph; raise :class:`UnsupportedModel` if a node cannot be translated."""
         with self.reading():
             if rows := tuple(self._inputs()):
                 raise UnsupportedModel(self._name, rows)
@@ -199,7 +201,7 @@ class _OnnxImporter:
         return self._results_of.get(row.name, ())
 
     def _inputs(self) -> Iterator[UnsupportedNode]:
-        """The network inputs; a row for each that cannot be one."""
+        """Import the network inputs; yield a row for each that is not supported."""
         for value in self.model.graph.input:
             if value.name in self._trace.values:
                 continue
@@ -304,7 +306,7 @@ class _OnnxImporter:
         return [View.of(r) if isinstance(r, FxNode) else r for r in several]
 
     def _folded(self, call: Call) -> list[Array]:
-        """What a node computes from constants alone."""
+        """Return the results of a node that depends on constants alone."""
         inputs = list(call.node.input)
         names = [i for i in dict.fromkeys(inputs) if i]
         return self._folder.compute(call.node, {n: call.array(inputs.index(n)) for n in names})
@@ -320,7 +322,7 @@ class _OnnxImporter:
         return Origin(unique, node.op_type, node.name or unique)
 
     def _stand_in(self, call: Call, refusal: Refusal, output: str) -> OnnxValue:
-        """Keeps the refusal for the importer, and the shape, if it is known, for other nodes."""
+        """Keep the refusal for the importer, and the shape, if known, for other nodes."""
         shape = self._known.get(output)
         node = self._trace.emit(
             call.origin,
@@ -338,7 +340,7 @@ class _OnnxImporter:
 
 
 def _open_remedy(name: str, dims: list[int | None], unclear: list[str]) -> str:
-    """What to do about dimensions that are open, where only the batch may be."""
+    """Return the remedy for open dimensions other than the batch."""
     if dims[0] is not None and len(unclear) == 1 and dims[1] is None:
         return "the batch must be the first dimension: export with it in front (batch_first=True)"
     return f"give --input {name}=SHAPE without the batch (import_onnx: shapes=), or fixed sizes"
@@ -354,7 +356,8 @@ _MALFORMED = (
     ValueError,
     onnx.shape_inference.InferenceError,
 )
-"""What reading a model raises whose nodes lack attributes, or have those of another type."""
+"""Exceptions raised while reading models whose nodes lack attributes, or have attributes of another
+type."""
 
 
 def _malformed(error: BaseException) -> Refusal:
@@ -368,12 +371,12 @@ _MEND = "check the model with onnx.checker.check_model(model, full_check=True)"
 
 
 def _is_standard(node: NodeProto) -> bool:
-    """Whether an operator's name means what it does in ONNX, or QONNX."""
+    """Return whether an operator's name has its ONNX, or QONNX, meaning."""
     return (node.domain in ("", "ai.onnx")) != (node.op_type in QONNX)
 
 
 def _inferred(model: ModelProto) -> dict[str, Shape]:
-    """Shapes that ONNX's own inference finds, with a batch that stands for all."""
+    """Return the shapes that ONNX's own inference computes, with a placeholder batch size."""
     try:
         graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):

@@ -130,7 +130,7 @@ def batch_norm(c: Call) -> Result:
 
 
 def max_pool(x: Tensor, kernel: list[int], stride: list[int], padding: list[int]) -> Tensor:
-    """Maximum over windows of an image, or of a signal, with a border that never wins:
+    """Maximum over windows of an image, or of a signal, with a border that is never the maximum:
     ``padding`` before each axis, then after each."""
     count = len(kernel)
     sides = [n for i in reversed(range(count)) for n in (padding[i], padding[count + i])]
@@ -153,7 +153,7 @@ def max_pool_of(c: Call) -> Result:
 
 
 def average_pool(c: Call) -> Result:
-    """AveragePool; windows that count different numbers of pixels are pieces."""
+    """AveragePool; windows that count different numbers of pixels become pieces."""
     count = _need_images(c)
     c.need(
         set(_each(c, "dilations")) == {1}, f"dilations {c.get('dilations')}", "use dilations of 1"
@@ -175,7 +175,7 @@ def windows_of(
     size: int, kernel: int, stride: int, before: int, after: int, last: int, counted: bool
 ) -> list[tuple[int, int, int]]:
     """Windows (start, size, divisor) of an average pooling along an axis of ``size`` pixels, with
-    ``before`` and ``after`` pixels of padding, which count if ``counted``; ``last`` more behind
+    ``before`` and ``after`` pixels of padding, which count if ``counted``; ``last`` further pixels
     complete the last window, and never count."""
     found = []
     for start in range(-before, size + last - kernel + 1, stride):
@@ -278,7 +278,7 @@ def _reflected(c: Call, mode: Any, sides: Mapping[int, tuple[int, int]]) -> Resu
 
 
 def _need_images(c: Call) -> int:
-    """How many axes an image, or a signal, has behind batch and channels."""
+    """Return the number of axes of an image, or a signal, behind batch and channels."""
     count = len(c.shape()) - 2
     c.need(
         count in (1, 2),
@@ -289,7 +289,7 @@ def _need_images(c: Call) -> int:
 
 
 def _each(c: Call, name: str) -> tuple[int, ...]:
-    """An attribute with a number for every axis behind the channels."""
+    """Return an attribute with one number for every axis behind the channels."""
     count = len(c.shape()) - 2
     given = tuple(int(v) for v in c.get(name) or (1,) * count)
     c.need(len(given) == count, f"{name} are {list(given)}, for {count} axes", "mend the model")
@@ -299,7 +299,7 @@ def _each(c: Call, name: str) -> tuple[int, ...]:
 def _padding(
     c: Call, kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]
 ) -> tuple[int, ...]:
-    """``pads``, or those of ``auto_pad``: before every axis, then after every axis."""
+    """Return ``pads``, or the padding of ``auto_pad``: before every axis, then after every axis."""
     automatic, count = c.get("auto_pad", "NOTSET"), len(kernel)
     if automatic in ("NOTSET", ""):
         pads = tuple(int(n) for n in c.get("pads") or (0,) * (2 * count))
@@ -320,8 +320,8 @@ def _padding(
 def _whole(
     c: Call, kernel: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...]
 ) -> tuple[int, ...]:
-    """With ``ceil_mode`` the padding that also completes the last window, which must start inside
-    the image or the padding before it."""
+    """Return the padding that with ``ceil_mode`` also completes the last window, which must start
+    inside the image or the padding before it."""
     if not c.get("ceil_mode", 0):
         return padding
     n_axes = len(kernel)

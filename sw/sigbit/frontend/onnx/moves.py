@@ -14,7 +14,8 @@ Result = OnnxValue | tuple[OnnxValue, ...]
 
 
 def _kept(c: Call, change: Callable[[View], View]) -> Result:
-    """A change of the view alone; integers on their way to DequantizeLinear may be moved, too."""
+    """Apply a change of the view alone; integers on their way to DequantizeLinear may be moved,
+    too."""
     value = c.value(0)
     if isinstance(value, Quantized):
         if value.quantizer.scale.numel() > 1:
@@ -171,12 +172,12 @@ def expand(c: Call) -> Result:
 
 
 def tile(c: Call) -> Result:
-    """Tile by constant numbers."""
+    """Tile with constant repeats."""
     return View.of(c.emit(aten.repeat.default, c.computed(), list(c.ints(1))))
 
 
 def identity(c: Call) -> Result:
-    """Identity, and Dropout, which does nothing."""
+    """Identity, and Dropout, which has no effect."""
     if c.node.op_type == "Dropout":
         c.need(
             not (c.in_training() or (c.has(2) and c.number(2, 0))),
@@ -187,7 +188,7 @@ def identity(c: Call) -> Result:
 
 
 def cast(c: Call) -> Result:
-    """Cast between float types; to 16 bits in models that are stored so, which are read in 32."""
+    """Cast between float types; to 16 bits in models with 16-bit storage, which are read in 32."""
     _check_cast(c, int(c.get("to")))
     return c.value(0)
 
@@ -213,7 +214,7 @@ def cast_like(c: Call) -> Result:
 
 
 def depth_to_space(c: Call) -> Result:
-    """DepthToSpace, in the order of channels that torch has (CRD), or the other one (DCR)."""
+    """DepthToSpace, in torch's channel order (CRD) or the other one (DCR)."""
     size, mode = int(c.get("blocksize")), c.get("mode", "DCR")
     batch, channels, height, width = c.shape()
     if mode == "CRD":
@@ -246,6 +247,6 @@ def concat(c: Call) -> Result:
 
 
 def shape_of(c: Call) -> Result:
-    """Shape, which is known; the batch is the one that stands for all."""
+    """Shape, which is known; the batch is the placeholder size."""
     shape = c.shape()[c.get("start") : c.get("end")]
     return Constant(f"{c.origin.name}.shape", np.array(shape, np.int64))

@@ -115,7 +115,7 @@ OPERATORS: Mapping[str, OnnxTranslator] = {
     "QuantizeLinear": quant.quantize_linear,
     "DequantizeLinear": quant.dequantize_linear,
 }
-"""By the operator's name; QONNX's own are of a domain of theirs."""
+"""Translators by the operator's name; QONNX's own operators have their own domain."""
 
 QONNX = frozenset(["Quant", "IntQuant", "BipolarQuant", "FloatQuant", "Trunc", "MultiThreshold"])
 
@@ -202,4 +202,4 @@ FUNCTIONS: Mapping[str, Translator] = {
     "avg_pool": _avg_pool,
     "refused": _refused,
 }
-"""Translators of what these emit, by the operation's name."""
+"""Translators of the functions that these emit, by the operation's name."""

@@ -1,9 +1,9 @@
-"""Operators that compute with integers (QLinearConv, QGemm and their like) as what they are short
-for: DequantizeLinear of every operand, the operator on real numbers, QuantizeLinear of its result.
+"""Operators that compute with integers (QLinearConv, QGemm and similar) in expanded form:
+DequantizeLinear of every operand, the operator on real numbers, QuantizeLinear of its result.
 
 Biases are integers of the product of the scales of input and weight. Operators that only move or
-choose integers (reshapes, maxima) move the real numbers that they stand for. What cannot be written
-so stays as it is, with the reason.
+choose integers (reshapes, maxima) move the real numbers that they represent. Operators without this
+form stay unchanged, with the reason.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -32,8 +32,8 @@ class _Grid:
 
 
 def lowered(model: ModelProto) -> tuple[ModelProto, Mapping[str, Refusal]]:
-    """``model`` without operators on integers, as far as possible; and why those that are left
-    are, by the name of their result."""
+    """Return ``model`` without operators on integers, as far as possible, and the reasons for the
+    remaining ones, by the name of their result."""
     if not any(_key(node) in _LOWERINGS for node in model.graph.node):
         return model, {}
     copy = ModelProto()
@@ -63,7 +63,7 @@ class _Lowering:
         self.nodes: list[NodeProto] = []
         self.grids: dict[str, _Grid] = {}
         self.real: dict[str, str] = {}
-        """The real numbers that a tensor of integers stands for."""
+        """Names of the real numbers that tensors of integers represent."""
         self.names = {o for n in graph.node for o in n.output} | set(self.arrays)
         self.names |= {v.name for v in graph.input}
 
@@ -99,11 +99,11 @@ class _Lowering:
             self.nodes.append(node)
 
     def is_constant(self, name: str) -> bool:
-        """Whether a tensor is an initializer or a Constant."""
+        """Return whether a tensor is an initializer or a Constant."""
         return name in self.arrays
 
     def array(self, name: str) -> Array:
-        """The constant called so; 0 for a zero point that is left out."""
+        """Return the constant with this name; 0 for an omitted zero point."""
         if not name:
             return np.zeros((), np.int64)
         if name not in self.arrays:
@@ -122,7 +122,7 @@ class _Lowering:
         return unique
 
     def unique(self, name: str) -> str:
-        """A name that no tensor has."""
+        """Return an unused tensor name."""
         unique, count = name, 1
         while unique in self.names:
             count += 1
@@ -138,13 +138,13 @@ class _Lowering:
         attributes: Mapping[str, Any] | None = None,
         name: str = "",
     ) -> str:
-        """Append a node; its result."""
+        """Append a node; return its result."""
         node = helper.make_node(op, inputs, [output], name=name, **dict(attributes or {}))
         self.nodes.append(node)
         return output
 
     def dequantized(self, name: str, grid: _Grid) -> str:
-        """The real numbers that the integers ``name`` of ``grid`` stand for."""
+        """Return the real numbers that the integers ``name`` of ``grid`` represent."""
         if not name or not grid.scale:
             raise Refusal("an operand or its scale is missing", "give all operands")
         if (known := self.grids.get(name)) is not None and name in self.real:
@@ -181,7 +181,7 @@ class _Lowering:
         return name if wanted.shape == array.shape else self.constant(f"{name}.flat", wanted)
 
     def quantized(self, real: str, name: str, grid: _Grid) -> None:
-        """The integers ``name`` of ``grid`` for the tensor ``real``."""
+        """Quantize the tensor ``real`` to the integers ``name`` of ``grid``."""
         for constant in filter(None, (grid.scale, grid.zero)):
             if self.array(constant).size != 1:
                 raise Refusal(f"{self.array(constant).size} scales of its result", "use one scale")
@@ -226,7 +226,7 @@ class _Lowering:
         )
 
     def zero_like(self, zero: str, operand: str) -> str:
-        """The zero point of a result of the type that the zero point ``operand`` has."""
+        """Return the zero point 0 of a result whose type is that of the zero point ``operand``."""
         if zero or not operand:
             return zero
         kind = self.array(operand).dtype
@@ -238,7 +238,7 @@ def _optional(node: NodeProto, index: int) -> str:
 
 
 def _operands(node: NodeProto, count: int) -> Iterator[str]:
-    """The first ``count`` operands; "" for what is left out."""
+    """The first ``count`` operands; "" for omitted ones."""
     return (_optional(node, i) for i in range(count))
 
 
@@ -253,7 +253,8 @@ def _need(condition: bool, reason: str, remedy: str) -> None:
 
 
 def _bias(low: _Lowering, name: str, x_scale: str, w_scale: str) -> list[str]:
-    """The operand that is the integer bias ``name``, of the product of two scales."""
+    """Return the operand for the integer bias ``name``, whose scale is the product of two
+    scales."""
     if not name:
         return []
     x, w = low.array(x_scale), low.array(w_scale)
@@ -291,7 +292,7 @@ def _product(low: _Lowering, node: NodeProto) -> None:
 
 
 def _gemm(low: _Lowering, node: NodeProto) -> None:
-    """QGemm; without a scale of the result, that is real."""
+    """QGemm; without a scale of the result, the result is real."""
     a, a_scale, az, b, bs, bz, c, ys, yz = _operands(node, 9)
     attributes = _attributes(node)
     alpha = attributes.pop("alpha", 1.0)
@@ -320,7 +321,7 @@ def _of_two(op: str) -> "_Lower":
 
 
 def _of_one(op: str) -> "_Lower":
-    """QLinearAveragePool, QLinearSigmoid and others of one tensor."""
+    """QLinearAveragePool, QLinearSigmoid and other operators on one tensor."""
 
     def lower(low: _Lowering, node: NodeProto) -> None:
         x, xs, xz, ys, yz = _operands(node, 5)
@@ -356,7 +357,7 @@ _LOWERINGS: Mapping[tuple[str, str], _Lower] = {
     (MICROSOFT, "QLinearMul"): _of_two("Mul"),
     (MICROSOFT, "QLinearSigmoid"): _of_one("Sigmoid"),
 }
-"""By domain and operator."""
+"""Lowerings by domain and operator."""
 
 _MOVES = frozenset(
     ("", op)
@@ -365,4 +366,4 @@ _MOVES = frozenset(
         "Reshape", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
     )
 )  # fmt: skip
-"""What only moves or chooses numbers: the same for integers as for what they stand for."""
+"""Operators that only move or choose numbers: the same for integers as for real numbers."""

@@ -21,7 +21,7 @@ from sigbit.ir import floating
 from sigbit.ir.annotation import FloatAnnotation, QuantAnnotation, Quantizer, Rounding
 
 _WIDE = 32
-"""Bits that no value of a network exceeds."""
+"""Number of bits that no value of a network exceeds."""
 
 
 def annotate(x: Tensor, quantizer: Quantizer) -> Tensor:
@@ -55,8 +55,8 @@ def annotated(t: Translation) -> Value:
 
 
 def _held(t: Translation, value: Computed, quantizer: Quantizer) -> Computed:
-    """The value in the tensor that is quantized: a sequence, or an input in another order, as it
-    lies, where all its elements have one scale."""
+    """Return the value in the tensor that is quantized: a sequence, or an input in another order,
+    without moving it, if all its elements have one scale."""
     ordered = isinstance(t.build.nodes[value.tensor], floating.ToImage)
     if quantizer.scale.numel() == 1 and (ordered or len(t.size(value)) == 2):
         return t.settled(value)
@@ -75,7 +75,7 @@ _SIGNED = (
 
 
 def _rectifies(quantizer: Quantizer) -> bool:
-    """Whether nothing below 0 is left, so that the quantizer is a ReLU as well."""
+    """Return whether no value below 0 is left, so that the quantizer is a ReLU as well."""
     if not isinstance(quantizer, QuantAnnotation) or quantizer.zero_point.numel() > 1:
         return False
     if quantizer.thresholds is not None:
@@ -112,7 +112,8 @@ _ROUNDINGS: dict[str, Rounding] = {
 
 
 def _by_channel(c: Call, tensor: Tensor, rank: int) -> Tensor:
-    """One number, or one a channel, of a parameter that broadcasts with a computed tensor."""
+    """Return one number, or one per channel, of a parameter that broadcasts with a computed
+    tensor."""
     if tensor.numel() == 1:
         return tensor.reshape(1)
     shape = (1,) * (rank - tensor.dim()) + tuple(tensor.shape)
@@ -125,7 +126,7 @@ def _by_channel(c: Call, tensor: Tensor, rank: int) -> Tensor:
 
 
 def _apply(c: Call, quantizer: Quantizer) -> OnnxValue:
-    """The quantizer, whose parameters broadcast with operand 0, applied to it."""
+    """Apply the quantizer, whose parameters broadcast with operand 0, to it."""
     value = c.value(0)
     if isinstance(value, Constant):
         x = torch.from_numpy(np.array(value.array))
@@ -167,7 +168,7 @@ def bipolar(c: Call) -> OnnxValue:
 
 
 def float_quant(c: Call) -> OnnxValue:
-    """FloatQuant that saturates."""
+    """FloatQuant with saturation."""
     c.need(bool(c.get("saturation", 1)), "saturation=0, which gives infinities", "set saturation=1")
     c.need(bool(c.get("signed", 1)), "signed=0", "use numbers with a sign")
     quantizer = FloatAnnotation(
@@ -184,7 +185,7 @@ def float_quant(c: Call) -> OnnxValue:
 def trunc(c: Call) -> OnnxValue:
     """Trunc: integers of ``scale`` with their lowest bits cut off. Version 2 (6 operands) gives the
     scale and the bits of the result; version 1 (5 operands) its bits only, and keeps the scale, so
-    that the result is smaller by what was cut off."""
+    that the result is smaller by the factor of the removed bits."""
     scale, zero = _tensor(c.array(1)), _tensor(c.array(2))
     rounding = _rounding(c, "FLOOR")
     if len(c.node.input) == 6:
@@ -262,7 +263,7 @@ def dequantize_linear(c: Call) -> OnnxValue:
 
 
 def dequantized(c: Call, result: Array) -> OnnxValue:
-    """DequantizeLinear of a constant, with its scale along."""
+    """DequantizeLinear of a constant, with its scale recorded."""
     stored, scale = c.array(0), _tensor(c.array(1))
     zero = _tensor(c.array(2)) if c.has(2) else torch.zeros_like(scale)
     if scale.numel() > 1:

@@ -1,5 +1,5 @@
-"""ONNX files that anybody may have written: what they hold and refer to is checked before it is
-loaded or expanded."""
+"""Reader for untrusted ONNX files: contents and references are checked before they are loaded or
+expanded."""
 
 import math
 import os
@@ -13,17 +13,17 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 from sigbit_tools.shown import shown
 
 FILE_MAX = (1 << 31) - 1
-"""Bytes of a model at most, without external data: the limit of its encoding."""
+"""Maximum bytes of a model, without external data: the limit of its encoding."""
 NODES_MAX = 200_000
-"""Nodes of a model at most, its functions expanded."""
+"""Maximum number of nodes of a model, its functions expanded."""
 DEPTH_MAX = 32
-"""Graphs within graphs at most."""
+"""Maximum nesting depth of graphs."""
 
 _KEYS = frozenset({"location", "offset", "length", "checksum"})
 
 
 def read_model(path: Path) -> ModelProto:
-    """The model in ``path`` with its external data; ``ValueError`` says what is wrong with it."""
+    """Return the model in ``path`` with its external data; raise ``ValueError`` with the defect."""
     if path.exists() and not path.is_file():
         raise ValueError("it is not a regular file")
     if path.stat().st_size > FILE_MAX:
@@ -49,8 +49,8 @@ def read_model(path: Path) -> ModelProto:
 
 
 def check_model(model: ModelProto) -> None:
-    """Raise ``ValueError`` unless the model's graphs, functions expanded, are of a size to work
-    with, and all that the importer reads."""
+    """Raise ``ValueError`` unless the model's graphs, functions expanded, are small enough, and the
+    importer supports their contents."""
     if not model.HasField("graph"):
         raise ValueError("it holds no graph")
     if model.graph.sparse_initializer:
@@ -78,7 +78,7 @@ def check_model(model: ModelProto) -> None:
 
 
 def _check_texts(model: ModelProto) -> None:
-    """Every name is text; what is no UTF-8 arrives as bytes."""
+    """Check that every name is text; invalid UTF-8 arrives as bytes."""
     graphs, nodes = [model.graph], [n for f in model.functions for n in f.node]
     texts: list[object] = [t for f in model.functions for t in (f.domain, f.name)]
     texts += [opset.domain for opset in model.opset_import]
@@ -106,7 +106,7 @@ def _total(calls: Mapping[str, int], sizes: Mapping[str, int]) -> int:
 
 
 def _calls(nodes: Iterable[NodeProto], depth: int = 0) -> dict[str, int]:
-    """How often nodes, and the graphs within them, use every operator."""
+    """Count the uses of every operator by nodes, and by the graphs within them."""
     if depth > DEPTH_MAX:
         raise ValueError(f"it has graphs within graphs, more than {DEPTH_MAX} levels")
     counts: dict[str, int] = {}
@@ -127,7 +127,7 @@ def _graphs(node: NodeProto) -> Iterator[GraphProto]:
 
 
 def _tensors(model: ModelProto) -> Iterator[TensorProto]:
-    """All tensors of a model, wherever they stand."""
+    """Yield all tensors of a model, at any depth."""
     graphs: list[GraphProto] = [model.graph]
     nodes: list[NodeProto] = [n for f in model.functions for n in f.node]
     attributes: list[AttributeProto] = [a for f in model.functions for a in f.attribute_proto]
@@ -155,7 +155,7 @@ def _tensors(model: ModelProto) -> Iterator[TensorProto]:
 
 
 def _size(tensor: TensorProto) -> int:
-    """Bytes of a tensor as its shape and type say."""
+    """Return the bytes of a tensor according to its shape and type."""
     if any(n < 0 for n in tensor.dims):
         raise ValueError(
             f"the tensor {shown(tensor.name)} has the shape {shown(list(tensor.dims))}"
@@ -179,7 +179,7 @@ def _size(tensor: TensorProto) -> int:
 
 
 def _check_external(tensor: TensorProto, size: int, folder: Path) -> None:
-    """The data lie in a file beside the model, and are as many as the tensor has."""
+    """Check that the data lie in a file beside the model, and match the size of the tensor."""
     what = f"the external data of {shown(tensor.name)}"
     if not all(isinstance(t, str) for e in tensor.external_data for t in (e.key, e.value)):
         raise ValueError(f"{what} are described by what is not UTF-8 text")

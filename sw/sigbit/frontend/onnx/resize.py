@@ -12,7 +12,7 @@ from sigbit.frontend.onnx.moves import Result, index_constant
 from sigbit.frontend.onnx.trace import Call, View, aten
 
 SIDE_MAX = 1 << 20
-"""Elements of a dimension at most."""
+"""Maximum number of elements of a dimension."""
 
 _POSITIONS: dict[str, Callable[[Any, int, int, float], Any]] = {
     "asymmetric": lambda x, n, m, scale: x / scale,
@@ -27,7 +27,7 @@ _POSITIONS: dict[str, Callable[[Any, int, int, float], Any]] = {
         x * 0.0 if scale * n == 1 else x * (n - 1) / (scale * n - 1)
     ),
 }
-"""Where pixel x of m lies among n, by ONNX's names; ``scale`` is the one given, not m / n."""
+"""Position of pixel x of m among n, by ONNX's names; ``scale`` is the one given, not m / n."""
 _NEAREST: dict[str, Callable[[Any], Any]] = {
     "round_prefer_floor": lambda x: np.ceil(x - 0.5),
     "round_prefer_ceil": lambda x: np.floor(x + 0.5),

@@ -1,4 +1,4 @@
-"""Nodes of an ONNX model behind a cut, as steps of the host, whose functions are ONNX's own.
+"""Nodes of an ONNX model behind a cut, as host steps that use ONNX's own functions.
 
 The host sees one sample at a time, so that shapes are those with a batch of one.
 """
@@ -34,10 +34,10 @@ _OPERANDS: Mapping[str, tuple[tuple[str, int], ...]] = {
     "Unsqueeze": (("axes", 1),),
     "ConstantOfShape": (("value", 1),),
 }
-"""Attributes, some of earlier operator sets, that are operands of the host's functions."""
+"""Attributes, some of earlier operator sets, that become operands of the host's functions."""
 _SAME = {"Dropout": "Identity"}
 _SINCE_LAST_AXIS = 13
-"""Before this operator set, softmax was over several axes at once."""
+"""First operator set with softmax over one axis; earlier ones use several axes at once."""
 
 
 class OnnxTail:
@@ -72,7 +72,8 @@ class OnnxTail:
         ]
 
     def _fold(self, node: NodeProto, folder: Folder) -> bool:
-        """Whether what a node computes depends on constants and shapes alone, and is now known."""
+        """Fold a node that depends on constants and shapes alone; return whether its results are
+        now known."""
         operands = [i for i in node.input if i]
         if node.op_type == "Shape" and operands and operands[0] in self.shapes:
             shape = np.array(self.shapes[operands[0]], np.int64)
@@ -94,7 +95,7 @@ class OnnxTail:
         return {n: s[1:] for n, s in self.shapes.items()}
 
     def where(self, index: int) -> Origin:
-        """Where node ``index`` is written: its name."""
+        """Return the source location of node ``index``: its name."""
         node = self.nodes[index]
         name = node.name or next((o for o in node.output if o), node.op_type)
         return Origin(name, node.op_type, name)
@@ -104,7 +105,7 @@ class OnnxTail:
         return self._front(accelerated(self._whole, boundary))
 
     def steps(self, behind: Sequence[int]) -> tuple[Tail, dict[int, Refusal]]:
-        """The nodes ``behind`` as steps; why those of them are none that are not."""
+        """Return the nodes ``behind`` as steps, and the reason for each node that cannot be one."""
         _need_one_sample(self._whole)
         tail, refused = Tail(), {}
         for index in behind:
@@ -148,7 +149,8 @@ class OnnxTail:
             )
 
     def _options(self, node: NodeProto, function: str, attributes: dict[str, Any]) -> Any:
-        """The attributes that the host's function has; the others must be at their defaults."""
+        """Return the attributes that the host's function has; all others must be at their
+        defaults."""
         schema = onnx_schema(node, self.opset)
         options = {}
         for name, value in attributes.items():
@@ -166,7 +168,7 @@ class OnnxTail:
 
 
 def _need_one_sample(model: ModelProto) -> None:
-    """Refuse a model for batches of several."""
+    """Refuse a model for batches of several samples."""
     constants = {t.name for t in model.graph.initializer}
     for value in model.graph.input:
         dims = value.type.tensor_type.shape.dim
@@ -178,7 +180,7 @@ def _need_one_sample(model: ModelProto) -> None:
 
 
 def _of_one_sample(model: ModelProto, given: Mapping[str, tuple[int, ...]]) -> ModelProto:
-    """The model with a batch of one, and shapes as they are ``given`` without it."""
+    """Return the model with a batch of one, and shapes as ``given`` without it."""
     copy = ModelProto()
     copy.CopyFrom(model)
     constants = {t.name for t in model.graph.initializer}
@@ -193,7 +195,7 @@ def _of_one_sample(model: ModelProto, given: Mapping[str, tuple[int, ...]]) -> M
 
 
 def _shapes(model: ModelProto) -> dict[str, tuple[int, ...]]:
-    """The shapes that ONNX's own inference finds."""
+    """Return the shapes that ONNX's own inference computes."""
     try:
         graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):

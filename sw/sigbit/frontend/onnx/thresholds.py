@@ -20,7 +20,7 @@ _LAYOUTS = ("", "NC", "NCHW")
 _TYPE = re.compile(r"(?P<unsigned>U?)INT(?P<bits>[1-9]|[12][0-9]|3[0-2])")
 _LAYERS = ("Conv", "Gemm", "MatMul")
 _BITS = 8
-"""Bits of the integers that are taken for integers of a scale of 1 at most."""
+"""Maximum bits of integers that are taken for integers of scale 1."""
 
 
 def multi_threshold(c: Call) -> View:
@@ -66,8 +66,8 @@ def multi_threshold(c: Call) -> View:
 
 
 def integer_input(model: ModelProto, name: str) -> QuantAnnotation | None:
-    """Of a model with MultiThreshold, the quantizer of the input ``name`` that has an integer type;
-    None where it has none."""
+    """Return the quantizer of the input ``name`` of integer type in a model with MultiThreshold;
+    None if it has no integer type."""
     if not _has_thresholds(model):
         return None
     for annotation in model.graph.quantization_annotation:
@@ -84,7 +84,7 @@ def _has_thresholds(model: ModelProto) -> bool:
 
 
 def integer_weights(model: ModelProto, arrays: Mapping[str, Array]) -> dict[str, QuantAnnotation]:
-    """Of a model with MultiThreshold, the weights that are integers of few bits, as those of a
+    """Return the weights of a model with MultiThreshold that are integers of few bits, each with a
     quantizer of scale 1."""
     if not _has_thresholds(model):
         return {}

@@ -1,9 +1,9 @@
-"""From ONNX nodes to a graph of ATen operations: values, and what a translator of an ONNX operator
-works with.
+"""From ONNX nodes to a graph of ATen operations: values, and the context of an ONNX operator's
+translator.
 
-What depends on constants alone is computed by ONNX's own reference implementation. A computed
-tensor is a node of the graph seen through a *view*: permuted axes and axes of size 1, so that
-``[steps, batch, features]`` tensors around recurrent layers need no operation.
+Values that depend on constants alone are computed by ONNX's own reference implementation. A
+computed tensor is a node of the graph seen through a *view*: permuted axes and axes of size 1, so
+that ``[steps, batch, features]`` tensors around recurrent layers need no operation.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +30,7 @@ aten = torch.ops.aten
 
 @dataclass(frozen=True)
 class Constant:
-    """A value that does not depend on the inputs; ``quantizer``: the values are those of this
+    """A value that does not depend on the inputs; ``quantizer``: the values are results of this
     quantizer, whose scale and zero point broadcast with them."""
 
     name: str
@@ -47,12 +47,12 @@ class View:
 
     @classmethod
     def of(cls, node: FxNode) -> "View":
-        """The node as it is."""
+        """Return a view of the node that leaves it unchanged."""
         return cls(node, tuple(range(node.meta["val"].dim())))
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """With the batch that stands for all."""
+        """Shape, including the placeholder batch size."""
         own = self.node.meta["val"].shape
         return tuple(1 if a is None else int(own[a]) for a in self.axes)
 
@@ -77,7 +77,7 @@ OnnxValue = Constant | View | Quantized | Unknown
 
 class Trace:
     """The graph of ATen operations so far, and the values of the ONNX tensors by name; ``narrow``
-    are the 16-bit float types in which the model stores numbers."""
+    are the model's 16-bit float storage types."""
 
     def __init__(self, opset: int, narrow: frozenset[int] = frozenset()) -> None:
         self.opset, self.narrow = opset, narrow
@@ -95,14 +95,14 @@ class Trace:
         self.values[name] = View.of(node)
 
     def _placeholder(self, value: Tensor) -> FxNode:
-        """Placeholders come first in a graph."""
+        """Add a placeholder in front of the other nodes, as a graph requires."""
         with self.graph.inserting_after(self._inputs) if self._inputs else nullcontext():
             self._inputs = self.graph.placeholder(f"p{len(self.graph.nodes)}")
         self._inputs.meta["val"] = value
         return self._inputs
 
     def constant(self, constant: Constant) -> FxNode:
-        """The node that stands for a constant; float16 and bfloat16 become float32."""
+        """Return the node for a constant; float16 and bfloat16 become float32."""
         if (known := self._placeholders.get(id(constant))) is not None:
             return known
         value = torch.from_numpy(np.array(constant.array))
@@ -117,8 +117,8 @@ class Trace:
         return node
 
     def emit(self, origin: Origin, target: Callable[..., Any], *args: Any, **kwargs: Any) -> FxNode:
-        """One ATen operation, or function that the importer knows; :class:`Refusal` where its
-        operands do not fit."""
+        """Add one ATen operation, or a function that the importer knows; raise :class:`Refusal` if
+        its operands do not fit."""
         given: Any = map_arg(args, lambda n: n.meta["val"])
         named: Any = map_arg(kwargs, lambda n: n.meta["val"])
         try:
@@ -140,14 +140,15 @@ class Trace:
 
 
 def refused(*_: Any, shape: Sequence[int], reason: str, remedy: str) -> Tensor:
-    """Stands for an operator that cannot be translated; the importer turns it into a refusal."""
+    """Placeholder for an operator that cannot be translated; the importer turns it into a
+    refusal."""
     return torch.empty(tuple(shape), device="meta")
 
 
 @dataclass(frozen=True)
 class Call:
-    """One ONNX node: its operands and attributes by what they are, and the graph to add to.
-    ``read`` and ``operands`` are those that were asked for: see
+    """One ONNX node: its typed operands and attributes, and the graph to add to. ``read`` and
+    ``operands`` record the attributes and operands that were read; see
     :mod:`sigbit.frontend.accounting`."""
 
     node: NodeProto
@@ -158,7 +159,7 @@ class Call:
     operands: set[int] = field(default_factory=set)
 
     def has(self, index: int) -> bool:
-        """Whether operand ``index`` is given."""
+        """Return whether operand ``index`` is given."""
         return index < len(self.node.input) and self.node.input[index] != ""
 
     def value(self, index: int) -> OnnxValue:
@@ -169,7 +170,7 @@ class Call:
         return self.trace.values[self.node.input[index]]
 
     def is_constant(self, index: int) -> bool:
-        """Whether operand ``index`` is given and constant."""
+        """Return whether operand ``index`` is given and constant."""
         return self.has(index) and isinstance(self.value(index), Constant)
 
     def array(self, index: int) -> Array:
@@ -218,7 +219,7 @@ class Call:
         return self.applied(self.view(index))
 
     def applied(self, view: View) -> FxNode:
-        """The node whose tensor is what ``view`` shows."""
+        """Return the node of the tensor that ``view`` shows."""
         node, axes = view.node, [a for a in view.axes if a is not None]
         own = node.meta["val"].dim()
         for axis in sorted(set(range(own)) - set(axes), reverse=True):
@@ -237,7 +238,7 @@ class Call:
         return self.trace.constant(value) if isinstance(value, Constant) else self.computed(index)
 
     def optional(self, index: int) -> FxNode | None:
-        """Operand ``index`` as a node; None where it is absent."""
+        """Operand ``index`` as a node; None if absent."""
         return self.operand(index) if self.has(index) else None
 
     def derived(self, index: int, name: str, array: Array) -> FxNode:
@@ -255,7 +256,7 @@ class Call:
         return self.trace.constant(transpose(f"{value.name}.T", value))
 
     def shape(self, index: int = 0) -> tuple[int, ...]:
-        """Shape of operand ``index``, the batch that stands for all included."""
+        """Shape of operand ``index``, including the placeholder batch size."""
         value = self.value(index)
         return value.array.shape if isinstance(value, Constant) else self.view(index).shape
 
@@ -269,13 +270,13 @@ class Call:
         return self.attributes.get(name, default)
 
     def in_training(self) -> bool:
-        """Whether a node's attributes say that it computes as in training; before opset 7 it does
-        unless they say that it does not."""
+        """Return whether a node's attributes request training mode; before opset 7 they do so
+        unless they state otherwise."""
         training = bool(self.get("training_mode", 0))
         return training or (self.trace.opset < 7 and not self.get("is_test", 0))
 
     def same(self, name: str, value: Any) -> None:
-        """Refuse this node if an attribute that repeats what its operands say differs from it."""
+        """Refuse this node if an attribute that duplicates its operands differs from them."""
         given = self.get(name, value)
         self.need(given == value, f"{name} is {given}, the operands say {value}", "mend the model")
 
