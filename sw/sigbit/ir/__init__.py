@@ -4,4 +4,4 @@ is the golden model.
 """
 
 MODEL_SUFFIX = ".sbm"
-"""How the names of integer models' files end."""
+"""Suffix of integer models' files."""

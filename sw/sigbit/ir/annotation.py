@@ -1,4 +1,4 @@
-"""What a float graph says beside its nodes: quantizers of tensors."""
+"""Annotations of a float graph: quantizers of tensors."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -28,17 +28,18 @@ _ROUND: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
 @dataclass(frozen=True)
 class QuantAnnotation:
     """``(clip(round(x / scale + zero_point), low, high) - zero_point) * scale``; without
-    ``shift_first`` it is ``round(x / scale) + zero_point`` that is clipped (ONNX, not QONNX).
+    ``shift_first`` ``round(x / scale) + zero_point`` is clipped instead (ONNX, not QONNX).
 
-    ``scale`` and ``zero_point`` hold one number, or one a channel (axis 1). The range is that of
-    ``bits`` bits, signed or not; ``narrow`` leaves out its lowest (signed) or highest (unsigned)
+    ``scale`` and ``zero_point`` hold one number, or one per channel (axis 1). The range is that of
+    ``bits`` bits, signed or not; ``narrow`` excludes its lowest (signed) or highest (unsigned)
     value. One signed bit is the sign: ``scale`` where x >= 0, else ``-scale``.
 
     With ``source``, a scale, x is first rounded to integers of that scale (ties to even), whose
     lowest bits are then cut off: ``scale / source`` is taken as the power of two nearest to it.
 
     With ``thresholds`` ``[channels or 1, n]``, whose rows ascend, the integer is the number of
-    those that x reaches; of one signed bit, the sign says whether x reaches the only one.
+    thresholds that x reaches; for one signed bit, the sign states whether x reaches the only
+    threshold.
     """
 
     scale: Tensor
@@ -53,7 +54,7 @@ class QuantAnnotation:
 
     @property
     def bipolar(self) -> bool:
-        """Whether the values are ``scale`` and ``-scale``."""
+        """True if the values are ``scale`` and ``-scale``."""
         return self.signed and self.bits == 1
 
     @property
@@ -75,7 +76,7 @@ class QuantAnnotation:
         return self.scale.to(dtype), self.zero_point.to(dtype)
 
     def apply(self, x: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
-        """The quantized values of ``x``, with which ``scale`` and ``zero`` broadcast."""
+        """Return the quantized values of ``x``; ``scale`` and ``zero`` broadcast with it."""
         if self.thresholds is not None:
             rows = self.thresholds.view(1, -1, *[1] * (x.dim() - 2), self.thresholds.shape[1])
             count = (x.unsqueeze(-1) >= rows).sum(-1).to(x.dtype)

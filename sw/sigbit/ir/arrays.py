@@ -1,4 +1,4 @@
-"""Integer arrays of nodes: exact equality of the nodes that hold them, narrow storage."""
+"""Integer arrays of nodes: exact equality of nodes with arrays, and narrow storage."""
 
 from collections.abc import Iterable
 from dataclasses import fields
@@ -11,7 +11,7 @@ Ints = NDArray[np.int64]
 
 
 class Exact:
-    """Equality of dataclasses that have arrays: type by type and element by element."""
+    """Equality of dataclasses with array fields: by type and by element."""
 
     def __eq__(self, other: object) -> bool:
         mine: Any = self
@@ -30,7 +30,7 @@ def _same(a: object, b: object) -> bool:
 
 
 def narrow(values: NDArray[Any]) -> NDArray[Any]:
-    """``values`` in the narrowest signed integer type that holds all of them, dense."""
+    """``values`` in the narrowest signed integer type that holds all of them, contiguous."""
     low, high = int(values.min(initial=0)), int(values.max(initial=0))
     for dtype in (np.int8, np.int16, np.int32):
         if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
@@ -39,7 +39,7 @@ def narrow(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def distinct(names: Iterable[str]) -> tuple[str, ...]:
-    """``names`` in their order, those that came before with a number behind them."""
+    """Return ``names`` in order; repeated names get a number appended."""
     found: dict[str, None] = {}
     for name in names:
         unique, count = name, 1

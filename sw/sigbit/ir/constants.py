@@ -1,5 +1,5 @@
-"""Constant arrays by content: equal weights are one array, and everything that is kept by weights
-is kept by their digest.
+"""Constant arrays by content: equal weights share one array, and caches by weights use their digest
+as key.
 
 Arrays that a graph or a network holds are never changed in place.
 """
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 _known: dict[int, tuple[weakref.ref[Array], bytes]] = {}
-"""By id: arrays that are still alive, and their digests."""
+"""Live arrays by id, with their digests."""
 
 
 def digest(array: Array) -> bytes:
-    """SHA-256 of type, shape and elements; of an array that is kept, computed once."""
+    """Return the SHA-256 of type, shape and elements; computed once while the array is alive."""
     key = id(array)
     if (found := _known.get(key)) and found[0]() is array:
         return found[1]
@@ -31,22 +31,22 @@ def digest(array: Array) -> bytes:
 
 
 def _forget(key: int, gone: weakref.ref[Array]) -> None:
-    """Drop an array that is gone, unless another one has its id by now."""
+    """Remove an array that no longer exists, unless another one has its id by now."""
     if (found := _known.get(key)) and found[0] is gone:
         del _known[key]
 
 
 def digests(arrays: Iterable[Array | None]) -> tuple[bytes, ...]:
-    """Digests of ``arrays``, empty for those that are None."""
+    """Return the digests of ``arrays``, empty for None."""
     return tuple(b"" if array is None else digest(array) for array in arrays)
 
 
 class Pool:
-    """One array for every content."""
+    """One array per content."""
 
     def __init__(self) -> None:
         self._arrays: dict[bytes, Array] = {}
 
     def intern(self, array: Array) -> Array:
-        """The first array that had the type, shape and elements of ``array``."""
+        """Return the first array with the type, shape and elements of ``array``."""
         return self._arrays.setdefault(digest(array), array)

@@ -1,15 +1,15 @@
-"""Convolutions whose operands lie in one memory layout, NCHW, whatever their strides.
+"""Convolutions with operands in one memory layout, NCHW, for any strides.
 
-torch gives a convolution on a CPU to oneDNN in the layout that the strides of its operands suggest,
-and some of oneDNN's kernels for channels-last operands write past their buffers
-(``docs/troubleshooting.md``). Channels-last operands are not only those of channels-last networks:
-images of one channel and kernels of 1x1 have dimensions of size 1, whose strides say nothing, and
-torch may take either layout from them.
+On a CPU, torch passes a convolution to oneDNN in the layout suggested by its operands' strides, and
+some of oneDNN's kernels for channels-last operands write past their buffers
+(``docs/troubleshooting.md``). Not only channels-last networks have channels-last operands: images
+of one channel and kernels of 1x1 have dimensions of size 1, whose strides carry no information, and
+torch may infer either layout from them.
 
-The product's own layers call :func:`conv2d` and :func:`conv_transpose2d`. Whatever runs a module of
-somebody else's does so inside :func:`row_major_convolutions`. The backward pass is safe too: it
-reads the operands that the forward pass has kept, and the gradient of a gradient convolves forwards
-only, which none of those kernels does.
+This package's own layers call :func:`conv2d` and :func:`conv_transpose2d`. Code that runs a
+third-party module does so inside :func:`row_major_convolutions`. The backward pass is safe too: it
+reads the operands that the forward pass has kept, and the gradient of a gradient only uses forward
+convolutions, which none of those kernels implements.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -29,14 +29,14 @@ _CONVOLUTIONS = frozenset(
         *("convolution", "_convolution", "mkldnn_convolution"),
     }
 )
-"""torch's functions that convolve, by name without an overload's."""
+"""Names of torch's convolution functions, without overloads."""
 _ACTIVE: ContextVar[bool] = ContextVar("row_major_convolutions", default=False)
 
 
 def row_major(tensor: Tensor) -> Tensor:
     """``tensor`` with the strides of a row-major array, also in dimensions of size 1: itself, or a
-    copy (``contiguous`` would not copy for the sake of such dimensions). Tensors on other devices
-    than CPUs stay as they are."""
+    copy (``contiguous`` would not copy for such dimensions alone). Tensors on devices other than
+    CPUs are returned unchanged."""
     if tensor.device.type != "cpu" or tensor.stride() == _strides(tensor.shape):
         return tensor
     return tensor.clone(memory_format=torch.contiguous_format)
@@ -59,7 +59,7 @@ def conv2d(
     dilation: int | tuple[int, int] = 1,
     groups: int = 1,
 ) -> Tensor:
-    """``torch.nn.functional.conv2d`` of row-major operands."""
+    """``torch.nn.functional.conv2d`` with row-major operands."""
     return F.conv2d(row_major(x), row_major(weight), bias, stride, padding, dilation, groups)
 
 
@@ -70,14 +70,15 @@ def conv_transpose2d(
     dilation: int | tuple[int, int] = 1,
     groups: int = 1,
 ) -> Tensor:
-    """``torch.nn.functional.conv_transpose2d`` of row-major operands, without bias and padding."""
+    """``torch.nn.functional.conv_transpose2d`` with row-major operands, without bias and
+    padding."""
     return F.conv_transpose2d(
         row_major(x), row_major(weight), stride=stride, groups=groups, dilation=dilation
     )
 
 
 class _RowMajor(TorchFunctionMode):
-    """Gives torch's convolutions row-major operands."""
+    """Context that passes row-major operands to torch's convolutions."""
 
     def __torch_function__(
         self,
@@ -99,9 +100,9 @@ def _operand(value: Any) -> Any:
 
 @contextmanager
 def row_major_convolutions() -> Iterator[None]:
-    """A context, or decorator, in which every convolution that Python code asks torch for has
-    row-major operands, in whatever way a module's ``forward`` asks for it. One inside another
-    changes nothing. Compiled modules ask for theirs elsewhere: :func:`compiled_part` finds them."""
+    """A context, or decorator, in which every torch convolution called from Python has row-major
+    operands, however a module's ``forward`` calls it. Nesting has no effect. Compiled modules call
+    convolutions elsewhere: :func:`compiled_part` finds them."""
     if _ACTIVE.get():
         yield
         return
@@ -115,7 +116,7 @@ def row_major_convolutions() -> Iterator[None]:
 
 def compiled_part(model: nn.Module) -> str | None:
     """The name of a part of ``model`` that ``torch.jit`` or ``torch.compile`` has compiled, which
-    chooses memory layouts by itself ("" is the model); None if there is none."""
+    chooses memory layouts by itself ("" for the model itself); None if there is none."""
     for name, module in model.named_modules():
         scripted = isinstance(module, torch.jit.ScriptModule)
         if scripted or module._compiled_call_impl is not None or hasattr(module, "_orig_mod"):

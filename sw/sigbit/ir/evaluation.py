@@ -1,4 +1,4 @@
-"""What the nodes of the float graph compute, with torch; batch norm uses its running statistics."""
+"""Evaluation of the float graph's nodes with torch; batch norm uses its running statistics."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -87,11 +87,12 @@ UNARY: Mapping[str, Callable[..., Tensor]] = MappingProxyType(
         "trunc": torch.trunc,
     }
 )
-"""The functions of :class:`Unary`; parameters are those of torch, in its order."""
+"""The functions of :class:`Unary`; parameters are torch's, in its order."""
 
 
 def apply(node: Node, x: list[Tensor], p: Mapping[str, Tensor]) -> Tensor:
-    """The value ``[batch, *shape]`` of ``node`` from those of its operands and the parameters."""
+    """Return the value ``[batch, *shape]`` of ``node`` from the values of its operands and the
+    parameters."""
     match node:
         case Conv2d():
             return conv2d(
@@ -159,7 +160,7 @@ def apply(node: Node, x: list[Tensor], p: Mapping[str, Tensor]) -> Tensor:
 
 
 def _blocks(x: Tensor, factor: tuple[int, int], to_space: bool) -> Tensor:
-    """Channels as blocks of ``factor`` pixels, or blocks as channels."""
+    """Rearrange channels as blocks of ``factor`` pixels, or blocks as channels."""
     (h, w), (batch, channels, height, width) = factor, x.shape
     if to_space:
         split = x.reshape(batch, channels // (h * w), h, w, height, width)
@@ -188,6 +189,6 @@ def _get(parameters: Mapping[str, Tensor], name: str | None) -> Tensor | None:
 
 
 def pad(x: Tensor, padding: Padding, value: float = 0) -> Tensor:
-    """``x`` ``[..., H, W]`` with a border of ``value``; ``x`` itself where there is none."""
+    """Return ``x`` ``[..., H, W]`` with a border of ``value``; ``x`` itself if there is none."""
     top, left, bottom, right = padding
     return F.pad(x, (left, right, top, bottom), value=value) if any(padding) else x

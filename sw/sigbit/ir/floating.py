@@ -1,7 +1,7 @@
 """The float graph: a network as importers produce it, before quantization, and its evaluation.
 
 Parameters are held by name in :attr:`FloatGraph.parameters`; nodes refer to them, so that sharing
-survives.
+is kept.
 """
 
 from collections.abc import Mapping
@@ -88,10 +88,10 @@ class FloatGraph:
     """Nodes in topological order, parameters by name, names of the output tensors.
 
     ``quantizers``: by tensor, the quantizer that a quantized model applies to it; its readers see
-    the quantized value. ``output_names``: by what names the user's model returns the outputs, or
-    ``host``, what is left to the host after the network, reads them; those of the tensors if
-    absent. ``parameter_quantizers``: by parameter, the quantizer whose values it has; scale and
-    zero point broadcast with it.
+    the quantized value. ``host``: the steps that the host executes after the network.
+    ``output_names``: names under which the user's model returns the outputs, or ``host`` reads
+    them; the tensors' names if absent. ``parameter_quantizers``: by parameter, the quantizer that
+    produced its values; scale and zero point broadcast with it.
     """
 
     name: str
@@ -119,13 +119,12 @@ class FloatGraph:
         return tuple(n for n in self.nodes if isinstance(n, Placeholder))
 
     def consumers(self, name: str) -> tuple[Node, ...]:
-        """The nodes that read tensor ``name``, one entry a use."""
+        """Return the nodes that read tensor ``name``, one entry per use."""
         return tuple(n for n in self.nodes for i in n.inputs if i == name)
 
     def evaluate(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Every tensor ``[batch, *shape]`` by node name, quantized where it has a quantizer, from
-        the inputs; batch norm uses its running statistics.
-        """
+        """Compute every tensor ``[batch, *shape]`` by node name, quantized where it has a
+        quantizer, from the inputs; batch norm uses its running statistics."""
         values: dict[str, Tensor] = {}
         for node in self.nodes:
             value = (
@@ -138,7 +137,7 @@ class FloatGraph:
         return values
 
     def results(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
-        """What the user's model returns: the outputs, with the host's part applied."""
+        """Return the results of the user's model: the outputs, with the host's part applied."""
         values = self.evaluate(inputs)
         results = [values[name] for name in self.outputs]
         if not self.host:

@@ -54,13 +54,13 @@ __all__ = [
 
 @dataclass(frozen=True)
 class IntegerGraph:
-    """Nodes in topological order, with the native formats they are meant for; ``host`` is what is
-    left to the host after the network. ``output_axes`` and ``output_names`` are the axes and the
-    name of every output as the network's user has it, or as ``host`` reads it; images and the
-    tensors' names if absent. ``preprocessing`` says how images become the input, and ``classes``
-    what the channels of the first output are called, where that is known.
+    """Nodes in topological order, with their native formats; ``host`` is the host's part after the
+    network. ``output_axes`` and ``output_names`` are the axes and the name of every output for the
+    network's user, or for ``host``; images and the tensors' names if absent. ``preprocessing``
+    describes the conversion of images to the input, and ``classes`` are the names of the first
+    output's channels, if known.
 
-    Equal graphs have the same nodes, down to every integer of their arrays. Equal weights are one
+    Equal graphs have the same nodes, down to every integer of their arrays. Equal weights share one
     array.
     """
 
@@ -104,8 +104,8 @@ class IntegerGraph:
         return TermGrid(self.act_format, self.radix_bits, planes)
 
     def evaluate(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Stored integers of every tensor: int64 ``[batch, C, H, W]`` by node name, from those of
-        the inputs."""
+        """Stored integers of every tensor: int64 ``[batch, C, H, W]`` by node name, from the stored
+        integers of the inputs."""
         values: dict[str, Tensor] = {}
         for node in self.nodes:
             if isinstance(node, Input):
@@ -135,7 +135,7 @@ class IntegerGraph:
 
 
 def _interned(node: Node, pool: Pool) -> Node:
-    """``node`` with the pool's weights."""
+    """Return ``node`` with the pool's weights."""
     if not isinstance(node, Conv):
         return node
     return replace(

@@ -1,11 +1,11 @@
-"""The nodes of the integer graph, and what is said of a tensor.
+"""The nodes of the integer graph, and the type of a tensor.
 
 Tensors hold *stored* integers, sums of ``planes`` native activation digits; ``real = scale *
 (stored + zero)``. A convolution accumulates any number of sources (dense or depthwise), so a
 residual addition is one more source with a 1x1 depthwise kernel, an average pooling a depthwise
 kernel of ones, a linear layer a kernel of its input's size, a transposed convolution and a nearest
-upsampling a convolution of the input with zeros between its pixels. Padding and those zeros stand
-for the real value 0, hence for the stored integer ``-zero``. :class:`Gather` moves channels.
+upsampling a convolution of the input with zeros between its pixels. Padding and those zeros
+represent the real value 0, hence for the stored integer ``-zero``. :class:`Gather` moves channels.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from sigbit_hw.arch.axes import Axes
 
 @dataclass(frozen=True)
 class TensorType:
-    """Shape ``(channels, height, width)``, digits and real meaning of a tensor."""
+    """Shape ``(channels, height, width)``, number of digits and real meaning of a tensor."""
 
     shape: tuple[int, int, int]
     planes: int
@@ -41,9 +41,9 @@ class Source(Exact):
     """One operand of a convolution: ``weights`` ``[oc, ic / groups, kh, kw]`` are integers of the
     weight grid of ``terms`` terms.
 
-    Between neighbouring pixels of the tensor lie ``upsampling - 1`` zeros; around that comes
-    ``padding`` (top, left, bottom, right), negative where it crops; over that the kernel slides,
-    its taps ``dilation`` apart. ``upsampling`` needs a stride of 1.
+    The tensor is extended by ``upsampling - 1`` zeros between neighbouring pixels, then by
+    ``padding`` (top, left, bottom, right), which crops where negative. The kernel slides over the
+    result, its taps ``dilation`` apart. ``upsampling`` needs a stride of 1.
     """
 
     tensor: str
@@ -67,8 +67,7 @@ class Conv(Exact):
     """``out = table[requantize(sum of convolutions, base, step, tie) & 255]``.
 
     ``table`` holds 256 stored integers of the output type; ``base`` and ``step`` count in 2**-16 of
-    an accumulator step, and ``base`` already includes the terms that the zeros of the sources
-    cause.
+    an accumulator step, and ``base`` already includes the terms caused by the zeros of the sources.
     """
 
     name: str
@@ -84,9 +83,9 @@ class Conv(Exact):
 
 @dataclass(frozen=True)
 class MaxPool:
-    """Maximum over windows; padding never wins.
+    """Maximum over windows; padding is never the maximum.
 
-    Type but for the shape as the input's, one plane.
+    The type, apart from the shape, is that of the input, with one plane.
     """
 
     name: str
@@ -102,7 +101,8 @@ class MaxPool:
 @dataclass(frozen=True, eq=False)
 class Gather(Exact):
     """Channels of one or more tensors of equal size, scale, zero and planes: concatenation, split,
-    shuffle. Row i of ``channels`` ``[C, 2]`` names tensor and channel that become channel i."""
+    shuffle. Row i of ``channels`` ``[C, 2]`` gives the tensor and the channel that become channel
+    i."""
 
     name: str
     tensors: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""The verifier of integer graphs: what may come from a file or a user's program, and what not."""
+"""Verifier of integer graphs, which may come from a file or a user's program."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -28,16 +28,16 @@ from sigbit_hw.arch.preprocessing import ImagePreprocessing
 from sigbit_tools.errors import SigbitError
 
 RADIX_MAX = 7
-"""Most bits between the digit weights of a tensor."""
+"""Maximum bits between the digit weights of a tensor."""
 VALUE_BITS = 31
-"""Bits of a native magnitude, at most: products fit the accumulators of any accelerator."""
+"""Maximum bits of a native magnitude: products fit the accumulators of any accelerator."""
 GRID_STEPS = 1 << 20
-"""Sums of digits that are tried, at most, to list the values of a tensor or of weights."""
+"""Maximum number of digit sums that are tried to list the values of a tensor or of weights."""
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 Need = Callable[[bool, str], None]
-"""Refuses with a message unless the condition holds."""
+"""Raises an error with a message unless the condition holds."""
 
 
 class GraphError(SigbitError):
@@ -45,7 +45,7 @@ class GraphError(SigbitError):
 
 
 class Graph(Protocol):
-    """What is verified of an integer graph."""
+    """The verified attributes of an integer graph."""
 
     @property
     def name(self) -> str: ...
@@ -78,7 +78,7 @@ def verify(graph: Graph) -> None:
 
 
 class _Verifier:
-    """One verification; grids and arrays that several nodes share are looked at once."""
+    """One verification; grids and arrays shared by several nodes are checked once."""
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
@@ -293,12 +293,12 @@ _LONGEST = 1000
 
 
 def _is_text(text: str) -> bool:
-    """Whether ``text`` can stand in a message: not empty, not endless, a line."""
+    """Return whether ``text`` can appear in a message: not empty, of limited length, one line."""
     return 0 < len(text) <= _LONGEST and not _CONTROL.search(text)
 
 
 def _need_name(name: str, what: str, need: Need) -> None:
-    """A Program has the same names, and what reads them may make paths of them."""
+    """Check a name: a Program keeps the names, and its readers may make paths of them."""
     try:
         check_name(name, what)
     except ValueError as error:
@@ -321,7 +321,7 @@ def _need_ints(array: Any, name: str, shape: Sequence[int], need: Need) -> None:
 
 
 def _within(numbers: Ints, values: Ints) -> bool:
-    """Whether all ``numbers`` are among the ascending ``values``."""
+    """Return whether all ``numbers`` occur in the ascending ``values``."""
     index = np.searchsorted(values, numbers).clip(0, len(values) - 1)
     return bool((values[index] == numbers).all())
 
@@ -331,7 +331,7 @@ def _plain(shape: Iterable[int]) -> list[int]:
 
 
 def _grid_steps(native: Format, radix_bits: int, digits: int) -> int:
-    """Sums that listing the values of ``digits`` digits takes, at most."""
+    """Maximum number of sums needed to list the values of ``digits`` digits."""
     steps, count, reach = 0, 1, 0
     for digit in range(digits):
         steps += count * len(native.values)

@@ -1,9 +1,9 @@
-"""Files of integer models (``.sbm``): what quantization yields and every later step takes.
+"""Files of integer models (``.sbm``): the result of quantization and the input of every later step.
 
 A :mod:`~sigbit_hw.arch.container` of the integers of all weights, parameters and tables, and the
 JSON document of :mod:`~sigbit.ir.model_schema` with the rest: graph, scales, names, axes. Saving
-and loading are exact inverses, and equal models give equal files. A file need not be trusted:
-everything in it is checked before it is used, and nothing in it can run.
+and loading are exact inverses, and equal models give equal files. Files may be untrusted: all
+contents are checked before use, and no code in a file can run.
 """
 
 import json
@@ -24,11 +24,11 @@ from sigbit_tools.files import FileError, replacing
 
 _KIND = "integer-model"
 _LONGEST = 300
-"""Characters of a reason that a file is refused for."""
+"""Maximum number of characters of the reason for refusing a file."""
 
 
 def save_model(graph: IntegerGraph, path: str | Path) -> str:
-    """Write ``graph`` to ``path``, whole or not at all; its digest."""
+    """Write ``graph`` to ``path`` atomically; return its digest."""
     text, arrays = _content(graph)
     with replacing(Path(path)) as file:
         file.write(container.encode(_KIND, text, arrays))
@@ -36,7 +36,8 @@ def save_model(graph: IntegerGraph, path: str | Path) -> str:
 
 
 def load_model(path: str | Path) -> IntegerGraph:
-    """The graph in a file of :func:`save_model`; :class:`FileError` says what is wrong with it."""
+    """Return the graph in a file of :func:`save_model`; raise :class:`FileError` with the
+    defect."""
     path = Path(path)
     text, arrays = container.decode(path, _KIND)
     try:
@@ -51,16 +52,17 @@ def load_model(path: str | Path) -> IntegerGraph:
 
 
 def model_digest(graph: IntegerGraph) -> str:
-    """SHA-256 (hex) of the model, as its file has it; equal models have equal digests."""
+    """Return the SHA-256 (hex) of the model, as stored in its file; equal models have equal
+    digests."""
     return container.digest(*_content(graph))
 
 
 class _Refused(Exception):
-    """The content of a file makes no sense."""
+    """Raised for a file with invalid contents."""
 
 
 def _content(graph: IntegerGraph) -> tuple[str, dict[str, NDArray[Any]]]:
-    """Document and arrays; equal arrays are stored once, in their narrowest type."""
+    """Return document and arrays; equal arrays are stored once, in their narrowest type."""
     arrays: dict[str, NDArray[Any]] = {}
     names: dict[bytes, str] = {}
 
@@ -88,7 +90,7 @@ def _graph(text: str, stored: dict[str, NDArray[Any]]) -> IntegerGraph:
 
 
 class _Arrays(dict[str, Ints]):
-    """Arrays by name, which notes those that are used."""
+    """Arrays by name; records which arrays are used."""
 
     def __init__(self, *items: Any) -> None:
         super().__init__(*items)
@@ -102,7 +104,7 @@ class _Arrays(dict[str, Ints]):
 
 
 def _document(text: str) -> Document:
-    """The document, of this version and valid."""
+    """Return the document, checked for version and validity."""
     try:
         version = json.loads(text).get("schema_version")
     except (ValueError, AttributeError, RecursionError):

@@ -1,7 +1,7 @@
-"""The JSON document of an integer model's file: its schema, and the way from and to nodes.
+"""The JSON document of an integer model's file: its schema, and the conversion from and to nodes.
 
-Arrays are named in the document and stored beside it; nodes that share an array name the same one.
-Every field is required, none may be added, and numbers are what they say they are.
+Arrays are named in the document and stored beside it; nodes that share an array use the same name.
+Every field is required, extra fields are refused, and numbers are not converted between types.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,11 +28,11 @@ from sigbit_hw.arch.host_schema import HostDocument, host_document
 from sigbit_hw.arch.preprocessing import Colours, ImagePreprocessing
 
 SCHEMA_VERSION = 4
-"""Raised with every change of the document."""
+"""Schema version, incremented with every change of the document."""
 
 Arrays = Mapping[str, Ints]
 Keep = Callable[[str, Ints], str]
-"""Stores an array under a name if no equal one is there; the name of the stored one."""
+"""Stores an array under a name if there is no equal one; returns the name of the stored one."""
 
 Number = Annotated[int, Field(ge=-(1 << 31), lt=1 << 31)]
 Pair = tuple[Number, Number]
@@ -53,7 +53,7 @@ class Type(_Schema):
 
 
 class InputSchema(_Schema):
-    """A network input, with the axes that its user gives."""
+    """A network input, with the axes of the user's tensor."""
 
     op: Literal["input"]
     name: str
@@ -168,7 +168,7 @@ class GatherSchema(_Schema):
 
 
 class Output(_Schema):
-    """An output, with the name and the axes that the network's user gets."""
+    """An output, with the name and the axes for the network's user."""
 
     name: str
     tensor: str
@@ -176,7 +176,8 @@ class Output(_Schema):
 
 
 class Preprocessing(_Schema):
-    """How images become the input: :class:`~sigbit_hw.arch.preprocessing.ImagePreprocessing`."""
+    """Conversion of images to the input:
+    :class:`~sigbit_hw.arch.preprocessing.ImagePreprocessing`."""
 
     size: Pair
     mean: tuple[float, ...]
@@ -226,8 +227,8 @@ class Document(_Schema):
     classes: tuple[str, ...]
 
     def graph(self, arrays: Arrays, constants: Mapping[str, NDArray[Any]]) -> IntegerGraph:
-        """The graph with these arrays and constants of the host; ``KeyError`` for an array that is
-        not there, ``ValueError`` for formats and ``GraphError`` for nodes that make no sense."""
+        """Return the graph with these arrays and constants of the host; raise ``KeyError`` for a
+        missing array, ``ValueError`` for invalid formats and ``GraphError`` for invalid nodes."""
         return IntegerGraph(
             self.name,
             _format(self.weight_format),
@@ -244,7 +245,7 @@ class Document(_Schema):
 
 
 def document_of(graph: IntegerGraph, keep: Keep) -> dict[str, Any]:
-    """The document of a graph as plain values; arrays go to ``keep``."""
+    """Return the document of a graph as plain values; ``keep`` stores the arrays."""
     outputs = zip(graph.output_names, graph.outputs, graph.output_axes, strict=True)
     return {
         "schema_version": SCHEMA_VERSION,

@@ -1,8 +1,7 @@
 """The nodes of the float graph.
 
-Shapes are those of one sample: ``(channels, height, width)`` of an image, ``(features,)`` of a
-vector. Inputs and outputs may have other axes, which :class:`ToImage` and :class:`FromImage`
-exchange.
+Shapes describe one sample: ``(channels, height, width)`` of an image, ``(features,)`` of a vector.
+Inputs and outputs may have other axes, which :class:`ToImage` and :class:`FromImage` exchange.
 """
 
 from collections.abc import Iterator
@@ -20,9 +19,8 @@ Padding = tuple[int, int, int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """What all nodes have: a name, the names of the tensors read, the shape produced, where the
-    user wrote it.
-    """
+    """Common fields of all nodes: a name, the names of the tensors read, the shape produced, the
+    source location in the user's code."""
 
     name: str
     inputs: tuple[str, ...] = ()
@@ -51,7 +49,7 @@ class Conv2d(Node):
 class ConvTranspose2d(Node):
     """Transposed convolution by ``weight`` ``[in, out / groups, kh, kw]``: pixel (y, x) adds its
     kernel from (y * stride - top, x * stride - left) on; ``crop`` (top, left, bottom, right) is cut
-    off the full result, negative where zeros are appended."""
+    off the full result; negative values append zeros."""
 
     weight: str
     bias: str | None
@@ -71,7 +69,7 @@ class Linear(Node):
 
 @dataclass(frozen=True, kw_only=True)
 class BatchNorm(Node):
-    """``(x - mean) / sqrt(var + eps) * weight + bias`` a channel."""
+    """``(x - mean) / sqrt(var + eps) * weight + bias`` per channel."""
 
     weight: str | None
     bias: str | None
@@ -108,7 +106,7 @@ class Multiply(Node):
 
 @dataclass(frozen=True, kw_only=True)
 class Concat(Node):
-    """Tensors one behind the other along channels or features."""
+    """Concatenation of tensors along channels or features."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,14 +118,14 @@ class Channels(Node):
 
 @dataclass(frozen=True, kw_only=True)
 class Pad(Node):
-    """A border of zeros around an image, negative where it is cut off."""
+    """A border of zeros around an image; negative values cut off pixels."""
 
     padding: Padding
 
 
 @dataclass(frozen=True, kw_only=True)
 class Upsample(Node):
-    """Every pixel repeated ``factor`` = (lines, columns) times: nearest neighbour."""
+    """Every pixel repeated ``factor`` = (lines, columns) times: nearest-neighbour upsampling."""
 
     factor: tuple[int, int]
 
@@ -141,7 +139,7 @@ class ToImage(Node):
 
 @dataclass(frozen=True, kw_only=True)
 class FromImage(Node):
-    """An image with the axes ``axes``, which is an output."""
+    """An output: an image with the axes ``axes``."""
 
     axes: Axes
 
@@ -163,8 +161,8 @@ class SpaceToDepth(Node):
 
 @dataclass(frozen=True, kw_only=True)
 class Mosaic(Node):
-    """An image of pieces, one operand each, with its first pixel at ``places`` (line, column);
-    together they cover it, and none covers another."""
+    """An image of pieces, one operand each, each with its first pixel at its entry of ``places``
+    (line, column); together they cover the image without overlap."""
 
     places: tuple[tuple[int, int], ...]
 
@@ -185,7 +183,7 @@ class Interpolate(Node):
 
 @dataclass(frozen=True, kw_only=True)
 class MaxPool2d(Node):
-    """Maximum over windows; padding never wins."""
+    """Maximum over windows; padding is never the maximum."""
 
     kernel: tuple[int, int]
     stride: tuple[int, int]

@@ -1,4 +1,4 @@
-"""The shape that a node of the float graph produces."""
+"""Shapes produced by the nodes of the float graph."""
 
 from collections.abc import Mapping
 
@@ -50,7 +50,7 @@ _OF_IMAGES = (
 def expected_shape(
     node: Node, shapes: list[tuple[int, ...]], parameters: Mapping[str, Tensor]
 ) -> tuple[int, ...] | str:
-    """The shape a node produces, or what is wrong with its operands."""
+    """Return the shape that a node produces, or a message about its operands."""
     parameter = {
         a: tuple(parameters[getattr(node, a)].shape)
         for a in ("weight", "bias", "mean", "var")
@@ -148,7 +148,7 @@ def expected_shape(
 
 
 def _covered(node: Mosaic, shapes: list[tuple[int, ...]]) -> tuple[int, ...] | str:
-    """The shape of a mosaic whose pieces cover it once."""
+    """Return the shape of a mosaic whose pieces cover it without overlap, or a message."""
     if len(node.places) != len(shapes) or len({s[0] for s in shapes}) != 1:
         return f"pieces {shapes} at {node.places} differ in their channels or number"
     count = torch.zeros(node.shape[1:], dtype=torch.int64)
