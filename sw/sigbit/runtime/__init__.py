@@ -1,4 +1,4 @@
-"""Devices that run a Program, and what a caller needs around them: sessions, layers, comparison."""
+"""Devices that run a Program, with sessions, layers and comparison."""
 
 from sigbit.runtime.compare import Mismatch, compare
 from sigbit.runtime.device import (

@@ -1,4 +1,4 @@
-"""Comparison of layers, exact, with the first difference of each for people."""
+"""Exact comparison of layers, with a readable first difference for each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ class Mismatch:
 
 
 def compare(expected: Mapping[str, ArrayLike], got: Mapping[str, ArrayLike]) -> list[Mismatch]:
-    """Differences of every layer in ``got`` from the one of that name in ``expected``, in the order
-    of ``got``.
+    """Return the differences between every layer in ``got`` and the layer of the same name in
+    ``expected``, in the order of ``got``.
 
-    ``expected`` may hold more tensors, such as the network's inputs. ``ValueError`` if there is
-    nothing to compare, a layer is unknown or has another shape: a comparison that checked less
-    than asked must not pass.
+    ``expected`` may hold more tensors, such as the network's inputs. Raises ``ValueError`` if there
+    is nothing to compare, or if a layer is unknown or has another shape: a comparison that checks
+    less than requested must not pass.
     """
     mismatches, total = [], 0
     for name, value in got.items():

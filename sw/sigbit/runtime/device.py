@@ -1,4 +1,4 @@
-"""The Device protocol: what interpreter, simulators and boards have in common."""
+"""The Device protocol, common to interpreter, simulators and boards."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -34,11 +34,12 @@ class DeviceError(SigbitError):
 
 
 class BoardError(SigbitError):
-    """A board is not there, does not answer any more, or is not what it was taken for."""
+    """Raised for a board that is missing, no longer answers, or is of another kind than
+    expected."""
 
 
 def _describe(program: Program, index: int) -> str:
-    """Listing line and layer of an instruction, as far as it can be decoded."""
+    """Return the listing line and the layer of an instruction, as far as it can be decoded."""
     word = program.instructions[index * isa.WORD_BYTES : (index + 1) * isa.WORD_BYTES]
     if word.size < isa.WORD_BYTES:
         return " (past the end of the program)"
@@ -63,11 +64,11 @@ class Event:
 
 @dataclass
 class RunResult:
-    """What a device gives back for N images, in runs of ``Program.images``.
+    """Results of a device for N images, in runs of ``Program.images``.
 
     ``outputs`` and ``layers`` hold stored integers ``[N, C, H, W]`` by name; ``layers`` is empty
-    unless asked for. ``cycles`` ``[runs]`` is ``None`` and ``counters`` empty where the device does
-    not count; ``timeline`` is that of the first run and may be empty.
+    unless asked for. ``cycles`` ``[runs]`` is ``None`` and ``counters`` empty if the device does
+    not count; ``timeline`` describes the first run and may be empty.
     """
 
     outputs: dict[str, Ints]
@@ -78,19 +79,19 @@ class RunResult:
 
 
 class Device(Protocol):
-    """Something that runs Programs compiled for its ``config``."""
+    """A device that runs Programs compiled for its ``config``."""
 
     @property
     def name(self) -> str:
-        """What the command line calls this device."""
+        """Name of this device on the command line."""
 
     @property
     def config(self) -> ArchConfig:
-        """The accelerator it is."""
+        """Configuration of the accelerator."""
 
     @property
     def sees_layers(self) -> bool:
-        """Whether it can give the layers of a run, not only its outputs."""
+        """True if the device can return the layers of a run, not only its outputs."""
 
     def run(
         self,
@@ -102,24 +103,24 @@ class Device(Protocol):
         check: Check = unlimited,
     ) -> RunResult:
         """Run all images, whose number is a multiple of ``program.images``; ``on_image(i)`` is
-        called when image i is done, ``check()`` now and then. What ``check`` raises ends the run,
-        after which the device runs the next one as if nothing had been.
+        called when image i is done, ``check()`` repeatedly. An exception raised by ``check`` ends
+        the run; the device then runs the next one normally.
 
-        Raises :class:`ProgramError` for a Program or inputs that do not fit, or layers that it
-        cannot give, :class:`DeviceError` when the accelerator stops with an error.
+        Raises :class:`ProgramError` for a Program or inputs that do not fit, or layers that are not
+        available, :class:`DeviceError` when the accelerator stops with an error.
         """
 
     def scrub(self) -> None:
-        """Clear all memories on chip and all registers, so that nothing of what ran before can be
-        read by what runs next."""
+        """Clear all memories on chip and all registers, so that later runs cannot read data of
+        earlier ones."""
 
     def reset(self) -> None:
-        """Stop whatever runs and be as at the beginning."""
+        """Stop any run and return to the initial state."""
 
 
 def check_stored(program: Program, inputs: Inputs) -> dict[str, Ints]:
-    """``inputs`` by port name as int64 ``[N, C, H, W]``; :class:`ProgramError` if a shape, type,
-    value or the number of images is wrong."""
+    """Return ``inputs`` by port name as int64 ``[N, C, H, W]``; raise :class:`ProgramError` if a
+    shape, type, value or the number of images is wrong."""
     if not isinstance(inputs, Mapping):
         inputs = {only_input(program).name: inputs}
     wanted = {port.name for port in program.inputs}
@@ -141,7 +142,7 @@ def check_stored(program: Program, inputs: Inputs) -> dict[str, Ints]:
 
 
 def only_input(program: Program) -> Port:
-    """The input port; :class:`ProgramError` if there are several."""
+    """Return the input port; raise :class:`ProgramError` if there are several."""
     if len(program.inputs) != 1:
         raise ProgramError(
             f"{program.name} has the inputs {[p.name for p in program.inputs]}: "
@@ -171,7 +172,7 @@ def _checked(port: Port, array: Ints) -> Ints:
 
 
 def window_of(program: Program, stored: Mapping[str, Ints], run: int) -> NDArray[np.uint8]:
-    """The DMA window before run number ``run``: program, constants and the inputs of
+    """Return the DMA window before run number ``run``: program, constants and the inputs of
     :func:`packed_inputs`, the rest 0."""
     memory = program.memory()
     for part, data in packed_inputs(program, stored, run):
@@ -182,7 +183,7 @@ def window_of(program: Program, stored: Mapping[str, Ints], run: int) -> NDArray
 def packed_inputs(
     program: Program, stored: Mapping[str, Ints], run: int
 ) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
-    """Where the inputs of run number ``run`` lie in the DMA window, and their bytes:
+    """Yield the slices of the DMA window for the inputs of run number ``run``, and their bytes:
     ``program.images`` images of every port, from ``run * program.images`` on."""
     first = run * program.images
     for port in program.inputs:
@@ -193,8 +194,8 @@ def packed_inputs(
 
 
 def unpack_outputs(program: Program, memory: NDArray[np.uint8]) -> dict[str, Ints]:
-    """Stored integers ``[program.images, C, H, W]`` of every output in the DMA window after a
-    run."""
+    """Return the stored integers ``[program.images, C, H, W]`` of every output in the DMA window
+    after a run."""
     return {
         port.name: np.stack(
             [
@@ -207,7 +208,7 @@ def unpack_outputs(program: Program, memory: NDArray[np.uint8]) -> dict[str, Int
 
 
 def port_parts(program: Program, port: Port) -> list[slice]:
-    """Where every image of a port lies in the DMA window."""
+    """Return the slice of the DMA window for every image of a port."""
     size = port.bytes(program.config)
     starts = [port.offset + image * size for image in range(program.images)]
     return [slice(start, start + size) for start in starts]

@@ -1,4 +1,4 @@
-"""The host's part of a network: what remains to be done with the accelerator's outputs."""
+"""The host's part of a network: the steps after the accelerator's outputs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,15 +12,15 @@ Ints = NDArray[np.int64]
 
 
 def own_outputs(program: Program, outputs: Mapping[str, Ints]) -> dict[str, Ints]:
-    """The accelerator's outputs as stored integers, in the network's own order, names and shapes,
-    of the stored integers ``[N, C, H, W]`` of the output ports."""
+    """Return the accelerator's outputs as stored integers, in the network's own order, names and
+    shapes, from the stored integers ``[N, C, H, W]`` of the output ports."""
     return {r.name: r.axes.from_stored(outputs[r.port]) for r in program.results}
 
 
 def results(program: Program, outputs: Mapping[str, Ints]) -> dict[str, NDArray[Any]]:
-    """What the network returns, in its own order, names and shapes, of the stored integers
-    ``[N, C, H, W]`` of the output ports: real values, or where ``program.host`` has steps, what
-    they make of those."""
+    """Return the network's results, in its own order, names and shapes, from the stored integers
+    ``[N, C, H, W]`` of the output ports: real values, or the results of the steps of
+    ``program.host`` if it has any."""
     ports = {port.name: port for port in program.outputs}
     codes = own_outputs(program, outputs)
     real = {r.name: ports[r.port].dequantize(codes[r.name]) for r in program.results}

@@ -1,4 +1,4 @@
-"""Layers from write-backs: which slots an EXEC writes, and what they hold of which layer."""
+"""Layers from write-backs: the slots that an EXEC writes, and their contents by layer."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,9 @@ Ints = NDArray[np.int64]
 class LayerCollector:
     """Assembles the layers of one run from the codes that draining EXECs leave in their slots.
 
-    A layer's stored integers can be collected right after the EXEC has written them, whatever
-    happens to the slots later: ask :meth:`slots_of` where they lie, read the codes, give them to
-    :meth:`add`. :class:`ProgramError` if the program holds an illegal instruction.
+    A layer's stored integers can be collected right after the EXEC has written them, even if the
+    slots are overwritten later: get the slots from :meth:`slots_of`, read their codes, pass them to
+    :meth:`add`. Raises :class:`ProgramError` if the program holds an illegal instruction.
     """
 
     def __init__(self, program: Program) -> None:
@@ -58,16 +58,15 @@ class LayerCollector:
         return addressing.write_slots(*self._instrs[index], self._config)
 
     def clear(self) -> None:
-        """Forget everything added: the next run begins."""
+        """Discard all added codes before the next run."""
         names = sorted({info.layer for info in self._info.values()})
         shapes = {name: (self._images, *self._shapes[name]) for name in names}
         self._values = {name: np.zeros(shape, np.int32) for name, shape in shapes.items()}
         self._written = {name: np.zeros(shape, np.uint8) for name, shape in shapes.items()}
 
     def add(self, index: int, codes: NDArray[np.uint8]) -> None:
-        """Take the codes that the slots of ``slots_of(index)`` hold, shape
-        ``[planes, channel slots, pixels, lanes]``. An EXEC that writes no layer is ignored.
-        """
+        """Add the codes in the slots of ``slots_of(index)``, shape ``[planes, channel slots,
+        pixels, lanes]``. An EXEC that writes no layer is ignored."""
         info = self._info.get(index)
         if info is None:
             return
@@ -103,8 +102,8 @@ class LayerCollector:
         self._written[info.layer][part] += 1
 
     def layers(self) -> dict[str, Ints]:
-        """Stored integers ``[images, C, H, W]`` by layer; :class:`ProgramError` unless every
-        element was added exactly once."""
+        """Return stored integers ``[images, C, H, W]`` by layer; raise :class:`ProgramError` unless
+        every element was added exactly once."""
         for name, written in self._written.items():
             if wrong := np.count_nonzero(written != 1):
                 raise ProgramError(
@@ -114,7 +113,7 @@ class LayerCollector:
         return {name: values.astype(np.int64) for name, values in self._values.items()}
 
     def _decode(self, codes: NDArray[np.uint8]) -> NDArray[np.int32]:
-        """Stored integers of codes ``[planes, ...]``."""
+        """Return the stored integers of codes ``[planes, ...]``."""
         radix = self._config.term_radix_bits
         digits = self._digits[codes]
         return np.sum([d << (radix * plane) for plane, d in enumerate(digits)], axis=0)

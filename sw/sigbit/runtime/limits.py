@@ -1,4 +1,4 @@
-"""When a run must end before it is done."""
+"""Time limits and cancellation of runs."""
 
 import threading
 import time
@@ -7,23 +7,23 @@ from collections.abc import Callable
 from sigbit_tools.errors import SigbitError
 
 Check = Callable[[], None]
-"""Called by a device again and again while it runs; what it raises ends the run."""
+"""Called by a device repeatedly while it runs; an exception that it raises ends the run."""
 
 
 class RunTimeout(SigbitError):
-    """A run took longer than it may."""
+    """Raised when a run exceeds its time limit."""
 
 
 class RunCancelled(SigbitError):
-    """A run was ended from outside."""
+    """Raised when a run was cancelled from outside."""
 
 
 def unlimited() -> None:
-    """Let a run take as long as it takes."""
+    """Impose no limit."""
 
 
 def until(timeout: float | None, cancel: threading.Event | None) -> Check:
-    """A check that raises :class:`RunTimeout` once ``timeout`` seconds are over, counted from now,
+    """Return a check that raises :class:`RunTimeout` once ``timeout`` seconds have passed from now,
     and :class:`RunCancelled` once ``cancel`` is set."""
     if timeout is None and cancel is None:
         return unlimited

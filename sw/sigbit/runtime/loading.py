@@ -1,4 +1,4 @@
-"""Programs that may run: from files, or made in memory."""
+"""Verified Programs, from files or from memory."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ from sigbit_hw.arch.program import Program, ProgramError
 
 
 def verified(program: Program) -> Program:
-    """``program``, if its instructions may run: they stay in their memories and windows, are
-    ordered, and read what was written. :class:`ProgramError` otherwise.
+    """Return ``program`` if its instructions may run: they stay in their memories and windows, are
+    ordered, and only read data written before. Raise :class:`ProgramError` otherwise.
 
-    The verdict is remembered by the digest, so that only the first call costs anything.
+    The result is cached by digest, so that only the first call takes time.
     """
     from sigbit.compiler.order.verdict import require_safe  # only where a Program is about to run
 
@@ -18,8 +18,8 @@ def verified(program: Program) -> Program:
 
 
 def load_program(path: str | Path) -> Program:
-    """The Program in a file that anybody may have written, ready for a device;
-    :class:`ProgramError` says what is wrong with it."""
+    """Return the Program in an untrusted file, ready for a device; raise :class:`ProgramError` with
+    the defect."""
     program = Program.load(path)
     try:
         return verified(program)

@@ -1,4 +1,4 @@
-"""A Program on a device, fed with users' arrays."""
+"""A Program on a device, with users' arrays as inputs."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -22,11 +22,11 @@ Ints = NDArray[np.int64]
 def stored_inputs(
     program: Program, inputs: ArrayLike | Mapping[str, ArrayLike], *, stored: bool = False
 ) -> dict[str, Ints]:
-    """Stored integers ``[N, C, H, W]`` by port name of users' arrays, which have the network's own
-    shapes with the samples in front.
+    """Return stored integers ``[N, C, H, W]`` by port name from users' arrays, which have the
+    network's own shapes with the sample axis in front.
 
     Numbers of any type are real values, quantized by ``Port.quantize`` (nearest, clipped; NaN and
-    infinity are errors). With ``stored`` they are stored integers already, which must be of an
+    infinity are errors). With ``stored`` they are stored integers already, which must have an
     integer type and lie in the port's range.
     """
     if not isinstance(inputs, Mapping):
@@ -50,23 +50,23 @@ def _stored(port: Port, x: ArrayLike, stored: bool) -> Ints:
 
 @dataclass
 class SessionResult(RunResult):
-    """A :class:`~sigbit.runtime.RunResult` with what the network returns: ``results`` by its own
-    names ``[N, *shape]``, in its own shapes; real values, what is left to the host done, or stored
-    integers if the inputs were."""
+    """A :class:`~sigbit.runtime.RunResult` with the network's results: ``results`` by its own names
+    ``[N, *shape]``, in its own shapes. They are real values, with the host's steps applied, or
+    stored integers if the inputs were."""
 
     results: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
 _owners: WeakKeyDictionary[Device, str] = WeakKeyDictionary()
-"""Whose data each device may still hold."""
+"""Owner whose data each device may still hold."""
 
 
 class Session:
-    """A Program, or the file of one, bound to a device; :class:`ProgramError` if it must not run
-    on any device, or was compiled for another one.
+    """A Program, or the file of one, bound to a device; raises :class:`ProgramError` if it must not
+    run on any device, or was compiled for another one.
 
-    ``owner`` names whose Program and data these are. A device that ran for another owner before is
-    scrubbed, so that this one's Program reads nothing of that one's.
+    ``owner`` names the owner of the Program and its data. A device that ran for another owner
+    before is scrubbed, so that this owner's Program cannot read the other owner's data.
     """
 
     def __init__(self, program: Program | str | Path, device: Device, *, owner: str = "") -> None:
@@ -89,11 +89,11 @@ class Session:
         cancel: threading.Event | None = None,
     ) -> SessionResult:
         """Run ``inputs`` in the network's own shapes, any number of samples: real values, or stored
-        integers if ``stored``, and so are the results.
+        integers if ``stored``; the results have the same kind.
 
-        :class:`~sigbit.runtime.RunTimeout` if they are not done within ``timeout`` seconds,
-        :class:`~sigbit.runtime.RunCancelled` soon after another thread has set ``cancel``; the
-        device then runs the next ones.
+        Raises :class:`~sigbit.runtime.RunTimeout` if the run is not done within ``timeout``
+        seconds, :class:`~sigbit.runtime.RunCancelled` soon after another thread has set ``cancel``;
+        the device remains usable for the next run.
         """
         codes = stored_inputs(self.program, inputs, stored=stored)
         done = self.run_stored(
@@ -111,8 +111,8 @@ class Session:
         timeout: float | None = None,
         cancel: threading.Event | None = None,
     ) -> RunResult:
-        """:meth:`run` for stored integers as they lie in memory, ``[N, C, H, W]`` by port name. The
-        last sample is repeated until the last run is full."""
+        """:meth:`run` for stored integers in memory layout, ``[N, C, H, W]`` by port name. The last
+        sample is repeated to fill the last run."""
         if _owners.get(self.device, self.owner) != self.owner:
             self.device.scrub()
         _owners[self.device] = self.owner
