@@ -1,1 +1,1 @@
-"""What the commands do, as functions of plain arguments."""
+"""The work of the commands, as functions of plain arguments."""

@@ -18,20 +18,20 @@ from sigbit_tools.files import write_text
 
 @dataclass(frozen=True)
 class Memory:
-    """A memory on the chip: words, and bits of each."""
+    """A memory on the chip: number of words, and bits per word."""
 
     words: int
     bits: int
 
     @property
     def size(self) -> int:
-        """All its bits."""
+        """Total number of bits."""
         return self.words * self.bits
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A preset in figures; ``memory_bytes`` is that of all memories on the chip."""
+    """A preset in figures; ``memory_bytes`` counts all memories on the chip."""
 
     name: str
     macs: int
@@ -96,7 +96,8 @@ class Accelerator(Result):
     memories: Mapping[str, Memory]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the figures; ``config`` makes the file an accelerator for ``--arch``."""
+        """Return the figures; with ``config``, the file can be used as an accelerator for
+        ``--arch``."""
         return {**super().to_json(), "digest": self.config.digest}
 
 

@@ -1,4 +1,4 @@
-"""The accelerator beside what was made for it."""
+"""The accelerator's file beside the files made for it."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a network may cost: LUTs of the accelerator, and cycles or bytes of the Program."""
+"""Budget of a network: LUTs of the accelerator, and cycles or bytes of the Program."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Limit:
     amount: int
 
     def cost(self, program: Program) -> float:
-        """Return how much of it ``program`` takes."""
+        """Return the cost of ``program`` in this unit."""
         return float(program.image.size if self.what == BYTES else predict(program).cycles)
 
 
@@ -48,7 +48,7 @@ class Budget:
     bytes : int, optional
         Constants of the Program: weights, parameters and instructions.
     target : Target
-        Whose LUTs are counted.
+        Target whose LUTs are counted.
     """
 
     luts: int | None = None
@@ -75,7 +75,8 @@ class Budget:
     def parse(cls, texts: Sequence[str], target: str | Target = Target.XCUP) -> Self:
         """Return the budget of ``luts=N``, ``cycles=N`` and ``bytes=N``.
 
-        Raises :class:`~sigbit.errors.UserError` for anything else, and for what is given twice.
+        Raises :class:`~sigbit.errors.UserError` for anything else, and for a limit that is given
+        twice.
         """
         limits: dict[str, int] = {}
         for text in texts:
@@ -99,11 +100,11 @@ class NumberSystem:
     ----------
     accelerator, weight_format, act_format : str
     error : float, optional
-        Relative squared error of the outputs; None where the network cannot be quantized to it.
+        Relative squared error of the outputs; None if the network cannot be quantized to it.
     luts : float, optional
-        None where it was not mapped, as one with less error had been chosen.
+        None if it was not mapped because one with less error had been chosen.
     refused : str
-        Why the network cannot be quantized to it; else empty.
+        Reason why the network cannot be quantized to it; else empty.
     chosen : bool
     """
 
@@ -149,8 +150,8 @@ def within_luts(
     tell: Tell,
 ) -> tuple[ArchConfig, tuple[NumberSystem, ...]]:
     """Return the accelerator in the shape of ``config`` whose number system changes the outputs
-    least, of those that take at most ``limit`` LUTs of ``target``; and all that were considered,
-    those of least error first."""
+    least, among those with at most ``limit`` LUTs of ``target``; and all number systems considered,
+    by ascending error."""
 
     def area(candidate: ArchConfig) -> float:
         def mapping(module: str, done: int, of: int) -> None:
@@ -190,10 +191,10 @@ def within(
     config: ArchConfig,
     tell: Tell,
 ) -> tuple[QuantSpec, ChosenBits]:
-    """Return ``spec`` with the bits per layer that change the outputs least within ``limit``, out
-    of all pairs that the accelerator has; and what was found.
+    """Return ``spec`` with the bits per layer that change the outputs least within ``limit``, from
+    all pairs that the accelerator has; and the result of the search.
 
-    Every layer is compiled with every pair, so that this takes a compilation for each of them.
+    Every layer is compiled with every pair, so that the search takes one compilation per pair.
     """
     count = 0
 

@@ -16,14 +16,14 @@ from sigbit_synthesis.pnr import Routed
 from sigbit_tools.files import make_folder, replacing
 
 ACCELERATOR = "accelerator"
-"""The clock of accelerator, memory and link."""
+"""Name of the clock of accelerator, memory and link."""
 CLOCK_MHZ = 90.0
-"""What it is by default."""
+"""Default frequency of this clock."""
 
 
 @dataclass(frozen=True)
 class Cells:
-    """Cells of a type that the board takes, and that its part has."""
+    """Number of cells of a type that the board uses, and number in its part."""
 
     used: int
     available: int
@@ -31,8 +31,8 @@ class Cells:
 
 @dataclass(frozen=True)
 class ClockGoal:
-    """A clock of the board in MHz: what its generator makes, and what each placement would bear,
-    after routing, in the order of seeds from 1 on."""
+    """A clock of the board in MHz: the frequency of its generator, and the maximum frequency of
+    each placement after routing, in the order of seeds from 1 on."""
 
     wanted: float
     met: tuple[float, ...]
@@ -40,7 +40,7 @@ class ClockGoal:
 
 @dataclass(frozen=True, kw_only=True)
 class BoardFiles(Result):
-    """What was written for a board with an accelerator.
+    """Files that were written for a board with an accelerator.
 
     Parameters
     ----------
@@ -51,17 +51,17 @@ class BoardFiles(Result):
     macs : int
         Its multiply-accumulates per cycle.
     target : str
-        The fabric that it is mapped to.
+        The target fabric.
     netlist_sha256 : str
-        SHA-256 of the accelerator's RTLIL, as ``sigbit synth`` gives it for this target.
+        SHA-256 of the accelerator's RTLIL, as reported by ``sigbit synth`` for this target.
     clocks : mapping
-        By name: ``accelerator`` is that of accelerator, memory and link.
+        By name: ``accelerator`` is the clock of accelerator, memory and link.
     resources : mapping
         Cells by type, of the placement that was packed; empty if nothing was placed.
     bitstream_bytes : int
         0 if there is none.
     folder : Path
-        Where the files are.
+        Folder of the files.
     files : tuple of str
         Their paths in the folder.
     """
@@ -88,7 +88,7 @@ class Built(BoardFiles):
     Parameters
     ----------
     seed, fmax_mhz : int, float
-        Of the placement that was packed.
+        Seed and maximum frequency of the packed placement.
     critical_path : tuple of str
         Cells and delays of its slowest path, in order.
     baud : int
@@ -105,12 +105,12 @@ class Built(BoardFiles):
 
     @property
     def clock_mhz(self) -> float:
-        """The accelerator's clock."""
+        """Frequency of the accelerator's clock."""
         return self.clocks[ACCELERATOR].wanted
 
     @property
     def meets(self) -> bool:
-        """Whether the accelerator works at its clock."""
+        """True if the accelerator works at its clock."""
         return self.fmax_mhz >= self.clock_mhz
 
 
@@ -127,8 +127,8 @@ def build(
 
     Of ``seeds`` placements, two at a time, the fastest is taken: see :attr:`Built.meets`.
 
-    Raises :class:`~sigbit.errors.UserError` for boards and accelerators that do not exist or do not
-    go together, :class:`~sigbit_tools.toolchain.ToolchainError` if a tool fails.
+    Raises :class:`~sigbit.errors.UserError` for boards and accelerators that do not exist or are
+    not compatible, :class:`~sigbit_tools.toolchain.ToolchainError` if a tool fails.
     """
     watch = Stopwatch()
     with given(f"board {board}"):

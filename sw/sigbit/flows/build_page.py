@@ -8,7 +8,7 @@ from sigbit.report.page import Section, Verdict, render
 
 
 def page(built: Built, command: str) -> str:
-    """Return a self-contained page; ``command`` makes it again."""
+    """Return a self-contained page; ``command`` is the command that reproduces it."""
     verdict = f"{built.fmax_mhz:.1f} MHz after routing, for a clock of {built.clock_mhz:.1f} MHz"
     items = [
         Card(

@@ -1,4 +1,4 @@
-"""Integer models evaluated by ONNX Runtime: for decisions on many samples."""
+"""Evaluation of integer models by ONNX Runtime: decisions on many samples."""
 
 from importlib.util import find_spec
 from types import ModuleType
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 BATCH = 64
-"""Samples that are evaluated at a time; one of them is compared."""
+"""Samples evaluated at a time; one of them is compared."""
 
 
 class BulkModel:
-    """What an :class:`IntegerModel` gives, by its ONNX export in ONNX Runtime (extra ``bulk``).
+    """Results of an :class:`IntegerModel`, by its ONNX export in ONNX Runtime (extra ``bulk``).
 
-    The export is exact by construction; that a runtime executes it exactly is seen, not believed:
-    in every call the first sample also passes the integer model, and all codes of its outputs must
-    be equal. :class:`~sigbit.errors.UserError` if one is not.
+    The export is exact by construction; the runtime's exactness is checked: in every call the first
+    sample is also evaluated by the integer model, and all codes of its outputs must be equal.
+    Raises :class:`~sigbit.errors.UserError` if one differs.
     """
 
     def __init__(self, integer: IntegerModel) -> None:
@@ -34,7 +34,7 @@ class BulkModel:
         self._session = session(onnx_model(integer.graph, stored=True).SerializeToString())
 
     def __call__(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Real outputs, as :meth:`IntegerModel.forward` gives them."""
+        """Return real outputs, as :meth:`IntegerModel.forward` does."""
         graph = self.integer.graph
         feeds = {
             end.name: operators.quantize(
@@ -53,7 +53,7 @@ class BulkModel:
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     def _compare(self, inputs: tuple[Tensor, ...], stored: dict[str, Tensor]) -> None:
-        """The first sample's codes are the integer model's."""
+        """Check that the first sample's codes equal the integer model's."""
         wanted = self.integer.stored(*(x[:1] for x in inputs))
         for name, found in stored.items():
             different = int((found[:1] != wanted[name]).sum())
@@ -67,12 +67,12 @@ class BulkModel:
 
 
 def has_runtime() -> bool:
-    """Whether ONNX Runtime is installed."""
+    """Return whether ONNX Runtime is installed."""
     return find_spec("onnxruntime") is not None
 
 
 def runtime() -> ModuleType:
-    """ONNX Runtime; :class:`~sigbit.errors.UserError` if it is not installed."""
+    """Return ONNX Runtime; raise :class:`~sigbit.errors.UserError` if it is not installed."""
     try:
         import onnxruntime
     except ImportError:
@@ -85,7 +85,7 @@ def runtime() -> ModuleType:
 
 
 def session(model: bytes) -> "InferenceSession":
-    """An ONNX model in ONNX Runtime, on the CPU."""
+    """Return an ONNX Runtime session for an ONNX model, on the CPU."""
     options = runtime().SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     return runtime().InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -1,4 +1,4 @@
-"""Whether a float network is supported, and what an accelerator makes of it."""
+"""Support check of a float network, and its figures on an accelerator."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -61,7 +61,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class CheckDetails:
-    """What only a report shows: the Program, taken apart, and its tensors on random inputs."""
+    """Data for reports only: the Program, taken apart, and its tensors on random inputs."""
 
     program: InspectedProgram
     tensors: Tensors
@@ -69,24 +69,24 @@ class CheckDetails:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedNetwork(Result):
-    """What of a network is supported, and how.
+    """Supported and unsupported parts of a network.
 
     Parameters
     ----------
     model : str
-        The name that it was given by.
+        The name used by the caller.
     network : Description, optional
         None if it could not be imported.
     weights : str, optional
-        Where its weights come from.
+        Origin of its weights.
     unsupported : tuple of UnsupportedNode
         Every refusal.
     accelerator : Fit, optional
-        None if no accelerator was asked for, or the network does not fit it.
+        None if no accelerator was requested, or the network does not fit it.
     layers : tuple of LayerCodes
-        Of a quantized network on an accelerator: the layers of which it says what their codes are.
+        Of a quantized network on an accelerator: the layers whose codes it defines.
     details : CheckDetails, optional
-        None if they, or an accelerator, were not asked for.
+        None if they, or an accelerator, were not requested.
     """
 
     model: str
@@ -99,11 +99,11 @@ class CheckedNetwork(Result):
 
     @property
     def supported(self) -> bool:
-        """Whether nothing was refused."""
+        """True if nothing was refused."""
         return not self.unsupported
 
     def to_json(self) -> dict[str, Any]:
-        """Return the figures by name, those of the network among them."""
+        """Return the figures by name, including those of the network."""
         document = super().to_json()
         network = document.pop("network") or {}
         document["refusals"] = document.pop("unsupported")
@@ -119,10 +119,10 @@ def check(
     details: bool = False,
     tell: Tell = silent,
 ) -> CheckedNetwork:
-    """Import a float network and say how each operation is carried out, or why it is refused.
+    """Import a float network and report how each operation is carried out, or why it is refused.
 
-    Raises :class:`~sigbit.errors.UserError` for what does not exist. Refused operations are not an
-    exception: :attr:`CheckedNetwork.unsupported` has them all.
+    Raises :class:`~sigbit.errors.UserError` for names that do not exist. Refused operations are not
+    an exception: :attr:`CheckedNetwork.unsupported` has them all.
 
     Parameters
     ----------
@@ -131,11 +131,11 @@ def check(
     arch : str or ArchConfig, optional
         Also compile for this accelerator, with scales from random inputs, and predict its cycles.
     latency : int
-        Memory latency that is predicted with, in cycles.
+        Memory latency for the prediction, in cycles.
     exact : bool
-        Refuse layers that have not the codes of the quantized network; needs ``arch``.
+        Refuse layers whose codes differ from those of the quantized network; needs ``arch``.
     details : bool
-        Also find what only a report shows of a network on an accelerator.
+        Also collect the data that only a report of a network on an accelerator shows.
     """
     if exact and arch is None:
         raise UserError("--exact needs an accelerator, on which codes are: add --arch PRESET")
@@ -174,7 +174,7 @@ def check(
 
 
 def _inexact(graph: FloatGraph, layers: tuple[LayerCodes, ...]) -> tuple[UnsupportedNode, ...]:
-    """Return a row for every layer that has not the codes of the quantized network."""
+    """Return a row for every layer whose codes differ from those of the quantized network."""
     if not graph.quantizers:
         reason = "has no quantizers, so that there are no codes to be equal to"
         remedy = "give a quantized model (QONNX, QDQ), or leave --exact out"
@@ -195,7 +195,7 @@ class _Fitted:
     program: Program
 
     def details(self, latency: int, tell: Tell) -> CheckDetails:
-        """Return what a report shows."""
+        """Return the data of a report."""
         samples = f"{len(self.inputs[0])} random inputs"
         return CheckDetails(
             inspect(self.program, latency=latency, details=True),

@@ -48,9 +48,9 @@ def compile(
 ) -> Program:
     """Compile an integer model for an accelerator; the same arguments give the same bytes.
 
-    Raises :class:`~sigbit.errors.UserError` for what does not exist or is not an integer model,
-    :class:`~sigbit.errors.CompileError` where the model does not fit the accelerator: the message
-    names the layer, the reason and what would work.
+    Raises :class:`~sigbit.errors.UserError` for a model that does not exist or is not an integer
+    model, :class:`~sigbit.errors.CompileError` if the model does not fit the accelerator: the
+    message names the layer, the reason and a remedy.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def compile_file(
     vectors: int = 0,
     tell: Tell = silent,
 ) -> CompiledProgram:
-    """:func:`compile` ``model`` and write the Program to ``output``."""
+    """Compile ``model`` with :func:`compile` and write the Program to ``output``."""
     watch = Stopwatch()
     program = compile(model, arch, images=images, vectors=vectors, tell=tell)
     program.save(output)

@@ -1,4 +1,4 @@
-"""A float network in figures: its operations, and by what each is carried out."""
+"""A float network in figures: its operations, and the part that carries out each."""
 
 from dataclasses import dataclass
 from math import prod
@@ -28,7 +28,7 @@ HOW = {
     "Mosaic": ("array", "each piece copied to its place"),
     "Interpolate": ("array", "depthwise kernel of fixed integers"),
 }
-"""How the float graph's operations are carried out: by what, and how."""
+"""How the float graph's operations are carried out: the part, and the method."""
 UNARY = ("table", "exact: 256 entries, with the layer before it")
 
 
@@ -51,7 +51,7 @@ class Operation:
     macs : int
         Multiply-accumulates per sample.
     by, how : str
-        What carries it out, and how.
+        The part that carries it out, and the method.
     """
 
     operation: str
@@ -71,9 +71,9 @@ class Description:
     inputs, outputs : tuple of Tensor
     operations : tuple of Operation
     host : tuple of HostOperation
-        What the host does with the outputs.
+        The host's operations on the outputs.
     quantizers : int
-        Tensors that have a quantizer of the model's own.
+        Tensors with a quantizer in the model.
     macs : int
         Multiply-accumulates per sample.
     parameters : int

@@ -1,4 +1,4 @@
-"""What Programs can run on, here and now."""
+"""Devices that are available for Programs on this machine."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from sigbit_tools.toolchain import ToolchainError, find_verilator, synth_tool
 
 @dataclass(frozen=True)
 class Listed:
-    """A device: what ``--device`` calls it, what it is, and why it cannot be used, if so."""
+    """A device: its name for ``--device``, a description, and the reason if it cannot be used."""
 
     device: str
     what: str
@@ -19,15 +19,16 @@ class Listed:
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceList(Result):
-    """Simulators, then UIO devices, then boards by port. ``note`` says why no port is listed, if
-    none could be."""
+    """Simulators, then UIO devices, then boards by port. ``note`` is the reason if no port could be
+    listed."""
 
     devices: tuple[Listed, ...]
     note: str = ""
 
 
 def device_list() -> DeviceList:
-    """List what there is. No port is opened: one of another program's device would be disturbed."""
+    """List the available devices. No port is opened, because that would disturb another program's
+    device."""
     watch = Stopwatch()
     found = [
         Listed(DeviceName.INTERP, "the interpreter, instruction by instruction"),
@@ -54,7 +55,7 @@ def device_list() -> DeviceList:
 
 
 def _missing() -> str:
-    """Why simulators of Verilog cannot be built, if so."""
+    """Return the reason if simulators of Verilog cannot be built; else empty."""
     try:
         synth_tool("yosys")
         find_verilator()

@@ -1,4 +1,4 @@
-"""Devices by name: the only way from the software to simulators and boards."""
+"""Devices by name: the software's only access to simulators and boards."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 class DeviceName(StrEnum):
     """``interp``: NumPy, instruction by instruction; ``rtl``: the accelerator's Verilog, cycle by
-    cycle; ``netlist``: what synthesis makes of it, in the cells of a target, cycle by cycle."""
+    cycle; ``netlist``: the result of synthesis, in the cells of a target, cycle by cycle."""
 
     INTERP = "interp"
     RTL = "rtl"
@@ -23,8 +23,8 @@ class DeviceName(StrEnum):
 
 @dataclass(frozen=True)
 class BoardName:
-    """A board, and the port at which it is, such as ``ulx3s:/dev/ttyUSB0``; or ``uio``, and the
-    name of a UIO device of this machine, such as ``uio:sigbit``."""
+    """A board and its port, such as ``ulx3s:/dev/ttyUSB0``; or ``uio`` and the name of a UIO device
+    of this machine, such as ``uio:sigbit``."""
 
     board: str
     port: str
@@ -91,16 +91,16 @@ def device(
     ----------
     name : str
         "interp", the interpreter in NumPy; "rtl", the accelerator's Verilog in Verilator, cycle by
-        cycle; "netlist", the cells that synthesis makes of it, cycle by cycle; a board and its
+        cycle; "netlist", its cells after synthesis, cycle by cycle; a board and its
         port, such as "ulx3s:/dev/ttyUSB0"; or, on a board that runs Linux, "uio:NAME".
     arch : str or ArchConfig
         The accelerator.
     latency : int
         Memory latency of RTL and netlist, in cycles.
     target : str
-        Whose cells a netlist is made of: "xcup" or "ecp5".
+        Target that provides a netlist's cells: "xcup" or "ecp5".
 
-    The first RTL device of an accelerator builds its simulator, which takes a minute or so; a
+    The first RTL device of an accelerator builds its simulator, which takes about a minute; a
     netlist takes several. A board is opened when it is first used.
     """
     from sigbit.inputs.accelerators import load_arch
@@ -115,7 +115,7 @@ def _or(names: type[StrEnum]) -> str:
 
 
 def preparing(name: AnyDevice) -> str:
-    """Say what :func:`open_device` is busy with, for a progress display."""
+    """Return a description of the work of :func:`open_device`, for a progress display."""
     doing = {
         DeviceName.RTL: "building the simulator, if not built before",
         DeviceName.NETLIST: "synthesizing and building the simulator, if not done before",
@@ -130,11 +130,11 @@ def open_device(
     memory: "Memory",
     target: NetlistTarget = NetlistTarget.XCUP,
 ) -> "Device":
-    """Return the device ``name`` of accelerator ``config``; ``memory`` is behind the ports of
-    the RTL, ``target`` is that of a netlist.
+    """Return the device ``name`` of accelerator ``config``; ``memory`` is behind the ports of the
+    RTL, ``target`` is the netlist's target.
 
-    The first RTL device of an accelerator compiles its model, which takes a minute or so, a netlist
-    several. A board is opened when it is first used.
+    The first RTL device of an accelerator compiles its model, which takes about a minute; a netlist
+    takes several. A board is opened when it is first used.
     """
     if isinstance(name, BoardName):
         if name.board == _UIO:

@@ -15,7 +15,7 @@ from sigbit_tools.files import make_folder, replacing
 
 @dataclass(frozen=True, kw_only=True)
 class DriverFiles(Result):
-    """What was written.
+    """Files that were written.
 
     Parameters
     ----------
@@ -32,11 +32,11 @@ class DriverFiles(Result):
 
 
 def write_driver(folder: Path, programs: Sequence[Program | str | Path] = ()) -> DriverFiles:
-    """Write the C driver, with a Makefile, into a folder, which is made if it is not there; and
-    Programs in the form that it reads, each as its name with ``.flat``.
+    """Write the C driver, with a Makefile, into a folder, which is created if missing; also write
+    Programs in the driver's format, each under its name with ``.flat``.
 
     Raises :class:`~sigbit_hw.arch.program.ProgramError` for files that hold no Program,
-    :class:`~sigbit.errors.UserError` for two of one name.
+    :class:`~sigbit.errors.UserError` for two Programs of the same name.
     """
     watch = Stopwatch()
     flat: dict[str, bytes] = {}

@@ -1,4 +1,4 @@
-"""An integer model in files for others to execute and to check."""
+"""Export of an integer model to files for other tools to execute and check."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,14 +22,14 @@ from sigbit.quant import IntegerModel
 
 @dataclass(frozen=True)
 class OnnxOptions:
-    """What an exported ONNX model is.
+    """Options of an exported ONNX model.
 
     Parameters
     ----------
     layers : bool
         Every layer is an output, too, as stored integers.
     stored : bool
-        It goes from stored integers ``[batch, C, H, W]`` to stored integers.
+        Inputs and outputs are stored integers ``[batch, C, H, W]``.
     batch : int, optional
         Samples of its inputs; any number if not given.
     """
@@ -44,7 +44,7 @@ DEFAULT = OnnxOptions()
 
 @dataclass(frozen=True, kw_only=True)
 class ExportedModel(Result):
-    """An integer model that was written for others.
+    """An integer model that was written for other tools.
 
     Parameters
     ----------
@@ -55,8 +55,8 @@ class ExportedModel(Result):
     outputs : tuple of str
         Names of the outputs.
     checked : int, optional
-        Values of the ONNX model's outputs that ONNX Runtime gave in a test, all of them equal to
-        the integer model's; None without an ONNX model or ONNX Runtime.
+        Number of output values that ONNX Runtime computed in a test, all equal to the integer
+        model's; None without an ONNX model or ONNX Runtime.
     """
 
     name: str
@@ -78,8 +78,8 @@ def export_model(
 ) -> ExportedModel:
     """Write an integer model as ONNX, for ``torch.export``, or as a bundle of plain arrays.
 
-    Raises :class:`~sigbit.errors.UserError` for what does not exist or is not an integer model,
-    :class:`~sigbit.export.ExportError` for what cannot be written.
+    Raises :class:`~sigbit.errors.UserError` for a model that does not exist or is not an integer
+    model, :class:`~sigbit.export.ExportError` for a model that cannot be written.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def export_model(
         A folder or ``.zip`` file of weights, tables and golden values as ``.npy``, with a JSON file
         that explains them.
     onnx : OnnxOptions
-        What the ONNX model is.
+        Options of the ONNX model.
     vectors : int
         Random test images in the bundle.
     """
@@ -139,8 +139,8 @@ def export_model(
 
 
 def _checked(graph: IntegerGraph, exported: ModelProto, options: OnnxOptions) -> int:
-    """Values of outputs that ONNX Runtime gives for random inputs; :class:`CheckFailed` if one is
-    not the integer model's."""
+    """Return the number of output values that ONNX Runtime computes for random inputs; raise
+    :class:`CheckFailed` if one differs from the integer model's."""
     rng, count = np.random.default_rng(0), options.batch or _TESTED
     codes = [rng.integers(n.low, n.high + 1, (count, *n.type.shape)) for n in graph.inputs]
     if options.stored:
@@ -169,15 +169,15 @@ def _checked(graph: IntegerGraph, exported: ModelProto, options: OnnxOptions) ->
 def _between(
     kind: TensorType, axes: Axes, codes: NDArray[np.int64], rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Real values of stored integers and half-way between them, in the shape of their user."""
+    """Return real values of stored integers and half-way between them, in the user's shape."""
     halves = codes + rng.integers(-1, 2, codes.shape) / 2
     return axes.from_stored(kind.scale * (halves + kind.zero)).astype(np.float32)
 
 
 _TESTED = 2
-"""Samples of the test, where their number is open."""
+"""Samples of the test if their number is open."""
 
 
 def _bytes(path: Path) -> int:
-    """The size of a file; 0 for what is none."""
+    """Return the size of a file; 0 for any other path."""
     return path.stat().st_size if path.is_file() else 0

@@ -1,4 +1,4 @@
-"""Bits as users name them, and what they are on an accelerator."""
+"""Bits as users name them, and their formats on an accelerator."""
 
 import re
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ class Formats:
     ----------
     weights : str, optional
         ``esb8`` for two terms; if not given, the accelerator's own format, and for weights of a
-        quantized model what holds their integers.
+        quantized model a format that holds their integers.
     acts : str, optional
         ``esb7`` or ``esb8`` for two or three planes; if not given, as for weights.
     first_last : int
-        Least bits of the first and last layers' weights.
+        Minimum bits of the first and last layers' weights.
     bits : tuple of str
         Bits of single layers: ``LAYER=WEIGHTS/ACTS``, such as ``conv1=8/8``.
     """
@@ -33,7 +33,7 @@ class Formats:
     def spec(self, config: ArchConfig) -> QuantSpec:
         """Return these formats on ``config``, scales searched for the least squared error.
 
-        Raises :class:`~sigbit.errors.UserError` for what the accelerator does not have.
+        Raises :class:`~sigbit.errors.UserError` for formats that the accelerator does not have.
         """
         of_weights, of_acts = weight_bits(config), act_bits(config)
         if self.first_last not in of_weights:
@@ -56,12 +56,13 @@ class Formats:
 
 
 def weight_bits(config: ArchConfig) -> dict[int, int]:
-    """Return the terms of weights by their bits."""
+    """Return the number of terms of weights by their bits."""
     return {config.weight_format.bits: 1, 8: QuantSpec.from_arch(config).byte_terms}
 
 
 def act_bits(config: ArchConfig) -> dict[int, int]:
-    """Return the planes of activations by their bits: two planes of the 4-bit format hold 7."""
+    """Return the number of planes of activations by their bits: two planes of the 4-bit format hold
+    7."""
     spec = QuantSpec.from_arch(config)
     sides = 2 if config.act_format.signed else 1
     between = {

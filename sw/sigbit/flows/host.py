@@ -1,4 +1,4 @@
-"""What is left to the host, as flows list it."""
+"""The host's operations, as listed by flows."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,8 @@ from sigbit_hw.arch.host import HostPart
 
 @dataclass(frozen=True)
 class HostOperation:
-    """An operation that the host does after the accelerator, and where its user wrote it."""
+    """An operation that the host executes after the accelerator, and its location in the user's
+    source."""
 
     function: str
     operands: tuple[str, ...]
@@ -20,5 +21,5 @@ class HostOperation:
 
 
 def host_operations(part: HostPart) -> tuple[HostOperation, ...]:
-    """List the steps of ``part``, in their order."""
+    """List the steps of ``part`` in order."""
     return tuple(HostOperation(s.function, s.operands, s.results, s.source) for s in part.steps)

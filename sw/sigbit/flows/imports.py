@@ -1,4 +1,4 @@
-"""How the importers stand up to tests that other people wrote."""
+"""Evaluation of the importers by third-party tests."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -31,7 +31,8 @@ SUITES: Mapping[str, Callable[[], Iterator[Judged]]] = {
 
 @dataclass(frozen=True)
 class RefusedOperator:
-    """How many cases of a suite were refused for an operator, and why the most of them."""
+    """Number of cases of a suite that were refused for an operator, and the most frequent
+    reason."""
 
     suite: str
     operator: str
@@ -41,14 +42,14 @@ class RefusedOperator:
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedImports(Result):
-    """What all cases came to.
+    """Results of all cases.
 
     Parameters
     ----------
     rows : tuple of Count
         One for each suite.
     refused : tuple of RefusedOperator
-        Those refused most often first.
+        Refused operators, the most frequent first.
     faults : tuple of Judged
         Cases that are wrong or crash.
     """

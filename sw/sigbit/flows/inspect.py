@@ -1,4 +1,4 @@
-"""What a compiled Program holds: layers, memory, traffic, instructions, predicted cycles."""
+"""Contents of a compiled Program: layers, memory, traffic, instructions, predicted cycles."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ from sigbit_sim.memory import MemoryTiming
 @dataclass(frozen=True)
 class LayerFigures:
     """A layer: the segments of its first ``EXEC`` (operands times pairs of terms), and its tiles,
-    an ``EXEC`` each."""
+    one per ``EXEC``."""
 
     info: LayerInfo
     segments: int
@@ -46,7 +46,7 @@ class Region:
     content: str
 
     def to_json(self) -> dict[str, Any]:
-        """Return the region as JSON files have it."""
+        """Return the region as JSON values."""
         return {"from": self.start, "to": self.end, "content": self.content}
 
 
@@ -61,7 +61,7 @@ class LayerCost:
     fed, drain, wait : int
         Cycles in which the array takes operands, waits for the drain, waits for anything else.
     bound : str
-        What most cycles go to: "compute", "drain" or "loads".
+        The largest share of the cycles: "compute", "drain" or "loads".
     """
 
     layer: str
@@ -88,7 +88,7 @@ class Prediction:
         The layers' ideal cycles over all cycles.
     times : tuple of LayerCost
     timeline : Timeline, optional
-        When the engines work; only where details were asked for.
+        Activity of the engines; only if details were requested.
     """
 
     latency: int
@@ -100,8 +100,8 @@ class Prediction:
 
 @dataclass(frozen=True)
 class ProgramDetails:
-    """What only a report shows of a Program: how it fills the memories on the chip, and how often
-    each native weight code occurs in what its layers load."""
+    """Data for reports only: use of the memories on the chip, and the counts of each native weight
+    code in the weights that its layers load."""
 
     chip: Chip
     weights: tuple[GridUse, ...]
@@ -122,9 +122,9 @@ class InspectedProgram(Result):
     traffic : Traffic
         Transfers and bytes of one run.
     prediction : Prediction, optional
-        None if it was not asked for.
+        None if it was not requested.
     details : ProgramDetails, optional
-        None if they were not asked for.
+        None if they were not requested.
     """
 
     program: Program
@@ -137,12 +137,12 @@ class InspectedProgram(Result):
 
     @property
     def host(self) -> tuple[HostOperation, ...]:
-        """What is left to the host."""
+        """Operations left to the host."""
         return host_operations(self.program.host)
 
     def listing(self) -> str:
-        """Return the assembler listing, with a comment line where another layer begins: it
-        assembles again."""
+        """Return the assembler listing, with a comment line where a new layer begins; it can be
+        assembled again."""
         net, lines = self.program, []
         current = None
         for instr, line in zip(net.listing, listing(net.listing).splitlines(), strict=True):
@@ -199,9 +199,10 @@ def inspect(
     cycles : bool
         Predict the cycles of every layer.
     latency : int
-        Memory latency that is predicted with, in cycles.
+        Memory latency for the prediction, in cycles.
     details : bool
-        Also find what only a report shows: the timeline, the memories on the chip and the weights.
+        Also collect the data that only a report shows: the timeline, the memories on the chip and
+        the weights.
     """
     watch = Stopwatch()
     net = load_program(program)
@@ -264,5 +265,5 @@ def _memory_map(net: Program) -> tuple[Region, ...]:
 
 
 def _span(net: Program, port: Port) -> tuple[int, int]:
-    """Return where all images of a port lie."""
+    """Return the address range of all images of a port."""
     return port.offset, port.offset + net.images * port.bytes(net.config)

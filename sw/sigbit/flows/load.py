@@ -1,4 +1,4 @@
-"""A board's bitstream onto the board."""
+"""Loading of a bitstream onto a board."""
 
 import subprocess
 from dataclasses import dataclass
@@ -13,7 +13,8 @@ from sigbit_tools.toolchain import ToolchainError, loader_tool
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded(Result):
-    """A bitstream that a board has, until it loses power unless it is in its ``flash``."""
+    """A bitstream loaded onto a board, kept until power is lost, or permanently in its
+    ``flash``."""
 
     board: str
     bitstream: Path
@@ -21,7 +22,7 @@ class Loaded(Result):
 
 
 def load(board: str, source: Path, *, flash: bool = False) -> Loaded:
-    """Give ``board``, connected by USB, the bitstream ``source``, or the one that
+    """Load onto ``board``, connected by USB, the bitstream ``source``, or the one that
     :func:`~sigbit.flows.build.build` has written into the folder ``source``.
 
     Raises :class:`~sigbit.errors.UserError` if there is no such board or file,

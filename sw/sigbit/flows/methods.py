@@ -1,4 +1,4 @@
-"""What there is to train with, and what it costs on an accelerator."""
+"""Quantizers and training strategies, and their cost on an accelerator."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

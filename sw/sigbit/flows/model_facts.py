@@ -15,7 +15,7 @@ from sigbit.report.grids import GridUse
 class TensorFacts:
     """An input or output: ``real = scale * (stored + zero)``.
 
-    ``shape`` is that of one sample as the network's user gives or gets it, ``axes`` names its axes.
+    ``shape`` is the shape of one sample for the network's user, ``axes`` names its axes.
     """
 
     name: str
@@ -28,8 +28,8 @@ class TensorFacts:
 
 @dataclass(frozen=True)
 class LayerFacts:
-    """A layer: ``weights`` counts the integers of its kernels, ``macs`` native
-    multiply-accumulates; ``terms`` are those of each operand's weights."""
+    """A layer: ``weights`` is the number of integers in its kernels, ``macs`` of native
+    multiply-accumulates, ``terms`` of terms in each operand's weights."""
 
     name: str
     kind: str
@@ -61,8 +61,8 @@ class ModelFacts(Result):
 
 
 def model_facts(path: Path, *, details: bool = False) -> ModelFacts:
-    """Read an integer model and describe it, with ``details`` how often each weight occurs too;
-    ``FileError`` if it is none."""
+    """Read an integer model and describe it, with ``details`` also the count of each weight value;
+    raise ``FileError`` if the file is not an integer model."""
     watch = Stopwatch()
     graph = load_model(path)
     layers = tuple(_layer(graph, n) for n in graph.nodes if not isinstance(n, Input))

@@ -1,4 +1,4 @@
-"""What people ask of a Program first."""
+"""Summary of a Program."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -24,7 +24,7 @@ class ProgramFacts:
     memory_bytes : int
         DMA window.
     host : tuple of HostOperation
-        What is left to the host.
+        Operations left to the host.
     """
 
     name: str

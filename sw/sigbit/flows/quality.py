@@ -1,4 +1,4 @@
-"""How good a quantized network is: layer by layer, and against the float network."""
+"""Quality of a quantized network: layer by layer, and against the float network."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -20,9 +20,9 @@ from sigbit.quant.plan.plans import InputPlan
 from sigbit.quant.post.reconstruction.judge import decisions
 
 _BATCH = 8
-"""Samples that are evaluated at a time."""
+"""Samples evaluated at a time."""
 MEASURED = 8
-"""Calibration samples that the layers are measured on."""
+"""Calibration samples on which the layers are measured."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,15 @@ class LayerQuality:
     shape : tuple of int
         Without the batch.
     weight_terms : int, optional
-        Terms of the weights; None where there are none.
+        Terms of the weights; None if there are none.
     act_planes : int
         Planes of the tensor.
     scale : float
     snr_db : float, optional
-        Signal-to-noise ratio in decibels; None where there is no float tensor to compare with, or
-        no noise.
+        Signal-to-noise ratio in decibels; None if there is no float tensor to compare with, or no
+        noise.
     location : str
-        The line of the source that made it.
+        The source line that defines it.
     """
 
     layer: str
@@ -58,24 +58,24 @@ class LayerQuality:
 
 @dataclass(frozen=True)
 class LayerCodes:
-    """Whether a layer gives the codes of the quantized model that it comes from, over all that its
-    weights and the grids of its inputs can reach.
+    """True if a layer gives the codes of the quantized model that it comes from, over all values
+    that its weights and the grids of its inputs can reach.
 
     Parameters
     ----------
     name : str
     exact : bool
     codes_off : int, optional
-        Accumulators, over all channels, at which it gives another code; None where codes cannot be
+        Accumulators, over all channels, at which it gives another code; None if codes cannot be
         compared.
     accumulators : int, optional
-        How many there are.
+        Number of accumulators.
     most_off : int, optional
-        By how many codes it is off at most.
+        Largest deviation in codes.
     reason : str
-        Why codes cannot be compared.
+        Reason why codes cannot be compared.
     location : str
-        The line, or the node, that made it.
+        The source line, or the node, that defines it.
     """
 
     name: str
@@ -98,7 +98,7 @@ class LayerCodes:
 
 
 def layer_codes(prepared: PreparedModel) -> tuple[LayerCodes, ...]:
-    """Return how exact the layers are of which a quantized model says what their codes are; after
+    """Return the exactness of the layers whose codes a quantized model defines; after
     ``convert``."""
     exactness, found = prepared.exactness, []
     for p in prepared.plan.layers:
@@ -114,7 +114,7 @@ def layer_codes(prepared: PreparedModel) -> tuple[LayerCodes, ...]:
 
 def refuse_inexact(name: str, quantized: bool, codes: tuple[LayerCodes, ...]) -> None:
     """Raise :class:`QuantizationError` unless network ``name`` is ``quantized`` and all its layers
-    have its ``codes``."""
+    are exact in ``codes``."""
     if not quantized:
         raise QuantizationError(
             f"--exact: {name} has no quantizers, so that there are no codes to be equal to: give a "
@@ -135,7 +135,7 @@ def _said(codes: LayerCodes) -> str:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Decisions of the first output, on samples that were not calibrated with.
+    """Decisions of the first output, on samples not used for calibration.
 
     Parameters
     ----------
@@ -187,8 +187,8 @@ def layer_qualities(
 def agreement(
     network: FloatNetwork, integer: IntegerModel | BulkModel, samples: Samples, tell: Tell
 ) -> Agreement:
-    """Return how often the decisions of float network and integer model agree, and how often they
-    are right."""
+    """Return the share of decisions in which float network and integer model agree, and the shares
+    of right decisions."""
     counts: Counter[str] = Counter()
     for first, in_float, quantized in _decided(network.graph, integer, samples, tell):
         counts["all"] += in_float.numel()

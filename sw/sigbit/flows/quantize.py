@@ -45,9 +45,9 @@ from sigbit_hw.arch.program import Program
 from sigbit_tools.toolchain import cache_dir
 
 RECONSTRUCTION_SAMPLES = 128
-"""Samples for a reconstruction if their number is not given."""
+"""Default number of samples for a reconstruction."""
 PROGRAM_SUFFIX = ".sigbit"
-"""How the names of Programs' files end."""
+"""Suffix of Programs' files."""
 
 
 def quantize(
@@ -63,25 +63,25 @@ def quantize(
 ) -> QuantizedNetwork:
     """Quantize a trained float network and compile it.
 
-    Raises :class:`~sigbit_tools.errors.SigbitError` for what does not exist, does not fit, or
-    cannot be quantized or compiled; nothing is written then.
+    Raises :class:`~sigbit_tools.errors.SigbitError` for a network or data that do not exist, do not
+    fit, or cannot be quantized or compiled; nothing is written in that case.
 
     Parameters
     ----------
     network : str, model or Network
         The float network; a name or a model alone is enough for networks that know their inputs.
     calibration : str, arrays or Calibration
-        The samples to calibrate and to test with; a name or arrays alone give the usual number.
+        The samples to calibrate and to test with; a name or arrays alone give the default number.
     output : Path, optional
-        What to write: ``NET.sigbit``, the Program, or ``NET.sbm``, the integer model.
+        Output file: ``NET.sigbit``, the Program, or ``NET.sbm``, the integer model.
     arch : str or ArchConfig
         The accelerator; a budget of LUTs chooses another number system for it.
     formats : Formats, optional
-        Bits of weights and activations; those of the accelerator if not given.
+        Bits of weights and activations; the accelerator's own if not given.
     budget : Budget, optional
-        Within what to search for a number system and for bits.
+        Limits for the search for a number system and for bits.
     post : PostTraining, optional
-        Which steps to take.
+        Steps to apply.
     """
     watch = Stopwatch()
     wanted = Network.of(network)
@@ -182,7 +182,7 @@ def _check(output: Path | None, formats: Formats, budget: Budget) -> None:
 
 
 class _Search:
-    """The network that scales and bits are searched for, and the samples to do it on.
+    """The network for the search for scales and bits, and the samples to search on.
 
     Its batch norms are folded, and its layers equalized if ``post`` says so.
     """
@@ -200,8 +200,8 @@ class _Search:
             self.graph = equalized(self.graph, self.samples)
 
     def final(self, spec: QuantSpec) -> tuple[PreparedModel, tuple[ReconstructionStep, ...] | None]:
-        """Return the network with the best scales, reconstructed if that is wanted, and what each
-        step of that brought."""
+        """Return the network with the best scales, reconstructed if requested, and the effect of
+        each reconstruction step."""
         if self._post.reconstruct is None:
             return self.quantized(spec), None
         found = reconstruct(

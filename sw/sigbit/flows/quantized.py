@@ -1,4 +1,4 @@
-"""What is quantized and how, and what came of it."""
+"""Options and results of quantization."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,7 @@ class PostTraining:
         Round weights, and learn, for the least error of layers and blocks, as far as that raises
         agreement with the float network.
     exact : bool
-        Refuse a network that is not a quantized one, or a layer of which has not its codes.
+        Refuse a network that is not quantized, or that has a layer without its codes.
     """
 
     equalize: bool = False
@@ -60,8 +60,8 @@ class ReconstructionStep:
     ----------
     step : str
     agreement : float
-        Share of the decisions on held-out calibration samples that are the float network's, with
-        the step and all that were kept before it.
+        Share of the decisions on held-out calibration samples that agree with the float network,
+        with the step and all steps kept before it.
     error : float
         Relative squared error of the outputs there.
     kept : bool
@@ -75,7 +75,7 @@ class ReconstructionStep:
 
 @dataclass(frozen=True)
 class QuantizationDetails:
-    """What only a report shows: the Program, taken apart, None if an integer model was written
+    """Data for reports only: the Program, taken apart, None if an integer model was written
     instead, and the tensors beside the float network's."""
 
     program: InspectedProgram | None
@@ -90,31 +90,31 @@ class QuantizedNetwork(Result):
     ----------
     integer : IntegerModel
     config : ArchConfig
-        The accelerator; with a budget of LUTs the one that was chosen.
+        The accelerator; with a budget of LUTs the chosen one.
     program : Program, optional
         None if the integer model was written instead.
     file : Path, optional
-        What was written.
+        The file that was written.
     model, weights : str
-        The name of the network, and where its weights come from.
+        The name of the network, and the origin of its weights.
     formats, budget, post
-        As given.
+        Arguments of :func:`~sigbit.flows.quantize.quantize`.
     number_systems : tuple of NumberSystem, optional
-        With a budget of LUTs: accelerators that were considered, those of least error first.
+        With a budget of LUTs: accelerators that were considered, by ascending error.
     chosen_bits : ChosenBits, optional
         With a budget of cycles or bytes: the bits of each layer.
     reconstruction : tuple of ReconstructionStep, optional
-        With reconstruction: what each step brought.
+        With reconstruction: the effect of each step.
     quantizers : int
         Quantizers in the float network.
     calibration, test : str
-        Which samples were calibrated and tested with.
+        Samples used for calibration and for testing.
     quality : Agreement
     layers : tuple of LayerQuality
     codes : tuple of LayerCodes
-        Of a quantized network: the layers of which it says what their codes are.
+        Of a quantized network: the layers whose codes it defines.
     details : QuantizationDetails, optional
-        None if they were not asked for.
+        None if they were not requested.
     """
 
     integer: IntegerModel

@@ -14,7 +14,7 @@ from sigbit_tools.stopwatch import Stopwatch as Stopwatch
 
 @runtime_checkable
 class Document(Protocol):
-    """What says itself how it becomes JSON values."""
+    """Class with its own conversion to JSON values."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -23,7 +23,7 @@ class Document(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What a flow found, with what it took.
+    """Result of a flow, with its run time.
 
     ``schema_version`` grows whenever a field is renamed, removed or given another meaning; new
     fields leave it alone.

@@ -41,36 +41,37 @@ from sigbit_hw.arch.program import Program
 from sigbit_sim.memory import MemoryTiming
 
 Inputs = ArrayLike | Mapping[str, ArrayLike]
-"""Samples in the network's own shape, ``[N, *shape]``; those of several inputs by name."""
+"""Samples in the network's own shape, ``[N, *shape]``; for several inputs, by name."""
 Kept = Literal["outputs", "layers", "details"]
-"""Parts of a run's result that are kept: each includes those before it."""
+"""Parts of a run's result to keep: each includes those before it."""
 
 
 @dataclass(frozen=True)
 class Compared:
-    """Codes that were compared, and the layers in which some differ."""
+    """Number of codes compared, and the layers in which some differ."""
 
     codes: int
     mismatches: tuple[Mismatch, ...]
 
     @property
     def different(self) -> int:
-        """Codes that differ."""
+        """Number of codes that differ."""
         return sum(mismatch.count for mismatch in self.mismatches)
 
 
 @dataclass(frozen=True)
 class RunDetails:
-    """What only a report shows of a run.
+    """Data of a run for reports only.
 
     Parameters
     ----------
     program : InspectedProgram
         The Program, taken apart.
     timeline : Timeline, optional
-        When the engines worked in the first run, as the device measured it; None where it does not.
+        Activity of the engines in the first run, as the device measured it; None if it does not
+        measure it.
     activations : tuple of GridUse
-        How the layers' values use their grids; empty where the device does not see layers.
+        Use of the grids by the layers' values; empty if the device cannot return layers.
     """
 
     program: InspectedProgram
@@ -80,28 +81,28 @@ class RunDetails:
 
 @dataclass(frozen=True, kw_only=True)
 class ProgramRun(Result):
-    """What a device made of some images.
+    """Results of a device on a set of images.
 
     Parameters
     ----------
     program : Program
     device : str
     outputs : mapping
-        Results ``[N, *shape]`` by name, as those of the float model: what the Program leaves to
-        the host is done; NaN pads samples that have less than others. The accelerator's outputs as
+        Results ``[N, *shape]`` by name, equivalent to the float model's: the host's operations are
+        applied; NaN pads samples with fewer values than others. The accelerator's outputs as
         stored integers if the inputs were.
     layers : mapping
-        Stored integers ``[N, C, H, W]`` of every layer, if they were asked for.
+        Stored integers ``[N, C, H, W]`` of every layer, if they were requested.
     cycles : array, optional
-        Cycles of each run; None where the device does not count.
+        Cycles of each run; None if the device does not count.
     counters : list
         Performance counters of each run.
     compared : mapping
-        What was compared, and what came of it; empty without a comparison.
+        Comparisons and their results; empty without a comparison.
     clipped : mapping
-        By input the share of the values other than 0 that lie outside of what it stores.
+        Share of the nonzero values outside the storable range, by input.
     details : RunDetails, optional
-        None if they were not asked for.
+        None if they were not requested.
     """
 
     program: Program
@@ -116,12 +117,12 @@ class ProgramRun(Result):
 
     @property
     def images(self) -> int:
-        """Images that were run."""
+        """Number of images that were run."""
         return len(next(iter(self.outputs.values())))
 
     @property
     def mismatches(self) -> int:
-        """Codes that differ, in all comparisons together."""
+        """Number of codes that differ, in all comparisons together."""
         return sum(found.different for found in self.compared.values())
 
     def to_json(self) -> dict[str, Any]:
@@ -161,25 +162,25 @@ def run(
     """Run a Program.
 
     Raises :class:`~sigbit_hw.arch.program.ProgramError` for files that hold no Program and inputs
-    that it does not take, :class:`~sigbit.runtime.DeviceError` if the accelerator stops.
+    that do not fit it, :class:`~sigbit.runtime.DeviceError` if the accelerator stops.
 
     Parameters
     ----------
     program : Program, str or Path
         The Program, or the name of its file.
     inputs : array or mapping of arrays
-        In the network's own shapes, with the samples in front.
+        In the network's own shapes, with the sample axis in front.
     device : str
         "interp", "rtl", "netlist", or a board and its port such as "ulx3s:/dev/ttyUSB0".
     target : str
-        Whose cells a netlist is made of: "xcup" or "ecp5".
+        Target that provides a netlist's cells: "xcup" or "ecp5".
     latency : int
         Memory latency of RTL and netlist, in cycles.
     stored : bool
         Inputs and outputs are stored integers instead of real values: ``real = scale * (stored +
         zero)``. Nothing is done on the host.
     keep : "outputs", "layers" or "details"
-        Also keep every layer's stored integers; also find what a report shows.
+        Also keep every layer's stored integers; also collect the data of a report.
     """
     watch = Stopwatch()
     runs = _Runs(load_program(program), inputs, stored, target, latency, tell)
@@ -201,9 +202,9 @@ def compare(
     tell: Tell = silent,
 ) -> ProgramRun:
     """Run a Program on the interpreter and on ``device``, and compare the codes of all layers; of
-    the outputs alone where the device does not see layers, as boards do not.
+    the outputs alone if the device cannot return layers, as boards cannot.
 
-    The test vectors of the Program run on both and are compared with the codes that it keeps.
+    The test vectors of the Program run on both and are compared with the codes stored in it.
     Parameters and exceptions are those of :func:`run`, but ``device`` cannot be the interpreter. A
     difference is not an exception: see :attr:`ProgramRun.mismatches`.
     """
@@ -297,7 +298,7 @@ def _clipped(program: Program, inputs: Inputs) -> dict[str, float]:
 
 
 def _numbers(values: NDArray[Any]) -> Any:
-    """Nested lists; null for what a sample has not, which is NaN."""
+    """Return nested lists; null for values that a sample lacks, which are NaN."""
     if values.dtype.kind != "f" or not np.isnan(values).any():
         return plain(values)
     found = values.astype(object)

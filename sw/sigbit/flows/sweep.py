@@ -1,4 +1,4 @@
-"""Sweeps: many runs of a configuration whose keys vary."""
+"""Sweeps: many runs of a configuration with varying keys."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,15 +24,15 @@ class SweepOutcome(Result):
     study : str
         Its name.
     metric : str
-        What the trials are compared by.
+        Metric that ranks the trials.
     space : mapping
-        What is varied, by key.
+        Search space, by key.
     trials : tuple of mapping
         The best first: number, varied keys, the summary of the run, and ``value``.
     failures : mapping
-        Why trials have no value, by number.
+        Reasons for trials without a value, by number.
     running : int
-        Trials that others are at, or that were cut off so recently that they may be.
+        Trials in progress elsewhere, including those interrupted so recently that they may be.
     best : Path, optional
         Folder of the best trial, if there is one.
     """
@@ -57,7 +57,7 @@ def sweep(
     machine: Machine | None = None,
     tell: Tell = silent,
 ) -> SweepOutcome:
-    """Do trials of the study in ``config``'s table ``sweep`` until none is left.
+    """Run trials of the study in ``config``'s table ``sweep`` until none is left.
 
     Any number of processes on any number of machines may take part, with the same ``storage`` and
     ``name``.
@@ -69,7 +69,7 @@ def sweep(
     storage : str, optional
         URL of the study; a file in ``output`` if not given.
     name : str, optional
-        Name of the study; that of ``config`` if not given.
+        Name of the study; the name in ``config`` if not given.
     data : Path, optional
         The folder of data sets.
     twins : Path, optional

@@ -1,4 +1,4 @@
-"""What an accelerator costs on a target, counted before place and route."""
+"""Cost of an accelerator on a target, counted before place and route."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -80,7 +80,8 @@ def synth(
 
 
 def by_block(tree: Block) -> Iterator[tuple[str, int, Block]]:
-    """Yield all blocks: the path of names, the instances in the accelerator, the block."""
+    """Yield all blocks: the path of names, the number of instances in the accelerator, the
+    block."""
     stack = [("", 1, tree)]
     while stack:
         path, count, block = stack.pop()

@@ -13,12 +13,12 @@ from sigbit_synthesis.paths import Path
 from sigbit_synthesis.report import GOAL, Block
 
 LEVELS, CARRIES = 4, 1
-"""The most logic between registers of array and post-processing for a fast clock."""
+"""Maximum logic between registers of array and post-processing for a fast clock."""
 _COSTS = ("LUT", "FF", "carry", "LUT memory", "SRL", "wide mux", "memory bits", "blocks")
 
 
 def page(synthesized: Synthesized, command: str) -> str:
-    """Return a self-contained page; ``command`` makes it again."""
+    """Return a self-contained page; ``command`` is the command that reproduces it."""
     report = synthesized.report
     config, total = report.config, report.total
     good = all(p.levels <= LEVELS and p.carries <= CARRIES for p in report.paths[GOAL])

@@ -1,4 +1,4 @@
-"""Targets of synthesis that users name."""
+"""Synthesis targets by name."""
 
 from sigbit.errors import UserError
 from sigbit_synthesis import Target

@@ -1,4 +1,4 @@
-"""What a Program moves between memory and chip: bytes by kind, and by layer."""
+"""Traffic of a Program between memory and chip: bytes by kind, and by layer."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from sigbit_hw.arch.program import Program
 
 @dataclass(frozen=True)
 class Traffic:
-    """Transfers and bytes of a run by kind; bytes loaded and stored by the number of the layer
-    that the instruction is tagged with."""
+    """Transfers and bytes of a run by kind; bytes loaded and stored by the layer number in the
+    instruction's tag."""
 
     transfers: dict[str, int]
     bytes: dict[str, int]
@@ -19,8 +19,8 @@ class Traffic:
 
 
 def spilled(program: Program) -> tuple[int, int]:
-    """Return the first byte, and the byte after the last, of the values that the accelerator puts
-    into memory for itself; empty if it keeps all on the chip."""
+    """Return the first byte, and the byte after the last, of the accelerator's intermediate values
+    in memory; empty if all of them stay on the chip."""
     start, end = program.write_window
     return start, min((port.offset for port in program.outputs), default=end)
 

@@ -20,7 +20,7 @@ class TrainedModel(Result):
     folder, config : Path
         The folder of the run, and the configuration file.
     arch : str
-        What other commands' ``--arch`` takes for its accelerator.
+        Its accelerator, as an argument for other commands' ``--arch``.
     model, dataset : str
         Names of the network and of the data set.
     accuracy_float, accuracy_quantized, accuracy_deployed : float
@@ -32,18 +32,18 @@ class TrainedModel(Result):
     epochs : int
         Epochs of quantization-aware training.
     digest : str
-        Of the configuration.
+        Digest of the configuration.
     machine : mapping
-        Where it was trained.
+        The machine that it was trained on.
     measures : mapping
-        What the strategies measured.
+        Measurements of the strategies.
     mean_iou_float, mean_iou_quantized, mean_iou_deployed : float, optional
-        Mean intersections over union, where the targets are images.
+        Mean intersections over union, if the targets are images.
     basis_error : mapping, optional
-        Squared errors of the integers that stand for learned bases, by "weights" or "activations"
+        Squared errors of the integers that represent learned bases, by "weights" or "activations"
         and by layer.
     bits : mapping, optional
-        Bits of each layer's weights, where they were learned.
+        Bits of each layer's weights, if they were learned.
     """
 
     folder: Path
@@ -79,18 +79,18 @@ def train(
     """Train a float network, quantize it, train that, and convert it to integers.
 
     ``KeyboardInterrupt`` (Ctrl-C, or SIGTERM) leaves a checkpoint in ``output``, from which the
-    same call with ``Options(resume=True)`` goes on.
+    same call with ``Options(resume=True)`` continues.
 
     Parameters
     ----------
     config : Path
-        A TOML file that says what to train.
+        A TOML file with the training configuration.
     output : Path
-        The folder of the run; made new.
+        The folder of the run, which is created.
     data : Path, optional
         The folder of data sets.
     options : Options, optional
-        What does not change the result.
+        Options that do not change the result.
     machine : Machine, optional
         The processes and the device to train on; one process on the CPU if not given.
     """
@@ -111,8 +111,8 @@ def train(
 
 
 def steps(tell: Tell, machine: Machine, title: str = "") -> Callable[[str, Progress], None]:
-    """Return a callback of :class:`~sigbit.training.TrainingRun` that tells phase, epoch and loss,
-    after ``title``; of several processes the main one tells."""
+    """Return a callback of :class:`~sigbit.training.TrainingRun` that reports phase, epoch and
+    loss, after ``title``; of several processes only the main one reports."""
 
     def told(phase: str, state: Progress) -> None:
         if machine.is_main:

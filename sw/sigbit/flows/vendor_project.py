@@ -17,19 +17,19 @@ from sigbit_synthesis.emitted import cached_verilog
 from sigbit_tools.files import make_folder, write_text
 
 CLOCK_MHZ = 200.0
-"""The clock that projects ask for by default, as the cycle model's frame rates assume it."""
+"""Default clock of projects, the one that the cycle model's frame rates assume."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WrittenProject(BoardFiles):
-    """A project that the vendor's tools have not built yet: nothing is known of what placements
-    would bear, or take.
+    """A project that the vendor's tools have not built yet: the clock and the cells of its
+    placements are unknown.
 
     Parameters
     ----------
     verilog_sha256 : str
-        SHA-256 of the accelerator's Verilog in the project: what simulations run, without their
-        trace ports.
+        SHA-256 of the accelerator's Verilog in the project: the Verilog of the simulations, without
+        their trace ports.
     """
 
     verilog_sha256: str
@@ -50,8 +50,8 @@ def write_project(
 ) -> WrittenProject:
     """Write a project that puts ``arch`` (by default the board's) onto ``board`` into ``folder``.
 
-    Raises :class:`~sigbit.errors.UserError` for boards and accelerators that do not exist or do not
-    go together.
+    Raises :class:`~sigbit.errors.UserError` for boards and accelerators that do not exist or are
+    not compatible.
     """
     watch = Stopwatch()
     with given(f"board {board}"):

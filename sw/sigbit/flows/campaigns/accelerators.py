@@ -1,4 +1,4 @@
-"""Synthesis and simulators, as the benchmark of number systems wants them."""
+"""Synthesis and simulators for the benchmark of number systems."""
 
 from sigbit.bench.number_systems.row import Candidate, Costs, Row
 from sigbit.bench.number_systems.systems import System, accelerator
@@ -10,7 +10,7 @@ from sigbit_synthesis.twos_complement import plain_dot
 
 
 class Accelerators:
-    """What accelerators cost, and whether they compute; all results are cached."""
+    """Cost and verification of accelerators; all results are cached."""
 
     def synthesize(self, config: ArchConfig, target: str, progress: Tell) -> Costs:
         """Map with Yosys."""
@@ -52,5 +52,5 @@ class Accelerators:
         }
 
     def verify(self, config: ArchConfig, target: str, progress: Tell) -> str:
-        """Random programs on interpreter and RTL."""
+        """Run random programs on interpreter and RTL."""
         return verify(config, Target(target), progress)

@@ -39,13 +39,13 @@ SLOWER: Mapping[str, MemoryTiming] = MappingProxyType(
         "refresh": MemoryTiming(refresh_period=1560, refresh_cycles=70),
     }
 )
-"""Memories with which modelled rows are predicted besides their own. The refresh is that of a DDR4
-memory of 8 Gbit, 350 ns of every 7.8 us, at 200 MHz."""
+"""Memories for which modelled rows are predicted in addition to their own. The refresh corresponds
+to a DDR4 memory of 8 Gbit, 350 ns of every 7.8 us, at 200 MHz."""
 
 
 def memory_timing(latency: int, bandwidth: str, refresh: str) -> MemoryTiming:
-    """The memory of ``latency`` cycles whose bandwidth is a ratio ("1/2", "0.5") and whose refresh
-    is "cycles/period" or "0"; :class:`UserError` says what is wrong."""
+    """Return the memory of ``latency`` cycles whose bandwidth is a ratio ("1/2", "0.5") and whose
+    refresh is "cycles/period" or "0"; raise :class:`UserError` for anything else."""
     try:
         cycles, _, period = refresh.partition("/")
         return MemoryTiming(latency, Fraction(bandwidth), int(period or 0), int(cycles))
@@ -58,14 +58,14 @@ def memory_timing(latency: int, bandwidth: str, refresh: str) -> MemoryTiming:
 
 @dataclass(frozen=True)
 class Memories:
-    """The memories behind the ports: ``memory``, on each port but the first with a latency ``skew``
-    cycles above that of the one before."""
+    """The memories behind the ports: ``memory``, with a latency that grows by ``skew`` cycles from
+    one port to the next."""
 
     memory: MemoryTiming = PLAIN
     skew: int = 0
 
     def of(self, config: ArchConfig) -> list[MemoryTiming]:
-        """One for every port."""
+        """Return one memory per port."""
         first = self.memory.latency
         return [
             replace(self.memory, latency=first + port * self.skew) for port in range(config.ports)
@@ -73,7 +73,7 @@ class Memories:
 
     @property
     def name(self) -> str | None:
-        """What rows call them; None for the plain one."""
+        """Name in the rows; None for the plain memory."""
         columns = self.columns
         plain = Memories().columns
         words = [f"{k} {v}" for k, v in columns.items() if v != plain[k]]
@@ -81,7 +81,7 @@ class Memories:
 
     @property
     def columns(self) -> dict[str, Any]:
-        """As the argument of a job."""
+        """The memories as an argument of a job."""
         memory = self.memory
         return {
             "latency": memory.latency,
@@ -94,7 +94,7 @@ class Memories:
 
 
 class Simulators:
-    """The simulators as the benchmark wants them; devices are kept for the next row."""
+    """The benchmark's simulators; devices are kept for the next row."""
 
     def __init__(self, memories: Memories) -> None:
         self._memories = memories
@@ -106,7 +106,7 @@ class Simulators:
         return self._memories.name
 
     def devices(self, config: ArchConfig) -> list[Device]:
-        """Interpreter and RTL."""
+        """Return interpreter and RTL."""
         if config.digest not in self._devices:
             self._devices[config.digest] = [
                 open_device(name, config, self._memories.of(config))
@@ -115,15 +115,15 @@ class Simulators:
         return self._devices[config.digest]
 
     def predict(self, program: Program) -> Prediction:
-        """What the cycle model says."""
+        """Return the prediction of the cycle model."""
         return predict(program, self._memories.of(program.config))
 
     def slower(self, program: Program) -> dict[str, int]:
-        """Cycles with every memory of :data:`SLOWER`."""
+        """Return the cycles with every memory of :data:`SLOWER`."""
         return {name: predict(program, memory).cycles for name, memory in SLOWER.items()}
 
     def netlist(self, config: ArchConfig) -> str:
-        """SHA-256 of the Verilog."""
+        """Return the SHA-256 of the Verilog."""
         return hashlib.sha256(cached_verilog(config).encode()).hexdigest()
 
 
@@ -162,7 +162,7 @@ def bench_nets(
 def net_jobs(
     only: str | None, preset: str | None, images: int, memories: Memories, data: Path | None
 ) -> list[Job]:
-    """A job for each network and accelerator; those of the cycle model come last."""
+    """Return a job for each network and accelerator; those of the cycle model come last."""
     found = [
         _job(case, {"images": images} if case in CASES else {}, memories, data)
         for case in (*CASES, *MODELLED)
@@ -194,7 +194,7 @@ def _job(case: Case, more: dict[str, Any], memories: Memories, data: Path | None
 def simulated(
     case: dict[str, Any], images: int, memory: dict[str, Any], data: str | None, tell: Tell
 ) -> list[Row]:
-    """The row of a network on interpreter and RTL."""
+    """Return the row of a network on interpreter and RTL."""
     one = Case(**case)
     with one_thread():
         simulators = _simulators(_memories(memory))
@@ -204,7 +204,7 @@ def simulated(
 def modelled(
     case: dict[str, Any], memory: dict[str, Any], data: str | None, tell: Tell
 ) -> list[Row]:
-    """The rows of a network by the cycle model."""
+    """Return the rows of a network by the cycle model."""
     one = Case(**case)
     with one_thread():
         simulators = _simulators(_memories(memory))

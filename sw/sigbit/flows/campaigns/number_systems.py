@@ -30,9 +30,9 @@ CODE = (
     *(f"sigbit.flows.campaigns.{name}" for name in ("accelerators", "random_programs")),
     __name__,
 )
-"""What the rows depend on."""
+"""Sources that the rows depend on."""
 FABRICS = ("xcup", "ecp5")
-"""Fabrics that are compared unless others are named."""
+"""Fabrics to compare by default."""
 
 
 def bench_number_systems(
@@ -44,19 +44,19 @@ def bench_number_systems(
     place: Place | None = None,
     watcher: Watcher | None = None,
 ) -> CampaignResult:
-    """Map the accelerators of which accelerator, number system, bits or fabric contain ``only``,
-    run random programs on them, and measure the errors of their formats.
+    """Map the accelerators whose name, number system, bits or fabric contain ``only``, run random
+    programs on them, and measure the errors of their formats.
 
     Parameters
     ----------
     targets : sequence of str
         Fabrics.
     routed : sequence of Path
-        JSON of ``sigbit build``: its clock stands in the row of the same netlist.
+        JSON of ``sigbit build``: its clock is added to the row of the same netlist.
     data : Path, optional
         Folder of data sets and checkpoints; without it the zoo's layers are random.
 
-    Raises :class:`~sigbit.errors.UserError` if there is no such row, and for a file that names no
+    Raises :class:`~sigbit.errors.UserError` if there is no such row, and for a file without a
     clock.
     """
     place, watcher = place or Place(), watcher or Watcher()
@@ -144,7 +144,7 @@ def _benchmark(clocks: dict[str, float]) -> Benchmark:
 
 
 def _with_clock(clocks: dict[str, float], row: Row) -> Row:
-    """``row`` with the clock that place and route reached for its netlist, if it is known."""
+    """Return ``row`` with the clock that place and route reached for its netlist, if known."""
     clock: Any = clocks.get(row.get("netlist_sha256") or "")
     return row if clock is None else {**row, "fmax_mhz": clock}
 

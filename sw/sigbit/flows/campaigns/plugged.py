@@ -1,4 +1,4 @@
-"""Jobs that know the plugins of the process that started their campaign."""
+"""Jobs with the plugins of the process that started their campaign."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,8 +11,8 @@ from sigbit.plugins import load_installed, load_plugin, loaded
 
 
 def with_plugins(jobs: Sequence[Job]) -> list[Job]:
-    """``jobs`` that load the plugins of this process first, wherever they run. Their results are
-    kept under the plugins' contents too."""
+    """Return ``jobs`` that load the plugins of this process first, wherever they run. The keys of
+    their results include the plugins' contents."""
     found = loaded()
     if not found:
         return list(jobs)
@@ -41,7 +41,7 @@ def run(
 ) -> list[Row]:
     """Load plugins, then call a job's own function.
 
-    Raises :class:`~sigbit.errors.UserError` where a plugin is missing or another one.
+    Raises :class:`~sigbit.errors.UserError` if a plugin is missing or differs.
     """
     load_installed()
     for name in names:

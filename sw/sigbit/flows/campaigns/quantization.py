@@ -27,7 +27,7 @@ from sigbit_tools.toolchain import cache_dir
 
 POST, RATES, SPEED = "post-training", "rates", "speed"
 OTHERS = (POST, RATES, SPEED)
-"""Groups beside those that train."""
+"""Groups other than those that train."""
 CODE = (
     *NETWORKS,
     "sigbit.accelerators",
@@ -36,24 +36,24 @@ CODE = (
     "sigbit.training",
     quantization_jobs.__name__,
 )
-"""What rows without training depend on."""
+"""Sources that rows without training depend on."""
 _JOBS = quantization_jobs.__name__
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Which rows are asked for.
+    """The requested rows.
 
     Parameters
     ----------
     only : str, optional
         Runs whose names contain this.
     group : str, optional
-        Rows of this group; None: of all that are not on demand.
+        Rows of this group; None: of all groups that are not on demand.
     samples : int, optional
-        Try the runs on so many training and test samples, an epoch each.
+        Try the runs on this number of training and test samples, for one epoch each.
     images : int, optional
-        Test at most so many samples of a post-training row, or of each of its halves.
+        Test at most this number of samples of a post-training row, or of each of its halves.
     """
 
     only: str | None = None
@@ -64,7 +64,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Selection:
-    """What a :class:`Choice` selects: runs, those that exist, and groups beside them."""
+    """Rows selected by a :class:`Choice`: runs, those that exist, and other groups."""
 
     cases: tuple[QuantCase, ...]
     known: tuple[QuantCase, ...]
@@ -72,7 +72,8 @@ class Selection:
 
 
 def select(choice: Choice) -> Selection:
-    """The runs and groups of ``choice``; :class:`~sigbit.errors.UserError` if there are none."""
+    """Return the runs and groups of ``choice``; raise :class:`~sigbit.errors.UserError` if there
+    are none."""
     only, group = choice.only, choice.group
     known = [*quant_cases(), *(case for name in ON_DEMAND for case in quant_cases(group=name))]
     groups = (*dict.fromkeys(c.group for c in known), *OTHERS)
@@ -94,17 +95,17 @@ def select(choice: Choice) -> Selection:
 
 
 def work_folder(place: Place) -> Path:
-    """Where runs are kept."""
+    """Return the folder of runs."""
     return (place.work or cache_dir() / "runs").absolute()
 
 
 def open_rows(selection: Selection, place: Place) -> tuple[Benchmark, RowBook, set[str]]:
-    """The benchmark, its file, and the digests of rows that are there."""
+    """Return the benchmark, its file, and the digests of existing rows."""
     places = {case.config.digest: k for k, case in enumerate(selection.known)}
     asked = {case.config.digest for case in selection.cases}
 
     def finish(row: Row) -> Row | None:
-        """Rows of a run of which only the float twin was wanted are dropped."""
+        """Return ``row``; None for a row of a run of which only the float twin was requested."""
         return row if row["group"] in OTHERS or row["digest"] in asked else None
 
     benchmark = Benchmark(
@@ -126,10 +127,7 @@ def bench_quantization(
     watcher: Watcher | None = None,
 ) -> CampaignResult:
     """Train the committed configurations and measure their integer models; the result has the rows
-    that ``choice`` asks for.
-
-    Rows that the file of ``place`` has are not measured again.
-    """
+    that ``choice`` requests. Rows in the file of ``place`` are not measured again."""
     place, watcher = place or Place(), watcher or Watcher()
     selection = select(choice)
     if POST in selection.others and data is None:
@@ -153,7 +151,7 @@ def bench_quantization(
 def quantization_job_list(
     choice: Choice, selection: Selection, done: set[str], settings: Mapping[str, str | None]
 ) -> list[Job]:
-    """The jobs whose rows are not ``done``."""
+    """Return the jobs whose rows are not ``done``."""
     jobs = training_jobs([c for c in selection.cases if c.config.digest not in done], settings)
     if RATES in selection.others:
         jobs += _rate_jobs(choice, done, settings, {job.name for job in jobs})
@@ -168,8 +166,9 @@ def quantization_job_list(
 
 
 def training_jobs(cases: Sequence[QuantCase], settings: Mapping[str, str | None]) -> list[Job]:
-    """A job for each run; those that share a twin wait until the first of them has trained it. A
-    run of hours stands for its configuration, whatever sources it was begun with."""
+    """Return a job for each run; runs that share a twin wait until the first of them has trained
+    it. A run of hours is identified by its configuration, regardless of the sources it was started
+    with."""
     first = leaders(cases)
     found = []
     for case in cases:
@@ -197,8 +196,8 @@ def training_jobs(cases: Sequence[QuantCase], settings: Mapping[str, str | None]
 def _rate_jobs(
     choice: Choice, done: set[str], settings: Mapping[str, str | None], names: set[str]
 ) -> list[Job]:
-    """A job for each rate and variant, after the run that trains their twin: one more job if that
-    is not among ``names``."""
+    """Return a job for each rate and variant, after the run that trains their twin, which is one
+    more job if it is not among ``names``."""
     case = rate_case() if choice.samples is None else trial(rate_case(), choice.samples)
     config = case.config.to_table()
     found = [

@@ -1,4 +1,4 @@
-"""The functions of the jobs of ``sigbit bench quant``, on one thread of the processor each."""
+"""Job functions of ``sigbit bench quant``, each on one processor thread."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,7 +33,7 @@ def trained(
     work: str,
     tell: Tell,
 ) -> list[Row]:
-    """The row of a run, in its folder in ``work``."""
+    """Return the row of a run, in its folder in ``work``."""
     case = QuantCase(group, method, strategy, bits, RunConfig.from_table(config), 1.0)
     tell("training", 0, 1)
     with one_thread():
@@ -43,7 +43,7 @@ def trained(
 def rated(
     bits: int, variant: str, config: Mapping[str, Any], data: str | None, work: str, tell: Tell
 ) -> list[Row]:
-    """The row of one rate, of the float twin of the run of ``config`` in ``work``."""
+    """Return the row of one rate, for the float twin of the run of ``config`` in ``work``."""
     case = QuantCase("rates", "transform", variant, bits, RunConfig.from_table(config), 1.0)
     with one_thread():
         return [rate_row(case, bits, variant, _folder(data), Path(work), tell)]
@@ -57,11 +57,12 @@ def rounded(
     work: str,
     tell: Tell,
 ) -> list[Row]:
-    """The row of a network without training."""
+    """Return the row of a network without training."""
     config = PRESETS[case["preset"]]
 
     def measure(integer: IntegerModel, sample: Tensor) -> dict[str, Any]:
-        """Cycles of a sample; codes of the interpreter that are not the integer model's."""
+        """Return the cycles of a sample, and the number of codes in which interpreter and integer
+        model differ."""
         tell("compiling", 0, 1)
         program = compile_graph(integer.graph, config)
         wanted = {name: x.numpy() for name, x in integer.stored(sample).items()}
@@ -81,7 +82,8 @@ def rounded(
 
 
 def speed(tell: Tell) -> Row:
-    """The row of this machine's training steps. No job: it is about the machine and the moment."""
+    """Return the row of this machine's training steps. Not a job: it depends on the machine and the
+    moment."""
     return speed_row(tell) | {"digest": "speed"}
 
 

@@ -1,4 +1,4 @@
-"""What ``sigbit bench quant`` would do, and how long it would take."""
+"""Planned runs of ``sigbit bench quant``, and their estimated time."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +21,11 @@ class QuantizationPlan(Result):
     runs : tuple of (str, float)
         Names and estimated seconds on one idle core, in the order in which they run.
     done : int
-        Runs whose rows are there.
+        Number of runs with existing rows.
     others : tuple of str
-        Groups beside the runs, which take minutes a row.
+        Other groups, which take minutes per row.
     slots : int
-        Runs at a time.
+        Number of concurrent runs.
     """
 
     runs: tuple[tuple[str, float], ...]
@@ -42,7 +42,7 @@ class QuantizationPlan(Result):
 def plan_quantization(
     choice: Choice, *, data: Path | None = None, place: Place | None = None
 ) -> QuantizationPlan:
-    """Measure a few steps of every network of ``choice``, and plan the runs that are left."""
+    """Measure a few steps of every network of ``choice``, and plan the remaining runs."""
     spent, place = Stopwatch(), place or Place()
     selection = select(choice)
     _, _, done = open_rows(selection, place)

@@ -1,5 +1,5 @@
-"""Random programs on the interpreter and on another device: all codes equal, all cycles those of
-the cycle model. A fuzzer, and what the rows of the number systems stand on."""
+"""Random programs on the interpreter and on another device: all codes must be equal, and all cycles
+must match the cycle model. Used as a fuzzer, and to verify the rows of the number systems."""
 
 import hashlib
 import json
@@ -32,16 +32,18 @@ from sigbit_synthesis.emitted import cached_verilog, gateware_key
 from sigbit_tools.cache import cached_folder, key_of
 
 RTL_PROGRAMS, NETLIST_PROGRAMS = 12, 4
-"""Programs that a row of the number systems stands on."""
+"""Number of programs that verify a row of the number systems."""
 NETLISTS = (Target.XCUP,)
-"""Where every pair of formats has leaf modules of its own, made of the fabric's cells."""
+"""Targets on which every pair of formats has leaf modules of its own, made of the fabric's
+cells."""
 LATENCY = 19
-"""Cycles of the fuzzer's memory."""
+"""Memory latency of the fuzzer, in cycles."""
 _RESULT = "result.json"
 
 
 class Mismatch(CheckFailed):
-    """Two devices gave different codes, or a device took other cycles than the model says."""
+    """Raised if two devices gave different codes, or a device took other cycles than the model
+    predicts."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,8 @@ class Compared:
 def fuzz_jobs(
     configs: Mapping[str, ArchConfig], seeds: Iterable[int], programs: int, device: DeviceName
 ) -> Iterator[Job]:
-    """A job for each seed and accelerator: so many random programs on the interpreter, and on
-    ``device`` unless that is the interpreter."""
+    """Yield a job for each seed and accelerator: ``programs`` random programs on the interpreter,
+    and on ``device`` unless that is the interpreter."""
     for seed in seeds:
         for name, config in configs.items():
             yield Job(
@@ -84,7 +86,7 @@ def fuzz_jobs(
 
 
 def fuzz(config: dict[str, Any], seed: int, programs: int, device: str, tell: Tell) -> list[Row]:
-    """The row of a job of :func:`fuzz_jobs`."""
+    """Return the row of a job of :func:`fuzz_jobs`."""
     arch, name = ArchConfig.from_json(config), DeviceName(device)
     tested = None
     if name is not DeviceName.INTERP:
@@ -105,14 +107,14 @@ def fuzz(config: dict[str, Any], seed: int, programs: int, device: str, tell: Te
 
 
 def verify(config: ArchConfig, target: Target, tell: Tell) -> str:
-    """What ran and gave the interpreter's codes in every layer and output.
+    """Verify every layer and output against the interpreter's codes; return a text of the runs.
 
     * Random programs on the accelerator's RTL.
     * On :data:`NETLISTS`, random programs on the cells that a small accelerator of the same formats
       (:func:`~sigbit.bench.number_systems.systems.sample`) is mapped to.
 
-    Results are kept under a hash of the gateware and of all that runs and maps it; the first run of
-    thousands of multiply-accumulates takes minutes. Raises :class:`Mismatch`.
+    Results are cached under a hash of the gateware and of the code that runs and maps it; the first
+    run of thousands of multiply-accumulates takes minutes. Raises :class:`Mismatch`.
     """
     parts = [_verified(config, None, "RTL", RTL_PROGRAMS, tell)]
     if target in NETLISTS:
@@ -124,8 +126,8 @@ def verify(config: ArchConfig, target: Target, tell: Tell) -> str:
 def _verified(
     config: ArchConfig, netlist: Target | None, what: str, programs: int, tell: Tell
 ) -> str:
-    """Random programs on the accelerator's RTL, or on its ``netlist`` for a target, and what came
-    of them, in words."""
+    """Run random programs on the accelerator's RTL, or on its ``netlist`` for a target; return the
+    result as text."""
     sources = [
         path.read_text()
         for package in (sigbit_sim, sigbit_synthesis, sigbit_hw.arch)
@@ -161,8 +163,8 @@ def compare(
     tell: Tell,
     latency: int | None = LATENCY,
 ) -> Compared:
-    """Random programs on the interpreter, and on ``device`` if there is one, whose memory has
-    ``latency``; None: its cycles are not compared. Raises :class:`Mismatch`."""
+    """Run random programs on the interpreter, and on ``device`` if there is one, whose memory has
+    ``latency``; if None, its cycles are not compared. Raises :class:`Mismatch`."""
     rng = np.random.default_rng(seed)
     interp = Interp(config, strict=True)
     hasher = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""What the campaigns of benchmarks have in common: a file of rows that grows as jobs finish."""
+"""Common parts of benchmark campaigns: a file of rows that grows as jobs finish."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,23 +17,23 @@ from sigbit_tools.files import FileError, write_text
 from sigbit_tools.toolchain import cache_dir
 
 MISSING = ("DataError", "ZooError")
-"""Exceptions of jobs whose data or weights are not there: they have not run, and have no row."""
+"""Exceptions of jobs whose data or weights are missing: they have not run, and have no row."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where jobs run, and where rows and results are kept.
+    """Execution of jobs, and storage of rows and results.
 
     Parameters
     ----------
     file : Path, optional
-        Rows: those that it has are kept, apart from those that the campaign measures anew.
+        File of rows; existing rows are kept, except those that the campaign measures again.
     work : Path, optional
         Folder of results; one in the cache by default.
     jobs : int, optional
         Processes of this machine; 1 by default.
     scheduler : str, optional
-        Address of a Dask scheduler, whose workers do the jobs.
+        Address of a Dask scheduler, whose workers run the jobs.
     """
 
     file: Path | None = None
@@ -44,8 +44,8 @@ class Place:
 
 @dataclass(frozen=True)
 class Watcher:
-    """Who is told what happens: a line for each finished job, how far the campaign is, and the
-    steps of a job that runs in this process."""
+    """Receives events: a line for each finished job, the progress of the campaign, and the steps of
+    a job that runs in this process."""
 
     say: Callable[[str], None] = lambda line: None
     progress: Callable[[Progress], None] = lambda progress: None
@@ -54,7 +54,7 @@ class Watcher:
 
 @dataclass(frozen=True, kw_only=True)
 class CampaignResult(Result):
-    """What a campaign found.
+    """Results of a campaign.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class CampaignResult(Result):
         All rows of the file, in the benchmark's order; a job that failed has one with its
         ``failure``.
     failed : tuple of str
-        What is wrong, a line each: jobs that failed, and rows that should not be as they are.
+        Problems, one line each: jobs that failed, and rows with invalid values.
     missing : tuple of str
         Names of jobs that have not run, because data or weights are missing.
     """
@@ -79,25 +79,26 @@ class CampaignResult(Result):
 
 @dataclass(frozen=True)
 class Benchmark:
-    """How the rows of a benchmark are kept and told.
+    """Storage and presentation of a benchmark's rows.
 
     Parameters
     ----------
     command : str
         The command that writes them.
     identity : tuple of str
-        Columns that every row has; those of a job have equal values in them, which no other job's
-        rows have.
+        Columns of every row whose values identify the job: equal in all rows of a job, different
+        between jobs.
     line : callable
-        A row in words.
+        Returns a row as text.
     order : callable
-        A row's place in the file; rows of equal places stay in the order in which they finished.
+        Returns a row's sort key in the file; rows with equal keys stay in the order in which they
+        finished.
     check : callable
-        What is wrong with a row; None if it is as it should be.
+        Returns the problem of a row; None if there is none.
     finish : callable
-        A row as it goes to the file; None if it does not go there.
+        Returns a row in its form for the file; None if it is not written.
     varied : tuple of str
-        Columns that tell rows apart as well, None where a row has no such column.
+        Further columns that distinguish rows, None for a row without such a column.
     """
 
     command: str
@@ -110,7 +111,7 @@ class Benchmark:
 
 
 class RowBook:
-    """The rows of a benchmark, in memory and in a file that exists or not."""
+    """The rows of a benchmark, in memory and in a file that may not exist yet."""
 
     def __init__(self, benchmark: Benchmark, path: Path | None) -> None:
         self._benchmark, self._path = benchmark, path
@@ -130,7 +131,7 @@ class RowBook:
         self.rows, self._header = [dict(row) for row in found.rows], found.header
 
     def add(self, rows: Sequence[Row]) -> None:
-        """Put the rows of a job in the place of those that it had before."""
+        """Replace the earlier rows of a job with ``rows``."""
         new = [self._identity(row) for row in rows]
         kept = [row for row in self.rows if self._identity(row) not in new]
         self.rows = sorted([*kept, *rows], key=self._benchmark.order)
@@ -147,7 +148,7 @@ class RowBook:
 def run_jobs(
     benchmark: Benchmark, jobs: Sequence[Job], place: Place, watcher: Watcher, book: RowBook
 ) -> CampaignResult:
-    """Run ``jobs``; their rows go to ``book`` as they finish."""
+    """Run ``jobs``; their rows are added to ``book`` as they finish."""
     spent = Stopwatch()
     failed: list[str] = []
     missing: list[str] = []
@@ -184,8 +185,8 @@ def _reason(outcome: Outcome) -> str:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """PyTorch on one thread, so that sums are the same on every machine and beside any number of
-    other jobs."""
+    """Run PyTorch on one thread, so that sums are the same on every machine and beside any number
+    of other jobs."""
     import torch
 
     threads = torch.get_num_threads()

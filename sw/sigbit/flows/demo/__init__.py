@@ -1,5 +1,5 @@
 """The demonstration: handwritten digits from training to the accelerator, every code compared.
 
-``training`` makes the network, ``checking`` runs it on devices and compares, ``outcome`` holds what
-came of it, ``page`` shows that, ``run`` does it all.
+``training`` trains the network, ``checking`` runs it on devices and compares, ``outcome`` holds the
+results, ``page`` shows them, ``run`` combines all steps.
 """

@@ -1,4 +1,4 @@
-"""Runs a Program on devices and compares every layer of every image with the integer model."""
+"""Comparison of every layer of every image between devices and the integer model."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class LayerCheck:
-    """How many codes of a layer were compared on a device, and how many differ."""
+    """Number of codes of a layer compared on a device, and number that differ."""
 
     layer: str
     codes: int
@@ -33,12 +33,12 @@ class DeviceCheck:
 
     @property
     def mismatches(self) -> int:
-        """Codes that differ, in all layers of all images."""
+        """Number of codes that differ, in all layers of all images."""
         return sum(row.mismatches for row in self.layers)
 
     @property
     def codes(self) -> int:
-        """Codes compared."""
+        """Number of codes compared."""
         return sum(row.codes for row in self.layers)
 
 
@@ -51,7 +51,8 @@ def golden_layers(graph: IntegerGraph, stored: Ints) -> dict[str, Ints]:
 
 
 def predictions(graph: IntegerGraph, values: Mapping[str, Ints]) -> Ints:
-    """The class of every image: the largest of the output's codes, the first one of equals."""
+    """Return the class of every image: the largest of the output's codes, the first one of
+    equals."""
     (name,) = graph.outputs
     return values[name].reshape(len(values[name]), -1).argmax(1)
 
@@ -65,8 +66,8 @@ def check_device(
 ) -> DeviceCheck:
     """Run the images of ``golden`` and compare layers and outputs with it.
 
-    ``ValueError`` if the device did not give every layer of the Program for every image: a
-    comparison that saw less than everything must not pass.
+    Raises ``ValueError`` if the device did not return every layer of the Program for every image:
+    an incomplete comparison must not pass.
     """
     (port,) = program.inputs
     result = device.run(program, golden[port.name], layers=True, on_image=on_image)

@@ -28,7 +28,7 @@ class Utilization:
     layers : tuple of LayerCycles
         One per layer, in the order of the Program.
     total : LayerCycles
-        From the first ``EXEC`` to the last, the waiting between layers included.
+        From the first ``EXEC`` to the last, including waiting between layers.
     full : tuple of str
         Layers whose channels fill all lanes of the array.
     """
@@ -57,7 +57,7 @@ class Outcome(Result):
     checks : mapping
         By device: its run on images [0, n) of the test split, compared with the integer model.
     integer_predictions : array
-        Classes that the integer model gives for these images, ``[n]``.
+        Predictions of the integer model for these images, ``[n]``.
     options : mapping
         Seed, number of images and memory latency.
     steps : mapping
@@ -73,7 +73,7 @@ class Outcome(Result):
 
     @property
     def images(self) -> int:
-        """Test images that were run."""
+        """Number of test images that were run."""
         return len(self.integer_predictions)
 
     @cached_property
@@ -97,18 +97,18 @@ class Outcome(Result):
 
     @property
     def mismatches(self) -> int:
-        """Codes that differ from the integer model, on all devices."""
+        """Number of codes that differ from the integer model, on all devices."""
         return sum(check.mismatches for check in self.checks.values())
 
     @property
     def codes(self) -> int:
-        """Codes that were compared, on all devices."""
+        """Number of codes compared, on all devices."""
         return sum(check.codes for check in self.checks.values())
 
     @property
     def predictions_equal(self) -> bool:
-        """Whether the trained quantized model, the integer model and every device say the same of
-        every image."""
+        """True if the predictions of the trained quantized model, the integer model and every
+        device are equal for every image."""
         wanted = self.trained.quantized_predictions[: self.images]
         return all(
             np.array_equal(wanted, got)
@@ -117,12 +117,12 @@ class Outcome(Result):
 
     @property
     def passed(self) -> bool:
-        """Nothing differs anywhere."""
+        """True if nothing differs."""
         return self.mismatches == 0 and self.predictions_equal
 
     @cached_property
     def utilization(self) -> Utilization | None:
-        """Cycles of the first image; None where no device counts cycles."""
+        """Cycles of the first image; None if no device counts cycles."""
         timeline = self.deployed.result.timeline
         listing = self.program.listing
         execs = {
@@ -135,7 +135,7 @@ class Outcome(Result):
 
     @property
     def cycles_per_image(self) -> float | None:
-        """Mean over the images; None where the device does not count."""
+        """Mean over the images; None if the device does not count."""
         cycles = self.deployed.result.cycles
         return None if cycles is None else float(cycles.mean())
 

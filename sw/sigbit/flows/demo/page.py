@@ -18,7 +18,7 @@ RIGHT_SAMPLES, WRONG_SAMPLES = 18, 9
 
 
 def page(outcome: Outcome, command: str) -> str:
-    """Return a self-contained page; ``command`` makes it again."""
+    """Return a self-contained page; ``command`` is the command that reproduces it."""
     parts = [
         sections.headline(_cards(outcome)),
         sections.accuracy(outcome.accuracies, outcome.images),
@@ -85,7 +85,7 @@ def _cards(outcome: Outcome) -> list[Card]:
 
 
 def _cycles(outcome: Outcome) -> list[Section]:
-    """Utilization and timeline, where a device counts cycles."""
+    """Return the sections on utilization and timeline, if a device counts cycles."""
     use, found = outcome.utilization, measured(outcome.program, outcome.deployed.result)
     if use is None or found is None:
         return []

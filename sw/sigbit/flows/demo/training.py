@@ -1,4 +1,4 @@
-"""Trains the digits network, first in floating point, then quantized."""
+"""Training of the digits network, first in floating point, then quantized."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,27 +24,27 @@ QUANTIZED = Schedule(epochs=8, lr=2e-3)
 CALIBRATION_IMAGES = 512
 
 Progress = Callable[[str, int, int], None]
-"""Called with a text, the steps done and their number."""
+"""Called with a text, the steps done and their total."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained and converted network, with what it says of the test split.
+    """A trained and converted network, with its predictions on the test split.
 
     Parameters
     ----------
     graph : IntegerGraph
         The network in integers.
     labels : array
-        What the test images are, ``[N]``.
+        Labels of the test images, ``[N]``.
     stored : array
         The test images as the accelerator's stored integers, ``[N, 1, 8, 8]``.
     pictures : array
-        The test images for people, uint8 ``[N, 8, 8]``.
+        The test images for display, uint8 ``[N, 8, 8]``.
     float_predictions, quantized_predictions : array
-        Classes that the float network and the trained quantized network say, ``[N]``.
+        Predictions of the float network and of the trained quantized network, ``[N]``.
     weights : tuple of RealHistogram
-        Weights before rounding, of the layers that have some.
+        Weights before rounding, of the layers with weights.
     """
 
     graph: IntegerGraph

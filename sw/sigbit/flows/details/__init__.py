@@ -1,3 +1,2 @@
-"""What reports show beyond the tables: when engines work, what memories hold, how numbers use their
-grids, and where errors come from.
-"""
+"""Data of reports beyond the tables: activity of engines, contents of memories, use of grids, and
+sources of errors."""

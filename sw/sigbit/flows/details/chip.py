@@ -1,4 +1,4 @@
-"""What a Program puts into the memories on the chip."""
+"""Contents of the memories on the chip for a Program."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,9 +28,9 @@ class ChipMemory:
     ----------
     name : str
     banks : int
-        Memories that share the items out, or, of tables, copies.
+        Memories that share the items, or copies in the case of tables.
     items : int
-        What it holds: slots, weight words, parameter groups or tables.
+        Number of items: slots, weight words, parameter groups or tables.
     item_bytes : int
         Bytes of an item.
     used : int
@@ -46,8 +46,8 @@ class ChipMemory:
 
 @dataclass(frozen=True)
 class SlotRange:
-    """The activation slots, from ``start`` to ``stop``, between which a layer reads or writes all
-    of its own; ``doing`` is "reads" or "writes"."""
+    """The range of activation slots, from ``start`` to ``stop``, that a layer reads or writes;
+    ``doing`` is "reads" or "writes"."""
 
     layer: str
     doing: str
@@ -64,7 +64,7 @@ class Chip:
 
 
 def chip(program: Program) -> Chip:
-    """Follow a Program through the memories."""
+    """Trace the memory use of a Program."""
     config = program.config
     used = {kind: np.zeros(depth(kind, config), np.bool_) for kind in LoadKind}
     ranges: dict[tuple[int, str], tuple[int, int]] = {}

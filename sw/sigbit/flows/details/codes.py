@@ -1,5 +1,5 @@
-"""How often each code occurs: of the weights in a Program or an integer model, and of the
-activations that a device gives."""
+"""Counts of codes: of the weights in a Program or an integer model, and of the activations that a
+device returns."""
 
 from collections.abc import Mapping
 
@@ -17,8 +17,8 @@ Ints = NDArray[np.int64]
 
 
 def program_codes(program: Program) -> tuple[GridUse, ...]:
-    """Count the native weights that each layer loads, every word once; lanes that a layer leaves
-    empty hold zeros and are counted."""
+    """Count the native weights that each layer loads, every word once; unused lanes of a layer hold
+    zeros and are counted."""
     config, memory = program.config, program.memory()
     words: dict[int, dict[int, NDArray[np.uint8]]] = {}
     for instr in program.listing:
@@ -51,11 +51,11 @@ def model_codes(graph: IntegerGraph) -> tuple[GridUse, ...]:
 
 
 def activation_codes(program: Program, layers: Mapping[str, Ints]) -> tuple[GridUse, ...]:
-    """Count the values that layers have, in units of their scale; ``layers`` holds stored
-    integers ``[N, C, H, W]``.
+    """Count the values of layers, in units of their scale; ``layers`` holds stored integers ``[N,
+    C, H, W]``.
 
-    The grid of a tensor whose planes hold more values than a table has entries is what its table
-    gives.
+    The grid of a tensor whose planes hold more values than a table has entries is the set of its
+    table's values.
     """
     given = _given_by_tables(program)
     return tuple(
@@ -71,7 +71,7 @@ def activation_codes(program: Program, layers: Mapping[str, Ints]) -> tuple[Grid
 
 
 def _given_by_tables(program: Program) -> dict[str, Ints]:
-    """Return the stored integers, ascending, that the tables of each layer give."""
+    """Return the stored integers in the tables of each layer, ascending."""
     config, memory = program.config, program.memory()
     layer_of = {info.index: info.layer for info in program.execs}
     tables = np.zeros((config.tables, TABLE_ENTRIES), np.uint8)

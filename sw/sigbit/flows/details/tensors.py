@@ -1,4 +1,4 @@
-"""Where a quantized network's errors come from: every tensor beside the float network's."""
+"""Sources of a quantized network's errors: every tensor beside the float network's."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ from sigbit.report.grids import GridUse, RealHistogram
 from sigbit_hw.arch.axes import Axes
 
 WORST = 10
-"""Channels that are listed."""
+"""Number of channels listed."""
 EXACT = 120.0
 """Decibels above which only the rounding of float32 is left."""
 
@@ -29,16 +29,16 @@ EXACT = 120.0
 @dataclass(frozen=True)
 class LayerError:
     """Signal-to-noise ratios of a tensor against the float network's, in decibels; None without
-    noise, or where there is nothing to compare with.
+    noise, or without a tensor to compare with.
 
     Parameters
     ----------
     layer : str
     deployed_db : float, optional
-        Of what is deployed.
+        Of the deployed network.
     weights_db, activations_db : float, optional
         With the weights of all layers up to here rounded and nothing else, or with inputs and
-        results rounded and no weights; None for networks that are quantized already.
+        results rounded and no weights; None for networks that were quantized before import.
     """
 
     layer: str
@@ -62,7 +62,7 @@ class ChannelError:
     noise_share : float
         Share of its layer's error energy.
     range_use : float
-        Largest magnitude of its values, relative to that of the grid.
+        Largest magnitude of its values, relative to the grid's largest.
     saturated : float
         Share of its values at an end of the grid that is not 0.
     """
@@ -83,7 +83,7 @@ class Tensors:
     Parameters
     ----------
     samples : str
-        What was measured on.
+        Description of the samples.
     errors : tuple of LayerError
     weights : tuple of RealHistogram
         Trained weights before rounding, in units of their channel's step.
@@ -110,7 +110,7 @@ def measure(
     tell: Tell,
 ) -> Tensors:
     """Compare the tensors of ``prepared``, after ``convert``, with those of ``graph`` on a
-    ``batch`` of each input, called ``samples``."""
+    ``batch`` of each input; ``samples`` describes the batch."""
     tell("measuring every layer for the report")
     wanted = wanted_tensors(prepared, graph, batch)
     with _evaluating(prepared):
@@ -145,8 +145,8 @@ def measure(
 def wanted_tensors(
     prepared: PreparedModel, graph: FloatGraph, batch: tuple[Tensor, ...]
 ) -> dict[str, Tensor]:
-    """Return what the float network, with the quantizers that it has, gives in place of the
-    tensors of ``prepared``: float64 ``[batch, C, H, W]`` by name, where there is one."""
+    """Return the float network's counterparts, with its own quantizers, of the tensors of
+    ``prepared``: float64 ``[batch, C, H, W]`` by name, where there is one."""
     values = graph.evaluate(dict(zip((node.name for node in graph.inputs), batch, strict=True)))
     found = {}
     for p in prepared.plan.layers:
@@ -159,7 +159,7 @@ def wanted_tensors(
 
 def decibels(wanted: Tensor, got: Tensor) -> float | None:
     """Return the signal-to-noise ratio of tensors of one shape; None without signal, or without
-    more noise than the rounding of float32 makes, :data:`EXACT`."""
+    more noise than the rounding of float32 (:data:`EXACT`)."""
     signal = float(wanted.double().square().sum())
     noise = float((wanted.double() - got.double()).square().sum())
     found = 10 * log10(signal / noise) if signal > 0 and noise > 0 else None
@@ -169,8 +169,8 @@ def decibels(wanted: Tensor, got: Tensor) -> float | None:
 def weight_histograms(
     prepared: PreparedModel, scales: Mapping[str, Tensor]
 ) -> tuple[RealHistogram, ...]:
-    """Return the trained weights of every layer that has some, before rounding, in units of their
-    channel's step; ``scales`` are those of the tensors."""
+    """Return the trained weights of every layer with weights, before rounding, in units of their
+    channel's step; ``scales`` are the tensors' scales."""
     found = []
     for layer, arithmetic in _weighted(prepared, scales):
         unit = arithmetic.step / scales[layer.sources[0].tensor]
@@ -189,7 +189,7 @@ def _weight_use(prepared: PreparedModel, scales: Mapping[str, Tensor]) -> Iterat
 def _weighted(
     prepared: PreparedModel, scales: Mapping[str, Tensor]
 ) -> Iterator[tuple[QuantLayer, Arithmetic]]:
-    """Yield the layers that have trained weights, and what they compute with."""
+    """Yield the layers with trained weights, and their arithmetic."""
     for p in prepared.plan.layers:
         layer = prepared.quant_module(p.name)
         if isinstance(layer, QuantLayer) and layer.sources[0].trained:
@@ -234,7 +234,7 @@ def _real(found: Levels) -> Tensor:
 
 
 def _channels(name: str, want: Tensor, got: Levels, grid: ActGrid) -> Iterator[ChannelError]:
-    """Yield the channels of a tensor that have an error, to :data:`EXACT`."""
+    """Yield the channels of a tensor with an error above :data:`EXACT`."""
     real, levels = _real(got), got.levels
     noise = (want - real).square().sum((0, 2, 3))
     signal = want.square().sum((0, 2, 3))

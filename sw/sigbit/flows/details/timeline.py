@@ -1,5 +1,4 @@
-"""When the engines work for which layer: as a device measured it, or as the cycle model predicts
-it."""
+"""Activity of the engines by layer, as measured by a device or predicted by the cycle model."""
 
 from sigbit.report.spans import Span, Timeline
 from sigbit.runtime import RunResult
@@ -11,7 +10,7 @@ _ENGINES = {Load: Engine.LOAD, Fill: Engine.LOAD, Exec: Engine.COMPUTE, Store: E
 
 
 def measured(program: Program, result: RunResult) -> Timeline | None:
-    """Return the timeline of the first run, None where the device has none."""
+    """Return the timeline of the first run; None if the device has none."""
     if not result.timeline or result.cycles is None:
         return None
     return Timeline.of(

@@ -1,5 +1,5 @@
-"""The HTML reports of commands on people's own networks, from what their flows found.
+"""HTML reports of commands on users' own networks, from the results of their flows.
 
-``execution`` shows how a Program runs, ``memory`` where it lies, ``numbers`` how its tensors use
-their grids and where errors come from; a module for each command puts them together.
+``execution`` shows the run of a Program, ``memory`` its memory use, ``numbers`` the grids of its
+tensors and the sources of errors; one module per command combines them.
 """

@@ -1,4 +1,4 @@
-"""The report of ``sigbit check``: what is supported, and what an accelerator makes of it."""
+"""The report of ``sigbit check``: supported operations, and figures on an accelerator."""
 
 from collections.abc import Iterator, Sequence
 
@@ -16,7 +16,7 @@ from sigbit.report.units import count
 
 
 def page(found: CheckedNetwork, command: str) -> str:
-    """Return a self-contained page; ``command`` makes it again."""
+    """Return a self-contained page; ``command`` is the command that reproduces it."""
     parts: list[Section] = []
     details = found.details
     if found.network is not None:
@@ -84,7 +84,7 @@ def _rows(network: Description) -> Iterator[tuple[object, ...]]:
 
 
 def exactness(layers: Sequence[LayerCodes]) -> Section:
-    """Return which layers of a quantized network have its codes."""
+    """Return the section on which layers of a quantized network have its codes."""
     rows = [
         (c.name, badge("exact" if c.exact else "not exact", "good" if c.exact else "bad"), str(c))
         for c in layers

@@ -1,4 +1,4 @@
-"""How a Program runs: timeline, roofline, cycles and traffic of every layer."""
+"""Execution of a Program: timeline, roofline, cycles and traffic of every layer."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Engine
 
 _TONES = {"compute": "series-0", "drain": "series-1", "loads": "series-3"}
-"""Colours of what bounds a layer."""
+"""Colours by the bound of a layer."""
 _PARTS = (
     ("series-0", "feeding the array"),
     ("series-1", "waiting for the drain"),

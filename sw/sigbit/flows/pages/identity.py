@@ -1,4 +1,4 @@
-"""What every report of a Program ends with."""
+"""The closing section of every report of a Program."""
 
 from importlib.metadata import version
 
@@ -16,7 +16,7 @@ def provenance(
     config: ArchConfig | None = None,
     program: Program | None = None,
 ) -> Section:
-    """Return how to make the page again, and what it was made with."""
+    """Return the section on how to reproduce the page, and the inputs it was made from."""
     known = {"sigbit": version("sigbit"), **facts}
     if config is not None:
         known["accelerator"] = f"{config.name}, digest {config.digest}"

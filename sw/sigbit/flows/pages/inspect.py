@@ -14,7 +14,8 @@ from sigbit.report.page import Section, render
 
 
 def page(found: InspectedProgram, command: str) -> str:
-    """Return a self-contained page of a Program inspected in detail; ``command`` makes it again."""
+    """Return a self-contained page of a Program inspected in detail; ``command`` is the command
+    that reproduces it."""
     net, details = found.program, found.details
     assert details is not None
     parts = [
@@ -37,7 +38,7 @@ def page(found: InspectedProgram, command: str) -> str:
 
 
 def native_weights(uses: Sequence[GridUse]) -> Section:
-    """Return how often a Program's weight codes occur."""
+    """Return the section on the counts of a Program's weight codes."""
     return sections.codes(
         "Weights",
         uses,

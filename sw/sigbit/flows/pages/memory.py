@@ -1,4 +1,4 @@
-"""Where a Program lies: the memories on the chip, and the windows outside it."""
+"""Memory use of a Program: the memories on the chip, and the windows outside it."""
 
 from functools import partial
 

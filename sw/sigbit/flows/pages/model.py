@@ -10,8 +10,8 @@ from sigbit.report.units import count, size
 
 
 def page(found: ModelFacts, command: str) -> str:
-    """Return a self-contained page of an integer model read in detail; ``command`` makes it
-    again."""
+    """Return a self-contained page of an integer model read in detail; ``command`` is the command
+    that reproduces it."""
     parts = [
         sections.headline(
             [

@@ -1,4 +1,4 @@
-"""How tensors use their grids, and where a network's errors come from."""
+"""Use of the grids by tensors, and sources of a network's errors."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -20,7 +20,7 @@ _PARTS = (
 
 
 def numbers(found: Tensors) -> Iterator[Section]:
-    """Yield errors, use of the grids and histograms of a quantized network."""
+    """Yield sections on errors, use of the grids and histograms of a quantized network."""
     yield _errors(found)
     if found.worst:
         yield _worst(found)
@@ -45,8 +45,8 @@ def activations(found: Sequence[GridUse], samples: str) -> Section:
 
 
 def grid_use(weights: Sequence[GridUse], acts: Sequence[GridUse], lead: str) -> Section:
-    """Return how far layers use the ranges of their grids, and how much is at an end; ``lead``
-    says what it was found on."""
+    """Return the section on the layers' use of their grids' ranges, and the share at an end;
+    ``lead`` states the data measured."""
     by_weights, by_acts = {w.layer: w for w in weights}, {a.layer: a for a in acts}
     names = dict.fromkeys([*by_acts, *by_weights])
     columns = [Column("layer")]

@@ -15,8 +15,8 @@ from sigbit.report.tables import NONE, percent
 
 
 def page(found: QuantizedNetwork, command: str) -> str:
-    """Return a self-contained page of a network quantized with details; ``command`` makes it
-    again."""
+    """Return a self-contained page of a network quantized with details; ``command`` is the command
+    that reproduces it."""
     details = found.details
     assert details is not None
     parts = [sections.headline(_cards(found)), *_accuracy(found)]

@@ -1,4 +1,4 @@
-"""The report of ``sigbit run``: what a device made of some images."""
+"""The report of ``sigbit run``: results of a device on a set of images."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,8 @@ from sigbit.report.page import Section, Verdict, render
 
 
 def page(found: ProgramRun, command: str) -> str:
-    """Return a self-contained page of a run with details; ``command`` makes it again."""
+    """Return a self-contained page of a run with details; ``command`` is the command that
+    reproduces it."""
     details, net = found.details, found.program
     assert details is not None
     parts = [
