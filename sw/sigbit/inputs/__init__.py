@@ -1,6 +1,6 @@
-"""What users name or have, loaded and checked: networks, integer models, accelerators, Programs,
-samples, images, arrays, labels.
+"""Loading and checking of users' inputs: networks, integer models, accelerators, Programs, samples,
+images, arrays, labels.
 
-Every function raises :class:`~sigbit.errors.UserError`, or another exception written for people,
-where something cannot be used.
+Every function raises :class:`~sigbit.errors.UserError`, or another exception with a message for
+users, for inputs that cannot be used.
 """

@@ -1,4 +1,4 @@
-"""Arrays that users give in files."""
+"""Arrays from users' files."""
 
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from sigbit_tools.files import FileError
 
 
 def read_arrays(path: Path) -> NDArray[np.generic] | dict[str, NDArray[np.generic]]:
-    """Read the array of an ``.npy`` file, or those of an ``.npz`` file by name; pickled objects are
-    refused."""
+    """Read the array of an ``.npy`` file, or the arrays of an ``.npz`` file by name; pickled
+    objects are refused."""
     try:
         if path.is_file():
             with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""From images and arrays to what networks and Programs read."""
+"""Conversion of images and arrays to the inputs of networks and Programs."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 Prepare = Callable[[Iterable[NDArray[Any]]], Floats]
-"""Turns samples as they are stored into a batch of inputs."""
+"""Converts stored samples to a batch of inputs."""
 
 Channels = str | Sequence[float] | None
-"""A number for each channel, or one for all; as text, separated by commas."""
+"""One number per channel, or one for all; as text, separated by commas."""
 
 
 @dataclass(frozen=True)
 class ImageOptions:
-    """How images become a network's input, as far as somebody says.
+    """Explicit options for the conversion of images to a network's input.
 
     Parameters
     ----------
     mean, std : str or floats, optional
         Mean and standard deviation of each channel of images in [0, 1]; as text, separated by
-        commas. 0 and 1 if only the other one is given.
+        commas. Defaults to 0 and 1 if only the other one is given.
     resize : int, optional
         Side to which the largest centred square is scaled before the input is cut out of its
         centre; the larger side of the input if not given.
@@ -49,8 +49,9 @@ class ImageOptions:
     def preprocessing(
         self, shapes: Sequence[tuple[int, ...]], known: ImagePreprocessing | None
     ) -> ImagePreprocessing | None:
-        """What is ``known`` with what is given here in its place, for inputs of ``shapes``; None
-        if nothing is known. :class:`UserError` for what does not fit them."""
+        """Return the ``known`` preprocessing, overridden by these options, for inputs of
+        ``shapes``; None if nothing is known. Raise :class:`UserError` for options that do not fit
+        the shapes."""
         given: dict[str, Any] = {
             name: value for name, value in vars(self).items() if value is not None
         }
@@ -76,7 +77,7 @@ class ImageOptions:
 
 
 NO_OPTIONS = ImageOptions()
-"""Nothing is said."""
+"""No options given."""
 ASK = "give --mean and --std of each channel of pixels in [0, 1], as in training"
 
 
@@ -85,7 +86,7 @@ def _of_any_size(how: ImagePreprocessing) -> ImagePreprocessing:
 
 
 def known_preprocessing(entry: "Entry | None") -> ImagePreprocessing | None:
-    """The preprocessing of the zoo's ``entry``, if it reads images."""
+    """Return the preprocessing of the zoo's ``entry``, if it reads images."""
     found = None if entry is None else entry.preprocessing
     return found if isinstance(found, ImagePreprocessing) else None
 
@@ -93,8 +94,8 @@ def known_preprocessing(entry: "Entry | None") -> ImagePreprocessing | None:
 def preparation(
     entry: "Entry | None", shape: Sequence[int], how: ImagePreprocessing | None
 ) -> Prepare:
-    """Return what turns samples into inputs ``[N, *shape]``: images of bytes as ``how`` says,
-    features as the zoo's ``entry`` does, or else taken as they are."""
+    """Return the conversion of samples to inputs ``[N, *shape]``: images of bytes according to
+    ``how``, features as for the zoo's ``entry``, anything else unchanged."""
     from sigbit.zoo.preprocessing import FeaturePreprocessing
 
     features = FeaturePreprocessing(tuple(shape))
@@ -113,7 +114,7 @@ def preparation(
 
 
 def prepared(how: ImagePreprocessing, images: Iterable[NDArray[np.uint8]]) -> Floats:
-    """Images of bytes as inputs, grey or coloured as the network wants them."""
+    """Images of bytes as inputs, grey or coloured as the network requires."""
     return how(_with_channels(image, len(how.mean)) for image in images)
 
 
@@ -122,7 +123,7 @@ def read_inputs(
 ) -> tuple[Any, list[str]]:
     """Read inputs for ``Session.run`` from one array file or any number of image files.
 
-    Returns them and the names of the images.
+    Returns the inputs and the names of the images.
     """
     images = [path for path in paths if path.suffix.lower() in SUFFIXES]
     if len(images) < len(paths):
@@ -149,7 +150,7 @@ def read_inputs(
 
 
 def _with_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
-    """Convert between grey and colour where the network wants the other one."""
+    """Convert between grey and colour if the network requires the other one."""
     from PIL import Image
 
     have = 1 if image.ndim == 2 else image.shape[2]

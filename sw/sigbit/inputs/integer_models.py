@@ -1,4 +1,4 @@
-"""Integer models that users name: a file or a Python object."""
+"""Integer models by name: a file or a Python object."""
 
 import importlib
 from pathlib import Path
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sigbit.quant import IntegerModel, PreparedModel
 
 ZOO = "zoo:"
-"""How the names of networks in :mod:`sigbit.zoo` begin."""
+"""Prefix of the names of networks in :mod:`sigbit.zoo`."""
 
 QUANTIZE = (
     "it is a float model: quantize it first, in one step with `sigbit quantize MODEL --calibrate "
@@ -56,7 +56,7 @@ def load_model(model: Model) -> "IntegerGraph":
 
 
 def load_exported(path: Path) -> "ExportedProgram":
-    """Load what ``torch.export.save`` wrote to ``path``; nothing in the file can run code."""
+    """Load a program that ``torch.export.save`` wrote to ``path``; the file cannot run code."""
     from sigbit.frontend.pt2 import load_pt2
 
     importlib.import_module("sigbit.quant.layers.operators")  # registers them

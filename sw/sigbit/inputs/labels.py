@@ -9,11 +9,11 @@ from sigbit_tools.files import read_text
 from sigbit_tools.shown import shown
 
 LABELS_MAX = 1 << 20
-"""Bytes of a file with names of classes at most."""
+"""Maximum bytes of a file with names of classes."""
 
 
 def read_labels(path: Path | None) -> list[str]:
-    """Read the names of classes, one per line, without WordNet's numbers in front of them; none if
+    """Read the names of classes, one per line, without leading WordNet numbers; return none if
     ``path`` is None."""
     if path is None:
         return []
@@ -27,8 +27,8 @@ def read_labels(path: Path | None) -> list[str]:
 
 
 def class_names(program: Program, path: Path | None) -> list[str]:
-    """The names in the file ``path``, as many as the Program has classes; those that the Program
-    holds if it is None."""
+    """Return the names in the file ``path``, as many as the Program has classes; the Program's own
+    names if it is None."""
     if path is None:
         return list(program.classes)
     labels, result = read_labels(path), program.results[0]

@@ -1,4 +1,4 @@
-"""Float networks that users name: from the zoo, a file, or a Python object."""
+"""Float networks by name: from the zoo, a file, or a Python object."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from sigbit.zoo import Entry
 
 _EXAMPLES = 2
-"""Samples in example inputs: with two, the importer notices whatever mixes samples."""
+"""Number of samples in example inputs: with two, the importer notices operations that mix
+samples."""
 
 
 Model: TypeAlias = "str | nn.Module | ExportedProgram | FloatGraph"
@@ -29,7 +30,7 @@ Shape = str | tuple[int, ...]
 
 @dataclass(frozen=True)
 class Network:
-    """A float network that is wanted, and how to load it.
+    """A requested float network, and options for loading it.
 
     Parameters
     ----------
@@ -37,12 +38,14 @@ class Network:
         ``zoo:NAME``, a ``.pt2`` or ``.onnx`` file, ``module:attribute`` or
         ``path/to/file.py:attribute``, or the network itself.
     shapes : tuple of shapes
-        Shapes of its inputs without the batch, where it does not say; for open dimensions of ONNX
+        Shapes of its inputs without the batch, if it does not define them; for open dimensions of
+        ONNX
         inputs as text, ``NAME=3x224x224``.
     checkpoint : Path, optional
         Trained weights for networks of the zoo and modules.
     cuts : tuple of str
-        Tensors behind which the host goes on: of an ONNX model, or nodes of a torch.export program.
+        Tensors behind which the host continues: of an ONNX model, or nodes of a torch.export
+        program.
     """
 
     model: Model
@@ -52,19 +55,19 @@ class Network:
 
     @classmethod
     def of(cls, network: "Network | Model") -> Self:
-        """Return ``network``, or the network that knows its inputs."""
+        """Return ``network``, or a network without further options."""
         return network if isinstance(network, cls) else cls(cast("Model", network))
 
     @property
     def name(self) -> str:
-        """How people call it."""
+        """Name of the network, for display."""
         return self.model if isinstance(self.model, str) else type(self.model).__name__
 
 
 @dataclass(frozen=True)
 class FloatNetwork:
-    """An imported network; ``entry`` is that of the zoo, if it comes from there; ``weights`` says
-    where its weights come from."""
+    """An imported network; ``entry`` is its entry in the zoo, if it comes from there; ``weights``
+    is the origin of its weights."""
 
     graph: "FloatGraph"
     entry: "Entry | None"
@@ -234,7 +237,7 @@ def _imported(
 
 
 def _shape(shape: Shape) -> tuple[int, ...]:
-    """``3x224x224`` (or with commas) as numbers."""
+    """Parse ``3x224x224`` (or with commas) as numbers."""
     if isinstance(shape, str):
         parts = shape.lower().replace(",", "x").split("x")
         numbers = tuple(int(p) if p.isdecimal() else 0 for p in parts)

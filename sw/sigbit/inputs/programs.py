@@ -1,4 +1,4 @@
-"""Programs that users name."""
+"""Programs by name."""
 
 from pathlib import Path
 
@@ -7,9 +7,10 @@ from sigbit_hw.arch.program import Program
 
 
 def load_program(program: Program | str | Path) -> Program:
-    """Return ``program``, or that in the file of this name.
+    """Return ``program``, or the Program in the file of this name.
 
-    Raises :class:`~sigbit_hw.arch.program.ProgramError` for what must not run on any device.
+    Raises :class:`~sigbit_hw.arch.program.ProgramError` for a Program that must not run on any
+    device.
     """
     if isinstance(program, Program):
         return runtime.verified(program)

@@ -1,4 +1,4 @@
-"""Inputs to calibrate with and to test with: of a data set by name, or in array files."""
+"""Inputs for calibration and testing: from a data set by name, or from array files."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -27,25 +27,26 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 SAMPLES = 32
-"""Samples to calibrate with if their number is not given."""
+"""Default number of calibration samples."""
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Inputs that are read when they are asked for, and classes if there are any.
+    """Inputs that are read on demand, and classes if there are any.
 
     Parameters
     ----------
     count : int
-        How many there are.
+        Number of samples.
     batch : callable
-        Those from one number to another, excluded: ``[n, *shape]`` for each input of the network.
+        Returns the samples in a range of indices, end excluded: ``[n, *shape]`` for each input of
+        the network.
     labels : array, optional
         Their classes.
     origin : str
-        Where they come from, for people.
+        Their origin, for display.
     chunk : int
-        How many are read at a time.
+        Number of samples read at a time.
     classes : tuple of str
         Names of the classes, if they have any.
     """
@@ -61,12 +62,12 @@ class Samples:
         return self.count
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        """All of them, in chunks."""
+        """Yield all samples, in chunks."""
         for first in range(0, self.count, self.chunk):
             yield self.tensors(first, first + self.chunk)
 
     def tensors(self, first: int, last: int) -> tuple[Tensor, ...]:
-        """Those from ``first`` to ``last``, excluded, as far as there are any."""
+        """Return the samples from ``first`` to ``last``, excluded, as far as they exist."""
         return tuple(map(torch.from_numpy, self.batch(first, min(last, self.count))))
 
 
@@ -76,30 +77,30 @@ SampleData = str | NDArray[Any] | Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Calibration:
-    """Samples to calibrate with, and others to test with.
+    """Samples for calibration, and others for testing.
 
     Parameters
     ----------
     data : str, array or mapping of arrays
         The name of a data set; or inputs ``[N, *shape]``, in an ``.npy`` file or as an array, or
-        those of several inputs by name, in an ``.npz`` file or a mapping. An array ``y`` among
+        several inputs by name, in an ``.npz`` file or a mapping. An array ``y`` among
         named ones holds the labels.
     images : int, optional
-        Samples to calibrate with; 32 if not given, and more where they are learned from.
+        Samples for calibration; 32 if not given, and more for steps that learn from them.
     test : int
-        Samples to test with.
+        Samples for testing.
     chunk : int
-        Samples to read at a time. The result does not depend on it.
+        Samples read at a time. The result does not depend on it.
     bulk : bool
         Test by ONNX Runtime (extra ``bulk``), a sample compared with the integer model.
     folder : Path, optional
         The folder of data sets.
     images_as : ImageOptions
-        How images become inputs: kept in the Program. Arrays are taken as they are.
+        Conversion of images to inputs, stored in the Program. Arrays are used unchanged.
     classes : tuple of str
-        Names of the classes, kept in the Program; those of the data set if not given.
+        Names of the classes, stored in the Program; the data set's names if not given.
     details : bool
-        Also measure on them what only a report shows.
+        Also measure the data that only a report shows.
     """
 
     data: SampleData
@@ -114,29 +115,29 @@ class Calibration:
 
     @classmethod
     def of(cls, samples: "Calibration | SampleData") -> Self:
-        """Return ``samples``, or the usual number of them from a source."""
+        """Return ``samples``, or the default number of samples from a source."""
         return samples if isinstance(samples, cls) else cls(cast("SampleData", samples))
 
     @property
     def count(self) -> int:
-        """How many to calibrate with."""
+        """Number of calibration samples."""
         return SAMPLES if self.images is None else self.images
 
     @property
     def name(self) -> str:
-        """How people call the source."""
+        """Name of the source, for display."""
         return self.data if isinstance(self.data, str) else "arrays"
 
 
 def preprocessing_of(wanted: Calibration, network: FloatNetwork) -> ImagePreprocessing | None:
-    """How images become the input of ``network``; None if that is not known."""
+    """Return the conversion of images to the input of ``network``; None if unknown."""
     shapes = [node.shape for node in network.graph.inputs]
     return wanted.images_as.preprocessing(shapes, known_preprocessing(network.entry))
 
 
 def classes_of(wanted: Calibration, network: FloatNetwork, samples: Samples) -> tuple[str, ...]:
-    """Names of the classes of ``network``: those that are given, of which there must be as many as
-    there are classes, or those of ``samples``, if they are as many; none if they are not known."""
+    """Return the names of the classes of ``network``: the given ones, of which there must be as
+    many as classes, or those of ``samples`` if their number matches; none if they are unknown."""
     count = network.graph[network.graph.outputs[0]].shape[0]
     if wanted.classes and len(wanted.classes) != count:
         raise UserError(
@@ -147,7 +148,7 @@ def classes_of(wanted: Calibration, network: FloatNetwork, samples: Samples) -> 
 
 
 def load_samples(wanted: Calibration, network: FloatNetwork) -> tuple[Samples, Samples]:
-    """Return samples to calibrate with and others to test with, both chosen by a fixed seed."""
+    """Return samples for calibration and others for testing, both chosen by a fixed seed."""
     data = wanted.data
     if not isinstance(data, str):
         return _of_arrays(data, "the given samples", network, wanted)
@@ -186,7 +187,7 @@ def _of_dataset(name: str, network: FloatNetwork, wanted: Calibration) -> tuple[
 
 
 def _loaded(found: "DatasetEntry", splits: list[str], wanted: Calibration) -> "Dataset":
-    """Return the first of ``splits`` that is there; a folder of the user's may lack some."""
+    """Return the first existing one of ``splits``; a user's folder may lack some."""
     from sigbit.data import DataError, load
 
     for split in splits[:-1] if found.origin == "folder" else ():
@@ -276,7 +277,7 @@ def _rows(
 
 
 def _check_labels(path: str, labels: NDArray[Any], network: FloatNetwork) -> None:
-    """Labels are numbers of the network's classes."""
+    """Check that labels are numbers of the network's classes."""
     if labels.dtype.kind not in "iu":
         raise UserError(f"{path}: y must hold the numbers of classes, not {labels.dtype}")
     _check_classes(f"{path}: y", labels, network)

@@ -19,8 +19,8 @@ _INPUT, _LAYER = "input.", "layer."
 
 
 def make_vectors(graph: "IntegerGraph", images: int) -> dict[str, Codes]:
-    """Return ``images`` uniformly random inputs, the same ones every time, and the codes that every
-    node makes of them."""
+    """Return ``images`` uniformly random inputs, the same ones every time, and the resulting codes
+    of every node."""
     import torch
 
     rng = np.random.default_rng(0)
