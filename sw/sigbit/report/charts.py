@@ -1,4 +1,4 @@
-"""The drawings of the reports; every one takes the ``width`` that it has, in inches."""
+"""Drawings of the reports; each takes the available ``width`` in inches."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from sigbit.report.grids import GridUse, RealHistogram
 from sigbit.report.spans import Span
 
 ROW = 0.21
-"""Inches of a layer's row."""
+"""Height in inches of a layer's row."""
 _FEW = 64
-"""Values of a grid up to which each is drawn on its own."""
+"""Maximum number of grid values that are drawn individually."""
 
 
 def _number(value: float) -> str:
@@ -31,8 +31,8 @@ PERCENT = FuncFormatter(lambda value, _: f"{_number(value)} %")
 
 @dataclass(frozen=True)
 class Point:
-    """A layer under the roof: multiply-accumulates per byte moved and per cycle; ``weight`` says
-    how much it matters, ``tone`` is a colour."""
+    """A layer in a roofline plot: multiply-accumulates per byte moved and per cycle; ``weight`` is
+    its importance, ``tone`` a colour."""
 
     name: str
     intensity: float
@@ -43,7 +43,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Extent:
-    """``[start, stop)`` of an axis in row ``row``, in a colour."""
+    """Interval ``[start, stop)`` of an axis in row ``row``, in a colour."""
 
     row: str
     start: float
@@ -52,8 +52,8 @@ class Extent:
 
 
 def accuracy(shares: Mapping[str, float], start: float, width: float) -> Markup:
-    """Horizontal bars of accuracies in [0, 1]; the axis starts at ``start`` so that differences
-    show."""
+    """Horizontal bars of accuracies in [0, 1]; the axis starts at ``start`` so that differences are
+    visible."""
     axes = axes_of(width, 0.7 + 0.34 * len(shares))
     left = 100 * start
     for row, share in enumerate(shares.values()):
@@ -76,8 +76,8 @@ def accuracy(shares: Mapping[str, float], start: float, width: float) -> Markup:
 def timeline(
     spans: Sequence[Span], engines: Sequence[str], window: tuple[int, int], width: float
 ) -> Markup:
-    """A Gantt chart: a lane for each engine, a bar for each span, coloured by layer, in the
-    cycles of ``window``."""
+    """A Gantt chart: one lane per engine, one bar per span, coloured by layer, in the cycles of
+    ``window``."""
     low, high = window
     axes = axes_of(width, 0.6 + 0.42 * len(engines))
     for row, engine in enumerate(engines):
@@ -99,8 +99,7 @@ Parts = Sequence[tuple[str, Sequence[float | None]]]
 
 
 def stacked(rows: Sequence[str], parts: Parts, label: str, width: float) -> Markup:
-    """Horizontal bars, one a row, whose ``parts`` follow each other; ``label`` names the axis and
-    its unit."""
+    """Horizontal stacked bars of ``parts``, one per row; ``label`` names the axis and its unit."""
     axes = axes_of(width, 0.75 + ROW * len(rows))
     left = np.zeros(len(rows))
     for tone, values in parts:
@@ -113,7 +112,7 @@ def stacked(rows: Sequence[str], parts: Parts, label: str, width: float) -> Mark
 
 
 def dots(rows: Sequence[str], parts: Parts, label: str, width: float) -> Markup:
-    """Dots on a line for every row, one for each of ``parts`` that has a value there."""
+    """Dots on a line per row, one for each of ``parts`` with a value there."""
     axes = axes_of(width, 0.75 + ROW * len(rows))
     for place, (tone, values) in enumerate(parts):
         found = [(v, row) for row, v in enumerate(values) if v is not None]
@@ -132,8 +131,8 @@ def dots(rows: Sequence[str], parts: Parts, label: str, width: float) -> Markup:
 
 
 def roofline(points: Sequence[Point], peak: float, bandwidth: float, width: float) -> Markup:
-    """Layers in a plane of logarithms, under the roof of ``peak`` multiply-accumulates and
-    ``bandwidth`` bytes per cycle; names where there is room, the heaviest layers first."""
+    """Layers in a log-log plot, under the roofline of ``peak`` multiply-accumulates and
+    ``bandwidth`` bytes per cycle; names as far as they fit, the heaviest layers first."""
     axes = axes_of(width, 3.6 if width > NARROW else 3.0)
     ridge = peak / bandwidth
     left = min([p.intensity for p in points] + [ridge]) / 2
@@ -172,7 +171,7 @@ def roofline(points: Sequence[Point], peak: float, bandwidth: float, width: floa
 
 
 def _name(axes: Axes, points: Sequence[Point], width: float) -> None:
-    """Write names beside points, as far as none covers another or leaves the axes."""
+    """Write names beside points, unless they would overlap or leave the axes."""
     renderer = canvas_of(axes)
     inside, taken = axes.get_window_extent(renderer), list[Annotation]()
     most = 12 if width > NARROW else 6
@@ -195,7 +194,7 @@ def _name(axes: Axes, points: Sequence[Point], width: float) -> None:
 
 
 def extents(found: Sequence[Extent], end: float, label: str, width: float) -> Markup:
-    """Parts of an axis from 0 to ``end``, in rows; none is too short to be seen."""
+    """Intervals of an axis from 0 to ``end``, in rows, each with a visible minimum width."""
     rows = list(dict.fromkeys(extent.row for extent in found))
     axes = axes_of(width, 0.75 + ROW * len(rows))
     for number, row in enumerate(rows):
@@ -214,7 +213,7 @@ def extents(found: Sequence[Extent], end: float, label: str, width: float) -> Ma
 
 
 def real_histogram(found: RealHistogram, width: float) -> Markup:
-    """Shares of numbers, with the grid that they are rounded to drawn over them."""
+    """Distribution of numbers, with their rounding grid drawn over it."""
     axes = axes_of(width, 1.95)
     share = 100 * found.counts / max(int(found.counts.sum()), 1)
     axes.stairs(share, found.edges, fill=True, color=series(0), alpha=0.85)
@@ -235,7 +234,7 @@ def real_histogram(found: RealHistogram, width: float) -> Markup:
 
 
 def grid_histogram(found: GridUse, unit: str, width: float) -> Markup:
-    """How often each value of a grid occurs."""
+    """Counts of each value of a grid."""
     axes = axes_of(width, 1.95)
     share = 100 * found.counts / max(int(found.counts.sum()), 1)
     if len(found.grid) <= _FEW:
@@ -260,7 +259,7 @@ def _shares(axes: Axes, title: str, label: str) -> None:
 
 
 def _rows(axes: Axes, names: Sequence[str], width: float) -> None:
-    """Names at the left, the first one on top."""
+    """Write row names at the left, the first one on top."""
     labels = [short(name, width) for name in names]
     axes.set_yticks(range(len(names)), labels, color=colour("ink"))
     axes.set_ylim(len(names) - 0.4, -0.6)
@@ -269,7 +268,7 @@ def _rows(axes: Axes, names: Sequence[str], width: float) -> None:
 
 
 def _finished(axes: Axes, label: str, width: float, title: str = "") -> Markup:
-    """The drawing of rows over an axis of numbers that ``label`` names."""
+    """Finish a drawing of rows over a numeric axis named ``label``."""
     axes.xaxis.set_major_formatter(NUMBER)
     _ticks(axes, width)
     axes.set_xlabel(label)
@@ -283,7 +282,7 @@ def _ticks(axes: Axes, width: float) -> None:
 
 
 def _decades(low: float, high: float) -> list[float]:
-    """At most five round numbers of an axis of logarithms."""
+    """Return at most five round numbers of a logarithmic axis."""
     powers = range(floor(log10(low)), ceil(log10(high)) + 1)
     fine = [m * 10.0**k for k in powers for m in (1, 2, 5)]
     for ticks in (fine, fine[::3], fine[::6], fine[::9]):
@@ -294,7 +293,7 @@ def _decades(low: float, high: float) -> list[float]:
 
 
 def short(name: str, width: float) -> str:
-    """``name``, its middle left out if it is too long for a figure of ``width``."""
+    """Shorten ``name`` in the middle if it is too long for a figure of ``width``."""
     most = 30 if width > NARROW else 16
     half = (most - 1) // 2
     return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"

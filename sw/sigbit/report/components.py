@@ -46,7 +46,7 @@ class Card:
 @dataclass(frozen=True)
 class Column:
     """A table column; numbers are aligned right, ``code`` columns are set in a fixed pitch,
-    ``prose`` is broken into lines."""
+    ``prose`` is wrapped."""
 
     title: str
     number: bool = False
@@ -55,7 +55,7 @@ class Column:
 
     @property
     def style(self) -> str:
-        """The class of its cells."""
+        """CSS class of the column's cells."""
         names = {"number": self.number, "fixed": self.code, "prose": self.prose}
         return " ".join(name for name, on in names.items() if on)
 
@@ -66,18 +66,18 @@ def cards(items: Iterable[Card]) -> Markup:
 
 
 def table(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> Markup:
-    """A table; a ``Markup`` cell is inserted as it is, anything else is escaped."""
+    """A table; a ``Markup`` cell is inserted unchanged, anything else is escaped."""
     return _render("table", columns, [list(zip(columns, row, strict=True)) for row in rows])
 
 
 def figure(draw: Callable[[float], Markup], caption: str = "") -> Markup:
-    """A drawing over the whole width, with a caption under it; ``draw`` is called with the inches
-    that it has, on a screen and on a phone."""
+    """A drawing over the whole width, with a caption below; ``draw`` is called with the available
+    width in inches, on a screen and on a phone."""
     return _render("figure", draw(WIDE), draw(NARROW), caption)
 
 
 def panels(draws: Iterable[Callable[[float], Markup]], caption: str = "") -> Markup:
-    """Small drawings side by side, as many as there is room for."""
+    """Small drawings side by side, as many as fit."""
     return _render("panels", [draw(NARROW) for draw in draws], caption)
 
 
@@ -115,5 +115,5 @@ def tiles(items: Iterable[tuple[Markup, str, str, str]]) -> Markup:
 
 
 def entries(items: Iterable[tuple[str, str, Sequence[str]]]) -> Markup:
-    """Paragraphs under small headings: (title, place, paragraphs)."""
+    """Paragraphs under small headings: (title, location, paragraphs)."""
     return _render("entries", list(items))

@@ -1,7 +1,7 @@
 """Matplotlib figures as inline SVG whose colours are the page's CSS variables.
 
 A figure is drawn with placeholder colours; :func:`svg` replaces them by ``var(--name)``, so that
-one drawing is readable in light and dark and on paper. It is drawn at :data:`WIDE` and at
+one drawing is readable in light mode, in dark mode and on paper. It is drawn at :data:`WIDE` and at
 :data:`NARROW`, and the page's style shows the one that fits: text keeps its size on a phone.
 """
 
@@ -17,7 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
 
 WIDE, NARROW = 10.6, 3.4
-"""Inches across a page on a screen and on a phone; a panel is :data:`NARROW` on both."""
+"""Width in inches of a page on a screen and on a phone; a panel is :data:`NARROW` on both."""
 
 SERIES = 12
 """Number of distinct colours for categories; the template defines ``--series-0`` and so on."""
@@ -53,23 +53,23 @@ _STYLE: Any = {
 
 
 def colour(name: str) -> str:
-    """The placeholder that becomes the CSS variable ``--name``."""
+    """Return the placeholder for the CSS variable ``--name``."""
     return _PLACEHOLDER[name]
 
 
 def series(index: int) -> str:
-    """The colour of category ``index``; repeats after :data:`SERIES` categories."""
+    """Return the colour of category ``index``; repeats after :data:`SERIES` categories."""
     return _PLACEHOLDER[f"series-{index % SERIES}"]
 
 
 def axes_of(width: float, height: float) -> Axes:
-    """The axes of a themed figure of ``width`` x ``height`` inches."""
+    """Return the axes of a themed figure of ``width`` x ``height`` inches."""
     with rc_context(_STYLE):
         return Figure(figsize=(width, height), layout="constrained").add_subplot()
 
 
 def canvas_of(axes: Axes) -> RendererAgg:
-    """A renderer that measures text, after the figure has been laid out."""
+    """Return a renderer that measures text, after the figure has been laid out."""
     canvas = FigureCanvasAgg(_figure(axes))
     with rc_context(_STYLE):
         canvas.draw()
@@ -84,7 +84,7 @@ def _figure(axes: Axes) -> Figure:
 
 def svg(axes: Axes, label: str) -> Markup:
     """The figure of ``axes`` as an ``<svg>`` element, the same bytes for the same drawing;
-    ``label`` is read to people who cannot see it."""
+    ``label`` is the text for screen readers."""
     buffer = io.StringIO()
     nothing = {"Date": None, "Creator": None, "Type": None, "Format": None}
     with rc_context(_STYLE):

@@ -1,4 +1,4 @@
-"""How numbers use the grids that they are rounded to."""
+"""Use of rounding grids by numbers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 BINS = 72
 """Bins of a histogram of real numbers."""
 _MARGIN = 1.15
-"""How far beyond the grid's ends such a histogram reaches."""
+"""Margin of such a histogram beyond the grid's ends."""
 
 
 @dataclass(frozen=True)
 class GridUse:
-    """How often integers of a layer take each value of their grid.
+    """Counts of each grid value among the integers of a layer.
 
     Parameters
     ----------
@@ -23,11 +23,12 @@ class GridUse:
     grid : array
         Values ``[n]``, ascending.
     counts : array
-        How often each occurs.
+        Number of occurrences of each value.
     range_use : float
-        From the least value that occurs to the largest, relative to the grid's range.
+        Difference between the largest and the smallest occurring value, relative to the grid's
+        range.
     saturated : float
-        Share of the integers at an end of the grid that is not 0.
+        Share of the integers at a nonzero end of the grid.
     """
 
     layer: str
@@ -38,7 +39,7 @@ class GridUse:
 
     @classmethod
     def of(cls, layer: str, grid: ArrayLike, values: ArrayLike) -> Self:
-        """Count ``values``, integers of any shape; those that are not on the grid are added to
+        """Count ``values``, integers of any shape; values that are not on the grid are added to
         it."""
         found, times = np.unique(np.asarray(values, np.int64), return_counts=True)
         all_values = np.union1d(np.asarray(grid, np.int64), found)
@@ -57,15 +58,15 @@ class GridUse:
 
 @dataclass(frozen=True)
 class RealHistogram:
-    """Real numbers of a layer in units of one step of the grid that they are rounded to.
+    """Real numbers of a layer in units of one step of their rounding grid.
 
     Parameters
     ----------
     layer : str
     edges : array
-        Of the bins, ``[n + 1]``; what lies outside is counted in the first and the last bin.
+        Edges of the bins, ``[n + 1]``; values outside are counted in the first and the last bin.
     counts : array
-        Of the bins, ``[n]``.
+        Counts of the bins, ``[n]``.
     grid : array
         Values of the grid, ascending.
     """

@@ -1,4 +1,4 @@
-"""How busy the array was, and what it waited for: from a Program and the cycles in which its
+"""Activity of the array and its waiting times, from a Program and the cycles in which its
 instructions ran."""
 
 from collections.abc import Mapping, Sequence
@@ -10,9 +10,9 @@ from sigbit_hw.arch.isa import Exec, Instr, Mode, Out, Seg
 from sigbit_hw.arch.program import Program
 
 CLOCK = 200e6
-"""Hertz at which images per second are stated."""
+"""Clock in hertz for which images per second are stated."""
 COPIES = "(copies)"
-"""Name of what the array does for no layer: tensors brought into another layout."""
+"""Name of array work that belongs to no layer: tensors converted to another layout."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class LayerCycles:
     fed : int
         Cycles in which the array took operands for this layer.
     cycles : int
-        Cycles from the start of the layer's first ``EXEC`` to the end of its last, without those of
-        other layers between them.
+        Cycles from the start of the layer's first ``EXEC`` to the end of its last, without the
+        cycles of other layers in between.
     """
 
     name: str
@@ -47,7 +47,8 @@ class LayerCycles:
 
 
 def exec_layers(program: Program) -> dict[int, str]:
-    """The layer of every ``EXEC`` by instruction index, :data:`COPIES` for those of none."""
+    """Return the layer of every ``EXEC`` by instruction index, :data:`COPIES` for those without a
+    layer."""
     listed = {info.index: info.layer for info in program.execs}
     tagged = dict(enumerate(info.name for info in program.layers))
     return {
@@ -73,7 +74,8 @@ def exec_steps(listing: list[Instr], config: ArchConfig) -> dict[int, int]:
 
 @dataclass(frozen=True)
 class LayerTime:
-    """Where the cycles of one layer of a run go; those of all layers follow each other.
+    """Distribution of the cycles of one layer of a run; the cycles of different layers do not
+    overlap.
 
     Parameters
     ----------
@@ -82,7 +84,7 @@ class LayerTime:
     fed : int
         Cycles in which the array took operands.
     drain : int
-        Cycles in which it waited for the drain of the block before.
+        Cycles in which it waited for the drain of the previous block.
     wait : int
         All others: loads, stores, tokens, the pipeline.
     """
@@ -100,16 +102,16 @@ class LayerTime:
 
     @property
     def bound(self) -> str:
-        """What most cycles go to: "compute", "drain" or "loads"."""
+        """Largest share of the cycles: "compute", "drain" or "loads"."""
         parts = {"compute": self.fed, "drain": self.drain, "loads": self.wait}
         return max(parts, key=lambda name: parts[name])
 
 
 def layer_times(program: Program, retires: Sequence[int]) -> list[LayerTime]:
-    """Every computed layer and, as :data:`COPIES`, what belongs to none.
+    """Return the times of every computed layer and, as :data:`COPIES`, of the work without a layer.
 
     ``retires`` holds the cycle in which each ``EXEC`` retires, by instruction index. The time since
-    the ``EXEC`` before belongs to its layer, so that the sum of all is the last retirement.
+    the previous ``EXEC`` belongs to its layer, so that all times add up to the last retirement.
     """
     config = program.config
     fed_by = exec_steps(program.listing, config)
@@ -142,7 +144,7 @@ def layer_times(program: Program, retires: Sequence[int]) -> list[LayerTime]:
 def layer_cycles(
     program: Program, execs: Mapping[int, tuple[int, int]]
 ) -> tuple[list[LayerCycles], LayerCycles]:
-    """Every computed layer and, as ``total``, the whole image.
+    """Return the cycles of every computed layer and, as ``total``, of the whole image.
 
     ``execs`` maps the index of every ``EXEC`` to its cycles [start, stop). Overlapping spans, an
     ``EXEC`` that drains while the next one is fed, are counted once, for the later one. The total

@@ -24,7 +24,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The first thing a reader sees: did it pass, and what was checked."""
+    """The first information on a page: the result, and the checks behind it."""
 
     passed: bool
     text: str
@@ -33,7 +33,7 @@ class Verdict:
 def render(
     title: str, subtitle: str, verdict: Verdict | None, sections: Sequence[Section], footer: str
 ) -> str:
-    """The whole HTML document; without a ``verdict`` where nothing was checked."""
+    """Return the whole HTML document; ``verdict`` is None if nothing was checked."""
     return (
         environment()
         .get_template("page.html.j2")

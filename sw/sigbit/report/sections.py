@@ -46,7 +46,7 @@ class LayerRow:
 
 @dataclass(frozen=True)
 class Sample:
-    """A classified image: grey pixels ``[H, W]`` uint8, what it is, what the device said."""
+    """A classified image: grey pixels ``[H, W]`` uint8, its label, the device's prediction."""
 
     pixels: NDArray[np.uint8]
     label: int
@@ -54,12 +54,12 @@ class Sample:
 
 
 def headline(items: Sequence[Card]) -> Section:
-    """The numbers that a reader looks for first."""
+    """The most important numbers."""
     return Section("Summary", cards(items))
 
 
 def accuracy(shares: Mapping[str, float], images: int) -> Section:
-    """Accuracies of the same images through the stages of the flow."""
+    """Accuracies on the same images at the stages of the flow."""
     start = max(0, ceil(10 * min(shares.values())) - 1) / 10
     return Section(
         "Accuracy",
@@ -69,7 +69,7 @@ def accuracy(shares: Mapping[str, float], images: int) -> Section:
 
 
 def utilization(rows: Sequence[LayerCycles], config_macs: int) -> Section:
-    """How busy the multipliers are in every layer of one image."""
+    """Utilization of the multipliers in every layer of one image."""
     columns = [
         Column("layer"),
         Column("ideal cycles", number=True),
@@ -129,7 +129,7 @@ def weights(layers: Sequence[RealHistogram], lead: str) -> Section:
 
 
 def codes(title: str, layers: Sequence[GridUse], unit: str, lead: str) -> Section:
-    """How often each value of its grid occurs in every layer; ``unit`` names the values."""
+    """Count of each grid value in every layer; ``unit`` names the values."""
     return Section(title, panels(partial(charts.grid_histogram, use, unit) for use in layers), lead)
 
 
@@ -160,7 +160,7 @@ def samples(wrong: Sequence[Sample], right: Sequence[Sample], images: int) -> Se
 
 
 def layers(rows: Sequence[LayerRow]) -> Section:
-    """What was computed and compared, layer by layer."""
+    """Computed and compared values, layer by layer."""
     columns = [
         Column("layer"),
         Column("kind"),
@@ -193,6 +193,6 @@ def layers(rows: Sequence[LayerRow]) -> Section:
 
 
 def provenance(facts: Mapping[str, str], command: str) -> Section:
-    """What exactly was run, and how to run it again."""
+    """The exact inputs of the run, and the command to reproduce it."""
     body = table([Column("what"), Column("value", code=True)], [(k, v) for k, v in facts.items()])
     return Section("Reproduce", code(command) + body)

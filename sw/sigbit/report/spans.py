@@ -1,17 +1,17 @@
-"""What the engines do, and when."""
+"""Activity of the engines over time."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
 RESOLUTION = 3000
-"""Parts of a run that are told apart."""
+"""Number of distinguishable parts of a run."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """``engine`` at work for a layer in the cycles [start, stop); ``layer`` is a position in the
-    list of layers, or -1."""
+    """Activity of ``engine`` for a layer in the cycles [start, stop); ``layer`` is a position in
+    the list of layers, or -1."""
 
     engine: str
     start: int
@@ -21,7 +21,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Timeline:
-    """What the engines do in one run of ``cycles`` cycles."""
+    """Activity of the engines in one run of ``cycles`` cycles."""
 
     cycles: int
     spans: tuple[Span, ...]

@@ -6,12 +6,12 @@ from typing import Any
 
 Row = Mapping[str, Any]
 NONE = "–"
-"""Cell of a value that a row does not have."""
+"""Cell for a missing value."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A table ready to be shown.
+    """A formatted table.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ class Grid:
     cells : tuple of tuple of str
         Lines.
     numbers : str
-        A character per column: ``>`` where it is aligned right, else a space.
+        A character per column: ``>`` for right-aligned columns, else a space.
     """
 
     title: str
@@ -31,7 +31,8 @@ class Grid:
     numbers: str = ""
 
     def only(self, *titles: str) -> "Grid":
-        """The columns of these titles, in this order; ``ValueError`` for one that is not there."""
+        """Return the columns of these titles, in this order; raise ``ValueError`` for an unknown
+        title."""
         if missing := [t for t in titles if t not in self.columns]:
             raise ValueError(
                 f"the table {self.title!r} has no column {', '.join(map(repr, missing))}; its "
@@ -47,7 +48,7 @@ class Grid:
         )
 
     def markdown(self) -> str:
-        """The table in Markdown, without its title; nothing if there are no lines."""
+        """Format the table in Markdown, without its title; empty if there are no lines."""
         if not self.cells:
             return ""
         sides = self.numbers.ljust(len(self.columns))
@@ -58,7 +59,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Column:
-    """What a table shows of a row; numbers are aligned right."""
+    """Content of a table column; numbers are aligned right."""
 
     title: str
     text: Callable[[Row], str]
@@ -74,9 +75,9 @@ class Table:
     title : str
         Heading.
     columns : tuple of Column
-        What it shows; columns in which no row has a value are left out.
+        Its columns; columns without a value in any row are left out.
     takes : callable
-        Whether a row belongs to it.
+        Returns whether a row belongs to the table.
     """
 
     title: str
@@ -84,7 +85,7 @@ class Table:
     takes: Callable[[Row], bool] = lambda row: True
 
     def grid(self, rows: Iterable[Row]) -> Grid:
-        """The rows that belong here."""
+        """Return the grid of the rows that belong to this table."""
         mine = [row for row in rows if self.takes(row)]
         texts = [(column, [column.text(row) for row in mine]) for column in self.columns]
         shown = [(c, found) for c, found in texts if any(text != NONE for text in found)]
@@ -97,7 +98,8 @@ class Table:
 
 
 def _shown(key: str, form: Callable[[Any], str]) -> Callable[[Row], str]:
-    """``form`` of the value under ``key``; :data:`NONE` where there is none."""
+    """Return a function that formats the value under ``key`` with ``form``; :data:`NONE` for a
+    missing value."""
 
     def text(row: Row) -> str:
         value = row.get(key)
@@ -107,25 +109,25 @@ def _shown(key: str, form: Callable[[Any], str]) -> Callable[[Row], str]:
 
 
 def label(title: str, key: str) -> Column:
-    """The value as it is."""
+    """A column of unformatted values."""
     return Column(title, _shown(key, lambda value: str(value) or NONE))
 
 
 def number(title: str, key: str, digits: int = 0) -> Column:
-    """A number with separators of thousands and so many decimals."""
+    """A column of numbers with thousands separators and ``digits`` decimals."""
     return Column(title, _shown(key, lambda value: f"{value:,.{digits}f}"), True)
 
 
 def share(title: str, key: str, digits: int = 1) -> Column:
-    """A share in percent."""
+    """A column of shares in percent."""
     return Column(title, _shown(key, lambda value: percent(value, digits)), True)
 
 
 def percent(value: float, digits: int = 1) -> str:
-    """``93.3 %``."""
+    """Format a share as ``93.3 %``."""
     return f"{100 * value:.{digits}f} %"
 
 
 def document(grids: Iterable[Grid]) -> str:
-    """Tables that have lines, each under its title, in Markdown."""
+    """Format the non-empty tables, each under its title, in Markdown."""
     return "\n".join(f"### {g.title}\n\n{g.markdown()}" for g in grids if g.cells)

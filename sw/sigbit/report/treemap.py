@@ -1,4 +1,4 @@
-"""Treemaps: nested rectangles whose areas are proportional to what they hold, as SVG."""
+"""Treemaps: nested rectangles whose areas are proportional to their values, as SVG."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from sigbit.report.figures import SERIES
 HEIGHT = 560.0
 _HEADER, _GAP = 17.0, 2.0
 _LETTER = 6.3
-"""Width of a letter at the labels' size."""
+"""Width of a letter at the labels' font size."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A rectangle: its name, its area in units of ``value``, and those inside it.
+    """A rectangle: its name, its area in units of ``value``, and its children.
 
-    ``value`` is what the children hold and the tile's own, which is not drawn apart.
+    ``value`` is the sum of the children and the tile's own share, which is not drawn separately.
     """
 
     name: str
@@ -37,8 +37,8 @@ class Box:
 
 
 def squarify(values: Sequence[float], box: Box) -> list[Box]:
-    """Boxes of areas proportional to ``values`` that fill ``box``, near squares (Bruls, Huizing and
-    van Wijk, 2000).
+    """Return boxes of areas proportional to ``values`` that fill ``box``, close to squares (Bruls,
+    Huizing and van Wijk, 2000).
 
     ``values`` are positive and descend.
     """
@@ -73,14 +73,14 @@ def squarify(values: Sequence[float], box: Box) -> list[Box]:
 
 
 def _worst(row: Sequence[float], side: float, scale: float) -> float:
-    """The largest aspect ratio of a row of boxes along ``side``."""
+    """Return the largest aspect ratio of a row of boxes along ``side``."""
     area = sum(row) * scale
     return max(max(side**2 * v * scale / area**2, area**2 / (side**2 * v * scale)) for v in row)
 
 
 def treemap(root: Tile, unit: str, width: float) -> Markup:
-    """A drawing of the tiles inside ``root``, ``width`` inches wide; every tile tells its ``value``
-    in ``unit``."""
+    """A drawing of the tiles inside ``root``, ``width`` inches wide; every tile is labelled with
+    its ``value`` in ``unit``."""
     across = 96 * width
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {across:g} {HEIGHT:g}" '
@@ -101,7 +101,7 @@ def _visible(tile: Tile) -> list[Tile]:
 def _drawn(
     tile: Tile, box: Box, colour: str, path: str, root: Tile, unit: str, depth: int
 ) -> Iterator[str]:
-    """A tile and, where there is room, those inside it below its name."""
+    """Draw a tile and, if there is room, its children below its name."""
     if box.width < 1.5 or box.height < 1.5:
         return
     share = 100 * tile.value / root.value

@@ -1,13 +1,13 @@
-"""Numbers with units, for people."""
+"""Numbers with units, for display."""
 
 
 def size(count: int) -> str:
-    """Bytes for people."""
+    """Format a number of bytes for display."""
     if count < 1024:
         return f"{count} B"
     return f"{count / 1024:,.1f} KiB" if count < 1 << 20 else f"{count / (1 << 20):,.2f} MiB"
 
 
 def count(number: int) -> str:
-    """A number of things for people: from ten million on in millions."""
+    """Format a count for display; in millions from ten million on."""
     return f"{number:,}" if number < 10_000_000 else f"{number / 1e6:,.1f} M"
