@@ -1,4 +1,4 @@
-"""Integer models for others: as ONNX that any runtime executes, and as a bundle of plain arrays."""
+"""Integer models for other tools: as ONNX for any runtime, and as a bundle of plain arrays."""
 
 from sigbit.export.bundle import export_bundle
 from sigbit.export.files import ExportError

@@ -1,8 +1,8 @@
 """The integer bundle: everything about an integer graph in JSON and .npy files, with golden values.
 
 ``bundle.json`` names, for every node, its operands, shapes, geometry and the files of its arrays,
-and says in words how to compute it; ``golden/`` holds the stored integers of every tensor for a few
-inputs. Nothing of this software is needed to check them.
+and describes its computation in words; ``golden/`` holds the stored integers of every tensor for a
+few inputs. They can be checked without this software.
 """
 
 import io
@@ -23,7 +23,7 @@ from sigbit_hw.arch.formats import Format
 from sigbit_hw.arch.host_schema import host_document
 
 VERSION = 3
-"""Of the layout of ``bundle.json``."""
+"""Version of the layout of ``bundle.json``."""
 
 MARKER = "bundle.json"
 
@@ -57,8 +57,8 @@ def export_bundle(
     path: str | Path,
     vectors: int | Mapping[str, NDArray[np.integer[Any]]] = 2,
 ) -> None:
-    """Write the bundle of ``graph``: a zip file if ``path`` ends in .zip, else a folder. It appears
-    whole or not at all; another bundle of that name is replaced.
+    """Write the bundle of ``graph``: a zip file if ``path`` ends in .zip, else a folder. It is
+    written atomically; an existing bundle of that name is replaced.
 
     ``vectors`` are stored integers ``[batch, C, H, W]`` for every input, or a number of random ones
     (the same every time).
@@ -76,7 +76,7 @@ def export_bundle(
 def bundle_files(
     graph: IntegerGraph, vectors: int | Mapping[str, NDArray[np.integer[Any]]] = 2
 ) -> dict[str, bytes]:
-    """The files of the bundle by their paths in it."""
+    """Return the files of the bundle by their paths in it."""
     arrays: dict[str, NDArray[Any]] = {}
     nodes = [_described(graph, i, n, arrays) for i, n in enumerate(graph.nodes)]
     golden = {}
@@ -132,7 +132,7 @@ def _golden(
 def _described(
     graph: IntegerGraph, index: int, node: Node, arrays: dict[str, NDArray[Any]]
 ) -> dict[str, Any]:
-    """The JSON of one node; its arrays go to ``arrays``."""
+    """Return the JSON of one node; its arrays are added to ``arrays``."""
 
     def array(what: str, value: NDArray[Any]) -> str:
         file = f"arrays/{index:04d}.{what}.npy"

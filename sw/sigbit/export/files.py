@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all."""
+"""Atomic writing of files and folders."""
 
 import shutil
 import tempfile
@@ -13,11 +13,11 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 class ExportError(SigbitError):
-    """What was asked for cannot be written; the text says why and what to do."""
+    """Raised if the requested output cannot be written; the text gives the reason and a remedy."""
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write ``content``; readers see the old file or the new one."""
+    """Write ``content`` atomically; readers see the old file or the new one."""
     with replacing(path) as file:
         file.write(content)
 
@@ -35,7 +35,7 @@ def write_zip(path: Path, files: Mapping[str, bytes]) -> None:
 
 
 def write_folder(path: Path, files: Mapping[str, bytes], marker: str) -> None:
-    """Write a folder; one that is there is replaced if it holds ``marker`` or nothing."""
+    """Write a folder; an existing one is replaced if it holds ``marker`` or nothing."""
     if path.exists() and not path.is_dir():
         raise ExportError(f"{path} is a file: give a folder, or a name that ends in .zip")
     if path.exists() and any(path.iterdir()) and not (path / marker).is_file():

@@ -8,8 +8,8 @@ from sigbit.ir.integer import Axes, Input, TensorType
 
 
 def quantize(nodes: Nodes, name: str, node: Input, result: str) -> None:
-    """Stored integers ``[batch, C, H, W]`` of the real input ``name`` in its own shape, as
-    ``Port.quantize`` has them: nearest to ``x / scale - zero`` in float64, ties away from zero,
+    """Compute stored integers ``[batch, C, H, W]`` of the real input ``name`` in its own shape,
+    like ``Port.quantize``: nearest to ``x / scale - zero`` in float64, ties away from zero,
     clipped."""
 
     def number(what: str, value: float) -> str:
@@ -32,8 +32,8 @@ def quantize(nodes: Nodes, name: str, node: Input, result: str) -> None:
 
 
 def dequantize(nodes: Nodes, tensor: str, kind: TensorType, axes: Axes, result: str) -> None:
-    """Real values ``result`` in their own shape of stored integers: ``scale * (stored + zero)`` in
-    float32."""
+    """Compute real values ``result`` in their own shape from stored integers: ``scale * (stored +
+    zero)`` in float32."""
     zero = nodes.constant(f"{tensor}.zero", np.asarray(kind.zero, np.float32))
     scale = nodes.constant(f"{tensor}.scale", np.asarray(kind.scale, np.float32))
     real = nodes.add("Mul", nodes.add("Add", tensor, zero), scale)

@@ -1,4 +1,4 @@
-"""Nodes and constants of an ONNX graph that is being built, each under a name of its own."""
+"""Nodes and constants of an ONNX graph under construction, each with a unique name."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,7 +11,7 @@ Array = NDArray[Any]
 
 
 class Nodes:
-    """Nodes in their order and constants by name; names in ``used`` are taken."""
+    """Nodes in order and constants by name; names in ``used`` are taken."""
 
     def __init__(self, used: Iterable[str]) -> None:
         self.nodes: list[NodeProto] = []
@@ -19,7 +19,7 @@ class Nodes:
         self._used = set(used)
 
     def unique(self, name: str) -> str:
-        """``name``, with a number behind it if it is taken; it is then."""
+        """Return ``name``, with a number appended if it is taken, and mark it as taken."""
         unique, count = name, 1
         while unique in self._used:
             count += 1
@@ -28,19 +28,19 @@ class Nodes:
         return unique
 
     def add(self, op: str, *operands: str, result: str = "", **attributes: Any) -> str:
-        """Append a node; the name of its result."""
+        """Append a node; return the name of its result."""
         result = result or self.unique(f"{operands[0]}.{op.lower()}")
         self.nodes.append(helper.make_node(op, operands, [result], result, **attributes))
         return result
 
     def constant(self, name: str, value: Array) -> str:
-        """Keep a constant; its name."""
+        """Add a constant; return its name."""
         name = self.unique(name)
         self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
         return name
 
     def ints(self, *values: int) -> str:
-        """A vector of int64; equal ones are kept once."""
+        """Return a vector of int64; equal vectors are stored once."""
         name = "ints." + "_".join(map(str, values))
         if name not in self.constants:
             self._used.add(name)

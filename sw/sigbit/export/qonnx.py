@@ -35,10 +35,10 @@ from sigbit_hw.arch import numerics
 from sigbit_hw.arch.host_schema import host_document
 
 OPSET, IR_VERSION = 18, 10
-"""Versions that runtimes have had for years."""
+"""Versions that runtimes have supported for years."""
 
 _EXACT = 1 << 24
-"""All integers up to here are float32 numbers."""
+"""Limit up to which all integers are exact in float32."""
 
 _REAL = "real values"
 _CODES = "stored integers: real = scale * (stored + zero)"
@@ -47,21 +47,21 @@ Padding = tuple[int, int, int, int]
 
 
 def export_qonnx(graph: IntegerGraph, path: str | Path, **options: Any) -> None:
-    """Write :func:`onnx_model` with ``options`` to ``path``, whole or not at all."""
+    """Write :func:`onnx_model` with ``options`` to ``path`` atomically."""
     write_file(Path(path), onnx_model(graph, **options).SerializeToString())
 
 
 def onnx_model(
     graph: IntegerGraph, *, layers: bool = False, stored: bool = False, batch: int | None = None
 ) -> ModelProto:
-    """``graph`` as an ONNX model, executed alike by any ONNX runtime.
+    """``graph`` as an ONNX model, with the same results in any ONNX runtime.
 
     Parameters
     ----------
     layers : bool
         Every tensor is an output too, as stored integers.
     stored : bool
-        Inputs and outputs are stored integers, those of :meth:`IntegerGraph.evaluate`, instead of
+        Inputs and outputs are stored integers, as in :meth:`IntegerGraph.evaluate`, instead of
         the real values of :class:`~sigbit.quant.IntegerModel`.
     batch : int, optional
         Samples of every input; any number if not given. With it all tensors have known shapes.
@@ -82,7 +82,7 @@ class _Exporter(Nodes):
         }
 
     def model(self, layers: bool) -> ModelProto:
-        """The whole model."""
+        """Return the whole model."""
         graph = self._graph
         for node in graph.nodes:
             self._node(node)
@@ -114,7 +114,7 @@ class _Exporter(Nodes):
         return model if self._batch is None else onnx.shape_inference.infer_shapes(model)
 
     def _stored_ends(self) -> tuple[list[ValueInfoProto], list[ValueInfoProto]]:
-        """Inputs and outputs that are stored integers; an input that is an output needs a name of
+        """Return inputs and outputs as stored integers; an input that is an output needs a name of
         its own."""
         graph = self._graph
         inputs = [self._info(self._names[n.name], n.type.shape, _CODES) for n in graph.inputs]
@@ -127,7 +127,7 @@ class _Exporter(Nodes):
         return inputs, outputs
 
     def _real_ends(self) -> tuple[list[ValueInfoProto], list[ValueInfoProto]]:
-        """Inputs and outputs that are real values in the shapes of the network's user."""
+        """Return inputs and outputs as real values in the shapes of the network's user."""
         graph, inner = self._graph, self.nodes
         inputs, outputs = [], []
         self.nodes = []
@@ -191,7 +191,7 @@ class _Exporter(Nodes):
             self.add("Gather", joined, chosen, result=node.name, axis=1)
 
     def _conv(self, node: Conv) -> None:
-        """Sum of convolutions, then ``table[requantize(...)]``."""
+        """Add a sum of convolutions, then ``table[requantize(...)]``."""
         base = node.base
         reach = np.zeros(len(base), np.int64)
         for source in node.sources:
@@ -212,7 +212,7 @@ class _Exporter(Nodes):
         self._requantize(node, total, base)
 
     def _requantize(self, node: Conv, total: str, base: Array) -> None:
-        """Division in float64, whose floor is that of the integers (``numerics.STEP_MAX``)."""
+        """Divide in float64, whose floor equals that of the integers (``numerics.STEP_MAX``)."""
 
         def channels(name: str, values: Array) -> str:
             return self.constant(f"{node.name}.{name}", values[:, None, None])
@@ -237,7 +237,7 @@ class _Exporter(Nodes):
         self.add("Gather", stored, index, result=node.name, axis=0)
 
     def _source(self, node: Conv, index: int, source: Source, dtype: np.dtype[Any]) -> str:
-        """One convolution of levels."""
+        """Add one convolution of levels."""
         kind = self._graph[source.tensor].type
         name = f"{node.name}.{index}"
         x = source.tensor
@@ -263,7 +263,7 @@ class _Exporter(Nodes):
         )
 
     def _spread(self, x: str, shape: tuple[int, int, int], upsampling: tuple[int, int]) -> str:
-        """Zeros between the pixels."""
+        """Insert zeros between the pixels."""
         if upsampling == (1, 1):
             return x
         (channels, height, width), (u, v) = shape, upsampling
@@ -276,7 +276,7 @@ class _Exporter(Nodes):
     def _bordered(
         self, x: str, padding: Padding, value: float, dtype: DTypeLike = np.float32
     ) -> str:
-        """A border of ``value``, cut off where negative."""
+        """Add a border of ``value``; negative padding cuts off pixels."""
         top, left, bottom, right = padding
         if min(padding) < 0:
             starts = self.ints(max(-top, 0), max(-left, 0))
