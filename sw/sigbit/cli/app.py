@@ -1,4 +1,4 @@
-"""The command tree: names and options only; the work is in a module for each command."""
+"""The command tree: names and options only; the work is in one module per command."""
 
 from importlib.metadata import version as version_of
 from pathlib import Path

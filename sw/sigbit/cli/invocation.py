@@ -10,7 +10,7 @@ from sigbit.cli.console.output import leave_stdout
 
 
 def plugins_first(arguments: Sequence[str]) -> list[str]:
-    """Return ``arguments`` with every ``--plugin FILE`` before the command, wherever it stood."""
+    """Return ``arguments`` with every ``--plugin FILE`` before the command, at any position."""
     first: list[str] = []
     rest: list[str] = []
     words = iter(arguments)

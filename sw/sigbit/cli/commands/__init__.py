@@ -1,1 +1,1 @@
-"""A module for each command: options, one call of a flow, a table."""
+"""One module per command: options, one call of a flow, a table."""

@@ -25,7 +25,7 @@ NOTES = {
     "groups_per_block": "parameter groups of an output block",
     "drain_cycles": "to drain a block into one plane",
 }
-"""What derived figures mean."""
+"""Descriptions of the derived figures."""
 
 
 @app.command("list")

@@ -1,4 +1,5 @@
-"""``sigbit bench convolutions``: which of torch's convolutions crash or are wrong here."""
+"""``sigbit bench convolutions``: torch convolutions that crash or give wrong results on this
+machine."""
 
 import dataclasses
 import sys

@@ -1,4 +1,4 @@
-"""``sigbit bench imports``: the importers, judged by tests that nobody here wrote."""
+"""``sigbit bench imports``: evaluation of the importers by third-party tests."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -12,11 +12,11 @@ from sigbit.cli.console.telling import telling
 from sigbit.errors import CheckFailed
 
 SHOWN = 25
-"""Refused operators that are printed; the JSON has all."""
+"""Maximum number of refused operators that are printed; the JSON has all."""
 
 
 class Suite(StrEnum):
-    """Whose tests."""
+    """Origin of the tests."""
 
     ONNX = "onnx"
     TORCH = "torch"

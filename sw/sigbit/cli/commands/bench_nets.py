@@ -42,7 +42,7 @@ class MemoryOptions:
     ] = 0
 
     def memories(self) -> "Memories":
-        """The same for a flow."""
+        """Return the same memories for a flow."""
         from sigbit.flows.campaigns.nets import Memories, memory_timing
 
         return Memories(memory_timing(self.latency, self.bandwidth, self.refresh), self.skew)

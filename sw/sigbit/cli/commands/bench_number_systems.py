@@ -21,7 +21,7 @@ from sigbit_tools.files import replacing
 
 
 class ErrorDistribution(StrEnum):
-    """What the errors in the plot are of: numbers drawn from which distribution."""
+    """Distribution of the numbers whose errors are plotted."""
 
     GAUSSIAN = "gaussian"
     LAPLACIAN = "laplacian"

@@ -1,4 +1,4 @@
-"""``sigbit bench packing``: what the host does for every frame."""
+"""``sigbit bench packing``: the host's work per frame."""
 
 from typing import Annotated
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ChoiceOptions:
-    """Which rows."""
+    """Selection of rows."""
 
     only: Annotated[
         str | None,

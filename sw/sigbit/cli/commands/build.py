@@ -1,4 +1,5 @@
-"""``sigbit build``: an accelerator on a board, placed, routed and packed, or a project for that."""
+"""``sigbit build``: an accelerator on a board, placed, routed and packed, or a vendor project for
+it."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +18,7 @@ from sigbit.errors import CheckFailed, UserError
 
 @dataclass(frozen=True)
 class GoalOptions:
-    """What place and route aims at."""
+    """Goals of place and route."""
 
     freq: Annotated[
         float | None,

@@ -1,4 +1,4 @@
-"""``sigbit check``: whether a float network is supported, and what carries out each operation."""
+"""``sigbit check``: support of a float network, and the method for each operation."""
 
 from functools import partial
 from typing import TYPE_CHECKING, Annotated

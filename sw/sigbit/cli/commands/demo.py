@@ -1,4 +1,5 @@
-"""``sigbit demo``: handwritten digits from training to the accelerator, every code compared."""
+"""``sigbit demo``: handwritten digits from training to the accelerator, with every code
+compared."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """What to run."""
+    """Options of the demonstration."""
 
     images: Annotated[
         int | None,

@@ -1,4 +1,4 @@
-"""``sigbit devices``: what Programs can run on."""
+"""``sigbit devices``: devices that can run Programs."""
 
 from sigbit.cli.console.files import write_json
 from sigbit.cli.console.options import Json

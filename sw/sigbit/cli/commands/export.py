@@ -1,4 +1,4 @@
-"""``sigbit export``: an integer model for others to execute and to check."""
+"""``sigbit export``: an integer model for other tools to execute and check."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from sigbit.report.units import size
 
 @dataclass(frozen=True)
 class OnnxOptions:
-    """What is written as ONNX."""
+    """Options of the ONNX file."""
 
     qonnx: Annotated[
         Path | None,

@@ -1,4 +1,4 @@
-"""``sigbit inspect``: what a Program or an integer model holds."""
+"""``sigbit inspect``: contents of a Program or an integer model."""
 
 from functools import partial
 from pathlib import Path
@@ -55,7 +55,7 @@ def inspect(
 
 
 def _refuse_given(context: typer.Context, model: Path, *names: str) -> None:
-    """Refuse options that say something of Programs alone."""
+    """Refuse options that apply to Programs only."""
     for name in names:
         source = context.get_parameter_source(name)
         if source is not None and source.name != "DEFAULT":

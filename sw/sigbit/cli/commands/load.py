@@ -1,4 +1,4 @@
-"""``sigbit load``: a bitstream onto a board."""
+"""``sigbit load``: loading of a bitstream onto a board."""
 
 from pathlib import Path
 from typing import Annotated

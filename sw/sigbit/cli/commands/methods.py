@@ -1,4 +1,4 @@
-"""``sigbit methods``: what there is to train with, and what it costs on an accelerator."""
+"""``sigbit methods``: training methods, and their cost on an accelerator."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
@@ -62,7 +62,7 @@ def _cell(count: int | None) -> str:
 
 
 def _default(value: object) -> str:
-    """``value`` as a TOML file has it; "none" is a key that is left out."""
+    """Format ``value`` as in a TOML file; "none" is a key that is left out."""
     if isinstance(value, tuple):
         return f"[{', '.join(map(_default, value))}]"
     if isinstance(value, bool):

@@ -1,4 +1,5 @@
-"""``sigbit run``: a Program on a device, if asked compared with another one layer by layer."""
+"""``sigbit run``: a Program on a device, optionally compared with the interpreter layer by
+layer."""
 
 from functools import partial
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""``sigbit sweep``: many runs of a configuration whose keys vary."""
+"""``sigbit sweep``: many runs of a configuration with varying keys."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +14,12 @@ from sigbit.cli.console.telling import telling
 from sigbit.cli.console.training_options import Config, FolderOptions, MachineOptions
 
 SHOWN = 30
-"""Trials in the table; the JSON file holds all."""
+"""Maximum number of trials in the table; the JSON file holds all."""
 
 
 @dataclass(frozen=True)
 class StudyOptions:
-    """Where trials are kept, and under which name."""
+    """Storage and name of the trials."""
 
     output: Annotated[
         Path,

@@ -1,4 +1,4 @@
-"""``sigbit synth``: what an accelerator costs on a target, before place and route."""
+"""``sigbit synth``: cost of an accelerator on a target, before place and route."""
 
 from functools import partial
 from typing import Annotated

@@ -67,7 +67,7 @@ def train(
 
 
 def show_trained(trained: "TrainedModel") -> None:
-    """Print what came out, and what to do with it."""
+    """Print the results, and the next steps."""
     accuracies = {stage: getattr(trained, f"accuracy_{stage}") for stage in STAGES}
     facts: list[tuple[str, object]] = [
         ("network", f"{trained.model} on {trained.dataset}"),
@@ -87,7 +87,7 @@ def show_trained(trained: "TrainedModel") -> None:
 
 
 def _basis_errors(errors: Mapping[str, Mapping[str, float]]) -> str:
-    """What integers for the bases of ``lq-nets`` cost, in a line."""
+    """Return the errors of the integers for the bases of ``lq-nets``, in one line."""
     parts = []
     for what, by_layer in errors.items():
         worst = max(by_layer, key=lambda name: by_layer[name])

@@ -1,1 +1,1 @@
-"""What commands share: options, tables, files, exit codes."""
+"""Common parts of commands: options, tables, files, exit codes."""

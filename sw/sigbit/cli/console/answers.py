@@ -1,4 +1,4 @@
-"""Results of a network, for people: the highest classes, or the values themselves."""
+"""Display of a network's results: the highest classes, or the values themselves."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sigbit.cli.console.output import say, show_table
 
 SHOWN = 8
-"""Inputs in a table."""
+"""Maximum number of inputs in a table."""
 _VALUES = 16
 _TOP = 5
 
@@ -17,7 +17,7 @@ _TOP = 5
 def show_answers(
     name: str, values: NDArray[Any], titles: Sequence[str], labels: Sequence[str]
 ) -> None:
-    """Print results ``[N, ...]`` of output ``name``: classes where each has a number."""
+    """Print results ``[N, ...]`` of output ``name``: as classes if each class has a number."""
     flat = values.reshape(len(values), -1)
     shown = flat[:SHOWN]
     if 1 < flat.shape[1] == values.shape[1]:

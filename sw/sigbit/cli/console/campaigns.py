@@ -1,4 +1,4 @@
-"""Options of campaigns, what people see of them, and how they end."""
+"""Options of campaigns, their display, and their exit codes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,7 +35,7 @@ Markdown = Annotated[
 
 @dataclass(frozen=True)
 class PlaceOptions:
-    """Where jobs run, and where their rows and results go."""
+    """Execution of jobs, and files for their rows and results."""
 
     json: Json = None
     work: Annotated[
@@ -63,14 +63,14 @@ class PlaceOptions:
     ] = None
 
     def place(self) -> "Place":
-        """The same for a flow."""
+        """Return the same place for a flow."""
         from sigbit.flows.campaigns.running import Place
 
         return Place(self.json, self.work, self.jobs, self.scheduler)
 
 
 class Bars:
-    """A bar for the campaign, with what is running and the time that is left, and one for the steps
+    """A bar for the campaign, with the running jobs and the remaining time, and one for the steps
     of a job that runs in this process."""
 
     def __init__(self, bar: "Display", title: str) -> None:
@@ -79,7 +79,7 @@ class Bars:
         self._step = bar.add_task("", total=None, visible=False)
 
     def show(self, state: "Progress") -> None:
-        """How far the campaign is."""
+        """Show the progress of the campaign."""
         running = f"{self._title}: {', '.join(state.running)}" if state.running else self._title
         words = [running]
         if state.failed:
@@ -92,13 +92,13 @@ class Bars:
         self._bar.update(self._step, visible=False)
 
     def tell(self, what: str, done: int, total: int) -> None:
-        """How far a job is."""
+        """Show the progress of a job."""
         self._bar.update(self._step, description=what, completed=done, total=total, visible=True)
 
 
 @contextmanager
 def watching(title: str) -> Iterator["Watcher"]:
-    """A line on stdout for each job, and :class:`Bars` on stderr."""
+    """Print a line on stdout for each job, and show :class:`Bars` on stderr."""
     from sigbit.flows.campaigns.running import Watcher
 
     with progress() as bar:
@@ -107,14 +107,14 @@ def watching(title: str) -> Iterator["Watcher"]:
 
 
 def duration(seconds: float) -> str:
-    """``40 s``, ``25 min`` or ``3.4 h``."""
+    """Format as ``40 s``, ``25 min`` or ``3.4 h``."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def show_grids(grids: "list[Grid]", markdown: Path | None) -> None:
-    """Tables on the terminal and, if ``markdown`` is given, in a file."""
+    """Print tables on the terminal and, if ``markdown`` is given, write them to a file."""
     from sigbit.report.tables import document
 
     for grid in grids:
@@ -124,7 +124,7 @@ def show_grids(grids: "list[Grid]", markdown: Path | None) -> None:
 
 
 def conclude(result: "CampaignResult") -> None:
-    """Exit code 1 if anything is wrong, 2 if jobs have not run for want of data."""
+    """Exit with code 1 if anything is wrong, 2 if jobs have not run because data are missing."""
     if result.failed:
         raise CheckFailed("\n".join(result.failed))
     if result.missing:

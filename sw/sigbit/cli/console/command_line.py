@@ -1,4 +1,4 @@
-"""The command that is carried out, as it was typed."""
+"""The current command as typed."""
 
 import shlex
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ _words: tuple[str, ...] = ()
 
 
 def remember(words: Sequence[str]) -> None:
-    """Take the arguments of the command that begins."""
+    """Store the arguments of the command that begins."""
     global _words  # as the process's own arguments, they are there once
     _words = tuple(words)
 

@@ -1,6 +1,6 @@
-"""From exceptions to exit codes: a user's mistake is one line on stderr, never a traceback.
+"""From exceptions to exit codes: a user error is one line on stderr, never a traceback.
 
-Exit codes: 0 for success, 1 if a check failed, 2 for a mistake that the user can mend, 130 if
+Exit codes: 0 for success, 1 if a check failed, 2 for an error that the user can correct, 130 if
 interrupted. A bug keeps its traceback; ``SIGBIT_DEBUG=1`` shows all of them.
 """
 
@@ -27,7 +27,8 @@ def explain(error: BaseException) -> tuple[str, int] | None:
 
 
 def _unsupported(error: BaseException) -> str:
-    """Report an ``UnsupportedModel``, a paragraph for each node; "" for other exceptions."""
+    """Return the report of an ``UnsupportedModel``, one paragraph per node; "" for other
+    exceptions."""
     rows = getattr(error, "rows", ())
     if not rows:
         return ""

@@ -16,11 +16,11 @@ from sigbit.flows.result import Result, plain
 from sigbit_tools.files import STDOUT, is_stream, replacing, write_text
 
 ARCHIVE = ".npz"
-"""How files end that hold several arrays."""
+"""Suffix of files that hold several arrays."""
 
 
 def target(path: Path | None) -> Path | None:
-    """Callback of options that name a file to write: complain before the work, not after it."""
+    """Callback of options that name a file to write: raise errors before the work, not after it."""
     if path is None:
         return None
     if path == STDOUT:
@@ -44,15 +44,15 @@ def write_array(path: Path, array: np.ndarray) -> None:
 
 
 def write_report(path: Path | None, page: Callable[[str], str]) -> None:
-    """Write the HTML ``page`` of the command that is carried out, which is given to it; nothing if
-    ``path`` is None."""
+    """Write the HTML ``page``, which is called with the current command; write nothing if ``path``
+    is None."""
     if path is not None:
         write_text(path, page(command_line()))
         say(f"wrote {path}")
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write ``arrays``: by name as .npz, if ``path`` ends so, or the only one as .npy."""
+    """Write ``arrays``: by name as .npz if ``path`` has that suffix, or the only one as .npy."""
     if path.suffix != ARCHIVE:
         (only,) = arrays.values()
         write_array(path, only)
@@ -65,6 +65,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def write_json(path: Path | None, document: Result | Mapping[str, Any]) -> None:
-    """Write ``document``, dataclasses and arrays in it included; nothing if ``path`` is None."""
+    """Write ``document``, including dataclasses and arrays in it; write nothing if ``path`` is
+    None."""
     if path is not None:
         write_text(path, json.dumps(plain(document), indent=2, allow_nan=False) + "\n")

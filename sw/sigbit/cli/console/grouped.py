@@ -10,9 +10,9 @@ from typing import Any, get_type_hints
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
     """Return ``command`` with every parameter that is a dataclass replaced by its fields.
 
-    The fields are annotated as typer's options are, and their defaults are the options' defaults;
-    a group has no default. The command line sees one flat list of options, in the order of the
-    parameters; ``command`` gets its groups.
+    The fields are annotated like typer's options, and their defaults are the options' defaults; a
+    group has no default. The command line sees one flat list of options, in the order of the
+    parameters; ``command`` receives its groups.
 
     Raises ``TypeError`` if two groups have an option of the same name.
     """

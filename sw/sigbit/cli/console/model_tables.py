@@ -1,4 +1,4 @@
-"""Integer models, for people."""
+"""Display of integer models."""
 
 from typing import TYPE_CHECKING
 

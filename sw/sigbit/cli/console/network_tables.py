@@ -1,4 +1,4 @@
-"""Float networks in figures, for people."""
+"""Display of float networks."""
 
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,7 @@ def show_network(network: "Description", weights: str | None) -> None:
 
 
 def show_fit(fit: "Fit") -> None:
-    """Print what an accelerator makes of it."""
+    """Print the network's figures on an accelerator."""
     rate = f"{fit.cycles:,} cycles per frame, {fit.frames_per_second:,.0f} frames/s at 200 MHz"
     show_facts(
         f"On {fit.arch}, with scales from random inputs",

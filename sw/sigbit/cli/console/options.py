@@ -117,7 +117,7 @@ ColourOrder = Annotated[
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    """What a float network is loaded with."""
+    """Options for loading a float network."""
 
     checkpoint: Checkpoint = None
     shapes: Shapes = None
@@ -126,7 +126,7 @@ class NetworkOptions:
 
 @dataclass(frozen=True)
 class ImageOptions:
-    """How images become inputs."""
+    """Conversion of images to inputs."""
 
     mean: Mean = None
     std: Std = None
@@ -146,7 +146,7 @@ class _Images(Protocol):
 
 
 def images_as(given: _Images) -> "inputs.ImageOptions":
-    """The options of images as flows take them."""
+    """Return the options of images in the form that flows take."""
     from sigbit.inputs import images as inputs
 
     return inputs.ImageOptions(given.mean, given.std, given.resize, given.colours)

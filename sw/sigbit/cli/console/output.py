@@ -1,4 +1,4 @@
-"""What people see: tables on stdout, progress on stderr."""
+"""Output for users: tables on stdout, progress on stderr."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sigbit.report.tables import Grid
 
 PIPED_WIDTH = 160
-"""Columns of text that goes to a file or a pipe, unless COLUMNS says otherwise."""
+"""Columns of text that goes to a file or a pipe, unless COLUMNS is set."""
 
 
 _left = False
@@ -36,7 +36,7 @@ def leave_stdout(left: bool = True) -> None:
 
 
 def console(stderr: bool = False) -> Console:
-    """A console on the present stdout or stderr."""
+    """Return a console on the current stdout or stderr."""
     stderr = stderr or _left
     probe = Console(stderr=stderr)
     if probe.is_terminal or "COLUMNS" in os.environ:
@@ -47,7 +47,7 @@ def console(stderr: bool = False) -> Console:
 def show_table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], numbers: str = ""
 ) -> None:
-    """Print a table; ``numbers`` has a character a column, ``>`` where it is aligned right."""
+    """Print a table; ``numbers`` has one character per column, ``>`` for right-aligned ones."""
     table = Table(
         title=title, title_justify="left", title_style="bold", box=None, header_style="dim"
     )
@@ -87,9 +87,10 @@ def say_error(text: str) -> None:
 
 
 def progress(remaining: bool = False) -> Progress:
-    """A progress display on stderr; it vanishes when the work is done, and is silent in pipes.
+    """Return a progress display on stderr; it disappears when the work is done, and shows nothing
+    in pipes.
 
-    ``remaining`` adds the time that is left.
+    ``remaining`` adds the remaining time.
     """
     error = console(stderr=True)
     return Progress(
@@ -106,5 +107,5 @@ def progress(remaining: bool = False) -> Progress:
 
 
 def ticking(bar: Progress, task: TaskID) -> Callable[[int], None]:
-    """A callback that advances ``task`` by one, whatever it is called with."""
+    """Return a callback that advances ``task`` by one, ignoring its argument."""
     return lambda _: bar.advance(task)

@@ -1,4 +1,4 @@
-"""Programs in figures, for people."""
+"""Display of Programs."""
 
 from typing import TYPE_CHECKING
 
@@ -78,7 +78,7 @@ def show_prediction(found: "InspectedProgram") -> None:
 
 
 def _preprocessing(net: "Program") -> str:
-    """How images become the input, and what comes out is called."""
+    """Return the conversion of images to the input, and the names of the classes, as text."""
     how, classes = net.preprocessing, f"; {len(net.classes)} classes" if net.classes else ""
     if how is None:
         return f"how they become the input is not known{classes}"

@@ -1,4 +1,4 @@
-"""Programs that commands wrote, for people."""
+"""Display of written Programs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -22,7 +22,7 @@ from sigbit.cli.console.options import (
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """What is written."""
+    """Output files."""
 
     output: Annotated[
         Path,
@@ -41,7 +41,7 @@ class OutputOptions:
 
 @dataclass(frozen=True)
 class CalibrationOptions:
-    """Samples to calibrate and to test with."""
+    """Samples for calibration and testing."""
 
     calibrate: Annotated[
         str,
@@ -77,7 +77,7 @@ class CalibrationOptions:
 
 @dataclass(frozen=True)
 class FormatOptions:
-    """Bits that are given."""
+    """Explicit numbers of bits."""
 
     weights: Annotated[
         str | None,
@@ -103,7 +103,7 @@ class FormatOptions:
 
 @dataclass(frozen=True)
 class BudgetOptions:
-    """Within what to search for bits and number systems."""
+    """Limits for the search for bits and number systems."""
 
     budget: Annotated[
         list[str] | None,

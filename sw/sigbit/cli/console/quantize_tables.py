@@ -1,4 +1,4 @@
-"""A quantized network, for people."""
+"""Display of a quantized network."""
 
 import math
 from typing import TYPE_CHECKING
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from sigbit.flows.quantized import QuantizedNetwork
 
 SHOWN = 60
-"""Layers in the table; the JSON file holds all."""
+"""Maximum number of layers in the table; the JSON file holds all."""
 
 
 def show_quantized(result: "QuantizedNetwork", arch: str) -> None:
-    """Print number systems, layers, quality, and what was written; ``arch`` is how other commands
-    are given the accelerator."""
+    """Print number systems, layers, quality, and the written files; ``arch`` is the accelerator as
+    an argument of other commands."""
     from sigbit.flows.program_facts import ProgramFacts
 
     _show_systems(result)
@@ -35,13 +35,14 @@ def show_quantized(result: "QuantizedNetwork", arch: str) -> None:
 
 
 def show_codes(layers: "tuple[LayerCodes, ...]") -> None:
-    """Print which layers give the codes of the quantized model that they come from."""
+    """Print the layers that reproduce the codes of their quantized model."""
     rows = [(layer.name, str(layer)) for layer in layers]
     show_table("Codes of the quantized model", ["layer", "codes"], rows)
 
 
 def _show_systems(result: "QuantizedNetwork") -> None:
-    """Those that the network can be quantized to, the finest first, up to the chosen one."""
+    """Print the number systems that the network can be quantized to, from the finest to the chosen
+    one."""
     if result.number_systems is None:
         return
     show_table(
@@ -64,7 +65,7 @@ def _show_systems(result: "QuantizedNetwork") -> None:
 
 
 def _show_reconstruction(result: "QuantizedNetwork") -> None:
-    """Print what each step brought."""
+    """Print the effect of each step."""
     if result.reconstruction is None:
         return
     show_table(
@@ -112,7 +113,8 @@ def _show_layers(result: "QuantizedNetwork") -> None:
 
 
 def _noisiest(layers: "tuple[LayerQuality, ...]") -> "list[LayerQuality]":
-    """Those with most noise in the order of the network, if there are too many to show."""
+    """Return the layers with the most noise, in the order of the network, if there are too many to
+    show."""
     ratios = sorted(row.snr_db for row in layers if row.snr_db is not None)
     if len(layers) <= SHOWN or not ratios:
         return list(layers)

@@ -13,7 +13,7 @@ from sigbit.flows.devices import NetlistTarget
 
 @dataclass(frozen=True)
 class DeviceOptions:
-    """Where a Program runs, and what that is compared with."""
+    """The device of a Program, and the device to compare with."""
 
     device: Annotated[
         str,
@@ -46,7 +46,7 @@ class DeviceOptions:
 
 @dataclass(frozen=True)
 class WrittenOptions:
-    """What is written, and how classes are named."""
+    """Output files, and names of classes."""
 
     layers: Annotated[
         Path | None,

@@ -1,4 +1,4 @@
-"""Results of a run, for people."""
+"""Display of the results of a run."""
 
 from typing import TYPE_CHECKING
 
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from sigbit.flows.run import ProgramRun
 
 _MOSTLY = 0.5
-"""Share of saturated values from which on something must be wrong."""
+"""Share of saturated values from which on a warning is printed."""
 
 
 def show_run(done: "ProgramRun") -> None:

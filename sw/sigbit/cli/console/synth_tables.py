@@ -1,4 +1,4 @@
-"""Synthesized accelerators and routed boards, for people."""
+"""Display of synthesized accelerators and routed boards."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sigbit.flows.vendor_project import WrittenProject
 
 SHOWN = 20
-"""Modules in the table; the files hold all."""
+"""Maximum number of modules in the table; the files hold all."""
 
 
 def show_synthesized(found: "Synthesized") -> None:
@@ -79,7 +79,7 @@ def show_built(built: "Built") -> None:
 
 
 def show_project(written: "WrittenProject") -> None:
-    """Print what a project has, and how to go on."""
+    """Print the contents of a project, and the next steps."""
     clock = written.clocks["accelerator"].wanted
     show_facts(
         f"{written.preset} on {written.board}: a project for Vivado, not built by us",

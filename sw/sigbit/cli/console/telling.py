@@ -1,4 +1,4 @@
-"""What flows tell while they work, as progress bars."""
+"""Progress reports of flows as progress bars."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from sigbit.cli.console.output import progress
 class Telling:
     """A :class:`~sigbit.flows.progress.Tell` with a bar for each line.
 
-    A bar starts anew, its times included, when the number of steps changes or the count falls.
+    A bar restarts, including its times, when the number of steps changes or the count falls.
     """
 
     def __init__(self, bar: Progress) -> None:
@@ -38,6 +38,6 @@ class Telling:
 
 @contextmanager
 def telling(remaining: bool = False) -> Iterator[Telling]:
-    """Show progress while the block runs; ``remaining`` adds the time that is left."""
+    """Show progress while the block runs; ``remaining`` adds the remaining time."""
     with progress(remaining) as bar:
         yield Telling(bar)

@@ -1,4 +1,4 @@
-"""Options of commands that train, in groups."""
+"""Options of training commands, in groups."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ Config = Annotated[
 
 @dataclass(frozen=True)
 class FolderOptions:
-    """Where data sets are, and float networks that runs share."""
+    """Folders of data sets, and of float networks shared by runs."""
 
     data: Annotated[
         Path | None,
@@ -34,7 +34,7 @@ class FolderOptions:
 
 @dataclass(frozen=True)
 class MachineOptions:
-    """What to train on."""
+    """Machine and processes for training."""
 
     cpu: Annotated[bool, typer.Option("--cpu", help="Train on the CPU even if there is a GPU.")] = (
         False
@@ -54,7 +54,7 @@ class MachineOptions:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a run is kept."""
+    """Storage of a run."""
 
     resume: Annotated[
         bool,
