@@ -15,12 +15,12 @@ from sigbit_hw.arch.numerics import TABLE_ENTRIES, Y_MIN
 
 _SAMPLES = 4097
 _POLE = 1e30
-"""What a table has in place of infinity."""
+"""Value in a table in place of infinity."""
 
 
 class Preactivation(nn.Module):
     """The grid of the pre-activation y of a layer with an activation function: ``x = step * (y +
-    offset)``, from the range of x on the calibration batch, without those ends where the function
+    offset)``, from the range of x on the calibration batch, without the ends at which the function
     stays within a quarter level."""
 
     step: Tensor
@@ -33,7 +33,7 @@ class Preactivation(nn.Module):
 
     @property
     def grid(self) -> ActGrid:
-        """The levels ``y + offset``."""
+        """Levels ``y + offset``."""
         low = int(self.start)
         return ActGrid(LevelGrid.uniform(low, low + BYTE), 1, 0, 0, low - Y_MIN)
 
@@ -62,12 +62,12 @@ class Preactivation(nn.Module):
     def table(
         self, function: Unary, y_scale: Tensor, out_scale: Tensor, window: LevelGrid
     ) -> Tensor:
-        """Levels (float64) of the result, out of ``window``, for y = -128 … 127."""
+        """Return levels (float64) of the result, from ``window``, for y = -128 … 127."""
         return quantize(evaluate(function, self.points(y_scale)), out_scale, window)
 
 
 def evaluate(function: Unary, x: Tensor) -> Tensor:
-    """The function of a node at ``x``; 0 where it is not defined, and large at its poles."""
+    """Return the function of a node at ``x``; 0 where it is undefined, and large at its poles."""
     y = UNARY[function.function](x, *function.parameters)
     return y.nan_to_num(0.0, _POLE, -_POLE)
 
@@ -80,9 +80,9 @@ def lookup(
     pre: Preactivation,
     quantizer: Quantizer,
 ) -> Tensor:
-    """Levels of the result for levels ``y`` of the pre-activation, by table; gradients are those
-    of the function inside the quantizer's window, of LSQ (or PACT) for ``out_scale``, and of LSQ+
-    for the window's offset: that of all values outside."""
+    """Return levels of the result for levels ``y`` of the pre-activation, by table; gradients are
+    those of the function inside the quantizer's window, of LSQ (or PACT) for ``out_scale``, and of
+    LSQ+ for the window's offset (from all values outside)."""
     with torch.enable_grad():
         x = pre.points(y_scale.detach()).requires_grad_()
         value = evaluate(function, x)

@@ -1,9 +1,9 @@
-"""Layers of quantized models: the codes that such a model gives, and the requantization that gives
-the same.
+"""Layers of quantized models: the codes that such a model defines, and the requantization that
+reproduces them.
 
-Codes are compared as functions of the accumulator, over all that the layer's weights and the grids
-of its inputs can reach. What the model gives is exact arithmetic on the scales that it stores,
-rounded as its quantizer says; whoever computes in float32 may differ from that.
+Codes are compared as functions of the accumulator, over all values that the layer's weights and the
+grids of its inputs can reach. The model's codes are defined by exact arithmetic on its stored
+scales, rounded by its quantizer; float32 computations may differ.
 """
 
 import math
@@ -35,16 +35,16 @@ from sigbit_hw.arch.thresholds import (
 )
 
 _FAR = 1 << 62
-"""Beyond all accumulators."""
+"""Integer beyond all accumulators."""
 _SAME = 1e-6
-"""By how much scales may differ that are kept as logarithms, in float32 at worst."""
+"""Maximum difference of scales that are stored as logarithms, in float32 at worst."""
 
 
 @dataclass(frozen=True)
 class Exactness:
-    """At how many of a layer's reachable ``accumulators``, over all channels, its codes are not the
-    model's, and by how much at most; of sums of two tensors of different scales, at how many pairs
-    of their codes."""
+    """Number of a layer's reachable ``accumulators``, over all channels, at which its codes differ
+    from the model's, and the largest difference; for sums of two tensors of different scales,
+    counted over pairs of their codes."""
 
     off: int
     accumulators: int
@@ -53,8 +53,8 @@ class Exactness:
 
 @dataclass(frozen=True)
 class Found:
-    """Parameters a channel (float64, in accumulator steps), for accumulators of levels, the levels
-    of the 256 y, and how exact they are."""
+    """Parameters per channel (float64, in accumulator steps), for accumulators of levels, the
+    levels of the 256 y, and their exactness."""
 
     base: Tensor
     step: Tensor
@@ -65,13 +65,14 @@ class Found:
 
 @dataclass(frozen=True, eq=False)
 class GivenCodes:
-    """What a quantized model makes of a layer's accumulators: of a channel ``acc * scale`` and the
-    bias, divided by the scale of ``quantizer``, rounded, clipped.
+    """Codes that a quantized model computes from a layer's accumulators: for each channel, ``acc *
+    scale`` plus the bias, divided by the scale of ``quantizer``, rounded, clipped.
 
-    ``weights`` are the integers of each source, ``grids`` those of its inputs; ``scales`` are real
-    values of an accumulator step, ``in_scales`` and ``out_scale`` those of a level; ``grid`` has
-    the levels that the quantizer and the activation function leave. Where two tensors are added of
-    which an accumulator step is not worth quite the same, ``pair`` has its values for both.
+    ``weights`` are the integers of each source, ``grids`` the grids of its inputs; ``scales`` are
+    real values of an accumulator step, ``in_scales`` and ``out_scale`` real values of a level;
+    ``grid`` has the levels that remain after the quantizer and the activation function. If two
+    tensors are added whose accumulator steps have slightly different real values, ``pair`` has the
+    values for both.
     """
 
     quantizer: QuantAnnotation
@@ -100,8 +101,9 @@ class GivenCodes:
         rectified: bool,
         limit: float | None,
     ) -> "GivenCodes | str":
-        """The codes of a layer on ``grid``, of values from 0 on if ``positive``, or because they
-        are ``rectified``, up to the real ``limit`` if there is one; or why there are none."""
+        """Return the codes of a layer on ``grid``, for values from 0 on if ``positive``, or because
+        they are ``rectified``, up to the real ``limit`` if there is one; or the reason why there
+        are none."""
         steps = [
             tuple(row * Fraction(s) for row in source.scales)
             for source, s in zip(sources, in_scales, strict=True)
@@ -153,8 +155,8 @@ class GivenCodes:
     def holds(
         self, weights: tuple[Tensor, ...], bias: Tensor, in_scales: list[Tensor], out: Tensor
     ) -> bool:
-        """Whether a layer still is the model's: with real ``weights`` and ``bias``, and scales of
-        its inputs and of its result."""
+        """Return whether a layer still matches the model, with real ``weights`` and ``bias``, and
+        scales of its inputs and of its result."""
         scales = (*self.in_scales, self.out_scale)
         if not np.allclose([*map(float, in_scales), float(out)], scales, rtol=_SAME, atol=0):
             return False
@@ -165,7 +167,7 @@ class GivenCodes:
         )
 
     def function(self, channel: int) -> Callable[[Ints], Ints]:
-        """Levels of accumulators of levels."""
+        """Return the function from accumulators of levels to levels."""
         scale, bias = self.scales[channel], Fraction(float(self.bias[channel]))
         if self.quantizer.thresholds is not None:
             return self._counted(self._reached(channel, scale, bias))
@@ -185,7 +187,7 @@ class GivenCodes:
         return lambda acc: (after(before(acc)) - zero).clip(low, high)
 
     def _reached(self, channel: int, scale: Fraction, bias: Fraction) -> Ints:
-        """The least integers ``acc`` at which ``acc * scale + bias`` reaches a channel's
+        """Return the smallest integers ``acc`` at which ``acc * scale + bias`` reaches a channel's
         thresholds."""
         assert self.quantizer.thresholds is not None
         rows = self.quantizer.thresholds
@@ -194,7 +196,7 @@ class GivenCodes:
         return np.array([min(max(a, -_FAR), _FAR) for a in at], np.int64)
 
     def _counted(self, at: Ints) -> Callable[[Ints], Ints]:
-        """Levels of integers that reach thresholds ``at``."""
+        """Return the function from integers to levels that counts the thresholds ``at`` reached."""
         if self._bipolar:
             return lambda acc: np.where(acc >= at[0], 1, -1)
         low, high = self.grid.low, self.grid.high
@@ -203,9 +205,9 @@ class GivenCodes:
 
     @cached_property
     def found(self) -> Found:
-        """The parameters whose codes differ least: with one step of y a level, or with more where
-        that is too large a step for accumulators; where rounding has another direction below 0,
-        with a gap there that no code is in, for which 256 codes give up their lowest."""
+        """Return the parameters whose codes differ least: with one step of y per level, or with
+        more if that step is too large for accumulators; if rounding has another direction below 0,
+        with a gap there without codes, for which the 256 codes lose their lowest."""
         gap = {"ROUND_TO_ZERO": 1, "UP": -1}.get(self.quantizer.rounding, 0)
         best: Found | None = None
         for own in (gap, 0) if gap and not self._bipolar else (0,):
@@ -225,8 +227,8 @@ class GivenCodes:
         return self.quantizer.bipolar
 
     def _reached_at(self, shift: int, gap: int) -> Ints:
-        """The y that reach the levels but the lowest, ``2**shift`` apart, with ``gap`` more of
-        these steps between numbers below 0 and others."""
+        """Return the y that reach all levels except the lowest, ``2**shift`` apart, with ``gap``
+        additional steps between negative numbers and others."""
         low, high = self.grid.low, self.grid.high
         if self._bipolar:
             return np.zeros(1, np.int64)
@@ -241,7 +243,7 @@ class GivenCodes:
         return np.asarray(steps + Y_MIN + fits, np.int64)
 
     def _found(self, shift: int, gap: int) -> Found:
-        """The parameters for y as :meth:`_reached_at` says."""
+        """Return the parameters for the y of :meth:`_reached_at`."""
         results = self._reached_at(shift, gap)
         values = np.array(self.grid.levels.values, np.int64)
         levels = values[1:]
@@ -275,7 +277,7 @@ class GivenCodes:
         return Found(base, step, tie, torch.from_numpy(table).double(), exactness)
 
     def _of_pairs(self, found: list[Channel], table: Ints) -> Exactness:
-        """How exact these parameters are for all pairs of codes of two tensors."""
+        """Return the exactness of these parameters for all pairs of codes of two tensors."""
         assert self.pair is not None
         q, unit = self.quantizer, Fraction(self.out_scale)
         zero = int(q.zero_point) if q.shift_first else 0
@@ -308,8 +310,8 @@ class GivenCodes:
 def reach(
     weights: tuple[Tensor, ...], grids: tuple[ActGrid, ...], stored: bool = False
 ) -> list[tuple[int, int]]:
-    """Least and greatest accumulator a channel of integer ``weights`` of sources on ``grids``: of
-    their levels, or of stored integers."""
+    """Return the smallest and largest accumulator per channel for integer ``weights`` of sources on
+    ``grids``: for levels, or for stored integers."""
     low = high = torch.zeros(len(weights[0]), dtype=torch.float64)
     for source, grid in zip(weights, grids, strict=True):
         rows, zero = source.cpu().flatten(1), grid.zero if stored else 0

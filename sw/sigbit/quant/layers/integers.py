@@ -1,6 +1,5 @@
-"""The integers of a quantized model's layers, and what they stand for, from the scales that the
-model stores: batch norms are part of the scale, signs part of the integers.
-"""
+"""The integers of a quantized model's layers, and their real values, from the scales that the model
+stores: batch norms are part of the scale, signs part of the integers."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,15 +14,15 @@ from sigbit.quant.layers.sources import kernel, window
 from sigbit.quant.plan.plans import LayerPlan, SourcePlan
 
 _NEAR = 1e-3
-"""By how much a weight may miss its integer: rounding errors of its scale."""
+"""Maximum deviation of a weight from its integer, for rounding errors of its scale."""
 _WINDOW = 1 << 20
-"""Divisors of averages are smaller."""
+"""Exclusive upper bound of the divisors of averages."""
 
 
 @dataclass(frozen=True)
 class GivenSource:
     """Integer ``weights`` ``[oc, ic / groups, kh, kw]`` (float64) of a source, and the real value
-    of one of them in each output channel."""
+    of one integer step in each output channel."""
 
     weights: Tensor
     scales: tuple[Fraction, ...]
@@ -34,8 +33,8 @@ def given_source(
     values: Mapping[str, Tensor],
     quantizers: Mapping[str, QuantAnnotation],
 ) -> GivenSource | str:
-    """The integers of ``source`` with the parameters ``values``, of which ``quantizers`` have some
-    on a grid; or why it has none."""
+    """Return the integers of ``source`` with the parameters ``values``, some of which
+    ``quantizers`` put on a grid; or the reason why it has none."""
     factor = norm_factor(source.norms, values)
     if source.weight is None:
         one = Fraction(abs(source.scale)).limit_denominator(_WINDOW)
@@ -70,8 +69,9 @@ def given_source(
 def weighed(
     sources: tuple[GivenSource, ...], scales: tuple[Fraction, ...], magnitudes: tuple[int, ...]
 ) -> tuple[GivenSource, ...]:
-    """Two tensors of these ``scales`` with integers in front, of ``magnitudes``, for which a sum is
-    worth about the same of both; the smallest of the best ones."""
+    """Return two tensors of these ``scales`` with integer factors from ``magnitudes``, chosen so
+    that an accumulator step has approximately the same real value for both; the smallest of the
+    best factors."""
     a, b = (source.scales[0] * s for source, s in zip(sources, scales, strict=True))
     positive = [m for m in magnitudes if m > 0]
     pairs = ((p, min(positive, key=lambda q: abs(p * b - q * a))) for p in positive)
@@ -83,7 +83,7 @@ def weighed(
 
 
 def norm_factor(norms: tuple[BatchNorm, ...], values: Mapping[str, Tensor]) -> Tensor | None:
-    """The product of the batch norms' factors, ``[C]`` (float64)."""
+    """Return the product of the batch norms' factors, ``[C]`` (float64)."""
     factor = None
     for norm in norms:
         f = 1 / (values[norm.var].detach().double() + norm.eps).sqrt()
@@ -93,7 +93,7 @@ def norm_factor(norms: tuple[BatchNorm, ...], values: Mapping[str, Tensor]) -> T
 
 
 def exact_bias(plan: LayerPlan, values: Mapping[str, Tensor], like: Tensor) -> Tensor:
-    """The real bias ``[oc]`` (float64) of a layer with batch norms in it; on the device of
+    """The real bias ``[oc]`` (float64) of a layer with its batch norms folded in; on the device of
     ``like``."""
     total = torch.zeros(plan.shape[0], dtype=torch.float64, device=like.device)
     for bias in plan.biases:
@@ -112,6 +112,7 @@ def exact_bias(plan: LayerPlan, values: Mapping[str, Tensor], like: Tensor) -> T
 
 
 def fewest_terms(weights: Tensor, values: Callable[[int], tuple[int, ...]], most: int) -> int:
-    """The fewest terms, up to ``most``, whose ``values`` have all ``weights``; 0 if none do."""
+    """The fewest terms, up to ``most``, whose ``values`` include all ``weights``; 0 if there are
+    none."""
     used = set(weights.unique().long().tolist())
     return next((t for t in range(1, most + 1) if used <= set(values(t))), 0)

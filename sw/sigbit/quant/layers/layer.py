@@ -2,7 +2,7 @@
 arithmetic in training and in the integer model.
 
 Real values: ``w = scale_w[c] n_w``, ``x = scale_x n_x``, ``y = scale_y n_y``. One accumulator step
-stands for ``S[c] = scale_w[c] scale_x``, the same for all sources of a layer, and ``scale of y /
+represents ``S[c] = scale_w[c] scale_x``, the same for all sources of a layer, and ``scale of y /
 S[c]`` must be a step that the requantizer can hold; so S, and with it the weights' scales, snap to
 the nearest (by up to 2^-15 where a step of y is at least one of the accumulator) before weights are
 rounded.
@@ -37,11 +37,11 @@ from sigbit.quant.spec import ActGrid, QuantSpec
 from sigbit_hw.arch.numerics import PRE_BITS, UNIT
 
 _MARGIN = 1 + 2**-10
-"""Room for a scale that snapping lowers."""
+"""Margin for a scale that snapping lowers."""
 _SCALE_ROOM = PRE_BITS + 2
-"""One step of y is worth at most ``2**(acc_bits - 10)`` accumulator steps."""
+"""Limit of the scale: one step of y is at most ``2**(acc_bits - 10)`` accumulator steps."""
 _HEADROOM = 1.25
-"""By how much integers may exceed the real values that they stand for: rounding and snapping."""
+"""Margin by which integers may exceed their real values because of rounding and snapping."""
 
 
 class QuantLayer(RealLayer):
@@ -55,18 +55,18 @@ class QuantLayer(RealLayer):
     terms : tuple of int
         Weight terms of the sources.
     weight_quantizer, out_quantizer : Quantizer
-        Shared where tensors are.
+        Shared between layers where tensors are shared.
     preactivation : Preactivation or None
         The grid of y for activation functions other than ReLU.
     follows : bool
-        Whether the weights are ones and the result's scale follows from them.
+        True if the weights are ones and the result's scale follows from them.
     weight_factor : int
-        What the quantizer's integers are multiplied by to be values of the native grid.
+        Factor that turns the quantizer's integers into values of the native grid.
 
     Attributes
     ----------
     given : GivenCodes or None
-        The codes of the quantized model that the layer comes from, until it is trained or its
+        The codes of the layer in its original quantized model, until it is trained or its
         parameters are changed.
     """
 
@@ -101,9 +101,9 @@ class QuantLayer(RealLayer):
         plain: Tensor | None,
         factor: Tensor | None,
     ) -> Tensor:
-        """The accumulator step ``[oc]`` that the first source's weights want; without one, as fine
-        as weights allow. ``plain`` and ``factor`` are those of :meth:`_folded`.
-        """
+        """Return the accumulator step ``[oc]`` for the scales of the first source's weights;
+        without one, the finest that weights allow. ``plain`` and ``factor`` are results of
+        :meth:`_folded`."""
         if (quantizer := self.weight_quantizer) is not None:
             scale = quantizer.scale(weights[0] if plain is None else plain) / self.weight_factor
             scale = scale if factor is None else scale * factor.detach().abs().double()
@@ -115,16 +115,16 @@ class QuantLayer(RealLayer):
         return torch.stack(finest).amax(0)
 
     def _finest_step(self, y_scale: Tensor) -> Tensor:
-        """The least accumulator step of which a step of y is not too many."""
+        """Return the smallest accumulator step for which a step of y stays within the requantizer's
+        limits."""
         fmt = self.spec.params
         return y_scale / min(2.0 ** (fmt.acc_bits - _SCALE_ROOM), fmt.step_max / UNIT)
 
     def _step_floor(
         self, weights: tuple[Tensor, ...], scales: list[Tensor], bias: Tensor, y_scale: Tensor
     ) -> Tensor:
-        """The least accumulator step at which further sources fit their grids, and the accumulator
-        fits its bits.
-        """
+        """Return the smallest accumulator step at which further sources fit their grids, and the
+        accumulator fits its bits."""
         floors = [self._finest_step(y_scale).expand_as(bias)]
         reach = bias.detach().abs()
         for w, s, g in zip(weights, scales, self.in_grids, strict=True):
@@ -141,9 +141,8 @@ class QuantLayer(RealLayer):
         return torch.stack(floors).amax(0)
 
     def arithmetic(self, in_scales: list[Tensor]) -> Arithmetic:
-        """Integer weights and requantization for inputs of the given scales (float64, of one level
-        each).
-        """
+        """Return integer weights and requantization for inputs with the given scales (float64, of
+        one level each)."""
         scales = [s.detach() for s in in_scales]
         first, plain, factor = self._folded(0)
         others = (self._folded(i)[0] for i in range(1, len(self.plan.sources)))
@@ -197,7 +196,7 @@ class QuantLayer(RealLayer):
         return Arithmetic(integers, requantization, bias, step.detach(), y_scale, out_scale)
 
     def _leave_given(self) -> None:
-        """Let the layer's codes be its own."""
+        """Drop the codes of the quantized model; the layer uses its own."""
         if self.given is not None and self.given.quantizer.thresholds is not None:
             raise QuantizationError(
                 f"{self.plan.name} ({self.plan.location}): its thresholds are for the weights and "
@@ -206,7 +205,7 @@ class QuantLayer(RealLayer):
         self.given = None
 
     def _given_arithmetic(self, given: GivenCodes, bias: Tensor) -> Arithmetic:
-        """That of the quantized model."""
+        """Return the arithmetic of the quantized model."""
         found, device = given.found, bias.device
         out_scale = torch.tensor(given.out_scale, dtype=torch.float64, device=device)
         requantization = Requantization(
@@ -224,7 +223,7 @@ class QuantLayer(RealLayer):
 
     @property
     def exactness(self) -> Exactness | None:
-        """How exactly the layer has its :attr:`given` codes; None where there are none."""
+        """Return the exactness of the layer's :attr:`given` codes; None without such codes."""
         return None if self.given is None else self.given.found.exactness
 
     def _used_weights(
@@ -236,7 +235,7 @@ class QuantLayer(RealLayer):
         plain: Tensor | None,
         factor: Tensor | None,
     ) -> Tensor:
-        """The integer weights of a source, or what relaxations make of them."""
+        """Return the integer weights of a source, possibly replaced by relaxations."""
         if plain is None or self.follows:
             integers = self._integer_weights(index, weight, step, in_scale)
         else:
@@ -261,10 +260,9 @@ class QuantLayer(RealLayer):
         return quantize_ste(weight, scale, self.spec.weight_grid(self.terms[index]))
 
     def _method_weights(self, plain: Tensor, factor: Tensor | None, scale: Tensor) -> Tensor:
-        """Integers of a kernel quantized before its batch norms, which have ``scale`` after them:
-        their factor's size is part of the scale, its sign that of the integers. A channel with a
-        factor of 0 is 0.
-        """
+        """Return the integers of a kernel quantized before its batch norms, with ``scale`` after
+        them: the magnitude of the norms' factor is part of the scale, its sign part of the
+        integers. A channel with a factor of 0 is 0."""
         assert self.weight_quantizer is not None
         scale = scale * self.weight_factor
         if factor is None:
@@ -281,7 +279,7 @@ class QuantLayer(RealLayer):
         return activation.limit / float(out_scale.detach())
 
     def sums(self, arithmetic: Arithmetic, inputs: list[Levels]) -> Tensor:
-        """The accumulators of the hardware, exactly, before the bias."""
+        """Return the exact accumulators of the hardware, before the bias."""
         acc = self._sum(arithmetic, inputs, lambda source: True)
         assert acc is not None
         return acc
@@ -293,14 +291,15 @@ class QuantLayer(RealLayer):
         of: Callable[[SourcePlan], bool],
         acc: Tensor | None = None,
     ) -> Tensor | None:
-        """``acc`` plus the sources for which ``of`` holds."""
+        """Return ``acc`` plus the sources for which ``of`` holds."""
         for source, weight, x in zip(self.sources, arithmetic.weights, inputs, strict=True):
             if of(source):
                 acc = accumulate(acc, x.levels, weight, source)
         return acc
 
     def _normalized(self, a: Arithmetic, inputs: list[Levels]) -> tuple[Arithmetic, Tensor]:
-        """Arithmetic and accumulators in which batch norms have the statistics of the batch."""
+        """Return arithmetic and accumulators in which batch norms use the statistics of the
+        batch."""
         total = None
         for norm in self._norms:
             acc = self._sum(a, inputs, partial(_has, norm))
@@ -319,8 +318,8 @@ class QuantLayer(RealLayer):
         return replace(a, requantization=replace(r, base=base), bias=rest), total
 
     def forward(self, inputs: list[Levels]) -> Levels:
-        """Output levels; the accumulators are those of the hardware, exactly, but for batch norms
-        in training with :attr:`batch_statistics`."""
+        """Return output levels; the accumulators equal those of the hardware exactly, except for
+        batch norms in training with :attr:`batch_statistics`."""
         if self.training and torch.is_grad_enabled():
             self._leave_given()
         a = self.arithmetic([x.scale for x in inputs])
@@ -331,7 +330,8 @@ class QuantLayer(RealLayer):
         return self._result(a, acc)
 
     def result(self, a: Arithmetic, inputs: list[Levels]) -> Levels:
-        """Output levels with ``a``, the layer's :meth:`arithmetic`, found before."""
+        """Return output levels with ``a``, the previously computed :meth:`arithmetic` of the
+        layer."""
         return self._result(a, self.sums(a, inputs))
 
     def _result(self, a: Arithmetic, acc: Tensor) -> Levels:
@@ -352,7 +352,7 @@ class QuantLayer(RealLayer):
         return self.plan.activation
 
     def deploy(self, in_scales: list[Tensor]) -> Deployed:
-        """The same arithmetic as the accelerator is given it. Raises ``QuantizationError`` while a
+        """Return the same arithmetic in the accelerator's form. Raise ``QuantizationError`` while a
         training strategy replaces the layer's rounding."""
         if not all(r.deployable for r in self.relaxations):
             raise QuantizationError(

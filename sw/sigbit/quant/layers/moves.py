@@ -1,5 +1,5 @@
 """Sums whose integers are known in advance: copies, upsampled copies and maxima of 8-bit tensors,
-and the quarter squares that products are made of."""
+and the quarter squares from which products are computed."""
 
 import math
 
@@ -17,7 +17,7 @@ from sigbit_hw.arch.formats import MAX_DIGITS
 from sigbit_hw.arch.numerics import TABLE_ENTRIES, UNIT, Y_MAX, Y_MIN
 
 _FINE = 511
-"""Levels that a quarter square has at least, where it cannot be exact."""
+"""Minimum number of levels of a quarter square that cannot be exact."""
 
 
 class QuantMove(nn.Module):
@@ -39,7 +39,7 @@ class QuantMove(nn.Module):
         return tuple((window(s) * s.scale).float() for s in self.sources)
 
     def forward(self, inputs: list[Levels]) -> Levels:
-        """Levels on the grid of the first input."""
+        """Return levels on the grid of the first input."""
         acc = None
         for source, weight, x in zip(self.sources, self._weights(), inputs, strict=True):
             acc = accumulate(acc, x.levels, weight.to(x.levels.device), source)
@@ -48,7 +48,7 @@ class QuantMove(nn.Module):
         return Levels(levels, inputs[0].scale)
 
     def deploy(self, in_scales: list[Tensor]) -> Deployed:
-        """The sums as they are; the table only adds the zero."""
+        """Return the unchanged sums; the table only adds the zero."""
         offset, channels = self.grid.low - Y_MIN, self.plan.shape[0]
         levels = torch.arange(TABLE_ENTRIES, dtype=torch.float64) + self.grid.low
         table = hardware_table(round_to_grid(levels, self.grid.levels), self.grid.zero)
@@ -58,10 +58,9 @@ class QuantMove(nn.Module):
 
 class QuantSquare(nn.Module):
     """A :class:`SquarePlan`: ``floor(a**2 / 4)`` of ``a = kx nx + ky ny``, levels n times integers
-    k that give both operands about the same range. Exact where a has at most 256 values and the
-    result fits the planes of :data:`_FINE` levels; else a has 8 bits and the result is rounded to
-    what they hold.
-    """
+    k that give both operands approximately the same range. Exact where a has at most 256 values and
+    the result fits the planes of :data:`_FINE` levels; else a has 8 bits and the result is rounded
+    to the levels of its planes."""
 
     def __init__(self, plan: SquarePlan, spec: QuantSpec, in_grids: tuple[ActGrid, ...]) -> None:
         super().__init__()
@@ -104,7 +103,7 @@ class QuantSquare(nn.Module):
         return self.step / 2 if self.step > 1 else 0.0
 
     def levels(self) -> Tensor:
-        """Levels (float64) for y = -128 … 127."""
+        """Return the levels (float64) for y = -128 … 127."""
         y = torch.arange(TABLE_ENTRIES, dtype=torch.float64) + Y_MIN
         a = y * self.step - (self.base - self._half())
         squares = (a.square() / 4).floor() if self.unit == 1 else a.square() / (4 * self.unit)
@@ -115,7 +114,7 @@ class QuantSquare(nn.Module):
         return (in_scales[0] * in_scales[1]).detach() * (self.unit / (kx * ky))
 
     def forward(self, inputs: list[Levels]) -> Levels:
-        """Levels of the quarter square; gradients are those of the square itself."""
+        """Return the levels of the quarter square; gradients are those of the square itself."""
         kx, ky = self.factors
         x = [
             accumulate(None, v.levels, torch.ones(s.channels, 1, 1, 1).to(v.levels.device), s)
@@ -129,7 +128,7 @@ class QuantSquare(nn.Module):
         return Levels(exact + (smooth - smooth.detach()), self._scale([v.scale for v in inputs]))
 
     def deploy(self, in_scales: list[Tensor]) -> Deployed:
-        """The integers, which do not depend on the scales, and the result's scale."""
+        """Return the integers, which do not depend on the scales, and the result's scale."""
         kx, ky = self.factors
         shape, one = (self.plan.shape[0], 1, 1, 1), torch.ones(self.plan.shape[0]).double()
         weights = (torch.full(shape, float(kx)), torch.full(shape, float(ky * self.plan.sign)))

@@ -2,9 +2,9 @@
 
 A layer folds batch norms into its integer weights with the running statistics, as deployed. In
 training with the statistics of the batch, the accumulators of those integer weights are normalized
-again, ``gamma (acc - mean) / sigma + beta``, which also takes over what quantization did to mean
-and variance, and the running statistics follow. Evaluation always uses the running ones; so a
-prepared model equals its conversion whatever it was trained with.
+again, ``gamma (acc - mean) / sigma + beta``, which also compensates the effect of quantization on
+mean and variance, and the running statistics follow. Evaluation always uses the running ones; a
+prepared model therefore always equals its conversion, however it was trained.
 """
 
 from collections.abc import Mapping
@@ -16,14 +16,14 @@ from sigbit.ir.floating import BatchNorm
 from sigbit.quant.plan.plans import LayerPlan
 
 MOMENTUM = 0.1
-"""Share of a batch in the running statistics."""
+"""Weight of a batch in the update of the running statistics."""
 _EPS = 1e-5
-"""Added to the variance of accumulators, which are integers."""
+"""Constant added to the variance of accumulators, which are integers."""
 
 
 def normalized_by(plan: LayerPlan) -> tuple[BatchNorm, ...]:
-    """The batch norms that normalize sums of sources of the plan, and nothing after them: those
-    whose statistics can be taken from accumulators."""
+    """Return the batch norms that normalize sums of sources of the plan and are not followed by
+    others: their statistics can be taken from accumulators."""
     norms = dict.fromkeys(n for s in plan.sources for n in s.norms)
     return tuple(
         norm
@@ -45,12 +45,12 @@ def normalize(
     offset: Tensor | float,
     values: Mapping[str, Tensor],
 ) -> Tensor:
-    """Accumulators ``[N, C, H, W]``, in steps of ``step`` ``[C]``, normalized over N, H, W and in
-    the same unit again; the running statistics in ``values`` move towards the batch's.
+    """Normalize accumulators ``[N, C, H, W]``, in steps of ``step`` ``[C]``, over N, H, W, and
+    return them in the same unit; the running statistics in ``values`` move towards the batch's.
 
-    ``factor`` is the one that was folded into the weights, ``offset`` what was added before the
-    batch norm. Channels with a factor of 0 keep their statistics. One value a channel has no
-    variance: then the running statistics serve.
+    ``factor`` is the factor folded into the weights, ``offset`` the sum added before the batch
+    norm. Channels with a factor of 0 keep their statistics. A single value per channel has no
+    variance: the running statistics are used instead.
     """
     steps = step.to(acc.dtype)
     gamma = torch.ones_like(steps) if norm.weight is None else values[norm.weight]

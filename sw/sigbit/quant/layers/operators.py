@@ -17,11 +17,11 @@ from sigbit_hw.arch import numerics
 
 Sizes = list[int]
 GEOMETRY = 11
-"""Numbers that describe a source."""
+"""Number of values that describe a source's geometry."""
 
 
 def describe(source: Source) -> Sizes:
-    """What :func:`source_of` needs: stride, padding, groups, dilation, upsampling."""
+    """Return the arguments of :func:`source_of`: stride, padding, groups, dilation, upsampling."""
     return [
         *source.stride,
         *source.padding,
@@ -32,7 +32,7 @@ def describe(source: Source) -> Sizes:
 
 
 def source_of(weights: Tensor, numbers: Sequence[int]) -> Source:
-    """A source with these :func:`describe` numbers."""
+    """Return a source with these :func:`describe` numbers."""
     sy, sx, top, left, bottom, right, groups, dy, dx, uy, ux = numbers
     return Source(
         "",

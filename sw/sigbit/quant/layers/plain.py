@@ -42,8 +42,8 @@ class QuantInput(nn.Module):
         self.register_buffer("scale", torch.tensor(reach / levels.max, dtype=torch.float64))
 
     def forward(self, x: Tensor) -> Levels:
-        """Levels of real inputs; no gradient flows to the input. Raises
-        :class:`QuantizationError` for NaN and infinity, as the integer model refuses them."""
+        """Return the levels of real inputs; no gradient flows to the input. Raise
+        :class:`QuantizationError` for NaN and infinity, as the integer model does."""
         with torch.no_grad():
             image = self.plan.axes.to_stored(x, self.plan.shape)
             v = image.double() / self.scale.double() - self.grid.zero
@@ -61,7 +61,7 @@ class QuantMaxPool(nn.Module):
         self.plan, self.grid = plan, grid
 
     def forward(self, inputs: list[Levels]) -> Levels:
-        """The window maxima, on the same grid."""
+        """Return the window maxima, on the same grid."""
         levels = pad(inputs[0].levels, self.plan.padding, -torch.inf)
         pooled = F.max_pool2d(levels, self.plan.kernel, self.plan.stride)
         return Levels(pooled, inputs[0].scale)
@@ -80,6 +80,6 @@ class QuantGather(nn.Module):
         self.register_buffer("index", index, persistent=False)
 
     def forward(self, inputs: list[Levels]) -> Levels:
-        """The channels, in order."""
+        """Return the channels, in order."""
         joined = torch.cat([x.levels for x in inputs], dim=1)
         return Levels(joined[:, self.index], inputs[0].scale)

@@ -1,8 +1,8 @@
-"""The real weights and biases of a layer, with its batch norms in them.
+"""The real weights and biases of a layer, with its batch norms folded in.
 
 Batch norm is folded into weights and biases in every forward pass, with the running statistics of
-the float model, which stay as they are; its weight and bias go on training. So training sees the
-very weights that are deployed, and the scale and offset of each channel are as free as before.
+the float model, which stay unchanged; its weight and bias remain trainable. Training therefore uses
+exactly the deployed weights, and the scale and offset of each channel keep their freedom.
 """
 
 from collections.abc import Callable, Mapping
@@ -35,7 +35,7 @@ class RealLayer(nn.Module):
         self._norms = normalized_by(plan)
 
     def _factor(self, norms: tuple[BatchNorm, ...]) -> Tensor | None:
-        """The product of the batch norms' factors, ``[C]``."""
+        """Return the product of the batch norms' factors, ``[C]``."""
         factor = None
         for norm in norms:
             f = torch.rsqrt(self.values[norm.var] + norm.eps)
@@ -44,13 +44,12 @@ class RealLayer(nn.Module):
         return factor
 
     def real_weights(self) -> tuple[Tensor, ...]:
-        """Weights ``[oc, ic / groups, kh, kw]`` of each source with batch norms folded in, as their
-        method transforms them."""
+        """Return the weights ``[oc, ic / groups, kh, kw]`` of each source with batch norms folded
+        in, transformed by their method."""
         return tuple(self._folded(i)[0] for i in range(len(self.plan.sources)))
 
     def kernel_of_method(self) -> Tensor:
-        """The kernel that the weight quantizer is given: of the first source, before its
-        transform."""
+        """Return the kernel for the weight quantizer: of the first source, before its transform."""
         weight, factor = self._parts(0)
         folds = self.weight_quantizer is None or self.weight_quantizer.folded
         return weight * factor.view(-1, 1, 1, 1) if folds and factor is not None else weight
@@ -68,8 +67,8 @@ class RealLayer(nn.Module):
         return weight, factor
 
     def _folded(self, index: int) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """(weights with batch norms in them, transformed kernel, factor) of a source; the last two
-        are None where weights are quantized with the factor in them."""
+        """Return (weights with batch norms folded in, transformed kernel, factor) of a source; the
+        last two are None if weights are quantized with the factor folded in."""
         quantizer = self.weight_quantizer if index == 0 else None
         weight, factor = self._parts(index)
         if quantizer is not None and not quantizer.folded:
@@ -81,12 +80,12 @@ class RealLayer(nn.Module):
 
     @property
     def normalizing(self) -> bool:
-        """Whether batch norms use the statistics of the batch now."""
+        """True if batch norms currently use the statistics of the batch."""
         return self.training and self.batch_statistics and bool(self._norms)
 
     def real_bias(self, of: Callable[[BiasPlan], bool] = lambda bias: True) -> Tensor:
-        """Bias ``[oc]`` (float64) with batch norms folded in; only the addends for which ``of``
-        holds."""
+        """Return the bias ``[oc]`` (float64) with batch norms folded in; only the addends for which
+        ``of`` holds."""
         device = self.out_quantizer.log_scale.device
         total = torch.zeros(self.plan.shape[0], dtype=torch.float64, device=device)
         for bias in filter(of, self.plan.biases):
@@ -104,7 +103,7 @@ class RealLayer(nn.Module):
         return total
 
     def _offset(self, norm: BatchNorm) -> Tensor | float:
-        """What is added before a batch norm."""
+        """Return the sum added before a batch norm."""
         total: Tensor | float = 0.0
         for bias in self.plan.biases:
             if bias.norms == (norm,) and isinstance(bias.term, str):

@@ -2,8 +2,8 @@
 gradients backward.
 
 Accumulators and levels are integers held in floats, bases and steps float64 in accumulator steps.
-float32 is exact for accumulators below 2**24 in magnitude. The division is made in float64, whose
-floor is that of the integers; ``sigbit_hw.arch.numerics`` defines the arithmetic, and tests compare
+float32 is exact for accumulators below 2**24 in magnitude. Division is in float64, whose floor
+equals that of the integers; ``sigbit_hw.arch.numerics`` defines the arithmetic, and tests compare
 with ``==``.
 """
 
@@ -26,11 +26,11 @@ def level_table(
     rectified: bool = False,
     rounding: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """Levels (float64) for the 256 pre-activations y = -128 … 127, in that order; the nearest ones,
-    or those that ``rounding`` gives.
+    """Return levels (float64) for the 256 pre-activations y = -128 … 127, in that order; the
+    nearest ones, or the results of ``rounding``.
 
     ``limit`` is the upper clip of the activation function in units of the output's scale, if it has
-    one; negative values become 0 if ``rectified``, or where the grid has none.
+    one; negative values become 0 if ``rectified``, or if the grid has no negative levels.
     """
     y = torch.arange(Y_MIN, Y_MAX + 1, dtype=torch.float64)
     real = (y + (grid.offset + grid.centre)) * 2.0**-grid.pre_shift
@@ -40,7 +40,7 @@ def level_table(
 
 
 def highest_level(grid: ActGrid, limit: float | None) -> int:
-    """The largest level that :func:`level_table` holds, were y not bounded."""
+    """Return the largest level of :func:`level_table` if y were not bounded."""
     if limit is None:
         return grid.high
     return min(grid.high, int(round_to_grid(torch.tensor(limit, dtype=torch.float64), grid.levels)))
@@ -48,13 +48,12 @@ def highest_level(grid: ActGrid, limit: float | None) -> int:
 
 @dataclass(frozen=True)
 class Requantization:
-    """One layer's parameters, a channel each (float64, in accumulator steps): ``base`` (for
+    """One layer's parameters, one per channel (float64, in accumulator steps): ``base`` (for
     accumulators of levels, not of stored integers) and ``step``; the output's grid and the
     activation's clips (:func:`level_table`); ``open`` for the network's outputs, whose gradient
-    must lead back from saturation; the ``quantizer`` of the output, the nearest level if None; the
-    ``tie`` bits, 0 if None; the levels of the 256 y, in their order, where they are not those of
-    the grid.
-    """
+    must also reduce saturation; the ``quantizer`` of the output, the nearest level if None; the
+    ``tie`` bits, 0 if None; the levels of the 256 y, in order, if they differ from those of the
+    grid."""
 
     base: Tensor
     step: Tensor
@@ -68,17 +67,17 @@ class Requantization:
 
     @property
     def gain(self) -> Tensor:
-        """Output levels an accumulator step, ``[C]``."""
+        """Output levels per accumulator step, ``[C]``."""
         return 2.0**-self.grid.pre_shift / self.step
 
     def quotient(self, acc: Tensor, unit: int = 1, addend: float = 0.0) -> Tensor:
-        """``(y + addend) / unit`` (float64) of accumulators before anything is rounded; its floor
-        is that of the integers."""
+        """``(y + addend) / unit`` (float64) of accumulators before rounding; its floor equals that
+        of the integers."""
         start, step = self.base + self.step * addend, self.step * unit
         return (acc + _column(start)).div_(_column(step))
 
     def results(self, acc: Tensor, quotient: Tensor) -> Tensor:
-        """y (float64) of accumulators, from their :meth:`quotient`."""
+        """Return y (float64) of accumulators, from their :meth:`quotient`."""
         y = torch.floor(quotient).clamp_(Y_MIN, Y_MAX)
         if self.tie is None:
             return y
@@ -86,11 +85,11 @@ class Requantization:
         return y - y.remainder(2) * whole * _column(self.tie)
 
     def __call__(self, acc: Tensor, bias: Tensor, scale: Tensor, out_scale: Tensor) -> Tensor:
-        """Output levels of accumulators ``[N, C, H, W]``.
+        """Return output levels of accumulators ``[N, C, H, W]``.
 
         ``bias`` (real), ``scale`` (real value of an accumulator step, ``[C]``) and ``out_scale``
-        (of an output level) are there for the gradients only: those of the real values ``scale *
-        acc + bias`` and ``out_scale * level``.
+        (of an output level) are used for the gradients only, which are those of the real values
+        ``scale * acc + bias`` and ``out_scale * level``.
         """
         if self.quantizer is not None and self.quantizer.curved:
             return self._curve(acc, bias, scale, out_scale)
@@ -98,8 +97,8 @@ class Requantization:
         return result
 
     def _curve(self, acc: Tensor, bias: Tensor, scale: Tensor, out_scale: Tensor) -> Tensor:
-        """Levels by the quantizer's own curve: its values where it is soft, else those of the
-        hardware with its gradients."""
+        """Return levels by the quantizer's own curve: its values if it is soft, else those of the
+        hardware with the curve's gradients."""
         assert self.quantizer is not None
         unit = out_scale.detach()
         v = torch.addcmul(_column(bias / unit, acc), acc, _column(scale.detach() / unit, acc))
@@ -121,7 +120,7 @@ def _column(x: Tensor, like: Tensor | None = None) -> Tensor:
 
 class _Requantize(torch.autograd.Function):
     """Forward: a few elementwise passes for uniform grids of positive levels, and a look-up for
-    others. Backward: two passes, and a sum for the bias.
+    other grids. Backward: two passes, and a sum for the bias.
 
     For positive uniform levels the floor to y and the rounding to levels are one floor, because
     ``floor((floor(a) + n) / d) == floor((a + n) / d)`` for integers n and d > 0; the clip of y is
@@ -179,7 +178,8 @@ class _Requantize(torch.autograd.Function):
 
 
 def hardware_table(levels: Tensor, zero: int) -> Tensor:
-    """The 256 stored integers (int64), indexed by ``y & 255``, of levels in the order of y."""
+    """Return the 256 stored integers (int64), indexed by ``y & 255``, of levels in the order of
+    y."""
     return (levels - zero).long().roll(Y_MIN)
 
 
@@ -189,5 +189,5 @@ def table_of(
     rectified: bool = False,
     rounding: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """The hardware's table of :func:`level_table`."""
+    """Return the hardware's table of :func:`level_table`."""
     return hardware_table(level_table(grid, limit, rectified, rounding), grid.zero)

@@ -10,8 +10,8 @@ from sigbit.quant.plan.plans import Blocks, Separable, SourcePlan
 
 
 def kernel(source: SourcePlan, weight: Tensor) -> Tensor:
-    """The parameter ``weight`` as a kernel ``[out, in / groups, kh, kw]``: those of a transposed
-    convolution turned by 180 degrees."""
+    """The parameter ``weight`` as a kernel ``[out, in / groups, kh, kw]``: kernels of a transposed
+    convolution are rotated by 180 degrees."""
     inputs = source.channels // source.groups
     if source.transposed:
         grouped = weight.view(source.groups, inputs, -1, *source.kernel)
@@ -38,7 +38,7 @@ def window(source: SourcePlan) -> Tensor:
 
 
 def accumulate(acc: Tensor | None, x: Tensor, weight: Tensor, source: SourcePlan) -> Tensor:
-    """``acc`` plus one source's convolution."""
+    """Add one source's convolution to ``acc``."""
     weight = weight.to(x.dtype)
     if source.pointwise:
         scaled = weight.view(-1, 1, 1)

@@ -1,4 +1,4 @@
-"""What quantized layers give and compute with, and what may stand in place of their rounding."""
+"""Results and parameters of quantized layers, and replacements for their rounding."""
 
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -22,10 +22,9 @@ class Levels:
 
 @dataclass(frozen=True)
 class Deployed:
-    """What the accelerator computes a sum with: integer weights of each source (in floats), a base,
-    for accumulators of levels, a step (float64, in accumulator steps) and a tie bit a channel, the
-    table of 256 stored integers, the scale of the result.
-    """
+    """Parameters of a sum on the accelerator: integer weights of each source (in floats), a base,
+    for accumulators of levels, a step (float64, in accumulator steps) and a tie bit per channel,
+    the table of 256 stored integers, the scale of the result."""
 
     weights: tuple[Tensor, ...]
     base: Tensor
@@ -37,9 +36,8 @@ class Deployed:
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """What a layer computes with in training: integer weights, requantization, the real bias and
-    accumulator step for gradients, the scales of y and of the result.
-    """
+    """Parameters of a layer's computation in training: integer weights, requantization, the real
+    bias and accumulator step for gradients, the scales of y and of the result."""
 
     weights: tuple[Tensor, ...]
     requantization: Requantization
@@ -50,19 +48,19 @@ class Arithmetic:
 
 
 class Relaxation(Generic[Layer]):
-    """What a training strategy puts in place of the rounding of layers of type ``Layer``; this one
+    """A training strategy's replacement for the rounding of layers of type ``Layer``; this one
     changes nothing."""
 
     @property
     def deployable(self) -> bool:
-        """Whether what it puts there is integers of the weights' grid, and nothing else."""
+        """True if the replacement yields integers of the weights' grid only."""
         return False
 
     def weights(self, layer: Layer, index: int, real: Tensor, integers: Tensor) -> Tensor:
-        """What stands for the weights of source ``index``: the ``integers``, or ``real``, which are
-        the same weights in units of the integers, but not rounded."""
+        """Return the weights to use for source ``index``: the ``integers``, or ``real``, the same
+        weights in units of the integers, but not rounded."""
         return integers
 
     def output(self, layer: Layer, arithmetic: Arithmetic, acc: Tensor) -> Tensor | None:
-        """Levels of the result from accumulators; None for those of the accelerator."""
+        """Return levels of the result from accumulators; None to use those of the accelerator."""
         return None
