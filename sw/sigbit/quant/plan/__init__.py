@@ -1,1 +1,1 @@
-"""From the float graph to plans: what is computed together, its precision, shared grids."""
+"""From the float graph to plans: combined computations, their precision, shared grids."""

@@ -1,10 +1,10 @@
-"""What a quantized model says of its tensors, on the accelerator's terms.
+"""Quantizers of a quantized model, in terms of the accelerator.
 
-A tensor takes the scale and the levels of its annotation where those are at most 256 integers: one
-scale, a zero point that is an integer. As many planes store it as its levels take. Elsewhere (one
-scale a channel, more bits, small floating-point numbers) scale and levels are the accelerator's,
-searched on calibration values, which are quantized as the model quantizes them. Likewise weights
-that are integers of a scale have as many terms as these integers take.
+A tensor takes the scale and the levels of its annotation if there are at most 256 integer levels,
+one scale and an integer zero point; it gets as many planes as its levels require. In other cases
+(one scale per channel, more bits, small floating-point numbers) scale and levels are the
+accelerator's, searched on calibration values that are quantized by the model's quantizer. Likewise,
+weights that are integers of a scale have as many terms as these integers require.
 """
 
 from collections.abc import Mapping
@@ -22,8 +22,8 @@ from sigbit_hw.arch.numerics import Y_MAX, Y_MIN
 
 @dataclass(frozen=True)
 class Given:
-    """What a quantized model leaves no choice about: by tensor its levels and the scale of one
-    (float64); by layer the weight terms of its sources."""
+    """Choices fixed by a quantized model: levels and scale of one level (float64) by tensor; weight
+    terms of the sources by layer."""
 
     levels: Mapping[str, LevelGrid] = field(default_factory=dict)
     scales: Mapping[str, Tensor] = field(default_factory=dict)
@@ -31,8 +31,8 @@ class Given:
 
 
 def by_plan(graph: FloatGraph, plan: NetworkPlan) -> Mapping[str, Quantizer]:
-    """The graph's quantizers by the stored tensor that has the values: a flattened image is the
-    image, a copy what it copies."""
+    """Return the graph's quantizers by the stored tensor with the values: the image for a flattened
+    image, the copied tensor for a copy."""
     found: dict[str, Quantizer] = {}
     for name, quantizer in graph.quantizers.items():
         while isinstance(graph[name], Flatten | ToImage | FromImage):
@@ -56,8 +56,8 @@ def by_plan(graph: FloatGraph, plan: NetworkPlan) -> Mapping[str, Quantizer]:
 
 
 def levels_of(quantizer: Quantizer, positive: bool) -> LevelGrid | str:
-    """The integers, less the zero point, that ``quantizer`` gives, of values from 0 on if
-    ``positive``; or why an accelerator's tensor has no such levels."""
+    """Return the integers of ``quantizer``, minus the zero point, for values from 0 on if
+    ``positive``; or the reason why an accelerator's tensor has no such levels."""
     if not isinstance(quantizer, QuantAnnotation):
         return "it is quantized to floating-point numbers"
     if quantizer.scale.numel() != 1 or quantizer.zero_point.numel() != 1:
@@ -77,7 +77,7 @@ def levels_of(quantizer: Quantizer, positive: bool) -> LevelGrid | str:
 
 
 def annotated_scale(quantizer: Quantizer | None, grid: LevelGrid) -> Tensor | None:
-    """The scale of one level (float64, one number) at which ``grid`` has all values of
+    """Return the scale of one level (float64, one number) at which ``grid`` includes all values of
     ``quantizer``; None if there is none."""
     levels = "" if quantizer is None else levels_of(quantizer, grid.min == 0)
     if isinstance(levels, str) or not isinstance(quantizer, QuantAnnotation):
@@ -90,7 +90,7 @@ def annotated_scale(quantizer: Quantizer | None, grid: LevelGrid) -> Tensor | No
 
 
 def joined(grids: list[LevelGrid], scales: list[Tensor]) -> LevelGrid | None:
-    """All levels of tensors that share one grid; None where their scales differ."""
+    """Return all levels of tensors that share one grid; None if their scales differ."""
     if any(not torch.equal(s, scales[0]) for s in scales):
         return None
     low, high = min(g.min for g in grids), max(g.max for g in grids)

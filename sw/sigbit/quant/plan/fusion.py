@@ -1,4 +1,4 @@
-"""From the float graph to plans: which nodes one accumulation and one table can do together.
+"""From the float graph to plans: nodes combined into one accumulation and one table.
 
 A *linear expression* is a sum of convolutions, pooled averages, products and plain tensors, with
 batch norms in between; a layer is such an expression, followed by at most one activation function.
@@ -59,11 +59,11 @@ from sigbit.quant.plan.plans import (
 from sigbit.quant.plan.structure import VIEWS, Structure, is_negation
 
 _SMALL_NEGATIVE = 0.5
-"""Functions that never go further below 0 get the grid with few negative levels."""
+"""Functions with a small negative range, which get the grid with few negative levels."""
 
 
 def fuse(graph: FloatGraph) -> NetworkPlan:
-    """The plans of ``graph``; :class:`UnsupportedModel` for what has none."""
+    """Return the plans of ``graph``; raise :class:`UnsupportedModel` for nodes without a plan."""
     return _Fuser(graph).run()
 
 
@@ -122,8 +122,8 @@ class _Fuser:
         return NetworkPlan(tuple(self._plans.values()), outputs)
 
     def _view(self, name: str) -> tuple[str, Padding]:
-        """The stored tensor that holds the value of node ``name``, and the border to read it
-        with."""
+        """Return the stored tensor that holds the value of node ``name``, and the border for
+        reading it."""
         node = self._graph[name]
         if isinstance(node, VIEWS):
             return self._view(node.inputs[0])
@@ -132,23 +132,23 @@ class _Fuser:
         return self._alias.get(name, name), NO_PADDING
 
     def _bordered(self, name: str, border: Padding) -> tuple[str, Padding]:
-        """The stored tensor and the padding that give the value ``name`` with a ``border``: what
-        was cut off does not come back."""
+        """Return the stored tensor and the padding for the value ``name`` with a ``border``; pixels
+        that were cut off are not restored."""
         tensor, padding = self._view(name)
         if any(a < 0 < b for a, b in zip(padding, border, strict=True)):
             tensor, padding = self._stored(name), NO_PADDING
         return tensor, _sum(padding, border)
 
     def _axes(self, name: str) -> Axes:
-        """The axes of an output."""
+        """Return the axes of an output."""
         node = self._graph[name]
         if isinstance(node, FromImage):
             return node.axes
         return Axes.IMAGE if len(node.shape) == 3 else Axes.FEATURES
 
     def _stored(self, name: str) -> str:
-        """The stored tensor that holds the value of node ``name``, copied where it is but a view,
-        or a network input."""
+        """Return the stored tensor that holds the value of node ``name``, copied if it is only a
+        view, or a network input."""
         tensor, padding = self._view(name)
         plan = self._plans[tensor]
         if isinstance(plan, InputPlan):
@@ -171,7 +171,7 @@ class _Fuser:
         return SourcePlan(tensor=tensor, channels=channels, groups=channels, padding=padding)
 
     def _expression(self, name: str) -> _Expression:
-        """The linear expression that node ``name`` computes, down to stored tensors."""
+        """Return the linear expression that node ``name`` computes, down to stored tensors."""
         node = self._graph[name]
         match node:
             case _ if isinstance(node, VIEWS):
@@ -262,7 +262,7 @@ class _Fuser:
         return _Expression((source,), _bias(node.bias))
 
     def _product(self, node: Multiply) -> _Expression:
-        """The difference of two quarter squares."""
+        """Return a product as the difference of two quarter squares."""
         shape = self._structure.image(node.name)
         operands = []
         for name in node.inputs:
@@ -280,8 +280,8 @@ class _Fuser:
         return _Expression(tuple(halves), product=True)
 
     def _broadcast(self, tensor: str, shape: Shape, node: Node) -> str:
-        """A copy of ``tensor`` (channels, 1, 1) at every pixel of ``shape``, in as many steps as
-        windows need."""
+        """Return a copy of ``tensor`` (channels, 1, 1) at every pixel of ``shape``, in as many
+        steps as window sizes require."""
         height = width = 1
         for step in range(1, 99):
             if (height, width) == shape[1:]:
@@ -300,7 +300,7 @@ class _Fuser:
     def _repeat(
         self, name: str, tensor: str, shape: Shape, factor: tuple[int, ...], location: str
     ) -> None:
-        """Every pixel of ``tensor`` repeated ``factor`` times, cut to ``shape``."""
+        """Repeat every pixel of ``tensor`` ``factor`` times, cut to ``shape``."""
         height, width = self._plans[tensor].shape[1:]
         source = replace(
             self._plain(tensor),
@@ -385,7 +385,8 @@ class _Fuser:
         return MovePlan(node.name, shape, tuple(sources), "mosaic", node.location, pieces=True)
 
     def _gather(self, node: Concat | Channels, shape: Shape) -> None:
-        """Channels of stored tensors; those of gathered ones are taken where they come from."""
+        """Add channels of stored tensors; channels of gathered tensors are taken from their
+        source."""
         rows: list[tuple[str, int]] = []
         for name in node.inputs:
             plan = self._plans[self._stored(name)]

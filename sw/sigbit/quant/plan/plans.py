@@ -1,4 +1,4 @@
-"""Plans: what every tensor of a quantized network is computed from, before any number is chosen."""
+"""Plans: the computation of every tensor of a quantized network, before any number is chosen."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ class Separable:
 
 @dataclass(frozen=True)
 class Blocks:
-    """The ones with which the channels of a group are the pixels of a block, ``to_space``, or the
-    pixels of a block become channels."""
+    """Windows that turn the channels of a group into the pixels of a block (``to_space``), or the
+    pixels of a block into channels."""
 
     to_space: bool
 
@@ -33,8 +33,8 @@ class SourcePlan:
     with ``scale`` times the integers of ``taps``, a depthwise window of ones if None; then the
     batch norms ``norms`` in order.
 
-    Geometry is that of :class:`~sigbit.ir.integer.Source`. ``transposed`` weights are those of a
-    transposed convolution; ``rows`` are the output channels used, all if None.
+    The geometry is defined as in :class:`~sigbit.ir.integer.Source`. ``transposed`` weights belong
+    to a transposed convolution; ``rows`` are the output channels used, all if None.
     """
 
     tensor: str
@@ -54,12 +54,12 @@ class SourcePlan:
 
     @property
     def trained(self) -> bool:
-        """Whether the weights are a parameter of the model."""
+        """True if the weights are a parameter of the model."""
         return self.weight is not None
 
     @property
     def pointwise(self) -> bool:
-        """Whether it is the tensor itself, a factor a channel at most."""
+        """True if the source is the tensor itself, with at most one factor per channel."""
         return (
             not self.trained
             and self.taps is None
@@ -70,9 +70,8 @@ class SourcePlan:
 
 @dataclass(frozen=True)
 class BiasPlan:
-    """An addend a channel: ``scale`` times a bias parameter (its entries ``rows``), or the offset
-    of a batch norm; then the batch norms ``norms`` in order.
-    """
+    """An addend per channel: ``scale`` times a bias parameter (its entries ``rows``), or the offset
+    of a batch norm; then the batch norms ``norms`` in order."""
 
     term: str | BatchNorm
     norms: tuple[BatchNorm, ...] = ()
@@ -82,7 +81,7 @@ class BiasPlan:
 
 @dataclass(frozen=True)
 class InputPlan:
-    """A network input; ``axes`` are those that its user gives."""
+    """A network input; ``axes`` are the axes of the user's tensor."""
 
     name: str
     shape: Shape
@@ -94,7 +93,7 @@ class LayerPlan:
     """``activation(sum of sources + biases)`` as tensor ``name`` of ``shape`` (channels, height,
     width).
 
-    ``negative`` is how far values reach below 0, relative to the positive ones: 0, 1, or 1/8 for
+    ``negative`` is the range of values below 0, relative to the positive ones: 0, 1, or 1/8 for
     activation functions with a small negative part.
     """
 
@@ -109,8 +108,8 @@ class LayerPlan:
 
     @property
     def unit(self) -> bool:
-        """Whether it only averages (or copies) one tensor, or is one product, so that its weights
-        are ones."""
+        """True if the layer only averages (or copies) one tensor, or is one product, so that its
+        weights are ones."""
         return (
             (len(self.sources) == 1 or self.kind == "multiply")
             and not self.biases
@@ -119,7 +118,7 @@ class LayerPlan:
 
     @property
     def weightless(self) -> bool:
-        """Whether no parameter of the model enters."""
+        """True if the layer uses no parameter of the model."""
         return not self.biases and not any(s.trained or s.norms for s in self.sources)
 
 
@@ -127,7 +126,7 @@ class LayerPlan:
 class MovePlan:
     """Levels added exactly, on the grid of ``sources[0].tensor``: scales of the sources are 1 or
     -1, and no sum is larger than that grid allows. ``rectified``: negative sums become 0, on the
-    grid of positive values. ``pieces``: the sources lie side by side, all on one grid."""
+    grid of positive values. ``pieces``: the sources are placed side by side, all on one grid."""
 
     name: str
     shape: Shape
@@ -181,24 +180,23 @@ Plan = InputPlan | SumPlan | MaxPoolPlan | GatherPlan
 
 @dataclass(frozen=True)
 class NetworkPlan:
-    """Plans in order, and for every output of the float graph its tensor and the axes that its
-    user has.
-    """
+    """Plans in order, and for every output of the float graph its tensor and the axes for its
+    user."""
 
     layers: tuple[Plan, ...]
     outputs: tuple[tuple[str, Axes], ...]
 
     def readers(self, tensor: str) -> tuple[Plan, ...]:
-        """The plans that read ``tensor``."""
+        """Return the plans that read ``tensor``."""
         return tuple(p for p in self.layers if tensor in tensors_of(p))
 
     def is_output(self, tensor: str) -> bool:
-        """Whether ``tensor`` is an output of the network."""
+        """Return whether ``tensor`` is an output of the network."""
         return any(name == tensor for name, _ in self.outputs)
 
 
 def tensors_of(plan: Plan) -> tuple[str, ...]:
-    """Tensors that a plan reads, one entry a use."""
+    """Return the tensors that a plan reads, one entry per use."""
     match plan:
         case LayerPlan() | MovePlan() | SquarePlan():
             return tuple(s.tensor for s in plan.sources)
@@ -210,7 +208,7 @@ def tensors_of(plan: Plan) -> tuple[str, ...]:
 
 
 def inherited(plan: Plan) -> Iterator[str]:
-    """Tensors whose grid and scale are those of the plan's own tensor."""
+    """Yield the operands that share grid and scale with the plan's own tensor."""
     match plan:
         case MovePlan(pieces=True):
             yield from tensors_of(plan)

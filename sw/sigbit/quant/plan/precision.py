@@ -1,5 +1,5 @@
 """Planes of every tensor and weight terms of every layer, from the spec; and 8-bit maxima as sums,
-because the array takes maxima of native values only.
+because the array supports maxima of native values only.
 
 ``max(a, b) = b + relu(a - b)``: two exact sums for every doubling of a window.
 """
@@ -37,7 +37,7 @@ from sigbit.quant.spec import (
 
 
 class Precision:
-    """What ``spec`` gives to the tensors and layers of a plan, and what is ``given``.
+    """Precision of the tensors and layers of a plan, from ``spec`` and from ``given``.
 
     Tensors of one group (:mod:`~sigbit.quant.plan.sharing`) get the most planes and the widest
     range among them.
@@ -75,8 +75,8 @@ class Precision:
                 self._grids[root] = act_grid(spec, negative, planes)
 
     def _own_grid(self, layers: list[LayerPlan]) -> ActGrid | None:
-        """The grid that a quantized model gives to the tensors of ``layers``; None where it gives
-        none, or the spec has bits for them."""
+        """Return the grid of a quantized model for the tensors of ``layers``; None if it has none,
+        or the spec has bits for them."""
         names, spec, given = [p.name for p in layers], self._spec, self._given
         free = spec.given_acts and spec.act_bits is None
         if not names or not free or not given.levels.keys() >= set(names):
@@ -87,7 +87,7 @@ class Precision:
         return None if levels is None else given_grid(spec, levels)
 
     def _given_terms(self, p: LayerPlan) -> tuple[int, ...] | None:
-        """The terms that a quantized model gives to the sources of a layer."""
+        """Return the terms of a quantized model for the sources of a layer; None if it has none."""
         spec = self._spec
         free = spec.given_weights and spec.weight_bits is None
         if not free or p.name in spec.bits or p.name in spec.layer_bits:
@@ -95,24 +95,25 @@ class Precision:
         return self._given.terms.get(p.name)
 
     def planes(self, tensor: str) -> int:
-        """Planes of a layer's tensor, or of one that inherits a layer's grid."""
+        """Return the planes of a layer's tensor, or of one that inherits a layer's grid."""
         return self.grid(tensor).planes
 
     def grid(self, tensor: str) -> ActGrid:
-        """The grid of a layer's tensor, or of one that inherits it."""
+        """Return the grid of a layer's tensor, or of one that inherits it."""
         return self._grids[self.groups.of(tensor)]
 
     def method_bits(self, tensor: str) -> int | None:
-        """Bits of the spec's ``act_method`` of a tensor; None on the accelerator's own grid."""
+        """Return the bits of the spec's ``act_method`` for a tensor; None on the accelerator's own
+        grid."""
         return self._methods[self.groups.of(tensor)]
 
     def negative(self, tensor: str) -> float:
-        """How far negative values of a tensor reach, as :func:`~sigbit.quant.spec.act_grid`
-        takes it."""
+        """Return the relative range of a tensor's negative values, as an argument of
+        :func:`~sigbit.quant.spec.act_grid`."""
         return self._negative[self.groups.of(tensor)]
 
     def reaches_below_zero(self, tensor: str) -> bool:
-        """Whether a tensor itself, not only its grid, can hold negative values."""
+        """Return whether a tensor itself, not only its grid, can hold negative values."""
         match p := self._by_name[tensor]:
             case LayerPlan():
                 return p.negative > 0
@@ -121,7 +122,7 @@ class Precision:
         return isinstance(p, InputPlan)
 
     def is_alone(self, tensor: str) -> bool:
-        """Whether no other layer writes on the tensor's grid, so that its scale is free."""
+        """Return whether no other layer writes on the tensor's grid, so that its scale is free."""
         root = self.groups.of(tensor)
         return not any(
             isinstance(p, LayerPlan) and p.name != tensor and self.groups.of(p.name) == root
@@ -129,16 +130,16 @@ class Precision:
         )
 
     def is_output(self, tensor: str) -> bool:
-        """Whether nothing reads a tensor."""
+        """Return whether nothing reads a tensor."""
         return not self._readers[tensor]
 
     def ends(self, tensor: str) -> bool:
-        """Whether a tensor is an output, or nothing but poolings and copies of it come to the
-        outputs."""
+        """Return whether a tensor is an output, or reaches the outputs through poolings and copies
+        only."""
         return all(_pools(p) and self.ends(p.name) for p in self._readers[tensor])
 
     def weights(self, p: LayerPlan) -> WeightChoice:
-        """How the weights of the first source are quantized."""
+        """Return the quantization of the first source's weights."""
         spec = self._spec
         if (given := self._given_terms(p)) is not None:
             return spec.weight_choice(None, given[0])
@@ -152,7 +153,7 @@ class Precision:
         return spec.weight_choice(spec.weight_bits)
 
     def terms(self, p: LayerPlan) -> tuple[int, ...]:
-        """Weight terms of each source."""
+        """Return the weight terms of each source."""
         if (given := self._given_terms(p)) is not None:
             return given
         own = self.weights(p).terms
@@ -161,22 +162,24 @@ class Precision:
         return (first, *(self._spec.extra_terms(own) for _ in p.sources[1:]))
 
     def _fewest(self, source: SourcePlan) -> int:
-        """The fewest terms that hold the integers of a source without a parameter."""
+        """Return the fewest terms that hold the integers of a source without a parameter."""
         return next((t for t in DIGITS if self._holds(source, t)), max(DIGITS))
 
     def _holds(self, source: SourcePlan, terms: int) -> bool:
-        """Whether ``terms`` terms hold the integers of a source without a parameter."""
+        """Return whether ``terms`` terms hold the integers of a source without a parameter."""
         if not isinstance(source.taps, Separable):
             return True
         products = {a * b for a in source.taps.lines for b in source.taps.columns}
         return products <= set(self._spec.weight_grid(terms).values)
 
     def keeps_integers(self, p: LayerPlan) -> bool:
-        """Whether the first source's integers, without a parameter, are the weights as they are."""
+        """Return whether the first source's integers, without a parameter, are used unchanged as
+        weights."""
         return self._holds(p.sources[0], self.terms(p)[0])
 
     def _method_bits(self, p: LayerPlan) -> int | None:
-        """Bits that a layer's tensor has by the spec's method; None on the accelerator's grid."""
+        """Return the bits of a layer's tensor by the spec's method; None on the accelerator's
+        grid."""
         spec = self._spec
         if (own := spec.layer_bits.get(p.name, (0, None))[1]) is not None:
             return own
@@ -184,7 +187,7 @@ class Precision:
         return None if wide or p.name in spec.bits else spec.act_bits
 
     def _check_method(self, layers: list[LayerPlan], bits: int) -> None:
-        """Raise where the spec's method needs a ReLU and there is another function."""
+        """Raise if the spec's method needs a ReLU and there is another function."""
         found = side(self._spec.act_method, "activations", bits)
         for p in layers:
             if found.positive_only and (p.negative or isinstance(p.activation, Unary)):
@@ -206,8 +209,8 @@ class Precision:
         return isinstance(p, LayerPlan) and p.sources[0].trained and self.ends(p.name)
 
     def _feeds_head_only(self, tensor: str) -> bool:
-        """Whether only layers that produce outputs themselves read a tensor: what a classifier
-        reads before a pooling is an image, and eight bits of it are dear."""
+        """Return whether only layers that produce outputs themselves read a tensor: a classifier's
+        input before a pooling is an image, for which eight bits are expensive."""
         return all(
             self._is_head(r)
             and self.is_output(r.name)
@@ -218,7 +221,7 @@ class Precision:
 
 
 def _pools(p: Plan) -> bool:
-    """Whether a plan pools or copies, without any weights."""
+    """Return whether a plan pools or copies, without any weights."""
     match p:
         case LayerPlan():
             return p.unit and p.activation is None and len(p.sources) == 1
@@ -228,7 +231,7 @@ def _pools(p: Plan) -> bool:
 
 
 def lower(plan: NetworkPlan, spec: QuantSpec, given: Given) -> NetworkPlan:
-    """``plan`` with maxima of tensors of several planes as sums."""
+    """Return ``plan`` with maxima of tensors of several planes as sums."""
     precision = Precision(plan, spec, given)
     layers: list[Plan] = []
     for p in plan.layers:
@@ -245,7 +248,7 @@ def lower(plan: NetworkPlan, spec: QuantSpec, given: Given) -> NetworkPlan:
 
 
 def _maximum(p: MaxPoolPlan, shape: Shape) -> Iterator[Plan]:
-    """The maxima along lines, then along columns, each by doubling windows."""
+    """Yield the maxima along lines, then along columns, each by doubling windows."""
     stages = [(axis, size, grown) for axis in (1, 0) for size, grown in _doublings(p.kernel[axis])]
     if not stages:
         stages = [(0, 1, 1)]
@@ -282,7 +285,7 @@ def _maximum(p: MaxPoolPlan, shape: Shape) -> Iterator[Plan]:
 
 
 def _doublings(window: int) -> Iterator[Pair]:
-    """(size, grown size) of windows from 1 to ``window``."""
+    """Yield (size, grown size) of windows from 1 to ``window``."""
     size = 1
     while size < window:
         grown = min(2 * size, window)
@@ -291,7 +294,7 @@ def _doublings(window: int) -> Iterator[Pair]:
 
 
 def _last_stages(stages: list[tuple[int, int, int]]) -> tuple[int, int]:
-    """Number of the last stage along columns and along lines."""
+    """Return the numbers of the last stages along columns and along lines."""
     last = [0, 0]
     for number, (axis, _, _) in enumerate(stages, start=1):
         last[axis] = number

@@ -1,9 +1,9 @@
-"""Which tensors must, or should, have one grid and one scale.
+"""Sharing of one grid and one scale between tensors, required or preferred.
 
-*Must*: the parts of a concatenation, the input and the output of a maximum or a copy. *Should*:
-the same value at every step of an unrolled recurrence, so that the same integers serve all steps:
-layers with the same weights read one scale and write one scale, and so on through the sums and
-products between them.
+*Required*: the parts of a concatenation, the input and the output of a maximum or a copy.
+*Preferred*: the same value at every step of an unrolled recurrence, so that the same integers serve
+all steps: layers with the same weights read one scale and write one scale, and likewise through the
+sums and products between them.
 """
 
 from collections.abc import Hashable, Iterable
@@ -28,7 +28,7 @@ class Groups:
         self._parent = {name: name for name in names}
 
     def of(self, name: str) -> str:
-        """The representative of a tensor's set."""
+        """Return the representative of a tensor's set."""
         root = name
         while self._parent[root] != root:
             root = self._parent[root]
@@ -37,13 +37,14 @@ class Groups:
         return root
 
     def join(self, a: str, b: str) -> bool:
-        """Make two sets one; whether they were two. The earlier representative stays."""
+        """Merge two sets; return whether they were different. The earlier representative is
+        kept."""
         a, b = self.of(a), self.of(b)
         self._parent[b] = a
         return a != b
 
     def members(self) -> dict[str, list[str]]:
-        """All sets by their representatives."""
+        """Return all sets by their representatives."""
         sets: dict[str, list[str]] = {}
         for name in self._parent:
             sets.setdefault(self.of(name), []).append(name)
@@ -51,7 +52,7 @@ class Groups:
 
 
 def share(plan: NetworkPlan) -> Groups:
-    """The sets of tensors of ``plan`` that have one grid and one scale."""
+    """Return the sets of tensors of ``plan`` that share one grid and one scale."""
     groups = Groups(p.name for p in plan.layers)
     by_name = {p.name: p for p in plan.layers}
     for p in plan.layers:
@@ -95,8 +96,8 @@ def _join_equal_weights(
 def _join_recurrence(
     plan: NetworkPlan, groups: Groups, by_name: dict[str, Plan], joined: set[str]
 ) -> bool:
-    """One step from equal tensors to what they are computed from, and to what is computed from
-    them, through plans without parameters."""
+    """Go one step from equal tensors to their operands, and to their readers, through plans without
+    parameters; return whether sets were joined."""
     changed = False
     before: dict[Hashable, Plan] = {}
     after: dict[Hashable, str] = {}
@@ -126,7 +127,8 @@ def _anonymous(node: object) -> Hashable:
 
 
 def _signature(p: Plan) -> Hashable | None:
-    """What a plan without parameters computes, whatever from; None for others."""
+    """Return a key for the function of a plan without parameters, regardless of its operands; None
+    for other plans."""
     if isinstance(p, SquarePlan):
         return (SquarePlan, p.shape, p.sign, _windows(p.sources))
     if isinstance(p, LayerPlan) and p.weightless:

@@ -1,4 +1,4 @@
-"""What the nodes of a float graph are to each other: who reads whom, what has to be stored."""
+"""Relations between the nodes of a float graph: readers, and values that must be stored."""
 
 from collections.abc import Iterator
 
@@ -30,7 +30,7 @@ from sigbit.ir.integer import Axes
 from sigbit.quant.plan.plans import Shape
 
 VIEWS = (Flatten, ToImage, FromImage)
-"""Nodes that store nothing new."""
+"""Nodes that store no new values."""
 
 
 _STORED = (
@@ -46,7 +46,7 @@ _STORED = (
 
 
 class Structure:
-    """Questions about the nodes of ``graph``."""
+    """Queries about the nodes of ``graph``."""
 
     def __init__(self, graph: FloatGraph) -> None:
         self.graph = graph
@@ -56,18 +56,19 @@ class Structure:
                 self._readers[tensor].append(node)
 
     def origin(self, name: str) -> Node:
-        """The node whose value ``name`` is, but for its axes."""
+        """Return the node whose value ``name`` is, apart from its axes."""
         node = self.graph[name]
         return self.origin(node.inputs[0]) if isinstance(node, VIEWS) else node
 
     def read_as(self, node: Placeholder) -> Axes:
-        """The axes that an input's user gives."""
+        """Return the axes of the user's tensor for an input."""
         images = {r.axes for r in self._readers[node.name] if isinstance(r, ToImage)}
         unread = {1: Axes.FEATURES, 2: Axes.SEQUENCE, 3: Axes.IMAGE}[len(node.shape)]
         return next(iter(images), unread)
 
     def image(self, name: str) -> Shape:
-        """The shape of a tensor as it is stored: before flattening, whatever axes its user has."""
+        """Return the shape of a tensor as stored: before flattening, regardless of its user's
+        axes."""
         node = self.graph[name]
         if isinstance(node, Placeholder):
             images = [r.shape for r in self._readers[name] if isinstance(r, ToImage)]
@@ -86,18 +87,19 @@ class Structure:
         return self.image(node.inputs[0])
 
     def only_reader(self, name: str) -> Node | None:
-        """The one node that reads ``name``; None if there are others, or it is an output."""
+        """Return the only node that reads ``name``; None if there are several, or it is an
+        output."""
         readers = self._readers[name]
         if name in self.graph.outputs or len(readers) != 1:
             return None
         return self.only_reader(readers[0].name) if isinstance(readers[0], VIEWS) else readers[0]
 
     def is_linear(self, node: Node | None) -> bool:
-        """Whether a node continues its operand's expression."""
+        """Return whether a node continues its operand's expression."""
         return isinstance(node, (BatchNorm, Add)) or is_negation(node)
 
     def is_tensor(self, node: Node) -> bool:
-        """Whether the value of ``node`` has to exist as a stored tensor."""
+        """Return whether the value of ``node`` has to exist as a stored tensor."""
         if isinstance(node, (*VIEWS, Pad)):
             return False
         if isinstance(node, Channels) and not self.slices(node):
@@ -114,7 +116,7 @@ class Structure:
         return not (isinstance(reader, (Relu, Unary)) or self.is_linear(reader))
 
     def is_sliced(self, node: Node) -> bool:
-        """Whether only channels of ``node`` are read, each a layer of its own."""
+        """Return whether only channels of ``node`` are read, each as a layer of its own."""
         readers = self._readers[node.name]
         return (
             node.name not in self.graph.outputs
@@ -127,18 +129,18 @@ class Structure:
         )
 
     def _has_rows(self, node: Node) -> bool:
-        """Whether ``node`` sums only dense layers, of which rows can be computed alone."""
+        """Return whether ``node`` sums dense layers only, whose rows can be computed separately."""
         if isinstance(node, Add):
             parts = [self.graph[i] for i in node.inputs]
             return all(self.only_reader(p.name) is node and self._has_rows(p) for p in parts)
         return isinstance(node, Linear) or (isinstance(node, Conv2d) and node.groups == 1)
 
     def slices(self, node: Channels) -> bool:
-        """Whether ``node`` is a layer of its own, of rows of its operand."""
+        """Return whether ``node`` is a layer of its own, computed from rows of its operand."""
         return self.is_sliced(self.graph[node.inputs[0]])
 
     def unsupported(self) -> Iterator[UnsupportedNode]:
-        """The nodes that have no plan, and why."""
+        """Yield the nodes without a plan, with reasons."""
         for n in self.graph.nodes:
             flat = len(n.shape) == 1 and bool(n.inputs)
             images = [self.image(i) for i in n.inputs]
@@ -188,5 +190,5 @@ class Structure:
 
 
 def is_negation(node: Node | None) -> bool:
-    """Whether ``node`` changes the sign, which a source's scale does."""
+    """Return whether ``node`` changes the sign, which can be expressed in a source's scale."""
     return isinstance(node, Unary) and node.function == "neg"
