@@ -3,10 +3,10 @@ integer graph.
 
 ``prepare`` turns a plain model into a trainable one whose forward pass is the accelerator's
 arithmetic; ``convert`` turns that into an :class:`~sigbit.quant.integer_model.IntegerModel`, with
-the same result on every layer. ``post`` does without training.
+the same result on every layer. ``post`` works without training.
 
-``fusion`` makes plans of the float graph (``plans``), ``precision`` and ``sharing`` give them
-digits and common grids; ``layer``, ``moves`` and ``modules`` compute them. ``calibration`` reads
+``fusion`` makes plans of the float graph (``plans``), ``precision`` and ``sharing`` assign digits
+and common grids to them; ``layer``, ``moves`` and ``modules`` compute them. ``calibration`` reads
 samples in chunks, and keeps statistics of the float network's tensors.
 """
 

@@ -39,18 +39,18 @@ def convert(
     preprocessing: ImagePreprocessing | None = None,
     classes: tuple[str, ...] = (),
 ) -> IntegerModel:
-    """The integer model that computes what ``prepared`` computes, with the same integers in every
-    tensor. It keeps how images become its input, and the names of its classes, for whoever runs it.
+    """Return the integer model equivalent to ``prepared``, with the same integers in every tensor.
+    It also stores the conversion of images to its input, and the names of its classes.
 
-    Raises :class:`QuantizationError` where a parameter has become NaN or infinite, or an
-    accumulator could overflow.
+    Raises :class:`QuantizationError` if a parameter has become NaN or infinite, or an accumulator
+    could overflow.
     """
     graph = integer_graph(prepared)
     return IntegerModel(replace(graph, preprocessing=preprocessing, classes=classes))
 
 
 def integer_graph(prepared: PreparedModel) -> IntegerGraph:
-    """The integer graph of ``prepared``; equal weights are one array."""
+    """Return the integer graph of ``prepared``; equal weights share one array."""
     for name, value in prepared.named_parameters():
         if not bool(torch.isfinite(value).all()):
             raise QuantizationError(
@@ -110,7 +110,8 @@ def _conv(
     deployed: Deployed,
     spec: QuantSpec,
 ) -> Conv:
-    """The integer node of a sum; the bases take over what the zeros of its sources add."""
+    """Return the integer node of a sum; the bases include the contribution of the zeros of its
+    sources."""
     plan = layer.plan
     sources, base = [], in_units(deployed.base.cpu().numpy())
     low: Ints = np.zeros(plan.shape[0], np.int64)

@@ -16,7 +16,7 @@ from sigbit_tools.files import replacing
 
 
 class IntegerModel(nn.Module):
-    """The deployed network in PyTorch: real inputs to real outputs, through stored integers
+    """The deployed network in PyTorch: from real inputs to real outputs, through stored integers
     only."""
 
     def __init__(self, graph: IntegerGraph) -> None:
@@ -30,9 +30,8 @@ class IntegerModel(nn.Module):
                 self.register_buffer(key, torch.from_numpy(np.ascontiguousarray(array)))
 
     def levels(self, *inputs: Tensor) -> dict[str, Tensor]:
-        """Stored integers (int64) ``[batch, C, H, W]`` of every tensor by name, from real
-        inputs.
-        """
+        """Return the stored integers (int64) ``[batch, C, H, W]`` of every tensor by name, from
+        real inputs."""
         if len(inputs) != len(self.graph.inputs):
             raise TypeError(
                 f"{self.graph.name} has {len(self.graph.inputs)} inputs, not {len(inputs)}"
@@ -84,12 +83,13 @@ class IntegerModel(nn.Module):
         )
 
     def stored(self, *inputs: Tensor) -> dict[str, Tensor]:
-        """:meth:`levels` without gradients: what every tensor holds on the accelerator."""
+        """Return :meth:`levels` without gradients: the contents of every tensor on the
+        accelerator."""
         with torch.no_grad():
             return self.levels(*inputs)
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Real outputs in the dtype of the first input, before the host's part."""
+        """Return real outputs in the dtype of the first input, before the host's part."""
         values = self.levels(*inputs)
         outputs = []
         for name, axes in zip(self.graph.outputs, self.graph.output_axes, strict=True):
@@ -99,19 +99,19 @@ class IntegerModel(nn.Module):
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     def save(self, path: str | Path) -> str:
-        """Write the model to ``path`` (see :mod:`sigbit.ir.model_file`); its digest."""
+        """Write the model to ``path`` (see :mod:`sigbit.ir.model_file`); return its digest."""
         return save_model(self.graph, path)
 
     @classmethod
     def load(cls, path: str | Path) -> "IntegerModel":
-        """The model in a file that :meth:`save` wrote; ``FileError`` says what is wrong with any
-        other."""
+        """Return the model in a file that :meth:`save` wrote; raise ``FileError`` with the defect
+        of any other file."""
         return cls(load_model(path))
 
     def exported(self) -> ExportedProgram:
-        """The model as a program of ``torch.export``, for batches of any size.
+        """Return the model as a program of ``torch.export``, for batches of any size.
 
-        Whoever loads it needs :mod:`sigbit.quant.layers.operators`.
+        Loading it requires :mod:`sigbit.quant.layers.operators`.
         """
         batch = torch.export.Dim("batch", min=1)
         examples = tuple(
@@ -123,7 +123,7 @@ class IntegerModel(nn.Module):
             return torch.export.export(self, examples, dynamic_shapes=shapes)
 
     def export_pt2(self, path: str | Path) -> None:
-        """Write :meth:`exported` to ``path``, whole or not at all."""
+        """Write :meth:`exported` to ``path`` atomically."""
         content = BytesIO()  # torch hides what a full disk says
         torch.export.save(self.exported(), content)
         with replacing(Path(path)) as file:
@@ -131,7 +131,7 @@ class IntegerModel(nn.Module):
 
 
 def _arrays(node: Node) -> list[np.ndarray]:
-    """The arrays of a node, in the order of its operator's arguments."""
+    """Return the arrays of a node, in the order of its operator's arguments."""
     if isinstance(node, Conv):
         weights = (s.weights for s in node.sources)
         return [node.base, node.step, node.tie, node.table, *weights]

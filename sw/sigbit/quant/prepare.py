@@ -45,8 +45,8 @@ class PreparedModel(nn.Module):
     straight-through.
 
     Outputs are real tensors of the float model's shapes, before the ``host``'s part: one tensor, or
-    a tuple where the float model has several. ``inexact`` says of tensors that a quantized model
-    quantizes why they have not its codes.
+    a tuple where the float model has several. ``inexact`` holds the reasons why tensors that a
+    quantized model quantizes do not have its codes.
     """
 
     def __init__(
@@ -149,8 +149,9 @@ class PreparedModel(nn.Module):
     def _out_quantizer(
         self, p: LayerPlan, grid: ActGrid, follows: bool, is_output: bool
     ) -> Quantizer:
-        """The quantizer of a layer's tensor: the spec's method, or a scale rule where that has no
-        say: outputs, tensors of 8 bits, averages, whose scale follows from their input's."""
+        """Return the quantizer of a layer's tensor: the spec's method, or a scale rule where the
+        method does not apply: outputs, tensors of 8 bits, averages, whose scale follows from their
+        input's."""
         spec, bits = self.spec, self._precision.method_bits(p.name)
         if follows and p.activation is None:
             return Quantizer(grid.levels, scale_rule("mse"))
@@ -161,30 +162,31 @@ class PreparedModel(nn.Module):
         return Quantizer(grid.levels, rule)
 
     def use_batch_statistics(self, on: bool) -> None:
-        """Whether batch norms in training use the statistics of the batch, and the running ones
-        follow; else the running ones, which stay as they are, and training computes exactly what is
-        deployed. Evaluation always uses the running ones."""
+        """Set whether batch norms in training use the statistics of the batch and update the
+        running ones; otherwise they use the running ones unchanged, and training matches the
+        deployed network exactly. Evaluation always uses the running ones."""
         for layer in self.layers:
             if isinstance(layer, QuantLayer):
                 layer.batch_statistics = on
 
     def quant_module(self, tensor: str) -> QuantModule:
-        """The module that produces ``tensor``."""
+        """Return the module that produces ``tensor``."""
         module = self.layers[self._index[tensor]]
         assert isinstance(module, QuantModule)
         return module
 
     def parameter_of(self, name: str) -> Tensor:
-        """The model's own copy of the float model's parameter ``name``."""
+        """Return the model's own copy of the float model's parameter ``name``."""
         return self._values[name]
 
     def trained(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """``state``, a state of the float model, with parameters and statistics as they are
-        here."""
+        """Return ``state``, a state of the float model, with this model's current parameters and
+        statistics."""
         return {k: self._values.get(k, v).detach().cpu() for k, v in state.items()}
 
     def step(self, p: Plan, values: Mapping[str, Levels], given: Mapping[str, Tensor]) -> Levels:
-        """The tensor of one plan, from the tensors before it and the real inputs ``given``."""
+        """Return the tensor of one plan, from the tensors before it and the real inputs
+        ``given``."""
         module = self.quant_module(p.name)
         if isinstance(module, QuantInput):
             return module(given[p.name])
@@ -192,7 +194,7 @@ class PreparedModel(nn.Module):
         return result
 
     def levels(self, *inputs: Tensor) -> dict[str, Levels]:
-        """Every tensor by name, from real inputs."""
+        """Return every tensor by name, from real inputs."""
         names = [p.name for p in self.plan.layers if isinstance(p, InputPlan)]
         if len(inputs) != len(names):
             raise TypeError(f"{self.graph_name} has {len(names)} inputs, not {len(inputs)}")
@@ -203,7 +205,8 @@ class PreparedModel(nn.Module):
         return values
 
     def stored(self, *inputs: Tensor) -> dict[str, Tensor]:
-        """Stored integers (int64) of every tensor by name: what the accelerator holds."""
+        """Return the stored integers (int64) of every tensor by name: the contents on the
+        accelerator."""
         with torch.no_grad():
             return {
                 name: (v.levels - self.quant_module(name).grid.zero).long()
@@ -212,15 +215,15 @@ class PreparedModel(nn.Module):
 
     @property
     def exactness(self) -> dict[str, Exactness]:
-        """By tensor, how exactly layers have the codes of the quantized model that they come from,
-        after a forward pass or ``convert``; without those that come from none, or whose codes are
-        no function of one accumulator."""
+        """Return, by tensor, how exactly layers reproduce the codes of their quantized model, after
+        a forward pass or ``convert``. Layers without such a model, and layers whose codes are not a
+        function of one accumulator, are left out."""
         modules = (self.quant_module(p.name) for p in self.plan.layers)
         found = {m.plan.name: m.exactness for m in modules if isinstance(m, QuantLayer)}
         return {name: e for name, e in found.items() if e is not None}
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """The outputs' real values."""
+        """Return the real values of the outputs."""
         values = self.levels(*inputs)
         outputs = tuple(
             axes.from_stored(values[t].levels * values[t].scale.detach().to(values[t].levels.dtype))
@@ -247,7 +250,8 @@ class _Values(Mapping[str, Tensor]):
 
 
 def attribute_name(parameter: str) -> str:
-    """The attribute of a :class:`PreparedModel` that holds a parameter of the float model."""
+    """Return the attribute of a :class:`PreparedModel` that holds a parameter of the float
+    model."""
     return "value_" + parameter.replace("_", "__").replace(".", "_")
 
 
@@ -257,7 +261,7 @@ def prepare(
     example_inputs: Batches,
     calibration: Calibration | None = None,
 ) -> PreparedModel:
-    """A trainable quantized copy of ``model``, with scales chosen on ``calibration``
+    """Return a trainable quantized copy of ``model``, with scales chosen on ``calibration``
     (``example_inputs`` if absent), which is read once, in chunks.
 
     The model itself is not changed. Parameters keep their dtype (float32 or float64). Raises
@@ -293,8 +297,8 @@ def check_parameters(graph: FloatGraph) -> None:
 
 
 def _calibrate(prepared: PreparedModel, found: Statistics) -> None:
-    """Set the scales from the float model's tensors, shared ones from all that share them; those
-    of the quantized model where tensors have its levels."""
+    """Set the scales from the float model's tensors, shared scales from all tensors that share
+    them; tensors with the levels of the quantized model take its scales."""
     layers: list[QuantLayer] = []
     scales = {
         name: annotated_scale(quantizer, prepared.quant_module(name).grid.levels)
@@ -339,9 +343,9 @@ def _calibrate(prepared: PreparedModel, found: Statistics) -> None:
 
 
 def _give_codes(prepared: PreparedModel) -> None:
-    """To layers whose inputs and result have the scales of a quantized model, the codes of that
-    model; to its outputs, which it does not quantize, a scale that tells their sums apart; to the
-    others the scales of their weights."""
+    """Assign codes and scales of a quantized model: its codes to layers whose inputs and result
+    have its scales; to its outputs, which it does not quantize, a scale that distinguishes their
+    sums; to the other layers the scales of their weights."""
     quantized, tensors = prepared.quantized, dict[str, Tensors]()
     for p in prepared.plan.layers:
         module, name = prepared.quant_module(p.name), p.name
@@ -373,7 +377,8 @@ def _give_codes(prepared: PreparedModel) -> None:
 
 
 def _give_weights(module: QuantLayer, sources: tuple[GivenSource, ...] | str) -> None:
-    """The scale that weights were quantized with to their quantizer, where its grid has them."""
+    """Set the scale with which weights were quantized in their quantizer, if its grid includes
+    them."""
     quantizer = module.weight_quantizer
     if quantizer is None or isinstance(sources, str):
         return
@@ -388,7 +393,8 @@ def _give_weights(module: QuantLayer, sources: tuple[GivenSource, ...] | str) ->
 def _groups(
     layers: list[QuantLayer], shared: Callable[[QuantLayer], nn.Module | None]
 ) -> list[list[QuantLayer]]:
-    """The layers by the module that ``shared`` finds in them; without those that have none."""
+    """Group the layers by the module that ``shared`` returns for them; leave out those without
+    one."""
     groups: dict[int, list[QuantLayer]] = {}
     for layer in layers:
         if (module := shared(layer)) is not None:

@@ -1,5 +1,5 @@
-"""What a quantized model says of the layers and tensors of a plan, and the codes that its layers
-have then."""
+"""Quantizers of a quantized model for the layers and tensors of a plan, and the resulting codes of
+its layers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,13 +27,13 @@ from sigbit.quant.spec import DIGITS, ActGrid, QuantSpec, given_grid
 Tensors = tuple[float, ActGrid]
 """Scale and grid of a tensor."""
 _FINE = 6
-"""Binary digits that an output may have below an accumulator step."""
+"""Maximum number of binary digits of an output below an accumulator step."""
 
 
 @dataclass(frozen=True)
 class Quantized:
     """By stored tensor the ``quantizers`` of a quantized model; by layer the integers of its
-    ``sources``, or why they have none; what is ``given`` with that."""
+    ``sources``, or the reason why they have none; and the choices ``given`` by them."""
 
     quantizers: Mapping[str, Quantizer]
     sources: Mapping[str, tuple[GivenSource, ...] | str]
@@ -41,7 +41,7 @@ class Quantized:
 
     @classmethod
     def of(cls, graph: FloatGraph, plan: NetworkPlan, spec: QuantSpec) -> "Quantized":
-        """What ``graph`` says of ``plan`` with the formats of ``spec``."""
+        """Return the quantizers of ``graph`` for ``plan`` with the formats of ``spec``."""
         quantizers = by_plan(graph, plan)
         levels: dict[str, LevelGrid] = {}
         scales: dict[str, Tensor] = {}
@@ -83,7 +83,7 @@ class Quantized:
     def codes(
         self, p: LayerPlan, module: QuantLayer, tensors: Mapping[str, Tensors]
     ) -> GivenCodes | str:
-        """The codes that the model gives to a layer that reads ``tensors``; or why there are
+        """Return the model's codes for a layer that reads ``tensors``; or the reason why there are
         none."""
         quantizer, sources = self.quantizers[p.name], self.sources[p.name]
         if isinstance(sources, str):
@@ -112,8 +112,8 @@ class Quantized:
     def output_scale(
         self, p: LayerPlan, module: QuantLayer, tensors: Mapping[str, Tensors]
     ) -> Tensor | None:
-        """The scale at which the levels of an output that the model does not quantize tell all its
-        accumulators apart; None if there is none."""
+        """Return the scale at which the levels of an output that the model does not quantize
+        distinguish all its accumulators; None if there is none."""
         sources, grid = self.sources.get(p.name, ""), module.grid
         plain = p.activation is None and grid.levels.is_uniform
         if isinstance(sources, str) or not plain or any(s.tensor not in tensors for s in p.sources):
@@ -135,7 +135,7 @@ class Quantized:
 
 
 def _agree(p: LayerPlan, parts: tuple[GivenSource, ...], scales: Mapping[str, Tensor]) -> bool:
-    """Whether an accumulator step is worth the same for all sources."""
+    """Return whether an accumulator step has the same real value for all sources."""
     if len(parts) == 1:
         return True
     steps = [
@@ -147,14 +147,14 @@ def _agree(p: LayerPlan, parts: tuple[GivenSource, ...], scales: Mapping[str, Te
 
 
 def _plain(p: LayerPlan) -> bool:
-    """Whether a layer is the sum of two tensors."""
+    """Return whether a layer is the sum of two tensors."""
     return len(p.sources) == 2 and all(s.pointwise and not s.norms for s in p.sources)
 
 
 def _terms(
     p: LayerPlan, known: Sequence[GivenSource | str], spec: QuantSpec
 ) -> tuple[int, ...] | None:
-    """Weight terms of a layer's sources, of which the first ones are ``known``."""
+    """Return the weight terms of a layer's sources, the first of which are ``known``."""
 
     def values(terms: int) -> tuple[int, ...]:
         return spec.weight_grid(terms).values

@@ -1,4 +1,4 @@
-"""QuantSpec: what a network is quantized to."""
+"""QuantSpec: the target formats of a quantized network."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from sigbit_hw.arch.numerics import Y_MAX, Y_MIN
 from sigbit_hw.arch.params import STEP_BITS, STEP_FRACTION_BITS, ParamFormat
 
 DIGITS = range(1, MAX_DIGITS + 1)
-"""Numbers of digits that values and weights can have."""
+"""Possible numbers of digits of values and weights."""
 BYTE = Y_MAX - Y_MIN
 """Largest value of an unsigned 8-bit tensor."""
 _WEIGHTS, _ACTIVATIONS = EsbFormat(4, 1), EsbFormat(4, 2)
@@ -38,14 +38,14 @@ class QuantSpec:
     acc_bits : int
         Width of the accumulators, which no layer may overflow.
     step_bits, fraction_bits : int
-        Bits of a requantizer's step, and how many of them are fraction bits.
+        Bits of a requantizer's step, and the number of fraction bits among them.
     weight_terms : int
         Terms of the weights of ordinary layers.
     act_planes : int
         Planes of ordinary activations.
     first_last_terms : int, optional
-        Least number of terms of the weights of layers that read an input or produce an output, also
-        where poolings follow; if absent, :attr:`byte_terms`.
+        Minimum number of terms of the weights of layers that read an input or produce an output,
+        also if poolings follow; if absent, :attr:`byte_terms`.
     residual_terms : int, optional
         Terms of the weights of every further source that is added into a layer's accumulators; if
         absent, one more than the layer's own, up to :attr:`most_terms`.
@@ -56,24 +56,24 @@ class QuantSpec:
         prepared model; tensors that must share a grid take the most planes among them.
     input_range : (float, float), optional
         Real values of the network's inputs; taken from the calibration batch if absent. The levels
-        are 0 … 255 for a range from 0 on, else -128 … 127; one or two fewer where 255 levels take
+        are 0 … 255 for a range from 0 on, else -128 … 127; one or two fewer if 255 levels need
         fewer digits.
     weight_scale, act_scale : str
         Scale rules ("dda", "mse", "learned", "range", "percentile") of weights, per output channel
-        if ``per_channel``, and of activations; of the methods "esb" and "uniform", which have none
-        of their own.
+        if ``per_channel``, and of activations; for the methods "esb" and "uniform", which have no
+        scale rule of their own.
     weight_method, act_method : str
         Methods (:data:`~sigbit.quant.quantizers.METHODS`) of weights and activations: of ordinary
         layers, and of the tensors between them. Layers that read an input or produce an output, and
         those in ``bits``, keep the accelerator's own grid.
     weight_bits, act_bits : int, optional
-        Bits of the methods' level tables; absent for the accelerator's own grid, with "esb". How
-        many terms and planes that takes follows (``embed``).
+        Bits of the methods' level tables; absent for the accelerator's own grid, with "esb". The
+        numbers of terms and planes follow from them (``embed``).
     layer_bits : mapping of str to (int, int or None)
         Bits of weights and activations with these methods for single layers, first and last ones
-        too, by the name of their tensor; None for the activations' bits as they are without.
+        too, by the name of their tensor; None leaves the activations' bits unchanged.
     given_weights, given_acts : bool
-        Whether weights and tensors that the float model itself quantizes get the terms and planes
+        True if weights and tensors that the float model itself quantizes get the terms and planes
         that hold their integers, unless ``weight_bits``, ``act_bits``, ``bits`` or ``layer_bits``
         say otherwise; else they are quantized like all others.
     """
@@ -146,8 +146,9 @@ class QuantSpec:
                 side(self.act_method, "activations", act_bits)
 
     def weight_choice(self, bits: int | None, terms: int | None = None) -> "WeightChoice":
-        """How weights of ``bits`` bits are quantized and stored; of None on the accelerator's own
-        grid of ``terms`` terms. Raises where no sum of terms holds the level table."""
+        """Return the quantization and storage of weights of ``bits`` bits; for None, the
+        accelerator's own grid of ``terms`` terms. Raise if no sum of terms holds the level
+        table."""
         if bits is None:
             terms = self.weight_terms if terms is None else terms
             own = side("esb", "weights", None)
@@ -169,9 +170,8 @@ class QuantSpec:
 
     @classmethod
     def from_arch(cls, config: ArchConfig, **changes: Any) -> "QuantSpec":
-        """The spec with the native formats, radix and accumulators of ``config``; ``changes`` are
-        other fields.
-        """
+        """Return the spec with the native formats, radix and accumulators of ``config``;
+        ``changes`` are other fields."""
         arch: dict[str, Any] = {
             "weight_format": config.weight_format,
             "act_format": config.act_format,
@@ -184,48 +184,48 @@ class QuantSpec:
 
     @property
     def params(self) -> ParamFormat:
-        """How the accelerator stores requantizations."""
+        """Storage format of the accelerator's requantization parameters."""
         return ParamFormat(self.acc_bits, self.step_bits, self.fraction_bits)
 
     def weight_grid(self, terms: int) -> LevelGrid:
-        """Levels of weights of ``terms`` terms."""
+        """Return the levels of weights of ``terms`` terms."""
         return _levels(self.weight_format, self.radix_bits, terms)
 
     def extra_terms(self, terms: int) -> int:
-        """Terms of further sources of a layer whose weights have ``terms`` terms."""
+        """Return the terms of further sources of a layer whose weights have ``terms`` terms."""
         if self.residual_terms is not None:
             return self.residual_terms
         return max(terms, min(self.most_terms, terms + 1))
 
     def weight_contiguous(self, terms: int) -> int:
-        """Largest n such that all integers in [-n, n] are weights of ``terms`` terms."""
+        """Return the largest n such that all integers in [-n, n] are weights of ``terms`` terms."""
         return _contiguous(self.weight_format, self.radix_bits, terms)
 
     def act_contiguous(self, planes: int) -> int:
-        """Largest n such that all integers in [-n, n] ([0, n] if unsigned) fit ``planes``
-        planes."""
+        """Return the largest n such that all integers in [-n, n] ([0, n] if unsigned) fit
+        ``planes`` planes."""
         return _contiguous(self.act_format, self.radix_bits, planes)
 
     def zero_of(self, levels: LevelGrid, planes: int) -> int:
-        """The ``zero`` nearest to 0 with which ``planes`` digits store all integers from the least
-        to the largest level."""
+        """Return the ``zero`` nearest to 0 with which ``planes`` digits store all integers from the
+        smallest to the largest level."""
         reach = self.act_contiguous(planes)
         return min(0, levels.min) if not self.act_format.signed else max(0, levels.max - reach)
 
     @property
     def byte_terms(self) -> int:
-        """Terms that give weights 8 bits, up to three: further ones of so few bits add little."""
+        """Terms that give weights 8 bits, up to three: further terms of so few bits add little."""
         return min(3, -(-8 // self.weight_format.bits))
 
     @property
     def most_terms(self) -> int:
-        """Terms with which weights are as fine as anything needs them."""
+        """Number of terms with which weights are as fine as any layer needs."""
         return max(1, min(3, 12 // self.weight_format.bits))
 
     @cached_property
     def byte_planes(self) -> int:
-        """Digits that store 255 integers in a row, symmetric about 0 where the native format is
-        signed; 256 from 0 on where it is not."""
+        """Digits that store 255 integers in a row, symmetric about 0 if the native format is
+        signed; 256 from 0 on if it is not."""
         for planes in DIGITS:
             reach = self.act_contiguous(planes)
             if (2 * reach if self.act_format.signed else reach - 1) >= BYTE - 1:
@@ -247,7 +247,7 @@ def _contiguous(native: Format, radix_bits: int, terms: int) -> int:
 
 
 def _term_grid(native: Format, radix_bits: int, terms: int) -> TermGrid:
-    """The grid, if its values are 64-bit integers."""
+    """Return the grid, if its values are 64-bit integers."""
     width = native.range_bits + radix_bits * (terms - 1) + 1
     if width > 64:
         raise QuantizationError(
@@ -259,9 +259,8 @@ def _term_grid(native: Format, radix_bits: int, terms: int) -> TermGrid:
 
 @dataclass(frozen=True)
 class ActGrid:
-    """How a tensor is stored: ``level = stored + zero``; ``planes`` digits; ``pre_shift`` (j) and
-    ``offset`` relate the levels to the 8-bit pre-activation: ``y = 2**j * level - offset``.
-    """
+    """Storage of a tensor: ``level = stored + zero``; ``planes`` digits; ``pre_shift`` (j) and
+    ``offset`` relate the levels to the 8-bit pre-activation: ``y = 2**j * level - offset``."""
 
     levels: LevelGrid
     planes: int
@@ -281,9 +280,9 @@ class ActGrid:
 
     @property
     def centre(self) -> float:
-        """Where in ``[y, y + 1)`` lie the values that y stands for: in the middle where y is finer
-        than levels, as the border between two levels then is one between two y; else at y itself,
-        which is the nearest."""
+        """Position in ``[y, y + 1)`` of the values that y represents: the middle if y is finer than
+        levels, as a border between two levels is then a border between two y; else y itself, which
+        is the nearest."""
         return 0.5 if self.pre_shift > 0 else 0.0
 
 
@@ -299,13 +298,13 @@ class WeightChoice:
 
 
 def method_grid(spec: QuantSpec, bits: int, negative: float) -> ActGrid:
-    """The grid of a tensor with ``bits`` bits by the spec's ``act_method``; ``negative`` as in
-    :func:`act_grid`.
+    """Return the grid of a tensor with ``bits`` bits by the spec's ``act_method``; ``negative`` as
+    in :func:`act_grid`.
 
-    Where the method learns an offset, functions with a small negative part have room for it.
-    Tensors from 0 on have the method's level table, where a plane less holds all but its largest
-    level (a signed native format has two zeros) without that one. Others have the integers, or the
-    table's magnitudes of one bit less with both signs.
+    If the method learns an offset, the grid of functions with a small negative part leaves room for
+    it. Tensors from 0 on have the method's level table; its largest level is dropped if one plane
+    fewer then suffices (a signed native format has two zeros). Other tensors have the integers, or
+    the table's magnitudes of one bit less with both signs.
     """
     found = side(spec.act_method, "activations", bits)
     if negative and found.positive_only:
@@ -344,8 +343,8 @@ def method_grid(spec: QuantSpec, bits: int, negative: float) -> ActGrid:
 
 
 def act_grid(spec: QuantSpec, negative: float, planes: int) -> ActGrid:
-    """The grid of a tensor with ``planes`` digits whose negative values reach ``negative`` (0, 1/8
-    or 1) times as far as its positive ones."""
+    """Return the grid of a tensor with ``planes`` digits whose negative values reach ``negative``
+    (0, 1/8 or 1) times as far as its positive ones."""
     native = LevelGrid.of(spec.act_format)
     if planes == 1 and not native.is_uniform and (native.signed or not negative):
         if not negative:
@@ -359,8 +358,8 @@ def act_grid(spec: QuantSpec, negative: float, planes: int) -> ActGrid:
 
 
 def given_grid(spec: QuantSpec, levels: LevelGrid) -> ActGrid | None:
-    """The grid of a tensor with exactly these ``levels``, at most 256, on the fewest planes; None
-    where none have them."""
+    """Return the grid of a tensor with exactly these ``levels``, at most 256, on the fewest planes;
+    None if no number of planes has them."""
     for planes in DIGITS:
         table = set(_levels(spec.act_format, spec.radix_bits, planes).values)
         for zero in (0, spec.zero_of(levels, planes)):
@@ -371,7 +370,7 @@ def given_grid(spec: QuantSpec, levels: LevelGrid) -> ActGrid | None:
 
 
 def _grid(levels: LevelGrid, planes: int, zero: int, offset: int) -> ActGrid:
-    """The grid with as many steps of y a level as the 256 values of y have room for."""
+    """Return the grid with as many steps of y per level as the 256 values of y allow."""
     if levels.max - levels.min >= BYTE - 1:
         return ActGrid(levels, planes, zero, 0, 0 if offset == 0 else levels.min - Y_MIN)
     skewed = offset != 0 and levels.min < 0
@@ -382,7 +381,8 @@ def _grid(levels: LevelGrid, planes: int, zero: int, offset: int) -> ActGrid:
 
 
 def _with_steps(levels: LevelGrid, planes: int, zero: int, j: int, offset: int) -> ActGrid:
-    """The grid with ``2**j`` steps of y a level; ``offset`` is that of any number of steps."""
+    """Return the grid with ``2**j`` steps of y per level; ``offset`` applies to any number of steps
+    unless levels reach below 0."""
     if offset != 0 and levels.min < 0:
         offset = levels.min * 2**j - 2**j // 2 - Y_MIN
     return ActGrid(levels, planes, zero, j, offset)
