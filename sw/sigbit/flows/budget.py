@@ -37,7 +37,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Budget:
-    """Upper limits; None where there is none.
+    """Upper limits; None for no limit.
 
     Parameters
     ----------

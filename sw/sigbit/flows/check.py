@@ -43,7 +43,7 @@ class Fit:
     cycles : int
         Predicted cycles per image.
     utilization : float
-        Native multiply-accumulates over those that the array could have done.
+        Native multiply-accumulates relative to the array's maximum in these cycles.
     frames_per_second : float
         At :data:`~sigbit.report.metrics.CLOCK`.
     """

@@ -28,7 +28,7 @@ HOW = {
     "Mosaic": ("array", "each piece copied to its place"),
     "Interpolate": ("array", "depthwise kernel of fixed integers"),
 }
-"""How the float graph's operations are carried out: the part, and the method."""
+"""Methods for the float graph's operations: the part that carries each out, and the method."""
 UNARY = ("table", "exact: 256 entries, with the layer before it")
 
 

@@ -48,7 +48,7 @@ class NetlistTarget(StrEnum):
 
 
 def device_name(name: str) -> AnyDevice:
-    """Return the device called ``name``; :class:`UserError` if there is none."""
+    """Return the device called ``name``; raise :class:`UserError` if there is none."""
     for simulator in DeviceName:
         if name == simulator:
             return simulator
@@ -72,7 +72,7 @@ def device_name(name: str) -> AnyDevice:
 
 
 def target_name(name: str) -> NetlistTarget:
-    """Return the target called ``name``; :class:`UserError` if no netlist of it can be
+    """Return the target called ``name``; raise :class:`UserError` if no netlist of it can be
     simulated."""
     try:
         return NetlistTarget(name)

@@ -5,7 +5,8 @@ from sigbit_synthesis import Target
 
 
 def load_target(target: str | Target) -> Target:
-    """Return the target called ``target``; :class:`~sigbit.errors.UserError` if there is none."""
+    """Return the target called ``target``; raise :class:`~sigbit.errors.UserError` if there is
+    none."""
     try:
         return Target(target)
     except ValueError:

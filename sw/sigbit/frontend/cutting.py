@@ -26,8 +26,8 @@ class Front(Protocol):
 
 
 class Cuttable(Protocol):
-    """A network as its importer shows it for a cut: operations in topological order, the tensors
-    that it returns and those that it is given, the shapes that are known, without the batch."""
+    """A network as its importer presents it for a cut: operations in topological order, names of
+    the results and inputs, known shapes without the batch."""
 
     operations: list[Operation]
     outputs: list[str]

@@ -29,7 +29,7 @@ def moved(
     node: FxNode, values: Mapping[FxNode, Value], build: Builder, *, zeros: bool = False
 ) -> Value:
     """Return the result of a movement: known elements of the operand's source; with ``zeros``, a
-    border counts as one of zeros whatever its value."""
+    border counts as one of zeros, regardless of its value."""
     source = node.args[0]
     assert isinstance(source, FxNode)
     value = values[source]

@@ -134,4 +134,4 @@ class FloatAnnotation:
 
 
 Quantizer = QuantAnnotation | FloatAnnotation
-"""What a quantized model does to a tensor."""
+"""Quantizer that a quantized model applies to a tensor."""

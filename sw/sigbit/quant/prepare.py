@@ -215,7 +215,7 @@ class PreparedModel(nn.Module):
 
     @property
     def exactness(self) -> dict[str, Exactness]:
-        """Return, by tensor, how exactly layers reproduce the codes of their quantized model, after
+        """Exactness of the layers' codes against their quantized model's, by tensor, after
         a forward pass or ``convert``. Layers without such a model, and layers whose codes are not a
         function of one accumulator, are left out."""
         modules = (self.quant_module(p.name) for p in self.plan.layers)

@@ -40,7 +40,7 @@ def multiply(t: Translation) -> Value:
 
 
 def divide(t: Translation) -> Value:
-    """div by a constant, its result rounded down or to 0 if asked for; of a constant."""
+    """div by a constant, its result rounded down or to 0 if requested; of a constant."""
     return _divided(t, t.argument("rounding_mode", None))
 
 

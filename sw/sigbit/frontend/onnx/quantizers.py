@@ -71,7 +71,7 @@ _SIGNED = (
     floating.Linear,
     floating.Multiply,
 )
-"""Results that may be negative, behind which quantizers of positive values stand for a ReLU."""
+"""Results that may be negative; quantizers of positive values behind them act as a ReLU."""
 
 
 def _rectifies(quantizer: Quantizer) -> bool:

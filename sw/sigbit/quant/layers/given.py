@@ -205,7 +205,7 @@ class GivenCodes:
 
     @cached_property
     def found(self) -> Found:
-        """Return the parameters whose codes differ least: with one step of y per level, or with
+        """Parameters whose codes differ least: with one step of y per level, or with
         more if that step is too large for accumulators; if rounding has another direction below 0,
         with a gap there without codes, for which the 256 codes lose their lowest."""
         gap = {"ROUND_TO_ZERO": 1, "UP": -1}.get(self.quantizer.rounding, 0)

@@ -223,7 +223,7 @@ class QuantLayer(RealLayer):
 
     @property
     def exactness(self) -> Exactness | None:
-        """Return the exactness of the layer's :attr:`given` codes; None without such codes."""
+        """Exactness of the layer's :attr:`given` codes; None without such codes."""
         return None if self.given is None else self.given.found.exactness
 
     def _used_weights(
