@@ -54,7 +54,7 @@ def export_qonnx(graph: IntegerGraph, path: str | Path, **options: Any) -> None:
 def onnx_model(
     graph: IntegerGraph, *, layers: bool = False, stored: bool = False, batch: int | None = None
 ) -> ModelProto:
-    """``graph`` as an ONNX model, with the same results in any ONNX runtime.
+    """Return ``graph`` as an ONNX model, with the same results in any ONNX runtime.
 
     Parameters
     ----------

@@ -40,7 +40,7 @@ name)."""
 
 
 def given(node: FxNode) -> Iterator[tuple[Any, Any]]:
-    """The arguments of a node's schema that it gives, with their values."""
+    """Yield the arguments of a node's schema that it gives, with their values."""
     assert isinstance(node.target, OpOverload)
     for i, argument in enumerate(node.target._schema.arguments):
         if i < len(node.args):
@@ -106,7 +106,7 @@ def check_onnx(
 
 
 def onnx_schema(node: NodeProto, opset: int) -> onnx.defs.OpSchema | None:
-    """The schema of an operator of ONNX's own domain; None for others."""
+    """Return the schema of an operator of ONNX's own domain; None for others."""
     if node.domain not in ("", "ai.onnx") or not onnx.defs.has(node.op_type):
         return None
     try:
@@ -116,7 +116,7 @@ def onnx_schema(node: NodeProto, opset: int) -> onnx.defs.OpSchema | None:
 
 
 def operand_name(schema: onnx.defs.OpSchema | None, index: int) -> str:
-    """The name of operand ``index``; the last one may stand for several."""
+    """Return the name of operand ``index``; the last one may stand for several."""
     if schema is None or not schema.inputs:
         return f"input {index}"
     return str(schema.inputs[min(index, len(schema.inputs) - 1)].name)

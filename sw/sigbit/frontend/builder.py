@@ -70,7 +70,7 @@ class Builder:
         return unique
 
     def image_of(self, given: str, axes: Axes) -> Computed:
-        """The value of the network input ``given`` of ``axes``."""
+        """Return the value of the network input ``given`` of ``axes``."""
         shape = self.nodes[given].shape
         if axes in (Axes.IMAGE, Axes.FEATURES):
             return Computed(given)

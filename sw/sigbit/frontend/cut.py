@@ -75,7 +75,7 @@ def cut_before(
 
 
 def _before(operations: Sequence[Operation], tensors: Iterable[str]) -> set[int]:
-    """The operations that ``tensors`` depend on."""
+    """Return the operations that ``tensors`` depend on."""
     needed, found = set(tensors), set()
     for i in reversed(range(len(operations))):
         if needed.intersection(operations[i].results):
@@ -85,7 +85,7 @@ def _before(operations: Sequence[Operation], tensors: Iterable[str]) -> set[int]
 
 
 def _behind(operations: Sequence[Operation], tensors: Iterable[str]) -> list[int]:
-    """The operations that depend on ``tensors``, in order."""
+    """Return the operations that depend on ``tensors``, in order."""
     known, found = set(tensors), []
     for i, operation in enumerate(operations):
         if known.intersection(operation.operands):

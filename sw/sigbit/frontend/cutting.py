@@ -56,7 +56,7 @@ class _NotInFront(Exception):
 
 
 def cut_import(network: Cuttable, name: str, cuts: Sequence[str]) -> FloatGraph:
-    """The graph cut at the tensors ``cuts``.
+    """Return the graph cut at the tensors ``cuts``.
 
     Raises ``UserError`` for invalid cuts, :class:`UnsupportedModel` for operations that neither the
     accelerator nor the host supports.

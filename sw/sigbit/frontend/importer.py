@@ -166,7 +166,7 @@ class Importer:
                 raise UnsupportedModel(self._name, (row,))
 
     def _inputs(self) -> Iterator[FxNode]:
-        """The placeholders that are network inputs."""
+        """Yield the placeholders that are network inputs."""
         for node in self._graph.nodes:
             if node.op == "placeholder" and node.name not in self._constants:
                 yield node
@@ -358,7 +358,7 @@ def _results(graph: FxGraph) -> tuple[Any, ...]:
 
 
 def _needed(nodes: dict[str, Node], outputs: tuple[str, ...]) -> tuple[Node, ...]:
-    """The nodes that outputs depend on, and all inputs."""
+    """Return the nodes that outputs depend on, and all inputs."""
     needed = set(outputs)
     for node in reversed(nodes.values()):
         if node.name in needed:

@@ -101,7 +101,7 @@ def _check_cast(node: FxNode, dtype: torch.dtype) -> None:
 
 
 def _border(node: FxNode) -> Any:
-    """The value of a constant border."""
+    """Return the value of a constant border."""
     if "value" in node.kwargs:
         return node.kwargs["value"]
     position = _place(node)

@@ -129,7 +129,7 @@ def _of_pixel(source: Shape, index: Index) -> tuple[Move, ...] | None:
 
 
 def _to_part(source: Shape, index: Index) -> tuple[Move, ...] | None:
-    """A block of an image, flattened."""
+    """Return the moves for a block of an image, flattened; None if there are none."""
     if (index < 0).any():
         return None
     where = np.unravel_index(index, source)
@@ -161,7 +161,8 @@ def _to_image(source: Shape, index: Index) -> tuple[Move, ...] | None:
 
 
 def _in_pieces(source: Shape, axes: list[Index]) -> tuple[Move, ...] | None:
-    """An image whose lines, or columns, are several lattices: first lines, then columns."""
+    """Return the moves for an image whose lines, or columns, are several lattices: first lines,
+    then columns; None if there are none."""
     channels = np.arange(source[0])
     result: list[Move] = []
     for axis in (1, 2):

@@ -33,7 +33,8 @@ def origin(node: Node) -> Origin:
 
 
 def _location(node: Node) -> str:
-    """``file.py:line (module.path)`` of the innermost frame outside torch; empty if unknown."""
+    """Return ``file.py:line (module.path)`` of the innermost frame outside torch; empty if
+    unknown."""
     frames = [
         m
         for m in _FRAME.finditer(node.meta.get("stack_trace") or "")
@@ -47,9 +48,8 @@ def _location(node: Node) -> str:
 
 
 def _module_name(node: Node) -> str:
-    """A readable name for the result of a node: ``layer1.0.conv1`` of a torch module, else
-    ``layer1.0.add``.
-    """
+    """Return a readable name for the result of a node: ``layer1.0.conv1`` of a torch module, else
+    ``layer1.0.add``."""
     stack = list(_stack(node).values())
     path, kind = stack[-1] if stack else ("", "")
     if path and str(kind).startswith("torch.nn."):

@@ -141,7 +141,8 @@ def with_tail(
     tail: Tail,
     results: Sequence[str],
 ) -> FloatGraph:
-    """``graph``, whose results are the model's tensors ``boundary``, with ``tail`` behind them.
+    """Return ``graph``, whose results are the model's tensors ``boundary``, with ``tail`` behind
+    them.
 
     ``shapes`` are the shapes of the model's tensors, without the batch; ``results`` are the tensors
     that the model returns. Raises :class:`Refusal` if the steps cannot be executed.

@@ -22,7 +22,7 @@ Batches = Tensor | tuple[Tensor, ...]
 
 
 def as_tuple(batches: Batches) -> tuple[Tensor, ...]:
-    """The batches as a tuple."""
+    """Return the batches as a tuple."""
     return (batches,) if isinstance(batches, Tensor) else tuple(batches)
 
 
@@ -32,11 +32,11 @@ def import_model(
     name: str | None = None,
     cuts: Sequence[str] = (),
 ) -> FloatGraph:
-    """The float graph of ``model`` in evaluation mode; the model is left as it was. ``cuts`` are
-    those of :func:`graph_from_exported`.
+    """Return the float graph of ``model`` in evaluation mode; the model is left as it was. ``cuts``
+    are those of :func:`graph_from_exported`.
 
-    Raises :class:`UnsupportedModel` with one
-    row for every node that cannot be compiled, before any other work.
+    Raises :class:`UnsupportedModel` with one row for every node that cannot be compiled, before any
+    other work.
     """
     name = name or type(model).__name__
     training = {m: m.training for m in model.modules()}
@@ -68,7 +68,7 @@ def import_model(
 def graph_from_exported(
     exported: ExportedProgram, name: str = "model", cuts: Sequence[str] = ()
 ) -> FloatGraph:
-    """The float graph of an exported float model; raises :class:`UnsupportedModel` as
+    """Return the float graph of an exported float model; raises :class:`UnsupportedModel` as
     :func:`import_model` does.
 
     The host continues after the nodes named ``cuts``; without cuts, after the last supported

@@ -80,7 +80,8 @@ class Translation:
         return self.build.nodes[tensor].shape
 
     def constant(self, name: str) -> Tensor | None:
-        """The constant or number that is argument ``name``; None if the network computes it."""
+        """Return the constant or number that is argument ``name``; None if the network computes
+        it."""
         value = self.argument(name)
         if isinstance(value, FxNode):
             found = self.values.get(value)
@@ -107,18 +108,18 @@ class Translation:
         )
 
     def tensor(self, name: str) -> str:
-        """The tensor of the graph that is argument ``name``."""
+        """Return the tensor of the graph that is argument ``name``."""
         return self.build.tensor(self.computed(name), self.location, self.dtype)
 
     def image(self, name: str) -> str:
-        """The tensor that is argument ``name``, which must be [batch, C, H, W]."""
+        """Return the tensor that is argument ``name``, which must be [batch, C, H, W]."""
         tensor = self.tensor(name)
         if len(self.shape_of(tensor)) != 3:
             raise Refusal("works on [batch, C, H, W] tensors only", "give images to this layer")
         return tensor
 
     def parameter(self, name: str) -> str | None:
-        """The parameter that is argument ``name``; None where it is absent."""
+        """Return the parameter that is argument ``name``; None if it is absent."""
         if self.argument(name) is None:
             return None
         value = self.constant(name)
@@ -139,13 +140,13 @@ class Translation:
         return found
 
     def derived(self, name: str, value: Tensor) -> str:
-        """A parameter that the importer has computed."""
+        """Add a parameter that the importer has computed; return its name."""
         return self.build.parameter(f"{self.name}.{name}", value.detach().contiguous())
 
     def base(
         self, *inputs: str, shape: tuple[int, ...] | None = None, part: str = ""
     ) -> dict[str, Any]:
-        """The fields of :class:`~sigbit.ir.floating.Node`; ``part`` names an inner step."""
+        """Return the fields of :class:`~sigbit.ir.floating.Node`; ``part`` names an inner step."""
         return {
             "name": self.build.unique(f"{self.name}.{part}" if part else self.name),
             "inputs": inputs,
@@ -158,7 +159,7 @@ class Translation:
         return Computed(self.build.add(node))
 
     def size(self, value: Computed) -> tuple[int, ...]:
-        """The shape of a value."""
+        """Return the shape of a value."""
         return self.shape_of(value.tensor) if value.index is None else value.index.shape
 
     def index(self, value: Computed) -> Index:
@@ -213,18 +214,18 @@ class Translation:
         return self.laid_out(value, orders[-1])
 
     def value(self, name: str) -> Computed:
-        """The computed value that is argument ``name``, all of its tensor in any order."""
+        """Return the computed value that is argument ``name``, all of its tensor in any order."""
         return self.settled(self.computed(name))
 
     def unary(self, value: Computed, function: str, *parameters: float, part: str = "") -> Computed:
-        """A function of every element."""
+        """Apply a function to every element."""
         value = self.settled(value)
         base = self.base(value.tensor, shape=self.shape_of(value.tensor), part=part)
         node = floating.Unary(**base, function=function, parameters=parameters)
         return Computed(self.build.add(node), value.index, self.node)
 
     def relu(self, value: Computed, limit: float | None = None, part: str = "") -> Computed:
-        """``min(max(x, 0), limit)`` of every element."""
+        """Return ``min(max(x, 0), limit)`` of every element."""
         value = self.settled(value)
         base = self.base(value.tensor, shape=self.shape_of(value.tensor), part=part)
         return Computed(self.build.add(floating.Relu(**base, limit=limit)), value.index, self.node)
@@ -238,7 +239,7 @@ class Translation:
         return self.affine(value, torch.tensor(factor, dtype=self.dtype), None, part=part)
 
     def plus(self, a: Computed, b: Computed, part: str = "") -> Computed:
-        """The sum of two values, broadcast."""
+        """Return the sum of two values, broadcast."""
         return self._paired(floating.Add, a, b, part)
 
     def times(self, a: Computed, b: Computed, part: str = "") -> Computed:
@@ -319,7 +320,7 @@ class Translation:
     def affine(
         self, value: Computed, scale: Tensor | None, shift: Tensor | None, part: str = ""
     ) -> Computed:
-        """``value * scale + shift``; both are numbers or broadcast along channels."""
+        """Return ``value * scale + shift``; both are numbers or broadcast along channels."""
         value = self.settled(value)
         shape = self.shape_of(value.tensor)
         scales, shifts = (None if v is None else self.channels(value, v) for v in (scale, shift))

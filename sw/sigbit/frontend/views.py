@@ -14,7 +14,7 @@ from sigbit.frontend.moves import Index, Shape
 
 
 def whole(shape: Shape) -> Index:
-    """The index of all elements in their order."""
+    """Return the index of all elements in their order."""
     return np.arange(math.prod(shape)).reshape(shape)
 
 
@@ -37,8 +37,8 @@ class Along:
     pixels: Index
 
     def index(self, channels: int, count: int, axis: int) -> Index:
-        """The index of the same pixels with ``channels`` channels in their order along ``axis``,
-        in an image of ``count`` pixels."""
+        """Return the index of the same pixels with ``channels`` channels in their order along
+        ``axis``, in an image of ``count`` pixels."""
         shape = [1] * (self.pixels.ndim + 1)
         shape[axis] = channels
         return np.arange(channels).reshape(shape) * count + np.expand_dims(self.pixels, axis)

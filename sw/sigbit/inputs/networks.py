@@ -138,7 +138,7 @@ def _of_file(path: Path, shapes: Sequence[Shape], cuts: Sequence[str]) -> "Float
 
 
 def _named(shape: Shape, path: Path) -> tuple[str, tuple[int, ...]]:
-    """The name and the shape of an ONNX input."""
+    """Return the name and the shape of an ONNX input."""
     text = shape if isinstance(shape, str) else "x".join(map(str, shape))
     name, equals, numbers = text.rpartition("=")
     if not equals:

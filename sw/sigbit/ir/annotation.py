@@ -67,7 +67,7 @@ class QuantAnnotation:
         return 0.0, 2**self.bits - 1 - self.narrow
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The quantized values of ``x`` ``[batch, channels, ...]``."""
+        """Return the quantized values of ``x`` ``[batch, channels, ...]``."""
         shape = (1, -1, *[1] * (x.dim() - 2))
         return self.apply(x, *(p.view(shape) for p in self.parameters(x.dtype)))
 
@@ -115,16 +115,16 @@ class FloatAnnotation:
         return float(min(reach, self.max_value))
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The quantized values of ``x`` ``[batch, channels, ...]``."""
+        """Return the quantized values of ``x`` ``[batch, channels, ...]``."""
         shape = (1, -1, *[1] * (x.dim() - 2))
         return self.apply(x, *(p.view(shape) for p in self.parameters(x.dtype)))
 
     def parameters(self, dtype: torch.dtype) -> tuple[Tensor]:
-        """The scale."""
+        """Return the scale."""
         return (self.scale.to(dtype),)
 
     def apply(self, x: Tensor, scale: Tensor) -> Tensor:
-        """The quantized values of ``x``, with which ``scale`` broadcasts."""
+        """Return the quantized values of ``x``, with which ``scale`` broadcasts."""
         v = x / scale
         exponent = torch.frexp(v).exponent - 1
         exponent = exponent.clamp(min=1 - self.bias).to(v.dtype)

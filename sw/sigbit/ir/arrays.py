@@ -30,7 +30,7 @@ def _same(a: object, b: object) -> bool:
 
 
 def narrow(values: NDArray[Any]) -> NDArray[Any]:
-    """``values`` in the narrowest signed integer type that holds all of them, contiguous."""
+    """Return ``values`` in the narrowest signed integer type that holds all of them, contiguous."""
     low, high = int(values.min(initial=0)), int(values.max(initial=0))
     for dtype in (np.int8, np.int16, np.int32):
         if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:

@@ -34,9 +34,9 @@ _ACTIVE: ContextVar[bool] = ContextVar("row_major_convolutions", default=False)
 
 
 def row_major(tensor: Tensor) -> Tensor:
-    """``tensor`` with the strides of a row-major array, also in dimensions of size 1: itself, or a
-    copy (``contiguous`` would not copy for such dimensions alone). Tensors on devices other than
-    CPUs are returned unchanged."""
+    """Return ``tensor`` with the strides of a row-major array, also in dimensions of size 1:
+    itself, or a copy (``contiguous`` would not copy for such dimensions alone). Tensors on devices
+    other than CPUs are returned unchanged."""
     if tensor.device.type != "cpu" or tensor.stride() == _strides(tensor.shape):
         return tensor
     return tensor.clone(memory_format=torch.contiguous_format)
@@ -115,8 +115,8 @@ def row_major_convolutions() -> Iterator[None]:
 
 
 def compiled_part(model: nn.Module) -> str | None:
-    """The name of a part of ``model`` that ``torch.jit`` or ``torch.compile`` has compiled, which
-    chooses memory layouts by itself ("" for the model itself); None if there is none."""
+    """Return the name of a part of ``model`` that ``torch.jit`` or ``torch.compile`` has compiled,
+    which chooses memory layouts by itself ("" for the model itself); None if there is none."""
     for name, module in model.named_modules():
         scripted = isinstance(module, torch.jit.ScriptModule)
         if scripted or module._compiled_call_impl is not None or hasattr(module, "_orig_mod"):

@@ -120,7 +120,7 @@ class IntegerGraph:
         return values
 
     def accumulate(self, node: Conv, values: dict[str, Tensor]) -> Tensor:
-        """The accumulators of ``node``, without base: int64 ``[batch, oc, H, W]``, exact."""
+        """Return the accumulators of ``node``, without base: int64 ``[batch, oc, H, W]``, exact."""
         parts = (
             convolve(values[s.tensor], s, self[s.tensor].type.zero, torch.from_numpy(s.weights))
             for s in node.sources
@@ -145,8 +145,8 @@ def _interned(node: Node, pool: Pool) -> Node:
 
 
 def convolve(x: Tensor, source: Source, zero: int, weights: Tensor) -> Tensor:
-    """The sums that ``source`` with these ``weights`` adds for stored integers ``x`` ``[batch, C,
-    H, W]`` of a tensor with ``zero``: int64, exact."""
+    """Return the sums that ``source`` with these ``weights`` adds for stored integers ``x``
+    ``[batch, C, H, W]`` of a tensor with ``zero``: int64, exact."""
     peak = float(x.abs().max()) if x.numel() else 0.0
     bound = max(peak, abs(zero)) * float(weights.abs().flatten(1).sum(1).max())
     dtype = torch.float32 if bound < 1 << 24 else torch.float64
@@ -163,14 +163,14 @@ def convolve(x: Tensor, source: Source, zero: int, weights: Tensor) -> Tensor:
 
 
 def gather(tensors: Sequence[Tensor], channels: Ints) -> Tensor:
-    """``channels`` (rows: tensor, channel) of ``tensors`` ``[batch, C, H, W]``."""
+    """Return ``channels`` (rows: tensor, channel) of ``tensors`` ``[batch, C, H, W]``."""
     starts = np.cumsum([0, *(t.shape[1] for t in tensors[:-1])])
     index = torch.from_numpy(starts[channels[:, 0]] + channels[:, 1])
     return torch.cat(list(tensors), dim=1)[:, index]
 
 
 def spread(x: Tensor, upsampling: tuple[int, int], value: int) -> Tensor:
-    """``x`` ``[..., H, W]`` with ``upsampling - 1`` times ``value`` between neighbours."""
+    """Return ``x`` ``[..., H, W]`` with ``upsampling - 1`` times ``value`` between neighbours."""
     if upsampling == (1, 1):
         return x
     height, width = ((n - 1) * u + 1 for n, u in zip(x.shape[-2:], upsampling, strict=True))

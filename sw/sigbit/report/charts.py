@@ -76,8 +76,8 @@ def accuracy(shares: Mapping[str, float], start: float, width: float) -> Markup:
 def timeline(
     spans: Sequence[Span], engines: Sequence[str], window: tuple[int, int], width: float
 ) -> Markup:
-    """A Gantt chart: one lane per engine, one bar per span, coloured by layer, in the cycles of
-    ``window``."""
+    """Return a Gantt chart: one lane per engine, one bar per span, coloured by layer, in the cycles
+    of ``window``."""
     low, high = window
     axes = axes_of(width, 0.6 + 0.42 * len(engines))
     for row, engine in enumerate(engines):

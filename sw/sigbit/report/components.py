@@ -18,7 +18,8 @@ from sigbit.report.figures import NARROW, WIDE
 
 @cache
 def environment() -> Environment:
-    """The Jinja environment of the package's templates: escaping, undefined names are errors."""
+    """Return the Jinja environment of the package's templates: escaping, undefined names are
+    errors."""
     return Environment(
         loader=PackageLoader("sigbit.report", "templates"),
         autoescape=True,
@@ -61,18 +62,18 @@ class Column:
 
 
 def cards(items: Iterable[Card]) -> Markup:
-    """A row of headline numbers."""
+    """Return a row of headline numbers."""
     return _render("cards", list(items))
 
 
 def table(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> Markup:
-    """A table; a ``Markup`` cell is inserted unchanged, anything else is escaped."""
+    """Return a table; a ``Markup`` cell is inserted unchanged, anything else is escaped."""
     return _render("table", columns, [list(zip(columns, row, strict=True)) for row in rows])
 
 
 def figure(draw: Callable[[float], Markup], caption: str = "") -> Markup:
-    """A drawing over the whole width, with a caption below; ``draw`` is called with the available
-    width in inches, on a screen and on a phone."""
+    """Return a drawing over the whole width, with a caption below; ``draw`` is called with the
+    available width in inches, on a screen and on a phone."""
     return _render("figure", draw(WIDE), draw(NARROW), caption)
 
 
@@ -87,22 +88,22 @@ def legend(entries: Iterable[tuple[str, str]]) -> Markup:
 
 
 def code(text: str) -> Markup:
-    """A block of code or of a command."""
+    """Return a block of code or of a command."""
     return _render("code", text)
 
 
 def badge(text: str, tone: str) -> Markup:
-    """A short coloured word inside a line or a table cell."""
+    """Return a short coloured word inside a line or a table cell."""
     return _render("badge", text, tone)
 
 
 def bar(share: float, tone: str = "accent") -> Markup:
-    """A small horizontal bar with its percentage, for table cells; ``share`` in [0, 1]."""
+    """Return a small horizontal bar with its percentage, for table cells; ``share`` in [0, 1]."""
     return _render("bar", f"{100 * share:.1f}", tone)
 
 
 def picture(pixels: NDArray[np.uint8], label: str) -> Markup:
-    """A grey image ``[H, W]``, 0 black, embedded as PNG and drawn with sharp pixels."""
+    """Return a grey image ``[H, W]``, 0 black, embedded as PNG and drawn with sharp pixels."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="png")
     data = base64.b64encode(buffer.getvalue()).decode()
@@ -110,7 +111,7 @@ def picture(pixels: NDArray[np.uint8], label: str) -> Markup:
 
 
 def tiles(items: Iterable[tuple[Markup, str, str, str]]) -> Markup:
-    """A grid of pictures: (picture, title, note, tone)."""
+    """Return a grid of pictures: (picture, title, note, tone)."""
     return _render("tiles", list(items))
 
 

@@ -83,7 +83,7 @@ def _figure(axes: Axes) -> Figure:
 
 
 def svg(axes: Axes, label: str) -> Markup:
-    """The figure of ``axes`` as an ``<svg>`` element, the same bytes for the same drawing;
+    """Return the figure of ``axes`` as an ``<svg>`` element, the same bytes for the same drawing;
     ``label`` is the text for screen readers."""
     buffer = io.StringIO()
     nothing = {"Date": None, "Creator": None, "Type": None, "Format": None}

@@ -54,7 +54,7 @@ class Sample:
 
 
 def headline(items: Sequence[Card]) -> Section:
-    """The most important numbers."""
+    """Return the section with the most important numbers."""
     return Section("Summary", cards(items))
 
 
@@ -109,7 +109,8 @@ def timeline(
     windows: Sequence[tuple[str, int, int]],
     lead: str,
 ) -> Section:
-    """The engines over one run: a chart for each window (caption, first cycle, last cycle)."""
+    """Return the section on the engines over one run: a chart per window (caption, first cycle,
+    last cycle)."""
     keys = [(f"series-{i % SERIES}", name) for i, name in enumerate(layers)]
     if len(keys) > SERIES:
         keys = [(f"series-{i}", f"layer {i + 1}") for i in range(SERIES)]
@@ -193,6 +194,6 @@ def layers(rows: Sequence[LayerRow]) -> Section:
 
 
 def provenance(facts: Mapping[str, str], command: str) -> Section:
-    """The exact inputs of the run, and the command to reproduce it."""
+    """Return the section on the exact inputs of the run, and the command to reproduce it."""
     body = table([Column("what"), Column("value", code=True)], [(k, v) for k, v in facts.items()])
     return Section("Reproduce", code(command) + body)

@@ -109,17 +109,17 @@ def _shown(key: str, form: Callable[[Any], str]) -> Callable[[Row], str]:
 
 
 def label(title: str, key: str) -> Column:
-    """A column of unformatted values."""
+    """Return a column of unformatted values."""
     return Column(title, _shown(key, lambda value: str(value) or NONE))
 
 
 def number(title: str, key: str, digits: int = 0) -> Column:
-    """A column of numbers with thousands separators and ``digits`` decimals."""
+    """Return a column of numbers with thousands separators and ``digits`` decimals."""
     return Column(title, _shown(key, lambda value: f"{value:,.{digits}f}"), True)
 
 
 def share(title: str, key: str, digits: int = 1) -> Column:
-    """A column of shares in percent."""
+    """Return a column of shares in percent."""
     return Column(title, _shown(key, lambda value: percent(value, digits)), True)
 
 

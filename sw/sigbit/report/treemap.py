@@ -79,8 +79,8 @@ def _worst(row: Sequence[float], side: float, scale: float) -> float:
 
 
 def treemap(root: Tile, unit: str, width: float) -> Markup:
-    """A drawing of the tiles inside ``root``, ``width`` inches wide; every tile is labelled with
-    its ``value`` in ``unit``."""
+    """Return a drawing of the tiles inside ``root``, ``width`` inches wide; every tile is labelled
+    with its ``value`` in ``unit``."""
     across = 96 * width
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {across:g} {HEIGHT:g}" '

@@ -212,7 +212,7 @@ def modelled(
 
 
 def _memories(columns: dict[str, Any]) -> Memories:
-    """The inverse of :attr:`Memories.columns`."""
+    """Return the inverse of :attr:`Memories.columns`."""
     memory = memory_timing(columns["latency"], columns["bandwidth"], columns["refresh"])
     return Memories(memory, columns["skew"])
 

@@ -66,7 +66,7 @@ def bench_number_systems(
 
 
 def number_system_jobs(only: str | None, targets: Sequence[str], data: Path | None) -> list[Job]:
-    """A job for each candidate and fabric."""
+    """Return a job for each candidate and fabric."""
     every = known.candidates()
     found = [
         _job(candidate, target, data)
@@ -105,7 +105,7 @@ def _job(candidate: Candidate, target: str, data: Path | None) -> Job:
 
 
 def measured(name: str, target: str, zoo_weights: str, data: str | None, tell: Tell) -> list[Row]:
-    """The row of a candidate on a fabric."""
+    """Return the row of a candidate on a fabric."""
     candidate = next(c for c in known.candidates() if c.name == name)
     with one_thread():
         tell(f"{name} on {target}: layers of the zoo", 0, 1)

@@ -128,7 +128,7 @@ def extreme(largest: bool) -> Callable[[Translation], Value]:
 
 
 def times(factor: float) -> Callable[[Translation], Value]:
-    """A product with a constant."""
+    """Return the translator of a product with a constant."""
 
     def translate(t: Translation) -> Value:
         return t.affine(t.computed("self"), torch.tensor(factor, dtype=t.dtype), None)
@@ -153,7 +153,8 @@ def clipped(t: Translation, low: float, high: float, value: Computed | None = No
 
 
 def function(name: str, *parameters: str) -> Callable[[Translation], Value]:
-    """A function of :data:`~sigbit.ir.floating.UNARY`, with the names of its parameters."""
+    """Return the translator of a function of :data:`~sigbit.ir.floating.UNARY`, with the names of
+    its parameters."""
 
     def translate(t: Translation) -> Value:
         values = (t.number(p) for p in parameters)
@@ -267,7 +268,7 @@ def prelu(t: Translation) -> Value:
 
 
 def sloped(t: Translation, value: Computed, slope: Tensor) -> Computed:
-    """The value, times ``slope`` where it is below 0."""
+    """Return the value, times ``slope`` where it is below 0."""
     if slope.numel() == 1:
         return t.unary(value, "leaky_relu", float(slope))
     if slope.dim() == 1:

@@ -107,7 +107,7 @@ def linear(t: Translation) -> Value:
 
 
 def _factor(value: Any) -> float:
-    """A factor, which must be a number."""
+    """Return a factor, which must be a number."""
     if not isinstance(value, (int, float)):
         raise Refusal("a factor that is computed", "give sizes or factors as numbers")
     return float(value)

@@ -25,8 +25,8 @@ def pair(value: Any) -> tuple[int, int]:
 def check_window(
     kernel: tuple[int, int], stride: tuple[int, int], size: tuple[int, ...]
 ) -> tuple[int, int]:
-    """The stride, 1 where a dimension of the result has size 1; :class:`Refusal` if the window is
-    too large."""
+    """Return the stride, 1 where a dimension of the result has size 1; raise :class:`Refusal` if
+    the window is too large."""
     if max(kernel) > MAX_WINDOW:
         raise Refusal(
             f"kernel {kernel} is larger than {MAX_WINDOW}x{MAX_WINDOW}",
@@ -90,7 +90,7 @@ class Windows:
         return t.derived("weight", value[..., None])
 
     def result(self, node: floating.Node) -> Computed:
-        """The value that ``node`` computes."""
+        """Return the value that ``node`` computes."""
         return self.held(self._t.build.add(node))
 
     def held(self, tensor: str) -> Computed:

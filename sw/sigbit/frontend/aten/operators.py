@@ -227,7 +227,7 @@ _REMEDIES = {
 
 
 def op_name(target: Any) -> str:
-    """``conv2d`` of ``aten.conv2d.default``; a function's name."""
+    """Return the operation's name: ``conv2d`` for ``aten.conv2d.default``, or a function's name."""
     if isinstance(target, FunctionType):
         return target.__name__
     return str(target).removeprefix("aten.").split(".")[0]

@@ -66,7 +66,7 @@ def _layers(t: Translation, layer: Layer, states: int) -> tuple[tuple[str, ...],
 
 
 def _steps(t: Translation) -> tuple[str, ...]:
-    """The vectors of the input sequence."""
+    """Return the vectors of the input sequence."""
     value = t.values.get(t.argument("input"))
     if isinstance(value, Steps) and value.dim == 1:
         return value.tensors
@@ -127,7 +127,7 @@ class _Cell:
 def _lstm_layer(
     t: Translation, steps: tuple[str, ...], params: list[FxNode], layer: str
 ) -> tuple[tuple[str, ...], str]:
-    """``c = f * c + i * g; h = o * tanh(c)`` with the gates i, f, g, o."""
+    """Compute ``c = f * c + i * g; h = o * tanh(c)`` with the gates i, f, g, o."""
     w_x, w_h, b_x, b_h = _values(t, params)
     bias = t.derived(f"{layer}.bias", b_x + b_h)
     size = len(b_x) // 4
@@ -152,7 +152,7 @@ def _lstm_layer(
 def _gru_layer(
     t: Translation, steps: tuple[str, ...], params: list[FxNode], layer: str
 ) -> tuple[tuple[str, ...], str]:
-    """``n = tanh(x_n + r * h_n); h = n + z * (h - n)`` with the gates r, z."""
+    """Compute ``n = tanh(x_n + r * h_n); h = n + z * (h - n)`` with the gates r, z."""
     w_x, w_h, b_x, b_h = _values(t, params)
     size = len(b_x) // 3
     both = torch.cat([b_x[: 2 * size] + b_h[: 2 * size], b_x[2 * size :]])

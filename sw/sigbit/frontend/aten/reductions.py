@@ -83,7 +83,7 @@ def _order(t: Translation, value: Computed) -> tuple[int, ...]:
 
 
 def _over_channels(t: Translation, tensor: str, factor: float) -> str:
-    """The sum over channels or features, times a factor."""
+    """Return the sum over channels or features, times a factor."""
     shape = t.shape_of(tensor)
     ones = torch.full((1, shape[0], *[1] * (len(shape) - 1)), factor, dtype=t.dtype)
     base = t.base(tensor, shape=(1, *shape[1:]), part="channels")

@@ -98,7 +98,7 @@ class AtenTail:
         return replace(origin(self.nodes[index]), name=self.nodes[index].name)
 
     def front(self, boundary: tuple[str, ...]) -> Front:
-        """The import of the part that computes ``boundary``."""
+        """Return the import of the part that computes ``boundary``."""
         copy = FxGraph()
         known: dict[FxNode, FxNode] = {}
         for node in self._graph.nodes:

@@ -47,7 +47,7 @@ class Step:
                     )
 
     def get(self, name: str, default: Any = None) -> Any:
-        """An argument by its name in the operation's schema."""
+        """Return an argument by its name in the operation's schema."""
         self.read.add(name)
         values = {a.name: v for a, v in given(self.node)}
         schema: Any = self.node.target
@@ -69,7 +69,7 @@ class Step:
             )
 
     def operand(self, name: str) -> str:
-        """A tensor or number that is an argument, by its name in the steps."""
+        """Return a tensor or number that is an argument, by its name in the steps."""
         value = self.get(name)
         if isinstance(value, FxNode):
             if value in self.static:
@@ -81,11 +81,11 @@ class Step:
         raise Refusal(f"argument {name!r} is {value}, behind the cut", "use tensors and numbers")
 
     def number(self, name: str, value: Any) -> str:
-        """A constant of this operation."""
+        """Add a constant of this operation; return its name."""
         return self.tail.constant(f"{self.node.name}.{name}", np.asarray(value))
 
     def axis(self, name: str = "dim", rank: int | None = None) -> int:
-        """A dimension other than the batch."""
+        """Return a dimension other than the batch."""
         source = self.node.all_input_nodes[0].meta["val"]
         first = source[0] if isinstance(source, (tuple, list)) else source
         rank = first.dim() if rank is None else rank

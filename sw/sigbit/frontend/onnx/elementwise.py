@@ -22,7 +22,8 @@ def binary(operation: Callable[..., Any]) -> Callable[[Call], Result]:
 
 
 def second(c: Call) -> FxNode:
-    """The second operand; before opset 7 it broadcasts from ``axis`` on, and only if requested."""
+    """Return the second operand; before opset 7 it broadcasts from ``axis`` on, and only if
+    requested."""
     if not c.get("broadcast", 0) or (axis := c.get("axis")) is None:
         return c.operand(1)
     trailing = len(c.shape()) - c.axis(int(axis)) - len(c.shape(1))
@@ -112,7 +113,8 @@ def power(c: Call) -> Result:
 
 
 def function(operation: Callable[..., Any], **defaults: float) -> Callable[[Call], Result]:
-    """A function of every element whose parameters are attributes with these defaults."""
+    """Return the translator of a function of every element whose parameters are attributes with
+    these defaults."""
 
     def translate(c: Call) -> Result:
         values = [float(c.get(name, default)) for name, default in defaults.items()]

@@ -127,7 +127,7 @@ class _Explicit:
         return replace(node, inputs=parts)
 
     def _copy(self, tensor: str, quantizer: Quantizer) -> str:
-        """A copy of ``tensor`` with ``quantizer``."""
+        """Return a copy of ``tensor`` with ``quantizer``."""
         name = next(n for n in _names(f"{tensor}.quantized") if n not in self.nodes)
         below = self.nodes[tensor]
         self.nodes[name] = Unary(

@@ -61,7 +61,7 @@ def import_onnx(
     shapes: Mapping[str, Shape] | None = None,
     cuts: Sequence[str] = (),
 ) -> FloatGraph:
-    """The float graph of an ONNX or QONNX model.
+    """Return the float graph of an ONNX or QONNX model.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ class _OnnxImporter:
         return explicit(named_results(graph, [o.name for o in self.model.graph.output]))
 
     def _tensors_of(self, row: UnsupportedNode) -> tuple[str, ...]:
-        """The results of the node that a row names, or the output."""
+        """Return the results of the node that a row names, or the output."""
         if row.op == "output":
             return tuple(o.name for o in self.model.graph.output if o.name == row.name)
         return self._results_of.get(row.name, ())

@@ -65,7 +65,7 @@ def transposed(c: Call) -> Result:
 
 
 def _bias(c: Call, axis: int, groups: int = 1) -> FxNode | None:
-    """The bias of a convolution whose weight has its output channels along ``axis``."""
+    """Return the bias of a convolution whose weight has its output channels along ``axis``."""
     count = c.shape(1)[axis] * groups
     c.need(
         not c.has(2) or c.shape(2) == (count,),

@@ -136,7 +136,7 @@ _REMEDIES = {
 
 
 def unknown(op: str) -> Refusal:
-    """The refusal of an operator without a translator."""
+    """Return the refusal of an operator without a translator."""
     remedy = _REMEDIES.get(op) or nearest(op, OPERATORS)
     return Refusal("not supported on this accelerator", remedy)
 

@@ -114,7 +114,7 @@ class _Lowering:
         return numpy_helper.to_array(self.arrays[name])
 
     def constant(self, name: str, array: Array) -> str:
-        """A new initializer."""
+        """Add an initializer; return its name."""
         unique = self.unique(name)
         tensor = numpy_helper.from_array(np.ascontiguousarray(array), unique)
         self.model.graph.initializer.append(tensor)
@@ -175,7 +175,7 @@ class _Lowering:
         return output
 
     def _shaped(self, name: str, count: int = 1) -> str:
-        """A scale or a zero point as one number, or as a vector of ``count``."""
+        """Return a scale or a zero point as one number, or as a vector of ``count``."""
         array = self.array(name)
         wanted = array.reshape(()) if count == 1 else np.broadcast_to(array.reshape(-1), count)
         return name if wanted.shape == array.shape else self.constant(f"{name}.flat", wanted)
@@ -238,7 +238,7 @@ def _optional(node: NodeProto, index: int) -> str:
 
 
 def _operands(node: NodeProto, count: int) -> Iterator[str]:
-    """The first ``count`` operands; "" for omitted ones."""
+    """Yield the first ``count`` operands; "" for omitted ones."""
     return (_optional(node, i) for i in range(count))
 
 

@@ -25,7 +25,7 @@ _WIDE = 32
 
 
 def annotate(x: Tensor, quantizer: Quantizer) -> Tensor:
-    """A computed tensor with a quantizer."""
+    """Return a computed tensor with a quantizer."""
     return torch.empty_like(x)
 
 

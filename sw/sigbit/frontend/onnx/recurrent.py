@@ -68,7 +68,7 @@ def _layer(
 
 
 def _start(c: Call, index: int, shape: tuple[int, ...], batch_first: bool) -> FxNode:
-    """An initial state as torch has it."""
+    """Return an initial state in the layout of torch."""
     state: Array = np.zeros(shape, c.array(1).dtype)
     if c.has(index):
         given = c.array(index)

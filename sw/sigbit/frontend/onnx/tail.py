@@ -101,7 +101,7 @@ class OnnxTail:
         return Origin(name, node.op_type, name)
 
     def front(self, boundary: tuple[str, ...]) -> Front:
-        """The import of the part that computes ``boundary``."""
+        """Return the import of the part that computes ``boundary``."""
         return self._front(accelerated(self._whole, boundary))
 
     def steps(self, behind: Sequence[int]) -> tuple[Tail, dict[int, Refusal]]:
@@ -210,7 +210,7 @@ def _shapes(model: ModelProto) -> dict[str, tuple[int, ...]]:
 
 
 def accelerated(model: ModelProto, boundary: tuple[str, ...]) -> ModelProto:
-    """The part of ``model`` that computes ``boundary``, its results."""
+    """Return the part of ``model`` that computes ``boundary``, its results."""
     copy = ModelProto()
     copy.CopyFrom(model)
     needed, kept = set(boundary), []

@@ -184,11 +184,11 @@ class Call:
         return value.array
 
     def ints(self, index: int) -> tuple[int, ...]:
-        """The constant operand ``index`` as integers."""
+        """Return the constant operand ``index`` as integers."""
         return tuple(int(v) for v in np.asarray(self.array(index)).reshape(-1))
 
     def number(self, index: int, default: float) -> float:
-        """The constant operand ``index`` as one number."""
+        """Return the constant operand ``index`` as one number."""
         if not self.has(index):
             return default
         array = self.array(index)
@@ -242,13 +242,13 @@ class Call:
         return self.operand(index) if self.has(index) else None
 
     def derived(self, index: int, name: str, array: Array) -> FxNode:
-        """A constant computed from the constant operand ``index``."""
+        """Add a constant computed from the constant operand ``index``; return its node."""
         value = self.value(index)
         assert isinstance(value, Constant)
         return self.trace.constant(Constant(f"{value.name}.{name}", array))
 
     def transposed(self, index: int) -> FxNode:
-        """The constant matrix that is operand ``index``, transposed."""
+        """Return the constant matrix that is operand ``index``, transposed."""
         value = self.value(index)
         assert isinstance(value, Constant)
         if value.array.ndim > 2:
@@ -265,7 +265,7 @@ class Call:
         return self.trace.emit(self.origin, target, *args, **kwargs)
 
     def get(self, name: str, default: Any = None) -> Any:
-        """An attribute."""
+        """Return an attribute."""
         self.read.add(name)
         return self.attributes.get(name, default)
 
@@ -286,14 +286,14 @@ class Call:
             raise Refusal(reason, remedy)
 
     def axis(self, value: int, rank: int | None = None) -> int:
-        """A non-negative axis of operand 0."""
+        """Return a non-negative axis of operand 0."""
         rank = len(self.shape(0)) if rank is None else rank
         self.need(-rank <= value < rank, f"axis {value} of a tensor with {rank}", "mend the axis")
         return value % rank
 
 
 def transpose(name: str, matrix: Constant) -> Constant:
-    """The transposed matrix, with its quantizer."""
+    """Return the transposed matrix, with its quantizer."""
 
     def turned(value: Tensor) -> Tensor:
         return value if value.numel() == 1 else torch.atleast_2d(value).mT

@@ -56,7 +56,7 @@ class Preactivation(nn.Module):
         self.start.fill_(max(-BYTE, min(0, round(low / step))))
 
     def points(self, y_scale: Tensor) -> Tensor:
-        """The values of x (float64) for y = -128 … 127."""
+        """Return the values of x (float64) for y = -128 … 127."""
         return (torch.arange(TABLE_ENTRIES, device=self.step.device) + self.start) * y_scale
 
     def table(

@@ -93,8 +93,8 @@ def norm_factor(norms: tuple[BatchNorm, ...], values: Mapping[str, Tensor]) -> T
 
 
 def exact_bias(plan: LayerPlan, values: Mapping[str, Tensor], like: Tensor) -> Tensor:
-    """The real bias ``[oc]`` (float64) of a layer with its batch norms folded in; on the device of
-    ``like``."""
+    """Return the real bias ``[oc]`` (float64) of a layer with its batch norms folded in; on the
+    device of ``like``."""
     total = torch.zeros(plan.shape[0], dtype=torch.float64, device=like.device)
     for bias in plan.biases:
         if isinstance(bias.term, str):
@@ -112,7 +112,7 @@ def exact_bias(plan: LayerPlan, values: Mapping[str, Tensor], like: Tensor) -> T
 
 
 def fewest_terms(weights: Tensor, values: Callable[[int], tuple[int, ...]], most: int) -> int:
-    """The fewest terms, up to ``most``, whose ``values`` include all ``weights``; 0 if there are
-    none."""
+    """Return the fewest terms, up to ``most``, whose ``values`` include all ``weights``; 0 if there
+    are none."""
     used = set(weights.unique().long().tolist())
     return next((t for t in range(1, most + 1) if used <= set(values(t))), 0)

@@ -81,9 +81,8 @@ def conv(
     zeros: Sizes,
     shape: Sizes,
 ) -> Tensor:
-    """``table[requantize(sum of convolutions) & 255]``; ``geometry`` holds :func:`describe` of
-    every source.
-    """
+    """Return ``table[requantize(sum of convolutions) & 255]``; ``geometry`` holds :func:`describe`
+    of every source."""
     total: Tensor | None = None
     for i, (x, w) in enumerate(zip(xs, weights, strict=True)):
         source = source_of(w, geometry[GEOMETRY * i : GEOMETRY * (i + 1)])
@@ -147,7 +146,7 @@ def _(xs: list[Tensor], channels: Tensor, shape: Sizes) -> Tensor:
 
 @torch.library.custom_op("sigbit::dequantize", mutates_args=())
 def dequantize(x: Tensor, scale: float, zero: int, like: Tensor) -> Tensor:
-    """``scale * (x + zero)`` in the dtype of ``like``."""
+    """Return ``scale * (x + zero)`` in the dtype of ``like``."""
     return (x + zero).to(like.dtype) * torch.tensor(scale, dtype=like.dtype)
 
 

@@ -71,8 +71,8 @@ class Requantization:
         return 2.0**-self.grid.pre_shift / self.step
 
     def quotient(self, acc: Tensor, unit: int = 1, addend: float = 0.0) -> Tensor:
-        """``(y + addend) / unit`` (float64) of accumulators before rounding; its floor equals that
-        of the integers."""
+        """Return ``(y + addend) / unit`` (float64) of accumulators before rounding; its floor
+        equals that of the integers."""
         start, step = self.base + self.step * addend, self.step * unit
         return (acc + _column(start)).div_(_column(step))
 

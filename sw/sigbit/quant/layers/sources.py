@@ -10,8 +10,8 @@ from sigbit.quant.plan.plans import Blocks, Separable, SourcePlan
 
 
 def kernel(source: SourcePlan, weight: Tensor) -> Tensor:
-    """The parameter ``weight`` as a kernel ``[out, in / groups, kh, kw]``: kernels of a transposed
-    convolution are rotated by 180 degrees."""
+    """Return the parameter ``weight`` as a kernel ``[out, in / groups, kh, kw]``: kernels of a
+    transposed convolution are rotated by 180 degrees."""
     inputs = source.channels // source.groups
     if source.transposed:
         grouped = weight.view(source.groups, inputs, -1, *source.kernel)
@@ -23,7 +23,8 @@ def kernel(source: SourcePlan, weight: Tensor) -> Tensor:
 
 
 def window(source: SourcePlan) -> Tensor:
-    """The integers (float64) ``[out, in / groups, kh, kw]`` of a source without a parameter."""
+    """Return the integers (float64) ``[out, in / groups, kh, kw]`` of a source without a
+    parameter."""
     height, width = source.kernel
     match source.taps:
         case Separable(lines, columns):
