@@ -57,7 +57,7 @@ def test_evaluates_as_pytorch() -> None:
         ((X, conv(inputs=())), "c: Conv2d has 1 operands, not 0"),
         ((X, conv(weight="q")), "c: parameter 'q' does not exist"),
         ((X, conv(shape=(3, 5, 6))), r"c: gives \(3, 6, 6\), not \(3, 5, 6\)"),
-        ((X, conv(shape=(3, 6, 6, 6))), "c: shape must be"),
+        ((X, conv(shape=(3, 6, 6, 6))), "c: shape must have one to three sizes"),
         (
             (Placeholder(name="x", shape=(4, 6, 6)), conv()),
             "c: weights for 1 groups of 2 channels cannot read 4",
