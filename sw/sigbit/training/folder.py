@@ -91,7 +91,7 @@ class RunFolder:
     def _document(self) -> dict[str, Any]:
         before = read_json(self._config)
         if not isinstance(before, dict) or not {"run", "machine"} <= set(before):
-            raise TrainingError(f"{self._config} is no configuration of a run: begin a new folder")
+            raise TrainingError(f"{self._config} is not the configuration of a run: use a new folder")
         return before
 
     def begin(self, config: RunConfig, facts: Mapping[str, object]) -> None:
