@@ -85,13 +85,15 @@ class RunFolder:
             raise TrainingError(f"{self.path} holds no run of sigbit train")
         table = self._document()["run"]
         if not isinstance(table, dict) or not isinstance(table.get("model"), dict):
-            raise TrainingError(f"{self._config} is no configuration of a run")
+            raise TrainingError(f"{self._config} is not the configuration of a run")
         return table
 
     def _document(self) -> dict[str, Any]:
         before = read_json(self._config)
         if not isinstance(before, dict) or not {"run", "machine"} <= set(before):
-            raise TrainingError(f"{self._config} is not the configuration of a run: use a new folder")
+            raise TrainingError(
+                f"{self._config} is not the configuration of a run: use a new folder"
+            )
         return before
 
     def begin(self, config: RunConfig, facts: Mapping[str, object]) -> None:
