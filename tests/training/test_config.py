@@ -48,9 +48,14 @@ def test_a_file(tmp_path: Path) -> None:
     assert RunConfig.from_table(config.to_table()).digest == config.digest
 
 
-def test_the_files_of_the_documentation(tmp_path: Path) -> None:
+def test_the_files_of_the_documentation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (Path(__file__).parents[2] / "docs" / "quantization.md").read_text()
-    run, sweep = re.findall(r"```toml\n(.*?)```", text, re.S)
+    run, own, sweep = re.findall(r"```toml\n(.*?)```", text, re.S)
+    model = run.partition("[model]")[2].partition("[float]")[0]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_nets.py").write_text("Net = None\n")
+    (tmp_path / "own.toml").write_text(run.replace(f"[model]{model}", own))
+    assert load_config(tmp_path / "own.toml").model.name == "my_nets.py:Net"
     file = tmp_path / "run.toml"
     file.write_text(run + sweep)
     table, varied = load_sweep(file)

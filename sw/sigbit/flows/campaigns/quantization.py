@@ -33,6 +33,7 @@ CODE = (
     "sigbit.accelerators",
     "sigbit.bench.quantization",
     "sigbit.inputs",
+    "sigbit.python_objects",
     "sigbit.training",
     quantization_jobs.__name__,
 )
