@@ -317,7 +317,6 @@ _DOCUMENT: dict[str, Craft] = {
     "a result's name that leaves": doc("results", 0, "name", value="../../x"),
     "two results of one name": edited(_CODEC, lambda d: d.update(results=d["results"] * 2)),
     "a result of other axes": doc("results", 0, "axes", value="batch features"),
-    "a result that is a sequence": doc("results", 0, "axes", value="steps features"),
     "axes as number": doc("inputs", 0, "axes", value=1),
     "preprocessing of another size": doc("preprocessing", "size", value=[1 << 20, 1 << 20]),
     "preprocessing of size 0": doc("preprocessing", "size", value=[0, 0]),
