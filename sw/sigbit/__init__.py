@@ -140,7 +140,7 @@ _HOMES = MappingProxyType(
         "write_verilog": "sigbit.flows.arch:write_verilog",
     }
 )
-"""Where every name of the public interface is defined: ``module:name``."""
+"""Definition of every name of the public interface: ``module:name``."""
 
 __all__ = [
     "PRESETS",

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sigbit_hw.arch.config import PRESETS
-from sigbit_hw.arch.names import NAME_MAX, check_name, is_name, legal_name
+from sigbit_hw.arch.names import NAME_MAX, check_name, is_name, legal_name, numbered
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,12 @@ def test_paths_become_names() -> None:
     assert legal_name("/layer1/layer1.0/conv1/Conv") == "layer1.layer1.0.conv1.Conv"
     assert legal_name("input:0") == "input_0"
     assert legal_name("a/../b") == "a.b"
+
+
+@given(st.sets(st.sampled_from(["a", "a_2", "a_3", "a_5", "b"])))
+def test_numbers_make_names_differ(taken: set[str]) -> None:
+    """The least number from 2 on that is free; none if the name is."""
+    name = numbered("a", taken)
+    assert name not in taken
+    before = ["a", *(f"a_{n}" for n in range(2, 9))]
+    assert set(before[: before.index(name)]) <= taken

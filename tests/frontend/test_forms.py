@@ -307,7 +307,7 @@ def test_few_pieces() -> None:
 
 REFUSED: dict[str, tuple[tuple[int, ...], Net, str]] = {
     "a mask of pixels": (
-        IMAGE, Net(lambda x: torch.where(torch.eye(8) > 0, x, 0.5)), "one a channel",
+        IMAGE, Net(lambda x: torch.where(torch.eye(8) > 0, x, 0.5)), "one per channel",
     ),
     "corners of many pixels": (
         IMAGE,

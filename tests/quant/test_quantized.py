@@ -265,7 +265,7 @@ def test_what_is_not_the_models_is_said() -> None:
     net.norm("h", "g", quantizer=annotation(0.001, 12))
     prepared = prepare(net.graph("b", "d", "f", "h"), QuantSpec(), net.batch())
     assert prepared.inexact == {
-        "b": "it has a scale or a zero point a channel",
+        "b": "it has a scale or a zero point per channel",
         "d": "it is quantized to floating-point numbers",
         "f": "it has the activation function sigmoid",
         "h": "it has 4,096 levels; 256 are possible",

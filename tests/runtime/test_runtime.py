@@ -135,7 +135,7 @@ class TestSession:
         for part, whole in ((got.outputs, everything.outputs), (got.layers, everything.layers)):
             assert compare({name: x[:3] for name, x in whole.items()}, part) == []
         assert done == [0, 1, 2]
-        with pytest.raises(ProgramError, match=r"takes 2 images a run.*not 3"):
+        with pytest.raises(ProgramError, match=r"takes 2 images per run.*not 3"):
             device.run(pair, {name: x[:3] for name, x in inputs.items()})
 
     def test_results_have_the_networks_own_names_and_shapes(self, program, rng):

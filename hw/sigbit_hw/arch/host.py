@@ -9,7 +9,6 @@ exported for a batch of one runs for any number of samples.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import count
 from math import prod
 
 import numpy as np
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from sigbit_hw.arch.host_call import HostError, Option, Value
 from sigbit_hw.arch.host_functions import FUNCTIONS
-from sigbit_hw.arch.names import check_name
+from sigbit_hw.arch.names import check_name, numbered
 from sigbit_tools.shown import shown
 
 STEPS_MAX = 4096
@@ -54,7 +53,7 @@ class HostStep:
 
 @dataclass(frozen=True, eq=False)
 class HostPart:
-    """What the host does after the accelerator; nothing where there are no ``steps``.
+    """Work of the host after the accelerator; none if there are no ``steps``.
 
     ``inputs`` are outputs of the accelerator, ``results`` is what the network returns. A name is
     given once: to an input, a constant, or a result of a step.
@@ -104,8 +103,7 @@ class HostPart:
         taken = {*tensors, *names}
         for tensor in tensors:
             if tensor not in mine and tensor in names:
-                number = next(n for n in count(2) if f"{tensor}_{n}" not in taken)
-                mine[tensor] = f"{tensor}_{number}"
+                mine[tensor] = numbered(tensor, taken)
                 taken.add(mine[tensor])
 
         def renamed(those: Sequence[str]) -> tuple[str, ...]:

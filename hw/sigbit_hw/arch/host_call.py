@@ -42,7 +42,7 @@ class Call:
         return value
 
     def has(self, index: int) -> bool:
-        """Whether an operand is given."""
+        """Return whether an operand is given."""
         return index < len(self.operands) and self.operands[index] is not None
 
     def ints(self, index: int) -> tuple[int, ...]:

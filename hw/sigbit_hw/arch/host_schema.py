@@ -14,7 +14,7 @@ from sigbit_hw.arch.names import check_name
 from sigbit_tools.shown import shown
 
 PREFIX = "host."
-"""What the names of the arrays begin with."""
+"""Prefix of the names of the arrays."""
 SOURCE_MAX = 4096
 """Characters of the text that says where a user wrote something at most."""
 

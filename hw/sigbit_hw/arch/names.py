@@ -5,6 +5,8 @@ it consists of letters, digits, ``_``, ``.`` and ``-``, without ``..``.
 """
 
 import re
+from collections.abc import Container
+from itertools import count
 
 from sigbit_tools.shown import shown
 
@@ -41,3 +43,10 @@ def legal_name(text: str) -> str:
     name = _OTHERS.sub("_", text.replace("/", "."))
     name = re.sub(r"\.\.+", ".", name).strip(".")[: NAME_MAX - 8]  # room for a numeric suffix
     return name if _LEGAL.fullmatch(name) else f"_{name}"
+
+
+def numbered(name: str, taken: Container[str]) -> str:
+    """Return ``name``, with the least number from 2 on appended if it is ``taken``."""
+    if name not in taken:
+        return name
+    return next(each for n in count(2) if (each := f"{name}_{n}") not in taken)

@@ -26,7 +26,7 @@ class ImagePreprocessing:
     size : tuple of int
         Height and width of the network's input.
     mean, std : tuple of float
-        A value a channel of the network's input, of the scaled image.
+        One value per channel of the network's input, of the scaled image.
     scale : float
         Factor of the bytes 0 to 255.
     resize : int or None

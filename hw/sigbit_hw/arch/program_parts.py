@@ -216,7 +216,7 @@ class ExecInfo:
 
 @dataclass(frozen=True)
 class ModelOutput:
-    """What the network returns, or what its host part reads: the output port ``port`` as an array
+    """Result of the network, or input of its host part: the output port ``port`` as an array
     of these axes, under a name of its own. Several may come of one port."""
 
     name: str

@@ -161,7 +161,7 @@ static int read_inputs(const arguments *a, const sigbit_program *program, int64_
         *images = count;
     }
     if (*images && !(*images % program->file->images)) return 0;
-    fprintf(stderr, "sigbit-run: %s takes %" PRIu32 " images a run: give a multiple, not %zu\n",
+    fprintf(stderr, "sigbit-run: %s takes %" PRIu32 " images per run: give a multiple, not %zu\n",
             a->program, program->file->images, *images);
     return WRONG_USE;
 }

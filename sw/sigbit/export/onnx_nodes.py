@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from sigbit_hw.arch.names import numbered
+
 Array = NDArray[Any]
 
 
@@ -20,10 +22,7 @@ class Nodes:
 
     def unique(self, name: str) -> str:
         """Return ``name``, with a number appended if it is taken, and mark it as taken."""
-        unique, count = name, 1
-        while unique in self._used:
-            count += 1
-            unique = f"{name}_{count}"
+        unique = numbered(name, self._used)
         self._used.add(unique)
         return unique
 

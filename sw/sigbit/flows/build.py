@@ -92,7 +92,7 @@ class Built(BoardFiles):
     critical_path : tuple of str
         Cells and delays of its slowest path, in order.
     baud : int
-        Bits a second of the serial line.
+        Bits per second of the serial line.
     memory_bytes : int
         Memory for Programs and their data.
     """

@@ -26,7 +26,7 @@ from sigbit.frontend.views import is_whole, whole
 from sigbit.ir import floating
 from sigbit.ir.floating import MAX_WINDOW, Node, Quantizer
 from sigbit.ir.integer import Axes
-from sigbit_hw.arch.names import legal_name
+from sigbit_hw.arch.names import legal_name, numbered
 
 _REPEATS = 7
 """Number of times that a pixel is repeated at once if it is repeated more often than a window is
@@ -46,12 +46,7 @@ class Builder:
 
     def unique(self, name: str) -> str:
         """Return ``name`` as a legal name, numbered if a node has it already."""
-        name = legal_name(name)
-        unique, count = name, 1
-        while unique in self.nodes:
-            count += 1
-            unique = f"{name}_{count}"
-        return unique
+        return numbered(legal_name(name), self.nodes)
 
     def add(self, node: Node) -> str:
         """Append ``node``; return its name."""

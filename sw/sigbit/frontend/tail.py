@@ -12,7 +12,7 @@ from sigbit.frontend.values import HostFunction, Refusal
 from sigbit.ir.arrays import distinct
 from sigbit.ir.floating import FloatGraph
 from sigbit_hw.arch.host import FUNCTIONS, HostError, HostInput, HostPart, HostStep, Option
-from sigbit_hw.arch.names import legal_name
+from sigbit_hw.arch.names import legal_name, numbered
 
 _OPTIONS: Mapping[HostFunction, Mapping[str, Option]] = {
     "ArgMax": {"axis": 1, "keepdims": 0},
@@ -36,11 +36,7 @@ class Names:
 
     def new(self, name: str) -> str:
         """Return an unused legal name like ``name``."""
-        legal = unique = legal_name(name)
-        count = 1
-        while unique in self._used:
-            count += 1
-            unique = f"{legal}_{count}"
+        unique = numbered(legal_name(name), self._used)
         self._used.add(unique)
         return unique
 

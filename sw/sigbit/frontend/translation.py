@@ -313,7 +313,7 @@ class Translation:
         if not len(rows) or not bool((rows == rows[:, :1]).all()):
             raise Refusal(
                 f"a constant operand of shape {tuple(constant.shape)}",
-                "use one number, or one a channel",
+                "use one number, or one per channel",
             )
         return rows[:, 0].clone()
 

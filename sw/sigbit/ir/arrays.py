@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sigbit_hw.arch.names import numbered
+
 Ints = NDArray[np.int64]
 
 
@@ -42,9 +44,5 @@ def distinct(names: Iterable[str]) -> tuple[str, ...]:
     """Return ``names`` in order; repeated names get a number appended."""
     found: dict[str, None] = {}
     for name in names:
-        unique, count = name, 1
-        while unique in found:
-            count += 1
-            unique = f"{name}_{count}"
-        found[unique] = None
+        found[numbered(name, found)] = None
     return tuple(found)

@@ -135,7 +135,7 @@ def check_stored(program: Program, inputs: Inputs) -> dict[str, Ints]:
     for name, count in counts.items():
         if count % program.images:
             raise ProgramError(
-                f"{name}: {program.name} takes {program.images} images a run: their number must "
+                f"{name}: {program.name} takes {program.images} images per run: their number must "
                 f"be a multiple of that, not {count}; Session.run takes any number"
             )
     return stored

@@ -101,7 +101,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class ImagesConfig:
-    """How the images of a data set become the input: ``(byte / 255 - mean) / std``.
+    """Conversion of the images of a data set to the input: ``(byte / 255 - mean) / std``.
 
     Parameters
     ----------

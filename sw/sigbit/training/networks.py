@@ -17,13 +17,13 @@ from sigbit_hw.arch.preprocessing import ImagePreprocessing
 
 
 def is_own(config: ModelConfig) -> bool:
-    """Whether a network is not one of the zoo."""
+    """Return whether a network is the user's own, not one of the zoo."""
     return ":" in config.name
 
 
 def build(config: ModelConfig) -> nn.Module:
-    """The network with weights of torch's generator; :class:`TrainingError` or ``ZooError`` if
-    there is none."""
+    """Return the network with weights of torch's generator. Raises :class:`TrainingError` or
+    ``ZooError`` if there is none."""
     name, options = config.name, config.options
     try:
         model = _own(config) if is_own(config) else zoo.build(name, **options)
@@ -66,9 +66,9 @@ def option_names(config: ModelConfig) -> tuple[str, ...]:
 
 
 def preprocessing(config: ModelConfig, sample: NDArray[Any]) -> Preprocessing:
-    """How samples like ``sample`` become the network's input: as the zoo says, as the
-    configuration says of images, features as they are. :class:`TrainingError` for images that
-    nothing is said of."""
+    """Return the conversion of samples like ``sample`` to the network's input: that of the zoo, or
+    that of the configuration for images; none for features. Raises :class:`TrainingError` for
+    images without one."""
     if not is_own(config):
         return zoo.entry(config.name).preprocessing
     if sample.dtype != np.uint8:

@@ -1,4 +1,4 @@
-"""What a finished run has left, loaded again."""
+"""Results of a finished run, loaded again."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

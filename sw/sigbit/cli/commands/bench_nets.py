@@ -26,7 +26,7 @@ class MemoryOptions:
 
     latency: Latency = 40
     bandwidth: Annotated[
-        str, typer.Option(metavar="RATIO", help="Beats a cycle each way of the memory, up to 1.")
+        str, typer.Option(metavar="RATIO", help="Beats per cycle each way of the memory, up to 1.")
     ] = "1"
     refresh: Annotated[
         str,

@@ -74,7 +74,7 @@ def show_built(built: "Built") -> None:
         f"after routing: {built.fmax_mhz:.1f} MHz (seed {built.seed} of {others}), for a clock of "
         f"{built.clock_mhz:.1f} MHz"
     )
-    say(f"serial line: {built.baud:,} bits a second; memory: {built.memory_bytes:,} bytes")
+    say(f"serial line: {built.baud:,} bits per second; memory: {built.memory_bytes:,} bytes")
     say(f"wrote {built.folder}: {', '.join(built.files)}")
 
 

@@ -153,7 +153,7 @@ def prelu_of(x: Tensor, slope: Tensor) -> Tensor:
 
 
 def where(c: Call) -> Result:
-    """Where, by a constant mask."""
+    """Choice by a constant mask."""
     c.array(0)
     return c.emit(aten.where.self, c.operand(0), c.operand(1), c.operand(2))
 

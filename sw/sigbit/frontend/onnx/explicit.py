@@ -7,7 +7,6 @@ copied tensor is quantized instead, if nothing else reads it. The accelerator's 
 integers of 8 bits, to the nearest; any further operation on the inputs is a layer of its own.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -30,6 +29,7 @@ from sigbit.ir.floating import (
     Unary,
     Upsample,
 )
+from sigbit_hw.arch.names import numbered
 
 _COPIES = (
     Channels,
@@ -128,7 +128,7 @@ class _Explicit:
 
     def _copy(self, tensor: str, quantizer: Quantizer) -> str:
         """Return a copy of ``tensor`` with ``quantizer``."""
-        name = next(n for n in _names(f"{tensor}.quantized") if n not in self.nodes)
+        name = numbered(f"{tensor}.quantized", self.nodes)
         below = self.nodes[tensor]
         self.nodes[name] = Unary(
             name=name,
@@ -146,14 +146,6 @@ def _is_scalar(quantizer: Quantizer) -> bool:
     """Return whether all channels share one scale and zero point."""
     rows = getattr(quantizer, "thresholds", None)
     return quantizer.scale.numel() == 1 and (rows is None or len(rows) == 1)
-
-
-def _names(start: str) -> Iterator[str]:
-    yield start
-    count = 1
-    while True:
-        count += 1
-        yield f"{start}_{count}"
 
 
 def _at_input(quantizer: Quantizer) -> bool:

@@ -40,6 +40,7 @@ from sigbit.frontend.source import Origin
 from sigbit.frontend.tail import named_results
 from sigbit.frontend.values import ELEMENTS_MAX, Refusal
 from sigbit.ir.floating import FloatGraph
+from sigbit_hw.arch.names import numbered
 
 Shape = tuple[int, ...]
 _FLOATS = {
@@ -313,10 +314,7 @@ class _OnnxImporter:
 
     def _origin(self, node: NodeProto) -> Origin:
         name = (node.name or next((o for o in node.output if o), node.op_type)).strip("/")
-        unique, count = name, 1
-        while unique in self._names:
-            count += 1
-            unique = f"{name}_{count}"
+        unique = numbered(name, self._names)
         self._names.add(unique)
         self._results_of[unique] = tuple(o for o in node.output if o)
         return Origin(unique, node.op_type, node.name or unique)

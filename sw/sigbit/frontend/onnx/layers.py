@@ -70,7 +70,7 @@ def _bias(c: Call, axis: int, groups: int = 1) -> FxNode | None:
     c.need(
         not c.has(2) or c.shape(2) == (count,),
         f"a bias of shape {c.shape(2) if c.has(2) else ()} for {count} channels",
-        "give one number a channel",
+        "give one number per channel",
     )
     return c.optional(2)
 

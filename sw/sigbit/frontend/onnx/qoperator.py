@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from sigbit.frontend.values import Refusal
+from sigbit_hw.arch.names import numbered
 
 Array = NDArray[np.generic]
 MICROSOFT = "com.microsoft"
@@ -123,10 +124,7 @@ class _Lowering:
 
     def unique(self, name: str) -> str:
         """Return an unused tensor name."""
-        unique, count = name, 1
-        while unique in self.names:
-            count += 1
-            unique = f"{name}_{count}"
+        unique = numbered(name, self.names)
         self.names.add(unique)
         return unique
 

@@ -120,7 +120,7 @@ def _by_channel(c: Call, tensor: Tensor, rank: int) -> Tensor:
     c.need(
         rank >= 2 and math.prod(shape) == shape[1],
         f"a scale or zero point of shape {tuple(tensor.shape)}",
-        "use one for the tensor, or one a channel",
+        "use one for the tensor, or one per channel",
     )
     return tensor.reshape(-1)
 
@@ -213,7 +213,9 @@ _RANGES = {
 
 def quantize_linear(c: Call) -> OnnxValue:
     """QuantizeLinear of a computed tensor."""
-    c.need(not c.get("block_size", 0), "quantization in blocks", "use one scale, or one a channel")
+    c.need(
+        not c.get("block_size", 0), "quantization in blocks", "use one scale, or one per channel"
+    )
     kind = "UINT8"
     if c.has(2):
         kind = str(c.array(2).dtype).upper()
@@ -227,7 +229,7 @@ def quantize_linear(c: Call) -> OnnxValue:
     along = int(c.get("axis", 1))
     if scale.numel() > 1:
         axis = c.axis(along)
-        c.need(axis == 1, f"scales along axis {axis}", "use one for the tensor, or one a channel")
+        c.need(axis == 1, f"scales along axis {axis}", "use one for the tensor, or one per channel")
     quantizer = QuantAnnotation(scale, zero, 8, low < 0, shift_first=False)
     return Quantized(view, quantizer, low, high)
 
@@ -251,7 +253,7 @@ def dequantize_linear(c: Call) -> OnnxValue:
     quantizer = value.quantizer
     if scale.numel() > 1:
         axis = c.axis(along, len(value.tensor.axes))
-        c.need(axis == 1, f"scales along axis {axis}", "use one for the tensor, or one a channel")
+        c.need(axis == 1, f"scales along axis {axis}", "use one for the tensor, or one per channel")
     c.need(
         torch.equal(scale, quantizer.scale) and torch.equal(zero, quantizer.zero_point),
         "scale or zero point differ from those of QuantizeLinear",

@@ -61,7 +61,7 @@ def levels_of(quantizer: Quantizer, positive: bool) -> LevelGrid | str:
     if not isinstance(quantizer, QuantAnnotation):
         return "it is quantized to floating-point numbers"
     if quantizer.scale.numel() != 1 or quantizer.zero_point.numel() != 1:
-        return "it has a scale or a zero point a channel"
+        return "it has a scale or a zero point per channel"
     zero, (low, high) = float(quantizer.zero_point), quantizer.range
     if not all(float(v).is_integer() for v in (zero, low, high)):
         return "its zero point or its range is no integer"
