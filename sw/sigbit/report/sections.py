@@ -97,8 +97,8 @@ def utilization(rows: Sequence[LayerCycles], config_macs: int) -> Section:
         "Cycles are those in which the layer's EXEC instructions ran. Utilization is the share "
         f"that {config_macs:,} multiply-accumulates per cycle would need for the layer (ideal); "
         "busy is the share in which the array took operands (fed). From ideal to fed lie the lanes "
-        "that a layer's channels or columns leave empty, from fed to all cycles the waiting for the "
-        "drain, set-up and tokens.",
+        "that a layer's channels or columns leave empty, from fed to all cycles the waiting for "
+        "the drain, set-up and tokens.",
     )
 
 
