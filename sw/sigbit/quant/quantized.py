@@ -71,9 +71,13 @@ class Quantized:
                 why = next((s for s in own if isinstance(s, str)), "")
                 agree = not why and _agree(p, parts, held)
                 if not (why or agree) and _plain(p) and all(s.tensor in held for s in p.sources):
-                    values = spec.weight_grid(spec.most_terms).magnitudes
+                    some = range(spec.most_terms, max(DIGITS) + 1)
+                    values = (spec.weight_grid(t).magnitudes for t in some)
                     units = tuple(Fraction(float(held[s.tensor])) for s in p.sources)
-                    parts, agree = weighed(parts, units, values), True
+                    finest = Fraction(
+                        float(spec.finest_step(scales[p.name])) if p.name in scales else 0
+                    )
+                    parts, agree = weighed(parts, units, values, finest), True
                 sources[p.name] = why or parts
                 needed = _terms(p, parts if agree else own[:1], spec)
                 if needed is not None:

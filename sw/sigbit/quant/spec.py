@@ -6,19 +6,23 @@ from functools import cache, cached_property
 from types import MappingProxyType
 from typing import Any
 
+from torch import Tensor
+
 from sigbit.errors import QuantizationError
 from sigbit.quant.numbers.grid import LevelGrid
 from sigbit.quant.numbers.scales import scale_rule
 from sigbit.quant.quantizers.registry import Side, embed, side
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.formats import MAX_DIGITS, EsbFormat, Format, TermGrid
-from sigbit_hw.arch.numerics import Y_MAX, Y_MIN
+from sigbit_hw.arch.numerics import PRE_BITS, UNIT, Y_MAX, Y_MIN
 from sigbit_hw.arch.params import STEP_BITS, STEP_FRACTION_BITS, ParamFormat
 
 DIGITS = range(1, MAX_DIGITS + 1)
 """Possible numbers of digits of values and weights."""
 BYTE = Y_MAX - Y_MIN
 """Largest value of an unsigned 8-bit tensor."""
+_STEP_ROOM = PRE_BITS + 2
+"""A step of y is at most ``2**(acc_bits - _STEP_ROOM)`` accumulator steps."""
 _WEIGHTS, _ACTIVATIONS = EsbFormat(4, 1), EsbFormat(4, 2)
 
 
@@ -211,6 +215,11 @@ class QuantSpec:
         smallest to the largest level."""
         reach = self.act_contiguous(planes)
         return min(0, levels.min) if not self.act_format.signed else max(0, levels.max - reach)
+
+    def finest_step(self, y_scale: Tensor) -> Tensor:
+        """Return the smallest accumulator step for which a step of y, ``y_scale``, stays within the
+        requantizer's limits."""
+        return y_scale / min(2.0 ** (self.acc_bits - _STEP_ROOM), self.params.step_max / UNIT)
 
     @property
     def byte_terms(self) -> int:

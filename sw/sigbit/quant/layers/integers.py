@@ -1,11 +1,13 @@
 """The integers of a quantized model's layers, and their real values, from the scales that the model
 stores: batch norms are part of the scale, signs part of the integers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sigbit.ir.annotation import QuantAnnotation
@@ -17,6 +19,9 @@ _NEAR = 1e-3
 """Maximum deviation of a weight from its integer, for rounding errors of its scale."""
 _WINDOW = 1 << 20
 """Exclusive upper bound of the divisors of averages."""
+_EQUAL = Fraction(1, 1 << 20)
+"""Relative difference of two accumulator steps that moves a sum of two bytes by less than 1/4,000
+of a level if levels are steps of the sum."""
 
 
 @dataclass(frozen=True)
@@ -67,19 +72,49 @@ def given_source(
 
 
 def weighed(
-    sources: tuple[GivenSource, ...], scales: tuple[Fraction, ...], magnitudes: tuple[int, ...]
+    sources: tuple[GivenSource, ...],
+    scales: tuple[Fraction, ...],
+    grids: Iterable[tuple[int, ...]],
+    finest: Fraction,
 ) -> tuple[GivenSource, ...]:
-    """Return two tensors of these ``scales`` with integer factors from ``magnitudes``, chosen so
-    that an accumulator step has approximately the same real value for both; the smallest of the
-    best factors."""
+    """Return two tensors of these ``scales`` with integer factors, chosen so that an accumulator
+    step, at least ``finest``, has approximately the same real value for both: from the first of
+    ``grids`` (magnitudes, ascending) in which they are equal to within :data:`_EQUAL`, else from
+    the last; the smallest of the best factors."""
     a, b = (source.scales[0] * s for source, s in zip(sources, scales, strict=True))
-    positive = [m for m in magnitudes if m > 0]
-    pairs = ((p, min(positive, key=lambda q: abs(p * b - q * a))) for p in positive)
-    p, q = min(pairs, key=lambda pair: (abs(1 - pair[0] * b / (pair[1] * a)), pair))
+    for magnitudes in grids:
+        p, q, error = _ratio(a, b, np.array(magnitudes, np.int64), finest)
+        if error <= _EQUAL:
+            break
     return tuple(
         GivenSource(s.weights * n, tuple(row / n for row in s.scales))
         for s, n in zip(sources, (p, q), strict=True)
     )
+
+
+def _ratio(
+    a: Fraction, b: Fraction, magnitudes: NDArray[np.int64], finest: Fraction
+) -> tuple[int, int, Fraction]:
+    """Return the p and q from ``magnitudes`` for which ``a / p`` and ``b / q`` differ least, and
+    their relative difference; 1 and 1 at least."""
+    first, second = (
+        magnitudes[
+            (magnitudes == 1) | ((magnitudes > 1) & (magnitudes * float(finest) <= float(step)))
+        ]
+        for step in (a, b)
+    )
+    wanted = first * float(b / a)
+    after = np.searchsorted(second, wanted).clip(1, max(1, len(second) - 1))
+    pairs = [(first, second[np.minimum(after - k, len(second) - 1)]) for k in (0, 1)]
+    p, q = (np.concatenate(side) for side in zip(*pairs, strict=True))
+    errors = np.abs(1 - p * float(b / a) / q)
+    near = np.flatnonzero(errors <= errors.min() + 1e-12)  # of these the exact errors decide
+    exact = (
+        (abs(1 - Fraction(m) * b / (n * a)), m, n)
+        for m, n in zip(p[near].tolist(), q[near].tolist(), strict=True)
+    )
+    error, m, n = min(exact)
+    return m, n, error
 
 
 def norm_factor(norms: tuple[BatchNorm, ...], values: Mapping[str, Tensor]) -> Tensor | None:

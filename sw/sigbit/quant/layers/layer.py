@@ -34,12 +34,9 @@ from sigbit.quant.numbers.grid import quantize_ste
 from sigbit.quant.plan.plans import LayerPlan, SourcePlan
 from sigbit.quant.quantizers import Quantizer
 from sigbit.quant.spec import ActGrid, QuantSpec
-from sigbit_hw.arch.numerics import PRE_BITS, UNIT
 
 _MARGIN = 1 + 2**-10
 """Margin for a scale that snapping lowers."""
-_SCALE_ROOM = PRE_BITS + 2
-"""Limit of the scale: one step of y is at most ``2**(acc_bits - 10)`` accumulator steps."""
 _HEADROOM = 1.25
 """Margin by which integers may exceed their real values because of rounding and snapping."""
 
@@ -114,18 +111,12 @@ class QuantLayer(RealLayer):
         ]
         return torch.stack(finest).amax(0)
 
-    def _finest_step(self, y_scale: Tensor) -> Tensor:
-        """Return the smallest accumulator step for which a step of y stays within the requantizer's
-        limits."""
-        fmt = self.spec.params
-        return y_scale / min(2.0 ** (fmt.acc_bits - _SCALE_ROOM), fmt.step_max / UNIT)
-
     def _step_floor(
         self, weights: tuple[Tensor, ...], scales: list[Tensor], bias: Tensor, y_scale: Tensor
     ) -> Tensor:
         """Return the smallest accumulator step at which further sources fit their grids, and the
         accumulator fits its bits."""
-        floors = [self._finest_step(y_scale).expand_as(bias)]
+        floors = [self.spec.finest_step(y_scale).expand_as(bias)]
         reach = bias.detach().abs()
         for w, s, g in zip(weights, scales, self.in_grids, strict=True):
             reach = reach + w.detach().abs().sum((1, 2, 3)).double() * s * max(g.high, -g.low)
