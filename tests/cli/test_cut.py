@@ -48,16 +48,19 @@ def test_a_wrong_cut(sigbit, refused, files) -> None:
 
 def test_what_is_behind_is_done_with_the_outputs(sigbit, refused, files) -> None:
     """By the interpreter and by ``run``, as ONNX Runtime does it with the same outputs."""
+    Path("names.txt").write_text("cat\ndog")  # the accelerator's output has seven channels
     quantize = ("quantize", "det.onnx", "--arch", "nano", "--calibrate", "x.npy", "--test", "1",
-                "--cut", "f", "--images", "4")  # fmt: skip
+                "--cut", "f", "--images", "4", "--labels", "names.txt")  # fmt: skip
     for output in ("net.sigbit", "net.sbm"):
         answer = sigbit(*quantize, "-o", output)
         assert answer.code == 0, answer
     assert sigbit("compile", "net.sbm", "--arch", "nano", "-o", "again.sigbit").code == 0
     program = Program.load("net.sigbit")
     assert Program.load("again.sigbit").host == program.host == load_model("net.sbm").host
+    assert program.classes == ("cat", "dog")
     assert "4 outputs" in refused("run", "net.sigbit", "x.npy", "-o", "y.npy")
-    answer = sigbit("run", "net.sigbit", "x.npy", "-o", "y.npz", "--json", "y.json")
+    answer = sigbit("run", "net.sigbit", "x.npy", "-o", "y.npz", "--json", "y.json",
+                    "--labels", "names.txt")  # fmt: skip
     assert answer.code == 0, answer
     document = json.loads(Path("y.json").read_text())
     assert document["host"][0]["function"] == "Reshape"

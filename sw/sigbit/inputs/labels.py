@@ -27,11 +27,13 @@ def read_labels(path: Path | None) -> list[str]:
 
 
 def class_names(program: Program, path: Path | None) -> list[str]:
-    """Return the names in the file ``path``, as many as the Program has classes; the Program's own
-    names if it is None."""
+    """Return the names in the file ``path``, as many as the Program has classes, unless the host
+    makes the results; the Program's own names if it is None."""
     if path is None:
         return list(program.classes)
     labels, result = read_labels(path), program.results[0]
+    if program.host:
+        return labels
     port = next(port for port in program.outputs if port.name == result.port)
     count = result.axes.channels(port.shape)
     if len(labels) != count:

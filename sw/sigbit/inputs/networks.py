@@ -73,6 +73,12 @@ class FloatNetwork:
     entry: "Entry | None"
     weights: str
 
+    @property
+    def classes(self) -> int | None:
+        """Number of classes of the first output; None if the host makes the results from it."""
+        graph = self.graph
+        return None if graph.host else graph[graph.outputs[0]].shape[0]
+
 
 def load_network(network: Network) -> FloatNetwork:
     """Import ``network``.

@@ -137,9 +137,10 @@ def preprocessing_of(wanted: Calibration, network: FloatNetwork) -> ImagePreproc
 
 def classes_of(wanted: Calibration, network: FloatNetwork, samples: Samples) -> tuple[str, ...]:
     """Return the names of the classes of ``network``: the given ones, of which there must be as
-    many as classes, or those of ``samples`` if their number matches; none if they are unknown."""
-    count = network.graph[network.graph.outputs[0]].shape[0]
-    if wanted.classes and len(wanted.classes) != count:
+    many as classes, or those of ``samples`` if their number matches; none if they are unknown.
+    Where the host makes the results, any number may be given."""
+    count = network.classes
+    if count is not None and wanted.classes and len(wanted.classes) != count:
         raise UserError(
             f"--labels names {len(wanted.classes)} classes, the network has {count}: one per line"
         )
@@ -284,7 +285,8 @@ def _check_labels(path: str, labels: NDArray[Any], network: FloatNetwork) -> Non
 
 
 def _check_classes(what: str, labels: NDArray[Any], network: FloatNetwork) -> None:
-    classes = network.graph[network.graph.outputs[0]].shape[0]
+    if (classes := network.classes) is None:
+        return
     if (
         labels.ndim == 1
         and labels.size
