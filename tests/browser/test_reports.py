@@ -108,7 +108,7 @@ def pages(tmp_path_factory) -> dict[str, Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(training, "train_digits", lambda *_: trained)
-        patch.setattr(demo_run, "open_device", lambda name, config, memory: Timed(config))
+        patch.setattr(demo_run, "open_device", lambda name, config, memory, **_: Timed(config))
         for name, (code, words) in COMMANDS.items():
             found[name] = folder / f"{name.replace(' ', '-')}.html"
             assert invoke([*words, "--report", str(found[name])]) == code, name

@@ -158,7 +158,7 @@ def test_whole_split_on_the_interpreter_only(sigbit, quick, tmp_path):
 def test_a_difference_fails_everywhere(sigbit, quick, tmp_path, monkeypatch, device):
     from sigbit.flows.demo import run
 
-    monkeypatch.setattr(run, "open_device", lambda name, config, latency: device(config))
+    monkeypatch.setattr(run, "open_device", lambda name, config, latency, **_: device(config))
     answer, document, page = _demo(sigbit, tmp_path, "--images", "3")
     assert answer.code == 1
     assert answer.err.splitlines()[-1].startswith("failed: ")

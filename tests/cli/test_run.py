@@ -398,7 +398,7 @@ def test_check_finds_a_difference(sigbit, net, monkeypatch, tmp_path):
             result.layers[sorted(result.layers)[-1]][1].flat[0] ^= 1
             return result
 
-    def opened(name: DeviceName, config, latency: int, target):
+    def opened(name: DeviceName, config, latency: int, target, tell):
         return Broken(config) if name is DeviceName.RTL else Interp(config)
 
     monkeypatch.setattr(running, "open_device", opened)

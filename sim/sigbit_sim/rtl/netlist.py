@@ -7,13 +7,13 @@ the modes that it maps to.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from pathlib import Path
 
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_sim.rtl.native.build import library
+from sigbit_sim.rtl.native.build import Building, library
 from sigbit_synthesis.emitted import cached_rtlil
 from sigbit_synthesis.modules import split
 from sigbit_synthesis.netlist import Cell, Netlist, map_modules
@@ -41,7 +41,7 @@ Bits = list[int | str]
 
 
 def netlists(
-    config: ArchConfig, target: Target, progress: Callable[[str, int, int], None] | None = None
+    config: ArchConfig, target: Target, progress: Building = lambda *_: None
 ) -> dict[str, Netlist]:
     """Mapped modules of an accelerator by name, from the cache if they have been mapped before.
 
@@ -49,12 +49,19 @@ def netlists(
     fails.
     """
     sources = split(cached_rtlil(config, target.fabric, traced=True)).values()
-    return map_modules(sources, target, progress or (lambda *_: None))
+    return map_modules(sources, target, progress)
 
 
-def netlist_library(config: ArchConfig, target: Target) -> Path:
+def netlist_library(
+    config: ArchConfig, target: Target, progress: Building = lambda *_: None
+) -> Path:
     """The native harness of the accelerator's netlist, built unless it is cached."""
-    return library(config, verilog(netlists(config, target), target))
+
+    def mapping(module: str, done: int, of: int) -> None:
+        progress("synthesizing", done, of)
+
+    text = verilog(netlists(config, target, mapping), target)
+    return library(config, text, progress=progress)
 
 
 def verilog(modules: Mapping[str, Netlist], target: Target) -> str:

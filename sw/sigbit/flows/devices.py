@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from sigbit.errors import UserError, given
+from sigbit.flows.progress import Tell, silent
 
 if TYPE_CHECKING:
     from sigbit.runtime import Device
@@ -114,28 +115,20 @@ def _or(names: type[StrEnum]) -> str:
     return " or ".join(names)
 
 
-def preparing(name: AnyDevice) -> str:
-    """Return a description of the work of :func:`open_device`, for a progress display."""
-    doing = {
-        DeviceName.RTL: "building the simulator, if not built before",
-        DeviceName.NETLIST: "synthesizing and building the simulator, if not done before",
-    }
-    what = doing.get(name) if isinstance(name, DeviceName) else None
-    return f"{name}: {what or 'preparing'}"
-
-
 def open_device(
     name: AnyDevice,
     config: "ArchConfig",
     memory: "Memory",
     target: NetlistTarget = NetlistTarget.XCUP,
+    tell: Tell = silent,
 ) -> "Device":
     """Return the device ``name`` of accelerator ``config``; ``memory`` is behind the ports of the
-    RTL, ``target`` is the netlist's target.
+    RTL, ``target`` is the netlist's target. ``tell`` reports what is built.
 
     The first RTL device of an accelerator compiles its model, which takes about a minute; a netlist
     takes several. A board is opened when it is first used.
     """
+    tell(f"{name}: preparing")
     if isinstance(name, BoardName):
         if name.board == _UIO:
             from sigbit_boards.host.linux.connect import linux_device
@@ -151,13 +144,16 @@ def open_device(
         return Interp(config)
     from sigbit_sim.rtl.device import RtlDevice
 
+    def building(what: str, done: int, of: int) -> None:
+        tell(f"{name}: {what}", done, of)
+
     if name is DeviceName.NETLIST:
         from sigbit_sim.rtl.netlist import netlist_library
         from sigbit_synthesis.target import Target
 
-        netlist_library(config, Target(target.value))
+        netlist_library(config, Target(target.value), building)
         return RtlDevice(config, memory=memory, netlist=Target(target.value))
     from sigbit_sim.rtl.native.build import library
 
-    library(config)  # built now, not at the first run
+    library(config, progress=building)  # built now, not at the first run
     return RtlDevice(config, memory=memory)

@@ -16,7 +16,6 @@ from sigbit.flows.devices import (
     DeviceName,
     device_name,
     open_device,
-    preparing,
     target_name,
 )
 from sigbit.flows.host import host_operations
@@ -249,9 +248,8 @@ class _Runs:
         self._tell = tell
 
     def open(self, name: AnyDevice) -> Device:
-        self._tell(preparing(name))
         memory = MemoryTiming(self._latency)
-        return open_device(name, self.program.config, memory, self._target)
+        return open_device(name, self.program.config, memory, self._target, self._tell)
 
     def run(self, name: AnyDevice, device: Device, layers: bool) -> RunResult:
         count = len(next(iter(self._stored.values())))

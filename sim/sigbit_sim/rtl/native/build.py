@@ -10,6 +10,8 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from sigbit_hw.arch import cpp
@@ -32,6 +34,9 @@ _TOP = "sigbit_accelerator"
 _APART = ("-fno-inline", "--output-split", "20000", "--output-groups", "4")
 _INLINED = ("--output-split", "60000")
 
+Building = Callable[[str, int, int], None]
+"""Called with the work that begins, the steps done and their total; 0 of 0 if unknown."""
+
 OPTIMIZE = "-O1"
 """Optimization level of the C++ compiler: builds in a third of the time of -O2, for models that run
 about 10 % slower (four ports, 8 x 16 x 4 lanes: 28 against 95 CPU seconds, 273 to 287 against 308
@@ -45,12 +50,13 @@ def library(
     asserts: bool = False,
     optimize: str = OPTIMIZE,
     inline: bool = True,
+    progress: Building = lambda *_: None,
 ) -> Path:
     """Return the path of the harness's library for `config`, built unless it is cached.
 
     `verilog` replaces the Verilog of the gateware (netlists, tests of planted faults); `asserts`
     keeps the gateware's assertions, which then end a run; `optimize` is the C++ compiler's option;
-    without `inline` the instances of a module share its code.
+    without `inline` the instances of a module share its code. `progress` is called if it is built.
     Any number of processes may ask at once.
     """
     text = cached_verilog(config, traced=True) if verilog is None else verilog
@@ -68,7 +74,7 @@ def library(
     )
     folder = cached_folder(
         f"rtl-{key}",
-        lambda into: _build(config, text, asserts, optimize, inline, into),
+        lambda into: _build(config, text, asserts, optimize, inline, progress, into),
     )
     return folder / _LIBRARY
 
@@ -84,7 +90,13 @@ def _processor() -> str:
 
 
 def _build(
-    config: ArchConfig, verilog: str, asserts: bool, optimize: str, inline: bool, into: Path
+    config: ArchConfig,
+    verilog: str,
+    asserts: bool,
+    optimize: str,
+    inline: bool,
+    progress: Building,
+    into: Path,
 ) -> None:
     """Compile the library into `into`."""
     with tempfile.TemporaryDirectory(dir=into) as name:
@@ -96,6 +108,7 @@ def _build(
             shutil.copy(_SOURCES / source, work)
         env = verilator_env(optimize, "-O0")
         verilator = find_verilator()
+        progress("translating the gateware to C++", 0, 0)
         _call(
             [
                 str(verilator.command),
@@ -128,7 +141,7 @@ def _build(
         )
         make = ["make", "-C", "obj", "-f", "Vsigbit.mk", f"-j{os.cpu_count() or 1}"]
         make += [f"OPT_FAST={optimize}", "OPT_SLOW=-O0"]
-        _call([*make, "libVsigbit.a"], work, env)
+        _make([*make, "libVsigbit.a"], work, env, partial(progress, "compiling the simulator"))
         root = verilator.root or _output([str(verilator.command), "--getenv", "VERILATOR_ROOT"])
         compiler = os.environ.get("CXX") or "g++"
         _call(
@@ -172,8 +185,44 @@ def _runtime(work: Path, make: list[str], env: dict[str, str]) -> Path:
 def _call(command: list[str], folder: Path, env: dict[str, str]) -> None:
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
-        tail = "\n".join((done.stdout + done.stderr).splitlines()[-30:])
-        raise ToolchainError(f"building the RTL model failed: {' '.join(command[:4])} …:\n{tail}")
+        raise _failed(command, done.stdout + done.stderr)
+
+
+def _make(
+    command: list[str], folder: Path, env: dict[str, str], progress: Callable[[int, int], None]
+) -> None:
+    """Call ``make``; report each file that is compiled."""
+    plan = subprocess.run(
+        [*command, "-n"], cwd=folder, env=env, capture_output=True, text=True, check=False
+    )
+    total = sum(map(_compiles, plan.stdout.splitlines()))
+    done, lines = 0, []
+    with subprocess.Popen(
+        command,
+        cwd=folder,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line)
+            if _compiles(line):  # make prints a command when it starts it
+                progress(done, total)
+                done += 1
+    if process.returncode:
+        raise _failed(command, "".join(lines))
+
+
+def _compiles(line: str) -> bool:
+    """Return whether a line of make is the compilation of one file."""
+    return " -c " in f"{line.rstrip()} "
+
+
+def _failed(command: list[str], output: str) -> ToolchainError:
+    tail = "\n".join(output.splitlines()[-30:])
+    return ToolchainError(f"building the RTL model failed: {' '.join(command[:4])} …:\n{tail}")
 
 
 def _output(command: list[str]) -> str:

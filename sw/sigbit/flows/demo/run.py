@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 
 from sigbit.compiler import compile_graph
@@ -12,7 +13,7 @@ from sigbit.errors import UserError
 from sigbit.flows.demo import training
 from sigbit.flows.demo.checking import DeviceCheck, check_device, golden_layers, predictions
 from sigbit.flows.demo.outcome import Outcome
-from sigbit.flows.devices import DeviceName, open_device, preparing
+from sigbit.flows.devices import DeviceName, open_device
 from sigbit.flows.progress import Tell, silent
 from sigbit.flows.result import Stopwatch
 from sigbit.inputs.accelerators import load_arch
@@ -62,9 +63,9 @@ def demo(
     with ThreadPoolExecutor(1) as background:
         rtl: Future[Device] | None = None
         if device is DeviceName.RTL:
-            tell(preparing(device), line="rtl")
-            rtl = background.submit(open_device, device, config, memory)
-            rtl.add_done_callback(lambda _: tell("rtl", 1, 1, line="rtl"))
+            on_line = partial(tell, line="rtl")
+            rtl = background.submit(open_device, device, config, memory, tell=on_line)
+            rtl.add_done_callback(lambda _: on_line("rtl", 1, 1))
 
         def trained_to(what: str, done: int, total: int) -> None:
             tell(what, done, total)
