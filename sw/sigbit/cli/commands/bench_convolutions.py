@@ -25,7 +25,7 @@ def convolutions(
     limit: Annotated[
         list[Limit] | None,
         typer.Option(
-            help="Largest instruction set that oneDNN may use; may be given again. DEFAULT: all "
+            help="Largest instruction set that oneDNN may use; repeatable. DEFAULT: all "
             "that the processor has. [default: AVX2, DEFAULT]",
         ),
     ] = None,

@@ -25,7 +25,7 @@ class Suite(StrEnum):
 
 def imports(
     suite: Annotated[
-        list[Suite] | None, typer.Option(help="A suite; may be given again. [default: all]")
+        list[Suite] | None, typer.Option(help="A suite; repeatable. [default: all]")
     ] = None,
     json: Json = None,
 ) -> None:

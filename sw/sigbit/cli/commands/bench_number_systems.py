@@ -39,7 +39,7 @@ def number_systems(
     ] = None,
     target: Annotated[
         list[Fabric] | None,
-        typer.Option(help="A fabric; may be given again. Without it: xcup and ecp5."),
+        typer.Option(help="A fabric; repeatable. Without it: xcup and ecp5."),
     ] = None,
     data: Data = None,
     routed: Annotated[

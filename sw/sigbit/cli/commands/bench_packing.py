@@ -15,7 +15,7 @@ COMMAND = "sigbit bench packing --json results/packing.json"
 def packing(
     preset: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="An accelerator; may be given again. [default: four]"),
+        typer.Option(metavar="NAME", help="An accelerator; repeatable. [default: four]"),
     ] = None,
     json: Json = None,
 ) -> None:
