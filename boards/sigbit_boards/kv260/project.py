@@ -3,5 +3,5 @@
 from sigbit_boards.zynqmp.board import ZynqBoard
 
 PROJECT = ZynqBoard(
-    "kv260", "KV260", "xck26-sfvc784-2LV-c", "*:kv260_som:*", kria=True, preset="mid"
+    "kv260", "KV260", "xck26-sfvc784-2LV-c", "*:kv260_som:*", kria=True, preset="kv260"
 )

@@ -59,6 +59,9 @@ class ArchConfig:
     ports : int
         AXI4 master ports: 1, 2 or 4 of ``bus_bits / ports`` (at least 64) each. Port i carries part
         i of every beat.
+    ultra_ram : bool
+        The activation memory is UltraRAM on parts that have it (UltraScale+), not block RAM; not
+        part of the digest.
     """
 
     name: str
@@ -83,6 +86,7 @@ class ArchConfig:
     step_bits: int = STEP_BITS
     fraction_bits: int = STEP_FRACTION_BITS
     result_bits: int = PRE_BITS
+    ultra_ram: bool = False
 
     def __post_init__(self) -> None:
         limits.check(self)
@@ -206,9 +210,9 @@ class ArchConfig:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 (hex) over all fields except the name: the identity that programs are bound
-        to."""
-        content = {k: v for k, v in self.to_json().items() if k != "name"}
+        """SHA-256 (hex) over all fields except name and kind of memory: the identity that programs
+        are bound to."""
+        content = {k: v for k, v in self.to_json().items() if k not in ("name", "ultra_ram")}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -298,6 +302,21 @@ PRESETS: dict[str, ArchConfig] = {
             outstanding_reads=16,
         ),
         _esb4(
+            name="kv260",
+            pixels=16,
+            oc_lanes=16,
+            ic_lanes=16,
+            post_lanes=64,
+            act_slots=131072,
+            weight_words=2048,
+            param_groups=512,
+            bus_bits=256,
+            ports=2,
+            burst_beats=32,
+            outstanding_reads=16,
+            ultra_ram=True,
+        ),
+        _esb4(
             name="dense",
             pixels=8,
             oc_lanes=32,
@@ -313,6 +332,6 @@ PRESETS: dict[str, ArchConfig] = {
         ),
     )
 }
-"""The shipped accelerators by name: 32, 256, 512, 1,024, 1,024, 8,192 and 8,192
+"""The shipped accelerators by name: 32, 256, 512, 1,024, 1,024, 8,192, 4,096 and 8,192
 multiply-accumulates per cycle. ``mid`` and ``dense`` are for dense networks, ``mobile`` for
-depthwise-separable ones."""
+depthwise-separable ones, ``kv260`` for the K26 module."""

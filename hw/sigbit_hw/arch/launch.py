@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from sigbit_hw.arch import bus, regs
 from sigbit_hw.arch.config import ArchConfig
@@ -79,11 +80,12 @@ def discover(read: Callable[[str], int]) -> ArchConfig:
         if (found := read(name)) != wanted:
             raise ValueError(f"no accelerator that this release knows: {name} is {found:#x}")
     digest = f"{read('DIGEST_LO'):08x}{read('DIGEST_HI'):08x}"
+    values: dict[str, Any] = {name: read(name.upper()) for name in regs.CAPABILITIES}
     config = ArchConfig(
         name=digest,
         weight_format=_format_of(read("WEIGHT_FORMAT")),
         act_format=_format_of(read("ACT_FORMAT")),
-        **{name: read(name.upper()) for name in regs.CAPABILITIES},
+        **values,
     )
     if not config.digest.startswith(digest):
         raise ValueError(

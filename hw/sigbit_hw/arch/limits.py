@@ -99,6 +99,9 @@ class Parameters(Protocol):
     def ports(self) -> int: ...
 
     @property
+    def ultra_ram(self) -> bool: ...
+
+    @property
     def dot_bits(self) -> int: ...
 
     @property
@@ -125,6 +128,8 @@ def _types(c: Parameters) -> None:
     for name in ("acc_bits", "term_radix_bits", "bus_bits", "result_bits"):
         if type(getattr(c, name)) is not int:
             raise ValueError(f"{name} must be an integer, not {shown(getattr(c, name))}")
+    if type(c.ultra_ram) is not bool:
+        raise ValueError(f"ultra_ram must be true or false, not {shown(c.ultra_ram)}")
     for name in _POWERS_OF_TWO:
         value = getattr(c, name)
         if type(value) is not int or value <= 0 or value & (value - 1):

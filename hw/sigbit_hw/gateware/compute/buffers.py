@@ -9,6 +9,7 @@ from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.numerics import PRE_BITS, TABLE_ENTRIES
 from sigbit_hw.arch.timing import READ_LATENCY
 from sigbit_hw.gateware.compute.requant import neutral_param, param_layout
+from sigbit_hw.gateware.fabric.leaf import ULTRA_RAM
 from sigbit_hw.gateware.interfaces import (
     ActRead,
     ActTrace,
@@ -54,6 +55,8 @@ class ActMemory(wiring.Component):
         after the banks were read.
     ``trace : Out(ActTrace)``
         All writes, in the cycle in which they take place.
+
+    With ``ultra_ram`` the banks are UltraRAM on UltraScale+; other fabrics do not differ.
 
     A read of a word that is written in the same cycle returns the old slot here, and an undefined
     value in a fabric's memories: programs do not request it.
@@ -139,8 +142,9 @@ class ActMemory(wiring.Component):
             ]
 
         stored = []
+        attrs = ULTRA_RAM if self.config.ultra_ram else {}
         for b, init in enumerate(self.banks):
-            m.submodules[f"bank_{b}"] = bank = memory.Memory(init)
+            m.submodules[f"bank_{b}"] = bank = memory.Memory(init, attrs=attrs)
             port_a, port_b, writer = bank.read_port(), bank.read_port(), bank.write_port()
             drain, trace = self.drain[b], getattr(self.trace, f"bank_{b}")
             word_b = Signal(len(drain.word), name=f"word_b_{b}")

@@ -7,13 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from amaranth.back import rtlil
-from amaranth.hdl import ClockSignal, Instance, Module, ResetSignal, Shape, Value, ValueLike
+from amaranth.hdl import Cat, ClockSignal, Instance, Module, ResetSignal, Shape, Value, ValueLike
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from sigbit_hw.gateware.fabric.kinds import Fabric
+
+ULTRA_RAM = {"ram_style": "ultra"}
+"""Attributes of a memory that is UltraRAM where the part has it; Vivado and Yosys read them."""
 
 
 class Leaf(wiring.Component):
@@ -48,6 +51,9 @@ class Storage(Leaf):
         Domains of the read ports, "sync" or "comb"; a read does not see a write of the same cycle.
     writes : tuple of int or None
         For every write port, of whole words, the read port whose address it shares.
+    ultra : bool
+        True for UltraRAM where the part has it. Its ports either read or write: a shared port is
+        told not to read while it writes, or Yosys takes a second memory for the reads.
 
     Members
     -------
@@ -58,9 +64,15 @@ class Storage(Leaf):
     """
 
     def __init__(
-        self, width: int, depth: int, reads: tuple[str, ...], writes: tuple[int | None, ...]
+        self,
+        width: int,
+        depth: int,
+        reads: tuple[str, ...],
+        writes: tuple[int | None, ...],
+        ultra: bool = False,
     ) -> None:
         self.width, self.depth, self.reads, self.writes = width, depth, reads, writes
+        self.ultra = ultra
         address = In(ceil_log2(depth))
         members: dict[str, wiring.Member] = {}
         for k, domain in enumerate(reads):
@@ -75,11 +87,14 @@ class Storage(Leaf):
 
     @property
     def parameters(self) -> tuple[object, ...]:
-        return self.width, self.depth, self.reads, self.writes
+        return self.width, self.depth, self.reads, self.writes, self.ultra
 
     def build(self, fabric: Fabric) -> Module:
         m = Module()
-        m.submodules.words = words = Memory(shape=self.width, depth=self.depth, init=[])
+        ultra = self.ultra and fabric in (Fabric.GENERIC, Fabric.XCUP)
+        m.submodules.words = words = Memory(
+            shape=self.width, depth=self.depth, init=[], attrs=ULTRA_RAM if ultra else {}
+        )
         for k, domain in enumerate(self.reads):
             reader = words.read_port(domain=domain)
             m.d.comb += [
@@ -87,7 +102,10 @@ class Storage(Leaf):
                 getattr(self, f"read_{k}_data").eq(reader.data),
             ]
             if domain == "sync":
-                m.d.comb += reader.en.eq(getattr(self, f"read_{k}_en"))
+                writing = [w for w, shared in enumerate(self.writes) if ultra and shared == k]
+                idle = ~Cat(getattr(self, f"write_{w}_en") for w in writing).any()
+                enable = getattr(self, f"read_{k}_en")
+                m.d.comb += reader.en.eq(enable & idle if writing else enable)
         for k, shared in enumerate(self.writes):
             writer = words.write_port()
             address = f"write_{k}_addr" if shared is None else f"read_{shared}_addr"
@@ -154,6 +172,7 @@ class Emission:
             memory.depth,
             tuple(port.domain for port in reads),
             shared,
+            memory.attrs == ULTRA_RAM,
         )
         return self.instance(
             Storage,

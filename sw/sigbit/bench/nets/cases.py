@@ -74,7 +74,8 @@ CASES = (*_NATIVE, *(replace(c, bits=8) for c in _NATIVE if c.net in _BYTES))
 """Networks that run through the RTL: all of them at 4 bits, some with trained weights at 8."""
 
 _DENSE = ("resnet18", "resnet50", "vgg11", "alexnet", "squeezenet1_0_caffe", "densenet121")
-_LARGE = {"zcu102": (*_DENSE, "mobilenet_v1", "mobilenet_v2_tf"), "dense": _DENSE}
+_MOBILE = ("mobilenet_v1", "mobilenet_v2_tf")
+_LARGE = {"zcu102": (*_DENSE, *_MOBILE), "dense": _DENSE, "kv260": (*_DENSE, *_MOBILE)}
 MODELLED = tuple(
     Case(c.net, preset, c.dataset, c.split, c.checkpoint)
     for preset, nets in _LARGE.items()

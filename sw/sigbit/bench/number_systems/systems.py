@@ -4,6 +4,7 @@ in accelerators of one shape."""
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.formats import EsbFormat, Format, LevelFormat, TermGrid
@@ -141,7 +142,7 @@ def acc_bits(system: System, lanes: int = 32) -> int:
     return max(ACC_BITS_MIN, min(ACC_BITS_MAX, bits))
 
 
-def accelerator(system: System, **shape: int) -> ArchConfig:
+def accelerator(system: System, **shape: Any) -> ArchConfig:
     """Accelerator of ``system``, in the benchmark's shape except for the fields in ``shape``;
     raises ``ValueError`` with the :func:`refusal` if there is none."""
     lanes = shape.get("ic_lanes", _shape.keywords["ic_lanes"])
@@ -196,6 +197,6 @@ def sample(config: ArchConfig) -> ArchConfig:
     )
 
 
-NAMED = tuple(PRESETS[name] for name in ("ecp5", "mid", "mobile", "zcu102", "dense"))
+NAMED = tuple(PRESETS[name] for name in ("ecp5", "mid", "mobile", "zcu102", "kv260", "dense"))
 """Shipped accelerators with at least 512 multiply-accumulates, shown beside those of the
 benchmark."""
