@@ -104,7 +104,10 @@ class Endpoint(wiring.Component):
         m.submodules.receiver = receiver = FrameReceiver()
         m.submodules.sender = sender = FrameSender()
         wiring.connect(m, wiring.flipped(self.o), sender.o)
-        wiring.connect(m, waiting.o, receiver.i)
+        # A register between the block memory and the receiver's logic; bytes are far apart.
+        m.submodules.arrived = arrived = Queue(8, 1)
+        wiring.connect(m, waiting.o, arrived.i)
+        wiring.connect(m, arrived.o, receiver.i)
         m.d.comb += [waiting.i.payload.eq(self.i.payload), waiting.i.valid.eq(self.i.valid)]
         asked, header = receiver.header, sender.header
 
