@@ -1,6 +1,6 @@
 """All parts of the verification."""
 
-from verify import files, lint, mutated, networks, owners, programs, resets, slaves
+from verify import files, lint, mutated, networks, owners, programs, resets, slaves, unknown
 from verify.part import Part
 
 PARTS = (
@@ -11,5 +11,6 @@ PARTS = (
     Part(owners.PART, "a memory between two owners", owners.jobs, 2),
     Part(files.PART, "a file", files.jobs, 24),
     Part(lint.PART, "a reader of an accelerator's Verilog", lint.jobs, 8),
+    Part(unknown.PART, "a Program after random initial values, a register", unknown.jobs, 6),
     Part(mutated.PART, "a mutant", mutated.jobs, 2),
 )

@@ -21,6 +21,7 @@ from sigbit_sim.interp.device import Interp
 from sigbit_sim.memory import MemoryTiming
 from sigbit_sim.random_programs.program import random_inputs, random_program
 from sigbit_sim.rtl.device import RtlDevice
+from sigbit_sim.rtl.native.build import Purpose
 from verify.bare import start
 from verify.configs import CONFIGS
 from verify.mutations import MUTATIONS, Changed, hostile
@@ -52,9 +53,10 @@ def jobs(first: int) -> Iterator[Job]:
             )
 
 
-def opened(which: str, seed: int) -> RtlDevice:
+def opened(which: str, seed: int, purpose: Purpose = Purpose.RUN) -> RtlDevice:
     """A device with a bus that pauses."""
-    return RtlDevice(CONFIGS[which], memory=MemoryTiming(15), stalls=0.1, seed=seed)
+    memory = MemoryTiming(15)
+    return RtlDevice(CONFIGS[which], memory=memory, stalls=0.1, seed=seed, purpose=purpose)
 
 
 def programs(which: str, seed: int, tries: int, tell: Tell) -> list[Row]:
@@ -76,15 +78,15 @@ def programs(which: str, seed: int, tries: int, tell: Tell) -> list[Row]:
     return tally.rows()
 
 
-def judged(device: RtlDevice, changed: Changed, inputs: Inputs) -> str:
+def judged(device: RtlDevice, changed: Changed, inputs: Inputs, limit: int = LIMIT) -> str:
     """Run a Program and say what came of it: done, or a cause; ``equal`` if it was accepted and
     its outputs are those of the interpreter."""
     program, model = changed.program, device.model
     other = changed.result()
     expected = None if changed.registers else accepted(other, inputs)
     before = window_of(other, inputs, 0)
-    run = start(device, other, before, limit=LIMIT, **changed.registers)
-    assert run.clock(LIMIT + SLACK), "a hang: neither done nor stopped"
+    run = start(device, other, before, limit=limit, **changed.registers)
+    assert run.clock(limit + SLACK), "a hang: neither done nor stopped"
     found = run.cause()
     after = run.window()
     assert model.violations == [], model.violations[0]

@@ -18,6 +18,7 @@ from sigbit_sim.interp.device import Interp
 from sigbit_sim.memory import MemoryTiming
 from sigbit_sim.random_programs.program import random_inputs, random_program
 from sigbit_sim.rtl.device import RtlDevice
+from sigbit_sim.rtl.native.build import Purpose
 from sigbit_sim.rtl.native.model import Misbehaviour
 from verify.configs import CONFIGS
 from verify.part import Tally, cause, job
@@ -78,7 +79,9 @@ def misbehaviours(which: str, kind: str, port: int, seed: int, tell: Tell) -> li
     return tally.rows()
 
 
-def opened(which: str, port: int, rng: np.random.Generator) -> RtlDevice:
+def opened(
+    which: str, port: int, rng: np.random.Generator, purpose: Purpose = Purpose.RUN
+) -> RtlDevice:
     """A device that has run a Program, which sets WATCHDOG, for which a reset waits."""
     config = CONFIGS[which]
     device = RtlDevice(
@@ -88,6 +91,7 @@ def opened(which: str, port: int, rng: np.random.Generator) -> RtlDevice:
         seed=int(rng.integers(1 << 32)),
         watchdog=1000,
         max_cycles=100_000,
+        purpose=purpose,
     )
     program = random_program(config, rng, execs=1)
     device.run(program, random_inputs(program, rng))
