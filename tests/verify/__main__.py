@@ -16,6 +16,7 @@ from sigbit.results.files import RowFile
 from sigbit_tools.files import write_text
 from sigbit_tools.toolchain import cache_dir
 from verify.campaign import Book, chosen, rows_of
+from verify.coverage import explained
 from verify.parts import PARTS
 
 COMMAND = 'make verify ARGS="--json results/verification.json"'
@@ -55,7 +56,10 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command goes on", file=sys.stderr)
     print(book.table())
-    for row in book.rows:
+    rows = [explained(row) for row in book.rows]
+    for row in rows:
+        for text in row.get("holes", ()):
+            print(f"\nnot reached by {row['part']}: {text}")
         for text in row["failures"]:
             print(f"\nFAILED {row['part']}, {row['config']}: {text}")
     for part, bins in book.unreached().items():
@@ -64,7 +68,7 @@ def main() -> int:
     if missing:
         print(f"\nnothing was compared: {', '.join(missing)}", file=sys.stderr)
     if options.json:
-        file = RowFile(options.json.stem, tuple(book.rows), {"command": COMMAND})
+        file = RowFile(options.json.stem, tuple(rows), {"command": COMMAND})
         write_text(options.json, json.dumps(file.to_json(), indent=1) + "\n")
     return 1 if book.failed or missing else 0
 

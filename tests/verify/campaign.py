@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from sigbit.campaigns import Job, Outcome, Row, Store
+from verify import coverage
 from verify.mutated import argued
 from verify.part import Part
 
@@ -85,12 +86,14 @@ class Book:
         for name in ("slowest_seconds", "grown_bytes"):
             if name in row:
                 total[name] = max(total.get(name, 0), row[name])
+        if "bitmap" in row:
+            total["bitmap"] = coverage.merged(total.get("bitmap", ""), row["bitmap"])
         if "details" in row:
             total["details"] = total.get("details", []) + row["details"]
 
     @property
     def rows(self) -> list[Row]:
-        """The rows."""
+        """The rows; of coverage, a bitmap."""
         return list(self._rows.values())
 
     def missing(self, parts: Sequence[Part]) -> list[str]:

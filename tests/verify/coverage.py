@@ -29,12 +29,14 @@ from sigbit_sim.rtl.device import RtlDevice
 from sigbit_sim.rtl.native.build import Purpose
 from sigbit_sim.verification.faults import fault_cases
 from sigbit_sim.verification.networks import random_network
+from sigbit_synthesis.emitted import cached_verilog
 from verify import programs, slaves
 from verify.configs import NANO
 from verify.errors import provoke
 from verify.mutations import MUTATIONS, hostile
 from verify.part import Tally, cause, job
 from verify.resets import interrupted
+from verify.waivers import TRIGGER, reason
 
 PART = "coverage"
 COUNT = Purpose.COVERAGE
@@ -236,18 +238,51 @@ def merged(one: str, other: str) -> str:
     return packed(unpacked(one) | unpacked(other))
 
 
-def details(bitmap: str, points: list[Point], waived: np.ndarray) -> list[dict[str, Any]]:
-    """A line for each module: points, points waived, and reached of the others, by kind."""
-    reached = unpacked(bitmap)
-    totals: dict[str, Counter[str]] = {}
-    for point, hit, out in zip(points, reached, waived, strict=True):
-        found = totals.setdefault(point.module, Counter())
-        found[point.kind] += 1
-        if out and not hit:
-            found[f"{point.kind} waived"] += 1
-        found[f"{point.kind} reached"] += bool(hit)
-    names = [f"{kind}{what}" for kind in KINDS for what in ("", " reached", " waived")]
-    return [
-        {"module": module, **{name: found[name] for name in names}}
-        for module, found in sorted(totals.items())
-    ]
+def points() -> tuple[list[Point], list[str]]:
+    """All points of the accelerator, and the class of each that need not be reached, else ""."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "coverage.dat"
+        RtlDevice(NANO, purpose=COUNT).model.coverage(path)
+        found = read(path.read_bytes())[0]
+    lines = cached_verilog(NANO, traced=True).splitlines()
+    return found, [reason(p.kind, p.module, p.name, lines[p.line - 1]) for p in found]
+
+
+def explained(row: Row) -> Row:
+    """The merged row of this part with its bitmap told: ``details``, by module and kind, points
+    and those reached, both without triggers; ``classes``, by reason, points not reached; ``holes``,
+    names of lines and branches not reached that no class has."""
+    bitmap = row.get("bitmap")
+    if not bitmap:
+        return row
+    found, reasons = points()
+    return {k: v for k, v in row.items() if k != "bitmap"} | summary(bitmap, found, reasons)
+
+
+def summary(bitmap: str, found: list[Point], reasons: list[str]) -> dict[str, Any]:
+    """The columns that :func:`explained` adds."""
+    modules: dict[str, Counter[str]] = {}
+    classes: Counter[tuple[str, str]] = Counter()
+    holes: Counter[str] = Counter()
+    for point, hit, why in zip(found, unpacked(bitmap), reasons, strict=True):
+        if why == TRIGGER:
+            continue
+        counts = modules.setdefault(point.module, Counter())
+        counts[point.kind] += 1
+        counts[f"{point.kind} reached"] += bool(hit)
+        if not hit:
+            classes[point.kind, why or "not explained"] += 1
+            if not why and point.kind != "toggle":
+                holes[f"{point.module}, line {point.line}: {point.name}"] += 1
+    names = [f"{kind}{what}" for kind in KINDS for what in ("", " reached")]
+    return {
+        "details": [
+            {"module": module, **{name: counts[name] for name in names}}
+            for module, counts in sorted(modules.items())
+        ],
+        "classes": [
+            {"kind": kind, "reason": why, "points": number}
+            for (kind, why), number in sorted(classes.items())
+        ],
+        "holes": sorted(holes),
+    }

@@ -1,6 +1,18 @@
 """All parts of the verification."""
 
-from verify import files, lint, mutated, networks, owners, programs, resets, slaves, unknown
+from verify import (
+    coverage,
+    files,
+    lint,
+    mutated,
+    networks,
+    owners,
+    programs,
+    proofs,
+    resets,
+    slaves,
+    unknown,
+)
 from verify.part import Part
 
 PARTS = (
@@ -12,5 +24,7 @@ PARTS = (
     Part(files.PART, "a file", files.jobs, 24),
     Part(lint.PART, "a reader of an accelerator's Verilog", lint.jobs, 8),
     Part(unknown.PART, "a Program after random initial values, a register", unknown.jobs, 6),
+    Part(coverage.PART, "a run on a model that counts", coverage.jobs, 1),
+    Part(proofs.PART, "a proof, or a fault that a proof refutes", proofs.jobs, 20),
     Part(mutated.PART, "a mutant", mutated.jobs, 2),
 )
