@@ -7,6 +7,7 @@ from verify import (
     mutated,
     networks,
     owners,
+    plan,
     programs,
     proofs,
     resets,
@@ -18,6 +19,7 @@ from verify.part import Part
 PARTS = (
     Part(networks.PART, "a random network", networks.jobs, 6),
     Part(programs.PART, "a hostile Program", programs.jobs, 4),
+    Part(plan.PART, "a Program of the functional plan, an error", plan.jobs, 4),
     Part(slaves.PART, "a misbehaviour of a slave", slaves.jobs, 45),
     Part(resets.PART, "a soft reset in a run", resets.jobs, 4),
     Part(owners.PART, "a memory between two owners", owners.jobs, 2),

@@ -18,6 +18,7 @@ from verify.configs import NANO
 from verify.mutations import MUTATIONS, hostile
 from verify.part import Part, Tally
 from verify.parts import PARTS
+from verify.plan import FEATURES, bins, features
 
 
 def work(outcome: str, seed: int, tell: Tell) -> list[Row]:
@@ -137,6 +138,17 @@ def test_mutations_change(kind: str, rng: np.random.Generator) -> None:
         changed = result.instructions.tobytes() != program.instructions.tobytes()
         changes += changed or bool(one.registers)
     assert changes >= 10
+
+
+def test_the_plan_is_one_of_programs(rng: np.random.Generator) -> None:
+    """Few random Programs have every feature; bins name a format and a bus."""
+    found: set[str] = set()
+    for _ in range(20):
+        found |= features(random_program(NANO, rng))
+    assert found == set(FEATURES)
+    names = bins("nano")
+    assert len(names) > 2 * len(FEATURES)
+    assert {"STORE, steady, nano", "WATCHDOG, pausing, nano"} < set(names)
 
 
 def test_a_book_adds() -> None:
