@@ -1,4 +1,5 @@
-# make venv | quick | test | test-all | lint | docs | results | demo | clean. ARGS="..." goes to pytest (test) or to sigbit (demo).
+# make venv | quick | test | test-all | verify | lint | docs | results | demo | clean. ARGS="..." goes to pytest (test), to sigbit
+# (demo) or to tests/verify (verify).
 # Nothing has to be installed first but Python >= 3.11, g++, make and perl.
 
 PYTHON ?= python3
@@ -7,7 +8,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help venv quick docs test test-all demo lint results clean
+.PHONY: help venv quick docs test test-all verify demo lint results clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /  make \1	/'
@@ -50,6 +51,9 @@ test: lint docs ## lint, documentation, then every test but those too long for e
 test-all: lint docs ## every test, and those of torch's oldest and newest allowed release (needs several GB of disk)
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 	$(BIN)/python tests/tools/torch_range.py
+
+verify: $(STAMP) ## the verification, measured: fuzzers, lint, X, coverage, proofs, mutants; ARGS="--hours 8" for campaigns
+	PYTHONPATH=tests $(BIN)/python -m verify $(ARGS)
 
 demo: $(STAMP) ## train, quantize, compile and run handwritten digits through the RTL
 	@mkdir -p build

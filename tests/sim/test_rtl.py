@@ -30,13 +30,13 @@ from sigbit_sim.verification.faults import (
     INPUT,
     OUTPUT,
     PIXELS,
-    FaultCase,
     copy_code,
     copy_program,
     fault_cases,
 )
 from sigbit_sim.verification.networks import random_network
 from sigbit_synthesis.emitted import cached_verilog
+from verify.errors import provoke
 
 pytestmark = pytest.mark.sim
 
@@ -236,24 +236,6 @@ def test_timeline_and_feeding(rng: np.random.Generator) -> None:
     assert {index: feed.count for index, feed in device.feeds.items()} == steps
     assert result.counters[0]["COMPUTE_BUSY"] == sum(steps.values())
     assert all(feed.count <= feed.last - feed.first + 1 for feed in device.feeds.values())
-
-
-def provoke(device: RtlDevice, case: FaultCase, port: int = 0) -> DeviceError:
-    """Run `case`, with its faults on `port`, and return the error; the bus is in order
-    afterwards."""
-    model = device.model
-    for fault in case.faults:
-        first, last = (BASES[port] + at // device.config.ports for at in (fault.first, fault.last))
-        model.fault(first, last, fault.response, write=fault.write, port=port)
-    model.hang(Hang(sum(Hang[channel] for channel in case.hang)), port=port)
-    inputs = np.ones((1, *case.program.inputs[0].shape), np.int64)
-    with pytest.raises(DeviceError) as error:
-        device.run(case.program, inputs)
-    assert not isinstance(error.value, HangError)
-    assert device.model is model
-    model.clear_faults()
-    model.hang(Hang.NONE, port=port)
-    return error.value
 
 
 CASES = [case.name for case in fault_cases(NANO)]

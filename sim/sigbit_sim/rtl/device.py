@@ -32,7 +32,7 @@ from sigbit_hw.arch.regs import OFFSET, Cause
 from sigbit_hw.arch.scrub import scrub_program
 from sigbit_sim.memory import PLAIN, Memory, of_ports
 from sigbit_sim.rtl.checkpoint import Checkpoint, Feed, Results
-from sigbit_sim.rtl.native.build import OPTIMIZE, library
+from sigbit_sim.rtl.native.build import OPTIMIZE, Purpose, library
 from sigbit_sim.rtl.native.model import Model, ModelError, Stop
 from sigbit_sim.rtl.netlist import netlist_library
 from sigbit_sim.rtl.observation import activity, feeds, layers_of, timeline
@@ -84,6 +84,8 @@ class RtlDevice:
         Keep the gateware's assertions; slower.
     quick : bool
         Build the gateware's model in a fraction of the time; it runs several times as long.
+    purpose : Purpose
+        Further purpose of the model. One that begins with random values draws them from ``seed``.
     progress : Callable, optional
         Called with a :class:`Progress` every :data:`SLICE` cycles.
     checkpoint : Path, optional
@@ -108,6 +110,7 @@ class RtlDevice:
         verilog: str | None = None,
         asserts: bool = False,
         quick: bool = False,
+        purpose: Purpose = Purpose.RUN,
         progress: Callable[[Progress], None] | None = None,
         checkpoint: Path | None = None,
         checkpoint_seconds: float = 60,
@@ -129,6 +132,9 @@ class RtlDevice:
         self._verilog = verilog
         self._asserts = asserts
         self._quick = quick
+        self._purpose = purpose
+        # 31 bits that are not all 0, which would stand for zeros
+        self._initial = seed % ((1 << 31) - 1) + 1 if purpose is Purpose.UNKNOWN else 0
         self._model: Model | None = None
         self._stopped = False
 
@@ -137,7 +143,7 @@ class RtlDevice:
         """The native model, built and out of reset."""
         if self._model is None:
             self._library = self._build()
-            self._model = Model(self._library, self.config)
+            self._model = Model(self._library, self.config, self._initial)
             self._model.timing(*self._timing)
             self._identify(self._model)
         return self._model
@@ -233,6 +239,7 @@ class RtlDevice:
                 asserts=self._asserts,
                 optimize="-O0" if self._quick else OPTIMIZE,
                 inline=not self._quick,
+                purpose=self._purpose,
             )
         return netlist_library(self.config, self._netlist)
 

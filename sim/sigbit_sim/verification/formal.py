@@ -9,13 +9,14 @@ length, by induction over that number of cycles. Neither passes if the assumptio
 other.
 """
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sysconfig
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from amaranth.back import rtlil
@@ -27,6 +28,8 @@ from sigbit_tools.toolchain import ToolchainError, synth_tool
 RESOURCES = 500_000_000
 """Maximum number of Z3 steps (its ``rlimit``) per query: equal on every machine, unlike seconds.
 The proofs in ``tests/formal`` take up to 37 million."""
+PROOF = "proof.json"
+"""Name of the file with a completed :class:`Proof`."""
 _SCRIPT = """
 read_rtlil design.il
 hierarchy -check -top top
@@ -69,9 +72,10 @@ class PropertyError(AssertionError):
 
 @dataclass(frozen=True)
 class Proof:
-    """A completed proof: ``asserts`` properties over ``cycles`` cycles, or over all runs if
-    ``unbounded``, in ``seconds``."""
+    """A completed proof: ``asserts`` properties of the class ``design`` over ``cycles`` cycles, or
+    over all runs if ``unbounded``, in ``seconds``."""
 
+    design: str
     asserts: int
     cycles: int
     unbounded: bool
@@ -98,13 +102,14 @@ def registers(component: wiring.Component) -> tuple[Fragment, dict[str, Signal]]
 def bmc(design: wiring.Component, cycles: int, folder: Path) -> Proof:
     """Prove every ``Assert`` of ``design`` in the first ``cycles`` cycles of every run.
 
-    Files are written to ``folder``. Raises ``PropertyError`` with a trace if one fails,
-    ``FormalError`` if there is no verdict, ``ToolchainError`` if a tool is missing.
+    Files are written to ``folder``, the proof as :data:`PROOF`. Raises ``PropertyError`` with a
+    trace if one fails, ``FormalError`` if there is no verdict, ``ToolchainError`` if a tool is
+    missing.
     """
     start = time.perf_counter()
     asserts = _compile(design, cycles, folder)
     _solve(folder, cycles, induction=False)
-    return Proof(asserts, cycles, False, time.perf_counter() - start)
+    return _kept(design, asserts, cycles, False, time.perf_counter() - start, folder)
 
 
 def prove(design: wiring.Component, cycles: int, folder: Path) -> Proof:
@@ -119,7 +124,21 @@ def prove(design: wiring.Component, cycles: int, folder: Path) -> Proof:
     asserts = _compile(design, cycles, folder)
     _solve(folder, cycles, induction=False)
     _solve(folder, cycles, induction=True)
-    return Proof(asserts, cycles, True, time.perf_counter() - start)
+    return _kept(design, asserts, cycles, True, time.perf_counter() - start, folder)
+
+
+def _kept(
+    design: wiring.Component,
+    asserts: int,
+    cycles: int,
+    unbounded: bool,
+    seconds: float,
+    folder: Path,
+) -> Proof:
+    """The completed proof, written to its folder."""
+    proof = Proof(type(design).__name__, asserts, cycles, unbounded, round(seconds, 3))
+    (folder / PROOF).write_text(json.dumps(asdict(proof)))
+    return proof
 
 
 def _compile(design: wiring.Component, cycles: int, folder: Path) -> int:

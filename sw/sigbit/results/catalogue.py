@@ -14,6 +14,14 @@ from sigbit.bench.packing import PACKING
 from sigbit.bench.quantization import tables as quant_tables
 from sigbit.bench.quantization.claims import claim_grid, findings, goal_grid
 from sigbit.bench.quantization.plot import accuracies
+from sigbit.bench.verification_tables import (
+    TRIED,
+    class_grid,
+    coverage_grid,
+    lint_grid,
+    module_grid,
+    proof_grid,
+)
 from sigbit.report.tables import Grid
 from sigbit.results.files import Row
 
@@ -67,6 +75,12 @@ TABLES: Mapping[str, Entry] = {
     "exact": Entry(("quantized_models",), import_tables.EXACT.grid),
     "judged": Entry(("judges",), import_tables.JUDGED.grid),
     "speed": Entry(("speed",), quant_tables.SPEED.grid),
+    "tried": Entry(("verification",), TRIED.grid),
+    "proofs": Entry(("verification",), proof_grid),
+    "coverage": Entry(("verification",), coverage_grid),
+    "covered_modules": Entry(("verification",), module_grid),
+    "unreached": Entry(("verification",), class_grid),
+    "lint": Entry(("verification",), lint_grid),
     "demo": Entry(("demo",), lambda rows: result_grid(rows[0])),
     "demo_layers": Entry(("demo",), lambda rows: layer_grid(rows[0])),
 }

@@ -7,10 +7,12 @@ machine's processor (for which the code is compiled).
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
+from enum import Enum
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +28,16 @@ from sigbit_tools.toolchain import (
     verilator_version,
 )
 
+
+class Purpose(Enum):
+    """Purpose of a model, besides its speed: nothing else; starting with random values; counting
+    what it executes."""
+
+    RUN = "run"
+    UNKNOWN = "unknown"
+    COVERAGE = "coverage"
+
+
 _SOURCES = Path(__file__).parent
 _CPP = ("harness.cpp", "archive.h", "axi_memory.h", "memory_timing.h", "trace.h")
 _LIBRARY = "libsigbit.so"
@@ -33,6 +45,24 @@ _RUNTIME = "libverilated.a"
 _TOP = "sigbit_accelerator"
 _APART = ("-fno-inline", "--output-split", "20000", "--output-groups", "4")
 _INLINED = ("--output-split", "60000")
+_FLAGS = {
+    Purpose.RUN: ("--x-assign", "fast", "--x-initial", "fast", "--savable"),
+    Purpose.UNKNOWN: ("--x-assign", "unique", "--x-initial", "unique", "--savable"),
+    Purpose.COVERAGE: (
+        *("--x-assign", "fast", "--x-initial", "fast"),
+        *("--coverage-line", "--coverage-toggle", "--coverage-max-width", "4096"),
+    ),
+}
+"""Verilator's options for each purpose; models that count cannot be saved."""
+
+_INITIAL_VALUE = re.compile(
+    r"^(  reg (?:signed )?(?:\[\d+:\d+\] )?(?!\\\$auto\$)\S+ ?) = [^;]+;$", re.M
+)
+_INITIAL_ZEROS = re.compile(
+    r"^  initial begin : initial_\w+\n    integer i;\n    for .*\n"
+    r"      \S+ ?\[i\] = \d+'[dh]0+;\n  end\n",
+    re.M,
+)
 
 Building = Callable[[str, int, int], None]
 """Called with the work that begins, the steps done and their total; 0 of 0 if unknown."""
@@ -50,16 +80,20 @@ def library(
     asserts: bool = False,
     optimize: str = OPTIMIZE,
     inline: bool = True,
+    purpose: Purpose = Purpose.RUN,
     progress: Building = lambda *_: None,
 ) -> Path:
     """Return the path of the harness's library for `config`, built unless it is cached.
 
     `verilog` replaces the Verilog of the gateware (netlists, tests of planted faults); `asserts`
     keeps the gateware's assertions, which then end a run; `optimize` is the C++ compiler's option;
-    without `inline` the instances of a module share its code. `progress` is called if it is built.
+    without `inline` the instances of a module share its code. For :attr:`Purpose.UNKNOWN`,
+    registers and memories lose their initial values. `progress` is called if it is built.
     Any number of processes may ask at once.
     """
     text = cached_verilog(config, traced=True) if verilog is None else verilog
+    if purpose is Purpose.UNKNOWN:
+        text = without_initial_values(text)
     sources = [(_SOURCES / name).read_text() for name in (*_CPP, "build.py")]
     key = key_of(
         config.digest,
@@ -70,11 +104,12 @@ def library(
         str(asserts),
         optimize,
         str(inline),
+        purpose.value,
         _processor(),
     )
     folder = cached_folder(
         f"rtl-{key}",
-        lambda into: _build(config, text, asserts, optimize, inline, progress, into),
+        lambda into: _build(config, text, asserts, optimize, inline, purpose, progress, into),
     )
     return folder / _LIBRARY
 
@@ -89,12 +124,21 @@ def _processor() -> str:
     return found[0] if found else platform.machine()
 
 
+def without_initial_values(verilog: str) -> str:
+    """Verilog whose registers and memories have no initial values, except memories with contents.
+
+    Registers that Yosys adds to trigger processes are no state, and keep theirs.
+    """
+    return _INITIAL_ZEROS.sub("", _INITIAL_VALUE.sub(r"\1;", verilog))
+
+
 def _build(
     config: ArchConfig,
     verilog: str,
     asserts: bool,
     optimize: str,
     inline: bool,
+    purpose: Purpose,
     progress: Building,
     into: Path,
 ) -> None:
@@ -122,13 +166,9 @@ def _build(
                 "-Wno-fatal",
                 "-Wno-lint",
                 "-O3",
-                "--x-assign",
-                "fast",
-                "--x-initial",
-                "fast",
+                *_FLAGS[purpose],
                 "--assert" if asserts else "--no-assert",
                 "--no-timing",
-                "--savable",
                 *(_INLINED if inline else _APART),
                 "--output-split-cfuncs",
                 "2000",
@@ -156,9 +196,10 @@ def _build(
                 f"-I{root}/include",
                 f"-I{root}/include/vltstd",
                 "-I.",
+                f"-DVM_COVERAGE={int(purpose is Purpose.COVERAGE)}",
                 "harness.cpp",
                 "obj/libVsigbit.a",
-                str(_runtime(work, make, env)),
+                str(_runtime(work, make, env, purpose)),
                 "-pthread",
                 "-o",
                 str(into / _LIBRARY),
@@ -168,12 +209,13 @@ def _build(
         )
 
 
-def _runtime(work: Path, make: list[str], env: dict[str, str]) -> Path:
-    """Verilator's runtime library, which is the same for all models and compiled once."""
+def _runtime(work: Path, make: list[str], env: dict[str, str], purpose: Purpose) -> Path:
+    """Verilator's runtime library, which is the same for all models of a purpose and compiled
+    once."""
     compiler = os.environ.get("CXX") or "g++"
-    key = key_of(
-        repr(verilator_version()), compiler, _processor(), (_SOURCES / "build.py").read_text()
-    )
+    counts = str(purpose is Purpose.COVERAGE)
+    source = (_SOURCES / "build.py").read_text()
+    key = key_of(repr(verilator_version()), compiler, _processor(), source, counts)
 
     def build(into: Path) -> None:
         _call([*make, _RUNTIME], work, env)

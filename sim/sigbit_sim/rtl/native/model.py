@@ -124,7 +124,7 @@ def _load(path: Path) -> ctypes.CDLL:
     handle, u32, u64, i32 = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64, ctypes.c_int
     pointer = ctypes.POINTER(ctypes.c_void_p)
     signatures = {
-        "sb_new": (handle,),
+        "sb_new": (handle, i32),
         "sb_free": (None, handle),
         "sb_memory": (None, handle, i32, ctypes.c_void_p, u64, u64),
         "sb_timing": (None, handle, i32, ctypes.POINTER(_Timing)),
@@ -135,6 +135,7 @@ def _load(path: Path) -> ctypes.CDLL:
         "sb_clear_faults": (None, handle, i32),
         "sb_violations": (u64, handle, i32),
         "sb_violation": (ctypes.c_char_p, handle, i32, u64),
+        "sb_coverage": (i32, handle, ctypes.c_char_p),
         "sb_save": (i32, handle, ctypes.c_char_p),
         "sb_restore": (i32, handle, ctypes.c_char_p),
         "sb_write": (i32, handle, u32, u32, u32),
@@ -161,12 +162,14 @@ class Model:
     path : Path
         The harness's library, built for `config`.
     config : ArchConfig
+    seed : int
+        Of the values that registers and memories without initial ones begin with; 0 for zeros.
     """
 
-    def __init__(self, path: Path, config: ArchConfig) -> None:
+    def __init__(self, path: Path, config: ArchConfig, seed: int = 0) -> None:
         self.config = config
         self._lib = _load(path)
-        self._handle = self._lib.sb_new()
+        self._handle = self._lib.sb_new(seed)
         self._keep: tuple[object, ...] = ()
         self._memories: tuple[NDArray[np.uint8], ...] = ()
 
@@ -248,6 +251,12 @@ class Model:
             for port in range(self.config.ports)
             for i in range(lib.sb_violations(handle, port))
         ]
+
+    def coverage(self, path: Path) -> None:
+        """Write what has been executed so far, in Verilator's format; the model must be built for
+        :attr:`~sigbit_sim.rtl.native.build.Purpose.COVERAGE`."""
+        if not self._lib.sb_coverage(self._handle, str(path).encode()):
+            raise ModelError("this model does not count what it executes")
 
     def save(self, path: Path) -> None:
         """Write the complete simulation to a file: accelerator, memories, trace, and the copies of
