@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sigbit.compiler import compile_graph
 from sigbit.errors import UserError
-from sigbit.flows.budget import Budget, within, within_luts
+from sigbit.flows.budget import Budget, within_luts
 from sigbit.flows.bulk import BulkModel, runtime
 from sigbit.flows.details.tensors import Tensors, measure
 from sigbit.flows.formats import Formats
@@ -24,6 +24,7 @@ from sigbit.flows.quantized import (
     QuantizedNetwork,
     ReconstructionStep,
 )
+from sigbit.flows.recipe import within
 from sigbit.flows.result import Stopwatch
 from sigbit.inputs.accelerators import load_arch
 from sigbit.inputs.networks import FloatNetwork, Model, Network, load_network
@@ -38,14 +39,15 @@ from sigbit.inputs.samples import (
 from sigbit.ir import MODEL_SUFFIX
 from sigbit.quant import PreparedModel, QuantSpec, convert
 from sigbit.quant.post import equalized, fold_batch_norms, post_training, reconstruct
+from sigbit.quant.post.corrections import Corrections
 from sigbit.quant.prepare import check_parameters
 from sigbit.training import reproducible
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.program import Program
 from sigbit_tools.toolchain import cache_dir
 
-RECONSTRUCTION_SAMPLES = 128
-"""Default number of samples for a reconstruction."""
+RECONSTRUCTION_SAMPLES, ACCURACY_SAMPLES = 128, 256
+"""Default numbers of samples for a reconstruction, and for an estimate of accuracy."""
 PROGRAM_SUFFIX = ".sigbit"
 """Suffix of Programs' files."""
 
@@ -87,8 +89,9 @@ def quantize(
     wanted = Network.of(network)
     samples = Calibration.of(calibration)
     formats, budget, post = formats or Formats(), budget or Budget(), post or PostTraining()
-    if samples.images is None and post.reconstruct:
-        samples = replace(samples, images=RECONSTRUCTION_SAMPLES)
+    if samples.images is None and (budget.accuracy is not None or post.reconstruct):
+        most = RECONSTRUCTION_SAMPLES if budget.accuracy is None else ACCURACY_SAMPLES
+        samples = replace(samples, images=most)
     _check(output, formats, budget)
     if samples.bulk:
         runtime()
@@ -115,7 +118,9 @@ def quantize(
             )
         spec = formats.spec(config)
         if budget.of_bits is not None:
-            spec, chosen = within(budget.of_bits, search.graph, search.samples, spec, config, tell)
+            spec, chosen = within(
+                budget.of_bits, search.graph, search.samples, spec, config, search.correct, tell
+            )
         tell(f"searching scales on {len(seen)} samples")
         prepared, attempts = search.final(spec)
         tell("converting to integers")
@@ -216,6 +221,18 @@ class _Search:
             ReconstructionStep(a.name, a.score.agreement, a.score.error, a.kept)
             for a in found.attempts
         )
+
+    def correct(self, found: Corrections, spec: QuantSpec) -> Corrections:
+        """Return ``found`` with the corrections of these steps, except for learning; ``spec`` has
+        the least bits."""
+        post, settings = self._post, self._post.reconstruct
+        if settings is None:
+            return replace(found, bias=post.bias_correction, activation_aware=post.activation_aware)
+        found = replace(found, compensate=settings.compensate)
+        if settings.equalize:
+            self._tell("equalizing activations")
+            found = found.equalized(spec)
+        return found
 
     def measured(self, prepared: PreparedModel) -> Tensors:
         """Return the tensors of ``prepared`` beside those of the float network."""

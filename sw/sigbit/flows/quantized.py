@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from sigbit.errors import UserError
-from sigbit.flows.budget import Budget, ChosenBits, NumberSystem
+from sigbit.flows.budget import Budget, NumberSystem
 from sigbit.flows.details.tensors import Tensors
 from sigbit.flows.formats import Formats
 from sigbit.flows.inspect import InspectedProgram
 from sigbit.flows.program_facts import ProgramFacts
 from sigbit.flows.quality import Agreement, LayerCodes, LayerQuality
+from sigbit.flows.recipe import ChosenBits
 from sigbit.flows.result import Result, plain
 from sigbit.ir.model_file import model_digest
 from sigbit.quant import IntegerModel
@@ -102,7 +103,7 @@ class QuantizedNetwork(Result):
     number_systems : tuple of NumberSystem, optional
         With a budget of LUTs: accelerators that were considered, by ascending error.
     chosen_bits : ChosenBits, optional
-        With a budget of cycles or bytes: the bits of each layer.
+        With a budget of cycles, bytes or accuracy: the bits of each layer, and how they were found.
     reconstruction : tuple of ReconstructionStep, optional
         With reconstruction: the effect of each step.
     quantizers : int

@@ -52,7 +52,11 @@ class CalibrationOptions:
     ]
     images: Annotated[
         int | None,
-        typer.Option(min=1, help="Samples to calibrate with: 32; 128 with --reconstruct."),
+        typer.Option(
+            min=1,
+            help="Samples to calibrate with: 32; 128 with --reconstruct, 256 with a budget of "
+            "accuracy.",
+        ),
     ] = None
     test: Annotated[int, typer.Option(min=1, help="Other samples, to test with.")] = 100
     chunk: Annotated[
@@ -108,10 +112,13 @@ class BudgetOptions:
     budget: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="luts=N|cycles=N|bytes=N",
+            metavar="luts=N|cycles=N|bytes=N|accuracy=POINTS",
             help="luts: search for the array's number system with the least error within so many "
             "LUTs of --target; cycles, bytes: search for the bits of every layer within so many "
-            "cycles, by the cycle model, or bytes of constants. Repeatable.",
+            "cycles, by the cycle model, or bytes of constants; accuracy: for the bits of the "
+            "fewest cycles that lose at most so many percentage points, as far as can be "
+            "estimated without labels. --weights, --acts and --first-last are then the least "
+            "bits. Repeatable.",
         ),
     ] = None
     target: Annotated[
