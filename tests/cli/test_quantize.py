@@ -102,6 +102,25 @@ def test_reconstruction(sigbit, refused, nets):
         assert "leave out" in refused(*base, option)
 
 
+def test_finetuning(sigbit, refused, nets):
+    answer = _quantize(sigbit, "a.sigbit", "--finetune", "2")
+    assert answer.code == 0, answer
+    assert "Fine-tuning, on held-out calibration samples" in answer.out
+    document = json.loads((nets / "q.json").read_text())
+    assert [s["step"] for s in document["reconstruction"]] == ["rounded", "fine-tuned"]
+    assert document["finetune"]["epochs"] == 2
+    assert _quantize(sigbit, "b.sigbit", "--finetune", "2", "--chunk", "5").code == 0
+    assert (nets / "a.sigbit").read_bytes() == (nets / "b.sigbit").read_bytes()
+    both = ("--finetune", "1", "--use-labels", "--reconstruct", "--steps", "2")
+    assert _quantize(sigbit, "c.sigbit", *both, data="labelled.npz").code == 0
+    document = json.loads((nets / "q.json").read_text())
+    assert [s["step"] for s in document["reconstruction"]][-2:] == ["learned", "fine-tuned"]
+    base = ("quantize", *NET, "--calibrate", "x.npy", "-o", "c.sigbit")
+    assert "one label for each sample" in refused(*base, "--finetune", "1", "--use-labels")
+    assert "belongs to --finetune" in refused(*base, "--use-labels")
+    assert "choose one" in refused(*base, "--finetune", "1", "--exact")
+
+
 def test_integer_model_is_what_runs(sigbit, nets):
     assert _quantize(sigbit, "net.sbm").code == 0
     assert _quantize(sigbit, "net.sigbit").code == 0

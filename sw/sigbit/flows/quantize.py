@@ -40,14 +40,16 @@ from sigbit.ir import MODEL_SUFFIX
 from sigbit.quant import PreparedModel, QuantSpec, convert
 from sigbit.quant.post import equalized, fold_batch_norms, post_training, reconstruct
 from sigbit.quant.post.corrections import Corrections
+from sigbit.quant.post.reconstruction.judge import Score
 from sigbit.quant.prepare import check_parameters
 from sigbit.training import reproducible
+from sigbit.training.finetune import fine_tune
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.program import Program
 from sigbit_tools.toolchain import cache_dir
 
-RECONSTRUCTION_SAMPLES, ACCURACY_SAMPLES = 128, 256
-"""Default numbers of samples for a reconstruction, and for an estimate of accuracy."""
+RECONSTRUCTION_SAMPLES, ACCURACY_SAMPLES, TRAINING_SAMPLES = 128, 256, 1024
+"""Default numbers of samples for a reconstruction, an estimate of accuracy, and a fine-tuning."""
 PROGRAM_SUFFIX = ".sigbit"
 """Suffix of Programs' files."""
 
@@ -89,9 +91,8 @@ def quantize(
     wanted = Network.of(network)
     samples = Calibration.of(calibration)
     formats, budget, post = formats or Formats(), budget or Budget(), post or PostTraining()
-    if samples.images is None and (budget.accuracy is not None or post.reconstruct):
-        most = RECONSTRUCTION_SAMPLES if budget.accuracy is None else ACCURACY_SAMPLES
-        samples = replace(samples, images=most)
+    if samples.images is None:
+        samples = replace(samples, images=_images(budget, post))
     _check(output, formats, budget)
     if samples.bulk:
         runtime()
@@ -117,6 +118,8 @@ def quantize(
                 tell,
             )
         spec = formats.spec(config)
+        if post.finetune is not None:
+            spec = replace(spec, weight_scale="learned", act_scale="learned")
         if budget.of_bits is not None:
             spec, chosen = within(
                 budget.of_bits, search.graph, search.samples, spec, config, search.correct, tell
@@ -164,6 +167,15 @@ def quantize(
     )
 
 
+def _images(budget: Budget, post: PostTraining) -> int | None:
+    """Return the default number of calibration samples; None for that of scales alone."""
+    if post.finetune is not None:
+        return TRAINING_SAMPLES
+    if budget.accuracy is not None:
+        return ACCURACY_SAMPLES
+    return None if post.reconstruct is None else RECONSTRUCTION_SAMPLES
+
+
 def _details(program: Program | None, tensors: Tensors | None) -> QuantizationDetails | None:
     if tensors is None:
         return None
@@ -186,6 +198,10 @@ def _check(output: Path | None, formats: Formats, budget: Budget) -> None:
         )
 
 
+def _step(name: str, score: Score, kept: bool) -> ReconstructionStep:
+    return ReconstructionStep(name, score.agreement, score.error, kept)
+
+
 class _Search:
     """The network for the search for scales and bits, and the samples to search on.
 
@@ -205,22 +221,35 @@ class _Search:
             self.graph = equalized(self.graph, self.samples)
 
     def final(self, spec: QuantSpec) -> tuple[PreparedModel, tuple[ReconstructionStep, ...] | None]:
-        """Return the network with the best scales, reconstructed if requested, and the effect of
-        each reconstruction step."""
+        """Return the network with the best scales, reconstructed and fine-tuned if requested, and
+        the effect of each of these steps."""
+        steps: list[ReconstructionStep] = []
         if self._post.reconstruct is None:
-            return self.quantized(spec), None
-        found = reconstruct(
-            self.graph,
-            self.samples,
-            spec,
-            self._post.reconstruct,
-            tell=self._tell,
-            work=cache_dir() / "reconstruction",
-        )
-        return found.prepared, tuple(
-            ReconstructionStep(a.name, a.score.agreement, a.score.error, a.kept)
-            for a in found.attempts
-        )
+            prepared = self.quantized(spec)
+        else:
+            found = reconstruct(
+                self.graph,
+                self.samples,
+                spec,
+                self._post.reconstruct,
+                tell=self._tell,
+                work=cache_dir() / "reconstruction",
+            )
+            prepared = found.prepared
+            steps += [_step(a.name, a.score, a.kept) for a in found.attempts]
+        if self._post.finetune is not None:
+            tuned = fine_tune(
+                prepared,
+                self.graph,
+                self.samples,
+                self._post.finetune,
+                labels=self.samples.labels,
+                tell=self._tell,
+            )
+            prepared = tuned.prepared
+            steps = steps or [_step("rounded", tuned.before, True)]
+            steps.append(_step("fine-tuned", tuned.after, tuned.kept))
+        return prepared, tuple(steps) or None
 
     def correct(self, found: Corrections, spec: QuantSpec) -> Corrections:
         """Return ``found`` with the corrections of these steps, except for learning; ``spec`` has

@@ -152,6 +152,19 @@ class PostTrainingOptions:
             "the float network. Takes minutes; what was cut off goes on when it is run again.",
         ),
     ] = False
+    finetune: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="EPOCHS",
+            help="Train so many epochs afterwards, for the outputs of the float network, without "
+            "labels; kept if it raises agreement with the float network. Takes 1,024 samples if "
+            "--images says nothing else.",
+        ),
+    ] = None
+    use_labels: Annotated[
+        bool, typer.Option("--use-labels", help="With --finetune: learn the samples' labels too.")
+    ] = False
     steps: Annotated[
         int, typer.Option(min=1, help="Steps that --reconstruct learns a block for.")
     ] = 100

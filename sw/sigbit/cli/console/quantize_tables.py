@@ -71,7 +71,7 @@ def _show_reconstruction(result: "QuantizedNetwork") -> None:
     if result.reconstruction is None:
         return
     show_table(
-        "Reconstruction, on held-out calibration samples",
+        f"{result.post.steps}, on held-out calibration samples",
         ["step", "same decision as float", "error of the outputs", ""],
         [
             (

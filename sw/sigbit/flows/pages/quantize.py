@@ -82,7 +82,7 @@ def _reconstruction(found: QuantizedNetwork) -> Iterator[Section]:
         for s in found.reconstruction
     ]
     yield Section(
-        "Reconstruction",
+        found.post.steps,
         table([*columns, Column("kept")], rows),
         "What each step brought, on calibration samples that were held out: it is kept if more "
         "decisions are the float network's.",
