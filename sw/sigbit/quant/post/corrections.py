@@ -32,9 +32,10 @@ class Corrections:
     reference : Reference
         The values that it should have.
     found : Statistics
-        Its tensors on calibration samples.
+        Its tensors on the samples.
     samples : SampleChunks
-        Samples on which corrections are computed.
+        Samples on which corrections are computed. They are those of the statistics: the means of
+        other samples are others.
     bias : bool
         Subtract the mean error of every layer from its bias.
     activation_aware : bool
@@ -57,6 +58,10 @@ class Corrections:
         reference = Reference(graph)
         return cls(graph, reference, observe(reference, samples), samples, **steps)
 
+    def on(self, samples: SampleChunks) -> "Corrections":
+        """The same corrections computed on other samples."""
+        return replace(self, found=observe(self.reference, samples), samples=samples)
+
     def equalized(self, spec: QuantSpec) -> "Corrections":
         """The same corrections of the network with equalized activations, if it has less error
         then, quantized by ``spec``; otherwise these."""
@@ -64,8 +69,7 @@ class Corrections:
         if equal is None:
             return self
         reference = Reference(self.graph, equal.divisors)
-        found = observe(reference, self.samples)
-        other = replace(self, graph=equal.graph, reference=reference, found=found)
+        other = replace(self, graph=equal.graph, reference=reference).on(self.samples)
         wanted = float_outputs(self.graph, self.samples)
         errors = [
             output_error(of.quantized(spec, ()), self.samples, wanted) for of in (self, other)

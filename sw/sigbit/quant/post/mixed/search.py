@@ -8,7 +8,7 @@ over cost; between two of them, the goal is found by bisection.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -33,7 +33,7 @@ from sigbit.quant.strategies.base import weighted_layers
 
 Correct = Callable[[Corrections, QuantSpec], Corrections]
 SAMPLES = 32
-"""Maximum number of samples on which sensitivities are measured and corrections computed."""
+"""Maximum number of samples on which corrections are computed."""
 HELD_OUT = 0.5
 """Share of the samples on which networks are compared; they are not used otherwise."""
 _STEPS = 8
@@ -151,8 +151,7 @@ def mixed_precision(
     held = round(len(samples) * HELD_OUT)
     seen = Part(samples, 0, len(samples) - held)
     unseen = Part(samples, len(samples) - held, len(samples)) if held else seen
-    corrections = replace(Corrections.of(graph, seen), samples=Part(seen, 0, SAMPLES))
-    corrections = correct(corrections, spec)
+    corrections = correct(Corrections.of(graph, Part(seen, 0, SAMPLES)), spec)
     units = Units(corrections.rounded(spec), spec, weights, activations)
     search = _Search(units, corrections, Judge(graph, unseen), cost, tell)
     least = search.price(units.coarsest)

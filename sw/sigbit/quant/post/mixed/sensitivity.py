@@ -11,11 +11,14 @@ from dataclasses import dataclass
 import torch
 
 from sigbit.ir.floating import FloatGraph
+from sigbit.quant.calibration.samples import Part
 from sigbit.quant.post.corrections import Corrections
 from sigbit.quant.post.mixed.units import WEIGHTS, Unit, Units
 from sigbit.quant.post.outputs import float_outputs, output_error
 from sigbit.quant.prepare import PreparedModel
 
+SAMPLES = 16
+"""Maximum number of samples on which sensitivities are measured."""
 Cost = Callable[[PreparedModel], float]
 Tell = Callable[[str, int, int], None]
 """Called with the current activity, the number of steps done and their total number."""
@@ -56,9 +59,10 @@ def sensitivities(
     least: float,
     tell: Tell,
 ) -> tuple[Sensitivity, ...]:
-    """Measure all choices of ``units`` by the outputs of ``graph``, the float network; ``least`` is
-    the cost of the cheapest network."""
-    samples = corrections.samples
+    """Measure all choices of ``units`` by the outputs of ``graph``, the float network, on the first
+    samples; ``least`` is the cost of the cheapest network."""
+    samples = Part(corrections.samples, 0, SAMPLES)
+    corrections = corrections.on(samples)
     wanted = float_outputs(graph, samples)
     finest, coarsest = units.finest, units.coarsest
     floor = output_error(corrections.quantized(units.spec(finest), ()), samples, wanted)
