@@ -6,9 +6,9 @@ gateware.
 
 * From a float network to integers: :func:`check`, :func:`quantize`, or :func:`prepare`, training,
   and :func:`convert`; :class:`Network`, :class:`Calibration`, :class:`QuantSpec`,
-  :class:`Formats`, :class:`Budget`, :class:`PostTraining` and :class:`Reconstruction` say what
-  and how. :func:`train`,
-  :func:`sweep` and :func:`methods` serve configuration files; :func:`load_plugin` adds methods.
+  :class:`Formats`, :class:`Budget`, :class:`PostTraining`, :class:`Reconstruction` and
+  :class:`FineTuning` say what and how. :func:`train`, :func:`sweep` and :func:`methods` serve
+  configuration files; :func:`load_plugin` adds methods.
 * Integer models: :class:`IntegerModel`, :class:`IntegerGraph`, :func:`load_model`,
   :func:`save_model`, :func:`export_model`.
 * Programs: :func:`compile`, :class:`Program`, :func:`load_program`, :func:`inspect`.
@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     )
     from sigbit.training import Machine, load_run
     from sigbit.training import Options as TrainingOptions
+    from sigbit.training.finetune import FineTuning
     from sigbit_hw.arch.config import PRESETS, ArchConfig
     from sigbit_hw.arch.preprocessing import ImagePreprocessing
     from sigbit_hw.arch.program import Program, ProgramError
@@ -85,6 +86,7 @@ _HOMES = MappingProxyType(
         "DeviceError": "sigbit.runtime:DeviceError",
         "EmittedVerilog": "sigbit.flows.arch:EmittedVerilog",
         "ExportedModel": "sigbit.flows.export:ExportedModel",
+        "FineTuning": "sigbit.training.finetune:FineTuning",
         "Formats": "sigbit.flows.formats:Formats",
         "ImageOptions": "sigbit.inputs.images:ImageOptions",
         "ImagePreprocessing": "sigbit_hw.arch.preprocessing:ImagePreprocessing",
@@ -155,6 +157,7 @@ __all__ = [
     "DeviceError",
     "EmittedVerilog",
     "ExportedModel",
+    "FineTuning",
     "Formats",
     "ImageOptions",
     "ImagePreprocessing",

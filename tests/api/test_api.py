@@ -26,6 +26,7 @@ NAMES = [
     "DeviceError",
     "EmittedVerilog",
     "ExportedModel",
+    "FineTuning",
     "Formats",
     "ImageOptions",
     "ImagePreprocessing",

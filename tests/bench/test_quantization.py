@@ -248,10 +248,13 @@ def test_claims() -> None:
 def test_the_cost_of_a_step_in_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quant_speed, "STEPS", 1)
     monkeypatch.setattr(quant_speed, "BATCH", 2)
+    monkeypatch.setattr(quant_speed, "TIMES", 1)
+    monkeypatch.setattr(quant_speed, "CALIBRATION", 2)
     monkeypatch.setattr(quant_speed, "_peaks", lambda kinds, tell: dict.fromkeys(kinds, 1.0))
     row = quant_speed.speed_row(lambda what, count, total: None)
     assert set(row) >= KEYS
     assert row["ratio_float"] > 0
+    assert row["seconds_quantizing"] > 0
     assert quant_claims.findings([row]) == []
     assert len(quant_tables.SPEED.grid([row]).cells) == 1
 

@@ -1,15 +1,16 @@
 """Quantization as a function: budgets, results, and what is refused."""
 
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sigbit.errors import UserError
-from sigbit.flows.budget import LIMITS, Budget, Limit
+from sigbit.flows.budget import Budget, Limit
 from sigbit.flows.formats import Formats
 from sigbit.flows.quantize import quantize
 from sigbit.inputs.networks import Network
@@ -34,7 +35,7 @@ class Net(nn.Module):
 amounts = st.none() | st.integers(1, 10**9)
 
 
-@given(luts=amounts, what=st.sampled_from(LIMITS[1:]), amount=amounts)
+@given(luts=amounts, what=st.sampled_from(("cycles", "bytes")), amount=amounts)
 def test_a_budget_is_what_its_text_says(luts: int | None, what: str, amount: int | None) -> None:
     given = {"luts": luts, what: amount}
     texts = [f"{name}={n}" for name, n in given.items() if n is not None]
@@ -43,16 +44,27 @@ def test_a_budget_is_what_its_text_says(luts: int | None, what: str, amount: int
     assert budget.of_bits == (None if amount is None else Limit(what, amount))
 
 
+@given(st.decimals(0, 100, places=2))
+def test_a_budget_of_accuracy_is_in_points(points: Decimal) -> None:
+    assume(0 < points < 100)
+    budget = Budget.parse([f"accuracy={points}"])
+    assert budget.of_bits == Limit("accuracy", float(points))
+    assert budget.of_bits.unit == "cycles"
+
+
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        (["dsps=3"], "must be luts=N, cycles=N or bytes=N, such as cycles=200000, not dsps=3"),
+        (["dsps=3"], "must be luts=N, cycles=N, bytes=N or accuracy=POINTS, .* not dsps=3"),
+        (["accuracy=-2"], "not accuracy=-2"),
+        (["accuracy=100"], "more than 0 and less than 100, not 100"),
+        (["accuracy=2", "cycles=9"], "one of cycles, of bytes or of accuracy"),
         (["luts=0"], "not luts=0"),
         (["luts=-5"], "not luts=-5"),
         (["cycles="], "not cycles="),
         (["bytes"], "not bytes"),
         (["luts=5", "luts=6"], "luts twice, 5 and 6"),
-        (["cycles=5", "bytes=6"], "one of cycles or of bytes"),
+        (["cycles=5", "bytes=6"], "one of cycles, of bytes or of accuracy"),
     ],
 )
 def test_wrong_budgets(texts: list[str], message: str) -> None:

@@ -1,6 +1,7 @@
 """Import through torch.export: the model's own function, or a report."""
 
 import inspect
+import warnings
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sigbit.frontend import UnsupportedModel, import_model
+from sigbit.frontend.torch_export import graph_from_exported
 from sigbit.ir.floating import BatchNorm, Conv2d, Flatten
 
 
@@ -47,6 +49,49 @@ def randomized(model: nn.Module) -> nn.Module:
             module.running_mean.uniform_(-0.5, 0.5)
             module.running_var.uniform_(0.5, 2)
     return model
+
+
+class Plain(nn.Module):
+    """The operations that the importer takes without a second trace by torch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU6(), nn.Dropout())
+        self.wide, self.tail = nn.Conv2d(8, 8, 1), nn.Linear(16, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        y = F.pad(F.max_pool2d(x, 2), (0, 0, 0, 0, 1, 1))[:, 1:-1]
+        y = torch.cat([torch.relu(self.wide(y)), F.avg_pool2d(x, 2) + y], 1)
+        z = F.adaptive_avg_pool2d(y, 1).flatten(1) + y.mean((2, 3))
+        return self.tail(z)
+
+
+@pytest.mark.parametrize(
+    ("model", "once"),
+    [(Plain(), True), (Everything(), False), (nn.AdaptiveAvgPool2d((2, 3)), False)],
+    ids=["functional", "in place", "decomposed"],
+)
+def test_the_functional_form_is_traced_only_if_there_is_another(
+    model: nn.Module, once: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, traced = torch.randn(2, 3, 16, 16), []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exported = torch.export.export(randomized(model).eval(), (x,))
+    wanted = graph_from_exported(exported, type(model).__name__)
+    again = torch.export.ExportedProgram.run_decompositions
+
+    def tracing(self: torch.export.ExportedProgram, table: dict) -> torch.export.ExportedProgram:
+        traced.append(table)
+        return again(self, table)
+
+    monkeypatch.setattr(torch.export.ExportedProgram, "run_decompositions", tracing)
+    found = import_model(model, x)
+    assert len(traced) == (not once)
+    assert (found.nodes, found.outputs) == (wanted.nodes, wanted.outputs)
+    assert found.parameters.keys() == wanted.parameters.keys()
+    assert all(torch.equal(v, wanted.parameters[k]) for k, v in found.parameters.items())
 
 
 def test_computes_what_the_model_computes(seed: int) -> None:

@@ -276,7 +276,7 @@ def test_other_samples_or_settings_begin_anew(seed: int, tmp_path: Path) -> None
 @given(st.data())
 def test_a_score_beats_another_beyond_chance_only(data: st.DataObject) -> None:
     bits = st.lists(st.sampled_from([0.0, 1.0]), min_size=8, max_size=8)
-    a, b = (Score(tuple(data.draw(bits)), data.draw(st.floats(0, 1))) for _ in range(2))
+    a, b = (Score(tuple(data.draw(bits)), (), data.draw(st.floats(0, 1))) for _ in range(2))
     assert not (a.beats(b) and b.beats(a))
     gained = sum(x > y for x, y in zip(a.same, b.same, strict=True))
     lost = sum(x < y for x, y in zip(a.same, b.same, strict=True))

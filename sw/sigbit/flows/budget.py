@@ -1,38 +1,50 @@
-"""Budget of a network: LUTs of the accelerator, and cycles or bytes of the Program."""
+"""Budget of a network: LUTs of the accelerator; cycles or bytes of the Program, or its accuracy."""
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import product
-from typing import Self
+from typing import Any, Self
 
 from sigbit.bench.number_systems.systems import in_shape
-from sigbit.compiler import compile_graph
 from sigbit.errors import UserError
-from sigbit.flows.formats import act_bits, weight_bits
 from sigbit.flows.progress import Tell
 from sigbit.flows.targets import load_target
 from sigbit.ir.floating import FloatGraph
-from sigbit.quant import PreparedModel, QuantizationError, QuantSpec, convert
+from sigbit.quant import PreparedModel, QuantizationError
 from sigbit.quant.calibration.samples import SampleChunks
-from sigbit.quant.post import choose_number_system, mixed_precision
+from sigbit.quant.post import choose_number_system
+from sigbit.quant.post.mixed import Goal
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.program import Program
 from sigbit_sim.cycles import predict
 from sigbit_synthesis import Target, synthesize
 
-LUTS, CYCLES, BYTES = LIMITS = "luts", "cycles", "bytes"
+LUTS, CYCLES, BYTES, ACCURACY = LIMITS = "luts", "cycles", "bytes", "accuracy"
 
 
 @dataclass(frozen=True)
 class Limit:
-    """At most ``amount`` of ``what``: :data:`CYCLES` or :data:`BYTES` of a Program."""
+    """At most ``amount`` of ``what``: :data:`CYCLES` or :data:`BYTES` of a Program, or percentage
+    points of :data:`ACCURACY` lost, with as few cycles as possible."""
 
     what: str
-    amount: int
+    amount: float
+
+    @property
+    def unit(self) -> str:
+        """What a Program costs: :data:`CYCLES` or :data:`BYTES`."""
+        return BYTES if self.what == BYTES else CYCLES
+
+    @property
+    def goal(self) -> Goal:
+        """The goal of the search for bits."""
+        if self.what == ACCURACY:
+            return Goal(points=self.amount)
+        return Goal(cost=self.amount)
 
     def cost(self, program: Program) -> float:
-        """Return the cost of ``program`` in this unit."""
-        return float(program.image.size if self.what == BYTES else predict(program).cycles)
+        """Return the cost of ``program`` in :attr:`unit`."""
+        return float(program.image.size if self.unit == BYTES else predict(program).cycles)
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,9 @@ class Budget:
         Cycles per run, by the cycle model.
     bytes : int, optional
         Constants of the Program: weights, parameters and instructions.
+    accuracy : float, optional
+        Percentage points of accuracy that may be lost, estimated without labels; with as few cycles
+        as possible.
     target : Target
         Target whose LUTs are counted.
     """
@@ -54,41 +69,49 @@ class Budget:
     luts: int | None = None
     cycles: int | None = None
     bytes: int | None = None
+    accuracy: float | None = None
     target: Target = Target.XCUP
 
     def __post_init__(self) -> None:
-        if self.cycles is not None and self.bytes is not None:
-            raise UserError("--budget: give one of cycles or of bytes, not both")
-        for what in LIMITS:
+        if sum(x is not None for x in (self.cycles, self.bytes, self.accuracy)) > 1:
+            raise UserError("--budget: give one of cycles, of bytes or of accuracy")
+        for what in (LUTS, CYCLES, BYTES):
             limit = getattr(self, what)
             if limit is not None and limit < 1:
                 raise UserError(f"--budget: {what} must be at least 1, not {limit}")
+        if self.accuracy is not None and not 0 < self.accuracy < 100:
+            raise UserError(
+                "--budget: accuracy is in percentage points, more than 0 and less than 100, not "
+                f"{self.accuracy:g}"
+            )
 
     @property
     def of_bits(self) -> Limit | None:
         """The limit within which the bits of the layers are chosen, if there is one."""
-        if self.bytes is not None:
-            return Limit(BYTES, self.bytes)
-        return None if self.cycles is None else Limit(CYCLES, self.cycles)
+        for what in (CYCLES, BYTES, ACCURACY):
+            if (amount := getattr(self, what)) is not None:
+                return Limit(what, amount)
+        return None
 
     @classmethod
     def parse(cls, texts: Sequence[str], target: str | Target = Target.XCUP) -> Self:
-        """Return the budget of ``luts=N``, ``cycles=N`` and ``bytes=N``.
+        """Return the budget of ``luts=N``, ``cycles=N``, ``bytes=N`` and ``accuracy=POINTS``.
 
         Raises :class:`~sigbit.errors.UserError` for anything else, and for a limit that is given
         twice.
         """
-        limits: dict[str, int] = {}
+        limits: dict[str, Any] = {}
         for text in texts:
             what, _, number = text.partition("=")
-            if what not in LIMITS or not number.isdecimal() or not int(number):
+            form = r"\d+(\.\d+)?" if what == ACCURACY else r"0*[1-9]\d*"
+            if what not in LIMITS or not re.fullmatch(form, number, re.ASCII):
                 raise UserError(
-                    "--budget must be luts=N, cycles=N or bytes=N, such as cycles=200000, not "
-                    + text
+                    "--budget must be luts=N, cycles=N, bytes=N or accuracy=POINTS, such as "
+                    f"cycles=200000 or accuracy=1.5, not {text}"
                 )
             if what in limits:
                 raise UserError(f"--budget gives {what} twice, {limits[what]} and {number}")
-            limits[what] = int(number)
+            limits[what] = float(number) if what == ACCURACY else int(number)
         return cls(**limits, target=load_target(target))
 
 
@@ -115,29 +138,6 @@ class NumberSystem:
     luts: float | None
     refused: str
     chosen: bool
-
-
-@dataclass(frozen=True)
-class ChosenBits:
-    """Bits of the layers that change the outputs least within a budget.
-
-    Parameters
-    ----------
-    what : str
-        "cycles" or "bytes".
-    limit : int
-    cost : float
-    error : float
-        Relative squared error of the outputs.
-    bits : mapping
-        Terms of weights and planes of activations, by layer.
-    """
-
-    what: str
-    limit: int
-    cost: float
-    error: float
-    bits: Mapping[str, tuple[int, int]]
 
 
 def within_luts(
@@ -181,29 +181,3 @@ def within_luts(
         )
         for trial in found.trials
     )
-
-
-def within(
-    limit: Limit,
-    graph: FloatGraph,
-    samples: SampleChunks,
-    spec: QuantSpec,
-    config: ArchConfig,
-    tell: Tell,
-) -> tuple[QuantSpec, ChosenBits]:
-    """Return ``spec`` with the bits per layer that change the outputs least within ``limit``, from
-    all pairs that the accelerator has; and the result of the search.
-
-    Every layer is compiled with every pair, so that the search takes one compilation per pair.
-    """
-    count = 0
-
-    def cost(prepared: PreparedModel) -> float:
-        nonlocal count
-        count += 1
-        tell(f"searching bits: {limit.what} of network {count}")
-        return limit.cost(compile_graph(convert(prepared).graph, config))
-
-    pairs = tuple(product(weight_bits(config).values(), act_bits(config).values()))
-    found = mixed_precision(graph, spec, samples, pairs, float(limit.amount), cost)
-    return found.spec, ChosenBits(limit.what, limit.amount, found.cost, found.error, found.bits)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sigbit.compiler import compile_graph
 from sigbit.errors import UserError
-from sigbit.flows.budget import Budget, within, within_luts
+from sigbit.flows.budget import Budget, within_luts
 from sigbit.flows.bulk import BulkModel, runtime
 from sigbit.flows.details.tensors import Tensors, measure
 from sigbit.flows.formats import Formats
@@ -24,6 +24,7 @@ from sigbit.flows.quantized import (
     QuantizedNetwork,
     ReconstructionStep,
 )
+from sigbit.flows.recipe import within
 from sigbit.flows.result import Stopwatch
 from sigbit.inputs.accelerators import load_arch
 from sigbit.inputs.networks import FloatNetwork, Model, Network, load_network
@@ -38,14 +39,17 @@ from sigbit.inputs.samples import (
 from sigbit.ir import MODEL_SUFFIX
 from sigbit.quant import PreparedModel, QuantSpec, convert
 from sigbit.quant.post import equalized, fold_batch_norms, post_training, reconstruct
+from sigbit.quant.post.corrections import Corrections
+from sigbit.quant.post.reconstruction.judge import Score
 from sigbit.quant.prepare import check_parameters
 from sigbit.training import reproducible
+from sigbit.training.finetune import fine_tune
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.program import Program
 from sigbit_tools.toolchain import cache_dir
 
-RECONSTRUCTION_SAMPLES = 128
-"""Default number of samples for a reconstruction."""
+RECONSTRUCTION_SAMPLES, ACCURACY_SAMPLES, TRAINING_SAMPLES = 128, 256, 1024
+"""Default numbers of samples for a reconstruction, an estimate of accuracy, and a fine-tuning."""
 PROGRAM_SUFFIX = ".sigbit"
 """Suffix of Programs' files."""
 
@@ -87,8 +91,8 @@ def quantize(
     wanted = Network.of(network)
     samples = Calibration.of(calibration)
     formats, budget, post = formats or Formats(), budget or Budget(), post or PostTraining()
-    if samples.images is None and post.reconstruct:
-        samples = replace(samples, images=RECONSTRUCTION_SAMPLES)
+    if samples.images is None:
+        samples = replace(samples, images=_images(budget, post))
     _check(output, formats, budget)
     if samples.bulk:
         runtime()
@@ -114,8 +118,12 @@ def quantize(
                 tell,
             )
         spec = formats.spec(config)
+        if post.finetune is not None:
+            spec = replace(spec, weight_scale="learned", act_scale="learned")
         if budget.of_bits is not None:
-            spec, chosen = within(budget.of_bits, search.graph, search.samples, spec, config, tell)
+            spec, chosen = within(
+                budget.of_bits, search.graph, search.samples, spec, config, search.correct, tell
+            )
         tell(f"searching scales on {len(seen)} samples")
         prepared, attempts = search.final(spec)
         tell("converting to integers")
@@ -159,6 +167,15 @@ def quantize(
     )
 
 
+def _images(budget: Budget, post: PostTraining) -> int | None:
+    """Return the default number of calibration samples; None for that of scales alone."""
+    if post.finetune is not None:
+        return TRAINING_SAMPLES
+    if budget.accuracy is not None:
+        return ACCURACY_SAMPLES
+    return None if post.reconstruct is None else RECONSTRUCTION_SAMPLES
+
+
 def _details(program: Program | None, tensors: Tensors | None) -> QuantizationDetails | None:
     if tensors is None:
         return None
@@ -181,6 +198,10 @@ def _check(output: Path | None, formats: Formats, budget: Budget) -> None:
         )
 
 
+def _step(name: str, score: Score, kept: bool) -> ReconstructionStep:
+    return ReconstructionStep(name, score.agreement, score.error, kept)
+
+
 class _Search:
     """The network for the search for scales and bits, and the samples to search on.
 
@@ -200,22 +221,47 @@ class _Search:
             self.graph = equalized(self.graph, self.samples)
 
     def final(self, spec: QuantSpec) -> tuple[PreparedModel, tuple[ReconstructionStep, ...] | None]:
-        """Return the network with the best scales, reconstructed if requested, and the effect of
-        each reconstruction step."""
+        """Return the network with the best scales, reconstructed and fine-tuned if requested, and
+        the effect of each of these steps."""
+        steps: list[ReconstructionStep] = []
         if self._post.reconstruct is None:
-            return self.quantized(spec), None
-        found = reconstruct(
-            self.graph,
-            self.samples,
-            spec,
-            self._post.reconstruct,
-            tell=self._tell,
-            work=cache_dir() / "reconstruction",
-        )
-        return found.prepared, tuple(
-            ReconstructionStep(a.name, a.score.agreement, a.score.error, a.kept)
-            for a in found.attempts
-        )
+            prepared = self.quantized(spec)
+        else:
+            found = reconstruct(
+                self.graph,
+                self.samples,
+                spec,
+                self._post.reconstruct,
+                tell=self._tell,
+                work=cache_dir() / "reconstruction",
+            )
+            prepared = found.prepared
+            steps += [_step(a.name, a.score, a.kept) for a in found.attempts]
+        if self._post.finetune is not None:
+            tuned = fine_tune(
+                prepared,
+                self.graph,
+                self.samples,
+                self._post.finetune,
+                labels=self.samples.labels,
+                tell=self._tell,
+            )
+            prepared = tuned.prepared
+            steps = steps or [_step("rounded", tuned.before, True)]
+            steps.append(_step("fine-tuned", tuned.after, tuned.kept))
+        return prepared, tuple(steps) or None
+
+    def correct(self, found: Corrections, spec: QuantSpec) -> Corrections:
+        """Return ``found`` with the corrections of these steps, except for learning; ``spec`` has
+        the least bits."""
+        post, settings = self._post, self._post.reconstruct
+        if settings is None:
+            return replace(found, bias=post.bias_correction, activation_aware=post.activation_aware)
+        found = replace(found, compensate=settings.compensate)
+        if settings.equalize:
+            self._tell("equalizing activations")
+            found = found.equalized(spec)
+        return found
 
     def measured(self, prepared: PreparedModel) -> Tensors:
         """Return the tensors of ``prepared`` beside those of the float network."""

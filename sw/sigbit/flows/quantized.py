@@ -5,16 +5,18 @@ from pathlib import Path
 from typing import Any
 
 from sigbit.errors import UserError
-from sigbit.flows.budget import Budget, ChosenBits, NumberSystem
+from sigbit.flows.budget import Budget, NumberSystem
 from sigbit.flows.details.tensors import Tensors
 from sigbit.flows.formats import Formats
 from sigbit.flows.inspect import InspectedProgram
 from sigbit.flows.program_facts import ProgramFacts
 from sigbit.flows.quality import Agreement, LayerCodes, LayerQuality
+from sigbit.flows.recipe import ChosenBits
 from sigbit.flows.result import Result, plain
 from sigbit.ir.model_file import model_digest
 from sigbit.quant import IntegerModel
 from sigbit.quant.post import Reconstruction
+from sigbit.training.finetune import FineTuning
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.program import Program
 
@@ -34,6 +36,8 @@ class PostTraining:
     reconstruct : Reconstruction, optional
         Round weights, and learn, for the least error of layers and blocks, as far as that raises
         agreement with the float network.
+    finetune : FineTuning, optional
+        Train the network afterwards, as far as that raises agreement with the float network.
     exact : bool
         Refuse a network that is not quantized, or that has a layer without its codes.
     """
@@ -42,9 +46,20 @@ class PostTraining:
     bias_correction: bool = True
     activation_aware: bool = False
     reconstruct: Reconstruction | None = None
+    finetune: FineTuning | None = None
     exact: bool = False
 
+    @property
+    def steps(self) -> str:
+        """Title of the steps that are measured on held-out samples."""
+        titles = {"Reconstruction": self.reconstruct, "Fine-tuning": self.finetune}
+        return " and ".join(t for t, on in titles.items() if on).capitalize()
+
     def __post_init__(self) -> None:
+        if self.finetune and self.exact:
+            raise UserError(
+                "--exact wants the codes of the model, which --finetune changes: choose one"
+            )
         if self.reconstruct and (self.activation_aware or not self.bias_correction):
             raise UserError(
                 "--reconstruct corrects biases and rounds for the least error of the layers' "
@@ -54,7 +69,7 @@ class PostTraining:
 
 @dataclass(frozen=True)
 class ReconstructionStep:
-    """A step of reconstruction.
+    """A step of reconstruction, or the fine-tuning.
 
     Parameters
     ----------
@@ -102,9 +117,9 @@ class QuantizedNetwork(Result):
     number_systems : tuple of NumberSystem, optional
         With a budget of LUTs: accelerators that were considered, by ascending error.
     chosen_bits : ChosenBits, optional
-        With a budget of cycles or bytes: the bits of each layer.
+        With a budget of cycles, bytes or accuracy: the bits of each layer, and how they were found.
     reconstruction : tuple of ReconstructionStep, optional
-        With reconstruction: the effect of each step.
+        With reconstruction or fine-tuning: the effect of each step.
     quantizers : int
         Quantizers in the float network.
     calibration, test : str

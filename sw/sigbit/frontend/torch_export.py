@@ -20,6 +20,27 @@ from sigbit.ir.floating import FloatGraph
 Batches = Tensor | tuple[Tensor, ...]
 """Batches ``[batch, ...]``, one for each input of a model, or the only one."""
 
+aten = torch.ops.aten
+_KEPT = frozenset(
+    [
+        aten.add.Tensor,
+        aten.avg_pool2d.default,
+        aten.batch_norm.default,
+        aten.cat.default,
+        aten.conv2d.default,
+        aten.dropout.default,
+        aten.flatten.using_ints,
+        aten.hardtanh.default,
+        aten.linear.default,
+        aten.max_pool2d.default,
+        aten.mean.dim,
+        aten.pad.default,
+        aten.relu.default,
+        aten.slice.Tensor,
+    ]
+)
+"""Operations that are their own functional form: nothing in place, nothing to decompose."""
+
 
 def as_tuple(batches: Batches) -> tuple[Tensor, ...]:
     """Return the batches as a tuple."""
@@ -62,7 +83,8 @@ def import_model(
     finally:
         for module, mode in training.items():
             module.training = mode
-    return graph_from_exported(exported, name, cuts)
+    plain = _is_functional(exported)
+    return _graph(exported if plain else _functional(exported, name), name, cuts)
 
 
 def graph_from_exported(
@@ -74,10 +96,26 @@ def graph_from_exported(
     The host continues after the nodes named ``cuts``; without cuts, after the last supported
     operations if it supports all later ones. ``UserError`` for invalid cuts.
     """
+    return _graph(_functional(exported, name), name, cuts)
+
+
+def _is_functional(exported: ExportedProgram) -> bool:
+    """True if a model that was just exported has operations of :data:`_KEPT` only: torch, which
+    traces a model once more for its functional form, would leave them as they are."""
+    return all(
+        node.target in _KEPT
+        or (node.target is aten.adaptive_avg_pool2d.default and list(node.args[1]) == [1, 1])
+        for node in exported.graph.nodes
+        if node.op == "call_function"
+    )
+
+
+def _functional(exported: ExportedProgram, name: str) -> ExportedProgram:
+    """Return the functional form: nothing done in place."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            exported = exported.run_decompositions({})  # functional form: nothing done in place
+            return exported.run_decompositions({})
     except Exception as error:  # whatever an operator of a damaged graph trips over
         reason = str(error).strip().split("\n")[0]
         row = UnsupportedNode(
@@ -88,6 +126,10 @@ def graph_from_exported(
             "export the model again",
         )
         raise UnsupportedModel(name, (row,)) from error
+
+
+def _graph(exported: ExportedProgram, name: str, cuts: Sequence[str]) -> FloatGraph:
+    """Return the float graph of an exported model in functional form."""
     signature = exported.graph_signature
     target_of = {
         **signature.inputs_to_parameters,

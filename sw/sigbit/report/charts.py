@@ -130,6 +130,42 @@ def dots(rows: Sequence[str], parts: Parts, label: str, width: float) -> Markup:
     return _finished(axes, label, width)
 
 
+def tradeoff(
+    costs: Sequence[float],
+    parts: Parts,
+    chosen: int,
+    label: str,
+    values: str,
+    width: float,
+) -> Markup:
+    """Lines over ``costs``, one for each of ``parts``, with the point number ``chosen`` marked;
+    ``label`` and ``values`` name the axes."""
+    axes = axes_of(width, 3.2 if width > NARROW else 2.8)
+    axes.axvline(costs[chosen], color=colour("muted"), linewidth=1.0, linestyle=(0, (4, 3)))
+    for tone, shares in parts:
+        found = [(c, v) for c, v in zip(costs, shares, strict=True) if v is not None]
+        axes.plot(
+            [c for c, _ in found],
+            [v for _, v in found],
+            color=colour(tone),
+            linewidth=1.2,
+            marker="o",
+            markersize=5,
+            markeredgecolor=colour("surface"),
+            markeredgewidth=0.5,
+        )
+        if (mine := shares[chosen]) is not None:
+            axes.scatter([costs[chosen]], [mine], s=90, color=colour(tone), zorder=3)
+    axes.xaxis.set_major_formatter(NUMBER)
+    axes.yaxis.set_major_formatter(PERCENT)
+    axes.xaxis.set_major_locator(MaxNLocator(7 if width > NARROW else 3))
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.set_xlabel(label)
+    axes.set_ylabel(values)
+    axes.grid(linewidth=0.5)
+    return svg(axes, f"{values} over {label}")
+
+
 def roofline(points: Sequence[Point], peak: float, bandwidth: float, width: float) -> Markup:
     """Layers in a log-log plot, under the roofline of ``peak`` multiply-accumulates and
     ``bandwidth`` bytes per cycle; names as far as they fit, the heaviest layers first."""

@@ -1,5 +1,6 @@
 """Cost of a quantized training step: ResNet-20, batch size 128, one CPU thread, compared with the
-float step and with the same network in Brevitas, in one run.
+float step and with the same network in Brevitas, in one run; and of its quantization without
+training, from the module to the prepared network.
 
 Seconds are CPU seconds, and the steps of all three alternate, so that other load on the machine
 matters little and affects all of them; a ratio is the median of the ratios of adjacent steps. Peak
@@ -21,11 +22,13 @@ from torch import Tensor, nn
 
 from sigbit import zoo
 from sigbit.quant import QuantSpec, prepare
+from sigbit.quant.post import post_training
 from sigbit.zoo.resnet_cifar import CifarResNet, PaddedBlock
 from sigbit_tools.stopwatch import Stopwatch
 
 BATCH, STEPS = 128, 12
 BITS = 4
+CALIBRATION, TIMES = 32, 4
 FLOAT, OURS, BREVITAS = "float", "sigbit", "brevitas"
 
 
@@ -147,6 +150,7 @@ def speed_row(tell: Callable[[str, int, int], None]) -> dict[str, Any]:
     torch.set_num_threads(1)
     try:
         seconds = _seconds(kinds, tell)
+        quantizing = _quantizing(tell)
     finally:
         torch.set_num_threads(threads)
     row: dict[str, Any] = {
@@ -163,6 +167,7 @@ def speed_row(tell: Callable[[str, int, int], None]) -> dict[str, Any]:
         "weight_bits": BITS,
         "act_bits": BITS,
         "threads": 1,
+        "seconds_quantizing": quantizing,
         "seconds_step": {k: statistics.median(v) for k, v in seconds.items()},
         "peak_mib": peaks,
         "ratio_float": _ratio(seconds[OURS], seconds[FLOAT]),
@@ -185,6 +190,22 @@ def _seconds(kinds: list[str], tell: Callable[[str, int, int], None]) -> dict[st
             if number >= 2:
                 seconds[kind].append(spent)
     return seconds
+
+
+def _quantizing(tell: Callable[[str, int, int], None]) -> float:
+    """CPU seconds of post-training quantization to 8 bits on :data:`CALIBRATION` images, the least
+    of several times: what else runs on the machine makes them more."""
+    torch.manual_seed(0)
+    network = zoo.build("resnet20").eval()
+    spec = QuantSpec(weight_scale="mse", act_scale="mse", weight_terms=2, act_planes=3)
+    x = torch.randn(CALIBRATION, 3, 32, 32)
+    spent = []
+    for number in range(TIMES):
+        tell("quantizing", number, TIMES)
+        begin = time.process_time()
+        post_training(network, x, spec)
+        spent.append(time.process_time() - begin)
+    return min(spent)
 
 
 def _ratio(a: list[float], b: list[float]) -> float:

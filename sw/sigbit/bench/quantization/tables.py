@@ -124,6 +124,7 @@ SPEED = Table(
         *_several("seconds_step", [(f"{t}, s", n) for t, n in _KINDS], "{:.3f}".format),
         number("sigbit / float", "ratio_float", 2),
         number("sigbit / Brevitas", "ratio_brevitas", 2),
+        number("quantizing to 8 bits, s", "seconds_quantizing", 2),
         *_several("peak_mib", [(f"{t}, peak MiB", n) for t, n in _KINDS], "{:,.0f}".format),
     ),
     lambda r: r["group"] == "speed",

@@ -39,7 +39,10 @@ def quantize(
     from sigbit.inputs.networks import Network
     from sigbit.inputs.samples import Calibration
     from sigbit.quant.post import Reconstruction
+    from sigbit.training.finetune import FineTuning
 
+    if post.use_labels and post.finetune is None:
+        raise UserError("--use-labels belongs to --finetune EPOCHS: add it, or leave both out")
     budget = Budget.parse(search.budget or (), search.target)
     if budget.luts is not None and output.output.suffix == MODEL_SUFFIX and output.json is None:
         raise UserError(
@@ -73,6 +76,7 @@ def quantize(
                 post.bias_correction,
                 post.activation_aware,
                 Reconstruction(steps=post.steps) if post.reconstruct else None,
+                FineTuning(post.finetune, post.use_labels) if post.finetune else None,
                 output.exact,
             ),
             tell=tell,

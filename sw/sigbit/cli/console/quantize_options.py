@@ -52,7 +52,11 @@ class CalibrationOptions:
     ]
     images: Annotated[
         int | None,
-        typer.Option(min=1, help="Samples to calibrate with: 32; 128 with --reconstruct."),
+        typer.Option(
+            min=1,
+            help="Samples to calibrate with: 32; 128 with --reconstruct, 256 with a budget of "
+            "accuracy.",
+        ),
     ] = None
     test: Annotated[int, typer.Option(min=1, help="Other samples, to test with.")] = 100
     chunk: Annotated[
@@ -108,10 +112,13 @@ class BudgetOptions:
     budget: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="luts=N|cycles=N|bytes=N",
+            metavar="luts=N|cycles=N|bytes=N|accuracy=POINTS",
             help="luts: search for the array's number system with the least error within so many "
             "LUTs of --target; cycles, bytes: search for the bits of every layer within so many "
-            "cycles, by the cycle model, or bytes of constants. Repeatable.",
+            "cycles, by the cycle model, or bytes of constants; accuracy: for the bits of the "
+            "fewest cycles that lose at most so many percentage points, as far as can be "
+            "estimated without labels. --weights, --acts and --first-last are then the least "
+            "bits. Repeatable.",
         ),
     ] = None
     target: Annotated[
@@ -144,6 +151,19 @@ class PostTrainingOptions:
             "and scales block by block, without labels; each as far as it raises agreement with "
             "the float network. Takes minutes; what was cut off goes on when it is run again.",
         ),
+    ] = False
+    finetune: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="EPOCHS",
+            help="Train so many epochs afterwards, for the outputs of the float network, without "
+            "labels; kept if it raises agreement with the float network. Takes 1,024 samples if "
+            "--images says nothing else.",
+        ),
+    ] = None
+    use_labels: Annotated[
+        bool, typer.Option("--use-labels", help="With --finetune: learn the samples' labels too.")
     ] = False
     steps: Annotated[
         int, typer.Option(min=1, help="Steps that --reconstruct learns a block for.")

@@ -9,6 +9,7 @@ from sigbit.cli.console.programs import say_program
 if TYPE_CHECKING:
     from sigbit.flows.quality import LayerCodes, LayerQuality
     from sigbit.flows.quantized import QuantizedNetwork
+    from sigbit.flows.recipe import ChosenBits
 
 SHOWN = 60
 """Maximum number of layers in the table; the JSON file holds all."""
@@ -20,6 +21,7 @@ def show_quantized(result: "QuantizedNetwork", arch: str) -> None:
     from sigbit.flows.program_facts import ProgramFacts
 
     _show_systems(result)
+    _show_curve(result)
     _show_reconstruction(result)
     _show_layers(result)
     if result.codes:
@@ -69,7 +71,7 @@ def _show_reconstruction(result: "QuantizedNetwork") -> None:
     if result.reconstruction is None:
         return
     show_table(
-        "Reconstruction, on held-out calibration samples",
+        f"{result.post.steps}, on held-out calibration samples",
         ["step", "same decision as float", "error of the outputs", ""],
         [
             (
@@ -82,6 +84,36 @@ def _show_reconstruction(result: "QuantizedNetwork") -> None:
         ],
         " >>",
     )
+
+
+def _show_curve(result: "QuantizedNetwork") -> None:
+    """Print the networks among which the budget chose."""
+    if (chosen := result.chosen_bits) is None:
+        return
+    show_table(
+        f"{chosen.unit.capitalize()} and accuracy, on {chosen.samples} held-out samples",
+        [chosen.unit, "points lost, estimated", "same decision as float", ""],
+        [
+            (
+                f"{p.cost:,.0f}",
+                f"{p.points:.2f} ± {p.deviation:.2f}",
+                f"{p.agreement:.1%}",
+                "chosen" if p.chosen else "",
+            )
+            for p in chosen.curve
+        ],
+        ">>>",
+    )
+
+
+def _budget_facts(chosen: "ChosenBits") -> "list[tuple[str, object]]":
+    cost = f"{chosen.cost:,.0f}"
+    if chosen.what == chosen.unit:
+        return [("budget", f"{cost} of {chosen.limit:,} {chosen.unit}")]
+    return [
+        ("budget", f"{chosen.points:.2f} of {chosen.limit:g} points of accuracy, estimated"),
+        (chosen.unit, cost),
+    ]
 
 
 def _show_layers(result: "QuantizedNetwork") -> None:
@@ -129,7 +161,7 @@ def _show_quality(result: "QuantizedNetwork") -> None:
         facts.append(("quantizers in the model", result.quantizers))
     facts += [("calibrated on", result.calibration), ("tested on", result.test)]
     if chosen is not None:
-        facts.append(("budget", f"{chosen.cost:,.0f} of {chosen.limit:,} {chosen.what}"))
+        facts += _budget_facts(chosen)
     facts.append(("float and quantized agree", f"{quality.agreement:.1%}"))
     if quality.accuracy_float is not None and quality.accuracy_quantized is not None:
         facts += [

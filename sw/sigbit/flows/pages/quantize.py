@@ -7,6 +7,7 @@ from sigbit.flows.pages.execution import cards, execution
 from sigbit.flows.pages.identity import FOOTER, provenance
 from sigbit.flows.pages.memory import memory
 from sigbit.flows.pages.numbers import numbers
+from sigbit.flows.pages.recipe import recipe
 from sigbit.flows.quantized import QuantizedNetwork
 from sigbit.report import sections
 from sigbit.report.components import Card, Column, badge, table
@@ -19,13 +20,13 @@ def page(found: QuantizedNetwork, command: str) -> str:
     that reproduces it."""
     details = found.details
     assert details is not None
-    parts = [sections.headline(_cards(found)), *_accuracy(found)]
+    parts = [sections.headline(_cards(found)), *_accuracy(found), *recipe(found.chosen_bits)]
     if details.program is not None:
         parts += execution(details.program)
     parts += numbers(details.tensors)
     if details.program is not None:
         parts.append(memory(details.program))
-    parts += [*_reconstruction(found), *_bits(found), _layers(found)]
+    parts += [*_reconstruction(found), _layers(found)]
     if found.codes:
         parts.append(exactness(found.codes))
     facts = {
@@ -81,23 +82,10 @@ def _reconstruction(found: QuantizedNetwork) -> Iterator[Section]:
         for s in found.reconstruction
     ]
     yield Section(
-        "Reconstruction",
+        found.post.steps,
         table([*columns, Column("kept")], rows),
         "What each step brought, on calibration samples that were held out: it is kept if more "
         "decisions are the float network's.",
-    )
-
-
-def _bits(found: QuantizedNetwork) -> Iterator[Section]:
-    if (chosen := found.chosen_bits) is None:
-        return
-    columns = [Column("layer"), Column("weight terms", number=True)]
-    columns.append(Column("activation planes", number=True))
-    yield Section(
-        "Bits within the budget",
-        table(columns, [(name, *pair) for name, pair in chosen.bits.items()]),
-        f"{chosen.cost:,.0f} of at most {chosen.limit:,} {chosen.what}, with a relative squared "
-        f"error of the outputs of {chosen.error:.4g}.",
     )
 
 

@@ -4,7 +4,8 @@ training.
 ``pipeline`` folds, equalizes, searches scales and corrects biases; ``reconstruction`` learns
 rounding from unlabelled samples; ``transform`` turns layers into pairs that need fewer bits
 (``linear_transforms``, ``rate_distortion``); ``mixed`` chooses the bits of every layer within a
-budget, ``number_systems`` the array's formats.
+budget, ``number_systems`` the array's formats. ``corrections`` are what all of them apply after
+rounding.
 """
 
 from sigbit.quant.post.equalization import equalize as equalized

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from sigbit.errors import QuantizationError
 from sigbit.ir.floating import FloatGraph
 from sigbit.quant.calibration.samples import Calibration, as_chunks
-from sigbit.quant.post.mixed import float_outputs, output_error
+from sigbit.quant.post.outputs import float_outputs, output_error
 from sigbit.quant.prepare import PreparedModel
 from sigbit_hw.arch.config import ArchConfig
 

@@ -7,22 +7,16 @@ from torch import Tensor, nn
 
 from sigbit.frontend import import_model
 from sigbit.ir.floating import FloatGraph
-from sigbit.quant.calibration.reference import Reference
 from sigbit.quant.calibration.samples import (
     Calibration,
     SampleChunks,
     as_chunks,
     micro_batches,
 )
-from sigbit.quant.calibration.statistics import observe
-from sigbit.quant.post.activation_aware import ActivationAwareScales
-from sigbit.quant.post.correction import BiasCorrection
+from sigbit.quant.post.corrections import Corrections
 from sigbit.quant.post.equalization import equalize as equalized
 from sigbit.quant.post.folding import fold_batch_norms
-from sigbit.quant.post.reconstruction.blocks import singles
-from sigbit.quant.post.reconstruction.walk import Step, Walk, go
-from sigbit.quant.post.uses import Uses
-from sigbit.quant.prepare import PreparedModel, check_parameters, prepare_calibrated
+from sigbit.quant.prepare import PreparedModel, check_parameters
 from sigbit.quant.spec import QuantSpec
 
 
@@ -65,18 +59,10 @@ def post_training(
     graph = fold_batch_norms(graph)
     if equalize:
         graph = equalized(graph, samples)
-    found = observe(graph, samples)
-    prepared = prepare_calibrated(graph, spec, found).eval()
-    steps: list[Step] = []
-    if activation_aware:
-        steps.append(ActivationAwareScales(bias_takes_means=correct_bias))
-    if correct_bias:
-        steps.append(BiasCorrection(Uses(prepared), found.means))
-    if steps:
-        blocks = singles(prepared.plan)
-        with Walk(prepared, Reference(graph), samples, blocks, targets=False) as walk:
-            go(walk, steps)
-    return prepared
+    corrections = Corrections.of(
+        graph, samples, bias=correct_bias, activation_aware=activation_aware
+    )
+    return corrections.quantized(spec)
 
 
 def _example(samples: SampleChunks) -> tuple[Tensor, ...]:

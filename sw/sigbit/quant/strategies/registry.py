@@ -10,6 +10,7 @@ from sigbit.quant.strategies.batch_statistics import BatchStatistics
 from sigbit.quant.strategies.cluster import ClusterRegularization
 from sigbit.quant.strategies.deep_projection import DeepProjection
 from sigbit.quant.strategies.distillation import Distillation
+from sigbit.quant.strategies.frozen_teacher import FrozenTeacher
 from sigbit.quant.strategies.gradient_quantization import GradientQuantization
 from sigbit.quant.strategies.incremental import Incremental
 from sigbit.quant.strategies.jarn import Jarn
@@ -23,6 +24,7 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "cluster": ClusterRegularization,
     "deep_projection": DeepProjection,
     "distillation": Distillation,
+    "frozen_teacher": FrozenTeacher,
     "gradient_quantization": GradientQuantization,
     "incremental": Incremental,
     "jarn": Jarn,

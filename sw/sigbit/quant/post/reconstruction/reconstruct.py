@@ -21,8 +21,8 @@ from sigbit.quant.calibration.samples import (
     micro_batches,
 )
 from sigbit.quant.calibration.statistics import Statistics, observe
-from sigbit.quant.layers.layer import QuantLayer
 from sigbit.quant.post.correction import BiasCorrection
+from sigbit.quant.post.corrections import settle
 from sigbit.quant.post.folding import fold_batch_norms
 from sigbit.quant.post.reconstruction.blocks import Block, joined
 from sigbit.quant.post.reconstruction.judge import Judge, Score
@@ -207,10 +207,10 @@ class _Attempts:
     ) -> tuple[PreparedModel, Score]:
         """Quantize the network anew; return it with its score."""
         prepared = prepare_calibrated(setup.graph, self._spec, setup.found).eval()
-        _settle(prepared)
+        settle(prepared)
         stands = self.progress.load(name, prepared)
         if (known := stands.get("score")) is not None:
-            return prepared, Score(tuple(known[0]), known[1])
+            return prepared, Score(*map(tuple, known[:2]), known[2])
         blocks, uses = joined(prepared.plan), Uses(prepared)
         steps: list[Step] = [ErrorCompensation(uses)] if compensate else []
         steps.append(BiasCorrection(uses, setup.found.means))
@@ -228,19 +228,8 @@ class _Attempts:
         with Walk(prepared, setup.reference, self._seen, blocks, targets) as walk:
             go(walk, steps, stands.get("blocks", 0), after)
         score = self._judge(prepared)
-        self.progress.save(name, prepared, score=(score.same, score.error))
+        self.progress.save(name, prepared, score=(score.same, score.lost, score.error))
         return prepared, score
-
-
-def _settle(prepared: PreparedModel) -> None:
-    """Fix the scales of weights, regardless of later changes of the weights."""
-    for p in prepared.plan.layers:
-        module = prepared.quant_module(p.name)
-        if not isinstance(module, QuantLayer):
-            continue
-        quantizer = module.weight_quantizer
-        if quantizer is not None and quantizer.rule.tracks and quantizer.folded:
-            quantizer.give(quantizer.scale(module.kernel_of_method()).detach())
 
 
 def _work(block: Block) -> int:

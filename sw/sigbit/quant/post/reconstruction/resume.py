@@ -14,7 +14,7 @@ from sigbit.quant.calibration.samples import SampleChunks, micro_batches
 from sigbit.quant.prepare import PreparedModel
 from sigbit_tools.files import replacing
 
-_VERSION = 1
+_VERSION = 2
 
 
 def digest_of(graph: FloatGraph, samples: SampleChunks, *settings: object) -> str:

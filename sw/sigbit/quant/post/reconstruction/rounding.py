@@ -10,6 +10,8 @@ a fraction of the mean variance is added to its diagonal.
 The grid and its scales are the layer's own, as the requantizer will use them.
 """
 
+from collections.abc import Collection
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -33,14 +35,16 @@ _BLOCK = 64
 
 class ErrorCompensation(Step):
     """Rounds the weights of layers whose weights are used once and lie on the grids "esb" and
-    "uniform"."""
+    "uniform"; those of the layers ``only``, if given."""
 
-    def __init__(self, uses: Uses) -> None:
-        self._uses = uses
+    def __init__(self, uses: Uses, only: Collection[str] | None = None) -> None:
+        self._uses, self._only = uses, only
 
     @torch.no_grad()
     def layer(self, site: LayerSite) -> None:
         """Round the weights of the layer's first source."""
+        if self._only is not None and site.plan.name not in self._only:
+            return
         source, module = site.plan.sources[0], site.module
         inputs = source.channels // source.groups * source.kernel[0] * source.kernel[1]
         if not self._uses.weight_is_free(site.plan, module) or inputs > MOST_INPUTS:
