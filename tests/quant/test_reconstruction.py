@@ -176,25 +176,22 @@ def test_every_step_helps(digits: tuple[FloatGraph, Tensor, Tensor]) -> None:
 def test_learning_lowers_the_error_of_the_blocks(
     digits: tuple[FloatGraph, Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On all samples, from plain rounding. What that does to the network's error on others differs
-    from one float network to the next by more than a test can rely on."""
+    """On all samples, from plain rounding: no block gets worse, and some get better, whatever the
+    float network."""
     graph, x, _ = digits
     spec = replace(SPEC, first_last_terms=1, wide_head=False)
     learn = learning.BlockLearning.block
     losses = []
 
     def watched(step: learning.BlockLearning, site: BlockSite) -> None:
-        samples = list(range(site.walk.samples))
-        with torch.no_grad():
-            before = float(learning._loss(site, samples))
+        before = learning._loss_of_all(site, 16)
         learn(step, site)
-        with torch.no_grad():
-            losses.append((before, float(learning._loss(site, samples))))
+        losses.append((before, learning._loss_of_all(site, 16)))
 
     monkeypatch.setattr(learning.BlockLearning, "block", watched)
     reconstruct(graph, x, spec, Reconstruction(False, False, True, judge=False))
-    before, after = (sum(each) for each in zip(*losses, strict=True))
-    assert after < before, losses
+    assert all(after <= before * (1 + 1e-6) for before, after in losses), losses
+    assert any(after < 0.9 * before for before, after in losses), losses
 
 
 @pytest.mark.parametrize("limit", [None, 6.0])

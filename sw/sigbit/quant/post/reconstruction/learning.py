@@ -37,7 +37,8 @@ _FLAT_BIAS = 0.25
 
 
 class BlockLearning(Step):
-    """Trains each block for ``steps`` steps of Adam, with a cosine learning rate schedule.
+    """Trains each block for ``steps`` steps of Adam, with a cosine learning rate schedule. A block
+    whose loss on all samples is not lower afterwards keeps its former parameters.
 
     Parameters
     ----------
@@ -61,6 +62,10 @@ class BlockLearning(Step):
         with _learning(model, site.block, self._uses, site.values([0])) as parameters:
             if not parameters:
                 return
+            size = sum(math.prod(p.shape) for p in site.block.plans)
+            batch = min(site.walk.samples, BATCH, max(LEAST_BATCH, ELEMENTS // size))
+            former = [p.value.detach().clone() for p in parameters]
+            before = _loss_of_all(site, batch)
             random = torch.Generator().manual_seed(site.number)
             layers = [_layer_of(model, p.name) for p in site.block.layers]
             inner = [m for m in layers if m.plan.name not in site.block.gives and not m.follows]
@@ -68,17 +73,23 @@ class BlockLearning(Step):
             for module in inner:
                 module.relaxations.append(drop)
             try:
-                self._train(site, parameters, random)
+                self._train(site, parameters, batch, random)
             finally:
                 for module in inner:
                     module.relaxations.remove(drop)
+            if not _loss_of_all(site, batch) < before:
+                with torch.no_grad():
+                    for parameter, value in zip(parameters, former, strict=True):
+                        parameter.value.copy_(value)
 
     def _train(
-        self, site: BlockSite, parameters: "list[_Parameter]", random: torch.Generator
+        self,
+        site: BlockSite,
+        parameters: "list[_Parameter]",
+        batch: int,
+        random: torch.Generator,
     ) -> None:
         count = site.walk.samples
-        size = sum(math.prod(p.shape) for p in site.block.plans)
-        batch = min(count, BATCH, max(LEAST_BATCH, ELEMENTS // size))
         optimizer = _Adam(parameters)
         for step in range(self._steps):
             chosen = torch.randperm(count, generator=random)[:batch].sort().values.tolist()
@@ -86,6 +97,14 @@ class BlockLearning(Step):
                 loss = _loss(site, chosen)
             loss.backward()
             optimizer.step(0.5 * (1 + math.cos(math.pi * step / self._steps)))
+
+
+@torch.no_grad()
+def _loss_of_all(site: BlockSite, batch: int) -> float:
+    """Mean loss over all samples, ``batch`` at a time."""
+    parts = torch.arange(site.walk.samples).split(batch)
+    total = sum(len(part) * float(_loss(site, part.tolist())) for part in parts)
+    return total / site.walk.samples
 
 
 def _loss(site: BlockSite, samples: list[int]) -> Tensor:
