@@ -16,7 +16,7 @@ from sigbit.bench.quantization import tables as quant_tables
 from sigbit.bench.quantization.cases import QuantCase, quant_cases, trial
 from sigbit.bench.quantization.means import means
 from sigbit.bench.quantization.plot import accuracies
-from sigbit.bench.quantization.post_training import post_cases
+from sigbit.bench.quantization.post_training import MIXED, post_cases
 from sigbit.bench.quantization.rates import compared, rate_row
 from sigbit.bench.quantization.runs import plan
 from sigbit.campaigns import Campaign, Store, open_workers
@@ -72,17 +72,21 @@ def test_post_training_cases() -> None:
     nets = {c.case.net for c in found}
     assert len(nets) == 6
     assert {(c.case.net, c.strategy) for c in found} >= set(
-        product(nets, ("rounded", "reconstructed"))
+        product(nets, ("rounded", "reconstructed", MIXED))
     )
     assert {c.strategy for c in found if c.case.net == "resnet20"} == {
         "rounded", "activation-aware", "equalized", "compensated", "learned", "reconstructed",
+        MIXED,
     }  # fmt: skip
     assert all((c.recipe is None) == (c.strategy in ("rounded", "activation-aware")) for c in found)
-    assert all(c.recipe.judge == (c.strategy == "reconstructed") for c in found if c.recipe)
+    judged = ("reconstructed", MIXED)
+    assert all(c.recipe.judge == (c.strategy in judged) for c in found if c.recipe)
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("strategy", ["rounded", "compensated"])
+@pytest.mark.parametrize(
+    "strategy", ["rounded", "compensated", pytest.param(MIXED, marks=pytest.mark.long)]
+)
 def test_a_post_training_row(strategy: str, data_dir: Path, tmp_path: Path) -> None:
     case = next(c for c in post_cases() if (c.case.net, c.strategy) == ("ds_cnn", "rounded"))
     (row,) = rounded(
@@ -93,6 +97,7 @@ def test_a_post_training_row(strategy: str, data_dir: Path, tmp_path: Path) -> N
     assert 0.5 < row["accuracy"] <= 1
     assert row["passes"] < 2
     assert len(row["quantizing_cpu_seconds"]) == 2
+    assert (row["curves"] is None) == (strategy != MIXED)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from quant.graphs import GRAPHS, Builder
 from quant.test_operations import check, inputs
-from sigbit.ir.floating import BatchNorm, Conv2d, FloatGraph
+from sigbit.ir.floating import BatchNorm, Conv2d, FloatGraph, Relu
 from sigbit.quant import QuantSpec
 from sigbit.quant.numbers.grid import LevelGrid, dequantize, quantize
 from sigbit.quant.numbers.scales import dda_scale, mse_scale, range_scale
@@ -78,6 +78,24 @@ def test_bias_correction_restores_means(seed: int) -> None:
         got = post_training(graph, x, spec, correct_bias=correct)(*x)[0].detach()
         errors.append(float((got.mean((0, 2, 3)) - want).norm()))
     assert errors[1] < errors[0] / 4
+
+
+@pytest.mark.parametrize("limit", [None, 6.0])
+def test_means_behind_a_relu_are_restored_too(limit: float | None, seed: int) -> None:
+    """Also of channels that are mostly below half a level, which would become 0."""
+    torch.manual_seed(seed)
+    graph = separable(seed, limit)
+    x = inputs(graph, 32)
+    wanted = evaluated(graph, x)
+    spec = QuantSpec(weight_scale="mse", act_scale="mse", first_last_terms=1)
+    errors = []
+    for correct in (False, True):
+        levels = post_training(graph, x, spec, correct_bias=correct).levels(*x)
+        (relu, *_) = (n.name for n in graph.nodes if isinstance(n, Relu))
+        got = levels[relu].levels.detach().mean((0, 2, 3))
+        want = (wanted[relu] / levels[relu].scale).mean((0, 2, 3))
+        errors.append((got - want).abs())
+    assert float(errors[1].max()) < 0.03 < float(errors[0].max())
 
 
 @pytest.mark.parametrize("equalized", [False, True])

@@ -1,5 +1,6 @@
 """Quantization of the trained networks without training: rounding, each ingredient of
-reconstruction on its own, and all of them.
+reconstruction on its own, and all of them; and the automatic choice of bits within
+:data:`POINTS` of accuracy.
 
 Networks whose data have no training split are calibrated on one half of the samples and tested on
 the other, and vice versa; the others are calibrated on training samples and tested on all test
@@ -9,7 +10,7 @@ samples. Labels are used only to count correct answers.
 import math
 import resource
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -26,7 +27,8 @@ from sigbit.inputs.samples import Samples
 from sigbit.ir.convolution import row_major_convolutions
 from sigbit.ir.integer import Conv, IntegerGraph
 from sigbit.quant import IntegerModel, PreparedModel, QuantSpec, convert
-from sigbit.quant.post import Reconstruction, post_training, reconstruct
+from sigbit.quant.post import Reconstruction, mixed_precision, post_training, reconstruct
+from sigbit.quant.post.mixed import Goal
 from sigbit_hw.arch.config import PRESETS
 from sigbit_tools.stopwatch import Stopwatch
 
@@ -34,6 +36,11 @@ GROUP = "post-training"
 SAMPLES: Mapping[str, int] = MappingProxyType({"imagenet": 128, "cifar10-jpeg": 256})
 """Number of calibration samples by data set; for other data sets that of CIFAR-10."""
 ROUNDED, AWARE, ALL = "rounded", "activation-aware", "reconstructed"
+POINTS = 2.0
+"""Percentage points of accuracy, estimated without labels, within which bits are chosen."""
+MIXED = f"mixed, {POINTS:g} points"
+MIXED_SAMPLES = 256
+"""Number of calibration samples for it; half of them compare networks."""
 ALONE: Mapping[str, Reconstruction] = MappingProxyType(
     {
         "equalized": Reconstruction(compensate=False, learn=False, judge=False),
@@ -67,21 +74,24 @@ class PostCase:
     @property
     def samples(self) -> int:
         """Number of calibration samples."""
+        if self.strategy == MIXED:
+            return MIXED_SAMPLES
         return SAMPLES.get(self.case.dataset, SAMPLES["cifar10-jpeg"])
 
     @property
     def recipe(self) -> Reconstruction | None:
         """The reconstruction to attempt; None for plain rounding."""
-        return ALONE.get(self.strategy, Reconstruction() if self.strategy == ALL else None)
+        everything = Reconstruction() if self.strategy in (ALL, MIXED) else None
+        return ALONE.get(self.strategy, everything)
 
 
 def post_cases() -> list[PostCase]:
-    """All trained networks at 4 bits, rounded and reconstructed; the ingredients for two. Small
-    networks come first."""
+    """All trained networks at 4 bits, rounded and reconstructed, and with bits of their own; the
+    ingredients for two. Small networks come first."""
     trained = [c for c in CASES if c.checkpoint and c.bits == 4]
     sizes = {c.net: zoo.entry(c.net).input_shape[-1] for c in trained}
     trained.sort(key=lambda c: sizes[c.net])
-    plain = [PostCase(c, s) for c in trained for s in (ROUNDED, ALL)]
+    plain = [PostCase(c, s) for c in trained for s in (ROUNDED, ALL, MIXED)]
     others = (AWARE, *ALONE)
     return plain + [PostCase(c, s) for c in trained if c.net in CONTROLS for s in others]
 
@@ -126,11 +136,12 @@ def post_row(
     images: int | None,
     work: Path | None,
     measure: Callable[[IntegerModel, Tensor], Mapping[str, Any]],
+    cost: Callable[[PreparedModel], float],
     tell: Callable[[str, int, int], None],
 ) -> dict[str, Any]:
     """Top-1 accuracy of the float and the integer network, and how often they agree, together with
-    the results of ``measure`` for the first half's integer network. Raises ``RuntimeError`` if
-    prepared and integer model differ."""
+    the results of ``measure`` for the first half's integer network. ``cost`` is what a choice of
+    bits minimizes. Raises ``RuntimeError`` if prepared and integer model differ."""
     case, spent = post.case, Stopwatch()
     model = zoo.build(case.net).eval()
     zoo.load_checkpoint(model, data / "checkpoints" / case.checkpoint)
@@ -138,14 +149,16 @@ def post_row(
         PRESETS[case.preset], weight_scale="mse", act_scale="mse", **PRECISION[case.bits]
     )
     counts = {"images": 0, "float": 0, "quantized": 0, "agree": 0}
-    seconds, attempts = [], []
+    seconds, attempts, curves = [], [], []
     found: dict[str, Any] = {}
     halves = _halves(post, data, images)
     for half in halves:
         quantizing = Stopwatch()
-        prepared, steps = _quantized(post, model, half.seen, spec, work, tell)
+        chosen, curve = _bits(post, model, half.seen, spec, cost, tell)
+        prepared, steps = _quantized(post, model, half.seen, chosen, work, tell)
         seconds.append(quantizing.read()["cpu_seconds"])
         attempts.append(steps)
+        curves.append(curve)
         integer = convert(prepared)
         if not found:
             found = {
@@ -176,6 +189,7 @@ def post_row(
         "images_test": counts["images"],
         "halves": len(halves),
         "recipe": attempts,
+        "curves": curves if post.strategy == MIXED else None,
         "quantizing_cpu_seconds": seconds,
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         **found,
@@ -188,6 +202,42 @@ def post_row(
         "digest": post.digest(images),
         **spent.read(),
     }
+
+
+def _bits(
+    post: PostCase,
+    model: nn.Module,
+    seen: Samples,
+    spec: QuantSpec,
+    cost: Callable[[PreparedModel], float],
+    tell: Callable[[str, int, int], None],
+) -> tuple[QuantSpec, list[dict[str, Any]]]:
+    """The bits of every layer, and the networks among which they were chosen; for other strategies
+    ``spec`` itself."""
+    if post.strategy != MIXED:
+        return spec, []
+    found = mixed_precision(
+        model,
+        spec,
+        seen,
+        (spec.weight_terms, spec.byte_terms),
+        range(spec.act_planes, spec.byte_planes + 1),
+        Goal(points=POINTS),
+        cost,
+        correct=lambda c, least: replace(c, compensate=True).equalized(least),
+        tell=tell,
+    )
+    return found.spec, [
+        {
+            "cost": p.cost,
+            "points": p.score.points,
+            "deviation": p.score.points_deviation,
+            "agreement": p.score.agreement,
+            "chosen": p is found.chosen,
+            "bits": dict(p.bits),
+        }
+        for p in found.curve
+    ]
 
 
 def _quantized(

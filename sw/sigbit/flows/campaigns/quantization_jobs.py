@@ -15,7 +15,7 @@ from sigbit.bench.quantization.speed import speed_row
 from sigbit.campaigns import Row, Tell
 from sigbit.compiler import compile_graph
 from sigbit.flows.campaigns.running import one_thread
-from sigbit.quant import IntegerModel
+from sigbit.quant import IntegerModel, PreparedModel, convert
 from sigbit.runtime import compare
 from sigbit.training import RunConfig
 from sigbit_hw.arch.config import PRESETS
@@ -76,9 +76,13 @@ def rounded(
             "codes_different": sum(m.count for m in compare(wanted, codes)),
         }
 
+    def cost(prepared: PreparedModel) -> float:
+        """Return the cycles of a run."""
+        return float(predict(compile_graph(convert(prepared).graph, config)).cycles)
+
     with one_thread():
         post = PostCase(Case(**case), strategy)
-        return [post_row(post, Path(data), images, Path(work), measure, tell)]
+        return [post_row(post, Path(data), images, Path(work), measure, cost, tell)]
 
 
 def speed(tell: Tell) -> Row:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sigbit.errors import QuantizationError
-from sigbit.ir.floating import FloatGraph, Unary
+from sigbit.ir.floating import FloatGraph, Relu, Unary
 from sigbit.quant.calibration.reference import FloatValues, Reference, preactivation, result
 from sigbit.quant.calibration.samples import Calibration, as_chunks, micro_batches
 from sigbit.quant.plan.fusion import fuse
@@ -55,6 +55,8 @@ class Statistics:
         Smallest and largest value of layers before an activation function other than a ReLU.
     means : mapping
         Means of their channels ``[C]`` (float64).
+    rectified : mapping
+        Means of channels after the activation function, of layers with a ReLU.
     """
 
     samples: int
@@ -62,6 +64,7 @@ class Statistics:
     results: Mapping[str, Spread]
     before: Mapping[str, tuple[float, float]]
     means: Mapping[str, Tensor]
+    rectified: Mapping[str, Tensor]
 
 
 @torch.no_grad()
@@ -74,6 +77,7 @@ def observe(network: FloatGraph | Reference, calibration: Calibration) -> Statis
     layers = [p for p in fuse(reference.graph).layers if isinstance(p, LayerPlan)]
     results = {p.name: _Observer() for p in layers}
     before = {p.name: _Means() for p in layers}
+    after = {p.name: _Means() for p in layers if isinstance(p.activation, Relu)}
     inputs = {n.name: _Range() for n in reference.graph.inputs}
     count = 0
     for batch in micro_batches(samples):
@@ -83,6 +87,8 @@ def observe(network: FloatGraph | Reference, calibration: Calibration) -> Statis
             seen.add(values[name])
         for p in layers:
             _observe(p, values, results[p.name], before[p.name], count, len(samples))
+            if p.name in after:
+                after[p.name].add_means(result(p, values))
         count += len(batch[0])
     if not count:
         raise QuantizationError("there are no samples to calibrate with")
@@ -92,6 +98,7 @@ def observe(network: FloatGraph | Reference, calibration: Calibration) -> Statis
         {name: seen.spread() for name, seen in results.items()},
         {name: seen.ends for name, seen in before.items()},
         {name: seen.means for name, seen in before.items()},
+        {name: seen.means for name, seen in after.items()},
     )
 
 

@@ -94,7 +94,7 @@ class Corrections:
             settle(prepared)
             steps.append(ErrorCompensation(uses, compensated))
         if self.bias:
-            steps.append(BiasCorrection(uses, self.found.means))
+            steps.append(BiasCorrection(uses, self.found))
         if steps:
             blocks = singles(prepared.plan)
             with Walk(prepared, self.reference, self.samples, blocks, targets=False) as walk:

@@ -213,7 +213,7 @@ class _Attempts:
             return prepared, Score(*map(tuple, known[:2]), known[2])
         blocks, uses = joined(prepared.plan), Uses(prepared)
         steps: list[Step] = [ErrorCompensation(uses)] if compensate else []
-        steps.append(BiasCorrection(uses, setup.found.means))
+        steps.append(BiasCorrection(uses, setup.found))
         if learn:
             steps.append(BlockLearning(uses, self._settings.steps, self._settings.drop))
         work = [_work(block) for block in blocks]
