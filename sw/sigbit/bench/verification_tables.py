@@ -37,7 +37,7 @@ _COVERAGE = Table(
         label("kind", "kind"),
         number("points", "points"),
         number("reached", "reached"),
-        Column("share", lambda row: f"{100 * row['reached'] / row['points']:.2f} %", True),
+        Column("share", lambda row: f"{100 * row['reached'] / row['points']:.1f} %", True),
     ),
 )
 _CLASSES = Table(
