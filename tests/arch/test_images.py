@@ -65,6 +65,12 @@ def test_parameters(acc_bits, step_bits, fraction_bits, base_fraction_bits, rng)
     for item, b, s, t in zip(items, base // fmt.base_unit, step, tie, strict=True):
         stored = int(b) & ((1 << fmt.base_bits) - 1)
         assert item == int(s) | int(t) << step_bits | stored << (step_bits + 1)
+    spare = 8 * ITEM_BYTES - step_bits - 1 - fmt.base_bits
+    dirty = data.view("<u8") | np.uint64(((1 << spare) - 1) << (8 * ITEM_BYTES - spare))
+    for got, expected in zip(
+        images.unpack_params(dirty.view(np.uint8), config), found, strict=True
+    ):
+        assert (got == expected).all(), "bits above the base are not ignored"
 
 
 @pytest.mark.parametrize(

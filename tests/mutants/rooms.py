@@ -34,13 +34,14 @@ def _hw(*names: str) -> tuple[str, ...]:
 
 
 _BLOCKS = _hw("dot_product", "datapath", "buffers", "operands", "drain", "compute")
-_MEMORY = _hw("dma", "load_store", "errors")
+_MEMORY = (*_hw("dma", "load_store", "errors"), "tests/formal/test_window.py")
+_BUS = (*_hw("axi", "ports", "bus_protocol"), "tests/formal/test_axi.py")
 _CONTROL = _hw("control", "sequencer", "registers", "errors")
 
 ROOMS = (
     Room("array", "hw/sigbit_hw/gateware/compute", _BLOCKS),
     Room("memory", "hw/sigbit_hw/gateware/memory", _MEMORY),
-    Room("bus", "hw/sigbit_hw/gateware/bus", _hw("axi", "ports", "bus_protocol")),
+    Room("bus", "hw/sigbit_hw/gateware/bus", _BUS),
     Room("control", "hw/sigbit_hw/gateware/control", _CONTROL),
     Room("parts", "hw/sigbit_hw/gateware/parts", (*_hw("leaf"), *_BLOCKS, *_MEMORY)),
     Room("contract", "hw/sigbit_hw/arch", ("tests/arch", "tests/sim/test_interp.py")),

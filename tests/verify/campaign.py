@@ -11,6 +11,8 @@ from verify.part import Part
 
 SHOWN = 20
 """Failures of a row whose text is kept."""
+GAP = 20
+"""Jobs without a result, one after another, after which no later one of a part is looked for."""
 
 
 def chosen(
@@ -20,7 +22,7 @@ def chosen(
 
     Without ``hours``, those that every part does by default. Else, for so long, always one of the
     part that has had the least processor time: ``spent``, by part, is brought up to date by the
-    caller. After that time, those that ``store`` has results of.
+    caller. After that time, those that ``store`` has results of, up to a gap of :data:`GAP`.
     """
     if hours is None:
         for part in parts:
@@ -30,8 +32,11 @@ def chosen(
     left = {part.name: part.jobs(seed) for part in parts}
     while left:
         name = min(left, key=lambda name: spent.get(name, 0.0))
-        job = next(left[name], None)
-        if job is None or (time.monotonic() >= end and store.load(job.key) is None):
+        found = islice(left[name], GAP)
+        if time.monotonic() >= end:
+            found = (job for job in found if store.load(job.key))
+        job = next(found, None)
+        if job is None:
             del left[name]
         else:
             yield job

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from sigbit.campaigns import Job, Row, Store, Tell
+from sigbit.campaigns.store import Record
 from sigbit.results.files import read_row_file
 from sigbit_sim.random_programs.program import random_program
 from verify import __main__ as command
@@ -103,6 +104,10 @@ def test_turns(tmp_path: Path) -> None:
         spent[job.name[0]] += 2.0 if job.name[0] == "a" else 1.0
     assert order == ["a 0", "b 0", "b 1", "a 1", "b 2", "a 2"]
     assert list(chosen(parts, 0, 0.0, store, spent)) == []
+    kept = [job for job in islice(parts[0].jobs(0), 8) if job.name in ("a 3", "a 7")]
+    for job in kept:
+        store.save(job.key, job, Record((), 0.0, 0.0, ""))
+    assert list(chosen(parts, 0, 0.0, store, spent)) == kept
     assert [job.name for job in chosen(parts, 5, None, store, spent)] == [
         "a 5",
         "a 6",

@@ -30,7 +30,7 @@ TRIGGER = "starts a process that Yosys writes, once, at time zero; it is no logi
 _SPARE = "bits of a register that the contract leaves out, and that read as zero"
 _PLACE = "the simulations place windows at a few addresses; tests/hw and proofs take any"
 _SIZE = "extents of windows and transfers of gigabytes, which no simulation moves; proofs take any"
-_FIELD = "bits of instructions that are as wide as the largest accelerator's memories need"
+_FIELD = "instructions, and memories of them, for more segments and memory than these runs use"
 _NET = "a value within an expression, whose operands and result have names and count"
 
 WAIVERS = (
