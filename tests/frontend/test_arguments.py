@@ -341,6 +341,15 @@ TOGETHER: dict[tuple[str, str], dict[str, Any]] = {
     },
     ("lstm.input", "batch_first"): {"batch_first": False, "hx": [torch.zeros(1, 3, 4)] * 2},
     ("gru.input", "batch_first"): {"batch_first": False, "hx": torch.zeros(1, 3, 4)},
+    **{
+        (f"{name}.default", "normalized_shape"): {
+            "normalized_shape": [3, 5], "weight": t(3, 5), **more,
+        }
+        for name, more in (
+            ("layer_norm", {"bias": t(3, 5)}), ("native_layer_norm", {"bias": t(3, 5)}),
+            ("rms_norm", {}),
+        )
+    },
     ("pad.default", "mode"): {"mode": "reflect", "pad": [1, 1, 1, 1]},
     ("pad.default", "value"): {"value": 2.0, "pad": [1, 1, 1, 1]},
     **{

@@ -93,13 +93,13 @@ def slices(value: Computed, index: Index) -> Iterator[Computed]:
 def attention(t: Translation) -> Value:
     """scaled_dot_product_attention with a constant mask."""
     query, key, value = (t.computed(name) for name in ("query", "key", "value"))
-    if float(t.argument("dropout_p")):
+    if t.number("dropout_p"):
         raise Refusal("dropout that stays active in evaluation mode", "pass 0, or self.training")
-    scale = t.argument("scale")
     q, k, v = (t.index(x) for x in (query, key, value))
-    factor = 1 / math.sqrt(q.shape[-1]) if scale is None else float(scale)
+    factor = t.number("scale", 1 / math.sqrt(q.shape[-1]))
     if bool(t.argument("enable_gqa", False)):
-        key, value = (_repeated(t, x, q.shape[-3]) for x in (key, value))
+        heads = q.shape[-3] if q.ndim > 2 else 1
+        key, value = (_repeated(t, x, heads) for x in (key, value))
         k, v = t.index(key), t.index(value)
     lead = np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
     shape = (*lead, q.shape[-2], k.shape[-2])
@@ -120,6 +120,8 @@ def attention(t: Translation) -> Value:
 def _repeated(t: Translation, value: Computed, heads: int) -> Computed:
     """Return keys or values of which several heads share one."""
     index = t.index(value)
+    if index.ndim < 3 or heads % index.shape[-3]:
+        raise Refusal("grouped queries without whole groups", "give [batch, heads, steps, width]")
     return t.chosen(value, np.repeat(index, heads // index.shape[-3], axis=-3))
 
 
@@ -249,7 +251,7 @@ def layer_norm(t: Translation) -> Value:
             f"a layer norm over {len(sizes)} dimensions", "normalize over the last one only"
         )
     weight, bias = t.constant("weight"), t.constant("bias")
-    result = _normalized(t, value, float(t.argument("eps")), centred=True)
+    result = _normalized(t, value, t.number("eps"), centred=True)
     return result if weight is None and bias is None else t.affine(result, weight, bias)
 
 
@@ -266,8 +268,7 @@ def rms_norm(t: Translation) -> Value:
     sizes = t.argument("normalized_shape")
     if len(sizes) != 1:
         raise Refusal(f"an RMS norm over {len(sizes)} dimensions", "use the last one only")
-    given = t.argument("eps")
-    eps = torch.finfo(t.dtype).eps if given is None else float(given)
+    eps = t.number("eps", torch.finfo(t.dtype).eps)
     weight = t.constant("weight")
     result = _normalized(t, value, eps, centred=False)
     return result if weight is None else t.affine(result, weight, None)
