@@ -33,6 +33,8 @@ def evaluate(network: Network, graph: IntegerGraph, inputs: dict[str, np.ndarray
             x = inputs[tensor.tensor][tensor.image]
             zero = graph[tensor.tensor].type.zero
             memory[name] = tensor.fold.apply(x, -zero) if tensor.fold else x
+        if tensor.kind == "constant":
+            memory[name] = tensor.constant
     values = {name: np.full(v.shape, UNKNOWN) for name, v in network.values.items()}
     state = Evaluation(network, values, memory)
     for node in graph.nodes:
@@ -84,13 +86,21 @@ def _window(state: Evaluation, op: Op, operand: Operand) -> torch.Tensor:
     return torch.from_numpy(x)[None].double()
 
 
+def _weights(state: Evaluation, o: Operand) -> torch.Tensor:
+    if not o.right:
+        return torch.from_numpy(np.ascontiguousarray(o.weights)).double()
+    right = state.values[o.right][o.right_channel : o.right_channel + o.channels]
+    assert not (right == UNKNOWN).any()
+    return torch.from_numpy(right.reshape(o.channels, -1).T.copy())[:, :, None, None].double()
+
+
 def _write(state: Evaluation, op: Op) -> None:
     if op.kind == "conv":
         acc = 0
         for o in op.operands:
             x = _window(state, op, o)
-            assert not (x == UNKNOWN).any() or not o.weights.any()
-            weights = torch.from_numpy(np.ascontiguousarray(o.weights)).double()
+            weights = _weights(state, o)
+            assert not (x == UNKNOWN).any() or not weights.any()
             acc = acc + F.conv2d(x, weights, None, o.stride, 0, o.dilation, o.groups)[0]
         params = (a[:, None, None] for a in (op.base, op.step, op.tie))
         y = numerics.requantize(acc.numpy().astype(np.int64), *params)
@@ -135,7 +145,7 @@ def check(network: Network, graph: IntegerGraph, config: ArchConfig, seed: int) 
     state = evaluate(network, graph, inputs)
     golden = graph.evaluate({k: torch.from_numpy(v) for k, v in inputs.items()})
     layers = {op.node.name for op in network.ops if op.node}
-    wanted = {n.name for n in graph.nodes if type(n).__name__ in ("Conv", "MaxPool")}
+    wanted = {n.name for n in graph.nodes if type(n).__name__ in ("Conv", "Matmul", "MaxPool")}
     assert layers == wanted
     count = 0
     for name in layers:

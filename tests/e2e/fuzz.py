@@ -16,7 +16,7 @@ from e2e.refusals import judge
 from sigbit.campaigns import Job, Row, Tell
 from sigbit.compiler import CompileError, compile_graph
 from sigbit.errors import VerifyError
-from sigbit.ir.integer import Conv, Gather, IntegerGraph, MaxPool
+from sigbit.ir.integer import Conv, Gather, IntegerGraph, Matmul, MaxPool
 from sigbit_hw.arch import numerics
 from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.formats import EsbFormat
@@ -137,7 +137,7 @@ def check(case: Case, config: ArchConfig, devices: Devices | None, coverage: Cov
     stored = {n.name: rng.integers(n.low, n.high + 1, (count, *n.type.shape)) for n in graph.inputs}
     golden = graph.evaluate({k: torch.from_numpy(v) for k, v in stored.items()})
     values = {name: value.numpy() for name, value in golden.items()}
-    layers = {n.name for n in graph.nodes if isinstance(n, Conv | MaxPool)}
+    layers = {n.name for n in graph.nodes if isinstance(n, Conv | Matmul | MaxPool)}
     runners: list[Interp | RtlDevice] = [Interp(config, strict=True)]
     if devices:
         runners.append(devices.steady if case.steady else devices.paused)

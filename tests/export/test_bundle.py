@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sigbit.compiler.random_graph import Builder, random_graph
+from sigbit.compiler.random_graph import Builder, random_graph, random_products
 from sigbit.export import ExportError, export_bundle
 from sigbit_hw.arch.config import PRESETS
 
@@ -59,7 +59,20 @@ def computed(node: dict[str, Any], values: dict[str, Array], load: Load) -> Arra
     if node["op"] == "gather":
         rows = load(node["channels"])
         return np.stack([values[node["tensors"][t]][:, c] for t, c in rows], axis=1)
-    acc = sum(convolved(values[s["tensor"]], s, load) for s in node["sources"])
+    if node["op"] == "constant":
+        return load(node["values"])[None]
+    if node["op"] == "matmul":
+        left, right = values[node["left"]], values[node["right"]]
+        products = np.einsum("bkp,bkn->bnp", *(x.reshape(*x.shape[:2], -1) for x in (left, right)))
+        return requantized(node, products.reshape(len(right), -1, *left.shape[2:]), load)
+    return requantized(node, summed(node, values, load), load)
+
+
+def summed(node: dict[str, Any], values: dict[str, Array], load: Load) -> Any:
+    return sum(convolved(values[s["tensor"]], s, load) for s in node["sources"])
+
+
+def requantized(node: dict[str, Any], acc: Array, load: Load) -> Array:
     base, step, tie = (
         load(node[k]).astype(np.int64)[:, None, None] for k in ("base", "step", "tie")
     )
@@ -77,7 +90,8 @@ def check(document: dict[str, Any], load: Load) -> int:
         if node["op"] == "input":
             values[node["name"]] = golden.astype(np.int64)
             continue
-        values[node["name"]] = computed(node, values, load).astype(np.int64)
+        found = computed(node, values, load).astype(np.int64)
+        values[node["name"]] = np.broadcast_to(found, golden.shape)
         assert list(golden.shape[1:]) == node["type"]["shape"]
         assert np.array_equal(golden, values[node["name"]]), node["name"]
         compared += golden.size
@@ -91,6 +105,13 @@ def test_golden_values_follow_from_the_bundle(seed: int, tmp_path: Path) -> None
     document = json.loads((tmp_path / "net" / "bundle.json").read_text())
     assert check(document, lambda name: np.load(tmp_path / "net" / name)) > 0
     assert [n["name"] for n in document["nodes"]] == [n.name for n in graph.nodes]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_products_follow_from_the_bundle(seed: int, tmp_path: Path) -> None:
+    export_bundle(random_products(np.random.default_rng(seed), CONFIG), tmp_path / "net")
+    document = json.loads((tmp_path / "net" / "bundle.json").read_text())
+    assert check(document, lambda name: np.load(tmp_path / "net" / name)) > 0
 
 
 def small() -> Any:

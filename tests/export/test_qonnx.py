@@ -10,7 +10,7 @@ import pytest
 import torch
 from onnx.reference import ReferenceEvaluator
 
-from sigbit.compiler.random_graph import Builder, random_graph
+from sigbit.compiler.random_graph import Builder, random_graph, random_products
 from sigbit.export import export_qonnx, onnx_model
 from sigbit.ir.integer import Axes, Conv, Gather, Input, IntegerGraph, MaxPool
 from sigbit.quant import IntegerModel, QuantSpec, convert, prepare
@@ -66,6 +66,11 @@ def compare_real(graph: IntegerGraph, batch: int, layers: dict[str, torch.Tensor
 @pytest.mark.parametrize("seed", range(12))
 def test_random_graphs(seed: int) -> None:
     compare(random_graph(np.random.default_rng(seed), CONFIG, layers=5))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_products(seed: int) -> None:
+    compare(random_products(np.random.default_rng(seed), CONFIG))
 
 
 def every_feature() -> IntegerGraph:

@@ -62,6 +62,13 @@ BASE: dict[str, dict[str, Any]] = {
     "linear.default": {"input": V, "weight": t(5, 6)},
     "matmul.default": {"self": V, "other": t(6, 5)},
     "mm.default": {"self": V, "mat2": t(6, 5)},
+    "bmm.default": {"self": S, "mat2": t(1, 5, 4).expand(2, -1, -1)},
+    "scaled_dot_product_attention.default": {"query": S, "key": S, "value": S},
+    "layer_norm.default": {"input": S, "normalized_shape": [5], "weight": t(5), "bias": t(5)},
+    "native_layer_norm.default": {
+        "input": S, "normalized_shape": [5], "weight": t(5), "bias": t(5), "eps": 1e-5,
+    },
+    "rms_norm.default": {"input": S, "normalized_shape": [5], "weight": t(5)},
     "addmm.default": {"self": t(5), "mat1": V, "mat2": t(6, 5)},
     "batch_norm.default": {**NORM, "training": False, "cudnn_enabled": False},
     "native_batch_norm.default": {**NORM, "training": False},
@@ -334,6 +341,15 @@ TOGETHER: dict[tuple[str, str], dict[str, Any]] = {
     },
     ("lstm.input", "batch_first"): {"batch_first": False, "hx": [torch.zeros(1, 3, 4)] * 2},
     ("gru.input", "batch_first"): {"batch_first": False, "hx": torch.zeros(1, 3, 4)},
+    **{
+        (f"{name}.default", "normalized_shape"): {
+            "normalized_shape": [3, 5], "weight": t(3, 5), **more,
+        }
+        for name, more in (
+            ("layer_norm", {"bias": t(3, 5)}), ("native_layer_norm", {"bias": t(3, 5)}),
+            ("rms_norm", {}),
+        )
+    },
     ("pad.default", "mode"): {"mode": "reflect", "pad": [1, 1, 1, 1]},
     ("pad.default", "value"): {"value": 2.0, "pad": [1, 1, 1, 1]},
     **{
@@ -387,6 +403,7 @@ NO_CALL = {
     "conv3d.default": "of five axes, which no input has",
     "conv3d.padding": "of five axes, which no input has",
     "mm.dtype": "of GPUs",
+    "bmm.dtype": "of GPUs",
     "addmm.dtype": "of GPUs",
     "index.Tensor_hacked_twin": "of TorchScript",
     "_unsafe_index.Tensor_hacked_twin": "of TorchScript",

@@ -135,7 +135,7 @@ class Bad(nn.Module):
         c = self.big(x) // x
         d = torch.digamma(c)
         e = F.max_pool2d(x, 3, dilation=2)
-        f = F.layer_norm(x, (16,))
+        f = F.group_norm(x, 2)
         g = F.interpolate(x, size=(33, 33), mode="bilinear", align_corners=True)
         h = torch.cat([x, x], 0)
         i = x + x.transpose(2, 3)
@@ -152,7 +152,7 @@ def test_one_report_names_every_obstacle() -> None:
         "self.big(": "33",
         "digamma": "not supported",
         "dilation=2": "dilation",
-        "layer_norm": "not supported",
+        "group_norm": "not supported",
         "align_corners": "weights differ",
         "cat": "dimension 0",
         "transpose": "rearrangement",

@@ -19,10 +19,12 @@ from sigbit.compiler.random_graph import random_graph
 from sigbit.ir import model_schema
 from sigbit.ir.integer import (
     Axes,
+    Constant,
     Conv,
     Gather,
     Input,
     IntegerGraph,
+    Matmul,
     MaxPool,
     Source,
     TensorType,
@@ -36,7 +38,7 @@ from sigbit_hw.arch.preprocessing import ImagePreprocessing
 from sigbit_hw.arch.program import Program, ProgramError
 from sigbit_tools.files import FileError
 
-DIGEST = "3a177b47b25b"
+DIGEST = "0e7abe13481a"
 """Of :func:`small`, wherever and whenever it is computed: it changes with the schema alone."""
 
 SEEDS = st.integers(0, 1 << 32)
@@ -62,7 +64,8 @@ def small() -> IntegerGraph:
     kind = TensorType((2, 3, 3), 1, 0.1, 0)
     table = np.array([(i * 5) % 15 - 7 for i in range(256)], np.int64)
     weights = np.array([0, 1, -2, 3, -3, 2, 1, 0], np.int64).reshape(2, 1, 2, 2)
-    ints = np.array([3, -5], np.int64)
+    ints, nine = np.array([3, -5], np.int64), np.arange(9)
+    right, scores = replace(kind, weights=True), replace(kind, shape=(9, 3, 3), zero=2)
     source = Source("x", weights, 2, (1, 1), (1, 0, 0, 1), 2, (1, 1), (1, 1))
     again = Source("x", weights, 2, (1, 1), (1, 0, 0, 1), 2, (1, 1), (1, 1))
     return IntegerGraph(
@@ -81,6 +84,9 @@ def small() -> IntegerGraph:
                 kind,
                 location="n.py:3",
             ),
+            Constant("k", table[:18].reshape(2, 3, 3), kind),
+            Conv("w", (source,), ints, ints % 8 + 8, ints % 2, table.clip(-2, 2), right),
+            Matmul("p", "k", "w", nine, nine + 5, nine % 2, table, scores, "product", "n.py:4"),
         ),
         ("g", "c"),
         HOST,
@@ -135,7 +141,9 @@ def test_names_and_numbers_come_back_equal(
 def test_every_field_counts() -> None:
     """Equality and digest see any change of any field."""
     graph = small()
-    x, c, m, g = graph.nodes
+    x, c, m, g, *rest = graph.nodes
+    k, w, p = rest
+    assert isinstance(p, Matmul)
     assert isinstance(c, Conv)
     assert isinstance(m, MaxPool)
     weights = c.sources[0].weights.copy()
@@ -156,11 +164,14 @@ def test_every_field_counts() -> None:
         replace(graph, preprocessing=None),
         replace(graph, preprocessing=replace(graph.preprocessing, mean=(0.5, 0.5))),
         replace(graph, classes=("dog", "cat")),
-        replace(graph, nodes=(replace(x, low=-2), c, m, g)),
-        replace(graph, nodes=(x, shifted, m, g)),
-        replace(graph, nodes=(x, replace(c, kind="conv"), m, g)),
-        replace(graph, nodes=(x, c, replace(m, location=""), g)),
-        replace(graph, nodes=(x, reweighed, m, g)),
+        replace(graph, nodes=(replace(x, low=-2), c, m, g, *rest)),
+        replace(graph, nodes=(x, shifted, m, g, *rest)),
+        replace(graph, nodes=(x, replace(c, kind="conv"), m, g, *rest)),
+        replace(graph, nodes=(x, c, replace(m, location=""), g, *rest)),
+        replace(graph, nodes=(x, reweighed, m, g, *rest)),
+        replace(graph, nodes=(x, c, m, g, replace(k, values=-k.values), w, p)),
+        replace(graph, nodes=(x, c, m, g, k, w, replace(p, step=p.step + 1))),
+        replace(graph, nodes=(x, c, m, g, k, w, replace(p, left="c"))),
     )
     assert graph == small()
     assert len({model_digest(g) for g in (graph, *changed)}) == len(changed) + 1
@@ -174,7 +185,8 @@ def test_equal_arrays_are_one(tmp_path: Path) -> None:
     integers = [a for name, a in arrays.items() if not name.startswith("host.")]
     assert {a.dtype for a in integers} == {np.dtype(np.int8)}
     assert set(arrays) == {
-        "host.two", "c.weights0", "c.base", "c.step", "c.tie", "c.table", "g.channels",
+        "host.two", "c.weights0", "c.base", "c.step", "c.tie", "c.table", "g.channels", "k.values",
+        "w.table", "p.base", "p.step", "p.tie",
     }  # fmt: skip
     conv = load_model(tmp_path / "net.sbm")["c"]
     assert isinstance(conv, Conv)
@@ -208,8 +220,9 @@ def test_the_file_is_plain_safetensors(tmp_path: Path) -> None:
     assert header["__metadata__"].keys() == {"kind", "sigbit", "sha256"}
     assert header["__metadata__"]["sha256"] == digest
     document = json.loads(header["__metadata__"]["sigbit"])
-    assert document["schema_version"] == 4
-    assert [n["op"] for n in document["nodes"]] == ["input", "conv", "maxpool", "gather"]
+    assert document["schema_version"] == 5
+    kinds = ["input", "conv", "maxpool", "gather", "constant", "conv", "matmul"]
+    assert [n["op"] for n in document["nodes"]] == kinds
     assert document["outputs"][0] == {"name": "logits", "tensor": "g", "axes": "features"}
     assert [p.name for p in tmp_path.iterdir()] == ["net.sbm"]
 
@@ -262,7 +275,7 @@ def array(name: str, value: Any, dtype: Any = np.int8) -> Change:
     return lambda document, arrays: arrays.__setitem__(name, np.array(value, dtype))
 
 
-X, C, M, G = ("nodes", 0), ("nodes", 1), ("nodes", 2), ("nodes", 3)
+X, C, M, G, K, W, P = (("nodes", i) for i in range(7))
 S = (*C, "sources", 0)
 HUGE = 1 << 40
 
@@ -270,7 +283,7 @@ HUGE = 1 << 40
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (at("schema_version", value=1), "schema version 1, this sigbit reads 4"),
+        (at("schema_version", value=1), "schema version 1, this sigbit reads 5"),
         (at("schema_version", value=None), "schema version None"),
         (at("extra", value=1), "extra: Extra inputs are not permitted"),
         (at(*C, "extra", value=1), "nodes.1.conv.extra"),
@@ -328,6 +341,19 @@ HUGE = 1 << 40
         (at(*M, "stride", value=[1, 0]), "kernel and stride must be positive"),
         (at(*M, "padding", value=[0, 0, 0, 0]), "gives (2, 2, 3), not (2, 3, 3)"),
         (at(*M, "type", "planes", value=2), "max pooling needs one plane"),
+        (at(*K, "values", value="g.channels"), "values must be int64 [2, 3, 3], not int64 [2, 2]"),
+        (array("k.values", [[[99] * 3] * 3] * 2), "values that 1 planes cannot store"),
+        (at(*K, "type", "weights", value=True), "weight digits are results of convolutions"),
+        (at(*K, "type", "weights", value=1), "weights: Input should be a valid boolean"),
+        (at(*W, "type", "zero", value=1), "weight digits are results of convolutions"),
+        (at(*W, "type", "planes", value=5), "planes and terms must be in [1, 4]"),
+        (at(*P, "left", value="w"), "'w' must not be weight digits"),
+        (at(*P, "left", value="x"), "the zero of 'x' must be 0, not 5"),
+        (at(*P, "right", value="c"), "'c' must be weight digits"),
+        (at(*P, "right", value="absent"), "reads 'absent', which is not an earlier node"),
+        (at(*P, "base", value="c.base"), "base must be int64 [9], not int64 [2]"),
+        (at(*P, "type", "shape", value=[9, 3, 2]), "gives (9, 3, 3), not (9, 3, 2)"),
+        (at("outputs", 0, "tensor", value="w"), "output 'w' must not be weight digits"),
         (at(*G, "tensors", value=[]), "a gather needs a tensor"),
         (at(*G, "tensors", value=["m"]), "channels name what its tensors do not have"),
         (at(*G, "tensors", value=["m", "x"]), "tensors differ in size, planes, scale or zero"),

@@ -100,10 +100,13 @@ def test_graphs_come_back_from_a_file(name: str, seed: int, tmp_path: Path) -> N
 
 PARAMETERS = {
     "clamp": (-0.5, 2.0), "leaky_relu": (0.2,), "pow": (3.0,), "threshold": (0.5, 0.25),
+    "log_between": (0.5, 2.0), "inverse_root": (0.1,),
 }  # fmt: skip
 STEPS = ("ceil", "floor", "frac", "hardshrink", "round", "sign", "threshold", "trunc")
 """Next to their steps, a small error becomes a large one."""
-POSITIVE = ("log", "log10", "log1p", "log2", "reciprocal", "rsqrt", "sqrt")
+POSITIVE = (
+    "inverse_root", "log", "log10", "log1p", "log2", "log_between", "reciprocal", "rsqrt", "sqrt",
+)  # fmt: skip
 """Of numbers above 0 only."""
 STEEP = ("cosh", "exp", "exp2", "expm1", "pow", "sinh")
 """Where they are large, so are the errors of what they read."""

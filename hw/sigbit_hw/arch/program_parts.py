@@ -181,8 +181,8 @@ class Port:
 
 @dataclass(frozen=True)
 class LayerInfo:
-    """Type and origin of a layer; ``macs`` is the number of multiply-accumulates times term
-    pairs."""
+    """Type and origin of a layer; ``macs`` is the number of multiply-accumulates times term pairs.
+    ``weights``: its digits are those of weights, by which a later layer multiplies."""
 
     name: str
     kind: str
@@ -192,6 +192,7 @@ class LayerInfo:
     zero: int
     macs: int
     source: str = ""
+    weights: bool = False
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from sigbit_hw.arch.formats import MAX_DIGITS
 from sigbit_hw.arch.host_schema import SOURCE_MAX, HostDocument, Name, Source, printable
 from sigbit_hw.arch.isa import ADDRESS_BITS, TAG_BITS
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 """Version of the document."""
 
 CLASSES_MAX = 1 << 16
@@ -87,6 +87,7 @@ class LayerDocument(Schema):
     zero: Stored
     macs: Count
     source: Source
+    weights: Annotated[bool, Field(strict=True)]
 
 
 class ExecDocument(Schema):

@@ -10,7 +10,7 @@ Splits, concatenations, time steps and bands of rows are ranges of values and co
 phases of a transposed convolution or an upsampling are operations that write every second pixel.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -18,7 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigbit.errors import require
-from sigbit.ir.integer import Conv, MaxPool
+from sigbit.ir.integer import Conv, Matmul, MaxPool
+from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.formats import TermGrid
 from sigbit_hw.arch.program import Fold
 
 Ints = NDArray[np.int64]
@@ -26,17 +28,19 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class MemoryTensor:
-    """A tensor in the DMA window, in the byte order of ``Port``: an input, an output, or a spilled
-    value, for image number ``image``. ``shape`` is the folded shape if there is a ``fold``."""
+    """A tensor in the DMA window, in the byte order of ``Port``: an input, an output, a spilled
+    value, or a constant, whose stored integers are ``constant``, for image number ``image``; or a
+    value as weight ``words``. ``shape`` is the folded shape if there is a ``fold``."""
 
     name: str
-    kind: Literal["input", "output", "spill"]
+    kind: Literal["input", "output", "spill", "constant", "words"]
     tensor: str
     image: int
     shape: tuple[int, int, int]
     planes: int
     phases: int = 1
     fold: Fold | None = None
+    constant: Ints | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,8 @@ class Value:
     """Stored integers in [low, high]; padding around them holds ``halo`` (None: unread).
 
     ``load``: the source of the values if no operation writes them; ``store``: their destination
-    after the last operation that writes them.
+    after the last operation that writes them. ``weights``: the digits are those of weights, and
+    the destination receives them as weight words.
     """
 
     name: str
@@ -66,6 +71,11 @@ class Value:
     phases: int = 1
     load: Rows | None = None
     store: Rows | None = None
+    weights: bool = False
+
+    def grid(self, config: ArchConfig) -> TermGrid:
+        """Stored integers that its digits can represent."""
+        return config.weight_grid(self.planes) if self.weights else config.act_grid(self.planes)
 
 
 @dataclass(frozen=True)
@@ -89,7 +99,9 @@ class Operand:
     ``j * stride[1] - padding[1]`` of the value (negative padding: further in), its taps
     ``dilation`` apart. ``halo`` is the stored integer needed outside the value (None: nothing
     outside is read). ``weights`` ``[oc, channels / groups, kh, kw]`` have ``terms`` terms; maxima
-    and copies have none.
+    and copies have none. Instead of weights, a product has a value of weight digits, ``right``:
+    the weight of output channel n is its pixel n, from channel ``right_channel`` on (a multiple of
+    ic_lanes).
     """
 
     value: str
@@ -103,6 +115,8 @@ class Operand:
     terms: int = 1
     groups: int = 1
     halo: int | None = None
+    right: str = ""
+    right_channel: int = 0
 
     def span(self, axis: int, count: int) -> tuple[int, int]:
         """First and last row (``axis`` 0) or column (1) read for ``count`` output pixels."""
@@ -126,7 +140,8 @@ class Op:
     node_region.step[0], …)`` of the layer's output, which differs from ``region`` where ``result``
     holds some rows only. Base, step, tie and operands' weights are those of these channels
     alone. With ``images`` above 1 the region's columns are not the layer's but those of as many
-    images side by side, from ``image`` on, and ``node_region`` is that of one image.
+    images side by side, from ``image`` on, and ``node_region`` is that of one image. Channels
+    past the last one get the result ``rest``, before the table.
     """
 
     name: str
@@ -136,13 +151,14 @@ class Op:
     region: Region
     channels: int
     channel: int = 0
-    node: Conv | MaxPool | None = None
+    node: Conv | Matmul | MaxPool | None = None
     node_region: Region | None = None
     node_channel: int = 0
     base: Ints | None = None
     step: Ints | None = None
     tie: Ints | None = None
     table: Ints | None = None
+    rest: int = 0
     image: int = 0
     images: int = 1
 
@@ -225,7 +241,13 @@ def verify_network(network: Network) -> None:
         require(bool((count == 1).all()), f"elements of {name} are not written exactly once")
     stored = {v.store.memory for v in network.values.values() if v.store}
     for name, tensor in network.memory.items():
-        require(tensor.kind == "input" or name in stored, f"{name} is never stored")
+        given = tensor.kind in ("input", "constant")
+        require(given or name in stored, f"{name} is never stored")
+        words = [v for v in network.values.values() if v.store and v.store.memory == name]
+        right = all(v.weights == (tensor.kind == "words") for v in words)
+        require(right, f"{name} is stored in another order")
+    for value in network.values.values():
+        require(not value.weights or bool(value.store), f"{value.name} is never stored")
 
 
 def _verify_operand(
@@ -248,7 +270,17 @@ def _verify_operand(
             max(left, 0) : right + 1,
         ]
         require(bool(part.all()), f"{who} before it is written")
-    require((operand.weights is not None) == (op.kind == "conv"), f"{who}: weights")
+    weights = (operand.weights is not None) + bool(operand.right)
+    require(weights == (op.kind == "conv"), f"{who}: weights")
+    require(not value.weights, f"{who}, which holds weight digits")
+    if operand.right:
+        factor = network.values[operand.right]
+        channels = slice(operand.right_channel, operand.right_channel + operand.channels)
+        fits = channels.stop <= factor.shape[0] and op.channels == factor.shape[1] * factor.shape[2]
+        fits &= factor.weights and factor.planes == operand.terms and operand.kernel == (1, 1)
+        require(fits, f"{who}: it does not fit {operand.right}")
+        done = operand.right in written and bool(written[operand.right].all())
+        require(done, f"{op.name} multiplies by {operand.right} before it is written")
     if operand.weights is not None:
         need = (op.channels, operand.channels // operand.groups, *operand.kernel)
         require(operand.weights.shape == need, f"{who}: weights {operand.weights.shape}")

@@ -1,12 +1,17 @@
 """Random integer graphs for testing compilers and devices."""
 
+from dataclasses import replace
+
 import numpy as np
+from numpy.typing import NDArray
 
 from sigbit.ir.integer import (
+    Constant,
     Conv,
     Gather,
     Input,
     IntegerGraph,
+    Matmul,
     MaxPool,
     Node,
     Source,
@@ -14,7 +19,10 @@ from sigbit.ir.integer import (
     window,
 )
 from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.formats import TermGrid
 from sigbit_hw.arch.numerics import TABLE_ENTRIES, Y_MIN
+
+Ints = NDArray[np.int64]
 
 
 class Builder:
@@ -76,8 +84,15 @@ class Builder:
             tensor, weights.astype(np.int64), terms, stride, padding, groups, dilation, upsampling
         )
 
-    def conv(self, sources: list[Source], planes: int = 1) -> str:
-        """Add a convolution; its scales spread the accumulators over the table."""
+    def constant(self, values: Ints, planes: int = 1) -> str:
+        """Add a constant tensor with zero 0."""
+        kind = TensorType((*values.shape,), planes, 1.0)
+        self.nodes.append(Constant(f"constant{len(self.nodes)}", values, kind))
+        return self.nodes[-1].name
+
+    def conv(self, sources: list[Source], planes: int = 1, *, weights: bool = False) -> str:
+        """Add a convolution; its scales spread the accumulators over the table. ``weights``: its
+        digits are those of weights."""
         first = sources[0]
         oc = first.weights.shape[0]
         h, w = first.window(self.type_of(first.tensor).shape[1:])
@@ -86,13 +101,10 @@ class Builder:
             * int(np.abs(self.config.act_grid(self.type_of(s.tensor).planes).values).max())
             for s in sources
         )
-        exponent = np.ceil(np.log2(np.maximum(np.asarray(bound) / 512, 1)))
-        scale = 2.0**-exponent * self.rng.uniform(1, 2, oc)
-        base, step = self.config.params.affine(scale, self.rng.integers(-40, 40, oc) * scale)
-        values = self.config.act_grid(planes).values
-        table = np.sort(self.rng.choice(values, TABLE_ENTRIES))
-        table = np.roll(table, Y_MIN)
-        kind = TensorType((oc, h, w), planes, 0.25, self.zero(planes))
+        base, step = self._affine(np.asarray(bound))
+        table = self._table(planes, weights)
+        zero = 0 if weights else self.zero(planes)
+        kind = TensorType((oc, h, w), planes, 0.25, zero, weights)
         name = f"conv{len(self.nodes)}"
         self.nodes.append(
             Conv(
@@ -106,6 +118,40 @@ class Builder:
                 location=f"model.py:{len(self.nodes)}",
             )
         )
+        return name
+
+    def _affine(self, bound: Ints) -> tuple[Ints, Ints]:
+        """Base and step that spread accumulators of up to ``bound`` over the table."""
+        exponent = np.ceil(np.log2(np.maximum(bound / 512, 1)))
+        scale = 2.0**-exponent * self.rng.uniform(1, 2, bound.size)
+        return self.config.params.affine(scale, self.rng.integers(-40, 40, bound.size) * scale)
+
+    def _table(self, planes: int, weights: bool) -> Ints:
+        """An ascending table; one of weight digits contains 0."""
+        grid = self._grid(planes, weights)
+        table = np.roll(np.sort(self.rng.choice(grid.values, TABLE_ENTRIES)), Y_MIN)
+        if weights:
+            table[0] = 0
+        return table
+
+    def _grid(self, planes: int, weights: bool) -> TermGrid:
+        return self.config.weight_grid(planes) if weights else self.config.act_grid(planes)
+
+    def matmul(self, left: str, right: str, planes: int = 1, *, weights: bool = False) -> str:
+        """Add a product of two tensors, the right one of weight digits; the zero of ``left``
+        becomes 0."""
+        index = next(i for i, n in enumerate(self.nodes) if n.name == left)
+        self.nodes[index] = replace(self.nodes[index], type=replace(self.nodes[index].type, zero=0))
+        a, b = self.type_of(left), self.type_of(right)
+        count = b.shape[1] * b.shape[2]
+        peaks = (abs(self._grid(t.planes, t.weights).values).max() for t in (a, b))
+        bound = a.shape[0] * next(peaks) * next(peaks) / 8
+        base, step = self._affine(np.full(count, bound))
+        table, tie = self._table(planes, weights), np.asarray(self.rng.integers(0, 2, count))
+        zero = 0 if weights else self.zero(planes)
+        kind = TensorType((count, *a.shape[1:]), planes, 0.25, zero, weights)
+        name = f"matmul{len(self.nodes)}"
+        self.nodes.append(Matmul(name, left, right, base, step, tie, table, kind))
         return name
 
     def pool(
@@ -172,6 +218,25 @@ def random_graph(rng: np.random.Generator, config: ArchConfig, layers: int = 5) 
         tensors.append(last)
     extra = {str(rng.choice(tensors))} if rng.random() < 0.3 else set()
     return b.graph(last, *sorted(extra - {last}))
+
+
+def random_products(rng: np.random.Generator, config: ArchConfig) -> IntegerGraph:
+    """A product of two computed tensors of any shape, and one with the transposed right tensor, as
+    attention multiplies; the transposition is a product with an identity."""
+    b = Builder(rng, config)
+    channels = int(rng.integers(1, 3 * config.ic_lanes))
+    left, right = (
+        b.input((int(rng.integers(1, 9)), int(rng.integers(1, 4)), int(rng.integers(1, 12))), n)
+        for n in (1, 2)
+    )
+    a = b.conv([b.source(left, channels, (1, 1))], int(rng.integers(1, 4)))
+    terms = int(rng.integers(1, 4 if channels < 16 else 3))  # sums fit 24 bits
+    w = b.conv([b.source(right, channels, (1, 1))], terms, weights=True)
+    scores = b.matmul(a, w, int(rng.integers(1, 4)))
+    one = b.constant(np.eye(channels, dtype=np.int64)[:, None])
+    turned = b.matmul(one, w, int(rng.integers(1, 3)), weights=True)
+    result = b.matmul(scores, turned, int(rng.integers(1, 4)))
+    return b.graph(result, *([scores] if rng.random() < 0.5 else []))
 
 
 def _layer(b: Builder, tensor: str) -> str:

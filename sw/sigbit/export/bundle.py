@@ -17,12 +17,22 @@ from numpy.typing import NDArray
 
 from sigbit.export.files import ExportError, write_folder, write_zip
 from sigbit.ir.arrays import narrow
-from sigbit.ir.integer import Conv, Gather, Input, IntegerGraph, MaxPool, Node, TensorType
+from sigbit.ir.integer import (
+    Constant,
+    Conv,
+    Gather,
+    Input,
+    IntegerGraph,
+    Matmul,
+    MaxPool,
+    Node,
+    TensorType,
+)
 from sigbit_hw.arch import numerics
 from sigbit_hw.arch.formats import Format
 from sigbit_hw.arch.host_schema import host_document
 
-VERSION = 3
+VERSION = 4
 """Version of the layout of ``bundle.json``."""
 
 MARKER = "bundle.json"
@@ -42,6 +52,11 @@ RULES = {
     f"[{numerics.Y_MIN}, {numerics.Y_MAX}]; where tie is 1, y is odd and total = y * step, y is "
     f"lowered by 1; stored = table[y mod {numerics.TABLE_ENTRIES}]; base, step and tie are "
     "integers per output channel",
+    "constant": "the same values [channels, height, width] for every sample",
+    "matmul": "acc[n, p] = sum over channels k of left[k, p] * right[k, n], with n and p the "
+    "pixels of right and left line by line; n is the channel of the result; right is a tensor of "
+    "weight digits (its type says weights), whose stored integers are sums of planes digits of the "
+    "weight format",
     "maxpool": "maximum over windows of stored integers; padding (top, left, bottom, right) holds "
     "padding_value, negative padding cuts off",
     "output": "what the network returns, or the host reads under this name: the tensor in these "
@@ -143,6 +158,17 @@ def _described(
     match node:
         case Input():
             return common | {"op": "input", "low": node.low, "high": node.high}
+        case Constant():
+            return common | {"op": "constant", "values": array("values", node.values)}
+        case Matmul():
+            return common | {
+                "op": "matmul",
+                "kind": node.kind,
+                "left": node.left,
+                "right": node.right,
+                **{k: array(k, getattr(node, k)) for k in ("base", "step", "tie", "table")},
+                "location": node.location,
+            }
         case MaxPool():
             return common | {
                 "op": "maxpool",
@@ -186,7 +212,13 @@ def _described(
 
 
 def _type(kind: TensorType) -> dict[str, Any]:
-    return {"shape": kind.shape, "planes": kind.planes, "scale": kind.scale, "zero": kind.zero}
+    return {
+        "shape": kind.shape,
+        "planes": kind.planes,
+        "scale": kind.scale,
+        "zero": kind.zero,
+        "weights": kind.weights,
+    }
 
 
 def _format(native: Format) -> dict[str, Any]:

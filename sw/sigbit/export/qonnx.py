@@ -9,6 +9,7 @@ sums stay below 2**24 and in float64 elsewhere: both are exact.
 """
 
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,12 @@ from sigbit.export.onnx_ends import dequantize, quantize
 from sigbit.export.onnx_nodes import Array, Nodes
 from sigbit.ir.arrays import narrow
 from sigbit.ir.integer import (
+    Constant,
     Conv,
     Gather,
     Input,
     IntegerGraph,
+    Matmul,
     MaxPool,
     Node,
     Source,
@@ -171,6 +174,13 @@ class _Exporter(Nodes):
     def _node(self, node: Node) -> None:
         if isinstance(node, Conv):
             self._conv(node)
+        elif isinstance(node, Matmul):
+            self._matmul(node)
+        elif isinstance(node, Constant):
+            values = self.constant(f"{node.name}.values", node.values[None].astype(np.float32))
+            batch = self.add("Shape", self._graph.inputs[0].name, start=0, end=1)
+            shape = self.add("Concat", batch, self.ints(*node.type.shape), axis=0)
+            self.add("Expand", values, shape, result=node.name)
         elif isinstance(node, MaxPool):
             padded = self._bordered(node.tensor, node.padding, float(self._graph.act_format.min))
             self.add(
@@ -211,7 +221,19 @@ class _Exporter(Nodes):
             total = self.add("Cast", total, to=TensorProto.DOUBLE)
         self._requantize(node, total, base)
 
-    def _requantize(self, node: Conv, total: str, base: Array) -> None:
+    def _matmul(self, node: Matmul) -> None:
+        """Add a product of two tensors in float64, then ``table[requantize(...)]``."""
+        factors = []
+        for tensor in (node.left, node.right):
+            channels, *size = self._graph[tensor].type.shape
+            flat = self.add("Reshape", tensor, self.ints(0, channels, math.prod(size)))
+            factors.append(self.add("Cast", flat, to=TensorProto.DOUBLE))
+        rows = self.add("Transpose", factors[1], perm=[0, 2, 1])
+        total = self.add("MatMul", rows, factors[0])
+        total = self.add("Reshape", total, self.ints(0, *node.type.shape))
+        self._requantize(node, total, node.base)
+
+    def _requantize(self, node: Conv | Matmul, total: str, base: Array) -> None:
         """Divide in float64, whose floor equals that of the integers (``numerics.STEP_MAX``)."""
 
         def channels(name: str, values: Array) -> str:

@@ -6,7 +6,18 @@ from pathlib import Path
 from sigbit.flows.details.codes import model_codes
 from sigbit.flows.host import host_operations
 from sigbit.flows.result import Result, Stopwatch
-from sigbit.ir.integer import Axes, Conv, Gather, Input, IntegerGraph, MaxPool, macs, tensors_of
+from sigbit.ir.integer import (
+    Axes,
+    Constant,
+    Conv,
+    Gather,
+    Input,
+    IntegerGraph,
+    Matmul,
+    MaxPool,
+    macs,
+    tensors_of,
+)
 from sigbit.ir.model_file import load_model, model_digest
 from sigbit.report.grids import GridUse
 
@@ -65,7 +76,7 @@ def model_facts(path: Path, *, details: bool = False) -> ModelFacts:
     raise ``FileError`` if the file is not an integer model."""
     watch = Stopwatch()
     graph = load_model(path)
-    layers = tuple(_layer(graph, n) for n in graph.nodes if not isinstance(n, Input))
+    layers = tuple(_layer(graph, n) for n in graph.nodes if not isinstance(n, Input | Constant))
     outputs = zip(graph.output_names, graph.outputs, graph.output_axes, strict=True)
     return ModelFacts(
         name=graph.name,
@@ -90,7 +101,7 @@ def _tensor(graph: IntegerGraph, name: str, tensor: str, axes: Axes) -> TensorFa
     return TensorFacts(name, shape, axes.value, kind.planes, kind.scale, kind.zero)
 
 
-def _layer(graph: IntegerGraph, node: Conv | MaxPool | Gather) -> LayerFacts:
+def _layer(graph: IntegerGraph, node: Conv | Matmul | MaxPool | Gather) -> LayerFacts:
     sources = node.sources if isinstance(node, Conv) else ()
     return LayerFacts(
         node.name,

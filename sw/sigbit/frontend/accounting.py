@@ -19,7 +19,8 @@ from torch.fx import Node as FxNode
 from sigbit.frontend.values import Refusal
 
 NEUTRAL_ATEN = frozenset([
-    "allow_tf32", "benchmark", "cudnn_enabled", "deterministic",  # how torch computes
+    "allow_tf32", "benchmark", "cudnn_enable", "cudnn_enabled",  # how torch computes
+    "deterministic",
     "copy", "device", "layout", "memory_format", "non_blocking", "pin_memory",  # where it stores
     "generator", "momentum",  # of training
 ])  # fmt: skip

@@ -1,6 +1,6 @@
 """The float graph under construction."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from math import prod
 from typing import Any
@@ -178,10 +178,31 @@ class Builder:
                     )
                 )
             case Chosen(channels):
+                if (piece := self._piece(tensor, channels)) is not None:
+                    return piece
                 if min(channels) >= 0:
                     chosen = base("channels", (len(channels), *shape[1:]))
                     return self.add(floating.Channels(**chosen, index=channels))
         return self._with_zeros(tensor, channels, location, dtype)
+
+    def _piece(self, tensor: str, channels: tuple[int, ...]) -> str | None:
+        """Return the part of a concatenation that has exactly these channels, behind functions of
+        single elements; None if there is none."""
+        node, start = self.nodes[tensor], 0
+        if isinstance(node, floating.Unary | floating.Relu):
+            above = self._piece(node.inputs[0], channels)
+            if above is None:
+                return None
+            fields = {"name": self.unique(f"{tensor}.part"), "inputs": (above,)}
+            return self.add(replace(node, **fields, shape=self.nodes[above].shape))
+        if not isinstance(node, floating.Concat):
+            return None
+        for name in node.inputs:
+            count = self.nodes[name].shape[0]
+            if channels == tuple(range(start, start + count)):
+                return name
+            start += count
+        return None
 
     def repeated(self, tensor: str, factor: tuple[int, int], location: str) -> str:
         """Repeat every pixel; in several steps if more often than a window is large."""

@@ -24,6 +24,7 @@ from sigbit.frontend.values import (
     ELEMENTS_MAX,
     Computed,
     HostFunction,
+    Mixed,
     OnHost,
     Refusal,
     Steps,
@@ -301,6 +302,9 @@ class Importer:
             on_host: tuple[tuple[HostFunction, str], ...] = ()
             if isinstance(value, OnHost):
                 on_host, value = value.functions, value.value
+            if isinstance(value, Mixed) and isinstance(result, FxNode):
+                self._refuse(result, value.refusal())
+                continue
             if not isinstance(value, Computed):
                 reason = (
                     "the states of all steps are no output"

@@ -10,11 +10,10 @@ from torch.fx import Node as FxNode
 from torch.fx.node import map_arg
 
 from sigbit.frontend.builder import Builder
+from sigbit.frontend.moves import Index
 from sigbit.frontend.source import origin
 from sigbit.frontend.translation import Translation
-from sigbit.frontend.values import Computed, Refusal, Steps, Value
-
-_MIXED = Refusal("mixes the samples of a batch", "keep the batch dimension as it is")
+from sigbit.frontend.values import Computed, Mixed, Refusal, Steps, Value
 
 
 def replaced(
@@ -35,7 +34,7 @@ def moved(
     value = values[source]
     if isinstance(value, Steps):
         return _of_steps(node, value, source)
-    if not isinstance(value, Computed):
+    if not isinstance(value, Computed | Mixed):
         raise Refusal("moves what the host computes", "leave softmax and argmax to the end")
     if any(not isinstance(values[n], Tensor) for n in node.all_input_nodes if n is not source):
         raise Refusal("moves elements by numbers that the network computes", "use constants")
@@ -45,16 +44,16 @@ def moved(
         assert isinstance(given, Tensor)
         border = float(given)
     if (border or 0) != 0 and not zeros:
+        if isinstance(value, Mixed):
+            raise value.refusal()
         return _bordered(node, float(border or 0), value, values, build)
     shape = build.nodes[value.tensor].shape
     size = int(np.prod(shape))
     operand: Tensor = source.meta["val"]
     _check_cast(node, operand.dtype)
-    first = np.arange(size).reshape(shape) if value.index is None else value.index
-    batch = torch.arange(operand.shape[0], dtype=torch.float64) * size
-    one = torch.from_numpy(first).double()
-    # 0 is a constant, so index i stands as i + 1
-    index = torch.where(one < 0, 0, batch.view(-1, *[1] * one.dim()) + one + 1)
+    samples = value.batch if isinstance(value, Mixed) else operand.shape[0]
+    batch = torch.arange(samples, dtype=torch.float64) * size
+    index = value.index if isinstance(value, Mixed) else full_index(value, shape, samples)
     args, kwargs = replaced(node, lambda n: index if n is source else values[n])
     kwargs = {k: v for k, v in kwargs.items() if k not in STORAGE}
     if border is not None:
@@ -84,6 +83,8 @@ def _bordered(
     source = node.args[0]
     assert isinstance(source, FxNode)
     padded = moved(node, {**values, source: less}, build, zeros=True)
+    if isinstance(padded, Mixed):
+        raise padded.refusal()
     assert isinstance(padded, Computed)
     return call.affine(padded, None, shift, part="more")
 
@@ -113,17 +114,37 @@ def _place(node: FxNode) -> int:
     return 2 if "constant_pad_nd" in str(node.target) else 3
 
 
-def _sample(result: Tensor, batch: Tensor, tensor: str, node: FxNode) -> Computed:
-    """Return the movement of one sample, which must be the same for all samples."""
+def full_index(value: Computed, shape: tuple[int, ...], samples: int) -> Tensor:
+    """Return the elements of a value of a tensor of ``shape`` for a batch, as in
+    :class:`~sigbit.frontend.values.Mixed`."""
+    size = int(np.prod(shape))
+    first = np.arange(size).reshape(shape) if value.index is None else value.index
+    one = torch.from_numpy(np.ascontiguousarray(first)).double()
+    batch = torch.arange(samples, dtype=torch.float64) * size
+    return torch.where(one < 0, 0, batch.view(-1, *[1] * one.dim()) + one + 1)
+
+
+def _sample(result: Tensor, batch: Tensor, tensor: str, node: FxNode) -> Computed | Mixed:
+    """Return the movement of one sample, if it is the same for all samples."""
     if not result.numel():
         raise Refusal(f"a result without elements: {list(result.shape)}", "mend the sizes")
+    found = sample_of(result, batch)
+    if found is None:
+        return Mixed(tensor, result, len(batch), node)
+    return Computed(tensor, found, node)
+
+
+def sample_of(result: Tensor, batch: Tensor) -> Index | None:
+    """Return the movement of one sample from that of a batch whose samples begin at ``batch``; None
+    if the first axis is not that of the samples."""
     if result.dim() < 1 or result.shape[0] != len(batch):
-        raise _MIXED
+        return None
     sample = result[0]
     others = torch.where(sample > 0, sample + batch.view(-1, *[1] * sample.dim()), 0)
     if not torch.equal(result, others):
-        raise _MIXED
-    return Computed(tensor, sample.long().numpy() - 1, node)
+        return None
+    places: Index = sample.long().numpy() - 1
+    return places
 
 
 def _of_steps(node: FxNode, value: Steps, source: FxNode) -> Value:

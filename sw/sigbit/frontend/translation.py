@@ -13,7 +13,7 @@ from torch.fx import Node as FxNode
 from sigbit.frontend import views
 from sigbit.frontend.builder import Builder
 from sigbit.frontend.moves import Index
-from sigbit.frontend.values import Computed, Refusal, Value
+from sigbit.frontend.values import Computed, Mixed, Refusal, Value
 from sigbit.ir import floating
 from sigbit.ir.floating import Node
 
@@ -97,6 +97,8 @@ class Translation:
         found = self.values.get(value) if isinstance(value, FxNode) else None
         if isinstance(found, Computed):
             return found
+        if isinstance(found, Mixed):
+            raise found.refusal()
         if isinstance(found, Tensor) or found is None:
             raise Refusal(
                 "an operand is a constant, not a computed tensor",
@@ -293,13 +295,41 @@ class Translation:
         assert problem is not None
         raise problem
 
+    def by_channel(self, value: Computed, constant: Tensor) -> bool:
+        """Return whether a constant is one number per channel of a value's tensor; True if it does
+        not broadcast at all."""
+        if constant.numel() == 1:
+            return True
+        rows = self._rows(value, constant)
+        return not len(rows) or bool((rows == rows[:, :1]).all())
+
+    def constant_like(self, value: Computed, constant: Tensor, part: str) -> Computed:
+        """Return a constant that broadcasts with a value as a value of its own, in the same
+        order."""
+        image = self._rows(value, constant).reshape(self.shape_of(value.tensor))
+        base = self.base(shape=tuple(image.shape), part=part)
+        node = floating.Constant(**base, value=self.derived(part, image))
+        return Computed(self.build.add(node), value.index)
+
     def channels(self, value: Computed, constant: Tensor) -> Tensor:
         """Return a constant that broadcasts with a value, as one number per channel of its
         tensor."""
         count = self.shape_of(value.tensor)[0]
+        if constant.numel() == 1:
+            return constant.detach().to(self.dtype).reshape(1).expand(count).clone()
+        rows = self._rows(value, constant)
+        if not len(rows) or not bool((rows == rows[:, :1]).all()):
+            raise Refusal(
+                f"a constant operand of shape {tuple(constant.shape)}",
+                "use one number, or one per channel",
+            )
+        return rows[:, 0].clone()
+
+    def _rows(self, value: Computed, constant: Tensor) -> Tensor:
+        """Return a constant that broadcasts with a value as the elements of its tensor, one row a
+        channel; without rows if it does not broadcast."""
+        count = self.shape_of(value.tensor)[0]
         given, shape = constant.detach().to(self.dtype), self.size(value)
-        if given.numel() == 1:
-            return given.reshape(1).expand(count).clone()
         full = given.reshape((1,) * (len(shape) + 1 - given.dim()) + given.shape)
         if full.dim() == len(shape) + 1 and bool((full == full[:1]).all()):
             full = full[:1]
@@ -310,18 +340,20 @@ class Translation:
         if len(rows):
             order = torch.from_numpy(self.index(value).ravel().copy())
             rows = torch.empty_like(rows).index_copy_(0, order, rows).reshape(count, -1)
-        if not len(rows) or not bool((rows == rows[:, :1]).all()):
-            raise Refusal(
-                f"a constant operand of shape {tuple(constant.shape)}",
-                "use one number, or one per channel",
-            )
-        return rows[:, 0].clone()
+        return rows
 
     def affine(
         self, value: Computed, scale: Tensor | None, shift: Tensor | None, part: str = ""
     ) -> Computed:
-        """Return ``value * scale + shift``; both are numbers or broadcast along channels."""
+        """Return ``value * scale + shift``; constants that differ from pixel to pixel become
+        tensors."""
         value = self.settled(value)
+        if scale is not None and not self.by_channel(value, scale):
+            value = self.times(value, self.constant_like(value, scale, f"{part}scale"), part)
+            return value if shift is None else self.affine(value, None, shift, part)
+        if shift is not None and not self.by_channel(value, shift):
+            value = value if scale is None else self.affine(value, scale, None, f"{part}scaled")
+            return self.plus(value, self.constant_like(value, shift, f"{part}shift"), part)
         shape = self.shape_of(value.tensor)
         scales, shifts = (None if v is None else self.channels(value, v) for v in (scale, shift))
         ones = torch.ones(shape[0], dtype=self.dtype)

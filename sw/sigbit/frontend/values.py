@@ -30,6 +30,23 @@ class Computed:
 
 
 @dataclass(frozen=True)
+class Mixed:
+    """Elements of the samples of a batch in any order: element i of sample b of ``tensor``, which
+    has n elements, is ``index`` = b n + i + 1, and 0 the constant 0. ``batch`` is the number of
+    samples."""
+
+    tensor: str
+    index: Tensor
+    batch: int
+    origin: FxNode
+
+    def refusal(self) -> Refusal:
+        """Return the refusal of an operation that needs whole samples."""
+        reason, remedy = "mixes the samples of a batch", "keep the batch dimension as it is"
+        return Refusal(reason, remedy, self.origin)
+
+
+@dataclass(frozen=True)
 class Steps:
     """Vectors stacked along dimension ``dim``: the states of a recurrent layer."""
 
@@ -55,7 +72,7 @@ class Unusable:
     examined."""
 
 
-Value = Computed | Steps | OnHost | Unusable | Tensor | tuple["Value", ...]
+Value = Computed | Mixed | Steps | OnHost | Unusable | Tensor | tuple["Value", ...]
 """A tensor is a constant: a parameter, or a result of parameters alone."""
 
 

@@ -13,15 +13,19 @@ from sigbit.ir.nodes import (
     Add,
     AvgPool2d,
     BatchNorm,
+    BelowMax,
     Channels,
     Concat,
+    Constant,
     Conv2d,
     ConvTranspose2d,
     DepthToSpace,
     Flatten,
     FromImage,
+    GroupSum,
     Interpolate,
     Linear,
+    MatMul,
     MaxPool2d,
     Mosaic,
     Multiply,
@@ -31,6 +35,7 @@ from sigbit.ir.nodes import (
     Relu,
     SpaceToDepth,
     ToImage,
+    Transpose,
     Unary,
     Upsample,
 )
@@ -61,6 +66,7 @@ UNARY: Mapping[str, Callable[..., Tensor]] = MappingProxyType(
         "identity": lambda x: x,
         "leaky_relu": F.leaky_relu,
         "log": torch.log,
+        "log_between": lambda x, low, high: torch.log(x.clamp(low, high) / low),
         "log10": torch.log10,
         "log1p": torch.log1p,
         "log2": torch.log2,
@@ -68,6 +74,7 @@ UNARY: Mapping[str, Callable[..., Tensor]] = MappingProxyType(
         "mish": F.mish,
         "neg": torch.neg,
         "pow": torch.pow,
+        "inverse_root": lambda x, eps: torch.rsqrt(x.clamp(min=0) + eps),
         "reciprocal": torch.reciprocal,
         "round": torch.round,
         "rsqrt": torch.rsqrt,
@@ -88,6 +95,10 @@ UNARY: Mapping[str, Callable[..., Tensor]] = MappingProxyType(
     }
 )
 """The functions of :class:`Unary`; parameters are torch's, in its order."""
+
+
+ABSENT = 1e9
+"""Number subtracted from elements that do not count in a maximum."""
 
 
 def apply(node: Node, x: list[Tensor], p: Mapping[str, Tensor]) -> Tensor:
@@ -129,8 +140,25 @@ def apply(node: Node, x: list[Tensor], p: Mapping[str, Tensor]) -> Tensor:
             return x[0] + x[1]
         case Multiply():
             return x[0] * (x[1][:, :, None, None] if x[0].dim() - x[1].dim() == 2 else x[1])
+        case Constant():
+            return p[node.value][None]
+        case MatMul():
+            rows = x[1].flatten(2).transpose(1, 2)
+            products = torch.matmul(rows, x[0].flatten(2)) * node.factor
+            return products.unflatten(2, x[0].shape[2:])
+        case Transpose():
+            return x[0].flatten(2).transpose(1, 2).unsqueeze(2)
+        case GroupSum():
+            sums = x[0].unflatten(1, (node.groups, -1)).sum(2) * node.factor
+            return sums.repeat_interleave(node.copies, 1)
+        case BelowMax():
+            masked = x[0] if node.keep is None else x[0] - ABSENT * (1 - p[node.keep])
+            parts = masked.unflatten(1, (node.groups, -1))
+            top = parts.amax(2, keepdim=True).expand_as(parts).flatten(1, 2)
+            return (top - x[0]).clamp(min=0)
         case Concat():
-            return torch.cat(x, dim=1)
+            batch = max(len(part) for part in x)
+            return torch.cat([part.expand(batch, *[-1] * (part.dim() - 1)) for part in x], dim=1)
         case Channels():
             return x[0][:, list(node.index)]
         case Pad():
@@ -170,7 +198,7 @@ def _blocks(x: Tensor, factor: tuple[int, int], to_space: bool) -> Tensor:
 
 
 def _mosaic(pieces: list[Tensor], node: Mosaic) -> Tensor:
-    result = pieces[0].new_zeros(len(pieces[0]), *node.shape)
+    result = pieces[0].new_zeros(max(map(len, pieces)), *node.shape)
     for (line, column), piece in zip(node.places, pieces, strict=True):
         height, width = piece.shape[2:]
         result[:, :, line : line + height, column : column + width] = piece

@@ -20,15 +20,19 @@ from sigbit.ir.nodes import (
     Add,
     AvgPool2d,
     BatchNorm,
+    BelowMax,
     Channels,
     Concat,
+    Constant,
     Conv2d,
     ConvTranspose2d,
     DepthToSpace,
     Flatten,
     FromImage,
+    GroupSum,
     Interpolate,
     Linear,
+    MatMul,
     MaxPool2d,
     Mosaic,
     Multiply,
@@ -39,6 +43,7 @@ from sigbit.ir.nodes import (
     Relu,
     SpaceToDepth,
     ToImage,
+    Transpose,
     Unary,
     Upsample,
     parameter_names,
@@ -52,8 +57,10 @@ __all__ = [
     "Add",
     "AvgPool2d",
     "BatchNorm",
+    "BelowMax",
     "Channels",
     "Concat",
+    "Constant",
     "Conv2d",
     "ConvTranspose2d",
     "DepthToSpace",
@@ -61,8 +68,10 @@ __all__ = [
     "FloatAnnotation",
     "FloatGraph",
     "FromImage",
+    "GroupSum",
     "Interpolate",
     "Linear",
+    "MatMul",
     "MaxPool2d",
     "Mosaic",
     "Multiply",
@@ -75,6 +84,7 @@ __all__ = [
     "Relu",
     "SpaceToDepth",
     "ToImage",
+    "Transpose",
     "Unary",
     "Upsample",
     "pad",
@@ -156,9 +166,9 @@ def verify(graph: FloatGraph) -> None:
         if node.name in seen:
             raise GraphError(f"{node.name}: a second node of this name")
         several = len(node.inputs) or 1
-        operands = {Placeholder: 0, Add: 2, Multiply: 2, Concat: several, Mosaic: several}.get(
-            type(node), 1
-        )
+        two = (Add, Multiply, MatMul)
+        given = {Placeholder: 0, Constant: 0, Concat: several, Mosaic: several}
+        operands = given.get(type(node), 2 if isinstance(node, two) else 1)
         if len(node.inputs) != operands:
             raise GraphError(
                 f"{node.name}: {type(node).__name__} has {operands} operands, "

@@ -1,6 +1,7 @@
 """The integer graph: an exact description of a quantized network, and the golden model."""
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -13,9 +14,11 @@ from sigbit.ir.arrays import Ints, distinct
 from sigbit.ir.constants import Pool
 from sigbit.ir.convolution import conv2d
 from sigbit.ir.integer_nodes import (
+    Constant,
     Conv,
     Gather,
     Input,
+    Matmul,
     MaxPool,
     Node,
     Source,
@@ -32,12 +35,14 @@ from sigbit_hw.arch.preprocessing import ImagePreprocessing
 
 __all__ = [
     "Axes",
+    "Constant",
     "Conv",
     "Gather",
     "GraphError",
     "Input",
     "IntegerGraph",
     "Ints",
+    "Matmul",
     "MaxPool",
     "Node",
     "Source",
@@ -45,6 +50,7 @@ __all__ = [
     "convolve",
     "gather",
     "macs",
+    "multiply",
     "spread",
     "tensors_of",
     "verify",
@@ -103,6 +109,10 @@ class IntegerGraph:
         """Stored values of ``planes`` digits."""
         return TermGrid(self.act_format, self.radix_bits, planes)
 
+    def grid(self, kind: TensorType) -> TermGrid:
+        """Stored values of tensors of type ``kind``."""
+        return self.weight_grid(kind.planes) if kind.weights else self.act_grid(kind.planes)
+
     def evaluate(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """Stored integers of every tensor: int64 ``[batch, C, H, W]`` by node name, from the stored
         integers of the inputs."""
@@ -110,8 +120,11 @@ class IntegerGraph:
         for node in self.nodes:
             if isinstance(node, Input):
                 values[node.name] = inputs[node.name].to(torch.int64)
-            elif isinstance(node, Conv):
-                values[node.name] = self._conv(node, values)
+            elif isinstance(node, Constant):
+                batch = next(iter(inputs.values())).shape[0]
+                values[node.name] = torch.from_numpy(node.values).expand(batch, -1, -1, -1)
+            elif isinstance(node, Conv | Matmul):
+                values[node.name] = self._requantized(node, values)
             elif isinstance(node, Gather):
                 values[node.name] = gather([values[t] for t in node.tensors], node.channels)
             else:
@@ -119,15 +132,17 @@ class IntegerGraph:
                 values[node.name] = F.max_pool2d(x, node.kernel, node.stride).to(torch.int64)
         return values
 
-    def accumulate(self, node: Conv, values: dict[str, Tensor]) -> Tensor:
+    def accumulate(self, node: Conv | Matmul, values: dict[str, Tensor]) -> Tensor:
         """Return the accumulators of ``node``, without base: int64 ``[batch, oc, H, W]``, exact."""
+        if isinstance(node, Matmul):
+            return multiply(values[node.left], values[node.right])
         parts = (
             convolve(values[s.tensor], s, self[s.tensor].type.zero, torch.from_numpy(s.weights))
             for s in node.sources
         )
         return functools.reduce(torch.add, parts)
 
-    def _conv(self, node: Conv, values: dict[str, Tensor]) -> Tensor:
+    def _requantized(self, node: Conv | Matmul, values: dict[str, Tensor]) -> Tensor:
         acc = self.accumulate(node, values).numpy()
         params = (a[:, None, None] for a in (node.base, node.step, node.tie))
         y = numerics.requantize(acc, *params)
@@ -162,6 +177,17 @@ def convolve(x: Tensor, source: Source, zero: int, weights: Tensor) -> Tensor:
     return sums.round().to(torch.int64)
 
 
+def multiply(left: Tensor, right: Tensor) -> Tensor:
+    """Return the sums over channels of the products of every pixel of ``left`` ``[batch, C, H, W]``
+    and every pixel of ``right`` ``[batch, C, h, w]``: int64 ``[batch, h w, H, W]``, exact."""
+    peaks = [float(x.abs().max()) if x.numel() else 0.0 for x in (left, right)]
+    exact = peaks[0] * peaks[1] * left.shape[1] < 1 << 53
+    dtype = torch.float64 if exact else torch.int64
+    rows = right.to(dtype).flatten(2).transpose(1, 2)
+    sums = torch.matmul(rows, left.to(dtype).flatten(2))
+    return sums.to(torch.int64).unflatten(2, left.shape[2:])
+
+
 def gather(tensors: Sequence[Tensor], channels: Ints) -> Tensor:
     """Return ``channels`` (rows: tensor, channel) of ``tensors`` ``[batch, C, H, W]``."""
     starts = np.cumsum([0, *(t.shape[1] for t in tensors[:-1])])
@@ -187,6 +213,9 @@ def _pad(x: Tensor, padding: tuple[int, int, int, int], value: int) -> Tensor:
 def macs(graph: IntegerGraph, node: Node) -> int:
     """Native multiply-accumulates of a node: products times term pairs; those with the zeros of
     ``upsampling`` do not count."""
+    if isinstance(node, Matmul):
+        left, right = graph[node.left].type, graph[node.right].type
+        return math.prod(node.type.shape) * left.shape[0] * left.planes * right.planes
     if not isinstance(node, Conv):
         return 0
     _, h, w = node.type.shape

@@ -6,6 +6,7 @@ residual addition is one more source with a 1x1 depthwise kernel, an average poo
 kernel of ones, a linear layer a kernel of its input's size, a transposed convolution and a nearest
 upsampling a convolution of the input with zeros between its pixels. Padding and those zeros
 represent the real value 0, hence for the stored integer ``-zero``. :class:`Gather` moves channels.
+:class:`Matmul` multiplies two computed tensors; the right one holds sums of weight digits.
 """
 
 from collections.abc import Iterator
@@ -17,12 +18,16 @@ from sigbit_hw.arch.axes import Axes
 
 @dataclass(frozen=True)
 class TensorType:
-    """Shape ``(channels, height, width)``, number of digits and real meaning of a tensor."""
+    """Shape ``(channels, height, width)``, number of digits and real meaning of a tensor.
+
+    ``weights``: the digits are those of weights, and only products read the tensor.
+    """
 
     shape: tuple[int, int, int]
     planes: int
     scale: float
     zero: int = 0
+    weights: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,37 @@ class Gather(Exact):
     location: str = ""
 
 
-Node = Input | Conv | MaxPool | Gather
+@dataclass(frozen=True, eq=False)
+class Constant(Exact):
+    """The same stored integers ``values`` ``[C, H, W]`` for every image."""
+
+    name: str
+    values: Ints
+    type: TensorType
+
+
+@dataclass(frozen=True, eq=False)
+class Matmul(Exact):
+    """``out[n, p] = table[requantize(sum over k of left[k, p] right[k, n], base, step, tie) &
+    255]``, with the pixels p and n of both tensors in the order of lines.
+
+    ``right`` is a tensor of weight digits; both have zero 0. ``base``, ``step`` and ``tie`` have
+    one element for every pixel of ``right``, and otherwise mean what they do in :class:`Conv`.
+    """
+
+    name: str
+    left: str
+    right: str
+    base: Ints
+    step: Ints
+    tie: Ints
+    table: Ints
+    type: TensorType
+    kind: str = "matmul"
+    location: str = ""
+
+
+Node = Input | Constant | Conv | Matmul | MaxPool | Gather
 
 
 def window(
@@ -134,6 +169,8 @@ def tensors_of(node: Node) -> Iterator[str]:
     """Names of the tensors that a node reads."""
     if isinstance(node, Conv):
         yield from (s.tensor for s in node.sources)
+    elif isinstance(node, Matmul):
+        yield from (node.left, node.right)
     elif isinstance(node, MaxPool):
         yield node.tensor
     elif isinstance(node, Gather):

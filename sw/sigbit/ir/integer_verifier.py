@@ -9,9 +9,11 @@ import numpy as np
 
 from sigbit.ir.arrays import Ints
 from sigbit.ir.integer_nodes import (
+    Constant,
     Conv,
     Gather,
     Input,
+    Matmul,
     MaxPool,
     Node,
     Source,
@@ -95,8 +97,12 @@ class _Verifier:
             match node:
                 case Input():
                     self._check_input(node, need)
+                case Constant():
+                    self._check_constant(node, need)
                 case Conv():
                     self._check_conv(node, need)
+                case Matmul():
+                    self._check_matmul(node, need)
                 case MaxPool():
                     self._check_max_pool(node, need)
                 case Gather():
@@ -134,8 +140,10 @@ class _Verifier:
             self._grids[key] = TermGrid(native, radix, digits).values
         return self._grids[key]
 
-    def _acts(self, kind: TensorType, need: Need) -> Ints:
-        return self._grid(self._graph.act_format, kind.planes, need)
+    def _stored(self, kind: TensorType, need: Need) -> Ints:
+        """Values that a tensor may hold, ascending."""
+        native = self._graph.weight_format if kind.weights else self._graph.act_format
+        return self._grid(native, kind.planes, need)
 
     def _check_node(self, node: Node, need: Need) -> None:
         _need_name(node.name, "a name", need)
@@ -143,15 +151,20 @@ class _Verifier:
         kind = node.type
         need(min(kind.shape) >= 1, f"shape must be positive, not {kind.shape}")
         need(isfinite(kind.scale) and kind.scale > 0, f"scale must be positive, not {kind.scale}")
-        self._acts(kind, need)
+        self._stored(kind, need)
+        need(
+            not kind.weights or (isinstance(node, Conv | Matmul) and kind.zero == 0),
+            "weight digits are results of convolutions and products, with zero 0",
+        )
         for tensor in tensors_of(node):
             need(tensor in self._seen, f"reads {tensor!r}, which is not an earlier node")
             read = self._seen[tensor].type
             need(
-                _within(np.array([-read.zero]), self._acts(read, need)),
+                _within(np.array([-read.zero]), self._stored(read, need)),
                 f"the zero of {tensor!r} is not a stored value",
             )
-        if not isinstance(node, Input):
+        self._check_digits(node, need)
+        if not isinstance(node, Input | Constant):
             _need_name(node.kind, "kind", need)
             need(
                 not node.location or _is_text(node.location),
@@ -159,7 +172,7 @@ class _Verifier:
             )
 
     def _check_input(self, node: Input, need: Need) -> None:
-        values = self._acts(node.type, need)
+        values = self._stored(node.type, need)
         first, last = np.searchsorted(values, [node.low, node.high], side="left")
         need(
             node.low <= node.high
@@ -173,7 +186,39 @@ class _Verifier:
                 node.type.shape[1:] == (1, 1), f"features must be [n, 1, 1], not {node.type.shape}"
             )
 
+    def _check_digits(self, node: Node, need: Need) -> None:
+        """Check that products alone read weight digits, on their right."""
+        plain = (node.left,) if isinstance(node, Matmul) else tuple(tensors_of(node))
+        for tensor in plain:
+            need(not self._seen[tensor].type.weights, f"{tensor!r} must not be weight digits")
+        if isinstance(node, Matmul):
+            need(self._seen[node.right].type.weights, f"{node.right!r} must be weight digits")
+
+    def _check_constant(self, node: Constant, need: Need) -> None:
+        _need_ints(node.values, "values", node.type.shape, need)
+        need(
+            _within(node.values, self._stored(node.type, need)),
+            f"values that {node.type.planes} planes cannot store",
+        )
+
     def _check_conv(self, node: Conv, need: Need) -> None:
+        self._check_requantization(node, need)
+        need(len(node.sources) > 0, "a convolution needs a source")
+        for source in node.sources:
+            self._check_source(node, source, need)
+
+    def _check_matmul(self, node: Matmul, need: Need) -> None:
+        self._check_requantization(node, need)
+        left, right = (self._seen[t].type for t in (node.left, node.right))
+        need(
+            left.shape[0] == right.shape[0],
+            f"{node.left!r} has {left.shape[0]} channels, {node.right!r} has {right.shape[0]}",
+        )
+        need(left.zero == 0, f"the zero of {node.left!r} must be 0, not {left.zero}")
+        shape = (right.shape[1] * right.shape[2], *left.shape[1:])
+        need(shape == node.type.shape, f"gives {shape}, not {node.type.shape}")
+
+    def _check_requantization(self, node: Conv | Matmul, need: Need) -> None:
         channels = node.type.shape[0]
         for name, length in (
             ("base", channels),
@@ -183,7 +228,7 @@ class _Verifier:
         ):
             _need_ints(getattr(node, name), name, (length,), need)
         need(
-            _within(node.table, self._acts(node.type, need)),
+            _within(node.table, self._stored(node.type, need)),
             f"table holds values that {node.type.planes} planes cannot store",
         )
         for name, low, high in (
@@ -195,9 +240,6 @@ class _Verifier:
             need(
                 bool(((array >= low) & (array <= high)).all()), f"{name} must be in [{low}, {high}]"
             )
-        need(len(node.sources) > 0, "a convolution needs a source")
-        for source in node.sources:
-            self._check_source(node, source, need)
 
     def _check_source(self, node: Conv, s: Source, need: Need) -> None:
         channels, height, width = node.type.shape
@@ -280,6 +322,7 @@ class _Verifier:
         for name in graph.outputs:
             if name not in self._seen:
                 raise GraphError(f"output {name!r} is not a node")
+            need(not self._seen[name].type.weights, f"output {name!r} must not be weight digits")
         try:
             outputs = zip(graph.output_names, graph.outputs, graph.output_axes, strict=True)
             graph.host.check({n: axes.shape(self._seen[t].type.shape) for n, t, axes in outputs})

@@ -14,10 +14,12 @@ from pydantic import BaseModel, ConfigDict, Discriminator, FailFast, Field, Tag
 from sigbit.ir.arrays import Ints
 from sigbit.ir.integer import (
     Axes,
+    Constant,
     Conv,
     Gather,
     Input,
     IntegerGraph,
+    Matmul,
     MaxPool,
     Node,
     Source,
@@ -27,7 +29,7 @@ from sigbit_hw.arch.formats import Format
 from sigbit_hw.arch.host_schema import HostDocument, host_document
 from sigbit_hw.arch.preprocessing import Colours, ImagePreprocessing
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Schema version, incremented with every change of the document."""
 
 Arrays = Mapping[str, Ints]
@@ -44,12 +46,13 @@ class _Schema(BaseModel):
 
 
 class Type(_Schema):
-    """A tensor: ``real = scale * (stored + zero)``."""
+    """A tensor: ``real = scale * (stored + zero)``; ``weights``: of weight digits."""
 
     shape: tuple[Number, Number, Number]
     planes: Number
     scale: float
     zero: Number
+    weights: bool
 
 
 class InputSchema(_Schema):
@@ -64,6 +67,18 @@ class InputSchema(_Schema):
 
     def node(self, arrays: Arrays) -> Input:
         return Input(self.name, _type(self.type), self.low, self.high, self.axes)
+
+
+class ConstantSchema(_Schema):
+    """The same integers for every image."""
+
+    op: Literal["constant"]
+    name: str
+    type: Type
+    values: str
+
+    def node(self, arrays: Arrays) -> Constant:
+        return Constant(self.name, arrays[self.values], _type(self.type))
 
 
 class SourceSchema(_Schema):
@@ -109,6 +124,36 @@ class ConvSchema(_Schema):
         return Conv(
             self.name,
             tuple(source.source(arrays) for source in self.sources),
+            arrays[self.base],
+            arrays[self.step],
+            arrays[self.tie],
+            arrays[self.table],
+            _type(self.type),
+            self.kind,
+            self.location,
+        )
+
+
+class MatmulSchema(_Schema):
+    """Products of two tensors, requantized and looked up in a table."""
+
+    op: Literal["matmul"]
+    name: str
+    type: Type
+    left: str
+    right: str
+    base: str
+    step: str
+    tie: str
+    table: str
+    kind: str
+    location: str
+
+    def node(self, arrays: Arrays) -> Matmul:
+        return Matmul(
+            self.name,
+            self.left,
+            self.right,
             arrays[self.base],
             arrays[self.step],
             arrays[self.tie],
@@ -208,14 +253,15 @@ AnyFormat = Annotated[
 ]
 
 AnyNode = Annotated[
-    InputSchema | ConvSchema | MaxPoolSchema | GatherSchema, Field(discriminator="op")
+    InputSchema | ConstantSchema | ConvSchema | MatmulSchema | MaxPoolSchema | GatherSchema,
+    Field(discriminator="op"),
 ]
 
 
 class Document(_Schema):
     """The whole document."""
 
-    schema_version: Literal[4]
+    schema_version: Literal[5]
     name: str
     weight_format: AnyFormat
     act_format: AnyFormat
@@ -270,18 +316,24 @@ def _node(node: Node, keep: Keep) -> dict[str, Any]:
             "planes": int(kind.planes),
             "scale": float(kind.scale),
             "zero": int(kind.zero),
+            "weights": bool(kind.weights),
         },
     }
+    if isinstance(node, Constant):
+        return common | {"op": "constant", "values": keep(f"{node.name}.values", node.values)}
     if isinstance(node, Input):
         limits = {"low": int(node.low), "high": int(node.high)}
         return common | limits | {"op": "input", "axes": node.axes.value}
     common |= {"kind": node.kind, "location": node.location}
     match node:
-        case Conv():
+        case Conv() | Matmul():
             arrays = {
                 what: keep(f"{node.name}.{what}", getattr(node, what))
                 for what in ("base", "step", "tie", "table")
             }
+            if isinstance(node, Matmul):
+                factors = {"left": node.left, "right": node.right}
+                return common | arrays | {"op": "matmul"} | factors
             sources = [_source(node.name, i, s, keep) for i, s in enumerate(node.sources)]
             return common | arrays | {"op": "conv", "sources": sources}
         case MaxPool():
@@ -318,7 +370,7 @@ def _ints(values: tuple[int, ...]) -> list[int]:
 
 
 def _type(kind: Type) -> TensorType:
-    return TensorType(kind.shape, kind.planes, kind.scale, kind.zero)
+    return TensorType(kind.shape, kind.planes, kind.scale, kind.zero, kind.weights)
 
 
 def _format(native: EsbSchema | LevelSchema) -> Format:

@@ -201,12 +201,54 @@ class AvgPool2d(Node):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Constant(Node):
+    """The parameter ``value``, an image, the same for every sample; ``fixed``: it is not
+    trained."""
+
+    value: str
+    fixed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatMul(Node):
+    """Products of the pixels of two images, times ``factor``: channel n of the result is, at every
+    pixel of the first image, the sum over channels of its products with pixel n of the second."""
+
+    factor: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transpose(Node):
+    """``(channels, height, width)`` as ``(height width, 1, channels)``: channels and pixels
+    exchanged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupSum(Node):
+    """Sums over the channels of each of ``groups`` groups, times ``factor``, each in ``copies``
+    channels."""
+
+    groups: int
+    copies: int
+    factor: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class BelowMax(Node):
+    """How far the channels of each of ``groups`` groups are below the largest one; ``keep``: a
+    parameter, 0 where an element does not count, and may be above it: then it is 0 below."""
+
+    groups: int
+    keep: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Flatten(Node):
     """``(channels, height, width)`` as a vector in that order."""
 
 
 def parameter_names(node: Node) -> Iterator[str]:
     """Names of the parameters that a node reads."""
-    for attribute in ("weight", "bias", "mean", "var"):
+    for attribute in ("weight", "bias", "mean", "var", "value", "keep"):
         if (name := getattr(node, attribute, None)) is not None:
             yield name

@@ -11,15 +11,19 @@ from sigbit.ir.nodes import (
     Add,
     AvgPool2d,
     BatchNorm,
+    BelowMax,
     Channels,
     Concat,
+    Constant,
     Conv2d,
     ConvTranspose2d,
     DepthToSpace,
     Flatten,
     FromImage,
+    GroupSum,
     Interpolate,
     Linear,
+    MatMul,
     MaxPool2d,
     Mosaic,
     Multiply,
@@ -28,6 +32,7 @@ from sigbit.ir.nodes import (
     Relu,
     SpaceToDepth,
     ToImage,
+    Transpose,
     Unary,
     Upsample,
 )
@@ -44,6 +49,10 @@ _OF_IMAGES = (
     SpaceToDepth,
     Mosaic,
     Interpolate,
+    MatMul,
+    Transpose,
+    GroupSum,
+    BelowMax,
 )
 
 
@@ -56,6 +65,9 @@ def expected_shape(
         for a in ("weight", "bias", "mean", "var")
         if getattr(node, a, None) is not None
     }
+    if isinstance(node, Constant):
+        value = tuple(parameters[node.value].shape)
+        return node.shape if value == node.shape and len(value) == 3 else f"is no image: {value}"
     shape = shapes[0]
     match node:
         case _ if isinstance(node, _OF_IMAGES) and any(len(s) != 3 for s in shapes):
@@ -138,6 +150,19 @@ def expected_shape(
             spread = tuple((n - 1) * f + 1 for n, f in zip(shape[1:], node.factor, strict=True))
             taps = (len(node.lines), len(node.columns))
             return (shape[0], *window(spread, taps, node.stride, node.padding))
+        case MatMul():
+            if shapes[1][0] != shape[0]:
+                return f"operands {shapes[0]} and {shapes[1]} differ in their channels"
+            return (shapes[1][1] * shapes[1][2], *shape[1:])
+        case Transpose():
+            return (shape[1] * shape[2], 1, shape[0])
+        case GroupSum() | BelowMax():
+            if shape[0] % node.groups:
+                return f"{node.groups} groups do not divide {shape[0]} channels"
+            keep = node.keep if isinstance(node, BelowMax) else None
+            if keep is not None and tuple(parameters[keep].shape) != shape:
+                return f"a mask of {tuple(parameters[keep].shape)} for {shape}"
+            return (node.groups * node.copies, *shape[1:]) if isinstance(node, GroupSum) else shape
         case Unary():
             return shape if node.function in UNARY else f"unknown function {node.function!r}"
         case Flatten():

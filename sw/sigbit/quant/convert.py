@@ -9,10 +9,12 @@ from torch import Tensor
 
 from sigbit.errors import QuantizationError
 from sigbit.ir.integer import (
+    Constant,
     Conv,
     Gather,
     Input,
     IntegerGraph,
+    Matmul,
     MaxPool,
     Node,
     Source,
@@ -20,8 +22,9 @@ from sigbit.ir.integer import (
 )
 from sigbit.quant.integer_model import IntegerModel
 from sigbit.quant.layers.layer import QuantLayer
-from sigbit.quant.layers.moves import QuantMove, QuantSquare
+from sigbit.quant.layers.moves import QuantMask, QuantMove, QuantSquare
 from sigbit.quant.layers.plain import QuantGather, QuantInput, QuantMaxPool
+from sigbit.quant.layers.products import QuantConstant, QuantProduct, QuantTranspose
 from sigbit.quant.layers.values import Deployed
 from sigbit.quant.plan.plans import Shape, tensors_of
 from sigbit.quant.prepare import PreparedModel
@@ -59,6 +62,7 @@ def integer_graph(prepared: PreparedModel) -> IntegerGraph:
     spec, plan = prepared.spec, prepared.plan
     nodes: list[Node] = []
     scales: dict[str, Tensor] = {}
+    shapes = {p.name: p.shape for p in plan.layers}
     for p in plan.layers:
         module = prepared.quant_module(p.name)
         grid = module.grid
@@ -78,6 +82,20 @@ def integer_graph(prepared: PreparedModel) -> IntegerGraph:
             channels = np.array(g.channels, np.int64)
             kind = _type(p.shape, grid, scale)
             nodes.append(Gather(p.name, g.tensors, channels, kind, location=g.location))
+        elif isinstance(module, QuantConstant):
+            scale = module.scale.double()
+            with torch.no_grad():
+                levels = module.levels(prepared.parameter_of(module.plan.parameter))
+            kind = _type(p.shape, grid, scale)
+            nodes.append(Constant(p.name, _ints(levels) - grid.zero, kind))
+        elif isinstance(module, QuantMask):
+            scale = in_scales[0]
+            nodes += _masked(module, module.deploy(in_scales))
+        elif isinstance(module, QuantProduct | QuantTranspose):
+            with torch.no_grad():
+                deployed = module.deploy(in_scales)
+            scale = deployed.out_scale
+            nodes += _products(module, deployed, spec, shapes[tensors_of(p)[0]][0])
         else:
             with torch.no_grad():
                 deployed = module.deploy(in_scales)
@@ -103,6 +121,45 @@ def _type(shape: Shape, grid: ActGrid, scale: Tensor) -> TensorType:
 
 def _ints(x: Tensor) -> Ints:
     return x.detach().cpu().double().numpy().astype(np.int64)
+
+
+def _masked(module: QuantMask, deployed: Deployed) -> list[Node]:
+    """Return the integer nodes of a masked tensor: the mask, and its sum with the tensor."""
+    plan, grid, mask = module.plan, module.grid, f"{module.plan.name}.mask"
+    absent = _ints((1 - module.keep) * module.level)
+    weights, channels = [_ints(w) for w in deployed.weights], plan.shape[0]
+    sources = (
+        Source(plan.tensor, weights[0], groups=channels),
+        Source(mask, weights[1], module.terms, groups=channels),
+    )
+    base, step = (in_units(x.cpu().numpy()) for x in (deployed.base, deployed.step))
+    base = base + grid.zero * weights[0].sum((1, 2, 3)) * UNIT
+    table, kind = deployed.table.cpu().numpy(), _type(plan.shape, grid, deployed.out_scale)
+    parts = (base, step, _ints(deployed.tie), table, kind, plan.kind, plan.location)
+    return [
+        Constant(mask, absent, TensorType(plan.shape, 1, 1.0)),
+        Conv(plan.name, sources, *parts),
+    ]
+
+
+def _products(
+    module: QuantProduct | QuantTranspose, deployed: Deployed, spec: QuantSpec, channels: int
+) -> list[Node]:
+    """Return the integer nodes of a product, or of a transposition: a product with an identity."""
+    plan, nodes = module.plan, list[Node]()
+    base, step = (in_units(x.cpu().numpy()) for x in (deployed.base, deployed.step))
+    if isinstance(module, QuantProduct):
+        left, right = module.plan.left, module.plan.right
+        _check_bits(f"{plan.name} ({plan.location})", spec.acc_bits, *module.ends(channels))
+    else:
+        left, right = f"{plan.name}.identity", module.plan.tensor
+        channels = plan.shape[2]
+        one = np.eye(channels, dtype=np.int64)[:, None]
+        nodes.append(Constant(left, one, TensorType((channels, 1, channels), 1, 1.0)))
+    kind = replace(_type(plan.shape, module.grid, deployed.out_scale), weights=plan.weights)
+    table, tie = deployed.table.cpu().numpy(), _ints(deployed.tie)
+    parts = (base, step, tie, table, kind, plan.kind, plan.location)
+    return [*nodes, Matmul(plan.name, left, right, *parts)]
 
 
 def _conv(
@@ -156,7 +213,10 @@ def _conv(
         step,
         tie,
         deployed.table.cpu().numpy(),
-        _type(plan.shape, layer.grid, deployed.out_scale),
+        replace(
+            _type(plan.shape, layer.grid, deployed.out_scale),
+            weights=isinstance(layer, QuantLayer) and layer.plan.weights,
+        ),
         plan.kind,
         plan.location,
     )

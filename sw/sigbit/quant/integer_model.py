@@ -9,7 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from sigbit.ir.integer import Conv, Gather, Input, IntegerGraph, MaxPool, Node
+from sigbit.ir.integer import (
+    Constant,
+    Conv,
+    Gather,
+    Input,
+    IntegerGraph,
+    Matmul,
+    MaxPool,
+    Node,
+)
 from sigbit.ir.model_file import load_model, save_model
 from sigbit.quant.layers import operators
 from sigbit_tools.files import replacing
@@ -65,6 +74,11 @@ class IntegerModel(nn.Module):
                 self.graph.act_format.min,
             )
         buffers = [getattr(self, key) for key in self._buffers_of[node.name]]
+        if isinstance(node, Constant):
+            return buffers[0].expand(next(iter(given.values())).shape[0], -1, -1, -1)
+        if isinstance(node, Matmul):
+            factors = values[node.left], values[node.right]
+            return operators.matmul(*factors, *buffers, list(t.shape))
         if isinstance(node, Gather):
             return operators.gather(
                 [values[name] for name in node.tensors], buffers[0], list(t.shape)
@@ -135,4 +149,8 @@ def _arrays(node: Node) -> list[np.ndarray]:
     if isinstance(node, Conv):
         weights = (s.weights for s in node.sources)
         return [node.base, node.step, node.tie, node.table, *weights]
+    if isinstance(node, Matmul):
+        return [node.base, node.step, node.tie, node.table]
+    if isinstance(node, Constant):
+        return [node.values]
     return [node.channels] if isinstance(node, Gather) else []

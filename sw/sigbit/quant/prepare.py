@@ -1,33 +1,40 @@
 """``prepare``: a float model as a trainable model that computes with the accelerator's integers."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from sigbit.errors import QuantizationError
 from sigbit.frontend import Batches, import_model
-from sigbit.ir.floating import BatchNorm, FloatGraph, Unary
+from sigbit.ir.floating import BatchNorm, BelowMax, Constant, FloatGraph, Relu, Unary
 from sigbit.quant.calibration.samples import Calibration
 from sigbit.quant.calibration.statistics import Statistics, observe
 from sigbit.quant.layers.function import Preactivation
 from sigbit.quant.layers.given import Exactness, GivenCodes
 from sigbit.quant.layers.integers import GivenSource
 from sigbit.quant.layers.layer import QuantLayer
-from sigbit.quant.layers.moves import QuantMove, QuantSquare
+from sigbit.quant.layers.moves import QuantMask, QuantMove, QuantSquare
 from sigbit.quant.layers.plain import QuantGather, QuantInput, QuantMaxPool
+from sigbit.quant.layers.products import QuantConstant, QuantProduct, QuantTranspose
 from sigbit.quant.layers.values import Levels
 from sigbit.quant.numbers.scales import OUTPUT_RULE, scale_rule
 from sigbit.quant.plan.annotated import annotated_scale
 from sigbit.quant.plan.fusion import fuse
 from sigbit.quant.plan.plans import (
+    ConstantPlan,
     GatherPlan,
     InputPlan,
     LayerPlan,
+    MaskPlan,
     MaxPoolPlan,
     MovePlan,
     NetworkPlan,
     Plan,
+    ProductPlan,
+    TransposePlan,
     inherited,
     tensors_of,
 )
@@ -36,7 +43,21 @@ from sigbit.quant.quantized import Quantized, Tensors
 from sigbit.quant.quantizers import Quantizer, side
 from sigbit.quant.spec import ActGrid, QuantSpec, given_grid
 
-QuantModule = QuantInput | QuantLayer | QuantMove | QuantSquare | QuantMaxPool | QuantGather
+QuantModule = (
+    QuantInput
+    | QuantConstant
+    | QuantLayer
+    | QuantProduct
+    | QuantTranspose
+    | QuantMask
+    | QuantMove
+    | QuantSquare
+    | QuantMaxPool
+    | QuantGather
+)
+
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 class PreparedModel(nn.Module):
@@ -66,8 +87,10 @@ class PreparedModel(nn.Module):
         statistics = {
             n for node in graph.nodes if isinstance(node, BatchNorm) for n in (node.mean, node.var)
         }
+        fixed = {n.keep for n in graph.nodes if isinstance(n, BelowMax)}
+        fixed |= {n.value for n in graph.nodes if isinstance(n, Constant) and n.fixed}
         for name, value in graph.parameters.items():
-            if name in statistics:
+            if name in statistics | fixed:
                 self.register_buffer(attribute_name(name), value.clone())
             else:
                 self.register_parameter(attribute_name(name), nn.Parameter(value.clone()))
@@ -104,6 +127,16 @@ class PreparedModel(nn.Module):
                 return QuantMove(p, self.spec, grids)
             case LayerPlan():
                 return self._layer(p, grids)
+            case ProductPlan():
+                grid, is_output = self._precision.grid(p.name), self._precision.is_output(p.name)
+                quantizer = self._shared_quantizer(p, grid, False, is_output)
+                return QuantProduct(p, self.spec, grids, grid, quantizer, is_output=is_output)
+            case TransposePlan():
+                return QuantTranspose(p, self.spec, grids[0])
+            case MaskPlan():
+                return QuantMask(p, self.spec, grids[0], self._values[p.keep])
+            case ConstantPlan():
+                return QuantConstant(p, self.spec, self._values[p.parameter])
         return QuantSquare(p, self.spec, grids)
 
     def _layer(self, p: LayerPlan, grids: tuple[ActGrid, ...]) -> QuantLayer:
@@ -128,9 +161,7 @@ class PreparedModel(nn.Module):
         if isinstance(p.activation, Unary):
             function = (root, p.activation.function, p.activation.parameters, source.weight)
             preactivation = self._preactivations.setdefault(function, Preactivation())
-        if root not in self._out_quantizers:
-            self._out_quantizers[root] = self._out_quantizer(p, grid, follows, is_output)
-        out_quantizer = self._out_quantizers[root]
+        out_quantizer = self._shared_quantizer(p, grid, follows, is_output)
         return QuantLayer(
             p,
             spec,
@@ -146,8 +177,17 @@ class PreparedModel(nn.Module):
             weight_factor=choice.factor if weight_quantizer is not None else 1,
         )
 
+    def _shared_quantizer(
+        self, p: LayerPlan | ProductPlan, grid: ActGrid, follows: bool, is_output: bool
+    ) -> Quantizer:
+        """Return the quantizer of a tensor, the same for all tensors of its group."""
+        root = self._precision.groups.of(p.name)
+        if root not in self._out_quantizers:
+            self._out_quantizers[root] = self._out_quantizer(p, grid, follows, is_output)
+        return self._out_quantizers[root]
+
     def _out_quantizer(
-        self, p: LayerPlan, grid: ActGrid, follows: bool, is_output: bool
+        self, p: LayerPlan | ProductPlan, grid: ActGrid, follows: bool, is_output: bool
     ) -> Quantizer:
         """Return the quantizer of a layer's tensor: the spec's method, or a scale rule where the
         method does not apply: outputs, tensors of 8 bits, averages, whose scale follows from their
@@ -190,6 +230,10 @@ class PreparedModel(nn.Module):
         module = self.quant_module(p.name)
         if isinstance(module, QuantInput):
             return module(given[p.name])
+        if isinstance(module, QuantConstant):
+            value = self.parameter_of(module.plan.parameter)
+            samples = [*given.values(), *(v.levels for v in values.values())]
+            return module(value, max(map(len, samples), default=1))
         result: Levels = module([values[t] for t in tensors_of(p)])
         return result
 
@@ -300,6 +344,7 @@ def _calibrate(prepared: PreparedModel, found: Statistics) -> None:
     """Set the scales from the float model's tensors, shared scales from all tensors that share
     them; tensors with the levels of the quantized model take its scales."""
     layers: list[QuantLayer] = []
+    scaled: list[QuantLayer | QuantProduct] = []
     scales = {
         name: annotated_scale(quantizer, prepared.quant_module(name).grid.levels)
         for name, quantizer in prepared.quantized.quantizers.items()
@@ -310,6 +355,8 @@ def _calibrate(prepared: PreparedModel, found: Statistics) -> None:
             module.scale.copy_(given)
         if isinstance(module, QuantLayer):
             layers.append(module)
+        if isinstance(module, QuantLayer | QuantProduct):
+            scaled.append(module)
     for group in _groups(layers, lambda m: m.weight_quantizer):
         first, quantizer = group[0], group[0].weight_quantizer
         assert quantizer is not None
@@ -317,21 +364,25 @@ def _calibrate(prepared: PreparedModel, found: Statistics) -> None:
         quantizer.initialize(
             weight, weight[0].numel() if prepared.spec.per_channel else weight.numel()
         )
-    for group in _groups(layers, lambda m: m.out_quantizer):
-        wanted = [scales.get(m.plan.name) for m in group]
+    for writers in _groups(scaled, lambda m: m.out_quantizer):
+        wanted = [scales.get(m.plan.name) for m in writers]
         if wanted[0] is not None and all(s is not None and s == wanted[0] for s in wanted):
-            group[0].out_quantizer.give(wanted[0])
+            writers[0].out_quantizer.give(wanted[0])
             continue
-        spreads = [found.results[m.plan.name] for m in group]
+        if (ends := _logarithm(writers[0].plan.activation)) is not None:
+            top = math.log(ends[1] / ends[0]) / writers[0].grid.high
+            writers[0].out_quantizer.give(torch.tensor(top, dtype=torch.float64))
+            continue
+        spreads = [found.results[m.plan.name] for m in writers]
         low, high = min(s.low for s in spreads), max(s.high for s in spreads)
-        if not (high > 0 or (low < 0 and group[0].grid.low < 0)):
-            plan = group[0].plan
+        if not (high > 0 or (low < 0 and writers[0].grid.low < 0)):
+            plan = writers[0].plan
             raise QuantizationError(
                 f"{plan.name} ({plan.location}) is 0 on the whole calibration batch of "
                 f"{found.samples} samples: give a larger one, or remove the layer"
             )
         x = torch.cat([s.values for s in spreads])
-        group[0].out_quantizer.initialize(x, spreads[0].size)
+        writers[0].out_quantizer.initialize(x, spreads[0].size)
     for group in _groups(layers, lambda m: m.preactivation):
         first, pre = group[0], group[0].preactivation
         function = first.plan.activation
@@ -339,7 +390,17 @@ def _calibrate(prepared: PreparedModel, found: Statistics) -> None:
         assert isinstance(function, Unary)
         ends = [found.before[m.plan.name] for m in group]
         low, high = min(e[0] for e in ends), max(e[1] for e in ends)
+        if (known := _logarithm(function)) is not None:
+            low, high = 0.0, known[1]  # whatever the calibration reaches
         pre.initialize(low, high, function, first.out_quantizer.scale(), first.grid)
+
+
+def _logarithm(function: Relu | Unary | None) -> tuple[float, float] | None:
+    """Return the ends of a logarithm that is looked up between them."""
+    if isinstance(function, Unary) and function.function == "log_between":
+        low, high = function.parameters
+        return low, high
+    return None
 
 
 def _give_codes(prepared: PreparedModel) -> None:
@@ -391,11 +452,11 @@ def _give_weights(module: QuantLayer, sources: tuple[GivenSource, ...] | str) ->
 
 
 def _groups(
-    layers: list[QuantLayer], shared: Callable[[QuantLayer], nn.Module | None]
-) -> list[list[QuantLayer]]:
+    layers: list[Module], shared: Callable[[Module], nn.Module | None]
+) -> list[list[Module]]:
     """Group the layers by the module that ``shared`` returns for them; leave out those without
     one."""
-    groups: dict[int, list[QuantLayer]] = {}
+    groups: dict[int, list[Module]] = {}
     for layer in layers:
         if (module := shared(layer)) is not None:
             groups.setdefault(id(module), []).append(layer)

@@ -366,6 +366,22 @@ def act_grid(spec: QuantSpec, negative: float, planes: int) -> ActGrid:
     return _grid(levels, planes, spec.zero_of(levels, planes), 0 if negative == 1 else -Y_MIN)
 
 
+def digit_grid(spec: QuantSpec, terms: int) -> ActGrid:
+    """Return the grid of a tensor of ``terms`` weight digits: their values, of at most 8 bits."""
+    kept = tuple(m for m in spec.weight_grid(terms).magnitudes if m <= Y_MAX)
+    return _grid(LevelGrid(kept, True), terms, 0, 0)
+
+
+def unshifted(spec: QuantSpec, grid: ActGrid) -> ActGrid:
+    """Return a grid like ``grid`` whose zero is 0, of one more plane if it would lose levels."""
+    if grid.zero == 0 or not spec.act_format.signed:
+        return grid
+    planes = min(grid.planes + 1, max(grid.planes, spec.byte_planes))
+    top = min(BYTE, spec.act_contiguous(planes))
+    levels = LevelGrid.uniform(max(grid.low, -top), top if grid.low >= 0 else min(top, Y_MAX))
+    return _grid(levels, planes, 0, 0 if -grid.low >= grid.high else -Y_MIN)
+
+
 def given_grid(spec: QuantSpec, levels: LevelGrid) -> ActGrid | None:
     """Return the grid of a tensor with exactly these ``levels``, at most 256, on the fewest planes;
     None if no number of planes has them."""

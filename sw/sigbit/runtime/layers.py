@@ -23,8 +23,11 @@ class LayerCollector:
         self._info = {info.index: info for info in program.execs}
         self._shapes = {layer.name: layer.shape for layer in program.layers}
         self._images = program.images
-        codes = np.arange(1 << self._config.act_format.bits)
-        self._digits = np.asarray(self._config.act_format.decode(codes), np.int32)
+        self._weights = {layer.name for layer in program.layers if layer.weights}
+        self._digits = [
+            np.asarray(native.decode(np.arange(1 << native.bits)), np.int32)
+            for native in (self._config.act_format, self._config.weight_format)
+        ]
         self._instrs: dict[int, tuple[Out, Exec]] = {}
         try:
             listing = program.listing
@@ -71,7 +74,7 @@ class LayerCollector:
         if info is None:
             return
         channels, height, width = self._shapes[info.layer]
-        stored = self._decode(codes)
+        stored = self._decode(codes, info.layer in self._weights)
         slots, pixels, lanes = stored.shape
         y, x = (
             slice(first, first + (count - 1) * step + 1, step)
@@ -112,8 +115,8 @@ class LayerCollector:
                 )
         return {name: values.astype(np.int64) for name, values in self._values.items()}
 
-    def _decode(self, codes: NDArray[np.uint8]) -> NDArray[np.int32]:
-        """Return the stored integers of codes ``[planes, ...]``."""
+    def _decode(self, codes: NDArray[np.uint8], weights: bool) -> NDArray[np.int32]:
+        """Return the stored integers of codes ``[planes, ...]``, of ``weights`` or activations."""
         radix = self._config.term_radix_bits
-        digits = self._digits[codes]
+        digits = self._digits[weights][codes]
         return np.sum([d << (radix * plane) for plane, d in enumerate(digits)], axis=0)

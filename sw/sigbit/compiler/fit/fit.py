@@ -48,7 +48,7 @@ def _victim(network: Network, laid: Laid, names: set[str]) -> str | None:
     for name, (born, last) in now.life.items():
         if born <= worst <= last and name in network.values and name not in names:
             value = network.values[name]
-            if value.shape[1] > 1 or name not in touched:
+            if not value.weights and (value.shape[1] > 1 or name not in touched):
                 rank = 0 if value.load else 1 if fusable(network, name) else 2
                 found.append((rank, name in touched, -layouts[name].size, name))
     return min(found)[3] if found else None
@@ -79,13 +79,13 @@ def verify_fitted(network: Network, config: ArchConfig) -> None:
             rows = value.store
             stored.setdefault(rows.memory, []).append((rows.first, value.shape[1], done))
     for tensor in network.memory.values():
-        if tensor.kind != "input":
+        if tensor.kind not in ("input", "constant"):
             pieces = sorted(stored.get(tensor.name, []))
             ends = [first + count for first, count, _ in pieces]
             whole = [first for first, _, _ in pieces] == [0, *ends[:-1]]
             require(whole and ends[-1:] == [tensor.shape[1]], f"{tensor.name} is not stored once")
     for name, value in network.values.items():
-        if value.load and network.memory[value.load.memory].kind != "input":
+        if value.load and network.memory[value.load.memory].kind not in ("input", "constant"):
             first, end = value.load.first, value.load.first + value.shape[1]
             stores = [
                 late

@@ -90,6 +90,8 @@ def _need(op: Op, operand: Operand) -> tuple[int | None, int | None]:
 
 def _needs(network: Network, name: str) -> list[Need]:
     """Distinct needs of a value's consumers; those without a requirement are merged into others."""
+    if network.values[name].weights:
+        return [(1, 0)]
     asked = [_need(network.ops[i], operand) for i, operand in network.uses[name]]
     if network.values[name].store:
         asked.append((1, None))

@@ -72,8 +72,15 @@ def _overlaps(operand: Operand, parts: list[Part]) -> Iterator[tuple[Operand, in
         low = max(first, operand.channel)
         high = min(end, operand.channel + operand.channels)
         if low < high:
-            moved = replace(operand, value=name, channel=low - first, channels=high - low)
-            yield moved, low - operand.channel, high - operand.channel
+            start, end_of = low - operand.channel, high - operand.channel
+            moved = replace(
+                operand,
+                value=name,
+                channel=low - first,
+                channels=high - low,
+                right_channel=operand.right_channel + start,
+            )
+            yield moved, start, end_of
 
 
 def _pieces(operand: Operand, parts: list[Part] | None) -> Iterator[Operand]:
@@ -82,8 +89,8 @@ def _pieces(operand: Operand, parts: list[Part] | None) -> Iterator[Operand]:
         yield operand
         return
     found = list(_overlaps(operand, parts))
-    if len(found) == 1:
-        yield found[0][0]
+    if len(found) == 1 or operand.right:
+        yield from (moved for moved, _, _ in found)
         return
     assert operand.weights is not None
     weights = dense(operand.weights, operand.groups)

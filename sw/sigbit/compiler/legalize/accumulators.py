@@ -4,11 +4,14 @@ operation. Arithmetic is modular, so only the final sums matter."""
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sigbit.compiler.network import Op, Value
 from sigbit.errors import CompileError
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.numerics import PRE_BITS, TABLE_ENTRIES, table_index, wrap
+
+Ints = NDArray[np.int64]
 
 
 def check_accumulators(op: Op, values: Mapping[str, Value], config: ArchConfig) -> None:
@@ -19,6 +22,12 @@ def check_accumulators(op: Op, values: Mapping[str, Value], config: ArchConfig) 
     for operand in op.operands:
         value = values[operand.value]
         ends = [value.low, value.high] + ([] if operand.halo is None else [operand.halo])
+        if operand.right:
+            right = values[operand.right]
+            products = [a * b for a in (right.low, right.high) for b in ends]
+            low += operand.channels * min(products)
+            high += operand.channels * max(products)
+            continue
         assert operand.weights is not None
         weights = operand.weights.reshape(len(low), -1)
         positive, negative = weights.clip(0, None).sum(1), weights.clip(None, 0).sum(1)
@@ -34,6 +43,14 @@ def check_accumulators(op: Op, values: Mapping[str, Value], config: ArchConfig) 
             "fewer terms or digits in this layer, split it, or choose an accelerator with acc_bits "
             f">= {bits}"
         )
+
+
+def rest_of(table: Ints, config: ArchConfig) -> int | None:
+    """Return the result ``y`` nearest to 0 that ``table`` maps to 0, or None."""
+    half = 1 << (config.result_bits - 1)
+    results = np.arange(-half, half)
+    zeros = results[table[table_index(results)] == 0]
+    return int(zeros[np.argmin(np.abs(zeros))]) if zeros.size else None
 
 
 def check_results(op: Op, config: ArchConfig) -> None:

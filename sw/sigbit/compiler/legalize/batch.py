@@ -9,7 +9,17 @@ images, and one operation serves all of them.
 from collections.abc import Sequence
 
 from sigbit.compiler.legalize.join import Joins
-from sigbit.ir.integer import Conv, Gather, Input, IntegerGraph, MaxPool, Node, tensors_of
+from sigbit.ir.integer import (
+    Constant,
+    Conv,
+    Gather,
+    Input,
+    IntegerGraph,
+    Matmul,
+    MaxPool,
+    Node,
+    tensors_of,
+)
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Opcode, field_of
 
@@ -55,7 +65,7 @@ def side_by_side(graph: IntegerGraph, joins: Joins, shared: Sequence[Node]) -> s
         late = all(t in names for t in own)
         stored = bool(tensors & set(graph.outputs)) and width > 1
         if (
-            not any(isinstance(graph[t], Input) for t in own)
+            not any(isinstance(graph[t], Input | Constant) for t in own)
             and width <= MAX_PHASES
             and narrow
             and (late or (readers and not stored))
@@ -70,6 +80,8 @@ def _narrow(node: Node, tensors: set[str], joins: Joins) -> bool:
     moved = isinstance(node, Gather) and not (
         node.name in joins.clones or node.name in joins.selected
     )
+    if isinstance(node, Matmul):
+        return False
     if moved or node.type.shape[2] != 1:
         return moved
     if isinstance(node, Gather):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sigbit.errors import CompileError
-from sigbit.ir.integer import Conv, Gather, IntegerGraph, tensors_of
+from sigbit.ir.integer import Constant, Conv, Gather, IntegerGraph, tensors_of
 from sigbit_hw.arch.config import ArchConfig
 
 Run = tuple[str, int, int]
@@ -86,6 +86,7 @@ def join(graph: IntegerGraph, config: ArchConfig) -> Joins:
     that no operation can move."""
     joins = Joins()
     inputs = {n.name for n in graph.inputs}
+    inputs |= {n.name for n in graph.nodes if isinstance(n, Constant)}
     for node in graph.nodes:
         if not isinstance(node, Gather):
             joins.add(node.name, node.type.shape[0])

@@ -7,14 +7,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigbit.compiler.legalize.absorb import absorbed
-from sigbit.compiler.legalize.accumulators import check_accumulators, check_results
+from sigbit.compiler.legalize.accumulators import check_accumulators, check_results, rest_of
 from sigbit.compiler.legalize.batch import first_shared, side_by_side
 from sigbit.compiler.legalize.fold import choose_folds, folded
 from sigbit.compiler.legalize.join import Run, join
 from sigbit.compiler.legalize.upsample import lattice, operand_of
 from sigbit.compiler.network import MemoryTensor, Network, Op, Operand, Region, Rows, Value
 from sigbit.errors import CompileError
-from sigbit.ir.integer import Conv, Gather, Input, IntegerGraph, MaxPool, Node, Source
+from sigbit.ir.integer import (
+    Constant,
+    Conv,
+    Gather,
+    Input,
+    IntegerGraph,
+    Matmul,
+    MaxPool,
+    Node,
+    Source,
+)
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.numerics import PRE_BITS, TABLE_ENTRIES, UNIT, wrap
 
@@ -26,6 +36,7 @@ def legalize(graph: IntegerGraph, config: ArchConfig, images: int = 1) -> Networ
     """Operations and values of ``graph`` for ``images`` images. Raises :class:`CompileError` if it
     does not fit the formats of ``config`` or could overflow an accumulator."""
     _check_formats(graph, config)
+    _check_products(graph, config)
     if not graph.inputs or not graph.outputs:
         raise CompileError(f"{graph.name}: a network needs at least one input and one output")
     if images < 1:
@@ -43,6 +54,19 @@ def _check_formats(graph: IntegerGraph, config: ArchConfig) -> None:
             raise CompileError(
                 f"{graph.name} was quantized for {what} {wanted}, but {config.name} has {given}: "
                 f"quantize it for {config.name}, or choose an accelerator with {what} {wanted}"
+            )
+
+
+def _check_products(graph: IntegerGraph, config: ArchConfig) -> None:
+    """Check that slots of weight digits are weight words."""
+    if config.weight_format.bits == config.act_format.lane_bits:
+        return
+    for node in graph.nodes:
+        if isinstance(node, Matmul):
+            raise CompileError(
+                f"{node.name}: products of two computed tensors need weights with as many bits as "
+                f"lanes of activations; {config.name} has {config.weight_format.bits} and "
+                f"{config.act_format.lane_bits}: choose an accelerator with equal ones"
             )
 
 
@@ -93,7 +117,10 @@ class _Legalizer:
             shape: Shape = (self.joins.total(name), height, width)
             if name in self.folds:
                 shape = self.folds[name].shape(shape)
-            self.kinds[name] = Value(name, tensor, shape, kind.planes, min(lows), max(highs))
+            low, high = min(lows), max(highs)
+            self.kinds[name] = Value(
+                name, tensor, shape, kind.planes, low, high, weights=kind.weights
+            )
 
     def _range(self, node: Node) -> tuple[int, int]:
         """Smallest and largest stored integer that ``node`` can produce."""
@@ -102,8 +129,10 @@ class _Legalizer:
             if node.name in self.folds and any(self.folds[node.name].padding):
                 ends.add(-node.type.zero)
             return min(ends), max(ends)
-        if isinstance(node, Conv):
+        if isinstance(node, Conv | Matmul):
             return int(node.table.min()), int(node.table.max())
+        if isinstance(node, Constant):
+            return int(node.values.min()), int(node.values.max())
         if isinstance(node, Gather):
             lows, highs = zip(*(self.ranges[t] for t in node.tensors), strict=True)
             return min(lows), max(highs)
@@ -114,8 +143,13 @@ class _Legalizer:
         if isinstance(node, Input):
             for image in images:
                 self._input(node, image)
+        elif isinstance(node, Constant):
+            for image in images:
+                self._constant(node, image)
         elif isinstance(node, Conv):
             self._conv(node, images)
+        elif isinstance(node, Matmul):
+            self._matmul(node, images)
         elif isinstance(node, MaxPool):
             operand = self._whole(node.tensor)
             operand = replace(
@@ -132,9 +166,11 @@ class _Legalizer:
                 self._copy(clone.name, clone.source, images)
             if node.name in self.joins.selected:
                 self._select(node, images)
-        if node.name in self.graph.outputs:
-            for image in images:
+        for image in images:
+            if node.name in self.graph.outputs:
                 self._output(node, image)
+            if node.type.weights:
+                self._words(node, image)
 
     def _input(self, node: Input, image: int) -> None:
         name = self._name(node.name, image)
@@ -149,6 +185,31 @@ class _Legalizer:
             fold=self.folds.get(node.name),
         )
         self.values[name] = replace(value, name=name, load=Rows(name))
+
+    def _constant(self, node: Constant, image: int) -> None:
+        name = self._name(node.name, image)
+        value = self.kinds[node.name]
+        memory = f"constant {name}"
+        self.memory[memory] = MemoryTensor(
+            memory,
+            "constant",
+            node.name,
+            image,
+            value.shape,
+            value.planes,
+            constant=node.values,
+        )
+        self.values[name] = replace(value, name=name, load=Rows(memory))
+
+    def _words(self, node: Node, image: int) -> None:
+        """Store a tensor of weight digits as weight words."""
+        name = self._name(node.name, image)
+        value = self.values[name]
+        memory = f"words {name}"
+        self.memory[memory] = MemoryTensor(
+            memory, "words", node.name, image, value.shape, value.planes
+        )
+        self.values[name] = replace(value, store=Rows(memory))
 
     def _output(self, node: Node, image: int) -> None:
         """Store a tensor, from a value of its own if its value holds other data as well."""
@@ -198,6 +259,25 @@ class _Legalizer:
                 table=node.table,
             )
             self._result(op, node.name, images)
+
+    def _matmul(self, node: Matmul, images: range) -> None:
+        operand = replace(
+            self._whole(node.left), right=node.right, terms=self.graph[node.right].type.planes
+        )
+        op = Op(
+            node.name,
+            "conv",
+            (operand,),
+            "",
+            self._region(node),
+            0,
+            node=node,
+            base=node.base,
+            step=node.step,
+            tie=node.tie,
+            table=node.table,
+        )
+        self._result(op, node.name, images)
 
     def _sources(self, source: Source) -> list[tuple[Source, Operand]]:
         """Tensors that ``source`` reads, as operands without windows; with no more terms than its
@@ -279,6 +359,7 @@ class _Legalizer:
         if op.kind == "conv":
             check_accumulators(op, self.kinds, self.config)
             check_results(op, self.config)
+            op = self._rested(op, self.kinds[base])
         region, wide = op.region, base in self.wide
         width = self.kinds[base].shape[2]
         together = wide and all(o.value in self.wide for o in op.operands)
@@ -305,6 +386,20 @@ class _Legalizer:
                 )
             )
 
+    def _rested(self, op: Op, value: Value) -> Op:
+        """``op`` with the result of channels that do not exist, such that products with what it
+        writes there are 0."""
+        if not value.weights or op.channels % self.config.ic_lanes == 0:
+            return op
+        assert op.table is not None
+        rest = rest_of(op.table, self.config)
+        if rest is None:
+            raise CompileError(
+                f"{op.where}: {op.channels} channels do not fill slots of {self.config.ic_lanes}, "
+                "and its table of weight digits has no 0 for the rest: use a range that contains 0"
+            )
+        return replace(op, rest=rest)
+
     def _declared(self, base: str, image: int) -> str:
         """Name of a value that operations write; declares the value."""
         name = self._name(base, image)
@@ -324,7 +419,8 @@ class _Legalizer:
         for o in operands:
             shift = image * self.kinds[o.value].shape[2] if o.value in self.wide else 0
             padding = (o.padding[0], o.padding[1] - shift)
-            found.append(replace(o, value=self._name(o.value, image), padding=padding))
+            right = self._name(o.right, image) if o.right else ""
+            found.append(replace(o, value=self._name(o.value, image), padding=padding, right=right))
         return tuple(found)
 
     def _bordered(self, operand: Operand, region: Region) -> Operand:

@@ -1,4 +1,4 @@
-"""Owner of the data in every activation slot, in program order.
+"""Owner of the data in every activation slot and weight word, in program order.
 
 Ordered accesses are not necessarily correct: a LOAD or FILL placed before the last reader of the
 data it overwrites is ordered behind nothing, and the reader gets the new value. This check requires
@@ -8,7 +8,7 @@ that every read finds the value that its operation is meant to read.
 import numpy as np
 
 from sigbit.compiler.order.access import Access, Entries, Memory, Thread
-from sigbit.compiler.order.schedule import Scheduled
+from sigbit.compiler.order.schedule import Scheduled, Step
 from sigbit.errors import require
 from sigbit_hw.arch.config import ArchConfig
 
@@ -29,17 +29,25 @@ class Contents:
         self._tiles = scheduled.tiles
         self._ops = network.ops
         self._names = list(network.values)
+        self._values_of = {
+            value.store.memory: name
+            for name, value in network.values.items()
+            if value.weights and value.store
+        }
         self._number = {name: k for k, name in enumerate(self._names)}
         self._places = {
             name: slice(base, base + placed.layouts[name].size)
             for name, base in placed.bases.items()
         }
+        self._stored: set[str] = set()
+        self._words = np.full(config.weight_words, NOBODY, np.int32)
         self._owner = np.full(config.act_slots, NOBODY, np.int32)
         self._meant = np.full(config.act_slots, NOBODY, np.int32)
 
     def follow(self, access: Access) -> None:
         """Check the reads of ``access`` and record its writes; accesses come in program order."""
         step = self._steps[access.index]
+        self._follow_words(access, step)
         if Memory.ACTS in access.reads:
             if access.thread == Thread.STORE:
                 values = [step.value]
@@ -51,6 +59,24 @@ class Contents:
             tile = step.tile >= 0
             name = self._ops[self._tiles[step.tile].op].result if tile else step.value
             self._owner[access.writes[Memory.ACTS]] = self._number[name]
+
+    def _follow_words(self, access: Access, step: Step) -> None:
+        """Check that weight words are loaded once they are stored, and used by the operation that
+        multiplies by their value, or are constants."""
+        if access.thread == Thread.STORE:
+            self._stored.add(step.region)
+        if Memory.WEIGHTS in access.writes:
+            owner = self._values_of.get(step.region)
+            stored = owner is None or step.region in self._stored
+            require(stored, f"instruction {access.index} loads words that are not stored yet")
+            self._words[access.writes[Memory.WEIGHTS]] = (
+                NOBODY if owner is None else self._number[owner]
+            )
+        if Memory.WEIGHTS in access.reads:
+            right = self._ops[self._tiles[step.tile].op].operands[0].right
+            wanted = self._number[right] if right else NOBODY
+            own = bool((self._words[access.reads[Memory.WEIGHTS]] == wanted).all())
+            require(own, f"instruction {access.index} multiplies by other words")
 
     def _check(self, index: int, entries: Entries, values: list[str]) -> None:
         """Check that every slot of ``entries`` holds the one of ``values`` that lies there."""

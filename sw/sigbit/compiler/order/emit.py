@@ -10,10 +10,16 @@ from numpy.typing import NDArray
 
 from sigbit.compiler.network import MemoryTensor
 from sigbit.compiler.order.schedule import Scheduled
-from sigbit.compiler.stage.window import CONSTANTS, PROGRAM, WindowMap
+from sigbit.compiler.stage.window import (
+    CONSTANTS,
+    PROGRAM,
+    WindowMap,
+    in_order,
+    tensor_bytes,
+)
 from sigbit.compiler.tile.tiles import Tile
 from sigbit.errors import CompileError, require
-from sigbit.ir.integer import Axes, Conv, Input, IntegerGraph, MaxPool, macs
+from sigbit.ir.integer import Axes, Conv, Input, IntegerGraph, Matmul, MaxPool, macs
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.host_schema import SOURCE_MAX
@@ -99,7 +105,7 @@ def _port(tensor: MemoryTensor, graph: IntegerGraph, window: WindowMap) -> Port:
 
 
 def _layers(graph: IntegerGraph) -> tuple[LayerInfo, ...]:
-    """Layers that the array computes: convolutions and maxima."""
+    """Layers that the array computes: convolutions, products and maxima."""
     return tuple(
         LayerInfo(
             node.name,
@@ -110,9 +116,10 @@ def _layers(graph: IntegerGraph) -> tuple[LayerInfo, ...]:
             int(node.type.zero),
             int(macs(graph, node)),
             _printable(node.location),
+            node.type.weights,
         )
         for node in graph.nodes
-        if isinstance(node, Conv | MaxPool)
+        if isinstance(node, Conv | Matmul | MaxPool)
     )
 
 
@@ -192,9 +199,8 @@ def _verify_moves(program: Program, scheduled: Scheduled) -> None:
     config, network = program.config, scheduled.placed.network
     window = scheduled.window(config)
     homes = {CONSTANTS: (program.image_offset, program.image.size)}
-    for tensor in network.memory.values():
-        port = Port("", tensor.shape, 0, tensor.planes, tensor.phases, 1.0, 0, 0, 0)
-        homes[tensor.name] = window.offsets[tensor.name], port.bytes(config)
+    for tensor in in_order(network):
+        homes[tensor.name] = window.offsets[tensor.name], tensor_bytes(tensor, config)
     for port in (*program.inputs, *program.outputs):
         images = [t for t in network.memory.values() if t.tensor == port.name]
         for tensor in images:

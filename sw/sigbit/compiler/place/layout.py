@@ -139,6 +139,13 @@ def verify_layout(laid: Laid, config: ArchConfig) -> None:
             require(inside, f"{who} outside its columns")
         if network.writers[name] and layout.slots > 1:
             require(_slots_clear(layout.slot_step, config), f"{name}: slots share banks")
+        if value.weights:
+            count = layout.height * layout.width
+            edges = (layout.top, layout.left, layout.pitch, layout.phases)
+            whole = (
+                layout.height + layout.bottom
+            ) * layout.width >= count + -count % config.oc_lanes
+            require(edges == (0, 0, layout.width, 1) and whole, f"{name}: no whole weight words")
         if value.load or value.store:
             require(layout.even, f"{name}: slots do not lie evenly")
             columns = layout.columns(0) + layout.left <= layout.pitch
@@ -211,6 +218,9 @@ def _layout(network: Network, value: Value, config: ArchConfig) -> Layout:
         slot_step=0,
     )
     least = replace(least, pitch=least.left + (width - 1 + right) // value.phases + 1)
+    if value.weights:  # whole weight words, their pixels in consecutive slots
+        rest = -(height * width) % config.oc_lanes
+        least = replace(least, bottom=-(-rest // width))
     readers = tuple(
         (
             operand.stride[0],
@@ -224,7 +234,8 @@ def _layout(network: Network, value: Value, config: ArchConfig) -> Layout:
         (network.ops[i].region, _saving(network, network.ops[i], config))
         for i in network.writers[value.name]
     )
-    found = _best(least, readers, writers, bool(value.load or value.store), config)
+    even = bool(value.load or value.store)
+    found = _best(least, readers, writers, config, even=even, dense=value.weights)
     if found is None:
         raise CompileError(
             f"{value.name}: {value.phases} column phases cannot be stored to memory from "
@@ -246,12 +257,14 @@ def _best(
     least: Layout,
     readers: tuple[tuple[int, int, int, int], ...],
     writers: tuple[tuple[Region, int], ...],
-    even: bool,
     config: ArchConfig,
+    *,
+    even: bool,
+    dense: bool,
 ) -> Layout | None:
     """The layout whose pitch and steps have the lowest cost, then the smallest size; ``least`` has
-    the smallest pitch. ``readers``: (stride_y, output rows, output columns, cycles saved by running
-    on); ``writers``: (region, cycles saved by running on)."""
+    the smallest pitch, the only one of ``dense`` lines. ``readers``: (stride_y, output rows, output
+    columns, cycles saved by running on); ``writers``: (region, cycles saved by running on)."""
 
     def lost(pitch: int) -> int:
         return sum(
@@ -260,7 +273,7 @@ def _best(
             if not runs_on(stride * pitch - columns, rows, columns, config)
         )
 
-    pitches = range(least.pitch, least.pitch + config.pixels)
+    pitches = range(least.pitch, least.pitch + (1 if dense else config.pixels))
     best: tuple[int, Layout] | None = None
     for cost, pitch in sorted((lost(p), p) for p in pitches):
         if best and cost >= best[0]:

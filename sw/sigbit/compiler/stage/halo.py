@@ -18,7 +18,7 @@ def halo_fills(placed: Placed, name: str, config: ArchConfig) -> list[Fill]:
     if value.halo is None and not uneven:
         return []
     halo = value.halo or 0
-    codes = [int(code) for code in config.act_grid(value.planes).encode([halo])[:, 0]]
+    codes = [int(code) for code in value.grid(config).encode([halo])[:, 0]]
     if len(set(codes)) == 1:
         groups = [(0, value.planes, codes[0])]
     else:

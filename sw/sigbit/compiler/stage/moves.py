@@ -10,8 +10,9 @@ import numpy as np
 
 from sigbit.compiler.network import Rows
 from sigbit.compiler.stage.halo import halo_fills
-from sigbit.compiler.stage.window import row_bytes
+from sigbit.compiler.stage.window import row_bytes, tensor_bytes
 from sigbit.compiler.tile.tiles import Tiled
+from sigbit.compiler.tile.words import block_words, word_blocks
 from sigbit_hw.arch import images, isa
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Block, LoadKind
@@ -104,7 +105,7 @@ class _Moves:
             if value.store:
                 writers = [self._last[i] for i in self._network.writers[name]]
                 after = max(writers, default=self._first_use(name))
-                start, beats, block = self._whole(name)
+                start, beats, block = self._words(name) if value.weights else self._whole(name)
                 address = self._address(value.store)
                 store = isa.Store(address=address, beats=beats, src=start, **block)
                 stores.append((name, Store(store, after, value.store.memory, name)))
@@ -134,7 +135,7 @@ class _Moves:
     def _rows_stored(self, rows: Rows, height: int, stores: list[tuple[str, Store]]) -> int:
         """Number of stores that must be completed before ``rows`` can be loaded."""
         needed = 0
-        if self._network.memory[rows.memory].kind != "input":
+        if self._network.memory[rows.memory].kind not in ("input", "constant"):
             for index, (name, _) in enumerate(stores):
                 value = self._network.values[name]
                 if value.store and value.store.memory == rows.memory:
@@ -150,6 +151,20 @@ class _Moves:
         slots = block["n0"] * block["n1"] * block["n2"]
         beats = images.beats(slots * self._config.slot_bytes, self._config)
         return self._placed.bases[name] + layout.at(0, 0, 0, 0), beats, block
+
+    def _words(self, name: str) -> tuple[int, int, Block]:
+        """First slot, bus beats and block of a value as weight words."""
+        value, c = self._network.values[name], self._config
+        assert value.store is not None
+        block: Block = {
+            "n0": c.oc_lanes,
+            "n1": block_words(value, c),
+            "n2": word_blocks(value, c),
+            "d1": self._placed.layouts[name].slot_step,
+            "d2": c.oc_lanes,
+        }
+        size = tensor_bytes(self._network.memory[value.store.memory], c)
+        return self._placed.bases[name], images.beats(size, c), block
 
     def _address(self, rows: Rows) -> int:
         """Position of ``rows`` in their region."""

@@ -1,5 +1,7 @@
 """Allocation in a ring buffer, in the order of use."""
 
+from collections.abc import Hashable
+
 import numpy as np
 
 
@@ -9,9 +11,9 @@ class Ring:
     def __init__(self, size: int) -> None:
         self._head = 0
         self._users = np.full(size, -1, np.int64)
-        self._places: dict[bytes, slice] = {}
+        self._places: dict[Hashable, slice] = {}
 
-    def place(self, key: bytes, size: int, user: int) -> tuple[int, bool, int]:
+    def place(self, key: Hashable, size: int, user: int) -> tuple[int, bool, int]:
         """Place ``size`` items with the key ``key`` for tile ``user``. Returns (first item, whether
         they must be loaded, last tile that used any of these items before or -1)."""
         place = self._places.get(key)

@@ -1,12 +1,13 @@
 """The memory map of the DMA window.
 
-Regions in order: program, constants, inputs, spilled values, outputs. The images of an input or an
-output follow each other; STORE may write from the first spilled value on.
+Regions in order: program, constants, inputs, spilled values, weight words, outputs. The images of
+an input or an output follow each other; STORE may write from the first spilled value on.
 """
 
 from dataclasses import dataclass, replace
 
 from sigbit.compiler.network import MemoryTensor, Network
+from sigbit.compiler.tile.words import block_words, word_blocks
 from sigbit_hw.arch import images, isa
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Instr, Load, Store
@@ -44,7 +45,8 @@ def window_map(
     sizes = {PROGRAM: instructions * isa.WORD_BYTES, CONSTANTS: constants}
     tensors = in_order(network)
     sizes |= {tensor.name: tensor_bytes(tensor, config) for tensor in tensors}
-    starts = {CONSTANTS, PROGRAM} | {t.name for t in tensors if not t.image or t.kind == "spill"}
+    alone = (t.name for t in tensors if not t.image or t.kind in ("spill", "words"))
+    starts = {CONSTANTS, PROGRAM, *alone}
     offsets, end = {}, 0
     for name, size in sizes.items():
         offsets[name] = -(-end // ALIGN) * ALIGN if name in starts else end
@@ -54,11 +56,13 @@ def window_map(
 
 
 def in_order(network: Network) -> list[MemoryTensor]:
-    """Tensors in the DMA window, in order of their addresses."""
-    kinds = ("input", "spill", "output")
+    """Tensors in the DMA window, in order of their addresses; constants are in a region of their
+    own."""
+    kinds = ("input", "spill", "words", "output")
     ports: dict[tuple[int, str], list[MemoryTensor]] = {}
     for tensor in network.memory.values():
-        ports.setdefault((kinds.index(tensor.kind), tensor.tensor), []).append(tensor)
+        if tensor.kind != "constant":
+            ports.setdefault((kinds.index(tensor.kind), tensor.tensor), []).append(tensor)
     groups = sorted(ports.items(), key=lambda item: item[0][0])
     return [t for _, group in groups for t in sorted(group, key=lambda t: t.image)]
 
@@ -72,5 +76,8 @@ def row_bytes(tensor: MemoryTensor, config: ArchConfig) -> int:
 
 
 def tensor_bytes(tensor: MemoryTensor, config: ArchConfig) -> int:
-    """Size of a tensor in bytes, padded to whole beats; equals ``Port.bytes``."""
+    """Size of a tensor in bytes, padded to whole beats; equals ``Port.bytes``, except for weight
+    words."""
+    if tensor.kind == "words":
+        return word_blocks(tensor, config) * block_words(tensor, config) * config.weight_word_bytes
     return images.beats(tensor.shape[1] * row_bytes(tensor, config), config) * config.bus_bytes

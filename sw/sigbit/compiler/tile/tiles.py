@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from sigbit.compiler import cost
 from sigbit.compiler.groups import Blocks, regular_blocks
-from sigbit.compiler.network import Op, Region
+from sigbit.compiler.network import Op, Region, Value
 from sigbit.compiler.place.memory import Placed
 from sigbit.compiler.tile.segments import Segment, cut, fits_loops, reduction, word_places
 from sigbit.compiler.tile.walk import Walk, single_blocks, walks_of
 from sigbit.compiler.tile.weights import WeightWords
+from sigbit.compiler.tile.words import Words, product
 from sigbit.errors import CompileError
 from sigbit.ir.constants import digest, digests
 from sigbit_hw.arch import images
@@ -46,9 +47,10 @@ class Tile:
     its channels and the pixels of ``walk``.
 
     ``weights``, ``params`` and ``tables`` are the bytes that must be in on-chip memory when it
-    runs; equal ones are the same array. ``out`` and ``execute`` get their addresses in the next
-    pass. The tile writes ``node_channels`` channels of the layer, starting at ``node_channel``, of
-    the pixels in ``node_region`` (for a copy: of its result).
+    runs; equal ones are the same array. Instead of ``weights``, the tile of a product of two
+    computed tensors has ``words`` in the window, in this order. ``out`` and ``execute`` get their
+    addresses in the next pass. The tile writes ``node_channels`` channels of the layer, starting
+    at ``node_channel``, of the pixels in ``node_region`` (for a copy: of its result).
     """
 
     op: int
@@ -64,6 +66,7 @@ class Tile:
     node_channel: int
     node_channels: int
     node_region: Region
+    words: tuple[Words, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,9 +99,9 @@ def _turns(placed: Placed) -> Iterator[list[int]]:
     """Groups of adjacent operations that may alternate: same weights, and no two on the same slots
     except for values that they only read or write at different elements."""
     group: list[int] = []
-    weights: tuple[bytes, ...] = ()
+    weights: tuple[object, ...] = ()
     for index, op in enumerate(placed.network.ops):
-        same = digests(o.weights for o in op.operands)
+        same = (*digests(o.weights for o in op.operands), *(o.right for o in op.operands))
         if op.kind == "conv" and same == weights and _independent(placed, group, op):
             group.append(index)
             continue
@@ -140,27 +143,27 @@ class _Constants:
         self.identity = images.pack_table(identity, config)
 
     def params(self, op: Op, blocks: Blocks) -> Bytes:
-        """Parameters of the channels of ``blocks``."""
+        """Parameters of the channels of ``blocks``; those past the last one give ``op.rest``."""
         arrays = (op.base, op.step, op.tie)
-        key = (digests(arrays), blocks.first, blocks.count)
+        key = (digests(arrays), blocks.first, blocks.count, op.rest)
         if key not in self._arrays:
             lanes = self._config.oc_lanes
             channels = slice(blocks.first * lanes, (blocks.first + blocks.count) * lanes)
             pad = (0, max(0, channels.stop - op.channels))
             padded = (
                 np.pad(a[channels], pad, constant_values=fill)
-                for a, fill in zip(arrays, (0, UNIT, 0), strict=True)
+                for a, fill in zip(arrays, (op.rest * UNIT, UNIT, 0), strict=True)
                 if a is not None
             )
             self._arrays[key] = images.pack_params(*padded, config=self._config)
         return self._arrays[key]
 
-    def tables(self, op: Op, planes: int) -> Bytes:
-        """Tables of all digits of the result."""
+    def tables(self, op: Op, value: Value) -> Bytes:
+        """Tables of all digits of the result ``value``."""
         assert op.table is not None
-        key = (digest(op.table), planes)
+        key = (digest(op.table), value.planes, value.weights)
         if key not in self._arrays:
-            codes = self._config.act_grid(planes).encode(op.table)
+            codes = value.grid(self._config).encode(op.table)
             self._arrays[key] = images.pack_table(codes, self._config)
         return self._arrays[key]
 
@@ -245,6 +248,12 @@ class _Tiler:
         planes = self.result.planes
         seg = []
         firsts, words = word_places(segments)
+        weights, pieces = _NONE, tuple[Words, ...]()
+        if op.operands[0].right:
+            computed = product(op, self.network, segments, blocks, c)
+            firsts, words, pieces = computed.firsts, computed.block_words, computed.pieces
+        else:
+            weights = self.constants.weights.image(op, segments, blocks)
         for i, s in enumerate(segments):
             layout = self.layouts[op.operands[s.operand].value]
             channel = op.operands[s.operand].channel // c.ic_lanes + blocks.slots[s.operand]
@@ -262,12 +271,13 @@ class _Tiler:
                 self._execute(walk, blocks, len(seg), Mode.MAC, keep=keep, drain=drain),
                 block_words=words,
             ),
-            weights=self.constants.weights.image(op, segments, blocks),
+            weights=weights,
             params=self.constants.params(op, blocks) if drain else _NONE,
-            tables=self.constants.tables(op, planes) if drain else _NONE,
+            tables=self.constants.tables(op, self.network.values[op.result]) if drain else _NONE,
             node_channel=op.node_channel + first,
             node_channels=min(blocks.count * c.oc_lanes, op.channels - first),
             node_region=walk.part(op.node_region or op.region),
+            words=pieces,
         )
 
     def _maximum(self) -> Iterator[Tile]:

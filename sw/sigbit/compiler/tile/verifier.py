@@ -17,9 +17,10 @@ from sigbit.compiler.network import Op, Operand
 from sigbit.compiler.place.layout import Layout
 from sigbit.compiler.tile.segments import Segment
 from sigbit.compiler.tile.tiles import Tile, Tiled
+from sigbit.compiler.tile.words import block_words
 from sigbit.errors import require
 from sigbit.ir.constants import digests
-from sigbit_hw.arch import addressing, images
+from sigbit_hw.arch import addressing, images, numerics
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.isa import Out, Seg
 
@@ -125,6 +126,9 @@ class _Verifier:
         for group in groups.values():
             self._order(group)
             if op.kind == "conv":
+                if op.operands[0].right:
+                    self._product(group)
+                    continue
                 parts = digests(t.weights for t in group)
                 key = (parts, digests(o.weights for o in op.operands), group[0].blocks)
                 if key not in words:
@@ -139,7 +143,8 @@ class _Verifier:
         size = e.block_words * e.n_ocb * self.config.weight_word_bytes
         require(not mac or max(ends) == e.block_words, f"{op.name}: weights do not fit the steps")
         counts = e.n_ocb == t.blocks.count and e.n_seg == len(t.segments) == len(t.parts)
-        require(counts and t.weights.size == size, f"{op.name}: weights do not fit the steps")
+        found = t.weights.size + sum(w.count for w in t.words) * self.config.weight_word_bytes
+        require(counts and found == size, f"{op.name}: weights do not fit the steps")
         fields = addressing.column_steps(e.wrap, self.config)
         right = e.block_step == fields["block_step"] and e.group_step == fields["group_step"]
         require(right and t.walk.rows * t.walk.columns == e.n_rows * e.run, f"{op.name}: pixels")
@@ -210,8 +215,14 @@ class _Verifier:
             for a, b in zip(found, arrays, strict=True)
         )
         require(right, f"{op.name}: parameters of other channels")
-        tables = c.act_grid(self.result.planes).decode(images.unpack_table(t.tables, c))
+        value = self.placed.network.values[op.result]
+        tables = value.grid(c).decode(images.unpack_table(t.tables, c))
         require(np.array_equal(tables, np.asarray(op.table)), f"{op.name}: another table")
+        if value.weights:
+            lanes = min(count, -(-op.channels // c.ic_lanes) * c.ic_lanes - first)
+            rest = (a[max(0, op.channels - first) : lanes] for a in found)
+            zero = tables[numerics.table_index(numerics.requantize(0, *rest, bits=c.result_bits))]
+            require(not zero.any(), f"{op.name}: channels that do not exist are not 0")
 
     def _order(self, group: list[Tile]) -> None:
         """Check that the tiles of one reduction together contain every element of the window once
@@ -245,6 +256,29 @@ class _Verifier:
         falls = [a - b for a, b in itertools.pairwise(weights)]
         right = shifts == [0, *falls] and weights[-1] == 0
         require(right, f"{op.name}: digits are out of order")
+
+    def _product(self, group: list[Tile]) -> None:
+        """Check that the words of a product's tiles are those of the right value's pixels, digits
+        and channel slots."""
+        op, c, network = self.op, self.config, self.placed.network
+        value = network.values[op.operands[0].right]
+        one = all(o.right == value.name for o in op.operands)
+        require(one and value.store is not None, f"{op.name} multiplies by several values")
+        assert value.store is not None
+        slots, size = -(-value.shape[0] // c.ic_lanes), block_words(value, c)
+        for t in group:
+            named = all(w.memory == value.store.memory for w in t.words)
+            require(named, f"{op.name}: its words are those of another value")
+            words = np.concatenate([w.first + np.arange(w.count) for w in t.words])
+            words = words.reshape(t.blocks.count, -1)
+            block = (t.blocks.first + np.arange(t.blocks.count)[:, None]) * size
+            for p, s in zip(t.parts, t.segments, strict=True):
+                o = op.operands[p.operand]
+                slot = o.right_channel // c.ic_lanes + t.blocks.slots[p.operand] + p.slot
+                wanted = block + p.term * slots + slot + np.arange(p.slots)
+                found = words[:, s.words : s.words + p.steps]
+                right = np.array_equal(found, wanted) and slot + p.slots <= slots
+                require(right, f"{op.name}: its words are not those of {value.name}")
 
     def _words(self, group: list[Tile]) -> None:
         """Check that the words of a reduction's tiles, summed over terms, are the weights of the

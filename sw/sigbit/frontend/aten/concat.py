@@ -2,10 +2,13 @@
 
 import math
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from sigbit.frontend import views
+from sigbit.frontend.aten import attention
 from sigbit.frontend.moves import Index
 from sigbit.frontend.translation import Translation
 from sigbit.frontend.values import Computed, Refusal, Value
@@ -19,7 +22,7 @@ def concat(t: Translation) -> Value:
     axis = t.argument("dim") % (len(t.shape) + 1) - 1
     if axis < 0:
         raise Refusal("concatenation along dimension 0", APART)
-    values = [t.known(v) for v in t.argument("tensors")]
+    values = [_known(t, v, axis) for v in t.argument("tensors")]
     if len({v.tensor for v in values}) == 1:
         joined = np.concatenate([t.index(v) for v in values], axis)
         return t.chosen(values[0], joined)
@@ -35,6 +38,22 @@ def concat(t: Translation) -> Value:
     return _side_by_side(t, values, order, order.index(axis))
 
 
+def _known(t: Translation, operand: Any, axis: int) -> Computed:
+    """Return an operand's value; a constant that is the same for all samples becomes a tensor, its
+    last axis along channels."""
+    given = t.values.get(operand)
+    if not isinstance(given, Tensor) or given.dim() != len(t.shape) + 1 or given.dim() > 3:
+        return t.known(operand)
+    sample = attention.one_sample(given, len(t.shape)).to(t.dtype)
+    order = (1, 0) if sample.dim() == 2 else (0,)
+    image = sample.permute(order).reshape(
+        *(sample.shape[a] for a in order), *[1] * (3 - len(order))
+    )
+    name = attention.constant(t, image.contiguous(), "constant")
+    places = views.whole(tuple(image.shape)).reshape([sample.shape[a] for a in order])
+    return Computed(name, places.transpose(np.argsort(order)), t.node)
+
+
 def _runs(t: Translation, value: Computed, axis: int) -> bool:
     """Return whether an axis of a value runs along the channels of its tensor."""
     return views.along(t.shape_of(value.tensor), t.index(value), axis) is not None
@@ -44,6 +63,8 @@ def _side_by_side(
     t: Translation, values: list[Computed], order: tuple[int, ...], axis: int
 ) -> Computed:
     """Return the values laid out by ``order``, joined along ``axis`` of the image."""
+    if axis == 1 and len(order) == 2 and any(_is_image(t, v, order[0]) for v in values):
+        return _steps(t, values, order)
     tensors = [t.laid_out(v, order).tensor for v in values]
     shapes = [t.shape_of(name) for name in tensors]
     whole = list(shapes[0])
@@ -57,6 +78,31 @@ def _side_by_side(
         name = t.build.add(floating.Mosaic(**base, places=places))
     held = views.whole(tuple(whole)).reshape(whole[: len(order)])
     return t.chosen(Computed(name), held.transpose(np.argsort(order)))
+
+
+def _is_image(t: Translation, value: Computed, channels: int) -> bool:
+    """Return whether the steps of a value are the pixels of several lines and columns."""
+    shape = t.shape_of(value.tensor)
+    found = views.along(shape, t.index(value), channels)
+    return len(shape) == 3 and found is not None and min(shape[1:]) > 1
+
+
+def _steps(t: Translation, values: list[Computed], order: tuple[int, ...]) -> Computed:
+    """Return sequences one after the other as columns; the pixels of images line by line."""
+    pieces, places, at = [], [], 0
+    for value in values:
+        turned = t.index(value).transpose(order)
+        width = t.shape_of(value.tensor)[2] if _is_image(t, value, order[0]) else turned.shape[1]
+        for first in range(0, turned.shape[1], width):
+            part = turned[:, None, first : first + width]
+            held = Computed(value.tensor, part, value.origin or t.node)
+            pieces.append(t.build.tensor(held, t.location, t.dtype))
+            places.append((0, at))
+            at += part.shape[2]
+    whole = (t.shape_of(pieces[0])[0], 1, at)
+    base = t.base(*pieces, shape=whole)
+    name = t.build.add(floating.Mosaic(**base, places=tuple(places)))
+    return t.chosen(Computed(name), views.whole((whole[0], at)).transpose(np.argsort(order)))
 
 
 def stack(t: Translation) -> Value:

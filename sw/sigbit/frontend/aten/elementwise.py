@@ -6,7 +6,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor
+from torch.fx import Node as FxNode
 
+from sigbit.frontend.aten import attention
 from sigbit.frontend.translation import Translation
 from sigbit.frontend.values import Computed, HostFunction, OnHost, Refusal, Value
 
@@ -293,6 +295,29 @@ def same_type(t: Translation) -> Value:
     if t.dtype != own:
         raise Refusal(f"a cast from {own} to {t.dtype}", "compute in one float type")
     return value
+
+
+_OF_ARRAY = ("addmm", "bmm", "conv", "linear", "matmul", "mm")
+"""Operations that a host does not compute, or the beginnings of their names."""
+
+
+def softmax(t: Translation) -> Value:
+    """softmax: at the end of the network on the host, before products on the array."""
+    return attention.softmax(t) if _feeds_products(t.node) else on_host("Softmax")(t)
+
+
+def _feeds_products(node: FxNode) -> bool:
+    """Return whether products of matrices depend on ``node``."""
+    waiting, seen = list(node.users), set[FxNode]()
+    while waiting:
+        user = waiting.pop()
+        if user in seen:
+            continue
+        seen.add(user)
+        if str(user.target).removeprefix("aten.").startswith(_OF_ARRAY):
+            return True
+        waiting += user.users
+    return False
 
 
 def on_host(name: HostFunction) -> Callable[[Translation], Value]:

@@ -1,13 +1,17 @@
 """Translation of convolutions, matrix products, batch norms and pooling."""
 
+import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from sigbit.frontend.aten import attention
+from sigbit.frontend.movement import full_index
 from sigbit.frontend.moves import Index
 from sigbit.frontend.translation import Translation
-from sigbit.frontend.values import Computed, Refusal, Value
+from sigbit.frontend.values import Computed, Mixed, Refusal, Value
 from sigbit.frontend.views import along, is_whole, whole
 from sigbit.ir import floating
 from sigbit.ir.floating import MAX_WINDOW, Padding
@@ -178,19 +182,50 @@ def unsupported_convolution(t: Translation) -> Value:
 
 
 def linear(t: Translation) -> Value:
-    """linear: a matrix of the module times a vector."""
-    return _product(t, t.computed("input"), t.weight("weight"), t.parameter("bias"))
+    """linear: a matrix of the module times a vector, or times every row of samples that are
+    mixed."""
+    given = t.values.get(t.argument("input"))
+    weight, bias = t.weight("weight"), t.parameter("bias")
+    if isinstance(given, Mixed):
+        return _of_rows(t, given, weight, bias)
+    return _product(t, t.computed("input"), weight, bias)
+
+
+def _of_rows(t: Translation, given: Mixed, weight: str, bias: str | None) -> Mixed:
+    """Multiply the rows of a value, each of one sample, by a matrix."""
+    size = math.prod(t.shape_of(given.tensor))
+    rows = given.index.reshape(-1, given.index.shape[-1]).long().numpy() - 1
+    samples, places = np.divmod(rows, size)
+    owner = samples[:, 0]
+    own = [places[owner == number] for number in range(given.batch)]
+    whole = bool((rows >= 0).all() and (samples == owner[:, None]).all())
+    if not whole or any(not np.array_equal(own[0], other) for other in own[1:]):
+        raise given.refusal()
+    found = _product(t, Computed(given.tensor, own[0], given.origin), weight, bias)
+    assert isinstance(found, Computed)
+    full = full_index(found, t.shape_of(found.tensor), given.batch)
+    index = full.new_empty(len(rows), full.shape[-1])
+    for number, part in enumerate(full):
+        index[torch.from_numpy(owner == number)] = part
+    shape = (*given.index.shape[:-1], full.shape[-1])
+    return Mixed(found.tensor, index.reshape(shape), given.batch, t.node)
 
 
 def matmul(t: Translation) -> Value:
-    """matmul and mm: vectors times a constant matrix."""
+    """matmul, mm and bmm: vectors times a constant matrix, or two computed matrices."""
     first = t.argument("self")
-    matrix = t.constant("other" if t.argument("mat2") is None else "mat2")
+    name = "other" if t.argument("mat2") is None else "mat2"
+    matrix = t.constant(name)
+    if matrix is None and t.constant("self") is None:
+        return attention.product(t, t.known(first), t.computed(name))
+    if matrix is not None and matrix.dim() == 3 and bool((matrix == matrix[:1]).all()):
+        matrix = matrix[0]
     if matrix is not None and matrix.dim() > 2 and matrix.shape[:-2].numel() == 1:
         matrix = matrix.reshape(matrix.shape[-2:])
     if matrix is None or matrix.dim() != 2:
         raise Refusal(
-            "a product of two computed matrices", "multiply by a parameter, or use Linear"
+            "a product of a constant and a computed matrix, or of several constant ones",
+            "multiply a computed matrix by one parameter, or use Linear",
         )
     return _product(t, t.known(first), t.derived("weight", matrix.t()), None)
 

@@ -6,6 +6,7 @@ from types import FunctionType
 from typing import Any
 
 from sigbit.frontend.aten import (
+    attention,
     concat,
     elementwise,
     interpolation,
@@ -30,6 +31,11 @@ TRANSLATORS: Mapping[str, Translator] = {
     "linear": layers.linear,
     "matmul": layers.matmul,
     "mm": layers.matmul,
+    "bmm": layers.matmul,
+    "scaled_dot_product_attention": attention.attention,
+    "layer_norm": attention.layer_norm,
+    "native_layer_norm": attention.native_layer_norm,
+    "rms_norm": attention.rms_norm,
     "addmm": layers.addmm,
     "batch_norm": layers.batch_norm,
     "_native_batch_norm_legit_no_training": layers.batch_norm,
@@ -127,8 +133,8 @@ TRANSLATORS: Mapping[str, Translator] = {
             "trunc",
         )
     },
-    "softmax": elementwise.on_host("Softmax"),
-    "_softmax": elementwise.on_host("Softmax"),
+    "softmax": elementwise.softmax,
+    "_softmax": elementwise.softmax,
     "log_softmax": elementwise.on_host("LogSoftmax"),
     "_log_softmax": elementwise.on_host("LogSoftmax"),
     "argmax": elementwise.on_host("ArgMax"),
@@ -219,7 +225,6 @@ SAID = frozenset(["_assert_tensor_metadata"])
 """Assertions and notes of torch.export about tensors, which compute nothing."""
 
 _REMEDIES = {
-    "layer_norm": "use BatchNorm2d",
     "group_norm": "use BatchNorm2d",
     "instance_norm": "use BatchNorm2d",
     "upsample_bicubic2d": "use bilinear or nearest-neighbour upsampling",

@@ -104,7 +104,9 @@ def gemm(c: Call) -> Result:
 
 
 def matmul(c: Call) -> Result:
-    """MatMul by a constant matrix."""
+    """MatMul by a constant matrix, or of two computed ones."""
+    if not c.is_constant(0) and not c.is_constant(1):
+        return c.emit(aten.matmul.default, c.computed(), c.computed(1))
     matrix = c.array(1) if c.is_constant(1) else None
     c.need(
         matrix is not None and matrix.ndim >= 2 and math.prod(matrix.shape[:-2]) == 1,
@@ -127,6 +129,25 @@ def batch_norm(c: Call) -> Result:
     weight, bias, mean, var = (c.operand(i) for i in range(1, 5))
     options = (False, 0.0, float(c.get("epsilon", 1e-5)), False)
     return c.emit(aten.batch_norm.default, c.computed(), weight, bias, mean, var, *options)
+
+
+def layer_norm(c: Call) -> Result:
+    """LayerNormalization over the last axis."""
+    rank = len(c.shape())
+    c.need(
+        c.axis(int(c.get("axis", -1))) == rank - 1,
+        "a layer norm over several axes",
+        "normalize over the last axis",
+    )
+    c.need(
+        len([o for o in c.node.output if o]) == 1, "mean and deviation", "use the first result only"
+    )
+    c.get("stash_type")  # in which the mean is stored
+    weight, bias = c.operand(1), c.optional(2)
+    sizes = [int(c.shape()[-1])]
+    return c.emit(
+        aten.layer_norm.default, c.computed(), sizes, weight, bias, float(c.get("epsilon", 1e-5))
+    )
 
 
 def max_pool(x: Tensor, kernel: list[int], stride: list[int], padding: list[int]) -> Tensor:

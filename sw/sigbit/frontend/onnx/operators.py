@@ -27,6 +27,7 @@ OPERATORS: Mapping[str, OnnxTranslator] = {
     "Gemm": layers.gemm,
     "MatMul": layers.matmul,
     "BatchNormalization": layers.batch_norm,
+    "LayerNormalization": layers.layer_norm,
     "MaxPool": layers.max_pool_of,
     "AveragePool": layers.average_pool,
     "GlobalAveragePool": layers.global_pool(aten.mean.dim),
@@ -121,7 +122,6 @@ QONNX = frozenset(["Quant", "IntQuant", "BipolarQuant", "FloatQuant", "Trunc", "
 
 _STATIC = "quantize statically: scales that depend on the input are not known beforehand"
 _REMEDIES = {
-    "LayerNormalization": "use BatchNormalization",
     "InstanceNormalization": "use BatchNormalization",
     "GroupNormalization": "use BatchNormalization",
     "LRN": "use BatchNormalization, or leave it out and train again",

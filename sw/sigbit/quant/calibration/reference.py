@@ -8,7 +8,7 @@ from torch import Tensor
 from sigbit.errors import QuantizationError
 from sigbit.ir.evaluation import apply
 from sigbit.ir.floating import FloatGraph, Placeholder, Relu
-from sigbit.quant.plan.plans import LayerPlan
+from sigbit.quant.plan.plans import LayerPlan, ProductPlan
 
 
 @dataclass(frozen=True)
@@ -85,16 +85,20 @@ class FloatValues(Mapping[str, Tensor]):
         return len(self._reference.graph.nodes)
 
 
-def result(p: LayerPlan, values: Mapping[str, Tensor]) -> Tensor:
+def result(p: LayerPlan | ProductPlan, values: Mapping[str, Tensor]) -> Tensor:
     """The float value of a layer's tensor."""
+    if isinstance(p, ProductPlan):
+        return values[p.name]
     value = values[p.name] if p.name in values else values[p.sources[0].tensor]
     if isinstance(p.activation, Relu) and p.activation.name != p.name:
         value = value.clamp(0, p.activation.limit)
     return value
 
 
-def preactivation(p: LayerPlan, values: Mapping[str, Tensor]) -> Tensor:
+def preactivation(p: LayerPlan | ProductPlan, values: Mapping[str, Tensor]) -> Tensor:
     """The float value of a layer before its activation function."""
+    if isinstance(p, ProductPlan):
+        return values[p.name]
     if p.activation is None or p.activation.name != p.name:
         return values[p.name] if p.name in values else values[p.sources[0].tensor]
     return values[p.activation.inputs[0]]

@@ -12,7 +12,7 @@ from sigbit.ir.floating import FloatGraph, Relu, Unary
 from sigbit.quant.calibration.reference import FloatValues, Reference, preactivation, result
 from sigbit.quant.calibration.samples import Calibration, as_chunks, micro_batches
 from sigbit.quant.plan.fusion import fuse
-from sigbit.quant.plan.plans import LayerPlan
+from sigbit.quant.plan.plans import LayerPlan, ProductPlan
 
 KEPT = 1 << 17
 """Maximum number of values of a tensor that are kept, evenly distributed over samples and
@@ -74,7 +74,8 @@ def observe(network: FloatGraph | Reference, calibration: Calibration) -> Statis
     there are none."""
     reference = Reference(network) if isinstance(network, FloatGraph) else network
     samples = as_chunks(calibration)
-    layers = [p for p in fuse(reference.graph).layers if isinstance(p, LayerPlan)]
+    plans = fuse(reference.graph).layers
+    layers = [p for p in plans if isinstance(p, LayerPlan | ProductPlan)]
     results = {p.name: _Observer() for p in layers}
     before = {p.name: _Means() for p in layers}
     after = {p.name: _Means() for p in layers if isinstance(p.activation, Relu)}
@@ -103,7 +104,12 @@ def observe(network: FloatGraph | Reference, calibration: Calibration) -> Statis
 
 
 def _observe(
-    p: LayerPlan, values: FloatValues, of: "_Observer", before: "_Means", first: int, samples: int
+    p: LayerPlan | ProductPlan,
+    values: FloatValues,
+    of: "_Observer",
+    before: "_Means",
+    first: int,
+    samples: int,
 ) -> None:
     of.add_samples(result(p, values), first, samples)
     x = preactivation(p, values)

@@ -105,6 +105,11 @@ class QuantLayer(RealLayer):
             scale = quantizer.scale(weights[0] if plain is None else plain) / self.weight_factor
             scale = scale if factor is None else scale * factor.detach().abs().double()
             return (scale * scales[0]).expand(self.plan.shape[0])
+        units = torch.stack(
+            [w.detach().abs().amax().double() * s for w, s in zip(weights, scales, strict=True)]
+        )
+        if self.plan.weightless and len(weights) > 1 and bool((units == units[0]).all()):
+            return units[0].expand(self.plan.shape[0])  # weights of 1 and -1
         finest = [
             w.detach().abs().amax((1, 2, 3)).double() * s / self.spec.weight_contiguous(t)
             for w, s, t in zip(weights, scales, self.terms, strict=True)

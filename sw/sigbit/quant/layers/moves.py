@@ -11,7 +11,7 @@ from sigbit.quant.layers.requant import hardware_table
 from sigbit.quant.layers.sources import accumulate, window
 from sigbit.quant.layers.values import Deployed, Levels
 from sigbit.quant.numbers.grid import LevelGrid, round_to_grid
-from sigbit.quant.plan.plans import MovePlan, SquarePlan
+from sigbit.quant.plan.plans import MaskPlan, MovePlan, SquarePlan
 from sigbit.quant.spec import BYTE, DIGITS, ActGrid, QuantSpec, act_grid
 from sigbit_hw.arch.formats import MAX_DIGITS
 from sigbit_hw.arch.numerics import TABLE_ENTRIES, UNIT, Y_MAX, Y_MIN
@@ -44,16 +44,58 @@ class QuantMove(nn.Module):
         for source, weight, x in zip(self.sources, self._weights(), inputs, strict=True):
             acc = accumulate(acc, x.levels, weight.to(x.levels.device), source)
         assert acc is not None
+        if self.plan.divisor > 1:
+            mean = acc / self.plan.divisor
+            exact = ((acc.double() + self.plan.divisor / 2) / self.plan.divisor).floor()
+            acc = mean + (exact.to(mean) - mean).detach()
         levels = acc.clamp(0, self.grid.high) if self.plan.rectified else acc
         return Levels(levels, inputs[0].scale)
 
     def deploy(self, in_scales: list[Tensor]) -> Deployed:
-        """Return the unchanged sums; the table only adds the zero."""
+        """Return the sums, unchanged or divided; the table only adds the zero."""
         offset, channels = self.grid.low - Y_MIN, self.plan.shape[0]
+        divisor = self.plan.divisor
         levels = torch.arange(TABLE_ENTRIES, dtype=torch.float64) + self.grid.low
         table = hardware_table(round_to_grid(levels, self.grid.levels), self.grid.zero)
         one = torch.ones(channels, dtype=torch.float64)
-        return Deployed(self._weights(), one * -offset, one, one * 0, table, in_scales[0])
+        base = one * (-offset * divisor + (divisor / 2 if divisor > 1 else 0))
+        return Deployed(self._weights(), base, one * divisor, one * 0, table, in_scales[0])
+
+
+class QuantMask(nn.Module):
+    """A :class:`MaskPlan`: where elements do not count, more is subtracted than the levels span,
+    so that the result saturates."""
+
+    keep: Tensor
+
+    def __init__(self, plan: MaskPlan, spec: QuantSpec, in_grid: ActGrid, keep: Tensor) -> None:
+        super().__init__()
+        self.plan, self.grid = plan, in_grid
+        self.register_buffer("keep", (keep != 0).to(torch.float64), persistent=False)
+        self.level = spec.act_contiguous(1)
+        span = in_grid.high - in_grid.low
+        weights = [(t, m) for t in DIGITS for m in spec.weight_grid(t).magnitudes]
+        found = next(((t, m) for t, m in weights if m * self.level >= span), None)
+        if found is None or span > BYTE:
+            raise QuantizationError(
+                f"{plan.name} ({plan.location}): levels from {in_grid.low} to {in_grid.high} "
+                "cannot be masked through 8 bits; use fewer planes"
+            )
+        self.terms, self.weight = found
+
+    def forward(self, inputs: list[Levels]) -> Levels:
+        """Return the levels that count, and the lowest one elsewhere."""
+        keep = self.keep.to(inputs[0].levels)
+        return Levels(inputs[0].levels * keep + self.grid.low * (1 - keep), inputs[0].scale)
+
+    def deploy(self, in_scales: list[Tensor]) -> Deployed:
+        """Return the sums; the weights are those of the tensor and of the mask's levels."""
+        one = torch.ones(self.plan.shape[0], dtype=torch.float64)
+        levels = torch.arange(TABLE_ENTRIES, dtype=torch.float64) + self.grid.low
+        table = hardware_table(round_to_grid(levels, self.grid.levels), self.grid.zero)
+        plain = one.view(-1, 1, 1, 1)
+        weights = (plain, -self.weight * plain)
+        return Deployed(weights, one * (Y_MIN - self.grid.low), one, one * 0, table, in_scales[0])
 
 
 class QuantSquare(nn.Module):
@@ -117,7 +159,7 @@ class QuantSquare(nn.Module):
         """Return the levels of the quarter square; gradients are those of the square itself."""
         kx, ky = self.factors
         x = [
-            accumulate(None, v.levels, torch.ones(s.channels, 1, 1, 1).to(v.levels.device), s)
+            accumulate(None, v.levels, window(s).to(v.levels.device), s)
             for v, s in zip(inputs, self.sources, strict=True)
         ]
         a = x[0] * kx + x[1] * (ky * self.plan.sign)
@@ -130,8 +172,9 @@ class QuantSquare(nn.Module):
     def deploy(self, in_scales: list[Tensor]) -> Deployed:
         """Return the integers, which do not depend on the scales, and the result's scale."""
         kx, ky = self.factors
-        shape, one = (self.plan.shape[0], 1, 1, 1), torch.ones(self.plan.shape[0]).double()
-        weights = (torch.full(shape, float(kx)), torch.full(shape, float(ky * self.plan.sign)))
+        one = torch.ones(self.plan.shape[0]).double()
+        factors = (kx, ky * self.plan.sign)
+        weights = tuple(window(s) * k for s, k in zip(self.sources, factors, strict=True))
         table = hardware_table(self.levels(), self.grid.zero)
         return Deployed(
             weights,

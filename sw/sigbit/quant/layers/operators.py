@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sigbit.ir.integer import Source, convolve
+from sigbit.ir.integer import Source, convolve, multiply
 from sigbit.ir.integer import gather as gather_channels
 from sigbit.quant.numbers.grid import round_half_away
 from sigbit_hw.arch import numerics
@@ -107,6 +107,36 @@ def _(
     shape: Sizes,
 ) -> Tensor:
     return xs[0].new_empty((xs[0].shape[0], *shape))
+
+
+@torch.library.custom_op("sigbit::matmul", mutates_args=())
+def matmul(
+    left: Tensor,
+    right: Tensor,
+    base: Tensor,
+    step: Tensor,
+    tie: Tensor,
+    table: Tensor,
+    shape: Sizes,
+) -> Tensor:
+    """Return ``table[requantize(products of all pixels) & 255]``."""
+    parameters = (p.numpy(force=True)[:, None, None] for p in (base, step, tie))
+    total = multiply(left, right)
+    y = torch.from_numpy(numerics.requantize(total.numpy(force=True), *parameters))
+    return table[numerics.table_index(y.to(total.device))]
+
+
+@matmul.register_fake
+def _(
+    left: Tensor,
+    right: Tensor,
+    base: Tensor,
+    step: Tensor,
+    tie: Tensor,
+    table: Tensor,
+    shape: Sizes,
+) -> Tensor:
+    return left.new_empty((left.shape[0], *shape))
 
 
 @torch.library.custom_op("sigbit::max_pool", mutates_args=())

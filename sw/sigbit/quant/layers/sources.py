@@ -6,7 +6,7 @@ from torch import Tensor
 from sigbit.ir.convolution import conv2d
 from sigbit.ir.floating import pad
 from sigbit.ir.integer import spread
-from sigbit.quant.plan.plans import Blocks, Separable, SourcePlan
+from sigbit.quant.plan.plans import Blocks, Ones, Picks, Separable, SourcePlan
 
 
 def kernel(source: SourcePlan, weight: Tensor) -> Tensor:
@@ -26,7 +26,13 @@ def window(source: SourcePlan) -> Tensor:
     """Return the integers (float64) ``[out, in / groups, kh, kw]`` of a source without a
     parameter."""
     height, width = source.kernel
+    size = source.channels // source.groups
     match source.taps:
+        case Ones(copies):
+            return torch.ones(source.groups * copies, size, 1, 1, dtype=torch.float64)
+        case Picks(first, count):
+            rows = torch.eye(size, dtype=torch.float64)[first : first + count]
+            return rows[:, :, None, None].repeat(source.groups, 1, 1, 1)
         case Separable(lines, columns):
             one = torch.outer(*(torch.tensor(v, dtype=torch.float64) for v in (lines, columns)))
             return one.repeat(source.channels, 1, 1, 1)

@@ -18,15 +18,19 @@ from sigbit.ir.floating import (
     Add,
     AvgPool2d,
     BatchNorm,
+    BelowMax,
     Channels,
     Concat,
+    Constant,
     Conv2d,
     ConvTranspose2d,
     DepthToSpace,
     FloatGraph,
     FromImage,
+    GroupSum,
     Interpolate,
     Linear,
+    MatMul,
     MaxPool2d,
     Mosaic,
     Multiply,
@@ -36,6 +40,7 @@ from sigbit.ir.floating import (
     Placeholder,
     Relu,
     SpaceToDepth,
+    Transpose,
     Unary,
     Upsample,
 )
@@ -44,20 +49,28 @@ from sigbit.quant.plan.plans import (
     NO_PADDING,
     BiasPlan,
     Blocks,
+    ConstantPlan,
     GatherPlan,
     InputPlan,
     LayerPlan,
+    MaskPlan,
     MaxPoolPlan,
     MovePlan,
     NetworkPlan,
+    Ones,
+    Picks,
     Plan,
+    ProductPlan,
     Separable,
     Shape,
     SourcePlan,
     SquarePlan,
+    TransposePlan,
 )
 from sigbit.quant.plan.structure import VIEWS, Structure, is_negation
 
+_OWN_SCALE = (InputPlan, ConstantPlan, TransposePlan)
+"""Tensors whose scale is not free: those that share one read copies of them."""
 _SMALL_NEGATIVE = 0.5
 """Functions with a small negative range, which get the grid with few negative levels."""
 
@@ -151,7 +164,7 @@ class _Fuser:
         view, or a network input."""
         tensor, padding = self._view(name)
         plan = self._plans[tensor]
-        if isinstance(plan, InputPlan):
+        if isinstance(plan, _OWN_SCALE):
             copy = f"{tensor}.native"
             if copy not in self._plans:
                 self._layer(copy, plan.shape, _Expression((self._plain(tensor),)), None, "")
@@ -223,6 +236,15 @@ class _Fuser:
                     scale=1 / node.divisor,
                 )
                 return _Expression((source,))
+            case GroupSum():
+                tensor, padding = self._view(node.inputs[0])
+                source = replace(
+                    self._plain(tensor, padding),
+                    taps=Ones(node.copies),
+                    groups=node.groups,
+                    scale=node.factor,
+                )
+                return _Expression((source,))
             case BatchNorm():
                 return self._operand(node.inputs[0]).normalized(node)
             case Unary():
@@ -266,6 +288,9 @@ class _Fuser:
         shape = self._structure.image(node.name)
         operands = []
         for name in node.inputs:
+            if self._structure.is_spread(self._graph[name]):
+                operands += self._expression(name).sources
+                continue
             if self._structure.image(name) == shape:
                 tensor, padding = self._view(name)
             else:
@@ -326,6 +351,24 @@ class _Fuser:
         match node:
             case Placeholder():
                 self._plans[name] = InputPlan(name, shape, self._structure.read_as(node))
+            case Constant():
+                self._plans[name] = ConstantPlan(name, shape, node.value, node.location)
+            case MatMul():
+                self._matmul(node, shape)
+            case Transpose():
+                tensor = self._digits(node.inputs[0], node)
+                self._plans[name] = TransposePlan(
+                    name, shape, tensor, node.location, self._is_right(node)
+                )
+            case BelowMax():
+                self._below_max(node, shape)
+            case GroupSum() if self._averages(node):
+                tensor = self._stored(node.inputs[0])
+                size = self._plans[tensor].shape[0] // node.groups
+                source = replace(self._plain(tensor), taps=Ones(1), groups=node.groups)
+                self._plans[name] = MovePlan(
+                    name, shape, (source,), "average", node.location, divisor=size
+                )
             case MaxPool2d():
                 self._plans[name] = MaxPoolPlan(
                     name,
@@ -359,6 +402,97 @@ class _Fuser:
                     name, shape, self._expression(name), self._early.get(name), node.location
                 )
 
+    def _matmul(self, node: MatMul, shape: Shape) -> None:
+        left, padding = self._view(node.inputs[0])
+        left = self._stored(node.inputs[0]) if any(padding) else left
+        if isinstance(self._plans[left], TransposePlan | ConstantPlan | InputPlan):
+            left = self._stored(node.inputs[0])
+        right = self._digits(node.inputs[1], node)
+        positive = not self._negative(left) and not self._negative(right)
+        self._plans[node.name] = ProductPlan(
+            node.name,
+            shape,
+            left,
+            right,
+            node.factor,
+            0.0 if positive and node.factor > 0 else 1.0,
+            node.location,
+            self._is_right(node),
+        )
+
+    def _is_right(self, node: Node) -> bool:
+        """Return whether only one product reads ``node``, on its right, or one transposition, so
+        that it can have weight digits."""
+        reader = self._structure.only_reader(node.name)
+        return not set(self._graph.quantizers) & {node.name} and (
+            (isinstance(reader, MatMul) and self._structure.is_right(reader, node))
+            or isinstance(reader, Transpose)
+        )
+
+    def _digits(self, name: str, reader: Node) -> str:
+        """Return the tensor of weight digits with the value of node ``name``, a copy unless the
+        layer that computes it has no other readers."""
+        node = self._structure.origin(name)
+        tensor, padding = self._view(name)
+        plan = self._plans[tensor]
+        if isinstance(plan, LayerPlan | ProductPlan | TransposePlan) and plan.weights:
+            return tensor
+        own = isinstance(plan, LayerPlan) and not any(padding) and plan.name == node.name
+        if own and self._is_right(node):
+            assert isinstance(plan, LayerPlan)
+            self._plans[tensor] = replace(plan, weights=True)
+            return tensor
+        copy = f"{node.name}.weights"
+        if copy not in self._plans:
+            expression = _Expression((self._plain(tensor, padding),))
+            self._layer(copy, self._structure.image(name), expression, None, reader.location)
+            plan = self._plans[copy]
+            assert isinstance(plan, LayerPlan)
+            self._plans[copy] = replace(plan, weights=True)
+        return copy
+
+    def _averages(self, node: GroupSum) -> bool:
+        """Return whether ``node`` is the mean of channels, which keeps their scale."""
+        size = self._structure.image(node.inputs[0])[0] // node.groups
+        return node.copies == 1 and node.factor * size == 1
+
+    def _below_max(self, node: BelowMax, shape: Shape) -> None:
+        """Maxima of pairs of channels, half of them at a time: ``b + relu(a - b)``; then the
+        difference."""
+        whole = tensor = self._stored(node.inputs[0])
+        count = 0
+        if node.keep is not None:
+            kept = f"{node.name}.kept"
+            self._plans[kept] = MaskPlan(
+                kept, self._plans[tensor].shape, tensor, node.keep, node.location
+            )
+            tensor = kept
+        size = self._plans[tensor].shape[0] // node.groups
+        while size > 1:
+            half, count = -(-size // 2), count + 1
+            out = (node.groups * half, *shape[1:])
+            a, b = (
+                replace(self._plain(tensor), groups=node.groups, taps=Picks(first, half))
+                for first in (0, size - half)
+            )
+            name = f"{node.name}.{count}"
+            rest = f"{node.name}.excess{count}"
+            self._plans[rest] = MovePlan(
+                rest, out, (a, replace(b, scale=-1.0)), "max", node.location, rectified=True
+            )
+            sources = (b, self._plain(rest))
+            self._plans[name] = MovePlan(name, out, sources, "max", node.location)
+            tensor, size = name, half
+        top = replace(self._plain(tensor), groups=node.groups, taps=Ones(shape[0] // node.groups))
+        self._plans[node.name] = MovePlan(
+            node.name,
+            shape,
+            (top, replace(self._plain(whole), scale=-1.0)),
+            "below",
+            node.location,
+            rectified=True,
+        )
+
     def _rearranged(self, node: DepthToSpace | SpaceToDepth, shape: Shape) -> MovePlan:
         tensor, (height, width) = self._stored(node.inputs[0]), node.factor
         to_space = isinstance(node, DepthToSpace)
@@ -379,7 +513,7 @@ class _Fuser:
             _, height, width = self._structure.image(name)
             border = (line, column, shape[1] - line - height, shape[2] - column - width)
             tensor, padding = self._bordered(name, border)
-            if isinstance(self._plans[tensor], InputPlan):
+            if isinstance(self._plans[tensor], _OWN_SCALE):
                 tensor, padding = self._stored(name), border
             sources.append(self._plain(tensor, padding))
         return MovePlan(node.name, shape, tuple(sources), "mosaic", node.location, pieces=True)
@@ -445,10 +579,12 @@ class _Fuser:
 
     def _negative(self, tensor: str) -> float:
         match plan := self._plans[tensor]:
-            case LayerPlan():
+            case LayerPlan() | ProductPlan():
                 return plan.negative
             case MovePlan():
                 return self._negative(plan.sources[0].tensor)
+            case TransposePlan() | MaskPlan():
+                return self._negative(plan.tensor)
             case MaxPoolPlan():
                 return self._negative(plan.tensor)
             case GatherPlan():

@@ -27,6 +27,21 @@ class Blocks:
     to_space: bool
 
 
+@dataclass(frozen=True)
+class Ones:
+    """Sums over the channels of a group, in ``copies`` channels each."""
+
+    copies: int
+
+
+@dataclass(frozen=True)
+class Picks:
+    """``count`` channels of every group, from channel ``first`` of it on."""
+
+    first: int
+    count: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class SourcePlan:
     """One operand of a sum: ``tensor`` convolved with ``scale`` times the parameter ``weight``, or
@@ -41,7 +56,7 @@ class SourcePlan:
     channels: int
     kernel: Pair = (1, 1)
     weight: str | None = None
-    taps: Separable | Blocks | None = None
+    taps: Separable | Blocks | Ones | Picks | None = None
     scale: float = 1.0
     stride: Pair = (1, 1)
     padding: Padding = NO_PADDING
@@ -91,7 +106,7 @@ class InputPlan:
 @dataclass(frozen=True)
 class LayerPlan:
     """``activation(sum of sources + biases)`` as tensor ``name`` of ``shape`` (channels, height,
-    width).
+    width); ``weights``: of weight digits.
 
     ``negative`` is the range of values below 0, relative to the positive ones: 0, 1, or 1/8 for
     activation functions with a small negative part.
@@ -105,6 +120,7 @@ class LayerPlan:
     negative: float
     kind: str
     location: str
+    weights: bool = False
 
     @property
     def unit(self) -> bool:
@@ -125,7 +141,8 @@ class LayerPlan:
 @dataclass(frozen=True)
 class MovePlan:
     """Levels added exactly, on the grid of ``sources[0].tensor``: scales of the sources are 1 or
-    -1, and no sum is larger than that grid allows. ``rectified``: negative sums become 0, on the
+    -1, and no sum is larger than that grid allows; or their mean, sums divided by ``divisor`` and
+    rounded. ``rectified``: negative sums become 0, on the
     grid of positive values. ``pieces``: the sources are placed side by side, all on one grid."""
 
     name: str
@@ -135,6 +152,19 @@ class MovePlan:
     location: str
     rectified: bool = False
     pieces: bool = False
+    divisor: int = 1
+
+
+@dataclass(frozen=True)
+class MaskPlan:
+    """``tensor`` where the parameter ``keep`` is not 0, else the lowest level of its grid."""
+
+    name: str
+    shape: Shape
+    tensor: str
+    keep: str
+    location: str
+    kind: str = "mask"
 
 
 @dataclass(frozen=True)
@@ -148,6 +178,47 @@ class SquarePlan:
     sign: int
     location: str
     kind: str = "square"
+
+
+@dataclass(frozen=True)
+class ConstantPlan:
+    """The parameter ``parameter``, an image, the same for every sample."""
+
+    name: str
+    shape: Shape
+    parameter: str
+    location: str
+
+
+@dataclass(frozen=True)
+class ProductPlan:
+    """Products of the pixels of the tensors ``left`` and ``right``, which has weight digits, times
+    ``factor``. ``negative`` as in :class:`LayerPlan`; ``weights``: the result has weight digits."""
+
+    name: str
+    shape: Shape
+    left: str
+    right: str
+    factor: float
+    negative: float
+    location: str
+    weights: bool = False
+    kind: str = "matmul"
+    activation: None = None
+    unit: bool = False
+
+
+@dataclass(frozen=True)
+class TransposePlan:
+    """Channels and pixels of ``tensor``, which has weight digits, exchanged; ``weights``: the
+    result has weight digits too."""
+
+    name: str
+    shape: Shape
+    tensor: str
+    location: str
+    weights: bool
+    kind: str = "transpose"
 
 
 @dataclass(frozen=True)
@@ -175,7 +246,16 @@ class GatherPlan:
 
 
 SumPlan = LayerPlan | MovePlan | SquarePlan
-Plan = InputPlan | SumPlan | MaxPoolPlan | GatherPlan
+Plan = (
+    InputPlan
+    | ConstantPlan
+    | SumPlan
+    | ProductPlan
+    | TransposePlan
+    | MaskPlan
+    | MaxPoolPlan
+    | GatherPlan
+)
 
 
 @dataclass(frozen=True)
@@ -200,8 +280,10 @@ def tensors_of(plan: Plan) -> tuple[str, ...]:
     match plan:
         case LayerPlan() | MovePlan() | SquarePlan():
             return tuple(s.tensor for s in plan.sources)
-        case MaxPoolPlan():
+        case MaxPoolPlan() | TransposePlan() | MaskPlan():
             return (plan.tensor,)
+        case ProductPlan():
+            return (plan.left, plan.right)
         case GatherPlan():
             return plan.tensors
     return ()
@@ -214,7 +296,7 @@ def inherited(plan: Plan) -> Iterator[str]:
             yield from tensors_of(plan)
         case MovePlan() if not plan.rectified:
             yield plan.sources[0].tensor
-        case MaxPoolPlan():
+        case MaxPoolPlan() | MaskPlan():
             yield plan.tensor
         case GatherPlan():
             yield from plan.tensors

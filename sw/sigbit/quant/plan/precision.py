@@ -4,7 +4,7 @@ because the array supports maxima of native values only.
 ``max(a, b) = b + relu(a - b)``: two exact sums for every doubling of a window.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from sigbit.errors import QuantizationError
 from sigbit.ir.floating import Unary
@@ -13,11 +13,13 @@ from sigbit.quant.plan.plans import (
     GatherPlan,
     InputPlan,
     LayerPlan,
+    MaskPlan,
     MaxPoolPlan,
     MovePlan,
     NetworkPlan,
     Pair,
     Plan,
+    ProductPlan,
     Separable,
     Shape,
     SourcePlan,
@@ -31,8 +33,10 @@ from sigbit.quant.spec import (
     QuantSpec,
     WeightChoice,
     act_grid,
+    digit_grid,
     given_grid,
     method_grid,
+    unshifted,
 )
 
 
@@ -59,13 +63,20 @@ class Precision:
         self._grids: dict[str, ActGrid] = {}
         self._methods: dict[str, int | None] = {}
         self._negative: dict[str, float] = {}
+        left = {p.left for p in plan.layers if isinstance(p, ProductPlan)}
         for root, names in self.groups.members().items():
-            layers = [p for n in names if isinstance(p := self._by_name[n], LayerPlan)]
+            layers = [
+                p for n in names if isinstance(p := self._by_name[n], LayerPlan | ProductPlan)
+            ]
             negative = self._negative[root] = max((p.negative for p in layers), default=0.0)
             bits = [self._method_bits(p) for p in layers]
             known = [b for b in bits if b is not None]
             self._methods[root] = max(known) if known and None not in bits else None
-            if (own := self._own_grid(layers)) is not None:
+            if any(p.weights for p in layers):
+                wide = max(map(self._wanted, layers)) >= spec.byte_planes
+                terms = max(spec.weight_terms, spec.byte_terms if wide else 1)
+                self._methods[root], self._grids[root] = None, digit_grid(spec, terms)
+            elif (own := self._own_grid(layers)) is not None:
                 self._methods[root], self._grids[root] = None, own
             elif (most := self._methods[root]) is not None:
                 self._check_method(layers, most)
@@ -73,8 +84,10 @@ class Precision:
             else:
                 planes = max((self._wanted(p) for p in layers), default=spec.act_planes)
                 self._grids[root] = act_grid(spec, negative, planes)
+            if not left.isdisjoint(names):
+                self._grids[root] = unshifted(spec, self._grids[root])
 
-    def _own_grid(self, layers: list[LayerPlan]) -> ActGrid | None:
+    def _own_grid(self, layers: Sequence[LayerPlan | ProductPlan]) -> ActGrid | None:
         """Return the grid of a quantized model for the tensors of ``layers``; None if it has none,
         or the spec has bits for them."""
         names, spec, given = [p.name for p in layers], self._spec, self._given
@@ -115,9 +128,9 @@ class Precision:
     def reaches_below_zero(self, tensor: str) -> bool:
         """Return whether a tensor itself, not only its grid, can hold negative values."""
         match p := self._by_name[tensor]:
-            case LayerPlan():
+            case LayerPlan() | ProductPlan():
                 return p.negative > 0
-            case MovePlan(rectified=False) | MaxPoolPlan() | GatherPlan():
+            case MovePlan(rectified=False) | MaxPoolPlan() | MaskPlan() | GatherPlan():
                 return any(map(self.reaches_below_zero, tensors_of(p)))
         return isinstance(p, InputPlan)
 
@@ -125,7 +138,9 @@ class Precision:
         """Return whether no other layer writes on the tensor's grid, so that its scale is free."""
         root = self.groups.of(tensor)
         return not any(
-            isinstance(p, LayerPlan) and p.name != tensor and self.groups.of(p.name) == root
+            isinstance(p, LayerPlan | ProductPlan)
+            and p.name != tensor
+            and self.groups.of(p.name) == root
             for p in self._plan.layers
         )
 
@@ -177,7 +192,7 @@ class Precision:
         weights."""
         return self._holds(p.sources[0], self.terms(p)[0])
 
-    def _method_bits(self, p: LayerPlan) -> int | None:
+    def _method_bits(self, p: LayerPlan | ProductPlan) -> int | None:
         """Return the bits of a layer's tensor by the spec's method; None on the accelerator's
         grid."""
         spec = self._spec
@@ -186,7 +201,7 @@ class Precision:
         wide = self.ends(p.name) or (spec.wide_head and self._feeds_head_only(p.name))
         return None if wide or p.name in spec.bits else spec.act_bits
 
-    def _check_method(self, layers: list[LayerPlan], bits: int) -> None:
+    def _check_method(self, layers: Sequence[LayerPlan | ProductPlan], bits: int) -> None:
         """Raise if the spec's method needs a ReLU and there is another function."""
         found = side(self._spec.act_method, "activations", bits)
         for p in layers:
@@ -196,10 +211,14 @@ class Precision:
                     "from 0 on, behind a ReLU: choose another act_method, or bits for this layer"
                 )
 
-    def _wanted(self, p: LayerPlan) -> int:
+    def _wanted(self, p: LayerPlan | ProductPlan) -> int:
         if p.name in self._spec.bits:
             return self._spec.bits[p.name][1]
-        copies = p.unit and isinstance(self._by_name[p.sources[0].tensor], InputPlan)
+        copies = (
+            isinstance(p, LayerPlan)
+            and p.unit
+            and isinstance(self._by_name[p.sources[0].tensor], InputPlan)
+        )
         wide = self._spec.wide_head and self._feeds_head_only(p.name)
         if (copies and p.activation is None) or self.ends(p.name) or wide:
             return max(self._spec.act_planes, self._spec.byte_planes)

@@ -6,14 +6,18 @@ from sigbit.frontend.report import UnsupportedNode
 from sigbit.ir.floating import (
     Add,
     BatchNorm,
+    BelowMax,
     Channels,
     Concat,
+    Constant,
     Conv2d,
     DepthToSpace,
     Flatten,
     FloatGraph,
     FromImage,
+    GroupSum,
     Linear,
+    MatMul,
     MaxPool2d,
     Mosaic,
     Multiply,
@@ -23,6 +27,7 @@ from sigbit.ir.floating import (
     Relu,
     SpaceToDepth,
     ToImage,
+    Transpose,
     Unary,
     Upsample,
 )
@@ -42,6 +47,10 @@ _STORED = (
     DepthToSpace,
     SpaceToDepth,
     Mosaic,
+    Constant,
+    MatMul,
+    Transpose,
+    BelowMax,
 )
 
 
@@ -108,12 +117,21 @@ class Structure:
             return True
         if isinstance(node, Unary) and not is_negation(node):
             return True
-        if self.is_sliced(node):
+        if self.is_sliced(node) or self.is_spread(node):
             return False
         if node.name in self.graph.quantizers:
             return True
         reader = self.only_reader(node.name)
         return not (isinstance(reader, (Relu, Unary)) or self.is_linear(reader))
+
+    def is_spread(self, node: Node) -> bool:
+        """Return whether ``node`` only repeats channels as a factor of a product."""
+        return isinstance(node, GroupSum) and isinstance(self.only_reader(node.name), Multiply)
+
+    def is_right(self, product: MatMul, node: Node) -> bool:
+        """Return whether ``node`` is the second operand of ``product``, and not the first too."""
+        first, second = (self.origin(i).name for i in product.inputs)
+        return first != node.name == second
 
     def is_sliced(self, node: Node) -> bool:
         """Return whether only channels of ``node`` are read, each as a layer of its own."""

@@ -13,6 +13,7 @@ from sigbit.quant.calibration.reference import Reference, result
 from sigbit.quant.calibration.samples import MICRO_BATCH, SampleChunks, micro_batches
 from sigbit.quant.layers.layer import QuantLayer
 from sigbit.quant.layers.plain import QuantInput
+from sigbit.quant.layers.products import QuantConstant
 from sigbit.quant.layers.values import Levels
 from sigbit.quant.plan.plans import InputPlan, LayerPlan, Plan, tensors_of
 from sigbit.quant.post.reconstruction.blocks import Block
@@ -117,6 +118,8 @@ class Walk:
             inputs = self.read(p, first, last)
             if a is not None and isinstance(module, QuantLayer):
                 found = module.result(a, inputs)
+            elif isinstance(module, QuantConstant):
+                found = module(self.prepared.parameter_of(module.plan.parameter), last - first)
             else:
                 found = module(inputs)
             self.levels.append(p.name, found.levels.to(torch.int16))
