@@ -1,6 +1,7 @@
 """Tables of the verification: what was tried, what was proved, what runs reach."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 from sigbit.report.tables import Column, Grid, Row, Table, label, number
 
@@ -81,15 +82,14 @@ def module_grid(rows: Sequence[Row]) -> Grid:
         "Coverage by module",
         (
             label("module", "module"),
-            *(
-                Column(
-                    kind, lambda row, kind=kind: f"{row[f'{kind} reached']} of {row[kind]}", True
-                )
-                for kind in _KINDS
-            ),
+            *(Column(kind, partial(_reached, kind), True) for kind in _KINDS),
         ),
     )
     return table.grid(_of(rows, "coverage", "details"))
+
+
+def _reached(kind: str, row: Row) -> str:
+    return f"{row[f'{kind} reached']} of {row[kind]}"
 
 
 def class_grid(rows: Sequence[Row]) -> Grid:

@@ -193,8 +193,8 @@ class Builder:
             above = self._piece(node.inputs[0], channels)
             if above is None:
                 return None
-            fields = {"name": self.unique(f"{tensor}.part"), "inputs": (above,)}
-            return self.add(replace(node, **fields, shape=self.nodes[above].shape))
+            shape, name = self.nodes[above].shape, self.unique(f"{tensor}.part")
+            return self.add(replace(node, name=name, inputs=(above,), shape=shape))
         if not isinstance(node, floating.Concat):
             return None
         for name in node.inputs:

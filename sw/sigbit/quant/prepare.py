@@ -388,8 +388,8 @@ def _calibrate(prepared: PreparedModel, found: Statistics) -> None:
         function = first.plan.activation
         assert pre is not None
         assert isinstance(function, Unary)
-        ends = [found.before[m.plan.name] for m in group]
-        low, high = min(e[0] for e in ends), max(e[1] for e in ends)
+        ranges = [found.before[m.plan.name] for m in group]
+        low, high = min(r[0] for r in ranges), max(r[1] for r in ranges)
         if (known := _logarithm(function)) is not None:
             low, high = 0.0, known[1]  # whatever the calibration reaches
         pre.initialize(low, high, function, first.out_quantizer.scale(), first.grid)

@@ -286,7 +286,7 @@ class _Fuser:
     def _product(self, node: Multiply) -> _Expression:
         """Return a product as the difference of two quarter squares."""
         shape = self._structure.image(node.name)
-        operands = []
+        operands: list[SourcePlan] = []
         for name in node.inputs:
             if self._structure.is_spread(self._graph[name]):
                 operands += self._expression(name).sources

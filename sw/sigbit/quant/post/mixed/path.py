@@ -46,7 +46,7 @@ def _hull(s: Sensitivity) -> Iterator[Move]:
 
 def states(start: State, taken: Sequence[Move]) -> list[State]:
     """The networks of the path: ``start``, and the one after every move."""
-    found = [dict(start)]
+    found: list[State] = [start]
     for move in taken:
         found.append({**found[-1], move.unit: move.bits})
     return found

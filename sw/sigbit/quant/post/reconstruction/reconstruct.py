@@ -210,7 +210,8 @@ class _Attempts:
         settle(prepared)
         stands = self.progress.load(name, prepared)
         if (known := stands.get("score")) is not None:
-            return prepared, Score(*map(tuple, known[:2]), known[2])
+            same, lost, error = known
+            return prepared, Score(tuple(same), tuple(lost), error)
         blocks, uses = joined(prepared.plan), Uses(prepared)
         steps: list[Step] = [ErrorCompensation(uses)] if compensate else []
         steps.append(BiasCorrection(uses, setup.found))
