@@ -17,6 +17,7 @@ from sigbit_hw.arch.program import ProgramError
 from sigbit_hw.arch.scrub import scrub_program
 from sigbit_sim.interp.device import Interp
 from sigbit_sim.rtl.device import RtlDevice
+from sigbit_synthesis.target import Target
 
 MEMORY_BYTES = 64 << 10
 
@@ -34,6 +35,16 @@ class TestRtl(Conformance):
     @classmethod
     def device(cls) -> Device:
         return RtlDevice(NANO)
+
+
+@pytest.mark.sim
+@pytest.mark.synth
+@pytest.mark.slow
+class TestNetlist(Conformance):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def device(cls) -> Device:
+        return RtlDevice(NANO, netlist=Target.XCUP)
 
 
 class Fake:
