@@ -49,6 +49,7 @@ BASES: dict[str, Base] = {
     "ConvTranspose": Base(operands=[f32(4, 8, 3, 3)], attributes={"strides": [2, 2]}),
     "Gemm": Base(V, [f32(6, 6), f32(6)]),
     "MatMul": Base(V, [f32(6, 5)]),
+    "LayerNormalization": Base((2, 3, 6), [f32(6) + 2, f32(6)]),
     "BatchNormalization": Base(operands=[f32(4), f32(4), f32(4), abs(f32(4)) + 1]),
     "MaxPool": Base(attributes={"kernel_shape": [3, 3], "strides": [2, 2]}),
     "AveragePool": Base(attributes={"kernel_shape": [3, 3], "strides": [2, 2]}),
@@ -178,6 +179,7 @@ OPERANDS: dict[tuple[str, str], list[Array]] = {
     ("*", "P"): [f32(1, 12)],
     ("*", "slope"): [f32(4, 1, 1)],
     ("*", "Y"): [np.float32(3), np.float32(0.5)],
+    ("*", "Scale"): [f32(6, seed=9), f32(3, 6), f32(1)],
     **{("*", name): [f32(4, seed=9)] for name in ("scale", "input_mean", "input_var")},
 }  # fmt: skip
 """Other values of constant operands, by their names in the schema."""
@@ -193,7 +195,7 @@ NO_OTHER = {
     ("Gemm", "transA"), ("Reshape", "allowzero"),
     ("Resize", "antialias"), ("Dropout", "training_mode"), ("Mean", "data_0"),
     ("Max", "data_0"), ("Min", "data_0"), ("CastLike", "target_type"),
-    ("LSTM", "input_forget"), ("GRU", "sequence_lens"), ("LSTM", "sequence_lens"),
+    ("LayerNormalization", "stash_type"), ("LSTM", "input_forget"), ("GRU", "sequence_lens"), ("LSTM", "sequence_lens"),
 }  # fmt: skip
 """What the reference ignores, or has no other value of: refusals are tested by name below."""
 
