@@ -195,7 +195,8 @@ NO_OTHER = {
     ("Gemm", "transA"), ("Reshape", "allowzero"),
     ("Resize", "antialias"), ("Dropout", "training_mode"), ("Mean", "data_0"),
     ("Max", "data_0"), ("Min", "data_0"), ("CastLike", "target_type"),
-    ("LayerNormalization", "stash_type"), ("LSTM", "input_forget"), ("GRU", "sequence_lens"), ("LSTM", "sequence_lens"),
+    ("LayerNormalization", "stash_type"), ("LSTM", "input_forget"),
+    ("GRU", "sequence_lens"), ("LSTM", "sequence_lens"),
 }  # fmt: skip
 """What the reference ignores, or has no other value of: refusals are tested by name below."""
 

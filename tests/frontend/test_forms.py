@@ -64,6 +64,7 @@ FORMS: dict[str, tuple[tuple[int, ...], Net]] = {
         Net(lambda x, c, a: a(c(x).flatten(2).transpose(1, 2)).mean(1),
             nn.Conv2d(4, 8, 4, 4), nn.Linear(8, 10)),
     ),
+    "a mask of pixels": (IMAGE, Net(lambda x: torch.where(torch.eye(8) > 0, x, 0.5))),
     "conv1d": (
         SIGNAL,
         Net(lambda x, a, n, b: b(F.max_pool1d(F.relu(n(a(x))), 2)).mean(2),
@@ -306,9 +307,6 @@ def test_few_pieces() -> None:
 
 
 REFUSED: dict[str, tuple[tuple[int, ...], Net, str]] = {
-    "a mask of pixels": (
-        IMAGE, Net(lambda x: torch.where(torch.eye(8) > 0, x, 0.5)), "one per channel",
-    ),
     "corners of many pixels": (
         IMAGE,
         Net(lambda x: F.interpolate(x, scale_factor=4, mode="bilinear", align_corners=True)),
