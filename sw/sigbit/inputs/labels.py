@@ -27,16 +27,17 @@ def read_labels(path: Path | None) -> list[str]:
 
 
 def class_names(program: Program, path: Path | None) -> list[str]:
-    """Return the names in the file ``path``, as many as the Program has classes, unless the host
-    makes the results; the Program's own names if it is None."""
+    """Return the names in the file ``path``, as many as the Program has classes if it has any; the
+    Program's own names if it is None."""
     if path is None:
         return list(program.classes)
     labels, result = read_labels(path), program.results[0]
+    ports = {port.name: port.shape for port in program.outputs}
+    count: int | None = result.axes.channels(ports[result.port])
     if program.host:
-        return labels
-    port = next(port for port in program.outputs if port.name == result.port)
-    count = result.axes.channels(port.shape)
-    if len(labels) != count:
+        shapes = {r.name: r.axes.shape(ports[r.port]) for r in program.results}
+        count = program.host.classes(shapes)
+    if count is not None and len(labels) != count:
         raise UserError(
             f"{path} names {len(labels)} classes, {program.name} has {count}: one per line"
         )

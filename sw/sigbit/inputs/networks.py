@@ -75,9 +75,12 @@ class FloatNetwork:
 
     @property
     def classes(self) -> int | None:
-        """Number of classes of the first output; None if the host makes the results from it."""
+        """Number of classes of the first result; None if the host makes something else of it."""
         graph = self.graph
-        return None if graph.host else graph[graph.outputs[0]].shape[0]
+        shapes = [graph[tensor].shape for tensor in graph.outputs]
+        if not graph.host:
+            return shapes[0][0]
+        return graph.host.classes(dict(zip(graph.output_names, shapes, strict=True)))
 
 
 def load_network(network: Network) -> FloatNetwork:

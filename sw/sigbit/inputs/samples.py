@@ -138,7 +138,7 @@ def preprocessing_of(wanted: Calibration, network: FloatNetwork) -> ImagePreproc
 def classes_of(wanted: Calibration, network: FloatNetwork, samples: Samples) -> tuple[str, ...]:
     """Return the names of the classes of ``network``: the given ones, of which there must be as
     many as classes, or those of ``samples`` if their number matches; none if they are unknown.
-    Where the host makes the results, any number may be given."""
+    Any number may be given if the results are no classes."""
     count = network.classes
     if count is not None and wanted.classes and len(wanted.classes) != count:
         raise UserError(
