@@ -34,6 +34,7 @@ SHOWN = {
     "quantized_models": ("model", "mnist_qdq_opset13.onnx", "quantizers"),
     "judges": ("suite", "torch", "right"),
     "packing": ("preset", "zcu102", "ms"),
+    "verification": ("part", "networks", "tried"),
     "goals": ("goal", "ResNet-18, busy", "at_least"),
 }
 """A row of every file, by key and value, and something that a page shows of it."""

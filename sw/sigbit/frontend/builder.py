@@ -115,6 +115,8 @@ class Builder:
         """Return the tensor that holds ``value``, moved if necessary."""
         if value.index is None:
             return value.tensor
+        if not value.index.size:
+            raise Refusal("a tensor without elements", "leave it out", value.origin)
         places = blake2b(np.ascontiguousarray(value.index).data).digest()
         key = (value.tensor, value.index.shape, places)
         if (known := self._moved.get(key)) is not None:

@@ -204,7 +204,7 @@ class Translation:
                 if rank == 1:
                     raise
         if rank > 3:
-            rows = value.index.reshape(-1, value.index.shape[-1])
+            rows = views.as_rows(value.index)
             held = self.laid_out(Computed(value.tensor, rows, value.origin), (1, 0))
             return self.chosen(held, self.index(held).reshape(value.index.shape))
         orders = ((1, 0), (0, 1)) if rank == 2 else ((2, 0, 1),)

@@ -18,6 +18,11 @@ def whole(shape: Shape) -> Index:
     return np.arange(math.prod(shape)).reshape(shape)
 
 
+def as_rows(index: Index) -> Index:
+    """Return an index as rows of its last axis; also one without elements."""
+    return index.reshape(math.prod(index.shape[:-1]), index.shape[-1])
+
+
 def is_whole(index: Index) -> bool:
     """Return whether an index holds all elements of a tensor in order."""
     return bool((index.ravel() == np.arange(index.size)).all())
@@ -46,8 +51,8 @@ class Along:
 
 def along(shape: Shape, index: Index, axis: int) -> Along | None:
     """Return the run of ``axis`` of a value along the channels of an image, or of a vector, of
-    ``shape``; None if it does not run along them."""
-    if (index < 0).any():
+    ``shape``; None if it does not run along them, or has no elements."""
+    if not index.size or (index < 0).any():
         return None
     channels, pixels = np.divmod(np.moveaxis(index, axis, 0), math.prod(shape[1:]))
     flat = channels.reshape(len(channels), -1)

@@ -3,7 +3,8 @@ measuring modules, but no tables and plots."""
 
 DEVICES = (
     "sigbit_tools", "sigbit_hw", "sigbit_synthesis", "sigbit_sim", "sigbit.accelerators",
-    "sigbit.compiler.order", "sigbit.flows.devices", "sigbit.inputs.accelerators",
+    "sigbit.compiler.order", "sigbit.flows.devices", "sigbit.flows.progress",
+    "sigbit.inputs.accelerators",
     "sigbit.report.metrics", "sigbit.runtime",
 )  # fmt: skip
 """Packages that run programs: contract, gateware, simulators."""

@@ -297,7 +297,7 @@ def channels_last(t: Translation, value: Computed) -> Computed:
     """Return a value, all of an image whose channels are the value's last axis."""
     index = t.index(value)
     shape = t.shape_of(value.tensor)
-    rows = index.reshape(-1, index.shape[-1])
+    rows = views.as_rows(index)
     found = views.along(shape, rows, 1) if len(shape) == 3 else None
     if (
         found is not None

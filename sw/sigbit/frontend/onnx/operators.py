@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.fx import Node as FxNode
 
+from sigbit.frontend.aten.attention import one_sample
 from sigbit.frontend.aten.elementwise import sloped
 from sigbit.frontend.aten.interpolation import interpolated
 from sigbit.frontend.aten.layers import Windows
@@ -157,7 +158,7 @@ def _prelu(t: Translation) -> Value:
     if not isinstance(found, Tensor):
         raise Refusal("slopes that are computed", "make them an initializer")
     value = t.settled(t.known(source))
-    return sloped(t, value, found if found.dim() < len(t.size(value)) + 1 else found[0])
+    return sloped(t, value, one_sample(found, len(t.size(value))))
 
 
 def _interpolate(t: Translation) -> Value:
