@@ -185,6 +185,7 @@ def test_bits_within_a_loss_of_accuracy(sigbit, nets):
 
 
 @pytest.mark.synth
+@pytest.mark.long
 def test_the_number_system_within_luts(sigbit, refused, nets):
     """The finest one if any will do; a budget that only the smallest keeps takes that one; the
     accelerator goes with the Program."""

@@ -23,7 +23,7 @@ from sigbit_tools.toolchain import ToolchainError
 pytestmark = [pytest.mark.sim, pytest.mark.synth, pytest.mark.slow]
 
 NANO = PRESETS["nano"]
-TARGETS = (Target.XCUP, Target.ECP5)
+TARGETS = (Target.XCUP, pytest.param(Target.ECP5, marks=pytest.mark.long))
 
 
 def compared(device: RtlDevice, rng: np.random.Generator, programs: int) -> int:

@@ -78,6 +78,7 @@ ULTRA = replace(PRESETS["nano"], name="ultra", act_slots=16384, ultra_ram=True)
 @pytest.mark.sim
 @pytest.mark.synth
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_bank_is_one_block_and_programs_give_their_codes(rng: np.random.Generator) -> None:
     """8,192 words of 16 bits; a port that could read while it writes would take two blocks."""
     modules = netlists(ULTRA, Target.XCUP)
