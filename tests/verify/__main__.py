@@ -56,7 +56,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command goes on", file=sys.stderr)
     print(book.table())
-    rows = [explained(row) for row in book.rows]
+    rows = sorted(map(explained, book.rows), key=lambda row: names.index(row["part"]))
     for row in rows:
         for text in row.get("holes", ()):
             print(f"\nnot reached by {row['part']}: {text}")
