@@ -32,7 +32,7 @@ class Limit:
 
     @property
     def unit(self) -> str:
-        """What a Program costs: :data:`CYCLES` or :data:`BYTES`."""
+        """Unit of a Program's cost: :data:`CYCLES` or :data:`BYTES`."""
         return BYTES if self.what == BYTES else CYCLES
 
     @property

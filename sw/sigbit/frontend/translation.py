@@ -18,6 +18,16 @@ from sigbit.ir import floating
 from sigbit.ir.floating import Node
 
 
+def one_sample(constant: Tensor, rank: int) -> Tensor:
+    """Return a constant that is the same for all samples, without the batch: of at most ``rank``
+    axes."""
+    if constant.dim() > rank:
+        if not bool((constant == constant[:1]).all()):
+            raise Refusal("a constant that differs from sample to sample", "use one for all")
+        constant = constant[0]
+    return constant
+
+
 @dataclass(frozen=True)
 class Translation:
     """One operation: its node, the name for its result, its source location, the known values of

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sigbit.frontend import views
 from sigbit.frontend.moves import Index
-from sigbit.frontend.translation import Translation
+from sigbit.frontend.translation import Translation, one_sample
 from sigbit.frontend.values import Computed, Refusal, Value
 from sigbit.ir import floating
 
@@ -139,16 +139,6 @@ def _mask(t: Translation, shape: tuple[int, ...]) -> Tensor | None:
     if mask.dtype == torch.bool:
         mask = torch.zeros(mask.shape, dtype=t.dtype).masked_fill(~mask, -math.inf)
     return one_sample(mask.to(t.dtype), len(shape)).expand(shape)
-
-
-def one_sample(constant: Tensor, rank: int) -> Tensor:
-    """Return a constant that is the same for all samples, without the batch: of at most ``rank``
-    axes."""
-    if constant.dim() > rank:
-        if not bool((constant == constant[:1]).all()):
-            raise Refusal("a constant that differs from sample to sample", "use one for all")
-        constant = constant[0]
-    return constant
 
 
 def softmax(t: Translation) -> Value:

@@ -10,7 +10,7 @@ from torch import Tensor
 from sigbit.frontend import views
 from sigbit.frontend.aten import attention
 from sigbit.frontend.moves import Index
-from sigbit.frontend.translation import Translation
+from sigbit.frontend.translation import Translation, one_sample
 from sigbit.frontend.values import Computed, Refusal, Value
 from sigbit.ir import floating
 
@@ -44,7 +44,7 @@ def _known(t: Translation, operand: Any, axis: int) -> Computed:
     given = t.values.get(operand)
     if not isinstance(given, Tensor) or given.dim() != len(t.shape) + 1 or given.dim() > 3:
         return t.known(operand)
-    sample = attention.one_sample(given, len(t.shape)).to(t.dtype)
+    sample = one_sample(given, len(t.shape)).to(t.dtype)
     order = (1, 0) if sample.dim() == 2 else (0,)
     image = sample.permute(order).reshape(
         *(sample.shape[a] for a in order), *[1] * (3 - len(order))

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from torch.fx import Node as FxNode
 
-from sigbit.frontend.aten.attention import one_sample
 from sigbit.frontend.aten.elementwise import sloped
 from sigbit.frontend.aten.interpolation import interpolated
 from sigbit.frontend.aten.layers import Windows
@@ -17,7 +16,7 @@ from sigbit.frontend.onnx import elementwise, layers, moves, recurrent, resize, 
 from sigbit.frontend.onnx import quantizers as quant
 from sigbit.frontend.onnx.trace import Call, OnnxValue, aten
 from sigbit.frontend.report import nearest
-from sigbit.frontend.translation import Translation
+from sigbit.frontend.translation import Translation, one_sample
 from sigbit.frontend.values import Refusal, Value
 
 OnnxTranslator = Callable[[Call], "FxNode | OnnxValue | tuple[FxNode | OnnxValue, ...]"]

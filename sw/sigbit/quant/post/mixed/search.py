@@ -50,7 +50,7 @@ def weight_bits(model: PreparedModel) -> float:
 
 @dataclass(frozen=True)
 class Goal:
-    """What the network must keep to; exactly one of both.
+    """Limit that the network must meet; exactly one of the two.
 
     Parameters
     ----------
@@ -203,8 +203,8 @@ class _Search:
         return tuple(sorted(self._points.values(), key=lambda p: p.cost))
 
     def best(self, goal: Goal) -> tuple[State, Point]:
-        """Of the networks measured so far that keep to ``goal``, the one of least error, or of
-        least cost."""
+        """Return the network of least error, or of least cost, among those measured so far that
+        meet ``goal``."""
         limit, points = goal.cost, goal.points
         kept = [
             (key, p)

@@ -1,4 +1,4 @@
-"""What may be chosen: the bits of the weights, and of the tensor, of every layer."""
+"""Units of the choice: the bits of the weights, and of the tensor, of every layer."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
