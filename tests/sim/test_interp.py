@@ -204,7 +204,9 @@ def test_sums_are_exact_modulo_the_accumulator(formats, extreme, rng, monkeypatc
     acts = draw(act, 64, config.ic_lanes)
     words = draw(weight, 2, 12, config.oc_lanes, config.ic_lanes)
     start = np.zeros((nest.blocks, config.pixels, nest.channels), np.int64)
-    got = exec_nest.accumulate(nest, exec_nest.Operands(acts, None), words, start)
+    memory = exec_nest.Activations(config, strict=False)
+    memory.write(np.arange(len(acts)), acts)
+    got = exec_nest.accumulate(nest, memory, words, start)
 
     def exact(fmt: EsbFormat, codes: np.ndarray) -> np.ndarray:
         mags = np.array([*fmt.magnitudes, *(-m for m in fmt.magnitudes)], object)

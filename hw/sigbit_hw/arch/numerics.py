@@ -60,9 +60,10 @@ def requantize(
     acc, base, step, tie = (np.asarray(a, np.int64) for a in (acc, base, step, tie))
     total = (acc << FRACTION_BITS) + base
     half = 1 << (bits - 1)
-    limits = np.where(total < 0, -half, half - 1)
-    y = np.where(step == 0, limits, (total // np.maximum(step, 1)).clip(-half, half - 1))
-    return y - (tie & y & (y * step == total))
+    y: Ints = (total // np.maximum(step, 1)).clip(-half, half - 1)
+    if not step.all():
+        y = np.where(step == 0, np.where(total < 0, -half, half - 1), y)
+    return y - (tie & y & (y * step == total)) if tie.any() else y
 
 
 def table_index(y: Any) -> Any:

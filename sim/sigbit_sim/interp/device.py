@@ -30,9 +30,9 @@ from sigbit_hw.arch.numerics import TABLE_ENTRIES
 from sigbit_hw.arch.program import Program, ProgramError
 from sigbit_hw.arch.regs import Cause
 from sigbit_sim.interp.exec_nest import (
+    Activations,
     Misuse,
     Nest,
-    Operands,
     accumulate,
     maximum,
     need,
@@ -144,10 +144,11 @@ class _Machine:
         self.strict = strict
         self.on_exec = on_exec
         self.weights = np.zeros((c.weight_words, c.oc_lanes, c.ic_lanes), np.uint8)
-        self.acts = np.zeros((c.act_slots, c.ic_lanes), np.uint8)
+        self.acts = Activations(c, strict=strict)
         self.params = np.zeros((3, c.param_groups, c.param_lanes), np.int64)
         self.tables = np.zeros((c.tables, TABLE_ENTRIES), np.uint8)
         self.written = {kind: np.zeros(images.depth(kind, c), bool) for kind in LoadKind}
+        self.written[LoadKind.ACTS] = self.acts.written
         self.segments: dict[int, Seg] = {}
         self.out: Out | None = None
         self.kept: _Kept | None = None
@@ -270,7 +271,7 @@ class _Machine:
                 codes.max(initial=0) < 1 << c.act_format.bits,
                 f"loads codes that exceed {c.act_format.bits} bits",
             )
-            self.acts[items] = codes
+            self.acts.write(items, codes)
         elif kind == LoadKind.PARAMS:
             params = images.unpack_params(data, c)
             for target, values in zip(self.params, params, strict=True):
@@ -283,8 +284,7 @@ class _Machine:
         bits = self.config.act_format.bits
         need(instr.code < 1 << bits, f"fills with code {instr.code}, which exceeds {bits} bits")
         slots = self._items(LoadKind.ACTS, self._block(LoadKind.ACTS, instr))
-        self.acts[slots] = instr.code
-        self.written[LoadKind.ACTS][slots] = True
+        self.acts.write(slots, np.uint8(instr.code))
 
     def _store(self, instr: Store) -> None:
         c = self.config
@@ -294,7 +294,7 @@ class _Machine:
         start = self.program.program_offset
         apart = part.stop <= start or start + self.program.instructions.size <= part.start
         need(apart, "writes the program, parts of which may have been fetched")
-        self.memory[part] = images.pack_slots(self.acts[slots], c)
+        self.memory[part] = images.pack_slots(self.acts.codes[slots], c)
 
     # Compute
 
@@ -310,14 +310,13 @@ class _Machine:
         missing = set(range(instr.n_seg)) - set(self.segments)
         need(not missing, f"takes segments {sorted(missing)}, which no SEG has written")
         nest = Nest(instr, tuple(self.segments[i] for i in range(instr.n_seg)), c)
-        operands = Operands(self.acts, self.written[LoadKind.ACTS] if self.strict else None)
         start = self._start(nest)
         if instr.mode == Mode.MAC:
             words = addressing.weight_words(instr, nest.segments)
             words = self._known(LoadKind.WEIGHTS, words.ravel()).reshape(words.shape)
-            acc = accumulate(nest, operands, self.weights[words], start)
+            acc = accumulate(nest, self.acts, self.weights[words], start)
         else:
-            acc = maximum(nest, operands, start)
+            acc = maximum(nest, self.acts, start)
         one_block = instr.n_ocb * nest.blocks == 1
         self.kept = _Kept(instr.mode, acc, instr.run) if one_block else None
         if instr.drain:
@@ -360,6 +359,5 @@ class _Machine:
             f"writes {slots.size} times to {distinct} slots: which of two codes remains in a slot "
             "is not defined",
         )
-        self.acts[slots] = codes
-        self.written[LoadKind.ACTS][slots] = True
+        self.acts.write(slots, codes)
         self.on_exec(self.index, slots, codes)

@@ -18,6 +18,8 @@ Codes = NDArray[np.uint8]
 Table = NDArray[Any]
 """Values by code: float32, float64 or int64."""
 
+_UNBOUNDED = 63
+"""Bits of a modulus that no value of a format reaches."""
 CHUNK_VALUES = 1 << 23
 """Maximum number of operands gathered at once, which bounds the memory that a layer needs."""
 
@@ -122,33 +124,6 @@ class Nest:
         return slots.reshape(self.execute.n_ocb, self.blocks, self.config.pixels)
 
 
-class Operands:
-    """Reads of the activation memory, checked lane by lane.
-
-    ``written`` ``[slots]`` marks the slots that have been written; reading any other one is a
-    :class:`Misuse`. ``None`` disables this check.
-    """
-
-    def __init__(self, acts: Codes, written: NDArray[np.bool_] | None) -> None:
-        self._acts = acts
-        self._written = written
-
-    def gather(self, slots: Ints, valid: NDArray[np.bool_], table: Table) -> Table:
-        """``table[code]`` of every lane of ``slots``: shape ``[*slots.shape, ic_lanes]``.
-
-        Lanes that are not ``valid`` read slot 0.
-        """
-        slots = np.where(valid, slots, 0)
-        outside = (slots < 0) | (slots >= len(self._acts))
-        if outside.any():
-            raise Misuse(f"reads slot {slots[outside][0]} of {len(self._acts)}")
-        if self._written is not None:
-            unknown = ~self._written[slots] & valid
-            if unknown.any():
-                raise Misuse(f"reads slot {slots[unknown][0]}, which was never written")
-        return table[self._acts[slots]]
-
-
 def modular_values(fmt: Format, bits: int) -> Ints:
     """Values of all codes modulo ``2**bits``, as two's-complement numbers."""
     half = 1 << (bits - 1)
@@ -156,7 +131,61 @@ def modular_values(fmt: Format, bits: int) -> Ints:
     return np.array([(v + half) % (1 << bits) - half for v in values], np.int64)
 
 
-def accumulate(nest: Nest, operands: Operands, weights: Codes, acc: Ints) -> Ints:
+class Activations:
+    """The activation memory, checked lane by lane.
+
+    Parameters
+    ----------
+    config : ArchConfig
+        The accelerator.
+    strict : bool
+        Whether reading a slot that was never written is a :class:`Misuse`.
+
+    Attributes
+    ----------
+    codes : Codes
+        Shape ``[slots, ic_lanes]``.
+    values : NDArray
+        Their values, in the smallest type of integers that holds all of them; those of very wide
+        formats modulo ``2**63``.
+    written : NDArray[np.bool_]
+        Slots that have been written.
+    """
+
+    def __init__(self, config: ArchConfig, *, strict: bool) -> None:
+        shape = (config.act_slots, config.ic_lanes)
+        self.codes: Codes = np.zeros(shape, np.uint8)
+        value_of = modular_values(config.act_format, _UNBOUNDED)
+        narrow = max(map(np.min_scalar_type, (value_of.min(), -value_of.max() - 1)))
+        self._value_of = value_of.astype(narrow)
+        self.values = np.zeros(shape, narrow)
+        self.written = np.zeros(config.act_slots, bool)
+        self._strict = strict
+
+    def write(self, slots: Ints, codes: Codes | np.uint8) -> None:
+        """Write ``codes`` to ``slots``, which lie within the memory."""
+        self.codes[slots] = codes
+        self.values[slots] = self._value_of[codes]
+        self.written[slots] = True
+
+    def slots(self, bases: Ints, taps: Ints, valid: NDArray[np.bool_]) -> Ints:
+        """Slots ``bases + taps`` that lanes read: shape ``[blocks, pixels, taps]``.
+
+        ``bases`` and ``valid`` are ``[blocks, pixels]``; lanes that are not valid read what the
+        first lane of their block reads.
+        """
+        bases = np.where(valid, bases, bases[:, :1])
+        slots = bases[..., None] + taps
+        if bases.min() + taps.min() < 0 or bases.max() + taps.max() >= len(self.codes):
+            outside = slots[(slots < 0) | (slots >= len(self.codes))]
+            raise Misuse(f"reads slot {outside[0]} of {len(self.codes)}")
+        if self._strict and not self.written[slots].all():
+            unknown = slots[~self.written[slots]]
+            raise Misuse(f"reads slot {unknown[0]}, which was never written")
+        return slots
+
+
+def accumulate(nest: Nest, acts: Activations, weights: Codes, acc: Ints) -> Ints:
     """Accumulators ``[blocks, pixels, channels]`` of a MAC nest, ``acc`` before the first step.
 
     ``weights`` ``[n_ocb, steps, oc_lanes, ic_lanes]`` are the codes of the words in the order of
@@ -169,31 +198,34 @@ def accumulate(nest: Nest, operands: Operands, weights: Codes, acc: Ints) -> Int
         if segment.shift:
             acc = numerics.wrap(acc << c.term_radix_bits, c.acc_bits)
         words = weights[:, first : first + steps]
-        acc = numerics.wrap(acc + _segment_sum(nest, segment, operands, words), c.acc_bits)
+        acc = numerics.wrap(acc + _segment_sum(nest, segment, acts, words), c.acc_bits)
         first += steps
     return acc
 
 
-def _segment_sum(nest: Nest, segment: Seg, operands: Operands, words: Codes) -> Ints:
+def _segment_sum(nest: Nest, segment: Seg, acts: Activations, words: Codes) -> Ints:
     """Contribution of one segment: ``[blocks, pixels, n_ocb * oc_lanes]``, modulo ``2**64`` or
     more."""
     c = nest.config
     n_ocb, steps = words.shape[:2]
     depth = steps * c.ic_lanes
     w_table, x_table = _value_tables(c, depth)
-    matrix = w_table[words].transpose(1, 3, 0, 2).reshape(depth, n_ocb, c.oc_lanes)
+    matrix = w_table[words.swapaxes(1, 2)].reshape(n_ocb, c.oc_lanes, depth)
     bases, taps, valid = nest.bases(segment), addressing.tap_offsets(segment), nest.valid
     shared = bool((bases == bases[:1]).all())
     total = np.empty((nest.blocks, c.pixels, n_ocb, c.oc_lanes), np.int64)
     count = max(1, CHUNK_VALUES // (c.pixels * depth))
     for group in (slice(None),) if shared else (slice(o, o + 1) for o in range(n_ocb)):
-        columns = matrix[:, group].reshape(depth, -1)
+        rows = matrix[group].reshape(-1, depth)
         base = bases[group.start or 0]
         for start in range(0, nest.blocks, count):
             part = slice(start, start + count)
-            slots = base[part, :, None] + taps
-            x = operands.gather(slots, valid[part, :, None], x_table)
-            y = x.reshape(-1, depth) @ columns
+            slots = acts.slots(base[part], taps, valid[part])
+            if x_table.dtype == np.int64:
+                x = x_table[acts.codes.take(slots, axis=0)]
+            else:
+                x = acts.values.take(slots, axis=0).astype(x_table.dtype)
+            y = x.reshape(-1, depth) @ rows.T
             total[part, :, group] = y.reshape(*x.shape[:2], -1, c.oc_lanes)
     return total.reshape(nest.blocks, c.pixels, -1)
 
@@ -203,22 +235,24 @@ def _value_tables(config: ArchConfig, depth: int) -> tuple[Table, Table]:
     products is exact: float32 or float64 (BLAS), else int64 modulo ``2**acc_bits``."""
     bound = depth * numerics.product_bound(config.weight_format, config.act_format)
     dtype = np.float32 if bound <= 1 << 24 else np.float64 if bound <= 1 << 53 else np.int64
-    bits = config.acc_bits if dtype is np.int64 else 63
+    bits = config.acc_bits if dtype is np.int64 else _UNBOUNDED
     formats = (config.weight_format, config.act_format)
     weight, act = (modular_values(fmt, bits).astype(dtype) for fmt in formats)
     return weight, act
 
 
-def maximum(nest: Nest, operands: Operands, best: Ints) -> Ints:
+def maximum(nest: Nest, acts: Activations, best: Ints) -> Ints:
     """Largest order keys ``[blocks, pixels, channels]`` of a MAX nest, starting from ``best``; a
     cleared key is 0."""
     c, e = nest.config, nest.execute
     keys = numerics.order_key(np.arange(1 << c.act_format.bits), c.act_format)
     best = best.reshape(nest.blocks, c.pixels, e.n_ocb, c.ic_lanes).transpose(2, 0, 1, 3)
     for segment in nest.segments:
-        bases = nest.bases(segment)
-        for tap in addressing.tap_offsets(segment):
-            best = np.maximum(best, operands.gather(bases + tap, nest.valid, keys))
+        taps = addressing.tap_offsets(segment)
+        for block, bases in enumerate(nest.bases(segment)):
+            for tap in taps:
+                slots = acts.slots(bases, tap[None], nest.valid)[..., 0]
+                best[block] = np.maximum(best[block], keys[acts.codes.take(slots, axis=0)])
     return best.transpose(1, 2, 0, 3).reshape(nest.blocks, c.pixels, -1)
 
 
