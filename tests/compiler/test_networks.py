@@ -215,6 +215,22 @@ def test_convolution_and_pooling_never_leave_the_chip(seed: int) -> None:
     check(network, graph, NANO, seed)
 
 
+@pytest.mark.parametrize(("kernel", "rows"), [(1, [6]), (2, [12])])
+def test_copies_for_strides_hold_the_rows_that_are_read(
+    kernel: int, rows: list[int], seed: int
+) -> None:
+    """A shortcut with a stride of two reads every other row of a value that others read whole."""
+    d = Draw(np.random.default_rng(seed), NANO)
+    x = d.conv(d.source(d.input((3, 12, 12)), 8, (1, 1)))
+    whole = d.conv(d.source(x, 8, (1, 1)))
+    half = d.conv(d.source(x, 8, (kernel, kernel), stride=(2, 2)))
+    graph = d.graph(whole, half)
+    network = separate(legalize(graph, NANO), NANO)
+    assert [op.region.rows for op in network.ops if op.kind == "copy"] == rows
+    verify_separated(network)
+    check(network, graph, NANO, seed)
+
+
 @pytest.mark.parametrize("slots", [512, 1024, 2048])
 def test_spilled_skips(slots: int, seed: int) -> None:
     """Two joined full-size tensors are too much: parts are spilled and read again in bands."""

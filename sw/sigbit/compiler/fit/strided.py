@@ -1,10 +1,12 @@
-"""Replacement of operands whose row stride keeps lanes from running across lines, by copies of
-every n-th row.
+"""Replacement of operands with a row stride by copies of every n-th row, where that saves cycles.
 
-Blocks run across the lines of an output if ``stride * pitch`` of every operand is congruent to the
-output's width modulo ``pixels``. For a width that is incompatible with the stride and the lanes (7
-columns, stride 2) no pitch satisfies this. On values that hold the even and the odd rows the stride
-is 1, and some pitch does.
+Values whose readers need different column phases are copied for some of them (``separate``). A
+reader whose kernel has fewer rows than its stride gets a copy of the rows that it reads.
+
+A row stride can also keep lanes from running across lines. Blocks run across the lines of an output
+if ``stride * pitch`` of every operand is congruent to the output's width modulo ``pixels``. For a
+width that is incompatible with the stride and the lanes (7 columns, stride 2) no pitch satisfies
+this. On values that hold the even and the odd rows the stride is 1, and some pitch does.
 """
 
 import math
@@ -21,7 +23,7 @@ def split_rows(network: Network, config: ArchConfig) -> Network:
     """``network`` with strided operands replaced by copies by row, where that saves cycles."""
     work = _Split(network, config)
     for op in network.ops:
-        work.ops.append(work.rewritten(op) if work.pays(op) else op)
+        work.ops.append(work.rewritten(op) if op.kind == "conv" else op)
     return replace(network, values=work.values, ops=tuple(work.ops))
 
 
@@ -34,19 +36,31 @@ class _Split:
         self.ops: list[Op] = []
         self._weights: dict[tuple[bytes, int, int], Ints] = {}
 
-    def _stuck(self, op: Op, operand: Operand) -> bool:
-        """True if no pitch of its value lets the blocks of ``op`` run across lines, although there
-        are rows for every copy."""
-        common = math.gcd(operand.stride[0], self.config.pixels)
-        rows = self.values[operand.value].shape[1]
-        can = operand.dilation[0] == 1 and rows >= operand.stride[0]
-        return can and op.region.columns % common != 0
+    def _sparse(self, op: Op, operand: Operand) -> bool:
+        """True if ``operand`` reads few rows of a value that other readers need in other column
+        phases."""
+        readers = ((self.network.ops[i], other) for i, other in self.network.uses[operand.value])
+        phases = {other.phases(reader.region.columns) for reader, other in readers}
+        mine = operand.phases(op.region.columns)
+        few = operand.kernel[0] < operand.stride[0] and self._splits(operand)
+        return few and mine not in (1, None) and len(phases - {None}) > 1
 
-    def pays(self, op: Op) -> bool:
+    def _splits(self, operand: Operand) -> bool:
+        """True if the kernel reads rows modulo its stride, and there are rows for every copy."""
+        rows = self.values[operand.value].shape[1]
+        return operand.dilation[0] == 1 and rows >= operand.stride[0]
+
+    def _stuck(self, op: Op, operand: Operand) -> bool:
+        """True if no pitch of its value lets the blocks of ``op`` run across lines, although its
+        rows can be split."""
+        common = math.gcd(operand.stride[0], self.config.pixels)
+        return self._splits(operand) and op.region.columns % common != 0
+
+    def _pays(self, op: Op) -> bool:
         """True if full blocks save more than the copies cost."""
         rows, columns, pixels = op.region.rows, op.region.columns, self.config.pixels
         stuck = [o for o in op.operands if self._stuck(op, o)]
-        if op.kind != "conv" or not stuck or rows < 2 or columns < min(WRAP_MIN, pixels):
+        if not stuck or rows < 2 or columns < min(WRAP_MIN, pixels):
             return False
         saved = rows * -(-columns // pixels) - -(-rows * columns // pixels)
         copied = {(o.value, o.channel, o.channels) for o in stuck}
@@ -60,10 +74,13 @@ class _Split:
         return cost.op_cycles(op, self.network, saved, self.config) > 2 * copies
 
     def rewritten(self, op: Op) -> Op:
-        """``op`` with operands of row stride 1 in place of those that cannot run across lines."""
+        """``op`` with operands of row stride 1 in place of those that read few rows or cannot run
+        across lines."""
         operands: list[Operand] = []
+        pays = self._pays(op)
         for operand in op.operands:
-            operands += self._by_row(operand) if self._stuck(op, operand) else [operand]
+            by_row = self._sparse(op, operand) or (pays and self._stuck(op, operand))
+            operands += self._by_row(operand) if by_row else [operand]
         return replace(op, operands=tuple(operands))
 
     def _by_row(self, operand: Operand) -> list[Operand]:

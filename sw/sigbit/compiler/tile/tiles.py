@@ -31,7 +31,7 @@ from sigbit_hw.arch.numerics import TABLE_ENTRIES, UNIT, passed
 
 Bytes = NDArray[np.uint8]
 
-CHUNKS = 4
+CHUNKS = 8
 """Maximum fraction of their memory that the weights of a tile fill, as a divisor, so that loads run
 ahead."""
 
