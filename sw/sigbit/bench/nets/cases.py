@@ -75,7 +75,11 @@ CASES = (*_NATIVE, *(replace(c, bits=8) for c in _NATIVE if c.net in _BYTES))
 
 _DENSE = ("resnet18", "resnet50", "vgg11", "alexnet", "squeezenet1_0_caffe", "densenet121")
 _MOBILE = ("mobilenet_v1", "mobilenet_v2_tf")
-_LARGE = {"zcu102": (*_DENSE, *_MOBILE), "dense": _DENSE, "kv260": (*_DENSE, *_MOBILE)}
+_LARGE = {
+    "zcu102": (*_DENSE, "unet", *_MOBILE),
+    "dense": (*_DENSE, "unet"),
+    "kv260": (*_DENSE, *_MOBILE),
+}
 MODELLED = tuple(
     Case(c.net, preset, c.dataset, c.split, c.checkpoint)
     for preset, nets in _LARGE.items()
