@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sigbit_hw.arch.names import legal_name
 
 Floats = NDArray[np.float32]
-_QUANTIZERS = ("Quant", "IntQuant", "BipolarQuant", "Trunc", "DequantizeLinear")
+_QUANTIZERS = ("Quant", "IntQuant", "BipolarQuant", "FloatQuant", "Trunc", "DequantizeLinear")
 _BETWEEN = ("QuantizeLinear", "Clip", "Flatten", "Reshape")
 
 
