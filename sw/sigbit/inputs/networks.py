@@ -74,13 +74,16 @@ class FloatNetwork:
     weights: str
 
     @property
-    def classes(self) -> int | None:
-        """Number of classes of the first result; None if the host makes something else of it."""
+    def classes(self) -> dict[str, int | None]:
+        """Number of classes by result, in order; None where the host makes something else."""
         graph = self.graph
-        shapes = [graph[tensor].shape for tensor in graph.outputs]
+        shapes = {
+            name: graph[tensor].shape
+            for name, tensor in zip(graph.output_names, graph.outputs, strict=True)
+        }
         if not graph.host:
-            return shapes[0][0]
-        return graph.host.classes(dict(zip(graph.output_names, shapes, strict=True)))
+            return {name: shape[0] for name, shape in shapes.items()}
+        return graph.host.classes(shapes)
 
 
 def load_network(network: Network) -> FloatNetwork:
