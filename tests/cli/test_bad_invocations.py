@@ -95,6 +95,7 @@ WRONG: list[tuple[str, ...]] = [
     ("check", "nets.py:net", "--input", "6"),
     ("check", "nets.py:net", "--input", "axb"),
     ("check", "nets.py:net", "--input", "1x1x1x1x1"),
+    ("check", "nets.py:net", "--input", "1x20000x20000"),
     ("check", "nets.py:net", "--input", "1x6x6", "--input", "1x6x6"),
     ("check", "net.onnx", "--input", "1x6x6"),
     ("check", "net.onnx", "--checkpoint", "x.npy"),

@@ -1,5 +1,6 @@
 """Float networks by name: from the zoo, a file, or a Python object."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from sigbit.errors import UserError
 from sigbit.inputs.integer_models import ZOO, load_exported
 from sigbit.ir import MODEL_SUFFIX
 from sigbit.python_objects import first_line, python_object
+from sigbit_tools.errors import out_of_memory
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 _EXAMPLES = 2
 """Number of samples in example inputs: with two, the importer notices operations that mix
 samples."""
+_ELEMENTS_MAX = 1 << 26
+"""Maximum number of elements of an input."""
 
 
 Model: TypeAlias = "str | nn.Module | ExportedProgram | FloatGraph"
@@ -240,6 +244,8 @@ def _imported(
         with torch.no_grad(), row_major_convolutions():
             model(*examples)
     except Exception as error:
+        if out_of_memory(error):
+            raise
         given = ", ".join("x".join(map(str, s)) for s in shapes)
         raise UserError(
             f"{name} does not take inputs of {given} (without the batch of {_EXAMPLES}): "
@@ -259,6 +265,11 @@ def _shape(shape: Shape) -> tuple[int, ...]:
         raise UserError(
             "--input must be one to three positive numbers without the batch, such as 3x224x224, "
             f"not {shape!r}"
+        )
+    if (size := math.prod(numbers)) > _ELEMENTS_MAX:
+        raise UserError(
+            f"--input {'x'.join(map(str, numbers))} has {size:,} elements; at most "
+            f"{_ELEMENTS_MAX:,} are possible: take smaller inputs"
         )
     return numbers
 
