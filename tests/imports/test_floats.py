@@ -8,13 +8,11 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from imports.executors import Floats, by_qonnx, quantized_tensor
-from sigbit.compiler import compile_graph
+from imports.executors import Floats, by_qonnx, compare
 from sigbit.frontend import UnsupportedModel, import_onnx
-from sigbit.quant import QuantSpec, convert
+from sigbit.quant import QuantSpec
 from sigbit.quant.post import post_training
 from sigbit_hw.arch.config import PRESETS
-from sigbit_sim.interp.device import Interp
 
 pytest.importorskip("qonnx")
 pytestmark = [pytest.mark.data]
@@ -97,27 +95,13 @@ def inputs() -> Floats:
 def test_every_number_is_the_executors(numbers: Format, rounding: str, relu: bool) -> None:
     # Where values fall on borders, scales of powers of two keep the executor's float32 exact.
     scales = (0.0731, 0.517, 0.413) if rounding == "ROUND" else (1 / 16, 1 / 2, 1 / 4)
-    proto, x = Model(E2M1, numbers, rounding, scales, relu).proto(), inputs()
-    want, graph = by_qonnx(proto, x), import_onnx(proto)
-    prepared = post_training(graph, torch.from_numpy(x), QuantSpec.from_arch(NANO))
-    assert prepared.inexact == {}
-    assert [e.off for e in prepared.exactness.values()] == [0, 0]
-    integer = convert(prepared)
-    stored = {n: v.numpy() for n, v in integer.stored(torch.from_numpy(x)).items()}
-    program = compile_graph(integer.graph, NANO)
-    first = program.inputs[0].name
-    codes = Interp(NANO).run(program, {first: stored[first]}, layers=True).layers
-    compared = 0
-    for name, quantizer in graph.quantizers.items():
-        unit = float(quantizer.scale)
-        real = np.asarray(want[quantized_tensor(proto, name)], np.float64)
-        wanted = np.rint(real / unit)
-        assert np.abs(wanted - real / unit).max() < 1e-3
-        got = codes.get(name, stored[name]) + integer.graph[name].type.zero
-        assert int((got.reshape(wanted.shape) != wanted).sum()) == 0, name
-        assert np.unique(wanted).size > 4, name
-        compared += wanted.size
-    assert compared > 1000
+    model = Model(E2M1, numbers, rounding, scales, relu).proto()
+    found = compare(model, inputs(), NANO)
+    assert found.prepared.inexact == {}
+    assert [e.off for e in found.prepared.exactness.values()] == [0, 0]
+    assert set(found.differing.values()) == {0}
+    assert len(found.wanted) == 3
+    assert all(np.unique(w).size > 4 for w in found.wanted.values())
 
 
 def test_weights_of_four_bits_are_native() -> None:
@@ -133,17 +117,14 @@ def test_weights_of_four_bits_are_native() -> None:
 def test_ties_between_numbers_are_counted(numbers: Format) -> None:
     """Ties go to even numbers, here up, there down: the accumulators at which they go elsewhere
     are as many as the layer says, over all accumulators; others are right."""
-    proto, x = Model(E2M1, numbers, "ROUND", (1 / 16, 1 / 2, 1 / 4)).proto(), inputs()
-    graph, want = import_onnx(proto), by_qonnx(proto, x)
-    prepared = post_training(graph, torch.from_numpy(x), QuantSpec.from_arch(NANO))
-    first = prepared.exactness["r"]
+    model, x = Model(E2M1, numbers, "ROUND", (1 / 16, 1 / 2, 1 / 4)).proto(), inputs()
+    found = compare(model, x, NANO)
+    first = found.prepared.exactness["r"]
     assert 0 < first.off < first.accumulators / 2_000
-    integer = convert(prepared)
-    stored = integer.stored(torch.from_numpy(x))["r"].numpy() + integer.graph["r"].type.zero
-    real, unit = np.asarray(want["r"], np.float64), float(graph.quantizers["r"].scale)
-    wanted = np.rint(np.asarray(want["r.q"], np.float64) / unit)
-    tied = np.abs(np.round(2 * real / unit) - 2 * real / unit) == 0
-    assert (stored == wanted)[~tied].all()
+    unit = float(import_onnx(model).quantizers["r"].scale)
+    doubled = 2 * np.asarray(by_qonnx(model, x)["r"], np.float64) / unit
+    tied = doubled == np.rint(doubled)
+    assert (found.got["r"] == found.wanted["r"])[~tied].all()
 
 
 @pytest.mark.parametrize("numbers", [E4M3, E5M2], ids=["e4m3", "e5m2"])

@@ -46,9 +46,9 @@ def _of_integers(grid: LevelGrid, zero: int, shift: int, gap: int) -> Ints:
     low, high = grid.min, grid.max
     levels = np.arange(low + 1, high + 1)
     if shift == gap == 0:
-        # An even offset, so that levels are odd where y is: ties go to even numbers.
+        # y is odd where the number that is rounded is, to whose even neighbours ties go.
         offset = low - Y_MIN
-        return levels - (offset - (offset & 1 if high - low < Y_MAX - Y_MIN else 0))
+        return levels - (offset - ((offset - zero) & 1 if high - low < Y_MAX - Y_MIN else 0))
     steps = (levels - (low + 1) + gap * (levels > -zero) - min(gap, 0)) << shift
     fits = steps.max(initial=0) < Y_MAX - Y_MIN  # else the lowest level is left out
     return np.asarray(steps + Y_MIN + fits, np.int64)
