@@ -61,9 +61,20 @@ def measured(checkout: Path, preset: str) -> dict[str, Any]:
 
 def row_of(preset: str, sides: Mapping[str, Path]) -> dict[str, Any]:
     """A preset, before and after the change."""
-    found = {side: measured(checkout, preset) for side, checkout in sides.items()}
-    time = {k: sum(f.pop(k) for f in found.values()) for k in ("seconds", "cpu_seconds")}
-    return {"preset": preset, "target": TARGET, **found, **time}
+    before, after = (measured(checkout, preset) for checkout in sides.values())
+    macs = before.pop("macs"), after.pop("macs")
+    assert macs[0] == macs[1]
+    cycles = (after["cycles"][net] / before["cycles"][net] - 1 for net in before["cycles"])
+    return {
+        "preset": preset,
+        "target": TARGET,
+        "macs": macs[0],
+        "lut_growth": after["lut"] / before["lut"] - 1,
+        "cycles_growth": max(cycles),
+        **{k: before.pop(k) + after.pop(k) for k in ("seconds", "cpu_seconds")},
+        "before": before,
+        "after": after,
+    }
 
 
 def main() -> None:
