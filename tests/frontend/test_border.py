@@ -187,8 +187,8 @@ def test_refused(name: str) -> None:
         import_model(Net(function, **buffers).eval(), x)
 
 
-def test_torch_says_nothing_itself(capfd, caplog) -> None:
-    """Its log of what it could not trace, with a traceback, is not shown before the refusal."""
+def test_torch_says_nothing_itself(capfd) -> None:
+    """The graph that it could not trace, and its log, are not shown before the refusal."""
 
     def function(s: Net, x: Tensor) -> Tensor:
         return x + torch.ones(2, int(x.sum()))
@@ -196,7 +196,6 @@ def test_torch_says_nothing_itself(capfd, caplog) -> None:
     with pytest.raises(UnsupportedModel, match="cannot be exported"):
         import_model(Net(function).eval(), VECTOR)
     assert capfd.readouterr() == ("", "")
-    assert not caplog.records
 
 
 class Body(nn.Module):

@@ -97,18 +97,20 @@ def models(draw: st.DrawFn) -> tuple[onnx.ModelProto, dict[str, Quantizer]]:
 def test_every_integer_is_the_executors(
     drawn: tuple[onnx.ModelProto, dict[str, Quantizer]],
 ) -> None:
-    """Where a layer has all its codes; where it has not, those of more than 4 bits miss at most one
-    accumulator in 10,000."""
+    """Where a layer has all its codes; elsewhere, at most one accumulator in 10,000 misses its own.
+    Rounding towards or away from 0 is only counted: of 256 levels the lowest is left out, and away
+    from 0 there is a single accumulator for 0."""
     model, quantizers = drawn
     x = (np.random.default_rng(1).integers(-128, 128, (4, 3, 5, 5)) / 64).astype(np.float32)
     found = compare(model, x, NANO)
     assert found.prepared.inexact == {}
     assert len(found.prepared.exactness) == 2
+    assert found.differing["x"] == 0
     for name, exactness in found.prepared.exactness.items():
-        kind, operands, _ = quantizers["d" if name.startswith("d") else "b"]
-        few = kind == "BipolarQuant" or (kind != "FloatQuant" and operands[2] <= 4)
-        assert exactness.off <= (0 if few else exactness.accumulators / 10_000)
+        kind, operands, attributes = quantizers["d" if name.startswith("d") else "b"]
+        few = kind != "FloatQuant" and (kind == "BipolarQuant" or operands[2] <= 4)
+        if attributes.get("rounding_mode") not in ("UP", "DOWN"):
+            assert exactness.off <= (0 if few else exactness.accumulators / 10_000)
         if exactness.off:
             return  # what follows may differ
         assert found.differing[name] == 0
-    assert found.differing["x"] == 0

@@ -29,7 +29,7 @@ def spacings(quantizer: QuantAnnotation, levels: LevelGrid) -> Iterator[Spacing]
     if quantizer.bipolar:
         yield Spacing(np.zeros(1, np.int64), 1)
     elif quantizer.mantissa is not None:
-        yield from _of_floats(levels, quantizer)
+        yield from _of_borders(levels, quantizer, 0, (0, 1))
     else:
         gap = {"ROUND_TO_ZERO": 1, "UP": -1}.get(quantizer.rounding, 0)
         zero = int(quantizer.zero_point) if quantizer.shift_first else 0
@@ -38,6 +38,8 @@ def spacings(quantizer: QuantAnnotation, levels: LevelGrid) -> Iterator[Spacing]
                 width = levels.max - levels.min - 1 + max(own, 0)
                 if width << shift <= Y_MAX - Y_MIN - (shift > 0):
                     yield Spacing(_of_integers(levels, zero, shift, own), 1 << shift)
+        if quantizer.source is None and quantizer.thresholds is None:
+            yield from _of_borders(levels, quantizer, zero, (1,))
 
 
 def _of_integers(grid: LevelGrid, zero: int, shift: int, gap: int) -> Ints:
@@ -54,15 +56,17 @@ def _of_integers(grid: LevelGrid, zero: int, shift: int, gap: int) -> Ints:
     return np.asarray(steps + Y_MIN + fits, np.int64)
 
 
-def _of_floats(levels: LevelGrid, quantizer: QuantAnnotation) -> Iterator[Spacing]:
-    """Yield the y for floating-point numbers, whose borders are multiples of half the smallest
-    number. A border that belongs to the number below is either met, as if it belonged to the number
-    above, or passed by one y: ties alternate from number to number, which no tie bit does."""
-    assert quantizer.mantissa is not None
-    quarters = borders(levels, quantizer.mantissa, quantizer.rounding)
+def _of_borders(
+    levels: LevelGrid, quantizer: QuantAnnotation, zero: int, passing: tuple[int, ...]
+) -> Iterator[Spacing]:
+    """Yield the y for levels whose borders are multiples of half a level. ``passing`` 0 meets all
+    borders, as if they belonged to the level above; 1 passes by one y those that belong to the
+    level below. They may alternate from level to level, which no tie bit does."""
+    quarters = borders(levels, quantizer.rounding, quantizer.mantissa, zero)
     halves, below = quarters // 2, quarters & 1
-    for passed in (0, 1):
+    unit = int(np.gcd.reduce(np.diff(halves))) or 2
+    for passed in passing:
         for shift in range(PRE_BITS):
-            steps = ((halves - halves[0]) << shift) + passed * below
+            steps = ((halves - halves[0]) // unit << shift) + passed * below
             if steps.max() < Y_MAX - Y_MIN:
-                yield Spacing(steps + Y_MIN + 1, 2 << shift)
+                yield Spacing(steps + Y_MIN + 1, max(2 // unit, 1) << shift)

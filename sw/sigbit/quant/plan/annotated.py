@@ -91,7 +91,7 @@ def _floats(mantissa: int, rounding: Rounding, first: int, last: int) -> LevelGr
         )
     own = rounded(Fraction(1), Fraction(0), "FLOOR", mantissa)(np.arange(last + 1))
     levels = LevelGrid(tuple(np.unique([*own, last]).tolist()), first < 0)
-    at = borders(levels, mantissa, rounding) // 2
+    at = borders(levels, rounding, mantissa) // 2
     if (span := int(at[-1] - at[0])) >= Y_MAX - Y_MIN:
         return (
             f"the borders of its floating-point numbers span {span} halves of the smallest one; "
@@ -100,13 +100,15 @@ def _floats(mantissa: int, rounding: Rounding, first: int, last: int) -> LevelGr
     return levels
 
 
-def borders(levels: LevelGrid, mantissa: int, rounding: Rounding) -> NDArray[np.int64]:
-    """Return the borders below all floating-point numbers but the lowest, in quarters of a level:
-    even numbers where they belong to the number above, odd ones just above borders that belong to
-    the number below."""
-    quarters = rounded(Fraction(1, 4), Fraction(0), rounding, mantissa)
-    reach = 8 * levels.max + 4
-    return thresholds(quarters, -reach, reach, levels.values[1:])
+def borders(
+    levels: LevelGrid, rounding: Rounding, mantissa: int | None = None, zero: int = 0
+) -> NDArray[np.int64]:
+    """Return the borders below all levels but the lowest, of numbers that are rounded after
+    ``zero`` is added, in quarters of a level: even numbers where they belong to the level above,
+    odd ones just above borders that belong to the level below."""
+    quarters = rounded(Fraction(1, 4), Fraction(zero), rounding, mantissa)
+    reach = 8 * max(levels.max, -levels.min) + 4
+    return thresholds(lambda q: quarters(q) - zero, -reach, reach, levels.values[1:])
 
 
 def annotated_scale(quantizer: QuantAnnotation | None, grid: LevelGrid) -> Tensor | None:
