@@ -150,7 +150,10 @@ def _of_file(path: Path, shapes: Sequence[Shape], cuts: Sequence[str]) -> "Float
 
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    return import_onnx(path, dict(_named(shape, path) for shape in shapes), cuts)
+    named = [_named(shape, path) for shape in shapes]
+    if len(dict(named)) < len(named):
+        raise UserError(f"{path}: an input has several shapes: give --input NAME=SHAPE once")
+    return import_onnx(path, dict(named), cuts)
 
 
 def _named(shape: Shape, path: Path) -> tuple[str, tuple[int, ...]]:
