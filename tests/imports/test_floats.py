@@ -127,6 +127,22 @@ def test_ties_between_numbers_are_counted(numbers: Format) -> None:
     assert (found.got["r"] == found.wanted["r"])[~tied].all()
 
 
+def test_an_input_of_small_numbers_is_a_copy() -> None:
+    """The accelerator's input has integers of equal distance, the copy has the numbers."""
+    model = Model(E2M1, E2M1)
+    model.nodes.pop(0)
+    first = model.nodes.index(next(n for n in model.nodes if n.op_type == "Conv"))
+    model.quantize("x", E2M2, 0.3)
+    model.nodes.insert(0, model.nodes.pop())
+    model.nodes[first + 1].input[0] = "x.q"
+    found = compare(model.proto(), inputs(), NANO)
+    assert {n: e.off for n, e in found.prepared.exactness.items()} == {
+        "x.quantized": 0, "r": 0, "c": 0
+    }  # fmt: skip
+    numbers = {*range(9), *range(10, 17, 2), 20, 24, 28}
+    assert set(np.abs(found.got["x.quantized"]).ravel()) <= numbers
+
+
 @pytest.mark.parametrize("numbers", [E4M3, E5M2], ids=["e4m3", "e5m2"])
 def test_wide_numbers_are_named(numbers: Format) -> None:
     graph = import_onnx(Model(E2M1, numbers).proto())

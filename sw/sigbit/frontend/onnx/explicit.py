@@ -92,9 +92,7 @@ class _Explicit:
                 below = self.graph[node.inputs[0]]
                 alone = len(self.graph.consumers(below.name)) == 1
                 free = below.name not in found and below.name not in self.graph.outputs
-                plain = isinstance(found[node.name], QuantAnnotation)
-                scalar = _is_scalar(found[node.name])
-                if alone and free and plain and scalar:
+                if alone and free and _is_scalar(found[node.name]):
                     found[below.name] = found.pop(node.name)
         return found
 
@@ -144,15 +142,13 @@ class _Explicit:
 
 def _is_scalar(quantizer: QuantAnnotation) -> bool:
     """Return whether all channels share one scale and zero point."""
-    rows = getattr(quantizer, "thresholds", None)
+    rows = quantizer.thresholds
     return quantizer.scale.numel() == 1 and (rows is None or len(rows) == 1)
 
 
 def _at_input(quantizer: QuantAnnotation) -> bool:
     """Return whether the accelerator's input supports this quantizer."""
-    if not isinstance(quantizer, QuantAnnotation):
-        return False
-    if quantizer.source is not None or quantizer.thresholds is not None:
+    if any(v is not None for v in (quantizer.source, quantizer.thresholds, quantizer.mantissa)):
         return False
     one = quantizer.scale.numel() == quantizer.zero_point.numel() == 1
     if not one or not float(quantizer.zero_point).is_integer() or quantizer.bits > _BITS:
