@@ -13,12 +13,16 @@ def extra_of(module: str) -> str | None:
     """Return the extra that installs ``module``, or None if no extra of sigbit does.
 
     Of several extras it is the smallest one, so that nobody is told to install the test tools for a
-    simulation.
+    simulation. There is none if sigbit itself is not installed.
     """
     top = module.partition(".")[0]
     wanted = _DISTRIBUTIONS.get(top, top).replace("_", "-").lower()
     extras: dict[str, set[str]] = {}
-    for requirement in metadata.requires("sigbit") or ():
+    try:
+        required = metadata.requires("sigbit") or ()
+    except metadata.PackageNotFoundError:
+        return None
+    for requirement in required:
         if found := _REQUIREMENT.match(requirement):
             name = found[1].replace("_", "-").lower()
             extras.setdefault(found[2], set()).add(name)

@@ -1,6 +1,7 @@
 """``--cut``: a detector whose boxes the host decodes, from the model's file to results."""
 
 import json
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,35 @@ def test_check_lists_what_the_host_does(sigbit, files, cut) -> None:
     assert steps["kept"]["operands"][:2] == ["boxes", "scores"]
     assert steps["boxes"]["location"] == "join"
     assert "NonMaxSuppression, TopK, which the host does" in " ".join(answer.out.split())
+
+
+def test_classes_belong_to_the_output_that_has_as_many(sigbit, refused, files) -> None:
+    """Not to the first one, which has the boxes."""
+    nets = """
+    from torch import nn
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Sequential(nn.Flatten(), nn.Linear(108, 8), nn.ReLU())
+            self.boxes, self.scores = nn.Linear(8, 4), nn.Linear(8, 2)
+        def forward(self, x):
+            features = self.body(x)
+            return {"boxes": self.boxes(features), "scores": self.scores(features)}
+    """
+    Path("two_heads.py").write_text(textwrap.dedent(nets))
+    net = ("two_heads.py:Two", "--input", "3x6x6", "--arch", "nano", "--calibrate", "x.npy",
+           "--test", "1", "-o", "two.sigbit")  # fmt: skip
+    Path("two.txt").write_text("cat\ndog")
+    Path("three.txt").write_text("cat\ndog\nowl")
+    assert "the network has 4 (" in refused("quantize", *net, "--labels", "three.txt")
+    answer = sigbit("quantize", *net, "--labels", "two.txt")
+    assert answer.code == 0, answer
+    assert Program.load("two.sigbit").classes == ("cat", "dog")
+    error = refused("run", "two.sigbit", "x.npy", "--labels", "three.txt")
+    assert "three.txt names 3 classes, Two has 4 (" in error
+    boxes, scores = sigbit("run", "two.sigbit", "x.npy").out.split("Output ")[1:]
+    assert "cat" not in boxes
+    assert "cat" in scores
 
 
 def test_a_wrong_cut(sigbit, refused, files) -> None:

@@ -88,6 +88,13 @@ def test_exit_codes():
     absent = FileNotFoundError(2, "No such file", "a.npy")
     assert explain(absent) == ("error: a.npy: No such file", 2)
     assert explain(ValueError("a bug of ours")) is None
+    assert explain(RuntimeError("a bug of ours")) is None
+    torchs = RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate")
+    assert explain(RuntimeError(f"{torchs} memory: you tried to allocate 8 bytes"))[1] == 2
+    for error in (MemoryError(), RuntimeError("std::bad_alloc")):
+        assert explain(error) == (
+            "error: out of memory: take smaller inputs, or fewer samples at once", 2
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,26 @@ REFUSED: dict[str, tuple[Tensor, Function, dict[str, Tensor], str]] = {
     "moved by what is computed": (
         IMAGE, lambda s, x: x[:, F.relu(x[0, 0, 0]).long()], {}, "mixes the samples",
     ),
+    "batch among steps": (
+        torch.randn(2, 2, 6), lambda s, x: x + x.mean(1), {}, "mixes the samples",
+    ),
+    "batch among lines": (
+        torch.randn(2, 3, 2, 3), lambda s, x: x.mean((2, 3)) * x, {}, "mixes the samples",
+    ),
+    "maximum of the batch": (
+        torch.randn(2, 2, 6), lambda s, x: torch.maximum(x.mean(1), x), {}, "mixes the samples",
+    ),
+    "batch among heads": (
+        torch.randn(2, 2, 4, 4), lambda s, x: x.mean(1) @ x, {}, "mixes the samples",
+    ),
+    "attention to the batch": (
+        torch.randn(2, 2, 4, 4),
+        lambda s, x: F.scaled_dot_product_attention(x, x.mean(1), x), {}, "mixes the samples",
+    ),
+    "pool of an image without a batch": (
+        torch.randn(8, 4, 3), lambda s, x: F.adaptive_avg_pool2d(x, (5, None)), {},
+        "image without a batch",
+    ),
 }  # fmt: skip
 
 
@@ -165,6 +185,17 @@ def test_refused(name: str) -> None:
     x, function, buffers, reason = REFUSED[name]
     with pytest.raises(UnsupportedModel, match=reason):
         import_model(Net(function, **buffers).eval(), x)
+
+
+def test_torch_says_nothing_itself(capfd) -> None:
+    """The graph that it could not trace, and its log, are not shown before the refusal."""
+
+    def function(s: Net, x: Tensor) -> Tensor:
+        return x + torch.ones(2, int(x.sum()))
+
+    with pytest.raises(UnsupportedModel, match="cannot be exported"):
+        import_model(Net(function).eval(), VECTOR)
+    assert capfd.readouterr() == ("", "")
 
 
 class Body(nn.Module):

@@ -1,18 +1,27 @@
 """What other projects' executors compute for every tensor of a quantized model."""
 
 import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+import torch
 from numpy.typing import NDArray
 
+from sigbit.compiler import compile_graph
+from sigbit.frontend import import_onnx
+from sigbit.quant import PreparedModel, QuantSpec, convert
+from sigbit.quant.post import post_training
+from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.names import legal_name
+from sigbit_sim.interp.device import Interp
 
 Floats = NDArray[np.float32]
-_QUANTIZERS = ("Quant", "IntQuant", "BipolarQuant", "Trunc", "DequantizeLinear")
-_BETWEEN = ("QuantizeLinear", "Clip", "Flatten", "Reshape")
+_QUANTIZERS = ("Quant", "IntQuant", "BipolarQuant", "FloatQuant", "Trunc", "DequantizeLinear")
+_BETWEEN = ("QuantizeLinear", "Clip", "Flatten", "Reshape", "Identity", "Relu")
 
 
 def tensors(path: Path, x: Floats, batch: int = 1) -> dict[str, Floats]:
@@ -86,3 +95,37 @@ def quantized_tensor(model: onnx.ModelProto, name: str) -> str:
         tensor = node.output[0]
         if node.op_type in _QUANTIZERS:
             return tensor
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A deployed model: the integers of its quantizers on the interpreter, and those of an executor
+    (``wanted``), by stored tensor."""
+
+    prepared: PreparedModel
+    got: Mapping[str, NDArray[np.int64]]
+    wanted: Mapping[str, NDArray[np.int64]]
+
+    @property
+    def differing(self) -> dict[str, int]:
+        """Number of integers that differ, by tensor."""
+        return {n: int((self.got[n] != w).sum()) for n, w in self.wanted.items()}
+
+
+def compare(model: onnx.ModelProto, x: Floats, config: ArchConfig) -> Compared:
+    """Deploy a model of qonnx's operators and run it beside qonnx."""
+    want, graph, given = by_qonnx(model, x), import_onnx(model), torch.from_numpy(x)
+    prepared = post_training(graph, given, QuantSpec.from_arch(config))
+    integer = convert(prepared)
+    stored = {n: v.numpy() for n, v in integer.stored(given).items()}
+    program = compile_graph(integer.graph, config)
+    feed = {p.name: stored[p.name] for p in program.inputs}
+    codes = {**stored, **Interp(config).run(program, feed, layers=True).layers}
+    got, wanted = {}, {}
+    for name, quantizer in graph.quantizers.items():
+        real = np.asarray(want[quantized_tensor(model, name)], np.float64)
+        levels = real / float(quantizer.scale)
+        assert np.abs(np.rint(levels) - levels).max() < 1e-3, name
+        wanted[name] = np.rint(levels).astype(np.int64)
+        got[name] = (codes[name] + integer.graph[name].type.zero).reshape(levels.shape)
+    return Compared(prepared, got, wanted)

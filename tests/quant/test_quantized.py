@@ -1,6 +1,7 @@
 """Networks of quantized layers keep every code: integers, batch norms, ranges, rounding, bipolar
 levels, requantized copies."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sigbit.frontend.onnx.explicit import explicit
-from sigbit.ir.annotation import FloatAnnotation, QuantAnnotation
+from sigbit.ir.annotation import QuantAnnotation
 from sigbit.ir.floating import (
     Add,
     AvgPool2d,
@@ -199,6 +200,21 @@ def test_bits_that_are_asked_for_go_first() -> None:
     assert found["bits"].terms == (1,)
     assert found["weights"].terms == (1,)
     assert [found[k].grid.planes for k in asked] == [1, 3, 1, 1]
+    assert found["weights"].given is None
+    for spec in asked.values():
+        convert(prepare(graph, spec, x))
+
+
+def test_weights_of_too_many_digits_are_not_the_models() -> None:
+    net = Net(3)
+    net.weight("w", (6, 4, 1, 1), 14, 0)
+    net.add(Conv2d, "a", "x", shape=(6, 8, 8), stride=(1, 1), padding=(0, 0, 0, 0), bias=None,
+            weight="w")  # fmt: skip
+    net.norm("b", "a", quantizer=annotation(30.3, 4))
+    prepared = prepare(net.graph("b"), QuantSpec(), net.batch())
+    found = "its integers, up to 7,[0-9]{3}, are not on the grid of its weights"
+    assert re.fullmatch(found, prepared.inexact["b"])
+    convert(prepared)
 
 
 @pytest.mark.parametrize("limit", [None, 0.61, 100.0])
@@ -257,7 +273,7 @@ def test_what_is_not_the_models_is_said() -> None:
     net.conv("a", "x", 4, 4)
     net.norm("b", "a", quantizer=QuantAnnotation(net.uniform(4) + 0.1, torch.zeros(1), 4, True))
     net.conv("c", "x", 4, 4)
-    net.norm("d", "c", quantizer=FloatAnnotation(torch.ones(1), 2, 1, 1, 6.0))
+    net.norm("d", "c", quantizer=QuantAnnotation.floating(torch.ones(1), 4, 3, 7, 448.0, "ROUND"))
     net.conv("e", "x", 4, 4)
     net.add(Unary, "f", "e", shape=(4, 8, 8), function="sigmoid", parameters=(),
             quantizer=annotation(0.1, 4, False))  # fmt: skip
@@ -266,7 +282,7 @@ def test_what_is_not_the_models_is_said() -> None:
     prepared = prepare(net.graph("b", "d", "f", "h"), QuantSpec(), net.batch())
     assert prepared.inexact == {
         "b": "it has a scale or a zero point per channel",
-        "d": "it is quantized to floating-point numbers",
+        "d": "its largest floating-point number is 229,376 times the smallest; 255 are possible",
         "f": "it has the activation function sigmoid",
         "h": "it has 4,096 levels; 256 are possible",
     }

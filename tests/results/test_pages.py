@@ -32,6 +32,7 @@ SHOWN = {
     "lut_budget": ("limit", 8000, "luts"),
     "demo": ("arch", "micro", "accuracy_float"),
     "quantized_models": ("model", "mnist_qdq_opset13.onnx", "quantizers"),
+    "exact_scales": ("preset", "nano", "lut_growth"),
     "judges": ("suite", "torch", "right"),
     "packing": ("preset", "zcu102", "ms"),
     "verification": ("part", "networks", "tried"),

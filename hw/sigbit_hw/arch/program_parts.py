@@ -233,7 +233,7 @@ class ProgramParts:
     ``results`` are the accelerator's outputs as the network has them, in its order; if absent, each
     output port under its own name. The network returns them, or, where ``host`` has steps, what
     those make of them. ``preprocessing`` describes how images become the input, and ``classes``
-    names the channels of the first output, where known.
+    names the channels of the outputs that have as many, where known.
     """
 
     name: str

@@ -74,33 +74,43 @@ Rounding = Literal[
 0; away from 0. All names except the first are those of QONNX."""
 
 
-def rounded(scale: Fraction, offset: Fraction, rounding: Rounding) -> Callable[[Ints], Ints]:
-    """Return the function ``acc * scale + offset``, computed exactly and rounded."""
+def rounded(
+    scale: Fraction, offset: Fraction, rounding: Rounding, mantissa: int | None = None
+) -> Callable[[Ints], Ints]:
+    """Return the function ``acc * scale + offset``, computed exactly and rounded: to integers, or,
+    with ``mantissa``, to integers with this number of bits after the leading one."""
     common = scale.denominator * offset.denominator
     a, b = int(scale * common), int(offset * common)
 
     def value(acc: int) -> int:
-        number = int(acc) * a + b
-        match rounding:
-            case "FLOOR":
-                return number // common
-            case "CEIL":
-                return -(-number // common)
-        sign, size = (1, number) if number >= 0 else (-1, -number)
-        match rounding:
-            case "ROUND_TO_ZERO":
-                return sign * (size // common)
-            case "UP":
-                return sign * -(-size // common)
-            case "HALF_UP":
-                return sign * ((2 * size + common) // (2 * common))
-            case "HALF_DOWN":
-                return sign * -((common - 2 * size) // (2 * common))
-        nearest, rest = divmod(2 * number + common, 2 * common)
-        return nearest - (rounding == "ROUND" and rest == 0 and nearest & 1)
+        number, removed = int(acc) * a + b, 0
+        if mantissa is not None:
+            removed = max(0, (abs(number) // common).bit_length() - 1 - mantissa)
+        return _quotient(number, common << removed, rounding) << removed
 
     function = np.frompyfunc(value, 1, 1)
     return lambda acc: np.asarray(function(acc), np.int64)
+
+
+def _quotient(number: int, divisor: int, rounding: Rounding) -> int:
+    """Return ``number / divisor``, rounded."""
+    match rounding:
+        case "FLOOR":
+            return number // divisor
+        case "CEIL":
+            return -(-number // divisor)
+    sign, size = (1, number) if number >= 0 else (-1, -number)
+    match rounding:
+        case "ROUND_TO_ZERO":
+            return sign * (size // divisor)
+        case "UP":
+            return sign * -(-size // divisor)
+        case "HALF_UP":
+            return sign * ((2 * size + divisor) // (2 * divisor))
+        case "HALF_DOWN":
+            return sign * -((divisor - 2 * size) // (2 * divisor))
+    nearest, rest = divmod(2 * number + divisor, 2 * divisor)
+    return nearest - (rounding == "ROUND" and rest == 0 and nearest & 1)
 
 
 def guessed(codes: Ints, scale: float, offset: float, rounding: Rounding) -> NDArray[np.float64]:

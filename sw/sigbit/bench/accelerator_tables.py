@@ -1,7 +1,7 @@
 """Tables of accelerator costs, from the ``--json`` output of ``sigbit synth``, ``sigbit build`` and
 ``sigbit quantize --budget luts=N``."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sigbit.report.tables import NONE, Column, Grid, Row, Table, label, number, percent, share
@@ -45,6 +45,33 @@ SYNTHESIS = Table(
         _longest("post-processing"),
         _longest("accelerator"),
         Column("netlist", lambda r: (r.get("netlist_sha256") or NONE)[:12]),
+    ),
+)
+
+
+def _change(title: str, value: Callable[[Mapping[str, Any]], float | None]) -> Column:
+    """A figure before and after a change of the gateware."""
+
+    def text(row: Row) -> str:
+        sides = [value(row[side]) for side in ("before", "after")]
+        shown = [f"{n:,}".removesuffix(".0") for n in sides if n is not None]
+        return " → ".join(shown) or NONE
+
+    return Column(title, text, True)
+
+
+EXACT_SCALES = Table(
+    "Cost of exact scales",
+    (
+        label("preset", "preset"),
+        number("MACs", "macs"),
+        _change("LUT", lambda side: side["lut"]),
+        share("more LUT", "lut_growth"),
+        _change("FF", lambda side: side["ff"]),
+        _change("block memories", lambda side: side["blocks"]),
+        _change("cycles of ResNet-8", lambda side: side["cycles"].get("resnet8")),
+        _change("cycles of ResNet-18", lambda side: side["cycles"].get("resnet18")),
+        share("more cycles", "cycles_growth", 3),
     ),
 )
 BUDGET = Table(

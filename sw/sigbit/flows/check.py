@@ -103,9 +103,10 @@ class CheckedNetwork(Result):
         return not self.unsupported
 
     def to_json(self) -> dict[str, Any]:
-        """Return the figures by name, including those of the network."""
+        """Return the figures by name, including those of the network; ``host`` is empty if it could
+        not be imported."""
         document = super().to_json()
-        network = document.pop("network") or {}
+        network = document.pop("network") or {"host": []}
         document["refusals"] = document.pop("unsupported")
         return document | network | {"supported": self.supported}
 

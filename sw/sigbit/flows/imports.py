@@ -13,8 +13,11 @@ from sigbit_sim.interp.device import Interp
 
 
 def judge_deployed(only: Collection[str] | None = None) -> Iterator[Judged]:
-    """Judge PyTorch's operators between two layers on the interpreter of the smallest preset."""
+    """Judge PyTorch's operators between two layers on the interpreter of the smallest preset: the
+    cases with these names, or the first image of every operator."""
     config = PRESETS["nano"]
+    if only is None:
+        only = {f"{name}/image0" for name in torch_suite.operators()}
     return deployed.judge_suite(
         config,
         lambda program, stored: Interp(config).run(program, stored, layers=True).layers,

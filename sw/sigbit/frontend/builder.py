@@ -24,7 +24,7 @@ from sigbit.frontend.moves import (
 from sigbit.frontend.values import Computed, Refusal
 from sigbit.frontend.views import is_whole, whole
 from sigbit.ir import floating
-from sigbit.ir.floating import MAX_WINDOW, Node, Quantizer
+from sigbit.ir.floating import MAX_WINDOW, Node, QuantAnnotation
 from sigbit.ir.integer import Axes
 from sigbit_hw.arch.names import legal_name, numbered
 
@@ -41,7 +41,7 @@ class Builder:
 
     nodes: dict[str, Node] = field(default_factory=dict)
     parameters: dict[str, Tensor] = field(default_factory=dict)
-    quantizers: dict[str, Quantizer] = field(default_factory=dict)
+    quantizers: dict[str, QuantAnnotation] = field(default_factory=dict)
     _moved: dict[object, str] = field(default_factory=dict)
 
     def unique(self, name: str) -> str:

@@ -12,7 +12,6 @@ import io
 import json
 import math
 import re
-import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
+from sigbit.frontend.quiet import quiet
 from sigbit_tools.archives import open_archive
 from sigbit_tools.files import FileError
 from sigbit_tools.shown import shown
@@ -54,8 +54,7 @@ def load_pt2(path: Path) -> ExportedProgram:
     with open_archive(path, WHAT) as archive:
         content = _cleaned(archive)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch.export warns about its own internals
+        with quiet():
             return torch.export.load(_packed(content))
     except Exception as error:  # a wrong graph raises whatever its reader trips over
         text = str(error).strip().splitlines() or [type(error).__name__]

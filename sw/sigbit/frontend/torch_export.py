@@ -2,7 +2,6 @@
 reported.
 """
 
-import warnings
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -13,9 +12,11 @@ from torch.utils._pytree import MappingKey, tree_flatten_with_path, tree_unflatt
 from sigbit.frontend.aten.tail import AtenTail
 from sigbit.frontend.cutting import cut_import, shortened_import
 from sigbit.frontend.importer import Importer
+from sigbit.frontend.quiet import quiet
 from sigbit.frontend.report import UnsupportedModel, UnsupportedNode
 from sigbit.frontend.tail import named_results
 from sigbit.ir.floating import FloatGraph
+from sigbit_tools.errors import out_of_memory
 
 Batches = Tensor | tuple[Tensor, ...]
 """Batches ``[batch, ...]``, one for each input of a model, or the only one."""
@@ -63,10 +64,11 @@ def import_model(
     training = {m: m.training for m in model.modules()}
     model.eval()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch.export warns about its own internals
+        with quiet():
             exported = torch.export.export(model, as_tuple(example_inputs))
     except Exception as error:
+        if out_of_memory(error):
+            raise
         reason = str(error).strip().split("\n")[0]
         raise UnsupportedModel(
             name,
@@ -113,10 +115,11 @@ def _is_functional(exported: ExportedProgram) -> bool:
 def _functional(exported: ExportedProgram, name: str) -> ExportedProgram:
     """Return the functional form: nothing done in place."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             return exported.run_decompositions({})
     except Exception as error:  # whatever an operator of a damaged graph trips over
+        if out_of_memory(error):
+            raise
         reason = str(error).strip().split("\n")[0]
         row = UnsupportedNode(
             name,

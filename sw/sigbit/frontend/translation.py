@@ -188,7 +188,18 @@ class Translation:
         shape = self.shape if shape is None else shape
         if self.size(value) == shape:
             return value
+        self.require_axes(value, len(shape))
         return self.chosen(value, np.broadcast_to(self.index(value), shape))
+
+    def require_axes(self, value: Computed, count: int) -> None:
+        """Refuse a value with fewer axes than ``count``: the batch would be aligned with an axis of
+        the samples."""
+        if len(self.size(value)) != count:
+            raise Refusal(
+                f"an operand of samples {list(self.size(value))} among samples of {count} axes, "
+                "which mixes the samples of a batch",
+                "give it axes of size 1 behind the batch (unsqueeze)",
+            )
 
     def laid_out(self, value: Computed, order: tuple[int, ...]) -> Computed:
         """Return a value in a tensor that holds it as an image. ``order`` are the value's axes for
@@ -257,7 +268,7 @@ class Translation:
     def times(self, a: Computed, b: Computed, part: str = "") -> Computed:
         """Return the product of two values, broadcast; a factor of one number per channel is left
         to the product."""
-        shape = np.broadcast_shapes(self.size(a), self.size(b))
+        shape = self._common_shape(a, b)
         for x, y in ((a, b), (b, a)):
             held = self.shape_of(y.tensor)
             alone = len(shape) == 3 and held[1:] in ((), (1, 1)) and held[0] == shape[0]
@@ -269,14 +280,21 @@ class Translation:
                 return Computed(self.build.add(floating.Multiply(**base)))
         return self._paired(floating.Multiply, a, b, part)
 
-    def _paired(self, kind: type[Node], a: Computed, b: Computed, part: str) -> Computed:
+    def _common_shape(self, a: Computed, b: Computed) -> tuple[int, ...]:
+        """Return the shape to which two values broadcast."""
+        axes = max(len(self.size(a)), len(self.size(b)))
+        for value in (a, b):
+            self.require_axes(value, axes)
         try:
-            shape = np.broadcast_shapes(self.size(a), self.size(b))
+            return np.broadcast_shapes(self.size(a), self.size(b))
         except ValueError:
             raise Refusal(
                 f"operands {self.size(a)} and {self.size(b)} do not fit together",
                 "give tensors of one shape, or of shapes that broadcast",
             ) from None
+
+    def _paired(self, kind: type[Node], a: Computed, b: Computed, part: str) -> Computed:
+        shape = self._common_shape(a, b)
         first, second = self._aligned(self.broadcast(a, shape), self.broadcast(b, shape))
         own = self.shape_of(first.tensor)
         base = self.base(first.tensor, second.tensor, shape=own, part=part)

@@ -1,6 +1,7 @@
 """Names of classes."""
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sigbit.errors import UserError
@@ -27,18 +28,28 @@ def read_labels(path: Path | None) -> list[str]:
 
 
 def class_names(program: Program, path: Path | None) -> list[str]:
-    """Return the names in the file ``path``, as many as the Program has classes if it has any; the
+    """Return the names in the file ``path``, as many as a result of the Program has classes; the
     Program's own names if it is None."""
     if path is None:
         return list(program.classes)
-    labels, result = read_labels(path), program.results[0]
-    ports = {port.name: port.shape for port in program.outputs}
-    count: int | None = result.axes.channels(ports[result.port])
+    labels, ports = read_labels(path), {port.name: port.shape for port in program.outputs}
+    counts: dict[str, int | None]
     if program.host:
         shapes = {r.name: r.axes.shape(ports[r.port]) for r in program.results}
-        count = program.host.classes(shapes)
-    if count is not None and len(labels) != count:
-        raise UserError(
-            f"{path} names {len(labels)} classes, {program.name} has {count}: one per line"
-        )
+        counts = program.host.classes(shapes)
+    else:
+        counts = {r.name: r.axes.channels(ports[r.port]) for r in program.results}
+    check_count(str(path), labels, program.name, counts)
     return labels
+
+
+def check_count(
+    what: str, labels: Sequence[str], network: str, counts: Mapping[str, int | None]
+) -> None:
+    """Raise unless a result of ``network`` has as many classes, of ``counts``, as there are
+    ``labels``. Any number may be given if there is a result without classes, such as boxes."""
+    if None in counts.values() or len(labels) in counts.values():
+        return
+    found = [f"{count} ({name})" for name, count in counts.items()]
+    has = " and ".join(found) if len(found) > 1 else next(iter(counts.values()))
+    raise UserError(f"{what} names {len(labels)} classes, {network} has {has}: one per line")

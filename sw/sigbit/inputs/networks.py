@@ -1,5 +1,6 @@
 """Float networks by name: from the zoo, a file, or a Python object."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from sigbit.errors import UserError
 from sigbit.inputs.integer_models import ZOO, load_exported
 from sigbit.ir import MODEL_SUFFIX
 from sigbit.python_objects import first_line, python_object
+from sigbit_tools.errors import out_of_memory
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 _EXAMPLES = 2
 """Number of samples in example inputs: with two, the importer notices operations that mix
 samples."""
+_ELEMENTS_MAX = 1 << 26
+"""Maximum number of elements of an input."""
 
 
 Model: TypeAlias = "str | nn.Module | ExportedProgram | FloatGraph"
@@ -74,13 +78,16 @@ class FloatNetwork:
     weights: str
 
     @property
-    def classes(self) -> int | None:
-        """Number of classes of the first result; None if the host makes something else of it."""
+    def classes(self) -> dict[str, int | None]:
+        """Number of classes by result, in order; None where the host makes something else."""
         graph = self.graph
-        shapes = [graph[tensor].shape for tensor in graph.outputs]
+        shapes = {
+            name: graph[tensor].shape
+            for name, tensor in zip(graph.output_names, graph.outputs, strict=True)
+        }
         if not graph.host:
-            return shapes[0][0]
-        return graph.host.classes(dict(zip(graph.output_names, shapes, strict=True)))
+            return {name: shape[0] for name, shape in shapes.items()}
+        return graph.host.classes(shapes)
 
 
 def load_network(network: Network) -> FloatNetwork:
@@ -143,7 +150,10 @@ def _of_file(path: Path, shapes: Sequence[Shape], cuts: Sequence[str]) -> "Float
 
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    return import_onnx(path, dict(_named(shape, path) for shape in shapes), cuts)
+    named = [_named(shape, path) for shape in shapes]
+    if len(dict(named)) < len(named):
+        raise UserError(f"{path}: an input has several shapes: give --input NAME=SHAPE once")
+    return import_onnx(path, dict(named), cuts)
 
 
 def _named(shape: Shape, path: Path) -> tuple[str, tuple[int, ...]]:
@@ -237,6 +247,8 @@ def _imported(
         with torch.no_grad(), row_major_convolutions():
             model(*examples)
     except Exception as error:
+        if out_of_memory(error):
+            raise
         given = ", ".join("x".join(map(str, s)) for s in shapes)
         raise UserError(
             f"{name} does not take inputs of {given} (without the batch of {_EXAMPLES}): "
@@ -256,6 +268,11 @@ def _shape(shape: Shape) -> tuple[int, ...]:
         raise UserError(
             "--input must be one to three positive numbers without the batch, such as 3x224x224, "
             f"not {shape!r}"
+        )
+    if (size := math.prod(numbers)) > _ELEMENTS_MAX:
+        raise UserError(
+            f"--input {'x'.join(map(str, numbers))} has {size:,} elements; at most "
+            f"{_ELEMENTS_MAX:,} are possible: take smaller inputs"
         )
     return numbers
 

@@ -19,6 +19,7 @@ from sigbit.inputs.images import (
     known_preprocessing,
     preparation,
 )
+from sigbit.inputs.labels import check_count
 from sigbit.inputs.networks import FloatNetwork
 from sigbit_hw.arch.preprocessing import ImagePreprocessing
 
@@ -137,14 +138,12 @@ def preprocessing_of(wanted: Calibration, network: FloatNetwork) -> ImagePreproc
 
 def classes_of(wanted: Calibration, network: FloatNetwork, samples: Samples) -> tuple[str, ...]:
     """Return the names of the classes of ``network``: the given ones, of which there must be as
-    many as classes, or those of ``samples`` if their number matches; none if they are unknown.
-    Any number may be given if the results are no classes."""
-    count = network.classes
-    if count is not None and wanted.classes and len(wanted.classes) != count:
-        raise UserError(
-            f"--labels names {len(wanted.classes)} classes, the network has {count}: one per line"
-        )
-    known = samples.classes if len(samples.classes) == count else ()
+    many as a result has classes, or those of ``samples`` if their number matches; none if they are
+    unknown."""
+    counts = network.classes
+    if wanted.classes:
+        check_count("--labels", wanted.classes, "the network", counts)
+    known = samples.classes if len(samples.classes) in counts.values() else ()
     return wanted.classes or known
 
 
@@ -285,7 +284,8 @@ def _check_labels(path: str, labels: NDArray[Any], network: FloatNetwork) -> Non
 
 
 def _check_classes(what: str, labels: NDArray[Any], network: FloatNetwork) -> None:
-    if (classes := network.classes) is None:
+    classes = next(iter(network.classes.values()))
+    if classes is None:
         return
     if (
         labels.ndim == 1

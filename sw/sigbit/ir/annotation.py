@@ -40,6 +40,9 @@ class QuantAnnotation:
     With ``thresholds`` ``[channels or 1, n]``, whose rows ascend, the integer is the number of
     thresholds that x reaches; for one signed bit, the sign states whether x reaches the only
     threshold.
+
+    With ``mantissa`` and ``largest``, the integers are small floating-point numbers in units of the
+    smallest: from ``-largest`` to ``largest``, with ``mantissa`` bits after the leading one.
     """
 
     scale: Tensor
@@ -51,17 +54,46 @@ class QuantAnnotation:
     shift_first: bool = True
     source: Tensor | None = None
     thresholds: Tensor | None = None
+    mantissa: int | None = None
+    largest: float = 0.0
+
+    @classmethod
+    def floating(
+        cls,
+        scale: Tensor,
+        exponent: int,
+        mantissa: int,
+        bias: int,
+        limit: float,
+        rounding: Rounding,
+    ) -> "QuantAnnotation":
+        """Return the quantizer to ``scale`` times the floating-point numbers of ``exponent`` and
+        ``mantissa`` bits, none of them special: the smallest exponent is ``1 - bias``, numbers
+        below it are subnormal; those beyond ``limit`` saturate."""
+        unit = 2.0 ** (1 - bias - mantissa)
+        reach = (2 ** (mantissa + 1) - 1) * 2.0 ** (2**exponent - 2)
+        return cls(
+            scale * unit,
+            torch.zeros(1),
+            1 + exponent + mantissa,
+            signed=True,
+            rounding=rounding,
+            mantissa=mantissa,
+            largest=min(reach, limit / unit),
+        )
 
     @property
     def bipolar(self) -> bool:
         """True if the values are ``scale`` and ``-scale``."""
-        return self.signed and self.bits == 1
+        return self.signed and self.bits == 1 and self.mantissa is None
 
     @property
     def range(self) -> tuple[float, float]:
         """Smallest and largest integer."""
         if self.thresholds is not None and not self.bipolar:
             return 0.0, float(self.thresholds.shape[1])
+        if self.mantissa is not None:
+            return -self.largest, self.largest
         if self.signed:
             return -(2 ** (self.bits - 1)) + self.narrow, 2 ** (self.bits - 1) - 1
         return 0.0, 2**self.bits - 1 - self.narrow
@@ -88,50 +120,12 @@ class QuantAnnotation:
             source = self.source.to(x.dtype).view(scale.shape)
             factor = torch.exp2(torch.round(torch.log2(scale / source)))
             q = rounded(torch.round(x / source + zero * factor) / factor)
+        elif self.mantissa is not None:
+            v = x / scale
+            digits = torch.frexp(v).exponent - 1 - self.mantissa
+            unit = torch.exp2(digits.clamp(min=0).to(v.dtype))
+            q = rounded(v / unit) * unit
         else:
             q = rounded(x / scale + zero) if self.shift_first else rounded(x / scale) + zero
         q = q.clamp(*self.range)
         return (q - zero) * scale
-
-
-@dataclass(frozen=True)
-class FloatAnnotation:
-    """``scale`` times the small floating-point number nearest to ``x / scale``: ``mantissa`` bits
-    after the leading one, the least exponent ``1 - bias`` (numbers below are subnormal), saturating
-    at ``max_value`` and at the largest number of ``exponent`` bits (none of them special).
-    """
-
-    scale: Tensor
-    exponent: float
-    mantissa: float
-    bias: float
-    max_value: float
-    rounding: Rounding = "ROUND"
-
-    @property
-    def largest(self) -> float:
-        """The largest number, in units of the scale."""
-        reach = (2 - 2**-self.mantissa) * 2 ** (2**self.exponent - 1 - self.bias)
-        return float(min(reach, self.max_value))
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Return the quantized values of ``x`` ``[batch, channels, ...]``."""
-        shape = (1, -1, *[1] * (x.dim() - 2))
-        return self.apply(x, *(p.view(shape) for p in self.parameters(x.dtype)))
-
-    def parameters(self, dtype: torch.dtype) -> tuple[Tensor]:
-        """Return the scale."""
-        return (self.scale.to(dtype),)
-
-    def apply(self, x: Tensor, scale: Tensor) -> Tensor:
-        """Return the quantized values of ``x``, with which ``scale`` broadcasts."""
-        v = x / scale
-        exponent = torch.frexp(v).exponent - 1
-        exponent = exponent.clamp(min=1 - self.bias).to(v.dtype)
-        step = torch.exp2(exponent - self.mantissa)
-        q = _ROUND[self.rounding](v / step) * step
-        return q.clamp(-self.largest, self.largest) * scale
-
-
-Quantizer = QuantAnnotation | FloatAnnotation
-"""Quantizer that a quantized model applies to a tensor."""

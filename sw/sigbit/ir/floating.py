@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sigbit.ir.annotation import FloatAnnotation, QuantAnnotation, Quantizer
+from sigbit.ir.annotation import QuantAnnotation
 from sigbit.ir.arrays import distinct
 from sigbit.ir.evaluation import UNARY, apply, pad
 from sigbit.ir.integer import GraphError
@@ -65,7 +65,6 @@ __all__ = [
     "ConvTranspose2d",
     "DepthToSpace",
     "Flatten",
-    "FloatAnnotation",
     "FloatGraph",
     "FromImage",
     "GroupSum",
@@ -80,7 +79,6 @@ __all__ = [
     "Padding",
     "Placeholder",
     "QuantAnnotation",
-    "Quantizer",
     "Relu",
     "SpaceToDepth",
     "ToImage",
@@ -108,7 +106,7 @@ class FloatGraph:
     nodes: tuple[Node, ...]
     parameters: Mapping[str, Tensor]
     outputs: tuple[str, ...]
-    quantizers: Mapping[str, Quantizer] = field(default_factory=dict)
+    quantizers: Mapping[str, QuantAnnotation] = field(default_factory=dict)
     host: HostPart = field(default_factory=HostPart)
     parameter_quantizers: Mapping[str, QuantAnnotation] = field(default_factory=dict)
     output_names: tuple[str, ...] = ()

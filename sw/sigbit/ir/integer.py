@@ -63,8 +63,8 @@ class IntegerGraph:
     """Nodes in topological order, with their native formats; ``host`` is the host's part after the
     network. ``output_axes`` and ``output_names`` are the axes and the name of every output for the
     network's user, or for ``host``; images and the tensors' names if absent. ``preprocessing``
-    describes the conversion of images to the input, and ``classes`` are the names of the first
-    output's channels, if known.
+    describes the conversion of images to the input, and ``classes`` are the names of the channels
+    of the outputs that have as many, if known.
 
     Equal graphs have the same nodes, down to every integer of their arrays. Equal weights share one
     array.

@@ -8,7 +8,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from sigbit.ir.annotation import QuantAnnotation, Quantizer
+from sigbit.ir.annotation import QuantAnnotation
 from sigbit.ir.floating import FloatGraph, Relu, Unary
 from sigbit.quant.layers.given import GivenCodes, reach
 from sigbit.quant.layers.integers import (
@@ -35,7 +35,7 @@ class Quantized:
     """By stored tensor the ``quantizers`` of a quantized model; by layer the integers of its
     ``sources``, or the reason why they have none; and the choices ``given`` by them."""
 
-    quantizers: Mapping[str, Quantizer]
+    quantizers: Mapping[str, QuantAnnotation]
     sources: Mapping[str, tuple[GivenSource, ...] | str]
     given: Given
 
@@ -94,8 +94,11 @@ class Quantized:
             return sources
         if isinstance(p.activation, Unary):
             return f"it has the activation function {p.activation.function}"
-        if not isinstance(quantizer, QuantAnnotation):
-            return str(levels_of(quantizer, False))
+        for source, terms in zip(sources, module.terms, strict=True):
+            grid = module.spec.weight_grid(terms)
+            if not set(source.weights.unique().long().tolist()) <= set(grid.values):
+                largest = int(source.weights.abs().max())
+                return f"its integers, up to {largest:,}, are not on the grid of its weights"
         absent = [s.tensor for s in p.sources if s.tensor not in tensors]
         if absent:
             return f"the model does not say what {absent[0]} is quantized to"

@@ -72,6 +72,7 @@ TABLES: Mapping[str, Entry] = {
     "rates": Entry(("rates",), quant_tables.RATES.grid),
     "robust": Entry(("training",), quant_tables.ROBUST.grid),
     "post_training": Entry(("post_training",), quant_tables.POST.grid),
+    "exact_scales": Entry(("exact_scales",), accelerator_tables.EXACT_SCALES.grid),
     "exact": Entry(("quantized_models",), import_tables.EXACT.grid),
     "judged": Entry(("judges",), import_tables.JUDGED.grid),
     "speed": Entry(("speed",), quant_tables.SPEED.grid),

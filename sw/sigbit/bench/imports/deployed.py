@@ -2,6 +2,7 @@
 nothing have data to move, and the device's integers are compared with those of the integer
 model."""
 
+import warnings
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Protocol
 
@@ -27,19 +28,20 @@ SUITE = "deployed"
 LEAST_SNR = 15.0
 """Minimum ratio in decibels of the float results to the error of the deployed ones: a clipped range
 or a wrong scale leaves less."""
-STEPS = frozenset(
+ABRUPT = frozenset(
     [
         "ceil",
         "floor",
         "frac",
         "nn.functional.hardshrink",
         "nn.functional.threshold",
+        "reciprocal",
         "round",
         "trunc",
     ]
 )
-"""Functions with steps, near which a small error becomes a large one: their integers are compared,
-but not their noise."""
+"""Functions with steps or poles, near which a small error becomes a large one: their integers are
+compared, but not their noise."""
 
 
 class Layers(Protocol):
@@ -92,7 +94,8 @@ def judge_suite(
 def _judge(case: Case, config: ArchConfig, layers: Layers) -> Judged | None:
     """Judge one case; None if its result is not a single float32 tensor."""
     inputs = case.given
-    with torch.no_grad(), row_major_convolutions():
+    with torch.no_grad(), row_major_convolutions(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is deprecated in torch
         results = torch_suite.results(case, inputs)
         if results is None or len(results) != 1 or results[0].dtype != torch.float32:
             return None
@@ -139,7 +142,7 @@ def _difference(
             wanted = codes[name].numpy().reshape(values.shape)
             if (values != wanted).any():
                 return f"{int((values != wanted).sum())} integers of {name} differ"
-    if case.name.split("/")[0] in STEPS:
+    if case.name.split("/")[0] in ABRUPT:
         return ""
     error = float(((got.reshape(want.shape) - want).double() ** 2).sum())
     signal = float((want.double() ** 2).sum())

@@ -141,7 +141,8 @@ def _spread(x: Tensor) -> float:
 def results(case: Case, inputs: Sequence[Tensor]) -> list[Tensor] | None:
     """Results of torch; None if it raises an error, or returns anything but real tensors."""
     try:
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what is deprecated in torch
             found = case.module(*(x.clone() for x in inputs))
     except Exception:  # samples that only some variants of an operator allow
         return None

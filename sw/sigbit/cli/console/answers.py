@@ -17,8 +17,10 @@ _TOP = 5
 def show_answers(
     name: str, values: NDArray[Any], titles: Sequence[str], labels: Sequence[str]
 ) -> None:
-    """Print results ``[N, ...]`` of output ``name``: as classes if each class has a number."""
+    """Print results ``[N, ...]`` of output ``name``: as classes if each class has a number, by
+    ``labels`` if there are as many."""
     flat = values.reshape(len(values), -1)
+    labels = labels if flat.shape[1] in (1, len(labels)) else ()
     shown = flat[:SHOWN]
     if 1 < flat.shape[1] == values.shape[1]:
         show_table(

@@ -5,7 +5,7 @@ interrupted. A bug keeps its traceback; ``SIGBIT_DEBUG=1`` shows all of them.
 """
 
 from sigbit.errors import CheckFailed
-from sigbit_tools.errors import SigbitError
+from sigbit_tools.errors import SigbitError, out_of_memory
 from sigbit_tools.extras import remedy
 
 CHECK_FAILED, USER_ERROR, INTERRUPTED = 1, 2, 130
@@ -21,8 +21,8 @@ def explain(error: BaseException) -> tuple[str, int] | None:
         return f"error: {told}", USER_ERROR
     if isinstance(error, OSError) and error.filename is not None:
         return f"error: {error.filename}: {error.strerror}", USER_ERROR
-    if isinstance(error, MemoryError):
-        return "error: out of memory: run fewer images at once (--images)", USER_ERROR
+    if out_of_memory(error):
+        return "error: out of memory: take smaller inputs, or fewer samples at once", USER_ERROR
     return None
 
 

@@ -30,6 +30,8 @@ def product(t: Translation, a: Computed, b: Computed, factor: float = 1.0) -> Co
             f"a product of samples of shapes {first.shape} and {second.shape}",
             "give both operands a batch, rows and columns",
         )
+    for value in (a, b):
+        t.require_axes(value, max(first.ndim, second.ndim))
     lead = np.broadcast_shapes(first.shape[:-2], second.shape[:-2])
     first = np.broadcast_to(first, (*lead, *first.shape[-2:]))
     second = np.broadcast_to(second, (*lead, *second.shape[-2:]))
@@ -101,6 +103,8 @@ def attention(t: Translation) -> Value:
         heads = q.shape[-3] if q.ndim > 2 else 1
         key, value = (_repeated(t, x, heads) for x in (key, value))
         k, v = t.index(key), t.index(value)
+    for x in (query, key, value):
+        t.require_axes(x, max(q.ndim, k.ndim, v.ndim))
     lead = np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
     shape = (*lead, q.shape[-2], k.shape[-2])
     bias = _mask(t, shape)

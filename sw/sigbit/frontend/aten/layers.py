@@ -62,6 +62,11 @@ class Windows:
     def __init__(self, t: Translation, operand: Any) -> None:
         value = t.computed(operand) if isinstance(operand, str) else t.known(operand)
         self._t, self._signal = t, len(t.size(value)) == 2
+        if self._signal and "2d" in str(t.node.target):
+            raise Refusal(
+                "works on an image without a batch, of which the channels are read as samples",
+                "give [batch, C, H, W] tensors to this layer",
+            )
         if self._signal:
             value = t.laid_out(value, (0, 1))
             channels, steps = t.size(value)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from sigbit.ir.annotation import QuantAnnotation, Quantizer
+from sigbit.ir.annotation import QuantAnnotation
 from sigbit.ir.floating import (
     Channels,
     Concat,
@@ -72,7 +72,7 @@ class _Explicit:
     def run(self) -> FloatGraph:
         self.nodes: dict[str, Node] = {}
         self.quantizers = self._moved()
-        self.held: dict[str, Quantizer | None] = {}
+        self.held: dict[str, QuantAnnotation | None] = {}
         self.renamed: dict[str, str] = {}
         for node in self.graph.nodes:
             self._node(node)
@@ -83,7 +83,7 @@ class _Explicit:
             self.graph, nodes=tuple(self.nodes.values()), outputs=outputs, quantizers=kept
         )
 
-    def _moved(self) -> dict[str, Quantizer]:
+    def _moved(self) -> dict[str, QuantAnnotation]:
         """Return the quantizers, with those of flattened images and maxima moved to operands that
         nothing else reads."""
         found = dict(self.graph.quantizers)
@@ -92,9 +92,7 @@ class _Explicit:
                 below = self.graph[node.inputs[0]]
                 alone = len(self.graph.consumers(below.name)) == 1
                 free = below.name not in found and below.name not in self.graph.outputs
-                plain = isinstance(found[node.name], QuantAnnotation)
-                scalar = _is_scalar(found[node.name])
-                if alone and free and plain and scalar:
+                if alone and free and _is_scalar(found[node.name]):
                     found[below.name] = found.pop(node.name)
         return found
 
@@ -116,7 +114,7 @@ class _Explicit:
             self.held[node.name] = above
             self.renamed[node.name] = self._copy(node.name, own)
 
-    def _joined(self, node: Concat | Mosaic, own: Quantizer | None) -> Concat | Mosaic:
+    def _joined(self, node: Concat | Mosaic, own: QuantAnnotation | None) -> Concat | Mosaic:
         """Return the concatenation, with parts that have its own quantizer."""
         if own is None or not _is_scalar(own):
             return node
@@ -126,7 +124,7 @@ class _Explicit:
         )
         return replace(node, inputs=parts)
 
-    def _copy(self, tensor: str, quantizer: Quantizer) -> str:
+    def _copy(self, tensor: str, quantizer: QuantAnnotation) -> str:
         """Return a copy of ``tensor`` with ``quantizer``."""
         name = numbered(f"{tensor}.quantized", self.nodes)
         below = self.nodes[tensor]
@@ -142,17 +140,15 @@ class _Explicit:
         return name
 
 
-def _is_scalar(quantizer: Quantizer) -> bool:
+def _is_scalar(quantizer: QuantAnnotation) -> bool:
     """Return whether all channels share one scale and zero point."""
-    rows = getattr(quantizer, "thresholds", None)
+    rows = quantizer.thresholds
     return quantizer.scale.numel() == 1 and (rows is None or len(rows) == 1)
 
 
-def _at_input(quantizer: Quantizer) -> bool:
+def _at_input(quantizer: QuantAnnotation) -> bool:
     """Return whether the accelerator's input supports this quantizer."""
-    if not isinstance(quantizer, QuantAnnotation):
-        return False
-    if quantizer.source is not None or quantizer.thresholds is not None:
+    if any(v is not None for v in (quantizer.source, quantizer.thresholds, quantizer.mantissa)):
         return False
     one = quantizer.scale.numel() == quantizer.zero_point.numel() == 1
     if not one or not float(quantizer.zero_point).is_integer() or quantizer.bits > _BITS:

@@ -16,6 +16,7 @@ from sigbit.frontend.importer import Importer
 from sigbit.frontend.onnx import quantizers as quant
 from sigbit.frontend.onnx.explicit import explicit
 from sigbit.frontend.onnx.folding import Folder
+from sigbit.frontend.onnx.open_dimensions import check_shapes
 from sigbit.frontend.onnx.operators import FUNCTIONS, OPERATORS, QONNX, unknown
 from sigbit.frontend.onnx.qoperator import lowered
 from sigbit.frontend.onnx.quantizers import annotate
@@ -77,7 +78,7 @@ def import_onnx(
     Weights are quantized as the model quantizes them; quantizers of computed tensors become
     :attr:`FloatGraph.quantizers`. Raises :class:`UnsupportedModel` with one row for every node that
     cannot be compiled, :class:`UnreadableModel` for a file that is not an ONNX model, and
-    ``UserError`` for invalid cuts.
+    ``UserError`` for invalid cuts and shapes.
     """
     if isinstance(model, ModelProto):
         name = model.graph.name or "model"
@@ -99,6 +100,7 @@ def _imported(
 ) -> FloatGraph:
     """Return the graph, with the operations behind a cut, or unsupported ones at its end, on the
     host."""
+    check_shapes(model, shapes)
     whole = _OnnxImporter(model, name, shapes)
 
     def front(part: ModelProto) -> _OnnxImporter:

@@ -18,13 +18,15 @@ from sigbit.frontend.onnx.trace import Array, Call, Constant, OnnxValue, Quantiz
 from sigbit.frontend.translation import Translation
 from sigbit.frontend.values import Computed, Refusal, Value
 from sigbit.ir import floating
-from sigbit.ir.annotation import FloatAnnotation, QuantAnnotation, Quantizer, Rounding
+from sigbit.ir.annotation import QuantAnnotation, Rounding
 
 _WIDE = 32
 """Number of bits that no value of a network exceeds."""
+_MOST_EXPONENT, _MOST_MANTISSA, _MOST_BIAS = 8, 23, 127
+"""Limits of floating-point formats: those of float32."""
 
 
-def annotate(x: Tensor, quantizer: Quantizer) -> Tensor:
+def annotate(x: Tensor, quantizer: QuantAnnotation) -> Tensor:
     """Return a computed tensor with a quantizer."""
     return torch.empty_like(x)
 
@@ -34,7 +36,7 @@ def annotated(t: Translation) -> Value:
     where the quantizer has no negative values."""
     source, quantizer = t.node.args[0], t.node.args[1]
     assert isinstance(source, FxNode)
-    assert isinstance(quantizer, (QuantAnnotation, FloatAnnotation))
+    assert isinstance(quantizer, QuantAnnotation)
     value = t.known(source)
     held = _held(t, value, quantizer)
     tensor = held.tensor
@@ -54,7 +56,7 @@ def annotated(t: Translation) -> Value:
     return held
 
 
-def _held(t: Translation, value: Computed, quantizer: Quantizer) -> Computed:
+def _held(t: Translation, value: Computed, quantizer: QuantAnnotation) -> Computed:
     """Return the value in the tensor that is quantized: a sequence, or an input in another order,
     without moving it, if all its elements have one scale."""
     ordered = isinstance(t.build.nodes[value.tensor], floating.ToImage)
@@ -74,16 +76,14 @@ _SIGNED = (
 """Results that may be negative; quantizers of positive values behind them act as a ReLU."""
 
 
-def _rectifies(quantizer: Quantizer) -> bool:
+def _rectifies(quantizer: QuantAnnotation) -> bool:
     """Return whether no value below 0 is left, so that the quantizer is a ReLU as well."""
-    if not isinstance(quantizer, QuantAnnotation) or quantizer.zero_point.numel() > 1:
-        return False
-    if quantizer.thresholds is not None:
+    if quantizer.zero_point.numel() > 1 or quantizer.thresholds is not None:
         return False
     return quantizer.range[0] == float(quantizer.zero_point)
 
 
-def _same(user: FxNode, quantizer: Quantizer) -> bool:
+def _same(user: FxNode, quantizer: QuantAnnotation) -> bool:
     return user.target is annotate and same_quantizer(user.args[1], quantizer)
 
 
@@ -125,22 +125,19 @@ def _by_channel(c: Call, tensor: Tensor, rank: int) -> Tensor:
     return tensor.reshape(-1)
 
 
-def _apply(c: Call, quantizer: Quantizer) -> OnnxValue:
+def _apply(c: Call, quantizer: QuantAnnotation) -> OnnxValue:
     """Apply the quantizer, whose parameters broadcast with operand 0, to it."""
     value = c.value(0)
     if isinstance(value, Constant):
         x = torch.from_numpy(np.array(value.array))
         result = quantizer.apply(x, *quantizer.parameters(x.dtype)).numpy()
-        kept = quantizer if isinstance(quantizer, QuantAnnotation) else None
-        return Constant(value.name, result, kept)
+        return Constant(value.name, result, quantizer)
     return View.of(_annotate(c, c.computed(), quantizer))
 
 
-def _annotate(c: Call, x: FxNode, quantizer: Quantizer) -> FxNode:
+def _annotate(c: Call, x: FxNode, quantizer: QuantAnnotation) -> FxNode:
     rank = x.meta["val"].dim()
     scale = _by_channel(c, quantizer.scale, rank)
-    if isinstance(quantizer, FloatAnnotation):
-        return c.emit(annotate, x, replace(quantizer, scale=scale))
     zero = _by_channel(c, quantizer.zero_point, rank)
     source = None if quantizer.source is None else _by_channel(c, quantizer.source, rank)
     if source is not None:
@@ -171,15 +168,24 @@ def float_quant(c: Call) -> OnnxValue:
     """FloatQuant with saturation."""
     c.need(bool(c.get("saturation", 1)), "saturation=0, which gives infinities", "set saturation=1")
     c.need(bool(c.get("signed", 1)), "signed=0", "use numbers with a sign")
-    quantizer = FloatAnnotation(
-        _tensor(c.array(1)),
-        c.number(2, 4),
-        c.number(3, 3),
-        c.number(4, 7),
-        c.number(5, math.inf),
-        _rounding(c, "ROUND"),
+    sizes = {
+        "exponent": (c.number(2, 4), 0, _MOST_EXPONENT),
+        "mantissa": (c.number(3, 3), 0, _MOST_MANTISSA),
+        "exponent bias": (c.number(4, 7), -_MOST_BIAS, _MOST_BIAS),
+    }
+    for name, (value, low, high) in sizes.items():
+        c.need(
+            low <= value <= high and value.is_integer(),
+            f"{name} of {value:g}",
+            f"use an integer from {low} to {high}",
+        )
+    exponent, mantissa, bias = (int(value) for value, _, _ in sizes.values())
+    limit = c.number(5, math.inf)
+    c.need(limit > 0, f"largest value of {limit:g}", "use a positive one")
+    rounding = _rounding(c, "ROUND")
+    return _apply(
+        c, QuantAnnotation.floating(_tensor(c.array(1)), exponent, mantissa, bias, limit, rounding)
     )
-    return _apply(c, quantizer)
 
 
 def trunc(c: Call) -> OnnxValue:

@@ -20,10 +20,11 @@ from torch import Tensor
 
 from sigbit.ir.annotation import QuantAnnotation
 from sigbit.quant.layers.integers import GivenSource
+from sigbit.quant.layers.spacing import Spacing, spacings
 from sigbit.quant.numbers.grid import LevelGrid
 from sigbit.quant.plan.annotated import levels_of
 from sigbit.quant.spec import ActGrid
-from sigbit_hw.arch.numerics import PRE_BITS, UNIT, Y_MAX, Y_MIN, Ints, requantize
+from sigbit_hw.arch.numerics import UNIT, Y_MAX, Y_MIN, Ints, requantize
 from sigbit_hw.arch.params import ParamFormat
 from sigbit_hw.arch.thresholds import (
     Channel,
@@ -125,11 +126,17 @@ class GivenCodes:
             return "it is cut off behind an activation function with a limit"
         if limit is not None:
             unit, zero = Fraction(float(quantizer.scale)), int(quantizer.zero_point)
-            code = rounded(Fraction(1), Fraction(limit) / unit + zero, quantizer.rounding)
+            real = Fraction(limit) / unit + zero
+            code = rounded(Fraction(1), real, quantizer.rounding, quantizer.mantissa)
             high = min(high, int(code(np.zeros((), np.int64))) - zero)
         if low < grid.low or high > grid.high or not high > low:
             return "its levels are not on the grid of its tensor"
-        given = LevelGrid((1,), True) if bipolar else LevelGrid.uniform(low, high)
+        if bipolar:
+            given = LevelGrid((1,), True)
+        elif quantizer.mantissa is None:
+            given = LevelGrid.uniform(low, high)
+        else:
+            given = LevelGrid(tuple(m for m in levels.magnitudes if m <= high), levels.signed)
         if not set(given.values) <= set(grid.levels.values):
             return "its levels are not on the grid of its tensor"
         own = ActGrid(given, grid.planes, grid.zero, 0, 0)
@@ -178,7 +185,7 @@ class GivenCodes:
             return lambda acc: np.where((reached(acc) >= 0) | self.rectified, 1, -1)
         if q.source is None:
             shift = zero if q.shift_first else 0
-            codes = rounded(scale / unit, bias / unit + shift, q.rounding)
+            codes = rounded(scale / unit, bias / unit + shift, q.rounding, q.mantissa)
             return lambda acc: (codes(acc) - shift).clip(low, high)
         source = Fraction(float(q.source))
         factor = Fraction(2.0 ** round(float(torch.log2(q.scale.double() / q.source.double()))))
@@ -205,20 +212,14 @@ class GivenCodes:
 
     @cached_property
     def found(self) -> Found:
-        """Parameters whose codes differ least: with one step of y per level, or with
-        more if that step is too large for accumulators; if rounding has another direction below 0,
-        with a gap there without codes, for which the 256 codes lose their lowest."""
-        gap = {"ROUND_TO_ZERO": 1, "UP": -1}.get(self.quantizer.rounding, 0)
+        """Parameters whose codes differ least."""
         best: Found | None = None
-        for own in (gap, 0) if gap and not self._bipolar else (0,):
-            for shift in range(PRE_BITS):
-                width = self.grid.high - self.grid.low - 1 + max(own, 0)
-                if width << shift <= Y_MAX - Y_MIN - (shift > 0):
-                    found = self._found(shift, own)
-                    if best is None or found.exactness.off < best.exactness.off:
-                        best = found
-                if self._bipolar or (best is not None and not best.exactness.off):
-                    break
+        for spacing in spacings(self.quantizer, self.grid.levels):
+            found = self._found(spacing)
+            if best is None or found.exactness.off < best.exactness.off:
+                best = found
+            if not best.exactness.off:
+                break
         assert best is not None
         return best
 
@@ -226,25 +227,9 @@ class GivenCodes:
     def _bipolar(self) -> bool:
         return self.quantizer.bipolar
 
-    def _reached_at(self, shift: int, gap: int) -> Ints:
-        """Return the y that reach all levels except the lowest, ``2**shift`` apart, with ``gap``
-        additional steps between negative numbers and others."""
-        low, high = self.grid.low, self.grid.high
-        if self._bipolar:
-            return np.zeros(1, np.int64)
-        levels = np.arange(low + 1, high + 1)
-        if shift == gap == 0:
-            # An even offset, so that levels are odd where y is: ties go to even numbers.
-            offset = low - Y_MIN
-            return levels - (offset - (offset & 1 if high - low < Y_MAX - Y_MIN else 0))
-        zero = int(self.quantizer.zero_point) if self.quantizer.shift_first else 0
-        steps = (levels - (low + 1) + gap * (levels > -zero) - min(gap, 0)) << shift
-        fits = steps.max(initial=0) < Y_MAX - Y_MIN  # else the lowest level is left out
-        return np.asarray(steps + Y_MIN + fits, np.int64)
-
-    def _found(self, shift: int, gap: int) -> Found:
-        """Return the parameters for the y of :meth:`_reached_at`."""
-        results = self._reached_at(shift, gap)
+    def _found(self, spacing: Spacing) -> Found:
+        """Return the parameters for the y of ``spacing``."""
+        results = spacing.results
         values = np.array(self.grid.levels.values, np.int64)
         levels = values[1:]
         table = values[np.searchsorted(results, np.arange(Y_MIN, Y_MAX + 1), "right")]
@@ -261,7 +246,7 @@ class GivenCodes:
                 span = int(near[-1] - near[0])
                 scale = (len(near) - 1) / span if span else scale
             at = thresholds(wanted, low, high, levels, near)
-            channel = fit(at, results, low, high, self.fmt, scale * 2**shift)
+            channel = fit(at, results, low, high, self.fmt, scale * spacing.density)
             if channel.off or results[0] == Y_MIN:
                 wrong, by = differences(wanted, levels, table, channel, low, high)
                 off, most = off + wrong, max(most, by)
@@ -299,7 +284,8 @@ class GivenCodes:
                 if q.thresholds is not None:
                     wanted = self._counted(self._reached(c, common, bias))(total)
                 else:
-                    wanted = rounded(common / unit, bias / unit + zero, q.rounding)(total) - zero
+                    codes = rounded(common / unit, bias / unit + zero, q.rounding, q.mantissa)
+                    wanted = codes(total) - zero
                 y = requantize(a[:, None] + b, channel.base, channel.step, channel.tie)
                 gap = np.abs(wanted.clip(self.grid.low, self.grid.high) - table[y - Y_MIN])
                 known[key] = int((gap > 0).sum()), int(gap.max())
