@@ -1,7 +1,9 @@
 """The Program container: exact, checked, atomic."""
 
 import json
+import re
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,6 +53,14 @@ def program(rng) -> Program:
             Port("f", (3, 9, 9), 512, 1, 1, 0.5, 0, -7, 7, Fold((3, 2), (2, 2), (1, 0, 1, 1))),
         ),
         outputs=(Port("y", (9, 1, 1), 1024, 1, 1, 1.5, 0, -7, 7),),
+        states=(
+            Port("h", (5, 2, 3), 1280, 2, 1, 0.5, 3, -63, 63),
+            Port("c", (1, 1, 1), 1536, 1, 1, 0.25, 0, -7, 7, axes=Axes.FEATURES),
+        ),
+        initial={
+            "h": rng.integers(-63, 64, (5, 2, 3)),
+            "c": np.full((1, 1, 1), -7, np.int8),
+        },
         layers=(LayerInfo("conv", "conv", (9, 1, 1), 1, 1.5, 0, 945, "model.py:3"),),
         execs=(ExecInfo(2, "conv", 0, 0, 0, 1, 1, (2, 3), 0, 9, 2),),
         images=2,
@@ -97,6 +107,7 @@ def test_load_inverts_save(program, file):
         "write_window",
         "inputs",
         "outputs",
+        "states",
         "layers",
         "execs",
         "images",
@@ -107,6 +118,10 @@ def test_load_inverts_save(program, file):
         assert getattr(got, name) == getattr(program, name), name
     assert (got.instructions == program.instructions).all()
     assert (got.image == program.image).all()
+    assert set(got.initial) == {"h", "c"}
+    for name, value in program.initial.items():
+        assert got.initial[name].dtype == value.dtype
+        assert (got.initial[name] == value).all()
     assert set(got.vectors) == set(program.vectors)
     for name, value in program.vectors.items():
         assert got.vectors[name].dtype == value.dtype
@@ -213,13 +228,56 @@ def test_memory(program):
     assert (memory[program.program_offset : end] == program.instructions).all()
     assert (memory[4096:4296] == program.image).all()
     memory[4096:4296] = memory[program.program_offset : end] = 0
+    for port in program.states:
+        size = port.bytes(NANO)
+        for image in range(program.images):
+            part = slice(port.offset + image * size, port.offset + (image + 1) * size)
+            found = port.unpack(memory[part], NANO)
+            assert (found == program.initial[port.name]).all()
+            memory[part] = 0
     assert not memory.any()
+
+
+def state(**changes: object) -> Callable[[Program], dict[str, object]]:
+    """The first state changed."""
+    return lambda p: {"states": (replace(p.states[0], **changes), *p.states[1:])}
+
+
+def initial(codes: np.ndarray) -> Callable[[Program], dict[str, object]]:
+    """Other initial codes of the first state."""
+    return lambda p: {"initial": {**p.initial, "h": codes}}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (state(name="x"), "names of inputs and states must differ: ['x'] occurs twice"),
+        (state(name="g"), "the states are ['c', 'g'], those with initial codes ['c', 'h']"),
+        (state(offset=1281), "state 'h': offset must be a multiple of 8, not 1281"),
+        (state(offset=768), "state 'h' at bytes [768, "),
+        (state(offset=2000), "must lie in the write window [1024, 2048)"),
+        (state(offset=1024), "two things share bytes: "),
+        (state(offset=1536), "two things share bytes: "),
+        (state(low=-64), "state 'h': [-64, 63] is not within the values of 2 planes"),
+        (state(low=64, high=63), "state 'h': low 64 is above high 63"),
+        (state(fold=Fold((1, 1), (1, 1), (0, 0, 0, 0))), "only an input can have a fold"),
+        (state(shape=(5, 2, 2)), "initial codes of state 'h' must be integers [5, 2, 2], not"),
+        (initial(np.zeros((5, 2, 3))), "must be integers [5, 2, 3], not float64 [5, 2, 3]"),
+        (initial(np.full((5, 2, 3), 64)), "initial codes of state 'h': 2 planes cannot store all"),
+        (lambda p: {"initial": {}}, "the states are ['c', 'h'], those with initial codes []"),
+        (lambda p: {"states": ()}, "the states are [], those with initial codes ['c', 'h']"),
+    ],
+)
+def test_states_that_make_no_sense_are_refused(program, change, message, tmp_path):
+    with pytest.raises(ProgramError, match=re.escape(message)):
+        replace(program, **change(program)).save(tmp_path / "net.sigbit")
+    assert not list(tmp_path.iterdir())
 
 
 def test_file_is_plain_safetensors(file):
     arrays = load_file(file)
-    host = {"host.factor", "host.one", "host.two"}
-    assert {"instructions", "image", "vector.input.x", "vector.layer.conv", *host} == set(arrays)
+    others = {"host.factor", "host.one", "host.two", "state.h", "state.c"}
+    assert {"instructions", "image", "vector.input.x", "vector.layer.conv", *others} == set(arrays)
     header = int.from_bytes(file.read_bytes()[:8], "little")
     metadata = json.loads(file.read_bytes()[8 : 8 + header])["__metadata__"]
     assert json.loads(metadata["sigbit"])["config_digest"] == NANO.digest

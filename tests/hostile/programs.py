@@ -227,6 +227,16 @@ _DOCUMENT: dict[str, Craft] = {
     "write window of three": doc("write_window", value=[0, 1, 2]),
     "write window as text": doc("write_window", value="ab"),
     "write window as number": doc("write_window", value=5),
+    "states as number": doc("states", value=5),
+    "a state without codes": edited(
+        _CODEC, lambda d: d["states"].append(d["outputs"][0] | {"name": "s"})
+    ),
+    "codes without a state": with_arrays(
+        "program", lambda a: a.update({"state.s": np.zeros((1, 1, 1), np.int64)})
+    ),
+    "states beyond number": edited(
+        _CODEC, lambda d: d.update(states=[d["outputs"][0]] * ((1 << 12) + 1))
+    ),
     "write window backwards": edited(
         _CODEC, lambda d: d.update(write_window=d["write_window"][::-1])
     ),

@@ -42,6 +42,14 @@ class Axes(StrEnum):
             case Axes.FEATURES:
                 return (prod(stored),)
 
+    def alike(self, other: "Axes", stored: Stored) -> bool:
+        """True if samples that are ``stored`` are the same array, shape and order, with these axes
+        and with ``other``."""
+        channels, height, width = stored
+        trivial = channels == 1 or height * width == 1
+        order = trivial or self.channels_last == other.channels_last
+        return order and self.shape(stored) == other.shape(stored)
+
     def channels(self, stored: Stored) -> int:
         """The number of channels that a sample has: all elements, if they are features."""
         return prod(stored) if self is Axes.FEATURES else stored[0]

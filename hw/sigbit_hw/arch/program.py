@@ -1,8 +1,8 @@
 """The Program container: one file with everything a device needs to run a network.
 
 A :mod:`~sigbit_hw.arch.container` of arrays ``instructions`` (bytes), ``image`` (constant bytes of
-the DMA window), optional test vectors ``vector.*`` and constants of the host ``host.*``, and one
-JSON document with everything else (:mod:`~sigbit_hw.arch.program_schema`).
+the DMA window), optional test vectors ``vector.*``, initial states ``state.*`` and constants of the
+host ``host.*``, and one JSON document with everything else (:mod:`~sigbit_hw.arch.program_schema`).
 """
 
 from collections.abc import Mapping
@@ -44,9 +44,9 @@ __all__ = [
 ]
 
 ARRAYS = frozenset({"instructions", "image"})
-"""Arrays of a Program file besides the test vectors and the constants of the host."""
+"""Arrays of a Program file besides test vectors, initial states and constants of the host."""
 
-_VECTOR = "vector."
+_VECTOR, _STATE = "vector.", "state."
 
 
 @dataclass(frozen=True, repr=False)
@@ -60,14 +60,16 @@ class Program(ProgramParts):
         )
 
     def memory(self) -> NDArray[np.uint8]:
-        """Return a fresh DMA window of ``memory_bytes`` with instructions and constants in place,
-        zeros elsewhere."""
+        """Return a fresh DMA window of ``memory_bytes`` with instructions, constants and initial
+        states in place, zeros elsewhere."""
         memory = np.zeros(self.memory_bytes, np.uint8)
         for offset, data in (
             (self.program_offset, self.instructions),
             (self.image_offset, self.image),
         ):
             memory[offset : offset + data.size] = data
+        for _, part, data in self.initial_states():
+            memory[part] = data
         return memory
 
     def require(self, config: ArchConfig) -> None:
@@ -80,9 +82,9 @@ class Program(ProgramParts):
             )
 
     def _document(self) -> dict[str, Any]:
-        skip = {"config", "host", "instructions", "image", "vectors"}
+        skip = {"config", "host", "instructions", "image", "vectors", "initial"}
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in skip}
-        for name in ("inputs", "outputs", "layers", "execs", "results"):
+        for name in ("inputs", "outputs", "states", "layers", "execs", "results"):
             plain[name] = [asdict(item) for item in plain[name]]
         if self.preprocessing is not None:
             plain["preprocessing"] = asdict(self.preprocessing)
@@ -100,8 +102,10 @@ class Program(ProgramParts):
     @property
     def _arrays(self) -> dict[str, NDArray[Any]]:
         vectors = {f"{_VECTOR}{name}": array for name, array in self.vectors.items()}
+        states = {f"{_STATE}{name}": array for name, array in self.initial.items()}
         constants = host_document(self.host)[1]
-        return {"instructions": self.instructions, "image": self.image, **vectors, **constants}
+        arrays = {"instructions": self.instructions, "image": self.image}
+        return {**arrays, **vectors, **states, **constants}
 
     def save(self, path: str | Path) -> None:
         """Write the file completely or not at all; equal Programs give equal bytes. Raises
@@ -155,23 +159,28 @@ def _check_arrays(arrays: Mapping[str, NDArray[Any]]) -> None:
     if absent := ARRAYS - set(arrays):
         raise ValueError(f"a Program without {' and '.join(sorted(absent))}: compile it again")
     for name in arrays:
-        if name not in ARRAYS and not name.startswith((_VECTOR, PREFIX)):
+        if name not in ARRAYS and not name.startswith((_VECTOR, _STATE, PREFIX)):
             raise ValueError(
-                f"a Program holds {', '.join(sorted(ARRAYS))}, test vectors {_VECTOR}* and "
-                f"constants {PREFIX}*, not {shown(name)}"
+                f"a Program holds {', '.join(sorted(ARRAYS))}, test vectors {_VECTOR}*, initial "
+                f"states {_STATE}* and constants {PREFIX}*, not {shown(name)}"
             )
+
+
+def _named(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    """Return the arrays whose names begin with ``prefix``, without it."""
+    return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
 
 
 def _program(
     document: ProgramDocument, config: ArchConfig, arrays: Mapping[str, NDArray[Any]]
 ) -> Program:
     """Assemble the Program from the parts of a file."""
-    inputs, outputs = (
+    inputs, outputs, states = (
         tuple(
             Port(**dict(port) | {"fold": None if port.fold is None else Fold(**dict(port.fold))})
             for port in ports
         )
-        for ports in (document.inputs, document.outputs)
+        for ports in (document.inputs, document.outputs, document.states)
     )
     skip = {"format_version", "config_digest"}
     return Program(
@@ -182,16 +191,14 @@ def _program(
             "image": arrays["image"],
             "inputs": inputs,
             "outputs": outputs,
+            "states": states,
+            "initial": _named(arrays, _STATE),
             "layers": tuple(LayerInfo(**dict(layer)) for layer in document.layers),
             "execs": tuple(ExecInfo(**dict(info)) for info in document.execs),
             "host": document.host.part(arrays),
             "results": tuple(ModelOutput(**dict(result)) for result in document.results),
             "preprocessing": document.preprocessing
             and ImagePreprocessing(**dict(document.preprocessing)),
-            "vectors": {
-                name.removeprefix(_VECTOR): array
-                for name, array in arrays.items()
-                if name.startswith(_VECTOR)
-            },
+            "vectors": _named(arrays, _VECTOR),
         }
     )

@@ -35,6 +35,10 @@ def check_program(program: ProgramParts) -> None:
         _distinct(f"{kind}s", (port.name for port in ports))
         for port in ports:
             _check_port(port, program, f"{kind} {port.name!r}", is_input=kind == "input")
+    _distinct("inputs and states", (port.name for port in (*program.inputs, *program.states)))
+    for port in program.states:
+        _check_port(port, program, f"state {port.name!r}", is_input=False)
+    _check_initial(program)
     _check_windows(program)
     _distinct("layers", (layer.name for layer in program.layers))
     _check_execs(program)
@@ -133,6 +137,23 @@ def _check_port(port: Port, program: ProgramParts, what: str, *, is_input: bool)
         _need(bool((values == -port.zero).any()), f"{what}: zero {port.zero} cannot be stored")
 
 
+def _check_initial(program: ProgramParts) -> None:
+    """Check that every state has initial codes that a run could have left."""
+    names, given = {port.name for port in program.states}, set(program.initial)
+    _need(
+        names == given, f"the states are {sorted(names)}, those with initial codes {sorted(given)}"
+    )
+    for port in program.states:
+        array, what = program.initial[port.name], f"initial codes of state {port.name!r}"
+        _need(
+            array.dtype.kind in "iu" and array.shape == tuple(port.shape),
+            f"{what} must be integers {list(port.shape)}, not {array.dtype} {list(array.shape)}",
+        )
+        values = program.config.act_grid(port.planes).values
+        within = (array >= port.low) & (array <= port.high) & np.isin(array, values)
+        _need(bool(within.all()), f"{what}: {port.planes} planes cannot store all of them")
+
+
 def _check_fold(fold: Fold, shape: Sequence[int], what: str) -> None:
     top, left, bottom, right = fold.padding
     reach = [(k - 1) * d for k, d in zip(fold.kernel, fold.dilation, strict=True)]
@@ -157,8 +178,8 @@ def _check_fold(fold: Fold, shape: Sequence[int], what: str) -> None:
 
 
 def _check_windows(program: ProgramParts) -> None:
-    """Check that no regions of the DMA window overlap, and that STORE may write all outputs but no
-    region that must be preserved."""
+    """Check that no regions of the DMA window overlap, and that STORE may write all outputs and
+    states but no region that must be preserved."""
     config = program.config
     spans = {
         "the instructions": (program.program_offset, program.instructions.size),
@@ -168,7 +189,9 @@ def _check_windows(program: ProgramParts) -> None:
         f"input {p.name!r}": (p.offset, p.bytes(config) * program.images) for p in program.inputs
     }
     outputs = {
-        f"output {p.name!r}": (p.offset, p.bytes(config) * program.images) for p in program.outputs
+        f"{kind} {p.name!r}": (p.offset, p.bytes(config) * program.images)
+        for kind, ports in (("output", program.outputs), ("state", program.states))
+        for p in ports
     }
     low, high = program.write_window
     for name, (start, size) in (spans | fixed).items():

@@ -1,6 +1,6 @@
 """Parts of a Program: ports, layers, and the metadata that the host needs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
@@ -234,6 +234,10 @@ class ProgramParts:
     output port under its own name. The network returns them, or, where ``host`` has steps, what
     those make of them. ``preprocessing`` describes how images become the input, and ``classes``
     names the channels of the outputs that have as many, where known.
+
+    ``states`` are tensors that a run reads and overwrites with those of the next run, image by
+    image, as far as a Program of several images has as many independent ones; ``initial`` are their
+    stored integers ``[C, H, W]`` before the first run, by name.
     """
 
     name: str
@@ -254,11 +258,20 @@ class ProgramParts:
     results: tuple[ModelOutput, ...] = ()
     preprocessing: ImagePreprocessing | None = None
     classes: tuple[str, ...] = ()
+    states: tuple[Port, ...] = ()
+    initial: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.results:
             results = tuple(ModelOutput(port.name, port.name) for port in self.outputs)
             object.__setattr__(self, "results", results)
+
+    def initial_states(self) -> Iterator[tuple[str, slice, NDArray[np.uint8]]]:
+        """Yield name, place in the DMA window and initial bytes of every state, those of all images
+        together."""
+        for port in self.states:
+            data = np.tile(port.pack(self.initial[port.name], self.config), self.images)
+            yield port.name, slice(port.offset, port.offset + data.size), data
 
     @property
     def returned(self) -> tuple[str, ...]:

@@ -13,13 +13,15 @@ from sigbit_hw.arch.formats import MAX_DIGITS
 from sigbit_hw.arch.host_schema import SOURCE_MAX, HostDocument, Name, Source, printable
 from sigbit_hw.arch.isa import ADDRESS_BITS, TAG_BITS
 
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 """Version of the document."""
 
 CLASSES_MAX = 1 << 16
 """Names of classes at most."""
 CHANNELS_MAX = 64
 """Channels of images that are preprocessed at most."""
+STATES_MAX = 1 << 12
+"""Maximum number of states."""
 IMAGES_MAX = 1 << 16
 """Maximum number of images per run."""
 SIDE_MAX = 1 << 20
@@ -146,6 +148,7 @@ class ProgramDocument(Schema):
     results: Annotated[tuple[ResultDocument, ...], Field(min_length=1)]
     preprocessing: PreprocessingDocument | None
     classes: Annotated[tuple[Class, ...], Field(max_length=CLASSES_MAX)]
+    states: Annotated[tuple[PortDocument, ...], Field(max_length=STATES_MAX)]
 
 
 def program_document(document: object) -> ProgramDocument:
