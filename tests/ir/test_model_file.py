@@ -27,6 +27,7 @@ from sigbit.ir.integer import (
     Matmul,
     MaxPool,
     Source,
+    State,
     TensorType,
 )
 from sigbit.ir.model_file import load_model, model_digest, save_model
@@ -38,7 +39,7 @@ from sigbit_hw.arch.preprocessing import ImagePreprocessing
 from sigbit_hw.arch.program import Program, ProgramError
 from sigbit_tools.files import FileError
 
-DIGEST = "0e7abe13481a"
+DIGEST = "3ff4419f95d5"
 """Of :func:`small`, wherever and whenever it is computed: it changes with the schema alone."""
 
 SEEDS = st.integers(0, 1 << 32)
@@ -87,13 +88,15 @@ def small() -> IntegerGraph:
             Constant("k", table[:18].reshape(2, 3, 3), kind),
             Conv("w", (source,), ints, ints % 8 + 8, ints % 2, table.clip(-2, 2), right),
             Matmul("p", "k", "w", nine, nine + 5, nine % 2, table, scores, "product", "n.py:4"),
+            Input("s", kind, -7, 7),
         ),
-        ("g", "c"),
+        ("g", "c", "c"),
         HOST,
-        (Axes.FEATURES, Axes.IMAGE),
-        ("logits", "map"),
+        (Axes.FEATURES, Axes.IMAGE, Axes.IMAGE),
+        ("logits", "map", "s.next"),
         ImagePreprocessing((3, 3), (0.5, 0.25), (0.5, 1.0), 1.0, 4),
         ("cat", "dog"),
+        (State("s", "s.next", table[1:19].reshape(2, 3, 3)),),
     )
 
 
@@ -126,6 +129,7 @@ def test_names_and_numbers_come_back_equal(
         name=name,
         nodes=(x, named),
         outputs=(named.name,),
+        states=(),
         output_axes=(),
         output_names=(),
         preprocessing=None,
@@ -142,7 +146,7 @@ def test_every_field_counts() -> None:
     """Equality and digest see any change of any field."""
     graph = small()
     x, c, m, g, *rest = graph.nodes
-    k, w, p = rest
+    k, w, p, s = rest
     assert isinstance(p, Matmul)
     assert isinstance(c, Conv)
     assert isinstance(m, MaxPool)
@@ -155,12 +159,14 @@ def test_every_field_counts() -> None:
         replace(graph, weight_format=EsbFormat(4, 2)),
         replace(graph, act_format=EsbFormat(4, 2)),
         replace(graph, radix_bits=2),
-        replace(graph, outputs=("c", "g")),
+        replace(graph, outputs=("c", "g", "c")),
         replace(graph, host=HostPart()),
         replace(graph, host=replace(HOST, constants={"two": np.array(3.0)})),
         replace(graph, host=replace(HOST, results=("p", "scaled"))),
-        replace(graph, output_axes=(Axes.IMAGE, Axes.IMAGE)),
-        replace(graph, output_names=("map", "logits")),
+        replace(graph, output_axes=(Axes.IMAGE, Axes.IMAGE, Axes.IMAGE)),
+        replace(graph, output_names=("map", "logits", "s.next")),
+        replace(graph, states=(), preprocessing=None),
+        replace(graph, states=(replace(graph.states[0], initial=-graph.states[0].initial),)),
         replace(graph, preprocessing=None),
         replace(graph, preprocessing=replace(graph.preprocessing, mean=(0.5, 0.5))),
         replace(graph, classes=("dog", "cat")),
@@ -169,9 +175,9 @@ def test_every_field_counts() -> None:
         replace(graph, nodes=(x, replace(c, kind="conv"), m, g, *rest)),
         replace(graph, nodes=(x, c, replace(m, location=""), g, *rest)),
         replace(graph, nodes=(x, reweighed, m, g, *rest)),
-        replace(graph, nodes=(x, c, m, g, replace(k, values=-k.values), w, p)),
-        replace(graph, nodes=(x, c, m, g, k, w, replace(p, step=p.step + 1))),
-        replace(graph, nodes=(x, c, m, g, k, w, replace(p, left="c"))),
+        replace(graph, nodes=(x, c, m, g, replace(k, values=-k.values), w, p, s)),
+        replace(graph, nodes=(x, c, m, g, k, w, replace(p, step=p.step + 1), s)),
+        replace(graph, nodes=(x, c, m, g, k, w, replace(p, left="c"), s)),
     )
     assert graph == small()
     assert len({model_digest(g) for g in (graph, *changed)}) == len(changed) + 1
@@ -186,7 +192,7 @@ def test_equal_arrays_are_one(tmp_path: Path) -> None:
     assert {a.dtype for a in integers} == {np.dtype(np.int8)}
     assert set(arrays) == {
         "host.two", "c.weights0", "c.base", "c.step", "c.tie", "c.table", "g.channels", "k.values",
-        "w.table", "p.base", "p.step", "p.tie",
+        "w.table", "p.base", "p.step", "p.tie", "s.initial",
     }  # fmt: skip
     conv = load_model(tmp_path / "net.sbm")["c"]
     assert isinstance(conv, Conv)
@@ -220,8 +226,8 @@ def test_the_file_is_plain_safetensors(tmp_path: Path) -> None:
     assert header["__metadata__"].keys() == {"kind", "sigbit", "sha256"}
     assert header["__metadata__"]["sha256"] == digest
     document = json.loads(header["__metadata__"]["sigbit"])
-    assert document["schema_version"] == 5
-    kinds = ["input", "conv", "maxpool", "gather", "constant", "conv", "matmul"]
+    assert document["schema_version"] == 6
+    kinds = ["input", "conv", "maxpool", "gather", "constant", "conv", "matmul", "input"]
     assert [n["op"] for n in document["nodes"]] == kinds
     assert document["outputs"][0] == {"name": "logits", "tensor": "g", "axes": "features"}
     assert [p.name for p in tmp_path.iterdir()] == ["net.sbm"]
@@ -275,7 +281,8 @@ def array(name: str, value: Any, dtype: Any = np.int8) -> Change:
     return lambda document, arrays: arrays.__setitem__(name, np.array(value, dtype))
 
 
-X, C, M, G, K, W, P = (("nodes", i) for i in range(7))
+X, C, M, G, K, W, P, Y = (("nodes", i) for i in range(8))
+STATE = ("states", 0)
 S = (*C, "sources", 0)
 HUGE = 1 << 40
 
@@ -283,7 +290,7 @@ HUGE = 1 << 40
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (at("schema_version", value=1), "schema version 1, this sigbit reads 5"),
+        (at("schema_version", value=1), "schema version 1, this sigbit reads 6"),
         (at("schema_version", value=None), "schema version None"),
         (at("extra", value=1), "extra: Extra inputs are not permitted"),
         (at(*C, "extra", value=1), "nodes.1.conv.extra"),
@@ -358,6 +365,16 @@ HUGE = 1 << 40
         (at(*G, "tensors", value=["m"]), "channels name what its tensors do not have"),
         (at(*G, "tensors", value=["m", "x"]), "tensors differ in size, planes, scale or zero"),
         (without_outputs, "there is no output"),
+        (at(*STATE, "input", value="c"), "state 'c': there is no such input"),
+        (at(*STATE, "output", value="q"), "state 's': there is no output 'q'"),
+        (at(*STATE, "output", value="map"), "state 's': the host reads its output"),
+        (at(*STATE, "output", value="logits"), "state 's': the host reads its output"),
+        (at(*STATE, "extra", value=1), "states.0.extra: Extra inputs are not permitted"),
+        (lambda d, a: d["states"].append(d["states"][0]), "two states have one input"),
+        (at(*Y, "type", "scale", value=0.2), "0.1, 0) as an output"),
+        (at(*Y, "low", value=-6), "its output reaches [-7, 3], its input takes [-6, 7]"),
+        (array("s.initial", np.full((2, 3, 3), 8)), "initial codes must be in [-7, 7]"),
+        (array("s.initial", np.zeros((2, 3))), "initial codes must be int64 [2, 3, 3], not int64"),
         (at("outputs", 0, "tensor", value="absent"), "output 'absent' is not a node"),
         (at("host", "steps", 0, "function", value="eval"), "host: no function 'eval'"),
         (at("host", "inputs", 0, "output", value="z"), "host: there is no output 'z'"),

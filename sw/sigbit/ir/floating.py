@@ -66,6 +66,7 @@ __all__ = [
     "DepthToSpace",
     "Flatten",
     "FloatGraph",
+    "FloatState",
     "FromImage",
     "GroupSum",
     "Interpolate",
@@ -92,6 +93,16 @@ __all__ = [
 
 
 @dataclass(frozen=True)
+class FloatState:
+    """The input ``input`` is the output called ``output`` of the run before; ``initial`` in the
+    first run, for one sample."""
+
+    input: str
+    output: str
+    initial: Tensor
+
+
+@dataclass(frozen=True)
 class FloatGraph:
     """Nodes in topological order, parameters by name, names of the output tensors.
 
@@ -99,7 +110,8 @@ class FloatGraph:
     the quantized value. ``host``: the steps that the host executes after the network.
     ``output_names``: names under which the user's model returns the outputs, or ``host`` reads
     them; the tensors' names if absent. ``parameter_quantizers``: by parameter, the quantizer that
-    produced its values; scale and zero point broadcast with it.
+    produced its values; scale and zero point broadcast with it. ``states``: inputs and outputs that
+    a device keeps from run to run.
     """
 
     name: str
@@ -110,6 +122,7 @@ class FloatGraph:
     host: HostPart = field(default_factory=HostPart)
     parameter_quantizers: Mapping[str, QuantAnnotation] = field(default_factory=dict)
     output_names: tuple[str, ...] = ()
+    states: tuple[FloatState, ...] = ()
     _by_name: dict[str, Node] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -125,6 +138,18 @@ class FloatGraph:
     def inputs(self) -> tuple[Placeholder, ...]:
         """The network inputs."""
         return tuple(n for n in self.nodes if isinstance(n, Placeholder))
+
+    @property
+    def given(self) -> tuple[Placeholder, ...]:
+        """The inputs that the network's user gives: those that are no states."""
+        kept = {state.input for state in self.states}
+        return tuple(node for node in self.inputs if node.name not in kept)
+
+    @property
+    def kept(self) -> tuple[tuple[str, str], ...]:
+        """Input, and tensor that becomes the next run's input, of every state."""
+        tensors = dict(zip(self.output_names, self.outputs, strict=True))
+        return tuple((state.input, tensors[state.output]) for state in self.states)
 
     def consumers(self, name: str) -> tuple[Node, ...]:
         """Return the nodes that read tensor ``name``, one entry per use."""
@@ -196,6 +221,13 @@ def verify(graph: FloatGraph) -> None:
             raise GraphError(f"output {name!r} is not a node")
     if len(set(graph.output_names)) != len(graph.outputs):
         raise GraphError(f"{len(graph.outputs)} outputs have the names {graph.output_names}")
+    outputs = dict(zip(graph.output_names, graph.outputs, strict=True))
+    for state in graph.states:
+        place = seen.get(state.input)
+        if not isinstance(place, Placeholder) or place.shape != tuple(state.initial.shape):
+            raise GraphError(f"state {state.input!r} is no input {list(state.initial.shape)}")
+        if state.output not in outputs or seen[outputs[state.output]].shape != place.shape:
+            raise GraphError(f"state {state.input!r} has no next value of its shape")
     for name in graph.quantizers:
         if name not in seen:
             raise GraphError(f"quantizer of {name!r}, which is not a node")
@@ -203,7 +235,6 @@ def verify(graph: FloatGraph) -> None:
         if name not in graph.parameters:
             raise GraphError(f"quantizer of {name!r}, which is not a parameter")
     try:
-        outputs = zip(graph.output_names, graph.outputs, strict=True)
-        graph.host.check({name: seen[tensor].shape for name, tensor in outputs})
+        graph.host.check({name: seen[tensor].shape for name, tensor in outputs.items()})
     except ValueError as error:
         raise GraphError(f"host: {error}") from None

@@ -27,6 +27,7 @@ from sigbit.ir.integer_nodes import (
     window,
 )
 from sigbit.ir.integer_verifier import GraphError, verify
+from sigbit.ir.states import State
 from sigbit_hw.arch import numerics
 from sigbit_hw.arch.axes import Axes
 from sigbit_hw.arch.formats import Format, TermGrid
@@ -46,6 +47,7 @@ __all__ = [
     "MaxPool",
     "Node",
     "Source",
+    "State",
     "TensorType",
     "convolve",
     "gather",
@@ -64,7 +66,8 @@ class IntegerGraph:
     network. ``output_axes`` and ``output_names`` are the axes and the name of every output for the
     network's user, or for ``host``; images and the tensors' names if absent. ``preprocessing``
     describes the conversion of images to the input, and ``classes`` are the names of the channels
-    of the outputs that have as many, if known.
+    of the outputs that have as many, if known. ``states`` are pairs of an input and an output that
+    a device keeps from one run to the next; the network's user neither gives nor gets them.
 
     Equal graphs have the same nodes, down to every integer of their arrays. Equal weights share one
     array.
@@ -81,6 +84,7 @@ class IntegerGraph:
     output_names: tuple[str, ...] = ()
     preprocessing: ImagePreprocessing | None = None
     classes: tuple[str, ...] = ()
+    states: tuple[State, ...] = ()
     _by_name: dict[str, Node] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -100,6 +104,19 @@ class IntegerGraph:
     def inputs(self) -> tuple[Input, ...]:
         """The network inputs."""
         return tuple(n for n in self.nodes if isinstance(n, Input))
+
+    @property
+    def returned(self) -> tuple[tuple[str, str, Axes], ...]:
+        """Name, tensor and axes of the outputs that are no states."""
+        kept = {state.output for state in self.states}
+        outputs = zip(self.output_names, self.outputs, self.output_axes, strict=True)
+        return tuple(output for output in outputs if output[0] not in kept)
+
+    @property
+    def kept(self) -> tuple[tuple[str, str], ...]:
+        """Input, and tensor that becomes the next run's input, of every state."""
+        tensors = dict(zip(self.output_names, self.outputs, strict=True))
+        return tuple((state.input, tensors[state.output]) for state in self.states)
 
     def weight_grid(self, terms: int) -> TermGrid:
         """Weight values of ``terms`` terms."""

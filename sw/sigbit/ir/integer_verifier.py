@@ -21,6 +21,7 @@ from sigbit.ir.integer_nodes import (
     tensors_of,
     window,
 )
+from sigbit.ir.states import State, check_states
 from sigbit_hw.arch import numerics
 from sigbit_hw.arch.axes import Axes
 from sigbit_hw.arch.formats import MAX_DIGITS, Format, TermGrid
@@ -69,6 +70,8 @@ class Graph(Protocol):
     def preprocessing(self) -> ImagePreprocessing | None: ...
     @property
     def classes(self) -> tuple[str, ...]: ...
+    @property
+    def states(self) -> tuple[State, ...]: ...
     @property
     def host(self) -> HostPart: ...
 
@@ -300,7 +303,9 @@ class _Verifier:
     def _check_outputs(self) -> None:
         graph = self._graph
         need = _needs("graph")
-        need(any(isinstance(n, Input) for n in graph.nodes), "there is no input")
+        own = {state.input for state in graph.states}
+        inputs = [n for n in graph.nodes if isinstance(n, Input) and n.name not in own]
+        need(bool(inputs), "there is no input" + " besides states" * bool(own))
         need(
             len(graph.output_axes) == len(graph.outputs),
             f"{len(graph.outputs)} outputs have {len(graph.output_axes)} kinds of axes",
@@ -311,21 +316,28 @@ class _Verifier:
             len(set(graph.output_names)) == len(graph.outputs),
             f"{len(graph.outputs)} outputs have the names {', '.join(graph.output_names)}",
         )
-        for text in graph.classes:
-            need(_is_text(text), "the name of a class is empty, too long or not one line")
-        if graph.preprocessing is not None:
-            inputs = [n for n in graph.nodes if isinstance(n, Input)]
-            try:
-                graph.preprocessing.require([n.axes.shape(n.type.shape) for n in inputs])
-            except ValueError as error:
-                need(False, str(error))
         for name in graph.outputs:
             if name not in self._seen:
                 raise GraphError(f"output {name!r} is not a node")
             need(not self._seen[name].type.weights, f"output {name!r} must not be weight digits")
+        ends = zip(graph.outputs, graph.output_axes, strict=True)
+        outputs = dict(zip(graph.output_names, ends, strict=True))
         try:
-            outputs = zip(graph.output_names, graph.outputs, graph.output_axes, strict=True)
-            graph.host.check({n: axes.shape(self._seen[t].type.shape) for n, t, axes in outputs})
+            on_host = {given.output for given in graph.host.inputs}
+            check_states(graph.states, self._seen, outputs, on_host, graph.act_format)
+        except ValueError as error:
+            need(False, str(error))
+        for text in graph.classes:
+            need(_is_text(text), "the name of a class is empty, too long or not one line")
+        if graph.preprocessing is not None:
+            try:
+                graph.preprocessing.require([n.axes.shape(n.type.shape) for n in inputs])
+            except ValueError as error:
+                need(False, str(error))
+        try:
+            graph.host.check(
+                {n: axes.shape(self._seen[t].type.shape) for n, (t, axes) in outputs.items()}
+            )
         except ValueError as error:
             raise GraphError(f"host: {error}") from None
         for step in graph.host.steps:

@@ -23,13 +23,15 @@ from sigbit.ir.integer import (
     MaxPool,
     Node,
     Source,
+    State,
     TensorType,
 )
+from sigbit.ir.states import STATES_MAX
 from sigbit_hw.arch.formats import Format
 from sigbit_hw.arch.host_schema import HostDocument, host_document
 from sigbit_hw.arch.preprocessing import Colours, ImagePreprocessing
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Schema version, incremented with every change of the document."""
 
 Arrays = Mapping[str, Ints]
@@ -220,6 +222,14 @@ class Output(_Schema):
     axes: Axes
 
 
+class StateSchema(_Schema):
+    """An input and an output that are one tensor in time, with the array of initial codes."""
+
+    input: str
+    output: str
+    initial: str
+
+
 class Preprocessing(_Schema):
     """Conversion of images to the input:
     :class:`~sigbit_hw.arch.preprocessing.ImagePreprocessing`."""
@@ -261,7 +271,7 @@ AnyNode = Annotated[
 class Document(_Schema):
     """The whole document."""
 
-    schema_version: Literal[5]
+    schema_version: Literal[6]
     name: str
     weight_format: AnyFormat
     act_format: AnyFormat
@@ -271,6 +281,7 @@ class Document(_Schema):
     host: HostDocument
     preprocessing: Preprocessing | None
     classes: tuple[str, ...]
+    states: Annotated[tuple[StateSchema, ...], Field(max_length=STATES_MAX)]
 
     def graph(self, arrays: Arrays, constants: Mapping[str, NDArray[Any]]) -> IntegerGraph:
         """Return the graph with these arrays and constants of the host; raise ``KeyError`` for a
@@ -287,6 +298,7 @@ class Document(_Schema):
             tuple(output.name for output in self.outputs),
             ImagePreprocessing(**dict(how)) if (how := self.preprocessing) else None,
             self.classes,
+            tuple(State(s.input, s.output, arrays[s.initial]) for s in self.states),
         )
 
 
@@ -304,6 +316,14 @@ def document_of(graph: IntegerGraph, keep: Keep) -> dict[str, Any]:
         "host": host_document(graph.host)[0],
         "preprocessing": graph.preprocessing and asdict(graph.preprocessing),
         "classes": list(graph.classes),
+        "states": [
+            {
+                "input": state.input,
+                "output": state.output,
+                "initial": keep(f"{state.input}.initial", state.initial),
+            }
+            for state in graph.states
+        ],
     }
 
 
