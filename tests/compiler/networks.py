@@ -23,6 +23,8 @@ class Evaluation:
     values: dict[str, np.ndarray]
     memory: dict[str, np.ndarray]
     layers: dict[str, np.ndarray] = field(default_factory=dict)
+    states: dict[str, np.ndarray] = field(default_factory=dict)
+    """Those before the run."""
 
 
 def evaluate(network: Network, graph: IntegerGraph, inputs: dict[str, np.ndarray]) -> Evaluation:
@@ -35,8 +37,13 @@ def evaluate(network: Network, graph: IntegerGraph, inputs: dict[str, np.ndarray
             memory[name] = tensor.fold.apply(x, -zero) if tensor.fold else x
         if tensor.kind == "constant":
             memory[name] = tensor.constant
+    states = {
+        name: inputs[tensor.tensor][tensor.image]
+        for name, tensor in network.memory.items()
+        if tensor.kind == "state"
+    }
     values = {name: np.full(v.shape, UNKNOWN) for name, v in network.values.items()}
-    state = Evaluation(network, values, memory)
+    state = Evaluation(network, values, memory, states=states)
     for node in graph.nodes:
         state.layers[node.name] = np.full((network.images, *node.type.shape), UNKNOWN)
     for index, op in enumerate(network.ops):
@@ -56,7 +63,8 @@ def _load(state: Evaluation, name: str) -> None:
     value = state.network.values[name]
     if value.load:
         rows = slice(value.load.first, value.load.first + value.shape[1])
-        state.values[name] = state.memory[value.load.memory][:, rows].copy()
+        held = state.states.get(value.load.memory, state.memory[value.load.memory])
+        state.values[name] = held[:, rows].copy()
         assert state.values[name].shape == value.shape
 
 
@@ -157,5 +165,9 @@ def check(network: Network, graph: IntegerGraph, config: ArchConfig, seed: int) 
             count += state.memory[name].size
             assert (state.memory[name] == golden[tensor.tensor][tensor.image].numpy()).all(), name
             stored.add((tensor.tensor, tensor.image))
-    assert stored == {(t, i) for t in graph.outputs for i in range(network.images)}
+        if tensor.kind == "state":
+            following = golden[dict(graph.kept)[tensor.tensor]][tensor.image].numpy()
+            count += following.size
+            assert (state.memory[name] == following).all(), name
+    assert stored == {(t, i) for _, t, _ in graph.returned for i in range(network.images)}
     return count

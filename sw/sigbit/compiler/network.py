@@ -29,11 +29,12 @@ Ints = NDArray[np.int64]
 @dataclass(frozen=True)
 class MemoryTensor:
     """A tensor in the DMA window, in the byte order of ``Port``: an input, an output, a spilled
-    value, or a constant, whose stored integers are ``constant``, for image number ``image``; or a
-    value as weight ``words``. ``shape`` is the folded shape if there is a ``fold``."""
+    value, or a constant, whose stored integers are ``constant``, for image number ``image``; a
+    value as weight ``words``; or a ``state``, which is loaded before it is stored. ``shape`` is the
+    folded shape if there is a ``fold``."""
 
     name: str
-    kind: Literal["input", "output", "spill", "constant", "words"]
+    kind: Literal["input", "output", "spill", "constant", "words", "state"]
     tensor: str
     image: int
     shape: tuple[int, int, int]
@@ -202,12 +203,24 @@ class Network:
     @cached_property
     def life(self) -> dict[str, tuple[int, int]]:
         """Indices of the first and last operation that use every value; values that are stored live
-        one operation longer, those that are loaded and never read begin at -1."""
+        one operation longer, and for a state until it is loaded as a whole; those that are loaded
+        and never read begin at -1."""
         life = {}
         for name, value in self.values.items():
             touched = [*self.writers[name], *(i for i, _ in self.uses[name])] or [-1]
-            life[name] = min(touched), max(touched) + (value.store is not None)
+            late = self.loaded.get(value.store.memory, -1) if value.store else -1
+            life[name] = min(touched), max(*touched, late) + (value.store is not None)
         return life
+
+    @cached_property
+    def loaded(self) -> dict[str, int]:
+        """Index of the operation by which the last part of every state is loaded."""
+        found: dict[str, int] = {}
+        for name, value in self.values.items():
+            if value.load and self.memory[value.load.memory].kind == "state":
+                first = min((i for i, _ in self.uses[name]), default=-1)
+                found[value.load.memory] = max(first, found.get(value.load.memory, -1))
+        return found
 
 
 def verify_network(network: Network) -> None:

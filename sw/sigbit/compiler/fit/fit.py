@@ -85,7 +85,7 @@ def verify_fitted(network: Network, config: ArchConfig) -> None:
             whole = [first for first, _, _ in pieces] == [0, *ends[:-1]]
             require(whole and ends[-1:] == [tensor.shape[1]], f"{tensor.name} is not stored once")
     for name, value in network.values.items():
-        if value.load and network.memory[value.load.memory].kind not in ("input", "constant"):
+        if value.load and network.memory[value.load.memory].kind in ("spill", "words"):
             first, end = value.load.first, value.load.first + value.shape[1]
             stores = [
                 late

@@ -64,7 +64,7 @@ def _copied(
 
 def verify_separated(network: Network) -> None:
     """Check that every reader of a value finds the phases and the halo it needs, and that values in
-    memory have their phases, outputs a single one."""
+    memory have their phases, outputs and states a single one."""
     for name, value in network.values.items():
         for index, operand in network.uses[name]:
             phases, halo = _need(network.ops[index], operand)
@@ -76,7 +76,8 @@ def verify_separated(network: Network) -> None:
                 found = network.memory[rows.memory].phases
                 require(found == value.phases, f"{name} has {value.phases} phases, not {found}")
     for tensor in network.memory.values():
-        require(tensor.kind != "output" or tensor.phases == 1, f"{tensor.name} has phases")
+        plain = tensor.kind not in ("output", "state") or tensor.phases == 1
+        require(plain, f"{tensor.name} has phases")
 
 
 def _need(op: Op, operand: Operand) -> tuple[int | None, int | None]:
@@ -93,7 +94,8 @@ def _needs(network: Network, name: str) -> list[Need]:
     if network.values[name].weights:
         return [(1, 0)]
     asked = [_need(network.ops[i], operand) for i, operand in network.uses[name]]
-    if network.values[name].store:
+    value = network.values[name]
+    if value.store or (value.load and network.memory[value.load.memory].kind == "state"):
         asked.append((1, None))
     phases = sorted({p for p, _ in asked if p is not None}) or [1]
     needs: list[Need] = []

@@ -12,9 +12,15 @@ def choose_folds(graph: IntegerGraph, config: ArchConfig) -> dict[str, Fold]:
     """Fold that saves most steps per pixel, by input; of equal ones the one with the smaller
     tensor. Inputs that gain nothing, or have several readers, are omitted."""
     folds = {}
+    states = {state.input for state in graph.states}
     for node in graph.inputs:
         readers = [n for n in graph.nodes if node.name in tensors_of(n)]
-        if node.name in graph.outputs or len(readers) != 1 or not isinstance(readers[0], Conv):
+        if (
+            node.name in graph.outputs
+            or node.name in states
+            or len(readers) != 1
+            or not isinstance(readers[0], Conv)
+        ):
             continue
         sources = [s for s in readers[0].sources if s.tensor == node.name]
         if len(sources) == 1 and sources[0].groups == 1 and sources[0].upsampling == (1, 1):

@@ -75,6 +75,8 @@ class _Legalizer:
 
     def __init__(self, graph: IntegerGraph, config: ArchConfig, images: int) -> None:
         self.graph, self.config, self.images = graph, config, images
+        self.returned = {tensor for _, tensor, _ in graph.returned}
+        self.states = {state for state, _ in graph.kept}
         self.folds = choose_folds(graph, config)
         self.joins = join(graph, config)
         self.first = first_shared(graph, config, images) if images > 1 else 0
@@ -167,14 +169,20 @@ class _Legalizer:
             if node.name in self.joins.selected:
                 self._select(node, images)
         for image in images:
-            if node.name in self.graph.outputs:
+            if node.name in self.returned:
                 self._output(node, image)
+            for state, tensor in self.graph.kept:
+                if tensor == node.name:
+                    self._state(node, state, image)
             if node.type.weights:
                 self._words(node, image)
 
     def _input(self, node: Input, image: int) -> None:
         name = self._name(node.name, image)
         value = self.kinds[node.name]
+        if node.name in self.states:
+            self.values[name] = replace(value, name=name, load=self._home(node.name, image))
+            return
         self.memory[name] = MemoryTensor(
             name,
             "input",
@@ -212,18 +220,36 @@ class _Legalizer:
         self.values[name] = replace(value, store=Rows(memory))
 
     def _output(self, node: Node, image: int) -> None:
-        """Store a tensor, from a value of its own if its value holds other data as well."""
-        suffix = f"@{image}" if self.images > 1 else ""
-        memory = f"output {node.name}{suffix}"
+        """Store an output."""
+        memory = f"output {node.name}{self._suffix(image)}"
         kind = node.type
         self.memory[memory] = MemoryTensor(
             memory, "output", node.name, image, kind.shape, kind.planes
         )
+        self._store(node, image, Rows(memory), f"{node.name}>")
+
+    def _state(self, node: Node, state: str, image: int) -> None:
+        """Store the next run's state."""
+        self._store(node, image, self._home(state, image), f"{state}>")
+
+    def _home(self, state: str, image: int) -> Rows:
+        """Place of a state in the DMA window."""
+        memory, kind = f"state {state}{self._suffix(image)}", self.graph[state].type
+        self.memory[memory] = MemoryTensor(memory, "state", state, image, kind.shape, kind.planes)
+        return Rows(memory)
+
+    def _suffix(self, image: int) -> str:
+        return f"@{image}" if self.images > 1 else ""
+
+    def _store(self, node: Node, image: int, rows: Rows, copy: str) -> None:
+        """Store a tensor, from a value of its own, ``copy``, if its value holds other data as well
+        or is stored already."""
+        kind = node.type
         base, _ = self.joins.place(node.name)
         name = self._name(base, image)
         value = self.values[name]
         if value.shape != kind.shape or value.load or value.store:
-            name = f"{node.name}>{suffix}"
+            name = f"{copy}{self._suffix(image)}"
             self.values[name] = replace(
                 self.kinds[base], name=name, tensor=node.name, shape=kind.shape, store=None
             )
@@ -231,7 +257,7 @@ class _Legalizer:
             self.ops.append(
                 Op(f"copy {name}", "copy", operand, name, self._region(node), kind.shape[0])
             )
-        self.values[name] = replace(self.values[name], store=Rows(memory))
+        self.values[name] = replace(self.values[name], store=rows)
 
     def _conv(self, node: Conv, images: range) -> None:
         """One operation for every phase of the output."""

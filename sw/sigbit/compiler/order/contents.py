@@ -40,6 +40,7 @@ class Contents:
             for name, base in placed.bases.items()
         }
         self._stored: set[str] = set()
+        self._states = {t.name for t in network.memory.values() if t.kind == "state"}
         self._words = np.full(config.weight_words, NOBODY, np.int32)
         self._owner = np.full(config.act_slots, NOBODY, np.int32)
         self._meant = np.full(config.act_slots, NOBODY, np.int32)
@@ -62,9 +63,12 @@ class Contents:
 
     def _follow_words(self, access: Access, step: Step) -> None:
         """Check that weight words are loaded once they are stored, and used by the operation that
-        multiplies by their value, or are constants."""
+        multiplies by their value, or are constants; and that states are loaded before."""
         if access.thread == Thread.STORE:
             self._stored.add(step.region)
+        if access.thread == Thread.LOAD and step.region in self._states:
+            late = step.region in self._stored
+            require(not late, f"instruction {access.index} loads the next run's {step.region}")
         if Memory.WEIGHTS in access.writes:
             owner = self._values_of.get(step.region)
             stored = owner is None or step.region in self._stored

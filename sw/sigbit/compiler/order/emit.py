@@ -50,13 +50,13 @@ def emit(
         window.place(replace(step.instr, tag=tags[step.instr.tag]), step.region)
         for step in scheduled.steps
     ]
-    inputs, outputs = (
+    inputs, outputs, states = (
         tuple(
             _port(tensor, graph, window)
             for tensor in network.memory.values()
             if tensor.kind == kind and tensor.image == 0
         )
-        for kind in ("input", "output")
+        for kind in ("input", "output", "state")
     )
     return Program(
         name=name,
@@ -74,9 +74,11 @@ def emit(
         images=network.images,
         host=graph.host,
         vectors=dict(vectors),
-        results=tuple(map(ModelOutput, graph.output_names, graph.outputs, graph.output_axes)),
+        results=tuple(ModelOutput(*output) for output in graph.returned),
         preprocessing=graph.preprocessing,
         classes=tuple(map(_printable, graph.classes)),
+        states=states,
+        initial={state.input: state.initial for state in graph.states},
     )
 
 
@@ -161,9 +163,9 @@ def _info(index: int, tile: Tile, scheduled: Scheduled) -> ExecInfo | None:
 
 
 def verify_program(program: Program, scheduled: Scheduled) -> None:
-    """Check that regions of the window do not overlap; that loads stay in constants, inputs and
-    spills, stores in spills and outputs, which are written completely; and that every element of
-    every layer of every image is listed exactly once."""
+    """Check that regions of the window do not overlap; that loads stay in constants, inputs, states
+    and spills, stores in states, spills and outputs, which are written completely; and that every
+    element of every layer of every image is listed exactly once."""
     _verify_regions(program, scheduled)
     _verify_moves(program, scheduled)
     _verify_execs(program)
@@ -177,18 +179,25 @@ def _verify_regions(program: Program, scheduled: Scheduled) -> None:
             (program.image_offset, program.image_offset + program.image.size),
             *(span for port in program.inputs for span in [_span(port, program)]),
             *(span for port in program.outputs for span in [_span(port, program)]),
+            *(span for port in program.states for span in [_span(port, program)]),
         ]
     )
     for (_, end), (start, _) in itertools.pairwise(regions):
         require(end <= start, f"regions of the DMA window overlap at byte {start}")
     require(regions[-1][1] <= program.memory_bytes, "a region ends outside the DMA window")
     low, high = program.write_window
-    for port in program.outputs:
+    for port in (*program.outputs, *program.states):
         start, end = _span(port, program)
         require(low <= start and end <= high, f"{port.name} lies outside the write window")
-    kinds = [t.kind for t in scheduled.placed.network.memory.values() if not t.image]
-    count = kinds.count("input"), kinds.count("output")
-    require((len(program.inputs), len(program.outputs)) == count, "ports were lost")
+    tensors = scheduled.placed.network.memory.values()
+    kinds: list[str] = [t.kind for t in tensors if not t.image]
+    for kind, ports in _ports(program).items():
+        require(len(ports) == kinds.count(kind), "ports were lost")
+
+
+def _ports(program: Program) -> dict[str, tuple[Port, ...]]:
+    """Ports by the kind of their tensors."""
+    return {"input": program.inputs, "output": program.outputs, "state": program.states}
 
 
 def _span(port: Port, program: Program) -> tuple[int, int]:
@@ -201,12 +210,12 @@ def _verify_moves(program: Program, scheduled: Scheduled) -> None:
     homes = {CONSTANTS: (program.image_offset, program.image.size)}
     for tensor in in_order(network):
         homes[tensor.name] = window.offsets[tensor.name], tensor_bytes(tensor, config)
-    for port in (*program.inputs, *program.outputs):
-        images = [t for t in network.memory.values() if t.tensor == port.name]
-        for tensor in images:
-            if tensor.kind == ("input" if port in program.inputs else "output"):
-                right = homes[tensor.name][0] == port.offset + tensor.image * port.bytes(config)
-                require(right, f"{port.name}: image {tensor.image} is not where the host looks")
+    for kind, ports in _ports(program).items():
+        for port in ports:
+            for tensor in network.memory.values():
+                if (tensor.kind, tensor.tensor) == (kind, port.name):
+                    right = homes[tensor.name][0] == port.offset + tensor.image * port.bytes(config)
+                    require(right, f"{port.name}: image {tensor.image} is not where the host looks")
     stored = np.zeros(program.memory_bytes // config.bus_bytes, bool)
     for index, (instr, step) in enumerate(zip(program.listing, scheduled.steps, strict=False)):
         if isinstance(instr, Load | Store):
@@ -216,9 +225,9 @@ def _verify_moves(program: Program, scheduled: Scheduled) -> None:
             require(inside, f"instruction {index} moves bytes outside its region")
             if isinstance(instr, Store):
                 stored[instr.address // config.bus_bytes : end // config.bus_bytes] = True
-    for port in program.outputs:
+    for port in (*program.outputs, *program.states):
         start, end = (byte // config.bus_bytes for byte in _span(port, program))
-        require(bool(stored[start:end].all()), f"output {port.name} is not stored whole")
+        require(bool(stored[start:end].all()), f"{port.name} is not stored whole")
 
 
 def _verify_execs(program: Program) -> None:

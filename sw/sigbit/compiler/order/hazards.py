@@ -77,6 +77,10 @@ class _Race:
         self.written = {m: _clocks(WRITERS[m], size) for m, size in sizes.items()}
         self.read = {m: _clocks(READERS[m], size) for m, size in sizes.items()}
         self.known = {m: np.zeros(size, bool) for m, size in sizes.items()}
+        for port in program.states:  # STORE may write them: :func:`_verify_window`
+            first = port.offset // self.config.bus_bytes - self.low
+            beats = port.bytes(self.config) * program.images // self.config.bus_bytes
+            self.known[Memory.WINDOW][first : first + beats] = True
 
     def verify(self, follow: Callable[[Access], None] | None) -> None:
         """Walk the program once."""
@@ -192,14 +196,17 @@ class _Race:
 
 
 def _verify_window(program: Program) -> None:
-    """Check that STORE writes only inside the write window, which contains neither program nor
-    constants nor inputs."""
+    """Check that STORE writes only inside the write window, which contains all states, but neither
+    program nor constants nor inputs."""
     low, high = program.write_window
     for index, instr in enumerate(program.listing):
         if isinstance(instr, Store):
             end = instr.address + instr.beats * program.config.bus_bytes
             inside = low <= instr.address and end <= high
             require(inside, f"instruction {index} stores outside the write window")
+    for port in program.states:
+        end = port.offset + port.bytes(program.config) * program.images
+        require(low <= port.offset and end <= high, f"STORE may not write state {port.name}")
     fixed = [
         (program.program_offset, program.instructions.size),
         (program.image_offset, program.image.size),

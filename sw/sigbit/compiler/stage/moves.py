@@ -105,11 +105,17 @@ class _Moves:
             if value.store:
                 writers = [self._last[i] for i in self._network.writers[name]]
                 after = max(writers, default=self._first_use(name))
+                after = max(after, self._loaded(value.store))
                 start, beats, block = self._words(name) if value.weights else self._whole(name)
                 address = self._address(value.store)
                 store = isa.Store(address=address, beats=beats, src=start, **block)
                 stores.append((name, Store(store, after, value.store.memory, name)))
         return stores
+
+    def _loaded(self, rows: Rows) -> int:
+        """The tile that needs the last part of a state, before which nothing of it is stored."""
+        op = self._network.loaded.get(rows.memory, -1)
+        return -1 if op < 0 else self._first[op]
 
     def _first_use(self, name: str) -> int:
         """The first tile that reads a value; values without readers are needed from the start."""
@@ -135,7 +141,7 @@ class _Moves:
     def _rows_stored(self, rows: Rows, height: int, stores: list[tuple[str, Store]]) -> int:
         """Number of stores that must be completed before ``rows`` can be loaded."""
         needed = 0
-        if self._network.memory[rows.memory].kind not in ("input", "constant"):
+        if self._network.memory[rows.memory].kind in ("spill", "words"):
             for index, (name, _) in enumerate(stores):
                 value = self._network.values[name]
                 if value.store and value.store.memory == rows.memory:

@@ -1,7 +1,7 @@
 """The memory map of the DMA window.
 
-Regions in order: program, constants, inputs, spilled values, weight words, outputs. The images of
-an input or an output follow each other; STORE may write from the first spilled value on.
+Regions in order: program, constants, inputs, states, spilled values, weight words, outputs. The
+images of an input, an output or a state follow each other; STORE may write from the first state on.
 """
 
 from dataclasses import dataclass, replace
@@ -58,7 +58,7 @@ def window_map(
 def in_order(network: Network) -> list[MemoryTensor]:
     """Tensors in the DMA window, in order of their addresses; constants are in a region of their
     own."""
-    kinds = ("input", "spill", "words", "output")
+    kinds = ("input", "state", "spill", "words", "output")
     ports: dict[tuple[int, str], list[MemoryTensor]] = {}
     for tensor in network.memory.values():
         if tensor.kind != "constant":
