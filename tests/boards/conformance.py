@@ -5,7 +5,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+import torch
 
+from sigbit.compiler import compile_graph
+from sigbit.compiler.random_states import random_stateful
+from sigbit.ir.streaming import stream
 from sigbit.runtime import Device, DeviceError, RunCancelled, RunTimeout, Session
 from sigbit_hw.arch import isa, regs
 from sigbit_hw.arch.config import PRESETS
@@ -55,8 +59,57 @@ def broken(program: Program) -> Program:
     return replace(program, instructions=code)
 
 
+class Stream:
+    """A Program with states, inputs of some steps, and the integer model's outputs."""
+
+    STEPS = 6
+
+    def __init__(self, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        graph = random_stateful(rng, NANO)
+        self.program = compile_graph(graph, NANO)
+        self.inputs = {
+            port.name: rng.integers(port.low, port.high + 1, (self.STEPS, *port.shape))
+            for port in self.program.inputs
+        }
+        self._graph = graph
+        self._values = self.golden(0, self.STEPS)
+
+    def golden(self, first: int, end: int, *initial: str) -> dict[str, np.ndarray]:
+        """All tensors in steps [first, end) with the states of the steps before, but those with
+        names ``initial``, or all of them at step 0, as in the beginning."""
+        graph = self._graph
+        if first:
+            kept = {
+                name: self._values[tensor][first - 1]
+                for name, tensor in graph.kept
+                if name not in initial
+            }
+            states = (replace(s, initial=kept.get(s.input, s.initial)) for s in graph.states)
+            graph = replace(graph, states=tuple(states))
+        given = {n: torch.from_numpy(x[first:end]) for n, x in self.inputs.items()}
+        return {name: value.numpy() for name, value in stream(graph, given).items()}
+
+    def right(self, device: Device, first: int, end: int, wanted: dict | None = None) -> None:
+        """Run steps [first, end), and compare all codes with those ``wanted``, those of one stream
+        if there are none."""
+        given = {name: x[first:end] for name, x in self.inputs.items()}
+        found = device.run(self.program, given).outputs
+        assert set(found) == {port.name for port in self.program.outputs}
+        for name, values in found.items():
+            golden = self._values[name][first:end] if wanted is None else wanted[name]
+            np.testing.assert_array_equal(values, golden, name)
+
+    def again(self, device: Device) -> None:
+        """See that the states are initial."""
+        self.right(device, 2, 4, self.golden(2, 4, *(port.name for port in self.program.states)))
+
+
+STREAMS = [Stream(5), Stream(8)]
+
 BROKEN = broken(JOBS[0].program)
 PROGRAMS = [*(job.program for job in JOBS), BROKEN]
+STATEFUL = [each.program for each in STREAMS]
 
 
 class Conformance:
@@ -143,3 +196,50 @@ class Conformance:
         second.right(device)
         device.scrub()
         first.right(device)
+
+    def test_states_stay_from_run_to_run(self, device: Device) -> None:
+        """Whatever runs in between."""
+        a, b = STREAMS
+        for each in STREAMS:
+            device.reset_state(each.program)
+        a.right(device, 0, 2)
+        b.right(device, 0, 1)
+        JOBS[0].right(device)
+        a.right(device, 2, 3)
+        b.right(device, 1, 4)
+        a.right(device, 3, 6)
+        b.right(device, 4, 6)
+
+    def test_states_are_reset(self, device: Device) -> None:
+        (a, b) = STREAMS
+        first = a.program.states[0].name
+        for each in STREAMS:
+            device.reset_state(each.program)
+            each.right(device, 0, 2)
+        device.reset_state(a.program, [first])
+        a.right(device, 2, 4, a.golden(2, 4, first))
+        device.reset_state(a.program)
+        a.again(device)
+        b.right(device, 2, 3)
+        with pytest.raises(ProgramError, match=r"has no states \['zz'\]; it has \['"):
+            device.reset_state(b.program, ["zz"])
+        b.right(device, 3, 6)
+
+    def test_states_are_initial_after_an_exception(self, device: Device) -> None:
+        (a, b) = STREAMS
+        for each in STREAMS:
+            device.reset_state(each.program)
+            each.right(device, 0, 2)
+
+        def check() -> None:
+            raise RunCancelled("at once")
+
+        with pytest.raises(RunCancelled):
+            device.run(a.program, a.inputs, check=check)
+        a.again(device)
+        b.right(device, 2, 4)
+        device.reset()
+        a.again(device)
+        device.scrub()
+        a.again(device)
+        b.again(device)

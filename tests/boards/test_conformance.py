@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from boards.conformance import JOBS, NANO, PROGRAMS, Conformance
+from boards.conformance import JOBS, NANO, PROGRAMS, STATEFUL, STREAMS, Conformance
 from boards.fake_accelerator import FakeAccelerator
 from boards.fake_board import FakeLine, one_of
 from boards.pins import Pins, Setting
@@ -51,7 +51,7 @@ class Fake:
     """A board of Python, as often as it is connected."""
 
     def __init__(self, errors: int = 0, memory_bytes: int = MEMORY_BYTES) -> None:
-        programs = [*PROGRAMS, scrub_program(NANO)]
+        programs = [*PROGRAMS, *STATEFUL, scrub_program(NANO)]
         self.board = FakeAccelerator(NANO, programs, memory_bytes)
         self.lines: list[FakeLine] = []
         self.there = True
@@ -100,6 +100,34 @@ class TestFakeBoard(Conformance):
         for job in JOBS * 2:
             job.right(fake.device)
         assert fake.bytes_out > 4 * min(p.memory_bytes for p in PROGRAMS)
+
+    def test_states_outlast_eviction(self) -> None:
+        """From memory for one of two Programs."""
+        fake = Fake(memory_bytes=max(p.memory_bytes for p in STATEFUL))
+        for step in range(6):
+            for each in STREAMS:
+                each.right(fake.device, step, step + 1)
+        assert fake.bytes_out > 10 * min(p.memory_bytes for p in STATEFUL)
+
+    def test_states_that_are_lost(self, fake: Fake) -> None:
+        """With the board's memory: an exception says so, once for each Program."""
+        (a, b) = STREAMS
+        a.right(fake.device, 0, 2)
+        b.right(fake.device, 0, 2)
+        fake.board.restart()
+        fake.board.memory[:] = bytes(len(fake.board.memory))
+        with pytest.raises(BoardError):
+            a.right(fake.device, 2, 3)
+        a.again(fake.device)
+        with pytest.raises(BoardError, match="the states of net are lost"):
+            b.right(fake.device, 2, 3)
+        b.again(fake.device)
+        fake.board.restart()
+        JOBS[0].right(fake.device)
+        with pytest.raises(BoardError, match="the states of net are lost"):
+            a.right(fake.device, 4, 5)
+        fake.device.reset_state(b.program)
+        b.again(fake.device)
 
     def test_a_program_larger_than_memory(self, fake: Fake) -> None:
         large = replace(JOBS[0].program, memory_bytes=MEMORY_BYTES + 64)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from boards.conformance import JOBS, NANO, PROGRAMS, Conformance
+from boards.conformance import JOBS, NANO, PROGRAMS, STATEFUL, Conformance
 from boards.fake_kernel import MEMORY_BYTES, NAME, FakeKernel
 from boards.fake_registers import ADDRESS, COUNTS, InterpAccelerator, RtlAccelerator
 from sigbit.runtime import BoardError, Device, DeviceError
@@ -20,7 +20,7 @@ from sigbit_hw.arch.scrub import scrub_program
 from sigbit_sim.interp.device import Interp
 from sigbit_sim.random_programs.program import random_inputs, random_program
 
-KNOWN = [*PROGRAMS, scrub_program(NANO)]
+KNOWN = [*PROGRAMS, *STATEFUL, scrub_program(NANO)]
 
 
 @pytest.fixture

@@ -1,13 +1,22 @@
-"""A board as a device: Programs stay in its memory, only inputs and outputs are transferred."""
+"""A board as a device: Programs stay in its memory with their states, only inputs and outputs are
+transferred."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sigbit.runtime import BoardError, Check, DeviceError, RunResult, check_stored, unlimited
+from sigbit.runtime import (
+    BoardError,
+    Check,
+    DeviceError,
+    KeptStates,
+    RunResult,
+    check_stored,
+    unlimited,
+)
 from sigbit.runtime.device import Inputs, packed_inputs, port_parts, unpack_outputs
 from sigbit_boards.host import registers
 from sigbit_boards.host.residents import Place, Residents
@@ -57,6 +66,12 @@ class BoardDevice:
         self._residents = Residents(0)
         self._ready: tuple[str, Place] | None = None
         """Digest and location of the Program that the registers describe."""
+        self._states = KeptStates()
+        """States of Programs that had to leave the memory."""
+        self._moved: set[str] = set()
+        """Digests of the Programs whose states are not the initial ones."""
+        self._lost: set[str] = set()
+        """Digests of those whose states are lost."""
 
     def run(
         self,
@@ -78,19 +93,22 @@ class BoardDevice:
         results: list[tuple[dict[str, Ints], dict[str, int]]] = []
         runs = len(next(iter(stored.values()))) // program.images
         known = self._transport is not None
+        self._refuse_lost(program)
         while len(results) < runs:
+            kept = program.digest in self._moved
             try:
-                with self._recovering():
+                with self._recovering(program):
                     results.append(self._run_once(program, stored, len(results), check))
             except BoardError:
-                if not known:
+                if not known or kept:
                     raise
                 known = False  # restarted, or reconnected, since its last use
                 continue
             known = False
-            for image in range((len(results) - 1) * program.images, len(results) * program.images):
-                if on_image:
-                    on_image(image)
+            with self._recovering(program):
+                for image in range(program.images):
+                    if on_image:
+                        on_image((len(results) - 1) * program.images + image)
         counters = [found for _, found in results]
         return RunResult(
             outputs={
@@ -101,14 +119,46 @@ class BoardDevice:
             counters=counters,
         )
 
+    def reset_state(self, program: Program, names: Collection[str] = ()) -> None:
+        """Return to initial states; see :class:`sigbit.runtime.Device`."""
+        self._states.reset(program, names)
+        place = self._residents.find(program)
+        if place is not None and program.digest in self._moved and self._transport is not None:
+            steps: list[Step] = [
+                WriteMemory(place.base + part.start, data.tobytes())
+                for name, part, data in program.initial_states()
+                if not names or name in names
+            ]
+            with self._recovering(program):
+                self._transport.carry_out(steps, unlimited)
+        if not names:
+            self._moved.discard(program.digest)
+            self._lost.discard(program.digest)
+
+    def _refuse_lost(self, program: Program) -> None:
+        """Raise once if the states of ``program`` are lost."""
+        if program.digest in self._lost:
+            self._lost.discard(program.digest)
+            raise BoardError(
+                f"{self.name}: the board was restarted or disconnected, and the states of "
+                f"{program.name} are lost: the next run begins with the initial ones"
+            )
+
+    def _forget_states(self) -> None:
+        """Return to the initial states of all Programs."""
+        self._states.clear()
+        self._moved.clear()
+        self._lost.clear()
+
     def scrub(self) -> None:
         """Clear the accelerator: :func:`~sigbit_hw.arch.scrub.scrub_program`, soft reset, registers
         as after a reset. The former content of the board's memory is overwritten before it can be
-        read."""
+        read, and all states are forgotten."""
         program = scrub_program(self.config)
         with self._recovering():
             transport = self._open(unlimited)
             self._residents.clear()
+            self._forget_states()
             self._start(transport, program, [], [], unlimited)
             self._residents.clear()
             self._soft_reset(transport)
@@ -119,12 +169,16 @@ class BoardDevice:
         with self._recovering():
             transport = self._open(unlimited)
             self._residents.clear()
+            self._forget_states()
             self._soft_reset(transport)
 
     def close(self) -> None:
-        """Close the board."""
+        """Close the board; the states in its memory are lost."""
         transport, self._transport, self._ready = self._transport, None, None
+        lost = self._moved & self._residents.digests
         self._residents = Residents(0)
+        self._lost |= lost
+        self._moved -= lost
         if transport is not None:
             transport.close()
 
@@ -157,14 +211,19 @@ class BoardDevice:
                 )
 
     @contextmanager
-    def _recovering(self) -> Iterator[None]:
-        """Leave the accelerator stopped on any exception, and the board closed if it is gone."""
+    def _recovering(self, program: Program | None = None) -> Iterator[None]:
+        """Leave the accelerator stopped on any exception, the states of ``program`` initial, and
+        the board closed if it is gone."""
         try:
             yield
-        except BoardError:
-            self.close()
-            raise
-        except BaseException:
+        except BaseException as error:
+            if program is not None and program.states:
+                self._residents.forget(program)
+                self._states.reset(program)
+                self._moved.discard(program.digest)
+            if isinstance(error, BoardError):
+                self.close()
+                raise
             self._ready = None
             try:
                 if self._transport is not None:
@@ -198,11 +257,23 @@ class BoardDevice:
     ) -> tuple[list[bytes], dict[str, int]]:
         """Run a Program on inputs at their offsets; return its outputs and counters."""
 
-        def write(place: Place) -> None:
-            step = WriteMemory(place.base, program.memory().tobytes())
-            transport.carry_out([step], check)
+        def write(program: Program, place: Place) -> None:
+            memory = program.memory()
+            self._states.put(program, memory)
+            transport.carry_out([WriteMemory(place.base, memory.tobytes())], check)
+            self._states.reset(program)
 
-        place = self._residents.place(program, write)
+        def leave(program: Program, place: Place) -> None:
+            memory = np.zeros(program.memory_bytes, np.uint8)
+            parts = [part for part, _ in self._states.of(program)]
+            reads = [ReadMemory(place.base + p.start, p.stop - p.start) for p in parts]
+            for part, found in zip(parts, transport.carry_out(reads, check), strict=True):
+                memory[part] = np.frombuffer(found, np.uint8)
+            self._states.keep(program, memory)
+
+        place = self._residents.place(program, write, leave)
+        if program.states:
+            self._moved.add(program.digest)
         steps: list[Step] = [
             WriteMemory(place.base + offset, data.tobytes()) for offset, data in inputs
         ]

@@ -4,7 +4,7 @@ Instructions run one after another in program order; runs of ``Program.images`` 
 another, each starting with blank memories. Arithmetic and addresses come from ``sigbit_hw.arch``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sigbit.runtime import (
     Check,
     DeviceError,
+    KeptStates,
     LayerCollector,
     RunResult,
     check_stored,
@@ -71,6 +72,7 @@ class Interp:
         self.config = config
         self._strict = strict
         self._on_exec = on_exec
+        self._states = KeptStates()
 
     def run(
         self,
@@ -93,8 +95,10 @@ class Interp:
         collected: dict[str, list[Ints]] = {}
         for run in range(len(next(iter(stored.values()))) // program.images):
             memory = window_of(program, stored, run)
+            self._states.put(program, memory)
             if collector:
                 collector.clear()
+            self._states.reset(program)  # until this run is completed
             _Machine(program, memory, self._strict, self._hooks(collector)).run(check)
             for name, value in unpack_outputs(program, memory).items():
                 outputs[name].append(value)
@@ -103,16 +107,23 @@ class Interp:
             for image in range(run * program.images, (run + 1) * program.images):
                 if on_image:
                     on_image(image)
+            self._states.keep(program, memory)
         return RunResult(
             outputs={name: np.concatenate(v) for name, v in outputs.items()},
             layers={name: np.concatenate(v) for name, v in collected.items()},
         )
 
+    def reset_state(self, program: Program, names: Collection[str] = ()) -> None:
+        """Return to initial states; see :class:`sigbit.runtime.Device`."""
+        self._states.reset(program, names)
+
     def scrub(self) -> None:
-        """Do nothing: every run starts with blank memories."""
+        """Forget all states: everything else is blank when a run starts."""
+        self._states.clear()
 
     def reset(self) -> None:
-        """Do nothing: nothing runs between two calls."""
+        """Forget all states: nothing runs between two calls."""
+        self._states.clear()
 
     def _hooks(self, collector: LayerCollector | None) -> ExecHook:
         def hook(index: int, slots: Ints, codes: Codes) -> None:

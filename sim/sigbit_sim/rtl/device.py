@@ -6,7 +6,7 @@ come from the trace ports.
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sigbit.runtime import (
     Check,
     DeviceError,
+    KeptStates,
     LayerCollector,
     RunResult,
     check_stored,
@@ -137,6 +138,7 @@ class RtlDevice:
         self._initial = seed % ((1 << 31) - 1) + 1 if purpose is Purpose.UNKNOWN else 0
         self._model: Model | None = None
         self._stopped = False
+        self._states = KeptStates()
 
     @property
     def model(self) -> Model:
@@ -183,8 +185,11 @@ class RtlDevice:
                 self._set_up(program)
             for run in range(len(results.counters), runs):
                 if not found:
-                    self._start(window_of(program, stored, run), parts, log=run == 0)
+                    window = window_of(program, stored, run)
+                    self._states.put(program, window)
+                    self._start(window, parts, log=run == 0)
                     spent = 0
+                self._states.reset(program)  # until this run is completed
                 found = None
                 self._finish(program, run, spent, meter, checkpoint, results, check)
                 if run == 0:
@@ -201,6 +206,7 @@ class RtlDevice:
                 for image in range(run * program.images, (run + 1) * program.images):
                     if on_image:
                         on_image(image)
+                self._states.keep(program, memory)
             if checkpoint:
                 checkpoint.delete()
         self.feeds = results.feeds
@@ -212,9 +218,14 @@ class RtlDevice:
             timeline=results.timeline,
         )
 
+    def reset_state(self, program: Program, names: Collection[str] = ()) -> None:
+        """Return to initial states; see :class:`sigbit.runtime.Device`."""
+        self._states.reset(program, names)
+
     def scrub(self) -> None:
         """Clear the accelerator: :func:`~sigbit_hw.arch.scrub.scrub_program`, soft reset, registers
-        as after a reset."""
+        as after a reset; forget all states."""
+        self._states.clear()
         program = scrub_program(self.config)
         with self._recovering():
             self._renew()
@@ -227,7 +238,9 @@ class RtlDevice:
                 self.model.write(OFFSET[name], value)
 
     def reset(self) -> None:
-        """Stop the current run: a new model, out of reset, replaces the old one."""
+        """Stop the current run: a new model, out of reset, replaces the old one; forget all
+        states."""
+        self._states.clear()
         self._model = None
         self._stopped = False
 
@@ -292,7 +305,7 @@ class RtlDevice:
             text
             for name, x in sorted(stored.items())
             for text in (name, repr(x.shape), x.tobytes().hex())
-        ]
+        ] + [state.tobytes().hex() for _, state in self._states.of(program)]
         key = key_of(
             program.digest,
             self._library.parent.name,

@@ -16,6 +16,7 @@ from sigbit.runtime.layers import LayerCollector
 from sigbit.runtime.limits import Check, RunCancelled, RunTimeout, unlimited
 from sigbit.runtime.loading import load_program, verified
 from sigbit.runtime.session import Session, SessionResult, stored_inputs
+from sigbit.runtime.states import KeptStates
 
 __all__ = [
     "BoardError",
@@ -23,6 +24,7 @@ __all__ = [
     "Device",
     "DeviceError",
     "Event",
+    "KeptStates",
     "LayerCollector",
     "Mismatch",
     "RunCancelled",

@@ -1,6 +1,6 @@
 """The Device protocol, common to interpreter, simulators and boards."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -110,12 +110,21 @@ class Device(Protocol):
         available, :class:`DeviceError` when the accelerator stops with an error.
         """
 
+    def reset_state(self, program: Program, names: Collection[str] = ()) -> None:
+        """Return to the initial states of ``program``: of all, or of those with ``names``.
+
+        Between two runs of a Program its states stay as the first one left them, whatever else
+        runs in between. They are initial before its first run, and after a run that began and ended
+        with an exception, :meth:`scrub` and :meth:`reset`. Raises :class:`ProgramError` for unknown
+        names.
+        """
+
     def scrub(self) -> None:
-        """Clear all memories on chip and all registers, so that later runs cannot read data of
-        earlier ones."""
+        """Clear all memories on chip, all registers and all states, so that later runs cannot read
+        data of earlier ones."""
 
     def reset(self) -> None:
-        """Stop any run and return to the initial state."""
+        """Stop any run and return to the initial state; all Programs' states become initial."""
 
 
 def check_stored(program: Program, inputs: Inputs) -> dict[str, Ints]:
@@ -172,8 +181,8 @@ def _checked(port: Port, array: Ints) -> Ints:
 
 
 def window_of(program: Program, stored: Mapping[str, Ints], run: int) -> NDArray[np.uint8]:
-    """Return the DMA window before run number ``run``: program, constants and the inputs of
-    :func:`packed_inputs`, the rest 0."""
+    """Return the DMA window before run number ``run``: program, constants, initial states and the
+    inputs of :func:`packed_inputs`, the rest 0."""
     memory = program.memory()
     for part, data in packed_inputs(program, stored, run):
         memory[part] = data

@@ -67,6 +67,12 @@ class Session:
 
     ``owner`` names the owner of the Program and its data. A device that ran for another owner
     before is scrubbed, so that this owner's Program cannot read the other owner's data.
+
+    The samples of a Program with states are steps in time: every run continues where the last one
+    ended, within a call and from call to call. A Program of several images keeps as many streams
+    apart: its samples are those of the first step of all streams, then those of the second, and so
+    on. The first run of a session begins with the initial states, and a device has one set of them
+    for each Program, which later sessions take over.
     """
 
     def __init__(self, program: Program | str | Path, device: Device, *, owner: str = "") -> None:
@@ -77,6 +83,11 @@ class Session:
         self.device = device
         self.owner = owner
         self.program.require(device.config)
+        self._begun = False
+
+    def reset_state(self, *names: str) -> None:
+        """Return to the initial states: of all, or of those with ``names``."""
+        self.device.reset_state(self.program, names)
 
     def run(
         self,
@@ -112,12 +123,21 @@ class Session:
         cancel: threading.Event | None = None,
     ) -> RunResult:
         """:meth:`run` for stored integers in memory layout, ``[N, C, H, W]`` by port name. The last
-        sample is repeated to fill the last run."""
+        sample is repeated to fill the last run, unless the Program has states."""
+        program = self.program
+        count = len(next(iter(stored.values())))
+        missing = -count % program.images
+        if program.states and missing:
+            raise ProgramError(
+                f"{program.name} keeps the states of {program.images} streams: give a sample of "
+                f"each for every step, not {count} samples"
+            )
         if _owners.get(self.device, self.owner) != self.owner:
             self.device.scrub()
         _owners[self.device] = self.owner
-        count = len(next(iter(stored.values())))
-        missing = -count % self.program.images
+        if program.states and not self._begun:
+            self.device.reset_state(program)
+        self._begun = True
 
         def done(image: int) -> None:
             if on_image and image < count:
@@ -125,7 +145,7 @@ class Session:
 
         full = {n: np.pad(x, ((0, missing), *[(0, 0)] * 3), "edge") for n, x in stored.items()}
         result = self.device.run(
-            self.program, full, layers=layers, on_image=done, check=until(timeout, cancel)
+            program, full, layers=layers, on_image=done, check=until(timeout, cancel)
         )
         return replace(
             result,
