@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from boards.conformance import BROKEN, JOBS, NANO, PROGRAMS, Job
+from boards.conformance import BROKEN, JOBS, NANO, PROGRAMS, STATEFUL, STREAMS, Job, Stream
 from boards.fake_registers import InterpAccelerator, RtlAccelerator
 from driver.c_board import SANITIZED, SocketBoard, Tools, build, need
 from sigbit.compiler import compile_graph
@@ -45,7 +45,7 @@ def memory(size: int = MEMORY_BYTES) -> np.ndarray:
 
 @pytest.fixture
 def board(tmp_path) -> Iterator[SocketBoard]:
-    accelerator = InterpAccelerator(NANO, PROGRAMS, memory())
+    accelerator = InterpAccelerator(NANO, [*PROGRAMS, *STATEFUL], memory())
     with SocketBoard(tmp_path / "board", accelerator).listening() as listening:
         yield listening
 
@@ -71,6 +71,20 @@ class Turns:
             if outputs is None
             else np.concatenate([outputs[port.name].ravel() for port in program.outputs])
         )
+
+    def reset(self, program: Program) -> None:
+        """Reset the states of a Program."""
+        path = self.folder / f"turn{len(self._wanted)}.flat"
+        path.write_bytes(flat_program(program))
+        self.arguments += [path, Path("reset"), path]
+        self._wanted.append(None)
+
+    def step(self, of: Stream, number: int, wanted: dict | None = None) -> None:
+        """One step of a stream."""
+        values = of.golden(0, number + 1) if wanted is None else wanted
+        outputs = {port.name: values[port.name][-1:] for port in of.program.outputs}
+        given = {name: x[number : number + 1] for name, x in of.inputs.items()}
+        self.add(of.program, given, outputs)
 
     def right(self, tools: Tools, board: SocketBoard, timeout: int = 600_000) -> list[str]:
         """Run them, compare all codes; return what was printed of each."""
@@ -114,6 +128,54 @@ def check_turns(said: list[str]) -> None:
 @pytest.mark.sim
 def test_programs_in_turn(native: Tools, board: SocketBoard, tmp_path: Path) -> None:
     check_turns(all_turns(tmp_path).right(native, board))
+
+
+@pytest.mark.sim
+def test_states(native: Tools, board: SocketBoard, tmp_path: Path) -> None:
+    """Stay from run to run, whatever runs in between; are initial when asked, and after an
+    error."""
+    (a, b), turns = STREAMS, Turns(tmp_path)
+    for number in range(3):
+        for each in STREAMS:
+            turns.step(each, number)
+        turns.add(*next(images(JOBS[0])))
+    turns.reset(a.program)
+    initial = [port.name for port in a.program.states]
+    turns.step(a, 3, a.golden(3, 4, *initial))
+    turns.step(b, 3)
+    assert turns.right(native, board).count("reset") == 1
+
+
+@pytest.mark.sim
+def test_states_are_initial_after_an_error(native: Tools, tmp_path: Path) -> None:
+    a, turns = STREAMS[0], Turns(tmp_path)
+    accelerator = InterpAccelerator(NANO, STATEFUL, memory())
+    turns.step(a, 0)
+    turns.step(a, 1)
+    wrong = {name: x[2:3] * 0 + 10_000 for name, x in a.inputs.items()}
+    turns.add(a.program, wrong, None)
+    turns.step(a, 3, a.golden(3, 4, *(port.name for port in a.program.states)))
+    with SocketBoard(tmp_path / "b", accelerator).listening() as board:
+        assert "stored integers must be in" in turns.right(native, board)[2]
+
+
+@pytest.mark.sim
+def test_states_in_the_way(native: Tools, tmp_path: Path) -> None:
+    """Are not evicted: they would be lost."""
+    (a, b), turns = STREAMS, Turns(tmp_path)
+    size = -(-max(p.memory_bytes for p in STATEFUL) // 4096) * 4096
+    accelerator = InterpAccelerator(NANO, STATEFUL, memory(size))
+    turns.step(a, 0)
+    turns.add(b.program, {name: x[:1] for name, x in b.inputs.items()}, None)
+    turns.step(a, 1)
+    turns.reset(a.program)
+    turns.step(b, 0)
+    with SocketBoard(tmp_path / "b", accelerator).listening() as board:
+        said = turns.right(native, board)
+    assert said[1] == (
+        f"19 {b.program.name}: memory is full of Programs whose states would be lost: reset those "
+        "that are done (sigbit_reset_state)"
+    )
 
 
 @pytest.mark.sim

@@ -1,10 +1,12 @@
 // Runs in turn on one device: SOCKET MILLISECONDS (PROGRAM.flat INPUTS OUTPUTS)...; inputs and
 // outputs are files of stored integers, of all ports one behind the other. Prints what came of each.
+// Where INPUTS is "reset", the Program's states become initial, and nothing runs.
 #include "open.h"
 #include "sigbit.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { PORTS = 8 };
 
@@ -14,6 +16,11 @@ static int turn(sigbit_device *device, char **names, int milliseconds)
     sigbit_error error;
     if (sigbit_program_read(&program, names[0], &error)) return puts(error.text), 1;
     const sigbit_file *file = program.file;
+    if (!strcmp(names[1], "reset")) {
+        sigbit_reset_state(device, &program);
+        sigbit_program_free(&program);
+        return puts("reset") < 0;
+    }
     int64_t *in[PORTS] = {0}, *out[PORTS] = {0};
     FILE *from = fopen(names[1], "rb"), *to = fopen(names[2], "wb");
     int good = from && to;

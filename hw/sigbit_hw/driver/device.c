@@ -169,10 +169,19 @@ static int32_t run(sigbit_device *device, const sigbit_program *program,
     if (!status) status = put_inputs(device, program, resident->base, inputs);
     if (status) return status;
     resident->used = ++device->runs;
+    resident->moved = program->file->states > 0;
     if (device->ready != resident) set_up(device, program, resident);
     set(device, SIGBIT_REG_CONTROL, SIGBIT_CONTROL_START);
     status = wait_for_end(device, program, milliseconds);
     return status ? status : take_outputs(device, program, resident->base, outputs);
+}
+
+void sigbit_reset_state(sigbit_device *device, const sigbit_program *program)
+{
+    sigbit_resident *r = sigbit_find(device, program->file);
+    if (!r || !r->moved) return;
+    if (device->ready == r) device->ready = NULL;
+    *r = (sigbit_resident){0}; // written anew before its next run
 }
 
 int32_t sigbit_run(sigbit_device *device, const sigbit_program *program,
@@ -181,6 +190,7 @@ int32_t sigbit_run(sigbit_device *device, const sigbit_program *program,
     int32_t status = run(device, program, inputs, outputs, milliseconds);
     if (status) {
         const sigbit_error why = device->error;
+        sigbit_reset_state(device, program);
         if (reset(device)) return SIGBIT_BOARD;
         device->error = why;
     }

@@ -17,5 +17,8 @@ int32_t sigbit_put(sigbit_device *device, const sigbit_file *file, size_t base, 
 int32_t sigbit_take(sigbit_device *device, const sigbit_file *file, size_t base, size_t offset,
                     uint8_t *data, size_t size);
 
+// The place of a Program in memory; NULL if it is not there.
+sigbit_resident *sigbit_find(sigbit_device *device, const sigbit_file *file);
+
 // Have a Program in memory.
 int32_t sigbit_place(sigbit_device *device, const sigbit_program *program, sigbit_resident **found);

@@ -23,7 +23,7 @@ from sigbit_hw.driver.library import FIELDS, Element
 
 FILE_MAGIC = 0x54464253
 """The first four bytes: "SBFT"."""
-VERSION = 2
+VERSION = 3
 _NAME_BYTES = -(-(NAME_MAX + 1) // 8) * 8
 _DIGEST_BYTES = 32
 _AXES = 3
@@ -48,8 +48,10 @@ FILE = {
     "images": ("u4", "of a run"),
     "registers": ("u4", "sigbit_setting records behind this one"),
     "segments": ("u4", "sigbit_segment records behind those"),
+    "states": ("u4", "of these segments, the last ones: initial states, which runs overwrite"),
     "inputs": ("u4", "sigbit_port records behind those"),
     "outputs": ("u4", "and behind those, one for each result of the network"),
+    "unused": ("u4", "so that records behind it begin at multiples of 8 bytes"),
 }
 SETTING = {"offset": ("u4", "of a register"), "value": ("u4", "")}
 SEGMENT = {
@@ -113,6 +115,7 @@ class _Writer:
             )
             if data.size
         ]
+        self._parts += [(part.start, data) for _, part, data in program.initial_states()]
         counts = {
             "file": 1,
             "setting": len(self._settings),
@@ -161,6 +164,7 @@ class _Writer:
             "images": program.images,
             "registers": len(self._settings),
             "segments": len(self._parts),
+            "states": len(program.states),
             "inputs": len(program.inputs),
             "outputs": len(program.results),
             "program": np.frombuffer(bytes.fromhex(program.digest), np.uint8),

@@ -90,12 +90,12 @@ static sigbit_resident *oldest(sigbit_device *device)
     sigbit_resident *found = NULL;
     for (size_t i = 0; i < SIGBIT_RESIDENTS; ++i) {
         sigbit_resident *r = &device->residents[i];
-        if (r->used && (!found || r->used < found->used)) found = r;
+        if (r->used && !r->moved && (!found || r->used < found->used)) found = r;
     }
     return found;
 }
 
-// A place for a Program: the least recently used ones are evicted.
+// A place for a Program: the least recently used ones are evicted. NULL if states are in the way.
 static sigbit_resident *make_room(sigbit_device *device, size_t size, size_t part)
 {
     for (;;) {
@@ -110,9 +110,19 @@ static sigbit_resident *make_room(sigbit_device *device, size_t size, size_t par
             return slot;
         }
         sigbit_resident *last = oldest(device);
+        if (!last) return NULL;
         if (last == device->ready) device->ready = NULL;
         last->used = 0;
     }
+}
+
+sigbit_resident *sigbit_find(sigbit_device *device, const sigbit_file *file)
+{
+    for (size_t i = 0; i < SIGBIT_RESIDENTS; ++i) {
+        sigbit_resident *r = &device->residents[i];
+        if (r->used && !memcmp(r->digest, file->program, sizeof r->digest)) return r;
+    }
+    return NULL;
 }
 
 // Ensure that a Program is in memory.
@@ -120,19 +130,17 @@ int32_t sigbit_place(sigbit_device *device, const sigbit_program *program, sigbi
 {
     const sigbit_file *file = program->file;
     const size_t size = file->memory_bytes / file->ports, part = sigbit_part_bytes(device, file);
-    for (size_t i = 0; i < SIGBIT_RESIDENTS; ++i) {
-        sigbit_resident *r = &device->residents[i];
-        if (r->used && !memcmp(r->digest, file->program, sizeof r->digest)) {
-            *found = r;
-            return SIGBIT_DONE;
-        }
-    }
+    if ((*found = sigbit_find(device, file))) return SIGBIT_DONE;
     if (size > part)
         return sigbit_fail(device, SIGBIT_NO_ROOM,
                     "%s needs %" PRIu32 " bytes of memory, there are %zu: compile it for fewer images "
                     "a run, or reserve more",
                     (const char *)file->name, file->memory_bytes, part * file->ports);
     sigbit_resident *r = make_room(device, size, part);
+    if (!r)
+        return sigbit_fail(device, SIGBIT_NO_ROOM,
+                    "%s: memory is full of Programs whose states would be lost: reset those that are "
+                    "done (sigbit_reset_state)", (const char *)file->name);
     int32_t status = sigbit_put(device, file, r->base, 0, NULL, file->memory_bytes);
     for (uint32_t i = 0; i < file->segments && !status; ++i) {
         const sigbit_segment *s = &program->segments[i];

@@ -49,7 +49,7 @@ static int find(sigbit_program *program)
     uint64_t end = sizeof *file + (uint64_t)file->registers * sizeof *program->settings
                  + (uint64_t)file->segments * sizeof *program->segments
                  + ports * sizeof *program->inputs;
-    if (end > file->bytes || !file->ports || file->ports > SIGBIT_PORTS_MAX || !file->images
+    if (end > file->bytes || file->states > file->segments || !file->ports || file->ports > SIGBIT_PORTS_MAX || !file->images
         || !file->port_bytes || file->memory_bytes % (file->ports * file->port_bytes))
         return 0;
     program->settings = (const sigbit_setting *)(const void *)(file + 1);

@@ -20,7 +20,7 @@ enum {
     SIGBIT_BAD_FILE = 16,   // not a flat Program, or a damaged one
     SIGBIT_BAD_INPUT,       // a stored integer outside of the input's range
     SIGBIT_OTHER_DEVICE,    // not the accelerator that the Program was compiled for
-    SIGBIT_NO_ROOM,         // the Program is larger than memory
+    SIGBIT_NO_ROOM,         // the Program is larger than memory, or states of others are in its way
     SIGBIT_STOPPED,         // the accelerator reports an error
     SIGBIT_REFUSED,         // the accelerator was not idle
     SIGBIT_TIMEOUT,
@@ -56,11 +56,12 @@ typedef struct {
 } sigbit_program;
 
 // Location of a Program in each port's part of memory; the one with the least `used` is evicted
-// first.
+// first, but none whose states are not the initial ones.
 typedef struct {
     uint8_t digest[32];
     size_t base, size;
     uint64_t used; // 0: none
+    int moved;     // its states are not the initial ones
 } sigbit_resident;
 
 typedef struct {
@@ -86,6 +87,10 @@ int32_t sigbit_open(sigbit_device *device, const sigbit_board *board);
 
 // Run file->images images: inputs[i] and outputs[i] are the stored integers of a port,
 // [images][channels][height][width]. The Program and its constants are written once, and remain
-// until another one needs the room. The device remains usable after an error.
+// until another one needs the room. The device remains usable after an error. States stay in memory
+// from run to run; they are initial after an error.
 int32_t sigbit_run(sigbit_device *device, const sigbit_program *program,
                    const int64_t *const *inputs, int64_t *const *outputs, int milliseconds);
+
+// Return to the initial states of a Program; another one may then take its place in memory.
+void sigbit_reset_state(sigbit_device *device, const sigbit_program *program);
