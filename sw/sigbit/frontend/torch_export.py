@@ -3,6 +3,7 @@ reported.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +15,11 @@ from sigbit.frontend.cutting import cut_import, shortened_import
 from sigbit.frontend.importer import Importer
 from sigbit.frontend.quiet import quiet
 from sigbit.frontend.report import UnsupportedModel, UnsupportedNode
+from sigbit.frontend.source import Origin
+from sigbit.frontend.states import with_states
 from sigbit.frontend.tail import named_results
 from sigbit.ir.floating import FloatGraph
+from sigbit_hw.arch.names import legal_name
 from sigbit_tools.errors import out_of_memory
 
 Batches = Tensor | tuple[Tensor, ...]
@@ -41,6 +45,17 @@ _KEPT = frozenset(
     ]
 )
 """Operations that are their own functional form: nothing in place, nothing to decompose."""
+
+
+_CELLS = frozenset(
+    [
+        aten.gru_cell.default,
+        aten.lstm_cell.default,
+        aten.rnn_relu_cell.default,
+        aten.rnn_tanh_cell.default,
+    ]
+)
+"""Single steps of recurrent layers, read as the layers, functions and products they consist of."""
 
 
 def as_tuple(batches: Batches) -> tuple[Tensor, ...]:
@@ -113,10 +128,12 @@ def _is_functional(exported: ExportedProgram) -> bool:
 
 
 def _functional(exported: ExportedProgram, name: str) -> ExportedProgram:
-    """Return the functional form: nothing done in place."""
+    """Return the functional form: nothing done in place, and recurrent cells as their parts."""
+    cells = [op for op in _CELLS if exported.graph.find_nodes(op="call_function", target=op)]
     try:
         with quiet():
-            return exported.run_decompositions({})
+            known = torch.export.default_decompositions() if cells else {}
+            return exported.run_decompositions({op: known[op] for op in cells})
     except Exception as error:  # whatever an operator of a damaged graph trips over
         if out_of_memory(error):
             raise
@@ -132,17 +149,35 @@ def _functional(exported: ExportedProgram, name: str) -> ExportedProgram:
 
 
 def _graph(exported: ExportedProgram, name: str, cuts: Sequence[str]) -> FloatGraph:
-    """Return the float graph of an exported model in functional form."""
+    """Return the float graph of an exported model in functional form; buffers that the model
+    overwrites are states."""
     signature = exported.graph_signature
+    written = set(signature.buffers_to_mutate.values())
     target_of = {
         **signature.inputs_to_parameters,
         **signature.inputs_to_buffers,
         **signature.inputs_to_lifted_tensor_constants,
     }
     tensors = {**exported.state_dict, **exported.constants}
-    constants = {n: (target, tensors[target].detach().clone()) for n, target in target_of.items()}
+    states = {n: target for n, target in target_of.items() if target in written}
+    constants = {
+        n: (target, tensors[target].detach().clone())
+        for n, target in target_of.items()
+        if n not in states
+    }
+    for node in exported.graph.find_nodes(op="placeholder"):
+        if node.name in states:
+            node.meta["origin"] = Origin(legal_name(states[node.name]), "buffer", "")
     graph = _cut_or_whole(exported, constants, name, cuts)
-    return named_results(graph, _output_names(exported))
+    # torch returns the new values of buffers first, in this order
+    overwritten = list(signature.buffers_to_mutate.values())
+    following = [legal_name(f"{target}.next") for target in overwritten]
+    graph = named_results(graph, [*following, *_output_names(exported)])
+    buffers = dict(zip((legal_name(t) for t in overwritten), following, strict=True))
+    graph = with_states(graph, buffers)
+    initial = {legal_name(target): tensors[target].detach() for target in overwritten}
+    kept = tuple(replace(s, initial=initial[s.input][0].clone()) for s in graph.states)
+    return replace(graph, states=kept)
 
 
 def _cut_or_whole(

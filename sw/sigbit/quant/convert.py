@@ -1,5 +1,6 @@
 """``convert``: the integer graph of a prepared model, with proof that no accumulator overflows."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sigbit.errors import QuantizationError
+from sigbit.ir.floating import FloatState
 from sigbit.ir.integer import (
     Constant,
     Conv,
@@ -18,12 +20,13 @@ from sigbit.ir.integer import (
     MaxPool,
     Node,
     Source,
+    State,
     TensorType,
 )
 from sigbit.quant.integer_model import IntegerModel
 from sigbit.quant.layers.layer import QuantLayer
 from sigbit.quant.layers.moves import QuantMask, QuantMove, QuantSquare
-from sigbit.quant.layers.plain import QuantGather, QuantInput, QuantMaxPool
+from sigbit.quant.layers.plain import QuantGather, QuantInput, QuantMaxPool, QuantState
 from sigbit.quant.layers.products import QuantConstant, QuantProduct, QuantTranspose
 from sigbit.quant.layers.values import Deployed
 from sigbit.quant.plan.plans import Shape, tensors_of
@@ -67,8 +70,8 @@ def integer_graph(prepared: PreparedModel) -> IntegerGraph:
         module = prepared.quant_module(p.name)
         grid = module.grid
         in_scales = [scales[t] for t in tensors_of(p)]
-        if isinstance(module, QuantInput):
-            scale = module.scale.double()
+        if isinstance(module, QuantInput | QuantState):
+            scale = module.scale.detach().double()
             kind = _type(p.shape, grid, scale)
             nodes.append(Input(p.name, kind, module.low, module.high, module.plan.axes))
         elif isinstance(module, QuantMaxPool):
@@ -102,6 +105,8 @@ def integer_graph(prepared: PreparedModel) -> IntegerGraph:
             scale = deployed.out_scale
             nodes.append(_conv(module, deployed, spec))
         scales[p.name] = scale
+    states = [_state(prepared, state) for state in prepared.states]
+    _keep_scales(nodes, plan.states)
     return IntegerGraph(
         prepared.graph_name,
         spec.weight_format,
@@ -112,7 +117,27 @@ def integer_graph(prepared: PreparedModel) -> IntegerGraph:
         prepared.host,
         tuple(axes for _, axes in plan.outputs),
         prepared.output_names,
+        states=tuple(states),
     )
+
+
+def _state(prepared: PreparedModel, state: FloatState) -> State:
+    """Return a state, its initial value rounded to its grid."""
+    with torch.no_grad():
+        module = prepared.quant_module(state.input)
+        assert isinstance(module, QuantState)
+        levels = module(state.initial[None].double()).levels[0]
+    return State(state.input, state.output, _ints(levels) - module.grid.zero)
+
+
+def _keep_scales(nodes: list[Node], states: Sequence[tuple[str, str]]) -> None:
+    """Give states the scales of their next values to the last bit: a given scale differs in it from
+    what its logarithm stands for."""
+    scales = {node.name: node.type.scale for node in nodes}
+    scale_of = {name: scales[tensor] for name, tensor in states}
+    for place, node in enumerate(nodes):
+        if node.name in scale_of:
+            nodes[place] = replace(node, type=replace(node.type, scale=scale_of[node.name]))
 
 
 def _type(shape: Shape, grid: ActGrid, scale: Tensor) -> TensorType:

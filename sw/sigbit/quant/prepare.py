@@ -1,7 +1,8 @@
 """``prepare``: a float model as a trainable model that computes with the accelerator's integers."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TypeVar
 
 import torch
@@ -9,15 +10,18 @@ from torch import Tensor, nn
 
 from sigbit.errors import QuantizationError
 from sigbit.frontend import Batches, import_model
+from sigbit.frontend.states import States
+from sigbit.frontend.states import with_states as declared
 from sigbit.ir.floating import BatchNorm, BelowMax, Constant, FloatGraph, Relu, Unary
 from sigbit.quant.calibration.samples import Calibration
 from sigbit.quant.calibration.statistics import Statistics, observe
+from sigbit.quant.calibration.streams import with_states
 from sigbit.quant.layers.function import Preactivation
 from sigbit.quant.layers.given import Exactness, GivenCodes
 from sigbit.quant.layers.integers import GivenSource
 from sigbit.quant.layers.layer import QuantLayer
 from sigbit.quant.layers.moves import QuantMask, QuantMove, QuantSquare
-from sigbit.quant.layers.plain import QuantGather, QuantInput, QuantMaxPool
+from sigbit.quant.layers.plain import QuantGather, QuantInput, QuantMaxPool, QuantState
 from sigbit.quant.layers.products import QuantConstant, QuantProduct, QuantTranspose
 from sigbit.quant.layers.values import Levels
 from sigbit.quant.numbers.scales import OUTPUT_RULE, scale_rule
@@ -45,6 +49,7 @@ from sigbit.quant.spec import ActGrid, QuantSpec, given_grid
 
 QuantModule = (
     QuantInput
+    | QuantState
     | QuantConstant
     | QuantLayer
     | QuantProduct
@@ -82,7 +87,7 @@ class PreparedModel(nn.Module):
         given = self.quantized.given
         self.graph_name, self.spec, self.plan = graph.name, spec, lower(plan, spec, given)
         self.host = graph.host
-        self.output_names = graph.output_names
+        self.output_names, self.states = graph.output_names, graph.states
         self.inexact: dict[str, str] = {}
         statistics = {
             n for node in graph.nodes if isinstance(node, BatchNorm) for n in (node.mean, node.var)
@@ -117,6 +122,8 @@ class PreparedModel(nn.Module):
             case InputPlan():
                 levels = self.quantized.given.levels.get(p.name) if self.spec.given_acts else None
                 own = None if levels is None else given_grid(self.spec, levels)
+                if p.state:
+                    return self._state(p)
                 return QuantInput(p, self.spec, *(self.spec.input_range or ranges[p.name]), own)
             case MaxPoolPlan():
                 return QuantMaxPool(p, grids[0])
@@ -139,6 +146,16 @@ class PreparedModel(nn.Module):
                 return QuantConstant(p, self.spec, self._values[p.parameter])
         return QuantSquare(p, self.spec, grids)
 
+    def _state(self, p: InputPlan) -> QuantState:
+        """Return the module of a state, with grid and quantizer of its next value."""
+        writer, grid = self._precision.writer(p.name), self._precision.grid(p.name)
+        if writer is None:
+            raise QuantizationError(
+                f"state {p.name!r} never holds anything computed: make it a constant, or an input"
+            )
+        is_output = self._precision.is_output(writer.name)
+        return QuantState(p, grid, self._shared_quantizer(writer, grid, False, is_output))
+
     def _layer(self, p: LayerPlan, grids: tuple[ActGrid, ...]) -> QuantLayer:
         precision, spec = self._precision, self.spec
         terms = precision.terms(p)
@@ -147,6 +164,7 @@ class PreparedModel(nn.Module):
         is_output = precision.is_output(p.name)
         alone = precision.is_alone(p.name)
         free = p.unit and alone and p.name not in self.quantized.quantizers
+        free = free and not precision.is_kept(p.name)
         follows = free and precision.keeps_integers(p)
         weight_quantizer = preactivation = None
         source = p.sources[0]
@@ -209,6 +227,10 @@ class PreparedModel(nn.Module):
             if isinstance(layer, QuantLayer):
                 layer.batch_statistics = on
 
+    def keeps(self, tensor: str) -> bool:
+        """Return whether a state has the grid of ``tensor``."""
+        return self._precision.is_kept(tensor)
+
     def quant_module(self, tensor: str) -> QuantModule:
         """Return the module that produces ``tensor``."""
         module = self.layers[self._index[tensor]]
@@ -228,7 +250,7 @@ class PreparedModel(nn.Module):
         """Return the tensor of one plan, from the tensors before it and the real inputs
         ``given``."""
         module = self.quant_module(p.name)
-        if isinstance(module, QuantInput):
+        if isinstance(module, QuantInput | QuantState):
             return module(given[p.name])
         if isinstance(module, QuantConstant):
             value = self.parameter_of(module.plan.parameter)
@@ -304,9 +326,14 @@ def prepare(
     spec: QuantSpec,
     example_inputs: Batches,
     calibration: Calibration | None = None,
+    states: States = MappingProxyType({}),
 ) -> PreparedModel:
     """Return a trainable quantized copy of ``model``, with scales chosen on ``calibration``
     (``example_inputs`` if absent), which is read once, in chunks.
+
+    ``states`` are inputs that a device keeps from one run to the next, each with the output that
+    becomes it; so are buffers that the model overwrites. The samples of ``calibration`` are then
+    steps in time, of the other inputs alone, or of all inputs with states of the user's own.
 
     The model itself is not changed. Parameters keep their dtype (float32 or float64). Raises
     :class:`~sigbit.frontend.UnsupportedModel` for operations that the accelerator lacks, before any
@@ -314,9 +341,11 @@ def prepare(
     quantized.
     """
     graph = model if isinstance(model, FloatGraph) else import_model(model, example_inputs)
+    graph = declared(graph, states)
     fuse(graph)
     check_parameters(graph)
-    found = observe(graph, example_inputs if calibration is None else calibration)
+    samples = with_states(graph, example_inputs if calibration is None else calibration)
+    found = observe(graph, samples)
     return prepare_calibrated(graph, spec, found)
 
 
@@ -373,6 +402,9 @@ def _calibrate(prepared: PreparedModel, found: Statistics) -> None:
             top = math.log(ends[1] / ends[0]) / writers[0].grid.high
             writers[0].out_quantizer.give(torch.tensor(top, dtype=torch.float64))
             continue
+        if (scale := _input_scale(prepared, writers)) is not None:
+            writers[0].out_quantizer.give(scale)
+            continue
         spreads = [found.results[m.plan.name] for m in writers]
         low, high = min(s.low for s in spreads), max(s.high for s in spreads)
         if not (high > 0 or (low < 0 and writers[0].grid.low < 0)):
@@ -395,6 +427,22 @@ def _calibrate(prepared: PreparedModel, found: Statistics) -> None:
         pre.initialize(low, high, function, first.out_quantizer.scale(), first.grid)
 
 
+def _input_scale(
+    prepared: PreparedModel, writers: Sequence[QuantLayer | QuantProduct]
+) -> Tensor | None:
+    """Return the scale of an input that a state keeps, and nothing else on its grid, so that it
+    keeps the codes; None for other tensors."""
+    plan = writers[0].plan
+    if len(writers) > 1 or not isinstance(plan, LayerPlan) or not plan.unit or plan.activation:
+        return None
+    (source,) = plan.sources if len(plan.sources) == 1 else (None,)
+    if source is None or not source.pointwise or source.scale != 1 or not prepared.keeps(plan.name):
+        return None
+    module = prepared.quant_module(source.tensor)
+    same = isinstance(module, QuantInput) and module.grid.levels == writers[0].grid.levels
+    return module.scale if isinstance(module, QuantInput) and same else None
+
+
 def _logarithm(function: Relu | Unary | None) -> tuple[float, float] | None:
     """Return the ends of a logarithm that is looked up between them."""
     if isinstance(function, Unary) and function.function == "log_between":
@@ -411,7 +459,7 @@ def _give_codes(prepared: PreparedModel) -> None:
     for p in prepared.plan.layers:
         module, name = prepared.quant_module(p.name), p.name
         above = [tensors.get(t) for t in inherited(p)]
-        if isinstance(module, QuantInput):
+        if isinstance(module, QuantInput | QuantState):
             tensors[name] = (float(module.scale), module.grid)
         elif above and above[0] is not None and all(t and t[0] == above[0][0] for t in above):
             tensors[name] = (above[0][0], module.grid)

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 from sigbit.errors import QuantizationError
 from sigbit.ir.floating import pad
 from sigbit.quant.layers.values import Levels
-from sigbit.quant.numbers.grid import round_half_away
+from sigbit.quant.numbers.grid import quantize_ste, round_half_away
 from sigbit.quant.plan.plans import GatherPlan, InputPlan, MaxPoolPlan
+from sigbit.quant.quantizers import Quantizer
 from sigbit.quant.spec import ActGrid, QuantSpec, act_grid
 
 
@@ -51,6 +52,25 @@ class QuantInput(nn.Module):
                 raise QuantizationError(f"input {self.plan.name!r} holds NaN or infinity")
             stored = round_half_away(v).clamp_(self.low, self.high).add_(0.0)
         return Levels((stored + self.grid.zero).to(x.dtype), self.scale.double())
+
+
+class QuantState(nn.Module):
+    """A state on ``grid``, with the scale of ``quantizer``, those of its next value."""
+
+    def __init__(self, plan: InputPlan, grid: ActGrid, quantizer: Quantizer) -> None:
+        super().__init__()
+        self.plan, self.grid, self.quantizer = plan, grid, quantizer
+        self.low, self.high = grid.levels.min - grid.zero, grid.levels.max - grid.zero
+
+    @property
+    def scale(self) -> Tensor:
+        """Scale of one level (float64)."""
+        return self.quantizer.scale().double()
+
+    def forward(self, x: Tensor) -> Levels:
+        """Return the levels of a real state, with straight-through gradients."""
+        scale, real = self.scale, self.plan.axes.to_stored(x, self.plan.shape)
+        return Levels(quantize_ste(real, scale.to(x.dtype), self.grid.levels), scale)
 
 
 class QuantMaxPool(nn.Module):

@@ -69,10 +69,15 @@ from sigbit.quant.plan.plans import (
 )
 from sigbit.quant.plan.structure import VIEWS, Structure, is_negation
 
-_OWN_SCALE = (InputPlan, ConstantPlan, TransposePlan)
-"""Tensors whose scale is not free: those that share one read copies of them."""
 _SMALL_NEGATIVE = 0.5
 """Functions with a small negative range, which get the grid with few negative levels."""
+
+
+def _own_scale(plan: Plan) -> bool:
+    """Return whether the scale of a tensor is not free: those that share one read copies of it. A
+    state has that of its next value."""
+    own = isinstance(plan, InputPlan) and not plan.state
+    return own or isinstance(plan, ConstantPlan | TransposePlan)
 
 
 def fuse(graph: FloatGraph) -> NetworkPlan:
@@ -115,6 +120,7 @@ class _Fuser:
         self._alias: dict[str, str] = {}
         self._early: dict[str, Relu] = {}
         self._structure = Structure(graph)
+        self._states = {state.input for state in graph.states}
 
     def run(self) -> NetworkPlan:
         if rows := tuple(self._structure.unsupported()):
@@ -132,7 +138,8 @@ class _Fuser:
             if self._structure.is_tensor(node):
                 self._materialize(node)
         outputs = tuple((self._stored(name), self._axes(name)) for name in self._graph.outputs)
-        return NetworkPlan(tuple(self._plans.values()), outputs)
+        states = tuple((name, self._stored(tensor)) for name, tensor in self._graph.kept)
+        return NetworkPlan(tuple(self._plans.values()), outputs, states)
 
     def _view(self, name: str) -> tuple[str, Padding]:
         """Return the stored tensor that holds the value of node ``name``, and the border for
@@ -164,7 +171,7 @@ class _Fuser:
         view, or a network input."""
         tensor, padding = self._view(name)
         plan = self._plans[tensor]
-        if isinstance(plan, _OWN_SCALE):
+        if _own_scale(plan):
             copy = f"{tensor}.native"
             if copy not in self._plans:
                 self._layer(copy, plan.shape, _Expression((self._plain(tensor),)), None, "")
@@ -350,7 +357,8 @@ class _Fuser:
         name, shape = node.name, self._structure.image(node.name)
         match node:
             case Placeholder():
-                self._plans[name] = InputPlan(name, shape, self._structure.read_as(node))
+                axes, state = self._structure.read_as(node), name in self._states
+                self._plans[name] = InputPlan(name, shape, axes, state)
             case Constant():
                 self._plans[name] = ConstantPlan(name, shape, node.value, node.location)
             case MatMul():
@@ -405,7 +413,7 @@ class _Fuser:
     def _matmul(self, node: MatMul, shape: Shape) -> None:
         left, padding = self._view(node.inputs[0])
         left = self._stored(node.inputs[0]) if any(padding) else left
-        if isinstance(self._plans[left], TransposePlan | ConstantPlan | InputPlan):
+        if _own_scale(self._plans[left]):
             left = self._stored(node.inputs[0])
         right = self._digits(node.inputs[1], node)
         positive = not self._negative(left) and not self._negative(right)
@@ -513,7 +521,7 @@ class _Fuser:
             _, height, width = self._structure.image(name)
             border = (line, column, shape[1] - line - height, shape[2] - column - width)
             tensor, padding = self._bordered(name, border)
-            if isinstance(self._plans[tensor], _OWN_SCALE):
+            if _own_scale(self._plans[tensor]):
                 tensor, padding = self._stored(name), border
             sources.append(self._plain(tensor, padding))
         return MovePlan(node.name, shape, tuple(sources), "mosaic", node.location, pieces=True)

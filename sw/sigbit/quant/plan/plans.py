@@ -96,11 +96,13 @@ class BiasPlan:
 
 @dataclass(frozen=True)
 class InputPlan:
-    """A network input; ``axes`` are the axes of the user's tensor."""
+    """A network input; ``axes`` are the axes of the user's tensor. A ``state`` has grid and scale
+    of its next value."""
 
     name: str
     shape: Shape
     axes: Axes
+    state: bool = False
 
 
 @dataclass(frozen=True)
@@ -261,10 +263,11 @@ Plan = (
 @dataclass(frozen=True)
 class NetworkPlan:
     """Plans in order, and for every output of the float graph its tensor and the axes for its
-    user."""
+    user; ``states``: inputs, and the tensors that become those of the next run."""
 
     layers: tuple[Plan, ...]
     outputs: tuple[tuple[str, Axes], ...]
+    states: tuple[tuple[str, str], ...] = ()
 
     def readers(self, tensor: str) -> tuple[Plan, ...]:
         """Return the plans that read ``tensor``."""

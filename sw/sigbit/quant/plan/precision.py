@@ -132,6 +132,8 @@ class Precision:
                 return p.negative > 0
             case MovePlan(rectified=False) | MaxPoolPlan() | MaskPlan() | GatherPlan():
                 return any(map(self.reaches_below_zero, tensors_of(p)))
+            case InputPlan(state=True):
+                return self.negative(tensor) > 0
         return isinstance(p, InputPlan)
 
     def is_alone(self, tensor: str) -> bool:
@@ -143,6 +145,23 @@ class Precision:
             and self.groups.of(p.name) == root
             for p in self._plan.layers
         )
+
+    def writer(self, tensor: str) -> LayerPlan | ProductPlan | None:
+        """Return the first layer that writes on the tensor's grid."""
+        root = self.groups.of(tensor)
+        layers = (p for p in self._plan.layers if isinstance(p, LayerPlan | ProductPlan))
+        return next((p for p in layers if self.groups.of(p.name) == root), None)
+
+    def is_kept(self, tensor: str) -> bool:
+        """Return whether a state has the tensor's grid, whose scale is known before its writers
+        run."""
+        root = self.groups.of(tensor)
+        return any(self.groups.of(name) == root for name, _ in self._plan.states)
+
+    def _is_input(self, tensor: str) -> bool:
+        """Return whether the network's user gives a tensor."""
+        p = self._by_name[tensor]
+        return isinstance(p, InputPlan) and not p.state
 
     def is_output(self, tensor: str) -> bool:
         """Return whether nothing reads a tensor."""
@@ -162,7 +181,7 @@ class Precision:
             return spec.weight_choice(spec.layer_bits[p.name][0])
         if p.name in spec.bits:
             return spec.weight_choice(None, spec.bits[p.name][0])
-        if self._is_head(p) or any(isinstance(self._by_name[t], InputPlan) for t in tensors_of(p)):
+        if self._is_head(p) or any(map(self._is_input, tensors_of(p))):
             least = spec.first_last_terms or spec.byte_terms
             return spec.weight_choice(None, max(spec.weight_terms, least))
         return spec.weight_choice(spec.weight_bits)
@@ -214,11 +233,7 @@ class Precision:
     def _wanted(self, p: LayerPlan | ProductPlan) -> int:
         if p.name in self._spec.bits:
             return self._spec.bits[p.name][1]
-        copies = (
-            isinstance(p, LayerPlan)
-            and p.unit
-            and isinstance(self._by_name[p.sources[0].tensor], InputPlan)
-        )
+        copies = isinstance(p, LayerPlan) and p.unit and self._is_input(p.sources[0].tensor)
         wide = self._spec.wide_head and self._feeds_head_only(p.name)
         if (copies and p.activation is None) or self.ends(p.name) or wide:
             return max(self._spec.act_planes, self._spec.byte_planes)
@@ -263,7 +278,7 @@ def lower(plan: NetworkPlan, spec: QuantSpec, given: Given) -> NetworkPlan:
             layers += _maximum(p, next(q.shape for q in layers if q.name == p.tensor))
         else:
             layers.append(p)
-    return NetworkPlan(tuple(layers), plan.outputs)
+    return NetworkPlan(tuple(layers), plan.outputs, plan.states)
 
 
 def _maximum(p: MaxPoolPlan, shape: Shape) -> Iterator[Plan]:

@@ -1,6 +1,7 @@
 """Sharing of one grid and one scale between tensors, required or preferred.
 
-*Required*: the parts of a concatenation, the input and the output of a maximum or a copy.
+*Required*: the parts of a concatenation, the input and the output of a maximum or a copy, a state
+and its next value.
 *Preferred*: the same value at every step of an unrolled recurrence, so that the same integers serve
 all steps: layers with the same weights read one scale and write one scale, and likewise through the
 sums and products between them.
@@ -58,6 +59,8 @@ def share(plan: NetworkPlan) -> Groups:
     for p in plan.layers:
         for tensor in inherited(p):
             groups.join(tensor, p.name)
+    for state, tensor in plan.states:
+        groups.join(state, tensor)
     joined: set[str] = set()
     changed = _join_equal_weights(plan, groups, by_name, joined)
     while changed:

@@ -196,8 +196,9 @@ class Structure:
                     f"makes pixels of an image of {images[0]} channels after a layer of vectors",
                     "compute on the image before flattening, or reshape at once",
                 )
-        for name in self.graph.outputs:
-            if isinstance(n := self.origin(name), Placeholder):
+        states = {state.output for state in self.graph.states}
+        for output, name in zip(self.graph.output_names, self.graph.outputs, strict=True):
+            if isinstance(n := self.origin(name), Placeholder) and output not in states:
                 yield UnsupportedNode(
                     n.name,
                     "output",

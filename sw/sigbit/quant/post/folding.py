@@ -64,6 +64,7 @@ def fold_batch_norms(graph: FloatGraph) -> FloatGraph:
         graph.host,
         quantized,
         graph.output_names,
+        graph.states,
     )
 
 

@@ -13,6 +13,7 @@ from sigbit.quant.calibration.samples import (
     as_chunks,
     micro_batches,
 )
+from sigbit.quant.calibration.streams import with_states
 from sigbit.quant.post.corrections import Corrections
 from sigbit.quant.post.equalization import equalize as equalized
 from sigbit.quant.post.folding import fold_batch_norms
@@ -55,6 +56,7 @@ def post_training(
     spec = spec or replace(QuantSpec(), weight_scale="mse", act_scale="mse")
     samples = as_chunks(calibration)
     graph = model if isinstance(model, FloatGraph) else import_model(model, _example(samples))
+    samples = with_states(graph, samples)
     check_parameters(graph)
     graph = fold_batch_norms(graph)
     if equalize:

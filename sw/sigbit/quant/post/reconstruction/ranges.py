@@ -90,6 +90,7 @@ def equalize_activations(
         quantizers=graph.quantizers,
         parameter_quantizers=graph.parameter_quantizers,
         output_names=graph.output_names,
+        states=graph.states,
     )
     return Reference(equal, divisors)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from sigbit.quant.calibration.reference import Reference, result
 from sigbit.quant.calibration.samples import MICRO_BATCH, SampleChunks, micro_batches
 from sigbit.quant.layers.layer import QuantLayer
-from sigbit.quant.layers.plain import QuantInput
+from sigbit.quant.layers.plain import QuantInput, QuantState
 from sigbit.quant.layers.products import QuantConstant
 from sigbit.quant.layers.values import Levels
 from sigbit.quant.plan.plans import InputPlan, LayerPlan, Plan, tensors_of
@@ -78,7 +78,7 @@ class Walk:
             given = dict(zip((p.name for p in plans), batch, strict=True))
             for p in plans:
                 module = self.prepared.quant_module(p.name)
-                assert isinstance(module, QuantInput)
+                assert isinstance(module, QuantInput | QuantState)
                 found = module(given[p.name])
                 self.scales[p.name] = found.scale
                 self.levels.append(p.name, found.levels.to(torch.int16))
