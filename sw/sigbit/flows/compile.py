@@ -70,7 +70,7 @@ def compile(
         graph,
         config,
         images=images,
-        vectors=make_vectors(graph, vectors) if vectors else {},
+        vectors=make_vectors(graph, vectors, images) if vectors else {},
         progress=lambda name, done, total: tell(
             f"compiling {graph.name} for {config.name}: {name}", done, total
         ),

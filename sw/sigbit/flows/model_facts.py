@@ -65,6 +65,7 @@ class ModelFacts(Result):
     radix_bits: int
     inputs: tuple[TensorFacts, ...]
     outputs: tuple[TensorFacts, ...]
+    states: tuple[str, ...]
     host: tuple[str, ...]
     layers: tuple[LayerFacts, ...]
     macs: int
@@ -87,6 +88,7 @@ def model_facts(path: Path, *, details: bool = False) -> ModelFacts:
         radix_bits=graph.radix_bits,
         inputs=tuple(_tensor(graph, n.name, n.name, n.axes) for n in graph.inputs),
         outputs=tuple(_tensor(graph, *output) for output in outputs),
+        states=tuple(f"{state.input}={state.output}" for state in graph.states),
         host=tuple(map(str, host_operations(graph.host))),
         layers=layers,
         macs=sum(layer.macs for layer in layers),

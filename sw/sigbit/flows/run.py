@@ -168,7 +168,8 @@ def run(
     program : Program, str or Path
         The Program, or the name of its file.
     inputs : array or mapping of arrays
-        In the network's own shapes, with the sample axis in front.
+        In the network's own shapes, with the sample axis in front. The samples of a Program with
+        states are steps in time, the first of which begins with the initial states.
     device : str
         "interp", "rtl", "netlist", or a board and its port such as "ulx3s:/dev/ttyUSB0".
     target : str
@@ -226,6 +227,19 @@ def compare(
         found[f"layers, {name} against {golden}"] = _compared(want.layers, got.layers)
     found[f"outputs, {name} against {golden}"] = _compared(want.outputs, got.outputs)
     return runs.result(name, done[name], found, details, watch)
+
+
+def check_stream(program: Program, stream: bool) -> None:
+    """Raise :class:`UserError` unless ``stream`` is said of Programs with states, and of no
+    others."""
+    if program.states and not stream:
+        names = ", ".join(port.name for port in program.states)
+        raise UserError(
+            f"{program.name} passes states ({names}) from each sample to the next: add --stream, "
+            "and give the samples in their order in time"
+        )
+    if stream and not program.states:
+        raise UserError(f"--stream: {program.name} has no states: leave it out")
 
 
 class _Runs:

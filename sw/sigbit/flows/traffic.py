@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
+from sigbit.compiler.stage.window import ALIGN
 from sigbit_hw.arch.isa import Load, LoadKind, Store
 from sigbit_hw.arch.program import Program
 
@@ -22,6 +23,10 @@ def spilled(program: Program) -> tuple[int, int]:
     """Return the first byte, and the byte after the last, of the accelerator's intermediate values
     in memory; empty if all of them stay on the chip."""
     start, end = program.write_window
+    config, images = program.config, program.images
+    for port in program.states:
+        last = port.offset + port.bytes(config) * images
+        start = max(start, -(-last // ALIGN) * ALIGN)
     return start, min((port.offset for port in program.outputs), default=end)
 
 
@@ -44,14 +49,16 @@ def traffic(program: Program) -> Traffic:
 
 
 def _kind(program: Program, instr: Load | Store) -> str:
-    start, end = spilled(program)
-    inside = start <= instr.address < end
+    low, (start, end) = program.write_window[0], spilled(program)
+    inside, state = start <= instr.address < end, low <= instr.address < start
     if isinstance(instr, Store):
+        if state:
+            return "states, written"
         return "spilled values, written" if inside else "outputs"
     if instr.kind == LoadKind.ACTS:
-        if inside:
-            return "spilled values, read"
-        return "inputs" if instr.address < start else "outputs, read back"
+        if inside or state:
+            return "spilled values, read" if inside else "states, read"
+        return "inputs" if instr.address < low else "outputs, read back"
     return {LoadKind.WEIGHTS: "weights", LoadKind.PARAMS: "parameters", LoadKind.TABLE: "tables"}[
         instr.kind
     ]

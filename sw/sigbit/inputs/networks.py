@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
 
@@ -50,12 +50,17 @@ class Network:
     cuts : tuple of str
         Tensors behind which the host continues: of an ONNX model, or nodes of a torch.export
         program.
+    states : tuple of str
+        Inputs that a device keeps from one run to the next, ``NAME=OUTPUT``, each with the output
+        that becomes it, by name or by number from 0. Buffers that a module overwrites are states
+        without being listed.
     """
 
     model: Model
     shapes: tuple[Shape, ...] = ()
     checkpoint: Path | None = None
     cuts: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, network: "Network | Model") -> Self:
@@ -93,9 +98,23 @@ class FloatNetwork:
 def load_network(network: Network) -> FloatNetwork:
     """Import ``network``.
 
-    Raises :class:`UserError` for wrong names, shapes and weights, ``UnsupportedModel`` with every
-    node that cannot be compiled.
+    Raises :class:`UserError` for wrong names, shapes, weights and states, ``UnsupportedModel`` with
+    every node that cannot be compiled.
     """
+    loaded = _loaded(network)
+    if not network.states:
+        return loaded
+    from sigbit.frontend.states import with_states
+
+    pairs = [text.partition("=")[::2] for text in network.states]
+    if wrong := [text for text in network.states if "=" not in text]:
+        raise UserError(f"--state must be NAME=OUTPUT, an input and an output, not {wrong[0]!r}")
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise UserError("--state names an input twice")
+    return replace(loaded, graph=with_states(loaded.graph, dict(pairs)))
+
+
+def _loaded(network: Network) -> FloatNetwork:
     model, shapes, checkpoint = network.model, network.shapes, network.checkpoint
     if not isinstance(model, str):
         return _of_object(model, network.name, shapes, checkpoint, network.cuts)
@@ -241,11 +260,19 @@ def _imported(
 
     if checkpoint is not None:
         zoo.load_checkpoint(model, checkpoint)
-    examples = tuple(torch.zeros(_EXAMPLES, *shape) for shape in shapes)
     model.eval()
+    buffers = _Buffers(model)
+    examples = tuple(torch.zeros(_EXAMPLES, *shape) for shape in shapes)
+    one = tuple(x[:1] for x in examples)
     try:
         with torch.no_grad(), row_major_convolutions():
-            model(*examples)
+            try:
+                model(*examples)
+            except Exception:  # a module with states keeps those of one sample
+                model(*(x + 1 for x in one))
+                if not buffers.changed:
+                    raise
+        examples = one if buffers.changed else examples
     except Exception as error:
         if out_of_memory(error):
             raise
@@ -254,7 +281,31 @@ def _imported(
             f"{name} does not take inputs of {given} (without the batch of {_EXAMPLES}): "
             f"{first_line(error)}"
         ) from error
+    finally:
+        buffers.restore()
     return import_model(model, examples, name, cuts)
+
+
+class _Buffers:
+    """The buffers of a module, some of which it may overwrite or replace."""
+
+    def __init__(self, model: "nn.Module") -> None:
+        self._model, self._tensors = model, dict(model.named_buffers())
+        self._contents = {name: value.clone() for name, value in self._tensors.items()}
+
+    @property
+    def changed(self) -> bool:
+        """True if there are other tensors, or other contents."""
+        return any(
+            value is not self._tensors.get(name) or not value.equal(self._contents[name])
+            for name, value in self._model.named_buffers()
+        )
+
+    def restore(self) -> None:
+        """Return to the former tensors and contents."""
+        for name, value in self._tensors.items():
+            owner, _, own = name.rpartition(".")
+            setattr(self._model.get_submodule(owner), own, value.copy_(self._contents[name]))
 
 
 def _shape(shape: Shape) -> tuple[int, ...]:

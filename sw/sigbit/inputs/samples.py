@@ -25,6 +25,7 @@ from sigbit_hw.arch.preprocessing import ImagePreprocessing
 
 if TYPE_CHECKING:
     from sigbit.data import Dataset, DatasetEntry
+    from sigbit.ir.floating import FloatGraph
 
 Floats = NDArray[np.float32]
 SAMPLES = 32
@@ -132,7 +133,7 @@ class Calibration:
 
 def preprocessing_of(wanted: Calibration, network: FloatNetwork) -> ImagePreprocessing | None:
     """Return the conversion of images to the input of ``network``; None if unknown."""
-    shapes = [node.shape for node in network.graph.inputs]
+    shapes = [node.shape for node in network.graph.given]
     return wanted.images_as.preprocessing(shapes, known_preprocessing(network.entry))
 
 
@@ -148,7 +149,9 @@ def classes_of(wanted: Calibration, network: FloatNetwork, samples: Samples) -> 
 
 
 def load_samples(wanted: Calibration, network: FloatNetwork) -> tuple[Samples, Samples]:
-    """Return samples for calibration and others for testing, both chosen by a fixed seed."""
+    """Return samples for calibration and others for testing, both chosen by a fixed seed; of a
+    network with states, the first ones and those that follow them, with the float network's own
+    states."""
     data = wanted.data
     if not isinstance(data, str):
         return _of_arrays(data, "the given samples", network, wanted)
@@ -160,6 +163,11 @@ def load_samples(wanted: Calibration, network: FloatNetwork) -> tuple[Samples, S
 def _of_dataset(name: str, network: FloatNetwork, wanted: Calibration) -> tuple[Samples, Samples]:
     from sigbit.data import source
 
+    if network.graph.states:
+        raise UserError(
+            f"{network.graph.name} has states, and the samples of a data set do not follow each "
+            "other in time: give an .npy file of consecutive steps"
+        )
     shapes = [node.shape for node in network.graph.inputs]
     if len(shapes) != 1:
         raise UserError(
@@ -233,7 +241,7 @@ def _of_arrays(
     network: FloatNetwork,
     wanted: Calibration,
 ) -> tuple[Samples, Samples]:
-    nodes = network.graph.inputs
+    nodes = network.graph.given
     named = given if isinstance(given, Mapping) else {"x": given}
     arrays = {name: np.asarray(array) for name, array in named.items()}
     labels = arrays.pop("y", None)
@@ -253,9 +261,13 @@ def _of_arrays(
         raise UserError(f"{path}: the arrays hold different numbers of samples: {sorted(counts)}")
     count = len(batches[0])
     order = np.random.default_rng(0).permutation(count)
+    if network.graph.states:
+        order = np.arange(min(count, wanted.count + wanted.test))
+        batches = _with_states(network.graph, names, [b[order] for b in batches])
     parts = order[: wanted.count], order[wanted.count :][: wanted.test]
     if not len(parts[1]):
         parts = (parts[0], parts[0][: wanted.test])
+    chosen = "the first ones" if network.graph.states else "chosen by seed 0"
     others = "others" if count > len(parts[0]) else "the same ones"
     calibration, test = (
         Samples(
@@ -265,9 +277,19 @@ def _of_arrays(
             f"{len(part)} of {count} in {path}, {title}",
             wanted.chunk,
         )
-        for part, title in zip(parts, ("chosen by seed 0", others), strict=True)
+        for part, title in zip(parts, (chosen, others), strict=True)
     )
     return calibration, test
+
+
+def _with_states(graph: "FloatGraph", names: list[str], batches: list[Floats]) -> list[Floats]:
+    """Return samples of all inputs in their order, from consecutive ones of those that are no
+    states."""
+    from sigbit.quant.calibration.streams import states_of
+
+    steps = {name: torch.from_numpy(b) for name, b in zip(names, batches, strict=True)}
+    known = steps | states_of(graph, steps)
+    return [known[node.name].numpy() for node in graph.inputs]
 
 
 def _rows(

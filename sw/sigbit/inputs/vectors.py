@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from sigbit.errors import UserError
+
 if TYPE_CHECKING:
     from sigbit.ir.integer import IntegerGraph
     from sigbit.runtime import Device, Mismatch
@@ -18,21 +20,39 @@ Codes = NDArray[np.int16]
 _INPUT, _LAYER = "input.", "layer."
 
 
-def make_vectors(graph: "IntegerGraph", images: int) -> dict[str, Codes]:
+def make_vectors(graph: "IntegerGraph", images: int, streams: int = 1) -> dict[str, Codes]:
     """Return ``images`` uniformly random inputs, the same ones every time, and the resulting codes
-    of every node."""
+    of every node; with states, steps of as many ``streams`` in turn as a run has images."""
     import torch
 
-    rng = np.random.default_rng(0)
+    from sigbit.ir.streaming import stream
+
+    rng, kept = np.random.default_rng(0), dict(graph.kept)
     stored = {
-        node.name: rng.integers(node.low, node.high + 1, (images, *node.type.shape))
+        node.name: torch.from_numpy(
+            rng.integers(node.low, node.high + 1, (images, *node.type.shape))
+        )
         for node in graph.inputs
+        if node.name not in kept
     }
     with torch.no_grad():
-        values = graph.evaluate({name: torch.from_numpy(x) for name, x in stored.items()})
+        if not kept:
+            values = graph.evaluate(stored)
+        else:
+            if images % streams:
+                raise UserError(
+                    f"test vectors must be as many steps of each of {streams} streams: give a "
+                    f"multiple of {streams}, not {images}"
+                )
+            each = [
+                stream(graph, {name: x[i::streams] for name, x in stored.items()})
+                for i in range(streams)
+            ]
+            values = {n: torch.stack([e[n] for e in each], 1).flatten(0, 1) for n in each[0]}
     return {
         f"{_INPUT if name in stored else _LAYER}{name}": value.numpy().astype(np.int16)
         for name, value in values.items()
+        if name not in kept
     }
 
 

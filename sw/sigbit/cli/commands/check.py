@@ -47,7 +47,11 @@ def check(
     with telling() as tell:
         found = flow(
             Network(
-                model, tuple(network.shapes or ()), network.checkpoint, tuple(network.cuts or ())
+                model,
+                tuple(network.shapes or ()),
+                network.checkpoint,
+                tuple(network.cuts or ()),
+                tuple(network.states or ()),
             ),
             arch,
             latency=latency,

@@ -52,7 +52,11 @@ def quantize(
     with telling(remaining=True) as tell:
         result = flow(
             Network(
-                model, tuple(network.shapes or ()), network.checkpoint, tuple(network.cuts or ())
+                model,
+                tuple(network.shapes or ()),
+                network.checkpoint,
+                tuple(network.cuts or ()),
+                tuple(network.states or ()),
             ),
             Calibration(
                 samples.calibrate,

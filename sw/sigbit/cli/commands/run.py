@@ -35,9 +35,8 @@ def run(
         list[Path],
         typer.Argument(
             metavar="INPUT.npy|IMAGE...",
-            help="Image files; or an array of real values, [N, ...] with the shape that the "
-            "network was calibrated with. An .npz with an array for each name if there are several "
-            "inputs.",
+            help="Image files; or an array of real values [N, ...], in the shape that the network "
+            "was calibrated with; an .npz with an array for each name if there are several inputs.",
         ),
     ],
     where: DeviceOptions,
@@ -54,6 +53,7 @@ def run(
     from sigbit.inputs.programs import load_program
 
     net = load_program(program)
+    flow.check_stream(net, where.stream)
     labels = class_names(net, written.labels)
     given, titles = read_inputs(net, inputs, images_as(pixels), stored=where.stored)
     names = [result.name for result in net.results] if where.stored else net.returned

@@ -77,6 +77,15 @@ Cuts = Annotated[
         "what is behind it. May be repeated.",
     ),
 ]
+States = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--state",
+        metavar="NAME=OUTPUT",
+        help="An input that stays on the device from one run to the next, and the output that "
+        "becomes it, by name or by number from 0. May be repeated.",
+    ),
+]
 Checkpoint = Annotated[
     Path | None,
     typer.Option(
@@ -122,6 +131,7 @@ class NetworkOptions:
     checkpoint: Checkpoint = None
     shapes: Shapes = None
     cuts: Cuts = None
+    states: States = None
 
 
 @dataclass(frozen=True)

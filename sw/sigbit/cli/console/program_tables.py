@@ -21,6 +21,7 @@ def show_program(found: "InspectedProgram") -> None:
         ("digest", net.digest),
         *((f"input {p.name}", _port(p, p.axes)) for p in net.inputs),
         *((f"output {r.name}", _port(ports[r.port], r.axes)) for r in net.results),
+        *((f"state {p.name}", _port(p, p.axes)) for p in net.states),
         *(("images", _preprocessing(net)) for p in net.inputs[:1] if len(p.own_shape) == 3),
         ("images per run", net.images),
         ("on the host", host or "nothing"),

@@ -42,6 +42,13 @@ class DeviceOptions:
             "of real values; nothing is done on the host.",
         ),
     ] = False
+    stream: Annotated[
+        bool,
+        typer.Option(
+            "--stream",
+            help="The samples are steps in time: the Program's states pass from each to the next.",
+        ),
+    ] = False
 
 
 @dataclass(frozen=True)
