@@ -6,8 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from boards.conformance import STREAMS
 from sigbit.compiler import compile_graph
 from sigbit.compiler.random_graph import Builder
+from sigbit.compiler.random_states import random_stateful
 from sigbit.runtime import (
     DeviceError,
     LayerCollector,
@@ -302,3 +304,38 @@ def test_window_holds_inputs_and_gives_outputs(program, rng):
     part = memory[port.offset : port.offset + port.bytes(NANO)]
     assert (port.unpack(part, NANO) == inputs["x"][1]).all()
     assert set(unpack_outputs(program, memory)) == {"y", "z"}
+
+
+class TestStates:
+    """Sessions of a Program with states; what every device does with them is in
+    ``boards.conformance``."""
+
+    def test_sessions(self):
+        each = STREAMS[0]
+        device = Interp(NANO)
+        first, end = Session(each.program, device), each.STEPS
+        wanted = {port.name: each.golden(0, end)[port.name] for port in each.program.outputs}
+
+        def right(session: Session, begin: int, end: int, at: int) -> None:
+            given = {name: x[begin:end] for name, x in each.inputs.items()}
+            for name, codes in session.run_stored(given).outputs.items():
+                assert (codes == wanted[name][at : at + end - begin]).all(), name
+
+        right(first, 0, 2, 0)
+        right(first, 2, 3, 2)
+        first.reset_state()
+        right(first, 0, 1, 0)
+        second = Session(each.program, device)
+        right(second, 0, 3, 0)  # begins anew
+        right(first, 3, 4, 3)  # which the first one takes over
+        other = Session(each.program, device, owner="another")
+        right(other, 0, 1, 0)
+        with pytest.raises(ProgramError, match="has no states"):
+            first.reset_state("nothing")
+
+    def test_streams_side_by_side(self):
+        graph = random_stateful(np.random.default_rng(5), NANO)
+        program = compile_graph(graph, NANO, images=2)
+        x = {p.name: np.full((3, *p.shape), p.low) for p in program.inputs}
+        with pytest.raises(ProgramError, match="keeps the states of 2 streams: give a sample of"):
+            Session(program, Interp(NANO)).run_stored(x)
