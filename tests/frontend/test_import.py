@@ -4,12 +4,14 @@ import inspect
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sigbit.frontend import UnsupportedModel, import_model
+from sigbit.frontend.moves import Bordered, Chosen, moves
 from sigbit.frontend.torch_export import graph_from_exported
 from sigbit.ir.floating import BatchNorm, Conv2d, Flatten
 
@@ -235,3 +237,10 @@ class Mixing(nn.Module):
 def test_refusals(model: nn.Module, message: str) -> None:
     with pytest.raises(UnsupportedModel, match=message):
         import_model(model, (torch.randn(2, 4, 8, 8),))
+
+
+def test_channels_of_long_sequences_are_found() -> None:
+    """Of an index of more elements than NumPy's iterators buffer, in a column of pixels."""
+    index = np.arange(96 * 197).reshape(96, 197, 1)
+    assert moves((96, 197, 1), index[32:64]) == (Chosen(tuple(range(32, 64))),)
+    assert moves((96, 197, 1), index[:, 5:]) == (Bordered((-5, 0, 0, 0)),)
