@@ -69,6 +69,16 @@ BASE: dict[str, dict[str, Any]] = {
         "input": S, "normalized_shape": [5], "weight": t(5), "bias": t(5), "eps": 1e-5,
     },
     "rms_norm.default": {"input": S, "normalized_shape": [5], "weight": t(5)},
+    "einsum.default": {"equation": "bij,bkj->bik", "tensors": [S, S]},
+    "group_norm.default": {"input": X, "num_groups": 2, "weight": t(4), "bias": t(4)},
+    "native_group_norm.default": {
+        "input": X, "weight": t(4), "bias": t(4), "N": 2, "C": 4, "HxW": 36, "group": 2,
+        "eps": 1e-5,
+    },
+    "instance_norm.default": {
+        "input": X, "weight": t(4), "bias": t(4), "running_mean": None, "running_var": None,
+        "use_input_stats": True, "momentum": 0.1, "eps": 1e-5, "cudnn_enabled": False,
+    },
     "addmm.default": {"self": t(5), "mat1": V, "mat2": t(6, 5)},
     "batch_norm.default": {**NORM, "training": False, "cudnn_enabled": False},
     "native_batch_norm.default": {**NORM, "training": False},
@@ -350,6 +360,10 @@ TOGETHER: dict[tuple[str, str], dict[str, Any]] = {
             ("rms_norm", {}),
         )
     },
+    ("instance_norm.default", "use_input_stats"): {
+        "use_input_stats": False, "running_mean": t(4), "running_var": t(4).abs(),
+    },
+    ("einsum.default", "equation"): {"equation": "bij,bkj->bki"},
     ("pad.default", "mode"): {"mode": "reflect", "pad": [1, 1, 1, 1]},
     ("pad.default", "value"): {"value": 2.0, "pad": [1, 1, 1, 1]},
     **{
@@ -369,6 +383,10 @@ FIXED = {
     ("gru", "has_biases"): "follows from params",
     ("_softmax", "half_to_float"): "needs a GPU",
     ("_log_softmax", "half_to_float"): "needs a GPU",
+    ("einsum", "path"): "two operands have one",
+    ("native_group_norm", "N"): "follows from the input",
+    ("native_group_norm", "C"): "follows from the input",
+    ("native_group_norm", "HxW"): "follows from the input",
     ("repeat_interleave", "output_size"): "follows from repeats",
     ("_native_batch_norm_legit", "training"): "without statistics, those of the batch are taken",
     ("_native_batch_norm_legit_functional", "training"): "has no other translation",
@@ -397,6 +415,7 @@ NO_CALL = {
     "_assert_tensor_metadata.default": "torch.export's own note",
     "add.t": "of lists", "mul.left_t": "of lists",
     "where.default": "of indices alone", "where.Scalar": "of a mask alone",
+    "einsum.sublist": "of lists",
     "lstm.data": "packed sequences, which torch.export does not keep",
     "gru.data": "packed sequences, which torch.export does not keep",
     "repeat_interleave.Tensor": "of indices alone",

@@ -4,12 +4,14 @@ import inspect
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sigbit.frontend import UnsupportedModel, import_model
+from sigbit.frontend.moves import Bordered, Chosen, moves
 from sigbit.frontend.torch_export import graph_from_exported
 from sigbit.ir.floating import BatchNorm, Conv2d, Flatten
 
@@ -135,7 +137,7 @@ class Bad(nn.Module):
         c = self.big(x) // x
         d = torch.digamma(c)
         e = F.max_pool2d(x, 3, dilation=2)
-        f = F.group_norm(x, 2)
+        f = x.cumsum(1)
         g = F.interpolate(x, size=(33, 33), mode="bilinear", align_corners=True)
         h = torch.cat([x, x], 0)
         i = x + x.transpose(2, 3)
@@ -152,7 +154,7 @@ def test_one_report_names_every_obstacle() -> None:
         "self.big(": "33",
         "digamma": "not supported",
         "dilation=2": "dilation",
-        "group_norm": "not supported",
+        "cumsum": "not supported",
         "align_corners": "weights differ",
         "cat": "dimension 0",
         "transpose": "rearrangement",
@@ -176,12 +178,15 @@ def test_one_report_names_every_obstacle() -> None:
 
 def test_nodes_behind_a_refused_one_are_examined_too() -> None:
     model = nn.Sequential(
-        nn.Conv2d(4, 4, 3), nn.GroupNorm(2, 4), nn.MaxPool2d(3, dilation=2), nn.GroupNorm(2, 4)
+        nn.Conv2d(4, 4, 3),
+        nn.Conv2d(4, 4, 33, padding=16),
+        nn.MaxPool2d(3, dilation=2),
+        nn.Conv2d(4, 4, 33, padding=16),
     )
     with pytest.raises(UnsupportedModel) as caught:
         import_model(model, (torch.randn(2, 4, 8, 8),))
     assert [r.op for r in caught.value.rows][:2] == [
-        "aten.group_norm.default",
+        "aten.conv2d.default",
         "aten.max_pool2d.default",
     ]
     assert {r.location.split("(")[-1].strip(")") for r in caught.value.rows} == {
@@ -235,3 +240,10 @@ class Mixing(nn.Module):
 def test_refusals(model: nn.Module, message: str) -> None:
     with pytest.raises(UnsupportedModel, match=message):
         import_model(model, (torch.randn(2, 4, 8, 8),))
+
+
+def test_channels_of_long_sequences_are_found() -> None:
+    """Of an index of more elements than NumPy's iterators buffer, in a column of pixels."""
+    index = np.arange(96 * 197).reshape(96, 197, 1)
+    assert moves((96, 197, 1), index[32:64]) == (Chosen(tuple(range(32, 64))),)
+    assert moves((96, 197, 1), index[:, 5:]) == (Bordered((-5, 0, 0, 0)),)

@@ -187,6 +187,20 @@ OPERATORS: dict[str, Case] = {
     ),
     "identity": ([N("Identity", ["x"], ["a"]), N("Dropout", ["a"], ["y"])], {}, ()),
     "cast": one("Cast", to=TensorProto.FLOAT),
+    "instance_norm": one("InstanceNormalization", f32(4), f32(4), epsilon=1e-3),
+    "group_norm": one("GroupNormalization", f32(4), f32(4), num_groups=2),
+    "einsum": one("Einsum", f32(5, 4), equation="bchw,dc->bdhw"),
+    "einsum_of_two": ([N("Einsum", ["x", "x"], ["y"], equation="bchw,bdhw->bcd")], {}, ()),
+    "masked_softmax": (
+        [
+            N("Add", ["x", "m"], ["a"]),
+            N("Softmax", ["a"], ["s"]),
+            N("Transpose", ["x"], ["t"], perm=[0, 1, 3, 2]),
+            N("MatMul", ["s", "t"], ["y"]),
+        ],
+        {"m": np.where(np.arange(9) < 7, 0, -1e9).astype(np.float32)},
+        (),
+    ),
     "softmax": one("Softmax", axis=1),
     "log_softmax": one("LogSoftmax", axis=1),
     "argmax": one("ArgMax", axis=1, keepdims=0),
@@ -216,7 +230,17 @@ VECTORS: dict[str, Case] = {
 @pytest.mark.parametrize("name", OPERATORS)
 def test_operator(name: str) -> None:
     nodes, constants, _ = OPERATORS[name]
-    check(model(nodes, constants, (3, *SMALL)), *SMALL)
+    opset = 21 if name == "group_norm" else 20  # earlier ones have factors of groups
+    check(model(nodes, constants, (3, *SMALL), opset=opset), *SMALL)
+
+
+def test_group_norm_of_groups() -> None:
+    nodes, constants, _ = one("GroupNormalization", f32(2), f32(2), num_groups=2)
+    proto = model(nodes, constants, ("batch", *SMALL), opset=18)
+    x, groups = torch.from_numpy(f32(3, *SMALL)), (torch.from_numpy(f32(2)).repeat_interleave(2))
+    (got,) = import_onnx(proto).results({"x": x})
+    want = torch.nn.functional.group_norm(x, 2, groups, groups)
+    assert torch.allclose(got, want, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", VECTORS)

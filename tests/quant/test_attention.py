@@ -187,7 +187,7 @@ def test_masks_are_fixed(seed: int) -> None:
     ("forward", "reason"),
     [
         (lambda x: x @ x.reshape(8, 2, 5).transpose(0, 1), "mixes the samples"),
-        (lambda x: x.softmax(1) @ torch.ones(8, 8), "another dimension than the last"),
+        (lambda x: x.softmax(0) @ torch.ones(8, 8), "a softmax over the samples"),
         (lambda x: F.layer_norm(x, (5, 8)), "over 2 dimensions"),
         (lambda x: F.scaled_dot_product_attention(x, x, x, x @ x.mT), "a mask that the network"),
         (lambda x: F.scaled_dot_product_attention(x, x, x, dropout_p=0.5), "dropout"),

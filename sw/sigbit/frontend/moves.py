@@ -100,6 +100,12 @@ def _is_whole(index: Index) -> bool:
     return bool((index.ravel() == np.arange(index.size)).all())
 
 
+def _places(index: Index, shape: Shape) -> tuple[Index, ...]:
+    """Return ``np.unravel_index(index, shape)``, which is wrong for more than 8,192 elements whose
+    last axis has size 1 (https://github.com/numpy/numpy/issues/31980)."""
+    return tuple(w.reshape(index.shape) for w in np.unravel_index(index.ravel(), shape))
+
+
 def _to_vector(source: Shape, index: Index) -> tuple[Move, ...] | None:
     if len(source) == 1:
         return (Chosen(tuple(map(int, index))),)
@@ -132,7 +138,7 @@ def _to_part(source: Shape, index: Index) -> tuple[Move, ...] | None:
     """Return the moves for a block of an image, flattened; None if there are none."""
     if (index < 0).any():
         return None
-    where = np.unravel_index(index, source)
+    where = _places(index, source)
     block = [np.arange(w.min(), w.max() + 1) for w in where]
     inside = np.ravel_multi_index(np.meshgrid(*block, indexing="ij"), source)
     if not np.array_equal(inside.ravel(), index):
@@ -146,7 +152,7 @@ def _to_image(source: Shape, index: Index) -> tuple[Move, ...] | None:
     if not used.any():
         return None
     axes = []
-    for axis, where in enumerate(np.unravel_index(np.maximum(index, 0), source)):
+    for axis, where in enumerate(_places(np.maximum(index, 0), source)):
         others = tuple(a for a in range(3) if a != axis)
         axes.append(np.where(used, where, -1).max(axis=others))
     channels, lines, columns = np.ix_(*axes)
@@ -207,7 +213,7 @@ def _shuffled(source: Shape, index: Index) -> tuple[Move, ...] | None:
     """Channels as blocks of pixels, or blocks as channels, of chosen channels."""
     if (index < 0).any():
         return None
-    channels, lines, columns = np.unravel_index(index, source)
+    channels, lines, columns = _places(index, source)
     size = index.shape[1:]
     if all(m % n == 0 for m, n in zip(size, source[1:], strict=True)):
         h, w = size[0] // source[1], size[1] // source[2]

@@ -13,7 +13,7 @@ from torch.fx import Node as FxNode
 from sigbit.frontend import views
 from sigbit.frontend.builder import Builder
 from sigbit.frontend.moves import Index
-from sigbit.frontend.values import Computed, Mixed, Refusal, Value
+from sigbit.frontend.values import Computed, Masked, Mixed, Refusal, Value
 from sigbit.ir import floating
 from sigbit.ir.floating import Node
 
@@ -98,9 +98,12 @@ class Translation:
             return found if isinstance(found, Tensor) else None
         return None if value is None else torch.tensor(value, dtype=self.dtype)
 
-    def computed(self, name: str) -> Computed:
-        """Return the known value of the computed tensor that is argument ``name``."""
-        return self.known(self.argument(name))
+    def computed(self, name: str, *, masked: bool = False) -> Computed:
+        """Return the known value of the computed tensor that is argument ``name``; with ``masked``,
+        also that of scores before their mask."""
+        given = self.argument(name)
+        found = self.values.get(given) if isinstance(given, FxNode) else None
+        return found.value if masked and isinstance(found, Masked) else self.known(given)
 
     def known(self, value: Any) -> Computed:
         """Return the known value of operand ``value``, which must be computed."""
@@ -109,6 +112,8 @@ class Translation:
             return found
         if isinstance(found, Mixed):
             raise found.refusal()
+        if isinstance(found, Masked):
+            raise Refusal("scores with a mask of -inf", "apply softmax to them at once")
         if isinstance(found, Tensor) or found is None:
             raise Refusal(
                 "an operand is a constant, not a computed tensor",

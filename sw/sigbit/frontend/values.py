@@ -67,12 +67,21 @@ class OnHost:
 
 
 @dataclass(frozen=True)
+class Masked:
+    """Scores before a softmax, to which the constant ``bias`` is added, with -inf, or numbers close
+    to it, where a score does not count."""
+
+    value: Computed
+    bias: Tensor
+
+
+@dataclass(frozen=True)
 class Unusable:
     """A refused result without a placeholder tensor; the operations that read it are not
     examined."""
 
 
-Value = Computed | Mixed | Steps | OnHost | Unusable | Tensor | tuple["Value", ...]
+Value = Computed | Mixed | Masked | Steps | OnHost | Unusable | Tensor | tuple["Value", ...]
 """A tensor is a constant: a parameter, or a result of parameters alone."""
 
 

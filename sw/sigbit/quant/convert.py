@@ -26,6 +26,7 @@ from sigbit.ir.integer import (
 from sigbit.quant.integer_model import IntegerModel
 from sigbit.quant.layers.layer import QuantLayer
 from sigbit.quant.layers.moves import QuantMask, QuantMove, QuantSquare
+from sigbit.quant.layers.pairs import QuantPair
 from sigbit.quant.layers.plain import QuantGather, QuantInput, QuantMaxPool, QuantState
 from sigbit.quant.layers.products import QuantConstant, QuantProduct, QuantTranspose
 from sigbit.quant.layers.values import Deployed
@@ -188,7 +189,7 @@ def _products(
 
 
 def _conv(
-    layer: QuantLayer | QuantMove | QuantSquare,
+    layer: QuantLayer | QuantMove | QuantSquare | QuantPair,
     deployed: Deployed,
     spec: QuantSpec,
 ) -> Conv:
@@ -240,7 +241,7 @@ def _conv(
         deployed.table.cpu().numpy(),
         replace(
             _type(plan.shape, layer.grid, deployed.out_scale),
-            weights=isinstance(layer, QuantLayer) and layer.plan.weights,
+            weights=isinstance(layer, QuantLayer | QuantPair) and layer.plan.weights,
         ),
         plan.kind,
         plan.location,

@@ -21,12 +21,14 @@ from sigbit.quant.layers.given import Exactness, GivenCodes
 from sigbit.quant.layers.integers import GivenSource
 from sigbit.quant.layers.layer import QuantLayer
 from sigbit.quant.layers.moves import QuantMask, QuantMove, QuantSquare
+from sigbit.quant.layers.pairs import QuantPair
 from sigbit.quant.layers.plain import QuantGather, QuantInput, QuantMaxPool, QuantState
 from sigbit.quant.layers.products import QuantConstant, QuantProduct, QuantTranspose
 from sigbit.quant.layers.values import Levels
 from sigbit.quant.numbers.scales import OUTPUT_RULE, scale_rule
 from sigbit.quant.plan.annotated import annotated_scale
 from sigbit.quant.plan.fusion import fuse
+from sigbit.quant.plan.lowering import lower
 from sigbit.quant.plan.plans import (
     ConstantPlan,
     GatherPlan,
@@ -36,13 +38,15 @@ from sigbit.quant.plan.plans import (
     MaxPoolPlan,
     MovePlan,
     NetworkPlan,
+    PairPlan,
     Plan,
     ProductPlan,
+    ScaledPlan,
     TransposePlan,
     inherited,
     tensors_of,
 )
-from sigbit.quant.plan.precision import Precision, lower
+from sigbit.quant.plan.precision import Precision
 from sigbit.quant.quantized import Quantized, Tensors
 from sigbit.quant.quantizers import Quantizer, side
 from sigbit.quant.spec import ActGrid, QuantSpec, given_grid
@@ -57,6 +61,7 @@ QuantModule = (
     | QuantMask
     | QuantMove
     | QuantSquare
+    | QuantPair
     | QuantMaxPool
     | QuantGather
 )
@@ -138,6 +143,12 @@ class PreparedModel(nn.Module):
                 grid, is_output = self._precision.grid(p.name), self._precision.is_output(p.name)
                 quantizer = self._shared_quantizer(p, grid, False, is_output)
                 return QuantProduct(p, self.spec, grids, grid, quantizer, is_output=is_output)
+            case PairPlan():
+                grid = self._precision.grid(p.name)
+                quantizer = self._shared_quantizer(
+                    p, grid, False, self._precision.is_output(p.name)
+                )
+                return QuantPair(p, self.spec, grids, grid, quantizer)
             case TransposePlan():
                 return QuantTranspose(p, self.spec, grids[0])
             case MaskPlan():
@@ -196,7 +207,7 @@ class PreparedModel(nn.Module):
         )
 
     def _shared_quantizer(
-        self, p: LayerPlan | ProductPlan, grid: ActGrid, follows: bool, is_output: bool
+        self, p: ScaledPlan, grid: ActGrid, follows: bool, is_output: bool
     ) -> Quantizer:
         """Return the quantizer of a tensor, the same for all tensors of its group."""
         root = self._precision.groups.of(p.name)
@@ -205,7 +216,7 @@ class PreparedModel(nn.Module):
         return self._out_quantizers[root]
 
     def _out_quantizer(
-        self, p: LayerPlan | ProductPlan, grid: ActGrid, follows: bool, is_output: bool
+        self, p: ScaledPlan, grid: ActGrid, follows: bool, is_output: bool
     ) -> Quantizer:
         """Return the quantizer of a layer's tensor: the spec's method, or a scale rule where the
         method does not apply: outputs, tensors of 8 bits, averages, whose scale follows from their
@@ -373,7 +384,7 @@ def _calibrate(prepared: PreparedModel, found: Statistics) -> None:
     """Set the scales from the float model's tensors, shared scales from all tensors that share
     them; tensors with the levels of the quantized model take its scales."""
     layers: list[QuantLayer] = []
-    scaled: list[QuantLayer | QuantProduct] = []
+    scaled: list[QuantLayer | QuantProduct | QuantPair] = []
     scales = {
         name: annotated_scale(quantizer, prepared.quant_module(name).grid.levels)
         for name, quantizer in prepared.quantized.quantizers.items()
@@ -384,7 +395,7 @@ def _calibrate(prepared: PreparedModel, found: Statistics) -> None:
             module.scale.copy_(given)
         if isinstance(module, QuantLayer):
             layers.append(module)
-        if isinstance(module, QuantLayer | QuantProduct):
+        if isinstance(module, QuantLayer | QuantProduct | QuantPair):
             scaled.append(module)
     for group in _groups(layers, lambda m: m.weight_quantizer):
         first, quantizer = group[0], group[0].weight_quantizer
@@ -428,7 +439,7 @@ def _calibrate(prepared: PreparedModel, found: Statistics) -> None:
 
 
 def _input_scale(
-    prepared: PreparedModel, writers: Sequence[QuantLayer | QuantProduct]
+    prepared: PreparedModel, writers: Sequence[QuantLayer | QuantProduct | QuantPair]
 ) -> Tensor | None:
     """Return the scale of an input that a state keeps, and nothing else on its grid, so that it
     keeps the codes; None for other tensors."""

@@ -1,17 +1,17 @@
-"""Translation of products of computed matrices, attention, softmax and norms over features."""
+"""Translation of products of computed matrices, attention and softmax."""
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.fx import Node as FxNode
 
 from sigbit.frontend import views
 from sigbit.frontend.moves import Index
 from sigbit.frontend.translation import Translation, one_sample
-from sigbit.frontend.values import Computed, Refusal, Value
+from sigbit.frontend.values import Computed, Masked, Refusal, Value
 from sigbit.ir import floating
 
 MASKED = -16.0
@@ -37,13 +37,21 @@ def product(t: Translation, a: Computed, b: Computed, factor: float = 1.0) -> Co
     second = np.broadcast_to(second, (*lead, *second.shape[-2:]))
     parts = []
     for place in np.ndindex(lead):
-        left, rows = matrix(t, Computed(a.tensor, first[place], a.origin))
-        right, columns = matrix(t, Computed(b.tensor, second[place].T, b.origin))
-        size = t.shape_of(left)[1:]
-        base = t.base(left, right, shape=(columns.size, *size))
-        name = t.build.add(floating.MatMul(**base, factor=factor))
-        parts.append((name, columns * math.prod(size) + rows[:, None]))
+        right = matrix(t, Computed(b.tensor, second[place].T, b.origin))
+        parts.append(_times(t, Computed(a.tensor, first[place], a.origin), right, factor))
     return joined(t, parts, lead)
+
+
+def _times(
+    t: Translation, a: Computed, right: tuple[str, Index], factor: float = 1.0
+) -> tuple[str, Index]:
+    """Return the product of a value of two axes and a :func:`matrix`, as an image and the index of
+    its elements."""
+    (left, rows), (name, columns) = matrix(t, a), right
+    size = t.shape_of(left)[1:]
+    base = t.base(left, name, shape=(columns.size, *size))
+    result = t.build.add(floating.MatMul(**base, factor=factor))
+    return result, columns * math.prod(size) + rows[:, None]
 
 
 def joined(t: Translation, parts: list[tuple[str, Index]], lead: tuple[int, ...]) -> Computed:
@@ -86,12 +94,6 @@ def matrix(t: Translation, value: Computed) -> tuple[str, Index]:
     return held.tensor, np.arange(index.shape[0])
 
 
-def slices(value: Computed, index: Index) -> Iterator[Computed]:
-    """Yield the values of the last two axes."""
-    for place in np.ndindex(index.shape[:-2]):
-        yield Computed(value.tensor, index[place], value.origin)
-
-
 def attention(t: Translation) -> Value:
     """scaled_dot_product_attention with a constant mask."""
     query, key, value = (t.computed(name) for name in ("query", "key", "value"))
@@ -109,15 +111,20 @@ def attention(t: Translation) -> Value:
     shape = (*lead, q.shape[-2], k.shape[-2])
     bias = _mask(t, shape)
     q, k, v = (np.broadcast_to(x, (*lead, *x.shape[-2:])) for x in (q, k, v))
-    parts = []
-    for place in np.ndindex(lead):
-        scores = product(
-            t, Computed(query.tensor, q[place]), Computed(key.tensor, k[place].T), factor
+    # keys and values first: they are ready when the products with them begin
+    rights = {
+        place: tuple(
+            matrix(t, Computed(x.tensor, index[place]))
+            for x, index in ((key, k), (value, v.swapaxes(-1, -2)))
         )
+        for place in np.ndindex(lead)
+    }
+    parts = []
+    for place, (keys, values) in rights.items():
+        result, index = _times(t, Computed(query.tensor, q[place]), keys, factor)
         own = None if bias is None else bias[place]
-        weights = _softmax(t, scores, own)
-        result = product(t, weights, Computed(value.tensor, v[place]))
-        parts.append((result.tensor, t.index(result)))
+        weights = _softmax(t, t.chosen(Computed(result), index), own)
+        parts.append(_times(t, weights, values))
     return joined(t, parts, lead)
 
 
@@ -146,26 +153,48 @@ def _mask(t: Translation, shape: tuple[int, ...]) -> Tensor | None:
 
 
 def softmax(t: Translation) -> Value:
-    """softmax over the last axis, in the middle of a network."""
-    value = t.computed("self")
+    """softmax in the middle of a network, of scores that may be masked."""
+    value, bias = t.computed("self", masked=True), None
+    given = t.values.get(t.argument("self"))
     index = t.index(value)
-    if t.argument("dim") % (index.ndim + 1) != index.ndim:
-        raise Refusal("a softmax over another dimension than the last", "transpose, and use dim=-1")
     if t.argument("half_to_float", False):
         raise Refusal("half_to_float=True", "compute in float32")
-    lead = index.shape[:-2]
-    if index.ndim < 2:
-        index = index[None]
-    parts = [_softmax(t, part, None) for part in slices(value, index)]
-    whole = joined(t, [(p.tensor, t.index(p)) for p in parts], lead)
-    return t.chosen(whole, t.index(whole).reshape(t.shape))
+    axis = t.argument("dim") % (index.ndim + 1) - 1
+    if axis < 0:
+        raise Refusal("a softmax over the samples", "use another dimension")
+    if isinstance(given, Masked):
+        bias = one_sample(given.bias, index.ndim).expand(index.shape).movedim(axis, -1)
+    index = np.moveaxis(index, axis, -1)
+    shape, rows = index.shape, index[None] if index.ndim < 2 else index
+    parts = []
+    for place in np.ndindex(rows.shape[:-2]):
+        own = None if bias is None else bias.reshape(rows.shape)[place]
+        parts.append(_softmax(t, Computed(value.tensor, rows[place], value.origin), own))
+    whole = joined(t, [(p.tensor, t.index(p)) for p in parts], rows.shape[:-2])
+    return t.chosen(whole, np.moveaxis(t.index(whole).reshape(shape), -1, axis))
+
+
+def masks(t: Translation, bias: Tensor) -> bool:
+    """Return whether ``bias`` is added to the scores of a softmax and masks some of them."""
+    absent = bias <= _ABSENT
+    return bool(absent.any()) and not bool(absent.all()) and _feeds_softmax(t.node)
+
+
+def _feeds_softmax(node: FxNode) -> bool:
+    names = [str(user.target).removeprefix("aten.").split(".")[0] for user in node.users]
+    inner = [u for u, n in zip(node.users, names, strict=True) if n in ("add", "masked_fill")]
+    return (
+        bool(names)
+        and {*names} <= {"softmax", "_softmax", "add", "masked_fill"}
+        and all(map(_feeds_softmax, inner))
+    )
 
 
 def _softmax(t: Translation, scores: Computed, bias: Tensor | None) -> Computed:
     """Return the softmax over the columns of a value of two axes, with ``bias`` added before.
 
     ``exp(s - max - log(sum(exp(s - max))))``; the logarithm is a sum of those of the sum clipped to
-    several ranges, so that each is looked up with enough steps.
+    several ranges, so that each is looked up in enough steps.
     """
     tensor, rows = matrix(t, scores)
     shape = t.shape_of(tensor)
@@ -175,7 +204,7 @@ def _softmax(t: Translation, scores: Computed, bias: Tensor | None) -> Computed:
         absent = placed <= _ABSENT
         finite = placed.masked_fill(absent, 0.0)
         if bool(finite.any()):
-            tensor = _sum(t, tensor, constant(t, finite, "bias"), "biased")
+            tensor = added(t, tensor, constant(t, finite, "bias"), "biased")
         if bool(absent.any()):
             zeros = torch.zeros(shape, dtype=t.dtype)
             addend = constant(t, zeros.masked_fill(absent, MASKED), "mask", fixed=True)
@@ -183,29 +212,32 @@ def _softmax(t: Translation, scores: Computed, bias: Tensor | None) -> Computed:
     count = shape[0]
     base = t.base(tensor, shape=shape, part="below")
     below = t.build.add(floating.BelowMax(**base, groups=1, keep=mask))
-    exponent = _function(t, below, "neg", "exponent")
-    exponent = exponent if addend is None else _sum(t, exponent, addend, "kept")
+    exponent = looked_up(t, below, "neg", "exponent")
+    exponent = exponent if addend is None else added(t, exponent, addend, "kept")
     if count > 1:
-        powers = _function(t, exponent, "exp", "powers")
-        exponent = _function(t, below, "neg", "less")
-        exponent = exponent if addend is None else _sum(t, exponent, addend, "less.kept")
-        exponent = _sum(t, exponent, _spread(t, _logarithm(t, powers), count, -1.0), "exponents")
-    result = _function(t, exponent, "exp", "")
+        powers = looked_up(t, exponent, "exp", "powers")
+        exponent = looked_up(t, below, "neg", "less")
+        exponent = exponent if addend is None else added(t, exponent, addend, "less.kept")
+        exponent = added(t, exponent, spread(t, _logarithms(t, powers), count, -1.0), "exponents")
+    result = looked_up(t, exponent, "exp", "")
     pixels = math.prod(shape[1:])
     return t.chosen(Computed(result), np.arange(count) * pixels + rows[:, None])
 
 
-def _logarithm(t: Translation, tensor: str) -> str:
-    """Return the logarithm of the sum over channels, which is at least 1."""
+def _logarithms(t: Translation, tensor: str) -> str:
+    """Return, channel by channel, the logarithms of the sum over channels, which is at least 1,
+    clipped to each of several ranges: together they are the logarithm of the sum.
+
+    The sums are divided by the lower ends of their ranges, so that all are looked up alike.
+    """
     shape = t.shape_of(tensor)
-    result = ""
-    for number in range(max(1, math.ceil(math.log(shape[0], _OCTAVES)))):
-        low, high = _OCTAVES**number, min(_OCTAVES ** (number + 1), float(shape[0]))
-        base = t.base(tensor, shape=(1, *shape[1:]), part=f"total{number}")
-        total = t.build.add(floating.GroupSum(**base, groups=1, copies=1))
-        part = _function(t, total, "log_between", f"log{number}", low, high)
-        result = _sum(t, result, part, f"logs{number}") if result else part
-    return result
+    ranges = max(1, math.ceil(math.log(shape[0], _OCTAVES)))
+    fields: dict[str, Any] = {"groups": 1, "copies": ranges}
+    base = t.base(tensor, shape=(ranges, *shape[1:]), part="total")
+    total = Computed(t.build.add(floating.GroupSum(**base, **fields)))
+    scales = _OCTAVES ** -torch.arange(ranges, dtype=t.dtype)
+    scaled = t.affine(total, scales.view(-1, 1, 1), None, part="range")
+    return looked_up(t, scaled.tensor, "log_between", "logs", 1.0, _OCTAVES)
 
 
 def _placed(bias: Tensor, rows: Index, shape: tuple[int, ...]) -> Tensor:
@@ -221,84 +253,19 @@ def constant(t: Translation, value: Tensor, part: str, *, fixed: bool = False) -
     return t.build.add(floating.Constant(**base, value=t.derived(part, value), fixed=fixed))
 
 
-def _spread(t: Translation, tensor: str, copies: int, factor: float) -> str:
+def spread(t: Translation, tensor: str, copies: int, factor: float) -> str:
+    """Return the sum over channels, times ``factor``, in several channels."""
     base = t.base(tensor, shape=(copies, *t.shape_of(tensor)[1:]), part="spread")
     return t.build.add(floating.GroupSum(**base, groups=1, copies=copies, factor=factor))
 
 
-def _sum(t: Translation, first: str, second: str, part: str) -> str:
+def added(t: Translation, first: str, second: str, part: str) -> str:
+    """Return the sum of two tensors of one shape."""
     base = t.base(first, second, shape=t.shape_of(first), part=part)
     return t.build.add(floating.Add(**base))
 
 
-def _function(t: Translation, tensor: str, function: str, part: str, *parameters: float) -> str:
+def looked_up(t: Translation, tensor: str, function: str, part: str, *parameters: float) -> str:
+    """Return a function of every element of a tensor."""
     base = t.base(tensor, shape=t.shape_of(tensor), part=part)
     return t.build.add(floating.Unary(**base, function=function, parameters=parameters))
-
-
-def layer_norm(t: Translation) -> Value:
-    """layer_norm over the last axis."""
-    value = t.computed("input")
-    sizes = t.argument("normalized_shape")
-    if len(sizes) != 1:
-        raise Refusal(
-            f"a layer norm over {len(sizes)} dimensions", "normalize over the last one only"
-        )
-    weight, bias = t.constant("weight"), t.constant("bias")
-    result = _normalized(t, value, t.number("eps"), centred=True)
-    return result if weight is None and bias is None else t.affine(result, weight, bias)
-
-
-def native_layer_norm(t: Translation) -> Value:
-    """native_layer_norm, whose further results are not used."""
-    found = layer_norm(t)
-    assert isinstance(found, Computed)
-    return (found,)
-
-
-def rms_norm(t: Translation) -> Value:
-    """rms_norm over the last axis."""
-    value = t.computed("input")
-    sizes = t.argument("normalized_shape")
-    if len(sizes) != 1:
-        raise Refusal(f"an RMS norm over {len(sizes)} dimensions", "use the last one only")
-    eps = t.number("eps", torch.finfo(t.dtype).eps)
-    weight = t.constant("weight")
-    result = _normalized(t, value, eps, centred=False)
-    return result if weight is None else t.affine(result, weight, None)
-
-
-def _normalized(t: Translation, value: Computed, eps: float, *, centred: bool) -> Computed:
-    """Return ``(x - mean) / sqrt(variance + eps)`` over the last axis of a value, or without the
-    mean."""
-    value = channels_last(t, value)
-    tensor, index = value.tensor, t.index(value)
-    shape = t.shape_of(tensor)
-    single = (1, *shape[1:])
-    fields: dict[str, Any] = {"groups": 1, "copies": 1, "factor": 1 / shape[0]}
-    if centred:
-        mean = t.build.add(floating.GroupSum(**t.base(tensor, shape=single, part="mean"), **fields))
-        tensor = _sum(t, tensor, _spread(t, mean, shape[0], -1.0), "centred")
-    squares = _function(t, tensor, "pow", "squares", 2.0)
-    base = t.base(squares, shape=single, part="variance")
-    variance = t.build.add(floating.GroupSum(**base, **fields))
-    root = _function(t, variance, "inverse_root", "root", eps)
-    base = t.base(tensor, _spread(t, root, shape[0], 1.0), shape=shape)
-    return t.chosen(Computed(t.build.add(floating.Multiply(**base))), index)
-
-
-def channels_last(t: Translation, value: Computed) -> Computed:
-    """Return a value, all of an image whose channels are the value's last axis."""
-    index = t.index(value)
-    shape = t.shape_of(value.tensor)
-    rows = views.as_rows(index)
-    found = views.along(shape, rows, 1) if len(shape) == 3 else None
-    if (
-        found is not None
-        and views.has_all(found.pixels, math.prod(shape[1:]))
-        and len(found.channels) == shape[0]
-        and views.is_whole(found.channels)
-    ):
-        return value
-    held = t.laid_out(Computed(value.tensor, rows, value.origin), (1, 0))
-    return t.chosen(held, t.index(held).reshape(index.shape))

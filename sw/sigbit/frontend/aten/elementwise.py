@@ -10,7 +10,7 @@ from torch.fx import Node as FxNode
 
 from sigbit.frontend.aten import attention
 from sigbit.frontend.translation import Translation
-from sigbit.frontend.values import Computed, HostFunction, OnHost, Refusal, Value
+from sigbit.frontend.values import Computed, HostFunction, Masked, OnHost, Refusal, Value
 
 
 def add(t: Translation) -> Value:
@@ -23,7 +23,10 @@ def add(t: Translation) -> Value:
     constants = [t.constant("self"), t.constant("other")]
     for i, constant in enumerate(constants):
         if constant is not None:
-            value = t.broadcast(t.computed("other" if i == 0 else "self"))
+            name = "other" if i == 0 else "self"
+            if factors[1 - i] == 1 and attention.masks(t, constant * factors[i]):
+                return masked(t, name, constant * factors[i])
+            value = t.broadcast(t.computed(name))
             scale = None if factors[1 - i] == 1 else torch.tensor(factors[1 - i], dtype=t.dtype)
             return t.affine(value, scale, constant * factors[i])
     first, second = (
@@ -238,9 +241,15 @@ def _masked(t: Translation, mask: Tensor | None, names: tuple[str, str]) -> Valu
     """Return the first of the operands ``names`` where ``mask`` is set, else the second."""
     if mask is None:
         raise Refusal("a mask that is computed", "use a constant mask, or clamp, relu, threshold")
+    inverse = ~mask.bool()
+    for (name, other), chosen in ((names, mask.bool()), (names[::-1], inverse)):
+        if (constant := t.constant(name)) is not None and t.constant(other) is None:
+            bias = torch.where(chosen, constant.to(t.dtype), 0)
+            if attention.masks(t, bias):
+                return masked(t, other, bias)
     parts: list[Computed] = []
     shift = torch.zeros((), dtype=t.dtype)
-    for name, chosen in zip(names, (mask.bool(), ~mask.bool()), strict=True):
+    for name, chosen in zip(names, (mask.bool(), inverse), strict=True):
         if (constant := t.constant(name)) is not None:
             shift = shift + torch.where(chosen, constant.to(t.dtype), 0)
         else:
@@ -251,6 +260,14 @@ def _masked(t: Translation, mask: Tensor | None, names: tuple[str, str]) -> Valu
     if len(parts) == 2:
         return t.plus(parts[0], parts[1])
     return t.affine(parts[0], None, shift) if bool(shift.any()) else parts[0]
+
+
+def masked(t: Translation, name: str, bias: Tensor) -> Masked:
+    """Return argument ``name`` with a mask for the softmax that follows."""
+    value, given = t.computed(name, masked=True), t.values.get(t.argument(name))
+    if isinstance(given, Masked):
+        bias = bias + given.bias
+    return Masked(t.broadcast(value), bias)
 
 
 def elu(t: Translation) -> Value:
@@ -297,7 +314,7 @@ def same_type(t: Translation) -> Value:
     return value
 
 
-_OF_ARRAY = ("addmm", "bmm", "conv", "linear", "matmul", "mm")
+_OF_ARRAY = ("addmm", "bmm", "conv", "einsum", "linear", "matmul", "mm")
 """Operations that a host does not compute, or the beginnings of their names."""
 
 

@@ -12,7 +12,7 @@ from sigbit.frontend.movement import full_index
 from sigbit.frontend.moves import Index
 from sigbit.frontend.translation import Translation
 from sigbit.frontend.values import Computed, Mixed, Refusal, Value
-from sigbit.frontend.views import along, is_whole, whole
+from sigbit.frontend.views import along, has_all, is_whole, whole
 from sigbit.ir import floating
 from sigbit.ir.floating import MAX_WINDOW, Padding
 
@@ -193,7 +193,7 @@ def linear(t: Translation) -> Value:
     weight, bias = t.weight("weight"), t.parameter("bias")
     if isinstance(given, Mixed):
         return _of_rows(t, given, weight, bias)
-    return _product(t, t.computed("input"), weight, bias)
+    return times_matrix(t, t.computed("input"), weight, bias)
 
 
 def _of_rows(t: Translation, given: Mixed, weight: str, bias: str | None) -> Mixed:
@@ -206,7 +206,7 @@ def _of_rows(t: Translation, given: Mixed, weight: str, bias: str | None) -> Mix
     whole = bool((rows >= 0).all() and (samples == owner[:, None]).all())
     if not whole or any(not np.array_equal(own[0], other) for other in own[1:]):
         raise given.refusal()
-    found = _product(t, Computed(given.tensor, own[0], given.origin), weight, bias)
+    found = times_matrix(t, Computed(given.tensor, own[0], given.origin), weight, bias)
     assert isinstance(found, Computed)
     full = full_index(found, t.shape_of(found.tensor), given.batch)
     index = full.new_empty(len(rows), full.shape[-1])
@@ -232,7 +232,7 @@ def matmul(t: Translation) -> Value:
             "a product of a constant and a computed matrix, or of several constant ones",
             "multiply a computed matrix by one parameter, or use Linear",
         )
-    return _product(t, t.known(first), t.derived("weight", matrix.t()), None)
+    return times_matrix(t, t.known(first), t.derived("weight", matrix.t()), None)
 
 
 def addmm(t: Translation) -> Value:
@@ -247,10 +247,10 @@ def addmm(t: Translation) -> Value:
         )
     bias = bias.expand(1, matrix.shape[1]).reshape(-1)
     weight = t.derived("weight", matrix.t())
-    return _product(t, t.computed("mat1"), weight, t.derived("bias", bias))
+    return times_matrix(t, t.computed("mat1"), weight, t.derived("bias", bias))
 
 
-def _product(t: Translation, value: Computed, weight: str, bias: str | None) -> Value:
+def times_matrix(t: Translation, value: Computed, weight: str, bias: str | None) -> Value:
     """Multiply the last axis of a value by a matrix, for a sequence at every step. If features were
     moved, the columns of the matrix are moved instead."""
     if len(t.size(value)) > 1:
@@ -263,11 +263,25 @@ def _product(t: Translation, value: Computed, weight: str, bias: str | None) -> 
             )
         )
     size = int(torch.Size(shape).numel())
+    if (part := _part(t, value, size)) is not None:
+        return t.add(floating.Linear(**t.base(part), weight=weight, bias=bias))
     tensor = value.tensor
     if len(shape) == 3:
         tensor = t.build.add(floating.Flatten(**t.base(tensor, shape=(size,), part="flatten")))
     weight = t.derived("weight", _columns(t.build.parameters[weight], value.index, size))
     return t.add(floating.Linear(**t.base(tensor), weight=weight, bias=bias))
+
+
+def _part(t: Translation, value: Computed, size: int) -> str | None:
+    """Return the vector of some of the ``size`` elements of a tensor, such as those of a pixel;
+    None if they have to be chosen by the columns of a matrix."""
+    assert value.index is not None
+    if has_all(value.index, size):
+        return None
+    try:
+        return t.build.tensor(value, t.location, t.dtype)
+    except Refusal:
+        return None
 
 
 def _columns(weight: Tensor, places: Index, size: int) -> Tensor:

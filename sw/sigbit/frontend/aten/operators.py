@@ -8,9 +8,11 @@ from typing import Any
 from sigbit.frontend.aten import (
     attention,
     concat,
+    einsum,
     elementwise,
     interpolation,
     layers,
+    norms,
     pooling,
     recurrent,
     reductions,
@@ -33,9 +35,13 @@ TRANSLATORS: Mapping[str, Translator] = {
     "mm": layers.matmul,
     "bmm": layers.matmul,
     "scaled_dot_product_attention": attention.attention,
-    "layer_norm": attention.layer_norm,
-    "native_layer_norm": attention.native_layer_norm,
-    "rms_norm": attention.rms_norm,
+    "einsum": einsum.einsum,
+    "layer_norm": norms.layer_norm,
+    "native_layer_norm": norms.native_layer_norm,
+    "rms_norm": norms.rms_norm,
+    "group_norm": norms.group_norm,
+    "native_group_norm": norms.native_group_norm,
+    "instance_norm": norms.instance_norm,
     "addmm": layers.addmm,
     "batch_norm": layers.batch_norm,
     "_native_batch_norm_legit_no_training": layers.batch_norm,
@@ -225,8 +231,6 @@ SAID = frozenset(["_assert_tensor_metadata"])
 """Assertions and notes of torch.export about tensors, which compute nothing."""
 
 _REMEDIES = {
-    "group_norm": "use BatchNorm2d",
-    "instance_norm": "use BatchNorm2d",
     "upsample_bicubic2d": "use bilinear or nearest-neighbour upsampling",
 }
 

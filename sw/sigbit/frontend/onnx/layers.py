@@ -150,6 +150,34 @@ def layer_norm(c: Call) -> Result:
     )
 
 
+def instance_norm(c: Call) -> Result:
+    """InstanceNormalization."""
+    weight, bias, eps = c.operand(1), c.operand(2), float(c.get("epsilon", 1e-5))
+    options = (None, None, True, 0.0, eps, False)
+    return c.emit(aten.instance_norm.default, c.computed(), weight, bias, *options)
+
+
+def group_norm(c: Call) -> Result:
+    """GroupNormalization; scale and bias have one number a group before opset 21."""
+    groups, channels = int(c.get("num_groups", 1)), int(c.shape()[1])
+    c.get("stash_type")  # in which the mean is stored
+    factors = [c.operand(1), c.operand(2)]
+    if c.trace.opset < 21:
+        given = [c.array(i) for i in (1, 2)]
+        factors = [
+            c.derived(i, "channels", np.repeat(a, channels // groups))
+            for i, a in enumerate(given, start=1)
+        ]
+    eps = float(c.get("epsilon", 1e-5))
+    return c.emit(aten.group_norm.default, c.computed(), groups, *factors, eps, False)
+
+
+def einsum(c: Call) -> Result:
+    """Einsum."""
+    operands = [c.operand(i) for i in range(len(c.node.input))]
+    return c.emit(aten.einsum.default, str(c.get("equation")), operands)
+
+
 def max_pool(x: Tensor, kernel: list[int], stride: list[int], padding: list[int]) -> Tensor:
     """Maximum over windows of an image, or of a signal, with a border that is never the maximum:
     ``padding`` before each axis, then after each."""

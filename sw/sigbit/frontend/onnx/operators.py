@@ -28,6 +28,9 @@ OPERATORS: Mapping[str, OnnxTranslator] = {
     "MatMul": layers.matmul,
     "BatchNormalization": layers.batch_norm,
     "LayerNormalization": layers.layer_norm,
+    "InstanceNormalization": layers.instance_norm,
+    "GroupNormalization": layers.group_norm,
+    "Einsum": layers.einsum,
     "MaxPool": layers.max_pool_of,
     "AveragePool": layers.average_pool,
     "GlobalAveragePool": layers.global_pool(aten.mean.dim),
@@ -122,8 +125,6 @@ QONNX = frozenset(["Quant", "IntQuant", "BipolarQuant", "FloatQuant", "Trunc", "
 
 _STATIC = "quantize statically: scales that depend on the input are not known beforehand"
 _REMEDIES = {
-    "InstanceNormalization": "use BatchNormalization",
-    "GroupNormalization": "use BatchNormalization",
     "LRN": "use BatchNormalization, or leave it out and train again",
     "If": "export the model without data-dependent control flow",
     "Loop": "export the model without data-dependent control flow",

@@ -8,7 +8,7 @@ from torch import Tensor
 from sigbit.errors import QuantizationError
 from sigbit.ir.evaluation import apply
 from sigbit.ir.floating import FloatGraph, Placeholder, Relu
-from sigbit.quant.plan.plans import LayerPlan, ProductPlan
+from sigbit.quant.plan.plans import LayerPlan, ScaledPlan
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,9 @@ class FloatValues(Mapping[str, Tensor]):
         return len(self._reference.graph.nodes)
 
 
-def result(p: LayerPlan | ProductPlan, values: Mapping[str, Tensor]) -> Tensor:
+def result(p: ScaledPlan, values: Mapping[str, Tensor]) -> Tensor:
     """The float value of a layer's tensor."""
-    if isinstance(p, ProductPlan):
+    if not isinstance(p, LayerPlan):
         return values[p.name]
     value = values[p.name] if p.name in values else values[p.sources[0].tensor]
     if isinstance(p.activation, Relu) and p.activation.name != p.name:
@@ -95,9 +95,9 @@ def result(p: LayerPlan | ProductPlan, values: Mapping[str, Tensor]) -> Tensor:
     return value
 
 
-def preactivation(p: LayerPlan | ProductPlan, values: Mapping[str, Tensor]) -> Tensor:
+def preactivation(p: ScaledPlan, values: Mapping[str, Tensor]) -> Tensor:
     """The float value of a layer before its activation function."""
-    if isinstance(p, ProductPlan):
+    if not isinstance(p, LayerPlan):
         return values[p.name]
     if p.activation is None or p.activation.name != p.name:
         return values[p.name] if p.name in values else values[p.sources[0].tensor]

@@ -12,7 +12,7 @@ from sigbit.ir.floating import FloatGraph, Relu, Unary
 from sigbit.quant.calibration.reference import FloatValues, Reference, preactivation, result
 from sigbit.quant.calibration.samples import Calibration, as_chunks, micro_batches
 from sigbit.quant.plan.fusion import fuse
-from sigbit.quant.plan.plans import LayerPlan, ProductPlan
+from sigbit.quant.plan.plans import ScaledPlan, SquarePlan
 
 KEPT = 1 << 17
 """Maximum number of values of a tensor that are kept, evenly distributed over samples and
@@ -50,7 +50,7 @@ class Statistics:
     inputs : mapping
         Smallest and largest value of each input.
     results : mapping
-        Statistics of the tensors of layers, by layer.
+        Statistics of the tensors of layers, by layer, and of products inside layers.
     before : mapping
         Smallest and largest value of layers before an activation function other than a ReLU.
     means : mapping
@@ -75,8 +75,10 @@ def observe(network: FloatGraph | Reference, calibration: Calibration) -> Statis
     reference = Reference(network) if isinstance(network, FloatGraph) else network
     samples = as_chunks(calibration)
     plans = fuse(reference.graph).layers
-    layers = [p for p in plans if isinstance(p, LayerPlan | ProductPlan)]
+    layers = [p for p in plans if isinstance(p, ScaledPlan)]
     results = {p.name: _Observer() for p in layers}
+    products = {p.product for p in plans if isinstance(p, SquarePlan)} - results.keys()
+    results |= {name: _Observer() for name in sorted(products)}
     before = {p.name: _Means() for p in layers}
     after = {p.name: _Means() for p in layers if isinstance(p.activation, Relu)}
     inputs = {n.name: _Range() for n in reference.graph.inputs}
@@ -90,6 +92,8 @@ def observe(network: FloatGraph | Reference, calibration: Calibration) -> Statis
             _observe(p, values, results[p.name], before[p.name], count, len(samples))
             if p.name in after:
                 after[p.name].add_means(result(p, values))
+        for name in products:
+            results[name].add_samples(values[name], count, len(samples))
         count += len(batch[0])
     if not count:
         raise QuantizationError("there are no samples to calibrate with")
@@ -104,7 +108,7 @@ def observe(network: FloatGraph | Reference, calibration: Calibration) -> Statis
 
 
 def _observe(
-    p: LayerPlan | ProductPlan,
+    p: ScaledPlan,
     values: FloatValues,
     of: "_Observer",
     before: "_Means",

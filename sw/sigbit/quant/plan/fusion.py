@@ -45,6 +45,7 @@ from sigbit.ir.floating import (
     Upsample,
 )
 from sigbit.ir.integer import Axes
+from sigbit.quant.plan.maxima import below_maximum
 from sigbit.quant.plan.plans import (
     NO_PADDING,
     BiasPlan,
@@ -58,7 +59,6 @@ from sigbit.quant.plan.plans import (
     MovePlan,
     NetworkPlan,
     Ones,
-    Picks,
     Plan,
     ProductPlan,
     Separable,
@@ -95,12 +95,14 @@ class _Expression:
         return _Expression(
             tuple(replace(s, norms=(*s.norms, norm)) for s in self.sources),
             (*(replace(b, norms=(*b.norms, norm)) for b in self.biases), BiasPlan(norm)),
+            self.product,
         )
 
     def negated(self) -> "_Expression":
         return _Expression(
             tuple(replace(s, scale=-s.scale) for s in self.sources),
             tuple(replace(b, scale=-b.scale) for b in self.biases),
+            self.product,
         )
 
     def rows(self, index: tuple[int, ...]) -> "_Expression":
@@ -303,11 +305,14 @@ class _Fuser:
             else:
                 tensor, padding = self._broadcast(self._stored(name), shape, node), NO_PADDING
             operands.append(self._plain(tensor, padding))
+        negative = any(self._negative(s.tensor) for s in operands)
         halves = []
         for sign, half in ((1, "sum"), (-1, "difference")):
             name = f"{node.name}.{half}"
             if name not in self._plans:
-                self._plans[name] = SquarePlan(name, shape, tuple(operands), sign, node.location)
+                self._plans[name] = SquarePlan(
+                    name, shape, tuple(operands), sign, node.name, float(negative), node.location
+                )
             halves.append(replace(self._plain(name), scale=float(sign)))
         return _Expression(tuple(halves), product=True)
 
@@ -369,7 +374,8 @@ class _Fuser:
                     name, shape, tensor, node.location, self._is_right(node)
                 )
             case BelowMax():
-                self._below_max(node, shape)
+                plans = below_maximum(node, self._stored(node.inputs[0]), shape)
+                self._plans |= {p.name: p for p in plans}
             case GroupSum() if self._averages(node):
                 tensor = self._stored(node.inputs[0])
                 size = self._plans[tensor].shape[0] // node.groups
@@ -439,14 +445,14 @@ class _Fuser:
 
     def _digits(self, name: str, reader: Node) -> str:
         """Return the tensor of weight digits with the value of node ``name``, a copy unless the
-        layer that computes it has no other readers."""
+        layer that computes it has no other readers, and can be 0."""
         node = self._structure.origin(name)
         tensor, padding = self._view(name)
         plan = self._plans[tensor]
         if isinstance(plan, LayerPlan | ProductPlan | TransposePlan) and plan.weights:
             return tensor
         own = isinstance(plan, LayerPlan) and not any(padding) and plan.name == node.name
-        if own and self._is_right(node):
+        if own and self._is_right(node) and _reaches_zero(node):
             assert isinstance(plan, LayerPlan)
             self._plans[tensor] = replace(plan, weights=True)
             return tensor
@@ -463,43 +469,6 @@ class _Fuser:
         """Return whether ``node`` is the mean of channels, which keeps their scale."""
         size = self._structure.image(node.inputs[0])[0] // node.groups
         return node.copies == 1 and node.factor * size == 1
-
-    def _below_max(self, node: BelowMax, shape: Shape) -> None:
-        """Maxima of pairs of channels, half of them at a time: ``b + relu(a - b)``; then the
-        difference."""
-        whole = tensor = self._stored(node.inputs[0])
-        count = 0
-        if node.keep is not None:
-            kept = f"{node.name}.kept"
-            self._plans[kept] = MaskPlan(
-                kept, self._plans[tensor].shape, tensor, node.keep, node.location
-            )
-            tensor = kept
-        size = self._plans[tensor].shape[0] // node.groups
-        while size > 1:
-            half, count = -(-size // 2), count + 1
-            out = (node.groups * half, *shape[1:])
-            a, b = (
-                replace(self._plain(tensor), groups=node.groups, taps=Picks(first, half))
-                for first in (0, size - half)
-            )
-            name = f"{node.name}.{count}"
-            rest = f"{node.name}.excess{count}"
-            self._plans[rest] = MovePlan(
-                rest, out, (a, replace(b, scale=-1.0)), "max", node.location, rectified=True
-            )
-            sources = (b, self._plain(rest))
-            self._plans[name] = MovePlan(name, out, sources, "max", node.location)
-            tensor, size = name, half
-        top = replace(self._plain(tensor), groups=node.groups, taps=Ones(shape[0] // node.groups))
-        self._plans[node.name] = MovePlan(
-            node.name,
-            shape,
-            (top, replace(self._plain(whole), scale=-1.0)),
-            "below",
-            node.location,
-            rectified=True,
-        )
 
     def _rearranged(self, node: DepthToSpace | SpaceToDepth, shape: Shape) -> MovePlan:
         tensor, (height, width) = self._stored(node.inputs[0]), node.factor
@@ -589,6 +558,8 @@ class _Fuser:
         match plan := self._plans[tensor]:
             case LayerPlan() | ProductPlan():
                 return plan.negative
+            case MovePlan(rectified=True):
+                return 0.0
             case MovePlan():
                 return self._negative(plan.sources[0].tensor)
             case TransposePlan() | MaskPlan():
@@ -600,6 +571,14 @@ class _Fuser:
             case SquarePlan():
                 return 0.0
         return 1.0
+
+
+def _reaches_zero(node: Node) -> bool:
+    """Return whether a function is 0 at 0, which is in its table."""
+    if not isinstance(node, Unary):
+        return True
+    x = torch.zeros(1, dtype=torch.float64)
+    return bool(UNARY[node.function](x, *node.parameters) == 0)
 
 
 def _negative(node: Unary) -> float:

@@ -171,15 +171,37 @@ class MaskPlan:
 
 @dataclass(frozen=True)
 class SquarePlan:
-    """A quarter of the square of ``sources[0] + sign * sources[1]``, element by element: half of a
-    product, ``x y = ((x + y)**2 - (x - y)**2) / 4``."""
+    """A quarter of the square of ``sources[0] + sign * sources[1]``, element by element: half of
+    ``product``, ``x y = ((x + y)**2 - (x - y)**2) / 4``. ``negative``: of the product, as in
+    :class:`LayerPlan`."""
 
     name: str
     shape: Shape
     sources: tuple[SourcePlan, ...]
     sign: int
+    product: str
+    negative: float
     location: str
     kind: str = "square"
+
+
+@dataclass(frozen=True)
+class PairPlan:
+    """The float graph's ``product`` of two tensors of few levels, element by element, in a table of
+    all pairs of levels. ``negative`` as in :class:`LayerPlan`; ``inner``: a part of a sum that
+    would otherwise read two squares."""
+
+    name: str
+    shape: Shape
+    sources: tuple[SourcePlan, ...]
+    product: str
+    negative: float
+    inner: bool
+    location: str
+    kind: str = "multiply"
+    activation: None = None
+    unit: bool = False
+    weights: bool = False
 
 
 @dataclass(frozen=True)
@@ -247,7 +269,9 @@ class GatherPlan:
     location: str
 
 
-SumPlan = LayerPlan | MovePlan | SquarePlan
+SumPlan = LayerPlan | MovePlan | SquarePlan | PairPlan
+ScaledPlan = LayerPlan | ProductPlan | PairPlan
+"""Plans of tensors with a scale of their own, chosen by calibration."""
 Plan = (
     InputPlan
     | ConstantPlan
@@ -281,7 +305,7 @@ class NetworkPlan:
 def tensors_of(plan: Plan) -> tuple[str, ...]:
     """Return the tensors that a plan reads, one entry per use."""
     match plan:
-        case LayerPlan() | MovePlan() | SquarePlan():
+        case LayerPlan() | MovePlan() | SquarePlan() | PairPlan():
             return tuple(s.tensor for s in plan.sources)
         case MaxPoolPlan() | TransposePlan() | MaskPlan():
             return (plan.tensor,)

@@ -1,10 +1,6 @@
-"""Planes of every tensor and weight terms of every layer, from the spec; and 8-bit maxima as sums,
-because the array supports maxima of native values only.
+"""Planes of every tensor and weight terms of every layer, from the spec."""
 
-``max(a, b) = b + relu(a - b)``: two exact sums for every doubling of a window.
-"""
-
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from sigbit.errors import QuantizationError
 from sigbit.ir.floating import Unary
@@ -17,11 +13,11 @@ from sigbit.quant.plan.plans import (
     MaxPoolPlan,
     MovePlan,
     NetworkPlan,
-    Pair,
+    PairPlan,
     Plan,
     ProductPlan,
+    ScaledPlan,
     Separable,
-    Shape,
     SourcePlan,
     tensors_of,
 )
@@ -65,9 +61,7 @@ class Precision:
         self._negative: dict[str, float] = {}
         left = {p.left for p in plan.layers if isinstance(p, ProductPlan)}
         for root, names in self.groups.members().items():
-            layers = [
-                p for n in names if isinstance(p := self._by_name[n], LayerPlan | ProductPlan)
-            ]
+            layers = [p for n in names if isinstance(p := self._by_name[n], ScaledPlan)]
             negative = self._negative[root] = max((p.negative for p in layers), default=0.0)
             bits = [self._method_bits(p) for p in layers]
             known = [b for b in bits if b is not None]
@@ -87,7 +81,7 @@ class Precision:
             if not left.isdisjoint(names):
                 self._grids[root] = unshifted(spec, self._grids[root])
 
-    def _own_grid(self, layers: Sequence[LayerPlan | ProductPlan]) -> ActGrid | None:
+    def _own_grid(self, layers: Sequence[ScaledPlan]) -> ActGrid | None:
         """Return the grid of a quantized model for the tensors of ``layers``; None if it has none,
         or the spec has bits for them."""
         names, spec, given = [p.name for p in layers], self._spec, self._given
@@ -128,7 +122,7 @@ class Precision:
     def reaches_below_zero(self, tensor: str) -> bool:
         """Return whether a tensor itself, not only its grid, can hold negative values."""
         match p := self._by_name[tensor]:
-            case LayerPlan() | ProductPlan():
+            case LayerPlan() | ProductPlan() | PairPlan():
                 return p.negative > 0
             case MovePlan(rectified=False) | MaxPoolPlan() | MaskPlan() | GatherPlan():
                 return any(map(self.reaches_below_zero, tensors_of(p)))
@@ -136,13 +130,16 @@ class Precision:
                 return self.negative(tensor) > 0
         return isinstance(p, InputPlan)
 
+    def prescribes(self, tensor: str) -> bool:
+        """Return whether a quantized model or the spec's method prescribes a tensor's levels."""
+        free = tensor in self._by_name and self.method_bits(tensor) is not None
+        return free or tensor in self._given.levels
+
     def is_alone(self, tensor: str) -> bool:
         """Return whether no other layer writes on the tensor's grid, so that its scale is free."""
         root = self.groups.of(tensor)
         return not any(
-            isinstance(p, LayerPlan | ProductPlan)
-            and p.name != tensor
-            and self.groups.of(p.name) == root
+            isinstance(p, ScaledPlan) and p.name != tensor and self.groups.of(p.name) == root
             for p in self._plan.layers
         )
 
@@ -190,10 +187,19 @@ class Precision:
         """Return the weight terms of each source."""
         if (given := self._given_terms(p)) is not None:
             return given
+        if self._is_even(p):
+            return (1,) * len(p.sources)
         own = self.weights(p).terms
         first = own if p.sources[0].trained else self._spec.extra_terms(own)
         first = max(first, self._fewest(p.sources[0]))
         return (first, *(self._spec.extra_terms(own) for _ in p.sources[1:]))
+
+    def _is_even(self, p: LayerPlan) -> bool:
+        """Return whether the weights of every channel are equal, but for their signs and zeros, so
+        that each can be the step of the accumulator: those of one tensor without a parameter, and
+        of both halves of a product."""
+        alone = len(p.sources) == 1 and not isinstance(p.sources[0].taps, Separable)
+        return p.kind == "multiply" or (alone and not p.sources[0].trained)
 
     def _fewest(self, source: SourcePlan) -> int:
         """Return the fewest terms that hold the integers of a source without a parameter."""
@@ -211,7 +217,7 @@ class Precision:
         weights."""
         return self._holds(p.sources[0], self.terms(p)[0])
 
-    def _method_bits(self, p: LayerPlan | ProductPlan) -> int | None:
+    def _method_bits(self, p: ScaledPlan) -> int | None:
         """Return the bits of a layer's tensor by the spec's method; None on the accelerator's
         grid."""
         spec = self._spec
@@ -220,7 +226,7 @@ class Precision:
         wide = self.ends(p.name) or (spec.wide_head and self._feeds_head_only(p.name))
         return None if wide or p.name in spec.bits else spec.act_bits
 
-    def _check_method(self, layers: Sequence[LayerPlan | ProductPlan], bits: int) -> None:
+    def _check_method(self, layers: Sequence[ScaledPlan], bits: int) -> None:
         """Raise if the spec's method needs a ReLU and there is another function."""
         found = side(self._spec.act_method, "activations", bits)
         for p in layers:
@@ -230,14 +236,15 @@ class Precision:
                     "from 0 on, behind a ReLU: choose another act_method, or bits for this layer"
                 )
 
-    def _wanted(self, p: LayerPlan | ProductPlan) -> int:
+    def _wanted(self, p: ScaledPlan) -> int:
         if p.name in self._spec.bits:
             return self._spec.bits[p.name][1]
         copies = isinstance(p, LayerPlan) and p.unit and self._is_input(p.sources[0].tensor)
         wide = self._spec.wide_head and self._feeds_head_only(p.name)
         if (copies and p.activation is None) or self.ends(p.name) or wide:
             return max(self._spec.act_planes, self._spec.byte_planes)
-        return self._spec.act_planes
+        inner = isinstance(p, PairPlan) and p.inner
+        return self._spec.act_planes + inner
 
     def _is_head(self, p: Plan) -> bool:
         return isinstance(p, LayerPlan) and p.sources[0].trained and self.ends(p.name)
@@ -262,97 +269,3 @@ def _pools(p: Plan) -> bool:
         case MovePlan():
             return p.kind == "maxpool" or len(p.sources) == 1
     return isinstance(p, MaxPoolPlan | GatherPlan)
-
-
-def lower(plan: NetworkPlan, spec: QuantSpec, given: Given) -> NetworkPlan:
-    """Return ``plan`` with maxima of tensors of several planes as sums."""
-    precision = Precision(plan, spec, given)
-    layers: list[Plan] = []
-    for p in plan.layers:
-        if isinstance(p, MaxPoolPlan) and precision.planes(p.name) > 1:
-            if max(p.padding) > 0 and precision.reaches_below_zero(p.tensor):
-                raise QuantizationError(
-                    f"{p.name} ({p.location}): a padded maximum of values of both signs needs "
-                    "tensors of one plane: put a ReLU before it, or set bits of the layer before it"
-                )
-            layers += _maximum(p, next(q.shape for q in layers if q.name == p.tensor))
-        else:
-            layers.append(p)
-    return NetworkPlan(tuple(layers), plan.outputs, plan.states)
-
-
-def _maximum(p: MaxPoolPlan, shape: Shape) -> Iterator[Plan]:
-    """Yield the maxima along lines, then along columns, each by doubling windows."""
-    stages = [(axis, size, grown) for axis in (1, 0) for size, grown in _doublings(p.kernel[axis])]
-    if not stages:
-        stages = [(0, 1, 1)]
-    tensor, extent = p.tensor, list(shape[1:])
-    started = [False, False]
-    for number, (axis, size, grown) in enumerate(stages, start=1):
-        last = [n == number for n in _last_stages(stages)]
-        begin, end = (0, 0) if started[axis] else (p.padding[axis], p.padding[axis + 2])
-        started[axis] = True
-        stride = [1, 1]
-        if last[axis]:
-            stride[axis] = p.stride[axis]
-        if number == len(stages):
-            for other in (0, 1):
-                if p.kernel[other] == 1:
-                    stride[other] = p.stride[other]
-        shift = grown - size
-        extent[axis] = (extent[axis] + begin + end - shift - 1) // stride[axis] + 1
-        if number == len(stages):
-            extent = list(p.shape[1:])
-        out = (shape[0], extent[0], extent[1])
-        a = _tap(tensor, shape[0], axis, begin, end - shift, (stride[0], stride[1]))
-        b = _tap(tensor, shape[0], axis, begin - shift, end, (stride[0], stride[1]))
-        name = p.name if number == len(stages) else f"{p.name}.{number}"
-        if shift:
-            rest = f"{p.name}.excess{number}"
-            minus = _scaled(b)
-            yield MovePlan(rest, out, (a, minus), "maxpool", p.location, rectified=True)
-            one = SourcePlan(tensor=rest, channels=shape[0], groups=shape[0])
-            yield MovePlan(name, out, (b, one), "maxpool", p.location)
-        else:
-            yield MovePlan(name, out, (a,), "maxpool", p.location)
-        tensor = name
-
-
-def _doublings(window: int) -> Iterator[Pair]:
-    """Yield (size, grown size) of windows from 1 to ``window``."""
-    size = 1
-    while size < window:
-        grown = min(2 * size, window)
-        yield size, grown
-        size = grown
-
-
-def _last_stages(stages: list[tuple[int, int, int]]) -> tuple[int, int]:
-    """Return the numbers of the last stages along columns and along lines."""
-    last = [0, 0]
-    for number, (axis, _, _) in enumerate(stages, start=1):
-        last[axis] = number
-    return last[0], last[1]
-
-
-def _tap(tensor: str, channels: int, axis: int, begin: int, end: int, stride: Pair) -> SourcePlan:
-    padding = [0, 0, 0, 0]
-    padding[axis], padding[axis + 2] = begin, end
-    return SourcePlan(
-        tensor=tensor,
-        channels=channels,
-        groups=channels,
-        stride=stride,
-        padding=(padding[0], padding[1], padding[2], padding[3]),
-    )
-
-
-def _scaled(source: SourcePlan) -> SourcePlan:
-    return SourcePlan(
-        tensor=source.tensor,
-        channels=source.channels,
-        groups=source.groups,
-        stride=source.stride,
-        padding=source.padding,
-        scale=-1.0,
-    )

@@ -14,6 +14,7 @@ from sigbit.quant.plan.plans import (
     InputPlan,
     LayerPlan,
     NetworkPlan,
+    PairPlan,
     Plan,
     SourcePlan,
     SquarePlan,
@@ -134,6 +135,8 @@ def _signature(p: Plan) -> Hashable | None:
     for other plans."""
     if isinstance(p, SquarePlan):
         return (SquarePlan, p.shape, p.sign, _windows(p.sources))
+    if isinstance(p, PairPlan):
+        return (PairPlan, p.shape, p.inner, _windows(p.sources))
     if isinstance(p, LayerPlan) and p.weightless:
         return (LayerPlan, p.shape, _function(p), _windows(p.sources))
     return None
