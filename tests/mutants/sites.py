@@ -136,7 +136,9 @@ class _Finder(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_If(self, node: ast.If) -> None:
-        """The opposite condition."""
+        """The opposite condition; what a command does is of the command's tests."""
+        if ast.unparse(node.test) == "__name__ == '__main__'":
+            return
         self._changed(node.test, "condition", ast.UnaryOp(ast.Not(), node.test))
         self.generic_visit(node)
 
