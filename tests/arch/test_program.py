@@ -208,6 +208,23 @@ def test_arrays_of_a_file_are_aligned(file):
 
 
 @pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"y": 1}, "lines up to 2 of 1"),
+        ({"x": 1}, "columns up to 2 of 1"),
+        ({"channel": 1}, "channels up to 10 of 9"),
+        ({"image": 1}, "images up to 3 of 2"),
+        ({"columns": 2}, "writes 2 pixels, not 1 x 2 of 2 images"),
+    ],
+)
+def test_what_an_exec_writes_lies_in_its_layer(program, change, message, tmp_path):
+    (info,) = program.execs
+    wrong = replace(program, execs=(replace(info, **change),))
+    with pytest.raises(ProgramError, match=message):
+        wrong.save(tmp_path / "net.sigbit")
+
+
+@pytest.mark.parametrize(
     ("name", "shape"), [("input.x", (2, 3, 5, 6)), ("layer.conv", (2, 9, 1, 2))]
 )
 def test_test_vectors_have_the_shape_of_their_tensor(program, name, shape, tmp_path):

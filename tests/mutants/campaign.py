@@ -2,8 +2,8 @@
 is kept."""
 
 import json
-import random
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from hashlib import sha256
@@ -21,7 +21,7 @@ from sigbit_tools.toolchain import cache_dir
 EQUIVALENT = Path(__file__).with_name("equivalent.json")
 NAMED = Path(__file__).with_name("named.json")
 DEAD = ("killed", "hang", "crash")
-BUDGET = 120.0
+BUDGET = 20.0
 """Seconds of recorded processor time of the tests that a mutant meets; the fastest are chosen."""
 
 
@@ -68,24 +68,36 @@ def named(rooms: Sequence[Room] = ROOMS) -> list[Found]:
 
 
 def drawn(count: int, seed: int, rooms: Sequence[Room] = ROOMS) -> list[Found]:
-    """``count`` mutants: every room gives as many, or all that it has; every module of a room has
-    the same chance, so that long modules do not crowd out short ones."""
-    rng = random.Random(seed)
+    """``count`` mutants: every room gives as many, or all that it has; all modules of a room have
+    turns, so that long modules do not crowd out short ones. A draw changes only as the code does:
+    the order within a module is that of hashes."""
     found: list[Found] = []
     for number, room in enumerate(rooms):
-        modules: dict[str, list[Found]] = {}
-        for one in all_mutants([room]):
-            modules.setdefault(one.mutant.module, []).append(one)
-        for of_module in modules.values():
-            rng.shuffle(of_module)
+        ranked: list[tuple[int, str, Found]] = []
+        for module, path in room.modules().items():
+            keyed = [
+                (_hash(str(seed), module, str(place), one.text, one.old, one.new), one)
+                for one, place in _places(mutants(module, (ROOT / path).read_bytes()))
+            ]
+            keyed.sort(key=lambda pair: pair[0])
+            ranked += [(k, key, Found(room, path, one)) for k, (key, one) in enumerate(keyed)]
+        ranked.sort(key=lambda item: item[:2])
         share = count // len(rooms) + (number < count % len(rooms))
-        pools = list(modules.values())
-        for _ in range(share):
-            pools = [pool for pool in pools if pool]
-            if not pools:
-                break
-            found.append(rng.choice(pools).pop())
+        found += [one for _, _, one in ranked[:share]]
     return found
+
+
+def _places(found: Sequence[Mutant]) -> Iterator[tuple[Mutant, int]]:
+    """Mutants, each with the number of earlier ones of the same line and change."""
+    seen: Counter[tuple[str, str, str]] = Counter()
+    for one in found:
+        what = (one.text, one.old, one.new)
+        yield one, seen[what]
+        seen[what] += 1
+
+
+def _hash(*words: str) -> str:
+    return sha256(chr(0).join(words).encode()).hexdigest()
 
 
 def verdict(room: str, path: str, mutant: dict[str, Any], tell: Tell) -> Row:
@@ -146,7 +158,7 @@ def _kept(change: Mutant) -> Path:
     words = (change.module, str(change.start), change.text, change.old, change.new)
     folder = cache_dir() / "mutants" / "verdicts"
     folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{sha256(chr(0).join(words).encode()).hexdigest()}.json"
+    return folder / f"{_hash(*words)}.json"
 
 
 @cache

@@ -32,9 +32,14 @@ class Case:
         return self.name.partition("::")[0]
 
     @property
+    def function(self) -> str:
+        """File and function, without the case."""
+        return self.name.partition("[")[0]
+
+    @property
     def limit(self) -> float:
         """Processor time after which it counts as hanging."""
-        return max(8.0, 4 * self.seconds)
+        return max(4.0, 4 * self.seconds)
 
 
 @dataclass(frozen=True)

@@ -84,9 +84,10 @@ def _served(folder: Path, request: dict[str, Any]) -> dict[str, Any]:
     if child == 0:
         _child(folder, **request)
     waited = os.pidfd_open(child)
-    in_time, _, _ = select.select([waited], [], [], PATIENCE)
+    ready, _, _ = select.select([waited, sys.stdin], [], [], PATIENCE)
+    in_time = waited in ready
     os.close(waited)
-    if not in_time:
+    if not in_time:  # or whoever asked is gone
         os.killpg(child, signal.SIGKILL)
     _, status, used = os.wait4(child, 0)
     code = os.waitstatus_to_exitcode(status)

@@ -19,7 +19,7 @@ def f(x: int = 0, *, wide: bool = True) -> int:
     if x < 1 and wide:
         raise ValueError(f"{x + 1}")
     m.d.sync += y.eq(~x)
-    call(min(x, -x))
+    call(min(x, -x), strict=True)
     return Mux(x, y << 1, a.any()) if wide else x // 2
 if __name__ == "__main__":
     f(1)
@@ -40,7 +40,7 @@ def test_what_is_changed() -> None:
         (6, "condition", "x < 1 and wide", "(not (x < 1 and wide))"),
         (8, "statement", "m.d.sync += y.eq(~x)", "pass"),
         (8, "operand alone", "~x", "(x)"),
-        (9, "statement", "call(min(x, -x))", "pass"),
+        (9, "statement", "call(min(x, -x), strict=True)", "pass"),
         (9, "function", "min", "(max)"),
         (9, "operand alone", "-x", "(x)"),
         (10, "branches", "Mux(x, y << 1, a.any())", "(Mux(x, a.any(), y << 1))"),
@@ -140,8 +140,9 @@ def test_the_statement_of_a_mutant(text: str, first: int, last: int, at_import: 
 
 
 def test_tests_of_a_mutant() -> None:
-    """Those that execute its lines, the fastest first, before those that only import them."""
-    slow, fast, other = Case("a::slow", 2.0), Case("a::fast", 1.0), Case("a::other", 0.5)
+    """Those that execute its lines, before those that only import them; one case of every function
+    before a second one, of each the fastest first."""
+    slow, fast, other = Case("a::slow[1]", 2.0), Case("a::fast", 1.0), Case("a::other", 0.5)
     first = Record((slow, fast, other), {"m": {"11": [0, 1], "2": [2]}}, {"m": [1, 2, 18]})
     second = Record((Case("b::c", 0.1),), {}, {"m": [11]})
 
@@ -151,9 +152,12 @@ def test_tests_of_a_mutant() -> None:
         found = executing([first, second], "m", STATEMENTS, mutant)
         return [test.name for test in found]
 
-    assert chosen("3\n    elif") == ["a::fast", "a::slow", "b::c"]
-    assert chosen("3\n)") == ["a::other", "a::fast", "a::slow"]
+    assert chosen("3\n    elif") == ["a::fast", "a::slow[1]", "b::c"]
+    assert chosen("3\n)") == ["a::other", "a::fast", "a::slow[1]"]
     assert chosen("4") == []
+    cases = [Case("c::quick[1]", 0.1), Case("c::quick[2]", 0.2), Case("c::long", 5.0)]
+    first = Record(tuple(cases), {"m": {"11": [0, 1, 2]}}, {})
+    assert chosen("3\n    elif") == ["c::quick[1]", "c::long", "c::quick[2]", "b::c"]
 
 
 def test_what_is_kept_is_of_all_that_read_it(tmp_path: Path, monkeypatch) -> None:
