@@ -38,15 +38,19 @@ class Room:
         return sorted(path.relative_to(ROOT) for path in found)
 
 
-def _quant(*names: str) -> tuple[str, ...]:
-    return tuple(f"tests/quant/test_{name}.py" for name in names)
+def _named(folder: str, *names: str) -> tuple[str, ...]:
+    return tuple(f"tests/{folder}/test_{name}.py" for name in names)
 
 
-_HARDWARE = ("tests/hw",)
-_DEVICE = ("tests/sim",)
-_PROGRAMS = ("tests/compiler", *_DEVICE)
-_NUMBERS = _quant("grid", "scales", "quantizers", "requant")
-_LAYERS = (*_NUMBERS, *_quant("exactness", "operations", "annotated", "attention", "last_layer"))
+_BUS = _named("hw", "axi", "bus_protocol", "control", "errors", "registers", "sequencer")
+_HARDWARE = (
+    *_BUS,
+    *_named("hw", "buffers", "datapath", "dma", "dot_product", "drain", "leaf", "load_store"),
+    *_named("hw", "operands", "ports"),
+)
+_PROGRAMS = ("tests/compiler", "tests/runtime", "tests/sim")
+_NUMBERS = _named("quant", "grid", "scales", "quantizers", "requant")
+_LAYERS = (*_NUMBERS, *_named("quant", "annotated", "last_layer"))
 
 ROOMS = (
     Room("array", "hw/sigbit_hw/gateware/compute", _HARDWARE),
@@ -54,7 +58,7 @@ ROOMS = (
     Room("bus", "hw/sigbit_hw/gateware/bus", _HARDWARE),
     Room("control", "hw/sigbit_hw/gateware/control", _HARDWARE),
     Room("parts", "hw/sigbit_hw/gateware/parts", _HARDWARE),
-    Room("contract", "hw/sigbit_hw/arch", ("tests/arch", *_HARDWARE, *_PROGRAMS)),
+    Room("contract", "hw/sigbit_hw/arch", ("tests/arch", *_BUS, *_PROGRAMS)),
     Room("interpreter", "sim/sigbit_sim/interp", _PROGRAMS),
     Room("compiler", "sw/sigbit/compiler", _PROGRAMS),
     Room("integer model", "sw/sigbit/ir", ("tests/ir", "tests/compiler", *_LAYERS)),
