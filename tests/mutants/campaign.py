@@ -103,9 +103,8 @@ def _hash(*words: str) -> str:
 def verdict(room: str, path: str, mutant: dict[str, Any], tell: Tell) -> Row:
     """What the tests of a room say of one mutant.
 
-    It is kept: one of a dead mutant as long as product and the file of the test that killed it stay
-    the same, of another one as long as all tests of the room do. Else the test that killed it last
-    time comes first: it may be the only one that has to run.
+    That of a dead mutant is kept, and holds as long as the product and the file of the test that
+    killed it stay the same. Else that test comes first: it may be the only one that has to run.
     """
     change = Mutant(**mutant)
     (home,) = (r for r in ROOMS if r.name == room)
@@ -129,12 +128,13 @@ def verdict(room: str, path: str, mutant: dict[str, Any], tell: Tell) -> Row:
         "new": change.new,
         **asdict(said),
     }
-    write_text(kept, json.dumps({**row, "holds": _holds(home, row)}))
+    if said.outcome in DEAD:
+        write_text(kept, json.dumps({**row, "holds": _holds(home, row)}))
     return row
 
 
 def _holds(room: Room, row: Row) -> str:
-    """Digest of what a verdict depends on."""
+    """Digest of what a mutant's death depends on; that of an import depends on all tests."""
     by = Path(Case(row["by"], 0.0).file)
     return file_digest(by) if (ROOT / by).is_file() else room_digest(room)
 
