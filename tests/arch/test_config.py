@@ -107,6 +107,17 @@ def test_a_burst_may_fill_a_page_of_every_port(beats, ports):
     assert wide.burst_beats * wide.port_bytes == bus.PAGE_BYTES
 
 
+def test_accumulators_hold_one_dot_product():
+    """The least width is that of a whole dot product, exactly."""
+    lanes = {"ic_lanes": 8, "oc_lanes": 8, "post_lanes": 8}
+    wide = replace(NANO, weight_format=EsbFormat(4, 0), act_format=EsbFormat(5, 1), **lanes)
+    product = wide.weight_format.max * wide.act_format.max * wide.ic_lanes
+    assert (product.bit_length() + 1, wide.dot_bits) == (18, 18)
+    assert replace(wide, acc_bits=18).acc_bits == 18
+    with pytest.raises(ValueError, match="acc_bits must be at least 18, not 17: a sum of 8"):
+        replace(wide, acc_bits=17)
+
+
 def test_json_must_be_an_object():
     with pytest.raises(ValueError, match="must be a JSON object, not list"):
         ArchConfig.from_json([])

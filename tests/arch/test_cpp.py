@@ -2,15 +2,14 @@
 
 import ctypes
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sigbit_hw.arch import cpp, isa
-
-pytestmark = pytest.mark.sim
+from sigbit_hw.arch import bus, cpp, isa, timing
 
 NAMES = list(dict.fromkeys(f.name for o in isa.Opcode for f in isa.fields_of(o)))
 SOURCE = f"""\
@@ -42,6 +41,46 @@ def random_instructions(rng: np.random.Generator) -> list[isa.Instr]:
     return found
 
 
+def test_enumerations_and_constants() -> None:
+    """Every member has its value; what counts from 0 has a COUNT, and nothing else has."""
+    text = cpp.header()
+    for kind in (isa.Opcode, isa.Engine, isa.LoadKind, isa.Mode, bus.Response):
+        (line,) = re.findall(rf"struct {kind.__name__} {{.*}};", text)
+        found = {name: int(value) for name, value in re.findall(r"(\w+) = (\d+)", line)}
+        dense = sorted(m.value for m in kind) == list(range(len(kind)))
+        assert found == {m.name: m.value for m in kind} | ({"COUNT": len(kind)} if dense else {})
+    constants = re.findall(r"constexpr int (\w+) = (\d+);", text)
+    upper = {name: value for name, value in vars(timing).items() if name.isupper()}
+    others = {"WORD_BYTES": 32, "SEGMENTS_MAX": 1 << isa.SEGMENT_BITS}
+    assert {name: int(value) for name, value in constants} == upper | others
+    assert upper == cpp.constants()
+
+
+def test_fields_and_engines() -> None:
+    """In the constructor and the functions of opcodes, as the tables have them."""
+    text = cpp.header()
+    constructor = text[text.index("explicit Instr(") :]
+    head, *cases = re.split(r"case Opcode::(\w+):", constructor)
+
+    def fields(part: str) -> set[tuple[str, int, int, bool]]:
+        found = re.findall(r"(\w+) = bits<(\d+), (\d+)(, true)?>\(word\);", part)
+        return {(name, int(first), int(width), bool(sign)) for name, first, width, sign in found}
+
+    assert fields(head) == {(f.name, f.first, f.width, f.signed) for f in isa.HEADER}
+    assert cases[::2] == [opcode.name for opcode in isa.Opcode]
+    for name, part in zip(cases[::2], cases[1::2], strict=True):
+        layout = isa.LAYOUTS[isa.Opcode[name]]
+        assert fields(part) == {(f.name, f.first, f.width, f.signed) for f in layout}
+    engines = text[text.index("engine_of") : text.index("bool signalling")]
+    found = dict(re.findall(r"case Opcode::(\w+): return Engine::(\w+);", engines))
+    assert found == {opcode.name: engine.name for opcode, engine in isa.ENGINE_OF.items()}
+    signals = text[text.index("bool signalling") : text.index("bool masked")]
+    assert set(re.findall(r"case Opcode::(\w+): return true;", signals)) == {
+        opcode.name for opcode in isa.SIGNALLING
+    }
+
+
+@pytest.mark.sim
 def test_the_header_decodes_what_the_tables_encode(
     rng: np.random.Generator, tmp_path: Path
 ) -> None:

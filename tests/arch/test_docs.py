@@ -19,3 +19,14 @@ def test_page_names_everything():
     names += [r.name for r in regs.REGISTERS] + [c.name for c in regs.Cause]
     names += [name for name, _ in regs.COUNTERS]
     assert all(f"`{name}`" in page for name in names)
+
+
+def test_the_page_is_written_or_printed(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "isa.md"
+    monkeypatch.setattr("sys.argv", ["docs", str(path)])
+    docs.main()
+    assert path.read_text(encoding="utf-8") == docs.render()
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr("sys.argv", ["docs"])
+    docs.main()
+    assert capsys.readouterr().out == docs.render()

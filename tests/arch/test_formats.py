@@ -63,7 +63,10 @@ def test_quantize_is_nearest_with_ties_away_and_saturates(fmt, rng):
     descending = mags[::-1]
     best = descending[np.abs(x[:, None] - descending).argmin(1)]
     assert (fmt.decode(fmt.quantize(x)) == best).all()
-    assert (fmt.decode(fmt.quantize(-x)) == (-best if fmt.signed else 0)).all()
+    codes = fmt.quantize(-x)
+    assert (fmt.decode(codes) == (-best if fmt.signed else 0)).all()
+    if fmt.signed:
+        assert 1 << (fmt.bits - 1) not in codes.tolist(), "minus zero"
 
 
 @each_format

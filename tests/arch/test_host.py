@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, defs, helper, numpy_helper
 
 from sigbit_hw.arch import host_functions
 from sigbit_hw.arch.host import FUNCTIONS, HostInput, HostPart, HostStep
 from sigbit_hw.arch.host_call import ELEMENTS_MAX
+
+OPSET = 21
 
 Array = NDArray[Any]
 X = np.random.default_rng(1).normal(size=(1, 3, 4, 5)).astype(np.float32)
@@ -108,7 +110,7 @@ def by_onnxruntime(
         [helper.make_empty_tensor_value_info(r) for r in results],
         arrays,
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
     options_ = onnxruntime.SessionOptions()
     options_.log_severity_level = 4
     return onnxruntime.InferenceSession(model.SerializeToString(), options_).run(None, {})
@@ -136,6 +138,19 @@ def test_every_function_is_judged() -> None:
     filled = part("ConstantOfShape", [ints(2, 3), np.float64(1.5)], {})
     (got,) = filled.of_one({"y": np.zeros((1, 1, 1))}).values()
     assert (got == np.full((2, 3), 1.5)).all()
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_operands_and_results_are_those_of_onnx(name: str) -> None:
+    """As many as the operator may have, at most 256; here the value of ConstantOfShape is an
+    operand."""
+    schema, function = defs.get_schema(name, OPSET), FUNCTIONS[name]
+    more = name == "ConstantOfShape"
+    assert function.least == schema.min_input
+    assert function.most == min(schema.max_input + more, 256)
+    if schema.max_output == schema.min_output:
+        assert function.results == schema.max_output
+    assert set(function.options) <= set(schema.attributes)
 
 
 @settings(max_examples=60, deadline=None)

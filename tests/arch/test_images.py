@@ -12,6 +12,7 @@ from sigbit_hw.arch import images
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.formats import EsbFormat
 from sigbit_hw.arch.isa import LoadKind
+from sigbit_hw.arch.numerics import UNIT
 from sigbit_hw.arch.params import ITEM_BYTES
 
 
@@ -100,6 +101,18 @@ def test_parameters_of_a_scale_are_the_nearest(scale, offset):
     )
     wanted = (Fraction(offset) + Fraction(1, 2)) * Fraction(step, 65536)
     assert abs(Fraction(base, 65536) - wanted) <= Fraction(1, 1 << 11) * (1 + Fraction(1, 1 << 20))
+
+
+def test_halves_of_a_unit_go_up():
+    """Of steps and bases, both below zero too; the smallest step stands for everything below it."""
+    fmt = PRESETS["nano"].params
+    units = np.array([-1.5, 0.5, 1.5, 2.5, 2.5 - 2**-20])
+    steps = fmt.nearest_step(units / 2.0**fmt.fraction_bits, np) * 2.0**fmt.fraction_bits
+    assert steps.tolist() == [1, 1, 2, 3, 2]
+    bases = fmt.nearest_base(units / 2.0**fmt.base_fraction_bits, np) * 2.0**fmt.base_fraction_bits
+    assert bases.tolist() == [-1, 1, 2, 3, 2]
+    most = fmt.step_max / UNIT
+    assert fmt.nearest_step(np.array([most, 2 * most]), np).tolist() == [most, most]
 
 
 @pytest.mark.parametrize(("bits", "lane"), [(2, 2), (3, 4), (4, 4), (5, 8), (8, 8)])

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from sigbit_hw.arch import isa
+from sigbit_hw.arch import container, isa
 from sigbit_hw.arch.axes import Axes
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.host import HostInput, HostPart, HostStep
@@ -188,6 +188,49 @@ def test_another_accelerator_is_refused(program):
     program.require(replace(NANO, name="renamed"))
     with pytest.raises(ProgramError, match=r"compiled for nano .* the device is micro"):
         program.require(PRESETS["micro"])
+
+
+def test_a_file_with_the_digest_of_another_accelerator_is_refused(file):
+    """The file's own hash is right: only the digest of its ArchConfig is not."""
+    text, arrays = container.decode(file, "program")
+    wrong = text.replace(NANO.digest, PRESETS["micro"].digest)
+    assert wrong != text
+    file.write_bytes(container.encode("program", wrong, arrays))
+    with pytest.raises(ProgramError, match="ArchConfig does not match its digest"):
+        Program.load(file)
+
+
+def test_arrays_of_a_file_are_aligned(file):
+    """Safetensors: the header fills whole words of 8 bytes, whatever its length."""
+    for name in ("a", "ab", "abcd", "abcdefgh"):
+        replace(Program.load(file), name=name).save(file)
+        assert int.from_bytes(file.read_bytes()[:8], "little") % 8 == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"y": 1}, "lines up to 2 of 1"),
+        ({"x": 1}, "columns up to 2 of 1"),
+        ({"channel": 1}, "channels up to 10 of 9"),
+        ({"image": 1}, "images up to 3 of 2"),
+        ({"columns": 2}, "writes 2 pixels, not 1 x 2 of 2 images"),
+    ],
+)
+def test_what_an_exec_writes_lies_in_its_layer(program, change, message, tmp_path):
+    (info,) = program.execs
+    wrong = replace(program, execs=(replace(info, **change),))
+    with pytest.raises(ProgramError, match=message):
+        wrong.save(tmp_path / "net.sigbit")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("input.x", (2, 3, 5, 6)), ("layer.conv", (2, 9, 1, 2))]
+)
+def test_test_vectors_have_the_shape_of_their_tensor(program, name, shape, tmp_path):
+    wrong = replace(program, vectors={name: np.zeros(shape, np.int8)})
+    with pytest.raises(ProgramError, match=rf"'{name}' must have shape \[N, .*, not \[2, "):
+        wrong.save(tmp_path / "net.sigbit")
 
 
 def test_failed_save_leaves_nothing(program, file, tmp_path):

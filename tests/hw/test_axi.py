@@ -1,11 +1,14 @@
-"""The bus shell keeps the promises of an engine that is gone."""
+"""The bus shell: what it accepts, what it reports, and the promises of an engine that is gone."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import numpy as np
+from amaranth.hdl import Signal
 from amaranth.sim import Simulator
 
 from sigbit_hw.arch.config import PRESETS
+from sigbit_hw.arch.timing import WRITES_MAX
 from sigbit_hw.gateware.bus.axi import PAGE_BITS, AxiShell
 from sigbit_sim.verification.axi_memory import AxiMemory
 
@@ -73,3 +76,78 @@ def test_pulled_plug(rng: np.random.Generator) -> None:
     assert len(set(cut)) > 3
     assert max(cut) > 0
     assert min(cut) < 16
+
+
+def simulate(shell: AxiShell, test: Callable[[Any], Awaitable[None]]) -> None:
+    simulator = Simulator(shell)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(test)
+    simulator.run()
+
+
+def test_as_many_writes_wait_as_may() -> None:
+    """Without responses exactly ``WRITES_MAX`` bursts are accepted, and one more after each
+    response."""
+    shell = AxiShell(CONFIG)
+    accepted = 0
+
+    async def count(ctx: Any, cycles: int) -> None:
+        nonlocal accepted
+        for _ in range(cycles):
+            *_, ready = await ctx.tick().sample(shell.write.burst.ready)
+            accepted += ready
+
+    async def test(ctx: Any) -> None:
+        for signal in (shell.enable, shell.awready, shell.wready):
+            ctx.set(signal, 1)
+        ctx.set(shell.write.burst.valid, 1)
+        ctx.set(shell.write.beat.valid, 1)
+        await count(ctx, 8 * WRITES_MAX)
+        assert accepted == WRITES_MAX
+        for answers in range(1, 4):
+            ctx.set(shell.bvalid, 1)
+            await count(ctx, 1)
+            ctx.set(shell.bvalid, 0)
+            await count(ctx, 8)
+            assert accepted == WRITES_MAX + answers
+        assert not ctx.get(shell.violated)
+
+    simulate(shell, test)
+
+
+def test_every_channel_is_progress() -> None:
+    """``progress`` is high in the cycle after a transfer on each channel alone, and in no other."""
+    shell = AxiShell(CONFIG)
+
+    async def test(ctx: Any) -> None:
+        async def silent(cycles: int) -> None:
+            for _ in range(cycles):
+                assert not ctx.get(shell.progress)
+                await ctx.tick()
+
+        async def moves(signal: Signal) -> None:
+            """``signal`` is all that its channel waits for."""
+            ctx.set(signal, 1)
+            await ctx.tick()
+            ctx.set(signal, 0)
+            assert ctx.get(shell.progress)
+            await ctx.tick()
+            await silent(4)
+
+        ctx.set(shell.enable, 1)
+        ctx.set(shell.read.beat.ready, 1)
+        ctx.set(shell.rlast, 1)
+        for burst in (shell.read.burst, shell.write.burst):
+            ctx.set(burst.valid, 1)
+            await ctx.tick()
+            ctx.set(burst.valid, 0)
+        ctx.set(shell.write.beat.valid, 1)
+        await ctx.tick()
+        ctx.set(shell.write.beat.valid, 0)
+        await silent(4)
+        for signal in (shell.arready, shell.rvalid, shell.awready, shell.wready, shell.bvalid):
+            assert not ctx.get(shell.idle)
+            await moves(signal)
+        assert ctx.get(shell.idle)
+
+    simulate(shell, test)

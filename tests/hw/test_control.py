@@ -153,3 +153,36 @@ def test_setting_wins_over_clearing() -> None:
             assert await status(ctx) == 0
 
     simulate(dut, test)
+
+
+def test_one_write_at_a_time() -> None:
+    """A second write is taken after the response of the first, however long that waits, and each
+    has one response."""
+    dut = Csr(PRESETS["nano"])
+
+    async def test(ctx: Any) -> None:
+        ctx.set(dut.awaddr, regs.OFFSET["WATCHDOG"])
+        ctx.set(dut.wstrb, 15)
+        for signal in (dut.awvalid, dut.wvalid):
+            ctx.set(signal, 1)
+        for number in (1, 2, 3):
+            ctx.set(dut.wdata, number)
+            await ctx.tick().until(dut.awready & dut.wready)
+            await ctx.tick().until(dut.bvalid)
+            for _ in range(8):
+                assert ctx.get(dut.bvalid)
+                assert not ctx.get(dut.awready | dut.wready)
+                assert ctx.get(dut.watchdog) == number
+                await ctx.tick()
+            if number == 3:
+                ctx.set(dut.awvalid, 0)
+                ctx.set(dut.wvalid, 0)
+            ctx.set(dut.bready, 1)
+            await ctx.tick()
+            ctx.set(dut.bready, 0)
+            assert not ctx.get(dut.bvalid)
+        for _ in range(8):
+            await ctx.tick()
+            assert not ctx.get(dut.bvalid)
+
+    simulate(dut, test)

@@ -1,5 +1,7 @@
 """The leaves of the data path against their golden models, an input every cycle."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from amaranth.back import rtlil
@@ -13,7 +15,7 @@ from sigbit_hw.arch.formats import EsbFormat
 from sigbit_hw.arch.images import pack_lanes
 from sigbit_hw.arch.numerics import UNIT, wrap
 from sigbit_hw.arch.params import ParamFormat
-from sigbit_hw.gateware.compute.array import MacArray
+from sigbit_hw.gateware.compute.array import Accumulator, MacArray
 from sigbit_hw.gateware.compute.mac import DotProduct
 from sigbit_hw.gateware.compute.pool import RunningMax
 from sigbit_hw.gateware.compute.requant import Requantizer, Steps, param_layout
@@ -254,3 +256,36 @@ def test_leaves_convert():
         RunningMax(EsbFormat(4, 2), 4),
     ):
         assert "module \\top" in rtlil.convert(leaf)
+
+
+@pytest.mark.parametrize(("bits", "radix"), [(16, 1), (24, 3), (32, 7)])
+def test_accumulators_wrap_at_their_width(bits: int, radix: int, rng: np.random.Generator) -> None:
+    """The register has as many bits as the ArchConfig says, no more and no fewer; sums and shifts
+    are modulo that."""
+    dut = Accumulator(bits, 12, radix)
+    assert (len(dut.acc), dut.parameters) == (bits, (bits, 12, radix))
+    wrapped = 0
+
+    async def test(ctx: Any) -> None:
+        nonlocal wrapped
+        exact = 0
+        for step in range(200):
+            dot, carry = int(rng.integers(-(1 << 11), 1 << 11)), int(rng.integers(2))
+            clear, shift = step % 50 == 0, bool(rng.random() < 0.5)
+            for signal, value in ((dut.enable, 1), (dut.clear, clear), (dut.shift, shift)):
+                ctx.set(signal, value)
+            await ctx.tick()
+            ctx.set(dut.enable, 0)
+            ctx.set(dut.dot, dot)
+            ctx.set(dut.carry, carry)
+            await ctx.tick()
+            exact = (0 if clear else exact << radix if shift else exact) + dot + carry
+            assert ctx.get(dut.acc) == wrap(exact, bits)
+            wrapped += wrap(exact, bits) != exact
+            exact = int(wrap(exact, bits))
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(test)
+    simulator.run()
+    assert wrapped > 10

@@ -1,21 +1,28 @@
-"""The campaign: mutants drawn from all rooms, each a job whose verdict is kept."""
+"""The campaign: mutants that are named, and mutants drawn from all rooms, each a job whose verdict
+is kept."""
 
 import json
-import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from mutants.rooms import ROOMS, ROOT, SECOND, Room
-from mutants.run import changed, copied, judged
+from mutants.lines import executing, file_digest, record, room_digest
+from mutants.rooms import ROOMS, ROOT, Room
+from mutants.run import Case, copy
 from mutants.sites import Mutant, mutants
-from sigbit.campaigns import Job, Row, Tell
+from sigbit.campaigns import Row, Tell
+from sigbit_tools.files import write_text
+from sigbit_tools.toolchain import cache_dir
 
 EQUIVALENT = Path(__file__).with_name("equivalent.json")
-CODE = ("sigbit", "sigbit_boards", "sigbit_hw", "sigbit_sim", "sigbit_synthesis", "sigbit_tools")
+NAMED = Path(__file__).with_name("named.json")
 DEAD = ("killed", "hang", "crash")
+BUDGET = 20.0
+"""Seconds of recorded processor time of the tests that a mutant meets; the fastest are chosen."""
 
 
 @dataclass(frozen=True)
@@ -37,69 +44,124 @@ def all_mutants(rooms: Sequence[Room] = ROOMS) -> list[Found]:
     ]
 
 
-def drawn(count: int, seed: int, rooms: Sequence[Room] = ROOMS) -> list[Found]:
-    """``count`` mutants: every room gives as many, or all that it has; every module of a room has
-    the same chance, so that long modules do not crowd out short ones."""
-    rng = random.Random(seed)
-    found: list[Found] = []
-    for number, room in enumerate(rooms):
-        modules: dict[str, list[Found]] = {}
-        for one in all_mutants([room]):
-            modules.setdefault(one.mutant.module, []).append(one)
-        for of_module in modules.values():
-            rng.shuffle(of_module)
-        share = count // len(rooms) + (number < count % len(rooms))
-        pools = list(modules.values())
-        for _ in range(share):
-            pools = [pool for pool in pools if pool]
-            if not pools:
-                break
-            found.append(rng.choice(pools).pop())
+def named(rooms: Sequence[Room] = ROOMS) -> list[Found]:
+    """The mutants that every campaign includes: faults that tests once missed.
+
+    Raises ``ValueError`` if a module has no such line.
+    """
+    places = {module: (room, path) for room in rooms for module, path in room.modules().items()}
+    found = []
+    for one in json.loads(NAMED.read_text()):
+        if one["module"] not in places:
+            continue
+        room, path = places[one["module"]]
+        source = (ROOT / path).read_bytes()
+        lines = source.splitlines(keepends=True)
+        numbers = [n for n, line in enumerate(lines) if line.decode().strip() == one["text"]]
+        if len(numbers) != 1 or one["text"].count(one["old"]) != 1:
+            raise ValueError(f"{one['name']}: {one['module']} has no such line, or several")
+        start = sum(map(len, lines[: numbers[0]])) + lines[numbers[0]].index(one["old"].encode())
+        stop = start + len(one["old"].encode())
+        change = (numbers[0] + 1, start, stop, "named", one["old"], one["new"], one["text"])
+        found.append(Found(room, path, Mutant(one["module"], *change)))
     return found
 
 
-def jobs(found: Sequence[Found], *, second: bool) -> Iterator[Job]:
-    """A job for each mutant; with ``second``, survivors of the quick tier meet whole machines."""
+def drawn(count: int, seed: int, rooms: Sequence[Room] = ROOMS) -> list[Found]:
+    """``count`` mutants: every room gives as many, or all that it has; all modules of a room have
+    turns, so that long modules do not crowd out short ones. A draw changes only as the code does:
+    the order within a module is that of hashes."""
+    found: list[Found] = []
+    for number, room in enumerate(rooms):
+        ranked: list[tuple[int, str, Found]] = []
+        for module, path in room.modules().items():
+            keyed = [
+                (_hash(str(seed), module, str(place), one.text, one.old, one.new), one)
+                for one, place in _places(mutants(module, (ROOT / path).read_bytes()))
+            ]
+            keyed.sort(key=lambda pair: pair[0])
+            ranked += [(k, key, Found(room, path, one)) for k, (key, one) in enumerate(keyed)]
+        ranked.sort(key=lambda item: item[:2])
+        share = count // len(rooms) + (number < count % len(rooms))
+        found += [one for _, _, one in ranked[:share]]
+    return found
+
+
+def _places(found: Sequence[Mutant]) -> Iterator[tuple[Mutant, int]]:
+    """Mutants, each with the number of earlier ones of the same line and change."""
+    seen: Counter[tuple[str, str, str]] = Counter()
     for one in found:
-        yield Job(
-            one.mutant.name,
-            "mutants.campaign:verdict",
-            {
-                "room": one.room.name,
-                "path": str(one.path),
-                "mutant": asdict(one.mutant),
-                "second": second,
-            },
-            columns={"room": one.room.name, "mutant": one.mutant.name},
-            code=CODE,
-        )
+        what = (one.text, one.old, one.new)
+        yield one, seen[what]
+        seen[what] += 1
 
 
-def verdict(room: str, path: str, mutant: dict[str, Any], second: bool, tell: Tell) -> list[Row]:
-    """What the tests of a tier say of one mutant."""
+def _hash(*words: str) -> str:
+    return sha256(chr(0).join(words).encode()).hexdigest()
+
+
+def verdict(room: str, path: str, mutant: dict[str, Any], tell: Tell) -> Row:
+    """What the tests of a room say of one mutant.
+
+    That of a dead mutant is kept, and holds as long as the product and the file of the test that
+    killed it stay the same. Else that test comes first: it may be the only one that has to run.
+    """
     change = Mutant(**mutant)
     (home,) = (r for r in ROOMS if r.name == room)
-    with copied() as copy, changed(copy, Path(path), change):
-        tell(change.name, 0, 2)
-        said, tier = judged(copy, home.tests), "quick"
-        if second and said.outcome == "survived":
-            tell(change.name, 1, 2)
-            said, tier = judged(copy, SECOND), "second"
-    return [
-        {
-            "room": room,
-            "module": change.module,
-            "line": change.line,
-            "text": change.text,
-            "kind": change.kind,
-            "old": change.old,
-            "new": change.new,
-            "tier": tier,
-            **asdict(said),
-        }
-    ]
+    kept, row = _kept(change), {}
+    if kept.exists():
+        row = json.loads(kept.read_text())
+        if row.pop("holds") == _holds(home, row):
+            return row
+    groups = _chosen(home, path, change, row.get("by", ""))
+    served = copy()
+    served.warm(sorted({test.file for group in groups for test in group}))
+    tell(change.name, 0, 1)
+    with served.changed(Path(path), change):
+        said = served.judged(groups)
+    row = {
+        "module": change.module,
+        "line": change.line,
+        "text": change.text,
+        "kind": change.kind,
+        "old": change.old,
+        "new": change.new,
+        **asdict(said),
+    }
+    if said.outcome in DEAD:
+        write_text(kept, json.dumps({**row, "holds": _holds(home, row)}))
+    return row
 
 
+def _holds(room: Room, row: Row) -> str:
+    """Digest of what a mutant's death depends on; that of an import depends on all tests."""
+    by = Path(Case(row["by"], 0.0).file)
+    return file_digest(by) if (ROOT / by).is_file() else room_digest(room)
+
+
+def _chosen(room: Room, path: str, change: Mutant, last: str) -> list[list[Case]]:
+    """Tests that a mutant meets: the one that killed it last time, then the others."""
+    records = [record(copy(), file) for file in room.files()]
+    found = executing(records, path, (ROOT / path).read_bytes(), change)
+    spent, tests = 0.0, []
+    for test in found:
+        spent += test.seconds
+        if tests and spent > BUDGET:
+            break
+        tests.append(test)
+    first = [test for test in found if test.name == last]
+    return [group for group in (first, [t for t in tests if t not in first]) if group]
+
+
+def _kept(change: Mutant) -> Path:
+    """File of the last verdict on a mutant of this place."""
+    words = (change.module, str(change.start), change.text, change.old, change.new)
+    folder = cache_dir() / "mutants" / "verdicts"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{_hash(*words)}.json"
+
+
+@cache
 def equivalents() -> list[dict[str, str]]:
     """Mutants that no test can tell from the module, each with the reason: ``module``, ``text`` of
     the line, ``old``, ``new``, ``reason``."""
@@ -112,24 +174,3 @@ def is_equivalent(row: Row, known: Sequence[dict[str, str]]) -> bool:
     return any(
         all(row[key] == one[key] for key in ("module", "text", "old", "new")) for one in known
     )
-
-
-def table(rows: Sequence[Row]) -> str:
-    """Mutants by room: all, killed, equivalent, survived; the score of those not equivalent."""
-    known = equivalents()
-    heads = ("room", "mutants", "killed", "equivalent", "survived", "score")
-    lines = ["{:18}{:>9}{:>9}{:>12}{:>10}{:>9}".format(*heads)]
-    names = [*dict.fromkeys(row["room"] for row in rows), "all"]
-    for name in names:
-        counts: Counter[str] = Counter()
-        for row in rows:
-            if name in ("all", row["room"]):
-                dead = row["outcome"] in DEAD
-                counts["killed" if dead else "even" if is_equivalent(row, known) else "left"] += 1
-        judged_ones = counts["killed"] + counts["left"]
-        score = 100 * counts["killed"] / judged_ones if judged_ones else 100.0
-        lines.append(
-            f"{name:18}{counts.total():9}{counts['killed']:9}{counts['even']:12}"
-            f"{counts['left']:10}{score:8.1f}%"
-        )
-    return "\n".join(lines)

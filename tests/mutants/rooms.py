@@ -1,4 +1,5 @@
-"""Rooms whose modules are mutated, and the tests of each that must notice: the *quick tier*.
+"""Rooms whose modules are mutated, and the tests of each that must notice: the *nano tier*, tests
+of blocks and of the smallest accelerators that start no tools and read no data.
 
 The arithmetic, the contract, the gateware, the interpreter, the compiler and the quantizer: all
 that codes and cycles depend on.
@@ -8,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+MARKERS = "not (sim or synth or slow or data or long)"
+"""Tests of the tier, as an expression of markers."""
 
 
 @dataclass(frozen=True)
 class Room:
-    """Modules of ``folder``, and test files in the order in which they run."""
+    """Modules of ``folder``; files and folders of tests."""
 
     name: str
     folder: str
@@ -21,41 +24,45 @@ class Room:
     def modules(self) -> dict[str, Path]:
         """Modules by name; their paths are relative to the repository."""
         root, found = ROOT / self.folder, {}
-        for path in sorted(root.rglob("*.py") if root.is_dir() else [root]):
+        for path in sorted(root.rglob("*.py")):
             relative = path.relative_to(ROOT)
             name = ".".join(relative.with_suffix("").parts[1:])
             if path.name != "__init__.py":
                 found[name] = relative
         return found
 
+    def files(self) -> list[Path]:
+        """Files of tests, relative to the repository."""
+        roots = [ROOT / name for name in self.tests]
+        found = [path for r in roots for path in (r.rglob("test_*.py") if r.is_dir() else [r])]
+        return sorted(path.relative_to(ROOT) for path in found)
 
-def _hw(*names: str) -> tuple[str, ...]:
-    return tuple(f"tests/hw/test_{name}.py" for name in names)
+
+def _named(folder: str, *names: str) -> tuple[str, ...]:
+    return tuple(f"tests/{folder}/test_{name}.py" for name in names)
 
 
-_BLOCKS = _hw("dot_product", "datapath", "buffers", "operands", "drain", "compute")
-_MEMORY = (*_hw("dma", "load_store", "errors"), "tests/formal/test_window.py")
-_BUS = (*_hw("axi", "ports", "bus_protocol"), "tests/formal/test_axi.py")
-_CONTROL = _hw("control", "sequencer", "registers", "errors")
+_CONTROL = _named("hw", "axi", "control", "errors", "sequencer")
+_HARDWARE = (
+    *_CONTROL,
+    *_named("hw", "buffers", "bus_protocol", "datapath", "dma", "dot_product", "drain", "leaf"),
+    *_named("hw", "load_store", "operands", "ports", "registers"),
+)
+_PROGRAMS = ("tests/compiler", "tests/runtime", "tests/sim")
+_NUMBERS = _named("quant", "grid", "scales", "quantizers", "requant")
+_LAYERS = (*_NUMBERS, *_named("quant", "annotated", "last_layer"))
 
 ROOMS = (
-    Room("array", "hw/sigbit_hw/gateware/compute", _BLOCKS),
-    Room("memory", "hw/sigbit_hw/gateware/memory", _MEMORY),
-    Room("bus", "hw/sigbit_hw/gateware/bus", _BUS),
-    Room("control", "hw/sigbit_hw/gateware/control", _CONTROL),
-    Room("parts", "hw/sigbit_hw/gateware/parts", (*_hw("leaf"), *_BLOCKS, *_MEMORY)),
-    Room("contract", "hw/sigbit_hw/arch", ("tests/arch", "tests/sim/test_interp.py")),
-    Room(
-        "interpreter",
-        "sim/sigbit_sim/interp",
-        ("tests/sim/test_interp.py", "tests/sim/test_random_program.py"),
-    ),
-    Room("compiler", "sw/sigbit/compiler", ("tests/compiler",)),
-    Room("integer model", "sw/sigbit/ir", ("tests/ir",)),
-    Room("numbers", "sw/sigbit/quant/numbers", ("tests/quant",)),
-    Room("quantized layers", "sw/sigbit/quant/layers", ("tests/quant",)),
+    Room("array", "hw/sigbit_hw/gateware/compute", _HARDWARE),
+    Room("memory", "hw/sigbit_hw/gateware/memory", _HARDWARE),
+    Room("bus", "hw/sigbit_hw/gateware/bus", _HARDWARE),
+    Room("control", "hw/sigbit_hw/gateware/control", _HARDWARE),
+    Room("parts", "hw/sigbit_hw/gateware/parts", _HARDWARE),
+    Room("contract", "hw/sigbit_hw/arch", ("tests/arch", *_CONTROL, *_PROGRAMS)),
+    Room("interpreter", "sim/sigbit_sim/interp", _PROGRAMS),
+    Room("compiler", "sw/sigbit/compiler", _PROGRAMS),
+    Room("integer model", "sw/sigbit/ir", ("tests/ir", "tests/compiler", *_LAYERS)),
+    Room("numbers", "sw/sigbit/quant/numbers", _NUMBERS),
+    Room("quantized layers", "sw/sigbit/quant/layers", _LAYERS),
 )
 """Where mutants are made."""
-
-SECOND = ("tests/hw", "tests/sim/test_rtl.py", "tests/sim/test_cycles.py", "tests/e2e")
-"""Tests that survivors of the quick tier meet: whole machines."""

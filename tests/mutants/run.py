@@ -1,122 +1,155 @@
-"""One mutant: the tests of a tier, in a copy of the repository that has the change."""
+"""One mutant: the tests that execute what it changes, in a copy of the repository."""
 
+import json
 import os
-import re
-import resource
-import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from mutants.rooms import ROOT
 from mutants.sites import Mutant
 
-PARTS = ("hw", "sw", "sim", "boards", "tests", "docs", "examples", "results")
-CPU_SECONDS = 900
-"""Processor time of a process of the tests, after which the mutant counts as hanging."""
-PATIENCE = 7200
-"""Seconds of the clock, for mutants that wait for something that never comes."""
-BYTES = 16 << 30
-"""Address space of a process of the tests."""
+NO_TESTS = 5
+"""Exit code of pytest if none was chosen."""
 
-_FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
+
+@dataclass(frozen=True)
+class Case:
+    """A test of the tier: its name for pytest, and processor time with a record of its lines."""
+
+    name: str
+    seconds: float
+
+    @property
+    def file(self) -> str:
+        """Its file, relative to the repository."""
+        return self.name.partition("::")[0]
+
+    @property
+    def function(self) -> str:
+        """File and function, without the case."""
+        return self.name.partition("[")[0]
+
+    @property
+    def limit(self) -> float:
+        """Processor time after which it counts as hanging."""
+        return max(4.0, 4 * self.seconds)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """``outcome``: killed by a failing test, hang, crash, or survived; ``by``: that test."""
+    """``outcome``: killed by a failing test, hang, crash, or survived; ``by``: that test;
+    ``tests``: how many were chosen."""
 
     outcome: str
     by: str
+    tests: int
     seconds: float
     cpu_seconds: float
 
 
-@contextmanager
-def copied() -> Iterator[Path]:
-    """A copy of the repository without compiled files, which is removed at the end."""
-    left_out = shutil.ignore_patterns("__pycache__", ".*")
-    with tempfile.TemporaryDirectory(prefix="mutants-") as name:
-        folder = Path(name)
-        for part in PARTS:
-            shutil.copytree(ROOT / part, folder / part, ignore=left_out)
-        for path in ROOT.iterdir():
-            if path.is_file():
-                shutil.copy(path, folder)
-        yield folder
+class Copy:
+    """A copy of the repository, and the process that runs tests in it."""
 
+    def __init__(self) -> None:
+        self._server = subprocess.Popen(
+            [sys.executable, "-m", "mutants.server"],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.folder = Path(self._answer().rstrip("\n"))
+        self._warm: set[str] = set()
 
-@contextmanager
-def changed(copy: Path, path: Path, mutant: Mutant) -> Iterator[None]:
-    """``mutant`` in the module at ``path`` of ``copy``, while the context lasts."""
-    file = copy / path
-    source = file.read_bytes()
-    file.write_bytes(mutant.applied(source))
-    try:
-        yield
-    finally:
-        file.write_bytes(source)
+    def _answer(self) -> str:
+        assert self._server.stdout is not None
+        line = self._server.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the process of tests has ended, exit code {self._server.wait()}")
+        return line
 
+    def close(self) -> None:
+        """End the process, which removes the copy."""
+        self._server.communicate()
 
-def judged(copy: Path, tests: tuple[str, ...]) -> Verdict:
-    """Run ``tests`` in ``copy`` until one fails."""
-    paths = [str(copy / part) for part in ("hw", "sw", "sim", "boards")]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(paths),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "XDG_CACHE_HOME": str(copy / "cache"),
-    }
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider"]
-    begin, used = time.monotonic(), _used()
-    with subprocess.Popen(
-        [*command, "-m", "not (slow or data or long)", *tests],
-        cwd=copy,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        preexec_fn=_limited,
-        start_new_session=True,
-    ) as process:
+    def run(
+        self,
+        files: Sequence[str],
+        tests: Sequence[Case] = (),
+        *,
+        writes: bool = False,
+        lines: Sequence[str] = (),
+    ) -> dict[str, Any]:
+        """Run ``tests`` of ``files`` until one fails; see :func:`mutants.server._child`."""
+        request = {
+            "files": list(files),
+            "tests": [test.name for test in tests],
+            "limits": {test.name: test.limit for test in tests},
+            "writes": writes,
+            "lines": list(lines),
+        }
+        assert self._server.stdin is not None
+        self._server.stdin.write(json.dumps(request) + "\n")
+        self._server.stdin.flush()
+        answer: dict[str, Any] = json.loads(self._answer())
+        return answer
+
+    def warm(self, files: Sequence[str]) -> None:
+        """Let what ``files`` import be compiled, without a mutant."""
+        if missing := [file for file in files if file not in self._warm]:
+            self.run(missing, [Case("none", 0.0)], writes=True)
+            self._warm.update(missing)
+
+    @contextmanager
+    def changed(self, path: Path, mutant: Mutant) -> Iterator[None]:
+        """``mutant`` in the module at ``path`` while the context lasts. It has another time than
+        the compiled file of the original, which is therefore not taken for it."""
+        file = self.folder / path
+        source, status = file.read_bytes(), file.stat()
+        file.write_bytes(mutant.applied(source))
+        os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns + 10**10))
         try:
-            said, _ = process.communicate(timeout=PATIENCE)
-            hangs = process.returncode == -signal.SIGXCPU
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            said, hangs = process.communicate()[0], True
-    outcome, by = _outcome(process.returncode, hangs, said)
-    return Verdict(outcome, by, time.monotonic() - begin, _used() - used)
+            yield
+        finally:
+            file.write_bytes(source)
+            os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    def judged(self, groups: Sequence[Sequence[Case]]) -> Verdict:
+        """Run groups of tests, one after another, until a test fails."""
+        begin, used = time.monotonic(), 0.0
+        for group in groups:
+            ended = self.run(sorted({test.file for test in group}), group)
+            used += ended["cpu_seconds"]
+            outcome, by = _outcome(ended)
+            if outcome != "survived":
+                break
+        else:
+            outcome, by = "survived", ""
+        tests = sum(map(len, groups))
+        return Verdict(outcome, by, tests, time.monotonic() - begin, used)
 
 
-def _limited() -> None:
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 10))
-    resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
+@cache
+def copy() -> Copy:
+    """The copy of this process; it ends with it."""
+    return Copy()
 
 
-def _used() -> float:
-    """Processor time of all processes that have ended."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
-
-
-def _outcome(code: int, hangs: bool, said: str) -> tuple[str, str]:
-    """What the exit code of pytest says of the mutant.
-
-    Raises ``RuntimeError`` if no test was run.
-    """
-    if hangs:
-        return "hang", ""
-    if code == 0:
+def _outcome(ended: dict[str, Any]) -> tuple[str, str]:
+    """What the end of pytest says of a mutant."""
+    current = ended["current"]
+    by = current.get("test", "collection")
+    if ended["hangs"]:
+        return "hang", by
+    if ended["code"] in (0, NO_TESTS):
         return "survived", ""
-    if code == 5:
-        raise RuntimeError(f"no test was run: {said[-1000:]}")
-    found = _FAILED.search(said)
-    return ("killed", found[1]) if found else ("crash", f"exit code {code}")
+    killed = ended["code"] in (1, 2) and current.get("state", "failed") == "failed"
+    return ("killed", by) if killed else ("crash", f"{by}, exit code {ended['code']}")

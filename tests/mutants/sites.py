@@ -23,6 +23,9 @@ OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
     ast.BitOr: ast.BitAnd,
     ast.BitXor: ast.BitOr,
 }
+SILENT = ("reset_less", "strict")
+"""Keywords without influence on results: resets of registers that are written before they are read,
+and the check of ``zip`` that a caller is right."""
 NAMES = {"min": "max", "max": "min", "any": "all", "all": "any"}
 """Functions and methods, and those that replace them."""
 
@@ -72,7 +75,7 @@ class _Finder(ast.NodeVisitor):
     """Collects mutants of a syntax tree.
 
     Annotations, imports, decorators, text and what is raised are left alone: a change there is
-    seen by type checkers, or by nobody.
+    seen by type checkers, or by nobody. So are :data:`SILENT` arguments.
     """
 
     def __init__(self, module: str, source: bytes) -> None:
@@ -136,7 +139,9 @@ class _Finder(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_If(self, node: ast.If) -> None:
-        """The opposite condition."""
+        """The opposite condition; what a command does is of the command's tests."""
+        if ast.unparse(node.test) == "__name__ == '__main__'":
+            return
         self._changed(node.test, "condition", ast.UnaryOp(ast.Not(), node.test))
         self.generic_visit(node)
 
@@ -151,6 +156,11 @@ class _Finder(ast.NodeVisitor):
             select, one, zero = node.args
             self._changed(node, "branches", ast.Call(function, [select, zero, one], node.keywords))
         self.generic_visit(node)
+
+    def visit_keyword(self, node: ast.keyword) -> None:
+        """The value, unless it is silent."""
+        if node.arg not in SILENT:
+            self.visit(node.value)
 
     def visit_AugAssign(self, node: ast.AugAssign) -> None:
         """Nothing done: of gateware, a statement of a domain lost."""

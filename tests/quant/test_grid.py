@@ -97,3 +97,16 @@ def test_grids_without_zero() -> None:
     assert grid.values == (-3, -1, 1, 3)
     v = torch.tensor([-9.0, -2.0, -1.9, -0.1, 0.0, 1.9, 2.0, 9.0])
     assert round_to_grid(v, grid).tolist() == [-3, -3, -1, -1, 1, 1, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "signed", "floor"),
+    [(0, 15, False, None), (0, 1, False, None), (-7, 7, True, None), (-1, 1, True, None),
+     (-1, 15, True, -1), (-8, 7, True, -8), (-2, 1, True, -2)],
+)  # fmt: skip
+def test_uniform_grids(low: int, high: int, signed: bool, floor: int | None) -> None:
+    """All integers of an interval; a floor where it is neither symmetric nor begins at 0."""
+    grid = LevelGrid.uniform(low, high)
+    assert (grid.signed, grid.floor, grid.min, grid.max) == (signed, floor, low, high)
+    assert grid.values == tuple(range(low, high + 1))
+    assert grid.is_uniform

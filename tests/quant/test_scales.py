@@ -43,6 +43,8 @@ def test_percentiles_leave_outliers_beyond(rng: np.random.Generator) -> None:
     x = torch.from_numpy(rng.permutation(np.arange(-5000, 5000.0)))
     assert float(percentile_scale(x, grid)) == pytest.approx(4995 / 12, rel=1e-3)
     assert float(percentile_scale(x, plain)) == pytest.approx(4994 / 15, rel=1e-3)
+    relu = torch.cat([x.clamp(min=0), x.new_zeros(5000)])
+    assert float(percentile_scale(relu, plain)) == 4995 / 15, "zeros do not count"
     two = percentile_scale(torch.stack([x, x * 2]), grid, True)
     assert float(two[1]) == pytest.approx(2 * float(two[0]))
     assert float(percentile_scale(x[:3], grid)) == float(range_scale(x[:3], grid))

@@ -10,7 +10,7 @@ from sigbit_hw.arch import addressing, images, isa
 from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.formats import EsbFormat
 from sigbit_hw.arch.isa import Engine, Instr, LoadKind, Mode, Opcode
-from sigbit_hw.arch.numerics import requantize, wrap
+from sigbit_hw.arch.numerics import dot_bits, requantize, wrap
 from sigbit_hw.arch.program import Port, Program, ProgramError
 from sigbit_hw.arch.regs import Cause
 from sigbit_sim.interp import exec_nest
@@ -167,10 +167,11 @@ FORMATS = [(EsbFormat(4, 1), EsbFormat(4, 2)), (EsbFormat(8, 4), EsbFormat(8, 4)
 
 
 @pytest.mark.parametrize("extreme", [False, True])
+@pytest.mark.parametrize("wide", [False, True])
 @pytest.mark.parametrize("formats", FORMATS, ids=lambda f: f"{f[0]}x{f[1]}")
-def test_sums_are_exact_modulo_the_accumulator(formats, extreme, rng, monkeypatch):
+def test_sums_are_exact_modulo_the_accumulator(formats, wide, extreme, rng, monkeypatch):
     """Single and double precision, in chunks, against Python integers; of random codes,
-    and of the largest values with a few ones among them."""
+    and of the largest values with a few ones among them. The narrowest accumulators wrap."""
     monkeypatch.setattr(exec_nest, "CHUNK_VALUES", 64)
     weight, act = formats
     config = ArchConfig(
@@ -181,7 +182,7 @@ def test_sums_are_exact_modulo_the_accumulator(formats, extreme, rng, monkeypatc
         oc_lanes=8,
         ic_lanes=8,
         post_lanes=8,
-        acc_bits=32,
+        acc_bits=32 if wide else max(16, dot_bits(weight, act, 8)),
         term_radix_bits=3,
         act_slots=64,
         weight_words=64,
@@ -214,6 +215,7 @@ def test_sums_are_exact_modulo_the_accumulator(formats, extreme, rng, monkeypatc
 
     x, w = exact(act, acts), exact(weight, words)
     slots = [addressing.read_slots(s, execute, config) for s in (segment, shifted)]
+    wrapped = False
     for block, lane in np.argwhere(nest.valid):
         row, column = divmod(int(block), addressing.blocks_of_run(execute, config))
         for ocb in range(2):
@@ -221,13 +223,14 @@ def test_sums_are_exact_modulo_the_accumulator(formats, extreme, rng, monkeypatc
                 sum(w[ocb, 6 * s + n] @ x[slots[s][ocb, row, column, n, lane]] for n in range(6))
                 for s in (0, 1)
             )
-            half = 1 << 31
-            expected = [
-                ((int(h) * 8 + int(v)) + half) % (1 << 32) - half
-                for h, v in zip(high, low, strict=True)
-            ]
+            half = 1 << (config.acc_bits - 1)
+            sums = [int(h) * 8 + int(v) for h, v in zip(high, low, strict=True)]
+            expected = [(v + half) % (2 * half) - half for v in sums]
+            wrapped |= sums != expected
             channels = slice(ocb * config.oc_lanes, (ocb + 1) * config.oc_lanes)
             assert got[block, lane, channels].tolist() == expected
+    assert not (wrapped and wide)
+    assert wrapped or wide or not extreme
 
 
 def small(rng: np.random.Generator, code: list[Instr]) -> Program:

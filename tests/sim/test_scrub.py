@@ -10,7 +10,7 @@ from sigbit.compiler.order.hazards import verify_hazards
 from sigbit.runtime import Session
 from sigbit_hw.arch import addressing, images, regs
 from sigbit_hw.arch.config import PRESETS, ArchConfig
-from sigbit_hw.arch.isa import Fill, Load, LoadKind
+from sigbit_hw.arch.isa import Fill, Load, LoadKind, Opcode
 from sigbit_hw.arch.regs import OFFSET
 from sigbit_hw.arch.scrub import scrub_program
 from sigbit_sim.cycles import predict
@@ -99,6 +99,13 @@ def test_the_scrub_is_a_program_like_others(config: ArchConfig) -> None:
     assert all(entries.all() for entries in written.values())
     assert not program.memory()[program.instructions.size :].any()
     assert program.memory_bytes <= 1 << 16
+
+
+def test_the_scrub_fills_every_queue() -> None:
+    """As many slots as STORE reads ahead, and two bursts of each of two ways to the bus: of nano,
+    16 and 4 bursts of 16 beats of 4 slots."""
+    *_, store, _ = scrub_program(NANO).listing
+    assert (store.opcode, store.n0, store.beats) == (Opcode.STORE, 16 + 4 * 16 * 4, 68)
 
 
 def test_a_session_of_another_owner_scrubs(rng: np.random.Generator) -> None:

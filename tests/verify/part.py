@@ -1,8 +1,9 @@
 """Parts of the verification: endless or finite lists of jobs, whose rows say what was tried."""
 
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from sigbit.campaigns import Job, Row
@@ -10,6 +11,8 @@ from sigbit.flows.campaigns.code import DEVICES
 
 CODE = (*DEVICES, "verify.part", "verify.configs")
 """Sources that the rows of every part depend on."""
+SEEN = 200
+"""Jobs of a part that are about everything that it is about."""
 KEPT = 5
 """Failures of a job whose text is kept."""
 
@@ -32,6 +35,18 @@ class Part:
     what: str
     jobs: Callable[[int], Iterator[Job]]
     count: int
+
+    def subjects(self) -> set[str]:
+        """What its jobs are about: accelerators, rooms, kinds of files."""
+        return {job.columns["config"] for job in islice(self.jobs(0), SEEN)}
+
+    def of(self, names: Sequence[str]) -> "Part":
+        """The part with the jobs about ``names`` only."""
+
+        def jobs(first: int) -> Iterator[Job]:
+            return (job for job in self.jobs(first) if job.columns["config"] in names)
+
+        return replace(self, jobs=jobs)
 
 
 class Tally:

@@ -28,5 +28,5 @@ PARTS = (
     Part(unknown.PART, "a Program after random initial values, a register", unknown.jobs, 6),
     Part(coverage.PART, "a run on a model that counts", coverage.jobs, 1),
     Part(proofs.PART, "a proof, or a fault that a proof refutes", proofs.jobs, 20),
-    Part(mutated.PART, "a mutant", mutated.jobs, 2),
+    Part(mutated.PART, "a mutant", mutated.jobs, 20),
 )

@@ -14,6 +14,7 @@ from sigbit.campaigns.store import Record
 from sigbit.results.files import read_row_file
 from sigbit_sim.random_programs.program import random_program
 from verify import __main__ as command
+from verify import mutated
 from verify.campaign import Book, chosen, spans
 from verify.configs import NANO
 from verify.mutations import MUTATIONS, hostile
@@ -114,6 +115,50 @@ def test_turns(tmp_path: Path) -> None:
         "b 5",
         "b 6",
     ]
+
+
+def test_some_jobs_of_some_subjects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    parts = [of("fine", "work"), of("raises", "work")]
+    code, (row,) = run(parts, tmp_path, monkeypatch, "--of", "fine", "--count", "3")
+    assert (code, row["config"], row["tried"]) == (0, "fine", 3)
+    with pytest.raises(SystemExit):
+        run(parts, tmp_path, monkeypatch, "--of", "wine")
+    assert "--of wine: it must be one of fine, raises" in capsys.readouterr().err
+
+
+def mutant_row(outcome: str, old: str = "1") -> Row:
+    mutant = {"module": "m", "line": 3, "text": "x = 1", "old": old, "new": "2", "by": ""}
+    tally = Tally(mutated.PART, "room")
+    tally.fine(outcome)
+    (row,) = tally.rows(mutant={**mutant, "outcome": outcome})
+    return row
+
+
+def test_survivors_are_listed_or_argued(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = [{"module": "m", "text": "x = 1", "old": "argued", "new": "2", "reason": ""}]
+    monkeypatch.setattr(mutated, "equivalents", lambda: known)
+    rows = [mutated.argued(mutant_row("survived", old)) for old in ("1", "argued")]
+    assert [row["counts"] for row in rows] == [{"survived": 1}, {"equivalent": 1}]
+    assert mutated.survivors(rows[0]) == ["m:3 1 -> 2"]
+    assert mutated.survivors(rows[1]) == []
+    assert mutated.argued(mutant_row("hang", "argued")) == mutant_row("hang", "argued")
+
+
+@pytest.mark.parametrize(
+    ("counts", "text"),
+    [
+        ({"killed": 17, "hang": 1, "crash": 1, "survived": 1, "equivalent": 2}, ""),
+        ({"killed": 94, "survived": 6}, "tests noticed 94 of 100 mutants, not 95%"),
+        ({"killed": 8, "equivalent": 1}, "1 of 9 mutants are equivalent, over 10%"),
+        ({}, ""),
+    ],
+)
+def test_a_score_may_fall_short(counts: dict[str, int], text: str) -> None:
+    row = {"part": mutated.PART, "counts": counts}
+    other = {"part": "other", "counts": {"survived": 99}}
+    assert mutated.shortfall([row, other]) == text
 
 
 def test_spans() -> None:

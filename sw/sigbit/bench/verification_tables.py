@@ -46,6 +46,24 @@ _CLASSES = Table(
     (label("kind", "kind"), number("points", "points"), label("reason", "reason")),
 )
 _KINDS = ("line", "branch", "toggle")
+_DEAD = ("killed", "hang", "crash")
+_MUTANTS = Table(
+    "Mutants",
+    (
+        label("room", "config"),
+        *(number(name, name) for name in ("mutants", "noticed", "equivalent", "survived")),
+        Column("score", lambda row: _score(row), True),
+        number("CPU s", "cpu_seconds"),
+    ),
+)
+_SURVIVORS = Table(
+    "Mutants that no test notices",
+    (
+        Column("line", lambda row: f"{row['module']}:{row['line']}"),
+        Column("was", lambda row: _code(row["old"])),
+        Column("is", lambda row: _code(row["new"])),
+    ),
+)
 
 
 def _depth(row: Row) -> str:
@@ -115,3 +133,41 @@ def lint_grid(rows: Sequence[Row]) -> Grid:
         ),
     )
     return table.grid({"name": name, "count": count} for name, count in sorted(sums.items()))
+
+
+def _score(row: Row) -> str:
+    judged = row["noticed"] + row["survived"]
+    return f"{100 * row['noticed'] / judged:.1f} %" if judged else "–"
+
+
+def _code(text: str) -> str:
+    line = " ".join(text.split()).replace("|", "\\|")
+    return f"`{line}`" if line else "nothing"
+
+
+def mutant_grid(rows: Sequence[Row]) -> Grid:
+    """Return mutants of every room, and of all, by what came of them; the score is the share of
+    those not equivalent that tests notice."""
+    found = []
+    for row in rows:
+        if row["part"] == "mutants":
+            counts = row["counts"]
+            found.append(
+                {
+                    "config": row["config"],
+                    "mutants": sum(counts.values()),
+                    "noticed": sum(counts.get(name, 0) for name in _DEAD),
+                    "equivalent": counts.get("equivalent", 0),
+                    "survived": counts.get("survived", 0),
+                    "cpu_seconds": row["cpu_seconds"],
+                }
+            )
+    total = {
+        name: sum(row[name] for row in found) for name in (found or [{}])[0] if name != "config"
+    }
+    return _MUTANTS.grid([*found, {"config": "all", **total}] if found else [])
+
+
+def survivor_grid(rows: Sequence[Row]) -> Grid:
+    """Return the mutants that no test notices."""
+    return _SURVIVORS.grid(_of(rows, "mutants", "details"))

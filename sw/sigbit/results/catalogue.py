@@ -20,7 +20,9 @@ from sigbit.bench.verification_tables import (
     coverage_grid,
     lint_grid,
     module_grid,
+    mutant_grid,
     proof_grid,
+    survivor_grid,
 )
 from sigbit.report.tables import Grid
 from sigbit.results.files import Row
@@ -82,6 +84,8 @@ TABLES: Mapping[str, Entry] = {
     "covered_modules": Entry(("verification",), module_grid),
     "unreached": Entry(("verification",), class_grid),
     "lint": Entry(("verification",), lint_grid),
+    "mutants": Entry(("verification",), mutant_grid),
+    "survivors": Entry(("verification",), survivor_grid),
     "demo": Entry(("demo",), lambda rows: result_grid(rows[0])),
     "demo_layers": Entry(("demo",), lambda rows: layer_grid(rows[0])),
 }
