@@ -50,6 +50,8 @@ BASES: dict[str, Base] = {
     "Gemm": Base(V, [f32(6, 6), f32(6)]),
     "MatMul": Base(V, [f32(6, 5)]),
     "LayerNormalization": Base((2, 3, 6), [f32(6) + 2, f32(6)]),
+    "GroupNormalization": Base(operands=[f32(4) + 2, f32(4)], attributes={"num_groups": 2}),
+    "InstanceNormalization": Base(operands=[f32(4) + 2, f32(4)]),
     "BatchNormalization": Base(operands=[f32(4), f32(4), f32(4), abs(f32(4)) + 1]),
     "MaxPool": Base(attributes={"kernel_shape": [3, 3], "strides": [2, 2]}),
     "AveragePool": Base(attributes={"kernel_shape": [3, 3], "strides": [2, 2]}),
@@ -101,6 +103,7 @@ BASES: dict[str, Base] = {
     },
 }  # fmt: skip
 ELSEWHERE = {
+    "Einsum": "has an equation for its operands, in test_onnx",
     "Upsample": "is Resize before opset 10, in test_onnx",
     "Where": "has the mask in front, in test_forms",
     "Swish": "is of opset 24, which the other operators are not tried at: in test_judges",
@@ -180,7 +183,7 @@ OPERANDS: dict[tuple[str, str], list[Array]] = {
     ("*", "slope"): [f32(4, 1, 1)],
     ("*", "Y"): [np.float32(3), np.float32(0.5)],
     ("*", "Scale"): [f32(6, seed=9), f32(3, 6), f32(1)],
-    **{("*", name): [f32(4, seed=9)] for name in ("scale", "input_mean", "input_var")},
+    **{("*", name): [f32(4, seed=9)] for name in ("scale", "bias", "input_mean", "input_var")},
 }  # fmt: skip
 """Other values of constant operands, by their names in the schema."""
 
@@ -195,7 +198,8 @@ NO_OTHER = {
     ("Gemm", "transA"), ("Reshape", "allowzero"),
     ("Resize", "antialias"), ("Dropout", "training_mode"), ("Mean", "data_0"),
     ("Max", "data_0"), ("Min", "data_0"), ("CastLike", "target_type"),
-    ("LayerNormalization", "stash_type"), ("LSTM", "input_forget"),
+    ("LayerNormalization", "stash_type"), ("GroupNormalization", "stash_type"),
+    ("LSTM", "input_forget"),
     ("GRU", "sequence_lens"), ("LSTM", "sequence_lens"),
 }  # fmt: skip
 """What the reference ignores, or has no other value of: refusals are tested by name below."""

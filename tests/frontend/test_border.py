@@ -227,6 +227,26 @@ def test_programs_in_training_mode() -> None:
         graph_from_exported(exported)
 
 
+class Counting(nn.Module):
+    """A buffer that is no tensor of one sample, and changes."""
+
+    def __init__(self, *shape: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+        self.register_buffer("count", torch.zeros(shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.count.add_(1)
+        return self.layer(x)
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (3, 4)])
+def test_buffers_that_are_no_states(shape: tuple[int, ...]) -> None:
+    with pytest.raises(UnsupportedModel, match="count: buffer: forward overwrites it") as caught:
+        import_model(Counting(*shape).eval(), torch.randn(1, 4))
+    assert [row.op for row in caught.value.rows] == ["buffer"]
+
+
 class Attention(nn.Module):
     """The parts of a vision transformer: patches, a class token, positions, attention."""
 

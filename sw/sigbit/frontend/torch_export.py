@@ -152,14 +152,16 @@ def _graph(exported: ExportedProgram, name: str, cuts: Sequence[str]) -> FloatGr
     """Return the float graph of an exported model in functional form; buffers that the model
     overwrites are states."""
     signature = exported.graph_signature
-    written = set(signature.buffers_to_mutate.values())
     target_of = {
         **signature.inputs_to_parameters,
         **signature.inputs_to_buffers,
         **signature.inputs_to_lifted_tensor_constants,
     }
     tensors = {**exported.state_dict, **exported.constants}
-    states = {n: target for n, target in target_of.items() if target in written}
+    # torch returns the new values of buffers first, in this order
+    overwritten = list(signature.buffers_to_mutate.values())
+    fit = {t for t in overwritten if _of_one_sample(tensors[t])}
+    states = {n: target for n, target in target_of.items() if target in fit}
     constants = {
         n: (target, tensors[target].detach().clone())
         for n, target in target_of.items()
@@ -168,9 +170,14 @@ def _graph(exported: ExportedProgram, name: str, cuts: Sequence[str]) -> FloatGr
     for node in exported.graph.find_nodes(op="placeholder"):
         if node.name in states:
             node.meta["origin"] = Origin(legal_name(states[node.name]), "buffer", "")
-    graph = _cut_or_whole(exported, constants, name, cuts)
-    # torch returns the new values of buffers first, in this order
-    overwritten = list(signature.buffers_to_mutate.values())
+    other = tuple(_no_state(t, tensors[t]) for t in overwritten if t not in fit)
+    try:
+        graph = _cut_or_whole(exported, constants, name, cuts)
+    except UnsupportedModel as error:
+        rows = tuple(row for row in error.rows if not (other and row.op == "output"))
+        raise UnsupportedModel(name, rows or other) from error
+    if other:
+        raise UnsupportedModel(name, other)
     following = [legal_name(f"{target}.next") for target in overwritten]
     graph = named_results(graph, [*following, *_output_names(exported)])
     buffers = dict(zip((legal_name(t) for t in overwritten), following, strict=True))
@@ -178,6 +185,20 @@ def _graph(exported: ExportedProgram, name: str, cuts: Sequence[str]) -> FloatGr
     initial = {legal_name(target): tensors[target].detach() for target in overwritten}
     kept = tuple(replace(s, initial=initial[s.input][0].clone()) for s in graph.states)
     return replace(graph, states=kept)
+
+
+def _of_one_sample(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and tensor.dim() in (2, 3, 4) and len(tensor) == 1
+
+
+def _no_state(target: str, tensor: Tensor) -> UnsupportedNode:
+    """Return the refusal of a buffer that the model overwrites."""
+    found = f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+    reason = (
+        "forward overwrites it, and a state must be a float tensor [1, C, H, W], [1, features] or "
+        f"[1, steps, features], not {found}"
+    )
+    return UnsupportedNode(target, "buffer", "", reason, "leave it as it is, or change its shape")
 
 
 def _cut_or_whole(
