@@ -113,6 +113,7 @@ ELSEWHERE = {
 }
 
 OTHERS: dict[str, list[Any]] = {
+    "num_groups": [4, 1],
     "auto_pad": ["SAME_UPPER", "SAME_LOWER", "VALID"],
     "kernel_shape": [[3, 3], [2, 3], [2, 2]],
     "pads": [[1, 0, 2, 1], [1, 1, 1, 1]],
