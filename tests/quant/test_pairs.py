@@ -1,5 +1,7 @@
 """Products of tensors of few levels, by a table of all pairs: rounded once, equal everywhere."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -52,6 +54,19 @@ def test_products_are_rounded_once(seed: int) -> None:
         real = a.levels * b.levels * (a.scale * b.scale)
         assert torch.equal(out.levels, quantize(real, out.scale.detach(), grid)), p.name
     agree(prepared, x)
+
+
+def test_values_between_and_beyond_levels(seed: int) -> None:
+    """Block learning reads float values in places: their own product is rounded."""
+    prepared, x = gated(seed)
+    values = prepared.levels(x)
+    p = next(p for p in prepared.plan.layers if isinstance(p, PairPlan))
+    module = prepared.quant_module(p.name)
+    a, b = (values[s.tensor] for s in p.sources)
+    moved = replace(a, levels=torch.where(torch.rand_like(a.levels) < 0.5, a.levels, 30.4))
+    out = module([moved, b])
+    real = moved.levels * b.levels * (a.scale * b.scale)
+    assert torch.equal(out.levels, quantize(real, out.scale.detach(), module.grid.levels))
 
 
 def test_many_levels_take_squares(seed: int) -> None:

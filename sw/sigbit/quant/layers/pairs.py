@@ -45,17 +45,21 @@ class QuantPair(nn.Module):
 
     def forward(self, inputs: list[Levels]) -> Levels:
         """Return the levels of the product; gradients are those of the product itself, and of the
-        quantizer."""
+        quantizer. Inputs between levels, of which block learning mixes some in, have no entry: the
+        product itself is rounded."""
         a, b = (
             accumulate(None, v.levels, window(s).to(v.levels.device), s)
             for v, s in zip(inputs, self.sources, strict=True)
         )
         out_scale, scales = self.out_quantizer.scale(), [v.scale for v in inputs]
-        with torch.no_grad():
-            entry = (a + b * self.width - self.first).long()
-            exact = self._table(scales).to(a)[entry]
         unit = out_scale / (scales[0] * scales[1]).detach()
         smooth = quantize_ste(a * b, unit.to(a.dtype), self.grid.levels)
+        with torch.no_grad():
+            known = torch.ones_like(a, dtype=torch.bool)
+            for x, grid in zip((a, b), self.in_grids, strict=True):
+                known &= (x == x.round()) & (x >= grid.low) & (x <= grid.high)
+            entry = (a + b * self.width - self.first).where(known, 0).long()
+            exact = self._table(scales).to(a)[entry].where(known, smooth)
         return Levels(exact + (smooth - smooth.detach()), out_scale)
 
     def deploy(self, in_scales: list[Tensor]) -> Deployed:
