@@ -143,10 +143,10 @@ class Precision:
             for p in self._plan.layers
         )
 
-    def writer(self, tensor: str) -> LayerPlan | ProductPlan | None:
+    def writer(self, tensor: str) -> ScaledPlan | None:
         """Return the first layer that writes on the tensor's grid."""
         root = self.groups.of(tensor)
-        layers = (p for p in self._plan.layers if isinstance(p, LayerPlan | ProductPlan))
+        layers = (p for p in self._plan.layers if isinstance(p, ScaledPlan))
         return next((p for p in layers if self.groups.of(p.name) == root), None)
 
     def is_kept(self, tensor: str) -> bool:
