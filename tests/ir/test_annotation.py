@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sigbit.ir.annotation import FloatAnnotation, QuantAnnotation, Rounding
+from sigbit.ir.annotation import QuantAnnotation, Rounding
 
 ONE = torch.ones(1)
 
@@ -13,7 +13,7 @@ def of(bits: float = 4, signed: bool = True, zero: float = 0.0, **more: object) 
     return QuantAnnotation(ONE / 2, torch.tensor([zero]), bits, signed, **more)  # type: ignore[arg-type]
 
 
-def values(quantizer: QuantAnnotation | FloatAnnotation, *x: float) -> list[float]:
+def values(quantizer: QuantAnnotation, *x: float) -> list[float]:
     found: Tensor = quantizer(torch.tensor([x], dtype=torch.float64).T[:, :, None])
     return [float(v) for v in found.flatten()]
 
@@ -93,12 +93,13 @@ def test_channels_have_their_own_scales() -> None:
 def test_small_floats() -> None:
     """Two mantissa bits, exponents from -2 (subnormal below) to 1: 3.5 is the largest, and a
     smaller limit is kept."""
-    small = FloatAnnotation(ONE, 2.0, 2.0, 2.0, 99.0)
-    assert small.largest == 3.5
+    small = QuantAnnotation.floating(ONE, 2, 2, 2, 99.0, "ROUND")
+    assert small.range == (-3.5 * 8, 3.5 * 8)
     x = (0.0, 0.0625, 0.1, 0.19, 0.25, 0.51, 1.1, 1.2, 3.2, 3.4, 9.0, -0.1, -9.0)
     wanted = [0.0, 0.0, 0.125, 0.25, 0.25, 0.5, 1.0, 1.25, 3.0, 3.5, 3.5, -0.125, -3.5]
     assert values(small, *x) == wanted
-    limited = FloatAnnotation(ONE * 2, 2.0, 2.0, 2.0, 3.0)
-    assert limited.largest == 3.0
+    limited = QuantAnnotation.floating(ONE * 2, 2, 2, 2, 3.0, "ROUND")
+    assert limited.range == (-3.0 * 8, 3.0 * 8)
     assert values(limited, 9.0, 0.2) == [6.0, 0.25]
-    assert values(FloatAnnotation(ONE, 2.0, 2.0, 2.0, 99.0, "FLOOR"), 1.2, -1.2) == [1.0, -1.25]
+    down = QuantAnnotation.floating(ONE, 2, 2, 2, 99.0, "FLOOR")
+    assert values(down, 1.2, -1.2) == [1.0, -1.25]
