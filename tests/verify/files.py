@@ -11,8 +11,8 @@ from sigbit.campaigns import Job, Row, Tell
 from verify.part import Tally, job
 
 PART = "files"
-EACH = 10
-"""Damaged files of a job, and crafted ones."""
+DAMAGES, CRAFTS = 250, 25
+"""Damaged files of a job, and crafted ones: many, as its worker imports everything first."""
 
 
 def jobs(first: int) -> Iterator[Job]:
@@ -23,7 +23,7 @@ def jobs(first: int) -> Iterator[Job]:
                 PART,
                 kind,
                 f"{__name__}:files",
-                {"kind": kind, "seed": seed, "damages": EACH, "crafts": EACH},
+                {"kind": kind, "seed": seed, "damages": DAMAGES, "crafts": CRAFTS},
                 seed=seed,
                 code=("sigbit", "sigbit_boards", "hostile"),
                 releases=("numpy", "onnx", "pillow", "pydantic", "safetensors", "torch"),
