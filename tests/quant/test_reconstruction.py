@@ -28,7 +28,8 @@ from sigbit.quant.post.reconstruction.judge import Score
 from sigbit.quant.post.reconstruction.ranges import equalize_activations
 from sigbit.quant.post.reconstruction.rounding import compensated
 from sigbit.quant.post.reconstruction.walk import BlockSite
-from sigbit.quant.prepare import PreparedModel, prepare
+from sigbit.quant.prepare import prepare
+from sigbit.quant.prepared import PreparedModel
 
 SPEC = QuantSpec(weight_scale="mse", act_scale="mse")
 QUICK = Reconstruction(steps=4, judge=False)

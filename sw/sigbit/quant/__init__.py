@@ -13,7 +13,8 @@ samples in chunks, and keeps statistics of the float network's tensors.
 from sigbit.errors import QuantizationError
 from sigbit.quant.convert import convert
 from sigbit.quant.integer_model import IntegerModel
-from sigbit.quant.prepare import PreparedModel, prepare
+from sigbit.quant.prepare import prepare
+from sigbit.quant.prepared import PreparedModel
 from sigbit.quant.spec import QuantSpec
 
 __all__ = [

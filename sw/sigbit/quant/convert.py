@@ -31,7 +31,7 @@ from sigbit.quant.layers.plain import QuantGather, QuantInput, QuantMaxPool, Qua
 from sigbit.quant.layers.products import QuantConstant, QuantProduct, QuantTranspose
 from sigbit.quant.layers.values import Deployed
 from sigbit.quant.plan.plans import Shape, tensors_of
-from sigbit.quant.prepare import PreparedModel
+from sigbit.quant.prepared import PreparedModel
 from sigbit.quant.spec import ActGrid, QuantSpec
 from sigbit_hw.arch.numerics import UNIT
 from sigbit_hw.arch.params import in_units

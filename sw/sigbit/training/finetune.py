@@ -19,7 +19,7 @@ from sigbit.ir.floating import FloatGraph
 from sigbit.quant.calibration.samples import Calibration, Part, SampleChunks, as_chunks
 from sigbit.quant.post.reconstruction.judge import Judge, Score
 from sigbit.quant.post.reconstruction.store import Store
-from sigbit.quant.prepare import PreparedModel
+from sigbit.quant.prepared import PreparedModel
 from sigbit.quant.strategies.frozen_teacher import FrozenTeacher
 from sigbit.training.loop import Loop
 from sigbit.training.machine import reproducible

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sigbit.errors import DivergedError, TrainingError
 from sigbit.ir.convolution import compiled_part, row_major_convolutions
-from sigbit.quant.prepare import PreparedModel
+from sigbit.quant.prepared import PreparedModel
 from sigbit.quant.quantizers import Quantizer
 from sigbit.quant.strategies.base import Run, Step, Strategy, optimizer_groups
 from sigbit.training.machine import Machine, reproducible
@@ -60,7 +60,7 @@ class Loop:
     seed : int
         Random seed for the order of the data and the augmentation.
     strategies : sequence of Strategy
-        For a :class:`~sigbit.quant.prepare.PreparedModel`, in this order.
+        For a :class:`~sigbit.quant.prepared.PreparedModel`, in this order.
     twin : nn.Module, optional
         The trained float model, which strategies may use.
     augment : callable, optional

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from quant.strategies.harness import Training, data, prepared, twin
-from sigbit.quant.prepare import attribute_name
+from sigbit.quant.prepared import attribute_name
 from sigbit.quant.strategies import optimizer_groups, strategy
 from sigbit.quant.strategies.base import Randomness, weighted_layers
 from sigbit.quant.strategies.deep_projection import Composition

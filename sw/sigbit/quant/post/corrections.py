@@ -17,7 +17,8 @@ from sigbit.quant.post.reconstruction.ranges import equalize_activations
 from sigbit.quant.post.reconstruction.rounding import ErrorCompensation
 from sigbit.quant.post.reconstruction.walk import Step, Walk, go
 from sigbit.quant.post.uses import Uses
-from sigbit.quant.prepare import PreparedModel, prepare_calibrated
+from sigbit.quant.prepare import prepare_calibrated
+from sigbit.quant.prepared import PreparedModel
 from sigbit.quant.spec import QuantSpec
 
 

@@ -14,7 +14,7 @@ from sigbit.errors import QuantizationError
 from sigbit.ir.floating import FloatGraph
 from sigbit.quant.calibration.samples import Calibration, as_chunks
 from sigbit.quant.post.outputs import float_outputs, output_error
-from sigbit.quant.prepare import PreparedModel
+from sigbit.quant.prepared import PreparedModel
 from sigbit_hw.arch.config import ArchConfig
 
 Quantize = Callable[[ArchConfig], PreparedModel]

@@ -8,7 +8,7 @@ from torch import Tensor
 from sigbit.ir.floating import FloatGraph
 from sigbit.quant.calibration.reference import Reference
 from sigbit.quant.calibration.samples import SampleChunks, micro_batches
-from sigbit.quant.prepare import PreparedModel
+from sigbit.quant.prepared import PreparedModel
 
 
 @torch.no_grad()

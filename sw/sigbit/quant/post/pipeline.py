@@ -17,7 +17,8 @@ from sigbit.quant.calibration.streams import with_states
 from sigbit.quant.post.corrections import Corrections
 from sigbit.quant.post.equalization import equalize as equalized
 from sigbit.quant.post.folding import fold_batch_norms
-from sigbit.quant.prepare import PreparedModel, check_parameters
+from sigbit.quant.prepare import check_parameters
+from sigbit.quant.prepared import PreparedModel
 from sigbit.quant.spec import QuantSpec
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 
 from sigbit.quant.layers.layer import QuantLayer
 from sigbit.quant.plan.plans import LayerPlan
-from sigbit.quant.prepare import PreparedModel
+from sigbit.quant.prepared import PreparedModel
 
 
 class Uses:

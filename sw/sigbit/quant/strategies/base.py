@@ -1,6 +1,6 @@
 """Base class of training strategies: hooks of the training loop.
 
-A loop trains a :class:`~sigbit.quant.prepare.PreparedModel` with any number of strategies, in the
+A loop trains a :class:`~sigbit.quant.prepared.PreparedModel` with any number of strategies, in the
 given order. It calls ``start`` of each before it creates the optimizer (from
 :func:`optimizer_groups`), and for every optimizer step
 
@@ -23,7 +23,7 @@ from torch.utils.hooks import RemovableHandle
 from sigbit.errors import QuantizationError
 from sigbit.quant.layers.layer import QuantLayer
 from sigbit.quant.plan.plans import InputPlan
-from sigbit.quant.prepare import PreparedModel
+from sigbit.quant.prepared import PreparedModel
 
 
 @dataclass(frozen=True)

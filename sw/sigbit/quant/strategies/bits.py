@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from sigbit.errors import QuantizationError
 from sigbit.quant.layers.layer import QuantLayer
-from sigbit.quant.prepare import PreparedModel
+from sigbit.quant.prepared import PreparedModel
 from sigbit.quant.quantizers.registry import METHODS
 from sigbit.quant.spec import QuantSpec
 from sigbit.quant.strategies.base import users

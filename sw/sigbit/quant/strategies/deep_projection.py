@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from sigbit.quant.prepare import attribute_name
+from sigbit.quant.prepared import attribute_name
 from sigbit.quant.strategies.base import (
     Randomness,
     Run,

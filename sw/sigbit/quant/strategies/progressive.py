@@ -25,7 +25,8 @@ from sigbit.quant.calibration.statistics import observe
 from sigbit.quant.layers.layer import QuantLayer
 from sigbit.quant.numbers.grid import LevelGrid
 from sigbit.quant.numbers.scales import gaussian_scale
-from sigbit.quant.prepare import PreparedModel, prepare_calibrated
+from sigbit.quant.prepare import prepare_calibrated
+from sigbit.quant.prepared import PreparedModel
 from sigbit.quant.spec import QuantSpec
 from sigbit.quant.strategies.base import Run, Step, Strategy, check
 from sigbit.quant.strategies.relaxed import (

@@ -9,7 +9,7 @@ from sigbit.quant.layers.function import evaluate
 from sigbit.quant.layers.layer import QuantLayer
 from sigbit.quant.layers.values import Arithmetic, Relaxation
 from sigbit.quant.numbers.grid import LevelGrid, quantize_ste
-from sigbit.quant.prepare import PreparedModel
+from sigbit.quant.prepared import PreparedModel
 
 
 class Switch(Relaxation[QuantLayer]):

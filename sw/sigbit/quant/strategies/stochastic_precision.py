@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sigbit.quant.layers.layer import QuantLayer
-from sigbit.quant.prepare import PreparedModel
+from sigbit.quant.prepared import PreparedModel
 from sigbit.quant.strategies.base import Randomness, Run, Step, Strategy, check
 from sigbit.quant.strategies.relaxed import RealOutput, RealWeights, Switch, attach, detach
 

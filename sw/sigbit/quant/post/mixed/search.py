@@ -27,7 +27,8 @@ from sigbit.quant.post.mixed.path import Move, moves, states
 from sigbit.quant.post.mixed.sensitivity import Cost, Sensitivity, Tell, sensitivities
 from sigbit.quant.post.mixed.units import Bits, State, Unit, Units
 from sigbit.quant.post.reconstruction.judge import Judge, Score
-from sigbit.quant.prepare import PreparedModel, check_parameters
+from sigbit.quant.prepare import check_parameters
+from sigbit.quant.prepared import PreparedModel
 from sigbit.quant.spec import QuantSpec
 from sigbit.quant.strategies.base import weighted_layers
 

@@ -15,7 +15,7 @@ from sigbit.quant.calibration.samples import Part
 from sigbit.quant.post.corrections import Corrections
 from sigbit.quant.post.mixed.units import WEIGHTS, Unit, Units
 from sigbit.quant.post.outputs import float_outputs, output_error
-from sigbit.quant.prepare import PreparedModel
+from sigbit.quant.prepared import PreparedModel
 
 SAMPLES = 16
 """Maximum number of samples on which sensitivities are measured."""

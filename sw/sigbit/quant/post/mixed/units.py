@@ -7,7 +7,7 @@ from types import MappingProxyType
 from sigbit.quant.layers.layer import QuantLayer
 from sigbit.quant.plan.plans import LayerPlan
 from sigbit.quant.plan.precision import Precision
-from sigbit.quant.prepare import PreparedModel
+from sigbit.quant.prepared import PreparedModel
 from sigbit.quant.spec import QuantSpec
 from sigbit.quant.strategies.base import users, weighted_layers
 

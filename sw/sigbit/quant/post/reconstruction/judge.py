@@ -9,7 +9,7 @@ from torch import Tensor
 from sigbit.ir.floating import FloatGraph
 from sigbit.quant.calibration.samples import SampleChunks, micro_batches
 from sigbit.quant.post.outputs import float_outputs
-from sigbit.quant.prepare import PreparedModel
+from sigbit.quant.prepared import PreparedModel
 
 CHANCE = 2.0
 """Number of standard deviations within which a difference of agreements is insignificant, for

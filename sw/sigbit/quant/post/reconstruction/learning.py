@@ -25,7 +25,7 @@ from sigbit.quant.plan.plans import tensors_of
 from sigbit.quant.post.reconstruction.blocks import Block
 from sigbit.quant.post.reconstruction.walk import BlockSite, Step, Values
 from sigbit.quant.post.uses import Uses
-from sigbit.quant.prepare import PreparedModel
+from sigbit.quant.prepared import PreparedModel
 
 BATCH, LEAST_BATCH = 16, 4
 """Samples per step, and their minimum number if tensors are large."""

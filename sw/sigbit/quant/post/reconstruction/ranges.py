@@ -27,7 +27,7 @@ from sigbit.quant.numbers.grid import LevelGrid, quantize
 from sigbit.quant.numbers.scales import mse_scale
 from sigbit.quant.post.equalization import divide_outputs, multiply_inputs
 from sigbit.quant.post.folding import weight_uses
-from sigbit.quant.prepare import PreparedModel
+from sigbit.quant.prepared import PreparedModel
 
 SAMPLES = 32
 """Number of samples from which ranges are determined."""

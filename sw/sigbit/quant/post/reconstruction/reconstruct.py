@@ -32,7 +32,8 @@ from sigbit.quant.post.reconstruction.resume import Progress, digest_of
 from sigbit.quant.post.reconstruction.rounding import ErrorCompensation
 from sigbit.quant.post.reconstruction.walk import Step, Walk, go
 from sigbit.quant.post.uses import Uses
-from sigbit.quant.prepare import PreparedModel, check_parameters, prepare_calibrated
+from sigbit.quant.prepare import check_parameters, prepare_calibrated
+from sigbit.quant.prepared import PreparedModel
 from sigbit.quant.spec import QuantSpec
 
 PLAIN, EQUALIZED, COMPENSATED, LEARNED = "rounded", "equalized", "compensated", "learned"

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sigbit.ir.floating import FloatGraph
 from sigbit.quant.calibration.samples import SampleChunks, micro_batches
-from sigbit.quant.prepare import PreparedModel
+from sigbit.quant.prepared import PreparedModel
 from sigbit_tools.files import replacing
 
 _VERSION = 2

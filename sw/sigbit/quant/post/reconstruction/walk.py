@@ -18,7 +18,7 @@ from sigbit.quant.layers.values import Levels
 from sigbit.quant.plan.plans import InputPlan, LayerPlan, Plan, tensors_of
 from sigbit.quant.post.reconstruction.blocks import Block
 from sigbit.quant.post.reconstruction.store import Store
-from sigbit.quant.prepare import PreparedModel
+from sigbit.quant.prepared import PreparedModel
 
 Values = dict[str, Levels]
 
