@@ -27,7 +27,7 @@ extern "C" void decode(const uint8_t* word, int64_t* values) {{
 
 
 def random_instructions(rng: np.random.Generator) -> list[isa.Instr]:
-    """Of every opcode one with the least and one with the largest values, and random ones."""
+    """Three instructions of every opcode or more: least values, largest values, random ones."""
     found = []
     for opcode in isa.Opcode:
         fields = isa.LAYOUTS[opcode]

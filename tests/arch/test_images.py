@@ -104,7 +104,7 @@ def test_parameters_of_a_scale_are_the_nearest(scale, offset):
 
 
 def test_halves_of_a_unit_go_up():
-    """Of steps and bases, both below zero too; the smallest step stands for everything below it."""
+    """Steps and bases, also below zero; the smallest step stands for everything below it."""
     fmt = PRESETS["nano"].params
     units = np.array([-1.5, 0.5, 1.5, 2.5, 2.5 - 2**-20])
     steps = fmt.nearest_step(units / 2.0**fmt.fraction_bits, np) * 2.0**fmt.fraction_bits

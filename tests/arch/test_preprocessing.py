@@ -27,7 +27,7 @@ def test_grey_images_and_another_scale() -> None:
 
 
 def test_the_centre_is_cut() -> None:
-    """Of an image that has the side already; an odd rest leaves one more row below."""
+    """An image that already has the side is not resized; an odd rest leaves one more row below."""
     image = np.arange(25, dtype=np.uint8).reshape(1, 5, 5)
     cut = ImagePreprocessing((2, 3), (0.0,), (1.0,), scale=1.0, resize=5)
     assert cut(image).tolist() == [[[[6, 7, 8], [11, 12, 13]]]]

@@ -95,7 +95,7 @@ class TestFakeBoard(Conformance):
         assert max(sizes[2:]) < 2000
 
     def test_a_program_makes_room(self) -> None:
-        """Of memory for one of two Programs."""
+        """The board has memory for one of two Programs."""
         fake = Fake(memory_bytes=max(p.memory_bytes for p in PROGRAMS) + 4096)
         for job in JOBS * 2:
             job.right(fake.device)

@@ -68,7 +68,7 @@ def board() -> Iterator[Pins]:
 
 
 def seconds(board: Pins, program: Program, golden, errors: int) -> list[float]:
-    """Of every digit, one after the other; all codes are right."""
+    """Seconds that each digit takes, one after the other; all codes are right."""
     inputs, wanted = golden
     device = board_device("ulx3s", board.port, NANO, patience=PATIENCE)
     session = Session(program, device)

@@ -142,10 +142,9 @@ def agree(prepared: PreparedModel, x: Tensor) -> IntegerModel:
     return model
 
 
-@pytest.mark.parametrize("bits", [4, 8])
-@pytest.mark.parametrize("name", MODELS)
-def test_codes_agree(name: str, bits: int, seed: int) -> None:
-    model, x = network(name, seed)
+def all_agree(model: nn.Module, x: Tensor, bits: int, least: float) -> IntegerModel:
+    """The integer model, which all others agree with; at 8 bits at least ``least`` decibels from
+    the float model."""
     graph = import_model(model, (x[:2],))
     with torch.no_grad():
         wanted = model(x)
@@ -156,8 +155,14 @@ def test_codes_agree(name: str, bits: int, seed: int) -> None:
     with torch.no_grad():
         got = prepared(x).reshape(wanted.shape)
     if bits == 8:
-        assert decibels(got, wanted) >= MODELS[name][2]
-    integer = agree(prepared, x)
+        assert decibels(got, wanted) >= least
+    return agree(prepared, x)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("name", MODELS)
+def test_codes_agree(name: str, bits: int, seed: int) -> None:
+    integer = all_agree(*network(name, seed), bits, MODELS[name][2])
     products = sum(isinstance(n, Matmul) for n in integer.graph.nodes)
     assert products or "norm" in name
 

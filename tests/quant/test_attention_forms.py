@@ -8,9 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from quant.test_attention import NANO, WIDE, Attention, agree, decibels
-from sigbit.frontend import import_model
-from sigbit.quant import QuantSpec, prepare
+from quant.test_attention import Attention, all_agree
 
 SEQUENCE, IMAGE = (5, 8), (4, 5, 6)
 CAUSAL = torch.ones(5, 5, dtype=torch.bool).tril()
@@ -93,16 +91,4 @@ def network(name: str, seed: int) -> tuple[nn.Module, Tensor]:
 @pytest.mark.parametrize("bits", [4, 8])
 @pytest.mark.parametrize("name", MODELS)
 def test_codes_agree(name: str, bits: int, seed: int) -> None:
-    model, x = network(name, seed)
-    graph = import_model(model, (x[:2],))
-    with torch.no_grad():
-        wanted = model(x)
-        found = graph.results({graph.inputs[0].name: x})[0].reshape(wanted.shape)
-    assert torch.allclose(found, wanted, atol=1e-4)  # masked keys keep exp(-16)
-    spec = QuantSpec.from_arch(NANO, **({} if bits == 4 else WIDE))
-    prepared = prepare(graph, spec, (x,))
-    with torch.no_grad():
-        got = prepared(x).reshape(wanted.shape)
-    if bits == 8:
-        assert decibels(got, wanted) >= MODELS[name][2]
-    agree(prepared, x)
+    all_agree(*network(name, seed), bits, MODELS[name][2])

@@ -19,7 +19,8 @@ Table = NDArray[Any]
 """Values by code: float32, float64 or int64."""
 
 _UNBOUNDED = 63
-"""Bits of a modulus that no value of a format reaches."""
+"""Bits of the modulus of values that BLAS sums: larger than all that it sums exactly."""
+
 CHUNK_VALUES = 1 << 23
 """Maximum number of operands gathered at once, which bounds the memory that a layer needs."""
 
@@ -156,7 +157,7 @@ class Activations:
         shape = (config.act_slots, config.ic_lanes)
         self.codes: Codes = np.zeros(shape, np.uint8)
         value_of = modular_values(config.act_format, _UNBOUNDED)
-        narrow = max(map(np.min_scalar_type, (value_of.min(), -value_of.max() - 1)))
+        narrow = np.min_scalar_type(-1 - int(np.abs(value_of).max()))
         self._value_of = value_of.astype(narrow)
         self.values = np.zeros(shape, narrow)
         self.written = np.zeros(config.act_slots, bool)
