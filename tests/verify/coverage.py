@@ -2,7 +2,7 @@
 
 A try is a run, which must come out as usual. Every job runs random Programs on a steady and on a
 pausing bus, compiled networks, every kind of hostile Program and of misbehaviour, soft resets, a
-scrub, every error and accesses to all registers; points reached are merged over jobs.
+scrub, every error, starts that fail and accesses to all registers; points reached are merged over jobs.
 """
 
 import base64
@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from sigbit.campaigns import Job, Row, Tell
-from sigbit.runtime import compare
-from sigbit_hw.arch import regs
-from sigbit_hw.arch.regs import Access
+from sigbit.runtime import compare, window_of
+from sigbit_hw.arch import bus, regs
+from sigbit_hw.arch.regs import OFFSET, PROGRAM_ALIGN, Access, Cause
 from sigbit_sim.interp.device import Interp
 from sigbit_sim.memory import MemoryTiming
 from sigbit_sim.random_programs.program import random_inputs, random_program
@@ -31,6 +31,7 @@ from sigbit_sim.verification.faults import fault_cases
 from sigbit_sim.verification.networks import random_network
 from sigbit_synthesis.emitted import cached_verilog
 from verify import programs, slaves
+from verify.bare import start
 from verify.configs import NANO
 from verify.errors import provoke
 from verify.mutations import MUTATIONS, hostile
@@ -110,11 +111,12 @@ def _networks(rng: Rng) -> tuple[RtlDevice, int]:
 
 def _hostile(rng: Rng) -> tuple[RtlDevice, int]:
     device = programs.opened("nano", int(rng.integers(1 << 31)), COUNT)
-    for kind in MUTATIONS:
+    kinds = [*MUTATIONS] * 6
+    for kind in kinds:
         program = random_program(NANO, rng, execs=2)
         changed = hostile(program, kind, rng)
         programs.judged(device, changed, random_inputs(program, rng), LIMIT)
-    return device, len(MUTATIONS)
+    return device, len(kinds)
 
 
 def _slaves(rng: Rng) -> tuple[RtlDevice, int]:
@@ -145,6 +147,39 @@ def _errors(rng: Rng) -> tuple[RtlDevice, int]:
     return device, len(cases)
 
 
+def _starts(rng: Rng) -> tuple[RtlDevice, int]:
+    """Starts that fail before anything is on the bus, or before the first instruction, and writes
+    that a run refuses."""
+    device = RtlDevice(NANO, purpose=COUNT)
+    program = random_program(NANO, rng, execs=2)
+    window = window_of(program, random_inputs(program, rng), 0)
+    behind = -(-program.memory_bytes // PROGRAM_ALIGN) * PROGRAM_ALIGN
+    last_page = (1 << bus.ADDRESS_BITS) - bus.PAGE_BYTES
+    low, high = regs.base_names(0)
+    wraps = {
+        low: last_page & regs.WORD_MAX,
+        high: last_page >> regs.WORD_BITS,
+        "MEM_SIZE": 2 * bus.PAGE_BYTES,
+    }
+    for registers, expected in (
+        (wraps, Cause.BASE),
+        ({"PROGRAM_OFFSET": behind}, Cause.WINDOW),
+        ({"PROGRAM_OFFSET": PROGRAM_ALIGN // 2}, Cause.ILLEGAL),
+        ({"PROGRAM_COUNT": 0}, Cause.ILLEGAL),
+    ):
+        run = start(device, program, window, limit=LIMIT, **registers)
+        assert run.clock(LIMIT)
+        assert run.cause() is expected
+        assert device.soft_reset()
+    run = start(device, program, window, limit=LIMIT)
+    device.model.write(OFFSET["MEM_SIZE"], 0)
+    assert device.model.read(OFFSET["IRQ_STATUS"]) == regs.IRQ_REFUSED
+    device.model.write(OFFSET["IRQ_STATUS"], regs.IRQ_REFUSED)
+    assert run.clock(LIMIT)
+    assert run.cause() is Cause.NONE
+    return device, 5
+
+
 def _registers(rng: Rng) -> tuple[RtlDevice, int]:
     """Every register is read and, unless it would start a run, written with random values."""
     device = RtlDevice(NANO, purpose=COUNT)
@@ -166,6 +201,7 @@ WORK: dict[str, Callable[[Rng], tuple[RtlDevice, int]]] = {
     "misbehaving slaves": _slaves,
     "soft resets and a scrub": _resets,
     "errors": _errors,
+    "starts that fail, refused writes": _starts,
     "register accesses": _registers,
 }
 
@@ -195,7 +231,7 @@ def read(data: bytes) -> tuple[list[Point], np.ndarray]:
 
 def readable(name: str) -> str:
     """A signal's name in Verilog for the one that Verilator made of it."""
-    return re.sub(r"__0([0-9A-F]{2})", lambda code: chr(int(code[1], 16)), name)
+    return re.sub(r"__0([0-9A-Fa-f]{2})", lambda code: chr(int(code[1], 16)), name)
 
 
 class Hits:

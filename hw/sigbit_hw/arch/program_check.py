@@ -15,9 +15,8 @@ from sigbit_hw.arch.addressing import channel_slots
 from sigbit_hw.arch.isa import ADDRESS_BITS, WORD_BYTES, Exec, Instr, Out
 from sigbit_hw.arch.names import check_name
 from sigbit_hw.arch.program_parts import ExecInfo, Fold, LayerInfo, Port, ProgramParts
+from sigbit_hw.arch.regs import PROGRAM_ALIGN
 
-PROGRAM_ALIGN = 64
-"""Alignment of the instructions in bytes."""
 VECTOR_KINDS = ("input", "layer")
 """Test vectors are called ``input.NAME`` or ``layer.NAME``."""
 

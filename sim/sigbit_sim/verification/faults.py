@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sigbit_hw.arch import images, isa
 from sigbit_hw.arch.bus import Response
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import Engine, Fill, Halt, Instr, Load, LoadKind, Store
+from sigbit_hw.arch.isa import Engine, Exec, Fill, Halt, Instr, Load, LoadKind, Seg, Store
 from sigbit_hw.arch.program import Port, Program
 from sigbit_hw.arch.regs import Cause
 
@@ -135,7 +135,17 @@ def _program_cases(config: ArchConfig) -> list[FaultCase]:
     below = replace(store, address=OUTPUT - config.bus_bytes)
     above = replace(store, address=END - (store.beats - 1) * config.bus_bytes)
     past = replace(load, address=END - (load.beats - 1) * config.bus_bytes)
-    take, give = 1 << Engine.STORE, 1 << Engine.COMPUTE
+    take = 1 << Engine.STORE
+    step = Exec(n_seg=1, n_ocb=1, n_rows=1, run=1, wrap=max(isa.WRAP_MIN, config.pixels))
+    givers: dict[str, tuple[list[Instr], Instr]] = {  # what comes before, and what gives
+        "fill": ([], replace(fill, signal=1 << Engine.COMPUTE)),
+        "load": ([], replace(load, signal=1 << Engine.COMPUTE)),
+        "exec": (
+            [Seg(index=0, n_ic=1, n_kx=1, n_ky=1)],
+            replace(step, signal=1 << Engine.STORE),
+        ),
+        "store": ([], replace(store, wait=0, signal=1 << Engine.LOAD)),
+    }
     return [
         FaultCase("blank_instruction", copy_program(config, words=blank), Cause.ILLEGAL, 2),
         raw("unknown_opcode", 1, 0, 0x0F),
@@ -145,12 +155,19 @@ def _program_cases(config: ArchConfig) -> list[FaultCase]:
         case("read_far_away", Cause.WINDOW, 1, [fill, replace(load, address=0xFFFFFF00), halt]),
         case("write_below_window", Cause.WINDOW, 2, [fill, load, below, halt]),
         case("write_past_window", Cause.WINDOW, 2, [fill, load, above, halt]),
+        *(
+            case(f"slots_{name}_beats", Cause.ILLEGAL, 2, [fill, load, replace(store, n0=n0), halt])
+            for name, n0 in (("before", PIXELS // 2), ("after", 2 * PIXELS))
+        ),
         case("token_underflow", Cause.TOKEN_UNDERFLOW, 1, [fill, replace(load, wait=take), halt]),
-        case(
-            "token_overflow",
-            Cause.TOKEN_OVERFLOW,
-            isa.TOKEN_MAX,
-            [replace(fill, signal=give)] * (isa.TOKEN_MAX + 1) + [halt],
+        *(
+            case(
+                f"token_overflow_{name}",
+                Cause.TOKEN_OVERFLOW,
+                len(before) + isa.TOKEN_MAX,
+                [*before, *[giver] * (isa.TOKEN_MAX + 1), halt],
+            )
+            for name, (before, giver) in givers.items()
         ),
     ]
 
