@@ -2,7 +2,8 @@
 
 A try is a run, which must come out as usual. Every job runs random Programs on a steady and on a
 pausing bus, compiled networks, every kind of hostile Program and of misbehaviour, soft resets, a
-scrub, every error, starts that fail and accesses to all registers; points reached are merged over jobs.
+scrub, every error, starts that fail and accesses to all registers; points reached are merged over
+jobs.
 """
 
 import base64
