@@ -38,7 +38,7 @@ from verify.errors import provoke
 from verify.mutations import MUTATIONS, hostile
 from verify.part import Tally, cause, job
 from verify.resets import interrupted
-from verify.waivers import TRIGGER, reason
+from verify.waivers import CONSTANT, TRIGGER, reason
 
 PART = "coverage"
 COUNT = Purpose.COVERAGE
@@ -47,6 +47,8 @@ LIMIT = 8_000
 KINDS = ("line", "branch", "toggle")
 
 Rng = np.random.Generator
+_CONSTANT = re.compile(r" *assign (\S+) *= \d+'h[0-9a-f]+;")
+_TEST = re.compile(r"if \((\S+) *\) begin")
 _POINT = re.compile(rb"^C '(.*)' (\d+)$", re.MULTILINE)
 
 
@@ -141,6 +143,7 @@ def _errors(rng: Rng) -> tuple[RtlDevice, int]:
         NANO, stalls=0.2, seed=int(rng.integers(1 << 31)), watchdog=1500, purpose=COUNT
     )
     cases = fault_cases(NANO)
+    cases += reversed(cases)
     for case in cases:
         error = provoke(device, case)
         assert (error.cause, error.index) == (case.cause, case.index), case.name
@@ -165,7 +168,7 @@ def _starts(rng: Rng) -> tuple[RtlDevice, int]:
     for registers, expected in (
         (wraps, Cause.BASE),
         ({"PROGRAM_OFFSET": behind}, Cause.WINDOW),
-        ({"PROGRAM_OFFSET": PROGRAM_ALIGN // 2}, Cause.ILLEGAL),
+        ({"PROGRAM_OFFSET": regs.WORD_BYTES}, Cause.ILLEGAL),
         ({"PROGRAM_COUNT": 0}, Cause.ILLEGAL),
     ):
         run = start(device, program, window, limit=LIMIT, **registers)
@@ -282,7 +285,29 @@ def points() -> tuple[list[Point], list[str]]:
         RtlDevice(NANO, purpose=COUNT).model.coverage(path)
         found = read(path.read_bytes())[0]
     lines = cached_verilog(NANO, traced=True).splitlines()
-    return found, [reason(p.kind, p.module, p.name, lines[p.line - 1]) for p in found]
+    constant = constants(lines)
+    return found, [
+        CONSTANT
+        if p.kind == "branch" and p.line in constant
+        else reason(p.kind, p.module, p.name, lines[p.line - 1])
+        for p in found
+    ]
+
+
+def constants(lines: list[str]) -> set[int]:
+    """Numbers of the lines, from 1 on, that test a net of their module which is constant."""
+    found: set[int] = set()
+    fixed: set[str] = set()
+    tests: list[tuple[int, str]] = []
+    for number, line in enumerate(lines, 1):
+        if net := _CONSTANT.match(line):
+            fixed.add(net[1])
+        elif test := _TEST.search(line):
+            tests.append((number, test[1]))
+        elif line.startswith("endmodule"):
+            found |= {number for number, net in tests if net in fixed}
+            fixed, tests = set(), []
+    return found
 
 
 def explained(row: Row) -> Row:

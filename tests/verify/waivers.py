@@ -31,6 +31,22 @@ _SPARE = "bits of a register that the contract leaves out, and that read as zero
 _PLACE = "the simulations place windows at a few addresses; tests/hw and proofs take any"
 _SIZE = "extents of windows and transfers of gigabytes, which no simulation moves; proofs take any"
 _FIELD = "instructions, and memories of them, for more segments and memory than these runs use"
+_CAUSE = "a cause's bits that none of the unit's errors have"
+_SELF = "an engine gives itself no token, and takes none from itself"
+_BURST = "more beats than a burst, a chunk or the buffer that they go to may have"
+_REPLY = "the register bus answers every access with OKAY"
+_PART = "a weight word of several beats, which this accelerator does not have"
+_LOW = "bits of a remainder below the base's last one, which are zero"
+_OVER = "an overflow of a stage that is as wide as its sum"
+_EMPTY = "a number of no bits on this accelerator"
+_LAST_BANK = "a transfer begins in the last bank or before it, never behind it"
+_ALONE = "STORE alone writes, one instruction at a time: it never waits for its own request"
+_MANY = "more at a time than the engine, its queue or the memory of these runs takes"
+_ROOM = "a stage that always has room for what was asked for"
+_SIGNALS = "every instruction of LOAD and STORE may signal"
+_WAITING = "an error in the very beat that waits in the port; proofs of streams take any"
+_WHOLE = "the fetch asks for whole steps of 64 bytes"
+CONSTANT = "a condition that is constant on this accelerator"
 _NET = "a value within an expression, whose operands and result have names and count"
 
 WAIVERS = (
@@ -46,6 +62,31 @@ WAIVERS = (
         _SHORT,
     ),
     Waiver("toggle", "_(counters|limit)", r"^port_\d+\[|^\$\d+\[", _SHORT),
+    Waiver("toggle", "_counters", r"^(\$signal|tops)\[", _SHORT),
+    Waiver("toggle", "_(control|limit)", r"^(idle|limit|add_\w+|\$signal\$\d+)(\[|:)", _SHORT),
+    Waiver("branch", "_compute_acts", "^cond_then$", _LAST_BANK, r"next_word\[\d+\] \?"),
+    Waiver("branch", "_store$", "^else$", _ALONE, "request__ready"),
+    Waiver("toggle", "", r"(error|noted)\w*__cause(\$\d+)?\[", _CAUSE),
+    Waiver("toggle", "", r"^(retire\w*__signal|take\w*|tokens\w*|overflows_\w+)(\$\d+)?\[", _SELF),
+    Waiver("toggle", "", r"(arlen|awlen|length|chunk|to_boundary)(\$\d+)?\[", _BURST),
+    Waiver("toggle", "^sigbit_accelerator$", r"^(s_axil_)?[br]resp\[", _REPLY),
+    Waiver("toggle", "", r"^attributes\[|^group_\d+_d1\[", _SPARE),
+    Waiver("toggle", "", r"^\$like\[|^(in_flight|level|pending|waiting)\[", _MANY),
+    Waiver("toggle", "", r"^(m_axi_)?bready(\$\d+)?:|^room:|^i__ready:|^\$signal\$\d+:", _ROOM),
+    Waiver("toggle", "_queue_(load|store)", r"payload\.tracked:", _SIGNALS),
+    Waiver("toggle", "_skid$", r"^spare\.resp\[", _WAITING),
+    Waiver("toggle", "_reader_fetch$", r"^(beat|count)\[", _WHOLE),
+    Waiver("toggle", "_store_packer$", r"^have\[0\]", "the first slot of a beat is always there"),
+    Waiver(
+        "toggle", "load_back|store_reader|store_check", r"^(slot|following|plane|run|end)\[", _FIELD
+    ),
+    Waiver("toggle", "", r"write__part(\$\d+)?\[", _PART),
+    Waiver("toggle", "^requantizer", r"^low_\d+_d1(\[|:)", _LOW),
+    Waiver("toggle", "^requantizer", r"^over_\d+_d1:", _OVER),
+    Waiver("toggle", "", r"^(group_\d+_d\d|source_\d+|\S+\.(column|first_end|period))\[", _EMPTY),
+    Waiver(
+        "toggle", "_drain", r"^(group|move|d_slot_d1|held|phase|place_|channel|job\.|first)", _FIELD
+    ),
     Waiver(
         "toggle",
         "",

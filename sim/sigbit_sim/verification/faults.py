@@ -138,13 +138,13 @@ def _program_cases(config: ArchConfig) -> list[FaultCase]:
     take = 1 << Engine.STORE
     step = Exec(n_seg=1, n_ocb=1, n_rows=1, run=1, wrap=max(isa.WRAP_MIN, config.pixels))
     givers: dict[str, tuple[list[Instr], Instr]] = {  # what comes before, and what gives
-        "fill": ([], replace(fill, signal=1 << Engine.COMPUTE)),
-        "load": ([], replace(load, signal=1 << Engine.COMPUTE)),
+        "fill": ([], replace(fill, signal=1 << Engine.COMPUTE | take)),
+        "load": ([], replace(load, signal=1 << Engine.COMPUTE | take)),
         "exec": (
             [Seg(index=0, n_ic=1, n_kx=1, n_ky=1)],
-            replace(step, signal=1 << Engine.STORE),
+            replace(step, signal=1 << Engine.LOAD | take),
         ),
-        "store": ([], replace(store, wait=0, signal=1 << Engine.LOAD)),
+        "store": ([], replace(store, wait=0, signal=1 << Engine.LOAD | 1 << Engine.COMPUTE)),
     }
     return [
         FaultCase("blank_instruction", copy_program(config, words=blank), Cause.ILLEGAL, 2),
