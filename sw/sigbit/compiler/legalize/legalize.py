@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sigbit.compiler.legalize.absorb import absorbed
 from sigbit.compiler.legalize.accumulators import check_accumulators, check_results, rest_of
 from sigbit.compiler.legalize.batch import first_shared, side_by_side
-from sigbit.compiler.legalize.fold import choose_folds, folded
+from sigbit.compiler.legalize.fold import check_windows, choose_folds, folded
 from sigbit.compiler.legalize.join import Run, join
 from sigbit.compiler.legalize.upsample import lattice, operand_of
 from sigbit.compiler.network import MemoryTensor, Network, Op, Operand, Region, Rows, Value
@@ -78,6 +78,7 @@ class _Legalizer:
         self.returned = {tensor for _, tensor, _ in graph.returned}
         self.states = {state for state, _ in graph.kept}
         self.folds = choose_folds(graph, config)
+        check_windows(graph, self.folds)
         self.joins = join(graph, config)
         self.first = first_shared(graph, config, images) if images > 1 else 0
         shared = graph.nodes[self.first :] if images > 1 else ()

@@ -27,19 +27,27 @@ def pair(value: Any) -> tuple[int, int]:
 
 
 def check_window(
-    kernel: tuple[int, int], stride: tuple[int, int], size: tuple[int, ...]
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    size: tuple[int, ...],
+    *,
+    of_input: bool = False,
 ) -> tuple[int, int]:
     """Return the stride, 1 where a dimension of the result has size 1; raise :class:`Refusal` if
-    the window is too large."""
-    if max(kernel) > MAX_WINDOW:
+    the window is too large. ``of_input``: the host lays out the windows, which may be of any
+    size."""
+    own = tuple(1 if n == 1 else s for s, n in zip(stride, size, strict=True))
+    if max(kernel) > MAX_WINDOW and not of_input:
         raise Refusal(
             f"kernel {kernel} is larger than {MAX_WINDOW}x{MAX_WINDOW}",
-            f"use kernels up to {MAX_WINDOW}x{MAX_WINDOW}",
+            f"use kernels up to {MAX_WINDOW}x{MAX_WINDOW}; on an input they may be larger",
         )
-    vertical, horizontal = (1 if n == 1 else s for s, n in zip(stride, size, strict=True))
-    if max(vertical, horizontal) > MAX_STRIDE:
-        raise Refusal(f"stride {stride} is not supported", f"use strides up to {MAX_STRIDE}")
-    return vertical, horizontal
+    if max(own) > MAX_STRIDE and not of_input:
+        raise Refusal(
+            f"stride {stride} is not supported",
+            f"use strides up to {MAX_STRIDE}; on an input they may be larger",
+        )
+    return own[0], own[1]
 
 
 def _unpadded(t: Translation, tensor: str, padding: Padding) -> tuple[str, Padding]:
@@ -115,7 +123,7 @@ def convolution(t: Translation) -> Value:
     weight = windows.weight()
     kernel = pair(t.build.parameters[weight].shape[2:])
     dilation = windows.pair(t.argument("dilation"))
-    stride = check_window(kernel, windows.pair(t.argument("stride")), shape[1:])
+    groups = int(t.argument("groups"))
     padding = t.argument("padding")
     if padding == "same":
         total = [(k - 1) * d for k, d in zip(kernel, dilation, strict=True)]
@@ -125,6 +133,9 @@ def convolution(t: Translation) -> Value:
         vertical, horizontal = (0, 0) if padding == "valid" else windows.pair(padding, 0)
         sides = (vertical, horizontal, vertical, horizontal)
     tensor, sides = _unpadded(t, tensor, sides)
+    of_input = isinstance(t.build.nodes[tensor], floating.Placeholder) and groups == 1
+    strides = windows.pair(t.argument("stride"))
+    stride = check_window(kernel, strides, shape[1:], of_input=of_input)
     base = t.base(tensor, shape=shape)
     size = t.shape_of(tensor)[1:]
     after = tuple(
@@ -141,7 +152,7 @@ def convolution(t: Translation) -> Value:
             stride=stride,
             padding=(sides[0], sides[1], after[0], after[1]),
             dilation=dilation,
-            groups=int(t.argument("groups")),
+            groups=groups,
         )
     )
 
