@@ -44,7 +44,7 @@ _ALONE = "STORE alone writes, one instruction at a time: it never waits for its 
 _MANY = "more at a time than the engine, its queue or the memory of these runs takes"
 _ROOM = "a stage that always has room for what was asked for"
 _SIGNALS = "every instruction of LOAD and STORE may signal"
-_WAITING = "an error in the very beat that waits in the port; proofs of streams take any"
+_WAITING = "content that had to wait in none of these runs; proofs of streams take any"
 _WHOLE = "the fetch asks for whole steps of 64 bytes"
 CONSTANT = "a condition that is constant on this accelerator"
 _NET = "a value within an expression, whose operands and result have names and count"
@@ -74,7 +74,7 @@ WAIVERS = (
     Waiver("toggle", "", r"^\$like\[|^(in_flight|level|pending|waiting)\[", _MANY),
     Waiver("toggle", "", r"^(m_axi_)?bready(\$\d+)?:|^room:|^i__ready:|^\$signal\$\d+:", _ROOM),
     Waiver("toggle", "_queue_(load|store)", r"payload\.tracked:", _SIGNALS),
-    Waiver("toggle", "_skid$", r"^spare\.resp\[", _WAITING),
+    Waiver("toggle", "_skid$|_reader_out$", r"^spare[.\[]", _WAITING),
     Waiver("toggle", "_reader_fetch$", r"^(beat|count)\[", _WHOLE),
     Waiver("toggle", "_store_packer$", r"^have\[0\]", "the first slot of a beat is always there"),
     Waiver(
@@ -84,6 +84,12 @@ WAIVERS = (
     Waiver("toggle", "^requantizer", r"^low_\d+_d1(\[|:)", _LOW),
     Waiver("toggle", "^requantizer", r"^over_\d+_d1:", _OVER),
     Waiver("toggle", "", r"^(group_\d+_d\d|source_\d+|\S+\.(column|first_end|period))\[", _EMPTY),
+    Waiver(
+        "toggle",
+        "_compute_(walker|fetch|drain)",
+        r"^(nest|offered|job|step_last|bank_end_|end_|next_|\$signal)",
+        _FIELD,
+    ),
     Waiver(
         "toggle", "_drain", r"^(group|move|d_slot_d1|held|phase|place_|channel|job\.|first)", _FIELD
     ),

@@ -135,6 +135,7 @@ def _program_cases(config: ArchConfig) -> list[FaultCase]:
     below = replace(store, address=OUTPUT - config.bus_bytes)
     above = replace(store, address=END - (store.beats - 1) * config.bus_bytes)
     past = replace(load, address=END - (load.beats - 1) * config.bus_bytes)
+    odd = OUTPUT + config.bus_bytes // 2
     take = 1 << Engine.STORE
     step = Exec(n_seg=1, n_ocb=1, n_rows=1, run=1, wrap=max(isa.WRAP_MIN, config.pixels))
     givers: dict[str, tuple[list[Instr], Instr]] = {  # what comes before, and what gives
@@ -155,6 +156,8 @@ def _program_cases(config: ArchConfig) -> list[FaultCase]:
         case("read_far_away", Cause.WINDOW, 1, [fill, replace(load, address=0xFFFFFF00), halt]),
         case("write_below_window", Cause.WINDOW, 2, [fill, load, below, halt]),
         case("write_past_window", Cause.WINDOW, 2, [fill, load, above, halt]),
+        case("misaligned_read", Cause.ILLEGAL, 1, [fill, replace(load, address=INPUT + 1), halt]),
+        case("misaligned_write", Cause.ILLEGAL, 2, [fill, load, replace(store, address=odd), halt]),
         *(
             case(f"slots_{name}_beats", Cause.ILLEGAL, 2, [fill, load, replace(store, n0=n0), halt])
             for name, n0 in (("before", PIXELS // 2), ("after", 2 * PIXELS))
