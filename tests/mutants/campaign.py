@@ -21,8 +21,9 @@ from sigbit_tools.toolchain import cache_dir
 EQUIVALENT = Path(__file__).with_name("equivalent.json")
 NAMED = Path(__file__).with_name("named.json")
 DEAD = ("killed", "hang", "crash")
-BUDGET = 20.0
-"""Seconds of recorded processor time of the tests that a mutant meets; the fastest are chosen."""
+BUDGETS = (20.0, 300.0)
+"""Seconds of recorded processor time of the tests that a mutant meets: at first, and if it survives
+those."""
 
 
 @dataclass(frozen=True)
@@ -143,14 +144,16 @@ def _chosen(room: Room, path: str, change: Mutant, last: str) -> list[list[Case]
     """Tests that a mutant meets: the one that killed it last time, then the others."""
     records = [record(copy(), file) for file in room.files()]
     found = executing(records, path, (ROOT / path).read_bytes(), change)
-    spent, tests = 0.0, []
-    for test in found:
-        spent += test.seconds
-        if tests and spent > BUDGET:
-            break
-        tests.append(test)
     first = [test for test in found if test.name == last]
-    return [group for group in (first, [t for t in tests if t not in first]) if group]
+    groups, spent = [first], 0.0
+    left = [test for test in found if test.name != last]
+    for budget in BUDGETS:
+        group = []
+        while left and (not spent or spent + left[0].seconds <= budget):
+            spent += left[0].seconds
+            group.append(left.pop(0))
+        groups.append(group)
+    return [group for group in groups if group]
 
 
 def _kept(change: Mutant) -> Path:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,13 @@ def record(copy: Copy, file: Path) -> Record:
         kept.parent.mkdir(parents=True, exist_ok=True)
         write_text(kept, json.dumps(ended["current"]))
     document: dict[str, Any] = json.loads(kept.read_text())
-    tests = tuple(Case(name, seconds) for name, seconds in document["seconds"].items())
+    breadth = Counter(
+        n for lines in document["tests"].values() for n in set(chain(*lines.values()))
+    )
+    tests = tuple(
+        Case(name, seconds, max(breadth[number], 1))
+        for number, (name, seconds) in enumerate(document["seconds"].items())
+    )
     return Record(tests, document["tests"], document["imports"])
 
 
@@ -123,7 +130,8 @@ def _blocks(node: ast.stmt) -> Iterable[list[ast.stmt]]:
 
 def executing(records: Sequence[Record], path: str, source: bytes, mutant: Mutant) -> list[Case]:
     """Tests that execute what ``mutant`` changes: those that do so themselves, then those whose
-    import does. Of each the fastest first, where the k-th case of a function counts k times."""
+    import does. Of each the fastest first, where the k-th case of a function counts k times, and
+    one that executes b modules b times: what is about few modules looks closer at each."""
     lines, at_import = statement(source, mutant)
     own: list[Case] = []
     others: list[Case] = []
@@ -142,5 +150,5 @@ def _varied(tests: Sequence[Case]) -> list[Case]:
     ranked = []
     for test in sorted(tests, key=lambda test: test.seconds):
         seen[test.function] += 1
-        ranked.append((seen[test.function] * test.seconds, test))
+        ranked.append((seen[test.function] * test.breadth * test.seconds, test))
     return [test for _, test in sorted(ranked, key=lambda item: item[0])]

@@ -50,7 +50,11 @@ _HARDWARE = (
 )
 _PROGRAMS = ("tests/compiler", "tests/runtime", "tests/sim")
 _NUMBERS = _named("quant", "grid", "scales", "quantizers", "requant")
-_LAYERS = (*_NUMBERS, *_named("quant", "annotated", "last_layer"))
+_LAYERS = (
+    *_NUMBERS,
+    *_named("quant", "annotated", "attention", "attention_forms", "exactness", "last_layer"),
+    *_named("quant", "operations", "pairs", "quantized", "states", "transform", "two_scales"),
+)
 
 ROOMS = (
     Room("array", "hw/sigbit_hw/gateware/compute", _HARDWARE),

@@ -21,10 +21,12 @@ NO_TESTS = 5
 
 @dataclass(frozen=True)
 class Case:
-    """A test of the tier: its name for pytest, and processor time with a record of its lines."""
+    """A test of the tier: its name for pytest, processor time with a record of its lines, and how
+    many of the recorded modules it executes."""
 
     name: str
     seconds: float
+    breadth: int = 1
 
     @property
     def file(self) -> str:
