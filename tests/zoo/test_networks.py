@@ -23,6 +23,8 @@ PARAMETERS = {
     "mobilenet_v1_050_160": 1_331_592,
     "mobilenet_v2": 3_504_872,
     "mobilenet_v2_tf": 3_504_872,
+    "deit_tiny": 5_717_416,
+    "deit_base": 86_567_656,
     "resnet20": 269_722,
     "resnet8": 77_946,
     "ds_cnn": 23_180,
@@ -76,6 +78,8 @@ def test_unknown_names():
         ("ds_cnn", {"padding": "valid"}, "padding must be one of symmetric, same"),
         ("unet", {"upsampling": "cubic"}, "upsampling must be one of transposed, nearest"),
         ("unet", {"depth": 0}, "depth must be at least 1"),
+        ("vit_32", {"patch": 5}, "size must be a multiple of patch, 5, not 32"),
+        ("deit_tiny", {"heads": 5}, "width must be a multiple of heads, 5, not 192"),
         ("lstm", {"cell": "rnn"}, "cell must be one of lstm, gru"),
     ],
 )

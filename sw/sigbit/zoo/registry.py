@@ -30,6 +30,7 @@ from sigbit.zoo.simplenet import CifarNet, SvhnNet
 from sigbit.zoo.squeezenet import SqueezeNet
 from sigbit.zoo.unet import UNet
 from sigbit.zoo.vgg import Vgg11
+from sigbit.zoo.vision_transformer import VisionTransformer
 from sigbit_hw.arch.preprocessing import ImagePreprocessing
 
 
@@ -139,6 +140,23 @@ _ENTRIES = (
         "imagenet",
         "MobileNetV2, torchvision's keys, TensorFlow's padding",
         {"padding": "same"},
+    ),
+    Entry("deit_tiny", VisionTransformer, imagenet(), "imagenet", "DeiT-Tiny, timm's keys"),
+    Entry(
+        "deit_base",
+        VisionTransformer,
+        imagenet(),
+        "imagenet",
+        "DeiT-Base, timm's keys",
+        {"width": 768, "heads": 12},
+    ),
+    Entry(
+        "vit_32",
+        VisionTransformer,
+        _CIFAR,
+        "cifar10",
+        "Vision transformer for 32x32 images; sizes are ours",
+        {"classes": 10, "size": 32, "patch": 4, "width": 64, "depth": 6, "heads": 2},
     ),
     Entry(
         "resnet20",

@@ -64,6 +64,8 @@ _NATIVE = (
     Case("cifarnet", "mid", "cifar10-jpeg", "test"),
     Case("svhnnet", "mid"),
     Case("ds_cnn", "mobile", "keywords", "test", "mlperf_tiny_dscnn_kws.safetensors"),
+    Case("deit_tiny", "mid", "imagenet"),
+    Case("vit_32", "mobile", "cifar10-jpeg", "test"),
     Case("unet", "mid", "membrane", "test"),
     Case("unet_nearest", "mid", "membrane", "test"),
     Case("lstm", "mid", "spoken-digits", "test"),
@@ -76,7 +78,7 @@ CASES = (*_NATIVE, *(replace(c, bits=8) for c in _NATIVE if c.net in _BYTES))
 _DENSE = ("resnet18", "resnet50", "vgg11", "alexnet", "squeezenet1_0_caffe", "densenet121")
 _MOBILE = ("mobilenet_v1", "mobilenet_v2_tf")
 _LARGE = {
-    "zcu102": (*_DENSE, "unet", *_MOBILE),
+    "zcu102": (*_DENSE, "unet", "deit_tiny", *_MOBILE),
     "dense": (*_DENSE, "unet"),
     "kv260": (*_DENSE, *_MOBILE),
 }
