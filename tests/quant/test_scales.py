@@ -10,6 +10,7 @@ from sigbit.quant.numbers.scales import (
     dda_scale,
     gaussian_error,
     gaussian_scale,
+    histogram,
     mse_scale,
     percentile_scale,
     range_scale,
@@ -118,3 +119,16 @@ def test_unknown_rule_is_named() -> None:
     rules = "'dda', 'learned', 'mse', 'percentile', 'range'"
     with pytest.raises(QuantizationError, match=rf"must be one of \[{rules}\], not 'magic'"):
         scale_rule("magic")
+
+
+def test_histograms() -> None:
+    x = torch.randn(1000)
+    means, counts = histogram(x)
+    assert means.shape == counts.shape
+    assert means.shape[0] == 1
+    assert counts.sum() == x.numel()
+    assert float((means * counts).sum()) == pytest.approx(float(x.double().sum()))
+    for size in (1, 1000):
+        zero, one = histogram(torch.zeros(size))
+        assert zero.tolist() == [[0.0]]
+        assert one.tolist() == [[1.0]]
