@@ -25,16 +25,26 @@ class Built:
         Bit rate of the serial line in bits per second.
     placements : tuple of Routed
         One for each seed.
+    memory_hz : float, optional
+        Frequency of the clock of an external memory, if there is one.
     """
 
     clock_hz: float
     baud: int
     placements: tuple[Routed, ...]
+    memory_hz: float | None = None
 
     @property
     def fastest(self) -> Routed:
-        """The placement with the highest possible clock frequency."""
-        return max(self.placements, key=lambda routed: routed.fmax_mhz)
+        """The placement with the highest possible clock frequencies."""
+        return max(self.placements, key=self._margin)
+
+    def _margin(self, routed: Routed) -> float:
+        """The smallest ratio of a clock's maximum frequency to its frequency."""
+        margins = [routed.fmax_mhz / self.clock_hz]
+        if self.memory_hz is not None and routed.memory_mhz is not None:
+            margins.append(routed.memory_mhz / self.memory_hz)
+        return min(margins)
 
 
 @runtime_checkable
@@ -64,6 +74,11 @@ class Board(Protocol):
     @property
     def bauds(self) -> tuple[int, ...]:
         """Supported bit rates of its serial line in bits per second."""
+
+    def with_sdram(self, phase: float) -> "Board":
+        """This board with its SDRAM as memory for Programs; the clock at the SDRAM's pin comes
+        ``phase`` degrees after its controller's. Raises ``ValueError`` if it has none, or if there
+        is no such phase."""
 
     def clock(self, config: ArchConfig, clock: float) -> float:
         """The fastest clock, in Hertz, up to the given one, that the board can generate for an

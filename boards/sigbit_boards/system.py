@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from sigbit_boards.link.endpoint import Endpoint
 from sigbit_boards.link.uart import SerialReceiver, SerialTransmitter
 from sigbit_boards.memory.axi_ram import AxiRam
+from sigbit_boards.memory.sdram import Sdram
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.gateware.ports import axi_master
 from sigbit_hw.gateware.top import Accelerator
@@ -35,8 +36,7 @@ class SerialAccelerator(wiring.Component):
         Frequency of its clock.
     divisor : int
         Cycles per bit of the serial line.
-    memory_bytes : int
-        Size of the memory, a power of two.
+    memory : AxiRam or Sdram
 
     Members
     -------
@@ -46,20 +46,20 @@ class SerialAccelerator(wiring.Component):
         accelerator has an interrupt.
     """
 
-    def __init__(self, config: ArchConfig, clock_hz: int, divisor: int, memory_bytes: int) -> None:
+    def __init__(
+        self, config: ArchConfig, clock_hz: int, divisor: int, memory: AxiRam | Sdram
+    ) -> None:
         require_one_port(config)
         self.config, self.clock_hz = config, clock_hz
-        self.divisor, self.memory_bytes = divisor, memory_bytes
+        self.divisor, self.memory = divisor, memory
         super().__init__({"rx": In(1), "tx": Out(1, init=1), "leds": Out(LEDS)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        config = self.config
+        config, access = self.config, self.memory.access
         m.submodules.accelerator = accelerator = Accelerator(config)
-        m.submodules.memory = memory = AxiRam(
-            self.memory_bytes // config.bus_bytes, config.bus_bits
-        )
-        m.submodules.link = link = Endpoint(self.memory_bytes, self.clock_hz)
+        m.submodules.memory = memory = self.memory
+        m.submodules.link = link = Endpoint(memory.size, self.clock_hz)
         m.submodules.receiver = receiver = SerialReceiver(self.divisor)
         m.submodules.transmitter = transmitter = SerialTransmitter(self.divisor)
         wiring.connect(m, link.o, transmitter.i)
@@ -69,12 +69,14 @@ class SerialAccelerator(wiring.Component):
             link.i.payload.eq(receiver.data),
             link.i.valid.eq(receiver.valid),
             link.irq.eq(accelerator.irq),
-            memory.host_index.eq(link.memory_index),
-            memory.host_write.eq(link.memory_write),
-            memory.host_read.eq(link.memory_read),
-            memory.host_data.eq(link.memory_data),
-            link.memory_done.eq(memory.host_done),
-            link.memory_word.eq(memory.host_word),
+            access.host_index.eq(link.memory_index),
+            access.host_write.eq(link.memory_write),
+            access.host_read.eq(link.memory_read),
+            access.host_data.eq(link.memory_data),
+            link.memory_done.eq(access.host_done),
+            link.memory_word.eq(access.host_word),
+            link.memory_ready.eq(memory.ready),
+            link.memory_fault.eq(memory.fault),
             accelerator.s_axil_wstrb.eq(0b1111),
             accelerator.s_axil_bready.eq(1),
             accelerator.s_axil_rready.eq(1),
@@ -83,7 +85,7 @@ class SerialAccelerator(wiring.Component):
             its, ours = getattr(accelerator, f"s_axil_{name}"), getattr(link.registers, name)
             m.d.comb += its.eq(ours) if member.flow is Out else ours.eq(its)
         for name, member in axi_master(config.bus_bits).items():
-            ours, its = getattr(accelerator, f"m_axi_{name}"), getattr(memory.bus, name)
+            ours, its = getattr(accelerator, f"m_axi_{name}"), getattr(access.bus, name)
             m.d.comb += its.eq(ours) if member.flow is Out else ours.eq(its)
         self._light(m, link, accelerator.irq)
         return m

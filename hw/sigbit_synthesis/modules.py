@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sigbit_synthesis.target import MODULE
 
-_PORT = re.compile(r"^  wire width \d+ (?:input|output) \d+ +(?:signed )?\S+$", re.M)
+_PORT = re.compile(r"^  wire (?:width \d+ )?(?:input|output|inout) \d+ +(?:signed )?\S+$", re.M)
 _CELL = re.compile(r"^  cell \\(\S+) (?:\\)?(\S+)$", re.M)
 _MODULE = re.compile(r"^module \\(\S+)$", re.M)
 
@@ -36,7 +36,8 @@ def split(text: str) -> dict[str, ModuleText]:
     Parameters
     ----------
     text : str
-        RTLIL of :func:`sigbit_hw.gateware.emit.rtlil`.
+        RTLIL of :func:`sigbit_hw.gateware.emit.rtlil`, and modules of others that name their
+        generator as it does.
     """
     parts = {}
     for part in re.split(r"^(?=attribute \\generator )", text, flags=re.M):

@@ -32,6 +32,7 @@ WORKERS = 2
 
 _CONSTANTS = {"GND", "VCC", "$scopeinfo"}
 _CLOCKING = {"DCCA", "EHXPLLL"}
+_PINS = {"ODDRX1F", "TRELLIS_IO"}
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Netlist:
     Parameters
     ----------
     inputs, outputs : dict
-        Ports: the nets of their bits.
+        Ports, but bidirectional ones: the nets of their bits.
     cells : list of Cell
         The types of submodules are their names in the design.
     nets : dict
@@ -200,7 +201,7 @@ def _map(folder: Path, source: ModuleText, target: Target, tools: Tools) -> dict
 
 
 def _is_known(kind: str) -> bool:
-    known = CARRIES | WIDE_MUXES | _CONSTANTS | _CLOCKING | MEMORIES.keys()
+    known = CARRIES | WIDE_MUXES | _CONSTANTS | _CLOCKING | _PINS | MEMORIES.keys()
     of_logic = is_lut(kind) or is_register(kind) or is_shift_register(kind)
     return kind in known or of_logic or kind.startswith("child_")
 
@@ -218,9 +219,6 @@ def _in_design(kind: str, children: tuple[str, ...]) -> str:
 
 def _netlist(file: Path, source: ModuleText) -> Netlist:
     module = _read(file)
-    ports = module["ports"].values()
-    if any(port["direction"] == "inout" for port in ports):
-        raise ToolchainError(f"{source.name} has a bidirectional port")
     inputs, outputs = (
         {name: port["bits"] for name, port in module["ports"].items() if port["direction"] == way}
         for way in ("input", "output")

@@ -17,6 +17,9 @@ from sigbit_tools.toolchain import ToolchainError, synth_tool
 BITSTREAM = "board.bit"
 """File name of the bitstream, the placed, routed and packed board."""
 
+_MEMORY_CLOCK = "$glbnet$memory_clk"
+"""nextpnr's name of the clock of an external memory."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -66,6 +69,8 @@ class Routed:
         Cells and delays of the slowest path, in order.
     bitstream : Path
         Bitstream for the part.
+    memory_mhz : float, optional
+        Maximum frequency of the clock of an external memory, if there is one.
     """
 
     clock_mhz: float
@@ -74,10 +79,11 @@ class Routed:
     utilization: dict[str, tuple[int, int]]
     critical: tuple[str, ...]
     bitstream: Path
+    memory_mhz: float | None = None
 
     @property
     def meets(self) -> bool:
-        """True if the board meets timing at its clock."""
+        """True if the accelerator's clock meets timing."""
         return self.fmax_mhz >= self.clock_mhz
 
     @property
@@ -197,7 +203,8 @@ def result(folder: Path, clock: float, seed: int) -> Routed:
     ``folder``."""
     report: dict[str, Any] = json.loads((folder / "report.json").read_text())
     clocks = report["fmax"]
-    # The other clocks, the oscillator's and the clock before its gate, drive only a few registers.
+    memory = clocks.pop(_MEMORY_CLOCK, None)
+    # The other clocks, the oscillator's and those before their gates, drive only a few registers.
     name = min(clocks, key=lambda name: clocks[name]["achieved"])
     path = next(
         path["path"]
@@ -218,4 +225,5 @@ def result(folder: Path, clock: float, seed: int) -> Routed:
             for step in path
         ),
         folder / BITSTREAM,
+        memory and memory["achieved"],
     )

@@ -36,6 +36,7 @@ class Bench:
         found: list[link.Frame | None] = []
         sim = Simulator(self.dut)
         sim.add_clock(1 / CLOCK_HZ)
+        sim.add_testbench(self._memory_is_ready)
         sim.add_testbench(self._send(texts, pause))
         sim.add_testbench(self._receive(found, idle, stall))
         sim.add_testbench(self._answer_memory, background=True)
@@ -43,6 +44,9 @@ class Bench:
         sim.add_testbench(self._answer_reads, background=True)
         sim.run()
         return found
+
+    async def _memory_is_ready(self, ctx) -> None:
+        ctx.set(self.dut.memory_ready, 1)
 
     def _send(self, texts: Iterable[bytes], pause: int) -> Callable:
         async def process(ctx) -> None:

@@ -18,7 +18,7 @@ class FakeBoard:
         self.memory = bytearray(memory_bytes)
         self.registers: dict[int, bytes] = {}
         self.written: list[tuple[int, bytes]] = []
-        self.facts = (link.VERSION, memory_bytes, receive_bytes, 90_000_000)
+        self.facts = (link.VERSION, memory_bytes, receive_bytes, 90_000_000, 0)
         self.irq = False
         self.restart()
 

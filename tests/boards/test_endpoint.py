@@ -37,7 +37,7 @@ def told(answers: list[Frame | None]) -> list[tuple[int, Status]]:
 def test_opening_tells_the_board() -> None:
     (answer,) = Bench().answers(on_line([OPEN]))
     assert (answer.session, answer.operation, answer.number) == (SESSION, Operation.OPEN, 255)
-    facts = (link.VERSION, MEMORY_BYTES, RECEIVE_BYTES, CLOCK_HZ)
+    facts = (link.VERSION, MEMORY_BYTES, RECEIVE_BYTES, CLOCK_HZ, 0)
     assert answer.data == words(*facts)
 
 

@@ -97,7 +97,10 @@ def test_a_clock_that_is_missed(sigbit, tmp_path: Path, monkeypatch: pytest.Monk
     out, figures, page = tmp_path / "out", tmp_path / "b.json", tmp_path / "b.html"
     answer = sigbit("build", "ulx3s", "-o", out, "--json", figures, "--report", page)
     assert answer.code == 1
-    assert "the clock reaches 61.0 MHz, not 90.0 MHz: try more --seeds" in answer.err
+    assert (
+        "the clock of the accelerator reaches 61.0 MHz, not 90.0 MHz: try more --seeds"
+        in answer.err
+    )
     assert (out / "board.bit").read_text() == "board.bit"
     assert json.loads(figures.read_text())["fmax_mhz"] == pytest.approx(61.02, abs=0.01)
     assert "<b>FAIL</b>" in page.read_text()

@@ -4,9 +4,14 @@ Limits, phase and analog settings are those of prjtrellis, ``libtrellis/tools/ec
 authors determined them with Lattice's own tool.
 """
 
+from math import ceil
+from typing import Any
+
 from amaranth.hdl import ClockDomain, Instance, Module, Signal
 from amaranth.lib.cdc import FFSynchronizer
 
+MEMORY_HZ = 90e6
+"""Fastest clock of an SDRAM: its controller reaches it after routing."""
 _LOCK_CYCLES = 64
 
 
@@ -35,8 +40,43 @@ def made_clock(oscillator: float, clock: float) -> float:
     return oscillator * feedback / reference
 
 
-def add_clocks(m: Module, pin: Signal, oscillator: float, clock: float) -> None:
-    """Add the domain ``sync`` of ``clock`` Hertz to ``m``, from the oscillator at ``pin``.
+def _divider(oscillator: float, clock: float) -> tuple[float, int]:
+    """Frequency of the generator's own oscillator beside ``clock``, and the divider that makes the
+    memory's clock from it."""
+    _, _, output = dividers(oscillator, clock)
+    own = made_clock(oscillator, clock) * output
+    return own, ceil(own / MEMORY_HZ - 1e-9)
+
+
+def memory_clock(oscillator: float, clock: float) -> float:
+    """Frequency of the memory's clock in Hertz, up to :data:`MEMORY_HZ`, of a board whose other
+    clock is ``clock``; raises ``ValueError`` as :func:`dividers` does."""
+    own, divider = _divider(oscillator, clock)
+    return own / divider
+
+
+def check_phase(phase: float) -> None:
+    """Raise ``ValueError`` if ``phase`` is not from 0 to less than 360 degrees."""
+    if not 0 <= phase < 360:
+        raise ValueError(f"the phase must be at least 0 and less than 360 degrees, not {phase:g}")
+
+
+def phase_steps(oscillator: float, clock: float, phase: float) -> int:
+    """Delay of the clock at the memory's pin that comes closest to ``phase`` degrees, in eighths of
+    a cycle of the generator's own oscillator; raises ``ValueError`` as :func:`check_phase` and
+    :func:`dividers` do.
+    """
+    check_phase(phase)
+    _, divider = _divider(oscillator, clock)
+    return round(phase / 360 * 8 * divider) % (8 * divider)
+
+
+def add_clocks(
+    m: Module, pin: Signal, oscillator: float, clock: float, phase: float | None = None
+) -> Signal:
+    """Add the domain ``sync`` of ``clock`` Hertz to ``m``, from the oscillator at ``pin``; and if
+    there is a ``phase``, the domain ``memory`` of :func:`memory_clock`. Return a clock of the
+    latter frequency, ``phase`` degrees later, for the memory's pin.
 
     There is no reset. Registers start with their configured initial values, and nothing is clocked
     until the clock generator has been locked for a while: a reset net to every register would be
@@ -47,7 +87,20 @@ def add_clocks(m: Module, pin: Signal, oscillator: float, clock: float) -> None:
     m.domains.made = made = ClockDomain(reset_less=True)
     m.domains.sync = gated = ClockDomain(reset_less=True)
     locked, steady = Signal(), Signal()
-    count, lasting, runs = Signal(range(_LOCK_CYCLES)), Signal(), Signal()
+    count, lasting = Signal(range(_LOCK_CYCLES)), Signal()
+    more, later = {}, Signal()
+    if phase is not None:
+        _, divider = _divider(oscillator, clock)
+        cycles, eighths = divmod(phase_steps(oscillator, clock, phase), 8)
+        m.domains.made_memory = made_memory = ClockDomain(reset_less=True)
+        m.domains.made_later = made_later = ClockDomain(reset_less=True)
+        m.domains.memory = memory = ClockDomain(reset_less=True)
+        more = {
+            **_output("OS", divider, divider // 2, 0, made_memory.clk),
+            **_output("OS2", divider, divider // 2 + cycles, eighths, made_later.clk),
+        }
+        _gate(m, "memory", lasting, made_memory.clk, memory.clk)
+        _gate(m, "later", lasting, made_later.clk, later)
     m.submodules.pll = Instance(
         "EHXPLLL",
         a_ICP_CURRENT="12",
@@ -65,10 +118,6 @@ def add_clocks(m: Module, pin: Signal, oscillator: float, clock: float) -> None:
         p_FEEDBK_PATH="CLKOP",
         p_CLKI_DIV=reference,
         p_CLKFB_DIV=feedback,
-        p_CLKOP_DIV=output,
-        p_CLKOP_ENABLE="ENABLED",
-        p_CLKOP_CPHASE=output // 2,
-        p_CLKOP_FPHASE=0,
         i_CLKI=pin,
         i_CLKFB=made.clk,
         i_RST=0,
@@ -80,8 +129,9 @@ def add_clocks(m: Module, pin: Signal, oscillator: float, clock: float) -> None:
         i_PHASELOADREG=1,
         i_PLLWAKESYNC=0,
         i_ENCLKOP=0,
-        o_CLKOP=made.clk,
         o_LOCK=locked,
+        **_output("OP", output, output // 2, 0, made.clk),
+        **more,
     )
     m.d.comb += outside.clk.eq(pin)
     m.submodules.steady = FFSynchronizer(locked, steady, o_domain="oscillator")
@@ -91,6 +141,29 @@ def add_clocks(m: Module, pin: Signal, oscillator: float, clock: float) -> None:
     ]
     with m.If(~steady):
         m.d.oscillator += [count.eq(0), lasting.eq(0)]
+    _gate(m, "", lasting, made.clk, gated.clk)
+    return later
+
+
+def _output(name: str, divider: int, cycles: int, eighths: int, clock: Signal) -> dict[str, Any]:
+    """Parameters and port of one of the generator's outputs, delayed by cycles of its own
+    oscillator and eighths of them."""
+    return {
+        f"p_CLK{name}_DIV": divider,
+        f"p_CLK{name}_ENABLE": "ENABLED",
+        f"p_CLK{name}_CPHASE": cycles,
+        f"p_CLK{name}_FPHASE": eighths,
+        f"o_CLK{name}": clock,
+    }
+
+
+def _gate(m: Module, name: str, lasting: Signal, made: Signal, gated: Signal) -> None:
+    """Let a clock through when ``lasting`` is set."""
+    runs, domain = Signal(), f"made_{name}" if name else "made"
     # With only two registers, tools would not give this clock a network before the gate.
-    m.submodules.runs = FFSynchronizer(lasting, runs, o_domain="made")
-    m.submodules.gate = Instance("DCCA", i_CLKI=made.clk, i_CE=runs, o_CLKO=gated.clk)
+    m.submodules[f"runs_{name}" if name else "runs"] = FFSynchronizer(
+        lasting, runs, o_domain=domain
+    )
+    m.submodules[f"gate_{name}" if name else "gate"] = Instance(
+        "DCCA", i_CLKI=made, i_CE=runs, o_CLKO=gated
+    )

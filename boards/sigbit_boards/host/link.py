@@ -103,7 +103,18 @@ class SerialLink:
                 f"{self.name}: the board's link has version {self.facts.get('version')}, this "
                 f"release uses {link.VERSION}: rebuild its bitstream"
             )
+        self._require_memory(self.facts["memory_fault"])
         self._session, self._number = session, (_OPEN_NUMBER + 1) % (1 << link.NUMBER_BITS)
+
+    def _require_memory(self, fault: int) -> None:
+        """Raise :class:`BoardError` if the board's memory has failed its test."""
+        found = {n: fault >> p.start & (1 << p.stop - p.start) - 1 for n, p in link.FAULT.items()}
+        if found["words"]:
+            lines = [str(k) for k in range(16) if found["lines"] >> k & 1]
+            raise BoardError(
+                f"{self.name}: the board's memory failed its test at start: {found['words']:,} "
+                f"words were wrong, on data lines {', '.join(lines)}: build it with another --phase"
+            )
 
     def carry_out(self, steps: Sequence[Step], check: Check) -> list[bytes]:
         """Return the result of each step; see :class:`sigbit_boards.host.steps.Transport`."""

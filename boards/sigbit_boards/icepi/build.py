@@ -9,6 +9,6 @@ BOARD = Ecp5Board(
     "icepi",
     LFE5U_25F,
     IcepiZero1_3Platform,
-    memory_bytes=32 << 10,
+    on_chip_bytes=32 << 10,
     loader="icepi-zero",
 )

@@ -1,6 +1,6 @@
 """The board's end of the link: executes requests on registers and memory."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, ValueLike
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -59,6 +59,8 @@ class Endpoint(wiring.Component):
         Access to a word of memory, held until ``memory_done``.
     memory_done : In(1), memory_word : In(32)
         For one cycle: access done; the word read.
+    memory_ready : In(1), memory_fault : In(32)
+        The memory may be used, no request is carried out before; what its test has found.
     irq : In(1)
         The accelerator's interrupt.
     opened : Out(1), answers : Out(1), damaged : Out(1)
@@ -81,6 +83,8 @@ class Endpoint(wiring.Component):
                 "memory_data": Out(32),
                 "memory_done": In(1),
                 "memory_word": In(32),
+                "memory_ready": In(1),
+                "memory_fault": In(32),
                 "irq": In(1),
                 "opened": Out(1),
                 "answers": Out(1),
@@ -89,13 +93,14 @@ class Endpoint(wiring.Component):
         )
 
     @property
-    def facts(self) -> dict[str, int]:
+    def facts(self) -> dict[str, ValueLike]:
         """The words of the answer to ``OPEN``, by name."""
         return {
             "version": link.VERSION,
             "memory_bytes": self.memory_bytes,
             "receive_bytes": self.receive_bytes,
             "clock_hz": self.clock_hz,
+            "memory_fault": self.memory_fault,
         }
 
     def elaborate(self, platform: object) -> Module:
@@ -180,7 +185,7 @@ class Endpoint(wiring.Component):
                 ]
                 with m.If(done[0]):
                     m.d.sync += [done.eq(done >> 1), turn.eq(turn + 1)]
-                with m.Elif(receiver.valid):
+                with m.Elif(receiver.valid & self.memory_ready):
                     m.next = "LOOK"
             with m.State("LOOK"):
                 m.d.sync += [

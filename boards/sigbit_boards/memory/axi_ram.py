@@ -6,8 +6,8 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
+from sigbit_boards.memory.access import Access
 from sigbit_hw.arch.bus import Response
-from sigbit_hw.gateware.ports import axi_master
 
 
 class AxiRam(wiring.Component):
@@ -26,31 +26,23 @@ class AxiRam(wiring.Component):
 
     Members
     -------
-    bus : In(axi_master(bus_bits))
-        The AXI4 master's signals.
-    host_index : In, host_write : In(1), host_read : In(1), host_data : In(32)
-        Write or read 32-bit word ``host_index``: hold until ``host_done``.
-    host_done : Out(1), host_word : Out(32)
-        For one cycle: access done; the word read, from a register.
+    access : In(Access)
+    ready : Out(1), fault : Out(32)
+        Always usable, and not tested.
     """
 
     def __init__(self, words: int, bus_bits: int) -> None:
         self.words, self.bus_bits = words, bus_bits
+        self.size = words * bus_bits // 8
         super().__init__(
-            {
-                "bus": In(wiring.Signature(axi_master(bus_bits))),
-                "host_index": In(exact_log2(words * bus_bits // 32)),
-                "host_write": In(1),
-                "host_read": In(1),
-                "host_data": In(32),
-                "host_done": Out(1),
-                "host_word": Out(32),
-            }
+            {"access": In(Access(self.size, bus_bits)), "ready": Out(1), "fault": Out(32)}
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        bus, low, lanes = self.bus, exact_log2(self.bus_bits // 8), self.bus_bits // 32
+        host, bus = self.access, self.access.bus
+        low, lanes = exact_log2(self.bus_bits // 8), self.bus_bits // 32
+        m.d.comb += self.ready.eq(1)
         lines, bytes_ = [], self.bus_bits // 8
         for k in range(bytes_):
             m.submodules[f"byte_{k}"] = line = Memory(shape=8, depth=self.words, init=[])
@@ -67,8 +59,8 @@ class AxiRam(wiring.Component):
                 write.addr.eq(write_index),
                 write.data.eq(data.word_select(k, 8)),
             ]
-        index = self.host_index[exact_log2(lanes) :]
-        lane = self.host_index[: exact_log2(lanes)]
+        index = host.host_index[exact_log2(lanes) :]
+        lane = host.host_index[: exact_log2(lanes)]
 
         # Reads: the port's output is held until it is taken; the host reads between bursts.
         next_read, reads_left, read_fault = Signal(beat_bits), Signal(9), Signal()
@@ -78,14 +70,14 @@ class AxiRam(wiring.Component):
             accepts.eq(bus.arvalid & bus.arready),
             free.eq((reads_left == 0) & ~bus.rvalid),
             issue.eq((reads_left != 0) & (~bus.rvalid | bus.rready)),
-            host_reads.eq(self.host_read & ~fetched & ~host_read_done & free & ~bus.arvalid),
+            host_reads.eq(host.host_read & ~fetched & ~host_read_done & free & ~bus.arvalid),
             reads.eq(issue | host_reads),
             read_index.eq(Mux(issue, next_read, index)),
             bus.rdata.eq(word),
             bus.rresp.eq(Mux(read_fault, Response.DECERR, Response.OKAY)),
         ]
         m.d.sync += [
-            self.host_word.eq(word.word_select(lane, 32)),
+            host.host_word.eq(word.word_select(lane, 32)),
             fetched.eq(host_reads),
             host_read_done.eq(fetched),
             bus.arready.eq(free & ~accepts & ~host_reads),
@@ -114,9 +106,9 @@ class AxiRam(wiring.Component):
             bus.awready.eq(~writing & ~bus.bvalid),
             bus.wready.eq(writing),
             bus.bresp.eq(Mux(write_fault, Response.DECERR, Response.OKAY)),
-            host_writes.eq(self.host_write & ~writing & ~host_write_done),
+            host_writes.eq(host.host_write & ~writing & ~host_write_done),
             write_index.eq(Mux(writing, next_write, index)),
-            data.eq(Mux(writing, bus.wdata, self.host_data.replicate(lanes))),
+            data.eq(Mux(writing, bus.wdata, host.host_data.replicate(lanes))),
             written.eq(
                 Mux(
                     writing,
@@ -124,7 +116,7 @@ class AxiRam(wiring.Component):
                     Cat((host_writes & (lane == k)).replicate(4) for k in range(lanes)),
                 )
             ),
-            self.host_done.eq(host_write_done | host_read_done),
+            host.host_done.eq(host_write_done | host_read_done),
         ]
         with m.If(bus.awvalid & bus.awready):
             m.d.sync += [

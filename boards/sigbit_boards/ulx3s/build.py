@@ -13,7 +13,8 @@ BOARD = Ecp5Board(
     "ulx3s",
     LFE5U_85F,
     ULX3S_85F_Platform,
-    memory_bytes=64 << 10,
+    on_chip_bytes=64 << 10,
     loader="ulx3s",
+    sdram=True,
     pulls=(("PULLMODE", "UP"),),
 )

@@ -19,11 +19,12 @@ many bytes on the line as the board's receiver holds (``receive_bytes`` of :data
 """
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from types import MappingProxyType
 
-VERSION = 1
+VERSION = 2
 """Version of the link, one of the facts that every board reports."""
 WORD_BYTES = 4
 WORDS_MAX = 60
@@ -58,9 +59,13 @@ _RUN_MAX = 0xFE
 assert FRAME_BYTES < _RUN_MAX
 assert 2 * REQUESTS_MAX <= 1 << NUMBER_BITS - 1
 
-FACTS = ("version", "memory_bytes", "receive_bytes", "clock_hz")
+FACTS = ("version", "memory_bytes", "receive_bytes", "clock_hz", "memory_fault")
 """Words in the answer to ``OPEN``: version of the link, memory size of the board in bytes, capacity
-of its receiver in bytes on the line, clock frequency in Hertz."""
+of its receiver in bytes on the line, clock frequency in Hertz, and what the board's test of its
+memory at start has found, see :data:`FAULT`."""
+FAULT: Mapping[str, slice] = MappingProxyType({"words": slice(0, 16), "lines": slice(16, 32)})
+"""Bit positions in ``memory_fault``: the number of wrong words, and the data lines that were wrong
+in any of them."""
 
 
 class Operation(IntEnum):

@@ -19,6 +19,13 @@ ACCELERATOR = "accelerator"
 """Name of the clock of accelerator, memory and link."""
 CLOCK_MHZ = 90.0
 """Default frequency of this clock."""
+MEMORY = "memory"
+"""Name of the clock of an external memory."""
+ON_CHIP, SDRAM = "on-chip", "sdram"
+"""Memories for Programs."""
+PHASE = 90.0
+"""Default phase of an SDRAM's clock in degrees: a quarter of its period for commands to arrive
+before it, the rest for data to come back."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,8 @@ class BoardFiles(Result):
     netlist_sha256 : str
         SHA-256 of the accelerator's RTLIL, as reported by ``sigbit synth`` for this target.
     clocks : mapping
-        By name: ``accelerator`` is the clock of accelerator, memory and link.
+        By name: ``accelerator`` is the clock of accelerator, link and on-chip memory, ``memory``
+        that of an external memory, if there is one.
     resources : mapping
         Cells by type, of the placement that was packed; empty if nothing was placed.
     bitstream_bytes : int
@@ -93,15 +101,21 @@ class Built(BoardFiles):
         Cells and delays of its slowest path, in order.
     baud : int
         Bits per second of the serial line.
+    memory : str
+        ``on-chip`` or ``sdram``.
     memory_bytes : int
         Memory for Programs and their data.
+    phase : float, optional
+        Degrees by which the clock at the SDRAM's pin comes after its controller's.
     """
 
     seed: int
     fmax_mhz: float
     critical_path: tuple[str, ...]
     baud: int
+    memory: str
     memory_bytes: int
+    phase: float | None
 
     @property
     def clock_mhz(self) -> float:
@@ -110,8 +124,14 @@ class Built(BoardFiles):
 
     @property
     def meets(self) -> bool:
-        """True if the accelerator works at its clock."""
-        return self.fmax_mhz >= self.clock_mhz
+        """True if every clock meets timing."""
+        return not self.missed
+
+    @property
+    def missed(self) -> tuple[str, ...]:
+        """Names of the clocks that do not meet timing."""
+        at = self.seed - 1
+        return tuple(name for name, goal in self.clocks.items() if goal.met[at] < goal.wanted)
 
 
 def build(
@@ -121,18 +141,22 @@ def build(
     *,
     clock_mhz: float = CLOCK_MHZ,
     seeds: int = 1,
+    memory: str = ON_CHIP,
+    phase: float | None = None,
     tell: Tell = silent,
 ) -> Built:
     """Place, route and pack the board ``board`` with the accelerator ``arch`` into ``folder``.
 
-    Of ``seeds`` placements, two at a time, the fastest is taken: see :attr:`Built.meets`.
+    Programs are kept in ``memory``, ``on-chip`` or ``sdram``; the clock at the SDRAM's pin comes
+    ``phase`` degrees, :data:`PHASE` by default, after its controller's. Of ``seeds`` placements,
+    two at a time, the fastest is taken: see :attr:`Built.meets`.
 
     Raises :class:`~sigbit.errors.UserError` for boards and accelerators that do not exist or are
     not compatible, :class:`~sigbit_tools.toolchain.ToolchainError` if a tool fails.
     """
     watch = Stopwatch()
     with given(f"board {board}"):
-        wanted = registry.load(board)
+        wanted = _with_memory(registry.load(board), memory, phase)
     config, clock = load_arch(arch), clock_mhz * 1e6
     with given(f"{config.name} on {board}"):
         wanted.clock(config, clock)
@@ -142,7 +166,6 @@ def build(
         config, clock, seeds, progress=lambda what, done, of: tell(f"{board}: {what}", done, of)
     )
     best = made.fastest
-    goal = ClockGoal(made.clock_hz / 1e6, tuple(p.fmax_mhz for p in made.placements))
     return Built(
         board=board,
         part=wanted.part.name,
@@ -151,18 +174,41 @@ def build(
         macs=config.macs,
         target=wanted.target.value,
         netlist_sha256=netlist_sha256(config, wanted.target),
-        clocks={ACCELERATOR: goal},
+        clocks=_clocks(made),
         seed=best.seed,
         fmax_mhz=best.fmax_mhz,
         resources={kind: Cells(*counts) for kind, counts in best.utilization.items()},
         critical_path=best.critical,
         baud=made.baud,
+        memory=memory,
         memory_bytes=wanted.memory_bytes,
+        phase=None if memory == ON_CHIP else PHASE if phase is None else phase,
         bitstream_bytes=best.bitstream.stat().st_size,
         folder=folder,
         files=_write(best, config, folder),
         **watch.read(),
     )
+
+
+def _with_memory(board: registry.Board, memory: str, phase: float | None) -> registry.Board:
+    """``board`` with the memory that is asked for. Raises ``ValueError`` if there is none."""
+    if memory == SDRAM:
+        return board.with_sdram(PHASE if phase is None else phase)
+    if memory != ON_CHIP:
+        raise ValueError(f"the memory must be {ON_CHIP} or {SDRAM}, not {memory!r}")
+    if phase is not None:
+        raise ValueError(f"a phase belongs to the memory {SDRAM}, which was not asked for")
+    return board
+
+
+def _clocks(made: registry.Built) -> dict[str, ClockGoal]:
+    """The clocks of a board, by name."""
+    met = tuple(routed.fmax_mhz for routed in made.placements)
+    goals = {ACCELERATOR: ClockGoal(made.clock_hz / 1e6, met)}
+    if made.memory_hz is not None:
+        met = tuple(r.memory_mhz for r in made.placements if r.memory_mhz is not None)
+        goals[MEMORY] = ClockGoal(made.memory_hz / 1e6, met)
+    return goals
 
 
 def _write(routed: Routed, config: ArchConfig, folder: Path) -> tuple[str, ...]:

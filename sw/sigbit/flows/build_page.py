@@ -9,14 +9,19 @@ from sigbit.report.page import Section, Verdict, render
 
 def page(built: Built, command: str) -> str:
     """Return a self-contained page; ``command`` is the command that reproduces it."""
-    verdict = f"{built.fmax_mhz:.1f} MHz after routing, for a clock of {built.clock_mhz:.1f} MHz"
+    reached = {name: goal.met[built.seed - 1] for name, goal in built.clocks.items()}
+    verdict = "; ".join(
+        f"{name}: {reached[name]:.1f} MHz after routing, for a clock of {goal.wanted:.1f} MHz"
+        for name, goal in built.clocks.items()
+    )
     items = [
         Card(
-            "Clock after routing",
-            f"{built.fmax_mhz:.1f} MHz",
-            f"for {built.clock_mhz:.1f} MHz, seed {built.seed}",
-            "good" if built.meets else "bad",
+            f"Clock of the {name} after routing",
+            f"{reached[name]:.1f} MHz",
+            f"for {goal.wanted:.1f} MHz, seed {built.seed}",
+            "bad" if name in built.missed else "good",
         )
+        for name, goal in built.clocks.items()
     ]
     cells = [
         (kind, f"{c.used:,}", f"{c.available:,}", f"{100 * c.used / max(c.available, 1):.1f} %")

@@ -1,8 +1,9 @@
 // A board's part at its pins: oscillator, and a serial line whose other end is a pseudo-terminal.
 //
-// Arguments: cycles of the made clock a bit, seed. The terminal's name is
-// the first line on standard output. Each line on standard input is answered with the
-// cycles of the made clock so far and the bytes sent to and from the board. "latency N": N cycles
+// Arguments: frequency of the oscillator in Hertz, cycles of the made clock a bit, seed. The
+// terminal's name is the first line on standard output. Each line on standard input is answered
+// with the cycles of the made clock so far, the bytes sent to and from the board, and of an SDRAM,
+// which -DSDRAM adds, the cycles and the words read and written. "latency N": N cycles
 // pass from a byte's end until the host has it; "errors N": of N bytes, in either direction, one is
 // flipped in a bit, dropped, or preceded by another one (0: none); others change nothing.
 #include <fcntl.h>
@@ -11,15 +12,21 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <deque>
+#include <exception>
+#include <optional>
 #include <random>
 #include <string>
 
 #include "Vboard.h"
 #include "Vboard___024root.h"
 #include "verilated.h"
+#ifdef SDRAM
+#include "sdram.h"
+#endif
 
 namespace {
 
@@ -49,9 +56,60 @@ private:
     std::mt19937 random_;
 };
 
+// The clocks that the generator makes, in eighths of a cycle of its own oscillator.
+class Clocks {
+public:
+    Clocks(Vboard& board, double oscillator) : board_(board), root_(*board.rootp) {
+        const double made = oscillator * root_.sigbit_board__DOT__pll__DOT__feedback /
+                            root_.sigbit_board__DOT__pll__DOT__reference;
+        const double own = made * root_.sigbit_board__DOT__pll__DOT__divider;
+        unit_ = 1e12 / own / 8;
+        outside_ = 4 * own / oscillator;
+        half_ = 4 * root_.sigbit_board__DOT__pll__DOT__divider;
+#ifdef SDRAM
+        memory_half_ = 4 * root_.sigbit_board__DOT__pll__DOT__memory_divider;
+        next_memory_ = 0;
+        next_later_ = root_.sigbit_board__DOT__pll__DOT__lag;
+#endif
+    }
+
+    // Make the next edge of any clock; true if it is a rising one of the made clock.
+    bool step() {
+        now_ = std::min({next_, next_memory_, next_later_, int64_t(next_outside_)});
+        bool rises = false;
+        if (int64_t(next_outside_) <= now_) {
+            board_.clock = !board_.clock;
+            next_outside_ += outside_;
+        }
+        if (next_ == now_) {
+            rises = root_.sigbit_board__DOT__pll__DOT__made ^= 1;
+            next_ += half_;
+        }
+        if (next_memory_ == now_) {
+            root_.sigbit_board__DOT__pll__DOT__made_memory ^= 1;
+            next_memory_ += memory_half_;
+        }
+        if (next_later_ == now_) {
+            root_.sigbit_board__DOT__pll__DOT__made_later ^= 1;
+            next_later_ += memory_half_;
+        }
+        return rises;
+    }
+
+    int64_t picoseconds() const { return int64_t(now_ * unit_); }
+
+private:
+    static constexpr int64_t NEVER = INT64_MAX;
+    Vboard& board_;
+    Vboard___024root& root_;
+    double unit_, outside_, next_outside_ = 0;
+    int64_t now_ = 0, half_ = 0, memory_half_ = 0;
+    int64_t next_ = 0, next_memory_ = NEVER, next_later_ = NEVER;
+};
+
 class Pins {
 public:
-    Pins(int divisor, unsigned seed) : divisor_(divisor), noise_(seed) {
+    Pins(double oscillator, int divisor, unsigned seed) : divisor_(divisor), noise_(seed) {
         const int master = posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK);
         if (master < 0 || grantpt(master) || unlockpt(master)) exit(1);
         terminal_ = master;
@@ -65,32 +123,43 @@ public:
         fcntl(0, F_SETFL, O_NONBLOCK);
         board_.rx = 1;
         board_.eval();
-        ratio_ = double(board_.rootp->sigbit_board__DOT__pll__DOT__reference) /
-                 board_.rootp->sigbit_board__DOT__pll__DOT__feedback / 2;
+        clocks_.emplace(board_, oscillator);
     }
 
     [[noreturn]] void run() {
-        for (;; cycle_++) {
-            half(1);
-            half(0);
-            if (cycle_ % 64 == 0) from_host();
-            if (cycle_ % 1024 == 0) commands();
-            send();
-            receive();
-            if (cycle_ % 64 == 0) to_host();
+        for (;;) {
+            const bool rises = clocks_->step();
+#ifdef SDRAM
+            board_.sdram_dq = sdram_.data(clocks_->picoseconds());
+            board_.eval();
+            memory();
+#else
+            board_.eval();
+#endif
+            if (rises) cycle();
         }
     }
 
 private:
-    void half(int level) {
-        board_.rootp->sigbit_board__DOT__pll__DOT__made = level;
-        phase_ += ratio_;
-        if (phase_ >= 0.5) {
-            phase_ -= 0.5;
-            board_.clock = !board_.clock;
-        }
-        board_.eval();
+    void cycle() {
+        cycle_++;
+        if (cycle_ % 64 == 0) from_host();
+        if (cycle_ % 1024 == 0) commands();
+        send();
+        receive();
+        if (cycle_ % 64 == 0) to_host();
     }
+
+#ifdef SDRAM
+    // The inputs of the part come from registers at its pins, which change with the clock.
+    void memory() {
+        const sdram::Inputs in = {board_.sdram_cke,   board_.sdram_cs_n, board_.sdram_ras_n,
+                                  board_.sdram_cas_n, board_.sdram_we_n, board_.sdram_ba,
+                                  board_.sdram_a,     board_.sdram_dm};
+        const bool drives = board_.sdram_dq__en != 0;
+        sdram_(clocks_->picoseconds(), board_.sdram_clk, in, board_.sdram_dq__out, drives);
+    }
+#endif
 
     void from_host() {
         unsigned char bytes[256];
@@ -150,16 +219,24 @@ private:
             unsigned long long value;
             if (sscanf(line_.c_str(), "latency %llu", &value) == 1) latency_ = value;
             if (sscanf(line_.c_str(), "errors %llu", &value) == 1) noise_.one_of = value;
-            printf("%llu %llu %llu\n", (unsigned long long)cycle_, (unsigned long long)sent_,
+            printf("%llu %llu %llu", (unsigned long long)cycle_, (unsigned long long)sent_,
                    (unsigned long long)came_);
+#ifdef SDRAM
+            printf(" %llu %llu %llu", (unsigned long long)sdram_.edges,
+                   (unsigned long long)sdram_.reads, (unsigned long long)sdram_.writes);
+#endif
+            puts("");
             fflush(stdout);
         }
     }
 
     VerilatedContext context_;
     Vboard board_{&context_};
+    std::optional<Clocks> clocks_;
+#ifdef SDRAM
+    sdram::Sdram sdram_;
+#endif
     int terminal_, divisor_;
-    double ratio_, phase_ = 0;
     uint64_t cycle_ = 0, latency_ = 0, sent_ = 0, came_ = 0;
     Noise noise_;
     std::deque<unsigned char> outward_;
@@ -172,6 +249,11 @@ private:
 } // namespace
 
 int main(int argc, char** argv) {
-    if (argc != 3) return 2;
-    Pins(atoi(argv[1]), unsigned(atoi(argv[2]))).run();
+    if (argc != 4) return 2;
+    try {
+        Pins(atof(argv[1]), atoi(argv[2]), unsigned(atoi(argv[3]))).run();
+    } catch (const std::exception& error) {
+        fprintf(stderr, "%s\n", error.what());
+        return 3;
+    }
 }

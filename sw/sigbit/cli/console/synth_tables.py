@@ -69,12 +69,17 @@ def show_built(built: "Built") -> None:
 
     title = f"{built.preset} on {built.board}, placed and routed on {built.part}"
     show_grid(replace(routed_grid(built.to_json()), title=title))
-    others = ", ".join(f"{met:.1f}" for met in built.clocks["accelerator"].met)
+    for name, goal in built.clocks.items():
+        others = ", ".join(f"{met:.1f}" for met in goal.met)
+        say(
+            f"{name} after routing: {goal.met[built.seed - 1]:.1f} MHz (seed {built.seed} of "
+            f"{others}), for a clock of {goal.wanted:.1f} MHz"
+        )
+    phase = "" if built.phase is None else f", its clock {built.phase:g} degrees late"
     say(
-        f"after routing: {built.fmax_mhz:.1f} MHz (seed {built.seed} of {others}), for a clock of "
-        f"{built.clock_mhz:.1f} MHz"
+        f"serial line: {built.baud:,} bits per second; memory: {built.memory_bytes:,} bytes "
+        f"({built.memory}{phase})"
     )
-    say(f"serial line: {built.baud:,} bits per second; memory: {built.memory_bytes:,} bytes")
     say(f"wrote {built.folder}: {', '.join(built.files)}")
 
 
