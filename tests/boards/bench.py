@@ -24,6 +24,7 @@ class Bench:
         self.memory: dict[int, int] = {}
         self.registers: dict[int, int] = {}
         self.writes: list[tuple[str, int, int]] = []
+        self.memory_ready_after = 1
         self.irq_after: int | None = None
         """Cycles from the write of a register until the interrupt."""
 
@@ -36,7 +37,7 @@ class Bench:
         found: list[link.Frame | None] = []
         sim = Simulator(self.dut)
         sim.add_clock(1 / CLOCK_HZ)
-        sim.add_testbench(self._memory_is_ready)
+        sim.add_testbench(self._memory_is_ready, background=True)
         sim.add_testbench(self._send(texts, pause))
         sim.add_testbench(self._receive(found, idle, stall))
         sim.add_testbench(self._answer_memory, background=True)
@@ -46,6 +47,7 @@ class Bench:
         return found
 
     async def _memory_is_ready(self, ctx) -> None:
+        await ctx.tick().repeat(self.memory_ready_after)
         ctx.set(self.dut.memory_ready, 1)
 
     def _send(self, texts: Iterable[bytes], pause: int) -> Callable:

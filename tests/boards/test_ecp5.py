@@ -58,6 +58,44 @@ def test_every_port_has_a_pin_of_its_own_and_the_oscillator_a_frequency(board) -
     assert f'FREQUENCY PORT "clock" {hertz / 1e6:g} MHZ;' in text
 
 
+@pytest.mark.parametrize("clock", [10e6, 25e6, 62.5e6, 90e6, 120e6])
+def test_the_clock_of_a_memory_comes_from_the_same_generator(clock: float) -> None:
+    reference, feedback, output = pll.dividers(25e6, clock)
+    own = 25e6 * feedback / reference * output
+    found = pll.memory_clock(25e6, clock)
+    assert 0.75 * pll.MEMORY_HZ < found <= pll.MEMORY_HZ
+    assert own / found == pytest.approx(round(own / found))
+
+
+@pytest.mark.parametrize("phase", [0, 90, 123.4, 359.9])
+def test_phases_of_a_memory_are_met_within_half_a_step(phase: float) -> None:
+    steps = 8 * 7  # of a cycle: the generator's own oscillator is 7 times as fast
+    found = 360 * pll.phase_steps(25e6, 90e6, phase) / steps
+    assert 0 <= found < 360
+    assert min(abs(found - phase), 360 - abs(found - phase)) <= 180 / steps
+
+
+def test_phases_and_boards_without_an_sdram_are_refused() -> None:
+    for phase in (-1, 360, float("nan")):
+        with pytest.raises(ValueError, match="at least 0 and less than 360 degrees"):
+            ULX3S.with_sdram(phase)
+    with pytest.raises(ValueError, match="icepi has no SDRAM for Programs"):
+        ICEPI.with_sdram(90)
+    assert (ULX3S.memory_bytes, ULX3S.with_sdram(90).memory_bytes) == (64 << 10, 32 << 20)
+
+
+def test_pins_of_an_sdram() -> None:
+    """As emard/ulx3s, doc/constraints/ulx3s_v20.lpf, has them."""
+    text = ULX3S.with_sdram(90).constraints()
+    sites = [line.split()[-1] for line in text.splitlines() if line.startswith("LOCATE")]
+    assert len(sites) == len(set(sites)) == 8 + 39
+    wanted = {"clk": "F19", "cke": "F20", "cs_n": "P20", "we_n": "T20", "ras_n": "R20"}
+    wanted |= {"cas_n": "T19", "ba[1]": "N20", "dm[0]": "U19", "a[12]": "G19", "dq[15]": "J17"}
+    for pin, site in wanted.items():
+        assert f'LOCATE COMP "sdram_{pin}" SITE "{site}";' in text
+    assert 'IOBUF PORT "sdram_clk" DRIVE=4 IO_TYPE=LVCMOS33 PULLMODE=NONE SLEWRATE=FAST;' in text
+
+
 def test_sites_of_the_ulx3s() -> None:
     """As emard/ulx3s, doc/constraints/ulx3s_v20.lpf, has them."""
     text = ULX3S.constraints()

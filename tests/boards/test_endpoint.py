@@ -112,6 +112,13 @@ def test_numbers_wrap_and_the_window_has_an_end() -> None:
     ]
 
 
+def test_nothing_is_answered_before_the_memory_is_ready() -> None:
+    for after, idle, answers in ((1400, 600, 0), (700, 900, 1)):
+        bench = Bench()
+        bench.memory_ready_after = after
+        assert len(bench.answers(on_line([OPEN]), idle=idle)) == answers
+
+
 def test_only_the_open_session_is_served() -> None:
     bench = Bench()
     other = replace(OPEN, session=77)

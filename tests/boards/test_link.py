@@ -200,7 +200,15 @@ def test_silence_and_strangers_are_told() -> None:
     with pytest.raises(BoardError, match="no board answers at 3,000,000 bits per second"):
         connected(FakeLine(board, lambda _: "drop"))
     board.facts = (7, *board.facts[1:])
-    with pytest.raises(BoardError, match="link has version 7, this release uses 1"):
+    with pytest.raises(BoardError, match="link has version 7, this release uses 2"):
+        connected(FakeLine(board))
+
+
+def test_a_memory_that_failed_its_test_is_told() -> None:
+    board = FakeBoard()
+    board.facts = (*board.facts[:-1], 0x8001_04D2)
+    told = r"1,234 words were wrong, on data lines 0, 15: build it with another --phase"
+    with pytest.raises(BoardError, match=told):
         connected(FakeLine(board))
 
 

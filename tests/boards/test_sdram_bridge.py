@@ -5,84 +5,17 @@ from collections import deque
 from collections.abc import Callable
 
 import pytest
-from amaranth.hdl import ClockDomain, Module
-from amaranth.sim import Simulator
 
+from boards.native import Controller, clocked
 from sigbit_boards.memory.async_queue import AsyncQueue
 from sigbit_boards.memory.bridge import SIZE
 from sigbit_boards.memory.sdram import DOMAIN, Crossing
 from sigbit_hw.arch.bus import Response
 
 BEAT = 8
-REGION = 1 << 12
-CLOCKS = [7, 10, 11, 31]
+REGION = 1 << 10
+CLOCKS = [7, 11, 23]
 """Periods of the memory's clock in ns; the bus has 10."""
-
-
-def clocked(dut, period: int) -> Simulator:
-    """A simulator of ``dut`` with both clocks, the memory's with ``period`` ns."""
-    m = Module()
-    m.submodules.dut = dut
-    for name in ("sync", DOMAIN):
-        m.domains += ClockDomain(name, reset_less=True)
-    simulator = Simulator(m)
-    simulator.add_clock(10e-9)
-    simulator.add_clock(period * 1e-9, domain=DOMAIN)
-    return simulator
-
-
-class Controller:
-    """The memory's side of the port, as LiteDRAM behaves: commands wait, data do not."""
-
-    LATENCY = {True: 3, False: 6}
-    """Fewest cycles from a command to its data, for writes and reads."""
-
-    def __init__(self, port, rng: random.Random, stall: float) -> None:
-        self.port, self.rng, self.stall = port, rng, stall
-        self.words: dict[int, int] = {}
-        self.commands = 0
-        self.first = self.last = 0
-        """Cycles of the first and the last command."""
-
-    async def run(self, ctx) -> None:
-        port, due, now, late = self.port, deque(), 0, 0
-        ticks = ctx.tick(DOMAIN).sample(port.valid, port.write, port.address, port.data, port.mask)
-        taking: int | None = None
-        ready = 0
-        async for _, _, valid, write, address, data, mask in ticks:
-            now += 1
-            if taking is not None:
-                self._write(taking, data, mask)
-            if valid and ready:
-                self.commands += 1
-                self.first, self.last = self.first or now, now
-                late = max(late + 1, now + self.LATENCY[bool(write)] + self._delay())
-                due.append((late, write, address))
-            taking, came = None, 0
-            if due and due[0][0] <= now:
-                _, write, address = due.popleft()
-                if write:
-                    taking = address
-                else:
-                    came = 1
-                    ctx.set(port.word, self.words.get(address, 0))
-            if not came:
-                ctx.set(port.word, self.rng.randrange(1 << 16))
-            ctx.set(port.take, taking is not None)
-            ctx.set(port.came, came)
-            ready = self.rng.random() >= self.stall
-            ctx.set(port.ready, ready)
-
-    def _delay(self) -> int:
-        return self.rng.randrange(30) if self.rng.random() < self.stall / 4 else 0
-
-    def _write(self, address: int, data: int, mask: int) -> None:
-        old = self.words.get(address, 0)
-        keep = (0 if mask & 1 else 0x00FF) | (0 if mask & 2 else 0xFF00)
-        self.words[address] = (old & keep) | (data & ~keep & 0xFFFF)
-
-    def byte(self, address: int) -> int:
-        return self.words.get(address // 2, 0) >> 8 * (address % 2) & 0xFF
 
 
 class Bench:
@@ -253,7 +186,7 @@ def test_everything_at_once(period: int, stall: float) -> None:
 
     bench.run(writer, reader, host)
     assert bench.compared > REGION // BEAT
-    assert len(bench.reference) > 100
+    assert len(bench.reference) > 50
 
 
 def test_reads_stay_in_flight_and_keep_the_memory_busy() -> None:
@@ -265,7 +198,7 @@ def test_reads_stay_in_flight_and_keep_the_memory_busy() -> None:
 
     bench.run(test)
     assert bench.memory.commands == 64 * 64
-    assert bench.memory.last - bench.memory.first < 1.02 * 64 * 64
+    assert bench.memory.last - bench.memory.first < 1.05 * 64 * 64
 
 
 def test_writes_keep_the_memory_busy() -> None:
@@ -273,11 +206,14 @@ def test_writes_keep_the_memory_busy() -> None:
 
     async def test(ctx) -> None:
         for k in range(32):
-            assert await bench.write(ctx, 128 * k, [(k, 0xFF)] * 16) == Response.OKAY
+            beats = [(k, 0xFF)] * 16
+            assert await bench.write(ctx, 128 * k, beats) == Response.OKAY
+            bench.note(128 * k, beats)
+        await bench.read(ctx, [(128 * 31, 16)])
 
     bench.run(test)
-    assert bench.memory.commands == 32 * 64
-    assert bench.memory.last - bench.memory.first < 1.02 * 32 * 64
+    assert bench.memory.commands == 33 * 64
+    assert bench.memory.last - bench.memory.first < 1.05 * 33 * 64
 
 
 @pytest.mark.parametrize("beats", [1, 16])

@@ -113,6 +113,13 @@ def test_a_clock_that_is_missed(sigbit, tmp_path: Path, monkeypatch: pytest.Monk
         (["ulx3s", "--arch", "tpu"], "no accelerator 'tpu'"),
         (["ulx3s", "--arch", "zcu102"], "zcu102 on ulx3s: the board has one memory port"),
         (["ulx3s", "-o", "taken/out"], "cannot make the folder taken/out"),
+        (["ulx3s", "--memory", "dram"], "the memory must be on-chip or sdram, not 'dram'"),
+        (["ulx3s", "--phase", "90"], "a phase belongs to the memory sdram"),
+        (["ulx3s", "--memory", "sdram", "--phase", "360"], "less than 360 degrees, not 360"),
+        (["ulx3s", "--memory", "sdram", "--phase", "nan"], "less than 360 degrees, not nan"),
+        (["icepi", "--memory", "sdram"], "icepi has no SDRAM for Programs"),
+        (["kv260", "--memory", "sdram"], "--memory: the memory of kv260 is that of its processor"),
+        (["kv260", "--phase", "9"], "--phase: the memory of kv260 is that of its processor"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_any_work(

@@ -110,10 +110,11 @@ class SerialLink:
         """Raise :class:`BoardError` if the board's memory has failed its test."""
         found = {n: fault >> p.start & (1 << p.stop - p.start) - 1 for n, p in link.FAULT.items()}
         if found["words"]:
-            lines = [str(k) for k in range(16) if found["lines"] >> k & 1]
+            lines = found["lines"]
+            named = [str(k) for k in range(lines.bit_length()) if lines >> k & 1]
             raise BoardError(
                 f"{self.name}: the board's memory failed its test at start: {found['words']:,} "
-                f"words were wrong, on data lines {', '.join(lines)}: build it with another --phase"
+                f"words were wrong, on data lines {', '.join(named)}: build it with another --phase"
             )
 
     def carry_out(self, steps: Sequence[Step], check: Check) -> list[bytes]:

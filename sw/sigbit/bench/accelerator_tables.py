@@ -101,9 +101,14 @@ def _cells(title: str, kind: str) -> Column:
     return Column(title, text, True)
 
 
-def _reached(row: Row) -> str:
-    """Clock frequencies reached, one for each seed, starting at 1."""
-    return ", ".join(f"{met:.1f}" for met in row["clocks"]["accelerator"]["met"])
+def _reached(clock: str) -> Column:
+    """Frequencies that a clock reached, one for each seed, starting at 1."""
+
+    def text(row: Row) -> str:
+        goal = row["clocks"].get(clock)
+        return NONE if goal is None else ", ".join(f"{met:.1f}" for met in goal["met"])
+
+    return Column(f"{clock} after routing, MHz, by seed", text, True)
 
 
 def _kibibytes(row: Row) -> str:
@@ -118,8 +123,10 @@ BOARDS = Table(
         label("part", "part"),
         label("accelerator", "preset"),
         number("MACs", "macs"),
-        Column("clock, MHz", lambda r: f"{r['clocks']['accelerator']['wanted']:g}", True),
-        Column("after routing, MHz, by seed", _reached, True),
+        Column("memory", lambda r: r.get("memory", "on-chip")),
+        Column("clocks, MHz", lambda r: f"{r['clocks']['accelerator']['wanted']:g}", True),
+        _reached("accelerator"),
+        _reached("memory"),
         _cells("logic cells", "TRELLIS_COMB"),
         _cells("registers", "TRELLIS_FF"),
         _cells("block memories", "DP16KD"),
@@ -127,6 +134,30 @@ BOARDS = Table(
         Column("minutes", lambda r: f"{r['seconds'] / 60:,.0f}", True),
         Column("of one core", lambda r: f"{r['cpu_seconds'] / 60:,.0f}", True),
     ),
+)
+
+SDRAM_RATES = Table(
+    "SDRAM: bytes per cycle of its clock",
+    (
+        label("accelerator", "preset"),
+        label("direction", "direction"),
+        number("bytes moved", "bytes"),
+        number("cycles of the memory", "memory_cycles"),
+        number("bytes per cycle", "bytes_per_cycle", 3),
+    ),
+    lambda r: "direction" in r,
+)
+MEMORY_CYCLES = Table(
+    "Cycles per image, by memory",
+    (
+        label("accelerator", "preset"),
+        label("memory", "memory"),
+        number("images per run", "batch"),
+        number("cycles per image", "cycles_per_image"),
+        number("images", "images"),
+        number("wrong codes", "wrong"),
+    ),
+    lambda r: "batch" in r,
 )
 
 

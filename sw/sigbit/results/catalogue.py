@@ -68,6 +68,8 @@ TABLES: Mapping[str, Entry] = {
     "budget": Entry(("lut_budget",), accelerator_tables.BUDGET.grid),
     "packing": Entry(("packing",), PACKING.grid),
     "boards": Entry(("routing",), accelerator_tables.BOARDS.grid),
+    "sdram_rates": Entry(("sdram",), accelerator_tables.SDRAM_RATES.grid),
+    "memory_cycles": Entry(("sdram",), accelerator_tables.MEMORY_CYCLES.grid),
     "methods": Entry(("training",), quant_tables.method_grid),
     "goals": Entry(("training",), goal_grid),
     "claims": Entry(("claims", "training", "rates"), lambda rows: claim_grid(findings(rows))),

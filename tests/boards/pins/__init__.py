@@ -104,12 +104,16 @@ class Clock:
 
 
 class Pins:
-    """A running board; ``port`` is its serial line."""
+    """A running board; ``port`` is its serial line. Data of an SDRAM take ``flight`` picoseconds
+    to the part."""
 
-    def __init__(self, setting: Setting, seed: int = 1) -> None:
+    def __init__(self, setting: Setting, seed: int = 1, flight: int = 0) -> None:
         self.setting = setting
         self._process = subprocess.Popen(
-            [simulator(setting), str(setting.oscillator), str(setting.divisor), str(seed)],
+            [
+                simulator(setting),
+                *map(str, (setting.oscillator, setting.divisor, seed, flight)),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

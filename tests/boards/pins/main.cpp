@@ -1,7 +1,7 @@
 // A board's part at its pins: oscillator, and a serial line whose other end is a pseudo-terminal.
 //
-// Arguments: frequency of the oscillator in Hertz, cycles of the made clock a bit, seed. The
-// terminal's name is the first line on standard output. Each line on standard input is answered
+// Arguments: frequency of the oscillator in Hertz, cycles of the made clock a bit, seed, and the
+// time in picoseconds that data of an SDRAM take to the part. The terminal's name is the first line on standard output. Each line on standard input is answered
 // with the cycles of the made clock so far, the bytes sent to and from the board, and of an SDRAM,
 // which -DSDRAM adds, the cycles and the words read and written. "latency N": N cycles
 // pass from a byte's end until the host has it; "errors N": of N bytes, in either direction, one is
@@ -109,7 +109,12 @@ private:
 
 class Pins {
 public:
-    Pins(double oscillator, int divisor, unsigned seed) : divisor_(divisor), noise_(seed) {
+    Pins(double oscillator, int divisor, unsigned seed, [[maybe_unused]] int64_t flight)
+        :
+#ifdef SDRAM
+          sdram_(flight),
+#endif
+          divisor_(divisor), noise_(seed) {
         const int master = posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK);
         if (master < 0 || grantpt(master) || unlockpt(master)) exit(1);
         terminal_ = master;
@@ -249,9 +254,9 @@ private:
 } // namespace
 
 int main(int argc, char** argv) {
-    if (argc != 4) return 2;
+    if (argc != 5) return 2;
     try {
-        Pins(atof(argv[1]), atoi(argv[2]), unsigned(atoi(argv[3]))).run();
+        Pins(atof(argv[1]), atoi(argv[2]), unsigned(atoi(argv[3])), atoll(argv[4])).run();
     } catch (const std::exception& error) {
         fprintf(stderr, "%s\n", error.what());
         return 3;

@@ -36,7 +36,8 @@ struct Inputs {
 
 class Sdram {
 public:
-    explicit Sdram(unsigned seed = 1) : words_(size_t{1} << 24), random_(seed) {
+    // Its data reach the other side `flight` later.
+    explicit Sdram(Time flight = 0) : words_(size_t{1} << 24), flight_(flight) {
         for (auto& word : words_) word = uint16_t(random_());
     }
 
@@ -95,10 +96,10 @@ private:
         if (now - changed_ < tIS) fail(now, "tIS: an input changes before the clock");
         if (mode_ && period_ < (latency_ == 2 ? tCK_CL2 : tCK_CL3))
             fail(now, "tCK: CAS latency " + std::to_string(latency_) + " does not allow this clock");
-        if (valid_) outputs_.push_back({now + tOH, false, 0});
+        if (valid_) outputs_.push_back({now + tOH + flight_, false, 0});
         // A word read `latency - 1` edges ago is on the pins from here on.
         if (!pipe_.empty() && pipe_.front().first + latency_ - 1 == edges) {
-            outputs_.push_back({now + tAC, true, pipe_.front().second});
+            outputs_.push_back({now + tAC + flight_, true, pipe_.front().second});
             pipe_.pop_front();
         }
         refreshed_in_time(now);
@@ -214,7 +215,8 @@ private:
     }
 
     std::vector<uint16_t> words_;
-    std::mt19937 random_;
+    std::mt19937 random_{1};
+    Time flight_;
     Bank banks_[4];
     Inputs in_{};
     unsigned data_ = 0, out_ = 0;
