@@ -1,6 +1,7 @@
 """Initialisation of an SDRAM, and its test at start."""
 
 import random
+from itertools import pairwise
 
 import pytest
 from amaranth.hdl import DomainRenamer
@@ -128,6 +129,6 @@ def test_initialisation(hertz: float) -> None:
     assert (issued[0][2], issued[-1][2]) == (0x400, 0x20)
     enabled = next(now for now, address, _ in writes if address == Csr.CONTROL)
     assert issued[0][0] - enabled >= POWER_UP * hertz
-    gaps = [b[0] - a[0] for a, b in zip(issued, issued[1:], strict=False)]
+    gaps = [b[0] - a[0] for a, b in pairwise(issued)]
     assert min(gaps) > 30
     assert [(a, d) for _, a, d in writes[-2:]] == [(Csr.CONTROL, 0xF), (Csr.INIT_DONE, 1)]

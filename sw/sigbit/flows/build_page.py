@@ -9,7 +9,7 @@ from sigbit.report.page import Section, Verdict, render
 
 def page(built: Built, command: str) -> str:
     """Return a self-contained page; ``command`` is the command that reproduces it."""
-    reached = {name: goal.met[built.seed - 1] for name, goal in built.clocks.items()}
+    reached = built.reached
     verdict = "; ".join(
         f"{name}: {reached[name]:.1f} MHz after routing, for a clock of {goal.wanted:.1f} MHz"
         for name, goal in built.clocks.items()

@@ -72,7 +72,7 @@ def show_built(built: "Built") -> None:
     for name, goal in built.clocks.items():
         others = ", ".join(f"{met:.1f}" for met in goal.met)
         say(
-            f"{name} after routing: {goal.met[built.seed - 1]:.1f} MHz (seed {built.seed} of "
+            f"{name} after routing: {built.reached[name]:.1f} MHz (seed {built.seed} of "
             f"{others}), for a clock of {goal.wanted:.1f} MHz"
         )
     phase = "" if built.phase is None else f", its clock {built.phase:g} degrees late"
