@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from boards.pins import Pins, Setting
+from boards.pins import Pins, Setting, simulator
 from sigbit.compiler import compile_graph
 from sigbit.data.digits import load_digits
 from sigbit.quant import IntegerModel, QuantSpec, convert
@@ -83,10 +83,10 @@ def run_digits(model: IntegerModel, on: BoardDevice, batch: int, count: int) -> 
 def transfers(config: ArchConfig) -> dict[str, tuple[Program, int]]:
     """Programs that do nothing but read, or write, and the bytes that they move."""
     item = images.item_bytes(LoadKind.WEIGHTS, config)
-    count = min(images.depth(LoadKind.WEIGHTS, config), (16 << 10) // item)
+    count = min(images.depth(LoadKind.WEIGHTS, config), (8 << 10) // item)
     beats = images.beats(count * item, config)
     times = MOVED // (beats * config.bus_bytes)
-    begin, slots = 64 << 10, min(config.act_slots, 2048)
+    begin, slots = 8 << 10, min(config.act_slots, 2048)
     kept = images.beats(slots * config.slot_bytes, config)
     turns = MOVED // (kept * config.bus_bytes)
     loads: list[Instr] = [Load(address=begin, n0=count, beats=beats)] * times
@@ -105,8 +105,8 @@ def _program(config: ArchConfig, code: list[Instr]) -> Program:
         image=np.zeros(0, np.uint8),
         image_offset=0,
         program_offset=0,
-        memory_bytes=128 << 10,
-        write_window=(64 << 10, 128 << 10),
+        memory_bytes=16 << 10,
+        write_window=(8 << 10, 16 << 10),
         inputs=(),
         outputs=(),
         layers=(),
@@ -128,39 +128,41 @@ def rates(on: BoardDevice, memory_clock: float, clock: float) -> Iterator[dict[s
         }
 
 
-def measure(preset: str) -> Iterator[dict[str, Any]]:
-    """All rows of an accelerator."""
+def measure(preset: str, memory: str) -> Iterator[dict[str, Any]]:
+    """All rows of an accelerator with a memory."""
     config = PRESETS[preset]
     model = network(config)
-    sizes = [compile_graph(model.graph, config, images=n).memory_bytes for n in BATCHES]
-    on_chip = 1 << (max(sizes) - 1).bit_length()
-    for memory, phase in (("sdram", PHASE), ("on-chip", None)):
-        place = setting(config, phase, 0 if phase is not None else on_chip)
-        with Pins(place) as board:
-            on = device(board, config)
-            if phase is not None:
-                yield from rates(on, place.memory_clock, place.clock)
-            for batch in BATCHES:
-                cycles, wrong = run_digits(model, on, batch, IMAGES)
-                yield {
-                    "preset": preset,
-                    "memory": memory,
-                    "batch": batch,
-                    "images": IMAGES,
-                    "cycles_per_image": cycles / IMAGES,
-                    "wrong": wrong,
-                }
+    place = setting(config, PHASE)
+    if memory == "on-chip":
+        needed = max(compile_graph(model.graph, config, images=n).memory_bytes for n in BATCHES)
+        place = setting(config, None, 1 << (needed - 1).bit_length())
+    simulator(place)
+    with Pins(place) as board:
+        on = device(board, config)
+        if memory == "sdram":
+            yield from rates(on, place.memory_clock, place.clock)
+        for batch in BATCHES:
+            cycles, wrong = run_digits(model, on, batch, IMAGES)
+            yield {
+                "preset": preset,
+                "memory": memory,
+                "batch": batch,
+                "images": IMAGES,
+                "cycles_per_image": cycles / IMAGES,
+                "wrong": wrong,
+            }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="boards.sdram", description=__doc__)
-    parser.add_argument("--preset", default="micro")
+    parser.add_argument("--preset", default="nano")
     parser.add_argument("--json", type=Path, required=True, help="file of the rows")
     options = parser.parse_args()
     rows = []
-    for row in measure(options.preset):
-        print(row, flush=True)
-        rows.append(row)
+    for memory in ("sdram", "on-chip"):
+        for row in measure(options.preset, memory):
+            print(row, flush=True)
+            rows.append(row)
     document = {"schema_version": 1, "command": COMMAND, "rows": rows}
     options.json.write_text(json.dumps(document, indent=2) + "\n")
     if any(row.get("wrong") for row in rows):

@@ -106,6 +106,40 @@ def test_a_clock_that_is_missed(sigbit, tmp_path: Path, monkeypatch: pytest.Monk
     assert "<b>FAIL</b>" in page.read_text()
 
 
+@pytest.mark.parametrize("reached", [33.0, 95.0])
+def test_a_board_with_an_sdram_has_two_clocks(
+    sigbit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reached: float
+) -> None:
+    """Each of them must be met."""
+    report = json.loads(REPORT.read_text())
+    report["fmax"]["$glbnet$memory_clk"] = {"achieved": reached, "constraint": 85.7}
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    for name in ("board.bit", "board.lpf", "log.txt"):
+        (tmp_path / name).write_text(name)
+
+    def build(self: Ecp5Board, config: ArchConfig, clock: float, seeds: int, **_: object) -> Built:
+        assert self.phase == 45
+        made = self.clock(config, clock)
+        return Built(made, 2_000_000, (result(tmp_path, made, 1),), self.memory_clock(made))
+
+    monkeypatch.setattr(Ecp5Board, "build", build)
+    monkeypatch.setattr("sigbit.flows.build.netlist_sha256", lambda config, target: "00")
+    figures, page = tmp_path / "b.json", tmp_path / "b.html"
+    arguments = ["--memory", "sdram", "--phase", "45", "--freq", "50", "--report", page]
+    answer = sigbit("build", "ulx3s", "-o", tmp_path / "out", "--json", figures, *arguments)
+    found = json.loads(figures.read_text())
+    assert (found["memory"], found["memory_bytes"], found["phase"]) == ("sdram", 32 << 20, 45)
+    assert found["clocks"]["memory"]["met"] == [found["memory_mhz"]] == [reached]
+    assert found["clocks"]["memory"]["wanted"] == pytest.approx(600 / 7)
+    assert f"memory after routing: {reached} MHz (seed 1 of {reached})" in answer.out
+    assert f"memory: {reached} MHz after routing, for a clock of 85.7 MHz" in page.read_text()
+    if reached < 85:
+        assert answer.code == 1
+        assert "the clock of the memory reaches 33.0 MHz, not 85.7 MHz" in answer.err
+    else:
+        assert answer.code == 0, answer
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

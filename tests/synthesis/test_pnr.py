@@ -148,3 +148,13 @@ def test_a_report_that_misses_the_clock(tmp_path: Path) -> None:
     assert missed.critical[0] == "clk-to-q 0.52 ns count_TRELLIS_FF_Q_2"
     assert missed.critical[5] == "routing 3.28 ns serial_rst"
     assert nanoseconds(missed.critical) == pytest.approx(1000 / missed.fmax_mhz, abs=0.1)
+
+
+def test_the_clock_of_an_external_memory_is_apart(tmp_path: Path) -> None:
+    report = json.loads(REPORT.read_text())
+    report["fmax"]["$glbnet$memory_clk"] = {"achieved": 33.0, "constraint": 90.0}
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    found = result(tmp_path, 50e6, 1)
+    assert found.memory_mhz == 33
+    assert found.fmax_mhz == pytest.approx(61.02, abs=0.01)
+    assert found.meets
