@@ -22,6 +22,8 @@ from sigbit_tools.toolchain import find_verilator, synth_tool, verilator_env, ve
 _HERE = Path(__file__).parent
 _SOURCES = ("main.cpp", "cells.v")
 _HEADERS = ("sdram.h",)
+_STARTED = 4096
+"""Cycles after which the part's clocks run."""
 _TO_VERILOG = (
     "read_rtlil board.il; proc -nomux -norom; memory_collect; write_verilog -norename board.v"
 )
@@ -122,6 +124,8 @@ class Pins:
         self._unplugged = False
         assert self._process.stdout is not None
         self.port = self._process.stdout.readline().strip()
+        while self.tell().cycles < _STARTED:  # nothing is received before
+            pass
 
     def tell(self, text: str = "cycles") -> Clock:
         """Give the board's surroundings an order; return where it stands."""
