@@ -47,7 +47,8 @@ class Bench:
         return found
 
     async def _memory_is_ready(self, ctx) -> None:
-        await ctx.tick().repeat(self.memory_ready_after)
+        for _ in range(self.memory_ready_after):
+            await ctx.tick()
         ctx.set(self.dut.memory_ready, 1)
 
     def _send(self, texts: Iterable[bytes], pause: int) -> Callable:

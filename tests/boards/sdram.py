@@ -31,6 +31,7 @@ from sigbit_hw.arch import images, isa
 from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.isa import Halt, Instr, Load, LoadKind, Store
 from sigbit_hw.arch.program import Program
+from sigbit_tools.stopwatch import Stopwatch
 
 COMMAND = "PYTHONPATH=tests python -m boards.sdram --json results/sdram.json"
 DIVISOR = 8
@@ -117,6 +118,7 @@ def _program(config: ArchConfig, code: list[Instr]) -> Program:
 def rates(on: BoardDevice, memory_clock: float, clock: float) -> Iterator[dict[str, Any]]:
     """Bytes per cycle of the memory's clock, of whole runs."""
     for direction, (program, moved) in transfers(on.config).items():
+        watch = Stopwatch()
         _, counters = on._start(on._open(unlimited), program, [], [], unlimited)
         cycles = float(Fraction(counters["CYCLES"]) * Fraction(memory_clock) / Fraction(clock))
         yield {
@@ -125,6 +127,7 @@ def rates(on: BoardDevice, memory_clock: float, clock: float) -> Iterator[dict[s
             "bytes": moved,
             "memory_cycles": round(cycles),
             "bytes_per_cycle": moved / cycles,
+            **watch.read(),
         }
 
 
@@ -142,6 +145,7 @@ def measure(preset: str, memory: str) -> Iterator[dict[str, Any]]:
         if memory == "sdram":
             yield from rates(on, place.memory_clock, place.clock)
         for batch in BATCHES:
+            watch = Stopwatch()
             cycles, wrong = run_digits(model, on, batch, IMAGES)
             yield {
                 "preset": preset,
@@ -150,6 +154,7 @@ def measure(preset: str, memory: str) -> Iterator[dict[str, Any]]:
                 "images": IMAGES,
                 "cycles_per_image": cycles / IMAGES,
                 "wrong": wrong,
+                **watch.read(),
             }
 
 

@@ -11,12 +11,12 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from sigbit_boards.memory.access import Access
-from sigbit_boards.memory.controller import ADDRESS_BITS, WORD_BITS
+from sigbit_boards.memory.controller import DQ_ADDRESS_BITS, DQ_BITS
 from sigbit_boards.memory.native import NativePort
 from sigbit_hw.arch.bus import Response
 from sigbit_hw.gateware.parts.queue import Queue, Skid
 
-SIZE = WORD_BITS // 8 << ADDRESS_BITS
+SIZE = DQ_BITS // 8 << DQ_ADDRESS_BITS
 """Size of the memory in bytes."""
 _DUE = 16
 """Bursts of reads in flight."""
@@ -191,7 +191,7 @@ class NativeSide(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        words = self.bus_bits // WORD_BITS
+        words = self.bus_bits // DQ_BITS
         asked, port = request(self.bus_bits), self.port
         # Between the controller's logic and that of the queues.
         m.submodules.next = waiting = Skid(asked)
@@ -230,8 +230,8 @@ class NativeSide(wiring.Component):
 
         taken, got = Signal(range(words)), Signal(range(words))
         m.d.comb += [
-            port.data.eq(held.o.payload[: self.bus_bits].word_select(taken, WORD_BITS)),
-            port.mask.eq(held.o.payload[self.bus_bits :].word_select(taken, WORD_BITS // 8)),
+            port.data.eq(held.o.payload[: self.bus_bits].word_select(taken, DQ_BITS)),
+            port.mask.eq(held.o.payload[self.bus_bits :].word_select(taken, DQ_BITS // 8)),
             held.o.ready.eq(port.take & (taken == words - 1)),
         ]
         with m.If(port.take):
@@ -240,7 +240,7 @@ class NativeSide(wiring.Component):
         with m.If(port.came):
             m.d.sync += [
                 got.eq(got + 1),
-                self.beats.payload.eq(Cat(self.beats.payload[WORD_BITS:], port.word)),
+                self.beats.payload.eq(Cat(self.beats.payload[DQ_BITS:], port.word)),
             ]
         # Two beats fewer than there is room for: the sum is of the cycle before.
         m.d.sync += [

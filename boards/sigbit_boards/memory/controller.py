@@ -11,9 +11,9 @@ from sigbit_tools.toolchain import ToolchainError, synth_tool
 
 NAME = "litedram_core"
 """Name of its module."""
-ADDRESS_BITS = 24
+DQ_ADDRESS_BITS = 24
 """Width of an address of words."""
-WORD_BITS = 16
+DQ_BITS = 16
 PACKAGES = ("litedram", "litex", "migen")
 _DATA_PORT = "input  wire   [15:0] sdram_dq"
 _TO_RTLIL = (

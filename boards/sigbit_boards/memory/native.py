@@ -3,7 +3,7 @@
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from sigbit_boards.memory.controller import ADDRESS_BITS, WORD_BITS
+from sigbit_boards.memory.controller import DQ_ADDRESS_BITS, DQ_BITS
 
 
 class NativePort(wiring.Signature):
@@ -29,11 +29,11 @@ class NativePort(wiring.Signature):
                 "valid": Out(1),
                 "ready": In(1),
                 "write": Out(1),
-                "address": Out(ADDRESS_BITS),
-                "data": Out(WORD_BITS),
-                "mask": Out(WORD_BITS // 8),
+                "address": Out(DQ_ADDRESS_BITS),
+                "data": Out(DQ_BITS),
+                "mask": Out(DQ_BITS // 8),
                 "take": In(1),
-                "word": In(WORD_BITS),
+                "word": In(DQ_BITS),
                 "came": In(1),
             }
         )

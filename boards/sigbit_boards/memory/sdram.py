@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from sigbit_boards.memory.access import Access
 from sigbit_boards.memory.async_queue import AsyncQueue
 from sigbit_boards.memory.bridge import SIZE, AxiSide, NativeSide, request
-from sigbit_boards.memory.controller import NAME, WORD_BITS
+from sigbit_boards.memory.controller import DQ_BITS, NAME
 from sigbit_boards.memory.native import NativePort
 from sigbit_boards.memory.startup import Initialiser, MemoryTest
 
@@ -55,7 +55,7 @@ class Sdram(wiring.Component):
 
     def __init__(self, bus_bits: int, hertz: float) -> None:
         self.bus_bits, self.hertz = bus_bits, hertz
-        self.data = IOPort(WORD_BITS, name="sdram_dq")
+        self.data = IOPort(DQ_BITS, name="sdram_dq")
         super().__init__(
             {
                 "access": In(Access(SIZE, bus_bits)),

@@ -8,7 +8,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from sigbit_boards.memory.controller import ADDRESS_BITS, WORD_BITS
+from sigbit_boards.memory.controller import DQ_ADDRESS_BITS, DQ_BITS
 from sigbit_boards.memory.native import NativePort
 
 POWER_UP = 200e-6
@@ -150,7 +150,7 @@ class MemoryTest(wiring.Component):
                 "port": Out(NativePort()),
                 "done": Out(1),
                 "wrong": Out(range(2 * TESTED + 1)),
-                "lines": Out(WORD_BITS),
+                "lines": Out(DQ_BITS),
             }
         )
 
@@ -159,15 +159,15 @@ class MemoryTest(wiring.Component):
         port, low = self.port, RUN.bit_length() - 1
         reads, inverted = Signal(), Signal()
         asked, moved = Signal(range(TESTED + 1)), Signal(range(TESTED + 1))
-        block, word = Signal(ADDRESS_BITS - low), Signal(WORD_BITS)
-        wanted, found, looks = Signal(WORD_BITS), Signal(WORD_BITS), Signal()
+        block, word = Signal(DQ_ADDRESS_BITS - low), Signal(DQ_BITS)
+        wanted, found, looks = Signal(DQ_BITS), Signal(DQ_BITS), Signal()
         m.d.comb += [
             port.valid.eq(self.start & ~self.done & (asked != TESTED)),
             port.write.eq(~reads),
             port.address.eq(Cat(asked[:low], block)),
             port.data.eq(wanted),
             port.mask.eq(0b11),
-            wanted.eq(word ^ inverted.replicate(WORD_BITS)),
+            wanted.eq(word ^ inverted.replicate(DQ_BITS)),
         ]
         with m.If(port.valid & port.ready):
             m.d.sync += asked.eq(asked + 1)
