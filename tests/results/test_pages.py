@@ -35,6 +35,7 @@ SHOWN = {
     "exact_scales": ("preset", "nano", "lut_growth"),
     "judges": ("suite", "torch", "right"),
     "packing": ("preset", "zcu102", "ms"),
+    "sdram": ("direction", "read", "bytes_per_cycle"),
     "verification": ("part", "networks", "tried"),
     "goals": ("goal", "ResNet-18, busy", "at_least"),
 }
