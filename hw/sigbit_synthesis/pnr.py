@@ -17,8 +17,8 @@ from sigbit_tools.toolchain import ToolchainError, synth_tool
 BITSTREAM = "board.bit"
 """File name of the bitstream, the placed, routed and packed board."""
 
-_MEMORY_CLOCK = "$glbnet$memory_clk"
-"""nextpnr's name of the clock of an external memory."""
+_MEMORY_CLOCK = ("memory_clk", "$glbnet$memory_clk")
+"""nextpnr's names of the clock of an external memory."""
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ def result(folder: Path, clock: float, seed: int) -> Routed:
     ``folder``."""
     report: dict[str, Any] = json.loads((folder / "report.json").read_text())
     clocks = report["fmax"]
-    memory = clocks.pop(_MEMORY_CLOCK, None)
+    memory = next((clocks.pop(name) for name in _MEMORY_CLOCK if name in clocks), None)
     # The other clocks, the oscillator's and those before their gates, drive only a few registers.
     name = min(clocks, key=lambda name: clocks[name]["achieved"])
     path = next(

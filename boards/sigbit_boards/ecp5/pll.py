@@ -11,7 +11,7 @@ from amaranth.hdl import ClockDomain, Instance, Module, Signal
 from amaranth.lib.cdc import FFSynchronizer
 
 MEMORY_HZ = 90e6
-"""Fastest clock of an SDRAM: its controller reaches it after routing."""
+"""Fastest clock of an SDRAM, below the 100 MHz of its CAS latency 2."""
 _LOCK_CYCLES = 64
 
 
