@@ -39,7 +39,7 @@ lint: $(STAMP) ## ruff, mypy, the import contracts and GitHub's files
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
 
 quick: $(STAMP) ## unit tests of contract, graphs, quantizers and tools: no simulation, no synthesis, no data
-	$(BIN)/python -m pytest --no-tools -n 2 -m "not sim and not synth and not slow and not data and not long" \
+	$(BIN)/python -m pytest --no-tools -n 2 -m "not (sim or synth or network or slow or data or long)" \
 	  $(addprefix tests/,arch ir quant rooms runtime tools) $(ARGS)
 
 docs: $(STAMP) ## documentation as HTML in build/docs; a warning is an error
@@ -49,7 +49,7 @@ test: lint docs ## lint, documentation, then every test but those too long for e
 	$(BIN)/python -m pytest -n 2 -m "not long" $(ARGS)
 
 test-all: lint docs ## every test, and those of torch's oldest and newest allowed release (needs several GB of disk)
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 2 --hypothesis-profile=full $(ARGS)
 	$(BIN)/python tests/tools/torch_range.py
 
 verify: $(STAMP) ## the verification, measured: fuzzers, lint, X, coverage, proofs, mutants; ARGS="--hours 8" for campaigns

@@ -85,7 +85,8 @@ def test_post_training_cases() -> None:
 
 @pytest.mark.data
 @pytest.mark.parametrize(
-    "strategy", ["rounded", "compensated", pytest.param(MIXED, marks=pytest.mark.long)]
+    "strategy",
+    ["compensated", *(pytest.param(s, marks=pytest.mark.long) for s in ("rounded", MIXED))],
 )
 def test_a_post_training_row(strategy: str, data_dir: Path, tmp_path: Path) -> None:
     case = next(c for c in post_cases() if (c.case.net, c.strategy) == ("ds_cnn", "rounded"))

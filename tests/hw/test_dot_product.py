@@ -10,6 +10,7 @@ from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from sigbit_hw.arch.formats import EsbFormat, LevelFormat
 from sigbit_hw.gateware.compute.mac import DotProduct
 from sigbit_hw.gateware.compute.xcup_dot import Inversion, choose
@@ -82,7 +83,7 @@ LEVELS = st.tuples(st.integers(2, 5), st.booleans(), st.randoms(use_true_random=
 )
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(
     weight=(FORMATS | LEVELS).filter(lambda fmt: fmt.signed),
     act=FORMATS | LEVELS,

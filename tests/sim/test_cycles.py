@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.program import Program
 from sigbit_sim.cycles import predict
@@ -81,7 +82,7 @@ def device_of(which: str) -> RtlDevice:
     return RtlDevice(CONFIGS[which])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     which=st.sampled_from(sorted(CONFIGS)),
     memories=st.lists(timings(), min_size=4, max_size=4),
