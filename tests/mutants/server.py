@@ -131,7 +131,6 @@ def _child(
         sys.dont_write_bytecode = not writes
         plugin = Runner(folder, tests, limits, lines)
         words = ["-q", "--tb=line", "-p", "no:cacheprovider", "-m", MARKERS]
-        words += ["--hypothesis-profile", "full"]
         if lines:  # a test that is cut off leaves coroutines that end late
             words += ["-p", "no:unraisableexception"]
         code = int(pytest.main([*words, *(["-x"] if tests else []), *files], plugins=[plugin]))
