@@ -164,6 +164,7 @@ def untimed(row: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in row.items() if k not in ("seconds", "cpu_seconds")}
 
 
+@pytest.mark.long
 def test_jobs_do_not_change_rows(rows: list[dict[str, Any]], work: Path, tmp_path: Path) -> None:
     for row, other in zip(rows, run(cases(0, 1), tmp_path, 2), strict=True):
         assert untimed(row) == untimed(other)

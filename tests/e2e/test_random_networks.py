@@ -95,6 +95,7 @@ def test_a_fault_of_the_compiler_is_found(
 
 
 @pytest.mark.sim
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")
 def test_a_fault_of_the_gateware_is_found(seed: int) -> None:
     config = CONFIGS["nano"]

@@ -256,7 +256,7 @@ FAULTY = {
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] if n == "master" else []) for n in FAULTY]
+    "name", [pytest.param(n, marks=[pytest.mark.long] if n == "master" else []) for n in FAULTY]
 )
 def test_faulty(name: str, tmp_path: Path) -> None:
     """Control: rules that are one off are refuted."""

@@ -21,7 +21,7 @@ from sigbit_sim.interp.device import Interp
 
 pytestmark = [pytest.mark.data]
 
-NANO, MICRO = PRESETS["nano"], PRESETS["micro"]
+MICRO = PRESETS["micro"]
 MODELS = (
     "brevitas_binary.qonnx",
     "brevitas_residual_trunc.qcdq",
@@ -98,8 +98,7 @@ def test_every_code_is_the_executors(path: Path, given: Path) -> None:
 @pytest.mark.sim
 @pytest.mark.slow
 def test_the_gateware_has_them_too(path: Path, given: Path) -> None:
-    _, integer, _, x = deployed(path, given)
-    program = compile_graph(integer.graph, NANO)
+    _, _, program, x = deployed(path, given)
     run = sigbit.compare(program, x[:2], "rtl")
     assert run.mismatches == 0
     assert set(run.layers) == {layer.name for layer in program.layers}
