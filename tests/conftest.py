@@ -28,10 +28,10 @@ from hypothesis import HealthCheck, settings
 ROOT = Path(__file__).resolve().parents[1]
 
 # A loaded machine is slow, not wrong: nothing is measured by the clock.
-settings.register_profile(
-    "no clock", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.load_profile("no clock")
+_NO_CLOCK: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("every run", max_examples=25, **_NO_CLOCK)
+settings.register_profile("full", max_examples=100, **_NO_CLOCK)
+settings.load_profile("every run")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, defs, helper, numpy_helper
 
+from examples import examples
 from sigbit_hw.arch import host_functions
 from sigbit_hw.arch.host import FUNCTIONS, HostInput, HostPart, HostStep
 from sigbit_hw.arch.host_call import ELEMENTS_MAX
@@ -153,7 +154,7 @@ def test_operands_and_results_are_those_of_onnx(name: str) -> None:
     assert set(function.options) <= set(schema.attributes)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     most=st.integers(0, 6),

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from sigbit_hw.arch import numerics
 from sigbit_hw.arch.params import ParamFormat
 from sigbit_hw.arch.thresholds import (
@@ -61,7 +62,7 @@ def deployed(found: Channel, acc: np.ndarray, bits: int = 8) -> np.ndarray:
 
 
 @pytest.mark.parametrize("rounding", ["TIES_UP", "FLOOR", "CEIL"])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(
     st.integers(6, 18),
     st.floats(-1, 2, allow_subnormal=False),
@@ -120,7 +121,7 @@ def test_what_is_not_exact_is_counted():
 
 
 @given(st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_differences_count_every_accumulator(data):
     low, high = data.draw(st.integers(-300, -1)), data.draw(st.integers(0, 300))
     scale = data.draw(st.fractions(Fraction(1, 8), 2, max_denominator=40))

@@ -85,7 +85,8 @@ def test_post_training_cases() -> None:
 
 @pytest.mark.data
 @pytest.mark.parametrize(
-    "strategy", ["rounded", "compensated", pytest.param(MIXED, marks=pytest.mark.long)]
+    "strategy",
+    ["compensated", *(pytest.param(s, marks=pytest.mark.long) for s in ("rounded", MIXED))],
 )
 def test_a_post_training_row(strategy: str, data_dir: Path, tmp_path: Path) -> None:
     case = next(c for c in post_cases() if (c.case.net, c.strategy) == ("ds_cnn", "rounded"))
@@ -163,6 +164,7 @@ def untimed(row: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in row.items() if k not in ("seconds", "cpu_seconds")}
 
 
+@pytest.mark.long
 def test_jobs_do_not_change_rows(rows: list[dict[str, Any]], work: Path, tmp_path: Path) -> None:
     for row, other in zip(rows, run(cases(0, 1), tmp_path, 2), strict=True):
         assert untimed(row) == untimed(other)

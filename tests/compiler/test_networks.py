@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from compiler.levels import parameters
 from compiler.networks import check
+from examples import examples
 from sigbit.compiler.fit.bands import band
 from sigbit.compiler.fit.fit import fit, verify_fitted
 from sigbit.compiler.fit.separate import separate, verify_separated
@@ -167,7 +168,7 @@ def draw(seed: int, layers: int, config: ArchConfig = NANO) -> IntegerGraph:
     return d.graph(last, *(extra - {last}))
 
 
-@settings(max_examples=150, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(150), suppress_health_check=list(HealthCheck))
 @example(seed=2192, layers=2, images=1)
 @given(seed=st.integers(0, 1 << 20), layers=st.integers(1, 7), images=st.sampled_from([1, 1, 3]))
 def test_networks_compute_their_graphs(seed: int, layers: int, images: int) -> None:
@@ -180,7 +181,7 @@ def test_networks_compute_their_graphs(seed: int, layers: int, images: int) -> N
     assert check(network, graph, NANO, seed) > 0
 
 
-@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(100), suppress_health_check=list(HealthCheck))
 @given(
     seed=st.integers(0, 1 << 20),
     layers=st.integers(1, 6),

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compiler.networks import check
+from examples import examples
 from sigbit.compiler import CompileError, compile_graph
 from sigbit.compiler.fit.separate import separate
 from sigbit.compiler.legalize.legalize import legalize
@@ -59,7 +60,7 @@ def compare(program: Program, graph: IntegerGraph, device: Interp | RtlDevice, s
     return result.cycles
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     seed=st.integers(0, 1 << 20),
     arch=st.sampled_from(sorted(ARCHS)),

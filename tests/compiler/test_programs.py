@@ -8,6 +8,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from sigbit.compiler import compile_graph
 from sigbit.compiler.random_graph import Builder
 from sigbit.ir.integer import Conv, IntegerGraph, MaxPool
@@ -52,7 +53,7 @@ def check(program: Program, graph: IntegerGraph, rng: np.random.Generator) -> in
 
 
 @pytest.mark.parametrize("which", CONFIGS)
-@settings(max_examples=10, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(10), suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 1 << 16), layers=st.integers(1, 5))
 def test_random_networks(which: str, seed: int, layers: int) -> None:
     rng = np.random.default_rng(seed)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from compiler.networks import check
 from compiler.unrolled import unrolled
+from examples import examples
 from sigbit.compiler import CompileError, compile_graph
 from sigbit.compiler.fit.separate import separate
 from sigbit.compiler.legalize.legalize import legalize
@@ -72,7 +73,7 @@ def compare(
     return result.cycles
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(
     seed=st.integers(0, 1 << 20),
     arch=st.sampled_from(sorted(ARCHS)),
@@ -104,7 +105,7 @@ def test_rtl_keeps_states(seed: int) -> None:
         assert set(cycles.tolist()) == {predict(program, MemoryTiming(19)).cycles}
 
 
-@settings(max_examples=5)
+@settings(max_examples=examples(5))
 @given(seed=st.integers(0, 1 << 20))
 def test_a_stream_is_the_unrolled_network(seed: int) -> None:
     """Every layer and output of every step, as the interpreter runs both."""

@@ -18,6 +18,7 @@ from compiler.levels import (
     read_value,
     run_tiles,
 )
+from examples import examples
 from sigbit.compiler import VerifyError
 from sigbit.compiler.groups import regular_blocks
 from sigbit.compiler.network import Op, Operand, Region
@@ -58,7 +59,7 @@ def run(d: Draft) -> Tiled:
 
 
 @pytest.mark.parametrize("which", CONFIGS)
-@settings(max_examples=8, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(8), suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 1 << 32))
 def test_random_operations(which: str, seed: int) -> None:
     run(random_draft(np.random.default_rng(seed), CONFIGS[which]))

@@ -7,11 +7,19 @@ import pytest
 from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "examples").glob("*.ipynb"))
+FIRST = "network_to_accelerator"
+"""Notebook of every run."""
 
 
 @pytest.mark.sim
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(p, id=p.stem, marks=[] if p.stem == FIRST else pytest.mark.long)
+        for p in NOTEBOOKS
+    ],
+)
 def test_notebook(path: Path, tmp_path: Path) -> None:
     committed = nbformat.read(path, as_version=4)
     again = nbformat.from_dict(committed)

@@ -33,7 +33,12 @@ SHAPE = {
     "ports": 1,
 }
 BUILT = {s.key: s for s in SYSTEMS if refusal(s, SHAPE["ic_lanes"]) is None}
-SIMULATED = ("w2a2-integer", "w3a3-power-of-two", "w4a4-apot", "w8a8-integer")
+SIMULATED = (
+    pytest.param("w2a2-integer", marks=pytest.mark.long),
+    pytest.param("w3a3-power-of-two", marks=pytest.mark.long),
+    "w4a4-apot",
+    pytest.param("w8a8-integer", marks=pytest.mark.long),
+)
 """Systems that also run in Verilator: lanes of two, three in four, four and eight bits; unsigned,
 with gaps, with any levels, and products of significands."""
 IMAGES = 2

@@ -25,12 +25,16 @@ from sigbit_sim.verification.mutation import planted
 
 EXAMPLES = 10
 """Networks of a configuration in the short form."""
+EVERY_RUN = ("nano", "small memories", "several drained pixels")
+"""Configurations of every run."""
 MOST_REFUSED = 0.25
 """Share of networks that may be refused."""
 
 
 @pytest.mark.sim
-@pytest.mark.parametrize("which", CONFIGS)
+@pytest.mark.parametrize(
+    "which", [w if w in EVERY_RUN else pytest.param(w, marks=pytest.mark.long) for w in CONFIGS]
+)
 def test_random_networks(which: str, seed: int) -> None:
     coverage = Coverage()
     draw_networks(CONFIGS[which], coverage, EXAMPLES, seed, Devices(CONFIGS[which], seed))
@@ -91,6 +95,7 @@ def test_a_fault_of_the_compiler_is_found(
 
 
 @pytest.mark.sim
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")
 def test_a_fault_of_the_gateware_is_found(seed: int) -> None:
     config = CONFIGS["nano"]

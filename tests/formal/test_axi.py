@@ -231,6 +231,12 @@ def test_master_rules(tmp_path: Path) -> None:
     bmc(MasterRules(), 34, tmp_path)
 
 
+def test_first_reads_are_judged(tmp_path: Path) -> None:
+    """As below; 8 cycles."""
+    bmc(ReadsAreJudged(), 8, tmp_path)
+
+
+@pytest.mark.long
 def test_reads_are_judged(tmp_path: Path) -> None:
     """12 cycles, bursts of 1 to 4 beats, up to two at a time."""
     bmc(ReadsAreJudged(), 12, tmp_path)
@@ -250,7 +256,7 @@ FAULTY = {
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] if n == "master" else []) for n in FAULTY]
+    "name", [pytest.param(n, marks=[pytest.mark.long] if n == "master" else []) for n in FAULTY]
 )
 def test_faulty(name: str, tmp_path: Path) -> None:
     """Control: rules that are one off are refuted."""

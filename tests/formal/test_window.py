@@ -193,7 +193,7 @@ def test_splitter(name: str, tmp_path: Path) -> None:
     assert prove(BurstsAreTheTransfer(CONFIGS[name]), 2, tmp_path).unbounded
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", [pytest.param("nano", marks=pytest.mark.long), "four ports"])
 def test_addresses(name: str, tmp_path: Path) -> None:
     """Unbounded."""
     assert prove(AddressesAreInside(CONFIGS[name]), 4, tmp_path).unbounded

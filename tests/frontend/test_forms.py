@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from examples import examples
 from sigbit.frontend import UnsupportedModel, import_model, import_onnx
 from sigbit.ir.floating import FloatGraph, FromImage, Mosaic, Pad, ToImage
 from sigbit.ir.integer import Axes
@@ -206,7 +207,7 @@ def test_onnx(name: str, seed: int) -> None:
 SIDES = st.integers(0, 5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     mode=st.sampled_from(["reflect", "replicate", "circular", "constant"]),
     sides=st.tuples(SIDES, SIDES, SIDES, SIDES),
@@ -221,7 +222,7 @@ def test_borders(mode: str, sides: tuple[int, ...], crop: tuple[int, int]) -> No
     assert difference(import_model(net.eval(), (data,)), net, data) < 1e-5
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
     stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
@@ -244,7 +245,7 @@ def test_averages(
     assert difference(import_onnx(exported(net, x)), net, x) < 1e-5
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
     want=st.tuples(st.integers(1, 27), st.integers(1, 27)),
@@ -256,7 +257,7 @@ def test_interpolation(size: tuple[int, int], want: tuple[int, int], corners: bo
     assert difference(import_model(net, (x,)), net, x) < 1e-5
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(factor=st.integers(2, 4), size=st.integers(1, 3), channels=st.permutations(range(4)))
 def test_shuffles(factor: int, size: int, channels: list[int]) -> None:
     def shuffled(x: Tensor) -> Tensor:
@@ -267,7 +268,7 @@ def test_shuffles(factor: int, size: int, channels: list[int]) -> None:
     assert difference(import_model(net, (x,)), net, x) < 1e-6
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(n=st.integers(1, 17), m=st.integers(1, 17), largest=st.booleans())
 def test_adaptive_pooling(n: int, m: int, largest: bool) -> None:
     pool = F.adaptive_max_pool2d if largest else F.adaptive_avg_pool2d

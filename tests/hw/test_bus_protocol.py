@@ -268,7 +268,7 @@ def test_responses_are_counted(kind: str, rng: np.random.Generator) -> None:
     simulate(shell, watch, test)
 
 
-@pytest.mark.parametrize("name", ["nano", "four"])
+@pytest.mark.parametrize("name", ["nano", pytest.param("four", marks=pytest.mark.long)])
 def test_a_response_out_of_nothing_stops_the_machine(name: str, rng: np.random.Generator) -> None:
     """On any port, while it runs and while it does not: cause, interrupt, no bus idle until
     WATCHDOG cycles without movement have passed since, then all is well."""

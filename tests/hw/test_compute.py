@@ -45,6 +45,7 @@ CONFIGS = {
         config("four-pixels", 16, 4, 4, 16, act_slots=1024),
     )
 }
+LARGE = ("four-pixels",)
 LINES = {
     c.name: c
     for c in (
@@ -120,7 +121,12 @@ def check(config, program, contents, rng, **traffic):
 @pytest.mark.parametrize(
     ("name", "case"),
     [
-        pytest.param(name, case, id=f"{name}-{case}")
+        pytest.param(
+            name,
+            case,
+            id=f"{name}-{case}",
+            marks=[] if case == 1 and name not in LARGE else pytest.mark.long,
+        )
         for name, config in CONFIGS.items()
         for case in range(2 if config.drain_pixels > 1 else 3)
     ],
@@ -218,7 +224,14 @@ def test_no_more_in_flight_than_there_is_room_for(rng):
 
 
 @pytest.mark.parametrize(
-    ("name", "wrap"), [("cube", 5), ("long", 4), ("long", 5), ("long", 7), ("long", 14)]
+    ("name", "wrap"),
+    [
+        pytest.param("cube", 5, marks=pytest.mark.long),
+        pytest.param("long", 4, marks=pytest.mark.long),
+        ("long", 5),
+        pytest.param("long", 7, marks=pytest.mark.long),
+        pytest.param("long", 14, marks=pytest.mark.long),
+    ],
 )
 def test_lines(name, wrap, rng):
     """A 3x3 convolution and a 2x2 maximum of an image with a halo, all lines in one run; the next

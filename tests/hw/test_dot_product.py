@@ -10,6 +10,7 @@ from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from sigbit_hw.arch.formats import EsbFormat, LevelFormat
 from sigbit_hw.gateware.compute.mac import DotProduct
 from sigbit_hw.gateware.compute.xcup_dot import Inversion, choose
@@ -82,7 +83,7 @@ LEVELS = st.tuples(st.integers(2, 5), st.booleans(), st.randoms(use_true_random=
 )
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(
     weight=(FORMATS | LEVELS).filter(lambda fmt: fmt.signed),
     act=FORMATS | LEVELS,
@@ -214,9 +215,16 @@ def cell_dots(duts, weights, acts, folder, edit=None):
 
 
 @pytest.mark.synth
-def test_cells(tmp_path, rng):
-    """All forms of products and trees, in one model."""
-    cases = [(form, case) for form, group in CELL_FORMS.items() for case in group]
+@pytest.mark.parametrize(
+    "most", [1, pytest.param(None, marks=pytest.mark.long)], ids=["smallest", "all"]
+)
+def test_cells(most, tmp_path, rng):
+    """All forms of products and trees, in one model: the smallest of a form, or all."""
+    cases = [
+        (form, case)
+        for form, group in CELL_FORMS.items()
+        for case in sorted(group, key=lambda case: case[2])[:most]
+    ]
     duts = [DotProduct(*case) for _, case in cases]
     for dut, (form, _) in zip(duts, cases, strict=True):
         signs = 1 + dut.act_format.signed

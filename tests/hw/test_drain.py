@@ -386,7 +386,12 @@ class Values:
 
 
 @pytest.mark.parametrize(
-    "config", [c for c in ADDRESSES if c.post_lanes < 128], ids=lambda c: c.name
+    "config",
+    [
+        pytest.param(c, id=c.name, marks=pytest.mark.long if c.pixels > 8 else [])
+        for c in ADDRESSES
+        if c.post_lanes < 128
+    ],
 )
 def test_codes(config: ArchConfig, rng: np.random.Generator) -> None:
     """Banks, words and codes of legal programs, cycle by cycle."""

@@ -9,8 +9,9 @@ import pytest
 
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.gateware import ports
-from sigbit_hw.gateware.emit import NAME, compact, deduplicate, rtlil, verilog
+from sigbit_hw.gateware.emit import NAME, compact, deduplicate, verilog
 from sigbit_hw.gateware.fabric.kinds import Fabric
+from sigbit_synthesis.emitted import cached_rtlil, cached_verilog
 
 NANO = PRESETS["nano"]
 
@@ -81,7 +82,7 @@ def test_rtlil_is_the_same_in_another_process() -> None:
 
 
 def test_array_cells_share_their_modules() -> None:
-    text = rtlil(NANO)
+    text = cached_rtlil(NANO, Fabric.GENERIC)
     kinds = {kind for kind, name in re.findall(r"^  cell (\S+) \\(dot_\d+_\d+)$", text, re.M)}
     assert len(kinds) == 1
     modules = re.findall(r"^module (\S+)", text, re.M)
@@ -90,13 +91,13 @@ def test_array_cells_share_their_modules() -> None:
 
 @pytest.mark.synth
 def test_verilog() -> None:
-    text = verilog(NANO)
+    text = cached_verilog(NANO)
     assert text == verilog(NANO)
     header = re.search(rf"^module {NAME}\((.*?)\);", text, re.S | re.M)
     assert header is not None
     names = {name.strip() for name in header[1].split(",")}
     assert names == {"clk", "rst", *ports.accelerator(NANO)}
-    traced = rtlil(NANO, traced=True)
+    traced = cached_rtlil(NANO, Fabric.GENERIC, traced=True)
     assert all(f" \\{name}\n" in traced for name in ports.trace(NANO))
     assert NANO.digest in text
     for word in ("/work", "/home", "/tmp", "site-packages", ".py"):
@@ -123,7 +124,7 @@ def test_equal_initial_words_become_a_loop() -> None:
 @pytest.mark.parametrize("fabric", [Fabric.GENERIC, Fabric.XCUP, Fabric.ECP5], ids=str)
 def test_words_beside_a_write(fabric: Fabric) -> None:
     """For a fabric clocked read ports may give anything in a collision; others have none."""
-    cells = re.findall(r"cell \$memrd_v2 .*?\n  end", rtlil(PRESETS["nano"], fabric), re.S)
+    cells = re.findall(r"cell \$memrd_v2 .*?\n  end", cached_rtlil(NANO, fabric), re.S)
     ports = [
         (re.search(r"COLLISION_X_MASK \d+'(\d+)", cell), "CLK_ENABLE 1" in cell) for cell in cells
     ]

@@ -9,8 +9,9 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from sigbit_hw.arch.config import PRESETS
-from sigbit_hw.gateware.emit import convert, rtlil
+from sigbit_hw.gateware.emit import convert
 from sigbit_hw.gateware.fabric.kinds import Fabric
+from sigbit_synthesis.emitted import cached_rtlil
 
 NANO = PRESETS["nano"]
 COUNTS = {
@@ -26,7 +27,7 @@ MEMORIES = NANO.pixels + NANO.weight_word_bits // NANO.bus_bits + 2 * NANO.post_
 
 @pytest.mark.parametrize("fabric", [Fabric.GENERIC, Fabric.XCUP], ids=str)
 def test_leaves_are_emitted_once_and_connected(fabric: Fabric) -> None:
-    text = rtlil(NANO, fabric)
+    text = cached_rtlil(NANO, fabric)
     for name, count in COUNTS.items():
         module = re.search(rf"^module \\{name}\n(.*?)^end\n", text, re.M | re.S)
         assert module is not None
@@ -41,7 +42,7 @@ def test_leaves_are_emitted_once_and_connected(fabric: Fabric) -> None:
 
 
 def test_equal_memories_are_emitted_once() -> None:
-    text = rtlil(NANO, Fabric.XCUP)
+    text = cached_rtlil(NANO, Fabric.XCUP)
     modules = re.findall(r"^module \\(storage(?:_\d+)?)\n(.*?)^end\n", text, re.M | re.S)
     shapes = [
         re.search(r"^  memory width (\d+) size (\d+) ", body, re.M).groups() for _, body in modules
@@ -53,7 +54,7 @@ def test_equal_memories_are_emitted_once() -> None:
 
 
 def test_reads_and_writes_at_one_address_are_one_port() -> None:
-    text = rtlil(NANO, Fabric.XCUP)
+    text = cached_rtlil(NANO, Fabric.XCUP)
     size = f"memory width {NANO.slot_bits} size {NANO.act_slots // NANO.pixels} "
     banks = [
         body

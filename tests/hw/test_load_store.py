@@ -29,6 +29,8 @@ CONFIGS = {
     "ports2": replace(PRESETS["nano"], bus_bits=128, oc_lanes=8, ports=2),
     "ports4": replace(PRESETS["mid"], act_slots=4096, bus_bits=256, ports=4, burst_beats=2),
 }
+EVERY_RUN = ("nano", "long_bursts", "bytes", "ports2", "ports4")
+"""Configurations whose random programs are part of every run."""
 
 
 def block(rng: np.random.Generator, slots: int) -> dict[str, int]:
@@ -185,7 +187,13 @@ def compare(machine: Machine, ctx: Any, model: Model) -> None:
 
 @pytest.mark.parametrize(
     ("name", "latency", "stall"),
-    [("nano", (1, 1), 0.0), *((name, (5, 60), 0.3) for name in CONFIGS)],
+    [
+        ("nano", (1, 1), 0.0),
+        *(
+            pytest.param(name, (5, 60), 0.3, marks=[] if name in EVERY_RUN else pytest.mark.long)
+            for name in CONFIGS
+        ),
+    ],
 )
 def test_random_programs(
     name: str, latency: tuple[int, int], stall: float, rng: np.random.Generator
@@ -307,7 +315,7 @@ def test_slots_are_written_before_the_retirement(rng: np.random.Generator) -> No
     machine.simulate(test)
 
 
-@pytest.mark.parametrize("name", ["nano", "zcu102"])
+@pytest.mark.parametrize("name", ["nano", pytest.param("zcu102", marks=pytest.mark.long)])
 def test_slots_a_cycle(name: str, rng: np.random.Generator) -> None:
     """Aligned LOADs take a beat, and FILLs as many slots, in as many cycles as banks and beat
     demand; runs of one slot take a cycle each."""

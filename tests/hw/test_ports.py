@@ -17,6 +17,8 @@ from sigbit_sim.verification.machine import BASES, Machine
 TWO = replace(PRESETS["nano"], bus_bits=128, oc_lanes=8, ports=2)
 FOUR = replace(PRESETS["mid"], act_slots=4096, bus_bits=256, ports=4, burst_beats=4)
 CONFIGS = {"two": TWO, "four": FOUR}
+MANY_RUNS = ["two", pytest.param("four", marks=pytest.mark.long)]
+"""Configurations of the tests that run once for every port, or more often."""
 
 
 def machine_of(config: ArchConfig, rng: np.random.Generator, **timing: Any) -> Machine:
@@ -37,7 +39,7 @@ def test_names() -> None:
 
 
 @pytest.mark.parametrize("what", ["read", "write"])
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", MANY_RUNS)
 def test_error_on_one_port(name: str, what: str, rng: np.random.Generator) -> None:
     """Whichever port answers with an error: it is reported, the bus becomes idle, and after a soft
     reset the machine runs."""
@@ -61,7 +63,7 @@ def test_error_on_one_port(name: str, what: str, rng: np.random.Generator) -> No
     machine.simulate(test)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", MANY_RUNS)
 def test_one_port_hangs(name: str, rng: np.random.Generator) -> None:
     """The watchdog sees it, the bus is not idle until that port answers."""
     config = CONFIGS[name]

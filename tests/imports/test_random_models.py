@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+from examples import examples
 from imports.executors import Floats, compare
 from sigbit_hw.arch.config import PRESETS
 
@@ -92,7 +93,7 @@ def models(draw: st.DrawFn) -> tuple[onnx.ModelProto, dict[str, Quantizer]]:
     return helper.make_model(graph, opset_imports=opsets, ir_version=10), own
 
 
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=examples(20), deadline=None, derandomize=True)
 @given(models())
 def test_every_integer_is_the_executors(
     drawn: tuple[onnx.ModelProto, dict[str, Quantizer]],

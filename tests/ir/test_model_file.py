@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from safetensors.numpy import load_file, save_file
 
+from examples import examples
 from sigbit.compiler.random_graph import random_graph
 from sigbit.ir import model_schema
 from sigbit.ir.integer import (
@@ -101,7 +102,7 @@ def small() -> IntegerGraph:
 
 
 @given(seed=SEEDS, arch=st.sampled_from(sorted(PRESETS)))
-@settings(max_examples=30, parent=RELAXED)
+@settings(max_examples=examples(30), parent=RELAXED)
 def test_random_graphs_come_back_equal(seed: int, arch: str, tmp_path: Path) -> None:
     graph = random_graph(np.random.default_rng(seed), PRESETS[arch])
     digest = save_model(graph, tmp_path / "a.sbm")
@@ -115,7 +116,7 @@ def test_random_graphs_come_back_equal(seed: int, arch: str, tmp_path: Path) -> 
 
 
 @given(name=NAMES, location=TEXTS, scale=SCALES, zero=st.integers(-7, 7))
-@settings(max_examples=30, parent=RELAXED)
+@settings(max_examples=examples(30), parent=RELAXED)
 def test_names_and_numbers_come_back_equal(
     name: str, location: str, scale: float, zero: int, tmp_path: Path
 ) -> None:
@@ -456,7 +457,7 @@ JSON = st.recursive(
 
 
 @given(data=st.data())
-@settings(max_examples=100, parent=RELAXED)
+@settings(max_examples=examples(100), parent=RELAXED)
 def test_no_document_does_more_than_be_refused(data: st.DataObject, tmp_path: Path) -> None:
     """Any value in any place: the file is read, or refused in one line."""
 

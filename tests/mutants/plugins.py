@@ -47,7 +47,7 @@ class Runner:
 
     def pytest_sessionstart(self) -> None:
         """Random cases repeat, and failing ones are not made small."""
-        plain = settings.get_profile("no clock")
+        plain = settings.get_profile("full")
         phases = (Phase.explicit, Phase.generate)
         settings.register_profile("mutants", plain, derandomize=True, database=None, phases=phases)
         settings.load_profile("mutants")

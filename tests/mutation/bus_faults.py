@@ -15,6 +15,14 @@ BUS_FAULTS: list[tuple[str, str, str, str, str]] = [
     ),
     ("bus.axi", "no_base", "self.base + offset[PAGE_BITS:]", "offset[PAGE_BITS:]", NANO),
     # bus.join
+    ("bus.join", "done_by_the_first", "Cat(answers).all()", "Cat(answers).any()", STORE_LOAD_PORTS),
+    (
+        "bus.join",
+        "error_of_one_port",
+        "reduce(or_, (part.p.resp for part in parts))",
+        "parts[0].p.resp",
+        READ_PORTS,
+    ),
     (
         "bus.join",
         "announced_before_the_data",
@@ -28,14 +36,6 @@ BUS_FAULTS: list[tuple[str, str, str, str, str]] = [
         "config.outstanding_reads * config.burst_beats",
         "config.burst_beats",
         APART,
-    ),
-    ("bus.join", "done_by_the_first", "Cat(answers).all()", "Cat(answers).any()", STORE_LOAD_PORTS),
-    (
-        "bus.join",
-        "error_of_one_port",
-        "reduce(or_, (part.p.resp for part in parts))",
-        "parts[0].p.resp",
-        READ_PORTS,
     ),
     # bus.axi
     (

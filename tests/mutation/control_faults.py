@@ -17,14 +17,6 @@ from mutation.judges import (
 )
 
 CONTROL_FAULTS: list[tuple[str, str, str, str, str]] = [
-    # control.state
-    (
-        "control.state",
-        "protocol_while_it_runs_only",
-        "violated.eq(self.bus_violated)",
-        "violated.eq(self.bus_violated & self.running)",
-        "bus_protocol::test_a_response_out_of_nothing_stops_the_machine[nano]",
-    ),
     # control.decode
     (
         "control.decode",
@@ -161,6 +153,13 @@ CONTROL_FAULTS: list[tuple[str, str, str, str, str]] = [
     ),
     ("control.state", "tables_stand_still", "self.table_written,", "self.act_written,", WATCHDOG),
     ("control.state", "watchdog_zero", " & (self.watchdog != 0)", "", NO_WATCHDOG),
+    (
+        "control.state",
+        "protocol_while_it_runs_only",
+        "violated.eq(self.bus_violated)",
+        "violated.eq(self.bus_violated & self.running)",
+        "bus_protocol::test_a_response_out_of_nothing_stops_the_machine[nano]",
+    ),
     # control.csr
     (
         "control.csr",

@@ -15,6 +15,8 @@ from sigbit.quant.plan.annotated import annotated_scale
 from sigbit.quant.post import post_training
 from sigbit_hw.arch.formats import EsbFormat
 
+pytestmark = pytest.mark.network
+
 
 def annotation(scale: float, bits: int, signed: bool, zero: float = 0) -> QuantAnnotation:
     return QuantAnnotation(torch.tensor([scale]), torch.tensor([zero]), bits, signed)

@@ -17,6 +17,8 @@ from sigbit.quant import IntegerModel, PreparedModel, QuantSpec, convert, prepar
 from sigbit_hw.arch.config import PRESETS
 from sigbit_sim.interp.device import Interp
 
+pytestmark = pytest.mark.network
+
 NANO = PRESETS["nano"]
 WIDE = {"weight_terms": 2, "act_planes": 3}
 
@@ -142,29 +144,26 @@ def agree(prepared: PreparedModel, x: Tensor) -> IntegerModel:
     return model
 
 
-def all_agree(model: nn.Module, x: Tensor, bits: int, least: float) -> IntegerModel:
-    """The integer model, which all others agree with; at 8 bits at least ``least`` decibels from
-    the float model."""
+def all_agree(model: nn.Module, x: Tensor, least: float) -> list[IntegerModel]:
+    """The integer models of 4 and of 8 bits, which all others agree with; the latter at least
+    ``least`` decibels from the float model."""
     graph = import_model(model, (x[:2],))
     with torch.no_grad():
         wanted = model(x)
         found = graph.results({graph.inputs[0].name: x})[0].reshape(wanted.shape)
     assert torch.allclose(found, wanted, atol=1e-4)  # masked keys keep exp(-16)
-    spec = QuantSpec.from_arch(NANO, **({} if bits == 4 else WIDE))
-    prepared = prepare(graph, spec, (x,))
+    narrow, wide = (prepare(graph, QuantSpec.from_arch(NANO, **more), (x,)) for more in ({}, WIDE))
     with torch.no_grad():
-        got = prepared(x).reshape(wanted.shape)
-    if bits == 8:
-        assert decibels(got, wanted) >= least
-    return agree(prepared, x)
+        got = wide(x).reshape(wanted.shape)
+    assert decibels(got, wanted) >= least
+    return [agree(prepared, x) for prepared in (narrow, wide)]
 
 
-@pytest.mark.parametrize("bits", [4, 8])
 @pytest.mark.parametrize("name", MODELS)
-def test_codes_agree(name: str, bits: int, seed: int) -> None:
-    integer = all_agree(*network(name, seed), bits, MODELS[name][2])
-    products = sum(isinstance(n, Matmul) for n in integer.graph.nodes)
-    assert products or "norm" in name
+def test_codes_agree(name: str, seed: int) -> None:
+    for integer in all_agree(*network(name, seed), MODELS[name][2]):
+        products = sum(isinstance(n, Matmul) for n in integer.graph.nodes)
+        assert products or "norm" in name
 
 
 def test_training_keeps_codes_equal(seed: int) -> None:

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from quant.test_attention import Attention, all_agree
 
+pytestmark = pytest.mark.network
+
 SEQUENCE, IMAGE = (5, 8), (4, 5, 6)
 CAUSAL = torch.ones(5, 5, dtype=torch.bool).tril()
 ADDEND = torch.zeros(5, 5, dtype=torch.float64).masked_fill(~CAUSAL, -1e9)
@@ -88,7 +90,6 @@ def network(name: str, seed: int) -> tuple[nn.Module, Tensor]:
     return make().double().eval(), torch.randn(8, *shape, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("bits", [4, 8])
 @pytest.mark.parametrize("name", MODELS)
-def test_codes_agree(name: str, bits: int, seed: int) -> None:
-    all_agree(*network(name, seed), bits, MODELS[name][2])
+def test_codes_agree(name: str, seed: int) -> None:
+    all_agree(*network(name, seed), MODELS[name][2])

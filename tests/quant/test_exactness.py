@@ -1,13 +1,17 @@
 """Prepared model, integer model and integer graph hold the same integers in every tensor."""
 
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sigbit.frontend import import_model
+from sigbit.ir.floating import FloatGraph
 from sigbit.ir.integer import Conv
 from sigbit.quant import QuantSpec, convert, prepare
 from sigbit.zoo import DigitsResNet
@@ -129,6 +133,14 @@ def disturb(model: nn.Module, x: Tensor) -> None:
         optimizer.step()
 
 
+@cache
+def imported(name: str, dtype: torch.dtype) -> tuple[FloatGraph, Tensor]:
+    """A network's graph, and samples."""
+    torch.manual_seed(zlib.crc32(name.encode()))
+    model, x = network(name, dtype)
+    return import_model(model, (x[:2],)), x
+
+
 CASES = [(spec, torch.float64) for spec in SPECS] + [
     ("default", torch.float32),
     ("learned", torch.float32),
@@ -138,9 +150,9 @@ CASES = [(spec, torch.float64) for spec in SPECS] + [
 @pytest.mark.parametrize(("spec_name", "dtype"), CASES, ids=str)
 @pytest.mark.parametrize("name", NETS)
 def test_every_tensor_is_equal(name: str, spec_name: str, dtype: torch.dtype, seed: int) -> None:
+    graph, x = imported(name, dtype)
     torch.manual_seed(seed)
-    model, x = network(name, dtype)
-    prepared = prepare(model, SPECS[spec_name], (x,))
+    prepared = prepare(graph, SPECS[spec_name], (x,))
     disturb(prepared, x)
     integer = convert(prepared)
     fresh = torch.cat([x, torch.randn_like(x) * 2])

@@ -10,6 +10,8 @@ from quant.graphs import GRAPHS
 from sigbit.quant import IntegerModel, QuantSpec, convert, prepare
 from sigbit.zoo import DigitsResNet
 
+pytestmark = pytest.mark.network
+
 
 @pytest.fixture(scope="module")
 def integer() -> IntegerModel:

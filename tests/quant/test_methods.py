@@ -125,6 +125,7 @@ def test_prepared_equals_converted(name: str, bits: int) -> None:
         assert set(weights.ravel().tolist()) <= table | {0}
 
 
+@pytest.mark.network
 @pytest.mark.parametrize(
     ("name", "bits"),
     [("lsq", 2), ("dorefa", 2), ("apot", 3), ("qn", 3), ("qil", 3), ("lq-nets", 2), ("inq", 4)],
@@ -209,6 +210,7 @@ def test_methods_for_positive_values_refuse_others(name: str) -> None:
         prepare(net, of, (torch.rand(4, 1, 8, 8),))
 
 
+@pytest.mark.network
 @pytest.mark.parametrize("name", ["lsq+", "pact", "apot", "uniform"])
 def test_functions_with_negative_values(name: str) -> None:
     torch.manual_seed(0)
@@ -223,6 +225,7 @@ def test_functions_with_negative_values(name: str) -> None:
     assert tanh.min == -tanh.max
 
 
+@pytest.mark.network
 @pytest.mark.parametrize("width", [2, 4])
 def test_the_offset_of_lsq_plus_is_learned_and_deployed(width: int) -> None:
     torch.manual_seed(0)

@@ -15,6 +15,8 @@ from sigbit.quant.post.mixed.search import weight_bits
 from sigbit.quant.post.mixed.units import ACTIVATIONS, WEIGHTS
 
 X = data(1)[0][0]
+pytestmark = pytest.mark.network
+
 SPEC = QuantSpec(input_range=(0.0, 1.0), first_last_terms=1)
 BITS = ((1, 2), (1, 2, 3))
 EVERYTHING = Goal(cost=1e9)

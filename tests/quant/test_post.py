@@ -14,6 +14,8 @@ from sigbit.quant.post import post_training
 from sigbit.quant.post.equalization import equalize
 from sigbit.quant.post.folding import fold_batch_norms
 
+pytestmark = pytest.mark.network
+
 
 def evaluated(graph: FloatGraph, x: tuple[Tensor, ...]) -> dict[str, Tensor]:
     return graph.evaluate(dict(zip((n.name for n in graph.inputs), x, strict=True)))

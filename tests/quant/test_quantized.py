@@ -9,6 +9,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from sigbit.frontend.onnx.explicit import explicit
 from sigbit.ir.annotation import QuantAnnotation
 from sigbit.ir.floating import (
@@ -126,7 +127,7 @@ def quantizers(draw: st.DrawFn) -> QuantAnnotation:
     return annotation(scale, bits, signed, zero=zero, narrow=narrow, rounding=rounding)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=examples(25), deadline=None, derandomize=True)
 @given(
     seed=st.integers(0, 999),
     bits=st.tuples(st.integers(1, 8), st.integers(1, 8)),

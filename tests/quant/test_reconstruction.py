@@ -118,6 +118,7 @@ def test_blocks_end_where_one_tensor_leads_on(seed: int) -> None:
     assert all(len(b.gives) == 1 for b in blocks)
 
 
+@pytest.mark.network
 @pytest.mark.parametrize("name", [*GRAPHS, "residual"])
 def test_the_result_is_exact(name: str, seed: int) -> None:
     torch.manual_seed(seed)
@@ -161,6 +162,7 @@ def digits() -> tuple[FloatGraph, Tensor, Tensor]:
     return import_model(model.eval(), (x[:2],)), x[:160], unseen
 
 
+@pytest.mark.network
 def test_every_step_helps(digits: tuple[FloatGraph, Tensor, Tensor]) -> None:
     graph, x, unseen = digits
     spec = replace(SPEC, first_last_terms=1, wide_head=False)
@@ -174,6 +176,7 @@ def test_every_step_helps(digits: tuple[FloatGraph, Tensor, Tensor]) -> None:
     assert all(e < 0.8 * errors[0] for e in errors[1:]), errors
 
 
+@pytest.mark.network
 def test_learning_lowers_the_error_of_the_blocks(
     digits: tuple[FloatGraph, Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,6 +229,7 @@ class _Cut(Exception):
     pass
 
 
+@pytest.mark.network
 @pytest.mark.parametrize("when", [1, 4, 9])
 def test_it_goes_on_where_it_was_cut_off(when: int, seed: int, tmp_path: Path) -> None:
     torch.manual_seed(seed)
@@ -255,6 +259,7 @@ def test_it_goes_on_where_it_was_cut_off(when: int, seed: int, tmp_path: Path) -
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.network
 def test_other_samples_or_settings_begin_anew(seed: int, tmp_path: Path) -> None:
     torch.manual_seed(seed)
     graph = graph_of("dense block", seed)

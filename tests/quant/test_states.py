@@ -26,6 +26,8 @@ from sigbit_hw.arch.program import Program
 from sigbit_sim.interp.device import Interp
 from sigbit_sim.rtl.device import RtlDevice
 
+pytestmark = pytest.mark.network
+
 NANO = PRESETS["nano"]
 SPEC = QuantSpec.from_arch(NANO)
 FEATURES, CHANNELS, CLASSES, STEPS = 5, 8, 4, 12

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -81,6 +81,7 @@ def test_micro_batches_are_the_same_for_any_chunks(
     assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=False))
 
 
+@pytest.mark.network
 @pytest.mark.parametrize("name", GRAPHS)
 def test_any_chunks_give_the_same_bits(name: str, seed: int) -> None:
     torch.manual_seed(seed)
@@ -93,17 +94,18 @@ def test_any_chunks_give_the_same_bits(name: str, seed: int) -> None:
     check(whole.double(), tuple(v.double() for v in x))
 
 
-@settings(max_examples=5)
-@given(sizes=st.lists(st.integers(1, 30), min_size=1, max_size=3))
-def test_prepare_and_sensitivities_do_not_depend_on_chunks(sizes: list[int]) -> None:
+@pytest.mark.network
+def test_prepare_and_sensitivities_do_not_depend_on_chunks() -> None:
     torch.manual_seed(0)
     graph = graph_of("dense block", 0)
     x = samples_of(graph, 20)
-    chunks = Chunks(x, tuple(sizes))
     spec = QuantSpec(weight_scale="mse", act_scale="percentile")
-    same(prepare(graph, spec, x), prepare(graph, spec, x, chunks))
-    found = [mixed_precision(graph, spec, of, (1, 2), (1, 3), Goal(cost=1e9)) for of in (x, chunks)]
-    assert found[0] == found[1]
+    whole = prepare(graph, spec, x)
+    found = mixed_precision(graph, spec, x, (1, 2), (1, 3), Goal(cost=1e9))
+    for sizes in ((1,), (30,), (3, 17, 2)):
+        chunks = Chunks(x, sizes)
+        same(whole, prepare(graph, spec, x, chunks))
+        assert mixed_precision(graph, spec, chunks, (1, 2), (1, 3), Goal(cost=1e9)) == found
 
 
 def test_large_tensors_in_files_change_nothing(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.program import Program
 from sigbit_sim.cycles import predict
@@ -27,6 +28,8 @@ CONFIGS = {
     "wide beats": replace(NANO, name="wide_beats", pixels=8, oc_lanes=8, bus_bits=128),
     "short queue": replace(NANO, name="short", queue_depth=2, outstanding_reads=2, burst_beats=8),
 }
+EVERY_RUN = ("nano", "several drained pixels", "two ports")
+"""Configurations of every run."""
 START = 4
 """Cycles from the write of CONTROL, where the device's log begins, to the run's first."""
 
@@ -57,7 +60,9 @@ def check(
     [FAST, MemoryTiming(), SLOW, HALF, REFRESHED],
     ids=["fast", "plain", "slow", "half", "refreshed"],
 )
-@pytest.mark.parametrize("which", CONFIGS)
+@pytest.mark.parametrize(
+    "which", [c if c in EVERY_RUN else pytest.param(c, marks=pytest.mark.long) for c in CONFIGS]
+)
 def test_random_programs(which: str, memory: MemoryTiming, rng: np.random.Generator) -> None:
     config = CONFIGS[which]
     device = RtlDevice(config, memory=memory)
@@ -81,9 +86,9 @@ def device_of(which: str) -> RtlDevice:
     return RtlDevice(CONFIGS[which])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
-    which=st.sampled_from(sorted(CONFIGS)),
+    which=st.sampled_from(EVERY_RUN),
     memories=st.lists(timings(), min_size=4, max_size=4),
     alike=st.booleans(),
     seed=st.integers(0, 1 << 16),

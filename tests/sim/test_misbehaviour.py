@@ -17,7 +17,7 @@ TRIES = {"nano": 25, "four ports": 8}
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-@pytest.mark.parametrize("name", TRIES)
+@pytest.mark.parametrize("name", ["nano", pytest.param("four ports", marks=pytest.mark.long)])
 def test_misbehaviour(name: str, kind: Misbehaviour, rng: np.random.Generator) -> None:
     outcomes: Counter[str] = Counter()
     for port in range(CONFIGS[name].ports):

@@ -45,7 +45,13 @@ def written(mode: str, bwe: int) -> int:
 
 
 @pytest.mark.sim
-@pytest.mark.parametrize("modes", [(INTERLEAVED, INDEPENDENT), (INDEPENDENT, INTERLEAVED)])
+@pytest.mark.parametrize(
+    "modes",
+    [
+        (INTERLEAVED, INDEPENDENT),
+        pytest.param((INDEPENDENT, INTERLEAVED), marks=pytest.mark.long),
+    ],
+)
 def test_a_cell_is_a_memory_whose_port_a_acts_first(modes, rng, tmp_path: Path) -> None:
     inputs = {f"{name}_{p}": n for p in "ab" for name, n in PINS.items()}
     text = "\n".join([top(modes), *cell_models({"URAM288"}, Target.XCUP)])

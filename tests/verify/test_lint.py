@@ -12,7 +12,7 @@ from verify.lint import SLANG_WAIVED, WAIVED, linted, slang, verilator
 pytestmark = pytest.mark.synth
 
 
-LARGE = ("mid", "mobile", "zcu102", "dense")
+LARGE = ("ecp5", "mid", "mobile", "zcu102", "dense", "kv260")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from sigbit.quant import QuantizationError
 from sigbit.quant.strategies import Step, strategy
 from sigbit.quant.strategies.distillation import Distillation, soft_cross
 
+pytestmark = pytest.mark.network
+
 
 def distillation(**options: object) -> Distillation:
     part = strategy("distillation", options)

@@ -189,6 +189,7 @@ def test_the_largest_weights_freeze_first() -> None:
         part.finish()
 
 
+@pytest.mark.network
 def test_clusters_draw_ternary_weights() -> None:
     errors = []
     for strength in (0.011, 400.0):

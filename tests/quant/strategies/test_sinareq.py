@@ -76,6 +76,7 @@ def test_the_penalty_of_a_uniform_grid_is_the_published_one(w: float, bits: int)
     assert torch.allclose(a, b, atol=1e-9)
 
 
+@pytest.mark.network
 @pytest.mark.parametrize("method", ["esb", "dorefa", "wrpn", "apot", "qil", "inq", "ternary"])
 def test_weights_on_the_grid_are_at_rest(method: str) -> None:
     """The variable that is regularized is the one that the quantizer rounds."""
@@ -100,6 +101,7 @@ def test_three_phases() -> None:
     assert beta < 1e-6
 
 
+@pytest.mark.network
 def test_fixed_bits_draw_weights_to_their_levels() -> None:
     distances = []
     for lambda_w in (0.0, 20.0):
