@@ -37,7 +37,7 @@ SIMULATED = (
     pytest.param("w2a2-integer", marks=pytest.mark.long),
     pytest.param("w3a3-power-of-two", marks=pytest.mark.long),
     "w4a4-apot",
-    pytest.param("w8a8-integer", marks=pytest.mark.long),
+    "w8a8-integer",
 )
 """Systems that also run in Verilator: lanes of two, three in four, four and eight bits; unsigned,
 with gaps, with any levels, and products of significands."""
