@@ -52,6 +52,10 @@ class CompileError(SigbitError):
     """A network cannot be compiled for an accelerator; the message is for the user."""
 
 
+class MemoryLimitError(CompileError):
+    """Values of a network that must exist at the same time exceed the activation memory."""
+
+
 class ResultsError(SigbitError):
     """Rows of benchmarks and pages about them do not fit together; the message is for the user."""
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from examples import examples
 from sigbit.compiler import compile_graph
 from sigbit.compiler.random_graph import Builder
+from sigbit.errors import MemoryLimitError
 from sigbit.ir.integer import Conv, IntegerGraph, MaxPool
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import PRESETS, ArchConfig
@@ -40,8 +41,9 @@ CONFIGS = {
 
 
 def check(program: Program, graph: IntegerGraph, rng: np.random.Generator) -> int:
-    """Compare every layer of two random images; the number of compared values."""
-    stored = {n.name: rng.integers(n.low, n.high + 1, (2, *n.type.shape)) for n in graph.inputs}
+    """Compare every layer of two runs on random images; the number of compared values."""
+    count = 2 * program.images
+    stored = {n.name: rng.integers(n.low, n.high + 1, (count, *n.type.shape)) for n in graph.inputs}
     result = Interp(program.config, strict=True).run(program, stored, layers=True)
     golden = graph.evaluate({k: torch.from_numpy(v) for k, v in stored.items()})
     layers = {n.name for n in graph.nodes if isinstance(n, Conv | MaxPool)}
@@ -171,6 +173,19 @@ def test_input_as_output(rng: np.random.Generator) -> None:
     x = b.input((5, 4, 4), 2)
     graph = b.graph(b.conv([b.source(x, 3, (2, 2), stride=(2, 2))]), x)
     check(compile_graph(graph, NANO), graph, rng)
+
+
+def test_images_that_do_not_fit_together_follow_each_other(rng: np.random.Generator) -> None:
+    """An input that is an output is copied; the values of three images at once are too large for
+    the memory, those of one are not."""
+    config = replace(NANO, name="small", act_slots=1024)
+    b = Builder(rng, config)
+    small, large = b.input((1, 2, 9), 1), b.input((29, 1, 43), 1)
+    result = b.conv([b.source(b.conv([b.source(small, 1, (1, 1))]), 1, (1, 1))])
+    graph = b.graph(large, result)
+    check(compile_graph(graph, config, images=3), graph, rng)
+    with pytest.raises(MemoryLimitError, match="act_slots >= 1024"):
+        compile_graph(graph, replace(config, act_slots=512), images=3)
 
 
 def test_program_describes_itself(rng: np.random.Generator) -> None:

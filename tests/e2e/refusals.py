@@ -35,7 +35,7 @@ def judge(error: CompileError, graph: IntegerGraph, config: ArchConfig, images: 
         assert int(found[2]) == config.ic_lanes, text
         assert grid[0] < Y_MIN or grid[-1] > Y_MAX, text
         assert any(isinstance(n, Gather) and n.type.planes == int(found[1]) for n in graph.nodes)
-    elif found := re.search(r"a stride of (\d+) columns is too large; at most (\d+)", text):
+    elif (found := re.search(r"(\d+) columns apart, work up to 31x31 and (\d+), or of", text)) or (found := re.search(r"a stride of (\d+) columns is too large; at most (\d+)", text)):
         assert int(found[2]) == MAX_PHASES < int(found[1]), text
     elif found := re.search(r"(\d+) column phases need as many segments, but .* has (\d+)", text):
         assert int(found[2]) == config.segments < int(found[1]), text
@@ -49,9 +49,14 @@ def _least_slots(graph: IntegerGraph, node: Node, config: ArchConfig) -> int:
     """Slots for about one row of the output of ``node`` at a time, and the rows that it reads."""
     slots = _rows(graph, node.name, 2, config)  # one is written while the other one is stored
     if isinstance(node, Conv):
-        for s in node.sources:
-            reach = (s.weights.shape[2] - 1) * s.dilation[0] // s.upsampling[0] + 1
-            slots += _rows(graph, s.tensor, reach, config, s.padding)
+        for tensor in dict.fromkeys(s.tensor for s in node.sources):
+            readers = [s for s in node.sources if s.tensor == tensor]
+            reaches = [(s.weights.shape[2] - 1) * s.dilation[0] for s in readers]
+            ends = [r - s.padding[0] for r, s in zip(reaches, readers, strict=True)]
+            first = min(-s.padding[0] for s in readers)  # rows that one row of the output reads
+            reach = (max(ends) - first) // min(s.upsampling[0] for s in readers) + 1
+            border = np.max([s.padding for s in readers], 0)
+            slots += _rows(graph, tensor, reach, config, tuple(border))
     elif isinstance(node, MaxPool):
         slots += _rows(graph, node.tensor, node.kernel[0], config, node.padding)
     elif isinstance(node, Gather):

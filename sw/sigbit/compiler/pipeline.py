@@ -1,7 +1,7 @@
 """The compiler: one list of passes, each followed by the verifier of its level."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from sigbit.compiler.place.memory import place, verify_placed
 from sigbit.compiler.stage.stage import stage, verify_staged
 from sigbit.compiler.tile.tiles import tile
 from sigbit.compiler.tile.verifier import verify_tiled
-from sigbit.errors import CompileError, VerifyError
+from sigbit.errors import CompileError, MemoryLimitError, VerifyError
 from sigbit.ir.integer import IntegerGraph
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.program import Program
@@ -42,6 +42,8 @@ class Context:
     name: str
     images: int
     vectors: Mapping[str, NDArray[Any]]
+    shared: bool = True
+    """Layers of small tensors run for all images one after the other."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,9 @@ def _verify_emitted(after: Program, before: Scheduled, context: Context) -> None
 
 PASSES = (
     Pass(
-        "legalize", lambda g, c: legalize(g, c.config, c.images), lambda a, b, c: verify_network(a)
+        "legalize",
+        lambda g, c: legalize(g, c.config, c.images, c.shared),
+        lambda a, b, c: verify_network(a),
     ),
     Pass("separate", lambda n, c: separate(n, c.config), _verify_separated),
     Pass("fit", lambda n, c: fit(n, c.config), _verify_fitted),
@@ -117,7 +121,17 @@ def compile_graph(
             "instructions for each of them, and runs as often as there are samples"
         )
     context = Context(graph, config, name or graph.name, images, vectors or {})
-    level: Any = graph
+    try:
+        return _compiled(context, progress)
+    except MemoryLimitError:
+        if images == 1:
+            raise
+    return _compiled(replace(context, shared=False), progress)
+
+
+def _compiled(context: Context, progress: Progress | None) -> Program:
+    """The Program of all passes."""
+    level: Any = context.graph
     for number, step in enumerate(PASSES):
         if progress:
             progress(step.name, number, len(PASSES))

@@ -32,16 +32,19 @@ Ints = NDArray[np.int64]
 Shape = tuple[int, int, int]
 
 
-def legalize(graph: IntegerGraph, config: ArchConfig, images: int = 1) -> Network:
-    """Operations and values of ``graph`` for ``images`` images. Raises :class:`CompileError` if it
-    does not fit the formats of ``config`` or could overflow an accumulator."""
+def legalize(
+    graph: IntegerGraph, config: ArchConfig, images: int = 1, shared: bool = True
+) -> Network:
+    """Operations and values of ``graph`` for ``images`` images; if ``shared``, layers of small
+    tensors run for all of them one after the other. Raises :class:`CompileError` if it does not fit
+    the formats of ``config`` or could overflow an accumulator."""
     _check_formats(graph, config)
     _check_products(graph, config)
     if not graph.inputs or not graph.outputs:
         raise CompileError(f"{graph.name}: a network needs at least one input and one output")
     if images < 1:
         raise CompileError(f"{graph.name}: a run takes at least 1 image, not {images}")
-    return _Legalizer(graph, config, images).network()
+    return _Legalizer(graph, config, images, shared).network()
 
 
 def _check_formats(graph: IntegerGraph, config: ArchConfig) -> None:
@@ -73,16 +76,18 @@ def _check_products(graph: IntegerGraph, config: ArchConfig) -> None:
 class _Legalizer:
     """Values are named by tensor until an image is chosen; those side by side keep that name."""
 
-    def __init__(self, graph: IntegerGraph, config: ArchConfig, images: int) -> None:
+    def __init__(self, graph: IntegerGraph, config: ArchConfig, images: int, shared: bool) -> None:
         self.graph, self.config, self.images = graph, config, images
         self.returned = {tensor for _, tensor, _ in graph.returned}
         self.states = {state for state, _ in graph.kept}
         self.folds = choose_folds(graph, config)
         check_windows(graph, self.folds)
         self.joins = join(graph, config)
-        self.first = first_shared(graph, config, images) if images > 1 else 0
-        shared = graph.nodes[self.first :] if images > 1 else ()
-        self.wide = side_by_side(graph, self.joins, shared)
+        self.first = 0 if images == 1 else len(graph.nodes)
+        if images > 1 and shared:
+            self.first = first_shared(graph, config, images)
+        together = graph.nodes[self.first :] if images > 1 else ()
+        self.wide = side_by_side(graph, self.joins, together)
         self.ranges: dict[str, tuple[int, int]] = {}
         self.kinds: dict[str, Value] = {}
         self.values: dict[str, Value] = {}

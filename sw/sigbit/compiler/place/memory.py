@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sigbit.compiler.network import Network
 from sigbit.compiler.place.layout import Laid, Layout
-from sigbit.errors import CompileError, require
+from sigbit.errors import MemoryLimitError, require
 from sigbit_hw.arch.config import ArchConfig
 
 Ints = NDArray[np.int64]
@@ -33,7 +33,7 @@ RESTS = (1 << 30, 16, 8, 4, 2, 1, 0)
 
 
 def place(laid: Laid, config: ArchConfig) -> Placed:
-    """Return the plan with the longest rests; raises :class:`CompileError` if there is none."""
+    """Return the plan with the longest rests; raises :class:`MemoryLimitError` if there is none."""
     bases = plan(laid, config)
     if bases is not None:
         return Placed(laid.network, laid.layouts, bases)
@@ -44,7 +44,7 @@ def place(laid: Laid, config: ArchConfig) -> Placed:
     sizes = ", ".join(f"{n} ({layouts[n].size})" for n in alive)
     where = network.ops[worst].where if worst < len(network.ops) else network.name
     needed = min(_end(_first_fit(order, laid, 1 << 62), laid) for order in _orders(laid))
-    raise CompileError(
+    raise MemoryLimitError(
         f"{where}: the activation memory of {config.name} has {config.act_slots} slots, but "
         f"{needed} are needed; alive in this layer: {sizes}. Use an accelerator with act_slots >= "
         f"{1 << (needed - 1).bit_length()}, or a smaller input"
