@@ -24,14 +24,20 @@ ROUTING = Path(__file__).parents[2] / "results" / "routing.json"
 
 
 class Small(wiring.Component):
-    """Stands for the accelerator on its serial line: a counter, and a wire with a register."""
+    """Stands for the accelerator on its serial line: a counter, and a wire with a register; the
+    memory is there, and nothing reads it."""
 
     rx: In(1)
     tx: Out(1, init=1)
     leds: Out(LEDS)
 
+    def __init__(self, memory: wiring.Component) -> None:
+        super().__init__()
+        self.memory = memory
+
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        m.submodules.memory = self.memory
         count = Signal(20)
         m.d.sync += [count.eq(count + 1), self.tx.eq(self.rx)]
         m.d.comb += self.leds.eq(count[-LEDS:])
@@ -41,7 +47,7 @@ class Small(wiring.Component):
 @pytest.mark.synth
 def test_files_and_figures(sigbit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIGBIT_CACHE", str(tmp_path))
-    monkeypatch.setattr(ecp5, "SerialAccelerator", lambda *_: Small())
+    monkeypatch.setattr(ecp5, "SerialAccelerator", lambda *parts: Small(parts[-1]))
     out, figures, page = tmp_path / "new" / "out", tmp_path / "b.json", tmp_path / "b.html"
     arguments = ("--freq", "50", "--seeds", "2", "--json", figures, "--report", page)
     answer = sigbit("build", "ulx3s", "--arch", "nano", "-o", out, *arguments)

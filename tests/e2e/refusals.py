@@ -35,7 +35,9 @@ def judge(error: CompileError, graph: IntegerGraph, config: ArchConfig, images: 
         assert int(found[2]) == config.ic_lanes, text
         assert grid[0] < Y_MIN or grid[-1] > Y_MAX, text
         assert any(isinstance(n, Gather) and n.type.planes == int(found[1]) for n in graph.nodes)
-    elif (found := re.search(r"(\d+) columns apart, work up to 31x31 and (\d+), or of", text)) or (found := re.search(r"a stride of (\d+) columns is too large; at most (\d+)", text)):
+    elif found := re.search(
+        r"(\d+) columns (?:is too large; at most|apart, work up to 31x31 and) (\d+)", text
+    ):
         assert int(found[2]) == MAX_PHASES < int(found[1]), text
     elif found := re.search(r"(\d+) column phases need as many segments, but .* has (\d+)", text):
         assert int(found[2]) == config.segments < int(found[1]), text
