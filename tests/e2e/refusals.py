@@ -35,9 +35,7 @@ def judge(error: CompileError, graph: IntegerGraph, config: ArchConfig, images: 
         assert int(found[2]) == config.ic_lanes, text
         assert grid[0] < Y_MIN or grid[-1] > Y_MAX, text
         assert any(isinstance(n, Gather) and n.type.planes == int(found[1]) for n in graph.nodes)
-    elif found := re.search(
-        r"(\d+) columns (?:is too large; at most|apart, work up to 31x31 and) (\d+)", text
-    ):
+    elif found := re.search(r"a stride of (\d+) columns is too large; at most (\d+)", text):
         assert int(found[2]) == MAX_PHASES < int(found[1]), text
     elif found := re.search(r"(\d+) column phases need as many segments, but .* has (\d+)", text):
         assert int(found[2]) == config.segments < int(found[1]), text
@@ -76,10 +74,12 @@ def _rows(
     padding: tuple[int, int, int, int] = (0, 0, 0, 0),
 ) -> int:
     """Slots of ``count`` rows of a tensor with its border, which takes slots as its pixels do; they
-    begin and end with whole beats."""
+    begin and end with whole beats. A window far outside the image needs all of the border between
+    them."""
     kind = graph[tensor].type
     top, left, bottom, right = (max(0, p) for p in padding)
     channels, height, width = kind.shape
+    count = max(count, top + 1, bottom + 1)
     height, width = height + top + bottom, width + left + right
     row = kind.planes * -(-channels // config.ic_lanes) * width
     beat = config.bus_bytes // np.gcd(row * config.slot_bytes, config.bus_bytes)

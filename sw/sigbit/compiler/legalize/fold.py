@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from sigbit.compiler.legalize.batch import MAX_PHASES
 from sigbit.errors import CompileError
-from sigbit.ir.floating import MAX_WINDOW
 from sigbit.ir.integer import Conv, Input, IntegerGraph, Source, tensors_of
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.program import Fold
@@ -33,18 +32,15 @@ def choose_folds(graph: IntegerGraph, config: ArchConfig) -> dict[str, Fold]:
     return folds
 
 
-def check_windows(graph: IntegerGraph, folds: dict[str, Fold]) -> None:
-    """Check that the accelerator can walk the windows of all layers that the host does not lay
-    out."""
+def check_strides(graph: IntegerGraph, folds: dict[str, Fold]) -> None:
+    """Check that no layer whose windows the host does not lay out needs too many column phases."""
     for node in graph.nodes:
         for source in node.sources if isinstance(node, Conv) else ():
-            kernel, (_, columns) = source.weights.shape[2:], source.stride
-            if source.tensor not in folds and (max(kernel) > MAX_WINDOW or columns > MAX_PHASES):
+            if source.tensor not in folds and source.stride[1] > MAX_PHASES:
                 raise CompileError(
-                    f"{node.name}: windows of {kernel[0]}x{kernel[1]} pixels, {columns} columns "
-                    f"apart, work up to {MAX_WINDOW}x{MAX_WINDOW} and {MAX_PHASES}, or of a layer "
-                    f"that is the only reader of its input, with all channels: make it so, or use "
-                    f"smaller windows"
+                    f"{node.name}: a stride of {source.stride[1]} columns is too large; at most "
+                    f"{MAX_PHASES} works, or any if the layer is the only reader of its input and "
+                    f"reads all channels"
                 )
 
 
@@ -69,10 +65,10 @@ def folded(source: Source, fold: Fold) -> Source:
 def _best(node: Input, source: Source, config: ArchConfig) -> Fold | None:
     c, kh, kw = node.type.shape[0], *source.weights.shape[2:]
     options: list[tuple[int, int, Fold | None]] = []
-    if max(kh, kw) <= MAX_WINDOW and source.stride[1] <= MAX_PHASES:
+    if source.stride[1] <= MAX_PHASES:
         options.append((kh * kw * -(-c // config.ic_lanes), 0, None))
     for fold, height in ((_whole(source), 1), (_lines(source), kh)):
-        if min(fold.padding) >= 0 and height <= MAX_WINDOW:
+        if min(fold.padding) >= 0:
             channels, *size = fold.shape(node.type.shape)
             slots = -(-channels // config.ic_lanes)
             options.append((height * slots, size[0] * size[1] * slots, fold))
