@@ -1,53 +1,19 @@
 """``sigbit build``: an accelerator on a board, placed, routed and packed, or a vendor project for
 it."""
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from sigbit.cli.console.build_options import GoalOptions, MemoryOptions
 from sigbit.cli.console.files import write_json, write_report
 from sigbit.cli.console.grouped import grouped
 from sigbit.cli.console.options import Json, Report
 from sigbit.cli.console.synth_tables import show_built, show_project
 from sigbit.cli.console.telling import telling
 from sigbit.errors import CheckFailed, UserError
-
-
-@dataclass(frozen=True)
-class GoalOptions:
-    """Goals of place and route."""
-
-    freq: Annotated[
-        float | None,
-        typer.Option(
-            metavar="MHZ", min=10, max=400, help="Clock to aim at. [default: 90; projects: 200]"
-        ),
-    ] = None
-    seeds: Annotated[
-        int | None,
-        typer.Option(min=1, max=100, help="Placements to try, two at a time. [default: 1]"),
-    ] = None
-
-
-@dataclass(frozen=True)
-class MemoryOptions:
-    """The memory for Programs."""
-
-    memory: Annotated[
-        str | None,
-        typer.Option(
-            metavar="on-chip|sdram", help="Memory for Programs and data. [default: on-chip]"
-        ),
-    ] = None
-    phase: Annotated[
-        float | None,
-        typer.Option(
-            metavar="DEGREES", help="Delay of the SDRAM's clock, from 0 up to 360. [default: 90]"
-        ),
-    ] = None
 
 
 @grouped
