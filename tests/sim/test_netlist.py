@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from amaranth.hdl import Fragment
 import torch
+from amaranth.hdl import Fragment
 
 from hw.test_dot_product import corners, word
 from sigbit.ir.integer import Conv, MaxPool
