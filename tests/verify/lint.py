@@ -38,6 +38,7 @@ WAIVED = {
 SLANG_WAIVED = {
     "SignConversion": "Yosys marks operands as signed one by one, with the widths that they need",
     "ArithOpMismatch": "an unsigned operand beside a signed one was extended by Amaranth before",
+    "WidthExpand": "Yosys divides signed numbers in wider wires, to which it writes them signed",
     "WidthTruncate": WAIVED["WIDTHTRUNC"],
     "CaseDefault": WAIVED["CASEINCOMPLETE"],
 }
