@@ -61,7 +61,7 @@ def test_rates() -> None:
 
 @pytest.mark.long
 class TestUlx3sSdram(Conformance):
-    """What every device must do, on the SDRAM."""
+    """The conformance suite on a board with an SDRAM."""
 
     @pytest.fixture(scope="class")
     @classmethod

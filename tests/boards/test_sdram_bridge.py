@@ -44,7 +44,7 @@ class Bench:
         simulator.run()
 
     async def check_answers(self, ctx) -> None:
-        """What waits does not change."""
+        """A waiting item does not change."""
         bus, before = self.dut.access.bus, {}
         names = ("rvalid", "rready", "rdata", "rlast", "rresp", "bvalid", "bready", "bresp")
         async for _, _, *values in ctx.tick().sample(*(getattr(bus, n) for n in names)):

@@ -10,7 +10,7 @@ from sigbit_tools.cache import cached_folder, key_of
 from sigbit_tools.toolchain import require
 
 PERIOD = 11_111
-"""Of a clock of 90 MHz in ps."""
+"""Period of a clock of 90 MHz in ps."""
 A10 = 0x400
 HERE = Path(pins.__file__).parent
 

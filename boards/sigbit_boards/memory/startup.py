@@ -1,4 +1,4 @@
-"""What happens to an SDRAM before anybody may use it: initialisation, and a test."""
+"""Initialisation and test of an SDRAM, before anything else uses it."""
 
 from dataclasses import dataclass
 from enum import IntEnum

@@ -138,15 +138,15 @@ def _program_cases(config: ArchConfig) -> list[FaultCase]:
     odd = OUTPUT + config.bus_bytes // 2
     take = 1 << Engine.STORE
     step = Exec(n_seg=1, n_ocb=1, n_rows=1, run=1, wrap=max(isa.WRAP_MIN, config.pixels))
-    givers: dict[str, tuple[list[Instr], Instr]] = {  # what comes before, and what gives
-        "fill": ([], replace(fill, signal=1 << Engine.COMPUTE | take)),
-        "load": ([], replace(load, signal=1 << Engine.COMPUTE | take)),
-        "exec": (
-            [Seg(index=0, n_ic=1, n_kx=1, n_ky=1)],
-            replace(step, signal=1 << Engine.LOAD | take),
-        ),
-        "store": ([], replace(store, wait=0, signal=1 << Engine.LOAD | 1 << Engine.COMPUTE)),
-    }
+    alone = replace(store, wait=0)
+    segment = Seg(index=0, n_ic=1, n_kx=1, n_ky=1)
+
+    def overflow(name: str, giver: Fill | Load | Exec | Store, *before: Instr) -> FaultCase:
+        """``giver`` gives tokens to both other engines until they are too many."""
+        others = sum(1 << e for e in Engine if e != isa.ENGINE_OF[giver.opcode])
+        code = [*before, *[replace(giver, signal=others)] * (isa.TOKEN_MAX + 1), halt]
+        return case(name, Cause.TOKEN_OVERFLOW, len(before) + isa.TOKEN_MAX, code)
+
     return [
         FaultCase("blank_instruction", copy_program(config, words=blank), Cause.ILLEGAL, 2),
         raw("unknown_opcode", 1, 0, 0x0F),
@@ -163,15 +163,10 @@ def _program_cases(config: ArchConfig) -> list[FaultCase]:
             for name, n0 in (("before", PIXELS // 2), ("after", 2 * PIXELS))
         ),
         case("token_underflow", Cause.TOKEN_UNDERFLOW, 1, [fill, replace(load, wait=take), halt]),
-        *(
-            case(
-                f"token_overflow_{name}",
-                Cause.TOKEN_OVERFLOW,
-                len(before) + isa.TOKEN_MAX,
-                [*before, *[giver] * (isa.TOKEN_MAX + 1), halt],
-            )
-            for name, (before, giver) in givers.items()
-        ),
+        overflow("token_overflow_fill", fill),
+        overflow("token_overflow_load", load),
+        overflow("token_overflow_exec", step, segment),
+        overflow("token_overflow_store", alone),
     ]
 
 

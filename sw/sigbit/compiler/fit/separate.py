@@ -84,7 +84,8 @@ def _need(op: Op, operand: Operand) -> tuple[int | None, int | None]:
     phases = operand.phases(op.region.columns)
     if phases is not None and phases > MAX_PHASES:
         raise CompileError(
-            f"{op.where}: a stride of {phases} columns is too large; at most {MAX_PHASES} works"
+            f"{op.where}: a stride of {phases} columns is too large; at most {MAX_PHASES} works, "
+            "or any of a convolution that is the only reader of its input, and reads all of it"
         )
     return phases, operand.halo
 

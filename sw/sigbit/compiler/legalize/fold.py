@@ -4,7 +4,6 @@ lanes."""
 from dataclasses import replace
 
 from sigbit.compiler.legalize.batch import MAX_PHASES
-from sigbit.errors import CompileError
 from sigbit.ir.integer import Conv, Input, IntegerGraph, Source, tensors_of
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.arch.program import Fold
@@ -30,18 +29,6 @@ def choose_folds(graph: IntegerGraph, config: ArchConfig) -> dict[str, Fold]:
             if fold:
                 folds[node.name] = fold
     return folds
-
-
-def check_strides(graph: IntegerGraph, folds: dict[str, Fold]) -> None:
-    """Check that no layer whose windows the host does not lay out needs too many column phases."""
-    for node in graph.nodes:
-        for source in node.sources if isinstance(node, Conv) else ():
-            if source.tensor not in folds and source.stride[1] > MAX_PHASES:
-                raise CompileError(
-                    f"{node.name}: a stride of {source.stride[1]} columns is too large; at most "
-                    f"{MAX_PHASES} works, or any if the layer is the only reader of its input and "
-                    f"reads all channels"
-                )
 
 
 def folded(source: Source, fold: Fold) -> Source:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sigbit.compiler.legalize.absorb import absorbed
 from sigbit.compiler.legalize.accumulators import check_accumulators, check_results, rest_of
 from sigbit.compiler.legalize.batch import first_shared, side_by_side
-from sigbit.compiler.legalize.fold import check_strides, choose_folds, folded
+from sigbit.compiler.legalize.fold import choose_folds, folded
 from sigbit.compiler.legalize.join import Run, join
 from sigbit.compiler.legalize.upsample import lattice, operand_of
 from sigbit.compiler.network import MemoryTensor, Network, Op, Operand, Region, Rows, Value
@@ -81,7 +81,6 @@ class _Legalizer:
         self.returned = {tensor for _, tensor, _ in graph.returned}
         self.states = {state for state, _ in graph.kept}
         self.folds = choose_folds(graph, config)
-        check_strides(graph, self.folds)
         self.joins = join(graph, config)
         self.first = 0 if images == 1 else len(graph.nodes)
         if images > 1 and shared:
